@@ -1,0 +1,37 @@
+import { ConfigError } from './config-error.ts';
+
+const UNITS: Readonly<Record<string, number>> = {
+  PiB: 2 ** 50,
+  PB: 1e15,
+  TiB: 2 ** 40,
+  TB: 1e12,
+  GiB: 2 ** 30,
+  GB: 1e9,
+  MiB: 2 ** 20,
+  MB: 1e6,
+  KiB: 2 ** 10,
+  kB: 1e3,
+  KB: 1e3,
+  B: 1,
+};
+
+/** The written form of a size, for editors. */
+export const BYTE_SIZE = /^(\d+(?:\.\d+)?) ?([KMGTP]iB|[kKMGTP]?B)?$/;
+
+/** Bytes of `100GiB`, `50 MB` or a plain number. Throws a `ConfigError` that says what to write. */
+export function parseByteSize(size: string | number): number {
+  const [, amount, unit = 'B'] = BYTE_SIZE.exec(String(size)) ?? [];
+  const bytes = Math.round(Number(amount) * (UNITS[unit] ?? Number.NaN));
+  if (!Number.isSafeInteger(bytes)) {
+    throw new ConfigError([`write a size such as "100GiB" or "50MB", not "${size}"`]);
+  }
+  return bytes;
+}
+
+/** The shortest exact form; `parseByteSize` gives the same number back. */
+export function formatByteSize(bytes: number): string {
+  for (const [unit, factor] of Object.entries(UNITS)) {
+    if (bytes >= factor && bytes % factor === 0) return `${bytes / factor}${unit}`;
+  }
+  return `${bytes}B`;
+}

@@ -1,0 +1,13 @@
+/** What is wrong with a configuration, all of it at once; each problem begins with its path. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly problems: readonly string[];
+  /** The file the problems are in. */
+  readonly file: string | undefined;
+
+  constructor(problems: readonly string[], options: { file?: string; cause?: unknown } = {}) {
+    super(problems.join('; '), { cause: options.cause });
+    this.problems = problems;
+    this.file = options.file;
+  }
+}

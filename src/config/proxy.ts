@@ -1,0 +1,87 @@
+import { BlockList, isIP } from 'node:net';
+import { ConfigError } from './config-error.ts';
+import type { Environment } from './source.ts';
+
+const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
+
+/**
+ * The proxy that `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` name for a URL, as curl reads them;
+ * loopback is never proxied. Throws a `ConfigError` when the variable holds no proxy's URL.
+ */
+export function findProxy(target: string, env: Environment): string | undefined {
+  const url = new URL(target);
+  const name = url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
+  const text = variable(env, name);
+  if (text === undefined || isLoopback(url) || isExempt(url, variable(env, 'NO_PROXY') ?? '')) {
+    return undefined;
+  }
+  const proxy = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
+  if (!isProxyUrl(proxy)) {
+    throw new ConfigError([`the environment variable ${name} is not the URL of an http proxy`]);
+  }
+  return proxy.href.replace(/\/$/, '');
+}
+
+/**
+ * The proxy of the file. Throws a `ConfigError` that says what to write and repeats nothing of the
+ * URL, which may hold a password.
+ */
+export function parseProxyUrl(text: string): string {
+  const proxy = URL.parse(text);
+  if (!isProxyUrl(proxy)) {
+    throw new ConfigError(['write the proxy as http://HOST:PORT or https://HOST:PORT']);
+  }
+  if (proxy.username !== '' || proxy.password !== '') {
+    throw new ConfigError([
+      "a proxy's password does not stand in this file; leave the key out and set HTTPS_PROXY in the environment",
+    ]);
+  }
+  return proxy.origin;
+}
+
+function isProxyUrl(url: URL | null): url is URL {
+  return url !== null && /^https?:$/.test(url.protocol) && /^\/?$/.test(url.pathname + url.search);
+}
+
+function variable(env: Environment, name: string): string | undefined {
+  return env[name.toLowerCase()] || env[name] || undefined;
+}
+
+function isLoopback(url: URL): boolean {
+  const host = hostOf(url);
+  return host === 'localhost' || host.endsWith('.localhost') || matchesAddress(host, '127.0.0.0/8')
+    || host === '::1';
+}
+
+function isExempt(url: URL, list: string): boolean {
+  return list
+    .toLowerCase()
+    .split(/[\s,]+/)
+    .some((entry) => entry !== '' && matches(entry, url));
+}
+
+function matches(entry: string, url: URL): boolean {
+  if (entry === '*') return true;
+  const host = hostOf(url);
+  if (isIP(host) !== 0 && matchesAddress(host, entry)) return true;
+  const [, name = entry, port] = /^(.+):(\d+)$/.exec(entry) ?? [];
+  if (port !== undefined && port !== (url.port || DEFAULT_PORTS[url.protocol])) return false;
+  const suffix = name.replace(/^\*?\./, '').replace(/^\[(.*)\]$/, '$1');
+  return host === suffix || (isIP(host) === 0 && host.endsWith(`.${suffix}`));
+}
+
+/** Whether an address is an entry like `10.0.0.0/8`, or exactly the address of the entry. */
+function matchesAddress(host: string, entry: string): boolean {
+  const [address = '', prefix] = entry.split('/');
+  const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+  const bits = prefix === undefined ? (family === 'ipv6' ? 128 : 32) : Number(prefix);
+  if (isIP(address) === 0 || isIP(host) !== isIP(address)) return false;
+  if (!Number.isInteger(bits) || bits < 0 || bits > (family === 'ipv6' ? 128 : 32)) return false;
+  const block = new BlockList();
+  block.addSubnet(address, bits, family);
+  return block.check(host, family);
+}
+
+function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[(.*)\]$/, '$1');
+}

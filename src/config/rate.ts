@@ -1,0 +1,12 @@
+import { parseByteSize } from './byte-size.ts';
+import { ConfigError } from './config-error.ts';
+
+/** The written form of a rate, for editors. */
+export const RATE = /^(\d+(?:\.\d+)? ?(?:[KMGTP]iB|[kKMGTP]?B))\/s$/;
+
+/** Bytes a second of `50MiB/s`. Throws a `ConfigError` that says what to write. */
+export function parseRate(text: string): number {
+  const size = RATE.exec(text)?.[1];
+  if (size === undefined) throw new ConfigError([`write a rate such as "50MiB/s", not "${text}"`]);
+  return parseByteSize(size);
+}

@@ -1,0 +1,32 @@
+import { z } from 'zod';
+import { ConfigError } from './config-error.ts';
+
+/** A map of which every key has a default: absent, empty and `~` are the same. */
+export function section<T extends z.ZodRawShape>(shape: T) {
+  const inner = z.strictObject(shape);
+  return inner.nullish().transform((value) => value ?? inner.parse({}));
+}
+
+/** A step that turns what stands in the file into what the program uses. */
+export function converted<I, O>(convert: (value: I) => O) {
+  return (value: I, context: z.RefinementCtx<I>): O => {
+    try {
+      return convert(value);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      for (const message of error.problems) context.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    }
+  };
+}
+
+/** A key of the contract whose feature this version lacks and where ignoring it would do harm. */
+export function refused<T extends z.ZodType>(schema: T, advice: string) {
+  return schema.optional().transform((value, context): undefined => {
+    if (!isEmpty(value)) context.addIssue({ code: 'custom', message: advice });
+  });
+}
+
+function isEmpty(value: unknown): boolean {
+  return value == null || (typeof value === 'object' && Object.keys(value).length === 0);
+}

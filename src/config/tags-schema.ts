@@ -1,0 +1,55 @@
+import { z } from 'zod';
+import { ConfigError } from './config-error.ts';
+import { DURATION, parseDuration, parseDurationOrForever } from './duration.ts';
+import { converted, section } from './section.ts';
+
+const MAX_REVALIDATE_TIMEOUT_MS = 3_600_000;
+
+const duration = z
+  .string({ error: 'write a duration such as "5m" or "1h30m"' })
+  .meta({ pattern: DURATION.source });
+const durationOrForever = z
+  .string({ error: 'write a duration such as "5m" or "1h30m", or forever' })
+  .meta({ pattern: `${DURATION.source}|^forever$` });
+
+export const tagsSchema = section({
+  ttl: durationOrForever
+    .transform(converted(parseDurationOrForever))
+    .prefault('5m')
+    .describe('How long a tag is answered without asking upstream.'),
+  revalidateTimeout: duration
+    .transform(converted(parseRevalidateTimeout))
+    .prefault('2s')
+    .describe('How long a client waits for upstream when a copy is held. At most 1h.'),
+  staleIfError: durationOrForever
+    .transform(converted(parseDurationOrForever))
+    .prefault('forever')
+    .describe('How long past the ttl a held tag is answered when upstream fails.'),
+  staleWhileRevalidate: durationOrForever
+    .transform(converted(parseDurationOrForever))
+    .prefault('0s')
+    .describe('How long past the ttl a held tag is answered at once while upstream is asked.'),
+  negativeTtl: duration
+    .transform(converted(parseDuration))
+    .prefault('30s')
+    .describe("How long upstream's 404 is believed."),
+  immutable: z
+    .array(
+      z.string().regex(/.:./, {
+        error: 'write REPOSITORY:TAG, where both may be patterns, such as "*:v[0-9]*"',
+      }),
+    )
+    .default([])
+    .describe('Patterns of repository:tag that are never asked for again once they are held.'),
+});
+
+function parseRevalidateTimeout(text: string): number {
+  const milliseconds = parseDuration(text);
+  if (milliseconds === 0) {
+    throw new ConfigError([
+      'write more than 0s; staleWhileRevalidate: forever answers at once and asks upstream behind it',
+    ]);
+  }
+  if (milliseconds > MAX_REVALIDATE_TIMEOUT_MS) throw new ConfigError(['write at most "1h"']);
+  return milliseconds;
+}

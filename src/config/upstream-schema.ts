@@ -1,0 +1,80 @@
+import { z } from 'zod';
+import { ConfigError } from './config-error.ts';
+import { credentialsSchema } from './credentials-schema.ts';
+import { readPemFile } from './pem-file.ts';
+import { parseProxyUrl } from './proxy.ts';
+import { RATE } from './rate.ts';
+import { isHost } from './registry-name.ts';
+import { converted, refused, section } from './section.ts';
+import type { Source } from './source.ts';
+import { tagsSchema } from './tags-schema.ts';
+import { parseUpstreamUrl } from './upstream-url.ts';
+
+const BANDWIDTH_ADVICE =
+  'this version does not cap bandwidth; leave the key out, and cap the link outside or lower concurrency';
+
+/** One entry of `upstreams`; `~` and `{}` take every default. */
+export function upstreamSchema(source: Source) {
+  return section({
+    url: z
+      .string()
+      .transform(converted(parseUpstreamUrl))
+      .optional()
+      .describe('Base URL without /v2. Built in for well-known names, else https:// and the name.'),
+    credentials: credentialsSchema(source)
+      .nullish()
+      .describe('Account that pulls from this upstream. Left out: anonymous.'),
+    tls: tlsSchema(source).describe("How the upstream's certificate is checked."),
+    proxy: z
+      .string()
+      .transform(converted(parseProxyUrl))
+      .optional()
+      .describe('Proxy on the way to this upstream. Left out: HTTPS_PROXY and NO_PROXY.'),
+    hosts: z
+      .array(z.string().refine(isHost, 'write a host in lower case, and a port if it has one'))
+      .default([])
+      .describe("Values of a request's Host header that mean this upstream."),
+    allow: patterns()
+      .min(1, 'an empty list would allow nothing; leave the key out to allow everything')
+      .default(['**'])
+      .describe('Patterns of the repositories that may be pulled.'),
+    deny: patterns().default([]).describe('Patterns of repositories that may not be pulled.'),
+    concurrency: z
+      .int({ error: 'write a whole number of 1 or more' })
+      .min(1, 'write a whole number of 1 or more')
+      .default(8)
+      .describe('Blob transfers from this upstream at a time.'),
+    bandwidth: refused(z.string().meta({ pattern: RATE.source }), BANDWIDTH_ADVICE).describe(
+      'Most bytes a second from this upstream. Not in this version: refused.',
+    ),
+    hydrate: z
+      .boolean()
+      .optional()
+      .describe('Fetch what a pulled image has and its client did not ask for. Not in this version: no effect.'),
+    tags: tagsSchema.describe('How long what a tag means is believed.'),
+  });
+}
+
+function patterns() {
+  return z.array(z.string().min(1, 'write a pattern such as "library/*" or "myorg/**"'));
+}
+
+function tlsSchema(source: Source) {
+  const pem = z
+    .string()
+    .transform(converted((path: string) => readPemFile(path, source.directory).contents))
+    .optional();
+  return section({
+    ca: pem.describe('PEM file of the authorities to trust in place of the built-in ones.'),
+    cert: pem.describe('PEM file of the certificate to show to the upstream.'),
+    key: pem.describe("PEM file of that certificate's key."),
+    insecure: z.boolean().default(false).describe('true: accept any certificate.'),
+  }).transform(converted(checkClientCertificate));
+}
+
+function checkClientCertificate<T extends { cert?: unknown; key?: unknown }>(tls: T): T {
+  if ((tls.cert === undefined) !== (tls.key === undefined)) {
+    throw new ConfigError(['cert and key belong together; write both or neither']);
+  }
+  return tls;
+}

@@ -1,0 +1,39 @@
+import type { Digest } from './digest.ts';
+
+/** Byte positions, `end` exclusive. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What a stored blob and a running download have in common: bytes that can be read by position. */
+export interface Content {
+  readonly digest: Digest;
+  /** Bytes; `undefined` while an upstream that does not say is still sending. */
+  readonly size: number | undefined;
+  /** Without a range, from the first byte to the last. The caller closes the reader. */
+  open(range?: ByteRange): Promise<Reader>;
+}
+
+/** A position that moves forward through a {@link Content}. */
+export interface Reader {
+  /**
+   * Fills the buffer from its start with what is there, waiting when nothing is, and resolves with
+   * the count; 0 only at the end. Rejects when the content turns out damaged or cannot be had: then
+   * what was read so far must not be completed.
+   */
+  read(buffer: Buffer): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Reads the rest into memory, for contents known to be small. */
+export async function readAll(reader: Reader, size: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafe(size);
+  let filled = 0;
+  while (filled < size) {
+    const count = await reader.read(bytes.subarray(filled));
+    if (count === 0) break;
+    filled += count;
+  }
+  return bytes.subarray(0, filled);
+}

@@ -1,0 +1,77 @@
+import { createHash, hash, type Hash } from 'node:crypto';
+import { RegistryError } from './errors.ts';
+
+/** `algorithm:hex` of a registered algorithm we can verify; made only by {@link parseDigest} and {@link digestOf}. */
+export type Digest = `${Algorithm}:${string}` & { readonly __brand: 'Digest' };
+export type Algorithm = 'sha256' | 'sha512';
+
+const HEX_LENGTH: Record<Algorithm, number> = { sha256: 64, sha512: 128 };
+const GRAMMAR = /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$/;
+
+/**
+ * Throws `DIGEST_INVALID` for anything malformed and for algorithms that cannot be verified here.
+ * @see https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests
+ */
+export function parseDigest(text: string): Digest {
+  if (!GRAMMAR.test(text)) throw new RegistryError('DIGEST_INVALID', { detail: `"${clip(text)}"` });
+  const colon = text.indexOf(':');
+  const algorithm = text.slice(0, colon);
+  if (!isAlgorithm(algorithm)) {
+    throw new RegistryError('DIGEST_INVALID', {
+      detail: `unsupported algorithm "${clip(algorithm)}": use sha256 or sha512`,
+    });
+  }
+  const encoded = text.slice(colon + 1);
+  if (encoded.length !== HEX_LENGTH[algorithm] || !/^[0-9a-f]+$/.test(encoded)) {
+    throw new RegistryError('DIGEST_INVALID', {
+      detail: `"${clip(text)}" is not ${algorithm} with ${HEX_LENGTH[algorithm]} lower-case hex digits`,
+    });
+  }
+  return text as Digest;
+}
+
+export function isDigest(text: unknown): text is Digest {
+  if (typeof text !== 'string') return false;
+  try {
+    parseDigest(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function splitDigest(digest: Digest): { algorithm: Algorithm; encoded: string } {
+  const colon = digest.indexOf(':');
+  return { algorithm: digest.slice(0, colon) as Algorithm, encoded: digest.slice(colon + 1) };
+}
+
+export function digestOf(bytes: Uint8Array, algorithm: Algorithm = 'sha256'): Digest {
+  return `${algorithm}:${hash(algorithm, bytes, 'hex')}` as Digest;
+}
+
+/** A running hash; `value()` may be asked once. */
+export class Digester {
+  readonly #algorithm: Algorithm;
+  readonly #hash: Hash;
+
+  constructor(algorithm: Algorithm) {
+    this.#algorithm = algorithm;
+    this.#hash = createHash(algorithm);
+  }
+
+  update(chunk: Uint8Array): void {
+    this.#hash.update(chunk);
+  }
+
+  value(): Digest {
+    return `${this.#algorithm}:${this.#hash.digest('hex')}` as Digest;
+  }
+}
+
+function isAlgorithm(text: string): text is Algorithm {
+  return Object.hasOwn(HEX_LENGTH, text);
+}
+
+function clip(text: string): string {
+  return text.length > 160 ? `${text.slice(0, 160)}…` : text;
+}

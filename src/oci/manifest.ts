@@ -1,0 +1,118 @@
+import { readDescriptor, type Descriptor } from './descriptor.ts';
+import type { Digest } from './digest.ts';
+import {
+  essence,
+  isIndexType,
+  isManifestType,
+  isSchema1Type,
+  OCI_ARTIFACT,
+  OCI_INDEX,
+  OCI_MANIFEST,
+} from './media-types.ts';
+
+/** The spec asks registries to take at least 4 MiB; containerd refuses more than about as much. */
+export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+
+/** What a manifest says of others; its bytes are kept apart and never made from this. */
+export interface Manifest {
+  readonly mediaType: string;
+  /** Everything the manifest needs: config, layers, blobs, child manifests. Without the subject. */
+  readonly successors: readonly Descriptor[];
+  readonly subject?: Digest;
+  /** As a referrers list shows it: the artifact type, else the config's media type. */
+  readonly artifactType?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** The bytes are not a manifest that can be kept and served; the message says why. */
+export class ManifestError extends Error {
+  override readonly name = 'ManifestError';
+}
+
+/**
+ * Reads a manifest of any type that a registry may hold, by its `Content-Type` where that says
+ * something and by its own fields where it does not (`text/plain`, `application/json`, none).
+ * Unknown fields and unknown layer types are left alone. Throws {@link ManifestError}.
+ * @see https://github.com/opencontainers/image-spec/blob/main/manifest.md
+ */
+export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest {
+  if (bytes.length > MAX_MANIFEST_BYTES) {
+    throw new ManifestError(
+      `manifest of ${bytes.length} bytes is larger than ${MAX_MANIFEST_BYTES}`,
+    );
+  }
+  const document = parseDocument(bytes);
+  const mediaType = mediaTypeOf(document, essence(contentType));
+  const successors = [
+    ...descriptorsOf(document, 'manifests'),
+    ...descriptorsOf(document, 'config'),
+    ...descriptorsOf(document, 'layers'),
+    ...descriptorsOf(document, 'blobs'),
+  ];
+  const subject = readDescriptor(document['subject'])?.digest;
+  const artifactType = artifactTypeOf(document, mediaType);
+  const annotations = readDescriptor({
+    ...PROBE,
+    annotations: document['annotations'],
+  })?.annotations;
+  return {
+    mediaType,
+    successors,
+    ...(subject && { subject }),
+    ...(artifactType && { artifactType }),
+    ...(annotations && { annotations }),
+  };
+}
+
+/** Carries a field through {@link readDescriptor}, which knows what counts as annotations. */
+const PROBE = { digest: `sha256:${'0'.repeat(64)}`, size: 0 };
+
+function parseDocument(bytes: Uint8Array): Record<string, unknown> {
+  let document: unknown;
+  try {
+    document = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new ManifestError('not a JSON document', { cause });
+  }
+  if (typeof document !== 'object' || document === null || Array.isArray(document)) {
+    throw new ManifestError('not a JSON object');
+  }
+  return document as Record<string, unknown>;
+}
+
+function mediaTypeOf(document: Record<string, unknown>, header: string): string {
+  const own = typeof document['mediaType'] === 'string' ? document['mediaType'] : '';
+  if (isSchema1Type(header) || isSchema1Type(own) || document['schemaVersion'] === 1) {
+    throw new ManifestError(
+      'a schema 1 manifest, which container clients no longer accept: push the image again with a current client',
+    );
+  }
+  if (isManifestType(header)) {
+    if (own !== '' && own !== header) {
+      throw new ManifestError(`Content-Type ${header} but mediaType ${own}`);
+    }
+    return header;
+  }
+  if (isManifestType(own)) return own;
+  if (Array.isArray(document['manifests'])) return OCI_INDEX;
+  if (typeof document['config'] === 'object' && Array.isArray(document['layers']))
+    return OCI_MANIFEST;
+  if (own === '' && Array.isArray(document['blobs'])) return OCI_ARTIFACT;
+  throw new ManifestError(own === '' ? 'not an image manifest or index' : `unknown type ${own}`);
+}
+
+function descriptorsOf(document: Record<string, unknown>, field: string): Descriptor[] {
+  const value = document[field];
+  if (value === undefined || value === null) return [];
+  return (Array.isArray(value) ? value : [value]).map((entry: unknown, position) => {
+    const descriptor = readDescriptor(entry);
+    if (!descriptor) throw new ManifestError(`${field}[${position}] is not a descriptor`);
+    return descriptor;
+  });
+}
+
+function artifactTypeOf(document: Record<string, unknown>, mediaType: string): string | undefined {
+  if (typeof document['artifactType'] === 'string') return document['artifactType'];
+  if (isIndexType(mediaType)) return undefined;
+  return readDescriptor(document['config'])?.mediaType;
+}

@@ -1,0 +1,67 @@
+export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
+export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+export const OCI_ARTIFACT = 'application/vnd.oci.artifact.manifest.v1+json';
+export const DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
+export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
+export const DOCKER_SCHEMA1 = 'application/vnd.docker.distribution.manifest.v1+json';
+export const DOCKER_SCHEMA1_SIGNED = 'application/vnd.docker.distribution.manifest.v1+prettyjws';
+
+/**
+ * Sent with every manifest request, by tag and by digest. Registries convert, downgrade or deny
+ * what is missing from it, and then the tag's digest would depend on who asked.
+ */
+export const MANIFEST_ACCEPT = [
+  OCI_INDEX,
+  DOCKER_LIST,
+  OCI_MANIFEST,
+  DOCKER_MANIFEST,
+  OCI_ARTIFACT,
+  DOCKER_SCHEMA1_SIGNED,
+  DOCKER_SCHEMA1,
+  '*/*;q=0.1',
+].join(', ');
+
+const MANIFEST_TYPES: ReadonlySet<string> = new Set([
+  OCI_INDEX,
+  DOCKER_LIST,
+  OCI_MANIFEST,
+  DOCKER_MANIFEST,
+  OCI_ARTIFACT,
+]);
+
+export function isManifestType(mediaType: string): boolean {
+  return MANIFEST_TYPES.has(mediaType);
+}
+
+export function isIndexType(mediaType: string): boolean {
+  return mediaType === OCI_INDEX || mediaType === DOCKER_LIST;
+}
+
+export function isSchema1Type(mediaType: string): boolean {
+  return mediaType === DOCKER_SCHEMA1 || mediaType === DOCKER_SCHEMA1_SIGNED;
+}
+
+/** A header's media type in lower case without its parameters; empty when there is none. */
+export function essence(contentType: string | undefined): string {
+  return (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
+}
+
+/**
+ * Whether a client that sent these `Accept` values takes the type. No `Accept` takes all. Ranges
+ * and `q=0` count; the order of preference does not, since a reference has one representation.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1
+ */
+export function isAcceptable(mediaType: string, accept: string | undefined): boolean {
+  if (accept === undefined || accept.trim() === '') return true;
+  const family = `${mediaType.split('/', 1)[0]}/*`;
+  let best = -1;
+  let accepted = false;
+  for (const part of accept.split(',')) {
+    const [range = '', ...parameters] = part.split(';').map((text) => text.trim().toLowerCase());
+    const specificity = [`*/*`, family, mediaType].indexOf(range);
+    if (specificity <= best) continue;
+    best = specificity;
+    accepted = !parameters.some((parameter) => /^q=0(?:\.0*)?$/.test(parameter));
+  }
+  return accepted;
+}

@@ -1,0 +1,215 @@
+import { Level } from 'level';
+import { LRUCache } from 'lru-cache';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+
+/** What a tag was last known to mean, and when upstream said so (milliseconds since 1970). */
+export interface TagRecord {
+  readonly digest: Digest;
+  readonly checkedAt: number;
+}
+
+export interface ManifestRecord {
+  readonly mediaType: string;
+  readonly size: number;
+  readonly storedAt: number;
+}
+
+export interface BlobRecord {
+  readonly size: number;
+  readonly storedAt: number;
+}
+
+/**
+ * `proven`: the upstream served this digest from this repository. `claimed`: a manifest of the
+ * repository lists it, which is not yet proof that the repository may read it.
+ */
+export type Link = 'proven' | 'claimed';
+
+/** A manifest as it enters the catalog. */
+export interface ManifestEntry {
+  readonly descriptor: Descriptor;
+  readonly successors: readonly Descriptor[];
+  readonly subject?: Digest;
+  /** Tags that upstream says mean this manifest. */
+  readonly tags: readonly Tag[];
+}
+
+const SCHEMA_VERSION = 1;
+
+/**
+ * What is known of the bytes on disk: one method a fact, each write one atomic batch. Keys are
+ * parts joined by a space, which no name, tag or digest contains; the upstream is part of every key
+ * but a blob's. Losing it loses no bytes.
+ */
+export class Catalog {
+  readonly #db: Level<string, unknown>;
+  readonly #sync: boolean;
+  readonly #tags;
+  readonly #manifests;
+  readonly #blobs;
+  readonly #links;
+  readonly #referrers;
+  readonly #hotTags = new LRUCache<string, TagRecord>({ max: 50_000 });
+  readonly #hotManifests = new LRUCache<string, ManifestRecord>({ max: 50_000 });
+  readonly #hotBlobs = new LRUCache<string, BlobRecord>({ max: 50_000 });
+  readonly #hotLinks = new LRUCache<string, Link>({ max: 100_000 });
+
+  /** Throws when another process has it open or a newer version wrote it. */
+  static async open(path: string, options: { durability: 'full' | 'rename' }): Promise<Catalog> {
+    const db = new Level<string, unknown>(path, { valueEncoding: 'json' });
+    await openExclusively(db, path);
+    const meta = db.sublevel<string, number>('meta', { valueEncoding: 'json' });
+    const version = await meta.get('schema');
+    if (version !== undefined && version > SCHEMA_VERSION) {
+      await db.close();
+      throw new Error(
+        `${path} was written by a newer version (schema ${version}, this one knows ${SCHEMA_VERSION}): run that version, or point store.path elsewhere`,
+      );
+    }
+    await meta.put('schema', SCHEMA_VERSION);
+    return new Catalog(db, options.durability === 'full');
+  }
+
+  constructor(db: Level<string, unknown>, sync: boolean) {
+    this.#db = db;
+    this.#sync = sync;
+    this.#tags = db.sublevel<string, TagRecord>('tags', { valueEncoding: 'json' });
+    this.#manifests = db.sublevel<string, ManifestRecord>('manifests', { valueEncoding: 'json' });
+    this.#blobs = db.sublevel<string, BlobRecord>('blobs', { valueEncoding: 'json' });
+    this.#links = db.sublevel<string, Link>('links', { valueEncoding: 'json' });
+    this.#referrers = db.sublevel<string, Descriptor>('referrers', { valueEncoding: 'json' });
+  }
+
+  async findTag(target: Target, tag: Tag): Promise<TagRecord | undefined> {
+    return recall(this.#hotTags, this.#tags, key(target, tag));
+  }
+
+  async recordTag(target: Target, tag: Tag, record: TagRecord): Promise<void> {
+    const batch = this.#db.batch();
+    batch.put(key(target, tag), record, { sublevel: this.#tags });
+    await batch.write({ sync: this.#sync });
+    this.#hotTags.set(key(target, tag), record);
+  }
+
+  /** In byte order, as the tags list of the distribution spec wants it. */
+  async listTags(target: Target): Promise<Tag[]> {
+    const keys = await this.#tags.keys(below(formatTarget(target))).all();
+    return keys.map((entry) => entry.slice(entry.lastIndexOf(' ') + 1) as Tag);
+  }
+
+  async findManifest(target: Target, digest: Digest): Promise<ManifestRecord | undefined> {
+    return recall(this.#hotManifests, this.#manifests, key(target, digest));
+  }
+
+  /** The manifest, its blob, its tags, its place among its subject's referrers, its children. */
+  async recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
+    const { digest, mediaType, size } = entry.descriptor;
+    const record: ManifestRecord = { mediaType, size, storedAt: now };
+    const claims = await this.#newClaims(target, entry.successors);
+    const batch = this.#db.batch();
+    batch.put(key(target, digest), record, { sublevel: this.#manifests });
+    batch.put(digest, { size, storedAt: now }, { sublevel: this.#blobs });
+    batch.put(key(target, digest), 'proven', { sublevel: this.#links });
+    for (const claim of claims) batch.put(claim, 'claimed', { sublevel: this.#links });
+    for (const tag of entry.tags) {
+      batch.put(key(target, tag), { digest, checkedAt: now }, { sublevel: this.#tags });
+    }
+    if (entry.subject) {
+      const referrer = `${key(target, entry.subject)} ${digest}`;
+      batch.put(referrer, entry.descriptor, { sublevel: this.#referrers });
+    }
+    await batch.write({ sync: this.#sync });
+    this.#hotManifests.set(key(target, digest), record);
+    this.#hotBlobs.set(digest, { size, storedAt: now });
+    for (const tag of entry.tags) this.#hotTags.set(key(target, tag), { digest, checkedAt: now });
+  }
+
+  async findBlob(digest: Digest): Promise<BlobRecord | undefined> {
+    return recall(this.#hotBlobs, this.#blobs, digest);
+  }
+
+  /** The blob is on disk, and this repository is proven to hold it. */
+  async recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void> {
+    const batch = this.#db.batch();
+    batch.put(digest, record, { sublevel: this.#blobs });
+    batch.put(key(target, digest), 'proven', { sublevel: this.#links });
+    await batch.write({ sync: this.#sync });
+    this.#hotBlobs.set(digest, record);
+    this.#hotLinks.set(key(target, digest), 'proven');
+  }
+
+  /** The blob's file turned out missing or damaged. Links stay: the repository still has it. */
+  async forgetBlob(digest: Digest): Promise<void> {
+    await this.#blobs.del(digest);
+    this.#hotBlobs.delete(digest);
+  }
+
+  async findLink(target: Target, digest: Digest): Promise<Link | undefined> {
+    return recall(this.#hotLinks, this.#links, key(target, digest));
+  }
+
+  async recordLink(target: Target, digest: Digest): Promise<void> {
+    await this.#links.put(key(target, digest), 'proven');
+    this.#hotLinks.set(key(target, digest), 'proven');
+  }
+
+  /** Manifests held in this repository whose subject is this digest. */
+  async listReferrers(target: Target, subject: Digest): Promise<Descriptor[]> {
+    return this.#referrers.values(below(key(target, subject))).all();
+  }
+
+  async *listBlobs(): AsyncIterable<[Digest, BlobRecord]> {
+    for await (const [digest, record] of this.#blobs.iterator()) yield [digest as Digest, record];
+  }
+
+  async *listManifests(): AsyncIterable<[string, ManifestRecord]> {
+    yield* this.#manifests.iterator();
+  }
+
+  async close(): Promise<void> {
+    await this.#db.close();
+  }
+
+  async #newClaims(target: Target, successors: readonly Descriptor[]): Promise<string[]> {
+    const keys = [...new Set(successors.map(({ digest }) => key(target, digest)))];
+    const known = await this.#links.getMany(keys);
+    return keys.filter((_, position) => known[position] === undefined);
+  }
+}
+
+function key(target: Target, item: string): string {
+  return `${formatTarget(target)} ${item}`;
+}
+
+/** The range of keys that continue a prefix: `!` is the character after the space. */
+function below(prefix: string): { gt: string; lt: string } {
+  return { gt: `${prefix} `, lt: `${prefix}!` };
+}
+
+async function recall<Value extends {}>(
+  hot: LRUCache<string, Value>,
+  cold: { get(key: string): Promise<NoInfer<Value> | undefined> },
+  entry: string,
+): Promise<Value | undefined> {
+  const known = hot.get(entry);
+  if (known !== undefined) return known;
+  const value = await cold.get(entry);
+  if (value !== undefined) hot.set(entry, value);
+  return value;
+}
+
+async function openExclusively(db: Level<string, unknown>, path: string): Promise<void> {
+  try {
+    await db.open();
+  } catch (error) {
+    if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'LEVEL_LOCKED') {
+      throw new Error(
+        `${path} is in use by another process: stop the other Entrepot, or give this one its own store.path`,
+        { cause: error },
+      );
+    }
+    throw error;
+  }
+}

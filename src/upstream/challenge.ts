@@ -1,0 +1,52 @@
+/** One challenge of a `WWW-Authenticate` header; names in lower case. */
+export interface Challenge {
+  readonly scheme: string;
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
+const TOKEN = /[!#$%&'*+\-.^_`|~0-9A-Za-z]+/y;
+const QUOTED = /"((?:[^"\\]|\\.)*)"/y;
+const SEPARATOR = /[ \t]*(?:,[ \t]*)*/y;
+const EQUALS = /[ \t]*=[ \t]*/y;
+
+/**
+ * Reads the challenges of one or several header lines. Values may be bare or quoted, a quoted
+ * scope may hold commas and spaces, and parts that are no challenge are passed over.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
+ */
+export function parseChallenges(header: string | readonly string[] | undefined): Challenge[] {
+  const lines = header === undefined ? [] : typeof header === 'string' ? [header] : header;
+  return lines.flatMap(parseLine);
+}
+
+function parseLine(line: string): Challenge[] {
+  const challenges: { scheme: string; parameters: Record<string, string> }[] = [];
+  let position = 0;
+  const take = (expression: RegExp): string | undefined => {
+    expression.lastIndex = position;
+    const match = expression.exec(line);
+    if (!match) return undefined;
+    position = expression.lastIndex;
+    return match[1] ?? match[0];
+  };
+  while (position < line.length) {
+    take(SEPARATOR);
+    const word = take(TOKEN);
+    if (word === undefined) {
+      position += 1;
+      continue;
+    }
+    if (take(EQUALS) === undefined) {
+      challenges.push({ scheme: word.toLowerCase(), parameters: Object.create(null) });
+      continue;
+    }
+    const quoted = take(QUOTED);
+    const value = quoted === undefined ? take(TOKEN_VALUE) : quoted.replaceAll(/\\(.)/g, '$1');
+    const parameters = challenges.at(-1)?.parameters;
+    if (parameters && value !== undefined) parameters[word.toLowerCase()] ??= value;
+  }
+  return challenges;
+}
+
+/** Bare values in the field hold slashes and colons (`realm=https://…`), which tokens may not. */
+const TOKEN_VALUE = /[^\s,"]+/y;

@@ -1,0 +1,279 @@
+import { readDescriptor, type Descriptor } from '../oci/descriptor.ts';
+import { digestOf, isDigest, splitDigest, type Algorithm, type Digest } from '../oci/digest.ts';
+import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
+import { essence, isManifestType, MANIFEST_ACCEPT, OCI_INDEX } from '../oci/media-types.ts';
+import {
+  fallbackTag,
+  isDigestReference,
+  parseTag,
+  type Reference,
+  type Repository,
+  type Tag,
+} from '../oci/reference.ts';
+import { nextPage } from './link.ts';
+import {
+  RegistryClient,
+  type RegistryClientParts,
+  type RegistryResponse,
+} from './registry-client.ts';
+import { readSmall } from './small-body.ts';
+import type {
+  BlobBody,
+  BlobHead,
+  BlobOptions,
+  CallOptions,
+  ManifestBody,
+  ManifestHead,
+  Upstream,
+} from './upstream.ts';
+import { UpstreamError, type UpstreamFault } from './upstream-error.ts';
+
+/** ECR refuses more; registries that cap lower send a Link. */
+const PAGE_SIZE = 1000;
+const MAX_PAGES = 1000;
+const MAX_PAGE_BYTES = 16 * 1024 * 1024;
+
+/** A registry over HTTP: the verbs of the distribution spec, with the field's deviations allowed for. */
+export class HttpUpstream implements Upstream {
+  readonly name: string;
+  readonly #client: RegistryClient;
+
+  constructor(parts: RegistryClientParts) {
+    this.name = parts.config.name;
+    this.#client = new RegistryClient(parts);
+  }
+
+  async headManifest(
+    repository: Repository,
+    reference: Reference,
+    options: CallOptions = {},
+  ): Promise<ManifestHead | undefined> {
+    const response = await this.#client.send({
+      kind: 'manifest',
+      method: 'HEAD',
+      path: `${repository}/manifests/${reference}`,
+      scope: pullScope(repository),
+      headers: { accept: MANIFEST_ACCEPT },
+      signal: options.signal,
+    });
+    response.discard();
+    if (response.status === 404) return undefined;
+    const digest = isDigestReference(reference)
+      ? reference
+      : response.headers['docker-content-digest'];
+    const mediaType = essence(response.headers['content-type']);
+    const size = contentLength(response);
+    return {
+      ...(isDigest(digest) && { digest }),
+      ...(isManifestType(mediaType) && { mediaType }),
+      ...(size !== undefined && { size }),
+    };
+  }
+
+  async getManifest(
+    repository: Repository,
+    reference: Reference,
+    options: CallOptions = {},
+  ): Promise<ManifestBody | undefined> {
+    const response = await this.#client.send({
+      kind: 'manifest',
+      method: 'GET',
+      path: `${repository}/manifests/${reference}`,
+      scope: pullScope(repository),
+      headers: { accept: MANIFEST_ACCEPT },
+      signal: options.signal,
+    });
+    if (response.status === 404) return undefined;
+    const bytes = await readSmall(response.chunks, MAX_MANIFEST_BYTES);
+    if (!bytes) {
+      throw this.#error('bad-response', `a manifest larger than ${MAX_MANIFEST_BYTES} bytes`);
+    }
+    return this.#verifyManifest(reference, bytes, response);
+  }
+
+  async headBlob(
+    repository: Repository,
+    digest: Digest,
+    options: CallOptions = {},
+  ): Promise<BlobHead | undefined> {
+    const response = await this.#client.send({
+      kind: 'blob',
+      method: 'HEAD',
+      path: `${repository}/blobs/${digest}`,
+      scope: pullScope(repository),
+      signal: options.signal,
+    });
+    response.discard();
+    if (response.status === 404) return undefined;
+    const size = contentLength(response);
+    return { ...(size !== undefined && { size }) };
+  }
+
+  /** Makes one attempt: whoever fills a blob repeats it from where it broke. */
+  async getBlob(
+    repository: Repository,
+    digest: Digest,
+    options: BlobOptions = {},
+  ): Promise<BlobBody | undefined> {
+    const { start = 0, end, signal } = options;
+    const ranged = start > 0 || end !== undefined;
+    const response = await this.#client.send({
+      kind: 'blob',
+      method: 'GET',
+      path: `${repository}/blobs/${digest}`,
+      scope: pullScope(repository),
+      headers: ranged ? { range: `bytes=${start}-${end === undefined ? '' : end - 1}` } : {},
+      signal,
+      retry: false,
+    });
+    if (response.status === 404) return undefined;
+    if (essence(response.headers['content-type']) === 'text/html') {
+      response.discard();
+      throw this.#error('bad-response', `${response.url.host} sent an HTML page for a blob`);
+    }
+    if (response.status === 200) {
+      const size = contentLength(response);
+      return { start: 0, chunks: response.chunks, ...(size !== undefined && { size }) };
+    }
+    return this.#partialBody(response, start);
+  }
+
+  async listTags(repository: Repository, options: CallOptions = {}): Promise<Tag[] | undefined> {
+    const tags = new Set<Tag>();
+    const first = `${repository}/tags/list?n=${PAGE_SIZE}`;
+    for await (const page of this.#pages(first, 'tags', repository, options)) {
+      if (!page) return undefined;
+      // Servers written in Go say null for an empty list.
+      const listed = page['tags'] ?? [];
+      if (!Array.isArray(listed)) throw this.#error('bad-response', 'a tags list without tags');
+      for (const tag of listed) tags.add(parseTag(String(tag)));
+    }
+    return [...tags].toSorted((a, b) => (a < b ? -1 : 1));
+  }
+
+  async listReferrers(
+    repository: Repository,
+    subject: Digest,
+    options: CallOptions = {},
+  ): Promise<Descriptor[]> {
+    const found = await this.#askReferrers(repository, subject, options);
+    if (found) return found;
+    const index = await this.getManifest(repository, fallbackTag(subject), options);
+    return index ? [...index.manifest.successors] : [];
+  }
+
+  async close(): Promise<void> {
+    await this.#client.close();
+  }
+
+  #verifyManifest(reference: Reference, bytes: Buffer, response: RegistryResponse): ManifestBody {
+    const said = response.headers['docker-content-digest'];
+    const expected = isDigestReference(reference) ? reference : isDigest(said) ? said : undefined;
+    const algorithm: Algorithm = expected ? splitDigest(expected).algorithm : 'sha256';
+    const digest = digestOf(bytes, algorithm);
+    try {
+      const manifest = parseManifest(bytes, response.headers['content-type']);
+      if (expected !== undefined && digest !== expected) {
+        throw new ManifestError(`bytes with digest ${digest} for ${expected}`);
+      }
+      return { digest, bytes, manifest };
+    } catch (error) {
+      if (!(error instanceof ManifestError)) throw error;
+      throw this.#error('bad-response', `${response.url.host} sent ${error.message}`, error);
+    }
+  }
+
+  /** A 206 counts only when it says that it starts where it was asked to. */
+  #partialBody(response: RegistryResponse, start: number): BlobBody {
+    const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/i.exec(response.headers['content-range'] ?? '');
+    if (!match || Number(match[1]) !== start) {
+      response.discard();
+      throw this.#error(
+        'bad-response',
+        `${response.url.host} answered a range from ${start} with "${response.headers['content-range'] ?? ''}"`,
+        undefined,
+        206,
+      );
+    }
+    const size = match[3] === '*' ? undefined : Number(match[3]);
+    return { start, chunks: response.chunks, ...(size !== undefined && { size }) };
+  }
+
+  /** `undefined` for a listing that does not speak the protocol; throws when nobody could say. */
+  async #askReferrers(
+    repository: Repository,
+    subject: Digest,
+    options: CallOptions,
+  ): Promise<Descriptor[] | undefined> {
+    const found: Descriptor[] = [];
+    const first = `${repository}/referrers/${subject}`;
+    try {
+      for await (const page of this.#pages(first, 'referrers', repository, options)) {
+        if (!page || !Array.isArray(page['manifests'])) return undefined;
+        for (const entry of page['manifests']) {
+          const descriptor = readDescriptor(entry);
+          if (descriptor) found.push(descriptor);
+        }
+      }
+    } catch (error) {
+      if (error instanceof UpstreamError && error.fault === 'bad-response') return undefined;
+      throw error;
+    }
+    return found;
+  }
+
+  /** The pages of a listing; `undefined` instead of the first when there is no such listing. */
+  async *#pages(
+    first: string,
+    kind: 'tags' | 'referrers',
+    repository: Repository,
+    options: CallOptions,
+  ): AsyncGenerator<Record<string, unknown> | undefined> {
+    let path: string | undefined = first;
+    for (let page = 0; path !== undefined && page < MAX_PAGES; page += 1) {
+      const response: RegistryResponse = await this.#client.send({
+        kind,
+        method: 'GET',
+        path,
+        scope: pullScope(repository),
+        headers: { accept: kind === 'referrers' ? OCI_INDEX : 'application/json' },
+        signal: options.signal,
+      });
+      if (response.status === 404) {
+        yield undefined;
+        return;
+      }
+      const type = essence(response.headers['content-type']);
+      const wanted = kind === 'tags' || type === OCI_INDEX;
+      yield wanted ? await this.#readPage(response, kind) : undefined;
+      path = nextPage(response.headers['link'], response.url, this.#client.base);
+    }
+  }
+
+  async #readPage(response: RegistryResponse, kind: string): Promise<Record<string, unknown>> {
+    const bytes = await readSmall(response.chunks, MAX_PAGE_BYTES);
+    try {
+      const page: unknown = JSON.parse(bytes?.toString('utf8') ?? '');
+      if (typeof page === 'object' && page !== null) return page as Record<string, unknown>;
+    } catch {
+      // Falls through to the one complaint.
+    }
+    throw this.#error('bad-response', `${response.url.host} sent no JSON list of ${kind}`);
+  }
+
+  #error(fault: UpstreamFault, reason: string, cause?: unknown, status?: number): UpstreamError {
+    return new UpstreamError(this.name, fault, reason, {
+      cause,
+      ...(status !== undefined && { status }),
+    });
+  }
+}
+
+function pullScope(repository: Repository): string {
+  return `repository:${repository}:pull`;
+}
+
+function contentLength(response: RegistryResponse): number | undefined {
+  const text = response.headers['content-length'] ?? '';
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}

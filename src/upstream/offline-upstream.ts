@@ -1,0 +1,41 @@
+import type { Upstream } from './upstream.ts';
+import { UpstreamError } from './upstream-error.ts';
+
+/** Stands for every upstream of a mirror that is set offline: there is no code here that could dial. */
+export class OfflineUpstream implements Upstream {
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  async headManifest(): Promise<never> {
+    throw this.#refusal();
+  }
+
+  async getManifest(): Promise<never> {
+    throw this.#refusal();
+  }
+
+  async headBlob(): Promise<never> {
+    throw this.#refusal();
+  }
+
+  async getBlob(): Promise<never> {
+    throw this.#refusal();
+  }
+
+  async listTags(): Promise<never> {
+    throw this.#refusal();
+  }
+
+  async listReferrers(): Promise<never> {
+    throw this.#refusal();
+  }
+
+  async close(): Promise<void> {}
+
+  #refusal(): UpstreamError {
+    return new UpstreamError(this.name, 'offline', 'not held, and this mirror is set offline');
+  }
+}

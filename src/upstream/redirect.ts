@@ -1,0 +1,35 @@
+import { isInternalHost } from './realm.ts';
+
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+
+export const MAX_REDIRECTS = 10;
+
+export function isRedirect(status: number): boolean {
+  return REDIRECTS.has(status);
+}
+
+/**
+ * Where a redirect leads, or why it is not followed. Registries send blobs to storage on other
+ * origins, so any public http(s) host goes; never a downgrade to http, never from a public host
+ * into an internal address.
+ */
+export function followRedirect(from: URL, location: string | undefined): URL | string {
+  if (!location) return 'a redirect without Location';
+  if (!URL.canParse(location, from)) return 'a redirect to something that is no URL';
+  const to = new URL(location, from);
+  if (to.protocol !== 'https:' && to.protocol !== 'http:') {
+    return `a redirect to a ${to.protocol} URL`;
+  }
+  if (from.protocol === 'https:' && to.protocol === 'http:') {
+    return `a redirect from https to http (${to.host})`;
+  }
+  if (isLinkLocal(to.hostname) || (isInternalHost(to.hostname) && !isInternalHost(from.hostname))) {
+    return `a redirect to the internal address ${to.host}`;
+  }
+  return to;
+}
+
+/** The instance metadata services of the clouds live here. */
+function isLinkLocal(hostname: string): boolean {
+  return /^169\.254\.|^\[fe[89ab]/i.test(hostname);
+}

@@ -1,0 +1,29 @@
+/** How long the other side is waited for, in milliseconds. */
+export interface Timing {
+  /** Name resolution, TCP and TLS. */
+  readonly connectMs: number;
+  /** From the request to the response's headers. */
+  readonly headersMs: number;
+  /** Between two chunks of a body. */
+  readonly stallMs: number;
+  /** From the first attempt of a request to the last one's start. containerd waits 30 s in all. */
+  readonly attemptsMs: number;
+  /** The first pause before another attempt; doubled each time, jittered. */
+  readonly retryMs: number;
+}
+
+export const DEFAULT_TIMING: Timing = {
+  connectMs: 5_000,
+  headersMs: 10_000,
+  stallMs: 30_000,
+  attemptsMs: 12_000,
+  retryMs: 200,
+};
+
+const MAX_PAUSE_MS = 10_000;
+
+/** Full jitter over the upper half: never at once, never all together. */
+export function backoff(retryMs: number, attempt: number): number {
+  const ceiling = Math.min(retryMs * 2 ** attempt, MAX_PAUSE_MS);
+  return ceiling * (0.5 + Math.random() / 2);
+}

@@ -1,0 +1,46 @@
+/**
+ * - `offline`: the mirror is set never to dial.
+ * - `unreachable`: no connection (name, route, refusal, TLS), or it broke.
+ * - `timeout`: connected or not, no answer in time.
+ * - `unauthorized`, `denied`: 401 and 403 with the configured credentials, or with none.
+ * - `rate-limited`: 429.
+ * - `failing`: 5xx.
+ * - `bad-response`: an answer that a registry may not give.
+ */
+export type UpstreamFault =
+  | 'offline'
+  | 'unreachable'
+  | 'timeout'
+  | 'unauthorized'
+  | 'denied'
+  | 'rate-limited'
+  | 'failing'
+  | 'bad-response';
+
+export interface UpstreamErrorOptions {
+  readonly status?: number;
+  readonly retryAfterMs?: number;
+  readonly cause?: unknown;
+}
+
+/** An upstream could not say whether it has something. The message is safe to show to clients. */
+export class UpstreamError extends Error {
+  override readonly name = 'UpstreamError';
+  readonly fault: UpstreamFault;
+  readonly upstream: string;
+  readonly status: number | undefined;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    upstream: string,
+    fault: UpstreamFault,
+    reason: string,
+    options: UpstreamErrorOptions = {},
+  ) {
+    super(`${upstream}: ${reason}`, { cause: options.cause });
+    this.upstream = upstream;
+    this.fault = fault;
+    this.status = options.status;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}

@@ -1,0 +1,78 @@
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Manifest } from '../oci/manifest.ts';
+import type { Reference, Repository, Tag } from '../oci/reference.ts';
+
+/**
+ * A registry that content comes from. Absence is `undefined` and means that the registry itself
+ * said so; every other fault is an `UpstreamError`.
+ */
+export interface Upstream {
+  readonly name: string;
+  headManifest(
+    repository: Repository,
+    reference: Reference,
+    options?: CallOptions,
+  ): Promise<ManifestHead | undefined>;
+  getManifest(
+    repository: Repository,
+    reference: Reference,
+    options?: CallOptions,
+  ): Promise<ManifestBody | undefined>;
+  headBlob(
+    repository: Repository,
+    digest: Digest,
+    options?: CallOptions,
+  ): Promise<BlobHead | undefined>;
+  getBlob(
+    repository: Repository,
+    digest: Digest,
+    options?: BlobOptions,
+  ): Promise<BlobBody | undefined>;
+  listTags(repository: Repository, options?: CallOptions): Promise<Tag[] | undefined>;
+  listReferrers(
+    repository: Repository,
+    subject: Digest,
+    options?: CallOptions,
+  ): Promise<Descriptor[]>;
+  close(): Promise<void>;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+}
+
+export interface BlobOptions extends CallOptions {
+  /** First byte wanted; 0 sends no `Range` unless there is an end. */
+  readonly start?: number;
+  /** Exclusive. */
+  readonly end?: number;
+}
+
+/** Registries leave out any of these; what is missing takes a GET to learn. */
+export interface ManifestHead {
+  readonly digest?: Digest;
+  readonly mediaType?: string;
+  readonly size?: number;
+}
+
+/** Verified: the bytes are the digest's, and parse as the manifest. */
+export interface ManifestBody {
+  readonly digest: Digest;
+  readonly bytes: Buffer;
+  readonly manifest: Manifest;
+}
+
+export interface BlobHead {
+  readonly size?: number;
+}
+
+/** Not verified: the bytes are what the registry sent. */
+export interface BlobBody {
+  /** Where the body starts in the blob; 0 although more was asked when a registry ignores `Range`. */
+  readonly start: number;
+  /** Bytes of the whole blob. */
+  readonly size?: number;
+  /** Throws `UpstreamError` when the transfer breaks or stalls; leaving the loop early closes it. */
+  readonly chunks: AsyncIterable<Buffer>;
+}
