@@ -1,18 +1,98 @@
 import { ConfigError } from './config-error.ts';
-import { parseListenAddress } from './listen-address.ts';
+import { DEFAULT_ADDRESSES, parseListenAddress, type ListenAddress } from './listen-address.ts';
+import { describeProblem } from './problems.ts';
+import { canonicalRegistryName, DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
 import { parseRegistryName } from './registry-name.ts';
-import { canonicalRegistryName, WELL_KNOWN_REGISTRIES } from './registries.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
 
 /**
  * What is wrong between keys that are right one by one. Works on the file as it stands, so that it
  * is told together with the problems of single keys; what has the wrong type is left to those.
  */
 export function findConflicts(document: unknown): string[] {
-  const root = isMap(document) ? document : {};
+  if (!isMap(document)) return [];
   return [
-    ...listenConflicts(root),
-    ...nameProblems(root),
-    ...defaultUpstreamProblems(root),
-    ...hostConflicts(root),
+    ...listenProblems(document),
+    ...nameProblems(document),
+    ...defaultUpstreamProblems(document),
+    ...hostProblems(document),
   ];
+}
+
+function listenProblems(document: Fields): string[] {
+  const { listen, admin } = { ...DEFAULT_ADDRESSES, ...document };
+  const [first, second] = [findAddress(listen), findAddress(admin)];
+  const isShared =
+    first !== undefined &&
+    second !== undefined &&
+    first.port !== 0 &&
+    first.port === second.port &&
+    (first.host === second.host || isAnyAddress(first) || isAnyAddress(second));
+  return isShared
+    ? [describeProblem(['admin'], `listen has port ${first.port} already; write another one`)]
+    : [];
+}
+
+function findAddress(value: unknown): ListenAddress | undefined {
+  const text = isMap(value) ? value['address'] : value;
+  try {
+    return typeof text === 'string' ? parseListenAddress(text) : undefined;
+  } catch (error) {
+    if (error instanceof ConfigError) return undefined;
+    throw error;
+  }
+}
+
+function isAnyAddress({ host }: ListenAddress): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
+
+function nameProblems({ upstreams }: Fields): string[] {
+  if (!isMap(upstreams)) return [];
+  return Object.keys(upstreams).flatMap((name) => {
+    try {
+      parseRegistryName(name);
+      return [];
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      return error.problems.map((problem) => describeProblem(['upstreams', name], problem));
+    }
+  });
+}
+
+function defaultUpstreamProblems({ upstreams, defaultUpstream }: Fields): string[] {
+  const names = configuredNames(upstreams);
+  const name = defaultUpstream ?? DEFAULT_UPSTREAM;
+  if (!names || typeof name !== 'string' || names.includes(name)) return [];
+  const canonical = canonicalRegistryName(name);
+  if (names.includes(canonical))
+    return [describeProblem(['defaultUpstream'], `write ${canonical}`)];
+  const remedy = names.length === 0 ? 'add one there' : `write one of ${names.join(', ')}`;
+  const which = defaultUpstream === undefined ? `${name}, its default,` : name;
+  return [describeProblem(['defaultUpstream'], `${which} is not under upstreams; ${remedy}`)];
+}
+
+function configuredNames(upstreams: unknown): string[] | undefined {
+  if (upstreams === undefined) return WELL_KNOWN_REGISTRIES.map(({ name }) => name);
+  return isMap(upstreams) ? Object.keys(upstreams) : undefined;
+}
+
+function hostProblems({ upstreams }: Fields): string[] {
+  if (!isMap(upstreams)) return [];
+  const owners = new Map<unknown, string>();
+  return Object.entries(upstreams).flatMap(([name, upstream]) => {
+    const hosts = isMap(upstream) && Array.isArray(upstream['hosts']) ? upstream['hosts'] : [];
+    return hosts.flatMap((host: unknown, position) => {
+      const owner = owners.get(host) ?? name;
+      owners.set(host, owner);
+      if (owner === name) return [];
+      const path = ['upstreams', name, 'hosts', position];
+      return [describeProblem(path, `${String(host)} is a host of ${owner} already`)];
+    });
+  });
+}
+
+function isMap(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -6,6 +6,9 @@ export interface ListenAddress {
   readonly port: number;
 }
 
+/** Where the two doors are when the file says nothing. */
+export const DEFAULT_ADDRESSES = { listen: '0.0.0.0:5000', admin: '127.0.0.1:5001' } as const;
+
 const ADDRESS = /^(?:\[([^\]]+)\]|([^:[\]]*)):(\d{1,5})$/;
 const HOST_NAME = /^[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?$/;
 

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
@@ -14,16 +14,29 @@ const EXPECTED: Readonly<Record<string, string>> = {
 
 /** What to write in place of a value of another type; zod asks before it words an issue itself. */
 export function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
-  if (issue.code === 'invalid_type') return EXPECTED[issue.expected];
+  if (issue.code === 'invalid_type') return describeType(issue.expected, issue.input);
   if (issue.code === 'unrecognized_keys') {
     return `unknown key; known here: ${knownKeys(issue.inst).join(', ')}`;
   }
   return undefined;
 }
 
+function describeType(expected: string, value: unknown): string | undefined {
+  const advice = EXPECTED[expected];
+  if (advice === undefined) return undefined;
+  if (value === undefined) return `missing; ${advice}`;
+  const needsQuotes = expected === 'string' && /^(?:number|boolean)$/.test(typeof value);
+  return needsQuotes ? `${advice}; put quotes around it` : advice;
+}
+
 function knownKeys(schema: unknown): string[] {
-  const { shape } = (schema as z.core.$ZodObject)._zod.def;
-  return Object.keys(shape).filter((key) => shape[key]?._zod.def.type !== 'undefined');
+  const { shape } = schema as z.ZodObject;
+  return Object.keys(shape).filter((key) => !isAlwaysAbsent(shape[key]));
+}
+
+/** A key that is there only to tell two forms apart. */
+function isAlwaysAbsent(schema: unknown): boolean {
+  return schema instanceof z.ZodOptional && schema.unwrap() instanceof z.ZodUndefined;
 }
 
 /** One line a problem: the path in the file, and what to write instead. */
@@ -45,12 +58,11 @@ function branchMeant(branches: readonly (readonly Issue[])[]): readonly Issue[] 
   );
 }
 
-function describeProblem(path: Path, message: string): string {
+export function describeProblem(path: Path, message: string): string {
   return path.length === 0 ? message : `${formatPath(path)}: ${message}`;
 }
 
-/** `upstreams.ghcr.io.hosts[0]`, as an operator would say it. */
-export function formatPath(path: Path): string {
+function formatPath(path: Path): string {
   return path
     .map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`))
     .join('')

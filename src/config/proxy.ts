@@ -49,8 +49,12 @@ function variable(env: Environment, name: string): string | undefined {
 
 function isLoopback(url: URL): boolean {
   const host = hostOf(url);
-  return host === 'localhost' || host.endsWith('.localhost') || matchesAddress(host, '127.0.0.0/8')
-    || host === '::1';
+  return (
+    host === 'localhost' ||
+    host.endsWith('.localhost') ||
+    matchesAddress(host, '127.0.0.0/8') ||
+    host === '::1'
+  );
 }
 
 function isExempt(url: URL, list: string): boolean {

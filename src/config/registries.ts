@@ -6,8 +6,11 @@ export interface Registry {
   readonly aliases: readonly string[];
 }
 
+/** The upstream of a request that names none, when the file says nothing. */
+export const DEFAULT_UPSTREAM = 'docker.io';
+
 const DOCKER_HUB: Registry = {
-  name: 'docker.io',
+  name: DEFAULT_UPSTREAM,
   url: 'https://registry-1.docker.io',
   aliases: ['index.docker.io', 'registry-1.docker.io'],
 };

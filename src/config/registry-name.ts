@@ -14,7 +14,10 @@ export function isHost(text: string): boolean {
  * The name of a registry as references write it. Throws a `ConfigError` that says what to write.
  */
 export function parseRegistryName(text: string): string {
-  const host = text.toLowerCase().replace(/^https?:\/\//, '').replace(/\/.*$/, '');
+  const host = text
+    .toLowerCase()
+    .replace(/^https?:\/\//, '')
+    .replace(/\/.*$/, '');
   const name = canonicalRegistryName(host);
   if (!isRegistryName(name)) {
     throw new ConfigError(["a registry's name is its host and port, such as reg.example:5000"]);

@@ -1,42 +1,44 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { BYTE_SIZE, parseByteSize } from './byte-size.ts';
-import { ConfigError } from './config-error.ts';
-import { parseListenAddress } from './listen-address.ts';
-import { readPemFile } from './pem-file.ts';
+import { DEFAULT_ADDRESSES } from './listen-address.ts';
+import { listenSchema } from './listen-schema.ts';
+import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
 import { converted, refused, section } from './section.ts';
 import type { Source } from './source.ts';
 import { upstreamSchema } from './upstream-schema.ts';
 
+const ROOT_ADVICE = 'write keys with their values, such as "offline: false"';
 const SYNC_ADVICE =
   'this version does not mirror ahead of demand; leave the key out and pull the images through it once';
-const LISTEN_ADVICE =
-  'write an address and a port such as "0.0.0.0:5000", or { address: …, tls: { cert: PATH, key: PATH } }';
 
 /**
- * The file of DESIGN section 5. Reading it also reads the secrets and certificates it names, so
- * that every problem shows at once with its path.
+ * The configuration file. Reading it also reads the secrets and certificates it names, so that
+ * every problem shows at once with its path.
  */
 export function configSchema(source: Source) {
-  return z.strictObject({
-    listen: listenSchema(source, '0.0.0.0:5000').describe('Where clients pull from.'),
-    admin: listenSchema(source, '127.0.0.1:5001').describe(
-      'Where /healthz, /readyz, /metrics and the API are.',
-    ),
-    offline: z.boolean().default(false).describe('true: never open a connection to an upstream.'),
-    store: storeSchema(source).describe('Where what was pulled is kept.'),
-    defaultUpstream: z
-      .string()
-      .default('docker.io')
-      .describe('The upstream of a request that names none; one of upstreams.'),
-    upstreams: z
-      .record(z.string(), upstreamSchema(source), {
-        error: 'write a map of registries; leave the key out for the well-known public ones',
-      })
-      .optional()
-      .describe('The registries that may be pulled from, and no others.'),
-    sync: refused(z.unknown(), SYNC_ADVICE).describe('Not in this version: refused.'),
-  });
+  return z.strictObject(
+    {
+      listen: listenSchema(source, DEFAULT_ADDRESSES.listen).describe('Where clients pull from.'),
+      admin: listenSchema(source, DEFAULT_ADDRESSES.admin).describe(
+        'Where /healthz, /readyz, /metrics and the API are.',
+      ),
+      offline: z.boolean().default(false).describe('true: never open a connection to an upstream.'),
+      store: storeSchema(source).describe('Where what was pulled is kept.'),
+      defaultUpstream: z
+        .string()
+        .default(DEFAULT_UPSTREAM)
+        .describe('The upstream of a request that names none; one of upstreams.'),
+      upstreams: z
+        .record(z.string(), upstreamSchema(source), {
+          error: 'write a map of registries; leave the key out for the well-known public ones',
+        })
+        .prefault(Object.fromEntries(WELL_KNOWN_REGISTRIES.map(({ name }) => [name, null])))
+        .describe('The registries that may be pulled from, and no others.'),
+      sync: refused(z.unknown(), SYNC_ADVICE).describe('Not in this version: refused.'),
+    },
+    { error: ({ code }) => (code === 'invalid_type' ? ROOT_ADVICE : undefined) },
+  );
 }
 
 /** What `configSchema` makes of a valid file. */
@@ -58,39 +60,10 @@ function storeSchema(source: Source) {
       .refine((bytes) => bytes > 0, 'write more than 0; the store needs room')
       .prefault('100GiB')
       .describe('Most bytes the store may hold; what was not used for longest goes first.'),
-    minFreeBytes: size
-      .prefault('2GiB')
-      .describe('Bytes of the disk that the store leaves free.'),
+    minFreeBytes: size.prefault('2GiB').describe('Bytes of the disk that the store leaves free.'),
     durability: z
       .enum(['full', 'rename'], { error: 'write full or rename' })
       .default('full')
       .describe('full: what is stored survives power loss. rename: it survives a killed process.'),
   });
-}
-
-function listenSchema(source: Source, address: string) {
-  const addressSchema = z.string().transform(converted(parseListenAddress));
-  const path = z
-    .string({ error: 'write the path of a PEM file' })
-    .transform(converted((file: string) => readPemFile(file, source.directory).path));
-  return z
-    .union(
-      [
-        addressSchema,
-        z
-          .strictObject({
-            address: addressSchema.prefault(address).describe('Address and port.'),
-            tls: z
-              .strictObject({
-                cert: path.describe('PEM file of the certificate and its chain.'),
-                key: path.describe('PEM file of the key.'),
-              })
-              .optional()
-              .describe('Serve HTTPS.'),
-          })
-          .transform(({ address: { host, port }, tls }) => ({ host, port, ...(tls && { tls }) })),
-      ],
-      { error: LISTEN_ADVICE },
-    )
-    .prefault(address);
 }

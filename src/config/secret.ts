@@ -9,9 +9,6 @@ export interface SecretReference {
   readonly env?: string | undefined;
 }
 
-export const SECRET_ADVICE =
-  'a secret does not stand in this file; write { file: PATH } or { env: VARIABLE }';
-
 /** The secret without the file's last line end. Throws a `ConfigError` that never holds it. */
 export function readSecret({ file, env }: SecretReference, source: Source): string {
   if ((file === undefined) === (env === undefined)) {

@@ -24,7 +24,7 @@ export const tagsSchema = section({
   staleIfError: durationOrForever
     .transform(converted(parseDurationOrForever))
     .prefault('forever')
-    .describe('How long past the ttl a held tag is answered when upstream fails.'),
+    .describe('How old a held tag may be and still be answered when upstream fails.'),
   staleWhileRevalidate: durationOrForever
     .transform(converted(parseDurationOrForever))
     .prefault('0s')

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
 import { credentialsSchema } from './credentials-schema.ts';
+import { checkKeyPair } from './key-pair.ts';
 import { readPemFile } from './pem-file.ts';
 import { parseProxyUrl } from './proxy.ts';
 import { RATE } from './rate.ts';
@@ -44,13 +45,16 @@ export function upstreamSchema(source: Source) {
       .min(1, 'write a whole number of 1 or more')
       .default(8)
       .describe('Blob transfers from this upstream at a time.'),
-    bandwidth: refused(z.string().meta({ pattern: RATE.source }), BANDWIDTH_ADVICE).describe(
-      'Most bytes a second from this upstream. Not in this version: refused.',
-    ),
+    bandwidth: refused(
+      z.unknown().meta({ type: 'string', pattern: RATE.source }),
+      BANDWIDTH_ADVICE,
+    ).describe('Most bytes a second from this upstream. Not in this version: refused.'),
     hydrate: z
       .boolean()
       .optional()
-      .describe('Fetch what a pulled image has and its client did not ask for. Not in this version: no effect.'),
+      .describe(
+        'Fetch what a pulled image has and its client did not ask for. Not in this version: no effect.',
+      ),
     tags: tagsSchema.describe('How long what a tag means is believed.'),
   });
 }
@@ -72,9 +76,12 @@ function tlsSchema(source: Source) {
   }).transform(converted(checkClientCertificate));
 }
 
-function checkClientCertificate<T extends { cert?: unknown; key?: unknown }>(tls: T): T {
+function checkClientCertificate<T extends { cert?: string | undefined; key?: string | undefined }>(
+  tls: T,
+): T {
   if ((tls.cert === undefined) !== (tls.key === undefined)) {
     throw new ConfigError(['cert and key belong together; write both or neither']);
   }
+  if (tls.cert !== undefined && tls.key !== undefined) checkKeyPair(tls.cert, tls.key);
   return tls;
 }

@@ -54,9 +54,13 @@ export class Digester {
   readonly #algorithm: Algorithm;
   readonly #hash: Hash;
 
-  constructor(algorithm: Algorithm) {
+  constructor(algorithm: Algorithm, hash = createHash(algorithm)) {
     this.#algorithm = algorithm;
-    this.#hash = createHash(algorithm);
+    this.#hash = hash;
+  }
+
+  copy(): Digester {
+    return new Digester(this.#algorithm, this.#hash.copy());
   }
 
   update(chunk: Uint8Array): void {

@@ -66,14 +66,20 @@ export class Ingest {
 
   async append(chunk: Uint8Array): Promise<void> {
     await this.#caughtUp;
-    this.#digester.update(chunk);
     let offset = 0;
     while (offset < chunk.length) {
       const position = this.#written + offset;
       const { bytesWritten } = await this.#handle.write(chunk, offset, undefined, position);
       offset += bytesWritten;
     }
+    this.#digester.update(chunk);
     this.#written += chunk.length;
+  }
+
+  /** A hash over all that is written, to go on with elsewhere when the disk does not. */
+  async digester(): Promise<Digester> {
+    await this.#caughtUp;
+    return this.#digester.copy();
   }
 
   /** Forgets what was written. Only while no reader has seen it. */

@@ -4,7 +4,7 @@ import { parseChallenges, type Challenge } from './challenge.ts';
 import { refuseRealm } from './realm.ts';
 import { readSmall } from './small-body.ts';
 import type { Transport } from './transport.ts';
-import { UpstreamError } from './upstream-error.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
 
 export interface AuthenticatorParts {
   readonly upstream: string;

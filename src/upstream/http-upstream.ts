@@ -26,7 +26,7 @@ import type {
   ManifestHead,
   Upstream,
 } from './upstream.ts';
-import { UpstreamError, type UpstreamFault } from './upstream-error.ts';
+import { UpstreamError, type UpstreamFault } from '../oci/upstream-error.ts';
 
 /** ECR refuses more; registries that cap lower send a Link. */
 const PAGE_SIZE = 1000;
@@ -131,11 +131,8 @@ export class HttpUpstream implements Upstream {
       response.discard();
       throw this.#error('bad-response', `${response.url.host} sent an HTML page for a blob`);
     }
-    if (response.status === 200) {
-      const size = contentLength(response);
-      return { start: 0, chunks: response.chunks, ...(size !== undefined && { size }) };
-    }
-    return this.#partialBody(response, start);
+    if (response.status === 206) return this.#partialBody(response, start);
+    return blobBody(response, 0, contentLength(response));
   }
 
   async listTags(repository: Repository, options: CallOptions = {}): Promise<Tag[] | undefined> {
@@ -195,8 +192,7 @@ export class HttpUpstream implements Upstream {
         206,
       );
     }
-    const size = match[3] === '*' ? undefined : Number(match[3]);
-    return { start, chunks: response.chunks, ...(size !== undefined && { size }) };
+    return blobBody(response, start, match[3] === '*' ? undefined : Number(match[3]));
   }
 
   /** `undefined` for a listing that does not speak the protocol; throws when nobody could say. */
@@ -243,9 +239,10 @@ export class HttpUpstream implements Upstream {
         yield undefined;
         return;
       }
-      const type = essence(response.headers['content-type']);
-      const wanted = kind === 'tags' || type === OCI_INDEX;
-      yield wanted ? await this.#readPage(response, kind) : undefined;
+      // A login page instead of an index, as Google's registries have sent, is no listing.
+      const isListing = kind === 'tags' || essence(response.headers['content-type']) === OCI_INDEX;
+      if (!isListing) response.discard();
+      yield isListing ? await this.#readPage(response, kind) : undefined;
       path = nextPage(response.headers['link'], response.url, this.#client.base);
     }
   }
@@ -271,6 +268,15 @@ export class HttpUpstream implements Upstream {
 
 function pullScope(repository: Repository): string {
   return `repository:${repository}:pull`;
+}
+
+function blobBody(response: RegistryResponse, start: number, size: number | undefined): BlobBody {
+  return {
+    start,
+    chunks: response.chunks,
+    discard: () => response.discard(),
+    ...(size !== undefined && { size }),
+  };
 }
 
 function contentLength(response: RegistryResponse): number | undefined {

@@ -1,5 +1,5 @@
 import type { Upstream } from './upstream.ts';
-import { UpstreamError } from './upstream-error.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
 
 /** Stands for every upstream of a mirror that is set offline: there is no code here that could dial. */
 export class OfflineUpstream implements Upstream {

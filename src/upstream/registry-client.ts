@@ -5,7 +5,7 @@ import { Authenticator } from './authenticator.ts';
 import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
 import { backoff, type Timing } from './timing.ts';
 import { Transport, type TransportResponse } from './transport.ts';
-import { UpstreamError } from './upstream-error.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
 
 /** The kinds of upstream requests that metrics tell apart. */
 export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers';
@@ -120,7 +120,7 @@ export class RegistryClient {
       const second = await this.#authenticator.renew(header, wanted.scope, first);
       ({ response, url } = await this.#follow(wanted, second));
     }
-    return this.#judge(response, url);
+    return this.#judge(wanted, response, url);
   }
 
   /** Any path may redirect; `Authorization` stays on the registry's own origin. */
@@ -152,20 +152,26 @@ export class RegistryClient {
     throw this.#error('bad-response', `more than ${MAX_REDIRECTS} redirects`);
   }
 
-  async #judge(response: TransportResponse, url: URL): Promise<RegistryResponse> {
-    const { statusCode: status } = response;
+  async #judge(
+    wanted: RegistryRequest,
+    response: TransportResponse,
+    url: URL,
+  ): Promise<RegistryResponse> {
+    const { statusCode: status, body } = response;
     const headers = singles(response.headers);
-    if (status === 200 || status === 206) {
-      const encoding = headers['content-encoding'] ?? 'identity';
-      if (encoding === 'identity') {
-        const discard = (): void => void response.body.destroy();
-        return { status, headers, url, discard, chunks: this.#counted(response, url) };
-      }
-      await response.body.dump();
+    const encoding = headers['content-encoding'] ?? 'identity';
+    const isContent = status === 200 || status === 206;
+    if (isContent && encoding === 'identity' && wanted.method === 'GET') {
+      const discard = (): void => void body.on('error', () => {}).destroy();
+      return { status, headers, url, discard, chunks: this.#counted(response, url) };
+    }
+    await body.dump();
+    if (isContent && encoding !== 'identity') {
       throw this.#error('bad-response', `${url.host} encoded the content as ${encoding}`, response);
     }
-    await response.body.dump();
-    if (status === 404) return { status, headers, url, discard: () => {}, chunks: nothing() };
+    if (isContent || status === 404) {
+      return { status, headers, url, discard: () => {}, chunks: nothing() };
+    }
     throw this.#statusError(response, url);
   }
 

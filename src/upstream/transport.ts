@@ -1,7 +1,7 @@
 import { Agent, ProxyAgent, request, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
 import type { Timing } from './timing.ts';
-import { UpstreamError } from './upstream-error.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
 
 export interface TransportRequest {
   readonly method: 'GET' | 'HEAD';

@@ -75,4 +75,6 @@ export interface BlobBody {
   readonly size?: number;
   /** Throws `UpstreamError` when the transfer breaks or stalls; leaving the loop early closes it. */
   readonly chunks: AsyncIterable<Buffer>;
+  /** Closes the transfer when nobody will read the chunks. */
+  discard(): void;
 }

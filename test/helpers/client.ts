@@ -191,7 +191,7 @@ export async function rawRequest(
   socket.setTimeout(giveUpMs, () =>
     socket.destroy(new Error(`the connection stayed open after: ${received()}`)),
   );
-  socket.on('data', (part) => parts.push(part));
+  socket.on('data', (part: Buffer) => parts.push(part));
   socket.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE') reject(error);
   });

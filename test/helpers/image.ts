@@ -31,6 +31,8 @@ export interface Image {
   readonly manifest: Stored;
   readonly config: Stored;
   readonly layers: readonly Stored[];
+  /** One of `layers`; throws when there is none. */
+  readonly layer: (index: number) => Stored;
   /** The config and the layers, each digest once. */
   readonly blobs: readonly Stored[];
 }
@@ -217,7 +219,12 @@ function assemble(
     mediaType,
   );
   const blobs = [...new Map([config, ...layers].map((blob) => [blob.digest, blob])).values()];
-  return { manifest, config, layers, blobs };
+  const layer = (index: number): Stored => {
+    const found = layers[index];
+    if (!found) throw new RangeError(`the image has no layer ${index}`);
+    return found;
+  };
+  return { manifest, config, layers, layer, blobs };
 }
 
 function extras({ artifactType, subject, annotations }: ManifestOptions): object {

@@ -1,0 +1,23 @@
+import type { Environment } from '../config/source.ts';
+
+/** All that a command may touch of the process it runs in. */
+export interface CommandContext {
+  readonly env: Environment;
+  readonly cwd: string;
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly signals: Signals;
+  /** Ends the process at once, whatever is open. */
+  readonly exit: (code: number) => void;
+}
+
+export interface Output {
+  write(text: string): unknown;
+}
+
+export interface Signals {
+  on(signal: StopSignal, listener: (signal: StopSignal) => void): unknown;
+  off(signal: StopSignal, listener: (signal: StopSignal) => void): unknown;
+}
+
+export type StopSignal = 'SIGINT' | 'SIGTERM';

@@ -1,0 +1,73 @@
+import { Command, CommanderError } from 'commander';
+import packageJson from '../../package.json' with { type: 'json' };
+import { ConfigError } from '../config/config-error.ts';
+import type { CommandContext } from './command-context.ts';
+import { checkConfig, printConfigSchema, type CheckOptions } from './config.ts';
+import { EXIT_CODE } from './exit-code.ts';
+import { serve, type ServeOptions } from './serve.ts';
+
+const FILE_OPTION = [
+  '-c, --config <file>',
+  'configuration; else $ENTREPOT_CONFIG, else ./entrepot.yaml',
+] as const;
+const JSON_OPTION = ['--json', 'print JSON'] as const;
+
+/** Runs one command. Resolves with the exit code; what went wrong is on stderr by then. */
+export async function runCommand(
+  args: readonly string[],
+  context: CommandContext,
+): Promise<number> {
+  let exitCode: number = EXIT_CODE.ok;
+  const program = createProgram(context, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError)
+      return error.exitCode === 0 ? EXIT_CODE.ok : EXIT_CODE.usage;
+    if (error instanceof ConfigError) return reportConfigError(error, context);
+    context.stderr.write(`entrepot: ${error instanceof Error ? error.stack : String(error)}\n`);
+    return EXIT_CODE.failed;
+  }
+}
+
+function createProgram(context: CommandContext, finish: (exitCode: number) => void): Command {
+  const program = new Command('entrepot')
+    .description(packageJson.description)
+    .version(packageJson.version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.stdout.write(text),
+      writeErr: (text) => context.stderr.write(text),
+    });
+  program
+    .command('serve')
+    .description('serve pulls until SIGTERM or SIGINT')
+    .option(...FILE_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (options: ServeOptions) => finish(await serve(options, context)));
+  const config = program
+    .command('config')
+    .description('check the configuration, describe its keys');
+  config
+    .command('check')
+    .description('say what is wrong, or print what is in force')
+    .option(...FILE_OPTION)
+    .option(...JSON_OPTION)
+    .action((options: CheckOptions) => finish(checkConfig(options, context)));
+  config
+    .command('schema')
+    .description('print the JSON Schema of the file, for editors')
+    .option(...JSON_OPTION)
+    .action(() => finish(printConfigSchema(context)));
+  return program;
+}
+
+function reportConfigError({ problems, file }: ConfigError, { stderr }: CommandContext): number {
+  const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
+  stderr.write(`entrepot: ${count} in ${file ?? 'the configuration'}\n`);
+  for (const problem of problems) stderr.write(`  ${problem}\n`);
+  return EXIT_CODE.config;
+}

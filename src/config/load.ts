@@ -1,0 +1,72 @@
+import { existsSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { Config, UpstreamConfig } from './config.ts';
+import { ConfigError } from './config-error.ts';
+import { findConflicts } from './conflicts.ts';
+import { describeIssue, describeProblems } from './problems.ts';
+import { resolveUpstream } from './resolve-upstream.ts';
+import { configSchema, type ConfigDocument } from './schema.ts';
+import type { Environment, Source } from './source.ts';
+import { readTextFile } from './text-file.ts';
+import { findWarnings } from './warnings.ts';
+import { parseYaml } from './yaml.ts';
+
+export interface LoadOptions {
+  /** The file of `--config`. */
+  readonly file?: string | undefined;
+  readonly env: Environment;
+  readonly cwd: string;
+}
+
+export interface LoadedConfig {
+  readonly config: Config;
+  readonly warnings: readonly string[];
+  /** Absolute; `undefined` when the defaults are all there is. */
+  readonly file: string | undefined;
+}
+
+/**
+ * The configuration of `file`, else of `$ENTREPOT_CONFIG`, else of `./entrepot.yaml` when there is
+ * one, else the defaults. Throws a `ConfigError` with every problem.
+ */
+export function loadConfig({ file: named, env, cwd }: LoadOptions): LoadedConfig {
+  const file = findFile(named ?? (env['ENTREPOT_CONFIG'] || undefined), cwd);
+  try {
+    const text = file === undefined ? '' : readTextFile(file);
+    const directory = file === undefined ? cwd : dirname(file);
+    const document = parseDocument(parseYaml(text), { directory, env });
+    const config = deepFreeze(createConfig(document, env));
+    return { config, warnings: findWarnings(config, document), file };
+  } catch (error) {
+    if (!(error instanceof ConfigError) || file === undefined) throw error;
+    throw new ConfigError(error.problems, { file, cause: error.cause });
+  }
+}
+
+function findFile(named: string | undefined, cwd: string): string | undefined {
+  if (named !== undefined) return resolve(cwd, named);
+  const usual = resolve(cwd, 'entrepot.yaml');
+  return existsSync(usual) ? usual : undefined;
+}
+
+function parseDocument(document: unknown, source: Source): ConfigDocument {
+  const result = configSchema(source).safeParse(document, { error: describeIssue });
+  const problems = [...describeProblems(result.error?.issues ?? []), ...findConflicts(document)];
+  if (!result.success || problems.length > 0) throw new ConfigError(problems);
+  return result.data;
+}
+
+function createConfig(document: ConfigDocument, env: Environment): Config {
+  const { listen, admin, offline, store, defaultUpstream } = document;
+  // No prototype: a name from a request must not find what every object has.
+  const upstreams: Record<string, UpstreamConfig> = Object.create(null);
+  for (const [name, upstream] of Object.entries(document.upstreams)) {
+    upstreams[name] = resolveUpstream(name, upstream, env);
+  }
+  return { listen, admin, offline, store, defaultUpstream, upstreams };
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) Object.values(value).forEach(deepFreeze);
+  return Object.freeze(value);
+}

@@ -1,0 +1,72 @@
+import { Document, LineCounter, parseDocument, stringify, visit } from 'yaml';
+import { ConfigError } from './config-error.ts';
+
+interface Fault {
+  readonly offset: number;
+  readonly message: string;
+}
+
+/**
+ * What a YAML file says; an empty one says nothing. Throws a `ConfigError` with a line and a column
+ * for each problem, and never with the text that stands there.
+ */
+export function parseYaml(text: string): unknown {
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, {
+    lineCounter,
+    prettyErrors: false,
+    merge: true,
+    resolveKnownTags: false,
+    logLevel: 'error',
+  });
+  const faults = [...syntaxFaults(document), ...unknownAliases(document)];
+  if (faults.length === 0) return toValue(document);
+  throw new ConfigError(
+    faults
+      .toSorted((one, other) => one.offset - other.offset)
+      .map(({ offset, message }) => {
+        const { line, col } = lineCounter.linePos(offset);
+        return `line ${line}, column ${col}: ${message}`;
+      }),
+  );
+}
+
+/** A tag that means nothing here would silently become text, so a warning is a fault. */
+function syntaxFaults({ errors, warnings }: Document): Fault[] {
+  return [...errors, ...warnings].map(({ pos, message }) => ({ offset: pos[0], message }));
+}
+
+function unknownAliases(document: Document): Fault[] {
+  const faults: Fault[] = [];
+  visit(document, {
+    Alias(_, alias) {
+      if (alias.resolve(document)) return;
+      faults.push({ offset: alias.range?.[0] ?? 0, message: `Unknown alias ${alias.source}` });
+    },
+  });
+  return faults;
+}
+
+function toValue(document: Document): unknown {
+  try {
+    return document.toJS() ?? {};
+  } catch (error) {
+    // Aliases that multiply without end.
+    if (!(error instanceof ReferenceError)) throw error;
+    throw new ConfigError([error.message], { cause: error });
+  }
+}
+
+/** Block style for the outer levels, one line for each thing further in. */
+export function formatYaml(value: unknown): string {
+  const document = new Document(value);
+  visit(document, {
+    Seq(_, list) {
+      list.flow = true;
+    },
+    Map(_, map, path) {
+      map.flow = path.length > 6;
+    },
+  });
+  return stringify(document, { lineWidth: 0 });
+}

@@ -1,0 +1,98 @@
+import picomatch from 'picomatch';
+import type { Config, UpstreamConfig } from '../config/config.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { parseRepository, type Target } from '../oci/reference.ts';
+
+/** The parts of a request that may say which upstream it means. */
+export interface Address {
+  /** The repository as the path has it, possibly with an upstream's name in front. */
+  readonly name: string;
+  /** `ns` of the query (containerd). */
+  readonly namespace?: string | undefined;
+  /** The path component before `/v2/`. */
+  readonly prefix?: string | undefined;
+  /** The `Host` header. */
+  readonly host?: string | undefined;
+}
+
+interface Entry {
+  readonly config: UpstreamConfig;
+  readonly isAllowed: (repository: string) => boolean;
+}
+
+const DOCKER_HUB = 'docker.io';
+const DOCKER_HUB_ALIASES = ['index.docker.io', 'registry-1.docker.io'];
+
+/**
+ * Which repository of which upstream a request means. A closed world: names are looked up among the
+ * configured upstreams and are never dialled, and no request falls from one upstream to another.
+ */
+export class Addressing {
+  readonly #byName = new Map<string, Entry>();
+  readonly #byHost = new Map<string, Entry>();
+  readonly #default: Entry;
+
+  constructor(config: Pick<Config, 'upstreams' | 'defaultUpstream'>) {
+    for (const upstream of Object.values(config.upstreams)) {
+      const entry = { config: upstream, isAllowed: compileAllowed(upstream) };
+      const aliases = upstream.name === DOCKER_HUB ? DOCKER_HUB_ALIASES : [];
+      // A colon is not legal in a path component of a repository.
+      const pathForm = upstream.name.replace(':', '_');
+      for (const name of [upstream.name, pathForm, ...aliases]) this.#byName.set(name, entry);
+      for (const host of upstream.hosts) this.#byHost.set(host, entry);
+    }
+    const standard = this.#byName.get(config.defaultUpstream);
+    if (!standard) throw new TypeError(`no upstream ${config.defaultUpstream} is configured`);
+    this.#default = standard;
+  }
+
+  /** Throws `NAME_UNKNOWN` for what is not configured, `NAME_INVALID`, `DENIED`. */
+  resolve(address: Address): Target {
+    const { entry, rest } = this.#choose(address);
+    const isShort = entry.config.name === DOCKER_HUB && !rest.includes('/');
+    const repository = parseRepository(isShort ? `library/${rest}` : rest);
+    if (!entry.isAllowed(repository)) {
+      throw new RegistryError('DENIED', {
+        message: `${entry.config.name}/${repository} is not among the repositories this mirror may serve`,
+      });
+    }
+    return { upstream: entry.config.name, repository };
+  }
+
+  /** The order of DESIGN: `ns`, path component, `Host`, default. */
+  #choose(address: Address): { entry: Entry; rest: string } {
+    const slash = address.name.indexOf('/');
+    const first = slash === -1 ? undefined : address.name.slice(0, slash);
+    const named = first === undefined ? undefined : this.#byName.get(first);
+    const rest = address.name.slice(slash + 1);
+    if (address.namespace) {
+      const entry = this.#configured(address.namespace);
+      return { entry, rest: named === entry ? rest : address.name };
+    }
+    if (address.prefix !== undefined) {
+      return { entry: this.#configured(address.prefix), rest: address.name };
+    }
+    if (named) return { entry: named, rest };
+    return { entry: this.#ofHost(address.host) ?? this.#default, rest: address.name };
+  }
+
+  #configured(name: string): Entry {
+    const entry = this.#byName.get(name.toLowerCase());
+    if (entry) return entry;
+    throw new RegistryError('NAME_UNKNOWN', {
+      detail: `"${name.slice(0, 255)}" is not an upstream of this mirror`,
+    });
+  }
+
+  #ofHost(host: string | undefined): Entry | undefined {
+    if (host === undefined || this.#byHost.size === 0) return undefined;
+    const lower = host.toLowerCase();
+    return this.#byHost.get(lower) ?? this.#byHost.get(lower.replace(/:\d+$/, ''));
+  }
+}
+
+function compileAllowed(config: UpstreamConfig): (repository: string) => boolean {
+  const isListed = config.allow.length === 0 ? () => true : picomatch([...config.allow]);
+  const isDenied = config.deny.length === 0 ? () => false : picomatch([...config.deny]);
+  return (repository) => isListed(repository) && !isDenied(repository);
+}

@@ -1,0 +1,31 @@
+import { Router } from '@koa/router';
+import Koa from 'koa';
+import type { Metrics } from '../observe/metrics.ts';
+
+export interface AdminParts {
+  readonly metrics: Metrics;
+  /** Why the mirror does not serve; `undefined` when it does. */
+  readonly unreadyReason: () => string | undefined;
+}
+
+/** The private application: health and metrics. */
+export function createAdminApp(parts: AdminParts): Koa {
+  const router = new Router();
+  router.get('/healthz', (ctx) => {
+    ctx.body = { status: 'ok' };
+  });
+  router.get('/readyz', (ctx) => {
+    const reason = parts.unreadyReason();
+    ctx.status = reason === undefined ? 200 : 503;
+    ctx.body = reason === undefined ? { status: 'ready' } : { status: 'not ready', reason };
+  });
+  router.get('/metrics', async (ctx) => {
+    ctx.set('Content-Type', parts.metrics.registry.contentType);
+    ctx.body = await parts.metrics.registry.metrics();
+  });
+  const app = new Koa();
+  app.silent = true;
+  app.use(router.routes());
+  app.use(router.allowedMethods());
+  return app;
+}

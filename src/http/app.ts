@@ -1,0 +1,79 @@
+import Koa from 'koa';
+import type { Mirror } from '../mirror/mirror.ts';
+import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { Addressing } from './addressing.ts';
+import { toRegistryError } from './errors.ts';
+import { recordExchange } from './record-exchange.ts';
+import { ClientGoneError } from './send.ts';
+import type { Exchange, State } from './exchange.ts';
+import type { V2Context } from './content-request.ts';
+import { createV2Router } from './v2.ts';
+
+export interface AppParts {
+  readonly mirror: Mirror;
+  readonly addressing: Addressing;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+/** The public application: read-only, the distribution spec and nothing else. */
+export function createApp(parts: AppParts): Koa<State> {
+  const app = new Koa<State>();
+  // Errors end in the middleware below; what reaches Koa is a client that left.
+  app.silent = true;
+  const routes = createV2Router(parts.mirror, parts.addressing).routes();
+  app.use(async (ctx, next) => {
+    const exchange: Exchange = { startedAt: performance.now(), kind: 'other', bytes: 0 };
+    ctx.state.exchange = exchange;
+    try {
+      requireRead(ctx);
+      await next();
+    } catch (error) {
+      exchange.error = error;
+      answerError(ctx, error);
+    } finally {
+      recordExchange(ctx, parts);
+    }
+  });
+  app.use(routes);
+  app.use(() => {
+    throw new RegistryError('UNSUPPORTED', { status: 404, message: 'no such endpoint' });
+  });
+  return app;
+}
+
+/** A mirror takes no writes; the same answer for all names says nothing about any. */
+function requireRead(ctx: V2Context): void {
+  if (ctx.method === 'GET' || ctx.method === 'HEAD') return;
+  throw new RegistryError('UNSUPPORTED', {
+    message: 'this is a read-only mirror: push to the registry itself',
+    headers: { Allow: 'GET, HEAD' },
+  });
+}
+
+function answerError(ctx: V2Context, error: unknown): void {
+  if (ctx.res.headersSent || error instanceof ClientGoneError) {
+    // Ending cleanly would tell the client that it has everything.
+    ctx.respond = false;
+    ctx.res.destroy();
+    return;
+  }
+  const answer = toRegistryError(error);
+  for (const name of [
+    'Content-Length',
+    'Content-Range',
+    'ETag',
+    'Cache-Control',
+    'Accept-Ranges',
+  ]) {
+    ctx.remove(name);
+  }
+  ctx.set(answer.headers);
+  ctx.status = answer.status;
+  ctx.set('Content-Type', 'application/json');
+  ctx.body = Buffer.from(JSON.stringify(answer));
+  // An unread request body would be taken for the next request.
+  if (!ctx.req.complete) ctx.set('Connection', 'close');
+}

@@ -1,0 +1,52 @@
+import type { ParameterizedContext } from 'koa';
+import { RegistryError } from '../oci/errors.ts';
+import type { Target } from '../oci/reference.ts';
+import type { Addressing } from './addressing.ts';
+import type { Exchange, ExchangeKind, State } from './exchange.ts';
+
+/** A request for content, understood once; handlers see nothing of its spelling. */
+export interface ContentRequest {
+  readonly target: Target;
+  /** The last path component: tag or digest as the client wrote it. */
+  readonly reference: string;
+  readonly exchange: Exchange;
+}
+
+export type V2Context = ParameterizedContext<State>;
+
+/** Throws a `RegistryError` for what is no request of this registry. */
+export function understandRequest(
+  ctx: V2Context,
+  kind: ExchangeKind,
+  addressing: Addressing,
+): ContentRequest {
+  const { exchange } = ctx.state;
+  exchange.kind = kind;
+  const [prefix, name = '', reference = ''] = ctx['captures'] as (string | undefined)[];
+  const target = addressing.resolve({
+    name: decode(name),
+    prefix: prefix === undefined ? undefined : decode(prefix),
+    namespace: queryValue(ctx, 'ns'),
+    host: ctx.get('Host'),
+  });
+  exchange.target = target;
+  exchange.reference = decode(reference);
+  ctx.set('OCI-Namespace', target.upstream);
+  return { target, reference: exchange.reference, exchange };
+}
+
+/** The first of a parameter's values; most requests have no query at all. */
+export function queryValue(ctx: V2Context, name: string): string | undefined {
+  return ctx.querystring === '' ? undefined : [ctx.query[name]].flat()[0];
+}
+
+/** Once: what is encoded twice, or hides a slash, is no name. */
+function decode(text: string): string {
+  if (!text.includes('%')) return text;
+  try {
+    if (/%2f/i.test(text)) throw new URIError('encoded slash');
+    return decodeURIComponent(text);
+  } catch (cause) {
+    throw new RegistryError('NAME_INVALID', { detail: 'invalid percent-encoding', cause });
+  }
+}

@@ -1,0 +1,127 @@
+import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { ListenConfig } from '../config/config.ts';
+import type { Log } from '../observe/log.ts';
+import { RegistryError } from '../oci/errors.ts';
+
+/** podman asks for up to 1024 ranges in one header line of about 25 KB. */
+const MAX_HEADER_BYTES = 64 * 1024;
+const HEADERS_TIMEOUT_MS = 15_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const KEEP_ALIVE_TIMEOUT_MS = 75_000;
+/** Without a byte either way; longer than any client waits (containerd: 5 minutes). */
+const IDLE_TIMEOUT_MS = 10 * 60_000;
+const CERTIFICATE_POLL_MS = 1_000;
+
+/** A listening socket with its server: plain or TLS, with limits on what clients may do to it. */
+export class Listener {
+  readonly #server: Server | HttpsServer;
+  readonly #stopReloading: () => void;
+  readonly #scheme: 'http' | 'https';
+
+  /** Resolves when it listens. */
+  static async open(config: ListenConfig, handle: RequestListener, log: Log): Promise<Listener> {
+    const listener = new Listener(config, handle, log);
+    await listener.#listen(config);
+    return listener;
+  }
+
+  constructor(config: ListenConfig, handle: RequestListener, log: Log) {
+    const options = {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      noDelay: true,
+    };
+    const { tls } = config;
+    this.#scheme = tls ? 'https' : 'http';
+    if (tls) {
+      const server = createHttpsServer({ ...options, ...readCertificate(tls) }, handle);
+      this.#server = server;
+      this.#stopReloading = reloadCertificate(server, tls, log);
+    } else {
+      this.#server = createHttpServer(options, handle);
+      this.#stopReloading = () => {};
+    }
+    this.#server.setTimeout(IDLE_TIMEOUT_MS);
+    this.#server.on('clientError', refuse);
+  }
+
+  get url(): string {
+    const { address, port, family } = this.#server.address() as AddressInfo;
+    return `${this.#scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  }
+
+  /** Takes no more requests; running answers may finish until the deadline, then they are cut. */
+  async close(deadlineMs: number): Promise<void> {
+    this.#stopReloading();
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+    this.#server.closeIdleConnections();
+    // Kept-alive connections whose answer ends meanwhile are idle then.
+    const sweep = setInterval(() => this.#server.closeIdleConnections(), 50);
+    const cut = setTimeout(() => this.#server.closeAllConnections(), deadlineMs);
+    await closed;
+    clearInterval(sweep);
+    clearTimeout(cut);
+  }
+
+  async #listen({ host, port }: ListenConfig): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#server.once('error', reject);
+    this.#server.listen({ host, port }, resolve);
+    try {
+      await promise;
+    } catch (error) {
+      this.#stopReloading();
+      throw error;
+    }
+    this.#server.off('error', reject);
+  }
+}
+
+type Certificate = NonNullable<ListenConfig['tls']>;
+
+function readCertificate(tls: Certificate): { cert: Buffer; key: Buffer } {
+  return { cert: readFileSync(tls.cert), key: readFileSync(tls.key) };
+}
+
+/** By polling: links that are swapped, as Kubernetes does with secrets, escape other ways. */
+function reloadCertificate(server: HttpsServer, tls: Certificate, log: Log): () => void {
+  const reload = (): void => {
+    try {
+      server.setSecureContext(readCertificate(tls));
+      log.info({ cert: tls.cert }, 'certificate reloaded');
+    } catch (err) {
+      // Half of a pair that is being replaced: the next change completes it.
+      log.warn({ cert: tls.cert, err }, 'certificate not reloaded, the old one stays');
+    }
+  };
+  const files = [tls.cert, tls.key];
+  for (const file of files) watchFile(file, { interval: CERTIFICATE_POLL_MS }, reload);
+  return () => {
+    for (const file of files) unwatchFile(file, reload);
+  };
+}
+
+/** What cannot be parsed as a request: a spec error where the client can still hear it. */
+function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || socket.bytesWritten > 0 || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const tooLarge = error.code === 'HPE_HEADER_OVERFLOW';
+  const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
+  const status = tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request';
+  const body = JSON.stringify(
+    new RegistryError('UNSUPPORTED', { message: tooLarge ? 'headers too large' : 'bad request' }),
+  );
+  socket.end(
+    `HTTP/1.1 ${late ? '408 Request Timeout' : status}\r\nContent-Type: application/json\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

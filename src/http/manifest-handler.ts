@@ -1,0 +1,57 @@
+import type { Manifests, ManifestStat } from '../mirror/manifests.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { isAcceptable } from '../oci/media-types.ts';
+import { formatTarget, isDigestReference, parseReference } from '../oci/reference.ts';
+import { setCacheHeaders } from './cache-headers.ts';
+import { isNotModified, setContentHeaders } from './content-headers.ts';
+import type { ContentRequest, V2Context } from './content-request.ts';
+
+/** GET and HEAD of `/v2/<name>/manifests/<reference>`. */
+export class ManifestHandler {
+  readonly #manifests: Manifests;
+
+  constructor(manifests: Manifests) {
+    this.#manifests = manifests;
+  }
+
+  async handle(ctx: V2Context, request: ContentRequest): Promise<void> {
+    const { target, exchange } = request;
+    const reference = parseReference(request.reference);
+    const isHead = ctx.method === 'HEAD';
+    const answer = isHead
+      ? await this.#manifests.stat(target, reference)
+      : await this.#manifests.get(target, reference);
+    exchange.source = answer.source;
+    setCacheHeaders(ctx, answer, { stored: !isHead });
+    const manifest = answer.value;
+    if (!manifest) {
+      throw new RegistryError('MANIFEST_UNKNOWN', {
+        message: `${target.upstream} has no manifest ${request.reference} in ${target.repository}`,
+        detail: { upstream: target.upstream, reference: request.reference },
+      });
+    }
+    requireAcceptable(ctx, manifest, request);
+    setContentHeaders(ctx, manifest, { isImmutable: isDigestReference(reference) });
+    ctx.set('Content-Type', manifest.mediaType);
+    if (isNotModified(ctx, manifest.digest)) {
+      ctx.status = 304;
+      return;
+    }
+    ctx.status = 200;
+    if ('bytes' in manifest) {
+      ctx.body = manifest.bytes;
+      exchange.bytes = isHead ? 0 : manifest.size;
+    }
+    ctx.set('Content-Type', manifest.mediaType);
+    ctx.length = manifest.size;
+  }
+}
+
+/** GHCR's answer, which clients understand; content is never converted. */
+function requireAcceptable(ctx: V2Context, manifest: ManifestStat, request: ContentRequest): void {
+  if (isAcceptable(manifest.mediaType, ctx.get('Accept'))) return;
+  throw new RegistryError('MANIFEST_UNKNOWN', {
+    message: `${formatTarget(request.target)} has a ${manifest.mediaType}, which the Accept header does not take`,
+    detail: { mediaType: manifest.mediaType },
+  });
+}

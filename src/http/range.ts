@@ -1,0 +1,49 @@
+import type { ByteRange } from '../oci/content.ts';
+import { RegistryError } from '../oci/errors.ts';
+
+/** A header line has room for more; podman asks for up to 1024 at once. */
+const MAX_RANGES = 1024;
+
+/**
+ * The ranges of a `Range` header for a content of `size` bytes, clipped to it; `undefined` when the
+ * whole is to be sent. Throws `RANGE_INVALID` when none lies inside, and 400 when there are too
+ * many. `last < first` counts as outside, as the conformance tests of the distribution spec have it.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-14.2
+ */
+export function parseRange(header: string | undefined, size: number): ByteRange[] | undefined {
+  const set = /^\s*bytes\s*=(.*)$/i.exec(header ?? '')?.[1];
+  if (set === undefined) return undefined;
+  const specs = set.split(',').map((spec) => spec.trim());
+  if (specs.length > MAX_RANGES) {
+    throw new RegistryError('RANGE_INVALID', {
+      status: 400,
+      message: `more than ${MAX_RANGES} ranges in one request`,
+    });
+  }
+  const ranges: ByteRange[] = [];
+  for (const spec of specs) {
+    const match = /^(\d{0,15})-(\d{0,15})$/.exec(spec);
+    if (!match || spec === '-') return undefined;
+    const range = clip(match[1] ?? '', match[2] ?? '', size);
+    if (range) ranges.push(range);
+  }
+  if (ranges.length === 0) {
+    throw new RegistryError('RANGE_INVALID', { headers: { 'Content-Range': `bytes */${size}` } });
+  }
+  return isWasteful(ranges, size) ? undefined : ranges;
+}
+
+function clip(first: string, last: string, size: number): ByteRange | undefined {
+  if (first === '') {
+    const count = Math.min(Number(last), size);
+    return count === 0 ? undefined : { start: size - count, end: size };
+  }
+  const start = Number(first);
+  const end = last === '' ? size : Math.min(Number(last) + 1, size);
+  return start < end ? { start, end } : undefined;
+}
+
+/** Overlapping ranges could ask for any multiple of the content (RFC 9110 section 17.15). */
+function isWasteful(ranges: readonly ByteRange[], size: number): boolean {
+  return ranges.length > 1 && ranges.reduce((sum, { start, end }) => sum + end - start, 0) > size;
+}

@@ -1,0 +1,48 @@
+import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { formatTarget } from '../oci/reference.ts';
+import type { V2Context } from './content-request.ts';
+import type { Exchange } from './exchange.ts';
+import { ClientGoneError } from './send.ts';
+
+/** Writes the line and the metrics of a request whose handlers are done: the one place for both. */
+export function recordExchange(ctx: V2Context, parts: { metrics: Metrics; log: Log }): void {
+  const { exchange } = ctx.state;
+  const endedAt = performance.now();
+  count(ctx, exchange, { endedAt, metrics: parts.metrics });
+  const { kind, target, source, bytes, error, reference, startedAt } = exchange;
+  const isFault = error !== undefined && ctx.status >= 500;
+  parts.log[isFault ? 'warn' : 'info'](
+    {
+      method: ctx.method,
+      kind,
+      ...(target && { target: formatTarget(target) }),
+      ...(reference !== undefined && { reference }),
+      status: ctx.status,
+      ...(source && { source }),
+      bytes,
+      ms: Math.round((endedAt - startedAt) * 10) / 10,
+      ...(error instanceof ClientGoneError ? { left: true } : isFault && { err: error }),
+    },
+    'request',
+  );
+}
+
+function count(
+  ctx: V2Context,
+  exchange: Exchange,
+  { endedAt, metrics }: { endedAt: number; metrics: Metrics },
+): void {
+  const { kind, target, source, bytes, startedAt, answeredAt = endedAt } = exchange;
+  const code = String(ctx.status);
+  metrics.httpRequests.inc({ kind, method: methodLabel(ctx.method), code });
+  if (!target || !source) return;
+  metrics.cacheRequests.inc({ upstream: target.upstream, kind, result: source });
+  metrics.httpRequestSeconds.observe({ kind, result: source }, (answeredAt - startedAt) / 1000);
+  if (bytes > 0) metrics.httpResponseBytes.inc({ kind, result: source }, bytes);
+}
+
+/** Methods are the client's to invent; labels are not. */
+function methodLabel(method: string): string {
+  return method === 'GET' || method === 'HEAD' ? method : 'other';
+}

@@ -1,0 +1,47 @@
+import { Router } from '@koa/router';
+import type { Mirror } from '../mirror/mirror.ts';
+import type { Addressing } from './addressing.ts';
+import { BlobHandler } from './blob-handler.ts';
+import { understandRequest, type ContentRequest, type V2Context } from './content-request.ts';
+import type { ExchangeKind, State } from './exchange.ts';
+import { ListHandler } from './list-handler.ts';
+import { ManifestHandler } from './manifest-handler.ts';
+
+type Handle = (ctx: V2Context, request: ContentRequest) => Promise<void>;
+
+/**
+ * `/v2/…`, or `/<upstream>/v2/…` as clients ask that put a mirror's path in front. A name may
+ * contain the keywords, so it reaches up to the last one.
+ */
+function pathOf(tail: string): RegExp {
+  return new RegExp(`^(?:/(?!v2/)([^/]+))?/v2/(.+)/${tail}$`);
+}
+
+/** The read side of the distribution spec. */
+export function createV2Router(mirror: Mirror, addressing: Addressing): Router<State> {
+  const router = new Router<State>();
+  const manifests = new ManifestHandler(mirror.manifests);
+  const blobs = new BlobHandler(mirror.blobs);
+  const lists = new ListHandler(mirror.listings);
+  const content = (path: RegExp, kind: ExchangeKind, handle: Handle): void => {
+    router.get(path, async (ctx) => {
+      const request = understandRequest(ctx, kind, addressing);
+      await handle(ctx, request);
+    });
+  };
+  router.get(/^(?:\/(?!v2\/?$)[^/]+)?\/v2\/?$/, (ctx) => {
+    ctx.state.exchange.kind = 'ping';
+    ctx.set('Docker-Distribution-Api-Version', 'registry/2.0');
+    ctx.set('Content-Type', 'application/json');
+    ctx.body = Buffer.from('{}');
+  });
+  content(pathOf('manifests/([^/]+)'), 'manifest', async (ctx, request) =>
+    manifests.handle(ctx, request),
+  );
+  content(pathOf('blobs/([^/]+)'), 'blob', async (ctx, request) => blobs.handle(ctx, request));
+  content(pathOf('tags/(list)'), 'tags', async (ctx, request) => lists.tags(ctx, request));
+  content(pathOf('referrers/([^/]+)'), 'referrers', async (ctx, request) =>
+    lists.referrers(ctx, request),
+  );
+  return router;
+}

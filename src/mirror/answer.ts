@@ -1,0 +1,12 @@
+/** How the cache came by an answer, in the words of the metrics. */
+export type Source = 'hit' | 'miss' | 'joined' | 'stale' | 'revalidated' | 'negative' | 'bypass';
+
+/** `value` is `undefined` when the upstream says that there is no such thing. */
+export interface Answer<Value> {
+  readonly value: Value | undefined;
+  readonly source: Source;
+  /** Since the upstream last confirmed it. */
+  readonly ageMs?: number;
+  /** Why an older copy stands in, for the operator and the client's log. */
+  readonly warning?: string;
+}

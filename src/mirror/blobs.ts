@@ -1,0 +1,125 @@
+import type { Content } from '../oci/content.ts';
+import type { Digest } from '../oci/digest.ts';
+import { formatTarget, type Target } from '../oci/reference.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { Catalog, Link } from '../store/catalog.ts';
+import type { StoredBlob } from '../store/stored-blob.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import type { Answer, Source } from './answer.ts';
+import { withinDeadline } from './deadline.ts';
+import { Download } from './download.ts';
+import { PRIORITY, type Downloads, type Joined } from './downloads.ts';
+import type { Negatives } from './negatives.ts';
+import type { SingleFlight } from './single-flight.ts';
+import type { SourceRegistries } from './source-registry.ts';
+
+export interface BlobsParts {
+  readonly registries: SourceRegistries;
+  readonly blobs: BlobStore;
+  readonly catalog: Catalog;
+  readonly downloads: Downloads;
+  readonly negatives: Negatives;
+  readonly flight: SingleFlight;
+}
+
+/** What a client may know of a blob without its bytes. */
+export interface BlobStat {
+  readonly size: number | undefined;
+}
+
+/** Blobs by digest: from the store, from a running download, or from a new one. */
+export class Blobs {
+  readonly #parts: BlobsParts;
+
+  constructor(parts: BlobsParts) {
+    this.#parts = parts;
+  }
+
+  /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
+  async get(target: Target, digest: Digest): Promise<Answer<Content>> {
+    const held = await this.#held(digest);
+    if (!(await this.#mayRead(target, digest, held))) return this.#absent(target, digest);
+    if (held) return { value: held, source: 'hit' };
+    if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
+    const found = await this.#parts.downloads.join(target, digest, PRIORITY.interactive);
+    if (!found) return this.#absent(target, digest);
+    return { value: found.content, source: sourceOf(found) };
+  }
+
+  /** Never begins or waits for a transfer of bytes. */
+  async stat(target: Target, digest: Digest): Promise<Answer<BlobStat>> {
+    const held = await this.#held(digest);
+    if (held && (await this.#mayRead(target, digest, held))) return { value: held, source: 'hit' };
+    if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
+    const head = await this.#head(target, digest);
+    return head ? { value: { size: head.size }, source: 'miss' } : this.#absent(target, digest);
+  }
+
+  async #held(digest: Digest): Promise<StoredBlob | undefined> {
+    const { blobs, catalog } = this.#parts;
+    const record = await catalog.findBlob(digest);
+    const held = await blobs.find(digest, record?.size);
+    if (record && !held) await catalog.forgetBlob(digest);
+    return held;
+  }
+
+  /**
+   * Whether this repository is known to contain what is here because of another one. What is not
+   * here at all is for the upstream to give or refuse.
+   */
+  async #mayRead(target: Target, digest: Digest, held: StoredBlob | undefined): Promise<boolean> {
+    const { catalog, downloads } = this.#parts;
+    const running = downloads.targetOf(digest);
+    const isForeign = running !== undefined && formatTarget(running) !== formatTarget(target);
+    if (!held && !isForeign) return true;
+    const link = await catalog.findLink(target, digest);
+    if (link === 'proven') return true;
+    if (this.#isNegative(target, digest)) return false;
+    return this.#prove(target, digest, link);
+  }
+
+  async #prove(target: Target, digest: Digest, link: Link | undefined): Promise<boolean> {
+    const { registries, catalog } = this.#parts;
+    try {
+      const asking = this.#head(target, digest);
+      const head = await (link === 'claimed' ? withinDeadline(registries, target, asking) : asking);
+      if (head) await catalog.recordLink(target, digest);
+      return head !== undefined;
+    } catch (error) {
+      // A manifest of this repository lists it: good enough while the upstream cannot be asked.
+      if (link === 'claimed' && error instanceof UpstreamError) return true;
+      throw error;
+    }
+  }
+
+  async #head(target: Target, digest: Digest): Promise<BlobStat | undefined> {
+    const { registries, flight } = this.#parts;
+    return flight.do(`head blob ${keyOf(target, digest)}`, async () => {
+      const head = await registries.of(target).upstream.headBlob(target.repository, digest);
+      return head && { size: head.size };
+    });
+  }
+
+  #isNegative(target: Target, digest: Digest): boolean {
+    return this.#parts.negatives.has(keyOf(target, digest));
+  }
+
+  #absent(target: Target, digest: Digest): Answer<never> {
+    const { negatives, registries } = this.#parts;
+    const key = keyOf(target, digest);
+    if (negatives.has(key)) return { value: undefined, source: 'negative' };
+    negatives.add(key, registries.of(target).policy.negativeTtlMs);
+    return { value: undefined, source: 'miss' };
+  }
+}
+
+function sourceOf({ content, joined }: Joined): Source {
+  if (!(content instanceof Download)) return 'hit';
+  if (content.state === 'unstored') return 'bypass';
+  if (!joined) return 'miss';
+  return content.state === 'finished' ? 'hit' : 'joined';
+}
+
+function keyOf(target: Target, digest: Digest): string {
+  return `blob ${formatTarget(target)} ${digest}`;
+}

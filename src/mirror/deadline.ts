@@ -1,0 +1,27 @@
+import type { Target } from '../oci/reference.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import type { SourceRegistries } from './source-registry.ts';
+
+/**
+ * Settles as the question to the target's upstream does, or rejects as a timeout when that takes
+ * longer than a client with a held copy is made to wait. The question goes on.
+ */
+export async function withinDeadline<Value>(
+  registries: SourceRegistries,
+  target: Target,
+  question: Promise<Value>,
+): Promise<Value> {
+  const { revalidateTimeoutMs } = registries.of(target).policy;
+  // When the deadline wins, its end is nobody's surprise.
+  question.catch(() => undefined);
+  const deadline = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    const reason = `no answer within ${revalidateTimeoutMs} ms`;
+    deadline.reject(new UpstreamError(target.upstream, 'timeout', reason));
+  }, revalidateTimeoutMs);
+  try {
+    return await Promise.race([question, deadline.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,77 @@
+import type { ByteRange, Reader } from '../oci/content.ts';
+import { Digester, splitDigest, type Digest } from '../oci/digest.ts';
+import { IntegrityError } from '../oci/integrity-error.ts';
+import type { Transfer } from './transfer.ts';
+
+export interface DirectReaderParts {
+  readonly digest: Digest;
+  readonly createTransfer: (signal: AbortSignal) => Transfer;
+  readonly range: ByteRange;
+  /** What was already received and hashed elsewhere; the transfer starts behind it. */
+  readonly written?: { readonly size: number; readonly digester: Digester } | undefined;
+}
+
+/**
+ * Streams a blob to one client without keeping it, for when the disk cannot. One chunk stays back
+ * until the next one is here, and the last one until size and digest are verified.
+ */
+export class DirectReader implements Reader {
+  readonly #parts: DirectReaderParts;
+  readonly #abort = new AbortController();
+  readonly #pieces: AsyncGenerator<Buffer>;
+  #piece: Buffer = Buffer.alloc(0);
+  /** Of the first byte of the piece. */
+  #position: number;
+
+  constructor(parts: DirectReaderParts) {
+    this.#parts = parts;
+    this.#position = parts.written?.size ?? 0;
+    this.#pieces = this.#receive();
+  }
+
+  async read(buffer: Buffer): Promise<number> {
+    const { start, end } = this.#parts.range;
+    for (;;) {
+      const skip = Math.max(0, start - this.#position);
+      const wanted = this.#piece.subarray(skip, end - this.#position);
+      if (wanted.length > 0) {
+        const count = wanted.copy(buffer);
+        this.#advance(Math.min(skip, this.#piece.length) + count);
+        return count;
+      }
+      if (this.#position >= end) return 0;
+      this.#advance(this.#piece.length);
+      const next = await this.#pieces.next();
+      if (next.done === true) return 0;
+      this.#piece = next.value;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#abort.abort();
+    await this.#pieces.return(undefined);
+  }
+
+  #advance(count: number): void {
+    this.#position += count;
+    this.#piece = this.#piece.subarray(count);
+  }
+
+  async *#receive(): AsyncGenerator<Buffer> {
+    const { digest, createTransfer, written } = this.#parts;
+    const digester = written?.digester ?? new Digester(splitDigest(digest).algorithm);
+    const transfer = createTransfer(this.#abort.signal);
+    if (!(await transfer.start(written?.size ?? 0))) {
+      throw new Error(`${digest} vanished from its upstream`);
+    }
+    let held: Buffer | undefined;
+    for await (const chunk of transfer.chunks()) {
+      digester.update(chunk);
+      if (held) yield held;
+      held = chunk;
+    }
+    const actual = digester.value();
+    if (actual !== digest) throw new IntegrityError(digest, { expected: digest, actual });
+    if (held) yield held;
+  }
+}

@@ -1,0 +1,208 @@
+import type { ByteRange, Content, Reader } from '../oci/content.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Target } from '../oci/reference.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { Ingest } from '../store/ingest.ts';
+import { IntegrityError } from '../oci/integrity-error.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import { DirectReader } from './direct-reader.ts';
+import { FollowingReader } from './following-reader.ts';
+import type { Transfer } from './transfer.ts';
+
+/*
+ * One blob on its way from an upstream into the store, read by any number of clients meanwhile.
+ *
+ *   starting ──▶ streaming ──▶ finished        the bytes are verified; clients may complete
+ *      │             ├───────▶ failed          damaged, or not to be had: clients are cut short
+ *      │             └───────▶ unstored        the disk failed: each client goes on by itself
+ *      └──▶ absent | failed | unstored
+ *
+ * The state only moves right, along one of the arrows. `started` settles when `starting` ends,
+ * `settled` when the file is committed or given up. A client that leaves changes nothing here.
+ */
+export type DownloadState =
+  'starting' | 'streaming' | 'finished' | 'absent' | 'failed' | 'unstored';
+
+export interface DownloadParts {
+  readonly target: Target;
+  readonly digest: Digest;
+  readonly blobs: BlobStore;
+  /** Makes the transfer that fills the file, and one for each client that must go on by itself. */
+  readonly createTransfer: (signal: AbortSignal) => Transfer;
+  /** The catalog's part: called with the size of a committed blob. */
+  readonly record: (size: number) => Promise<void>;
+  /** Called once when all is over, before `settled`. */
+  readonly ended: () => void;
+}
+
+export class Download implements Content {
+  readonly target: Target;
+  readonly digest: Digest;
+  readonly #parts: DownloadParts;
+  readonly #transfer: Transfer;
+  readonly #abort = new AbortController();
+  readonly #started = Promise.withResolvers<boolean>();
+  readonly #settled = Promise.withResolvers<void>();
+  #growth: PromiseWithResolvers<void> | undefined;
+  #ingest: Ingest | undefined;
+  #state: DownloadState = 'starting';
+  #failure: unknown;
+
+  constructor(parts: DownloadParts) {
+    this.target = parts.target;
+    this.digest = parts.digest;
+    this.#parts = parts;
+    this.#transfer = parts.createTransfer(this.#abort.signal);
+    // A download that everyone has left may fail unheard.
+    this.#started.promise.catch(() => undefined);
+  }
+
+  get state(): DownloadState {
+    return this.#state;
+  }
+
+  get size(): number | undefined {
+    return this.#state === 'finished' ? this.#ingest?.written : this.#transfer.size;
+  }
+
+  /** False when the upstream has no such blob. Rejects when it could not be asked. */
+  get started(): Promise<boolean> {
+    return this.#started.promise;
+  }
+
+  /** Never rejects. */
+  get settled(): Promise<void> {
+    return this.#settled.promise;
+  }
+
+  /** It will bring nothing more for those who come now. */
+  get hasFailed(): boolean {
+    return this.#state === 'failed' || this.#state === 'unstored' || this.#state === 'absent';
+  }
+
+  /** Why it is `failed` or `unstored`. */
+  get failure(): unknown {
+    return this.#failure;
+  }
+
+  /** Readers may go up to here: the last byte stays back until all bytes are verified. */
+  get readable(): number {
+    const written = this.#ingest?.written ?? 0;
+    if (this.#state === 'finished') return written;
+    return Math.max(0, Math.min(written, (this.#transfer.size ?? Infinity) - 1));
+  }
+
+  /** Settles with the next byte or the next state. */
+  async growth(): Promise<void> {
+    this.#growth ??= Promise.withResolvers<void>();
+    return this.#growth.promise;
+  }
+
+  /** After `started` resolved with true. */
+  async open(range: ByteRange = { start: 0, end: this.size ?? Infinity }): Promise<Reader> {
+    if (!this.#ingest) return this.openDirect(range);
+    this.#ingest.retain();
+    return new FollowingReader(this, this.#ingest, range);
+  }
+
+  /** A reader of its own from the upstream, from where the file ends. */
+  async openDirect(range: ByteRange): Promise<Reader> {
+    const { digest, createTransfer } = this.#parts;
+    const written = this.#ingest
+      ? { size: this.#ingest.written, digester: await this.#ingest.digester() }
+      : undefined;
+    return new DirectReader({ digest, createTransfer, range, written });
+  }
+
+  /** Stops the transfer and keeps what has come, for the next attempt to go on from. */
+  abort(): void {
+    this.#abort.abort();
+  }
+
+  /** The whole life of the download. Never rejects. */
+  async run(): Promise<void> {
+    try {
+      await this.#openIngest();
+      if (!(await this.#start())) {
+        await this.#ingest?.abort({ keep: false });
+        this.#end('absent');
+      } else if (this.#ingest) {
+        await this.#fill(this.#ingest);
+      } else {
+        this.#transfer.discard();
+        this.#end('unstored', this.#failure);
+      }
+    } catch (error) {
+      await this.#giveUp(error);
+    } finally {
+      this.#parts.ended();
+      this.#settled.resolve();
+    }
+  }
+
+  async #openIngest(): Promise<void> {
+    try {
+      this.#ingest = await this.#parts.blobs.ingest(this.digest);
+    } catch (error) {
+      this.#failure = error;
+    }
+  }
+
+  async #start(): Promise<boolean> {
+    try {
+      return await this.#transfer.start(this.#ingest?.written ?? 0);
+    } catch (error) {
+      if (!this.#ingest || !(error instanceof UpstreamError) || error.status !== 416) throw error;
+      // The kept part of an earlier download does not fit the blob.
+      await this.#ingest.reset();
+      return this.#transfer.start(0);
+    }
+  }
+
+  async #fill(ingest: Ingest): Promise<void> {
+    this.#move('streaming');
+    this.#started.resolve(true);
+    for await (const chunk of this.#transfer.chunks()) {
+      await ingest.append(chunk);
+      this.#wake();
+    }
+    await ingest.verify(this.#transfer.size);
+    this.#end('finished');
+    await ingest.commit();
+    await this.#parts.record(ingest.written);
+  }
+
+  async #giveUp(error: unknown): Promise<void> {
+    if (this.#state === 'finished') {
+      // Clients have their verified bytes; only keeping them failed.
+      this.#failure = error;
+      return;
+    }
+    const unstored = isDiskFault(error);
+    this.#end(unstored ? 'unstored' : 'failed', error);
+    const keep = !unstored && !(error instanceof IntegrityError);
+    await this.#ingest?.abort({ keep }).catch(() => undefined);
+  }
+
+  #end(state: Exclude<DownloadState, 'starting' | 'streaming'>, failure?: unknown): void {
+    this.#failure = failure;
+    this.#move(state);
+    if (state === 'failed') this.#started.reject(failure);
+    else this.#started.resolve(state !== 'absent');
+    this.#wake();
+  }
+
+  #move(state: DownloadState): void {
+    this.#state = state;
+  }
+
+  #wake(): void {
+    this.#growth?.resolve();
+    this.#growth = undefined;
+  }
+}
+
+/** Errors of system calls on files; those of sockets arrive as `UpstreamError`. */
+function isDiskFault(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).syscall !== undefined;
+}

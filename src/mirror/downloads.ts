@@ -1,0 +1,168 @@
+import type { Digest } from '../oci/digest.ts';
+import { IntegrityError } from '../oci/integrity-error.ts';
+import { formatTarget, type Target } from '../oci/reference.ts';
+import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { Catalog } from '../store/catalog.ts';
+import { StoredBlob } from '../store/stored-blob.ts';
+import type { Timing } from '../upstream/timing.ts';
+import { Download } from './download.ts';
+import type { SourceRegistries } from './source-registry.ts';
+import { Transfer } from './transfer.ts';
+
+export interface DownloadsParts {
+  readonly registries: SourceRegistries;
+  readonly blobs: BlobStore;
+  readonly catalog: Catalog;
+  readonly timing: Timing;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly now: () => number;
+}
+
+/** Who goes first in the queue of an upstream. */
+export const PRIORITY = { interactive: 20, hydration: 10, sync: 0 } as const;
+
+export interface Joined {
+  readonly content: StoredBlob | Download;
+  /** False for the one whose asking began the download. */
+  readonly joined: boolean;
+}
+
+interface Entry {
+  readonly target: Target;
+  /** A stored blob when the store turned out to hold it after all. */
+  readonly opening: Promise<StoredBlob | Download>;
+}
+
+/** The running downloads: at most one for a digest, whoever asks and however often. */
+export class Downloads {
+  readonly #parts: DownloadsParts;
+  readonly #running = new Map<Digest, Entry>();
+  readonly #downloads = new Set<Download>();
+  #closed = false;
+
+  constructor(parts: DownloadsParts) {
+    this.#parts = parts;
+  }
+
+  /** Downloads that run or wait for their turn. */
+  get size(): number {
+    return this.#running.size;
+  }
+
+  /** Whose asking began the running download of the digest. */
+  targetOf(digest: Digest): Target | undefined {
+    return this.#running.get(digest)?.target;
+  }
+
+  /**
+   * The running download of the digest, or a new one, once its upstream has answered; `undefined`
+   * when the upstream has no such blob. The caller has made sure that the target may read what
+   * another target's download brings.
+   */
+  async join(target: Target, digest: Digest, priority: number): Promise<Joined | undefined> {
+    for (;;) {
+      const running = this.#running.get(digest);
+      const joined = running !== undefined;
+      const { opening } = running ?? this.#begin(target, digest, priority);
+      const content = await opening;
+      if (content instanceof StoredBlob) return { content, joined };
+      // A latecomer to a failure, or one of another repository, has a try of its own.
+      const isOwn = !joined || (isSame(target, content.target) && !content.hasFailed);
+      try {
+        if ((isOwn || !content.hasFailed) && (await content.started)) return { content, joined };
+        if (isOwn) return undefined;
+      } catch (error) {
+        if (isOwn) throw error;
+      }
+      await content.settled;
+    }
+  }
+
+  /** Stops all, keeping what has come. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const download of this.#downloads) download.abort();
+    await Promise.allSettled([...this.#running.values()].map(({ opening }) => opening));
+    await Promise.all([...this.#downloads].map(({ settled }) => settled));
+  }
+
+  #begin(target: Target, digest: Digest, priority: number): Entry {
+    const entry = { target, opening: this.#open(target, digest, priority) };
+    this.#running.set(digest, entry);
+    return entry;
+  }
+
+  async #open(target: Target, digest: Digest, priority: number): Promise<StoredBlob | Download> {
+    try {
+      // An earlier download may have ended between the caller's look into the store and this one.
+      const { blobs, catalog } = this.#parts;
+      const held = await blobs.find(digest, (await catalog.findBlob(digest))?.size);
+      if (!held) return this.#launch(target, digest, priority);
+      await catalog.recordBlob(target, digest, { size: held.size, storedAt: this.#parts.now() });
+      this.#running.delete(digest);
+      return held;
+    } catch (error) {
+      this.#running.delete(digest);
+      throw error;
+    }
+  }
+
+  #launch(target: Target, digest: Digest, priority: number): Download {
+    const { registries, blobs, metrics } = this.#parts;
+    const download: Download = new Download({
+      target,
+      digest,
+      blobs,
+      createTransfer: (signal) => this.#createTransfer(target, digest, signal),
+      record: (size) => this.#record(target, digest, size),
+      ended: () => this.#ended(download),
+    });
+    this.#downloads.add(download);
+    metrics.downloadsInFlight.inc({ upstream: target.upstream });
+    if (this.#closed) download.abort();
+    void registries.of(target).queue.add(() => download.run(), { priority });
+    return download;
+  }
+
+  #ended(download: Download): void {
+    const { metrics, log } = this.#parts;
+    const { target, digest, failure } = download;
+    this.#running.delete(digest);
+    this.#downloads.delete(download);
+    metrics.downloadsInFlight.dec({ upstream: target.upstream });
+    if (failure === undefined || this.#closed) return;
+    if (failure instanceof IntegrityError) {
+      metrics.integrityFailures.inc({ upstream: target.upstream, where: 'download' });
+    }
+    log.warn(
+      { target: formatTarget(target), digest, state: download.state, err: failure },
+      'download',
+    );
+  }
+
+  #createTransfer(target: Target, digest: Digest, signal: AbortSignal): Transfer {
+    const { registries, timing, metrics } = this.#parts;
+    return new Transfer({
+      upstream: registries.of(target).upstream,
+      repository: target.repository,
+      digest,
+      timing,
+      signal,
+      onResume: () => metrics.downloadResumes.inc({ upstream: target.upstream }),
+    });
+  }
+
+  async #record(target: Target, digest: Digest, size: number): Promise<void> {
+    const { catalog, metrics, now } = this.#parts;
+    await catalog.recordBlob(target, digest, { size, storedAt: now() });
+    metrics.storeBlobs.inc();
+    metrics.storeBytes.inc({ state: 'used' }, size);
+  }
+}
+
+function isSame(a: Target, b: Target): boolean {
+  return formatTarget(a) === formatTarget(b);
+}

@@ -1,0 +1,99 @@
+import { LRUCache } from 'lru-cache';
+import type { Digest } from '../oci/digest.ts';
+import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
+import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import type { Log } from '../observe/log.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { Catalog } from '../store/catalog.ts';
+import type { ManifestBody } from '../upstream/upstream.ts';
+
+/** A manifest with its bytes in memory, ready to be sent. */
+export interface HeldManifest {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly size: number;
+  readonly bytes: Buffer;
+  readonly storedAt: number;
+}
+
+const MAX_HOT_BYTES = 64 * 1024 * 1024;
+
+/** Held manifests: the catalog says whose they are, the store has the bytes, the hot ones stay in memory. */
+export class ManifestShelf {
+  readonly #parts: { catalog: Catalog; blobs: BlobStore; log: Log; now: () => number };
+  readonly #hot = new LRUCache<Digest, Buffer>({
+    maxSize: MAX_HOT_BYTES,
+    sizeCalculation: (bytes) => Math.max(1, bytes.length),
+  });
+
+  constructor(parts: { catalog: Catalog; blobs: BlobStore; log: Log; now: () => number }) {
+    this.#parts = parts;
+  }
+
+  /** `undefined` unless this repository is known to have it and the bytes are whole. */
+  async find(target: Target, digest: Digest): Promise<HeldManifest | undefined> {
+    const record = await this.#parts.catalog.findManifest(target, digest);
+    const bytes = record && (await this.#bytes(digest));
+    return bytes && { ...record, digest, bytes };
+  }
+
+  /** Whether the store has something of this digest that could be a manifest, for any repository. */
+  async mayHold(digest: Digest): Promise<boolean> {
+    const record = await this.#parts.catalog.findBlob(digest);
+    return record !== undefined && record.size <= MAX_MANIFEST_BYTES;
+  }
+
+  /** Bytes of any repository read as a manifest; `undefined` when they are none. */
+  async readBody(digest: Digest, mediaType?: string): Promise<ManifestBody | undefined> {
+    const bytes = await this.#bytes(digest);
+    if (!bytes) return undefined;
+    try {
+      return { digest, bytes, manifest: parseManifest(bytes, mediaType) };
+    } catch (error) {
+      if (error instanceof ManifestError) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Keeps a verified manifest, bytes first. A store that fails takes nothing from the client: the
+   * manifest is served all the same, and `isKept` is false.
+   */
+  async put(
+    target: Target,
+    body: ManifestBody,
+    tags: readonly Tag[],
+  ): Promise<{ held: HeldManifest; isKept: boolean }> {
+    const { catalog, blobs, log, now } = this.#parts;
+    const { digest, bytes, manifest } = body;
+    const { mediaType, successors, subject } = manifest;
+    const storedAt = now();
+    const held = { digest, mediaType, size: bytes.length, bytes, storedAt };
+    try {
+      await blobs.writeBytes(digest, bytes);
+      const { artifactType, annotations } = manifest;
+      const descriptor = {
+        mediaType,
+        digest,
+        size: bytes.length,
+        ...(artifactType !== undefined && { artifactType }),
+        ...(annotations && { annotations }),
+      };
+      const entry = { descriptor, successors, tags, ...(subject && { subject }) };
+      await catalog.recordManifest(target, entry, storedAt);
+    } catch (err) {
+      log.error({ target: formatTarget(target), digest, err }, 'the manifest could not be kept');
+      return { held, isKept: false };
+    }
+    this.#hot.set(digest, bytes);
+    return { held, isKept: true };
+  }
+
+  async #bytes(digest: Digest): Promise<Buffer | undefined> {
+    const hot = this.#hot.get(digest);
+    if (hot) return hot;
+    const bytes = await this.#parts.blobs.readBytes(digest);
+    if (bytes) this.#hot.set(digest, bytes);
+    return bytes;
+  }
+}

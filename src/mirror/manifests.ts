@@ -1,0 +1,221 @@
+import type { Digest } from '../oci/digest.ts';
+import {
+  formatTarget,
+  isDigestReference,
+  type Reference,
+  type Tag,
+  type Target,
+} from '../oci/reference.ts';
+import type { TagRecord } from '../store/catalog.ts';
+import type { ManifestBody, ManifestHead } from '../upstream/upstream.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import type { Answer, Source } from './answer.ts';
+import { withinDeadline } from './deadline.ts';
+import type { HeldManifest, ManifestShelf } from './manifest-shelf.ts';
+import type { Negatives } from './negatives.ts';
+import type { SingleFlight } from './single-flight.ts';
+import type { SourceRegistries } from './source-registry.ts';
+import type { TagBook } from './tag-book.ts';
+
+export interface ManifestsParts {
+  readonly registries: SourceRegistries;
+  readonly shelf: ManifestShelf;
+  readonly tags: TagBook;
+  readonly negatives: Negatives;
+  readonly flight: SingleFlight;
+  readonly now: () => number;
+}
+
+/** What a HEAD needs. */
+export interface ManifestStat {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly size: number;
+}
+
+/**
+ * Manifests by tag and by digest. A digest is immutable: held is answered. A tag is believed as
+ * long as the policy says; then the upstream is asked by HEAD, which costs no quota, and only an
+ * unknown digest is fetched.
+ */
+export class Manifests {
+  readonly #parts: ManifestsParts;
+
+  constructor(parts: ManifestsParts) {
+    this.#parts = parts;
+  }
+
+  /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
+  async get(target: Target, reference: Reference): Promise<Answer<HeldManifest>> {
+    return isDigestReference(reference)
+      ? this.#getDigest(target, reference)
+      : this.#byTag(target, reference, () => this.#refresh(target, reference));
+  }
+
+  /** As `get`, but what is not held is only asked for by HEAD. */
+  async stat(target: Target, reference: Reference): Promise<Answer<ManifestStat>> {
+    return isDigestReference(reference)
+      ? this.#statDigest(target, reference)
+      : this.#byTag<ManifestStat>(target, reference, () => this.#look(target, reference));
+  }
+
+  async #getDigest(target: Target, digest: Digest): Promise<Answer<HeldManifest>> {
+    const held = await this.#parts.shelf.find(target, digest);
+    if (held) return { value: held, source: 'hit', ageMs: this.#age(held.storedAt) };
+    return this.#unlessNegative(target, digest, () => this.#fetch(target, digest));
+  }
+
+  async #statDigest(target: Target, digest: Digest): Promise<Answer<ManifestStat>> {
+    const held = await this.#parts.shelf.find(target, digest);
+    if (held) return { value: held, source: 'hit', ageMs: this.#age(held.storedAt) };
+    return this.#unlessNegative<ManifestStat>(target, digest, async () => {
+      const head = await this.#head(target, digest);
+      const stat = head && complete(head);
+      return head && !stat ? this.#fetch(target, digest) : { value: stat, source: 'miss' };
+    });
+  }
+
+  /** The policy of tags: `ask` is how the upstream is asked when the held copy does not do. */
+  async #byTag<Value extends ManifestStat>(
+    target: Target,
+    tag: Tag,
+    ask: () => Promise<Answer<Value>>,
+  ): Promise<Answer<Value | HeldManifest>> {
+    const { policy } = this.#parts.registries.of(target);
+    const record = await this.#parts.tags.find(target, tag);
+    const held = record && (await this.#parts.shelf.find(target, record.digest));
+    if (!held) return this.#unlessNegative(target, tag, ask);
+    const ageMs = this.#age(record.checkedAt);
+    const freshness = policy.judge(target.repository, tag, ageMs);
+    if (freshness === 'fresh') return { value: held, source: 'hit', ageMs };
+    if (freshness === 'usable') {
+      // Its failure shows in the metrics of the upstream and, once it matters, to a client.
+      this.#refresh(target, tag).catch(() => undefined);
+      return { value: held, source: 'stale', ageMs, warning: 'being revalidated' };
+    }
+    return this.#revalidate(target, tag, { held, record, ask });
+  }
+
+  async #revalidate<Value>(
+    target: Target,
+    tag: Tag,
+    copy: { held: HeldManifest; record: TagRecord; ask: () => Promise<Answer<Value>> },
+  ): Promise<Answer<Value | HeldManifest>> {
+    const { registries } = this.#parts;
+    try {
+      const question = this.#unlessNegative(target, tag, copy.ask);
+      return await withinDeadline(registries, target, question);
+    } catch (error) {
+      const ageMs = this.#age(copy.record.checkedAt);
+      const { policy } = registries.of(target);
+      if (!(error instanceof UpstreamError) || !policy.mayServeStale(ageMs)) throw error;
+      return { value: copy.held, source: 'stale', ageMs, warning: error.message };
+    }
+  }
+
+  /** What the tag means now, with its manifest held. Shared by all who ask at once. */
+  async #refresh(target: Target, tag: Tag): Promise<Answer<HeldManifest>> {
+    return this.#parts.flight.do(`refresh ${formatTarget(target)} ${tag}`, async () => {
+      const known = await this.#heard(target, tag);
+      if (known.absent) return { value: undefined, source: 'miss' };
+      const held = known.digest && (await this.#parts.shelf.find(target, known.digest));
+      if (held) return this.#confirm(target, tag, held);
+      const fetched = await this.#fetch(target, known.digest ?? tag);
+      if (fetched.value && fetched.source !== 'bypass')
+        await this.#record(target, tag, fetched.value);
+      return fetched;
+    });
+  }
+
+  /** What the tag means now, without fetching what is not held. */
+  async #look(target: Target, tag: Tag): Promise<Answer<ManifestStat>> {
+    return this.#parts.flight.do(`look ${formatTarget(target)} ${tag}`, async () => {
+      const head = await this.#head(target, tag);
+      if (!head) return { value: undefined, source: 'miss' };
+      const held = head.digest && (await this.#parts.shelf.find(target, head.digest));
+      if (held) return this.#confirm(target, tag, held);
+      const stat = complete(head);
+      if (!stat) return this.#fetch(target, tag);
+      this.#parts.tags.hear(target, tag, stat.digest);
+      return { value: stat, source: 'miss' };
+    });
+  }
+
+  /** From a HEAD a moment ago where there was one: clients send HEAD and GET in a row. */
+  async #heard(target: Target, tag: Tag): Promise<{ digest?: Digest; absent?: boolean }> {
+    const heard = this.#parts.tags.heard(target, tag);
+    if (heard) return { digest: heard };
+    const head = await this.#head(target, tag);
+    if (!head) return { absent: true };
+    return head.digest ? { digest: head.digest } : {};
+  }
+
+  async #confirm(target: Target, tag: Tag, held: HeldManifest): Promise<Answer<HeldManifest>> {
+    const previous = await this.#parts.tags.find(target, tag);
+    await this.#record(target, tag, held);
+    const source: Source = previous?.digest === held.digest ? 'revalidated' : 'miss';
+    return { value: held, source, ageMs: 0 };
+  }
+
+  async #record(target: Target, tag: Tag, held: HeldManifest): Promise<void> {
+    const { tags, now } = this.#parts;
+    await tags.record(target, tag, { digest: held.digest, checkedAt: now() });
+  }
+
+  /** By digest wherever it is known, so that all who want the same manifest share one request. */
+  async #fetch(target: Target, reference: Reference): Promise<Answer<HeldManifest>> {
+    const { flight, registries, shelf, tags } = this.#parts;
+    return flight.do(`fetch ${formatTarget(target)} ${reference}`, async () => {
+      const { upstream } = registries.of(target);
+      const body =
+        (await this.#fromOtherRepository(target, reference)) ??
+        (await upstream.getManifest(target.repository, reference));
+      if (!body) return { value: undefined, source: 'miss' };
+      const meaning = tags.heardOf(target, body.digest);
+      const { held, isKept } = await shelf.put(target, body, meaning);
+      return { value: held, source: isKept ? 'miss' : 'bypass', ageMs: 0 };
+    });
+  }
+
+  /** Bytes held because of another repository, once a HEAD has shown that this one has them too. */
+  async #fromOtherRepository(
+    target: Target,
+    reference: Reference,
+  ): Promise<ManifestBody | undefined> {
+    if (!isDigestReference(reference)) return undefined;
+    if (!(await this.#parts.shelf.mayHold(reference))) return undefined;
+    const head = await this.#head(target, reference);
+    return head && this.#parts.shelf.readBody(reference, head.mediaType);
+  }
+
+  async #head(target: Target, reference: Reference): Promise<ManifestHead | undefined> {
+    const { flight, registries } = this.#parts;
+    return flight.do(`head ${formatTarget(target)} ${reference}`, () =>
+      registries.of(target).upstream.headManifest(target.repository, reference),
+    );
+  }
+
+  async #unlessNegative<Value>(
+    target: Target,
+    reference: Reference,
+    ask: () => Promise<Answer<Value>>,
+  ): Promise<Answer<Value>> {
+    const { negatives, registries } = this.#parts;
+    const key = `manifest ${formatTarget(target)} ${reference}`;
+    if (negatives.has(key)) return { value: undefined, source: 'negative' };
+    const answer = await ask();
+    if (!answer.value) negatives.add(key, registries.of(target).policy.negativeTtlMs);
+    return answer;
+  }
+
+  #age(since: number): number {
+    return this.#parts.now() - since;
+  }
+}
+
+/** A HEAD that lacks what clients need is no answer: then a GET must tell. */
+function complete(head: ManifestHead): ManifestStat | undefined {
+  const { digest, mediaType, size } = head;
+  if (digest === undefined || mediaType === undefined || size === undefined) return undefined;
+  return { digest, mediaType, size };
+}

@@ -1,0 +1,31 @@
+import type PQueue from 'p-queue';
+import type { Target } from '../oci/reference.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { Policy } from './policy.ts';
+
+/** A configured upstream with what the engine keeps beside it. */
+export interface SourceRegistry {
+  readonly upstream: Upstream;
+  readonly policy: Policy;
+  /** Blob transfers; a higher priority goes first. */
+  readonly queue: PQueue;
+}
+
+export class SourceRegistries {
+  readonly #byName: ReadonlyMap<string, SourceRegistry>;
+
+  constructor(byName: ReadonlyMap<string, SourceRegistry>) {
+    this.#byName = byName;
+  }
+
+  /** Targets are made from configured names only. */
+  of(target: Target): SourceRegistry {
+    const found = this.#byName.get(target.upstream);
+    if (!found) throw new TypeError(`no upstream ${target.upstream} is configured`);
+    return found;
+  }
+
+  async close(): Promise<void> {
+    for (const { upstream } of this.#byName.values()) await upstream.close();
+  }
+}

@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs';
+import test from 'ava';
+import { configJsonSchema } from '../../src/config/json-schema.ts';
+
+interface Node {
+  readonly description?: string;
+  readonly properties?: Readonly<Record<string, Node>>;
+  readonly additionalProperties?: boolean | Node;
+  readonly anyOf?: readonly Node[];
+  readonly oneOf?: readonly Node[];
+  readonly not?: object;
+}
+
+const EXAMPLE = new URL('../../deploy/entrepot.example.yaml', import.meta.url);
+
+/** Every key below a node, with its path. */
+function keysOf(node: Node, path = ''): { path: string; key: string; schema: Node }[] {
+  const own = Object.entries(node.properties ?? {}).flatMap(([key, schema]) => [
+    { path: `${path}.${key}`, key, schema },
+    ...keysOf(schema, `${path}.${key}`),
+  ]);
+  const map = typeof node.additionalProperties === 'object' ? [node.additionalProperties] : [];
+  const forms = [...(node.anyOf ?? []), ...(node.oneOf ?? []), ...map];
+  return [...own, ...forms.flatMap((form) => keysOf(form, path))];
+}
+
+test('every key that may be written has a description for editors', (t) => {
+  const keys = keysOf(configJsonSchema() as Node).filter(({ schema }) => !schema.not);
+  t.true(keys.length > 35);
+  t.deepEqual(
+    keys.filter(({ schema }) => !schema.description).map(({ path }) => path),
+    [],
+  );
+});
+
+test('the schema knows the defaults, and refuses unknown keys at the top', (t) => {
+  const schema = configJsonSchema();
+  t.is(schema.additionalProperties, false);
+  const keys = keysOf(schema as Node);
+  const defaults = Object.fromEntries(
+    keys.map(({ path, schema: key }) => [path, (key as { default?: unknown }).default]),
+  );
+  t.is(defaults['.listen'], '0.0.0.0:5000');
+  t.is(defaults['.store.maxBytes'], '100GiB');
+  t.is(defaults['.upstreams.tags.staleIfError'], 'forever');
+});
+
+test('the example file shows every key', (t) => {
+  const example = readFileSync(EXAMPLE, 'utf8');
+  const missing = keysOf(configJsonSchema() as Node)
+    .map(({ key }) => key)
+    .filter((key) => !new RegExp(`[\\s{]${key}:`).test(example));
+  t.deepEqual(missing, []);
+});

@@ -1,0 +1,318 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import type { UpstreamConfig } from '../../src/config/config.ts';
+import { ConfigError } from '../../src/config/config-error.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { createCertificates } from '../helpers/certificate.ts';
+import { createFolder, load } from './config-folder.ts';
+
+function withDefaults(name: string, url: string): UpstreamConfig {
+  return {
+    name,
+    url,
+    tls: { insecure: false },
+    hosts: [],
+    allow: ['**'],
+    deny: [],
+    concurrency: 8,
+    tags: {
+      ttlMs: 300_000,
+      revalidateTimeoutMs: 2000,
+      staleIfErrorMs: Number.POSITIVE_INFINITY,
+      staleWhileRevalidateMs: 0,
+      negativeTtlMs: 30_000,
+      immutable: [],
+    },
+  };
+}
+
+test('without a file the well-known registries are served from ./data on the usual ports', (t) => {
+  const cwd = createFolder(t, {});
+  const { config, warnings, file } = loadConfig({ cwd, env: {} });
+  t.is(file, undefined);
+  t.deepEqual(warnings, []);
+  const { upstreams, ...rest } = config;
+  t.deepEqual(rest, {
+    listen: { host: '0.0.0.0', port: 5000 },
+    admin: { host: '127.0.0.1', port: 5001 },
+    offline: false,
+    store: {
+      path: join(cwd, 'data'),
+      maxBytes: 107_374_182_400,
+      minFreeBytes: 2_147_483_648,
+      durability: 'full',
+    },
+    defaultUpstream: 'docker.io',
+  });
+  t.deepEqual(Object.keys(upstreams), [
+    'docker.io',
+    'ghcr.io',
+    'quay.io',
+    'gcr.io',
+    'us.gcr.io',
+    'eu.gcr.io',
+    'asia.gcr.io',
+    'mirror.gcr.io',
+    'registry.k8s.io',
+    'mcr.microsoft.com',
+    'public.ecr.aws',
+    'nvcr.io',
+    'registry.gitlab.com',
+    'icr.io',
+    'registry.access.redhat.com',
+  ]);
+  t.deepEqual(upstreams['docker.io'], withDefaults('docker.io', 'https://registry-1.docker.io'));
+  t.deepEqual(upstreams['ghcr.io'], withDefaults('ghcr.io', 'https://ghcr.io'));
+});
+
+test('an empty file says the same as no file', (t) => {
+  const { config } = load(t, { yaml: '# nothing yet\n' });
+  const defaults = loadConfig({ cwd: join(config.store.path, '..'), env: {} });
+  t.deepEqual(config, defaults.config);
+});
+
+test('a section without a value takes its defaults', (t) => {
+  const yaml = 'store:\nsync:\nupstreams:\n  docker.io:\n    tls:\n    tags:\n    credentials:\n';
+  const { config } = load(t, { yaml });
+  t.is(config.store.maxBytes, 107_374_182_400);
+  t.deepEqual(
+    config.upstreams['docker.io'],
+    withDefaults('docker.io', 'https://registry-1.docker.io'),
+  );
+});
+
+test('with upstreams in the file those are all there are', (t) => {
+  const yaml = 'defaultUpstream: ghcr.io\nupstreams: { ghcr.io: ~, "reg.example:5000": {} }';
+  const { config } = load(t, { yaml });
+  t.deepEqual(Object.values(config.upstreams), [
+    withDefaults('ghcr.io', 'https://ghcr.io'),
+    withDefaults('reg.example:5000', 'https://reg.example:5000'),
+  ]);
+});
+
+test('a name that every object has is no upstream', (t) => {
+  const { config } = load(t, { yaml: '' });
+  for (const name of ['constructor', 'toString', '__proto__']) {
+    t.is(config.upstreams[name], undefined);
+  }
+});
+
+test('every key of the file ends up in the configuration', (t) => {
+  const yaml = `
+listen: { address: "[::]:5443" }
+admin: :0
+offline: true
+store: { path: cache, maxBytes: 1GB, minFreeBytes: 0, durability: rename }
+defaultUpstream: reg.example
+upstreams:
+  reg.example:
+    url: http://10.0.0.5:5000/artifactory/api/docker/
+    credentials: { username: alice, password: { env: TOKEN } }
+    proxy: http://proxy.example:3128/
+    hosts: [hub.mirror.example, "mirror:5000"]
+    allow: ["library/*", "myorg/**"]
+    deny: ["myorg/secret"]
+    concurrency: 2
+    tags:
+      ttl: forever
+      revalidateTimeout: 500ms
+      staleIfError: 7d
+      staleWhileRevalidate: 1h30m
+      negativeTtl: 0s
+      immutable: ["*:v[0-9]*"]
+`;
+  const files = { 'ca.pem': '-----BEGIN CERTIFICATE-----\nAAA=\n' };
+  const withCa = yaml.replace('    proxy:', '    tls: { ca: ca.pem, insecure: true }\n    proxy:');
+  const { config, file = '' } = load(t, { yaml: withCa, files, env: { TOKEN: 'hunter2' } });
+  const { upstreams, ...rest } = config;
+  t.deepEqual(rest, {
+    listen: { host: '::', port: 5443 },
+    admin: { host: '0.0.0.0', port: 0 },
+    offline: true,
+    store: {
+      path: join(file, '../cache'),
+      maxBytes: 1_000_000_000,
+      minFreeBytes: 0,
+      durability: 'rename',
+    },
+    defaultUpstream: 'reg.example',
+  });
+  t.deepEqual(Object.values(upstreams), [
+    {
+      name: 'reg.example',
+      url: 'http://10.0.0.5:5000/artifactory/api/docker',
+      credentials: { username: 'alice', password: 'hunter2' },
+      tls: { ca: files['ca.pem'], insecure: true },
+      proxy: 'http://proxy.example:3128',
+      hosts: ['hub.mirror.example', 'mirror:5000'],
+      allow: ['library/*', 'myorg/**'],
+      deny: ['myorg/secret'],
+      concurrency: 2,
+      tags: {
+        ttlMs: Number.POSITIVE_INFINITY,
+        revalidateTimeoutMs: 500,
+        staleIfErrorMs: 604_800_000,
+        staleWhileRevalidateMs: 5_400_000,
+        negativeTtlMs: 0,
+        immutable: ['*:v[0-9]*'],
+      },
+    },
+  ]);
+});
+
+for (const [what, contents] of Object.entries({
+  'no line end': 'hunter 2',
+  'a line end': 'hunter 2\n',
+  "Windows' line end": 'hunter 2\r\n',
+})) {
+  test(`the password is all of a secret file with ${what}`, (t) => {
+    const yaml =
+      'upstreams: { docker.io: { credentials: { username: u, password: { file: secret } } } }';
+    const { config } = load(t, { yaml, files: { secret: contents } });
+    t.is(config.upstreams['docker.io']?.credentials?.password, 'hunter 2');
+  });
+}
+
+test('one line end is cut from a secret file, not more', (t) => {
+  const yaml = 'upstreams: { docker.io: { credentials: { username: u, password: { file: s } } } }';
+  const { config } = load(t, { yaml, files: { s: ' x \n\n' } });
+  t.is(config.upstreams['docker.io']?.credentials?.password, ' x \n');
+});
+
+test('merge keys let upstreams share their settings', (t) => {
+  const yaml = `
+upstreams:
+  docker.io: { tags: &tags { ttl: 1h } }
+  ghcr.io: { tags: { <<: *tags, negativeTtl: 1s } }
+`;
+  const { tags } = load(t, { yaml }).config.upstreams['ghcr.io'] ?? {};
+  t.is(tags?.ttlMs, 3_600_000);
+  t.is(tags?.negativeTtlMs, 1000);
+});
+
+test('the configuration cannot be changed, at any depth', (t) => {
+  const { config } = load(t, { yaml: '' });
+  const isFrozen = (value: unknown): boolean =>
+    typeof value !== 'object' ||
+    value === null ||
+    (Object.isFrozen(value) && Object.values(value).every(isFrozen));
+  t.true(isFrozen(config));
+});
+
+test('--config goes before $ENTREPOT_CONFIG, and that before ./entrepot.yaml', (t) => {
+  const cwd = createFolder(t, {
+    'named.yaml': 'listen: :1',
+    'variable.yaml': 'listen: :2',
+    'entrepot.yaml': 'listen: :3',
+  });
+  const env = { ENTREPOT_CONFIG: 'variable.yaml' };
+  const portOf = (options: { file?: string; env: Record<string, string> }) =>
+    loadConfig({ cwd, ...options }).config.listen.port;
+  t.is(portOf({ file: 'named.yaml', env }), 1);
+  t.is(portOf({ env }), 2);
+  t.is(portOf({ env: {} }), 3);
+  t.is(portOf({ env: { ENTREPOT_CONFIG: '' } }), 3);
+});
+
+test('a file that is named and missing is an error, whoever names it', (t) => {
+  const cwd = createFolder(t, { 'entrepot.yaml': '' });
+  const missing = {
+    instanceOf: ConfigError,
+    message: `cannot read ${cwd}/gone: there is no such file`,
+  };
+  t.throws(() => loadConfig({ cwd, env: {}, file: 'gone' }), missing);
+  t.throws(() => loadConfig({ cwd, env: { ENTREPOT_CONFIG: 'gone' } }), missing);
+});
+
+test('a file that is no text is refused', (t) => {
+  const cwd = createFolder(t, {});
+  writeFileSync(join(cwd, 'entrepot.yaml'), Buffer.from([0x61, 0xff, 0xfe]));
+  const error = t.throws(() => loadConfig({ cwd, env: {} }), { instanceOf: ConfigError });
+  t.deepEqual(error.problems, [`${cwd}/entrepot.yaml is not UTF-8 text`]);
+});
+
+test('relative paths start from the folder of the file, not from the working directory', (t) => {
+  const cwd = createFolder(t, {});
+  mkdirSync(join(cwd, 'etc'));
+  writeFileSync(join(cwd, 'etc/secret'), 'hunter2\n');
+  writeFileSync(
+    join(cwd, 'etc/site.yaml'),
+    'upstreams: { docker.io: { credentials: { username: u, password: { file: ./secret } } } }',
+  );
+  const { config, file } = loadConfig({ cwd, env: {}, file: 'etc/site.yaml' });
+  t.is(file, join(cwd, 'etc/site.yaml'));
+  t.is(config.store.path, join(cwd, 'etc/data'));
+  t.is(config.upstreams['docker.io']?.credentials?.password, 'hunter2');
+});
+
+test('the proxy of the environment counts where the file names none', (t) => {
+  const yaml =
+    'upstreams: { docker.io: { proxy: "http://own.example:1" }, ghcr.io: ~, quay.io: ~, a.example: { url: "http://a.example" } }';
+  const env = { HTTPS_PROXY: 'http://u:p@proxy.example:3128', NO_PROXY: 'quay.io' };
+  const { upstreams } = load(t, { yaml, env }).config;
+  t.deepEqual(
+    Object.values(upstreams).map(({ proxy }) => proxy),
+    ['http://own.example:1', 'http://u:p@proxy.example:3128', undefined, undefined],
+  );
+});
+
+test('a proxy variable that is no URL stops the start', (t) => {
+  const cwd = createFolder(t, {});
+  const error = t.throws(() => loadConfig({ cwd, env: { HTTPS_PROXY: 'socks5://u:hunter2@x' } }), {
+    instanceOf: ConfigError,
+  });
+  t.deepEqual(error.problems, [
+    'the environment variable HTTPS_PROXY is not the URL of an http proxy',
+  ]);
+});
+
+test('what is legal and dangerous, or has no effect yet, is a warning', (t) => {
+  const yaml = `
+upstreams:
+  docker.io: { hydrate: true }
+  ghcr.io: { hydrate: false, tls: { insecure: true } }
+  a.example: { url: "http://a.example", credentials: { username: u, password: { env: P } } }
+`;
+  t.deepEqual(load(t, { yaml, env: { P: 'x' } }).warnings, [
+    'upstreams.docker.io.hydrate: no effect in this version; only what clients ask for is stored',
+    'upstreams.ghcr.io.tls.insecure: the certificate of this upstream is not checked',
+    'upstreams.a.example.credentials: the password goes over the network unencrypted; use https',
+  ]);
+});
+
+test('certificates are read for upstreams, and named for the listeners that read them again', async (t) => {
+  const certificates = await createCertificates();
+  if (!certificates) {
+    t.log('left out: install the Debian package openssl');
+    t.pass();
+    return;
+  }
+  const { ca, server, client } = certificates;
+  const files = {
+    'ca.pem': String(ca),
+    'server.crt': String(server.cert),
+    'server.key': String(server.key),
+    'client.crt': String(client.cert),
+    'client.key': String(client.key),
+  };
+  const yaml = `
+listen: { address: ":5443", tls: { cert: server.crt, key: server.key } }
+upstreams: { docker.io: { tls: { ca: ca.pem, cert: client.crt, key: client.key } } }
+`;
+  const { config, file = '' } = load(t, { yaml, files });
+  t.deepEqual(config.listen, {
+    host: '0.0.0.0',
+    port: 5443,
+    tls: { cert: join(file, '../server.crt'), key: join(file, '../server.key') },
+  });
+  t.deepEqual(config.upstreams['docker.io']?.tls, {
+    ca: files['ca.pem'],
+    cert: files['client.crt'],
+    key: files['client.key'],
+    insecure: false,
+  });
+  const mixed = yaml.replace('key: server.key', 'key: client.key');
+  const error = t.throws(() => load(t, { yaml: mixed, files }), { instanceOf: ConfigError });
+  t.deepEqual(error.problems, ['listen.tls: the key does not belong to the certificate']);
+});

@@ -1,0 +1,373 @@
+import test, { type ExecutionContext } from 'ava';
+import { problemsOf, type LoadInput } from './config-folder.ts';
+
+interface Case extends LoadInput {
+  readonly says: readonly string[];
+}
+
+const tells = test.macro({
+  exec: (t: ExecutionContext, _claim: string, input: Case) =>
+    t.deepEqual(problemsOf(t, input), input.says),
+  title: (_, claim) => claim,
+});
+
+/** One upstream, docker.io, with these keys. */
+function upstream(keys: string): string {
+  return `upstreams: { docker.io: { ${keys} } }`;
+}
+
+test(tells, 'an unknown key is refused at every depth, with the keys that are known', {
+  yaml: 'lisen: 1\nstore: { maxbytes: 1 }\nupstreams: { docker.io: { tags: { tll: 1s } } }',
+  says: [
+    'store.maxbytes: unknown key; known here: path, maxBytes, minFreeBytes, durability',
+    'upstreams.docker.io.tags.tll: unknown key; known here: ttl, revalidateTimeout, staleIfError, staleWhileRevalidate, negativeTtl, immutable',
+    'lisen: unknown key; known here: listen, admin, offline, store, defaultUpstream, upstreams, sync',
+  ],
+});
+
+test(tells, 'every problem is told at once, those between keys too', {
+  yaml: [
+    'offline: perhaps',
+    'store: { maxBytes: lots }',
+    'defaultUpstream: quay.io',
+    'upstreams:',
+    '  ghcr.io: { hosts: [a.example], tags: { ttl: 5 } }',
+    '  index.docker.io: { hosts: [a.example], credentials: { username: u, password: { file: gone } } }',
+  ].join('\n'),
+  says: [
+    'offline: write true or false',
+    'store.maxBytes: write a size such as "100GiB" or "50MB", not "lots"',
+    'upstreams.ghcr.io.tags.ttl: write a duration such as "5m" or "1h30m", or forever',
+    'upstreams.index.docker.io.credentials.password: cannot read DIR/gone: there is no such file',
+    'upstreams.index.docker.io: write docker.io, the name of this registry',
+    'defaultUpstream: quay.io is not under upstreams; write one of ghcr.io, index.docker.io',
+    'upstreams.index.docker.io.hosts[0]: a.example is a host of ghcr.io already',
+  ],
+});
+
+test(tells, 'a file that is no map is refused', {
+  yaml: '- listen',
+  says: ['write keys with their values, such as "offline: false"'],
+});
+
+test(tells, 'listen and admin take an address, or an address and tls', {
+  yaml: 'listen: 5000\nadmin: { adress: ":5001", tls: { cert: a.pem } }',
+  files: { 'a.pem': 'nothing' },
+  says: [
+    'listen: write an address and a port such as "0.0.0.0:5000", or { address: …, tls: { cert: PATH, key: PATH } }',
+    'admin.tls.cert: DIR/a.pem is not a PEM file',
+    'admin.tls.key: write the path of a PEM file',
+    'admin.adress: unknown key; known here: address, tls',
+  ],
+});
+
+test(tells, 'a wrong address is named', {
+  yaml: 'listen: localhost\nadmin: { address: "::1:5001" }',
+  says: [
+    'listen: write an address and a port such as "0.0.0.0:5000" or "[::]:5000", not "localhost"',
+    'admin.address: write an address and a port such as "0.0.0.0:5000" or "[::]:5000", not "::1:5001"',
+  ],
+});
+
+test(tells, 'listen and admin cannot share a port', {
+  yaml: 'listen: :5001',
+  says: ['admin: listen has port 5001 already; write another one'],
+});
+
+test(tells, 'the store needs room and a known durability', {
+  yaml: 'store: { path: "", maxBytes: 0, minFreeBytes: -1, durability: half }',
+  says: [
+    'store.path: write the path of a folder',
+    'store.maxBytes: write more than 0; the store needs room',
+    'store.minFreeBytes: write a size such as "100GiB" or "50MB", not "-1"',
+    'store.durability: write full or rename',
+  ],
+});
+
+test(tells, 'without docker.io among the upstreams the default upstream must be said', {
+  yaml: 'upstreams: { ghcr.io: ~, quay.io: ~ }',
+  says: [
+    'defaultUpstream: docker.io, its default, is not under upstreams; write one of ghcr.io, quay.io',
+  ],
+});
+
+test(tells, 'an empty list of upstreams is refused', {
+  yaml: 'upstreams: {}',
+  says: ['defaultUpstream: docker.io, its default, is not under upstreams; add one there'],
+});
+
+test(tells, 'upstreams without a value is refused, and does not open the well-known ones', {
+  yaml: 'upstreams:',
+  says: ['upstreams: write a map of registries; leave the key out for the well-known public ones'],
+});
+
+test(tells, 'an alias as the default upstream is refused with its name', {
+  yaml: 'defaultUpstream: index.docker.io',
+  says: ['defaultUpstream: write docker.io'],
+});
+
+test(tells, 'a default upstream that is not well known must be configured', {
+  yaml: 'defaultUpstream: reg.example',
+  says: [
+    'defaultUpstream: reg.example is not under upstreams; write one of docker.io, ghcr.io, quay.io, gcr.io, us.gcr.io, eu.gcr.io, asia.gcr.io, mirror.gcr.io, registry.k8s.io, mcr.microsoft.com, public.ecr.aws, nvcr.io, registry.gitlab.com, icr.io, registry.access.redhat.com',
+  ],
+});
+
+test(tells, 'the name of an upstream is a host in lower case with a dot or a port', {
+  yaml: [
+    'upstreams:',
+    '  docker.io: ~',
+    '  registry-1.docker.io: ~',
+    '  GHCR.io: ~',
+    '  https://quay.io: ~',
+    '  library: ~',
+    '  reg.example/path: ~',
+    '  reg.example_5000: ~',
+    '  reg.example:70000: ~',
+    '  __proto__: {}',
+  ].join('\n'),
+  says: [
+    'upstreams.registry-1.docker.io: write docker.io, the name of this registry',
+    'upstreams.GHCR.io: write ghcr.io, the name of this registry',
+    'upstreams.https://quay.io: write quay.io, the name of this registry',
+    "upstreams.library: a registry's name is its host and port, such as reg.example:5000",
+    'upstreams.reg.example/path: write reg.example, the name of this registry',
+    "upstreams.reg.example_5000: a registry's name is its host and port, such as reg.example:5000",
+    "upstreams.reg.example:70000: a registry's name is its host and port, such as reg.example:5000",
+    "upstreams.__proto__: a registry's name is its host and port, such as reg.example:5000",
+  ],
+});
+
+const url = test.macro({
+  exec: (t: ExecutionContext, value: string, says: string) =>
+    t.deepEqual(problemsOf(t, { yaml: upstream(`url: ${JSON.stringify(value)}`) }), [
+      `upstreams.docker.io.url: ${says}`,
+    ]),
+  title: (_, value) => `the url ${value} is refused`,
+});
+const SCHEME = 'write a URL that begins with https:// or http://';
+const USER =
+  'take the user and the password out of the URL and write credentials: { username: NAME, password: { file: PATH } }';
+const QUERY = 'write the URL without a query and without a fragment';
+const V2 = 'write the URL without /v2 at its end; it is added to every request';
+test(url, 'ghcr.io', SCHEME);
+test(url, 'reg.example:5000', SCHEME);
+test(url, 'ftp://reg.example', SCHEME);
+test(url, 'https://', SCHEME);
+test(url, 'https://user:hunter2@reg.example', USER);
+test(url, 'https://user@reg.example', USER);
+test(url, 'https://reg.example/?a=b', QUERY);
+test(url, 'https://reg.example?', QUERY);
+test(url, 'https://reg.example#a', QUERY);
+test(url, 'https://reg.example/v2', V2);
+test(url, 'https://reg.example/path/v2/', V2);
+
+test(tells, 'a secret in the file is refused and not repeated', {
+  yaml: upstream('credentials: { username: 7, password: hunter2 }'),
+  says: [
+    'upstreams.docker.io.credentials.username: write text; put quotes around it',
+    'upstreams.docker.io.credentials.password: a secret does not stand in this file; write { file: PATH } or { env: VARIABLE }',
+  ],
+});
+
+test(tells, 'a secret that looks like a number is refused and not repeated', {
+  yaml: upstream('credentials: { username: u, password: 123456 }'),
+  says: [
+    'upstreams.docker.io.credentials.password: a secret does not stand in this file; write { file: PATH } or { env: VARIABLE }',
+  ],
+});
+
+test(tells, 'credentials are a user name and a password', {
+  yaml: upstream('credentials: { username: "" }'),
+  says: [
+    'upstreams.docker.io.credentials.username: write the name of the account',
+    'upstreams.docker.io.credentials.password: missing; write { file: PATH } or { env: VARIABLE }',
+  ],
+});
+
+test(tells, 'credentials in another shape are refused and not repeated', {
+  yaml: 'upstreams: { docker.io: { credentials: "u:hunter2" }, a.example: { credentials: { token: hunter2 } } }',
+  says: [
+    'upstreams.docker.io.credentials: write { username: NAME, password: { file: PATH } }',
+    'upstreams.a.example.credentials.username: missing; write text',
+    'upstreams.a.example.credentials.password: missing; write { file: PATH } or { env: VARIABLE }',
+    'upstreams.a.example.credentials.token: unknown key; known here: username, password',
+  ],
+});
+
+const PROVIDER =
+  'this version asks no cloud for credentials; write { username: NAME, password: { file: PATH } } and keep that file fresh';
+test(tells, 'a credentials provider is refused', {
+  yaml: 'upstreams: { docker.io: ~, a.example: { credentials: { provider: ecr, region: x } }, b.example: { credentials: { provider: vault } } }',
+  says: [
+    `upstreams.a.example.credentials.provider: ${PROVIDER}`,
+    `upstreams.b.example.credentials.provider: ${PROVIDER}`,
+  ],
+});
+
+const secret = test.macro({
+  exec: (t: ExecutionContext, _claim: string, reference: string, says: string) =>
+    t.deepEqual(
+      problemsOf(t, {
+        yaml: upstream(`credentials: { username: u, password: ${reference} }`),
+        files: { empty: '\n' },
+        env: { BLANK: '' },
+      }),
+      [`upstreams.docker.io.credentials.password${says}`],
+    ),
+  title: (_, claim) => claim,
+});
+const ONE_OF_TWO = ': write { file: PATH } or { env: VARIABLE }, one of the two';
+test(
+  secret,
+  'a secret file must exist',
+  '{ file: gone }',
+  ': cannot read DIR/gone: there is no such file',
+);
+test(secret, 'a secret file is no folder', '{ file: . }', ': cannot read DIR: it is a folder');
+test(
+  secret,
+  'a secret file holds something',
+  '{ file: empty }',
+  ': DIR/empty is empty; the secret belongs there',
+);
+test(
+  secret,
+  'a variable must be set',
+  '{ env: GONE }',
+  ': the environment variable GONE is not set',
+);
+test(
+  secret,
+  'a variable holds something',
+  '{ env: BLANK }',
+  ': the environment variable BLANK is empty',
+);
+test(secret, 'a secret has one source, not none', '{}', ONE_OF_TWO);
+test(secret, 'a secret has one source, not two', '{ file: empty, env: BLANK }', ONE_OF_TWO);
+test(tells, 'a secret has no other source', {
+  yaml: upstream('credentials: { username: u, password: { vault: x } }'),
+  says: [
+    'upstreams.docker.io.credentials.password.vault: unknown key; known here: file, env',
+    `upstreams.docker.io.credentials.password${ONE_OF_TWO}`,
+  ],
+});
+
+test(tells, 'certificates are files that can be read, and come with their keys', {
+  yaml: upstream('tls: { ca: gone.pem, cert: text.pem, insecure: yes }'),
+  files: { 'text.pem': 'no certificate' },
+  says: [
+    'upstreams.docker.io.tls.ca: cannot read DIR/gone.pem: there is no such file',
+    'upstreams.docker.io.tls.cert: DIR/text.pem is not a PEM file',
+    'upstreams.docker.io.tls.insecure: write true or false',
+  ],
+});
+
+test(tells, 'a client certificate without its key is refused', {
+  yaml: upstream('tls: { cert: cert.pem }'),
+  files: { 'cert.pem': '-----BEGIN CERTIFICATE-----\n' },
+  says: ['upstreams.docker.io.tls: cert and key belong together; write both or neither'],
+});
+
+test(tells, 'a certificate in the file itself is refused and not repeated', {
+  yaml: upstream('tls: { ca: "-----BEGIN CERTIFICATE-----\\nMIIB" }'),
+  says: ['upstreams.docker.io.tls.ca: write the path of a PEM file, not what is in it'],
+});
+
+test(tells, 'a proxy is an http URL without a path', {
+  yaml: 'upstreams: { docker.io: { proxy: proxy.example:3128 }, a.example: { proxy: "http://proxy/x" }, b.example: { proxy: "socks5://proxy:1080" } }',
+  says: ['docker.io', 'a.example', 'b.example'].map(
+    (name) => `upstreams.${name}.proxy: write the proxy as http://HOST:PORT or https://HOST:PORT`,
+  ),
+});
+
+test(tells, "a proxy's password in the file is refused and not repeated", {
+  yaml: upstream('proxy: "http://u:hunter2@proxy:3128"'),
+  says: [
+    "upstreams.docker.io.proxy: a proxy's password does not stand in this file; leave the key out and set HTTPS_PROXY in the environment",
+  ],
+});
+
+test(tells, 'hosts are in lower case and belong to one upstream', {
+  yaml: 'upstreams: { docker.io: { hosts: [Hub.example, "a_b", hub.example, hub.example] }, ghcr.io: { hosts: [x:5000, hub.example] } }',
+  says: [
+    'upstreams.docker.io.hosts[0]: write a host in lower case, and a port if it has one',
+    'upstreams.docker.io.hosts[1]: write a host in lower case, and a port if it has one',
+    'upstreams.ghcr.io.hosts[1]: hub.example is a host of docker.io already',
+  ],
+});
+
+test(
+  tells,
+  'an empty allow list is refused: it would mean everything to one reader and nothing to another',
+  {
+    yaml: upstream('allow: [], deny: [""]'),
+    says: [
+      'upstreams.docker.io.allow: an empty list would allow nothing; leave the key out to allow everything',
+      'upstreams.docker.io.deny[0]: write a pattern such as "library/*" or "myorg/**"',
+    ],
+  },
+);
+
+test(tells, 'concurrency is a whole number of 1 or more', {
+  yaml: 'upstreams: { docker.io: { concurrency: 0 }, a.example: { concurrency: 1.5 }, b.example: { concurrency: many } }',
+  says: ['docker.io', 'a.example', 'b.example'].map(
+    (name) => `upstreams.${name}.concurrency: write a whole number of 1 or more`,
+  ),
+});
+
+test(tells, 'the times of tags are checked one by one', {
+  yaml: upstream(
+    'tags: { ttl: 5 m, revalidateTimeout: 0s, staleIfError: never, negativeTtl: forever, immutable: [v1] }',
+  ),
+  says: [
+    'upstreams.docker.io.tags.ttl: write a duration such as "5m" or "1h30m", not "5 m"',
+    'upstreams.docker.io.tags.revalidateTimeout: write more than 0s; staleWhileRevalidate: forever answers at once and asks upstream behind it',
+    'upstreams.docker.io.tags.staleIfError: write a duration such as "5m" or "1h30m", not "never"',
+    'upstreams.docker.io.tags.negativeTtl: write a duration such as "5m" or "1h30m", not "forever"',
+    'upstreams.docker.io.tags.immutable[0]: write REPOSITORY:TAG, where both may be patterns, such as "*:v[0-9]*"',
+  ],
+});
+
+test(tells, 'a revalidate timeout that outlasts every client is refused', {
+  yaml: upstream('tags: { revalidateTimeout: 30d }'),
+  says: ['upstreams.docker.io.tags.revalidateTimeout: write at most "1h"'],
+});
+
+const BANDWIDTH =
+  'this version does not cap bandwidth; leave the key out, and cap the link outside or lower concurrency';
+test(tells, 'what this version does not do is refused where ignoring it would do harm', {
+  yaml: 'sync: { images: [nginx] }\nupstreams: { docker.io: { bandwidth: 50MiB/s }, a.example: { bandwidth: 5 } }',
+  says: [
+    `upstreams.docker.io.bandwidth: ${BANDWIDTH}`,
+    `upstreams.a.example.bandwidth: ${BANDWIDTH}`,
+    'sync: this version does not mirror ahead of demand; leave the key out and pull the images through it once',
+  ],
+});
+
+test(tells, 'YAML that cannot be read is refused with line and column and without its text', {
+  yaml: 'store: { path: "hunter2\nlisten: [',
+  says: [
+    'line 2, column 10: Missing closing "quote',
+    'line 2, column 10: Flow map in block collection must be sufficiently indented and end with a }',
+  ],
+});
+
+test(tells, 'a key that stands twice, a tag and an alias that mean nothing are refused', {
+  yaml: 'offline: true\noffline: false\nlisten: !env LISTEN\nadmin: *where\n',
+  says: [
+    'line 2, column 1: Map keys must be unique',
+    'line 3, column 9: Unresolved tag: !env',
+    'line 4, column 8: Unknown alias where',
+  ],
+});
+
+test(tells, 'aliases that multiply without end are refused', {
+  yaml: [
+    'a: &a [x, x, x, x, x, x, x, x]',
+    'b: &b [*a, *a, *a, *a, *a, *a, *a, *a]',
+    'c: &c [*b, *b, *b, *b, *b, *b, *b, *b]',
+    'd: &d [*c, *c, *c, *c, *c, *c, *c, *c]',
+  ].join('\n'),
+  says: ['Excessive alias count indicates a resource exhaustion attack'],
+});

@@ -1,0 +1,15 @@
+import test from 'ava';
+import { ConfigError } from '../../src/config/config-error.ts';
+import { parseRate } from '../../src/config/rate.ts';
+
+test('a rate is a size a second', (t) => {
+  t.is(parseRate('50MiB/s'), 52_428_800);
+  t.is(parseRate('1.5 kB/s'), 1500);
+});
+
+for (const text of ['', '50MiB', '50MiB/m', '50/s', '/s', '50Mbit/s', '50MiB/s ']) {
+  test(`the rate "${text}" is refused`, (t) => {
+    const error = t.throws(() => parseRate(text), { instanceOf: ConfigError });
+    t.deepEqual(error.problems, [`write a rate such as "50MiB/s", not "${text}"`]);
+  });
+}

@@ -1,0 +1,75 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { formatImage } from './client.ts';
+import type { Client, ImageName } from './client.ts';
+import type { Netns } from './netns.ts';
+import { until } from './until.ts';
+
+const SNAPSHOTTER = ['--snapshotter', 'native'];
+
+interface Mount {
+  readonly Source: string;
+}
+
+/** containerd with a `hosts.toml` for every registry: it names the registry by `?ns=`. */
+export class Containerd implements Client {
+  readonly #netns: Netns;
+  readonly #socket: string;
+  readonly #hosts: string;
+  #views = 0;
+
+  private constructor(netns: Netns, socket: string, hosts: string) {
+    this.#netns = netns;
+    this.#socket = socket;
+    this.#hosts = hosts;
+  }
+
+  static async start(netns: Netns, mirror: string): Promise<Containerd> {
+    const home = join(netns.directory, 'containerd');
+    const hosts = join(home, 'certs.d');
+    await mkdir(join(hosts, '_default'), { recursive: true });
+    await writeFile(
+      join(hosts, '_default', 'hosts.toml'),
+      `[host."${mirror}"]\ncapabilities = ["pull", "resolve"]\n`,
+    );
+    const socket = join(home, 'containerd.sock');
+    const settings = join(home, 'config.toml');
+    await writeFile(
+      settings,
+      `version = 2
+root = "${join(home, 'root')}"
+state = "${join(home, 'state')}"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "${socket}"
+`,
+    );
+    const service = await netns.start('containerd', 'containerd', '--config', settings);
+    const containerd = new Containerd(netns, socket, hosts);
+    await until('containerd to answer', async () => {
+      await service.assertRunning();
+      return containerd.#ctr('version').catch(() => undefined);
+    });
+    return containerd;
+  }
+
+  async pull(image: ImageName): Promise<string> {
+    const flags = ['--print-chainid', ...SNAPSHOTTER, '--hosts-dir', this.#hosts];
+    const progress = await this.#ctr('images', 'pull', ...flags, formatImage(image));
+    const [, chain] = /^image chain ID: (\S+)$/m.exec(progress) ?? [];
+    if (chain === undefined) throw new Error(`ctr images pull: ${progress}`);
+    // The native snapshotter shows a view in the directory of what is viewed. The view itself is
+    // garbage from the start and goes with the image.
+    const key = `view-${++this.#views}`;
+    const mounts = await this.#ctr('snapshots', ...SNAPSHOTTER, 'view', '--mounts', key, chain);
+    return (JSON.parse(mounts) as readonly Mount[])[0]!.Source;
+  }
+
+  async remove(image: ImageName): Promise<void> {
+    await this.#ctr('images', 'rm', '--sync', formatImage(image));
+  }
+
+  async #ctr(...args: string[]): Promise<string> {
+    return this.#netns.run('ctr', '--address', this.#socket, ...args);
+  }
+}

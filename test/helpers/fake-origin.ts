@@ -1,0 +1,104 @@
+import { createServer as createHttpServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+
+export interface TlsOptions {
+  readonly key: string | Buffer;
+  readonly cert: string | Buffer;
+  /** Authorities that client certificates are checked against. */
+  readonly ca?: string | Buffer;
+  /** A connection without a valid client certificate is refused. */
+  readonly requestClientCert?: boolean;
+}
+
+interface Parts {
+  /** The name in the address; it always listens on 127.0.0.1. */
+  readonly host: string;
+  readonly tls?: TlsOptions | undefined;
+  readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
+}
+
+/** One listening address that can go down and come back on the same port. */
+export class FakeOrigin {
+  /** TCP connections accepted since the start. */
+  connections = 0;
+  readonly #parts: Parts;
+  readonly #sockets = new Set<Socket>();
+  #server: Server | undefined;
+  #port = 0;
+  #drops = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  static async start(parts: Parts): Promise<FakeOrigin> {
+    const origin = new FakeOrigin(parts);
+    await origin.accept();
+    return origin;
+  }
+
+  get host(): string {
+    return `${this.#parts.host}:${this.#port}`;
+  }
+
+  get url(): string {
+    return `${this.#parts.tls ? 'https' : 'http'}://${this.host}`;
+  }
+
+  get openSockets(): number {
+    return this.#sockets.size;
+  }
+
+  /** Listens, on the port of the first time. */
+  async accept(): Promise<void> {
+    this.#drops = false;
+    if (this.#server) return;
+    const server = this.#createServer();
+    server.on('connection', (socket) => this.#connected(socket));
+    this.#server = server;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    server.once('error', reject);
+    server.listen(this.#port, '127.0.0.1', resolve);
+    await promise;
+    this.#port = (server.address() as AddressInfo).port;
+  }
+
+  /** Closes the listening socket and destroys every connection: the next dial is ECONNREFUSED. */
+  async refuse(): Promise<void> {
+    const server = this.#server;
+    if (!server) return;
+    this.#server = undefined;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    server.close(() => resolve());
+    this.#destroySockets();
+    await promise;
+  }
+
+  /** Destroys every connection, and each new one as soon as it is accepted. */
+  drop(): void {
+    this.#drops = true;
+    this.#destroySockets();
+  }
+
+  #createServer(): Server {
+    const { tls, handle } = this.#parts;
+    const limits = { maxHeaderSize: 65_536, requestTimeout: 0, headersTimeout: 0 };
+    if (!tls) return createHttpServer(limits, handle);
+    const { requestClientCert = false, ...rest } = tls;
+    const settings = { ...limits, ...rest, requestCert: requestClientCert };
+    return createHttpsServer({ ...settings, rejectUnauthorized: requestClientCert }, handle);
+  }
+
+  #connected(socket: Socket): void {
+    this.connections++;
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    if (this.#drops) socket.destroy();
+  }
+
+  #destroySockets(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}

@@ -1,0 +1,173 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import type { Config, TagsConfig, UpstreamConfig } from '../../src/config/config.ts';
+import { startServer, type RunningServer } from '../../src/server.ts';
+import type { Timing } from '../../src/upstream/timing.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+
+/** Short enough for tests, long enough that only a fault that is meant to hang reaches them. */
+export const TEST_TIMING: Timing = {
+  connectMs: 2_000,
+  headersMs: 5_000,
+  stallMs: 5_000,
+  attemptsMs: 10_000,
+  retryMs: 2,
+};
+
+export const TEST_TAGS: TagsConfig = {
+  ttlMs: 0,
+  revalidateTimeoutMs: 2_000,
+  staleIfErrorMs: Infinity,
+  staleWhileRevalidateMs: 0,
+  negativeTtlMs: 0,
+  immutable: [],
+};
+
+export interface MirrorOptions {
+  /** By name; what is not given is as in `upstreamConfig`. The first one is the default. */
+  readonly upstreams: Readonly<Record<string, UpstreamOptions>>;
+  readonly offline?: boolean;
+  readonly timing?: Partial<Timing>;
+  readonly now?: () => number;
+  readonly graceMs?: number;
+  readonly listen?: Partial<Config['listen']>;
+  /** A store that an earlier mirror of the same test left; the caller removes it. */
+  readonly storePath?: string;
+  /** The test means to leave something behind, and says what. */
+  readonly leftovers?: { partials?: boolean };
+}
+
+export type UpstreamOptions = Omit<Partial<UpstreamConfig>, 'tags' | 'url'> & {
+  readonly url: string;
+  readonly tags?: Partial<TagsConfig>;
+};
+
+export interface TestMirror {
+  readonly url: string;
+  readonly server: RunningServer;
+  readonly storePath: string;
+  readonly config: Config;
+  /** What the log said, one object a line. */
+  readonly log: readonly Record<string, unknown>[];
+  /** Closes it before the end of the test, with the checks of the end. */
+  stop(): Promise<void>;
+}
+
+/**
+ * The whole server as production builds it, on a real store in a fresh folder. At the end of the
+ * test it must have no open download, question, file handle or partial file, and a store in which
+ * every file is what its name says and every record has its file.
+ */
+export async function startMirror(
+  t: ExecutionContext,
+  options: MirrorOptions,
+): Promise<TestMirror> {
+  const storePath = options.storePath ?? (await createTempFolder(t));
+  const config = createConfig(storePath, options);
+  const lines: Record<string, unknown>[] = [];
+  const log = pino(
+    { level: 'debug' },
+    { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) },
+  );
+  const server = await startServer(config, {
+    log,
+    timing: { ...TEST_TIMING, ...options.timing },
+    graceMs: options.graceMs ?? 1_000,
+    ...(options.now && { now: options.now }),
+  });
+  let isStopped = false;
+  const stop = async (): Promise<void> => {
+    if (isStopped) return;
+    isStopped = true;
+    await settle(server);
+    const activity = server.activity();
+    const damage = await verifyStore(server);
+    await server.close();
+    t.deepEqual(activity, { downloads: 0, questions: 0, openFiles: 0 }, 'nothing is left open');
+    t.deepEqual(damage, [], 'the store verifies');
+    if (!options.leftovers?.partials) {
+      t.deepEqual(await listPartials(storePath), [], 'no partial file is left');
+    }
+  };
+  t.teardown(stop);
+  return { url: server.url, server, storePath, config, log: lines, stop };
+}
+
+export async function createTempFolder(t: ExecutionContext): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'entrepot-test-'));
+  // Tests' teardowns run last in, first out: the mirror in it is closed by then.
+  t.teardown(() => rm(path, { recursive: true, force: true }));
+  return path;
+}
+
+export function createConfig(storePath: string, options: MirrorOptions): Config {
+  const upstreams = Object.fromEntries(
+    Object.entries(options.upstreams).map(([name, upstream]) => [
+      name,
+      upstreamConfig(name, upstream),
+    ]),
+  );
+  const [defaultUpstream = ''] = Object.keys(options.upstreams);
+  return {
+    listen: { host: '127.0.0.1', port: 0, ...options.listen },
+    admin: { host: '127.0.0.1', port: 0 },
+    offline: options.offline ?? false,
+    store: { path: storePath, maxBytes: 2 ** 40, minFreeBytes: 0, durability: 'full' },
+    defaultUpstream,
+    upstreams,
+  };
+}
+
+function upstreamConfig(name: string, options: UpstreamOptions): UpstreamConfig {
+  return {
+    name,
+    tls: { insecure: false },
+    hosts: [],
+    allow: [],
+    deny: [],
+    concurrency: 8,
+    ...options,
+    tags: { ...TEST_TAGS, ...options.tags },
+  };
+}
+
+/** Clients learn of their last byte before the store has recorded the blob. */
+async function settle(server: RunningServer): Promise<void> {
+  for (let turn = 0; turn < 200; turn += 1) {
+    const { downloads, questions, openFiles } = server.activity();
+    if (downloads + questions + openFiles === 0) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** Every file against its name, every record against its file. */
+export async function verifyStore({ blobs, catalog }: RunningServer): Promise<string[]> {
+  const damage: string[] = [];
+  const held = new Set<string>();
+  for await (const digest of blobs.list()) {
+    held.add(digest);
+    const blob = await blobs.find(digest);
+    const reader = await blob?.open();
+    const bytes = Buffer.alloc(blob?.size ?? 0);
+    for (let filled = 0; reader && filled < bytes.length;) {
+      filled += await reader.read(bytes.subarray(filled));
+    }
+    await reader?.close();
+    const algorithm = digest.startsWith('sha512:') ? 'sha512' : 'sha256';
+    if (digestOf(bytes, algorithm) !== digest) damage.push(`${digest} is damaged`);
+    const record = await catalog.findBlob(digest);
+    if (record && record.size !== bytes.length)
+      damage.push(`${digest} is recorded with another size`);
+  }
+  for await (const [digest] of catalog.listBlobs()) {
+    if (!held.has(digest)) damage.push(`${digest} is recorded and has no file`);
+  }
+  return damage;
+}
+
+export async function listPartials(storePath: string): Promise<string[]> {
+  return readdir(join(storePath, 'ingest'));
+}
