@@ -28,6 +28,7 @@ export function createApp(parts: AppParts): Koa<State> {
     const exchange: Exchange = { startedAt: performance.now(), kind: 'other', bytes: 0 };
     ctx.state.exchange = exchange;
     try {
+      requireTarget(ctx);
       requireRead(ctx);
       await next();
     } catch (error) {
@@ -42,6 +43,16 @@ export function createApp(parts: AppParts): Koa<State> {
     throw new RegistryError('UNSUPPORTED', { status: 404, message: 'no such endpoint' });
   });
   return app;
+}
+
+/** Origin form and a host, as RFC 9112 asks of requests to a server; a mirror is no proxy. */
+function requireTarget(ctx: V2Context): void {
+  const hasHost = ctx.req.headers.host !== undefined || ctx.req.httpVersion === '1.0';
+  if (hasHost && ctx.req.url?.startsWith('/')) return;
+  throw new RegistryError('UNSUPPORTED', {
+    status: 400,
+    message: hasHost ? 'the request target is not a path' : 'a request without Host',
+  });
 }
 
 /** A mirror takes no writes; the same answer for all names says nothing about any. */

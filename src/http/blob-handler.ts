@@ -84,7 +84,7 @@ export class BlobHandler {
   ): Promise<void> {
     const { exchange } = request;
     const response = ctx.res;
-    const buffers = this.#buffers.take(ctx.response.length);
+    const buffers = this.#buffers.take(parts[0]?.content.size ?? Infinity);
     let isIdle = false;
     try {
       for (const { content, range, head } of parts) {

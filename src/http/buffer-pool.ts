@@ -16,15 +16,14 @@ export class BufferPool {
 
   /** A pair for content of this many bytes. */
   take(size: number): BufferPair {
-    this.#taken += 1;
-    const share = TARGET_BYTES / (2 * this.#taken);
+    const share = TARGET_BYTES / (2 * (this.#taken + 1));
     const wanted = Math.min(MAX_BUFFER_BYTES, Math.max(MIN_BUFFER_BYTES, Math.min(share, size)));
     if (wanted === MAX_BUFFER_BYTES) {
       const spare = this.#spare.pop();
-      if (spare) return spare;
+      if (spare) return this.#lend(spare);
     }
     const length = 2 ** Math.ceil(Math.log2(wanted));
-    return [Buffer.allocUnsafeSlow(length), Buffer.allocUnsafeSlow(length)];
+    return this.#lend([Buffer.allocUnsafeSlow(length), Buffer.allocUnsafeSlow(length)]);
   }
 
   /** `isIdle` says that neither a read nor a write may still touch the pair. */
@@ -32,5 +31,10 @@ export class BufferPool {
     this.#taken -= 1;
     const keep = isIdle && pair[0].length === MAX_BUFFER_BYTES && this.#spare.length < MAX_SPARE;
     if (keep) this.#spare.push(pair);
+  }
+
+  #lend(pair: BufferPair): BufferPair {
+    this.#taken += 1;
+    return pair;
   }
 }

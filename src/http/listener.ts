@@ -35,6 +35,8 @@ export class Listener {
       requestTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
       noDelay: true,
+      // The application answers these in the error format of the spec.
+      requireHostHeader: false,
     };
     const { tls } = config;
     this.#scheme = tls ? 'https' : 'http';
@@ -47,6 +49,7 @@ export class Listener {
       this.#stopReloading = () => {};
     }
     this.#server.setTimeout(IDLE_TIMEOUT_MS);
+    this.#server.on('checkExpectation', handle);
     this.#server.on('clientError', refuse);
   }
 

@@ -23,7 +23,13 @@ export async function send(
   try {
     for (let turn = 0; ; turn += 1) {
       const buffer = buffers[turn % 2 === 0 ? 0 : 1];
-      const count = await Promise.race([reader.read(buffer), gone.promise]);
+      const count = await Promise.race([reader.read(buffer), gone.promise]).catch(
+        async (error: unknown) => {
+          // What was read before the fault was right: the client resumes behind it.
+          await Promise.race([writing, gone.promise]);
+          throw error;
+        },
+      );
       await Promise.race([writing, gone.promise]);
       if (count === 0) return sent;
       writing = write(response, buffer.subarray(0, count));
@@ -34,7 +40,7 @@ export async function send(
   }
 }
 
-async function write(response: ServerResponse, chunk: Buffer): Promise<void> {
+function write(response: ServerResponse, chunk: Buffer): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   // Its failure is also the response's closing, which is what the sender waits for.
   promise.catch(() => undefined);

@@ -1,6 +1,6 @@
 import type { Content } from '../oci/content.ts';
 import type { Digest } from '../oci/digest.ts';
-import { formatTarget, type Target } from '../oci/reference.ts';
+import { formatTarget, isSameTarget, type Target } from '../oci/reference.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Catalog, Link } from '../store/catalog.ts';
 import type { StoredBlob } from '../store/stored-blob.ts';
@@ -70,8 +70,9 @@ export class Blobs {
   async #mayRead(target: Target, digest: Digest, held: StoredBlob | undefined): Promise<boolean> {
     const { catalog, downloads } = this.#parts;
     const running = downloads.targetOf(digest);
-    const isForeign = running !== undefined && formatTarget(running) !== formatTarget(target);
-    if (!held && !isForeign) return true;
+    // The answer that its own running download got is the proof; it is recorded at the end.
+    if (running && isSameTarget(running, target)) return true;
+    if (!held && !running) return true;
     const link = await catalog.findLink(target, digest);
     if (link === 'proven') return true;
     if (this.#isNegative(target, digest)) return false;

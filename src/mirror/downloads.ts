@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import { IntegrityError } from '../oci/integrity-error.ts';
-import { formatTarget, type Target } from '../oci/reference.ts';
+import { formatTarget, isSameTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore } from '../store/blob-store.ts';
@@ -70,7 +70,7 @@ export class Downloads {
       const content = await opening;
       if (content instanceof StoredBlob) return { content, joined };
       // A latecomer to a failure, or one of another repository, has a try of its own.
-      const isOwn = !joined || (isSame(target, content.target) && !content.hasFailed);
+      const isOwn = !joined || (isSameTarget(target, content.target) && !content.hasFailed);
       try {
         if ((isOwn || !content.hasFailed) && (await content.started)) return { content, joined };
         if (isOwn) return undefined;
@@ -161,8 +161,4 @@ export class Downloads {
     metrics.storeBlobs.inc();
     metrics.storeBytes.inc({ state: 'used' }, size);
   }
-}
-
-function isSame(a: Target, b: Target): boolean {
-  return formatTarget(a) === formatTarget(b);
 }

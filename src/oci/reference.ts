@@ -58,6 +58,10 @@ export function formatTarget(target: Target): string {
   return `${target.upstream}/${target.repository}`;
 }
 
+export function isSameTarget(a: Target, b: Target): boolean {
+  return a.repository === b.repository && a.upstream === b.upstream;
+}
+
 /** The tag under which registries without the referrers API keep a subject's referrers. */
 export function fallbackTag(subject: Digest): Tag {
   const colon = subject.indexOf(':');

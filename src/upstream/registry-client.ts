@@ -162,7 +162,7 @@ export class RegistryClient {
     const encoding = headers['content-encoding'] ?? 'identity';
     const isContent = status === 200 || status === 206;
     if (isContent && encoding === 'identity' && wanted.method === 'GET') {
-      const discard = (): void => void body.on('error', () => {}).destroy();
+      const discard = (): void => body.destroy();
       return { status, headers, url, discard, chunks: this.#counted(response, url) };
     }
     await body.dump();

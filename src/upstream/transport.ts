@@ -1,5 +1,7 @@
-import { Agent, ProxyAgent, request, type Dispatcher } from 'undici';
+import type { IncomingHttpHeaders } from 'node:http';
+import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
+import { ResponseBody } from './response-body.ts';
 import type { Timing } from './timing.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 
@@ -10,7 +12,11 @@ export interface TransportRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-export type TransportResponse = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers' | 'body'>;
+export interface TransportResponse {
+  readonly statusCode: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: ResponseBody;
+}
 
 /** The one place that opens sockets to an upstream: one request, no retry, no redirect. */
 export class Transport {
@@ -39,42 +45,40 @@ export class Transport {
 
   /** Resolves when the headers are here. The body must be read, dumped or destroyed. */
   async send(wanted: TransportRequest): Promise<TransportResponse> {
-    const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(), this.#timing.headersMs);
-    const signals = wanted.signal ? [wanted.signal, deadline.signal] : [deadline.signal];
+    const { headersMs } = this.#timing;
+    const { host } = wanted.url;
+    const late = this.#error('timeout', `no answer from ${host} within ${headersMs} ms`);
+    const exchange = new Exchange();
+    const timer = setTimeout(() => exchange.abort(late), headersMs);
+    const { signal } = wanted;
+    const leave = (): void => exchange.abort(signal?.reason as Error);
+    signal?.addEventListener('abort', leave, { once: true });
+    void exchange.ended.then(() => signal?.removeEventListener('abort', leave));
     try {
-      return await request(wanted.url, {
-        method: wanted.method,
-        headers: wanted.headers,
-        signal: AbortSignal.any(signals),
-        dispatcher: this.#dispatcher,
-      });
+      signal?.throwIfAborted();
+      exchange.dispatch(this.#dispatcher, wanted);
+      return await exchange.response;
     } catch (error) {
-      wanted.signal?.throwIfAborted();
-      throw this.#fault(error, wanted.url, deadline.signal.aborted);
+      signal?.throwIfAborted();
+      throw this.#fault(error, wanted.url);
     } finally {
       clearTimeout(timer);
     }
   }
 
   /** The body in chunks; a pause longer than the stall timeout ends it as a timeout. */
-  async *chunks(body: TransportResponse['body'], url: URL): AsyncGenerator<Buffer> {
+  async *chunks(body: ResponseBody, url: URL): AsyncGenerator<Buffer> {
     const { stallMs } = this.#timing;
-    const stalled = new UpstreamError(
-      this.#upstream,
-      'timeout',
-      `no byte from ${url.host} for ${stallMs} ms`,
-    );
-    const iterator = body[Symbol.asyncIterator]();
+    const stalled = this.#error('timeout', `no byte from ${url.host} for ${stallMs} ms`);
     try {
       for (;;) {
         const timer = setTimeout(() => body.destroy(stalled), stallMs);
-        const next = await iterator.next().finally(() => clearTimeout(timer));
-        if (next.done === true) return;
-        yield next.value as Buffer;
+        const chunk = await body.next().finally(() => clearTimeout(timer));
+        if (!chunk) return;
+        yield chunk;
       }
     } catch (error) {
-      throw this.#fault(error, url, false);
+      throw this.#fault(error, url);
     } finally {
       body.destroy();
     }
@@ -84,17 +88,79 @@ export class Transport {
     await this.#dispatcher.destroy();
   }
 
-  #fault(error: unknown, url: URL, late: boolean): UpstreamError {
-    if (error instanceof UpstreamError) return error;
+  #fault(error: unknown, url: URL): unknown {
+    if (error instanceof UpstreamError || (error as Error).name === 'AbortError') return error;
     const code = (error as NodeJS.ErrnoException).code ?? (error as Error).name;
-    if (late) {
-      const reason = `no answer from ${url.host} within ${this.#timing.headersMs} ms`;
-      return new UpstreamError(this.#upstream, 'timeout', reason, { cause: error });
-    }
-    const timeout = code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT';
+    const isTimeout = code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT';
     const reason = `no connection to ${url.host} (${code})`;
-    return new UpstreamError(this.#upstream, timeout ? 'timeout' : 'unreachable', reason, {
-      cause: error,
-    });
+    return this.#error(isTimeout ? 'timeout' : 'unreachable', reason, error);
+  }
+
+  #error(fault: UpstreamError['fault'], reason: string, cause?: unknown): UpstreamError {
+    return new UpstreamError(this.#upstream, fault, reason, { cause });
+  }
+}
+
+/** One request and its answer as undici's handler interface tells of them. */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #response = Promise.withResolvers<TransportResponse>();
+  readonly #ended = Promise.withResolvers<void>();
+  #controller: Dispatcher.DispatchController | undefined;
+  #body: ResponseBody | undefined;
+  #aborted: Error | undefined;
+
+  get response(): Promise<TransportResponse> {
+    return this.#response.promise;
+  }
+
+  /** Never rejects. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  dispatch(dispatcher: Dispatcher, { method, url, headers }: TransportRequest): void {
+    const path = `${url.pathname}${url.search}`;
+    dispatcher.dispatch({ origin: url.origin, path, method, headers: { ...headers } }, this);
+  }
+
+  /** At once for whoever waits, although a connection in the making can only be closed later. */
+  abort(reason: Error): void {
+    this.#aborted ??= reason;
+    this.#fail(reason);
+    this.#controller?.abort(reason);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#aborted) controller.abort(this.#aborted);
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    statusCode: number,
+    headers: IncomingHttpHeaders,
+  ): void {
+    if (statusCode < 200) return;
+    this.#body = new ResponseBody(controller);
+    this.#response.resolve({ statusCode, headers, body: this.#body });
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#body?.push(chunk);
+  }
+
+  onResponseEnd(): void {
+    this.#body?.finish();
+    this.#ended.resolve();
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#fail(error);
+  }
+
+  #fail(error: Error): void {
+    this.#response.reject(error);
+    this.#body?.finish(error);
+    this.#ended.resolve();
   }
 }

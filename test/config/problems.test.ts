@@ -269,6 +269,15 @@ test(tells, 'a client certificate without its key is refused', {
   says: ['upstreams.docker.io.tls: cert and key belong together; write both or neither'],
 });
 
+test(tells, 'a certificate and a key that are none are refused before the server starts', {
+  yaml: `listen: { tls: { cert: a.pem, key: a.pem } }\n${upstream('tls: { cert: a.pem, key: a.pem }')}`,
+  files: { 'a.pem': '-----BEGIN CERTIFICATE-----\n' },
+  says: [
+    'listen.tls: TLS cannot use cert and key (ERR_OSSL_PEM_BAD_END_LINE)',
+    'upstreams.docker.io.tls: TLS cannot use cert and key (ERR_OSSL_PEM_BAD_END_LINE)',
+  ],
+});
+
 test(tells, 'a certificate in the file itself is refused and not repeated', {
   yaml: upstream('tls: { ca: "-----BEGIN CERTIFICATE-----\\nMIIB" }'),
   says: ['upstreams.docker.io.tls.ca: write the path of a PEM file, not what is in it'],

@@ -68,7 +68,7 @@ export class ImageLayout {
     await writeData(join(sources, 'data'));
     await insert(join(sources, 'data'), '/srv/data');
     await insert('--whiteout', '/srv/data/removed');
-    await writeFile(join(sources, 'large'), randomBytes(8 * MEBIBYTE));
+    await writeFile(join(sources, 'large'), randomBytes(4 * MEBIBYTE));
     await insert(join(sources, 'large'), '/srv/large');
     await mkdir(join(sources, 'etc'));
     await writeFile(join(sources, 'etc', 'hostname'), `${architecture}\n`);
@@ -134,7 +134,7 @@ async function copyProgram(root: string, program: string): Promise<void> {
 
 async function writeData(directory: string): Promise<void> {
   await mkdir(join(directory, 'deep', 'er'), { recursive: true });
-  await writeFile(join(directory, 'random'), randomBytes(3 * MEBIBYTE));
+  await writeFile(join(directory, 'random'), randomBytes(2 * MEBIBYTE));
   await writeFile(join(directory, 'empty'), '');
   await writeFile(join(directory, 'removed'), 'gone in the next layer');
   await writeFile(join(directory, 'deep', 'er', 'private'), 'for the owner', { mode: 0o600 });

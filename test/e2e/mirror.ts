@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Netns } from './netns.ts';
 import type { Service } from './service.ts';
 
-const MAIN = '/tmp/standin/main.ts';
+const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const PORT = 8080;
 const ADMIN_PORT = 8081;
 

@@ -56,7 +56,8 @@ export class Netns {
     const [ready] = (await Promise.race([once(keeper.stdout, 'data'), once(keeper, 'exit')])) as [
       Buffer | number,
     ];
-    if (String(ready) !== 'ready\n') throw new Error(`no namespace: unshare ended with ${String(ready)}`);
+    if (String(ready) !== 'ready\n')
+      throw new Error(`no namespace: unshare ended with ${String(ready)}`);
     const unshare = await firstChild(keeper.pid!);
     await mkdir(join(directory, 'tmp'));
     return new Netns(directory, keeper, await firstChild(unshare));

@@ -1,0 +1,102 @@
+import type { BenchProcess } from './bench-process.ts';
+import { BUDGETS } from './budgets.ts';
+import { curl } from './curl.ts';
+import { startDockerRegistry } from './peers/docker-registry.ts';
+import { startEntrepot } from './peers/entrepot.ts';
+import { startNginx } from './peers/nginx.ts';
+import { interleave, median } from './rounds.ts';
+import { judge, type Measured, type Row } from './row.ts';
+import { blobUrl, type Workbench } from './workbench.ts';
+
+const BLOB_BYTES = 1024 ** 3;
+const ROUNDS = 5;
+/** Blobs that each client fetches in a round, so that a round lasts about as long. */
+const LOADS = [
+  { clients: 1, blobs: 4 },
+  { clients: 4, blobs: 2 },
+] as const;
+
+type Load = (typeof LOADS)[number];
+
+interface Result {
+  readonly gigabytesPerSecond: number;
+  readonly cpuSecondsPerGigabyte: number;
+}
+
+/** A held blob to few clients on a fast link: what the machine can send, and what it costs. */
+export async function measureBlobThroughput(bench: Workbench): Promise<Row[]> {
+  bench.progress('blob: making a blob of 1 GiB');
+  const { digest } = await bench.content.addBlob(BLOB_BYTES);
+  await using scope = new AsyncDisposableStack();
+  const started = [
+    await startEntrepot(bench, bench.upstream),
+    await startDockerRegistry(bench, bench.upstream),
+    await startNginx(bench),
+    await bench.startScript('bare Node', 'peers/bare-blob-server.ts', [
+      `${bench.content.path}/blobs`,
+    ]),
+  ];
+  const servers = started.filter((server) => server !== undefined);
+  for (const server of servers) await bench.warm(scope.use(server), digest);
+  const rows: Row[] = [];
+  for (const load of LOADS) {
+    const results = await interleave(servers, ROUNDS, async (server, round) => {
+      const result = await measure(server, digest, load);
+      bench.progress(
+        `blob: round ${round + 1}, ${load.clients} clients, ${server.name}: ` +
+          `${result.gigabytesPerSecond.toFixed(2)} GB/s, ${result.cpuSecondsPerGigabyte.toFixed(3)} CPU s/GB`,
+      );
+      return result;
+    });
+    rows.push(...compare(load, new Map(servers.map(({ name }, i) => [name, middle(results[i])]))));
+  }
+  return rows;
+}
+
+async function measure(server: BenchProcess, digest: string, load: Load): Promise<Result> {
+  const urls = Array.from({ length: load.blobs }, () => blobUrl(server, digest));
+  const cpuBefore = server.cpuSeconds;
+  const startedAt = performance.now();
+  await Promise.all(Array.from({ length: load.clients }, () => curl(urls)));
+  const seconds = (performance.now() - startedAt) / 1000;
+  const gigabytes = (load.clients * load.blobs * BLOB_BYTES) / 1e9;
+  return {
+    gigabytesPerSecond: gigabytes / seconds,
+    cpuSecondsPerGigabyte: (server.cpuSeconds - cpuBefore) / gigabytes,
+  };
+}
+
+function middle(results: readonly Result[] = []): Result {
+  return {
+    gigabytesPerSecond: median(results.map((result) => result.gigabytesPerSecond)),
+    cpuSecondsPerGigabyte: median(results.map((result) => result.cpuSecondsPerGigabyte)),
+  };
+}
+
+function compare({ clients }: Load, results: ReadonlyMap<string, Result>): Row[] {
+  const own = results.get('Entrepot');
+  if (!own) throw new Error('Entrepot was not measured');
+  const work = `held 1 GiB blob, ${clients} ${clients === 1 ? 'client' : 'clients'}`;
+  const beside = (what: 'throughput' | 'CPU', name: string, budget?: Measured['budget']): Row[] => {
+    const field = what === 'CPU' ? 'cpuSecondsPerGigabyte' : 'gigabytesPerSecond';
+    const peer = results.get(name);
+    if (!peer) return [];
+    return [
+      judge({
+        work: `${work}: ${what}`,
+        unit: what === 'CPU' ? 's/GB' : 'GB/s',
+        entrepot: own[field],
+        peer: { name, value: peer[field] },
+        ...(budget && { budget }),
+      }),
+    ];
+  };
+  return [
+    ...beside('throughput', 'docker-registry', BUDGETS.blobThroughputByRegistry),
+    ...beside('throughput', 'nginx', BUDGETS.blobThroughputByNginx),
+    ...beside('throughput', 'bare Node'),
+    ...beside('CPU', 'docker-registry', BUDGETS.blobCpuByRegistry),
+    ...beside('CPU', 'nginx'),
+    ...beside('CPU', 'bare Node'),
+  ];
+}

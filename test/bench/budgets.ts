@@ -1,0 +1,20 @@
+/** What a ratio, or a plain number where there is no peer to compare with, may be. */
+export type Budget =
+  | { readonly atLeast: number; readonly atMost?: never }
+  | { readonly atMost: number; readonly atLeast?: never };
+
+/** Every budget, once. A peer's name in a key means that the number is a ratio to that peer. */
+export const BUDGETS = {
+  blobThroughputByRegistry: { atLeast: 1.3 },
+  blobCpuByRegistry: { atMost: 0.75 },
+  blobThroughputByNginx: { atLeast: 1 },
+  manifestRateByKoa: { atLeast: 0.6 },
+  manifestRateByRegistry: { digest: { atLeast: 10 }, tag: { atLeast: 30 } },
+  /** Upstream bytes by bytes of the blob. */
+  burstAmplification: { atMost: 1 },
+  /** The median client by a lone one. */
+  burstMedian: { atMost: 1.1 },
+  coldTotalByDirect: { atMost: 1.03 },
+  coldFirstByteMs: { atMost: 10 },
+  manyClientsMiB: { atMost: 250 },
+} as const satisfies Record<string, Budget | Record<string, Budget>>;

@@ -1,0 +1,89 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { BenchProcess } from './bench-process.ts';
+import { BUDGETS } from './budgets.ts';
+import { curl } from './curl.ts';
+import { startDockerRegistry } from './peers/docker-registry.ts';
+import { startEntrepot } from './peers/entrepot.ts';
+import { median } from './rounds.ts';
+import { judge, type Row } from './row.ts';
+import { blobUrl, type Workbench } from './workbench.ts';
+
+const BLOB_BYTES = 64 * 1024 ** 2;
+const CLIENTS = 100;
+const LINK = { megabytesPerSecond: 20, roundTripMs: 20 };
+const ROUNDS = 3;
+/** The peer's clients share the link with each other: it takes minutes, and tells its way at once. */
+const PEER_PATIENCE_MS = 10_000;
+
+/** Many clients at once for what is not held: one transfer, and nobody later than if alone. */
+export async function measureColdBurst(bench: Workbench): Promise<Row[]> {
+  await using link = await bench.startLink(LINK);
+  await using entrepot = await startEntrepot(bench, link);
+  const lone: number[] = [];
+  const middle: number[] = [];
+  const amplifications: number[] = [];
+  // The first one is to warm up the process.
+  await pull(bench, entrepot, 1);
+  for (let round = 0; round < ROUNDS; round += 1) {
+    lone.push(median((await pull(bench, entrepot, 1)).seconds));
+    const burst = await pull(bench, entrepot, CLIENTS);
+    middle.push(median(burst.seconds));
+    amplifications.push(burst.upstreamBytes / BLOB_BYTES);
+    bench.progress(
+      `burst: round ${round + 1}, alone ${lone.at(-1)?.toFixed(2)} s, median of ${CLIENTS} ` +
+        `${middle.at(-1)?.toFixed(2)} s, last ${Math.max(...burst.seconds).toFixed(2)} s, ` +
+        `amplification ${amplifications.at(-1)?.toFixed(2)}`,
+    );
+  }
+  const work = `${CLIENTS} clients, one cold 64 MiB blob, ${LINK.megabytesPerSecond} MB/s link`;
+  const peer = await askPeer(bench, link);
+  return [
+    judge({
+      work: `${work}: upstream bytes`,
+      unit: '× the blob',
+      entrepot: median(amplifications),
+      budget: BUDGETS.burstAmplification,
+      ...(peer !== undefined && {
+        note: `docker-registry asked for ${peer} times the blob in the first ${PEER_PATIENCE_MS / 1000} s`,
+      }),
+    }),
+    judge({
+      work: `${work}: median client`,
+      unit: 's',
+      entrepot: median(middle),
+      peer: { name: 'a lone client', value: median(lone) },
+      budget: BUDGETS.burstMedian,
+    }),
+  ];
+}
+
+async function pull(
+  bench: Workbench,
+  server: BenchProcess,
+  clients: number,
+): Promise<{ seconds: number[]; upstreamBytes: number }> {
+  const { digest } = await bench.content.addBlob(BLOB_BYTES);
+  await bench.upstream.ask();
+  const urls = Array.from({ length: clients }, () => blobUrl(server, digest));
+  const downloads = await curl(urls, { parallel: clients });
+  const { blobBytes = 0 } = await bench.upstream.ask();
+  return { seconds: downloads.map(({ seconds }) => seconds), upstreamBytes: blobBytes };
+}
+
+/** How many times docker-registry asks for the blob. */
+async function askPeer(bench: Workbench, link: BenchProcess): Promise<number | undefined> {
+  const registry = await startDockerRegistry(bench, link);
+  if (!registry) return undefined;
+  await using server = registry;
+  const { digest } = await bench.content.addBlob(BLOB_BYTES);
+  await bench.upstream.ask();
+  const stop = new AbortController();
+  const urls = Array.from({ length: CLIENTS }, () => blobUrl(server, digest));
+  const pulling = curl(urls, { parallel: CLIENTS, signal: stop.signal }).catch(() => undefined);
+  await Promise.race([pulling, sleep(PEER_PATIENCE_MS)]);
+  const { blobGets } = await bench.upstream.ask();
+  stop.abort();
+  await pulling;
+  bench.progress(`burst: docker-registry asked upstream ${blobGets} times`);
+  return blobGets;
+}

@@ -1,0 +1,63 @@
+import { createCipheriv, createHash } from 'node:crypto';
+import { open, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export interface BenchBlob {
+  readonly digest: string;
+  readonly size: number;
+}
+
+const PIECE_BYTES = 8 * 1024 * 1024;
+
+/** The folder that the upstream registry serves: `blobs/<hex>` and `manifests/<tag or digest>`. */
+export class Content {
+  readonly path: string;
+  #seed = 0;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Bytes that no earlier call gave, and that do not compress. */
+  async addBlob(size: number): Promise<BenchBlob> {
+    this.#seed += 1;
+    const key = createHash('sha256').update(String(this.#seed)).digest();
+    const cipher = createCipheriv('aes-256-ctr', key, Buffer.alloc(16));
+    const hash = createHash('sha256');
+    const zeros = Buffer.alloc(Math.min(size, PIECE_BYTES));
+    const partial = join(this.path, 'blobs', 'partial');
+    await using file = await open(partial, 'w');
+    for (let written = 0; written < size; written += zeros.length) {
+      const piece = cipher.update(zeros.subarray(0, size - written));
+      hash.update(piece);
+      await file.write(piece);
+    }
+    const hex = hash.digest('hex');
+    await rename(partial, this.blobPath(`sha256:${hex}`));
+    return { digest: `sha256:${hex}`, size };
+  }
+
+  /** A manifest of usual size under a tag and its digest. */
+  async addManifest(tag: string, layers: number): Promise<string> {
+    const describe = (mediaType: string, name: string, size: number): object => ({
+      mediaType: `application/vnd.oci.image.${mediaType}`,
+      digest: `sha256:${createHash('sha256').update(name).digest('hex')}`,
+      size,
+    });
+    const manifest = JSON.stringify({
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      config: describe('config.v1+json', 'config', 7_000),
+      layers: Array.from({ length: layers }, (_, layer) =>
+        describe('layer.v1.tar+gzip', `layer ${layer}`, 30_000_000 + layer),
+      ),
+    });
+    const digest = `sha256:${createHash('sha256').update(manifest).digest('hex')}`;
+    for (const name of [tag, digest]) await writeFile(join(this.path, 'manifests', name), manifest);
+    return digest;
+  }
+
+  blobPath(digest: string): string {
+    return join(this.path, 'blobs', digest.replace('sha256:', ''));
+  }
+}

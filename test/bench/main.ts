@@ -1,0 +1,64 @@
+// npm run bench [-- [ROW …] [--out FILE] [--profile FOLDER]]
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { measureBlobThroughput } from './blob-throughput.ts';
+import { measureColdBurst } from './cold-burst.ts';
+import { measureColdPull } from './cold-pull.ts';
+import { explainMissing, type Command } from './debian.ts';
+import { measureManifestRate } from './manifest-rate.ts';
+import { measureManyClients } from './many-clients.ts';
+import type { Row } from './row.ts';
+import { Table } from './table.ts';
+import { Workbench } from './workbench.ts';
+
+interface Measurement {
+  readonly measure: (bench: Workbench) => Promise<Row[]>;
+  /** Without these there is no measurement. */
+  readonly needs: readonly Command[];
+  /** Without these there is one value less to compare with. */
+  readonly peers: readonly Command[];
+}
+
+const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
+  blob: {
+    measure: measureBlobThroughput,
+    needs: ['curl'],
+    peers: ['docker-registry', 'nginx'],
+  },
+  manifest: { measure: measureManifestRate, needs: ['wrk'], peers: ['docker-registry'] },
+  burst: { measure: measureColdBurst, needs: ['curl'], peers: ['docker-registry'] },
+  cold: { measure: measureColdPull, needs: [], peers: ['docker-registry'] },
+  memory: { measure: measureManyClients, needs: ['curl'], peers: ['docker-registry'] },
+};
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { out: { type: 'string' }, profile: { type: 'string' } },
+});
+const names = positionals.length > 0 ? positionals : Object.keys(MEASUREMENTS);
+const unknown = names.find((name) => !(name in MEASUREMENTS));
+if (unknown !== undefined) {
+  process.stderr.write(`no row ${unknown}; there are ${Object.keys(MEASUREMENTS).join(', ')}\n`);
+  process.exit(2);
+}
+const table = await run(names);
+const standard = join('bench-results', new Date().toISOString().replaceAll(':', '-').slice(0, 19));
+await table.write((values.out ?? standard).replace(/\.(md|json)$/, ''));
+process.stdout.write(table.markdown);
+
+async function run(chosen: readonly string[]): Promise<Table> {
+  await using bench = await Workbench.open({ profileFolder: values.profile });
+  const rows: Row[] = [];
+  const leftOut = new Set<string>();
+  for (const name of chosen) {
+    const measurement = MEASUREMENTS[name];
+    if (!measurement) continue;
+    const { measure, needs, peers } = measurement;
+    const obstacles = explainMissing(needs);
+    for (const obstacle of obstacles) leftOut.add(`${name}, for want of ${obstacle}`);
+    for (const peer of explainMissing(peers)) leftOut.add(peer);
+    if (obstacles.length === 0) rows.push(...(await measure(bench)));
+  }
+  return new Table(rows, [...leftOut]);
+}

@@ -1,0 +1,102 @@
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import type { BenchProcess } from './bench-process.ts';
+import { BUDGETS } from './budgets.ts';
+import { startDockerRegistry } from './peers/docker-registry.ts';
+import { startEntrepot } from './peers/entrepot.ts';
+import { interleave, median } from './rounds.ts';
+import { judge, type Measured, type Row } from './row.ts';
+import { manifestUrl, type Workbench } from './workbench.ts';
+
+const run = promisify(execFile);
+
+const TAG = 'v1';
+const LAYERS = 8;
+const CONNECTIONS = 32;
+const ROUNDS = 3;
+const SECONDS = 4;
+const WARM_UP_SECONDS = 2;
+
+/** What containerd sends. */
+const ACCEPT = [
+  'application/vnd.docker.distribution.manifest.v2+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.oci.image.index.v1+json',
+  '*/*',
+].join(', ');
+
+/** A held manifest to many connections: what a request costs apart from its bytes. */
+export async function measureManifestRate(bench: Workbench): Promise<Row[]> {
+  const digest = await bench.content.addManifest(TAG, LAYERS);
+  await using scope = new AsyncDisposableStack();
+  const entrepot = scope.use(await startEntrepot(bench, bench.upstream));
+  const registry = await startDockerRegistry(bench, bench.upstream);
+  if (registry) scope.use(registry);
+  const rows: Row[] = [];
+  for (const [kind, reference] of [
+    ['tag', TAG],
+    ['digest', digest],
+  ] as const) {
+    await using koa = await startKoa(bench, entrepot, reference);
+    const servers = [entrepot, koa, ...(registry ? [registry] : [])];
+    for (const server of servers) await load(server, reference, WARM_UP_SECONDS);
+    const results = await interleave(servers, ROUNDS, async (server, round) => {
+      const rate = await load(server, reference, SECONDS);
+      bench.progress(
+        `manifest: round ${round + 1}, by ${kind}, ${server.name}: ${Math.round(rate)}/s`,
+      );
+      return rate;
+    });
+    const [own = [], byKoa = [], byRegistry] = results;
+    const row = (name: string, rates: readonly number[], budget: Measured['budget']): Row =>
+      judge({
+        work: `held manifest by ${kind}, ${CONNECTIONS} connections`,
+        unit: 'requests/s',
+        entrepot: median(own),
+        peer: { name, value: median(rates) },
+        ...(budget && { budget }),
+      });
+    rows.push(row('bare Koa route', byKoa, BUDGETS.manifestRateByKoa));
+    if (byRegistry)
+      rows.push(row('docker-registry', byRegistry, BUDGETS.manifestRateByRegistry[kind]));
+  }
+  return rows;
+}
+
+/** The route gives what Entrepot gave, header by header. */
+async function startKoa(
+  bench: Workbench,
+  entrepot: BenchProcess,
+  reference: string,
+): Promise<BenchProcess> {
+  const url = manifestUrl(entrepot, reference);
+  await (await fetch(url, { headers: { accept: ACCEPT } })).bytes();
+  const held = await fetch(url, { headers: { accept: ACCEPT } });
+  const {
+    date: _,
+    connection: __,
+    'keep-alive': ___,
+    ...headers
+  } = Object.fromEntries(held.headers);
+  const body = bench.newPath('manifest');
+  await writeFile(body, await held.bytes());
+  return bench.startScript('bare Koa route', 'peers/bare-koa-server.ts', [
+    JSON.stringify(headers),
+    body,
+  ]);
+}
+
+/** Requests a second. */
+async function load(server: BenchProcess, reference: string, seconds: number): Promise<number> {
+  const url = manifestUrl(server, reference);
+  const shape = ['--threads', '1', '--connections', String(CONNECTIONS)];
+  const args = [...shape, '--duration', `${seconds}s`, '--header', `Accept: ${ACCEPT}`, url];
+  const { stdout } = await run('wrk', args);
+  const rate = Number(/^Requests\/sec:\s+([\d.]+)/m.exec(stdout)?.[1]);
+  if (!(rate > 0) || /Non-2xx|Socket errors/.test(stdout)) {
+    throw new Error(`${server.name} did not answer every request:\n${stdout}`);
+  }
+  return rate;
+}

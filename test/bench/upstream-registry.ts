@@ -1,0 +1,72 @@
+// A registry that serves a folder of `Content`: upstream-registry.ts PORT FOLDER
+//
+// Asked by its parent it tells how many GETs for blobs it has had and how many bytes of blobs it
+// has sent since it was last asked.
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+
+const [port, folder = ''] = process.argv.slice(2);
+let counts = { blobGets: 0, blobBytes: 0 };
+
+createServer((request, response) => {
+  answer(request, response).catch(() => response.destroy());
+}).listen(Number(port), '127.0.0.1');
+
+process.on('message', () => {
+  process.send?.(counts);
+  counts = { blobGets: 0, blobBytes: 0 };
+});
+
+async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const [, kind, reference = ''] =
+    /^\/v2\/.+\/(blobs|manifests)\/([^/?]+)$/.exec(request.url ?? '') ?? [];
+  try {
+    if (kind === 'blobs') await sendBlob(reference, request, response);
+    else if (kind === 'manifests') await sendManifest(reference, request, response);
+    else response.writeHead(request.url === '/v2/' ? 200 : 404).end();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    response.writeHead(404).end();
+  }
+}
+
+/** Each on a connection of its own, as from a content network: nobody saves a handshake. */
+async function sendBlob(
+  digest: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const path = join(folder, 'blobs', digest.replace('sha256:', ''));
+  response.writeHead(200, {
+    'Content-Type': 'application/octet-stream',
+    'Content-Length': (await stat(path)).size,
+    'Docker-Content-Digest': digest,
+    Connection: 'close',
+  });
+  if (request.method === 'HEAD') {
+    response.end();
+    return;
+  }
+  counts.blobGets += 1;
+  const file = createReadStream(path, { highWaterMark: 256 * 1024 });
+  file.on('data', (chunk) => (counts.blobBytes += chunk.length));
+  await pipeline(file, response);
+}
+
+async function sendManifest(
+  reference: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const bytes = await readFile(join(folder, 'manifests', reference));
+  response.writeHead(200, {
+    'Content-Type': 'application/vnd.oci.image.manifest.v1+json',
+    'Content-Length': bytes.length,
+    'Docker-Content-Digest': `sha256:${createHash('sha256').update(bytes).digest('hex')}`,
+  });
+  response.end(request.method === 'HEAD' ? undefined : bytes);
+}

@@ -1,0 +1,99 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BenchProcess, freePort } from './bench-process.ts';
+import { Content } from './content.ts';
+import { curl } from './curl.ts';
+
+const REPOSITORY = 'bench/image';
+
+/** What all measurements share: a folder, an upstream registry with its content, a place to talk. */
+export class Workbench {
+  readonly content: Content;
+  /** Where profiles of Entrepot go, if any are wanted. */
+  readonly profileFolder: string | undefined;
+  readonly #folder: string;
+  readonly #scope = new AsyncDisposableStack();
+  #upstream: BenchProcess | undefined;
+  #started = 0;
+
+  static async open(options: { profileFolder?: string | undefined }): Promise<Workbench> {
+    const folder = await mkdtemp(join(tmpdir(), 'entrepot-bench-'));
+    const bench = new Workbench(folder, options.profileFolder);
+    for (const kind of ['blobs', 'manifests']) {
+      await mkdir(join(bench.content.path, kind), { recursive: true });
+    }
+    bench.#upstream = bench.#scope.use(
+      await bench.startScript('upstream', 'upstream-registry.ts', [bench.content.path]),
+    );
+    return bench;
+  }
+
+  private constructor(folder: string, profileFolder: string | undefined) {
+    this.#folder = folder;
+    this.profileFolder = profileFolder;
+    this.content = new Content(join(folder, 'upstream'));
+    this.#scope.defer(() => rm(folder, { recursive: true, force: true }));
+  }
+
+  get upstream(): BenchProcess {
+    if (!this.#upstream) throw new Error('the upstream registry is not running');
+    return this.#upstream;
+  }
+
+  /** A path in the folder that no earlier call gave. */
+  newPath(name: string): string {
+    this.#started += 1;
+    return join(this.#folder, `${this.#started}-${name}`);
+  }
+
+  /** A script of this folder; its first argument is its port. */
+  async startScript(name: string, script: string, args: readonly string[]): Promise<BenchProcess> {
+    const port = await freePort();
+    return BenchProcess.start({
+      name,
+      command: process.execPath,
+      args: [join(import.meta.dirname, script), String(port), ...args],
+      port,
+      log: this.newPath('script.log'),
+      ipc: true,
+    });
+  }
+
+  /** A slow way to the upstream registry. */
+  async startLink(link: {
+    readonly megabytesPerSecond: number;
+    readonly roundTripMs: number;
+  }): Promise<BenchProcess> {
+    return this.startScript('direct', 'shaping-proxy.ts', [
+      String(this.upstream.port),
+      String(link.megabytesPerSecond),
+      String(link.roundTripMs),
+    ]);
+  }
+
+  progress(text: string): void {
+    process.stderr.write(`${text}\n`);
+  }
+
+  /** Pulls until the upstream is not asked for it any more: then the server holds it. */
+  async warm(server: BenchProcess, digest: string): Promise<void> {
+    do {
+      await this.upstream.ask();
+      await curl([blobUrl(server, digest)]);
+    } while ((await this.upstream.ask())['blobGets'] !== 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#scope.disposeAsync();
+  }
+}
+
+/** Every server of the bench has its blobs here. */
+export function blobUrl(server: BenchProcess, digest: string): string {
+  return `${server.url}/v2/${REPOSITORY}/blobs/${digest}`;
+}
+
+export function manifestUrl(server: BenchProcess, reference: string): string {
+  return `${server.url}/v2/${REPOSITORY}/manifests/${reference}`;
+}

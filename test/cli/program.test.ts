@@ -1,0 +1,50 @@
+import { readFileSync } from 'node:fs';
+import test from 'ava';
+import { createFolder } from '../config/config-folder.ts';
+import { runMain } from './run-main.ts';
+
+const VERSION = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  }
+).version;
+
+test('--version is the one of the package', async (t) => {
+  const result = await runMain(['--version'], { cwd: createFolder(t, {}) });
+  t.deepEqual(result, { code: 0, stdout: `${VERSION}\n`, stderr: '' });
+});
+
+test('--help lists the commands', async (t) => {
+  const { code, stdout, stderr } = await runMain(['--help'], { cwd: createFolder(t, {}) });
+  t.is(code, 0);
+  t.regex(stdout, /^ {2}serve /m);
+  t.regex(stdout, /^ {2}config /m);
+  t.is(stderr, '');
+});
+
+test('an unknown command is a usage error', async (t) => {
+  const result = await runMain(['sevre'], { cwd: createFolder(t, {}) });
+  t.deepEqual(result, {
+    code: 64,
+    stdout: '',
+    stderr: "error: unknown command 'sevre'\n(Did you mean serve?)\n",
+  });
+});
+
+test('an unknown option is a usage error', async (t) => {
+  const result = await runMain(['config', 'check', '--quiet'], { cwd: createFolder(t, {}) });
+  t.deepEqual(result, { code: 64, stdout: '', stderr: "error: unknown option '--quiet'\n" });
+});
+
+test('an argument too many is a usage error', async (t) => {
+  const result = await runMain(['serve', 'site.yaml'], { cwd: createFolder(t, {}) });
+  t.is(result.code, 64);
+  t.is(result.stdout, '');
+});
+
+test('no command at all is a usage error that shows the commands', async (t) => {
+  const { code, stdout, stderr } = await runMain([], { cwd: createFolder(t, {}) });
+  t.is(code, 64);
+  t.is(stdout, '');
+  t.regex(stderr, /^Usage: entrepot /);
+});

@@ -1,0 +1,172 @@
+import { setImmediate as immediate } from 'node:timers/promises';
+import test from 'ava';
+import { get, open } from '../helpers/client.ts';
+import { FakeRegistry } from '../helpers/fake-registry.ts';
+import { buildBlob } from '../helpers/image.ts';
+import { startMirror } from '../helpers/mirror.ts';
+
+const MIB = 1024 * 1024;
+
+test('100 clients on one cold blob, at different moments and offsets: one upstream GET', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const blob = registry.addBlob('library/app', buildBlob(1, 6 * MIB), { name: 'layer' });
+  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
+  const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`;
+  const offsets = Array.from({ length: 100 }, (_, client) => (client * 7919 * 13) % blob.size);
+  const fetch = async (offset: number): Promise<boolean> => {
+    const headers = offset === 0 ? {} : { range: `bytes=${offset}-` };
+    const { body, status } = await get(url, { headers });
+    return status === (offset === 0 ? 200 : 206) && body.equals(blob.bytes.subarray(offset));
+  };
+  // Three thirds: before the upstream's headers, in the middle of its body, and after its end.
+  const atHeaders = registry.hold(blob, { before: 'headers' });
+  const atMiddle = registry.hold(blob, { after: 3 * MIB });
+  const early = offsets.slice(0, 34).map(fetch);
+  await atHeaders.arrived();
+  atHeaders.open();
+  const joinedInTheMiddle = await open(url);
+  await joinedInTheMiddle.read(1000);
+  const middle = offsets.slice(34, 67).map(fetch);
+  atMiddle.open();
+  const [earlyRight, middleRight] = [await Promise.all(early), await Promise.all(middle)];
+  const lateRight = await Promise.all(offsets.slice(67).map(fetch));
+  const rest = await joinedInTheMiddle.rest();
+
+  t.true([...earlyRight, ...middleRight, ...lateRight].every(Boolean));
+  t.true(rest.equals(blob.bytes.subarray(1000)));
+  t.deepEqual(registry.conversation(), ['GET /v2/library/app/blobs/<layer>']);
+  t.is(registry.bytesSent, blob.size);
+});
+
+test('a follower gets bytes while the upstream is held in the middle of the body', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const blob = registry.addBlob('library/app', buildBlob(2, 2 * MIB), { name: 'layer' });
+  const gate = registry.hold(blob, { after: MIB });
+  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
+  const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`;
+
+  const first = await open(url);
+  const head = await first.read(MIB);
+  const follower = await open(url);
+  const followed = await follower.read(MIB);
+  t.false(gate.isOpen);
+  t.true(head.equals(blob.bytes.subarray(0, MIB)));
+  t.true(followed.equals(head));
+  t.is(first.headers['cache-status'], 'entrepot; fwd=miss; stored');
+  t.is(follower.headers['cache-status'], 'entrepot; fwd=miss; collapsed');
+
+  gate.open();
+  t.true((await first.rest()).equals(blob.bytes.subarray(MIB)));
+  t.true((await follower.rest()).equals(blob.bytes.subarray(MIB)));
+  t.deepEqual(registry.conversation(), ['GET /v2/library/app/blobs/<layer>']);
+});
+
+test('a miss answers its headers before any byte of the body is there', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const blob = registry.addBlob('library/app', buildBlob(3, 1000), { name: 'layer' });
+  const gate = registry.hold(blob, { after: 'headers' });
+  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
+  const response = await open(`${mirror.url}/v2/library/app/blobs/${blob.digest}`);
+  t.false(gate.isOpen);
+  t.is(response.headers['content-length'], '1000');
+  t.is(response.headers['docker-content-digest'], blob.digest);
+  gate.open();
+  t.true((await response.rest()).equals(blob.bytes));
+});
+
+test('a HEAD does not wait for a running body, and begins none', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const blob = registry.addBlob('library/app', buildBlob(4, 1000), { name: 'layer' });
+  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
+  const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`;
+  const cold = await get(url, { method: 'HEAD' });
+  t.is(cold.headers['content-length'], '1000');
+  t.deepEqual(registry.conversation(), ['HEAD /v2/library/app/blobs/<layer>']);
+
+  const gate = registry.hold(blob, { after: 10 });
+  const running = await open(url);
+  const during = await get(url, { method: 'HEAD' });
+  t.false(gate.isOpen);
+  t.is(during.status, 200);
+  t.is(during.headers['content-length'], '1000');
+  gate.open();
+  await running.rest();
+});
+
+test('the last byte stays back until all bytes are verified', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const blob = registry.addBlob('library/app', buildBlob(5, 100_000), { name: 'layer' });
+  const gate = registry.hold(blob, { after: 99_999 });
+  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
+  const response = await open(`${mirror.url}/v2/library/app/blobs/${blob.digest}`);
+  t.is((await response.read(99_999)).length, 99_999);
+  gate.open();
+  t.true((await response.rest()).equals(blob.bytes.subarray(99_999)));
+});
+
+for (const [behaviour, leave] of [
+  ['leaves', 'leave'],
+  ['stalls', 'stall'],
+  ['reads a byte at a time', 'crawl'],
+] as const) {
+  test(`the first client ${behaviour}: the fill goes on, nothing is fetched twice`, async (t) => {
+    const registry = await FakeRegistry.start(t);
+    // Far more than the kernel takes for a client that does not read.
+    const blob = registry.addBlob('library/app', buildBlob(leave, 48 * MIB), { name: 'layer' });
+    const gate = registry.hold(blob, { after: MIB });
+    const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
+    const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`;
+    const first = await open(url);
+    await first.read(10);
+    if (leave === 'leave') first.destroy();
+    gate.open();
+    let crawling = leave === 'crawl';
+    const crawl = (async () => {
+      for (; crawling; await immediate()) await first.read(1);
+    })();
+    // While the first one stands where it is, another gets everything.
+    const second = await get(url);
+    t.true(second.body.equals(blob.bytes));
+    t.true(first.taken < blob.size);
+    crawling = false;
+    await crawl;
+    if (leave !== 'leave') {
+      const taken = first.taken;
+      t.true((await first.rest()).equals(blob.bytes.subarray(taken)));
+    }
+    t.deepEqual(registry.conversation(), ['GET /v2/library/app/blobs/<layer>']);
+    t.is(registry.bytesSent, blob.size);
+  });
+}
+
+test('all clients leave: the fill completes all the same', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const blob = registry.addBlob('library/app', buildBlob(6, 2 * MIB), { name: 'layer' });
+  const gate = registry.hold(blob, { after: MIB });
+  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
+  const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`;
+  for (const client of await Promise.all([open(url), open(url), open(url)])) client.destroy();
+  gate.open();
+  const [request] = await registry.seen(blob);
+  t.is(await request?.finished, 'complete');
+  const later = await get(url);
+  t.true(later.body.equals(blob.bytes));
+  t.deepEqual(registry.conversation(), ['GET /v2/library/app/blobs/<layer>']);
+});
+
+test('interactive transfers of one upstream keep to its concurrency', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const blobs = [7, 8, 9].map((seed) => registry.addBlob('library/app', buildBlob(seed, 1000)));
+  const gates = blobs.map((blob) => registry.hold(blob, { after: 10 }));
+  const mirror = await startMirror(t, {
+    upstreams: { 'docker.io': { url: registry.url, concurrency: 2 } },
+  });
+  const answers = blobs.map(({ digest }) => get(`${mirror.url}/v2/library/app/blobs/${digest}`));
+  await Promise.all([gates[0]?.arrived(), gates[1]?.arrived()]);
+  t.is(registry.requests.length, 2);
+  t.is(mirror.server.activity().downloads, 3);
+  for (const gate of gates) gate.open();
+  for (const [index, answer] of (await Promise.all(answers)).entries()) {
+    t.true(answer.body.equals(blobs[index]?.bytes ?? Buffer.alloc(0)));
+  }
+});

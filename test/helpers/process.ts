@@ -1,0 +1,55 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { ExecutionContext } from 'ava';
+
+const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+
+/** A mirror in a process of its own, for what happens to processes. */
+export class MirrorProcess {
+  readonly url: string;
+  readonly adminUrl: string;
+  readonly #child: ChildProcess;
+
+  /** Resolves when it listens. The folder holds the configuration (YAML or JSON) and the store. */
+  static async start(
+    t: ExecutionContext,
+    folder: string,
+    config: Readonly<Record<string, unknown>>,
+    { maxFileBytes = 'unlimited' }: { maxFileBytes?: number | 'unlimited' } = {},
+  ): Promise<MirrorProcess> {
+    const file = join(folder, 'entrepot.yaml');
+    const listen = { listen: '127.0.0.1:0', admin: '127.0.0.1:0' };
+    await writeFile(file, JSON.stringify({ ...listen, store: { path: './store' }, ...config }));
+    const limit = maxFileBytes === 'unlimited' ? maxFileBytes : Math.floor(maxFileBytes / 512);
+    const command = `ulimit -f ${limit}; exec "$0" "$@"`;
+    const args = ['-c', command, process.execPath, MAIN, 'serve', '--config', file];
+    const child = spawn('sh', args, {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    t.teardown(() => child.kill('SIGKILL'));
+    for await (const line of createInterface({ input: child.stdout })) {
+      const entry = JSON.parse(line) as { msg?: string; url?: string; adminUrl?: string };
+      if (entry.msg !== 'listening') continue;
+      child.stdout.resume();
+      return new MirrorProcess(child, { url: entry.url ?? '', adminUrl: entry.adminUrl ?? '' });
+    }
+    throw new Error('the mirror ended before it listened');
+  }
+
+  constructor(child: ChildProcess, { url, adminUrl }: { url: string; adminUrl: string }) {
+    this.#child = child;
+    this.url = url;
+    this.adminUrl = adminUrl;
+  }
+
+  /** Resolves with the exit code or the signal when the process is gone. */
+  async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | string> {
+    const gone = once(this.#child, 'exit');
+    this.#child.kill(signal);
+    const [code, by] = (await gone) as [number | null, string | null];
+    return code ?? by ?? 'unknown';
+  }
+}
