@@ -26,9 +26,14 @@ export function parseYaml(text: string): unknown {
       .toSorted((one, other) => one.offset - other.offset)
       .map(({ offset, message }) => {
         const { line, col } = lineCounter.linePos(offset);
-        return `line ${line}, column ${col}: ${message}`;
+        return `line ${line}, column ${col}: ${withoutSource(message)}`;
       }),
   );
+}
+
+/** A secret may stand where the fault is. */
+function withoutSource(message: string): string {
+  return message.replace(/(?:(?<! ): |; | [\\%]).*$/s, '');
 }
 
 /** A tag that means nothing here would silently become text, so a warning is a fault. */
@@ -41,7 +46,7 @@ function unknownAliases(document: Document): Fault[] {
   visit(document, {
     Alias(_, alias) {
       if (alias.resolve(document)) return;
-      faults.push({ offset: alias.range?.[0] ?? 0, message: `Unknown alias ${alias.source}` });
+      faults.push({ offset: alias.range?.[0] ?? 0, message: 'Unknown alias' });
     },
   });
   return faults;

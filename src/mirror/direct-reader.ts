@@ -1,11 +1,11 @@
 import type { ByteRange, Reader } from '../oci/content.ts';
 import { Digester, splitDigest, type Digest } from '../oci/digest.ts';
 import { IntegrityError } from '../oci/integrity-error.ts';
-import type { Transfer } from './transfer.ts';
+import type { CreateTransfer } from './download.ts';
 
 export interface DirectReaderParts {
   readonly digest: Digest;
-  readonly createTransfer: (signal: AbortSignal) => Transfer;
+  readonly createTransfer: CreateTransfer;
   readonly range: ByteRange;
   /** What was already received and hashed elsewhere; the transfer starts behind it. */
   readonly written?: { readonly size: number; readonly digester: Digester } | undefined;

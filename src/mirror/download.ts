@@ -7,6 +7,7 @@ import { IntegrityError } from '../oci/integrity-error.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { DirectReader } from './direct-reader.ts';
 import { FollowingReader } from './following-reader.ts';
+import { Shortcut } from './shortcut.ts';
 import type { Transfer } from './transfer.ts';
 
 /*
@@ -23,12 +24,16 @@ import type { Transfer } from './transfer.ts';
 export type DownloadState =
   'starting' | 'streaming' | 'finished' | 'absent' | 'failed' | 'unstored';
 
+export type CreateTransfer = (signal: AbortSignal, end?: number) => Transfer;
+
 export interface DownloadParts {
   readonly target: Target;
   readonly digest: Digest;
   readonly blobs: BlobStore;
-  /** Makes the transfer that fills the file, and one for each client that must go on by itself. */
-  readonly createTransfer: (signal: AbortSignal) => Transfer;
+  /** Makes the transfer that fills the file, and those for clients that must go on by themselves. */
+  readonly createTransfer: CreateTransfer;
+  /** How long a range far ahead waits before it asks by itself. */
+  readonly rangeMs: number;
   /** The catalog's part: called with the size of a committed blob. */
   readonly record: (size: number) => Promise<void>;
   /** Called once when all is over, before `settled`. */
@@ -45,6 +50,7 @@ export class Download implements Content {
   readonly #settled = Promise.withResolvers<void>();
   #growth: PromiseWithResolvers<void> | undefined;
   #ingest: Ingest | undefined;
+  #hasShortcut = false;
   #state: DownloadState = 'starting';
   #failure: unknown;
 
@@ -112,6 +118,27 @@ export class Download implements Content {
       ? { size: this.#ingest.written, digester: await this.#ingest.digester() }
       : undefined;
     return new DirectReader({ digest, createTransfer, range, written });
+  }
+
+  get rangeMs(): number {
+    return this.#parts.rangeMs;
+  }
+
+  /**
+   * A ranged transfer beside the fill, for a reader far ahead of it; `undefined` while another
+   * reader has it, so that a burst of ranges stays near one transfer. The last byte is never in it.
+   */
+  openShortcut(range: ByteRange): Shortcut | undefined {
+    const { size } = this.#transfer;
+    if (this.#hasShortcut || size === undefined) return undefined;
+    this.#hasShortcut = true;
+    return new Shortcut({
+      createTransfer: this.#parts.createTransfer,
+      range: { start: range.start, end: Math.min(range.end, size - 1) },
+      closed: () => {
+        this.#hasShortcut = false;
+      },
+    });
   }
 
   /** Stops the transfer and keeps what has come, for the next attempt to go on from. */

@@ -111,12 +111,13 @@ export class Downloads {
   }
 
   #launch(target: Target, digest: Digest, priority: number): Download {
-    const { registries, blobs, metrics } = this.#parts;
+    const { registries, blobs, metrics, timing } = this.#parts;
     const download: Download = new Download({
       target,
       digest,
       blobs,
-      createTransfer: (signal) => this.#createTransfer(target, digest, signal),
+      createTransfer: (signal, end) => this.#createTransfer(target, digest, { signal, end }),
+      rangeMs: timing.rangeMs,
       record: (size) => this.#record(target, digest, size),
       ended: () => this.#ended(download),
     });
@@ -143,14 +144,18 @@ export class Downloads {
     );
   }
 
-  #createTransfer(target: Target, digest: Digest, signal: AbortSignal): Transfer {
+  #createTransfer(
+    target: Target,
+    digest: Digest,
+    options: { signal: AbortSignal; end: number | undefined },
+  ): Transfer {
     const { registries, timing, metrics } = this.#parts;
     return new Transfer({
       upstream: registries.of(target).upstream,
       repository: target.repository,
       digest,
       timing,
-      signal,
+      ...options,
       onResume: () => metrics.downloadResumes.inc({ upstream: target.upstream }),
     });
   }

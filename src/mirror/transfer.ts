@@ -12,6 +12,8 @@ export interface TransferParts {
   readonly digest: Digest;
   readonly timing: Timing;
   readonly signal: AbortSignal;
+  /** Exclusive; without it the transfer goes to the end of the blob. */
+  readonly end?: number | undefined;
   /** Called each time a broken transfer goes on. */
   readonly onResume: () => void;
 }
@@ -42,6 +44,11 @@ export class Transfer {
   /** Bytes of the whole blob, once known. */
   get size(): number | undefined {
     return this.#size;
+  }
+
+  /** Where the transfer ends, as far as is known. */
+  get #end(): number | undefined {
+    return this.#parts.end ?? this.#size;
   }
 
   /** Resolves when the upstream's headers are here; false when it has no such blob. */
@@ -86,7 +93,7 @@ export class Transfer {
     const body = await upstream.getBlob(repository, digest, {
       start,
       // Some registries refuse an open range.
-      ...(start > 0 && this.#size !== undefined && { end: this.#size }),
+      ...(start > 0 && this.#end !== undefined && { end: this.#end }),
       signal,
     });
     if (body?.size !== undefined) {
@@ -116,14 +123,17 @@ export class Transfer {
       skip -= chunk.length - fresh.length;
       if (fresh.length === 0) continue;
       this.#position += fresh.length;
-      if (this.#size !== undefined && this.#position > this.#size) {
-        throw this.#wrongLength(`more than the announced ${this.#size} bytes`);
+      if (this.#end !== undefined && this.#position > this.#end) {
+        throw new IntegrityError(this.#parts.digest, {
+          expected: `bytes up to ${this.#end}`,
+          actual: 'more of them',
+        });
       }
       yield fresh;
     }
-    if (this.#size !== undefined && this.#position < this.#size) {
+    if (this.#end !== undefined && this.#position < this.#end) {
       const { upstream } = this.#parts;
-      const reason = `the transfer ended at ${this.#position} of ${this.#size} bytes`;
+      const reason = `the transfer ended at ${this.#position} of ${this.#end} bytes`;
       throw new UpstreamError(upstream.name, 'unreachable', reason);
     }
   }
@@ -153,9 +163,5 @@ export class Transfer {
     const { timing, signal } = this.#parts;
     const asked = error instanceof UpstreamError ? (error.retryAfterMs ?? 0) : 0;
     await sleep(Math.max(backoff(timing.retryMs, attempt), asked), undefined, { signal });
-  }
-
-  #wrongLength(actual: string): IntegrityError {
-    return new IntegrityError(this.#parts.digest, { expected: `${this.#size} bytes`, actual });
   }
 }

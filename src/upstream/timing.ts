@@ -8,6 +8,8 @@ export interface Timing {
   readonly stallMs: number;
   /** From the first attempt of a request to the last one's start. containerd waits 30 s in all. */
   readonly attemptsMs: number;
+  /** How long a range far ahead of a running transfer waits for it before it asks by itself. */
+  readonly rangeMs: number;
   /** The first pause before another attempt; doubled each time, jittered. */
   readonly retryMs: number;
 }
@@ -17,6 +19,7 @@ export const DEFAULT_TIMING: Timing = {
   headersMs: 10_000,
   stallMs: 30_000,
   attemptsMs: 12_000,
+  rangeMs: 1_000,
   retryMs: 200,
 };
 

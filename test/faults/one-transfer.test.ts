@@ -1,6 +1,6 @@
 import { setImmediate as immediate } from 'node:timers/promises';
 import test from 'ava';
-import { get, open } from '../helpers/client.ts';
+import { get, open, type OpenResponse } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildBlob } from '../helpers/image.ts';
 import { startMirror } from '../helpers/mirror.ts';
@@ -120,15 +120,13 @@ for (const [behaviour, leave] of [
     await first.read(10);
     if (leave === 'leave') first.destroy();
     gate.open();
-    let crawling = leave === 'crawl';
-    const crawl = (async () => {
-      for (; crawling; await immediate()) await first.read(1);
-    })();
+    const crawling = new AbortController();
+    const crawl = leave === 'crawl' ? crawlUntil(first, crawling.signal) : undefined;
     // While the first one stands where it is, another gets everything.
     const second = await get(url);
     t.true(second.body.equals(blob.bytes));
     t.true(first.taken < blob.size);
-    crawling = false;
+    crawling.abort();
     await crawl;
     if (leave !== 'leave') {
       const taken = first.taken;
@@ -170,3 +168,37 @@ test('interactive transfers of one upstream keep to its concurrency', async (t) 
     t.true(answer.body.equals(blobs[index]?.bytes ?? Buffer.alloc(0)));
   }
 });
+
+test('a range far ahead of a slow fill is asked for by itself, one at a time', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const blob = registry.addBlob('library/app', buildBlob(10, 24 * MIB), { name: 'layer' });
+  const gate = registry.hold(blob, { after: MIB });
+  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
+  const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`;
+  const whole = await open(url);
+  await whole.read(MIB);
+
+  const start = 20 * MIB;
+  const inside = await get(url, { headers: { range: `bytes=${start}-${start + 999}` } });
+  t.false(gate.isOpen);
+  t.is(inside.status, 206);
+  t.true(inside.body.equals(blob.bytes.subarray(start, start + 1000)));
+  // To the end: all but the last byte, which waits for the verification.
+  const tail = await open(url, { headers: { range: 'bytes=-1000' } });
+  t.true((await tail.read(999)).equals(blob.bytes.subarray(-1000, -1)));
+  t.deepEqual(registry.conversation(), [
+    'GET /v2/library/app/blobs/<layer>',
+    `GET /v2/library/app/blobs/<layer> bytes=${start}-${start + 999}`,
+    `GET /v2/library/app/blobs/<layer> bytes=${blob.size - 1000}-${blob.size - 2}`,
+  ]);
+  gate.open();
+  t.true((await tail.rest()).equals(blob.bytes.subarray(-1)));
+  t.true((await whole.rest()).equals(blob.bytes.subarray(MIB)));
+});
+
+async function crawlUntil(response: OpenResponse, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await response.read(1);
+    await immediate();
+  }
+}

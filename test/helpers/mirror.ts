@@ -15,6 +15,7 @@ export const TEST_TIMING: Timing = {
   headersMs: 5_000,
   stallMs: 5_000,
   attemptsMs: 10_000,
+  rangeMs: 50,
   retryMs: 2,
 };
 

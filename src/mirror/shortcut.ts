@@ -1,0 +1,53 @@
+import type { ByteRange } from '../oci/content.ts';
+import type { CreateTransfer } from './download.ts';
+
+export interface ShortcutParts {
+  readonly createTransfer: CreateTransfer;
+  readonly range: ByteRange;
+  /** Called once, when the place is free for another reader. */
+  readonly closed: () => void;
+}
+
+/**
+ * Bytes of the middle of a blob straight from the upstream, for a reader far ahead of the running
+ * download. They are as unverified as those of the growing file; whoever assembles ranges verifies
+ * the whole.
+ */
+export class Shortcut {
+  readonly #parts: ShortcutParts;
+  readonly #abort = new AbortController();
+  readonly #chunks: AsyncGenerator<Buffer>;
+  #rest: Buffer = Buffer.alloc(0);
+  #isClosed = false;
+
+  constructor(parts: ShortcutParts) {
+    this.#parts = parts;
+    this.#chunks = this.#receive();
+  }
+
+  /** 0 at the end of the range. Rejects when the upstream cannot do it. */
+  async read(buffer: Buffer): Promise<number> {
+    if (this.#rest.length === 0) {
+      const next = await this.#chunks.next();
+      if (next.done === true) return 0;
+      this.#rest = next.value;
+    }
+    const count = this.#rest.copy(buffer);
+    this.#rest = this.#rest.subarray(count);
+    return count;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#abort.abort();
+    this.#parts.closed();
+    await this.#chunks.return(undefined);
+  }
+
+  async *#receive(): AsyncGenerator<Buffer> {
+    const { createTransfer, range } = this.#parts;
+    const transfer = createTransfer(this.#abort.signal, range.end);
+    if (await transfer.start(range.start)) yield* transfer.chunks();
+  }
+}
