@@ -6,18 +6,18 @@ export interface Registry {
   readonly aliases: readonly string[];
 }
 
-/** The upstream of a request that names none, when the file says nothing. */
-export const DEFAULT_UPSTREAM = 'docker.io';
+export const DOCKER_HUB = 'docker.io';
 
-const DOCKER_HUB: Registry = {
-  name: DEFAULT_UPSTREAM,
-  url: 'https://registry-1.docker.io',
-  aliases: ['index.docker.io', 'registry-1.docker.io'],
-};
+/** The upstream of a request that names none, when the file says nothing. */
+export const DEFAULT_UPSTREAM = DOCKER_HUB;
 
 /** The registries that can be pulled from without an account: what runs when no file says else. */
 export const WELL_KNOWN_REGISTRIES: readonly Registry[] = [
-  DOCKER_HUB,
+  {
+    name: DOCKER_HUB,
+    url: 'https://registry-1.docker.io',
+    aliases: ['index.docker.io', 'registry-1.docker.io'],
+  },
   ...[
     'ghcr.io',
     'quay.io',

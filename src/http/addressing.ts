@@ -1,5 +1,7 @@
 import picomatch from 'picomatch';
 import type { Config, UpstreamConfig } from '../config/config.ts';
+import { DOCKER_HUB, registryOf } from '../config/registries.ts';
+import { pathAlias } from '../config/registry-name.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { parseRepository, type Target } from '../oci/reference.ts';
 
@@ -20,9 +22,6 @@ interface Entry {
   readonly isAllowed: (repository: string) => boolean;
 }
 
-const DOCKER_HUB = 'docker.io';
-const DOCKER_HUB_ALIASES = ['index.docker.io', 'registry-1.docker.io'];
-
 /**
  * Which repository of which upstream a request means. A closed world: names are looked up among the
  * configured upstreams and are never dialled, and no request falls from one upstream to another.
@@ -35,10 +34,10 @@ export class Addressing {
   constructor(config: Pick<Config, 'upstreams' | 'defaultUpstream'>) {
     for (const upstream of Object.values(config.upstreams)) {
       const entry = { config: upstream, isAllowed: compileAllowed(upstream) };
-      const aliases = upstream.name === DOCKER_HUB ? DOCKER_HUB_ALIASES : [];
-      // A colon is not legal in a path component of a repository.
-      const pathForm = upstream.name.replace(':', '_');
-      for (const name of [upstream.name, pathForm, ...aliases]) this.#byName.set(name, entry);
+      const { name } = upstream;
+      for (const alias of [name, pathAlias(name), ...registryOf(name).aliases]) {
+        this.#byName.set(alias, entry);
+      }
       for (const host of upstream.hosts) this.#byHost.set(host, entry);
     }
     const standard = this.#byName.get(config.defaultUpstream);

@@ -29,7 +29,7 @@ export class BlobHandler {
       ? await this.#blobs.stat(target, digest)
       : await this.#blobs.get(target, digest);
     exchange.source = answer.source;
-    setCacheHeaders(ctx, answer, { stored: !isHead });
+    setCacheHeaders(ctx, answer, { stored: !isHead && answer.value !== undefined });
     if (!answer.value) {
       throw new RegistryError('BLOB_UNKNOWN', {
         message: `${formatTarget(target)} has no blob ${digest}`,

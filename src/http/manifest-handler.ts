@@ -22,7 +22,7 @@ export class ManifestHandler {
       ? await this.#manifests.stat(target, reference)
       : await this.#manifests.get(target, reference);
     exchange.source = answer.source;
-    setCacheHeaders(ctx, answer, { stored: !isHead });
+    setCacheHeaders(ctx, answer, { stored: !isHead && answer.value !== undefined });
     const manifest = answer.value;
     if (!manifest) {
       throw new RegistryError('MANIFEST_UNKNOWN', {

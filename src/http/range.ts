@@ -22,7 +22,7 @@ export function parseRange(header: string | undefined, size: number): ByteRange[
   }
   const ranges: ByteRange[] = [];
   for (const spec of specs) {
-    const match = /^(\d{0,15})-(\d{0,15})$/.exec(spec);
+    const match = /^(\d*)-(\d*)$/.exec(spec);
     if (!match || spec === '-') return undefined;
     const range = clip(match[1] ?? '', match[2] ?? '', size);
     if (range) ranges.push(range);

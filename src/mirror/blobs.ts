@@ -49,7 +49,10 @@ export class Blobs {
   /** Never begins or waits for a transfer of bytes. */
   async stat(target: Target, digest: Digest): Promise<Answer<BlobStat>> {
     const held = await this.#held(digest);
-    if (held && (await this.#mayRead(target, digest, held))) return { value: held, source: 'hit' };
+    if (held) {
+      const mayRead = await this.#mayRead(target, digest, held);
+      return mayRead ? { value: held, source: 'hit' } : this.#absent(target, digest);
+    }
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
     const head = await this.#head(target, digest);
     return head ? { value: { size: head.size }, source: 'miss' } : this.#absent(target, digest);
@@ -76,14 +79,22 @@ export class Blobs {
     const link = await catalog.findLink(target, digest);
     if (link === 'proven') return true;
     if (this.#isNegative(target, digest)) return false;
-    return this.#prove(target, digest, link);
+    return this.#prove(target, digest, { link, size: held?.size });
   }
 
-  async #prove(target: Target, digest: Digest, link: Link | undefined): Promise<boolean> {
+  async #prove(
+    target: Target,
+    digest: Digest,
+    { link, size }: { link: Link | undefined; size: number | undefined },
+  ): Promise<boolean> {
     const { registries, catalog } = this.#parts;
     try {
       const asking = this.#head(target, digest);
       const head = await (link === 'claimed' ? withinDeadline(registries, target, asking) : asking);
+      if (head && size !== undefined && (head.size ?? size) !== size) {
+        const reason = `announced ${head.size} bytes for a blob of ${size}`;
+        throw new UpstreamError(target.upstream, 'bad-response', reason);
+      }
       if (head) await catalog.recordLink(target, digest);
       return head !== undefined;
     } catch (error) {

@@ -107,8 +107,11 @@ export class Download implements Content {
   /** After `started` resolved with true. */
   async open(range: ByteRange = { start: 0, end: this.size ?? Infinity }): Promise<Reader> {
     if (!this.#ingest) return this.openDirect(range);
-    this.#ingest.retain();
-    return new FollowingReader(this, this.#ingest, range);
+    if (this.#ingest.retain()) return new FollowingReader(this, this.#ingest, range);
+    // Its file is closed: all who read it have left, and it stands in the store, or nowhere.
+    const stored = await this.#parts.blobs.find(this.digest);
+    if (stored) return stored.open(range);
+    throw new Error(`${this.digest} could not be kept`, { cause: this.#failure });
   }
 
   /** A reader of its own from the upstream, from where the file ends. */
@@ -203,6 +206,7 @@ export class Download implements Content {
     if (this.#state === 'finished') {
       // Clients have their verified bytes; only keeping them failed.
       this.#failure = error;
+      await this.#ingest?.abort({ keep: false }).catch(() => undefined);
       return;
     }
     const unstored = isDiskFault(error);

@@ -1,10 +1,10 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
-import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { BlobStore } from '../store/blob-store.ts';
-import type { Catalog } from '../store/catalog.ts';
+import type { Catalog, ManifestEntry } from '../store/catalog.ts';
 import type { ManifestBody } from '../upstream/upstream.ts';
 
 /** A manifest with its bytes in memory, ready to be sent. */
@@ -44,7 +44,7 @@ export class ManifestShelf {
   }
 
   /** Bytes of any repository read as a manifest; `undefined` when they are none. */
-  async readBody(digest: Digest, mediaType?: string): Promise<ManifestBody | undefined> {
+  async readBody(digest: Digest, mediaType: string): Promise<ManifestBody | undefined> {
     const bytes = await this.#bytes(digest);
     if (!bytes) return undefined;
     try {
@@ -62,7 +62,7 @@ export class ManifestShelf {
   async put(
     target: Target,
     body: ManifestBody,
-    tags: readonly Tag[],
+    tags: ManifestEntry['tags'],
   ): Promise<{ held: HeldManifest; isKept: boolean }> {
     const { catalog, blobs, log, now } = this.#parts;
     const { digest, bytes, manifest } = body;

@@ -116,13 +116,15 @@ export class Manifests {
   /** What the tag means now, with its manifest held. Shared by all who ask at once. */
   async #refresh(target: Target, tag: Tag): Promise<Answer<HeldManifest>> {
     return this.#parts.flight.do(`refresh ${formatTarget(target)} ${tag}`, async () => {
-      const known = await this.#heard(target, tag);
-      if (known.absent) return { value: undefined, source: 'miss' };
-      const held = known.digest && (await this.#parts.shelf.find(target, known.digest));
-      if (held) return this.#confirm(target, tag, held);
-      const fetched = await this.#fetch(target, known.digest ?? tag);
-      if (fetched.value && fetched.source !== 'bypass')
-        await this.#record(target, tag, fetched.value);
+      const heard = await this.#hear(target, tag);
+      if (!heard) return { value: undefined, source: 'miss' };
+      const { digest, checkedAt } = heard;
+      const held = digest && (await this.#parts.shelf.find(target, digest));
+      if (held) return this.#confirm(target, tag, { held, checkedAt });
+      const fetched = await this.#fetch(target, digest ?? tag);
+      if (fetched.value && fetched.source !== 'bypass') {
+        await this.#parts.tags.record(target, tag, { digest: fetched.value.digest, checkedAt });
+      }
       return fetched;
     });
   }
@@ -133,7 +135,7 @@ export class Manifests {
       const head = await this.#head(target, tag);
       if (!head) return { value: undefined, source: 'miss' };
       const held = head.digest && (await this.#parts.shelf.find(target, head.digest));
-      if (held) return this.#confirm(target, tag, held);
+      if (held) return this.#confirm(target, tag, { held, checkedAt: this.#parts.now() });
       const stat = complete(head);
       if (!stat) return this.#fetch(target, tag);
       this.#parts.tags.hear(target, tag, stat.digest);
@@ -141,51 +143,55 @@ export class Manifests {
     });
   }
 
-  /** From a HEAD a moment ago where there was one: clients send HEAD and GET in a row. */
-  async #heard(target: Target, tag: Tag): Promise<{ digest?: Digest; absent?: boolean }> {
-    const heard = this.#parts.tags.heard(target, tag);
-    if (heard) return { digest: heard };
-    const head = await this.#head(target, tag);
-    if (!head) return { absent: true };
-    return head.digest ? { digest: head.digest } : {};
-  }
-
-  async #confirm(target: Target, tag: Tag, held: HeldManifest): Promise<Answer<HeldManifest>> {
-    const previous = await this.#parts.tags.find(target, tag);
-    await this.#record(target, tag, held);
-    const source: Source = previous?.digest === held.digest ? 'revalidated' : 'miss';
-    return { value: held, source, ageMs: 0 };
-  }
-
-  async #record(target: Target, tag: Tag, held: HeldManifest): Promise<void> {
+  /**
+   * The upstream's word on a tag, a moment old where a HEAD was just answered: clients send HEAD
+   * and GET in a row. `undefined`: there is no such tag. Without a digest: only a GET can tell.
+   */
+  async #hear(
+    target: Target,
+    tag: Tag,
+  ): Promise<{ digest?: Digest; checkedAt: number } | undefined> {
     const { tags, now } = this.#parts;
-    await tags.record(target, tag, { digest: held.digest, checkedAt: now() });
+    const heard = tags.heard(target, tag);
+    if (heard) return heard;
+    const checkedAt = now();
+    const head = await this.#head(target, tag);
+    return head && { ...(head.digest && { digest: head.digest }), checkedAt };
+  }
+
+  async #confirm(
+    target: Target,
+    tag: Tag,
+    { held, checkedAt }: { held: HeldManifest; checkedAt: number },
+  ): Promise<Answer<HeldManifest>> {
+    const { tags, now } = this.#parts;
+    const previous = await tags.find(target, tag);
+    await tags.record(target, tag, { digest: held.digest, checkedAt });
+    const source: Source = previous?.digest === held.digest ? 'revalidated' : 'miss';
+    return { value: held, source, ageMs: now() - checkedAt };
   }
 
   /** By digest wherever it is known, so that all who want the same manifest share one request. */
   async #fetch(target: Target, reference: Reference): Promise<Answer<HeldManifest>> {
-    const { flight, registries, shelf, tags } = this.#parts;
+    const { flight, registries, shelf } = this.#parts;
     return flight.do(`fetch ${formatTarget(target)} ${reference}`, async () => {
+      if (isDigestReference(reference) && (await shelf.mayHold(reference))) {
+        // Held because of another repository: a HEAD, which is free, shows that this one has it too.
+        const head = await this.#head(target, reference);
+        if (!head) return { value: undefined, source: 'miss' };
+        const body = head.mediaType && (await shelf.readBody(reference, head.mediaType));
+        if (body) return this.#keep(target, body);
+      }
       const { upstream } = registries.of(target);
-      const body =
-        (await this.#fromOtherRepository(target, reference)) ??
-        (await upstream.getManifest(target.repository, reference));
-      if (!body) return { value: undefined, source: 'miss' };
-      const meaning = tags.heardOf(target, body.digest);
-      const { held, isKept } = await shelf.put(target, body, meaning);
-      return { value: held, source: isKept ? 'miss' : 'bypass', ageMs: 0 };
+      const body = await upstream.getManifest(target.repository, reference);
+      return body ? this.#keep(target, body) : { value: undefined, source: 'miss' };
     });
   }
 
-  /** Bytes held because of another repository, once a HEAD has shown that this one has them too. */
-  async #fromOtherRepository(
-    target: Target,
-    reference: Reference,
-  ): Promise<ManifestBody | undefined> {
-    if (!isDigestReference(reference)) return undefined;
-    if (!(await this.#parts.shelf.mayHold(reference))) return undefined;
-    const head = await this.#head(target, reference);
-    return head && this.#parts.shelf.readBody(reference, head.mediaType);
+  async #keep(target: Target, body: ManifestBody): Promise<Answer<HeldManifest>> {
+    const meaning = this.#parts.tags.takeHeardOf(target, body.digest);
+    const { held, isKept } = await this.#parts.shelf.put(target, body, meaning);
+    return { value: held, source: isKept ? 'miss' : 'bypass', ageMs: 0 };
   }
 
   async #head(target: Target, reference: Reference): Promise<ManifestHead | undefined> {

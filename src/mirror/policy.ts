@@ -31,7 +31,7 @@ export class Policy {
     const { ttlMs, staleWhileRevalidateMs } = this.#config;
     if (this.#immutable.some((matches) => matches(repository, tag))) return 'fresh';
     if (this.isListingFresh(ageMs)) return 'fresh';
-    return ageMs < ttlMs + staleWhileRevalidateMs ? 'usable' : 'expired';
+    return ageMs >= 0 && ageMs < ttlMs + staleWhileRevalidateMs ? 'usable' : 'expired';
   }
 
   /** A clock that went backwards makes a negative age: nothing can be said, so it is not fresh. */

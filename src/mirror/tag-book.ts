@@ -32,6 +32,7 @@ export class TagBook {
   }
 
   async record(target: Target, tag: Tag, record: TagRecord): Promise<void> {
+    this.#heard.delete(keyOf(target, tag));
     await this.#catalog.recordTag(target, tag, record);
   }
 
@@ -42,24 +43,22 @@ export class TagBook {
     this.#heardOf.set(keyOf(target, digest), others.add(tag));
   }
 
-  heard(target: Target, tag: Tag): Digest | undefined {
+  /** What a HEAD said so recently that another one can be spared. */
+  heard(target: Target, tag: Tag): TagRecord | undefined {
     const record = this.#heard.get(keyOf(target, tag));
-    return record && this.#isRecent(target, record) ? record.digest : undefined;
+    return record && this.#now() - record.checkedAt < this.#ttlMs(target) ? record : undefined;
   }
 
-  /** The tags that are known by hearsay to mean this digest, now that it is here. */
-  heardOf(target: Target, digest: Digest): Tag[] {
+  /** The tags of which a HEAD said, however long ago, that they mean this digest, now that it is here. */
+  takeHeardOf(target: Target, digest: Digest): { tag: Tag; checkedAt: number }[] {
     const tags = this.#heardOf.get(keyOf(target, digest)) ?? new Set<Tag>();
     this.#heardOf.delete(keyOf(target, digest));
-    return [...tags].filter((tag) => {
+    return [...tags].flatMap((tag) => {
       const record = this.#heard.get(keyOf(target, tag));
+      if (record?.digest !== digest) return [];
       this.#heard.delete(keyOf(target, tag));
-      return record?.digest === digest && this.#isRecent(target, record);
+      return [{ tag, checkedAt: record.checkedAt }];
     });
-  }
-
-  #isRecent(target: Target, record: TagRecord): boolean {
-    return this.#now() - record.checkedAt < this.#ttlMs(target);
   }
 }
 

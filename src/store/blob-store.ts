@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readAll } from '../oci/content.ts';
@@ -19,7 +20,12 @@ export class BlobStore {
 
   static async open(config: { path: string; durability: 'full' | 'rename' }): Promise<BlobStore> {
     await mkdir(join(config.path, 'blobs'), { recursive: true });
-    await mkdir(join(config.path, 'ingest'), { recursive: true });
+    const ingests = join(config.path, 'ingest');
+    await mkdir(ingests, { recursive: true });
+    for (const name of await readdir(ingests)) {
+      // What a killed process was writing in one go; the names without a dot are resumed.
+      if (name.includes('.')) await rm(join(ingests, name), { force: true });
+    }
     return new BlobStore(config);
   }
 
@@ -68,23 +74,27 @@ export class BlobStore {
   /** Keeps a small blob. Throws {@link IntegrityError} when the bytes are not the digest's. */
   async writeBytes(digest: Digest, bytes: Uint8Array): Promise<void> {
     if (await this.find(digest, bytes.length)) return;
-    const ingest = await this.ingest(digest);
+    // A name of its own: the same bytes may be on their way through another repository as well.
+    const ingest = await this.#openIngest(digest, `.${randomUUID()}`);
     try {
-      if (ingest.written > 0) await ingest.reset();
       await ingest.append(bytes);
       await ingest.verify(bytes.length);
+      await ingest.commit();
     } catch (error) {
       await ingest.abort({ keep: false });
       throw error;
     }
-    await ingest.commit();
   }
 
   /** The caller sees to it that a digest has one ingest at a time. */
   async ingest(digest: Digest): Promise<Ingest> {
+    return this.#openIngest(digest, '');
+  }
+
+  async #openIngest(digest: Digest, suffix: string): Promise<Ingest> {
     const { algorithm, encoded } = splitDigest(digest);
     return Ingest.open(digest, {
-      partial: join(this.#path, 'ingest', `${algorithm}-${encoded}`),
+      partial: join(this.#path, 'ingest', `${algorithm}-${encoded}${suffix}`),
       final: this.#blobPath(digest),
       durability: this.#durability,
       openFiles: this.openFiles,

@@ -32,8 +32,8 @@ export interface ManifestEntry {
   readonly descriptor: Descriptor;
   readonly successors: readonly Descriptor[];
   readonly subject?: Digest;
-  /** Tags that upstream says mean this manifest. */
-  readonly tags: readonly Tag[];
+  /** Tags that upstream says mean this manifest, and when it said so. */
+  readonly tags: readonly { readonly tag: Tag; readonly checkedAt: number }[];
 }
 
 const SCHEMA_VERSION = 1;
@@ -113,8 +113,8 @@ export class Catalog {
     batch.put(digest, { size, storedAt: now }, { sublevel: this.#blobs });
     batch.put(key(target, digest), 'proven', { sublevel: this.#links });
     for (const claim of claims) batch.put(claim, 'claimed', { sublevel: this.#links });
-    for (const tag of entry.tags) {
-      batch.put(key(target, tag), { digest, checkedAt: now }, { sublevel: this.#tags });
+    for (const { tag, checkedAt } of entry.tags) {
+      batch.put(key(target, tag), { digest, checkedAt }, { sublevel: this.#tags });
     }
     if (entry.subject) {
       const referrer = `${key(target, entry.subject)} ${digest}`;
@@ -123,7 +123,9 @@ export class Catalog {
     await batch.write({ sync: this.#sync });
     this.#hotManifests.set(key(target, digest), record);
     this.#hotBlobs.set(digest, { size, storedAt: now });
-    for (const tag of entry.tags) this.#hotTags.set(key(target, tag), { digest, checkedAt: now });
+    for (const { tag, checkedAt } of entry.tags) {
+      this.#hotTags.set(key(target, tag), { digest, checkedAt });
+    }
   }
 
   async findBlob(digest: Digest): Promise<BlobRecord | undefined> {

@@ -108,23 +108,21 @@ export class Ingest {
 
   /**
    * After `verify`. Once it resolves the blob is at its final place, read-only, and with
-   * durability `full` there even after power loss. The writer's hold on the file ends.
+   * durability `full` there even after power loss, and the writer's hold on the file ends. When it
+   * rejects, `abort` is still to be called.
    */
   async commit(): Promise<void> {
     const { partial, final, durability } = this.#place;
     const folder = dirname(final);
-    try {
-      if (durability === 'full') await this.#handle.sync();
-      await chmod(partial, 0o444);
-      const created = await mkdir(folder, { recursive: true });
-      await rename(partial, final);
-      if (durability === 'full') {
-        await syncFolder(folder);
-        if (created) await syncFolder(dirname(folder));
-      }
-    } finally {
-      await this.release();
+    if (durability === 'full') await this.#handle.sync();
+    await chmod(partial, 0o444);
+    const created = await mkdir(folder, { recursive: true });
+    await rename(partial, final);
+    if (durability === 'full') {
+      await syncFolder(folder);
+      if (created) await syncFolder(dirname(folder));
     }
+    await this.release();
   }
 
   /** Ends the writing without a blob. The writer's hold on the file ends. */
@@ -147,9 +145,11 @@ export class Ingest {
     return bytesRead;
   }
 
-  /** Keeps the file readable until the matching {@link release}. */
-  retain(): void {
+  /** Keeps the file readable until the matching {@link release}; false when it is closed already. */
+  retain(): boolean {
+    if (this.#holders === 0) return false;
     this.#holders += 1;
+    return true;
   }
 
   async release(): Promise<void> {

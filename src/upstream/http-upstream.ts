@@ -15,8 +15,8 @@ import {
   RegistryClient,
   type RegistryClientParts,
   type RegistryResponse,
+  type SmallResponse,
 } from './registry-client.ts';
-import { readSmall } from './small-body.ts';
 import type {
   BlobBody,
   BlobHead,
@@ -58,6 +58,7 @@ export class HttpUpstream implements Upstream {
     });
     response.discard();
     if (response.status === 404) return undefined;
+    if (response.status === 405) return {};
     const digest = isDigestReference(reference)
       ? reference
       : response.headers['docker-content-digest'];
@@ -75,20 +76,22 @@ export class HttpUpstream implements Upstream {
     reference: Reference,
     options: CallOptions = {},
   ): Promise<ManifestBody | undefined> {
-    const response = await this.#client.send({
-      kind: 'manifest',
-      method: 'GET',
-      path: `${repository}/manifests/${reference}`,
-      scope: pullScope(repository),
-      headers: { accept: MANIFEST_ACCEPT },
-      signal: options.signal,
-    });
+    const response = await this.#client.read(
+      {
+        kind: 'manifest',
+        method: 'GET',
+        path: `${repository}/manifests/${reference}`,
+        scope: pullScope(repository),
+        headers: { accept: MANIFEST_ACCEPT },
+        signal: options.signal,
+      },
+      MAX_MANIFEST_BYTES,
+    );
     if (response.status === 404) return undefined;
-    const bytes = await readSmall(response.chunks, MAX_MANIFEST_BYTES);
-    if (!bytes) {
+    if (!response.bytes) {
       throw this.#error('bad-response', `a manifest larger than ${MAX_MANIFEST_BYTES} bytes`);
     }
-    return this.#verifyManifest(reference, bytes, response);
+    return this.#verifyManifest(reference, response.bytes, response);
   }
 
   async headBlob(
@@ -127,10 +130,6 @@ export class HttpUpstream implements Upstream {
       retry: false,
     });
     if (response.status === 404) return undefined;
-    if (essence(response.headers['content-type']) === 'text/html') {
-      response.discard();
-      throw this.#error('bad-response', `${response.url.host} sent an HTML page for a blob`);
-    }
     if (response.status === 206) return this.#partialBody(response, start);
     return blobBody(response, 0, contentLength(response));
   }
@@ -163,7 +162,7 @@ export class HttpUpstream implements Upstream {
     await this.#client.close();
   }
 
-  #verifyManifest(reference: Reference, bytes: Buffer, response: RegistryResponse): ManifestBody {
+  #verifyManifest(reference: Reference, bytes: Buffer, response: SmallResponse): ManifestBody {
     const said = response.headers['docker-content-digest'];
     const expected = isDigestReference(reference) ? reference : isDigest(said) ? said : undefined;
     const algorithm: Algorithm = expected ? splitDigest(expected).algorithm : 'sha256';
@@ -227,35 +226,36 @@ export class HttpUpstream implements Upstream {
   ): AsyncGenerator<Record<string, unknown> | undefined> {
     let path: string | undefined = first;
     for (let page = 0; path !== undefined && page < MAX_PAGES; page += 1) {
-      const response: RegistryResponse = await this.#client.send({
-        kind,
-        method: 'GET',
-        path,
-        scope: pullScope(repository),
-        headers: { accept: kind === 'referrers' ? OCI_INDEX : 'application/json' },
-        signal: options.signal,
-      });
+      const response: SmallResponse = await this.#client.read(
+        {
+          kind,
+          method: 'GET',
+          path,
+          scope: pullScope(repository),
+          headers: { accept: kind === 'referrers' ? OCI_INDEX : 'application/json' },
+          signal: options.signal,
+        },
+        MAX_PAGE_BYTES,
+      );
       if (response.status === 404) {
         yield undefined;
         return;
       }
       // A login page instead of an index, as Google's registries have sent, is no listing.
       const isListing = kind === 'tags' || essence(response.headers['content-type']) === OCI_INDEX;
-      if (!isListing) response.discard();
-      yield isListing ? await this.#readPage(response, kind) : undefined;
+      yield isListing ? this.#readPage(response, kind) : undefined;
       path = nextPage(response.headers['link'], response.url, this.#client.base);
     }
   }
 
-  async #readPage(response: RegistryResponse, kind: string): Promise<Record<string, unknown>> {
-    const bytes = await readSmall(response.chunks, MAX_PAGE_BYTES);
+  #readPage({ bytes, url }: SmallResponse, kind: string): Record<string, unknown> {
     try {
       const page: unknown = JSON.parse(bytes?.toString('utf8') ?? '');
       if (typeof page === 'object' && page !== null) return page as Record<string, unknown>;
     } catch {
       // Falls through to the one complaint.
     }
-    throw this.#error('bad-response', `${response.url.host} sent no JSON list of ${kind}`);
+    throw this.#error('bad-response', `${url.host} sent no JSON list of ${kind}`);
   }
 
   #error(fault: UpstreamFault, reason: string, cause?: unknown, status?: number): UpstreamError {
@@ -279,7 +279,7 @@ function blobBody(response: RegistryResponse, start: number, size: number | unde
   };
 }
 
-function contentLength(response: RegistryResponse): number | undefined {
+function contentLength(response: Pick<RegistryResponse, 'headers'>): number | undefined {
   const text = response.headers['content-length'] ?? '';
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }

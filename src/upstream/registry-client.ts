@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { UpstreamConfig } from '../config/config.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { essence } from '../oci/media-types.ts';
 import { Authenticator } from './authenticator.ts';
 import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
+import { readSmall } from './small-body.ts';
 import { backoff, type Timing } from './timing.ts';
 import { Transport, type TransportResponse } from './transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -24,13 +26,18 @@ export interface RegistryRequest {
 }
 
 export interface RegistryResponse {
-  /** 200, 206 or 404; everything else is thrown. */
+  /** 200, 206, 404, and 405 to a HEAD; everything else is thrown. */
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly url: URL;
   /** Must be read, or the response discarded, to free the connection. */
   readonly chunks: AsyncIterable<Buffer>;
   discard(): void;
+}
+
+export interface SmallResponse extends Omit<RegistryResponse, 'chunks' | 'discard'> {
+  /** `undefined` when it is longer than was allowed, and with a 404. */
+  readonly bytes: Buffer | undefined;
 }
 
 export interface RegistryClientParts {
@@ -71,24 +78,38 @@ export class RegistryClient {
     return this.#base;
   }
 
+  /** Resolves with the headers. */
   async send(wanted: RegistryRequest): Promise<RegistryResponse> {
+    return this.#repeat(wanted, async () => this.#attempt(wanted));
+  }
+
+  /** Resolves with the whole of a small body; one that breaks off is asked for again. */
+  async read(wanted: RegistryRequest, maxBytes: number): Promise<SmallResponse> {
+    return this.#repeat(wanted, async () => {
+      const { status, headers, url, chunks } = await this.#attempt(wanted);
+      const bytes = status === 404 ? undefined : await readSmall(chunks, maxBytes);
+      return { status, headers, url, bytes };
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#transport.close();
+  }
+
+  async #repeat<Value>(wanted: RegistryRequest, attempt: () => Promise<Value>): Promise<Value> {
     const { timing } = this.#parts;
     const lastStart = performance.now() + timing.attemptsMs;
-    for (let attempt = 0; ; attempt += 1) {
+    for (let failures = 0; ; failures += 1) {
       try {
-        return await this.#attempt(wanted);
+        return await attempt();
       } catch (error) {
-        const pause = backoff(timing.retryMs, attempt);
-        const final = wanted.retry === false || attempt + 1 === MAX_ATTEMPTS;
+        const pause = backoff(timing.retryMs, failures);
+        const final = wanted.retry === false || failures + 1 === MAX_ATTEMPTS;
         const late = performance.now() + pause > lastStart;
         if (final || late || !isPassing(error)) throw error;
         await sleep(pause, undefined, { signal: wanted.signal });
       }
     }
-  }
-
-  async close(): Promise<void> {
-    await this.#transport.close();
   }
 
   async #attempt(wanted: RegistryRequest): Promise<RegistryResponse> {
@@ -161,15 +182,20 @@ export class RegistryClient {
     const headers = singles(response.headers);
     const encoding = headers['content-encoding'] ?? 'identity';
     const isContent = status === 200 || status === 206;
-    if (isContent && encoding === 'identity' && wanted.method === 'GET') {
+    // A portal's or a login's page with 200 is no proof that a registry has anything.
+    const isPage = isContent && essence(headers['content-type']) === 'text/html';
+    if (isContent && !isPage && encoding === 'identity' && wanted.method === 'GET') {
       const discard = (): void => body.destroy();
       return { status, headers, url, discard, chunks: this.#counted(response, url) };
     }
-    await body.dump();
+    if (isPage) body.destroy();
+    else await body.dump();
+    if (isPage) throw this.#error('bad-response', `${url.host} sent an HTML page`, response);
     if (isContent && encoding !== 'identity') {
       throw this.#error('bad-response', `${url.host} encoded the content as ${encoding}`, response);
     }
-    if (isContent || status === 404) {
+    const isHeadRefused = status === 405 && wanted.method === 'HEAD';
+    if (isContent || status === 404 || isHeadRefused) {
       return { status, headers, url, discard: () => {}, chunks: nothing() };
     }
     throw this.#statusError(response, url);

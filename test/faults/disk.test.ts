@@ -33,13 +33,14 @@ test('a store that cannot take a manifest: the client is served all the same', a
   const image = buildImage({ seed: 1, layers: [10] });
   registry.addImage('library/app', 'v1', image, { name: 'app' });
   const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
-  const partial = join(mirror.storePath, 'ingest', image.manifest.digest.replace(':', '-'));
-  await mkdir(partial);
+  // A file where the folder of its blob would go.
+  const inTheWay = join(mirror.storePath, 'blobs', 'sha256');
+  await writeFile(inTheWay, '');
   const { body, headers } = await get(`${mirror.url}/v2/library/app/manifests/v1`);
   t.true(body.equals(image.manifest.bytes));
   t.is(headers['cache-status'], 'entrepot; fwd=bypass');
   t.true(mirror.log.some(({ msg }) => msg === 'the manifest could not be kept'));
-  await rm(partial, { recursive: true });
+  await rm(inTheWay);
 });
 
 test('a held file that lost its end is found before the headers and fetched anew', async (t) => {

@@ -92,7 +92,7 @@ export function told({ status, headers }: ClientAnswer): Record<string, unknown>
 
 /** An error answer in full: its status and the one error of its document, nothing left out. */
 export function refusalOf({ status, headers, body }: ClientAnswer): Record<string, unknown> {
-  const { errors, ...rest } = JSON.parse(body.toString()) as { errors: object[] };
+  const { errors = [], ...rest } = JSON.parse(body.toString()) as { errors?: object[] };
   const retryAfter = headers['retry-after'];
   return {
     status,
