@@ -65,6 +65,7 @@ export async function startServer(
       config.admin,
       createAdminApp({
         metrics,
+        usage: () => catalog.usage,
         unreadyReason: () => (isClosing ? 'shutting down' : undefined),
       }).callback(),
       log,

@@ -4,6 +4,7 @@ import type { Metrics } from '../observe/metrics.ts';
 
 export interface AdminParts {
   readonly metrics: Metrics;
+  readonly usage: () => { readonly blobs: number; readonly bytes: number };
   /** Why the mirror does not serve; `undefined` when it does. */
   readonly unreadyReason: () => string | undefined;
 }
@@ -20,6 +21,9 @@ export function createAdminApp(parts: AdminParts): Koa {
     ctx.body = reason === undefined ? { status: 'ready' } : { status: 'not ready', reason };
   });
   router.get('/metrics', async (ctx) => {
+    const { blobs, bytes } = parts.usage();
+    parts.metrics.storeBlobs.set(blobs);
+    parts.metrics.storeBytes.set({ state: 'used' }, bytes);
     ctx.set('Content-Type', parts.metrics.registry.contentType);
     ctx.body = await parts.metrics.registry.metrics();
   });

@@ -106,20 +106,21 @@ export class Download implements Content {
 
   /** After `started` resolved with true. */
   async open(range: ByteRange = { start: 0, end: this.size ?? Infinity }): Promise<Reader> {
-    if (!this.#ingest) return this.openDirect(range);
-    if (this.#ingest.retain()) return new FollowingReader(this, this.#ingest, range);
-    // Its file is closed: all who read it have left, and it stands in the store, or nowhere.
+    if (this.#ingest?.retain()) return new FollowingReader(this, this.#ingest, range);
+    // Its file is closed, for all who read it have left.
+    if (this.#state === 'failed') throw this.#failure;
     const stored = await this.#parts.blobs.find(this.digest);
-    if (stored) return stored.open(range);
-    throw new Error(`${this.digest} could not be kept`, { cause: this.#failure });
+    return stored ? stored.open(range) : this.openDirect(range);
   }
 
-  /** A reader of its own from the upstream, from where the file ends. */
+  /** A reader of its own from the upstream: behind what was written, or from the start. */
   async openDirect(range: ByteRange): Promise<Reader> {
     const { digest, createTransfer } = this.#parts;
-    const written = this.#ingest
-      ? { size: this.#ingest.written, digester: await this.#ingest.digester() }
-      : undefined;
+    const ingest = this.#ingest;
+    const written =
+      ingest && ingest.written <= range.start
+        ? { size: ingest.written, digester: await ingest.digester() }
+        : undefined;
     return new DirectReader({ digest, createTransfer, range, written });
   }
 

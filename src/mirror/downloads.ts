@@ -161,9 +161,7 @@ export class Downloads {
   }
 
   async #record(target: Target, digest: Digest, size: number): Promise<void> {
-    const { catalog, metrics, now } = this.#parts;
+    const { catalog, now } = this.#parts;
     await catalog.recordBlob(target, digest, { size, storedAt: now() });
-    metrics.storeBlobs.inc();
-    metrics.storeBytes.inc({ state: 'used' }, size);
   }
 }

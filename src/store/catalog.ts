@@ -27,6 +27,12 @@ export interface BlobRecord {
  */
 export type Link = 'proven' | 'claimed';
 
+/** How much is held. */
+export interface Usage {
+  readonly blobs: number;
+  readonly bytes: number;
+}
+
 /** A manifest as it enters the catalog. */
 export interface ManifestEntry {
   readonly descriptor: Descriptor;
@@ -51,6 +57,8 @@ export class Catalog {
   readonly #blobs;
   readonly #links;
   readonly #referrers;
+  #usage: Usage = { blobs: 0, bytes: 0 };
+  readonly #counted: Promise<void>;
   readonly #hotTags = new LRUCache<string, TagRecord>({ max: 50_000 });
   readonly #hotManifests = new LRUCache<string, ManifestRecord>({ max: 50_000 });
   readonly #hotBlobs = new LRUCache<string, BlobRecord>({ max: 50_000 });
@@ -80,6 +88,13 @@ export class Catalog {
     this.#blobs = db.sublevel<string, BlobRecord>('blobs', { valueEncoding: 'json' });
     this.#links = db.sublevel<string, Link>('links', { valueEncoding: 'json' });
     this.#referrers = db.sublevel<string, Descriptor>('referrers', { valueEncoding: 'json' });
+    // Beside the work, which need not wait for it: the iterator sees the store as it was.
+    this.#counted = this.#countHeld().catch(() => undefined);
+  }
+
+  /** Exact once the records of earlier runs are counted, a moment after the start. */
+  get usage(): Usage {
+    return this.#usage;
   }
 
   async findTag(target: Target, tag: Tag): Promise<TagRecord | undefined> {
@@ -108,6 +123,7 @@ export class Catalog {
     const { digest, mediaType, size } = entry.descriptor;
     const record: ManifestRecord = { mediaType, size, storedAt: now };
     const claims = await this.#newClaims(target, entry.successors);
+    const isNew = (await this.findBlob(digest)) === undefined;
     const batch = this.#db.batch();
     batch.put(key(target, digest), record, { sublevel: this.#manifests });
     batch.put(digest, { size, storedAt: now }, { sublevel: this.#blobs });
@@ -121,6 +137,7 @@ export class Catalog {
       batch.put(referrer, entry.descriptor, { sublevel: this.#referrers });
     }
     await batch.write({ sync: this.#sync });
+    if (isNew) this.#count(1, size);
     this.#hotManifests.set(key(target, digest), record);
     this.#hotBlobs.set(digest, { size, storedAt: now });
     for (const { tag, checkedAt } of entry.tags) {
@@ -134,18 +151,23 @@ export class Catalog {
 
   /** The blob is on disk, and this repository is proven to hold it. */
   async recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void> {
+    const isNew = (await this.findBlob(digest)) === undefined;
     const batch = this.#db.batch();
     batch.put(digest, record, { sublevel: this.#blobs });
     batch.put(key(target, digest), 'proven', { sublevel: this.#links });
     await batch.write({ sync: this.#sync });
+    if (isNew) this.#count(1, record.size);
     this.#hotBlobs.set(digest, record);
     this.#hotLinks.set(key(target, digest), 'proven');
   }
 
   /** The blob's file turned out missing or damaged. Links stay: the repository still has it. */
   async forgetBlob(digest: Digest): Promise<void> {
+    const known = await this.findBlob(digest);
+    if (!known) return;
     await this.#blobs.del(digest);
     this.#hotBlobs.delete(digest);
+    this.#count(-1, -known.size);
   }
 
   async findLink(target: Target, digest: Digest): Promise<Link | undefined> {
@@ -172,6 +194,15 @@ export class Catalog {
 
   async close(): Promise<void> {
     await this.#db.close();
+    await this.#counted;
+  }
+
+  async #countHeld(): Promise<void> {
+    for await (const { size } of this.#blobs.values()) this.#count(1, size);
+  }
+
+  #count(blobs: number, bytes: number): void {
+    this.#usage = { blobs: this.#usage.blobs + blobs, bytes: this.#usage.bytes + bytes };
   }
 
   async #newClaims(target: Target, successors: readonly Descriptor[]): Promise<string[]> {

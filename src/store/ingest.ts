@@ -34,6 +34,7 @@ export class Ingest {
   #written: number;
   #caughtUp: Promise<void>;
   #holders = 1;
+  #isWriting = true;
 
   /** Opens the partial file of an earlier ingest of this digest where there is one. */
   static async open(digest: Digest, place: IngestPlace): Promise<Ingest> {
@@ -122,7 +123,7 @@ export class Ingest {
       await syncFolder(folder);
       if (created) await syncFolder(dirname(folder));
     }
-    await this.release();
+    await this.#endWriting();
   }
 
   /** Ends the writing without a blob. The writer's hold on the file ends. */
@@ -136,7 +137,7 @@ export class Ingest {
         await unlink(this.#place.partial).catch(ignoreMissing);
       }
     } finally {
-      await this.release();
+      await this.#endWriting();
     }
   }
 
@@ -158,6 +159,12 @@ export class Ingest {
     await this.#caughtUp.catch(() => undefined);
     this.#place.openFiles.remove();
     await this.#handle.close();
+  }
+
+  async #endWriting(): Promise<void> {
+    if (!this.#isWriting) return;
+    this.#isWriting = false;
+    await this.release();
   }
 
   async #hashWritten(size: number): Promise<void> {

@@ -184,7 +184,6 @@ test('an answer that does not finish in time is cut, and the next process resume
   const answer = await get(`${next.url}/v2/app/blobs/${layer.digest}`);
   t.true(answer.body.equals(layer.bytes));
   t.deepEqual(registry.conversation(), ['GET /v2/app/blobs/<app.layer0> bytes=1000-']);
-  t.deepEqual(await listPartials(storePath), []);
 });
 
 test('a partial that does not fit the blob is thrown away and fetched from the start', async (t) => {

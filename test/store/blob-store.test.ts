@@ -1,0 +1,200 @@
+import { mkdir, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
+import { IntegrityError } from '../../src/oci/integrity-error.ts';
+import { BlobStore } from '../../src/store/blob-store.ts';
+import { randomBytes } from '../helpers/image.ts';
+import { blobPath, createTempFolder, listPartials } from '../helpers/mirror.ts';
+
+interface World {
+  readonly path: string;
+  readonly store: BlobStore;
+  readonly bytes: Buffer;
+  readonly digest: Digest;
+}
+
+async function createWorld(t: ExecutionContext): Promise<World> {
+  const path = await createTempFolder(t);
+  const store = await BlobStore.open({ path, durability: 'full' });
+  const bytes = randomBytes(t.title, 5000);
+  return { path, store, bytes, digest: digestOf(bytes) };
+}
+
+async function listAll(store: BlobStore): Promise<Digest[]> {
+  return (await Array.fromAsync(store.list())).toSorted();
+}
+
+/** Committed files are read-only; damage comes from below. */
+async function damage(path: string, change: (bytes: Buffer) => Buffer): Promise<void> {
+  const bytes = await readFile(path);
+  const { rm } = await import('node:fs/promises');
+  await rm(path);
+  await writeFile(path, change(bytes));
+}
+
+test('a blob that is not there is not found', async (t) => {
+  const { store, digest } = await createWorld(t);
+  t.is(await store.find(digest), undefined);
+  t.is(await store.find(digest, 5), undefined);
+  t.is(await store.readBytes(digest), undefined);
+  t.deepEqual(await listAll(store), []);
+  await t.notThrowsAsync(store.delete(digest));
+});
+
+test('what is written is found, read and listed, also by the next process', async (t) => {
+  const { path, store, bytes, digest } = await createWorld(t);
+  const other = digestOf(bytes, 'sha512');
+  await store.writeBytes(digest, bytes);
+  await store.writeBytes(other, bytes);
+  for (const opened of [store, await BlobStore.open({ path, durability: 'rename' })]) {
+    t.deepEqual(await listAll(opened), [digest, other].toSorted());
+    for (const name of [digest, other]) {
+      const blob = await opened.find(name);
+      t.is(blob?.size, bytes.length);
+      t.is(blob?.digest, name);
+      t.deepEqual(await opened.readBytes(name), bytes);
+      t.truthy(await opened.find(name, bytes.length));
+    }
+    t.is(opened.openFiles.count, 0);
+  }
+  t.is((await stat(blobPath(path, digest))).mode & 0o777, 0o444);
+});
+
+test('a file of another size than expected counts as damaged and is removed', async (t) => {
+  const { path, store, bytes, digest } = await createWorld(t);
+  await store.writeBytes(digest, bytes);
+  await damage(blobPath(path, digest), (whole) => whole.subarray(0, -1));
+  t.is((await store.find(digest))?.size, bytes.length - 1, 'unchecked without an expectation');
+  t.is(await store.find(digest, bytes.length), undefined);
+  t.is(await store.find(digest), undefined);
+  t.deepEqual(await listAll(store), []);
+  await store.writeBytes(digest, bytes);
+  t.deepEqual(await store.readBytes(digest), bytes);
+});
+
+test('a damaged file is never read as whole bytes, and is removed', async (t) => {
+  const { path, store, bytes, digest } = await createWorld(t);
+  const damages: [string, (bytes: Buffer) => Buffer][] = [
+    ['a flipped bit', (whole) => whole.with(100, (whole[100] ?? 0) ^ 1) as unknown as Buffer],
+    ['a missing end', (whole) => whole.subarray(0, 4000)],
+    ['an empty file', () => Buffer.alloc(0)],
+    ['zeroes, as a power loss leaves them', (whole) => Buffer.alloc(whole.length)],
+    ['bytes too many', (whole) => Buffer.concat([whole, Buffer.from('x')])],
+  ];
+  for (const [what, change] of damages) {
+    await store.writeBytes(digest, bytes);
+    await damage(blobPath(path, digest), change);
+    t.is(await store.readBytes(digest), undefined, what);
+    t.is(await store.find(digest), undefined, what);
+    t.is(store.openFiles.count, 0, what);
+  }
+});
+
+test('bytes that are not the digest are not kept', async (t) => {
+  const { path, store, bytes, digest } = await createWorld(t);
+  await t.throwsAsync(store.writeBytes(digest, bytes.subarray(1)), { instanceOf: IntegrityError });
+  t.is(await store.find(digest), undefined);
+  t.deepEqual(await listPartials(path), []);
+  t.is(store.openFiles.count, 0);
+});
+
+test('small bytes are written whole although a part of them was left', async (t) => {
+  const { path, store, bytes, digest } = await createWorld(t);
+  await writeFile(join(path, 'ingest', digest.replace(':', '-')), Buffer.alloc(6000, 'x'));
+  await store.writeBytes(digest, bytes);
+  t.deepEqual(await store.readBytes(digest), bytes);
+  t.deepEqual(await listPartials(path), []);
+});
+
+test('the same bytes written twice at once are kept once and whole', async (t) => {
+  const { path, store } = await createWorld(t);
+  for (let round = 0; round < 20; round += 1) {
+    const bytes = randomBytes(`round ${round}`, 5000);
+    const digest = digestOf(bytes);
+    const writes = Array.from({ length: 4 }, async () => store.writeBytes(digest, bytes));
+    const outcomes = await Promise.allSettled(writes);
+    t.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['fulfilled', 'fulfilled', 'fulfilled', 'fulfilled'],
+    );
+    t.deepEqual(await store.readBytes(digest), bytes);
+    t.deepEqual(await listPartials(path), []);
+    t.is(store.openFiles.count, 0);
+  }
+});
+
+test('a ranged reader gives its slice and closes once', async (t) => {
+  const { store, bytes, digest } = await createWorld(t);
+  await store.writeBytes(digest, bytes);
+  const blob = await store.find(digest);
+  const reader = await blob?.open({ start: 100, end: 4200 });
+  const parts: Buffer[] = [];
+  for (;;) {
+    const buffer = Buffer.alloc(999);
+    const count = (await reader?.read(buffer)) ?? 0;
+    if (count === 0) break;
+    parts.push(buffer.subarray(0, count));
+  }
+  t.deepEqual(Buffer.concat(parts), bytes.subarray(100, 4200));
+  t.is(store.openFiles.count, 1);
+  await reader?.close();
+  await reader?.close();
+  t.is(store.openFiles.count, 0);
+});
+
+test('a reader of a file that shrank fails instead of ending early', async (t) => {
+  const { path, store, bytes, digest } = await createWorld(t);
+  await store.writeBytes(digest, bytes);
+  const blob = await store.find(digest);
+  const reader = await blob?.open();
+  await truncate(blobPath(path, digest), 1000);
+  const buffer = Buffer.alloc(800);
+  t.is(await reader?.read(buffer), 800);
+  t.is(await reader?.read(buffer), 200);
+  await t.throwsAsync(async () => reader?.read(buffer), { instanceOf: IntegrityError });
+  await reader?.close();
+});
+
+test('a reader survives the deletion of its blob', async (t) => {
+  const { store, bytes, digest } = await createWorld(t);
+  await store.writeBytes(digest, bytes);
+  const reader = await (await store.find(digest))?.open();
+  await store.delete(digest);
+  t.is(await store.find(digest), undefined);
+  const buffer = Buffer.alloc(bytes.length);
+  t.is(await reader?.read(buffer), bytes.length);
+  t.deepEqual(buffer, bytes);
+  await reader?.close();
+});
+
+test('an ingest of a digest becomes the blob of that digest', async (t) => {
+  const { path, store, bytes, digest } = await createWorld(t);
+  const ingest = await store.ingest(digest);
+  t.deepEqual(await readdir(join(path, 'ingest')), [digest.replace(':', '-')]);
+  await ingest.append(bytes);
+  t.is(await store.find(digest), undefined, 'not there before its commit');
+  t.deepEqual(await listAll(store), []);
+  await ingest.verify(bytes.length);
+  await ingest.commit();
+  t.deepEqual(await store.readBytes(digest), bytes);
+  t.deepEqual(await listAll(store), [digest]);
+});
+
+test('the list is of blobs only, whatever else lies about', async (t) => {
+  const { path, store, bytes, digest } = await createWorld(t);
+  await store.writeBytes(digest, bytes);
+  await mkdir(join(path, 'blobs', 'sha256', 'zz'), { recursive: true });
+  await writeFile(join(path, 'blobs', 'sha256', digest.slice(7, 9), 'notes.txt'), '');
+  await mkdir(join(path, 'blobs', 'md5', 'ab'), { recursive: true });
+  await writeFile(join(path, 'blobs', 'md5', 'ab', 'abcd'), '');
+  await writeFile(join(path, 'blobs', 'README'), 'a file where folders are');
+  await writeFile(join(path, 'blobs', 'sha256', 'README'), 'a file where folders are');
+  t.deepEqual(await listAll(store), [digest]);
+});
+
+test('a digest never leads out of the store', (t) => {
+  for (const text of ['sha256:../../x', 'sha256:..', '../x:y', 'sha256:%2e%2e']) {
+    t.throws(() => parseDigest(text), undefined, text);
+  }
+});
