@@ -52,6 +52,8 @@ export async function startServer(
     await Catalog.open(join(config.store.path, 'catalog'), config.store),
     async (opened) => opened.close(),
   );
+  // Whoever has the catalog has the store.
+  await blobs.sweep();
   const upstreams = createUpstreams(config, { timing, metrics, now });
   const mirror = undo.adopt(
     new Mirror({ config, upstreams, blobs, catalog, timing, metrics, log, now }),

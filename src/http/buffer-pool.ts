@@ -1,7 +1,7 @@
 const MIN_BUFFER_BYTES = 64 * 1024;
 const MAX_BUFFER_BYTES = 1024 * 1024;
 /** All responses together aim at this much; small buffers for many clients, large for few. */
-const TARGET_BYTES = 32 * 1024 * 1024;
+const TARGET_BYTES = 16 * 1024 * 1024;
 const MAX_SPARE = 16;
 
 export type BufferPair = readonly [Buffer, Buffer];
@@ -22,7 +22,7 @@ export class BufferPool {
       const spare = this.#spare.pop();
       if (spare) return this.#lend(spare);
     }
-    const length = 2 ** Math.ceil(Math.log2(wanted));
+    const length = 2 ** Math.floor(Math.log2(wanted));
     return this.#lend([Buffer.allocUnsafeSlow(length), Buffer.allocUnsafeSlow(length)]);
   }
 

@@ -23,7 +23,7 @@ export async function send(
   try {
     for (let turn = 0; ; turn += 1) {
       const buffer = buffers[turn % 2 === 0 ? 0 : 1];
-      const count = await Promise.race([reader.read(buffer), gone.promise]).catch(
+      const bytes = await Promise.race([reader.read(buffer), gone.promise]).catch(
         async (error: unknown) => {
           // What was read before the fault was right: the client resumes behind it.
           await Promise.race([writing, gone.promise]);
@@ -31,9 +31,9 @@ export async function send(
         },
       );
       await Promise.race([writing, gone.promise]);
-      if (count === 0) return sent;
-      writing = write(response, buffer.subarray(0, count));
-      sent += count;
+      if (bytes.length === 0) return sent;
+      writing = write(response, bytes);
+      sent += bytes.length;
     }
   } finally {
     gone.unwatch();

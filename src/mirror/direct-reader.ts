@@ -11,6 +11,8 @@ export interface DirectReaderParts {
   readonly written?: { readonly size: number; readonly digester: Digester } | undefined;
 }
 
+const EMPTY = Buffer.alloc(0);
+
 /**
  * Streams a blob to one client without keeping it, for when the disk cannot. One chunk stays back
  * until the next one is here, and the last one until size and digest are verified.
@@ -19,8 +21,7 @@ export class DirectReader implements Reader {
   readonly #parts: DirectReaderParts;
   readonly #abort = new AbortController();
   readonly #pieces: AsyncGenerator<Buffer>;
-  #piece: Buffer = Buffer.alloc(0);
-  /** Of the first byte of the piece. */
+  /** Of the next piece's first byte. */
   #position: number;
 
   constructor(parts: DirectReaderParts) {
@@ -29,32 +30,22 @@ export class DirectReader implements Reader {
     this.#pieces = this.#receive();
   }
 
-  async read(buffer: Buffer): Promise<number> {
+  async read(): Promise<Buffer> {
     const { start, end } = this.#parts.range;
-    for (;;) {
-      const skip = Math.max(0, start - this.#position);
-      const wanted = this.#piece.subarray(skip, end - this.#position);
-      if (wanted.length > 0) {
-        const count = wanted.copy(buffer);
-        this.#advance(Math.min(skip, this.#piece.length) + count);
-        return count;
-      }
-      if (this.#position >= end) return 0;
-      this.#advance(this.#piece.length);
+    while (this.#position < end) {
       const next = await this.#pieces.next();
-      if (next.done === true) return 0;
-      this.#piece = next.value;
+      if (next.done === true) break;
+      const piece = next.value;
+      const wanted = piece.subarray(Math.max(0, start - this.#position), end - this.#position);
+      this.#position += piece.length;
+      if (wanted.length > 0) return wanted;
     }
+    return EMPTY;
   }
 
   async close(): Promise<void> {
     this.#abort.abort();
     await this.#pieces.return(undefined);
-  }
-
-  #advance(count: number): void {
-    this.#position += count;
-    this.#piece = this.#piece.subarray(count);
   }
 
   async *#receive(): AsyncGenerator<Buffer> {

@@ -7,6 +7,7 @@ import { IntegrityError } from '../oci/integrity-error.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { DirectReader } from './direct-reader.ts';
 import { FollowingReader } from './following-reader.ts';
+import { RecentChunks } from './recent-chunks.ts';
 import { Shortcut } from './shortcut.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -50,6 +51,7 @@ export class Download implements Content {
   readonly #settled = Promise.withResolvers<void>();
   #growth: PromiseWithResolvers<void> | undefined;
   #ingest: Ingest | undefined;
+  readonly #recent = new RecentChunks();
   #hasShortcut = false;
   #state: DownloadState = 'starting';
   #failure: unknown;
@@ -96,6 +98,11 @@ export class Download implements Content {
     const written = this.#ingest?.written ?? 0;
     if (this.#state === 'finished') return written;
     return Math.max(0, Math.min(written, (this.#transfer.size ?? Infinity) - 1));
+  }
+
+  /** The bytes from this position on, as far as they are still in memory. */
+  findRecent(position: number): Buffer | undefined {
+    return this.#recent.find(position);
   }
 
   /** Settles with the next byte or the next state. */
@@ -195,6 +202,7 @@ export class Download implements Content {
     this.#started.resolve(true);
     for await (const chunk of this.#transfer.chunks()) {
       await ingest.append(chunk);
+      this.#recent.add(chunk, ingest.written);
       this.#wake();
     }
     await ingest.verify(this.#transfer.size);

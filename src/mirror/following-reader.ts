@@ -9,6 +9,8 @@ const FAR_BYTES = 8 * 1024 * 1024;
 /** A range asks by itself when the transfer would take this many times the patience to reach it. */
 const PATIENCE_FACTOR = 3;
 
+const EMPTY = Buffer.alloc(0);
+
 /**
  * Reads a growing file at its own pace: from the file where there are bytes, sleeping where there
  * are none yet. It holds the file open, never the download.
@@ -31,25 +33,22 @@ export class FollowingReader implements Reader {
     this.#mayShortcut = this.#gap() >= FAR_BYTES;
   }
 
-  async read(buffer: Buffer): Promise<number> {
+  async read(scratch: Buffer): Promise<Buffer> {
     while (this.#position < this.#end && !this.#closed) {
       const available = Math.min(this.#end, this.#download.readable) - this.#position;
       if (available > 0) {
         await this.#leaveShortcut();
-        const wanted = available < buffer.length ? buffer.subarray(0, available) : buffer;
-        const count = await this.#ingest.readAt(wanted, this.#position);
-        this.#position += count;
-        return count;
+        return this.#advance(await this.#readWritten(scratch, available));
       }
       const { state } = this.#download;
-      if (state === 'finished') return 0;
+      if (state === 'finished') break;
       if (state === 'failed') throw this.#download.failure;
-      if (state === 'unstored') return this.#readDirect(buffer);
-      const count = await this.#readShortcut(buffer);
-      if (count > 0) return count;
+      if (state === 'unstored') return this.#advance(await this.#readDirect(scratch));
+      const bytes = await this.#readShortcut();
+      if (bytes) return this.#advance(bytes);
       await this.#download.growth();
     }
-    return 0;
+    return EMPTY;
   }
 
   async close(): Promise<void> {
@@ -64,32 +63,41 @@ export class FollowingReader implements Reader {
     return this.#position - this.#ingest.written;
   }
 
-  async #readDirect(buffer: Buffer): Promise<number> {
-    this.#direct ??= await this.#download.openDirect({ start: this.#position, end: this.#end });
-    const count = await this.#direct.read(buffer);
-    this.#position += count;
-    return count;
+  #advance(bytes: Buffer): Buffer {
+    this.#position += bytes.length;
+    return bytes;
   }
 
-  /** 0 when there is nothing for it to do: then the running transfer is waited for. */
-  async #readShortcut(buffer: Buffer): Promise<number> {
-    if (!this.#mayShortcut) return 0;
+  /** From memory for a reader that keeps up with the transfer, else from the file. */
+  async #readWritten(scratch: Buffer, available: number): Promise<Buffer> {
+    const recent = this.#download.findRecent(this.#position);
+    if (recent) return recent.subarray(0, available);
+    const wanted = available < scratch.length ? scratch.subarray(0, available) : scratch;
+    return wanted.subarray(0, await this.#ingest.readAt(wanted, this.#position));
+  }
+
+  async #readDirect(scratch: Buffer): Promise<Buffer> {
+    this.#direct ??= await this.#download.openDirect({ start: this.#position, end: this.#end });
+    return this.#direct.read(scratch);
+  }
+
+  /** `undefined` when there is nothing for it to do: then the running transfer is waited for. */
+  async #readShortcut(): Promise<Buffer | undefined> {
+    if (!this.#mayShortcut) return undefined;
     if (!this.#shortcut) {
-      if (!(await this.#isWorthAShortcut())) return 0;
+      if (!(await this.#isWorthAShortcut())) return undefined;
       const range = { start: this.#position, end: this.#end };
       this.#shortcut = this.#download.openShortcut(range);
-      if (!this.#shortcut) return 0;
+      if (!this.#shortcut) return undefined;
     }
     try {
-      const count = await this.#shortcut.read(buffer);
-      this.#position += count;
-      if (count === 0) await this.#leaveShortcut();
-      return count;
+      const bytes = await this.#shortcut.read();
+      if (bytes) return bytes;
     } catch {
       // The download itself tells what is wrong with the upstream, if anything is.
-      await this.#leaveShortcut();
-      return 0;
     }
+    await this.#leaveShortcut();
+    return undefined;
   }
 
   async #isWorthAShortcut(): Promise<boolean> {

@@ -17,7 +17,6 @@ export class Shortcut {
   readonly #parts: ShortcutParts;
   readonly #abort = new AbortController();
   readonly #chunks: AsyncGenerator<Buffer>;
-  #rest: Buffer = Buffer.alloc(0);
   #isClosed = false;
 
   constructor(parts: ShortcutParts) {
@@ -25,16 +24,10 @@ export class Shortcut {
     this.#chunks = this.#receive();
   }
 
-  /** 0 at the end of the range. Rejects when the upstream cannot do it. */
-  async read(buffer: Buffer): Promise<number> {
-    if (this.#rest.length === 0) {
-      const next = await this.#chunks.next();
-      if (next.done === true) return 0;
-      this.#rest = next.value;
-    }
-    const count = this.#rest.copy(buffer);
-    this.#rest = this.#rest.subarray(count);
-    return count;
+  /** `undefined` at the end of the range. Rejects when the upstream cannot do it. */
+  async read(): Promise<Buffer | undefined> {
+    const next = await this.#chunks.next();
+    return next.done === true ? undefined : next.value;
   }
 
   async close(): Promise<void> {

@@ -18,11 +18,11 @@ export interface Content {
 /** A position that moves forward through a {@link Content}. */
 export interface Reader {
   /**
-   * Fills the buffer from its start with what is there, waiting when nothing is, and resolves with
-   * the count; 0 only at the end. Rejects when the content turns out damaged or cannot be had: then
-   * what was read so far must not be completed.
+   * The next bytes, waiting when there are none yet; an empty buffer only at the end. They are in
+   * `scratch`, or in memory that others read too and nobody writes to. Rejects when the content
+   * turns out damaged or cannot be had: then what was read so far must not be completed.
    */
-  read(buffer: Buffer): Promise<number>;
+  read(scratch: Buffer): Promise<Buffer>;
   close(): Promise<void>;
 }
 
@@ -31,9 +31,10 @@ export async function readAll(reader: Reader, size: number): Promise<Buffer> {
   const bytes = Buffer.allocUnsafe(size);
   let filled = 0;
   while (filled < size) {
-    const count = await reader.read(bytes.subarray(filled));
-    if (count === 0) break;
-    filled += count;
+    const next = await reader.read(bytes.subarray(filled));
+    if (next.length === 0) break;
+    next.copy(bytes, filled);
+    filled += next.length;
   }
   return bytes.subarray(0, filled);
 }

@@ -112,7 +112,8 @@ function descriptorsOf(document: Record<string, unknown>, field: string): Descri
 }
 
 function artifactTypeOf(document: Record<string, unknown>, mediaType: string): string | undefined {
-  if (typeof document['artifactType'] === 'string') return document['artifactType'];
+  const own = document['artifactType'];
+  if (typeof own === 'string' && own !== '') return own;
   if (isIndexType(mediaType)) return undefined;
   return readDescriptor(document['config'])?.mediaType;
 }

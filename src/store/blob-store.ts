@@ -20,12 +20,7 @@ export class BlobStore {
 
   static async open(config: { path: string; durability: 'full' | 'rename' }): Promise<BlobStore> {
     await mkdir(join(config.path, 'blobs'), { recursive: true });
-    const ingests = join(config.path, 'ingest');
-    await mkdir(ingests, { recursive: true });
-    for (const name of await readdir(ingests)) {
-      // What a killed process was writing in one go; the names without a dot are resumed.
-      if (name.includes('.')) await rm(join(ingests, name), { force: true });
-    }
+    await mkdir(join(config.path, 'ingest'), { recursive: true });
     return new BlobStore(config);
   }
 
@@ -108,8 +103,8 @@ export class BlobStore {
   /** Every committed blob, in no order. */
   async *list(): AsyncIterable<Digest> {
     const root = join(this.#path, 'blobs');
-    for (const algorithm of await readdir(root)) {
-      for (const shard of await readdir(join(root, algorithm))) {
+    for (const algorithm of await foldersOf(root)) {
+      for (const shard of await foldersOf(join(root, algorithm))) {
         for (const encoded of await readdir(join(root, algorithm, shard))) {
           const digest = `${algorithm}:${encoded}`;
           if (isDigest(digest)) yield digest;
@@ -118,8 +113,24 @@ export class BlobStore {
     }
   }
 
+  /**
+   * Removes what a killed process was writing in one go. Only while no other process has the
+   * store; partial blobs stay, to be gone on with.
+   */
+  async sweep(): Promise<void> {
+    const ingests = join(this.#path, 'ingest');
+    for (const name of await readdir(ingests)) {
+      if (name.includes('.')) await rm(join(ingests, name), { force: true });
+    }
+  }
+
   #blobPath(digest: Digest): string {
     const { algorithm, encoded } = splitDigest(digest);
     return join(this.#path, 'blobs', algorithm, encoded.slice(0, 2), encoded);
   }
+}
+
+async function foldersOf(path: string): Promise<string[]> {
+  const entries = await readdir(path, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
 }

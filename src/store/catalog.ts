@@ -55,7 +55,8 @@ export class Catalog {
   readonly #tags;
   readonly #manifests;
   readonly #blobs;
-  readonly #links;
+  readonly #proofs;
+  readonly #claims;
   readonly #referrers;
   #usage: Usage = { blobs: 0, bytes: 0 };
   readonly #counted: Promise<void>;
@@ -86,7 +87,8 @@ export class Catalog {
     this.#tags = db.sublevel<string, TagRecord>('tags', { valueEncoding: 'json' });
     this.#manifests = db.sublevel<string, ManifestRecord>('manifests', { valueEncoding: 'json' });
     this.#blobs = db.sublevel<string, BlobRecord>('blobs', { valueEncoding: 'json' });
-    this.#links = db.sublevel<string, Link>('links', { valueEncoding: 'json' });
+    this.#proofs = db.sublevel<string, 1>('proofs', { valueEncoding: 'json' });
+    this.#claims = db.sublevel<string, 1>('claims', { valueEncoding: 'json' });
     this.#referrers = db.sublevel<string, Descriptor>('referrers', { valueEncoding: 'json' });
     // Beside the work, which need not wait for it: the iterator sees the store as it was.
     this.#counted = this.#countHeld().catch(() => undefined);
@@ -122,13 +124,14 @@ export class Catalog {
   async recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
     const { digest, mediaType, size } = entry.descriptor;
     const record: ManifestRecord = { mediaType, size, storedAt: now };
-    const claims = await this.#newClaims(target, entry.successors);
-    const isNew = (await this.findBlob(digest)) === undefined;
+    await this.#admitBlob(digest, { size, storedAt: now });
     const batch = this.#db.batch();
     batch.put(key(target, digest), record, { sublevel: this.#manifests });
     batch.put(digest, { size, storedAt: now }, { sublevel: this.#blobs });
-    batch.put(key(target, digest), 'proven', { sublevel: this.#links });
-    for (const claim of claims) batch.put(claim, 'claimed', { sublevel: this.#links });
+    batch.put(key(target, digest), 1, { sublevel: this.#proofs });
+    for (const successor of entry.successors) {
+      batch.put(key(target, successor.digest), 1, { sublevel: this.#claims });
+    }
     for (const { tag, checkedAt } of entry.tags) {
       batch.put(key(target, tag), { digest, checkedAt }, { sublevel: this.#tags });
     }
@@ -137,9 +140,8 @@ export class Catalog {
       batch.put(referrer, entry.descriptor, { sublevel: this.#referrers });
     }
     await batch.write({ sync: this.#sync });
-    if (isNew) this.#count(1, size);
     this.#hotManifests.set(key(target, digest), record);
-    this.#hotBlobs.set(digest, { size, storedAt: now });
+    this.#hotLinks.set(key(target, digest), 'proven');
     for (const { tag, checkedAt } of entry.tags) {
       this.#hotTags.set(key(target, tag), { digest, checkedAt });
     }
@@ -151,13 +153,11 @@ export class Catalog {
 
   /** The blob is on disk, and this repository is proven to hold it. */
   async recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void> {
-    const isNew = (await this.findBlob(digest)) === undefined;
+    await this.#admitBlob(digest, record);
     const batch = this.#db.batch();
     batch.put(digest, record, { sublevel: this.#blobs });
-    batch.put(key(target, digest), 'proven', { sublevel: this.#links });
+    batch.put(key(target, digest), 1, { sublevel: this.#proofs });
     await batch.write({ sync: this.#sync });
-    if (isNew) this.#count(1, record.size);
-    this.#hotBlobs.set(digest, record);
     this.#hotLinks.set(key(target, digest), 'proven');
   }
 
@@ -171,11 +171,18 @@ export class Catalog {
   }
 
   async findLink(target: Target, digest: Digest): Promise<Link | undefined> {
-    return recall(this.#hotLinks, this.#links, key(target, digest));
+    const entry = key(target, digest);
+    const known = this.#hotLinks.get(entry);
+    if (known) return known;
+    // Two sublevels, so that a claim never overwrites a proof written at the same time.
+    const [proof, claim] = await Promise.all([this.#proofs.get(entry), this.#claims.get(entry)]);
+    const link = proof ? 'proven' : claim ? 'claimed' : undefined;
+    if (link) this.#hotLinks.set(entry, link);
+    return link;
   }
 
   async recordLink(target: Target, digest: Digest): Promise<void> {
-    await this.#links.put(key(target, digest), 'proven');
+    await this.#proofs.put(key(target, digest), 1);
     this.#hotLinks.set(key(target, digest), 'proven');
   }
 
@@ -201,14 +208,15 @@ export class Catalog {
     for await (const { size } of this.#blobs.values()) this.#count(1, size);
   }
 
-  #count(blobs: number, bytes: number): void {
-    this.#usage = { blobs: this.#usage.blobs + blobs, bytes: this.#usage.bytes + bytes };
+  /** In memory before it is on disk, so that two who record it at once count it once. */
+  async #admitBlob(digest: Digest, record: BlobRecord): Promise<void> {
+    const known = await this.findBlob(digest);
+    if (!known && !this.#hotBlobs.has(digest)) this.#count(1, record.size);
+    this.#hotBlobs.set(digest, record);
   }
 
-  async #newClaims(target: Target, successors: readonly Descriptor[]): Promise<string[]> {
-    const keys = [...new Set(successors.map(({ digest }) => key(target, digest)))];
-    const known = await this.#links.getMany(keys);
-    return keys.filter((_, position) => known[position] === undefined);
+  #count(blobs: number, bytes: number): void {
+    this.#usage = { blobs: this.#usage.blobs + blobs, bytes: this.#usage.bytes + bytes };
   }
 }
 

@@ -116,9 +116,10 @@ export class Ingest {
     const { partial, final, durability } = this.#place;
     const folder = dirname(final);
     if (durability === 'full') await this.#handle.sync();
-    await chmod(partial, 0o444);
     const created = await mkdir(folder, { recursive: true });
     await rename(partial, final);
+    // Not before: a partial file that a crash left read-only could not be gone on with.
+    await chmod(final, 0o444);
     if (durability === 'full') {
       await syncFolder(folder);
       if (created) await syncFolder(dirname(folder));

@@ -25,6 +25,8 @@ export class StoredBlob implements Content {
   }
 }
 
+const EMPTY = Buffer.alloc(0);
+
 class FileReader implements Reader {
   readonly #parts: { handle: FileHandle; range: ByteRange; digest: Digest; openFiles: OpenFiles };
   #position: number;
@@ -40,11 +42,11 @@ class FileReader implements Reader {
     this.#position = parts.range.start;
   }
 
-  async read(buffer: Buffer): Promise<number> {
+  async read(scratch: Buffer): Promise<Buffer> {
     const { handle, range, digest } = this.#parts;
-    const length = Math.min(buffer.length, range.end - this.#position);
-    if (length === 0) return 0;
-    const { bytesRead } = await handle.read(buffer, 0, length, this.#position);
+    const length = Math.min(scratch.length, range.end - this.#position);
+    if (length === 0) return EMPTY;
+    const { bytesRead } = await handle.read(scratch, 0, length, this.#position);
     if (bytesRead === 0) {
       throw new IntegrityError(digest, {
         expected: `${range.end} bytes`,
@@ -52,7 +54,7 @@ class FileReader implements Reader {
       });
     }
     this.#position += bytesRead;
-    return bytesRead;
+    return scratch.subarray(0, bytesRead);
   }
 
   async close(): Promise<void> {

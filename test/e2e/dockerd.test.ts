@@ -4,4 +4,7 @@ import { suite } from './suite.ts';
 
 const run = suite('dockerd', 'dockerd');
 
-claimPulls(run, 'dockerd', async ({ netns, mirror }) => Dockerd.start(netns, mirror.url));
+claimPulls(run, {
+  name: 'dockerd',
+  start: async ({ netns, mirror }) => Dockerd.start(netns, mirror.url),
+});

@@ -8,7 +8,10 @@ import type { Netns } from './netns.ts';
 
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const ARCHITECTURES = ['amd64', 'arm64'] as const;
-const NATIVE = arch() === 'x64' ? 'amd64' : arch();
+
+/** What images call the platform of this machine. */
+export const NATIVE_ARCHITECTURE = arch() === 'x64' ? 'amd64' : arch();
+
 const MEBIBYTE = 1024 * 1024;
 
 interface Descriptor {
@@ -50,7 +53,13 @@ export class ImageLayout {
   /** What a container of this machine's platform starts with, unpacked by umoci. */
   async files(): Promise<string[]> {
     const bundle = `${this.#path}-bundle`;
-    await this.#netns.run('umoci', 'unpack', '--image', `${this.#path}:${NATIVE}`, bundle);
+    await this.#netns.run(
+      'umoci',
+      'unpack',
+      '--image',
+      `${this.#path}:${NATIVE_ARCHITECTURE}`,
+      bundle,
+    );
     return describeFiles(join(bundle, 'rootfs'));
   }
 

@@ -3,9 +3,16 @@ import { join } from 'node:path';
 import type { Netns } from './netns.ts';
 import type { Service } from './service.ts';
 
+const ASK = join(import.meta.dirname, 'ask.ts');
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const PORT = 8080;
 const ADMIN_PORT = 8081;
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
 
 /** `entrepot serve` as an operator starts it: a process and a configuration file. */
 export class Mirror {
@@ -29,6 +36,12 @@ export class Mirror {
   async restart(settings: object, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     await this.#service?.stop(signal);
     await this.#start(settings);
+  }
+
+  /** `GET /v2/…` and the like, one after the other. */
+  async ask(...questions: readonly string[]): Promise<Reply[]> {
+    const requests = questions.map((question) => question.replace(' /', ` ${this.url}/`));
+    return JSON.parse(await this.#netns.run(process.execPath, ASK, ...requests)) as Reply[];
   }
 
   async log(): Promise<string> {

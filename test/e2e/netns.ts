@@ -17,8 +17,6 @@ export interface Dials {
   readonly opened: number;
   /** Connections accepted. */
   readonly accepted: number;
-  /** Connections begun that nobody accepted. */
-  readonly refused: number;
   /** Datagrams sent; name look-ups are these. */
   readonly datagrams: number;
   /** Attempts that ended at the routing table: the address is beyond loopback. */
@@ -109,7 +107,6 @@ export class Netns {
     return {
       opened: sum('Tcp.ActiveOpens'),
       accepted: sum('Tcp.PassiveOpens'),
-      refused: sum('Tcp.AttemptFails'),
       datagrams: sum('Udp.OutDatagrams', 'Udp6OutDatagrams'),
       unroutable: sum('Ip.OutNoRoutes', 'Ip6OutNoRoutes'),
     };

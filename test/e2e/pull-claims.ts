@@ -1,51 +1,61 @@
 import type { ExecutionContext } from 'ava';
 import type { Client, ImageName } from './client.ts';
+import { countDials, NO_DIALS } from './dials.ts';
 import { describeFiles } from './file-tree.ts';
 import type { PublishedImage } from './published-image.ts';
 import type { suite } from './suite.ts';
 import { startWorld } from './world.ts';
 import type { World } from './world.ts';
 
-type StartClient = (world: World) => Promise<Client>;
-
-const REVALIDATION = 'HEAD /v2/library/app/manifests/1';
+export interface Subject {
+  readonly name: string;
+  readonly start: (world: World) => Promise<Client>;
+  /** It asks for a digest by HEAD before it GETs it. */
+  readonly headsDigests?: boolean;
+}
 
 /** What the mirror promises to every client, each claim in a world of its own. */
-export function claimPulls(run: ReturnType<typeof suite>, name: string, start: StartClient): void {
-  for (const [format, kind] of Object.entries({ oci: 'an OCI', v2s2: 'a Docker' } as const)) {
+export function claimPulls(run: ReturnType<typeof suite>, subject: Subject): void {
+  const { name, start, headsDigests = false } = subject;
+
+  for (const types of ['oci', 'docker'] as const) {
     run(
-      `${name}: a cold pull of ${kind} image fetches each part once, a warm one nothing`,
+      `${name}: a cold pull fetches each part once, a warm one nothing (${types} types)`,
       async (t) => {
-        const world = await startWorld(t, {}, format as 'oci' | 'v2s2');
-        const { origin, image } = world;
+        const world = await startWorld(t);
+        const { origin } = world;
+        const image = world.images[types];
         const client = await start(world);
 
         await pullWhole(t, client, image, image.byTag);
-        t.deepEqual(await origin.takeRequests(), coldRequests(image));
+        t.deepEqual(await origin.takeRequests(), [...fetches(image), revalidation(image)]);
         await pullWhole(t, client, image, image.byTag);
-        t.deepEqual(await origin.takeRequests(), [REVALIDATION]);
+        t.deepEqual(await origin.takeRequests(), [revalidation(image)]);
         await pullWhole(t, client, image, image.byDigest);
         t.deepEqual(await origin.takeRequests(), []);
       },
     );
   }
 
-  run(`${name}: a pull by digest needs no tag, and a fresh tag no upstream`, async (t) => {
+  run(`${name}: a pull by digest asks for no tag, a fresh tag for nothing`, async (t) => {
     const world = await startWorld(t, { tags: { ttl: '1h' } });
-    const { origin, image } = world;
+    const { origin } = world;
+    const image = world.images.oci;
     const client = await start(world);
 
     await pullWhole(t, client, image, image.byDigest);
-    t.deepEqual(await origin.takeRequests(), fetchesOf(image));
+    const head = `HEAD ${pathOf(image, image.parts[0]!)}`;
+    t.deepEqual(await origin.takeRequests(), [...fetches(image), ...(headsDigests ? [head] : [])]);
     await pullWhole(t, client, image, image.byTag);
-    t.deepEqual(await origin.takeRequests(), [REVALIDATION]);
+    t.deepEqual(await origin.takeRequests(), [revalidation(image)]);
     await pullWhole(t, client, image, image.byTag);
     t.deepEqual(await origin.takeRequests(), []);
   });
 
   run(`${name}: what was pulled survives a restart and a kill of the mirror`, async (t) => {
     const world = await startWorld(t);
-    const { origin, image, mirror, settings } = world;
+    const { origin, mirror, settings } = world;
+    const image = world.images.oci;
     const client = await start(world);
 
     await pullWhole(t, client, image, image.byTag);
@@ -53,29 +63,46 @@ export function claimPulls(run: ReturnType<typeof suite>, name: string, start: S
     for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
       await mirror.restart(settings, signal);
       await pullWhole(t, client, image, image.byTag);
-      t.deepEqual(await origin.takeRequests(), [REVALIDATION], signal);
+      t.deepEqual(await origin.takeRequests(), [revalidation(image)], signal);
       await pullWhole(t, client, image, image.byDigest);
       t.deepEqual(await origin.takeRequests(), [], signal);
     }
   });
 
+  run(`${name}: with offline: true what is held is served and nothing is dialled`, async (t) => {
+    const world = await startWorld(t);
+    const { mirror, settings } = world;
+    const image = world.images.oci;
+    const client = await start(world);
+
+    await pullWhole(t, client, image, image.byTag);
+    await mirror.restart({ ...settings, offline: true }, 'SIGTERM');
+    const dials = await countDials(world, async () => {
+      await pullWhole(t, client, image, image.byTag);
+      await pullWhole(t, client, image, image.byDigest);
+    });
+    t.deepEqual(dials, NO_DIALS);
+  });
+
   run(
-    `${name}: what was pulled is served while the upstream hangs and when it is gone`,
+    `${name}: what was pulled once is served while the upstream hangs and when it is gone`,
     async (t) => {
       const world = await startWorld(t);
-      const { origin, image, mirror, settings } = world;
+      const { origin, mirror, settings } = world;
+      const image = world.images.oci;
       const client = await start(world);
+      const pullBoth = async () => {
+        await pullWhole(t, client, image, image.byTag);
+        await pullWhole(t, client, image, image.byDigest);
+      };
 
       await pullWhole(t, client, image, image.byTag);
-      origin.hang();
-      await pullWhole(t, client, image, image.byTag);
-      await pullWhole(t, client, image, image.byDigest);
+      await origin.hang();
+      await pullBoth();
       await origin.stop();
-      await pullWhole(t, client, image, image.byTag);
-      await pullWhole(t, client, image, image.byDigest);
+      await pullBoth();
       await mirror.restart(settings, 'SIGTERM');
-      await pullWhole(t, client, image, image.byTag);
-      await pullWhole(t, client, image, image.byDigest);
+      await pullBoth();
     },
   );
 }
@@ -85,18 +112,23 @@ export async function pullWhole(
   t: ExecutionContext,
   client: Client,
   image: PublishedImage,
-  name: ImageName,
+  name: ImageName = image.byTag,
 ): Promise<void> {
   const root = await client.pull(name);
   t.deepEqual(await describeFiles(root), image.files);
   await client.remove(name);
 }
 
-/** A tag is resolved by HEAD; every part is then fetched by its digest. */
-function coldRequests(image: PublishedImage): string[] {
-  return [REVALIDATION, ...fetchesOf(image)].toSorted();
+/** How a tag is resolved, whatever the client sent: a HEAD costs no quota. */
+function revalidation(image: PublishedImage): string {
+  return `HEAD ${pathOf(image, 'manifests/1')}`;
 }
 
-function fetchesOf(image: PublishedImage): string[] {
-  return image.parts.map((part) => `GET /v2/library/app/${part}`).toSorted();
+/** Every part by its digest, once, in order of text. */
+function fetches(image: PublishedImage): string[] {
+  return image.parts.map((part) => `GET ${pathOf(image, part)}`).toSorted();
+}
+
+function pathOf({ byTag }: PublishedImage, part: string): string {
+  return `/v2/${byTag.repository}/${part}`;
 }

@@ -46,8 +46,6 @@ export class Service {
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     this.signal(signal);
-    // nsenter stops when its child does, and sees no end until it goes on.
-    this.#process.kill('SIGCONT');
     await this.exited;
   }
 

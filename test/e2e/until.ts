@@ -12,6 +12,6 @@ export async function until<T>(
     const found = await look();
     if (found !== undefined) return found;
     if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`);
-    await pause(10);
+    await pause(25);
   }
 }

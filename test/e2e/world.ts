@@ -1,13 +1,9 @@
 import type { ExecutionContext } from 'ava';
+import { OTHER_REGISTRY, publishedImages } from './images.ts';
+import type { Images } from './images.ts';
 import { Mirror } from './mirror.ts';
 import { Netns } from './netns.ts';
 import { Origin } from './origin.ts';
-import { publishImage } from './published-image.ts';
-import type { PublishedImage } from './published-image.ts';
-
-const ORIGIN_PORT = 5000;
-const OTHER_ORIGIN_PORT = 5010;
-export const OTHER_REGISTRY = 'registry.test:5000';
 
 export interface UpstreamSettings {
   readonly hydrate?: boolean;
@@ -16,47 +12,42 @@ export interface UpstreamSettings {
 
 export interface World {
   readonly netns: Netns;
+  readonly images: Images;
+  /** What clients know as docker.io. */
   readonly origin: Origin;
-  readonly image: PublishedImage;
+  /** What clients know as OTHER_REGISTRY. */
+  readonly otherOrigin: Origin;
   readonly mirror: Mirror;
   /** The configuration of the mirror, for its next start. */
-  readonly settings: object;
+  readonly settings: { readonly upstreams: Readonly<Record<string, object>> };
 }
 
 /**
- * A namespace with only loopback and in it a registry that clients know as docker.io, holding
- * `library/app:1`, and the mirror before it. Gone after the test, whatever happens.
+ * A machine that reaches nothing but itself, and on it two registries and the mirror before them.
+ * Every tag is revalidated on every request unless `upstream` says otherwise. Gone after the test.
  */
 export async function startWorld(
   t: ExecutionContext,
   upstream: UpstreamSettings = {},
-  format: 'oci' | 'v2s2' = 'oci',
 ): Promise<World> {
-  const netns = await startNetns(t);
-  const origin = await Origin.start(netns, 'origin', ORIGIN_PORT);
-  const repository = 'library/app';
-  const image = await publishImage({ netns, origin, registry: 'docker.io', repository, format });
-  const defaults = { url: origin.url, hydrate: false, tags: { ttl: '0s' } };
-  const settings = { upstreams: { 'docker.io': { ...defaults, ...upstream } } };
-  const mirror = await startMirror(t, netns, settings);
-  return { netns, origin, image, mirror, settings };
-}
-
-export async function startNetns(t: ExecutionContext): Promise<Netns> {
   t.timeout(120_000);
+  const images = await publishedImages();
   const netns = await Netns.create();
   t.teardown(async () => netns.close());
-  return netns;
-}
-
-export async function startMirror(
-  t: ExecutionContext,
-  netns: Netns,
-  settings: object,
-): Promise<Mirror> {
+  const [origin, otherOrigin] = await Promise.all([
+    Origin.start(netns, { name: 'origin', port: 5000, data: images.data }),
+    Origin.start(netns, { name: 'other-origin', port: 5010, data: images.otherData }),
+  ]);
+  const common = { hydrate: false, tags: { ttl: '0s' }, ...upstream };
+  const settings = {
+    upstreams: {
+      'docker.io': { url: origin.url, ...common },
+      [OTHER_REGISTRY]: { url: otherOrigin.url, ...common },
+    },
+  };
   const mirror = await Mirror.start(netns, settings);
   t.teardown(async () => {
     if (!t.passed) t.log(await mirror.log());
   });
-  return mirror;
+  return { netns, images, origin, otherOrigin, mirror, settings };
 }

@@ -17,9 +17,13 @@ export interface DialWatch {
   allow(url: string): void;
   /** Address and port of every other dial; `unresolved` when it never got that far. */
   foreign(): string[];
+  /** The dials that left this machine, or would have. */
+  outside(): string[];
   /** All dials so far, to show that the watch sees them. */
   readonly count: number;
 }
+
+const LOCAL = /^(127\.0\.0\.1|::1):/;
 
 export function watchDials(): DialWatch {
   const dials: { address: string }[] = [];
@@ -35,6 +39,7 @@ export function watchDials(): DialWatch {
   return {
     allow: (url) => void allowed.add(`127.0.0.1:${new URL(url).port}`),
     foreign: () => dials.map(({ address }) => address).filter((address) => !allowed.has(address)),
+    outside: () => dials.map(({ address }) => address).filter((address) => !LOCAL.test(address)),
     get count() {
       return dials.length;
     },

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import test, { type ExecutionContext } from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { get, rawRequest } from '../helpers/client.ts';
 import { buildImage, type Image } from '../helpers/image.ts';
@@ -91,7 +91,7 @@ const NAMES = [
   'a"b',
   '<script>',
   '__proto__',
-  `${'a'.repeat(256)}`,
+  'a'.repeat(256),
   `${'a/'.repeat(127)}ab`,
   'a-'.repeat(20_000),
 ];

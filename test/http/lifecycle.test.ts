@@ -339,7 +339,7 @@ type Series = ReadonlyMap<string, number>;
 /** The samples of an exposition by name and labels, the labels in alphabetical order. */
 async function readMetrics(adminUrl: string): Promise<Series> {
   const { body, headers, status } = await get(`${adminUrl}/metrics`);
-  if (status !== 200 || !/^text\/plain/.test(headers['content-type'] ?? '')) {
+  if (status !== 200 || !headers['content-type']?.startsWith('text/plain')) {
     throw new Error(`${status} ${headers['content-type']}`);
   }
   const samples = body
@@ -546,7 +546,7 @@ async function runPromtool(
     exited.then(([code]) => code),
   ]);
   if (ended instanceof Error) {
-    if ((ended as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (ended.code === 'ENOENT') return undefined;
     throw ended;
   }
   return { code: ended, output: (await output).join('') };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { Level } from 'level';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
@@ -59,7 +59,7 @@ test('every fact survives closing and opening again', async (t) => {
   });
   await first.recordManifest(
     APP,
-    entry('index', { successors: [descriptor('child')], tags: [tag] }),
+    entry('index', { successors: [descriptor('child')], tags: [{ tag, checkedAt: 1000 }] }),
     1000,
   );
   await first.recordManifest(
@@ -116,7 +116,7 @@ test('the upstream and the whole repository are part of every key', async (t) =>
   const catalog = await open();
   const tag = parseTag('v1');
   const subject = digest('subject');
-  await catalog.recordManifest(APP, entry('m', { tags: [tag], subject }), 1);
+  await catalog.recordManifest(APP, entry('m', { tags: [{ tag, checkedAt: 1 }], subject }), 1);
   await catalog.recordBlob(APP, digest('b'), { size: 1, storedAt: 1 });
   for (const other of [
     targetOf('app', 'other.example'),
@@ -262,14 +262,19 @@ test('a model of the catalog and the catalog agree, before and after opening aga
           await catalog.recordTag(target, parseTag(next.tag), { digest: name, checkedAt: time });
           tags.set(`${next.repository} ${next.tag}`, name);
         } else if (next.kind === 'manifest') {
-          const children = next.children.map((child) => descriptor(child));
+          // No manifest can contain its own digest.
+          const others = next.children.filter((child) => child !== next.seed);
+          const children = others.map((child) => descriptor(child));
           await catalog.recordManifest(
             target,
-            entry(next.seed, { successors: children, tags: [parseTag(next.tag)] }),
+            entry(next.seed, {
+              successors: children,
+              tags: [{ tag: parseTag(next.tag), checkedAt: time }],
+            }),
             time,
           );
           blobs.add(name);
-          for (const child of next.children) {
+          for (const child of others) {
             const claim = `${next.repository} ${child}`;
             if (!links.has(claim)) links.set(claim, 'claimed');
           }

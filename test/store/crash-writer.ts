@@ -3,13 +3,12 @@
  * has promised to keep it.
  */
 import { join } from 'node:path';
-import { digestOf } from '../../src/oci/digest.ts';
+import { readDescriptor } from '../../src/oci/descriptor.ts';
+import { digestOf, parseDigest } from '../../src/oci/digest.ts';
 import { parseRepository, parseTag } from '../../src/oci/reference.ts';
 import { BlobStore } from '../../src/store/blob-store.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import { buildImage } from '../helpers/image.ts';
-import { parseDigest } from '../../src/oci/digest.ts';
-import { readDescriptor } from '../../src/oci/descriptor.ts';
 
 const [path = '', round = ''] = process.argv.slice(2);
 const store = await BlobStore.open({ path, durability: 'full' });
@@ -27,7 +26,7 @@ async function writeImage(seed: string): Promise<void> {
   const descriptor = { digest, mediaType, size };
   await catalog.recordManifest(
     target,
-    { descriptor, successors, tags: [parseTag(`t-${seed}`)] },
+    { descriptor, successors, tags: [{ tag: parseTag(`t-${seed}`), checkedAt: Date.now() }] },
     Date.now(),
   );
   process.stdout.write(`manifest ${digest} t-${seed}\n`);

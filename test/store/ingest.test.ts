@@ -1,7 +1,10 @@
-import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { IntegrityError } from '../../src/oci/integrity-error.ts';
 import { Ingest, type IngestPlace } from '../../src/store/ingest.ts';
@@ -167,7 +170,9 @@ test('an ingest that is not kept leaves no file', async (t) => {
   await ingest.append(bytes);
   await ingest.abort({ keep: false });
   t.false(await exists(place.partial));
-  t.is((await open()).written, 0);
+  const next = await open();
+  t.is(next.written, 0);
+  await next.abort({ keep: false });
 });
 
 test('a reset forgets what was kept, and its hash', async (t) => {
@@ -226,47 +231,62 @@ test('readers survive the removal of the file', async (t) => {
   t.is(openFiles.count, 0);
 });
 
-test('a commit that fails ends the hold on the file all the same', async (t) => {
+test('a commit that fails leaves an ingest that can still be given up', async (t) => {
   const { bytes, place, openFiles, open } = await createWorld(t);
   const ingest = await open();
   await ingest.append(bytes);
   await ingest.verify(bytes.length);
   await writeFile(dirname(dirname(place.final)), 'a file where a folder should be');
   await t.throwsAsync(ingest.commit());
+  await ingest.abort({ keep: false });
+  t.false(await exists(place.partial));
   t.is(openFiles.count, 0);
 });
 
-const isRoot = process.getuid?.() === 0;
-
-test('a part that a crash left read-only, between its chmod and its rename, is taken up again', async (t) => {
-  const { bytes, place, open } = await createWorld(t);
-  await writeFile(place.partial, bytes);
-  await chmod(place.partial, 0o444);
-  if (isRoot) {
-    // Permissions do not stop root, so it steps down for the opening.
-    await Promise.all(
-      [place.partial, dirname(place.partial), dirname(dirname(place.partial))].map(async (path) =>
-        chownToNobody(path),
-      ),
-    );
-    process.seteuid?.(NOBODY);
-  }
-  try {
-    const ingest = await open();
-    await ingest.verify(bytes.length);
-    await ingest.commit();
-    t.deepEqual(await readFile(place.final), bytes);
-  } finally {
-    if (isRoot) process.seteuid?.(0);
-  }
+test('a file that is closed cannot be retained', async (t) => {
+  const { bytes, open } = await createWorld(t);
+  const ingest = await open();
+  await ingest.append(bytes);
+  t.true(ingest.retain());
+  await ingest.abort({ keep: false });
+  t.true(ingest.retain());
+  await ingest.release();
+  await ingest.release();
+  t.false(ingest.retain());
 });
 
 const NOBODY = 65_534;
+const INGEST = new URL('../../src/store/ingest.ts', import.meta.url).href;
+const OPEN_FILES = new URL('../../src/store/open-files.ts', import.meta.url).href;
 
-async function chownToNobody(path: string): Promise<void> {
-  const { chown } = await import('node:fs/promises');
-  await chown(path, NOBODY, NOBODY);
-}
+/** Opens, verifies and commits in a process of its own: permissions do not stop root. */
+const COMMIT = `
+  const [digest, place] = JSON.parse(process.argv[1]);
+  const { Ingest } = await import('${INGEST}');
+  const { OpenFiles } = await import('${OPEN_FILES}');
+  const ingest = await Ingest.open(digest, { ...place, openFiles: new OpenFiles() });
+  await ingest.verify(undefined);
+  await ingest.commit();
+`;
+
+test('a part that a crash left read-only, between its chmod and its rename, is taken up again', async (t) => {
+  const { bytes, digest, place } = await createWorld(t);
+  await writeFile(place.partial, bytes);
+  await chmod(place.partial, 0o444);
+  const isRoot = process.getuid?.() === 0;
+  const folder = dirname(place.partial);
+  for (const path of isRoot ? [place.partial, folder, dirname(folder)] : []) {
+    await chown(path, NOBODY, NOBODY);
+  }
+  const child = spawn(
+    process.execPath,
+    ['--input-type=module', '--eval', COMMIT, JSON.stringify([digest, place])],
+    { stdio: ['ignore', 'ignore', 'pipe'], ...(isRoot && { uid: NOBODY, gid: NOBODY }) },
+  );
+  const [[code], errors] = await Promise.all([once(child, 'exit'), text(child.stderr)]);
+  t.is(code, 0, errors);
+  t.deepEqual(await readFile(place.final), bytes);
+});
 
 test('any interleaving of appending and reading equals the source', async (t) => {
   const step = fc.oneof(
