@@ -58,7 +58,7 @@ export class Addressing {
     return { upstream: entry.config.name, repository };
   }
 
-  /** The order of DESIGN: `ns`, path component, `Host`, default. */
+  /** In this order: `ns`, the component before `/v2/`, the first one after it, `Host`, default. */
   #choose(address: Address): { entry: Entry; rest: string } {
     const slash = address.name.indexOf('/');
     const first = slash === -1 ? undefined : address.name.slice(0, slash);
@@ -72,7 +72,10 @@ export class Addressing {
       return { entry: this.#configured(address.prefix), rest: address.name };
     }
     if (named) return { entry: named, rest };
-    return { entry: this.#ofHost(address.host) ?? this.#default, rest: address.name };
+    const hosted = this.#ofHost(address.host);
+    if (hosted) return { entry: hosted, rest: address.name };
+    if (first !== undefined && isRegistryLike(first)) this.#configured(first);
+    return { entry: this.#default, rest: address.name };
   }
 
   #configured(name: string): Entry {
@@ -88,6 +91,14 @@ export class Addressing {
     const lower = host.toLowerCase();
     return this.#byHost.get(lower) ?? this.#byHost.get(lower.replace(/:\d+$/, ''));
   }
+}
+
+/**
+ * Docker's own rule for telling a registry from a namespace. One that is not configured must not
+ * become a namespace of another registry, where anybody could have made it.
+ */
+function isRegistryLike(component: string): boolean {
+  return /^[a-z0-9][^.]*\.|^localhost$/i.test(component);
 }
 
 function compileAllowed(config: UpstreamConfig): (repository: string) => boolean {

@@ -6,6 +6,7 @@ import type { Catalog } from '../store/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Answer } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
+import type { Policy } from './policy.ts';
 import type { SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
 
@@ -42,6 +43,7 @@ export class Listings {
       key: `tags ${formatTarget(target)}`,
       ask: () => registries.of(target).upstream.listTags(target.repository),
       held: () => catalog.listTags(target),
+      isNeverAbsent: false,
     });
   }
 
@@ -54,6 +56,7 @@ export class Listings {
       key: `referrers ${formatTarget(target)} ${subject}`,
       ask: () => registries.of(target).upstream.listReferrers(target.repository, subject),
       held: () => catalog.listReferrers(target, subject),
+      isNeverAbsent: true,
     });
   }
 
@@ -63,28 +66,44 @@ export class Listings {
     key: string;
     ask: () => Promise<readonly Item[] | undefined>;
     held: () => Promise<readonly Item[]>;
+    isNeverAbsent: boolean;
   }): Promise<Answer<readonly Item[]>> {
     const { flight, now, registries } = this.#parts;
     const { policy } = registries.of(wanted.target);
     const known = wanted.remembered.get(wanted.key);
     const ageMs = known ? now() - known.checkedAt : Infinity;
-    if (known && policy.isListingFresh(ageMs)) return { value: known.items, source: 'hit', ageMs };
+    if (known && isBelieved(known, ageMs, policy)) {
+      return { value: known.items, source: known.items ? 'hit' : 'negative', ageMs };
+    }
     const asking = flight.do(wanted.key, async () => {
       const items = await wanted.ask();
       wanted.remembered.set(wanted.key, { items, checkedAt: now() });
       return items;
     });
-    // Looked up beside the question, not behind it.
+    // Looked up beside the question, which may fail before this is done.
+    asking.catch(() => undefined);
     const held = await wanted.held();
-    const standIn = held.length > 0 || (known?.items?.length ?? 0) > 0;
+    const standIn = known?.items ?? (held.length > 0 ? held : undefined);
     try {
       const items = await (standIn ? withinDeadline(registries, wanted.target, asking) : asking);
       return { value: items, source: 'miss' };
     } catch (error) {
-      const isOffline = error instanceof UpstreamError && error.fault === 'offline';
-      if (!(error instanceof UpstreamError) || (!standIn && !isOffline)) throw error;
-      const value = known?.items ?? held;
-      return { value, source: 'stale', warning: error.message, ...(known && { ageMs }) };
+      if (!(error instanceof UpstreamError)) throw error;
+      // A mirror that asks nobody has the last word on referrers: the spec knows no 404 of them.
+      const isLastWord = error.fault === 'offline' && wanted.isNeverAbsent;
+      if (!standIn && !isLastWord) throw error;
+      return {
+        value: standIn ?? held,
+        source: 'stale',
+        warning: error.message,
+        ...(known && { ageMs }),
+      };
     }
   }
+}
+
+/** An absence as long as any other one, a list as long as a tag. */
+function isBelieved(known: Listing<unknown>, ageMs: number, policy: Policy): boolean {
+  if (known.items) return policy.isListingFresh(ageMs);
+  return ageMs >= 0 && ageMs < policy.negativeTtlMs;
 }

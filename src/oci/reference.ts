@@ -45,6 +45,10 @@ export function parseTag(text: string): Tag {
   return text as Tag;
 }
 
+export function isTag(text: unknown): text is Tag {
+  return typeof text === 'string' && TAG.test(text);
+}
+
 /** Anything with a colon in the reference position is a digest. */
 export function parseReference(text: string): Reference {
   return text.includes(':') ? parseDigest(text) : parseTag(text);

@@ -177,8 +177,7 @@ export class Catalog {
     // Two sublevels, so that a claim never overwrites a proof written at the same time.
     const [proof, claim] = await Promise.all([this.#proofs.get(entry), this.#claims.get(entry)]);
     const link = proof ? 'proven' : claim ? 'claimed' : undefined;
-    if (link) this.#hotLinks.set(entry, link);
-    return link;
+    return link && keepNewest(this.#hotLinks, entry, link);
   }
 
   async recordLink(target: Target, digest: Digest): Promise<void> {
@@ -237,8 +236,19 @@ async function recall<Value extends {}>(
   const known = hot.get(entry);
   if (known !== undefined) return known;
   const value = await cold.get(entry);
-  if (value !== undefined) hot.set(entry, value);
-  return value;
+  return value && keepNewest(hot, entry, value);
+}
+
+/** What was written while an older value was being read stays. */
+function keepNewest<Value extends {}>(
+  hot: LRUCache<string, Value>,
+  entry: string,
+  read: Value,
+): Value {
+  const written = hot.get(entry);
+  if (written !== undefined) return written;
+  hot.set(entry, read);
+  return read;
 }
 
 async function openExclusively(db: Level<string, unknown>, path: string): Promise<void> {

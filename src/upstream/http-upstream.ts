@@ -1,11 +1,17 @@
 import { readDescriptor, type Descriptor } from '../oci/descriptor.ts';
 import { digestOf, isDigest, splitDigest, type Algorithm, type Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
-import { essence, isManifestType, MANIFEST_ACCEPT, OCI_INDEX } from '../oci/media-types.ts';
+import {
+  essence,
+  isIndexType,
+  isManifestType,
+  MANIFEST_ACCEPT,
+  OCI_INDEX,
+} from '../oci/media-types.ts';
 import {
   fallbackTag,
   isDigestReference,
-  parseTag,
+  isTag,
   type Reference,
   type Repository,
   type Tag,
@@ -142,7 +148,11 @@ export class HttpUpstream implements Upstream {
       // Servers written in Go say null for an empty list.
       const listed = page['tags'] ?? [];
       if (!Array.isArray(listed)) throw this.#error('bad-response', 'a tags list without tags');
-      for (const tag of listed) tags.add(parseTag(String(tag)));
+      for (const entry of listed) {
+        // Some servers write tags of digits as numbers.
+        const tag: unknown = typeof entry === 'number' ? String(entry) : entry;
+        if (isTag(tag)) tags.add(tag);
+      }
     }
     return [...tags].toSorted((a, b) => (a < b ? -1 : 1));
   }
@@ -155,7 +165,7 @@ export class HttpUpstream implements Upstream {
     const found = await this.#askReferrers(repository, subject, options);
     if (found) return found;
     const index = await this.getManifest(repository, fallbackTag(subject), options);
-    return index ? [...index.manifest.successors] : [];
+    return index && isIndexType(index.manifest.mediaType) ? [...index.manifest.successors] : [];
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,4 @@
-import { isInternalHost } from './realm.ts';
+import { reachOf } from './reach.ts';
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
@@ -23,13 +23,9 @@ export function followRedirect(from: URL, location: string | undefined): URL | s
   if (from.protocol === 'https:' && to.protocol === 'http:') {
     return `a redirect from https to http (${to.host})`;
   }
-  if (isLinkLocal(to.hostname) || (isInternalHost(to.hostname) && !isInternalHost(from.hostname))) {
+  const reach = reachOf(to.hostname);
+  if (reach === 'link-local' || (reach === 'internal' && reachOf(from.hostname) === 'public')) {
     return `a redirect to the internal address ${to.host}`;
   }
   return to;
-}
-
-/** The instance metadata services of the clouds live here. */
-function isLinkLocal(hostname: string): boolean {
-  return /^169\.254\.|^\[fe[89ab]/i.test(hostname);
 }

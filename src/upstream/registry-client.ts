@@ -209,6 +209,10 @@ export class RegistryClient {
     if (status === 401) {
       return this.#error('unauthorized', `${url.host} refused access ${login} (401)`, response);
     }
+    if (status === 403 && url.origin !== this.#base.origin) {
+      // The registry will sign another address.
+      return this.#error('failing', `${url.host} refused the registry's redirect (403)`, response);
+    }
     if (status === 403) {
       return this.#error('denied', `${url.host} denied access ${login} (403)`, response);
     }

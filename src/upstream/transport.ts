@@ -88,8 +88,8 @@ export class Transport {
     await this.#dispatcher.destroy();
   }
 
-  #fault(error: unknown, url: URL): unknown {
-    if (error instanceof UpstreamError || (error as Error).name === 'AbortError') return error;
+  #fault(error: unknown, url: URL): UpstreamError {
+    if (error instanceof UpstreamError) return error;
     const code = (error as NodeJS.ErrnoException).code ?? (error as Error).name;
     const isTimeout = code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT';
     const reason = `no connection to ${url.host} (${code})`;

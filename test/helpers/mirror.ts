@@ -94,6 +94,7 @@ export async function startMirror(
     await server.close();
     const partials = options.leftovers?.partials ? [] : await listPartials(storePath);
     // Assertions count no more in a teardown, but what it throws fails the test.
+    deepStrictEqual(unhandled, [], 'a rejection was unhandled, which ends a process');
     deepStrictEqual(activity, { downloads: 0, questions: 0, openFiles: 0 }, 'left open');
     deepStrictEqual(damage, [], 'the store does not verify');
     deepStrictEqual(partials, [], 'partial files are left');
@@ -106,6 +107,10 @@ export async function startMirror(
   const idle = async (): Promise<void> => settle(server);
   return { url: server.url, server, storePath, config, log: lines, idle, stop, abandon };
 }
+
+/** Node ends a process at the first one; ava overlooks those that are handled late. */
+const unhandled: unknown[] = [];
+process.on('unhandledRejection', (reason) => unhandled.push(reason));
 
 export async function createTempFolder(t: ExecutionContext): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'entrepot-test-'));

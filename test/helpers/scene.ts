@@ -1,7 +1,7 @@
 /**
  * The usual scene: one upstream registry with one image, a mirror in front of it, and a clock.
  *
- *   const { registry, mirror, image, clock, manifest, blob } = await startScene(t, { ttl… });
+ *   const { registry, mirror, image, clock, manifest, blob } = await startScene(t, { tags: { ttlMs: MINUTE } });
  *   const answer = await manifest('latest');
  *   t.deepEqual(told(answer), { status: 200, cache: 'entrepot; fwd=miss; stored', age: '0' });
  *   t.deepEqual(refusalOf(answer), { status: 502, code: 'UNAVAILABLE', message: '…', detail: … });
@@ -34,17 +34,19 @@ export interface SceneOptions extends Omit<MirrorOptions, 'upstreams' | 'now'> {
   readonly clock?: Clock;
 }
 
+export type Ask = (path: string, options?: GetOptions) => Promise<ClientAnswer>;
+
 export interface Scene {
   readonly registry: FakeRegistry;
   readonly mirror: TestMirror;
   readonly image: Image;
   readonly clock: Clock;
   /** Asks the mirror for a manifest of the scene's repository by tag or digest. */
-  manifest(reference: string, options?: GetOptions): Promise<ClientAnswer>;
+  readonly manifest: (reference: string, options?: GetOptions) => Promise<ClientAnswer>;
   /** Asks the mirror for a blob of the scene's repository. */
-  blob(blob: Stored, options?: GetOptions): Promise<ClientAnswer>;
+  readonly blob: (blob: Stored, options?: GetOptions) => Promise<ClientAnswer>;
   /** Asks for any path of the mirror, from `/v2/` on. */
-  ask(path: string, options?: GetOptions): Promise<ClientAnswer>;
+  readonly ask: Ask;
 }
 
 export async function startScene(t: ExecutionContext, options: SceneOptions = {}): Promise<Scene> {
@@ -57,7 +59,7 @@ export async function startScene(t: ExecutionContext, options: SceneOptions = {}
     now: clock.now,
     upstreams: { [UPSTREAM]: { url: registry.url, ...upstream, ...(tags && { tags }) } },
   });
-  const ask: Scene['ask'] = async (path, request) => get(`${mirror.url}${path}`, request);
+  const ask: Ask = async (path, request) => get(`${mirror.url}${path}`, request);
   return {
     registry,
     mirror,

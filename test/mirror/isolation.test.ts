@@ -1,11 +1,11 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { get, open, type ClientAnswer, type GetOptions } from '../helpers/client.ts';
+import { get, open } from '../helpers/client.ts';
 import { MINUTE } from '../helpers/clock.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
 import { buildImage, type Image, type Stored } from '../helpers/image.ts';
 import { startMirror, type TestMirror } from '../helpers/mirror.ts';
-import { refusalOf, startScene, told } from '../helpers/scene.ts';
+import { refusalOf, startScene, told, type Ask } from '../helpers/scene.ts';
 
 const HTML = '<!doctype html><h1>Sign in</h1>';
 const always = { times: Infinity };
@@ -15,7 +15,7 @@ interface House {
   readonly one: FakeRegistry;
   readonly two: FakeRegistry;
   readonly mirror: TestMirror;
-  ask(path: string, options?: GetOptions): Promise<ClientAnswer>;
+  readonly ask: Ask;
 }
 
 async function startHouse(
@@ -134,7 +134,7 @@ interface Vault {
   readonly registry: FakeRegistry;
   readonly mirror: TestMirror;
   readonly secret: Image;
-  ask(path: string, options?: GetOptions): Promise<ClientAnswer>;
+  readonly ask: Ask;
 }
 
 /** The image `team/private:latest` is held, and `team/public` exists beside it. */

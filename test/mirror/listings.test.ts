@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { ClientAnswer } from '../helpers/client.ts';
 import { HOUR, MINUTE, SECOND } from '../helpers/clock.ts';
-import { FakeRegistry } from '../helpers/fake-registry.ts';
+import type { FakeRegistry } from '../helpers/fake-registry.ts';
 import {
   buildArtifact,
   buildImage,
@@ -134,7 +134,7 @@ test('an answer has at most a thousand tags', async (t) => {
   );
   const answer = await ask(`${LIST}?n=5000`);
   t.is((tagsOf(answer) as string[]).length, 1000);
-  t.is(answer.headers.link as unknown, `<${LIST}?n=1000&last=v1999>; rel="next"`);
+  t.is(answer.headers.link, `<${LIST}?n=1000&last=v1999>; rel="next"`);
 });
 
 test('a repository without tags has an empty list, not null', async (t) => {
@@ -248,7 +248,7 @@ test('a list that can be stood in for is answered while the upstream still hangs
   const answer = await answering;
   t.is(gate.waiting, 1);
   t.deepEqual(tagsOf(answer), ['latest']);
-  t.is(answer.headers.warning as unknown, staleWarning(`${UPSTREAM}: no answer within 40 ms`));
+  t.is(answer.headers.warning, staleWarning(`${UPSTREAM}: no answer within 40 ms`));
   gate.open();
 });
 
@@ -291,14 +291,22 @@ for (const [claim, strike, status, code] of FAULTS) {
   });
 }
 
+test('JSON that is no list of tags is 502', async (t) => {
+  const { registry, ask } = await startScene(t);
+  for (const body of ['[]x', '"tags"', 'null', '{"tags":"latest"}']) {
+    registry.status(LIST, 200, { body, contentType: 'application/json' });
+    t.like(refusalOf(await ask(LIST)), { status: 502, code: 'UNAVAILABLE' }, body);
+  }
+});
+
 test('a page of HTML instead of tags is 502, and is not passed on', async (t) => {
   const { registry, ask } = await startScene(t);
   registry.status(LIST, 200, { ...always, body: '<h1>Sign in</h1>', contentType: 'text/html' });
   t.deepEqual(refusalOf(await ask(LIST)), {
     status: 502,
     code: 'UNAVAILABLE',
-    message: `${UPSTREAM}: ${registry.host} sent no JSON list of tags`,
-    detail: { upstream: UPSTREAM, fault: 'bad-response' },
+    message: `${UPSTREAM}: ${registry.host} sent an HTML page`,
+    detail: { upstream: UPSTREAM, fault: 'bad-response', upstreamStatus: 200 },
   });
 });
 
@@ -477,6 +485,17 @@ test('while the upstream is down the last list of referrers it gave stands in', 
   await ask(path);
   await registry.refuse();
   t.deepEqual(referrersOf(await ask(path)), indexOf(signature, sbom));
+});
+
+test('while the upstream is down an empty list that it gave stands in too', async (t) => {
+  const { registry, image, ask } = await startScene(t);
+  const path = `/v2/${REPOSITORY}/referrers/${image.manifest.digest}`;
+  await ask(path);
+  await registry.refuse();
+  const answer = await ask(path);
+  t.is(answer.status, 200);
+  t.is(answer.headers['cache-status'], 'entrepot; hit; detail=stale');
+  t.deepEqual(json(answer), indexOf());
 });
 
 test('lists of another repository or upstream do not stand in', async (t) => {

@@ -1,11 +1,11 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { get, type ClientAnswer, type GetOptions } from '../helpers/client.ts';
+import { get } from '../helpers/client.ts';
 import { watchDials } from '../helpers/dials.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildArtifact, buildImage, MEDIA_TYPES, type Image } from '../helpers/image.ts';
 import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
-import { refusalOf, staleWarning, told } from '../helpers/scene.ts';
+import { refusalOf, staleWarning, told, type Ask } from '../helpers/scene.ts';
 
 const dials = watchDials();
 
@@ -27,7 +27,7 @@ interface Island {
   readonly signature: Image;
   /** Has the same content as the registry that filled the store, and is configured; nobody may dial it. */
   readonly forbidden: FakeRegistry;
-  ask(path: string, options?: GetOptions): Promise<ClientAnswer>;
+  readonly ask: Ask;
 }
 
 /** A mirror that is set offline, over a store that was filled before. */
@@ -49,7 +49,7 @@ async function startIsland(t: ExecutionContext): Promise<Island> {
     upstreams: { 'hub.example': { url: forbidden.url, tags: { ttlMs: 0 } } },
   });
   dials.allow(mirror.url);
-  const ask: Island['ask'] = async (path, options) => get(`${mirror.url}${path}`, options);
+  const ask: Ask = async (path, options) => get(`${mirror.url}${path}`, options);
   return { mirror, image, signature, forbidden, ask };
 }
 
@@ -94,7 +94,7 @@ test('offline, what is held is served without a dial', async (t) => {
   const { ask, image } = island;
   const byTag = await ask('/v2/library/app/manifests/latest');
   t.like(told(byTag), { status: 200, cache: 'entrepot; hit; detail=stale' });
-  t.is(byTag.headers.warning as unknown, staleWarning(OFFLINE));
+  t.is(byTag.headers.warning, staleWarning(OFFLINE));
   t.deepEqual(byTag.body, image.manifest.bytes);
   const head = await ask('/v2/library/app/manifests/latest', { method: 'HEAD' });
   t.is(head.headers['docker-content-digest'], image.manifest.digest);

@@ -1,5 +1,5 @@
 import test from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { parseChallenges } from '../../src/upstream/challenge.ts';
 
 interface Case {

@@ -1,5 +1,6 @@
 import test from 'ava';
-import { isInternalHost, refuseRealm } from '../../src/upstream/realm.ts';
+import { reachOf, type Reach } from '../../src/upstream/reach.ts';
+import { refuseRealm } from '../../src/upstream/realm.ts';
 
 type Verdict = 'always' | 'without credentials' | 'never';
 
@@ -78,21 +79,51 @@ test('the reason names the realm and never what could be secret in it', (t) => {
   t.is(refuse('https://user:hidden@ghcr.io/token'), 'token realm carries user information');
 });
 
-test('public addresses are not internal', (t) => {
-  for (const host of [
+const REACHES: Record<Reach, string[]> = {
+  public: [
     'ghcr.io',
+    'localhost.example',
     '8.8.8.8',
     '172.15.0.1',
+    '172.32.0.1',
+    '100.63.0.1',
     '100.128.0.1',
     '192.169.0.1',
+    '169.253.0.1',
     '11.0.0.1',
-  ]) {
-    t.false(isInternalHost(host), host);
-  }
-});
+    '[2606:4700::1111]',
+  ],
+  internal: [
+    'localhost',
+    'LOCALHOST',
+    'localhost.',
+    'a.localhost',
+    '0.0.0.0',
+    '0.1.2.3',
+    '10.0.0.1',
+    '100.64.0.1',
+    '127.0.0.1',
+    '127.255.255.255',
+    '172.16.0.1',
+    '172.31.255.255',
+    '192.168.0.1',
+    '[::]',
+    '[::1]',
+    '[fc00::1]',
+    '[fdff::1]',
+    '[::ffff:a00:1]',
+    '[::ffff:10.0.0.1]',
+  ],
+  'link-local': [
+    '169.254.169.254',
+    '169.254.0.1',
+    '[fe80::1]',
+    '[febf::1]',
+    '[::ffff:a9fe:a9fe]',
+    '[64:ff9b::a9fe:a9fe]',
+  ],
+};
 
-test('0.0.0.0/8, loopback and the empty IPv6 address are internal', (t) => {
-  for (const host of ['0.0.0.0', '0.1.2.3', '127.255.255.255', '[::]', '::', 'LOCALHOST']) {
-    t.true(isInternalHost(host), host);
-  }
-});
+for (const [reach, hosts] of Object.entries(REACHES) as [Reach, string[]][]) {
+  for (const host of hosts) test(`${host} is ${reach}`, (t) => t.is(reachOf(host), reach));
+}
