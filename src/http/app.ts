@@ -45,10 +45,11 @@ export function createApp(parts: AppParts): Koa<State> {
   return app;
 }
 
-/** Origin form and a host, as RFC 9112 asks of requests to a server; a mirror is no proxy. */
+/** A path, or a URL whose path counts, and a host: what RFC 9112 section 3.2 asks of a request. */
 function requireTarget(ctx: V2Context): void {
-  const hasHost = ctx.req.headers.host !== undefined || ctx.req.httpVersion === '1.0';
-  if (hasHost && ctx.req.url?.startsWith('/')) return;
+  const { url = '', headers, httpVersion } = ctx.req;
+  const hasHost = headers.host !== undefined || httpVersion === '1.0';
+  if (hasHost && (url.startsWith('/') || (/^https?:/i.test(url) && URL.canParse(url)))) return;
   throw new RegistryError('UNSUPPORTED', {
     status: 400,
     message: hasHost ? 'the request target is not a path' : 'a request without Host',

@@ -60,6 +60,7 @@ export class Catalog {
   readonly #referrers;
   #usage: Usage = { blobs: 0, bytes: 0 };
   readonly #counted: Promise<void>;
+  #isClosing = false;
   readonly #hotTags = new LRUCache<string, TagRecord>({ max: 50_000 });
   readonly #hotManifests = new LRUCache<string, ManifestRecord>({ max: 50_000 });
   readonly #hotBlobs = new LRUCache<string, BlobRecord>({ max: 50_000 });
@@ -199,12 +200,17 @@ export class Catalog {
   }
 
   async close(): Promise<void> {
-    await this.#db.close();
+    // An iterator in its first step and a closing database would wait for each other.
+    this.#isClosing = true;
     await this.#counted;
+    await this.#db.close();
   }
 
   async #countHeld(): Promise<void> {
-    for await (const { size } of this.#blobs.values()) this.#count(1, size);
+    for await (const { size } of this.#blobs.values()) {
+      if (this.#isClosing) return;
+      this.#count(1, size);
+    }
   }
 
   /** In memory before it is on disk, so that two who record it at once count it once. */

@@ -135,7 +135,8 @@ export class RegistryClient {
   async #authorized(wanted: RegistryRequest): Promise<RegistryResponse> {
     const first = await this.#authenticator.authorize(wanted.scope);
     let { response, url } = await this.#follow(wanted, first);
-    if (response.statusCode === 401) {
+    // What another host asks for is neither this registry's login nor any credential's business.
+    if (response.statusCode === 401 && url.origin === this.#base.origin) {
       const header = response.headers['www-authenticate'];
       await response.body.dump();
       const second = await this.#authenticator.renew(header, wanted.scope, first);

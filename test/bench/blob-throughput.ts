@@ -9,11 +9,11 @@ import { judge, type Measured, type Row } from './row.ts';
 import { blobUrl, type Workbench } from './workbench.ts';
 
 const BLOB_BYTES = 1024 ** 3;
-const ROUNDS = 5;
+const ROUNDS = 7;
 /** Blobs that each client fetches in a round, so that a round lasts about as long. */
 const LOADS = [
-  { clients: 1, blobs: 4 },
-  { clients: 4, blobs: 2 },
+  { clients: 1, blobs: 2 },
+  { clients: 4, blobs: 1 },
 ] as const;
 
 type Load = (typeof LOADS)[number];

@@ -63,7 +63,7 @@ async function pull(
   clients: number,
 ): Promise<{ seconds: number[]; upstreamBytes: number }> {
   const { digest } = await bench.content.addBlob(BLOB_BYTES);
-  await bench.upstream.ask();
+  await bench.settle();
   const urls = Array.from({ length: clients }, () => blobUrl(server, digest));
   const downloads = await curl(urls, { parallel: clients });
   const { blobBytes = 0 } = await bench.upstream.ask();
@@ -76,7 +76,7 @@ async function askPeer(bench: Workbench, link: BenchProcess): Promise<number | u
   if (!registry) return undefined;
   await using server = registry;
   const { digest } = await bench.content.addBlob(BLOB_BYTES);
-  await bench.upstream.ask();
+  await bench.settle();
   const stop = new AbortController();
   const urls = Array.from({ length: CLIENTS }, () => blobUrl(server, digest));
   const pulling = curl(urls, { parallel: CLIENTS, signal: stop.signal }).catch(() => undefined);

@@ -62,6 +62,7 @@ export async function measureColdPull(bench: Workbench): Promise<Row[]> {
 /** A blob that nobody has pulled before, on a connection that nobody has used before. */
 async function pull(bench: Workbench, server: BenchProcess, link: BenchProcess): Promise<Pull> {
   const { digest } = await bench.content.addBlob(BLOB_BYTES);
+  await bench.settle();
   await link.ask();
   const startedAt = monotonicMs();
   const response = await new Promise<IncomingMessage>((resolve, reject) => {

@@ -14,8 +14,8 @@ const run = promisify(execFile);
 const TAG = 'v1';
 const LAYERS = 8;
 const CONNECTIONS = 32;
-const ROUNDS = 3;
-const SECONDS = 4;
+const ROUNDS = 7;
+const SECONDS = 2;
 const WARM_UP_SECONDS = 2;
 
 /** What containerd sends. */

@@ -1,3 +1,5 @@
+import { quiet } from './quiet.ts';
+
 /** Middle of what was measured; of an even number the lower one of the two. */
 export function median(values: readonly number[]): number {
   const middle = values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) / 2)];
@@ -17,6 +19,7 @@ export async function interleave<Subject, Result>(
   const results: Result[][] = subjects.map(() => []);
   for (let round = 0; round < rounds; round += 1) {
     for (const [position, subject] of subjects.entries()) {
+      await quiet();
       results[position]?.push(await measure(subject, round));
     }
   }

@@ -1,7 +1,7 @@
 // A registry that serves a folder of `Content`: upstream-registry.ts PORT FOLDER
 //
 // Asked by its parent it tells how many GETs for blobs it has had and how many bytes of blobs it
-// has sent since it was last asked.
+// has sent since it was last asked, and how many it is sending.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
@@ -11,13 +11,14 @@ import { pipeline } from 'node:stream/promises';
 
 const [port, folder = ''] = process.argv.slice(2);
 let counts = { blobGets: 0, blobBytes: 0 };
+let underway = 0;
 
 createServer((request, response) => {
   answer(request, response).catch(() => response.destroy());
 }).listen(Number(port), '127.0.0.1');
 
 process.on('message', () => {
-  process.send?.(counts);
+  process.send?.({ ...counts, underway });
   counts = { blobGets: 0, blobBytes: 0 };
 });
 
@@ -54,7 +55,12 @@ async function sendBlob(
   counts.blobGets += 1;
   const file = createReadStream(path, { highWaterMark: 256 * 1024 });
   file.on('data', (chunk) => (counts.blobBytes += chunk.length));
-  await pipeline(file, response);
+  underway += 1;
+  try {
+    await pipeline(file, response);
+  } finally {
+    underway -= 1;
+  }
 }
 
 async function sendManifest(

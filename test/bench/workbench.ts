@@ -1,6 +1,8 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdir, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BenchProcess, freePort } from './bench-process.ts';
 import { Content } from './content.ts';
 import { curl } from './curl.ts';
@@ -33,7 +35,9 @@ export class Workbench {
     this.#folder = folder;
     this.profileFolder = profileFolder;
     this.content = new Content(join(folder, 'upstream'));
-    this.#scope.defer(() => rm(folder, { recursive: true, force: true }));
+    const remove = (): void => rmSync(folder, { recursive: true, force: true });
+    process.once('exit', remove);
+    this.#scope.defer(remove);
   }
 
   get upstream(): BenchProcess {
@@ -79,9 +83,14 @@ export class Workbench {
   /** Pulls until the upstream is not asked for it any more: then the server holds it. */
   async warm(server: BenchProcess, digest: string): Promise<void> {
     do {
-      await this.upstream.ask();
+      await this.settle();
       await curl([blobUrl(server, digest)]);
     } while ((await this.upstream.ask())['blobGets'] !== 0);
+  }
+
+  /** Waits for the end of what a server still fetches when its client has all. */
+  async settle(): Promise<void> {
+    while ((await this.upstream.ask())['underway'] !== 0) await sleep(50);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -25,6 +25,8 @@ export class Dockerd implements Client {
   static async start(netns: Netns, mirror: string): Promise<Dockerd> {
     const home = join(netns.directory, 'docker');
     await mkdir(home);
+    // dockerd looks up the name of the registry on every pull, whoever it then asks.
+    await netns.run('sh', '-c', 'echo 127.0.0.1 docker.io >>/etc/hosts');
     const settings = join(home, 'daemon.json');
     await writeFile(settings, JSON.stringify({ 'registry-mirrors': [mirror] }));
     const socket = join(home, 'docker.sock');

@@ -50,14 +50,29 @@ export interface Scene {
 }
 
 export async function startScene(t: ExecutionContext, options: SceneOptions = {}): Promise<Scene> {
-  const { registry: registryOptions, upstream, tags, clock = new Clock(), ...rest } = options;
+  const {
+    registry: registryOptions,
+    upstream,
+    tags,
+    timing,
+    clock = new Clock(),
+    ...rest
+  } = options;
   const registry = await FakeRegistry.start(t, { now: clock.now, ...registryOptions });
   const image = buildImage({ seed: 'app', layers: [1000, 2000] });
   registry.addImage(REPOSITORY, 'latest', image, { name: 'app' });
   const mirror = await startMirror(t, {
     ...rest,
     now: clock.now,
-    upstreams: { [UPSTREAM]: { url: registry.url, ...upstream, ...(tags && { tags }) } },
+    // No test means to meet these because the machine is busy.
+    timing: { connectMs: 20_000, headersMs: 30_000, stallMs: 30_000, ...timing },
+    upstreams: {
+      [UPSTREAM]: {
+        url: registry.url,
+        ...upstream,
+        tags: { revalidateTimeoutMs: 30_000, ...tags },
+      },
+    },
   });
   const ask: Ask = async (path, request) => get(`${mirror.url}${path}`, request);
   return {

@@ -146,12 +146,12 @@ test('a repository without tags has an empty list, not null', async (t) => {
 test('a tag that no registry may have is left out of the list', async (t) => {
   const { registry, ask } = await startScene(t);
   registry.status(LIST, 200, {
-    body: JSON.stringify({ name: REPOSITORY, tags: ['good', 'not good', '', '-x', 7] }),
+    body: JSON.stringify({ name: REPOSITORY, tags: ['good', 'not good', '', '-x', 'a/b'] }),
     contentType: 'application/json',
   });
   const answer = await ask(LIST);
   t.is(answer.status, 200);
-  t.deepEqual(tagsOf(answer), ['7', 'good']);
+  t.deepEqual(tagsOf(answer), ['good']);
 });
 
 test('HEAD of a list has its headers and no body', async (t) => {

@@ -207,6 +207,13 @@ test('a catalog of a newer version is refused, says so and stays as it is', asyn
   await t.notThrowsAsync(open());
 });
 
+test('a catalog can be closed at once after its opening', async (t) => {
+  const { open } = await createWorld(t);
+  await (await open()).close();
+  await (await open()).close();
+  t.pass();
+});
+
 test('the second of two openers is told who is in the way, and may open afterwards', async (t) => {
   const { path, open } = await createWorld(t);
   const first = await open();
