@@ -99,7 +99,7 @@ export class Netns {
     });
   }
 
-  /** What the kernel counted in here since create(). No process can dial without moving one of these. */
+  /** What the kernel counted in here since create(): no TCP or UDP dial leaves all of these as they were. */
   async dials(): Promise<Dials> {
     const counters = parseCounters((await this.#net('snmp')) + (await this.#net('snmp6')));
     const sum = (...names: string[]) =>
@@ -112,8 +112,14 @@ export class Netns {
     };
   }
 
+  /** How many bytes processes in here have sent each other since create(), by the kernel's count. */
+  async traffic(): Promise<number> {
+    const [, received] = /^ *lo: *(\d+)/m.exec(await this.#net('dev')) ?? [];
+    return Number(received);
+  }
+
   async close(): Promise<void> {
-    if (this.#keeper.exitCode !== null) return;
+    if (this.#keeper.exitCode !== null || this.#keeper.signalCode !== null) return;
     this.#keeper.stdin!.end();
     await once(this.#keeper, 'exit');
   }

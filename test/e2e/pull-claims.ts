@@ -25,13 +25,13 @@ export function claimPulls(run: ReturnType<typeof suite>, subject: Subject): voi
         const world = await startWorld(t);
         const { origin } = world;
         const image = world.images[types];
-        const client = await start(world);
+        const pull = pulls(t, world, await start(world));
 
-        await pullWhole(t, client, image, image.byTag);
+        await pull(image);
         t.deepEqual(await origin.takeRequests(), [...fetches(image), revalidation(image)]);
-        await pullWhole(t, client, image, image.byTag);
+        await pull(image);
         t.deepEqual(await origin.takeRequests(), [revalidation(image)]);
-        await pullWhole(t, client, image, image.byDigest);
+        await pull(image, image.byDigest);
         t.deepEqual(await origin.takeRequests(), []);
       },
     );
@@ -41,14 +41,14 @@ export function claimPulls(run: ReturnType<typeof suite>, subject: Subject): voi
     const world = await startWorld(t, { tags: { ttl: '1h' } });
     const { origin } = world;
     const image = world.images.oci;
-    const client = await start(world);
+    const pull = pulls(t, world, await start(world));
 
-    await pullWhole(t, client, image, image.byDigest);
+    await pull(image, image.byDigest);
     const head = `HEAD ${pathOf(image, image.parts[0]!)}`;
     t.deepEqual(await origin.takeRequests(), [...fetches(image), ...(headsDigests ? [head] : [])]);
-    await pullWhole(t, client, image, image.byTag);
+    await pull(image);
     t.deepEqual(await origin.takeRequests(), [revalidation(image)]);
-    await pullWhole(t, client, image, image.byTag);
+    await pull(image);
     t.deepEqual(await origin.takeRequests(), []);
   });
 
@@ -56,15 +56,15 @@ export function claimPulls(run: ReturnType<typeof suite>, subject: Subject): voi
     const world = await startWorld(t);
     const { origin, mirror, settings } = world;
     const image = world.images.oci;
-    const client = await start(world);
+    const pull = pulls(t, world, await start(world));
 
-    await pullWhole(t, client, image, image.byTag);
+    await pull(image);
     await origin.takeRequests();
     for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
       await mirror.restart(settings, signal);
-      await pullWhole(t, client, image, image.byTag);
+      await pull(image);
       t.deepEqual(await origin.takeRequests(), [revalidation(image)], signal);
-      await pullWhole(t, client, image, image.byDigest);
+      await pull(image, image.byDigest);
       t.deepEqual(await origin.takeRequests(), [], signal);
     }
   });
@@ -73,13 +73,13 @@ export function claimPulls(run: ReturnType<typeof suite>, subject: Subject): voi
     const world = await startWorld(t);
     const { mirror, settings } = world;
     const image = world.images.oci;
-    const client = await start(world);
+    const pull = pulls(t, world, await start(world));
 
-    await pullWhole(t, client, image, image.byTag);
+    await pull(image);
     await mirror.restart({ ...settings, offline: true }, 'SIGTERM');
     const dials = await countDials(world, async () => {
-      await pullWhole(t, client, image, image.byTag);
-      await pullWhole(t, client, image, image.byDigest);
+      await pull(image);
+      await pull(image, image.byDigest);
     });
     t.deepEqual(dials, NO_DIALS);
   });
@@ -90,13 +90,13 @@ export function claimPulls(run: ReturnType<typeof suite>, subject: Subject): voi
       const world = await startWorld(t);
       const { origin, mirror, settings } = world;
       const image = world.images.oci;
-      const client = await start(world);
+      const pull = pulls(t, world, await start(world));
       const pullBoth = async () => {
-        await pullWhole(t, client, image, image.byTag);
-        await pullWhole(t, client, image, image.byDigest);
+        await pull(image);
+        await pull(image, image.byDigest);
       };
 
-      await pullWhole(t, client, image, image.byTag);
+      await pull(image);
       await origin.hang();
       await pullBoth();
       await origin.stop();
@@ -107,16 +107,19 @@ export function claimPulls(run: ReturnType<typeof suite>, subject: Subject): voi
   );
 }
 
-/** Pulls, compares the files with the original's, and removes all of it again. */
-export async function pullWhole(
-  t: ExecutionContext,
-  client: Client,
-  image: PublishedImage,
-  name: ImageName = image.byTag,
-): Promise<void> {
-  const root = await client.pull(name);
-  t.deepEqual(await describeFiles(root), image.files);
-  await client.remove(name);
+/**
+ * Pulls, compares the files with the original's, and removes all of it again. That the client asked
+ * for every part again shows in what the kernel carried.
+ */
+export function pulls(t: ExecutionContext, { netns }: World, client: Client) {
+  return async (image: PublishedImage, name: ImageName = image.byTag): Promise<void> => {
+    const before = await netns.traffic();
+    const root = await client.pull(name);
+    const carried = (await netns.traffic()) - before;
+    t.true(carried >= image.bytes, `only ${carried} of ${image.bytes} bytes crossed the network`);
+    t.deepEqual(await describeFiles(root), image.files);
+    await client.remove(name);
+  };
 }
 
 /** How a tag is resolved, whatever the client sent: a HEAD costs no quota. */

@@ -1,4 +1,4 @@
-import { pullWhole } from './pull-claims.ts';
+import { pulls } from './pull-claims.ts';
 import type { Subject } from './pull-claims.ts';
 import type { suite } from './suite.ts';
 import { startWorld } from './world.ts';
@@ -8,14 +8,14 @@ export function claimRegistries(run: ReturnType<typeof suite>, { name, start }: 
   run(`${name}: one name in two registries is two images, each from its own`, async (t) => {
     const world = await startWorld(t);
     const { oci, other } = world.images;
-    const client = await start(world);
+    const pull = pulls(t, world, await start(world));
 
-    await pullWhole(t, client, oci, oci.byTag);
+    await pull(oci);
     t.is(await world.otherOrigin.connections(), 0);
     await world.origin.stop();
-    await pullWhole(t, client, other, other.byTag);
+    await pull(other);
     await world.otherOrigin.stop();
-    await pullWhole(t, client, oci, oci.byTag);
-    await pullWhole(t, client, other, other.byTag);
+    await pull(oci);
+    await pull(other);
   });
 }

@@ -1,7 +1,8 @@
+import { randomInt } from 'node:crypto';
 import { createServer as createHttpServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 
 export interface TlsOptions {
   readonly key: string | Buffer;
@@ -18,6 +19,13 @@ interface Parts {
   readonly tls?: TlsOptions | undefined;
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
 }
+
+/**
+ * Below the range that the system chooses from: while an origin refuses, no other server of a test
+ * that runs at the same time gets its port and answers in its place.
+ */
+const FIRST_PORT = 10_000;
+const LAST_PORT = 32_000;
 
 /** One listening address that can go down and come back on the same port. */
 export class FakeOrigin {
@@ -58,11 +66,16 @@ export class FakeOrigin {
     const server = this.#createServer();
     server.on('connection', (socket) => this.#connected(socket));
     this.#server = server;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    server.once('error', reject);
-    server.listen(this.#port, '127.0.0.1', resolve);
-    await promise;
-    this.#port = (server.address() as AddressInfo).port;
+    if (this.#port !== 0) return listen(server, this.#port);
+    while (this.#port === 0) {
+      const port = randomInt(FIRST_PORT, LAST_PORT);
+      await listen(server, port).then(
+        () => (this.#port = port),
+        (error: NodeJS.ErrnoException) => {
+          if (error.code !== 'EADDRINUSE') throw error;
+        },
+      );
+    }
   }
 
   /** Closes the listening socket and destroys every connection: the next dial is ECONNREFUSED. */
@@ -101,4 +114,11 @@ export class FakeOrigin {
   #destroySockets(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
+}
+
+async function listen(server: Server, port: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen(port, '127.0.0.1', resolve);
+  await promise.finally(() => server.off('error', reject));
 }

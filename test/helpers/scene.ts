@@ -87,7 +87,10 @@ export async function startScene(t: ExecutionContext, options: SceneOptions = {}
   };
 }
 
-/** Resolves when the mirror has no open question and no running download. */
+/**
+ * Resolves when the mirror has no open question and no running download. Clients have their last
+ * byte a moment before the store has the blob.
+ */
 export async function idle({ server }: TestMirror): Promise<void> {
   for (;;) {
     const { downloads, questions } = server.activity();

@@ -65,9 +65,10 @@ test('tags that mean one manifest share its GET', async (t) => {
 });
 
 test('pulling an image again costs one HEAD and no blob', async (t) => {
-  const { registry, manifest, blob, image } = await startScene(t);
+  const { registry, mirror, manifest, blob, image } = await startScene(t);
   await manifest('latest');
   for (const stored of image.blobs) await blob(stored);
+  await idle(mirror);
   registry.clear();
   t.deepEqual(told(await manifest('latest')), {
     status: 200,

@@ -5,7 +5,7 @@ import { MINUTE } from '../helpers/clock.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
 import { buildImage, type Image, type Stored } from '../helpers/image.ts';
 import { startMirror, type TestMirror } from '../helpers/mirror.ts';
-import { refusalOf, startScene, told, type Ask } from '../helpers/scene.ts';
+import { idle, refusalOf, startScene, told, type Ask } from '../helpers/scene.ts';
 
 const HTML = '<!doctype html><h1>Sign in</h1>';
 const always = { times: Infinity };
@@ -71,12 +71,13 @@ test('the same repository and tag on two upstreams are two images', async (t) =>
 });
 
 test('what one upstream does not have is not looked for on another', async (t) => {
-  const { one, two, ask } = await startHouse(t);
+  const { one, two, mirror, ask } = await startHouse(t);
   const theirs = buildImage({ seed: 'theirs', layers: [10] });
   one.addImage('team/other', 'latest', buildImage({ seed: 'other', layers: [10] }));
   two.addImage('team/app', 'latest', theirs, { name: 'theirs' });
   t.is((await ask(manifestOf('two.example', 'team/app', 'latest'))).status, 200);
   t.is((await ask(blobOf('two.example', 'team/app', theirs.layer(0)))).status, 200);
+  await idle(mirror);
   two.clear();
   t.deepEqual(refusalOf(await ask(manifestOf('one.example', 'team/app', 'latest'))), {
     status: 404,
@@ -149,6 +150,7 @@ async function startVault(t: ExecutionContext, options: FakeRegistryOptions = {}
   for (const { digest } of secret.blobs) {
     t.is((await ask(`/v2/team/private/blobs/${digest}`)).status, 200);
   }
+  await idle(mirror);
   registry.clear();
   return { registry, mirror, secret, ask };
 }
@@ -234,7 +236,7 @@ test('a private image is still served through its own repository, with the upstr
 });
 
 test('a private blob is not served through another upstream', async (t) => {
-  const { one, two, ask } = await startHouse(t);
+  const { one, two, mirror, ask } = await startHouse(t);
   const secret = buildImage({ seed: 'secret', layers: [1000] });
   one.addImage('team/app', 'latest', secret);
   two.addImage('team/app', 'latest', buildImage({ seed: 'public', layers: [10] }));
@@ -242,6 +244,7 @@ test('a private blob is not served through another upstream', async (t) => {
   two.name(secret.manifest, 'secret');
   t.is((await ask(manifestOf('one.example', 'team/app', 'latest'))).status, 200);
   t.is((await ask(blobOf('one.example', 'team/app', secret.layer(0)))).status, 200);
+  await idle(mirror);
   t.is((await ask(blobOf('two.example', 'team/app', secret.layer(0)))).status, 404);
   t.is((await ask(manifestOf('two.example', 'team/app', secret.manifest.digest))).status, 404);
   await two.refuse();
@@ -251,10 +254,11 @@ test('a private blob is not served through another upstream', async (t) => {
 
 test('a repository that needs a login stays closed although another one is open', async (t) => {
   const auth = { kind: 'bearer', private: ['team/private'] } as const;
-  const { registry, ask, image } = await startScene(t, { registry: { auth } });
+  const { registry, mirror, ask, image } = await startScene(t, { registry: { auth } });
   registry.addImage('team/private', 'latest', image);
   t.is((await ask('/v2/library/app/manifests/latest')).status, 200);
   t.is((await ask(`/v2/library/app/blobs/${image.layer(0).digest}`)).status, 200);
+  await idle(mirror);
   registry.clear();
   const blob = await ask(`/v2/team/private/blobs/${image.layer(0).digest}`);
   t.deepEqual(refusalOf(blob), {
@@ -316,12 +320,13 @@ test('a base layer listed by a manifest of the other repository is served while 
 });
 
 test('a base layer listed by a manifest of the other repository is served while the upstream hangs', async (t) => {
-  const { registry, ask } = await startScene(t, { tags: { revalidateTimeoutMs: 40 } });
+  const { registry, mirror, ask } = await startScene(t, { tags: { revalidateTimeoutMs: 40 } });
   const image = buildImage({ seed: 'based', layers: [1000] });
   registry.addImage('team/private', 'latest', image, { name: 'based' });
   registry.addImage('team/public', 'latest', image);
   t.is((await ask(`/v2/team/private/blobs/${image.layer(0).digest}`)).status, 200);
   t.is((await ask('/v2/team/public/manifests/latest')).status, 200);
+  await idle(mirror);
   registry.clear();
   const gate = registry.hang(/\/public\/blobs\//);
   const answering = ask(`/v2/team/public/blobs/${image.layer(0).digest}`);

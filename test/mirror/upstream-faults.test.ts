@@ -165,9 +165,10 @@ for (const [claim, fault] of Object.entries(FAULTS)) {
   });
 
   test(`a blob is served when held, and refused truly when not, when the upstream ${claim}`, async (t) => {
-    const { registry, blob, image } = await startScene(t, fault.scene);
+    const { registry, mirror, blob, image } = await startScene(t, fault.scene);
     const held = image.layer(1);
     await blob(held);
+    await idle(mirror);
     registry.clear();
     const { host } = registry;
     await fault.strike(registry, /\/blobs\//);
@@ -447,8 +448,9 @@ test('Docker Hub, out of pulls: a tag that moved keeps its copy, one not held is
 });
 
 test('the image of a held tag pulls whole with the upstream gone', async (t) => {
-  const { registry, manifest, blob, image } = await startScene(t);
+  const { registry, mirror, manifest, blob, image } = await startScene(t);
   await pull(t, { manifest, blob, image });
+  await idle(mirror);
   registry.clear();
   await registry.refuse();
   await pull(t, { manifest, blob, image });
