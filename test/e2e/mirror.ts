@@ -18,7 +18,6 @@ export interface Reply {
 export class Mirror {
   /** What clients are told. */
   readonly url = `http://127.0.0.1:${PORT}`;
-  readonly adminUrl = `http://127.0.0.1:${ADMIN_PORT}`;
   readonly #netns: Netns;
   #service: Service | undefined;
 

@@ -102,7 +102,7 @@ export function claimPulls(run: ReturnType<typeof suite>, subject: Subject): voi
       await origin.stop();
       await pullBoth();
       await mirror.restart(settings, 'SIGTERM');
-      await pullBoth();
+      await pull(image);
     },
   );
 }

@@ -5,8 +5,7 @@ import { Mirror } from './mirror.ts';
 import { Netns } from './netns.ts';
 import { Origin } from './origin.ts';
 
-export interface UpstreamSettings {
-  readonly hydrate?: boolean;
+interface UpstreamSettings {
   readonly tags?: object;
 }
 

@@ -1,3 +1,5 @@
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
