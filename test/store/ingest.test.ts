@@ -233,7 +233,8 @@ test('a commit that fails leaves an ingest that can still be given up', async (t
   const ingest = await open();
   await ingest.append(bytes);
   await ingest.verify(bytes.length);
-  await writeFile(dirname(dirname(place.final)), 'a file where a folder should be');
+  // A folder where the file should be lets everything succeed but the renaming.
+  await mkdir(place.final, { recursive: true });
   await t.throwsAsync(ingest.commit());
   // Read-only before its renaming, it could not be gone on with after a crash between the two.
   t.is((await stat(place.partial)).mode & 0o200, 0o200);
