@@ -79,6 +79,7 @@ function answerError(ctx: V2Context, error: unknown): void {
     'ETag',
     'Cache-Control',
     'Accept-Ranges',
+    'Docker-Content-Digest',
   ]) {
     ctx.remove(name);
   }

@@ -96,7 +96,12 @@ export class BlobHandler {
           exchange.answeredAt = performance.now();
         }
         if (head !== undefined) response.write(head);
-        exchange.bytes += await send(response, reader.value, buffers);
+        await send(response, reader.value, {
+          buffers,
+          onSent: (bytes) => {
+            exchange.bytes += bytes;
+          },
+        });
       }
       if (end !== undefined) response.write(end);
       response.end();

@@ -18,6 +18,7 @@ const CERTIFICATE_POLL_MS = 1_000;
 /** A listening socket with its server: plain or TLS, with limits on what clients may do to it. */
 export class Listener {
   readonly #server: Server | HttpsServer;
+  readonly #sockets = new Set<Socket>();
   readonly #stopReloading: () => void;
   readonly #scheme: 'http' | 'https';
 
@@ -41,7 +42,10 @@ export class Listener {
     const { tls } = config;
     this.#scheme = tls ? 'https' : 'http';
     if (tls) {
-      const server = createHttpsServer({ ...options, ...readCertificate(tls) }, handle);
+      const server = createHttpsServer(
+        { ...options, handshakeTimeout: HEADERS_TIMEOUT_MS, ...readCertificate(tls) },
+        handle,
+      );
       this.#server = server;
       this.#stopReloading = reloadCertificate(server, tls, log);
     } else {
@@ -49,6 +53,10 @@ export class Listener {
       this.#stopReloading = () => {};
     }
     this.#server.setTimeout(IDLE_TIMEOUT_MS);
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
     this.#server.on('checkExpectation', handle);
     this.#server.on('clientError', refuse);
   }
@@ -67,7 +75,10 @@ export class Listener {
     this.#server.closeIdleConnections();
     // Kept-alive connections whose answer ends meanwhile are idle then.
     const sweep = setInterval(() => this.#server.closeIdleConnections(), 50);
-    const cut = setTimeout(() => this.#server.closeAllConnections(), deadlineMs);
+    // The server's own closing does not know of connections that never finished a TLS handshake.
+    const cut = setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy();
+    }, deadlineMs);
     await closed;
     clearInterval(sweep);
     clearTimeout(cut);

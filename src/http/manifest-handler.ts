@@ -42,7 +42,6 @@ export class ManifestHandler {
       ctx.body = manifest.bytes;
       exchange.bytes = isHead ? 0 : manifest.size;
     }
-    ctx.set('Content-Type', manifest.mediaType);
     ctx.length = manifest.size;
   }
 }

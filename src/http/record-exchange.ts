@@ -10,8 +10,11 @@ export function recordExchange(ctx: V2Context, parts: { metrics: Metrics; log: L
   const { exchange } = ctx.state;
   const endedAt = performance.now();
   count(ctx, exchange, { endedAt, metrics: parts.metrics });
-  const { kind, target, source, bytes, error, reference, startedAt } = exchange;
-  const isFault = error !== undefined && ctx.status >= 500;
+  const { kind, target, source, bytes, error, reference, startedAt, answeredAt } = exchange;
+  const isGone = error instanceof ClientGoneError;
+  // After the headers only the cut connection tells the client, and only this line the operator.
+  const isCut = error !== undefined && !isGone && answeredAt !== undefined;
+  const isFault = isCut || (error !== undefined && !isGone && ctx.status >= 500);
   parts.log[isFault ? 'warn' : 'info'](
     {
       method: ctx.method,
@@ -22,7 +25,9 @@ export function recordExchange(ctx: V2Context, parts: { metrics: Metrics; log: L
       ...(source && { source }),
       bytes,
       ms: Math.round((endedAt - startedAt) * 10) / 10,
-      ...(error instanceof ClientGoneError ? { left: true } : isFault && { err: error }),
+      ...(isGone && { left: true }),
+      ...(isCut && { cut: true }),
+      ...(isFault && { err: error }),
     },
     'request',
   );

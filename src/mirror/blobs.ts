@@ -1,6 +1,8 @@
 import type { Content } from '../oci/content.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, isSameTarget, type Target } from '../oci/reference.ts';
+import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Catalog, Link } from '../store/catalog.ts';
 import type { StoredBlob } from '../store/stored-blob.ts';
@@ -9,6 +11,7 @@ import type { Answer, Source } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
 import { Download } from './download.ts';
 import { PRIORITY, type Downloads, type Joined } from './downloads.ts';
+import { note } from './note.ts';
 import type { Negatives } from './negatives.ts';
 import type { SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
@@ -20,6 +23,8 @@ export interface BlobsParts {
   readonly downloads: Downloads;
   readonly negatives: Negatives;
   readonly flight: SingleFlight;
+  readonly metrics: Metrics;
+  readonly log: Log;
 }
 
 /** What a client may know of a blob without its bytes. */
@@ -37,18 +42,19 @@ export class Blobs {
 
   /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
   async get(target: Target, digest: Digest): Promise<Answer<Content>> {
-    const held = await this.#held(digest);
+    const held = await this.#held(target, digest);
     if (!(await this.#mayRead(target, digest, held))) return this.#absent(target, digest);
     if (held) return { value: held, source: 'hit' };
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
     const found = await this.#parts.downloads.join(target, digest, PRIORITY.interactive);
+    if (found === 'again') return this.get(target, digest);
     if (!found) return this.#absent(target, digest);
     return { value: found.content, source: sourceOf(found) };
   }
 
   /** Never begins or waits for a transfer of bytes. */
   async stat(target: Target, digest: Digest): Promise<Answer<BlobStat>> {
-    const held = await this.#held(digest);
+    const held = await this.#held(target, digest);
     if (held) {
       const mayRead = await this.#mayRead(target, digest, held);
       return mayRead ? { value: held, source: 'hit' } : this.#absent(target, digest);
@@ -58,11 +64,20 @@ export class Blobs {
     return head ? { value: { size: head.size }, source: 'miss' } : this.#absent(target, digest);
   }
 
-  async #held(digest: Digest): Promise<StoredBlob | undefined> {
-    const { blobs, catalog } = this.#parts;
+  /** What the disk cannot give, for whatever reason, is fetched anew. */
+  async #held(target: Target, digest: Digest): Promise<StoredBlob | undefined> {
+    const { blobs, catalog, log, metrics } = this.#parts;
     const record = await catalog.findBlob(digest);
-    const held = await blobs.find(digest, record?.size);
-    if (record && !held) await catalog.forgetBlob(digest);
+    let fault: unknown;
+    const held = await blobs.find(digest, record?.size).catch((error: unknown) => {
+      fault = error;
+      return undefined;
+    });
+    if (record && !held) {
+      log.warn({ digest, err: fault }, 'a held blob is missing, damaged or unreadable');
+      metrics.integrityFailures.inc({ upstream: target.upstream, where: 'store' });
+      if (fault === undefined) await note(log, catalog.forgetBlob(digest));
+    }
     return held;
   }
 
@@ -87,7 +102,7 @@ export class Blobs {
     digest: Digest,
     { link, size }: { link: Link | undefined; size: number | undefined },
   ): Promise<boolean> {
-    const { registries, catalog } = this.#parts;
+    const { registries, catalog, log } = this.#parts;
     try {
       const asking = this.#head(target, digest);
       const head = await (link === 'claimed' ? withinDeadline(registries, target, asking) : asking);
@@ -95,11 +110,11 @@ export class Blobs {
         const reason = `announced ${head.size} bytes for a blob of ${size}`;
         throw new UpstreamError(target.upstream, 'bad-response', reason);
       }
-      if (head) await catalog.recordLink(target, digest);
+      if (head) await note(log, catalog.recordLink(target, digest));
       return head !== undefined;
     } catch (error) {
       // A manifest of this repository lists it: good enough while the upstream cannot be asked.
-      if (link === 'claimed' && error instanceof UpstreamError) return true;
+      if (link === 'claimed' && error instanceof UpstreamError && error.isSilence) return true;
       throw error;
     }
   }

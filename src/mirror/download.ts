@@ -35,6 +35,11 @@ export interface DownloadParts {
   readonly createTransfer: CreateTransfer;
   /** How long a range far ahead waits before it asks by itself. */
   readonly rangeMs: number;
+  /**
+   * Runs the transfer of this many bytes when it is its turn at the upstream. Until then the
+   * headers are here and clients have theirs.
+   */
+  readonly inTurn: (size: number | undefined, transfer: () => Promise<void>) => Promise<void>;
   /** The catalog's part: called with the size of a committed blob. */
   readonly record: (size: number) => Promise<void>;
   /** Called once when all is over, before `settled`. */
@@ -97,7 +102,7 @@ export class Download implements Content {
   get readable(): number {
     const written = this.#ingest?.written ?? 0;
     if (this.#state === 'finished') return written;
-    return Math.max(0, Math.min(written, (this.#transfer.size ?? Infinity) - 1));
+    return Math.max(0, Math.min(written, (this.#transfer.size ?? written) - 1));
   }
 
   /** The bytes from this position on, as far as they are still in memory. */
@@ -161,11 +166,14 @@ export class Download implements Content {
   async run(): Promise<void> {
     try {
       await this.#openIngest();
-      if (!(await this.#start())) {
+      const found = await this.#start();
+      if (found === 'absent') {
         await this.#ingest?.abort({ keep: false });
         this.#end('absent');
       } else if (this.#ingest) {
-        await this.#fill(this.#ingest);
+        const ingest = this.#ingest;
+        if (found === 'started') await this.#fill(ingest);
+        await this.#keep(ingest);
       } else {
         this.#transfer.discard();
         this.#end('unstored', this.#failure);
@@ -186,25 +194,31 @@ export class Download implements Content {
     }
   }
 
-  async #start(): Promise<boolean> {
+  async #start(): Promise<'started' | 'absent' | 'complete'> {
     try {
-      return await this.#transfer.start(this.#ingest?.written ?? 0);
+      return (await this.#transfer.start(this.#ingest?.written ?? 0)) ? 'started' : 'absent';
     } catch (error) {
       if (!this.#ingest || !(error instanceof UpstreamError) || error.status !== 416) throw error;
-      // The kept part of an earlier download does not fit the blob.
+      // Nothing follows what an earlier process kept: it is all of the blob, or none of it.
+      if (await this.#ingest.isComplete()) return 'complete';
       await this.#ingest.reset();
-      return this.#transfer.start(0);
+      return (await this.#transfer.start(0)) ? 'started' : 'absent';
     }
   }
 
   async #fill(ingest: Ingest): Promise<void> {
     this.#move('streaming');
     this.#started.resolve(true);
-    for await (const chunk of this.#transfer.chunks()) {
-      await ingest.append(chunk);
-      this.#recent.add(chunk, ingest.written);
-      this.#wake();
-    }
+    await this.#parts.inTurn(this.#transfer.size, async () => {
+      for await (const chunk of this.#transfer.chunks()) {
+        await ingest.append(chunk);
+        this.#recent.add(chunk, ingest.written);
+        this.#wake();
+      }
+    });
+  }
+
+  async #keep(ingest: Ingest): Promise<void> {
     await ingest.verify(this.#transfer.size);
     this.#end('finished');
     await ingest.commit();

@@ -8,6 +8,7 @@ import type { Catalog } from '../store/catalog.ts';
 import { StoredBlob } from '../store/stored-blob.ts';
 import type { Timing } from '../upstream/timing.ts';
 import { Download } from './download.ts';
+import { note } from './note.ts';
 import type { SourceRegistries } from './source-registry.ts';
 import { Transfer } from './transfer.ts';
 
@@ -23,6 +24,9 @@ export interface DownloadsParts {
 
 /** Who goes first in the queue of an upstream. */
 export const PRIORITY = { interactive: 20, hydration: 10, sync: 0 } as const;
+
+/** Smaller ones wait for no turn: most of it has come with the headers. */
+const SMALL_BYTES = 1024 * 1024;
 
 export interface Joined {
   readonly content: StoredBlob | Download;
@@ -60,25 +64,29 @@ export class Downloads {
   /**
    * The running download of the digest, or a new one, once its upstream has answered; `undefined`
    * when the upstream has no such blob. The caller has made sure that the target may read what
-   * another target's download brings.
+   * another target's download brings; `again` asks it to look once more, for what was running ended
+   * badly and something else may run now.
    */
-  async join(target: Target, digest: Digest, priority: number): Promise<Joined | undefined> {
-    for (;;) {
-      const running = this.#running.get(digest);
-      const joined = running !== undefined;
-      const { opening } = running ?? this.#begin(target, digest, priority);
-      const content = await opening;
-      if (content instanceof StoredBlob) return { content, joined };
-      // A latecomer to a failure, or one of another repository, has a try of its own.
-      const isOwn = !joined || (isSameTarget(target, content.target) && !content.hasFailed);
-      try {
-        if ((isOwn || !content.hasFailed) && (await content.started)) return { content, joined };
-        if (isOwn) return undefined;
-      } catch (error) {
-        if (isOwn) throw error;
-      }
-      await content.settled;
+  async join(
+    target: Target,
+    digest: Digest,
+    priority: number,
+  ): Promise<Joined | undefined | 'again'> {
+    const running = this.#running.get(digest);
+    const joined = running !== undefined;
+    const { opening } = running ?? this.#begin(target, digest, priority);
+    const content = await opening;
+    if (content instanceof StoredBlob) return { content, joined };
+    // A latecomer to a failure, or one of another repository, has a try of its own.
+    const isOwn = !joined || (isSameTarget(target, content.target) && !content.hasFailed);
+    try {
+      if ((isOwn || !content.hasFailed) && (await content.started)) return { content, joined };
+      if (isOwn) return undefined;
+    } catch (error) {
+      if (isOwn) throw error;
     }
+    await content.settled;
+    return 'again';
   }
 
   /** Stops all, keeping what has come. */
@@ -98,10 +106,11 @@ export class Downloads {
   async #open(target: Target, digest: Digest, priority: number): Promise<StoredBlob | Download> {
     try {
       // An earlier download may have ended between the caller's look into the store and this one.
-      const { blobs, catalog } = this.#parts;
+      const { blobs, catalog, log } = this.#parts;
       const held = await blobs.find(digest, (await catalog.findBlob(digest))?.size);
       if (!held) return this.#launch(target, digest, priority);
-      await catalog.recordBlob(target, digest, { size: held.size, storedAt: this.#parts.now() });
+      const record = { size: held.size, storedAt: this.#parts.now() };
+      await note(log, catalog.recordBlob(target, digest, record));
       this.#running.delete(digest);
       return held;
     } catch (error) {
@@ -112,19 +121,22 @@ export class Downloads {
 
   #launch(target: Target, digest: Digest, priority: number): Download {
     const { registries, blobs, metrics, timing } = this.#parts;
+    const { queue } = registries.of(target);
     const download: Download = new Download({
       target,
       digest,
       blobs,
       createTransfer: (signal, end) => this.#createTransfer(target, digest, { signal, end }),
       rangeMs: timing.rangeMs,
+      inTurn: async (size, transfer) =>
+        size !== undefined && size <= SMALL_BYTES ? transfer() : queue.add(transfer, { priority }),
       record: (size) => this.#record(target, digest, size),
       ended: () => this.#ended(download),
     });
     this.#downloads.add(download);
     metrics.downloadsInFlight.inc({ upstream: target.upstream });
     if (this.#closed) download.abort();
-    void registries.of(target).queue.add(() => download.run(), { priority });
+    void download.run();
     return download;
   }
 

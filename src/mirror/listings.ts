@@ -22,13 +22,14 @@ interface Listing<Item> {
   readonly checkedAt: number;
 }
 
-const MAX_REMEMBERED = 1_000;
+/** Entries of all remembered lists together: some tens of megabytes. */
+const MAX_REMEMBERED = 200_000;
 
 /** Lists that only an upstream knows in full; what is held stands in when it cannot be asked. */
 export class Listings {
   readonly #parts: ListingsParts;
-  readonly #tags = new LRUCache<string, Listing<Tag>>({ max: MAX_REMEMBERED });
-  readonly #referrers = new LRUCache<string, Listing<Descriptor>>({ max: MAX_REMEMBERED });
+  readonly #tags = remember<Tag>();
+  readonly #referrers = remember<Descriptor>();
 
   constructor(parts: ListingsParts) {
     this.#parts = parts;
@@ -100,6 +101,13 @@ export class Listings {
       };
     }
   }
+}
+
+function remember<Item>(): LRUCache<string, Listing<Item>> {
+  return new LRUCache({
+    maxSize: MAX_REMEMBERED,
+    sizeCalculation: ({ items }) => 1 + (items?.length ?? 0),
+  });
 }
 
 /** An absence as long as any other one, a list as long as a tag. */

@@ -121,7 +121,9 @@ export class Manifests {
       const { digest, checkedAt } = heard;
       const held = digest && (await this.#parts.shelf.find(target, digest));
       if (held) return this.#confirm(target, tag, { held, checkedAt });
-      const fetched = await this.#fetch(target, digest ?? tag);
+      let fetched = await this.#fetch(target, digest ?? tag);
+      // The tag has moved since, and what it meant is gone.
+      if (!fetched.value && digest) fetched = await this.#fetch(target, tag);
       if (fetched.value && fetched.source !== 'bypass') {
         await this.#parts.tags.record(target, tag, { digest: fetched.value.digest, checkedAt });
       }

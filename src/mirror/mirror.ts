@@ -60,12 +60,14 @@ export class Mirror {
       catalog,
       negatives,
       flight,
+      metrics,
+      log,
       downloads: this.downloads,
     });
     this.manifests = new Manifests({
       registries,
       shelf: new ManifestShelf({ catalog, blobs, log, now }),
-      tags: new TagBook({ catalog, now, ttlMs }),
+      tags: new TagBook({ catalog, log, now, ttlMs }),
       negatives,
       flight,
       now,

@@ -17,8 +17,4 @@ export class Negatives {
   add(key: string, ttlMs: number): void {
     if (ttlMs > 0) this.#until.set(key, this.#now() + ttlMs);
   }
-
-  delete(key: string): void {
-    this.#until.delete(key);
-  }
 }

@@ -1,7 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import type { Log } from '../observe/log.ts';
 import type { Catalog, TagRecord } from '../store/catalog.ts';
+import { note } from './note.ts';
 
 const MAX_HEARD = 10_000;
 
@@ -11,6 +13,7 @@ const MAX_HEARD = 10_000;
  */
 export class TagBook {
   readonly #catalog: Catalog;
+  readonly #log: Log;
   readonly #now: () => number;
   readonly #ttlMs: (target: Target) => number;
   readonly #heard = new LRUCache<string, TagRecord>({ max: MAX_HEARD });
@@ -18,11 +21,13 @@ export class TagBook {
 
   constructor(parts: {
     catalog: Catalog;
+    log: Log;
     now: () => number;
     /** How long what was heard counts. */
     ttlMs: (target: Target) => number;
   }) {
     this.#catalog = parts.catalog;
+    this.#log = parts.log;
     this.#now = parts.now;
     this.#ttlMs = parts.ttlMs;
   }
@@ -33,7 +38,7 @@ export class TagBook {
 
   async record(target: Target, tag: Tag, record: TagRecord): Promise<void> {
     this.#heard.delete(keyOf(target, tag));
-    await this.#catalog.recordTag(target, tag, record);
+    await note(this.#log, this.#catalog.recordTag(target, tag, record));
   }
 
   /** A HEAD said that the tag means this digest, which is not held. */

@@ -54,12 +54,14 @@ export class Transfer {
   /** Resolves when the upstream's headers are here; false when it has no such blob. */
   async start(position: number): Promise<boolean> {
     this.#position = position;
+    const lastStart = performance.now() + this.#parts.timing.attemptsMs;
     for (let attempt = 1; ; attempt += 1) {
       try {
         this.#body = await this.#open();
         return this.#body !== undefined;
       } catch (error) {
-        if (attempt === MAX_ATTEMPTS_TO_START || !this.#mayGoOn(error, 0)) throw error;
+        const isLast = attempt === MAX_ATTEMPTS_TO_START || performance.now() > lastStart;
+        if (isLast || !this.#mayGoOn(error, 0)) throw error;
         await this.#pause(attempt - 1);
       }
     }
@@ -162,6 +164,7 @@ export class Transfer {
   async #pause(attempt: number, error?: unknown): Promise<void> {
     const { timing, signal } = this.#parts;
     const asked = error instanceof UpstreamError ? (error.retryAfterMs ?? 0) : 0;
-    await sleep(Math.max(backoff(timing.retryMs, attempt), asked), undefined, { signal });
+    const pause = Math.max(backoff(timing.retryMs, attempt), Math.min(asked, MAX_RETRY_AFTER_MS));
+    await sleep(pause, undefined, { signal });
   }
 }

@@ -31,6 +31,13 @@ export class UpstreamError extends Error {
   readonly status: number | undefined;
   readonly retryAfterMs: number | undefined;
 
+  /** The upstream could not be asked, which says nothing about what it would have answered. */
+  get isSilence(): boolean {
+    return (
+      this.fault !== 'unauthorized' && this.fault !== 'denied' && this.fault !== 'bad-response'
+    );
+  }
+
   constructor(
     upstream: string,
     fault: UpstreamFault,

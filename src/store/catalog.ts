@@ -165,10 +165,10 @@ export class Catalog {
   /** The blob's file turned out missing or damaged. Links stay: the repository still has it. */
   async forgetBlob(digest: Digest): Promise<void> {
     const known = await this.findBlob(digest);
-    if (!known) return;
-    await this.#blobs.del(digest);
-    this.#hotBlobs.delete(digest);
+    // Two who find it missing at once forget it once.
+    if (!known || !this.#hotBlobs.delete(digest)) return;
     this.#count(-1, -known.size);
+    await this.#blobs.del(digest);
   }
 
   async findLink(target: Target, digest: Digest): Promise<Link | undefined> {

@@ -83,6 +83,11 @@ export class Ingest {
     return this.#digester.copy();
   }
 
+  /** Whether what is written is the whole blob already. */
+  async isComplete(): Promise<boolean> {
+    return (await this.digester()).value() === this.digest;
+  }
+
   /** Forgets what was written. Only while no reader has seen it. */
   async reset(): Promise<void> {
     await this.#caughtUp.catch(() => undefined);
@@ -122,7 +127,7 @@ export class Ingest {
     await chmod(final, 0o444);
     if (durability === 'full') {
       await syncFolder(folder);
-      if (created) await syncFolder(dirname(folder));
+      if (created !== undefined) await syncAbove(folder, created);
     }
     await this.#endWriting();
   }
@@ -180,6 +185,12 @@ export class Ingest {
       position += count;
     }
   }
+}
+
+/** The folders that hold the new ones, from the lowest up to the one above `highest`. */
+async function syncAbove(lowest: string, highest: string): Promise<void> {
+  await syncFolder(dirname(lowest));
+  if (lowest.length > highest.length) await syncAbove(dirname(lowest), highest);
 }
 
 async function syncFolder(path: string): Promise<void> {

@@ -3,7 +3,8 @@ import type { PasswordCredentials } from '../config/config.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
 import { refuseRealm } from './realm.ts';
 import { readSmall } from './small-body.ts';
-import type { Transport } from './transport.ts';
+import { parseRetryAfter } from './retry-after.ts';
+import type { Transport, TransportResponse } from './transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 
 export interface AuthenticatorParts {
@@ -133,17 +134,20 @@ export class Authenticator {
     const { transport } = this.#parts;
     const response = await transport.send({ method: 'GET', url, headers });
     const body = await readSmall(transport.chunks(response.body, url), MAX_TOKEN_RESPONSE_BYTES);
-    if (response.statusCode !== 200) throw this.#tokenRefusal(response.statusCode, url);
+    if (response.statusCode !== 200) throw this.#tokenRefusal(response, url);
     return this.#readToken(body, url);
   }
 
-  #tokenRefusal(status: number, url: URL): UpstreamError {
+  #tokenRefusal({ statusCode: status, headers }: TransportResponse, url: URL): UpstreamError {
     const reason = `the token service ${url.host} answered ${status}`;
     if (status === 401 || status === 403) {
       const login = this.#parts.credentials ? 'the configured credentials' : 'an anonymous request';
       return this.#error('unauthorized', `${reason} to ${login}`, status);
     }
-    if (status === 429) return this.#error('rate-limited', reason, status);
+    if (status === 429) {
+      const retryAfterMs = parseRetryAfter(headers['retry-after']);
+      return this.#error('rate-limited', reason, status, retryAfterMs);
+    }
     return this.#error(status >= 500 ? 'failing' : 'bad-response', reason, status);
   }
 
@@ -168,9 +172,15 @@ export class Authenticator {
     }
   }
 
-  #error(fault: UpstreamError['fault'], reason: string, status?: number): UpstreamError {
+  #error(
+    fault: UpstreamError['fault'],
+    reason: string,
+    status?: number,
+    retryAfterMs?: number,
+  ): UpstreamError {
     return new UpstreamError(this.#parts.upstream, fault, reason, {
       ...(status !== undefined && { status }),
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
     });
   }
 }

@@ -1,3 +1,4 @@
+import type { Metrics } from '../observe/metrics.ts';
 import { readDescriptor, type Descriptor } from '../oci/descriptor.ts';
 import { digestOf, isDigest, splitDigest, type Algorithm, type Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
@@ -43,8 +44,10 @@ const MAX_PAGE_BYTES = 16 * 1024 * 1024;
 export class HttpUpstream implements Upstream {
   readonly name: string;
   readonly #client: RegistryClient;
+  readonly #metrics: Metrics;
 
   constructor(parts: RegistryClientParts) {
+    this.#metrics = parts.metrics;
     this.name = parts.config.name;
     this.#client = new RegistryClient(parts);
   }
@@ -114,8 +117,20 @@ export class HttpUpstream implements Upstream {
     });
     response.discard();
     if (response.status === 404) return undefined;
+    if (response.status === 405) return this.#headByRange(repository, digest, options);
     const size = contentLength(response);
     return { ...(size !== undefined && { size }) };
+  }
+
+  /** For registries that refuse HEAD: one byte shows as well whether the blob is there. */
+  async #headByRange(
+    repository: Repository,
+    digest: Digest,
+    options: CallOptions,
+  ): Promise<BlobHead | undefined> {
+    const body = await this.getBlob(repository, digest, { ...options, start: 0, end: 1 });
+    body?.discard();
+    return body && { ...(body.size !== undefined && { size: body.size }) };
   }
 
   /** Makes one attempt: whoever fills a blob repeats it from where it broke. */
@@ -180,6 +195,7 @@ export class HttpUpstream implements Upstream {
     try {
       const manifest = parseManifest(bytes, response.headers['content-type']);
       if (expected !== undefined && digest !== expected) {
+        this.#metrics.integrityFailures.inc({ upstream: this.name, where: 'manifest' });
         throw new ManifestError(`bytes with digest ${digest} for ${expected}`);
       }
       return { digest, bytes, manifest };

@@ -5,6 +5,7 @@ import { essence } from '../oci/media-types.ts';
 import { Authenticator } from './authenticator.ts';
 import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
 import { readSmall } from './small-body.ts';
+import { parseRetryAfter } from './retry-after.ts';
 import { backoff, type Timing } from './timing.ts';
 import { Transport, type TransportResponse } from './transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -124,7 +125,8 @@ export class RegistryClient {
     } catch (error) {
       if (error instanceof UpstreamError) {
         metrics.upstreamRequests.inc({ ...labels, code: String(error.status ?? 'error') });
-        metrics.upstreamUp.set({ upstream: config.name }, error.status === undefined ? 0 : 1);
+        const isSilent = error.fault === 'unreachable' || error.fault === 'timeout';
+        metrics.upstreamUp.set({ upstream: config.name }, isSilent ? 0 : 1);
       }
       throw error;
     } finally {
@@ -264,14 +266,6 @@ export class RegistryClient {
 function isPassing(error: unknown): boolean {
   if (!(error instanceof UpstreamError)) return false;
   return error.fault === 'unreachable' || error.fault === 'timeout' || error.fault === 'failing';
-}
-
-/** Seconds or an HTTP date (RFC 9110 section 10.2.3). */
-export function parseRetryAfter(value: string | undefined, now = Date.now()): number | undefined {
-  if (value === undefined) return undefined;
-  if (/^\d{1,9}$/.test(value.trim())) return Number(value) * 1000;
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
 function parseRateLimit(

@@ -123,3 +123,25 @@ test('a disk that fills in the middle of a blob: each client gets the rest from 
   t.true((await get(`${url}/${small.digest}`)).body.equals(small.bytes));
   t.is(await mirror.end('SIGTERM'), 0);
 });
+
+test('a catalog that cannot write takes nothing from the client', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const image = buildImage({ seed: 7, layers: [1000] });
+  registry.addImage('library/app', 'v1', image, { name: 'app' });
+  registry.addBlob('library/other', image.layer(0));
+  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
+  const tag = `${mirror.url}/v2/library/app/manifests/v1`;
+  await get(tag);
+  await get(`${mirror.url}/v2/library/app/blobs/${image.layer(0).digest}`);
+  await mirror.idle();
+  const full = async (): Promise<never> => {
+    throw Object.assign(new Error('no space'), { code: 'LEVEL_IO_ERROR' });
+  };
+  Object.assign(mirror.server.catalog, { recordTag: full, recordLink: full });
+  const again = await get(tag);
+  t.true(again.body.equals(image.manifest.bytes));
+  t.is(again.headers['cache-status'], 'entrepot; hit; detail=revalidated');
+  const other = await get(`${mirror.url}/v2/library/other/blobs/${image.layer(0).digest}`);
+  t.true(other.body.equals(image.layer(0).bytes));
+  t.is(mirror.log.filter(({ msg }) => msg === 'the catalog could not be written').length, 2);
+});

@@ -1,8 +1,10 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setImmediate as immediate } from 'node:timers/promises';
 import test from 'ava';
 import { get, open, type OpenResponse } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildBlob } from '../helpers/image.ts';
+import { buildBlob, type Stored } from '../helpers/image.ts';
 import { startMirror } from '../helpers/mirror.ts';
 
 const MIB = 1024 * 1024;
@@ -152,21 +154,28 @@ test('all clients leave: the fill completes all the same', async (t) => {
   t.deepEqual(registry.conversation(), ['GET /v2/library/app/blobs/<layer>']);
 });
 
-test('interactive transfers of one upstream keep to its concurrency', async (t) => {
+test('bodies of one upstream come in turn, headers and small blobs at once', async (t) => {
   const registry = await FakeRegistry.start(t);
-  const blobs = [7, 8, 9].map((seed) => registry.addBlob('library/app', buildBlob(seed, 1000)));
-  const gates = blobs.map((blob) => registry.hold(blob, { after: 10 }));
+  const big = [7, 8, 9].map((seed) => registry.addBlob('library/app', buildBlob(seed, 4 * MIB)));
+  const small = registry.addBlob('library/app', buildBlob(10, 1000));
+  const gates = big.slice(0, 2).map((blob) => registry.hold(blob, { after: MIB }));
   const mirror = await startMirror(t, {
     upstreams: { 'docker.io': { url: registry.url, concurrency: 2 } },
   });
-  const answers = blobs.map(({ digest }) => get(`${mirror.url}/v2/library/app/blobs/${digest}`));
-  await Promise.all([gates[0]?.arrived(), gates[1]?.arrived()]);
-  t.is(registry.requests.length, 2);
-  t.is(mirror.server.activity().downloads, 3);
+  const urlOf = ({ digest }: { digest: string }): string =>
+    `${mirror.url}/v2/library/app/blobs/${digest}`;
+  const [first, second] = await Promise.all(big.slice(0, 2).map((blob) => open(urlOf(blob))));
+  await Promise.all([first?.read(MIB), second?.read(MIB)]);
+  // Both turns are taken, and neither transfer can end.
+  const third = await open(urlOf(big[2] as Stored));
+  t.is(third.headers['content-length'], String(4 * MIB));
+  t.true((await get(urlOf(small))).body.equals(small.bytes));
+  const partial = join(mirror.storePath, 'ingest', (big[2] as Stored).digest.replace(':', '-'));
+  t.is((await stat(partial)).size, 0);
   for (const gate of gates) gate.open();
-  for (const [index, answer] of (await Promise.all(answers)).entries()) {
-    t.true(answer.body.equals(blobs[index]?.bytes ?? Buffer.alloc(0)));
-  }
+  t.true((await third.rest()).equals((big[2] as Stored).bytes));
+  await Promise.all([first?.rest(), second?.rest()]);
+  t.is(registry.requests.length, 4);
 });
 
 test('a range far ahead of a slow fill is asked for by itself, one at a time', async (t) => {
