@@ -1,5 +1,6 @@
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
 import { formatTarget } from '../oci/reference.ts';
 import type { V2Context } from './content-request.ts';
 import type { Exchange } from './exchange.ts';
@@ -27,7 +28,8 @@ export function recordExchange(ctx: V2Context, parts: { metrics: Metrics; log: L
       ms: Math.round((endedAt - startedAt) * 10) / 10,
       ...(isGone && { left: true }),
       ...(isCut && { cut: true }),
-      ...(isFault && { err: error }),
+      // A fault of an upstream says all in its message; where in this code it was met says nothing.
+      ...(isFault && (error instanceof UpstreamError ? { reason: error.message } : { err: error })),
     },
     'request',
   );

@@ -1,11 +1,11 @@
 import type { BenchProcess } from './bench-process.ts';
-import { BUDGETS } from './budgets.ts';
+import { BUDGETS, type Budget } from './budgets.ts';
 import { curl } from './curl.ts';
 import { startDockerRegistry } from './peers/docker-registry.ts';
 import { startEntrepot } from './peers/entrepot.ts';
 import { startNginx } from './peers/nginx.ts';
-import { interleave, median } from './rounds.ts';
-import { judge, type Measured, type Row } from './row.ts';
+import { interleave } from './rounds.ts';
+import { judge, type Row } from './row.ts';
 import { blobUrl, type Workbench } from './workbench.ts';
 
 const BLOB_BYTES = 1024 ** 3;
@@ -48,7 +48,7 @@ export async function measureBlobThroughput(bench: Workbench): Promise<Row[]> {
       );
       return result;
     });
-    rows.push(...compare(load, new Map(servers.map(({ name }, i) => [name, middle(results[i])]))));
+    rows.push(...compare(load, new Map(servers.map(({ name }, i) => [name, results[i] ?? []]))));
   }
   return rows;
 }
@@ -66,37 +66,29 @@ async function measure(server: BenchProcess, digest: string, load: Load): Promis
   };
 }
 
-function middle(results: readonly Result[] = []): Result {
-  return {
-    gigabytesPerSecond: median(results.map((result) => result.gigabytesPerSecond)),
-    cpuSecondsPerGigabyte: median(results.map((result) => result.cpuSecondsPerGigabyte)),
-  };
-}
-
-function compare({ clients }: Load, results: ReadonlyMap<string, Result>): Row[] {
-  const own = results.get('Entrepot');
-  if (!own) throw new Error('Entrepot was not measured');
+function compare({ clients }: Load, results: ReadonlyMap<string, readonly Result[]>): Row[] {
   const work = `held 1 GiB blob, ${clients} ${clients === 1 ? 'client' : 'clients'}`;
-  const beside = (what: 'throughput' | 'CPU', name: string, budget?: Measured['budget']): Row[] => {
-    const field = what === 'CPU' ? 'cpuSecondsPerGigabyte' : 'gigabytesPerSecond';
-    const peer = results.get(name);
-    if (!peer) return [];
+  const beside = (what: keyof Result, name: string, budget?: Budget): Row[] => {
+    const values = (server: string): number[] =>
+      results.get(server)?.map((result) => result[what]) ?? [];
+    if (!results.has(name)) return [];
+    const isCpu = what === 'cpuSecondsPerGigabyte';
     return [
       judge({
-        work: `${work}: ${what}`,
-        unit: what === 'CPU' ? 's/GB' : 'GB/s',
-        entrepot: own[field],
-        peer: { name, value: peer[field] },
+        work: `${work}: ${isCpu ? 'CPU' : 'throughput'}`,
+        unit: isCpu ? 's/GB' : 'GB/s',
+        entrepot: values('Entrepot'),
+        peer: { name, values: values(name) },
         ...(budget && { budget }),
       }),
     ];
   };
   return [
-    ...beside('throughput', 'docker-registry', BUDGETS.blobThroughputByRegistry),
-    ...beside('throughput', 'nginx', BUDGETS.blobThroughputByNginx),
-    ...beside('throughput', 'bare Node'),
-    ...beside('CPU', 'docker-registry', BUDGETS.blobCpuByRegistry),
-    ...beside('CPU', 'nginx'),
-    ...beside('CPU', 'bare Node'),
+    ...beside('gigabytesPerSecond', 'docker-registry', BUDGETS.blobThroughputByRegistry),
+    ...beside('gigabytesPerSecond', 'nginx', BUDGETS.blobThroughputByNginx),
+    ...beside('gigabytesPerSecond', 'bare Node'),
+    ...beside('cpuSecondsPerGigabyte', 'docker-registry', BUDGETS.blobCpuByRegistry),
+    ...beside('cpuSecondsPerGigabyte', 'nginx'),
+    ...beside('cpuSecondsPerGigabyte', 'bare Node'),
   ];
 }

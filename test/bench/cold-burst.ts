@@ -4,6 +4,7 @@ import { BUDGETS } from './budgets.ts';
 import { curl } from './curl.ts';
 import { startDockerRegistry } from './peers/docker-registry.ts';
 import { startEntrepot } from './peers/entrepot.ts';
+import { quiet } from './quiet.ts';
 import { median } from './rounds.ts';
 import { judge, type Row } from './row.ts';
 import { blobUrl, type Workbench } from './workbench.ts';
@@ -41,7 +42,7 @@ export async function measureColdBurst(bench: Workbench): Promise<Row[]> {
     judge({
       work: `${work}: upstream bytes`,
       unit: '× the blob',
-      entrepot: median(amplifications),
+      entrepot: amplifications,
       budget: BUDGETS.burstAmplification,
       ...(peer !== undefined && {
         note: `docker-registry asked for ${peer} times the blob in the first ${PEER_PATIENCE_MS / 1000} s`,
@@ -50,8 +51,8 @@ export async function measureColdBurst(bench: Workbench): Promise<Row[]> {
     judge({
       work: `${work}: median client`,
       unit: 's',
-      entrepot: median(middle),
-      peer: { name: 'a lone client', value: median(lone) },
+      entrepot: middle,
+      peer: { name: 'a lone client', values: lone },
       budget: BUDGETS.burstMedian,
     }),
   ];
@@ -64,6 +65,7 @@ async function pull(
 ): Promise<{ seconds: number[]; upstreamBytes: number }> {
   const { digest } = await bench.content.addBlob(BLOB_BYTES);
   await bench.settle();
+  await quiet();
   const urls = Array.from({ length: clients }, () => blobUrl(server, digest));
   const downloads = await curl(urls, { parallel: clients });
   const { blobBytes = 0 } = await bench.upstream.ask();

@@ -2,11 +2,11 @@ import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { BenchProcess } from './bench-process.ts';
-import { BUDGETS } from './budgets.ts';
+import { BUDGETS, type Budget } from './budgets.ts';
 import { startDockerRegistry } from './peers/docker-registry.ts';
 import { startEntrepot } from './peers/entrepot.ts';
-import { interleave, median } from './rounds.ts';
-import { judge, type Measured, type Row } from './row.ts';
+import { interleave } from './rounds.ts';
+import { judge, type Row } from './row.ts';
 import { manifestUrl, type Workbench } from './workbench.ts';
 
 const run = promisify(execFile);
@@ -50,17 +50,18 @@ export async function measureManifestRate(bench: Workbench): Promise<Row[]> {
       return rate;
     });
     const [own = [], byKoa = [], byRegistry] = results;
-    const row = (name: string, rates: readonly number[], budget: Measured['budget']): Row =>
+    const row = (name: string, rates: readonly number[], budget: Budget): Row =>
       judge({
         work: `held manifest by ${kind}, ${CONNECTIONS} connections`,
         unit: 'requests/s',
-        entrepot: median(own),
-        peer: { name, value: median(rates) },
-        ...(budget && { budget }),
+        entrepot: own,
+        peer: { name, values: rates },
+        budget,
       });
     rows.push(row('bare Koa route', byKoa, BUDGETS.manifestRateByKoa));
-    if (byRegistry)
+    if (byRegistry) {
       rows.push(row('docker-registry', byRegistry, BUDGETS.manifestRateByRegistry[kind]));
+    }
   }
   return rows;
 }

@@ -31,7 +31,7 @@ export async function measureManyClients(bench: Workbench): Promise<Row[]> {
     judge({
       work: `${FAST_CLIENTS + SLOW_CLIENTS} clients of a held blob, half of them slow: resident memory, highest`,
       unit: 'MiB',
-      entrepot: own,
+      entrepot: [own],
       budget: BUDGETS.manyClientsMiB,
       note:
         `${Math.round(atRest)} MiB at rest` +

@@ -1,4 +1,5 @@
 import type { Budget } from './budgets.ts';
+import { median } from './rounds.ts';
 
 export interface PeerValue {
   readonly name: string;
@@ -10,7 +11,7 @@ export interface Row {
   readonly work: string;
   readonly unit: string;
   readonly entrepot: number;
-  readonly peer?: PeerValue | undefined;
+  readonly peer?: PeerValue;
   /** Entrepot's value by the peer's. */
   readonly ratio?: number;
   readonly budget?: Budget;
@@ -21,22 +22,26 @@ export interface Row {
 export interface Measured {
   readonly work: string;
   readonly unit: string;
-  readonly entrepot: number;
+  /** One value a round. */
+  readonly entrepot: readonly number[];
   /** Left out: the budget is for Entrepot's own value. */
-  readonly peer?: PeerValue | undefined;
+  readonly peer?: { readonly name: string; readonly values: readonly number[] };
   readonly budget?: Budget;
   readonly note?: string;
 }
 
-/** Judges what was measured by the number that the table shows. */
-export function judge(measured: Measured): Row {
-  const { entrepot, peer, budget } = measured;
-  const ratio = peer && round(entrepot / peer.value);
-  const judged = ratio ?? round(entrepot);
+/**
+ * Medians of what was measured, and how they do by the budget. The ratio is the median of the
+ * rounds' own ratios: a round is over before the machine's pace has changed much.
+ */
+export function judge({ entrepot, peer, ...measured }: Measured): Row {
+  const ratios = peer?.values.map((value, round) => (entrepot[round] ?? NaN) / value);
+  const judged = round(median(ratios ?? entrepot));
   return {
     ...measured,
-    ...(ratio !== undefined && { ratio }),
-    ...(budget && { met: meets(judged, budget) }),
+    entrepot: median(entrepot),
+    ...(peer && { peer: { name: peer.name, value: median(peer.values) }, ratio: judged }),
+    ...(measured.budget && { met: meets(judged, measured.budget) }),
   };
 }
 
