@@ -60,7 +60,9 @@ function storeSchema(source: Source) {
       .refine((bytes) => bytes > 0, 'write more than 0; the store needs room')
       .prefault('100GiB')
       .describe('Most bytes the store may hold. This version reports it and evicts nothing yet.'),
-    minFreeBytes: size.prefault('2GiB').describe('Bytes of the disk to leave free. Not kept to in this version yet.'),
+    minFreeBytes: size
+      .prefault('2GiB')
+      .describe('Bytes of the disk to leave free. Not kept to in this version yet.'),
     durability: z
       .enum(['full', 'rename'], { error: 'write full or rename' })
       .default('full')
