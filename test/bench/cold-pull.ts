@@ -1,4 +1,5 @@
 import { get, type IncomingMessage } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { BenchProcess } from './bench-process.ts';
 import { BUDGETS } from './budgets.ts';
 import { startDockerRegistry } from './peers/docker-registry.ts';
@@ -62,7 +63,7 @@ export async function measureColdPull(bench: Workbench): Promise<Row[]> {
 async function pull(bench: Workbench, server: BenchProcess, link: BenchProcess): Promise<Pull> {
   const { digest } = await bench.content.addBlob(BLOB_BYTES);
   await bench.settle();
-  await link.ask();
+  await drain(link);
   const startedAt = monotonicMs();
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     get(blobUrl(server, digest), { agent: false }, resolve).on('error', reject);
@@ -82,6 +83,12 @@ async function pull(bench: Workbench, server: BenchProcess, link: BenchProcess):
     seconds: (endedAt - startedAt) / 1000,
     firstByteMs: firstByteAt - (offLink['firstByteAt'] ?? NaN),
   };
+}
+
+/** What has left the upstream may still be on its way. */
+async function drain(link: BenchProcess): Promise<void> {
+  do await sleep(200);
+  while (((await link.ask())['bytes'] ?? 0) > 0);
 }
 
 /** The same in every process of the machine. */

@@ -2,7 +2,7 @@
 //
 // All connections share the bandwidth towards their clients. A connection costs a round trip before
 // its first byte, as a handshake does. Asked by its parent it tells when the first byte since it was
-// last asked came out of it (milliseconds of the system's monotonic clock).
+// last asked came out of it (milliseconds of the system's monotonic clock), and how many did.
 import { connect, createServer, type Socket } from 'node:net';
 
 const [port = 0, targetPort = 0, megabytesPerSecond = 0, roundTripMs = 0] = process.argv
@@ -14,7 +14,7 @@ const MAX_BACKLOG_MS = 30;
 const MAX_UNREAD_BYTES = 1024 * 1024;
 
 let freeAt = 0;
-let firstByteAt = 0;
+let stats = { bytes: 0, firstByteAt: 0 };
 
 createServer({ noDelay: true, allowHalfOpen: true }, (client) => {
   const target = connect({
@@ -32,8 +32,8 @@ createServer({ noDelay: true, allowHalfOpen: true }, (client) => {
 }).listen(port, '127.0.0.1');
 
 process.on('message', () => {
-  process.send?.({ firstByteAt });
-  firstByteAt = 0;
+  process.send?.(stats);
+  stats = { bytes: 0, firstByteAt: 0 };
 });
 
 /** Delivers what comes from one end to the other when `arrival` says; in order. */
@@ -47,7 +47,7 @@ function carry(from: Socket, to: Socket, arrival: (bytes: number) => number): vo
       underway.shift();
       if (!next.chunk) to.end();
       else if (!to.write(next.chunk) && to.writableLength > MAX_UNREAD_BYTES) from.pause();
-      if (isDownlink && next.chunk) firstByteAt ||= Number(process.hrtime.bigint()) / 1e6;
+      if (isDownlink && next.chunk) count(next.chunk);
     }
     if (underway[0]) timer ??= setTimeout(deliver, Math.max(0, underway[0].at - performance.now()));
   };
@@ -66,4 +66,9 @@ function carry(from: Socket, to: Socket, arrival: (bytes: number) => number): vo
   from.on('close', () => {
     if (!from.readableEnded) to.destroy();
   });
+}
+
+function count(chunk: Buffer): void {
+  stats.firstByteAt ||= Number(process.hrtime.bigint()) / 1e6;
+  stats.bytes += chunk.length;
 }
