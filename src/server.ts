@@ -8,6 +8,7 @@ import { Listener } from './http/listener.ts';
 import { Mirror } from './mirror/mirror.ts';
 import { createLog, type Log } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
+import { Via } from './oci/via.ts';
 import { BlobStore } from './store/blob-store.ts';
 import { Catalog } from './store/catalog.ts';
 import { HttpUpstream } from './upstream/http-upstream.ts';
@@ -54,7 +55,8 @@ export async function startServer(
   );
   // Whoever has the catalog has the store.
   await blobs.sweep();
-  const upstreams = createUpstreams(config, { timing, metrics, now });
+  const via = new Via();
+  const upstreams = createUpstreams(config, { timing, metrics, log, via, now });
   const mirror = undo.adopt(
     new Mirror({ config, upstreams, blobs, catalog, timing, metrics, log, now }),
     async (built) => built.close(),
@@ -74,7 +76,7 @@ export async function startServer(
     ),
     async (opened) => opened.close(0),
   );
-  const app = createApp({ mirror, addressing, metrics, log });
+  const app = createApp({ mirror, addressing, via, metrics, log });
   const listener = undo.adopt(
     await Listener.open(config.listen, app.callback(), log),
     async (opened) => opened.close(graceMs),
@@ -101,7 +103,7 @@ export async function startServer(
 
 function createUpstreams(
   config: Config,
-  parts: { timing: Timing; metrics: Metrics; now: () => number },
+  parts: { timing: Timing; metrics: Metrics; log: Log; via: Via; now: () => number },
 ): Map<string, Upstream> {
   const userAgent = `entrepot/${packageJson.version}`;
   return new Map(

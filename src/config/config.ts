@@ -34,7 +34,12 @@ export interface UpstreamConfig {
   readonly name: string;
   /** Base URL without a trailing slash and without `/v2`. */
   readonly url: string;
-  readonly credentials?: PasswordCredentials;
+  /** In front of every repository's name there: `/v2/<prefix>/…` of a mirror in the path form. */
+  readonly prefix?: string;
+  /** Sent as `ns` with every request, to a mirror that looks upstreams up by it. */
+  readonly namespace?: string;
+  /** Used in turn; none: anonymous. */
+  readonly credentials: readonly CredentialsConfig[];
   readonly tls: UpstreamTlsConfig;
   readonly proxy?: string;
   /** Values of the request's `Host` that mean this upstream. */
@@ -43,13 +48,33 @@ export interface UpstreamConfig {
   readonly deny: readonly string[];
   /** Blob transfers at a time. */
   readonly concurrency: number;
+  /** Most bytes a second over all its transfers. */
+  readonly bytesPerSecond?: number;
   readonly tags: TagsConfig;
 }
 
-export interface PasswordCredentials {
-  readonly username: string;
-  readonly password: string;
-}
+/** What an account is proven with; secrets are read by now, what a provider issues is not. */
+export type CredentialsConfig =
+  | { readonly provider: 'password'; readonly username: string; readonly password: string }
+  /** A refresh token, as `docker login` keeps it under `identitytoken`. */
+  | { readonly provider: 'identity-token'; readonly token: string }
+  /** Sent as it is. */
+  | { readonly provider: 'bearer'; readonly token: string }
+  | { readonly provider: 'ecr'; readonly region: string; readonly profile?: string }
+  | { readonly provider: 'ecr-public'; readonly profile?: string }
+  /** `key` is the text of a service account's JSON key; without it, the default credentials. */
+  | { readonly provider: 'gcp'; readonly key?: string }
+  /** With a secret, a service principal; without, the identity of the machine or workload. */
+  | {
+      readonly provider: 'acr';
+      readonly tenant?: string;
+      readonly client?: string;
+      readonly secret?: string;
+    }
+  /** The program `docker-credential-<name>`, asked for `server`. */
+  | { readonly provider: 'helper'; readonly name: string; readonly server: string }
+  /** `config.json` of Docker or `auth.json` of Podman. */
+  | { readonly provider: 'docker-config'; readonly file: string; readonly server: string };
 
 export interface UpstreamTlsConfig {
   /** PEM contents. */

@@ -23,7 +23,11 @@ export function credentialsSchema(source: Source) {
           username: z.string().min(1, USERNAME_ADVICE).describe('Name of the account.'),
           password: secretSchema(source).describe('Password or access token.'),
         })
-        .transform(({ username, password }) => ({ username, password })),
+        .transform(({ username, password }) => ({
+          provider: 'password' as const,
+          username,
+          password,
+        })),
       z
         .looseObject({ provider: z.enum(PROVIDERS).describe('Not in this version: refused.') })
         .transform((_, context): never => {

@@ -1,5 +1,12 @@
 import { formatByteSize } from './byte-size.ts';
-import type { Config, ListenConfig, StoreConfig, TagsConfig, UpstreamConfig } from './config.ts';
+import type {
+  Config,
+  CredentialsConfig,
+  ListenConfig,
+  StoreConfig,
+  TagsConfig,
+  UpstreamConfig,
+} from './config.ts';
 import { formatDuration } from './duration.ts';
 import { formatListenAddress } from './listen-address.ts';
 
@@ -36,9 +43,7 @@ function describeUpstream(upstream: UpstreamConfig) {
   const { url, credentials, tls, proxy, hosts, allow, deny, concurrency, tags } = upstream;
   return {
     url,
-    credentials: credentials
-      ? { username: credentials.username, password: '(hidden)' }
-      : 'anonymous',
+    credentials: credentials.length === 0 ? 'anonymous' : credentials.map(describeCredentials),
     tls: {
       ...(tls.ca !== undefined && { ca: '(set)' }),
       ...(tls.cert !== undefined && { cert: '(set)', key: '(hidden)' }),
@@ -51,6 +56,17 @@ function describeUpstream(upstream: UpstreamConfig) {
     concurrency,
     tags: describeTags(tags),
   };
+}
+
+const SECRET_FIELDS: ReadonlySet<string> = new Set(['password', 'token', 'key', 'secret']);
+
+function describeCredentials(credentials: CredentialsConfig) {
+  return Object.fromEntries(
+    Object.entries(credentials).map(([name, value]) => [
+      name,
+      SECRET_FIELDS.has(name) ? '(hidden)' : value,
+    ]),
+  );
 }
 
 function withoutPassword(proxy: string): string {

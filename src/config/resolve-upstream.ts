@@ -17,7 +17,7 @@ export function resolveUpstream(
   return {
     name,
     url,
-    ...(credentials && { credentials }),
+    credentials: credentials ? [credentials] : [],
     tls: {
       ...(tls.ca !== undefined && { ca: tls.ca }),
       ...(tls.cert !== undefined && { cert: tls.cert }),

@@ -13,7 +13,7 @@ export function findWarnings({ upstreams }: Config, document: ConfigDocument): s
       ...(tls.insecure
         ? [warn('tls.insecure', 'the certificate of this upstream is not checked')]
         : []),
-      ...(credentials && url.startsWith('http:')
+      ...(credentials.length > 0 && url.startsWith('http:')
         ? [warn('credentials', 'the password goes over the network unencrypted; use https')]
         : []),
     ];

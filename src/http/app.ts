@@ -3,6 +3,7 @@ import type { Mirror } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
+import type { Via } from '../oci/via.ts';
 import type { Addressing } from './addressing.ts';
 import { toRegistryError } from './errors.ts';
 import { recordExchange } from './record-exchange.ts';
@@ -14,6 +15,7 @@ import { createV2Router } from './v2.ts';
 export interface AppParts {
   readonly mirror: Mirror;
   readonly addressing: Addressing;
+  readonly via: Via;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -30,7 +32,9 @@ export function createApp(parts: AppParts): Koa<State> {
     try {
       requireTarget(ctx);
       requireRead(ctx);
-      await next();
+      const received = ctx.get('Via');
+      if (received === '') await next();
+      else await parts.via.follow(refuseLoop(parts.via, received), next);
     } catch (error) {
       exchange.error = error;
       answerError(ctx, error);
@@ -53,6 +57,17 @@ function requireTarget(ctx: V2Context): void {
   throw new RegistryError('UNSUPPORTED', {
     status: 400,
     message: hasHost ? 'the request target is not a path' : 'a request without Host',
+  });
+}
+
+/** Two mirrors with each other as upstream would wait for each other. */
+function refuseLoop(via: Via, received: string): string {
+  if (!via.includesMe(received)) return received;
+  throw new RegistryError('UNAVAILABLE', {
+    status: 508,
+    message:
+      'this request came through this mirror before: two mirrors have each other as upstream',
+    detail: { via: received.slice(0, 255) },
   });
 }
 

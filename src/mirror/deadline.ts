@@ -3,17 +3,21 @@ import { UpstreamError } from '../oci/upstream-error.ts';
 import type { SourceRegistries } from './source-registry.ts';
 
 /**
- * Settles as the question to the target's upstream does, or rejects as a timeout when that takes
- * longer than a client with a held copy is made to wait. The question goes on.
+ * Settles as the question to the target's upstream does, or rejects when that takes longer than a
+ * client with a held copy is made to wait: the configured time, and none while the upstream is
+ * down. The question goes on.
  */
 export async function withinDeadline<Value>(
   registries: SourceRegistries,
   target: Target,
   question: Promise<Value>,
 ): Promise<Value> {
-  const { revalidateTimeoutMs } = registries.of(target).policy;
+  const { policy, upstream } = registries.of(target);
+  const { revalidateTimeoutMs } = policy;
   // When the deadline wins, its end is nobody's surprise.
   question.catch(() => undefined);
+  const { state, reason = '' } = upstream.status;
+  if (state === 'down') throw new UpstreamError(target.upstream, 'unreachable', `down: ${reason}`);
   const deadline = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
     const reason = `no answer within ${revalidateTimeoutMs} ms`;

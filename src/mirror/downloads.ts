@@ -10,7 +10,7 @@ import type { Timing } from '../upstream/timing.ts';
 import { Download } from './download.ts';
 import { note } from './note.ts';
 import type { SourceRegistries } from './source-registry.ts';
-import { Transfer } from './transfer.ts';
+import { Transfer, type TransferParts } from './transfer.ts';
 
 export interface DownloadsParts {
   readonly registries: SourceRegistries;
@@ -126,7 +126,12 @@ export class Downloads {
       target,
       digest,
       blobs,
-      createTransfer: (signal, end) => this.#createTransfer(target, digest, { signal, end }),
+      createTransfer: (signal, end) =>
+        this.#createTransfer(target, digest, {
+          signal,
+          end,
+          isBackground: priority < PRIORITY.interactive,
+        }),
       rangeMs: timing.rangeMs,
       inTurn: async (size, transfer) =>
         size !== undefined && size <= SMALL_BYTES ? transfer() : queue.add(transfer, { priority }),
@@ -159,7 +164,7 @@ export class Downloads {
   #createTransfer(
     target: Target,
     digest: Digest,
-    options: { signal: AbortSignal; end: number | undefined },
+    options: Pick<TransferParts, 'signal' | 'end' | 'isBackground'>,
   ): Transfer {
     const { registries, timing, metrics } = this.#parts;
     return new Transfer({

@@ -7,7 +7,7 @@ import {
   type Target,
 } from '../oci/reference.ts';
 import type { TagRecord } from '../store/catalog.ts';
-import type { ManifestBody, ManifestHead } from '../upstream/upstream.ts';
+import type { CallOptions, ManifestBody, ManifestHead } from '../upstream/upstream.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Answer, Source } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
@@ -90,7 +90,7 @@ export class Manifests {
     if (freshness === 'fresh') return { value: held, source: 'hit', ageMs };
     if (freshness === 'usable') {
       // Its failure shows in the metrics of the upstream and, once it matters, to a client.
-      this.#refresh(target, tag).catch(() => undefined);
+      this.#refresh(target, tag, { isBackground: true }).catch(() => undefined);
       return { value: held, source: 'stale', ageMs, warning: 'being revalidated' };
     }
     return this.#revalidate(target, tag, { held, record, ask });
@@ -102,28 +102,33 @@ export class Manifests {
     copy: { held: HeldManifest; record: TagRecord; ask: () => Promise<Answer<Value>> },
   ): Promise<Answer<Value | HeldManifest>> {
     const { registries } = this.#parts;
+    const ageMs = this.#age(copy.record.checkedAt);
+    const question = this.#unlessNegative(target, tag, copy.ask);
+    // Too old to stand in: the answer is worth any wait.
+    if (!registries.of(target).policy.mayServeStale(ageMs)) return question;
     try {
-      const question = this.#unlessNegative(target, tag, copy.ask);
       return await withinDeadline(registries, target, question);
     } catch (error) {
-      const ageMs = this.#age(copy.record.checkedAt);
-      const { policy } = registries.of(target);
-      if (!(error instanceof UpstreamError) || !policy.mayServeStale(ageMs)) throw error;
+      if (!(error instanceof UpstreamError)) throw error;
       return { value: copy.held, source: 'stale', ageMs, warning: error.message };
     }
   }
 
   /** What the tag means now, with its manifest held. Shared by all who ask at once. */
-  async #refresh(target: Target, tag: Tag): Promise<Answer<HeldManifest>> {
-    return this.#parts.flight.do(`refresh ${formatTarget(target)} ${tag}`, async () => {
-      const heard = await this.#hear(target, tag);
+  async #refresh(
+    target: Target,
+    tag: Tag,
+    options: CallOptions = {},
+  ): Promise<Answer<HeldManifest>> {
+    return this.#parts.flight.do(flightKey('refresh', target, tag, options), async () => {
+      const heard = await this.#hear(target, tag, options);
       if (!heard) return { value: undefined, source: 'miss' };
       const { digest, checkedAt } = heard;
       const held = digest && (await this.#parts.shelf.find(target, digest));
       if (held) return this.#confirm(target, tag, { held, checkedAt });
-      let fetched = await this.#fetch(target, digest ?? tag);
+      let fetched = await this.#fetch(target, digest ?? tag, options);
       // The tag has moved since, and what it meant is gone.
-      if (!fetched.value && digest) fetched = await this.#fetch(target, tag);
+      if (!fetched.value && digest) fetched = await this.#fetch(target, tag, options);
       if (fetched.value && fetched.source !== 'bypass') {
         await this.#parts.tags.record(target, tag, { digest: fetched.value.digest, checkedAt });
       }
@@ -152,12 +157,13 @@ export class Manifests {
   async #hear(
     target: Target,
     tag: Tag,
+    options: CallOptions,
   ): Promise<{ digest?: Digest; checkedAt: number } | undefined> {
     const { tags, now } = this.#parts;
     const heard = tags.heard(target, tag);
     if (heard) return heard;
     const checkedAt = now();
-    const head = await this.#head(target, tag);
+    const head = await this.#head(target, tag, options);
     return head && { ...(head.digest && { digest: head.digest }), checkedAt };
   }
 
@@ -174,18 +180,22 @@ export class Manifests {
   }
 
   /** By digest wherever it is known, so that all who want the same manifest share one request. */
-  async #fetch(target: Target, reference: Reference): Promise<Answer<HeldManifest>> {
+  async #fetch(
+    target: Target,
+    reference: Reference,
+    options: CallOptions = {},
+  ): Promise<Answer<HeldManifest>> {
     const { flight, registries, shelf } = this.#parts;
-    return flight.do(`fetch ${formatTarget(target)} ${reference}`, async () => {
+    return flight.do(flightKey('fetch', target, reference, options), async () => {
       if (isDigestReference(reference) && (await shelf.mayHold(reference))) {
         // Held because of another repository: a HEAD, which is free, shows that this one has it too.
-        const head = await this.#head(target, reference);
+        const head = await this.#head(target, reference, options);
         if (!head) return { value: undefined, source: 'miss' };
         const body = head.mediaType && (await shelf.readBody(reference, head.mediaType));
         if (body) return this.#keep(target, body);
       }
       const { upstream } = registries.of(target);
-      const body = await upstream.getManifest(target.repository, reference);
+      const body = await upstream.getManifest(target.repository, reference, options);
       return body ? this.#keep(target, body) : { value: undefined, source: 'miss' };
     });
   }
@@ -196,10 +206,14 @@ export class Manifests {
     return { value: held, source: isKept ? 'miss' : 'bypass', ageMs: 0 };
   }
 
-  async #head(target: Target, reference: Reference): Promise<ManifestHead | undefined> {
+  async #head(
+    target: Target,
+    reference: Reference,
+    options: CallOptions = {},
+  ): Promise<ManifestHead | undefined> {
     const { flight, registries } = this.#parts;
-    return flight.do(`head ${formatTarget(target)} ${reference}`, () =>
-      registries.of(target).upstream.headManifest(target.repository, reference),
+    return flight.do(flightKey('head', target, reference, options), () =>
+      registries.of(target).upstream.headManifest(target.repository, reference, options),
     );
   }
 
@@ -219,6 +233,16 @@ export class Manifests {
   #age(since: number): number {
     return this.#parts.now() - since;
   }
+}
+
+/** What no client waits for may be refused for the sake of those that one does: never shared. */
+function flightKey(
+  work: 'refresh' | 'fetch' | 'head',
+  target: Target,
+  reference: Reference,
+  { isBackground = false }: CallOptions,
+): string {
+  return `${work}${isBackground ? ' behind' : ''} ${formatTarget(target)} ${reference}`;
 }
 
 /** A HEAD that lacks what clients need is no answer: then a GET must tell. */

@@ -14,6 +14,8 @@ export interface TransferParts {
   readonly signal: AbortSignal;
   /** Exclusive; without it the transfer goes to the end of the blob. */
   readonly end?: number | undefined;
+  /** No client waits for it. */
+  readonly isBackground?: boolean;
   /** Called each time a broken transfer goes on. */
   readonly onResume: () => void;
 }
@@ -90,13 +92,14 @@ export class Transfer {
   }
 
   async #open(): Promise<BlobBody | undefined> {
-    const { upstream, repository, digest, signal } = this.#parts;
+    const { upstream, repository, digest, signal, isBackground } = this.#parts;
     const start = this.#honoursRange ? this.#position : 0;
     const body = await upstream.getBlob(repository, digest, {
       start,
       // Some registries refuse an open range.
       ...(start > 0 && this.#end !== undefined && { end: this.#end }),
       signal,
+      isBackground,
     });
     if (body?.size !== undefined) {
       this.#size ??= body.size;

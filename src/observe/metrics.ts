@@ -47,7 +47,7 @@ export class Metrics {
   );
   readonly upstreamUp = this.#gauge(
     'entrepot_upstream_up',
-    'Whether the last request to the upstream was answered',
+    'Whether the upstream answers: 0 from the third failure in a row to the next answer',
     ['upstream'],
   );
   readonly rateLimitLimit = this.#gauge(
@@ -63,6 +63,11 @@ export class Metrics {
   readonly rateLimitWindowSeconds = this.#gauge(
     'entrepot_upstream_ratelimit_window_seconds',
     'Length of the window',
+    ['upstream'],
+  );
+  readonly rateLimitEmptySeconds = this.#gauge(
+    'entrepot_upstream_ratelimit_empty_seconds',
+    'When nothing is left, at the rate of the last hour; absent while nothing is used',
     ['upstream'],
   );
   readonly downloadsInFlight = this.#gauge(

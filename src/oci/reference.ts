@@ -37,6 +37,10 @@ export function parseRepository(text: string): Repository {
   return text as Repository;
 }
 
+export function isRepository(text: string): text is Repository {
+  return text.length <= MAX_REPOSITORY_LENGTH && REPOSITORY.test(text);
+}
+
 /** Throws `TAG_INVALID`. */
 export function parseTag(text: string): Tag {
   if (!TAG.test(text)) {
@@ -72,4 +76,10 @@ export function fallbackTag(subject: Digest): Tag {
   return parseTag(
     `${subject.slice(0, colon).slice(0, 32)}-${subject.slice(colon + 1).slice(0, 64)}`,
   );
+}
+
+/** The subject of a fallback tag; `undefined` for other tags, and where it was cut to fit. */
+export function fallbackSubject(reference: Reference): Digest | undefined {
+  const digest = /^sha256-[0-9a-f]{64}$/.test(reference) ? reference.replace('-', ':') : undefined;
+  return isDigest(digest) ? digest : undefined;
 }

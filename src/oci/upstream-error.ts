@@ -20,6 +20,7 @@ export type UpstreamFault =
 export interface UpstreamErrorOptions {
   readonly status?: number;
   readonly retryAfterMs?: number;
+  readonly isUnasked?: boolean;
   readonly cause?: unknown;
 }
 
@@ -28,8 +29,12 @@ export class UpstreamError extends Error {
   override readonly name = 'UpstreamError';
   readonly fault: UpstreamFault;
   readonly upstream: string;
+  /** The message without the upstream's name. */
+  readonly reason: string;
   readonly status: number | undefined;
   readonly retryAfterMs: number | undefined;
+  /** Refused here, because of what the upstream said or did not say to earlier requests. */
+  readonly isUnasked: boolean;
 
   /** The upstream could not be asked, which says nothing about what it would have answered. */
   get isSilence(): boolean {
@@ -47,7 +52,9 @@ export class UpstreamError extends Error {
     super(`${upstream}: ${reason}`, { cause: options.cause });
     this.upstream = upstream;
     this.fault = fault;
+    this.reason = reason;
     this.status = options.status;
     this.retryAfterMs = options.retryAfterMs;
+    this.isUnasked = options.isUnasked ?? false;
   }
 }

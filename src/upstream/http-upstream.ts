@@ -1,23 +1,19 @@
 import type { Metrics } from '../observe/metrics.ts';
-import { readDescriptor, type Descriptor } from '../oci/descriptor.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import { digestOf, isDigest, splitDigest, type Algorithm, type Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
-import {
-  essence,
-  isIndexType,
-  isManifestType,
-  MANIFEST_ACCEPT,
-  OCI_INDEX,
-} from '../oci/media-types.ts';
+import { essence, isIndexType, isManifestType, MANIFEST_ACCEPT } from '../oci/media-types.ts';
 import {
   fallbackTag,
   isDigestReference,
+  isRepository,
   isTag,
   type Reference,
   type Repository,
   type Tag,
 } from '../oci/reference.ts';
-import { nextPage } from './link.ts';
+import { readPages, type ListingRequest } from './listing.ts';
+import { Referrers } from './referrers.ts';
 import {
   RegistryClient,
   type RegistryClientParts,
@@ -32,24 +28,34 @@ import type {
   ManifestBody,
   ManifestHead,
   Upstream,
+  UpstreamStatus,
 } from './upstream.ts';
 import { UpstreamError, type UpstreamFault } from '../oci/upstream-error.ts';
 
 /** ECR refuses more; registries that cap lower send a Link. */
 const PAGE_SIZE = 1000;
-const MAX_PAGES = 1000;
-const MAX_PAGE_BYTES = 16 * 1024 * 1024;
 
 /** A registry over HTTP: the verbs of the distribution spec, with the field's deviations allowed for. */
 export class HttpUpstream implements Upstream {
   readonly name: string;
   readonly #client: RegistryClient;
   readonly #metrics: Metrics;
+  readonly #prefix: string;
+  readonly #referrers: Referrers;
 
   constructor(parts: RegistryClientParts) {
-    this.#metrics = parts.metrics;
-    this.name = parts.config.name;
+    const { config, metrics, now } = parts;
+    this.#metrics = metrics;
+    this.name = config.name;
+    this.#prefix = config.prefix === undefined ? '' : `${config.prefix}/`;
     this.#client = new RegistryClient(parts);
+    this.#referrers = new Referrers({ upstream: this.name, client: this.#client, now });
+  }
+
+  get status(): UpstreamStatus {
+    const { outage, accounts } = this.#client;
+    if (!outage) return { state: 'up', accounts };
+    return { state: 'down', since: outage.since, reason: outage.reason, accounts };
   }
 
   async headManifest(
@@ -60,10 +66,10 @@ export class HttpUpstream implements Upstream {
     const response = await this.#client.send({
       kind: 'manifest',
       method: 'HEAD',
-      path: `${repository}/manifests/${reference}`,
-      scope: pullScope(repository),
+      path: `${this.#nameOf(repository)}/manifests/${reference}`,
+      scope: this.#scope(repository),
       headers: { accept: MANIFEST_ACCEPT },
-      signal: options.signal,
+      ...options,
     });
     response.discard();
     if (response.status === 404) return undefined;
@@ -89,10 +95,10 @@ export class HttpUpstream implements Upstream {
       {
         kind: 'manifest',
         method: 'GET',
-        path: `${repository}/manifests/${reference}`,
-        scope: pullScope(repository),
+        path: `${this.#nameOf(repository)}/manifests/${reference}`,
+        scope: this.#scope(repository),
         headers: { accept: MANIFEST_ACCEPT },
-        signal: options.signal,
+        ...options,
       },
       MAX_MANIFEST_BYTES,
     );
@@ -111,9 +117,9 @@ export class HttpUpstream implements Upstream {
     const response = await this.#client.send({
       kind: 'blob',
       method: 'HEAD',
-      path: `${repository}/blobs/${digest}`,
-      scope: pullScope(repository),
-      signal: options.signal,
+      path: `${this.#nameOf(repository)}/blobs/${digest}`,
+      scope: this.#scope(repository),
+      ...options,
     });
     response.discard();
     if (response.status === 404) return undefined;
@@ -139,15 +145,16 @@ export class HttpUpstream implements Upstream {
     digest: Digest,
     options: BlobOptions = {},
   ): Promise<BlobBody | undefined> {
-    const { start = 0, end, signal } = options;
+    const { start = 0, end, signal, isBackground } = options;
     const ranged = start > 0 || end !== undefined;
     const response = await this.#client.send({
       kind: 'blob',
       method: 'GET',
-      path: `${repository}/blobs/${digest}`,
-      scope: pullScope(repository),
+      path: `${this.#nameOf(repository)}/blobs/${digest}`,
+      scope: this.#scope(repository),
       headers: ranged ? { range: `bytes=${start}-${end === undefined ? '' : end - 1}` } : {},
       signal,
+      isBackground,
       retry: false,
     });
     if (response.status === 404) return undefined;
@@ -156,20 +163,35 @@ export class HttpUpstream implements Upstream {
   }
 
   async listTags(repository: Repository, options: CallOptions = {}): Promise<Tag[] | undefined> {
-    const tags = new Set<Tag>();
-    const first = `${repository}/tags/list?n=${PAGE_SIZE}`;
-    for await (const page of this.#pages(first, 'tags', repository, options)) {
-      if (!page) return undefined;
-      // Servers written in Go say null for an empty list.
-      const listed = page['tags'] ?? [];
-      if (!Array.isArray(listed)) throw this.#error('bad-response', 'a tags list without tags');
-      for (const entry of listed) {
-        // Some servers write tags of digits as numbers.
-        const tag: unknown = typeof entry === 'number' ? String(entry) : entry;
-        if (isTag(tag)) tags.add(tag);
-      }
+    const tags = await this.#list('tags', {
+      kind: 'tags',
+      path: `${this.#nameOf(repository)}/tags/list`,
+      scope: this.#scope(repository),
+      accept: 'application/json',
+      ...options,
+    });
+    return tags?.filter(isTag);
+  }
+
+  async listRepositories(options: CallOptions = {}): Promise<Repository[] | undefined> {
+    try {
+      const names = await this.#list('repositories', {
+        kind: 'catalog',
+        path: '_catalog',
+        scope: 'registry:catalog:*',
+        accept: 'application/json',
+        ...options,
+      });
+      return names?.flatMap((name) => {
+        const own = name.startsWith(this.#prefix) ? name.slice(this.#prefix.length) : '';
+        return isRepository(own) ? [own] : [];
+      });
+    } catch (error) {
+      // Docker Hub and others keep the list to themselves, whoever asks.
+      const isKept = error instanceof UpstreamError && !error.isSilence;
+      if (isKept) return undefined;
+      throw error;
     }
-    return [...tags].toSorted((a, b) => (a < b ? -1 : 1));
   }
 
   async listReferrers(
@@ -177,10 +199,13 @@ export class HttpUpstream implements Upstream {
     subject: Digest,
     options: CallOptions = {},
   ): Promise<Descriptor[]> {
-    const found = await this.#askReferrers(repository, subject, options);
-    if (found) return found;
-    const index = await this.getManifest(repository, fallbackTag(subject), options);
-    return index && isIndexType(index.manifest.mediaType) ? [...index.manifest.successors] : [];
+    return this.#referrers.list({
+      name: this.#nameOf(repository),
+      scope: this.#scope(repository),
+      subject,
+      fallback: async () => this.#readFallback(repository, fallbackTag(subject), options),
+      ...options,
+    });
   }
 
   async close(): Promise<void> {
@@ -220,68 +245,50 @@ export class HttpUpstream implements Upstream {
     return blobBody(response, start, match[3] === '*' ? undefined : Number(match[3]));
   }
 
-  /** `undefined` for a listing that does not speak the protocol; throws when nobody could say. */
-  async #askReferrers(
+  /** By HEAD first, which costs no quota: most subjects have none. */
+  async #readFallback(
     repository: Repository,
-    subject: Digest,
+    tag: Tag,
     options: CallOptions,
-  ): Promise<Descriptor[] | undefined> {
-    const found: Descriptor[] = [];
-    const first = `${repository}/referrers/${subject}`;
+  ): Promise<readonly Descriptor[]> {
+    if (!(await this.headManifest(repository, tag, options))) return [];
+    const index = await this.getManifest(repository, tag, options);
+    return index && isIndexType(index.manifest.mediaType) ? index.manifest.successors : [];
+  }
+
+  /** The names in a listing, each once, in byte order; `undefined` when there is no such listing. */
+  async #list(field: string, wanted: ListingRequest): Promise<string[] | undefined> {
     try {
-      for await (const page of this.#pages(first, 'referrers', repository, options)) {
-        if (!page || !Array.isArray(page['manifests'])) return undefined;
-        for (const entry of page['manifests']) {
-          const descriptor = readDescriptor(entry);
-          if (descriptor) found.push(descriptor);
-        }
-      }
+      return await this.#listBy(field, { ...wanted, pageSize: PAGE_SIZE });
     } catch (error) {
-      if (error instanceof UpstreamError && error.fault === 'bad-response') return undefined;
-      throw error;
+      // Some refuse a page size that is beyond their own.
+      if (!(error instanceof UpstreamError) || error.status !== 400) throw error;
+      return this.#listBy(field, wanted);
     }
-    return found;
   }
 
-  /** The pages of a listing; `undefined` instead of the first when there is no such listing. */
-  async *#pages(
-    first: string,
-    kind: 'tags' | 'referrers',
-    repository: Repository,
-    options: CallOptions,
-  ): AsyncGenerator<Record<string, unknown> | undefined> {
-    let path: string | undefined = first;
-    for (let page = 0; path !== undefined && page < MAX_PAGES; page += 1) {
-      const response: SmallResponse = await this.#client.read(
-        {
-          kind,
-          method: 'GET',
-          path,
-          scope: pullScope(repository),
-          headers: { accept: kind === 'referrers' ? OCI_INDEX : 'application/json' },
-          signal: options.signal,
-        },
-        MAX_PAGE_BYTES,
-      );
-      if (response.status === 404) {
-        yield undefined;
-        return;
+  async #listBy(field: string, wanted: ListingRequest): Promise<string[] | undefined> {
+    const names = new Set<string>();
+    let pages = 0;
+    for await (const { document } of readPages(this.#client, this.name, wanted)) {
+      // Servers written in Go say null for an empty list.
+      const listed = document[field] ?? [];
+      if (!Array.isArray(listed)) {
+        throw this.#error('bad-response', `a list of ${wanted.kind} without ${field}`);
       }
-      // A login page instead of an index, as Google's registries have sent, is no listing.
-      const isListing = kind === 'tags' || essence(response.headers['content-type']) === OCI_INDEX;
-      yield isListing ? this.#readPage(response, kind) : undefined;
-      path = nextPage(response.headers['link'], response.url, this.#client.base);
+      pages += 1;
+      // Some servers write tags of digits as numbers.
+      for (const entry of listed) names.add(String(entry));
     }
+    return pages === 0 ? undefined : [...names].toSorted((a, b) => (a < b ? -1 : 1));
   }
 
-  #readPage({ bytes, url }: SmallResponse, kind: string): Record<string, unknown> {
-    try {
-      const page: unknown = JSON.parse(bytes?.toString('utf8') ?? '');
-      if (typeof page === 'object' && page !== null) return page as Record<string, unknown>;
-    } catch {
-      // Falls through to the one complaint.
-    }
-    throw this.#error('bad-response', `${url.host} sent no JSON list of ${kind}`);
+  #nameOf(repository: Repository): string {
+    return `${this.#prefix}${repository}`;
+  }
+
+  #scope(repository: Repository): string {
+    return `repository:${this.#nameOf(repository)}:pull`;
   }
 
   #error(fault: UpstreamFault, reason: string, cause?: unknown, status?: number): UpstreamError {
@@ -290,10 +297,6 @@ export class HttpUpstream implements Upstream {
       ...(status !== undefined && { status }),
     });
   }
-}
-
-function pullScope(repository: Repository): string {
-  return `repository:${repository}:pull`;
 }
 
 function blobBody(response: RegistryResponse, start: number, size: number | undefined): BlobBody {

@@ -1,4 +1,4 @@
-import type { Upstream } from './upstream.ts';
+import type { Upstream, UpstreamStatus } from './upstream.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 
 /** Stands for every upstream of a mirror that is set offline: there is no code here that could dial. */
@@ -7,6 +7,10 @@ export class OfflineUpstream implements Upstream {
 
   constructor(name: string) {
     this.name = name;
+  }
+
+  get status(): UpstreamStatus {
+    return { state: 'offline', accounts: [] };
   }
 
   async headManifest(): Promise<never> {
@@ -30,6 +34,10 @@ export class OfflineUpstream implements Upstream {
   }
 
   async listReferrers(): Promise<never> {
+    throw this.#refusal();
+  }
+
+  async listRepositories(): Promise<never> {
     throw this.#refusal();
   }
 

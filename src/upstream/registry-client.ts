@@ -1,17 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { UpstreamConfig } from '../config/config.ts';
+import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { essence } from '../oci/media-types.ts';
-import { Authenticator } from './authenticator.ts';
-import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
-import { readSmall } from './small-body.ts';
-import { parseRetryAfter } from './retry-after.ts';
-import { backoff, type Timing } from './timing.ts';
-import { Transport, type TransportResponse } from './transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
+import type { Via } from '../oci/via.ts';
+import { Accounts, type Account, type AccountStatus } from './account.ts';
+import { Bandwidth } from './bandwidth.ts';
+import { Breaker, type Outage } from './breaker.ts';
+import { openCredentials } from './credentials/open-credentials.ts';
+import { Login } from './login.ts';
+import type { Cost } from './quota.ts';
+import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
+import { findFault, single } from './registry-answer.ts';
+import { parseRetryAfter } from './retry-after.ts';
+import { readSmall } from './small-body.ts';
+import { backoff, type Timing } from './timing.ts';
+import { Transport, type Sender, type TransportResponse } from './transport.ts';
 
 /** The kinds of upstream requests that metrics tell apart. */
-export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers';
+export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog';
 
 export interface RegistryRequest {
   readonly kind: RequestKind;
@@ -22,6 +29,8 @@ export interface RegistryRequest {
   readonly scope: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
+  /** No client waits for it: it leaves quota and bandwidth to those that one does. */
+  readonly isBackground?: boolean | undefined;
   /** False: the caller repeats by itself what failed. */
   readonly retry?: boolean;
 }
@@ -45,38 +54,65 @@ export interface RegistryClientParts {
   readonly config: UpstreamConfig;
   readonly timing: Timing;
   readonly metrics: Metrics;
+  readonly log: Log;
   readonly userAgent: string;
-  readonly now?: () => number;
+  readonly via: Via;
+  readonly now: () => number;
 }
 
 const MAX_ATTEMPTS = 3;
+/** A token that expired, a wider scope and a newer credential together, and one to spare. */
+const MAX_LOGINS = 4;
 
 /**
- * One request to the registry with all that belongs to it: credentials, redirects by hand, another
- * attempt when the registry or the way to it fails, and a fault that says what is wrong.
+ * One request to the registry with all that belongs to it: an account with quota left, its
+ * credentials, redirects by hand, another attempt when the registry or the way to it fails, and a
+ * fault that says what is wrong.
  */
 export class RegistryClient {
   readonly #parts: RegistryClientParts;
   readonly #base: URL;
   readonly #transport: Transport;
-  readonly #authenticator: Authenticator;
+  readonly #breaker: Breaker;
+  readonly #accounts: Accounts;
+  readonly #bandwidth: Bandwidth | undefined;
 
   constructor(parts: RegistryClientParts) {
-    const { config, timing, now } = parts;
+    const { config, timing, metrics, log, now } = parts;
     this.#parts = parts;
     this.#base = new URL(`${config.url}/v2/`);
     this.#transport = new Transport(config, timing);
-    this.#authenticator = new Authenticator({
+    this.#breaker = new Breaker({
       upstream: config.name,
-      registry: this.#base,
-      credentials: config.credentials,
-      transport: this.#transport,
+      metrics,
+      log,
+      pauseMs: timing.breakerMs,
       now,
     });
+    const sender: Sender = {
+      send: async (request) => this.#breaker.run(async () => this.#transport.send(request)),
+      chunks: (body, url) => this.#transport.chunks(body, url),
+    };
+    const context = { upstream: config.name, registry: this.#base, sender, now };
+    this.#accounts = new Accounts({
+      ...context,
+      credentials: config.credentials.map((entry) => openCredentials(entry, context)),
+    });
+    this.#bandwidth =
+      config.bytesPerSecond === undefined ? undefined : new Bandwidth(config.bytesPerSecond);
   }
 
   get base(): URL {
     return this.#base;
+  }
+
+  /** `undefined` while the registry answers. */
+  get outage(): Outage | undefined {
+    return this.#breaker.outage;
+  }
+
+  get accounts(): AccountStatus[] {
+    return this.#accounts.status;
   }
 
   /** Resolves with the headers. */
@@ -118,15 +154,12 @@ export class RegistryClient {
     const labels = { upstream: config.name, kind: wanted.kind };
     const started = performance.now();
     try {
-      const response = await this.#authorized(wanted);
+      const response = await this.#inTurn(wanted);
       metrics.upstreamRequests.inc({ ...labels, code: String(response.status) });
-      metrics.upstreamUp.set({ upstream: config.name }, 1);
       return response;
     } catch (error) {
-      if (error instanceof UpstreamError) {
+      if (error instanceof UpstreamError && !error.isUnasked) {
         metrics.upstreamRequests.inc({ ...labels, code: String(error.status ?? 'error') });
-        const isSilent = error.fault === 'unreachable' || error.fault === 'timeout';
-        metrics.upstreamUp.set({ upstream: config.name }, isSilent ? 0 : 1);
       }
       throw error;
     } finally {
@@ -134,17 +167,62 @@ export class RegistryClient {
     }
   }
 
-  async #authorized(wanted: RegistryRequest): Promise<RegistryResponse> {
-    const first = await this.#authenticator.authorize(wanted.scope);
-    let { response, url } = await this.#follow(wanted, first);
-    // What another host asks for is neither this registry's login nor any credential's business.
-    if (response.statusCode === 401 && url.origin === this.#base.origin) {
-      const header = response.headers['www-authenticate'];
-      await response.body.dump();
-      const second = await this.#authenticator.renew(header, wanted.scope, first);
-      ({ response, url } = await this.#follow(wanted, second));
+  /** By the account that has most left, and by the next one when that is at its limit after all. */
+  async #inTurn(wanted: RegistryRequest): Promise<RegistryResponse> {
+    const cost: Cost = {
+      isCounted: wanted.kind === 'manifest' && wanted.method === 'GET',
+      isBackground: wanted.isBackground === true,
+    };
+    let refusal: UpstreamError | undefined;
+    for (;;) {
+      const account = this.#choose(cost, refusal);
+      const { response, url } = await this.#authorized(wanted, account, cost);
+      const login =
+        account.label === 'anonymous' ? 'anonymously' : 'with the configured credentials';
+      const fault = await findFault(
+        { response, url, method: wanted.method },
+        { upstream: this.#parts.config.name, registry: this.#base, login, sender: this.#transport },
+      );
+      if (!fault) return this.#accept(wanted, response, url);
+      // Another account's limit is another one; a storage host's is no account's.
+      if (fault.fault !== 'rate-limited' || url.origin !== this.#base.origin) throw fault;
+      refusal = fault;
     }
-    return this.#judge(wanted, response, url);
+  }
+
+  #choose(cost: Cost, refusal: UpstreamError | undefined): Account {
+    try {
+      return this.#accounts.choose(cost);
+    } catch (error) {
+      // The registry's own words say it better.
+      throw refusal ?? error;
+    }
+  }
+
+  async #authorized(
+    wanted: RegistryRequest,
+    { authenticator, quota }: Account,
+    cost: Cost,
+  ): Promise<{ response: TransportResponse; url: URL }> {
+    const login = new Login(authenticator, wanted.scope);
+    let authorization = await login.begin();
+    for (let tries = 1; ; tries += 1) {
+      const answer = await this.#follow(wanted, authorization);
+      const { statusCode, headers } = answer.response;
+      // What another host asks for is neither this registry's login nor any credential's business.
+      if (answer.url.origin !== this.#base.origin) return answer;
+      if (statusCode === 429) {
+        quota.refuse(headers, parseRetryAfter(single(headers['retry-after'])), cost);
+      } else quota.observe(headers);
+      this.#showQuota();
+      if ((statusCode !== 401 && statusCode !== 403) || tries === MAX_LOGINS) return answer;
+      authorization = await login.next(answer.response).catch(async (error: unknown) => {
+        await answer.response.body.dump();
+        throw error;
+      });
+      if (authorization === undefined) return answer;
+      await answer.response.body.dump();
+    }
   }
 
   /** Any path may redirect; `Authorization` stays on the registry's own origin. */
@@ -152,132 +230,107 @@ export class RegistryClient {
     wanted: RegistryRequest,
     authorization: string | undefined,
   ): Promise<{ response: TransportResponse; url: URL }> {
-    let url = new URL(wanted.path, this.#base);
+    let url = this.#address(wanted.path);
     for (let hop = 0; hop <= MAX_REDIRECTS; hop += 1) {
-      const ownOrigin = url.origin === this.#base.origin;
-      const response = await this.#transport.send({
-        method: wanted.method,
-        url,
-        signal: wanted.signal,
-        headers: {
-          'user-agent': this.#parts.userAgent,
-          'accept-encoding': 'identity',
-          ...wanted.headers,
-          ...(ownOrigin && authorization !== undefined && { authorization }),
-        },
-      });
-      this.#noteRateLimit(response.headers);
+      const response = await this.#ask(wanted, url, authorization);
       if (!isRedirect(response.statusCode)) return { response, url };
       await response.body.dump();
       const next = followRedirect(url, single(response.headers['location']));
-      if (typeof next === 'string') throw this.#error('bad-response', next, response);
+      if (typeof next === 'string') throw this.#badRedirect(next, response.statusCode);
       url = next;
     }
-    throw this.#error('bad-response', `more than ${MAX_REDIRECTS} redirects`);
+    throw this.#badRedirect(`more than ${MAX_REDIRECTS} redirects`);
   }
 
-  async #judge(
+  #address(path: string): URL {
+    const { namespace } = this.#parts.config;
+    const url = new URL(path, this.#base);
+    if (namespace !== undefined) url.searchParams.set('ns', namespace);
+    return url;
+  }
+
+  async #ask(
+    { method, headers, signal }: RegistryRequest,
+    url: URL,
+    authorization: string | undefined,
+  ): Promise<TransportResponse> {
+    const { userAgent, via } = this.#parts;
+    const common = { 'user-agent': userAgent, 'accept-encoding': 'identity', ...headers };
+    // A storage host that is down says nothing about the registry.
+    if (url.origin !== this.#base.origin) {
+      return this.#transport.send({ method, url, signal, headers: common });
+    }
+    const own = {
+      ...common,
+      via: via.header,
+      ...(authorization !== undefined && { authorization }),
+    };
+    return this.#breaker.run(async () =>
+      this.#transport.send({ method, url, signal, headers: own }),
+    );
+  }
+
+  async #accept(
     wanted: RegistryRequest,
     response: TransportResponse,
     url: URL,
   ): Promise<RegistryResponse> {
     const { statusCode: status, body } = response;
     const headers = singles(response.headers);
-    const encoding = headers['content-encoding'] ?? 'identity';
-    const isContent = status === 200 || status === 206;
-    // A portal's or a login's page with 200 is no proof that a registry has anything.
-    const isPage = isContent && essence(headers['content-type']) === 'text/html';
-    if (isContent && !isPage && encoding === 'identity' && wanted.method === 'GET') {
-      const discard = (): void => body.destroy();
-      return { status, headers, url, discard, chunks: this.#counted(response, url) };
+    if (wanted.method === 'GET' && status !== 404) {
+      const chunks = this.#counted(wanted, response, url);
+      return { status, headers, url, chunks, discard: () => body.destroy() };
     }
-    if (isPage) body.destroy();
-    else await body.dump();
-    if (isPage) throw this.#error('bad-response', `${url.host} sent an HTML page`, response);
-    if (isContent && encoding !== 'identity') {
-      throw this.#error('bad-response', `${url.host} encoded the content as ${encoding}`, response);
-    }
-    const isHeadRefused = status === 405 && wanted.method === 'HEAD';
-    if (isContent || status === 404 || isHeadRefused) {
-      return { status, headers, url, discard: () => {}, chunks: nothing() };
-    }
-    throw this.#statusError(response, url);
+    await body.dump();
+    return { status, headers, url, chunks: nothing(), discard: () => {} };
   }
 
-  #statusError(response: TransportResponse, url: URL): UpstreamError {
-    const { statusCode: status } = response;
-    const login = this.#parts.config.credentials
-      ? 'with the configured credentials'
-      : 'anonymously';
-    if (status === 401) {
-      return this.#error('unauthorized', `${url.host} refused access ${login} (401)`, response);
-    }
-    if (status === 403 && url.origin !== this.#base.origin) {
-      // The registry will sign another address.
-      return this.#error('failing', `${url.host} refused the registry's redirect (403)`, response);
-    }
-    if (status === 403) {
-      return this.#error('denied', `${url.host} denied access ${login} (403)`, response);
-    }
-    if (status === 429) {
-      return this.#error('rate-limited', `${url.host} limits the rate of requests (429)`, response);
-    }
-    const fault = status >= 500 || status === 408 ? 'failing' : 'bad-response';
-    return this.#error(fault, `${url.host} answered ${status}`, response);
-  }
-
-  async *#counted(response: TransportResponse, url: URL): AsyncGenerator<Buffer> {
+  async *#counted(
+    { isBackground = false }: RegistryRequest,
+    response: TransportResponse,
+    url: URL,
+  ): AsyncGenerator<Buffer> {
     const bytes = this.#parts.metrics.upstreamBytes.labels({ upstream: this.#parts.config.name });
     for await (const chunk of this.#transport.chunks(response.body, url)) {
       bytes.inc(chunk.length);
+      await this.#bandwidth?.take(chunk.length, isBackground);
       yield chunk;
     }
   }
 
-  /** `ratelimit-limit: 100;w=21600`, as Docker Hub sends it with every manifest. */
-  #noteRateLimit(headers: TransportResponse['headers']): void {
+  /** Over all accounts; what none of them tells is not shown. */
+  #showQuota(): void {
     const { metrics, config } = this.#parts;
     const label = { upstream: config.name };
-    const limit = parseRateLimit(single(headers['ratelimit-limit']));
-    const remaining = parseRateLimit(single(headers['ratelimit-remaining']));
-    if (limit) {
-      metrics.rateLimitLimit.set(label, limit.count);
-      if (limit.windowSeconds !== undefined) {
-        metrics.rateLimitWindowSeconds.set(label, limit.windowSeconds);
-      }
-    }
-    if (remaining) metrics.rateLimitRemaining.set(label, remaining.count);
+    const accounts = this.#accounts.status;
+    const show = (gauge: { set(labels: typeof label, value: number): void }, values: number[]) => {
+      if (values.length > 0)
+        gauge.set(
+          label,
+          values.reduce((sum, value) => sum + value, 0),
+        );
+    };
+    const all = (name: 'limit' | 'remaining') => accounts.flatMap((entry) => entry[name] ?? []);
+    show(metrics.rateLimitLimit, all('limit'));
+    show(metrics.rateLimitRemaining, all('remaining'));
+    const windows = accounts.flatMap(({ windowSeconds }) => windowSeconds ?? []);
+    if (windows.length > 0) metrics.rateLimitWindowSeconds.set(label, Math.max(...windows));
+    const ends = accounts.flatMap(({ emptyInSeconds }) => emptyInSeconds ?? []);
+    if (ends.length > 0) metrics.rateLimitEmptySeconds.set(label, Math.max(...ends));
+    else metrics.rateLimitEmptySeconds.remove(label);
   }
 
-  #error(
-    fault: UpstreamError['fault'],
-    reason: string,
-    response?: TransportResponse,
-  ): UpstreamError {
-    const retryAfterMs = response && parseRetryAfter(single(response.headers['retry-after']));
-    return new UpstreamError(this.#parts.config.name, fault, reason, {
-      ...(response && { status: response.statusCode }),
-      ...(retryAfterMs !== undefined && { retryAfterMs }),
+  #badRedirect(reason: string, status?: number): UpstreamError {
+    return new UpstreamError(this.#parts.config.name, 'bad-response', reason, {
+      ...(status !== undefined && { status }),
     });
   }
 }
 
 /** Worth another attempt soon: the next one may well succeed. */
 function isPassing(error: unknown): boolean {
-  if (!(error instanceof UpstreamError)) return false;
+  if (!(error instanceof UpstreamError) || error.isUnasked) return false;
   return error.fault === 'unreachable' || error.fault === 'timeout' || error.fault === 'failing';
-}
-
-function parseRateLimit(
-  value: string | undefined,
-): { count: number; windowSeconds: number | undefined } | undefined {
-  const match = /^(\d{1,15})(?:.*;\s*w=(\d{1,15}))?/.exec(value ?? '');
-  if (!match) return undefined;
-  return { count: Number(match[1]), windowSeconds: match[2] ? Number(match[2]) : undefined };
-}
-
-function single(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value[0] : value;
 }
 
 function singles(headers: TransportResponse['headers']): Record<string, string> {

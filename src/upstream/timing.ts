@@ -12,6 +12,8 @@ export interface Timing {
   readonly rangeMs: number;
   /** The first pause before another attempt; doubled each time, jittered. */
   readonly retryMs: number;
+  /** How long an upstream that is down is left alone at first; doubled up to half a minute. */
+  readonly breakerMs: number;
 }
 
 export const DEFAULT_TIMING: Timing = {
@@ -21,6 +23,7 @@ export const DEFAULT_TIMING: Timing = {
   attemptsMs: 12_000,
   rangeMs: 1_000,
   retryMs: 200,
+  breakerMs: 1_000,
 };
 
 const MAX_PAUSE_MS = 10_000;

@@ -6,9 +6,10 @@ import type { Timing } from './timing.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 
 export interface TransportRequest {
-  readonly method: 'GET' | 'HEAD';
+  readonly method: 'GET' | 'HEAD' | 'POST';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -17,6 +18,9 @@ export interface TransportResponse {
   readonly headers: IncomingHttpHeaders;
   readonly body: ResponseBody;
 }
+
+/** What those that answer challenges need of the transport. */
+export type Sender = Pick<Transport, 'send' | 'chunks'>;
 
 /** The one place that opens sockets to an upstream: one request, no retry, no redirect. */
 export class Transport {
@@ -118,9 +122,13 @@ class Exchange implements Dispatcher.DispatchHandler {
     return this.#ended.promise;
   }
 
-  dispatch(dispatcher: Dispatcher, { method, url, headers }: TransportRequest): void {
+  dispatch(dispatcher: Dispatcher, { method, url, headers, body }: TransportRequest): void {
     const path = `${url.pathname}${url.search}`;
-    dispatcher.dispatch({ origin: url.origin, path, method, headers: { ...headers } }, this);
+    const origin = url.origin;
+    dispatcher.dispatch(
+      { origin, path, method, headers: { ...headers }, ...(body !== undefined && { body }) },
+      this,
+    );
   }
 
   /** At once for whoever waits, although a connection in the making can only be closed later. */

@@ -2,6 +2,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, Repository, Tag } from '../oci/reference.ts';
+import type { AccountStatus } from './account.ts';
 
 /**
  * A registry that content comes from. Absence is `undefined` and means that the registry itself
@@ -9,6 +10,7 @@ import type { Reference, Repository, Tag } from '../oci/reference.ts';
  */
 export interface Upstream {
   readonly name: string;
+  readonly status: UpstreamStatus;
   headManifest(
     repository: Repository,
     reference: Reference,
@@ -35,11 +37,25 @@ export interface Upstream {
     subject: Digest,
     options?: CallOptions,
   ): Promise<Descriptor[]>;
+  /** `undefined` when the registry does not list its repositories, as most public ones. */
+  listRepositories(options?: CallOptions): Promise<Repository[] | undefined>;
   close(): Promise<void>;
 }
 
+/** How an upstream does, as far as its answers tell. */
+export interface UpstreamStatus {
+  readonly state: 'up' | 'down' | 'offline';
+  /** Since when it is down, milliseconds since 1970, and why. */
+  readonly since?: number;
+  readonly reason?: string;
+  /** The credentials that it is asked with, and what it allows each. */
+  readonly accounts: readonly AccountStatus[];
+}
+
 export interface CallOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
+  /** No client waits for it: it leaves quota and bandwidth to those that one does. */
+  readonly isBackground?: boolean | undefined;
 }
 
 export interface BlobOptions extends CallOptions {

@@ -4,7 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import type { Config, TagsConfig, UpstreamConfig } from '../../src/config/config.ts';
+import type {
+  Config,
+  CredentialsConfig,
+  TagsConfig,
+  UpstreamConfig,
+} from '../../src/config/config.ts';
 import { startServer, type RunningServer } from '../../src/server.ts';
 import type { Timing } from '../../src/upstream/timing.ts';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -17,6 +22,7 @@ export const TEST_TIMING: Timing = {
   attemptsMs: 10_000,
   rangeMs: 50,
   retryMs: 2,
+  breakerMs: 0,
 };
 
 export const TEST_TAGS: TagsConfig = {
@@ -42,10 +48,16 @@ export interface MirrorOptions {
   readonly leftovers?: { partials?: boolean };
 }
 
-export type UpstreamOptions = Omit<Partial<UpstreamConfig>, 'tags' | 'url'> & {
+export type UpstreamOptions = Omit<Partial<UpstreamConfig>, 'tags' | 'url' | 'credentials'> & {
   readonly url: string;
   readonly tags?: Partial<TagsConfig>;
+  readonly credentials?: Password | readonly CredentialsConfig[];
 };
+
+interface Password {
+  readonly username: string;
+  readonly password: string;
+}
 
 export interface TestMirror {
   readonly url: string;
@@ -146,8 +158,15 @@ function upstreamConfig(name: string, options: UpstreamOptions): UpstreamConfig 
     deny: [],
     concurrency: 8,
     ...options,
+    credentials: credentialsOf(options.credentials),
     tags: { ...TEST_TAGS, ...options.tags },
   };
+}
+
+function credentialsOf(
+  credentials: Password | readonly CredentialsConfig[] = [],
+): readonly CredentialsConfig[] {
+  return 'username' in credentials ? [{ provider: 'password', ...credentials }] : credentials;
 }
 
 async function settle(server: RunningServer): Promise<void> {

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { get, open } from '../helpers/client.ts';
-import { MINUTE } from '../helpers/clock.ts';
+import { MINUTE, type Clock } from '../helpers/clock.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
 import { buildImage, type Image, type Stored } from '../helpers/image.ts';
 import { startMirror, type TestMirror } from '../helpers/mirror.ts';
@@ -134,6 +134,7 @@ test('a 404 of one upstream is not believed of another', async (t) => {
 // A private repository
 
 interface Vault {
+  readonly clock: Clock;
   readonly registry: FakeRegistry;
   readonly mirror: TestMirror;
   readonly secret: Image;
@@ -142,7 +143,7 @@ interface Vault {
 
 /** The image `team/private:latest` is held, and `team/public` exists beside it. */
 async function startVault(t: ExecutionContext, options: FakeRegistryOptions = {}): Promise<Vault> {
-  const { registry, mirror, ask } = await startScene(t, { registry: options });
+  const { registry, mirror, ask, clock } = await startScene(t, { registry: options });
   const secret = buildImage({ seed: 'secret', layers: [1000] });
   registry.addImage('team/private', 'latest', secret, { name: 'secret' });
   registry.addImage('team/public', 'latest', buildImage({ seed: 'public', layers: [10] }));
@@ -152,7 +153,7 @@ async function startVault(t: ExecutionContext, options: FakeRegistryOptions = {}
   }
   await idle(mirror);
   registry.clear();
-  return { registry, mirror, secret, ask };
+  return { registry, mirror, secret, ask, clock };
 }
 
 const REFUSALS: Record<string, { strike: (registry: FakeRegistry) => void; status: number }> = {
@@ -178,23 +179,25 @@ const REFUSALS: Record<string, { strike: (registry: FakeRegistry) => void; statu
 for (const [claim, { strike, status }] of Object.entries(REFUSALS)) {
   for (const method of ['GET', 'HEAD']) {
     test(`${method} of a private blob through another repository is ${status} when the upstream ${claim}`, async (t) => {
-      const { registry, secret, ask } = await startVault(t);
+      const { registry, secret, ask, clock } = await startVault(t);
       strike(registry);
       const answer = await ask(`/v2/team/public/blobs/${secret.layer(0).digest}`, { method });
       t.is(answer.status, status);
       t.false(answer.body.includes(secret.layer(0).bytes));
       registry.heal();
+      clock.advance(MINUTE);
       const again = await ask(`/v2/team/public/blobs/${secret.layer(0).digest}`, { method });
       t.is(again.status, 404, 'and nothing was learnt from it');
     });
 
     test(`${method} of a private manifest through another repository is ${status} when the upstream ${claim}`, async (t) => {
-      const { registry, secret, ask } = await startVault(t);
+      const { registry, secret, ask, clock } = await startVault(t);
       strike(registry);
       const answer = await ask(`/v2/team/public/manifests/${secret.manifest.digest}`, { method });
       t.is(answer.status, status);
       t.false(answer.body.includes(secret.config.digest));
       registry.heal();
+      clock.advance(MINUTE);
       const again = await ask(`/v2/team/public/manifests/${secret.manifest.digest}`, { method });
       t.is(again.status, 404, 'and nothing was learnt from it');
     });

@@ -350,7 +350,10 @@ test('referrers come from the API of the upstream', async (t) => {
   t.is(answer.headers['content-type'], MEDIA_TYPES.index);
   t.is(answer.headers['oci-filters-applied'], undefined);
   t.deepEqual(referrersOf(answer), indexOf(signature, sbom));
-  t.deepEqual(registry.conversation(), [`GET /v2/${REPOSITORY}/referrers/<app>`]);
+  t.deepEqual(registry.conversation(), [
+    `GET /v2/${REPOSITORY}/referrers/<app>`,
+    `HEAD /v2/${REPOSITORY}/manifests/<sha256-app>`,
+  ]);
 });
 
 test('referrers are joined from the pages of the upstream', async (t) => {
@@ -361,7 +364,7 @@ test('referrers are joined from the pages of the upstream', async (t) => {
   for (const referrer of [signature, sbom]) registry.addImage(REPOSITORY, undefined, referrer);
   const answer = await ask(`/v2/${REPOSITORY}/referrers/${image.manifest.digest}`);
   t.deepEqual(referrersOf(answer), indexOf(signature, sbom));
-  t.is(registry.conversation().length, 2);
+  t.is(registry.conversation().length, 3);
 });
 
 test('artifactType filters, one or several, and the answer says that it did', async (t) => {
@@ -379,7 +382,10 @@ test('artifactType filters, one or several, and the answer says that it did', as
     t.is(answer.headers['oci-filters-applied'], 'artifactType', query);
     t.deepEqual(referrersOf(answer), indexOf(...images), query);
   }
-  t.deepEqual(registry.conversation(), [`GET /v2/${REPOSITORY}/referrers/<app>`]);
+  t.deepEqual(registry.conversation(), [
+    `GET /v2/${REPOSITORY}/referrers/<app>`,
+    `HEAD /v2/${REPOSITORY}/manifests/<sha256-app>`,
+  ]);
 });
 
 for (const referrers of ['none', 'html'] as const) {
@@ -401,6 +407,7 @@ for (const referrers of ['none', 'html'] as const) {
     t.deepEqual(referrersOf(answer), indexOf(signature, sbom));
     t.deepEqual(registry.conversation(), [
       ...first,
+      `HEAD /v2/${REPOSITORY}/manifests/<sha256-app>`,
       `GET /v2/${REPOSITORY}/manifests/<sha256-app>`,
     ]);
   });
@@ -412,7 +419,7 @@ for (const referrers of ['none', 'html'] as const) {
     t.deepEqual(json(answer), indexOf());
     t.deepEqual(registry.conversation(), [
       ...first,
-      `GET /v2/${REPOSITORY}/manifests/<sha256-app>`,
+      `HEAD /v2/${REPOSITORY}/manifests/<sha256-app>`,
     ]);
   });
 }

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { get, open } from '../helpers/client.ts';
+import { Clock, HOUR } from '../helpers/clock.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildBlob, buildImage } from '../helpers/image.ts';
 import { startMirror } from '../helpers/mirror.ts';
@@ -73,10 +74,20 @@ test('a long Retry-After of a failing registry does not hold the download that l
   registry.cut(blob, { after: 1000 });
   // Beyond what a timer can hold, which would fire at once and ask in a loop.
   registry.status(blob, 429, { headers: { 'Retry-After': '86400' } });
-  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
+  const clock = new Clock();
+  const mirror = await startMirror(t, {
+    upstreams: { 'docker.io': { url: registry.url } },
+    now: clock.now,
+  });
   const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`;
   const client = await open(url);
   await t.throwsAsync(client.rest());
+  registry.clear();
+  const refused = await get(url);
+  t.is(refused.status, 429);
+  t.is(refused.headers['retry-after'], '3600');
+  t.deepEqual(registry.conversation(), [], 'what asked for a pause is left alone');
+  clock.advance(HOUR);
   t.true((await get(url)).body.equals(blob.bytes));
 });
 

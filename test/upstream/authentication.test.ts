@@ -156,7 +156,7 @@ test('each repository has a token of its own, asked for before the registry must
   ]);
 });
 
-test('a token is renewed at four fifths of its life, before the registry refuses it', async (t) => {
+test('a token is renewed at four fifths of its life, behind a request that still uses it', async (t) => {
   const { registry, manifest, clock } = await startGuarded(t, { kind: 'bearer', expiresIn: 300 });
   await manifest('latest');
   clock.advance(240 * SECOND - 1);
@@ -165,8 +165,11 @@ test('a token is renewed at four fifths of its life, before the registry refuses
   t.deepEqual(registry.conversation(), [HEAD_LATEST]);
   clock.advance(1);
   registry.clear();
+  const gate = registry.hold('/token');
   t.is((await manifest('latest')).status, 200);
-  t.deepEqual(registry.conversation(), [TOKEN, HEAD_LATEST]);
+  await gate.arrived();
+  gate.open();
+  t.deepEqual(registry.conversation().toSorted(), [TOKEN, HEAD_LATEST].toSorted());
 });
 
 test('a token without a named life is believed for a minute', async (t) => {
@@ -377,8 +380,8 @@ test('wrong Basic credentials are 403 after one try', async (t) => {
   t.deepEqual(refusalOf(answer), {
     status: 403,
     code: 'DENIED',
-    message: `${UPSTREAM}: the configured credentials were refused (401)`,
-    detail: { upstream: UPSTREAM, fault: 'unauthorized' },
+    message: `${UPSTREAM}: ${registry.host} refused access with the configured credentials (401)`,
+    detail: { upstream: UPSTREAM, fault: 'unauthorized', upstreamStatus: 401 },
   });
   t.deepEqual(registry.conversation(), [HEAD_LATEST]);
 });

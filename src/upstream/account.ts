@@ -1,0 +1,59 @@
+import { Authenticator, type AuthenticatorParts } from './authenticator.ts';
+import { Quota, type Cost, type QuotaStatus } from './quota.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+
+/** One way to be known to a registry: a credential, or none, with its tokens and its quota. */
+export interface Account {
+  readonly authenticator: Authenticator;
+  readonly quota: Quota;
+  /** The next one differs when this one is at its limit. */
+  readonly label: string;
+}
+
+export interface AccountStatus extends QuotaStatus {
+  readonly account: string;
+}
+
+/** The accounts of one upstream, which have the same rights and are used in turn. */
+export class Accounts {
+  readonly #upstream: string;
+  readonly #accounts: readonly Account[];
+
+  constructor(
+    parts: Omit<AuthenticatorParts, 'credentials'> & {
+      /** None: anonymous. */
+      readonly credentials: readonly NonNullable<AuthenticatorParts['credentials']>[];
+    },
+  ) {
+    this.#upstream = parts.upstream;
+    const sources = parts.credentials.length > 0 ? parts.credentials : [undefined];
+    this.#accounts = sources.map((credentials) => ({
+      authenticator: new Authenticator({ ...parts, credentials }),
+      quota: new Quota(parts.now),
+      label: credentials?.label ?? 'anonymous',
+    }));
+  }
+
+  /** The one with most left. Throws `rate-limited` with the shortest wait when none may ask. */
+  choose(cost: Cost): Account {
+    const waits = this.#accounts.map((account) => ({ account, ms: account.quota.waitMs(cost) }));
+    const free = waits.filter(({ ms }) => ms === 0).map(({ account }) => account);
+    const [first, ...others] = free;
+    if (first) return others.reduce((a, b) => (b.quota.room > a.quota.room ? b : a), first);
+    const isKept =
+      cost.isBackground &&
+      this.#accounts.some(({ quota }) => quota.waitMs({ ...cost, isBackground: false }) === 0);
+    const reason = isKept
+      ? 'what is left of its quota is kept for interactive pulls'
+      : 'limits the rate of requests (429), and is not asked before that ends';
+    throw new UpstreamError(this.#upstream, 'rate-limited', reason, {
+      retryAfterMs: Math.min(...waits.map(({ ms }) => ms)),
+      isUnasked: true,
+      ...(!isKept && { status: 429 }),
+    });
+  }
+
+  get status(): AccountStatus[] {
+    return this.#accounts.map(({ label, quota }) => ({ account: label, ...quota.status }));
+  }
+}

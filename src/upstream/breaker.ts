@@ -1,0 +1,134 @@
+import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import type { TransportResponse } from './transport.ts';
+
+export interface BreakerParts {
+  readonly upstream: string;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  /** The first pause before an upstream that is down is asked again; doubled after each failure. */
+  readonly pauseMs: number;
+  readonly now: () => number;
+}
+
+/** An upstream is down since its requests began to fail one after the other. */
+export interface Outage {
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  readonly reason: string;
+}
+
+const FAILURES_TO_OPEN = 3;
+const MAX_PAUSE_MS = 30_000;
+/** What a gateway answers for a registry that it cannot reach. A 500 is the registry's own. */
+const OUTAGE_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
+
+/*
+ *   closed ──3 failures in a row──▶ open ──after a pause, the next request──▶ probing
+ *      ▲                              ▲                                          │
+ *      │                              └──────────failure, a longer pause─────────┤
+ *      └─────────────────────────────────any answer──────────────────────────────┘
+ */
+
+/** Keeps requests from an upstream that is down, but for one at a time that tests it. */
+export class Breaker {
+  readonly #parts: BreakerParts;
+  #failures = 0;
+  #outage: (Outage & { readonly error: UpstreamError }) | undefined;
+  #pauseMs = 0;
+  #pausedAt = 0;
+  #probe: Promise<void> | undefined;
+
+  constructor(parts: BreakerParts) {
+    this.#parts = parts;
+    parts.metrics.upstreamUp.set({ upstream: parts.upstream }, 1);
+  }
+
+  /** `undefined` while requests may pass. */
+  get outage(): Outage | undefined {
+    return this.#outage;
+  }
+
+  /**
+   * Sends, or throws at once when the upstream is down. Whoever comes while it is being tested
+   * waits for the verdict.
+   */
+  async run(send: () => Promise<TransportResponse>): Promise<TransportResponse> {
+    while (this.#outage) {
+      if (!this.#probe) return this.#test(send, this.#outage);
+      await this.#probe;
+      if (this.#outage as Outage | undefined) throw this.#refusal();
+    }
+    return this.#watch(send);
+  }
+
+  async #test(send: () => Promise<TransportResponse>, outage: Outage): Promise<TransportResponse> {
+    if (this.#restMs() > 0) throw this.#refusal();
+    this.#parts.log.debug({ upstream: this.#parts.upstream, since: outage.since }, 'testing');
+    const answer = this.#watch(send);
+    const settled = (): void => {
+      this.#probe = undefined;
+    };
+    this.#probe = answer.then(settled, settled);
+    return answer;
+  }
+
+  async #watch(send: () => Promise<TransportResponse>): Promise<TransportResponse> {
+    try {
+      const response = await send();
+      const { statusCode } = response;
+      if (OUTAGE_STATUSES.has(statusCode)) {
+        const { upstream } = this.#parts;
+        this.#fail(new UpstreamError(upstream, 'failing', `answered ${statusCode}`));
+      } else this.#succeed();
+      return response;
+    } catch (error) {
+      // What its caller gave up says nothing about the upstream.
+      if (error instanceof UpstreamError) this.#fail(error);
+      throw error;
+    }
+  }
+
+  #succeed(): void {
+    const { upstream, metrics, log, now } = this.#parts;
+    this.#failures = 0;
+    if (!this.#outage) return;
+    log.info({ upstream, downMs: now() - this.#outage.since }, 'the upstream answers again');
+    this.#outage = undefined;
+    this.#pauseMs = 0;
+    metrics.upstreamUp.set({ upstream }, 1);
+  }
+
+  #fail(error: UpstreamError): void {
+    const { upstream, metrics, log, now, pauseMs } = this.#parts;
+    this.#failures += 1;
+    if (this.#failures < FAILURES_TO_OPEN) return;
+    if (!this.#outage) {
+      log.warn({ upstream, reason: error.reason }, 'the upstream is down');
+      metrics.upstreamUp.set({ upstream }, 0);
+    }
+    // Those that were sent before it was known to be down fail late and say nothing new.
+    if (this.#outage && !this.#probe) return;
+    this.#pauseMs = Math.min(this.#pauseMs * 2 || pauseMs, MAX_PAUSE_MS);
+    this.#pausedAt = now();
+    this.#outage = { since: this.#outage?.since ?? now(), reason: error.reason, error };
+  }
+
+  /** A clock that was set back ends the pause. */
+  #restMs(): number {
+    const passedMs = this.#parts.now() - this.#pausedAt;
+    return passedMs < 0 ? 0 : Math.max(0, this.#pauseMs - passedMs);
+  }
+
+  #refusal(): UpstreamError {
+    const { upstream, now } = this.#parts;
+    const { fault = 'unreachable', status, reason = '' } = this.#outage?.error ?? {};
+    const seconds = Math.round((now() - (this.#outage?.since ?? now())) / 1000);
+    return new UpstreamError(upstream, fault, `down for ${Math.max(0, seconds)} s: ${reason}`, {
+      retryAfterMs: this.#restMs(),
+      isUnasked: true,
+      ...(status !== undefined && { status }),
+    });
+  }
+}

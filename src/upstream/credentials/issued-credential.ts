@@ -1,0 +1,52 @@
+import { UpstreamError } from '../../oci/upstream-error.ts';
+import { Perishable, type Dated } from '../perishable.ts';
+import type { Credential, CredentialSource } from './credential.ts';
+
+export interface IssuedCredentialParts {
+  readonly upstream: string;
+  /** The provider's name, for messages. */
+  readonly label: string;
+  /** Asks the provider. Its errors are told in one line and never carry a secret. */
+  readonly issue: () => Promise<Dated<Credential>>;
+  readonly now: () => number;
+}
+
+/** A credential so young is not the reason of a refusal. */
+const YOUNG_MS = 60_000;
+
+/** A credential that a provider issues: renewed ahead of its end, and when the registry refuses it. */
+export class IssuedCredential implements CredentialSource {
+  readonly label: string;
+  readonly #perishable: Perishable<Credential>;
+
+  constructor({ upstream, label, issue, now }: IssuedCredentialParts) {
+    this.label = label;
+    this.#perishable = new Perishable(async () => {
+      try {
+        return await issue();
+      } catch (error) {
+        if (error instanceof UpstreamError) throw error;
+        const reason = `no credential from ${label}: ${firstLine(error)}`;
+        throw new UpstreamError(upstream, 'unauthorized', reason, { cause: error });
+      }
+    }, now);
+  }
+
+  async get(): Promise<Credential> {
+    return this.#perishable.get();
+  }
+
+  refuse(credential: Credential): boolean {
+    const ageMs = this.#perishable.ageOf(credential);
+    // Somebody else's refusal has brought a newer one already.
+    if (ageMs === undefined) return true;
+    if (ageMs < YOUNG_MS) return false;
+    this.#perishable.drop(credential);
+    return true;
+  }
+}
+
+function firstLine(error: unknown): string {
+  const text = error instanceof Error ? error.message || error.name : String(error);
+  return (text.split('\n', 1)[0] ?? '').slice(0, 300);
+}

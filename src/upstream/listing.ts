@@ -1,0 +1,52 @@
+import { UpstreamError } from '../oci/upstream-error.ts';
+import { nextPage } from './link.ts';
+import type { RegistryClient, RequestKind, SmallResponse } from './registry-client.ts';
+import { parseJsonObject } from './small-body.ts';
+import type { CallOptions } from './upstream.ts';
+
+export interface ListingRequest extends CallOptions {
+  readonly kind: Extract<RequestKind, 'tags' | 'referrers' | 'catalog'>;
+  /** Below `/v2/`, without a query. */
+  readonly path: string;
+  readonly scope: string;
+  readonly accept: string;
+  /** Results to ask for on a page; left out when the registry does not take it. */
+  readonly pageSize?: number;
+}
+
+/** One page, parsed, with the answer that it came in. */
+export interface Page {
+  readonly document: Record<string, unknown>;
+  readonly contentType: string | undefined;
+}
+
+const MAX_PAGES = 1000;
+const MAX_PAGE_BYTES = 16 * 1024 * 1024;
+
+/**
+ * The pages of a listing, as far as the registry's `Link` leads; none when it says 404. Throws
+ * `bad-response` for what is no JSON object.
+ */
+export async function* readPages(
+  client: RegistryClient,
+  upstream: string,
+  wanted: ListingRequest,
+): AsyncGenerator<Page> {
+  const { kind, scope, accept, signal, isBackground, pageSize } = wanted;
+  let path: string | undefined =
+    pageSize === undefined ? wanted.path : `${wanted.path}?n=${pageSize}`;
+  for (let page = 0; path !== undefined && page < MAX_PAGES; page += 1) {
+    const response: SmallResponse = await client.read(
+      { kind, method: 'GET', path, scope, headers: { accept }, signal, isBackground },
+      MAX_PAGE_BYTES,
+    );
+    if (response.status === 404) return;
+    const document = parseJsonObject(response.bytes);
+    if (!document) {
+      const reason = `${response.url.host} sent no JSON list of ${kind}`;
+      throw new UpstreamError(upstream, 'bad-response', reason);
+    }
+    yield { document, contentType: response.headers['content-type'] };
+    path = nextPage(response.headers['link'], response.url, client.base);
+  }
+}

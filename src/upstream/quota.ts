@@ -1,0 +1,142 @@
+import type { IncomingHttpHeaders } from 'node:http';
+
+/** What an upstream allows one credential, as far as it tells. */
+export interface QuotaStatus {
+  readonly limit?: number;
+  readonly remaining?: number;
+  readonly windowSeconds?: number;
+  /** At the rate of the last hour; absent when nothing was used or nothing is known. */
+  readonly emptyInSeconds?: number;
+  /** How long it is not asked because it said 429. */
+  readonly blockedForSeconds?: number;
+}
+
+/** What a request means to the quota: Docker Hub counts GETs of manifests and nothing else. */
+export interface Cost {
+  readonly isCounted: boolean;
+  /** Work that no client waits for leaves the reserve to those that somebody does. */
+  readonly isBackground: boolean;
+}
+
+/** Share of the limit that is kept for interactive pulls. */
+const RESERVE_SHARE = 0.25;
+const FIRST_BLOCK_MS = 1_000;
+const MAX_BLOCK_MS = 60_000;
+/** A registry that says nothing of the end is asked for a counted request again after this. */
+const EMPTY_MS = 15 * 60_000;
+const MAX_RETRY_AFTER_MS = 3_600_000;
+const FORECAST_MS = 3_600_000;
+const MAX_SAMPLES = 200;
+
+interface Sample {
+  readonly at: number;
+  readonly remaining: number;
+}
+
+/**
+ * The budget of one credential at one upstream, learnt from `ratelimit-*`, `Retry-After` and 429.
+ * An upstream that tells of no limit has none until it says 429.
+ * @see https://docs.docker.com/docker-hub/usage/pulls/
+ */
+export class Quota {
+  readonly #now: () => number;
+  #limit: number | undefined;
+  #remaining: number | undefined;
+  #windowMs: number | undefined;
+  #blockedUntil = 0;
+  #emptyUntil = 0;
+  #strikes = 0;
+  #samples: Sample[] = [];
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** Learns from any answer of the registry that is no 429. */
+  observe(headers: IncomingHttpHeaders): void {
+    this.#strikes = 0;
+    this.#learn(headers);
+    if ((this.#remaining ?? 0) > 0) this.#emptyUntil = 0;
+  }
+
+  /** Learns from a 429. `retryAfterMs` is what the upstream asked for, if it did. */
+  refuse(headers: IncomingHttpHeaders, retryAfterMs: number | undefined, cost: Cost): void {
+    this.#learn(headers);
+    const asked =
+      retryAfterMs === undefined ? undefined : Math.min(retryAfterMs, MAX_RETRY_AFTER_MS);
+    if (cost.isCounted && this.#remaining === 0) {
+      // HEADs are free: they go on, and tell when the window has moved.
+      this.#emptyUntil = this.#now() + (asked ?? EMPTY_MS);
+      return;
+    }
+    const backoff = Math.min(FIRST_BLOCK_MS * 2 ** this.#strikes, MAX_BLOCK_MS);
+    this.#strikes += 1;
+    this.#blockedUntil = this.#now() + (asked ?? backoff);
+  }
+
+  /** Milliseconds to wait before such a request may go; 0 when it may. */
+  waitMs({ isCounted, isBackground }: Cost): number {
+    const until = Math.max(this.#blockedUntil, isCounted ? this.#emptyUntil : 0);
+    const wait = Math.max(0, until - this.#now());
+    if (wait > 0 || !isCounted || !isBackground) return wait;
+    if (this.#limit === undefined || this.#remaining === undefined) return 0;
+    return this.#remaining > this.#limit * RESERVE_SHARE ? 0 : EMPTY_MS;
+  }
+
+  /** To choose among several credentials: the larger, the more is left. */
+  get room(): number {
+    return this.#remaining ?? Infinity;
+  }
+
+  get status(): QuotaStatus {
+    const blockedMs = this.waitMs({ isCounted: true, isBackground: false });
+    const emptyInSeconds = this.#forecast();
+    return {
+      ...(this.#limit !== undefined && { limit: this.#limit }),
+      ...(this.#remaining !== undefined && { remaining: this.#remaining }),
+      ...(this.#windowMs !== undefined && { windowSeconds: this.#windowMs / 1000 }),
+      ...(emptyInSeconds !== undefined && { emptyInSeconds }),
+      ...(blockedMs > 0 && { blockedForSeconds: Math.ceil(blockedMs / 1000) }),
+    };
+  }
+
+  /** `ratelimit-limit: 100;w=21600`, as Docker Hub sends it with every manifest, also by HEAD. */
+  #learn(headers: IncomingHttpHeaders): void {
+    const limit = parseRateLimit(headers['ratelimit-limit']);
+    const remaining = parseRateLimit(headers['ratelimit-remaining']);
+    if (limit) this.#limit = limit.count;
+    const windowSeconds = limit?.windowSeconds ?? remaining?.windowSeconds;
+    if (windowSeconds !== undefined) this.#windowMs = windowSeconds * 1000;
+    if (!remaining) return;
+    this.#remaining = remaining.count;
+    this.#sample(remaining.count);
+  }
+
+  #sample(remaining: number): void {
+    const at = this.#now();
+    const last = this.#samples.at(-1);
+    // More than before: the window has moved, and what was used in it no longer counts.
+    if (last && (remaining > last.remaining || at < last.at)) this.#samples = [];
+    else if (last?.remaining === remaining) return;
+    this.#samples = this.#samples.filter((sample) => at - sample.at <= FORECAST_MS);
+    this.#samples.push({ at, remaining });
+    if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
+  }
+
+  #forecast(): number | undefined {
+    const first = this.#samples[0];
+    if (!first || this.#remaining === undefined) return undefined;
+    const used = first.remaining - this.#remaining;
+    const seconds = (this.#now() - first.at) / 1000;
+    if (used <= 0 || seconds <= 0) return this.#remaining === 0 ? 0 : undefined;
+    return Math.round((this.#remaining * seconds) / used);
+  }
+}
+
+function parseRateLimit(
+  value: string | string[] | undefined,
+): { count: number; windowSeconds: number | undefined } | undefined {
+  const match = /^(\d{1,15})(?:.*;\s*w=(\d{1,15}))?/.exec([value].flat()[0] ?? '');
+  if (!match) return undefined;
+  return { count: Number(match[1]), windowSeconds: match[2] ? Number(match[2]) : undefined };
+}

@@ -1,0 +1,86 @@
+import { LRUCache } from 'lru-cache';
+import { readDescriptor, type Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import { essence, OCI_INDEX } from '../oci/media-types.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import { readPages } from './listing.ts';
+import type { RegistryClient } from './registry-client.ts';
+import type { CallOptions } from './upstream.ts';
+
+export interface ReferrersParts {
+  readonly upstream: string;
+  readonly client: RegistryClient;
+  readonly now: () => number;
+}
+
+/** What one question about a subject's referrers needs. */
+export interface ReferrersRequest extends CallOptions {
+  /** As the registry calls it. */
+  readonly name: string;
+  readonly scope: string;
+  readonly subject: Digest;
+  /** The descriptors of the index under the fallback tag; empty when there is no such tag. */
+  readonly fallback: () => Promise<readonly Descriptor[]>;
+}
+
+const MAX_REMEMBERED = 10_000;
+/** A registry may gain the API, and does so seldom. */
+const REMEMBER_MS = 6 * 3_600_000;
+
+/**
+ * Referrers as the distribution spec defines them: the API where the registry has one, which is
+ * probed and remembered for each namespace of it, together with the tag that clients of registries
+ * without it write.
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
+ */
+export class Referrers {
+  readonly #parts: ReferrersParts;
+  /** Until when a namespace is taken to have no API. */
+  readonly #without = new LRUCache<string, number>({ max: MAX_REMEMBERED });
+
+  constructor(parts: ReferrersParts) {
+    this.#parts = parts;
+  }
+
+  /** In the order of their digests. Throws `UpstreamError` when neither way could be asked. */
+  async list(wanted: ReferrersRequest): Promise<Descriptor[]> {
+    const namespace = wanted.name.split('/', 1)[0] ?? '';
+    const isWithout = (this.#without.get(namespace) ?? 0) > this.#parts.now();
+    const listed = isWithout ? undefined : await this.#ask(wanted, namespace);
+    const tagged = await wanted.fallback().catch((error: unknown) => {
+      if (listed) return [];
+      throw error;
+    });
+    const all = new Map([...tagged, ...(listed ?? [])].map((entry) => [entry.digest, entry]));
+    return [...all.values()].toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
+  }
+
+  /** `undefined` when the registry does not speak this API, in whatever words it says so. */
+  async #ask(
+    { name, scope, subject, signal, isBackground }: ReferrersRequest,
+    namespace: string,
+  ): Promise<Descriptor[] | undefined> {
+    const { client, upstream, now } = this.#parts;
+    const path = `${name}/referrers/${subject}`;
+    const options = { signal, isBackground };
+    const wanted = { kind: 'referrers', path, scope, accept: OCI_INDEX, ...options } as const;
+    const found: Descriptor[] = [];
+    let isSpoken = false;
+    try {
+      for await (const { document, contentType } of readPages(client, upstream, wanted)) {
+        const { manifests } = document;
+        isSpoken = essence(contentType) === OCI_INDEX && Array.isArray(manifests);
+        if (!isSpoken) return undefined;
+        found.push(...(manifests as unknown[]).flatMap((entry) => readDescriptor(entry) ?? []));
+      }
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || error.fault !== 'bad-response') throw error;
+      // A page with 200, as Google's registries have sent, may as well be a portal on the way.
+      if ((error.status ?? 0) < 400) return undefined;
+      isSpoken = false;
+    }
+    if (isSpoken) return found;
+    this.#without.set(namespace, now() + REMEMBER_MS);
+    return undefined;
+  }
+}

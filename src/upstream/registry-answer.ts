@@ -1,0 +1,108 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { essence } from '../oci/media-types.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import { parseRetryAfter } from './retry-after.ts';
+import { parseJsonObject, readSmall } from './small-body.ts';
+import type { Sender, TransportResponse } from './transport.ts';
+
+/** An answer to one request, after all redirects. */
+export interface RegistryAnswer {
+  readonly response: TransportResponse;
+  readonly url: URL;
+  readonly method: 'GET' | 'HEAD';
+}
+
+export interface JudgeParts {
+  readonly upstream: string;
+  readonly registry: URL;
+  /** How the request was made known: `anonymously`, `as robot`. */
+  readonly login: string;
+  readonly sender: Sender;
+}
+
+const MAX_ERROR_BYTES = 16 * 1024;
+const MAX_REASON_LENGTH = 200;
+
+/**
+ * The fault in an answer, or `undefined` when it may count: content as it is, 404, and 405 to a
+ * HEAD. The message names host and cause; of the body only a registry's own JSON error is repeated,
+ * never a page.
+ */
+export async function findFault(
+  { response, url, method }: RegistryAnswer,
+  parts: JudgeParts,
+): Promise<UpstreamError | undefined> {
+  const { statusCode: status, headers, body } = response;
+  const fail = (fault: UpstreamError['fault'], reason: string): UpstreamError => {
+    const retryAfterMs = parseRetryAfter(single(headers['retry-after']));
+    return new UpstreamError(parts.upstream, fault, reason, {
+      status,
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    });
+  };
+  if (status === 200 || status === 206) {
+    // A portal's or a login's page with 200 is no proof that a registry has anything.
+    const isPage = essence(single(headers['content-type'])) === 'text/html';
+    const encoding = single(headers['content-encoding']) ?? 'identity';
+    if (!isPage && encoding === 'identity') return undefined;
+    body.destroy();
+    if (isPage) return fail('bad-response', `${url.host} sent an HTML page`);
+    return fail('bad-response', `${url.host} encoded the content as ${encoding}`);
+  }
+  const said = await readReason(response, url, parts.sender);
+  if (status === 404 || (status === 405 && method === 'HEAD')) return undefined;
+  const { fault, reason } = describeStatus(status, url, parts);
+  return fail(fault, `${reason}${said}`);
+}
+
+function describeStatus(
+  status: number,
+  { host, origin }: URL,
+  { registry, login }: JudgeParts,
+): { fault: UpstreamError['fault']; reason: string } {
+  switch (status) {
+    case 401:
+      return { fault: 'unauthorized', reason: `${host} refused access ${login} (401)` };
+    case 403:
+      // The registry will sign another address.
+      if (origin !== registry.origin) {
+        return { fault: 'failing', reason: `${host} refused the registry's redirect (403)` };
+      }
+      return { fault: 'denied', reason: `${host} denied access ${login} (403)` };
+    case 429:
+      return { fault: 'rate-limited', reason: `${host} limits the rate of requests (429)` };
+    default: {
+      const fault = status >= 500 || status === 408 ? 'failing' : 'bad-response';
+      return { fault, reason: `${host} answered ${status}` };
+    }
+  }
+}
+
+/** `: CODE: message` of an error document of the distribution spec; else nothing. */
+async function readReason(
+  { headers, body }: TransportResponse,
+  url: URL,
+  sender: Sender,
+): Promise<string> {
+  if (!/^application\/(?:[\w.-]+\+)?json$/.test(essence(single(headers['content-type'])))) {
+    await body.dump();
+    return '';
+  }
+  // What breaks here takes nothing from the status.
+  const bytes = await readSmall(sender.chunks(body, url), MAX_ERROR_BYTES).catch(() => undefined);
+  const errors = parseJsonObject(bytes)?.['errors'];
+  const first: unknown = Array.isArray(errors) ? errors[0] : undefined;
+  if (typeof first !== 'object' || first === null) return '';
+  const { code, message } = first as { code?: unknown; message?: unknown };
+  const words = [code, message].filter((word) => typeof word === 'string' && word !== '');
+  return words.length === 0 ? '' : `: ${clean(words.join(': '))}`;
+}
+
+/** Safe in a header, a log line and a terminal. */
+function clean(text: string): string {
+  return text.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, MAX_REASON_LENGTH);
+}
+
+export function single(value: IncomingHttpHeaders[string]): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}

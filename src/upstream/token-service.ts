@@ -1,0 +1,137 @@
+import { UpstreamError } from '../oci/upstream-error.ts';
+import type { Credential } from './credentials/credential.ts';
+import type { Dated } from './perishable.ts';
+import { parseRetryAfter } from './retry-after.ts';
+import { parseJsonObject, readSmall } from './small-body.ts';
+import type { Sender, TransportRequest, TransportResponse } from './transport.ts';
+
+/** What a token is asked for. */
+export interface TokenRequest {
+  /** Where; may hold a query of its own. */
+  readonly realm: URL;
+  readonly service: string | undefined;
+  readonly scope: string;
+  /** `undefined`: anonymous. */
+  readonly credential: Credential | undefined;
+}
+
+export interface TokenServiceParts {
+  readonly upstream: string;
+  readonly sender: Sender;
+  readonly now: () => number;
+}
+
+const CLIENT_ID = 'entrepot';
+/** Every client takes shorter lives, and absent ones, as this. */
+const MIN_LIFE_SECONDS = 60;
+const MAX_TOKEN_RESPONSE_BYTES = 1024 * 1024;
+/** How servers say that they do not know one of the two forms. */
+const UNKNOWN_FORM: ReadonlySet<number> = new Set([404, 405]);
+
+/**
+ * Asks token services: by GET with Basic, which all know, or by the OAuth2 form (POST), which an
+ * identity token needs.
+ * @see https://distribution.github.io/distribution/spec/auth/token/
+ * @see https://distribution.github.io/distribution/spec/auth/oauth/
+ */
+export class TokenService {
+  readonly #parts: TokenServiceParts;
+
+  constructor(parts: TokenServiceParts) {
+    this.#parts = parts;
+  }
+
+  /** The header's value. Throws `UpstreamError`. */
+  async ask(wanted: TokenRequest): Promise<Dated<string>> {
+    const { credential } = wanted;
+    const isIdentity = credential?.kind === 'identity-token';
+    const first = await this.#send(isIdentity ? postForm(wanted) : getForm(wanted));
+    const isUnknownForm = credential && !isIdentity && UNKNOWN_FORM.has(first.statusCode);
+    const answer = isUnknownForm ? await this.#send(postForm(wanted)) : first;
+    if (answer.statusCode !== 200) throw this.#refusal(answer, wanted);
+    return this.#read(answer.document, wanted.realm);
+  }
+
+  async #send(
+    request: TransportRequest,
+  ): Promise<TransportResponse & { document: Record<string, unknown> | undefined }> {
+    const { sender } = this.#parts;
+    const response = await sender.send(request);
+    const chunks = sender.chunks(response.body, request.url);
+    const bytes = await readSmall(chunks, MAX_TOKEN_RESPONSE_BYTES);
+    return { ...response, document: parseJsonObject(bytes) };
+  }
+
+  #read(document: Record<string, unknown> | undefined, url: URL): Dated<string> {
+    const value = document?.['token'] || document?.['access_token'];
+    // Anything else would end up in a header line.
+    if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)) {
+      throw this.#error('bad-response', `the token service ${url.host} sent no token`);
+    }
+    const life = Number(document?.['expires_in'] ?? 0);
+    const seconds = Number.isFinite(life) ? Math.max(life, MIN_LIFE_SECONDS) : MIN_LIFE_SECONDS;
+    return { value: `Bearer ${value}`, expiresAt: this.#parts.now() + seconds * 1000 };
+  }
+
+  #refusal(
+    { statusCode: status, headers }: TransportResponse,
+    wanted: TokenRequest,
+  ): UpstreamError {
+    const reason = `the token service ${wanted.realm.host} answered ${status}`;
+    if (status === 429) {
+      const retryAfterMs = parseRetryAfter([headers['retry-after']].flat()[0]);
+      return this.#error('rate-limited', reason, { status, retryAfterMs });
+    }
+    if (status >= 500) return this.#error('failing', reason, { status });
+    // OAuth2 says 400 for a grant that it does not take (RFC 6749 section 5.2).
+    const isRefusal = status === 401 || status === 403 || (status === 400 && wanted.credential);
+    if (!isRefusal) return this.#error('bad-response', reason, { status });
+    const login = wanted.credential ? 'the configured credentials' : 'an anonymous request';
+    return this.#error('unauthorized', `${reason} to ${login}`, { status });
+  }
+
+  #error(
+    fault: UpstreamError['fault'],
+    reason: string,
+    { status, retryAfterMs }: { status?: number; retryAfterMs?: number | undefined } = {},
+  ): UpstreamError {
+    return new UpstreamError(this.#parts.upstream, fault, reason, {
+      ...(status !== undefined && { status }),
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    });
+  }
+}
+
+export function basic(username: string, password: string): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+}
+
+function getForm({ realm, service, scope, credential }: TokenRequest): TransportRequest {
+  const url = new URL(realm);
+  if (service !== undefined) url.searchParams.set('service', service);
+  url.searchParams.append('scope', scope);
+  const headers: Record<string, string> = { accept: 'application/json' };
+  if (credential?.kind === 'password') {
+    headers['authorization'] = basic(credential.username, credential.password);
+  }
+  return { method: 'GET', url, headers };
+}
+
+function postForm({ realm, service, scope, credential }: TokenRequest): TransportRequest {
+  const form = new URLSearchParams({ client_id: CLIENT_ID, scope });
+  if (service !== undefined) form.set('service', service);
+  if (credential?.kind === 'identity-token') {
+    form.set('grant_type', 'refresh_token');
+    form.set('refresh_token', credential.token);
+  } else if (credential?.kind === 'password') {
+    form.set('grant_type', 'password');
+    form.set('username', credential.username);
+    form.set('password', credential.password);
+  }
+  return {
+    method: 'POST',
+    url: realm,
+    headers: { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' },
+    body: form.toString(),
+  };
+}
