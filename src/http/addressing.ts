@@ -17,6 +17,13 @@ export interface Address {
   readonly host?: string | undefined;
 }
 
+/** An upstream without a repository. */
+export interface Registry {
+  readonly upstream: string;
+  /** Whether this mirror may serve the repository. */
+  readonly isAllowed: (repository: string) => boolean;
+}
+
 interface Entry {
   readonly config: UpstreamConfig;
   readonly isAllowed: (repository: string) => boolean;
@@ -56,6 +63,12 @@ export class Addressing {
       });
     }
     return { upstream: entry.config.name, repository };
+  }
+
+  /** Throws `NAME_UNKNOWN` for what is not configured. */
+  resolveRegistry(address: Omit<Address, 'name'>): Registry {
+    const { entry } = this.#choose({ ...address, name: '' });
+    return { upstream: entry.config.name, isAllowed: entry.isAllowed };
   }
 
   /** In this order: `ns`, the component before `/v2/`, the first one after it, `Host`, default. */

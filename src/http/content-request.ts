@@ -1,7 +1,7 @@
 import type { ParameterizedContext } from 'koa';
 import { RegistryError } from '../oci/errors.ts';
 import type { Target } from '../oci/reference.ts';
-import type { Addressing } from './addressing.ts';
+import type { Addressing, Registry } from './addressing.ts';
 import type { Exchange, ExchangeKind, State } from './exchange.ts';
 
 /** A request for content, understood once; handlers see nothing of its spelling. */
@@ -29,10 +29,26 @@ export function understandRequest(
     namespace: queryValue(ctx, 'ns'),
     host: ctx.get('Host'),
   });
+  exchange.upstream = target.upstream;
   exchange.target = target;
   exchange.reference = decode(reference);
   ctx.set('OCI-Namespace', target.upstream);
   return { target, reference: exchange.reference, exchange };
+}
+
+/** A request for what an upstream has: the same ways of saying which, but for the repository. */
+export function understandCatalogRequest(ctx: V2Context, addressing: Addressing): Registry {
+  const { exchange } = ctx.state;
+  exchange.kind = 'catalog';
+  const [prefix] = ctx['captures'] as (string | undefined)[];
+  const registry = addressing.resolveRegistry({
+    prefix: prefix === undefined ? undefined : decode(prefix),
+    namespace: queryValue(ctx, 'ns'),
+    host: ctx.get('Host'),
+  });
+  exchange.upstream = registry.upstream;
+  ctx.set('OCI-Namespace', registry.upstream);
+  return registry;
 }
 
 /** The first of a parameter's values; most requests have no query at all. */

@@ -1,13 +1,16 @@
 import type { Source } from '../mirror/answer.ts';
 import type { Target } from '../oci/reference.ts';
 
-export type ExchangeKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'ping' | 'other';
+export type ExchangeKind =
+  'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'ping' | 'other';
 
 /** What the handlers note of a request for the access log and the metrics, written in one place. */
 export interface Exchange {
   /** On the clock of `performance.now()`. */
   readonly startedAt: number;
   kind: ExchangeKind;
+  /** The upstream meant; set with `target`, and alone where there is no repository. */
+  upstream?: string;
   target?: Target;
   /** Tag or digest. */
   reference?: string;

@@ -3,12 +3,14 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import { parseDigest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
+import { formatReferrersIndex } from '../oci/referrers-index.ts';
+import type { Registry } from './addressing.ts';
 import { setCacheHeaders } from './cache-headers.ts';
 import { queryValue, type ContentRequest, type V2Context } from './content-request.ts';
 
 const MAX_PAGE_SIZE = 1000;
 
-/** GET of `/v2/<name>/tags/list` and `/v2/<name>/referrers/<digest>`. */
+/** GET of `/v2/<name>/tags/list`, `/v2/<name>/referrers/<digest>` and `/v2/_catalog`. */
 export class ListHandler {
   readonly #listings: Listings;
 
@@ -17,8 +19,7 @@ export class ListHandler {
   }
 
   async tags(ctx: V2Context, { target, exchange }: ContentRequest): Promise<void> {
-    const count = parseCount(queryValue(ctx, 'n'));
-    const last = queryValue(ctx, 'last');
+    const page = parsePage(ctx);
     const answer = await this.#listings.tags(target);
     exchange.source = answer.source;
     setCacheHeaders(ctx, answer, { stored: false });
@@ -28,15 +29,21 @@ export class ListHandler {
         detail: { upstream: target.upstream, name: target.repository },
       });
     }
-    const rest = last === undefined ? answer.value : answer.value.filter((tag) => tag > last);
-    const page = count === undefined ? rest : rest.slice(0, count);
-    const end = page.at(-1);
-    if (end !== undefined && page.length < rest.length) {
-      ctx.set('Link', nextLink(ctx, { n: String(page.length), last: end }));
-    }
-    sendJson(ctx, 'application/json', { name: target.repository, tags: page });
+    const tags = turnTo(ctx, answer.value, { ...page, nameOf: (tag) => tag });
+    sendJson(ctx, 'application/json', { name: target.repository, tags });
   }
 
+  async repositories(ctx: V2Context, { upstream, isAllowed }: Registry): Promise<void> {
+    const page = parsePage(ctx);
+    const answer = await this.#listings.repositories({ upstream });
+    ctx.state.exchange.source = answer.source;
+    setCacheHeaders(ctx, answer, { stored: false });
+    const allowed = (answer.value ?? []).filter(isAllowed);
+    const repositories = turnTo(ctx, allowed, { ...page, nameOf: (name) => name });
+    sendJson(ctx, 'application/json', { repositories });
+  }
+
+  /** What does not fit one answer goes on behind the last digest. */
   async referrers(ctx: V2Context, request: ContentRequest): Promise<void> {
     const { target, exchange } = request;
     const answer = await this.#listings.referrers(target, parseDigest(request.reference));
@@ -44,27 +51,40 @@ export class ListHandler {
     setCacheHeaders(ctx, answer, { stored: false });
     const wanted = [ctx.query['artifactType'] ?? []].flat();
     if (wanted.length > 0) ctx.set('OCI-Filters-Applied', 'artifactType');
-    const manifests = (answer.value ?? []).filter(
+    const filtered = (answer.value ?? []).filter(
       ({ artifactType }) => wanted.length === 0 || wanted.includes(artifactType ?? ''),
     );
-    sendJson(ctx, OCI_INDEX, {
-      schemaVersion: 2,
-      mediaType: OCI_INDEX,
-      manifests: manifests.map(describeReferrer),
-    });
+    const last = queryValue(ctx, 'last');
+    const nameOf = ({ digest }: Descriptor): string => digest;
+    const referrers = turnTo(ctx, filtered, { count: MAX_PAGE_SIZE, last, nameOf });
+    sendJson(ctx, OCI_INDEX, formatReferrersIndex(referrers));
   }
 }
 
-/** The spec's fields of a referrer; no platform. */
-function describeReferrer(descriptor: Descriptor): Omit<Descriptor, 'platform'> {
-  const { mediaType, digest, size, artifactType, annotations } = descriptor;
-  return {
-    mediaType,
-    digest,
-    size,
-    ...(artifactType !== undefined && { artifactType }),
-    ...(annotations && { annotations }),
-  };
+interface PageWanted {
+  /** Undefined: all. */
+  readonly count: number | undefined;
+  /** The name behind which the page begins. */
+  readonly last: string | undefined;
+}
+
+function parsePage(ctx: V2Context): PageWanted {
+  return { count: parseCount(queryValue(ctx, 'n')), last: queryValue(ctx, 'last') };
+}
+
+/** The wanted page of a sorted list; says where the next one is. */
+function turnTo<Item>(
+  ctx: V2Context,
+  items: readonly Item[],
+  { count, last, nameOf }: PageWanted & { nameOf: (item: Item) => string },
+): readonly Item[] {
+  const rest = last === undefined ? items : items.filter((item) => nameOf(item) > last);
+  const page = count === undefined ? rest : rest.slice(0, count);
+  const end = page.at(-1);
+  if (end !== undefined && page.length < rest.length) {
+    ctx.set('Link', nextLink(ctx, { n: String(page.length), last: nameOf(end) }));
+  }
+  return page;
 }
 
 function parseCount(text: string | undefined): number | undefined {
@@ -75,17 +95,21 @@ function parseCount(text: string | undefined): number | undefined {
   return Math.min(Number(text), MAX_PAGE_SIZE);
 }
 
-/** Relative, so that it holds behind any proxy; `ns` stays, or the next page would be another registry's. */
+/**
+ * Relative, so that it holds behind any proxy. What else was asked stays: without `ns` the next
+ * page would be another registry's.
+ */
 function nextLink(ctx: V2Context, page: { n: string; last: string }): string {
   const query = new URLSearchParams(page);
-  const namespace = queryValue(ctx, 'ns');
-  if (namespace !== undefined) query.set('ns', namespace);
+  for (const name of ['ns', 'artifactType']) {
+    for (const value of [ctx.query[name] ?? []].flat()) query.append(name, value);
+  }
   return `<${ctx.path}?${query.toString()}>; rel="next"`;
 }
 
 /** Koa's own JSON body would add a charset, which clients compare against. */
-function sendJson(ctx: V2Context, contentType: string, value: unknown): void {
-  const body = Buffer.from(JSON.stringify(value));
+function sendJson(ctx: V2Context, contentType: string, value: object): void {
+  const body = Buffer.isBuffer(value) ? value : Buffer.from(JSON.stringify(value));
   ctx.status = 200;
   ctx.set('Content-Type', contentType);
   ctx.body = body;

@@ -11,7 +11,8 @@ export function recordExchange(ctx: V2Context, parts: { metrics: Metrics; log: L
   const { exchange } = ctx.state;
   const endedAt = performance.now();
   count(ctx, exchange, { endedAt, metrics: parts.metrics });
-  const { kind, target, source, bytes, error, reference, startedAt, answeredAt } = exchange;
+  const { kind, upstream, target, source, bytes, error, reference, startedAt, answeredAt } =
+    exchange;
   const isGone = error instanceof ClientGoneError;
   // After the headers only the cut connection tells the client, and only this line the operator.
   const isCut = error !== undefined && !isGone && answeredAt !== undefined;
@@ -20,7 +21,7 @@ export function recordExchange(ctx: V2Context, parts: { metrics: Metrics; log: L
     {
       method: ctx.method,
       kind,
-      ...(target && { target: formatTarget(target) }),
+      ...(target ? { target: formatTarget(target) } : upstream !== undefined && { upstream }),
       ...(reference !== undefined && { reference }),
       status: ctx.status,
       ...(source && { source }),
@@ -40,11 +41,11 @@ function count(
   exchange: Exchange,
   { endedAt, metrics }: { endedAt: number; metrics: Metrics },
 ): void {
-  const { kind, target, source, bytes, startedAt, answeredAt = endedAt } = exchange;
+  const { kind, upstream, source, bytes, startedAt, answeredAt = endedAt } = exchange;
   const code = String(ctx.status);
   metrics.httpRequests.inc({ kind, method: methodLabel(ctx.method), code });
-  if (!target || !source) return;
-  metrics.cacheRequests.inc({ upstream: target.upstream, kind, result: source });
+  if (upstream === undefined || !source) return;
+  metrics.cacheRequests.inc({ upstream, kind, result: source });
   metrics.httpRequestSeconds.observe({ kind, result: source }, (answeredAt - startedAt) / 1000);
   if (bytes > 0) metrics.httpResponseBytes.inc({ kind, result: source }, bytes);
 }

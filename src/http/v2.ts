@@ -2,7 +2,12 @@ import { Router } from '@koa/router';
 import type { Mirror } from '../mirror/mirror.ts';
 import type { Addressing } from './addressing.ts';
 import { BlobHandler } from './blob-handler.ts';
-import { understandRequest, type ContentRequest, type V2Context } from './content-request.ts';
+import {
+  understandCatalogRequest,
+  understandRequest,
+  type ContentRequest,
+  type V2Context,
+} from './content-request.ts';
 import type { ExchangeKind, State } from './exchange.ts';
 import { ListHandler } from './list-handler.ts';
 import { ManifestHandler } from './manifest-handler.ts';
@@ -34,6 +39,9 @@ export function createV2Router(mirror: Mirror, addressing: Addressing): Router<S
     ctx.set('Docker-Distribution-Api-Version', 'registry/2.0');
     ctx.set('Content-Type', 'application/json');
     ctx.body = Buffer.from('{}');
+  });
+  router.get(/^(?:\/(?!v2\/)([^/]+))?\/v2\/_catalog$/, async (ctx) => {
+    await lists.repositories(ctx, understandCatalogRequest(ctx, addressing));
   });
   content(pathOf('manifests/([^/]+)'), 'manifest', async (ctx, request) =>
     manifests.handle(ctx, request),

@@ -9,7 +9,7 @@ import type { SourceRegistries } from './source-registry.ts';
  */
 export async function withinDeadline<Value>(
   registries: SourceRegistries,
-  target: Target,
+  target: Pick<Target, 'upstream'>,
   question: Promise<Value>,
 ): Promise<Value> {
   const { policy, upstream } = registries.of(target);

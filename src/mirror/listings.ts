@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import { formatTarget, type Repository, type Tag, type Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Answer } from './answer.ts';
@@ -30,6 +30,7 @@ export class Listings {
   readonly #parts: ListingsParts;
   readonly #tags = remember<Tag>();
   readonly #referrers = remember<Descriptor>();
+  readonly #repositories = remember<Repository>();
 
   constructor(parts: ListingsParts) {
     this.#parts = parts;
@@ -61,8 +62,25 @@ export class Listings {
     });
   }
 
+  /** In byte order. What is held stands in for registries that do not list their repositories. */
+  async repositories(of: Pick<Target, 'upstream'>): Promise<Answer<readonly Repository[]>> {
+    const { registries, catalog } = this.#parts;
+    const held = async (): Promise<Repository[]> => catalog.listRepositories(of.upstream);
+    const answer = await this.#list({
+      target: of,
+      remembered: this.#repositories,
+      key: `repositories ${of.upstream}`,
+      ask: () => registries.of(of).upstream.listRepositories(),
+      held,
+      isNeverAbsent: true,
+    });
+    if (answer.value) return answer;
+    const warning = `${of.upstream} does not list its repositories`;
+    return { value: await held(), source: 'stale', warning };
+  }
+
   async #list<Item>(wanted: {
-    target: Target;
+    target: Pick<Target, 'upstream'>;
     remembered: LRUCache<string, Listing<Item>>;
     key: string;
     ask: () => Promise<readonly Item[] | undefined>;
@@ -90,7 +108,7 @@ export class Listings {
       return { value: items, source: 'miss' };
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
-      // A mirror that asks nobody has the last word on referrers: the spec knows no 404 of them.
+      // A mirror that asks nobody has the last word where the spec knows no 404.
       const isLastWord = error.fault === 'offline' && wanted.isNeverAbsent;
       if (!standIn && !isLastWord) throw error;
       return {

@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import {
+  fallbackSubject,
   formatTarget,
   isDigestReference,
   type Reference,
@@ -11,6 +12,7 @@ import type { CallOptions, ManifestBody, ManifestHead } from '../upstream/upstre
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Answer, Source } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
+import type { FallbackTags } from './fallback-tags.ts';
 import type { HeldManifest, ManifestShelf } from './manifest-shelf.ts';
 import type { Negatives } from './negatives.ts';
 import type { SingleFlight } from './single-flight.ts';
@@ -23,6 +25,7 @@ export interface ManifestsParts {
   readonly tags: TagBook;
   readonly negatives: Negatives;
   readonly flight: SingleFlight;
+  readonly fallbackTags: FallbackTags;
   readonly now: () => number;
 }
 
@@ -49,14 +52,33 @@ export class Manifests {
   async get(target: Target, reference: Reference): Promise<Answer<HeldManifest>> {
     return isDigestReference(reference)
       ? this.#getDigest(target, reference)
-      : this.#byTag(target, reference, () => this.#refresh(target, reference));
+      : this.#orMade(target, reference, () =>
+          this.#byTag(target, reference, () => this.#refresh(target, reference)),
+        );
   }
 
   /** As `get`, but what is not held is only asked for by HEAD. */
   async stat(target: Target, reference: Reference): Promise<Answer<ManifestStat>> {
     return isDigestReference(reference)
       ? this.#statDigest(target, reference)
-      : this.#byTag<ManifestStat>(target, reference, () => this.#look(target, reference));
+      : this.#orMade<ManifestStat>(target, reference, () =>
+          this.#byTag<ManifestStat>(target, reference, () => this.#look(target, reference)),
+        );
+  }
+
+  /** A fallback tag of referrers exists wherever there are referrers. */
+  async #orMade<Value>(
+    target: Target,
+    tag: Tag,
+    find: () => Promise<Answer<Value | HeldManifest>>,
+  ): Promise<Answer<Value | HeldManifest>> {
+    const subject = fallbackSubject(tag);
+    if (!subject) return find();
+    const found = find();
+    const answer = await found.catch(() => undefined);
+    if (answer?.value) return answer;
+    const made = await this.#parts.fallbackTags.make(target, subject).catch(() => undefined);
+    return made?.value ? made : found;
   }
 
   async #getDigest(target: Target, digest: Digest): Promise<Answer<HeldManifest>> {

@@ -8,13 +8,14 @@ import type { Timing } from '../upstream/timing.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { Blobs } from './blobs.ts';
 import { Downloads } from './downloads.ts';
+import { FallbackTags } from './fallback-tags.ts';
 import { Listings } from './listings.ts';
 import { ManifestShelf } from './manifest-shelf.ts';
 import { Manifests } from './manifests.ts';
 import { Negatives } from './negatives.ts';
 import { Policy } from './policy.ts';
 import { SingleFlight } from './single-flight.ts';
-import { SourceRegistries } from './source-registry.ts';
+import { SourceRegistries, type NamedStatus } from './source-registry.ts';
 import { TagBook } from './tag-book.ts';
 
 export interface MirrorParts {
@@ -64,20 +65,27 @@ export class Mirror {
       log,
       downloads: this.downloads,
     });
+    this.listings = new Listings({ registries, catalog, flight, now });
+    const shelf = new ManifestShelf({ catalog, blobs, log, now });
     this.manifests = new Manifests({
       registries,
-      shelf: new ManifestShelf({ catalog, blobs, log, now }),
+      shelf,
       tags: new TagBook({ catalog, log, now, ttlMs }),
       negatives,
       flight,
+      fallbackTags: new FallbackTags({ listings: this.listings, shelf }),
       now,
     });
-    this.listings = new Listings({ registries, catalog, flight, now });
   }
 
   /** Questions to upstreams that are still open. */
   get openQuestions(): number {
     return this.#flight.size;
+  }
+
+  /** How each upstream does, in the order of the configuration. */
+  get upstreams(): NamedStatus[] {
+    return this.#registries.status;
   }
 
   /** Stops what runs, keeping partial downloads. The store is the caller's to close, afterwards. */

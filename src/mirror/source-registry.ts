@@ -1,6 +1,6 @@
 import type PQueue from 'p-queue';
 import type { Target } from '../oci/reference.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Upstream, UpstreamStatus } from '../upstream/upstream.ts';
 import type { Policy } from './policy.ts';
 
 /** A configured upstream with what the engine keeps beside it. */
@@ -11,6 +11,10 @@ export interface SourceRegistry {
   readonly queue: PQueue;
 }
 
+export interface NamedStatus extends UpstreamStatus {
+  readonly name: string;
+}
+
 export class SourceRegistries {
   readonly #byName: ReadonlyMap<string, SourceRegistry>;
 
@@ -19,10 +23,14 @@ export class SourceRegistries {
   }
 
   /** Targets are made from configured names only. */
-  of(target: Target): SourceRegistry {
+  of(target: Pick<Target, 'upstream'>): SourceRegistry {
     const found = this.#byName.get(target.upstream);
     if (!found) throw new TypeError(`no upstream ${target.upstream} is configured`);
     return found;
+  }
+
+  get status(): NamedStatus[] {
+    return [...this.#byName].map(([name, { upstream }]) => ({ name, ...upstream.status }));
   }
 
   async close(): Promise<void> {

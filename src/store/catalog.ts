@@ -2,7 +2,7 @@ import { Level } from 'level';
 import { LRUCache } from 'lru-cache';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import { formatTarget, type Repository, type Tag, type Target } from '../oci/reference.ts';
 
 /** What a tag was last known to mean, and when upstream said so (milliseconds since 1970). */
 export interface TagRecord {
@@ -115,6 +115,19 @@ export class Catalog {
   async listTags(target: Target): Promise<Tag[]> {
     const keys = await this.#tags.keys(below(formatTarget(target))).all();
     return keys.map((entry) => entry.slice(entry.lastIndexOf(' ') + 1) as Tag);
+  }
+
+  /** Repositories of which a manifest is held, in byte order; leaps from one to the next. */
+  async listRepositories(upstream: string): Promise<Repository[]> {
+    const found: Repository[] = [];
+    const lt = `${upstream}0`;
+    for (let gt = `${upstream}/`; ;) {
+      const [entry] = await this.#manifests.keys({ gt, lt, limit: 1 }).all();
+      if (entry === undefined) return found.toSorted((a, b) => (a < b ? -1 : 1));
+      const repository = entry.slice(upstream.length + 1, entry.indexOf(' '));
+      found.push(repository as Repository);
+      gt = below(`${upstream}/${repository}`).lt;
+    }
   }
 
   async findManifest(target: Target, digest: Digest): Promise<ManifestRecord | undefined> {

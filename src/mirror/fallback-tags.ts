@@ -1,0 +1,31 @@
+import { digestOf, type Digest } from '../oci/digest.ts';
+import { parseManifest } from '../oci/manifest.ts';
+import { OCI_INDEX } from '../oci/media-types.ts';
+import { formatReferrersIndex } from '../oci/referrers-index.ts';
+import type { Target } from '../oci/reference.ts';
+import type { Answer } from './answer.ts';
+import type { Listings } from './listings.ts';
+import type { HeldManifest, ManifestShelf } from './manifest-shelf.ts';
+
+/**
+ * The tag that clients read which do not know the referrers API, made from the list of referrers
+ * where the registry has no such tag. The made index is kept like a pulled one, so that it can be
+ * fetched by its digest too.
+ */
+export class FallbackTags {
+  readonly #parts: { listings: Listings; shelf: ManifestShelf };
+
+  constructor(parts: { listings: Listings; shelf: ManifestShelf }) {
+    this.#parts = parts;
+  }
+
+  /** Without a value when the subject has no referrers. Throws `UpstreamError`. */
+  async make(target: Target, subject: Digest): Promise<Answer<HeldManifest>> {
+    const listed = await this.#parts.listings.referrers(target, subject);
+    if (!listed.value || listed.value.length === 0) return { value: undefined, source: 'miss' };
+    const bytes = formatReferrersIndex(listed.value);
+    const body = { digest: digestOf(bytes), bytes, manifest: parseManifest(bytes, OCI_INDEX) };
+    const { held } = await this.#parts.shelf.put(target, body, []);
+    return { ...listed, value: held };
+  }
+}
