@@ -71,6 +71,13 @@ export async function startServer(
         metrics,
         usage: () => catalog.usage,
         unreadyReason: () => (isClosing ? 'shutting down' : undefined),
+        status: () => ({
+          version: packageJson.version,
+          offline: config.offline,
+          store: { path: config.store.path, maxBytes: config.store.maxBytes, ...catalog.usage },
+          downloads: mirror.downloads.size,
+          upstreams: mirror.upstreams,
+        }),
       }).callback(),
       log,
     ),

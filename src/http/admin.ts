@@ -7,9 +7,11 @@ export interface AdminParts {
   readonly usage: () => { readonly blobs: number; readonly bytes: number };
   /** Why the mirror does not serve; `undefined` when it does. */
   readonly unreadyReason: () => string | undefined;
+  /** The document of `/api/v1/status`. */
+  readonly status: () => object;
 }
 
-/** The private application: health and metrics. */
+/** The private application: health, metrics and the API of the commands. */
 export function createAdminApp(parts: AdminParts): Koa {
   const router = new Router();
   router.get('/healthz', (ctx) => {
@@ -26,6 +28,9 @@ export function createAdminApp(parts: AdminParts): Koa {
     parts.metrics.storeBytes.set({ state: 'used' }, bytes);
     ctx.set('Content-Type', parts.metrics.registry.contentType);
     ctx.body = await parts.metrics.registry.metrics();
+  });
+  router.get('/api/v1/status', (ctx) => {
+    ctx.body = parts.status();
   });
   const app = new Koa();
   app.silent = true;

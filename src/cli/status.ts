@@ -1,0 +1,89 @@
+import { formatByteSize } from '../config/byte-size.ts';
+import { formatDuration } from '../config/duration.ts';
+import { loadConfig } from '../config/load.ts';
+import { askAdmin } from './admin-client.ts';
+import type { CommandContext } from './command-context.ts';
+import { EXIT_CODE } from './exit-code.ts';
+import { formatTable } from './table.ts';
+
+export interface StatusOptions {
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+/** The document of the admin API's `/api/v1/status`. */
+interface Status {
+  readonly version: string;
+  readonly offline: boolean;
+  readonly store: { path: string; maxBytes: number; blobs: number; bytes: number };
+  readonly downloads: number;
+  readonly upstreams: readonly UpstreamStatus[];
+}
+
+interface UpstreamStatus {
+  readonly name: string;
+  readonly state: 'up' | 'down' | 'offline';
+  readonly since?: number;
+  readonly reason?: string;
+  readonly accounts: readonly AccountStatus[];
+}
+
+interface AccountStatus {
+  readonly account: string;
+  readonly limit?: number;
+  readonly remaining?: number;
+  readonly windowSeconds?: number;
+  readonly emptyInSeconds?: number;
+  readonly blockedForSeconds?: number;
+}
+
+/** Prints how the running server does. Exits with 1 when an upstream is down. */
+export async function printStatus(
+  options: StatusOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { config } = loadConfig({ file: options.config, ...context });
+  const status = (await askAdmin(config.admin, '/api/v1/status')) as Status;
+  const isDown = status.upstreams.some(({ state }) => state === 'down');
+  context.stdout.write(
+    options.json ? `${JSON.stringify(status, undefined, 2)}\n` : describe(status),
+  );
+  return isDown ? EXIT_CODE.failed : EXIT_CODE.ok;
+}
+
+function describe({ version, offline, store, downloads, upstreams }: Status): string {
+  const rows = upstreams.flatMap(({ name, state, since, reason, accounts }) => {
+    const what =
+      state === 'down' ? `down since ${new Date(since ?? 0).toISOString()}: ${reason}` : state;
+    const quotas = accounts.length === 0 ? [['', '']] : accounts.map(describeAccount);
+    return quotas.map((quota, row) => (row === 0 ? [name, ...quota, what] : ['', ...quota, '']));
+  });
+  return [
+    `entrepot ${version}${offline ? ', offline' : ''}, ${downloads} downloads running\n`,
+    `store ${store.path}: ${store.blobs} blobs, ${roundSize(store.bytes)} of ${formatByteSize(store.maxBytes)}\n\n`,
+    formatTable([['UPSTREAM', 'ACCOUNT', 'QUOTA', 'STATE'], ...rows]),
+  ].join('');
+}
+
+function describeAccount(account: AccountStatus): string[] {
+  const { limit, remaining, windowSeconds, emptyInSeconds, blockedForSeconds } = account;
+  const words = [
+    ...(remaining === undefined ? [] : [`${remaining} of ${limit ?? '?'} left`]),
+    ...(windowSeconds === undefined ? [] : [`in ${formatSeconds(windowSeconds)}`]),
+    ...(emptyInSeconds === undefined ? [] : [`empty in ${formatSeconds(emptyInSeconds)}`]),
+    ...(blockedForSeconds === undefined ? [] : [`blocked for ${formatSeconds(blockedForSeconds)}`]),
+  ];
+  return [account.account, words.length === 0 ? 'no limit told' : words.join(', ')];
+}
+
+function formatSeconds(seconds: number): string {
+  return formatDuration(Math.round(seconds) * 1000);
+}
+
+/** Three digits are enough to read. */
+function roundSize(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const power = bytes < 1 ? 0 : Math.min(4, Math.floor(Math.log2(bytes) / 10));
+  const amount = bytes / 1024 ** power;
+  return `${power === 0 ? amount : amount.toPrecision(3)} ${units[power]}`;
+}

@@ -1,0 +1,119 @@
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import test, { type ExecutionContext } from 'ava';
+import { runCommand } from '../../src/cli/program.ts';
+import { createFolder } from '../config/config-folder.ts';
+import { HOUR } from '../helpers/clock.ts';
+import { buildImage } from '../helpers/image.ts';
+import { UPSTREAM, startScene } from '../helpers/scene.ts';
+
+/** Runs `entrepot status` with a configuration file that names this admin address. */
+async function status(t: ExecutionContext, admin: string, args: readonly string[] = []) {
+  const output = { stdout: '', stderr: '' };
+  const code = await runCommand(['status', ...args], {
+    env: {},
+    cwd: createFolder(t, { 'entrepot.yaml': `listen: 127.0.0.1:0\nadmin: ${admin}\n` }),
+    stdout: { write: (text) => (output.stdout += text) },
+    stderr: { write: (text) => (output.stderr += text) },
+    signals: { on: () => undefined, off: () => undefined },
+    exit: () => undefined,
+  });
+  return { code, ...output };
+}
+
+test('a server that does well is told in a table: store, accounts, quota with its forecast', async (t) => {
+  const { registry, mirror, clock, manifest } = await startScene(t, {
+    registry: { auth: { kind: 'bearer', username: 'robot', password: 'secret-word' } },
+    upstream: { credentials: { username: 'robot', password: 'secret-word' } },
+  });
+  registry.rateLimit({ limit: 100, remaining: 80, window: 21_600 });
+  await manifest('latest');
+  clock.advance(HOUR / 2);
+  registry.addImage('library/app', 'next', buildImage({ seed: 'next', layers: [1] }));
+  await manifest('next');
+  await mirror.idle();
+  const { usage } = mirror.server.catalog;
+  const { code, stdout, stderr } = await status(t, new URL(mirror.server.adminUrl).host);
+  t.is(stderr, '');
+  t.is(
+    stdout.replace(mirror.storePath, 'STORE').replace(/^entrepot \S+,/, 'entrepot VERSION,'),
+    [
+      'entrepot VERSION, 0 downloads running',
+      `store STORE: 2 blobs, ${(usage.bytes / 1024).toPrecision(3)} KiB of 1TiB`,
+      '',
+      'UPSTREAM     ACCOUNT  QUOTA                                   STATE',
+      'hub.example  robot    78 of 100 left, in 6h, empty in 19h30m  up',
+      '',
+    ].join('\n'),
+  );
+  t.is(code, 0);
+});
+
+test('an upstream that is down is told with its reason, and the exit code says it', async (t) => {
+  const { registry, mirror, clock, manifest } = await startScene(t);
+  await registry.refuse();
+  await manifest('latest');
+  const admin = new URL(mirror.server.adminUrl).host;
+  const { code, stdout } = await status(t, admin);
+  const since = new Date(clock.now()).toISOString();
+  t.true(
+    stdout.endsWith(`down since ${since}: no connection to ${registry.host} (ECONNREFUSED)\n`),
+    stdout,
+  );
+  t.is(code, 1);
+  const json = await status(t, admin, ['--json']);
+  const { upstreams } = JSON.parse(json.stdout) as { upstreams: unknown };
+  t.deepEqual(upstreams, [
+    {
+      name: UPSTREAM,
+      state: 'down',
+      since: clock.now(),
+      reason: `no connection to ${registry.host} (ECONNREFUSED)`,
+      accounts: [{ account: 'anonymous' }],
+    },
+  ]);
+  t.is(json.code, 1);
+});
+
+test('an offline server says so', async (t) => {
+  const { mirror } = await startScene(t, { offline: true });
+  const { code, stdout } = await status(t, new URL(mirror.server.adminUrl).host);
+  t.regex(stdout, /^entrepot \S+, offline, 0 downloads running\n/);
+  t.regex(stdout, /^hub\.example +offline$/m);
+  t.is(code, 0);
+});
+
+test('without a server the address, the cause and the remedy are told', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  t.deepEqual(await status(t, `127.0.0.1:${port}`), {
+    code: 1,
+    stdout: '',
+    stderr: `entrepot: no server answers at 127.0.0.1:${port} (connect ECONNREFUSED 127.0.0.1:${port}): start it with "entrepot serve", or name its configuration with --config\n`,
+  });
+});
+
+for (const [what, body] of [
+  ['a page', '<h1>hello</h1>'],
+  ['a 404', undefined],
+] as const) {
+  test(`another program at the address, with ${what}, is told from a server`, async (t) => {
+    const server = createServer((_, response) => {
+      response.statusCode = body === undefined ? 404 : 200;
+      response.end(body ?? '{}');
+    }).listen(0, '127.0.0.1');
+    t.teardown(() => server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const { code, stderr } = await status(t, `127.0.0.1:${port}`);
+    t.is(code, 1);
+    t.is(
+      stderr,
+      `entrepot: what listens at 127.0.0.1:${port} answered ${body === undefined ? 404 : 200} and is not this version's admin API\n`,
+    );
+  });
+}
