@@ -1,10 +1,13 @@
 import { Command, CommanderError } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import { ConfigError } from '../config/config-error.ts';
+import { AdminError } from './admin-client.ts';
 import type { CommandContext } from './command-context.ts';
 import { checkConfig, printConfigSchema, type CheckOptions } from './config.ts';
+import { doctor, type DoctorOptions } from './doctor.ts';
 import { EXIT_CODE } from './exit-code.ts';
 import { serve, type ServeOptions } from './serve.ts';
+import { printStatus, type StatusOptions } from './status.ts';
 
 const FILE_OPTION = [
   '-c, --config <file>',
@@ -28,6 +31,10 @@ export async function runCommand(
     if (error instanceof CommanderError)
       return error.exitCode === 0 ? EXIT_CODE.ok : EXIT_CODE.usage;
     if (error instanceof ConfigError) return reportConfigError(error, context);
+    if (error instanceof AdminError) {
+      context.stderr.write(`entrepot: ${error.message}\n`);
+      return EXIT_CODE.failed;
+    }
     context.stderr.write(`entrepot: ${error instanceof Error ? error.stack : String(error)}\n`);
     return EXIT_CODE.failed;
   }
@@ -48,6 +55,21 @@ function createProgram(context: CommandContext, finish: (exitCode: number) => vo
     .option(...FILE_OPTION)
     .option(...JSON_OPTION)
     .action(async (options: ServeOptions) => finish(await serve(options, context)));
+  program
+    .command('status')
+    .description('say how the running server and its upstreams do')
+    .option(...FILE_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (options: StatusOptions) => finish(await printStatus(options, context)));
+  program
+    .command('doctor')
+    .description('examine every upstream, and say what to do about what is wrong')
+    .argument('[image...]', 'to look for, such as docker.io/library/alpine:latest')
+    .option(...FILE_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (images: string[], options: DoctorOptions) =>
+      finish(await doctor(images, options, context)),
+    );
   const config = program
     .command('config')
     .description('check the configuration, describe its keys');

@@ -1,7 +1,13 @@
 import { ConfigError } from './config-error.ts';
 import { DEFAULT_ADDRESSES, parseListenAddress, type ListenAddress } from './listen-address.ts';
+import { findEcrRegion } from './ecr-region.ts';
 import { describeProblem } from './problems.ts';
-import { canonicalRegistryName, DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
+import {
+  canonicalRegistryName,
+  DEFAULT_UPSTREAM,
+  registryOf,
+  WELL_KNOWN_REGISTRIES,
+} from './registries.ts';
 import { parseRegistryName } from './registry-name.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -17,6 +23,7 @@ export function findConflicts(document: unknown): string[] {
     ...nameProblems(document),
     ...defaultUpstreamProblems(document),
     ...hostProblems(document),
+    ...regionProblems(document),
   ];
 }
 
@@ -89,6 +96,24 @@ function hostProblems({ upstreams }: Fields): string[] {
       if (owner === name) return [];
       const path = ['upstreams', name, 'hosts', position];
       return [describeProblem(path, `${String(host)} is a host of ${owner} already`)];
+    });
+  });
+}
+
+/** ECR is asked in a region, which only Amazon's own host names tell. */
+function regionProblems({ upstreams }: Fields): string[] {
+  if (!isMap(upstreams)) return [];
+  return Object.entries(upstreams).flatMap(([name, upstream]) => {
+    if (!isMap(upstream)) return [];
+    const { url = registryOf(name).url, credentials } = upstream;
+    if (typeof url !== 'string' || !URL.canParse(url) || findEcrRegion(url) !== undefined)
+      return [];
+    const path = ['upstreams', name, 'credentials'];
+    const isList = Array.isArray(credentials);
+    return (isList ? credentials : [credentials]).flatMap((entry: unknown, position) => {
+      if (!isMap(entry) || entry['provider'] !== 'ecr' || 'region' in entry) return [];
+      const place = [...path, ...(isList ? [position] : []), 'region'];
+      return [describeProblem(place, 'missing; the host does not tell it, write region: REGION')];
     });
   });
 }

@@ -9,6 +9,10 @@ import type {
 } from './config.ts';
 import { formatDuration } from './duration.ts';
 import { formatListenAddress } from './listen-address.ts';
+import { formatRate } from './rate.ts';
+import { formatUpstreamUrl } from './upstream-url.ts';
+
+const HIDDEN = '(hidden)';
 
 /** What is in force, in the words of the file and without a secret. */
 export function describeConfig(config: Config) {
@@ -40,13 +44,15 @@ function describeStore({ path, maxBytes, minFreeBytes, durability }: StoreConfig
 }
 
 function describeUpstream(upstream: UpstreamConfig) {
-  const { url, credentials, tls, proxy, hosts, allow, deny, concurrency, tags } = upstream;
+  const { credentials, tls, proxy, hosts, allow, deny, concurrency, tags } = upstream;
+  const { bytesPerSecond } = upstream;
+  const [account = 'anonymous', ...others] = credentials.map(describeCredentials);
   return {
-    url,
-    credentials: credentials.length === 0 ? 'anonymous' : credentials.map(describeCredentials),
+    url: formatUpstreamUrl(upstream),
+    credentials: others.length === 0 ? account : [account, ...others],
     tls: {
       ...(tls.ca !== undefined && { ca: '(set)' }),
-      ...(tls.cert !== undefined && { cert: '(set)', key: '(hidden)' }),
+      ...(tls.cert !== undefined && { cert: '(set)', key: HIDDEN }),
       insecure: tls.insecure,
     },
     proxy: proxy === undefined ? 'none' : withoutPassword(proxy),
@@ -54,24 +60,34 @@ function describeUpstream(upstream: UpstreamConfig) {
     allow: [...allow],
     deny: [...deny],
     concurrency,
+    bandwidth: bytesPerSecond === undefined ? 'unlimited' : formatRate(bytesPerSecond),
     tags: describeTags(tags),
   };
 }
 
-const SECRET_FIELDS: ReadonlySet<string> = new Set(['password', 'token', 'key', 'secret']);
-
 function describeCredentials(credentials: CredentialsConfig) {
-  return Object.fromEntries(
-    Object.entries(credentials).map(([name, value]) => [
-      name,
-      SECRET_FIELDS.has(name) ? '(hidden)' : value,
-    ]),
-  );
+  switch (credentials.provider) {
+    case 'password':
+      return { username: credentials.username, password: HIDDEN };
+    case 'identity-token':
+      return { identityToken: HIDDEN };
+    case 'bearer':
+      return { token: HIDDEN };
+    case 'gcp':
+      return { ...credentials, ...('key' in credentials && { key: HIDDEN }) };
+    case 'acr':
+      return { ...credentials, ...('secret' in credentials && { secret: HIDDEN }) };
+    case 'ecr':
+    case 'ecr-public':
+    case 'helper':
+    case 'docker-config':
+      return { ...credentials };
+  }
 }
 
 function withoutPassword(proxy: string): string {
   const { protocol, host, username, password } = new URL(proxy);
-  return username === '' && password === '' ? proxy : `${protocol}//(hidden)@${host}`;
+  return username === '' && password === '' ? proxy : `${protocol}//${HIDDEN}@${host}`;
 }
 
 function describeTags(tags: TagsConfig) {

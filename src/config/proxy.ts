@@ -47,7 +47,8 @@ function variable(env: Environment, name: string): string | undefined {
   return env[name.toLowerCase()] || env[name] || undefined;
 }
 
-function isLoopback(url: URL): boolean {
+/** Whether what goes there stays on this machine. */
+export function isLoopback(url: URL): boolean {
   const host = hostOf(url);
   return (
     host === 'localhost' ||

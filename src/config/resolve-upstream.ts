@@ -1,6 +1,7 @@
 import type { UpstreamConfig } from './config.ts';
 import { findProxy } from './proxy.ts';
 import { registryOf } from './registries.ts';
+import { resolveCredentials } from './resolve-credentials.ts';
 import type { ConfigDocument } from './schema.ts';
 import type { Environment } from './source.ts';
 
@@ -12,12 +13,13 @@ export function resolveUpstream(
   upstream: UpstreamDocument,
   env: Environment,
 ): UpstreamConfig {
-  const { url = registryOf(name).url, credentials, tls, hosts, allow, deny } = upstream;
-  const proxy = upstream.proxy ?? findProxy(url, env);
+  const { credentials, tls, hosts, allow, deny, bandwidth } = upstream;
+  const place = upstream.url ?? { url: registryOf(name).url };
+  const proxy = upstream.proxy ?? findProxy(place.url, env);
   return {
     name,
-    url,
-    credentials: credentials ? [credentials] : [],
+    ...place,
+    credentials: (credentials ?? []).map((entry) => resolveCredentials(entry, place.url)),
     tls: {
       ...(tls.ca !== undefined && { ca: tls.ca }),
       ...(tls.cert !== undefined && { cert: tls.cert }),
@@ -29,6 +31,7 @@ export function resolveUpstream(
     allow,
     deny,
     concurrency: upstream.concurrency,
+    ...(bandwidth !== undefined && { bytesPerSecond: bandwidth }),
     tags: {
       ttlMs: upstream.tags.ttl,
       revalidateTimeoutMs: upstream.tags.revalidateTimeout,

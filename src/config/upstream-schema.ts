@@ -4,15 +4,12 @@ import { credentialsSchema } from './credentials-schema.ts';
 import { checkKeyPair } from './key-pair.ts';
 import { readPemFile } from './pem-file.ts';
 import { parseProxyUrl } from './proxy.ts';
-import { RATE } from './rate.ts';
+import { parseRate, RATE } from './rate.ts';
 import { isHost } from './registry-name.ts';
-import { converted, refused, section } from './section.ts';
+import { converted, section } from './section.ts';
 import type { Source } from './source.ts';
 import { tagsSchema } from './tags-schema.ts';
 import { parseUpstreamUrl } from './upstream-url.ts';
-
-const BANDWIDTH_ADVICE =
-  'this version does not cap bandwidth; leave the key out, and cap the link outside or lower concurrency';
 
 /** One entry of `upstreams`; `~` and `{}` take every default. */
 export function upstreamSchema(source: Source) {
@@ -21,10 +18,14 @@ export function upstreamSchema(source: Source) {
       .string()
       .transform(converted(parseUpstreamUrl))
       .optional()
-      .describe('Base URL without /v2. Built in for well-known names, else https:// and the name.'),
+      .describe(
+        'Base URL without /v2. Built in for well-known names, else https:// and the name. For a mirror of several registries: https://HOST/v2/PREFIX or https://HOST/?ns=REGISTRY.',
+      ),
     credentials: credentialsSchema(source)
       .nullish()
-      .describe('Account that pulls from this upstream. Left out: anonymous.'),
+      .describe(
+        'Account that pulls from this upstream, or a list of such, used in turn. Left out: anonymous.',
+      ),
     tls: tlsSchema(source).describe("How the upstream's certificate is checked."),
     proxy: z
       .string()
@@ -45,10 +46,12 @@ export function upstreamSchema(source: Source) {
       .min(1, 'write a whole number of 1 or more')
       .default(8)
       .describe('Blob transfers from this upstream at a time.'),
-    bandwidth: refused(
-      z.unknown().meta({ type: 'string', pattern: RATE.source }),
-      BANDWIDTH_ADVICE,
-    ).describe('Most bytes a second from this upstream. Not in this version: refused.'),
+    bandwidth: z
+      .string({ error: 'write a rate such as "50MiB/s"' })
+      .meta({ pattern: RATE.source })
+      .transform(converted(parseRate))
+      .optional()
+      .describe('Most bytes a second from this upstream. Left out: no limit.'),
     hydrate: z
       .boolean()
       .optional()

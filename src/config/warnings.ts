@@ -1,5 +1,6 @@
 import type { Config } from './config.ts';
 import { describeProblem } from './problems.ts';
+import { isLoopback } from './proxy.ts';
 import type { ConfigDocument } from './schema.ts';
 
 /** What is legal and may still not be what the operator means. */
@@ -13,9 +14,13 @@ export function findWarnings({ upstreams }: Config, document: ConfigDocument): s
       ...(tls.insecure
         ? [warn('tls.insecure', 'the certificate of this upstream is not checked')]
         : []),
-      ...(credentials.length > 0 && url.startsWith('http:')
-        ? [warn('credentials', 'the password goes over the network unencrypted; use https')]
+      ...(credentials.length > 0 && isOpenToOthers(new URL(url))
+        ? [warn('credentials', 'they go over the network unencrypted; use https')]
         : []),
     ];
   });
+}
+
+function isOpenToOthers(url: URL): boolean {
+  return url.protocol === 'http:' && !isLoopback(url);
 }

@@ -1,3 +1,4 @@
+import type { Metrics } from '../observe/metrics.ts';
 import { Authenticator, type AuthenticatorParts } from './authenticator.ts';
 import { Quota, type Cost, type QuotaStatus } from './quota.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -51,6 +52,22 @@ export class Accounts {
       isUnasked: true,
       ...(!isKept && { status: 429 }),
     });
+  }
+
+  /** The sums over all accounts; what none of them tells is not shown. */
+  show(metrics: Metrics): void {
+    const label = { upstream: this.#upstream };
+    const accounts = this.status;
+    const told = (field: Exclude<keyof QuotaStatus, 'blockedForSeconds'>): number[] =>
+      accounts.flatMap((account) => account[field] ?? []);
+    const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
+    const [limits, rests] = [told('limit'), told('remaining')];
+    const [windows, ends] = [told('windowSeconds'), told('emptyInSeconds')];
+    if (limits.length > 0) metrics.rateLimitLimit.set(label, sum(limits));
+    if (rests.length > 0) metrics.rateLimitRemaining.set(label, sum(rests));
+    if (windows.length > 0) metrics.rateLimitWindowSeconds.set(label, Math.max(...windows));
+    if (ends.length > 0) metrics.rateLimitEmptySeconds.set(label, Math.max(...ends));
+    else metrics.rateLimitEmptySeconds.remove(label);
   }
 
   get status(): AccountStatus[] {

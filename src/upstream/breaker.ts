@@ -38,7 +38,10 @@ export class Breaker {
   #outage: (Outage & { readonly error: UpstreamError }) | undefined;
   #pauseMs = 0;
   #pausedAt = 0;
-  #probe: Promise<void> | undefined;
+  /** Whether it came to a verdict. */
+  #probe: Promise<boolean> | undefined;
+  /** Verdicts that it is down, to tell failures of requests from before the last one. */
+  #outages = 0;
 
   constructor(parts: BreakerParts) {
     this.#parts = parts;
@@ -51,41 +54,49 @@ export class Breaker {
   }
 
   /**
-   * Sends, or throws at once when the upstream is down. Whoever comes while it is being tested
-   * waits for the verdict.
+   * Sends to this host, or throws at once when the upstream is down. Whoever comes while it is
+   * being tested waits for the verdict.
    */
-  async run(send: () => Promise<TransportResponse>): Promise<TransportResponse> {
+  async run(host: string, send: () => Promise<TransportResponse>): Promise<TransportResponse> {
     while (this.#outage) {
-      if (!this.#probe) return this.#test(send, this.#outage);
-      await this.#probe;
-      if (this.#outage as Outage | undefined) throw this.#refusal();
+      if (!this.#probe) return this.#test(host, send);
+      const isTested = await this.#probe;
+      if (isTested && (this.#outage as Outage | undefined)) throw this.#refusal();
     }
-    return this.#watch(send);
+    return this.#watch(host, send);
   }
 
-  async #test(send: () => Promise<TransportResponse>, outage: Outage): Promise<TransportResponse> {
+  async #test(host: string, send: () => Promise<TransportResponse>): Promise<TransportResponse> {
     if (this.#restMs() > 0) throw this.#refusal();
-    this.#parts.log.debug({ upstream: this.#parts.upstream, since: outage.since }, 'testing');
-    const answer = this.#watch(send);
-    const settled = (): void => {
+    const answer = this.#watch(host, send);
+    const settle = (isTested: boolean): boolean => {
       this.#probe = undefined;
+      return isTested;
     };
-    this.#probe = answer.then(settled, settled);
+    this.#probe = answer.then(
+      () => settle(true),
+      // One that its caller gave up has tested nothing.
+      (error: unknown) => settle(error instanceof UpstreamError),
+    );
     return answer;
   }
 
-  async #watch(send: () => Promise<TransportResponse>): Promise<TransportResponse> {
+  async #watch(host: string, send: () => Promise<TransportResponse>): Promise<TransportResponse> {
+    const { upstream } = this.#parts;
+    const failures = this.#outages;
     try {
       const response = await send();
-      const { statusCode } = response;
-      if (OUTAGE_STATUSES.has(statusCode)) {
-        const { upstream } = this.#parts;
-        this.#fail(new UpstreamError(upstream, 'failing', `answered ${statusCode}`));
+      const { statusCode: status } = response;
+      if (OUTAGE_STATUSES.has(status)) {
+        this.#fail(
+          new UpstreamError(upstream, 'failing', `${host} answered ${status}`, { status }),
+          failures,
+        );
       } else this.#succeed();
       return response;
     } catch (error) {
       // What its caller gave up says nothing about the upstream.
-      if (error instanceof UpstreamError) this.#fail(error);
+      if (error instanceof UpstreamError) this.#fail(error, failures);
       throw error;
     }
   }
@@ -100,16 +111,16 @@ export class Breaker {
     metrics.upstreamUp.set({ upstream }, 1);
   }
 
-  #fail(error: UpstreamError): void {
+  #fail(error: UpstreamError, sentAfter: number): void {
     const { upstream, metrics, log, now, pauseMs } = this.#parts;
     this.#failures += 1;
-    if (this.#failures < FAILURES_TO_OPEN) return;
+    // Those that were sent before it was known to be down fail late and say nothing new.
+    if (this.#failures < FAILURES_TO_OPEN || sentAfter !== this.#outages) return;
     if (!this.#outage) {
       log.warn({ upstream, reason: error.reason }, 'the upstream is down');
       metrics.upstreamUp.set({ upstream }, 0);
     }
-    // Those that were sent before it was known to be down fail late and say nothing new.
-    if (this.#outage && !this.#probe) return;
+    this.#outages += 1;
     this.#pauseMs = Math.min(this.#pauseMs * 2 || pauseMs, MAX_PAUSE_MS);
     this.#pausedAt = now();
     this.#outage = { since: this.#outage?.since ?? now(), reason: error.reason, error };

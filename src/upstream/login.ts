@@ -2,6 +2,9 @@ import type { Authenticator, Proof } from './authenticator.ts';
 import type { Challenge } from './challenge.ts';
 import type { TransportResponse } from './transport.ts';
 
+/** A token so young has all the rights there are. */
+const YOUNG_MS = 60_000;
+
 /**
  * One request's dealings with a registry's login. A refusal is answered with what was not tried
  * yet: a token, a newer token, the wider scope that the registry asks for, a newer credential; each
@@ -39,6 +42,8 @@ export class Login {
       this.#isExact = true;
       this.#scope = scope;
       if (isWider) return this.#answer();
+      // The same scope for a token from before rights were given may bring more; a fresh one not.
+      if ((this.#proof.token?.ageOf(this.#proof.authorization) ?? 0) < YOUNG_MS) return undefined;
     }
     if (!this.#hasFreshToken && this.#proof.token) {
       this.#proof.token.drop(this.#proof.authorization);

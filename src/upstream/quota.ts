@@ -118,12 +118,19 @@ export class Quota {
     // More than before: the window has moved, and what was used in it no longer counts.
     if (last && (remaining > last.remaining || at < last.at)) this.#samples = [];
     else if (last?.remaining === remaining) return;
-    this.#samples = this.#samples.filter((sample) => at - sample.at <= FORECAST_MS);
+    this.#forget();
     this.#samples.push({ at, remaining });
     if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
   }
 
+  /** The newest one stays: what is left is counted from there. */
+  #forget(): void {
+    const since = this.#now() - FORECAST_MS;
+    this.#samples = this.#samples.filter(({ at }, n, all) => at >= since || n === all.length - 1);
+  }
+
   #forecast(): number | undefined {
+    this.#forget();
     const first = this.#samples[0];
     if (!first || this.#remaining === undefined) return undefined;
     const used = first.remaining - this.#remaining;

@@ -24,6 +24,8 @@ export interface ReferrersRequest extends CallOptions {
 }
 
 const MAX_REMEMBERED = 10_000;
+/** Beside 404, how registries say that they do not know the request. */
+const NOT_SPOKEN: ReadonlySet<number> = new Set([405, 406, 501]);
 /** A registry may gain the API, and does so seldom. */
 const REMEMBER_MS = 6 * 3_600_000;
 
@@ -75,8 +77,9 @@ export class Referrers {
       }
     } catch (error) {
       if (!(error instanceof UpstreamError) || error.fault !== 'bad-response') throw error;
-      // A page with 200, as Google's registries have sent, may as well be a portal on the way.
-      if ((error.status ?? 0) < 400) return undefined;
+      // Not remembered: a page with 200, as Google's registries have sent, may be a portal on the
+      // way, and Quay's 400 is about this subject alone.
+      if (!NOT_SPOKEN.has(error.status ?? 0)) return undefined;
       isSpoken = false;
     }
     if (isSpoken) return found;

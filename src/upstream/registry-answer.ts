@@ -18,6 +18,11 @@ export interface JudgeParts {
   /** How the request was made known: `anonymously`, `as robot`. */
   readonly login: string;
   readonly sender: Sender;
+  /** How long a registry that says 429 and nothing else is left alone, milliseconds. */
+  readonly waitMs: () => number;
+  /** The answer to a GET in place of a HEAD. */
+  readonly readWords: () => Promise<TransportResponse>;
+  readonly now: () => number;
 }
 
 const MAX_ERROR_BYTES = 16 * 1024;
@@ -34,7 +39,8 @@ export async function findFault(
 ): Promise<UpstreamError | undefined> {
   const { statusCode: status, headers, body } = response;
   const fail = (fault: UpstreamError['fault'], reason: string): UpstreamError => {
-    const retryAfterMs = parseRetryAfter(single(headers['retry-after']));
+    const told = parseRetryAfter(single(headers['retry-after']), parts.now());
+    const retryAfterMs = told ?? (status === 429 ? parts.waitMs() : undefined);
     return new UpstreamError(parts.upstream, fault, reason, {
       status,
       ...(retryAfterMs !== undefined && { retryAfterMs }),
@@ -49,7 +55,9 @@ export async function findFault(
     if (isPage) return fail('bad-response', `${url.host} sent an HTML page`);
     return fail('bad-response', `${url.host} encoded the content as ${encoding}`);
   }
-  const said = await readReason(response, url, parts.sender);
+  const isOwn = url.origin === parts.registry.origin;
+  const isMute = method === 'HEAD' && isOwn && (status === 401 || status === 403);
+  const said = isMute ? await ask(url, parts) : await readReason(response, url, parts.sender);
   if (status === 404 || (status === 405 && method === 'HEAD')) return undefined;
   const { fault, reason } = describeStatus(status, url, parts);
   return fail(fault, `${reason}${said}`);
@@ -78,6 +86,12 @@ function describeStatus(
   }
 }
 
+async function ask(url: URL, { readWords, sender }: JudgeParts): Promise<string> {
+  // What goes wrong here takes nothing from the first answer.
+  const answer = await readWords().catch(() => undefined);
+  return answer ? readReason(answer, url, sender) : '';
+}
+
 /** `: CODE: message` of an error document of the distribution spec; else nothing. */
 async function readReason(
   { headers, body }: TransportResponse,
@@ -90,7 +104,12 @@ async function readReason(
   }
   // What breaks here takes nothing from the status.
   const bytes = await readSmall(sender.chunks(body, url), MAX_ERROR_BYTES).catch(() => undefined);
-  const errors = parseJsonObject(bytes)?.['errors'];
+  return describeErrors(parseJsonObject(bytes));
+}
+
+/** `: CODE: message` of a parsed error document; else nothing. */
+export function describeErrors(document: Record<string, unknown> | undefined): string {
+  const errors = document?.['errors'];
   const first: unknown = Array.isArray(errors) ? errors[0] : undefined;
   if (typeof first !== 'object' || first === null) return '';
   const { code, message } = first as { code?: unknown; message?: unknown };
@@ -105,4 +124,13 @@ function clean(text: string): string {
 
 export function single(value: IncomingHttpHeaders[string]): string | undefined {
   return Array.isArray(value) ? value[0] : value;
+}
+
+export function singles(headers: IncomingHttpHeaders): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) => {
+      const first = single(value);
+      return first === undefined ? [] : [[name, first]];
+    }),
+  );
 }

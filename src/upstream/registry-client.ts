@@ -11,7 +11,7 @@ import { openCredentials } from './credentials/open-credentials.ts';
 import { Login } from './login.ts';
 import type { Cost } from './quota.ts';
 import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
-import { findFault, single } from './registry-answer.ts';
+import { findFault, single, singles } from './registry-answer.ts';
 import { parseRetryAfter } from './retry-after.ts';
 import { readSmall } from './small-body.ts';
 import { backoff, type Timing } from './timing.ts';
@@ -60,6 +60,13 @@ export interface RegistryClientParts {
   readonly now: () => number;
 }
 
+/** The last answer to a request, and what it was asked with. */
+interface Authorized {
+  readonly response: TransportResponse;
+  readonly url: URL;
+  readonly authorization: string | undefined;
+}
+
 const MAX_ATTEMPTS = 3;
 /** A token that expired, a wider scope and a newer credential together, and one to spare. */
 const MAX_LOGINS = 4;
@@ -90,7 +97,8 @@ export class RegistryClient {
       now,
     });
     const sender: Sender = {
-      send: async (request) => this.#breaker.run(async () => this.#transport.send(request)),
+      send: async (request) =>
+        this.#breaker.run(request.url.host, async () => this.#transport.send(request)),
       chunks: (body, url) => this.#transport.chunks(body, url),
     };
     const context = { upstream: config.name, registry: this.#base, sender, now };
@@ -176,18 +184,35 @@ export class RegistryClient {
     let refusal: UpstreamError | undefined;
     for (;;) {
       const account = this.#choose(cost, refusal);
-      const { response, url } = await this.#authorized(wanted, account, cost);
-      const login =
-        account.label === 'anonymous' ? 'anonymously' : 'with the configured credentials';
+      const answer = await this.#authorized(wanted, account, cost);
+      const { response, url } = answer;
       const fault = await findFault(
-        { response, url, method: wanted.method },
-        { upstream: this.#parts.config.name, registry: this.#base, login, sender: this.#transport },
+        { ...answer, method: wanted.method },
+        {
+          upstream: this.#parts.config.name,
+          registry: this.#base,
+          login: account.label === 'anonymous' ? 'anonymously' : 'with the configured credentials',
+          sender: this.#transport,
+          waitMs: () => account.quota.waitMs(cost),
+          readWords: async () => this.#readWords(wanted, answer),
+          now: this.#parts.now,
+        },
       );
       if (!fault) return this.#accept(wanted, response, url);
       // Another account's limit is another one; a storage host's is no account's.
       if (fault.fault !== 'rate-limited' || url.origin !== this.#base.origin) throw fault;
       refusal = fault;
     }
+  }
+
+  /** A refused HEAD has no body to say why: the GET that is refused likewise costs no pull. */
+  async #readWords(
+    { signal }: RegistryRequest,
+    { url, authorization }: Authorized,
+  ): Promise<TransportResponse> {
+    const own = authorization === undefined ? {} : { authorization };
+    const headers = { 'user-agent': this.#parts.userAgent, accept: 'application/json', ...own };
+    return this.#transport.send({ method: 'GET', url, signal, headers });
   }
 
   #choose(cost: Cost, refusal: UpstreamError | undefined): Account {
@@ -203,18 +228,19 @@ export class RegistryClient {
     wanted: RegistryRequest,
     { authenticator, quota }: Account,
     cost: Cost,
-  ): Promise<{ response: TransportResponse; url: URL }> {
+  ): Promise<Authorized> {
     const login = new Login(authenticator, wanted.scope);
     let authorization = await login.begin();
     for (let tries = 1; ; tries += 1) {
-      const answer = await this.#follow(wanted, authorization);
+      const answer = { ...(await this.#follow(wanted, authorization)), authorization };
       const { statusCode, headers } = answer.response;
       // What another host asks for is neither this registry's login nor any credential's business.
       if (answer.url.origin !== this.#base.origin) return answer;
       if (statusCode === 429) {
-        quota.refuse(headers, parseRetryAfter(single(headers['retry-after'])), cost);
+        const retryAfterMs = parseRetryAfter(single(headers['retry-after']), this.#parts.now());
+        quota.refuse(headers, retryAfterMs, cost);
       } else quota.observe(headers);
-      this.#showQuota();
+      this.#accounts.show(this.#parts.metrics);
       if ((statusCode !== 401 && statusCode !== 403) || tries === MAX_LOGINS) return answer;
       authorization = await login.next(answer.response).catch(async (error: unknown) => {
         await answer.response.body.dump();
@@ -265,7 +291,7 @@ export class RegistryClient {
       via: via.header,
       ...(authorization !== undefined && { authorization }),
     };
-    return this.#breaker.run(async () =>
+    return this.#breaker.run(url.host, async () =>
       this.#transport.send({ method, url, signal, headers: own }),
     );
   }
@@ -298,28 +324,6 @@ export class RegistryClient {
     }
   }
 
-  /** Over all accounts; what none of them tells is not shown. */
-  #showQuota(): void {
-    const { metrics, config } = this.#parts;
-    const label = { upstream: config.name };
-    const accounts = this.#accounts.status;
-    const show = (gauge: { set(labels: typeof label, value: number): void }, values: number[]) => {
-      if (values.length > 0)
-        gauge.set(
-          label,
-          values.reduce((sum, value) => sum + value, 0),
-        );
-    };
-    const all = (name: 'limit' | 'remaining') => accounts.flatMap((entry) => entry[name] ?? []);
-    show(metrics.rateLimitLimit, all('limit'));
-    show(metrics.rateLimitRemaining, all('remaining'));
-    const windows = accounts.flatMap(({ windowSeconds }) => windowSeconds ?? []);
-    if (windows.length > 0) metrics.rateLimitWindowSeconds.set(label, Math.max(...windows));
-    const ends = accounts.flatMap(({ emptyInSeconds }) => emptyInSeconds ?? []);
-    if (ends.length > 0) metrics.rateLimitEmptySeconds.set(label, Math.max(...ends));
-    else metrics.rateLimitEmptySeconds.remove(label);
-  }
-
   #badRedirect(reason: string, status?: number): UpstreamError {
     return new UpstreamError(this.#parts.config.name, 'bad-response', reason, {
       ...(status !== undefined && { status }),
@@ -331,15 +335,6 @@ export class RegistryClient {
 function isPassing(error: unknown): boolean {
   if (!(error instanceof UpstreamError) || error.isUnasked) return false;
   return error.fault === 'unreachable' || error.fault === 'timeout' || error.fault === 'failing';
-}
-
-function singles(headers: TransportResponse['headers']): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers).flatMap(([name, value]) => {
-      const first = single(value);
-      return first === undefined ? [] : [[name, first]];
-    }),
-  );
 }
 
 async function* nothing(): AsyncGenerator<Buffer> {}

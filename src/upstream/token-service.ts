@@ -1,6 +1,7 @@
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Credential } from './credentials/credential.ts';
 import type { Dated } from './perishable.ts';
+import { describeErrors, single } from './registry-answer.ts';
 import { parseRetryAfter } from './retry-after.ts';
 import { parseJsonObject, readSmall } from './small-body.ts';
 import type { Sender, TransportRequest, TransportResponse } from './transport.ts';
@@ -19,6 +20,10 @@ export interface TokenServiceParts {
   readonly upstream: string;
   readonly sender: Sender;
   readonly now: () => number;
+}
+
+interface TokenAnswer extends TransportResponse {
+  readonly document: Record<string, unknown> | undefined;
 }
 
 const CLIENT_ID = 'entrepot';
@@ -52,9 +57,7 @@ export class TokenService {
     return this.#read(answer.document, wanted.realm);
   }
 
-  async #send(
-    request: TransportRequest,
-  ): Promise<TransportResponse & { document: Record<string, unknown> | undefined }> {
+  async #send(request: TransportRequest): Promise<TokenAnswer> {
     const { sender } = this.#parts;
     const response = await sender.send(request);
     const chunks = sender.chunks(response.body, request.url);
@@ -74,12 +77,12 @@ export class TokenService {
   }
 
   #refusal(
-    { statusCode: status, headers }: TransportResponse,
+    { statusCode: status, headers, document }: TokenAnswer,
     wanted: TokenRequest,
   ): UpstreamError {
     const reason = `the token service ${wanted.realm.host} answered ${status}`;
     if (status === 429) {
-      const retryAfterMs = parseRetryAfter([headers['retry-after']].flat()[0]);
+      const retryAfterMs = parseRetryAfter(single(headers['retry-after']), this.#parts.now());
       return this.#error('rate-limited', reason, { status, retryAfterMs });
     }
     if (status >= 500) return this.#error('failing', reason, { status });
@@ -87,7 +90,8 @@ export class TokenService {
     const isRefusal = status === 401 || status === 403 || (status === 400 && wanted.credential);
     if (!isRefusal) return this.#error('bad-response', reason, { status });
     const login = wanted.credential ? 'the configured credentials' : 'an anonymous request';
-    return this.#error('unauthorized', `${reason} to ${login}`, { status });
+    const said = describeErrors(document);
+    return this.#error('unauthorized', `${reason} to ${login}${said}`, { status });
   }
 
   #error(

@@ -50,6 +50,36 @@ test('config check --json is one document', async (t) => {
   t.deepEqual(Object.keys(config.upstreams), ['ghcr.io']);
 });
 
+test('config check shows no secret of any form, and no text of a secret file that is wrong', async (t) => {
+  const files = {
+    'key.json': '{"client_email":"a@b.example","private_key":"hunter2"}',
+    'broken.json': '{"private_key":"hunter2"',
+  };
+  const accounts = (file: string) => `
+upstreams:
+  docker.io:
+    credentials:
+      - { username: alice, password: { env: TOKEN } }
+      - { identityToken: { env: TOKEN } }
+      - { token: { env: TOKEN } }
+      - { provider: ibm, apiKey: { env: TOKEN } }
+      - { provider: acr, tenant: t, client: c, secret: { env: TOKEN } }
+      - { provider: gcp, key: { file: ${file} } }
+`;
+  const env = { TOKEN: 'hunter2' };
+  for (const [file, code] of [
+    ['key.json', 0],
+    ['broken.json', 78],
+  ] as const) {
+    const cwd = createFolder(t, { ...files, 'entrepot.yaml': accounts(file) });
+    for (const args of [['check'], ['check', '--json']]) {
+      const result = await runMain(['config', ...args], { cwd, env });
+      t.is(result.code, code);
+      t.notRegex(result.stdout + result.stderr, /hunter/);
+    }
+  }
+});
+
 test('config check without a file prints the defaults', async (t) => {
   const result = await runMain(['config', 'check'], { cwd: createFolder(t, {}) });
   t.is(result.code, 0);

@@ -10,6 +10,7 @@ upstreams:
   docker.io:
     credentials: { username: alice, password: { env: TOKEN } }
     tls: { ca: ca.pem }
+    bandwidth: 51200KiB/s
     tags: { staleWhileRevalidate: 1h30m, immutable: ["*:v1"] }
   ghcr.io: ~
 `;
@@ -42,6 +43,7 @@ upstreams:
     allow: [ "**" ]
     deny: []
     concurrency: 8
+    bandwidth: 50MiB/s
     tags: { ttl: 5m, revalidateTimeout: 2s, staleIfError: forever, staleWhileRevalidate: 1h30m, negativeTtl: 30s, immutable: [ "*:v1" ] }
   ghcr.io:
     url: https://ghcr.io
@@ -52,7 +54,51 @@ upstreams:
     allow: [ "**" ]
     deny: []
     concurrency: 8
+    bandwidth: unlimited
     tags: { ttl: 5m, revalidateTimeout: 2s, staleIfError: forever, staleWhileRevalidate: 0s, negativeTtl: 30s, immutable: [] }
 `,
+  );
+});
+
+test('accounts are told in the forms of the file, their secrets hidden', (t) => {
+  const key = '{"client_email":"mirror@project.example","private_key":"hunter2"}';
+  const yaml = `
+upstreams:
+  docker.io:
+    url: https://parent.example:5000/v2/docker.io
+    credentials:
+      - { username: alice, password: { env: TOKEN } }
+      - { identityToken: { env: TOKEN } }
+      - { token: { env: TOKEN } }
+      - { provider: ibm, apiKey: { env: TOKEN } }
+      - { provider: gcp, key: { file: key.json } }
+      - { provider: gcp }
+      - { provider: acr, tenant: t, client: c, secret: { env: TOKEN } }
+      - { provider: ecr, region: eu-west-1, profile: p }
+      - { provider: helper, name: pass }
+  quay.io: { url: "https://parent.example/?ns=quay.io", credentials: { provider: ecr-public } }
+`;
+  const { upstreams } = describeConfig(
+    load(t, { yaml, files: { 'key.json': key }, env: { TOKEN: 'hunter2' } }).config,
+  );
+  t.deepEqual(
+    Object.values(upstreams).map(({ url, credentials }) => ({ url, credentials })),
+    [
+      {
+        url: 'https://parent.example:5000/v2/docker.io',
+        credentials: [
+          { username: 'alice', password: '(hidden)' },
+          { identityToken: '(hidden)' },
+          { token: '(hidden)' },
+          { username: 'iamapikey', password: '(hidden)' },
+          { provider: 'gcp', key: '(hidden)' },
+          { provider: 'gcp' },
+          { provider: 'acr', tenant: 't', client: 'c', secret: '(hidden)' },
+          { provider: 'ecr', region: 'eu-west-1', profile: 'p' },
+          { provider: 'helper', name: 'pass', server: 'parent.example:5000' },
+        ],
+      },
+      { url: 'https://parent.example/?ns=quay.io', credentials: { provider: 'ecr-public' } },
+    ],
   );
 });

@@ -6,6 +6,7 @@ interface Node {
   readonly description?: string;
   readonly properties?: Readonly<Record<string, Node>>;
   readonly additionalProperties?: boolean | Node;
+  readonly items?: Node;
   readonly anyOf?: readonly Node[];
   readonly oneOf?: readonly Node[];
   readonly not?: object;
@@ -20,7 +21,8 @@ function keysOf(node: Node, path = ''): { path: string; key: string; schema: Nod
     ...keysOf(schema, `${path}.${key}`),
   ]);
   const map = typeof node.additionalProperties === 'object' ? [node.additionalProperties] : [];
-  const forms = [...(node.anyOf ?? []), ...(node.oneOf ?? []), ...map];
+  const items = node.items ? [node.items] : [];
+  const forms = [...(node.anyOf ?? []), ...(node.oneOf ?? []), ...map, ...items];
   return [...own, ...forms.flatMap((form) => keysOf(form, path))];
 }
 

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import type { UpstreamConfig } from '../../src/config/config.ts';
+import type { Config, UpstreamConfig } from '../../src/config/config.ts';
 import { ConfigError } from '../../src/config/config-error.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { createCertificates } from '../helpers/certificate.ts';
@@ -11,6 +11,7 @@ function withDefaults(name: string, url: string): UpstreamConfig {
   return {
     name,
     url,
+    credentials: [],
     tls: { insecure: false },
     hosts: [],
     allow: ['**'],
@@ -25,6 +26,11 @@ function withDefaults(name: string, url: string): UpstreamConfig {
       immutable: [],
     },
   };
+}
+
+function passwordOf({ upstreams }: Config): string | undefined {
+  const [account] = upstreams['docker.io']?.credentials ?? [];
+  return account?.provider === 'password' ? account.password : undefined;
 }
 
 test('without a file the well-known registries are served from ./data on the usual ports', (t) => {
@@ -114,6 +120,7 @@ upstreams:
     allow: ["library/*", "myorg/**"]
     deny: ["myorg/secret"]
     concurrency: 2
+    bandwidth: 50MiB/s
     tags:
       ttl: forever
       revalidateTimeout: 500ms
@@ -142,13 +149,14 @@ upstreams:
     {
       name: 'reg.example',
       url: 'http://10.0.0.5:5000/artifactory/api/docker',
-      credentials: { username: 'alice', password: 'hunter2' },
+      credentials: [{ provider: 'password', username: 'alice', password: 'hunter2' }],
       tls: { ca: files['ca.pem'], insecure: true },
       proxy: 'http://proxy.example:3128',
       hosts: ['hub.mirror.example', 'mirror:5000'],
       allow: ['library/*', 'myorg/**'],
       deny: ['myorg/secret'],
       concurrency: 2,
+      bytesPerSecond: 52_428_800,
       tags: {
         ttlMs: Number.POSITIVE_INFINITY,
         revalidateTimeoutMs: 500,
@@ -170,14 +178,14 @@ for (const [what, contents] of Object.entries({
     const yaml =
       'upstreams: { docker.io: { credentials: { username: u, password: { file: secret } } } }';
     const { config } = load(t, { yaml, files: { secret: contents } });
-    t.is(config.upstreams['docker.io']?.credentials?.password, 'hunter 2');
+    t.is(passwordOf(config), 'hunter 2');
   });
 }
 
 test('one line end is cut from a secret file, not more', (t) => {
   const yaml = 'upstreams: { docker.io: { credentials: { username: u, password: { file: s } } } }';
   const { config } = load(t, { yaml, files: { s: ' x \n\n' } });
-  t.is(config.upstreams['docker.io']?.credentials?.password, ' x \n');
+  t.is(passwordOf(config), ' x \n');
 });
 
 test('merge keys let upstreams share their settings', (t) => {
@@ -243,7 +251,7 @@ test('relative paths start from the folder of the file, not from the working dir
   const { config, file } = loadConfig({ cwd, env: {}, file: 'etc/site.yaml' });
   t.is(file, join(cwd, 'etc/site.yaml'));
   t.is(config.store.path, join(cwd, 'etc/data'));
-  t.is(config.upstreams['docker.io']?.credentials?.password, 'hunter2');
+  t.is(passwordOf(config), 'hunter2');
 });
 
 test('the proxy of the environment counts where the file names none', (t) => {
@@ -273,11 +281,16 @@ upstreams:
   docker.io: { hydrate: true }
   ghcr.io: { hydrate: false, tls: { insecure: true } }
   a.example: { url: "http://a.example", credentials: { username: u, password: { env: P } } }
+  b.example: { url: "http://b.example" }
+  c.example: { url: "http://127.0.0.1:5000", credentials: { provider: gcp } }
+  d.example: { url: "http://localhost:5000", credentials: { provider: gcp } }
+  e.example: { url: "http://10.0.0.5:5000", credentials: [{ provider: gcp }, { provider: acr }] }
 `;
   t.deepEqual(load(t, { yaml, env: { P: 'x' } }).warnings, [
     'upstreams.docker.io.hydrate: no effect in this version; only what clients ask for is stored',
     'upstreams.ghcr.io.tls.insecure: the certificate of this upstream is not checked',
-    'upstreams.a.example.credentials: the password goes over the network unencrypted; use https',
+    'upstreams.a.example.credentials: they go over the network unencrypted; use https',
+    'upstreams.e.example.credentials: they go over the network unencrypted; use https',
   ]);
 });
 

@@ -148,8 +148,13 @@ const url = test.macro({
 const SCHEME = 'write a URL that begins with https:// or http://';
 const USER =
   'take the user and the password out of the URL and write credentials: { username: NAME, password: { file: PATH } }';
-const QUERY = 'write the URL without a query and without a fragment';
-const V2 = 'write the URL without /v2 at its end; it is added to every request';
+const FORMS =
+  'for a mirror of several registries write https://HOST/v2/PREFIX or https://HOST/?ns=REGISTRY';
+const QUERY = `write the URL without a query and without a fragment; ${FORMS}`;
+const V2 = `write the URL without /v2 at its end, which is added to every request; ${FORMS}`;
+const PREFIX =
+  'behind /v2/ write what repositories there begin with, such as docker.io or a project, in lower case; a port is written as in reg.example_5000';
+const NAMESPACE = 'behind ns= write the name of a registry, such as docker.io';
 test(url, 'ghcr.io', SCHEME);
 test(url, 'reg.example:5000', SCHEME);
 test(url, 'ftp://reg.example', SCHEME);
@@ -161,97 +166,22 @@ test(url, 'https://reg.example?', QUERY);
 test(url, 'https://reg.example#a', QUERY);
 test(url, 'https://reg.example/v2', V2);
 test(url, 'https://reg.example/path/v2/', V2);
-
-test(tells, 'a secret in the file is refused and not repeated', {
-  yaml: upstream('credentials: { username: 7, password: hunter2 }'),
-  says: [
-    'upstreams.docker.io.credentials.username: write text; put quotes around it',
-    'upstreams.docker.io.credentials.password: a secret does not stand in this file; write { file: PATH } or { env: VARIABLE }',
-  ],
-});
-
-test(tells, 'a secret that looks like a number is refused and not repeated', {
-  yaml: upstream('credentials: { username: u, password: 123456 }'),
-  says: [
-    'upstreams.docker.io.credentials.password: a secret does not stand in this file; write { file: PATH } or { env: VARIABLE }',
-  ],
-});
-
-test(tells, 'credentials are a user name and a password', {
-  yaml: upstream('credentials: { username: "" }'),
-  says: [
-    'upstreams.docker.io.credentials.username: write the name of the account',
-    'upstreams.docker.io.credentials.password: missing; write { file: PATH } or { env: VARIABLE }',
-  ],
-});
-
-test(tells, 'credentials in another shape are refused and not repeated', {
-  yaml: 'upstreams: { docker.io: { credentials: "u:hunter2" }, a.example: { credentials: { token: hunter2 } } }',
-  says: [
-    'upstreams.docker.io.credentials: write { username: NAME, password: { file: PATH } }',
-    'upstreams.a.example.credentials.username: missing; write text',
-    'upstreams.a.example.credentials.password: missing; write { file: PATH } or { env: VARIABLE }',
-    'upstreams.a.example.credentials.token: unknown key; known here: username, password',
-  ],
-});
-
-const PROVIDER =
-  'this version asks no cloud for credentials; write { username: NAME, password: { file: PATH } } and keep that file fresh';
-test(tells, 'a credentials provider is refused', {
-  yaml: 'upstreams: { docker.io: ~, a.example: { credentials: { provider: ecr, region: x } }, b.example: { credentials: { provider: vault } } }',
-  says: [
-    `upstreams.a.example.credentials.provider: ${PROVIDER}`,
-    `upstreams.b.example.credentials.provider: ${PROVIDER}`,
-  ],
-});
-
-const secret = test.macro({
-  exec: (t: ExecutionContext, _claim: string, reference: string, says: string) =>
-    t.deepEqual(
-      problemsOf(t, {
-        yaml: upstream(`credentials: { username: u, password: ${reference} }`),
-        files: { empty: '\n' },
-        env: { BLANK: '' },
-      }),
-      [`upstreams.docker.io.credentials.password${says}`],
-    ),
-  title: (_, claim) => claim,
-});
-const ONE_OF_TWO = ': write { file: PATH } or { env: VARIABLE }, one of the two';
+test(url, 'https://reg.example/v2/?ns=docker.io', V2);
+test(url, 'https://reg.example/?ns=docker.io&a=b', QUERY);
+test(url, 'https://reg.example/?ns=docker.io&ns=ghcr.io', QUERY);
+test(url, 'https://reg.example/?ns=docker.io#a', QUERY);
+test(url, 'https://reg.example/?ns=', NAMESPACE);
+test(url, 'https://reg.example/?ns=Docker.io', NAMESPACE);
+test(url, 'https://reg.example/?ns=a/b', NAMESPACE);
+test(url, 'https://reg.example/v2/Project', PREFIX);
+test(url, 'https://reg.example/v2/reg.example:5000', PREFIX);
+test(url, 'https://reg.example/v2/a//b', PREFIX);
+test(url, 'https://reg.example/v2/a%2fb', PREFIX);
 test(
-  secret,
-  'a secret file must exist',
-  '{ file: gone }',
-  ': cannot read DIR/gone: there is no such file',
+  url,
+  'https://reg.example/v2/docker.io?ns=docker.io',
+  'a prefix behind /v2/ and ns say the same; write one of the two',
 );
-test(secret, 'a secret file is no folder', '{ file: . }', ': cannot read DIR: it is a folder');
-test(
-  secret,
-  'a secret file holds something',
-  '{ file: empty }',
-  ': DIR/empty is empty; the secret belongs there',
-);
-test(
-  secret,
-  'a variable must be set',
-  '{ env: GONE }',
-  ': the environment variable GONE is not set',
-);
-test(
-  secret,
-  'a variable holds something',
-  '{ env: BLANK }',
-  ': the environment variable BLANK is empty',
-);
-test(secret, 'a secret has one source, not none', '{}', ONE_OF_TWO);
-test(secret, 'a secret has one source, not two', '{ file: empty, env: BLANK }', ONE_OF_TWO);
-test(tells, 'a secret has no other source', {
-  yaml: upstream('credentials: { username: u, password: { vault: x } }'),
-  says: [
-    'upstreams.docker.io.credentials.password.vault: unknown key; known here: file, env',
-    `upstreams.docker.io.credentials.password${ONE_OF_TWO}`,
-  ],
-});
 
 test(tells, 'certificates are files that can be read, and come with their keys', {
   yaml: upstream('tls: { ca: gone.pem, cert: text.pem, insecure: yes }'),
@@ -343,13 +273,18 @@ test(tells, 'a revalidate timeout that outlasts every client is refused', {
   says: ['upstreams.docker.io.tags.revalidateTimeout: write at most "1h"'],
 });
 
-const BANDWIDTH =
-  'this version does not cap bandwidth; leave the key out, and cap the link outside or lower concurrency';
-test(tells, 'what this version does not do is refused where ignoring it would do harm', {
-  yaml: 'sync: { images: [nginx] }\nupstreams: { docker.io: { bandwidth: 50MiB/s }, a.example: { bandwidth: 5 } }',
+test(tells, 'a bandwidth is a rate of more than nothing', {
+  yaml: 'upstreams: { docker.io: { bandwidth: 50MiB }, a.example: { bandwidth: 5 }, b.example: { bandwidth: 0MiB/s } }',
   says: [
-    `upstreams.docker.io.bandwidth: ${BANDWIDTH}`,
-    `upstreams.a.example.bandwidth: ${BANDWIDTH}`,
+    'upstreams.docker.io.bandwidth: write a rate such as "50MiB/s", not "50MiB"',
+    'upstreams.a.example.bandwidth: write a rate such as "50MiB/s"',
+    'upstreams.b.example.bandwidth: write more than 0; leave the key out for no limit',
+  ],
+});
+
+test(tells, 'what this version does not do is refused where ignoring it would do harm', {
+  yaml: 'sync: { images: [nginx] }',
+  says: [
     'sync: this version does not mirror ahead of demand; leave the key out and pull the images through it once',
   ],
 });

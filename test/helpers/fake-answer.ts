@@ -7,11 +7,16 @@ export interface Carried {
   readonly digest?: string;
 }
 
+/** By name; several lines of one name as a list. */
+export type AnswerHeaders = Readonly<Record<string, string | string[]>>;
+
 /** What an origin of the fake registry has to say before any fault touches it. */
 export interface Answer {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: AnswerHeaders;
   readonly body: Buffer;
+  /** The code of an error, which a registry may word in its own way. */
+  readonly error?: string;
   /** Set on the one answer that carries named content: not on a challenge, not on a redirect. */
   readonly carries?: Carried;
   /** Range requests on it are honoured. */
@@ -32,17 +37,33 @@ const CODES: Readonly<Record<number, string>> = {
 export function errorAnswer(
   status: number,
   code: string = CODES[status] ?? 'UNKNOWN',
-  headers: Readonly<Record<string, string>> = {},
+  headers: AnswerHeaders = {},
 ): Answer {
   const message = code.toLowerCase().replaceAll('_', ' ');
-  return jsonAnswer({ errors: [{ code, message, detail: null }] }, headers, status);
+  const document = { errors: [{ code, message, detail: null }] };
+  return { ...jsonAnswer(document, headers, status), error: code };
 }
 
-export function jsonAnswer(
-  value: unknown,
-  headers: Readonly<Record<string, string>> = {},
-  status = 200,
-): Answer {
+/** A registry's own way to say an error: another status, the spec's document, other JSON, or a page. */
+export interface Wording {
+  readonly status?: number;
+  readonly code?: string;
+  readonly message?: string;
+  readonly json?: unknown;
+  readonly html?: string;
+}
+
+/** The same refusal with the same headers in a registry's own words. */
+export function reword(answer: Answer, wording: Wording): Answer {
+  const { status = answer.status, code = answer.error, message, json, html } = wording;
+  const said =
+    html === undefined
+      ? jsonAnswer(json ?? { errors: [{ code, message }] })
+      : textAnswer(status, 'text/html; charset=utf-8', html);
+  return { ...answer, status, body: said.body, headers: { ...answer.headers, ...said.headers } };
+}
+
+export function jsonAnswer(value: unknown, headers: AnswerHeaders = {}, status = 200): Answer {
   const body = Buffer.from(`${JSON.stringify(value)}\n`);
   return { status, headers: { 'Content-Type': 'application/json', ...headers }, body };
 }

@@ -36,9 +36,11 @@ export class FakeOrigin {
   #server: Server | undefined;
   #port = 0;
   #drops = false;
+  #tls: TlsOptions | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#tls = parts.tls;
   }
 
   static async start(parts: Parts): Promise<FakeOrigin> {
@@ -52,7 +54,7 @@ export class FakeOrigin {
   }
 
   get url(): string {
-    return `${this.#parts.tls ? 'https' : 'http'}://${this.host}`;
+    return `${this.#tls ? 'https' : 'http'}://${this.host}`;
   }
 
   get openSockets(): number {
@@ -89,6 +91,13 @@ export class FakeOrigin {
     await promise;
   }
 
+  /** Comes back at once, on the same port, with another certificate. */
+  async changeTls(tls: TlsOptions): Promise<void> {
+    await this.refuse();
+    this.#tls = tls;
+    await this.accept();
+  }
+
   /** Destroys every connection, and each new one as soon as it is accepted. */
   drop(): void {
     this.#drops = true;
@@ -96,7 +105,8 @@ export class FakeOrigin {
   }
 
   #createServer(): Server {
-    const { tls, handle } = this.#parts;
+    const { handle } = this.#parts;
+    const tls = this.#tls;
     const limits = { maxHeaderSize: 65_536, requestTimeout: 0, headersTimeout: 0 };
     if (!tls) return createHttpServer(limits, handle);
     const { requestClientCert = false, ...rest } = tls;

@@ -45,15 +45,20 @@
  *   heal()    forgets all faults not yet met
  *
  * Whole upstream   refuse(): ECONNREFUSED, all connections destroyed. drop(): accepted and at
- *                  once destroyed. accept(): well again, on the same port.
+ *                  once destroyed. accept(): well again, on the same port. changeTls(tls): another
+ *                  certificate.
  *                  rateLimit({ limit, remaining }): Docker Hub's headers; a GET of a manifest
  *                  counts, and is 429 when none remain.
  *                  revokeTokens(), expireSignatures(): what was given out is refused from now on.
+ *                  revokeUser(): so are its name, password and identity token.
+ *
+ * A family of registries is its options: manners (fake-routes.ts), login (fake-token-server.ts)
+ * and `errors`, its own words for the codes of the spec.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ExecutionContext } from 'ava';
-import { errorAnswer, resolveRange } from './fake-answer.ts';
-import type { Answer, ResolvedRange } from './fake-answer.ts';
+import { errorAnswer, resolveRange, reword } from './fake-answer.ts';
+import type { Answer, ResolvedRange, Wording } from './fake-answer.ts';
 import { FakeContent } from './fake-content.ts';
 import { FakeFaults, isMeant } from './fake-faults.ts';
 import type { Plan, What } from './fake-faults.ts';
@@ -76,6 +81,8 @@ export interface FakeRegistryOptions extends RouteOptions {
   readonly host?: '127.0.0.1' | 'localhost';
   /** The host name of the storage origin. Default: that of the registry (the port always differs). */
   readonly storageHost?: '127.0.0.1' | 'localhost';
+  /** By the code that stands for it; `token`: all that the token endpoint refuses. */
+  readonly errors?: Readonly<Record<string, Wording>>;
   /** The clock that tokens expire by. */
   readonly now?: () => number;
 }
@@ -93,10 +100,12 @@ export class FakeRegistry extends FakeFaults {
   readonly #routes: FakeRoutes;
   readonly #origins = new Map<Origin, FakeOrigin>();
   readonly #watchers = new Set<() => void>();
+  readonly #errors: Readonly<Record<string, Wording>>;
 
   /** Use `start`. */
   constructor(options: FakeRegistryOptions) {
     super();
+    this.#errors = options.errors ?? {};
     this.#guard = options.auth && this.#createGuard(options.auth, options.now ?? Date.now);
     this.#routes = new FakeRoutes({
       content: this.#content,
@@ -129,6 +138,11 @@ export class FakeRegistry extends FakeFaults {
 
   get storageUrl(): string {
     return this.#storage.url;
+  }
+
+  /** Where tokens are issued. */
+  get tokenHost(): string {
+    return new URL(this.#guard?.realm ?? this.url).host;
   }
 
   get connections(): number {
@@ -226,6 +240,10 @@ export class FakeRegistry extends FakeFaults {
     this.#guard?.revoke();
   }
 
+  revokeUser(): void {
+    this.#guard?.revokeUser();
+  }
+
   expireSignatures(): void {
     this.#storage.expireSignatures();
   }
@@ -236,6 +254,11 @@ export class FakeRegistry extends FakeFaults {
 
   drop(): void {
     for (const origin of this.#origins.values()) origin.drop();
+  }
+
+  /** All origins come back on their ports with another certificate. */
+  async changeTls(tls: TlsOptions): Promise<void> {
+    await Promise.all([...this.#origins.values()].map((origin) => origin.changeTls(tls)));
   }
 
   async accept(): Promise<void> {
@@ -255,7 +278,7 @@ export class FakeRegistry extends FakeFaults {
     this.#storage.url = (await open('storage', storageHost)).url;
     const tokenHost = auth?.realmHost ?? 'same';
     const tokens = tokenHost === 'same' ? registry : await open('token', tokenHost);
-    if (this.#guard) this.#guard.realm = auth?.realm ?? `${tokens.url}/token`;
+    if (this.#guard) this.#guard.realm = auth?.realm ?? `${tokens.url}${this.#guard.path}`;
   }
 
   async #handle(
@@ -263,7 +286,7 @@ export class FakeRegistry extends FakeFaults {
     incoming: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    const isToken = this.#guard !== undefined && /^\/token(\?|$)/.test(incoming.url ?? '');
+    const isToken = incoming.url?.split('?')[0] === this.#guard?.path;
     const origin = isToken && listener !== 'storage' ? 'token' : listener;
     const authorization = incoming.headers.authorization;
     const label = this.#guard?.describe(authorization) ?? authorization?.split(' ')[0] ?? 'none';
@@ -275,18 +298,28 @@ export class FakeRegistry extends FakeFaults {
     for (const wake of this.#watchers) wake();
     this.#watchers.clear();
 
-    const answer = this.#answer(request);
+    const answer = this.#worded(request, this.#answer(request));
     const range = rangeOf(request, answer);
     const plan = this.takeFaults(request, answer, range === 'unsatisfiable' ? undefined : range);
     const transmission = new FakeTransmission({ request, response, plan });
-    const final = this.#replacement(plan) ?? answer;
+    const replacement = this.#replacement(plan);
+    const final = replacement ? this.#worded(request, replacement) : answer;
     await transmission.send(final, final === answer ? range : undefined);
   }
 
   #answer(request: RecordedRequest): Answer {
-    if (request.origin === 'storage') return this.#storage.answer(request);
+    if (request.origin === 'storage') {
+      return this.#routes.behind(request) ?? this.#storage.answer(request);
+    }
     if (request.origin === 'token') return this.#guard?.answer(request) ?? errorAnswer(404);
     return this.#routes.answer(request);
+  }
+
+  #worded({ origin }: RecordedRequest, answer: Answer): Answer {
+    const { error } = answer;
+    const wording =
+      error === undefined ? undefined : this.#errors[origin === 'token' ? 'token' : error];
+    return wording ? reword(answer, wording) : answer;
   }
 
   #replacement({ failure }: Plan): Answer | undefined {
@@ -301,11 +334,8 @@ export class FakeRegistry extends FakeFaults {
       ...(contentType !== undefined && { 'Content-Type': contentType }),
       ...options.headers,
     };
-    return {
-      ...answer,
-      headers,
-      body: options.body === undefined ? answer.body : Buffer.from(options.body),
-    };
+    if (options.body === undefined) return { ...answer, headers };
+    return { status, headers, body: Buffer.from(options.body) };
   }
 
   #createGuard(auth: AuthOptions, now: () => number): FakeTokenServer {

@@ -1,5 +1,5 @@
 import { contentAnswer, errorAnswer, jsonAnswer, textAnswer } from './fake-answer.ts';
-import type { Answer, Carried } from './fake-answer.ts';
+import type { Answer, AnswerHeaders, Carried } from './fake-answer.ts';
 import type { FakeContent } from './fake-content.ts';
 import type { FakeStorage } from './fake-storage.ts';
 import type { FakeTokenServer } from './fake-token-server.ts';
@@ -15,10 +15,27 @@ export interface RouteOptions {
   readonly redirectBlobs?: RedirectStatus;
   /** GETs and HEADs of manifests are sent to the storage origin, as registry.k8s.io does. */
   readonly redirectManifests?: RedirectStatus;
-  /** `none`: 404 (GHCR, CNCF distribution). `html`: a redirect to a sign-in page (Artifact Registry). Default `api`. */
-  readonly referrers?: 'api' | 'none' | 'html';
+  /**
+   * Manifests, tags and referrers are redirected (307, without the query) to `/v2/<front>/…` of the
+   * storage origin, where a registry without login answers them, as registry.k8s.io does.
+   */
+  readonly front?: string;
+  /**
+   * `none`: 404 (GHCR, CNCF distribution). `html`: a redirect to a sign-in page (Artifact Registry).
+   * `strict`: 400 for a subject that is not there (Quay). Default `api`.
+   */
+  readonly referrers?: 'api' | 'none' | 'html' | 'strict';
   /** At most so many names on a page of tags, repositories or referrers, whatever `n` says. */
   readonly pageSize?: number;
+  /** Names on a page when `n` is absent. Default: all. */
+  readonly defaultPageSize?: number;
+  /** A larger `n` is 400 (ECR). */
+  readonly maxPageSize?: number;
+  /**
+   * `google`: `n` counts for nothing, and the document has more fields. `opaque`: in no order, with
+   * a `last` that is no name (ECR). Default `spec`.
+   */
+  readonly listing?: 'spec' | 'google' | 'opaque';
   /** The address in `Link`: relative, absolute, or of a host that only exists behind the upstream's proxy. Default `relative`. */
   readonly links?: 'relative' | 'absolute' | 'internal';
 }
@@ -50,13 +67,28 @@ export class FakeRoutes {
   }
 
   answer(request: RecordedRequest): Answer {
-    const answer = this.#route(request);
+    const answer = this.#inFront(request) ?? this.#route(request, request.path);
     const version = { 'Docker-Distribution-Api-Version': 'registry/2.0' };
     return { ...answer, headers: { ...version, ...answer.headers } };
   }
 
-  #route(request: RecordedRequest): Answer {
-    const { path } = request;
+  /** What the storage origin answers as the registry behind the front; `undefined`: not its business. */
+  behind(request: RecordedRequest): Answer | undefined {
+    const prefix = `/v2/${this.#parts.options.front}/`;
+    if (this.#parts.options.front === undefined || !request.path.startsWith(prefix))
+      return undefined;
+    return this.#route(request, `/v2/${request.path.slice(prefix.length)}`);
+  }
+
+  #inFront({ path }: RecordedRequest): Answer | undefined {
+    const { front } = this.#parts.options;
+    const isPassedOn = /\/(manifests\/[^/]+|referrers\/[^/]+|tags\/list)$/.test(path);
+    if (front === undefined || !isPassedOn) return undefined;
+    const location = `${this.#parts.storage.url}/v2/${front}/${path.slice('/v2/'.length)}`;
+    return { ...textAnswer(307, 'text/html', 'Moved'), headers: { Location: location } };
+  }
+
+  #route(request: RecordedRequest, path: string): Answer {
     if (path === '/sign-in') return textAnswer(200, 'text/html; charset=utf-8', '<h1>Sign in</h1>');
     if (!path.startsWith('/v2/') && path !== '/v2') return textAnswer(404, 'text/plain', 'nothing');
     if (request.method !== 'GET' && request.method !== 'HEAD') {
@@ -152,6 +184,9 @@ export class FakeRoutes {
       return { status: 302, headers: { Location: '/sign-in' }, body: Buffer.alloc(0) };
     }
     if (!DIGEST.test(subject)) return errorAnswer(400, 'DIGEST_INVALID');
+    if (options.referrers === 'strict' && !content.findManifest(repository, subject)) {
+      return errorAnswer(400, 'MANIFEST_INVALID');
+    }
     const types = request.query.getAll('artifactType');
     const referrers = content
       .referrersOf(repository, subject)
@@ -180,19 +215,22 @@ export class FakeRoutes {
     names: readonly string[],
     rest: Readonly<Record<string, unknown>>,
   ): Answer {
-    const { pageSize = Infinity, links = 'relative' } = this.#parts.options;
+    const { options } = this.#parts;
+    const { pageSize = Infinity, defaultPageSize = Infinity, links = 'relative' } = options;
+    if (options.listing === 'google') return jsonAnswer({ ...rest, [field]: names, ...GOOGLE });
     const asked = request.query.get('n');
-    if (asked !== null && !/^\d+$/.test(asked))
+    const isLarge = Number(asked) > (options.maxPageSize ?? Infinity);
+    if ((asked !== null && !/^\d+$/.test(asked)) || isLarge)
       return errorAnswer(400, 'PAGINATION_NUMBER_INVALID');
-    const size = Math.min(asked === null ? Infinity : Number(asked), pageSize);
+    const size = Math.min(asked === null ? defaultPageSize : Number(asked), pageSize);
     const last = request.query.get('last') ?? '';
-    const after = names.filter((name) => name > last);
+    const after = options.listing === 'opaque' ? resume(names, last) : namesAfter(names, last);
     const page = after.slice(0, size);
     const value = { ...rest, [field]: page };
     const end = page.at(-1);
     if (end === undefined || page.length === after.length) return jsonAnswer(value);
     const query = new URLSearchParams(request.query);
-    query.set('last', end);
+    query.set('last', options.listing === 'opaque' ? opaque(end) : end);
     query.set('n', String(size));
     const bases = {
       relative: '',
@@ -221,11 +259,31 @@ export class FakeRoutes {
   }
 }
 
+/** What Google adds to a list of tags. */
+const GOOGLE = {
+  child: [],
+  manifest: { 'sha256:0': { imageSizeBytes: '1', tag: [], timeUploadedMs: '1700000000000' } },
+};
+
+function namesAfter(names: readonly string[], last: string): string[] {
+  return names.filter((name) => name > last);
+}
+
+function opaque(name: string): string {
+  return Buffer.from(`after ${name}`).toString('base64url');
+}
+
+/** From behind the name that the opaque `last` stands for, in the reverse of the usual order. */
+function resume(names: readonly string[], last: string): string[] {
+  const turned = names.toReversed();
+  return turned.slice(turned.findIndex((name) => opaque(name) === last) + 1);
+}
+
 function redirect(
   status: RedirectStatus,
   location: string,
   stored: Stored,
-  headers: Readonly<Record<string, string>> = {},
+  headers: AnswerHeaders = {},
 ): Answer {
   const answer = textAnswer(status, 'text/html; charset=utf-8', '<a href="elsewhere">Moved</a>');
   const digest = { 'Docker-Content-Digest': stored.digest };

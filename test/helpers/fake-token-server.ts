@@ -22,11 +22,30 @@ export interface AuthOptions {
   readonly realm?: string;
   /** A host name moves the token endpoint to that name on a port of its own. */
   readonly realmHost?: 'same' | '127.0.0.1' | 'localhost';
-  readonly service?: string;
-  /** The POST form is understood; else it is answered 404. */
-  readonly postForm?: boolean;
+  /** The path of the token endpoint. Default `/token`. */
+  readonly path?: string;
+  /** `null`: challenges name none, and none is asked for. */
+  readonly service?: string | null;
+  /** The header lines of a challenge in place of the usual one. */
+  readonly challenges?: (parts: ChallengeParts) => string[];
+  /** The one scope of all challenges and tokens, whatever the repository (ECR Public's `aws`). */
+  readonly scope?: string;
+  /** Those who are known and have no rights: 401 (default) or 403; also wrong Basic credentials. */
+  readonly denies?: 401 | 403;
+  /** The POST form is understood; else it is answered with this status, by default 404. */
+  readonly postForm?: boolean | number;
+  /** The GET form is answered with this status. */
+  readonly getForm?: number;
   /** Accepted as `refresh_token` by the POST form, in place of name and password. */
   readonly identityToken?: string;
+}
+
+export interface ChallengeParts {
+  readonly realm: string;
+  readonly service: string | null;
+  /** Absent on the ping. */
+  readonly scope: string | undefined;
+  readonly error: string | undefined;
 }
 
 interface Token {
@@ -43,7 +62,9 @@ interface Parts {
 
 /** Issues tokens, and guards the registry with them or with Basic credentials. */
 export class FakeTokenServer {
-  readonly service: string;
+  readonly service: string | null;
+  /** Of the token endpoint. */
+  readonly path: string;
   /** How many tokens were issued. */
   issued = 0;
   /** Written into the challenge. */
@@ -52,9 +73,11 @@ export class FakeTokenServer {
   readonly #now: () => number;
   readonly #hasRepository: (repository: string) => boolean;
   readonly #tokens = new Map<string, Token>();
+  #hasUser = true;
 
   constructor({ auth, now, hasRepository }: Parts) {
-    this.service = auth.service ?? 'fake-registry';
+    this.service = auth.service === undefined ? 'fake-registry' : auth.service;
+    this.path = auth.path ?? '/token';
     this.#auth = auth;
     this.#now = now;
     this.#hasRepository = hasRepository;
@@ -63,6 +86,11 @@ export class FakeTokenServer {
   /** Every token issued so far is 401 `invalid_token` from now on. */
   revoke(): void {
     this.#tokens.clear();
+  }
+
+  /** Name, password and identity token are refused from now on; tokens live on. */
+  revokeUser(): void {
+    this.#hasUser = false;
   }
 
   describe(authorization: string | undefined): string {
@@ -75,31 +103,35 @@ export class FakeTokenServer {
   }
 
   /** The refusal of a registry request, or `undefined` to let it pass. `scope` is absent on the ping. */
-  refusal(request: RecordedRequest, scope?: string): Answer | undefined {
+  refusal(request: RecordedRequest, wanted?: string): Answer | undefined {
+    const scope = wanted === undefined ? undefined : (this.#auth.scope ?? wanted);
     const [scheme = '', value = ''] = (request.headers.authorization ?? '').split(' ');
     if (this.#auth.kind === 'basic') {
       const isUser = scheme.toLowerCase() === 'basic' && this.#isUser(...decodeBasic(value));
-      const isAllowed = isUser || (scheme === '' && this.#allowsAnonymous(scope));
-      return isAllowed ? undefined : challenge('Basic realm="fake registry"');
+      if (isUser || (scheme === '' && this.#allowsAnonymous(scope))) return undefined;
+      if (scheme !== '' && this.#auth.denies === 403) return errorAnswer(403);
+      return this.challenge(scope);
     }
     if (scheme.toLowerCase() !== 'bearer') return this.#bearerChallenge(scope);
     const token = this.#findToken(value);
     if (!token) return this.#bearerChallenge(scope, 'invalid_token');
     if (scope === undefined || token.scopes.has(scope)) return undefined;
+    if (this.#auth.denies === 403) return errorAnswer(403);
     return this.#bearerChallenge(scope, 'insufficient_scope');
   }
 
   /** A bare challenge, as a server sends it to a request it does not know. */
   challenge(scope?: string): Answer {
-    return this.#auth.kind === 'basic'
-      ? challenge('Basic realm="fake registry"')
-      : this.#bearerChallenge(scope);
+    if (this.#auth.kind === 'bearer') return this.#bearerChallenge(scope);
+    const usual = ['Basic realm="fake registry"'];
+    return challenge(...(this.#auth.challenges?.(this.#challengeParts(scope)) ?? usual));
   }
 
   /** The token endpoint. */
   answer(request: RecordedRequest): Answer {
     if (request.method === 'POST') return this.#answerPost(request.form);
     if (request.method !== 'GET') return errorAnswer(405);
+    if (this.#auth.getForm !== undefined) return errorAnswer(this.#auth.getForm, 'UNSUPPORTED');
     const { authorization } = request.headers;
     const [scheme = '', value = ''] = (authorization ?? '').split(' ');
     const [username, password] = decodeBasic(value);
@@ -109,13 +141,15 @@ export class FakeTokenServer {
   }
 
   #answerPost(form: URLSearchParams): Answer {
-    if (!this.#auth.postForm) return errorAnswer(404, 'UNSUPPORTED');
+    const { postForm = 404 } = this.#auth;
+    if (postForm !== true) return errorAnswer(Number(postForm) || 404, 'UNSUPPORTED');
     const grant = form.get('grant_type');
     const username = form.get('username') ?? '';
     const isUser =
       grant === 'password'
         ? this.#isUser(username, form.get('password') ?? '')
-        : grant === 'refresh_token' &&
+        : this.#hasUser &&
+          grant === 'refresh_token' &&
           this.#auth.identityToken !== undefined &&
           form.get('refresh_token') === this.#auth.identityToken;
     if (!isUser) return errorAnswer(401);
@@ -124,7 +158,7 @@ export class FakeTokenServer {
 
   #issue(parameters: URLSearchParams, user: string | undefined): Answer {
     const asked = parameters.getAll('scope').flatMap((scope) => scope.split(' '));
-    const wrongService = parameters.get('service') !== this.service;
+    const wrongService = this.service !== null && parameters.get('service') !== this.service;
     const granted = asked.filter((scope) => this.#grants(scope, user));
     if (this.#auth.refuses === 'token' && granted.length < asked.length) {
       return errorAnswer(user === undefined ? 401 : 403, 'DENIED');
@@ -160,7 +194,7 @@ export class FakeTokenServer {
   }
 
   #isUser(username: string, password: string): boolean {
-    if (this.#auth.username === undefined) return false;
+    if (this.#auth.username === undefined || !this.#hasUser) return false;
     return username === this.#auth.username && password === (this.#auth.password ?? '');
   }
 
@@ -170,15 +204,23 @@ export class FakeTokenServer {
   }
 
   #bearerChallenge(scope?: string, error?: string): Answer {
-    const parameters = [`realm="${this.realm}"`, `service="${this.service}"`];
+    const own = this.#auth.challenges?.(this.#challengeParts(scope, error));
+    if (own) return challenge(...own);
+    const parameters = [`realm="${this.realm}"`];
+    if (this.service !== null) parameters.push(`service="${this.service}"`);
     if (scope !== undefined) parameters.push(`scope="${scope}"`);
     if (error !== undefined) parameters.push(`error="${error}"`);
     return challenge(`Bearer ${parameters.join(',')}`);
   }
+
+  #challengeParts(scope?: string, error?: string): ChallengeParts {
+    return { realm: this.realm, service: this.service, scope, error };
+  }
 }
 
-function challenge(text: string): Answer {
-  return errorAnswer(401, 'UNAUTHORIZED', { 'WWW-Authenticate': text });
+/** One header line each. */
+function challenge(...lines: string[]): Answer {
+  return errorAnswer(401, 'UNAUTHORIZED', lines.length > 0 ? { 'WWW-Authenticate': lines } : {});
 }
 
 function repositoryOf(scope: string | undefined): string | undefined {

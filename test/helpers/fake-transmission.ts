@@ -14,7 +14,7 @@ interface Parts {
 
 interface Shaped {
   readonly status: number;
-  readonly headers: Record<string, string>;
+  readonly headers: Record<string, string | string[]>;
   readonly body: Buffer;
 }
 

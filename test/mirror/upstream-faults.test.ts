@@ -1,6 +1,9 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { MINUTE } from '../helpers/clock.ts';
+import type { ClientAnswer } from '../helpers/client.ts';
+import { createCertificates } from '../helpers/certificate.ts';
+import type { StatusOptions } from '../helpers/fake-faults.ts';
 import type { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage } from '../helpers/image.ts';
 import {
@@ -25,12 +28,66 @@ interface Fault {
   readonly detail: { fault: string; upstreamStatus?: number };
   /** The message behind the upstream's name. */
   readonly cause: (host: string) => string;
+  /** What the registry's own JSON adds to it. */
+  readonly words?: string;
+  /** A HEAD, which has no words, is followed by a GET that brings them. */
+  readonly isReread?: true;
+  /** The ping that a request makes besides. */
+  readonly ping?: string;
   /** How often the registry hears the same request before its fault is believed. */
   readonly heard: number;
   readonly scene?: SceneOptions;
 }
 
 const always = { times: Infinity };
+
+/** A registry's own answer with this status; without a body the usual JSON. */
+function answers(status: number, options: Omit<StatusOptions, 'times'> = {}): Fault['strike'] {
+  return (registry, kind) => registry.status(kind, status, { ...always, ...options });
+}
+
+function page(status: number): Fault['strike'] {
+  return answers(status, { body: HTML, contentType: 'text/html' });
+}
+
+function said(code: string, message: string): Omit<StatusOptions, 'times'> {
+  const body = JSON.stringify({ errors: [{ code, message, detail: 'not for clients' }] });
+  return { body, contentType: 'application/json; charset=utf-8' };
+}
+
+const HUB_LIMIT =
+  'You have reached your pull rate limit. You may increase the limit by authenticating and upgrading: https://www.docker.com/increase-rate-limit';
+const LIMITED = {
+  refusal: { status: 429, code: 'TOOMANYREQUESTS', retryAfter: '1' },
+  detail: { fault: 'rate-limited', upstreamStatus: 429 },
+  cause: (host: string) => `${host} limits the rate of requests (429)`,
+  heard: 1,
+};
+
+/** 502 but for a 503, which says that the registry itself means to be asked again. */
+function failing(status: number): Omit<Fault, 'strike'> {
+  return {
+    refusal: { status: status === 503 ? 503 : 502, code: 'UNAVAILABLE' },
+    detail: { fault: 'failing', upstreamStatus: status },
+    cause: (host) => `${host} answered ${status}`,
+    heard: 3,
+  };
+}
+
+function refusing(status: 401 | 403): Omit<Fault, 'strike'> {
+  const [fault, verb] = status === 401 ? ['unauthorized', 'refused'] : ['denied', 'denied'];
+  return {
+    refusal: { status: 403, code: 'DENIED' },
+    detail: { fault: fault ?? '', upstreamStatus: status },
+    cause: (host) => `${host} ${verb} access anonymously (${status})`,
+    heard: 1,
+    ...(status === 403 && { isReread: true }),
+  };
+}
+
+/** `undefined` where there is no openssl. */
+const TRUSTED = await createCertificates();
+const OTHER = await createCertificates();
 
 const FAULTS: Record<string, Fault> = {
   'is down': {
@@ -44,66 +101,99 @@ const FAULTS: Record<string, Fault> = {
     strike: (registry, kind) => registry.hang(kind, always),
     refusal: { status: 504, code: 'UNAVAILABLE' },
     detail: { fault: 'timeout' },
-    cause: (host) => `no answer from ${host} within 500 ms`,
+    cause: (host) => `no answer from ${host} within 1000 ms`,
     heard: 3,
-    scene: { timing: { headersMs: 500 }, tags: { revalidateTimeoutMs: 20_000 } },
+    scene: { timing: { headersMs: 1_000 }, tags: { revalidateTimeoutMs: 20_000 } },
   },
+  'drops every connection': {
+    strike: (registry) => registry.drop(),
+    refusal: { status: 502, code: 'UNAVAILABLE' },
+    detail: { fault: 'unreachable' },
+    cause: (host) => `no connection to ${host} (UND_ERR_SOCKET)`,
+    heard: 0,
+  },
+  ...(TRUSTED &&
+    OTHER && {
+      'shows a certificate of an unknown authority': {
+        strike: async (registry: FakeRegistry) => registry.changeTls(OTHER.server),
+        refusal: { status: 502, code: 'UNAVAILABLE' },
+        detail: { fault: 'unreachable' },
+        cause: (host: string) => `no connection to ${host} (UNABLE_TO_VERIFY_LEAF_SIGNATURE)`,
+        heard: 0,
+        scene: {
+          registry: { tls: TRUSTED.server },
+          upstream: { tls: { ca: TRUSTED.ca.toString(), insecure: false } },
+        },
+      },
+    }),
   'answers 429 with Retry-After': {
-    strike: (registry, kind) =>
-      registry.status(kind, 429, { ...always, headers: { 'Retry-After': '120' } }),
-    refusal: { status: 429, code: 'TOOMANYREQUESTS', retryAfter: '120' },
-    detail: { fault: 'rate-limited', upstreamStatus: 429 },
-    cause: (host) => `${host} limits the rate of requests (429)`,
-    heard: 1,
+    ...LIMITED,
+    strike: answers(429, { headers: { 'Retry-After': '120' } }),
+    refusal: { ...LIMITED.refusal, retryAfter: '120' },
+    words: 'TOOMANYREQUESTS: toomanyrequests',
   },
   'answers 429 without Retry-After': {
-    strike: (registry, kind) => registry.status(kind, 429, always),
-    refusal: { status: 429, code: 'TOOMANYREQUESTS', retryAfter: '60' },
-    detail: { fault: 'rate-limited', upstreamStatus: 429 },
-    cause: (host) => `${host} limits the rate of requests (429)`,
-    heard: 1,
+    ...LIMITED,
+    strike: answers(429),
+    words: 'TOOMANYREQUESTS: toomanyrequests',
   },
-  'answers 500': {
-    strike: (registry, kind) => registry.status(kind, 500, always),
-    refusal: { status: 502, code: 'UNAVAILABLE' },
-    detail: { fault: 'failing', upstreamStatus: 500 },
-    cause: (host) => `${host} answered 500`,
-    heard: 3,
+  'answers 429 with the words of Docker Hub': {
+    ...LIMITED,
+    strike: answers(429, said('TOOMANYREQUESTS', HUB_LIMIT)),
+    words: `TOOMANYREQUESTS: ${HUB_LIMIT}`,
   },
-  'answers 503': {
-    strike: (registry, kind) => registry.status(kind, 503, always),
-    refusal: { status: 503, code: 'UNAVAILABLE' },
-    detail: { fault: 'failing', upstreamStatus: 503 },
-    cause: (host) => `${host} answered 503`,
-    heard: 3,
+  'answers a bare 429, as to an abuse': { ...LIMITED, strike: answers(429, { body: '' }) },
+  'answers 429 with a page': { ...LIMITED, strike: page(429) },
+  'answers 429 as ThrottlingException': {
+    ...LIMITED,
+    strike: answers(429, said('ThrottlingException', 'Rate exceeded')),
+    words: 'ThrottlingException: Rate exceeded',
   },
-  'answers 504 with an HTML page': {
-    strike: (registry, kind) =>
-      registry.status(kind, 504, { ...always, body: HTML, contentType: 'text/html' }),
-    refusal: { status: 502, code: 'UNAVAILABLE' },
-    detail: { fault: 'failing', upstreamStatus: 504 },
-    cause: (host) => `${host} answered 504`,
-    heard: 3,
+  'answers 500': { ...failing(500), strike: answers(500), words: 'UNKNOWN: unknown' },
+  'answers 500 with a page': { ...failing(500), strike: page(500) },
+  'answers 502 with a page': { ...failing(502), strike: page(502) },
+  'answers 503': { ...failing(503), strike: answers(503), words: 'UNAVAILABLE: unavailable' },
+  'answers 503 with a page': { ...failing(503), strike: page(503) },
+  'answers 504 with a page': { ...failing(504), strike: page(504) },
+  'answers 504 with its own words': {
+    ...failing(504),
+    strike: answers(504, said('UNAVAILABLE', 'the\nbackend "x" is late')),
+    words: 'UNAVAILABLE: the backend "x" is late',
   },
   'answers 401 with no challenge that can be met': {
-    strike: (registry, kind) => registry.status(kind, 401, always),
-    refusal: { status: 403, code: 'DENIED' },
+    ...refusing(401),
+    strike: answers(401),
     detail: { fault: 'unauthorized' },
     cause: () => 'asks for a login in a way that is not Bearer or Basic',
-    heard: 1,
+    ping: 'GET /v2/',
   },
-  'answers 403': {
-    strike: (registry, kind) => registry.status(kind, 403, always),
-    refusal: { status: 403, code: 'DENIED' },
-    detail: { fault: 'denied', upstreamStatus: 403 },
-    cause: (host) => `${host} denied access anonymously (403)`,
+  'answers 401 with a challenge for a password': {
+    ...refusing(401),
+    strike: answers(401, { headers: { 'WWW-Authenticate': 'Basic realm="x"' } }),
+    detail: { fault: 'unauthorized' },
+    cause: () => 'asks for a login and no credentials are configured',
+  },
+  'answers 403': { ...refusing(403), strike: answers(403), words: 'DENIED: denied' },
+  'answers 403 with a page': { ...refusing(403), strike: page(403) },
+  'answers 403 as GHCR': {
+    ...refusing(403),
+    strike: answers(403, said('DENIED', 'requested access to the resource is denied')),
+    words: 'DENIED: requested access to the resource is denied',
+  },
+  'answers 400': {
+    strike: answers(400, said('MANIFEST_INVALID', 'manifest invalid')),
+    refusal: { status: 502, code: 'UNAVAILABLE' },
+    detail: { fault: 'bad-response', upstreamStatus: 400 },
+    cause: (host) => `${host} answered 400`,
+    words: 'MANIFEST_INVALID: manifest invalid',
     heard: 1,
   },
   'answers 418': {
-    strike: (registry, kind) => registry.status(kind, 418, always),
+    strike: answers(418),
     refusal: { status: 502, code: 'UNAVAILABLE' },
     detail: { fault: 'bad-response', upstreamStatus: 418 },
     cause: (host) => `${host} answered 418`,
+    words: 'UNKNOWN: unknown',
     heard: 1,
   },
 };
@@ -112,80 +202,134 @@ function times(count: number, line: string): string[] {
   return Array.from({ length: count }, () => line);
 }
 
-function expectedRefusal(fault: Fault, host: string): Record<string, unknown> {
+/** The requests that one question leads to before its fault is believed. */
+function asks({ heard, ping, isReread }: Fault, line: string): string[] {
+  const isMute = isReread && line.startsWith('HEAD ');
+  const besides = isMute ? line.replace('HEAD', 'GET') : ping;
+  return Array.from({ length: heard }, () => [line, besides ?? []].flat()).flat();
+}
+
+function causeTo(fault: Fault, host: string, method: 'GET' | 'HEAD'): string {
+  const { words, isReread } = fault;
+  const isTold = words !== undefined && (method === 'GET' || isReread);
+  return `${UPSTREAM}: ${fault.cause(host)}${isTold ? `: ${words}` : ''}`;
+}
+
+function expectedRefusal(fault: Fault, host: string, method: 'GET' | 'HEAD'): object {
   return {
     ...fault.refusal,
-    message: `${UPSTREAM}: ${fault.cause(host)}`,
+    message: causeTo(fault, host, method),
     detail: { upstream: UPSTREAM, ...fault.detail },
   };
+}
+
+/** What a HEAD shows of a refusal, too; nothing of a page and no challenge gets through. */
+function refusesBare(t: ExecutionContext, { refusal }: Fault, answer: ClientAnswer): void {
+  t.is(answer.status, refusal.status);
+  t.is(answer.headers['retry-after'], refusal.retryAfter);
+  t.is(answer.headers['www-authenticate'], undefined);
+  t.is(answer.headers['warning'], undefined);
+  t.false(answer.body.includes('<'));
 }
 
 const HEAD_LATEST = `HEAD /v2/${REPOSITORY}/manifests/latest`;
 
 for (const [claim, fault] of Object.entries(FAULTS)) {
-  test(`a held tag is answered from its copy, and says so, when the upstream ${claim}`, async (t) => {
-    const { registry, manifest, image, clock } = await startScene(t, fault.scene);
-    await manifest('latest');
-    registry.clear();
-    clock.advance(10 * MINUTE);
-    const { host } = registry;
-    await fault.strike(registry, /\/manifests\//);
-    for (const method of ['GET', 'HEAD']) {
-      const answer = await manifest('latest', { method });
-      t.deepEqual(told(answer), {
-        status: 200,
-        cache: 'entrepot; hit; detail=stale',
-        age: '600',
-        warning: staleWarning(`${UPSTREAM}: ${fault.cause(host)}`),
-      });
-      t.deepEqual(answer.body, method === 'GET' ? image.manifest.bytes : Buffer.alloc(0));
-      t.is(answer.headers['docker-content-digest'], image.manifest.digest);
-      t.is(answer.headers['content-type'], image.manifest.mediaType);
-      t.is(answer.headers['content-length'], String(image.manifest.size));
-    }
-    t.deepEqual(registry.conversation(), times(2 * fault.heard, HEAD_LATEST));
-  });
+  for (const method of ['GET', 'HEAD']) {
+    test.serial(
+      `error fidelity: ${method} of a held tag is answered from its copy, and says so, when the upstream ${claim}`,
+      async (t) => {
+        const { registry, manifest, image, clock } = await startScene(t, fault.scene);
+        await manifest('latest');
+        registry.clear();
+        clock.advance(10 * MINUTE);
+        const { host } = registry;
+        await fault.strike(registry, /\/manifests\//);
+        const answer = await manifest('latest', { method });
+        t.deepEqual(told(answer), {
+          status: 200,
+          cache: 'entrepot; hit; detail=stale',
+          age: '600',
+          warning: staleWarning(causeTo(fault, host, 'HEAD')),
+        });
+        t.deepEqual(answer.body, method === 'GET' ? image.manifest.bytes : Buffer.alloc(0));
+        t.is(answer.headers['docker-content-digest'], image.manifest.digest);
+        t.is(answer.headers['content-type'], image.manifest.mediaType);
+        t.is(answer.headers['content-length'], String(image.manifest.size));
+        t.deepEqual(registry.conversation(), asks(fault, HEAD_LATEST));
+      },
+    );
+  }
 
-  test(`a manifest that is not held is refused truly when the upstream ${claim}`, async (t) => {
-    const { registry, manifest, image } = await startScene(t, fault.scene);
-    const { host } = registry;
-    await fault.strike(registry, /\/manifests\//);
-    const byTag = await manifest('latest');
-    t.deepEqual(refusalOf(byTag), expectedRefusal(fault, host));
-    t.is(byTag.headers['www-authenticate'], undefined);
-    const head = await manifest('latest', { method: 'HEAD' });
-    t.is(head.status, fault.refusal.status);
-    t.is(head.headers['retry-after'], fault.refusal.retryAfter);
-    const byDigest = await manifest(image.manifest.digest);
-    t.deepEqual(refusalOf(byDigest), expectedRefusal(fault, host));
-    t.deepEqual(registry.conversation(), [
-      ...times(2 * fault.heard, HEAD_LATEST),
-      ...times(fault.heard, `GET /v2/${REPOSITORY}/manifests/<app>`),
-    ]);
-  });
+  test.serial(
+    `error fidelity: a held digest is answered and nobody asked when the upstream ${claim}`,
+    async (t) => {
+      const { registry, manifest, image } = await startScene(t, fault.scene);
+      await manifest('latest');
+      registry.clear();
+      await fault.strike(registry, /\/manifests\//);
+      const answer = await manifest(image.manifest.digest);
+      t.deepEqual(told(answer), { status: 200, cache: 'entrepot; hit', age: '0' });
+      t.deepEqual(answer.body, image.manifest.bytes);
+      t.deepEqual(registry.conversation(), []);
+    },
+  );
 
-  test(`a blob is served when held, and refused truly when not, when the upstream ${claim}`, async (t) => {
-    const { registry, mirror, blob, image } = await startScene(t, fault.scene);
-    const held = image.layer(1);
-    await blob(held);
-    await idle(mirror);
-    registry.clear();
-    const { host } = registry;
-    await fault.strike(registry, /\/blobs\//);
-    const answer = await blob(held);
-    t.deepEqual(told(answer), { status: 200, cache: 'entrepot; hit' });
-    t.deepEqual(answer.body, held.bytes);
-    t.is((await blob(held, { method: 'HEAD' })).status, 200);
-    t.deepEqual(registry.conversation(), []);
-    t.deepEqual(refusalOf(await blob(image.layer(0))), expectedRefusal(fault, host));
-    const head = await blob(image.layer(0), { method: 'HEAD' });
-    t.is(head.status, fault.refusal.status);
-    t.is(head.headers['retry-after'], fault.refusal.retryAfter);
-    t.deepEqual(registry.conversation(), [
-      ...times(fault.heard, `GET /v2/${REPOSITORY}/blobs/<app.layer0>`),
-      ...times(fault.heard, `HEAD /v2/${REPOSITORY}/blobs/<app.layer0>`),
-    ]);
-  });
+  test.serial(
+    `error fidelity: a tag that is not held is refused truly when the upstream ${claim}`,
+    async (t) => {
+      for (const method of ['GET', 'HEAD'] as const) {
+        const { registry, manifest } = await startScene(t, fault.scene);
+        const { host } = registry;
+        await fault.strike(registry, /\/manifests\//);
+        const answer = await manifest('latest', { method });
+        // The mirror asks for tags by HEAD.
+        if (method === 'GET') t.deepEqual(refusalOf(answer), expectedRefusal(fault, host, 'HEAD'));
+        refusesBare(t, fault, answer);
+        t.deepEqual(registry.conversation(), asks(fault, HEAD_LATEST));
+      }
+    },
+  );
+
+  test.serial(
+    `error fidelity: a digest that is not held is refused truly when the upstream ${claim}`,
+    async (t) => {
+      for (const method of ['GET', 'HEAD'] as const) {
+        const { registry, manifest, image } = await startScene(t, fault.scene);
+        const { host } = registry;
+        await fault.strike(registry, /\/manifests\//);
+        const answer = await manifest(image.manifest.digest, { method });
+        if (method === 'GET') t.deepEqual(refusalOf(answer), expectedRefusal(fault, host, 'GET'));
+        refusesBare(t, fault, answer);
+        const line = `${method} /v2/${REPOSITORY}/manifests/<app>`;
+        t.deepEqual(registry.conversation(), asks(fault, line));
+      }
+    },
+  );
+
+  test.serial(
+    `error fidelity: a blob is served when held, and refused truly when not, when the upstream ${claim}`,
+    async (t) => {
+      for (const method of ['GET', 'HEAD'] as const) {
+        const { registry, mirror, blob, image } = await startScene(t, fault.scene);
+        const held = image.layer(1);
+        await blob(held);
+        await idle(mirror);
+        registry.clear();
+        const { host } = registry;
+        await fault.strike(registry, /\/blobs\//);
+        const found = await blob(held, { method });
+        t.deepEqual(told(found), { status: 200, cache: 'entrepot; hit' });
+        t.deepEqual(found.body, method === 'GET' ? held.bytes : Buffer.alloc(0));
+        t.deepEqual(registry.conversation(), []);
+        const answer = await blob(image.layer(0), { method });
+        if (method === 'GET') t.deepEqual(refusalOf(answer), expectedRefusal(fault, host, 'GET'));
+        refusesBare(t, fault, answer);
+        const line = `${method} /v2/${REPOSITORY}/blobs/<app.layer0>`;
+        t.deepEqual(registry.conversation(), asks(fault, line));
+      }
+    },
+  );
 }
 
 // A page of HTML with status 200: a captive portal, a sign-in page, a proxy's apology
@@ -432,13 +576,15 @@ test('Docker Hub, out of pulls: a tag that moved keeps its copy, one not held is
     status: 200,
     cache: 'entrepot; hit; detail=stale',
     age: '0',
-    warning: staleWarning(`${UPSTREAM}: ${registry.host} limits the rate of requests (429)`),
+    warning: staleWarning(
+      `${UPSTREAM}: ${registry.host} limits the rate of requests (429): TOOMANYREQUESTS: toomanyrequests`,
+    ),
   });
   t.deepEqual(held.body, image.manifest.bytes);
   t.like(refusalOf(await manifest(moved.manifest.digest)), {
     status: 429,
     code: 'TOOMANYREQUESTS',
-    retryAfter: '60',
+    retryAfter: '900',
   });
   t.deepEqual(registry.conversation(), [
     HEAD_LATEST,

@@ -1,7 +1,11 @@
 import type { CredentialsConfig } from '../../config/config.ts';
+import type { Dated } from '../perishable.ts';
 import type { Sender } from '../transport.ts';
-import type { CredentialSource } from './credential.ts';
+import type { Credential, CredentialSource } from './credential.ts';
+import { issueFromHelper } from './credential-helper.ts';
+import { issueFromDockerConfig } from './docker-config.ts';
 import { FixedCredential } from './fixed-credential.ts';
+import { IssuedCredential } from './issued-credential.ts';
 
 export interface CredentialsContext {
   readonly upstream: string;
@@ -11,6 +15,12 @@ export interface CredentialsContext {
   readonly sender: Sender;
   readonly now: () => number;
 }
+
+type FixedConfig = Extract<
+  CredentialsConfig,
+  { provider: 'password' | 'identity-token' | 'bearer' }
+>;
+type IssuedConfig = Exclude<CredentialsConfig, FixedConfig>;
 
 /** The source of a configured credential. A provider's library loads when it is first asked. */
 export function openCredentials(
@@ -31,7 +41,50 @@ export function openCredentials(
     case 'gcp':
     case 'acr':
     case 'helper':
-    case 'docker-config':
-      throw new Error(`${context.upstream}: ${config.provider}`);
+    case 'docker-config': {
+      const { upstream, now } = context;
+      const issue = async (): Promise<Dated<Credential>> => issueFrom(config, context);
+      return new IssuedCredential({ upstream, label: labelOf(config), issue, now });
+    }
   }
+}
+
+async function issueFrom(
+  config: IssuedConfig,
+  context: CredentialsContext,
+): Promise<Dated<Credential>> {
+  switch (config.provider) {
+    case 'ecr':
+      return (await import('./ecr.ts')).issueFromEcr(config);
+    case 'ecr-public':
+      return (await import('./ecr-public.ts')).issueFromEcrPublic(config);
+    case 'gcp':
+      return (await import('./gcp.ts')).issueFromGoogle(config);
+    case 'acr':
+      return (await import('./acr.ts')).issueFromAzure({ ...context, ...config });
+    case 'helper':
+      return issueFromHelper({ ...config, now: context.now });
+    case 'docker-config':
+      return issueFromDockerConfig({ ...config, now: context.now });
+  }
+}
+
+/** Two accounts of one provider are told apart by what their entries name. */
+function labelOf(config: IssuedConfig): string {
+  switch (config.provider) {
+    case 'ecr':
+    case 'ecr-public':
+      return named(config.provider, config.profile);
+    case 'acr':
+      return named('acr', config.client);
+    case 'helper':
+      return named('helper', config.name);
+    case 'gcp':
+    case 'docker-config':
+      return config.provider;
+  }
+}
+
+function named(provider: string, name: string | undefined): string {
+  return name === undefined ? provider : `${provider} ${name}`;
 }

@@ -1,0 +1,133 @@
+import packageJson from '../package.json' with { type: 'json' };
+import type { Config, UpstreamConfig } from './config/config.ts';
+import { DOCKER_HUB } from './config/registries.ts';
+import { Addressing } from './http/addressing.ts';
+import { createLog } from './observe/log.ts';
+import { Metrics } from './observe/metrics.ts';
+import { RegistryError } from './oci/errors.ts';
+import { parseReference } from './oci/reference.ts';
+import { Via } from './oci/via.ts';
+import { Checkup, type CheckupParts } from './upstream/checkup/checkup.ts';
+import { skipped, type Finding } from './upstream/checkup/finding.ts';
+import type { WantedImage } from './upstream/checkup/subject.ts';
+import { DEFAULT_TIMING, type Timing } from './upstream/timing.ts';
+
+export type { Finding } from './upstream/checkup/finding.ts';
+
+/** What was found of one upstream, in the order of the checks. */
+export interface UpstreamReport {
+  readonly name: string;
+  readonly url: string;
+  readonly checks: readonly Finding[];
+}
+
+export interface CheckupOptions {
+  readonly timing?: Timing;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  /** Counts the most that one upstream may take. */
+  readonly startTimer?: CheckupParts['startTimer'];
+}
+
+const BUDGET_MS = 15_000;
+const AT_A_TIME = 4;
+/** Pulled by everybody, so that it may be asked for when no image is named. */
+const HUB_IMAGE = 'docker.io/library/alpine:latest';
+
+/**
+ * Examines the upstreams, several at a time, and yields what it finds in the order of the
+ * configuration. Throws `RegistryError` before anything is dialled when an image means no upstream.
+ */
+export async function* examineUpstreams(
+  config: Config,
+  images: readonly string[],
+  options: CheckupOptions = {},
+): AsyncGenerator<UpstreamReport> {
+  const wanted = resolveImages(config, images);
+  const subjects = Object.values(config.upstreams).map((upstream) => ({
+    upstream,
+    found: Promise.withResolvers<readonly Finding[]>(),
+  }));
+  const queue = subjects.values();
+  const work = async (): Promise<void> => {
+    for (const { upstream, found } of queue) {
+      const examined = config.offline
+        ? Promise.resolve([OFFLINE])
+        : examine(upstream, wanted.get(upstream.name) ?? [], options);
+      await examined.then(found.resolve, found.reject);
+    }
+  };
+  const workers = Array.from({ length: AT_A_TIME }, work);
+  for (const { upstream, found } of subjects) {
+    yield { name: upstream.name, url: upstream.url, checks: await found.promise };
+  }
+  await Promise.all(workers);
+}
+
+const OFFLINE: Finding = {
+  check: 'offline',
+  ...skipped('the configuration says offline: nothing is dialled'),
+};
+
+const startRealTimer: CheckupParts['startTimer'] = (expire, ms) => {
+  const timer = setTimeout(expire, ms);
+  return () => clearTimeout(timer);
+};
+
+async function examine(
+  config: UpstreamConfig,
+  images: readonly WantedImage[],
+  { timing = DEFAULT_TIMING, now = Date.now, startTimer = startRealTimer }: CheckupOptions,
+): Promise<readonly Finding[]> {
+  return new Checkup({
+    config,
+    images,
+    timing,
+    now,
+    budgetMs: BUDGET_MS,
+    startTimer,
+    metrics: new Metrics(),
+    log: createLog({ level: 'silent' }),
+    userAgent: `entrepot/${packageJson.version}`,
+    via: new Via(),
+  }).run();
+}
+
+/** By upstream, as the mirror would look them up. */
+function resolveImages(config: Config, images: readonly string[]): Map<string, WantedImage[]> {
+  const addressing = new Addressing(config);
+  const wanted = new Map<string, WantedImage[]>();
+  for (const image of images) {
+    const { upstream, ...rest } = resolveImage(addressing, image);
+    wanted.set(upstream, [...(wanted.get(upstream) ?? []), rest]);
+  }
+  if (config.upstreams[DOCKER_HUB] && !wanted.has(DOCKER_HUB)) {
+    wanted.set(DOCKER_HUB, defaultImages(addressing));
+  }
+  return wanted;
+}
+
+function defaultImages(addressing: Addressing): WantedImage[] {
+  try {
+    const { repository, reference } = resolveImage(addressing, HUB_IMAGE);
+    return [{ repository, reference }];
+  } catch (error) {
+    // The site does not allow it.
+    if (error instanceof RegistryError) return [];
+    throw error;
+  }
+}
+
+/** `[registry/]repository[:tag][@digest]`; the digest counts, and no tag is `latest`. */
+function resolveImage(
+  addressing: Addressing,
+  image: string,
+): WantedImage & { readonly upstream: string } {
+  const at = image.indexOf('@');
+  const named = at === -1 ? image : image.slice(0, at);
+  const colon = named.indexOf(':', named.lastIndexOf('/') + 1);
+  const name = colon === -1 ? named : named.slice(0, colon);
+  const tag = colon === -1 ? 'latest' : named.slice(colon + 1);
+  const reference = parseReference(at === -1 ? tag : image.slice(at + 1));
+  return { ...addressing.resolve({ name }), reference };
+}

@@ -1,0 +1,71 @@
+import type { CheckupOptions, Finding, UpstreamReport } from '../checkup.ts';
+import type { Config } from '../config/config.ts';
+import { loadConfig } from '../config/load.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { CommandContext } from './command-context.ts';
+import { EXIT_CODE } from './exit-code.ts';
+
+export interface DoctorOptions {
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+/** Examines every upstream of the configuration; 1 when something failed. */
+export async function doctor(
+  images: readonly string[],
+  options: DoctorOptions,
+  context: CommandContext,
+  checkup: CheckupOptions = {},
+): Promise<number> {
+  const { config } = loadConfig({ file: options.config, ...context });
+  const reports: UpstreamReport[] = [];
+  try {
+    for await (const report of examine(config, images, checkup)) {
+      if (!options.json) context.stdout.write(`${formatReport(report)}\n`);
+      reports.push(report);
+    }
+  } catch (error) {
+    if (!(error instanceof RegistryError)) throw error;
+    const { message, detail } = error;
+    const reason = typeof detail === 'string' ? `${message}: ${detail}` : message;
+    const line = options.json ? JSON.stringify({ error: reason }) : `entrepot: ${reason}`;
+    context.stderr.write(`${line}\n`);
+    return EXIT_CODE.usage;
+  }
+  const isOk = count(reports, 'failed') === 0;
+  const document = { upstreams: reports, ok: isOk };
+  const text = options.json ? JSON.stringify(document, undefined, 2) : formatSummary(reports);
+  context.stdout.write(`${text}\n`);
+  return isOk ? EXIT_CODE.ok : EXIT_CODE.failed;
+}
+
+/** What dials, loaded only when it is wanted. */
+async function* examine(
+  config: Config,
+  images: readonly string[],
+  options: CheckupOptions,
+): AsyncGenerator<UpstreamReport> {
+  const { examineUpstreams } = await import('../checkup.ts');
+  yield* examineUpstreams(config, images, options);
+}
+
+function formatReport({ name, url, checks }: UpstreamReport): string {
+  return `${name} (${url})\n${checks.map(formatFinding).join('')}`;
+}
+
+/** One line: `  failed   connection  what is wrong -> what to do`. */
+function formatFinding({ check, state, detail, advice }: Finding): string {
+  const action = advice === undefined ? '' : ` -> ${advice}`;
+  return `  ${state.padEnd(7)}  ${check.padEnd(10)}  ${detail}${action}\n`;
+}
+
+function formatSummary(reports: readonly UpstreamReport[]): string {
+  const upstreams = reports.length === 1 ? '1 upstream' : `${reports.length} upstreams`;
+  const tell = (state: Finding['state']): string => `${count(reports, state)} ${state}`;
+  const states = [tell('ok'), tell('warning'), tell('failed'), tell('skipped')];
+  return `${upstreams}: ${states.join(', ')}`;
+}
+
+function count(reports: readonly UpstreamReport[], state: Finding['state']): number {
+  return reports.flatMap(({ checks }) => checks).filter((check) => check.state === state).length;
+}

@@ -1,0 +1,121 @@
+import {
+  AzureAuthorityHosts,
+  ClientSecretCredential,
+  DefaultAzureCredential,
+  type TokenCredential,
+} from '@azure/identity';
+import { UpstreamError } from '../../oci/upstream-error.ts';
+import type { Dated } from '../perishable.ts';
+import { parseJsonObject, readSmall } from '../small-body.ts';
+import type { Sender } from '../transport.ts';
+import { askCloud, firstLine } from './ask-cloud.ts';
+import type { Credential } from './credential.ts';
+
+export interface AzureParts {
+  readonly upstream: string;
+  readonly tenant?: string | undefined;
+  readonly client?: string | undefined;
+  /** With it, a service principal; without, the identity of the workload or the machine. */
+  readonly secret?: string | undefined;
+  /** The registry's `/v2/`. */
+  readonly registry: URL;
+  readonly sender: Sender;
+  readonly now: () => number;
+}
+
+/** The same one in every Azure cloud. */
+const SCOPE = 'https://containerregistry.azure.net/.default';
+const MAX_ANSWER_BYTES = 1024 * 1024;
+const UNKNOWN_LIFE_MS = 10 * 60_000;
+/** The end of the default chain; that a server has none of them explains nothing. */
+const DEVELOPER_TOOLS = /Visual Studio|Azure CLI|Developer CLI|PowerShell|broker/i;
+
+/**
+ * A refresh token of an Azure registry: a token of the identity, exchanged by the registry itself.
+ * @see https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
+ */
+export async function issueFromAzure(parts: AzureParts): Promise<Dated<Credential>> {
+  const identity = await askCloud(async (abortSignal) => {
+    const answer = await createCredential(parts).getToken(SCOPE, {
+      abortSignal,
+      requestOptions: { timeout: 4_000 },
+    });
+    if (!answer) throw new Error('an answer without an access token');
+    return answer.token;
+  }, tellError);
+  const token = await exchange(identity, parts);
+  const expiresAt = readExpiry(token) ?? parts.now() + UNKNOWN_LIFE_MS;
+  return { value: { kind: 'identity-token', token }, expiresAt };
+}
+
+function createCredential({ tenant, client, secret, registry }: AzureParts): TokenCredential {
+  const authorityHost = authorityOf(registry.hostname);
+  const options = {
+    ...(authorityHost !== undefined && { authorityHost }),
+    // The authority is Azure's own or the operator's word, and may be out of Microsoft's sight.
+    disableInstanceDiscovery: true,
+    retryOptions: { maxRetries: 1, retryDelayInMs: 200 },
+  };
+  if (secret !== undefined) {
+    return new ClientSecretCredential(tenant ?? '', client ?? '', secret, options);
+  }
+  return new DefaultAzureCredential({
+    ...options,
+    ...(tenant !== undefined && { tenantId: tenant }),
+    ...(client !== undefined && { managedIdentityClientId: client }),
+  });
+}
+
+/** Sovereign clouds show in the registry's name; otherwise AZURE_AUTHORITY_HOST has its say. */
+function authorityOf(host: string): string | undefined {
+  if (host.endsWith('.azurecr.cn')) return AzureAuthorityHosts.AzureChina;
+  if (host.endsWith('.azurecr.us')) return AzureAuthorityHosts.AzureGovernment;
+  return undefined;
+}
+
+async function exchange(
+  identity: string,
+  { upstream, tenant, registry, sender }: AzureParts,
+): Promise<string> {
+  const url = new URL('/oauth2/exchange', registry);
+  const form = new URLSearchParams({ grant_type: 'access_token', service: registry.host });
+  if (tenant !== undefined) form.set('tenant', tenant);
+  form.set('access_token', identity);
+  const { statusCode, body } = await sender.send({
+    method: 'POST',
+    url,
+    headers: { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' },
+    body: form.toString(),
+  });
+  const bytes = await readSmall(sender.chunks(body, url), MAX_ANSWER_BYTES);
+  const token = parseJsonObject(bytes)?.['refresh_token'];
+  if (statusCode === 200 && typeof token === 'string' && token !== '') return token;
+  const reason =
+    statusCode === 200
+      ? `the token exchange ${url.host} sent no refresh token`
+      : `the token exchange ${url.host} answered ${statusCode} to the Azure identity`;
+  throw new UpstreamError(upstream, faultOf(statusCode), reason, { status: statusCode });
+}
+
+function faultOf(status: number): UpstreamError['fault'] {
+  if (status === 429) return 'rate-limited';
+  if (status >= 500) return 'failing';
+  return status >= 400 && status !== 404 ? 'unauthorized' : 'bad-response';
+}
+
+/** The end that a JWT states of itself, milliseconds since 1970. */
+function readExpiry(token: string): number | undefined {
+  const claims = parseJsonObject(Buffer.from(token.split('.')[1] ?? '', 'base64url'));
+  const seconds = claims?.['exp'];
+  return typeof seconds === 'number' && Number.isFinite(seconds) ? seconds * 1000 : undefined;
+}
+
+/** A chain of identities tells why none of them serves, each with a pointer to its manual. */
+function tellError(error: unknown): string {
+  const errors = error instanceof Error && 'errors' in error ? error.errors : undefined;
+  if (!Array.isArray(errors)) return firstLine(error);
+  const reasons = errors
+    .map((each) => firstLine(each).replace(/\.? *(To troubleshoot, visit|See https:).*$/, ''))
+    .filter((reason) => !DEVELOPER_TOOLS.test(reason));
+  return `no identity found: ${reasons.join('; ')}`;
+}

@@ -1,0 +1,35 @@
+const LIMIT_MS = 10_000;
+
+/**
+ * Asks a cloud by its own library, for ten seconds at most. What the library throws holds requests
+ * and answers, secrets among them: only one line of it is told, in an error without a cause.
+ */
+export async function askCloud<Value>(
+  ask: (signal: AbortSignal) => Promise<Value>,
+  tell: (error: unknown) => string,
+): Promise<Value> {
+  const limit = new AbortController();
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    late.reject(new Error(`no answer within ${LIMIT_MS / 1000} s`));
+    limit.abort();
+  }, LIMIT_MS);
+  try {
+    return await Promise.race([ask(limit.signal), late.promise]);
+  } catch (error) {
+    // oxlint-disable-next-line preserve-caught-error -- whoever logs a cause logs its secrets
+    throw new Error(tell(error));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The first line of an error's message, or else its code or name. */
+export function firstLine(error: unknown): string {
+  if (!(error instanceof Error)) return 'an unknown fault';
+  // Parsers quote what they could not read.
+  if (error.name === 'SyntaxError') return 'an answer that cannot be read';
+  const { code } = error as NodeJS.ErrnoException;
+  const [line = ''] = error.message.trim().split(/\r?\n/, 1);
+  return line || (code ?? error.name);
+}

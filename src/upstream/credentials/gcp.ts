@@ -1,0 +1,59 @@
+import { GoogleAuth, JWT, gcpMetadata, type AuthClient } from 'google-auth-library';
+import type { Dated } from '../perishable.ts';
+import { parseJsonObject } from '../small-body.ts';
+import { askCloud, firstLine } from './ask-cloud.ts';
+import type { Credential } from './credential.ts';
+
+export interface GoogleParts {
+  /** The text of a service account's JSON key; without it, the application default credentials. */
+  readonly key?: string | undefined;
+}
+
+const SCOPES = ['https://www.googleapis.com/auth/cloud-platform'];
+const TRANSPORT = { timeout: 4_000, retryConfig: { retry: 1, noResponseRetries: 1 } };
+
+/** An access token of Google, which its registries take as a password, for one hour. */
+export async function issueFromGoogle({ key }: GoogleParts): Promise<Dated<Credential>> {
+  // A kept client would hand out again the token that a registry has just refused.
+  const client = async (): Promise<AuthClient> =>
+    key === undefined ? createDefaultClient() : createKeyClient(key);
+  return askCloud(async () => readToken(await client()), tellError);
+}
+
+async function readToken(client: AuthClient): Promise<Dated<Credential>> {
+  const { token } = await client.getAccessToken();
+  if (!token) throw new Error('an answer without an access token');
+  const { expiry_date: expiresAt } = client.credentials;
+  return {
+    value: { kind: 'password', username: 'oauth2accesstoken', password: token },
+    expiresAt: expiresAt ?? undefined,
+  };
+}
+
+function createKeyClient(key: string): AuthClient {
+  const { client_email: email, private_key: secret } = parseJsonObject(Buffer.from(key)) ?? {};
+  if (typeof email !== 'string' || typeof secret !== 'string') {
+    throw new Error("the key is not a service account's JSON key");
+  }
+  return new JWT({ email, key: secret, scopes: SCOPES, transporterOptions: TRANSPORT });
+}
+
+async function createDefaultClient(): Promise<AuthClient> {
+  // A machine whose network came late would stay without its metadata server.
+  gcpMetadata.resetIsAvailableCache();
+  // Without a project the library looks for one, also by running gcloud; a token needs none.
+  const options = { projectId: 'none', clientOptions: { transporterOptions: TRANSPORT } };
+  return new GoogleAuth({ ...options, scopes: SCOPES }).getClient();
+}
+
+/** Google's own words are short JSON; other bodies, such as a proxy's page, are left out. */
+function tellError(error: unknown): string {
+  const { status, response } = error as { status?: unknown; response?: { data?: unknown } };
+  if (typeof status !== 'number') return firstLine(error);
+  const { error: code, error_description: text } = (response?.data ?? {}) as Record<
+    string,
+    unknown
+  >;
+  const words = [code, text].filter((part) => typeof part === 'string');
+  return [`Google answered ${status}`, ...words].join(': ').split(/\r?\n/, 1)[0] ?? '';
+}

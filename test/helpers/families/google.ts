@@ -1,0 +1,95 @@
+import { PRIVATE, type Family } from '../family.ts';
+
+const KEY = { username: '_json_key', password: '{"type":"service_account",\n"private_key":"…"}' };
+const DENIED =
+  'Permission "artifactregistry.repositories.downloadArtifacts" denied on the resource (or it may not exist).';
+const ERRORS = {
+  token: { status: 401, code: 'UNAUTHORIZED', message: 'authentication failed' },
+  DENIED: { message: DENIED },
+  TOOMANYREQUESTS: { message: 'Quota exceeded for quota metric "Requests per project per region"' },
+};
+const LIMITED =
+  ': TOOMANYREQUESTS: Quota exceeded for quota metric "Requests per project per region"';
+
+/** The challenge comes with the ping only; `n` of a list of tags counts for nothing. */
+export const GCR: Family = {
+  name: 'GCR',
+  registry: {
+    redirectBlobs: 302,
+    referrers: 'none',
+    listing: 'google',
+    auth: {
+      kind: 'bearer',
+      ...KEY,
+      anonymous: true,
+      private: [PRIVATE],
+      hidesMissing: true,
+      denies: 403,
+      path: '/v2/token',
+      service: 'gcr.io',
+      expiresIn: 3600,
+      challenges: ({ realm, service, scope }) =>
+        scope === undefined ? [`Bearer realm="${realm}",service="${service}"`] : [],
+    },
+    errors: ERRORS,
+  },
+  credentials: KEY,
+  wrong: { ...KEY, password: '{}' },
+  isOpen: true,
+  pings: true,
+  tokenSeconds: 3600,
+  missingRepository: { at: 'registry', status: 403, words: `DENIED: ${DENIED}` },
+  privateRepository: { at: 'registry', status: 403, words: `DENIED: ${DENIED}` },
+  wrongCredentials: { at: 'token', status: 401, words: 'UNAUTHORIZED: authentication failed' },
+  limited: LIMITED,
+  tagPages: [],
+  referrers: 'tag',
+};
+
+/** A question for referrers is sent to a sign-in page. */
+export const ARTIFACT_REGISTRY: Family = {
+  name: 'Artifact Registry',
+  registry: {
+    redirectBlobs: 302,
+    referrers: 'html',
+    listing: 'google',
+    auth: {
+      kind: 'bearer',
+      ...KEY,
+      anonymous: true,
+      private: [PRIVATE],
+      hidesMissing: true,
+      denies: 403,
+      path: '/v2/token',
+      service: 'europe-docker.pkg.dev',
+      expiresIn: 3600,
+    },
+    errors: ERRORS,
+  },
+  credentials: KEY,
+  wrong: { ...KEY, password: '{}' },
+  isOpen: true,
+  tokenSeconds: 3600,
+  missingRepository: { at: 'registry', status: 403, words: `DENIED: ${DENIED}` },
+  privateRepository: { at: 'registry', status: 403, words: `DENIED: ${DENIED}` },
+  wrongCredentials: { at: 'token', status: 401, words: 'UNAUTHORIZED: authentication failed' },
+  limited: LIMITED,
+  tagPages: [],
+  referrers: 'tag',
+};
+
+/** No login; all but blobs is redirected to Google without the query, blobs to S3. */
+export const KUBERNETES: Family = {
+  name: 'registry.k8s.io',
+  registry: {
+    redirectBlobs: 307,
+    front: 'k8s-artifacts-prod/images',
+    referrers: 'none',
+    listing: 'google',
+    errors: ERRORS,
+  },
+  isOpen: true,
+  limited: LIMITED,
+  tagPages: [],
+  referrers: 'tag',
+};

@@ -1,0 +1,166 @@
+import { setImmediate } from 'node:timers/promises';
+import test from 'ava';
+import { Bandwidth, type Ticker } from '../../src/upstream/bandwidth.ts';
+import { buildImage } from '../helpers/image.ts';
+import { REPOSITORY, startScene } from '../helpers/scene.ts';
+
+/** Time that passes only in pauses, and what is to happen in each of them. */
+class FakeTicker implements Ticker {
+  readonly #during: (() => void)[] = [];
+  #now = 5_000;
+
+  now(): number {
+    return this.#now;
+  }
+
+  async sleep(ms: number): Promise<void> {
+    // Who was let through before it has seen the time of that by now.
+    await setImmediate();
+    this.#during.shift()?.();
+    this.#now += ms;
+  }
+
+  advance(ms: number): void {
+    this.#now += ms;
+  }
+
+  /** One act for each pause, in turn. */
+  during(...acts: (() => void)[]): void {
+    this.#during.push(...acts);
+  }
+}
+
+/** A cap, and who was let through when, in milliseconds since the beginning. */
+function createBench(bytesPerSecond: number) {
+  const ticker = new FakeTicker();
+  const bandwidth = new Bandwidth(bytesPerSecond, ticker);
+  const began = ticker.now();
+  const passed: [name: string, at: number][] = [];
+  const take = async (name: string, bytes: number, isBackground = false): Promise<void> => {
+    await bandwidth.take(bytes, isBackground);
+    passed.push([name, ticker.now() - began]);
+  };
+  return { ticker, passed, take };
+}
+
+test('the rate is held exactly over many chunks', async (t) => {
+  const { passed, take } = createBench(1_000_000);
+  for (let turn = 0; turn < 1_000; turn += 1) await take('chunk', 50_000);
+  // 50 ms each; the first two are the burst.
+  t.deepEqual(
+    passed.map(([, at]) => at),
+    Array.from({ length: 1_000 }, (_, turn) => Math.max(0, (turn - 2) * 50)),
+  );
+});
+
+test('chunks of all sizes take the time of their bytes', async (t) => {
+  const { passed, take } = createBench(1_000);
+  const sizes = [1, 700, 30, 5_000, 1, 64, 12_000, 999, 3];
+  let bytes = 0;
+  const expected = sizes.map((size) => {
+    const at = Math.max(0, bytes - 100);
+    bytes += size;
+    return at;
+  });
+  for (const size of sizes) await take('chunk', size);
+  t.deepEqual(
+    passed.map(([, at]) => at),
+    expected,
+  );
+});
+
+test('all transfers share the rate', async (t) => {
+  const { passed, take } = createBench(1_000);
+  await Promise.all(['a', 'b', 'c', 'd'].map(async (name) => take(name, 100)));
+  t.deepEqual(passed, [
+    ['a', 0],
+    ['b', 0],
+    ['c', 100],
+    ['d', 200],
+  ]);
+});
+
+test('a link that was idle, however long, has saved up a tenth of a second', async (t) => {
+  const { ticker, passed, take } = createBench(1_000);
+  await take('first', 100);
+  ticker.advance(3_600_000);
+  for (const name of ['a', 'b', 'c', 'd']) await take(name, 50);
+  t.deepEqual(passed, [
+    ['first', 0],
+    ['a', 3_600_000],
+    ['b', 3_600_000],
+    ['c', 3_600_000],
+    ['d', 3_600_050],
+  ]);
+});
+
+test('a pause shorter than that has saved up no more than itself', async (t) => {
+  const { ticker, passed, take } = createBench(1_000);
+  await take('first', 1_100);
+  ticker.advance(1_030);
+  for (const name of ['a', 'b', 'c']) await take(name, 20);
+  t.deepEqual(passed, [
+    ['first', 0],
+    ['a', 1_030],
+    ['b', 1_030],
+    ['c', 1_040],
+  ]);
+});
+
+test('interactive chunks go first at each step, also those that come in the pause before it', async (t) => {
+  const { ticker, passed, take } = createBench(1_000);
+  const taking: Promise<void>[] = [];
+  const later = (name: string, isBackground: boolean) => (): void => {
+    taking.push(take(name, 100, isBackground));
+  };
+  const nothing = (): void => {};
+  const [pull3, sync4] = [later('pull 3', false), later('sync 4', true)];
+  const [pull4, pull5] = [later('pull 4', false), later('pull 5', false)];
+  ticker.during(pull3, sync4, pull4, nothing, pull5);
+  for (const name of ['sync 1', 'sync 2', 'sync 3']) taking.push(take(name, 100, true));
+  for (const name of ['pull 1', 'pull 2']) taking.push(take(name, 100));
+  while (passed.length < 9) await setImmediate();
+  await Promise.all(taking);
+  t.deepEqual(passed, [
+    ['sync 1', 0],
+    ['sync 2', 0],
+    ['pull 1', 100],
+    ['pull 2', 200],
+    ['pull 3', 300],
+    ['pull 4', 400],
+    ['pull 5', 500],
+    ['sync 3', 600],
+    ['sync 4', 700],
+  ]);
+});
+
+test('background chunks wait for nothing but the rate when nobody else does', async (t) => {
+  const { passed, take } = createBench(1_000);
+  await Promise.all(['a', 'b', 'c', 'd'].map(async (name) => take(name, 100, true)));
+  t.deepEqual(passed, [
+    ['a', 0],
+    ['b', 0],
+    ['c', 100],
+    ['d', 200],
+  ]);
+});
+
+test('a transfer under a cap delivers every byte', async (t) => {
+  const { registry, manifest, blob } = await startScene(t, {
+    upstream: { bytesPerSecond: 1_500_000 },
+  });
+  const image = buildImage({ seed: 'capped', layers: [300_000, 150_000] });
+  registry.addImage(REPOSITORY, 'capped', image, { name: 'capped' });
+  t.deepEqual((await manifest('capped')).body, image.manifest.bytes);
+  const answers = await Promise.all(
+    [...image.blobs, ...image.blobs].map(async (stored) => blob(stored)),
+  );
+  t.deepEqual(
+    answers.map(({ status, body }) => [status, body.length]),
+    [...image.blobs, ...image.blobs].map(({ size }) => [200, size]),
+  );
+  for (const [turn, { body }] of answers.entries()) {
+    t.deepEqual(body, image.blobs[turn % image.blobs.length]?.bytes);
+  }
+  t.is(registry.conversation((request) => request.path.includes('/blobs/')).length, 3);
+});

@@ -1,0 +1,105 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import type { CredentialsConfig } from '../../../src/config/config.ts';
+import { get, type ClientAnswer, type GetOptions } from '../../helpers/client.ts';
+import { createConfig, createTempFolder } from '../../helpers/mirror.ts';
+import type { FromChild, ToChild } from './serve-child.ts';
+
+const CHILD = join(import.meta.dirname, 'serve-child.ts');
+/** The name of the one upstream. */
+export const UPSTREAM = 'cloud.example';
+
+export interface CloudMirrorOptions {
+  /** The registry. */
+  readonly url: string;
+  readonly credentials: CredentialsConfig;
+  /** All that the process has: nothing of this machine's clouds, files and proxies is left. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** A mirror in a process of its own, with a clock that a test can move on. */
+export class CloudMirror {
+  readonly url: string;
+  readonly #adminUrl: string;
+  readonly #child: ChildProcess;
+  readonly #output: readonly string[];
+  readonly #bodies: string[] = [];
+
+  /** Resolves when it listens. */
+  static async start(t: ExecutionContext, options: CloudMirrorOptions): Promise<CloudMirror> {
+    const folder = await createTempFolder(t);
+    const { url, credentials, env } = options;
+    const child = fork(CHILD, {
+      execPath: process.execPath,
+      execArgv: [],
+      env: { HOME: folder, ...env },
+      serialization: 'advanced',
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    });
+    const ended = once(child, 'exit');
+    t.teardown(async () => {
+      child.kill('SIGKILL');
+      await ended;
+    });
+    const output: string[] = [];
+    for (const stream of [child.stdout!, child.stderr!]) {
+      stream.setEncoding('utf8').on('data', (text: string) => output.push(text));
+    }
+    const config = createConfig(join(folder, 'store'), {
+      upstreams: { [UPSTREAM]: { url, credentials: [credentials] } },
+    });
+    const answer = await Promise.race([talk(child, { config }), ended.then(() => undefined)]);
+    if (!answer || !('ready' in answer)) throw new Error(`not started: ${output.join('')}`);
+    return new CloudMirror(child, output, answer.ready);
+  }
+
+  /** Use `start`. */
+  constructor(
+    child: ChildProcess,
+    output: readonly string[],
+    { url, adminUrl }: { url: string; adminUrl: string },
+  ) {
+    this.#child = child;
+    this.#output = output;
+    this.url = url;
+    this.#adminUrl = adminUrl;
+  }
+
+  async get(path: string, options?: GetOptions): Promise<ClientAnswer> {
+    const answer = await get(`${this.url}${path}`, options);
+    this.#bodies.push(JSON.stringify(answer.headers), answer.body.toString());
+    return answer;
+  }
+
+  async advance(advanceMs: number): Promise<void> {
+    await talk(this.#child, { advanceMs });
+  }
+
+  /** The packages of which the process has loaded anything. */
+  async packages(): Promise<string[]> {
+    const answer = await talk(this.#child, { report: 'packages' });
+    return 'packages' in answer ? answer.packages : [];
+  }
+
+  /** What it said on its own: every line that is not the log's. */
+  get noise(): string[] {
+    return this.#output
+      .join('')
+      .split('\n')
+      .filter((line) => line !== '' && !line.startsWith('{'));
+  }
+
+  /** Everything that anybody could read: its output, its metrics and all it answered. */
+  async public(): Promise<string> {
+    const metrics = await get(`${this.#adminUrl}/metrics`);
+    return [...this.#output, ...this.#bodies, metrics.body.toString()].join('\n');
+  }
+}
+
+async function talk(child: ChildProcess, message: ToChild): Promise<FromChild> {
+  const answer = once(child, 'message') as Promise<[FromChild]>;
+  child.send(message);
+  return (await answer)[0];
+}
