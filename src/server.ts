@@ -71,13 +71,7 @@ export async function startServer(
         metrics,
         usage: () => catalog.usage,
         unreadyReason: () => (isClosing ? 'shutting down' : undefined),
-        status: () => ({
-          version: packageJson.version,
-          offline: config.offline,
-          store: { path: config.store.path, maxBytes: config.store.maxBytes, ...catalog.usage },
-          downloads: mirror.downloads.size,
-          upstreams: mirror.upstreams,
-        }),
+        status: () => describeStatus({ config, catalog, mirror }),
       }).callback(),
       log,
     ),
@@ -105,6 +99,18 @@ export async function startServer(
       isClosing = true;
       await parts.disposeAsync();
     },
+  };
+}
+
+/** The document of the admin API's `/api/v1/status`. */
+function describeStatus(parts: { config: Config; catalog: Catalog; mirror: Mirror }): object {
+  const { config, catalog, mirror } = parts;
+  return {
+    version: packageJson.version,
+    offline: config.offline,
+    store: { path: config.store.path, maxBytes: config.store.maxBytes, ...catalog.usage },
+    downloads: mirror.downloads.size,
+    upstreams: mirror.upstreams,
   };
 }
 

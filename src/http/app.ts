@@ -12,6 +12,9 @@ import type { Exchange, State } from './exchange.ts';
 import type { V2Context } from './content-request.ts';
 import { createV2Router } from './v2.ts';
 
+/** Some forty mirrors in a row; passed on, more would meet the limits of servers on the way. */
+const MAX_VIA_LENGTH = 2048;
+
 export interface AppParts {
   readonly mirror: Mirror;
   readonly addressing: Addressing;
@@ -62,6 +65,12 @@ function requireTarget(ctx: V2Context): void {
 
 /** Two mirrors with each other as upstream would wait for each other. */
 function refuseLoop(via: Via, received: string): string {
+  if (received.length > MAX_VIA_LENGTH) {
+    throw new RegistryError('UNSUPPORTED', {
+      status: 400,
+      message: `a Via header of more than ${MAX_VIA_LENGTH} characters`,
+    });
+  }
   if (!via.includesMe(received)) return received;
   throw new RegistryError('UNAVAILABLE', {
     status: 508,

@@ -45,8 +45,9 @@ function fromUpstream(error: UpstreamError): RegistryError {
       return new RegistryError('UNAVAILABLE', { ...options, status: 504 });
     case 'failing':
       return new RegistryError('UNAVAILABLE', { ...options, status: status === 503 ? 503 : 502 });
-    case 'unreachable':
     case 'bad-response':
+      return new RegistryError('UNAVAILABLE', { ...options, ...(status === 508 && { status }) });
+    case 'unreachable':
       return new RegistryError('UNAVAILABLE', options);
   }
 }

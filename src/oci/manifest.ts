@@ -104,6 +104,9 @@ function mediaTypeOf(document: Record<string, unknown>, header: string): string 
 function descriptorsOf(document: Record<string, unknown>, field: string): Descriptor[] {
   const value = document[field];
   if (value === undefined || value === null) return [];
+  if (Array.isArray(value) === (field === 'config')) {
+    throw new ManifestError(`${field} is not ${field === 'config' ? 'a descriptor' : 'a list'}`);
+  }
   return (Array.isArray(value) ? value : [value]).map((entry: unknown, position) => {
     const descriptor = readDescriptor(entry);
     if (!descriptor) throw new ManifestError(`${field}[${position}] is not a descriptor`);

@@ -78,7 +78,14 @@ export class Authenticator {
     const isOwn = exactly || asked === undefined || asked.startsWith('repository:');
     const wanted = { realm: url, service, scope: isOwn ? scope : asked, credential };
     const token = this.#tokenOf(wanted);
-    return { authorization: await token.get(), credential, token };
+    try {
+      return { authorization: await token.get(), credential, token };
+    } catch (error) {
+      const isRefused = error instanceof UpstreamError && error.fault === 'unauthorized';
+      if (!isRefused || !credential || !this.#parts.credentials?.refuse(credential)) throw error;
+      // What a provider issued may end before its time: a newer one is tried once, being young.
+      return this.answer(challenge, scope, exactly);
+    }
   }
 
   /** A ready token needs no challenge. */

@@ -87,7 +87,9 @@ export class Breaker {
     try {
       const response = await send();
       const { statusCode: status } = response;
-      if (OUTAGE_STATUSES.has(status)) {
+      // A mirror that speaks of what is behind it is up itself.
+      const isOwnWord = response.headers['oci-namespace'] === undefined;
+      if (OUTAGE_STATUSES.has(status) && isOwnWord) {
         this.#fail(
           new UpstreamError(upstream, 'failing', `${host} answered ${status}`, { status }),
           failures,

@@ -11,6 +11,6 @@ export function nextPage(link: string | undefined, page: URL, base: URL): string
   const start = next.pathname.indexOf('/v2/');
   if (start === -1) return undefined;
   const path = `${next.pathname.slice(start + '/v2/'.length)}${next.search}`;
-  const rebased = new URL(path, base);
-  return rebased.origin === base.origin && rebased.href !== page.href ? path : undefined;
+  const rebased = URL.parse(path, base)?.href;
+  return rebased?.startsWith(base.href) && rebased !== page.href ? path : undefined;
 }

@@ -12,21 +12,30 @@ export function reachOf(hostname: string): Reach {
     .replace(/^\[|\]$/g, '')
     .replace(/\.$/, '')
     .toLowerCase();
-  if (host === 'localhost' || host.endsWith('.localhost')) return 'internal';
+  if (host === 'metadata.google.internal') return 'link-local';
+  if (/(?:^|\.)(?:localhost|internal|local|home\.arpa)$/.test(host)) return 'internal';
   if (isIP(host) === 4) return reachOfIPv4(host.split('.').map(Number));
+  if (host === AWS_METADATA) return 'link-local';
   if (isIP(host) === 6) return reachOfIPv6(expand(host));
   return 'public';
 }
 
-function reachOfIPv4([a = 0, b = 0]: readonly number[]): Reach {
-  if (a === 169 && b === 254) return 'link-local';
+/** Metadata services of clouds outside the link-local network: Alibaba, Oracle, and AWS by IPv6. */
+const METADATA_SERVICES: ReadonlySet<string> = new Set(['100.100.100.200', '192.0.0.192']);
+const AWS_METADATA = 'fd00:ec2::254';
+
+function reachOfIPv4(octets: readonly number[]): Reach {
+  const [a = 0, b = 0] = octets;
+  if ((a === 169 && b === 254) || METADATA_SERVICES.has(octets.join('.'))) return 'link-local';
   const isInternal =
     a === 0 ||
     a === 10 ||
     a === 127 ||
     (a === 100 && b >= 64 && b < 128) ||
     (a === 172 && b >= 16 && b < 32) ||
-    (a === 192 && b === 168);
+    (a === 192 && (b === 168 || (b === 0 && octets[2] === 0))) ||
+    (a === 198 && (b === 18 || b === 19)) ||
+    a >= 224;
   return isInternal ? 'internal' : 'public';
 }
 

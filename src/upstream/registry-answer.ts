@@ -40,7 +40,8 @@ export async function findFault(
   const { statusCode: status, headers, body } = response;
   const fail = (fault: UpstreamError['fault'], reason: string): UpstreamError => {
     const told = parseRetryAfter(single(headers['retry-after']), parts.now());
-    const retryAfterMs = told ?? (status === 429 ? parts.waitMs() : undefined);
+    const isLimit = status === 429 && url.origin === parts.registry.origin;
+    const retryAfterMs = told ?? (isLimit ? parts.waitMs() : undefined);
     return new UpstreamError(parts.upstream, fault, reason, {
       status,
       ...(retryAfterMs !== undefined && { retryAfterMs }),
@@ -79,6 +80,9 @@ function describeStatus(
       return { fault: 'denied', reason: `${host} denied access ${login} (403)` };
     case 429:
       return { fault: 'rate-limited', reason: `${host} limits the rate of requests (429)` };
+    // Two mirrors that have each other as upstream: asking again goes round again.
+    case 508:
+      return { fault: 'bad-response', reason: `${host} found the request going in a loop (508)` };
     default: {
       const fault = status >= 500 || status === 408 ? 'failing' : 'bad-response';
       return { fault, reason: `${host} answered ${status}` };

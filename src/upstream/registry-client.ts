@@ -161,17 +161,18 @@ export class RegistryClient {
     const { metrics, config } = this.#parts;
     const labels = { upstream: config.name, kind: wanted.kind };
     const started = performance.now();
+    const count = (code: string): void => {
+      metrics.upstreamRequests.inc({ ...labels, code });
+      metrics.upstreamRequestSeconds.observe(labels, (performance.now() - started) / 1000);
+    };
     try {
       const response = await this.#inTurn(wanted);
-      metrics.upstreamRequests.inc({ ...labels, code: String(response.status) });
+      count(String(response.status));
       return response;
     } catch (error) {
-      if (error instanceof UpstreamError && !error.isUnasked) {
-        metrics.upstreamRequests.inc({ ...labels, code: String(error.status ?? 'error') });
-      }
+      if (error instanceof UpstreamError && !error.isUnasked)
+        count(String(error.status ?? 'error'));
       throw error;
-    } finally {
-      metrics.upstreamRequestSeconds.observe(labels, (performance.now() - started) / 1000);
     }
   }
 
@@ -201,18 +202,18 @@ export class RegistryClient {
       if (!fault) return this.#accept(wanted, response, url);
       // Another account's limit is another one; a storage host's is no account's.
       if (fault.fault !== 'rate-limited' || url.origin !== this.#base.origin) throw fault;
-      refusal = fault;
+      if ((fault.retryAfterMs ?? 0) < (refusal?.retryAfterMs ?? Infinity)) refusal = fault;
     }
   }
 
   /** A refused HEAD has no body to say why: the GET that is refused likewise costs no pull. */
   async #readWords(
-    { signal }: RegistryRequest,
+    { signal, kind, path, scope }: RegistryRequest,
     { url, authorization }: Authorized,
   ): Promise<TransportResponse> {
-    const own = authorization === undefined ? {} : { authorization };
-    const headers = { 'user-agent': this.#parts.userAgent, accept: 'application/json', ...own };
-    return this.#transport.send({ method: 'GET', url, signal, headers });
+    const headers = { accept: 'application/json' };
+    const wanted = { kind, method: 'GET', path, scope, headers, signal } as const;
+    return this.#ask(wanted, url, authorization);
   }
 
   #choose(cost: Cost, refusal: UpstreamError | undefined): Account {

@@ -69,7 +69,7 @@ class Wire {
   async #carry(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const { method = '', url = '', headers } = incoming;
     const line = [method, url, headers.range].filter(Boolean).join(' ');
-    this.requests.push({ line, via: headers['via'] as string | undefined });
+    this.requests.push({ line, via: headers['via'] });
     await this.gate?.pass();
     const onward = requestHttp(`${this.target}${url}`, { method, headers, agent: false });
     outgoing.on('close', () => onward.destroy());
@@ -520,7 +520,7 @@ test('what an offline parent does not hold is 502 at the child with the reason, 
   t.is(registry.connections, 0);
 });
 
-test.failing('what an offline parent lacks does not keep a child from what it holds', async (t) => {
+test('what an offline parent lacks does not keep a child from what it holds', async (t) => {
   const storePath = await createTempFolder(t);
   const { registry, parent, clock, image } = await startTiers(t, 'by ns', {
     parent: { storePath },
@@ -664,7 +664,7 @@ test('each mirror of a ring adds itself to the chain', async (t) => {
   t.true(third!.startsWith(`${second!}, `));
 });
 
-test.failing('a loop is asked round once, not once for each attempt at each tier', async (t) => {
+test('a loop is asked round once, not once for each attempt at each tier', async (t) => {
   const { mirrors, wires } = await startRing(t, 3);
   t.is((await get(`${mirrors[0]!.url}/v2/${REPOSITORY}/blobs/${BLOB}`)).status, 502);
   t.deepEqual(

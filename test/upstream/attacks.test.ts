@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { createCertificates } from '../helpers/certificate.ts';
+import { get } from '../helpers/client.ts';
 import { watchDials } from '../helpers/dials.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
 import { startMirror } from '../helpers/mirror.ts';
@@ -398,22 +399,19 @@ for (const [claim, location] of [
   ['as Oracle has had it', 'http://192.0.0.192/latest/'],
   ['by its name', 'http://metadata.google.internal/computeMetadata/v1/'],
 ] as const) {
-  test.failing(
-    `a registry inside the network does not redirect to the metadata service ${claim}`,
-    async (t) => {
-      const scene = await startPublic(t, 'http://10.0.0.5:5000');
-      if (!scene) return;
-      const { registry, internet, blob, image } = scene;
-      registry.status(image.layer(1), 307, { ...always, headers: { Location: location } });
-      t.deepEqual(refusalOf(await blob(image.layer(1))), {
-        status: 502,
-        code: 'UNAVAILABLE',
-        message: `${UPSTREAM}: a redirect to the internal address ${new URL(location).host}`,
-        detail: { upstream: UPSTREAM, fault: 'bad-response', upstreamStatus: 307 },
-      });
-      t.deepEqual([...new Set(internet.dialled)], ['10.0.0.5:5000']);
-    },
-  );
+  test(`a registry inside the network does not redirect to the metadata service ${claim}`, async (t) => {
+    const scene = await startPublic(t, 'http://10.0.0.5:5000');
+    if (!scene) return;
+    const { registry, internet, blob, image } = scene;
+    registry.status(image.layer(1), 307, { ...always, headers: { Location: location } });
+    t.deepEqual(refusalOf(await blob(image.layer(1))), {
+      status: 502,
+      code: 'UNAVAILABLE',
+      message: `${UPSTREAM}: a redirect to the internal address ${new URL(location).host}`,
+      detail: { upstream: UPSTREAM, fault: 'bad-response', upstreamStatus: 307 },
+    });
+    t.deepEqual([...new Set(internet.dialled)], ['10.0.0.5:5000']);
+  });
 }
 
 test('an internal registry may send to its own storage, also inside', async (t) => {
@@ -516,7 +514,7 @@ test('a storage host that sends inwards is refused there', async (t) => {
 // Links to next pages
 
 /** What the mirror asks its registry for after a first page with this `Link`. */
-async function followed(t: ExecutionContext, link: string): Promise<string[]> {
+async function followed(t: ExecutionContext, link: string, status = 200): Promise<string[]> {
   const registry = await FakeRegistry.start(t);
   const mirror = await startMirror(t, { upstreams: { [UPSTREAM]: { url: registry.url } } });
   registry.status(`/v2/${REPOSITORY}/tags/list`, 200, {
@@ -524,7 +522,7 @@ async function followed(t: ExecutionContext, link: string): Promise<string[]> {
     contentType: 'application/json',
     body: JSON.stringify({ name: REPOSITORY, tags: ['one'] }),
   });
-  await fetch(`${mirror.url}/v2/${REPOSITORY}/tags/list`).then(async (answer) => answer.text());
+  t.is((await get(`${mirror.url}/v2/${REPOSITORY}/tags/list`)).status, status);
   return registry.conversation().slice(1);
 }
 
@@ -553,8 +551,12 @@ for (const [claim, link, asked] of LINKS) {
   });
 }
 
-test.failing('a link with two slashes after /v2 does not lead out of it', async (t) => {
+test('a link with two slashes after /v2 does not lead out of it', async (t) => {
   t.deepEqual(await followed(t, '</v2//admin/users>; rel="next"'), []);
+});
+
+test('a link of nothing but slashes is the end of the list, and no fault of the mirror', async (t) => {
+  t.deepEqual(await followed(t, '</v2///>; rel="next"'), []);
 });
 
 test.after('nobody outside of this machine was dialled', (t) => {

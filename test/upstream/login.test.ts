@@ -104,6 +104,16 @@ test('insufficient_scope that asks for what was shown is the end at once', async
   t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, HEAD_LATEST, GET_WORDS]);
 });
 
+test('insufficient_scope for a token of a moment ago asks for no other: nothing can have changed', async (t) => {
+  const { registry, manifest, clock } = await startGuarded(t, { kind: 'bearer' });
+  await manifest('latest');
+  clock.advance(MINUTE - 1);
+  registry.clear();
+  refuseTokens(registry, `scope="${SCOPE}",error="insufficient_scope"`, always);
+  t.is((await manifest('latest')).headers['cache-status'], 'entrepot; hit; detail=stale');
+  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_WORDS]);
+});
+
 test('insufficient_scope for a token that is a minute old asks for the same once more: rights may be new', async (t) => {
   const { registry, manifest, clock } = await startGuarded(t, { kind: 'bearer' });
   await manifest('latest');

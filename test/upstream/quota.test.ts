@@ -474,6 +474,8 @@ test('the forecast looks back an hour, ends with the window, and is 0 when nothi
   // The 60 of the first minute are more than an hour ago: 4 in 31 minutes.
   t.deepEqual(await see(36), [16_740]);
   t.deepEqual(await see(100), []);
+  clock.advance(10 * MINUTE);
+  t.deepEqual(await see(50), [600]);
   clock.advance(MINUTE);
   t.deepEqual(await see(0), [0]);
 });

@@ -28,7 +28,7 @@ export async function askCloud<Value>(
 export function firstLine(error: unknown): string {
   if (!(error instanceof Error)) return 'an unknown fault';
   // Parsers quote what they could not read.
-  if (error.name === 'SyntaxError') return 'an answer that cannot be read';
+  if (error.name === 'SyntaxError') return 'what was read is not JSON';
   const { code } = error as NodeJS.ErrnoException;
   const [line = ''] = error.message.trim().split(/\r?\n/, 1);
   return line || (code ?? error.name);

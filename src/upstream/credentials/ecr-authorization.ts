@@ -39,7 +39,7 @@ export function tellEcrError(error: unknown): string {
   };
   const status = $response?.statusCode;
   const line = firstLine(error);
-  if ($fault !== undefined && !line.startsWith('<')) return `${name}: ${line}`;
+  if ($fault !== undefined) return `${name}: ${line}`;
   return status === undefined ? line : `an answer with status ${status} that cannot be read`;
 }
 

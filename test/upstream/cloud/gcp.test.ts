@@ -190,6 +190,19 @@ for (const [title, key] of [
   });
 }
 
+test.serial('a key file that is no JSON is not quoted', async (t) => {
+  const { registry } = await startRegistry(t);
+  const file = join(await createTempFolder(t), 'key.json');
+  await writeFile(file, 'ya29.pasted');
+  const mirror = await CloudMirror.start(t, {
+    url: registry.url,
+    credentials: { provider: 'gcp' },
+    env: { GOOGLE_APPLICATION_CREDENTIALS: file },
+  });
+  t.deepEqual(refusalOf(await mirror.get(MANIFEST)), denied('what was read is not JSON'));
+  await noSecrets(t, mirror, ['ya29.pasted']);
+});
+
 interface MachineWorld extends Registry {
   readonly cloud: FakeCloud;
   readonly mirror: CloudMirror;

@@ -42,7 +42,7 @@ async function pull(t: ExecutionContext, { manifest, blob, image }: Scene): Prom
     t.deepEqual(answer.body, stored.bytes);
     answers.push(answer);
   }
-  return answers.map(({ status, headers }) => `${status} ${headers['cache-status']}`);
+  return answers.map(({ status, headers }) => `${status} ${String(headers['cache-status'])}`);
 }
 
 for (const family of FAMILIES) {
