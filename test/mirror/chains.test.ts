@@ -3,7 +3,7 @@ import { createServer, request as requestHttp } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
-import { get, open, rawRequest, type ClientAnswer } from '../helpers/client.ts';
+import { get, open, type ClientAnswer } from '../helpers/client.ts';
 import { Clock } from '../helpers/clock.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
 import { Gate } from '../helpers/gate.ts';
@@ -621,36 +621,47 @@ test('a mirror refuses what came through it before with 508, and asks nobody', a
   }
   t.is(wires[0]!.requests.length, 1);
   wires[0]!.gate.open();
-  t.is((await asked).status, 502);
+  t.is((await asked).status, 508);
 });
 
 for (const size of [1, 2, 3]) {
-  test(`a ring of ${size}: the client gets 502 with the reason, and nothing is left running`, async (t) => {
+  test(`a ring of ${size}: the client gets 508 with the reason, each mirror is asked once, and nothing is left running`, async (t) => {
     const { mirrors, wires } = await startRing(t, size);
-    const answer = await get(`${mirrors[0]!.url}/v2/${REPOSITORY}/blobs/${BLOB}`);
-    const { message, ...rest } = refusalOf(answer);
-    t.deepEqual(rest, {
-      status: 502,
-      code: 'UNAVAILABLE',
-      detail: { upstream: HUB, fault: 'failing', upstreamStatus: size === 1 ? 508 : 502 },
-    });
-    t.true(String(message).startsWith(`${HUB}: ${wires[0]!.host} answered 50`), String(message));
-    if (size < 3) t.true(String(message).includes(LOOP.slice(0, 40)), String(message));
-    for (const path of ['manifests/latest', 'tags/list', `referrers/${BLOB}`]) {
-      t.is((await get(`${mirrors[0]!.url}/v2/${REPOSITORY}/${path}`)).status, 502, path);
+    const [first] = mirrors;
+    const reason = `${HUB}: ${wires[0]!.host} found the request going in a loop (508)`;
+    const detail = { upstream: HUB, fault: 'bad-response', upstreamStatus: 508 };
+    for (const path of [
+      'manifests/latest',
+      `manifests/${BLOB}`,
+      `blobs/${BLOB}`,
+      'tags/list',
+      `referrers/${BLOB}`,
+    ]) {
+      for (const wire of wires) wire.requests.length = 0;
+      const answer = await get(`${first!.url}/v2/${REPOSITORY}/${path}`);
+      const { message, ...rest } = refusalOf(answer);
+      t.deepEqual(rest, { status: 508, code: 'UNAVAILABLE', detail });
+      t.true(String(message).startsWith(reason), String(message));
+      // The words of the mirror that saw it come with every answer that has a body.
+      const isList = path.startsWith('referrers');
+      if (size === 1 && path !== 'manifests/latest' && !isList) {
+        t.is(message, `${reason}: UNAVAILABLE: ${LOOP}`);
+      }
+      // Without referrers there may be a fallback tag to ask for.
+      if (!isList) {
+        const asked = wires.map(({ requests }) => requests.length);
+        t.deepEqual(
+          asked,
+          wires.map(() => 1),
+          path,
+        );
+      }
     }
     t.deepEqual(
       await settled(...mirrors),
       mirrors.map(() => IDLE),
     );
-    // Nobody passes on what it has seen before.
-    for (const { requests } of wires) {
-      for (const { via } of requests) {
-        const hops = (via ?? '').split(', ');
-        t.is(new Set(hops).size, hops.length);
-        t.true(hops.length <= size);
-      }
-    }
+    t.is((await get(`${first!.url}/v2/`)).status, 200);
   });
 }
 
@@ -662,15 +673,6 @@ test('each mirror of a ring adds itself to the chain', async (t) => {
   t.regex(second!, /^1\.1 entrepot-[0-9a-f]{12}, 1\.1 entrepot-[0-9a-f]{12}$/);
   t.true(second!.startsWith(`${first!}, `));
   t.true(third!.startsWith(`${second!}, `));
-});
-
-test('a loop is asked round once, not once for each attempt at each tier', async (t) => {
-  const { mirrors, wires } = await startRing(t, 3);
-  t.is((await get(`${mirrors[0]!.url}/v2/${REPOSITORY}/blobs/${BLOB}`)).status, 502);
-  t.deepEqual(
-    wires.map(({ requests }) => requests.length),
-    [1, 1, 1],
-  );
 });
 
 test.failing(
@@ -765,7 +767,7 @@ const VIAS: [claim: string, via: string | string[]][] = [
   ['a comment that is not closed', '1.1 a (b, c'],
   ['several lines', ['1.1 a', '1.1 b']],
   ['bytes beyond ASCII', '1.1 \u00e9\u00ff'],
-  ['a thousand hops', Array.from({ length: 1000 }, () => '1.1 a').join(', ')],
+  ['forty hops', Array.from({ length: 40 }, () => '1.1 entrepot-0123456789ab').join(', ')],
 ];
 
 for (const [claim, via] of VIAS) {
@@ -784,18 +786,21 @@ for (const [claim, via] of VIAS) {
   });
 }
 
-test('a Via as long as a request may be does no harm', async (t) => {
+test('a Via that is longer than any chain of mirrors is 400, and nobody is asked', async (t) => {
   const registry = await FakeRegistry.start(t);
-  const image = buildImage({ seed: 'app', layers: [1000] });
-  registry.addImage(REPOSITORY, 'latest', image);
   const mirror = await startMirror(t, {
     upstreams: { [HUB]: { url: registry.url } },
     timing: PATIENT,
   });
-  const { port } = new URL(mirror.url);
-  const answer = await rawRequest(
-    Number(port),
-    `GET /v2/${REPOSITORY}/manifests/latest HTTP/1.1\r\nHost: x\r\nVia: 1.1 ${'a'.repeat(16_230)}\r\nConnection: close\r\n\r\n`,
-  );
-  t.regex(answer, /^HTTP\/1\.1 200 /);
+  for (const path of [`/v2/${REPOSITORY}/manifests/latest`, `/v2/${REPOSITORY}/tags/list`]) {
+    const answer = await get(`${mirror.url}${path}`, {
+      headers: { Via: `1.1 ${'a'.repeat(2045)}` },
+    });
+    t.deepEqual(refusalOf(answer), {
+      status: 400,
+      code: 'UNSUPPORTED',
+      message: 'a Via header of more than 2048 characters',
+    });
+  }
+  t.deepEqual(registry.conversation(), []);
 });

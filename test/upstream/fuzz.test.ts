@@ -22,8 +22,8 @@ import { parseRetryAfter } from '../../src/upstream/retry-after.ts';
 const CORPUS = join(import.meta.dirname, '..', 'corpus');
 const MIB = 1024 * 1024;
 
-function corpus<Value>(name: string): Value {
-  return JSON.parse(readFileSync(join(CORPUS, name), 'utf8')) as Value;
+function corpus(name: string): unknown {
+  return JSON.parse(readFileSync(join(CORPUS, name), 'utf8'));
 }
 
 /** A text with some of its characters replaced, doubled or lost. */
@@ -41,7 +41,7 @@ function damaged(texts: readonly string[], pieces: readonly string[]): fc.Arbitr
 
 // Challenges
 
-const CHALLENGES = corpus<{ header: string | string[] }[]>('challenges.json').flatMap(
+const CHALLENGES = (corpus('challenges.json') as { header: string | string[] }[]).flatMap(
   ({ header }) => header,
 );
 const CHALLENGE_PIECES = [
@@ -205,7 +205,7 @@ test('whatever a registry with a public name answers, nothing goes inwards or in
 
 // Links
 
-const LINKS = corpus<{ link: string }[]>('links.json').map(({ link }) => link);
+const LINKS = (corpus('links.json') as { link: string }[]).map(({ link }) => link);
 const LINK_PIECES = [
   '<',
   '>',
@@ -239,15 +239,6 @@ const anyLink = fc.oneof(
   fc.string({ maxLength: 200 }),
 );
 
-/** Whether it throws is a question of its own. */
-function tryNext(link: string, page: URL, base: string): string | undefined {
-  try {
-    return nextPage(link, page, new URL(base));
-  } catch {
-    return undefined;
-  }
-}
-
 const BASES = ['https://registry.example/v2/', 'http://parent.example:5000/docker.io/v2/'];
 
 for (const base of BASES) {
@@ -255,7 +246,7 @@ for (const base of BASES) {
     fc.assert(
       fc.property(anyLink, fc.constantFrom(base, 'https://other.example/v2/'), (link, from) => {
         const page = new URL('a/b/tags/list?n=1', from);
-        const path = tryNext(link, page, base);
+        const path = nextPage(link, page, new URL(base));
         if (path === undefined) return;
         const next = new URL(path, base);
         t.is(next.origin, new URL(base).origin, link);
@@ -270,7 +261,7 @@ for (const base of BASES) {
     fc.assert(
       fc.property(anyLink, (link) => {
         const page = new URL('a/b/tags/list?n=1', base);
-        const path = tryNext(link, page, base);
+        const path = nextPage(link, page, new URL(base));
         return path === undefined || new URL(path, base).href.startsWith(base);
       }),
       { numRuns: 5000 },
@@ -285,7 +276,7 @@ test('no link makes it throw', (t) => {
     fc.property(anyLink, (link) => {
       nextPage(link, new URL('a/b/tags/list?n=1', base), new URL(base!));
     }),
-    { numRuns: 5000, seed: 1 },
+    { numRuns: 5000 },
   );
   t.pass();
 });
@@ -301,8 +292,10 @@ const MANIFESTS: Stored[] = readdirSync(join(CORPUS, 'manifests'))
   .filter((name) => name.endsWith('.manifest'))
   .map((name) => ({
     bytes: readFileSync(join(CORPUS, 'manifests', name)),
-    contentType: corpus<{ contentType?: string }>(
-      join('manifests', name.replace(/manifest$/, 'expected.json')),
+    contentType: (
+      corpus(join('manifests', name.replace(/manifest$/, 'expected.json'))) as {
+        contentType?: string;
+      }
     ).contentType,
   }));
 
