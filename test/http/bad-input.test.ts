@@ -127,7 +127,6 @@ test('a path with an empty component or none of the keywords is 404', async (t) 
     '/v2/app/tags',
     '/v2/app/tags/list/',
     '/v2/manifests/v1',
-    '/v2/_catalog',
     '/v2/app/blobs/uploads/',
     '/v2/app/unknown/v1',
     '/app/manifests/v1',

@@ -267,7 +267,7 @@ test('a repository that needs a login stays closed although another one is open'
   t.deepEqual(refusalOf(blob), {
     status: 403,
     code: 'DENIED',
-    message: `hub.example: ${registry.host} refused access anonymously (401)`,
+    message: `hub.example: ${registry.host} refused access anonymously (401): UNAUTHORIZED: unauthorized`,
     detail: { upstream: 'hub.example', fault: 'unauthorized', upstreamStatus: 401 },
   });
   const manifest = await ask(`/v2/team/private/manifests/${image.manifest.digest}`);

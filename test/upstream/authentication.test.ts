@@ -20,6 +20,7 @@ const dials = watchDials();
 
 const USER = { username: 'robot', password: 'pass:word' };
 const TOKEN = `GET token repository:${REPOSITORY}:pull`;
+const GET_LATEST = `GET /v2/${REPOSITORY}/manifests/latest`;
 const HEAD_LATEST = `HEAD /v2/${REPOSITORY}/manifests/latest`;
 const GET_APP = `GET /v2/${REPOSITORY}/manifests/<app>`;
 const always = { times: Infinity };
@@ -223,11 +224,11 @@ test('a token that the registry refuses twice is the end: 403, and no loop', asy
   t.deepEqual(refusalOf(answer), {
     status: 403,
     code: 'DENIED',
-    message: `${UPSTREAM}: ${registry.host} refused access anonymously (401)`,
+    message: `${UPSTREAM}: ${registry.host} refused access anonymously (401): UNAUTHORIZED: unauthorized`,
     detail: { upstream: UPSTREAM, fault: 'unauthorized', upstreamStatus: 401 },
   });
   t.is(answer.headers['www-authenticate'], undefined);
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, HEAD_LATEST]);
+  t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, HEAD_LATEST, GET_LATEST]);
 });
 
 test('too few rights, refused at once by the token service, are 403', async (t) => {
@@ -239,7 +240,7 @@ test('too few rights, refused at once by the token service, are 403', async (t) 
   t.deepEqual(refusalOf(await manifest('latest')), {
     status: 403,
     code: 'DENIED',
-    message: `${UPSTREAM}: the token service ${registry.host} answered 401 to an anonymous request`,
+    message: `${UPSTREAM}: the token service ${registry.host} answered 401 to an anonymous request: DENIED: denied`,
     detail: { upstream: UPSTREAM, fault: 'unauthorized', upstreamStatus: 401 },
   });
   t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN]);
@@ -255,7 +256,7 @@ test('wrong credentials are 403, and the message says whose', async (t) => {
   t.deepEqual(refusalOf(answer), {
     status: 403,
     code: 'DENIED',
-    message: `${UPSTREAM}: the token service ${registry.host} answered 401 to the configured credentials`,
+    message: `${UPSTREAM}: the token service ${registry.host} answered 401 to the configured credentials: UNAUTHORIZED: unauthorized`,
     detail: { upstream: UPSTREAM, fault: 'unauthorized', upstreamStatus: 401 },
   });
   t.false(answer.body.includes('wrong'));
@@ -380,10 +381,10 @@ test('wrong Basic credentials are 403 after one try', async (t) => {
   t.deepEqual(refusalOf(answer), {
     status: 403,
     code: 'DENIED',
-    message: `${UPSTREAM}: ${registry.host} refused access with the configured credentials (401)`,
+    message: `${UPSTREAM}: ${registry.host} refused access with the configured credentials (401): UNAUTHORIZED: unauthorized`,
     detail: { upstream: UPSTREAM, fault: 'unauthorized', upstreamStatus: 401 },
   });
-  t.deepEqual(registry.conversation(), [HEAD_LATEST]);
+  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_LATEST], 'a refused GET says why');
 });
 
 test('a Basic challenge without credentials is 403 and says so', async (t) => {
