@@ -5,7 +5,7 @@ import { Addressing } from './http/addressing.ts';
 import { createLog } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { RegistryError } from './oci/errors.ts';
-import { parseReference } from './oci/reference.ts';
+import { parseTag } from './oci/reference.ts';
 import { Via } from './oci/via.ts';
 import { Checkup, type CheckupParts } from './upstream/checkup/checkup.ts';
 import { skipped, type Finding } from './upstream/checkup/finding.ts';
@@ -118,16 +118,11 @@ function defaultImages(addressing: Addressing): WantedImage[] {
   }
 }
 
-/** `[registry/]repository[:tag][@digest]`; the digest counts, and no tag is `latest`. */
+/** No tag is `latest`. */
 function resolveImage(
   addressing: Addressing,
   image: string,
 ): WantedImage & { readonly upstream: string } {
-  const at = image.indexOf('@');
-  const named = at === -1 ? image : image.slice(0, at);
-  const colon = named.indexOf(':', named.lastIndexOf('/') + 1);
-  const name = colon === -1 ? named : named.slice(0, colon);
-  const tag = colon === -1 ? 'latest' : named.slice(colon + 1);
-  const reference = parseReference(at === -1 ? tag : image.slice(at + 1));
-  return { ...addressing.resolve({ name }), reference };
+  const { target, tag = parseTag('latest'), digest } = addressing.resolveImage(image);
+  return { ...target, reference: digest ?? tag };
 }

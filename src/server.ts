@@ -1,20 +1,14 @@
-import { join } from 'node:path';
-import packageJson from '../package.json' with { type: 'json' };
 import type { Config } from './config/config.ts';
-import { Addressing } from './http/addressing.ts';
-import { createAdminApp } from './http/admin.ts';
-import { createApp } from './http/app.ts';
+import { Engine } from './engine.ts';
 import { Listener } from './http/listener.ts';
-import { Mirror } from './mirror/mirror.ts';
 import { createLog, type Log } from './observe/log.ts';
-import { Metrics } from './observe/metrics.ts';
-import { Via } from './oci/via.ts';
-import { BlobStore } from './store/blob-store.ts';
-import { Catalog } from './store/catalog.ts';
-import { HttpUpstream } from './upstream/http-upstream.ts';
-import { OfflineUpstream } from './upstream/offline-upstream.ts';
-import { DEFAULT_TIMING, type Timing } from './upstream/timing.ts';
-import type { Upstream } from './upstream/upstream.ts';
+import type { Metrics } from './observe/metrics.ts';
+import type { BlobStore } from './store/blob-store.ts';
+import type { Catalog } from './store/catalog.ts';
+import { rebuildCatalog as rebuild, type Rebuilt } from './store/rebuild.ts';
+import type { Step } from './store/step.ts';
+import type { Store } from './store/store.ts';
+import type { Timing } from './upstream/timing.ts';
 
 export interface ServerOptions {
   readonly log?: Log;
@@ -23,12 +17,14 @@ export interface ServerOptions {
   readonly now?: () => number;
   /** How long `close` lets running answers finish. */
   readonly graceMs?: number;
+  readonly step?: Step;
 }
 
 export interface RunningServer {
   readonly url: string;
   readonly adminUrl: string;
   readonly metrics: Metrics;
+  readonly store: Store;
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   /** What runs now; all zero when nothing is asked. */
@@ -44,56 +40,37 @@ export async function startServer(
   config: Config,
   options: ServerOptions = {},
 ): Promise<RunningServer> {
-  const { log = createLog(), timing = DEFAULT_TIMING, now = Date.now } = options;
-  const metrics = new Metrics();
-  metrics.storeLimitBytes.set(config.store.maxBytes);
+  const { log = createLog(), graceMs = DEFAULT_GRACE_MS } = options;
   await using undo = new AsyncDisposableStack();
-  const blobs = await BlobStore.open(config.store);
-  const catalog = undo.adopt(
-    await Catalog.open(join(config.store.path, 'catalog'), config.store),
-    async (opened) => opened.close(),
+  const engine = undo.adopt(await Engine.start(config, { ...options, log }), async (started) =>
+    started.close(),
   );
-  // Whoever has the catalog has the store.
-  await blobs.sweep();
-  const via = new Via();
-  const upstreams = createUpstreams(config, { timing, metrics, log, via, now });
-  const mirror = undo.adopt(
-    new Mirror({ config, upstreams, blobs, catalog, timing, metrics, log, now }),
-    async (built) => built.close(),
-  );
-  const addressing = new Addressing(config);
   let isClosing = false;
-  const graceMs = options.graceMs ?? DEFAULT_GRACE_MS;
+  const adminApp = engine.createAdminApp(() => (isClosing ? 'shutting down' : undefined));
   const admin = undo.adopt(
-    await Listener.open(
-      config.admin,
-      createAdminApp({
-        metrics,
-        usage: () => catalog.usage,
-        unreadyReason: () => (isClosing ? 'shutting down' : undefined),
-        status: () => describeStatus({ config, catalog, mirror }),
-      }).callback(),
-      log,
-    ),
+    await Listener.open(config.admin, adminApp.callback(), log),
     async (opened) => opened.close(0),
   );
-  const app = createApp({ mirror, addressing, via, metrics, log });
   const listener = undo.adopt(
-    await Listener.open(config.listen, app.callback(), log),
+    await Listener.open(config.listen, engine.createApp().callback(), log),
     async (opened) => opened.close(graceMs),
   );
+  await engine.store.sign(` (${process.pid}, its admin API is at ${admin.url})`);
+  engine.work();
   log.info({ url: listener.url, adminUrl: admin.url, store: config.store.path }, 'listening');
   const parts = undo.move();
+  const { store, mirror, metrics } = engine;
   return {
     url: listener.url,
     adminUrl: admin.url,
     metrics,
-    catalog,
-    blobs,
+    store,
+    catalog: store.catalog,
+    blobs: store.blobs,
     activity: () => ({
       downloads: mirror.downloads.size,
       questions: mirror.openQuestions,
-      openFiles: blobs.openFiles.count,
+      openFiles: store.blobs.openFiles.count,
     }),
     close: async () => {
       isClosing = true;
@@ -102,29 +79,27 @@ export async function startServer(
   };
 }
 
-/** The document of the admin API's `/api/v1/status`. */
-function describeStatus(parts: { config: Config; catalog: Catalog; mirror: Mirror }): object {
-  const { config, catalog, mirror } = parts;
-  return {
-    version: packageJson.version,
-    offline: config.offline,
-    store: { path: config.store.path, maxBytes: config.store.maxBytes, ...catalog.usage },
-    downloads: mirror.downloads.size,
-    upstreams: mirror.upstreams,
-  };
+/** The admin application of a store that no server has open, on a socket of its own. */
+export async function startPrivateAdmin(
+  config: Config,
+  socketPath: string,
+  options: ServerOptions = {},
+): Promise<{ close(): Promise<void> }> {
+  const { log = createLog() } = options;
+  await using undo = new AsyncDisposableStack();
+  const engine = undo.adopt(await Engine.start(config, { ...options, log }), async (started) =>
+    started.close(),
+  );
+  const app = engine.createAdminApp(() => 'this process serves no pulls');
+  undo.adopt(await Listener.open({ path: socketPath }, app.callback(), log), async (opened) =>
+    opened.close(0),
+  );
+  await engine.store.sign(` (${process.pid}, a command)`);
+  const parts = undo.move();
+  return { close: async () => parts.disposeAsync() };
 }
 
-function createUpstreams(
-  config: Config,
-  parts: { timing: Timing; metrics: Metrics; log: Log; via: Via; now: () => number },
-): Map<string, Upstream> {
-  const userAgent = `entrepot/${packageJson.version}`;
-  return new Map(
-    Object.values(config.upstreams).map((upstream) => [
-      upstream.name,
-      config.offline
-        ? new OfflineUpstream(upstream.name)
-        : new HttpUpstream({ ...parts, config: upstream, userAgent }),
-    ]),
-  );
+/** Makes the catalog of a store that nobody has open anew from its files. */
+export async function rebuildCatalog(config: Config, _options: { log: Log }): Promise<Rebuilt> {
+  return rebuild(config.store);
 }

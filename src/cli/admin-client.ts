@@ -1,51 +1,122 @@
 import { readFileSync } from 'node:fs';
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { json } from 'node:stream/consumers';
-import type { ListenConfig } from '../config/config.ts';
+import { text } from 'node:stream/consumers';
+import type { Config, ListenConfig } from '../config/config.ts';
 import { formatListenAddress } from '../config/listen-address.ts';
+import { AdminError } from './admin-error.ts';
+import { withPrivateAdmin } from './private-admin.ts';
+import type { StoreContext } from './store-context.ts';
 
-/** The command could not reach the server that it is about; the message says what to do. */
-export class AdminError extends Error {
-  override readonly name = 'AdminError';
+/** Asks one admin API. Resolves with the document of the answer; throws `AdminError`. */
+export type Ask = (path: string, request?: AdminRequest) => Promise<unknown>;
+
+export interface AdminRequest {
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** Sent as JSON. */
+  readonly body?: object;
+  /** How long the other side may be silent. */
+  readonly timeoutMs?: number;
 }
+
+type AdminAddress = ListenConfig | { readonly path: string };
 
 const TIMEOUT_MS = 10_000;
+/** The store may be busy for long before it answers: to free a terabyte takes its time. */
+const STORE_TIMEOUT_MS = 10 * 60_000;
+const REMEDY = 'start it with "entrepot serve", or name its configuration with --config';
 
-/** Asks the admin API of the server that runs with this configuration. Throws `AdminError`. */
-export async function askAdmin(admin: ListenConfig, path: string): Promise<unknown> {
-  const host = reachable(admin.host);
-  const address = formatListenAddress({ host, port: admin.port });
-  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-  const options = { host, port: admin.port, path, timeout: TIMEOUT_MS };
-  const request = admin.tls
-    ? // The certificate names the site, not this address; that it is the same one is what counts.
-      httpsRequest({
-        ...options,
-        ca: readFileSync(admin.tls.cert),
-        checkServerIdentity: () => undefined,
-      })
-    : httpRequest(options);
-  request.once('timeout', () => request.destroy(new Error('no answer')));
-  request.once('error', ({ message }) => {
-    const remedy = 'start it with "entrepot serve", or name its configuration with --config';
-    reject(new AdminError(`no server answers at ${address} (${message}): ${remedy}`));
-  });
-  request.once('response', (response) => {
-    const isOk = response.statusCode === 200;
-    json(response).then(
-      (body) => (isOk ? resolve(body) : reject(refusal(address, response.statusCode))),
-      () => reject(refusal(address, response.statusCode)),
-    );
-  });
-  request.end();
-  return promise;
+/**
+ * Runs with the admin API of the server of this configuration; where none listens, with the same
+ * API in this process, on a private socket and with the store opened for it.
+ */
+export async function withAdmin<T>(
+  config: Config,
+  context: StoreContext,
+  run: (ask: Ask) => Promise<T>,
+): Promise<T> {
+  if (await isServed(config.admin)) return run(askStore(config.admin));
+  return withPrivateAdmin(config, context, async (path) => run(askStore({ path })));
 }
 
-function refusal(address: string, status: number | undefined): AdminError {
-  return new AdminError(
-    `what listens at ${address} answered ${status} and is not this version's admin API`,
-  );
+/** Whether a server answers there. Throws `AdminError` when it is something else that does. */
+export async function isServed(admin: ListenConfig): Promise<boolean> {
+  try {
+    await askAdmin(admin, '/healthz');
+    return true;
+  } catch (error) {
+    if (error instanceof AdminError && error.isUnserved) return false;
+    throw error;
+  }
+}
+
+/** Asks the admin API at this address. Throws `AdminError`. */
+export async function askAdmin(
+  admin: AdminAddress,
+  path: string,
+  { method = 'GET', body, timeoutMs = TIMEOUT_MS }: AdminRequest = {},
+): Promise<unknown> {
+  const name = nameOf(admin);
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  const isWrite = method === 'POST' || method === 'PUT';
+  const request = open(admin, {
+    method,
+    path,
+    timeout: timeoutMs,
+    agent: false,
+    ...(isWrite && { headers: { 'Content-Type': 'application/json' } }),
+  });
+  request.once('timeout', () => request.destroy(new Error('no answer')));
+  request.once('error', (cause: NodeJS.ErrnoException) => {
+    const reason = cause.message || cause.code;
+    const message = `no server answers at ${name} (${reason}): ${REMEDY}`;
+    reject(new AdminError(message, { cause, isUnserved: cause.code === 'ECONNREFUSED' }));
+  });
+  request.once('response', resolve);
+  request.end(isWrite ? JSON.stringify(body ?? {}) : undefined);
+  return readAnswer(await promise, name);
+}
+
+function askStore(admin: AdminAddress): Ask {
+  return async (path, request) =>
+    askAdmin(admin, path, { timeoutMs: STORE_TIMEOUT_MS, ...request });
+}
+
+function open(admin: AdminAddress, options: object): ClientRequest {
+  if ('path' in admin) return httpRequest({ ...options, socketPath: admin.path });
+  const { port, tls } = admin;
+  const address = { ...options, host: reachable(admin.host), port };
+  if (!tls) return httpRequest(address);
+  // The certificate names the site, not this address; that it is the same one is what counts.
+  const ca = readFileSync(tls.cert);
+  return httpsRequest({ ...address, ca, checkServerIdentity: () => undefined });
+}
+
+async function readAnswer(response: IncomingMessage, name: string): Promise<unknown> {
+  const { statusCode: status = 0 } = response;
+  const isOk = status >= 200 && status < 300;
+  const foreign = `what listens at ${name} answered ${status} and is not this version's admin API`;
+  try {
+    const body = await text(response);
+    if (status === 204) return undefined;
+    const document: unknown = JSON.parse(body);
+    if (isOk) return document;
+    throw new AdminError(readReason(document) ?? foreign, { status });
+  } catch (cause) {
+    throw cause instanceof AdminError ? cause : new AdminError(foreign, { cause });
+  }
+}
+
+/** The words of the API's own errors. */
+function readReason(document: unknown): string | undefined {
+  const { error, detail } = (document ?? {}) as { error?: unknown; detail?: unknown };
+  if (typeof error !== 'string') return undefined;
+  return typeof detail === 'string' ? `${error}: ${detail}` : error;
+}
+
+function nameOf(admin: AdminAddress): string {
+  if ('path' in admin) return admin.path;
+  return formatListenAddress({ host: reachable(admin.host), port: admin.port });
 }
 
 /** Where a listener on all addresses can be reached from this machine. */

@@ -12,6 +12,8 @@ export interface CommandContext {
 }
 
 export interface Output {
+  /** A terminal, where a line can be rewritten. */
+  readonly isTTY?: boolean;
   write(text: string): unknown;
 }
 

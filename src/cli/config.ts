@@ -5,6 +5,7 @@ import { loadConfig } from '../config/load.ts';
 import { formatYaml } from '../config/yaml.ts';
 import type { CommandContext } from './command-context.ts';
 import { EXIT_CODE } from './exit-code.ts';
+import { printJson } from './print-json.ts';
 
 export interface CheckOptions {
   readonly config?: string;
@@ -35,8 +36,4 @@ export function checkConfig(options: CheckOptions, context: CommandContext): num
 export function printConfigSchema(context: CommandContext): number {
   printJson(configJsonSchema(), context);
   return EXIT_CODE.ok;
-}
-
-function printJson(value: unknown, { stdout }: CommandContext): void {
-  stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
 }

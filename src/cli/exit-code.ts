@@ -6,6 +6,6 @@ export const EXIT_CODE = {
   usage: 64,
   /** The configuration is wrong. */
   config: 78,
-  /** Stopped by a second signal. */
+  /** Stopped by a signal before its orderly end. */
   interrupted: 130,
 } as const;

@@ -1,42 +1,38 @@
 import { Command, CommanderError } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import { ConfigError } from '../config/config-error.ts';
-import { AdminError } from './admin-client.ts';
+import { AdminError } from './admin-error.ts';
 import type { CommandContext } from './command-context.ts';
+import { FILE_OPTION, JSON_OPTION } from './command-options.ts';
 import { checkConfig, printConfigSchema, type CheckOptions } from './config.ts';
 import { doctor, type DoctorOptions } from './doctor.ts';
 import { EXIT_CODE } from './exit-code.ts';
+import { InterruptedError } from './interrupted-error.ts';
 import { serve, type ServeOptions } from './serve.ts';
 import { printStatus, type StatusOptions } from './status.ts';
-
-const FILE_OPTION = [
-  '-c, --config <file>',
-  'configuration; else $ENTREPOT_CONFIG, else ./entrepot.yaml',
-] as const;
-const JSON_OPTION = ['--json', 'print JSON'] as const;
+import { addStoreCommands } from './store-commands.ts';
+import { createStoreContext, type StoreParts } from './store-context.ts';
+import { onOneLine } from './table.ts';
+import { UsageError } from './usage-error.ts';
 
 /** Runs one command. Resolves with the exit code; what went wrong is on stderr by then. */
 export async function runCommand(
   args: readonly string[],
   context: CommandContext,
+  parts: Partial<StoreParts> = {},
 ): Promise<number> {
   let exitCode: number = EXIT_CODE.ok;
   const program = createProgram(context, (code) => {
+    exitCode = code;
+  });
+  addStoreCommands(program, createStoreContext(context, parts), (code) => {
     exitCode = code;
   });
   try {
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError)
-      return error.exitCode === 0 ? EXIT_CODE.ok : EXIT_CODE.usage;
-    if (error instanceof ConfigError) return reportConfigError(error, context);
-    if (error instanceof AdminError) {
-      context.stderr.write(`entrepot: ${error.message}\n`);
-      return EXIT_CODE.failed;
-    }
-    context.stderr.write(`entrepot: ${error instanceof Error ? error.stack : String(error)}\n`);
-    return EXIT_CODE.failed;
+    return reportError(error, { isJson: args.includes('--json'), ...context });
   }
 }
 
@@ -85,6 +81,26 @@ function createProgram(context: CommandContext, finish: (exitCode: number) => vo
     .option(...JSON_OPTION)
     .action(() => finish(printConfigSchema(context)));
   return program;
+}
+
+function reportError(
+  error: unknown,
+  { isJson, ...context }: CommandContext & { isJson: boolean },
+): number {
+  const tell = (reason: string, exitCode: number): number => {
+    const line = isJson ? JSON.stringify({ error: reason }) : `entrepot: ${onOneLine(reason)}`;
+    context.stderr.write(`${line}\n`);
+    return exitCode;
+  };
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_CODE.ok : EXIT_CODE.usage;
+  if (error instanceof ConfigError) return reportConfigError(error, context);
+  if (error instanceof UsageError) return tell(error.message, EXIT_CODE.usage);
+  if (error instanceof InterruptedError) return tell(error.message, EXIT_CODE.interrupted);
+  if (error instanceof AdminError) {
+    return tell(error.message, error.status === 400 ? EXIT_CODE.usage : EXIT_CODE.failed);
+  }
+  context.stderr.write(`entrepot: ${error instanceof Error ? error.stack : String(error)}\n`);
+  return EXIT_CODE.failed;
 }
 
 function reportConfigError({ problems, file }: ConfigError, { stderr }: CommandContext): number {

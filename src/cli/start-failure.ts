@@ -23,7 +23,9 @@ export function explainStartFailure(error: unknown, storePath: string): string |
       return `the store ${storePath} is in use by another process; stop it, or set another store.path`;
     }
     const explanation = syscall === 'listen' ? EXPLANATIONS[code] : undefined;
-    if (explanation) return `${formatListenAddress({ host: address, port })} ${explanation}`;
+    // A socket in a folder has no port.
+    const place = port > 0 ? formatListenAddress({ host: address, port }) : address;
+    if (explanation) return `${place} ${explanation}`;
     if (syscall !== undefined) return fault.message;
   }
   return undefined;

@@ -4,7 +4,10 @@ import { loadConfig } from '../config/load.ts';
 import { askAdmin } from './admin-client.ts';
 import type { CommandContext } from './command-context.ts';
 import { EXIT_CODE } from './exit-code.ts';
-import { formatTable } from './table.ts';
+import { printJson } from './print-json.ts';
+import { roundSize } from './size.ts';
+import type { StoreSummary } from './store-documents.ts';
+import { formatTable, onOneLine } from './table.ts';
 
 export interface StatusOptions {
   readonly config?: string;
@@ -15,7 +18,6 @@ export interface StatusOptions {
 interface Status {
   readonly version: string;
   readonly offline: boolean;
-  readonly store: { path: string; maxBytes: number; blobs: number; bytes: number };
   readonly downloads: number;
   readonly upstreams: readonly UpstreamStatus[];
 }
@@ -37,21 +39,22 @@ interface AccountStatus {
   readonly blockedForSeconds?: number;
 }
 
-/** Prints how the running server does. Exits with 1 when an upstream is down. */
+/** Prints how the running server does; 1 when an upstream is down or the store cannot keep all. */
 export async function printStatus(
   options: StatusOptions,
   context: CommandContext,
 ): Promise<number> {
   const { config } = loadConfig({ file: options.config, ...context });
   const status = (await askAdmin(config.admin, '/api/v1/status')) as Status;
+  const store = (await askAdmin(config.admin, '/api/v1/store')) as StoreSummary;
   const isDown = status.upstreams.some(({ state }) => state === 'down');
-  context.stdout.write(
-    options.json ? `${JSON.stringify(status, undefined, 2)}\n` : describe(status),
-  );
-  return isDown ? EXIT_CODE.failed : EXIT_CODE.ok;
+  if (options.json) printJson({ ...status, store }, context);
+  else context.stdout.write(describe(status, store));
+  return isDown || store.state !== 'ok' ? EXIT_CODE.failed : EXIT_CODE.ok;
 }
 
-function describe({ version, offline, store, downloads, upstreams }: Status): string {
+function describe(status: Status, store: StoreSummary): string {
+  const { version, offline, downloads, upstreams } = status;
   const rows = upstreams.flatMap(({ name, state, since, reason, accounts }) => {
     const what =
       state === 'down' ? `down since ${new Date(since ?? 0).toISOString()}: ${reason}` : state;
@@ -60,9 +63,18 @@ function describe({ version, offline, store, downloads, upstreams }: Status): st
   });
   return [
     `entrepot ${version}${offline ? ', offline' : ''}, ${downloads} downloads running\n`,
-    `store ${store.path}: ${store.blobs} blobs, ${roundSize(store.bytes)} of ${formatByteSize(store.maxBytes)}\n\n`,
+    `store ${store.path}: ${store.blobs} blobs, ${roundSize(store.bytes)} of ${formatByteSize(store.maxBytes)}\n`,
+    `${describeTrouble(store)}\n`,
     formatTable([['UPSTREAM', 'ACCOUNT', 'QUOTA', 'STATE'], ...rows]),
   ].join('');
+}
+
+/** Nothing while all is well. */
+function describeTrouble({ state, reason, since }: StoreSummary): string {
+  if (state === 'ok') return '';
+  const start = since === undefined ? '' : ` since ${new Date(since).toISOString()}`;
+  const cause = reason === undefined ? '' : `: ${onOneLine(reason)}`;
+  return `store ${state}${start}${cause}\n`;
 }
 
 function describeAccount(account: AccountStatus): string[] {
@@ -78,12 +90,4 @@ function describeAccount(account: AccountStatus): string[] {
 
 function formatSeconds(seconds: number): string {
   return formatDuration(Math.round(seconds) * 1000);
-}
-
-/** Three digits are enough to read. */
-function roundSize(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  const power = bytes < 1 ? 0 : Math.min(4, Math.floor(Math.log2(bytes) / 10));
-  const amount = bytes / 1024 ** power;
-  return `${power === 0 ? amount : amount.toPrecision(3)} ${units[power]}`;
 }

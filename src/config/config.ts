@@ -27,6 +27,10 @@ export interface StoreConfig {
   readonly minFreeBytes: number;
   /** `full`: a committed blob survives power loss. `rename`: it survives a killed process. */
   readonly durability: 'full' | 'rename';
+  /** Images that are never evicted: names, `name:tag`, `name@digest`, globs of these. */
+  readonly pins: readonly string[];
+  /** File with the images that are in use, one a line; read again when it changes. */
+  readonly inUse?: string;
 }
 
 export interface UpstreamConfig {
@@ -50,6 +54,8 @@ export interface UpstreamConfig {
   readonly concurrency: number;
   /** Most bytes a second over all its transfers. */
   readonly bytesPerSecond?: number;
+  /** What a client did not ask for of an image that it pulled is fetched in the background. */
+  readonly hydrate: boolean;
   readonly tags: TagsConfig;
 }
 

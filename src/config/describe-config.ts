@@ -34,12 +34,14 @@ function describeListen({ tls, ...address }: ListenConfig) {
   return tls ? { address: text, tls: { ...tls } } : text;
 }
 
-function describeStore({ path, maxBytes, minFreeBytes, durability }: StoreConfig) {
+function describeStore({ path, maxBytes, minFreeBytes, durability, pins, inUse }: StoreConfig) {
   return {
     path,
     maxBytes: formatByteSize(maxBytes),
     minFreeBytes: formatByteSize(minFreeBytes),
     durability,
+    pins: [...pins],
+    ...(inUse !== undefined && { inUse }),
   };
 }
 
@@ -60,6 +62,7 @@ function describeUpstream(upstream: UpstreamConfig) {
     allow: [...allow],
     deny: [...deny],
     concurrency,
+    hydrate: upstream.hydrate,
     bandwidth: bytesPerSecond === undefined ? 'unlimited' : formatRate(bytesPerSecond),
     tags: describeTags(tags),
   };

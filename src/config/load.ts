@@ -36,7 +36,7 @@ export function loadConfig({ file: named, env, cwd }: LoadOptions): LoadedConfig
     const directory = file === undefined ? cwd : dirname(file);
     const document = parseDocument(parseYaml(text), { directory, env });
     const config = deepFreeze(createConfig(document, env));
-    return { config, warnings: findWarnings(config, document), file };
+    return { config, warnings: findWarnings(config), file };
   } catch (error) {
     if (!(error instanceof ConfigError) || file === undefined) throw error;
     throw new ConfigError(error.problems, { file, cause: error.cause });
@@ -57,7 +57,9 @@ function parseDocument(document: unknown, source: Source): ConfigDocument {
 }
 
 function createConfig(document: ConfigDocument, env: Environment): Config {
-  const { listen, admin, offline, store, defaultUpstream } = document;
+  const { listen, admin, offline, defaultUpstream } = document;
+  const { inUse, ...kept } = document.store;
+  const store = inUse === undefined ? kept : { ...kept, inUse };
   // No prototype: a name from a request must not find what every object has.
   const upstreams: Record<string, UpstreamConfig> = Object.create(null);
   for (const [name, upstream] of Object.entries(document.upstreams)) {

@@ -31,6 +31,7 @@ export function resolveUpstream(
     allow,
     deny,
     concurrency: upstream.concurrency,
+    hydrate: upstream.hydrate,
     ...(bandwidth !== undefined && { bytesPerSecond: bandwidth }),
     tags: {
       ttlMs: upstream.tags.ttl,

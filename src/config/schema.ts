@@ -9,6 +9,7 @@ import type { Source } from './source.ts';
 import { upstreamSchema } from './upstream-schema.ts';
 
 const ROOT_ADVICE = 'write keys with their values, such as "offline: false"';
+const PIN_ADVICE = 'write an image with its registry, such as "docker.io/library/nginx:1.27"';
 const SYNC_ADVICE =
   'this version does not mirror ahead of demand; leave the key out and pull the images through it once';
 
@@ -59,13 +60,23 @@ function storeSchema(source: Source) {
     maxBytes: size
       .refine((bytes) => bytes > 0, 'write more than 0; the store needs room')
       .prefault('100GiB')
-      .describe('Most bytes the store may hold. This version reports it and evicts nothing yet.'),
+      .describe('Most bytes the store may hold. Above it, images not pulled for longest go.'),
     minFreeBytes: size
       .prefault('2GiB')
-      .describe('Bytes of the disk to leave free. Not kept to in this version yet.'),
+      .describe('Bytes of the disk to leave free; images go for it too.'),
     durability: z
       .enum(['full', 'rename'], { error: 'write full or rename' })
       .default('full')
       .describe('full: what is stored survives power loss. rename: it survives a killed process.'),
+    pins: z
+      .array(z.string().min(1, PIN_ADVICE))
+      .default([])
+      .describe('Images that are never evicted: names, name:tag, name@digest, or globs of these.'),
+    inUse: z
+      .string()
+      .min(1, 'write the path of a file')
+      .transform((path) => resolve(source.directory, path))
+      .optional()
+      .describe('File with the images that are in use, one a line: never evicted. Read on change.'),
   });
 }

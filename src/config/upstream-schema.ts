@@ -54,10 +54,8 @@ export function upstreamSchema(source: Source) {
       .describe('Most bytes a second from this upstream. Left out: no limit.'),
     hydrate: z
       .boolean()
-      .optional()
-      .describe(
-        'Fetch what a pulled image has and its client did not ask for. Not in this version: no effect.',
-      ),
+      .default(true)
+      .describe('Fetch in the background what a pulled image has and its client did not ask for.'),
     tags: tagsSchema.describe('How long what a tag means is believed.'),
   });
 }

@@ -1,16 +1,12 @@
 import type { Config } from './config.ts';
 import { describeProblem } from './problems.ts';
 import { isLoopback } from './proxy.ts';
-import type { ConfigDocument } from './schema.ts';
 
 /** What is legal and may still not be what the operator means. */
-export function findWarnings({ upstreams }: Config, document: ConfigDocument): string[] {
+export function findWarnings({ upstreams }: Config): string[] {
   return Object.values(upstreams).flatMap(({ name, url, credentials, tls }) => {
     const warn = (key: string, text: string) => describeProblem(['upstreams', name, key], text);
     return [
-      ...(document.upstreams[name]?.hydrate
-        ? [warn('hydrate', 'no effect in this version; only what clients ask for is stored')]
-        : []),
       ...(tls.insecure
         ? [warn('tls.insecure', 'the certificate of this upstream is not checked')]
         : []),

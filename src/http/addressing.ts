@@ -2,8 +2,9 @@ import picomatch from 'picomatch';
 import type { Config, UpstreamConfig } from '../config/config.ts';
 import { DOCKER_HUB, registryOf } from '../config/registries.ts';
 import { pathAlias } from '../config/registry-name.ts';
+import { parseDigest, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { parseRepository, type Target } from '../oci/reference.ts';
+import { parseRepository, parseTag, type Tag, type Target } from '../oci/reference.ts';
 
 /** The parts of a request that may say which upstream it means. */
 export interface Address {
@@ -22,6 +23,13 @@ export interface Registry {
   readonly upstream: string;
   /** Whether this mirror may serve the repository. */
   readonly isAllowed: (repository: string) => boolean;
+}
+
+export interface ImageName {
+  readonly target: Target;
+  readonly tag?: Tag;
+  /** Counts more than the tag. */
+  readonly digest?: Digest;
 }
 
 interface Entry {
@@ -63,6 +71,22 @@ export class Addressing {
       });
     }
     return { upstream: entry.config.name, repository };
+  }
+
+  /**
+   * `[registry/]repository[:tag][@digest]` as clients write it. Throws as `resolve` does, and
+   * `TAG_INVALID` or `DIGEST_INVALID`.
+   */
+  resolveImage(image: string): ImageName {
+    const at = image.indexOf('@');
+    const named = at === -1 ? image : image.slice(0, at);
+    const colon = named.indexOf(':', named.lastIndexOf('/') + 1);
+    const target = this.resolve({ name: colon === -1 ? named : named.slice(0, colon) });
+    return {
+      target,
+      ...(colon !== -1 && { tag: parseTag(named.slice(colon + 1)) }),
+      ...(at !== -1 && { digest: parseDigest(image.slice(at + 1)) }),
+    };
   }
 
   /** Throws `NAME_UNKNOWN` for what is not configured. */

@@ -1,14 +1,25 @@
 import { Router } from '@koa/router';
 import Koa from 'koa';
+import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { toRegistryError } from './errors.ts';
+import type { StoreDesk } from './store-desk.ts';
+import { addStoreRoutes } from './store-routes.ts';
 
 export interface AdminParts {
   readonly metrics: Metrics;
-  readonly usage: () => { readonly blobs: number; readonly bytes: number };
+  readonly usage: () => {
+    readonly blobs: number;
+    readonly bytes: number;
+    readonly reserved: number;
+  };
   /** Why the mirror does not serve; `undefined` when it does. */
   readonly unreadyReason: () => string | undefined;
   /** The document of `/api/v1/status`. */
   readonly status: () => object;
+  readonly store: StoreDesk;
+  readonly log: Log;
 }
 
 /** The private application: health, metrics and the API of the commands. */
@@ -23,18 +34,39 @@ export function createAdminApp(parts: AdminParts): Koa {
     ctx.body = reason === undefined ? { status: 'ready' } : { status: 'not ready', reason };
   });
   router.get('/metrics', async (ctx) => {
-    const { blobs, bytes } = parts.usage();
+    const { blobs, bytes, reserved } = parts.usage();
     parts.metrics.storeBlobs.set(blobs);
     parts.metrics.storeBytes.set({ state: 'used' }, bytes);
+    parts.metrics.storeBytes.set({ state: 'reserved' }, reserved);
     ctx.set('Content-Type', parts.metrics.registry.contentType);
     ctx.body = await parts.metrics.registry.metrics();
   });
   router.get('/api/v1/status', (ctx) => {
     ctx.body = parts.status();
   });
+  addStoreRoutes(router, parts.store);
   const app = new Koa();
+  // Errors end in the first middleware; what reaches Koa is a client that left.
   app.silent = true;
+  app.use(async (ctx, next) => {
+    try {
+      await next();
+    } catch (error) {
+      answerError(ctx, error, parts.log);
+    }
+  });
   app.use(router.routes());
   app.use(router.allowedMethods());
   return app;
+}
+
+/** What a desk says in words becomes its status; of what nobody foresaw only the log tells more. */
+function answerError(ctx: Koa.Context, error: unknown, log: Log): void {
+  const { status, message, detail, headers } = toRegistryError(error);
+  const isForeseen = error instanceof RegistryError || status !== 500;
+  if (!isForeseen)
+    log.error({ err: error, method: ctx.method, path: ctx.path }, 'admin request failed');
+  ctx.set(headers);
+  ctx.status = status;
+  ctx.body = { error: message, ...(detail !== undefined && { detail }) };
 }

@@ -1,7 +1,7 @@
 import type { Answer } from '../mirror/answer.ts';
 import type { Blobs, BlobStat } from '../mirror/blobs.ts';
 import type { ByteRange, Content } from '../oci/content.ts';
-import { parseDigest } from '../oci/digest.ts';
+import { parseDigest, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { formatTarget } from '../oci/reference.ts';
 import { BufferPool } from './buffer-pool.ts';
@@ -22,12 +22,29 @@ export class BlobHandler {
   }
 
   async handle(ctx: V2Context, request: ContentRequest): Promise<void> {
-    const { target, exchange } = request;
+    const { target } = request;
     const digest = parseDigest(request.reference);
     const isHead = ctx.method === 'HEAD';
     const answer: Answer<Content | BlobStat> = isHead
       ? await this.#blobs.stat(target, digest)
       : await this.#blobs.get(target, digest);
+    try {
+      await this.#answer(ctx, answer, { ...request, digest });
+    } catch (fault) {
+      const isHeldUnreadable = !ctx.res.headersSent && isFileFault(fault);
+      if (!isHeldUnreadable) throw fault;
+      const anew = await this.#blobs.getAnew(target, digest, fault);
+      await this.#answer(ctx, anew, { ...request, digest });
+    }
+  }
+
+  async #answer(
+    ctx: V2Context,
+    answer: Answer<Content | BlobStat>,
+    request: ContentRequest & { digest: Digest },
+  ): Promise<void> {
+    const { target, exchange, digest } = request;
+    const isHead = ctx.method === 'HEAD';
     exchange.source = answer.source;
     setCacheHeaders(ctx, answer, { stored: !isHead && answer.value !== undefined });
     if (!answer.value) {
@@ -117,6 +134,11 @@ function requestedRanges(ctx: V2Context, content: Content, size: number): ByteRa
   const condition = ctx.get('If-Range');
   if (condition !== '' && condition !== `"${content.digest}"`) return undefined;
   return parseRange(ctx.get('Range'), size);
+}
+
+/** Of a system call on a file: the store cannot give what it holds. */
+function isFileFault(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error && 'path' in error;
 }
 
 function disposable<Value extends { close(): Promise<void> }>(

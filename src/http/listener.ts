@@ -15,6 +15,11 @@ const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const IDLE_TIMEOUT_MS = 10 * 60_000;
 const CERTIFICATE_POLL_MS = 1_000;
 
+/** A socket in a folder; who may use it is a matter of the folder's mode. */
+export interface SocketPath {
+  readonly path: string;
+}
+
 /** A listening socket with its server: plain or TLS, with limits on what clients may do to it. */
 export class Listener {
   readonly #server: Server | HttpsServer;
@@ -23,13 +28,17 @@ export class Listener {
   readonly #scheme: 'http' | 'https';
 
   /** Resolves when it listens. */
-  static async open(config: ListenConfig, handle: RequestListener, log: Log): Promise<Listener> {
+  static async open(
+    config: ListenConfig | SocketPath,
+    handle: RequestListener,
+    log: Log,
+  ): Promise<Listener> {
     const listener = new Listener(config, handle, log);
     await listener.#listen(config);
     return listener;
   }
 
-  constructor(config: ListenConfig, handle: RequestListener, log: Log) {
+  constructor(config: ListenConfig | SocketPath, handle: RequestListener, log: Log) {
     const options = {
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -39,7 +48,7 @@ export class Listener {
       // The application answers these in the error format of the spec.
       requireHostHeader: false,
     };
-    const { tls } = config;
+    const tls = 'path' in config ? undefined : config.tls;
     this.#scheme = tls ? 'https' : 'http';
     if (tls) {
       const server = createHttpsServer(
@@ -61,8 +70,11 @@ export class Listener {
     this.#server.on('clientError', refuse);
   }
 
+  /** `unix:PATH` for a socket in a folder. */
   get url(): string {
-    const { address, port, family } = this.#server.address() as AddressInfo;
+    const bound = this.#server.address() as AddressInfo | string;
+    if (typeof bound === 'string') return `unix:${bound}`;
+    const { address, port, family } = bound;
     return `${this.#scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
@@ -84,10 +96,12 @@ export class Listener {
     clearTimeout(cut);
   }
 
-  async #listen({ host, port }: ListenConfig): Promise<void> {
+  async #listen(config: ListenConfig | SocketPath): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const address =
+      'path' in config ? { path: config.path } : { host: config.host, port: config.port };
     this.#server.once('error', reject);
-    this.#server.listen({ host, port }, resolve);
+    this.#server.listen(address, resolve);
     try {
       await promise;
     } catch (error) {

@@ -4,7 +4,9 @@ import { formatTarget, isSameTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore } from '../store/blob-store.ts';
+import type { AccessTimes } from '../store/access-times.ts';
 import type { Catalog, Link } from '../store/catalog.ts';
+import type { Health } from '../store/health.ts';
 import type { StoredBlob } from '../store/stored-blob.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Answer, Source } from './answer.ts';
@@ -24,7 +26,10 @@ export interface BlobsParts {
   readonly negatives: Negatives;
   readonly flight: SingleFlight;
   readonly metrics: Metrics;
+  readonly access: AccessTimes;
+  readonly health: Health;
   readonly log: Log;
+  readonly now: () => number;
 }
 
 /** What a client may know of a blob without its bytes. */
@@ -44,12 +49,27 @@ export class Blobs {
   async get(target: Target, digest: Digest): Promise<Answer<Content>> {
     const held = await this.#held(target, digest);
     if (!(await this.#mayRead(target, digest, held))) return this.#absent(target, digest);
+    this.#parts.access.note(target, digest);
     if (held) return { value: held, source: 'hit' };
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
     const found = await this.#parts.downloads.join(target, digest, PRIORITY.interactive);
     if (found === 'again') return this.get(target, digest);
     if (!found) return this.#absent(target, digest);
     return { value: found.content, source: sourceOf(found) };
+  }
+
+  /**
+   * For a held blob whose file could not be opened: fetched anew when the file is gone, else passed
+   * through from the upstream.
+   */
+  async getAnew(target: Target, digest: Digest, fault: unknown): Promise<Answer<Content>> {
+    if ((fault as NodeJS.ErrnoException).code === 'ENOENT') return this.get(target, digest);
+    const { log, health, downloads } = this.#parts;
+    log.error({ digest, err: fault }, 'a held blob could not be opened');
+    health.refused(fault);
+    const head = await this.#head(target, digest);
+    if (!head) return this.#absent(target, digest);
+    return { value: downloads.passThrough(target, digest, head.size), source: 'bypass' };
   }
 
   /** Never begins or waits for a transfer of bytes. */
@@ -66,10 +86,12 @@ export class Blobs {
 
   /** What the disk cannot give, for whatever reason, is fetched anew. */
   async #held(target: Target, digest: Digest): Promise<StoredBlob | undefined> {
-    const { blobs, catalog, log, metrics } = this.#parts;
+    const { blobs, catalog, log, metrics, now } = this.#parts;
     const record = await catalog.findBlob(digest);
     let fault: unknown;
-    const held = await blobs.find(digest, record?.size).catch((error: unknown) => {
+    const verified = async (changedAt: number): Promise<void> =>
+      note(log, catalog.updateBlob(digest, { changedAt, verifiedAt: now() }));
+    const held = await blobs.find(digest, record, verified).catch((error: unknown) => {
       fault = error;
       return undefined;
     });

@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Target } from '../oci/reference.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Ingest } from '../store/ingest.ts';
+import { NoRoomError } from '../store/no-room-error.ts';
 import { IntegrityError } from '../oci/integrity-error.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { DirectReader } from './direct-reader.ts';
@@ -40,8 +41,10 @@ export interface DownloadParts {
    * headers are here and clients have theirs.
    */
   readonly inTurn: (size: number | undefined, transfer: () => Promise<void>) => Promise<void>;
-  /** The catalog's part: called with the size of a committed blob. */
-  readonly record: (size: number) => Promise<void>;
+  /** Sets room in the store aside; `undefined` when there is none. */
+  readonly admit: (size: number) => Promise<Disposable | undefined>;
+  /** The catalog's part: called with the size of a committed blob and its file's change time. */
+  readonly record: (size: number, changedAt: number) => Promise<void>;
   /** Called once when all is over, before `settled`. */
   readonly ended: () => void;
 }
@@ -58,6 +61,7 @@ export class Download implements Content {
   #ingest: Ingest | undefined;
   readonly #recent = new RecentChunks();
   #hasShortcut = false;
+  #room: Disposable | undefined;
   #state: DownloadState = 'starting';
   #failure: unknown;
 
@@ -181,6 +185,7 @@ export class Download implements Content {
     } catch (error) {
       await this.#giveUp(error);
     } finally {
+      this.#room?.[Symbol.dispose]();
       this.#parts.ended();
       this.#settled.resolve();
     }
@@ -209,6 +214,7 @@ export class Download implements Content {
   async #fill(ingest: Ingest): Promise<void> {
     this.#move('streaming');
     this.#started.resolve(true);
+    await this.#makeRoom();
     await this.#parts.inTurn(this.#transfer.size, async () => {
       for await (const chunk of this.#transfer.chunks()) {
         await ingest.append(chunk);
@@ -218,11 +224,21 @@ export class Download implements Content {
     });
   }
 
+  /** Clients have their headers by now, and wait for no more than the removal of older images. */
+  async #makeRoom(): Promise<void> {
+    const { size } = this.#transfer;
+    if (size === undefined) return;
+    this.#room = await this.#parts.admit(size);
+    if (this.#room) return;
+    this.#transfer.discard();
+    throw new NoRoomError(size);
+  }
+
   async #keep(ingest: Ingest): Promise<void> {
     await ingest.verify(this.#transfer.size);
     this.#end('finished');
-    await ingest.commit();
-    await this.#parts.record(ingest.written);
+    const changedAt = await ingest.commit();
+    await this.#parts.record(ingest.written, changedAt);
   }
 
   async #giveUp(error: unknown): Promise<void> {
@@ -232,7 +248,7 @@ export class Download implements Content {
       await this.#ingest?.abort({ keep: false }).catch(() => undefined);
       return;
     }
-    const unstored = isDiskFault(error);
+    const unstored = isStoreFault(error);
     this.#end(unstored ? 'unstored' : 'failed', error);
     const keep = !unstored && !(error instanceof IntegrityError);
     await this.#ingest?.abort({ keep }).catch(() => undefined);
@@ -256,7 +272,7 @@ export class Download implements Content {
   }
 }
 
-/** Errors of system calls on files; those of sockets arrive as `UpstreamError`. */
-function isDiskFault(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).syscall !== undefined;
+/** No room, or errors of system calls on files; those of sockets arrive as `UpstreamError`. */
+function isStoreFault(error: unknown): boolean {
+  return error instanceof NoRoomError || (error as NodeJS.ErrnoException).syscall !== undefined;
 }

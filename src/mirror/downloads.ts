@@ -1,3 +1,4 @@
+import type { Content } from '../oci/content.ts';
 import type { Digest } from '../oci/digest.ts';
 import { IntegrityError } from '../oci/integrity-error.ts';
 import { formatTarget, isSameTarget, type Target } from '../oci/reference.ts';
@@ -5,9 +6,13 @@ import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Catalog } from '../store/catalog.ts';
+import type { Collector } from '../store/collector.ts';
+import type { Health } from '../store/health.ts';
+import { NoRoomError } from '../store/no-room-error.ts';
 import { StoredBlob } from '../store/stored-blob.ts';
 import type { Timing } from '../upstream/timing.ts';
-import { Download } from './download.ts';
+import { DirectReader } from './direct-reader.ts';
+import { Download, type CreateTransfer, type DownloadState } from './download.ts';
 import { note } from './note.ts';
 import type { SourceRegistries } from './source-registry.ts';
 import { Transfer, type TransferParts } from './transfer.ts';
@@ -16,6 +21,8 @@ export interface DownloadsParts {
   readonly registries: SourceRegistries;
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
+  readonly collector: Collector;
+  readonly health: Health;
   readonly timing: Timing;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -89,6 +96,33 @@ export class Downloads {
     return 'again';
   }
 
+  /**
+   * Holds a blob that no client waits for. False when the upstream has none. Rejects when it could
+   * not be had or kept.
+   */
+  async hold(target: Target, digest: Digest, priority: number): Promise<boolean> {
+    const joined = await this.join(target, digest, priority);
+    if (joined === 'again') return this.hold(target, digest, priority);
+    if (!joined) return false;
+    const { content } = joined;
+    if (content instanceof StoredBlob) return true;
+    await content.settled;
+    if (content.failure instanceof Error) throw content.failure;
+    return true;
+  }
+
+  /** A blob straight from the upstream, verified and not kept. */
+  passThrough(target: Target, digest: Digest, size: number | undefined): Content {
+    const createTransfer: CreateTransfer = (signal, end) =>
+      this.#createTransfer(target, digest, { signal, end });
+    return {
+      digest,
+      size,
+      open: async (range = { start: 0, end: size ?? Infinity }) =>
+        new DirectReader({ digest, createTransfer, range }),
+    };
+  }
+
   /** Stops all, keeping what has come. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -107,9 +141,10 @@ export class Downloads {
     try {
       // An earlier download may have ended between the caller's look into the store and this one.
       const { blobs, catalog, log } = this.#parts;
-      const held = await blobs.find(digest, (await catalog.findBlob(digest))?.size);
+      const known = await catalog.findBlob(digest);
+      const held = await blobs.find(digest, known);
       if (!held) return this.#launch(target, digest, priority);
-      const record = { size: held.size, storedAt: this.#parts.now() };
+      const record = known ?? { size: held.size, storedAt: this.#parts.now() };
       await note(log, catalog.recordBlob(target, digest, record));
       this.#running.delete(digest);
       return held;
@@ -135,7 +170,8 @@ export class Downloads {
       rangeMs: timing.rangeMs,
       inTurn: async (size, transfer) =>
         size !== undefined && size <= SMALL_BYTES ? transfer() : queue.add(transfer, { priority }),
-      record: (size) => this.#record(target, digest, size),
+      admit: (size) => this.#parts.collector.admit(size),
+      record: (size, changedAt) => this.#record(target, digest, { size, changedAt }),
       ended: () => this.#ended(download),
     });
     this.#downloads.add(download);
@@ -152,6 +188,7 @@ export class Downloads {
     this.#downloads.delete(download);
     metrics.downloadsInFlight.dec({ upstream: target.upstream });
     if (failure === undefined || this.#closed) return;
+    if (isOfStore(failure, download.state)) this.#parts.health.refused(failure);
     if (failure instanceof IntegrityError) {
       metrics.integrityFailures.inc({ upstream: target.upstream, where: 'download' });
     }
@@ -177,8 +214,19 @@ export class Downloads {
     });
   }
 
-  async #record(target: Target, digest: Digest, size: number): Promise<void> {
-    const { catalog, now } = this.#parts;
-    await catalog.recordBlob(target, digest, { size, storedAt: now() });
+  async #record(
+    target: Target,
+    digest: Digest,
+    file: { size: number; changedAt: number },
+  ): Promise<void> {
+    const { catalog, collector, health, now } = this.#parts;
+    await catalog.recordBlob(target, digest, { ...file, storedAt: now() });
+    health.took();
+    collector.wake();
   }
+}
+
+/** Kept by nobody's fault but the store's: `finished` is what could be served and not recorded. */
+function isOfStore(failure: unknown, state: DownloadState): boolean {
+  return failure instanceof NoRoomError || state === 'unstored' || state === 'finished';
 }

@@ -5,6 +5,9 @@ import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Catalog, ManifestEntry } from '../store/catalog.ts';
+import type { Collector } from '../store/collector.ts';
+import type { Health } from '../store/health.ts';
+import { NoRoomError } from '../store/no-room-error.ts';
 import type { ManifestBody } from '../upstream/upstream.ts';
 
 /** A manifest with its bytes in memory, ready to be sent. */
@@ -16,17 +19,26 @@ export interface HeldManifest {
   readonly storedAt: number;
 }
 
+export interface ManifestShelfParts {
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+  readonly collector: Collector;
+  readonly health: Health;
+  readonly log: Log;
+  readonly now: () => number;
+}
+
 const MAX_HOT_BYTES = 64 * 1024 * 1024;
 
 /** Held manifests: the catalog says whose they are, the store has the bytes, the hot ones stay in memory. */
 export class ManifestShelf {
-  readonly #parts: { catalog: Catalog; blobs: BlobStore; log: Log; now: () => number };
+  readonly #parts: ManifestShelfParts;
   readonly #hot = new LRUCache<Digest, Buffer>({
     maxSize: MAX_HOT_BYTES,
     sizeCalculation: (bytes) => Math.max(1, bytes.length),
   });
 
-  constructor(parts: { catalog: Catalog; blobs: BlobStore; log: Log; now: () => number }) {
+  constructor(parts: ManifestShelfParts) {
     this.#parts = parts;
   }
 
@@ -64,12 +76,14 @@ export class ManifestShelf {
     body: ManifestBody,
     tags: ManifestEntry['tags'],
   ): Promise<{ held: HeldManifest; isKept: boolean }> {
-    const { catalog, blobs, log, now } = this.#parts;
+    const { catalog, blobs, collector, health, log, now } = this.#parts;
     const { digest, bytes, manifest } = body;
     const { mediaType, successors, subject } = manifest;
     const storedAt = now();
     const held = { digest, mediaType, size: bytes.length, bytes, storedAt };
     try {
+      using room = await collector.admit(bytes.length);
+      if (!room) throw new NoRoomError(bytes.length);
       await blobs.writeBytes(digest, bytes);
       const { artifactType, annotations } = manifest;
       const descriptor = {
@@ -81,7 +95,10 @@ export class ManifestShelf {
       };
       const entry = { descriptor, successors, tags, ...(subject && { subject }) };
       await catalog.recordManifest(target, entry, storedAt);
+      health.took();
+      collector.wake();
     } catch (err) {
+      health.refused(err);
       log.error({ target: formatTarget(target), digest, err }, 'the manifest could not be kept');
       return { held, isKept: false };
     }
@@ -92,8 +109,15 @@ export class ManifestShelf {
   async #bytes(digest: Digest): Promise<Buffer | undefined> {
     const hot = this.#hot.get(digest);
     if (hot) return hot;
-    const bytes = await this.#parts.blobs.readBytes(digest);
-    if (bytes) this.#hot.set(digest, bytes);
-    return bytes;
+    const { blobs, log } = this.#parts;
+    try {
+      const bytes = await blobs.readBytes(digest);
+      if (bytes) this.#hot.set(digest, bytes);
+      return bytes;
+    } catch (err) {
+      // What the disk cannot give is fetched anew.
+      log.error({ digest, err }, 'a held manifest could not be read');
+      return undefined;
+    }
   }
 }

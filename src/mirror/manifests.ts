@@ -26,6 +26,8 @@ export interface ManifestsParts {
   readonly negatives: Negatives;
   readonly flight: SingleFlight;
   readonly fallbackTags: FallbackTags;
+  /** Told of each manifest that a client got or asked about. */
+  readonly pulled: (target: Target, digest: Digest) => void;
   readonly now: () => number;
 }
 
@@ -50,20 +52,34 @@ export class Manifests {
 
   /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
   async get(target: Target, reference: Reference): Promise<Answer<HeldManifest>> {
-    return isDigestReference(reference)
+    const answer = await (isDigestReference(reference)
       ? this.#getDigest(target, reference)
       : this.#orMade(target, reference, () =>
           this.#byTag(target, reference, () => this.#refresh(target, reference)),
-        );
+        ));
+    if (answer.value) this.#parts.pulled(target, answer.value.digest);
+    return answer;
   }
 
   /** As `get`, but what is not held is only asked for by HEAD. */
   async stat(target: Target, reference: Reference): Promise<Answer<ManifestStat>> {
-    return isDigestReference(reference)
+    const answer = await (isDigestReference(reference)
       ? this.#statDigest(target, reference)
       : this.#orMade<ManifestStat>(target, reference, () =>
           this.#byTag<ManifestStat>(target, reference, () => this.#look(target, reference)),
-        );
+        ));
+    if (answer.value) this.#parts.pulled(target, answer.value.digest);
+    return answer;
+  }
+
+  /** Holds a manifest that no client waits for. False when the upstream has none. */
+  async fetchBehind(target: Target, digest: Digest): Promise<boolean> {
+    return (await this.#fetch(target, digest, { isBackground: true })).value !== undefined;
+  }
+
+  /** What a tag means now, with its manifest held, while no client waits for it. */
+  async resolveBehind(target: Target, tag: Tag): Promise<Digest | undefined> {
+    return (await this.#refresh(target, tag, { isBackground: true })).value?.digest;
   }
 
   /** A fallback tag of referrers exists wherever there are referrers. */

@@ -3,12 +3,17 @@ import type { Config } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore } from '../store/blob-store.ts';
+import type { AccessTimes } from '../store/access-times.ts';
 import type { Catalog } from '../store/catalog.ts';
+import type { Collector } from '../store/collector.ts';
+import type { Health } from '../store/health.ts';
 import type { Timing } from '../upstream/timing.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { Blobs } from './blobs.ts';
 import { Downloads } from './downloads.ts';
 import { FallbackTags } from './fallback-tags.ts';
+import { Healer } from './healer.ts';
+import { Hydrator } from './hydrator.ts';
 import { Listings } from './listings.ts';
 import { ManifestShelf } from './manifest-shelf.ts';
 import { Manifests } from './manifests.ts';
@@ -23,6 +28,9 @@ export interface MirrorParts {
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
+  readonly access: AccessTimes;
+  readonly collector: Collector;
+  readonly health: Health;
   readonly timing: Timing;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -35,11 +43,13 @@ export class Mirror {
   readonly blobs: Blobs;
   readonly listings: Listings;
   readonly downloads: Downloads;
+  readonly healer: Healer;
+  readonly hydrator: Hydrator;
   readonly #registries: SourceRegistries;
   readonly #flight = new SingleFlight();
 
   constructor(parts: MirrorParts) {
-    const { catalog, blobs, log, now, config, timing, metrics } = parts;
+    const { catalog, blobs, access, health, log, now, config, metrics } = parts;
     const flight = this.#flight;
     const registries = new SourceRegistries(
       new Map(
@@ -54,7 +64,7 @@ export class Mirror {
     const ttlMs = (target: { upstream: string }): number =>
       config.upstreams[target.upstream]?.tags.ttlMs ?? 0;
     this.#registries = registries;
-    this.downloads = new Downloads({ registries, blobs, catalog, timing, metrics, log, now });
+    this.downloads = new Downloads({ ...parts, registries });
     this.blobs = new Blobs({
       registries,
       blobs,
@@ -62,11 +72,14 @@ export class Mirror {
       negatives,
       flight,
       metrics,
+      access,
+      health,
       log,
+      now,
       downloads: this.downloads,
     });
     this.listings = new Listings({ registries, catalog, flight, now });
-    const shelf = new ManifestShelf({ catalog, blobs, log, now });
+    const shelf = new ManifestShelf(parts);
     this.manifests = new Manifests({
       registries,
       shelf,
@@ -74,7 +87,22 @@ export class Mirror {
       negatives,
       flight,
       fallbackTags: new FallbackTags({ listings: this.listings, shelf }),
+      pulled: (target, digest) => {
+        access.note(target, digest);
+        this.hydrator.pulled(target, digest);
+      },
       now,
+    });
+    const { downloads, manifests, listings } = this;
+    this.healer = new Healer({ catalog, downloads, manifests });
+    this.hydrator = new Hydrator({
+      catalog,
+      downloads,
+      manifests,
+      listings,
+      isOn: ({ upstream }) => !config.offline && config.upstreams[upstream]?.hydrate === true,
+      quietMs: parts.timing.hydrateMs,
+      log,
     });
   }
 
@@ -91,8 +119,10 @@ export class Mirror {
   /** Stops what runs, keeping partial downloads. The store is the caller's to close, afterwards. */
   async close(): Promise<void> {
     const downloads = this.downloads.close();
+    const hydration = this.hydrator.close();
     await this.#registries.close();
     await downloads;
+    await hydration;
     await this.#flight.idle();
   }
 }

@@ -85,8 +85,17 @@ export class Metrics {
     'Contents that were not what their digest says',
     ['upstream', 'where'],
   );
-  readonly storeBytes = this.#gauge('entrepot_store_bytes', 'Bytes of held blobs', ['state']);
+  readonly storeBytes = this.#gauge(
+    'entrepot_store_bytes',
+    'Bytes of the store: used by held blobs, reserved for running downloads',
+    ['state'],
+  );
   readonly storeBlobs = this.#gauge('entrepot_store_blobs', 'Held blobs', []);
+  readonly evictedBytes = this.#counter(
+    'entrepot_evicted_bytes_total',
+    'Bytes of evicted images, by what they were needed for: budget, free-space or request',
+    ['reason'],
+  );
   readonly storeLimitBytes = this.#gauge(
     'entrepot_store_limit_bytes',
     'The configured size of the store',

@@ -33,6 +33,11 @@ export function isManifestType(mediaType: string): boolean {
   return MANIFEST_TYPES.has(mediaType);
 }
 
+/** Layers that registries do not serve: clients fetch them from their owner. */
+export function isForeignType(mediaType: string): boolean {
+  return /\bforeign\b|\bnondistributable\b/.test(mediaType);
+}
+
 export function isIndexType(mediaType: string): boolean {
   return mediaType === OCI_INDEX || mediaType === DOCKER_LIST;
 }

@@ -1,74 +1,108 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import type { Dirent, Stats } from 'node:fs';
+import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readAll } from '../oci/content.ts';
-import { digestOf, isDigest, splitDigest, type Digest } from '../oci/digest.ts';
+import { isDigest, splitDigest, type Algorithm, type Digest } from '../oci/digest.ts';
 import { IntegrityError } from '../oci/integrity-error.ts';
 import { Ingest } from './ingest.ts';
 import { OpenFiles } from './open-files.ts';
+import { noStep, type Step } from './step.ts';
 import { StoredBlob } from './stored-blob.ts';
+
+export interface BlobStoreConfig {
+  readonly path: string;
+  readonly durability: 'full' | 'rename';
+  readonly step?: Step;
+}
+
+/** Where files lie that are no held blobs. */
+export type Aside = 'ingest' | 'quarantine';
+
+/** What the catalog knows of a file, to judge it by. */
+export interface Expected {
+  /** Bytes. */
+  readonly size: number;
+  /** The file's change time when its bytes were last known to be right, milliseconds. */
+  readonly changedAt?: number;
+}
 
 /**
  * Content-addressed files: `blobs/<algorithm>/<first two digits>/<hex>` holds what is complete and
- * verified, `ingest/<algorithm>-<hex>` what is on its way. A file under `blobs` is there only after
- * its digest was checked, so its name can be trusted without a catalog.
+ * verified, `ingest/<algorithm>-<hex>` what is on its way, `quarantine/<algorithm>-<hex>` what was
+ * found damaged. A file under `blobs` is there only after its digest was checked, so its name can
+ * be trusted without a catalog, until something other than this process touches it.
  */
 export class BlobStore {
   readonly openFiles = new OpenFiles();
   readonly #path: string;
   readonly #durability: 'full' | 'rename';
+  readonly #step: Step;
+  /** Damaged files that could not be moved away, by their change time. */
+  readonly #condemned = new Map<Digest, number>();
 
-  static async open(config: { path: string; durability: 'full' | 'rename' }): Promise<BlobStore> {
-    await mkdir(join(config.path, 'blobs'), { recursive: true });
-    await mkdir(join(config.path, 'ingest'), { recursive: true });
+  static async open(config: BlobStoreConfig): Promise<BlobStore> {
+    for (const folder of ['blobs', 'ingest', 'quarantine']) {
+      await mkdir(join(config.path, folder), { recursive: true });
+    }
     return new BlobStore(config);
   }
 
-  constructor(config: { path: string; durability: 'full' | 'rename' }) {
+  constructor(config: BlobStoreConfig) {
     this.#path = config.path;
     this.#durability = config.durability;
+    this.#step = config.step ?? noStep;
   }
 
   /**
-   * `undefined` when it is not held. With an expected size (bytes) a file of another length counts
-   * as damaged: it is removed, so that it can be fetched anew.
+   * `undefined` when it is not held. A file of another length than expected is damaged and goes
+   * into quarantine, so that it can be fetched anew. One that was touched since the expected change
+   * time, or of which nothing is known, is verified while it is read; `verified` is told its change
+   * time when it was found right.
    */
-  async find(digest: Digest, expectedSize?: number): Promise<StoredBlob | undefined> {
+  async find(
+    digest: Digest,
+    expected?: Expected,
+    verified: (changedAt: number) => Promise<void> = async () => undefined,
+  ): Promise<StoredBlob | undefined> {
     const path = this.#blobPath(digest);
-    let size: number;
-    try {
-      size = (await stat(path)).size;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
-    if (expectedSize !== undefined && size !== expectedSize) {
-      await this.delete(digest);
+    const found = await statFile(path);
+    if (!found || this.#condemned.get(digest) === found.ctimeMs) return undefined;
+    const { size, ctimeMs } = found;
+    if (expected && size !== expected.size) {
+      await this.quarantine(digest);
       return undefined;
     }
-    return new StoredBlob({ digest, size, path, openFiles: this.openFiles });
+    return new StoredBlob({
+      digest,
+      size,
+      path,
+      openFiles: this.openFiles,
+      isTrusted: expected?.changedAt === ctimeMs,
+      judged: async (isRight) => (isRight ? verified(ctimeMs) : this.quarantine(digest)),
+    });
   }
 
-  /** A small blob's verified bytes. A damaged one is removed and counts as not held. */
+  /** A small blob's verified bytes. A damaged one goes into quarantine and counts as not held. */
   async readBytes(digest: Digest): Promise<Buffer | undefined> {
     const blob = await this.find(digest);
     if (!blob) return undefined;
-    const reader = await blob.open();
     try {
-      const bytes = await readAll(reader, blob.size);
-      if (digestOf(bytes, splitDigest(digest).algorithm) === digest) return bytes;
+      const reader = await blob.open();
+      try {
+        return await readAll(reader, blob.size);
+      } finally {
+        await reader.close();
+      }
     } catch (error) {
-      if (!(error instanceof IntegrityError)) throw error;
-    } finally {
-      await reader.close();
+      if (error instanceof IntegrityError || isMissing(error)) return undefined;
+      throw error;
     }
-    await this.delete(digest);
-    return undefined;
   }
 
   /** Keeps a small blob. Throws {@link IntegrityError} when the bytes are not the digest's. */
   async writeBytes(digest: Digest, bytes: Uint8Array): Promise<void> {
-    if (await this.find(digest, bytes.length)) return;
+    if (await this.find(digest, { size: bytes.length })) return;
     // A name of its own: the same bytes may be on their way through another repository as well.
     const ingest = await this.#openIngest(digest, `.${randomUUID()}`);
     try {
@@ -87,13 +121,37 @@ export class BlobStore {
   }
 
   async #openIngest(digest: Digest, suffix: string): Promise<Ingest> {
-    const { algorithm, encoded } = splitDigest(digest);
     return Ingest.open(digest, {
-      partial: join(this.#path, 'ingest', `${algorithm}-${encoded}${suffix}`),
+      partial: join(this.#path, 'ingest', `${fileName(digest)}${suffix}`),
       final: this.#blobPath(digest),
       durability: this.#durability,
       openFiles: this.openFiles,
+      step: this.#step,
     });
+  }
+
+  /** Whether it is being read or written. */
+  isBusy(digest: Digest): boolean {
+    return this.openFiles.isOpen(digest);
+  }
+
+  /** Puts a damaged file where it is not found, for whoever wants to know what happened to it. */
+  async quarantine(digest: Digest): Promise<void> {
+    const path = this.#blobPath(digest);
+    try {
+      await rename(path, join(this.#path, 'quarantine', fileName(digest)));
+    } catch (error) {
+      if (isMissing(error)) return;
+      // A disk that takes no writes any more: at least it is not served.
+      const found = await statFile(path);
+      if (found) this.#condemned.set(digest, found.ctimeMs);
+    }
+  }
+
+  /** Bytes that the disk would still take; `undefined` where it does not say. */
+  async freeBytes(): Promise<number | undefined> {
+    const { bavail, bsize } = await statfs(this.#path);
+    return bsize > 0 ? bavail * bsize : undefined;
   }
 
   async delete(digest: Digest): Promise<void> {
@@ -124,10 +182,92 @@ export class BlobStore {
     }
   }
 
+  /** Without reading it; `undefined` when there is no such file. */
+  async statBlob(digest: Digest): Promise<{ size: number; modifiedAt: number } | undefined> {
+    const found = await statFile(this.#blobPath(digest));
+    return found?.isFile()
+      ? { size: found.size, modifiedAt: Math.round(found.mtimeMs) }
+      : undefined;
+  }
+
+  /** The blobs of one folder in byte order, and how many names there are none of ours. */
+  async listShard(
+    algorithm: Algorithm,
+    shard: string,
+  ): Promise<{ digests: Digest[]; foreign: number }> {
+    const entries = await entriesOf(join(this.#path, 'blobs', algorithm, shard));
+    const digests = entries
+      .filter((entry) => entry.isFile() && entry.name.startsWith(shard))
+      .map(({ name }) => `${algorithm}:${name}`)
+      .filter((name) => isDigest(name))
+      .toSorted();
+    return { digests, foreign: entries.length - digests.length };
+  }
+
+  /** Names above the blobs that are none of ours. */
+  async countForeign(): Promise<number> {
+    const root = join(this.#path, 'blobs');
+    let foreign = 0;
+    for (const { name } of await entriesOf(root)) {
+      const shards = isAlgorithm(name) ? await entriesOf(join(root, name)) : undefined;
+      const strange = shards?.filter((shard) => !/^[0-9a-f]{2}$/.test(shard.name)).length;
+      foreign += strange ?? 1;
+    }
+    return foreign;
+  }
+
+  /** What is on its way or was found damaged. Times in milliseconds. */
+  async *listAside(
+    folder: Aside,
+  ): AsyncIterable<{ name: string; size: number; modifiedAt: number; changedAt: number }> {
+    for (const { name } of await entriesOf(join(this.#path, folder))) {
+      const found = await statFile(join(this.#path, folder, name));
+      if (!found?.isFile()) continue;
+      yield { name, size: found.size, modifiedAt: found.mtimeMs, changedAt: found.ctimeMs };
+    }
+  }
+
+  async removeAside(folder: Aside, name: string): Promise<void> {
+    await rm(join(this.#path, folder, name), { force: true });
+  }
+
   #blobPath(digest: Digest): string {
     const { algorithm, encoded } = splitDigest(digest);
     return join(this.#path, 'blobs', algorithm, encoded.slice(0, 2), encoded);
   }
+}
+
+/** As in a folder that holds few of them. */
+function fileName(digest: Digest): string {
+  return digest.replace(':', '-');
+}
+
+async function statFile(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
+}
+
+/** None of a folder that is not there. */
+async function entriesOf(path: string): Promise<Dirent[]> {
+  try {
+    return await readdir(path, { withFileTypes: true });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return [];
+    throw error;
+  }
+}
+
+function isAlgorithm(name: string): name is Algorithm {
+  return name === 'sha256' || name === 'sha512';
 }
 
 async function foldersOf(path: string): Promise<string[]> {

@@ -1,98 +1,81 @@
-import { Level } from 'level';
-import { LRUCache } from 'lru-cache';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Repository, type Tag, type Target } from '../oci/reference.ts';
+import type { CatalogOptions, Link, ManifestEntry, Usage } from './facts.ts';
+import { ImageGraph, unitOf } from './image-graph.ts';
+import type { JournalEntry } from './journal-entry.ts';
+import { listMembers } from './members.ts';
+import { migrate } from './migrate.ts';
+import { Recollection } from './recollection.ts';
+import { Release, type Released } from './release.ts';
+import {
+  below,
+  SCHEMA_VERSION,
+  tagOf,
+  Tables,
+  type Batch,
+  type BlobRecord,
+  type ManifestRecord,
+  type TagRecord,
+} from './tables.ts';
+import { Turns } from './turns.ts';
 
-/** What a tag was last known to mean, and when upstream said so (milliseconds since 1970). */
-export interface TagRecord {
-  readonly digest: Digest;
-  readonly checkedAt: number;
-}
+export type { BlobRecord, ManifestRecord, TagRecord } from './tables.ts';
 
-export interface ManifestRecord {
-  readonly mediaType: string;
-  readonly size: number;
-  readonly storedAt: number;
-}
-
-export interface BlobRecord {
-  readonly size: number;
-  readonly storedAt: number;
-}
-
-/**
- * `proven`: the upstream served this digest from this repository. `claimed`: a manifest of the
- * repository lists it, which is not yet proof that the repository may read it.
- */
-export type Link = 'proven' | 'claimed';
-
-/** How much is held. */
-export interface Usage {
-  readonly blobs: number;
-  readonly bytes: number;
-}
-
-/** A manifest as it enters the catalog. */
-export interface ManifestEntry {
-  readonly descriptor: Descriptor;
-  readonly successors: readonly Descriptor[];
-  readonly subject?: Digest;
-  /** Tags that upstream says mean this manifest, and when it said so. */
-  readonly tags: readonly { readonly tag: Tag; readonly checkedAt: number }[];
-}
-
-const SCHEMA_VERSION = 1;
+export type { CatalogOptions, Link, ManifestEntry, Usage } from './facts.ts';
 
 /**
- * What is known of the bytes on disk: one method a fact, each write one atomic batch. Keys are
- * parts joined by a space, which no name, tag or digest contains; the upstream is part of every key
- * but a blob's. Losing it loses no bytes.
+ * What is known of the bytes on disk: one method a fact, each write one atomic batch. The upstream
+ * is part of every key but a blob's. Losing it loses no bytes.
  */
 export class Catalog {
-  readonly #db: Level<string, unknown>;
-  readonly #sync: boolean;
-  readonly #tags;
-  readonly #manifests;
-  readonly #blobs;
-  readonly #proofs;
-  readonly #claims;
-  readonly #referrers;
+  readonly graph: ImageGraph;
+  readonly tables: Tables;
+  readonly journal: (entries: readonly JournalEntry[]) => void;
+  /** Writes that change what holds what go one after the other. */
+  readonly #turns = new Turns();
   #usage: Usage = { blobs: 0, bytes: 0 };
-  readonly #counted: Promise<void>;
+  /** Settles when the records of earlier runs are counted. */
+  readonly counted: Promise<void>;
   #isClosing = false;
-  readonly #hotTags = new LRUCache<string, TagRecord>({ max: 50_000 });
-  readonly #hotManifests = new LRUCache<string, ManifestRecord>({ max: 50_000 });
-  readonly #hotBlobs = new LRUCache<string, BlobRecord>({ max: 50_000 });
-  readonly #hotLinks = new LRUCache<string, Link>({ max: 100_000 });
+  readonly #hotTags: Recollection<TagRecord>;
+  readonly #hotManifests: Recollection<ManifestRecord>;
+  readonly #hotBlobs: Recollection<BlobRecord>;
+  readonly #hotLinks: Recollection<Link>;
 
   /** Throws when another process has it open or a newer version wrote it. */
-  static async open(path: string, options: { durability: 'full' | 'rename' }): Promise<Catalog> {
-    const db = new Level<string, unknown>(path, { valueEncoding: 'json' });
-    await openExclusively(db, path);
-    const meta = db.sublevel<string, number>('meta', { valueEncoding: 'json' });
-    const version = await meta.get('schema');
-    if (version !== undefined && version > SCHEMA_VERSION) {
-      await db.close();
-      throw new Error(
-        `${path} was written by a newer version (schema ${version}, this one knows ${SCHEMA_VERSION}): run that version, or point store.path elsewhere`,
-      );
+  static async open(path: string, options: CatalogOptions): Promise<Catalog> {
+    const tables = await Tables.open(path, options);
+    try {
+      if ((await tables.schema()) !== SCHEMA_VERSION)
+        await migrate(tables, options.readBytes, options.step);
+    } catch (error) {
+      await tables.close();
+      throw error;
     }
-    await meta.put('schema', SCHEMA_VERSION);
-    return new Catalog(db, options.durability === 'full');
+    return new Catalog(tables, options);
   }
 
-  constructor(db: Level<string, unknown>, sync: boolean) {
-    this.#db = db;
-    this.#sync = sync;
-    this.#tags = db.sublevel<string, TagRecord>('tags', { valueEncoding: 'json' });
-    this.#manifests = db.sublevel<string, ManifestRecord>('manifests', { valueEncoding: 'json' });
-    this.#blobs = db.sublevel<string, BlobRecord>('blobs', { valueEncoding: 'json' });
-    this.#proofs = db.sublevel<string, 1>('proofs', { valueEncoding: 'json' });
-    this.#claims = db.sublevel<string, 1>('claims', { valueEncoding: 'json' });
-    this.#referrers = db.sublevel<string, Descriptor>('referrers', { valueEncoding: 'json' });
+  constructor(tables: Tables, options: Pick<CatalogOptions, 'journal' | 'unreadable'>) {
+    this.tables = tables;
+    this.graph = new ImageGraph(tables);
+    this.journal = options.journal ?? (() => undefined);
+    const { unreadable = () => undefined } = options;
+    const max = 50_000;
+    this.#hotTags = new Recollection({ max, read: (key) => tables.tags.get(key), unreadable });
+    this.#hotManifests = new Recollection({
+      max,
+      read: (key) => tables.manifests.get(key),
+      unreadable,
+    });
+    this.#hotBlobs = new Recollection({ max, read: (key) => tables.blobs.get(key), unreadable });
+    this.#hotLinks = new Recollection({
+      max: 2 * max,
+      read: (key) => this.#readLink(key),
+      unreadable,
+    });
     // Beside the work, which need not wait for it: the iterator sees the store as it was.
-    this.#counted = this.#countHeld().catch(() => undefined);
+    this.counted = this.#countHeld().catch(() => undefined);
   }
 
   /** Exact once the records of earlier runs are counted, a moment after the start. */
@@ -101,20 +84,27 @@ export class Catalog {
   }
 
   async findTag(target: Target, tag: Tag): Promise<TagRecord | undefined> {
-    return recall(this.#hotTags, this.#tags, key(target, tag));
+    return this.#hotTags.find(key(target, tag));
   }
 
   async recordTag(target: Target, tag: Tag, record: TagRecord): Promise<void> {
-    const batch = this.#db.batch();
-    batch.put(key(target, tag), record, { sublevel: this.#tags });
-    await batch.write({ sync: this.#sync });
+    const { tables } = this;
+    const earlier = await this.findTag(target, tag);
+    await tables.write((batch) => {
+      batch.put(key(target, tag), record, { sublevel: tables.tags });
+      if (earlier?.digest === record.digest) return;
+      batch.put(`${unitOf(target, record.digest)} ${tag}`, 1, { sublevel: tables.names });
+      if (!earlier) return;
+      batch.del(`${unitOf(target, earlier.digest)} ${tag}`, { sublevel: tables.names });
+    });
     this.#hotTags.set(key(target, tag), record);
+    if (earlier?.digest !== record.digest) this.journal([tagEntry(target, tag, record)]);
   }
 
   /** In byte order, as the tags list of the distribution spec wants it. */
   async listTags(target: Target): Promise<Tag[]> {
-    const keys = await this.#tags.keys(below(formatTarget(target))).all();
-    return keys.map((entry) => entry.slice(entry.lastIndexOf(' ') + 1) as Tag);
+    const keys = await this.tables.tags.keys(below(formatTarget(target))).all();
+    return keys.map(tagOf);
   }
 
   /** Repositories of which a manifest is held, in byte order; leaps from one to the next. */
@@ -122,7 +112,7 @@ export class Catalog {
     const found: Repository[] = [];
     const lt = `${upstream}0`;
     for (let gt = `${upstream}/`; ;) {
-      const [entry] = await this.#manifests.keys({ gt, lt, limit: 1 }).all();
+      const [entry] = await this.tables.manifests.keys({ gt, lt, limit: 1 }).all();
       if (entry === undefined) return found.toSorted((a, b) => (a < b ? -1 : 1));
       const repository = entry.slice(upstream.length + 1, entry.indexOf(' '));
       found.push(repository as Repository);
@@ -131,48 +121,101 @@ export class Catalog {
   }
 
   async findManifest(target: Target, digest: Digest): Promise<ManifestRecord | undefined> {
-    return recall(this.#hotManifests, this.#manifests, key(target, digest));
+    return this.#hotManifests.find(key(target, digest));
   }
 
-  /** The manifest, its blob, its tags, its place among its subject's referrers, its children. */
+  /** The manifest, its blob, its tags, its place among its subject's referrers, what it holds. */
   async recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
+    await this.#turns.take(async () => this.#recordManifest(target, entry, now));
+    const { digest, mediaType } = entry.descriptor;
+    this.journal([
+      { manifest: digest, of: formatTarget(target), type: mediaType, at: now },
+      ...entry.tags.map(({ tag, checkedAt }) => tagEntry(target, tag, { digest, checkedAt })),
+    ]);
+  }
+
+  async #recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
+    const { tables } = this;
     const { digest, mediaType, size } = entry.descriptor;
     const record: ManifestRecord = { mediaType, size, storedAt: now };
-    await this.#admitBlob(digest, { size, storedAt: now });
-    const batch = this.#db.batch();
-    batch.put(key(target, digest), record, { sublevel: this.#manifests });
-    batch.put(digest, { size, storedAt: now }, { sublevel: this.#blobs });
-    batch.put(key(target, digest), 1, { sublevel: this.#proofs });
-    for (const successor of entry.successors) {
-      batch.put(key(target, successor.digest), 1, { sublevel: this.#claims });
-    }
-    for (const { tag, checkedAt } of entry.tags) {
-      batch.put(key(target, tag), { digest, checkedAt }, { sublevel: this.#tags });
-    }
-    if (entry.subject) {
-      const referrer = `${key(target, entry.subject)} ${digest}`;
-      batch.put(referrer, entry.descriptor, { sublevel: this.#referrers });
-    }
-    await batch.write({ sync: this.#sync });
-    this.#hotManifests.set(key(target, digest), record);
-    this.#hotLinks.set(key(target, digest), 'proven');
+    const unit = unitOf(target, digest);
+    const blob = await this.#admitBlob(digest, { size, storedAt: now });
+    const lastPull = await this.graph.lastPull(unit);
+    await tables.write((batch) => {
+      batch.put(unit, record, { sublevel: tables.manifests });
+      batch.put(digest, blob, { sublevel: tables.blobs });
+      batch.put(digest, listMembers(entry), { sublevel: tables.members });
+      batch.put(`${digest} ${formatTarget(target)}`, 1, { sublevel: tables.links });
+      for (const held of [digest, ...entry.successors.map((successor) => successor.digest)]) {
+        batch.put(`${held} ${unit}`, 1, { sublevel: tables.holders });
+      }
+      for (const { tag, checkedAt } of entry.tags) {
+        batch.put(key(target, tag), { digest, checkedAt }, { sublevel: tables.tags });
+        batch.put(`${unit} ${tag}`, 1, { sublevel: tables.names });
+      }
+      if (entry.subject) {
+        const referrer = `${unitOf(target, entry.subject)} ${digest}`;
+        batch.put(referrer, entry.descriptor, { sublevel: tables.referrers });
+      }
+      tables.putAccess(batch, unit, now, lastPull);
+    });
+    this.#hotManifests.set(unit, record);
+    this.#hotLinks.set(`${digest} ${formatTarget(target)}`, 'proven');
     for (const { tag, checkedAt } of entry.tags) {
       this.#hotTags.set(key(target, tag), { digest, checkedAt });
     }
   }
 
   async findBlob(digest: Digest): Promise<BlobRecord | undefined> {
-    return recall(this.#hotBlobs, this.#blobs, digest);
+    return this.#hotBlobs.find(digest);
   }
 
   /** The blob is on disk, and this repository is proven to hold it. */
   async recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void> {
+    await this.#turns.take(async () => {
+      const isListed = await this.#putBlob(digest, record, (batch) =>
+        batch.put(`${digest} ${formatTarget(target)}`, 1, { sublevel: this.tables.links }),
+      );
+      if (!isListed) this.journal([{ blob: digest, of: formatTarget(target) }]);
+    });
+    this.#hotLinks.set(`${digest} ${formatTarget(target)}`, 'proven');
+  }
+
+  /** The blob is on disk, and nobody knows for which repository. */
+  async adoptBlob(digest: Digest, record: BlobRecord): Promise<void> {
+    await this.#turns.take(async () => this.#putBlob(digest, record));
+  }
+
+  /** Whether a manifest lists it; one that none lists is a unit of its own. */
+  async #putBlob(
+    digest: Digest,
+    record: BlobRecord,
+    add?: (batch: Batch) => void,
+  ): Promise<boolean> {
+    const { tables } = this;
     await this.#admitBlob(digest, record);
-    const batch = this.#db.batch();
-    batch.put(digest, record, { sublevel: this.#blobs });
-    batch.put(key(target, digest), 1, { sublevel: this.#proofs });
-    await batch.write({ sync: this.#sync });
-    this.#hotLinks.set(key(target, digest), 'proven');
+    this.#hotBlobs.set(digest, record);
+    const holders = await tables.holders.keys({ ...below(digest), limit: 1 }).all();
+    const lastPull = await this.graph.lastPull(digest);
+    await tables.write((batch) => {
+      batch.put(digest, record, { sublevel: tables.blobs });
+      add?.(batch);
+      if (holders.length === 0) tables.putAccess(batch, digest, record.storedAt, lastPull);
+    });
+    return holders.length > 0;
+  }
+
+  /** What is known of the file of a recorded blob changes; one that is forgotten stays so. */
+  async updateBlob(digest: Digest, change: Partial<BlobRecord>): Promise<void> {
+    await this.#turns.take(async () => {
+      const known = await this.findBlob(digest);
+      if (!known) return;
+      const record = { ...known, ...change };
+      await this.tables.write((batch) =>
+        batch.put(digest, record, { sublevel: this.tables.blobs }),
+      );
+      this.#hotBlobs.set(digest, record);
+    });
   }
 
   /** The blob's file turned out missing or damaged. Links stay: the repository still has it. */
@@ -181,56 +224,115 @@ export class Catalog {
     // Two who find it missing at once forget it once.
     if (!known || !this.#hotBlobs.delete(digest)) return;
     this.#count(-1, -known.size);
-    await this.#blobs.del(digest);
+    await this.tables.write((batch) => batch.del(digest, { sublevel: this.tables.blobs }));
   }
 
   async findLink(target: Target, digest: Digest): Promise<Link | undefined> {
-    const entry = key(target, digest);
-    const known = this.#hotLinks.get(entry);
-    if (known) return known;
-    // Two sublevels, so that a claim never overwrites a proof written at the same time.
-    const [proof, claim] = await Promise.all([this.#proofs.get(entry), this.#claims.get(entry)]);
-    const link = proof ? 'proven' : claim ? 'claimed' : undefined;
-    return link && keepNewest(this.#hotLinks, entry, link);
+    return this.#hotLinks.find(`${digest} ${formatTarget(target)}`);
+  }
+
+  async #readLink(place: string): Promise<Link | undefined> {
+    const { links, holders } = this.tables;
+    const [proof, claims] = await Promise.all([
+      links.get(place),
+      holders.keys({ ...below(place), limit: 1 }).all(),
+    ]);
+    return proof ? 'proven' : claims.length > 0 ? 'claimed' : undefined;
   }
 
   async recordLink(target: Target, digest: Digest): Promise<void> {
-    await this.#proofs.put(key(target, digest), 1);
-    this.#hotLinks.set(key(target, digest), 'proven');
+    const place = `${digest} ${formatTarget(target)}`;
+    await this.tables.write((batch) => batch.put(place, 1, { sublevel: this.tables.links }));
+    this.#hotLinks.set(`${digest} ${formatTarget(target)}`, 'proven');
   }
 
   /** Manifests held in this repository whose subject is this digest. */
   async listReferrers(target: Target, subject: Digest): Promise<Descriptor[]> {
-    return this.#referrers.values(below(key(target, subject))).all();
+    return this.tables.referrers.values(below(unitOf(target, subject))).all();
   }
 
+  /** In byte order. */
   async *listBlobs(): AsyncIterable<[Digest, BlobRecord]> {
-    for await (const [digest, record] of this.#blobs.iterator()) yield [digest as Digest, record];
+    for await (const [digest, record] of this.tables.blobs.iterator()) {
+      yield [digest as Digest, record];
+    }
   }
 
   async *listManifests(): AsyncIterable<[string, ManifestRecord]> {
-    yield* this.#manifests.iterator();
+    yield* this.tables.manifests.iterator();
+  }
+
+  /** What letting go of a unit would remove, on top of what `gone` says went before. */
+  async planRelease(unit: string, gone: Set<string>): Promise<Released> {
+    return new Release({ tables: this.tables, graph: this.graph, gone }).plan(unit);
+  }
+
+  /** Lets go of a unit. The files of its blobs are the caller's to remove, afterwards. */
+  async release(unit: string): Promise<Released> {
+    return this.#turns.take(async () => {
+      const release = new Release({ tables: this.tables, graph: this.graph });
+      const released = await release.plan(unit);
+      await this.tables.write((batch) => release.apply(batch));
+      this.#forgetReleased(released, unit);
+      return released;
+    });
+  }
+
+  #forgetReleased({ manifests, tags, blobs, bytes }: Released, unit: string): void {
+    // Links lead from digests to many repositories: all that is hot is read anew.
+    this.#hotLinks.clear();
+    const of = unit.slice(0, Math.max(0, unit.lastIndexOf(' ')));
+    for (const { target, digest } of manifests) this.#hotManifests.delete(unitOf(target, digest));
+    for (const tag of tags) this.#hotTags.delete(`${of} ${tag}`);
+    for (const { digest } of blobs) this.#hotBlobs.delete(digest);
+    this.#count(-blobs.length, -bytes);
+    this.journal([
+      ...tags.map((tag) => ({ untagged: tag, of })),
+      ...manifests.map(({ digest }) => ({ gone: digest, of })),
+    ]);
+  }
+
+  /** Of units that exist; an earlier time than the known one changes nothing. */
+  async recordAccess(units: readonly string[], time: number): Promise<void> {
+    await this.#turns.take(async () => {
+      const known = await this.tables.access.getMany([...units]);
+      const put = (batch: Batch): void => {
+        for (const [position, unit] of units.entries()) {
+          const earlier = known[position];
+          // What was let go of meanwhile stays so.
+          if (earlier === undefined || earlier >= time) continue;
+          this.tables.putAccess(batch, unit, time, earlier);
+        }
+      };
+      // No image is lost with it.
+      await this.tables.write(put, { sync: false });
+    });
   }
 
   async close(): Promise<void> {
     // An iterator in its first step and a closing database would wait for each other.
     this.#isClosing = true;
-    await this.#counted;
-    await this.#db.close();
+    await this.counted;
+    await this.#turns.take(async () => this.tables.close());
   }
 
   async #countHeld(): Promise<void> {
-    for await (const { size } of this.#blobs.values()) {
+    for await (const { size } of this.tables.blobs.values()) {
       if (this.#isClosing) return;
       this.#count(1, size);
     }
   }
 
-  /** In memory before it is on disk, so that two who record it at once count it once. */
-  async #admitBlob(digest: Digest, record: BlobRecord): Promise<void> {
+  /**
+   * The record that counts: an earlier one stays. In memory before it is on disk, so that two who
+   * record it at once count it once.
+   */
+  async #admitBlob(digest: Digest, record: BlobRecord): Promise<BlobRecord> {
     const known = await this.findBlob(digest);
-    if (!known && !this.#hotBlobs.has(digest)) this.#count(1, record.size);
+    if (known) return known;
+    if (!this.#hotBlobs.has(digest)) this.#count(1, record.size);
     this.#hotBlobs.set(digest, record);
+    return record;
   }
 
   #count(blobs: number, bytes: number): void {
@@ -242,44 +344,6 @@ function key(target: Target, item: string): string {
   return `${formatTarget(target)} ${item}`;
 }
 
-/** The range of keys that continue a prefix: `!` is the character after the space. */
-function below(prefix: string): { gt: string; lt: string } {
-  return { gt: `${prefix} `, lt: `${prefix}!` };
-}
-
-async function recall<Value extends {}>(
-  hot: LRUCache<string, Value>,
-  cold: { get(key: string): Promise<NoInfer<Value> | undefined> },
-  entry: string,
-): Promise<Value | undefined> {
-  const known = hot.get(entry);
-  if (known !== undefined) return known;
-  const value = await cold.get(entry);
-  return value && keepNewest(hot, entry, value);
-}
-
-/** What was written while an older value was being read stays. */
-function keepNewest<Value extends {}>(
-  hot: LRUCache<string, Value>,
-  entry: string,
-  read: Value,
-): Value {
-  const written = hot.get(entry);
-  if (written !== undefined) return written;
-  hot.set(entry, read);
-  return read;
-}
-
-async function openExclusively(db: Level<string, unknown>, path: string): Promise<void> {
-  try {
-    await db.open();
-  } catch (error) {
-    if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'LEVEL_LOCKED') {
-      throw new Error(
-        `${path} is in use by another process: stop the other Entrepot, or give this one its own store.path`,
-        { cause: error },
-      );
-    }
-    throw error;
-  }
+function tagEntry(target: Target, tag: Tag, { digest, checkedAt }: TagRecord): JournalEntry {
+  return { tag, of: formatTarget(target), is: digest, at: checkedAt };
 }

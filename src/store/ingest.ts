@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { Digester, splitDigest, type Digest } from '../oci/digest.ts';
 import { IntegrityError } from '../oci/integrity-error.ts';
 import type { OpenFiles } from './open-files.ts';
+import type { Step } from './step.ts';
 
 /*
  * A blob on its way in: one writer, any number of readers by position.
@@ -22,6 +23,7 @@ export interface IngestPlace {
   readonly final: string;
   readonly durability: 'full' | 'rename';
   readonly openFiles: OpenFiles;
+  readonly step: Step;
 }
 
 const READ_BACK_BYTES = 1024 * 1024;
@@ -39,11 +41,11 @@ export class Ingest {
   /** Opens the partial file of an earlier ingest of this digest where there is one. */
   static async open(digest: Digest, place: IngestPlace): Promise<Ingest> {
     const handle = await open(place.partial, constants.O_RDWR | constants.O_CREAT, 0o600);
-    place.openFiles.add();
+    place.openFiles.add(digest);
     try {
       return new Ingest(digest, place, { handle, size: (await handle.stat()).size });
     } catch (error) {
-      place.openFiles.remove();
+      place.openFiles.remove(digest);
       await handle.close();
       throw error;
     }
@@ -114,22 +116,28 @@ export class Ingest {
 
   /**
    * After `verify`. Once it resolves the blob is at its final place, read-only, and with
-   * durability `full` there even after power loss, and the writer's hold on the file ends. When it
-   * rejects, `abort` is still to be called.
+   * durability `full` there even after power loss, and the writer's hold on the file ends. Resolves
+   * with the file's change time, milliseconds. When it rejects, `abort` is still to be called.
    */
-  async commit(): Promise<void> {
-    const { partial, final, durability } = this.#place;
+  async commit(): Promise<number> {
+    const { partial, final, durability, step } = this.#place;
     const folder = dirname(final);
+    step('commit.verified');
     if (durability === 'full') await this.#handle.sync();
+    step('commit.synced');
     const created = await mkdir(folder, { recursive: true });
     await rename(partial, final);
+    step('commit.renamed');
     // Not before: a partial file that a crash left read-only could not be gone on with.
     await chmod(final, 0o444);
     if (durability === 'full') {
       await syncFolder(folder);
       if (created !== undefined) await syncAbove(folder, created);
     }
+    const { ctimeMs } = await this.#handle.stat();
     await this.#endWriting();
+    step('commit.done');
+    return ctimeMs;
   }
 
   /** Ends the writing without a blob. The writer's hold on the file ends. */
@@ -163,7 +171,7 @@ export class Ingest {
     this.#holders -= 1;
     if (this.#holders > 0) return;
     await this.#caughtUp.catch(() => undefined);
-    this.#place.openFiles.remove();
+    this.#place.openFiles.remove(this.digest);
     await this.#handle.close();
   }
 

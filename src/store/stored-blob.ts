@@ -3,28 +3,81 @@ import type { ByteRange, Content, Reader } from '../oci/content.ts';
 import type { Digest } from '../oci/digest.ts';
 import { IntegrityError } from '../oci/integrity-error.ts';
 import type { OpenFiles } from './open-files.ts';
+import { VerifyingReader } from './verifying-reader.ts';
+
+export interface StoredBlobParts {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly path: string;
+  readonly openFiles: OpenFiles;
+  /** Nothing has touched the file since its bytes were last known to be right. */
+  readonly isTrusted: boolean;
+  /** All bytes of a file that was not trusted were read; false: they are not the digest's. */
+  readonly judged: (isRight: boolean) => Promise<void>;
+}
 
 /** A committed blob file whose length has been looked at. */
 export class StoredBlob implements Content {
   readonly digest: Digest;
   readonly size: number;
-  readonly #path: string;
-  readonly #openFiles: OpenFiles;
+  readonly #parts: StoredBlobParts;
 
-  constructor(parts: { digest: Digest; size: number; path: string; openFiles: OpenFiles }) {
+  constructor(parts: StoredBlobParts) {
     this.digest = parts.digest;
     this.size = parts.size;
-    this.#path = parts.path;
-    this.#openFiles = parts.openFiles;
+    this.#parts = parts;
   }
 
+  /** Of a file that was touched since, the last byte comes when all were read and found right. */
   async open(range: ByteRange = { start: 0, end: this.size }): Promise<Reader> {
-    const handle = await open(this.#path, 'r');
-    this.#openFiles.add();
-    return new FileReader({ handle, range, digest: this.digest, openFiles: this.#openFiles });
+    const { digest, size, isTrusted, judged } = this.#parts;
+    if (isTrusted) return this.#openFile(range);
+    const whole = await this.#openFile({ start: 0, end: size });
+    return new VerifyingReader({ digest, reader: whole, range, judged });
+  }
+
+  /** Reads all of it. False when the bytes are not the digest's. */
+  async verify(
+    onRead: (bytes: number) => Promise<void> | void = () => undefined,
+  ): Promise<boolean> {
+    const { digest, size, judged } = this.#parts;
+    const whole = await this.#openFile({ start: 0, end: size });
+    const reader = new VerifyingReader({
+      digest,
+      reader: whole,
+      range: { start: 0, end: size },
+      judged,
+    });
+    const scratch = Buffer.allocUnsafe(Math.min(size, VERIFY_BYTES));
+    try {
+      for (;;) {
+        const bytes = await reader.read(scratch);
+        if (bytes.length === 0) return true;
+        await onRead(bytes.length);
+      }
+    } catch (error) {
+      if (error instanceof IntegrityError) return false;
+      throw error;
+    } finally {
+      await reader.close();
+    }
+  }
+
+  async #openFile(range: ByteRange): Promise<FileReader> {
+    const { digest, path, openFiles } = this.#parts;
+    // Before the file is: what is about to be read is not removed.
+    openFiles.add(digest);
+    try {
+      const handle = await open(path, 'r');
+      return new FileReader({ handle, range, digest, openFiles });
+    } catch (error) {
+      openFiles.remove(digest);
+      throw error;
+    }
   }
 }
 
+const VERIFY_BYTES = 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
 
 class FileReader implements Reader {
@@ -60,7 +113,7 @@ class FileReader implements Reader {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#parts.openFiles.remove();
+    this.#parts.openFiles.remove(this.#parts.digest);
     await this.#parts.handle.close();
   }
 }

@@ -14,6 +14,8 @@ export interface Timing {
   readonly retryMs: number;
   /** How long an upstream that is down is left alone at first; doubled up to half a minute. */
   readonly breakerMs: number;
+  /** How long after its last pull an image is completed in the background. */
+  readonly hydrateMs: number;
 }
 
 export const DEFAULT_TIMING: Timing = {
@@ -24,6 +26,7 @@ export const DEFAULT_TIMING: Timing = {
   rangeMs: 1_000,
   retryMs: 200,
   breakerMs: 1_000,
+  hydrateMs: 30_000,
 };
 
 const MAX_PAUSE_MS = 10_000;

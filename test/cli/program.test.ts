@@ -17,10 +17,43 @@ test('--version is the one of the package', async (t) => {
 test('--help lists the commands', async (t) => {
   const { code, stdout, stderr } = await runMain(['--help'], { cwd: createFolder(t, {}) });
   t.is(code, 0);
-  t.regex(stdout, /^ {2}serve /m);
-  t.regex(stdout, /^ {2}config /m);
+  t.deepEqual(
+    [...stdout.matchAll(/^ {2}([a-z]+)(?: .*)? {2,}[a-z]/gm)].map(([, name]) => name),
+    [
+      'serve',
+      'status',
+      'doctor',
+      'config',
+      'ls',
+      'explain',
+      'gc',
+      'verify',
+      'pin',
+      'pins',
+      'unpin',
+      'help',
+    ],
+  );
   t.is(stderr, '');
 });
+
+for (const [name, usage] of [
+  ['ls', 'ls [options] [glob]'],
+  ['explain', 'explain [options] <image>'],
+  ['gc', 'gc [options]'],
+  ['verify', 'verify [options]'],
+  ['pin', 'pin [options] [image]'],
+  ['pins', 'pins [options]'],
+  ['unpin', 'unpin [options] <image>'],
+] as const) {
+  test(`${name} --help says how it is written, and that it takes --config and --json`, async (t) => {
+    const { code, stdout } = await runMain([name, '--help'], { cwd: createFolder(t, {}) });
+    t.is(code, 0);
+    t.is(stdout.split('\n')[0], `Usage: entrepot ${usage}`);
+    t.regex(stdout, /^ {2}-c, --config <file> /m);
+    t.regex(stdout, /^ {2}--json /m);
+  });
+}
 
 test('an unknown command is a usage error', async (t) => {
   const result = await runMain(['sevre'], { cwd: createFolder(t, {}) });

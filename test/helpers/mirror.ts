@@ -23,6 +23,7 @@ export const TEST_TIMING: Timing = {
   rangeMs: 50,
   retryMs: 2,
   breakerMs: 0,
+  hydrateMs: 20,
 };
 
 export const TEST_TAGS: TagsConfig = {
@@ -42,6 +43,7 @@ export interface MirrorOptions {
   readonly now?: () => number;
   readonly graceMs?: number;
   readonly listen?: Partial<Config['listen']>;
+  readonly store?: Partial<Config['store']>;
   /** A store that an earlier mirror of the same test left; the caller removes it. */
   readonly storePath?: string;
   /** The test means to leave something behind, and says what. */
@@ -143,7 +145,14 @@ export function createConfig(storePath: string, options: MirrorOptions): Config 
     listen: { host: '127.0.0.1', port: 0, ...options.listen },
     admin: { host: '127.0.0.1', port: 0 },
     offline: options.offline ?? false,
-    store: { path: storePath, maxBytes: 2 ** 40, minFreeBytes: 0, durability: 'full' },
+    store: {
+      path: storePath,
+      maxBytes: 2 ** 40,
+      minFreeBytes: 0,
+      durability: 'full',
+      pins: [],
+      ...options.store,
+    },
     defaultUpstream,
     upstreams,
   };
@@ -157,6 +166,7 @@ function upstreamConfig(name: string, options: UpstreamOptions): UpstreamConfig 
     allow: [],
     deny: [],
     concurrency: 8,
+    hydrate: false,
     ...options,
     credentials: credentialsOf(options.credentials),
     tags: { ...TEST_TAGS, ...options.tags },

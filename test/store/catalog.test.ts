@@ -198,12 +198,12 @@ test('a catalog of a newer version is refused, says so and stays as it is', asyn
     await db.sublevel<string, number>('meta', { valueEncoding: 'json' }).put('schema', schema);
     await db.close();
   };
-  await setSchema(2);
+  await setSchema(3);
   const error = await t.throwsAsync(open());
-  t.regex(error?.message ?? '', /newer version \(schema 2, this one knows 1\)/);
+  t.regex(error?.message ?? '', /newer version \(schema 3, this one knows 2\)/);
   t.true(error?.message.includes(path));
   await t.throwsAsync(open(), { message: /newer version/ }, 'the lock was given back');
-  await setSchema(1);
+  await setSchema(2);
   await t.notThrowsAsync(open());
 });
 

@@ -1,0 +1,62 @@
+import { loadConfig } from '../config/load.ts';
+import { withAdmin } from './admin-client.ts';
+import { formatAge } from './age.ts';
+import type { CommandOptions } from './command-options.ts';
+import { count } from './count.ts';
+import { EXIT_CODE } from './exit-code.ts';
+import { printJson } from './print-json.ts';
+import { shortDigest } from './short-digest.ts';
+import { roundSize } from './size.ts';
+import type { StoreContext } from './store-context.ts';
+import type { CollectionReport } from './store-documents.ts';
+import { formatTable } from './table.ts';
+
+const PATH = '/api/v1/gc';
+
+export interface GcOptions extends CommandOptions {
+  readonly dryRun?: boolean;
+  readonly bytes?: number;
+}
+
+/** Makes room by as much, else down to the low watermark; or only says what would go. */
+export async function gc(options: GcOptions, context: StoreContext): Promise<number> {
+  const { dryRun: isPlan = false, bytes } = options;
+  const { config } = loadConfig({ file: options.config, ...context });
+  const query = bytes === undefined ? '' : `?bytes=${bytes}`;
+  const document = await withAdmin(config, context, async (ask) =>
+    isPlan ? ask(`${PATH}${query}`) : ask(PATH, { method: 'POST', body: { bytes } }),
+  );
+  if (options.json) printJson(document, context);
+  else context.stdout.write(formatReport(document as CollectionReport, context.now(), isPlan));
+  return EXIT_CODE.ok;
+}
+
+function formatReport(report: CollectionReport, now: number, isPlan: boolean): string {
+  const { images, kept } = report;
+  const gone = images.map(({ image, tags, digest, bytes, lastPulledAt, why }) => [
+    image,
+    tags.join(', '),
+    shortDigest(digest),
+    roundSize(bytes),
+    formatAge(lastPulledAt, now),
+    why,
+  ]);
+  const stays = kept.map(({ image, digest, why }) => [image, shortDigest(digest), why]);
+  return [
+    summarize(report, isPlan),
+    gone.length === 0
+      ? ''
+      : `\n${formatTable([['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'PULLED', 'WHY'], ...gone])}`,
+    stays.length === 0
+      ? ''
+      : `\nolder, and kept:\n${formatTable([['IMAGE', 'DIGEST', 'WHY'], ...stays])}`,
+  ].join('');
+}
+
+function summarize({ wantedBytes, released }: CollectionReport, isPlan: boolean): string {
+  const { images, blobs, bytes } = released;
+  const what = `${count(images, 'image')}, ${count(blobs, 'blob')}, ${roundSize(bytes)}`;
+  const short = bytes < wantedBytes ? `, less than the ${roundSize(wantedBytes)} wanted` : '';
+  if (wantedBytes === 0 && bytes === 0) return 'nothing has to go\n';
+  return `${isPlan ? 'would go' : 'gone'}: ${what}${short}\n`;
+}

@@ -1,0 +1,45 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Config } from '../config/config.ts';
+import { AdminError } from './admin-error.ts';
+import { EXIT_CODE } from './exit-code.ts';
+import { InterruptedError } from './interrupted-error.ts';
+import { explainStartFailure } from './start-failure.ts';
+import { StopSignals } from './stop-signals.ts';
+import type { StoreContext } from './store-context.ts';
+
+/**
+ * Runs with the path of a socket that only this user can reach, where this process answers for the
+ * store; closes and removes it in any case, also after a signal.
+ */
+export async function withPrivateAdmin<T>(
+  config: Config,
+  context: StoreContext,
+  run: (socketPath: string) => Promise<T>,
+): Promise<T> {
+  await using undo = new AsyncDisposableStack();
+  using stop = new StopSignals(context.signals, () => context.exit(EXIT_CODE.interrupted));
+  // Made with mode 0700: who may not enter cannot connect.
+  const folder = await mkdtemp(join(tmpdir(), 'entrepot-'));
+  undo.defer(async () => rm(folder, { recursive: true, force: true }));
+  const socketPath = join(folder, 'admin.sock');
+  const { openLog, startPrivateAdmin } = context;
+  const start = async () => startPrivateAdmin(config, socketPath, { log: openLog() });
+  const admin = await explained(start, config.store.path);
+  undo.defer(async () => admin.close());
+  const stopped = stop.first.then((signal) => {
+    throw new InterruptedError(`stopped by ${signal}`);
+  });
+  return await Promise.race([run(socketPath), stopped]);
+}
+
+/** Has the store to itself, or throws an `AdminError` with one line on why not. */
+export async function explained<T>(open: () => Promise<T>, storePath: string): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    const reason = explainStartFailure(error, storePath);
+    throw reason === undefined ? error : new AdminError(reason, { cause: error });
+  }
+}

@@ -1,0 +1,222 @@
+import picomatch from 'picomatch';
+import type { Addressing } from './http/addressing.ts';
+import type {
+  Amount,
+  CollectionReport,
+  ImageQuery,
+  ImageReport,
+  ImageSummary,
+  PinSummary,
+  StoreDesk,
+  StoreSummary,
+  VerifyState,
+} from './http/store-desk.ts';
+import { formatTarget } from './oci/reference.ts';
+import type { Aside, BlobStore } from './store/blob-store.ts';
+import type { Collection } from './store/collector.ts';
+import type { Node } from './store/image-graph.ts';
+import { isGlob } from './store/pins.ts';
+import type { Scrubber } from './store/scrubber.ts';
+import type { Store } from './store/store.ts';
+import type { Pin } from './store/tables.ts';
+
+export interface DeskParts {
+  readonly store: Store;
+  readonly scrubber: Scrubber;
+  readonly addressing: Addressing;
+  readonly limits: { readonly maxBytes: number; readonly minFreeBytes: number };
+  readonly now: () => number;
+}
+
+/** How long the number of images counts as known: it takes a walk over all manifests. */
+const COUNT_MS = 60_000;
+
+/** The store as operators ask about it, in the names that clients use. */
+export class Desk implements StoreDesk {
+  readonly #parts: DeskParts;
+  #counted: { at: number; images: Promise<number> } | undefined;
+
+  constructor(parts: DeskParts) {
+    this.#parts = parts;
+  }
+
+  get verifyState(): VerifyState {
+    return this.#parts.scrubber.state;
+  }
+
+  async summary(): Promise<StoreSummary> {
+    const { store, limits } = this.#parts;
+    const { blobs, catalog, collector, health, lastCollection } = store;
+    const freeBytes = await blobs.freeBytes();
+    return {
+      path: store.path,
+      ...catalog.usage,
+      images: await this.#countImages(),
+      maxBytes: limits.maxBytes,
+      minFreeBytes: limits.minFreeBytes,
+      ...(freeBytes !== undefined && { freeBytes }),
+      reservedBytes: collector.reservedBytes,
+      quarantined: await measure(blobs, 'quarantine'),
+      partials: await measure(blobs, 'ingest'),
+      ...health.condition,
+      ...(lastCollection && {
+        lastCollection: { at: lastCollection.at, ...sum(lastCollection.collection) },
+      }),
+      verify: this.verifyState,
+    };
+  }
+
+  async images({ match, sort, limit }: ImageQuery): Promise<ImageSummary[]> {
+    const { inventory } = this.#parts.store;
+    const isWanted = match === undefined ? () => true : picomatch(match, { dot: true });
+    let found: ImageSummary[] = [];
+    for await (const node of inventory.images()) {
+      const image = await inventory.describe(node);
+      const names = [image.image, ...image.tags.map((tag) => `${image.image}:${tag}`)];
+      if (names.some((name) => isWanted(name))) found.push(image);
+      // No more than twice what is wanted is in memory.
+      if (found.length >= 2 * limit) found = found.toSorted(ORDER[sort]).slice(0, limit);
+    }
+    return found.toSorted(ORDER[sort]).slice(0, limit);
+  }
+
+  async explain(image: string): Promise<ImageReport | undefined> {
+    const { catalog, inventory } = this.#parts.store;
+    const node = await this.#find(image);
+    const record = node && (await catalog.findManifest(node.target, node.digest));
+    if (!node || !record) return undefined;
+    const described = await inventory.explain(node);
+    const checked = await Promise.all(
+      described.tags.map(async (tag) => {
+        const known = await catalog.findTag(node.target, tag);
+        return [tag, known?.checkedAt ?? 0] as const;
+      }),
+    );
+    return {
+      ...described,
+      storedAt: record.storedAt,
+      tagsCheckedAt: Object.fromEntries(checked),
+      partOf: await catalog.graph.parents(node),
+    };
+  }
+
+  async planCollection(bytes?: number): Promise<CollectionReport> {
+    return report(await this.#parts.store.collector.plan(bytes));
+  }
+
+  async collect(bytes?: number): Promise<CollectionReport> {
+    return report(await this.#parts.store.collector.collect(bytes));
+  }
+
+  startVerify(): VerifyState {
+    this.#parts.scrubber.verify();
+    return this.verifyState;
+  }
+
+  pins(): readonly PinSummary[] {
+    return this.#parts.store.pins.list();
+  }
+
+  async pin(image: string, reason?: string): Promise<PinSummary> {
+    const pin = this.#pinOf('hand', image, reason);
+    await this.#parts.store.pins.add(pin);
+    return pin;
+  }
+
+  async unpin(image: string): Promise<boolean> {
+    const { store, addressing } = this.#parts;
+    return store.pins.remove({ origin: 'hand', image: canonicalImage(addressing, image) });
+  }
+
+  async setInUse(source: string, images: readonly string[]): Promise<readonly PinSummary[]> {
+    const { pins } = this.#parts.store;
+    const origin = `use:${source}`;
+    await pins.replace(
+      origin,
+      images.map((image) => this.#pinOf(origin, image)),
+    );
+    return pins.list().filter((pin) => pin.origin === origin);
+  }
+
+  #pinOf(origin: string, image: string, reason?: string): Pin {
+    return {
+      origin,
+      image: canonicalImage(this.#parts.addressing, image),
+      ...(reason !== undefined && { reason }),
+      since: this.#parts.now(),
+    };
+  }
+
+  async #find(image: string): Promise<Node | undefined> {
+    const { target, tag, digest } = this.#parts.addressing.resolveImage(image);
+    const { catalog } = this.#parts.store;
+    if (digest) return { target, digest };
+    const record = await catalog.findTag(target, tag ?? ('latest' as NonNullable<typeof tag>));
+    return record && { target, digest: record.digest };
+  }
+
+  async #countImages(): Promise<number> {
+    const at = this.#parts.now();
+    if (!this.#counted || at - this.#counted.at > COUNT_MS) {
+      this.#counted = { at, images: this.#countRoots() };
+    }
+    return this.#counted.images;
+  }
+
+  async #countRoots(): Promise<number> {
+    let count = 0;
+    for await (const _ of this.#parts.store.inventory.images()) count += 1;
+    return count;
+  }
+}
+
+/** An image as pins are kept: with its registry, globs as they are. Throws `RegistryError`. */
+export function canonicalImage(addressing: Addressing, image: string): string {
+  if (isGlob(image)) return image;
+  const { target, tag, digest } = addressing.resolveImage(image);
+  const name = formatTarget(target);
+  if (digest) return `${name}@${digest}`;
+  return tag === undefined ? name : `${name}:${tag}`;
+}
+
+const ORDER = {
+  name: (a: ImageSummary, b: ImageSummary) =>
+    compare(a.image, b.image) || compare(a.tags[0] ?? a.digest, b.tags[0] ?? b.digest),
+  size: (a: ImageSummary, b: ImageSummary) => b.bytes - a.bytes || compare(a.image, b.image),
+  oldest: (a: ImageSummary, b: ImageSummary) =>
+    a.lastPulledAt - b.lastPulledAt || compare(a.image, b.image),
+} as const;
+
+async function measure(blobs: BlobStore, folder: Aside): Promise<Amount> {
+  let [files, bytes] = [0, 0];
+  for await (const { size } of blobs.listAside(folder)) {
+    files += 1;
+    bytes += size;
+  }
+  return { files, bytes };
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}
+
+function report(collection: Collection): CollectionReport {
+  const { wantedBytes, images, kept } = collection;
+  return {
+    wantedBytes,
+    released: sum(collection),
+    images: images.map(({ image, tags, digest, lastPulledAt, bytes }) => {
+      const why = `not pulled since ${new Date(lastPulledAt).toISOString()}`;
+      return { image, tags, digest, lastPulledAt, bytes, why };
+    }),
+    kept,
+  };
+}
+
+function sum({ images }: Collection): { images: number; blobs: number; bytes: number } {
+  return {
+    images: images.filter(({ image }) => image !== '').length,
+    blobs: images.reduce((total, { blobs }) => total + blobs, 0),
+    bytes: images.reduce((total, { bytes }) => total + bytes, 0),
+  };
+}

@@ -1,0 +1,177 @@
+import type Koa from 'koa';
+import packageJson from '../package.json' with { type: 'json' };
+import type { Config } from './config/config.ts';
+import { canonicalImage, Desk } from './desk.ts';
+import { Addressing } from './http/addressing.ts';
+import { createAdminApp } from './http/admin.ts';
+import { createApp } from './http/app.ts';
+import { Mirror } from './mirror/mirror.ts';
+import type { Log } from './observe/log.ts';
+import { Metrics } from './observe/metrics.ts';
+import { RegistryError } from './oci/errors.ts';
+import { Via } from './oci/via.ts';
+import { InUseFile } from './store/in-use-file.ts';
+import { Scrubber } from './store/scrubber.ts';
+import type { Step } from './store/step.ts';
+import { Store } from './store/store.ts';
+import type { Pin } from './store/tables.ts';
+import { HttpUpstream } from './upstream/http-upstream.ts';
+import { OfflineUpstream } from './upstream/offline-upstream.ts';
+import { DEFAULT_TIMING, type Timing } from './upstream/timing.ts';
+import type { Upstream } from './upstream/upstream.ts';
+
+export interface EngineOptions {
+  readonly log: Log;
+  readonly timing?: Timing;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  readonly step?: Step;
+}
+
+/** All but the listeners: the store, the upstreams, the mirror, and the work beside the pulls. */
+export class Engine {
+  readonly metrics: Metrics;
+  readonly store: Store;
+  readonly mirror: Mirror;
+  readonly desk: Desk;
+  readonly #config: Config;
+  readonly #log: Log;
+  readonly #addressing: Addressing;
+  readonly #via: Via;
+  readonly #scrubber: Scrubber;
+  readonly #inUse: InUseFile | undefined;
+
+  /** Opens the store, without a single request to the network. */
+  static async start(config: Config, options: EngineOptions): Promise<Engine> {
+    const { log, now = Date.now, step } = options;
+    const metrics = new Metrics();
+    metrics.storeLimitBytes.set(config.store.maxBytes);
+    const addressing = new Addressing(config);
+    const pins = configuredPins(config, { addressing, log, now });
+    const parts = { config: config.store, pins, metrics, log, now, ...(step && { step }) };
+    const engine = new Engine(config, await Store.open(parts), { ...options, metrics, addressing });
+    await engine.#inUse?.watch();
+    return engine;
+  }
+
+  constructor(
+    config: Config,
+    store: Store,
+    options: EngineOptions & { metrics: Metrics; addressing: Addressing },
+  ) {
+    const { log, metrics, addressing, timing = DEFAULT_TIMING, now = Date.now } = options;
+    const via = new Via();
+    const upstreams = createUpstreams(config, { timing, metrics, log, via, now });
+    this.#config = config;
+    this.#log = log;
+    this.#addressing = addressing;
+    this.#via = via;
+    this.metrics = metrics;
+    this.store = store;
+    this.mirror = new Mirror({ ...store.parts, config, upstreams, timing, metrics, log, now });
+    this.#scrubber = new Scrubber({
+      ...store.parts,
+      heal: async (digest) => this.mirror.healer.heal(digest),
+      found: () => metrics.integrityFailures.inc({ upstream: '', where: 'scrub' }),
+      log,
+      now,
+    });
+    this.desk = new Desk({
+      store,
+      scrubber: this.#scrubber,
+      addressing,
+      limits: config.store,
+      now,
+    });
+    const { inUse: path } = config.store;
+    if (path === undefined) return;
+    const changed = async (images: readonly string[]): Promise<void> => {
+      await this.desk.setInUse('file', images);
+    };
+    this.#inUse = new InUseFile({ path, changed, log });
+  }
+
+  /** Begins what goes on beside the pulls. */
+  work(): void {
+    this.store.settle();
+    this.#scrubber.start();
+    void this.store.settled
+      .then(async () => this.mirror.hydrator.resume())
+      .catch((err: unknown) => this.#log.error({ err }, 'what is incomplete was not looked for'));
+  }
+
+  createApp(): Koa {
+    const { mirror, metrics } = this;
+    return createApp({
+      mirror,
+      metrics,
+      addressing: this.#addressing,
+      via: this.#via,
+      log: this.#log,
+    });
+  }
+
+  createAdminApp(unreadyReason: () => string | undefined): Koa {
+    const { store, metrics, mirror, desk } = this;
+    return createAdminApp({
+      metrics,
+      usage: () => ({ ...store.catalog.usage, reserved: store.collector.reservedBytes }),
+      unreadyReason,
+      status: () => describeStatus({ config: this.#config, store, mirror }),
+      store: desk,
+      log: this.#log,
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#inUse?.close();
+    await this.#scrubber.close();
+    await this.mirror.close();
+    await this.store.close();
+  }
+}
+
+/** The document of the admin API's `/api/v1/status`. */
+function describeStatus(parts: { config: Config; store: Store; mirror: Mirror }): object {
+  const { config, store, mirror } = parts;
+  const { path, maxBytes } = config.store;
+  return {
+    version: packageJson.version,
+    offline: config.offline,
+    store: { path, maxBytes, ...store.catalog.usage },
+    downloads: mirror.downloads.size,
+    upstreams: mirror.upstreams,
+  };
+}
+
+/** One that names no configured upstream is left out, and said. */
+function configuredPins(
+  config: Config,
+  parts: { addressing: Addressing; log: Log; now: () => number },
+): Pin[] {
+  return config.store.pins.flatMap((text) => {
+    try {
+      const image = canonicalImage(parts.addressing, text);
+      return [{ origin: 'config', image, since: parts.now() }];
+    } catch (error) {
+      if (!(error instanceof RegistryError)) throw error;
+      parts.log.warn({ pin: text, reason: error.message, detail: error.detail }, 'not pinned');
+      return [];
+    }
+  });
+}
+
+function createUpstreams(
+  config: Config,
+  parts: { timing: Timing; metrics: Metrics; log: Log; via: Via; now: () => number },
+): Map<string, Upstream> {
+  const userAgent = `entrepot/${packageJson.version}`;
+  return new Map(
+    Object.values(config.upstreams).map((upstream) => [
+      upstream.name,
+      config.offline
+        ? new OfflineUpstream(upstream.name)
+        : new HttpUpstream({ ...parts, config: upstream, userAgent }),
+    ]),
+  );
+}

@@ -1,0 +1,139 @@
+import type { IncomingMessage } from 'node:http';
+import type { ParsedUrlQuery } from 'node:querystring';
+import { RegistryError } from '../oci/errors.ts';
+
+const MAX_BODY_BYTES = 2 ** 20;
+const MAX_SHOWN = 80;
+
+/**
+ * The named values of a query or of a JSON body, and no others. Whatever is wrong is thrown as a
+ * `RegistryError` with status 400 that says what to write.
+ */
+export class AdminInput {
+  readonly #values: ReadonlyMap<string, unknown>;
+  readonly #isText: boolean;
+
+  static ofQuery(query: ParsedUrlQuery, names: readonly string[]): AdminInput {
+    return new AdminInput(Object.entries(query), names, true);
+  }
+
+  /**
+   * Reads the body; none is an object without keys. A write must say that it is JSON, which a form
+   * of a web page cannot: 415. More than 1 MiB is 413.
+   */
+  static async ofBody(request: IncomingMessage, names: readonly string[]): Promise<AdminInput> {
+    requireJson(request);
+    const body = parseBody(await readBody(request));
+    if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+      throw invalid(`the body must be a JSON object with ${listOf(names)}`);
+    }
+    return new AdminInput(Object.entries(body), names, false);
+  }
+
+  constructor(values: [string, unknown][], names: readonly string[], isText: boolean) {
+    for (const [name] of values) {
+      if (names.includes(name)) continue;
+      throw invalid(`${show(name)} is not known here: write ${listOf(names)}`);
+    }
+    this.#values = new Map(values);
+    this.#isText = isText;
+  }
+
+  text(name: string): string {
+    const text = this.optionalText(name);
+    if (text === undefined) throw invalid(`"${name}" is missing: write it as a text`);
+    return text;
+  }
+
+  optionalText(name: string): string | undefined {
+    const value = this.#values.get(name);
+    if (value === undefined) return undefined;
+    if (typeof value === 'string' && value.trim() !== '') return value;
+    throw invalid(`"${name}" must be one text that is not empty, not ${show(value)}`);
+  }
+
+  texts(name: string): readonly string[] {
+    const value = this.#values.get(name);
+    const isList = Array.isArray(value);
+    const wrong = isList ? value.find((item) => typeof item !== 'string' || item.trim() === '') : 0;
+    if (isList && wrong === undefined) return value as string[];
+    const found = isList ? `not with ${show(wrong)}` : `not ${show(value)}`;
+    throw invalid(`"${name}" must be a list of texts that are not empty, ${found}`);
+  }
+
+  optionalOneOf<Choice extends string>(
+    name: string,
+    choices: readonly Choice[],
+  ): Choice | undefined {
+    const value = this.#values.get(name);
+    if (value === undefined) return undefined;
+    const choice = choices.find((candidate) => candidate === value);
+    if (choice === undefined) {
+      throw invalid(`"${name}" must be ${listOf(choices)}, not ${show(value)}`);
+    }
+    return choice;
+  }
+
+  /** A whole number from 1 to `most`. */
+  optionalCount(name: string, most: number): number | undefined {
+    const value = this.#values.get(name);
+    if (value === undefined) return undefined;
+    const isDigits = typeof value === 'string' && /^\d+$/.test(value);
+    const count = this.#isText && isDigits ? Number(value) : value;
+    if (typeof count === 'number' && Number.isInteger(count) && count >= 1 && count <= most) {
+      return count;
+    }
+    throw invalid(`"${name}" must be a whole number from 1 to ${most}, not ${show(value)}`);
+  }
+}
+
+function requireJson(request: IncomingMessage): void {
+  const [type = ''] = (request.headers['content-type'] ?? '').split(';');
+  if (type.trim().toLowerCase() === 'application/json') return;
+  throw new RegistryError('UNSUPPORTED', {
+    status: 415,
+    message: 'write the body as JSON, with the header Content-Type: application/json',
+  });
+}
+
+/** To its end also where it is too large: a client that is still writing would not hear the answer. */
+async function readBody(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes <= MAX_BODY_BYTES) chunks.push(chunk);
+    }
+  } catch (cause) {
+    throw invalid('the body ended early', cause);
+  }
+  if (bytes <= MAX_BODY_BYTES) return Buffer.concat(chunks);
+  throw new RegistryError('UNSUPPORTED', {
+    status: 413,
+    message: `the body has more than ${MAX_BODY_BYTES} bytes`,
+  });
+}
+
+function parseBody(body: Buffer): unknown {
+  if (body.length === 0) return {};
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+  } catch (cause) {
+    throw invalid('the body is not JSON in UTF-8', cause);
+  }
+}
+
+function invalid(message: string, cause?: unknown): RegistryError {
+  return new RegistryError('UNSUPPORTED', { status: 400, message, cause });
+}
+
+function listOf(names: readonly string[]): string {
+  const quoted = names.map((name) => `"${name}"`);
+  return quoted.length === 0 ? 'nothing' : quoted.join(' or ');
+}
+
+function show(value: unknown): string {
+  const text = value === undefined ? 'nothing' : JSON.stringify(value);
+  return text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}…`;
+}

@@ -1,0 +1,161 @@
+/**
+ * What the admin API needs of the store. Times are milliseconds since 1970, sizes bytes; images are
+ * written as clients write them, with their registry: `docker.io/library/nginx`.
+ */
+export interface StoreDesk {
+  summary(): Promise<StoreSummary>;
+  /** Held images; `match` is a glob over the name, or over `name:tag` where it has a colon. */
+  images(query: ImageQuery): Promise<ImageSummary[]>;
+  /** `undefined` when nothing of it is held. Throws `RegistryError` for what names no image. */
+  explain(image: string): Promise<ImageReport | undefined>;
+  /** What would go to bring the store down by this many bytes; without it, to its low watermark. */
+  planCollection(bytes?: number): Promise<CollectionReport>;
+  collect(bytes?: number): Promise<CollectionReport>;
+  /** Begins unless it runs already. */
+  startVerify(): VerifyState;
+  readonly verifyState: VerifyState;
+  pins(): readonly PinSummary[];
+  /** Throws `RegistryError` for what names no image and is no pattern. */
+  pin(image: string, reason?: string): Promise<PinSummary>;
+  /** False when there was no such pin by hand. */
+  unpin(image: string): Promise<boolean>;
+  /** Replaces the list of images in use that this source told before. */
+  setInUse(source: string, images: readonly string[]): Promise<readonly PinSummary[]>;
+}
+
+export interface StoreSummary {
+  readonly path: string;
+  readonly bytes: number;
+  readonly blobs: number;
+  readonly images: number;
+  readonly maxBytes: number;
+  readonly minFreeBytes: number;
+  /** Of the disk; absent when it does not say. */
+  readonly freeBytes?: number;
+  /** Promised to running downloads. */
+  readonly reservedBytes: number;
+  readonly quarantined: Amount;
+  readonly partials: Amount;
+  /** `full`: some content was passed through without being kept. `failing`: the disk refuses. */
+  readonly state: 'ok' | 'full' | 'failing';
+  readonly reason?: string;
+  readonly since?: number;
+  readonly lastCollection?: { readonly at: number } & Released;
+  readonly verify: VerifyState;
+}
+
+export interface Amount {
+  readonly files: number;
+  readonly bytes: number;
+}
+
+export interface Released {
+  readonly images: number;
+  readonly blobs: number;
+  readonly bytes: number;
+}
+
+export interface ImageQuery {
+  readonly match?: string;
+  readonly sort: 'name' | 'size' | 'oldest';
+  readonly limit: number;
+}
+
+export interface ImageSummary {
+  readonly image: string;
+  readonly tags: readonly string[];
+  readonly digest: string;
+  readonly mediaType: string;
+  /** Held bytes of all its members. */
+  readonly bytes: number;
+  /** What evicting it alone would free. */
+  readonly ownBytes: number;
+  readonly lastPulledAt: number;
+  readonly state: 'complete' | 'partial';
+  readonly missingBytes: number;
+  readonly pins: readonly PinSummary[];
+}
+
+export interface ImageReport extends ImageSummary {
+  readonly storedAt: number;
+  readonly tagsCheckedAt: Readonly<Record<string, number>>;
+  /** Every manifest of it, the root first, and those of its referrers. */
+  readonly manifests: readonly ManifestReport[];
+  /** Digests of the images that this one is part of; empty for a root. */
+  readonly partOf: readonly string[];
+}
+
+export interface ManifestReport {
+  readonly digest: string;
+  readonly mediaType: string;
+  readonly role: 'root' | 'platform' | 'attestation' | 'referrer';
+  /** `linux/arm64/v8` */
+  readonly platform?: string;
+  readonly isHeld: boolean;
+  /** False for a platform that nobody asked for. */
+  readonly isWanted: boolean;
+  readonly bytes: number;
+  readonly missing: readonly { readonly digest: string; readonly size: number }[];
+}
+
+export interface CollectionReport {
+  /** Asked for, and what it comes to. */
+  readonly wantedBytes: number;
+  readonly released: Released;
+  readonly images: readonly CollectedImage[];
+  /** Older images that stay, and why. */
+  readonly kept: readonly {
+    readonly image: string;
+    readonly digest: string;
+    readonly why: string;
+  }[];
+}
+
+export interface CollectedImage {
+  readonly image: string;
+  readonly tags: readonly string[];
+  readonly digest: string;
+  readonly lastPulledAt: number;
+  readonly bytes: number;
+  readonly why: string;
+}
+
+export interface VerifyState {
+  readonly running?: VerifyProgress;
+  readonly last?: VerifyReport;
+}
+
+export interface VerifyProgress {
+  readonly startedAt: number;
+  readonly blobs: number;
+  readonly bytes: number;
+  readonly totalBlobs: number;
+  readonly totalBytes: number;
+  readonly damaged: number;
+}
+
+export interface VerifyReport {
+  readonly startedAt: number;
+  readonly endedAt: number;
+  readonly blobs: number;
+  readonly bytes: number;
+  readonly damaged: readonly Damage[];
+}
+
+export interface Damage {
+  readonly digest: string;
+  readonly fault: 'damaged' | 'truncated' | 'missing' | 'unreadable';
+  readonly images: readonly string[];
+  readonly healed: boolean;
+  /** Why it could not be fetched again. */
+  readonly reason?: string;
+}
+
+export interface PinSummary {
+  /** `hand`, `config`, `use:<source>` or `sync`. */
+  readonly origin: string;
+  /** A name, `name:tag`, `name@digest`, or a glob of one of these. */
+  readonly image: string;
+  readonly reason?: string;
+  readonly since: number;
+}

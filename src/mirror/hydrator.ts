@@ -1,0 +1,165 @@
+import { LRUCache } from 'lru-cache';
+import PQueue from 'p-queue';
+import type { Digest } from '../oci/digest.ts';
+import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import type { Log } from '../observe/log.ts';
+import type { Catalog } from '../store/catalog.ts';
+import { unitOf } from '../store/image-graph.ts';
+import type { Member } from '../store/tables.ts';
+import { isForeignType, isManifestType } from '../oci/media-types.ts';
+import { PRIORITY, type Downloads } from './downloads.ts';
+import type { Listings } from './listings.ts';
+import type { Manifests } from './manifests.ts';
+
+export interface HydratorParts {
+  readonly catalog: Catalog;
+  readonly downloads: Downloads;
+  readonly manifests: Manifests;
+  readonly listings: Listings;
+  readonly isOn: (target: Target) => boolean;
+  /** How long after its last pull an image is completed: by then its client has what it wants. */
+  readonly quietMs: number;
+  readonly log: Log;
+}
+
+const AT_A_TIME = 2;
+/** A signature that was made later is found this late. */
+const DONE_MS = 6 * 3_600_000;
+/** With the pause doubled after each one, from the quiet time on: a bit over a day at 30 s. */
+const MAX_ATTEMPTS = 12;
+/** Where cosign keeps what belongs to an image. */
+const ATTACHED = ['.sig', '.att', '.sbom'] as const;
+
+/**
+ * Completes images that were pulled in part: the layers that the client had from elsewhere, and the
+ * signatures and attestations of what was asked for. Platforms that nobody asked for stay away.
+ */
+export class Hydrator {
+  readonly #parts: HydratorParts;
+  readonly #due = new Map<string, NodeJS.Timeout>();
+  readonly #queue = new PQueue({ concurrency: AT_A_TIME });
+  /** Looked at lately: a hot image is not asked about with every pull. */
+  readonly #done = new LRUCache<string, true>({ max: 10_000, ttl: DONE_MS });
+  #isClosed = false;
+
+  constructor(parts: HydratorParts) {
+    this.#parts = parts;
+  }
+
+  /** Images that wait for their completion or are being completed. */
+  get size(): number {
+    return this.#due.size + this.#queue.size + this.#queue.pending;
+  }
+
+  /** A manifest was pulled. */
+  pulled(target: Target, digest: Digest): void {
+    const key = unitOf(target, digest);
+    if (!this.#parts.isOn(target) || this.#due.has(key) || this.#done.has(key)) return;
+    this.#plan({ target, digest, attempt: 0 });
+  }
+
+  /** What earlier runs left in part. */
+  async resume(): Promise<void> {
+    const { catalog, isOn } = this.#parts;
+    for await (const { target, digest } of catalog.graph.manifests()) {
+      if (this.#isClosed) return;
+      if (isOn(target) && (await this.#missing(digest)).length > 0) this.pulled(target, digest);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const timer of this.#due.values()) clearTimeout(timer);
+    this.#due.clear();
+    this.#queue.clear();
+    await this.#queue.onIdle();
+  }
+
+  #plan(work: { target: Target; digest: Digest; attempt: number }): void {
+    if (this.#isClosed) return;
+    const { target, digest, attempt } = work;
+    const key = unitOf(target, digest);
+    const start = (): void => {
+      this.#due.delete(key);
+      void this.#queue.add(async () => this.#complete(work));
+    };
+    this.#due.set(key, setTimeout(start, this.#parts.quietMs * 2 ** attempt).unref());
+  }
+
+  async #complete(work: { target: Target; digest: Digest; attempt: number }): Promise<void> {
+    const { target, digest, attempt } = work;
+    try {
+      await this.#fetchAll(target, digest);
+      this.#done.set(unitOf(target, digest), true);
+    } catch (err) {
+      this.#parts.log.info({ target: formatTarget(target), digest, err }, 'not completed yet');
+      if (attempt + 1 < MAX_ATTEMPTS) this.#plan({ ...work, attempt: attempt + 1 });
+    }
+  }
+
+  /** Tries all of it, and throws the first failure at the end. */
+  async #fetchAll(target: Target, digest: Digest): Promise<void> {
+    const failures: unknown[] = [];
+    const attempt = async (work: () => Promise<void>): Promise<void> => {
+      if (this.#isClosed) return;
+      await work().catch((error: unknown) => failures.push(error));
+    };
+    for (const member of await this.#missing(digest)) {
+      await attempt(async () => this.#fetchBlob(target, member.digest));
+    }
+    for (const attestation of await this.#attestations(target, digest)) {
+      await attempt(async () => this.#fetchManifest(target, attestation));
+    }
+    await attempt(async () => {
+      const { value = [] } = await this.#parts.listings.referrers(target, digest);
+      for (const referrer of value) await this.#fetchManifest(target, referrer.digest);
+    });
+    for (const suffix of ATTACHED) {
+      const tag = `${digest.replace(':', '-')}${suffix}` as Tag;
+      await attempt(async () => this.#fetchTag(target, tag));
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /** Config, layers and other blobs that are not here and that the registry serves. */
+  async #missing(digest: Digest): Promise<Member[]> {
+    const members = await this.#parts.catalog.graph.members(digest);
+    const missing: Member[] = [];
+    for (const member of members?.successors ?? []) {
+      if (isManifestType(member.mediaType) || isForeignType(member.mediaType)) continue;
+      if (!(await this.#parts.catalog.findBlob(member.digest))) missing.push(member);
+    }
+    return missing;
+  }
+
+  /** Of BuildKit, in the same index, about platforms that are held. */
+  async #attestations(target: Target, digest: Digest): Promise<Digest[]> {
+    const { catalog } = this.#parts;
+    const found: Digest[] = [];
+    for (const parent of await catalog.graph.parents({ target, digest })) {
+      for (const member of (await catalog.graph.members(parent))?.successors ?? []) {
+        if (member.attests === digest) found.push(member.digest);
+      }
+    }
+    return found;
+  }
+
+  async #fetchBlob(target: Target, digest: Digest): Promise<void> {
+    await this.#parts.downloads.hold(target, digest, PRIORITY.hydration);
+  }
+
+  /** With its own layers and referrers: signatures may be signed. */
+  async #fetchManifest(target: Target, digest: Digest): Promise<void> {
+    const { catalog, manifests } = this.#parts;
+    const isHeld = await catalog.graph.isHeld({ target, digest });
+    if (!isHeld) await manifests.fetchBehind(target, digest);
+    for (const member of await this.#missing(digest)) await this.#fetchBlob(target, member.digest);
+  }
+
+  async #fetchTag(target: Target, tag: Tag): Promise<void> {
+    const { manifests, catalog } = this.#parts;
+    const held = await catalog.findTag(target, tag);
+    const digest = held?.digest ?? (await manifests.resolveBehind(target, tag));
+    if (digest) await this.#fetchManifest(target, digest);
+  }
+}

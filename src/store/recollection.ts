@@ -1,0 +1,57 @@
+import { LRUCache } from 'lru-cache';
+
+/**
+ * A table whose lately used records are in memory. What cannot be read counts as not known: it is
+ * learnt again, and no pull breaks for it.
+ */
+export class Recollection<Value extends {}> {
+  readonly #hot: LRUCache<string, Value>;
+  readonly #read: (key: string) => Promise<Value | undefined>;
+  readonly #unreadable: (error: unknown) => void;
+
+  constructor(parts: {
+    max: number;
+    read: (key: string) => Promise<Value | undefined>;
+    unreadable: (error: unknown) => void;
+  }) {
+    this.#hot = new LRUCache({ max: parts.max });
+    this.#read = parts.read;
+    this.#unreadable = parts.unreadable;
+  }
+
+  async find(key: string): Promise<Value | undefined> {
+    const known = this.#hot.get(key);
+    if (known !== undefined) return known;
+    const value = await this.#attempt(key);
+    // What was written while an older value was being read stays.
+    const written = this.#hot.get(key);
+    if (written !== undefined || value === undefined) return written;
+    this.#hot.set(key, value);
+    return value;
+  }
+
+  has(key: string): boolean {
+    return this.#hot.has(key);
+  }
+
+  set(key: string, value: Value): void {
+    this.#hot.set(key, value);
+  }
+
+  delete(key: string): boolean {
+    return this.#hot.delete(key);
+  }
+
+  clear(): void {
+    this.#hot.clear();
+  }
+
+  async #attempt(key: string): Promise<Value | undefined> {
+    try {
+      return await this.#read(key);
+    } catch (error) {
+      this.#unreadable(error);
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,174 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { StoreConfig } from '../config/config.ts';
+import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { AccessTimes } from './access-times.ts';
+import { BlobStore } from './blob-store.ts';
+import { Catalog } from './catalog.ts';
+import { Collector, type Collection } from './collector.ts';
+import { Health } from './health.ts';
+import { Inventory } from './inventory.ts';
+import { compactJournal } from './journal-snapshot.ts';
+import { Journal } from './journal.ts';
+import { Pins } from './pins.ts';
+import { finishRebuild } from './rebuild.ts';
+import { Reconciler } from './reconciler.ts';
+import { noStep, type Step } from './step.ts';
+import type { Pin } from './tables.ts';
+
+export interface StoreParts {
+  readonly config: StoreConfig;
+  /** Those of the configuration, with their registry. */
+  readonly pins: readonly Pin[];
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly now: () => number;
+  readonly step?: Step;
+}
+
+const FLUSH_MS = 10_000;
+
+/** All of a store, opened for this process alone. */
+export class Store {
+  readonly path: string;
+  readonly blobs: BlobStore;
+  readonly catalog: Catalog;
+  readonly journal: Journal;
+  readonly access: AccessTimes;
+  readonly pins: Pins;
+  readonly collector: Collector;
+  readonly health: Health;
+  readonly inventory: Inventory;
+  lastCollection: { readonly at: number; readonly collection: Collection } | undefined;
+  readonly #parts: StoreParts;
+  readonly #flushing: NodeJS.Timeout;
+  readonly #stop = new AbortController();
+  #settling: Promise<void> = Promise.resolve();
+
+  /** Throws when another process has it. Asks the network nothing and reads no blob. */
+  static async open(parts: StoreParts): Promise<Store> {
+    const { config, log, now, step = noStep } = parts;
+    await using undo = new AsyncDisposableStack();
+    const blobs = await BlobStore.open({ ...config, step });
+    await finishRebuild(config.path);
+    const health = new Health({ log, now });
+    const journals: Journal[] = [];
+    const catalog = undo.adopt(
+      await Catalog.open(join(config.path, 'catalog'), {
+        durability: config.durability,
+        journal: (entries) => journals[0]?.append(entries),
+        unreadable: (err) => log.error({ err }, 'the catalog could not be read'),
+        readBytes: async (digest) => blobs.readBytes(digest),
+        step,
+      }),
+      async (opened) => opened.close(),
+    );
+    // Whoever has the catalog has the store.
+    await blobs.sweep();
+    const journal = undo.adopt(
+      await Journal.open(join(config.path, 'journal'), { step }),
+      async (opened) => opened.close(),
+    );
+    journals.push(journal);
+    const pins = await Pins.open({ catalog, configured: parts.pins });
+    undo.move();
+    return new Store(parts, { blobs, catalog, journal, pins, health });
+  }
+
+  constructor(
+    parts: StoreParts,
+    opened: Pick<Store, 'blobs' | 'catalog' | 'journal' | 'pins' | 'health'>,
+  ) {
+    const { catalog, blobs, pins } = opened;
+    const { config, now, metrics, log, step } = parts;
+    this.#parts = parts;
+    this.path = config.path;
+    this.blobs = blobs;
+    this.catalog = catalog;
+    this.journal = opened.journal;
+    this.pins = pins;
+    this.health = opened.health;
+    this.access = new AccessTimes({ catalog, now });
+    this.inventory = new Inventory({ catalog, pins });
+    this.collector = new Collector({
+      catalog,
+      blobs,
+      pins,
+      access: this.access,
+      limits: config,
+      now,
+      released: (image, reason) => {
+        metrics.evictedBytes.inc({ reason }, image.bytes);
+        log.info({ ...image, reason }, 'evicted');
+      },
+      ended: (collection) => {
+        if (collection.images.length > 0) this.lastCollection = { at: now(), collection };
+      },
+      ...(step && { step }),
+    });
+    this.#flushing = setInterval(() => void this.#flush(), FLUSH_MS).unref();
+  }
+
+  /** What the engine needs of it. */
+  get parts(): Pick<Store, 'blobs' | 'catalog' | 'access' | 'collector' | 'health'> {
+    const { blobs, catalog, access, collector, health } = this;
+    return { blobs, catalog, access, collector, health };
+  }
+
+  /** Brings files and catalog together, beside the work. Once, after the start. */
+  settle(): void {
+    this.#settling = this.#reconcile().catch((err: unknown) =>
+      this.#parts.log.error({ err }, 'the store could not be reconciled'),
+    );
+  }
+
+  /** Resolves when `settle` is through. */
+  get settled(): Promise<void> {
+    return this.#settling;
+  }
+
+  /** Tells the next process that wants the store who has it. */
+  async sign(text: string): Promise<void> {
+    await writeFile(this.#signature, text).catch(() => undefined);
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#flushing);
+    this.#stop.abort();
+    await this.#settling;
+    await this.collector.close();
+    await this.#flush();
+    await rm(this.#signature, { force: true }).catch(() => undefined);
+    await this.catalog.close();
+    await this.journal.close();
+  }
+
+  get #signature(): string {
+    return join(this.path, 'catalog.holder');
+  }
+
+  async #flush(): Promise<void> {
+    try {
+      await this.access.flush();
+    } catch (err) {
+      this.#parts.log.error({ err }, 'access times could not be written');
+    }
+  }
+
+  async #reconcile(): Promise<void> {
+    const { blobs, catalog, journal } = this;
+    const { now, log } = this.#parts;
+    const reconciler = new Reconciler({
+      blobs,
+      catalog,
+      isBusy: (digest) => blobs.isBusy(digest),
+      now,
+    });
+    const done = await reconciler.run({ signal: this.#stop.signal });
+    log.info(done, 'files and catalog compared');
+    if (!done.isComplete) return;
+    await compactJournal(catalog, journal);
+    this.collector.wake();
+  }
+}

@@ -1,0 +1,99 @@
+import { mkdirSync, rmSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { EventEmitter } from 'node:events';
+import type { ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import { runCommand } from '../../src/cli/program.ts';
+import type { StoreParts } from '../../src/cli/store-context.ts';
+import { createAdminApp } from '../../src/http/admin.ts';
+import { Listener, type SocketPath } from '../../src/http/listener.ts';
+import type { ListenConfig } from '../../src/config/config.ts';
+import { Metrics } from '../../src/observe/metrics.ts';
+import { createFolder } from '../config/config-folder.ts';
+import { NOON, type FakeStoreDesk } from '../http/fake-store-desk.ts';
+import type { Result } from './run-main.ts';
+
+const LOG = pino({ level: 'silent' });
+
+/** Nothing listens there, whatever else runs on the machine. */
+export const NOWHERE = '127.0.0.1:0';
+
+/** The admin application of a desk, at an address or on a path. */
+export async function serveDesk(
+  desk: FakeStoreDesk,
+  place: ListenConfig | SocketPath = { host: '127.0.0.1', port: 0 },
+): Promise<Listener> {
+  const app = createAdminApp({
+    metrics: new Metrics(),
+    usage: () => ({ blobs: 0, bytes: 0 }),
+    unreadyReason: () => undefined,
+    status: () => ({ version: '1.2.3', offline: false, downloads: 0, upstreams: [] }),
+    store: desk,
+    log: LOG,
+  });
+  return Listener.open(place, app.callback(), LOG);
+}
+
+export interface RunOptions {
+  /** The `admin` of the configuration. */
+  readonly admin?: string;
+  readonly files?: Readonly<Record<string, string>>;
+  readonly isTTY?: boolean;
+  readonly parts?: Partial<StoreParts>;
+  readonly signals?: EventEmitter;
+}
+
+/** Runs a command in a fresh folder with `entrepot.yaml`, on Saturday noon. */
+export async function runStoreCommand(
+  t: ExecutionContext,
+  args: readonly string[],
+  { admin = NOWHERE, files = {}, isTTY = false, parts = {}, signals }: RunOptions = {},
+): Promise<Result> {
+  const output = { stdout: '', stderr: '' };
+  const yaml = `listen: 127.0.0.1:0\nadmin: ${admin}\nstore: { path: /srv/store }\n`;
+  const context = {
+    env: {},
+    cwd: createFolder(t, { ...files, 'entrepot.yaml': yaml }),
+    stdout: { write: (text: string) => (output.stdout += text) },
+    stderr: { isTTY, write: (text: string) => (output.stderr += text) },
+    signals: signals ?? new EventEmitter(),
+    exit: () => t.fail('the command must not end the process'),
+  };
+  const code = await runCommand(args, context, {
+    openLog: () => LOG,
+    now: () => NOON,
+    pause: async () => t.fail('nothing to wait for'),
+    startPrivateAdmin: async () => Promise.reject(new Error('the store must not be opened')),
+    rebuildCatalog: async () => Promise.reject(new Error('the catalog must not be made anew')),
+    ...parts,
+  });
+  return { code, ...output };
+}
+
+/** Stands in for the server's own: the same application on the socket of the command. */
+export class PrivateDesk {
+  readonly desk: FakeStoreDesk;
+  /** What became of it, in order. */
+  readonly events: string[] = [];
+  folder = '';
+
+  constructor(desk: FakeStoreDesk) {
+    this.desk = desk;
+  }
+
+  readonly start: StoreParts['startPrivateAdmin'] = async (config, path) => {
+    this.folder = dirname(path);
+    const mode = (statSync(this.folder).mode & 0o777).toString(8);
+    this.events.push(`opened ${config.store.path} in a folder of mode ${mode}`);
+    const listener = await serveDesk(this.desk, { path });
+    return {
+      close: async () => {
+        await listener.close(0);
+        // Who closes must find the folder.
+        mkdirSync(`${this.folder}/closed`);
+        rmSync(`${this.folder}/closed`, { recursive: true });
+        this.events.push('closed');
+      },
+    };
+  };
+}

@@ -1,0 +1,547 @@
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { EventEmitter, once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import test, { type ExecutionContext } from 'ava';
+import type { VerifyState } from '../../src/http/store-desk.ts';
+import {
+  COLLECTION,
+  DIGEST,
+  FakeStoreDesk,
+  IMAGES,
+  NGINX,
+  NOON,
+  NO_IMAGE,
+  OTHER_DIGEST,
+  PINS,
+  REPORT,
+  SUMMARY,
+} from '../http/fake-store-desk.ts';
+import { Gate } from '../helpers/gate.ts';
+import { NOWHERE, PrivateDesk, runStoreCommand, serveDesk } from './run-store-command.ts';
+
+/** The address of a running server with this desk. */
+async function startDesk(t: ExecutionContext, desk: FakeStoreDesk): Promise<string> {
+  const listener = await serveDesk(desk);
+  t.teardown(async () => listener.close(0));
+  return new URL(listener.url).host;
+}
+
+const documentOf = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
+const lines = (...texts: string[]): string => `${texts.join('\n')}\n`;
+
+interface Row {
+  readonly args: readonly string[];
+  readonly calls: readonly unknown[][];
+  readonly text: string;
+  readonly json: unknown;
+  readonly files?: Readonly<Record<string, string>>;
+}
+
+const ROWS: readonly Row[] = [
+  {
+    args: ['ls'],
+    calls: [['images', { sort: 'name', limit: 1000 }]],
+    text: lines(
+      'IMAGE                    TAGS          DIGEST               SIZE      OWN       PULLED       STATE',
+      'docker.io/library/nginx  1.27, latest  sha256:0123456789ab  57.2 MiB  40.1 MiB  3 hours ago  partial, 12.0 MiB missing, pinned',
+      'ghcr.io/org/app                        sha256:fedcba987654  1.46 KiB  512 B     40 days ago  complete',
+    ),
+    json: { images: IMAGES },
+  },
+  {
+    args: ['ls', 'docker.io/**:1.*', '--sort', 'oldest', '--limit', '7'],
+    calls: [['images', { sort: 'oldest', limit: 7, match: 'docker.io/**:1.*' }]],
+    text: lines(
+      'IMAGE                    TAGS          DIGEST               SIZE      OWN       PULLED       STATE',
+      'docker.io/library/nginx  1.27, latest  sha256:0123456789ab  57.2 MiB  40.1 MiB  3 hours ago  partial, 12.0 MiB missing, pinned',
+      'ghcr.io/org/app                        sha256:fedcba987654  1.46 KiB  512 B     40 days ago  complete',
+    ),
+    json: { images: IMAGES },
+  },
+  {
+    args: ['explain', `${NGINX}:1.27`],
+    calls: [['explain', `${NGINX}:1.27`]],
+    text: lines(
+      'docker.io/library/nginx:1.27, latest',
+      `  digest   ${DIGEST}`,
+      '  type     application/vnd.oci.image.index.v1+json',
+      '  state    partial, 12.0 MiB missing',
+      '  size     57.2 MiB; without it there would be 40.1 MiB more room',
+      '  stored   3 days ago',
+      '  pulled   3 hours ago',
+      '  checked  1.27 1 day ago',
+      '  checked  latest 5 minutes ago',
+      '  pinned   by hand as docker.io/library/nginx:1.27 2 days ago: the rollout of Monday',
+      `  part of  ${OTHER_DIGEST}`,
+      '',
+      'MANIFEST             ROLE      PLATFORM        SIZE      STATE',
+      'sha256:0123456789ab  root                      1.00 KiB  held',
+      'sha256:fedcba987654  platform  linux/amd64     57.2 MiB  1 blob missing, 12.0 MiB',
+      'sha256:222222222222  platform  linux/arm64/v8  0 B       nobody asked for it',
+    ),
+    json: REPORT,
+  },
+  {
+    args: ['gc', '--dry-run', '--bytes', '2GiB'],
+    calls: [['planCollection', 2_147_483_648]],
+    text: lines(
+      'would go: 1 image, 7 blobs, 1.00 GiB, less than the 2.00 GiB wanted',
+      '',
+      'IMAGE            TAGS    DIGEST               SIZE      PULLED       WHY',
+      'ghcr.io/org/app  v1, v2  sha256:fedcba987654  1.00 GiB  40 days ago  pulled longest ago',
+      '',
+      'older, and kept:',
+      'IMAGE                    DIGEST               WHY',
+      'docker.io/library/nginx  sha256:0123456789ab  pinned by hand',
+    ),
+    json: COLLECTION,
+  },
+  {
+    args: ['gc'],
+    calls: [['collect', undefined]],
+    text: lines(
+      'gone: 1 image, 7 blobs, 1.00 GiB, less than the 2.00 GiB wanted',
+      '',
+      'IMAGE            TAGS    DIGEST               SIZE      PULLED       WHY',
+      'ghcr.io/org/app  v1, v2  sha256:fedcba987654  1.00 GiB  40 days ago  pulled longest ago',
+      '',
+      'older, and kept:',
+      'IMAGE                    DIGEST               WHY',
+      'docker.io/library/nginx  sha256:0123456789ab  pinned by hand',
+    ),
+    json: COLLECTION,
+  },
+  {
+    args: ['pins'],
+    calls: [['pins']],
+    text: lines(
+      'IMAGE                         PINNED                SINCE       REASON',
+      'docker.io/library/nginx:1.27  by hand               2 days ago  the rollout of Monday',
+      'ghcr.io/org/*:stable          by the configuration  9 days ago',
+      'ghcr.io/org/app:v1            in use by cluster-a   1 hour ago',
+    ),
+    json: { pins: PINS },
+  },
+  {
+    args: ['pin', 'ghcr.io/org/app:v1', '--reason', 'a & b'],
+    calls: [['pin', 'ghcr.io/org/app:v1', 'a & b']],
+    text: 'pinned ghcr.io/org/app:v1\n',
+    json: { origin: 'hand', image: 'ghcr.io/org/app:v1', reason: 'a & b', since: NOON },
+  },
+  {
+    args: ['pin', 'ghcr.io/org/app'],
+    calls: [['pin', 'ghcr.io/org/app', undefined]],
+    text: 'pinned ghcr.io/org/app\n',
+    json: { origin: 'hand', image: 'ghcr.io/org/app', since: NOON },
+  },
+  {
+    args: ['pin', '--in-use', 'list.txt', '--source', 'cluster-a'],
+    files: { 'list.txt': '# what runs\nnginx:1.27\r\n\n  ghcr.io/org/app:v1  # the app\n' },
+    calls: [['setInUse', 'cluster-a', ['nginx:1.27', 'ghcr.io/org/app:v1']]],
+    text: '2 images pinned as in use by cluster-a\n',
+    json: {
+      pins: [
+        { origin: 'use:cluster-a', image: 'nginx:1.27', since: NOON },
+        { origin: 'use:cluster-a', image: 'ghcr.io/org/app:v1', since: NOON },
+      ],
+    },
+  },
+  {
+    args: ['pin', '--in-use', 'list.txt'],
+    files: { 'list.txt': '' },
+    calls: [['setInUse', 'default', []]],
+    text: '0 images pinned as in use by default\n',
+    json: { pins: [] },
+  },
+  {
+    args: ['unpin', `${NGINX}:1.27`],
+    calls: [['unpin', `${NGINX}:1.27`]],
+    text: 'unpinned docker.io/library/nginx:1.27\n',
+    json: { unpinned: `${NGINX}:1.27` },
+  },
+];
+
+for (const { args, calls, text, json, files = {} } of ROWS) {
+  test(`${args.join(' ')}: text and JSON of the running server`, async (t) => {
+    const desk = new FakeStoreDesk();
+    const admin = await startDesk(t, desk);
+    const plain = await runStoreCommand(t, args, { admin, files });
+    t.deepEqual(plain, { code: 0, stdout: text, stderr: '' });
+    const structured = await runStoreCommand(t, [...args, '--json'], { admin, files });
+    t.deepEqual(structured, { code: 0, stdout: documentOf(json), stderr: '' });
+    t.deepEqual(desk.calls, [...calls, ...calls]);
+  });
+
+  test(`${args.join(' ')}: the same without a server, from a private socket`, async (t) => {
+    const home = new PrivateDesk(new FakeStoreDesk());
+    const parts = { startPrivateAdmin: home.start };
+    const plain = await runStoreCommand(t, args, { files, parts });
+    t.deepEqual(plain, { code: 0, stdout: text, stderr: '' });
+    t.deepEqual(home.desk.calls, calls as unknown[][]);
+    t.deepEqual(home.events, ['opened /srv/store in a folder of mode 700', 'closed']);
+    t.false(existsSync(home.folder));
+  });
+}
+
+test('an empty store says so', async (t) => {
+  const desk = new FakeStoreDesk();
+  Object.assign(desk, { imagesNow: [], pinsNow: [] });
+  desk.collectionNow = {
+    wantedBytes: 0,
+    released: { images: 0, blobs: 0, bytes: 0 },
+    images: [],
+    kept: [],
+  };
+  const admin = await startDesk(t, desk);
+  for (const [args, text] of [
+    [['ls'], 'nothing is held\n'],
+    [['ls', 'a*'], 'nothing of a* is held\n'],
+    [['pins'], 'nothing is pinned\n'],
+    [['gc', '--dry-run'], 'nothing has to go\n'],
+  ] as const) {
+    t.deepEqual(await runStoreCommand(t, args, { admin }), { code: 0, stdout: text, stderr: '' });
+  }
+});
+
+test('a list that was cut says so', async (t) => {
+  const admin = await startDesk(t, new FakeStoreDesk());
+  const { code, stderr } = await runStoreCommand(t, ['ls', '--limit', '2'], { admin });
+  t.is(stderr, 'at most 2 images are shown: --limit shows more\n');
+  t.is(code, 0);
+});
+
+test('words of others can neither break a table nor command the terminal', async (t) => {
+  const desk = new FakeStoreDesk();
+  desk.pinsNow = [{ origin: 'hand', image: 'a', reason: 'b\n\u001B[2Jc\u009B', since: NOON }];
+  const admin = await startDesk(t, desk);
+  const { stdout } = await runStoreCommand(t, ['pins'], { admin });
+  t.is(stdout, lines('IMAGE  PINNED   SINCE     REASON', 'a      by hand  just now  b [2Jc'));
+});
+
+for (const [args, calls, code, error] of [
+  [['explain', 'a'], [['explain', 'a']], 1, 'nothing of a is held'],
+  [['unpin', 'a'], [['unpin', 'a']], 1, 'a is not pinned by hand'],
+] as const) {
+  test(`${args.join(' ')}: what is not there is exit code ${code}`, async (t) => {
+    const desk = new FakeStoreDesk();
+    desk.reportNow = undefined;
+    const admin = await startDesk(t, desk);
+    const plain = await runStoreCommand(t, args, { admin });
+    t.deepEqual(plain, { code, stdout: '', stderr: `entrepot: ${error}\n` });
+    const structured = await runStoreCommand(t, [...args, '--json'], { admin });
+    t.deepEqual(structured, { code, stdout: '', stderr: `${JSON.stringify({ error })}\n` });
+    t.deepEqual(desk.calls, [[...calls[0]], [...calls[0]]]);
+  });
+}
+
+for (const args of [
+  ['explain', 'x'],
+  ['pin', 'x'],
+]) {
+  test(`${args.join(' ')}: what names no image is a usage error in the server's words`, async (t) => {
+    const desk = new FakeStoreDesk();
+    desk.fault = NO_IMAGE;
+    t.deepEqual(await runStoreCommand(t, args, { admin: await startDesk(t, desk) }), {
+      code: 64,
+      stdout: '',
+      stderr: 'entrepot: this names no image: write it as docker.io/library/nginx:1.27\n',
+    });
+  });
+}
+
+for (const [args, stderr] of [
+  [
+    ['ls', '--sort', 'colour'],
+    "error: option '--sort <order>' argument 'colour' is invalid. Allowed choices are name, size, oldest.\n",
+  ],
+  [
+    ['ls', '--limit', '0'],
+    "error: option '--limit <count>' argument '0' is invalid. Write a whole number from 1 to 100000.\n",
+  ],
+  [
+    ['gc', '--bytes', 'much'],
+    'error: option \'--bytes <size>\' argument \'much\' is invalid. Write a size such as "10GiB" or "500MB".\n',
+  ],
+  [
+    ['gc', '--bytes', '0'],
+    'error: option \'--bytes <size>\' argument \'0\' is invalid. Write a size such as "10GiB" or "500MB".\n',
+  ],
+  [['explain'], "error: missing required argument 'image'\n"],
+  [['unpin'], "error: missing required argument 'image'\n"],
+  [['pin'], 'entrepot: write an image, or --in-use with a file of them\n'],
+  [['pin', 'a', '--source', 'b'], 'entrepot: --source goes with --in-use\n'],
+  [
+    ['pin', 'a', '--in-use', 'list.txt'],
+    'entrepot: write either an image with its reason, or --in-use with a file\n',
+  ],
+  [
+    ['pin', '--in-use', 'list.txt', '--reason', 'b'],
+    'entrepot: write either an image with its reason, or --in-use with a file\n',
+  ],
+] as const) {
+  test(`${args.join(' ')} is a usage error`, async (t) => {
+    t.deepEqual(await runStoreCommand(t, args), { code: 64, stdout: '', stderr });
+  });
+}
+
+test('a list that cannot be read is a usage error', async (t) => {
+  const { code, stderr } = await runStoreCommand(t, ['pin', '--in-use', 'none.txt']);
+  t.regex(stderr, /^entrepot: the list of images cannot be read: ENOENT: .*none\.txt'\n$/);
+  t.is(code, 64);
+});
+
+const COMMANDS = [
+  ['ls'],
+  ['explain', 'a'],
+  ['gc'],
+  ['verify'],
+  ['pin', 'a'],
+  ['pins'],
+  ['unpin', 'a'],
+];
+const LOCKED =
+  'the store /srv/store is in use by another process; stop it, or set another store.path';
+
+for (const args of [...COMMANDS, ['verify', '--rebuild']]) {
+  test(`${args.join(' ')}: a store that another process has open is one line`, async (t) => {
+    const lock = Object.assign(new Error('lock'), { code: 'LEVEL_LOCKED' });
+    const fail = async () => Promise.reject(new Error('not opened', { cause: lock }));
+    const parts = { startPrivateAdmin: fail, rebuildCatalog: fail };
+    const plain = await runStoreCommand(t, args, { parts });
+    t.deepEqual(plain, { code: 1, stdout: '', stderr: `entrepot: ${LOCKED}\n` });
+    const { code, stderr } = await runStoreCommand(t, [...args, '--json'], { parts });
+    t.deepEqual(JSON.parse(stderr), { error: LOCKED });
+    t.is(code, 1);
+  });
+}
+
+for (const args of [...COMMANDS, ['verify', '--rebuild']]) {
+  test(`${args.join(' ')}: another program at the address is told from a server`, async (t) => {
+    const other = createServer((_, response) => response.end('<h1>hello</h1>'));
+    await once(other.listen(0, '127.0.0.1'), 'listening');
+    t.teardown(() => other.close());
+    const admin = `127.0.0.1:${(other.address() as AddressInfo).port}`;
+    t.deepEqual(await runStoreCommand(t, args, { admin }), {
+      code: 1,
+      stdout: '',
+      stderr: `entrepot: what listens at ${admin} answered 200 and is not this version's admin API\n`,
+    });
+  });
+}
+
+test('a fault while the private socket is served closes and removes it', async (t) => {
+  const home = new PrivateDesk(new FakeStoreDesk());
+  home.desk.fault = new TypeError('a bug');
+  const result = await runStoreCommand(t, ['ls'], { parts: { startPrivateAdmin: home.start } });
+  t.deepEqual(result, { code: 1, stdout: '', stderr: 'entrepot: internal error\n' });
+  t.deepEqual(home.events, ['opened /srv/store in a folder of mode 700', 'closed']);
+  t.false(existsSync(home.folder));
+});
+
+const RUNNING = {
+  startedAt: NOON,
+  blobs: 4,
+  bytes: 1_073_741_824,
+  totalBlobs: 9,
+  totalBytes: 2_147_483_648,
+  damaged: 0,
+};
+const REPORTED = { startedAt: NOON, endedAt: NOON + 192_400, blobs: 9, bytes: 2_147_483_648 };
+const HEALED = {
+  digest: DIGEST,
+  fault: 'truncated',
+  images: [`${NGINX}:1.27`, 'ghcr.io/org/app:v1'],
+  healed: true,
+} as const;
+const LOST = {
+  digest: OTHER_DIGEST,
+  fault: 'missing',
+  images: ['ghcr.io/org/app:v1'],
+  healed: false,
+  reason: 'ghcr.io answered 404',
+} as const;
+
+/** A desk whose verification goes one step on whenever the command pauses, and time with it. */
+function verifyScene(steps: readonly VerifyState[], stepMs = 500) {
+  const desk = new FakeStoreDesk();
+  const [first = {}, ...rest] = steps;
+  desk.verifyStart = first;
+  const pauses: number[] = [];
+  let now = NOON;
+  const parts = {
+    now: () => now,
+    pause: async (milliseconds: number) => {
+      pauses.push(milliseconds);
+      now += stepMs;
+      desk.verifyState = rest.shift() ?? {};
+    },
+  };
+  return { desk, parts, pauses };
+}
+
+for (const [what, damaged, code, text] of [
+  ['whole', [], 0, '9 blobs, 2.00 GiB in 3m12s: all as they should be\n'],
+  [
+    'healed',
+    [HEALED],
+    0,
+    lines(
+      '9 blobs, 2.00 GiB in 3m12s: 1 damaged, 1 of them fetched again',
+      '',
+      'DIGEST                                                                   FAULT      IMAGES                                            STATE',
+      `${DIGEST}  truncated  docker.io/library/nginx:1.27, ghcr.io/org/app:v1  fetched again`,
+    ),
+  ],
+  [
+    'damaged',
+    [HEALED, LOST],
+    1,
+    lines(
+      '9 blobs, 2.00 GiB in 3m12s: 2 damaged, 1 of them fetched again',
+      '',
+      'DIGEST                                                                   FAULT      IMAGES                                            STATE',
+      `${DIGEST}  truncated  docker.io/library/nginx:1.27, ghcr.io/org/app:v1  fetched again`,
+      `${OTHER_DIGEST}  missing    ghcr.io/org/app:v1                                not fetched again: ghcr.io answered 404`,
+    ),
+  ],
+] as const) {
+  test(`verify of a ${what} store: exit code ${code}`, async (t) => {
+    const last = { ...REPORTED, damaged };
+    for (const isJson of [false, true]) {
+      const { desk, parts, pauses } = verifyScene([{ running: RUNNING }, { last }]);
+      const admin = await startDesk(t, desk);
+      const args = isJson ? ['verify', '--json'] : ['verify'];
+      const result = await runStoreCommand(t, args, { admin, parts });
+      t.deepEqual(result, { code, stdout: isJson ? documentOf(last) : text, stderr: '' });
+      t.deepEqual(pauses, [500]);
+      t.deepEqual(desk.calls, [['startVerify']]);
+    }
+  });
+}
+
+const WHOLE = { ...REPORTED, damaged: [] };
+const AT_HALF = 'verifying: 4 of 9 blobs, 1.00 GiB of 2.00 GiB, 0 damaged';
+const AT_END = 'verifying: 9 of 9 blobs, 1.00 GiB of 2.00 GiB, 1 damaged';
+const NEARLY = { running: { ...RUNNING, blobs: 9, damaged: 1 } };
+
+test('on a terminal the progress is one line, rewritten and gone at the end', async (t) => {
+  const { desk, parts } = verifyScene([{ running: RUNNING }, NEARLY, { last: WHOLE }]);
+  const admin = await startDesk(t, desk);
+  const { stderr } = await runStoreCommand(t, ['verify'], { admin, parts, isTTY: true });
+  t.is(stderr, `\r\u001B[K${AT_HALF}\r\u001B[K${AT_END}\r\u001B[K`);
+});
+
+test('elsewhere the progress is a line every ten seconds', async (t) => {
+  const half = { running: RUNNING };
+  const steps = [half, half, half, NEARLY, NEARLY, { last: WHOLE }];
+  const { desk, parts } = verifyScene(steps, 5_000);
+  const admin = await startDesk(t, desk);
+  const { stderr } = await runStoreCommand(t, ['verify'], { admin, parts });
+  t.is(stderr, `${AT_HALF}\n${AT_END}\n`);
+});
+
+test('with --json no progress is told', async (t) => {
+  const { desk, parts } = verifyScene([{ running: RUNNING }, { last: WHOLE }], 60_000);
+  const admin = await startDesk(t, desk);
+  const { stderr } = await runStoreCommand(t, ['verify', '--json'], { admin, parts, isTTY: true });
+  t.is(stderr, '');
+});
+
+test('a verification that ends without its report is no success', async (t) => {
+  const old = { ...WHOLE, startedAt: NOON - 1 };
+  const { desk, parts } = verifyScene([{ running: RUNNING, last: old }, { last: old }]);
+  const admin = await startDesk(t, desk);
+  t.deepEqual(await runStoreCommand(t, ['verify'], { admin, parts }), {
+    code: 1,
+    stdout: '',
+    stderr: 'entrepot: the verification ended without a report; the log of the server says why\n',
+  });
+});
+
+test('a signal ends the work on a private socket, which is closed and removed', async (t) => {
+  const { desk } = verifyScene([{ running: RUNNING }]);
+  const home = new PrivateDesk(desk);
+  const gate = new Gate();
+  const signals = new EventEmitter();
+  const parts = { startPrivateAdmin: home.start, pause: async () => gate.pass() };
+  const result = runStoreCommand(t, ['verify'], { parts, signals });
+  await gate.arrived();
+  signals.emit('SIGINT', 'SIGINT');
+  t.deepEqual(await result, { code: 130, stdout: '', stderr: 'entrepot: stopped by SIGINT\n' });
+  t.deepEqual(home.events, ['opened /srv/store in a folder of mode 700', 'closed']);
+  t.false(existsSync(home.folder));
+  t.deepEqual(signals.eventNames(), []);
+  gate.open();
+});
+
+test('verify --rebuild makes the catalog anew where no server runs', async (t) => {
+  const report = { manifests: 12, tags: 1, blobs: 40, images: 6 };
+  const paths: string[] = [];
+  const parts = {
+    rebuildCatalog: async (config: { store: { path: string } }) => {
+      paths.push(config.store.path);
+      return report;
+    },
+  };
+  t.deepEqual(await runStoreCommand(t, ['verify', '--rebuild'], { parts }), {
+    code: 0,
+    stdout: 'the catalog is made anew from the files: 6 images, 12 manifests, 1 tag, 40 blobs\n',
+    stderr: '',
+  });
+  t.deepEqual(await runStoreCommand(t, ['verify', '--rebuild', '--json'], { parts }), {
+    code: 0,
+    stdout: documentOf(report),
+    stderr: '',
+  });
+  t.deepEqual(paths, ['/srv/store', '/srv/store']);
+});
+
+test('verify --rebuild is refused while a server runs', async (t) => {
+  const desk = new FakeStoreDesk();
+  const admin = await startDesk(t, desk);
+  t.deepEqual(await runStoreCommand(t, ['verify', '--rebuild'], { admin }), {
+    code: 1,
+    stdout: '',
+    stderr: `entrepot: a server runs at ${admin}: stop the server first, then rebuild\n`,
+  });
+  t.deepEqual(desk.calls, []);
+});
+
+for (const [state, reason] of [
+  ['full', 'no room for 12.0 MiB: all that is older is pinned'],
+  ['failing', 'EIO: i/o error, write'],
+] as const) {
+  test(`status tells that the store is ${state}, and the exit code says it`, async (t) => {
+    const desk = new FakeStoreDesk();
+    desk.summaryNow = { ...SUMMARY, state, reason, since: NOON };
+    const admin = await startDesk(t, desk);
+    t.deepEqual(await runStoreCommand(t, ['status'], { admin }), {
+      code: 1,
+      stdout: lines(
+        'entrepot 1.2.3, 0 downloads running',
+        'store /srv/store: 9 blobs, 57.2 MiB of 100GiB',
+        `store ${state} since 2026-11-21T12:00:00.000Z: ${reason}`,
+        '',
+        'UPSTREAM  ACCOUNT  QUOTA  STATE',
+      ),
+      stderr: '',
+    });
+    const { code, stdout } = await runStoreCommand(t, ['status', '--json'], { admin });
+    t.deepEqual(JSON.parse(stdout), {
+      version: '1.2.3',
+      offline: false,
+      downloads: 0,
+      upstreams: [],
+      store: desk.summaryNow,
+    });
+    t.is(code, 1);
+  });
+}
+
+test('status needs a running server, and does not open the store', async (t) => {
+  const { code, stdout, stderr } = await runStoreCommand(t, ['status']);
+  t.is(code, 1);
+  t.is(stdout, '');
+  t.true(stderr.startsWith(`entrepot: no server answers at ${NOWHERE} (`), stderr);
+});

@@ -1,0 +1,369 @@
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import test, { type ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import { createAdminApp } from '../../src/http/admin.ts';
+import { Listener } from '../../src/http/listener.ts';
+import { Metrics } from '../../src/observe/metrics.ts';
+import { UpstreamError } from '../../src/oci/upstream-error.ts';
+import {
+  COLLECTION,
+  FakeStoreDesk,
+  IMAGES,
+  NGINX,
+  NOON,
+  NO_IMAGE,
+  PINS,
+  REPORT,
+  SUMMARY,
+} from './fake-store-desk.ts';
+
+const JSON_TYPE = { 'Content-Type': 'application/json' };
+
+interface Sent {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Buffer;
+}
+
+/** The admin application of a fake desk, on a socket of its own. */
+async function startAdmin(t: ExecutionContext) {
+  const desk = new FakeStoreDesk();
+  const lines: Record<string, unknown>[] = [];
+  const keep = (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>);
+  const log = pino({ level: 'info', base: {} }, { write: keep });
+  const app = createAdminApp({
+    metrics: new Metrics(),
+    usage: () => ({ blobs: 0, bytes: 0 }),
+    unreadyReason: () => undefined,
+    status: () => ({}),
+    store: desk,
+    log,
+  });
+  const listener = await Listener.open({ host: '127.0.0.1', port: 0 }, app.callback(), log);
+  t.teardown(async () => listener.close(0));
+  const send = async (path: string, { method = 'GET', headers = {}, body }: Sent = {}) => {
+    const sent = body === undefined ? {} : { body };
+    const answer = await fetch(`${listener.url}${path}`, { method, headers, ...sent });
+    const words = await answer.text();
+    return {
+      status: answer.status,
+      body: words === '' ? undefined : (JSON.parse(words) as unknown),
+    };
+  };
+  const write = async (method: string, path: string, value: unknown) =>
+    send(path, { method, headers: JSON_TYPE, body: JSON.stringify(value) });
+  return { desk, lines, send, write };
+}
+
+for (const [path, call, body] of [
+  ['/api/v1/store', ['summary'], SUMMARY],
+  ['/api/v1/images', ['images', { sort: 'name', limit: 1000 }], { images: IMAGES }],
+  [
+    '/api/v1/images?sort=oldest&limit=7&match=docker.io/**:1.*',
+    ['images', { sort: 'oldest', limit: 7, match: 'docker.io/**:1.*' }],
+    { images: IMAGES },
+  ],
+  ['/api/v1/explain?image=docker.io/library/nginx%401.27', ['explain', `${NGINX}@1.27`], REPORT],
+  ['/api/v1/gc', ['planCollection', undefined], COLLECTION],
+  ['/api/v1/gc?bytes=2147483648', ['planCollection', 2_147_483_648], COLLECTION],
+  ['/api/v1/pins', ['pins'], { pins: PINS }],
+] as const) {
+  test(`GET ${path} is the desk's document`, async (t) => {
+    const { desk, send } = await startAdmin(t);
+    t.deepEqual(await send(path), { status: 200, body });
+    t.deepEqual(desk.calls, [call as unknown as unknown[]]);
+  });
+}
+
+test('what is not held cannot be explained', async (t) => {
+  const { desk, send } = await startAdmin(t);
+  desk.reportNow = undefined;
+  t.deepEqual(await send(`/api/v1/explain?image=${NGINX}`), {
+    status: 404,
+    body: { error: `nothing of ${NGINX} is held` },
+  });
+});
+
+test('POST gc collects, by as much as its body says', async (t) => {
+  const { desk, send, write } = await startAdmin(t);
+  t.deepEqual(await write('POST', '/api/v1/gc', { bytes: 5 }), { status: 200, body: COLLECTION });
+  t.deepEqual(await send('/api/v1/gc', { method: 'POST', headers: JSON_TYPE }), {
+    status: 200,
+    body: COLLECTION,
+  });
+  t.deepEqual(desk.calls, [
+    ['collect', 5],
+    ['collect', undefined],
+  ]);
+});
+
+test('POST verify begins it and answers with its state, which GET tells too', async (t) => {
+  const { desk, send, write } = await startAdmin(t);
+  const start = { startedAt: NOON, blobs: 0, bytes: 0, totalBlobs: 9, totalBytes: 70, damaged: 0 };
+  desk.verifyStart = { running: start };
+  t.deepEqual(await send('/api/v1/verify'), { status: 200, body: {} });
+  t.deepEqual(await write('POST', '/api/v1/verify', {}), { status: 202, body: { running: start } });
+  t.deepEqual(await send('/api/v1/verify'), { status: 200, body: { running: start } });
+  t.deepEqual(desk.calls, [['startVerify']]);
+});
+
+test('a pin by hand is made and taken back', async (t) => {
+  const { desk, send, write } = await startAdmin(t);
+  const image = `${NGINX}:1.27`;
+  t.deepEqual(await write('POST', '/api/v1/pins', { image, reason: 'why not' }), {
+    status: 201,
+    body: { origin: 'hand', image, reason: 'why not', since: NOON },
+  });
+  t.deepEqual(await write('POST', '/api/v1/pins', { image }), {
+    status: 201,
+    body: { origin: 'hand', image, since: NOON },
+  });
+  const path = `/api/v1/pins?image=${encodeURIComponent(image)}`;
+  t.deepEqual(await send(path, { method: 'DELETE' }), { status: 204, body: undefined });
+  t.deepEqual(await send('/api/v1/pins?image=other', { method: 'DELETE' }), {
+    status: 404,
+    body: { error: 'other is not pinned by hand' },
+  });
+  t.deepEqual(desk.calls, [
+    ['pin', image, 'why not'],
+    ['pin', image, undefined],
+    ['unpin', image],
+    ['unpin', 'other'],
+  ]);
+});
+
+test('a source tells what it has in use, also that it is nothing any more', async (t) => {
+  const { desk, write } = await startAdmin(t);
+  t.deepEqual(await write('PUT', '/api/v1/in-use/cluster-a', { images: ['a', 'b:1'] }), {
+    status: 200,
+    body: {
+      pins: [
+        { origin: 'use:cluster-a', image: 'a', since: NOON },
+        { origin: 'use:cluster-a', image: 'b:1', since: NOON },
+      ],
+    },
+  });
+  t.deepEqual(await write('PUT', '/api/v1/in-use/cluster-a', { images: [] }), {
+    status: 200,
+    body: { pins: [] },
+  });
+  t.deepEqual(desk.calls, [
+    ['setInUse', 'cluster-a', ['a', 'b:1']],
+    ['setInUse', 'cluster-a', []],
+  ]);
+});
+
+const LIMIT = 'must be a whole number from 1 to 100000, not';
+const BYTES = 'must be a whole number from 1 to 9007199254740991, not';
+for (const [method, path, body, error] of [
+  ['GET', '/api/v1/images?limit=0', undefined, `"limit" ${LIMIT} "0"`],
+  ['GET', '/api/v1/images?limit=100001', undefined, `"limit" ${LIMIT} "100001"`],
+  ['GET', '/api/v1/images?limit=1e3', undefined, `"limit" ${LIMIT} "1e3"`],
+  ['GET', '/api/v1/images?limit=', undefined, `"limit" ${LIMIT} ""`],
+  ['GET', '/api/v1/images?limit=1&limit=2', undefined, `"limit" ${LIMIT} ["1","2"]`],
+  [
+    'GET',
+    '/api/v1/images?sort=colour',
+    undefined,
+    '"sort" must be "name" or "size" or "oldest", not "colour"',
+  ],
+  [
+    'GET',
+    '/api/v1/images?order=name',
+    undefined,
+    '"order" is not known here: write "sort" or "limit" or "match"',
+  ],
+  ['GET', '/api/v1/images?match=', undefined, '"match" must be one text that is not empty, not ""'],
+  ['GET', '/api/v1/explain', undefined, '"image" is missing: write it as a text'],
+  [
+    'GET',
+    '/api/v1/explain?image=a&image=b',
+    undefined,
+    '"image" must be one text that is not empty, not ["a","b"]',
+  ],
+  ['GET', '/api/v1/gc?bytes=-1', undefined, `"bytes" ${BYTES} "-1"`],
+  ['GET', '/api/v1/gc?bytes=1GiB', undefined, `"bytes" ${BYTES} "1GiB"`],
+  ['GET', '/api/v1/gc?bytes=9007199254740992', undefined, `"bytes" ${BYTES} "9007199254740992"`],
+  ['POST', '/api/v1/gc', '{"bytes":"5"}', `"bytes" ${BYTES} "5"`],
+  ['POST', '/api/v1/gc', '{"bytes":1.5}', `"bytes" ${BYTES} 1.5`],
+  ['POST', '/api/v1/gc', '{"bytes":null}', `"bytes" ${BYTES} null`],
+  ['POST', '/api/v1/gc', '[5]', 'the body must be a JSON object with "bytes"'],
+  ['POST', '/api/v1/gc', 'null', 'the body must be a JSON object with "bytes"'],
+  ['POST', '/api/v1/gc', '{"bytes":', 'the body is not JSON in UTF-8'],
+  ['POST', '/api/v1/gc', '{"__proto__":1}', '"__proto__" is not known here: write "bytes"'],
+  ['POST', '/api/v1/gc', Buffer.from('{"\xff":1}', 'latin1'), 'the body is not JSON in UTF-8'],
+  ['POST', '/api/v1/verify', '{"rebuild":true}', '"rebuild" is not known here: write nothing'],
+  ['POST', '/api/v1/pins', undefined, '"image" is missing: write it as a text'],
+  ['POST', '/api/v1/pins', '{"image":" "}', '"image" must be one text that is not empty, not " "'],
+  [
+    'POST',
+    '/api/v1/pins',
+    '{"image":["a"]}',
+    '"image" must be one text that is not empty, not ["a"]',
+  ],
+  [
+    'POST',
+    '/api/v1/pins',
+    '{"image":"a","reason":7}',
+    '"reason" must be one text that is not empty, not 7',
+  ],
+  [
+    'POST',
+    '/api/v1/pins',
+    '{"image":"a","origin":"config"}',
+    '"origin" is not known here: write "image" or "reason"',
+  ],
+  ['DELETE', '/api/v1/pins', undefined, '"image" is missing: write it as a text'],
+  [
+    'PUT',
+    '/api/v1/in-use/a',
+    '{}',
+    '"images" must be a list of texts that are not empty, not nothing',
+  ],
+  [
+    'PUT',
+    '/api/v1/in-use/a',
+    '{"images":"a"}',
+    '"images" must be a list of texts that are not empty, not "a"',
+  ],
+  [
+    'PUT',
+    '/api/v1/in-use/a',
+    '{"images":["a",""]}',
+    '"images" must be a list of texts that are not empty, not with ""',
+  ],
+  [
+    'PUT',
+    '/api/v1/in-use/a%2Fb',
+    '{"images":[]}',
+    'name the source with up to 64 letters, digits, ".", "_" and "-", not "a/b"',
+  ],
+] as const) {
+  test(`${method} ${path} with ${body === undefined ? 'no body' : String(body)} is refused`, async (t) => {
+    const { desk, send } = await startAdmin(t);
+    const sent = body === undefined ? {} : { body };
+    t.deepEqual(await send(path, { method, headers: JSON_TYPE, ...sent }), {
+      status: 400,
+      body: { error },
+    });
+    t.deepEqual(desk.calls, []);
+  });
+}
+
+for (const [method, path] of [
+  ['POST', '/api/v1/gc'],
+  ['POST', '/api/v1/verify'],
+  ['POST', '/api/v1/pins'],
+  ['PUT', '/api/v1/in-use/a'],
+] as const) {
+  for (const type of [
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=application/json',
+    'application/json5',
+    '',
+  ]) {
+    test(`${method} ${path} as "${type}", which a form could send, is refused`, async (t) => {
+      const { desk, send } = await startAdmin(t);
+      const headers: Record<string, string> = type === '' ? {} : { 'Content-Type': type };
+      t.deepEqual(await send(path, { method, headers, body: Buffer.from('{}') }), {
+        status: 415,
+        body: {
+          error: 'write the body as JSON, with the header Content-Type: application/json',
+        },
+      });
+      t.deepEqual(desk.calls, []);
+    });
+  }
+}
+
+test('the type may name its charset', async (t) => {
+  const { desk, send } = await startAdmin(t);
+  const headers = { 'Content-Type': 'Application/JSON; charset=utf-8' };
+  t.is((await send('/api/v1/gc', { method: 'POST', headers, body: '{}' })).status, 200);
+  t.deepEqual(desk.calls, [['collect', undefined]]);
+});
+
+test('a body of 1 MiB is read, one of a byte more is refused', async (t) => {
+  const { desk, send } = await startAdmin(t);
+  const fill = 2 ** 20 - '{"image":""}'.length;
+  const body = (length: number) => JSON.stringify({ image: 'a'.repeat(length) });
+  const post = async (length: number) =>
+    send('/api/v1/pins', { method: 'POST', headers: JSON_TYPE, body: body(length) });
+  t.is((await post(fill)).status, 201);
+  t.deepEqual(await post(fill + 1), {
+    status: 413,
+    body: { error: 'the body has more than 1048576 bytes' },
+  });
+  t.deepEqual(desk.calls, [['pin', 'a'.repeat(fill), undefined]]);
+});
+
+test("a desk's refusal keeps its status, words and detail, and is no fault", async (t) => {
+  const { desk, lines, send, write } = await startAdmin(t);
+  desk.fault = NO_IMAGE;
+  const refusal = {
+    status: 400,
+    body: { error: 'this names no image', detail: 'write it as docker.io/library/nginx:1.27' },
+  };
+  t.deepEqual(await send('/api/v1/explain?image=-'), refusal);
+  t.deepEqual(await write('POST', '/api/v1/pins', { image: '-' }), refusal);
+  t.deepEqual(lines, []);
+});
+
+test('a fault of an upstream is told as the mirror tells it', async (t) => {
+  const { desk, lines, send } = await startAdmin(t);
+  desk.fault = new UpstreamError('docker.io', 'timeout', 'no answer in 5s');
+  t.deepEqual(await send('/api/v1/store'), {
+    status: 504,
+    body: {
+      error: (desk.fault as Error).message,
+      detail: { upstream: 'docker.io', fault: 'timeout' },
+    },
+  });
+  t.deepEqual(lines, []);
+});
+
+test('of what nobody foresaw the client hears nothing, and the log all', async (t) => {
+  const { desk, lines, send } = await startAdmin(t);
+  desk.fault = new TypeError('the secret of the house');
+  t.deepEqual(await send('/api/v1/store'), { status: 500, body: { error: 'internal error' } });
+  t.deepEqual(
+    lines.map(({ msg, method, path, err }) => ({
+      msg,
+      method,
+      path,
+      message: (err as Error).message,
+    })),
+    [
+      {
+        msg: 'admin request failed',
+        method: 'GET',
+        path: '/api/v1/store',
+        message: 'the secret of the house',
+      },
+    ],
+  );
+});
+
+test('a listener on a path answers there, and leaves nothing behind', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'entrepot-test-'));
+  t.teardown(async () => rm(folder, { recursive: true }));
+  const path = join(folder, 'admin.sock');
+  const log = pino({ level: 'silent' });
+  const listener = await Listener.open({ path }, (_, response) => response.end('here'), log);
+  t.is(listener.url, `unix:${path}`);
+  t.true((await stat(path)).isSocket());
+  const asked = request({ socketPath: path, path: '/', agent: false }).end();
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  t.is(await text(response), 'here');
+  const second = Listener.open({ path }, () => undefined, log);
+  await t.throwsAsync(second, { code: 'EADDRINUSE' });
+  await listener.close(0);
+  t.deepEqual(await readdir(folder), []);
+});

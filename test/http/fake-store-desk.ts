@@ -1,0 +1,197 @@
+import type {
+  CollectionReport,
+  ImageQuery,
+  ImageReport,
+  ImageSummary,
+  PinSummary,
+  StoreDesk,
+  StoreSummary,
+  VerifyState,
+} from '../../src/http/store-desk.ts';
+import { RegistryError } from '../../src/oci/errors.ts';
+
+/** Saturday noon; what the documents below tell of lies before it. */
+export const NOON = Date.UTC(2026, 10, 21, 12);
+export const DAY = 86_400_000;
+export const NGINX = 'docker.io/library/nginx';
+export const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
+export const OTHER_DIGEST = `sha256:${'fedcba9876543210'.repeat(4)}`;
+
+const PIN: PinSummary = {
+  origin: 'hand',
+  image: `${NGINX}:1.27`,
+  reason: 'the rollout of Monday',
+  since: NOON - 2 * DAY,
+};
+
+export const PINS: readonly PinSummary[] = [
+  PIN,
+  { origin: 'config', image: 'ghcr.io/org/*:stable', since: NOON - 9 * DAY },
+  { origin: 'use:cluster-a', image: 'ghcr.io/org/app:v1', since: NOON - 3_600_000 },
+];
+
+export const IMAGES: readonly [ImageSummary, ImageSummary] = [
+  {
+    image: NGINX,
+    tags: ['1.27', 'latest'],
+    digest: DIGEST,
+    mediaType: 'application/vnd.oci.image.index.v1+json',
+    bytes: 60_000_000,
+    ownBytes: 42_000_000,
+    lastPulledAt: NOON - 3 * 3_600_000,
+    state: 'partial',
+    missingBytes: 12_582_912,
+    pins: [PIN],
+  },
+  {
+    image: 'ghcr.io/org/app',
+    tags: [],
+    digest: OTHER_DIGEST,
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    bytes: 1_500,
+    ownBytes: 512,
+    lastPulledAt: NOON - 40 * DAY,
+    state: 'complete',
+    missingBytes: 0,
+    pins: [],
+  },
+];
+
+export const REPORT: ImageReport = {
+  ...IMAGES[0],
+  storedAt: NOON - 3 * DAY,
+  tagsCheckedAt: { '1.27': NOON - DAY, latest: NOON - 5 * 60_000 },
+  partOf: [OTHER_DIGEST],
+  manifests: [
+    {
+      digest: DIGEST,
+      mediaType: 'application/vnd.oci.image.index.v1+json',
+      role: 'root',
+      isHeld: true,
+      isWanted: true,
+      bytes: 1_024,
+      missing: [],
+    },
+    {
+      digest: OTHER_DIGEST,
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      role: 'platform',
+      platform: 'linux/amd64',
+      isHeld: true,
+      isWanted: true,
+      bytes: 60_000_000,
+      missing: [{ digest: `sha256:${'1'.repeat(64)}`, size: 12_582_912 }],
+    },
+    {
+      digest: `sha256:${'2'.repeat(64)}`,
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      role: 'platform',
+      platform: 'linux/arm64/v8',
+      isHeld: false,
+      isWanted: false,
+      bytes: 0,
+      missing: [],
+    },
+  ],
+};
+
+export const COLLECTION: CollectionReport = {
+  wantedBytes: 2_147_483_648,
+  released: { images: 1, blobs: 7, bytes: 1_073_741_824 },
+  images: [
+    {
+      image: 'ghcr.io/org/app',
+      tags: ['v1', 'v2'],
+      digest: OTHER_DIGEST,
+      lastPulledAt: NOON - 40 * DAY,
+      bytes: 1_073_741_824,
+      why: 'pulled longest ago',
+    },
+  ],
+  kept: [{ image: NGINX, digest: DIGEST, why: 'pinned by hand' }],
+};
+
+export const SUMMARY: StoreSummary = {
+  path: '/srv/store',
+  bytes: 60_001_500,
+  blobs: 9,
+  images: 2,
+  maxBytes: 107_374_182_400,
+  minFreeBytes: 2_147_483_648,
+  freeBytes: 500_000_000_000,
+  reservedBytes: 0,
+  quarantined: { files: 0, bytes: 0 },
+  partials: { files: 1, bytes: 4_096 },
+  state: 'ok',
+  verify: {},
+};
+
+/** Answers with the documents above, and writes down what it was asked. */
+export class FakeStoreDesk implements StoreDesk {
+  readonly calls: unknown[][] = [];
+  summaryNow = SUMMARY;
+  imagesNow: readonly ImageSummary[] = IMAGES;
+  reportNow: ImageReport | undefined = REPORT;
+  collectionNow = COLLECTION;
+  pinsNow = PINS;
+  verifyState: VerifyState = {};
+  /** What verifying begins with. */
+  verifyStart: VerifyState = {};
+  /** Thrown by whatever is asked next. */
+  fault: unknown;
+
+  async summary(): Promise<StoreSummary> {
+    return this.#answer(['summary'], this.summaryNow);
+  }
+
+  async images(query: ImageQuery): Promise<ImageSummary[]> {
+    return [...this.#answer(['images', query], this.imagesNow)];
+  }
+
+  async explain(image: string): Promise<ImageReport | undefined> {
+    return this.#answer(['explain', image], this.reportNow);
+  }
+
+  async planCollection(bytes?: number): Promise<CollectionReport> {
+    return this.#answer(['planCollection', bytes], this.collectionNow);
+  }
+
+  async collect(bytes?: number): Promise<CollectionReport> {
+    return this.#answer(['collect', bytes], this.collectionNow);
+  }
+
+  startVerify(): VerifyState {
+    this.verifyState = this.verifyStart;
+    return this.#answer(['startVerify'], this.verifyState);
+  }
+
+  pins(): readonly PinSummary[] {
+    return this.#answer(['pins'], this.pinsNow);
+  }
+
+  async pin(image: string, reason?: string): Promise<PinSummary> {
+    const pin = { origin: 'hand', image, ...(reason !== undefined && { reason }), since: NOON };
+    return this.#answer(['pin', image, reason], pin);
+  }
+
+  async unpin(image: string): Promise<boolean> {
+    return this.#answer(['unpin', image], image === PIN.image);
+  }
+
+  async setInUse(source: string, images: readonly string[]): Promise<readonly PinSummary[]> {
+    const pins = images.map((image) => ({ origin: `use:${source}`, image, since: NOON }));
+    return this.#answer(['setInUse', source, images], pins);
+  }
+
+  #answer<T>(call: unknown[], answer: T): T {
+    this.calls.push(call);
+    if (this.fault !== undefined) throw this.fault;
+    return answer;
+  }
+}
+
+/** What a desk says to something that names no image. */
+export const NO_IMAGE = new RegistryError('NAME_INVALID', {
+  message: 'this names no image',
+  detail: 'write it as docker.io/library/nginx:1.27',
+});

@@ -1,0 +1,151 @@
+/** A store with a bit of everything, and all that a catalog answers about it. */
+import { utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
+import { fallbackTag, parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
+import { BlobStore } from '../../src/store/blob-store.ts';
+import { Catalog, type ManifestEntry } from '../../src/store/catalog.ts';
+import { readManifest } from '../../src/store/held-manifest.ts';
+import type { JournalEntry } from '../../src/store/journal-entry.ts';
+import {
+  buildArtifact,
+  buildImage,
+  buildIndex,
+  type Image,
+  type Stored,
+} from '../helpers/image.ts';
+import { blobPath, createTempFolder } from '../helpers/mirror.ts';
+
+export const APP: Target = { upstream: 'registry.example', repository: parseRepository('app') };
+export const OTHER: Target = { upstream: 'ghcr.io', repository: parseRepository('org/other') };
+export const PIN = { origin: 'hand', image: 'registry.example/app:v1', reason: 'why', since: 5 };
+
+const PLATFORMS = ['amd64', 'arm64'].map((architecture) => ({ os: 'linux', architecture }));
+const images = PLATFORMS.map((platform) =>
+  buildImage({ seed: platform.architecture, layers: [300], platform }),
+);
+const index = buildIndex(
+  PLATFORMS.map((platform, position) => ({ image: images[position]!, platform })),
+);
+const signature = buildArtifact({
+  seed: 'signature',
+  artifactType: 'application/vnd.example.signature',
+  subject: index.manifest,
+  annotations: { a: 'b' },
+});
+const cosigned = buildArtifact({ seed: 'cosigned', artifactType: 'application/vnd.example' });
+const lone = buildImage({ seed: 'lone', layers: [100, 200] });
+const loose = images[0]!.layer(0).bytes.subarray(0, 50);
+
+export const WORLD = { index, images, signature, cosigned, lone, loose: digestOf(loose) };
+
+interface Recorded {
+  readonly target: Target;
+  readonly manifest: Stored;
+  readonly tags: readonly string[];
+  readonly blobs?: Image;
+  readonly at: number;
+}
+
+const COSIGN = `${fallbackTag(parseDigest(index.manifest.digest))}.sig`;
+/** In the order of being pulled. */
+export const RECORDED: readonly Recorded[] = [
+  { target: APP, manifest: index.manifest, tags: ['v1', 'latest'], at: 1000 },
+  { target: APP, manifest: images[0]!.manifest, tags: [], blobs: images[0]!, at: 2000 },
+  { target: APP, manifest: signature.manifest, tags: [], blobs: signature, at: 3000 },
+  { target: APP, manifest: cosigned.manifest, tags: [COSIGN], at: 4000 },
+  { target: OTHER, manifest: lone.manifest, tags: ['v1'], blobs: lone, at: 5000 },
+  { target: OTHER, manifest: images[0]!.manifest, tags: ['copy'], at: 2000 },
+];
+
+export async function createStore(
+  t: ExecutionContext,
+): Promise<{ path: string; store: BlobStore }> {
+  const path = await createTempFolder(t);
+  return { path, store: await BlobStore.open({ path, durability: 'rename' }) };
+}
+
+export async function openCatalog(
+  t: ExecutionContext,
+  path: string,
+  journal?: (entries: readonly JournalEntry[]) => void,
+): Promise<Catalog> {
+  const store = await BlobStore.open({ path, durability: 'rename' });
+  const catalog = await Catalog.open(join(path, 'catalog'), {
+    durability: 'rename',
+    readBytes: async (digest) => store.readBytes(digest),
+    ...(journal && { journal }),
+  });
+  t.teardown(async () => catalog.close());
+  return catalog;
+}
+
+/** Every file of the world, written at the time that the catalog knows for it. */
+export async function fillFiles(path: string, store: BlobStore): Promise<void> {
+  for (const { manifest, at, blobs } of RECORDED) {
+    await writeFileAt(path, store, { bytes: manifest.bytes, at });
+    for (const { bytes } of blobs?.blobs ?? []) await writeFileAt(path, store, { bytes, at });
+  }
+  await writeFileAt(path, store, { bytes: loose, at: 6000 });
+}
+
+async function writeFileAt(
+  path: string,
+  store: BlobStore,
+  { bytes, at }: { bytes: Buffer; at: number },
+): Promise<void> {
+  const digest = digestOf(bytes);
+  await store.writeBytes(digest, bytes);
+  await utimes(blobPath(path, digest), at / 1000, at / 1000);
+}
+
+export async function entryOf(store: BlobStore, recorded: Recorded): Promise<ManifestEntry> {
+  const { manifest, tags, at } = recorded;
+  const read = async (digest: Digest): Promise<Buffer | undefined> => store.readBytes(digest);
+  const entry = await readManifest(read, parseDigest(manifest.digest), manifest.mediaType);
+  if (!entry) throw new Error(`${manifest.digest} is not held`);
+  return { ...entry, tags: tags.map((tag) => ({ tag: parseTag(tag), checkedAt: at })) };
+}
+
+export async function fillCatalog(catalog: Catalog, store: BlobStore): Promise<void> {
+  for (const recorded of RECORDED) {
+    const { target, at, blobs } = recorded;
+    await catalog.recordManifest(target, await entryOf(store, recorded), at);
+    for (const { digest, size } of blobs?.blobs ?? []) {
+      await catalog.recordBlob(target, parseDigest(digest), { size, storedAt: at });
+    }
+  }
+  await catalog.recordBlob(APP, WORLD.loose, { size: loose.length, storedAt: 6000 });
+  const { tables } = catalog;
+  await tables.write((batch) =>
+    batch.put(`${PIN.origin} ${PIN.image}`, PIN, { sublevel: tables.pins }),
+  );
+  catalog.journal([{ pin: PIN }]);
+}
+
+/** Everything that a catalog answers, as one document. */
+export async function describe({ tables, graph }: Catalog): Promise<Record<string, unknown>> {
+  const nodes = await Array.fromAsync(graph.manifests());
+  return {
+    tags: await tables.tags.iterator().all(),
+    manifests: await tables.manifests.iterator().all(),
+    members: await tables.members.iterator().all(),
+    blobs: await tables.blobs.iterator().all(),
+    links: await tables.links.keys().all(),
+    holders: await tables.holders.keys().all(),
+    referrers: await tables.referrers.iterator().all(),
+    access: await tables.access.iterator().all(),
+    oldest: await Array.fromAsync(graph.oldest()),
+    pins: await tables.pins.iterator().all(),
+    names: await tables.names.keys().all(),
+    graph: await Promise.all(
+      nodes.map(async (node) => ({
+        ...node,
+        tags: await graph.tagsOf(node),
+        below: await graph.below(node),
+        ancestors: await graph.ancestors(node),
+      })),
+    ),
+  };
+}

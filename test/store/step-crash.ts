@@ -1,0 +1,35 @@
+/** Does one thing with a store and kills itself at a step: `step-crash.ts WHAT PATH STEP [COUNT]`. */
+import { join } from 'node:path';
+import { digestOf } from '../../src/oci/digest.ts';
+import { parseTag } from '../../src/oci/reference.ts';
+import { BlobStore } from '../../src/store/blob-store.ts';
+import type { JournalEntry } from '../../src/store/journal-entry.ts';
+import { Journal } from '../../src/store/journal.ts';
+import { migrate } from '../../src/store/migrate.ts';
+import { rebuildCatalog } from '../../src/store/rebuild.ts';
+import { Tables } from '../../src/store/tables.ts';
+
+const [what = '', path = '', last = '', count = '1'] = process.argv.slice(2);
+
+let left = Number(count);
+function step(name: string): void {
+  if (name !== last) return;
+  left -= 1;
+  if (left === 0) process.kill(process.pid, 'SIGKILL');
+}
+
+async function* liveEntries(): AsyncGenerator<JournalEntry> {
+  const is = digestOf(Buffer.from('live'));
+  yield { tag: parseTag('t-live'), of: 'registry.example/app', is, at: 1000 };
+}
+
+if (what === 'compact') {
+  const journal = await Journal.open(path, { step });
+  await journal.compact(liveEntries());
+} else if (what === 'rebuild') {
+  await rebuildCatalog({ path, durability: 'full', step });
+} else {
+  const store = await BlobStore.open({ path, durability: 'full' });
+  const tables = await Tables.open(join(path, 'catalog'), { durability: 'full' });
+  await migrate(tables, async (digest) => store.readBytes(digest), step);
+}
