@@ -24,6 +24,9 @@ export type { BlobRecord, ManifestRecord, TagRecord } from './tables.ts';
 
 export type { CatalogOptions, Link, ManifestEntry, Usage } from './facts.ts';
 
+/** Records of each kind in memory. */
+const MAX_HOT = 50_000;
+
 /**
  * What is known of the bytes on disk: one method a fact, each write one atomic batch. The upstream
  * is part of every key but a blob's. Losing it loses no bytes.
@@ -61,19 +64,12 @@ export class Catalog {
     this.graph = new ImageGraph(tables);
     this.journal = options.journal ?? (() => undefined);
     const { unreadable = () => undefined } = options;
-    const max = 50_000;
-    this.#hotTags = new Recollection({ max, read: (key) => tables.tags.get(key), unreadable });
-    this.#hotManifests = new Recollection({
-      max,
-      read: (key) => tables.manifests.get(key),
-      unreadable,
-    });
-    this.#hotBlobs = new Recollection({ max, read: (key) => tables.blobs.get(key), unreadable });
-    this.#hotLinks = new Recollection({
-      max: 2 * max,
-      read: (key) => this.#readLink(key),
-      unreadable,
-    });
+    const recollect = <Value extends {}>(read: (key: string) => Promise<Value | undefined>) =>
+      new Recollection({ max: MAX_HOT, read, unreadable });
+    this.#hotTags = recollect((key) => tables.tags.get(key));
+    this.#hotManifests = recollect((key) => tables.manifests.get(key));
+    this.#hotBlobs = recollect((key) => tables.blobs.get(key));
+    this.#hotLinks = recollect((key) => this.graph.link(key));
     // Beside the work, which need not wait for it: the iterator sees the store as it was.
     this.counted = this.#countHeld().catch(() => undefined);
   }
@@ -141,7 +137,9 @@ export class Catalog {
     const unit = unitOf(target, digest);
     const blob = await this.#admitBlob(digest, { size, storedAt: now });
     const lastPull = await this.graph.lastPull(unit);
+    const moved = await this.#movedNames(target, entry);
     await tables.write((batch) => {
+      for (const name of moved) batch.del(name, { sublevel: tables.names });
       batch.put(unit, record, { sublevel: tables.manifests });
       batch.put(digest, blob, { sublevel: tables.blobs });
       batch.put(digest, listMembers(entry), { sublevel: tables.members });
@@ -166,6 +164,17 @@ export class Catalog {
     }
   }
 
+  /** The way back from what its tags meant before. */
+  async #movedNames(target: Target, { tags, descriptor }: ManifestEntry): Promise<string[]> {
+    const names: string[] = [];
+    for (const { tag } of tags) {
+      const earlier = await this.findTag(target, tag);
+      if (!earlier || earlier.digest === descriptor.digest) continue;
+      names.push(`${unitOf(target, earlier.digest)} ${tag}`);
+    }
+    return names;
+  }
+
   async findBlob(digest: Digest): Promise<BlobRecord | undefined> {
     return this.#hotBlobs.find(digest);
   }
@@ -173,11 +182,11 @@ export class Catalog {
   /** The blob is on disk, and this repository is proven to hold it. */
   async recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void> {
     await this.#turns.take(async () => {
-      const isListed = await this.#putBlob(digest, record, (batch) =>
+      await this.#putBlob(digest, record, (batch) =>
         batch.put(`${digest} ${formatTarget(target)}`, 1, { sublevel: this.tables.links }),
       );
-      if (!isListed) this.journal([{ blob: digest, of: formatTarget(target) }]);
     });
+    await this.#tellLink(target, digest);
     this.#hotLinks.set(`${digest} ${formatTarget(target)}`, 'proven');
   }
 
@@ -186,12 +195,8 @@ export class Catalog {
     await this.#turns.take(async () => this.#putBlob(digest, record));
   }
 
-  /** Whether a manifest lists it; one that none lists is a unit of its own. */
-  async #putBlob(
-    digest: Digest,
-    record: BlobRecord,
-    add?: (batch: Batch) => void,
-  ): Promise<boolean> {
+  /** One that no manifest lists is a unit of its own. */
+  async #putBlob(digest: Digest, record: BlobRecord, add?: (batch: Batch) => void): Promise<void> {
     const { tables } = this;
     await this.#admitBlob(digest, record);
     this.#hotBlobs.set(digest, record);
@@ -202,7 +207,6 @@ export class Catalog {
       add?.(batch);
       if (holders.length === 0) tables.putAccess(batch, digest, record.storedAt, lastPull);
     });
-    return holders.length > 0;
   }
 
   /** What is known of the file of a recorded blob changes; one that is forgotten stays so. */
@@ -231,19 +235,17 @@ export class Catalog {
     return this.#hotLinks.find(`${digest} ${formatTarget(target)}`);
   }
 
-  async #readLink(place: string): Promise<Link | undefined> {
-    const { links, holders } = this.tables;
-    const [proof, claims] = await Promise.all([
-      links.get(place),
-      holders.keys({ ...below(place), limit: 1 }).all(),
-    ]);
-    return proof ? 'proven' : claims.length > 0 ? 'claimed' : undefined;
-  }
-
   async recordLink(target: Target, digest: Digest): Promise<void> {
     const place = `${digest} ${formatTarget(target)}`;
     await this.tables.write((batch) => batch.put(place, 1, { sublevel: this.tables.links }));
-    this.#hotLinks.set(`${digest} ${formatTarget(target)}`, 'proven');
+    await this.#tellLink(target, digest);
+    this.#hotLinks.set(place, 'proven');
+  }
+
+  /** What a manifest of the repository lists needs no word of its own. */
+  async #tellLink(target: Target, digest: Digest): Promise<void> {
+    for await (const _ of this.graph.holdersIn(target, digest)) return;
+    this.journal([{ blob: digest, of: formatTarget(target) }]);
   }
 
   /** Manifests held in this repository whose subject is this digest. */
@@ -278,7 +280,7 @@ export class Catalog {
     });
   }
 
-  #forgetReleased({ manifests, tags, blobs, bytes }: Released, unit: string): void {
+  #forgetReleased({ manifests, tags, unlinked, blobs, bytes }: Released, unit: string): void {
     // Links lead from digests to many repositories: all that is hot is read anew.
     this.#hotLinks.clear();
     const of = unit.slice(0, Math.max(0, unit.lastIndexOf(' ')));
@@ -289,6 +291,7 @@ export class Catalog {
     this.journal([
       ...tags.map((tag) => ({ untagged: tag, of })),
       ...manifests.map(({ digest }) => ({ gone: digest, of })),
+      ...unlinked.map(({ target, digest }) => ({ gone: digest, of: formatTarget(target) })),
     ]);
   }
 

@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, isDigestReference, type Tag, type Target } from '../oci/reference.ts';
+import type { Link } from './facts.ts';
 import { below, digestPart, tagOf, type Members, type Tables } from './tables.ts';
 
 /** A manifest of a repository; as a root of nothing above it, an image. */
@@ -70,6 +71,16 @@ export class ImageGraph {
     for await (const entry of this.#tables.holders.keys(below(digest))) {
       yield parseNode(entry.slice(digest.length + 1));
     }
+  }
+
+  /** Of a key `digest target`. */
+  async link(place: string): Promise<Link | undefined> {
+    const { links, holders } = this.#tables;
+    const [proof, claims] = await Promise.all([
+      links.get(place),
+      holders.keys({ ...below(place), limit: 1 }).all(),
+    ]);
+    return proof ? 'proven' : claims.length > 0 ? 'claimed' : undefined;
   }
 
   /** Repositories that the upstream served the digest from. */

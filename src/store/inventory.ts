@@ -53,10 +53,12 @@ export class Inventory {
     this.#pins = parts.pins;
   }
 
-  /** Roots: manifests that no other held one lists. */
+  /** Roots: manifests that no other held one lists, and that are no signature of one. */
   async *images(): AsyncGenerator<Node> {
-    for await (const node of this.#catalog.graph.manifests()) {
-      if (await this.#catalog.graph.isRoot(node)) yield node;
+    const { graph } = this.#catalog;
+    for await (const node of graph.manifests()) {
+      if (!(await graph.isRoot(node))) continue;
+      if ((await graph.attachedTo(node)).length === 0) yield node;
     }
   }
 

@@ -7,6 +7,8 @@ import { below, recencyKey, type Batch, type Tables } from './tables.ts';
 export interface Released {
   readonly tags: readonly Tag[];
   readonly manifests: readonly Node[];
+  /** Repositories that are to prove anew that they have a digest. */
+  readonly unlinked: readonly Node[];
   /** Held by nothing any more: their files may be removed. */
   readonly blobs: readonly { readonly digest: Digest; readonly size: number }[];
   readonly bytes: number;
@@ -26,6 +28,7 @@ export class Release {
   readonly #gone: Set<string>;
   readonly #removals: Removal[] = [];
   readonly #tags: Tag[] = [];
+  readonly #unlinked: Node[] = [];
   readonly #visited = new Map<string, Node>();
   /** Digests that lost a holder, with the repository where. */
   readonly #loosened = new Map<string, Node>();
@@ -52,7 +55,7 @@ export class Release {
     await this.#forgetLinks();
     const manifests = [...this.#visited.values()];
     const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
-    return { tags: this.#tags, manifests, blobs, bytes };
+    return { tags: this.#tags, manifests, unlinked: this.#unlinked, blobs, bytes };
   }
 
   /** Adds the removals to a batch. */
@@ -129,6 +132,7 @@ export class Release {
     for (const node of this.#loosened.values()) {
       if (await this.#isListed(node)) continue;
       this.#remove('links', `${node.digest} ${formatTarget(node.target)}`);
+      this.#unlinked.push(node);
     }
   }
 

@@ -97,10 +97,22 @@ export class Tables {
   static async open(path: string, options: { durability: 'full' | 'rename' }): Promise<Tables> {
     const db = new Level<string, unknown>(path, { valueEncoding: 'json' });
     await openExclusively(db, path);
-    const tables = new Tables(db, { path, isSynced: options.durability === 'full' });
+    try {
+      return await Tables.#examine(db, path, options.durability);
+    } catch (error) {
+      await db.close();
+      throw error;
+    }
+  }
+
+  static async #examine(
+    db: Level<string, unknown>,
+    path: string,
+    durability: 'full' | 'rename',
+  ): Promise<Tables> {
+    const tables = new Tables(db, { path, isSynced: durability === 'full' });
     const version = await tables.schema();
     if (version !== undefined && version > SCHEMA_VERSION) {
-      await db.close();
       throw new Error(
         `${path} was written by a newer version (schema ${version}, this one knows ${SCHEMA_VERSION}): run that version, or point store.path elsewhere`,
       );
