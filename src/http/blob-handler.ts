@@ -59,7 +59,11 @@ export class BlobHandler {
     if (isNotModified(ctx, digest)) {
       ctx.status = 304;
     } else if (!isHead && 'open' in answer.value) {
-      await this.#respond(ctx, answer.value, request);
+      try {
+        await this.#respond(ctx, answer.value, request);
+      } finally {
+        exchange.source = answer.source;
+      }
     } else {
       ctx.status = 200;
       if (answer.value.size !== undefined) ctx.length = answer.value.size;

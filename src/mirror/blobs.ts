@@ -5,7 +5,7 @@ import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { AccessTimes } from '../store/access-times.ts';
-import type { Catalog, Link } from '../store/catalog.ts';
+import type { BlobRecord, Catalog, Link } from '../store/catalog.ts';
 import type { Health } from '../store/health.ts';
 import type { StoredBlob } from '../store/stored-blob.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -40,6 +40,8 @@ export interface BlobStat {
 /** Blobs by digest: from the store, from a running download, or from a new one. */
 export class Blobs {
   readonly #parts: BlobsParts;
+  /** Records whose files were found damaged. */
+  readonly #told = new WeakSet<BlobRecord>();
 
   constructor(parts: BlobsParts) {
     this.#parts = parts;
@@ -55,7 +57,7 @@ export class Blobs {
     const found = await this.#parts.downloads.join(target, digest, PRIORITY.interactive);
     if (found === 'again') return this.get(target, digest);
     if (!found) return this.#absent(target, digest);
-    return { value: found.content, source: sourceOf(found) };
+    return answerOf(found);
   }
 
   /**
@@ -86,21 +88,45 @@ export class Blobs {
 
   /** What the disk cannot give, for whatever reason, is fetched anew. */
   async #held(target: Target, digest: Digest): Promise<StoredBlob | undefined> {
-    const { blobs, catalog, log, metrics, now } = this.#parts;
+    const { blobs, catalog, log } = this.#parts;
     const record = await catalog.findBlob(digest);
     let fault: unknown;
-    const verified = async (changedAt: number): Promise<void> =>
-      note(log, catalog.updateBlob(digest, { changedAt, verifiedAt: now() }));
-    const held = await blobs.find(digest, record, verified).catch((error: unknown) => {
-      fault = error;
-      return undefined;
-    });
-    if (record && !held) {
-      log.warn({ digest, err: fault }, 'a held blob is missing, damaged or unreadable');
-      metrics.integrityFailures.inc({ upstream: target.upstream, where: 'store' });
-      if (fault === undefined) await note(log, catalog.forgetBlob(digest));
-    }
+    const held = await blobs
+      .find(digest, record, {
+        verified: async (changedAt) => note(log, this.#verified(digest, changedAt)),
+        damaged: async () => this.#lost(target, digest, { record }),
+      })
+      .catch((error: unknown) => {
+        fault = error;
+        return undefined;
+      });
+    if (record && !held) await this.#lost(target, digest, { record, fault });
     return held;
+  }
+
+  /** A file whose record could not be written, or was lost, is on record from here on. */
+  async #verified(digest: Digest, changedAt: number): Promise<void> {
+    const { blobs, catalog, now } = this.#parts;
+    const found = { changedAt, verifiedAt: now() };
+    if (await catalog.findBlob(digest)) return catalog.updateBlob(digest, found);
+    // Not what cannot be read just now, nor what was let go of while it was read.
+    if (await catalog.tables.blobs.has(digest)) return;
+    const file = await blobs.statBlob(digest);
+    if (file) await catalog.adoptBlob(digest, { size: file.size, storedAt: now(), ...found });
+  }
+
+  /** Told and counted once, however many find it. */
+  async #lost(
+    target: Target,
+    digest: Digest,
+    { record, fault }: { record: BlobRecord | undefined; fault?: unknown },
+  ): Promise<void> {
+    if (record && this.#told.has(record)) return;
+    if (record) this.#told.add(record);
+    const { catalog, log, metrics } = this.#parts;
+    log.warn({ digest, err: fault }, 'a held blob is missing, damaged or unreadable');
+    metrics.integrityFailures.inc({ upstream: target.upstream, where: 'store' });
+    if (fault === undefined) await note(log, catalog.forgetBlob(digest));
   }
 
   /**
@@ -162,9 +188,20 @@ export class Blobs {
   }
 }
 
+/** That the store does not take it turns out only after the headers, when room is made for it. */
+function answerOf(found: Joined): Answer<Content> {
+  const { content } = found;
+  const source = sourceOf(found);
+  return {
+    value: content,
+    get source() {
+      return content instanceof Download && content.state === 'unstored' ? 'bypass' : source;
+    },
+  };
+}
+
 function sourceOf({ content, joined }: Joined): Source {
   if (!(content instanceof Download)) return 'hit';
-  if (content.state === 'unstored') return 'bypass';
   if (!joined) return 'miss';
   return content.state === 'finished' ? 'hit' : 'joined';
 }

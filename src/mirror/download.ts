@@ -228,10 +228,14 @@ export class Download implements Content {
   async #makeRoom(): Promise<void> {
     const { size } = this.#transfer;
     if (size === undefined) return;
-    this.#room = await this.#parts.admit(size);
-    if (this.#room) return;
-    this.#transfer.discard();
-    throw new NoRoomError(size);
+    try {
+      this.#room = await this.#parts.admit(size);
+      if (!this.#room) throw new NoRoomError(size);
+    } catch (cause) {
+      this.#transfer.discard();
+      // Whatever keeps the store from making room takes nothing from the client.
+      throw cause instanceof NoRoomError ? cause : new NoRoomError(size, { cause });
+    }
   }
 
   async #keep(ingest: Ingest): Promise<void> {

@@ -142,7 +142,8 @@ export class Downloads {
       // An earlier download may have ended between the caller's look into the store and this one.
       const { blobs, catalog, log } = this.#parts;
       const known = await catalog.findBlob(digest);
-      const held = await blobs.find(digest, known);
+      // What the disk cannot give is fetched anew.
+      const held = await blobs.find(digest, known).catch(() => undefined);
       if (!held) return this.#launch(target, digest, priority);
       const record = known ?? { size: held.size, storedAt: this.#parts.now() };
       await note(log, catalog.recordBlob(target, digest, record));

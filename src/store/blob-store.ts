@@ -9,6 +9,7 @@ import { Ingest } from './ingest.ts';
 import { OpenFiles } from './open-files.ts';
 import { noStep, type Step } from './step.ts';
 import { StoredBlob } from './stored-blob.ts';
+import { Turns } from './turns.ts';
 
 export interface BlobStoreConfig {
   readonly path: string;
@@ -18,6 +19,14 @@ export interface BlobStoreConfig {
 
 /** Where files lie that are no held blobs. */
 export type Aside = 'ingest' | 'quarantine';
+
+/** Told of what reading all of a file that was not trusted has shown. */
+export interface Verdicts {
+  /** Its bytes are right, and this is its change time, milliseconds. */
+  readonly verified?: (changedAt: number) => Promise<void>;
+  /** They are not, or the disk does not give them; it is in quarantine by now. */
+  readonly damaged?: () => Promise<void>;
+}
 
 /** What the catalog knows of a file, to judge it by. */
 export interface Expected {
@@ -38,6 +47,8 @@ export class BlobStore {
   readonly #path: string;
   readonly #durability: 'full' | 'rename';
   readonly #step: Step;
+  /** One quarantine at a time: what a second one means to move may have been replaced. */
+  readonly #turns = new Turns();
   /** Damaged files that could not be moved away, by their change time. */
   readonly #condemned = new Map<Digest, number>();
 
@@ -57,20 +68,19 @@ export class BlobStore {
   /**
    * `undefined` when it is not held. A file of another length than expected is damaged and goes
    * into quarantine, so that it can be fetched anew. One that was touched since the expected change
-   * time, or of which nothing is known, is verified while it is read; `verified` is told its change
-   * time when it was found right.
+   * time, or of which nothing is known, is verified while it is read.
    */
   async find(
     digest: Digest,
     expected?: Expected,
-    verified: (changedAt: number) => Promise<void> = async () => undefined,
+    verdicts: Verdicts = {},
   ): Promise<StoredBlob | undefined> {
     const path = this.#blobPath(digest);
     const found = await statFile(path);
     if (!found || this.#condemned.get(digest) === found.ctimeMs) return undefined;
     const { size, ctimeMs } = found;
-    if (expected && size !== expected.size) {
-      await this.quarantine(digest);
+    if (!found.isFile() || (expected && size !== expected.size)) {
+      await this.quarantine(digest, found);
       return undefined;
     }
     return new StoredBlob({
@@ -79,7 +89,11 @@ export class BlobStore {
       path,
       openFiles: this.openFiles,
       isTrusted: expected?.changedAt === ctimeMs,
-      judged: async (isRight) => (isRight ? verified(ctimeMs) : this.quarantine(digest)),
+      judged: async (isRight) => {
+        if (isRight) return verdicts.verified?.(ctimeMs);
+        // Of several who read it, the first one tells; by now another file may stand there.
+        if (await this.quarantine(digest, found)) await verdicts.damaged?.();
+      },
     });
   }
 
@@ -135,17 +149,24 @@ export class BlobStore {
     return this.openFiles.isOpen(digest);
   }
 
-  /** Puts a damaged file where it is not found, for whoever wants to know what happened to it. */
-  async quarantine(digest: Digest): Promise<void> {
-    const path = this.#blobPath(digest);
-    try {
-      await rename(path, join(this.#path, 'quarantine', fileName(digest)));
-    } catch (error) {
-      if (isMissing(error)) return;
-      // A disk that takes no writes any more: at least it is not served.
-      const found = await statFile(path);
-      if (found) this.#condemned.set(digest, found.ctimeMs);
-    }
+  /**
+   * Puts a damaged file where it is not found, for whoever wants to know what happened to it. False
+   * when it is gone already; another file than the given one stays.
+   */
+  async quarantine(digest: Digest, damaged?: Stats): Promise<boolean> {
+    return this.#turns.take(async () => {
+      const path = this.#blobPath(digest);
+      const found = await statFile(path).catch(() => undefined);
+      if (!found || (damaged && found.ino !== damaged.ino)) return false;
+      if (this.#condemned.get(digest) === found.ctimeMs) return false;
+      try {
+        await replace(path, join(this.#path, 'quarantine', fileName(digest)));
+      } catch {
+        // A disk that takes no writes any more: at least it is not served.
+        this.#condemned.set(digest, found.ctimeMs);
+      }
+      return true;
+    });
   }
 
   /** Bytes that the disk would still take; `undefined` where it does not say. */
@@ -248,6 +269,17 @@ async function statFile(path: string): Promise<Stats | undefined> {
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
+  }
+}
+
+/** Also where one of the two is a folder. */
+async function replace(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if (isMissing(error)) throw error;
+    await rm(to, { recursive: true, force: true });
+    await rename(from, to);
   }
 }
 

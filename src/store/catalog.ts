@@ -260,10 +260,6 @@ export class Catalog {
     }
   }
 
-  async *listManifests(): AsyncIterable<[string, ManifestRecord]> {
-    yield* this.tables.manifests.iterator();
-  }
-
   /** What letting go of a unit would remove, on top of what `gone` says went before. */
   async planRelease(unit: string, gone: Set<string>): Promise<Released> {
     return new Release({ tables: this.tables, graph: this.graph, gone }).plan(unit);

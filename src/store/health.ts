@@ -14,6 +14,8 @@ export interface StoreCondition {
   readonly since?: number;
 }
 
+const FULL = new Set(['ENOSPC', 'EDQUOT']);
+
 /** Whether the store takes what is fetched: clients are served either way, operators must know. */
 export class Health {
   readonly #log: Log;
@@ -31,7 +33,7 @@ export class Health {
 
   /** Something could not be kept. */
   refused(error: unknown): void {
-    const state = error instanceof NoRoomError ? 'full' : 'failing';
+    const state = isFull(error) ? 'full' : 'failing';
     const reason = error instanceof Error ? error.message : String(error);
     const isNew = this.#condition.state !== state;
     this.#condition = {
@@ -52,4 +54,12 @@ export class Health {
     this.#log.info({ before: this.#condition }, 'the store takes content again');
     this.#condition = { state: 'ok' };
   }
+}
+
+/** A disk without room says so in many ways, LevelDB only in words. */
+function isFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error instanceof NoRoomError && error.cause === undefined) return true;
+  if (FULL.has((error as NodeJS.ErrnoException).code ?? '')) return true;
+  return error.message.includes('No space left on device') || isFull(error.cause);
 }

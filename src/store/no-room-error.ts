@@ -2,7 +2,13 @@
 export class NoRoomError extends Error {
   override readonly name = 'NoRoomError';
 
-  constructor(bytes: number) {
-    super(`no room for ${bytes} bytes: what is held is pinned, in use, or not enough to make room`);
+  /** With a cause: making room has failed. */
+  constructor(bytes: number, options: { cause?: unknown } = {}) {
+    const { cause } = options;
+    const reason =
+      cause instanceof Error
+        ? cause.message
+        : 'what is held is pinned, in use, or not enough to make room';
+    super(`no room for ${bytes} bytes: ${reason}`, options);
   }
 }

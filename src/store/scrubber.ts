@@ -92,7 +92,9 @@ export class Scrubber {
   /** Begins to verify all that is held, unless that runs already. */
   verify(): void {
     this.#verifying ??= this.#verifyAll()
-      .catch((err: unknown) => this.#parts.log.error({ err }, 'the verification ended'))
+      .catch((err: unknown) => {
+        if (!this.#stop.signal.aborted) this.#parts.log.error({ err }, 'the verification ended');
+      })
       .finally(() => {
         this.#progress = undefined;
         this.#verifying = undefined;
@@ -109,7 +111,10 @@ export class Scrubber {
     const { signal } = this.#stop;
     await this.#pause(FIRST_PASS_MS, signal);
     for (;;) {
-      await this.#pass();
+      await this.#pass().catch((err: unknown) => {
+        signal.throwIfAborted();
+        this.#parts.log.error({ err }, 'the scrub is interrupted');
+      });
       await this.#pause(BETWEEN_PASSES_MS, signal);
     }
   }
@@ -140,6 +145,7 @@ export class Scrubber {
     for await (const [digest, record] of catalog.listBlobs()) {
       if (this.#stop.signal.aborted) return;
       const damage = await this.#check(digest, record, (read) => {
+        this.#stop.signal.throwIfAborted();
         bytes += read;
         tell();
       });
@@ -162,8 +168,10 @@ export class Scrubber {
     // Evicted or replaced while it was read: nobody's damage.
     if ((await catalog.findBlob(digest)) === undefined) return undefined;
     const images = await this.#imagesOf(digest);
-    if (fault !== 'unreadable') await catalog.forgetBlob(digest);
-    const reason = await heal(digest).catch((error: unknown) => String(error));
+    const reason =
+      fault === 'unreadable'
+        ? 'the disk does not give it just now'
+        : await this.#forget(digest).then(async () => heal(digest));
     const damage: Damage = {
       digest,
       fault,

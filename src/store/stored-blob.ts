@@ -12,7 +12,10 @@ export interface StoredBlobParts {
   readonly openFiles: OpenFiles;
   /** Nothing has touched the file since its bytes were last known to be right. */
   readonly isTrusted: boolean;
-  /** All bytes of a file that was not trusted were read; false: they are not the digest's. */
+  /**
+   * All bytes of a file that was not trusted were read, or the disk does not give those of any;
+   * false: they are not the digest's.
+   */
   readonly judged: (isRight: boolean) => Promise<void>;
 }
 
@@ -64,12 +67,12 @@ export class StoredBlob implements Content {
   }
 
   async #openFile(range: ByteRange): Promise<FileReader> {
-    const { digest, path, openFiles } = this.#parts;
+    const { digest, path, openFiles, judged } = this.#parts;
     // Before the file is: what is about to be read is not removed.
     openFiles.add(digest);
     try {
       const handle = await open(path, 'r');
-      return new FileReader({ handle, range, digest, openFiles });
+      return new FileReader({ handle, range, digest, openFiles, judged });
     } catch (error) {
       openFiles.remove(digest);
       throw error;
@@ -80,17 +83,17 @@ export class StoredBlob implements Content {
 const VERIFY_BYTES = 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
 
+interface FileReaderParts extends Pick<StoredBlobParts, 'digest' | 'openFiles' | 'judged'> {
+  readonly handle: FileHandle;
+  readonly range: ByteRange;
+}
+
 class FileReader implements Reader {
-  readonly #parts: { handle: FileHandle; range: ByteRange; digest: Digest; openFiles: OpenFiles };
+  readonly #parts: FileReaderParts;
   #position: number;
   #closed = false;
 
-  constructor(parts: {
-    handle: FileHandle;
-    range: ByteRange;
-    digest: Digest;
-    openFiles: OpenFiles;
-  }) {
+  constructor(parts: FileReaderParts) {
     this.#parts = parts;
     this.#position = parts.range.start;
   }
@@ -99,7 +102,7 @@ class FileReader implements Reader {
     const { handle, range, digest } = this.#parts;
     const length = Math.min(scratch.length, range.end - this.#position);
     if (length === 0) return EMPTY;
-    const { bytesRead } = await handle.read(scratch, 0, length, this.#position);
+    const bytesRead = await this.#readFile(handle, scratch.subarray(0, length));
     if (bytesRead === 0) {
       throw new IntegrityError(digest, {
         expected: `${range.end} bytes`,
@@ -108,6 +111,16 @@ class FileReader implements Reader {
     }
     this.#position += bytesRead;
     return scratch.subarray(0, bytesRead);
+  }
+
+  /** What the disk cannot read is as good as damaged, and is not tried with every request. */
+  async #readFile(handle: FileHandle, scratch: Buffer): Promise<number> {
+    try {
+      return (await handle.read(scratch, 0, scratch.length, this.#position)).bytesRead;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EIO') await this.#parts.judged(false);
+      throw error;
+    }
   }
 
   async close(): Promise<void> {

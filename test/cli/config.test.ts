@@ -11,7 +11,7 @@ const VALID = `
 defaultUpstream: ghcr.io
 upstreams:
   ghcr.io:
-    hydrate: true
+    tls: { insecure: true }
     credentials: { username: alice, password: { env: TOKEN } }
 `;
 const BROKEN = 'offline: perhaps\nstore: { maxBytes: lots }\n';
@@ -20,7 +20,7 @@ const PROBLEMS = [
   'store.maxBytes: write a size such as "100GiB" or "50MB", not "lots"',
 ];
 const WARNING =
-  'upstreams.ghcr.io.hydrate: no effect in this version; only what clients ask for is stored';
+  'upstreams.ghcr.io.tls.insecure: the certificate of this upstream is not checked';
 
 test('config check prints what is in force, and warnings beside it', async (t) => {
   const cwd = createFolder(t, { 'entrepot.yaml': VALID });

@@ -25,7 +25,7 @@ export async function serveDesk(
 ): Promise<Listener> {
   const app = createAdminApp({
     metrics: new Metrics(),
-    usage: () => ({ blobs: 0, bytes: 0 }),
+    usage: () => ({ blobs: 0, bytes: 0, reserved: 0 }),
     unreadyReason: () => undefined,
     status: () => ({ version: '1.2.3', offline: false, downloads: 0, upstreams: [] }),
     store: desk,

@@ -94,7 +94,7 @@ test('a fault of the program itself is thrown on, not explained away', async (t)
 test('warnings of the configuration are logged', async (t) => {
   const { context, signals } = createContext(
     t,
-    `${QUIET}upstreams: { docker.io: { hydrate: true } }`,
+    `${QUIET}upstreams: { docker.io: { tls: { insecure: true } } }`,
   );
   const { parts, started, closed } = createParts();
   const warnings: string[] = [];
@@ -105,7 +105,7 @@ test('warnings of the configuration are logged', async (t) => {
   signals.emit('SIGTERM', 'SIGTERM');
   await code;
   t.deepEqual(warnings, [
-    'upstreams.docker.io.hydrate: no effect in this version; only what clients ask for is stored',
+    'upstreams.docker.io.tls.insecure: the certificate of this upstream is not checked',
   ]);
 });
 

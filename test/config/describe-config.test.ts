@@ -5,14 +5,14 @@ import { load } from './config-folder.ts';
 
 const YAML = `
 listen: "[::]:5000"
-store: { path: /srv/entrepot, maxBytes: 1GB }
+store: { path: /srv/entrepot, maxBytes: 1GB, pins: ["docker.io/library/nginx:1.27"], inUse: /srv/in-use }
 upstreams:
   docker.io:
     credentials: { username: alice, password: { env: TOKEN } }
     tls: { ca: ca.pem }
     bandwidth: 51200KiB/s
     tags: { staleWhileRevalidate: 1h30m, immutable: ["*:v1"] }
-  ghcr.io: ~
+  ghcr.io: { hydrate: false }
 `;
 const INPUT = {
   yaml: YAML,
@@ -32,6 +32,8 @@ store:
   maxBytes: 1GB
   minFreeBytes: 2GiB
   durability: full
+  pins: [ docker.io/library/nginx:1.27 ]
+  inUse: /srv/in-use
 defaultUpstream: docker.io
 upstreams:
   docker.io:
@@ -43,6 +45,7 @@ upstreams:
     allow: [ "**" ]
     deny: []
     concurrency: 8
+    hydrate: true
     bandwidth: 50MiB/s
     tags: { ttl: 5m, revalidateTimeout: 2s, staleIfError: forever, staleWhileRevalidate: 1h30m, negativeTtl: 30s, immutable: [ "*:v1" ] }
   ghcr.io:
@@ -54,6 +57,7 @@ upstreams:
     allow: [ "**" ]
     deny: []
     concurrency: 8
+    hydrate: false
     bandwidth: unlimited
     tags: { ttl: 5m, revalidateTimeout: 2s, staleIfError: forever, staleWhileRevalidate: 0s, negativeTtl: 30s, immutable: [] }
 `,

@@ -17,6 +17,7 @@ function withDefaults(name: string, url: string): UpstreamConfig {
     allow: ['**'],
     deny: [],
     concurrency: 8,
+    hydrate: true,
     tags: {
       ttlMs: 300_000,
       revalidateTimeoutMs: 2000,
@@ -48,6 +49,7 @@ test('without a file the well-known registries are served from ./data on the usu
       maxBytes: 107_374_182_400,
       minFreeBytes: 2_147_483_648,
       durability: 'full',
+      pins: [],
     },
     defaultUpstream: 'docker.io',
   });
@@ -109,7 +111,13 @@ test('every key of the file ends up in the configuration', (t) => {
 listen: { address: "[::]:5443" }
 admin: :0
 offline: true
-store: { path: cache, maxBytes: 1GB, minFreeBytes: 0, durability: rename }
+store:
+  path: cache
+  maxBytes: 1GB
+  minFreeBytes: 0
+  durability: rename
+  pins: [docker.io/library/nginx:1.27, 'ghcr.io/org/*:stable']
+  inUse: lists/in-use
 defaultUpstream: reg.example
 upstreams:
   reg.example:
@@ -120,6 +128,7 @@ upstreams:
     allow: ["library/*", "myorg/**"]
     deny: ["myorg/secret"]
     concurrency: 2
+    hydrate: false
     bandwidth: 50MiB/s
     tags:
       ttl: forever
@@ -142,6 +151,8 @@ upstreams:
       maxBytes: 1_000_000_000,
       minFreeBytes: 0,
       durability: 'rename',
+      pins: ['docker.io/library/nginx:1.27', 'ghcr.io/org/*:stable'],
+      inUse: join(file, '../lists/in-use'),
     },
     defaultUpstream: 'reg.example',
   });
@@ -156,6 +167,7 @@ upstreams:
       allow: ['library/*', 'myorg/**'],
       deny: ['myorg/secret'],
       concurrency: 2,
+      hydrate: false,
       bytesPerSecond: 52_428_800,
       tags: {
         ttlMs: Number.POSITIVE_INFINITY,
@@ -275,7 +287,7 @@ test('a proxy variable that is no URL stops the start', (t) => {
   ]);
 });
 
-test('what is legal and dangerous, or has no effect yet, is a warning', (t) => {
+test('what is legal and dangerous is a warning', (t) => {
   const yaml = `
 upstreams:
   docker.io: { hydrate: true }
@@ -287,7 +299,6 @@ upstreams:
   e.example: { url: "http://10.0.0.5:5000", credentials: [{ provider: gcp }, { provider: acr }] }
 `;
   t.deepEqual(load(t, { yaml, env: { P: 'x' } }).warnings, [
-    'upstreams.docker.io.hydrate: no effect in this version; only what clients ask for is stored',
     'upstreams.ghcr.io.tls.insecure: the certificate of this upstream is not checked',
     'upstreams.a.example.credentials: they go over the network unencrypted; use https',
     'upstreams.e.example.credentials: they go over the network unencrypted; use https',

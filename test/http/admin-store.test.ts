@@ -39,7 +39,7 @@ async function startAdmin(t: ExecutionContext) {
   const log = pino({ level: 'info', base: {} }, { write: keep });
   const app = createAdminApp({
     metrics: new Metrics(),
-    usage: () => ({ blobs: 0, bytes: 0 }),
+    usage: () => ({ blobs: 0, bytes: 0, reserved: 0 }),
     unreadyReason: () => undefined,
     status: () => ({}),
     store: desk,

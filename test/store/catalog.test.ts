@@ -372,7 +372,7 @@ async function disagreements(catalog: Catalog, store: BlobStore): Promise<string
   for await (const name of store.list()) {
     if (!(await store.readBytes(name))) found.push(`${name} is damaged`);
   }
-  for await (const [key] of catalog.listManifests()) {
+  for await (const [key] of catalog.tables.manifests.iterator()) {
     const [place = '', name = ''] = key.split(' ');
     const target = targetOf(place.slice(place.indexOf('/') + 1));
     const bytes = await store.readBytes(parseDigest(name));

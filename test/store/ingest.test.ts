@@ -6,6 +6,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { IntegrityError } from '../../src/oci/integrity-error.ts';
 import { Ingest, type IngestPlace } from '../../src/store/ingest.ts';
 import { OpenFiles } from '../../src/store/open-files.ts';
+import { noStep } from '../../src/store/step.ts';
 import { randomBytes } from '../helpers/image.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 
@@ -31,6 +32,7 @@ async function createWorld(
     final: join(folder, 'blobs', 'ab', 'final'),
     durability: 'full' as const,
     openFiles,
+    step: noStep,
   };
   return { bytes, digest, place, openFiles, open: async () => Ingest.open(digest, place) };
 }
