@@ -1,4 +1,8 @@
+import { join } from 'node:path';
 import type Koa from 'koa';
+import { REAL_TIMER } from '../sync/schedule.ts';
+import { State } from '../sync/state.ts';
+import { NOTHING_TO_SYNC, Sync } from '../sync/sync.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import type { Config } from './config/config.ts';
 import { canonicalImage, Desk } from './desk.ts';
@@ -39,6 +43,7 @@ export class Engine {
   readonly #addressing: Addressing;
   readonly #via: Via;
   readonly #scrubber: Scrubber;
+  readonly #sync: Sync;
   readonly #inUse: InUseFile | undefined;
 
   /** Opens the store, without a single request to the network. */
@@ -49,7 +54,9 @@ export class Engine {
     const addressing = new Addressing(config);
     const pins = configuredPins(config, { addressing, log, now });
     const parts = { config: config.store, pins, metrics, log, now, ...(step && { step }) };
-    const engine = new Engine(config, await Store.open(parts), { ...options, metrics, addressing });
+    const store = await Store.open(parts);
+    const syncState = await State.open(join(store.path, 'sync.json'));
+    const engine = new Engine(config, store, { ...options, metrics, addressing, syncState });
     await engine.#inUse?.watch();
     return engine;
   }
@@ -57,7 +64,7 @@ export class Engine {
   constructor(
     config: Config,
     store: Store,
-    options: EngineOptions & { metrics: Metrics; addressing: Addressing },
+    options: EngineOptions & { metrics: Metrics; addressing: Addressing; syncState: State },
   ) {
     const { log, metrics, addressing, timing = DEFAULT_TIMING, now = Date.now } = options;
     const via = new Via();
@@ -83,6 +90,16 @@ export class Engine {
       limits: config.store,
       now,
     });
+    this.#sync = new Sync({
+      ...store.parts,
+      config: config.sync ?? NOTHING_TO_SYNC,
+      state: options.syncState,
+      pins: store.pins,
+      supply: this.mirror.supply,
+      metrics,
+      log,
+      timer: { ...REAL_TIMER, now },
+    });
     const { inUse: path } = config.store;
     if (path === undefined) return;
     const changed = async (images: readonly string[]): Promise<void> => {
@@ -95,6 +112,7 @@ export class Engine {
   work(): void {
     this.store.settle();
     this.#scrubber.start();
+    if (this.#config.sync && !this.#config.offline) this.#sync.start();
     void this.store.settled
       .then(async () => this.mirror.hydrator.resume())
       .catch((err: unknown) => this.#log.error({ err }, 'what is incomplete was not looked for'));
@@ -119,6 +137,8 @@ export class Engine {
       unreadyReason,
       status: () => describeStatus({ config: this.#config, store, mirror }),
       store: desk,
+      sync: this.#sync,
+      host: this.#config.admin.host,
       log: this.#log,
     });
   }
@@ -126,7 +146,9 @@ export class Engine {
   async close(): Promise<void> {
     await this.#inUse?.close();
     await this.#scrubber.close();
+    this.#sync.stop();
     await this.mirror.close();
+    await this.#sync.closed();
     await this.store.close();
   }
 }

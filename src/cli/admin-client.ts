@@ -1,5 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
+import {
+  request as httpRequest,
+  type ClientRequest,
+  type IncomingMessage,
+  type RequestOptions,
+} from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { text } from 'node:stream/consumers';
 import type { Config, ListenConfig } from '../config/config.ts';
@@ -17,9 +22,11 @@ export interface AdminRequest {
   readonly body?: object;
   /** How long the other side may be silent. */
   readonly timeoutMs?: number;
+  readonly signal?: AbortSignal | undefined;
 }
 
-type AdminAddress = ListenConfig | { readonly path: string };
+/** A listener of this machine, a socket, or a server wherever it is. */
+type AdminAddress = ListenConfig | { readonly path: string } | { readonly url: URL };
 
 const TIMEOUT_MS = 10_000;
 /** The store may be busy for long before it answers: to free a terabyte takes its time. */
@@ -54,7 +61,7 @@ export async function isServed(admin: ListenConfig): Promise<boolean> {
 export async function askAdmin(
   admin: AdminAddress,
   path: string,
-  { method = 'GET', body, timeoutMs = TIMEOUT_MS }: AdminRequest = {},
+  { method = 'GET', body, timeoutMs = TIMEOUT_MS, signal }: AdminRequest = {},
 ): Promise<unknown> {
   const name = nameOf(admin);
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
@@ -64,6 +71,7 @@ export async function askAdmin(
     path,
     timeout: timeoutMs,
     agent: false,
+    ...(signal && { signal }),
     ...(isWrite && { headers: { 'Content-Type': 'application/json' } }),
   });
   request.once('timeout', () => request.destroy(new Error('no answer')));
@@ -82,7 +90,15 @@ function askStore(admin: AdminAddress): Ask {
     askAdmin(admin, path, { timeoutMs: STORE_TIMEOUT_MS, ...request });
 }
 
-function open(admin: AdminAddress, options: object): ClientRequest {
+function open(
+  admin: AdminAddress,
+  options: RequestOptions & { readonly path: string },
+): ClientRequest {
+  if ('url' in admin) {
+    const { protocol, pathname } = admin.url;
+    const path = `${pathname.replace(/\/$/, '')}${options.path}`;
+    return (protocol === 'https:' ? httpsRequest : httpRequest)(admin.url, { ...options, path });
+  }
   if ('path' in admin) return httpRequest({ ...options, socketPath: admin.path });
   const { port, tls } = admin;
   const address = { ...options, host: reachable(admin.host), port };
@@ -115,6 +131,7 @@ function readReason(document: unknown): string | undefined {
 }
 
 function nameOf(admin: AdminAddress): string {
+  if ('url' in admin) return admin.url.href;
   if ('path' in admin) return admin.path;
   return formatListenAddress({ host: reachable(admin.host), port: admin.port });
 }

@@ -14,6 +14,8 @@ export interface CommandContext {
 export interface Output {
   /** A terminal, where a line can be rewritten. */
   readonly isTTY?: boolean;
+  /** Of the terminal. */
+  readonly columns?: number;
   write(text: string): unknown;
 }
 

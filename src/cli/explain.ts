@@ -10,9 +10,18 @@ import { shortDigest } from './short-digest.ts';
 import { roundSize } from './size.ts';
 import type { StoreContext } from './store-context.ts';
 import type { ImageReport, ManifestReport } from './store-documents.ts';
+import type { SyncImage } from './sync-documents.ts';
 import { formatTable, onOneLine } from './table.ts';
 
-/** Prints what is held of an image, what is missing, and what keeps it. Nothing held is a failure. */
+/** What is held of an image, and what a rule of sync wants of it: either may be absent. */
+type Explanation = (ImageReport | { readonly image: string; readonly digest?: never }) & {
+  readonly sync?: SyncImage;
+};
+
+/**
+ * Prints what is held of an image, what is missing, what keeps it, and what a rule wants of it.
+ * Nothing held is a failure.
+ */
 export async function explain(
   image: string,
   options: CommandOptions,
@@ -20,18 +29,46 @@ export async function explain(
 ): Promise<number> {
   const { config } = loadConfig({ file: options.config, ...context });
   const query = new URLSearchParams({ image });
-  const document = await withAdmin(config, context, async (ask) =>
+  const document = (await withAdmin(config, context, async (ask) =>
     ask(`/api/v1/explain?${query.toString()}`),
-  );
+  )) as Explanation;
   if (options.json) printJson(document, context);
-  else context.stdout.write(formatReport(document as ImageReport, context.now()));
-  return EXIT_CODE.ok;
+  else context.stdout.write(formatExplanation(document, context.now()));
+  return document.digest === undefined ? EXIT_CODE.failed : EXIT_CODE.ok;
 }
 
-function formatReport(report: ImageReport, now: number): string {
+type Fact = readonly [name: string, fact: string];
+
+function formatExplanation(document: Explanation, now: number): string {
+  const wanted = document.sync ? describeWanted(document.sync, now) : [];
+  if (document.digest !== undefined) return formatReport(document, wanted, now);
+  const facts: readonly Fact[] = [['state', 'nothing of it is held'], ...wanted];
+  return `${onOneLine(document.image)}\n${formatFacts(facts)}`;
+}
+
+function formatFacts(facts: readonly Fact[]): string {
+  return facts.map(([name, fact]) => `  ${name.padEnd(8)} ${onOneLine(fact)}\n`).join('');
+}
+
+/** Which rule wants what, what of it is missing, and why. */
+function describeWanted(wanted: SyncImage, now: number): readonly Fact[] {
+  const { rule, platforms, digest, state, missing, missingBytes, checkedAt, reason } = wanted;
+  const lack = missingBytes === 0 ? '' : `, ${roundSize(missingBytes)} missing`;
+  const why = reason === undefined ? '' : `: ${reason}`;
+  const unnamed = missingBytes - missing.reduce((sum, { size }) => sum + size, 0);
+  return [
+    ['rule', `${rule}, ${platforms === 'all' ? 'all platforms' : platforms.join(', ')}`],
+    ['wanted', `${digest}, checked ${formatAge(checkedAt, now)}`],
+    ['sync', `${state}${lack}${why}`],
+    ...missing.map((blob) => ['missing', `${blob.digest}, ${roundSize(blob.size)}`] as const),
+    ...(unnamed > 0 ? ([['missing', `and more, ${roundSize(unnamed)}`]] as const) : []),
+  ];
+}
+
+function formatReport(report: ImageReport, wanted: readonly Fact[], now: number): string {
   const { image, tags, digest, mediaType, bytes, ownBytes, state, missingBytes } = report;
   const ago = (at: number): string => formatAge(at, now);
-  const facts: readonly (readonly [string, string])[] = [
+  const facts: readonly Fact[] = [
     ['digest', digest],
     ['type', mediaType],
     ['state', state === 'complete' ? state : `${state}, ${roundSize(missingBytes)} missing`],
@@ -49,12 +86,12 @@ function formatReport(report: ImageReport, now: number): string {
       ] as const;
     }),
     ...report.partOf.map((root) => ['part of', root] as const),
+    ...wanted,
   ];
-  const lines = facts.map(([name, fact]) => `  ${name.padEnd(8)} ${onOneLine(fact)}\n`);
   const rows = report.manifests.map(describeManifest);
   const heading = ['MANIFEST', 'ROLE', 'PLATFORM', 'SIZE', 'STATE'];
   const title = tags.length === 0 ? image : `${image}:${tags.join(', ')}`;
-  return `${title}\n${lines.join('')}\n${formatTable([heading, ...rows])}`;
+  return `${title}\n${formatFacts(facts)}\n${formatTable([heading, ...rows])}`;
 }
 
 function describeManifest(manifest: ManifestReport): string[] {

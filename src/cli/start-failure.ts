@@ -6,6 +6,9 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   EACCES: 'may not be opened by this user',
 };
 
+/** The store's own error, which knows who has it. */
+const STORE_IN_USE = 'STORE_IN_USE';
+
 /** What Node adds to an error of `listen`. */
 interface ListenError extends NodeJS.ErrnoException {
   readonly address?: string;
@@ -19,6 +22,7 @@ interface ListenError extends NodeJS.ErrnoException {
 export function explainStartFailure(error: unknown, storePath: string): string | undefined {
   for (let fault = error; fault instanceof Error; fault = fault.cause) {
     const { code = '', syscall, address = '', port = 0 } = fault as ListenError;
+    if (code === STORE_IN_USE) return fault.message;
     if (code === 'LEVEL_LOCKED') {
       return `the store ${storePath} is in use by another process; stop it, or set another store.path`;
     }

@@ -8,6 +8,7 @@ import { ls, type LsOptions } from './ls.ts';
 import { pin, type PinOptions } from './pin.ts';
 import { listPins } from './pins.ts';
 import type { StoreContext } from './store-context.ts';
+import { addSyncCommands } from './sync-commands.ts';
 import { unpin } from './unpin.ts';
 import { verify, type VerifyOptions } from './verify.ts';
 
@@ -49,6 +50,7 @@ export function addStoreCommands(
     .option('--rebuild', 'make the catalog anew from the files; the server must not run')
     .action(async (options: VerifyOptions) => finish(await verify(options, context)));
   addPinCommands(add, context, finish);
+  addSyncCommands(program, context, finish);
 }
 
 function addPinCommands(

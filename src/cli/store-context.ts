@@ -8,7 +8,8 @@ export interface StoreParts {
   readonly openLog: () => Log;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  readonly pause: (milliseconds: number) => Promise<unknown>;
+  /** Rejects when the signal aborts first. */
+  readonly pause: (milliseconds: number, signal?: AbortSignal) => Promise<unknown>;
   /** Opens the store and serves its admin API on this socket until it is closed. */
   readonly startPrivateAdmin: (
     config: Config,
@@ -40,7 +41,8 @@ function defaultParts(): StoreParts {
     // stdout is for what the command prints.
     openLog: () => createLog({ level: 'silent' }),
     now: Date.now,
-    pause: async (milliseconds) => setTimeout(milliseconds),
+    pause: async (milliseconds, signal) =>
+      setTimeout(milliseconds, undefined, { ...(signal && { signal }) }),
     startPrivateAdmin: async (...args) => (await loadServer()).startPrivateAdmin(...args),
     rebuildCatalog: async (...args) => (await loadServer()).rebuildCatalog(...args),
   };

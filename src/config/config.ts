@@ -1,3 +1,5 @@
+import type { SyncConfig } from './sync-config.ts';
+
 /**
  * The validated configuration: every unit resolved to a number, every secret read, every default
  * filled in, deep-frozen. `load.ts` is the only maker; parts receive their own slice.
@@ -11,6 +13,8 @@ export interface Config {
   /** The upstream of a request that names none; always a key of `upstreams`. */
   readonly defaultUpstream: string;
   readonly upstreams: Readonly<Record<string, UpstreamConfig>>;
+  /** What is fetched ahead of demand; absent: nothing. */
+  readonly sync?: SyncConfig;
 }
 
 export interface ListenConfig {

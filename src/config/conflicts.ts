@@ -9,6 +9,8 @@ import {
   WELL_KNOWN_REGISTRIES,
 } from './registries.ts';
 import { parseRegistryName } from './registry-name.ts';
+import type { Source } from './source.ts';
+import { findSyncConflicts } from './sync-conflicts.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -16,7 +18,7 @@ type Fields = Readonly<Record<string, unknown>>;
  * What is wrong between keys that are right one by one. Works on the file as it stands, so that it
  * is told together with the problems of single keys; what has the wrong type is left to those.
  */
-export function findConflicts(document: unknown): string[] {
+export function findConflicts(document: unknown, { directory }: Source): string[] {
   if (!isMap(document)) return [];
   return [
     ...listenProblems(document),
@@ -24,6 +26,7 @@ export function findConflicts(document: unknown): string[] {
     ...defaultUpstreamProblems(document),
     ...hostProblems(document),
     ...regionProblems(document),
+    ...syncProblems(document, directory),
   ];
 }
 
@@ -116,6 +119,11 @@ function regionProblems({ upstreams }: Fields): string[] {
       return [describeProblem(place, 'missing; the host does not tell it, write region: REGION')];
     });
   });
+}
+
+function syncProblems({ sync, upstreams }: Fields, directory: string): string[] {
+  const names = configuredNames(upstreams);
+  return names ? findSyncConflicts(sync, names, directory) : [];
 }
 
 function isMap(value: unknown): value is Fields {

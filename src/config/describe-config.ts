@@ -7,6 +7,7 @@ import type {
   TagsConfig,
   UpstreamConfig,
 } from './config.ts';
+import { describeSync } from './describe-sync.ts';
 import { formatDuration } from './duration.ts';
 import { formatListenAddress } from './listen-address.ts';
 import { formatRate } from './rate.ts';
@@ -26,6 +27,7 @@ export function describeConfig(config: Config) {
     upstreams: Object.fromEntries(
       Object.entries(upstreams).map(([name, upstream]) => [name, describeUpstream(upstream)]),
     ),
+    ...(config.sync && { sync: describeSync(config.sync) }),
   };
 }
 

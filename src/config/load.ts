@@ -51,13 +51,16 @@ function findFile(named: string | undefined, cwd: string): string | undefined {
 
 function parseDocument(document: unknown, source: Source): ConfigDocument {
   const result = configSchema(source).safeParse(document, { error: describeIssue });
-  const problems = [...describeProblems(result.error?.issues ?? []), ...findConflicts(document)];
+  const problems = [
+    ...describeProblems(result.error?.issues ?? []),
+    ...findConflicts(document, source),
+  ];
   if (!result.success || problems.length > 0) throw new ConfigError(problems);
   return result.data;
 }
 
 function createConfig(document: ConfigDocument, env: Environment): Config {
-  const { listen, admin, offline, defaultUpstream } = document;
+  const { listen, admin, offline, defaultUpstream, sync } = document;
   const { inUse, ...kept } = document.store;
   const store = inUse === undefined ? kept : { ...kept, inUse };
   // No prototype: a name from a request must not find what every object has.
@@ -65,7 +68,7 @@ function createConfig(document: ConfigDocument, env: Environment): Config {
   for (const [name, upstream] of Object.entries(document.upstreams)) {
     upstreams[name] = resolveUpstream(name, upstream, env);
   }
-  return { listen, admin, offline, store, defaultUpstream, upstreams };
+  return { listen, admin, offline, store, defaultUpstream, upstreams, ...(sync && { sync }) };
 }
 
 function deepFreeze<T>(value: T): T {

@@ -4,14 +4,13 @@ import { BYTE_SIZE, parseByteSize } from './byte-size.ts';
 import { DEFAULT_ADDRESSES } from './listen-address.ts';
 import { listenSchema } from './listen-schema.ts';
 import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
-import { converted, refused, section } from './section.ts';
+import { converted, section } from './section.ts';
 import type { Source } from './source.ts';
+import { syncSchema } from './sync-schema.ts';
 import { upstreamSchema } from './upstream-schema.ts';
 
 const ROOT_ADVICE = 'write keys with their values, such as "offline: false"';
 const PIN_ADVICE = 'write an image with its registry, such as "docker.io/library/nginx:1.27"';
-const SYNC_ADVICE =
-  'this version does not mirror ahead of demand; leave the key out and pull the images through it once';
 
 /**
  * The configuration file. Reading it also reads the secrets and certificates it names, so that
@@ -36,7 +35,7 @@ export function configSchema(source: Source) {
         })
         .prefault(Object.fromEntries(WELL_KNOWN_REGISTRIES.map(({ name }) => [name, null])))
         .describe('The registries that may be pulled from, and no others.'),
-      sync: refused(z.unknown(), SYNC_ADVICE).describe('Not in this version: refused.'),
+      sync: syncSchema(source).describe('What is fetched ahead of demand, and kept.'),
     },
     { error: ({ code }) => (code === 'invalid_type' ? ROOT_ADVICE : undefined) },
   );

@@ -19,14 +19,3 @@ export function converted<I, O>(convert: (value: I) => O) {
     }
   };
 }
-
-/** A key of the contract whose feature this version lacks and where ignoring it would do harm. */
-export function refused<T extends z.ZodType>(schema: T, advice: string) {
-  return schema.optional().transform((value, context): undefined => {
-    if (!isEmpty(value)) context.addIssue({ code: 'custom', message: advice });
-  });
-}
-
-function isEmpty(value: unknown): boolean {
-  return value == null || (typeof value === 'object' && Object.keys(value).length === 0);
-}

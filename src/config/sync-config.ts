@@ -44,9 +44,10 @@ export interface SyncRule {
 }
 
 /**
- * A tag is selected when it is named, or when it matches a glob or regex (any, where neither is
- * given and `names` is empty), lies in the semver range, is not excluded, and is among the newest.
- * The version of a tag is the group `version` of the regex that it matched, else the whole tag.
+ * A tag is selected when it is named; or when it matches a glob or regex (any tag does where neither
+ * is given, unless there are only names), is not excluded, lies in the semver range, and is among
+ * the newest of all that do. The version of a tag is the group `version` of the first regex that
+ * caught one, else the whole tag. No name is excluded: that is refused.
  */
 export interface TagSelection {
   readonly names: readonly string[];

@@ -1,35 +1,29 @@
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
-import { DURATION, parseDuration, parseDurationOrForever } from './duration.ts';
+import { parseDuration, parseDurationOrForever } from './duration.ts';
+import { durationText, durationTextOrForever } from './duration-schema.ts';
 import { converted, section } from './section.ts';
 
 const MAX_REVALIDATE_TIMEOUT_MS = 3_600_000;
 
-const duration = z
-  .string({ error: 'write a duration such as "5m" or "1h30m"' })
-  .meta({ pattern: DURATION.source });
-const durationOrForever = z
-  .string({ error: 'write a duration such as "5m" or "1h30m", or forever' })
-  .meta({ pattern: `${DURATION.source}|^forever$` });
-
 export const tagsSchema = section({
-  ttl: durationOrForever
+  ttl: durationTextOrForever
     .transform(converted(parseDurationOrForever))
     .prefault('5m')
     .describe('How long a tag is answered without asking upstream.'),
-  revalidateTimeout: duration
+  revalidateTimeout: durationText
     .transform(converted(parseRevalidateTimeout))
     .prefault('2s')
     .describe('How long a client waits for upstream when a copy is held. At most 1h.'),
-  staleIfError: durationOrForever
+  staleIfError: durationTextOrForever
     .transform(converted(parseDurationOrForever))
     .prefault('forever')
     .describe('How old a held tag may be and still be answered when upstream fails.'),
-  staleWhileRevalidate: durationOrForever
+  staleWhileRevalidate: durationTextOrForever
     .transform(converted(parseDurationOrForever))
     .prefault('0s')
     .describe('How long past the ttl a held tag is answered at once while upstream is asked.'),
-  negativeTtl: duration
+  negativeTtl: durationText
     .transform(converted(parseDuration))
     .prefault('30s')
     .describe("How long upstream's 404 is believed."),

@@ -1,4 +1,4 @@
-import { Document, LineCounter, parseDocument, stringify, visit } from 'yaml';
+import { Document, isMap, LineCounter, parseDocument, stringify, visit } from 'yaml';
 import { ConfigError } from './config-error.ts';
 
 interface Fault {
@@ -66,8 +66,8 @@ function toValue(document: Document): unknown {
 export function formatYaml(value: unknown): string {
   const document = new Document(value);
   visit(document, {
-    Seq(_, list) {
-      list.flow = true;
+    Seq(_, list, path) {
+      list.flow = path.length > 5 || !list.items.some(isMap);
     },
     Map(_, map, path) {
       map.flow = path.length > 6;

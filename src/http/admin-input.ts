@@ -19,11 +19,15 @@ export class AdminInput {
 
   /**
    * Reads the body; none is an object without keys. A write must say that it is JSON, which a form
-   * of a web page cannot: 415. More than 1 MiB is 413.
+   * of a web page cannot: 415. More than `maxBytes`, 1 MiB, is 413.
    */
-  static async ofBody(request: IncomingMessage, names: readonly string[]): Promise<AdminInput> {
+  static async ofBody(
+    request: IncomingMessage,
+    names: readonly string[],
+    maxBytes = MAX_BODY_BYTES,
+  ): Promise<AdminInput> {
     requireJson(request);
-    const body = parseBody(await readBody(request));
+    const body = parseBody(await readBody(request, maxBytes));
     if (typeof body !== 'object' || body === null || Array.isArray(body)) {
       throw invalid(`the body must be a JSON object with ${listOf(names)}`);
     }
@@ -74,6 +78,14 @@ export class AdminInput {
     return choice;
   }
 
+  /** As it was written; what stands in it is for the caller to judge. */
+  optionalObject(name: string): object | undefined {
+    const value = this.#values.get(name);
+    if (value === undefined) return undefined;
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+    throw invalid(`"${name}" must be an object, not ${show(value)}`);
+  }
+
   /** A whole number from 1 to `most`. */
   optionalCount(name: string, most: number): number | undefined {
     const value = this.#values.get(name);
@@ -97,21 +109,21 @@ function requireJson(request: IncomingMessage): void {
 }
 
 /** To its end also where it is too large: a client that is still writing would not hear the answer. */
-async function readBody(request: IncomingMessage): Promise<Buffer> {
+async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {
     for await (const chunk of request as AsyncIterable<Buffer>) {
       bytes += chunk.length;
-      if (bytes <= MAX_BODY_BYTES) chunks.push(chunk);
+      if (bytes <= maxBytes) chunks.push(chunk);
     }
   } catch (cause) {
     throw invalid('the body ended early', cause);
   }
-  if (bytes <= MAX_BODY_BYTES) return Buffer.concat(chunks);
+  if (bytes <= maxBytes) return Buffer.concat(chunks);
   throw new RegistryError('UNSUPPORTED', {
     status: 413,
-    message: `the body has more than ${MAX_BODY_BYTES} bytes`,
+    message: `the body has more than ${maxBytes} bytes`,
   });
 }
 

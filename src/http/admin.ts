@@ -3,9 +3,12 @@ import Koa from 'koa';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
+import { requireOwnHost } from './own-host.ts';
 import { toRegistryError } from './errors.ts';
 import type { StoreDesk } from './store-desk.ts';
 import { addStoreRoutes } from './store-routes.ts';
+import type { SyncDesk } from './sync-desk.ts';
+import { addSyncRoutes } from './sync-routes.ts';
 
 export interface AdminParts {
   readonly metrics: Metrics;
@@ -19,8 +22,14 @@ export interface AdminParts {
   /** The document of `/api/v1/status`. */
   readonly status: () => object;
   readonly store: StoreDesk;
+  readonly sync: SyncDesk;
+  /** The host of the configured address: a name that it may be asked under. */
+  readonly host: string;
   readonly log: Log;
 }
+
+/** Asked by machines, under the names that these have for it. */
+const PUBLIC: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics']);
 
 /** The private application: health, metrics and the API of the commands. */
 export function createAdminApp(parts: AdminParts): Koa {
@@ -44,7 +53,8 @@ export function createAdminApp(parts: AdminParts): Koa {
   router.get('/api/v1/status', (ctx) => {
     ctx.body = parts.status();
   });
-  addStoreRoutes(router, parts.store);
+  addStoreRoutes(router, parts);
+  addSyncRoutes(router, parts.sync);
   const app = new Koa();
   // Errors end in the first middleware; what reaches Koa is a client that left.
   app.silent = true;
@@ -54,6 +64,10 @@ export function createAdminApp(parts: AdminParts): Koa {
     } catch (error) {
       answerError(ctx, error, parts.log);
     }
+  });
+  app.use(async (ctx, next) => {
+    if (!PUBLIC.has(ctx.path)) requireOwnHost(ctx.req, parts.host);
+    await next();
   });
   app.use(router.routes());
   app.use(router.allowedMethods());

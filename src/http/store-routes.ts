@@ -2,6 +2,7 @@ import type { Router } from '@koa/router';
 import { RegistryError } from '../oci/errors.ts';
 import { AdminInput } from './admin-input.ts';
 import type { StoreDesk } from './store-desk.ts';
+import type { SyncDesk } from './sync-desk.ts';
 
 const SORTS = ['name', 'size', 'oldest'] as const;
 const DEFAULT_LIMIT = 1000;
@@ -10,10 +11,14 @@ const MAX_LIMIT = 100_000;
 const SOURCE = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
 
 /** What the commands ask of the store and tell it, under `/api/v1`. */
-export function addStoreRoutes(router: Router, desk: StoreDesk): void {
-  addImageRoutes(router, desk);
-  addCollectionRoutes(router, desk);
-  addPinRoutes(router, desk);
+export function addStoreRoutes(
+  router: Router,
+  { store, sync }: { store: StoreDesk; sync: SyncDesk },
+): void {
+  addImageRoutes(router, store);
+  addExplainRoute(router, store, sync);
+  addCollectionRoutes(router, store);
+  addPinRoutes(router, store);
 }
 
 function addImageRoutes(router: Router, desk: StoreDesk): void {
@@ -29,12 +34,18 @@ function addImageRoutes(router: Router, desk: StoreDesk): void {
       images: await desk.images({ sort, limit, ...(match !== undefined && { match }) }),
     };
   });
+}
+
+/** What is held of an image, and what a rule wants of it: either is worth an answer. */
+function addExplainRoute(router: Router, store: StoreDesk, sync: SyncDesk): void {
   router.get('/api/v1/explain', async (ctx) => {
     const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
-    const report = await desk.explain(image);
-    if (!report)
+    const report = await store.explain(image);
+    const wanted = await sync.explain(image);
+    if (!report && !wanted) {
       throw new RegistryError('NAME_UNKNOWN', { message: `nothing of ${image} is held` });
-    ctx.body = report;
+    }
+    ctx.body = { image, ...report, ...(wanted && { sync: wanted }) };
   });
 }
 

@@ -6,13 +6,17 @@ export interface SyncDesk {
   status(): Promise<SyncStatus>;
   /**
    * Resolves the rules, or takes the digests of a lock, and compares them with the store. Fetches
-   * manifests at most. Throws `RegistryError` for a lock that does not match the rules.
+   * manifests at most. Throws `RegistryError` with status 400 for what is no lock, and for one that
+   * does not match the rules.
    */
   plan(lock?: unknown): Promise<SyncPlan>;
   /** Begins a run unless one runs already; throws as `plan` does. */
   run(lock?: unknown): SyncRunState;
   readonly runState: SyncRunState;
-  /** What the rules say about an image; `undefined` when none selects it. */
+  /**
+   * What the rules say about an image; `undefined` when none selects it. Throws `RegistryError` for
+   * what names no image.
+   */
   explain(image: string): Promise<SyncImage | undefined>;
 }
 
@@ -22,6 +26,8 @@ export interface SyncStatus {
   readonly counts: { readonly ready: number; readonly partial: number; readonly stale: number };
   /** In the order of rules and tags. */
   readonly images: readonly SyncImage[];
+  /** Rules of which it is not known what they select: no run has resolved them yet. */
+  readonly unresolved?: readonly SyncProblem[];
   readonly nextRunAt?: number;
   /** While the windows are closed. */
   readonly closedUntil?: number;
@@ -132,7 +138,7 @@ export interface SyncProgress {
 export interface SyncReport {
   readonly startedAt: number;
   readonly endedAt: number;
-  /** False when an image failed or a rule could not be resolved. */
+  /** False when an image failed, a rule could not be resolved, or it was aborted. */
   readonly isOk: boolean;
   readonly images: { readonly fetched: number; readonly kept: number; readonly failed: number };
   readonly bytes: number;

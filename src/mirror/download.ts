@@ -28,6 +28,12 @@ export type DownloadState =
 
 export type CreateTransfer = (signal: AbortSignal, end?: number) => Transfer;
 
+/**
+ * Resolves when this many bytes, which have just come, may be passed on; at once when the signal
+ * aborts. Never rejects.
+ */
+export type Pace = (bytes: number, signal: AbortSignal) => Promise<void>;
+
 export interface DownloadParts {
   readonly target: Target;
   readonly digest: Digest;
@@ -41,6 +47,8 @@ export interface DownloadParts {
    * headers are here and clients have theirs.
    */
   readonly inTurn: (size: number | undefined, transfer: () => Promise<void>) => Promise<void>;
+  /** Slows it until `hurry`. */
+  readonly pace?: Pace | undefined;
   /** Sets room in the store aside; `undefined` when there is none. */
   readonly admit: (size: number) => Promise<Disposable | undefined>;
   /** The catalog's part: called with the size of a committed blob and its file's change time. */
@@ -55,6 +63,8 @@ export class Download implements Content {
   readonly #parts: DownloadParts;
   readonly #transfer: Transfer;
   readonly #abort = new AbortController();
+  /** Aborts when it need not keep to a pace any more. */
+  readonly #haste = new AbortController();
   readonly #started = Promise.withResolvers<boolean>();
   readonly #settled = Promise.withResolvers<void>();
   #growth: PromiseWithResolvers<void> | undefined;
@@ -164,6 +174,12 @@ export class Download implements Content {
   /** Stops the transfer and keeps what has come, for the next attempt to go on from. */
   abort(): void {
     this.#abort.abort();
+    this.hurry();
+  }
+
+  /** Goes on as fast as it can from now on. */
+  hurry(): void {
+    this.#haste.abort();
   }
 
   /** The whole life of the download. Never rejects. */
@@ -215,8 +231,11 @@ export class Download implements Content {
     this.#move('streaming');
     this.#started.resolve(true);
     await this.#makeRoom();
+    const { pace } = this.#parts;
+    const { signal } = this.#haste;
     await this.#parts.inTurn(this.#transfer.size, async () => {
       for await (const chunk of this.#transfer.chunks()) {
+        if (pace && !signal.aborted) await pace(chunk.length, signal);
         await ingest.append(chunk);
         this.#recent.add(chunk, ingest.written);
         this.#wake();

@@ -12,9 +12,10 @@ import { NoRoomError } from '../store/no-room-error.ts';
 import { StoredBlob } from '../store/stored-blob.ts';
 import type { Timing } from '../upstream/timing.ts';
 import { DirectReader } from './direct-reader.ts';
-import { Download, type CreateTransfer, type DownloadState } from './download.ts';
+import { Download, type CreateTransfer, type DownloadState, type Pace } from './download.ts';
 import { note } from './note.ts';
 import type { SourceRegistries } from './source-registry.ts';
+import { TransferTurns } from './transfer-turns.ts';
 import { Transfer, type TransferParts } from './transfer.ts';
 
 export interface DownloadsParts {
@@ -29,11 +30,17 @@ export interface DownloadsParts {
   readonly now: () => number;
 }
 
-/** Who goes first in the queue of an upstream. */
+/** Who goes first in the queue of an upstream. What is below hydration leaves a place in it free. */
 export const PRIORITY = { interactive: 20, hydration: 10, sync: 0 } as const;
 
 /** Smaller ones wait for no turn: most of it has come with the headers. */
 const SMALL_BYTES = 1024 * 1024;
+
+export interface HoldOptions {
+  readonly priority: number;
+  /** Slows the download until someone with a higher priority and without a pace joins it. */
+  readonly pace?: Pace | undefined;
+}
 
 export interface Joined {
   readonly content: StoredBlob | Download;
@@ -41,8 +48,16 @@ export interface Joined {
   readonly joined: boolean;
 }
 
+/** What all who asked for a download want of it together. */
+interface Demand {
+  priority: number;
+  pace: Pace | undefined;
+  download?: Download;
+}
+
 interface Entry {
   readonly target: Target;
+  readonly demand: Demand;
   /** A stored blob when the store turned out to hold it after all. */
   readonly opening: Promise<StoredBlob | Download>;
 }
@@ -52,6 +67,7 @@ export class Downloads {
   readonly #parts: DownloadsParts;
   readonly #running = new Map<Digest, Entry>();
   readonly #downloads = new Set<Download>();
+  readonly #turns = new Map<string, TransferTurns>();
   #closed = false;
 
   constructor(parts: DownloadsParts) {
@@ -72,16 +88,18 @@ export class Downloads {
    * The running download of the digest, or a new one, once its upstream has answered; `undefined`
    * when the upstream has no such blob. The caller has made sure that the target may read what
    * another target's download brings; `again` asks it to look once more, for what was running ended
-   * badly and something else may run now.
+   * badly and something else may run now. A number alone is a priority.
    */
   async join(
     target: Target,
     digest: Digest,
-    priority: number,
+    options: HoldOptions | number,
   ): Promise<Joined | undefined | 'again'> {
+    const wanted = typeof options === 'number' ? { priority: options } : options;
     const running = this.#running.get(digest);
     const joined = running !== undefined;
-    const { opening } = running ?? this.#begin(target, digest, priority);
+    if (running) this.#raise(running, digest, wanted);
+    const { opening } = running ?? this.#begin(target, digest, wanted);
     const content = await opening;
     if (content instanceof StoredBlob) return { content, joined };
     // A latecomer to a failure, or one of another repository, has a try of its own.
@@ -100,9 +118,13 @@ export class Downloads {
    * Holds a blob that no client waits for. False when the upstream has none. Rejects when it could
    * not be had or kept.
    */
-  async hold(target: Target, digest: Digest, priority: number): Promise<boolean> {
-    const joined = await this.join(target, digest, priority);
-    if (joined === 'again') return this.hold(target, digest, priority);
+  async hold(target: Target, digest: Digest, options: HoldOptions | number): Promise<boolean> {
+    const { blobs, catalog } = this.#parts;
+    const known = await catalog.findBlob(digest);
+    // Perhaps because of another repository: that proves nothing about this one.
+    if (known && (await blobs.find(digest, known))) return true;
+    const joined = await this.join(target, digest, options);
+    if (joined === 'again') return this.hold(target, digest, options);
     if (!joined) return false;
     const { content } = joined;
     if (content instanceof StoredBlob) return true;
@@ -131,22 +153,36 @@ export class Downloads {
     await Promise.all([...this.#downloads].map(({ settled }) => settled));
   }
 
-  #begin(target: Target, digest: Digest, priority: number): Entry {
-    const entry = { target, opening: this.#open(target, digest, priority) };
+  #begin(target: Target, digest: Digest, { priority, pace }: HoldOptions): Entry {
+    const demand: Demand = { priority, pace };
+    const entry = { target, demand, opening: this.#open(target, digest, demand) };
     this.#running.set(digest, entry);
     return entry;
   }
 
-  async #open(target: Target, digest: Digest, priority: number): Promise<StoredBlob | Download> {
+  /** Someone to whom it matters more has joined: it goes ahead, and is slowed no more. */
+  #raise({ target, demand }: Entry, digest: Digest, { priority, pace }: HoldOptions): void {
+    if (priority <= demand.priority) return;
+    demand.priority = priority;
+    this.#turnsOf(target).raise(digest, priority);
+    if (pace) return;
+    demand.pace = undefined;
+    demand.download?.hurry();
+  }
+
+  async #open(target: Target, digest: Digest, demand: Demand): Promise<StoredBlob | Download> {
     try {
       // An earlier download may have ended between the caller's look into the store and this one.
       const { blobs, catalog, log } = this.#parts;
       const known = await catalog.findBlob(digest);
       // What the disk cannot give is fetched anew.
       const held = await blobs.find(digest, known).catch(() => undefined);
-      if (!held) return this.#launch(target, digest, priority);
+      if (!held) return this.#launch(target, digest, demand);
       const record = known ?? { size: held.size, storedAt: this.#parts.now() };
-      await note(log, catalog.recordBlob(target, digest, record));
+      // A client that gets here may read it; work in the background is proof of nothing.
+      const isProven = demand.priority >= PRIORITY.interactive;
+      if (isProven) await note(log, catalog.recordBlob(target, digest, record));
+      else if (!known) await note(log, catalog.adoptBlob(digest, record));
       this.#running.delete(digest);
       return held;
     } catch (error) {
@@ -155,9 +191,9 @@ export class Downloads {
     }
   }
 
-  #launch(target: Target, digest: Digest, priority: number): Download {
-    const { registries, blobs, metrics, timing } = this.#parts;
-    const { queue } = registries.of(target);
+  #launch(target: Target, digest: Digest, demand: Demand): Download {
+    const { blobs, metrics, timing } = this.#parts;
+    const turns = this.#turnsOf(target);
     const download: Download = new Download({
       target,
       digest,
@@ -166,20 +202,34 @@ export class Downloads {
         this.#createTransfer(target, digest, {
           signal,
           end,
-          isBackground: priority < PRIORITY.interactive,
+          isBackground: demand.priority < PRIORITY.interactive,
         }),
       rangeMs: timing.rangeMs,
       inTurn: async (size, transfer) =>
-        size !== undefined && size <= SMALL_BYTES ? transfer() : queue.add(transfer, { priority }),
+        size !== undefined && size <= SMALL_BYTES
+          ? transfer()
+          : turns.take(digest, demand.priority, transfer),
+      pace: demand.pace,
       admit: (size) => this.#parts.collector.admit(size),
       record: (size, changedAt) => this.#record(target, digest, { size, changedAt }),
       ended: () => this.#ended(download),
     });
+    demand.download = download;
     this.#downloads.add(download);
     metrics.downloadsInFlight.inc({ upstream: target.upstream });
     if (this.#closed) download.abort();
     void download.run();
     return download;
+  }
+
+  #turnsOf(target: Target): TransferTurns {
+    const { upstream } = target;
+    let turns = this.#turns.get(upstream);
+    if (!turns) {
+      turns = new TransferTurns(this.#parts.registries.of(target).queue, PRIORITY.hydration);
+      this.#turns.set(upstream, turns);
+    }
+    return turns;
   }
 
   #ended(download: Download): void {

@@ -27,6 +27,8 @@ const AT_A_TIME = 2;
 const DONE_MS = 6 * 3_600_000;
 /** With the pause doubled after each one, from the quiet time on: a bit over a day at 30 s. */
 const MAX_ATTEMPTS = 12;
+/** Of one image: whoever can write to a repository can attach things to each other for ever. */
+const MAX_PARTS = 1_000;
 /** Where cosign keeps what belongs to an image. */
 const ATTACHED = ['.sig', '.att', '.sbom'] as const;
 
@@ -36,10 +38,12 @@ const ATTACHED = ['.sig', '.att', '.sbom'] as const;
  */
 export class Hydrator {
   readonly #parts: HydratorParts;
+  /** From being pulled until complete: a second pull meanwhile begins nothing. */
   readonly #due = new Map<string, NodeJS.Timeout>();
   readonly #queue = new PQueue({ concurrency: AT_A_TIME });
   /** Looked at lately: a hot image is not asked about with every pull. */
   readonly #done = new LRUCache<string, true>({ max: 10_000, ttl: DONE_MS });
+  #resuming: Promise<void> = Promise.resolve();
   #isClosed = false;
 
   constructor(parts: HydratorParts) {
@@ -48,7 +52,7 @@ export class Hydrator {
 
   /** Images that wait for their completion or are being completed. */
   get size(): number {
-    return this.#due.size + this.#queue.size + this.#queue.pending;
+    return this.#due.size;
   }
 
   /** A manifest was pulled. */
@@ -60,10 +64,15 @@ export class Hydrator {
 
   /** What earlier runs left in part. */
   async resume(): Promise<void> {
+    if (!this.#isClosed) this.#resuming = this.#resume();
+    return this.#resuming;
+  }
+
+  async #resume(): Promise<void> {
     const { catalog, isOn } = this.#parts;
     for await (const { target, digest } of catalog.graph.manifests()) {
       if (this.#isClosed) return;
-      if (isOn(target) && (await this.#missing(digest)).length > 0) this.pulled(target, digest);
+      if (isOn(target) && (await this.#isPartial(target, digest))) this.pulled(target, digest);
     }
   }
 
@@ -73,25 +82,27 @@ export class Hydrator {
     this.#due.clear();
     this.#queue.clear();
     await this.#queue.onIdle();
+    // It reads the catalog, which closes next.
+    await this.#resuming.catch(() => undefined);
   }
 
   #plan(work: { target: Target; digest: Digest; attempt: number }): void {
     if (this.#isClosed) return;
     const { target, digest, attempt } = work;
     const key = unitOf(target, digest);
-    const start = (): void => {
-      this.#due.delete(key);
-      void this.#queue.add(async () => this.#complete(work));
-    };
+    const start = (): void => void this.#queue.add(async () => this.#complete(work));
     this.#due.set(key, setTimeout(start, this.#parts.quietMs * 2 ** attempt).unref());
   }
 
   async #complete(work: { target: Target; digest: Digest; attempt: number }): Promise<void> {
     const { target, digest, attempt } = work;
+    const key = unitOf(target, digest);
     try {
       await this.#fetchAll(target, digest);
-      this.#done.set(unitOf(target, digest), true);
+      if (!this.#isClosed) this.#done.set(key, true);
+      this.#due.delete(key);
     } catch (err) {
+      this.#due.delete(key);
       this.#parts.log.info({ target: formatTarget(target), digest, err }, 'not completed yet');
       if (attempt + 1 < MAX_ATTEMPTS) this.#plan({ ...work, attempt: attempt + 1 });
     }
@@ -99,26 +110,51 @@ export class Hydrator {
 
   /** Tries all of it, and throws the first failure at the end. */
   async #fetchAll(target: Target, digest: Digest): Promise<void> {
+    // Evicted before its turn came.
+    if (!(await this.#parts.catalog.graph.isHeld({ target, digest }))) return;
     const failures: unknown[] = [];
     const attempt = async (work: () => Promise<void>): Promise<void> => {
       if (this.#isClosed) return;
       await work().catch((error: unknown) => failures.push(error));
     };
-    for (const member of await this.#missing(digest)) {
-      await attempt(async () => this.#fetchBlob(target, member.digest));
-    }
-    for (const attestation of await this.#attestations(target, digest)) {
-      await attempt(async () => this.#fetchManifest(target, attestation));
-    }
-    await attempt(async () => {
-      const { value = [] } = await this.#parts.listings.referrers(target, digest);
-      for (const referrer of value) await this.#fetchManifest(target, referrer.digest);
-    });
+    const seen = new Set<Digest>([digest]);
     for (const suffix of ATTACHED) {
-      const tag = `${digest.replace(':', '-')}${suffix}` as Tag;
-      await attempt(async () => this.#fetchTag(target, tag));
+      await attempt(async () => {
+        const tag = `${digest.replace(':', '-')}${suffix}` as Tag;
+        const attached = await this.#parts.manifests.resolveBehind(target, tag);
+        if (attached) seen.add(attached);
+      });
+    }
+    for (const attestation of await this.#attestations(target, digest)) seen.add(attestation);
+    // Signatures may be signed: what refers to one of these belongs to the image as well.
+    for (const each of seen) {
+      await attempt(async () => this.#fetchManifest(target, each));
+      for (const member of await this.#missing(each)) {
+        await attempt(async () => this.#fetchBlob(target, member.digest));
+      }
+      await attempt(async () => {
+        for (const referrer of await this.#referrers(target, each)) {
+          if (seen.size < MAX_PARTS) seen.add(referrer);
+        }
+      });
     }
     if (failures.length > 0) throw failures[0];
+  }
+
+  /** A list that stands in for one that could not be had is none: it is asked for again later. */
+  async #referrers(target: Target, digest: Digest): Promise<Digest[]> {
+    const { listings } = this.#parts;
+    const answer = await listings.referrers(target, digest, { isBackground: true });
+    if (answer.source === 'stale') throw new Error(answer.warning ?? 'no list of referrers');
+    return (answer.value ?? []).map((referrer) => referrer.digest);
+  }
+
+  async #isPartial(target: Target, digest: Digest): Promise<boolean> {
+    if ((await this.#missing(digest)).length > 0) return true;
+    for (const attestation of await this.#attestations(target, digest)) {
+      if (!(await this.#parts.catalog.graph.isHeld({ target, digest: attestation }))) return true;
+    }
+    return false;
   }
 
   /** Config, layers and other blobs that are not here and that the registry serves. */
@@ -148,18 +184,11 @@ export class Hydrator {
     await this.#parts.downloads.hold(target, digest, PRIORITY.hydration);
   }
 
-  /** With its own layers and referrers: signatures may be signed. */
   async #fetchManifest(target: Target, digest: Digest): Promise<void> {
     const { catalog, manifests } = this.#parts;
-    const isHeld = await catalog.graph.isHeld({ target, digest });
-    if (!isHeld) await manifests.fetchBehind(target, digest);
-    for (const member of await this.#missing(digest)) await this.#fetchBlob(target, member.digest);
-  }
-
-  async #fetchTag(target: Target, tag: Tag): Promise<void> {
-    const { manifests, catalog } = this.#parts;
-    const held = await catalog.findTag(target, tag);
-    const digest = held?.digest ?? (await manifests.resolveBehind(target, tag));
-    if (digest) await this.#fetchManifest(target, digest);
+    if (await catalog.graph.isHeld({ target, digest })) return;
+    const isThere = await manifests.fetchBehind(target, digest);
+    if (!isThere || (await catalog.graph.isHeld({ target, digest }))) return;
+    throw new Error(`${digest} was fetched and could not be kept`);
   }
 }

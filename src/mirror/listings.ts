@@ -4,6 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Repository, type Tag, type Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
+import type { CallOptions } from '../upstream/upstream.ts';
 import type { Answer } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
 import type { Policy } from './policy.ts';
@@ -50,13 +51,18 @@ export class Listings {
   }
 
   /** Descriptors of the manifests whose subject is the digest, whether that is held or not. */
-  async referrers(target: Target, subject: Digest): Promise<Answer<readonly Descriptor[]>> {
+  async referrers(
+    target: Target,
+    subject: Digest,
+    options: CallOptions = {},
+  ): Promise<Answer<readonly Descriptor[]>> {
     const { registries, catalog } = this.#parts;
     return this.#list({
       target,
       remembered: this.#referrers,
       key: `referrers ${formatTarget(target)} ${subject}`,
-      ask: () => registries.of(target).upstream.listReferrers(target.repository, subject),
+      isBackground: options.isBackground === true,
+      ask: () => registries.of(target).upstream.listReferrers(target.repository, subject, options),
       held: () => catalog.listReferrers(target, subject),
       isNeverAbsent: true,
     });
@@ -83,6 +89,8 @@ export class Listings {
     target: Pick<Target, 'upstream'>;
     remembered: LRUCache<string, Listing<Item>>;
     key: string;
+    /** Asked about by no client: what is refused then must not be shared with one. */
+    isBackground?: boolean;
     ask: () => Promise<readonly Item[] | undefined>;
     held: () => Promise<readonly Item[]>;
     isNeverAbsent: boolean;
@@ -94,7 +102,8 @@ export class Listings {
     if (known && isBelieved(known, ageMs, policy)) {
       return { value: known.items, source: known.items ? 'hit' : 'negative', ageMs };
     }
-    const asking = flight.do(wanted.key, async () => {
+    const key = wanted.isBackground ? `${wanted.key} behind` : wanted.key;
+    const asking = flight.do(key, async () => {
       const items = await wanted.ask();
       wanted.remembered.set(wanted.key, { items, checkedAt: now() });
       return items;

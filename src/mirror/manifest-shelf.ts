@@ -3,8 +3,9 @@ import type { Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore } from '../store/blob-store.ts';
-import type { Catalog, ManifestEntry } from '../store/catalog.ts';
+import type { BlobRecord, Catalog, ManifestEntry } from '../store/catalog.ts';
 import type { Collector } from '../store/collector.ts';
 import type { Health } from '../store/health.ts';
 import { NoRoomError } from '../store/no-room-error.ts';
@@ -24,6 +25,7 @@ export interface ManifestShelfParts {
   readonly blobs: BlobStore;
   readonly collector: Collector;
   readonly health: Health;
+  readonly metrics: Metrics;
   readonly log: Log;
   readonly now: () => number;
 }
@@ -38,6 +40,9 @@ export class ManifestShelf {
     sizeCalculation: (bytes) => Math.max(1, bytes.length),
   });
 
+  /** Records whose files were found damaged. */
+  readonly #told = new WeakSet<BlobRecord>();
+
   constructor(parts: ManifestShelfParts) {
     this.#parts = parts;
   }
@@ -45,7 +50,7 @@ export class ManifestShelf {
   /** `undefined` unless this repository is known to have it and the bytes are whole. */
   async find(target: Target, digest: Digest): Promise<HeldManifest | undefined> {
     const record = await this.#parts.catalog.findManifest(target, digest);
-    const bytes = record && (await this.#bytes(digest));
+    const bytes = record && (await this.#bytes(target, digest));
     return bytes && { ...record, digest, bytes };
   }
 
@@ -56,8 +61,12 @@ export class ManifestShelf {
   }
 
   /** Bytes of any repository read as a manifest; `undefined` when they are none. */
-  async readBody(digest: Digest, mediaType: string): Promise<ManifestBody | undefined> {
-    const bytes = await this.#bytes(digest);
+  async readBody(
+    target: Target,
+    digest: Digest,
+    mediaType: string,
+  ): Promise<ManifestBody | undefined> {
+    const bytes = await this.#bytes(target, digest);
     if (!bytes) return undefined;
     try {
       return { digest, bytes, manifest: parseManifest(bytes, mediaType) };
@@ -106,13 +115,21 @@ export class ManifestShelf {
     return { held, isKept: true };
   }
 
-  async #bytes(digest: Digest): Promise<Buffer | undefined> {
+  async #bytes(target: Target, digest: Digest): Promise<Buffer | undefined> {
     const hot = this.#hot.get(digest);
     if (hot) return hot;
-    const { blobs, log } = this.#parts;
+    const { blobs, catalog, log, metrics } = this.#parts;
     try {
       const bytes = await blobs.readBytes(digest);
       if (bytes) this.#hot.set(digest, bytes);
+      const record = bytes ? undefined : await catalog.findBlob(digest);
+      // Told and counted once, however many find it.
+      if (record && !this.#told.has(record)) {
+        this.#told.add(record);
+        log.warn({ digest }, 'a held manifest is missing or damaged');
+        metrics.integrityFailures.inc({ upstream: target.upstream, where: 'store' });
+        await catalog.forgetBlob(digest);
+      }
       return bytes;
     } catch (err) {
       // What the disk cannot give is fetched anew.

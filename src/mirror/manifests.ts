@@ -7,7 +7,7 @@ import {
   type Tag,
   type Target,
 } from '../oci/reference.ts';
-import type { TagRecord } from '../store/catalog.ts';
+import type { Catalog, TagRecord } from '../store/catalog.ts';
 import type { CallOptions, ManifestBody, ManifestHead } from '../upstream/upstream.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Answer, Source } from './answer.ts';
@@ -17,11 +17,13 @@ import type { HeldManifest, ManifestShelf } from './manifest-shelf.ts';
 import type { Negatives } from './negatives.ts';
 import type { SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
+import { explainSparse } from './sparse-index.ts';
 import type { TagBook } from './tag-book.ts';
 
 export interface ManifestsParts {
   readonly registries: SourceRegistries;
   readonly shelf: ManifestShelf;
+  readonly catalog: Catalog;
   readonly tags: TagBook;
   readonly negatives: Negatives;
   readonly flight: SingleFlight;
@@ -100,17 +102,32 @@ export class Manifests {
   async #getDigest(target: Target, digest: Digest): Promise<Answer<HeldManifest>> {
     const held = await this.#parts.shelf.find(target, digest);
     if (held) return { value: held, source: 'hit', ageMs: this.#age(held.storedAt) };
-    return this.#unlessNegative(target, digest, () => this.#fetch(target, digest));
+    return this.#unlessSparse(target, digest, () =>
+      this.#unlessNegative(target, digest, () => this.#fetch(target, digest)),
+    );
   }
 
   async #statDigest(target: Target, digest: Digest): Promise<Answer<ManifestStat>> {
     const held = await this.#parts.shelf.find(target, digest);
     if (held) return { value: held, source: 'hit', ageMs: this.#age(held.storedAt) };
-    return this.#unlessNegative<ManifestStat>(target, digest, async () => {
+    const ask = async (): Promise<Answer<ManifestStat>> => {
       const head = await this.#head(target, digest);
       const stat = head && complete(head);
       return head && !stat ? this.#fetch(target, digest) : { value: stat, source: 'miss' };
-    });
+    };
+    return this.#unlessSparse(target, digest, () => this.#unlessNegative(target, digest, ask));
+  }
+
+  async #unlessSparse<Value>(
+    target: Target,
+    digest: Digest,
+    find: () => Promise<Answer<Value>>,
+  ): Promise<Answer<Value>> {
+    try {
+      return await find();
+    } catch (error) {
+      throw await explainSparse(this.#parts.catalog, { target, digest }, error);
+    }
   }
 
   /** The policy of tags: `ask` is how the upstream is asked when the held copy does not do. */
@@ -229,7 +246,7 @@ export class Manifests {
         // Held because of another repository: a HEAD, which is free, shows that this one has it too.
         const head = await this.#head(target, reference, options);
         if (!head) return { value: undefined, source: 'miss' };
-        const body = head.mediaType && (await shelf.readBody(reference, head.mediaType));
+        const body = head.mediaType && (await shelf.readBody(target, reference, head.mediaType));
         if (body) return this.#keep(target, body);
       }
       const { upstream } = registries.of(target);

@@ -21,6 +21,7 @@ import { Negatives } from './negatives.ts';
 import { Policy } from './policy.ts';
 import { SingleFlight } from './single-flight.ts';
 import { SourceRegistries, type NamedStatus } from './source-registry.ts';
+import { Supply } from './supply.ts';
 import { TagBook } from './tag-book.ts';
 
 export interface MirrorParts {
@@ -43,6 +44,7 @@ export class Mirror {
   readonly blobs: Blobs;
   readonly listings: Listings;
   readonly downloads: Downloads;
+  readonly supply: Supply;
   readonly healer: Healer;
   readonly hydrator: Hydrator;
   readonly #registries: SourceRegistries;
@@ -83,6 +85,7 @@ export class Mirror {
     this.manifests = new Manifests({
       registries,
       shelf,
+      catalog,
       tags: new TagBook({ catalog, log, now, ttlMs }),
       negatives,
       flight,
@@ -94,6 +97,7 @@ export class Mirror {
       now,
     });
     const { downloads, manifests, listings } = this;
+    this.supply = new Supply({ registries, catalog, downloads, manifests });
     this.healer = new Healer({ catalog, downloads, manifests });
     this.hydrator = new Hydrator({
       catalog,

@@ -102,6 +102,32 @@ export class Metrics {
     [],
   );
 
+  readonly syncImages = this.#gauge(
+    'entrepot_sync_images',
+    'Images that the site must hold, by readiness',
+    ['state'],
+  );
+  readonly syncLastSuccess = this.#gauge(
+    'entrepot_sync_last_success_timestamp_seconds',
+    'End of the last run without a failure',
+    [],
+  );
+  readonly syncLastRunBytes = this.#gauge(
+    'entrepot_sync_last_run_bytes',
+    'Bytes that the last run fetched',
+    [],
+  );
+  readonly syncLastRunSeconds = this.#gauge(
+    'entrepot_sync_last_run_duration_seconds',
+    'How long the last run took',
+    [],
+  );
+  readonly syncFailures = this.#counter(
+    'entrepot_sync_failures_total',
+    'Images and rules that runs could not bring to their end',
+    [],
+  );
+
   #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
     return new Counter({ name, help, labelNames, registers: [this.registry] });
   }

@@ -30,11 +30,12 @@ export interface Reader {
 export async function readAll(reader: Reader, size: number): Promise<Buffer> {
   const bytes = Buffer.allocUnsafe(size);
   let filled = 0;
-  while (filled < size) {
+  // Also of nothing: the reader may know that there should be more.
+  do {
     const next = await reader.read(bytes.subarray(filled));
     if (next.length === 0) break;
     next.copy(bytes, filled);
     filled += next.length;
-  }
+  } while (filled < size);
   return bytes.subarray(0, filled);
 }

@@ -15,6 +15,8 @@ export class AccessTimes {
   readonly #catalog: Catalog;
   readonly #now: () => number;
   #noted = new Map<string, number>();
+  /** On their way into the catalog. */
+  #writing: ReadonlyMap<string, number> = new Map();
   #flushing: Promise<void> = Promise.resolve();
 
   constructor(parts: { catalog: Catalog; now: () => number }) {
@@ -29,6 +31,12 @@ export class AccessTimes {
     this.#noted.set(unit, this.#now());
   }
 
+  /** Whether one of these was pulled, and the catalog does not know of it yet. */
+  isNoted(target: Target, digests: readonly Digest[]): boolean {
+    const units = digests.map((digest) => unitOf(target, digest));
+    return units.some((unit) => this.#noted.has(unit) || this.#writing.has(unit));
+  }
+
   /** Writes what was noted so far. Rejects when the catalog cannot; then it is lost. */
   async flush(): Promise<void> {
     this.#flushing = this.#flushing.catch(() => undefined).then(async () => this.#write());
@@ -38,9 +46,14 @@ export class AccessTimes {
   async #write(): Promise<void> {
     const noted = this.#noted;
     this.#noted = new Map();
-    for (const [unit, time] of noted) {
-      const node = nodeOf(unit);
-      if (node) await this.#spread(node, time);
+    this.#writing = noted;
+    try {
+      for (const [unit, time] of noted) {
+        const node = nodeOf(unit);
+        if (node) await this.#spread(node, time);
+      }
+    } finally {
+      this.#writing = new Map();
     }
   }
 

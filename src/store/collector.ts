@@ -4,9 +4,9 @@ import { formatTarget, type Tag } from '../oci/reference.ts';
 import type { AccessTimes } from './access-times.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { Catalog } from './catalog.ts';
-import { nodeOf } from './image-graph.ts';
+import { nodeOf, unitOf, type Node } from './image-graph.ts';
 import type { Pins } from './pins.ts';
-import { PART, Protection } from './protection.ts';
+import { PART, Protection, PULLED } from './protection.ts';
 import type { Released } from './release.ts';
 import { noStep, type Step } from './step.ts';
 import { Turns } from './turns.ts';
@@ -43,11 +43,20 @@ export interface Collection {
   readonly wantedBytes: number;
   readonly images: readonly Collected[];
   /** Older images that stay, and why. */
-  readonly kept: readonly {
-    readonly image: string;
-    readonly digest: Digest;
-    readonly why: string;
-  }[];
+  readonly kept: readonly Kept[];
+}
+
+interface Kept {
+  readonly image: string;
+  readonly digest: Digest;
+  readonly why: string;
+}
+
+interface Walk {
+  readonly letGo: (unit: string) => Promise<Released>;
+  readonly told?: (image: Collected) => void;
+  /** Asked before each image. */
+  readonly isOver?: () => boolean;
 }
 
 /** Of the budget: above the first, collecting begins beside the work; it ends below the second. */
@@ -67,6 +76,8 @@ export class Collector {
   readonly #turns = new Turns();
   #reserved = 0;
   #isAwake = false;
+  /** Downloads that want room now; what is collected ahead of need makes way for them. */
+  #waiting = 0;
   #isClosing = false;
 
   constructor(parts: CollectorParts) {
@@ -84,33 +95,60 @@ export class Collector {
    * there is no room even so. The caller disposes of the promise when the bytes are recorded.
    */
   async admit(bytes: number): Promise<Disposable | undefined> {
-    if ((await this.#shortage(bytes)).bytes > 0) {
-      await this.#turns.take(async () => {
-        // Whoever had its turn before may have made the room already.
-        const { bytes: short, reason } = await this.#shortage(bytes);
-        if (short > 0 && bytes <= this.#parts.limits.maxBytes) {
-          await this.#collect(Math.max(short, this.#excess(bytes)), reason);
-        }
-      });
-      if ((await this.#shortage(bytes)).bytes > 0) return undefined;
+    let room = await this.#reserve(bytes);
+    if (!room && bytes <= this.#parts.limits.maxBytes) {
+      this.#waiting += 1;
+      try {
+        room = await this.#turns.take(async () => this.#makeRoom(bytes));
+      } finally {
+        this.#waiting -= 1;
+      }
     }
+    if (room) this.wake();
+    return room;
+  }
+
+  async #makeRoom(bytes: number): Promise<Disposable | undefined> {
+    try {
+      const { bytes: short, reason } = await this.#shortage(bytes);
+      // Nothing goes for a download that has no room even then. The disk's floor comes first.
+      if (short > 0 && (reason === 'free-space' || (await this.#canFree(short)))) {
+        await this.#collect(short, reason);
+      }
+    } catch {
+      // A catalog that cannot be written makes no room; the client is served without it.
+    }
+    return this.#reserve(bytes);
+  }
+
+  async #canFree(wantedBytes: number): Promise<boolean> {
+    const { images } = await this.plan(wantedBytes);
+    return images.reduce((sum, { bytes }) => sum + bytes, 0) >= wantedBytes;
+  }
+
+  /** From the look at what is there to the promise nothing comes between. */
+  async #reserve(bytes: number): Promise<Disposable | undefined> {
+    const free = await this.#freeBytes();
+    if (this.#judge(bytes, free).bytes > 0) return undefined;
     this.#reserved += bytes;
-    this.wake();
+    let isHeld = true;
     return {
       [Symbol.dispose]: () => {
-        this.#reserved -= bytes;
+        if (isHeld) this.#reserved -= bytes;
+        isHeld = false;
       },
     };
   }
 
   /** Begins collecting when the store is above its high watermark. */
   wake(): void {
-    const { maxBytes } = this.#parts.limits;
-    const held = this.#parts.catalog.usage.bytes + this.#reserved;
-    if (this.#isAwake || this.#isClosing || held <= maxBytes * HIGH_WATERMARK) return;
+    if (this.#isAwake || this.#isClosing || !this.#isHigh) return;
     this.#isAwake = true;
     const work = async (): Promise<void> => {
-      await this.#collect(this.#excess(0), 'budget');
+      // What was recorded a moment ago is promised no more by then, and not counted twice.
+      await nextTurn();
+      if (!this.#isHigh) return;
+      await this.#collect(this.#excess, 'budget', () => this.#waiting > 0);
     };
     // What it could not do now is tried again with the next download.
     void this.#turns
@@ -123,15 +161,15 @@ export class Collector {
 
   /** Lets go of this many bytes; without a figure, of what is above the low watermark. */
   async collect(bytes?: number): Promise<Collection> {
-    return this.#turns.take(async () => this.#collect(bytes ?? this.#excess(0), 'request'));
+    return this.#turns.take(async () => this.#collect(bytes ?? this.#excess, 'request'));
   }
 
   /** What `collect` would do. */
   async plan(bytes?: number): Promise<Collection> {
-    const gone = new Set<string>();
-    return this.#walk(bytes ?? this.#excess(0), async (unit) =>
-      this.#parts.catalog.planRelease(unit, gone),
-    );
+    const edges = new Set<string>();
+    return this.#walk(bytes ?? this.#excess, {
+      letGo: async (unit) => this.#parts.catalog.planRelease(unit, edges),
+    });
   }
 
   /** Ends after the image that is being let go of. */
@@ -140,30 +178,45 @@ export class Collector {
     await this.#turns.take(async () => undefined);
   }
 
-  /** Above the low watermark, with so many bytes to come. */
-  #excess(coming: number): number {
-    const { maxBytes } = this.#parts.limits;
-    const held = this.#parts.catalog.usage.bytes + this.#reserved + coming;
-    return Math.max(0, Math.ceil(held - maxBytes * LOW_WATERMARK));
+  get #held(): number {
+    return this.#parts.catalog.usage.bytes + this.#reserved;
+  }
+
+  get #isHigh(): boolean {
+    return this.#held > this.#parts.limits.maxBytes * HIGH_WATERMARK;
+  }
+
+  /** Above the low watermark. */
+  get #excess(): number {
+    return Math.max(0, Math.ceil(this.#held - this.#parts.limits.maxBytes * LOW_WATERMARK));
+  }
+
+  async #freeBytes(): Promise<number> {
+    return (await this.#parts.blobs.freeBytes()) ?? Infinity;
   }
 
   async #shortage(coming: number): Promise<{ bytes: number; reason: Shortage }> {
-    const { catalog, blobs, limits } = this.#parts;
-    const free = (await blobs.freeBytes()) ?? Infinity;
-    const wanted = this.#reserved + coming;
-    const ofBudget = catalog.usage.bytes + wanted - limits.maxBytes;
-    const ofDisk = limits.minFreeBytes + wanted - free;
+    return this.#judge(coming, await this.#freeBytes());
+  }
+
+  #judge(coming: number, free: number): { bytes: number; reason: Shortage } {
+    const { limits } = this.#parts;
+    const ofBudget = this.#held + coming - limits.maxBytes;
+    const ofDisk = limits.minFreeBytes + this.#reserved + coming - free;
     return ofDisk > ofBudget
       ? { bytes: Math.max(0, ofDisk), reason: 'free-space' }
       : { bytes: Math.max(0, ofBudget), reason: 'budget' };
   }
 
-  async #collect(wantedBytes: number, reason: Shortage): Promise<Collection> {
+  async #collect(
+    wantedBytes: number,
+    reason: Shortage,
+    isOver: () => boolean = () => false,
+  ): Promise<Collection> {
     const { catalog, released, ended } = this.#parts;
     await catalog.counted;
-    const collection = await this.#walk(
-      wantedBytes,
-      async (unit) => {
+    const collection = await this.#walk(wantedBytes, {
+      letGo: async (unit) => {
         const gone = await catalog.release(unit);
         this.#step('evict.released');
         const freed = await this.#removeFiles(gone);
@@ -171,44 +224,67 @@ export class Collector {
         await nextTurn();
         return freed;
       },
-      (image) => released(image, reason),
-    );
+      told: (image) => released(image, reason),
+      isOver,
+    });
     ended(collection);
     return collection;
   }
 
   /** Units from the oldest on until enough is let go of. */
-  async #walk(
-    wantedBytes: number,
-    letGo: (unit: string) => Promise<Released>,
-    told: (image: Collected) => void = () => undefined,
-  ): Promise<Collection> {
+  async #walk(wantedBytes: number, { letGo, told, isOver }: Walk): Promise<Collection> {
     const { catalog, access } = this.#parts;
     const images: Collected[] = [];
-    const kept: { image: string; digest: Digest; why: string }[] = [];
+    const kept: Kept[] = [];
     await access.flush();
     const protection = await Protection.survey(this.#parts);
+    const gone = new Set<string>();
     let freed = 0;
-    for await (const { unit, time } of catalog.graph.oldest()) {
-      if (freed >= wantedBytes || this.#isClosing) break;
-      // Pulled again, or gone with another one, since the walk began.
-      if ((await catalog.graph.lastPull(unit)) !== time) continue;
-      const node = nodeOf(unit);
-      const image = node ? formatTarget(node.target) : '';
-      const digest = node?.digest ?? (unit as Digest);
-      const why = await protection.reasonFor(unit, time);
-      if (why === PART) continue;
-      if (why !== undefined) {
-        if (kept.length < MAX_KEPT_TOLD) kept.push({ image, digest, why });
-        continue;
+    for await (const oldest of catalog.graph.oldest()) {
+      // What an image leaves behind is no younger than the image, and its turn is at once.
+      const due = [oldest];
+      for (const { unit, time } of due) {
+        if (freed >= wantedBytes || this.#isClosing || isOver?.()) {
+          return { wantedBytes, images, kept };
+        }
+        // Pulled again, or gone with another one, since the walk began.
+        if (gone.has(unit) || (await catalog.graph.lastPull(unit)) !== time) continue;
+        const why = await this.#whyKept(unit, { protection, gone });
+        if (why !== undefined) {
+          if (why !== PART && kept.length < MAX_KEPT_TOLD) kept.push({ ...nameOf(unit), why });
+          continue;
+        }
+        const { tags, blobs, bytes, manifests, left } = await letGo(unit);
+        freed += bytes;
+        const count = blobs.length;
+        const image = { ...nameOf(unit), tags, lastPulledAt: time, blobs: count, bytes };
+        images.push(image);
+        told?.(image);
+        for (const { target, digest } of manifests) gone.add(unitOf(target, digest));
+        due.push(...(await this.#dueOf(left, time)));
       }
-      const { tags, blobs, bytes } = await letGo(unit);
-      freed += bytes;
-      const collected = { image, tags, digest, lastPulledAt: time, blobs: blobs.length, bytes };
-      images.push(collected);
-      told(collected);
     }
     return { wantedBytes, images, kept };
+  }
+
+  async #whyKept(
+    unit: string,
+    { protection, gone }: { protection: Protection; gone: ReadonlySet<string> },
+  ): Promise<string | undefined> {
+    const { catalog, access } = this.#parts;
+    const why = await protection.reasonFor(unit, gone);
+    const node = why === undefined ? nodeOf(unit) : undefined;
+    if (!node) return why;
+    // Pulled since the walk began; the catalog learns of it later.
+    return access.isNoted(node.target, await catalog.graph.below(node)) ? PULLED : undefined;
+  }
+
+  async #dueOf(left: readonly Node[], until: number): Promise<{ unit: string; time: number }[]> {
+    const units = left.map(({ target, digest }) => unitOf(target, digest));
+    const times = await this.#parts.catalog.graph.lastPulls(units);
+    return units
+      .map((unit, position) => ({ unit, time: times[position] ?? 0 }))
+      .filter(({ time }) => time <= until);
   }
 
   /** What is read or written just now stays, as a blob that no manifest lists. */
@@ -225,4 +301,9 @@ export class Collector {
     const bytes = removed.reduce((sum, { size }) => sum + size, 0);
     return { ...released, blobs: removed, bytes };
   }
+}
+
+function nameOf(unit: string): { image: string; digest: Digest } {
+  const node = nodeOf(unit);
+  return { image: node ? formatTarget(node.target) : '', digest: node?.digest ?? (unit as Digest) };
 }

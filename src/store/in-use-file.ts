@@ -6,6 +6,7 @@ export interface InUseFileParts {
   /** Given all images of the file whenever it changed. */
   readonly changed: (images: readonly string[]) => Promise<void>;
   readonly log: Log;
+  readonly pollMs?: number;
 }
 
 const POLL_MS = 5_000;
@@ -26,7 +27,7 @@ export class InUseFile {
     await this.#look();
     this.#polling = setInterval(() => {
       this.#reading = this.#reading.then(() => this.#look());
-    }, POLL_MS).unref();
+    }, this.#parts.pollMs ?? POLL_MS).unref();
   }
 
   async close(): Promise<void> {

@@ -36,6 +36,11 @@ export interface HeldManifestReport {
   readonly missing: readonly { readonly digest: Digest; readonly size: number }[];
 }
 
+interface Place {
+  readonly role: HeldManifestReport['role'];
+  readonly isWanted?: boolean;
+}
+
 interface Found {
   readonly manifests: HeldManifestReport[];
   /** Held bytes by digest: what is listed twice counts once. */
@@ -104,7 +109,7 @@ export class Inventory {
     root: Node,
     member: Member,
     found: Found,
-    role: HeldManifestReport['role'] = 'root',
+    { role, isWanted: isAsked = true }: Place = { role: 'root' },
   ): Promise<void> {
     const { target } = root;
     const { digest } = member;
@@ -114,7 +119,7 @@ export class Inventory {
     const isHeld = (await this.#size(digest)) !== undefined && (await graph.isHeld(node));
     const successors = isHeld ? ((await graph.members(digest))?.successors ?? []) : [];
     const blobs = successors.filter(({ mediaType }) => !isManifestType(mediaType));
-    const isWanted = isHeld || role !== 'platform';
+    const isWanted = isHeld || isAsked;
     const own = isWanted ? await this.#count([member, ...blobs], found) : { bytes: 0, missing: [] };
     const { mediaType, platform } = member;
     const described = platform === undefined ? { mediaType } : { mediaType, platform };
@@ -133,9 +138,10 @@ export class Inventory {
     for (const child of children) {
       const isAbout = child.attests !== undefined;
       if (isAbout && !held.has(child.digest) && !held.has(child.attests)) continue;
-      const isUnknown = held.size === 0 && !isAbout;
-      await this.#visit(root, child, found, isAbout ? 'attestation' : 'platform');
-      if (isUnknown) await this.#count([child], found);
+      const place: Place = isAbout
+        ? { role: 'attestation' }
+        : { role: 'platform', isWanted: held.size === 0 };
+      await this.#visit(root, child, found, place);
     }
   }
 
@@ -143,7 +149,7 @@ export class Inventory {
     for await (const digest of this.#catalog.graph.referrers(node)) {
       const record = await this.#catalog.findManifest(root.target, digest);
       const { mediaType = '', size = 0 } = record ?? {};
-      await this.#visit(root, { digest, size, mediaType }, found, 'referrer');
+      await this.#visit(root, { digest, size, mediaType }, found, { role: 'referrer' });
     }
   }
 

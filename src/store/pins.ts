@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
 import type { Catalog } from './catalog.ts';
 import type { Pin } from './tables.ts';
+import { Turns } from './turns.ts';
 
 /** A manifest as pins see it. */
 export interface Pinnable {
@@ -19,6 +20,8 @@ export class Pins {
   readonly #catalog: Catalog;
   readonly #byImage = new Map<string, Pin[]>();
   readonly #globs = new Map<string, (image: string) => boolean>();
+  /** Of two lists of one origin at once, one stands as a whole. */
+  readonly #turns = new Turns();
 
   /** Configured pins stand beside those that the catalog keeps. */
   static async open(parts: { catalog: Catalog; configured: readonly Pin[] }): Promise<Pins> {
@@ -36,7 +39,16 @@ export class Pins {
     return [...this.#byImage.values()].flat();
   }
 
+  /** Whether one of them means more than can be looked up by its name. */
+  get hasGlobs(): boolean {
+    return this.#globs.size > 0;
+  }
+
   async add(pin: Pin): Promise<void> {
+    await this.#turns.take(async () => this.#record(pin));
+  }
+
+  async #record(pin: Pin): Promise<void> {
     const { tables, journal } = this.#catalog;
     const key = `${pin.origin} ${pin.image}`;
     await tables.write((batch) => batch.put(key, pin, { sublevel: tables.pins }));
@@ -46,7 +58,11 @@ export class Pins {
   }
 
   /** False when there was no such pin. */
-  async remove({ origin, image }: Pick<Pin, 'origin' | 'image'>): Promise<boolean> {
+  async remove(pin: Pick<Pin, 'origin' | 'image'>): Promise<boolean> {
+    return this.#turns.take(async () => this.#forget(pin));
+  }
+
+  async #forget({ origin, image }: Pick<Pin, 'origin' | 'image'>): Promise<boolean> {
     const { tables, journal } = this.#catalog;
     await tables.write((batch) => batch.del(`${origin} ${image}`, { sublevel: tables.pins }));
     journal([{ unpin: { origin, image } }]);
@@ -55,15 +71,19 @@ export class Pins {
 
   /** All that one origin pins, in place of what it pinned before. */
   async replace(origin: string, pins: readonly Pin[]): Promise<void> {
+    await this.#turns.take(async () => this.#replace(origin, pins));
+  }
+
+  async #replace(origin: string, pins: readonly Pin[]): Promise<void> {
     const wanted = new Set(pins.map(({ image }) => image));
     const before = this.list().filter((pin) => pin.origin === origin);
     // New ones first: nothing is unprotected between.
     for (const pin of pins) {
       if (!before.some(({ image, reason }) => image === pin.image && reason === pin.reason)) {
-        await this.add(pin);
+        await this.#record(pin);
       }
     }
-    for (const pin of before) if (!wanted.has(pin.image)) await this.remove(pin);
+    for (const pin of before) if (!wanted.has(pin.image)) await this.#forget(pin);
   }
 
   /** The pins that mean this manifest. */
@@ -72,7 +92,7 @@ export class Pins {
     const named = [name, `${name}@${digest}`, ...tags.map((tag) => `${name}:${tag}`)];
     const exact = named.flatMap((image) => this.#byImage.get(image) ?? []);
     if (this.#globs.size === 0) return exact;
-    const globbed = [...this.#globs].filter(([, matches]) => named.some(matches));
+    const globbed = [...this.#globs].filter(([, matches]) => named.some((each) => matches(each)));
     return [...exact, ...globbed.flatMap(([image]) => this.#byImage.get(image) ?? [])];
   }
 

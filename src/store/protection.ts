@@ -33,28 +33,41 @@ export class Protection {
     this.#pins = parts.pins;
   }
 
-  /** Why a unit that was last pulled at this time stays; `undefined` when it may go. */
-  async reasonFor(unit: string, time: number): Promise<string | undefined> {
+  /** Why a unit stays; `undefined` when it may go. `gone`: units that count as let go of. */
+  async reasonFor(unit: string, gone: ReadonlySet<string>): Promise<string | undefined> {
     const node = nodeOf(unit);
     if (!node) return this.#reasonForBlob(unit as Digest);
     const { graph } = this.#catalog;
     const known = this.#reasons.get(unit);
     if (known !== undefined) return known;
-    if (!(await graph.isRoot(node))) return PART;
-    const pin = await this.#pinOf(node);
-    if (pin) return pin;
-    for (const subject of await graph.attachedTo(node)) {
-      const about = unitOf(node.target, subject);
-      const reason = this.#reasons.get(about) ?? (await this.#pinOf({ ...node, digest: subject }));
-      if (reason !== undefined) return `belongs to ${subject}, which is ${reason}`;
-      // It goes together with what it is about, unless that was pulled longer ago.
-      if (((await graph.lastPull(about)) ?? 0) > time) return PART;
+    const isThere = (digest: Digest): boolean => !gone.has(unitOf(node.target, digest));
+    if ((await graph.parents(node)).some(isThere)) return PART;
+    for (const subject of (await graph.attachedTo(node)).filter(isThere)) {
+      const above = await graph.ancestors({ ...node, digest: subject });
+      // Two that are about each other go as any other image does.
+      if (above.includes(node.digest)) continue;
+      for (const digest of above) {
+        const about = unitOf(node.target, digest);
+        const reason = this.#reasons.get(about) ?? (await this.#pinOf({ ...node, digest }));
+        if (reason !== undefined) return `belongs to ${digest}, which is ${reason}`;
+      }
+      return PART;
+    }
+    return this.#pinOfImage(node);
+  }
+
+  /** Pins that were resolved are among the reasons; a glob may mean any manifest of the image. */
+  async #pinOfImage(node: Node): Promise<string | undefined> {
+    const members = this.#pins.hasGlobs ? await this.#catalog.graph.below(node) : [node.digest];
+    for (const digest of members) {
+      const pin = await this.#pinOf({ ...node, digest });
+      if (pin !== undefined) return pin;
     }
     return undefined;
   }
 
   async #reasonForBlob(digest: Digest): Promise<string | undefined> {
-    if (this.#blobs.isBusy(digest)) return 'being pulled';
+    if (this.#blobs.isBusy(digest)) return PULLED;
     // A manifest that came later lists it: it is no unit of its own any more.
     for await (const _ of this.#catalog.graph.holders(digest)) return PART;
     return undefined;
@@ -78,7 +91,7 @@ export class Protection {
       if (holders.push({ target, digest: holder }) > MAX_HOLDERS) return;
     }
     const latest = await mostRecent(graph, holders);
-    if (latest) await this.#protect(latest, 'being pulled');
+    if (latest) await this.#protect(latest, PULLED);
   }
 
   async #protect(node: Node, reason: string): Promise<void> {
@@ -105,6 +118,8 @@ export class Protection {
 
 /** Why something goes with another one and is not told of by itself. */
 export const PART = 'part of another image';
+
+export const PULLED = 'being pulled';
 
 async function mostRecent(graph: ImageGraph, nodes: readonly Node[]): Promise<Node | undefined> {
   if (nodes.length < 2) return nodes[0];

@@ -36,10 +36,13 @@ export interface Reconciliation {
 const ALGORITHMS: readonly Algorithm[] = ['sha256', 'sha512'];
 const DEFAULT_MAX_AGE_MS = 7 * 24 * 60 * 60 * 1000;
 const SETTLE_MS = 1000;
+/** Files without a record that are waited for together. */
+const MAX_UNRECORDED = 10_000;
 
 /**
  * Brings files and catalog together beside the work: what a crash, a lost catalog or somebody's
- * hand made of them. Reads no bytes, holds one folder's names at a time.
+ * hand made of them. Reads no bytes; holds one folder's names at a time, and those of files without
+ * a record, up to a limit.
  */
 export class Reconciler {
   readonly #parts: ReconcilerParts;
@@ -55,14 +58,17 @@ export class Reconciler {
   /** With an aborted signal it stops at the next folder or file. One at a time. */
   async run({ signal }: { signal?: AbortSignal } = {}): Promise<Reconciliation> {
     const done = nothingDone();
+    const run: Run = { done, signal, unrecorded: [] };
     done.foreign = await this.#parts.blobs.countForeign();
     for (const algorithm of ALGORITHMS) {
       for (let number = 0; number < 256; number += 1) {
         if (signal?.aborted) return done;
-        await this.#reconcileShard(algorithm, number, { done, signal });
+        await this.#reconcileShard(algorithm, number, run);
+        if (run.unrecorded.length >= MAX_UNRECORDED) await this.#adoptAll(run);
         await setImmediate();
       }
     }
+    await this.#adoptAll(run);
     await this.#removeOldPartials(done, signal);
     await this.#removeOldDamage(done, signal);
     done.isComplete = !signal?.aborted;
@@ -70,12 +76,11 @@ export class Reconciler {
   }
 
   /** Names and records of one folder side by side, both in byte order. */
-  async #reconcileShard(algorithm: Algorithm, number: number, { done, signal }: Run) {
+  async #reconcileShard(algorithm: Algorithm, number: number, { done, signal, unrecorded }: Run) {
     const { blobs, catalog } = this.#parts;
     const shard = number.toString(16).padStart(2, '0');
     const { digests, foreign } = await blobs.listShard(algorithm, shard);
     done.foreign += foreign;
-    const unrecorded: Digest[] = [];
     const orphans: Digest[] = [];
     let position = 0;
     // `g` is the character after the hex digits.
@@ -92,7 +97,6 @@ export class Reconciler {
       if (signal?.aborted) return;
       await this.#forget(digest, done);
     }
-    if (unrecorded.length > 0) await this.#adoptAll(unrecorded, { done, signal });
   }
 
   async #forget(digest: Digest, done: Reconciliation): Promise<void> {
@@ -103,10 +107,11 @@ export class Reconciler {
     done.forgotten += 1;
   }
 
-  async #adoptAll(digests: readonly Digest[], { done, signal }: Run): Promise<void> {
+  async #adoptAll({ done, signal, unrecorded }: Run): Promise<void> {
+    if (unrecorded.length === 0) return;
     // A commit may be between its file and its record, a removal between its record and its file.
     await this.#settle();
-    for (const digest of digests) {
+    for (const digest of unrecorded.splice(0)) {
       if (signal?.aborted) return;
       await this.#adopt(digest, done);
     }
@@ -165,6 +170,8 @@ export class Reconciler {
 interface Run {
   readonly done: Reconciliation;
   readonly signal: AbortSignal | undefined;
+  /** Files without a record so far. */
+  readonly unrecorded: Digest[];
 }
 
 function nothingDone(): Reconciliation {

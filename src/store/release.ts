@@ -12,6 +12,8 @@ export interface Released {
   /** Held by nothing any more: their files may be removed. */
   readonly blobs: readonly { readonly digest: Digest; readonly size: number }[];
   readonly bytes: number;
+  /** Part of it until now, and images of their own from now on: a tag of their own holds them. */
+  readonly left: readonly Node[];
 }
 
 type TableName = 'tags' | 'names' | 'manifests' | 'members' | 'blobs' | 'links' | 'holders';
@@ -30,6 +32,7 @@ export class Release {
   readonly #tags: Tag[] = [];
   readonly #unlinked: Node[] = [];
   readonly #visited = new Map<string, Node>();
+  readonly #left = new Map<string, Node>();
   /** Digests that lost a holder, with the repository where. */
   readonly #loosened = new Map<string, Node>();
 
@@ -55,7 +58,8 @@ export class Release {
     await this.#forgetLinks();
     const manifests = [...this.#visited.values()];
     const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
-    return { tags: this.#tags, manifests, unlinked: this.#unlinked, blobs, bytes };
+    const left = [...this.#left].filter(([each]) => !this.#visited.has(each)).map(([, of]) => of);
+    return { tags: this.#tags, manifests, unlinked: this.#unlinked, blobs, bytes, left };
   }
 
   /** Adds the removals to a batch. */
@@ -94,7 +98,9 @@ export class Release {
   async #visitUnlessHeld(node: Node, subject?: Digest): Promise<void> {
     if (await this.#isListed(node)) return;
     for (const tag of await this.#graph.tagsOf(node)) {
-      if (!subject || !tag.startsWith(subject.replace(':', '-'))) return;
+      if (subject && tag.startsWith(subject.replace(':', '-'))) continue;
+      this.#left.set(unitOf(node.target, node.digest), node);
+      return;
     }
     await this.#visit(node);
   }

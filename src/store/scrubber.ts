@@ -69,6 +69,7 @@ export class Scrubber {
   #verifying: Promise<void> | undefined;
   #progress: Progress | undefined;
   #last: Report | undefined;
+  readonly #unhealed = new Map<Digest, Damage>();
 
   constructor(parts: ScrubberParts) {
     this.#parts = parts;
@@ -122,6 +123,7 @@ export class Scrubber {
   async #pass(): Promise<void> {
     const { catalog, now } = this.#parts;
     const { signal } = this.#stop;
+    await this.#retry();
     for await (const [digest, record] of catalog.listBlobs()) {
       if (now() - (record.verifiedAt ?? record.storedAt) < PERIOD_MS) continue;
       await this.#check(digest, record, (bytes) =>
@@ -132,16 +134,17 @@ export class Scrubber {
 
   async #verifyAll(): Promise<void> {
     const { catalog, now, log } = this.#parts;
-    await catalog.counted;
-    const { blobs: totalBlobs, bytes: totalBytes } = catalog.usage;
     const startedAt = now();
-    const damaged: Damage[] = [];
+    const damaged = await this.#retry();
     let [blobs, bytes] = [0, 0];
     const tell = (): void => {
+      const { blobs: totalBlobs, bytes: totalBytes } = catalog.usage;
       const counts = { blobs, bytes, totalBlobs, totalBytes, damaged: damaged.length };
       this.#progress = { startedAt, ...counts };
     };
+    // Before anything is awaited: whoever began it learns that it runs.
     tell();
+    await catalog.counted;
     for await (const [digest, record] of catalog.listBlobs()) {
       if (this.#stop.signal.aborted) return;
       const damage = await this.#check(digest, record, (read) => {
@@ -162,48 +165,85 @@ export class Scrubber {
     record: BlobRecord,
     onRead: (bytes: number) => Promise<void> | void,
   ): Promise<Damage | undefined> {
-    const fault = await this.#examine(digest, record, onRead);
-    if (!fault) return undefined;
-    const { catalog, heal, found, log } = this.#parts;
+    const finding = await this.#examine(digest, record, onRead);
+    if (!finding) return undefined;
+    const { blobs, catalog, found, log } = this.#parts;
+    const isThere = await blobs.find(digest).then(Boolean, () => finding.fault === 'unreadable');
     // Evicted or replaced while it was read: nobody's damage.
     if ((await catalog.findBlob(digest)) === undefined) return undefined;
+    if (isThere && finding.fault !== 'unreadable') return undefined;
+    if (!isThere) await this.#forget(digest);
     const images = await this.#imagesOf(digest);
-    const reason =
-      fault === 'unreadable'
-        ? 'the disk does not give it just now'
-        : await this.#forget(digest).then(async () => heal(digest));
-    const damage: Damage = {
-      digest,
-      fault,
-      images,
-      healed: reason === undefined,
-      ...(reason !== undefined && { reason }),
-    };
+    const reason = isThere ? finding.reason : await this.#heal(digest);
+    const damage = describe({ digest, fault: finding.fault, images }, reason);
+    if (!damage.healed && !isThere) this.#unhealed.set(digest, damage);
     log.warn(damage, 'a held blob is damaged');
     found(damage);
     return damage;
+  }
+
+  /** What could not be fetched when it was found damaged, as far as anything still needs it. */
+  async #retry(): Promise<Damage[]> {
+    const retried: Damage[] = [];
+    for (const [digest, { fault }] of this.#unhealed) {
+      this.#stop.signal.throwIfAborted();
+      this.#unhealed.delete(digest);
+      const { catalog, log } = this.#parts;
+      const images = await this.#imagesOf(digest);
+      const isNeeded = images.length > 0 || (await catalog.graph.linked(digest)).length > 0;
+      // Or somebody asked for it meanwhile.
+      if (!isNeeded || (await catalog.findBlob(digest))) continue;
+      const damage = describe({ digest, fault, images }, await this.#heal(digest));
+      if (damage.healed) log.info(damage, 'a damaged blob is whole again');
+      else this.#unhealed.set(digest, damage);
+      retried.push(damage);
+    }
+    return retried;
+  }
+
+  async #heal(digest: Digest): Promise<string | undefined> {
+    return this.#parts.heal(digest).catch((error: unknown) => String(error));
+  }
+
+  async #forget(digest: Digest): Promise<void> {
+    const { catalog, log } = this.#parts;
+    try {
+      await catalog.forgetBlob(digest);
+    } catch (err) {
+      log.error({ digest, err }, 'the catalog could not be written');
+    }
   }
 
   async #examine(
     digest: Digest,
     record: BlobRecord,
     onRead: (bytes: number) => Promise<void> | void,
-  ): Promise<Fault | undefined> {
-    const { blobs, catalog, now } = this.#parts;
+  ): Promise<{ fault: Fault; reason?: string } | undefined> {
+    const { blobs } = this.#parts;
     try {
-      const held = await blobs.find(digest, undefined, async (changedAt) =>
-        catalog.updateBlob(digest, { changedAt, verifiedAt: now() }),
-      );
-      if (!held) return 'missing';
+      const held = await blobs.find(digest, undefined, {
+        verified: async (changedAt) => this.#verified(digest, changedAt),
+      });
+      if (!held) return { fault: 'missing' };
       if (held.size !== record.size) {
         await blobs.quarantine(digest);
-        return 'truncated';
+        return { fault: 'truncated' };
       }
-      return (await held.verify(onRead)) ? undefined : 'damaged';
+      return (await held.verify(onRead)) ? undefined : { fault: 'damaged' };
     } catch (error) {
       this.#stop.signal.throwIfAborted();
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'missing';
-      return 'unreadable';
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { fault: 'missing' };
+      return { fault: 'unreadable', reason: String(error) };
+    }
+  }
+
+  /** A catalog that cannot write says nothing about the blob. */
+  async #verified(digest: Digest, changedAt: number): Promise<void> {
+    const { catalog, log, now } = this.#parts;
+    try {
+      await catalog.updateBlob(digest, { changedAt, verifiedAt: now() });
+    } catch (err) {
+      log.error({ digest, err }, 'the catalog could not be written');
     }
   }
 
@@ -214,4 +254,11 @@ export class Scrubber {
     }
     return [...images];
   }
+}
+
+function describe(
+  about: Pick<Damage, 'digest' | 'fault' | 'images'>,
+  reason: string | undefined,
+): Damage {
+  return { ...about, healed: reason === undefined, ...(reason !== undefined && { reason }) };
 }

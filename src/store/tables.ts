@@ -1,4 +1,5 @@
 import { open, readFile, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { Level } from 'level';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -244,9 +245,12 @@ async function openExclusively(db: Level<string, unknown>, path: string): Promis
   } catch (error) {
     if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'LEVEL_LOCKED') {
       const holder = await readFile(`${path}.holder`, 'utf8').catch(() => '');
-      throw new Error(
-        `${path} is in use by another process${holder}: stop the other Entrepot, or give this one its own store.path`,
-        { cause: error },
+      throw Object.assign(
+        new Error(
+          `the store ${dirname(path)} is in use by another process${holder}; stop it, or set another store.path`,
+          { cause: error },
+        ),
+        { code: 'STORE_IN_USE' },
       );
     }
     throw error;

@@ -19,8 +19,7 @@ const PROBLEMS = [
   'offline: write true or false',
   'store.maxBytes: write a size such as "100GiB" or "50MB", not "lots"',
 ];
-const WARNING =
-  'upstreams.ghcr.io.tls.insecure: the certificate of this upstream is not checked';
+const WARNING = 'upstreams.ghcr.io.tls.insecure: the certificate of this upstream is not checked';
 
 test('config check prints what is in force, and warnings beside it', async (t) => {
   const cwd = createFolder(t, { 'entrepot.yaml': VALID });

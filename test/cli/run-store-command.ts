@@ -29,6 +29,7 @@ export async function serveDesk(
     unreadyReason: () => undefined,
     status: () => ({ version: '1.2.3', offline: false, downloads: 0, upstreams: [] }),
     store: desk,
+    host: '127.0.0.1',
     log: LOG,
   });
   return Listener.open(place, app.callback(), LOG);

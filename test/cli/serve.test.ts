@@ -143,18 +143,23 @@ test('a port in use is one line and exit code 1', async (t) => {
   t.is(json.code, 1);
 });
 
-test('a store in use is one line and exit code 1', async (t) => {
+test('a store in use is one line that says by whom, and exit code 1', async (t) => {
   const cwd = createFolder(t, { 'entrepot.yaml': QUIET });
   const first = startMain(['serve'], { cwd });
   t.teardown(() => first.kill('SIGKILL'));
   const exited = once(first, 'exit');
-  await listening(first);
+  const { adminUrl } = await listening(first);
   const { code, stderr } = await runMain(['serve'], { cwd });
-  t.is(
-    stderr,
-    `entrepot: the store ${cwd}/data is in use by another process; stop it, or set another store.path\n`,
-  );
+  const holder = `${first.pid}, its admin API is at ${adminUrl}`;
+  const reason = `the store ${cwd}/data is in use by another process (${holder}); stop it, or set another store.path`;
+  t.is(stderr, `entrepot: ${reason}\n`);
   t.is(code, 1);
+  // A command that finds no server at the configured address meets the same one.
+  const listed = await runMain(['ls', '--json'], { cwd });
+  t.deepEqual(
+    { ...listed, stderr: JSON.parse(listed.stderr) as unknown },
+    { code: 1, stdout: '', stderr: { error: reason } },
+  );
   first.kill('SIGTERM');
   t.deepEqual(await exited, [0, null]);
 });

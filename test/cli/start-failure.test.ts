@@ -25,6 +25,18 @@ test('the reason is found among the causes', (t) => {
   );
 });
 
+test('of a store in use it is told who has it', (t) => {
+  const cause = Object.assign(new Error('lock'), { code: 'LEVEL_LOCKED' });
+  const message = 'the store /srv is in use by another process (7, a command); stop it';
+  const error = Object.assign(new Error(message, { cause }), { code: 'STORE_IN_USE' });
+  t.is(explainStartFailure(new Error('outer', { cause: error }), '/srv'), message);
+});
+
+test('a socket in a folder is named by its path', (t) => {
+  const error = listenError('EADDRINUSE', { address: '/run/admin.sock' });
+  t.is(explainStartFailure(error, '/srv'), '/run/admin.sock is in use by another process');
+});
+
 test('what the system refuses is told in its words', (t) => {
   const refused = Object.assign(new Error("EACCES: permission denied, mkdir '/srv'"), {
     code: 'EACCES',

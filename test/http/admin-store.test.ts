@@ -11,6 +11,7 @@ import { createAdminApp } from '../../src/http/admin.ts';
 import { Listener } from '../../src/http/listener.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { UpstreamError } from '../../src/oci/upstream-error.ts';
+import { get, rawRequest } from '../helpers/client.ts';
 import {
   COLLECTION,
   FakeStoreDesk,
@@ -43,6 +44,7 @@ async function startAdmin(t: ExecutionContext) {
     unreadyReason: () => undefined,
     status: () => ({}),
     store: desk,
+    host: 'admin.example',
     log,
   });
   const listener = await Listener.open({ host: '127.0.0.1', port: 0 }, app.callback(), log);
@@ -58,8 +60,83 @@ async function startAdmin(t: ExecutionContext) {
   };
   const write = async (method: string, path: string, value: unknown) =>
     send(path, { method, headers: JSON_TYPE, body: JSON.stringify(value) });
-  return { desk, lines, send, write };
+  return { desk, lines, send, write, url: listener.url, app };
 }
+
+const FOREIGN = [
+  'evil.example',
+  'evil.example:5001',
+  'admin.example.evil.example',
+  'localhost.evil.example',
+  '127.0.0.1.evil.example',
+  '127.0.0.1@evil.example',
+  '2130706433',
+  '[::1',
+  '[evil.example]',
+  'localhost:5001:5001',
+];
+for (const host of FOREIGN) {
+  test(`the API does not answer to ${host}, whose owner may point it here`, async (t) => {
+    const { desk, url } = await startAdmin(t);
+    const error = `ask by address, not as "${host}": another name counts only when it is the host of "admin" in the configuration`;
+    for (const [method, path] of [
+      ['GET', '/api/v1/status'],
+      ['GET', '/API/v1/pins'],
+      ['POST', '/api/v1/gc'],
+      ['DELETE', '/api/v1/pins?image=a'],
+      ['PUT', '/api/v1/in-use/a'],
+      ['GET', '/api/v1/unknown'],
+    ] as const) {
+      const headers = { ...JSON_TYPE, Host: host };
+      const { status, body } = await get(`${url}${path}`, { method, headers });
+      t.deepEqual({ status, body: JSON.parse(body.toString()) }, { status: 403, body: { error } });
+    }
+    t.deepEqual(desk.calls, []);
+  });
+}
+
+for (const host of [
+  '127.0.0.1',
+  '192.0.2.7:5001',
+  '[::1]',
+  '[2001:db8::1]:5001',
+  'localhost:5001',
+  'LocalHost',
+  'admin.example',
+  'Admin.Example.:5001',
+]) {
+  test(`the API answers to ${host}`, async (t) => {
+    const { url } = await startAdmin(t);
+    t.is((await get(`${url}/api/v1/pins`, { headers: { Host: host } })).status, 200);
+  });
+}
+
+test('health and metrics answer under any name', async (t) => {
+  const { url } = await startAdmin(t);
+  for (const path of ['/healthz', '/readyz', '/metrics']) {
+    t.is((await get(`${url}${path}`, { headers: { Host: 'evil.example' } })).status, 200);
+  }
+});
+
+test('a request to the API that names no host is refused', async (t) => {
+  const { desk, url } = await startAdmin(t);
+  const answer = await rawRequest(Number(new URL(url).port), 'GET /api/v1/pins HTTP/1.0\r\n\r\n');
+  t.regex(answer, /^HTTP\/1\.1 403 /);
+  t.deepEqual(desk.calls, []);
+});
+
+test('on a path, where no browser comes, the name does not count', async (t) => {
+  const { app } = await startAdmin(t);
+  const folder = await mkdtemp(join(tmpdir(), 'entrepot-test-'));
+  t.teardown(async () => rm(folder, { recursive: true }));
+  const path = join(folder, 'admin.sock');
+  const listener = await Listener.open({ path }, app.callback(), pino({ level: 'silent' }));
+  const headers = { Host: 'any.example' };
+  const asked = request({ socketPath: path, path: '/api/v1/pins', agent: false, headers }).end();
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  t.deepEqual(JSON.parse(await text(response)), { pins: PINS });
+  await listener.close(0);
+});
 
 for (const [path, call, body] of [
   ['/api/v1/store', ['summary'], SUMMARY],

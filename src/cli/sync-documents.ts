@@ -1,0 +1,129 @@
+/** Documents of the admin API's `/api/v1/sync`. Times are milliseconds since 1970, sizes bytes. */
+
+export interface SyncStatus {
+  /** Without rules there is nothing to be ready. */
+  readonly rules: number;
+  readonly counts: { readonly ready: number; readonly partial: number; readonly stale: number };
+  /** In the order of rules and tags. */
+  readonly images: readonly SyncImage[];
+  /** Rules of which it is not known what they select: no run has resolved them yet. */
+  readonly unresolved?: readonly SyncProblem[];
+  readonly nextRunAt?: number;
+  /** While the windows are closed. */
+  readonly closedUntil?: number;
+  readonly run: SyncRunState;
+}
+
+export interface SyncImage {
+  readonly image: string;
+  readonly tag?: string;
+  readonly digest: string;
+  /** Where the rule stands in the configuration. */
+  readonly rule: string;
+  readonly platforms: readonly string[] | 'all';
+  readonly state: 'ready' | 'partial' | 'stale';
+  readonly bytes: number;
+  readonly missingBytes: number;
+  /** At most ten of them. */
+  readonly missing: readonly { readonly digest: string; readonly size: number }[];
+  /** When the upstream last confirmed it. */
+  readonly checkedAt: number;
+  /** Why it is not ready, or what became of it upstream. */
+  readonly reason?: string;
+}
+
+export interface SyncPlan {
+  readonly createdAt: number;
+  /** To be written down, looked through and replayed. */
+  readonly lock: SyncLock;
+  readonly images: readonly PlannedImage[];
+  /** What left the selection. */
+  readonly released: readonly ReleasedImage[];
+  /** Rules and images that could not be resolved. */
+  readonly problems: readonly SyncProblem[];
+  readonly totals: SyncTotals;
+}
+
+export interface SyncTotals {
+  readonly images: number;
+  readonly toFetch: number;
+  readonly fetchBytes: number;
+  readonly heldBytes: number;
+  /** Requests that the run will make, and those of them that count against a quota. */
+  readonly requests: number;
+  readonly countedRequests: number;
+  /** At the configured bandwidth or the rate of earlier runs; absent while neither is known. */
+  readonly seconds?: number;
+}
+
+export interface PlannedImage {
+  readonly image: string;
+  readonly tag?: string;
+  readonly digest: string;
+  readonly rule: string;
+  readonly action: 'fetch' | 'keep';
+  /** What the tag meant here before. */
+  readonly before?: string;
+  readonly bytes: number;
+  readonly fetchBytes: number;
+  readonly blobs: number;
+}
+
+export interface ReleasedImage {
+  readonly image: string;
+  readonly tag?: string;
+  readonly digest: string;
+  readonly rule: string;
+  /** `guarded`: more left the selection than one run may release, or a list came back empty. */
+  readonly action: 'release' | 'keep' | 'guarded';
+  readonly why: string;
+}
+
+export interface SyncProblem {
+  readonly rule: string;
+  readonly image: string;
+  readonly reason: string;
+}
+
+export interface SyncLock {
+  readonly version: 1;
+  /** Of the rules that it was made from. */
+  readonly rules: string;
+  readonly createdAt: string;
+  readonly images: readonly {
+    readonly image: string;
+    readonly tag?: string;
+    readonly digest: string;
+    readonly rule: string;
+  }[];
+}
+
+export interface SyncRunState {
+  readonly running?: SyncProgress;
+  readonly last?: SyncReport;
+}
+
+export interface SyncProgress {
+  readonly startedAt: number;
+  readonly phase: 'planning' | 'fetching' | 'waiting';
+  /** Of `waiting`: until the next window opens. */
+  readonly until?: number;
+  readonly images: { readonly done: number; readonly failed: number; readonly total: number };
+  readonly bytes: { readonly done: number; readonly total: number };
+  /** Over the last seconds. */
+  readonly bytesPerSecond: number;
+  readonly secondsLeft?: number;
+}
+
+export interface SyncReport {
+  readonly startedAt: number;
+  readonly endedAt: number;
+  /** False when an image failed, a rule could not be resolved, or it was aborted. */
+  readonly isOk: boolean;
+  readonly images: { readonly fetched: number; readonly kept: number; readonly failed: number };
+  readonly bytes: number;
+  readonly failures: readonly SyncProblem[];
+  readonly released: readonly ReleasedImage[];
+  /** Why it ended before its end. */
+  readonly aborted?: string;
+}

@@ -1,0 +1,26 @@
+import type { SyncProgress, SyncReport, SyncRunState } from './sync-documents.ts';
+
+export interface FollowParts {
+  /** Begins a run, or joins the one that runs. */
+  readonly start: () => Promise<SyncRunState>;
+  readonly look: () => Promise<SyncRunState>;
+  /** Called between two looks. */
+  readonly wait: (progress: SyncProgress) => Promise<unknown>;
+}
+
+/** Follows one run to its end; `undefined` when it is gone without a report: the server restarted. */
+export async function followRun({
+  start,
+  look,
+  wait,
+}: FollowParts): Promise<SyncReport | undefined> {
+  let state = await start();
+  const startedAt = state.running?.startedAt;
+  while (state.running && state.running.startedAt === startedAt) {
+    await wait(state.running);
+    state = await look();
+  }
+  const { last } = state;
+  // One that was over before the answer is the last one.
+  return startedAt === undefined || last?.startedAt === startedAt ? last : undefined;
+}

@@ -1,0 +1,86 @@
+import { formatDuration } from '../config/duration.ts';
+import { loadConfig } from '../config/load.ts';
+import { withAdmin } from './admin-client.ts';
+import type { CommandOptions } from './command-options.ts';
+import { count } from './count.ts';
+import { EXIT_CODE } from './exit-code.ts';
+import { printJson } from './print-json.ts';
+import { shortDigest } from './short-digest.ts';
+import { roundSize } from './size.ts';
+import type { StoreContext } from './store-context.ts';
+import type { PlannedImage, SyncPlan, SyncTotals } from './sync-documents.ts';
+import { withLock, writeLock } from './sync-lock.ts';
+import { formatProblems, formatReleased } from './sync-parts.ts';
+import { formatRows } from './sync-rows.ts';
+
+/** As `diff` and `terraform plan -detailed-exitcode` count: 0 is the same, 1 is trouble. */
+const EXIT_PENDING = 2;
+
+export interface SyncPlanOptions extends CommandOptions {
+  readonly lock?: string;
+  readonly locked?: string;
+  readonly all?: boolean;
+}
+
+/**
+ * Prints what a run would do, and writes its digests down as a lock, unless something could not be
+ * resolved. 0: nothing is to do; 2: something is; 1: there are problems.
+ */
+export async function syncPlan(options: SyncPlanOptions, context: StoreContext): Promise<number> {
+  const { config } = loadConfig({ file: options.config, ...context });
+  const plan = (await withLock(options.locked, context.cwd, async (lock) =>
+    withAdmin(config, context, async (ask) =>
+      ask('/api/v1/sync/plan', { method: 'POST', body: { lock } }),
+    ),
+  )) as SyncPlan;
+  if (options.json) printJson(plan, context);
+  else context.stdout.write(formatPlan(plan, options.all === true));
+  keepLock(plan, options.lock, context);
+  if (plan.problems.length > 0) return EXIT_CODE.failed;
+  return isPending(plan) ? EXIT_PENDING : EXIT_CODE.ok;
+}
+
+/** A lock with holes would release what it does not name. */
+function keepLock({ lock, problems }: SyncPlan, file: string | undefined, context: StoreContext) {
+  if (file === undefined) return;
+  if (problems.length === 0) writeLock(lock, file, context.cwd);
+  else context.stderr.write(`${file} is not written: ${count(problems.length, 'problem')}\n`);
+}
+
+function isPending({ images, released }: SyncPlan): boolean {
+  return images.some(isChanged) || released.some(({ action }) => action === 'release');
+}
+
+/** Also a tag that moves to what is held already. */
+function isChanged({ action, digest, before = digest }: PlannedImage): boolean {
+  return action === 'fetch' || before !== digest;
+}
+
+function formatPlan(plan: SyncPlan, isAll: boolean): string {
+  const { images, released, problems, totals } = plan;
+  const changed = images.filter(isChanged);
+  const ordered = [...changed, ...images.filter((image) => !isChanged(image))];
+  const heading = ['IMAGE', 'TAG', 'DIGEST', 'ACTION', 'FETCH', 'SIZE', 'RULE'];
+  return [
+    images.length === 0 ? '' : `${formatRows(heading, ordered.map(describe), isAll)}\n`,
+    describeTotals(totals),
+    formatReleased(released),
+    formatProblems('could not be resolved:', problems),
+  ].join('');
+}
+
+function describe(image: PlannedImage): string[] {
+  const { tag = '', digest, action, before = digest, bytes, fetchBytes, blobs, rule } = image;
+  const moved = before === digest ? action : `${action}, was ${shortDigest(before)}`;
+  const fetched = action === 'keep' ? '' : `${roundSize(fetchBytes)} in ${count(blobs, 'blob')}`;
+  return [image.image, tag, shortDigest(digest), moved, fetched, roundSize(bytes), rule];
+}
+
+function describeTotals(totals: SyncTotals): string {
+  const { images, toFetch, fetchBytes, heldBytes, requests, countedRequests, seconds } = totals;
+  if (images === 0) return 'nothing is selected: write under "sync" what the site must hold\n';
+  const time = seconds === undefined ? '' : `, about ${formatDuration(Math.ceil(seconds) * 1000)}`;
+  const cost = `${count(requests, 'request')}, ${countedRequests} of them counted${time}`;
+  const held = `${roundSize(heldBytes)} held`;
+  return `${toFetch} of ${count(images, 'image')} to fetch: ${roundSize(fetchBytes)}, ${cost}; ${held}\n`;
+}

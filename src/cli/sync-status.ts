@@ -1,0 +1,88 @@
+import { loadConfig } from '../config/load.ts';
+import { withAdmin } from './admin-client.ts';
+import { formatAge } from './age.ts';
+import type { CommandOptions } from './command-options.ts';
+import { count } from './count.ts';
+import { EXIT_CODE } from './exit-code.ts';
+import { printJson } from './print-json.ts';
+import { shortDigest } from './short-digest.ts';
+import { roundSize } from './size.ts';
+import type { StoreContext } from './store-context.ts';
+import type { SyncImage, SyncRunState, SyncStatus } from './sync-documents.ts';
+import { formatProblems } from './sync-parts.ts';
+import { describeProgress } from './sync-progress.ts';
+import { formatRows } from './sync-rows.ts';
+import { onOneLine } from './table.ts';
+
+const STATES = ['partial', 'stale', 'ready'] as const;
+const HEADING = ['IMAGE', 'TAG', 'STATE', 'MISSING', 'AGE', 'RULE', 'WHY'];
+
+export interface SyncStatusOptions extends CommandOptions {
+  readonly all?: boolean;
+}
+
+/** Prints what would break without the upstreams. 0 only when something is selected and all ready. */
+export async function syncStatus(
+  options: SyncStatusOptions,
+  context: StoreContext,
+): Promise<number> {
+  const { config } = loadConfig({ file: options.config, ...context });
+  const status = (await withAdmin(config, context, async (ask) =>
+    ask('/api/v1/sync'),
+  )) as SyncStatus;
+  const text = formatStatus(status, { now: context.now(), isAll: options.all === true });
+  if (options.json) printJson(status, context);
+  else context.stdout.write(text);
+  return isReady(status) ? EXIT_CODE.ok : EXIT_CODE.failed;
+}
+
+/** What was never resolved is not known to be there, and nothing at all is what a slip selects. */
+function isReady({ images, unresolved = [] }: SyncStatus): boolean {
+  const isAllReady = images.every(({ state }) => state === 'ready');
+  return isAllReady && images.length > 0 && unresolved.length === 0;
+}
+
+function formatStatus(status: SyncStatus, { now, isAll }: { now: number; isAll: boolean }): string {
+  const { images, rules, unresolved = [] } = status;
+  if (rules === 0) return 'no rules: write under "sync" what the site must hold\n';
+  const ordered = STATES.flatMap((state) => images.filter((image) => image.state === state));
+  const rows = ordered.map((image) => describe(image, now));
+  return [
+    images.length === 0 ? '' : `${formatRows(HEADING, rows, isAll)}\n`,
+    describeCounts(status),
+    ...describeRuns(status, now).map((line) => `${onOneLine(line)}\n`),
+    formatProblems('not known yet what they select:', unresolved),
+  ].join('');
+}
+
+function describe(image: SyncImage, now: number): string[] {
+  const { tag, digest, state, missingBytes, checkedAt, rule, reason = '' } = image;
+  const missing = missingBytes === 0 ? '' : roundSize(missingBytes);
+  const name = tag ?? shortDigest(digest);
+  return [image.image, name, state, missing, formatAge(checkedAt, now), rule, reason];
+}
+
+function describeCounts({ counts, images }: SyncStatus): string {
+  const missing = images.reduce((sum, { missingBytes }) => sum + missingBytes, 0);
+  const lack = counts.partial === 0 ? '' : ` (${roundSize(missing)} missing)`;
+  return `${counts.ready} ready, ${counts.partial} partial${lack}, ${counts.stale} stale\n`;
+}
+
+function describeRuns({ run, nextRunAt, closedUntil }: SyncStatus, now: number): string[] {
+  return [
+    ...describeRun(run, now),
+    ...(nextRunAt === undefined ? [] : [`next run at ${new Date(nextRunAt).toISOString()}`]),
+    ...(closedUntil === undefined
+      ? []
+      : [`no window is open before ${new Date(closedUntil).toISOString()}`]),
+  ];
+}
+
+function describeRun({ running, last }: SyncRunState, now: number): string[] {
+  if (running) return [`running: ${describeProgress(running)}`];
+  if (!last) return ['no run yet'];
+  const { fetched, kept, failed } = last.images;
+  const early = last.aborted === undefined ? '' : `, ended early: ${last.aborted}`;
+  const done = `${count(fetched, 'image')} fetched, ${kept} kept, ${failed} failed${early}`;
+  return [`last run ${formatAge(last.endedAt, now)}: ${done}`];
+}

@@ -1,0 +1,66 @@
+import { RE2JSException } from 're2js';
+import { analyse } from 'scslre';
+import { ConfigError } from './config-error.ts';
+import { Pattern } from './pattern.ts';
+
+const MAX_LENGTH = 500;
+/** About twice of what a whole sha256 takes; 1,000 tags of full length stay near a second. */
+const MAX_SIZE = 200;
+const LOOK_AROUND = /\(\?<?[=!]/;
+const BACK_REFERENCE = /(?<!\\)(?:\\\\)*\\(?:[1-9]|k<)/;
+
+/**
+ * The pattern of a regular expression in RE2's syntax. Matching is bounded whatever stands there;
+ * what would take exponential time elsewhere is refused all the same, since it is never what was
+ * meant and other tools read the same files. Throws a `ConfigError`.
+ */
+export function parseRegex(text: string): Pattern {
+  if (text === '' || text.length > MAX_LENGTH) {
+    throw new ConfigError([`write an expression of 1 to ${MAX_LENGTH} characters`]);
+  }
+  const pattern = compile(text);
+  if (pattern.size > MAX_SIZE) {
+    throw new ConfigError(['too large; write fewer or smaller repetitions such as {1,10}']);
+  }
+  const part = findExponentialPart(text);
+  if (part === undefined) return pattern;
+  throw new ConfigError([
+    `catastrophic backtracking: "${part}" and the repetition around it can share a text in very many ways; take one of the two out`,
+  ]);
+}
+
+function compile(text: string): Pattern {
+  try {
+    return new Pattern(text);
+  } catch (error) {
+    if (!(error instanceof RE2JSException)) throw error;
+    throw new ConfigError([describeFault(text, error.message)], { cause: error });
+  }
+}
+
+function describeFault(text: string, message: string): string {
+  if (LOOK_AROUND.test(text)) {
+    return 'look-ahead and look-behind are not understood; write what must not match under exclude';
+  }
+  if (BACK_REFERENCE.test(text)) return 'back-references are not understood; write the text out';
+  const fault = message.replace(/^error parsing regexp: /, '').replace(/: `/, ' at `');
+  return `no regular expression: ${fault}; put quotes around it, and \\ before . + ( [ meant as they are`;
+}
+
+/** What only RE2 can read is not analysed: nothing else can be harmed by it. */
+function findExponentialPart(text: string): string | undefined {
+  const expression = toRegExp(text);
+  if (!expression) return undefined;
+  const { reports } = analyse(expression);
+  const report = reports.find(({ exponential }) => exponential);
+  if (!report) return undefined;
+  return report.type === 'Trade' ? report.startQuant.raw : report.quant.raw;
+}
+
+function toRegExp(text: string): RegExp | undefined {
+  try {
+    return new RegExp(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,44 @@
+import { ConfigError } from './config-error.ts';
+import { parseGlob } from './parse-glob.ts';
+import { DOCKER_HUB } from './registries.ts';
+import { parseRegistryName } from './registry-name.ts';
+
+const COMPONENT = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*';
+const REPOSITORY = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`);
+const GLOB = /[*?[{]/;
+const MAX_LENGTH = 255;
+const EXAMPLE = 'docker.io/library/node';
+
+/**
+ * `registry/repository`, the repository perhaps a glob, in full: `docker.io/node` is
+ * `docker.io/library/node`. Throws a `ConfigError` that says what to write.
+ */
+export function parseSyncImage(text: string): string {
+  if (text.length > MAX_LENGTH) throw new ConfigError([`write at most ${MAX_LENGTH} characters`]);
+  const { registry, repository } = split(text);
+  if (repository.includes('@')) {
+    throw new ConfigError(['write the digest under digests, and the image without it']);
+  }
+  if (repository.includes(':')) {
+    throw new ConfigError(['write the tag under tags, and the image without it']);
+  }
+  const name = parseRegistryName(registry);
+  if (GLOB.test(repository)) parseGlob(repository);
+  else if (!REPOSITORY.test(repository)) {
+    throw new ConfigError([`write a repository in lower case, such as ${EXAMPLE}`]);
+  }
+  const isShort = name === DOCKER_HUB && REPOSITORY.test(repository) && !repository.includes('/');
+  return `${name}/${isShort ? `library/${repository}` : repository}`;
+}
+
+function split(text: string): { registry: string; repository: string } {
+  const slash = text.indexOf('/');
+  const registry = text.slice(0, Math.max(slash, 0));
+  if (GLOB.test(registry)) {
+    throw new ConfigError(['write the registry as it is; a rule is for one registry']);
+  }
+  if (/[.:]/.test(registry) || registry === 'localhost') {
+    return { registry, repository: text.slice(slash + 1) };
+  }
+  throw new ConfigError([`write the image with its registry in front, such as ${EXAMPLE}`]);
+}

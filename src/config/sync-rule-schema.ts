@@ -1,0 +1,116 @@
+import { z } from 'zod';
+import { ConfigError } from './config-error.ts';
+import { parseDurationOrForever } from './duration.ts';
+import { durationTextOrForever } from './duration-schema.ts';
+import { parsePlatform } from './platform.ts';
+import { converted } from './section.ts';
+import type { SyncRule } from './sync-config.ts';
+import { parseSyncImage } from './sync-image.ts';
+import { LATEST, tagSelectionSchema } from './tag-selection-schema.ts';
+
+const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
+const PLATFORMS_ADVICE = 'write all, or a list such as [linux/amd64, linux/arm64]';
+
+/** What a rule has that neither it nor `defaults` says. */
+export const RULE_DEFAULTS = {
+  platforms: 'all',
+  referrers: true,
+  priority: 0,
+  fresh: 86_400_000,
+  removed: 'keep',
+} as const;
+
+/** What rules may have in common; what is left out comes from further out. */
+const common = {
+  platforms: z
+    .union(
+      [
+        z.string().transform(converted(parseAll)).meta({ const: 'all' }),
+        z.array(z.string().transform(converted(parsePlatform))).min(1, PLATFORMS_ADVICE),
+      ],
+      { error: PLATFORMS_ADVICE },
+    )
+    .exactOptional()
+    .describe('OS/ARCHITECTURE[/VARIANT] of the images that are wanted, or all. Default: all.'),
+  referrers: z
+    .boolean()
+    .exactOptional()
+    .describe('Signatures, SBOMs and attestations as well. Default: true.'),
+  priority: z
+    .int('write a whole number')
+    .exactOptional()
+    .describe('Higher ones are fetched first. Default: 0.'),
+  fresh: durationTextOrForever
+    .transform(converted(parseFresh))
+    .exactOptional()
+    .describe('How old the copy may get before it counts as stale. Default: 24h.'),
+  removed: z
+    .enum(['keep', 'release'], { error: 'write keep or release' })
+    .exactOptional()
+    .describe('What becomes of an image that the upstream has no more. Default: keep.'),
+};
+
+export const ruleDefaultsSchema = z
+  .strictObject(common)
+  .nullish()
+  .transform((value): RuleDefaults => value ?? {});
+
+export const ruleSchema = z.strictObject({
+  image: z
+    .string('write an image with its registry, such as docker.io/library/node')
+    .transform(converted(parseSyncImage))
+    .describe('REGISTRY/REPOSITORY; the repository may be a pattern.'),
+  tags: tagSelectionSchema
+    .nullish()
+    .transform((value) => value ?? LATEST)
+    .describe('The tags that are wanted. Left out: latest.'),
+  digests: z
+    .array(z.string().regex(DIGEST, 'write a digest such as sha256: and 64 hex digits'))
+    .default([])
+    .describe('Digests that are wanted besides tags.'),
+  ...common,
+});
+
+/** What one file, or the `sync` key itself, says of rules. */
+export interface RuleSource {
+  readonly defaults: RuleDefaults;
+  readonly rules: readonly z.output<typeof ruleSchema>[];
+  /** Where the rules stand. */
+  readonly path: string;
+}
+
+export type RuleDefaults = Partial<z.output<z.ZodObject<typeof common>>>;
+
+/** The rules with every default filled in; the nearest counts. */
+export function completeRules(source: RuleSource, defaults: RuleDefaults): SyncRule[] {
+  return source.rules.map(({ image, tags, digests, ...own }, position) => {
+    const { fresh, platforms, referrers, priority, removed } = {
+      ...RULE_DEFAULTS,
+      ...defaults,
+      ...source.defaults,
+      ...own,
+    };
+    return {
+      path: `${source.path}[${position}]`,
+      image,
+      tags,
+      digests,
+      platforms,
+      referrers,
+      priority,
+      freshMs: fresh,
+      removed,
+    };
+  });
+}
+
+function parseFresh(text: string): number {
+  const milliseconds = parseDurationOrForever(text);
+  if (milliseconds > 0) return milliseconds;
+  throw new ConfigError(['write more than 0s; no copy is that young']);
+}
+
+function parseAll(text: string): 'all' {
+  if (text === 'all') return text;
+  throw new ConfigError([`${PLATFORMS_ADVICE}, not "${text}"`]);
+}

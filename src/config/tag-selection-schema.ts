@@ -1,0 +1,117 @@
+import semver from 'semver';
+import { z } from 'zod';
+import { ConfigError } from './config-error.ts';
+import { parseGlob } from './parse-glob.ts';
+import { parseRegex } from './parse-regex.ts';
+import { converted } from './section.ts';
+import type { TagSelection } from './sync-config.ts';
+
+const TAGS_ADVICE =
+  'write a tag, a list of tags, or a map of names, globs, regex, semver, newest and exclude';
+const NEWEST_ADVICE =
+  'write a whole number of 1 or more, or { count: NUMBER, by: semver or created }';
+const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+
+/** What is written where a rule says nothing of tags. */
+export const LATEST: TagSelection = { names: ['latest'], globs: [], regexes: [], exclude: [] };
+
+const name = z.string().transform(converted(checkTag));
+const glob = z.string().transform(converted(checked(parseGlob)));
+const regex = z.string().transform(converted(checked(parseRegex)));
+const count = z.int(NEWEST_ADVICE).min(1, NEWEST_ADVICE);
+
+const selection = z
+  .strictObject({
+    names: z.array(name).default([]).describe('Tags that are wanted whatever the rest says.'),
+    globs: z.array(glob).default([]).describe('Patterns of tags, such as "22-*".'),
+    regex: z
+      .union([regex, z.array(regex)], { error: 'write an expression, or a list of them' })
+      .default([])
+      .describe('Expressions (RE2); ^ and $ bind. The group "version" is the version of the tag.'),
+    semver: z
+      .string()
+      .transform(converted(checkRange))
+      .exactOptional()
+      .describe('Range that the version must lie in, such as ">=20 <23".'),
+    newest: z
+      .union(
+        [
+          count.transform((number) => ({ count: number, by: 'semver' as const })),
+          z.strictObject({
+            count: count.describe('How many.'),
+            by: z
+              .enum(['semver', 'created'], { error: 'write semver or created' })
+              .default('semver')
+              .describe('semver: the highest versions. created: the images that were built last.'),
+          }),
+        ],
+        { error: NEWEST_ADVICE },
+      )
+      .exactOptional()
+      .describe('Of all that match, only so many.'),
+    exclude: z.array(glob).default([]).describe('Patterns of tags that are not wanted.'),
+  })
+  .transform(toSelection)
+  .superRefine(checkNames);
+
+/** The tags of a rule; a tag or a list of tags is short for `names`. */
+export const tagSelectionSchema = z.union(
+  [
+    name.transform((tag) => ({ ...LATEST, names: [tag] })),
+    z
+      .array(name)
+      .min(1, 'an empty list selects nothing; write a tag, or leave the key out for latest')
+      .transform((names) => ({ ...LATEST, names })),
+    selection,
+  ],
+  { error: TAGS_ADVICE },
+);
+
+type Written = Omit<TagSelection, 'regexes'> & { readonly regex: string | readonly string[] };
+
+function toSelection({ regex: expressions, ...rest }: Written): TagSelection {
+  const regexes = typeof expressions === 'string' ? [expressions] : expressions;
+  const { names, globs, exclude, semver: range, newest } = rest;
+  const isEmpty = [names, globs, regexes, exclude, range, newest].every(
+    (part) => part === undefined || (Array.isArray(part) && part.length === 0),
+  );
+  return isEmpty ? LATEST : { ...rest, regexes };
+}
+
+/** A name that is excluded as well could mean either. */
+function checkNames({ names, exclude }: TagSelection, context: z.RefinementCtx): void {
+  // A glob that is wrong has been told by its own key.
+  const patterns = exclude.filter((text) => typeof text === 'string');
+  for (const [position, tag] of names.entries()) {
+    const pattern = patterns.find((text) => parseGlob(text).matches(tag));
+    if (pattern === undefined) continue;
+    const message = `exclude has "${pattern}", which matches it; take one of the two out`;
+    context.addIssue({ code: 'custom', path: ['names', position], message });
+  }
+}
+
+function checked(parse: (text: string) => unknown): (text: string) => string {
+  return (text) => {
+    parse(text);
+    return text;
+  };
+}
+
+function checkTag(text: string): string {
+  if (TAG.test(text)) return text;
+  const remedy = /[*?[{]/.test(text) ? `; for a pattern write globs: ["${text}"]` : '';
+  throw new ConfigError([
+    `a tag has letters, digits, ".", "_" and "-", at most 128 of them${remedy}`,
+  ]);
+}
+
+function checkRange(text: string): string {
+  const advice = `write a range such as ">=20 <23" or "1.30.x"`;
+  if (text.trim() === '' || semver.validRange(text) === null) {
+    throw new ConfigError([`${advice}, not "${text}"`]);
+  }
+  if (semver.minVersion(text) === null) {
+    throw new ConfigError([`no version lies in "${text}"; ${advice}`]);
+  }
+  return text;
+}

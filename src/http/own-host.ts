@@ -1,0 +1,30 @@
+import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
+import { RegistryError } from '../oci/errors.ts';
+
+/**
+ * Refuses what was asked under a name that is not this listener's. A page of a name that its owner
+ * points here (DNS rebinding) is of the same origin as the API for a browser, and its `Host` is the
+ * one thing that it cannot change. Throws `DENIED`.
+ */
+export function requireOwnHost(request: IncomingMessage, configured: string): void {
+  if (isOfSocketFile(request)) return;
+  const { host = '' } = request.headers;
+  const name = host.replace(/:\d*$/, '').replace(/\.$/, '').toLowerCase();
+  const own = ['localhost', configured.toLowerCase()];
+  if (isAddress(name) || own.includes(name)) return;
+  throw new RegistryError('DENIED', {
+    message: `ask by address, not as ${JSON.stringify(host.slice(0, 255))}: another name counts only when it is the host of "admin" in the configuration`,
+  });
+}
+
+/** Who may open it is a matter of its folder's mode; no browser can. */
+function isOfSocketFile({ socket }: IncomingMessage): boolean {
+  // One that is gone has no address either.
+  return !socket.destroyed && socket.localAddress === undefined;
+}
+
+function isAddress(name: string): boolean {
+  const [, bracketed] = /^\[(.*)\]$/.exec(name) ?? [];
+  return bracketed === undefined ? isIP(name) === 4 : isIP(bracketed) === 6;
+}

@@ -1,0 +1,78 @@
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Repository, Tag, Target } from '../oci/reference.ts';
+import type { Catalog } from '../store/catalog.ts';
+import { PRIORITY, type Downloads, type HoldOptions } from './downloads.ts';
+import type { Manifests } from './manifests.ts';
+import type { SourceRegistries } from './source-registry.ts';
+
+/**
+ * The engine for work that no client waits for: what it asks leaves quota to the pulls, what it
+ * fetches waits behind them. Everything throws `UpstreamError` when the upstream cannot say.
+ */
+export class Supply {
+  readonly #parts: {
+    registries: SourceRegistries;
+    catalog: Catalog;
+    downloads: Downloads;
+    manifests: Manifests;
+  };
+
+  constructor(parts: {
+    registries: SourceRegistries;
+    catalog: Catalog;
+    downloads: Downloads;
+    manifests: Manifests;
+  }) {
+    this.#parts = parts;
+  }
+
+  /** From the upstream, not from memory; `undefined` when it has no such repository. */
+  async listTags(target: Target): Promise<readonly Tag[] | undefined> {
+    return this.#upstream(target).listTags(target.repository, BEHIND);
+  }
+
+  /** `undefined` when the registry does not list its repositories. */
+  async listRepositories(upstream: string): Promise<readonly Repository[] | undefined> {
+    return this.#upstream({ upstream }).listRepositories(BEHIND);
+  }
+
+  /** What the upstream says that the tag means; nothing is held for it but what only a GET tells. */
+  async resolve(target: Target, tag: Tag): Promise<Digest | undefined> {
+    const head = await this.#upstream(target).headManifest(target.repository, tag, BEHIND);
+    if (!head || head.digest) return head?.digest;
+    return this.#parts.manifests.resolveBehind(target, tag);
+  }
+
+  async referrers(target: Target, subject: Digest): Promise<readonly Descriptor[]> {
+    return this.#upstream(target).listReferrers(target.repository, subject, BEHIND);
+  }
+
+  /** False when the upstream has no such manifest. Asks nothing when it is held. */
+  async holdManifest(target: Target, digest: Digest): Promise<boolean> {
+    const { catalog, manifests } = this.#parts;
+    const isHeld =
+      (await catalog.graph.isHeld({ target, digest })) && (await catalog.findBlob(digest));
+    return isHeld ? true : manifests.fetchBehind(target, digest);
+  }
+
+  /** False when the upstream has no such blob. Asks nothing when the repository is known to have it. */
+  async holdBlob(
+    target: Target,
+    digest: Digest,
+    options: Pick<HoldOptions, 'pace'> = {},
+  ): Promise<boolean> {
+    return this.#parts.downloads.hold(target, digest, { ...options, priority: PRIORITY.sync });
+  }
+
+  /** The tag means this held manifest from now on. */
+  async recordTag(target: Target, tag: Tag, digest: Digest, checkedAt: number): Promise<void> {
+    await this.#parts.catalog.recordTag(target, tag, { digest, checkedAt });
+  }
+
+  #upstream(target: Pick<Target, 'upstream'>) {
+    return this.#parts.registries.of(target).upstream;
+  }
+}
+
+const BEHIND = { isBackground: true } as const;

@@ -1,0 +1,73 @@
+import PQueue from 'p-queue';
+import type { Supply } from '../src/mirror/supply.ts';
+import { isManifestType } from '../src/oci/media-types.ts';
+import type { Tag, Target } from '../src/oci/reference.ts';
+import type { BlobStore } from '../src/store/blob-store.ts';
+import type { Catalog } from '../src/store/catalog.ts';
+import type { Digest } from '../src/oci/digest.ts';
+
+interface Parts {
+  readonly supply: Supply;
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+}
+
+const CREATED = 'org.opencontainers.image.created';
+const AT_A_TIME = 4;
+
+/**
+ * When images were made, milliseconds since 1970: by the annotation of the manifest, else by the
+ * config of its first platform, which is the one blob that a plan may have to fetch.
+ */
+export async function createdAt(
+  parts: Parts,
+  target: Target,
+  tags: readonly Tag[],
+): Promise<ReadonlyMap<Tag, number>> {
+  const queue = new PQueue({ concurrency: AT_A_TIME });
+  const times = await Promise.all(
+    tags.map(async (tag) =>
+      queue.add(async () => [tag, await timeOf(parts, target, tag)] as const),
+    ),
+  );
+  return new Map(times.flatMap(([tag, time]) => (time === undefined ? [] : [[tag, time]])));
+}
+
+async function timeOf(parts: Parts, target: Target, tag: Tag): Promise<number | undefined> {
+  const digest = await parts.supply.resolve(target, tag);
+  return digest && timeOfManifest(parts, target, digest);
+}
+
+async function timeOfManifest(
+  parts: Parts,
+  target: Target,
+  digest: Digest,
+): Promise<number | undefined> {
+  if (!(await parts.supply.holdManifest(target, digest))) return undefined;
+  const manifest = await readJson(parts, digest);
+  const own = parseTime(asRecord(asRecord(manifest)['annotations'])[CREATED]);
+  if (own !== undefined) return own;
+  const [first] = (await parts.catalog.graph.members(digest))?.successors ?? [];
+  if (!first) return undefined;
+  if (isManifestType(first.mediaType)) return timeOfManifest(parts, target, first.digest);
+  await parts.supply.holdBlob(target, first.digest);
+  return parseTime(asRecord(await readJson(parts, first.digest))['created']);
+}
+
+async function readJson({ blobs }: Parts, digest: Digest): Promise<unknown> {
+  const bytes = await blobs.readBytes(digest);
+  try {
+    return bytes && JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function asRecord(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function parseTime(value: unknown): number | undefined {
+  const time = typeof value === 'string' ? Date.parse(value) : Number.NaN;
+  return Number.isNaN(time) ? undefined : time;
+}

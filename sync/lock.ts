@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto';
+import type { SyncConfig } from '../src/config/sync-config.ts';
+import type { SyncLock } from '../src/http/sync-desk.ts';
+import { isDigest } from '../src/oci/digest.ts';
+import { RegistryError } from '../src/oci/errors.ts';
+import { formatTarget, isTag } from '../src/oci/reference.ts';
+import { parseTarget } from '../src/store/image-graph.ts';
+import { keyOf, type WantedImage } from './wanted-image.ts';
+
+/** Writes down what the rules came to. */
+export function formatLock(
+  config: SyncConfig,
+  images: readonly WantedImage[],
+  now: number,
+): SyncLock {
+  return {
+    version: 1,
+    rules: fingerprint(config),
+    createdAt: new Date(now).toISOString(),
+    images: images
+      .toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))
+      .map(({ target, tag, digest, rule }) => ({
+        image: formatTarget(target),
+        ...(tag !== undefined && { tag }),
+        digest,
+        rule,
+      })),
+  };
+}
+
+/**
+ * The images of a lock, with what the rules want of each. Throws `RegistryError` for what is no
+ * lock, and for one that was made from other rules.
+ */
+export function readLock(config: SyncConfig, document: unknown, now: number): WantedImage[] {
+  const lock = asLock(document);
+  if (lock.rules !== fingerprint(config)) {
+    throw refuse(
+      'lock.rules: the rules have changed since this lock was made; make a new one with "sync plan --lock"',
+    );
+  }
+  return lock.images.map(({ image, tag, digest, rule: path }, position) => {
+    const rule = config.rules.find((known) => known.path === path);
+    const place = `lock.images[${position}]`;
+    if (!rule) throw refuse(`${place}.rule: there is no ${path}; make a new lock`);
+    if (!isDigest(digest)) throw refuse(`${place}.digest: "${digest}" is not a digest`);
+    if (tag !== undefined && !isTag(tag)) throw refuse(`${place}.tag: "${tag}" is not a tag`);
+    const { platforms, referrers, priority, freshMs, removed } = rule;
+    return {
+      target: parseTarget(image),
+      ...(tag !== undefined && { tag }),
+      digest,
+      ...{ platforms, referrers, priority, freshMs, removed, rule: path },
+      checkedAt: Math.min(now, Date.parse(lock.createdAt)),
+    };
+  });
+}
+
+function asLock(document: unknown): SyncLock {
+  const { version, rules, createdAt, images } = (document ?? {}) as Partial<SyncLock>;
+  if (version !== 1) throw refuse('lock.version: not a lock of this version; make a new one');
+  const isSound =
+    typeof rules === 'string' &&
+    typeof createdAt === 'string' &&
+    !Number.isNaN(Date.parse(createdAt)) &&
+    Array.isArray(images) &&
+    images.every((entry) => typeof entry?.image === 'string' && entry.image.includes('/'));
+  if (!isSound) throw refuse('lock: damaged; make a new one with "sync plan --lock"');
+  return { version, rules, createdAt, images };
+}
+
+function refuse(message: string): RegistryError {
+  return new RegistryError('UNSUPPORTED', { status: 400, message });
+}
+
+/** Of all that decides what is selected. */
+function fingerprint({ rules }: SyncConfig): string {
+  return `sha256:${createHash('sha256').update(JSON.stringify(rules)).digest('hex')}`;
+}

@@ -1,0 +1,78 @@
+import type { SyncImage } from '../src/http/sync-desk.ts';
+import { formatTarget } from '../src/oci/reference.ts';
+import type { BlobStore } from '../src/store/blob-store.ts';
+import type { Catalog } from '../src/store/catalog.ts';
+import { nameOf } from './planner.ts';
+import type { KnownImage, State } from './state.ts';
+import { Walk } from './walk.ts';
+
+export interface ReadinessParts {
+  readonly state: State;
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+  readonly now: () => number;
+}
+
+const MAX_MISSING_TOLD = 10;
+
+/** What would break if the link went now: from a walk of the files that are really there. */
+export class Readiness {
+  readonly #parts: ReadinessParts;
+
+  constructor(parts: ReadinessParts) {
+    this.#parts = parts;
+  }
+
+  async images(): Promise<SyncImage[]> {
+    const described: SyncImage[] = [];
+    for (const image of this.#parts.state.current.images) described.push(await this.#judge(image));
+    return described;
+  }
+
+  /** By `name:tag` or `name@digest`, with its registry. */
+  async explain(name: string): Promise<SyncImage | undefined> {
+    const found = this.#parts.state.current.images.find(
+      (image) => nameOf(image) === name || `${formatTarget(image.target)}@${image.digest}` === name,
+    );
+    return found && this.#judge(found);
+  }
+
+  async #judge(image: KnownImage): Promise<SyncImage> {
+    const { catalog, now } = this.#parts;
+    const { target, tag, digest, rule, platforms, checkedAt, freshMs, kept } = image;
+    const extent = await Walk.over(this.#parts, { target, digest }, image);
+    const meant = tag && (await catalog.findTag(target, tag))?.digest;
+    // A kept copy of a tag that moved is there for its digest.
+    const isElsewhere = tag !== undefined && meant !== digest && kept !== 'moved';
+    const isPartial = extent.missing.length > 0 || isElsewhere;
+    const isStale = kept === undefined && now() - checkedAt > freshMs;
+    const reason = isPartial
+      ? describeLack(extent.missing.length, meant, isElsewhere)
+      : describeAge(image, isStale);
+    return {
+      image: formatTarget(target),
+      ...(tag !== undefined && { tag }),
+      digest,
+      rule,
+      platforms,
+      state: isPartial ? 'partial' : isStale ? 'stale' : 'ready',
+      bytes: extent.bytes,
+      missingBytes: extent.missingBytes,
+      missing: extent.missing.slice(0, MAX_MISSING_TOLD),
+      checkedAt,
+      ...(reason !== undefined && { reason }),
+    };
+  }
+}
+
+function describeLack(count: number, meant: string | undefined, isElsewhere: boolean): string {
+  if (count > 0) return count === 1 ? 'one file is missing' : `${count} files are missing`;
+  if (isElsewhere && meant !== undefined) return `its tag still means ${meant} here`;
+  return 'its tag means nothing here yet';
+}
+
+function describeAge({ kept }: KnownImage, isStale: boolean): string | undefined {
+  if (kept === 'deleted') return 'kept: the upstream has it no more';
+  if (kept === 'moved') return 'kept: its tag means another image upstream';
+  return isStale ? 'not confirmed by the upstream for longer than its rule allows' : undefined;
+}

@@ -1,0 +1,165 @@
+import PQueue from 'p-queue';
+import picomatch from 'picomatch';
+import type { SyncRule } from '../src/config/sync-config.ts';
+import type { Supply } from '../src/mirror/supply.ts';
+import { parseDigest } from '../src/oci/digest.ts';
+import { formatTarget, type Repository, type Tag, type Target } from '../src/oci/reference.ts';
+import { parseTarget } from '../src/store/image-graph.ts';
+import { createdAt } from './created-at.ts';
+import { Selection } from './selection.ts';
+import { keyOf, unite, type WantedImage } from './wanted-image.ts';
+import type { Catalog } from '../src/store/catalog.ts';
+import type { BlobStore } from '../src/store/blob-store.ts';
+
+export interface Problem {
+  readonly rule: string;
+  readonly image: string;
+  readonly reason: string;
+}
+
+export interface Resolution {
+  readonly images: readonly WantedImage[];
+  /** Tags and digests that the upstream says it does not have, by `keyOf`. */
+  readonly absent: ReadonlySet<string>;
+  /** Repositories with their rule of which nothing is known, `rule repository`: nothing of them is let go of. */
+  readonly unknown: ReadonlySet<string>;
+  readonly problems: readonly Problem[];
+  readonly requests: number;
+}
+
+export interface ResolverParts {
+  readonly supply: Supply;
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+  readonly now: () => number;
+}
+
+/** Questions to upstreams at a time. */
+const AT_A_TIME = 8;
+
+/** Finds out what rules mean now: at most one HEAD a tag, and a list where a rule needs one. */
+export class Resolver {
+  readonly #parts: ResolverParts;
+  readonly #queue = new PQueue({ concurrency: AT_A_TIME });
+  readonly #images = new Map<string, WantedImage>();
+  readonly #asked = new Map<string, Promise<WantedImage['digest'] | undefined>>();
+  readonly #absent = new Set<string>();
+  readonly #unknown = new Set<string>();
+  readonly #problems: Problem[] = [];
+  #requests = 0;
+
+  static async resolve(parts: ResolverParts, rules: readonly SyncRule[]): Promise<Resolution> {
+    const resolver = new Resolver(parts);
+    for (const rule of rules) await resolver.#resolveRule(rule);
+    return {
+      images: [...resolver.#images.values()],
+      absent: resolver.#absent,
+      unknown: resolver.#unknown,
+      problems: resolver.#problems,
+      requests: resolver.#requests,
+    };
+  }
+
+  private constructor(parts: ResolverParts) {
+    this.#parts = parts;
+  }
+
+  async #resolveRule(rule: SyncRule): Promise<void> {
+    for (const target of await this.#targets(rule)) {
+      const tags = await this.#tags(rule, target);
+      const digests = rule.digests.map(async (text) => {
+        this.#add(rule, { target, digest: parseDigest(text) });
+      });
+      await Promise.all([
+        ...digests,
+        ...tags.map(async (tag) => this.#resolveTag(rule, target, tag)),
+      ]);
+    }
+  }
+
+  /** A pattern means what the registry's catalog lists. */
+  async #targets(rule: SyncRule): Promise<Target[]> {
+    const target = parseTarget(rule.image);
+    if (!picomatch.scan(rule.image).isGlob) return [target];
+    try {
+      this.#requests += 1;
+      const listed = await this.#parts.supply.listRepositories(target.upstream);
+      if (!listed) {
+        const reason = `${target.upstream} does not list its repositories: write each one by name`;
+        this.#fail(rule, rule.image, reason);
+        return [];
+      }
+      const matches = picomatch(target.repository, { dot: true });
+      const found = listed.filter((repository: Repository) => matches(repository));
+      if (found.length === 0) this.#fail(rule, rule.image, 'no repository matches');
+      return found.map((repository) => ({ upstream: target.upstream, repository }));
+    } catch (error) {
+      this.#fail(rule, rule.image, reasonOf(error));
+      return [];
+    }
+  }
+
+  async #tags(rule: SyncRule, target: Target): Promise<readonly Tag[]> {
+    const selection = new Selection(rule.tags);
+    if (!selection.needsList) return selection.select([]).selected;
+    const image = formatTarget(target);
+    try {
+      this.#requests += 1;
+      const listed = await this.#parts.supply.listTags(target);
+      // An empty list is more often a fault of the registry than a deletion of everything.
+      if (!listed || listed.length === 0) {
+        this.#fail(rule, image, listed ? 'the list of tags is empty' : 'no such repository');
+        return selection.select([]).selected;
+      }
+      const first = selection.select(listed);
+      if (first.needsCreated.length === 0) return first.selected;
+      const created = await createdAt(this.#parts, target, first.needsCreated);
+      return selection.select(listed, created).selected;
+    } catch (error) {
+      this.#fail(rule, image, reasonOf(error));
+      return selection.select([]).selected;
+    }
+  }
+
+  async #resolveTag(rule: SyncRule, target: Target, tag: Tag): Promise<void> {
+    const image = `${formatTarget(target)}:${tag}`;
+    try {
+      const digest = await this.#ask(target, tag);
+      if (digest) this.#add(rule, { target, tag, digest });
+      else {
+        this.#absent.add(`${formatTarget(target)} ${tag}`);
+        this.#problems.push({ rule: rule.path, image, reason: 'the upstream has no such tag' });
+      }
+    } catch (error) {
+      this.#fail(rule, image, reasonOf(error));
+    }
+  }
+
+  /** Once, however many rules want it. */
+  async #ask(target: Target, tag: Tag): Promise<WantedImage['digest'] | undefined> {
+    const key = `${formatTarget(target)} ${tag}`;
+    const asked = this.#asked.get(key);
+    if (asked) return asked;
+    this.#requests += 1;
+    const asking = this.#queue.add(async () => this.#parts.supply.resolve(target, tag));
+    this.#asked.set(key, asking);
+    return asking;
+  }
+
+  #add(rule: SyncRule, found: Pick<WantedImage, 'target' | 'tag' | 'digest'>): void {
+    const { platforms, referrers, priority, freshMs, removed, path } = rule;
+    const wants = { platforms, referrers, priority, freshMs, removed, rule: path };
+    const image = { ...found, ...wants, checkedAt: this.#parts.now() };
+    const known = this.#images.get(keyOf(image));
+    this.#images.set(keyOf(image), known ? unite(known, image) : image);
+  }
+
+  #fail(rule: SyncRule, image: string, reason: string): void {
+    this.#unknown.add(rule.path);
+    this.#problems.push({ rule: rule.path, image, reason });
+  }
+}
+
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,160 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Cron } from 'croner';
+import type { SyncConfig } from '../src/config/sync-config.ts';
+
+/** What time and chance are to the schedule. */
+export interface Timer {
+  /** Milliseconds since 1970. */
+  now(): number;
+  /** Rejects when the signal aborts. */
+  wait(ms: number, signal: AbortSignal): Promise<void>;
+  /** From 0 to below 1. */
+  random(): number;
+}
+
+export const REAL_TIMER: Timer = {
+  now: () => Date.now(),
+  wait: async (ms, signal) => sleep(ms, undefined, { signal }),
+  random: () => Math.random(),
+};
+
+/** Windows open, or close. */
+export interface WindowChange {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly opens: boolean;
+}
+
+interface Window {
+  readonly opens: Cron;
+  readonly forMs: number;
+}
+
+/** The clock is looked at this often: a machine may sleep, or learn the time after its start. */
+const MAX_WAIT_MS = 60_000;
+/** Windows that follow each other without a pause are followed this far. */
+const MAX_MERGED = 400;
+
+/**
+ * When runs begin and when bytes may be fetched, by cron in one time zone.
+ *
+ * Where clocks are put forward, a fixed time that does not exist comes at the first moment after
+ * the gap. Where they are put back, a fixed time comes once, the first time; what comes every hour
+ * or every few minutes goes on through both. A window lasts its length in real time from its
+ * opening, whatever clocks do meanwhile: eight hours from 22:00 end at 07:00 or 05:00 in those
+ * nights. Windows that overlap or touch are one.
+ */
+export class Schedule {
+  readonly #starts: Cron;
+  readonly #windows: readonly Window[];
+  readonly #jitterMs: number;
+  readonly #timer: Timer;
+
+  /** Throws on a broken pattern or an unknown time zone. */
+  constructor(
+    config: Pick<SyncConfig, 'schedule' | 'timezone' | 'windows' | 'jitterMs'>,
+    timer: Timer = REAL_TIMER,
+  ) {
+    const { schedule, timezone, windows, jitterMs } = config;
+    const options = timezone === undefined ? {} : { timezone };
+    this.#starts = new Cron(schedule, options);
+    this.#windows = windows.map(({ opens, forMs }) => ({ opens: new Cron(opens, options), forMs }));
+    this.#jitterMs = jitterMs;
+    this.#timer = timer;
+  }
+
+  /** The next start after this moment, without jitter; `Infinity` when there is none. */
+  nextRun(after: number): number {
+    return nextOf(this.#starts, after);
+  }
+
+  /** Whether bytes may be fetched. A window is open at the moment it opens, not when it closes. */
+  isOpen(at: number): boolean {
+    if (this.#windows.length === 0) return true;
+    return this.#windows.some(({ opens, forMs }) => nextOf(opens, at - forMs) <= at);
+  }
+
+  /**
+   * The next moment after this one at which `isOpen` changes. `undefined` when it never does, or
+   * when so many windows follow each other without a pause that it is not worth knowing.
+   */
+  nextChange(at: number): WindowChange | undefined {
+    if (this.#windows.length === 0) return undefined;
+    if (this.isOpen(at)) {
+      const closes = this.#closing(at);
+      return closes === undefined ? undefined : { at: closes, opens: false };
+    }
+    const opening = Math.min(...this.#windows.map(({ opens }) => nextOf(opens, at)));
+    return opening === Infinity ? undefined : { at: opening, opens: true };
+  }
+
+  /**
+   * Waits and yields the moment whenever a run is due, until the signal aborts. The next one is
+   * waited for when the caller asks for it, after its run: what fell due meanwhile comes once, at
+   * once. `since` is the start of the last run, so that what an earlier process missed comes too.
+   */
+  async *runs(signal: AbortSignal, since = this.#timer.now()): AsyncGenerator<number> {
+    for (let last = since; ;) {
+      const began = await this.#nextStart(last, signal);
+      if (began === undefined) return;
+      yield began;
+      last = began;
+    }
+  }
+
+  /** Resolves once bytes may be fetched. Rejects when the signal aborts first. */
+  async opened(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      signal.throwIfAborted();
+      const now = this.#timer.now();
+      if (this.isOpen(now)) return;
+      await this.#until(this.nextChange(now)?.at ?? Infinity, signal);
+    }
+  }
+
+  async #nextStart(last: number, signal: AbortSignal): Promise<number | undefined> {
+    const delay = this.#jitterMs * this.#timer.random();
+    try {
+      for (let from = last; !signal.aborted;) {
+        const now = this.#timer.now();
+        // The clock was put back: what it showed before counts no more.
+        if (now < from - MAX_WAIT_MS) from = now;
+        const due = this.nextRun(from) + delay;
+        if (due <= now) return now;
+        await this.#until(due, signal);
+      }
+      return undefined;
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      throw error;
+    }
+  }
+
+  /** Waits for the moment; for less when the clock is put back, which makes it another one. */
+  async #until(moment: number, signal: AbortSignal): Promise<void> {
+    for (let last = this.#timer.now(); last < moment;) {
+      await this.#timer.wait(Math.min(moment - last, MAX_WAIT_MS), signal);
+      const now = this.#timer.now();
+      if (now < last) return;
+      last = now;
+    }
+  }
+
+  #closing(at: number): number | undefined {
+    let closes = at;
+    for (let merged = 0; merged < MAX_MERGED; merged += 1) {
+      const ends = this.#windows.map(({ opens, forMs }) => {
+        const opening = nextOf(opens, closes - forMs);
+        return opening <= closes ? opening + forMs : closes;
+      });
+      const end = Math.max(...ends);
+      if (end === closes) return closes;
+      closes = end;
+    }
+    return undefined;
+  }
+}
+
+function nextOf(cron: Cron, after: number): number {
+  return cron.nextRun(new Date(after))?.getTime() ?? Infinity;
+}

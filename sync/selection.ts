@@ -1,0 +1,130 @@
+import semver, { type SemVer } from 'semver';
+import { parseGlob } from '../src/config/parse-glob.ts';
+import { parseRegex } from '../src/config/parse-regex.ts';
+import type { Pattern } from '../src/config/pattern.ts';
+import type { TagSelection } from '../src/config/sync-config.ts';
+import { parseTag, type Tag } from '../src/oci/reference.ts';
+import { compareNewest, findVersion, findVersionPart } from './version.ts';
+
+/** Signatures and the like of a digest; they come with their image where a rule has referrers. */
+const ATTACHED = /^sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{64,})(?:\.[a-z]+)?$/;
+
+interface Candidate {
+  readonly tag: Tag;
+  readonly version: SemVer | undefined;
+}
+
+export interface Selected {
+  /** In the order of their code units. */
+  readonly selected: readonly Tag[];
+  /** The tags whose creation decides; while there are any, `selected` has the names only. */
+  readonly needsCreated: readonly Tag[];
+}
+
+/**
+ * The tags of a repository that a rule wants. Where `newest` goes by creation, that takes two steps:
+ * the first `select` says whose times are needed, the second takes them. Both depend on the set of
+ * tags only, not on its order, and a tag costs at most its length times the size of the patterns.
+ */
+export class Selection {
+  readonly #names: ReadonlySet<Tag>;
+  readonly #globs: readonly Pattern[];
+  readonly #regexes: readonly Pattern[];
+  readonly #exclude: readonly Pattern[];
+  readonly #range: semver.Range | undefined;
+  readonly #newest: TagSelection['newest'];
+  /** Names alone: nothing else of the list is wanted. */
+  readonly #isClosed: boolean;
+
+  /** Of a checked selection: the patterns of another one throw. */
+  constructor({ names, globs, regexes, exclude, semver: range, newest }: TagSelection) {
+    this.#names = new Set(names.map(parseTag));
+    this.#globs = globs.map(parseGlob);
+    this.#regexes = regexes.map(parseRegex);
+    this.#exclude = exclude.map(parseGlob);
+    this.#range = range === undefined ? undefined : new semver.Range(range);
+    this.#newest = newest;
+    const isOpen = globs.length > 0 || regexes.length > 0 || range !== undefined || newest;
+    this.#isClosed = names.length > 0 && !isOpen;
+  }
+
+  /** False where the rule names all that it wants. */
+  get needsList(): boolean {
+    return !this.#isClosed;
+  }
+
+  /**
+   * What is wanted of a list, and what is named, listed or not: only the upstream can say that it
+   * lacks a tag. `createdAt` has milliseconds; a tag that is not in it counts as the oldest.
+   */
+  select(tags: Iterable<Tag>, createdAt?: ReadonlyMap<Tag, number>): Selected {
+    const candidates = this.#candidates(tags);
+    const { count = Number.POSITIVE_INFINITY, by } = this.#newest ?? {};
+    if (by === 'created' && !createdAt && candidates.length > count) {
+      const needsCreated = candidates.map(({ tag }) => tag).toSorted(compareText);
+      return { selected: [...this.#names].toSorted(compareText), needsCreated };
+    }
+    const newest = this.#newest ? candidates.toSorted(this.#comparison(createdAt)) : candidates;
+    const taken = newest.slice(0, count).map(({ tag }) => tag);
+    return { selected: [...this.#names, ...taken].toSorted(compareText), needsCreated: [] };
+  }
+
+  /** All that match and are not named. */
+  #candidates(tags: Iterable<Tag>): Candidate[] {
+    if (this.#isClosed) return [];
+    return [...new Set(tags)].flatMap((tag) => {
+      if (this.#names.has(tag) || ATTACHED.test(tag) || !this.#matches(tag)) return [];
+      const version = this.#versionOf(tag);
+      return this.#isVersionWanted(version) ? [{ tag, version }] : [];
+    });
+  }
+
+  #matches(tag: Tag): boolean {
+    if (this.#exclude.some((pattern) => pattern.matches(tag))) return false;
+    const patterns = [...this.#globs, ...this.#regexes];
+    return patterns.length === 0 || patterns.some((pattern) => pattern.matches(tag));
+  }
+
+  /** The group `version` of the first regex that caught one, else the whole tag. */
+  #versionOf(tag: Tag): SemVer | undefined {
+    if (!this.#range && this.#newest?.by !== 'semver') return undefined;
+    for (const regex of this.#regexes) {
+      const part = regex.findVersion(tag);
+      if (part !== undefined) return findVersionPart(part);
+    }
+    return findVersion(tag);
+  }
+
+  /** A range takes a pre-release only where it names one of the same three numbers. */
+  #isVersionWanted(version: SemVer | undefined): boolean {
+    if (this.#range) return version !== undefined && this.#range.test(version);
+    return this.#newest?.by !== 'semver' || version !== undefined;
+  }
+
+  #comparison(createdAt?: ReadonlyMap<Tag, number>): (a: Candidate, b: Candidate) => number {
+    const timeOf = ({ tag }: Candidate) => createdAt?.get(tag) ?? Number.NEGATIVE_INFINITY;
+    const compare =
+      this.#newest?.by === 'created'
+        ? (one: Candidate, other: Candidate) => compareNumbers(timeOf(other), timeOf(one))
+        : compareVersions;
+    return (one, other) => compare(one, other) || compareTies(one.tag, other.tag);
+  }
+}
+
+function compareVersions({ version: one }: Candidate, { version: other }: Candidate): number {
+  return one && other ? compareNewest(one, other) : Number(other !== undefined);
+}
+
+/** The longer tag says more: `1.27.3` goes before `1.27` and `v1.27.3` before `1.27.3`. */
+function compareTies(one: Tag, other: Tag): number {
+  return other.length - one.length || compareText(one, other);
+}
+
+/** Not a subtraction: two of `-Infinity` are equal. */
+function compareNumbers(one: number, other: number): number {
+  return one === other ? 0 : one < other ? -1 : 1;
+}
+
+function compareText(one: string, other: string): number {
+  return one === other ? 0 : one < other ? -1 : 1;
+}

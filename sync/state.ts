@@ -1,0 +1,69 @@
+import { open, readFile, rename } from 'node:fs/promises';
+import { isDigest } from '../src/oci/digest.ts';
+import type { SyncReport } from '../src/http/sync-desk.ts';
+import type { WantedImage } from './wanted-image.ts';
+
+/** An image that an earlier run settled on. */
+export interface KnownImage extends WantedImage {
+  /** Stays although the upstream has it no more, or means something else by its tag. */
+  readonly kept?: 'deleted' | 'moved';
+  /** When its referrers were last looked for. */
+  readonly searchedAt?: number;
+}
+
+interface Document {
+  readonly version: 1;
+  readonly images: readonly KnownImage[];
+  /** A run had begun and was not at its end. */
+  readonly isRunning: boolean;
+  readonly last?: SyncReport;
+  /** Of the last run that fetched something. */
+  readonly bytesPerSecond?: number;
+}
+
+const EMPTY: Document = { version: 1, images: [], isRunning: false };
+
+/**
+ * What sync knows from one run to the next, in one file of the store. Losing it costs nothing but
+ * the memory of what was kept for which rule: the next run finds out anew.
+ */
+export class State {
+  readonly #path: string;
+  #document: Document;
+
+  static async open(path: string): Promise<State> {
+    return new State(path, (await read(path)) ?? EMPTY);
+  }
+
+  private constructor(path: string, document: Document) {
+    this.#path = path;
+    this.#document = document;
+  }
+
+  get current(): Document {
+    return this.#document;
+  }
+
+  /** On disk when it resolves, whole or not at all. */
+  async update(change: Partial<Omit<Document, 'version'>>): Promise<void> {
+    this.#document = { ...this.#document, ...change };
+    const fresh = `${this.#path}.new`;
+    {
+      await using file = await open(fresh, 'w', 0o600);
+      await file.writeFile(JSON.stringify(this.#document));
+      await file.sync();
+    }
+    await rename(fresh, this.#path);
+  }
+}
+
+async function read(path: string): Promise<Document | undefined> {
+  try {
+    const document = JSON.parse(await readFile(path, 'utf8')) as Document;
+    const isSound =
+      document.version === 1 && document.images.every(({ digest }) => isDigest(digest));
+    return isSound ? document : undefined;
+  } catch {
+    return undefined;
+  }
+}

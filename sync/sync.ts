@@ -1,0 +1,234 @@
+import type { SyncConfig } from '../src/config/sync-config.ts';
+import type {
+  SyncDesk,
+  SyncImage,
+  SyncPlan,
+  SyncReport,
+  SyncRunState,
+  SyncStatus,
+} from '../src/http/sync-desk.ts';
+import type { Supply } from '../src/mirror/supply.ts';
+import type { Log } from '../src/observe/log.ts';
+import type { Metrics } from '../src/observe/metrics.ts';
+import type { BlobStore } from '../src/store/blob-store.ts';
+import type { Catalog } from '../src/store/catalog.ts';
+import type { Pins } from '../src/store/pins.ts';
+import { describeDeparture, describePlan } from './describe-plan.ts';
+import { Gate } from './gate.ts';
+import { readLock } from './lock.ts';
+import { Meter } from './meter.ts';
+import { Pace } from './pace.ts';
+import { Planner } from './planner.ts';
+import { Readiness } from './readiness.ts';
+import { reasonOf } from './resolver.ts';
+import { Runner } from './runner.ts';
+import { REAL_TIMER, Schedule, type Timer } from './schedule.ts';
+import type { State } from './state.ts';
+
+export interface SyncParts {
+  readonly config: SyncConfig;
+  readonly state: State;
+  readonly supply: Supply;
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+  readonly pins: Pins;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly timer?: Timer;
+}
+
+/** For a site without rules. */
+export const NOTHING_TO_SYNC: SyncConfig = {
+  rules: [],
+  schedule: '0 * * * *',
+  windows: [],
+  jitterMs: 0,
+  concurrency: 1,
+  releaseShare: 0,
+};
+
+interface Running {
+  readonly meter: Meter;
+  phase: 'planning' | 'fetching';
+  readonly ended: Promise<void>;
+}
+
+/** What a site must hold: kept ready by schedule, and answered for at any time. */
+export class Sync implements SyncDesk {
+  readonly #parts: SyncParts;
+  readonly #timer: Timer;
+  readonly #state: State;
+  readonly #schedule: Schedule;
+  readonly #gate: Gate;
+  readonly #planner: Planner;
+  readonly #readiness: Readiness;
+  readonly #pace: Pace | undefined;
+  readonly #stop = new AbortController();
+  #running: Running | undefined;
+  #daemon: Promise<void> = Promise.resolve();
+  #nextRunAt: number | undefined;
+
+  constructor(parts: SyncParts) {
+    const { config, catalog, blobs, state, timer = REAL_TIMER } = parts;
+    const now = (): number => timer.now();
+    this.#parts = parts;
+    this.#timer = timer;
+    this.#state = state;
+    this.#schedule = new Schedule(config, timer);
+    this.#gate = new Gate(this.#schedule, now);
+    this.#planner = new Planner({ ...parts, state, now });
+    this.#readiness = new Readiness({ state, catalog, blobs, now });
+    this.#pace = config.bytesPerSecond === undefined ? undefined : new Pace(config.bytesPerSecond);
+  }
+
+  get runState(): SyncRunState {
+    const { last } = this.#state.current;
+    return { ...this.#progress(), ...(last && { last }) };
+  }
+
+  /** Runs by schedule, and at once what an earlier process was in the middle of. */
+  start(): void {
+    this.#daemon = this.#serve().catch((err: unknown) => {
+      if (!this.#stop.signal.aborted) this.#parts.log.error({ err }, 'sync ended');
+    });
+  }
+
+  async status(): Promise<SyncStatus> {
+    const images = await this.#readiness.images();
+    const counts = { ready: 0, partial: 0, stale: 0 };
+    for (const { state } of images) counts[state] += 1;
+    for (const [state, count] of Object.entries(counts)) {
+      this.#parts.metrics.syncImages.set({ state }, count);
+    }
+    const closedUntil = this.#gate.wait?.closedUntil;
+    return {
+      rules: this.#parts.config.rules.length,
+      counts,
+      images,
+      ...(this.#nextRunAt !== undefined && { nextRunAt: this.#nextRunAt }),
+      ...(closedUntil !== undefined && { closedUntil }),
+      run: this.runState,
+    };
+  }
+
+  async explain(image: string): Promise<SyncImage | undefined> {
+    return this.#readiness.explain(image);
+  }
+
+  async plan(lock?: unknown): Promise<SyncPlan> {
+    const plan = await this.#planner.plan(lock, this.#stop.signal);
+    return describePlan(plan, this.#parts.config, this.#state.current.bytesPerSecond);
+  }
+
+  /** Throws `RegistryError` for a lock that does not match the rules. */
+  run(lock?: unknown): SyncRunState {
+    if (lock !== undefined) readLock(this.#parts.config, lock, this.#timer.now());
+    void this.#runOnce(lock);
+    return this.runState;
+  }
+
+  /** Ends what runs at its next step. What it is fetching is the mirror's to abort, meanwhile. */
+  stop(): void {
+    this.#stop.abort(new Error('the server is stopping'));
+  }
+
+  /** After `stop`: resolves when nothing runs any more. */
+  async closed(): Promise<void> {
+    await this.#daemon;
+    await this.#running?.ended;
+  }
+
+  async #serve(): Promise<void> {
+    const { signal } = this.#stop;
+    const { isRunning, last } = this.#state.current;
+    if (isRunning || !last) await this.#runOnce();
+    this.#nextRunAt = this.#schedule.nextRun(this.#timer.now());
+    for await (const _ of this.#schedule.runs(signal)) {
+      await this.#runOnce();
+      this.#nextRunAt = this.#schedule.nextRun(this.#timer.now());
+    }
+  }
+
+  /** One at a time: who comes while it runs waits for its end. */
+  async #runOnce(lock?: unknown): Promise<void> {
+    if (this.#running) return this.#running.ended;
+    const meter = new Meter({ pace: this.#pace, now: () => this.#timer.now() });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#running = { meter, phase: 'planning', ended: promise };
+    try {
+      await this.#carryOut(this.#running, lock);
+    } catch (err) {
+      this.#parts.log.error({ err }, 'a sync run could not be brought to its end');
+    } finally {
+      this.#running = undefined;
+      resolve();
+    }
+  }
+
+  async #carryOut(running: Running, lock: unknown): Promise<void> {
+    const { log, metrics } = this.#parts;
+    const { signal } = this.#stop;
+    const startedAt = this.#timer.now();
+    await this.#state.update({ isRunning: true });
+    const report = await this.#attempt(running, lock, startedAt);
+    const isInterrupted = signal.aborted;
+    const seconds = (report.endedAt - startedAt) / 1000;
+    await this.#state.update({
+      last: report,
+      isRunning: isInterrupted,
+      ...(report.bytes > 0 && seconds > 0 && { bytesPerSecond: report.bytes / seconds }),
+    });
+    const { failures, released, ...summary } = report;
+    log.info({ ...summary, failures: failures.length, released: released.length }, 'sync run');
+    metrics.syncLastRunBytes.set(report.bytes);
+    metrics.syncLastRunSeconds.set(seconds);
+    metrics.syncFailures.inc(failures.length);
+    if (report.isOk) metrics.syncLastSuccess.set(report.endedAt / 1000);
+    if (!isInterrupted) await this.status();
+  }
+
+  /** A run always comes to a report. */
+  async #attempt(running: Running, lock: unknown, startedAt: number): Promise<SyncReport> {
+    const { signal } = this.#stop;
+    const { meter } = running;
+    const report = { startedAt, bytes: 0, failures: [], released: [] };
+    try {
+      const plan = await this.#planner.plan(lock, signal);
+      running.phase = 'fetching';
+      const runner = new Runner({
+        ...this.#parts,
+        state: this.#state,
+        gate: this.#gate,
+        meter,
+        timer: this.#timer,
+      });
+      const { fetched, kept, failures } = await runner.carryOut(plan, signal);
+      const all = [...plan.problems, ...failures];
+      return {
+        ...report,
+        endedAt: this.#timer.now(),
+        isOk: all.length === 0,
+        images: { fetched, kept, failed: failures.length + plan.failed.length },
+        bytes: meter.fetchedBytes,
+        failures: all,
+        released: plan.departures.map(describeDeparture),
+      };
+    } catch (error) {
+      return {
+        ...report,
+        endedAt: this.#timer.now(),
+        isOk: false,
+        images: { fetched: 0, kept: 0, failed: 0 },
+        bytes: meter.fetchedBytes,
+        aborted: reasonOf(error),
+      };
+    }
+  }
+
+  #progress(): Pick<SyncRunState, 'running'> {
+    if (!this.#running) return {};
+    const { meter, phase } = this.#running;
+    const wait = this.#gate.wait;
+    return { running: wait ? meter.describe('waiting', wait.closedUntil) : meter.describe(phase) };
+  }
+}

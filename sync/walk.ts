@@ -1,0 +1,126 @@
+import type { Digest } from '../src/oci/digest.ts';
+import { isForeignType, isManifestType } from '../src/oci/media-types.ts';
+import type { BlobStore } from '../src/store/blob-store.ts';
+import type { Catalog } from '../src/store/catalog.ts';
+import type { Node } from '../src/store/image-graph.ts';
+import type { Member } from '../src/store/tables.ts';
+import type { Wants } from './wanted-image.ts';
+
+/** What an image comes to, as far as its manifests are held. */
+export interface Extent {
+  readonly bytes: number;
+  /** In the order in which they are to be fetched. */
+  readonly missing: readonly { readonly digest: Digest; readonly size: number }[];
+  readonly missingBytes: number;
+}
+
+/** Gets what the walk needs and does not find; without it the walk takes things as they are. */
+export interface Acquire {
+  /** False when it is not to be had. */
+  readonly manifest: (digest: Digest) => Promise<boolean>;
+  /** Before the referrers of a held manifest are walked. */
+  readonly referrers: (digest: Digest) => Promise<void>;
+}
+
+/**
+ * Goes through an image from its root down, over the wanted platforms with their attestations,
+ * signatures and SBOMs, and looks at every file: what it counts as held is there in full length.
+ */
+export class Walk {
+  readonly #catalog: Catalog;
+  readonly #blobs: BlobStore;
+  readonly #node: Node;
+  readonly #wants: Wants;
+  readonly #acquire: Acquire | undefined;
+  readonly #seen = new Set<Digest>();
+  readonly #missing: { digest: Digest; size: number }[] = [];
+  #bytes = 0;
+
+  static async over(
+    parts: { catalog: Catalog; blobs: BlobStore; acquire?: Acquire },
+    node: Node,
+    wants: Wants,
+  ): Promise<Extent> {
+    const walk = new Walk(parts, node, wants);
+    await walk.#visit({ digest: node.digest, size: 0, mediaType: '' });
+    const missing = walk.#missing;
+    const missingBytes = missing.reduce((sum, { size }) => sum + size, 0);
+    return { bytes: walk.#bytes, missing, missingBytes };
+  }
+
+  private constructor(
+    parts: { catalog: Catalog; blobs: BlobStore; acquire?: Acquire },
+    node: Node,
+    wants: Wants,
+  ) {
+    this.#catalog = parts.catalog;
+    this.#blobs = parts.blobs;
+    this.#acquire = parts.acquire;
+    this.#node = node;
+    this.#wants = wants;
+  }
+
+  async #visit(member: Member): Promise<void> {
+    const { digest, size } = member;
+    if (this.#seen.has(digest)) return;
+    this.#seen.add(digest);
+    if (this.#acquire && !(await this.#acquire.manifest(digest))) {
+      this.#missing.push({ digest, size });
+      return;
+    }
+    const isHeld = await this.#catalog.graph.isHeld({ ...this.#node, digest });
+    if (!isHeld) {
+      this.#missing.push({ digest, size });
+      return;
+    }
+    await this.#lookAt(member);
+    const successors = (await this.#catalog.graph.members(digest))?.successors ?? [];
+    for (const blob of successors) await this.#visitBlob(blob);
+    for (const child of this.#chosen(successors)) await this.#visit(child);
+    if (this.#wants.referrers) await this.#visitReferrers(digest);
+  }
+
+  async #visitBlob(member: Member): Promise<void> {
+    const { digest, mediaType } = member;
+    if (isManifestType(mediaType) || isForeignType(mediaType) || this.#seen.has(digest)) return;
+    this.#seen.add(digest);
+    await this.#lookAt(member);
+  }
+
+  /** A record without its file, or with half of it, is not enough to say that it is held. */
+  async #lookAt({ digest, size }: Member): Promise<void> {
+    const [record, file] = await Promise.all([
+      this.#catalog.findBlob(digest),
+      this.#blobs.statBlob(digest),
+    ]);
+    const expected = record?.size ?? size;
+    if (record && file?.size === expected) this.#bytes += expected;
+    else this.#missing.push({ digest, size: expected });
+  }
+
+  async #visitReferrers(digest: Digest): Promise<void> {
+    await this.#acquire?.referrers(digest);
+    for await (const referrer of this.#catalog.graph.referrers({ ...this.#node, digest })) {
+      await this.#visit({ digest: referrer, size: 0, mediaType: '' });
+    }
+  }
+
+  /** The manifests of an index that are wanted. */
+  #chosen(successors: readonly Member[]): Member[] {
+    const manifests = successors.filter(({ mediaType }) => isManifestType(mediaType));
+    const platforms = manifests.filter(
+      ({ platform, attests }) => attests === undefined && this.#isWanted(platform),
+    );
+    const chosen = new Set(platforms.map(({ digest }) => digest));
+    const attestations = manifests.filter(
+      ({ attests }) => this.#wants.referrers && attests !== undefined && chosen.has(attests),
+    );
+    return [...platforms, ...attestations];
+  }
+
+  #isWanted(platform: string | undefined): boolean {
+    const { platforms } = this.#wants;
+    if (platform === undefined || platforms === 'all') return true;
+    return platforms.some((wanted) => platform === wanted || platform.startsWith(`${wanted}/`));
+  }
+}

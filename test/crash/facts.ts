@@ -1,0 +1,86 @@
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import type { Digest } from '../../src/oci/digest.ts';
+import { formatTarget } from '../../src/oci/reference.ts';
+import type { RunningServer } from '../../src/server.ts';
+import type { Released } from '../../src/store/release.ts';
+
+/** `kept`: recorded in the catalog. `going`: about to be let go of. `gone`: let go of. */
+type Fact = 'kept' | 'going' | 'gone';
+
+/**
+ * From now on every blob that the catalog records, and all that is let go of, is noted in the file
+ * before anybody else hears of it. A kill loses no note. Returns what closes the file.
+ */
+export function noteFacts({ catalog, blobs }: RunningServer, file: string): () => void {
+  const handle = openSync(file, 'a');
+  const note = (fact: Fact, keys: readonly string[]): void => {
+    const lines = keys.map((key) => `${Date.now()} ${fact} ${key}\n`);
+    if (lines.length > 0) writeSync(handle, lines.join(''));
+  };
+  const { recordBlob, planRelease, release } = catalog;
+  const remove = blobs.delete;
+  catalog.recordBlob = async (target, digest, record) => {
+    await recordBlob.call(catalog, target, digest, record);
+    note('kept', [digest]);
+  };
+  catalog.release = async (unit) => {
+    note('going', keysOf(await planRelease.call(catalog, unit, new Set())));
+    const released = await release.call(catalog, unit);
+    note('gone', keysOf(released));
+    return released;
+  };
+  blobs.delete = async (digest: Digest) => {
+    note('going', [digest]);
+    await remove.call(blobs, digest);
+    note('gone', [digest]);
+  };
+  return () => closeSync(handle);
+}
+
+function keysOf({ manifests, blobs }: Released): string[] {
+  const held = manifests.map(({ target, digest }) => imageKey(formatTarget(target), digest));
+  return [...held, ...blobs.map(({ digest }) => digest)];
+}
+
+/** `target` is `upstream/repository`. */
+export function imageKey(target: string, digest: string): string {
+  return `${target}@${digest}`;
+}
+
+/** What a file of notes says. */
+export class Facts {
+  readonly #kept = new Set<string>();
+  readonly #left = new Map<string, number>();
+  #evictions = 0;
+
+  static async read(file: string): Promise<Facts> {
+    const facts = new Facts();
+    const text = await readFile(file, 'utf8').catch(() => '');
+    for (const line of text.split('\n').filter(Boolean)) {
+      const [time = '', fact = '', key = ''] = line.split(' ');
+      if (fact === 'kept') facts.#kept.add(key);
+      // What was under way at the kill may be done or not.
+      else facts.#left.set(key, fact === 'going' ? Infinity : Number(time));
+      if (fact !== 'gone') continue;
+      facts.#kept.delete(key);
+      if (key.includes('@')) facts.#evictions += 1;
+    }
+    return facts;
+  }
+
+  /** Images that were let go of. */
+  get evictions(): number {
+    return this.#evictions;
+  }
+
+  /** Recorded, and not let go of since. */
+  isKept(key: string): boolean {
+    return this.#kept.has(key);
+  }
+
+  /** Whether it may have gone at this time or later. */
+  mayHaveLeft(key: string, since: number): boolean {
+    return (this.#left.get(key) ?? 0) >= since;
+  }
+}

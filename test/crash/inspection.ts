@@ -1,0 +1,118 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Config } from '../../src/config/config.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { startServer, type RunningServer } from '../../src/server.ts';
+import { pino } from 'pino';
+import { get } from '../helpers/client.ts';
+import { blobPath, TEST_TIMING } from '../helpers/mirror.ts';
+import { noteFacts, Facts } from './facts.ts';
+import { isHit } from './load.ts';
+import type { Promises } from './promises.ts';
+import type { World } from './world.ts';
+
+export interface InspectionParts {
+  readonly config: Config;
+  readonly world: World;
+  readonly promises: Promises;
+  readonly factsFile: string;
+  /** By a former inspection. */
+  readonly pin: { readonly image: string } | undefined;
+  /** Done to the store before it is closed. */
+  readonly before?: (server: RunningServer) => Promise<void>;
+}
+
+export interface Findings {
+  /** What must not be. */
+  readonly wrong: readonly string[];
+  readonly partials: number;
+  readonly kept: number;
+  readonly evictions: number;
+}
+
+const ENTRIES = ['blobs', 'catalog', 'catalog.holder', 'ingest', 'journal', 'quarantine'];
+
+/** Restarts the mirror without an upstream, and compares what it holds and serves with what it owes. */
+export async function inspect(parts: InspectionParts): Promise<Findings> {
+  const { config, promises, factsFile } = parts;
+  const server = await startServer(config, {
+    log: pino({ level: 'silent' }),
+    timing: TEST_TIMING,
+    graceMs: 0,
+  });
+  const endNotes = noteFacts(server, factsFile);
+  try {
+    await server.store.settled;
+    // Behind whatever the reconciliation made the collector do.
+    await server.store.collector.collect(0);
+    const facts = await Facts.read(factsFile);
+    promises.settle(facts);
+    const wrong = [
+      ...(await compare(server, config.store.path)),
+      ...(await listWrongPaths(parts)),
+      ...(await listBroken(server, parts)),
+    ];
+    const partials = (await readdir(join(config.store.path, 'ingest'))).length;
+    await parts.before?.(server);
+    return { wrong, partials, kept: promises.size, evictions: facts.evictions };
+  } finally {
+    await server.close();
+    endNotes();
+  }
+}
+
+/** Every file against its name and its record, every record against its file. */
+export async function compare(server: RunningServer, storePath: string): Promise<string[]> {
+  const { blobs, catalog } = server;
+  const wrong: string[] = [];
+  const records = new Map(await Array.fromAsync(catalog.listBlobs()));
+  const usage = { blobs: records.size, bytes: 0 };
+  for (const { size } of records.values()) usage.bytes += size;
+  for await (const digest of blobs.list()) {
+    const bytes = await readFile(blobPath(storePath, digest));
+    if (digestOf(bytes) !== digest) wrong.push(`${digest} is damaged`);
+    const record = records.get(digest);
+    if (!record) wrong.push(`${digest} has no record`);
+    else if (record.size !== bytes.length) wrong.push(`${digest} is recorded with another size`);
+    records.delete(digest);
+  }
+  for (const digest of records.keys()) wrong.push(`${digest} is recorded and has no file`);
+  await catalog.counted;
+  const counted = catalog.usage;
+  if (counted.blobs !== usage.blobs || counted.bytes !== usage.bytes) {
+    wrong.push(`counted ${JSON.stringify(counted)}, recorded ${JSON.stringify(usage)}`);
+  }
+  return wrong;
+}
+
+/** What a crash left lying about. */
+async function listWrongPaths({ config, world }: InspectionParts): Promise<string[]> {
+  const { path } = config.store;
+  const names = new Set([...world.digests].map((digest) => digest.replace(':', '-')));
+  const strange = (await readdir(join(path, 'ingest'))).filter((name) => !names.has(name));
+  const entries = (await readdir(path)).filter((name) => !ENTRIES.includes(name));
+  const quarantined = await readdir(join(path, 'quarantine'));
+  return [
+    ...strange.map((name) => `left over: ingest/${name}`),
+    ...entries.map((name) => `left over: ${name}`),
+    ...quarantined.map((name) => `left over: quarantine/${name}`),
+  ];
+}
+
+/** Promises that are not kept. */
+async function listBroken(server: RunningServer, parts: InspectionParts): Promise<string[]> {
+  const { promises, world, pin } = parts;
+  const wrong: string[] = [];
+  for (const { kind, repository, digest } of promises.list()) {
+    const path = `${repository}/${kind}/${digest}`;
+    const answer = await get(`${server.url}/v2/${path}`).catch(String);
+    if (typeof answer === 'string') wrong.push(`${path}: ${answer}`);
+    else if (answer.status !== 200) wrong.push(`lost: ${path}: ${answer.status}`);
+    else if (!isHit(answer)) wrong.push(`${path}: ${answer.headers['cache-status']}`);
+    else if (!world.isRight(digest, answer.body)) wrong.push(`${path}: wrong bytes`);
+  }
+  if (pin && !server.store.pins.list().some(({ image }) => image === pin.image)) {
+    wrong.push(`lost: the pin of ${pin.image}`);
+  }
+  return wrong;
+}

@@ -1,0 +1,143 @@
+import { execFile } from 'node:child_process';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import test from 'ava';
+import { get, TruncatedError } from '../helpers/client.ts';
+import { FakeRegistry } from '../helpers/fake-registry.ts';
+import { buildBlob, buildImage, type Stored } from '../helpers/image.ts';
+import { blobPath, createTempFolder, startMirror } from '../helpers/mirror.ts';
+import { MirrorProcess } from '../helpers/process.ts';
+import { SmallDisk } from './small-disk.ts';
+import {
+  cacheResults,
+  storeState,
+  TAKES_AGAIN,
+  TAKES_NOTHING,
+  timesLogged,
+} from './store-report.ts';
+
+const MIB = 1024 * 1024;
+const run = promisify(execFile);
+
+test('a store that turns read-only: everyone is served; writable again, it keeps again', async (t) => {
+  const disk = await SmallDisk.mount(t, 24 * MIB);
+  if (!disk) return t.pass();
+  const registry = await FakeRegistry.start(t);
+  const held = buildImage({ seed: 'held', layers: [100_000, 50_000] });
+  registry.addImage('library/app', 'held', held);
+  const cold = buildImage({ seed: 'cold', layers: [200_000, 300_000] });
+  registry.addImage('library/app', 'cold', cold);
+  const upstreams = { 'docker.io': { url: registry.url } };
+  const mirror = await startMirror(t, { upstreams, storePath: disk.path });
+  await mirror.server.store.settled;
+  const blobs = `${mirror.url}/v2/library/app/blobs`;
+  const manifests = `${mirror.url}/v2/library/app/manifests`;
+  await get(`${manifests}/held`);
+  for (const { digest } of held.blobs) await get(`${blobs}/${digest}`);
+  await mirror.idle();
+  const rotten = held.layer(1);
+  const path = blobPath(disk.path, rotten.digest);
+  await chmod(path, 0o600);
+  await writeFile(path, damage(rotten.bytes));
+  await disk.setReadOnly();
+
+  const [one, many] = [cold.layer(0), cold.layer(1)];
+  const single = await get(`${blobs}/${one.digest}`);
+  t.true(single.body.equals(one.bytes));
+  t.is(single.headers['cache-status'], 'entrepot; fwd=bypass');
+  const twenty = await Promise.all(
+    Array.from({ length: 20 }, () => get(`${blobs}/${many.digest}`)),
+  );
+  t.true(twenty.every(({ body }) => body.equals(many.bytes)));
+  const range = await get(`${blobs}/${one.digest}`, { headers: { range: 'bytes=-1000' } });
+  t.true(range.body.equals(one.bytes.subarray(-1000)));
+  for (const reference of ['cold', cold.manifest.digest]) {
+    const { body } = await get(`${manifests}/${reference}`);
+    t.true(body.equals(cold.manifest.bytes));
+  }
+  t.true((await get(`${manifests}/held`)).body.equals(held.manifest.bytes));
+  t.true((await get(`${blobs}/${held.layer(0).digest}`)).body.equals(held.layer(0).bytes));
+  // It cannot be put away, and is not served again all the same.
+  await t.throwsAsync(get(`${blobs}/${rotten.digest}`), { instanceOf: TruncatedError });
+  t.true((await get(`${blobs}/${rotten.digest}`)).body.equals(rotten.bytes));
+  await mirror.idle();
+  const { state, reason = '' } = await storeState(mirror);
+  t.is(state, 'failing');
+  t.regex(reason, /^EROFS: read-only file system/);
+  t.is(timesLogged(mirror, TAKES_NOTHING), 1);
+  t.deepEqual(await cacheResults(mirror), {
+    'manifest miss': 1,
+    'manifest revalidated': 1,
+    'manifest bypass': 2,
+    'blob miss': 3,
+    'blob hit': 2,
+    'blob bypass': 23,
+  });
+
+  await disk.setWritable();
+  for (const { digest, bytes } of [one, many, rotten]) {
+    const { body, headers } = await get(`${blobs}/${digest}`);
+    t.true(body.equals(bytes));
+    t.is(headers['cache-status'], 'entrepot; fwd=miss; stored');
+    await mirror.idle();
+    t.is((await get(`${blobs}/${digest}`)).headers['cache-status'], 'entrepot; hit');
+  }
+  t.is((await get(`${manifests}/cold`)).headers['cache-status'], 'entrepot; fwd=miss; stored');
+  t.deepEqual(await storeState(mirror), { state: 'ok' });
+  t.is(timesLogged(mirror, TAKES_AGAIN), 1);
+});
+
+test('too few file descriptors: right bytes, a true refusal or none, and well again afterwards', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const blobs = Array.from({ length: 40 }, (_, seed) =>
+    registry.addBlob('library/app', buildBlob(`fd ${seed}`, 200_000)),
+  );
+  const [warm, cold] = [blobs.slice(0, 20), blobs.slice(20)];
+  const folder = await createTempFolder(t);
+  const upstreams = { 'docker.io': { url: registry.url } };
+  const mirror = await MirrorProcess.start(t, folder, { upstreams });
+  const url = ({ digest }: Stored): string => `${mirror.url}/v2/library/app/blobs/${digest}`;
+  await Promise.all(warm.map((blob) => get(url(blob))));
+  const [pid = ''] =
+    /\d+/.exec(await readFile(join(folder, 'store', 'catalog.holder'), 'utf8')) ?? [];
+  const limit = async (files: number): Promise<unknown> =>
+    run('prlimit', ['--pid', pid, `--nofile=${files}:4096`]);
+  await limit(40);
+  const answers = await Promise.all(
+    [...blobs, ...blobs, ...blobs].map((blob) => outcome(url(blob), blob)),
+  );
+  t.log(
+    Object.fromEntries(
+      Map.groupBy(answers, String)
+        .entries()
+        .map(([k, v]) => [k, v.length]),
+    ),
+  );
+  t.deepEqual(
+    answers.filter((answer) => !['right', 'refused', 'cut', '502'].includes(answer)),
+    [],
+  );
+  await limit(1024);
+  for (const blob of [...warm, ...cold]) t.is(await outcome(url(blob), blob), 'right');
+  for (const blob of blobs) {
+    t.is((await get(url(blob))).headers['cache-status'], 'entrepot; hit');
+  }
+  t.is(await mirror.end('SIGTERM'), 0);
+});
+
+async function outcome(url: string, { bytes }: Stored): Promise<string> {
+  try {
+    const { status, body } = await get(url);
+    if (status !== 200) return String(status);
+    return body.equals(bytes) ? 'right' : 'wrong';
+  } catch (error) {
+    return error instanceof TruncatedError ? 'cut' : 'refused';
+  }
+}
+
+function damage(bytes: Buffer): Buffer {
+  const damaged = Buffer.from(bytes);
+  damaged[1000] = (damaged[1000] ?? 0) ^ 1;
+  return damaged;
+}

@@ -1,0 +1,67 @@
+import { execFile } from 'node:child_process';
+import { mkdir, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { ExecutionContext } from 'ava';
+import { createTempFolder } from '../helpers/mirror.ts';
+
+const run = promisify(execFile);
+const PAGE = 4096;
+
+/** A real file system of a few megabytes, in memory, that a test fills and empties. */
+export class SmallDisk {
+  /** Where a store may lie. */
+  readonly path: string;
+  readonly #folder: string;
+  readonly #ballast: string;
+
+  /** `undefined` where this process may not mount; the test then says what it does instead. */
+  static async mount(t: ExecutionContext, bytes: number): Promise<SmallDisk | undefined> {
+    const folder = join(await createTempFolder(t), 'disk');
+    await mkdir(folder);
+    try {
+      await run('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder]);
+    } catch (error) {
+      t.log(`no file system can be mounted here: ${(error as Error).message.trim()}`);
+      return undefined;
+    }
+    t.teardown(() => run('umount', ['-l', folder]));
+    return new SmallDisk(folder);
+  }
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    this.path = join(folder, 'store');
+    this.#ballast = join(folder, 'ballast');
+  }
+
+  /** To the last page. */
+  async fill(): Promise<void> {
+    await using ballast = await open(this.#ballast, 'a');
+    for (let size = 1024 * 1024; size >= PAGE;) {
+      try {
+        await ballast.appendFile(Buffer.alloc(size, 1));
+      } catch {
+        size /= 2;
+      }
+    }
+  }
+
+  /**
+   * As after an error of the disk: nothing can be created, renamed or removed by its path. Only
+   * what is open for writing already, the log of LevelDB, still takes bytes: the kernel turns no
+   * file system read-only that has such files, so a read-only view of it is laid over it.
+   */
+  async setReadOnly(): Promise<void> {
+    await run('mount', ['--bind', this.#folder, this.#folder]);
+    await run('mount', ['-o', 'remount,bind,ro', this.#folder]);
+  }
+
+  async setWritable(): Promise<void> {
+    await run('umount', ['-l', this.#folder]);
+  }
+
+  async empty(): Promise<void> {
+    await rm(this.#ballast, { force: true });
+  }
+}

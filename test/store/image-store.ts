@@ -1,0 +1,185 @@
+/** A store's parts without the mirror around them, filled with images and emptied by a collector. */
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { parseDigest, type Digest } from '../../src/oci/digest.ts';
+import { formatTarget, parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
+import { parseManifest } from '../../src/oci/manifest.ts';
+import { AccessTimes } from '../../src/store/access-times.ts';
+import { BlobStore } from '../../src/store/blob-store.ts';
+import { Catalog } from '../../src/store/catalog.ts';
+import { Collector, type Collection, type Shortage } from '../../src/store/collector.ts';
+import { unitOf } from '../../src/store/image-graph.ts';
+import { Pins } from '../../src/store/pins.ts';
+import type { Pin } from '../../src/store/tables.ts';
+import { Clock } from '../helpers/clock.ts';
+import type { Image, Stored } from '../helpers/image.ts';
+import { createTempFolder } from '../helpers/mirror.ts';
+
+export interface ImageStoreOptions {
+  readonly maxBytes?: number;
+  readonly minFreeBytes?: number;
+  readonly configured?: readonly Pin[];
+}
+
+export interface Kept {
+  readonly target?: Target;
+  readonly tags?: readonly string[];
+  /** Which of its blobs are held too; default: all. */
+  readonly blobs?: readonly Stored[];
+}
+
+export const APP = targetOf('hub.example/app');
+
+export class ImageStore {
+  readonly clock = new Clock();
+  readonly path: string;
+  readonly blobs: BlobStore;
+  readonly catalog: Catalog;
+  readonly pins: Pins;
+  readonly access: AccessTimes;
+  readonly collector: Collector;
+  readonly released: [string, Shortage][] = [];
+  readonly collections: Collection[] = [];
+  readonly #names = new Map<string, string>();
+
+  static async open(t: ExecutionContext, options: ImageStoreOptions = {}): Promise<ImageStore> {
+    const path = await createTempFolder(t);
+    const blobs = await BlobStore.open({ path, durability: 'rename' });
+    const catalog = await Catalog.open(join(path, 'catalog'), { durability: 'rename' });
+    t.teardown(async () => catalog.close());
+    const pins = await Pins.open({ catalog, configured: options.configured ?? [] });
+    await catalog.counted;
+    return new ImageStore({ path, blobs, catalog, pins }, options);
+  }
+
+  constructor(
+    { path, blobs, catalog, pins }: Pick<ImageStore, 'path' | 'blobs' | 'catalog' | 'pins'>,
+    { maxBytes = 2 ** 40, minFreeBytes = 0 }: ImageStoreOptions,
+  ) {
+    const { now } = this.clock;
+    this.path = path;
+    this.blobs = blobs;
+    this.catalog = catalog;
+    this.pins = pins;
+    this.access = new AccessTimes({ catalog, now });
+    this.collector = new Collector({
+      catalog,
+      blobs,
+      pins,
+      access: this.access,
+      limits: { maxBytes, minFreeBytes },
+      now,
+      released: ({ digest }, reason) => this.released.push([this.nameOf(digest), reason]),
+      ended: (collection) => this.collections.push(collection),
+    });
+  }
+
+  name({ manifest, config, layers }: Image, name: string): void {
+    this.nameBlob(manifest, name);
+    this.nameBlob(config, `${name}.config`);
+    for (const [position, layer] of layers.entries()) {
+      this.nameBlob(layer, `${name}.${position}`);
+    }
+  }
+
+  /** The first name stays. */
+  nameBlob({ digest }: Pick<Stored, 'digest'>, name: string): void {
+    if (!this.#names.has(digest)) this.#names.set(digest, name);
+  }
+
+  nameOf(digest: string): string {
+    return this.#names.get(digest) ?? digest;
+  }
+
+  /** As a pull does that found nothing held: manifest, then blobs, one tick of the clock later. */
+  async keep({ manifest, blobs }: Image, options: Kept = {}): Promise<void> {
+    await this.keepManifest(manifest, options);
+    for (const blob of options.blobs ?? blobs) await this.keepBlob(blob, options.target);
+  }
+
+  async keepManifest(manifest: Stored, { target = APP, tags = [] }: Kept = {}): Promise<void> {
+    this.clock.advance(1);
+    const at = this.clock.now();
+    const { mediaType, successors, subject } = parseManifest(manifest.bytes, manifest.mediaType);
+    const digest = parseDigest(manifest.digest);
+    await this.blobs.writeBytes(digest, manifest.bytes);
+    const entry = {
+      descriptor: { mediaType, digest, size: manifest.size },
+      successors,
+      tags: tags.map((tag) => ({ tag: parseTag(tag), checkedAt: at })),
+      ...(subject && { subject }),
+    };
+    await this.catalog.recordManifest(target, entry, at);
+  }
+
+  async keepBlob(blob: Stored, target = APP): Promise<void> {
+    const digest = parseDigest(blob.digest);
+    await this.blobs.writeBytes(digest, blob.bytes);
+    const record = { size: blob.size, storedAt: this.clock.now() };
+    await this.catalog.recordBlob(target, digest, record);
+  }
+
+  /** As a pull does that found it held, one tick of the clock later. */
+  pull({ digest }: Pick<Stored, 'digest'>, target = APP): void {
+    this.clock.advance(1);
+    this.access.note(target, parseDigest(digest));
+  }
+
+  async pin(image: string, reason?: string): Promise<void> {
+    const since = this.clock.now();
+    await this.pins.add({ origin: 'hand', image, since, ...(reason !== undefined && { reason }) });
+  }
+
+  async lastPull({ digest }: Pick<Stored, 'digest'>, target = APP): Promise<number | undefined> {
+    return this.catalog.graph.lastPull(unitOf(target, digest as Digest));
+  }
+
+  /** Names of what is held, as files and as the catalog has it; throws where these differ. */
+  async held(): Promise<string[]> {
+    const files = (await Array.fromAsync(this.blobs.list())).toSorted();
+    const records = await Array.fromAsync(this.catalog.listBlobs(), ([digest]) => digest);
+    const sizes = await Promise.all(
+      files.map(async (digest) => {
+        const [algorithm = '', encoded = ''] = digest.split(':');
+        const folder = join(this.path, 'blobs', algorithm, encoded.slice(0, 2));
+        return (await stat(join(folder, encoded))).size;
+      }),
+    );
+    const bytes = sizes.reduce((sum, size) => sum + size, 0);
+    const known = { records, usage: this.catalog.usage };
+    const real = { records: files, usage: { blobs: files.length, bytes } };
+    if (JSON.stringify(known) !== JSON.stringify(real)) {
+      throw new Error(`the catalog and the files differ: ${JSON.stringify({ known, real })}`);
+    }
+    return files.map((digest) => this.nameOf(digest)).toSorted();
+  }
+
+  /** Names of manifests with their repository. */
+  async manifests(): Promise<string[]> {
+    const nodes = await Array.fromAsync(this.catalog.graph.manifests());
+    return nodes
+      .map(({ target, digest }) => `${formatTarget(target)} ${this.nameOf(digest)}`)
+      .toSorted();
+  }
+
+  async partials(): Promise<string[]> {
+    return readdir(join(this.path, 'ingest'));
+  }
+}
+
+export function targetOf(name: string): Target {
+  const slash = name.indexOf('/');
+  return { upstream: name.slice(0, slash), repository: parseRepository(name.slice(slash + 1)) };
+}
+
+/** A collection in short: names of what went in its order, and of what stayed with its reason. */
+export function told(
+  store: ImageStore,
+  { images, kept }: Collection,
+): { went: string[]; kept: string[] } {
+  return {
+    went: images.map(({ digest }) => store.nameOf(digest)),
+    kept: kept.map(({ digest, why }) => `${store.nameOf(digest)}: ${why}`),
+  };
+}
