@@ -11,6 +11,7 @@ import type {
   StoreSummary,
   VerifyState,
 } from './http/store-desk.ts';
+import { RegistryError } from './oci/errors.ts';
 import { formatTarget } from './oci/reference.ts';
 import type { Aside, BlobStore } from './store/blob-store.ts';
 import type { Collection } from './store/collector.ts';
@@ -96,7 +97,7 @@ export class Desk implements StoreDesk {
       ...described,
       storedAt: record.storedAt,
       tagsCheckedAt: Object.fromEntries(checked),
-      partOf: await catalog.graph.parents(node),
+      partOf: [...(await catalog.graph.parents(node)), ...(await catalog.graph.attachedTo(node))],
     };
   }
 
@@ -133,7 +134,7 @@ export class Desk implements StoreDesk {
     const origin = `use:${source}`;
     await pins.replace(
       origin,
-      images.map((image) => this.#pinOf(origin, image)),
+      images.flatMap((image) => this.#findPin(origin, image) ?? []),
     );
     return pins.list().filter((pin) => pin.origin === origin);
   }
@@ -147,6 +148,16 @@ export class Desk implements StoreDesk {
     };
   }
 
+  /** A cluster also runs images that do not come through this mirror: nothing of them to keep. */
+  #findPin(origin: string, image: string): Pin | undefined {
+    try {
+      return this.#pinOf(origin, image);
+    } catch (error) {
+      if (error instanceof RegistryError && ELSEWHERE.has(error.code)) return undefined;
+      throw error;
+    }
+  }
+
   async #find(image: string): Promise<Node | undefined> {
     const { target, tag, digest } = this.#parts.addressing.resolveImage(image);
     const { catalog } = this.#parts.store;
@@ -158,7 +169,10 @@ export class Desk implements StoreDesk {
   async #countImages(): Promise<number> {
     const at = this.#parts.now();
     if (!this.#counted || at - this.#counted.at > COUNT_MS) {
-      this.#counted = { at, images: this.#countRoots() };
+      const images = this.#countRoots();
+      this.#counted = { at, images };
+      // What could not be counted is counted anew when somebody asks again.
+      images.catch(() => (this.#counted = undefined));
     }
     return this.#counted.images;
   }
@@ -172,12 +186,25 @@ export class Desk implements StoreDesk {
 
 /** An image as pins are kept: with its registry, globs as they are. Throws `RegistryError`. */
 export function canonicalImage(addressing: Addressing, image: string): string {
-  if (isGlob(image)) return image;
+  if (isGlob(image)) return checkGlob(image);
   const { target, tag, digest } = addressing.resolveImage(image);
   const name = formatTarget(target);
   if (digest) return `${name}@${digest}`;
   return tag === undefined ? name : `${name}:${tag}`;
 }
+
+/** One that cannot be compiled must not be kept: the next start would meet it again. */
+function checkGlob(glob: string): string {
+  if (glob.length <= MAX_GLOB_LENGTH) return glob;
+  throw new RegistryError('NAME_INVALID', {
+    detail: `a pattern has at most ${MAX_GLOB_LENGTH} characters`,
+  });
+}
+
+/** More than a registry, a repository, a tag and a digest take. */
+const MAX_GLOB_LENGTH = 1024;
+/** What is said of an image that no upstream of this mirror may be asked for. */
+const ELSEWHERE: ReadonlySet<string> = new Set(['NAME_UNKNOWN', 'DENIED']);
 
 const ORDER = {
   name: (a: ImageSummary, b: ImageSummary) =>
@@ -206,7 +233,7 @@ function report(collection: Collection): CollectionReport {
     wantedBytes,
     released: sum(collection),
     images: images.map(({ image, tags, digest, lastPulledAt, bytes }) => {
-      const why = `not pulled since ${new Date(lastPulledAt).toISOString()}`;
+      const why = image === '' ? 'no manifest lists it' : 'pulled longest ago';
       return { image, tags, digest, lastPulledAt, bytes, why };
     }),
     kept,

@@ -57,6 +57,8 @@ export class Engine {
     const store = await Store.open(parts);
     const syncState = await State.open(join(store.path, 'sync.json'));
     const engine = new Engine(config, store, { ...options, metrics, addressing, syncState });
+    // Of a file that the configuration names no more.
+    if (!engine.#inUse) await engine.desk.setInUse('file', []);
     await engine.#inUse?.watch();
     return engine;
   }

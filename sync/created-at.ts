@@ -10,6 +10,8 @@ interface Parts {
   readonly supply: Supply;
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
+  /** What a tag means, asked once in a run. */
+  readonly resolve: (tag: Tag) => Promise<Digest | undefined>;
 }
 
 const CREATED = 'org.opencontainers.image.created';
@@ -34,7 +36,7 @@ export async function createdAt(
 }
 
 async function timeOf(parts: Parts, target: Target, tag: Tag): Promise<number | undefined> {
-  const digest = await parts.supply.resolve(target, tag);
+  const digest = await parts.resolve(tag);
   return digest && timeOfManifest(parts, target, digest);
 }
 

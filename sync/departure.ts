@@ -1,4 +1,6 @@
+import type { SyncRule } from '../src/config/sync-config.ts';
 import { formatTarget } from '../src/oci/reference.ts';
+import { covers } from './covers.ts';
 import type { Resolution } from './resolver.ts';
 import type { KnownImage } from './state.ts';
 import { keyOf } from './wanted-image.ts';
@@ -8,29 +10,36 @@ export interface Departure {
   readonly image: KnownImage;
   readonly action: 'release' | 'keep' | 'guarded';
   readonly why: string;
+  /** What became of it upstream, where that is why it left. */
+  readonly became?: 'deleted' | 'moved';
 }
+
+type Judgement = Omit<Departure, 'image'>;
 
 /**
  * What becomes of images that left the selection. Nothing goes because a list failed or came back
- * empty, and no run lets go of more than its share of what was held: rather a full disk than an
- * empty site.
+ * empty, and no run lets go of more than its share of what was held (one image, where that is less
+ * than one): rather a full disk than an empty site.
  */
 export function findDepartures(
   known: readonly KnownImage[],
-  resolution: Pick<Resolution, 'images' | 'absent' | 'unknown'>,
-  releaseShare: number,
+  resolution: Omit<Resolution, 'problems' | 'requests'>,
+  { rules, releaseShare }: { rules: readonly SyncRule[]; releaseShare: number },
 ): Departure[] {
-  const wanted = new Map(resolution.images.map((image) => [keyOf(image), image]));
+  const wanted = new Set(resolution.images.map(keyOf));
   const digests = new Set(resolution.images.map(({ target, digest }) => keyOf({ target, digest })));
   const departures = known.flatMap((image): Departure[] => {
-    const now = wanted.get(keyOf(image));
     // Wanted under another tag, or for itself, all the same.
     if (digests.has(keyOf({ target: image.target, digest: image.digest }))) return [];
-    return [judge(image, now !== undefined, resolution)];
+    const covering = rules.filter((rule) => covers(rule, image));
+    return [
+      { image, ...judge(image, { covering, isMoved: wanted.has(keyOf(image)), resolution }) },
+    ];
   });
   const leaving = departures.filter(({ action }) => action === 'release');
-  if (leaving.length <= Math.max(1, Math.floor(known.length * releaseShare))) return departures;
-  const share = `${leaving.length} of ${known.length} images would go, more than ${Math.round(releaseShare * 100)} % in one run`;
+  const limit = releaseShare === 0 ? 0 : Math.max(1, Math.floor(known.length * releaseShare));
+  if (leaving.length <= limit) return departures;
+  const share = `${leaving.length} of ${known.length} images would go, more than ${Math.round(releaseShare * 100)} % in one run; to let them go, raise sync.releaseShare`;
   return departures.map((departure) =>
     departure.action === 'release'
       ? { ...departure, action: 'guarded', why: `${departure.why}; ${share}` }
@@ -40,24 +49,42 @@ export function findDepartures(
 
 function judge(
   image: KnownImage,
-  isMoved: boolean,
-  { absent, unknown }: Pick<Resolution, 'absent' | 'unknown'>,
-): Departure {
-  const name = `${formatTarget(image.target)} ${image.tag ?? image.digest}`;
-  if (isMoved || image.kept === 'moved') {
-    return byPolicy(image, 'its tag means another image now');
+  found: {
+    covering: readonly SyncRule[];
+    isMoved: boolean;
+    resolution: Omit<Resolution, 'problems' | 'requests'>;
+  },
+): Judgement {
+  const { covering, isMoved, resolution } = found;
+  if (covering.length === 0) return { action: 'release', why: 'no rule selects it any more' };
+  if (isMoved || image.kept === 'moved') return byPolicy('moved', covering);
+  if (isGone(image, resolution)) return byPolicy('deleted', covering);
+  if (covering.some(({ path }) => resolution.unknown.has(path))) {
+    return { action: 'guarded', why: 'its rule could not be resolved' };
   }
-  if (absent.has(name) || image.kept === 'deleted') {
-    return byPolicy(image, 'the upstream has it no more');
-  }
-  if (unknown.has(image.rule)) {
-    return { image, action: 'guarded', why: 'its rule could not be resolved' };
-  }
-  return { image, action: 'release', why: 'no rule selects it any more' };
+  if (resolution.isLocked) return { action: 'guarded', why: 'the lock leaves it out' };
+  return { action: 'release', why: 'its rule takes newer ones in its place' };
 }
 
-function byPolicy(image: KnownImage, why: string): Departure {
-  return image.removed === 'keep'
-    ? { image, action: 'keep', why: `${why}; the rule says keep` }
-    : { image, action: 'release', why };
+/** The upstream said so, or lists what is beside it. */
+function isGone(
+  image: KnownImage,
+  { absent, listed }: Pick<Resolution, 'absent' | 'listed'>,
+): boolean {
+  const { target, tag } = image;
+  if (absent.has(keyOf(image))) return true;
+  if (listed.get(target.upstream)?.has(target.repository) === false) return true;
+  return tag !== undefined && listed.get(formatTarget(target))?.has(tag) === false;
+}
+
+const BECAME = {
+  moved: 'its tag means another image now',
+  deleted: 'the upstream has it no more',
+} as const;
+
+function byPolicy(became: 'moved' | 'deleted', covering: readonly SyncRule[]): Judgement {
+  const isKept = covering.some(({ removed }) => removed === 'keep');
+  return isKept
+    ? { action: 'keep', why: `${BECAME[became]}; the rule says keep`, became }
+    : { action: 'release', why: BECAME[became], became };
 }

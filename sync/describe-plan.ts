@@ -3,7 +3,7 @@ import type { PlannedImage, ReleasedImage, SyncPlan } from '../src/http/sync-des
 import { formatTarget } from '../src/oci/reference.ts';
 import type { Departure } from './departure.ts';
 import { formatLock } from './lock.ts';
-import type { Plan, PlannedItem } from './planner.ts';
+import { isToFetch, type Plan, type PlannedItem } from './planner.ts';
 
 /** A plan as the API tells it. */
 export function describePlan(
@@ -25,7 +25,7 @@ export function describePlan(
     problems,
     totals: {
       images: items.length,
-      toFetch: items.filter(({ extent }) => extent.missing.length > 0).length,
+      toFetch: items.filter(isToFetch).length,
       fetchBytes,
       heldBytes: items.reduce((sum, { extent }) => sum + extent.bytes, 0),
       // The manifests are here by now; registries count those, not blobs.
@@ -42,7 +42,8 @@ export function describeDeparture({ image, action, why }: Departure): ReleasedIm
   return { image: name, ...(tag !== undefined && { tag }), digest, rule, action, why };
 }
 
-function describeItem({ wanted, extent, before }: PlannedItem): PlannedImage {
+function describeItem(item: PlannedItem): PlannedImage {
+  const { wanted, extent, before } = item;
   const { target, tag, digest, rule } = wanted;
   const { bytes, missing, missingBytes } = extent;
   return {
@@ -50,7 +51,7 @@ function describeItem({ wanted, extent, before }: PlannedItem): PlannedImage {
     ...(tag !== undefined && { tag }),
     digest,
     rule,
-    action: missing.length > 0 || (tag !== undefined && before !== digest) ? 'fetch' : 'keep',
+    action: isToFetch(item) ? 'fetch' : 'keep',
     ...(before !== undefined && before !== digest && { before }),
     bytes: bytes + missingBytes,
     fetchBytes: missingBytes,

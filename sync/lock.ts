@@ -5,7 +5,8 @@ import { isDigest } from '../src/oci/digest.ts';
 import { RegistryError } from '../src/oci/errors.ts';
 import { formatTarget, isTag } from '../src/oci/reference.ts';
 import { parseTarget } from '../src/store/image-graph.ts';
-import { keyOf, type WantedImage } from './wanted-image.ts';
+import { covers } from './covers.ts';
+import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
 
 /** Writes down what the rules came to. */
 export function formatLock(
@@ -45,14 +46,14 @@ export function readLock(config: SyncConfig, document: unknown, now: number): Wa
     if (!rule) throw refuse(`${place}.rule: there is no ${path}; make a new lock`);
     if (!isDigest(digest)) throw refuse(`${place}.digest: "${digest}" is not a digest`);
     if (tag !== undefined && !isTag(tag)) throw refuse(`${place}.tag: "${tag}" is not a tag`);
-    const { platforms, referrers, priority, freshMs, removed } = rule;
-    return {
-      target: parseTarget(image),
-      ...(tag !== undefined && { tag }),
-      digest,
-      ...{ platforms, referrers, priority, freshMs, removed, rule: path },
-      checkedAt: Math.min(now, Date.parse(lock.createdAt)),
-    };
+    const found = { target: parseTarget(image), ...(tag !== undefined && { tag }), digest };
+    if (!covers(rule, found)) throw refuse(`${place}: ${path} does not select ${keyOf(found)}`);
+    const checkedAt = Math.min(now, Date.parse(lock.createdAt));
+    // What any of the rules wants of it: the lock names only the first.
+    return config.rules
+      .filter((each) => each !== rule && covers(each, found))
+      .map((each) => wantedBy(each, found, checkedAt))
+      .reduce(unite, wantedBy(rule, found, checkedAt));
   });
 }
 
@@ -74,6 +75,6 @@ function refuse(message: string): RegistryError {
 }
 
 /** Of all that decides what is selected. */
-function fingerprint({ rules }: SyncConfig): string {
+export function fingerprint({ rules }: SyncConfig): string {
   return `sha256:${createHash('sha256').update(JSON.stringify(rules)).digest('hex')}`;
 }

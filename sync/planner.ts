@@ -7,6 +7,7 @@ import type { BlobStore } from '../src/store/blob-store.ts';
 import type { Catalog } from '../src/store/catalog.ts';
 import { findDepartures, type Departure } from './departure.ts';
 import { readLock } from './lock.ts';
+import type { Patience } from './patience.ts';
 import { reasonOf, Resolver, type Problem, type Resolution } from './resolver.ts';
 import type { State } from './state.ts';
 import { Walk, type Acquire, type Extent } from './walk.ts';
@@ -29,6 +30,13 @@ export interface PlannedItem {
   readonly before?: Digest;
   /** When its referrers were last looked for. */
   readonly searchedAt?: number;
+  /** What the upstream attaches by tags, which are to mean it once all of it is here. */
+  readonly attached: readonly Attached[];
+}
+
+export interface Attached {
+  readonly tag: Tag;
+  readonly digest: Digest;
 }
 
 export interface Plan {
@@ -58,19 +66,26 @@ export class Planner {
     this.#parts = parts;
   }
 
-  /** Throws `RegistryError` for a lock that does not match the rules. */
-  async plan(lock?: unknown, signal?: AbortSignal): Promise<Plan> {
+  /**
+   * Throws `RegistryError` for a lock that does not match the rules. With `patience` upstreams that
+   * fail are asked again.
+   */
+  async plan(
+    lock: unknown,
+    { signal, patience }: { signal: AbortSignal; patience?: Patience },
+  ): Promise<Plan> {
     const { config, state, now } = this.#parts;
-    const resolution = await this.#resolve(lock);
+    const resolution = await this.#resolve(lock, patience);
     const items: PlannedItem[] = [];
     const problems = [...resolution.problems];
     const failed: WantedImage[] = [];
     const queue = new PQueue({ concurrency: AT_A_TIME });
     await queue.addAll(
       resolution.images.map((wanted) => async () => {
-        if (signal?.aborted) return;
+        if (signal.aborted) return;
         try {
-          items.push(await this.#examine(wanted));
+          const examine = async () => this.#examine(wanted);
+          items.push(await (patience ? patience.try(examine) : examine()));
         } catch (error) {
           failed.push(wanted);
           const image = nameOf(wanted);
@@ -78,64 +93,94 @@ export class Planner {
         }
       }),
     );
-    signal?.throwIfAborted();
-    const departures = findDepartures(state.current.images, resolution, config.releaseShare);
+    signal.throwIfAborted();
+    const departures = findDepartures(state.current.images, resolution, config);
     return { createdAt: now(), items: items.toSorted(byPriority), departures, problems, failed };
   }
 
-  async #resolve(lock: unknown): Promise<Resolution> {
+  async #resolve(lock: unknown, patience?: Patience): Promise<Resolution> {
     const { config, now } = this.#parts;
-    if (lock === undefined) return Resolver.resolve(this.#parts, config.rules);
+    if (lock === undefined) return Resolver.resolve({ ...this.#parts, patience }, config.rules);
     const images = readLock(config, lock, now());
-    return { images, absent: new Set(), unknown: new Set(), problems: [], requests: 0 };
+    const nothing = { absent: new Set<string>(), unknown: new Set<string>(), listed: new Map() };
+    return { images, ...nothing, isLocked: true, problems: [], requests: 0 };
   }
 
   async #examine(wanted: WantedImage): Promise<PlannedItem> {
     const { catalog, state, now } = this.#parts;
     const { target, tag, digest } = wanted;
     const before = tag && (await catalog.findTag(target, tag))?.digest;
-    const known = state.current.images.find((image) => keyOf(image) === keyOf(wanted));
-    const searchedAt = known?.digest === digest ? known.searchedAt : undefined;
+    const known = state.current.images.find(
+      (image) => image.digest === digest && keyOf(image) === keyOf(wanted),
+    );
+    const searchedAt = known?.searchedAt;
     const item = { wanted, ...(before && { before }) };
     const held = await Walk.over(this.#parts, { target, digest }, wanted);
     const isSearched = searchedAt !== undefined && now() - searchedAt < SEARCH_AGAIN_MS;
     if (held.missing.length === 0 && (isSearched || !wanted.referrers)) {
-      return { ...item, extent: held, searchedAt: searchedAt ?? now() };
+      if (held.isForOthers) throw new ForOthersError(wanted);
+      const extras = wanted.referrers && searchedAt !== undefined ? { searchedAt } : {};
+      return { ...item, extent: held, ...extras, attached: [] };
     }
-    const acquire = this.#acquire(target);
+    const attached: Attached[] = [];
+    const acquire = this.#acquire(target, attached);
     const extent = await Walk.over({ ...this.#parts, acquire }, { target, digest }, wanted);
     if (extent.bytes === 0) throw new Error('the upstream has no such manifest');
-    return { ...item, extent, searchedAt: now() };
+    if (extent.isForOthers) throw new ForOthersError(wanted);
+    return { ...item, extent, ...(wanted.referrers && { searchedAt: now() }), attached };
   }
 
-  #acquire(target: Target): Acquire {
+  #acquire(target: Target, attached: Attached[]): Acquire {
     const { supply } = this.#parts;
     return {
-      manifest: async (digest) => supply.holdManifest(target, digest),
+      manifest: async (digest) => this.#hold(target, digest),
       referrers: async (digest) => {
+        const found: Digest[] = [];
+        // One that is listed and gone is no part of the image.
         for (const referrer of await supply.referrers(target, digest)) {
-          await supply.holdManifest(target, referrer.digest);
+          if (await this.#hold(target, referrer.digest)) found.push(referrer.digest);
         }
+        // What cosign keeps under tags of its own.
         for (const suffix of ATTACHED) {
-          await this.#attach(target, `${digest.replace(':', '-')}${suffix}` as Tag);
+          const tag = `${digest.replace(':', '-')}${suffix}` as Tag;
+          const meant = await supply.resolve(target, tag);
+          if (!meant || !(await this.#hold(target, meant))) continue;
+          attached.push({ tag, digest: meant });
+          found.push(meant);
         }
+        return found;
       },
     };
   }
 
-  /** What cosign keeps under a tag of its own. */
-  async #attach(target: Target, tag: Tag): Promise<void> {
-    const { supply, now } = this.#parts;
-    const digest = await supply.resolve(target, tag);
-    if (digest && (await supply.holdManifest(target, digest))) {
-      await supply.recordTag(target, tag, digest, now());
-    }
+  /** False when the upstream has no such manifest. */
+  async #hold(target: Target, digest: Digest): Promise<boolean> {
+    const { catalog, blobs, supply } = this.#parts;
+    const record = await catalog.findBlob(digest);
+    const file = record && (await blobs.statBlob(digest));
+    // A record whose file is gone would pass for the manifest.
+    if (record && file?.size !== record.size) await catalog.forgetBlob(digest);
+    return supply.holdManifest(target, digest);
+  }
+}
+
+class ForOthersError extends Error {
+  override readonly name = 'ForOthersError';
+
+  constructor({ platforms }: WantedImage) {
+    super(`it is not for ${[platforms].flat().join(', ')}`);
   }
 }
 
 export function nameOf({ target, tag, digest }: WantedImage): string {
   const name = formatTarget(target);
   return tag === undefined ? `${name}@${digest}` : `${name}:${tag}`;
+}
+
+/** Something is missing, or its tag is still to move. */
+export function isToFetch({ wanted, extent, before }: PlannedItem): boolean {
+  const isToMove = wanted.tag !== undefined && before !== wanted.digest;
+  return extent.missing.length > 0 || isToMove;
 }
 
 function byPriority(a: PlannedItem, b: PlannedItem): number {

@@ -4,7 +4,7 @@ import type { BlobStore } from '../src/store/blob-store.ts';
 import type { Catalog } from '../src/store/catalog.ts';
 import { nameOf } from './planner.ts';
 import type { KnownImage, State } from './state.ts';
-import { Walk } from './walk.ts';
+import { Walk, type Extent } from './walk.ts';
 
 export interface ReadinessParts {
   readonly state: State;
@@ -44,10 +44,10 @@ export class Readiness {
     const meant = tag && (await catalog.findTag(target, tag))?.digest;
     // A kept copy of a tag that moved is there for its digest.
     const isElsewhere = tag !== undefined && meant !== digest && kept !== 'moved';
-    const isPartial = extent.missing.length > 0 || isElsewhere;
+    const isPartial = extent.missing.length > 0 || isElsewhere || extent.isForOthers;
     const isStale = kept === undefined && now() - checkedAt > freshMs;
     const reason = isPartial
-      ? describeLack(extent.missing.length, meant, isElsewhere)
+      ? describeLack(extent, meant, isElsewhere)
       : describeAge(image, isStale);
     return {
       image: formatTarget(target),
@@ -65,8 +65,13 @@ export class Readiness {
   }
 }
 
-function describeLack(count: number, meant: string | undefined, isElsewhere: boolean): string {
+function describeLack(
+  { missing: { length: count }, isForOthers }: Extent,
+  meant: string | undefined,
+  isElsewhere: boolean,
+): string {
   if (count > 0) return count === 1 ? 'one file is missing' : `${count} files are missing`;
+  if (isForOthers) return 'it is for none of the platforms of its rule';
   if (isElsewhere && meant !== undefined) return `its tag still means ${meant} here`;
   return 'its tag means nothing here yet';
 }

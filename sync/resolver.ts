@@ -1,13 +1,14 @@
 import PQueue from 'p-queue';
-import picomatch from 'picomatch';
 import type { SyncRule } from '../src/config/sync-config.ts';
 import type { Supply } from '../src/mirror/supply.ts';
 import { parseDigest } from '../src/oci/digest.ts';
-import { formatTarget, type Repository, type Tag, type Target } from '../src/oci/reference.ts';
+import { formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
 import { parseTarget } from '../src/store/image-graph.ts';
+import { coversRepository, isPattern } from './covers.ts';
 import { createdAt } from './created-at.ts';
+import type { Patience } from './patience.ts';
 import { Selection } from './selection.ts';
-import { keyOf, unite, type WantedImage } from './wanted-image.ts';
+import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
 import type { Catalog } from '../src/store/catalog.ts';
 import type { BlobStore } from '../src/store/blob-store.ts';
 
@@ -21,8 +22,12 @@ export interface Resolution {
   readonly images: readonly WantedImage[];
   /** Tags and digests that the upstream says it does not have, by `keyOf`. */
   readonly absent: ReadonlySet<string>;
-  /** Repositories with their rule of which nothing is known, `rule repository`: nothing of them is let go of. */
+  /** Rules, by their path, of which it is not known all that they select. */
   readonly unknown: ReadonlySet<string>;
+  /** What was listed: the tags of a repository by its name, the repositories of an upstream by its. */
+  readonly listed: ReadonlyMap<string, ReadonlySet<string>>;
+  /** It is what a lock says, not what the rules mean now. */
+  readonly isLocked: boolean;
   readonly problems: readonly Problem[];
   readonly requests: number;
 }
@@ -32,6 +37,8 @@ export interface ResolverParts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly now: () => number;
+  /** Where there is time to ask again. */
+  readonly patience?: Patience | undefined;
 }
 
 /** Questions to upstreams at a time. */
@@ -44,6 +51,7 @@ export class Resolver {
   readonly #images = new Map<string, WantedImage>();
   readonly #asked = new Map<string, Promise<WantedImage['digest'] | undefined>>();
   readonly #absent = new Set<string>();
+  readonly #listed = new Map<string, ReadonlySet<string>>();
   readonly #unknown = new Set<string>();
   readonly #problems: Problem[] = [];
   #requests = 0;
@@ -55,6 +63,8 @@ export class Resolver {
       images: [...resolver.#images.values()],
       absent: resolver.#absent,
       unknown: resolver.#unknown,
+      listed: resolver.#listed,
+      isLocked: false,
       problems: resolver.#problems,
       requests: resolver.#requests,
     };
@@ -80,19 +90,22 @@ export class Resolver {
   /** A pattern means what the registry's catalog lists. */
   async #targets(rule: SyncRule): Promise<Target[]> {
     const target = parseTarget(rule.image);
-    if (!picomatch.scan(rule.image).isGlob) return [target];
+    if (!isPattern(rule.image)) return [target];
     try {
-      this.#requests += 1;
-      const listed = await this.#parts.supply.listRepositories(target.upstream);
+      const listed = await this.#inQueue(async (supply) =>
+        supply.listRepositories(target.upstream),
+      );
       if (!listed) {
         const reason = `${target.upstream} does not list its repositories: write each one by name`;
         this.#fail(rule, rule.image, reason);
         return [];
       }
-      const matches = picomatch(target.repository, { dot: true });
-      const found = listed.filter((repository: Repository) => matches(repository));
+      const found = listed
+        .map((repository) => ({ upstream: target.upstream, repository }))
+        .filter((each) => coversRepository(rule, each));
       if (found.length === 0) this.#fail(rule, rule.image, 'no repository matches');
-      return found.map((repository) => ({ upstream: target.upstream, repository }));
+      if (listed.length > 0) this.#listed.set(target.upstream, new Set(listed));
+      return found;
     } catch (error) {
       this.#fail(rule, rule.image, reasonOf(error));
       return [];
@@ -104,16 +117,17 @@ export class Resolver {
     if (!selection.needsList) return selection.select([]).selected;
     const image = formatTarget(target);
     try {
-      this.#requests += 1;
-      const listed = await this.#parts.supply.listTags(target);
+      const listed = await this.#inQueue(async (supply) => supply.listTags(target));
       // An empty list is more often a fault of the registry than a deletion of everything.
       if (!listed || listed.length === 0) {
         this.#fail(rule, image, listed ? 'the list of tags is empty' : 'no such repository');
         return selection.select([]).selected;
       }
+      this.#listed.set(image, new Set(listed));
       const first = selection.select(listed);
       if (first.needsCreated.length === 0) return first.selected;
-      const created = await createdAt(this.#parts, target, first.needsCreated);
+      const resolve = async (tag: Tag) => this.#ask(target, tag);
+      const created = await createdAt({ ...this.#parts, resolve }, target, first.needsCreated);
       return selection.select(listed, created).selected;
     } catch (error) {
       this.#fail(rule, image, reasonOf(error));
@@ -140,16 +154,21 @@ export class Resolver {
     const key = `${formatTarget(target)} ${tag}`;
     const asked = this.#asked.get(key);
     if (asked) return asked;
-    this.#requests += 1;
-    const asking = this.#queue.add(async () => this.#parts.supply.resolve(target, tag));
+    const asking = this.#inQueue(async (supply) => supply.resolve(target, tag));
     this.#asked.set(key, asking);
     return asking;
   }
 
+  async #inQueue<Value>(ask: (supply: Supply) => Promise<Value>): Promise<Value> {
+    const { supply, patience } = this.#parts;
+    return this.#queue.add(async () => {
+      this.#requests += 1;
+      return patience ? patience.try(async () => ask(supply)) : ask(supply);
+    });
+  }
+
   #add(rule: SyncRule, found: Pick<WantedImage, 'target' | 'tag' | 'digest'>): void {
-    const { platforms, referrers, priority, freshMs, removed, path } = rule;
-    const wants = { platforms, referrers, priority, freshMs, removed, rule: path };
-    const image = { ...found, ...wants, checkedAt: this.#parts.now() };
+    const image = wantedBy(rule, found, this.#parts.now());
     const known = this.#images.get(keyOf(image));
     this.#images.set(keyOf(image), known ? unite(known, image) : image);
   }

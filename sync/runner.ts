@@ -2,21 +2,24 @@ import PQueue from 'p-queue';
 import type { SyncConfig } from '../src/config/sync-config.ts';
 import type { Pace } from '../src/mirror/download.ts';
 import type { Supply } from '../src/mirror/supply.ts';
-import { UpstreamError } from '../src/oci/upstream-error.ts';
+import type { Digest } from '../src/oci/digest.ts';
 import { formatTarget } from '../src/oci/reference.ts';
 import type { Log } from '../src/observe/log.ts';
 import type { BlobStore } from '../src/store/blob-store.ts';
 import type { Catalog } from '../src/store/catalog.ts';
 import type { Pins } from '../src/store/pins.ts';
 import type { Pin } from '../src/store/tables.ts';
+import type { Departure } from './departure.ts';
 import type { Gate } from './gate.ts';
+import { fingerprint } from './lock.ts';
 import type { Meter } from './meter.ts';
-import { nameOf, type Plan, type PlannedItem } from './planner.ts';
+import { isToFetch, nameOf, type Plan, type PlannedItem } from './planner.ts';
+import { Patience } from './patience.ts';
 import { reasonOf, type Problem } from './resolver.ts';
 import type { Timer } from './schedule.ts';
 import type { KnownImage, State } from './state.ts';
 import { Walk } from './walk.ts';
-import { keyOf } from './wanted-image.ts';
+import { keyOf, type WantedImage } from './wanted-image.ts';
 
 export interface RunnerParts {
   readonly config: SyncConfig;
@@ -35,12 +38,11 @@ export interface Outcome {
   readonly fetched: number;
   readonly kept: number;
   readonly failures: readonly Problem[];
+  /** As they were carried out. */
+  readonly departures: readonly Departure[];
 }
 
 const ORIGIN = 'sync';
-const MAX_ATTEMPTS = 4;
-const FIRST_PAUSE_MS = 5_000;
-const MAX_PAUSE_MS = 10 * 60_000;
 
 /**
  * Carries a plan out: what is wanted is pinned first, then fetched image by image, and a tag moves
@@ -59,6 +61,7 @@ export class Runner {
     const { config, meter } = this.#parts;
     await this.#settle(plan);
     const failures: Problem[] = [];
+    const absent = new Set(plan.failed.map(keyOf));
     let [fetched, kept] = [0, 0];
     const queue = new PQueue({ concurrency: config.concurrency });
     meter.expect(plan.items);
@@ -66,31 +69,38 @@ export class Runner {
       plan.items.map((item) => async () => {
         if (signal.aborted) return;
         const failure = await this.#bring(item, signal);
-        if (failure !== undefined) failures.push(failure);
-        else if (item.extent.missing.length > 0) fetched += 1;
+        if (signal.aborted) return;
+        if (failure !== undefined) {
+          failures.push(failure);
+          absent.add(keyOf(item.wanted));
+        } else if (isToFetch(item)) fetched += 1;
         else kept += 1;
         meter.ended(failure === undefined);
       }),
     );
     signal.throwIfAborted();
-    await this.#release(plan);
-    return { fetched, kept, failures };
+    const departures = plan.departures.map((departure) => postpone(departure, absent));
+    await this.#release(departures);
+    return { fetched, kept, failures, departures };
   }
 
-  /** Pins what is wanted, and writes down what for: a crash from here on loses nothing of it. */
-  async #settle({ items, failed, departures }: Plan): Promise<void> {
-    const { pins, state, timer } = this.#parts;
-    const staying = departures.filter(({ action }) => action !== 'release');
+  /**
+   * Pins what is wanted, and writes down what for: a crash from here on loses nothing of it. What is
+   * to go is known until it is gone, so that nothing stays pinned that nobody remembers.
+   */
+  async #settle({ items, failed, departures, problems }: Plan): Promise<void> {
+    const { config, pins, state, timer } = this.#parts;
     const wanted = [...items.map(({ wanted }) => wanted), ...failed];
-    const known = state.current.images;
+    const searched = new Map([
+      ...state.current.images.map((image) => [nodeOf(image), image.searchedAt] as const),
+      ...items.map(({ wanted: image, searchedAt }) => [nodeOf(image), searchedAt] as const),
+    ]);
     const images: KnownImage[] = [
-      ...items.map(({ wanted, searchedAt }) => ({
-        ...wanted,
-        ...(searchedAt !== undefined && { searchedAt }),
-      })),
-      // Not looked through this time: as they were, where they were known.
-      ...failed.map((image) => known.find((each) => keyOf(each) === keyOf(image)) ?? image),
-      ...staying.map(({ image, action, why }) => (action === 'keep' ? keep(image, why) : image)),
+      ...wanted.map((image) => {
+        const searchedAt = searched.get(nodeOf(image));
+        return { ...image, ...(searchedAt !== undefined && { searchedAt }) };
+      }),
+      ...departures.map(({ image, became }) => (became ? { ...image, kept: became } : image)),
     ];
     const pinned = new Set(
       pins.list().flatMap(({ origin, image }) => (origin === ORIGIN ? image : [])),
@@ -98,39 +108,41 @@ export class Runner {
     for (const image of wanted) {
       const pin: Pin = {
         origin: ORIGIN,
-        image: `${formatTarget(image.target)}@${image.digest}`,
+        image: digestNameOf(image),
         reason: image.rule,
         since: timer.now(),
       };
-      if (!pinned.has(pin.image)) await pins.add(pin);
+      if (pinned.has(pin.image)) continue;
+      pinned.add(pin.image);
+      await pins.add(pin);
     }
-    await state.update({ images: unique(images) });
+    const known = new Set(images.map(nameOf));
+    const unresolved = problems.filter(({ image }) => !known.has(image));
+    await state.update({ images, unresolved, rules: fingerprint(config) });
   }
 
-  /** Why it is not ready; `undefined` when it is. */
+  /** Why it is not ready; `undefined` when it is, or when the signal aborted. */
   async #bring(item: PlannedItem, signal: AbortSignal): Promise<Problem | undefined> {
-    const { wanted } = item;
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await this.#fetch(item, signal);
-        return undefined;
-      } catch (error) {
-        signal.throwIfAborted();
-        const reason = reasonOf(error);
-        if (attempt === MAX_ATTEMPTS || !isPassing(error)) {
-          this.#parts.log.warn({ image: nameOf(wanted), rule: wanted.rule, reason }, 'not synced');
-          return { rule: wanted.rule, image: nameOf(wanted), reason };
-        }
-        await this.#parts.timer.wait(pauseAfter(error, attempt), signal);
-      }
+    const { timer, log } = this.#parts;
+    const { rule } = item.wanted;
+    const image = nameOf(item.wanted);
+    try {
+      await new Patience({ timer, signal }).try(async () => this.#fetch(item, signal));
+      return undefined;
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      const reason = reasonOf(error);
+      log.warn({ image, rule, reason }, 'not synced');
+      return { rule, image, reason };
     }
   }
 
-  async #fetch({ wanted, before }: PlannedItem, signal: AbortSignal): Promise<void> {
-    const { supply, gate, meter, catalog } = this.#parts;
+  async #fetch({ wanted, before, attached }: PlannedItem, signal: AbortSignal): Promise<void> {
+    const { supply, gate, meter } = this.#parts;
     const { target, tag, digest, checkedAt } = wanted;
+    const parts = { ...this.#parts, attached: attached.map((each) => each.digest) };
     // Looked at anew: another image may have brought some of it meanwhile.
-    const { missing } = await Walk.over(this.#parts, { target, digest }, wanted);
+    const { missing } = await Walk.over(parts, { target, digest }, wanted);
     for (const blob of missing) {
       await gate.passed(signal);
       const pace: Pace = async (bytes, haste) => meter.pass(bytes, haste);
@@ -139,43 +151,57 @@ export class Runner {
       }
       signal.throwIfAborted();
     }
-    const left = await Walk.over(this.#parts, { target, digest }, wanted);
+    const left = await Walk.over(parts, { target, digest }, wanted);
     const [first] = left.missing;
     if (first) throw new Error(`${first.digest} was fetched and is not there`);
-    if (tag === undefined) return;
-    const known = await catalog.findTag(target, tag);
-    // A client's question may have had a later answer.
-    const isOlder = known !== undefined && known.digest !== before && known.checkedAt > checkedAt;
-    if (!isOlder) await supply.recordTag(target, tag, digest, checkedAt);
+    for (const each of attached) {
+      await supply.recordTag(target, each.tag, each.digest, checkedAt);
+    }
+    if (tag !== undefined) await this.#move(wanted, before);
   }
 
-  async #release({ departures }: Plan): Promise<void> {
-    const { pins, log } = this.#parts;
+  /** Its tag means it from now on, unless a client's question had a later answer. */
+  async #move({ target, tag, digest, checkedAt }: WantedImage, before?: Digest): Promise<void> {
+    const { catalog, supply } = this.#parts;
+    if (tag === undefined) return;
+    const known = await catalog.findTag(target, tag);
+    const isLater = known !== undefined && known.checkedAt > checkedAt;
+    if (isLater && (known.digest === digest || known.digest !== before)) return;
+    await supply.recordTag(target, tag, digest, checkedAt);
+  }
+
+  async #release(departures: readonly Departure[]): Promise<void> {
+    const { pins, state, log } = this.#parts;
+    const going = new Set<KnownImage>();
     for (const { image, action, why } of departures) {
       log.info({ image: nameOf(image), rule: image.rule, action, why }, 'left the selection');
-      if (action !== 'release') continue;
-      const name = `${formatTarget(image.target)}@${image.digest}`;
-      await pins.remove({ origin: ORIGIN, image: name });
+      if (action === 'release') going.add(image);
     }
+    if (going.size === 0) return;
+    const gone = new Set([...going].map(nodeOf));
+    const left = state.current.images.filter((image) => !gone.has(nodeOf(image)));
+    // One image may have had several tags, of which not all go.
+    const stays = new Set(left.map(digestNameOf));
+    for (const image of going) {
+      const name = digestNameOf(image);
+      if (!stays.has(name)) await pins.remove({ origin: ORIGIN, image: name });
+    }
+    await state.update({ images: left });
   }
 }
 
-function keep(image: KnownImage, why: string): KnownImage {
-  return { ...image, kept: why.startsWith('its tag') ? 'moved' : 'deleted' };
+/** What a tag meant before stays until what it means now is here. */
+function postpone(departure: Departure, absent: ReadonlySet<string>): Departure {
+  const isNeeded = departure.action === 'release' && absent.has(keyOf(departure.image));
+  if (!isNeeded) return departure;
+  return { ...departure, action: 'guarded', why: `${departure.why}, which is not here yet` };
 }
 
 /** A kept copy of a moved tag stands beside the new one: they differ in their digest. */
-function unique(images: readonly KnownImage[]): KnownImage[] {
-  return [...new Map(images.map((image) => [`${keyOf(image)} ${image.digest}`, image])).values()];
+function nodeOf(image: Pick<WantedImage, 'target' | 'tag' | 'digest'>): string {
+  return `${keyOf(image)} ${image.digest}`;
 }
 
-/** Whether another attempt may do better. */
-function isPassing(error: unknown): boolean {
-  if (!(error instanceof UpstreamError)) return false;
-  return ['unreachable', 'timeout', 'failing', 'rate-limited'].includes(error.fault);
-}
-
-function pauseAfter(error: unknown, attempt: number): number {
-  const asked = error instanceof UpstreamError ? (error.retryAfterMs ?? 0) : 0;
-  return Math.min(MAX_PAUSE_MS, Math.max(asked, FIRST_PAUSE_MS * 3 ** (attempt - 1)));
+function digestNameOf({ target, digest }: Pick<WantedImage, 'target' | 'digest'>): string {
+  return `${formatTarget(target)}@${digest}`;
 }

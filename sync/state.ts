@@ -1,6 +1,6 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { isDigest } from '../src/oci/digest.ts';
-import type { SyncReport } from '../src/http/sync-desk.ts';
+import type { SyncProblem, SyncReport } from '../src/http/sync-desk.ts';
 import type { WantedImage } from './wanted-image.ts';
 
 /** An image that an earlier run settled on. */
@@ -14,6 +14,10 @@ export interface KnownImage extends WantedImage {
 interface Document {
   readonly version: 1;
   readonly images: readonly KnownImage[];
+  /** Of which it is not known what they come to. */
+  readonly unresolved?: readonly SyncProblem[];
+  /** The fingerprint of the rules that these are the images of. */
+  readonly rules?: string;
   /** A run had begun and was not at its end. */
   readonly isRunning: boolean;
   readonly last?: SyncReport;

@@ -3,6 +3,7 @@ import type {
   SyncDesk,
   SyncImage,
   SyncPlan,
+  SyncProblem,
   SyncReport,
   SyncRunState,
   SyncStatus,
@@ -15,9 +16,10 @@ import type { Catalog } from '../src/store/catalog.ts';
 import type { Pins } from '../src/store/pins.ts';
 import { describeDeparture, describePlan } from './describe-plan.ts';
 import { Gate } from './gate.ts';
-import { readLock } from './lock.ts';
+import { fingerprint, readLock } from './lock.ts';
 import { Meter } from './meter.ts';
 import { Pace } from './pace.ts';
+import { Patience } from './patience.ts';
 import { Planner } from './planner.ts';
 import { Readiness } from './readiness.ts';
 import { reasonOf } from './resolver.ts';
@@ -101,10 +103,12 @@ export class Sync implements SyncDesk {
       this.#parts.metrics.syncImages.set({ state }, count);
     }
     const closedUntil = this.#gate.wait?.closedUntil;
+    const unresolved = this.#unresolved();
     return {
       rules: this.#parts.config.rules.length,
       counts,
       images,
+      ...(unresolved.length > 0 && { unresolved }),
       ...(this.#nextRunAt !== undefined && { nextRunAt: this.#nextRunAt }),
       ...(closedUntil !== undefined && { closedUntil }),
       run: this.runState,
@@ -116,7 +120,7 @@ export class Sync implements SyncDesk {
   }
 
   async plan(lock?: unknown): Promise<SyncPlan> {
-    const plan = await this.#planner.plan(lock, this.#stop.signal);
+    const plan = await this.#planner.plan(lock, { signal: this.#stop.signal });
     return describePlan(plan, this.#parts.config, this.#state.current.bytesPerSecond);
   }
 
@@ -141,9 +145,11 @@ export class Sync implements SyncDesk {
   async #serve(): Promise<void> {
     const { signal } = this.#stop;
     const { isRunning, last } = this.#state.current;
-    if (isRunning || !last) await this.#runOnce();
+    if (isRunning || !last || !this.#isOfTheseRules) await this.#runOnce();
+    if (signal.aborted) return;
     this.#nextRunAt = this.#schedule.nextRun(this.#timer.now());
-    for await (const _ of this.#schedule.runs(signal)) {
+    // What fell due while no process ran comes at once.
+    for await (const _ of this.#schedule.runs(signal, this.#state.current.last?.startedAt)) {
       await this.#runOnce();
       this.#nextRunAt = this.#schedule.nextRun(this.#timer.now());
     }
@@ -193,7 +199,8 @@ export class Sync implements SyncDesk {
     const { meter } = running;
     const report = { startedAt, bytes: 0, failures: [], released: [] };
     try {
-      const plan = await this.#planner.plan(lock, signal);
+      const patience = new Patience({ timer: this.#timer, signal });
+      const plan = await this.#planner.plan(lock, { signal, patience });
       running.phase = 'fetching';
       const runner = new Runner({
         ...this.#parts,
@@ -202,7 +209,7 @@ export class Sync implements SyncDesk {
         meter,
         timer: this.#timer,
       });
-      const { fetched, kept, failures } = await runner.carryOut(plan, signal);
+      const { fetched, kept, failures, departures } = await runner.carryOut(plan, signal);
       const all = [...plan.problems, ...failures];
       return {
         ...report,
@@ -211,7 +218,7 @@ export class Sync implements SyncDesk {
         images: { fetched, kept, failed: failures.length + plan.failed.length },
         bytes: meter.fetchedBytes,
         failures: all,
-        released: plan.departures.map(describeDeparture),
+        released: departures.map(describeDeparture),
       };
     } catch (error) {
       return {
@@ -223,6 +230,17 @@ export class Sync implements SyncDesk {
         aborted: reasonOf(error),
       };
     }
+  }
+
+  get #isOfTheseRules(): boolean {
+    return this.#state.current.rules === fingerprint(this.#parts.config);
+  }
+
+  /** What the images of the state leave open. */
+  #unresolved(): readonly SyncProblem[] {
+    if (this.#isOfTheseRules) return this.#state.current.unresolved ?? [];
+    const reason = 'no run has resolved it yet';
+    return this.#parts.config.rules.map(({ path, image }) => ({ rule: path, image, reason }));
   }
 
   #progress(): Pick<SyncRunState, 'running'> {

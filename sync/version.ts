@@ -2,24 +2,30 @@ import semver, { type SemVer } from 'semver';
 
 /**
  * The version that a whole tag is: `v` in front or not, all three numbers, `-` and a suffix or a
- * suffix at once (`3.13.0rc1`), `_` and build metadata (a tag cannot have `+`). Leading zeros count
- * as none, so that `2026.01.15` is one. Every suffix is a pre-release, `-alpine` too: what it means
+ * suffix at once (`3.13.0rc1`), `_` and build metadata (a tag cannot have `+`), or `_rc1` and the
+ * like. Leading zeros count as none, so that `2026.01.15` is one. Every suffix is a pre-release, `-alpine` too: what it means
  * no tag tells, and a range that took it would take each variant of each release.
  */
-const WHOLE = /^v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+)|([A-Za-z][0-9A-Za-z.-]*))?(?:[_+](.+))?$/;
+const WHOLE = /^v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+)|([A-Za-z][0-9A-Za-z.-]*))?(?:_(.+))?$/;
 
 /** As `WHOLE`, of what a rule says is a version: numbers that it leaves out are 0. */
 const PART =
-  /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:-([0-9A-Za-z.-]+)|([A-Za-z][0-9A-Za-z.-]*))?(?:[_+](.+))?$/;
+  /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:-([0-9A-Za-z.-]+)|([A-Za-z][0-9A-Za-z.-]*))?(?:_(.+))?$/;
+
+/** Said at every step: a comparison that is stricter than the parser drops the build. */
+const LOOSE = { loose: true };
+
+/** Pre-releases as Alpine and Gentoo write them. */
+const UNDERSCORED = /_(?=(?:alpha|beta|pre|rc)\d*$)/;
 
 /** `1.27`, `16-alpine`, `20260101`, `latest` and commits are no versions. */
 export function findVersion(tag: string): SemVer | undefined {
-  return parse(WHOLE.exec(tag));
+  return parse(WHOLE.exec(tag.replace(UNDERSCORED, '-')));
 }
 
 /** `1.27` is 1.27.0 and `20260101` is 20260101.0.0 here, because the rule says what it is. */
 export function findVersionPart(text: string): SemVer | undefined {
-  return parse(PART.exec(text));
+  return parse(PART.exec(text.replace(UNDERSCORED, '-')));
 }
 
 /**
@@ -28,7 +34,7 @@ export function findVersionPart(text: string): SemVer | undefined {
  */
 export function compareNewest(one: SemVer, other: SemVer): number {
   const [isPre, isOtherPre] = [one, other].map(({ prerelease }) => prerelease.length > 0);
-  return Number(isPre) - Number(isOtherPre) || semver.compareBuild(other, one);
+  return Number(isPre) - Number(isOtherPre) || semver.compareBuild(other, one, LOOSE);
 }
 
 function parse(match: RegExpExecArray | null): SemVer | undefined {
@@ -37,5 +43,5 @@ function parse(match: RegExpExecArray | null): SemVer | undefined {
   const suffix = dashed ?? attached;
   const text = `${major}.${minor}.${patch}${suffix === undefined ? '' : `-${suffix}`}`;
   const metadata = build === undefined ? '' : `+${build.replaceAll('_', '-')}`;
-  return semver.parse(text + metadata, { loose: true }) ?? undefined;
+  return semver.parse(text + metadata, LOOSE) ?? undefined;
 }

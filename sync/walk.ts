@@ -12,14 +12,24 @@ export interface Extent {
   /** In the order in which they are to be fetched. */
   readonly missing: readonly { readonly digest: Digest; readonly size: number }[];
   readonly missingBytes: number;
+  /** It is for several platforms, none of which is wanted. */
+  readonly isForOthers: boolean;
+}
+
+interface Parts {
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+  readonly acquire?: Acquire;
+  /** Beside the referrers that the catalog knows. */
+  readonly attached?: readonly Digest[];
 }
 
 /** Gets what the walk needs and does not find; without it the walk takes things as they are. */
 export interface Acquire {
   /** False when it is not to be had. */
   readonly manifest: (digest: Digest) => Promise<boolean>;
-  /** Before the referrers of a held manifest are walked. */
-  readonly referrers: (digest: Digest) => Promise<void>;
+  /** Before the referrers of a held manifest are walked; those that the catalog does not know. */
+  readonly referrers: (digest: Digest) => Promise<readonly Digest[]>;
 }
 
 /**
@@ -35,24 +45,20 @@ export class Walk {
   readonly #seen = new Set<Digest>();
   readonly #missing: { digest: Digest; size: number }[] = [];
   #bytes = 0;
+  #isOffered = false;
+  #isTaken = false;
 
-  static async over(
-    parts: { catalog: Catalog; blobs: BlobStore; acquire?: Acquire },
-    node: Node,
-    wants: Wants,
-  ): Promise<Extent> {
+  static async over(parts: Parts, node: Node, wants: Wants): Promise<Extent> {
     const walk = new Walk(parts, node, wants);
-    await walk.#visit({ digest: node.digest, size: 0, mediaType: '' });
+    await walk.#visit(unknown(node.digest));
+    for (const digest of parts.attached ?? []) await walk.#visit(unknown(digest));
     const missing = walk.#missing;
     const missingBytes = missing.reduce((sum, { size }) => sum + size, 0);
-    return { bytes: walk.#bytes, missing, missingBytes };
+    const isForOthers = walk.#isOffered && !walk.#isTaken;
+    return { bytes: walk.#bytes, missing, missingBytes, isForOthers };
   }
 
-  private constructor(
-    parts: { catalog: Catalog; blobs: BlobStore; acquire?: Acquire },
-    node: Node,
-    wants: Wants,
-  ) {
+  private constructor(parts: Parts, node: Node, wants: Wants) {
     this.#catalog = parts.catalog;
     this.#blobs = parts.blobs;
     this.#acquire = parts.acquire;
@@ -99,10 +105,11 @@ export class Walk {
   }
 
   async #visitReferrers(digest: Digest): Promise<void> {
-    await this.#acquire?.referrers(digest);
+    const acquired = (await this.#acquire?.referrers(digest)) ?? [];
     for await (const referrer of this.#catalog.graph.referrers({ ...this.#node, digest })) {
-      await this.#visit({ digest: referrer, size: 0, mediaType: '' });
+      await this.#visit(unknown(referrer));
     }
+    for (const referrer of acquired) await this.#visit(unknown(referrer));
   }
 
   /** The manifests of an index that are wanted. */
@@ -111,6 +118,8 @@ export class Walk {
     const platforms = manifests.filter(
       ({ platform, attests }) => attests === undefined && this.#isWanted(platform),
     );
+    this.#isOffered ||= manifests.some(isOfPlatform);
+    this.#isTaken ||= platforms.some(isOfPlatform);
     const chosen = new Set(platforms.map(({ digest }) => digest));
     const attestations = manifests.filter(
       ({ attests }) => this.#wants.referrers && attests !== undefined && chosen.has(attests),
@@ -121,6 +130,22 @@ export class Walk {
   #isWanted(platform: string | undefined): boolean {
     const { platforms } = this.#wants;
     if (platform === undefined || platforms === 'all') return true;
-    return platforms.some((wanted) => platform === wanted || platform.startsWith(`${wanted}/`));
+    const offered = plain(platform);
+    return platforms
+      .map(plain)
+      .some((wanted) => offered === wanted || offered.startsWith(`${wanted}/`));
   }
+}
+
+function unknown(digest: Digest): Member {
+  return { digest, size: 0, mediaType: '' };
+}
+
+function isOfPlatform({ platform, attests }: Member): boolean {
+  return platform !== undefined && attests === undefined;
+}
+
+/** Indexes write the one variant that 64-bit ARM has, or leave it out. */
+function plain(platform: string): string {
+  return platform.replace(/\/arm64\/v8$/, '/arm64');
 }

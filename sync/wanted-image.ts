@@ -1,3 +1,4 @@
+import type { SyncRule } from '../src/config/sync-config.ts';
 import type { Digest } from '../src/oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
 
@@ -27,6 +28,16 @@ export interface WantedImage extends Wants {
 /** By what an image is known from one run to the next: its tag, else its digest. */
 export function keyOf({ target, tag, digest }: Pick<WantedImage, 'target' | 'tag' | 'digest'>) {
   return `${formatTarget(target)} ${tag ?? digest}`;
+}
+
+/** What one rule wants of an image. */
+export function wantedBy(
+  { platforms, referrers, priority, freshMs, removed, path }: SyncRule,
+  found: Pick<WantedImage, 'target' | 'tag' | 'digest'>,
+  checkedAt: number,
+): WantedImage {
+  const wants = { platforms, referrers, priority, freshMs, removed, rule: path };
+  return { ...found, ...wants, checkedAt };
 }
 
 /** What two rules want of one image, together. */

@@ -12,6 +12,8 @@ import type { CollectionReport } from './store-documents.ts';
 import { formatTable } from './table.ts';
 
 const PATH = '/api/v1/gc';
+/** Tags of signatures, which go with their image: longer than a table can bear. */
+const ATTACHED = /^sha256-[0-9a-f]{64}/;
 
 export interface GcOptions extends CommandOptions {
   readonly dryRun?: boolean;
@@ -35,7 +37,7 @@ function formatReport(report: CollectionReport, now: number, isPlan: boolean): s
   const { images, kept } = report;
   const gone = images.map(({ image, tags, digest, bytes, lastPulledAt, why }) => [
     image,
-    tags.join(', '),
+    tags.filter((tag) => !ATTACHED.test(tag)).join(', '),
     shortDigest(digest),
     roundSize(bytes),
     formatAge(lastPulledAt, now),

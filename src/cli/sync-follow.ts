@@ -8,7 +8,7 @@ export interface FollowParts {
   readonly wait: (progress: SyncProgress) => Promise<unknown>;
 }
 
-/** Follows one run to its end; `undefined` when it is gone without a report: the server restarted. */
+/** Follows a run to its end; `undefined` when it is gone without a report: the server restarted. */
 export async function followRun({
   start,
   look,
@@ -21,6 +21,6 @@ export async function followRun({
     state = await look();
   }
   const { last } = state;
-  // One that was over before the answer is the last one.
-  return startedAt === undefined || last?.startedAt === startedAt ? last : undefined;
+  // One that was over before the answer is the last one; a later one began where it was lost.
+  return last && last.startedAt >= (startedAt ?? 0) ? last : undefined;
 }

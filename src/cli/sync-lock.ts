@@ -36,7 +36,7 @@ export async function withLock<T>(
   } catch (error) {
     if (!(error instanceof AdminError) || (error.status !== 400 && error.status !== 413))
       throw error;
-    const message = `the lock ${resolve(cwd, file)}: ${error.message}; ${REMEDY}`;
+    const message = `the lock ${resolve(cwd, file)}: ${error.message}`;
     throw new UsageError(message, { cause: error });
   }
 }
@@ -67,7 +67,8 @@ function parse(text: string, path: string): unknown {
 function findFault(document: unknown): string | undefined {
   if (!isObject(document)) return 'it is no object';
   const { version, rules, createdAt, images } = document;
-  if (version !== 1) return `version is ${JSON.stringify(version) ?? 'missing'}, not 1`;
+  if (version !== 1)
+    return `version is ${version === undefined ? 'missing' : JSON.stringify(version)}, not 1`;
   if (!isText(rules)) return 'rules is no text';
   if (!isText(createdAt)) return 'createdAt is no text';
   if (!Array.isArray(images)) return 'images is no list';

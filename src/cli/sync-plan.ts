@@ -15,6 +15,7 @@ import { formatRows } from './sync-rows.ts';
 
 /** As `diff` and `terraform plan -detailed-exitcode` count: 0 is the same, 1 is trouble. */
 const EXIT_PENDING = 2;
+const NOTHING = 'nothing is selected: write under "sync" what the site must hold\n';
 
 export interface SyncPlanOptions extends CommandOptions {
   readonly lock?: string;
@@ -63,7 +64,7 @@ function formatPlan(plan: SyncPlan, isAll: boolean): string {
   const heading = ['IMAGE', 'TAG', 'DIGEST', 'ACTION', 'FETCH', 'SIZE', 'RULE'];
   return [
     images.length === 0 ? '' : `${formatRows(heading, ordered.map(describe), isAll)}\n`,
-    describeTotals(totals),
+    images.length === 0 && problems.length === 0 ? NOTHING : describeTotals(totals),
     formatReleased(released),
     formatProblems('could not be resolved:', problems),
   ].join('');
@@ -78,7 +79,6 @@ function describe(image: PlannedImage): string[] {
 
 function describeTotals(totals: SyncTotals): string {
   const { images, toFetch, fetchBytes, heldBytes, requests, countedRequests, seconds } = totals;
-  if (images === 0) return 'nothing is selected: write under "sync" what the site must hold\n';
   const time = seconds === undefined ? '' : `, about ${formatDuration(Math.ceil(seconds) * 1000)}`;
   const cost = `${count(requests, 'request')}, ${countedRequests} of them counted${time}`;
   const held = `${roundSize(heldBytes)} held`;

@@ -83,6 +83,7 @@ function describeRun({ running, last }: SyncRunState, now: number): string[] {
   if (!last) return ['no run yet'];
   const { fetched, kept, failed } = last.images;
   const early = last.aborted === undefined ? '' : `, ended early: ${last.aborted}`;
-  const done = `${count(fetched, 'image')} fetched, ${kept} kept, ${failed} failed${early}`;
+  const trouble = last.failures.length === 0 ? '' : `, ${count(last.failures.length, 'problem')}`;
+  const done = `${count(fetched, 'image')} fetched, ${kept} kept, ${failed} failed${trouble}${early}`;
   return [`last run ${formatAge(last.endedAt, now)}: ${done}`];
 }

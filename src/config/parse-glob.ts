@@ -45,7 +45,7 @@ function translate(glob: string): string {
 
 function literal(token: string): string {
   if (!token.startsWith('[')) return token.replace('.', '\\.');
-  return token.replace('[!', '[^').replaceAll(/\\|(?<=.)\[/g, '\\$&');
+  return token.replace(/^\[[!^]/, '[^/').replaceAll(/\\|(?<=.)\[/g, '\\$&');
 }
 
 function unusual(glob: string, position: number): ConfigError {

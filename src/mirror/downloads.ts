@@ -171,6 +171,9 @@ export class Downloads {
   }
 
   async #open(target: Target, digest: Digest, demand: Demand): Promise<StoredBlob | Download> {
+    // A client that begins it may read it; work in the background is proof of nothing, nor is a
+    // client of another repository that joins and raises the demand.
+    const isProven = demand.priority >= PRIORITY.interactive;
     try {
       // An earlier download may have ended between the caller's look into the store and this one.
       const { blobs, catalog, log } = this.#parts;
@@ -179,8 +182,6 @@ export class Downloads {
       const held = await blobs.find(digest, known).catch(() => undefined);
       if (!held) return this.#launch(target, digest, demand);
       const record = known ?? { size: held.size, storedAt: this.#parts.now() };
-      // A client that gets here may read it; work in the background is proof of nothing.
-      const isProven = demand.priority >= PRIORITY.interactive;
       if (isProven) await note(log, catalog.recordBlob(target, digest, record));
       else if (!known) await note(log, catalog.adoptBlob(digest, record));
       this.#running.delete(digest);

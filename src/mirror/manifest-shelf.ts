@@ -120,11 +120,12 @@ export class ManifestShelf {
     if (hot) return hot;
     const { blobs, catalog, log, metrics } = this.#parts;
     try {
+      // Before the bytes: the record of those that are fetched anew is another one.
+      const record = await catalog.findBlob(digest);
       const bytes = await blobs.readBytes(digest);
       if (bytes) this.#hot.set(digest, bytes);
-      const record = bytes ? undefined : await catalog.findBlob(digest);
       // Told and counted once, however many find it.
-      if (record && !this.#told.has(record)) {
+      else if (record && !this.#told.has(record)) {
         this.#told.add(record);
         log.warn({ digest }, 'a held manifest is missing or damaged');
         metrics.integrityFailures.inc({ upstream: target.upstream, where: 'store' });

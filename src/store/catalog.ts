@@ -224,11 +224,13 @@ export class Catalog {
 
   /** The blob's file turned out missing or damaged. Links stay: the repository still has it. */
   async forgetBlob(digest: Digest): Promise<void> {
-    const known = await this.findBlob(digest);
-    // Two who find it missing at once forget it once.
-    if (!known || !this.#hotBlobs.delete(digest)) return;
-    this.#count(-1, -known.size);
-    await this.tables.write((batch) => batch.del(digest, { sublevel: this.tables.blobs }));
+    await this.#turns.take(async () => {
+      const known = await this.findBlob(digest);
+      if (!known) return;
+      await this.tables.write((batch) => batch.del(digest, { sublevel: this.tables.blobs }));
+      this.#hotBlobs.delete(digest); // Not before: who looks meanwhile would keep the old record.
+      this.#count(-1, -known.size);
+    });
   }
 
   async findLink(target: Target, digest: Digest): Promise<Link | undefined> {

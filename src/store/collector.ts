@@ -93,6 +93,7 @@ export class Collector {
   /**
    * Sets bytes aside for a download, letting go of images where that is needed; `undefined` when
    * there is no room even so. The caller disposes of the promise when the bytes are recorded.
+   * Rejects when the catalog cannot let go of anything.
    */
   async admit(bytes: number): Promise<Disposable | undefined> {
     let room = await this.#reserve(bytes);
@@ -109,14 +110,10 @@ export class Collector {
   }
 
   async #makeRoom(bytes: number): Promise<Disposable | undefined> {
-    try {
-      const { bytes: short, reason } = await this.#shortage(bytes);
-      // Nothing goes for a download that has no room even then. The disk's floor comes first.
-      if (short > 0 && (reason === 'free-space' || (await this.#canFree(short)))) {
-        await this.#collect(short, reason);
-      }
-    } catch {
-      // A catalog that cannot be written makes no room; the client is served without it.
+    const { bytes: short, reason } = await this.#shortage(bytes);
+    // Nothing goes for a download that has no room even then. The disk's floor comes first.
+    if (short > 0 && (reason === 'free-space' || (await this.#canFree(short)))) {
+      await this.#collect(short, reason);
     }
     return this.#reserve(bytes);
   }

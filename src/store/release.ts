@@ -35,6 +35,8 @@ export class Release {
   readonly #left = new Map<string, Node>();
   /** Digests that lost a holder, with the repository where. */
   readonly #loosened = new Map<string, Node>();
+  /** Digests that nothing holds any more. */
+  readonly #free = new Set<Digest>();
 
   constructor(parts: { tables: Tables; graph: ImageGraph; gone?: Set<string> }) {
     this.#tables = parts.tables;
@@ -96,6 +98,8 @@ export class Release {
 
   /** A manifest goes with what held it unless something else holds it or a tag of its own does. */
   async #visitUnlessHeld(node: Node, subject?: Digest): Promise<void> {
+    // Most of what a manifest lists is none.
+    if (!(await this.#graph.isHeld(node))) return;
     if (await this.#isListed(node)) return;
     for (const tag of await this.#graph.tagsOf(node)) {
       if (subject && tag.startsWith(subject.replace(':', '-'))) continue;
@@ -124,6 +128,7 @@ export class Release {
     for await (const { target, digest: holder } of this.#graph.holders(digest)) {
       if (!this.#gone.has(holderKey({ target, digest }, holder))) return undefined;
     }
+    this.#free.add(digest);
     this.#remove('members', digest);
     for await (const key of this.#tables.links.keys(below(digest))) this.#remove('links', key);
     const record = await this.#tables.blobs.get(digest);
@@ -136,7 +141,7 @@ export class Release {
   /** A repository that lists a blob no more is to prove anew that it has it. */
   async #forgetLinks(): Promise<void> {
     for (const node of this.#loosened.values()) {
-      if (await this.#isListed(node)) continue;
+      if (!this.#free.has(node.digest) && (await this.#isListed(node))) continue;
       this.#remove('links', `${node.digest} ${formatTarget(node.target)}`);
       this.#unlinked.push(node);
     }

@@ -135,7 +135,7 @@ export class Scrubber {
   async #verifyAll(): Promise<void> {
     const { catalog, now, log } = this.#parts;
     const startedAt = now();
-    const damaged = await this.#retry();
+    const damaged: Damage[] = [];
     let [blobs, bytes] = [0, 0];
     const tell = (): void => {
       const { blobs: totalBlobs, bytes: totalBytes } = catalog.usage;
@@ -145,6 +145,7 @@ export class Scrubber {
     // Before anything is awaited: whoever began it learns that it runs.
     tell();
     await catalog.counted;
+    damaged.push(...(await this.#retry()));
     for await (const [digest, record] of catalog.listBlobs()) {
       if (this.#stop.signal.aborted) return;
       const damage = await this.#check(digest, record, (read) => {
@@ -185,7 +186,8 @@ export class Scrubber {
   /** What could not be fetched when it was found damaged, as far as anything still needs it. */
   async #retry(): Promise<Damage[]> {
     const retried: Damage[] = [];
-    for (const [digest, { fault }] of this.#unhealed) {
+    const waiting = [...this.#unhealed.values()];
+    for (const { digest, fault } of waiting) {
       this.#stop.signal.throwIfAborted();
       this.#unhealed.delete(digest);
       const { catalog, log } = this.#parts;

@@ -64,7 +64,8 @@ export class Store {
       }),
       async (opened) => opened.close(),
     );
-    // Whoever has the catalog has the store.
+    // Whoever has the catalog has the store; what a killed process signed counts no more.
+    await rm(`${join(config.path, 'catalog')}.holder`, { force: true });
     await blobs.sweep();
     const journal = undo.adopt(
       await Journal.open(join(config.path, 'journal'), { step }),

@@ -17,4 +17,9 @@ export const BUDGETS = {
   coldTotalByDirect: { atMost: 1.03 },
   coldFirstByteMs: { atMost: 10 },
   manyClientsMiB: { atMost: 250 },
+  catalogStartS: { atMost: 2 },
+  /** The slowest of a hundred hits. */
+  catalogHitMs: { atMost: 1 },
+  /** While images are evicted. */
+  catalogWorstMs: { atMost: 50 },
 } as const satisfies Record<string, Budget | Record<string, Budget>>;

@@ -2,6 +2,8 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureBlobThroughput } from './blob-throughput.ts';
+import { measureZipf } from './catalog-zipf.ts';
+import { measureCatalog } from './catalog.ts';
 import { measureColdBurst } from './cold-burst.ts';
 import { measureColdPull } from './cold-pull.ts';
 import { explainMissing, type Command } from './debian.ts';
@@ -29,6 +31,8 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   burst: { measure: measureColdBurst, needs: ['curl'], peers: ['docker-registry'] },
   cold: { measure: measureColdPull, needs: [], peers: ['docker-registry'] },
   memory: { measure: measureManyClients, needs: ['curl'], peers: ['docker-registry'] },
+  catalog: { measure: measureCatalog, needs: [], peers: [] },
+  zipf: { measure: measureZipf, needs: [], peers: [] },
 };
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));

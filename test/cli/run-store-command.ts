@@ -11,6 +11,7 @@ import type { ListenConfig } from '../../src/config/config.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { NOON, type FakeStoreDesk } from '../http/fake-store-desk.ts';
+import { FakeSyncDesk } from '../http/fake-sync-desk.ts';
 import type { Result } from './run-main.ts';
 
 const LOG = pino({ level: 'silent' });
@@ -22,6 +23,7 @@ export const NOWHERE = '127.0.0.1:0';
 export async function serveDesk(
   desk: FakeStoreDesk,
   place: ListenConfig | SocketPath = { host: '127.0.0.1', port: 0 },
+  sync = new FakeSyncDesk(),
 ): Promise<Listener> {
   const app = createAdminApp({
     metrics: new Metrics(),
@@ -29,6 +31,7 @@ export async function serveDesk(
     unreadyReason: () => undefined,
     status: () => ({ version: '1.2.3', offline: false, downloads: 0, upstreams: [] }),
     store: desk,
+    sync,
     host: '127.0.0.1',
     log: LOG,
   });
@@ -40,6 +43,7 @@ export interface RunOptions {
   readonly admin?: string;
   readonly files?: Readonly<Record<string, string>>;
   readonly isTTY?: boolean;
+  readonly columns?: number;
   readonly parts?: Partial<StoreParts>;
   readonly signals?: EventEmitter;
 }
@@ -48,7 +52,7 @@ export interface RunOptions {
 export async function runStoreCommand(
   t: ExecutionContext,
   args: readonly string[],
-  { admin = NOWHERE, files = {}, isTTY = false, parts = {}, signals }: RunOptions = {},
+  { admin = NOWHERE, files = {}, isTTY = false, columns, parts = {}, signals }: RunOptions = {},
 ): Promise<Result> {
   const output = { stdout: '', stderr: '' };
   const yaml = `listen: 127.0.0.1:0\nadmin: ${admin}\nstore: { path: /srv/store }\n`;
@@ -56,7 +60,11 @@ export async function runStoreCommand(
     env: {},
     cwd: createFolder(t, { ...files, 'entrepot.yaml': yaml }),
     stdout: { write: (text: string) => (output.stdout += text) },
-    stderr: { isTTY, write: (text: string) => (output.stderr += text) },
+    stderr: {
+      isTTY,
+      ...(columns && { columns }),
+      write: (text: string) => (output.stderr += text),
+    },
     signals: signals ?? new EventEmitter(),
     exit: () => t.fail('the command must not end the process'),
   };
@@ -74,19 +82,21 @@ export async function runStoreCommand(
 /** Stands in for the server's own: the same application on the socket of the command. */
 export class PrivateDesk {
   readonly desk: FakeStoreDesk;
+  readonly sync: FakeSyncDesk;
   /** What became of it, in order. */
   readonly events: string[] = [];
   folder = '';
 
-  constructor(desk: FakeStoreDesk) {
+  constructor(desk: FakeStoreDesk, sync = new FakeSyncDesk()) {
     this.desk = desk;
+    this.sync = sync;
   }
 
   readonly start: StoreParts['startPrivateAdmin'] = async (config, path) => {
     this.folder = dirname(path);
     const mode = (statSync(this.folder).mode & 0o777).toString(8);
     this.events.push(`opened ${config.store.path} in a folder of mode ${mode}`);
-    const listener = await serveDesk(this.desk, { path });
+    const listener = await serveDesk(this.desk, { path }, this.sync);
     return {
       close: async () => {
         await listener.close(0);

@@ -282,13 +282,6 @@ test(tells, 'a bandwidth is a rate of more than nothing', {
   ],
 });
 
-test(tells, 'what this version does not do is refused where ignoring it would do harm', {
-  yaml: 'sync: { images: [nginx] }',
-  says: [
-    'sync: this version does not mirror ahead of demand; leave the key out and pull the images through it once',
-  ],
-});
-
 test(tells, 'YAML that cannot be read is refused with line and column and without its text', {
   yaml: 'store: { path: "hunter2\nlisten: [',
   says: [

@@ -18,7 +18,12 @@ export interface Settings {
   readonly startAt?: number;
 }
 
-export type Order = { do: 'measure' } | { do: 'advance'; ms: number } | { do: 'stop' };
+export type Order =
+  | { do: 'measure' }
+  | { do: 'advance'; ms: number }
+  /** Only while nothing is asked of it. */
+  | { do: 'compare' }
+  | { do: 'stop' };
 
 /** After a garbage collection. */
 export interface Measures {
@@ -30,6 +35,8 @@ export interface Measures {
   readonly timers: number;
   readonly activity: { downloads: number; questions: number; openFiles: number };
   readonly usage: Usage;
+  /** What `compare` found wrong between files and catalog. */
+  readonly wrong: readonly string[];
 }
 
 const CHILD = join(import.meta.dirname, 'child.ts');

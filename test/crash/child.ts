@@ -9,6 +9,7 @@ import { pino } from 'pino';
 import { startServer, type RunningServer } from '../../src/server.ts';
 import { rebuildCatalog } from '../../src/store/rebuild.ts';
 import type { Measures, Order, Settings } from './child-mirror.ts';
+import { compare } from './compare.ts';
 import { noteFacts } from './facts.ts';
 
 setFlagsFromString('--expose-gc');
@@ -48,14 +49,15 @@ async function obey(order: Order): Promise<void> {
     return;
   }
   if (order.do === 'advance') clock = (clock ?? Date.now()) + order.ms;
-  tell(measure(server));
+  const wrong = order.do === 'compare' ? await compare(server, server.store.path) : [];
+  tell({ ...measure(server), wrong });
 }
 
 function tell(answer: Measures | { url: string; adminUrl: string }): void {
   process.send!(answer);
 }
 
-function measure({ activity, catalog }: RunningServer): Measures {
+function measure(running: RunningServer): Omit<Measures, 'wrong'> {
   collectGarbage();
   const { rss, heapUsed, external } = process.memoryUsage();
   const timers = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout');
@@ -65,8 +67,8 @@ function measure({ activity, catalog }: RunningServer): Measures {
     // One of them reads the folder.
     files: readdirSync('/proc/self/fd').length - 1,
     timers: timers.length,
-    activity: activity(),
-    usage: catalog.usage,
+    activity: running.activity(),
+    usage: running.catalog.usage,
   };
 }
 

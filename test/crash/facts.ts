@@ -18,21 +18,23 @@ export function noteFacts({ catalog, blobs }: RunningServer, file: string): () =
     const lines = keys.map((key) => `${Date.now()} ${fact} ${key}\n`);
     if (lines.length > 0) writeSync(handle, lines.join(''));
   };
-  const { recordBlob, planRelease, release } = catalog;
-  const remove = blobs.delete;
+  const recordBlob = catalog.recordBlob.bind(catalog);
+  const planRelease = catalog.planRelease.bind(catalog);
+  const release = catalog.release.bind(catalog);
+  const remove = blobs.delete.bind(blobs);
   catalog.recordBlob = async (target, digest, record) => {
-    await recordBlob.call(catalog, target, digest, record);
+    await recordBlob(target, digest, record);
     note('kept', [digest]);
   };
   catalog.release = async (unit) => {
-    note('going', keysOf(await planRelease.call(catalog, unit, new Set())));
-    const released = await release.call(catalog, unit);
+    note('going', keysOf(await planRelease(unit, new Set())));
+    const released = await release(unit);
     note('gone', keysOf(released));
     return released;
   };
   blobs.delete = async (digest: Digest) => {
     note('going', [digest]);
-    await remove.call(blobs, digest);
+    await remove(digest);
     note('gone', [digest]);
   };
   return () => closeSync(handle);

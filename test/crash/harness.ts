@@ -79,7 +79,7 @@ export class Harness {
   #round = 0;
 
   static async open(
-    scope: { teardown(work: () => unknown): void },
+    scope: { teardown(work: () => void | Promise<void>): void },
     options: { seed: number; durability: 'full' | 'rename' },
   ): Promise<Harness> {
     const registry = await FakeRegistry.start(scope);

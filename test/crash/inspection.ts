@@ -1,11 +1,11 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../../src/config/config.ts';
-import { digestOf } from '../../src/oci/digest.ts';
 import { startServer, type RunningServer } from '../../src/server.ts';
 import { pino } from 'pino';
 import { get } from '../helpers/client.ts';
-import { blobPath, TEST_TIMING } from '../helpers/mirror.ts';
+import { TEST_TIMING } from '../helpers/mirror.ts';
+import { compare } from './compare.ts';
 import { noteFacts, Facts } from './facts.ts';
 import { isHit } from './load.ts';
 import type { Promises } from './promises.ts';
@@ -61,30 +61,6 @@ export async function inspect(parts: InspectionParts): Promise<Findings> {
   }
 }
 
-/** Every file against its name and its record, every record against its file. */
-export async function compare(server: RunningServer, storePath: string): Promise<string[]> {
-  const { blobs, catalog } = server;
-  const wrong: string[] = [];
-  const records = new Map(await Array.fromAsync(catalog.listBlobs()));
-  const usage = { blobs: records.size, bytes: 0 };
-  for (const { size } of records.values()) usage.bytes += size;
-  for await (const digest of blobs.list()) {
-    const bytes = await readFile(blobPath(storePath, digest));
-    if (digestOf(bytes) !== digest) wrong.push(`${digest} is damaged`);
-    const record = records.get(digest);
-    if (!record) wrong.push(`${digest} has no record`);
-    else if (record.size !== bytes.length) wrong.push(`${digest} is recorded with another size`);
-    records.delete(digest);
-  }
-  for (const digest of records.keys()) wrong.push(`${digest} is recorded and has no file`);
-  await catalog.counted;
-  const counted = catalog.usage;
-  if (counted.blobs !== usage.blobs || counted.bytes !== usage.bytes) {
-    wrong.push(`counted ${JSON.stringify(counted)}, recorded ${JSON.stringify(usage)}`);
-  }
-  return wrong;
-}
-
 /** What a crash left lying about. */
 async function listWrongPaths({ config, world }: InspectionParts): Promise<string[]> {
   const { path } = config.store;
@@ -108,7 +84,7 @@ async function listBroken(server: RunningServer, parts: InspectionParts): Promis
     const answer = await get(`${server.url}/v2/${path}`).catch(String);
     if (typeof answer === 'string') wrong.push(`${path}: ${answer}`);
     else if (answer.status !== 200) wrong.push(`lost: ${path}: ${answer.status}`);
-    else if (!isHit(answer)) wrong.push(`${path}: ${answer.headers['cache-status']}`);
+    else if (!isHit(answer)) wrong.push(`${path}: ${String(answer.headers['cache-status'])}`);
     else if (!world.isRight(digest, answer.body)) wrong.push(`${path}: wrong bytes`);
   }
   if (pin && !server.store.pins.list().some(({ image }) => image === pin.image)) {

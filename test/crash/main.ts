@@ -12,10 +12,13 @@ const { values } = parseArgs({
 const durability = values.durability === 'rename' ? 'rename' : 'full';
 const seed = Number(values.seed);
 await using scope = new AsyncDisposableStack();
-const harness = await Harness.open({ teardown: (work) => scope.defer(work as () => void) }, {
-  seed,
-  durability,
-});
+const harness = await Harness.open(
+  { teardown: (work) => scope.defer(work) },
+  {
+    seed,
+    durability,
+  },
+);
 const rounds: Round[] = [];
 const steps = Object.keys(STEPS);
 for (let number = 0; number < Number(values.rounds); number += 1) {

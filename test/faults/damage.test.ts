@@ -2,64 +2,22 @@ import { execFile } from 'node:child_process';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import type { Digest } from '../../src/oci/digest.ts';
 import { BlobStore } from '../../src/store/blob-store.ts';
-import { get, TruncatedError, type ClientAnswer } from '../helpers/client.ts';
-import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildBlob, buildImage, type Image, type Stored } from '../helpers/image.ts';
-import {
-  blobPath,
-  createTempFolder,
-  startMirror,
-  type MirrorOptions,
-  type TestMirror,
-} from '../helpers/mirror.ts';
+import { TruncatedError } from '../helpers/client.ts';
+import { buildBlob, buildImage } from '../helpers/image.ts';
+import { blobPath, createTempFolder, startMirror } from '../helpers/mirror.ts';
+import { breakDisk } from './bad-sectors.ts';
+import { HIT, holdImage, MISS, through, verify } from './held-image.ts';
 import { flip, injure } from './injury.ts';
-import { integrityFailures, timesLogged } from './store-report.ts';
+import { integrityFailures, storeState, timesLogged } from './store-report.ts';
 
 const FOUND = 'a held blob is missing, damaged or unreadable';
-const MISS = 'entrepot; fwd=miss; stored';
-const HIT = 'entrepot; hit';
 const TRUNCATED = { instanceOf: TruncatedError };
 
-interface Scene {
-  readonly registry: FakeRegistry;
-  readonly mirror: TestMirror;
-  readonly image: Image;
-  blob(blob: Stored, headers?: Record<string, string>): Promise<ClientAnswer>;
-  manifest(reference: string): Promise<ClientAnswer>;
-}
-
-/** A mirror that holds `library/app:v1`, whole. */
-async function setUp(t: ExecutionContext): Promise<Scene> {
-  const registry = await FakeRegistry.start(t);
-  const image = buildImage({ seed: t.title, layers: [300_000, 20_000] });
-  registry.addImage('library/app', 'v1', image, { name: 'app' });
-  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
-  const scene = { registry, image, ...through(mirror) };
-  await pullAll(scene);
-  registry.clear();
-  return scene;
-}
-
-function through(mirror: TestMirror): Pick<Scene, 'mirror' | 'blob' | 'manifest'> {
-  const at = `${mirror.url}/v2/library/app`;
-  return {
-    mirror,
-    blob: async ({ digest }, headers = {}) => get(`${at}/blobs/${digest}`, { headers }),
-    manifest: async (reference) => get(`${at}/manifests/${reference}`),
-  };
-}
-
-async function pullAll({ mirror, image, blob, manifest }: Omit<Scene, 'registry'>): Promise<void> {
-  await manifest('v1');
-  for (const part of image.blobs) await blob(part);
-  await mirror.idle();
-}
-
 test('a flipped bit: the reader is cut before its end, the next one has it anew', async (t) => {
-  const { registry, mirror, image, blob } = await setUp(t);
+  const { registry, mirror, image, blob } = await holdImage(t);
   const layer = image.layer(0);
   await injure(mirror.storePath, layer, 'flipped');
   const error = await t.throwsAsync(blob(layer), TRUNCATED);
@@ -88,7 +46,7 @@ test('a flipped bit: the reader is cut before its end, the next one has it anew'
 
 for (const range of ['0-99', '1000-1999', '150000-150000', '-1', '299999-', '0-9,20-29']) {
   test(`bytes=${range} of a damaged file never completes`, async (t) => {
-    const { mirror, image, blob } = await setUp(t);
+    const { mirror, image, blob } = await holdImage(t);
     const layer = image.layer(0);
     await injure(mirror.storePath, layer, 'flipped');
     await t.throwsAsync(blob(layer, { range: `bytes=${range}` }), TRUNCATED);
@@ -101,7 +59,7 @@ for (const range of ['0-99', '1000-1999', '150000-150000', '-1', '299999-', '0-9
 
 for (const injury of ['cut short', 'deleted', 'replaced by a folder'] as const) {
   test(`a blob, a config and a manifest that are ${injury}: nobody notices, it counts once each`, async (t) => {
-    const { registry, mirror, image, blob, manifest } = await setUp(t);
+    const { registry, mirror, image, blob, manifest } = await holdImage(t);
     const injured = [image.layer(0), image.config, image.manifest];
     for (const part of injured) await injure(mirror.storePath, part, injury);
     for (const part of [image.layer(0), image.config]) {
@@ -130,11 +88,11 @@ for (const injury of ['cut short', 'deleted', 'replaced by a folder'] as const) 
   });
 
   test(`a manifest that is ${injury} while nothing runs: fetched anew, not to be had when the upstream is down`, async (t) => {
-    const first = await setUp(t);
+    const first = await holdImage(t);
     const { registry, image } = first;
     await first.mirror.stop();
     await injure(first.mirror.storePath, image.manifest, injury);
-    registry.refuse();
+    await registry.refuse();
     const upstreams = { 'docker.io': { url: registry.url } };
     const { mirror, manifest } = through(
       await startMirror(t, { upstreams, storePath: first.mirror.storePath }),
@@ -149,7 +107,7 @@ for (const injury of ['cut short', 'deleted', 'replaced by a folder'] as const) 
 }
 
 test('a flipped bit in a manifest while nothing runs: never served, counted once', async (t) => {
-  const first = await setUp(t);
+  const first = await holdImage(t);
   const { registry, image } = first;
   await first.mirror.stop();
   await injure(first.mirror.storePath, image.manifest, 'flipped');
@@ -163,126 +121,13 @@ test('a flipped bit in a manifest while nothing runs: never served, counted once
   t.is(timesLogged(mirror, 'a held manifest is missing or damaged'), 1);
 });
 
-interface Report {
-  readonly startedAt: number;
-  readonly blobs: number;
-  readonly bytes: number;
-  readonly damaged: readonly object[];
-}
-
-/** Verifies all through the admin API, and waits for its report. */
-async function verify({ server }: TestMirror): Promise<Report> {
-  const url = `${server.adminUrl}/api/v1/verify`;
-  const headers = { 'content-type': 'application/json' };
-  const { status } = await get(url, { method: 'POST', body: '{}', headers });
-  if (status !== 202) throw new Error(`verification was not begun: ${status}`);
-  for (;;) {
-    const state = JSON.parse((await get(url)).body.toString()) as {
-      running?: object;
-      last: Report;
-    };
-    if (!state.running) return state.last;
-  }
-}
-
-const INJURIES = [
-  ['flipped', 'damaged'],
-  ['cut short', 'truncated'],
-  ['deleted', 'missing'],
-  ['replaced by a folder', 'missing'],
-] as const;
-
-for (const [injury, fault] of INJURIES) {
-  test(`verify: what is ${injury} is fetched again`, async (t) => {
-    const { registry, mirror, image, blob } = await setUp(t);
-    const held = [...image.blobs, image.manifest];
-    for (const part of held) await injure(mirror.storePath, part, injury);
-    const { damaged } = await verify(mirror);
-    t.deepEqual(
-      damaged,
-      held
-        .map(({ digest }) => digest)
-        .toSorted()
-        .map((digest) => ({ digest, fault, images: ['docker.io/library/app'], healed: true })),
-    );
-    t.is(registry.requests.filter(({ method }) => method === 'GET').length, held.length);
-    t.deepEqual(await integrityFailures(mirror), { scrub: held.length });
-    t.is(timesLogged(mirror, 'a held blob is damaged'), held.length);
-    await mirror.idle();
-    for (const part of image.blobs) t.is((await blob(part)).headers['cache-status'], HIT);
-    const { damaged: none, blobs } = await verify(mirror);
-    t.deepEqual({ none, blobs }, { none: [], blobs: held.length });
-  });
-}
-
-type Absence = 'is down' | 'has it no more' | 'is not to be asked';
-
-for (const [absence, reason] of [
-  ['is down', /^docker\.io .*ECONNREFUSED|unreachable|refused/],
-  ['has it no more', /^docker\.io\/library\/app has it no more$/],
-  ['is not to be asked', /offline/],
-] as readonly [Absence, RegExp][]) {
-  test(`verify: damage is told with its reason when the upstream ${absence}`, async (t) => {
-    const first = await setUp(t);
-    const { registry, image } = first;
-    const layer = image.layer(0);
-    const upstreams = { 'docker.io': { url: registry.url } };
-    const storePath = first.mirror.storePath;
-    await first.mirror.stop();
-    const options: MirrorOptions = {
-      upstreams,
-      storePath,
-      offline: absence === 'is not to be asked',
-    };
-    const { mirror, blob } = through(await startMirror(t, options));
-    await injure(storePath, layer, 'flipped');
-    if (absence === 'is down') registry.refuse();
-    if (absence === 'has it no more') registry.remove(layer);
-    const { damaged } = await verify(mirror);
-    const [only] = damaged as { reason?: string }[];
-    t.regex(only?.reason ?? '', reason);
-    const known = {
-      digest: layer.digest,
-      fault: 'damaged',
-      images: ['docker.io/library/app'],
-    };
-    t.deepEqual(damaged, [{ ...known, healed: false, reason: only?.reason }]);
-    if (absence === 'is not to be asked') return;
-    t.not((await blob(layer)).status, 200);
-    // It is told again until it is whole.
-    t.deepEqual((await verify(mirror)).damaged.length, 1);
-
-    if (absence === 'is down') await registry.accept();
-    else registry.addBlob('library/app', layer);
-    t.deepEqual((await verify(mirror)).damaged, [{ ...known, healed: true }]);
-    await mirror.idle();
-    t.true((await blob(layer)).body.equals(layer.bytes));
-    t.deepEqual((await verify(mirror)).damaged, []);
-    t.deepEqual(await integrityFailures(mirror), { scrub: 1 });
-  });
-}
-
-test('rot that no time stamp shows is found by verify', async (t) => {
-  const { mirror, image, blob } = await setUp(t);
-  const layer = image.layer(0);
-  await injure(mirror.storePath, layer, 'flipped');
-  const { ctimeMs } = await stat(blobPath(mirror.storePath, layer.digest));
-  await mirror.server.catalog.updateBlob(layer.digest as Digest, { changedAt: ctimeMs });
-  const { damaged } = await verify(mirror);
-  t.deepEqual(damaged, [
-    { digest: layer.digest, fault: 'damaged', images: ['docker.io/library/app'], healed: true },
-  ]);
-  await mirror.idle();
-  t.true((await blob(layer)).body.equals(layer.bytes));
-});
-
 test('a store restored with cp -a serves everything, and reads each blob for its digest once', async (t) => {
-  const first = await setUp(t);
+  const first = await holdImage(t);
   const { image, registry } = first;
   await first.mirror.stop();
   const storePath = join(await createTempFolder(t), 'restored');
   await promisify(execFile)('cp', ['-a', first.mirror.storePath, storePath]);
-  registry.refuse();
+  await registry.refuse();
   const upstreams = { 'docker.io': { url: registry.url } };
   const { mirror, blob, manifest } = through(
     await startMirror(t, { upstreams, storePath, offline: true }),
@@ -334,4 +179,116 @@ test('a slow reader of damage does not take away what was fetched anew meanwhile
   t.deepEqual(told, ['quick']);
   t.true((await store.readBytes(digest))?.equals(blob.bytes));
   t.deepEqual(await readdir(join(path, 'quarantine')), [digest.replace(':', '-')]);
+});
+
+test('a file that the disk cannot read: the reader is cut, the next one has it anew', async (t) => {
+  const { registry, mirror, image, blob } = await holdImage(t);
+  const layer = image.layer(0);
+  await breakDisk(t, layer, { call: 'read', times: 1 });
+  await t.throwsAsync(blob(layer), TRUNCATED);
+  await mirror.idle();
+  const { body, headers } = await blob(layer);
+  t.true(body.equals(layer.bytes));
+  t.is(headers['cache-status'], MISS);
+  t.deepEqual(registry.conversation(), ['GET /v2/library/app/blobs/<app.layer0>']);
+  t.deepEqual(await integrityFailures(mirror), { store: 1 });
+  await mirror.idle();
+  await breakDisk(t, layer, { call: 'read', times: 1 });
+  t.deepEqual((await verify(mirror)).damaged, [
+    { digest: layer.digest, fault: 'unreadable', images: ['docker.io/library/app'], healed: true },
+  ]);
+  await mirror.idle();
+  t.is((await blob(layer)).headers['cache-status'], HIT);
+});
+
+test('a disk that breaks in the middle of a write: all who follow get the rest', async (t) => {
+  const { registry, mirror, blob } = await holdImage(t);
+  const cold = registry.addBlob('library/app', buildBlob(`${t.title} cold`, 2_000_000));
+  const gate = registry.hold(cold, { after: 1_000_000 });
+  const answers = Array.from({ length: 5 }, () => blob(cold));
+  await gate.arrived();
+  await breakDisk(t, cold, { call: 'write', times: 1 });
+  gate.open();
+  for (const { body } of await Promise.all(answers)) t.true(body.equals(cold.bytes));
+  await mirror.idle();
+  const { state, reason } = await storeState(mirror);
+  t.deepEqual({ state, reason }, { state: 'failing', reason: 'EIO: i/o error, write' });
+  t.is((await blob(cold)).headers['cache-status'], MISS);
+  await mirror.idle();
+  t.is((await blob(cold)).headers['cache-status'], HIT);
+  t.deepEqual(await storeState(mirror), { state: 'ok' });
+});
+
+test('a catalog that cannot be read breaks no pull', async (t) => {
+  const { registry, mirror, image } = await holdImage(t);
+  const cold = buildImage({ seed: `${t.title} cold`, layers: [5000] });
+  registry.addImage('library/app', 'cold', cold);
+  await mirror.stop();
+  const upstreams = { 'docker.io': { url: registry.url } };
+  const next = await startMirror(t, { upstreams, storePath: mirror.storePath });
+  const again = through(next);
+  await next.server.store.settled;
+  const broken = async (): Promise<never> => {
+    throw Object.assign(new Error('corrupted block'), { code: 'LEVEL_CORRUPTION' });
+  };
+  const { blobs, manifests, tags, links } = next.server.catalog.tables;
+  const well = [blobs, manifests, tags, links].map((table) => ({ table, get: table.get.bind(table) }));
+  for (const { table } of well) Object.assign(table, { get: broken });
+  for (const part of [...image.blobs, ...cold.blobs]) {
+    for (const range of [undefined, 'bytes=0-0', 'bytes=-100']) {
+      const { body, status } = await again.blob(part, range === undefined ? {} : { range });
+      t.is(status, range === undefined ? 200 : 206);
+      const expected = {
+        'bytes=0-0': part.bytes.subarray(0, 1),
+        'bytes=-100': part.bytes.subarray(-100),
+      };
+      t.true(body.equals(range === undefined ? part.bytes : expected[range as 'bytes=0-0']));
+    }
+    await next.idle();
+  }
+  for (const [tag, { manifest: expected }] of [
+    ['v1', image],
+    ['cold', cold],
+  ] as const) {
+    t.true((await again.manifest(tag)).body.equals(expected.bytes));
+    t.true((await again.manifest(expected.digest)).body.equals(expected.bytes));
+  }
+  t.true(timesLogged(next, 'the catalog could not be read') > 0);
+  for (const { table, get: works } of well) Object.assign(table, { get: works });
+});
+
+test('room that cannot be made takes nothing from the client', async (t) => {
+  const { registry, mirror, blob, manifest } = await holdImage(t);
+  const cold = buildImage({ seed: `${t.title} cold`, layers: [5000] });
+  registry.addImage('library/app', 'cold', cold);
+  const { collector } = mirror.server.store;
+  const admit = collector.admit.bind(collector);
+  collector.admit = async () => {
+    throw new Error('the database is not open');
+  };
+  t.true((await blob(cold.layer(0))).body.equals(cold.layer(0).bytes));
+  t.true((await manifest('cold')).body.equals(cold.manifest.bytes));
+  await mirror.idle();
+  const { state, reason } = await storeState(mirror);
+  t.deepEqual({ state, reason }, { state: 'failing', reason: 'the database is not open' });
+  collector.admit = admit;
+  t.is((await blob(cold.layer(0))).headers['cache-status'], MISS);
+  await mirror.idle();
+  t.deepEqual(await storeState(mirror), { state: 'ok' });
+});
+
+test('a held blob whose record was lost is on record again once it was read', async (t) => {
+  const { registry, mirror, image, blob } = await holdImage(t);
+  const layer = image.layer(0);
+  const { catalog } = mirror.server;
+  await catalog.forgetBlob(layer.digest as Digest);
+  t.is((await blob(layer)).headers['cache-status'], HIT);
+  await mirror.idle();
+  const { ctimeMs } = await stat(blobPath(mirror.storePath, layer.digest));
+  const record = await catalog.findBlob(layer.digest as Digest);
+  t.deepEqual(
+    { size: record?.size, changedAt: record?.changedAt },
+    { size: layer.size, changedAt: ctimeMs },
+  );
+  t.deepEqual(registry.conversation(), []);
 });

@@ -22,7 +22,11 @@ const run = promisify(execFile);
 
 test('a store that turns read-only: everyone is served; writable again, it keeps again', async (t) => {
   const disk = await SmallDisk.mount(t, 24 * MIB);
-  if (!disk) return t.pass();
+  if (!disk) {
+    t.log('not tried: it takes a mount of its own');
+    t.pass();
+    return;
+  }
   const registry = await FakeRegistry.start(t);
   const held = buildImage({ seed: 'held', layers: [100_000, 50_000] });
   registry.addImage('library/app', 'held', held);

@@ -44,6 +44,7 @@ export interface MirrorOptions {
   readonly graceMs?: number;
   readonly listen?: Partial<Config['listen']>;
   readonly store?: Partial<Config['store']>;
+  readonly sync?: Config['sync'];
   /** A store that an earlier mirror of the same test left; the caller removes it. */
   readonly storePath?: string;
   /** The test means to leave something behind, and says what. */
@@ -155,6 +156,7 @@ export function createConfig(storePath: string, options: MirrorOptions): Config 
     },
     defaultUpstream,
     upstreams,
+    ...(options.sync && { sync: options.sync }),
   };
 }
 

@@ -23,6 +23,7 @@ import {
   REPORT,
   SUMMARY,
 } from './fake-store-desk.ts';
+import { FakeSyncDesk } from './fake-sync-desk.ts';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
@@ -44,6 +45,7 @@ async function startAdmin(t: ExecutionContext) {
     unreadyReason: () => undefined,
     status: () => ({}),
     store: desk,
+    sync: new FakeSyncDesk(),
     host: 'admin.example',
     log,
   });

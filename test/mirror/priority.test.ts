@@ -1,9 +1,12 @@
+import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import PQueue from 'p-queue';
 import { pino } from 'pino';
 import { Engine } from '../../src/engine.ts';
 import { Listener } from '../../src/http/listener.ts';
 import type { Pace } from '../../src/mirror/download.ts';
 import { PRIORITY, type HoldOptions } from '../../src/mirror/downloads.ts';
+import { TransferTurns } from '../../src/mirror/transfer-turns.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parseRepository } from '../../src/oci/reference.ts';
 import { get, open, type OpenResponse } from '../helpers/client.ts';
@@ -26,20 +29,32 @@ async function startBench(t: ExecutionContext, concurrency: number) {
   });
   const engine = await Engine.start(config, { log, timing: TEST_TIMING });
   const listener = await Listener.open(config.listen, engine.createApp().callback(), log);
-  t.teardown(async () => {
+  let isClosed = false;
+  const close = async (): Promise<void> => {
+    if (isClosed) return;
+    isClosed = true;
     await listener.close(0);
     await engine.close();
-  });
+  };
+  t.teardown(close);
   const address = ({ digest }: Stored): string =>
     `${listener.url}/v2/${REPOSITORY}/blobs/${digest}`;
   return {
     registry,
-    engine,
+    close,
+    /** Resolves when downloads of so many MiB together are at their turn, or wait for it. */
+    lineUp: async (size: number): Promise<void> => {
+      while (engine.store.collector.reservedBytes < size * MIB) await setImmediate();
+      await setImmediate();
+    },
     /** Blobs of so many MiB: larger than those that wait for no turn. */
     blob: (name: string, size = 2): Stored =>
       registry.addBlob(REPOSITORY, buildBlob(name, size * MIB), { name }),
     hold: async (blob: Stored, options: HoldOptions): Promise<boolean> =>
       engine.mirror.downloads.hold(TARGET, parseDigest(blob.digest), options),
+    /** At this very moment, like a pull unless told otherwise. */
+    join: async (blob: Stored, options: HoldOptions = { priority: PRIORITY.interactive }) =>
+      engine.mirror.downloads.join(TARGET, parseDigest(blob.digest), options),
     pull: async (blob: Stored): Promise<boolean> =>
       (await get(address(blob))).body.equals(blob.bytes),
     openPull: async (blob: Stored): Promise<OpenResponse> => open(address(blob)),
@@ -91,16 +106,29 @@ test('a pull that joins a slowed download gets it at full speed, by the same tra
 });
 
 test('a pull that joins before the upstream has answered is not slowed at all', async (t) => {
-  const { registry, blob, hold, pull } = await startBench(t, 2);
+  const { registry, blob, hold, join } = await startBench(t, 2);
   const { pace, asked } = createPace();
   const layer = blob('layer');
   const headers = registry.hold(layer, { before: 'headers' });
   const holding = hold(layer, { priority: PRIORITY.sync, pace });
   await headers.arrived();
-  const pulling = pull(layer);
-  await registry.engineJoined?.();
+  const joining = join(layer);
   headers.open();
-  t.deepEqual(await Promise.all([pulling, holding]), [true, true]);
+  t.true(await holding);
+  const joined = await joining;
+  t.true(joined !== 'again' && joined?.joined);
+  t.deepEqual(asked, []);
+});
+
+test('a pull that joins before the upstream was asked is not slowed at all', async (t) => {
+  const { blob, join, pull } = await startBench(t, 2);
+  const { pace, asked } = createPace();
+  const layer = blob('layer');
+  const beginning = join(layer, { priority: PRIORITY.sync, pace });
+  const joined = await join(layer);
+  t.true(joined !== 'again' && joined?.joined);
+  await beginning;
+  t.true(await pull(layer));
   t.deepEqual(asked, []);
 });
 
@@ -145,39 +173,145 @@ test('a sync that joins a pull does not slow it', async (t) => {
 });
 
 test('sync leaves one place to the pulls', async (t) => {
-  const { blob, hold, pull, isHeld } = await startBench(t, 3);
-  const [a, b, c, d] = ['a', 'b', 'c', 'd'].map(createPaceOf) as [Paced, Paced, Paced, Paced];
-  const holdings = [a, b, c, d].map(async ({ name, pace }) =>
+  const { blob, hold, pull, lineUp } = await startBench(t, 3);
+  const { gate, pace, asked } = createPace();
+  const holdings = ['a', 'b', 'c', 'd'].map(async (name) =>
     hold(blob(name), { priority: PRIORITY.sync, pace }),
   );
-  await Promise.all([a.gate.arrived(), b.gate.arrived()]);
-  const pulled = blob('pulled');
-  t.true(await pull(pulled));
+  await gate.arrived(2);
+  await lineUp(8);
+  t.is(asked.length, 2);
+  t.true(await pull(blob('pulled')));
   t.true(await pull(blob('pulled next')));
-  t.deepEqual(
-    [a, b, c, d].map(({ asked }) => asked.length),
-    [1, 1, 0, 0],
-  );
-  a.gate.open();
-  await c.gate.arrived();
-  t.is(d.asked.length, 0);
-  for (const { gate } of [b, c, d]) gate.open();
+  t.is(asked.length, 2);
+  gate.open();
   t.deepEqual(await Promise.all(holdings), [true, true, true, true]);
-  t.true(await isHeld(pulled));
+  t.is(sum(asked), 8 * MIB);
 });
 
-test('where there is one place sync may have it, and urgent rules go first', async (t) => {
+test('where there is one place sync may have it', async (t) => {
   const { blob, hold } = await startBench(t, 1);
-  const [a, b, c] = ['a', 'b', 'c'].map(createPaceOf) as [Paced, Paced, Paced];
-  const first = hold(blob('a'), { priority: PRIORITY.sync, pace: a.pace });
-  await a.gate.arrived();
-  const second = hold(blob('b'), { priority: PRIORITY.sync, pace: b.pace });
-  const third = hold(blob('c'), { priority: PRIORITY.sync + 1, pace: c.pace });
-  await waitForTurns(t, 3);
-  a.gate.open();
-  await c.gate.arrived();
-  t.is(b.asked.length, 0);
-  c.gate.open();
-  b.gate.open();
-  t.deepEqual(await Promise.all([first, second, third]), [true, true, true]);
+  t.true(await hold(blob('layer'), { priority: PRIORITY.sync }));
+});
+
+test('a pull does not wait with the sync downloads that it joins', async (t) => {
+  const { blob, hold, pull, isHeld, lineUp } = await startBench(t, 2);
+  const [running, waiting] = [createPace(), createPace()];
+  const [first, wanted, other] = [blob('first'), blob('wanted'), blob('other')];
+  const options = { priority: PRIORITY.sync, pace: waiting.pace };
+  const holding = hold(first, { ...options, pace: running.pace });
+  await running.gate.arrived();
+  const holdings = [hold(wanted, options), hold(other, options)];
+  await lineUp(6);
+  t.true(await pull(wanted));
+  t.deepEqual(await Promise.all([first, other].map(isHeld)), [false, false]);
+  t.deepEqual([running.asked.length, waiting.asked.length], [1, 0]);
+  running.gate.open();
+  waiting.gate.open();
+  t.deepEqual(await Promise.all([holding, ...holdings]), [true, true, true]);
+});
+
+test('a slowed download that a pull has joined gives its place back to sync', async (t) => {
+  const { registry, blob, hold, openPull } = await startBench(t, 2);
+  const { gate, pace } = createPace();
+  const [first, second] = [blob('first', 3), blob('second')];
+  const body = registry.hold(first, { after: 2 * MIB });
+  const options = { priority: PRIORITY.sync, pace };
+  const holding = hold(first, options);
+  await gate.arrived();
+  const response = await openPull(first);
+  await response.read(MIB);
+  const next = hold(second, options);
+  await gate.arrived();
+  t.false(body.isOpen);
+  gate.open();
+  t.true(await next);
+  body.open();
+  await response.rest();
+  t.true(await holding);
+});
+
+test('the end of the process ends a pause', async (t) => {
+  const { blob, hold, close } = await startBench(t, 2);
+  const { gate, pace } = createPace();
+  const holding = t.throwsAsync(hold(blob('layer'), { priority: PRIORITY.sync, pace }));
+  await gate.arrived();
+  await close();
+  await holding;
+  t.is(gate.waiting, 0);
+});
+
+/** Turns in a queue, and which transfers have begun; each goes on until `end`. */
+function createTurns(concurrency: number) {
+  const turns = new TransferTurns(new PQueue({ concurrency }), PRIORITY.hydration);
+  const gates = new Map<string, Gate>();
+  const began: string[] = [];
+  const over: Promise<void>[] = [];
+  const take = (name: string, priority: number): void => {
+    const gate = new Gate();
+    gates.set(name, gate);
+    const transfer = async (): Promise<void> => {
+      began.push(name);
+      await gate.pass();
+    };
+    over.push(turns.take(name, priority, transfer));
+  };
+  const end = async (name: string): Promise<void> => {
+    gates.get(name)?.open();
+    await setImmediate();
+  };
+  return { turns, take, end, began, over };
+}
+
+test('what waits rises above what is less urgent, and stays behind what is as urgent', async (t) => {
+  const { turns, take, end, began, over } = createTurns(1);
+  take('pull', PRIORITY.interactive);
+  take('sync 1', PRIORITY.sync);
+  take('sync 2', PRIORITY.sync);
+  take('hydration', PRIORITY.hydration);
+  take('pull 2', PRIORITY.interactive);
+  turns.raise('sync 2', PRIORITY.interactive);
+  turns.raise('pull', PRIORITY.hydration);
+  for (const name of ['pull', 'pull 2', 'sync 2', 'hydration', 'sync 1']) await end(name);
+  await Promise.all(over);
+  t.deepEqual(began, ['pull', 'pull 2', 'sync 2', 'hydration', 'sync 1']);
+});
+
+test('what the queue has already rises in it', async (t) => {
+  const { turns, take, end, began, over } = createTurns(2);
+  take('pull 1', PRIORITY.interactive);
+  take('pull 2', PRIORITY.interactive);
+  take('sync', PRIORITY.sync);
+  take('hydration', PRIORITY.hydration);
+  turns.raise('sync', PRIORITY.interactive);
+  await end('pull 1');
+  t.deepEqual(began, ['pull 1', 'pull 2', 'sync']);
+  for (const name of ['pull 2', 'sync', 'hydration']) await end(name);
+  await Promise.all(over);
+  t.deepEqual(began, ['pull 1', 'pull 2', 'sync', 'hydration']);
+});
+
+test('of the sync transfers the most urgent has the next place of theirs', async (t) => {
+  const { turns, take, end, began, over } = createTurns(3);
+  for (const name of ['a', 'b', 'c', 'd', 'e']) take(name, PRIORITY.sync);
+  turns.raise('e', PRIORITY.sync + 5);
+  await setImmediate();
+  t.deepEqual(began, ['a', 'b']);
+  await end('b');
+  t.deepEqual(began, ['a', 'b', 'e']);
+  for (const name of ['a', 'e', 'c', 'd']) await end(name);
+  await Promise.all(over);
+  t.deepEqual(began, ['a', 'b', 'e', 'c', 'd']);
+});
+
+test('a transfer that fails gives its place back', async (t) => {
+  const { turns, take, end, began, over } = createTurns(2);
+  const failing = turns.take('failing', PRIORITY.sync, async () => {
+    throw new Error('broken');
+  });
+  take('next', PRIORITY.sync);
+  await t.throwsAsync(failing, { message: 'broken' });
+  await end('next');
+  await Promise.all(over);
+  t.deepEqual(began, ['next']);
 });

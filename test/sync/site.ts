@@ -1,0 +1,160 @@
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import type { ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import type { SyncConfig, SyncRule } from '../../src/config/sync-config.ts';
+import { Engine } from '../../src/engine.ts';
+import { Listener } from '../../src/http/listener.ts';
+import type { SyncReport } from '../../src/http/sync-desk.ts';
+import type { Step } from '../../src/store/step.ts';
+import { State } from '../../sync/state.ts';
+import { Sync } from '../../sync/sync.ts';
+import { get, open, type ClientAnswer, type OpenResponse } from '../helpers/client.ts';
+import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
+import { FakeTimer } from '../helpers/fake-timer.ts';
+import {
+  createConfig,
+  createTempFolder,
+  TEST_TIMING,
+  type UpstreamOptions,
+} from '../helpers/mirror.ts';
+import { UPSTREAM } from '../helpers/scene.ts';
+import { syncConfig } from './rules.ts';
+
+export const START = Date.UTC(2030, 0, 1, 0, 30);
+
+export interface SiteOptions extends Partial<Omit<SyncConfig, 'rules'>> {
+  readonly rules?: readonly SyncRule[];
+  readonly registry?: FakeRegistry;
+  readonly registryOptions?: FakeRegistryOptions;
+  readonly upstream?: Partial<UpstreamOptions>;
+  readonly offline?: boolean;
+  /** Of an earlier site of the same test. */
+  readonly storePath?: string;
+  readonly timer?: FakeTimer;
+  readonly step?: Step;
+}
+
+/** A registry and a site that syncs from it, with a clock that a test lets pass. */
+export class Site {
+  readonly registry: FakeRegistry;
+  readonly timer: FakeTimer;
+  readonly storePath: string;
+  readonly url: string;
+  readonly engine: Engine;
+  readonly sync: Sync;
+  readonly #listener: Listener;
+  #isClosed = false;
+
+  static async start(t: ExecutionContext, options: SiteOptions): Promise<Site> {
+    const {
+      rules = [],
+      registry: given,
+      registryOptions,
+      upstream,
+      offline,
+      step,
+      ...rest
+    } = options;
+    const { storePath = await createTempFolder(t), timer = new FakeTimer(START), ...sync } = rest;
+    const registry = given ?? (await FakeRegistry.start(t, registryOptions));
+    const config = createConfig(storePath, {
+      upstreams: { [UPSTREAM]: { url: registry.url, ...upstream } },
+      ...(offline !== undefined && { offline }),
+    });
+    const log = pino({ level: 'silent' });
+    const engine = await Engine.start(config, {
+      log,
+      timing: TEST_TIMING,
+      now: timer.now,
+      ...(step && { step }),
+    });
+    const { store, mirror, metrics } = engine;
+    const parts = { ...store.parts, pins: store.pins, supply: mirror.supply, metrics, log, timer };
+    const state = await State.open(join(storePath, 'sync.json'));
+    const site = new Site({
+      registry,
+      timer,
+      engine,
+      storePath,
+      sync: new Sync({ ...parts, config: syncConfig(rules, sync), state }),
+      listener: await Listener.open(config.listen, engine.createApp().callback(), log),
+    });
+    t.teardown(async () => site.close());
+    return site;
+  }
+
+  /** Use `start`. */
+  constructor(
+    parts: Pick<Site, 'registry' | 'timer' | 'engine' | 'storePath' | 'sync'> & {
+      listener: Listener;
+    },
+  ) {
+    this.registry = parts.registry;
+    this.timer = parts.timer;
+    this.engine = parts.engine;
+    this.storePath = parts.storePath;
+    this.sync = parts.sync;
+    this.#listener = parts.listener;
+    this.url = parts.listener.url;
+  }
+
+  /** A whole run, with its report. */
+  async run(lock?: unknown): Promise<SyncReport> {
+    this.sync.run(lock);
+    return this.ended();
+  }
+
+  /** The end of the run that goes on; time passes for whatever waits for it. */
+  async ended(): Promise<SyncReport> {
+    while (this.sync.runState.running) {
+      if (this.timer.waiting > 0) await this.timer.advance(1_000);
+      else await setImmediate();
+    }
+    const { last } = this.sync.runState;
+    if (!last) throw new Error('no run has ended');
+    return last;
+  }
+
+  /** Resolves once so many wait for time to pass. */
+  async waiting(count = 1): Promise<void> {
+    while (this.timer.waiting < count) await setImmediate();
+  }
+
+  /** What the registry was asked since the last time, in the order of the alphabet. */
+  asked(): string[] {
+    const asked = this.registry.conversation().toSorted();
+    this.registry.clear();
+    return asked;
+  }
+
+  async manifest(repository: string, reference: string): Promise<ClientAnswer> {
+    return get(`${this.url}/v2/${repository}/manifests/${reference}`);
+  }
+
+  async blob(repository: string, digest: string): Promise<ClientAnswer> {
+    return get(`${this.url}/v2/${repository}/blobs/${digest}`);
+  }
+
+  async openBlob(repository: string, digest: string): Promise<OpenResponse> {
+    return open(`${this.url}/v2/${repository}/blobs/${digest}`);
+  }
+
+  /** The images that sync has pinned, by their repository and digest. */
+  get pins(): string[] {
+    const pins = this.engine.store.pins.list().filter(({ origin }) => origin === 'sync');
+    return pins.map(({ image }) => image).toSorted();
+  }
+
+  /** In the order in which the server closes its parts. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#listener.close(0);
+    this.sync.stop();
+    // Ends the mirror, then the store.
+    const closed = this.sync.closed();
+    await this.engine.close();
+    await closed;
+  }
+}
