@@ -5,10 +5,11 @@ import { RegistryError } from '../oci/errors.ts';
 /**
  * Refuses what was asked under a name that is not this listener's. A page of a name that its owner
  * points here (DNS rebinding) is of the same origin as the API for a browser, and its `Host` is the
- * one thing that it cannot change. Throws `DENIED`.
+ * one thing that it cannot change. A listener that the operator opened to a network goes by names
+ * that only the network knows. Throws `DENIED`.
  */
 export function requireOwnHost(request: IncomingMessage, configured: string): void {
-  if (isOfSocketFile(request)) return;
+  if (isOfSocketFile(request) || isOpenToNetwork(configured)) return;
   const { host = '' } = request.headers;
   const name = host.replace(/:\d*$/, '').replace(/\.$/, '').toLowerCase();
   const own = ['localhost', configured.toLowerCase()];
@@ -22,6 +23,10 @@ export function requireOwnHost(request: IncomingMessage, configured: string): vo
 function isOfSocketFile({ socket }: IncomingMessage): boolean {
   // One that is gone has no address either.
   return !socket.destroyed && socket.localAddress === undefined;
+}
+
+function isOpenToNetwork(configured: string): boolean {
+  return isIP(configured) !== 0 && !/^(?:127\.|::1$)/.test(configured);
 }
 
 function isAddress(name: string): boolean {

@@ -15,7 +15,10 @@ const KILLS = [
   'random',
 ];
 
+const SLOW_MACHINE_MS = 300_000;
+
 test('killed again and again under load: nothing held is lost, nothing is wrong, nothing piles up', async (t) => {
+  t.timeout(SLOW_MACHINE_MS);
   const harness = await Harness.open(t, { seed: 20_261_121, durability: 'full' });
   const rounds: Round[] = [];
   for (const kill of KILLS) rounds.push(await harness.run(kill));

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -291,4 +291,18 @@ test('a held blob whose record was lost is on record again once it was read', as
     { size: layer.size, changedAt: ctimeMs },
   );
   t.deepEqual(registry.conversation(), []);
+});
+
+test('a file in the place of a folder of blobs: the client is served, and it is kept later', async (t) => {
+  const { registry, mirror, blob } = await holdImage(t);
+  const cold = registry.addBlob('library/app', buildBlob(`${t.title} cold`, 10_000));
+  const folder = dirname(blobPath(mirror.storePath, cold.digest));
+  await writeFile(folder, '');
+  t.true((await blob(cold)).body.equals(cold.bytes));
+  await mirror.idle();
+  t.is((await storeState(mirror)).state, 'failing');
+  await rm(folder);
+  t.is((await blob(cold)).headers['cache-status'], MISS);
+  await mirror.idle();
+  t.is((await blob(cold)).headers['cache-status'], HIT);
 });

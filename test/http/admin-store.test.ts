@@ -9,6 +9,8 @@ import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { createAdminApp } from '../../src/http/admin.ts';
 import { Listener } from '../../src/http/listener.ts';
+import { requireOwnHost } from '../../src/http/own-host.ts';
+import { RegistryError } from '../../src/oci/errors.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { UpstreamError } from '../../src/oci/upstream-error.ts';
 import { get, rawRequest } from '../helpers/client.ts';
@@ -119,6 +121,22 @@ test('health and metrics answer under any name', async (t) => {
     t.is((await get(`${url}${path}`, { headers: { Host: 'evil.example' } })).status, 200);
   }
 });
+
+for (const [listens, status] of [
+  ['127.0.0.1', 403],
+  ['::1', 403],
+  ['0.0.0.0', 200],
+  ['::', 200],
+  ['192.0.2.7', 200],
+] as const) {
+  test(`an API that listens on ${listens} answers ${status} to a name of the network`, (t) => {
+    const socket = { destroyed: false, localAddress: '127.0.0.1' };
+    const request = { headers: { host: 'mirror.example:5001' }, socket } as IncomingMessage;
+    const ask = (): void => requireOwnHost(request, listens);
+    if (status === 200) t.notThrows(ask);
+    else t.throws(ask, { instanceOf: RegistryError, message: /^ask by address/ });
+  });
+}
 
 test('a request to the API that names no host is refused', async (t) => {
   const { desk, url } = await startAdmin(t);

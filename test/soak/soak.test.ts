@@ -1,7 +1,10 @@
 import test from 'ava';
 import { growth, Soak } from './soak.ts';
 
+const SLOW_MACHINE_MS = 300_000;
+
 test('hours of pulls, moves, evictions and outages: nothing is wrong, nothing is left, nothing grows', async (t) => {
+  t.timeout(SLOW_MACHINE_MS);
   const soak = await Soak.open(t, { seed: 20_261_121, hours: 3, pullsPerMinute: 4 });
   const { pulls, verified, wrong, measures, left } = await soak.run();
   t.deepEqual(wrong, []);

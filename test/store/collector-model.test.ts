@@ -15,7 +15,7 @@ import { ImageStore, targetOf } from './image-store.ts';
 
 const TARGETS = ['hub.example/app', 'hub.example/other', 'ghcr.io/app'].map(targetOf);
 const LAYERS = [10, 200, 3000, 40_000].map((size, n) => buildBlob(`layer ${n}`, size));
-const RUNS = 80;
+const RUNS = 50;
 
 /** Images of any choice of the layers, indexes of any choice of images, and what is about these. */
 const IMAGES = [1, 3, 5, 15].map((bits) =>

@@ -1,0 +1,452 @@
+import test from 'ava';
+import {
+  buildArtifact,
+  buildImage,
+  buildIndex,
+  descriptorOf,
+  fallbackIndex,
+  fallbackTag,
+  MEDIA_TYPES,
+  storeJson,
+  type Image,
+} from '../helpers/image.ts';
+import { UPSTREAM } from '../helpers/scene.ts';
+import { rule } from './rules.ts';
+import { Site } from './site.ts';
+
+const APP = `${UPSTREAM}/library/app`;
+const REPOSITORY = 'library/app';
+const named = (...names: string[]) => rule(REPOSITORY, { tags: { names } });
+
+function image(seed: string, layers: readonly number[] = [500], architecture = 'amd64'): Image {
+  return buildImage({ seed, layers, platform: { os: 'linux', architecture } });
+}
+
+test('nothing has changed over 1,000 tags: one HEAD a tag and nothing else', async (t) => {
+  const tags = Array.from({ length: 500 }, (_, each) => `v${each}`);
+  const site = await Site.start(t, {
+    rules: [
+      rule('library/named', { tags: { names: tags }, referrers: true }),
+      rule('team/*', { tags: { globs: ['v*'] }, referrers: true }),
+    ],
+    registryOptions: { pageSize: 200 },
+    concurrency: 8,
+  });
+  const { registry } = site;
+  const images = Array.from({ length: 10 }, (_, each) => image(`image ${each}`, [10]));
+  for (const repository of ['library/named', 'team/one']) {
+    for (const [each, tag] of tags.entries()) {
+      registry.addImage(repository, tag, images[each % 10] ?? image('none'));
+    }
+  }
+  const first = await site.run();
+  t.deepEqual([first.isOk, first.images], [true, { fetched: 1000, kept: 0, failed: 0 }]);
+  registry.clear();
+  const second = await site.run();
+  t.deepEqual([second.isOk, second.images], [true, { fetched: 0, kept: 1000, failed: 0 }]);
+  t.is(second.bytes, 0);
+  const names = tags.toSorted();
+  const pages = [names[199], names[399]].map((last) => `?n=1000&last=${last}`);
+  t.deepEqual(
+    site.asked().map((line) => line.replaceAll('%2F', '/')),
+    [
+      'GET /v2/_catalog?n=1000',
+      ...['?n=1000', ...pages].map((query) => `GET /v2/team/one/tags/list${query}`),
+      ...tags.flatMap((tag) => [
+        `HEAD /v2/library/named/manifests/${tag}`,
+        `HEAD /v2/team/one/manifests/${tag}`,
+      ]),
+    ].toSorted(),
+  );
+});
+
+test('the tag moves when all of it is here, and means the old image until then', async (t) => {
+  const site = await Site.start(t, { rules: [named('v1')] });
+  const { registry } = site;
+  const [old, fresh] = [image('old'), image('new', [400, 300])];
+  registry.addImage(REPOSITORY, 'v1', old);
+  await site.run();
+  registry.addImage(REPOSITORY, 'v1', fresh, { name: 'new' });
+  const gate = registry.hold(fresh.layer(1));
+  site.sync.run();
+  await gate.arrived();
+  // Offline, as far as this question goes: the mirror must have its own answer.
+  registry.status('v1', 503, { times: 20 });
+  t.true((await site.manifest(REPOSITORY, 'v1')).body.equals(old.manifest.bytes));
+  registry.heal();
+  gate.open();
+  t.true((await site.ended()).isOk);
+  await registry.refuse();
+  t.true((await site.manifest(REPOSITORY, 'v1')).body.equals(fresh.manifest.bytes));
+});
+
+test('children come before their index, and nothing held is fetched', async (t) => {
+  const site = await Site.start(t, { rules: [named('v1', 'v2')], concurrency: 1 });
+  const { registry } = site;
+  const shared = image('shared', [700]);
+  const platform = { os: 'linux', architecture: 'amd64' };
+  registry.addIndex(REPOSITORY, 'v1', buildIndex([{ image: shared, platform }]), { name: 'v1' });
+  registry.addImage(REPOSITORY, 'v2', shared, { name: 'app' });
+  t.is((await site.blob(REPOSITORY, shared.layer(0).digest)).status, 200);
+  registry.clear();
+  const report = await site.run();
+  t.deepEqual([report.isOk, report.bytes], [true, shared.config.size]);
+  t.deepEqual(site.asked(), [
+    'GET /v2/library/app/blobs/<app.config>',
+    'GET /v2/library/app/manifests/<app>',
+    'GET /v2/library/app/manifests/<v1>',
+    'HEAD /v2/library/app/manifests/v1',
+    'HEAD /v2/library/app/manifests/v2',
+  ]);
+});
+
+test('a layer that two images share at the same time is fetched once', async (t) => {
+  const site = await Site.start(t, { rules: [named('v1', 'v2')] });
+  const { registry } = site;
+  const [one, two] = [image('same', [3000, 10]), image('same', [3000, 20])];
+  registry.addImage(REPOSITORY, 'v1', one);
+  registry.addImage(REPOSITORY, 'v2', two);
+  t.is(one.layer(0).digest, two.layer(0).digest);
+  const gate = registry.hold(one.layer(0), { after: 1000 });
+  site.sync.run();
+  await gate.arrived();
+  gate.open();
+  t.true((await site.ended()).isOk);
+  const lines = site.asked().filter((line) => line.endsWith(one.layer(0).digest));
+  t.deepEqual(lines, [`GET /v2/library/app/blobs/${one.layer(0).digest}`]);
+});
+
+test('an image that fails stops no other, and its tag stays where it was', async (t) => {
+  const site = await Site.start(t, { rules: [named('gone', 'denied', 'damaged', 'good')] });
+  const { registry } = site;
+  const images = Object.fromEntries(
+    ['gone', 'denied', 'damaged', 'good'].map((tag) => [tag, image(tag)] as const),
+  );
+  for (const [tag, each] of Object.entries(images)) {
+    registry.addImage(REPOSITORY, tag, each, { name: tag });
+  }
+  const layerOf = (tag: string) => (images[tag] ?? image(tag)).layer(0);
+  registry.status(layerOf('gone'), 404, { times: Infinity });
+  registry.status(layerOf('denied'), 403, { times: Infinity });
+  registry.corrupt(layerOf('damaged'), { times: Infinity });
+  const report = await site.run();
+  t.false(report.isOk);
+  t.deepEqual(report.images, { fetched: 1, kept: 0, failed: 3 });
+  const failures = report.failures.toSorted((a, b) => (a.image < b.image ? -1 : 1));
+  t.deepEqual(
+    failures.map((each) => each.image),
+    ['damaged', 'denied', 'gone'].map((tag) => `${APP}:${tag}`),
+  );
+  const [damaged, denied, gone] = failures.map(({ reason }) => reason);
+  t.regex(damaged ?? '', /sha256:/);
+  t.regex(denied ?? '', /^hub\.example: .*403/);
+  t.is(gone, `the upstream has no ${layerOf('gone').digest}`);
+  const status = await site.sync.status();
+  t.deepEqual(status.counts, { ready: 1, partial: 3, stale: 0 });
+  t.deepEqual(
+    status.images.filter(({ state }) => state === 'partial').map(({ missing }) => missing),
+    ['damaged', 'denied', 'gone'].map((tag) => [{ digest: layerOf(tag).digest, size: 500 }]),
+  );
+  registry.heal();
+  t.true((await site.run()).isOk);
+});
+
+test('a 503 and a lost connection are tried again, with pauses that grow', async (t) => {
+  const site = await Site.start(t, { rules: [named('v1')] });
+  const { registry, timer } = site;
+  const app = image('app', [500]);
+  registry.addImage(REPOSITORY, 'v1', app);
+  // Each attempt of an image is some attempts of its transfer.
+  registry.status(app.layer(0), 503, { times: Infinity });
+  const began = timer.now();
+  site.sync.run();
+  await site.waiting();
+  await timer.advance(4_999);
+  t.is(timer.waiting, 1);
+  await timer.advance(1);
+  await site.waiting();
+  registry.heal();
+  registry.drop();
+  await timer.advance(15_000);
+  await site.waiting();
+  await registry.accept();
+  await timer.advance(45_000);
+  t.true((await site.ended()).isOk);
+  t.is(timer.now() - began, 65_000);
+});
+
+test('what fails to the end is given up after four attempts', async (t) => {
+  const site = await Site.start(t, { rules: [named('v1')] });
+  const app = image('app');
+  site.registry.addImage(REPOSITORY, 'v1', app);
+  site.registry.status(app.layer(0), 503, { times: Infinity });
+  const { failures, startedAt, endedAt } = await site.run();
+  t.is(failures.length, 1);
+  t.regex(failures[0]?.reason ?? '', /^hub\.example: .*503/);
+  t.is(endedAt - startedAt, 65_000);
+});
+
+test('a 429 in the middle is waited out as long as the upstream asks', async (t) => {
+  const site = await Site.start(t, { rules: [named('v1', 'v2', 'v3')], concurrency: 1 });
+  const { registry } = site;
+  for (const tag of ['v1', 'v2', 'v3']) registry.addImage(REPOSITORY, tag, image(tag));
+  registry.status('v2', 429, { headers: { 'retry-after': '90' } });
+  const report = await site.run();
+  t.deepEqual([report.isOk, report.images], [true, { fetched: 3, kept: 0, failed: 0 }]);
+  t.is(report.endedAt - report.startedAt, 90_000);
+});
+
+test('a 429 for a layer is waited out as well', async (t) => {
+  const site = await Site.start(t, { rules: [named('v1')] });
+  const app = image('app');
+  site.registry.addImage(REPOSITORY, 'v1', app);
+  site.registry.status(app.layer(0), 429, { headers: { 'retry-after': '90' } });
+  const report = await site.run();
+  t.true(report.isOk);
+  t.is(report.endedAt - report.startedAt, 90_000);
+});
+
+test('an upstream that is down costs the pauses of one question, not of each', async (t) => {
+  const tags = Array.from({ length: 40 }, (_, each) => `v${each}`);
+  const site = await Site.start(t, { rules: [named(...tags)] });
+  await site.registry.refuse();
+  const { failures, startedAt, endedAt } = await site.run();
+  t.is(failures.length, 40);
+  t.is(endedAt - startedAt, 65_000);
+});
+
+test('chosen platforms and their attestations only; the index keeps its bytes', async (t) => {
+  const amd = { os: 'linux', architecture: 'amd64' };
+  const arm = { os: 'linux', architecture: 'arm64' };
+  const attested = { os: 'unknown', architecture: 'unknown' };
+  const images = { amd: image('amd'), arm: image('arm', [400], 'arm64') };
+  const attests = { amd: image('amd attested', [60]), arm: image('arm attested', [70]) };
+  const entry = (each: Image, platform: object, subject?: Image) => ({
+    ...descriptorOf(each.manifest),
+    platform,
+    ...(subject && {
+      annotations: {
+        'vnd.docker.reference.type': 'attestation-manifest',
+        'vnd.docker.reference.digest': subject.manifest.digest,
+      },
+    }),
+  });
+  const index = storeJson(
+    {
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPES.index,
+      manifests: [
+        entry(images.amd, amd),
+        entry(images.arm, arm),
+        entry(attests.amd, attested, images.amd),
+        entry(attests.arm, attested, images.arm),
+      ],
+    },
+    MEDIA_TYPES.index,
+  );
+  const site = await Site.start(t, {
+    rules: [
+      rule(REPOSITORY, { tags: { names: ['v1'] }, platforms: ['linux/amd64'], referrers: true }),
+    ],
+    registryOptions: { referrers: 'none' },
+  });
+  const { registry, storePath } = site;
+  for (const [name, each] of Object.entries(images)) {
+    registry.addImage(REPOSITORY, undefined, each, { name });
+  }
+  for (const [name, each] of Object.entries(attests)) {
+    registry.addImage(REPOSITORY, undefined, each, { name: `${name}-attested` });
+  }
+  registry.addManifest(REPOSITORY, index, { tags: ['v1'], name: 'index' });
+  t.true((await site.run()).isOk);
+  t.deepEqual(
+    site.asked().filter((line) => /^GET .*(manifests|blobs)/.test(line)),
+    [
+      'GET /v2/library/app/blobs/<amd-attested.config>',
+      'GET /v2/library/app/blobs/<amd-attested.layer0>',
+      'GET /v2/library/app/blobs/<amd.config>',
+      'GET /v2/library/app/blobs/<amd.layer0>',
+      'GET /v2/library/app/manifests/<amd-attested>',
+      'GET /v2/library/app/manifests/<amd>',
+      'GET /v2/library/app/manifests/<index>',
+    ],
+  );
+  t.deepEqual((await site.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
+  // Online, what was not chosen is a pull like any other.
+  t.is((await site.manifest(REPOSITORY, attests.arm.manifest.digest)).status, 200);
+  await site.close();
+
+  registry.clear();
+  const { connections } = registry;
+  const off = await Site.start(t, { registry, storePath, offline: true });
+  t.true((await off.manifest(REPOSITORY, 'v1')).body.equals(index.bytes));
+  t.is((await off.manifest(REPOSITORY, images.amd.manifest.digest)).status, 200);
+  const refused = await off.manifest(REPOSITORY, images.arm.manifest.digest);
+  t.is(refused.status, 404);
+  t.deepEqual(JSON.parse(refused.body.toString()), {
+    errors: [
+      {
+        code: 'MANIFEST_UNKNOWN',
+        message: `${APP} is mirrored here without linux/arm64, and this site is offline`,
+        detail: {
+          upstream: UPSTREAM,
+          digest: images.arm.manifest.digest,
+          index: index.digest,
+          platform: 'linux/arm64',
+        },
+      },
+    ],
+  });
+  t.is(registry.connections, connections);
+});
+
+test('an index in an index is followed', async (t) => {
+  const platform = { os: 'linux', architecture: 'amd64' };
+  const [wanted, other] = [image('wanted'), image('other', [400], 's390x')];
+  const inner = buildIndex([
+    { image: wanted, platform },
+    { image: other, platform: { os: 'linux', architecture: 's390x' } },
+  ]);
+  const outer = storeJson(
+    { schemaVersion: 2, mediaType: MEDIA_TYPES.index, manifests: [descriptorOf(inner.manifest)] },
+    MEDIA_TYPES.index,
+  );
+  const site = await Site.start(t, {
+    rules: [rule(REPOSITORY, { tags: { names: ['v1'] }, platforms: ['linux/amd64'] })],
+  });
+  site.registry.addIndex(REPOSITORY, undefined, inner, { name: 'inner' });
+  site.registry.addManifest(REPOSITORY, outer, { tags: ['v1'], name: 'outer' });
+  t.true((await site.run()).isOk);
+  t.deepEqual(site.asked(), [
+    'GET /v2/library/app/blobs/<inner.0.config>',
+    'GET /v2/library/app/blobs/<inner.0.layer0>',
+    'GET /v2/library/app/manifests/<inner.0>',
+    'GET /v2/library/app/manifests/<inner>',
+    'GET /v2/library/app/manifests/<outer>',
+    'HEAD /v2/library/app/manifests/v1',
+  ]);
+});
+
+/** An image with a signature by the API, an SBOM of the signature, and a cosign tag. */
+function attach(site: Site, how: 'api' | 'fallback') {
+  const { registry } = site;
+  const app = image('app');
+  const artifactType = 'application/vnd.example.signature';
+  const signature = buildArtifact({ seed: 's', artifactType, subject: app.manifest, layers: [61] });
+  const sbom = buildArtifact({
+    seed: 'b',
+    artifactType,
+    subject: signature.manifest,
+    layers: [62],
+  });
+  const cosign = image('cosign', [63]);
+  registry.addImage(REPOSITORY, 'v1', app, { name: 'app' });
+  registry.addImage(REPOSITORY, undefined, signature, { name: 'signature' });
+  registry.addImage(REPOSITORY, undefined, sbom, { name: 'sbom' });
+  const cosignTag = `${app.manifest.digest.replace(':', '-')}.sig`;
+  registry.addImage(REPOSITORY, cosignTag, cosign, { name: 'cosign' });
+  if (how === 'fallback') {
+    for (const [subject, referrer] of [
+      [app, signature],
+      [signature, sbom],
+    ] as const) {
+      const index = fallbackIndex([referrer]);
+      registry.addManifest(REPOSITORY, index, { tags: [fallbackTag(subject.manifest.digest)] });
+    }
+  }
+  return { app, signature, sbom, cosign, cosignTag };
+}
+
+const LAYERS = ['app', 'cosign', 'sbom', 'signature'].map(
+  (name) => `GET /v2/library/app/blobs/<${name}.layer0>`,
+);
+
+for (const how of ['api', 'fallback'] as const) {
+  test(`referrers of referrers come with the image: ${how}`, async (t) => {
+    const site = await Site.start(t, {
+      rules: [rule(REPOSITORY, { tags: { names: ['v1'] }, referrers: true })],
+      registryOptions: { referrers: how === 'api' ? 'api' : 'none' },
+    });
+    const { app, signature, cosign, cosignTag } = attach(site, how);
+    t.true((await site.run()).isOk);
+    t.deepEqual(
+      site.asked().filter((line) => line.endsWith('layer0>')),
+      LAYERS,
+    );
+    t.true((await site.run()).isOk);
+    t.deepEqual(site.asked(), ['HEAD /v2/library/app/manifests/v1']);
+    await site.registry.refuse();
+    t.deepEqual((await site.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
+    t.true((await site.manifest(REPOSITORY, cosignTag)).body.equals(cosign.manifest.bytes));
+    for (const each of [app, signature, cosign]) {
+      t.is((await site.blob(REPOSITORY, each.layer(0).digest)).status, 200);
+    }
+    const { storePath, registry, timer } = site;
+    await site.close();
+    const off = await Site.start(t, { registry, storePath, timer, offline: true });
+    const listed = await off.manifest(REPOSITORY, fallbackTag(app.manifest.digest));
+    const { manifests } = JSON.parse(listed.body.toString()) as { manifests: object[] };
+    t.like(manifests, [{ digest: signature.manifest.digest }]);
+  });
+}
+
+test('without referrers nothing is asked about them', async (t) => {
+  const site = await Site.start(t, { rules: [named('v1')] });
+  attach(site, 'api');
+  t.true((await site.run()).isOk);
+  t.deepEqual(site.asked(), [
+    'GET /v2/library/app/blobs/<app.config>',
+    'GET /v2/library/app/blobs/<app.layer0>',
+    'GET /v2/library/app/manifests/<app>',
+    'HEAD /v2/library/app/manifests/v1',
+  ]);
+});
+
+test('a signature that moves upstream is here as it was until the new one is', async (t) => {
+  const site = await Site.start(t, {
+    rules: [rule(REPOSITORY, { tags: { names: ['v1'] }, referrers: true })],
+  });
+  const { registry, timer } = site;
+  const { cosign, cosignTag } = attach(site, 'api');
+  t.true((await site.run()).isOk);
+  const resigned = image('resigned', [64]);
+  registry.addImage(REPOSITORY, cosignTag, resigned);
+  registry.status(resigned.layer(0), 404, { times: Infinity });
+  await timer.advance(24 * 3_600_000);
+  const failed = await site.run();
+  t.deepEqual(
+    failed.failures.map(({ reason }) => reason),
+    [`the upstream has no ${resigned.layer(0).digest}`],
+  );
+  registry.status(cosignTag, 503, { times: Infinity });
+  t.true((await site.manifest(REPOSITORY, cosignTag)).body.equals(cosign.manifest.bytes));
+  registry.heal();
+  await timer.advance(24 * 3_600_000);
+  t.true((await site.run()).isOk);
+  await registry.refuse();
+  t.true((await site.manifest(REPOSITORY, cosignTag)).body.equals(resigned.manifest.bytes));
+});
+
+test('a tag that moves during a run is right at the next one', async (t) => {
+  const site = await Site.start(t, { rules: [named('v1')] });
+  const { registry } = site;
+  const [one, two] = [image('one'), image('two')];
+  registry.addImage(REPOSITORY, 'v1', one);
+  const gate = registry.hold(one.layer(0));
+  site.sync.run();
+  await gate.arrived();
+  registry.addImage(REPOSITORY, 'v1', two);
+  // A client hears of it and gets it before the run ends: the run must not turn it back.
+  await site.timer.advance(1000);
+  t.true((await site.manifest(REPOSITORY, 'v1')).body.equals(two.manifest.bytes));
+  gate.open();
+  t.true((await site.ended()).isOk);
+  registry.status('v1', 503, { times: Infinity });
+  t.true((await site.manifest(REPOSITORY, 'v1')).body.equals(two.manifest.bytes));
+  registry.heal();
+  t.true((await site.run()).isOk);
+  t.like((await site.sync.explain(`${APP}:v1`)) ?? {}, {
+    digest: two.manifest.digest,
+    state: 'ready',
+  });
+});
