@@ -11,7 +11,7 @@ import type { Patience } from './patience.ts';
 import { reasonOf, Resolver, type Problem, type Resolution } from './resolver.ts';
 import type { State } from './state.ts';
 import { Walk, type Acquire, type Extent } from './walk.ts';
-import { keyOf, type WantedImage } from './wanted-image.ts';
+import { keyOf, nodeOf, type WantedImage } from './wanted-image.ts';
 
 export interface PlannerParts {
   readonly config: SyncConfig;
@@ -48,6 +48,19 @@ export interface Plan {
   readonly failed: readonly WantedImage[];
 }
 
+/** What a search for the referrers of one manifest finds. */
+interface Found {
+  readonly listed: readonly Digest[];
+  readonly attached: readonly Attached[];
+}
+
+/** What one plan need not find out twice. */
+interface Memory {
+  /** When earlier runs looked for the referrers of an image, by `nodeOf`. */
+  readonly searched: ReadonlyMap<string, number | undefined>;
+  readonly searches: Map<string, Promise<Found>>;
+}
+
 /** Images that are looked through at a time. */
 const AT_A_TIME = 4;
 /** A signature that is made later is found this late. */
@@ -76,6 +89,10 @@ export class Planner {
   ): Promise<Plan> {
     const { config, state, now } = this.#parts;
     const resolution = await this.#resolve(lock, patience);
+    const memory: Memory = {
+      searched: new Map(state.current.images.map((image) => [nodeOf(image), image.searchedAt])),
+      searches: new Map(),
+    };
     const items: PlannedItem[] = [];
     const problems = [...resolution.problems];
     const failed: WantedImage[] = [];
@@ -84,7 +101,7 @@ export class Planner {
       resolution.images.map((wanted) => async () => {
         if (signal.aborted) return;
         try {
-          const examine = async () => this.#examine(wanted);
+          const examine = async () => this.#examine(wanted, memory);
           items.push(await (patience ? patience.try(examine) : examine()));
         } catch (error) {
           failed.push(wanted);
@@ -106,14 +123,11 @@ export class Planner {
     return { images, ...nothing, isLocked: true, problems: [], requests: 0 };
   }
 
-  async #examine(wanted: WantedImage): Promise<PlannedItem> {
-    const { catalog, state, now } = this.#parts;
+  async #examine(wanted: WantedImage, memory: Memory): Promise<PlannedItem> {
+    const { catalog, now } = this.#parts;
     const { target, tag, digest } = wanted;
     const before = tag && (await catalog.findTag(target, tag))?.digest;
-    const known = state.current.images.find(
-      (image) => image.digest === digest && keyOf(image) === keyOf(wanted),
-    );
-    const searchedAt = known?.searchedAt;
+    const searchedAt = memory.searched.get(nodeOf(wanted));
     const item = { wanted, ...(before && { before }) };
     const held = await Walk.over(this.#parts, { target, digest }, wanted);
     const isSearched = searchedAt !== undefined && now() - searchedAt < SEARCH_AGAIN_MS;
@@ -123,34 +137,50 @@ export class Planner {
       return { ...item, extent: held, ...extras, attached: [] };
     }
     const attached: Attached[] = [];
-    const acquire = this.#acquire(target, attached);
+    const acquire = this.#acquire(target, attached, memory);
     const extent = await Walk.over({ ...this.#parts, acquire }, { target, digest }, wanted);
     if (extent.bytes === 0) throw new Error('the upstream has no such manifest');
     if (extent.isForOthers) throw new ForOthersError(wanted);
     return { ...item, extent, ...(wanted.referrers && { searchedAt: now() }), attached };
   }
 
-  #acquire(target: Target, attached: Attached[]): Acquire {
-    const { supply } = this.#parts;
+  #acquire(target: Target, attached: Attached[], memory: Memory): Acquire {
     return {
       manifest: async (digest) => this.#hold(target, digest),
       referrers: async (digest) => {
-        const found: Digest[] = [];
-        // One that is listed and gone is no part of the image.
-        for (const referrer of await supply.referrers(target, digest)) {
-          if (await this.#hold(target, referrer.digest)) found.push(referrer.digest);
-        }
-        // What cosign keeps under tags of its own.
-        for (const suffix of ATTACHED) {
-          const tag = `${digest.replace(':', '-')}${suffix}` as Tag;
-          const meant = await supply.resolve(target, tag);
-          if (!meant || !(await this.#hold(target, meant))) continue;
-          attached.push({ tag, digest: meant });
-          found.push(meant);
-        }
-        return found;
+        const found = await this.#searchOnce(target, digest, memory);
+        attached.push(...found.attached);
+        return [...found.listed, ...found.attached.map((each) => each.digest)];
       },
     };
+  }
+
+  /** Several tags often mean one image. */
+  async #searchOnce(target: Target, digest: Digest, { searches }: Memory): Promise<Found> {
+    const key = keyOf({ target, digest });
+    const begun = searches.get(key);
+    if (begun) return begun;
+    const search = this.#search(target, digest);
+    searches.set(key, search);
+    // Another attempt asks anew.
+    search.catch(() => searches.delete(key));
+    return search;
+  }
+
+  async #search(target: Target, digest: Digest): Promise<Found> {
+    const { supply } = this.#parts;
+    const found = { listed: [] as Digest[], attached: [] as Attached[] };
+    // One that is listed and gone is no part of the image.
+    for (const referrer of await supply.referrers(target, digest)) {
+      if (await this.#hold(target, referrer.digest)) found.listed.push(referrer.digest);
+    }
+    // What cosign keeps under tags of its own.
+    for (const suffix of ATTACHED) {
+      const tag = `${digest.replace(':', '-')}${suffix}` as Tag;
+      const meant = await supply.resolve(target, tag);
+      if (meant && (await this.#hold(target, meant))) found.attached.push({ tag, digest: meant });
+    }
+    return found;
   }
 
   /** False when the upstream has no such manifest. */

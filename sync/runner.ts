@@ -19,7 +19,7 @@ import { reasonOf, type Problem } from './resolver.ts';
 import type { Timer } from './schedule.ts';
 import type { KnownImage, State } from './state.ts';
 import { Walk } from './walk.ts';
-import { keyOf, type WantedImage } from './wanted-image.ts';
+import { keyOf, nodeOf, type WantedImage } from './wanted-image.ts';
 
 export interface RunnerParts {
   readonly config: SyncConfig;
@@ -195,11 +195,6 @@ function postpone(departure: Departure, absent: ReadonlySet<string>): Departure 
   const isNeeded = departure.action === 'release' && absent.has(keyOf(departure.image));
   if (!isNeeded) return departure;
   return { ...departure, action: 'guarded', why: `${departure.why}, which is not here yet` };
-}
-
-/** A kept copy of a moved tag stands beside the new one: they differ in their digest. */
-function nodeOf(image: Pick<WantedImage, 'target' | 'tag' | 'digest'>): string {
-  return `${keyOf(image)} ${image.digest}`;
 }
 
 function digestNameOf({ target, digest }: Pick<WantedImage, 'target' | 'digest'>): string {

@@ -30,6 +30,11 @@ export function keyOf({ target, tag, digest }: Pick<WantedImage, 'target' | 'tag
   return `${formatTarget(target)} ${tag ?? digest}`;
 }
 
+/** As `keyOf`, and apart from what its tag meant before: a kept copy stands beside the new one. */
+export function nodeOf(image: Pick<WantedImage, 'target' | 'tag' | 'digest'>): string {
+  return `${keyOf(image)} ${image.digest}`;
+}
+
 /** What one rule wants of an image. */
 export function wantedBy(
   { platforms, referrers, priority, freshMs, removed, path }: SyncRule,

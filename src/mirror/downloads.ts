@@ -177,6 +177,7 @@ export class Downloads {
     try {
       // An earlier download may have ended between the caller's look into the store and this one.
       const { blobs, catalog, log } = this.#parts;
+      using _ = blobs.lease(digest);
       const known = await catalog.findBlob(digest);
       // What the disk cannot give is fetched anew.
       const held = await blobs.find(digest, known).catch(() => undefined);

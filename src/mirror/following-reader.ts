@@ -23,6 +23,7 @@ export class FollowingReader implements Reader {
   #direct: Reader | undefined;
   #shortcut: Shortcut | undefined;
   #mayShortcut: boolean;
+  #isUnreadable = false;
   #closed = false;
 
   constructor(download: Download, ingest: Ingest, range: ByteRange) {
@@ -36,10 +37,14 @@ export class FollowingReader implements Reader {
   async read(scratch: Buffer): Promise<Buffer> {
     while (this.#position < this.#end && !this.#closed) {
       const available = Math.min(this.#end, this.#download.readable) - this.#position;
-      if (available > 0) {
+      if (available > 0 && !this.#isUnreadable) {
         await this.#leaveShortcut();
-        return this.#advance(await this.#readWritten(scratch, available));
+        const bytes = await this.#readWritten(scratch, available).catch(() => EMPTY);
+        if (bytes.length > 0) return this.#advance(bytes);
+        // A file that does not give what was written to it: this reader goes on by itself.
+        this.#isUnreadable = true;
       }
+      if (this.#isUnreadable) return this.#advance(await this.#readDirect(scratch));
       const { state } = this.#download;
       if (state === 'finished') break;
       if (state === 'failed') throw this.#download.failure;

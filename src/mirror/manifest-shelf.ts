@@ -91,6 +91,7 @@ export class ManifestShelf {
     const storedAt = now();
     const held = { digest, mediaType, size: bytes.length, bytes, storedAt };
     try {
+      using _ = blobs.lease(digest);
       using room = await collector.admit(bytes.length);
       if (!room) throw new NoRoomError(bytes.length);
       await blobs.writeBytes(digest, bytes);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Dirent, Stats } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readAll } from '../oci/content.ts';
 import { isDigest, splitDigest, type Algorithm, type Digest } from '../oci/digest.ts';
@@ -49,6 +49,8 @@ export class BlobStore {
   readonly #step: Step;
   /** One quarantine at a time: what a second one means to move may have been replaced. */
   readonly #turns = new Turns();
+  /** Files that are being removed. */
+  readonly #going = new Set<Digest>();
   /** Damaged files that could not be moved away, by their change time. */
   readonly #condemned = new Map<Digest, number>();
 
@@ -76,7 +78,7 @@ export class BlobStore {
     verdicts: Verdicts = {},
   ): Promise<StoredBlob | undefined> {
     const path = this.#blobPath(digest);
-    const found = await statFile(path);
+    const found = this.#going.has(digest) ? undefined : await statFile(path);
     if (!found || this.#condemned.get(digest) === found.ctimeMs) return undefined;
     const { size, ctimeMs } = found;
     if (!found.isFile() || (expected && size !== expected.size)) {
@@ -144,6 +146,12 @@ export class BlobStore {
     });
   }
 
+  /** Keeps a blob from being removed between a look at its file and its record. */
+  lease(digest: Digest): Disposable {
+    this.openFiles.lease(digest);
+    return { [Symbol.dispose]: () => this.openFiles.endLease(digest) };
+  }
+
   /** Whether it is being read or written. */
   isBusy(digest: Digest): boolean {
     return this.openFiles.isOpen(digest);
@@ -169,14 +177,33 @@ export class BlobStore {
     });
   }
 
+  /** Whether the disk takes a small file. */
+  async canWrite(): Promise<boolean> {
+    const path = join(this.#path, 'ingest', `.${randomUUID()}`);
+    try {
+      await writeFile(path, 'whether this can be written');
+      return true;
+    } catch {
+      return false;
+    } finally {
+      await rm(path, { force: true }).catch(() => undefined);
+    }
+  }
+
   /** Bytes that the disk would still take; `undefined` where it does not say. */
   async freeBytes(): Promise<number | undefined> {
     const { bavail, bsize } = await statfs(this.#path);
     return bsize > 0 ? bavail * bsize : undefined;
   }
 
+  /** From its call on the blob is not found. The caller has seen that it is not busy. */
   async delete(digest: Digest): Promise<void> {
-    await rm(this.#blobPath(digest), { force: true });
+    this.#going.add(digest);
+    try {
+      await rm(this.#blobPath(digest), { force: true });
+    } finally {
+      this.#going.delete(digest);
+    }
   }
 
   /** Every committed blob, in no order. */

@@ -135,7 +135,8 @@ export class Catalog {
     const { digest, mediaType, size } = entry.descriptor;
     const record: ManifestRecord = { mediaType, size, storedAt: now };
     const unit = unitOf(target, digest);
-    const blob = await this.#admitBlob(digest, { size, storedAt: now });
+    const known = await this.findBlob(digest);
+    const blob = known ?? { size, storedAt: now };
     const lastPull = await this.graph.lastPull(unit);
     const moved = await this.#movedNames(target, entry);
     await tables.write((batch) => {
@@ -157,6 +158,7 @@ export class Catalog {
       }
       tables.putAccess(batch, unit, now, lastPull);
     });
+    this.#admit(digest, blob, known);
     this.#hotManifests.set(unit, record);
     this.#hotLinks.set(`${digest} ${formatTarget(target)}`, 'proven');
     for (const { tag, checkedAt } of entry.tags) {
@@ -198,8 +200,7 @@ export class Catalog {
   /** One that no manifest lists is a unit of its own. */
   async #putBlob(digest: Digest, record: BlobRecord, add?: (batch: Batch) => void): Promise<void> {
     const { tables } = this;
-    await this.#admitBlob(digest, record);
-    this.#hotBlobs.set(digest, record);
+    const known = await this.findBlob(digest);
     const holders = await tables.holders.keys({ ...below(digest), limit: 1 }).all();
     const lastPull = await this.graph.lastPull(digest);
     await tables.write((batch) => {
@@ -207,6 +208,7 @@ export class Catalog {
       add?.(batch);
       if (holders.length === 0) tables.putAccess(batch, digest, record.storedAt, lastPull);
     });
+    this.#admit(digest, record, known);
   }
 
   /** What is known of the file of a recorded blob changes; one that is forgotten stays so. */
@@ -324,16 +326,10 @@ export class Catalog {
     }
   }
 
-  /**
-   * The record that counts: an earlier one stays. In memory before it is on disk, so that two who
-   * record it at once count it once.
-   */
-  async #admitBlob(digest: Digest, record: BlobRecord): Promise<BlobRecord> {
-    const known = await this.findBlob(digest);
-    if (known) return known;
-    if (!this.#hotBlobs.has(digest)) this.#count(1, record.size);
+  /** After its record is written: what could not be is neither counted nor remembered. */
+  #admit(digest: Digest, record: BlobRecord, known: BlobRecord | undefined): void {
+    if (!known) this.#count(1, record.size);
     this.#hotBlobs.set(digest, record);
-    return record;
   }
 
   #count(blobs: number, bytes: number): void {

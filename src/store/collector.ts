@@ -60,8 +60,8 @@ interface Walk {
 }
 
 /** Of the budget: above the first, collecting begins beside the work; it ends below the second. */
-const HIGH_WATERMARK = 0.95;
-const LOW_WATERMARK = 0.9;
+const HIGH_WATERMARK = 0.98;
+const LOW_WATERMARK = 0.95;
 const MAX_KEPT_TOLD = 1_000;
 
 /**
@@ -233,7 +233,8 @@ export class Collector {
     const { catalog, access } = this.#parts;
     const images: Collected[] = [];
     const kept: Kept[] = [];
-    await access.flush();
+    // A catalog that takes no writes may still let images go.
+    await access.flush().catch(() => undefined);
     const protection = await Protection.survey(this.#parts);
     const gone = new Set<string>();
     let freed = 0;
@@ -289,11 +290,13 @@ export class Collector {
     const { blobs: store, catalog, now } = this.#parts;
     const removed: { digest: Digest; size: number }[] = [];
     for (const { digest, size } of released.blobs) {
-      if (store.isBusy(digest)) await catalog.adoptBlob(digest, { size, storedAt: now() });
       // Recorded anew since: another download of it was quicker.
       if (await catalog.findBlob(digest)) continue;
-      await store.delete(digest);
-      removed.push({ digest, size });
+      if (store.isBusy(digest)) await catalog.adoptBlob(digest, { size, storedAt: now() });
+      else {
+        await store.delete(digest);
+        removed.push({ digest, size });
+      }
     }
     const bytes = removed.reduce((sum, { size }) => sum + size, 0);
     return { ...released, blobs: removed, bytes };

@@ -12,14 +12,19 @@ const LIVE_BYTES = 'journal';
 /**
  * Rewrites the journal from the catalog where that is worth it, or where the journal is known to
  * lack something: it was never written in full, lost its file, or a disk refused too much of it.
- * Resolves with whether it did. Rejects when the disk refuses; then the journal is as it was.
+ * Resolves with whether it did. Rejects when the disk refuses or the signal aborts; then the journal
+ * is as it was.
  */
-export async function compactJournal(catalog: Catalog, journal: Journal): Promise<boolean> {
+export async function compactJournal(
+  catalog: Catalog,
+  journal: Journal,
+  signal?: AbortSignal,
+): Promise<boolean> {
   const { tables } = catalog;
   const { meta } = tables;
   await journal.idle();
   if (!isDue(journal, await meta.get(LIVE_BYTES))) return false;
-  await journal.compact(describeCatalog(catalog));
+  await journal.compact(until(signal, describeCatalog(catalog)));
   const { size } = journal;
   await tables.write((batch) => batch.put(LIVE_BYTES, size, { sublevel: meta }));
   return true;
@@ -28,6 +33,16 @@ export async function compactJournal(catalog: Catalog, journal: Journal): Promis
 function isDue({ size, hasGap }: Journal, live: number | undefined): boolean {
   if (hasGap || live === undefined || size < live) return true;
   return size > MIN_COMPACTED_BYTES && size > 2 * live;
+}
+
+async function* until<Item>(
+  signal: AbortSignal | undefined,
+  items: AsyncIterable<Item>,
+): AsyncGenerator<Item> {
+  for await (const item of items) {
+    signal?.throwIfAborted();
+    yield item;
+  }
 }
 
 /** What a catalog knows, as a journal tells it. */

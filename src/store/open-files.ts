@@ -20,11 +20,20 @@ export class OpenFiles {
 
   add(digest: Digest): void {
     this.#count += 1;
-    this.#byDigest.set(digest, (this.#byDigest.get(digest) ?? 0) + 1);
+    this.lease(digest);
   }
 
   remove(digest: Digest): void {
     this.#count -= 1;
+    this.endLease(digest);
+  }
+
+  /** Counts as open without a handle. */
+  lease(digest: Digest): void {
+    this.#byDigest.set(digest, (this.#byDigest.get(digest) ?? 0) + 1);
+  }
+
+  endLease(digest: Digest): void {
     const left = (this.#byDigest.get(digest) ?? 0) - 1;
     if (left > 0) this.#byDigest.set(digest, left);
     else this.#byDigest.delete(digest);

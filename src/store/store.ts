@@ -119,9 +119,10 @@ export class Store {
 
   /** Brings files and catalog together, beside the work. Once, after the start. */
   settle(): void {
-    this.#settling = this.#reconcile().catch((err: unknown) =>
-      this.#parts.log.error({ err }, 'the store could not be reconciled'),
-    );
+    this.#settling = this.#reconcile().catch((err: unknown) => {
+      if (this.#stop.signal.aborted) return;
+      this.#parts.log.error({ err }, 'the store could not be reconciled');
+    });
   }
 
   /** Resolves when `settle` is through. */
@@ -152,6 +153,11 @@ export class Store {
   async #flush(): Promise<void> {
     try {
       await this.access.flush();
+      await this.catalog.tables.keepReserve();
+      // Where nothing new is pulled, only this tells that the disk takes writes again.
+      if (this.health.condition.state === 'failing' && (await this.blobs.canWrite())) {
+        this.health.took();
+      }
     } catch (err) {
       this.#parts.log.error({ err }, 'access times could not be written');
     }
@@ -169,7 +175,8 @@ export class Store {
     const done = await reconciler.run({ signal: this.#stop.signal });
     log.info(done, 'files and catalog compared');
     if (!done.isComplete) return;
-    await compactJournal(catalog, journal);
+    // A long one must not hold up the end; the next start does it again.
+    await compactJournal(catalog, journal, this.#stop.signal);
     this.collector.wake();
   }
 }

@@ -1,4 +1,4 @@
-import { open, readFile, rm } from 'node:fs/promises';
+import { open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Level } from 'level';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -178,10 +178,36 @@ export class Tables {
     return this.#reviving;
   }
 
+  /** Of our own reserve where the disk is full: letting images go takes a few writes first. */
+  async #probe(): Promise<void> {
+    try {
+      await probe(`${this.#path}.probe`);
+    } catch (error) {
+      const hadReserve = await rm(this.#reserve).then(
+        () => true,
+        () => false,
+      );
+      if (!hadReserve) throw error;
+      await probe(`${this.#path}.probe`);
+    }
+  }
+
+  /** Keeps a little of the disk for the day that it is full. What the disk refuses is left for later. */
+  async keepReserve(): Promise<void> {
+    if (await stat(this.#reserve).catch(() => undefined)) return;
+    await writeFile(this.#reserve, Buffer.alloc(RESERVE_BYTES, 1)).catch(async () =>
+      rm(this.#reserve, { force: true }),
+    );
+  }
+
+  get #reserve(): string {
+    return `${this.#path}.reserve`;
+  }
+
   async #reopen(): Promise<void> {
     if (this.db.status === 'open') {
       // Not before it is sure to open again: what is held is read from it meanwhile.
-      await probe(`${this.#path}.probe`);
+      await this.#probe();
       await this.db.close();
     }
     await this.db.open();
@@ -227,6 +253,7 @@ export function digestPart(key: string): Digest {
 }
 
 const PROBE_BYTES = 1024 * 1024;
+const RESERVE_BYTES = 2 * PROBE_BYTES;
 
 /** Rejects as long as the disk does not take what reopening writes. */
 async function probe(path: string): Promise<void> {

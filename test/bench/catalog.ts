@@ -44,6 +44,9 @@ export async function measureCatalog(bench: Workbench): Promise<Row[]> {
 
 async function measureSize(bench: Workbench, blobs: number): Promise<Figures> {
   const path = bench.newPath('store');
+  await using scope = new AsyncDisposableStack();
+  // Last of all: the server is gone by then.
+  scope.defer(() => rmSync(path, { recursive: true, force: true }));
   bench.progress(`catalog: filling a store of ${blobs} blobs`);
   const store = await CatalogStore.fill(path, { blobs, upstream: UPSTREAM });
   {
@@ -68,7 +71,6 @@ async function measureSize(bench: Workbench, blobs: number): Promise<Figures> {
     `catalog: ${blobs} blobs: start ${startMs} ms, tag p99 ${tag.quantile(0.99)} ms, ` +
       `HEAD p99 ${head.quantile(0.99)} ms, worst while evicting ${latency.quantile(1)} ms`,
   );
-  rmSync(path, { recursive: true, force: true });
   return { ...figures, peakMiB: peak, evicting: latency, evictMs: ms };
 }
 

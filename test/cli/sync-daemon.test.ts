@@ -264,16 +264,19 @@ test('a signal ends the daemon in the middle of a pause', async (t) => {
   t.is(code, 0);
 });
 
-test('a signal ends the daemon while a server is silent; the path of its URL goes before', async (t) => {
+test('a signal ends the daemon in the middle of an answer; the path of its URL goes before', async (t) => {
   const signals = new EventEmitter();
   const asked: unknown[] = [];
-  const silent = createServer(({ method, url }) => {
+  // Never silent for long: no time limit ends it.
+  const endless = createServer(({ method, url }, response) => {
     asked.push([method, url]);
+    const drip = setInterval(() => response.write(' '), 100);
+    response.once('close', () => clearInterval(drip));
     signals.emit('SIGTERM', 'SIGTERM');
   });
-  await once(silent.listen(0, '127.0.0.1'), 'listening');
-  t.teardown(() => silent.close());
-  const server = new URL(`http://127.0.0.1:${(silent.address() as AddressInfo).port}/mirror/`);
+  await once(endless.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => endless.close());
+  const server = new URL(`http://127.0.0.1:${(endless.address() as AddressInfo).port}/mirror/`);
   const pause = async () => t.fail('nothing to wait for');
   const { code, log } = await runDaemon(t, { server, signals, pause });
   t.deepEqual(log, [STARTING, STOPPED]);

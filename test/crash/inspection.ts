@@ -30,7 +30,15 @@ export interface Findings {
   readonly evictions: number;
 }
 
-const ENTRIES = ['blobs', 'catalog', 'catalog.holder', 'ingest', 'journal', 'quarantine'];
+const ENTRIES = [
+  'blobs',
+  'catalog',
+  'catalog.holder',
+  'catalog.reserve',
+  'ingest',
+  'journal',
+  'quarantine',
+];
 
 /** Restarts the mirror without an upstream, and compares what it holds and serves with what it owes. */
 export async function inspect(parts: InspectionParts): Promise<Findings> {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
@@ -201,7 +201,7 @@ test('a catalog of a newer version is refused, says so and stays as it is', asyn
   await setSchema(3);
   const error = await t.throwsAsync(open());
   t.regex(error?.message ?? '', /newer version \(schema 3, this one knows 2\)/);
-  t.true(error?.message.includes(path));
+  t.true(error?.message.includes(dirname(path)));
   await t.throwsAsync(open(), { message: /newer version/ }, 'the lock was given back');
   await setSchema(2);
   await t.notThrowsAsync(open());
@@ -219,7 +219,7 @@ test('the second of two openers is told who is in the way, and may open afterwar
   const first = await open();
   const error = await t.throwsAsync(open());
   t.regex(error?.message ?? '', /in use by another process/);
-  t.true(error?.message.includes(path));
+  t.true(error?.message.includes(dirname(path)));
   await first.recordTag(APP, parseTag('v1'), { digest: digest(1), checkedAt: 1 });
   await first.close();
   const second = await open();

@@ -1,0 +1,159 @@
+import { rm, truncate } from 'node:fs/promises';
+import test from 'ava';
+import { HOUR } from '../helpers/clock.ts';
+import { buildImage, type Image } from '../helpers/image.ts';
+import { blobPath } from '../helpers/mirror.ts';
+import { UPSTREAM } from '../helpers/scene.ts';
+import { rule } from './rules.ts';
+import { Site, START } from './site.ts';
+
+const REPOSITORY = 'library/app';
+const APP = `${UPSTREAM}/${REPOSITORY}`;
+
+async function startReady(t: Parameters<typeof Site.start>[0]) {
+  const site = await Site.start(t, {
+    rules: [rule(REPOSITORY, { tags: { names: ['v1'] }, freshMs: 24 * HOUR })],
+  });
+  const image = buildImage({ seed: 'app', layers: [1000, 2000] });
+  site.registry.addImage(REPOSITORY, 'v1', image);
+  t.true((await site.run()).isOk);
+  site.registry.clear();
+  return { site, image, ready: describe(image) };
+}
+
+function describe(image: Image) {
+  return {
+    image: APP,
+    tag: 'v1',
+    digest: image.manifest.digest,
+    rule: 'sync.rules[0]',
+    platforms: 'all' as const,
+    state: 'ready',
+    bytes: 3000 + image.config.size + image.manifest.size,
+    missingBytes: 0,
+    missing: [] as { digest: string; size: number }[],
+    checkedAt: START,
+  };
+}
+
+const metric = async (site: Site, name: string): Promise<string[]> =>
+  (await site.engine.metrics.registry.metrics())
+    .split('\n')
+    .filter((line) => line.startsWith(name));
+
+test('ready, and with a blob file removed partial, which is named and mended', async (t) => {
+  const { site, image, ready } = await startReady(t);
+  t.deepEqual(await site.sync.explain(`${APP}:v1`), ready);
+  t.deepEqual(await site.sync.explain(`${APP}@${image.manifest.digest}`), ready);
+  t.is(await site.sync.explain(`${APP}:v2`), undefined);
+
+  const { digest, size } = image.layer(1);
+  await rm(blobPath(site.storePath, digest));
+  const partial = {
+    ...ready,
+    state: 'partial',
+    bytes: ready.bytes - size,
+    missingBytes: size,
+    missing: [{ digest, size }],
+    reason: 'one file is missing',
+  };
+  const { counts, images } = await site.sync.status();
+  t.deepEqual(counts, { ready: 0, partial: 1, stale: 0 });
+  t.deepEqual(images, [partial]);
+  t.deepEqual(await site.sync.explain(`${APP}:v1`), partial);
+  t.deepEqual(site.asked(), []);
+
+  const report = await site.run();
+  t.deepEqual([report.isOk, report.bytes], [true, size]);
+  t.deepEqual(await site.sync.explain(`${APP}:v1`), ready);
+});
+
+test('half a file, and a manifest without its file, are partial and mended', async (t) => {
+  const { site, image, ready } = await startReady(t);
+  await truncate(blobPath(site.storePath, image.layer(0).digest), 400);
+  t.like(await site.sync.explain(`${APP}:v1`), {
+    state: 'partial',
+    missing: [{ digest: image.layer(0).digest, size: 1000 }],
+  });
+  t.true((await site.run()).isOk);
+  t.deepEqual(await site.sync.explain(`${APP}:v1`), ready);
+
+  const { digest, size } = image.manifest;
+  await rm(blobPath(site.storePath, digest));
+  t.like(await site.sync.explain(`${APP}:v1`), { state: 'partial', missing: [{ digest, size }] });
+  t.true((await site.run()).isOk);
+  t.deepEqual(await site.sync.explain(`${APP}:v1`), ready);
+});
+
+test('stale once the upstream has not confirmed it for longer than the rule allows', async (t) => {
+  const { site, ready } = await startReady(t);
+  await site.registry.refuse();
+  await site.timer.advance(24 * HOUR);
+  t.deepEqual(await site.sync.explain(`${APP}:v1`), ready);
+  t.false((await site.run()).isOk);
+  const reason = 'not confirmed by the upstream for longer than its rule allows';
+  t.deepEqual(await site.sync.explain(`${APP}:v1`), { ...ready, state: 'stale', reason });
+  t.deepEqual((await site.sync.status()).counts, { ready: 0, partial: 0, stale: 1 });
+  await site.registry.accept();
+  t.true((await site.run()).isOk);
+  const { checkedAt, state } = (await site.sync.explain(`${APP}:v1`)) ?? {};
+  t.deepEqual([checkedAt, state], [site.timer.now(), 'ready']);
+});
+
+test('a tag that moved and could not be followed is partial, and what it meant is said', async (t) => {
+  const { site, image } = await startReady(t);
+  const next = buildImage({ seed: 'next', layers: [1000, 2000] });
+  site.registry.addImage(REPOSITORY, 'v1', next);
+  site.registry.status(next.layer(0), 404, { times: Infinity });
+  t.false((await site.run()).isOk);
+  const status = await site.sync.status();
+  t.deepEqual(
+    status.images.map(({ digest, state, reason }) => ({ digest, state, reason })),
+    [
+      { digest: next.manifest.digest, state: 'partial', reason: '2 files are missing' },
+      {
+        digest: image.manifest.digest,
+        state: 'ready',
+        reason: 'kept: its tag means another image upstream',
+      },
+    ],
+  );
+});
+
+test('what no run has resolved is not ready', async (t) => {
+  const site = await Site.start(t, {
+    rules: [rule(REPOSITORY, { tags: { names: ['v1'] } })],
+  });
+  const reason = 'no run has resolved it yet';
+  t.deepEqual(await site.sync.status(), {
+    rules: 1,
+    counts: { ready: 0, partial: 0, stale: 0 },
+    images: [],
+    unresolved: [{ rule: 'sync.rules[0]', image: APP, reason }],
+    run: {},
+  });
+  site.registry.addImage(REPOSITORY, 'v2', buildImage({ seed: 1, layers: [10] }));
+  await site.run();
+  t.deepEqual((await site.sync.status()).unresolved, [
+    { rule: 'sync.rules[0]', image: `${APP}:v1`, reason: 'the upstream has no such tag' },
+  ]);
+});
+
+test('metrics tell how it stands and how the last run went', async (t) => {
+  const { site, image } = await startReady(t);
+  await site.sync.status();
+  t.deepEqual(await metric(site, 'entrepot_sync_'), [
+    'entrepot_sync_images{state="ready"} 1',
+    'entrepot_sync_images{state="partial"} 0',
+    'entrepot_sync_images{state="stale"} 0',
+    `entrepot_sync_last_success_timestamp_seconds ${START / 1000}`,
+    `entrepot_sync_last_run_bytes ${3000 + image.config.size}`,
+    'entrepot_sync_last_run_duration_seconds 0',
+    'entrepot_sync_failures_total 0',
+  ]);
+  site.registry.status('v1', 403);
+  await site.run();
+  t.deepEqual(await metric(site, 'entrepot_sync_failures_total'), [
+    'entrepot_sync_failures_total 1',
+  ]);
+});
