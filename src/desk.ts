@@ -19,6 +19,7 @@ import type { Node } from './store/image-graph.ts';
 import { isGlob } from './store/pins.ts';
 import type { Scrubber } from './store/scrubber.ts';
 import type { Store } from './store/store.ts';
+import { sumOf } from './store/sum.ts';
 import type { Pin } from './store/tables.ts';
 
 export interface DeskParts {
@@ -61,7 +62,7 @@ export class Desk implements StoreDesk {
       partials: await measure(blobs, 'ingest'),
       ...health.condition,
       ...(lastCollection && {
-        lastCollection: { at: lastCollection.at, ...sum(lastCollection.collection) },
+        lastCollection: { at: lastCollection.at, ...lastCollection.sum },
       }),
       verify: this.verifyState,
     };
@@ -185,12 +186,13 @@ export class Desk implements StoreDesk {
 }
 
 /** An image as pins are kept: with its registry, globs as they are. Throws `RegistryError`. */
-export function canonicalImage(addressing: Addressing, image: string): string {
+export function canonicalImage(addressing: Addressing, image: string, defaultTag?: string): string {
   if (isGlob(image)) return checkGlob(image);
   const { target, tag, digest } = addressing.resolveImage(image);
   const name = formatTarget(target);
   if (digest) return `${name}@${digest}`;
-  return tag === undefined ? name : `${name}:${tag}`;
+  const meant = tag ?? defaultTag;
+  return meant === undefined ? name : `${name}:${meant}`;
 }
 
 /** One that cannot be compiled must not be kept: the next start would meet it again. */
@@ -231,19 +233,11 @@ function report(collection: Collection): CollectionReport {
   const { wantedBytes, images, kept } = collection;
   return {
     wantedBytes,
-    released: sum(collection),
+    released: sumOf(images),
     images: images.map(({ image, tags, digest, lastPulledAt, bytes }) => {
       const why = image === '' ? 'no manifest lists it' : 'pulled longest ago';
       return { image, tags, digest, lastPulledAt, bytes, why };
     }),
     kept,
-  };
-}
-
-function sum({ images }: Collection): { images: number; blobs: number; bytes: number } {
-  return {
-    images: images.filter(({ image }) => image !== '').length,
-    blobs: images.reduce((total, { blobs }) => total + blobs, 0),
-    bytes: images.reduce((total, { bytes }) => total + bytes, 0),
   };
 }

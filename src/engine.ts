@@ -98,6 +98,7 @@ export class Engine {
       state: options.syncState,
       pins: store.pins,
       supply: this.mirror.supply,
+      canonical: (image) => canonicalImage(addressing, image, 'latest'),
       metrics,
       log,
       timer: { ...REAL_TIMER, now },

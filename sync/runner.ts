@@ -69,7 +69,7 @@ export class Runner {
       plan.items.map((item) => async () => {
         if (signal.aborted) return;
         const failure = await this.#bring(item, signal);
-        if (signal.aborted) return;
+        if (isAborted(signal)) return;
         if (failure !== undefined) {
           failures.push(failure);
           absent.add(keyOf(item.wanted));
@@ -199,4 +199,9 @@ function postpone(departure: Departure, absent: ReadonlySet<string>): Departure 
 
 function digestNameOf({ target, digest }: Pick<WantedImage, 'target' | 'digest'>): string {
   return `${formatTarget(target)}@${digest}`;
+}
+
+/** Asked anew: it may have come to that meanwhile. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
 }

@@ -63,10 +63,16 @@ export class State {
 
 async function read(path: string): Promise<Document | undefined> {
   try {
-    const document = JSON.parse(await readFile(path, 'utf8')) as Document;
+    const document = { ...EMPTY, ...(JSON.parse(await readFile(path, 'utf8')) as object) };
     const isSound =
-      document.version === 1 && document.images.every(({ digest }) => isDigest(digest));
-    return isSound ? document : undefined;
+      (document.version as number) === 1 && document.images.every(({ digest }) => isDigest(digest));
+    if (!isSound) return undefined;
+    // JSON has no word for what never gets too old.
+    const images = document.images.map((image) => ({
+      ...image,
+      freshMs: (image.freshMs as number | null) ?? Infinity,
+    }));
+    return { ...document, images };
   } catch {
     return undefined;
   }

@@ -36,6 +36,8 @@ export interface SyncParts {
   readonly pins: Pins;
   readonly metrics: Metrics;
   readonly log: Log;
+  /** `registry/repository:tag` or `…@digest` of an image as somebody wrote it. */
+  readonly canonical: (image: string) => string;
   readonly timer?: Timer;
 }
 
@@ -116,7 +118,7 @@ export class Sync implements SyncDesk {
   }
 
   async explain(image: string): Promise<SyncImage | undefined> {
-    return this.#readiness.explain(image);
+    return this.#readiness.explain(this.#parts.canonical(image));
   }
 
   async plan(lock?: unknown): Promise<SyncPlan> {

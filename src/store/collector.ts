@@ -24,6 +24,8 @@ export interface CollectorParts {
   readonly released: (image: Collected, reason: Shortage) => void;
   /** Told of each collection that came to its end. */
   readonly ended: (collection: Collection) => void;
+  /** Told why collecting beside the work came to nothing. */
+  readonly failed: (error: unknown) => void;
   readonly step?: Step;
 }
 
@@ -150,7 +152,7 @@ export class Collector {
     // What it could not do now is tried again with the next download.
     void this.#turns
       .take(work)
-      .catch(() => undefined)
+      .catch(this.#parts.failed)
       .finally(() => {
         this.#isAwake = false;
       });

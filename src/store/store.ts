@@ -6,7 +6,8 @@ import type { Metrics } from '../observe/metrics.ts';
 import { AccessTimes } from './access-times.ts';
 import { BlobStore } from './blob-store.ts';
 import { Catalog } from './catalog.ts';
-import { Collector, type Collection } from './collector.ts';
+import { Collector } from './collector.ts';
+import { sumOf, type Sum } from './sum.ts';
 import { Health } from './health.ts';
 import { Inventory } from './inventory.ts';
 import { compactJournal } from './journal-snapshot.ts';
@@ -28,6 +29,7 @@ export interface StoreParts {
 }
 
 const FLUSH_MS = 10_000;
+const SETTLE_AGAIN_MS = 24 * 3_600_000;
 
 /** All of a store, opened for this process alone. */
 export class Store {
@@ -40,9 +42,10 @@ export class Store {
   readonly collector: Collector;
   readonly health: Health;
   readonly inventory: Inventory;
-  lastCollection: { readonly at: number; readonly collection: Collection } | undefined;
+  lastCollection: { readonly at: number; readonly sum: Sum } | undefined;
   readonly #parts: StoreParts;
   readonly #flushing: NodeJS.Timeout;
+  #settleAgain: NodeJS.Timeout | undefined;
   readonly #stop = new AbortController();
   #settling: Promise<void> = Promise.resolve();
 
@@ -104,8 +107,10 @@ export class Store {
         log.info({ ...image, reason }, 'evicted');
       },
       ended: (collection) => {
-        if (collection.images.length > 0) this.lastCollection = { at: now(), collection };
+        const { images } = collection;
+        if (images.length > 0) this.lastCollection = { at: now(), sum: sumOf(images) };
       },
+      failed: (err) => log.error({ err }, 'images could not be evicted'),
       ...(step && { step }),
     });
     this.#flushing = setInterval(() => void this.#flush(), FLUSH_MS).unref();
@@ -117,8 +122,9 @@ export class Store {
     return { blobs, catalog, access, collector, health };
   }
 
-  /** Brings files and catalog together, beside the work. Once, after the start. */
+  /** Brings files and catalog together, beside the work: after the start, and then once a day. */
   settle(): void {
+    this.#settleAgain = setTimeout(() => this.settle(), SETTLE_AGAIN_MS).unref();
     this.#settling = this.#reconcile().catch((err: unknown) => {
       if (this.#stop.signal.aborted) return;
       this.#parts.log.error({ err }, 'the store could not be reconciled');
@@ -137,6 +143,7 @@ export class Store {
 
   async close(): Promise<void> {
     clearInterval(this.#flushing);
+    clearTimeout(this.#settleAgain);
     this.#stop.abort();
     await this.#settling;
     await this.collector.close();

@@ -72,6 +72,9 @@ export class ImageStore {
       now,
       released: ({ digest }, reason) => this.released.push([this.nameOf(digest), reason]),
       ended: (collection) => this.collections.push(collection),
+      failed: (error) => {
+        throw error;
+      },
     });
   }
 

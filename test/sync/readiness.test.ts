@@ -157,3 +157,15 @@ test('metrics tell how it stands and how the last run went', async (t) => {
     'entrepot_sync_failures_total 1',
   ]);
 });
+
+test('what never gets too old is not stale in the next process either', async (t) => {
+  const rules = [rule(REPOSITORY, { tags: { names: ['v1'] }, freshMs: Infinity })];
+  const site = await Site.start(t, { rules });
+  const { registry, storePath, timer } = site;
+  registry.addImage(REPOSITORY, 'v1', buildImage({ seed: 1, layers: [10] }));
+  await site.run();
+  await site.close();
+  await timer.advance(1000 * 24 * HOUR);
+  const next = await Site.start(t, { rules, registry, storePath, timer });
+  t.deepEqual((await next.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
+});

@@ -70,7 +70,16 @@ export class Site {
       ...(step && { step }),
     });
     const { store, mirror, metrics } = engine;
-    const parts = { ...store.parts, pins: store.pins, supply: mirror.supply, metrics, log, timer };
+    const canonical = (image: string): string => image;
+    const parts = {
+      ...store.parts,
+      pins: store.pins,
+      supply: mirror.supply,
+      metrics,
+      log,
+      timer,
+      canonical,
+    };
     const state = await State.open(join(storePath, 'sync.json'));
     const site = new Site({
       registry,

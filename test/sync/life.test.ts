@@ -1,0 +1,195 @@
+import { setImmediate } from 'node:timers/promises';
+import test from 'ava';
+import type { SyncRunState } from '../../src/http/sync-desk.ts';
+import { get } from '../helpers/client.ts';
+import { HOUR } from '../helpers/clock.ts';
+import { FakeRegistry } from '../helpers/fake-registry.ts';
+import { buildImage } from '../helpers/image.ts';
+import { startMirror } from '../helpers/mirror.ts';
+import { UPSTREAM } from '../helpers/scene.ts';
+import { rule, syncConfig } from './rules.ts';
+import { Site, START } from './site.ts';
+
+const REPOSITORY = 'library/app';
+const MIB = 1024 * 1024;
+const RULES = [rule(REPOSITORY, { tags: { names: ['v1'] } })];
+
+test('a run that is asked for while one runs is that one', async (t) => {
+  const site = await Site.start(t, { rules: RULES });
+  const image = buildImage({ seed: 1, layers: [3000] });
+  site.registry.addImage(REPOSITORY, 'v1', image);
+  const gate = site.registry.hold(image.layer(0), { after: 1000 });
+  t.is(site.sync.run().running?.phase, 'planning');
+  await gate.arrived();
+  const { running } = site.sync.run();
+  t.deepEqual(running?.images, { done: 0, failed: 0, total: 1 });
+  t.deepEqual([running?.phase, running?.startedAt], ['fetching', START]);
+  gate.open();
+  t.true((await site.ended()).isOk);
+  t.deepEqual(
+    site.asked(),
+    [
+      `GET /v2/library/app/blobs/${image.config.digest}`,
+      `GET /v2/library/app/blobs/${image.layer(0).digest}`,
+      `GET /v2/library/app/manifests/${image.manifest.digest}`,
+      'HEAD /v2/library/app/manifests/v1',
+    ].toSorted(),
+  );
+});
+
+test('stopped in the middle it closes in order, and goes on at the next start', async (t) => {
+  const site = await Site.start(t, { rules: RULES });
+  const { registry, storePath, timer } = site;
+  const image = buildImage({ seed: 1, layers: [2 * MIB, 1000] });
+  registry.addImage(REPOSITORY, 'v1', image, { name: 'app' });
+  const gate = registry.hold(image.layer(0), { after: MIB });
+  site.sync.start();
+  await gate.arrived();
+  // What is on its way to the mirror comes to its file.
+  while ((site.sync.runState.running?.bytes.done ?? 0) < MIB) await setImmediate();
+  await site.close();
+  t.like(site.sync.runState, { last: { isOk: false, aborted: 'the server is stopping' } });
+  gate.open();
+  registry.clear();
+
+  const next = await Site.start(t, { rules: RULES, registry, storePath, timer });
+  next.sync.start();
+  await registry.seen(image.layer(1));
+  t.true((await next.ended()).isOk);
+  const layers = next.asked().filter((line) => line.includes('layer0'));
+  t.deepEqual(layers, [`GET /v2/library/app/blobs/<app.layer0> bytes=${MIB}-`]);
+  t.deepEqual((await next.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
+});
+
+test('stopped while it waits for an upstream to recover', async (t) => {
+  const site = await Site.start(t, { rules: RULES });
+  await site.registry.refuse();
+  site.sync.start();
+  await site.waiting();
+  await site.close();
+  t.is(site.timer.waiting, 0);
+  t.is(site.sync.runState.last?.aborted, 'the server is stopping');
+});
+
+test('by schedule: at the first start, at its times, and once for what it missed', async (t) => {
+  const site = await Site.start(t, { rules: RULES });
+  const { registry, storePath, timer } = site;
+  registry.addImage(REPOSITORY, 'v1', buildImage({ seed: 1, layers: [10] }));
+  const starts: (number | undefined)[] = [];
+  const until = async (each: Site, startedAt: number): Promise<void> => {
+    while (each.sync.runState.running || each.sync.runState.last?.startedAt !== startedAt) {
+      await setImmediate();
+    }
+    starts.push(each.sync.runState.last.startedAt);
+    while (timer.waiting === 0) await setImmediate();
+  };
+  site.sync.start();
+  await until(site, START);
+  t.is((await site.sync.status()).nextRunAt, START + HOUR / 2);
+  await timer.advance(HOUR / 2);
+  await until(site, START + HOUR / 2);
+  await site.close();
+  await timer.advance(3 * HOUR + 1);
+  const next = await Site.start(t, { rules: RULES, registry, storePath, timer });
+  next.sync.start();
+  await until(next, START + 3.5 * HOUR + 1);
+  t.is((await next.sync.status()).nextRunAt, START + 4.5 * HOUR);
+  t.is(starts.length, 3);
+  await next.close();
+
+  // Other rules are looked at when they come into force.
+  const changed = [rule(REPOSITORY, { tags: { names: ['v1', 'v2'] } })];
+  await timer.advance(1000);
+  const other = await Site.start(t, { rules: changed, registry, storePath, timer });
+  other.sync.start();
+  await until(other, timer.now());
+});
+
+test('outside of its windows it plans and waits, and goes on when one opens', async (t) => {
+  const site = await Site.start(t, {
+    rules: RULES,
+    windows: [{ opens: '0 2 * * *', forMs: HOUR }],
+  });
+  const image = buildImage({ seed: 1, layers: [3000] });
+  site.registry.addImage(REPOSITORY, 'v1', image);
+  site.sync.run();
+  await site.waiting();
+  const opens = Date.UTC(2030, 0, 1, 2);
+  const { running } = site.sync.runState;
+  t.deepEqual([running?.phase, running?.until], ['waiting', opens]);
+  t.is((await site.sync.status()).closedUntil, opens);
+  t.deepEqual(
+    site.asked().filter((line) => line.includes('/blobs/')),
+    [],
+  );
+  await site.timer.advance(opens - START);
+  t.true((await site.ended()).isOk);
+});
+
+test('offline it never dials, and what is held is ready', async (t) => {
+  const site = await Site.start(t, { rules: RULES });
+  const { registry, storePath, timer } = site;
+  registry.addImage(REPOSITORY, 'v1', buildImage({ seed: 1, layers: [10] }));
+  await site.run();
+  await site.close();
+  const { connections } = registry;
+  const off = await Site.start(t, { rules: RULES, registry, storePath, timer, offline: true });
+  const report = await off.run();
+  t.deepEqual(
+    report.failures.map(({ image }) => image),
+    [`${UPSTREAM}/${REPOSITORY}:v1`],
+  );
+  t.deepEqual(
+    report.released.map(({ action }) => action),
+    ['guarded'],
+  );
+  t.is((await off.sync.plan()).problems.length, 1);
+  t.deepEqual((await off.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
+  t.is(off.pins.length, 1);
+  t.is(registry.connections, connections);
+});
+
+test('a pull of what sync fetches slowly has it at full speed', async (t) => {
+  const site = await Site.start(t, { rules: RULES, bytesPerSecond: 1 });
+  const image = buildImage({ seed: 1, layers: [3 * MIB] });
+  site.registry.addImage(REPOSITORY, 'v1', image, { name: 'app' });
+  site.sync.run();
+  await site.registry.seen(image.config);
+  // At this pace the config alone would take minutes; a pull is through with both.
+  t.is((await site.blob(REPOSITORY, image.config.digest)).status, 200);
+  await site.registry.seen(image.layer(0));
+  t.true((await site.blob(REPOSITORY, image.layer(0).digest)).body.equals(image.layer(0).bytes));
+  t.true((await site.ended()).isOk);
+  t.deepEqual(site.asked(), [
+    'GET /v2/library/app/blobs/<app.config>',
+    'GET /v2/library/app/blobs/<app.layer0>',
+    'GET /v2/library/app/manifests/<app>',
+    'HEAD /v2/library/app/manifests/v1',
+  ]);
+});
+
+test('in the server: the admin API runs and tells it, and `work` starts it', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const image = buildImage({ seed: 1, layers: [3000] });
+  registry.addImage(REPOSITORY, 'v1', image);
+  const mirror = await startMirror(t, {
+    upstreams: { [UPSTREAM]: { url: registry.url } },
+    sync: syncConfig(RULES),
+  });
+  const { adminUrl } = mirror.server;
+  const read = async (path: string): Promise<unknown> =>
+    JSON.parse((await get(`${adminUrl}${path}`)).body.toString());
+  for (;;) {
+    const { running, last } = (await read('/api/v1/sync/run')) as SyncRunState;
+    if (last && !running) break;
+    await setImmediate();
+  }
+  t.like(await read('/api/v1/sync'), {
+    rules: 1,
+    counts: { ready: 1, partial: 0, stale: 0 },
+    images: [{ image: `${UPSTREAM}/${REPOSITORY}`, tag: 'v1', state: 'ready' }],
+  });
+  t.like(await read(`/api/v1/explain?image=${UPSTREAM}/${REPOSITORY}:v1`), {
+    sync: { state: 'ready', rule: 'sync.rules[0]' },
+  });
+});
