@@ -8,6 +8,7 @@ export class Recollection<Value extends {}> {
   readonly #hot: LRUCache<string, Value>;
   readonly #read: (key: string) => Promise<Value | undefined>;
   readonly #unreadable: (error: unknown) => void;
+  #deletions = 0;
 
   constructor(parts: {
     max: number;
@@ -22,11 +23,13 @@ export class Recollection<Value extends {}> {
   async find(key: string): Promise<Value | undefined> {
     const known = this.#hot.get(key);
     if (known !== undefined) return known;
+    const deletions = this.#deletions;
     const value = await this.#attempt(key);
     // What was written while an older value was being read stays.
     const written = this.#hot.get(key);
     if (written !== undefined || value === undefined) return written;
-    this.#hot.set(key, value);
+    // What was deleted meanwhile may be the very thing: it is true for this answer and no longer.
+    if (deletions === this.#deletions) this.#hot.set(key, value);
     return value;
   }
 
@@ -39,10 +42,12 @@ export class Recollection<Value extends {}> {
   }
 
   delete(key: string): boolean {
+    this.#deletions += 1;
     return this.#hot.delete(key);
   }
 
   clear(): void {
+    this.#deletions += 1;
     this.#hot.clear();
   }
 

@@ -232,7 +232,10 @@ test('a catalog that cannot be read breaks no pull', async (t) => {
     throw Object.assign(new Error('corrupted block'), { code: 'LEVEL_CORRUPTION' });
   };
   const { blobs, manifests, tags, links } = next.server.catalog.tables;
-  const well = [blobs, manifests, tags, links].map((table) => ({ table, get: table.get.bind(table) }));
+  const well = [blobs, manifests, tags, links].map((table) => ({
+    table,
+    get: table.get.bind(table),
+  }));
   for (const { table } of well) Object.assign(table, { get: broken });
   for (const part of [...image.blobs, ...cold.blobs]) {
     for (const range of [undefined, 'bytes=0-0', 'bytes=-100']) {
