@@ -62,6 +62,7 @@ export class Runner {
     await this.#settle(plan);
     const failures: Problem[] = [];
     const absent = new Set(plan.failed.map(keyOf));
+    const searched = new Map<string, number | undefined>();
     let [fetched, kept] = [0, 0];
     const queue = new PQueue({ concurrency: config.concurrency });
     meter.expect(plan.items);
@@ -73,14 +74,17 @@ export class Runner {
         if (failure !== undefined) {
           failures.push(failure);
           absent.add(keyOf(item.wanted));
-        } else if (isToFetch(item)) fetched += 1;
-        else kept += 1;
+        } else {
+          if (isToFetch(item)) fetched += 1;
+          else kept += 1;
+          if (item.attached.length > 0) searched.set(...searchOf(item));
+        }
         meter.ended(failure === undefined);
       }),
     );
     signal.throwIfAborted();
     const departures = plan.departures.map((departure) => postpone(departure, absent));
-    await this.#release(departures);
+    await this.#conclude(departures, searched);
     return { fetched, kept, failures, departures };
   }
 
@@ -93,7 +97,8 @@ export class Runner {
     const wanted = [...items.map(({ wanted }) => wanted), ...failed];
     const searched = new Map([
       ...state.current.images.map((image) => [nodeOf(image), image.searchedAt] as const),
-      ...items.map(({ wanted: image, searchedAt }) => [nodeOf(image), searchedAt] as const),
+      // Not before its signatures have their tags, by which alone they are known.
+      ...items.flatMap((item) => (item.attached.length > 0 ? [] : [searchOf(item)])),
     ]);
     const images: KnownImage[] = [
       ...wanted.map((image) => {
@@ -170,16 +175,25 @@ export class Runner {
     await supply.recordTag(target, tag, digest, checkedAt);
   }
 
-  async #release(departures: readonly Departure[]): Promise<void> {
+  /** Lets go of what is to go, and remembers it no more. */
+  async #conclude(
+    departures: readonly Departure[],
+    searched: ReadonlyMap<string, number | undefined>,
+  ): Promise<void> {
     const { pins, state, log } = this.#parts;
-    const going = new Set<KnownImage>();
+    const going: KnownImage[] = [];
     for (const { image, action, why } of departures) {
       log.info({ image: nameOf(image), rule: image.rule, action, why }, 'left the selection');
-      if (action === 'release') going.add(image);
+      if (action === 'release') going.push(image);
     }
-    if (going.size === 0) return;
-    const gone = new Set([...going].map(nodeOf));
-    const left = state.current.images.filter((image) => !gone.has(nodeOf(image)));
+    if (going.length + searched.size === 0) return;
+    const gone = new Set(going.map(nodeOf));
+    const left = state.current.images
+      .filter((image) => !gone.has(nodeOf(image)))
+      .map((image) => {
+        const searchedAt = searched.get(nodeOf(image));
+        return searchedAt === undefined ? image : { ...image, searchedAt };
+      });
     // One image may have had several tags, of which not all go.
     const stays = new Set(left.map(digestNameOf));
     for (const image of going) {
@@ -188,6 +202,10 @@ export class Runner {
     }
     await state.update({ images: left });
   }
+}
+
+function searchOf({ wanted, searchedAt }: PlannedItem): [string, number | undefined] {
+  return [nodeOf(wanted), searchedAt];
 }
 
 /** What a tag meant before stays until what it means now is here. */

@@ -7,7 +7,7 @@ import { printJson } from './print-json.ts';
 import { shortDigest } from './short-digest.ts';
 import { roundSize } from './size.ts';
 import type { StoreContext } from './store-context.ts';
-import type { Image } from './store-documents.ts';
+import type { ImageSummary } from '../http/store-desk.ts';
 import { formatTable } from './table.ts';
 
 export interface LsOptions extends CommandOptions {
@@ -26,7 +26,7 @@ export async function ls(
   const document = await withAdmin(config, context, async (ask) =>
     ask(`/api/v1/images?${query.toString()}`),
   );
-  const { images } = document as { images: readonly Image[] };
+  const { images } = document as { images: readonly ImageSummary[] };
   if (options.json) printJson(document, context);
   else if (images.length > 0) context.stdout.write(formatImages(images, context.now()));
   if (images.length === 0 && !options.json) {
@@ -38,7 +38,7 @@ export async function ls(
   return EXIT_CODE.ok;
 }
 
-function formatImages(images: readonly Image[], now: number): string {
+function formatImages(images: readonly ImageSummary[], now: number): string {
   const rows = images.map((image) => [
     image.image,
     image.tags.join(', '),
@@ -51,7 +51,7 @@ function formatImages(images: readonly Image[], now: number): string {
   return formatTable([['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'OWN', 'PULLED', 'STATE'], ...rows]);
 }
 
-function describeState({ state, missingBytes, pins }: Image): string {
+function describeState({ state, missingBytes, pins }: ImageSummary): string {
   const held = state === 'complete' ? state : `partial, ${roundSize(missingBytes)} missing`;
   return pins.length === 0 ? held : `${held}, pinned`;
 }

@@ -6,7 +6,7 @@ import { EXIT_CODE } from './exit-code.ts';
 import { readImageList } from './image-list.ts';
 import { printJson } from './print-json.ts';
 import type { StoreContext } from './store-context.ts';
-import type { Pin } from './store-documents.ts';
+import type { PinSummary } from '../http/store-desk.ts';
 import { UsageError } from './usage-error.ts';
 
 const DEFAULT_SOURCE = 'default';
@@ -38,7 +38,7 @@ export async function pin(
     ask('/api/v1/pins', { method: 'POST', body }),
   );
   if (options.json) printJson(document, context);
-  else context.stdout.write(`pinned ${(document as Pin).image}\n`);
+  else context.stdout.write(`pinned ${(document as PinSummary).image}\n`);
   return EXIT_CODE.ok;
 }
 
@@ -52,7 +52,7 @@ async function pinInUse(
   const document = await withAdmin(config, context, async (ask) =>
     ask(`/api/v1/in-use/${encodeURIComponent(source)}`, { method: 'PUT', body: { images } }),
   );
-  const { pins } = document as { pins: readonly Pin[] };
+  const { pins } = document as { pins: readonly PinSummary[] };
   if (options.json) printJson(document, context);
   else context.stdout.write(`${count(pins.length, 'image')} pinned as in use by ${source}\n`);
   return EXIT_CODE.ok;

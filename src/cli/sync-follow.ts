@@ -1,4 +1,4 @@
-import type { SyncProgress, SyncReport, SyncRunState } from './sync-documents.ts';
+import type { SyncProgress, SyncReport, SyncRunState } from '../http/sync-desk.ts';
 
 export interface FollowParts {
   /** Begins a run, or joins the one that runs. */

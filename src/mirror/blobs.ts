@@ -54,7 +54,9 @@ export class Blobs {
     this.#parts.access.note(target, digest);
     if (held) return { value: held, source: 'hit' };
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
-    const found = await this.#parts.downloads.join(target, digest, PRIORITY.interactive);
+    const found = await this.#parts.downloads.join(target, digest, {
+      priority: PRIORITY.interactive,
+    });
     if (found === 'again') return this.get(target, digest);
     if (!found) return this.#absent(target, digest);
     return answerOf(found);

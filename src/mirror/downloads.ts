@@ -88,14 +88,13 @@ export class Downloads {
    * The running download of the digest, or a new one, once its upstream has answered; `undefined`
    * when the upstream has no such blob. The caller has made sure that the target may read what
    * another target's download brings; `again` asks it to look once more, for what was running ended
-   * badly and something else may run now. A number alone is a priority.
+   * badly and something else may run now.
    */
   async join(
     target: Target,
     digest: Digest,
-    options: HoldOptions | number,
+    wanted: HoldOptions,
   ): Promise<Joined | undefined | 'again'> {
-    const wanted = typeof options === 'number' ? { priority: options } : options;
     const running = this.#running.get(digest);
     const joined = running !== undefined;
     if (running) this.#raise(running, digest, wanted);
@@ -118,7 +117,7 @@ export class Downloads {
    * Holds a blob that no client waits for. False when the upstream has none. Rejects when it could
    * not be had or kept.
    */
-  async hold(target: Target, digest: Digest, options: HoldOptions | number): Promise<boolean> {
+  async hold(target: Target, digest: Digest, options: HoldOptions): Promise<boolean> {
     const { blobs, catalog } = this.#parts;
     const known = await catalog.findBlob(digest);
     // Perhaps because of another repository: that proves nothing about this one.

@@ -45,6 +45,6 @@ export class Healer {
   async #fetch(target: Target, digest: Digest, isManifest: boolean): Promise<boolean> {
     const { downloads, manifests } = this.#parts;
     if (isManifest) return manifests.fetchBehind(target, digest);
-    return downloads.hold(target, digest, PRIORITY.hydration);
+    return downloads.hold(target, digest, { priority: PRIORITY.hydration });
   }
 }

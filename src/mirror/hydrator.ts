@@ -181,7 +181,7 @@ export class Hydrator {
   }
 
   async #fetchBlob(target: Target, digest: Digest): Promise<void> {
-    await this.#parts.downloads.hold(target, digest, PRIORITY.hydration);
+    await this.#parts.downloads.hold(target, digest, { priority: PRIORITY.hydration });
   }
 
   async #fetchManifest(target: Target, digest: Digest): Promise<void> {

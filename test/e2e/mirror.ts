@@ -14,15 +14,25 @@ export interface Reply {
   readonly body: string;
 }
 
+/** How a command ended. */
+export interface Outcome {
+  readonly code: number;
+  readonly output: string;
+}
+
 /** `entrepot serve` as an operator starts it: a process and a configuration file. */
 export class Mirror {
   /** What clients are told. */
   readonly url = `http://127.0.0.1:${PORT}`;
+  readonly storePath: string;
   readonly #netns: Netns;
+  readonly #settings: string;
   #service: Service | undefined;
 
   private constructor(netns: Netns) {
     this.#netns = netns;
+    this.#settings = join(netns.directory, 'entrepot.yaml');
+    this.storePath = join(netns.directory, 'store');
   }
 
   static async start(netns: Netns, settings: object): Promise<Mirror> {
@@ -43,21 +53,32 @@ export class Mirror {
     return JSON.parse(await this.#netns.run(process.execPath, ASK, ...requests)) as Reply[];
   }
 
+  /** `entrepot …` with the configuration of this mirror. Rejects only when it does not exit. */
+  async command(...args: readonly string[]): Promise<Outcome> {
+    const command = [MAIN, ...args, '--config', this.#settings];
+    try {
+      return { code: 0, output: await this.#netns.run(process.execPath, ...command) };
+    } catch (error) {
+      const { code, stdout } = error as { code?: unknown; stdout?: string };
+      if (typeof code !== 'number' || stdout === undefined) throw error;
+      return { code, output: stdout };
+    }
+  }
+
   async log(): Promise<string> {
     return this.#service?.log() ?? '';
   }
 
   async #start(settings: object): Promise<void> {
-    const path = join(this.#netns.directory, 'entrepot.yaml');
     const complete = {
       listen: `127.0.0.1:${PORT}`,
       admin: `127.0.0.1:${ADMIN_PORT}`,
-      store: { path: join(this.#netns.directory, 'store') },
+      store: { path: this.storePath },
       ...settings,
     };
     // JSON is YAML.
-    await writeFile(path, JSON.stringify(complete));
-    const args = [MAIN, 'serve', '--config', path];
+    await writeFile(this.#settings, JSON.stringify(complete));
+    const args = [MAIN, 'serve', '--config', this.#settings];
     this.#service = await this.#netns.start('entrepot', process.execPath, ...args);
     await this.#netns.listening(this.#service, PORT);
     await this.#netns.listening(this.#service, ADMIN_PORT);

@@ -24,7 +24,7 @@ const MAX_TRIES = 60;
 /** A registry of images with a signature each, some of whose layers are shared. */
 async function createWorld(t: ExecutionContext) {
   const registry = await FakeRegistry.start(t);
-  for (let each = 0; each < 10; each += 1) {
+  for (let each = 0; each < 8; each += 1) {
     const image = buildImage({ seed: `image ${each}`, layers: [150_000, 60_000, 3_000] });
     registry.addImage(REPOSITORY, `v${each}`, image);
     registry.addBlob(REPOSITORY, buildBlob(each, 10));
@@ -168,7 +168,7 @@ for (const step of ['commit.verified', 'commit.synced', 'commit.renamed', 'commi
     const { path: storePath } = mine.config.store;
     let kills = 0;
     for (let round = 0; round < MAX_TRIES; round += 1) {
-      const mirror = await ChildMirror.start({ ...mine, killAt: { step, count: 7 } });
+      const mirror = await ChildMirror.start({ ...mine, killAt: { step, count: 9 } });
       if (typeof mirror === 'string') {
         kills += 1;
         continue;
