@@ -31,6 +31,7 @@ test('--help lists the commands', async (t) => {
       'pin',
       'pins',
       'unpin',
+      'sync',
       'help',
     ],
   );
