@@ -112,7 +112,19 @@ export class Planner {
     );
     signal.throwIfAborted();
     const departures = findDepartures(state.current.images, resolution, config);
-    return { createdAt: now(), items: items.toSorted(byPriority), departures, problems, failed };
+    const settled = new Set(
+      departures.flatMap(({ action, became, image }) =>
+        action === 'keep' && became === 'deleted' ? [nameOf(image)] : [],
+      ),
+    );
+    return {
+      createdAt: now(),
+      items: items.toSorted(byPriority),
+      departures,
+      // What is kept because the upstream has it no more is told there, and is no failure.
+      problems: problems.filter(({ image }) => !settled.has(image)),
+      failed,
+    };
   }
 
   async #resolve(lock: unknown, patience?: Patience): Promise<Resolution> {

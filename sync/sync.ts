@@ -41,6 +41,8 @@ export interface SyncParts {
   readonly timer?: Timer;
 }
 
+const LOOK_MS = 5 * 60_000;
+
 /** For a site without rules. */
 export const NOTHING_TO_SYNC: SyncConfig = {
   rules: [],
@@ -71,6 +73,7 @@ export class Sync implements SyncDesk {
   #running: Running | undefined;
   #daemon: Promise<void> = Promise.resolve();
   #nextRunAt: number | undefined;
+  #looking: NodeJS.Timeout | undefined;
 
   constructor(parts: SyncParts) {
     const { config, catalog, blobs, state, timer = REAL_TIMER } = parts;
@@ -92,9 +95,17 @@ export class Sync implements SyncDesk {
 
   /** Runs by schedule, and at once what an earlier process was in the middle of. */
   start(): void {
+    this.#looking = setInterval(() => void this.#look(), LOOK_MS).unref();
     this.#daemon = this.#serve().catch((err: unknown) => {
       if (!this.#stop.signal.aborted) this.#parts.log.error({ err }, 'sync ended');
     });
+  }
+
+  /** For the metrics: what somebody removed by hand shows without a question. */
+  async #look(): Promise<void> {
+    await this.status().catch((err: unknown) =>
+      this.#parts.log.error({ err }, 'how ready the site is could not be told'),
+    );
   }
 
   async status(): Promise<SyncStatus> {
@@ -135,6 +146,7 @@ export class Sync implements SyncDesk {
 
   /** Ends what runs at its next step. What it is fetching is the mirror's to abort, meanwhile. */
   stop(): void {
+    clearInterval(this.#looking);
     this.#stop.abort(new Error('the server is stopping'));
   }
 

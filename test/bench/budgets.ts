@@ -22,4 +22,6 @@ export const BUDGETS = {
   catalogHitMs: { atMost: 1 },
   /** While images are evicted. */
   catalogWorstMs: { atMost: 50 },
+  /** First byte of a pull beside a sync by that of the same pull without one. */
+  syncFirstByteByIdle: { atMost: 1.2 },
 } as const satisfies Record<string, Budget | Record<string, Budget>>;

@@ -10,6 +10,7 @@ import { explainMissing, type Command } from './debian.ts';
 import { measureManifestRate } from './manifest-rate.ts';
 import { measureManyClients } from './many-clients.ts';
 import type { Row } from './row.ts';
+import { measureSyncBeside } from './sync-beside.ts';
 import { Table } from './table.ts';
 import { Workbench } from './workbench.ts';
 
@@ -33,6 +34,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   memory: { measure: measureManyClients, needs: ['curl'], peers: ['docker-registry'] },
   catalog: { measure: measureCatalog, needs: [], peers: [] },
   zipf: { measure: measureZipf, needs: [], peers: [] },
+  sync: { measure: measureSyncBeside, needs: [], peers: [] },
 };
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));

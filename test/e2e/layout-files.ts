@@ -8,8 +8,10 @@ export interface Descriptor {
   readonly size: number;
 }
 
+const NAME = 'org.opencontainers.image.ref.name';
+
 interface LayoutIndex {
-  readonly manifests: object[];
+  readonly manifests: readonly { readonly annotations?: Readonly<Record<string, string>> }[];
 }
 
 /** The files of an OCI image layout, written by hand: what no tool makes, skopeo can push from it. */
@@ -21,27 +23,28 @@ export class LayoutFiles {
   }
 
   async read(digest: string): Promise<Buffer> {
-    return readFile(this.#blob(digest));
+    return readFile(this.file(digest));
   }
 
   async add(mediaType: string, bytes: string): Promise<Descriptor> {
     const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
     await mkdir(join(this.path, 'blobs', 'sha256'), { recursive: true });
-    await writeFile(this.#blob(digest), bytes);
+    await writeFile(this.file(digest), bytes);
     return { mediaType, digest, size: Buffer.byteLength(bytes) };
   }
 
-  /** The reference by which skopeo knows this manifest from now on. */
+  /** The reference by which skopeo knows this manifest, until another one gets the name. */
   async name(manifest: Descriptor, name: string): Promise<string> {
     const path = join(this.path, 'index.json');
     const index = JSON.parse(await readFile(path, 'utf8')) as LayoutIndex;
-    const annotations = { 'org.opencontainers.image.ref.name': name };
-    index.manifests.push({ ...manifest, annotations });
-    await writeFile(path, JSON.stringify(index));
+    const annotations = { [NAME]: name };
+    const others = index.manifests.filter((each) => each.annotations?.[NAME] !== name);
+    const manifests = [...others, { ...manifest, annotations }];
+    await writeFile(path, JSON.stringify({ ...index, manifests }));
     return `oci:${this.path}:${name}`;
   }
 
-  #blob(digest: string): string {
+  file(digest: string): string {
     return join(this.path, 'blobs', 'sha256', digest.replace('sha256:', ''));
   }
 }

@@ -5,6 +5,8 @@ import type { Descriptor } from './layout-files.ts';
 import type { PublishedImage } from './published-image.ts';
 import type { World } from './world.ts';
 
+const PUT = join(import.meta.dirname, 'put.ts');
+
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const CONFIG = 'application/vnd.oci.image.config.v1+json';
@@ -19,7 +21,7 @@ interface IndexFields {
 
 /** What is about an image and no part of it: a manifest with one layer. */
 export interface Attachment {
-  /** Under which its registry has it. */
+  /** By which its registry finds it. */
   readonly tag: string;
   readonly subject: string;
   readonly manifest: Descriptor;
@@ -50,8 +52,8 @@ export async function publishRelease({ netns, images, origin }: World): Promise<
   const copy = async (...args: string[]) =>
     netns.run('skopeo', 'copy', '--quiet', '--all', '--preserve-digests', ...args);
   await copy('--src-tls-verify=false', `${registry}:1`, `oci:${layout.path}:base`);
-  const push = async (manifest: Descriptor, tag: string) =>
-    copy('--dest-tls-verify=false', await layout.name(manifest, tag), `${registry}:${tag}`);
+  const push = async (manifest: Descriptor, reference: string) =>
+    copy('--dest-tls-verify=false', await layout.name(manifest, 'next'), registry + reference);
 
   const base = (await layout.read(images.oci.byDigest.reference)).toString();
   const platforms = (JSON.parse(base) as IndexFields).manifests;
@@ -66,11 +68,14 @@ export async function publishRelease({ netns, images, origin }: World): Promise<
       manifests: [...platforms, ...attestations.map(({ entry }) => entry)],
     }),
   );
-  await push(index, '1.1');
+  await push(index, ':1.1');
   const signature = await sign(layout, index);
-  await push(signature.manifest, signature.tag);
+  await push(signature.manifest, `:${signature.tag}`);
   const { sbom, list } = await describeContents(layout, native);
-  await push(list, sbom.tag);
+  await push(sbom.manifest, `@${sbom.manifest.digest}`);
+  // skopeo writes lists anew, and without the types of artifacts.
+  const url = `${origin.url}/v2/${repository}/manifests/${sbom.tag}`;
+  await netns.run(process.execPath, PUT, url, list.mediaType, layout.file(list.digest));
 
   const [, ...nativeParts] = images.oci.parts;
   const attested = attestations.find(({ subject }) => subject === native)!;

@@ -6,7 +6,7 @@ import type { SyncRunState, SyncStatus } from '../../src/http/sync-desk.ts';
 import { Chance } from '../crash/chance.ts';
 import { ChildMirror, type Settings } from '../crash/child-mirror.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildBlob, buildImage } from '../helpers/image.ts';
+import { buildImage } from '../helpers/image.ts';
 import {
   createConfig,
   createTempFolder,
@@ -21,13 +21,12 @@ const REPOSITORY = 'library/app';
 const ROUNDS = 10;
 const MAX_TRIES = 60;
 
-/** A registry of images with a signature each, some of whose layers are shared. */
+/** A registry of images with a signature each, some of which they share. */
 async function createWorld(t: ExecutionContext) {
   const registry = await FakeRegistry.start(t);
   for (let each = 0; each < 8; each += 1) {
     const image = buildImage({ seed: `image ${each}`, layers: [150_000, 60_000, 3_000] });
     registry.addImage(REPOSITORY, `v${each}`, image);
-    registry.addBlob(REPOSITORY, buildBlob(each, 10));
     const signature = buildImage({ seed: `signature ${each % 3}`, layers: [500] });
     registry.addImage(REPOSITORY, `${image.manifest.digest.replace(':', '-')}.sig`, signature);
   }

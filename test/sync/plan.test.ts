@@ -239,8 +239,13 @@ test('an upstream that fails is a problem of each image, and asked no more than 
   const { images, problems } = await site.sync.plan();
   t.deepEqual(images, []);
   const reason = `${UPSTREAM}: no connection to ${host} (ECONNREFUSED)`;
+  const told = problems.map((each) => ({
+    ...each,
+    // The second one may not have been asked at all.
+    reason: each.reason.replace(/down for \d+ s: /, ''),
+  }));
   t.deepEqual(
-    problems,
+    told.toSorted((a, b) => (a.image < b.image ? -1 : 1)),
     ['v1', 'v2'].map((tag) => ({ rule: 'sync.rules[0]', image: `${APP}:${tag}`, reason })),
   );
 });

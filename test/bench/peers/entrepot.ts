@@ -11,18 +11,21 @@ export async function startEntrepot(
   bench: Workbench,
   origin: BenchProcess,
   store = bench.newPath('store'),
+  /** Beside the defaults. */
+  settings: object = {},
 ): Promise<BenchProcess> {
   const port = await freePort();
-  const settings = bench.newPath('entrepot.yaml');
+  const file = bench.newPath('entrepot.yaml');
   // JSON is YAML.
   await writeFile(
-    settings,
+    file,
     JSON.stringify({
       listen: `127.0.0.1:${port}`,
       admin: `127.0.0.1:${await freePort()}`,
       store: { path: store },
       defaultUpstream: UPSTREAM,
       upstreams: { [UPSTREAM]: { url: origin.url, tags: { ttl: '24h' } } },
+      ...settings,
     }),
   );
   const { profileFolder } = bench;
@@ -31,7 +34,7 @@ export async function startEntrepot(
   return BenchProcess.start({
     name: 'Entrepot',
     command: process.execPath,
-    args: [...profiling, MAIN, 'serve', '--config', settings],
+    args: [...profiling, MAIN, 'serve', '--config', file],
     port,
     log: bench.newPath('entrepot.log'),
   });
