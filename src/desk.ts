@@ -14,12 +14,12 @@ import type {
 import { RegistryError } from './oci/errors.ts';
 import { formatTarget } from './oci/reference.ts';
 import type { Aside, BlobStore } from './store/blob-store.ts';
-import type { Collection } from './store/collector.ts';
+import type { Collection } from './store/collection.ts';
 import type { Node } from './store/image-graph.ts';
 import { isGlob } from './store/pins.ts';
 import type { Scrubber } from './store/scrubber.ts';
 import type { Store } from './store/store.ts';
-import { sumOf } from './store/sum.ts';
+import { sumOf } from './store/collection.ts';
 import type { Pin } from './store/tables.ts';
 
 export interface DeskParts {

@@ -48,16 +48,20 @@ export class Blobs {
   }
 
   /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
-  async get(target: Target, digest: Digest): Promise<Answer<Content>> {
+  async get(target: Target, digest: Digest, attempt = 1): Promise<Answer<Content>> {
     const held = await this.#held(target, digest);
-    if (!(await this.#mayRead(target, digest, held))) return this.#absent(target, digest);
+    const mayRead = await this.#mayRead(target, digest, held);
+    if (mayRead === 'damaged') return this.get(target, digest, attempt);
+    if (!mayRead) return this.#absent(target, digest);
     this.#parts.access.note(target, digest);
     if (held) return { value: held, source: 'hit' };
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
     const found = await this.#parts.downloads.join(target, digest, {
       priority: PRIORITY.interactive,
     });
-    if (found === 'again') return this.get(target, digest);
+    // A store that finds it and then again does not is gone past in the end.
+    if (found === 'again' && attempt === MAX_ATTEMPTS) return this.#around(target, digest);
+    if (found === 'again') return this.get(target, digest, attempt + 1);
     if (!found) return this.#absent(target, digest);
     return answerOf(found);
   }
@@ -68,9 +72,15 @@ export class Blobs {
    */
   async getAnew(target: Target, digest: Digest, fault: unknown): Promise<Answer<Content>> {
     if ((fault as NodeJS.ErrnoException).code === 'ENOENT') return this.get(target, digest);
-    const { log, health, downloads } = this.#parts;
+    const { log, health } = this.#parts;
     log.error({ digest, err: fault }, 'a held blob could not be opened');
     health.refused(fault);
+    return this.#around(target, digest);
+  }
+
+  /** Passed through from the upstream. */
+  async #around(target: Target, digest: Digest): Promise<Answer<Content>> {
+    const { downloads } = this.#parts;
     const head = await this.#head(target, digest);
     if (!head) return this.#absent(target, digest);
     return { value: downloads.passThrough(target, digest, head.size), source: 'bypass' };
@@ -81,6 +91,7 @@ export class Blobs {
     const held = await this.#held(target, digest);
     if (held) {
       const mayRead = await this.#mayRead(target, digest, held);
+      if (mayRead === 'damaged') return this.stat(target, digest);
       return mayRead ? { value: held, source: 'hit' } : this.#absent(target, digest);
     }
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
@@ -133,9 +144,13 @@ export class Blobs {
 
   /**
    * Whether this repository is known to contain what is here because of another one. What is not
-   * here at all is for the upstream to give or refuse.
+   * here at all is for the upstream to give or refuse; `damaged` is not here any more.
    */
-  async #mayRead(target: Target, digest: Digest, held: StoredBlob | undefined): Promise<boolean> {
+  async #mayRead(
+    target: Target,
+    digest: Digest,
+    held: StoredBlob | undefined,
+  ): Promise<boolean | 'damaged'> {
     const { catalog, downloads } = this.#parts;
     const running = downloads.targetOf(digest);
     // The answer that its own running download got is the proof; it is recorded at the end.
@@ -144,20 +159,22 @@ export class Blobs {
     const link = await catalog.findLink(target, digest);
     if (link === 'proven') return true;
     if (this.#isNegative(target, digest)) return false;
-    return this.#prove(target, digest, { link, size: held?.size });
+    return this.#prove(target, digest, { link, held });
   }
 
   async #prove(
     target: Target,
     digest: Digest,
-    { link, size }: { link: Link | undefined; size: number | undefined },
-  ): Promise<boolean> {
+    { link, held }: { link: Link | undefined; held: StoredBlob | undefined },
+  ): Promise<boolean | 'damaged'> {
     const { registries, catalog, log } = this.#parts;
     try {
       const asking = this.#head(target, digest);
       const head = await (link === 'claimed' ? withinDeadline(registries, target, asking) : asking);
-      if (head && size !== undefined && (head.size ?? size) !== size) {
-        const reason = `announced ${head.size} bytes for a blob of ${size}`;
+      if (held && head?.size !== undefined && head.size !== held.size) {
+        // One of the two is wrong, and only the file can be looked at.
+        if (!(await held.verify())) return 'damaged';
+        const reason = `announced ${head.size} bytes for a blob of ${held.size}`;
         throw new UpstreamError(target.upstream, 'bad-response', reason);
       }
       if (head) await note(log, catalog.recordLink(target, digest));
@@ -207,6 +224,9 @@ function sourceOf({ content, joined }: Joined): Source {
   if (!joined) return 'miss';
   return content.state === 'finished' ? 'hit' : 'joined';
 }
+
+/** Of looking for what runs or is held, before the store is gone past. */
+const MAX_ATTEMPTS = 8;
 
 function keyOf(target: Target, digest: Digest): string {
   return `blob ${formatTarget(target)} ${digest}`;

@@ -100,7 +100,10 @@ export class Downloads {
     if (running) this.#raise(running, digest, wanted);
     const { opening } = running ?? this.#begin(target, digest, wanted);
     const content = await opening;
-    if (content instanceof StoredBlob) return { content, joined };
+    if (content instanceof StoredBlob) {
+      // It came between a client's look and this one: whether the client may read it is to be asked.
+      return wanted.priority >= PRIORITY.interactive ? 'again' : { content, joined };
+    }
     // A latecomer to a failure, or one of another repository, has a try of its own.
     const isOwn = !joined || (isSameTarget(target, content.target) && !content.hasFailed);
     try {
@@ -170,9 +173,6 @@ export class Downloads {
   }
 
   async #open(target: Target, digest: Digest, demand: Demand): Promise<StoredBlob | Download> {
-    // A client that begins it may read it; work in the background is proof of nothing, nor is a
-    // client of another repository that joins and raises the demand.
-    const isProven = demand.priority >= PRIORITY.interactive;
     try {
       // An earlier download may have ended between the caller's look into the store and this one.
       const { blobs, catalog, log } = this.#parts;
@@ -181,9 +181,9 @@ export class Downloads {
       // What the disk cannot give is fetched anew.
       const held = await blobs.find(digest, known).catch(() => undefined);
       if (!held) return this.#launch(target, digest, demand);
-      const record = known ?? { size: held.size, storedAt: this.#parts.now() };
-      if (isProven) await note(log, catalog.recordBlob(target, digest, record));
-      else if (!known) await note(log, catalog.adoptBlob(digest, record));
+      const record = { size: held.size, storedAt: this.#parts.now() };
+      // That it is here proves nothing about this repository.
+      if (!known) await note(log, catalog.adoptBlob(digest, record));
       this.#running.delete(digest);
       return held;
     } catch (error) {

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ByteRange, Reader } from '../oci/content.ts';
+import { Digester } from '../oci/digest.ts';
+import { IntegrityError } from '../oci/integrity-error.ts';
 import type { Ingest } from '../store/ingest.ts';
 import type { Download } from './download.ts';
 import type { Shortcut } from './shortcut.ts';
@@ -9,6 +11,7 @@ const FAR_BYTES = 8 * 1024 * 1024;
 /** A range asks by itself when the transfer would take this many times the patience to reach it. */
 const PATIENCE_FACTOR = 3;
 
+const CHECK_BYTES = 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
 
 /**
@@ -22,6 +25,8 @@ export class FollowingReader implements Reader {
   #position: number;
   #direct: Reader | undefined;
   #shortcut: Shortcut | undefined;
+  /** What a shortcut brought, from where. */
+  #ahead: { readonly start: number; end: number; readonly digester: Digester } | undefined;
   #mayShortcut: boolean;
   #isUnreadable = false;
   #closed = false;
@@ -36,9 +41,12 @@ export class FollowingReader implements Reader {
 
   async read(scratch: Buffer): Promise<Buffer> {
     while (this.#position < this.#end && !this.#closed) {
+      // Before anything is looked at: what changes meanwhile is not slept through.
+      const growth = this.#download.growth();
       const available = Math.min(this.#end, this.#download.readable) - this.#position;
       if (available > 0 && !this.#isUnreadable) {
         await this.#leaveShortcut();
+        await this.#checkAhead();
         const bytes = await this.#readWritten(scratch, available).catch(() => EMPTY);
         if (bytes.length > 0) return this.#advance(bytes);
         // A file that does not give what was written to it: this reader goes on by itself.
@@ -51,7 +59,7 @@ export class FollowingReader implements Reader {
       if (state === 'unstored') return this.#advance(await this.#readDirect(scratch));
       const bytes = await this.#readShortcut();
       if (bytes) return this.#advance(bytes);
-      await this.#download.growth();
+      await growth;
     }
     return EMPTY;
   }
@@ -94,15 +102,44 @@ export class FollowingReader implements Reader {
       const range = { start: this.#position, end: this.#end };
       this.#shortcut = this.#download.openShortcut(range);
       if (!this.#shortcut) return undefined;
+      const start = this.#position;
+      this.#ahead = { start, end: start, digester: new Digester('sha256') };
     }
     try {
       const bytes = await this.#shortcut.read();
-      if (bytes) return bytes;
+      if (bytes) {
+        this.#ahead?.digester.update(bytes);
+        if (this.#ahead) this.#ahead.end += bytes.length;
+        return bytes;
+      }
     } catch {
       // The download itself tells what is wrong with the upstream, if anything is.
     }
     await this.#leaveShortcut();
     return undefined;
+  }
+
+  /**
+   * What came ahead of the transfer was not in its hash: once the file is verified it must be the
+   * same there, before the last byte, which stands for the whole, is handed on.
+   */
+  async #checkAhead(): Promise<void> {
+    if (!this.#ahead || this.#download.state !== 'finished') return;
+    const { start, end, digester } = this.#ahead;
+    this.#ahead = undefined;
+    const written = new Digester('sha256');
+    const scratch = Buffer.allocUnsafe(CHECK_BYTES);
+    for (let position = start; position < end;) {
+      const wanted = scratch.subarray(0, Math.min(scratch.length, end - position));
+      const count = await this.#ingest.readAt(wanted, position);
+      if (count === 0) break;
+      written.update(wanted.subarray(0, count));
+      position += count;
+    }
+    const [actual, expected] = [digester.value(), written.value()];
+    if (actual !== expected) {
+      throw new IntegrityError(this.#download.digest, { expected, actual });
+    }
   }
 
   async #isWorthAShortcut(): Promise<boolean> {

@@ -30,6 +30,8 @@ export interface ManifestShelfParts {
   readonly now: () => number;
 }
 
+/** A client waits for the manifest meanwhile. */
+const PATIENCE_MS = 500;
 const MAX_HOT_BYTES = 64 * 1024 * 1024;
 
 /** Held manifests: the catalog says whose they are, the store has the bytes, the hot ones stay in memory. */
@@ -92,7 +94,7 @@ export class ManifestShelf {
     const held = { digest, mediaType, size: bytes.length, bytes, storedAt };
     try {
       using _ = blobs.lease(digest);
-      using room = await collector.admit(bytes.length);
+      using room = await collector.admit(bytes.length, { patienceMs: PATIENCE_MS });
       if (!room) throw new NoRoomError(bytes.length);
       await blobs.writeBytes(digest, bytes);
       const { artifactType, annotations } = manifest;

@@ -76,7 +76,9 @@ export class Manifests {
 
   /** Holds a manifest that no client waits for. False when the upstream has none. */
   async fetchBehind(target: Target, digest: Digest): Promise<boolean> {
-    return (await this.#fetch(target, digest, { isBackground: true })).value !== undefined;
+    const { value, source } = await this.#fetch(target, digest, { isBackground: true });
+    if (source === 'bypass') throw new Error(`${digest} was fetched and could not be kept`);
+    return value !== undefined;
   }
 
   /** What a tag means now, with its manifest held, while no client waits for it. */

@@ -56,7 +56,7 @@ export class Supply {
     return isHeld ? true : manifests.fetchBehind(target, digest);
   }
 
-  /** False when the upstream has no such blob. Asks nothing when the repository is known to have it. */
+  /** False when the upstream has no such blob. Asks nothing when the store has it, whoever's it is. */
   async holdBlob(
     target: Target,
     digest: Digest,

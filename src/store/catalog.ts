@@ -71,7 +71,7 @@ export class Catalog {
     this.#hotBlobs = recollect((key) => tables.blobs.get(key));
     this.#hotLinks = recollect((key) => this.graph.link(key));
     // Beside the work, which need not wait for it: the iterator sees the store as it was.
-    this.counted = this.#countHeld().catch(() => undefined);
+    this.counted = this.#countHeld().catch(unreadable);
   }
 
   /** Exact once the records of earlier runs are counted, a moment after the start. */
@@ -83,8 +83,14 @@ export class Catalog {
     return this.#hotTags.find(key(target, tag));
   }
 
+  /** Of a manifest that is let go of at the same moment nothing is recorded. */
   async recordTag(target: Target, tag: Tag, record: TagRecord): Promise<void> {
+    await this.#turns.take(async () => this.#recordTag(target, tag, record));
+  }
+
+  async #recordTag(target: Target, tag: Tag, record: TagRecord): Promise<void> {
     const { tables } = this;
+    if (!(await tables.manifests.has(unitOf(target, record.digest)))) return;
     const earlier = await this.findTag(target, tag);
     await tables.write((batch) => {
       batch.put(key(target, tag), record, { sublevel: tables.tags });
@@ -122,12 +128,15 @@ export class Catalog {
 
   /** The manifest, its blob, its tags, its place among its subject's referrers, what it holds. */
   async recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
-    await this.#turns.take(async () => this.#recordManifest(target, entry, now));
-    const { digest, mediaType } = entry.descriptor;
-    this.journal([
-      { manifest: digest, of: formatTarget(target), type: mediaType, at: now },
-      ...entry.tags.map(({ tag, checkedAt }) => tagEntry(target, tag, { digest, checkedAt })),
-    ]);
+    await this.#turns.take(async () => {
+      const tags = await this.graph.newest(target, entry.tags);
+      await this.#recordManifest(target, { ...entry, tags }, now);
+      const { digest, mediaType } = entry.descriptor;
+      this.journal([
+        { manifest: digest, of: formatTarget(target), type: mediaType, at: now },
+        ...tags.map(({ tag, checkedAt }) => tagEntry(target, tag, { digest, checkedAt })),
+      ]);
+    });
   }
 
   async #recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
@@ -138,7 +147,7 @@ export class Catalog {
     const known = await this.findBlob(digest);
     const blob = known ?? { size, storedAt: now };
     const lastPull = await this.graph.lastPull(unit);
-    const moved = await this.#movedNames(target, entry);
+    const moved = await this.graph.movedNames(target, digest, entry.tags);
     await tables.write((batch) => {
       for (const name of moved) batch.del(name, { sublevel: tables.names });
       batch.put(unit, record, { sublevel: tables.manifests });
@@ -164,17 +173,6 @@ export class Catalog {
     for (const { tag, checkedAt } of entry.tags) {
       this.#hotTags.set(key(target, tag), { digest, checkedAt });
     }
-  }
-
-  /** The way back from what its tags meant before. */
-  async #movedNames(target: Target, { tags, descriptor }: ManifestEntry): Promise<string[]> {
-    const names: string[] = [];
-    for (const { tag } of tags) {
-      const earlier = await this.findTag(target, tag);
-      if (!earlier || earlier.digest === descriptor.digest) continue;
-      names.push(`${unitOf(target, earlier.digest)} ${tag}`);
-    }
-    return names;
   }
 
   async findBlob(digest: Digest): Promise<BlobRecord | undefined> {
@@ -217,9 +215,11 @@ export class Catalog {
       const known = await this.findBlob(digest);
       if (!known) return;
       const record = { ...known, ...change };
-      await this.tables.write((batch) =>
-        batch.put(digest, record, { sublevel: this.tables.blobs }),
-      );
+      const { blobs } = this.tables;
+      // Losing it costs one more reading.
+      await this.tables.write((batch) => batch.put(digest, record, { sublevel: blobs }), {
+        sync: false,
+      });
       this.#hotBlobs.set(digest, record);
     });
   }

@@ -1,17 +1,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Digest } from '../oci/digest.ts';
-import { formatTarget, type Tag } from '../oci/reference.ts';
 import type { AccessTimes } from './access-times.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { Catalog } from './catalog.ts';
+import { nameOf, type Collected, type Collection, type Kept, type Shortage } from './collection.ts';
+import { Futility } from './futility.ts';
 import { nodeOf, unitOf, type Node } from './image-graph.ts';
 import type { Pins } from './pins.ts';
 import { PART, Protection, PULLED } from './protection.ts';
 import type { Released } from './release.ts';
 import { noStep, type Step } from './step.ts';
 import { Turns } from './turns.ts';
-
-export type Shortage = 'budget' | 'free-space' | 'request';
 
 export interface CollectorParts {
   readonly catalog: Catalog;
@@ -29,29 +28,9 @@ export interface CollectorParts {
   readonly step?: Step;
 }
 
-/** An image, or a blob that no manifest lists, that was let go of or would be. */
-export interface Collected {
-  /** The repository with its upstream; empty for a blob that no manifest lists. */
-  readonly image: string;
-  readonly tags: readonly Tag[];
-  readonly digest: Digest;
-  readonly lastPulledAt: number;
-  readonly blobs: number;
-  /** What it frees. */
-  readonly bytes: number;
-}
-
-export interface Collection {
-  readonly wantedBytes: number;
-  readonly images: readonly Collected[];
-  /** Older images that stay, and why. */
-  readonly kept: readonly Kept[];
-}
-
-interface Kept {
-  readonly image: string;
-  readonly digest: Digest;
-  readonly why: string;
+interface Walked extends Collection {
+  /** It came to the end of what there is, or of what was wanted. */
+  readonly isWhole: boolean;
 }
 
 interface Walk {
@@ -65,6 +44,8 @@ interface Walk {
 const HIGH_WATERMARK = 0.98;
 const LOW_WATERMARK = 0.95;
 const MAX_KEPT_TOLD = 1_000;
+/** A client has its headers meanwhile; after that it is served without being waited for. */
+const PATIENCE_MS = 5_000;
 
 /**
  * Keeps the store to its budget and the disk to its floor. What goes is whole images, the one that
@@ -80,11 +61,13 @@ export class Collector {
   #isAwake = false;
   /** Downloads that want room now; what is collected ahead of need makes way for them. */
   #waiting = 0;
+  readonly #futility: Futility;
   #isClosing = false;
 
   constructor(parts: CollectorParts) {
     this.#parts = parts;
     this.#step = parts.step ?? noStep;
+    this.#futility = new Futility(parts.pins);
   }
 
   /** Promised to running downloads. */
@@ -97,32 +80,62 @@ export class Collector {
    * there is no room even so. The caller disposes of the promise when the bytes are recorded.
    * Rejects when the catalog cannot let go of anything.
    */
-  async admit(bytes: number): Promise<Disposable | undefined> {
-    let room = await this.#reserve(bytes);
-    if (!room && bytes <= this.#parts.limits.maxBytes) {
-      this.#waiting += 1;
-      try {
-        room = await this.#turns.take(async () => this.#makeRoom(bytes));
-      } finally {
-        this.#waiting -= 1;
-      }
-    }
+  async admit(
+    bytes: number,
+    { patienceMs = PATIENCE_MS }: { patienceMs?: number } = {},
+  ): Promise<Disposable | undefined> {
+    await this.#parts.catalog.counted;
+    const room = (await this.#reserve(bytes)) ?? (await this.#awaitRoom(bytes, patienceMs));
     if (room) this.wake();
     return room;
   }
 
+  /** What comes too late for this one is there for the next. */
+  async #awaitRoom(bytes: number, patienceMs: number): Promise<Disposable | undefined> {
+    if (bytes > this.#parts.limits.maxBytes || (await this.#isVain(bytes))) return undefined;
+    this.#waiting += 1;
+    const making = this.#turns
+      .take(async () => this.#makeRoom(bytes))
+      .finally(() => {
+        this.#waiting -= 1;
+      });
+    const given = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => given.resolve(undefined), patienceMs);
+    try {
+      return await Promise.race([making, given.promise]);
+    } finally {
+      clearTimeout(timer);
+      given.promise.then(
+        async () => making.then((room) => room?.[Symbol.dispose]()).catch(this.#parts.failed),
+        () => undefined,
+      );
+    }
+  }
+
   async #makeRoom(bytes: number): Promise<Disposable | undefined> {
     const { bytes: short, reason } = await this.#shortage(bytes);
-    // Nothing goes for a download that has no room even then. The disk's floor comes first.
-    if (short > 0 && (reason === 'free-space' || (await this.#canFree(short)))) {
-      await this.#collect(short, reason);
+    if (short > 0 && !(await this.#isVain(bytes))) {
+      const freeable = await this.#freeable(short);
+      if (freeable >= short) await this.#collect(short, reason);
+      else {
+        // Nothing goes for a download that has no room even then; the disk's floor is kept anyway.
+        this.#futility.note(freeable);
+        const floor = await this.#shortage(0);
+        if (floor.bytes > 0) await this.#collect(floor.bytes, floor.reason);
+      }
     }
     return this.#reserve(bytes);
   }
 
-  async #canFree(wantedBytes: number): Promise<boolean> {
+  /** A walk over all that is pinned has just found less than this takes. */
+  async #isVain(bytes: number): Promise<boolean> {
+    const freeable = this.#futility.freeableBytes;
+    return freeable !== undefined && (await this.#shortage(bytes)).bytes > freeable;
+  }
+
+  async #freeable(wantedBytes: number): Promise<number> {
     const { images } = await this.plan(wantedBytes);
-    return images.reduce((sum, { bytes }) => sum + bytes, 0) >= wantedBytes;
+    return images.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /** From the look at what is there to the promise nothing comes between. */
@@ -139,15 +152,25 @@ export class Collector {
     };
   }
 
+  /** Whether this many bytes would find room without anything going for them. */
+  async hasRoom(bytes: number): Promise<boolean> {
+    return (await this.#shortage(bytes)).bytes === 0;
+  }
+
   /** Begins collecting when the store is above its high watermark. */
   wake(): void {
-    if (this.#isAwake || this.#isClosing || !this.#isHigh) return;
+    const isVain = this.#futility.freeableBytes !== undefined;
+    if (this.#isAwake || this.#isClosing || isVain || !this.#isHigh) return;
     this.#isAwake = true;
     const work = async (): Promise<void> => {
       // What was recorded a moment ago is promised no more by then, and not counted twice.
       await nextTurn();
       if (!this.#isHigh) return;
-      await this.#collect(this.#excess, 'budget', () => this.#waiting > 0);
+      const wanted = this.#excess;
+      const { images } = await this.#collect(wanted, 'budget', this.#isWanted);
+      const freed = images.reduce((sum, { bytes }) => sum + bytes, 0);
+      const isOver = freed >= wanted || this.#isWanted();
+      if (!isOver) this.#futility.note(0);
     };
     // What it could not do now is tried again with the next download.
     void this.#turns
@@ -160,15 +183,29 @@ export class Collector {
 
   /** Lets go of this many bytes; without a figure, of what is above the low watermark. */
   async collect(bytes?: number): Promise<Collection> {
-    return this.#turns.take(async () => this.#collect(bytes ?? this.#excess, 'request'));
+    await this.#parts.catalog.counted;
+    const wantedBytes = bytes ?? this.#excess;
+    const images: Collected[] = [];
+    for (let left = wantedBytes; ;) {
+      // Downloads that want room have their turn between.
+      const part = await this.#turns.take(async () =>
+        this.#collect(left, 'request', this.#isWanted),
+      );
+      images.push(...part.images);
+      left -= part.images.reduce((sum, image) => sum + image.bytes, 0);
+      if (left <= 0 || part.isWhole) return { wantedBytes, images, kept: part.kept };
+    }
   }
+
+  readonly #isWanted = (): boolean => this.#waiting > 0;
 
   /** What `collect` would do. */
   async plan(bytes?: number): Promise<Collection> {
     const edges = new Set<string>();
-    return this.#walk(bytes ?? this.#excess, {
+    const { wantedBytes, images, kept } = await this.#walk(bytes ?? this.#excess, {
       letGo: async (unit) => this.#parts.catalog.planRelease(unit, edges),
     });
+    return { wantedBytes, images, kept };
   }
 
   /** Ends after the image that is being let go of. */
@@ -211,7 +248,7 @@ export class Collector {
     wantedBytes: number,
     reason: Shortage,
     isOver: () => boolean = () => false,
-  ): Promise<Collection> {
+  ): Promise<Walked> {
     const { catalog, released, ended } = this.#parts;
     await catalog.counted;
     const collection = await this.#walk(wantedBytes, {
@@ -226,12 +263,13 @@ export class Collector {
       told: (image) => released(image, reason),
       isOver,
     });
-    ended(collection);
+    const { images, kept } = collection;
+    ended({ wantedBytes, images, kept });
     return collection;
   }
 
   /** Units from the oldest on until enough is let go of. */
-  async #walk(wantedBytes: number, { letGo, told, isOver }: Walk): Promise<Collection> {
+  async #walk(wantedBytes: number, { letGo, told, isOver }: Walk): Promise<Walked> {
     const { catalog, access } = this.#parts;
     const images: Collected[] = [];
     const kept: Kept[] = [];
@@ -244,9 +282,8 @@ export class Collector {
       // What an image leaves behind is no younger than the image, and its turn is at once.
       const due = [oldest];
       for (const { unit, time } of due) {
-        if (freed >= wantedBytes || this.#isClosing || isOver?.()) {
-          return { wantedBytes, images, kept };
-        }
+        const isWhole = freed >= wantedBytes || this.#isClosing;
+        if (isWhole || isOver?.()) return { wantedBytes, images, kept, isWhole };
         // Pulled again, or gone with another one, since the walk began.
         if (gone.has(unit) || (await catalog.graph.lastPull(unit)) !== time) continue;
         const why = await this.#whyKept(unit, { protection, gone });
@@ -264,7 +301,7 @@ export class Collector {
         due.push(...(await this.#dueOf(left, time)));
       }
     }
-    return { wantedBytes, images, kept };
+    return { wantedBytes, images, kept, isWhole: true };
   }
 
   async #whyKept(
@@ -291,21 +328,24 @@ export class Collector {
   async #removeFiles(released: Released): Promise<Released> {
     const { blobs: store, catalog, now } = this.#parts;
     const removed: { digest: Digest; size: number }[] = [];
+    let fault: unknown;
     for (const { digest, size } of released.blobs) {
       // Recorded anew since: another download of it was quicker.
       if (await catalog.findBlob(digest)) continue;
-      if (store.isBusy(digest)) await catalog.adoptBlob(digest, { size, storedAt: now() });
-      else {
+      try {
+        if (store.isBusy(digest)) throw BUSY;
         await store.delete(digest);
         removed.push({ digest, size });
+      } catch (error) {
+        // Still there: it counts, and its turn comes again.
+        await catalog.adoptBlob(digest, { size, storedAt: now() });
+        if (error !== BUSY) fault ??= error;
       }
     }
+    if (fault instanceof Error) throw fault;
     const bytes = removed.reduce((sum, { size }) => sum + size, 0);
     return { ...released, blobs: removed, bytes };
   }
 }
 
-function nameOf(unit: string): { image: string; digest: Digest } {
-  const node = nodeOf(unit);
-  return { image: node ? formatTarget(node.target) : '', digest: node?.digest ?? (unit as Digest) };
-}
+const BUSY = new Error('being read or written');

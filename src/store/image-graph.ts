@@ -45,6 +45,32 @@ export class ImageGraph {
     return found;
   }
 
+  /** Of what a manifest brings, the tags of which nothing later is known. */
+  async newest<Entry extends { tag: Tag; checkedAt: number }>(
+    target: Target,
+    entries: readonly Entry[],
+  ): Promise<Entry[]> {
+    const known = await this.#meaning(target, entries);
+    return entries.filter(({ checkedAt }, place) => (known[place]?.checkedAt ?? 0) <= checkedAt);
+  }
+
+  /** The ways back from what these tags meant, where that is not this manifest. */
+  async movedNames(
+    target: Target,
+    digest: Digest,
+    entries: readonly { tag: Tag }[],
+  ): Promise<string[]> {
+    const known = await this.#meaning(target, entries);
+    return entries.flatMap(({ tag }, place) => {
+      const before = known[place]?.digest;
+      return before && before !== digest ? [`${unitOf(target, before)} ${tag}`] : [];
+    });
+  }
+
+  async #meaning(target: Target, entries: readonly { tag: Tag }[]) {
+    return this.#tables.tags.getMany(entries.map(({ tag }) => `${formatTarget(target)} ${tag}`));
+  }
+
   /** Manifests of the same repository that list it, and its subject, as far as they are held. */
   async parents({ target, digest }: Node, limit = Infinity): Promise<Digest[]> {
     const found: Digest[] = [];

@@ -17,6 +17,7 @@ export interface Pinnable {
  * digest, or is a glob of names or of `name:tag`.
  */
 export class Pins {
+  #version = 0;
   readonly #catalog: Catalog;
   readonly #byImage = new Map<string, Pin[]>();
   readonly #globs = new Map<string, (image: string) => boolean>();
@@ -33,6 +34,11 @@ export class Pins {
 
   constructor(catalog: Catalog) {
     this.#catalog = catalog;
+  }
+
+  /** Changes with what is pinned. */
+  get version(): number {
+    return this.#version;
   }
 
   list(): Pin[] {
@@ -97,11 +103,13 @@ export class Pins {
   }
 
   #add(pin: Pin): void {
+    this.#version += 1;
     this.#byImage.set(pin.image, [...(this.#byImage.get(pin.image) ?? []), pin]);
     if (isGlob(pin.image)) this.#globs.set(pin.image, picomatch(pin.image, { dot: true }));
   }
 
   #drop({ origin, image }: Pick<Pin, 'origin' | 'image'>): boolean {
+    this.#version += 1;
     const before = this.#byImage.get(image) ?? [];
     const after = before.filter((pin) => pin.origin !== origin);
     if (after.length > 0) this.#byImage.set(image, after);

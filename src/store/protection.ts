@@ -1,8 +1,8 @@
 import type { Digest } from '../oci/digest.ts';
-import { parseTag, type Target } from '../oci/reference.ts';
+import { parseTag } from '../oci/reference.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { Catalog } from './catalog.ts';
-import { nodeOf, unitOf, type ImageGraph, type Node } from './image-graph.ts';
+import { nodeOf, unitOf, type ImageGraph, type Node, parseTarget } from './image-graph.ts';
 import { isGlob, type Pins } from './pins.ts';
 import type { Pin } from './tables.ts';
 
@@ -105,12 +105,15 @@ export class Protection {
   async #resolve(image: string): Promise<Node | undefined> {
     const at = image.indexOf('@');
     if (at !== -1) {
-      const node = { target: targetOf(image.slice(0, at)), digest: image.slice(at + 1) as Digest };
+      const node = {
+        target: parseTarget(image.slice(0, at)),
+        digest: image.slice(at + 1) as Digest,
+      };
       return (await this.#catalog.graph.isHeld(node)) ? node : undefined;
     }
     const colon = image.indexOf(':', image.lastIndexOf('/') + 1);
     if (colon === -1) return undefined;
-    const target = targetOf(image.slice(0, colon));
+    const target = parseTarget(image.slice(0, colon));
     const record = await this.#catalog.findTag(target, parseTag(image.slice(colon + 1)));
     return record && { target, digest: record.digest };
   }
@@ -125,14 +128,6 @@ async function mostRecent(graph: ImageGraph, nodes: readonly Node[]): Promise<No
   if (nodes.length < 2) return nodes[0];
   const times = await graph.lastPulls(nodes.map(({ target, digest }) => unitOf(target, digest)));
   return nodes[times.indexOf(Math.max(...times))];
-}
-
-function targetOf(name: string): Target {
-  const slash = name.indexOf('/');
-  return {
-    upstream: name.slice(0, slash),
-    repository: name.slice(slash + 1) as Target['repository'],
-  };
 }
 
 function describePin({ origin, reason }: Pin): string {

@@ -33,10 +33,6 @@ export class Recollection<Value extends {}> {
     return value;
   }
 
-  has(key: string): boolean {
-    return this.#hot.has(key);
-  }
-
   set(key: string, value: Value): void {
     this.#hot.set(key, value);
   }

@@ -3,7 +3,6 @@ import type { Digest } from '../oci/digest.ts';
 import type { Log } from '../observe/log.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { Catalog } from './catalog.ts';
-import type { BlobRecord } from './tables.ts';
 
 export type Fault = 'damaged' | 'truncated' | 'missing' | 'unreadable';
 
@@ -126,9 +125,7 @@ export class Scrubber {
     await this.#retry();
     for await (const [digest, record] of catalog.listBlobs()) {
       if (now() - (record.verifiedAt ?? record.storedAt) < PERIOD_MS) continue;
-      await this.#check(digest, record, (bytes) =>
-        this.#pause((bytes / BYTES_PER_SECOND) * 1000, signal),
-      );
+      await this.#check(digest, (bytes) => this.#pause((bytes / BYTES_PER_SECOND) * 1000, signal));
     }
   }
 
@@ -146,9 +143,9 @@ export class Scrubber {
     tell();
     await catalog.counted;
     damaged.push(...(await this.#retry()));
-    for await (const [digest, record] of catalog.listBlobs()) {
+    for await (const [digest] of catalog.listBlobs()) {
       if (this.#stop.signal.aborted) return;
-      const damage = await this.#check(digest, record, (read) => {
+      const damage = await this.#check(digest, (read) => {
         this.#stop.signal.throwIfAborted();
         bytes += read;
         tell();
@@ -163,10 +160,9 @@ export class Scrubber {
 
   async #check(
     digest: Digest,
-    record: BlobRecord,
     onRead: (bytes: number) => Promise<void> | void,
   ): Promise<Damage | undefined> {
-    const finding = await this.#examine(digest, record, onRead);
+    const finding = await this.#examine(digest, onRead);
     if (!finding) return undefined;
     const { blobs, catalog, found, log } = this.#parts;
     const isThere = await blobs.find(digest).then(Boolean, () => finding.fault === 'unreadable');
@@ -218,19 +214,21 @@ export class Scrubber {
 
   async #examine(
     digest: Digest,
-    record: BlobRecord,
     onRead: (bytes: number) => Promise<void> | void,
   ): Promise<{ fault: Fault; reason?: string } | undefined> {
-    const { blobs } = this.#parts;
+    const { blobs, catalog } = this.#parts;
     try {
-      const held = await blobs.find(digest, undefined, {
-        verified: async (changedAt) => this.#verified(digest, changedAt),
-      });
-      if (!held) return { fault: 'missing' };
-      if (held.size !== record.size) {
-        await blobs.quarantine(digest);
-        return { fault: 'truncated' };
-      }
+      // The walk is over records of a while ago: this one counts.
+      const record = await catalog.findBlob(digest);
+      if (!record) return undefined;
+      const file = await blobs.statBlob(digest);
+      // A file of another length goes into quarantine here.
+      const held = await blobs.find(
+        digest,
+        { size: record.size },
+        { verified: async (changedAt) => this.#verified(digest, changedAt) },
+      );
+      if (!held) return { fault: file ? 'truncated' : 'missing' };
       return (await held.verify(onRead)) ? undefined : { fault: 'damaged' };
     } catch (error) {
       this.#stop.signal.throwIfAborted();

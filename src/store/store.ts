@@ -1,19 +1,19 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StoreConfig } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { AccessTimes } from './access-times.ts';
 import { BlobStore } from './blob-store.ts';
-import { Catalog } from './catalog.ts';
+import { Catalog, type CatalogOptions } from './catalog.ts';
 import { Collector } from './collector.ts';
-import { sumOf, type Sum } from './sum.ts';
+import { sumOf, type Sum } from './collection.ts';
 import { Health } from './health.ts';
 import { Inventory } from './inventory.ts';
 import { compactJournal } from './journal-snapshot.ts';
 import { Journal } from './journal.ts';
 import { Pins } from './pins.ts';
-import { finishRebuild } from './rebuild.ts';
+import { finishRebuild, rebuildCatalog } from './rebuild.ts';
 import { Reconciler } from './reconciler.ts';
 import { noStep, type Step } from './step.ts';
 import type { Pin } from './tables.ts';
@@ -29,6 +29,8 @@ export interface StoreParts {
 }
 
 const FLUSH_MS = 10_000;
+/** Room for this many tells that a store is full no more. */
+const SOME_BYTES = 16 * 1024 * 1024;
 const SETTLE_AGAIN_MS = 24 * 3_600_000;
 
 /** All of a store, opened for this process alone. */
@@ -58,7 +60,7 @@ export class Store {
     const health = new Health({ log, now });
     const journals: Journal[] = [];
     const catalog = undo.adopt(
-      await Catalog.open(join(config.path, 'catalog'), {
+      await openCatalog(parts, {
         durability: config.durability,
         journal: (entries) => journals[0]?.append(entries),
         unreadable: (err) => log.error({ err }, 'the catalog could not be read'),
@@ -162,12 +164,16 @@ export class Store {
       await this.access.flush();
       await this.catalog.tables.keepReserve();
       // Where nothing new is pulled, only this tells that the disk takes writes again.
-      if (this.health.condition.state === 'failing' && (await this.blobs.canWrite())) {
-        this.health.took();
-      }
+      if (await this.#takesAgain()) this.health.took();
     } catch (err) {
       this.#parts.log.error({ err }, 'access times could not be written');
     }
+  }
+
+  async #takesAgain(): Promise<boolean> {
+    const { state } = this.health.condition;
+    if (state === 'failing') return this.blobs.canWrite();
+    return state === 'full' && this.collector.hasRoom(SOME_BYTES);
   }
 
   async #reconcile(): Promise<void> {
@@ -186,4 +192,31 @@ export class Store {
     await compactJournal(catalog, journal, this.#stop.signal);
     this.collector.wake();
   }
+}
+
+/** One that bad power has left unreadable is made anew: the files and the journal have it all. */
+async function openCatalog(
+  { config, log, step = noStep }: StoreParts,
+  options: CatalogOptions,
+): Promise<Catalog> {
+  const path = join(config.path, 'catalog');
+  try {
+    const catalog = await Catalog.open(path, options);
+    const isLost =
+      catalog.tables.isNew && (await stat(join(config.path, 'journal')).catch(() => 0));
+    if (!isLost) return catalog;
+    await catalog.close();
+    log.error('the catalog is gone and is made anew from the files');
+  } catch (err) {
+    if (!isCorruption(err)) throw err;
+    log.error({ err }, 'the catalog is damaged and is made anew from the files');
+  }
+  const rebuilt = await rebuildCatalog({ ...config, step });
+  log.info(rebuilt, 'the catalog was made anew');
+  return Catalog.open(path, options);
+}
+
+function isCorruption(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return (error as NodeJS.ErrnoException).code === 'LEVEL_CORRUPTION' || isCorruption(error.cause);
 }

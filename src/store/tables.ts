@@ -77,6 +77,8 @@ export const SCHEMA_VERSION = 2;
 export class Tables {
   readonly db: Level<string, unknown>;
   readonly isSynced: boolean;
+  /** There was none before. */
+  isNew = false;
   readonly #path: string;
   readonly #all: { open(): Promise<void> }[] = [];
   #isStuck = false;
@@ -119,6 +121,7 @@ export class Tables {
       );
     }
     if (version === undefined) await tables.setSchema(SCHEMA_VERSION);
+    tables.isNew = version === undefined;
     return tables;
   }
 

@@ -143,7 +143,9 @@ test('tags are listed in byte order', async (t) => {
   const tags = ['a', 'Z', '10', '9', '_', 'a.b', 'a-b', 'a_b', 'A', 'aa'].map((tag) =>
     parseTag(tag),
   );
-  for (const tag of tags) await catalog.recordTag(APP, tag, { digest: digest(tag), checkedAt: 1 });
+  await catalog.recordManifest(APP, entry(1), 1);
+  for (const tag of tags) await catalog.recordTag(APP, tag, { digest: digest(1), checkedAt: 1 });
+  await catalog.recordTag(APP, parseTag('not-held'), { digest: digest(2), checkedAt: 1 });
   t.deepEqual(await catalog.listTags(APP), tags.toSorted());
 });
 
@@ -220,6 +222,7 @@ test('the second of two openers is told who is in the way, and may open afterwar
   const error = await t.throwsAsync(open());
   t.regex(error?.message ?? '', /in use by another process/);
   t.true(error?.message.includes(dirname(path)));
+  await first.recordManifest(APP, entry(1), 1);
   await first.recordTag(APP, parseTag('v1'), { digest: digest(1), checkedAt: 1 });
   await first.close();
   const second = await open();
@@ -251,6 +254,7 @@ test('a model of the catalog and the catalog agree, before and after opening aga
       const blobs = new Set<Digest>();
       const links = new Map<string, string>();
       const tags = new Map<string, Digest>();
+      const manifests = new Set<string>();
       for (const [time, next] of acts.entries()) {
         const target = targetOf(next.repository);
         const name = digest(next.seed);
@@ -267,7 +271,7 @@ test('a model of the catalog and the catalog agree, before and after opening aga
           links.set(link, 'proven');
         } else if (next.kind === 'tag') {
           await catalog.recordTag(target, parseTag(next.tag), { digest: name, checkedAt: time });
-          tags.set(`${next.repository} ${next.tag}`, name);
+          if (manifests.has(link)) tags.set(`${next.repository} ${next.tag}`, name);
         } else if (next.kind === 'manifest') {
           // No manifest can contain its own digest.
           const others = next.children.filter((child) => child !== next.seed);
@@ -286,6 +290,7 @@ test('a model of the catalog and the catalog agree, before and after opening aga
             if (!links.has(claim)) links.set(claim, 'claimed');
           }
           links.set(link, 'proven');
+          manifests.add(link);
           tags.set(`${next.repository} ${next.tag}`, name);
         } else {
           await catalog.findLink(target, name);
