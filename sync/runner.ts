@@ -122,7 +122,11 @@ export class Runner {
       await pins.add(pin);
     }
     const known = new Set(images.map(nameOf));
-    const unresolved = problems.filter(({ image }) => !known.has(image));
+    const resolved = new Set(images.map(({ rule }) => rule));
+    // A list that cannot be had now changes nothing of what it selected before.
+    const unresolved = problems.filter(
+      ({ image, rule }) => !known.has(image) && (isOneImage(image) || !resolved.has(rule)),
+    );
     await state.update({ images, unresolved, rules: fingerprint(config) });
   }
 
@@ -222,4 +226,9 @@ function digestNameOf({ target, digest }: Pick<WantedImage, 'target' | 'digest'>
 /** Asked anew: it may have come to that meanwhile. */
 function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
+}
+
+/** As opposed to a repository, or a pattern of such. */
+function isOneImage(name: string): boolean {
+  return name.slice(name.lastIndexOf('/')).includes(':');
 }

@@ -41,8 +41,7 @@ interface Walk {
 }
 
 /** Of the budget: above the first, collecting begins beside the work; it ends below the second. */
-const HIGH_WATERMARK = 0.98;
-const LOW_WATERMARK = 0.95;
+const WATERMARK = { high: 0.98, low: 0.95 } as const;
 const MAX_KEPT_TOLD = 1_000;
 /** A client has its headers meanwhile; after that it is served without being waited for. */
 const PATIENCE_MS = 5_000;
@@ -219,12 +218,12 @@ export class Collector {
   }
 
   get #isHigh(): boolean {
-    return this.#held > this.#parts.limits.maxBytes * HIGH_WATERMARK;
+    return this.#held > this.#parts.limits.maxBytes * WATERMARK.high;
   }
 
   /** Above the low watermark. */
   get #excess(): number {
-    return Math.max(0, Math.ceil(this.#held - this.#parts.limits.maxBytes * LOW_WATERMARK));
+    return Math.max(0, Math.ceil(this.#held - this.#parts.limits.maxBytes * WATERMARK.low));
   }
 
   async #freeBytes(): Promise<number> {

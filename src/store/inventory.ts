@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { isForeignType, isManifestType } from '../oci/media-types.ts';
 import { formatTarget, type Tag } from '../oci/reference.ts';
+import type { BlobStore } from './blob-store.ts';
 import type { Catalog } from './catalog.ts';
 import { unitOf, type Node } from './image-graph.ts';
 import type { Pins } from './pins.ts';
@@ -46,14 +47,18 @@ interface Found {
   /** Held bytes by digest: what is listed twice counts once. */
   readonly held: Map<Digest, number>;
   readonly missing: Map<Digest, number>;
+  /** What is on record counts only with its file. */
+  readonly isExact: boolean;
 }
 
 /** What is held, image by image, from a walk of what is really there. */
 export class Inventory {
   readonly #catalog: Catalog;
+  readonly #blobs: BlobStore;
   readonly #pins: Pins;
 
-  constructor(parts: { catalog: Catalog; pins: Pins }) {
+  constructor(parts: { catalog: Catalog; blobs: BlobStore; pins: Pins }) {
+    this.#blobs = parts.blobs;
     this.#catalog = parts.catalog;
     this.#pins = parts.pins;
   }
@@ -68,11 +73,12 @@ export class Inventory {
   }
 
   async describe(node: Node): Promise<HeldImage> {
-    return this.#summarise(node, await this.#walk(node));
+    return this.#summarise(node, await this.#walk(node, { isExact: false }));
   }
 
+  /** As `describe`, by a look at every file. */
   async explain(node: Node): Promise<HeldImage & { manifests: readonly HeldManifestReport[] }> {
-    const found = await this.#walk(node);
+    const found = await this.#walk(node, { isExact: true });
     return { ...(await this.#summarise(node, found)), manifests: found.manifests };
   }
 
@@ -97,8 +103,8 @@ export class Inventory {
     };
   }
 
-  async #walk(node: Node): Promise<Found> {
-    const found: Found = { manifests: [], held: new Map(), missing: new Map() };
+  async #walk(node: Node, { isExact }: Pick<Found, 'isExact'>): Promise<Found> {
+    const found: Found = { manifests: [], held: new Map(), missing: new Map(), isExact };
     const record = await this.#catalog.findManifest(node.target, node.digest);
     const mediaType = record?.mediaType ?? '';
     await this.#visit(node, { digest: node.digest, size: record?.size ?? 0, mediaType }, found);
@@ -116,7 +122,7 @@ export class Inventory {
     if (found.manifests.some((known) => known.digest === digest)) return;
     const node = { target, digest };
     const { graph } = this.#catalog;
-    const isHeld = (await this.#size(digest)) !== undefined && (await graph.isHeld(node));
+    const isHeld = (await this.#size(digest, found)) !== undefined && (await graph.isHeld(node));
     const successors = isHeld ? ((await graph.members(digest))?.successors ?? []) : [];
     const blobs = successors.filter(({ mediaType }) => !isManifestType(mediaType));
     const isWanted = isHeld || isAsked;
@@ -160,7 +166,7 @@ export class Inventory {
     const missing: { digest: Digest; size: number }[] = [];
     let bytes = 0;
     for (const { digest, size, mediaType } of members) {
-      const held = await this.#size(digest);
+      const held = await this.#size(digest, found);
       if (held !== undefined) {
         bytes += held;
         found.held.set(digest, held);
@@ -172,8 +178,10 @@ export class Inventory {
     return { bytes, missing };
   }
 
-  async #size(digest: Digest): Promise<number | undefined> {
-    return (await this.#catalog.findBlob(digest))?.size;
+  async #size(digest: Digest, { isExact }: Found): Promise<number | undefined> {
+    const size = (await this.#catalog.findBlob(digest))?.size;
+    if (size === undefined || !isExact) return size;
+    return (await this.#blobs.statBlob(digest))?.size === size ? size : undefined;
   }
 }
 

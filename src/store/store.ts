@@ -96,7 +96,7 @@ export class Store {
     this.pins = pins;
     this.health = opened.health;
     this.access = new AccessTimes({ catalog, now });
-    this.inventory = new Inventory({ catalog, pins });
+    this.inventory = new Inventory({ catalog, blobs, pins });
     this.collector = new Collector({
       catalog,
       blobs,

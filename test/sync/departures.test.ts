@@ -233,10 +233,8 @@ for (const [name, fail] of Object.entries(FAULTS)) {
     t.deepEqual(site.pins, [pinOf(image('v1')), pinOf(image('v2'))].toSorted());
     const { counts, unresolved } = await site.sync.status();
     t.is(counts.ready, 2);
-    t.deepEqual(
-      unresolved?.map((each) => [each.rule, each.image]),
-      [['sync.rules[0]', APP]],
-    );
+    // What it selected is known and here: a link that is down does not make it less ready.
+    t.is(unresolved, undefined);
   });
 }
 
