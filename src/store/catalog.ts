@@ -129,7 +129,7 @@ export class Catalog {
   /** The manifest, its blob, its tags, its place among its subject's referrers, what it holds. */
   async recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
     await this.#turns.take(async () => {
-      const tags = await this.graph.newest(target, entry.tags);
+      const tags = await this.graph.newest(target, entry.tags, now);
       await this.#recordManifest(target, { ...entry, tags }, now);
       const { digest, mediaType } = entry.descriptor;
       this.journal([

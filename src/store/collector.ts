@@ -1,5 +1,4 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Digest } from '../oci/digest.ts';
 import type { AccessTimes } from './access-times.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { Catalog } from './catalog.ts';
@@ -9,6 +8,7 @@ import { nodeOf, unitOf, type Node } from './image-graph.ts';
 import type { Pins } from './pins.ts';
 import { PART, Protection, PULLED } from './protection.ts';
 import type { Released } from './release.ts';
+import { removeFiles } from './remove-files.ts';
 import { noStep, type Step } from './step.ts';
 import { Turns } from './turns.ts';
 
@@ -43,6 +43,8 @@ interface Walk {
 /** Of the budget: above the first, collecting begins beside the work; it ends below the second. */
 const WATERMARK = { high: 0.98, low: 0.95 } as const;
 const MAX_KEPT_TOLD = 1_000;
+/** After a file that could not be removed. */
+const UNREMOVABLE_MS = 10 * 60_000;
 /** A client has its headers meanwhile; after that it is served without being waited for. */
 const PATIENCE_MS = 5_000;
 
@@ -254,7 +256,10 @@ export class Collector {
       letGo: async (unit) => {
         const gone = await catalog.release(unit);
         this.#step('evict.released');
-        const freed = await this.#removeFiles(gone);
+        const { freed, fault } = await removeFiles(this.#parts, gone);
+        // Letting go of more would empty the catalog and not the disk.
+        if (fault) this.#futility.note(0, UNREMOVABLE_MS);
+        if (fault) throw fault;
         this.#step('evict.removed');
         await nextTurn();
         return freed;
@@ -322,29 +327,4 @@ export class Collector {
       .map((unit, position) => ({ unit, time: times[position] ?? 0 }))
       .filter(({ time }) => time <= until);
   }
-
-  /** What is read or written just now stays, as a blob that no manifest lists. */
-  async #removeFiles(released: Released): Promise<Released> {
-    const { blobs: store, catalog, now } = this.#parts;
-    const removed: { digest: Digest; size: number }[] = [];
-    let fault: unknown;
-    for (const { digest, size } of released.blobs) {
-      // Recorded anew since: another download of it was quicker.
-      if (await catalog.findBlob(digest)) continue;
-      try {
-        if (store.isBusy(digest)) throw BUSY;
-        await store.delete(digest);
-        removed.push({ digest, size });
-      } catch (error) {
-        // Still there: it counts, and its turn comes again.
-        await catalog.adoptBlob(digest, { size, storedAt: now() });
-        if (error !== BUSY) fault ??= error;
-      }
-    }
-    if (fault instanceof Error) throw fault;
-    const bytes = removed.reduce((sum, { size }) => sum + size, 0);
-    return { ...released, blobs: removed, bytes };
-  }
 }
-
-const BUSY = new Error('being read or written');

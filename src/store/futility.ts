@@ -21,7 +21,7 @@ export class Futility {
     return version === this.#pins.version && performance.now() < until ? freeable : undefined;
   }
 
-  note(freeable: number): void {
-    this.#last = { freeable, version: this.#pins.version, until: performance.now() + COUNTS_MS };
+  note(freeable: number, forMs = COUNTS_MS): void {
+    this.#last = { freeable, version: this.#pins.version, until: performance.now() + forMs };
   }
 }

@@ -45,13 +45,20 @@ export class ImageGraph {
     return found;
   }
 
-  /** Of what a manifest brings, the tags of which nothing later is known. */
+  /**
+   * Of what a manifest brings, the tags of which nothing later is known. What a clock that ran ahead
+   * has written is not later.
+   */
   async newest<Entry extends { tag: Tag; checkedAt: number }>(
     target: Target,
     entries: readonly Entry[],
+    now: number,
   ): Promise<Entry[]> {
     const known = await this.#meaning(target, entries);
-    return entries.filter(({ checkedAt }, place) => (known[place]?.checkedAt ?? 0) <= checkedAt);
+    return entries.filter(({ checkedAt }, place) => {
+      const knownAt = known[place]?.checkedAt ?? 0;
+      return knownAt <= checkedAt || knownAt > now;
+    });
   }
 
   /** The ways back from what these tags meant, where that is not this manifest. */

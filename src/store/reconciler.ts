@@ -132,7 +132,8 @@ export class Reconciler {
 
   async #removeOldPartials(done: Reconciliation, signal: AbortSignal | undefined): Promise<void> {
     for await (const { name, modifiedAt } of this.#aside('ingest', signal)) {
-      const digest = name.replace('-', ':');
+      // Manifests have a name of their own behind the dot.
+      const digest = name.replace(/\..*/, '').replace('-', ':');
       const isInHand = isDigest(digest) && this.#parts.isBusy(digest);
       if (isInHand || !this.#isOld(modifiedAt)) {
         done.partialsKept += 1;

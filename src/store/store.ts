@@ -1,4 +1,4 @@
-import { rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StoreConfig } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
@@ -194,6 +194,9 @@ export class Store {
   }
 }
 
+/** In the meta table of a catalog that took the place of one that is gone. */
+const LOST = 'lost';
+
 /** One that bad power has left unreadable is made anew: the files and the journal have it all. */
 async function openCatalog(
   { config, log, step = noStep }: StoreParts,
@@ -202,13 +205,16 @@ async function openCatalog(
   const path = join(config.path, 'catalog');
   try {
     const catalog = await Catalog.open(path, options);
-    const isLost =
-      catalog.tables.isNew && (await stat(join(config.path, 'journal')).catch(() => 0));
-    if (!isLost) return catalog;
-    await catalog.close();
+    let isWhole = false;
+    try {
+      isWhole = !(await isLost(catalog, config.path));
+      if (isWhole) return catalog;
+    } finally {
+      if (!isWhole) await catalog.close();
+    }
     log.error('the catalog is gone and is made anew from the files');
   } catch (err) {
-    if (!isCorruption(err)) throw err;
+    if (!isCorruption(err) && !(await lacksManifest(path))) throw err;
     log.error({ err }, 'the catalog is damaged and is made anew from the files');
   }
   const rebuilt = await rebuildCatalog({ ...config, step });
@@ -216,7 +222,21 @@ async function openCatalog(
   return Catalog.open(path, options);
 }
 
+/** Written down: a crash before the one that is made anew is complete must not make it look whole. */
+async function isLost({ tables }: Catalog, path: string): Promise<boolean> {
+  if (tables.isNew && (await stat(join(path, 'journal')).catch(() => undefined))) {
+    await tables.write((batch) => batch.put(LOST, 1, { sublevel: tables.meta }));
+  }
+  return (await tables.meta.get(LOST)) !== undefined;
+}
+
 function isCorruption(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   return (error as NodeJS.ErrnoException).code === 'LEVEL_CORRUPTION' || isCorruption(error.cause);
+}
+
+/** LevelDB calls it an error of the disk when CURRENT leads to nothing. */
+async function lacksManifest(path: string): Promise<boolean> {
+  const names = await readdir(path).catch((): string[] => []);
+  return names.includes('CURRENT') && !names.some((name) => name.startsWith('MANIFEST-'));
 }

@@ -1,0 +1,197 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import test from 'ava';
+import type { Digest } from '../../src/oci/digest.ts';
+import { Gate } from '../helpers/gate.ts';
+import { buildImage, type Image } from '../helpers/image.ts';
+import { ImageStore } from './image-store.ts';
+
+const SIZE = 10_000;
+
+/** Images `i0`, `i1`, … of one layer each, the first one the oldest. */
+async function fill(store: ImageStore, count: number): Promise<Image[]> {
+  const images = Array.from({ length: count }, (_, n) =>
+    buildImage({ seed: `i${n}`, layers: [SIZE] }),
+  );
+  for (const [n, image] of images.entries()) {
+    store.name(image, `i${n}`);
+    await store.keep(image, { tags: [`v${n}`] });
+  }
+  return images;
+}
+
+/** A disk on which this much is free beside what is held now. */
+function setFree(store: ImageStore, bytes: number): void {
+  const total = store.catalog.usage.bytes + bytes;
+  store.blobs.freeBytes = async () => total - store.catalog.usage.bytes;
+}
+
+/** How often images are walked over from now on. */
+function countWalks({ catalog: { graph } }: ImageStore): () => number {
+  const oldest = graph.oldest.bind(graph);
+  let walks = 0;
+  graph.oldest = () => {
+    walks += 1;
+    return oldest();
+  };
+  return () => walks;
+}
+
+/** From now on images wait at the gate before they are let go of. */
+function gateReleases({ catalog }: ImageStore): Gate {
+  const gate = new Gate();
+  const release = catalog.release.bind(catalog);
+  catalog.release = async (unit) => {
+    await gate.pass();
+    return release(unit);
+  };
+  return gate;
+}
+
+function bytesOf({ blobs, manifest }: Image): number {
+  return blobs.reduce((sum, { size }) => sum + size, manifest.size);
+}
+
+test('what is too large for the disk even with everything gone takes nothing with it', async (t) => {
+  const store = await ImageStore.open(t, { minFreeBytes: 1000 });
+  await fill(store, 5);
+  const before = await store.held();
+  setFree(store, 200_000);
+  t.is(await store.collector.admit(10_000_000), undefined);
+  t.deepEqual(await store.held(), before);
+  t.deepEqual(store.released, []);
+});
+
+test('for what is too large no more goes than the floor of the disk lacks', async (t) => {
+  const store = await ImageStore.open(t, { minFreeBytes: 50_000 });
+  await fill(store, 5);
+  setFree(store, 45_000);
+  t.is(await store.collector.admit(10_000_000), undefined);
+  t.deepEqual(store.released, [['i0', 'free-space']]);
+  t.is(await store.collector.admit(10_000_000), undefined);
+  t.deepEqual(store.released, [['i0', 'free-space']]);
+});
+
+test('a store full of pinned images is walked over once, however many want room', async (t) => {
+  const store = await ImageStore.open(t, { maxBytes: 50_000 });
+  await fill(store, 4);
+  await store.pin('hub.example/app');
+  const walks = countWalks(store);
+  const asked = Array.from({ length: 8 }, async () => store.collector.admit(SIZE));
+  t.deepEqual(await Promise.all(asked), Array(8).fill(undefined));
+  t.is(walks(), 1);
+  t.is(await store.collector.admit(20_000), undefined);
+  t.is(walks(), 1);
+});
+
+test('above the high watermark with everything pinned, nothing is looked for after each record', async (t) => {
+  const store = await ImageStore.open(t, { maxBytes: 41_000 });
+  await fill(store, 4);
+  await store.pin('hub.example/app');
+  const walks = countWalks(store);
+  for (let turn = 0; turn < 3; turn += 1) {
+    store.collector.wake();
+    await store.collector.collect(0);
+    await store.collector.collect(0);
+  }
+  // Of these, six are those of the requests to collect nothing.
+  t.is(walks(), 1 + 6);
+  t.deepEqual(store.released, []);
+});
+
+test('what can be freed is too little for one and enough for another', async (t) => {
+  const store = await ImageStore.open(t, { maxBytes: 50_000 });
+  const images = await fill(store, 4);
+  for (const { manifest } of images.slice(1)) await store.pin(`hub.example/app@${manifest.digest}`);
+  t.is(await store.collector.admit(30_000), undefined);
+  t.deepEqual(store.released, []);
+  using room = await store.collector.admit(SIZE);
+  t.not(room, undefined);
+  t.deepEqual(store.released, [['i0', 'budget']]);
+});
+
+test('a pin that goes makes room at once', async (t) => {
+  const store = await ImageStore.open(t, { maxBytes: 50_000 });
+  await fill(store, 4);
+  await store.pin('hub.example/app');
+  t.is(await store.collector.admit(SIZE), undefined);
+  await store.pins.remove({ origin: 'hand', image: 'hub.example/app' });
+  using room = await store.collector.admit(SIZE);
+  t.not(room, undefined);
+  t.deepEqual(store.released, [['i0', 'budget']]);
+});
+
+test('who loses patience is let go, and the room that is made later is for the next', async (t) => {
+  const store = await ImageStore.open(t, { maxBytes: 50_000 });
+  await fill(store, 4);
+  const gate = gateReleases(store);
+  t.is(await store.collector.admit(SIZE, { patienceMs: 1 }), undefined);
+  await gate.arrived();
+  t.deepEqual(store.released, []);
+  gate.open();
+  await store.collector.collect(0);
+  await nextTurn();
+  t.deepEqual(store.released, [['i0', 'budget']]);
+  t.is(store.collector.reservedBytes, 0);
+  using room = await store.collector.admit(SIZE);
+  t.not(room, undefined);
+  t.deepEqual(store.released, [['i0', 'budget']]);
+});
+
+test('a collection by hand lets a download that wants room through between two images', async (t) => {
+  const store = await ImageStore.open(t, { maxBytes: 112_000 });
+  const images = await fill(store, 10);
+  const all = images.reduce((sum, image) => sum + bytesOf(image), 0);
+  setFree(store, 2 ** 40);
+  const gate = gateReleases(store);
+  const collecting = store.collector.collect(all);
+  await gate.arrived();
+  const asked = store.collector.admit(SIZE);
+  await nextTurn();
+  const leftThen = asked.then(async (room) => {
+    room![Symbol.dispose]();
+    return store.catalog.usage.blobs;
+  });
+  gate.open();
+  t.true((await leftThen) >= 3 * 8, 'when the first one or two of ten images are gone');
+  const { images: gone, wantedBytes } = await collecting;
+  t.is(wantedBytes, all);
+  t.is(
+    gone.reduce((sum, { bytes }) => sum + bytes, 0),
+    all,
+  );
+  t.deepEqual(
+    store.released,
+    images.map((_, n) => [`i${n}`, 'request']),
+  );
+  t.deepEqual(await store.held(), []);
+});
+
+test('a file that cannot be removed still counts, the others of its image go, and it is told', async (t) => {
+  const store = await ImageStore.open(t, { maxBytes: 50_000 });
+  const [oldest] = await fill(store, 4);
+  const before = store.catalog.usage;
+  const remove = store.blobs.delete.bind(store.blobs);
+  const asked: Digest[] = [];
+  store.blobs.delete = async (digest) => {
+    asked.push(digest);
+    if (digest !== asked[0]) return remove(digest);
+    throw Object.assign(new Error('EIO: i/o error, unlink'), { code: 'EIO', syscall: 'unlink' });
+  };
+  await t.throwsAsync(store.collector.admit(SIZE), { code: 'EIO' });
+  t.deepEqual(asked.map((digest) => store.nameOf(digest)).toSorted(), ['i0', 'i0.0', 'i0.config']);
+  const [stuck] = asked as [Digest];
+  const parts = [oldest!.manifest, ...oldest!.blobs];
+  const gone = bytesOf(oldest!) - parts.find(({ digest }) => digest === stuck)!.size;
+  t.deepEqual(store.catalog.usage, { blobs: before.blobs - 2, bytes: before.bytes - gone });
+  t.deepEqual(
+    (await store.held()).filter((name) => name.startsWith('i0')),
+    [store.nameOf(stuck)],
+  );
+  t.is(store.collector.reservedBytes, 0);
+  store.blobs.delete = remove;
+  using room = await store.collector.admit(SIZE);
+  t.not(room, undefined);
+  const left = ['i1', 'i2', 'i3'].map((name) => `hub.example/app ${name}`);
+  t.deepEqual(await store.manifests(), left);
+  t.true(store.catalog.usage.bytes + SIZE <= 50_000);
+});

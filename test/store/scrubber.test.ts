@@ -1,0 +1,100 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import { parseDigest } from '../../src/oci/digest.ts';
+import { BlobStore } from '../../src/store/blob-store.ts';
+import { Catalog } from '../../src/store/catalog.ts';
+import { Scrubber, type Damage } from '../../src/store/scrubber.ts';
+import { Clock } from '../helpers/clock.ts';
+import { Gate } from '../helpers/gate.ts';
+import { buildBlob, type Stored } from '../helpers/image.ts';
+import { blobPath, createTempFolder } from '../helpers/mirror.ts';
+
+interface World {
+  readonly path: string;
+  readonly blobs: BlobStore;
+  readonly catalog: Catalog;
+  readonly blob: Stored;
+  readonly scrubber: Scrubber;
+  readonly found: Damage[];
+  /** Where a pass has read the first record and judged nothing yet. */
+  readonly gate: Gate;
+  /** Resolves with what a pass has found. */
+  readonly end: () => Promise<readonly Damage[] | undefined>;
+}
+
+/** One blob whose record has this size, and a scrubber that waits at the gate in its pass. */
+async function setUp(t: ExecutionContext, recordedSize: number): Promise<World> {
+  const path = await createTempFolder(t);
+  const { now } = new Clock();
+  const blobs = await BlobStore.open({ path, durability: 'rename' });
+  const catalog = await Catalog.open(join(path, 'catalog'), { durability: 'rename' });
+  t.teardown(async () => catalog.close());
+  const blob = buildBlob(t.title, 30_000);
+  const digest = parseDigest(blob.digest);
+  await blobs.writeBytes(digest, blob.bytes);
+  await catalog.adoptBlob(digest, { size: recordedSize, storedAt: now() });
+  const gate = new Gate();
+  const listBlobs = catalog.listBlobs.bind(catalog);
+  catalog.listBlobs = async function* () {
+    for await (const entry of listBlobs()) {
+      await gate.pass();
+      yield entry;
+    }
+  };
+  const found: Damage[] = [];
+  const scrubber = new Scrubber({
+    blobs,
+    catalog,
+    heal: async () => 'nobody has it',
+    found: (damage) => found.push(damage),
+    log: pino({ level: 'silent' }),
+    now,
+  });
+  t.teardown(async () => scrubber.close());
+  const end = async (): Promise<readonly Damage[] | undefined> => {
+    while (scrubber.state.running) await readdir(path);
+    return scrubber.state.last?.damaged;
+  };
+  return { path, blobs, catalog, blob, scrubber, found, gate, end };
+}
+
+test('a file is judged by its record of now, not by that of when the pass began', async (t) => {
+  const { path, blobs, catalog, blob, scrubber, found, gate, end } = await setUp(t, 20_000);
+  scrubber.verify();
+  await gate.arrived();
+  const digest = parseDigest(blob.digest);
+  await catalog.updateBlob(digest, { size: blob.size });
+  gate.open();
+  t.deepEqual(await end(), []);
+  t.deepEqual(found, []);
+  t.deepEqual(await blobs.readBytes(digest), blob.bytes);
+  t.is((await catalog.findBlob(digest))?.size, blob.size);
+  t.deepEqual(await readdir(join(path, 'quarantine')), []);
+});
+
+test('what was let go of since the pass began is not told as missing', async (t) => {
+  const { blobs, catalog, blob, scrubber, found, gate, end } = await setUp(t, 30_000);
+  scrubber.verify();
+  await gate.arrived();
+  const digest = parseDigest(blob.digest);
+  await catalog.release(digest);
+  await blobs.delete(digest);
+  gate.open();
+  t.deepEqual(await end(), []);
+  t.deepEqual(found, []);
+});
+
+test('a file of another length than its record goes into quarantine', async (t) => {
+  const { path, catalog, blob, scrubber, found, gate, end } = await setUp(t, 20_000);
+  gate.open();
+  scrubber.verify();
+  const digest = parseDigest(blob.digest);
+  const damage = { digest, fault: 'truncated', images: [], healed: false, reason: 'nobody has it' };
+  t.deepEqual(await end(), [damage] as Damage[]);
+  t.deepEqual(found, [damage] as Damage[]);
+  t.is(await catalog.findBlob(digest), undefined);
+  t.is((await readdir(join(path, 'quarantine'))).length, 1);
+  await t.throwsAsync(readdir(blobPath(path, digest)), { code: 'ENOENT' });
+});
