@@ -10,8 +10,8 @@ export interface ShortcutParts {
 
 /**
  * Bytes of the middle of a blob straight from the upstream, for a reader far ahead of the running
- * download. They are as unverified as those of the growing file; whoever assembles ranges verifies
- * the whole.
+ * download. The transfer's hash does not cover them: the reader compares them with the file once
+ * that is verified, before it hands on the last byte.
  */
 export class Shortcut {
   readonly #parts: ShortcutParts;
