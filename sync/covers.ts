@@ -1,8 +1,17 @@
-import picomatch from 'picomatch';
+import { parseGlob } from '../src/config/parse-glob.ts';
+import { isImagePattern } from '../src/config/sync-image.ts';
 import type { SyncRule } from '../src/config/sync-config.ts';
 import { formatTarget, type Target } from '../src/oci/reference.ts';
 import { Selection } from './selection.ts';
 import type { WantedImage } from './wanted-image.ts';
+
+interface Compiled {
+  readonly hasRepository: (name: string) => boolean;
+  readonly selection: Selection;
+}
+
+/** Rules stay as they are; each is asked about many images. */
+const COMPILED = new WeakMap<SyncRule, Compiled>();
 
 /**
  * Whether a rule may select an image, whatever its upstream lists just now: where `newest` decides,
@@ -14,14 +23,22 @@ export function covers(
 ): boolean {
   if (!coversRepository(rule, target)) return false;
   if (tag === undefined) return rule.digests.includes(digest);
-  return new Selection(rule.tags).select([tag]).selected.includes(tag);
+  return compile(rule).selection.select([tag]).selected.includes(tag);
 }
 
-export function coversRepository({ image }: SyncRule, target: Target): boolean {
-  const name = formatTarget(target);
-  return isPattern(image) ? picomatch.isMatch(name, image, { dot: true }) : image === name;
+export function coversRepository(rule: SyncRule, target: Target): boolean {
+  return compile(rule).hasRepository(formatTarget(target));
 }
 
-export function isPattern(image: string): boolean {
-  return picomatch.scan(image).isGlob;
+function compile(rule: SyncRule): Compiled {
+  const known = COMPILED.get(rule);
+  if (known) return known;
+  const { image } = rule;
+  const pattern = isImagePattern(image) ? parseGlob(image) : undefined;
+  const compiled = {
+    hasRepository: (name: string) => (pattern ? pattern.matches(name) : name === image),
+    selection: new Selection(rule.tags),
+  };
+  COMPILED.set(rule, compiled);
+  return compiled;
 }

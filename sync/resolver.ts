@@ -1,10 +1,11 @@
 import PQueue from 'p-queue';
 import type { SyncRule } from '../src/config/sync-config.ts';
+import { isImagePattern } from '../src/config/sync-image.ts';
 import type { Supply } from '../src/mirror/supply.ts';
 import { parseDigest } from '../src/oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
 import { parseTarget } from '../src/store/image-graph.ts';
-import { coversRepository, isPattern } from './covers.ts';
+import { coversRepository } from './covers.ts';
 import { createdAt } from './created-at.ts';
 import type { Patience } from './patience.ts';
 import { Selection } from './selection.ts';
@@ -90,7 +91,7 @@ export class Resolver {
   /** A pattern means what the registry's catalog lists. */
   async #targets(rule: SyncRule): Promise<Target[]> {
     const target = parseTarget(rule.image);
-    if (!isPattern(rule.image)) return [target];
+    if (!isImagePattern(rule.image)) return [target];
     try {
       const listed = await this.#inQueue(async (supply) =>
         supply.listRepositories(target.upstream),

@@ -31,6 +31,11 @@ export function parseSyncImage(text: string): string {
   return `${name}/${isShort ? `library/${repository}` : repository}`;
 }
 
+/** Whether a checked image means what the registry lists. */
+export function isImagePattern(image: string): boolean {
+  return GLOB.test(image);
+}
+
 function split(text: string): { registry: string; repository: string } {
   const slash = text.indexOf('/');
   const registry = text.slice(0, Math.max(slash, 0));

@@ -117,12 +117,12 @@ export class Collector {
     const { bytes: short, reason } = await this.#shortage(bytes);
     if (short > 0 && !(await this.#isVain(bytes))) {
       const freeable = await this.#freeable(short);
-      if (freeable >= short) await this.#collect(short, reason);
+      if (freeable >= short) this.#tell(await this.#collect(short, reason));
       else {
         // Nothing goes for a download that has no room even then; the disk's floor is kept anyway.
         this.#futility.note(freeable);
         const floor = await this.#shortage(0);
-        if (floor.bytes > 0) await this.#collect(floor.bytes, floor.reason);
+        if (floor.bytes > 0) this.#tell(await this.#collect(floor.bytes, floor.reason));
       }
     }
     return this.#reserve(bytes);
@@ -168,7 +168,7 @@ export class Collector {
       await nextTurn();
       if (!this.#isHigh) return;
       const wanted = this.#excess;
-      const { images } = await this.#collect(wanted, 'budget', this.#isWanted);
+      const { images } = this.#tell(await this.#collect(wanted, 'budget', this.#isWanted));
       const freed = images.reduce((sum, { bytes }) => sum + bytes, 0);
       const isOver = freed >= wanted || this.#isWanted();
       if (!isOver) this.#futility.note(0);
@@ -194,8 +194,14 @@ export class Collector {
       );
       images.push(...part.images);
       left -= part.images.reduce((sum, image) => sum + image.bytes, 0);
-      if (left <= 0 || part.isWhole) return { wantedBytes, images, kept: part.kept };
+      if (left <= 0 || part.isWhole) return this.#tell({ wantedBytes, images, kept: part.kept });
     }
+  }
+
+  #tell({ wantedBytes, images, kept }: Collection): Collection {
+    const collection = { wantedBytes, images, kept };
+    this.#parts.ended(collection);
+    return collection;
   }
 
   readonly #isWanted = (): boolean => this.#waiting > 0;
@@ -250,9 +256,9 @@ export class Collector {
     reason: Shortage,
     isOver: () => boolean = () => false,
   ): Promise<Walked> {
-    const { catalog, released, ended } = this.#parts;
+    const { catalog, released } = this.#parts;
     await catalog.counted;
-    const collection = await this.#walk(wantedBytes, {
+    return this.#walk(wantedBytes, {
       letGo: async (unit) => {
         const gone = await catalog.release(unit);
         this.#step('evict.released');
@@ -267,9 +273,6 @@ export class Collector {
       told: (image) => released(image, reason),
       isOver,
     });
-    const { images, kept } = collection;
-    ended({ wantedBytes, images, kept });
-    return collection;
   }
 
   /** Units from the oldest on until enough is let go of. */

@@ -1,19 +1,20 @@
-import { readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StoreConfig } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { AccessTimes } from './access-times.ts';
 import { BlobStore } from './blob-store.ts';
-import { Catalog, type CatalogOptions } from './catalog.ts';
+import type { Catalog } from './catalog.ts';
 import { Collector } from './collector.ts';
 import { sumOf, type Sum } from './collection.ts';
 import { Health } from './health.ts';
 import { Inventory } from './inventory.ts';
 import { compactJournal } from './journal-snapshot.ts';
 import { Journal } from './journal.ts';
+import { openCatalog } from './open-catalog.ts';
 import { Pins } from './pins.ts';
-import { finishRebuild, rebuildCatalog } from './rebuild.ts';
+import { finishRebuild } from './rebuild.ts';
 import { Reconciler } from './reconciler.ts';
 import { noStep, type Step } from './step.ts';
 import type { Pin } from './tables.ts';
@@ -58,11 +59,12 @@ export class Store {
     const blobs = await BlobStore.open({ ...config, step });
     await finishRebuild(config.path);
     const health = new Health({ log, now });
-    const journals: Journal[] = [];
+    let journal: Journal | undefined;
     const catalog = undo.adopt(
-      await openCatalog(parts, {
+      await openCatalog(config, {
+        log,
         durability: config.durability,
-        journal: (entries) => journals[0]?.append(entries),
+        journal: (entries) => journal?.append(entries),
         unreadable: (err) => log.error({ err }, 'the catalog could not be read'),
         readBytes: async (digest) => blobs.readBytes(digest),
         step,
@@ -72,11 +74,10 @@ export class Store {
     // Whoever has the catalog has the store; what a killed process signed counts no more.
     await rm(`${join(config.path, 'catalog')}.holder`, { force: true });
     await blobs.sweep();
-    const journal = undo.adopt(
+    journal = undo.adopt(
       await Journal.open(join(config.path, 'journal'), { step }),
       async (opened) => opened.close(),
     );
-    journals.push(journal);
     const pins = await Pins.open({ catalog, configured: parts.pins });
     undo.move();
     return new Store(parts, { blobs, catalog, journal, pins, health });
@@ -192,51 +193,4 @@ export class Store {
     await compactJournal(catalog, journal, this.#stop.signal);
     this.collector.wake();
   }
-}
-
-/** In the meta table of a catalog that took the place of one that is gone. */
-const LOST = 'lost';
-
-/** One that bad power has left unreadable is made anew: the files and the journal have it all. */
-async function openCatalog(
-  { config, log, step = noStep }: StoreParts,
-  options: CatalogOptions,
-): Promise<Catalog> {
-  const path = join(config.path, 'catalog');
-  try {
-    const catalog = await Catalog.open(path, options);
-    let isWhole = false;
-    try {
-      isWhole = !(await isLost(catalog, config.path));
-      if (isWhole) return catalog;
-    } finally {
-      if (!isWhole) await catalog.close();
-    }
-    log.error('the catalog is gone and is made anew from the files');
-  } catch (err) {
-    if (!isCorruption(err) && !(await lacksManifest(path))) throw err;
-    log.error({ err }, 'the catalog is damaged and is made anew from the files');
-  }
-  const rebuilt = await rebuildCatalog({ ...config, step });
-  log.info(rebuilt, 'the catalog was made anew');
-  return Catalog.open(path, options);
-}
-
-/** Written down: a crash before the one that is made anew is complete must not make it look whole. */
-async function isLost({ tables }: Catalog, path: string): Promise<boolean> {
-  if (tables.isNew && (await stat(join(path, 'journal')).catch(() => undefined))) {
-    await tables.write((batch) => batch.put(LOST, 1, { sublevel: tables.meta }));
-  }
-  return (await tables.meta.get(LOST)) !== undefined;
-}
-
-function isCorruption(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  return (error as NodeJS.ErrnoException).code === 'LEVEL_CORRUPTION' || isCorruption(error.cause);
-}
-
-/** LevelDB calls it an error of the disk when CURRENT leads to nothing. */
-async function lacksManifest(path: string): Promise<boolean> {
-  const names = await readdir(path).catch((): string[] => []);
-  return names.includes('CURRENT') && !names.some((name) => name.startsWith('MANIFEST-'));
 }
