@@ -14,7 +14,7 @@ export interface TlsOptions {
 }
 
 interface Parts {
-  /** The name in the address; it always listens on 127.0.0.1. */
+  /** The name in the address; it always listens on {@link ADDRESS}. */
   readonly host: string;
   readonly tls?: TlsOptions | undefined;
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
@@ -26,6 +26,11 @@ interface Parts {
  */
 const FIRST_PORT = 10_000;
 const LAST_PORT = 32_000;
+
+const ADDRESS = '127.0.0.1';
+
+/** Where an origin holds its port until its process ends, so that no other origin takes it. */
+const CLAIM_ADDRESS = '127.0.0.2';
 
 /** One listening address that can go down and come back on the same port. */
 export class FakeOrigin {
@@ -68,15 +73,14 @@ export class FakeOrigin {
     const server = this.#createServer();
     server.on('connection', (socket) => this.#connected(socket));
     this.#server = server;
-    if (this.#port !== 0) return listen(server, this.#port);
+    if (this.#port !== 0) return listen(server, this.#port, ADDRESS);
     while (this.#port === 0) {
       const port = randomInt(FIRST_PORT, LAST_PORT);
-      await listen(server, port).then(
-        () => (this.#port = port),
-        (error: NodeJS.ErrnoException) => {
-          if (error.code !== 'EADDRINUSE') throw error;
-        },
-      );
+      const claim = createHttpServer().unref();
+      const isOurs =
+        (await listens(claim, port, CLAIM_ADDRESS)) && (await listens(server, port, ADDRESS));
+      if (isOurs) this.#port = port;
+      else claim.close();
     }
   }
 
@@ -126,9 +130,19 @@ export class FakeOrigin {
   }
 }
 
-async function listen(server: Server, port: number): Promise<void> {
+async function listens(server: Server, port: number, address: string): Promise<boolean> {
+  try {
+    await listen(server, port, address);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    return false;
+  }
+}
+
+async function listen(server: Server, port: number, address: string): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', reject);
-  server.listen(port, '127.0.0.1', resolve);
+  server.listen(port, address, resolve);
   await promise.finally(() => server.off('error', reject));
 }
