@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { runCommand } from '../../src/cli/program.ts';
 import { createFolder } from '../config/config-folder.ts';
+import { claimPort } from '../helpers/claim-port.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { buildImage } from '../helpers/image.ts';
 import { UPSTREAM, startScene } from '../helpers/scene.ts';
@@ -85,11 +86,7 @@ test('an offline server says so', async (t) => {
 });
 
 test('without a server the address, the cause and the remedy are told', async (t) => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
+  const port = await claimPort();
   t.deepEqual(await status(t, `127.0.0.1:${port}`), {
     code: 1,
     stdout: '',

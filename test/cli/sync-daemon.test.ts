@@ -10,6 +10,7 @@ import type { Listener } from '../../src/http/listener.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { DAY, FakeStoreDesk, NOON } from '../http/fake-store-desk.ts';
 import { FakeSyncDesk, PROBLEM, PROGRESS, SYNC_REPORT } from '../http/fake-sync-desk.ts';
+import { claimPort } from '../helpers/claim-port.ts';
 import { runStoreCommand, serveDesk } from './run-store-command.ts';
 
 /** It comes once a year: what begins meanwhile was due before. */
@@ -30,9 +31,9 @@ class Site {
   }
 
   async open(): Promise<void> {
+    this.#port ||= await claimPort();
     const place = { host: '127.0.0.1', port: this.#port };
     this.#listener = await serveDesk(new FakeStoreDesk(), place, this.sync);
-    this.#port = Number(new URL(this.#listener.url).port);
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,9 @@
-import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import { claimPort } from './claim-port.ts';
 
 export interface TlsOptions {
   readonly key: string | Buffer;
@@ -14,23 +15,11 @@ export interface TlsOptions {
 }
 
 interface Parts {
-  /** The name in the address; it always listens on {@link ADDRESS}. */
+  /** The name in the address; it always listens on 127.0.0.1. */
   readonly host: string;
   readonly tls?: TlsOptions | undefined;
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
 }
-
-/**
- * Below the range that the system chooses from: while an origin refuses, no other server of a test
- * that runs at the same time gets its port and answers in its place.
- */
-const FIRST_PORT = 10_000;
-const LAST_PORT = 32_000;
-
-const ADDRESS = '127.0.0.1';
-
-/** Where an origin holds its port until its process ends, so that no other origin takes it. */
-const CLAIM_ADDRESS = '127.0.0.2';
 
 /** One listening address that can go down and come back on the same port. */
 export class FakeOrigin {
@@ -73,15 +62,9 @@ export class FakeOrigin {
     const server = this.#createServer();
     server.on('connection', (socket) => this.#connected(socket));
     this.#server = server;
-    if (this.#port !== 0) return listen(server, this.#port, ADDRESS);
-    while (this.#port === 0) {
-      const port = randomInt(FIRST_PORT, LAST_PORT);
-      const claim = createHttpServer().unref();
-      const isOurs =
-        (await listens(claim, port, CLAIM_ADDRESS)) && (await listens(server, port, ADDRESS));
-      if (isOurs) this.#port = port;
-      else claim.close();
-    }
+    this.#port ||= await claimPort();
+    server.listen(this.#port, '127.0.0.1');
+    await once(server, 'listening');
   }
 
   /** Closes the listening socket and destroys every connection: the next dial is ECONNREFUSED. */
@@ -128,21 +111,4 @@ export class FakeOrigin {
   #destroySockets(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
-}
-
-async function listens(server: Server, port: number, address: string): Promise<boolean> {
-  try {
-    await listen(server, port, address);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-    return false;
-  }
-}
-
-async function listen(server: Server, port: number, address: string): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen(port, address, resolve);
-  await promise.finally(() => server.off('error', reject));
 }
