@@ -21,6 +21,7 @@ export interface UpstreamErrorOptions {
   readonly status?: number;
   readonly retryAfterMs?: number;
   readonly isUnasked?: boolean;
+  readonly isOurs?: boolean;
   readonly cause?: unknown;
 }
 
@@ -35,6 +36,8 @@ export class UpstreamError extends Error {
   readonly retryAfterMs: number | undefined;
   /** Refused here, because of what the upstream said or did not say to earlier requests. */
   readonly isUnasked: boolean;
+  /** This machine could not send; the upstream may be well. */
+  readonly isOurs: boolean;
 
   /** The upstream could not be asked, which says nothing about what it would have answered. */
   get isSilence(): boolean {
@@ -56,5 +59,6 @@ export class UpstreamError extends Error {
     this.status = options.status;
     this.retryAfterMs = options.retryAfterMs;
     this.isUnasked = options.isUnasked ?? false;
+    this.isOurs = options.isOurs ?? false;
   }
 }

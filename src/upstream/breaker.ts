@@ -75,8 +75,8 @@ export class Breaker {
     };
     this.#probe = answer.then(
       () => settle(true),
-      // One that its caller gave up has tested nothing.
-      (error: unknown) => settle(error instanceof UpstreamError),
+      // One that its caller gave up, or that this machine could not send, has tested nothing.
+      (error: unknown) => settle(isVerdict(error)),
     );
     return answer;
   }
@@ -97,8 +97,7 @@ export class Breaker {
       } else this.#succeed();
       return response;
     } catch (error) {
-      // What its caller gave up says nothing about the upstream.
-      if (error instanceof UpstreamError) this.#fail(error, failures);
+      if (isVerdict(error)) this.#fail(error, failures);
       throw error;
     }
   }
@@ -144,4 +143,9 @@ export class Breaker {
       ...(status !== undefined && { status }),
     });
   }
+}
+
+/** What its caller gave up, or this machine could not send, says nothing about the upstream. */
+function isVerdict(error: unknown): error is UpstreamError {
+  return error instanceof UpstreamError && !error.isOurs;
 }

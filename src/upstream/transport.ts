@@ -3,7 +3,7 @@ import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
 import { ResponseBody } from './response-body.ts';
 import type { Timing } from './timing.ts';
-import { UpstreamError } from '../oci/upstream-error.ts';
+import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';
 
 export interface TransportRequest {
   readonly method: 'GET' | 'HEAD' | 'POST';
@@ -21,6 +21,15 @@ export interface TransportResponse {
 
 /** What those that answer challenges need of the transport. */
 export type Sender = Pick<Transport, 'send' | 'chunks'>;
+
+/** No descriptor, memory or port left for a connection (connect(2), socket(2)). */
+const OUR_SHORTAGES: ReadonlySet<string> = new Set([
+  'EMFILE',
+  'ENFILE',
+  'ENOBUFS',
+  'ENOMEM',
+  'EADDRNOTAVAIL',
+]);
 
 /** The one place that opens sockets to an upstream: one request, no retry, no redirect. */
 export class Transport {
@@ -97,11 +106,16 @@ export class Transport {
     const code = (error as NodeJS.ErrnoException).code ?? (error as Error).name;
     const isTimeout = code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT';
     const reason = `no connection to ${url.host} (${code})`;
-    return this.#error(isTimeout ? 'timeout' : 'unreachable', reason, error);
+    const isOurs = OUR_SHORTAGES.has(code);
+    return this.#error(isTimeout ? 'timeout' : 'unreachable', reason, { cause: error, isOurs });
   }
 
-  #error(fault: UpstreamError['fault'], reason: string, cause?: unknown): UpstreamError {
-    return new UpstreamError(this.#upstream, fault, reason, { cause });
+  #error(
+    fault: UpstreamError['fault'],
+    reason: string,
+    options: UpstreamErrorOptions = {},
+  ): UpstreamError {
+    return new UpstreamError(this.#upstream, fault, reason, options);
   }
 }
 

@@ -40,9 +40,15 @@ export function noteFacts({ catalog, blobs }: RunningServer, file: string): () =
   return () => closeSync(handle);
 }
 
-function keysOf({ manifests, blobs }: Released): string[] {
+function keysOf({ manifests, unlinked, blobs }: Released): string[] {
   const held = manifests.map(({ target, digest }) => imageKey(formatTarget(target), digest));
-  return [...held, ...blobs.map(({ digest }) => digest)];
+  const links = unlinked.map(({ target, digest }) => linkKey(formatTarget(target), digest));
+  return [...held, ...links, ...blobs.map(({ digest }) => digest)];
+}
+
+/** That a repository has a digest. `target` is `upstream/repository`. */
+export function linkKey(target: string, digest: string): string {
+  return `${target}#${digest}`;
 }
 
 /** `target` is `upstream/repository`. */
@@ -83,6 +89,6 @@ export class Facts {
 
   /** Whether it may have gone at this time or later. */
   mayHaveLeft(key: string, since: number): boolean {
-    return (this.#left.get(key) ?? 0) >= since;
+    return (this.#left.get(key) ?? -1) >= since;
   }
 }

@@ -1,4 +1,4 @@
-import { imageKey, type Facts } from './facts.ts';
+import { imageKey, linkKey, type Facts } from './facts.ts';
 
 /** A client was told that it is held. */
 export interface Held {
@@ -30,12 +30,20 @@ export class Promises {
 
   /** Forgets what was let go of, or was a hit on a download that was not recorded yet. */
   settle(facts: Facts): void {
-    for (const [key, { kind, repository, image, digest, at }] of this.#held) {
-      const target = `${this.#upstream}/${repository}`;
-      const hasLeft =
-        facts.mayHaveLeft(digest, at) || facts.mayHaveLeft(imageKey(target, image), at);
-      if (hasLeft || (kind === 'blobs' && !facts.isKept(digest))) this.#held.delete(key);
+    for (const [key, held] of this.#held) {
+      const { kind, digest } = held;
+      const wasOnItsWay = kind === 'blobs' && !facts.isKept(digest);
+      if (wasOnItsWay || this.#hasLeft(held, facts)) this.#held.delete(key);
     }
+  }
+
+  #hasLeft({ repository, image, digest, at }: Held, facts: Facts): boolean {
+    const target = `${this.#upstream}/${repository}`;
+    const root = imageKey(target, image);
+    if (facts.mayHaveLeft(digest, at) || facts.mayHaveLeft(root, at)) return true;
+    // The image went between its manifest and this blob, which upstream then said it has: the
+    // repository has it until the next of its images that list it goes.
+    return facts.mayHaveLeft(root, 0) && facts.mayHaveLeft(linkKey(target, digest), at);
   }
 
   list(): readonly Held[] {

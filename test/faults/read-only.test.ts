@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process';
-import { chmod, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { chmod, writeFile } from 'node:fs/promises';
+import { Agent } from 'node:http';
 import test from 'ava';
 import { get, TruncatedError } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
@@ -18,7 +16,6 @@ import {
 } from './store-report.ts';
 
 const MIB = 1024 * 1024;
-const run = promisify(execFile);
 
 test('a store that turns read-only: everyone is served; writable again, it keeps again', async (t) => {
   const disk = await SmallDisk.mount(t, 24 * MIB);
@@ -103,11 +100,7 @@ test('too few file descriptors: right bytes, a true refusal or none, and well ag
   const mirror = await MirrorProcess.start(t, folder, { upstreams });
   const url = ({ digest }: Stored): string => `${mirror.url}/v2/library/app/blobs/${digest}`;
   await Promise.all(warm.map((blob) => get(url(blob))));
-  const [pid = ''] =
-    /\d+/.exec(await readFile(join(folder, 'store', 'catalog.holder'), 'utf8')) ?? [];
-  const limit = async (files: number): Promise<unknown> =>
-    run('prlimit', ['--pid', pid, `--nofile=${files}:4096`]);
-  await limit(40);
+  await mirror.limitFiles(40);
   const answers = await Promise.all(
     [...blobs, ...blobs, ...blobs].map((blob) => outcome(url(blob), blob)),
   );
@@ -122,11 +115,38 @@ test('too few file descriptors: right bytes, a true refusal or none, and well ag
     answers.filter((answer) => !['right', 'refused', 'cut', '502'].includes(answer)),
     [],
   );
-  await limit(1024);
+  await mirror.limitFiles(1024);
   for (const blob of [...warm, ...cold]) t.is(await outcome(url(blob), blob), 'right');
   for (const blob of blobs) {
     t.is((await get(url(blob))).headers['cache-status'], 'entrepot; hit');
   }
+  t.is(await mirror.end('SIGTERM'), 0);
+});
+
+test('a mirror without a descriptor left for a connection does not take its upstream for down', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const [held, ...cold] = Array.from({ length: 6 }, (_, seed) =>
+    registry.addBlob('library/app', buildBlob(`dial ${seed}`, 1_000)),
+  );
+  const folder = await createTempFolder(t);
+  const upstreams = { 'docker.io': { url: registry.url } };
+  const mirror = await MirrorProcess.start(t, folder, { upstreams });
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  t.teardown(() => agent.destroy());
+  const status = async ({ digest }: Stored): Promise<number> =>
+    (await get(`${mirror.url}/v2/library/app/blobs/${digest}`, { agent })).status;
+  t.is(await status(held!), 200);
+  // Its connections go; ours stays.
+  await registry.refuse();
+  await registry.accept();
+  await mirror.limitFiles(1);
+  const refused: number[] = [];
+  for (const blob of cold) refused.push(await status(blob));
+  t.deepEqual(refused, [502, 502, 502, 502, 502]);
+  await mirror.limitFiles(1024);
+  const answered: number[] = [];
+  for (const blob of cold) answered.push(await status(blob));
+  t.deepEqual(answered, [200, 200, 200, 200, 200]);
   t.is(await mirror.end('SIGTERM'), 0);
 });
 

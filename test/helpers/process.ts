@@ -1,10 +1,12 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 
+const run = promisify(execFile);
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 
 /** A mirror in a process of its own, for what happens to processes. */
@@ -43,6 +45,11 @@ export class MirrorProcess {
     this.#child = child;
     this.url = url;
     this.adminUrl = adminUrl;
+  }
+
+  /** From now on a new descriptor is below this; those that are open stay. */
+  async limitFiles(files: number): Promise<void> {
+    await run('prlimit', ['--pid', String(this.#child.pid), `--nofile=${files}:4096`]);
   }
 
   /** Resolves with the exit code or the signal when the process is gone. */
