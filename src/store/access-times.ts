@@ -5,6 +5,7 @@ import { nodeOf, unitOf, type Node } from './image-graph.ts';
 
 /** A blob that more manifests of a repository list says nothing about any one of them. */
 const MAX_HOLDERS = 32;
+const UNITS_A_WRITE = 200;
 
 /**
  * When images were last pulled. A pull is noted in memory and written with many others; it counts
@@ -48,52 +49,58 @@ export class AccessTimes {
     this.#noted = new Map();
     this.#writing = noted;
     try {
+      let pulls = new Map<string, number>();
       for (const [unit, time] of noted) {
         const node = nodeOf(unit);
-        if (node) await this.#spread(node, time);
+        for (const each of node ? await this.#unitsOf(node, pulls) : []) {
+          pulls.set(each, Math.max(time, pulls.get(each) ?? 0));
+        }
+        if (pulls.size < UNITS_A_WRITE) continue;
+        await this.#catalog.recordAccess(pulls);
+        pulls = new Map();
       }
+      await this.#catalog.recordAccess(pulls);
     } finally {
       this.#writing = new Map();
     }
   }
 
-  async #spread(node: Node, time: number): Promise<void> {
+  /** That a pull counts for. `pulls`: of which the catalog does not know yet. */
+  async #unitsOf(node: Node, pulls: ReadonlyMap<string, number>): Promise<string[]> {
     const { graph } = this.#catalog;
-    if (await graph.isHeld(node)) return this.#raise(node, time);
+    if (await graph.isHeld(node)) return this.#imageOf(node, pulls);
     const holders: Digest[] = [];
     for await (const holder of graph.holdersIn(node.target, node.digest)) {
-      if (holders.push(holder) > MAX_HOLDERS) return;
+      if (holders.push(holder) > MAX_HOLDERS) return [];
     }
-    const holder = await this.#lastPulled(node.target, holders);
-    if (holder) return this.#raise({ target: node.target, digest: holder }, time);
-    if ((await graph.lastPull(node.digest)) !== undefined) {
-      await this.#catalog.recordAccess([node.digest], time);
-    }
+    const holder = await this.#lastPulled(node.target, holders, pulls);
+    if (holder) return this.#imageOf({ target: node.target, digest: holder }, pulls);
+    return (await graph.lastPull(node.digest)) === undefined ? [] : [node.digest];
   }
 
   /** A manifest and what it is a part of. */
-  async #raise(node: Node, time: number): Promise<void> {
+  async #imageOf(node: Node, pulls: ReadonlyMap<string, number>): Promise<string[]> {
     const { graph } = this.#catalog;
-    const raised = new Set([node.digest]);
-    for (const digest of raised) {
+    const digests = new Set([node.digest]);
+    for (const digest of digests) {
       const above = { target: node.target, digest };
       const parents = await graph.parents(above, MAX_HOLDERS);
-      const parent = await this.#lastPulled(node.target, parents);
-      if (parent) raised.add(parent);
-      for (const subject of await graph.attachedTo(above)) raised.add(subject);
+      const parent = await this.#lastPulled(node.target, parents, pulls);
+      if (parent) digests.add(parent);
+      for (const subject of await graph.attachedTo(above)) digests.add(subject);
     }
-    await this.#catalog.recordAccess(
-      [...raised].map((digest) => unitOf(node.target, digest)),
-      time,
-    );
+    return [...digests].map((digest) => unitOf(node.target, digest));
   }
 
-  async #lastPulled(target: Target, digests: readonly Digest[]): Promise<Digest | undefined> {
+  async #lastPulled(
+    target: Target,
+    digests: readonly Digest[],
+    pulls: ReadonlyMap<string, number>,
+  ): Promise<Digest | undefined> {
     if (digests.length < 2) return digests[0];
-    const times = await this.#catalog.graph.lastPulls(
-      digests.map((digest) => unitOf(target, digest)),
-    );
-    const latest = Math.max(...times);
-    return digests[times.indexOf(latest)];
+    const units = digests.map((digest) => unitOf(target, digest));
+    const known = await this.#catalog.graph.lastPulls(units);
+    const times = units.map((unit, place) => pulls.get(unit) ?? known[place] ?? 0);
+    return digests[times.indexOf(Math.max(...times))];
   }
 }

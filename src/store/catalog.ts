@@ -280,9 +280,9 @@ export class Catalog {
     });
   }
 
-  #forgetReleased({ manifests, tags, unlinked, blobs, bytes }: Released, unit: string): void {
-    // Links lead from digests to many repositories: all that is hot is read anew.
-    this.#hotLinks.clear();
+  #forgetReleased(released: Released, unit: string): void {
+    const { manifests, tags, unlinked, places, blobs, bytes } = released;
+    for (const place of places) this.#hotLinks.delete(place);
     const of = unit.slice(0, Math.max(0, unit.lastIndexOf(' ')));
     for (const { target, digest } of manifests) this.#hotManifests.delete(unitOf(target, digest));
     for (const tag of tags) this.#hotTags.delete(`${of} ${tag}`);
@@ -295,12 +295,13 @@ export class Catalog {
     ]);
   }
 
-  /** Of units that exist; an earlier time than the known one changes nothing. */
-  async recordAccess(units: readonly string[], time: number): Promise<void> {
+  /** Last pulls of units that exist; an earlier time than the known one changes nothing. */
+  async recordAccess(pulls: ReadonlyMap<string, number>): Promise<void> {
+    if (pulls.size === 0) return;
     await this.#turns.take(async () => {
-      const known = await this.tables.access.getMany([...units]);
+      const known = await this.tables.access.getMany([...pulls.keys()]);
       const put = (batch: Batch): void => {
-        for (const [position, unit] of units.entries()) {
+        for (const [position, [unit, time]] of [...pulls].entries()) {
           const earlier = known[position];
           // What was let go of meanwhile stays so.
           if (earlier === undefined || earlier >= time) continue;

@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, isDigestReference, type Tag, type Target } from '../oci/reference.ts';
 import type { Link } from './facts.ts';
+import { keysBelow } from './keys-below.ts';
 import { below, digestPart, tagOf, type Members, type Tables } from './tables.ts';
 
 /** A manifest of a repository; as a root of nothing above it, an image. */
@@ -30,19 +31,23 @@ export class ImageGraph {
   }
 
   async isHeld({ target, digest }: Node): Promise<boolean> {
-    return (await this.#tables.manifests.get(unitOf(target, digest))) !== undefined;
+    return this.#tables.manifests.has(unitOf(target, digest));
+  }
+
+  /** Of these digests, those that are held as manifests of the repository. */
+  async heldOf(target: Target, digests: readonly Digest[]): Promise<Digest[]> {
+    const units = digests.map((digest) => unitOf(target, digest));
+    const isHeld = await this.#tables.manifests.hasMany(units);
+    return digests.filter((_, place) => isHeld[place]);
   }
 
   /** The tags that mean this manifest. */
   async tagsOf({ target, digest }: Node): Promise<Tag[]> {
-    const { names, tags } = this.#tables;
-    const found: Tag[] = [];
-    for await (const entry of names.keys(below(unitOf(target, digest)))) {
-      // A tag that moved while it was being written may have left its old name behind.
-      const record = await tags.get(`${formatTarget(target)} ${tagOf(entry)}`);
-      if (record?.digest === digest) found.push(tagOf(entry));
-    }
-    return found;
+    const entries = await Array.fromAsync(keysBelow(this.#tables.names, unitOf(target, digest)));
+    const tags = entries.map((entry) => ({ tag: tagOf(entry) }));
+    const meaning = await this.#meaning(target, tags);
+    // A tag that moved while it was being written may have left its old name behind.
+    return tags.flatMap(({ tag }, place) => (meaning[place]?.digest === digest ? [tag] : []));
   }
 
   /**
@@ -93,7 +98,7 @@ export class ImageGraph {
   /** Manifests of this repository that list the digest. */
   async *holdersIn(target: Target, digest: Digest): AsyncGenerator<Digest> {
     const prefix = `${digest} ${formatTarget(target)}`;
-    for await (const entry of this.#tables.holders.keys(below(prefix))) {
+    for await (const entry of keysBelow(this.#tables.holders, prefix)) {
       const holder = digestPart(entry);
       if (holder !== digest) yield holder;
     }
@@ -101,7 +106,7 @@ export class ImageGraph {
 
   /** Every repository's manifests that list the digest, and the digest itself where it is one. */
   async *holders(digest: Digest): AsyncGenerator<Node> {
-    for await (const entry of this.#tables.holders.keys(below(digest))) {
+    for await (const entry of keysBelow(this.#tables.holders, digest)) {
       yield parseNode(entry.slice(digest.length + 1));
     }
   }
@@ -109,11 +114,9 @@ export class ImageGraph {
   /** Of a key `digest target`. */
   async link(place: string): Promise<Link | undefined> {
     const { links, holders } = this.#tables;
-    const [proof, claims] = await Promise.all([
-      links.get(place),
-      holders.keys({ ...below(place), limit: 1 }).all(),
-    ]);
-    return proof ? 'proven' : claims.length > 0 ? 'claimed' : undefined;
+    if (await links.has(place)) return 'proven';
+    const claims = await holders.keys({ ...below(place), limit: 1 }).all();
+    return claims.length > 0 ? 'claimed' : undefined;
   }
 
   /** Repositories that the upstream served the digest from. */
@@ -124,7 +127,7 @@ export class ImageGraph {
 
   /** Referrers of a subject that are held, by the API's account and by cosign's tags. */
   async *referrers({ target, digest }: Node): AsyncGenerator<Digest> {
-    for await (const entry of this.#tables.referrers.keys(below(unitOf(target, digest)))) {
+    for await (const entry of keysBelow(this.#tables.referrers, unitOf(target, digest))) {
       yield digestPart(entry);
     }
     for (const { digest: attached } of await this.attachedTags({ target, digest })) yield attached;
@@ -173,12 +176,10 @@ export class ImageGraph {
   async below({ target, digest }: Node): Promise<Digest[]> {
     const seen = new Set<Digest>([digest]);
     for (const each of seen) {
-      for (const { digest: member } of (await this.members(each))?.successors ?? []) {
-        if (await this.isHeld({ target, digest: member })) seen.add(member);
-      }
-      for await (const referrer of this.referrers({ target, digest: each })) {
-        if (await this.isHeld({ target, digest: referrer })) seen.add(referrer);
-      }
+      const { successors = [] } = (await this.members(each)) ?? {};
+      const members = successors.map((successor) => successor.digest);
+      const referrers = await Array.fromAsync(this.referrers({ target, digest: each }));
+      for (const held of await this.heldOf(target, [...members, ...referrers])) seen.add(held);
     }
     return [...seen];
   }

@@ -42,11 +42,6 @@ export class Recollection<Value extends {}> {
     return this.#hot.delete(key);
   }
 
-  clear(): void {
-    this.#deletions += 1;
-    this.#hot.clear();
-  }
-
   async #attempt(key: string): Promise<Value | undefined> {
     try {
       return await this.#read(key);

@@ -1,7 +1,8 @@
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Tag } from '../oci/reference.ts';
 import { nodeOf, unitOf, type ImageGraph, type Node } from './image-graph.ts';
-import { below, recencyKey, type Batch, type Tables } from './tables.ts';
+import { keysBelow } from './keys-below.ts';
+import { recencyKey, type Batch, type Tables } from './tables.ts';
 
 /** What goes with a unit. */
 export interface Released {
@@ -14,6 +15,8 @@ export interface Released {
   readonly bytes: number;
   /** Part of it until now, and images of their own from now on: a tag of their own holds them. */
   readonly left: readonly Node[];
+  /** Places, `digest target`, where a repository may have it no more. */
+  readonly places: readonly string[];
 }
 
 type TableName = 'tags' | 'names' | 'manifests' | 'members' | 'blobs' | 'links' | 'holders';
@@ -31,6 +34,7 @@ export class Release {
   readonly #removals: Removal[] = [];
   readonly #tags: Tag[] = [];
   readonly #unlinked: Node[] = [];
+  readonly #places = new Set<string>();
   readonly #visited = new Map<string, Node>();
   readonly #left = new Map<string, Node>();
   /** Digests that lost a holder, with the repository where. */
@@ -61,7 +65,8 @@ export class Release {
     const manifests = [...this.#visited.values()];
     const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
     const left = [...this.#left].filter(([each]) => !this.#visited.has(each)).map(([, of]) => of);
-    return { tags: this.#tags, manifests, unlinked: this.#unlinked, blobs, bytes, left };
+    const places = [...this.#places];
+    return { tags: this.#tags, manifests, unlinked: this.#unlinked, blobs, bytes, left, places };
   }
 
   /** Adds the removals to a batch. */
@@ -90,16 +95,18 @@ export class Release {
     }
     const successors = members?.successors ?? [];
     for (const member of successors) this.#removeHolder({ target, digest: member.digest }, digest);
-    for (const member of successors) await this.#visitUnlessHeld({ target, digest: member.digest });
-    for await (const referrer of this.#graph.referrers(node)) {
+    const digests = successors.map((member) => member.digest);
+    for (const member of await this.#graph.heldOf(target, digests)) {
+      await this.#visitUnlessHeld({ target, digest: member });
+    }
+    const referrers = await Array.fromAsync(this.#graph.referrers(node));
+    for (const referrer of await this.#graph.heldOf(target, referrers)) {
       await this.#visitUnlessHeld({ target, digest: referrer }, digest);
     }
   }
 
   /** A manifest goes with what held it unless something else holds it or a tag of its own does. */
   async #visitUnlessHeld(node: Node, subject?: Digest): Promise<void> {
-    // Most of what a manifest lists is none.
-    if (!(await this.#graph.isHeld(node))) return;
     if (await this.#isListed(node)) return;
     for (const tag of await this.#graph.tagsOf(node)) {
       if (subject && tag.startsWith(subject.replace(':', '-'))) continue;
@@ -130,7 +137,10 @@ export class Release {
     }
     this.#free.add(digest);
     this.#remove('members', digest);
-    for await (const key of this.#tables.links.keys(below(digest))) this.#remove('links', key);
+    for await (const place of keysBelow(this.#tables.links, digest)) {
+      this.#places.add(place);
+      this.#remove('links', place);
+    }
     const record = await this.#tables.blobs.get(digest);
     if (!record) return undefined;
     this.#remove('blobs', digest);
@@ -142,7 +152,9 @@ export class Release {
   async #forgetLinks(): Promise<void> {
     for (const node of this.#loosened.values()) {
       if (!this.#free.has(node.digest) && (await this.#isListed(node))) continue;
-      this.#remove('links', `${node.digest} ${formatTarget(node.target)}`);
+      const place = `${node.digest} ${formatTarget(node.target)}`;
+      this.#places.add(place);
+      this.#remove('links', place);
       this.#unlinked.push(node);
     }
   }

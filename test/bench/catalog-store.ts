@@ -12,6 +12,9 @@ export interface FilledImage {
   readonly bytes: number;
 }
 
+/** The upstream that all of it is from. */
+export const UPSTREAM = 'upstream.test';
+
 const UNSHARED_BLOBS = 9;
 const IMAGES_A_REPOSITORY = 100;
 const IMAGES_A_BATCH = 200;
@@ -30,16 +33,12 @@ const HOUR_MS = 3_600_000;
 export class CatalogStore {
   readonly path: string;
   readonly images: FilledImage[] = [];
-  readonly #upstream: string;
   #source = '';
   #links = MOST_LINKS;
   #sources = 0;
 
-  static async fill(
-    path: string,
-    { blobs, upstream }: { blobs: number; upstream: string },
-  ): Promise<CatalogStore> {
-    const store = new CatalogStore(path, upstream);
+  static async fill(path: string, blobs: number): Promise<CatalogStore> {
+    const store = new CatalogStore(path);
     store.#makeFolders();
     const tables = await Tables.open(join(path, 'catalog'), { durability: 'rename' });
     try {
@@ -58,9 +57,8 @@ export class CatalogStore {
     return store;
   }
 
-  constructor(path: string, upstream: string) {
+  constructor(path: string) {
     this.path = path;
-    this.#upstream = upstream;
   }
 
   #makeFolders(): void {
@@ -74,7 +72,7 @@ export class CatalogStore {
   #addImage({ tables, batch, number, at }: Addition): void {
     const repository = `bench/app${Math.floor(number / IMAGES_A_REPOSITORY)}`;
     const tag = `v${number % IMAGES_A_REPOSITORY}`;
-    const target = `${this.#upstream}/${repository}`;
+    const target = `${UPSTREAM}/${repository}`;
     const successors = Array.from({ length: UNSHARED_BLOBS }, (_, position) => ({
       digest: digestOf(`${number} ${position}`),
       size: LAYER_BYTES,

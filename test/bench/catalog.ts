@@ -1,23 +1,24 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BenchProcess, freePort } from './bench-process.ts';
+import type { BenchProcess } from './bench-process.ts';
 import { BUDGETS, type Budget } from './budgets.ts';
-import { CatalogStore, type FilledImage } from './catalog-store.ts';
+import { CatalogServer } from './catalog-server.ts';
+import { CatalogStore, UPSTREAM, type FilledImage } from './catalog-store.ts';
 import { Latency } from './latency.ts';
 import { quiet } from './quiet.ts';
 import { judge, type Row } from './row.ts';
 import type { Workbench } from './workbench.ts';
 
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
-const UPSTREAM = 'upstream.test';
 const SIZES = [10_000, 100_000, 1_000_000];
+/** Requests of each kind before those that are measured, of few images: V8 has compiled by then. */
+const WARM_UPS = 4_000;
+const WARM_IMAGES = 50;
 const PROBES = 3_000;
-const WARM_UPS = 500;
+/** How long a server that evicts nothing is asked, for what the machine itself adds. */
+const REST_MS = 20_000;
 const EVICTED_BLOBS = 10_000;
 const BLOBS_AN_IMAGE = 10;
-const SETTLE_DEADLINE_MS = 300_000;
 
 interface Figures {
   readonly blobs: number;
@@ -27,12 +28,17 @@ interface Figures {
   readonly reconcileMs: number;
   readonly tag: Latency;
   readonly head: Latency;
+  /** Of a Koa route that gives one answer, on the same machine in the same minute. */
+  readonly koa: Latency;
   readonly restMiB: number;
   readonly peakMiB: number;
+  readonly resting: Latency;
   readonly evicting: Latency;
   readonly evictMs: number;
   readonly evicted: number;
 }
+
+type Ask = (latency: Latency, image: FilledImage) => Promise<void>;
 
 /** What a large catalog costs: its start, a hit, an eviction, its memory. */
 export async function measureCatalog(bench: Workbench): Promise<Row[]> {
@@ -48,7 +54,7 @@ async function measureSize(bench: Workbench, blobs: number): Promise<Figures> {
   // Last of all: the server is gone by then.
   scope.defer(() => rmSync(path, { recursive: true, force: true }));
   bench.progress(`catalog: filling a store of ${blobs} blobs`);
-  const store = await CatalogStore.fill(path, { blobs, upstream: UPSTREAM });
+  const store = await CatalogStore.fill(path, blobs);
   {
     // The first start writes the journal, which a store in use has.
     await using first = await CatalogServer.start(bench, store.path);
@@ -59,175 +65,81 @@ async function measureSize(bench: Workbench, blobs: number): Promise<Figures> {
   const { startMs, startCpu } = server;
   const reconcileMs = await server.settled();
   const fresh = shuffle(store.images.slice(store.images.length / 2));
-  const tag = await probe(server, fresh.slice(0, PROBES + WARM_UPS), 'tag');
-  const head = await probe(server, fresh.toReversed().slice(0, PROBES + WARM_UPS), 'head');
+  const askTag: Ask = async (latency, image) => latency.ask(tagUrl(server, image), 'GET');
+  const askHead: Ask = async (latency, image) => latency.ask(layerUrl(server, image), 'HEAD');
+  const askBoth: Ask = async (latency, image) => {
+    await askTag(latency, image);
+    await askHead(latency, image);
+  };
+  const tag = await probe(fresh, askTag);
+  const head = await probe(fresh.toReversed(), askHead);
+  await using koaServer = await startKoa(bench);
+  const askKoa: Ask = async (latency, image) => latency.ask(tagUrl(koaServer, image), 'GET');
+  const koa = await probe(fresh, askKoa);
   const restMiB = server.memoryMiB.now;
+  const resting = await askDuring(sleep(REST_MS), fresh, askBoth);
   const evicted = Math.min(EVICTED_BLOBS, blobs / 2);
-  const oldest = store.images.slice(0, evicted / BLOBS_AN_IMAGE);
-  const { latency, ms } = await evict(server, oldest, fresh);
-  const figures = { blobs, startMs, startCpu, reconcileMs, tag, head, restMiB, evicted };
-  const { peak } = server.memoryMiB;
+  const start = performance.now();
+  const eviction = evict(server, store.images.slice(0, evicted / BLOBS_AN_IMAGE));
+  const evicting = await askDuring(eviction, fresh, askBoth);
+  const evictMs = performance.now() - start;
+  const { peak: peakMiB } = server.memoryMiB;
   bench.progress(
     `catalog: ${blobs} blobs: start ${startMs} ms, tag p99 ${tag.quantile(0.99)} ms, ` +
-      `HEAD p99 ${head.quantile(0.99)} ms, worst while evicting ${latency.quantile(1)} ms`,
+      `HEAD p99 ${head.quantile(0.99)} ms, Koa p99 ${koa.quantile(0.99)} ms, worst at rest ` +
+      `${resting.quantile(1)} ms and while evicting ${evicting.quantile(1)} ms`,
   );
-  return { ...figures, peakMiB: peak, evicting: latency, evictMs: ms };
+  const hits = { tag, head, koa, resting, evicting };
+  return { blobs, startMs, startCpu, reconcileMs, ...hits, restMiB, peakMiB, evicted, evictMs };
 }
 
 /** Each key once, so that none is in memory. */
-async function probe(
-  server: CatalogServer,
-  images: readonly FilledImage[],
-  kind: 'tag' | 'head',
-): Promise<Latency> {
-  const warmUps = images.length / 2 > WARM_UPS ? WARM_UPS : Math.floor(images.length / 2);
-  const ask = async (latency: Latency, some: readonly FilledImage[]): Promise<Latency> => {
-    for (const { repository, tag, layer } of some) {
-      const base = `${server.url}/v2/${UPSTREAM}/${repository}`;
-      await (kind === 'tag'
-        ? latency.ask(`${base}/manifests/${tag}`, 'GET')
-        : latency.ask(`${base}/blobs/${layer}`, 'HEAD'));
-    }
-    latency.close();
-    return latency;
-  };
-  await ask(new Latency(), images.slice(0, warmUps));
-  return ask(new Latency(), images.slice(warmUps));
-}
-
-/** Lets go of these images while requests for others go on. */
-async function evict(
-  server: CatalogServer,
-  oldest: readonly FilledImage[],
-  others: readonly FilledImage[],
-): Promise<{ latency: Latency; ms: number }> {
+async function probe(images: readonly FilledImage[], ask: Ask): Promise<Latency> {
+  const unmeasured = new Latency();
+  for (let number = 0; number < WARM_UPS; number += 1) {
+    await ask(unmeasured, images[number % WARM_IMAGES]!);
+  }
+  unmeasured.close();
   const latency = new Latency();
-  const end = new AbortController();
-  const asking = (async () => {
-    for (let position = 0; !end.signal.aborted; position = (position + 1) % others.length) {
-      const { repository, tag, layer } = others[position]!;
-      const base = `${server.url}/v2/${UPSTREAM}/${repository}`;
-      await latency.ask(`${base}/manifests/${tag}`, 'GET');
-      await latency.ask(`${base}/blobs/${layer}`, 'HEAD');
-    }
-  })();
-  const start = performance.now();
-  const bytes = oldest.reduce((sum, image) => sum + image.bytes, 0);
-  const released = await server.collect(bytes);
-  const ms = performance.now() - start;
-  end.abort();
-  await asking;
+  for (const image of images.slice(WARM_IMAGES, WARM_IMAGES + PROBES)) await ask(latency, image);
   latency.close();
+  return latency;
+}
+
+/** One request after the other until the work is done. */
+async function askDuring(
+  work: Promise<unknown>,
+  images: readonly FilledImage[],
+  ask: Ask,
+): Promise<Latency> {
+  const latency = new Latency();
+  const over = new AbortController();
+  const end = work.finally(() => over.abort());
+  for (let position = 0; !over.signal.aborted; position = (position + 1) % images.length) {
+    await ask(latency, images[position]!);
+  }
+  latency.close();
+  await end;
+  return latency;
+}
+
+async function evict(server: CatalogServer, oldest: readonly FilledImage[]): Promise<void> {
+  const released = await server.collect(oldest.reduce((sum, { bytes }) => sum + bytes, 0));
   if (released < oldest.length) throw new Error(`${released} of ${oldest.length} images went`);
-  return { latency, ms };
 }
 
-interface Parts {
-  readonly startMs: number;
-  readonly startCpu: number;
-  readonly log: string;
-  readonly url: string;
+async function startKoa(bench: Workbench): Promise<BenchProcess> {
+  const body = bench.newPath('manifest');
+  await writeFile(body, JSON.stringify({ schemaVersion: 2 }));
+  return bench.startScript('bare Koa route', 'peers/bare-koa-server.ts', ['{}', body]);
 }
 
-class CatalogServer implements AsyncDisposable {
-  readonly url: string;
-  readonly startMs: number;
-  readonly startCpu: number;
-  readonly #process: BenchProcess;
-  readonly #log: string;
-
-  /** Resolves when it says that it is ready. */
-  static async start(bench: Workbench, store: string): Promise<CatalogServer> {
-    const port = await freePort();
-    const adminPort = await freePort();
-    const settings = bench.newPath('entrepot.yaml');
-    await writeFile(
-      settings,
-      JSON.stringify({
-        listen: `127.0.0.1:${port}`,
-        admin: `127.0.0.1:${adminPort}`,
-        store: { path: store },
-        upstreams: {
-          [UPSTREAM]: { url: bench.upstream.url, hydrate: false, tags: { ttl: '24h' } },
-        },
-        defaultUpstream: UPSTREAM,
-      }),
-    );
-    const { profileFolder } = bench;
-    const profiling =
-      profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
-    const log = bench.newPath('entrepot.log');
-    const start = performance.now();
-    const process = await BenchProcess.start({
-      name: 'Entrepot',
-      command: globalThis.process.execPath,
-      args: [...profiling, MAIN, 'serve', '--config', settings],
-      port: adminPort,
-      log,
-    });
-    while ((await fetch(`${process.url}/readyz`)).status !== 200) await sleep(5);
-    const startMs = performance.now() - start;
-    const startCpu = process.cpuSeconds;
-    return new CatalogServer(process, { startMs, startCpu, log, url: `http://127.0.0.1:${port}` });
-  }
-
-  constructor(process: BenchProcess, parts: Parts) {
-    this.#process = process;
-    this.#log = parts.log;
-    this.startMs = parts.startMs;
-    this.startCpu = parts.startCpu;
-    this.url = parts.url;
-  }
-
-  get memoryMiB(): { now: number; peak: number } {
-    return this.#process.memoryMiB;
-  }
-
-  /** Waits until files and catalog are compared; how long that took, milliseconds. */
-  async settled(): Promise<number> {
-    const deadline = performance.now() + SETTLE_DEADLINE_MS;
-    while (performance.now() < deadline) {
-      const lines = readFileSync(this.#log, 'utf8').split('\n').filter(Boolean).map(parseLine);
-      const listening = lines.find(({ msg }) => msg === 'listening');
-      const compared = lines.find(({ msg }) => msg === 'files and catalog compared');
-      if (listening && compared) return timeOf(compared) - timeOf(listening);
-      await sleep(50);
-    }
-    throw new Error(`files and catalog were not compared:\n${readFileSync(this.#log, 'utf8')}`);
-  }
-
-  /** How many images went. */
-  async collect(bytes: number): Promise<number> {
-    const response = await fetch(`${this.#process.url}/api/v1/gc`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ bytes }),
-    });
-    const report = (await response.json()) as { released?: { images: number } };
-    if (!report.released) throw new Error(`gc: ${response.status} ${JSON.stringify(report)}`);
-    return report.released.images;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#process[Symbol.asyncDispose]();
-  }
+function tagUrl({ url }: { url: string }, { repository, tag }: FilledImage): string {
+  return `${url}/v2/${UPSTREAM}/${repository}/manifests/${tag}`;
 }
 
-interface Line {
-  readonly msg?: string;
-  readonly time?: number | string;
-}
-
-function timeOf({ time = 0 }: Line): number {
-  return new Date(time).getTime();
-}
-
-function parseLine(line: string): Line {
-  try {
-    return JSON.parse(line) as Line;
-  } catch {
-    return {};
-  }
+function layerUrl({ url }: { url: string }, { repository, layer }: FilledImage): string {
+  return `${url}/v2/${UPSTREAM}/${repository}/blobs/${layer}`;
 }
 
 function shuffle<Item>(items: readonly Item[]): Item[] {
@@ -258,8 +170,8 @@ function toRows(figures: Figures, smallest: Figures): Row[] {
       ...(notes.length > 0 && { note: notes.join('; ') }),
     });
   };
-  const median = (latency: Latency): string => `p50 ${latency.quantile(0.5).toFixed(2)} ms`;
-  const { tag, head, evicting, evicted, evictMs, peakMiB } = figures;
+  const { tag, head, koa, resting, evicting, evicted, evictMs, peakMiB } = figures;
+  const beside = `${describe(koa)} for a bare Koa route`;
   return [
     row('start to /readyz', 's', ({ startMs }) => startMs / 1000, {
       budget: BUDGETS.catalogStartS,
@@ -267,19 +179,25 @@ function toRows(figures: Figures, smallest: Figures): Row[] {
     }),
     row('cold manifest by tag, p99', 'ms', (of) => of.tag.quantile(0.99), {
       budget: BUDGETS.catalogHitMs,
-      note: median(tag),
+      note: `${describe(tag)}; ${beside}`,
     }),
     row('cold blob HEAD, p99', 'ms', (of) => of.head.quantile(0.99), {
       budget: BUDGETS.catalogHitMs,
-      note: median(head),
+      note: `${describe(head)}; ${beside}`,
     }),
     row(`worst request while ${evicted} are evicted`, 'ms', (of) => of.evicting.quantile(1), {
       budget: BUDGETS.catalogWorstMs,
-      note: `p99 ${evicting.quantile(0.99).toFixed(2)} ms of ${evicting.count}; evicted in ${(evictMs / 1000).toFixed(1)} s`,
+      note:
+        `${describe(evicting)} of ${evicting.count}, evicted in ${(evictMs / 1000).toFixed(1)} s; ` +
+        `with nothing to evict ${describe(resting)}, worst ${resting.quantile(1).toFixed(1)} ms of ${resting.count}`,
     }),
     row('resident memory', 'MiB', ({ restMiB }) => restMiB, {
       note: `highest ${Math.round(peakMiB)} MiB`,
     }),
     row('reconcile, hard links for all but manifests', 's', (of) => of.reconcileMs / 1000),
   ];
+}
+
+function describe(latency: Latency): string {
+  return `p50 ${latency.quantile(0.5).toFixed(2)} ms, p99 ${latency.quantile(0.99).toFixed(2)} ms`;
 }

@@ -64,13 +64,12 @@ export async function startScene(t: ExecutionContext, options: SceneOptions = {}
   const mirror = await startMirror(t, {
     ...rest,
     now: clock.now,
-    // No test means to meet these because the machine is busy.
-    timing: { connectMs: 20_000, headersMs: 30_000, stallMs: 30_000, ...timing },
+    ...(timing && { timing }),
     upstreams: {
       [UPSTREAM]: {
         url: registry.url,
         ...upstream,
-        tags: { revalidateTimeoutMs: 30_000, ...tags },
+        ...(tags && { tags }),
       },
     },
   });

@@ -22,9 +22,6 @@ const REPOSITORY = 'library/app';
 const MIB = 1024 * 1024;
 const always = { times: Infinity };
 
-/** No test means to meet these because the machine is busy. */
-const PATIENT = { connectMs: 20_000, headersMs: 30_000, stallMs: 30_000 };
-
 /** The line between two mirrors: writes down what goes over it, stops it, or breaks it. */
 class Wire {
   readonly requests: { readonly line: string; readonly via: string | undefined }[] = [];
@@ -146,18 +143,15 @@ async function startTiers(
   const other = await FakeRegistry.start(t);
   const image = buildImage({ seed: 'app', layers: options.layers ?? [1000, 2000] });
   registry.addImage(REPOSITORY, 'latest', image, { name: 'app' });
-  const tags = { revalidateTimeoutMs: 30_000 };
   const parent = await startMirror(t, {
-    upstreams: { 'other.example': { url: other.url }, [HUB]: { url: registry.url, tags } },
-    timing: PATIENT,
+    upstreams: { 'other.example': { url: other.url }, [HUB]: { url: registry.url } },
     now: clock.now,
     ...options.parent,
   });
   const wire = await Wire.start(t, parent.url);
   const upstream = FORMS[form]!(wire.url);
   const child = await startMirror(t, {
-    upstreams: { [HUB]: { ...upstream, tags: { ...tags, ...options.childTags } } },
-    timing: PATIENT,
+    upstreams: { [HUB]: { ...upstream, ...(options.childTags && { tags: options.childTags }) } },
     now: clock.now,
     ...options.child,
   });
@@ -413,7 +407,7 @@ test('a parent that is killed in the middle of a layer and comes back goes on, a
   const tiers = await startTiers(t, 'by ns', {
     layers: [2 * MIB],
     parent: { storePath, graceMs: 0 },
-    child: { timing: { ...PATIENT, retryMs: 60 } },
+    child: { timing: { retryMs: 60 } },
   });
   const { registry, parent, wire, image } = tiers;
   const layer = image.layer(0);
@@ -425,7 +419,6 @@ test('a parent that is killed in the middle of a layer and comes back goes on, a
   const next = await startMirror(t, {
     storePath,
     upstreams: { 'other.example': { url: tiers.other.url }, [HUB]: { url: registry.url } },
-    timing: PATIENT,
     now: tiers.clock.now,
   });
   wire.target = next.url;
@@ -467,7 +460,7 @@ test('an upstream that the parent does not have is 404 at the child', async (t) 
     { url: `${parent.url}/quay.io` },
     { url: parent.url, prefix: 'quay.io' },
   ]) {
-    const child = await startMirror(t, { upstreams: { 'quay.io': upstream }, timing: PATIENT });
+    const child = await startMirror(t, { upstreams: { 'quay.io': upstream } });
     const answer = await get(`${child.url}/v2/${REPOSITORY}/manifests/latest`);
     t.is(refusalOf(answer)['code'], 'MANIFEST_UNKNOWN');
     t.is(answer.status, 404);
@@ -536,7 +529,7 @@ test('what an offline parent lacks does not keep a child from what it holds', as
   });
   const child = await startMirror(t, {
     upstreams: { [HUB]: { url: offline.url, namespace: HUB } },
-    timing: { ...PATIENT, breakerMs: 1_000 },
+    timing: { breakerMs: 1_000 },
     now: clock.now,
   });
   t.is((await get(`${child.url}/v2/${REPOSITORY}/manifests/missing`)).status, 502);
@@ -552,7 +545,6 @@ test('a token for a repository behind a prefix is asked for by its whole name', 
   harbor.addImage(`hub-proxy/${REPOSITORY}`, 'latest', image, { name: 'app' });
   const mirror = await startMirror(t, {
     upstreams: { [HUB]: { url: harbor.url, prefix: 'hub-proxy' } },
-    timing: PATIENT,
   });
   const answer = await get(`${mirror.url}/v2/${REPOSITORY}/manifests/latest`);
   t.deepEqual(answer.body, image.manifest.bytes);
@@ -579,7 +571,7 @@ interface Ring {
 async function startRing(
   t: ExecutionContext,
   size: number,
-  timing: MirrorOptions['timing'] = PATIENT,
+  timing: MirrorOptions['timing'] = {},
 ): Promise<Ring> {
   const wires = await Promise.all(Array.from({ length: size }, async () => Wire.start(t)));
   const mirrors = await Promise.all(
@@ -679,7 +671,6 @@ test.failing(
   'two clients, one at each mirror of a loop, are refused and do not wait for each other',
   async (t) => {
     const { mirrors, wires } = await startRing(t, 2, {
-      ...PATIENT,
       headersMs: 1_000,
       attemptsMs: 0,
     });
@@ -713,14 +704,12 @@ test('mirrors that have each other as upstream for different registries work', a
         'a.example': { url: registries[0]!.url },
         'b.example': { url: wires[0]!.url, namespace: 'b.example' },
       },
-      timing: PATIENT,
     }),
     await startMirror(t, {
       upstreams: {
         'b.example': { url: registries[1]!.url },
         'a.example': { url: wires[1]!.url, namespace: 'a.example' },
       },
-      timing: PATIENT,
     }),
   ];
   wires[0]!.target = there.url;
@@ -741,7 +730,6 @@ test('the chain goes to the registry, and not to its storage', async (t) => {
   const blob = registry.addBlob(REPOSITORY, buildBlob(1, 1000));
   const mirror = await startMirror(t, {
     upstreams: { [HUB]: { url: registry.url } },
-    timing: PATIENT,
   });
   const headers = { Via: '1.0 fred, HTTP/1.1 p.example.net:8080 (a proxy)' };
   await get(`${mirror.url}/v2/${REPOSITORY}/blobs/${blob.digest}`, { headers });
@@ -777,7 +765,6 @@ for (const [claim, via] of VIAS) {
     registry.addImage(REPOSITORY, 'latest', image);
     const mirror = await startMirror(t, {
       upstreams: { [HUB]: { url: registry.url } },
-      timing: PATIENT,
     });
     const answer = await get(`${mirror.url}/v2/${REPOSITORY}/manifests/latest`, {
       headers: { Via: via },
@@ -790,7 +777,6 @@ test('a Via that is longer than any chain of mirrors is 400, and nobody is asked
   const registry = await FakeRegistry.start(t);
   const mirror = await startMirror(t, {
     upstreams: { [HUB]: { url: registry.url } },
-    timing: PATIENT,
   });
   for (const path of [`/v2/${REPOSITORY}/manifests/latest`, `/v2/${REPOSITORY}/tags/list`]) {
     const answer = await get(`${mirror.url}${path}`, {

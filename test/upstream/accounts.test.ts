@@ -111,7 +111,6 @@ async function startTwo(t: ExecutionContext, scheme: 'Basic' | 'Bearer'): Promis
   const clock = new Clock();
   const mirror = await startMirror(t, {
     now: clock.now,
-    timing: { headersMs: 30_000 },
     upstreams: {
       [UPSTREAM]: {
         url: registry.url,
