@@ -26,7 +26,8 @@ export function setCacheHeaders(
   if (answer.ageMs !== undefined) {
     ctx.set('Age', String(Math.max(0, Math.floor(answer.ageMs / 1000))));
   }
-  if (answer.source === 'stale') ctx.set('Warning', formatWarning(answer));
+  if (answer.source === 'stale' || answer.warning !== undefined)
+    ctx.set('Warning', formatWarning(answer));
 }
 
 /**

@@ -7,6 +7,6 @@ export interface Answer<Value> {
   readonly source: Source;
   /** Since the upstream last confirmed it. */
   readonly ageMs?: number;
-  /** Why an older copy stands in, for the operator and the client's log. */
+  /** Why an older copy stands in, here or at a mirror before, for the operator and the client's log. */
   readonly warning?: string;
 }

@@ -10,7 +10,7 @@ import {
 import type { Catalog, TagRecord } from '../store/catalog.ts';
 import type { CallOptions, ManifestBody, ManifestHead } from '../upstream/upstream.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
-import type { Answer, Source } from './answer.ts';
+import type { Answer } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
 import type { FallbackTags } from './fallback-tags.ts';
 import type { HeldManifest, ManifestShelf } from './manifest-shelf.ts';
@@ -38,6 +38,15 @@ export interface ManifestStat {
   readonly digest: Digest;
   readonly mediaType: string;
   readonly size: number;
+}
+
+/** What an upstream said of a tag that it has. */
+interface Word {
+  /** Left out: only a GET can tell. */
+  readonly digest?: Digest;
+  readonly checkedAt: number;
+  /** The upstream is a mirror that could not ask itself. */
+  readonly warning?: string;
 }
 
 /**
@@ -180,60 +189,87 @@ export class Manifests {
     return this.#parts.flight.do(flightKey('refresh', target, tag, options), async () => {
       const heard = await this.#hear(target, tag, options);
       if (!heard) return { value: undefined, source: 'miss' };
-      const { digest, checkedAt } = heard;
+      const { digest, checkedAt, warning } = heard;
       const held = digest && (await this.#parts.shelf.find(target, digest));
-      if (held) return this.#confirm(target, tag, { held, checkedAt });
+      if (held) return this.#confirm(target, tag, { held, ...heard });
       let fetched = await this.#fetch(target, digest ?? tag, options);
       // The tag has moved since, and what it meant is gone.
       if (!fetched.value && digest) fetched = await this.#fetch(target, tag, options);
       if (fetched.value && fetched.source !== 'bypass') {
         await this.#parts.tags.record(target, tag, { digest: fetched.value.digest, checkedAt });
       }
-      return fetched;
+      if (warning === undefined) return fetched;
+      return { ...fetched, ageMs: this.#age(checkedAt), warning };
     });
   }
 
   /** What the tag means now, without fetching what is not held. */
   async #look(target: Target, tag: Tag): Promise<Answer<ManifestStat>> {
     return this.#parts.flight.do(`look ${formatTarget(target)} ${tag}`, async () => {
-      const head = await this.#head(target, tag);
-      if (!head) return { value: undefined, source: 'miss' };
-      const held = head.digest && (await this.#parts.shelf.find(target, head.digest));
-      if (held) return this.#confirm(target, tag, { held, checkedAt: this.#parts.now() });
-      const stat = complete(head);
+      const { tags, shelf } = this.#parts;
+      const word = await this.#ask(target, tag);
+      if (!word) return { value: undefined, source: 'miss' };
+      const held = word.digest && (await shelf.find(target, word.digest));
+      if (held) return this.#confirm(target, tag, { held, ...word });
+      const stat = complete(word.head);
       if (!stat) return this.#fetch(target, tag);
-      this.#parts.tags.hear(target, tag, stat.digest);
-      return { value: stat, source: 'miss' };
+      tags.hear(target, tag, { digest: stat.digest, checkedAt: word.checkedAt });
+      const { warning } = word;
+      return { value: stat, source: 'miss', ...(warning !== undefined && { warning }) };
     });
   }
 
   /**
    * The upstream's word on a tag, a moment old where a HEAD was just answered: clients send HEAD
-   * and GET in a row. `undefined`: there is no such tag. Without a digest: only a GET can tell.
+   * and GET in a row.
    */
-  async #hear(
+  async #hear(target: Target, tag: Tag, options: CallOptions): Promise<Word | undefined> {
+    return this.#parts.tags.heard(target, tag) ?? this.#ask(target, tag, options);
+  }
+
+  /** Throws when the upstream is a mirror whose copy is older than this one's policy lets pass. */
+  async #ask(
     target: Target,
     tag: Tag,
-    options: CallOptions,
-  ): Promise<{ digest?: Digest; checkedAt: number } | undefined> {
-    const { tags, now } = this.#parts;
-    const heard = tags.heard(target, tag);
-    if (heard) return heard;
-    const checkedAt = now();
+    options: CallOptions = {},
+  ): Promise<(Word & { head: ManifestHead }) | undefined> {
+    const askedAt = this.#parts.now();
     const head = await this.#head(target, tag, options);
-    return head && { ...(head.digest && { digest: head.digest }), checkedAt };
+    if (!head) return undefined;
+    const { digest, copy } = head;
+    const { policy, upstream } = this.#parts.registries.of(target);
+    const reason = `its mirror says: ${copy?.warning}`;
+    if (copy && !policy.mayServeStale(copy.ageMs)) {
+      throw new UpstreamError(upstream.name, 'failing', reason);
+    }
+    return {
+      head,
+      checkedAt: askedAt - (copy?.ageMs ?? 0),
+      ...(digest && { digest }),
+      ...(copy && { warning: `${upstream.name}: ${reason}` }),
+    };
   }
 
   async #confirm(
     target: Target,
     tag: Tag,
-    { held, checkedAt }: { held: HeldManifest; checkedAt: number },
+    { held, checkedAt, warning }: Word & { held: HeldManifest },
   ): Promise<Answer<HeldManifest>> {
-    const { tags, now } = this.#parts;
+    const { tags } = this.#parts;
     const previous = await tags.find(target, tag);
+    const isSame = previous?.digest === held.digest;
+    if (isSame && warning !== undefined) {
+      // Nobody has confirmed it again.
+      const ageMs = this.#age(Math.max(previous.checkedAt, checkedAt));
+      return { value: held, source: 'stale', ageMs, warning };
+    }
     await tags.record(target, tag, { digest: held.digest, checkedAt });
-    const source: Source = previous?.digest === held.digest ? 'revalidated' : 'miss';
-    return { value: held, source, ageMs: now() - checkedAt };
+    const answer: Answer<HeldManifest> = {
+      value: held,
+      source: isSame ? 'revalidated' : 'miss',
+      ageMs: this.#age(checkedAt),
+    };
+    return warning === undefined ? answer : { ...answer, warning };
   }
 
   /** By digest wherever it is known, so that all who want the same manifest share one request. */

@@ -42,10 +42,10 @@ export class TagBook {
   }
 
   /** A HEAD said that the tag means this digest, which is not held. */
-  hear(target: Target, tag: Tag, digest: Digest): void {
-    this.#heard.set(keyOf(target, tag), { digest, checkedAt: this.#now() });
-    const others = this.#heardOf.get(keyOf(target, digest)) ?? new Set();
-    this.#heardOf.set(keyOf(target, digest), others.add(tag));
+  hear(target: Target, tag: Tag, record: TagRecord): void {
+    this.#heard.set(keyOf(target, tag), record);
+    const others = this.#heardOf.get(keyOf(target, record.digest)) ?? new Set();
+    this.#heardOf.set(keyOf(target, record.digest), others.add(tag));
   }
 
   /** What a HEAD said so recently that another one can be spared. */

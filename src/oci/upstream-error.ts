@@ -36,7 +36,7 @@ export class UpstreamError extends Error {
   readonly retryAfterMs: number | undefined;
   /** Refused here, because of what the upstream said or did not say to earlier requests. */
   readonly isUnasked: boolean;
-  /** This machine could not send; the upstream may be well. */
+  /** This machine had nothing left to connect with; the upstream may be well. */
   readonly isOurs: boolean;
 
   /** The upstream could not be asked, which says nothing about what it would have answered. */

@@ -5,6 +5,7 @@ import { nodeOf, unitOf, type Node } from './image-graph.ts';
 
 /** A blob that more manifests of a repository list says nothing about any one of them. */
 const MAX_HOLDERS = 32;
+/** A write is short enough for others to come between. */
 const UNITS_A_WRITE = 200;
 
 /**
@@ -51,8 +52,7 @@ export class AccessTimes {
     try {
       let pulls = new Map<string, number>();
       for (const [unit, time] of noted) {
-        const node = nodeOf(unit);
-        for (const each of node ? await this.#unitsOf(node, pulls) : []) {
+        for (const each of await this.#unitsOf(nodeOf(unit)!, pulls)) {
           pulls.set(each, Math.max(time, pulls.get(each) ?? 0));
         }
         if (pulls.size < UNITS_A_WRITE) continue;
@@ -100,7 +100,7 @@ export class AccessTimes {
     if (digests.length < 2) return digests[0];
     const units = digests.map((digest) => unitOf(target, digest));
     const known = await this.#catalog.graph.lastPulls(units);
-    const times = units.map((unit, place) => pulls.get(unit) ?? known[place] ?? 0);
+    const times = units.map((unit, place) => Math.max(pulls.get(unit) ?? 0, known[place] ?? 0));
     return digests[times.indexOf(Math.max(...times))];
   }
 }

@@ -181,13 +181,14 @@ export class Catalog {
 
   /** The blob is on disk, and this repository is proven to hold it. */
   async recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void> {
+    const place = `${digest} ${formatTarget(target)}`;
     await this.#turns.take(async () => {
       await this.#putBlob(digest, record, (batch) =>
-        batch.put(`${digest} ${formatTarget(target)}`, 1, { sublevel: this.tables.links }),
+        batch.put(place, 1, { sublevel: this.tables.links }),
       );
+      this.#hotLinks.set(place, 'proven');
+      await this.#tellLink(target, digest);
     });
-    await this.#tellLink(target, digest);
-    this.#hotLinks.set(`${digest} ${formatTarget(target)}`, 'proven');
   }
 
   /** The blob is on disk, and nobody knows for which repository. */
@@ -241,9 +242,11 @@ export class Catalog {
 
   async recordLink(target: Target, digest: Digest): Promise<void> {
     const place = `${digest} ${formatTarget(target)}`;
-    await this.tables.write((batch) => batch.put(place, 1, { sublevel: this.tables.links }));
-    await this.#tellLink(target, digest);
-    this.#hotLinks.set(place, 'proven');
+    await this.#turns.take(async () => {
+      await this.tables.write((batch) => batch.put(place, 1, { sublevel: this.tables.links }));
+      this.#hotLinks.set(place, 'proven');
+      await this.#tellLink(target, digest);
+    });
   }
 
   /** What a manifest of the repository lists needs no word of its own. */

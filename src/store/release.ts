@@ -8,7 +8,7 @@ import { recencyKey, type Batch, type Tables } from './tables.ts';
 export interface Released {
   readonly tags: readonly Tag[];
   readonly manifests: readonly Node[];
-  /** Repositories that are to prove anew that they have a digest. */
+  /** Repositories that are to prove anew that they have a digest, besides those of `manifests`. */
   readonly unlinked: readonly Node[];
   /** Held by nothing any more: their files may be removed. */
   readonly blobs: readonly { readonly digest: Digest; readonly size: number }[];
@@ -148,14 +148,17 @@ export class Release {
     return { digest, size: record.size };
   }
 
-  /** A repository that lists a blob no more is to prove anew that it has it. */
+  /** A repository that neither is nor lists a digest any more is to prove anew that it has it. */
   async #forgetLinks(): Promise<void> {
-    for (const node of this.#loosened.values()) {
-      if (!this.#free.has(node.digest) && (await this.#isListed(node))) continue;
+    for (const [unit, node] of this.#loosened) {
+      const isGone = this.#visited.has(unit);
+      const isFree = this.#free.has(node.digest);
+      if (!isFree && !isGone && (await this.#graph.isHeld(node))) continue;
+      if (!isFree && (await this.#isListed(node))) continue;
       const place = `${node.digest} ${formatTarget(node.target)}`;
       this.#places.add(place);
       this.#remove('links', place);
-      this.#unlinked.push(node);
+      if (!isGone) this.#unlinked.push(node);
     }
   }
 

@@ -75,7 +75,7 @@ export class Breaker {
     };
     this.#probe = answer.then(
       () => settle(true),
-      // One that its caller gave up, or that this machine could not send, has tested nothing.
+      // One that its caller gave up, or that never left this machine, has tested nothing.
       (error: unknown) => settle(isVerdict(error)),
     );
     return answer;
@@ -145,7 +145,7 @@ export class Breaker {
   }
 }
 
-/** What its caller gave up, or this machine could not send, says nothing about the upstream. */
+/** What its caller gave up, or never left this machine, says nothing about the upstream. */
 function isVerdict(error: unknown): error is UpstreamError {
   return error instanceof UpstreamError && !error.isOurs;
 }

@@ -13,6 +13,7 @@ import {
   type Tag,
 } from '../oci/reference.ts';
 import { readPages, type ListingRequest } from './listing.ts';
+import { parentCopy } from './parent-copy.ts';
 import { Referrers } from './referrers.ts';
 import {
   RegistryClient,
@@ -79,7 +80,9 @@ export class HttpUpstream implements Upstream {
       : response.headers['docker-content-digest'];
     const mediaType = essence(response.headers['content-type']);
     const size = contentLength(response);
+    const copy = parentCopy(response.headers);
     return {
+      ...(copy && { copy }),
       ...(isDigest(digest) && { digest }),
       ...(isManifestType(mediaType) && { mediaType }),
       ...(size !== undefined && { size }),

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
+import { isOwnShortage } from './own-shortage.ts';
 import { ResponseBody } from './response-body.ts';
 import type { Timing } from './timing.ts';
 import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';
@@ -21,15 +22,6 @@ export interface TransportResponse {
 
 /** What those that answer challenges need of the transport. */
 export type Sender = Pick<Transport, 'send' | 'chunks'>;
-
-/** No descriptor, memory or port left for a connection (connect(2), socket(2)). */
-const OUR_SHORTAGES: ReadonlySet<string> = new Set([
-  'EMFILE',
-  'ENFILE',
-  'ENOBUFS',
-  'ENOMEM',
-  'EADDRNOTAVAIL',
-]);
 
 /** The one place that opens sockets to an upstream: one request, no retry, no redirect. */
 export class Transport {
@@ -106,7 +98,7 @@ export class Transport {
     const code = (error as NodeJS.ErrnoException).code ?? (error as Error).name;
     const isTimeout = code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT';
     const reason = `no connection to ${url.host} (${code})`;
-    const isOurs = OUR_SHORTAGES.has(code);
+    const isOurs = isOwnShortage(error);
     return this.#error(isTimeout ? 'timeout' : 'unreachable', reason, { cause: error, isOurs });
   }
 

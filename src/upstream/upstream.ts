@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, Repository, Tag } from '../oci/reference.ts';
 import type { AccountStatus } from './account.ts';
+import type { ParentCopy } from './parent-copy.ts';
 
 /**
  * A registry that content comes from. Absence is `undefined` and means that the registry itself
@@ -70,6 +71,8 @@ export interface ManifestHead {
   readonly digest?: Digest;
   readonly mediaType?: string;
   readonly size?: number;
+  /** The upstream is a mirror that could not ask itself. */
+  readonly copy?: ParentCopy;
 }
 
 /** Verified: the bytes are the digest's, and parse as the manifest. */

@@ -89,6 +89,6 @@ export class Facts {
 
   /** Whether it may have gone at this time or later. */
   mayHaveLeft(key: string, since: number): boolean {
-    return (this.#left.get(key) ?? -1) >= since;
+    return (this.#left.get(key) ?? 0) >= since;
   }
 }

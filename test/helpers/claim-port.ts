@@ -7,7 +7,7 @@ import type { Server } from 'node:net';
 const FIRST_PORT = 10_000;
 const LAST_PORT = 32_000;
 
-/** Whoever listens here has the same port of 127.0.0.1 to itself. */
+/** Whoever listens here has the same port of 127.0.0.1 to itself. Linux has all of 127.0.0.0/8. */
 const CLAIM_ADDRESS = '127.0.0.2';
 
 /**

@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { get, open, type ClientAnswer } from '../helpers/client.ts';
-import { Clock } from '../helpers/clock.ts';
+import { Clock, MINUTE } from '../helpers/clock.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
 import { Gate } from '../helpers/gate.ts';
 import { buildArtifact, buildBlob, buildImage, type Image, type Stored } from '../helpers/image.ts';
@@ -394,12 +394,43 @@ test('with the parent gone the child serves what it holds, with a Warning', asyn
   t.regex(String(answer.headers['warning']), new RegExp(`no connection to ${wire.host}`));
 });
 
-test.failing('a copy that is stale at the parent is marked stale by the child', async (t) => {
-  const { registry, ask } = await startTiers(t, 'by ns');
+test('a copy that is stale at the parent is marked stale by the child, held there or not', async (t) => {
+  const { registry, parent, clock, ask } = await startTiers(t, 'by ns');
   await ask(`/v2/${REPOSITORY}/manifests/latest`);
+  const second = buildImage({ seed: 'second', layers: [1000] });
+  registry.addImage(REPOSITORY, 'second', second, { name: 'second' });
+  await get(`${parent.url}/v2/${HUB}/${REPOSITORY}/manifests/second`);
   await registry.refuse();
-  const { headers } = await ask(`/v2/${REPOSITORY}/manifests/latest`);
-  t.regex(String(headers['warning']), /^299 - "/);
+  clock.advance(MINUTE);
+  const cause = `${HUB}: no connection to ${registry.host} (ECONNREFUSED)`;
+  const warning = staleWarning(`${HUB}: its mirror says: served from the mirror's copy: ${cause}`);
+  const said = async (tag: string, method: 'GET' | 'HEAD'): Promise<unknown> => {
+    const answer = told(await ask(`/v2/${REPOSITORY}/manifests/${tag}`, { method }));
+    // Whether the parent asked once more or knew it.
+    return { ...answer, warning: String(answer.warning).replace('down: ', '') };
+  };
+  const stale = { status: 200, cache: 'entrepot; hit; detail=stale', age: '60', warning };
+  t.deepEqual(await said('latest', 'GET'), stale);
+  t.deepEqual(await said('latest', 'HEAD'), stale);
+  t.deepEqual(await said('second', 'GET'), { ...stale, cache: 'entrepot; fwd=miss; stored' });
+  t.deepEqual(await said('second', 'GET'), stale);
+  await registry.accept();
+  // The parent answers from its copy once more, and hears behind that.
+  await ask(`/v2/${REPOSITORY}/manifests/second`);
+  await settled(parent);
+  const fresh = await ask(`/v2/${REPOSITORY}/manifests/second`);
+  t.deepEqual([told(fresh).age, told(fresh).warning], ['0', undefined]);
+});
+
+test('a copy at the parent that is older than the child lets pass does not stand in', async (t) => {
+  const { registry, parent, clock, ask } = await startTiers(t, 'by ns', {
+    childTags: { staleIfErrorMs: MINUTE },
+  });
+  await get(`${parent.url}/v2/${HUB}/${REPOSITORY}/manifests/latest`);
+  await registry.refuse();
+  clock.advance(2 * MINUTE);
+  const refusal = refusalOf(await ask(`/v2/${REPOSITORY}/manifests/latest`));
+  t.deepEqual([refusal['status'], refusal['code']], [502, 'UNAVAILABLE']);
 });
 
 test('a parent that is killed in the middle of a layer and comes back goes on, and so does the child', async (t) => {

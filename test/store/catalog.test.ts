@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
@@ -9,9 +10,10 @@ import { Level } from 'level';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { parseManifest } from '../../src/oci/manifest.ts';
-import { parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
+import { formatTarget, parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
 import { BlobStore } from '../../src/store/blob-store.ts';
 import { Catalog, type ManifestEntry } from '../../src/store/catalog.ts';
+import { unitOf } from '../../src/store/image-graph.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
@@ -391,4 +393,38 @@ async function disagreements(catalog: Catalog, store: BlobStore): Promise<string
     }
   }
   return found;
+}
+
+for (const [fact, prove] of [
+  ['a link', async (catalog: Catalog, blob: Digest) => catalog.recordLink(APP, blob)],
+  [
+    'a blob',
+    async (catalog: Catalog, blob: Digest) =>
+      catalog.recordBlob(APP, blob, { size: 10, storedAt: 1 }),
+  ],
+] as const) {
+  test(`${fact} that is recorded while its image goes is in memory what it is in the database`, async (t) => {
+    const catalog = await (await createWorld(t)).open();
+    const blob = digest('layer');
+    const listing = entry('image', { successors: [descriptor('layer')] });
+    await catalog.recordManifest(APP, listing, 1);
+    const { holdersIn } = catalog.graph;
+    const asked = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<void>();
+    catalog.graph.holdersIn = async function* (...place) {
+      asked.resolve();
+      await gate.promise;
+      yield* holdersIn.apply(catalog.graph, place);
+    };
+    const proving = prove(catalog, blob);
+    await asked.promise;
+    const going = catalog.release(unitOf(APP, digest('image')));
+    await setImmediate();
+    gate.resolve();
+    await Promise.all([proving, going]);
+    t.is(
+      await catalog.findLink(APP, blob),
+      await catalog.graph.link(`${blob} ${formatTarget(APP)}`),
+    );
+  });
 }

@@ -1,5 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
+import { parseDigest } from '../../src/oci/digest.ts';
 import { formatTarget } from '../../src/oci/reference.ts';
 import { parseManifest } from '../../src/oci/manifest.ts';
 import {
@@ -133,6 +134,7 @@ class Pair {
 
   async #collect(t: ExecutionContext, bytes: number): Promise<void> {
     const { store, model } = this;
+    await this.#agreeOnLinks(t);
     const plan = await store.collector.plan(bytes);
     const times = new Map(await store.catalog.tables.access.iterator().all());
     const done = await store.collector.collect(bytes);
@@ -163,8 +165,24 @@ class Pair {
       [...model.files].filter((digest) => !model.isListed(digest)),
       [],
     );
+    await this.#agreeOnLinks(t);
+  }
+
+  /** What is in memory from here on must be what the database says, then and later. */
+  async #agreeOnLinks(t: ExecutionContext): Promise<void> {
+    const { catalog } = this.store;
+    for (const target of TARGETS) {
+      for (const digest of DIGESTS) {
+        const place = `${digest} ${formatTarget(target)}`;
+        t.is(await catalog.findLink(target, digest), await catalog.graph.link(place), place);
+      }
+    }
   }
 }
+
+const DIGESTS = [...ALL, ...LAYERS, buildBlob('config', 100)].map(({ digest }) =>
+  parseDigest(digest),
+);
 
 function sizeOf(digest: string): number {
   const found = [...ALL, ...LAYERS, buildBlob('config', 100)].find(

@@ -389,6 +389,24 @@ test('a file that is opened between its planning and its removal stays as a blob
   t.deepEqual(await store.held(), []);
 });
 
+test('a shared blob counts for the image that was pulled last, noted or written already', async (t) => {
+  const store = await ImageStore.open(t);
+  const base = buildBlob('base', 1000);
+  const [first, second] = ['first', 'second'].map((name) => imageOf(store, name, [base]));
+  for (const each of [first!, second!]) await store.keep(each);
+  store.pull(first!.manifest);
+  store.clock.advance(10);
+  store.pull(second!.manifest);
+  store.clock.advance(10);
+  await store.keepManifest(first!.manifest);
+  const secondPull = store.clock.now() - 11;
+  store.clock.advance(10);
+  store.pull(base);
+  await store.access.flush();
+  t.is(await store.lastPull(first!.manifest), store.clock.now());
+  t.is(await store.lastPull(second!.manifest), secondPull);
+});
+
 test('hits write nothing; a flush writes all images that were pulled at once', async (t) => {
   const store = await ImageStore.open(t);
   const images = ['a', 'b', 'c'].map((name) => image(store, name));

@@ -11,6 +11,7 @@ import { Catalog } from '../../src/store/catalog.ts';
 import type { Collection, Shortage } from '../../src/store/collection.ts';
 import { Collector } from '../../src/store/collector.ts';
 import { unitOf } from '../../src/store/image-graph.ts';
+import type { JournalEntry } from '../../src/store/journal-entry.ts';
 import { Pins } from '../../src/store/pins.ts';
 import type { Pin } from '../../src/store/tables.ts';
 import { Clock } from '../helpers/clock.ts';
@@ -21,6 +22,7 @@ export interface ImageStoreOptions {
   readonly maxBytes?: number;
   readonly minFreeBytes?: number;
   readonly configured?: readonly Pin[];
+  readonly journal?: (entries: readonly JournalEntry[]) => void;
 }
 
 export interface Kept {
@@ -47,7 +49,11 @@ export class ImageStore {
   static async open(t: ExecutionContext, options: ImageStoreOptions = {}): Promise<ImageStore> {
     const path = await createTempFolder(t);
     const blobs = await BlobStore.open({ path, durability: 'rename' });
-    const catalog = await Catalog.open(join(path, 'catalog'), { durability: 'rename' });
+    const { journal } = options;
+    const catalog = await Catalog.open(join(path, 'catalog'), {
+      durability: 'rename',
+      ...(journal && { journal }),
+    });
     t.teardown(async () => catalog.close());
     const pins = await Pins.open({ catalog, configured: options.configured ?? [] });
     await catalog.counted;

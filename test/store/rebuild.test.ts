@@ -11,6 +11,7 @@ import { unitOf } from '../../src/store/image-graph.ts';
 import type { JournalEntry } from '../../src/store/journal-entry.ts';
 import { Journal } from '../../src/store/journal.ts';
 import { finishRebuild, rebuildCatalog } from '../../src/store/rebuild.ts';
+import { buildImage, buildIndex } from '../helpers/image.ts';
 import { blobPath } from '../helpers/mirror.ts';
 import {
   APP,
@@ -23,6 +24,7 @@ import {
   PIN,
   WORLD,
 } from './held-store.ts';
+import { APP as APP_OF_IMAGES, ImageStore } from './image-store.ts';
 
 const CRASH = fileURLToPath(new URL('step-crash.ts', import.meta.url));
 
@@ -260,4 +262,32 @@ test('an old catalog that was put aside without a new one comes back', async (t)
     (await readdir(path)).filter((name) => name.startsWith('catalog')),
     ['catalog'],
   );
+});
+
+test('a platform with a tag of its own outlives its index, also in a catalog that is made anew', async (t) => {
+  const told: JournalEntry[] = [];
+  const store = await ImageStore.open(t, { journal: (entries) => told.push(...entries) });
+  const child = buildImage({ seed: 'child', layers: [100] });
+  const platform = { os: 'linux', architecture: 'amd64' };
+  const index = buildIndex([{ image: child, platform }]);
+  await store.keepManifest(index.manifest, { tags: ['index'] });
+  await store.keep(child, { tags: ['child'] });
+  const digest = parseDigest(child.manifest.digest);
+  const { catalog } = store;
+  t.is(await catalog.findLink(APP_OF_IMAGES, digest), 'proven');
+  await catalog.release(unitOf(APP_OF_IMAGES, parseDigest(index.manifest.digest)));
+  t.is(await catalog.findLink(APP_OF_IMAGES, digest), 'proven');
+  t.deepEqual(await catalog.listTags(APP_OF_IMAGES), [parseTag('child')]);
+  t.deepEqual(
+    told.filter((entry) => 'gone' in entry).map(({ gone }) => gone),
+    [index.manifest.digest],
+  );
+  const journal = await Journal.open(join(store.path, 'journal'));
+  journal.append(told);
+  await journal.close();
+  await catalog.close();
+  await rebuild(store.path);
+  const anew = await openCatalog(t, store.path);
+  t.deepEqual(await anew.listTags(APP_OF_IMAGES), [parseTag('child')]);
+  t.truthy(await anew.findManifest(APP_OF_IMAGES, digest));
 });
