@@ -25,7 +25,7 @@ export class FallbackTags {
     if (!listed.value || listed.value.length === 0) return { value: undefined, source: 'miss' };
     const bytes = formatReferrersIndex(listed.value);
     const body = { digest: digestOf(bytes), bytes, manifest: parseManifest(bytes, OCI_INDEX) };
-    const { held } = await this.#parts.shelf.put(target, body, []);
+    const { held } = await this.#parts.shelf.put(target, body, { tags: [] });
     return { ...listed, value: held };
   }
 }

@@ -62,7 +62,7 @@ export class Hydrator {
     this.#plan({ target, digest, attempt: 0 });
   }
 
-  /** What earlier runs left in part. */
+  /** What clients pulled and earlier runs left in part. What sync selects is for sync to fetch. */
   async resume(): Promise<void> {
     if (!this.#isClosed) this.#resuming = this.#resume();
     return this.#resuming;
@@ -72,8 +72,33 @@ export class Hydrator {
     const { catalog, isOn } = this.#parts;
     for await (const { target, digest } of catalog.graph.manifests()) {
       if (this.#isClosed) return;
-      if (isOn(target) && (await this.#isPartial(target, digest))) this.pulled(target, digest);
+      if (!isOn(target) || !(await this.#isPartial(target, digest))) continue;
+      if (await this.#wasWanted(target, digest)) this.pulled(target, digest);
     }
+  }
+
+  /** A client asked for it, or for what it is about. */
+  async #wasWanted(target: Target, digest: Digest): Promise<boolean> {
+    const { graph } = this.#parts.catalog;
+    const seen = new Set([digest]);
+    for (const each of seen) {
+      if (await graph.wasPulled({ target, digest: each })) return true;
+      for (const subject of await this.#subjects(target, each)) seen.add(subject);
+    }
+    return false;
+  }
+
+  async #subjects(target: Target, digest: Digest): Promise<Digest[]> {
+    const { graph } = this.#parts.catalog;
+    const subject = (await graph.members(digest))?.subject;
+    const found = subject ? [subject] : [];
+    found.push(...(await graph.attachedTo({ target, digest })));
+    for (const parent of await graph.parents({ target, digest })) {
+      for (const member of (await graph.members(parent))?.successors ?? []) {
+        if (member.digest === digest && member.attests) found.push(member.attests);
+      }
+    }
+    return found;
   }
 
   async close(): Promise<void> {

@@ -85,7 +85,7 @@ export class ManifestShelf {
   async put(
     target: Target,
     body: ManifestBody,
-    tags: ManifestEntry['tags'],
+    { tags, isPulled = true }: Pick<ManifestEntry, 'tags' | 'isPulled'>,
   ): Promise<{ held: HeldManifest; isKept: boolean }> {
     const { catalog, blobs, collector, health, log, now } = this.#parts;
     const { digest, bytes, manifest } = body;
@@ -105,7 +105,7 @@ export class ManifestShelf {
         ...(artifactType !== undefined && { artifactType }),
         ...(annotations && { annotations }),
       };
-      const entry = { descriptor, successors, tags, ...(subject && { subject }) };
+      const entry = { descriptor, successors, tags, isPulled, ...(subject && { subject }) };
       await catalog.recordManifest(target, entry, storedAt);
       health.took();
       collector.wake();

@@ -214,8 +214,7 @@ export class Manifests {
       const stat = complete(word.head);
       if (!stat) return this.#fetch(target, tag);
       tags.hear(target, tag, { digest: stat.digest, checkedAt: word.checkedAt });
-      const { warning } = word;
-      return { value: stat, source: 'miss', ...(warning !== undefined && { warning }) };
+      return { value: stat, source: 'miss', ...(word.warning && { warning: word.warning }) };
     });
   }
 
@@ -285,17 +284,22 @@ export class Manifests {
         const head = await this.#head(target, reference, options);
         if (!head) return { value: undefined, source: 'miss' };
         const body = head.mediaType && (await shelf.readBody(target, reference, head.mediaType));
-        if (body) return this.#keep(target, body);
+        if (body) return this.#keep(target, body, options);
       }
       const { upstream } = registries.of(target);
       const body = await upstream.getManifest(target.repository, reference, options);
-      return body ? this.#keep(target, body) : { value: undefined, source: 'miss' };
+      return body ? this.#keep(target, body, options) : { value: undefined, source: 'miss' };
     });
   }
 
-  async #keep(target: Target, body: ManifestBody): Promise<Answer<HeldManifest>> {
-    const meaning = this.#parts.tags.takeHeardOf(target, body.digest);
-    const { held, isKept } = await this.#parts.shelf.put(target, body, meaning);
+  async #keep(
+    target: Target,
+    body: ManifestBody,
+    { isBackground = false }: CallOptions,
+  ): Promise<Answer<HeldManifest>> {
+    const tags = this.#parts.tags.takeHeardOf(target, body.digest);
+    const isPulled = !isBackground;
+    const { held, isKept } = await this.#parts.shelf.put(target, body, { tags, isPulled });
     return { value: held, source: isKept ? 'miss' : 'bypass', ageMs: 0 };
   }
 

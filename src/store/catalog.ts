@@ -21,7 +21,6 @@ import {
 import { Turns } from './turns.ts';
 
 export type { BlobRecord, ManifestRecord, TagRecord } from './tables.ts';
-
 export type { CatalogOptions, Link, ManifestEntry, Usage } from './facts.ts';
 
 /** Records of each kind in memory. */
@@ -147,6 +146,7 @@ export class Catalog {
     const known = await this.findBlob(digest);
     const blob = known ?? { size, storedAt: now };
     const lastPull = await this.graph.lastPull(unit);
+    const isPulled = entry.isPulled !== false || (await this.graph.wasPulled({ target, digest }));
     const moved = await this.graph.movedNames(target, digest, entry.tags);
     await tables.write((batch) => {
       for (const name of moved) batch.del(name, { sublevel: tables.names });
@@ -165,7 +165,7 @@ export class Catalog {
         const referrer = `${unitOf(target, entry.subject)} ${digest}`;
         batch.put(referrer, entry.descriptor, { sublevel: tables.referrers });
       }
-      tables.putAccess(batch, unit, now, lastPull);
+      tables.putAccess(batch, unit, isPulled ? now : now - 1, lastPull);
     });
     this.#admit(digest, blob, known);
     this.#hotManifests.set(unit, record);

@@ -23,6 +23,8 @@ export interface ManifestEntry {
   readonly subject?: Digest;
   /** Tags that upstream says mean this manifest, and when it said so. */
   readonly tags: readonly { readonly tag: Tag; readonly checkedAt: number }[];
+  /** False: no client has asked for it. Its last pull is then a moment before it was stored. */
+  readonly isPulled?: boolean;
 }
 
 export interface CatalogOptions {

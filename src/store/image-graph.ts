@@ -201,6 +201,14 @@ export class ImageGraph {
     return (await this.#tables.access.getMany(units)).map((time) => time ?? 0);
   }
 
+  /** Whether a client has asked for a held manifest, or for a part of it, since it was stored. */
+  async wasPulled({ target, digest }: Node): Promise<boolean> {
+    const unit = unitOf(target, digest);
+    const record = await this.#tables.manifests.get(unit);
+    const time = record && (await this.lastPull(unit));
+    return record !== undefined && time !== undefined && time >= record.storedAt;
+  }
+
   async lastPull(unit: string): Promise<number | undefined> {
     return this.#tables.access.get(unit);
   }

@@ -1,0 +1,42 @@
+import test from 'ava';
+import { HOUR } from '../helpers/clock.ts';
+import { buildImage } from '../helpers/image.ts';
+import { rule } from './rules.ts';
+import { Site } from './site.ts';
+
+const REPOSITORY = 'library/app';
+const RULES = [rule(REPOSITORY, { tags: { names: ['v1'] } })];
+/** Closed when a site starts. */
+const windows = [{ opens: '0 2 * * *', forMs: HOUR }];
+
+test('what waits for a window is not completed behind its back; what a client asks for is', async (t) => {
+  const site = await Site.start(t, { rules: RULES, windows, upstream: { hydrate: true } });
+  const { registry, storePath, timer } = site;
+  const image = buildImage({ seed: 'app', layers: [3000] });
+  registry.addImage(REPOSITORY, 'v1', image, { name: 'app' });
+  site.sync.run();
+  await site.waiting();
+  t.not((await site.sync.status()).closedUntil, undefined);
+  const { hydrator } = site.engine.mirror;
+  await hydrator.resume();
+  t.is(hydrator.size, 0);
+  await site.close();
+
+  const next = await Site.start(t, {
+    rules: RULES,
+    windows,
+    upstream: { hydrate: true },
+    registry,
+    storePath,
+    timer,
+  });
+  const { mirror } = next.engine;
+  await mirror.hydrator.resume();
+  t.is(mirror.hydrator.size, 0);
+  t.deepEqual(
+    registry.conversation().filter((line) => line.includes('/blobs/')),
+    [],
+  );
+  await next.manifest(REPOSITORY, image.manifest.digest);
+  await registry.seen(image.layer(0));
+});
