@@ -320,7 +320,10 @@ export class Collector {
     const node = why === undefined ? nodeOf(unit) : undefined;
     if (!node) return why;
     // Pulled since the walk began; the catalog learns of it later.
-    return access.isNoted(node.target, await catalog.graph.below(node)) ? PULLED : undefined;
+    if (access.isNoted(node.target, await catalog.graph.below(node))) return PULLED;
+    const elsewhere = await protection.reasonElsewhere(node, gone);
+    const isVain = elsewhere && (await catalog.planRelease(unit, new Set())).bytes === 0;
+    return isVain ? elsewhere : undefined;
   }
 
   async #dueOf(left: readonly Node[], until: number): Promise<{ unit: string; time: number }[]> {

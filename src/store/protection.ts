@@ -1,5 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
-import { parseTag } from '../oci/reference.ts';
+import { formatTarget, isSameTarget, parseTag } from '../oci/reference.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { Catalog } from './catalog.ts';
 import { nodeOf, unitOf, type ImageGraph, type Node, parseTarget } from './image-graph.ts';
@@ -54,6 +54,23 @@ export class Protection {
       return PART;
     }
     return this.#pinOfImage(node);
+  }
+
+  /** Why the very same manifest stays in another repository; `undefined` when it may go there too. */
+  async reasonElsewhere(
+    { target, digest }: Node,
+    gone: ReadonlySet<string>,
+  ): Promise<string | undefined> {
+    const { graph } = this.#catalog;
+    for await (const holder of graph.holders(digest)) {
+      if (isSameTarget(holder.target, target)) continue;
+      for (const above of await graph.ancestors({ ...holder, digest })) {
+        const reason = await this.reasonFor(unitOf(holder.target, above), gone);
+        if (reason === undefined || reason === PART) continue;
+        return `frees nothing: also in ${formatTarget(holder.target)}, ${reason}`;
+      }
+    }
+    return undefined;
   }
 
   /** Pins that were resolved are among the reasons; a glob may mean any manifest of the image. */

@@ -142,7 +142,7 @@ class Pair {
     for (const { image, digest, lastPulledAt, bytes: freed } of done.images) {
       const before = new Set(model.files);
       const mayGo = [...model.manifests.keys()].filter(
-        (unit) => model.isRoot(unit) && !model.isPinned(unit),
+        (unit) => model.isRoot(unit) && !model.isPinned(unit) && !model.isVain(unit),
       );
       const unit = unitOf({ target: image, digest });
       t.true(mayGo.includes(unit), `${unit} may not go`);

@@ -154,6 +154,49 @@ test('the same image in two repositories goes from each by itself', async (t) =>
   t.deepEqual(await store.held(), ['app', 'app.0', 'app.config']);
 });
 
+test('an image that is pinned in another repository frees nothing here, and stays', async (t) => {
+  const store = await ImageStore.open(t);
+  const shared = image(store, 'shared');
+  const own = image(store, 'own');
+  await store.keep(shared);
+  await store.keep(shared, { target: OTHER });
+  await store.keep(own);
+  await store.pin(`hub.example/other@${shared.manifest.digest}`);
+  const why = 'frees nothing: also in hub.example/other, pinned (hand)';
+  t.deepEqual(await collect(t, store, Infinity), {
+    went: ['own'],
+    kept: [`shared: ${why}`, 'shared: pinned (hand)'],
+  });
+  await store.pins.remove({
+    origin: 'hand',
+    image: `hub.example/other@${shared.manifest.digest}`,
+  });
+  t.deepEqual(await collect(t, store, Infinity), { went: ['shared', 'shared'], kept: [] });
+  t.deepEqual(await store.held(), []);
+});
+
+test('an index that is pinned in another repository frees the platform that only this one has', async (t) => {
+  const store = await ImageStore.open(t);
+  const [amd64, arm64] = [image(store, 'amd64'), image(store, 'arm64')];
+  const index = buildIndex([
+    { image: amd64, platform: { os: 'linux', architecture: 'amd64' } },
+    { image: arm64, platform: { os: 'linux', architecture: 'arm64' } },
+  ]);
+  store.nameBlob(index.manifest, 'index');
+  for (const [target, platform] of [
+    [OTHER, amd64],
+    [APP, arm64],
+  ] as const) {
+    await store.keepManifest(index.manifest, { target });
+    await store.keep(platform, { target });
+  }
+  await store.pin(`hub.example/other@${index.manifest.digest}`);
+  const { went } = await collect(t, store, Infinity);
+  t.deepEqual(went, ['index']);
+  // The other one's index lists the manifest of the platform as well.
+  t.deepEqual(await store.held(), ['amd64', 'amd64.0', 'amd64.config', 'arm64', 'index']);
+});
+
 test('a tag that moves leaves an image by digest, which goes by its own last pull', async (t) => {
   const store = await ImageStore.open(t);
   const [old, fresh] = [image(store, 'old'), image(store, 'fresh')];

@@ -54,6 +54,25 @@ export class HeldModel {
     return [...this.partsOf(unit)].some((part) => this.pinned.has(part));
   }
 
+  /** It would free nothing, and a pin keeps the same manifest in another repository. */
+  isVain(unit: string): boolean {
+    const { digest, target } = this.manifests.get(unit)!;
+    const isKeptElsewhere = [...this.manifests.keys()].some((root) => {
+      if (!this.isPinned(root)) return false;
+      const parts = [...this.partsOf(root)].map((part) => this.manifests.get(part)!);
+      return parts.some(
+        (part) =>
+          part.target !== target && (part.digest === digest || part.members.includes(digest)),
+      );
+    });
+    if (!isKeptElsewhere) return false;
+    const after = new HeldModel();
+    for (const [each, manifest] of this.manifests) after.manifests.set(each, manifest);
+    for (const file of this.files) after.files.add(file);
+    after.release(unit);
+    return after.files.size === this.files.size;
+  }
+
   /** Removes an image, and what no other one holds then. */
   release(unit: string): void {
     const removed = [this.manifests.get(unit)!];
