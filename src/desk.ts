@@ -9,13 +9,15 @@ import type {
   PinSummary,
   StoreDesk,
   StoreSummary,
+  Unheld,
   VerifyState,
 } from './http/store-desk.ts';
 import { RegistryError } from './oci/errors.ts';
-import { formatTarget } from './oci/reference.ts';
+import { formatTarget, type Tag } from './oci/reference.ts';
 import type { Aside, BlobStore } from './store/blob-store.ts';
 import type { Collection } from './store/collection.ts';
-import type { Node } from './store/image-graph.ts';
+import { findHeld } from './store/find-held.ts';
+import { parseTarget, type Node } from './store/image-graph.ts';
 import { isGlob } from './store/pins.ts';
 import type { Scrubber } from './store/scrubber.ts';
 import type { Store } from './store/store.ts';
@@ -30,6 +32,8 @@ export interface DeskParts {
   readonly now: () => number;
 }
 
+/** Of an image that is written without one. */
+const DEFAULT_TAG = 'latest';
 /** How long the number of images counts as known: it takes a walk over all manifests. */
 const COUNT_MS = 60_000;
 
@@ -102,12 +106,22 @@ export class Desk implements StoreDesk {
     };
   }
 
+  async absence(image: string): Promise<Unheld> {
+    const { store, addressing } = this.#parts;
+    const { target } = addressing.resolveImage(image);
+    return {
+      image: canonicalImage(addressing, image, DEFAULT_TAG),
+      repository: formatTarget(target),
+      tags: await store.catalog.listTags(target),
+    };
+  }
+
   async planCollection(bytes?: number): Promise<CollectionReport> {
-    return report(await this.#parts.store.collector.plan(bytes));
+    return this.#report(await this.#parts.store.collector.plan(bytes));
   }
 
   async collect(bytes?: number): Promise<CollectionReport> {
-    return report(await this.#parts.store.collector.collect(bytes));
+    return this.#report(await this.#parts.store.collector.collect(bytes));
   }
 
   startVerify(): VerifyState {
@@ -128,6 +142,20 @@ export class Desk implements StoreDesk {
   async unpin(image: string): Promise<boolean> {
     const { store, addressing } = this.#parts;
     return store.pins.remove({ origin: 'hand', image: canonicalImage(addressing, image) });
+  }
+
+  async pinsOf(image: string): Promise<readonly PinSummary[]> {
+    const { store, addressing } = this.#parts;
+    const canonical = canonicalImage(addressing, image);
+    const named = store.pins.list().filter((pin) => pin.image === canonical);
+    const node = isGlob(image) ? undefined : await this.#find(image);
+    if (!node) return named;
+    const tags = await store.catalog.graph.tagsOf(node);
+    return [...new Set([...named, ...store.pins.of({ ...node, tags })])];
+  }
+
+  async findHeld(images: readonly string[]): Promise<ReadonlySet<string>> {
+    return findHeld(this.#parts.store.catalog, images);
   }
 
   async setInUse(source: string, images: readonly string[]): Promise<readonly PinSummary[]> {
@@ -163,8 +191,26 @@ export class Desk implements StoreDesk {
     const { target, tag, digest } = this.#parts.addressing.resolveImage(image);
     const { catalog } = this.#parts.store;
     if (digest) return { target, digest };
-    const record = await catalog.findTag(target, tag ?? ('latest' as NonNullable<typeof tag>));
+    const record = await catalog.findTag(target, tag ?? (DEFAULT_TAG as Tag));
     return record && { target, digest: record.digest };
+  }
+
+  async #report({ wantedBytes, images, kept }: Collection): Promise<CollectionReport> {
+    const { graph } = this.#parts.store.catalog;
+    return {
+      wantedBytes,
+      released: sumOf(images),
+      images: images.map(({ image, tags, digest, lastPulledAt, bytes }) => {
+        const why = image === '' ? 'no manifest lists it' : 'pulled longest ago';
+        return { image, tags, digest, lastPulledAt, bytes, why };
+      }),
+      kept: await Promise.all(
+        kept.map(async ({ image, digest, why }) => {
+          const node = image === '' ? undefined : { target: parseTarget(image), digest };
+          return { image, tags: node ? await graph.tagsOf(node) : [], digest, why };
+        }),
+      ),
+    };
   }
 
   async #countImages(): Promise<number> {
@@ -227,17 +273,4 @@ async function measure(blobs: BlobStore, folder: Aside): Promise<Amount> {
 
 function compare(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
-}
-
-function report(collection: Collection): CollectionReport {
-  const { wantedBytes, images, kept } = collection;
-  return {
-    wantedBytes,
-    released: sumOf(images),
-    images: images.map(({ image, tags, digest, lastPulledAt, bytes }) => {
-      const why = image === '' ? 'no manifest lists it' : 'pulled longest ago';
-      return { image, tags, digest, lastPulledAt, bytes, why };
-    }),
-    kept,
-  };
 }

@@ -102,6 +102,7 @@ export class Engine {
       metrics,
       log,
       timer: { ...REAL_TIMER, now },
+      isOffline: config.offline,
     });
     const { inUse: path } = config.store;
     if (path === undefined) return;

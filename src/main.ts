@@ -12,6 +12,7 @@ for (const output of [process.stdout, process.stderr]) {
 process.exitCode = await runCommand(process.argv.slice(2), {
   env: process.env,
   cwd: process.cwd(),
+  uid: process.getuid?.(),
   stdout: process.stdout,
   stderr: process.stderr,
   signals: process,

@@ -1,47 +1,70 @@
-import { UpstreamError } from '../src/oci/upstream-error.ts';
+import { UpstreamError, type UpstreamFault } from '../src/oci/upstream-error.ts';
 import type { Timer } from './schedule.ts';
 
 const MAX_ATTEMPTS = 4;
 const FIRST_PAUSE_MS = 5_000;
 const MAX_PAUSE_MS = 10 * 60_000;
 
+/** What an upstream answers for a while. */
+export const PASSING_ANSWERS: readonly UpstreamFault[] = ['failing', 'rate-limited'];
+/** And what keeps it from answering. */
+export const PASSING_FAULTS: readonly UpstreamFault[] = [
+  ...PASSING_ANSWERS,
+  'unreachable',
+  'timeout',
+];
+
+export interface PatienceParts {
+  readonly timer: Timer;
+  readonly signal: AbortSignal;
+  /** Those after which another attempt is made. */
+  readonly faults: readonly UpstreamFault[];
+  /** Told when it gives up on what may still go well another time. */
+  readonly gaveUp?: () => void;
+}
+
 /**
  * Repeats what an upstream may do better later, with a pause that grows and is never shorter than
- * the upstream asked for. Once that was in vain, an upstream that is still silent is not waited for
+ * the upstream asked for. Once that was in vain, an upstream that still fails is not waited for
  * again: a thousand questions to one that is down cost the pauses of the first.
  */
 export class Patience {
-  readonly #timer: Timer;
-  readonly #signal: AbortSignal;
+  readonly #parts: PatienceParts;
   readonly #spent = new Set<string>();
 
-  constructor(parts: { timer: Timer; signal: AbortSignal }) {
-    this.#timer = parts.timer;
-    this.#signal = parts.signal;
+  constructor(parts: PatienceParts) {
+    this.#parts = parts;
   }
 
   /** Rejects as the last attempt did, or when the signal aborts. */
   async try<Value>(work: () => Promise<Value>): Promise<Value> {
+    const { timer, signal, gaveUp } = this.#parts;
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await work();
       } catch (error) {
-        this.#signal.throwIfAborted();
-        if (!isPassing(error) || this.#spent.has(error.upstream)) throw error;
-        if (attempt === MAX_ATTEMPTS) {
-          this.#spent.add(error.upstream);
+        signal.throwIfAborted();
+        if (!isPassing(error)) throw error;
+        if (this.#isVain(error, attempt)) {
+          gaveUp?.();
           throw error;
         }
-        await this.#timer.wait(pauseAfter(error, attempt), this.#signal);
+        await timer.wait(pauseAfter(error, attempt), signal);
       }
     }
   }
+
+  #isVain({ fault, upstream, isOurs }: UpstreamError, attempt: number): boolean {
+    // What is short on this machine comes back soon.
+    if (!isOurs && !this.#parts.faults.includes(fault)) return true;
+    if (attempt === MAX_ATTEMPTS) this.#spent.add(upstream);
+    return this.#spent.has(upstream);
+  }
 }
 
-/** Whether another attempt may do better. */
+/** Whether another attempt may do better, now or later. */
 function isPassing(error: unknown): error is UpstreamError {
-  if (!(error instanceof UpstreamError)) return false;
-  return ['unreachable', 'timeout', 'failing', 'rate-limited'].includes(error.fault);
+  return error instanceof UpstreamError && (error.isOurs || PASSING_FAULTS.includes(error.fault));
 }
 
 function pauseAfter({ retryAfterMs = 0 }: UpstreamError, attempt: number): number {

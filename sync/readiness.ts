@@ -59,6 +59,7 @@ export class Readiness {
       bytes: extent.bytes,
       missingBytes: extent.missingBytes,
       missing: extent.missing.slice(0, MAX_MISSING_TOLD),
+      ...(isElsewhere && { lacksTag: true as const }),
       checkedAt,
       ...(reason !== undefined && { reason }),
     };
@@ -73,7 +74,7 @@ function describeLack(
   if (count > 0) return count === 1 ? 'one file is missing' : `${count} files are missing`;
   if (isForOthers) return 'it is for none of the platforms of its rule';
   if (isElsewhere && meant !== undefined) return `its tag still means ${meant} here`;
-  return 'its tag means nothing here yet';
+  return 'its files are here, its tag is not recorded yet';
 }
 
 function describeAge({ kept }: KnownImage, isStale: boolean): string | undefined {

@@ -14,7 +14,7 @@ import type { Gate } from './gate.ts';
 import { fingerprint } from './lock.ts';
 import type { Meter } from './meter.ts';
 import { isToFetch, nameOf, type Plan, type PlannedItem } from './planner.ts';
-import { Patience } from './patience.ts';
+import { PASSING_FAULTS, Patience } from './patience.ts';
 import { reasonOf, type Problem } from './resolver.ts';
 import type { Timer } from './schedule.ts';
 import type { KnownImage, State } from './state.ts';
@@ -32,6 +32,8 @@ export interface RunnerParts {
   readonly meter: Meter;
   readonly timer: Timer;
   readonly log: Log;
+  /** Told of each image that may still go well another time. */
+  readonly gaveUp: () => void;
 }
 
 export interface Outcome {
@@ -132,11 +134,12 @@ export class Runner {
 
   /** Why it is not ready; `undefined` when it is, or when the signal aborted. */
   async #bring(item: PlannedItem, signal: AbortSignal): Promise<Problem | undefined> {
-    const { timer, log } = this.#parts;
+    const { timer, log, gaveUp } = this.#parts;
     const { rule } = item.wanted;
     const image = nameOf(item.wanted);
     try {
-      await new Patience({ timer, signal }).try(async () => this.#fetch(item, signal));
+      const patience = new Patience({ timer, signal, faults: PASSING_FAULTS, gaveUp });
+      await patience.try(async () => this.#fetch(item, signal));
       return undefined;
     } catch (error) {
       if (signal.aborted) return undefined;
@@ -229,6 +232,6 @@ function isAborted(signal: AbortSignal): boolean {
 }
 
 /** As opposed to a repository, or a pattern of such. */
-function isOneImage(name: string): boolean {
+export function isOneImage(name: string): boolean {
   return name.slice(name.lastIndexOf('/')).includes(':');
 }

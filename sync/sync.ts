@@ -9,6 +9,7 @@ import type {
   SyncStatus,
 } from '../src/http/sync-desk.ts';
 import type { Supply } from '../src/mirror/supply.ts';
+import { RegistryError } from '../src/oci/errors.ts';
 import type { Log } from '../src/observe/log.ts';
 import type { Metrics } from '../src/observe/metrics.ts';
 import type { BlobStore } from '../src/store/blob-store.ts';
@@ -16,14 +17,16 @@ import type { Catalog } from '../src/store/catalog.ts';
 import type { Pins } from '../src/store/pins.ts';
 import { describeDeparture, describePlan } from './describe-plan.ts';
 import { Gate } from './gate.ts';
+import { findFailure } from './find-failure.ts';
 import { fingerprint, readLock } from './lock.ts';
+import { logLineOf } from './log-line.ts';
 import { Meter } from './meter.ts';
 import { Pace } from './pace.ts';
-import { Patience } from './patience.ts';
+import { PASSING_ANSWERS, Patience } from './patience.ts';
 import { Planner } from './planner.ts';
 import { Readiness } from './readiness.ts';
 import { reasonOf } from './resolver.ts';
-import { Runner } from './runner.ts';
+import { isOneImage, Runner } from './runner.ts';
 import { REAL_TIMER, Schedule, type Timer } from './schedule.ts';
 import type { State } from './state.ts';
 
@@ -39,9 +42,14 @@ export interface SyncParts {
   /** `registry/repository:tag` or `…@digest` of an image as somebody wrote it. */
   readonly canonical: (image: string) => string;
   readonly timer?: Timer;
+  /** The mirror is set never to dial. */
+  readonly isOffline: boolean;
 }
 
 const LOOK_MS = 5 * 60_000;
+/** Before a run that missed an upstream is made again. */
+const FIRST_PAUSE_MS = 60_000;
+const MAX_PAUSE_MS = 60 * 60_000;
 
 /** For a site without rules. */
 export const NOTHING_TO_SYNC: SyncConfig = {
@@ -57,6 +65,8 @@ interface Running {
   readonly meter: Meter;
   phase: 'planning' | 'fetching';
   readonly ended: Promise<void>;
+  /** An upstream that may be had another time was given up on. */
+  isMissing: boolean;
 }
 
 /** What a site must hold: kept ready by schedule, and answered for at any time. */
@@ -132,13 +142,22 @@ export class Sync implements SyncDesk {
     return this.#readiness.explain(this.#parts.canonical(image));
   }
 
+  failure(image: string): SyncProblem | undefined {
+    const { config, canonical } = this.#parts;
+    const { last } = this.#state.current;
+    const failures = this.#isOfTheseRules ? (last?.failures ?? []) : [];
+    return findFailure(canonical(image), [...failures, ...this.#unresolved()], config.rules);
+  }
+
   async plan(lock?: unknown): Promise<SyncPlan> {
+    this.#refuseOffline();
     const plan = await this.#planner.plan(lock, { signal: this.#stop.signal });
     return describePlan(plan, this.#parts.config, this.#state.current.bytesPerSecond);
   }
 
-  /** Throws `RegistryError` for a lock that does not match the rules. */
+  /** Throws `RegistryError` for a lock that does not match the rules, and offline, as `plan` does. */
   run(lock?: unknown): SyncRunState {
+    this.#refuseOffline();
     if (lock !== undefined) readLock(this.#parts.config, lock, this.#timer.now());
     void this.#runOnce(lock);
     return this.runState;
@@ -159,30 +178,48 @@ export class Sync implements SyncDesk {
   async #serve(): Promise<void> {
     const { signal } = this.#stop;
     const { isRunning, last } = this.#state.current;
-    if (isRunning || !last || !this.#isOfTheseRules) await this.#runOnce();
+    if (isRunning || !last || !this.#isOfTheseRules) await this.#runUntilHad();
     if (signal.aborted) return;
     this.#nextRunAt = this.#schedule.nextRun(this.#timer.now());
     // What fell due while no process ran comes at once.
     for await (const _ of this.#schedule.runs(signal, this.#state.current.last?.startedAt)) {
-      await this.#runOnce();
+      await this.#runUntilHad();
       this.#nextRunAt = this.#schedule.nextRun(this.#timer.now());
     }
   }
 
-  /** One at a time: who comes while it runs waits for its end. */
-  async #runOnce(lock?: unknown): Promise<void> {
-    if (this.#running) return this.#running.ended;
+  /** And again, after a pause that grows, while an upstream could not be had; until the next is due. */
+  async #runUntilHad(): Promise<void> {
+    const { signal } = this.#stop;
+    let isMissing = await this.#runOnce();
+    for (let pauseMs = FIRST_PAUSE_MS; isMissing; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
+      const now = this.#timer.now();
+      if (now + pauseMs >= (this.#schedule.nextRun(now) ?? Infinity)) return;
+      this.#nextRunAt = now + pauseMs;
+      await this.#timer.wait(pauseMs, signal);
+      isMissing = await this.#runOnce();
+    }
+  }
+
+  /** One at a time: who comes while it runs waits for its end. True: an upstream was missed. */
+  async #runOnce(lock?: unknown): Promise<boolean> {
+    if (this.#running) {
+      await this.#running.ended;
+      return false;
+    }
     const meter = new Meter({ pace: this.#pace, now: () => this.#timer.now() });
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#running = { meter, phase: 'planning', ended: promise };
+    const running: Running = { meter, phase: 'planning', ended: promise, isMissing: false };
+    this.#running = running;
     try {
-      await this.#carryOut(this.#running, lock);
+      await this.#carryOut(running, lock);
     } catch (err) {
       this.#parts.log.error({ err }, 'a sync run could not be brought to its end');
     } finally {
       this.#running = undefined;
       resolve();
     }
+    return running.isMissing;
   }
 
   async #carryOut(running: Running, lock: unknown): Promise<void> {
@@ -198,8 +235,8 @@ export class Sync implements SyncDesk {
       isRunning: isInterrupted,
       ...(report.bytes > 0 && seconds > 0 && { bytesPerSecond: report.bytes / seconds }),
     });
-    const { failures, released, ...summary } = report;
-    log.info({ ...summary, failures: failures.length, released: released.length }, 'sync run');
+    log.info(logLineOf(report), 'sync run');
+    const { failures } = report;
     metrics.syncLastRunBytes.set(report.bytes);
     metrics.syncLastRunSeconds.set(seconds);
     metrics.syncFailures.inc(failures.length);
@@ -212,8 +249,13 @@ export class Sync implements SyncDesk {
     const { signal } = this.#stop;
     const { meter } = running;
     const report = { startedAt, bytes: 0, failures: [], released: [] };
+    const gaveUp = (): void => {
+      running.isMissing = true;
+    };
     try {
-      const patience = new Patience({ timer: this.#timer, signal });
+      // Who cannot be reached keeps nobody else waiting: the client has insisted, the next run will.
+      const faults = PASSING_ANSWERS;
+      const patience = new Patience({ timer: this.#timer, signal, faults, gaveUp });
       const plan = await this.#planner.plan(lock, { signal, patience });
       running.phase = 'fetching';
       const runner = new Runner({
@@ -222,14 +264,16 @@ export class Sync implements SyncDesk {
         gate: this.#gate,
         meter,
         timer: this.#timer,
+        gaveUp,
       });
       const { fetched, kept, failures, departures } = await runner.carryOut(plan, signal);
       const all = [...plan.problems, ...failures];
+      const failed = all.map(({ image }) => image).filter(isOneImage);
       return {
         ...report,
         endedAt: this.#timer.now(),
         isOk: all.length === 0,
-        images: { fetched, kept, failed: failures.length + plan.failed.length },
+        images: { fetched, kept, failed: new Set(failed).size },
         bytes: meter.fetchedBytes,
         failures: all,
         released: departures.map(describeDeparture),
@@ -244,6 +288,13 @@ export class Sync implements SyncDesk {
         aborted: reasonOf(error),
       };
     }
+  }
+
+  #refuseOffline(): void {
+    if (!this.#parts.isOffline) return;
+    const message =
+      'this mirror is set offline and asks no upstream; "entrepot sync status" tells what is ready';
+    throw new RegistryError('UNSUPPORTED', { status: 409, message });
   }
 
   get #isOfTheseRules(): boolean {

@@ -4,6 +4,8 @@ import type { Environment } from '../config/source.ts';
 export interface CommandContext {
   readonly env: Environment;
   readonly cwd: string;
+  /** Of the user that it runs as, where the system has such numbers. */
+  readonly uid?: number | undefined;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly signals: Signals;
@@ -24,4 +26,4 @@ export interface Signals {
   off(signal: StopSignal, listener: (signal: StopSignal) => void): unknown;
 }
 
-export type StopSignal = 'SIGINT' | 'SIGTERM';
+export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';

@@ -10,12 +10,14 @@ import { shortDigest } from './short-digest.ts';
 import { roundSize } from './size.ts';
 import type { StoreContext } from './store-context.ts';
 import type { ImageReport, ManifestReport } from '../http/store-desk.ts';
-import type { SyncImage } from '../http/sync-desk.ts';
+import type { SyncImage, SyncProblem } from '../http/sync-desk.ts';
 import { formatTable, onOneLine } from './table.ts';
 
 /** What is held of an image, and what a rule of sync wants of it: either may be absent. */
 type Explanation = (ImageReport | { readonly image: string; readonly digest?: never }) & {
   readonly sync?: SyncImage;
+  /** Why the last run of sync did not get it. */
+  readonly failure?: SyncProblem;
 };
 
 /**
@@ -40,7 +42,11 @@ export async function explain(
 type Fact = readonly [name: string, fact: string];
 
 function formatExplanation(document: Explanation, now: number): string {
-  const wanted = document.sync ? describeWanted(document.sync, now) : [];
+  const { sync, failure } = document;
+  const wanted = [
+    ...(sync ? describeWanted(sync, now) : []),
+    ...(failure ? describeFailure(failure, sync) : []),
+  ];
   if (document.digest !== undefined) return formatReport(document, wanted, now);
   const facts: readonly Fact[] = [['state', 'nothing of it is held'], ...wanted];
   return `${onOneLine(document.image)}\n${formatFacts(facts)}`;
@@ -48,6 +54,13 @@ function formatExplanation(document: Explanation, now: number): string {
 
 function formatFacts(facts: readonly Fact[]): string {
   return facts.map(([name, fact]) => `  ${name.padEnd(8)} ${onOneLine(fact)}\n`).join('');
+}
+
+/** Of a rule that nothing could be resolved of, nothing else is known. */
+function describeFailure({ rule, image, reason }: SyncProblem, sync?: SyncImage): readonly Fact[] {
+  const of = sync ? '' : `${image}: `;
+  const known: readonly Fact[] = sync ? [] : [['rule', rule]];
+  return [...known, ['failed', `${of}${reason}`]];
 }
 
 /** Which rule wants what, what of it is missing, and why. */

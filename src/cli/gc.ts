@@ -37,13 +37,18 @@ function formatReport(report: CollectionReport, now: number, isPlan: boolean): s
   const { images, kept } = report;
   const gone = images.map(({ image, tags, digest, bytes, lastPulledAt, why }) => [
     image,
-    tags.filter((tag) => !ATTACHED.test(tag)).join(', '),
+    formatTags(tags),
     shortDigest(digest),
     roundSize(bytes),
     formatAge(lastPulledAt, now),
     why,
   ]);
-  const stays = kept.map(({ image, digest, why }) => [image, shortDigest(digest), why]);
+  const stays = kept.map(({ image, tags, digest, why }) => [
+    image,
+    formatTags(tags),
+    shortDigest(digest),
+    why,
+  ]);
   return [
     summarize(report, isPlan),
     gone.length === 0
@@ -51,8 +56,12 @@ function formatReport(report: CollectionReport, now: number, isPlan: boolean): s
       : `\n${formatTable([['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'PULLED', 'WHY'], ...gone])}`,
     stays.length === 0
       ? ''
-      : `\nolder, and kept:\n${formatTable([['IMAGE', 'DIGEST', 'WHY'], ...stays])}`,
+      : `\nolder, and kept:\n${formatTable([['IMAGE', 'TAGS', 'DIGEST', 'WHY'], ...stays])}`,
   ].join('');
+}
+
+function formatTags(tags: readonly string[]): string {
+  return tags.filter((tag) => !ATTACHED.test(tag)).join(', ');
 }
 
 function summarize({ wantedBytes, released }: CollectionReport, isPlan: boolean): string {

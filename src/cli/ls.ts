@@ -2,6 +2,7 @@ import { loadConfig } from '../config/load.ts';
 import { withAdmin } from './admin-client.ts';
 import { formatAge } from './age.ts';
 import type { CommandOptions } from './command-options.ts';
+import { count } from './count.ts';
 import { EXIT_CODE } from './exit-code.ts';
 import { printJson } from './print-json.ts';
 import { shortDigest } from './short-digest.ts';
@@ -33,7 +34,9 @@ export async function ls(
     context.stdout.write(`nothing${match === undefined ? '' : ` of ${match}`} is held\n`);
   }
   if (images.length === limit) {
-    context.stderr.write(`at most ${limit} images are shown: --limit shows more\n`);
+    context.stderr.write(
+      `no more than ${count(limit, 'image')} ${limit === 1 ? 'is' : 'are'} shown: --limit shows more\n`,
+    );
   }
   return EXIT_CODE.ok;
 }

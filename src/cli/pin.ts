@@ -6,7 +6,7 @@ import { EXIT_CODE } from './exit-code.ts';
 import { readImageList } from './image-list.ts';
 import { printJson } from './print-json.ts';
 import type { StoreContext } from './store-context.ts';
-import type { PinSummary } from '../http/store-desk.ts';
+import type { NewPin } from '../http/store-desk.ts';
 import { UsageError } from './usage-error.ts';
 
 const DEFAULT_SOURCE = 'default';
@@ -38,7 +38,7 @@ export async function pin(
     ask('/api/v1/pins', { method: 'POST', body }),
   );
   if (options.json) printJson(document, context);
-  else context.stdout.write(`pinned ${(document as PinSummary).image}\n`);
+  else context.stdout.write(`pinned ${describePinned(document as NewPin)}\n`);
   return EXIT_CODE.ok;
 }
 
@@ -52,8 +52,24 @@ async function pinInUse(
   const document = await withAdmin(config, context, async (ask) =>
     ask(`/api/v1/in-use/${encodeURIComponent(source)}`, { method: 'PUT', body: { images } }),
   );
-  const { pins } = document as { pins: readonly PinSummary[] };
+  const { pins } = document as { pins: readonly NewPin[] };
   if (options.json) printJson(document, context);
-  else context.stdout.write(`${count(pins.length, 'image')} pinned as in use by ${source}\n`);
+  else context.stdout.write(`${describeInUse(pins, source)}\n`);
   return EXIT_CODE.ok;
+}
+
+/** A pin may come before its image; a slip of the hand must not look the same. */
+function describePinned({ image, isHeld }: NewPin): string {
+  if (isHeld) return image;
+  // Beside other letters two of them mean no more than one.
+  const isShort = image.split('/').some((part) => part !== '**' && part.includes('*'));
+  const hint = isShort ? ' ("*" stops at a slash, "**" between slashes does not)' : '';
+  return `${image}: nothing of it is held yet${hint}`;
+}
+
+function describeInUse(pins: readonly NewPin[], source: string): string {
+  const missing = pins.filter(({ isHeld }) => !isHeld).length;
+  const lack =
+    missing === 0 ? '' : `, of which ${missing} ${missing === 1 ? 'is' : 'are'} not held`;
+  return `${count(pins.length, 'image')} pinned as in use by ${source}${lack}`;
 }

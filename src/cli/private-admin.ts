@@ -5,7 +5,7 @@ import type { Config } from '../config/config.ts';
 import { AdminError } from './admin-error.ts';
 import { EXIT_CODE } from './exit-code.ts';
 import { InterruptedError } from './interrupted-error.ts';
-import { explainStartFailure } from './start-failure.ts';
+import { explainStartFailure, type StartScene } from './start-failure.ts';
 import { StopSignals } from './stop-signals.ts';
 import type { StoreContext } from './store-context.ts';
 
@@ -26,7 +26,7 @@ export async function withPrivateAdmin<T>(
   const socketPath = join(folder, 'admin.sock');
   const { openLog, startPrivateAdmin } = context;
   const start = async () => startPrivateAdmin(config, socketPath, { log: openLog() });
-  const admin = await explained(start, config.store.path);
+  const admin = await explained(start, { ...config, uid: context.uid });
   undo.defer(async () => admin.close());
   const stopped = stop.first.then((signal) => {
     throw new InterruptedError(`stopped by ${signal}`);
@@ -35,11 +35,11 @@ export async function withPrivateAdmin<T>(
 }
 
 /** Has the store to itself, or throws an `AdminError` with one line on why not. */
-export async function explained<T>(open: () => Promise<T>, storePath: string): Promise<T> {
+export async function explained<T>(open: () => Promise<T>, scene: StartScene): Promise<T> {
   try {
     return await open();
   } catch (error) {
-    const reason = explainStartFailure(error, storePath);
+    const reason = explainStartFailure(error, scene);
     throw reason === undefined ? error : new AdminError(reason, { cause: error });
   }
 }

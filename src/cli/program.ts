@@ -28,11 +28,20 @@ export async function runCommand(
   addStoreCommands(program, createStoreContext(context, parts), (code) => {
     exitCode = code;
   });
+  pointToHelp(program);
   try {
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
   } catch (error) {
     return reportError(error, { isJson: args.includes('--json'), ...context });
+  }
+}
+
+/** After a command that is not known; each command says by itself what is wrong with its options. */
+function pointToHelp(program: Command): void {
+  program.showHelpAfterError('(entrepot --help lists the commands)');
+  for (const group of program.commands.filter(({ commands }) => commands.length > 0)) {
+    group.showHelpAfterError(`(entrepot ${group.name()} --help lists its commands)`);
   }
 }
 
@@ -47,7 +56,7 @@ function createProgram(context: CommandContext, finish: (exitCode: number) => vo
     });
   program
     .command('serve')
-    .description('serve pulls until SIGTERM or SIGINT')
+    .description('serve pulls until SIGTERM, SIGINT or SIGHUP')
     .option(...FILE_OPTION)
     .option(...JSON_OPTION)
     .action(async (options: ServeOptions) => finish(await serve(options, context)));

@@ -35,7 +35,7 @@ export async function serve(
   try {
     server = await start(config, { log });
   } catch (error) {
-    const reason = explainStartFailure(error, config.store.path);
+    const reason = explainStartFailure(error, { ...config, uid: context.uid });
     if (reason === undefined) throw error;
     const line = options.json ? JSON.stringify({ error: reason }) : `entrepot: ${reason}`;
     context.stderr.write(`${line}\n`);

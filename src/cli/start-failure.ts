@@ -1,10 +1,27 @@
 import { formatListenAddress } from '../config/listen-address.ts';
+import type { Config } from '../config/config.ts';
 
-const EXPLANATIONS: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'is in use by another process',
-  EADDRNOTAVAIL: 'is not an address of this machine',
-  EACCES: 'may not be opened by this user',
+/** What was to be opened, and by whom. */
+export interface StartScene extends Pick<Config, 'listen' | 'admin'> {
+  readonly store: Pick<Config['store'], 'path'>;
+  readonly uid: number | undefined;
+}
+
+const LISTEN_FAULTS: Readonly<Record<string, readonly [what: string, remedy: string]>> = {
+  EADDRINUSE: ['is in use by another process', 'stop that one, or set another address'],
+  EADDRNOTAVAIL: ['is not an address of this machine', 'set one that is'],
+  EACCES: ['may not be opened by this user', 'set a port above 1023, or run it as another user'],
 };
+
+const STORE_FAULTS: Readonly<Record<string, string>> = {
+  ENOTDIR: 'a file stands where a folder is needed',
+  EEXIST: 'a file stands where a folder is needed',
+  EROFS: 'its file system is read-only',
+  ENOSPC: 'its disk has no room',
+  EDQUOT: 'the quota of its disk is used up',
+};
+
+const DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM']);
 
 /** The store's own error, which knows who has it. */
 const STORE_IN_USE = 'STORE_IN_USE';
@@ -19,18 +36,59 @@ interface ListenError extends NodeJS.ErrnoException {
  * One line on why the server did not start, when that lies outside the program; `undefined` for a
  * fault of the program itself.
  */
-export function explainStartFailure(error: unknown, storePath: string): string | undefined {
+export function explainStartFailure(error: unknown, scene: StartScene): string | undefined {
+  const { path } = scene.store;
   for (let fault = error; fault instanceof Error; fault = fault.cause) {
-    const { code = '', syscall, address = '', port = 0 } = fault as ListenError;
+    const { code, syscall } = fault as NodeJS.ErrnoException;
     if (code === STORE_IN_USE) return fault.message;
     if (code === 'LEVEL_LOCKED') {
-      return `the store ${storePath} is in use by another process; stop it, or set another store.path`;
+      return `the store ${path} is in use by another process; stop it, or set another store.path`;
     }
-    const explanation = syscall === 'listen' ? EXPLANATIONS[code] : undefined;
-    // A socket in a folder has no port.
-    const place = port > 0 ? formatListenAddress({ host: address, port }) : address;
-    if (explanation) return `${place} ${explanation}`;
+    const reason = explainListen(fault, scene) ?? explainStore(fault, scene);
+    if (reason !== undefined) return reason;
     if (syscall !== undefined) return fault.message;
   }
   return undefined;
+}
+
+function explainListen(fault: ListenError, scene: StartScene): string | undefined {
+  const { code = '', syscall, address = '', port = 0 } = fault;
+  const explained = syscall === 'listen' ? LISTEN_FAULTS[code] : undefined;
+  if (!explained) return undefined;
+  const [what, remedy] = explained;
+  // A socket in a folder has no port, and no key.
+  const key = port > 0 ? keyOf({ address, port }, scene) : undefined;
+  const place = port > 0 ? formatListenAddress({ host: address, port }) : address;
+  return key === undefined ? `${place} ${what}` : `${key}: ${place} ${what}; ${remedy}`;
+}
+
+/** A host may be a name, which the system has turned into its address; its port stays. */
+function keyOf(
+  { address, port }: { address: string; port: number },
+  scene: StartScene,
+): 'listen' | 'admin' | undefined {
+  const keys = (['listen', 'admin'] as const).filter((key) => scene[key].port === port);
+  return keys.find((key) => scene[key].host === address) ?? keys[0];
+}
+
+function explainStore(
+  fault: NodeJS.ErrnoException,
+  { store, uid }: StartScene,
+): string | undefined {
+  const { code = '', message, path = '' } = fault;
+  const isDenied = DENIED.has(code) || (code === 'LEVEL_IO_ERROR' && /denied/i.test(message));
+  const isOfStore = code === 'LEVEL_IO_ERROR' || isWithin(path, store.path);
+  if (!isOfStore && !(fault.syscall === 'mkdir' && isWithin(store.path, path))) return undefined;
+  if (isDenied) {
+    const user = uid === undefined ? 'this user' : `this user (uid ${uid})`;
+    const remedy = `give ${user} write access there, or set another folder`;
+    return `store.path: ${store.path} may not be written by ${user}: ${message}; ${remedy}`;
+  }
+  const cause = STORE_FAULTS[code];
+  const why = cause === undefined ? message : `${cause} (${message})`;
+  return `store.path: ${store.path} cannot be used: ${why}; set a folder that can be written`;
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return path !== '' && (path === folder || path.startsWith(`${folder.replace(/\/$/, '')}/`));
 }

@@ -1,6 +1,6 @@
 import type { Signals, StopSignal } from './command-context.ts';
 
-const NAMES: readonly StopSignal[] = ['SIGTERM', 'SIGINT'];
+const NAMES: readonly StopSignal[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
 
 /** The first signal asks for an orderly end; the second one no longer waits for it. */
 export class StopSignals implements Disposable {

@@ -59,7 +59,10 @@ function addPinCommands(
   finish: (exitCode: number) => void,
 ): void {
   add('pin', 'keep an image, however old it gets')
-    .argument('[image]', 'a name, name:tag, name@digest, or a glob of one of these')
+    .argument(
+      '[image]',
+      'a name, name:tag, name@digest, or a glob of one of these with its registry: "*" stops at a slash, "**" between slashes does not',
+    )
     .option('--reason <text>', 'why, for those who read the list of pins')
     .option(
       '--in-use <file>',

@@ -56,15 +56,27 @@ function formatStatus(status: SyncStatus, { now, isAll }: { now: number; isAll: 
 }
 
 function describe(image: SyncImage, now: number): string[] {
-  const { tag, digest, state, missingBytes, checkedAt, rule, reason = '' } = image;
-  const missing = missingBytes === 0 ? '' : roundSize(missingBytes);
+  const { tag, digest, state, checkedAt, rule, reason = '' } = image;
   const name = tag ?? shortDigest(digest);
-  return [image.image, name, state, missing, formatAge(checkedAt, now), rule, reason];
+  const age = formatAge(checkedAt, now);
+  return [image.image, name, state, describeMissing(image), age, rule, reason];
+}
+
+/** A manifest that was never seen has a size that nobody here knows. */
+function describeMissing({ missing, missingBytes, lacksTag }: SyncImage): string {
+  if (missingBytes > 0) return roundSize(missingBytes);
+  if (missing.length > 0) return 'size unknown';
+  return lacksTag ? 'the tag' : '';
 }
 
 function describeCounts({ counts, images }: SyncStatus): string {
-  const missing = images.reduce((sum, { missingBytes }) => sum + missingBytes, 0);
-  const lack = counts.partial === 0 ? '' : ` (${roundSize(missing)} missing)`;
+  const bytes = images.reduce((sum, { missingBytes }) => sum + missingBytes, 0);
+  const tags = images.filter((image) => image.missing.length === 0 && image.lacksTag).length;
+  const missing = [
+    ...(bytes > 0 ? [roundSize(bytes)] : []),
+    ...(tags > 0 ? [count(tags, 'tag')] : []),
+  ];
+  const lack = missing.length === 0 ? '' : ` (${missing.join(' and ')} missing)`;
   return `${counts.ready} ready, ${counts.partial} partial${lack}, ${counts.stale} stale\n`;
 }
 

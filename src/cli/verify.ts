@@ -67,7 +67,8 @@ async function rebuild(
   }
   const { openLog, rebuildCatalog } = context;
   const log = openLog();
-  const report = await explained(async () => rebuildCatalog(config, { log }), config.store.path);
+  const scene = { ...config, uid: context.uid };
+  const report = await explained(async () => rebuildCatalog(config, { log }), scene);
   const { images, manifests, tags, blobs } = report;
   const counts = [
     count(images, 'image'),

@@ -81,12 +81,25 @@ export class Addressing {
     const at = image.indexOf('@');
     const named = at === -1 ? image : image.slice(0, at);
     const colon = named.indexOf(':', named.lastIndexOf('/') + 1);
-    const target = this.resolve({ name: colon === -1 ? named : named.slice(0, colon) });
+    const target = this.#resolveNamed(colon === -1 ? named : named.slice(0, colon));
     return {
       target,
       ...(colon !== -1 && { tag: parseTag(named.slice(colon + 1)) }),
       ...(at !== -1 && { digest: parseDigest(image.slice(at + 1)) }),
     };
+  }
+
+  /** An operator is told what is configured, and where; a client learns no more than it named. */
+  #resolveNamed(name: string): Target {
+    try {
+      return this.resolve({ name });
+    } catch (cause) {
+      if (!(cause instanceof RegistryError) || cause.code !== 'NAME_UNKNOWN') throw cause;
+      const names = [...new Set([...this.#byName.values()].map(({ config }) => config.name))];
+      const remedy = 'add it under "upstreams" in the configuration file';
+      const detail = `${String(cause.detail)}, which has ${names.join(', ')}; ${remedy}`;
+      throw new RegistryError('NAME_UNKNOWN', { detail, cause });
+    }
   }
 
   /** Throws `NAME_UNKNOWN` for what is not configured. */

@@ -8,6 +8,8 @@ export interface StoreDesk {
   images(query: ImageQuery): Promise<ImageSummary[]>;
   /** `undefined` when nothing of it is held. Throws `RegistryError` for what names no image. */
   explain(image: string): Promise<ImageReport | undefined>;
+  /** What `explain` looked for and did not find. Throws as it does. */
+  absence(image: string): Promise<Unheld>;
   /** What would go to bring the store down by this many bytes; without it, to its low watermark. */
   planCollection(bytes?: number): Promise<CollectionReport>;
   collect(bytes?: number): Promise<CollectionReport>;
@@ -19,8 +21,20 @@ export interface StoreDesk {
   pin(image: string, reason?: string): Promise<PinSummary>;
   /** False when there was no such pin by hand. */
   unpin(image: string): Promise<boolean>;
+  /** All that keep an image, by whomever and under whatever name. */
+  pinsOf(image: string): Promise<readonly PinSummary[]>;
+  /** Those of the images, written as in a pin, of which something is held. */
+  findHeld(images: readonly string[]): Promise<ReadonlySet<string>>;
   /** Replaces the list of images in use that this source told before. */
   setInUse(source: string, images: readonly string[]): Promise<readonly PinSummary[]>;
+}
+
+export interface Unheld {
+  /** With its registry, and with the tag that it means when it names none. */
+  readonly image: string;
+  readonly repository: string;
+  /** Those of the repository that are held. */
+  readonly tags: readonly string[];
 }
 
 export interface StoreSummary {
@@ -106,6 +120,7 @@ export interface CollectionReport {
   /** Older images that stay, and why. */
   readonly kept: readonly {
     readonly image: string;
+    readonly tags: readonly string[];
     readonly digest: string;
     readonly why: string;
   }[];
@@ -158,4 +173,10 @@ export interface PinSummary {
   readonly image: string;
   readonly reason?: string;
   readonly since: number;
+}
+
+/** A pin as it was just made. */
+export interface NewPin extends PinSummary {
+  /** False when nothing of it is held yet. */
+  readonly isHeld: boolean;
 }

@@ -1,7 +1,8 @@
 import type { Router } from '@koa/router';
 import { RegistryError } from '../oci/errors.ts';
 import { AdminInput } from './admin-input.ts';
-import type { StoreDesk } from './store-desk.ts';
+import { explainUnheld, explainUnpinned } from './explain-absence.ts';
+import type { NewPin, PinSummary, StoreDesk } from './store-desk.ts';
 import type { SyncDesk } from './sync-desk.ts';
 
 const SORTS = ['name', 'size', 'oldest'] as const;
@@ -42,10 +43,17 @@ function addExplainRoute(router: Router, store: StoreDesk, sync: SyncDesk): void
     const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
     const report = await store.explain(image);
     const wanted = await sync.explain(image);
-    if (!report && !wanted) {
-      throw new RegistryError('NAME_UNKNOWN', { message: `nothing of ${image} is held` });
+    const failure = wanted?.state === 'ready' ? undefined : sync.failure(image);
+    const absence = report ? undefined : await store.absence(image);
+    if (absence && !wanted && !failure) {
+      throw new RegistryError('NAME_UNKNOWN', { message: explainUnheld(absence) });
     }
-    ctx.body = { image, ...report, ...(wanted && { sync: wanted }) };
+    ctx.body = {
+      image: absence?.image,
+      ...report,
+      ...(wanted && { sync: wanted }),
+      ...(failure && { failure }),
+    };
   });
 }
 
@@ -76,13 +84,14 @@ function addPinRoutes(router: Router, desk: StoreDesk): void {
     const input = await AdminInput.ofBody(ctx.req, ['image', 'reason']);
     const pin = await desk.pin(input.text('image'), input.optionalText('reason'));
     ctx.status = 201;
-    ctx.body = pin;
+    [ctx.body] = await withHeld(desk, [pin]);
   });
   // Without a body: a web page of another origin may not send DELETE without being asked for.
   router.delete('/api/v1/pins', async (ctx) => {
     const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
     if (!(await desk.unpin(image))) {
-      throw new RegistryError('NAME_UNKNOWN', { message: `${image} is not pinned by hand` });
+      const message = explainUnpinned(image, await desk.pinsOf(image));
+      throw new RegistryError('NAME_UNKNOWN', { message });
     }
     ctx.status = 204;
   });
@@ -95,6 +104,12 @@ function addPinRoutes(router: Router, desk: StoreDesk): void {
       });
     }
     const input = await AdminInput.ofBody(ctx.req, ['images']);
-    ctx.body = { pins: await desk.setInUse(source, input.texts('images')) };
+    const pins = await desk.setInUse(source, input.texts('images'));
+    ctx.body = { pins: await withHeld(desk, pins) };
   });
+}
+
+async function withHeld(desk: StoreDesk, pins: readonly PinSummary[]): Promise<NewPin[]> {
+  const held = await desk.findHeld(pins.map(({ image }) => image));
+  return pins.map((pin) => ({ ...pin, isHeld: held.has(pin.image) }));
 }

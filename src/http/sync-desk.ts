@@ -7,7 +7,7 @@ export interface SyncDesk {
   /**
    * Resolves the rules, or takes the digests of a lock, and compares them with the store. Fetches
    * manifests at most. Throws `RegistryError` with status 400 for what is no lock, and for one that
-   * does not match the rules.
+   * does not match the rules; with 409 at a mirror that is set offline.
    */
   plan(lock?: unknown): Promise<SyncPlan>;
   /** Begins a run unless one runs already; throws as `plan` does. */
@@ -18,6 +18,8 @@ export interface SyncDesk {
    * what names no image.
    */
   explain(image: string): Promise<SyncImage | undefined>;
+  /** Why the last run did not get it; `undefined` when it did. Throws as `explain` does. */
+  failure(image: string): SyncProblem | undefined;
 }
 
 export interface SyncStatus {
@@ -46,6 +48,8 @@ export interface SyncImage {
   readonly missingBytes: number;
   /** At most ten of them. */
   readonly missing: readonly { readonly digest: string; readonly size: number }[];
+  /** Its tag does not mean it here. */
+  readonly lacksTag?: true;
   /** When the upstream last confirmed it. */
   readonly checkedAt: number;
   /** Why it is not ready, or what became of it upstream. */
@@ -94,7 +98,7 @@ export interface ReleasedImage {
   readonly tag?: string;
   readonly digest: string;
   readonly rule: string;
-  /** `guarded`: more left the selection than one run may release, or a list came back empty. */
+  /** `guarded`: it left the selection and stays all the same, because of what `why` says. */
   readonly action: 'release' | 'keep' | 'guarded';
   readonly why: string;
 }

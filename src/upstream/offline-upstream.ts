@@ -44,6 +44,10 @@ export class OfflineUpstream implements Upstream {
   async close(): Promise<void> {}
 
   #refusal(): UpstreamError {
-    return new UpstreamError(this.name, 'offline', 'not held, and this mirror is set offline');
+    return new UpstreamError(
+      this.name,
+      'offline',
+      'this mirror is set offline and asks no upstream',
+    );
   }
 }

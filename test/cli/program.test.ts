@@ -61,7 +61,8 @@ test('an unknown command is a usage error', async (t) => {
   t.deepEqual(result, {
     code: 64,
     stdout: '',
-    stderr: "error: unknown command 'sevre'\n(Did you mean serve?)\n",
+    stderr:
+      "error: unknown command 'sevre'\n(Did you mean serve?)\n(entrepot --help lists the commands)\n",
   });
 });
 

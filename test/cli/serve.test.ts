@@ -1,7 +1,8 @@
 import { EventEmitter, once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
-import type { ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import type { CommandContext } from '../../src/cli/command-context.ts';
 import { serve, type ServeParts } from '../../src/cli/serve.ts';
@@ -42,7 +43,7 @@ function createParts() {
   return { parts, started, closed };
 }
 
-for (const signal of ['SIGTERM', 'SIGINT']) {
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) {
   test(`${signal} closes the server and waits for it`, async (t) => {
     const { context, signals, exits } = createContext(t);
     const { parts, started, closed } = createParts();
@@ -118,15 +119,59 @@ async function listening(child: ChildProcess): Promise<{ url: string; adminUrl: 
   throw new Error('the process ended without listening');
 }
 
-test('the program serves until SIGTERM and then exits with 0', async (t) => {
-  const child = startMain(['serve'], { cwd: createFolder(t, { 'entrepot.yaml': QUIET }) });
-  t.teardown(() => child.kill('SIGKILL'));
-  const exited = once(child, 'exit');
-  const { url } = await listening(child);
-  t.is((await fetch(`${url}/v2/`)).status, 200);
-  child.kill('SIGTERM');
-  t.deepEqual(await exited, [0, null]);
+for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
+  test(`the program serves until ${signal} and then exits with 0`, async (t) => {
+    const child = startMain(['serve'], { cwd: createFolder(t, { 'entrepot.yaml': QUIET }) });
+    t.teardown(() => child.kill('SIGKILL'));
+    const exited = once(child, 'exit');
+    const { url } = await listening(child);
+    t.is((await fetch(`${url}/v2/`)).status, 200);
+    child.kill(signal);
+    t.deepEqual(await exited, [0, null]);
+  });
+}
+
+test('SIGTERM to npm ends the server with its last words', async (t) => {
+  const cwd = createFolder(t, { 'entrepot.yaml': QUIET });
+  const project = fileURLToPath(new URL('../../', import.meta.url));
+  const args = ['--silent', '--prefix', project, 'start', '--', '--config', `${cwd}/entrepot.yaml`];
+  const npm = spawn('npm', args, {
+    cwd: project,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+  });
+  // A server that does not hear of it must not outlive the test.
+  const late = setTimeout(() => process.kill(-npm.pid!, 'SIGKILL'), 60_000);
+  t.teardown(() => clearTimeout(late));
+  const exited = once(npm, 'exit');
+  const messages: string[] = [];
+  for await (const line of createInterface({ input: npm.stdout })) {
+    const { msg } = JSON.parse(line) as { msg: string };
+    messages.push(msg);
+    if (msg === 'listening') npm.kill('SIGTERM');
+  }
+  t.deepEqual(
+    messages.filter((msg) => msg.startsWith('stop')),
+    ['stopping', 'stopped'],
+  );
+  await exited;
 });
+
+for (const args of [['serve'], ['ls'], ['verify', '--rebuild']]) {
+  test(`${args.join(' ')}: a store.path that is a file is one line with the remedy`, async (t) => {
+    const cwd = createFolder(t, { 'entrepot.yaml': QUIET, data: 'a file' });
+    const { code, stderr } = await runMain(args, { cwd });
+    const where = `${cwd}/data`;
+    t.true(
+      stderr.startsWith(
+        `entrepot: store.path: ${where} cannot be used: a file stands where a folder is needed (`,
+      ),
+      stderr,
+    );
+    t.true(stderr.endsWith('); set a folder that can be written\n'), stderr);
+    t.is(code, 1);
+  });
+}
 
 test('a port in use is one line and exit code 1', async (t) => {
   const other = createServer().listen(0, '127.0.0.1');
@@ -136,10 +181,11 @@ test('a port in use is one line and exit code 1', async (t) => {
   const yaml = QUIET.replace('listen: 127.0.0.1:0', `listen: 127.0.0.1:${port}`);
   const cwd = createFolder(t, { 'entrepot.yaml': yaml });
   const { code, stderr } = await runMain(['serve'], { cwd });
-  t.is(stderr, `entrepot: 127.0.0.1:${port} is in use by another process\n`);
+  const reason = `listen: 127.0.0.1:${port} is in use by another process; stop that one, or set another address`;
+  t.is(stderr, `entrepot: ${reason}\n`);
   t.is(code, 1);
   const json = await runMain(['serve', '--json'], { cwd });
-  t.deepEqual(JSON.parse(json.stderr), { error: `127.0.0.1:${port} is in use by another process` });
+  t.deepEqual(JSON.parse(json.stderr), { error: reason });
   t.is(json.code, 1);
 });
 

@@ -1,19 +1,32 @@
 import test from 'ava';
-import { explainStartFailure } from '../../src/cli/start-failure.ts';
+import { explainStartFailure as explain } from '../../src/cli/start-failure.ts';
+
+/** As it is told to user 1000 of a store under /srv. */
+function explainStartFailure(error: unknown, path: string): string | undefined {
+  const listen = { host: '::', port: 5000 };
+  const admin = { host: '127.0.0.1', port: 5001 };
+  return explain(error, { listen, admin, store: { path }, uid: 1000 });
+}
 
 function listenError(code: string, fields: object): Error {
   return Object.assign(new Error(`listen ${code}`), { code, syscall: 'listen', ...fields });
 }
 
-test('an address that cannot be listened on is named with the reason', (t) => {
+test('an address that cannot be listened on is named with its key, the reason and the remedy', (t) => {
   const reasonOf = (code: string, address: string, port: number) =>
     explainStartFailure(listenError(code, { address, port }), '/srv');
-  t.is(reasonOf('EADDRINUSE', '::', 5000), '[::]:5000 is in use by another process');
   t.is(
-    reasonOf('EADDRNOTAVAIL', '192.0.2.1', 80),
-    '192.0.2.1:80 is not an address of this machine',
+    reasonOf('EADDRINUSE', '::', 5000),
+    'listen: [::]:5000 is in use by another process; stop that one, or set another address',
   );
-  t.is(reasonOf('EACCES', '0.0.0.0', 443), '0.0.0.0:443 may not be opened by this user');
+  t.is(
+    reasonOf('EADDRNOTAVAIL', '192.0.2.1', 5001),
+    'admin: 192.0.2.1:5001 is not an address of this machine; set one that is',
+  );
+  t.is(
+    reasonOf('EACCES', '127.0.0.1', 5001),
+    'admin: 127.0.0.1:5001 may not be opened by this user; set a port above 1023, or run it as another user',
+  );
 });
 
 test('the reason is found among the causes', (t) => {
@@ -37,12 +50,59 @@ test('a socket in a folder is named by its path', (t) => {
   t.is(explainStartFailure(error, '/srv'), '/run/admin.sock is in use by another process');
 });
 
-test('what the system refuses is told in its words', (t) => {
-  const refused = Object.assign(new Error("EACCES: permission denied, mkdir '/srv'"), {
-    code: 'EACCES',
-    syscall: 'mkdir',
+function fileError(code: string, path: string): Error {
+  const message = `${code}: refused, mkdir '${path}'`;
+  return Object.assign(new Error(message), { code, syscall: 'mkdir', path });
+}
+
+for (const [code, path, reason] of [
+  [
+    'EACCES',
+    '/srv/store/blobs',
+    "may not be written by this user (uid 1000): EACCES: refused, mkdir '/srv/store/blobs'; give this user (uid 1000) write access there, or set another folder",
+  ],
+  [
+    'EPERM',
+    '/srv',
+    "may not be written by this user (uid 1000): EPERM: refused, mkdir '/srv'; give this user (uid 1000) write access there, or set another folder",
+  ],
+  [
+    'ENOTDIR',
+    '/srv/store/blobs',
+    "cannot be used: a file stands where a folder is needed (ENOTDIR: refused, mkdir '/srv/store/blobs'); set a folder that can be written",
+  ],
+  [
+    'EROFS',
+    '/srv/store/catalog.new',
+    "cannot be used: its file system is read-only (EROFS: refused, mkdir '/srv/store/catalog.new'); set a folder that can be written",
+  ],
+  [
+    'EIO',
+    '/srv/store/blobs',
+    "cannot be used: EIO: refused, mkdir '/srv/store/blobs'; set a folder that can be written",
+  ],
+] as const) {
+  test(`${code} of ${path} names store.path, the cause and the remedy`, (t) => {
+    const error = new Error('outer', { cause: fileError(code, path) });
+    t.is(explainStartFailure(error, '/srv/store'), `store.path: /srv/store ${reason}`);
   });
-  t.is(explainStartFailure(refused, '/srv'), "EACCES: permission denied, mkdir '/srv'");
+}
+
+test('a catalog that this user may not lock is the store as well', (t) => {
+  const message = 'IO error: /srv/store/catalog/LOCK: Permission denied';
+  const cause = Object.assign(new Error(message), { code: 'LEVEL_IO_ERROR' });
+  const error = Object.assign(new Error('Database failed to open', { cause }), {
+    code: 'LEVEL_DATABASE_NOT_OPEN',
+  });
+  t.is(
+    explainStartFailure(error, '/srv/store'),
+    `store.path: /srv/store may not be written by this user (uid 1000): ${message}; give this user (uid 1000) write access there, or set another folder`,
+  );
+});
+
+test('what the system refuses elsewhere is told in its words', (t) => {
+  const refused = fileError('EACCES', '/run/other');
+  t.is(explainStartFailure(refused, '/srv/store'), "EACCES: refused, mkdir '/run/other'");
 });
 
 test('a fault of the program has no explanation', (t) => {

@@ -92,8 +92,8 @@ const ROWS: readonly Row[] = [
       'ghcr.io/org/app  v1, v2  sha256:fedcba987654  1.00 GiB  40 days ago  pulled longest ago',
       '',
       'older, and kept:',
-      'IMAGE                    DIGEST               WHY',
-      'docker.io/library/nginx  sha256:0123456789ab  pinned by hand',
+      'IMAGE                    TAGS  DIGEST               WHY',
+      'docker.io/library/nginx  1.27  sha256:0123456789ab  pinned by hand',
     ),
     json: COLLECTION,
   },
@@ -107,8 +107,8 @@ const ROWS: readonly Row[] = [
       'ghcr.io/org/app  v1, v2  sha256:fedcba987654  1.00 GiB  40 days ago  pulled longest ago',
       '',
       'older, and kept:',
-      'IMAGE                    DIGEST               WHY',
-      'docker.io/library/nginx  sha256:0123456789ab  pinned by hand',
+      'IMAGE                    TAGS  DIGEST               WHY',
+      'docker.io/library/nginx  1.27  sha256:0123456789ab  pinned by hand',
     ),
     json: COLLECTION,
   },
@@ -127,13 +127,19 @@ const ROWS: readonly Row[] = [
     args: ['pin', 'ghcr.io/org/app:v1', '--reason', 'a & b'],
     calls: [['pin', 'ghcr.io/org/app:v1', 'a & b']],
     text: 'pinned ghcr.io/org/app:v1\n',
-    json: { origin: 'hand', image: 'ghcr.io/org/app:v1', reason: 'a & b', since: NOON },
+    json: {
+      origin: 'hand',
+      image: 'ghcr.io/org/app:v1',
+      reason: 'a & b',
+      since: NOON,
+      isHeld: true,
+    },
   },
   {
     args: ['pin', 'ghcr.io/org/app'],
     calls: [['pin', 'ghcr.io/org/app', undefined]],
     text: 'pinned ghcr.io/org/app\n',
-    json: { origin: 'hand', image: 'ghcr.io/org/app', since: NOON },
+    json: { origin: 'hand', image: 'ghcr.io/org/app', since: NOON, isHeld: true },
   },
   {
     args: ['pin', '--in-use', 'list.txt', '--source', 'cluster-a'],
@@ -142,8 +148,8 @@ const ROWS: readonly Row[] = [
     text: '2 images pinned as in use by cluster-a\n',
     json: {
       pins: [
-        { origin: 'use:cluster-a', image: 'nginx:1.27', since: NOON },
-        { origin: 'use:cluster-a', image: 'ghcr.io/org/app:v1', since: NOON },
+        { origin: 'use:cluster-a', image: 'nginx:1.27', since: NOON, isHeld: true },
+        { origin: 'use:cluster-a', image: 'ghcr.io/org/app:v1', since: NOON, isHeld: true },
       ],
     },
   },
@@ -207,9 +213,58 @@ test('an empty store says so', async (t) => {
 test('a list that was cut says so', async (t) => {
   const admin = await startDesk(t, new FakeStoreDesk());
   const { code, stderr } = await runStoreCommand(t, ['ls', '--limit', '2'], { admin });
-  t.is(stderr, 'at most 2 images are shown: --limit shows more\n');
+  t.is(stderr, 'no more than 2 images are shown: --limit shows more\n');
   t.is(code, 0);
 });
+
+test('a list that was cut to one image is spoken of as one', async (t) => {
+  const desk = new FakeStoreDesk();
+  desk.imagesNow = [IMAGES[0]];
+  const admin = await startDesk(t, desk);
+  const { code, stderr } = await runStoreCommand(t, ['ls', '--limit', '1'], { admin });
+  t.is(stderr, 'no more than 1 image is shown: --limit shows more\n');
+  t.is(code, 0);
+});
+
+for (const [image, text] of [
+  ['reg.local/nope', 'pinned reg.local/nope: nothing of it is held yet\n'],
+  [
+    'reg.local/*',
+    'pinned reg.local/*: nothing of it is held yet ("*" stops at a slash, "**" between slashes does not)\n',
+  ],
+  [
+    'reg.local/team**',
+    'pinned reg.local/team**: nothing of it is held yet ("*" stops at a slash, "**" between slashes does not)\n',
+  ],
+  ['reg.local/**', 'pinned reg.local/**: nothing of it is held yet\n'],
+] as const) {
+  test(`pin ${image}: that nothing of it is held is said, and it is pinned`, async (t) => {
+    const desk = new FakeStoreDesk();
+    desk.unheldNow = new Set([image]);
+    const admin = await startDesk(t, desk);
+    const plain = await runStoreCommand(t, ['pin', image], { admin });
+    t.deepEqual(plain, { code: 0, stdout: text, stderr: '' });
+    const { stdout } = await runStoreCommand(t, ['pin', image, '--json'], { admin });
+    t.is(stdout, documentOf({ origin: 'hand', image, since: NOON, isHeld: false }));
+  });
+}
+
+for (const [unheld, lack] of [
+  [['a'], ', of which 1 is not held'],
+  [['a', 'b'], ', of which 2 are not held'],
+] as const) {
+  test(`pin --in-use: that ${unheld.join(' and ')} of two images are not held is said`, async (t) => {
+    const desk = new FakeStoreDesk();
+    desk.unheldNow = new Set(unheld);
+    const admin = await startDesk(t, desk);
+    const args = ['pin', '--in-use', 'list'];
+    t.deepEqual(await runStoreCommand(t, args, { admin, files: { list: 'a\nb\n' } }), {
+      code: 0,
+      stdout: `2 images pinned as in use by default${lack}\n`,
+      stderr: '',
+    });
+  });
+}
 
 test('words of others can neither break a table nor command the terminal', async (t) => {
   const desk = new FakeStoreDesk();

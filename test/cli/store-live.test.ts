@@ -95,7 +95,22 @@ for (const isServed of [true, false]) {
       tagsCheckedAt: { v0: NOON - 60 * DAY },
       partOf: [],
     });
-    t.deepEqual(await run('explain', 'org/none'), refused('nothing of org/none is held'));
+    t.deepEqual(
+      await run('explain', 'org/none'),
+      refused('nothing of hub.example/org/none:latest is held'),
+    );
+    t.deepEqual(
+      await run('explain', 'org/old'),
+      refused(
+        'nothing of hub.example/org/old:latest is held; of hub.example/org/old there is v0, v1',
+      ),
+    );
+    t.deepEqual(
+      await run('explain', 'ghcr.io/org/old'),
+      refused(
+        'repository name not known to registry: "ghcr.io" is not an upstream of this mirror, which has hub.example; add it under "upstreams" in the configuration file',
+      ),
+    );
     const part = await run('explain', `org/app@${cosigned.manifest.digest}`, '--json');
     t.deepEqual((JSON.parse(part.stdout) as { partOf: unknown }).partOf, [amd64.manifest.digest]);
   });
@@ -136,8 +151,8 @@ for (const isServed of [true, false]) {
           `hub.example/org/app  latest, v1  ${short(index)}  43.5 KiB  3 days ago   pulled longest ago`,
           '',
           'older, and kept:',
-          'IMAGE                DIGEST               WHY',
-          `hub.example/org/old  ${short(older.manifest)}  pinned (hand: why)`,
+          'IMAGE                TAGS  DIGEST               WHY',
+          `hub.example/org/old  v0    ${short(older.manifest)}  pinned (hand: why)`,
         ),
       ),
     );
@@ -163,6 +178,42 @@ for (const isServed of [true, false]) {
     });
     t.deepEqual(await run('ls'), said('nothing is held\n'));
     t.deepEqual(await run('gc'), said('nothing has to go\n'));
+  });
+
+  test(`a store ${how}: of a pin it is said whether something of it is held`, async (t) => {
+    const { run } = await begin(t);
+    const digest = older.manifest.digest;
+    const [none, hint] = [
+      ': nothing of it is held yet',
+      ' ("*" stops at a slash, "**" between slashes does not)',
+    ];
+    for (const [image, more] of [
+      ['hub.example/org/old', ''],
+      ['hub.example/org/old:v1', ''],
+      [`hub.example/org/old@${digest}`, ''],
+      ['hub.example/**', ''],
+      ['hub.example/*/old:v?', ''],
+      ['hub.example/org/old@sha256:*', ''],
+      ['hub.example/org/ol', none],
+      ['hub.example/org/old:v9', none],
+      [`hub.example/org/app@${digest}`, none],
+      ['hub.example/*', `${none}${hint}`],
+      ['ghcr.io/**', none],
+    ] as const) {
+      t.deepEqual(await run('pin', image), said(`pinned ${image}${more}\n`));
+    }
+  });
+
+  test(`a store ${how}: what others pinned is not unpinned by hand, and they are named`, async (t) => {
+    const { run } = await begin(t);
+    await run('pin', '--in-use', 'in-use', '--source', 'cluster-a');
+    await run('pin', 'hub.example/**');
+    t.deepEqual(
+      await run('unpin', 'org/old:v0'),
+      refused(
+        'org/old:v0 is not pinned by hand, but in use by cluster-a as hub.example/org/old:v0, by another pin by hand as hub.example/**',
+      ),
+    );
   });
 
   test(`a store ${how}: what a cluster runs stays as long as its list says so`, async (t) => {

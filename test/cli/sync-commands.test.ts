@@ -1,7 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import type { SyncProgress, SyncRunState, SyncStatus } from '../../src/http/sync-desk.ts';
+import type {
+  SyncImage,
+  SyncProgress,
+  SyncRunState,
+  SyncStatus,
+} from '../../src/http/sync-desk.ts';
 import { RegistryError } from '../../src/oci/errors.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { DAY, DIGEST, FakeStoreDesk, NGINX, NOON, REPORT } from '../http/fake-store-desk.ts';
@@ -446,6 +451,7 @@ const ALL_READY: SyncStatus = {
   images: [READY],
   run: { last: { ...SYNC_REPORT, endedAt: NOON - DAY } },
 };
+const LACKING: SyncImage = { ...PARTIAL, missingBytes: 0, missing: [] };
 const READY_TEXT = [
   'IMAGE                    TAG   STATE  MISSING  AGE         RULE           WHY',
   'docker.io/library/nginx  1.27  ready           1 hour ago  sync.rules[0]',
@@ -475,6 +481,51 @@ for (const [what, status, code, text] of [
       'docker.io/library/nginx  1.27                 ready              1 hour ago  sync.rules[0]',
       '',
       '1 ready, 1 partial (12.0 MiB missing), 1 stale',
+      'no run yet',
+      'next run at 2026-11-21T13:00:00.000Z',
+    ),
+  ],
+  [
+    'a tag is all that is missing',
+    {
+      ...STATUS,
+      counts: { ready: 0, partial: 1, stale: 0 },
+      images: [{ ...LACKING, lacksTag: true, reason: 'its tag is not recorded yet' }],
+    },
+    1,
+    lines(
+      'IMAGE            TAG  STATE    MISSING  AGE         RULE                   WHY',
+      'ghcr.io/org/app  v1   partial  the tag  2 days ago  team-a.yaml: rules[1]  its tag is not recorded yet',
+      '',
+      '0 ready, 1 partial (1 tag missing), 0 stale',
+      'no run yet',
+      'next run at 2026-11-21T13:00:00.000Z',
+    ),
+  ],
+  [
+    'bytes, a tag, and a manifest that was never seen are missing',
+    {
+      ...STATUS,
+      counts: { ready: 0, partial: 3, stale: 0 },
+      images: [
+        { ...PARTIAL, lacksTag: true, reason: 'one file is missing' },
+        { ...LACKING, lacksTag: true, reason: 'its tag is not recorded yet' },
+        {
+          ...LACKING,
+          missing: [{ digest: DIGEST, size: 0 }],
+          lacksTag: true,
+          reason: 'one file is missing',
+        },
+      ],
+    },
+    1,
+    lines(
+      'IMAGE            TAG  STATE    MISSING       AGE         RULE                   WHY',
+      'ghcr.io/org/app  v1   partial  12.0 MiB      2 days ago  team-a.yaml: rules[1]  one file is missing',
+      'ghcr.io/org/app  v1   partial  the tag       2 days ago  team-a.yaml: rules[1]  its tag is not recorded yet',
+      'ghcr.io/org/app  v1   partial  size unknown  2 days ago  team-a.yaml: rules[1]  one file is missing',
+      '',
+      '0 ready, 3 partial (12.0 MiB and 1 tag missing), 0 stale',
       'no run yet',
       'next run at 2026-11-21T13:00:00.000Z',
     ),

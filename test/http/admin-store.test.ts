@@ -187,6 +187,40 @@ test('what is not held cannot be explained', async (t) => {
   });
 });
 
+test('beside what is not held the tags are told that are', async (t) => {
+  const { desk, send } = await startAdmin(t);
+  desk.reportNow = undefined;
+  desk.tagsNow = ['v1', `sha256-${'1'.repeat(64)}.sig`, 'v2'];
+  const path = `/api/v1/explain?image=${NGINX}:latest`;
+  const told = `nothing of ${NGINX}:latest is held; of ${NGINX} there is`;
+  t.deepEqual(await send(path), { status: 404, body: { error: `${told} v1, v2` } });
+  desk.tagsNow = ['1', '2', '3', '4', '5', '6', '7'];
+  t.deepEqual(await send(path), {
+    status: 404,
+    body: { error: `${told} 1, 2, 3, 4, 5 and 2 more` },
+  });
+});
+
+test('of what is not pinned by hand it is told who else has pinned it', async (t) => {
+  const { desk, send } = await startAdmin(t);
+  const unpin = async () => send('/api/v1/pins?image=a', { method: 'DELETE' });
+  const since = NOON;
+  desk.pinsOfNow = [
+    { origin: 'config', image: 'ghcr.io/org/*', since },
+    { origin: 'use:file', image: 'ghcr.io/org/a:v1', since },
+    { origin: 'use:cluster-a', image: 'ghcr.io/org/a:v2', since },
+    { origin: 'sync', image: 'ghcr.io/org/a@sha256:1', reason: 'sync.rules[0]', since },
+    { origin: 'hand', image: 'ghcr.io/**', since },
+  ];
+  t.deepEqual(await unpin(), {
+    status: 404,
+    body: {
+      error:
+        'a is not pinned by hand, but by store.pins of the configuration as ghcr.io/org/*, by the list of store.inUse as ghcr.io/org/a:v1, in use by cluster-a as ghcr.io/org/a:v2, by sync (sync.rules[0]) as ghcr.io/org/a@sha256:1, by another pin by hand as ghcr.io/**',
+    },
+  });
+});
+
 test('POST gc collects, by as much as its body says', async (t) => {
   const { desk, send, write } = await startAdmin(t);
   t.deepEqual(await write('POST', '/api/v1/gc', { bytes: 5 }), { status: 200, body: COLLECTION });
@@ -215,11 +249,11 @@ test('a pin by hand is made and taken back', async (t) => {
   const image = `${NGINX}:1.27`;
   t.deepEqual(await write('POST', '/api/v1/pins', { image, reason: 'why not' }), {
     status: 201,
-    body: { origin: 'hand', image, reason: 'why not', since: NOON },
+    body: { origin: 'hand', image, reason: 'why not', since: NOON, isHeld: true },
   });
   t.deepEqual(await write('POST', '/api/v1/pins', { image }), {
     status: 201,
-    body: { origin: 'hand', image, since: NOON },
+    body: { origin: 'hand', image, since: NOON, isHeld: true },
   });
   const path = `/api/v1/pins?image=${encodeURIComponent(image)}`;
   t.deepEqual(await send(path, { method: 'DELETE' }), { status: 204, body: undefined });
@@ -237,12 +271,13 @@ test('a pin by hand is made and taken back', async (t) => {
 
 test('a source tells what it has in use, also that it is nothing any more', async (t) => {
   const { desk, write } = await startAdmin(t);
+  desk.unheldNow = new Set(['a']);
   t.deepEqual(await write('PUT', '/api/v1/in-use/cluster-a', { images: ['a', 'b:1'] }), {
     status: 200,
     body: {
       pins: [
-        { origin: 'use:cluster-a', image: 'a', since: NOON },
-        { origin: 'use:cluster-a', image: 'b:1', since: NOON },
+        { origin: 'use:cluster-a', image: 'a', since: NOON, isHeld: false },
+        { origin: 'use:cluster-a', image: 'b:1', since: NOON, isHeld: true },
       ],
     },
   });

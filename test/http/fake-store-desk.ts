@@ -6,6 +6,7 @@ import type {
   PinSummary,
   StoreDesk,
   StoreSummary,
+  Unheld,
   VerifyState,
 } from '../../src/http/store-desk.ts';
 import { RegistryError } from '../../src/oci/errors.ts';
@@ -108,7 +109,7 @@ export const COLLECTION: CollectionReport = {
       why: 'pulled longest ago',
     },
   ],
-  kept: [{ image: NGINX, digest: DIGEST, why: 'pinned by hand' }],
+  kept: [{ image: NGINX, tags: ['1.27'], digest: DIGEST, why: 'pinned by hand' }],
 };
 
 export const SUMMARY: StoreSummary = {
@@ -133,6 +134,10 @@ export class FakeStoreDesk implements StoreDesk {
   imagesNow: readonly ImageSummary[] = IMAGES;
   reportNow: ImageReport | undefined = REPORT;
   collectionNow = COLLECTION;
+  tagsNow: readonly string[] = [];
+  pinsOfNow: readonly PinSummary[] = [];
+  /** Images of which nothing is held. */
+  unheldNow: ReadonlySet<string> = new Set();
   pinsNow = PINS;
   verifyState: VerifyState = {};
   /** What verifying begins with. */
@@ -150,6 +155,19 @@ export class FakeStoreDesk implements StoreDesk {
 
   async explain(image: string): Promise<ImageReport | undefined> {
     return this.#answer(['explain', image], this.reportNow);
+  }
+
+  async absence(image: string): Promise<Unheld> {
+    const repository = image.replace(/[@:].*/, '');
+    return { image, repository, tags: this.tagsNow };
+  }
+
+  async pinsOf(): Promise<readonly PinSummary[]> {
+    return this.pinsOfNow;
+  }
+
+  async findHeld(images: readonly string[]): Promise<ReadonlySet<string>> {
+    return new Set(images.filter((image) => !this.unheldNow.has(image)));
   }
 
   async planCollection(bytes?: number): Promise<CollectionReport> {

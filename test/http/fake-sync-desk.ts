@@ -3,6 +3,7 @@ import type {
   SyncImage,
   SyncLock,
   SyncPlan,
+  SyncProblem,
   SyncProgress,
   SyncReport,
   SyncRunState,
@@ -152,6 +153,7 @@ export class FakeSyncDesk implements SyncDesk {
   runStart: SyncRunState = {};
   runState: SyncRunState = {};
   imageNow: SyncImage | undefined;
+  failureNow: SyncProblem | undefined;
   /** Thrown by whatever is asked next. */
   fault: unknown;
 
@@ -171,6 +173,10 @@ export class FakeSyncDesk implements SyncDesk {
 
   async explain(image: string): Promise<SyncImage | undefined> {
     return this.#answer(['explain', image], this.imageNow);
+  }
+
+  failure(): SyncProblem | undefined {
+    return this.failureNow;
   }
 
   #answer<T>(call: unknown[], answer: T): T {

@@ -538,7 +538,7 @@ test('what an offline parent does not hold is 502 at the child with the reason, 
   t.deepEqual(refusalOf(await ask(`/v2/${REPOSITORY}/blobs/${image.layer(0).digest}`)), {
     status: 502,
     code: 'UNAVAILABLE',
-    message: `${HUB}: ${wire.host} answered 504: UNAVAILABLE: ${HUB}: not held, and this mirror is set offline`,
+    message: `${HUB}: ${wire.host} answered 504: UNAVAILABLE: ${HUB}: this mirror is set offline and asks no upstream`,
     detail: { upstream: HUB, fault: 'failing', upstreamStatus: 504 },
   });
   t.is(registry.connections, 0);

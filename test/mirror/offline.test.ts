@@ -13,7 +13,7 @@ const dials = watchDials();
 const unhandled: unknown[] = [];
 process.on('unhandledRejection', (reason) => unhandled.push(reason));
 
-const OFFLINE = 'hub.example: not held, and this mirror is set offline';
+const OFFLINE = 'hub.example: this mirror is set offline and asks no upstream';
 const REFUSAL = {
   status: 504,
   code: 'UNAVAILABLE',

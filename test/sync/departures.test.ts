@@ -5,7 +5,7 @@ import type { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage, type Image } from '../helpers/image.ts';
 import { UPSTREAM } from '../helpers/scene.ts';
 import { rule } from './rules.ts';
-import { Site, type SiteOptions } from './site.ts';
+import { Site, START, type SiteOptions } from './site.ts';
 
 const REPOSITORY = 'library/app';
 const APP = `${UPSTREAM}/${REPOSITORY}`;
@@ -293,4 +293,46 @@ test('what sync has pinned survives a collection, and what it let go of does not
     { image: APP, digest: image('v1').manifest.digest, why: 'pinned (sync: sync.rules[0])' },
   ]);
   t.deepEqual((await next.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
+});
+
+test('the log counts what was released and what was guarded apart, with times to read', async (t) => {
+  const [gone, unknown] = [
+    rule('library/gone', { tags: { names: ['v1'] } }),
+    rule('library/unknown', { tags: { globs: ['*'] } }),
+  ];
+  const site = await Site.start(t, { rules: [gone, unknown] });
+  const { registry, storePath, timer } = site;
+  for (const repository of ['library/gone', 'library/unknown']) {
+    registry.addImage(repository, 'v1', buildImage({ seed: repository, layers: [10] }));
+  }
+  t.true((await site.run()).isOk);
+  await site.close();
+  registry.status('/v2/library/unknown/tags/list', 403);
+  const next = await Site.start(t, { rules: [unknown], registry, storePath, timer });
+  const { released } = await next.run();
+  t.deepEqual(
+    released.map(({ action, why }) => [action, why]),
+    [
+      ['release', 'no rule selects it any more'],
+      ['guarded', 'its rule could not be resolved'],
+    ],
+  );
+  const at = new Date(START).toISOString();
+  const [line] = next.log.filter(({ msg }) => msg === 'sync run');
+  t.deepEqual(
+    { ...line, time: 0 },
+    {
+      level: 30,
+      time: 0,
+      startedAt: at,
+      endedAt: at,
+      isOk: false,
+      images: { fetched: 0, kept: 0, failed: 0 },
+      bytes: 0,
+      failures: 1,
+      released: 1,
+      guarded: 1,
+      msg: 'sync run',
+    },
+  );
 });

@@ -1,6 +1,9 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
 import type { SyncRunState } from '../../src/http/sync-desk.ts';
+import { runStoreCommand } from '../cli/run-store-command.ts';
 import { get } from '../helpers/client.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
@@ -63,7 +66,7 @@ test('stopped in the middle it closes in order, and goes on at the next start', 
 
 test('stopped while it waits for an upstream to recover', async (t) => {
   const site = await Site.start(t, { rules: RULES });
-  await site.registry.refuse();
+  site.registry.status('v1', 503, { times: Infinity });
   site.sync.start();
   await site.waiting();
   await site.close();
@@ -105,6 +108,34 @@ test('by schedule: at the first start, at its times, and once for what it missed
   await until(other, timer.now());
 });
 
+test('a run that misses an upstream is made again after a minute, then after two, until the next is due', async (t) => {
+  const MINUTE = HOUR / 60;
+  // Due again six minutes later.
+  const site = await Site.start(t, { rules: RULES, schedule: '36 * * * *' });
+  const { registry, timer } = site;
+  registry.addImage(REPOSITORY, 'v1', buildImage({ seed: 1, layers: [3000] }));
+  await registry.refuse();
+  site.sync.start();
+  const ends: number[] = [];
+  for (const pause of [1, 2]) {
+    await site.ended();
+    await site.waiting();
+    t.is((await site.sync.status()).nextRunAt, timer.now() + pause * MINUTE);
+    ends.push(timer.now() - START);
+    await timer.advance(pause * MINUTE);
+  }
+  await site.ended();
+  await site.waiting();
+  // Four minutes more would be after it.
+  t.is((await site.sync.status()).nextRunAt, START + 6 * MINUTE);
+  t.deepEqual(ends, [0, MINUTE]);
+  await registry.accept();
+  await timer.advance(3 * MINUTE);
+  t.true((await site.ended()).isOk);
+  await site.waiting();
+  t.is((await site.sync.status()).nextRunAt, START + 66 * MINUTE);
+});
+
 test('outside of its windows it plans and waits, and goes on when one opens', async (t) => {
   const site = await Site.start(t, {
     rules: RULES,
@@ -126,26 +157,46 @@ test('outside of its windows it plans and waits, and goes on when one opens', as
   t.true((await site.ended()).isOk);
 });
 
-test('offline it never dials, and what is held is ready', async (t) => {
+test('offline, plan and run are refused at once, nothing changes, and what is held is ready', async (t) => {
   const site = await Site.start(t, { rules: RULES });
   const { registry, storePath, timer } = site;
   registry.addImage(REPOSITORY, 'v1', buildImage({ seed: 1, layers: [10] }));
   await site.run();
   await site.close();
   const { connections } = registry;
-  const off = await Site.start(t, { rules: RULES, registry, storePath, timer, offline: true });
-  const report = await off.run();
-  t.deepEqual(
-    report.failures.map(({ image }) => image),
-    [`${UPSTREAM}/${REPOSITORY}:v1`],
-  );
-  t.deepEqual(
-    report.released.map(({ action }) => action),
-    ['guarded'],
-  );
-  t.is((await off.sync.plan()).problems.length, 1);
-  t.deepEqual((await off.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
-  t.is(off.pins.length, 1);
+  const state = await readFile(join(storePath, 'sync.json'));
+  const mirror = await startMirror(t, {
+    upstreams: { [UPSTREAM]: { url: registry.url } },
+    sync: syncConfig(RULES),
+    storePath,
+    offline: true,
+    now: timer.now,
+  });
+  const { adminUrl } = mirror.server;
+  const admin = new URL(adminUrl).host;
+  const read = async (path: string): Promise<object> =>
+    JSON.parse((await get(`${adminUrl}${path}`)).body.toString()) as object;
+  const pins = await read('/api/v1/pins');
+  const error =
+    'this mirror is set offline and asks no upstream; "entrepot sync status" tells what is ready';
+  for (const command of ['plan', 'run']) {
+    const asked = await fetch(`${adminUrl}/api/v1/sync/${command}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+    });
+    t.deepEqual([asked.status, await asked.json()], [409, { error }]);
+    t.deepEqual(await runStoreCommand(t, ['sync', command], { admin }), {
+      code: 1,
+      stdout: '',
+      stderr: `entrepot: ${error}\n`,
+    });
+  }
+  t.deepEqual(await readFile(join(storePath, 'sync.json')), state);
+  t.deepEqual(await read('/api/v1/pins'), pins);
+  t.like(await read('/api/v1/sync'), {
+    counts: { ready: 1, partial: 0, stale: 0 },
+    run: { last: { isOk: true } },
+  });
   t.is(registry.connections, connections);
 });
 

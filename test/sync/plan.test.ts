@@ -227,7 +227,7 @@ test('what cannot be resolved is said, and the rest is planned', async (t) => {
   t.regex(problems[3]?.reason ?? '', /^hub\.example: .*403/);
   const report = await site.run();
   t.false(report.isOk);
-  t.deepEqual(report.images, { fetched: 1, kept: 0, failed: 1 });
+  t.deepEqual(report.images, { fetched: 1, kept: 0, failed: 2 });
 });
 
 test('an upstream that fails is a problem of each image, and asked no more than that', async (t) => {

@@ -90,6 +90,7 @@ test('stale once the upstream has not confirmed it for longer than the rule allo
   await site.registry.refuse();
   await site.timer.advance(24 * HOUR);
   t.deepEqual(await site.sync.explain(`${APP}:v1`), ready);
+  await site.timer.advance(1);
   t.false((await site.run()).isOk);
   const reason = 'not confirmed by the upstream for longer than its rule allows';
   t.deepEqual(await site.sync.explain(`${APP}:v1`), { ...ready, state: 'stale', reason });
@@ -168,4 +169,31 @@ test('what never gets too old is not stale in the next process either', async (t
   await timer.advance(1000 * 24 * HOUR);
   const next = await Site.start(t, { rules, registry, storePath, timer });
   t.deepEqual((await next.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
+});
+
+test('with all its files and without its tag an image is partial, and the tag is what it lacks', async (t) => {
+  const site = await Site.start(t, {
+    rules: [rule(REPOSITORY, { tags: { names: ['v1', 'v2'] } })],
+    concurrency: 1,
+  });
+  const { registry } = site;
+  const first = buildImage({ seed: 'first', layers: [10] });
+  const image = buildImage({ seed: 'app', layers: [1000, 2000] });
+  registry.addImage(REPOSITORY, 'v1', first);
+  registry.addImage(REPOSITORY, 'v2', image);
+  await site.manifest(REPOSITORY, image.manifest.digest);
+  for (const { digest } of image.blobs) await site.blob(REPOSITORY, digest);
+  const gate = registry.hold(first.layer(0));
+  site.sync.run();
+  await gate.arrived();
+  t.deepEqual(await site.sync.explain(`${APP}:v2`), {
+    ...describe(image),
+    tag: 'v2',
+    state: 'partial',
+    lacksTag: true,
+    reason: 'its files are here, its tag is not recorded yet',
+  });
+  gate.open();
+  t.true((await site.ended()).isOk);
+  t.deepEqual(await site.sync.explain(`${APP}:v2`), { ...describe(image), tag: 'v2' });
 });

@@ -1,8 +1,10 @@
 import test from 'ava';
+import type { SyncProblem } from '../../src/http/sync-desk.ts';
+import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage, buildIndex, type Image } from '../helpers/image.ts';
 import { UPSTREAM } from '../helpers/scene.ts';
 import { rule } from './rules.ts';
-import { Site } from './site.ts';
+import { Site, START } from './site.ts';
 
 const APP = `${UPSTREAM}/library/app`;
 const REPOSITORY = 'library/app';
@@ -205,12 +207,74 @@ test('a 429 for a layer is waited out as well', async (t) => {
 test('an upstream that is down costs the pauses of one question, not of each', async (t) => {
   const tags = Array.from({ length: 40 }, (_, each) => `v${each}`);
   const site = await Site.start(t, { rules: [named(...tags)] });
-  await site.registry.refuse();
+  site.registry.status(/^\/v2\//, 503, { times: Infinity });
   const { failures, startedAt, endedAt } = await site.run();
   t.is(failures.length, 40);
   // Eight are asked at a time; without it, each eight would cost this much.
   t.true(endedAt - startedAt < 2 * 65_000);
 });
+
+test('one that cannot be reached delays no other, and its images fail with the cause', async (t) => {
+  const other = await FakeRegistry.start(t);
+  const { digest } = image('of the other').manifest;
+  const there = 'other.local/library/app';
+  const site = await Site.start(t, {
+    rules: [
+      rule('', { image: there, tags: { names: ['v1'] }, digests: [digest] }),
+      rule('', { image: there, tags: { globs: ['*'] } }),
+      named('v1'),
+    ],
+    others: { 'other.local': { url: other.url } },
+  });
+  site.registry.addImage(REPOSITORY, 'v1', image('app'));
+  await other.refuse();
+  const report = await site.run();
+  const reason = `other.local: no connection to ${other.host} (ECONNREFUSED)`;
+  t.deepEqual(
+    { ...report, failures: report.failures.map(withoutOutage).toSorted(byRule) },
+    {
+      startedAt: START,
+      endedAt: START,
+      isOk: false,
+      images: { fetched: 1, kept: 0, failed: 2 },
+      bytes: report.bytes,
+      failures: [
+        { rule: 'sync.rules[0]', image: `${there}:v1`, reason },
+        { rule: 'sync.rules[0]', image: `${there}@${digest}`, reason },
+        { rule: 'sync.rules[1]', image: there, reason },
+      ],
+      released: [],
+    },
+  );
+  t.is((await site.sync.explain(`${APP}:v1`))?.state, 'ready');
+});
+
+test('one that accepts and never answers delays no other longer than the client insists', async (t) => {
+  const other = await FakeRegistry.start(t);
+  const there = 'other.local/library/app';
+  const site = await Site.start(t, {
+    rules: [rule('', { image: there, tags: { names: ['v1'] } }), named('v1')],
+    others: { 'other.local': { url: other.url } },
+    timing: { headersMs: 1_000, attemptsMs: 1_500 },
+  });
+  site.registry.addImage(REPOSITORY, 'v1', image('app'));
+  other.addImage(REPOSITORY, 'v1', image('of the other'));
+  other.hang('v1', { times: Infinity });
+  const { failures, images, endedAt } = await site.run();
+  t.deepEqual(images, { fetched: 1, kept: 0, failed: 1 });
+  const reason = `other.local: no answer from ${other.host} within 1000 ms`;
+  t.deepEqual(failures, [{ rule: 'sync.rules[0]', image: `${there}:v1`, reason }]);
+  t.is(endedAt, START);
+});
+
+/** The later questions to one that is down are not asked at all. */
+function withoutOutage({ reason, ...rest }: SyncProblem): SyncProblem {
+  return { ...rest, reason: reason.replace(/down for \d+ s: /, '') };
+}
+
+function byRule(a: SyncProblem, b: SyncProblem): number {
+  return a.rule < b.rule ? -1 : 1;
+}
 
 test('a tag that moves during a run is right at the next one', async (t) => {
   const site = await Site.start(t, { rules: [named('v1')] });

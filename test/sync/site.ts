@@ -7,6 +7,7 @@ import { Engine } from '../../src/engine.ts';
 import { Listener } from '../../src/http/listener.ts';
 import type { SyncReport } from '../../src/http/sync-desk.ts';
 import type { Step } from '../../src/store/step.ts';
+import type { Timing } from '../../src/upstream/timing.ts';
 import { State } from '../../sync/state.ts';
 import { Sync } from '../../sync/sync.ts';
 import { get, open, type ClientAnswer, type OpenResponse } from '../helpers/client.ts';
@@ -28,6 +29,9 @@ export interface SiteOptions extends Partial<Omit<SyncConfig, 'rules'>> {
   readonly registry?: FakeRegistry;
   readonly registryOptions?: FakeRegistryOptions;
   readonly upstream?: Partial<UpstreamOptions>;
+  /** Beside the registry's. */
+  readonly others?: Readonly<Record<string, UpstreamOptions>>;
+  readonly timing?: Partial<Timing>;
   readonly offline?: boolean;
   /** Of an earlier site of the same test. */
   readonly storePath?: string;
@@ -41,6 +45,8 @@ export class Site {
   readonly timer: FakeTimer;
   readonly storePath: string;
   readonly url: string;
+  /** What the log said, one object a line. */
+  readonly log: readonly Record<string, unknown>[];
   readonly engine: Engine;
   readonly sync: Sync;
   readonly #listener: Listener;
@@ -52,20 +58,26 @@ export class Site {
       registry: given,
       registryOptions,
       upstream,
-      offline,
+      others,
+      timing,
+      offline = false,
       step,
       ...rest
     } = options;
     const { storePath = await createTempFolder(t), timer = new FakeTimer(START), ...sync } = rest;
     const registry = given ?? (await FakeRegistry.start(t, registryOptions));
     const config = createConfig(storePath, {
-      upstreams: { [UPSTREAM]: { url: registry.url, ...upstream } },
-      ...(offline !== undefined && { offline }),
+      upstreams: { [UPSTREAM]: { url: registry.url, ...upstream }, ...others },
+      offline,
     });
-    const log = pino({ level: 'silent' });
+    const lines: Record<string, unknown>[] = [];
+    const log = pino(
+      { level: 'info', base: {} },
+      { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) },
+    );
     const engine = await Engine.start(config, {
       log,
-      timing: TEST_TIMING,
+      timing: { ...TEST_TIMING, ...timing },
       now: timer.now,
       ...(step && { step }),
     });
@@ -79,6 +91,7 @@ export class Site {
       log,
       timer,
       canonical,
+      isOffline: offline,
     };
     const state = await State.open(join(storePath, 'sync.json'));
     const site = new Site({
@@ -86,6 +99,7 @@ export class Site {
       timer,
       engine,
       storePath,
+      log: lines,
       sync: new Sync({ ...parts, config: syncConfig(rules, sync), state }),
       listener: await Listener.open(config.listen, engine.createApp().callback(), log),
     });
@@ -95,7 +109,7 @@ export class Site {
 
   /** Use `start`. */
   constructor(
-    parts: Pick<Site, 'registry' | 'timer' | 'engine' | 'storePath' | 'sync'> & {
+    parts: Pick<Site, 'registry' | 'timer' | 'engine' | 'storePath' | 'log' | 'sync'> & {
       listener: Listener;
     },
   ) {
@@ -103,6 +117,7 @@ export class Site {
     this.timer = parts.timer;
     this.engine = parts.engine;
     this.storePath = parts.storePath;
+    this.log = parts.log;
     this.sync = parts.sync;
     this.#listener = parts.listener;
     this.url = parts.listener.url;
