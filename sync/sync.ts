@@ -194,7 +194,7 @@ export class Sync implements SyncDesk {
     let isMissing = await this.#runOnce();
     for (let pauseMs = FIRST_PAUSE_MS; isMissing; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
       const now = this.#timer.now();
-      if (now + pauseMs >= (this.#schedule.nextRun(now) ?? Infinity)) return;
+      if (now + pauseMs >= this.#schedule.nextRun(now)) return;
       this.#nextRunAt = now + pauseMs;
       await this.#timer.wait(pauseMs, signal);
       isMissing = await this.#runOnce();

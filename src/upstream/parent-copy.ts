@@ -20,7 +20,7 @@ const WARNING = /^299 - "((?:[^"\\]|\\.)*)"/;
 export function parentCopy(headers: IncomingHttpHeaders): ParentCopy | undefined {
   const status = headers['cache-status'];
   if (typeof status !== 'string' || !STALE.test(status)) return undefined;
-  const text = WARNING.exec(String(headers['warning'] ?? ''))?.[1] ?? 'its copy is not confirmed';
+  const text = WARNING.exec(headers['warning'] ?? '')?.[1] ?? 'its copy is not confirmed';
   const seconds = /^\d{1,12}$/.exec(headers.age ?? '')?.[0];
   return { ageMs: Number(seconds ?? 0) * 1000, warning: text.replaceAll(/\\(.)/g, '$1') };
 }

@@ -408,13 +408,13 @@ for (const [fact, prove] of [
     const blob = digest('layer');
     const listing = entry('image', { successors: [descriptor('layer')] });
     await catalog.recordManifest(APP, listing, 1);
-    const { holdersIn } = catalog.graph;
+    const holdersIn = catalog.graph.holdersIn.bind(catalog.graph);
     const asked = Promise.withResolvers<void>();
     const gate = Promise.withResolvers<void>();
     catalog.graph.holdersIn = async function* (...place) {
       asked.resolve();
       await gate.promise;
-      yield* holdersIn.apply(catalog.graph, place);
+      yield* holdersIn(...place);
     };
     const proving = prove(catalog, blob);
     await asked.promise;
