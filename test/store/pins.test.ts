@@ -195,7 +195,7 @@ test('a list in use may name images that come from elsewhere; what names none is
   const pins = [pin('ghcr.io/org/app:v1'), pin('ghcr.io/org/lib')];
   t.deepEqual(await server.ask('PUT', 'in-use/cluster', { images }), {
     status: 200,
-    body: { pins },
+    body: { pins: pins.map((each) => ({ ...each, isHeld: false })) },
   });
   const { status } = await server.ask('PUT', 'in-use/cluster', { images: ['org/new', 'NO:_'] });
   t.is(status, 400);
