@@ -2,7 +2,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Catalog } from './catalog.ts';
 import type { JournalEntry } from './journal-entry.ts';
 import type { Journal } from './journal.ts';
-import { below, digestPart, lastPart, tagOf } from './tables.ts';
+import { digestPart, lastPart, tagOf, type Tables } from './tables.ts';
 
 /** Below this a journal is left to grow. */
 const MIN_COMPACTED_BYTES = 1024 * 1024;
@@ -53,12 +53,28 @@ export async function* describeCatalog({ tables }: Catalog): AsyncGenerator<Jour
   for await (const [key, { digest, checkedAt }] of tables.tags.iterator()) {
     yield { tag: tagOf(key), of: firstPart(key), is: digest, at: checkedAt };
   }
-  for await (const link of tables.links.keys()) {
-    // `digest target`: what a manifest there lists needs no word of its own.
-    const holders = await tables.holders.keys({ ...below(link), limit: 1 }).all();
-    if (holders.length === 0) yield { blob: firstPart(link) as Digest, of: lastPart(link) };
+  for await (const link of unlistedLinks(tables)) {
+    yield { blob: firstPart(link) as Digest, of: lastPart(link) };
   }
   for await (const pin of tables.pins.values()) yield { pin };
+}
+
+/**
+ * What a manifest of the repository lists needs no word of its own. Both tables are in the order of
+ * `digest target`, so one pass over each is enough.
+ */
+async function* unlistedLinks({ links, holders }: Tables): AsyncGenerator<string> {
+  const listed = holders.keys();
+  try {
+    let holder = await listed.next();
+    for await (const link of links.keys()) {
+      const place = `${link} `;
+      while (holder !== undefined && holder < place) holder = await listed.next();
+      if (holder === undefined || !holder.startsWith(place)) yield link;
+    }
+  } finally {
+    await listed.close();
+  }
 }
 
 function firstPart(key: string): string {

@@ -190,7 +190,8 @@ export class Store {
     log.info(done, 'files and catalog compared');
     if (!done.isComplete) return;
     // A long one must not hold up the end; the next start does it again.
-    await compactJournal(catalog, journal, this.#stop.signal);
+    const isAnew = await compactJournal(catalog, journal, this.#stop.signal);
+    if (isAnew) log.info({ bytes: journal.size }, 'journal written anew');
     this.collector.wake();
   }
 }

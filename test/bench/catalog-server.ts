@@ -73,15 +73,24 @@ export class CatalogServer implements AsyncDisposable {
 
   /** Waits until files and catalog are compared; how long that took, milliseconds. */
   async settled(): Promise<number> {
+    const compared = await this.#said('files and catalog compared');
+    return timeOf(compared) - timeOf(await this.#said('listening'));
+  }
+
+  /** Waits for the end of what a first start does beside the pulls. */
+  async written(): Promise<void> {
+    await this.#said('journal written anew');
+  }
+
+  async #said(msg: string): Promise<Line> {
     const deadline = performance.now() + SETTLE_DEADLINE_MS;
     while (performance.now() < deadline) {
       const lines = readFileSync(this.#log, 'utf8').split('\n').filter(Boolean).map(parseLine);
-      const listening = lines.find(({ msg }) => msg === 'listening');
-      const compared = lines.find(({ msg }) => msg === 'files and catalog compared');
-      if (listening && compared) return timeOf(compared) - timeOf(listening);
+      const line = lines.find((each) => each.msg === msg);
+      if (line) return line;
       await sleep(50);
     }
-    throw new Error(`files and catalog were not compared:\n${readFileSync(this.#log, 'utf8')}`);
+    throw new Error(`it did not say "${msg}":\n${readFileSync(this.#log, 'utf8')}`);
   }
 
   /** How many images went. */

@@ -58,7 +58,7 @@ async function measureSize(bench: Workbench, blobs: number): Promise<Figures> {
   {
     // The first start writes the journal, which a store in use has.
     await using first = await CatalogServer.start(bench, store.path);
-    await first.settled();
+    await first.written();
   }
   await quiet();
   await using server = await CatalogServer.start(bench, store.path);

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
-import { parseRepository, parseTag } from '../../src/oci/reference.ts';
+import { formatTarget, parseRepository, parseTag } from '../../src/oci/reference.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import type { JournalEntry } from '../../src/store/journal-entry.ts';
 import { compactJournal, describeCatalog } from '../../src/store/journal-snapshot.ts';
@@ -251,4 +251,29 @@ test('a catalog is described in full, and compacted into the journal where that 
   const anew = await open(t, path);
   t.true(await compactJournal(catalog, anew), 'its file was lost');
   t.deepEqual(await readAll(anew), described);
+});
+
+test('a link is told exactly where no manifest of its repository lists the blob', async (t) => {
+  const { path } = await createJournal(t);
+  const catalog = await Catalog.open(join(path, '..', 'catalog'), { durability: 'rename' });
+  t.teardown(async () => catalog.close());
+  const mediaType = 'application/json';
+  const listed = [digest('a'), digest('b'), digest('c')];
+  const names = ['ap', 'app', 'app-x', 'app.x', 'app/y', 'appz', 'b'];
+  const expected: string[] = [];
+  for (const [position, name] of names.entries()) {
+    const target = { upstream: APP.upstream, repository: parseRepository(name) };
+    const mine = listed.filter((_, n) => (position & (1 << n)) !== 0);
+    if (mine.length > 0) {
+      const successors = mine.map((each) => ({ digest: each, mediaType, size: 1 }));
+      const descriptor = { digest: digest(name), mediaType, size: 3 };
+      await catalog.recordManifest(target, { descriptor, successors, tags: [] }, 5);
+    }
+    for (const each of listed) await catalog.recordBlob(target, each, { size: 1, storedAt: 1 });
+    const others = listed.filter((each) => !mine.includes(each));
+    expected.push(...others.map((each) => `${each} ${formatTarget(target)}`));
+  }
+  const entries = await Array.fromAsync(describeCatalog(catalog));
+  const told = entries.flatMap((entry) => ('blob' in entry ? [`${entry.blob} ${entry.of}`] : []));
+  t.deepEqual(told.toSorted(), expected.toSorted());
 });
