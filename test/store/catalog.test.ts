@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
@@ -420,7 +420,7 @@ for (const [fact, prove] of [
     await asked.promise;
     const going = catalog.release(unitOf(APP, digest('image')));
     // It may not come between; one that does is over long before.
-    await Promise.race([going, setTimeout(300)]);
+    await Promise.race([going, sleep(300)]);
     gate.resolve();
     await Promise.all([proving, going]);
     t.is(
