@@ -1,7 +1,7 @@
 import packageJson from '../package.json' with { type: 'json' };
 import type { Config, UpstreamConfig } from './config/config.ts';
 import { DOCKER_HUB } from './config/registries.ts';
-import { Addressing } from './http/addressing.ts';
+import { Addressing } from './mirror/addressing.ts';
 import { createLog } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { RegistryError } from './oci/errors.ts';
@@ -10,7 +10,7 @@ import { Via } from './oci/via.ts';
 import { Checkup, type CheckupParts } from './upstream/checkup/checkup.ts';
 import { skipped, type Finding } from './upstream/checkup/finding.ts';
 import type { WantedImage } from './upstream/checkup/subject.ts';
-import { DEFAULT_TIMING, type Timing } from './upstream/timing.ts';
+import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
 
 export type { Finding } from './upstream/checkup/finding.ts';
 

@@ -3,12 +3,12 @@ import { Engine } from './engine.ts';
 import { Listener } from './http/listener.ts';
 import { createLog, type Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
-import type { BlobStore } from './store/blob-store.ts';
-import type { Catalog } from './store/catalog.ts';
-import { rebuildCatalog as rebuild, type Rebuilt } from './store/rebuild.ts';
+import type { BlobStore } from './store/files/blob-store.ts';
+import type { Catalog } from './store/catalog/catalog.ts';
+import { rebuildCatalog as rebuild, type Rebuilt } from './store/catalog/rebuild.ts';
 import type { Step } from './store/step.ts';
 import type { Store } from './store/store.ts';
-import type { Timing } from './upstream/timing.ts';
+import type { Timing } from './net/timing.ts';
 
 export interface ServerOptions {
   readonly log?: Log;

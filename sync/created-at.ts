@@ -2,8 +2,8 @@ import PQueue from 'p-queue';
 import type { Supply } from '../src/mirror/supply.ts';
 import { isManifestType } from '../src/oci/media-types.ts';
 import type { Tag, Target } from '../src/oci/reference.ts';
-import type { BlobStore } from '../src/store/blob-store.ts';
-import type { Catalog } from '../src/store/catalog.ts';
+import type { BlobStore } from '../src/store/files/blob-store.ts';
+import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { Digest } from '../src/oci/digest.ts';
 
 interface Parts {

@@ -1,5 +1,5 @@
 import type { SyncConfig } from '../src/config/sync-config.ts';
-import type { PlannedImage, ReleasedImage, SyncPlan } from '../src/http/sync-desk.ts';
+import type { PlannedImage, ReleasedImage, SyncPlan } from '../src/api/sync-api.ts';
 import { formatTarget } from '../src/oci/reference.ts';
 import type { Departure } from './departure.ts';
 import { formatLock } from './lock.ts';

@@ -1,8 +1,8 @@
 import type { SyncRule } from '../src/config/sync-config.ts';
-import type { SyncProblem } from '../src/http/sync-desk.ts';
+import type { SyncProblem } from '../src/api/sync-api.ts';
 import type { Digest } from '../src/oci/digest.ts';
 import type { Tag } from '../src/oci/reference.ts';
-import { parseTarget } from '../src/store/image-graph.ts';
+import { parseTarget } from '../src/store/catalog/image-graph.ts';
 import { covers } from './covers.ts';
 
 /**

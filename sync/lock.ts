@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { SyncConfig } from '../src/config/sync-config.ts';
-import type { SyncLock } from '../src/http/sync-desk.ts';
+import type { SyncLock } from '../src/api/sync-api.ts';
 import { isDigest } from '../src/oci/digest.ts';
 import { RegistryError } from '../src/oci/errors.ts';
 import { formatTarget, isTag } from '../src/oci/reference.ts';
-import { parseTarget } from '../src/store/image-graph.ts';
+import { parseTarget } from '../src/store/catalog/image-graph.ts';
 import { covers } from './covers.ts';
 import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
 

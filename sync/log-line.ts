@@ -1,4 +1,4 @@
-import type { ReleasedImage, SyncReport } from '../src/http/sync-desk.ts';
+import type { ReleasedImage, SyncReport } from '../src/api/sync-api.ts';
 
 /** A report as one line of the log tells it: numbers for lists, times as people read them. */
 export function logLineOf(report: SyncReport): object {

@@ -1,4 +1,4 @@
-import type { SyncProgress } from '../src/http/sync-desk.ts';
+import type { SyncProgress } from '../src/api/sync-api.ts';
 import type { Pace } from './pace.ts';
 import type { PlannedItem } from './planner.ts';
 

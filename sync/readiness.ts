@@ -1,7 +1,7 @@
-import type { SyncImage } from '../src/http/sync-desk.ts';
+import type { SyncImage } from '../src/api/sync-api.ts';
 import { formatTarget } from '../src/oci/reference.ts';
-import type { BlobStore } from '../src/store/blob-store.ts';
-import type { Catalog } from '../src/store/catalog.ts';
+import type { BlobStore } from '../src/store/files/blob-store.ts';
+import type { Catalog } from '../src/store/catalog/catalog.ts';
 import { nameOf } from './planner.ts';
 import type { KnownImage, State } from './state.ts';
 import { Walk, type Extent } from './walk.ts';

@@ -4,14 +4,14 @@ import { isImagePattern } from '../src/config/sync-image.ts';
 import type { Supply } from '../src/mirror/supply.ts';
 import { parseDigest } from '../src/oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
-import { parseTarget } from '../src/store/image-graph.ts';
+import { parseTarget } from '../src/store/catalog/image-graph.ts';
 import { coversRepository } from './covers.ts';
 import { createdAt } from './created-at.ts';
 import type { Patience } from './patience.ts';
 import { Selection } from './selection.ts';
 import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
-import type { Catalog } from '../src/store/catalog.ts';
-import type { BlobStore } from '../src/store/blob-store.ts';
+import type { Catalog } from '../src/store/catalog/catalog.ts';
+import type { BlobStore } from '../src/store/files/blob-store.ts';
 
 export interface Problem {
   readonly rule: string;

@@ -1,6 +1,6 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { isDigest } from '../src/oci/digest.ts';
-import type { SyncProblem, SyncReport } from '../src/http/sync-desk.ts';
+import type { SyncProblem, SyncReport } from '../src/api/sync-api.ts';
 import type { WantedImage } from './wanted-image.ts';
 
 /** An image that an earlier run settled on. */

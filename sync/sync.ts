@@ -7,14 +7,14 @@ import type {
   SyncReport,
   SyncRunState,
   SyncStatus,
-} from '../src/http/sync-desk.ts';
+} from '../src/api/sync-api.ts';
 import type { Supply } from '../src/mirror/supply.ts';
 import { RegistryError } from '../src/oci/errors.ts';
 import type { Log } from '../src/observe/log.ts';
 import type { Metrics } from '../src/observe/metrics.ts';
-import type { BlobStore } from '../src/store/blob-store.ts';
-import type { Catalog } from '../src/store/catalog.ts';
-import type { Pins } from '../src/store/pins.ts';
+import type { BlobStore } from '../src/store/files/blob-store.ts';
+import type { Catalog } from '../src/store/catalog/catalog.ts';
+import type { Pins } from '../src/store/care/pins.ts';
 import { describeDeparture, describePlan } from './describe-plan.ts';
 import { Gate } from './gate.ts';
 import { findFailure } from './find-failure.ts';

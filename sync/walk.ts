@@ -1,9 +1,9 @@
 import type { Digest } from '../src/oci/digest.ts';
 import { isForeignType, isManifestType } from '../src/oci/media-types.ts';
-import type { BlobStore } from '../src/store/blob-store.ts';
-import type { Catalog } from '../src/store/catalog.ts';
-import type { Node } from '../src/store/image-graph.ts';
-import type { Member } from '../src/store/tables.ts';
+import type { BlobStore } from '../src/store/files/blob-store.ts';
+import type { Catalog } from '../src/store/catalog/catalog.ts';
+import type { Node } from '../src/store/catalog/image-graph.ts';
+import type { Member } from '../src/store/catalog/tables.ts';
 import type { Wants } from './wanted-image.ts';
 
 /** What an image comes to, as far as its manifests are held. */

@@ -1,4 +1,4 @@
-import type { PinSummary } from '../http/store-desk.ts';
+import type { PinSummary } from '../api/store-api.ts';
 
 /** Who pinned it: `by hand`, `by the configuration`, `in use by SOURCE`, `by sync`. */
 export function describeOrigin({ origin }: PinSummary): string {

@@ -9,8 +9,8 @@ import { printJson } from './print-json.ts';
 import { shortDigest } from './short-digest.ts';
 import { roundSize } from './size.ts';
 import type { StoreContext } from './store-context.ts';
-import type { ImageReport, ManifestReport } from '../http/store-desk.ts';
-import type { SyncImage, SyncProblem } from '../http/sync-desk.ts';
+import type { ImageReport, ManifestReport } from '../api/store-api.ts';
+import type { SyncImage, SyncProblem } from '../api/sync-api.ts';
 import { formatTable, onOneLine } from './table.ts';
 
 /** What is held of an image, and what a rule of sync wants of it: either may be absent. */

@@ -8,7 +8,7 @@ import { printJson } from './print-json.ts';
 import { shortDigest } from './short-digest.ts';
 import { roundSize } from './size.ts';
 import type { StoreContext } from './store-context.ts';
-import type { CollectionReport } from '../http/store-desk.ts';
+import type { CollectionReport } from '../api/store-api.ts';
 import { formatTable } from './table.ts';
 
 const PATH = '/api/v1/gc';

@@ -6,7 +6,7 @@ import { EXIT_CODE } from './exit-code.ts';
 import { readImageList } from './image-list.ts';
 import { printJson } from './print-json.ts';
 import type { StoreContext } from './store-context.ts';
-import type { NewPin } from '../http/store-desk.ts';
+import type { NewPin } from '../api/store-api.ts';
 import { UsageError } from './usage-error.ts';
 
 const DEFAULT_SOURCE = 'default';

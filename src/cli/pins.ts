@@ -6,7 +6,7 @@ import { describeOrigin } from './describe-pin.ts';
 import { EXIT_CODE } from './exit-code.ts';
 import { printJson } from './print-json.ts';
 import type { StoreContext } from './store-context.ts';
-import type { PinSummary } from '../http/store-desk.ts';
+import type { PinSummary } from '../api/store-api.ts';
 import { formatTable } from './table.ts';
 
 /** Prints what is pinned, by whom and why. */

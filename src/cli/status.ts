@@ -6,7 +6,7 @@ import type { CommandContext } from './command-context.ts';
 import { EXIT_CODE } from './exit-code.ts';
 import { printJson } from './print-json.ts';
 import { roundSize } from './size.ts';
-import type { StoreSummary } from '../http/store-desk.ts';
+import type { StoreSummary } from '../api/store-api.ts';
 import { formatTable, onOneLine } from './table.ts';
 
 export interface StatusOptions {

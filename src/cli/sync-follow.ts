@@ -1,4 +1,4 @@
-import type { SyncProgress, SyncReport, SyncRunState } from '../http/sync-desk.ts';
+import type { SyncProgress, SyncReport, SyncRunState } from '../api/sync-api.ts';
 
 export interface FollowParts {
   /** Begins a run, or joins the one that runs. */

@@ -1,5 +1,5 @@
 import { shortDigest } from './short-digest.ts';
-import type { ReleasedImage, SyncProblem } from '../http/sync-desk.ts';
+import type { ReleasedImage, SyncProblem } from '../api/sync-api.ts';
 import { formatPart } from './sync-rows.ts';
 
 /** What a plan and the report of a run say alike: what left the selection. */

@@ -8,7 +8,7 @@ import { printJson } from './print-json.ts';
 import { shortDigest } from './short-digest.ts';
 import { roundSize } from './size.ts';
 import type { StoreContext } from './store-context.ts';
-import type { PlannedImage, SyncPlan, SyncTotals } from '../http/sync-desk.ts';
+import type { PlannedImage, SyncPlan, SyncTotals } from '../api/sync-api.ts';
 import { withLock, writeLock } from './sync-lock.ts';
 import { formatProblems, formatReleased } from './sync-parts.ts';
 import { formatRows } from './sync-rows.ts';

@@ -1,7 +1,7 @@
 import { formatDuration } from '../config/duration.ts';
 import { count } from './count.ts';
 import { roundSize } from './size.ts';
-import type { SyncProgress } from '../http/sync-desk.ts';
+import type { SyncProgress } from '../api/sync-api.ts';
 
 /** How far a run is: `3 of 12 images, 1.20 GiB of 4.00 GiB, 20.0 MiB/s, 2m30s left`. */
 export function describeProgress(progress: SyncProgress): string {

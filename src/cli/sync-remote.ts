@@ -2,7 +2,7 @@ import type { Log } from '../observe/log.ts';
 import type { Ask } from './admin-client.ts';
 import { AdminError } from './admin-error.ts';
 import type { StoreContext } from './store-context.ts';
-import type { SyncRunState } from '../http/sync-desk.ts';
+import type { SyncRunState } from '../api/sync-api.ts';
 import { followRun } from './sync-follow.ts';
 
 const PATH = '/api/v1/sync/run';

@@ -9,7 +9,7 @@ import { printJson } from './print-json.ts';
 import { ProgressLine } from './progress-line.ts';
 import { roundSize } from './size.ts';
 import type { StoreContext } from './store-context.ts';
-import type { SyncLock, SyncReport, SyncRunState } from '../http/sync-desk.ts';
+import type { SyncLock, SyncReport, SyncRunState } from '../api/sync-api.ts';
 import { followRun } from './sync-follow.ts';
 import { withLock } from './sync-lock.ts';
 import { formatProblems, formatReleased } from './sync-parts.ts';

@@ -8,7 +8,7 @@ import { printJson } from './print-json.ts';
 import { shortDigest } from './short-digest.ts';
 import { roundSize } from './size.ts';
 import type { StoreContext } from './store-context.ts';
-import type { SyncImage, SyncRunState, SyncStatus } from '../http/sync-desk.ts';
+import type { SyncImage, SyncRunState, SyncStatus } from '../api/sync-api.ts';
 import { formatProblems } from './sync-parts.ts';
 import { describeProgress } from './sync-progress.ts';
 import { formatRows } from './sync-rows.ts';

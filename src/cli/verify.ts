@@ -12,7 +12,7 @@ import { printJson } from './print-json.ts';
 import { ProgressLine } from './progress-line.ts';
 import { roundSize } from './size.ts';
 import type { StoreContext } from './store-context.ts';
-import type { Damage, VerifyProgress, VerifyReport, VerifyState } from '../http/store-desk.ts';
+import type { Damage, VerifyProgress, VerifyReport, VerifyState } from '../api/store-api.ts';
 import { formatTable } from './table.ts';
 
 const PATH = '/api/v1/verify';

@@ -1,7 +1,7 @@
 import type { ParameterizedContext } from 'koa';
 import { RegistryError } from '../oci/errors.ts';
 import type { Target } from '../oci/reference.ts';
-import type { Addressing, Registry } from './addressing.ts';
+import type { Addressing, Registry } from '../mirror/addressing.ts';
 import type { Exchange, ExchangeKind, State } from './exchange.ts';
 
 /** A request for content, understood once; handlers see nothing of its spelling. */

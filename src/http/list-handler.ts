@@ -4,7 +4,7 @@ import { parseDigest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { formatReferrersIndex } from '../oci/referrers-index.ts';
-import type { Registry } from './addressing.ts';
+import type { Registry } from '../mirror/addressing.ts';
 import { setCacheHeaders } from './cache-headers.ts';
 import { queryValue, type ContentRequest, type V2Context } from './content-request.ts';
 

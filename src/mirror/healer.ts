@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { isSameTarget, type Target } from '../oci/reference.ts';
-import type { Catalog } from '../store/catalog.ts';
-import { PRIORITY, type Downloads } from './downloads.ts';
+import type { Catalog } from '../store/catalog/catalog.ts';
+import { PRIORITY, type Downloads } from './downloads/downloads.ts';
 import type { Manifests } from './manifests.ts';
 
 /** Fetches again what was held and is damaged, from a repository that is known to have it. */

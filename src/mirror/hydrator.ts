@@ -3,11 +3,11 @@ import PQueue from 'p-queue';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
-import type { Catalog } from '../store/catalog.ts';
-import { unitOf } from '../store/image-graph.ts';
-import type { Member } from '../store/tables.ts';
+import type { Catalog } from '../store/catalog/catalog.ts';
+import { unitOf } from '../store/catalog/image-graph.ts';
+import type { Member } from '../store/catalog/tables.ts';
 import { isForeignType, isManifestType } from '../oci/media-types.ts';
-import { PRIORITY, type Downloads } from './downloads.ts';
+import { PRIORITY, type Downloads } from './downloads/downloads.ts';
 import type { Listings } from './listings.ts';
 import type { Manifests } from './manifests.ts';
 

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Repository, type Tag, type Target } from '../oci/reference.ts';
-import type { Catalog } from '../store/catalog.ts';
+import type { Catalog } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { CallOptions } from '../upstream/upstream.ts';
 import type { Answer } from './answer.ts';

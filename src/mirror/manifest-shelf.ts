@@ -4,11 +4,11 @@ import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifes
 import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import type { BlobStore } from '../store/blob-store.ts';
-import type { BlobRecord, Catalog, ManifestEntry } from '../store/catalog.ts';
-import type { Collector } from '../store/collector.ts';
-import type { Health } from '../store/health.ts';
-import { NoRoomError } from '../store/no-room-error.ts';
+import type { BlobStore } from '../store/files/blob-store.ts';
+import type { BlobRecord, Catalog, ManifestEntry } from '../store/catalog/catalog.ts';
+import type { Collector } from '../store/care/collector.ts';
+import type { Health } from '../store/care/health.ts';
+import { NoRoomError } from '../store/care/no-room-error.ts';
 import type { ManifestBody } from '../upstream/upstream.ts';
 
 /** A manifest with its bytes in memory, ready to be sent. */

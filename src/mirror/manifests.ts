@@ -7,7 +7,7 @@ import {
   type Tag,
   type Target,
 } from '../oci/reference.ts';
-import type { Catalog, TagRecord } from '../store/catalog.ts';
+import type { Catalog, TagRecord } from '../store/catalog/catalog.ts';
 import type { CallOptions, ManifestBody, ManifestHead } from '../upstream/upstream.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Answer } from './answer.ts';
@@ -18,7 +18,7 @@ import type { Negatives } from './negatives.ts';
 import type { SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
 import { explainSparse } from './sparse-index.ts';
-import type { TagBook } from './tag-book.ts';
+import type { TagBook } from './tags.ts';
 
 export interface ManifestsParts {
   readonly registries: SourceRegistries;

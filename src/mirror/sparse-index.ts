@@ -2,7 +2,7 @@ import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
-import type { Catalog } from '../store/catalog.ts';
+import type { Catalog } from '../store/catalog/catalog.ts';
 
 /**
  * The fault that a client hears of a platform's manifest at a site without a link: where a held

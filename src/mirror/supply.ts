@@ -1,8 +1,8 @@
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Repository, Tag, Target } from '../oci/reference.ts';
-import type { Catalog } from '../store/catalog.ts';
-import { PRIORITY, type Downloads, type HoldOptions } from './downloads.ts';
+import type { Catalog } from '../store/catalog/catalog.ts';
+import { PRIORITY, type Downloads, type HoldOptions } from './downloads/downloads.ts';
 import type { Manifests } from './manifests.ts';
 import type { SourceRegistries } from './source-registry.ts';
 

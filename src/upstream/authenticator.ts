@@ -4,7 +4,7 @@ import type { Credential, CredentialSource } from './credentials/credential.ts';
 import { Perishable } from './perishable.ts';
 import { refuseRealm } from './realm.ts';
 import { basic, TokenService } from './token-service.ts';
-import type { Sender } from './transport.ts';
+import type { Sender } from '../net/transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 
 export interface AuthenticatorParts {

@@ -1,7 +1,7 @@
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
-import type { TransportResponse } from './transport.ts';
+import type { TransportResponse } from '../net/transport.ts';
 
 export interface BreakerParts {
   readonly upstream: string;

@@ -1,7 +1,7 @@
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { nextPage } from './link.ts';
 import type { RegistryClient, RequestKind, SmallResponse } from './registry-client.ts';
-import { parseJsonObject } from './small-body.ts';
+import { parseJsonObject } from '../net/small-body.ts';
 import type { CallOptions } from './upstream.ts';
 
 export interface ListingRequest extends CallOptions {

@@ -1,6 +1,6 @@
 import type { Authenticator, Proof } from './authenticator.ts';
 import type { Challenge } from './challenge.ts';
-import type { TransportResponse } from './transport.ts';
+import type { TransportResponse } from '../net/transport.ts';
 
 /** A token so young has all the rights there are. */
 const YOUNG_MS = 60_000;

@@ -1,5 +1,5 @@
 import { getDomain } from 'tldts';
-import { reachOf } from './reach.ts';
+import { reachOf } from '../net/reach.ts';
 
 /** Registries whose token service lives under another registrable domain. */
 const KNOWN_REALM_HOSTS: Readonly<Record<string, string>> = {

@@ -1,4 +1,4 @@
-import { reachOf } from './reach.ts';
+import { reachOf } from '../net/reach.ts';
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 

@@ -2,8 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { essence } from '../oci/media-types.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { parseRetryAfter } from './retry-after.ts';
-import { parseJsonObject, readSmall } from './small-body.ts';
-import type { Sender, TransportResponse } from './transport.ts';
+import { parseJsonObject, readSmall } from '../net/small-body.ts';
+import type { Sender, TransportResponse } from '../net/transport.ts';
 
 /** An answer to one request, after all redirects. */
 export interface RegistryAnswer {

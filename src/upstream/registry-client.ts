@@ -13,9 +13,9 @@ import type { Cost } from './quota.ts';
 import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
 import { findFault, single, singles } from './registry-answer.ts';
 import { parseRetryAfter } from './retry-after.ts';
-import { readSmall } from './small-body.ts';
-import { backoff, type Timing } from './timing.ts';
-import { Transport, type Sender, type TransportResponse } from './transport.ts';
+import { readSmall } from '../net/small-body.ts';
+import { backoff, type Timing } from '../net/timing.ts';
+import { Transport, type Sender, type TransportResponse } from '../net/transport.ts';
 
 /** The kinds of upstream requests that metrics tell apart. */
 export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog';

@@ -3,8 +3,8 @@ import type { Credential } from './credentials/credential.ts';
 import type { Dated } from './perishable.ts';
 import { describeErrors, single } from './registry-answer.ts';
 import { parseRetryAfter } from './retry-after.ts';
-import { parseJsonObject, readSmall } from './small-body.ts';
-import type { Sender, TransportRequest, TransportResponse } from './transport.ts';
+import { parseJsonObject, readSmall } from '../net/small-body.ts';
+import type { Sender, TransportRequest, TransportResponse } from '../net/transport.ts';
 
 /** What a token is asked for. */
 export interface TokenRequest {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { linkSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Digest } from '../../src/oci/digest.ts';
-import { Tables, type Batch } from '../../src/store/tables.ts';
+import { Tables, type Batch } from '../../src/store/catalog/tables.ts';
 
 export interface FilledImage {
   readonly repository: string;

@@ -5,7 +5,7 @@ import { request, type IncomingMessage } from 'node:http';
 import { json } from 'node:stream/consumers';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { SyncReport, SyncRunState } from '../../src/http/sync-desk.ts';
+import type { SyncReport, SyncRunState } from '../../src/api/sync-api.ts';
 import { freePort } from './bench-process.ts';
 import { BUDGETS } from './budgets.ts';
 import { startEntrepot } from './peers/entrepot.ts';

@@ -5,7 +5,7 @@ import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { runCommand } from '../../src/cli/program.ts';
 import type { StoreParts } from '../../src/cli/store-context.ts';
-import { createAdminApp } from '../../src/http/admin.ts';
+import { createAdminApp } from '../../src/admin/admin-app.ts';
 import { Listener, type SocketPath } from '../../src/http/listener.ts';
 import type { ListenConfig } from '../../src/config/config.ts';
 import { Metrics } from '../../src/observe/metrics.ts';

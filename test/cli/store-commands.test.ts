@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { EventEmitter, once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
-import type { VerifyState } from '../../src/http/store-desk.ts';
+import type { VerifyState } from '../../src/api/store-api.ts';
 import {
   COLLECTION,
   DIGEST,

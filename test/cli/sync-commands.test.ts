@@ -1,12 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import type {
-  SyncImage,
-  SyncProgress,
-  SyncRunState,
-  SyncStatus,
-} from '../../src/http/sync-desk.ts';
+import type { SyncImage, SyncProgress, SyncRunState, SyncStatus } from '../../src/api/sync-api.ts';
 import { RegistryError } from '../../src/oci/errors.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { DAY, DIGEST, FakeStoreDesk, NGINX, NOON, REPORT } from '../http/fake-store-desk.ts';

@@ -2,8 +2,8 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Config } from '../../src/config/config.ts';
-import type { Usage } from '../../src/store/catalog.ts';
-import type { Timing } from '../../src/upstream/timing.ts';
+import type { Usage } from '../../src/store/catalog/catalog.ts';
+import type { Timing } from '../../src/net/timing.ts';
 
 export interface Settings {
   readonly config: Config;

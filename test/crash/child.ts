@@ -7,7 +7,7 @@ import { readdirSync } from 'node:fs';
 import { runInNewContext } from 'node:vm';
 import { pino } from 'pino';
 import { startServer, type RunningServer } from '../../src/server.ts';
-import { rebuildCatalog } from '../../src/store/rebuild.ts';
+import { rebuildCatalog } from '../../src/store/catalog/rebuild.ts';
 import type { Measures, Order, Settings } from './child-mirror.ts';
 import { compare } from './compare.ts';
 import { noteFacts } from './facts.ts';

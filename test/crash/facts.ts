@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Digest } from '../../src/oci/digest.ts';
 import { formatTarget } from '../../src/oci/reference.ts';
 import type { RunningServer } from '../../src/server.ts';
-import type { Released } from '../../src/store/release.ts';
+import type { Released } from '../../src/store/catalog/release.ts';
 
 /** `kept`: recorded in the catalog. `going`: about to be let go of. `gone`: let go of. */
 type Fact = 'kept' | 'going' | 'gone';

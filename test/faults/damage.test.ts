@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import type { Digest } from '../../src/oci/digest.ts';
-import { BlobStore } from '../../src/store/blob-store.ts';
+import { BlobStore } from '../../src/store/files/blob-store.ts';
 import { TruncatedError } from '../helpers/client.ts';
 import { buildBlob, buildImage } from '../helpers/image.ts';
 import { blobPath, createTempFolder, startMirror } from '../helpers/mirror.ts';

@@ -11,7 +11,7 @@ import type {
   UpstreamConfig,
 } from '../../src/config/config.ts';
 import { startServer, type RunningServer } from '../../src/server.ts';
-import type { Timing } from '../../src/upstream/timing.ts';
+import type { Timing } from '../../src/net/timing.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 
 /** What is waited for the other side no test means to meet because the machine is busy. */

@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { createAdminApp } from '../../src/http/admin.ts';
+import { createAdminApp } from '../../src/admin/admin-app.ts';
 import { Listener } from '../../src/http/listener.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { UpstreamError } from '../../src/oci/upstream-error.ts';

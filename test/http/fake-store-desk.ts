@@ -8,7 +8,7 @@ import type {
   StoreSummary,
   Unheld,
   VerifyState,
-} from '../../src/http/store-desk.ts';
+} from '../../src/api/store-api.ts';
 import { RegistryError } from '../../src/oci/errors.ts';
 
 /** Saturday noon; what the documents below tell of lies before it. */

@@ -8,7 +8,7 @@ import type {
   SyncReport,
   SyncRunState,
   SyncStatus,
-} from '../../src/http/sync-desk.ts';
+} from '../../src/api/sync-api.ts';
 import { RegistryError } from '../../src/oci/errors.ts';
 import { DAY, DIGEST, NGINX, NOON, OTHER_DIGEST } from './fake-store-desk.ts';
 

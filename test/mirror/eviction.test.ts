@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import type { Collection } from '../../src/store/collection.ts';
+import type { Collection } from '../../src/store/care/collection.ts';
 import { get, open } from '../helpers/client.ts';
 import { MINUTE, type Clock } from '../helpers/clock.ts';
 import type { FakeRegistry } from '../helpers/fake-registry.ts';

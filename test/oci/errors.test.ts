@@ -1,5 +1,5 @@
 import test from 'ava';
-import { toRegistryError } from '../../src/http/errors.ts';
+import { toRegistryError } from '../../src/oci/to-registry-error.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { ERROR_CODES, RegistryError, type ErrorCode } from '../../src/oci/errors.ts';
 import { IntegrityError } from '../../src/oci/integrity-error.ts';

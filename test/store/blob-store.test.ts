@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { IntegrityError } from '../../src/oci/integrity-error.ts';
-import { BlobStore } from '../../src/store/blob-store.ts';
+import { BlobStore } from '../../src/store/files/blob-store.ts';
 import { randomBytes } from '../helpers/image.ts';
 import { blobPath, createTempFolder, listPartials } from '../helpers/mirror.ts';
 

@@ -11,9 +11,9 @@ import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { parseManifest } from '../../src/oci/manifest.ts';
 import { formatTarget, parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
-import { BlobStore } from '../../src/store/blob-store.ts';
-import { Catalog, type ManifestEntry } from '../../src/store/catalog.ts';
-import { unitOf } from '../../src/store/image-graph.ts';
+import { BlobStore } from '../../src/store/files/blob-store.ts';
+import { Catalog, type ManifestEntry } from '../../src/store/catalog/catalog.ts';
+import { unitOf } from '../../src/store/catalog/image-graph.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';

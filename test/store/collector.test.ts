@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parseTag } from '../../src/oci/reference.ts';
-import type { Collection } from '../../src/store/collection.ts';
+import type { Collection } from '../../src/store/care/collection.ts';
 import { Gate } from '../helpers/gate.ts';
 import { buildArtifact, buildBlob, buildImage, buildIndex, MEDIA_TYPES } from '../helpers/image.ts';
 import { storeJson, descriptorOf, fallbackTag, type Image, type Stored } from '../helpers/image.ts';

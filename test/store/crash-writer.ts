@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { readDescriptor } from '../../src/oci/descriptor.ts';
 import { digestOf, parseDigest } from '../../src/oci/digest.ts';
 import { parseRepository, parseTag } from '../../src/oci/reference.ts';
-import { BlobStore } from '../../src/store/blob-store.ts';
-import { Catalog } from '../../src/store/catalog.ts';
+import { BlobStore } from '../../src/store/files/blob-store.ts';
+import { Catalog } from '../../src/store/catalog/catalog.ts';
 import { buildImage } from '../helpers/image.ts';
 
 const [path = '', round = ''] = process.argv.slice(2);

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { fallbackTag, parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
-import { BlobStore } from '../../src/store/blob-store.ts';
-import { Catalog, type ManifestEntry } from '../../src/store/catalog.ts';
-import { readManifest } from '../../src/store/held-manifest.ts';
-import type { JournalEntry } from '../../src/store/journal-entry.ts';
+import { BlobStore } from '../../src/store/files/blob-store.ts';
+import { Catalog, type ManifestEntry } from '../../src/store/catalog/catalog.ts';
+import { readManifest } from '../../src/store/catalog/held-manifest.ts';
+import type { JournalEntry } from '../../src/store/journal/journal-entry.ts';
 import {
   buildArtifact,
   buildImage,

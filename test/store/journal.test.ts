@@ -6,10 +6,10 @@ import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { formatTarget, parseRepository, parseTag } from '../../src/oci/reference.ts';
-import { Catalog } from '../../src/store/catalog.ts';
-import type { JournalEntry } from '../../src/store/journal-entry.ts';
-import { compactJournal, describeCatalog } from '../../src/store/journal-snapshot.ts';
-import { Journal } from '../../src/store/journal.ts';
+import { Catalog } from '../../src/store/catalog/catalog.ts';
+import type { JournalEntry } from '../../src/store/journal/journal-entry.ts';
+import { compactJournal, describeCatalog } from '../../src/store/journal/journal-snapshot.ts';
+import { Journal } from '../../src/store/journal/journal.ts';
 import { Gate } from '../helpers/gate.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 

@@ -7,8 +7,8 @@ import test, { type ExecutionContext } from 'ava';
 import { Level } from 'level';
 import { digestOf, parseDigest } from '../../src/oci/digest.ts';
 import { formatTarget, parseTag } from '../../src/oci/reference.ts';
-import type { BlobStore } from '../../src/store/blob-store.ts';
-import { Catalog } from '../../src/store/catalog.ts';
+import type { BlobStore } from '../../src/store/files/blob-store.ts';
+import { Catalog } from '../../src/store/catalog/catalog.ts';
 import { blobPath } from '../helpers/mirror.ts';
 import {
   APP,

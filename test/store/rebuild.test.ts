@@ -7,10 +7,10 @@ import test, { type ExecutionContext } from 'ava';
 import { Level } from 'level';
 import { parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { formatTarget, parseTag } from '../../src/oci/reference.ts';
-import { unitOf } from '../../src/store/image-graph.ts';
-import type { JournalEntry } from '../../src/store/journal-entry.ts';
-import { Journal } from '../../src/store/journal.ts';
-import { finishRebuild, rebuildCatalog } from '../../src/store/rebuild.ts';
+import { unitOf } from '../../src/store/catalog/image-graph.ts';
+import type { JournalEntry } from '../../src/store/journal/journal-entry.ts';
+import { Journal } from '../../src/store/journal/journal.ts';
+import { finishRebuild, rebuildCatalog } from '../../src/store/catalog/rebuild.ts';
 import { buildImage, buildIndex } from '../helpers/image.ts';
 import { blobPath } from '../helpers/mirror.ts';
 import {

@@ -2,9 +2,9 @@ import { chmod, mkdir, readdir, readFile, rm, utimes, writeFile } from 'node:fs/
 import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
-import type { BlobStore } from '../../src/store/blob-store.ts';
-import type { Catalog } from '../../src/store/catalog.ts';
-import { Reconciler, type Reconciliation } from '../../src/store/reconciler.ts';
+import type { BlobStore } from '../../src/store/files/blob-store.ts';
+import type { Catalog } from '../../src/store/catalog/catalog.ts';
+import { Reconciler, type Reconciliation } from '../../src/store/care/reconciler.ts';
 import { Gate } from '../helpers/gate.ts';
 import { blobPath } from '../helpers/mirror.ts';
 import { APP, createStore, describe, fillCatalog, fillFiles, openCatalog } from './held-store.ts';

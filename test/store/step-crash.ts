@@ -2,12 +2,12 @@
 import { join } from 'node:path';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseTag } from '../../src/oci/reference.ts';
-import { BlobStore } from '../../src/store/blob-store.ts';
-import type { JournalEntry } from '../../src/store/journal-entry.ts';
-import { Journal } from '../../src/store/journal.ts';
-import { migrate } from '../../src/store/migrate.ts';
-import { rebuildCatalog } from '../../src/store/rebuild.ts';
-import { Tables } from '../../src/store/tables.ts';
+import { BlobStore } from '../../src/store/files/blob-store.ts';
+import type { JournalEntry } from '../../src/store/journal/journal-entry.ts';
+import { Journal } from '../../src/store/journal/journal.ts';
+import { migrate } from '../../src/store/catalog/migrate.ts';
+import { rebuildCatalog } from '../../src/store/catalog/rebuild.ts';
+import { Tables } from '../../src/store/catalog/tables.ts';
 
 const [what = '', path = '', last = '', count = '1'] = process.argv.slice(2);
 

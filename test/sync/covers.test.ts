@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { SyncRule } from '../../src/config/sync-config.ts';
-import { parseTarget } from '../../src/store/image-graph.ts';
+import { parseTarget } from '../../src/store/catalog/image-graph.ts';
 import { coversRepository } from '../../sync/covers.ts';
 
 function ruleFor(image: string): SyncRule {

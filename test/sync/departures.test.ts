@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { SyncRule } from '../../src/config/sync-config.ts';
-import type { SyncReport } from '../../src/http/sync-desk.ts';
+import type { SyncReport } from '../../src/api/sync-api.ts';
 import type { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage, type Image } from '../helpers/image.ts';
 import { UPSTREAM } from '../helpers/scene.ts';

@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import type { SyncRunState, SyncStatus } from '../../src/http/sync-desk.ts';
+import type { SyncRunState, SyncStatus } from '../../src/api/sync-api.ts';
 import { Chance } from '../crash/chance.ts';
 import { ChildMirror, type Settings } from '../crash/child-mirror.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';

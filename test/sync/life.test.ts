@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
-import type { SyncRunState } from '../../src/http/sync-desk.ts';
+import type { SyncRunState } from '../../src/api/sync-api.ts';
 import { runStoreCommand } from '../cli/run-store-command.ts';
 import { get } from '../helpers/client.ts';
 import { HOUR } from '../helpers/clock.ts';

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { SyncProblem } from '../../src/http/sync-desk.ts';
+import type { SyncProblem } from '../../src/api/sync-api.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage, buildIndex, type Image } from '../helpers/image.ts';
 import { UPSTREAM } from '../helpers/scene.ts';

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { reachOf, type Reach } from '../../src/upstream/reach.ts';
+import { reachOf, type Reach } from '../../src/net/reach.ts';
 import { refuseRealm } from '../../src/upstream/realm.ts';
 
 type Verdict = 'always' | 'without credentials' | 'never';

@@ -5,7 +5,7 @@ import type { Challenge } from '../challenge.ts';
 import { HttpUpstream } from '../http-upstream.ts';
 import { Quota } from '../quota.ts';
 import type { RegistryClientParts } from '../registry-client.ts';
-import { Transport } from '../transport.ts';
+import { Transport } from '../../net/transport.ts';
 import { checkClock } from './clock-check.ts';
 import { checkConnection, type Connection } from './connection-check.ts';
 import { checkCredential } from './credential-check.ts';

@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Client } from 'undici';
 import type { UpstreamConfig } from '../../config/config.ts';
-import type { Timing } from '../timing.ts';
+import type { Timing } from '../../net/timing.ts';
 import { failed, ok, type Outcome } from './finding.ts';
 import { endpointOf, firstHop, formatEndpoint, keyOf } from './subject.ts';
 

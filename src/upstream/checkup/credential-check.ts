@@ -4,7 +4,7 @@ import { Authenticator, type Proof } from '../authenticator.ts';
 import type { Challenge } from '../challenge.ts';
 import type { CredentialSource } from '../credentials/credential.ts';
 import { openCredentials } from '../credentials/open-credentials.ts';
-import type { Sender } from '../transport.ts';
+import type { Sender } from '../../net/transport.ts';
 import { failed, ok, skipped, warning, type Outcome } from './finding.ts';
 import { reasonOf } from './reason.ts';
 import { keyOf } from './subject.ts';

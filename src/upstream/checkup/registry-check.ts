@@ -4,7 +4,7 @@ import { parseChallenges, type Challenge } from '../challenge.ts';
 import { refuseRealm } from '../realm.ts';
 import { followRedirect, isRedirect } from '../redirect.ts';
 import { findFault, single } from '../registry-answer.ts';
-import type { Sender, TransportResponse } from '../transport.ts';
+import type { Sender, TransportResponse } from '../../net/transport.ts';
 import { failed, ok, printable, warning, type Outcome } from './finding.ts';
 import { keyOf } from './subject.ts';
 

@@ -6,8 +6,8 @@ import {
 } from '@azure/identity';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import type { Dated } from '../perishable.ts';
-import { parseJsonObject, readSmall } from '../small-body.ts';
-import type { Sender } from '../transport.ts';
+import { parseJsonObject, readSmall } from '../../net/small-body.ts';
+import type { Sender } from '../../net/transport.ts';
 import { askCloud, firstLine } from './ask-cloud.ts';
 import type { Credential } from './credential.ts';
 

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { parseJsonObject } from '../small-body.ts';
+import { parseJsonObject } from '../../net/small-body.ts';
 import type { Dated } from '../perishable.ts';
 import type { Credential } from './credential.ts';
 

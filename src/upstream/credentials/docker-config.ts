@@ -1,7 +1,7 @@
 import { canonicalRegistryName } from '../../config/registries.ts';
 import { readTextFile } from '../../config/text-file.ts';
 import type { Dated } from '../perishable.ts';
-import { parseJsonObject } from '../small-body.ts';
+import { parseJsonObject } from '../../net/small-body.ts';
 import { issueFromHelper } from './credential-helper.ts';
 import type { Credential } from './credential.ts';
 

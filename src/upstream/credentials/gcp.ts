@@ -1,6 +1,6 @@
 import { GoogleAuth, JWT, gcpMetadata, type AuthClient } from 'google-auth-library';
 import type { Dated } from '../perishable.ts';
-import { parseJsonObject } from '../small-body.ts';
+import { parseJsonObject } from '../../net/small-body.ts';
 import { askCloud, firstLine } from './ask-cloud.ts';
 import type { Credential } from './credential.ts';
 

@@ -1,6 +1,6 @@
 import type { CredentialsConfig } from '../../config/config.ts';
 import type { Dated } from '../perishable.ts';
-import type { Sender } from '../transport.ts';
+import type { Sender } from '../../net/transport.ts';
 import type { Credential, CredentialSource } from './credential.ts';
 import { issueFromHelper } from './credential-helper.ts';
 import { issueFromDockerConfig } from './docker-config.ts';

@@ -1,0 +1,142 @@
+import { defineConfig, type DummyRuleMap } from 'oxlint';
+
+/** What a room may import besides itself. Arrows point down: no room imports one that stands above it. */
+const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  'src/oci': [],
+  'src/api': ['src/oci'],
+  'src/config': ['src/oci'],
+  'src/observe': ['src/config', 'src/oci'],
+  'src/net': ['src/config', 'src/observe', 'src/oci'],
+  'src/store': ['src/api', 'src/config', 'src/observe', 'src/oci'],
+  'src/upstream': ['src/net', 'src/api', 'src/config', 'src/observe', 'src/oci'],
+  'src/mirror': [
+    'src/store',
+    'src/upstream',
+    'src/net',
+    'src/api',
+    'src/config',
+    'src/observe',
+    'src/oci',
+  ],
+  'src/http': ['src/mirror', 'src/config', 'src/observe', 'src/oci'],
+  'src/admin': ['src/mirror', 'src/store', 'src/api', 'src/config', 'src/observe', 'src/oci'],
+  sync: [
+    'src/mirror',
+    'src/upstream',
+    'src/store',
+    'src/api',
+    'src/config',
+    'src/observe',
+    'src/oci',
+  ],
+  'src/cli': ['sync', 'src/upstream/checkup', 'src/api', 'src/config', 'src/observe', 'src/oci'],
+};
+
+/** The only places that may import a package: one dependency, one door. */
+const DOORS: Readonly<Record<string, readonly string[]>> = {
+  koa: ['src/http', 'src/admin'],
+  '@koa/router': ['src/http', 'src/admin'],
+  undici: ['src/net'],
+  tldts: ['src/net', 'src/upstream'],
+  level: ['src/store'],
+  'prom-client': ['src/observe'],
+  pino: ['src/observe'],
+  commander: ['src/cli'],
+  zod: ['src/config'],
+  yaml: ['src/config'],
+  re2js: ['src/config'],
+  scslre: ['src/config'],
+  semver: ['src/config', 'sync'],
+  croner: ['src/config', 'sync'],
+  'p-queue': ['src/store', 'src/upstream', 'src/mirror', 'sync'],
+};
+
+const MAY_TOUCH_PROCESS = ['src/main.ts', 'src/server.ts'];
+
+export default defineConfig({
+  plugins: ['typescript', 'unicorn', 'import', 'oxc'],
+  categories: { correctness: 'error', suspicious: 'error' },
+  ignorePatterns: ['node_modules', 'coverage', 'data', 'dist'],
+  rules: {
+    'typescript/no-floating-promises': 'error',
+    'typescript/no-misused-promises': ['error', { checksVoidReturn: { arguments: false } }],
+    'typescript/await-thenable': 'error',
+    'typescript/return-await': ['error', 'in-try-catch'],
+    'typescript/switch-exhaustiveness-check': 'error',
+    'typescript/only-throw-error': 'error',
+    'typescript/consistent-type-imports': 'error',
+    'typescript/no-explicit-any': 'error',
+    'typescript/no-unnecessary-condition': 'error',
+    'typescript/no-unsafe-type-assertion': 'off',
+    'typescript/consistent-return': 'off',
+    'unicorn/prefer-node-protocol': 'error',
+    'import/no-cycle': ['error', { ignoreTypes: false }],
+    'import/no-default-export': 'error',
+    'import/no-unassigned-import': 'off',
+    'no-shadow': 'off',
+    'no-await-in-loop': 'off',
+    'unicorn/consistent-function-scoping': 'off',
+  },
+  overrides: [
+    {
+      files: ['src/**', 'sync/**'],
+      rules: {
+        'no-restricted-globals': [
+          'error',
+          { name: 'process', message: 'Only main.ts and server.ts touch the process.' },
+          { name: 'fetch', message: 'Other machines are reached through src/net only.' },
+        ],
+        'max-lines': ['error', { max: 350 }],
+        'max-lines-per-function': ['error', { max: 60, skipBlankLines: true, skipComments: true }],
+        'no-console': 'error',
+      },
+    },
+    { files: MAY_TOUCH_PROCESS, rules: { 'no-restricted-globals': 'off' } },
+    ...Object.entries(ROOMS).map(([room, below]) => ({
+      files: [`${room}/**`],
+      rules: wallsOf(room, below),
+    })),
+    {
+      files: ['test/**'],
+      rules: {
+        'typescript/no-unnecessary-condition': 'off',
+        'typescript/only-throw-error': 'off',
+        'typescript/no-non-null-assertion': 'off',
+      },
+    },
+    { files: ['oxlint.config.ts'], rules: { 'import/no-default-export': 'off' } },
+  ],
+});
+
+function wallsOf(room: string, below: readonly string[]): DummyRuleMap {
+  const open = [room, ...below];
+  const shut = Object.keys(ROOMS).filter((other) => !open.includes(other));
+  const restrictions = {
+    paths: Object.entries(DOORS)
+      .filter(([, doors]) => !doors.includes(room))
+      .map(([name, doors]) => ({ name, message: `Only ${doors.join(' and ')} may import it.` })),
+    patterns: [
+      {
+        group: [
+          ...shut.map((other) => `**/${lastPart(other)}/**`),
+          // A part of a shut room that stands open.
+          ...below.filter((part) => !(part in ROOMS)).map((part) => `!**/${afterSrc(part)}/**`),
+        ],
+        message: `${room} may import only ${open.join(', ')}.`,
+      },
+      {
+        group: room === 'src/cli' ? ['**/main.ts'] : ['**/server.ts', '**/main.ts'],
+        message: 'The process entry and the composition root stand above every room.',
+      },
+    ],
+  };
+  return { 'no-restricted-imports': ['error', restrictions] };
+}
+
+function lastPart(room: string): string {
+  return room.slice(room.lastIndexOf('/') + 1);
+}
+
+function afterSrc(room: string): string {
+  return room.replace(/^src\//, '');
+}

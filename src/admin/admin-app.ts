@@ -1,0 +1,86 @@
+import { Router } from '@koa/router';
+import Koa from 'koa';
+import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { requireOwnHost } from './own-host.ts';
+import { toRegistryError } from '../oci/to-registry-error.ts';
+import type { StoreDesk } from '../api/store-api.ts';
+import { addStoreRoutes } from './store-routes.ts';
+import type { SyncDesk } from '../api/sync-api.ts';
+import { addSyncRoutes } from './sync-routes.ts';
+
+export interface AdminParts {
+  readonly metrics: Metrics;
+  readonly usage: () => {
+    readonly blobs: number;
+    readonly bytes: number;
+    readonly reserved: number;
+  };
+  /** Why the mirror does not serve; `undefined` when it does. */
+  readonly unreadyReason: () => string | undefined;
+  /** The document of `/api/v1/status`. */
+  readonly status: () => object;
+  readonly store: StoreDesk;
+  readonly sync: SyncDesk;
+  /** The host of the configured address: a name that it may be asked under. */
+  readonly host: string;
+  readonly log: Log;
+}
+
+/** Asked by machines, under the names that these have for it. */
+const PUBLIC: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics']);
+
+/** The private application: health, metrics and the API of the commands. */
+export function createAdminApp(parts: AdminParts): Koa {
+  const router = new Router();
+  router.get('/healthz', (ctx) => {
+    ctx.body = { status: 'ok' };
+  });
+  router.get('/readyz', (ctx) => {
+    const reason = parts.unreadyReason();
+    ctx.status = reason === undefined ? 200 : 503;
+    ctx.body = reason === undefined ? { status: 'ready' } : { status: 'not ready', reason };
+  });
+  router.get('/metrics', async (ctx) => {
+    const { blobs, bytes, reserved } = parts.usage();
+    parts.metrics.storeBlobs.set(blobs);
+    parts.metrics.storeBytes.set({ state: 'used' }, bytes);
+    parts.metrics.storeBytes.set({ state: 'reserved' }, reserved);
+    ctx.set('Content-Type', parts.metrics.registry.contentType);
+    ctx.body = await parts.metrics.registry.metrics();
+  });
+  router.get('/api/v1/status', (ctx) => {
+    ctx.body = parts.status();
+  });
+  addStoreRoutes(router, parts);
+  addSyncRoutes(router, parts.sync);
+  const app = new Koa();
+  // Errors end in the first middleware; what reaches Koa is a client that left.
+  app.silent = true;
+  app.use(async (ctx, next) => {
+    try {
+      await next();
+    } catch (error) {
+      answerError(ctx, error, parts.log);
+    }
+  });
+  app.use(async (ctx, next) => {
+    if (!PUBLIC.has(ctx.path)) requireOwnHost(ctx.req, parts.host);
+    await next();
+  });
+  app.use(router.routes());
+  app.use(router.allowedMethods());
+  return app;
+}
+
+/** What a desk says in words becomes its status; of what nobody foresaw only the log tells more. */
+function answerError(ctx: Koa.Context, error: unknown, log: Log): void {
+  const { status, message, detail, headers } = toRegistryError(error);
+  const isForeseen = error instanceof RegistryError || status !== 500;
+  if (!isForeseen)
+    log.error({ err: error, method: ctx.method, path: ctx.path }, 'admin request failed');
+  ctx.set(headers);
+  ctx.status = status;
+  ctx.body = { error: message, ...(detail !== undefined && { detail }) };
+}

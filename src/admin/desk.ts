@@ -1,0 +1,276 @@
+import picomatch from 'picomatch';
+import type { Addressing } from '../mirror/addressing.ts';
+import type {
+  Amount,
+  CollectionReport,
+  ImageQuery,
+  ImageReport,
+  ImageSummary,
+  PinSummary,
+  StoreDesk,
+  StoreSummary,
+  Unheld,
+  VerifyState,
+} from '../api/store-api.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { formatTarget, type Tag } from '../oci/reference.ts';
+import type { Aside, BlobStore } from '../store/files/blob-store.ts';
+import type { Collection } from '../store/care/collection.ts';
+import { findHeld } from '../store/care/find-held.ts';
+import { parseTarget, type Node } from '../store/catalog/image-graph.ts';
+import { isGlob } from '../store/care/pins.ts';
+import type { Scrubber } from '../store/care/scrubber.ts';
+import type { Store } from '../store/store.ts';
+import { sumOf } from '../store/care/collection.ts';
+import type { Pin } from '../store/catalog/tables.ts';
+
+export interface DeskParts {
+  readonly store: Store;
+  readonly scrubber: Scrubber;
+  readonly addressing: Addressing;
+  readonly limits: { readonly maxBytes: number; readonly minFreeBytes: number };
+  readonly now: () => number;
+}
+
+/** Of an image that is written without one. */
+const DEFAULT_TAG = 'latest';
+/** How long the number of images counts as known: it takes a walk over all manifests. */
+const COUNT_MS = 60_000;
+
+/** The store as operators ask about it, in the names that clients use. */
+export class Desk implements StoreDesk {
+  readonly #parts: DeskParts;
+  #counted: { at: number; images: Promise<number> } | undefined;
+
+  constructor(parts: DeskParts) {
+    this.#parts = parts;
+  }
+
+  get verifyState(): VerifyState {
+    return this.#parts.scrubber.state;
+  }
+
+  async summary(): Promise<StoreSummary> {
+    const { store, limits } = this.#parts;
+    const { blobs, catalog, collector, health, lastCollection } = store;
+    const freeBytes = await blobs.freeBytes();
+    return {
+      path: store.path,
+      ...catalog.usage,
+      images: await this.#countImages(),
+      maxBytes: limits.maxBytes,
+      minFreeBytes: limits.minFreeBytes,
+      ...(freeBytes !== undefined && { freeBytes }),
+      reservedBytes: collector.reservedBytes,
+      quarantined: await measure(blobs, 'quarantine'),
+      partials: await measure(blobs, 'ingest'),
+      ...health.condition,
+      ...(lastCollection && {
+        lastCollection: { at: lastCollection.at, ...lastCollection.sum },
+      }),
+      verify: this.verifyState,
+    };
+  }
+
+  async images({ match, sort, limit }: ImageQuery): Promise<ImageSummary[]> {
+    const { inventory } = this.#parts.store;
+    const isWanted = match === undefined ? () => true : picomatch(match, { dot: true });
+    let found: ImageSummary[] = [];
+    for await (const node of inventory.images()) {
+      const image = await inventory.describe(node);
+      const names = [image.image, ...image.tags.map((tag) => `${image.image}:${tag}`)];
+      if (names.some((name) => isWanted(name))) found.push(image);
+      // No more than twice what is wanted is in memory.
+      if (found.length >= 2 * limit) found = found.toSorted(ORDER[sort]).slice(0, limit);
+    }
+    return found.toSorted(ORDER[sort]).slice(0, limit);
+  }
+
+  async explain(image: string): Promise<ImageReport | undefined> {
+    const { catalog, inventory } = this.#parts.store;
+    const node = await this.#find(image);
+    const record = node && (await catalog.findManifest(node.target, node.digest));
+    if (!node || !record) return undefined;
+    const described = await inventory.explain(node);
+    const checked = await Promise.all(
+      described.tags.map(async (tag) => {
+        const known = await catalog.findTag(node.target, tag);
+        return [tag, known?.checkedAt ?? 0] as const;
+      }),
+    );
+    return {
+      ...described,
+      storedAt: record.storedAt,
+      tagsCheckedAt: Object.fromEntries(checked),
+      partOf: [...(await catalog.graph.parents(node)), ...(await catalog.graph.attachedTo(node))],
+    };
+  }
+
+  async absence(image: string): Promise<Unheld> {
+    const { store, addressing } = this.#parts;
+    const { target } = addressing.resolveImage(image);
+    return {
+      image: canonicalImage(addressing, image, DEFAULT_TAG),
+      repository: formatTarget(target),
+      tags: await store.catalog.listTags(target),
+    };
+  }
+
+  async planCollection(bytes?: number): Promise<CollectionReport> {
+    return this.#report(await this.#parts.store.collector.plan(bytes));
+  }
+
+  async collect(bytes?: number): Promise<CollectionReport> {
+    return this.#report(await this.#parts.store.collector.collect(bytes));
+  }
+
+  startVerify(): VerifyState {
+    this.#parts.scrubber.verify();
+    return this.verifyState;
+  }
+
+  pins(): readonly PinSummary[] {
+    return this.#parts.store.pins.list();
+  }
+
+  async pin(image: string, reason?: string): Promise<PinSummary> {
+    const pin = this.#pinOf('hand', image, reason);
+    await this.#parts.store.pins.add(pin);
+    return pin;
+  }
+
+  async unpin(image: string): Promise<boolean> {
+    const { store, addressing } = this.#parts;
+    return store.pins.remove({ origin: 'hand', image: canonicalImage(addressing, image) });
+  }
+
+  async pinsOf(image: string): Promise<readonly PinSummary[]> {
+    const { store, addressing } = this.#parts;
+    const canonical = canonicalImage(addressing, image);
+    const named = store.pins.list().filter((pin) => pin.image === canonical);
+    const node = isGlob(image) ? undefined : await this.#find(image);
+    if (!node) return named;
+    const tags = await store.catalog.graph.tagsOf(node);
+    return [...new Set([...named, ...store.pins.of({ ...node, tags })])];
+  }
+
+  async findHeld(images: readonly string[]): Promise<ReadonlySet<string>> {
+    return findHeld(this.#parts.store.catalog, images);
+  }
+
+  async setInUse(source: string, images: readonly string[]): Promise<readonly PinSummary[]> {
+    const { pins } = this.#parts.store;
+    const origin = `use:${source}`;
+    await pins.replace(
+      origin,
+      images.flatMap((image) => this.#findPin(origin, image) ?? []),
+    );
+    return pins.list().filter((pin) => pin.origin === origin);
+  }
+
+  #pinOf(origin: string, image: string, reason?: string): Pin {
+    return {
+      origin,
+      image: canonicalImage(this.#parts.addressing, image),
+      ...(reason !== undefined && { reason }),
+      since: this.#parts.now(),
+    };
+  }
+
+  /** A cluster also runs images that do not come through this mirror: nothing of them to keep. */
+  #findPin(origin: string, image: string): Pin | undefined {
+    try {
+      return this.#pinOf(origin, image);
+    } catch (error) {
+      if (error instanceof RegistryError && ELSEWHERE.has(error.code)) return undefined;
+      throw error;
+    }
+  }
+
+  async #find(image: string): Promise<Node | undefined> {
+    const { target, tag, digest } = this.#parts.addressing.resolveImage(image);
+    const { catalog } = this.#parts.store;
+    if (digest) return { target, digest };
+    const record = await catalog.findTag(target, tag ?? (DEFAULT_TAG as Tag));
+    return record && { target, digest: record.digest };
+  }
+
+  async #report({ wantedBytes, images, kept }: Collection): Promise<CollectionReport> {
+    const { graph } = this.#parts.store.catalog;
+    return {
+      wantedBytes,
+      released: sumOf(images),
+      images: images.map(({ image, tags, digest, lastPulledAt, bytes }) => {
+        const why = image === '' ? 'no manifest lists it' : 'pulled longest ago';
+        return { image, tags, digest, lastPulledAt, bytes, why };
+      }),
+      kept: await Promise.all(
+        kept.map(async ({ image, digest, why }) => {
+          const node = image === '' ? undefined : { target: parseTarget(image), digest };
+          return { image, tags: node ? await graph.tagsOf(node) : [], digest, why };
+        }),
+      ),
+    };
+  }
+
+  async #countImages(): Promise<number> {
+    const at = this.#parts.now();
+    if (!this.#counted || at - this.#counted.at > COUNT_MS) {
+      const images = this.#countRoots();
+      this.#counted = { at, images };
+      // What could not be counted is counted anew when somebody asks again.
+      images.catch(() => (this.#counted = undefined));
+    }
+    return this.#counted.images;
+  }
+
+  async #countRoots(): Promise<number> {
+    let count = 0;
+    for await (const _ of this.#parts.store.inventory.images()) count += 1;
+    return count;
+  }
+}
+
+/** An image as pins are kept: with its registry, globs as they are. Throws `RegistryError`. */
+export function canonicalImage(addressing: Addressing, image: string, defaultTag?: string): string {
+  if (isGlob(image)) return checkGlob(image);
+  const { target, tag, digest } = addressing.resolveImage(image);
+  const name = formatTarget(target);
+  if (digest) return `${name}@${digest}`;
+  const meant = tag ?? defaultTag;
+  return meant === undefined ? name : `${name}:${meant}`;
+}
+
+/** One that cannot be compiled must not be kept: the next start would meet it again. */
+function checkGlob(glob: string): string {
+  if (glob.length <= MAX_GLOB_LENGTH) return glob;
+  throw new RegistryError('NAME_INVALID', {
+    detail: `a pattern has at most ${MAX_GLOB_LENGTH} characters`,
+  });
+}
+
+/** More than a registry, a repository, a tag and a digest take. */
+const MAX_GLOB_LENGTH = 1024;
+/** What is said of an image that no upstream of this mirror may be asked for. */
+const ELSEWHERE: ReadonlySet<string> = new Set(['NAME_UNKNOWN', 'DENIED']);
+
+const ORDER = {
+  name: (a: ImageSummary, b: ImageSummary) =>
+    compare(a.image, b.image) || compare(a.tags[0] ?? a.digest, b.tags[0] ?? b.digest),
+  size: (a: ImageSummary, b: ImageSummary) => b.bytes - a.bytes || compare(a.image, b.image),
+  oldest: (a: ImageSummary, b: ImageSummary) =>
+    a.lastPulledAt - b.lastPulledAt || compare(a.image, b.image),
+} as const;
+
+async function measure(blobs: BlobStore, folder: Aside): Promise<Amount> {
+  let [files, bytes] = [0, 0];
+  for await (const { size } of blobs.listAside(folder)) {
+    files += 1;
+    bytes += size;
+  }
+  return { files, bytes };
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}

@@ -1,0 +1,29 @@
+import type { PinSummary, Unheld } from '../api/store-api.ts';
+
+const MAX_TAGS_TOLD = 5;
+/** Tags of signatures, which go with their image. */
+const ATTACHED = /^sha256-[0-9a-f]{64}/;
+
+/** What was looked for, and what is held beside it. */
+export function explainUnheld({ image, repository, tags }: Unheld): string {
+  const said = `nothing of ${image} is held`;
+  const own = tags.filter((tag) => !ATTACHED.test(tag));
+  if (own.length === 0) return said;
+  const more = own.length - MAX_TAGS_TOLD;
+  const told = own.slice(0, MAX_TAGS_TOLD).join(', ');
+  return `${said}; of ${repository} there is ${told}${more > 0 ? ` and ${more} more` : ''}`;
+}
+
+/** Why there was no pin by hand to take back, and who else has one. */
+export function explainUnpinned(image: string, pins: readonly PinSummary[]): string {
+  const others = pins.map((pin) => `${keeper(pin)} as ${pin.image}`);
+  return `${image} is not pinned by hand${others.length === 0 ? '' : `, but ${others.join(', ')}`}`;
+}
+
+function keeper({ origin, reason }: PinSummary): string {
+  if (origin === 'hand') return 'by another pin by hand';
+  if (origin === 'config') return 'by store.pins of the configuration';
+  if (origin === 'use:file') return 'by the list of store.inUse';
+  const why = reason === undefined ? '' : ` (${reason})`;
+  return origin.startsWith('use:') ? `in use by ${origin.slice(4)}` : `by ${origin}${why}`;
+}

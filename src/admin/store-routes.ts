@@ -1,0 +1,115 @@
+import type { Router } from '@koa/router';
+import { RegistryError } from '../oci/errors.ts';
+import { AdminInput } from './admin-input.ts';
+import { explainUnheld, explainUnpinned } from './explain-absence.ts';
+import type { NewPin, PinSummary, StoreDesk } from '../api/store-api.ts';
+import type { SyncDesk } from '../api/sync-api.ts';
+
+const SORTS = ['name', 'size', 'oldest'] as const;
+const DEFAULT_LIMIT = 1000;
+const MAX_LIMIT = 100_000;
+/** It stands in `use:<source>`. */
+const SOURCE = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
+
+/** What the commands ask of the store and tell it, under `/api/v1`. */
+export function addStoreRoutes(
+  router: Router,
+  { store, sync }: { store: StoreDesk; sync: SyncDesk },
+): void {
+  addImageRoutes(router, store);
+  addExplainRoute(router, store, sync);
+  addCollectionRoutes(router, store);
+  addPinRoutes(router, store);
+}
+
+function addImageRoutes(router: Router, desk: StoreDesk): void {
+  router.get('/api/v1/store', async (ctx) => {
+    ctx.body = await desk.summary();
+  });
+  router.get('/api/v1/images', async (ctx) => {
+    const input = AdminInput.ofQuery(ctx.query, ['sort', 'limit', 'match']);
+    const match = input.optionalText('match');
+    const sort = input.optionalOneOf('sort', SORTS) ?? 'name';
+    const limit = input.optionalCount('limit', MAX_LIMIT) ?? DEFAULT_LIMIT;
+    ctx.body = {
+      images: await desk.images({ sort, limit, ...(match !== undefined && { match }) }),
+    };
+  });
+}
+
+/** What is held of an image, and what a rule wants of it: either is worth an answer. */
+function addExplainRoute(router: Router, store: StoreDesk, sync: SyncDesk): void {
+  router.get('/api/v1/explain', async (ctx) => {
+    const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
+    const report = await store.explain(image);
+    const wanted = await sync.explain(image);
+    const failure = wanted?.state === 'ready' ? undefined : sync.failure(image);
+    const absence = report ? undefined : await store.absence(image);
+    if (absence && !wanted && !failure) {
+      throw new RegistryError('NAME_UNKNOWN', { message: explainUnheld(absence) });
+    }
+    ctx.body = {
+      image: absence?.image,
+      ...report,
+      ...(wanted && { sync: wanted }),
+      ...(failure && { failure }),
+    };
+  });
+}
+
+function addCollectionRoutes(router: Router, desk: StoreDesk): void {
+  router.get('/api/v1/gc', async (ctx) => {
+    const input = AdminInput.ofQuery(ctx.query, ['bytes']);
+    ctx.body = await desk.planCollection(input.optionalCount('bytes', Number.MAX_SAFE_INTEGER));
+  });
+  router.post('/api/v1/gc', async (ctx) => {
+    const input = await AdminInput.ofBody(ctx.req, ['bytes']);
+    ctx.body = await desk.collect(input.optionalCount('bytes', Number.MAX_SAFE_INTEGER));
+  });
+  router.get('/api/v1/verify', (ctx) => {
+    ctx.body = desk.verifyState;
+  });
+  router.post('/api/v1/verify', async (ctx) => {
+    await AdminInput.ofBody(ctx.req, []);
+    ctx.status = 202;
+    ctx.body = desk.startVerify();
+  });
+}
+
+function addPinRoutes(router: Router, desk: StoreDesk): void {
+  router.get('/api/v1/pins', (ctx) => {
+    ctx.body = { pins: desk.pins() };
+  });
+  router.post('/api/v1/pins', async (ctx) => {
+    const input = await AdminInput.ofBody(ctx.req, ['image', 'reason']);
+    const pin = await desk.pin(input.text('image'), input.optionalText('reason'));
+    ctx.status = 201;
+    [ctx.body] = await withHeld(desk, [pin]);
+  });
+  // Without a body: a web page of another origin may not send DELETE without being asked for.
+  router.delete('/api/v1/pins', async (ctx) => {
+    const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
+    if (!(await desk.unpin(image))) {
+      const message = explainUnpinned(image, await desk.pinsOf(image));
+      throw new RegistryError('NAME_UNKNOWN', { message });
+    }
+    ctx.status = 204;
+  });
+  router.put('/api/v1/in-use/:source', async (ctx) => {
+    const source = ctx.params['source'] ?? '';
+    if (!SOURCE.test(source)) {
+      throw new RegistryError('UNSUPPORTED', {
+        status: 400,
+        message: `name the source with up to 64 letters, digits, ".", "_" and "-", not ${JSON.stringify(source.slice(0, 80))}`,
+      });
+    }
+    const input = await AdminInput.ofBody(ctx.req, ['images']);
+    const pins = await desk.setInUse(source, input.texts('images'));
+    ctx.body = { pins: await withHeld(desk, pins) };
+  });
+}
+
+async function withHeld(desk: StoreDesk, pins: readonly PinSummary[]): Promise<NewPin[]> {
+  const held = await desk.findHeld(pins.map(({ image }) => image));
+  return pins.map((pin) => ({ ...pin, isHeld: held.has(pin.image) }));
+}

@@ -1,0 +1,284 @@
+import type { Content } from '../../oci/content.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { IntegrityError } from '../../oci/integrity-error.ts';
+import { formatTarget, isSameTarget, type Target } from '../../oci/reference.ts';
+import type { Log } from '../../observe/log.ts';
+import type { Metrics } from '../../observe/metrics.ts';
+import type { BlobStore } from '../../store/files/blob-store.ts';
+import type { Catalog } from '../../store/catalog/catalog.ts';
+import type { Collector } from '../../store/care/collector.ts';
+import type { Health } from '../../store/care/health.ts';
+import { NoRoomError } from '../../store/care/no-room-error.ts';
+import { StoredBlob } from '../../store/files/stored-blob.ts';
+import type { Timing } from '../../net/timing.ts';
+import { DirectReader } from './direct-reader.ts';
+import { Download, type CreateTransfer, type DownloadState, type Pace } from './download.ts';
+import { note } from '../note.ts';
+import type { SourceRegistries } from '../source-registry.ts';
+import { TransferTurns } from './transfer-turns.ts';
+import { Transfer, type TransferParts } from './transfer.ts';
+
+export interface DownloadsParts {
+  readonly registries: SourceRegistries;
+  readonly blobs: BlobStore;
+  readonly catalog: Catalog;
+  readonly collector: Collector;
+  readonly health: Health;
+  readonly timing: Timing;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly now: () => number;
+}
+
+/** Who goes first in the queue of an upstream. What is below hydration leaves a place in it free. */
+export const PRIORITY = { interactive: 20, hydration: 10, sync: 0 } as const;
+
+/** Smaller ones wait for no turn: most of it has come with the headers. */
+const SMALL_BYTES = 1024 * 1024;
+
+export interface HoldOptions {
+  readonly priority: number;
+  /** Slows the download until someone with a higher priority and without a pace joins it. */
+  readonly pace?: Pace | undefined;
+}
+
+export interface Joined {
+  readonly content: StoredBlob | Download;
+  /** False for the one whose asking began the download. */
+  readonly joined: boolean;
+}
+
+/** What all who asked for a download want of it together. */
+interface Demand {
+  priority: number;
+  pace: Pace | undefined;
+  download?: Download;
+}
+
+interface Entry {
+  readonly target: Target;
+  readonly demand: Demand;
+  /** A stored blob when the store turned out to hold it after all. */
+  readonly opening: Promise<StoredBlob | Download>;
+}
+
+/** The running downloads: at most one for a digest, whoever asks and however often. */
+export class Downloads {
+  readonly #parts: DownloadsParts;
+  readonly #running = new Map<Digest, Entry>();
+  readonly #downloads = new Set<Download>();
+  readonly #turns = new Map<string, TransferTurns>();
+  #closed = false;
+
+  constructor(parts: DownloadsParts) {
+    this.#parts = parts;
+  }
+
+  /** Downloads that run or wait for their turn. */
+  get size(): number {
+    return this.#running.size;
+  }
+
+  /** Whose asking began the running download of the digest. */
+  targetOf(digest: Digest): Target | undefined {
+    return this.#running.get(digest)?.target;
+  }
+
+  /**
+   * The running download of the digest, or a new one, once its upstream has answered; `undefined`
+   * when the upstream has no such blob. The caller has made sure that the target may read what
+   * another target's download brings; `again` asks it to look once more, for what was running ended
+   * badly and something else may run now.
+   */
+  async join(
+    target: Target,
+    digest: Digest,
+    wanted: HoldOptions,
+  ): Promise<Joined | undefined | 'again'> {
+    const running = this.#running.get(digest);
+    const joined = running !== undefined;
+    if (running) this.#raise(running, digest, wanted);
+    const { opening } = running ?? this.#begin(target, digest, wanted);
+    const content = await opening;
+    if (content instanceof StoredBlob) {
+      // It came between a client's look and this one: whether the client may read it is to be asked.
+      return wanted.priority >= PRIORITY.interactive ? 'again' : { content, joined };
+    }
+    // A latecomer to a failure, or one of another repository, has a try of its own.
+    const isOwn = !joined || (isSameTarget(target, content.target) && !content.hasFailed);
+    try {
+      if ((isOwn || !content.hasFailed) && (await content.started)) return { content, joined };
+      if (isOwn) return undefined;
+    } catch (error) {
+      if (isOwn) throw error;
+    }
+    await content.settled;
+    return 'again';
+  }
+
+  /**
+   * Holds a blob that no client waits for. False when the upstream has none. Rejects when it could
+   * not be had or kept.
+   */
+  async hold(target: Target, digest: Digest, options: HoldOptions): Promise<boolean> {
+    const { blobs, catalog } = this.#parts;
+    const known = await catalog.findBlob(digest);
+    // Perhaps because of another repository: that proves nothing about this one.
+    if (known && (await blobs.find(digest, known))) return true;
+    const joined = await this.join(target, digest, options);
+    if (joined === 'again') return this.hold(target, digest, options);
+    if (!joined) return false;
+    const { content } = joined;
+    if (content instanceof StoredBlob) return true;
+    await content.settled;
+    if (content.failure instanceof Error) throw content.failure;
+    return true;
+  }
+
+  /** A blob straight from the upstream, verified and not kept. */
+  passThrough(target: Target, digest: Digest, size: number | undefined): Content {
+    const createTransfer: CreateTransfer = (signal, end) =>
+      this.#createTransfer(target, digest, { signal, end });
+    return {
+      digest,
+      size,
+      open: async (range = { start: 0, end: size ?? Infinity }) =>
+        new DirectReader({ digest, createTransfer, range }),
+    };
+  }
+
+  /** Stops all, keeping what has come. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const download of this.#downloads) download.abort();
+    await Promise.allSettled([...this.#running.values()].map(({ opening }) => opening));
+    await Promise.all([...this.#downloads].map(({ settled }) => settled));
+  }
+
+  #begin(target: Target, digest: Digest, { priority, pace }: HoldOptions): Entry {
+    const demand: Demand = { priority, pace };
+    const entry = { target, demand, opening: this.#open(target, digest, demand) };
+    this.#running.set(digest, entry);
+    return entry;
+  }
+
+  /** Someone to whom it matters more has joined: it goes ahead, and is slowed no more. */
+  #raise({ target, demand }: Entry, digest: Digest, { priority, pace }: HoldOptions): void {
+    if (priority <= demand.priority) return;
+    demand.priority = priority;
+    this.#turnsOf(target).raise(digest, priority);
+    if (pace) return;
+    demand.pace = undefined;
+    demand.download?.hurry();
+  }
+
+  async #open(target: Target, digest: Digest, demand: Demand): Promise<StoredBlob | Download> {
+    try {
+      // An earlier download may have ended between the caller's look into the store and this one.
+      const { blobs, catalog, log } = this.#parts;
+      using _ = blobs.lease(digest);
+      const known = await catalog.findBlob(digest);
+      // What the disk cannot give is fetched anew.
+      const held = await blobs.find(digest, known).catch(() => undefined);
+      if (!held) return this.#launch(target, digest, demand);
+      const record = { size: held.size, storedAt: this.#parts.now() };
+      // That it is here proves nothing about this repository.
+      if (!known) await note(log, catalog.adoptBlob(digest, record));
+      this.#running.delete(digest);
+      return held;
+    } catch (error) {
+      this.#running.delete(digest);
+      throw error;
+    }
+  }
+
+  #launch(target: Target, digest: Digest, demand: Demand): Download {
+    const { blobs, metrics, timing } = this.#parts;
+    const turns = this.#turnsOf(target);
+    const download: Download = new Download({
+      target,
+      digest,
+      blobs,
+      createTransfer: (signal, end) =>
+        this.#createTransfer(target, digest, {
+          signal,
+          end,
+          isBackground: demand.priority < PRIORITY.interactive,
+        }),
+      rangeMs: timing.rangeMs,
+      inTurn: async (size, transfer) =>
+        size !== undefined && size <= SMALL_BYTES
+          ? transfer()
+          : turns.take(digest, demand.priority, transfer),
+      pace: demand.pace,
+      admit: (size) => this.#parts.collector.admit(size),
+      record: (size, changedAt) => this.#record(target, digest, { size, changedAt }),
+      ended: () => this.#ended(download),
+    });
+    demand.download = download;
+    this.#downloads.add(download);
+    metrics.downloadsInFlight.inc({ upstream: target.upstream });
+    if (this.#closed) download.abort();
+    void download.run();
+    return download;
+  }
+
+  #turnsOf(target: Target): TransferTurns {
+    const { upstream } = target;
+    let turns = this.#turns.get(upstream);
+    if (!turns) {
+      turns = new TransferTurns(this.#parts.registries.of(target).queue, PRIORITY.hydration);
+      this.#turns.set(upstream, turns);
+    }
+    return turns;
+  }
+
+  #ended(download: Download): void {
+    const { metrics, log } = this.#parts;
+    const { target, digest, failure } = download;
+    this.#running.delete(digest);
+    this.#downloads.delete(download);
+    metrics.downloadsInFlight.dec({ upstream: target.upstream });
+    if (failure === undefined || this.#closed) return;
+    if (isOfStore(failure, download.state)) this.#parts.health.refused(failure);
+    if (failure instanceof IntegrityError) {
+      metrics.integrityFailures.inc({ upstream: target.upstream, where: 'download' });
+    }
+    log.warn(
+      { target: formatTarget(target), digest, state: download.state, err: failure },
+      'download',
+    );
+  }
+
+  #createTransfer(
+    target: Target,
+    digest: Digest,
+    options: Pick<TransferParts, 'signal' | 'end' | 'isBackground'>,
+  ): Transfer {
+    const { registries, timing, metrics } = this.#parts;
+    return new Transfer({
+      upstream: registries.of(target).upstream,
+      repository: target.repository,
+      digest,
+      timing,
+      ...options,
+      onResume: () => metrics.downloadResumes.inc({ upstream: target.upstream }),
+    });
+  }
+
+  async #record(
+    target: Target,
+    digest: Digest,
+    file: { size: number; changedAt: number },
+  ): Promise<void> {
+    const { catalog, collector, health, now } = this.#parts;
+    await catalog.recordBlob(target, digest, { ...file, storedAt: now() });
+    health.took();
+    collector.wake();
+  }
+}
+
+/** Kept by nobody's fault but the store's: `finished` is what could be served and not recorded. */
+function isOfStore(failure: unknown, state: DownloadState): boolean {
+  return failure instanceof NoRoomError || state === 'unstored' || state === 'finished';
+}

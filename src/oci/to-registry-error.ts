@@ -1,0 +1,53 @@
+import { RegistryError } from './errors.ts';
+import { IntegrityError } from './integrity-error.ts';
+import { UpstreamError } from './upstream-error.ts';
+
+/** When a registry limits us and does not say how long. */
+const DEFAULT_RETRY_AFTER_SECONDS = 60;
+
+/**
+ * The one translation of faults into answers: a fault of an upstream keeps its meaning and names
+ * the upstream and the cause, and only an upstream's own 404 is a 404.
+ */
+export function toRegistryError(error: unknown): RegistryError {
+  if (error instanceof RegistryError) return error;
+  if (error instanceof UpstreamError) return fromUpstream(error);
+  if (error instanceof IntegrityError) {
+    return new RegistryError('UNAVAILABLE', {
+      message: `damaged content from upstream: ${error.message}`,
+      cause: error,
+    });
+  }
+  return new RegistryError('UNKNOWN', { cause: error });
+}
+
+function fromUpstream(error: UpstreamError): RegistryError {
+  const { message, upstream, fault, status } = error;
+  const detail = { upstream, fault, ...(status !== undefined && { upstreamStatus: status }) };
+  const options = { message, detail, cause: error };
+  switch (error.fault) {
+    case 'unauthorized':
+    case 'denied':
+      return new RegistryError('DENIED', options);
+    case 'rate-limited': {
+      const seconds =
+        error.retryAfterMs === undefined
+          ? DEFAULT_RETRY_AFTER_SECONDS
+          : Math.ceil(error.retryAfterMs / 1000);
+      return new RegistryError('TOOMANYREQUESTS', {
+        ...options,
+        headers: { 'Retry-After': String(seconds) },
+      });
+    }
+    // As RFC 9111 section 5.2.1.7 answers "only if cached" for what is not.
+    case 'offline':
+    case 'timeout':
+      return new RegistryError('UNAVAILABLE', { ...options, status: 504 });
+    case 'failing':
+      return new RegistryError('UNAVAILABLE', { ...options, status: status === 503 ? 503 : 502 });
+    case 'bad-response':
+      return new RegistryError('UNAVAILABLE', { ...options, ...(status === 508 && { status }) });
+    case 'unreachable':
+      return new RegistryError('UNAVAILABLE', options);
+  }
+}

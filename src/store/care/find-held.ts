@@ -1,0 +1,50 @@
+import picomatch from 'picomatch';
+import type { Catalog } from '../catalog/catalog.ts';
+import { isGlob } from './pins.ts';
+import { below } from '../catalog/tables.ts';
+
+/** Those of the images, written as pins are, of which something is held. */
+export async function findHeld(
+  catalog: Catalog,
+  images: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const held = new Set<string>();
+  for (const image of images) {
+    if (!isGlob(image) && (await isHeld(catalog, image))) held.add(image);
+  }
+  await matchGlobs(catalog, images.filter(isGlob), held);
+  return held;
+}
+
+async function isHeld({ tables }: Catalog, image: string): Promise<boolean> {
+  const at = image.indexOf('@');
+  if (at !== -1) return tables.manifests.has(`${image.slice(0, at)} ${image.slice(at + 1)}`);
+  const colon = image.indexOf(':', image.lastIndexOf('/') + 1);
+  if (colon !== -1) return tables.tags.has(`${image.slice(0, colon)} ${image.slice(colon + 1)}`);
+  return (await tables.manifests.keys({ ...below(image), limit: 1 }).all()).length > 0;
+}
+
+/** One walk over the names for all globs, which ends when each of them has met something. */
+async function matchGlobs(
+  { tables }: Catalog,
+  globs: readonly string[],
+  held: Set<string>,
+): Promise<void> {
+  const open = new Map(globs.map((glob) => [glob, picomatch(glob, { dot: true })]));
+  for (const [table, sign] of [
+    [tables.tags, ':'],
+    [tables.manifests, '@'],
+  ] as const) {
+    if (open.size === 0) return;
+    for await (const key of table.keys()) {
+      const space = key.indexOf(' ');
+      const names = [key.slice(0, space), `${key.slice(0, space)}${sign}${key.slice(space + 1)}`];
+      for (const [glob, matches] of open) {
+        if (!names.some((name) => matches(name))) continue;
+        held.add(glob);
+        open.delete(glob);
+      }
+      if (open.size === 0) return;
+    }
+  }
+}

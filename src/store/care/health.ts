@@ -1,0 +1,65 @@
+import type { Log } from '../../observe/log.ts';
+import { NoRoomError } from './no-room-error.ts';
+
+/**
+ * `full`: content was passed through for want of room. `failing`: the disk or the catalog refused
+ * to take it. Both end with the next content that is kept.
+ */
+export type StoreState = 'ok' | 'full' | 'failing';
+
+export interface StoreCondition {
+  readonly state: StoreState;
+  readonly reason?: string;
+  /** Milliseconds since 1970. */
+  readonly since?: number;
+}
+
+const FULL = new Set(['ENOSPC', 'EDQUOT']);
+
+/** Whether the store takes what is fetched: clients are served either way, operators must know. */
+export class Health {
+  readonly #log: Log;
+  readonly #now: () => number;
+  #condition: StoreCondition = { state: 'ok' };
+
+  constructor(parts: { log: Log; now: () => number }) {
+    this.#log = parts.log;
+    this.#now = parts.now;
+  }
+
+  get condition(): StoreCondition {
+    return this.#condition;
+  }
+
+  /** Something could not be kept. */
+  refused(error: unknown): void {
+    const state = isFull(error) ? 'full' : 'failing';
+    const reason = error instanceof Error ? error.message : String(error);
+    const isNew = this.#condition.state !== state;
+    this.#condition = {
+      state,
+      reason,
+      since: isNew ? this.#now() : (this.#condition.since ?? this.#now()),
+    };
+    if (!isNew) return;
+    this.#log.error(
+      { state, reason },
+      'the store takes nothing: clients are served straight through',
+    );
+  }
+
+  /** Something was kept. */
+  took(): void {
+    if (this.#condition.state === 'ok') return;
+    this.#log.info({ before: this.#condition }, 'the store takes content again');
+    this.#condition = { state: 'ok' };
+  }
+}
+
+/** A disk without room says so in many ways, LevelDB only in words. */
+function isFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error instanceof NoRoomError && error.cause === undefined) return true;
+  if (FULL.has((error as NodeJS.ErrnoException).code ?? '')) return true;
+  return error.message.includes('No space left on device') || isFull(error.cause);
+}

@@ -1,0 +1,190 @@
+import type { Digest } from '../../oci/digest.ts';
+import { isForeignType, isManifestType } from '../../oci/media-types.ts';
+import { formatTarget, type Tag } from '../../oci/reference.ts';
+import type { BlobStore } from '../files/blob-store.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { unitOf, type Node } from '../catalog/image-graph.ts';
+import type { Pins } from './pins.ts';
+import type { Member, Pin } from '../catalog/tables.ts';
+
+export interface HeldImage {
+  /** `upstream/repository` */
+  readonly image: string;
+  readonly tags: readonly Tag[];
+  readonly digest: Digest;
+  readonly mediaType: string;
+  /** Held bytes of all its members. */
+  readonly bytes: number;
+  /** What letting go of it alone would free. */
+  readonly ownBytes: number;
+  readonly lastPulledAt: number;
+  /** `complete`: all of each platform that was asked for, and of what is known about them. */
+  readonly state: 'complete' | 'partial';
+  readonly missingBytes: number;
+  readonly pins: readonly Pin[];
+}
+
+export interface HeldManifestReport {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly role: 'root' | 'platform' | 'attestation' | 'referrer';
+  readonly platform?: string;
+  readonly isHeld: boolean;
+  /** False for a platform that nobody asked for. */
+  readonly isWanted: boolean;
+  /** Of itself and of what it lists, as far as it is held; without other manifests. */
+  readonly bytes: number;
+  readonly missing: readonly { readonly digest: Digest; readonly size: number }[];
+}
+
+interface Place {
+  readonly role: HeldManifestReport['role'];
+  readonly isWanted?: boolean;
+}
+
+interface Found {
+  readonly manifests: HeldManifestReport[];
+  /** Held bytes by digest: what is listed twice counts once. */
+  readonly held: Map<Digest, number>;
+  readonly missing: Map<Digest, number>;
+  /** What is on record counts only with its file. */
+  readonly isExact: boolean;
+}
+
+/** What is held, image by image, from a walk of what is really there. */
+export class Inventory {
+  readonly #catalog: Catalog;
+  readonly #blobs: BlobStore;
+  readonly #pins: Pins;
+
+  constructor(parts: { catalog: Catalog; blobs: BlobStore; pins: Pins }) {
+    this.#blobs = parts.blobs;
+    this.#catalog = parts.catalog;
+    this.#pins = parts.pins;
+  }
+
+  /** Roots: manifests that no other held one lists, and that are no signature of one. */
+  async *images(): AsyncGenerator<Node> {
+    const { graph } = this.#catalog;
+    for await (const node of graph.manifests()) {
+      if (!(await graph.isRoot(node))) continue;
+      if ((await graph.attachedTo(node)).length === 0) yield node;
+    }
+  }
+
+  async describe(node: Node): Promise<HeldImage> {
+    return this.#summarise(node, await this.#walk(node, { isExact: false }));
+  }
+
+  /** As `describe`, by a look at every file. */
+  async explain(node: Node): Promise<HeldImage & { manifests: readonly HeldManifestReport[] }> {
+    const found = await this.#walk(node, { isExact: true });
+    return { ...(await this.#summarise(node, found)), manifests: found.manifests };
+  }
+
+  async #summarise(node: Node, { held, missing, manifests }: Found): Promise<HeldImage> {
+    const { target, digest } = node;
+    const { graph } = this.#catalog;
+    const unit = unitOf(target, digest);
+    const tags = await graph.tagsOf(node);
+    const { bytes: ownBytes } = await this.#catalog.planRelease(unit, new Set());
+    const missingBytes = sum(missing);
+    return {
+      image: formatTarget(target),
+      tags,
+      digest,
+      mediaType: manifests[0]?.mediaType ?? '',
+      bytes: sum(held),
+      ownBytes,
+      lastPulledAt: (await graph.lastPull(unit)) ?? 0,
+      state: missing.size === 0 ? 'complete' : 'partial',
+      missingBytes,
+      pins: this.#pins.of({ target, digest, tags }),
+    };
+  }
+
+  async #walk(node: Node, { isExact }: Pick<Found, 'isExact'>): Promise<Found> {
+    const found: Found = { manifests: [], held: new Map(), missing: new Map(), isExact };
+    const record = await this.#catalog.findManifest(node.target, node.digest);
+    const mediaType = record?.mediaType ?? '';
+    await this.#visit(node, { digest: node.digest, size: record?.size ?? 0, mediaType }, found);
+    return found;
+  }
+
+  async #visit(
+    root: Node,
+    member: Member,
+    found: Found,
+    { role, isWanted: isAsked = true }: Place = { role: 'root' },
+  ): Promise<void> {
+    const { target } = root;
+    const { digest } = member;
+    if (found.manifests.some((known) => known.digest === digest)) return;
+    const node = { target, digest };
+    const { graph } = this.#catalog;
+    const isHeld = (await this.#size(digest, found)) !== undefined && (await graph.isHeld(node));
+    const successors = isHeld ? ((await graph.members(digest))?.successors ?? []) : [];
+    const blobs = successors.filter(({ mediaType }) => !isManifestType(mediaType));
+    const isWanted = isHeld || isAsked;
+    const own = isWanted ? await this.#count([member, ...blobs], found) : { bytes: 0, missing: [] };
+    const { mediaType, platform } = member;
+    const described = platform === undefined ? { mediaType } : { mediaType, platform };
+    found.manifests.push({ digest, role, isHeld, isWanted, ...described, ...own });
+    await this.#visitChildren(root, successors, found);
+    if (isHeld) await this.#visitReferrers(root, node, found);
+  }
+
+  /** A platform is wanted when it is held; of an index with none, nobody knows, so all are. */
+  async #visitChildren(root: Node, successors: readonly Member[], found: Found): Promise<void> {
+    const children = successors.filter(({ mediaType }) => isManifestType(mediaType));
+    const held = new Set<Digest>();
+    for (const { digest } of children) {
+      if (await this.#catalog.graph.isHeld({ ...root, digest })) held.add(digest);
+    }
+    for (const child of children) {
+      const isAbout = child.attests !== undefined;
+      if (isAbout && !held.has(child.digest) && !held.has(child.attests)) continue;
+      const place: Place = isAbout
+        ? { role: 'attestation' }
+        : { role: 'platform', isWanted: held.size === 0 };
+      await this.#visit(root, child, found, place);
+    }
+  }
+
+  async #visitReferrers(root: Node, node: Node, found: Found): Promise<void> {
+    for await (const digest of this.#catalog.graph.referrers(node)) {
+      const record = await this.#catalog.findManifest(root.target, digest);
+      const { mediaType = '', size = 0 } = record ?? {};
+      await this.#visit(root, { digest, size, mediaType }, found, { role: 'referrer' });
+    }
+  }
+
+  async #count(
+    members: readonly Member[],
+    found: Found,
+  ): Promise<Pick<HeldManifestReport, 'bytes' | 'missing'>> {
+    const missing: { digest: Digest; size: number }[] = [];
+    let bytes = 0;
+    for (const { digest, size, mediaType } of members) {
+      const held = await this.#size(digest, found);
+      if (held !== undefined) {
+        bytes += held;
+        found.held.set(digest, held);
+      } else if (!isForeignType(mediaType)) {
+        missing.push({ digest, size });
+        found.missing.set(digest, size);
+      }
+    }
+    return { bytes, missing };
+  }
+
+  async #size(digest: Digest, { isExact }: Found): Promise<number | undefined> {
+    const size = (await this.#catalog.findBlob(digest))?.size;
+    if (size === undefined || !isExact) return size;
+    return (await this.#blobs.statBlob(digest))?.size === size ? size : undefined;
+  }
+}
+
+function sum(sizes: ReadonlyMap<Digest, number>): number {
+  return [...sizes.values()].reduce((total, size) => total + size, 0);
+}

@@ -1,0 +1,126 @@
+import picomatch from 'picomatch';
+import type { Digest } from '../../oci/digest.ts';
+import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Pin } from '../catalog/tables.ts';
+import { Turns } from '../turns.ts';
+
+/** A manifest as pins see it. */
+export interface Pinnable {
+  readonly target: Target;
+  readonly digest: Digest;
+  readonly tags: readonly Tag[];
+}
+
+/**
+ * What is to stay whatever space it takes. A pin names a repository, a tag (whatever it means), a
+ * digest, or is a glob of names or of `name:tag`.
+ */
+export class Pins {
+  #version = 0;
+  readonly #catalog: Catalog;
+  readonly #byImage = new Map<string, Pin[]>();
+  readonly #globs = new Map<string, (image: string) => boolean>();
+  /** Of two lists of one origin at once, one stands as a whole. */
+  readonly #turns = new Turns();
+
+  /** Configured pins stand beside those that the catalog keeps. */
+  static async open(parts: { catalog: Catalog; configured: readonly Pin[] }): Promise<Pins> {
+    const pins = new Pins(parts.catalog);
+    const kept = await parts.catalog.tables.pins.values().all();
+    for (const pin of [...parts.configured, ...kept]) pins.#add(pin);
+    return pins;
+  }
+
+  constructor(catalog: Catalog) {
+    this.#catalog = catalog;
+  }
+
+  /** Changes with what is pinned. */
+  get version(): number {
+    return this.#version;
+  }
+
+  list(): Pin[] {
+    return [...this.#byImage.values()].flat();
+  }
+
+  /** Whether one of them means more than can be looked up by its name. */
+  get hasGlobs(): boolean {
+    return this.#globs.size > 0;
+  }
+
+  async add(pin: Pin): Promise<void> {
+    await this.#turns.take(async () => this.#record(pin));
+  }
+
+  async #record(pin: Pin): Promise<void> {
+    const { tables, journal } = this.#catalog;
+    const key = `${pin.origin} ${pin.image}`;
+    await tables.write((batch) => batch.put(key, pin, { sublevel: tables.pins }));
+    journal([{ pin }]);
+    this.#drop(pin);
+    this.#add(pin);
+  }
+
+  /** False when there was no such pin. */
+  async remove(pin: Pick<Pin, 'origin' | 'image'>): Promise<boolean> {
+    return this.#turns.take(async () => this.#forget(pin));
+  }
+
+  async #forget({ origin, image }: Pick<Pin, 'origin' | 'image'>): Promise<boolean> {
+    const { tables, journal } = this.#catalog;
+    await tables.write((batch) => batch.del(`${origin} ${image}`, { sublevel: tables.pins }));
+    journal([{ unpin: { origin, image } }]);
+    return this.#drop({ origin, image });
+  }
+
+  /** All that one origin pins, in place of what it pinned before. */
+  async replace(origin: string, pins: readonly Pin[]): Promise<void> {
+    await this.#turns.take(async () => this.#replace(origin, pins));
+  }
+
+  async #replace(origin: string, pins: readonly Pin[]): Promise<void> {
+    const wanted = new Set(pins.map(({ image }) => image));
+    const before = this.list().filter((pin) => pin.origin === origin);
+    // New ones first: nothing is unprotected between.
+    for (const pin of pins) {
+      if (!before.some(({ image, reason }) => image === pin.image && reason === pin.reason)) {
+        await this.#record(pin);
+      }
+    }
+    for (const pin of before) if (!wanted.has(pin.image)) await this.#forget(pin);
+  }
+
+  /** The pins that mean this manifest. */
+  of({ target, digest, tags }: Pinnable): Pin[] {
+    const name = formatTarget(target);
+    const named = [name, `${name}@${digest}`, ...tags.map((tag) => `${name}:${tag}`)];
+    const exact = named.flatMap((image) => this.#byImage.get(image) ?? []);
+    if (this.#globs.size === 0) return exact;
+    const globbed = [...this.#globs].filter(([, matches]) => named.some((each) => matches(each)));
+    return [...exact, ...globbed.flatMap(([image]) => this.#byImage.get(image) ?? [])];
+  }
+
+  #add(pin: Pin): void {
+    this.#version += 1;
+    this.#byImage.set(pin.image, [...(this.#byImage.get(pin.image) ?? []), pin]);
+    if (isGlob(pin.image)) this.#globs.set(pin.image, picomatch(pin.image, { dot: true }));
+  }
+
+  #drop({ origin, image }: Pick<Pin, 'origin' | 'image'>): boolean {
+    this.#version += 1;
+    const before = this.#byImage.get(image) ?? [];
+    const after = before.filter((pin) => pin.origin !== origin);
+    if (after.length > 0) this.#byImage.set(image, after);
+    else {
+      this.#byImage.delete(image);
+      this.#globs.delete(image);
+    }
+    return after.length < before.length;
+  }
+}
+
+export function isGlob(image: string): boolean {
+  return /[*?[\]{}!]/.test(image);
+}

@@ -1,0 +1,152 @@
+import type { Digest } from '../../oci/digest.ts';
+import { formatTarget, isSameTarget, parseTag } from '../../oci/reference.ts';
+import type { BlobStore } from '../files/blob-store.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { nodeOf, unitOf, type ImageGraph, type Node, parseTarget } from '../catalog/image-graph.ts';
+import { isGlob, type Pins } from './pins.ts';
+import type { Pin } from '../catalog/tables.ts';
+
+/** A blob that more manifests list is protected by itself and not with an image. */
+const MAX_HOLDERS = 32;
+
+/** What may not be let go of just now, and why. Holds no more than what is pinned or busy. */
+export class Protection {
+  readonly #catalog: Catalog;
+  readonly #blobs: BlobStore;
+  readonly #pins: Pins;
+  readonly #reasons = new Map<string, string>();
+
+  static async survey(parts: {
+    catalog: Catalog;
+    blobs: BlobStore;
+    pins: Pins;
+  }): Promise<Protection> {
+    const protection = new Protection(parts);
+    for (const pin of parts.pins.list()) await protection.#addPin(pin);
+    for (const digest of parts.blobs.openFiles.digests()) await protection.#addBusy(digest);
+    return protection;
+  }
+
+  constructor(parts: { catalog: Catalog; blobs: BlobStore; pins: Pins }) {
+    this.#catalog = parts.catalog;
+    this.#blobs = parts.blobs;
+    this.#pins = parts.pins;
+  }
+
+  /** Why a unit stays; `undefined` when it may go. `gone`: units that count as let go of. */
+  async reasonFor(unit: string, gone: ReadonlySet<string>): Promise<string | undefined> {
+    const node = nodeOf(unit);
+    if (!node) return this.#reasonForBlob(unit as Digest);
+    const { graph } = this.#catalog;
+    const known = this.#reasons.get(unit);
+    if (known !== undefined) return known;
+    const isThere = (digest: Digest): boolean => !gone.has(unitOf(node.target, digest));
+    if ((await graph.parents(node)).some(isThere)) return PART;
+    for (const subject of (await graph.attachedTo(node)).filter(isThere)) {
+      const above = await graph.ancestors({ ...node, digest: subject });
+      // Two that are about each other go as any other image does.
+      if (above.includes(node.digest)) continue;
+      for (const digest of above) {
+        const about = unitOf(node.target, digest);
+        const reason = this.#reasons.get(about) ?? (await this.#pinOf({ ...node, digest }));
+        if (reason !== undefined) return `belongs to ${digest}, which is ${reason}`;
+      }
+      return PART;
+    }
+    return this.#pinOfImage(node);
+  }
+
+  /** Why the very same manifest stays in another repository; `undefined` when it may go there too. */
+  async reasonElsewhere(
+    { target, digest }: Node,
+    gone: ReadonlySet<string>,
+  ): Promise<string | undefined> {
+    const { graph } = this.#catalog;
+    for await (const holder of graph.holders(digest)) {
+      if (isSameTarget(holder.target, target)) continue;
+      for (const above of await graph.ancestors({ ...holder, digest })) {
+        const reason = await this.reasonFor(unitOf(holder.target, above), gone);
+        if (reason === undefined || reason === PART) continue;
+        return `frees nothing: also in ${formatTarget(holder.target)}, ${reason}`;
+      }
+    }
+    return undefined;
+  }
+
+  /** Pins that were resolved are among the reasons; a glob may mean any manifest of the image. */
+  async #pinOfImage(node: Node): Promise<string | undefined> {
+    const members = this.#pins.hasGlobs ? await this.#catalog.graph.below(node) : [node.digest];
+    for (const digest of members) {
+      const pin = await this.#pinOf({ ...node, digest });
+      if (pin !== undefined) return pin;
+    }
+    return undefined;
+  }
+
+  async #reasonForBlob(digest: Digest): Promise<string | undefined> {
+    if (this.#blobs.isBusy(digest)) return PULLED;
+    // A manifest that came later lists it: it is no unit of its own any more.
+    for await (const _ of this.#catalog.graph.holders(digest)) return PART;
+    return undefined;
+  }
+
+  async #pinOf(node: Node): Promise<string | undefined> {
+    const [pin] = this.#pins.of({ ...node, tags: await this.#catalog.graph.tagsOf(node) });
+    return pin && describePin(pin);
+  }
+
+  /** A pin of one platform, or of a signature, protects the whole image. */
+  async #addPin(pin: Pin): Promise<void> {
+    const node = isGlob(pin.image) ? undefined : await this.#resolve(pin.image);
+    if (node) await this.#protect(node, describePin(pin));
+  }
+
+  async #addBusy(digest: Digest): Promise<void> {
+    const { graph } = this.#catalog;
+    const holders: Node[] = [];
+    for await (const { target, digest: holder } of graph.holders(digest)) {
+      if (holders.push({ target, digest: holder }) > MAX_HOLDERS) return;
+    }
+    const latest = await mostRecent(graph, holders);
+    if (latest) await this.#protect(latest, PULLED);
+  }
+
+  async #protect(node: Node, reason: string): Promise<void> {
+    for (const digest of await this.#catalog.graph.ancestors(node)) {
+      const unit = unitOf(node.target, digest);
+      if (!this.#reasons.has(unit)) this.#reasons.set(unit, reason);
+    }
+  }
+
+  /** What `name:tag` or `name@digest` means now, where it is held. */
+  async #resolve(image: string): Promise<Node | undefined> {
+    const at = image.indexOf('@');
+    if (at !== -1) {
+      const node = {
+        target: parseTarget(image.slice(0, at)),
+        digest: image.slice(at + 1) as Digest,
+      };
+      return (await this.#catalog.graph.isHeld(node)) ? node : undefined;
+    }
+    const colon = image.indexOf(':', image.lastIndexOf('/') + 1);
+    if (colon === -1) return undefined;
+    const target = parseTarget(image.slice(0, colon));
+    const record = await this.#catalog.findTag(target, parseTag(image.slice(colon + 1)));
+    return record && { target, digest: record.digest };
+  }
+}
+
+/** Why something goes with another one and is not told of by itself. */
+export const PART = 'part of another image';
+
+export const PULLED = 'being pulled';
+
+async function mostRecent(graph: ImageGraph, nodes: readonly Node[]): Promise<Node | undefined> {
+  if (nodes.length < 2) return nodes[0];
+  const times = await graph.lastPulls(nodes.map(({ target, digest }) => unitOf(target, digest)));
+  return nodes[times.indexOf(Math.max(...times))];
+}
+
+function describePin({ origin, reason }: Pin): string {
+  return reason === undefined ? `pinned (${origin})` : `pinned (${origin}: ${reason})`;
+}

@@ -1,0 +1,190 @@
+import { setImmediate, setTimeout } from 'node:timers/promises';
+import { isDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
+import type { Aside, BlobStore } from '../files/blob-store.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+
+export interface ReconcilerParts {
+  readonly blobs: BlobStore;
+  readonly catalog: Catalog;
+  /** Whether somebody is writing it, or is about to record or to remove it. */
+  readonly isBusy: (digest: Digest) => boolean;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** How long partial and damaged files are kept, milliseconds. */
+  readonly maxAgeMs?: number;
+  /** Waits until what was half done a moment ago is done. */
+  readonly settle?: () => Promise<unknown>;
+}
+
+export interface Reconciliation {
+  /** False when it was stopped before. */
+  isComplete: boolean;
+  /** Files that had no record. */
+  adopted: number;
+  /** Records that had no file. */
+  forgotten: number;
+  /** Names under `blobs` that are no blobs; they are left alone. */
+  foreign: number;
+  /** Files that somebody still had in hand. */
+  busy: number;
+  partialsKept: number;
+  partialsRemoved: number;
+  quarantineKept: number;
+  quarantineRemoved: number;
+}
+
+const ALGORITHMS: readonly Algorithm[] = ['sha256', 'sha512'];
+const DEFAULT_MAX_AGE_MS = 7 * 24 * 60 * 60 * 1000;
+const SETTLE_MS = 1000;
+/** Files without a record that are waited for together. */
+const MAX_UNRECORDED = 10_000;
+
+/**
+ * Brings files and catalog together beside the work: what a crash, a lost catalog or somebody's
+ * hand made of them. Reads no bytes; holds one folder's names at a time, and those of files without
+ * a record, up to a limit.
+ */
+export class Reconciler {
+  readonly #parts: ReconcilerParts;
+  readonly #maxAgeMs: number;
+  readonly #settle: () => Promise<unknown>;
+
+  constructor(parts: ReconcilerParts) {
+    this.#parts = parts;
+    this.#maxAgeMs = parts.maxAgeMs ?? DEFAULT_MAX_AGE_MS;
+    this.#settle = parts.settle ?? (async () => setTimeout(SETTLE_MS));
+  }
+
+  /** With an aborted signal it stops at the next folder or file. One at a time. */
+  async run({ signal }: { signal?: AbortSignal } = {}): Promise<Reconciliation> {
+    const done = nothingDone();
+    const run: Run = { done, signal, unrecorded: [] };
+    done.foreign = await this.#parts.blobs.countForeign();
+    for (const algorithm of ALGORITHMS) {
+      for (let number = 0; number < 256; number += 1) {
+        if (signal?.aborted) return done;
+        await this.#reconcileShard(algorithm, number, run);
+        if (run.unrecorded.length >= MAX_UNRECORDED) await this.#adoptAll(run);
+        await setImmediate();
+      }
+    }
+    await this.#adoptAll(run);
+    await this.#removeOldPartials(done, signal);
+    await this.#removeOldDamage(done, signal);
+    done.isComplete = !signal?.aborted;
+    return done;
+  }
+
+  /** Names and records of one folder side by side, both in byte order. */
+  async #reconcileShard(algorithm: Algorithm, number: number, { done, signal, unrecorded }: Run) {
+    const { blobs, catalog } = this.#parts;
+    const shard = number.toString(16).padStart(2, '0');
+    const { digests, foreign } = await blobs.listShard(algorithm, shard);
+    done.foreign += foreign;
+    const orphans: Digest[] = [];
+    let position = 0;
+    // `g` is the character after the hex digits.
+    const range = { gte: `${algorithm}:${shard}`, lt: `${algorithm}:${shard}g` };
+    for await (const record of catalog.tables.blobs.keys(range)) {
+      for (; position < digests.length && digests[position]! < record; position += 1) {
+        unrecorded.push(digests[position]!);
+      }
+      if (digests[position] === record) position += 1;
+      else if (isDigest(record)) orphans.push(record);
+    }
+    unrecorded.push(...digests.slice(position));
+    for (const digest of orphans) {
+      if (signal?.aborted) return;
+      await this.#forget(digest, done);
+    }
+  }
+
+  async #forget(digest: Digest, done: Reconciliation): Promise<void> {
+    const { blobs, catalog, isBusy } = this.#parts;
+    if (isBusy(digest) || (await blobs.statBlob(digest)) || isBusy(digest)) return;
+    if (!(await catalog.tables.blobs.has(digest))) return;
+    await catalog.forgetBlob(digest);
+    done.forgotten += 1;
+  }
+
+  async #adoptAll({ done, signal, unrecorded }: Run): Promise<void> {
+    if (unrecorded.length === 0) return;
+    // A commit may be between its file and its record, a removal between its record and its file.
+    await this.#settle();
+    for (const digest of unrecorded.splice(0)) {
+      if (signal?.aborted) return;
+      await this.#adopt(digest, done);
+    }
+  }
+
+  async #adopt(digest: Digest, done: Reconciliation): Promise<void> {
+    const { blobs, catalog, isBusy } = this.#parts;
+    if (await catalog.tables.blobs.has(digest)) return;
+    const file = await blobs.statBlob(digest);
+    if (!file) return;
+    if (isBusy(digest)) {
+      done.busy += 1;
+      return;
+    }
+    await catalog.adoptBlob(digest, { size: file.size, storedAt: file.modifiedAt });
+    done.adopted += 1;
+  }
+
+  async #removeOldPartials(done: Reconciliation, signal: AbortSignal | undefined): Promise<void> {
+    for await (const { name, modifiedAt } of this.#aside('ingest', signal)) {
+      // Manifests have a name of their own behind the dot.
+      const digest = name.replace(/\..*/, '').replace('-', ':');
+      const isInHand = isDigest(digest) && this.#parts.isBusy(digest);
+      if (isInHand || !this.#isOld(modifiedAt)) {
+        done.partialsKept += 1;
+        continue;
+      }
+      await this.#parts.blobs.removeAside('ingest', name);
+      done.partialsRemoved += 1;
+    }
+  }
+
+  async #removeOldDamage(done: Reconciliation, signal: AbortSignal | undefined): Promise<void> {
+    // By the time of its moving there, which leaves the time of its writing as it was.
+    for await (const { name, changedAt } of this.#aside('quarantine', signal)) {
+      if (!this.#isOld(changedAt)) {
+        done.quarantineKept += 1;
+        continue;
+      }
+      await this.#parts.blobs.removeAside('quarantine', name);
+      done.quarantineRemoved += 1;
+    }
+  }
+
+  async *#aside(folder: Aside, signal: AbortSignal | undefined) {
+    for await (const file of this.#parts.blobs.listAside(folder)) {
+      if (signal?.aborted) return;
+      yield file;
+    }
+  }
+
+  #isOld(time: number): boolean {
+    return this.#parts.now() - time > this.#maxAgeMs;
+  }
+}
+
+interface Run {
+  readonly done: Reconciliation;
+  readonly signal: AbortSignal | undefined;
+  /** Files without a record so far. */
+  readonly unrecorded: Digest[];
+}
+
+function nothingDone(): Reconciliation {
+  return {
+    isComplete: false,
+    adopted: 0,
+    forgotten: 0,
+    foreign: 0,
+    busy: 0,
+    partialsKept: 0,
+    partialsRemoved: 0,
+    quarantineKept: 0,
+    quarantineRemoved: 0,
+  };
+}

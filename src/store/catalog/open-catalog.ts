@@ -1,0 +1,55 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { StoreConfig } from '../../config/config.ts';
+import type { Log } from '../../observe/log.ts';
+import { Catalog, type CatalogOptions } from './catalog.ts';
+import { rebuildCatalog } from './rebuild.ts';
+import type { Step } from '../step.ts';
+
+/** In the meta table of a catalog that took the place of one that is gone. */
+const LOST = 'lost';
+
+/** One that bad power has left unreadable is made anew: the files and the journal have it all. */
+export async function openCatalog(
+  config: StoreConfig,
+  options: CatalogOptions & { readonly log: Log; readonly step: Step },
+): Promise<Catalog> {
+  const { log, step } = options;
+  const path = join(config.path, 'catalog');
+  try {
+    const catalog = await Catalog.open(path, options);
+    let isWhole = false;
+    try {
+      isWhole = !(await isLost(catalog, config.path));
+      if (isWhole) return catalog;
+    } finally {
+      if (!isWhole) await catalog.close();
+    }
+    log.error('the catalog is gone and is made anew from the files');
+  } catch (err) {
+    if (!isCorruption(err) && !(await lacksManifest(path))) throw err;
+    log.error({ err }, 'the catalog is damaged and is made anew from the files');
+  }
+  const rebuilt = await rebuildCatalog({ ...config, step });
+  log.info(rebuilt, 'the catalog was made anew');
+  return Catalog.open(path, options);
+}
+
+/** Written down: a crash before the one that is made anew is complete must not make it look whole. */
+async function isLost({ tables }: Catalog, path: string): Promise<boolean> {
+  if (tables.isNew && (await stat(join(path, 'journal')).catch(() => undefined))) {
+    await tables.write((batch) => batch.put(LOST, 1, { sublevel: tables.meta }));
+  }
+  return (await tables.meta.get(LOST)) !== undefined;
+}
+
+function isCorruption(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return (error as NodeJS.ErrnoException).code === 'LEVEL_CORRUPTION' || isCorruption(error.cause);
+}
+
+/** LevelDB calls it an error of the disk when CURRENT leads to nothing. */
+async function lacksManifest(path: string): Promise<boolean> {
+  const names = await readdir(path).catch((): string[] => []);
+  return names.includes('CURRENT') && !names.some((name) => name.startsWith('MANIFEST-'));
+}

@@ -1,0 +1,147 @@
+import { join } from 'node:path';
+import type { Digest } from '../../oci/digest.ts';
+import { MAX_MANIFEST_BYTES } from '../../oci/manifest.ts';
+import { BlobStore } from '../files/blob-store.ts';
+import { Catalog } from './catalog.ts';
+import { CatalogSwap } from './catalog-swap.ts';
+import { readManifest } from './held-manifest.ts';
+import { Journal } from '../journal/journal.ts';
+import { Pins } from '../care/pins.ts';
+import { Replay } from './replay.ts';
+import { noStep, type Step } from '../step.ts';
+
+export interface Rebuilt {
+  readonly manifests: number;
+  readonly tags: number;
+  readonly blobs: number;
+  /** Manifests that nothing holds. */
+  readonly images: number;
+}
+
+export interface RebuildOptions {
+  /** The store's folder. */
+  readonly path: string;
+  readonly durability: 'full' | 'rename';
+  /** Told now and then how far it is. */
+  readonly onProgress?: (done: Omit<Rebuilt, 'images'>) => void;
+  readonly step?: Step;
+}
+
+const PROGRESS_EVERY = 1000;
+
+/**
+ * Makes the catalog anew from the files of blobs and the journal, as far as there is one. What
+ * neither tells is lost: last pulls, and proofs of blobs that a manifest lists. The old catalog
+ * gives way when the new one is complete. Throws when another process has the store, or a newer
+ * version wrote its catalog.
+ */
+export async function rebuildCatalog(options: RebuildOptions): Promise<Rebuilt> {
+  await finishRebuild(options.path);
+  const step = options.step ?? noStep;
+  await using swap = await CatalogSwap.begin({ ...options, step });
+  const rebuilt = await new Rebuild(options).build(swap.newPath);
+  step('rebuild.filled');
+  await swap.markComplete();
+  step('rebuild.built');
+  await swap.finish();
+  return rebuilt;
+}
+
+/**
+ * Finishes or undoes what a crash left of a rebuild. Before the catalog is opened. Throws when
+ * another process is rebuilding it.
+ */
+export async function finishRebuild(path: string): Promise<void> {
+  await CatalogSwap.recover(path);
+}
+
+class Rebuild {
+  readonly #options: RebuildOptions;
+  readonly #step: Step;
+  #manifests = 0;
+  #tags = 0;
+  #blobs = 0;
+
+  constructor(options: RebuildOptions) {
+    this.#options = options;
+    this.#step = options.step ?? noStep;
+  }
+
+  async build(catalogPath: string): Promise<Rebuilt> {
+    const { path, durability } = this.#options;
+    const store = await BlobStore.open({ path, durability });
+    // Not synced write by write: until it is complete it counts for nothing.
+    const catalog = await Catalog.open(catalogPath, { durability: 'rename' });
+    try {
+      const replay = new Replay(catalog.tables);
+      await this.#readJournal(replay);
+      this.#step('rebuild.replayed');
+      // Before the blobs: one that a manifest lists is no unit of its own.
+      await this.#addManifests(replay, catalog, store);
+      this.#step('rebuild.manifests');
+      await this.#addBlobs(catalog, store);
+      this.#step('rebuild.blobs');
+      for await (const { target, digest } of replay.links()) {
+        if (await catalog.findBlob(digest)) await catalog.recordLink(target, digest);
+      }
+      const pins = await Pins.open({ catalog, configured: [] });
+      for await (const pin of replay.pins()) await pins.add(pin);
+      await replay.clear();
+      return { ...this.#done(), images: await countImages(catalog) };
+    } finally {
+      await catalog.close();
+    }
+  }
+
+  async #readJournal(replay: Replay): Promise<void> {
+    const journal = await Journal.open(join(this.#options.path, 'journal'));
+    try {
+      await replay.fill(journal.read());
+    } finally {
+      await journal.close();
+    }
+  }
+
+  async #addManifests(replay: Replay, catalog: Catalog, store: BlobStore): Promise<void> {
+    const readBytes = async (digest: Digest): Promise<Buffer | undefined> => {
+      const blob = await store.find(digest);
+      return blob && blob.size <= MAX_MANIFEST_BYTES ? store.readBytes(digest) : undefined;
+    };
+    for await (const { node, type, at } of replay.manifests()) {
+      const manifest = await readManifest(readBytes, node.digest, type);
+      if (!manifest) continue;
+      await catalog.recordManifest(node.target, { ...manifest, tags: [] }, at);
+      this.#manifests += 1;
+      this.#report(this.#manifests);
+    }
+    for await (const { target, tag, record } of replay.tags()) {
+      if (!(await catalog.findManifest(target, record.digest))) continue;
+      await catalog.recordTag(target, tag, record);
+      this.#tags += 1;
+    }
+  }
+
+  async #addBlobs(catalog: Catalog, store: BlobStore): Promise<void> {
+    for await (const digest of store.list()) {
+      this.#blobs += 1;
+      this.#report(this.#blobs);
+      if (await catalog.findBlob(digest)) continue;
+      const file = await store.statBlob(digest);
+      if (file) await catalog.adoptBlob(digest, { size: file.size, storedAt: file.modifiedAt });
+    }
+  }
+
+  #report(count: number): void {
+    if (count % PROGRESS_EVERY === 0) this.#options.onProgress?.(this.#done());
+  }
+
+  #done(): Omit<Rebuilt, 'images'> {
+    return { manifests: this.#manifests, tags: this.#tags, blobs: this.#blobs };
+  }
+}
+
+async function countImages({ graph }: Catalog): Promise<number> {
+  let images = 0;
+  for await (const node of graph.manifests()) if (await graph.isRoot(node)) images += 1;
+  return images;
+}

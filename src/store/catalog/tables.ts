@@ -1,0 +1,288 @@
+import { open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Level } from 'level';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { Tag } from '../../oci/reference.ts';
+
+/** What a tag was last known to mean, and when upstream said so (milliseconds since 1970). */
+export interface TagRecord {
+  readonly digest: Digest;
+  readonly checkedAt: number;
+}
+
+export interface ManifestRecord {
+  readonly mediaType: string;
+  readonly size: number;
+  readonly storedAt: number;
+}
+
+export interface BlobRecord {
+  readonly size: number;
+  readonly storedAt: number;
+  /** The file's change time when its bytes were last known to be right, milliseconds. */
+  readonly changedAt?: number;
+  /** When all of it was last read and found right. */
+  readonly verifiedAt?: number;
+}
+
+/** What a manifest needs and what it belongs to; the same in every repository. */
+export interface Members {
+  readonly successors: readonly Member[];
+  readonly subject?: Digest;
+}
+
+export interface Member {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly mediaType: string;
+  /** `linux/arm64/v8` */
+  readonly platform?: string;
+  /** The platform's manifest that this attestation of BuildKit is about. */
+  readonly attests?: Digest;
+}
+
+/** Something that is to stay, and on whose word. */
+export interface Pin {
+  /** `hand`, `config`, `use:<source>`, `sync`. */
+  readonly origin: string;
+  /** `name`, `name:tag`, `name@digest`, or a glob of one of these. */
+  readonly image: string;
+  readonly reason?: string;
+  readonly since: number;
+}
+
+export type Batch = ReturnType<Level<string, unknown>['batch']>;
+
+export const SCHEMA_VERSION = 2;
+
+/**
+ * The database behind the catalog. A key is made of parts joined by a space, which no name, tag or
+ * digest contains; a target is `upstream/repository`, a unit `target digest` for a manifest or
+ * `digest` for a blob that no manifest lists.
+ *
+ * | table     | key                        | value                                    |
+ * | tags      | target tag                 | what it means, since when                |
+ * | names     | target digest tag          | the way back from a manifest to its tags |
+ * | manifests | target digest              | held as a manifest of this repository    |
+ * | members   | digest                     | what a manifest lists, its subject       |
+ * | blobs     | digest                     | the file is there                        |
+ * | links     | digest target              | the upstream served it from there        |
+ * | holders   | digest target manifest     | the manifest lists it, or is it          |
+ * | referrers | target subject digest      | its descriptor                           |
+ * | access    | unit                       | its last pull, milliseconds since 1970   |
+ * | recency   | time unit                  | the units in the order of that           |
+ * | pins      | origin image               | what stays                               |
+ */
+export class Tables {
+  readonly db: Level<string, unknown>;
+  readonly isSynced: boolean;
+  /** There was none before. */
+  isNew = false;
+  readonly #path: string;
+  readonly #all: { open(): Promise<void> }[] = [];
+  #isStuck = false;
+  #reviving: Promise<void> | undefined;
+  readonly meta;
+  readonly tags;
+  readonly names;
+  readonly manifests;
+  readonly members;
+  readonly blobs;
+  readonly links;
+  readonly holders;
+  readonly referrers;
+  readonly access;
+  readonly recency;
+  readonly pins;
+
+  /** Throws when another process has it open or a newer version wrote it. */
+  static async open(path: string, options: { durability: 'full' | 'rename' }): Promise<Tables> {
+    const db = new Level<string, unknown>(path, { valueEncoding: 'json' });
+    await openExclusively(db, path);
+    try {
+      return await Tables.#examine(db, path, options.durability);
+    } catch (error) {
+      await db.close();
+      throw error;
+    }
+  }
+
+  static async #examine(
+    db: Level<string, unknown>,
+    path: string,
+    durability: 'full' | 'rename',
+  ): Promise<Tables> {
+    const tables = new Tables(db, { path, isSynced: durability === 'full' });
+    const version = await tables.schema();
+    if (version !== undefined && version > SCHEMA_VERSION) {
+      throw new Error(
+        `${path} was written by a newer version (schema ${version}, this one knows ${SCHEMA_VERSION}): run that version, or point store.path elsewhere`,
+      );
+    }
+    if (version === undefined) await tables.setSchema(SCHEMA_VERSION);
+    tables.isNew = version === undefined;
+    return tables;
+  }
+
+  constructor(db: Level<string, unknown>, options: { path: string; isSynced: boolean }) {
+    this.db = db;
+    this.#path = options.path;
+    this.isSynced = options.isSynced;
+    this.meta = this.#table<number>('meta');
+    this.tags = this.#table<TagRecord>('tags');
+    this.names = this.#table<1>('names');
+    this.manifests = this.#table<ManifestRecord>('manifests');
+    this.members = this.#table<Members>('members');
+    this.blobs = this.#table<BlobRecord>('blobs');
+    this.links = this.#table<1>('links');
+    this.holders = this.#table<1>('holders');
+    this.referrers = this.#table<Descriptor>('referrers');
+    this.access = this.#table<number>('access');
+    this.recency = this.#table<1>('recency');
+    this.pins = this.#table<Pin>('pins');
+  }
+
+  #table<Value>(name: string) {
+    const table = this.db.sublevel<string, Value>(name, { valueEncoding: 'json' });
+    this.#all.push(table);
+    return table;
+  }
+
+  async schema(): Promise<number | undefined> {
+    return this.meta.get('schema');
+  }
+
+  async setSchema(version: number): Promise<void> {
+    await this.meta.put('schema', version);
+  }
+
+  /**
+   * All of it or nothing, and with durability `full` there even after power loss. After a failed
+   * write LevelDB takes no others, also when the disk has room again: it is opened anew then.
+   */
+  async write(fill: (batch: Batch) => void, options = { sync: this.isSynced }): Promise<void> {
+    if (this.#isStuck) await this.#revive();
+    try {
+      const batch = this.db.batch();
+      fill(batch);
+      await batch.write(options);
+    } catch (error) {
+      this.#isStuck = true;
+      throw error;
+    }
+  }
+
+  /** Shared by all who want to write. Reads fail for the moment of reopening. */
+  async #revive(): Promise<void> {
+    this.#reviving ??= this.#reopen().finally(() => {
+      this.#reviving = undefined;
+    });
+    return this.#reviving;
+  }
+
+  /** Of our own reserve where the disk is full: letting images go takes a few writes first. */
+  async #probe(): Promise<void> {
+    try {
+      await probe(`${this.#path}.probe`);
+    } catch (error) {
+      const hadReserve = await rm(this.#reserve).then(
+        () => true,
+        () => false,
+      );
+      if (!hadReserve) throw error;
+      await probe(`${this.#path}.probe`);
+    }
+  }
+
+  /** Keeps a little of the disk for the day that it is full. What the disk refuses is left for later. */
+  async keepReserve(): Promise<void> {
+    if (await stat(this.#reserve).catch(() => undefined)) return;
+    await writeFile(this.#reserve, Buffer.alloc(RESERVE_BYTES, 1)).catch(async () =>
+      rm(this.#reserve, { force: true }),
+    );
+  }
+
+  get #reserve(): string {
+    return `${this.#path}.reserve`;
+  }
+
+  async #reopen(): Promise<void> {
+    if (this.db.status === 'open') {
+      // Not before it is sure to open again: what is held is read from it meanwhile.
+      await this.#probe();
+      await this.db.close();
+    }
+    await this.db.open();
+    for (const table of this.#all) await table.open();
+    this.#isStuck = false;
+  }
+
+  /** Adds a unit's last pull to a batch, in place of an earlier one. */
+  putAccess(batch: Batch, unit: string, at: number, earlier: number | undefined): void {
+    const time = Math.max(0, Math.round(at));
+    if (earlier !== undefined) {
+      batch.del(recencyKey(earlier, unit), { sublevel: this.recency });
+    }
+    batch.put(unit, time, { sublevel: this.access });
+    batch.put(recencyKey(time, unit), 1, { sublevel: this.recency });
+  }
+
+  async close(): Promise<void> {
+    await this.db.close();
+  }
+}
+
+/** The range of keys that continue a prefix: `!` is the character after the space. */
+export function below(prefix: string): { gt: string; lt: string } {
+  return { gt: `${prefix} `, lt: `${prefix}!` };
+}
+
+/** Milliseconds in a width that sorts until the year 10889. */
+export function recencyKey(time: number, unit: string): string {
+  return `${time.toString(16).padStart(12, '0')} ${unit}`;
+}
+
+export function lastPart(key: string): string {
+  return key.slice(key.lastIndexOf(' ') + 1);
+}
+
+export function tagOf(key: string): Tag {
+  return lastPart(key) as Tag;
+}
+
+export function digestPart(key: string): Digest {
+  return lastPart(key) as Digest;
+}
+
+const PROBE_BYTES = 1024 * 1024;
+const RESERVE_BYTES = 2 * PROBE_BYTES;
+
+/** Rejects as long as the disk does not take what reopening writes. */
+async function probe(path: string): Promise<void> {
+  try {
+    await using file = await open(path, 'w');
+    await file.writeFile(Buffer.alloc(PROBE_BYTES, 1));
+    await file.sync();
+  } finally {
+    await rm(path, { force: true });
+  }
+}
+
+async function openExclusively(db: Level<string, unknown>, path: string): Promise<void> {
+  try {
+    await db.open();
+  } catch (error) {
+    if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'LEVEL_LOCKED') {
+      const holder = await readFile(`${path}.holder`, 'utf8').catch(() => '');
+      throw Object.assign(
+        new Error(
+          `the store ${dirname(path)} is in use by another process${holder}; stop it, or set another store.path`,
+          { cause: error },
+        ),
+        { code: 'STORE_IN_USE' },
+      );
+    }
+    throw error;
+  }
+}

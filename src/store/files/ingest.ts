@@ -1,0 +1,211 @@
+import { constants } from 'node:fs';
+import { chmod, mkdir, open, rename, unlink, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Digester, splitDigest, type Digest } from '../../oci/digest.ts';
+import { IntegrityError } from '../../oci/integrity-error.ts';
+import type { OpenFiles } from './open-files.ts';
+import type { Step } from '../step.ts';
+
+/*
+ * A blob on its way in: one writer, any number of readers by position.
+ *
+ *    writing ──verify──▶ verified ──commit──▶ committed
+ *       │                    │
+ *       └──────── abort ─────┴──▶ aborted, and the file kept for resumption or removed
+ *
+ * `append` and `reset` are legal while writing; `readAt` between `retain` and `release` in any
+ * state, since the open file outlives its renaming and its removal. The file is named after the
+ * digest, so a later ingest of the same digest goes on where this one stopped.
+ */
+
+export interface IngestPlace {
+  readonly partial: string;
+  readonly final: string;
+  readonly durability: 'full' | 'rename';
+  readonly openFiles: OpenFiles;
+  readonly step: Step;
+}
+
+const READ_BACK_BYTES = 1024 * 1024;
+
+export class Ingest {
+  readonly digest: Digest;
+  readonly #place: IngestPlace;
+  readonly #handle: FileHandle;
+  #digester: Digester;
+  #written: number;
+  #caughtUp: Promise<void>;
+  #holders = 1;
+  #isWriting = true;
+
+  /** Opens the partial file of an earlier ingest of this digest where there is one. */
+  static async open(digest: Digest, place: IngestPlace): Promise<Ingest> {
+    const handle = await open(place.partial, constants.O_RDWR | constants.O_CREAT, 0o600);
+    place.openFiles.add(digest);
+    try {
+      return new Ingest(digest, place, { handle, size: (await handle.stat()).size });
+    } catch (error) {
+      place.openFiles.remove(digest);
+      await handle.close();
+      throw error;
+    }
+  }
+
+  constructor(digest: Digest, place: IngestPlace, file: { handle: FileHandle; size: number }) {
+    this.digest = digest;
+    this.#place = place;
+    this.#handle = file.handle;
+    this.#digester = new Digester(splitDigest(digest).algorithm);
+    this.#written = file.size;
+    this.#caughtUp = this.#hashWritten(file.size);
+    // Whoever appends or verifies next sees the failure.
+    this.#caughtUp.catch(() => undefined);
+  }
+
+  /** Bytes on disk from the first on; all of them may be read. */
+  get written(): number {
+    return this.#written;
+  }
+
+  async append(chunk: Uint8Array): Promise<void> {
+    await this.#caughtUp;
+    let offset = 0;
+    while (offset < chunk.length) {
+      const position = this.#written + offset;
+      const { bytesWritten } = await this.#handle.write(chunk, offset, undefined, position);
+      offset += bytesWritten;
+    }
+    this.#digester.update(chunk);
+    this.#written += chunk.length;
+  }
+
+  /** A hash over all that is written, to go on with elsewhere when the disk does not. */
+  async digester(): Promise<Digester> {
+    await this.#caughtUp;
+    return this.#digester.copy();
+  }
+
+  /** Whether what is written is the whole blob already. */
+  async isComplete(): Promise<boolean> {
+    return (await this.digester()).value() === this.digest;
+  }
+
+  /** Forgets what was written. Only while no reader has seen it. */
+  async reset(): Promise<void> {
+    await this.#caughtUp.catch(() => undefined);
+    await this.#handle.truncate(0);
+    this.#written = 0;
+    this.#digester = new Digester(splitDigest(this.digest).algorithm);
+    this.#caughtUp = Promise.resolve();
+  }
+
+  /** Throws {@link IntegrityError} unless size and digest are right. Ends the writing. */
+  async verify(expectedSize: number | undefined): Promise<void> {
+    await this.#caughtUp;
+    if (expectedSize !== undefined && expectedSize !== this.#written) {
+      throw new IntegrityError(this.digest, {
+        expected: `${expectedSize} bytes`,
+        actual: `${this.#written} bytes`,
+      });
+    }
+    const actual = this.#digester.value();
+    if (actual !== this.digest) {
+      throw new IntegrityError(this.digest, { expected: this.digest, actual });
+    }
+  }
+
+  /**
+   * After `verify`. Once it resolves the blob is at its final place, read-only, and with
+   * durability `full` there even after power loss, and the writer's hold on the file ends. Resolves
+   * with the file's change time, milliseconds. When it rejects, `abort` is still to be called.
+   */
+  async commit(): Promise<number> {
+    const { partial, final, durability, step } = this.#place;
+    const folder = dirname(final);
+    step('commit.verified');
+    if (durability === 'full') await this.#handle.sync();
+    step('commit.synced');
+    const created = await mkdir(folder, { recursive: true });
+    await rename(partial, final);
+    step('commit.renamed');
+    // Not before: a partial file that a crash left read-only could not be gone on with.
+    await chmod(final, 0o444);
+    if (durability === 'full') {
+      await syncFolder(folder);
+      if (created !== undefined) await syncAbove(folder, created);
+    }
+    const { ctimeMs } = await this.#handle.stat();
+    await this.#endWriting();
+    step('commit.done');
+    return ctimeMs;
+  }
+
+  /** Ends the writing without a blob. The writer's hold on the file ends. */
+  async abort(options: { keep: boolean }): Promise<void> {
+    try {
+      await this.#caughtUp.catch(() => undefined);
+      if (options.keep && this.#written > 0) {
+        // A failed write may have left part of a chunk behind the bytes that count.
+        await this.#handle.truncate(this.#written);
+      } else {
+        await unlink(this.#place.partial).catch(ignoreMissing);
+      }
+    } finally {
+      await this.#endWriting();
+    }
+  }
+
+  async readAt(buffer: Buffer, position: number): Promise<number> {
+    const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, position);
+    return bytesRead;
+  }
+
+  /** Keeps the file readable until the matching {@link release}; false when it is closed already. */
+  retain(): boolean {
+    if (this.#holders === 0) return false;
+    this.#holders += 1;
+    return true;
+  }
+
+  async release(): Promise<void> {
+    this.#holders -= 1;
+    if (this.#holders > 0) return;
+    await this.#caughtUp.catch(() => undefined);
+    this.#place.openFiles.remove(this.digest);
+    await this.#handle.close();
+  }
+
+  async #endWriting(): Promise<void> {
+    if (!this.#isWriting) return;
+    this.#isWriting = false;
+    await this.release();
+  }
+
+  async #hashWritten(size: number): Promise<void> {
+    if (size === 0) return;
+    const buffer = Buffer.allocUnsafe(Math.min(size, READ_BACK_BYTES));
+    for (let position = 0; position < size;) {
+      const wanted = buffer.subarray(0, Math.min(buffer.length, size - position));
+      const count = await this.readAt(wanted, position);
+      if (count === 0)
+        throw new Error(`${this.#place.partial} ended at ${position} of ${size} bytes`);
+      this.#digester.update(wanted.subarray(0, count));
+      position += count;
+    }
+  }
+}
+
+/** The folders that hold the new ones, from the lowest up to the one above `highest`. */
+async function syncAbove(lowest: string, highest: string): Promise<void> {
+  await syncFolder(dirname(lowest));
+  if (lowest.length > highest.length) await syncAbove(dirname(lowest), highest);
+}
+
+async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(path, 'r');
+  await folder.sync();
+}
+
+function ignoreMissing(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ENOENT') throw error;
+}

@@ -1,0 +1,41 @@
+import type { Digest } from '../../oci/digest.ts';
+
+/** Counts the store's open file handles: a leak shows in a number, and what is open is not removed. */
+export class OpenFiles {
+  readonly #byDigest = new Map<Digest, number>();
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  isOpen(digest: Digest): boolean {
+    return this.#byDigest.has(digest);
+  }
+
+  /** What is being read or written. */
+  digests(): Digest[] {
+    return [...this.#byDigest.keys()];
+  }
+
+  add(digest: Digest): void {
+    this.#count += 1;
+    this.lease(digest);
+  }
+
+  remove(digest: Digest): void {
+    this.#count -= 1;
+    this.endLease(digest);
+  }
+
+  /** Counts as open without a handle. */
+  lease(digest: Digest): void {
+    this.#byDigest.set(digest, (this.#byDigest.get(digest) ?? 0) + 1);
+  }
+
+  endLease(digest: Digest): void {
+    const left = (this.#byDigest.get(digest) ?? 0) - 1;
+    if (left > 0) this.#byDigest.set(digest, left);
+    else this.#byDigest.delete(digest);
+  }
+}

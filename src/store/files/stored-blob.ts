@@ -1,0 +1,132 @@
+import { open, type FileHandle } from 'node:fs/promises';
+import type { ByteRange, Content, Reader } from '../../oci/content.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { IntegrityError } from '../../oci/integrity-error.ts';
+import type { OpenFiles } from './open-files.ts';
+import { VerifyingReader } from './verifying-reader.ts';
+
+export interface StoredBlobParts {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly path: string;
+  readonly openFiles: OpenFiles;
+  /** Nothing has touched the file since its bytes were last known to be right. */
+  readonly isTrusted: boolean;
+  /**
+   * All bytes of a file that was not trusted were read, or the disk does not give those of any;
+   * false: they are not the digest's.
+   */
+  readonly judged: (isRight: boolean) => Promise<void>;
+}
+
+/** A committed blob file whose length has been looked at. */
+export class StoredBlob implements Content {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly #parts: StoredBlobParts;
+
+  constructor(parts: StoredBlobParts) {
+    this.digest = parts.digest;
+    this.size = parts.size;
+    this.#parts = parts;
+  }
+
+  /** Of a file that was touched since, the last byte comes when all were read and found right. */
+  async open(range: ByteRange = { start: 0, end: this.size }): Promise<Reader> {
+    const { digest, size, isTrusted, judged } = this.#parts;
+    if (isTrusted) return this.#openFile(range);
+    const whole = await this.#openFile({ start: 0, end: size });
+    return new VerifyingReader({ digest, reader: whole, range, judged });
+  }
+
+  /** Reads all of it. False when the bytes are not the digest's. */
+  async verify(
+    onRead: (bytes: number) => Promise<void> | void = () => undefined,
+  ): Promise<boolean> {
+    const { digest, size, judged } = this.#parts;
+    const whole = await this.#openFile({ start: 0, end: size });
+    const reader = new VerifyingReader({
+      digest,
+      reader: whole,
+      range: { start: 0, end: size },
+      judged,
+    });
+    const scratch = Buffer.allocUnsafe(Math.min(size, VERIFY_BYTES));
+    try {
+      for (;;) {
+        const bytes = await reader.read(scratch);
+        if (bytes.length === 0) return true;
+        await onRead(bytes.length);
+      }
+    } catch (error) {
+      if (error instanceof IntegrityError) return false;
+      throw error;
+    } finally {
+      await reader.close();
+    }
+  }
+
+  async #openFile(range: ByteRange): Promise<FileReader> {
+    const { digest, path, openFiles, judged } = this.#parts;
+    // Before the file is: what is about to be read is not removed.
+    openFiles.add(digest);
+    try {
+      const handle = await open(path, 'r');
+      return new FileReader({ handle, range, digest, openFiles, judged });
+    } catch (error) {
+      openFiles.remove(digest);
+      throw error;
+    }
+  }
+}
+
+const VERIFY_BYTES = 1024 * 1024;
+const EMPTY = Buffer.alloc(0);
+
+interface FileReaderParts extends Pick<StoredBlobParts, 'digest' | 'openFiles' | 'judged'> {
+  readonly handle: FileHandle;
+  readonly range: ByteRange;
+}
+
+class FileReader implements Reader {
+  readonly #parts: FileReaderParts;
+  #position: number;
+  #closed = false;
+
+  constructor(parts: FileReaderParts) {
+    this.#parts = parts;
+    this.#position = parts.range.start;
+  }
+
+  async read(scratch: Buffer): Promise<Buffer> {
+    const { handle, range, digest } = this.#parts;
+    const length = Math.min(scratch.length, range.end - this.#position);
+    if (length === 0) return EMPTY;
+    const bytesRead = await this.#readFile(handle, scratch.subarray(0, length));
+    if (bytesRead === 0) {
+      throw new IntegrityError(digest, {
+        expected: `${range.end} bytes`,
+        actual: `a file of ${this.#position} bytes`,
+      });
+    }
+    this.#position += bytesRead;
+    return scratch.subarray(0, bytesRead);
+  }
+
+  /** What the disk cannot read is as good as damaged, and is not tried with every request. */
+  async #readFile(handle: FileHandle, scratch: Buffer): Promise<number> {
+    try {
+      return (await handle.read(scratch, 0, scratch.length, this.#position)).bytesRead;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EIO') await this.#parts.judged(false);
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#parts.openFiles.remove(this.#parts.digest);
+    await this.#parts.handle.close();
+  }
+}

@@ -1,0 +1,234 @@
+import { constants } from 'node:fs';
+import { open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { readLines } from './journal-lines.ts';
+import { formatLine, parseLine } from './journal-line.ts';
+import type { JournalEntry } from './journal-entry.ts';
+import { noStep, type Step } from '../step.ts';
+import { Turns } from '../turns.ts';
+
+export interface JournalOptions {
+  readonly step?: Step;
+  /** How much waits for a disk that refuses before the journal gives up on what it missed. */
+  readonly maxPendingBytes?: number;
+}
+
+const MAX_PENDING_BYTES = 8 * 1024 * 1024;
+const COPY_BYTES = 256 * 1024;
+
+/**
+ * What the catalog knows that the files of blobs do not tell, one entry a line, for the day that
+ * the catalog is lost. A crash leaves at most a torn last line, which counts as nothing. Nothing
+ * here ever fails its caller: while the disk refuses, the journal is behind and says so.
+ */
+export class Journal {
+  readonly #path: string;
+  readonly #step: Step;
+  readonly #maxPendingBytes: number;
+  /** Writes and the end of a compaction, one at a time. */
+  readonly #turns = new Turns();
+  #handle: FileHandle;
+  /** Up to here the file is whole lines; a write that failed may have left bytes behind it. */
+  #size: number;
+  #pending: string[] = [];
+  #pendingBytes = 0;
+  #isScheduled = false;
+  #isFailing = false;
+  #hasGap = false;
+  #skipped = 0;
+
+  static async open(path: string, options: JournalOptions = {}): Promise<Journal> {
+    // What a crash left of a compaction; the journal is as it was.
+    await rm(newPath(path), { force: true });
+    const handle = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    try {
+      const { size } = await handle.stat();
+      const journal = new Journal(path, { handle, size }, options);
+      // A torn line ends here: what follows begins a line of its own.
+      if (size > 0 && (await readByte(handle, size - 1)) !== '\n') journal.#queue('\n');
+      return journal;
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  constructor(path: string, file: { handle: FileHandle; size: number }, options: JournalOptions) {
+    this.#path = path;
+    this.#handle = file.handle;
+    this.#size = file.size;
+    this.#step = options.step ?? noStep;
+    this.#maxPendingBytes = options.maxPendingBytes ?? MAX_PENDING_BYTES;
+  }
+
+  /** Bytes on disk. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The disk refused the last write. */
+  get isBehind(): boolean {
+    return this.#isFailing || this.#hasGap;
+  }
+
+  /** More was missed than could wait; a compaction, which tells everything anew, makes it good. */
+  get hasGap(): boolean {
+    return this.#hasGap;
+  }
+
+  /** Lines that were no entries, in the last `read` that came to its end. */
+  get skipped(): number {
+    return this.#skipped;
+  }
+
+  /** Written in this order, some time after. */
+  append(entries: readonly JournalEntry[]): void {
+    for (const entry of entries) this.#queue(formatLine(entry));
+    if (this.#isScheduled || this.#pending.length === 0) return;
+    this.#isScheduled = true;
+    void this.#turns.take(async () => this.#flush());
+  }
+
+  /** Resolves when everything was tried to be written. */
+  async idle(): Promise<void> {
+    await this.#turns.take(async () => this.#flush());
+  }
+
+  /** What is on disk at this time, from the first entry on. */
+  async *read(): AsyncGenerator<JournalEntry> {
+    let skipped = 0;
+    for await (const line of readLines(this.#handle, this.#size)) {
+      const entry = line === undefined ? undefined : parseLine(line);
+      if (entry) yield entry;
+      else skipped += 1;
+    }
+    this.#skipped = skipped;
+  }
+
+  /**
+   * Puts these entries, which tell everything, in place of what was written up to now. What is
+   * appended meanwhile follows them. Rejects when the disk refuses; then all is as it was. Once at
+   * a time.
+   */
+  async compact(entries: AsyncIterable<JournalEntry>): Promise<void> {
+    const { from, hadGap } = await this.#turns.take(async () => {
+      await this.#flush();
+      const hadGap = this.#hasGap;
+      // What is missed from here on is missing in the new file as well.
+      this.#hasGap = false;
+      // What still waits is older than the entries and is told by them, or follows them.
+      return { from: this.#size, hadGap };
+    });
+    let handle: FileHandle | undefined;
+    try {
+      handle = await open(newPath(this.#path), 'w+', 0o600);
+      const written = await writeAll(handle, entries);
+      this.#step('compact.written');
+      const target = handle;
+      await this.#turns.take(async () => this.#swap(target, { from, written }));
+    } catch (error) {
+      this.#hasGap ||= hadGap;
+      if (handle) await handle.close();
+      await rm(newPath(this.#path), { force: true });
+      throw error;
+    }
+  }
+
+  async #swap(handle: FileHandle, { from, written }: { from: number; written: number }) {
+    let size = written;
+    for (let position = from; position < this.#size;) {
+      const buffer = Buffer.allocUnsafe(Math.min(COPY_BYTES, this.#size - position));
+      const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, position);
+      if (bytesRead === 0) throw new Error(`${this.#path} ended at ${position} bytes`);
+      await writeFully(handle, buffer.subarray(0, bytesRead), size);
+      position += bytesRead;
+      size += bytesRead;
+    }
+    await handle.sync();
+    this.#step('compact.synced');
+    await rename(newPath(this.#path), this.#path);
+    this.#step('compact.renamed');
+    const old = this.#handle;
+    this.#handle = handle;
+    this.#size = size;
+    await old.close().catch(() => undefined);
+    // After power loss one or the other is there, and both are readable.
+    await syncFolder(dirname(this.#path)).catch(() => undefined);
+  }
+
+  /** After the last append. */
+  async close(): Promise<void> {
+    await this.idle();
+    await this.#turns.take(async () => this.#handle.close());
+  }
+
+  #queue(line: string): void {
+    this.#pending.push(line);
+    this.#pendingBytes += line.length;
+    if (this.#pendingBytes <= this.#maxPendingBytes || !this.#isFailing) return;
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    this.#hasGap = true;
+  }
+
+  async #flush(): Promise<void> {
+    this.#isScheduled = false;
+    const lines = this.#pending;
+    if (lines.length === 0) return;
+    const bytes = Buffer.from(lines.join(''));
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    try {
+      // Part of what failed may stand there, and what comes now may be shorter.
+      if (this.#isFailing) await this.#handle.truncate(this.#size);
+      await writeFully(this.#handle, bytes, this.#size);
+      this.#size += bytes.length;
+      this.#isFailing = false;
+    } catch {
+      this.#isFailing = true;
+      // In their place again, before what came meanwhile.
+      const later = this.#pending;
+      this.#pending = [];
+      this.#pendingBytes = 0;
+      for (const line of [...lines, ...later]) this.#queue(line);
+    }
+  }
+}
+
+async function writeAll(handle: FileHandle, entries: AsyncIterable<JournalEntry>): Promise<number> {
+  let size = 0;
+  let text = '';
+  const write = async (): Promise<void> => {
+    const bytes = Buffer.from(text);
+    text = '';
+    await writeFully(handle, bytes, size);
+    size += bytes.length;
+  };
+  for await (const entry of entries) {
+    text += formatLine(entry);
+    if (text.length >= COPY_BYTES) await write();
+  }
+  await write();
+  return size;
+}
+
+async function writeFully(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let offset = 0; offset < bytes.length;) {
+    const { bytesWritten } = await handle.write(bytes, offset, undefined, position + offset);
+    offset += bytesWritten;
+  }
+}
+
+async function readByte(handle: FileHandle, position: number): Promise<string> {
+  const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, position);
+  return buffer.toString('latin1');
+}
+
+async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(path, 'r');
+  await folder.sync();
+}
+
+function newPath(path: string): string {
+  return `${path}.new`;
+}
