@@ -33,7 +33,7 @@ function fromUpstream(error: UpstreamError): RegistryError {
       const seconds =
         error.retryAfterMs === undefined
           ? DEFAULT_RETRY_AFTER_SECONDS
-          : Math.ceil(error.retryAfterMs / 1000);
+          : Math.max(1, Math.ceil(error.retryAfterMs / 1000));
       return new RegistryError('TOOMANYREQUESTS', {
         ...options,
         headers: { 'Retry-After': String(seconds) },

@@ -35,20 +35,29 @@ export class Accounts {
     }));
   }
 
-  /** The one with most left. Throws `rate-limited` with the shortest wait when none may ask. */
-  choose(cost: Cost): Account {
-    const waits = this.#accounts.map((account) => ({ account, ms: account.quota.waitMs(cost) }));
-    const free = waits.filter(({ ms }) => ms === 0).map(({ account }) => account);
-    const [first, ...others] = free;
-    if (first) return others.reduce((a, b) => (b.quota.room > a.quota.room ? b : a), first);
+  /** Those that may ask, each once; of them always the one with most left. */
+  *inOrder(cost: Cost): Generator<Account> {
+    const waiting = new Set(this.#accounts);
+    for (;;) {
+      const free = [...waiting].filter(({ quota }) => quota.waitMs(cost) === 0);
+      const [first, ...others] = free;
+      if (!first) return;
+      const next = others.reduce((a, b) => (b.quota.room > a.quota.room ? b : a), first);
+      waiting.delete(next);
+      yield next;
+    }
+  }
+
+  /** Why none may ask, with the shortest wait. */
+  refusal(cost: Cost): UpstreamError {
     const isKept =
       cost.isBackground &&
       this.#accounts.some(({ quota }) => quota.waitMs({ ...cost, isBackground: false }) === 0);
     const reason = isKept
       ? 'what is left of its quota is kept for interactive pulls'
       : 'limits the rate of requests (429), and is not asked before that ends';
-    throw new UpstreamError(this.#upstream, 'rate-limited', reason, {
-      retryAfterMs: Math.min(...waits.map(({ ms }) => ms)),
+    return new UpstreamError(this.#upstream, 'rate-limited', reason, {
+      retryAfterMs: Math.min(...this.#accounts.map(({ quota }) => quota.waitMs(cost))),
       isUnasked: true,
       ...(!isKept && { status: 429 }),
     });

@@ -62,16 +62,15 @@ export class Quota {
   /** Learns from a 429. `retryAfterMs` is what the upstream asked for, if it did. */
   refuse(headers: IncomingHttpHeaders, retryAfterMs: number | undefined, cost: Cost): void {
     this.#learn(headers);
-    const asked =
-      retryAfterMs === undefined ? undefined : Math.min(retryAfterMs, MAX_RETRY_AFTER_MS);
+    const askedMs = Math.min(retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
     if (cost.isCounted && this.#remaining === 0) {
       // HEADs are free: they go on, and tell when the window has moved.
-      this.#emptyUntil = this.#now() + (asked ?? EMPTY_MS);
+      this.#emptyUntil = this.#now() + (askedMs || EMPTY_MS);
       return;
     }
     const backoff = Math.min(FIRST_BLOCK_MS * 2 ** this.#strikes, MAX_BLOCK_MS);
     this.#strikes += 1;
-    this.#blockedUntil = this.#now() + (asked ?? backoff);
+    this.#blockedUntil = this.#now() + Math.max(askedMs, backoff);
   }
 
   /** Milliseconds to wait before such a request may go; 0 when it may. */

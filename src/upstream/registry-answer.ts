@@ -1,7 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { essence } from '../oci/media-types.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
-import { parseRetryAfter } from './retry-after.ts';
 import { parseJsonObject, readSmall } from '../net/small-body.ts';
 import type { Sender, TransportResponse } from '../net/transport.ts';
 
@@ -109,6 +108,18 @@ async function readReason(
   // What breaks here takes nothing from the status.
   const bytes = await readSmall(sender.chunks(body, url), MAX_ERROR_BYTES).catch(() => undefined);
   return describeErrors(parseJsonObject(bytes));
+}
+
+/**
+ * Milliseconds from the seconds or the HTTP date of a `Retry-After` (RFC 9110 section 10.2.3);
+ * `undefined` for what is not in the future or is neither.
+ */
+export function parseRetryAfter(value: string | undefined, now: number): number | undefined {
+  const text = value?.trim() ?? '';
+  const isSeconds = /^\d{1,9}$/.test(text);
+  const isDate = /^(?:mon|tue|wed|thu|fri|sat|sun)/i.test(text);
+  const ms = isSeconds ? Number(text) * 1000 : isDate ? Date.parse(text) - now : 0;
+  return ms > 0 ? ms : undefined;
 }
 
 /** `: CODE: message` of a parsed error document; else nothing. */

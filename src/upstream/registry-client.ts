@@ -11,8 +11,7 @@ import { openCredentials } from './credentials/open-credentials.ts';
 import { Login } from './login.ts';
 import type { Cost } from './quota.ts';
 import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
-import { findFault, single, singles } from './registry-answer.ts';
-import { parseRetryAfter } from './retry-after.ts';
+import { findFault, parseRetryAfter, single, singles } from './registry-answer.ts';
 import { readSmall } from '../net/small-body.ts';
 import { backoff, type Timing } from '../net/timing.ts';
 import { Transport, type Sender, type TransportResponse } from '../net/transport.ts';
@@ -183,8 +182,7 @@ export class RegistryClient {
       isBackground: wanted.isBackground === true,
     };
     let refusal: UpstreamError | undefined;
-    for (;;) {
-      const account = this.#choose(cost, refusal);
+    for (const account of this.#accounts.inOrder(cost)) {
       const answer = await this.#authorized(wanted, account, cost);
       const { response, url } = answer;
       const fault = await findFault(
@@ -204,6 +202,8 @@ export class RegistryClient {
       if (fault.fault !== 'rate-limited' || url.origin !== this.#base.origin) throw fault;
       if ((fault.retryAfterMs ?? 0) < (refusal?.retryAfterMs ?? Infinity)) refusal = fault;
     }
+    // The registry's own words say it better.
+    throw refusal ?? this.#accounts.refusal(cost);
   }
 
   /** A refused HEAD has no body to say why: the GET that is refused likewise costs no pull. */
@@ -214,15 +214,6 @@ export class RegistryClient {
     const headers = { accept: 'application/json' };
     const wanted = { kind, method: 'GET', path, scope, headers, signal } as const;
     return this.#ask(wanted, url, authorization);
-  }
-
-  #choose(cost: Cost, refusal: UpstreamError | undefined): Account {
-    try {
-      return this.#accounts.choose(cost);
-    } catch (error) {
-      // The registry's own words say it better.
-      throw refusal ?? error;
-    }
   }
 
   async #authorized(

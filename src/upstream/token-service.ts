@@ -1,8 +1,7 @@
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Credential } from './credentials/credential.ts';
 import type { Dated } from './perishable.ts';
-import { describeErrors, single } from './registry-answer.ts';
-import { parseRetryAfter } from './retry-after.ts';
+import { describeErrors, parseRetryAfter, single } from './registry-answer.ts';
 import { parseJsonObject, readSmall } from '../net/small-body.ts';
 import type { Sender, TransportRequest, TransportResponse } from '../net/transport.ts';
 

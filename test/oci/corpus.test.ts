@@ -10,7 +10,7 @@ import { parseChallenges } from '../../src/upstream/challenge.ts';
 import { nextPage } from '../../src/upstream/link.ts';
 import { Quota } from '../../src/upstream/quota.ts';
 import { refuseRealm } from '../../src/upstream/realm.ts';
-import { parseRetryAfter } from '../../src/upstream/retry-after.ts';
+import { parseRetryAfter } from '../../src/upstream/registry-answer.ts';
 
 const CORPUS = join(import.meta.dirname, '..', 'corpus');
 

@@ -365,6 +365,38 @@ test('Retry-After counts also when nothing remains', async (t) => {
   t.is((await manifest('latest')).status, 200);
 });
 
+const NO_TIME: [claim: string, value: (now: number) => string][] = [
+  ['zero', () => '0'],
+  ['a date that is past', (now) => new Date(now - MINUTE).toUTCString()],
+  ['a negative number', () => '-5'],
+  ['no date', () => 'soon'],
+];
+
+for (const [claim, value] of NO_TIME) {
+  test(`Retry-After with ${claim} names no time: one request, then a pause of the mirror`, async (t) => {
+    const { registry, manifest, clock } = await startScene(t);
+    const headers = { 'Retry-After': value(clock.now()) };
+    registry.status(/^\/v2\//, 429, { headers, times: 50 });
+    t.is(refusalOf(await manifest('latest'))['retryAfter'], '1');
+    t.deepEqual(refusalOf(await manifest('latest')), spent('1'));
+    t.deepEqual(registry.conversation(), [HEAD_LATEST]);
+  });
+}
+
+test('a pause grows with each refusal, however short the one that is asked for', async (t) => {
+  const { registry, manifest, clock } = await startScene(t);
+  registry.status(/^\/v2\//, 429, { headers: { 'Retry-After': '1' }, times: 50 });
+  const pauses: unknown[] = [];
+  for (let turn = 0; turn < 4; turn += 1) {
+    t.is((await manifest('latest')).status, 429);
+    const { retryAfter } = refusalOf(await manifest('latest'));
+    pauses.push(retryAfter);
+    clock.advance(Number(retryAfter) * SECOND);
+  }
+  t.deepEqual(pauses, ['1', '2', '4', '8']);
+  t.is(registry.conversation().length, 4);
+});
+
 // The reserve: a quarter of the limit
 
 const BEHIND = { ...TTL, staleWhileRevalidateMs: HOUR };
