@@ -1,0 +1,88 @@
+import { EventEmitter } from 'node:events';
+import test from 'ava';
+import { runCommand } from '../../src/cli/program.ts';
+import { Metrics } from '../../src/observe/metrics.ts';
+import { matchGolden } from './golden.ts';
+
+const COMMANDS = [
+  [],
+  ['serve'],
+  ['status'],
+  ['doctor'],
+  ['config'],
+  ['config', 'check'],
+  ['config', 'schema'],
+  ['ls'],
+  ['explain'],
+  ['gc'],
+  ['verify'],
+  ['pin'],
+  ['unpin'],
+  ['pins'],
+  ['sync'],
+  ['sync', 'plan'],
+  ['sync', 'run'],
+  ['sync', 'status'],
+  ['sync', 'daemon'],
+];
+
+const WRONG = [
+  ['nonsense'],
+  ['ls', '--limit', '0'],
+  ['ls', '--sort', 'age'],
+  ['gc', '--bytes', 'much'],
+  ['explain'],
+  ['pin'],
+  ['pin', 'a', '--in-use', 'b'],
+  ['pin', 'a', '--source', 'b'],
+  ['pin', '--in-use', 'missing'],
+  ['sync', 'nonsense'],
+  ['sync', 'plan', '--locked', 'missing'],
+  ['config', 'check', '--config', 'missing.yaml'],
+  ['config', 'check', '--config', 'missing.yaml', '--json'],
+];
+
+async function run(args: readonly string[]): Promise<string> {
+  const output = { stdout: '', stderr: '' };
+  const code = await runCommand(args, {
+    env: {},
+    cwd: '/nowhere',
+    stdout: { write: (text: string) => (output.stdout += text) },
+    stderr: { write: (text: string) => (output.stderr += text) },
+    signals: new EventEmitter(),
+    exit: () => undefined,
+  });
+  const { stdout, stderr } = output;
+  return `$ entrepot ${args.join(' ')}\n${stdout}${stderr === '' ? '' : `--- stderr\n${stderr}`}--- exit ${code}\n\n`;
+}
+
+test('the help of every command', async (t) => {
+  const told = [];
+  for (const command of COMMANDS) told.push(await run([...command, '--help']));
+  matchGolden(t, 'help.txt', told.join(''));
+});
+
+test('what is said of a command line that is wrong', async (t) => {
+  const told = [];
+  for (const command of WRONG) told.push(await run(command));
+  matchGolden(t, 'usage.txt', told.join(''));
+});
+
+test('the schema of the configuration, and what is in force without a file', async (t) => {
+  matchGolden(t, 'config-schema.txt', await run(['config', 'schema']));
+  matchGolden(t, 'config-defaults.txt', await run(['config', 'check']));
+});
+
+test('the metrics: name, type, help and labels', async (t) => {
+  const metrics = await new Metrics().registry.getMetricsAsJSON();
+  const labels = Object.values(new Metrics()).flatMap((metric: unknown) =>
+    metric !== null && typeof metric === 'object' && 'labelNames' in metric && 'name' in metric
+      ? [[metric.name, metric.labelNames]]
+      : [],
+  );
+  const labelsOf = Object.fromEntries(labels) as Record<string, readonly string[]>;
+  const lines = metrics.map(
+    ({ name, help, type }) => `${name}{${labelsOf[name]?.join(',') ?? ''}} ${type}: ${help}\n`,
+  );
+  matchGolden(t, 'metrics.txt', lines.toSorted().join(''));
+});
