@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -58,8 +58,8 @@ export interface Round {
   /** Held things that clients were told of and that are still owed. */
   readonly owed: number;
   readonly partials: number;
-  /** Open descriptors of this process after the inspection. */
-  readonly files: number;
+  /** Files of the store that this process still has open after the inspection. */
+  readonly openFiles: readonly string[];
   readonly evictions: number;
   readonly wrong: readonly string[];
 }
@@ -124,8 +124,8 @@ export class Harness {
       wrong.push(...lived.wrong);
     }
     const { wrong: found, partials, kept, evictions } = await this.#inspect();
-    const files = (await readdir('/proc/self/fd')).length - 1;
-    const figures = { pulls, owed: kept, partials, files, evictions };
+    const openFiles = await listOpenFiles(this.#folder);
+    const figures = { pulls, owed: kept, partials, openFiles, evictions };
     return { round: this.#round, killedAt, ...figures, wrong: [...wrong, ...found] };
   }
 
@@ -241,4 +241,12 @@ export class Harness {
       ...(killAt && { killAt }),
     };
   }
+}
+
+/** Below a folder: other tests of the same process have files of their own. */
+async function listOpenFiles(folder: string): Promise<string[]> {
+  const descriptors = await readdir('/proc/self/fd');
+  // A descriptor may be closed since.
+  const paths = descriptors.map(async (fd) => readlink(`/proc/self/fd/${fd}`).catch(() => ''));
+  return (await Promise.all(paths)).filter((path) => path.startsWith(folder));
 }

@@ -33,20 +33,21 @@ for (let number = 0; number < Number(values.rounds); number += 1) {
 }
 const { partials, wrong } = await harness.finish();
 for (const what of wrong) process.stdout.write(`at the end: ${what}\n`);
-const faults = rounds.flatMap((round) => round.wrong).length + wrong.length + partials.length;
+const leaks = rounds.flatMap((round) => round.openFiles).length;
+const found = rounds.flatMap((round) => round.wrong).length + wrong.length;
+const faults = found + partials.length + leaks;
 const sum = (pick: (round: Round) => number): number =>
   rounds.reduce((total, round) => total + pick(round), 0);
 process.stdout.write(
   `${rounds.length} kills, ${sum(({ pulls }) => pulls)} pulls, ` +
     `${rounds.at(-1)?.evictions ?? 0} evictions, ${sum(({ owed }) => owed)} promises checked; ` +
     `at most ${Math.max(...rounds.map((round) => round.partials))} partial files, ` +
-    `${partials.length} at the end; descriptors ${rounds[0]?.files} at first, ` +
-    `${rounds.at(-1)?.files} at last; ${faults} faults (seed ${seed}, durability ${durability})\n`,
+    `${partials.length} at the end; ${leaks} files left open; ${faults} faults (seed ${seed}, durability ${durability})\n`,
 );
 process.exitCode = faults === 0 ? 0 : 1;
 
-function tell({ round, owed, partials: left, files, evictions }: Round): void {
+function tell({ round, owed, partials: left, openFiles, evictions }: Round): void {
   process.stdout.write(
-    `round ${round}: ${owed} owed, ${left} partial files, ${files} descriptors, ${evictions} evictions\n`,
+    `round ${round}: ${owed} owed, ${left} partial files, ${openFiles.length} files left open, ${evictions} evictions\n`,
   );
 }

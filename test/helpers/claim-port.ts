@@ -1,44 +1,28 @@
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
-import type { Server } from 'node:net';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
 
-/** Below the range that the system takes the ports of `listen(0)` and of connections from. */
-const FIRST_PORT = 10_000;
-const LAST_PORT = 32_000;
-
-/** Whoever listens here has the same port of 127.0.0.1 to itself. Linux has all of 127.0.0.0/8. */
-const CLAIM_ADDRESS = '127.0.0.2';
+const claims = new Set<Socket>();
+let keeper: Promise<Server> | undefined;
 
 /**
- * A port of 127.0.0.1 that nothing listens on, and that no other claim of any process gets until
- * this process ends: a server of a test can go away and come back there, and meanwhile a connection
- * is refused and never answered by the server of another test.
+ * A port of 127.0.0.1 on which nothing listens, and which the system gives to nobody else until
+ * this process ends: a server of a test can go away and come back there, and meanwhile connections
+ * are refused. One end of an open connection is bound to it. Beside such a socket a server may be
+ * bound to the same port by its number, and `listen(0)` and outgoing connections pass it over.
  */
 export async function claimPort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(FIRST_PORT, LAST_PORT);
-    const claim = await listen(port, CLAIM_ADDRESS);
-    const trial = claim && (await listen(port, '127.0.0.1'));
-    if (!trial) {
-      claim?.close();
-      continue;
-    }
-    claim.unref();
-    trial.close();
-    await once(trial, 'close');
-    return port;
-  }
+  keeper ??= startKeeper();
+  const { port } = (await keeper).address() as AddressInfo;
+  const claim = connect({ host: '127.0.0.1', port, localAddress: '127.0.0.1' });
+  await once(claim, 'connect');
+  claims.add(claim.unref());
+  return claim.localPort!;
 }
 
-/** A server that listens there, or nothing where somebody else does. */
-async function listen(port: number, host: string): Promise<Server | undefined> {
-  const server = createServer().listen({ port, host });
-  try {
-    await once(server, 'listening');
-    return server;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-    return undefined;
-  }
+/** The other end of all those connections. */
+async function startKeeper(): Promise<Server> {
+  const server = createServer((socket) => void socket.unref()).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server.unref();
 }
