@@ -1,4 +1,5 @@
 import { Bandwidth, type Ticker } from '../src/upstream/bandwidth.ts';
+import { PRIORITY } from '../src/upstream/demand.ts';
 
 /** A chunk is paid for in parts of this length at the capped rate, so that transfers alternate. */
 const PART_MS = 50;
@@ -18,16 +19,9 @@ export class Pace {
    * aborts, for it is then somebody else's to decide.
    */
   async take(bytes: number, signal: AbortSignal): Promise<void> {
-    const { promise: ended, resolve } = Promise.withResolvers<void>();
-    const end = (): void => resolve();
-    signal.addEventListener('abort', end);
-    try {
-      for (let left = bytes; left > 0 && !signal.aborted; left -= this.#partBytes) {
-        const part = Math.min(left, this.#partBytes);
-        await Promise.race([this.#bandwidth.take(part, true), ended]);
-      }
-    } finally {
-      signal.removeEventListener('abort', end);
+    const demand = { priority: PRIORITY.sync, signal };
+    for (let left = bytes; left > 0 && !signal.aborted; left -= this.#partBytes) {
+      await this.#bandwidth.take(Math.min(left, this.#partBytes), demand);
     }
   }
 }

@@ -1,6 +1,6 @@
 import PQueue from 'p-queue';
 import type { SyncConfig } from '../src/config/sync-config.ts';
-import type { Pace } from '../src/mirror/downloads/download.ts';
+import type { Pace } from '../src/mirror/downloads/demand.ts';
 import type { Supply } from '../src/mirror/supply.ts';
 import type { Digest } from '../src/oci/digest.ts';
 import { formatTarget } from '../src/oci/reference.ts';

@@ -9,10 +9,11 @@ import type { BlobRecord, Catalog, Link } from '../store/catalog/catalog.ts';
 import type { Health } from '../store/care/health.ts';
 import type { StoredBlob } from '../store/files/stored-blob.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
+import { INTERACTIVE } from '../upstream/demand.ts';
 import type { Answer, Source } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
 import { Download } from './downloads/download.ts';
-import { PRIORITY, type Downloads, type Joined } from './downloads/downloads.ts';
+import type { Downloads, Joined } from './downloads/downloads.ts';
 import { note } from './note.ts';
 import type { Negatives } from './negatives.ts';
 import type { SingleFlight } from './single-flight.ts';
@@ -56,9 +57,7 @@ export class Blobs {
     this.#parts.access.note(target, digest);
     if (held) return { value: held, source: 'hit' };
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
-    const found = await this.#parts.downloads.join(target, digest, {
-      priority: PRIORITY.interactive,
-    });
+    const found = await this.#parts.downloads.join(target, digest, INTERACTIVE);
     // A store that finds it and then again does not is gone past in the end.
     if (found === 'again' && attempt === MAX_ATTEMPTS) return this.#around(target, digest);
     if (found === 'again') return this.get(target, digest, attempt + 1);

@@ -1,8 +1,11 @@
 import type { Digest } from '../oci/digest.ts';
 import { isSameTarget, type Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
-import { PRIORITY, type Downloads } from './downloads/downloads.ts';
+import { PRIORITY, type Demand } from '../upstream/demand.ts';
+import type { Downloads } from './downloads/downloads.ts';
 import type { Manifests } from './manifests.ts';
+
+const SCRUB: Demand = { priority: PRIORITY.scrub };
 
 /** Fetches again what was held and is damaged, from a repository that is known to have it. */
 export class Healer {
@@ -44,7 +47,7 @@ export class Healer {
 
   async #fetch(target: Target, digest: Digest, isManifest: boolean): Promise<boolean> {
     const { downloads, manifests } = this.#parts;
-    if (isManifest) return manifests.fetchBehind(target, digest);
-    return downloads.hold(target, digest, { priority: PRIORITY.hydration });
+    if (isManifest) return manifests.fetchBehind(target, digest, SCRUB);
+    return downloads.hold(target, digest, SCRUB);
   }
 }

@@ -7,7 +7,8 @@ import type { Catalog } from '../store/catalog/catalog.ts';
 import { unitOf } from '../store/catalog/image-graph.ts';
 import type { Member } from '../store/catalog/tables.ts';
 import { isForeignType, isManifestType } from '../oci/media-types.ts';
-import { PRIORITY, type Downloads } from './downloads/downloads.ts';
+import { PRIORITY, type Demand } from '../upstream/demand.ts';
+import type { Downloads } from './downloads/downloads.ts';
 import type { Listings } from './listings.ts';
 import type { Manifests } from './manifests.ts';
 
@@ -22,6 +23,7 @@ export interface HydratorParts {
   readonly log: Log;
 }
 
+const HYDRATION: Demand = { priority: PRIORITY.hydration };
 const AT_A_TIME = 2;
 /** A signature that was made later is found this late. */
 const DONE_MS = 6 * 3_600_000;
@@ -146,7 +148,7 @@ export class Hydrator {
     for (const suffix of ATTACHED) {
       await attempt(async () => {
         const tag = `${digest.replace(':', '-')}${suffix}` as Tag;
-        const attached = await this.#parts.manifests.resolveBehind(target, tag);
+        const attached = await this.#parts.manifests.resolveBehind(target, tag, HYDRATION);
         if (attached) seen.add(attached);
       });
     }
@@ -169,7 +171,7 @@ export class Hydrator {
   /** A list that stands in for one that could not be had is none: it is asked for again later. */
   async #referrers(target: Target, digest: Digest): Promise<Digest[]> {
     const { listings } = this.#parts;
-    const answer = await listings.referrers(target, digest, { isBackground: true });
+    const answer = await listings.referrers(target, digest, HYDRATION);
     if (answer.source === 'stale') throw new Error(answer.warning ?? 'no list of referrers');
     return (answer.value ?? []).map((referrer) => referrer.digest);
   }
@@ -206,13 +208,13 @@ export class Hydrator {
   }
 
   async #fetchBlob(target: Target, digest: Digest): Promise<void> {
-    await this.#parts.downloads.hold(target, digest, { priority: PRIORITY.hydration });
+    await this.#parts.downloads.hold(target, digest, HYDRATION);
   }
 
   async #fetchManifest(target: Target, digest: Digest): Promise<void> {
     const { catalog, manifests } = this.#parts;
     if (await catalog.graph.isHeld({ target, digest })) return;
-    const isThere = await manifests.fetchBehind(target, digest);
+    const isThere = await manifests.fetchBehind(target, digest, HYDRATION);
     if (!isThere || (await catalog.graph.isHeld({ target, digest }))) return;
     throw new Error(`${digest} was fetched and could not be kept`);
   }

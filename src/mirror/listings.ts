@@ -4,7 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Repository, type Tag, type Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
-import type { CallOptions } from '../upstream/upstream.ts';
+import { INTERACTIVE, isInteractive, type Demand } from '../upstream/demand.ts';
 import type { Answer } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
 import type { Policy } from './policy.ts';
@@ -54,15 +54,15 @@ export class Listings {
   async referrers(
     target: Target,
     subject: Digest,
-    options: CallOptions = {},
+    demand: Demand = INTERACTIVE,
   ): Promise<Answer<readonly Descriptor[]>> {
     const { registries, catalog } = this.#parts;
     return this.#list({
       target,
       remembered: this.#referrers,
       key: `referrers ${formatTarget(target)} ${subject}`,
-      isBackground: options.isBackground === true,
-      ask: () => registries.of(target).upstream.listReferrers(target.repository, subject, options),
+      demand,
+      ask: () => registries.of(target).upstream.listReferrers(target.repository, subject, demand),
       held: () => catalog.listReferrers(target, subject),
       isNeverAbsent: true,
     });
@@ -89,8 +89,7 @@ export class Listings {
     target: Pick<Target, 'upstream'>;
     remembered: LRUCache<string, Listing<Item>>;
     key: string;
-    /** Asked about by no client: what is refused then must not be shared with one. */
-    isBackground?: boolean;
+    demand?: Demand;
     ask: () => Promise<readonly Item[] | undefined>;
     held: () => Promise<readonly Item[]>;
     isNeverAbsent: boolean;
@@ -102,7 +101,9 @@ export class Listings {
     if (known && isBelieved(known, ageMs, policy)) {
       return { value: known.items, source: known.items ? 'hit' : 'negative', ageMs };
     }
-    const key = wanted.isBackground ? `${wanted.key} behind` : wanted.key;
+    // What is refused to background work must not be refused to a client.
+    const { demand = INTERACTIVE } = wanted;
+    const key = isInteractive(demand) ? wanted.key : `${wanted.key} behind`;
     const asking = flight.do(key, async () => {
       const items = await wanted.ask();
       wanted.remembered.set(wanted.key, { items, checkedAt: now() });

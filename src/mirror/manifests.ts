@@ -8,7 +8,8 @@ import {
   type Target,
 } from '../oci/reference.ts';
 import type { Catalog, TagRecord } from '../store/catalog/catalog.ts';
-import type { CallOptions, ManifestBody, ManifestHead } from '../upstream/upstream.ts';
+import { INTERACTIVE, isInteractive, PRIORITY, type Demand } from '../upstream/demand.ts';
+import type { ManifestBody, ManifestHead } from '../upstream/upstream.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Answer } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
@@ -39,6 +40,9 @@ export interface ManifestStat {
   readonly mediaType: string;
   readonly size: number;
 }
+
+/** Of a held tag that is still usable: no client waits for it. */
+const REVALIDATION: Demand = { priority: PRIORITY.hydration };
 
 /** What an upstream said of a tag that it has. */
 interface Word {
@@ -84,15 +88,15 @@ export class Manifests {
   }
 
   /** Holds a manifest that no client waits for. False when the upstream has none. */
-  async fetchBehind(target: Target, digest: Digest): Promise<boolean> {
-    const { value, source } = await this.#fetch(target, digest, { isBackground: true });
+  async fetchBehind(target: Target, digest: Digest, demand: Demand): Promise<boolean> {
+    const { value, source } = await this.#fetch(target, digest, demand);
     if (source === 'bypass') throw new Error(`${digest} was fetched and could not be kept`);
     return value !== undefined;
   }
 
   /** What a tag means now, with its manifest held, while no client waits for it. */
-  async resolveBehind(target: Target, tag: Tag): Promise<Digest | undefined> {
-    return (await this.#refresh(target, tag, { isBackground: true })).value?.digest;
+  async resolveBehind(target: Target, tag: Tag, demand: Demand): Promise<Digest | undefined> {
+    return (await this.#refresh(target, tag, demand)).value?.digest;
   }
 
   /** A fallback tag of referrers exists wherever there are referrers. */
@@ -156,7 +160,7 @@ export class Manifests {
     if (freshness === 'fresh') return { value: held, source: 'hit', ageMs };
     if (freshness === 'usable') {
       // Its failure shows in the metrics of the upstream and, once it matters, to a client.
-      this.#refresh(target, tag, { isBackground: true }).catch(() => undefined);
+      this.#refresh(target, tag, REVALIDATION).catch(() => undefined);
       return { value: held, source: 'stale', ageMs, warning: 'being revalidated' };
     }
     return this.#revalidate(target, tag, { held, record, ask });
@@ -184,17 +188,17 @@ export class Manifests {
   async #refresh(
     target: Target,
     tag: Tag,
-    options: CallOptions = {},
+    demand: Demand = INTERACTIVE,
   ): Promise<Answer<HeldManifest>> {
-    return this.#parts.flight.do(flightKey('refresh', target, tag, options), async () => {
-      const heard = await this.#hear(target, tag, options);
+    return this.#parts.flight.do(flightKey('refresh', target, tag, demand), async () => {
+      const heard = await this.#hear(target, tag, demand);
       if (!heard) return { value: undefined, source: 'miss' };
       const { digest, checkedAt, warning } = heard;
       const held = digest && (await this.#parts.shelf.find(target, digest));
       if (held) return this.#confirm(target, tag, { held, ...heard });
-      let fetched = await this.#fetch(target, digest ?? tag, options);
+      let fetched = await this.#fetch(target, digest ?? tag, demand);
       // The tag has moved since, and what it meant is gone.
-      if (!fetched.value && digest) fetched = await this.#fetch(target, tag, options);
+      if (!fetched.value && digest) fetched = await this.#fetch(target, tag, demand);
       if (fetched.value && fetched.source !== 'bypass') {
         await this.#parts.tags.record(target, tag, { digest: fetched.value.digest, checkedAt });
       }
@@ -222,18 +226,18 @@ export class Manifests {
    * The upstream's word on a tag, a moment old where a HEAD was just answered: clients send HEAD
    * and GET in a row.
    */
-  async #hear(target: Target, tag: Tag, options: CallOptions): Promise<Word | undefined> {
-    return this.#parts.tags.heard(target, tag) ?? this.#ask(target, tag, options);
+  async #hear(target: Target, tag: Tag, demand: Demand): Promise<Word | undefined> {
+    return this.#parts.tags.heard(target, tag) ?? this.#ask(target, tag, demand);
   }
 
   /** Throws when the upstream is a mirror whose copy is older than this one's policy lets pass. */
   async #ask(
     target: Target,
     tag: Tag,
-    options: CallOptions = {},
+    demand: Demand = INTERACTIVE,
   ): Promise<(Word & { head: ManifestHead }) | undefined> {
     const askedAt = this.#parts.now();
-    const head = await this.#head(target, tag, options);
+    const head = await this.#head(target, tag, demand);
     if (!head) return undefined;
     const { digest, copy } = head;
     const { policy, upstream } = this.#parts.registries.of(target);
@@ -275,30 +279,26 @@ export class Manifests {
   async #fetch(
     target: Target,
     reference: Reference,
-    options: CallOptions = {},
+    demand: Demand = INTERACTIVE,
   ): Promise<Answer<HeldManifest>> {
     const { flight, registries, shelf } = this.#parts;
-    return flight.do(flightKey('fetch', target, reference, options), async () => {
+    return flight.do(flightKey('fetch', target, reference, demand), async () => {
       if (isDigestReference(reference) && (await shelf.mayHold(reference))) {
         // Held because of another repository: a HEAD, which is free, shows that this one has it too.
-        const head = await this.#head(target, reference, options);
+        const head = await this.#head(target, reference, demand);
         if (!head) return { value: undefined, source: 'miss' };
         const body = head.mediaType && (await shelf.readBody(target, reference, head.mediaType));
-        if (body) return this.#keep(target, body, options);
+        if (body) return this.#keep(target, body, demand);
       }
       const { upstream } = registries.of(target);
-      const body = await upstream.getManifest(target.repository, reference, options);
-      return body ? this.#keep(target, body, options) : { value: undefined, source: 'miss' };
+      const body = await upstream.getManifest(target.repository, reference, demand);
+      return body ? this.#keep(target, body, demand) : { value: undefined, source: 'miss' };
     });
   }
 
-  async #keep(
-    target: Target,
-    body: ManifestBody,
-    { isBackground = false }: CallOptions,
-  ): Promise<Answer<HeldManifest>> {
+  async #keep(target: Target, body: ManifestBody, demand: Demand): Promise<Answer<HeldManifest>> {
     const tags = this.#parts.tags.takeHeardOf(target, body.digest);
-    const isPulled = !isBackground;
+    const isPulled = isInteractive(demand);
     const { held, isKept } = await this.#parts.shelf.put(target, body, { tags, isPulled });
     return { value: held, source: isKept ? 'miss' : 'bypass', ageMs: 0 };
   }
@@ -306,11 +306,11 @@ export class Manifests {
   async #head(
     target: Target,
     reference: Reference,
-    options: CallOptions = {},
+    demand: Demand = INTERACTIVE,
   ): Promise<ManifestHead | undefined> {
     const { flight, registries } = this.#parts;
-    return flight.do(flightKey('head', target, reference, options), () =>
-      registries.of(target).upstream.headManifest(target.repository, reference, options),
+    return flight.do(flightKey('head', target, reference, demand), () =>
+      registries.of(target).upstream.headManifest(target.repository, reference, demand),
     );
   }
 
@@ -337,9 +337,9 @@ function flightKey(
   work: 'refresh' | 'fetch' | 'head',
   target: Target,
   reference: Reference,
-  { isBackground = false }: CallOptions,
+  demand: Demand,
 ): string {
-  return `${work}${isBackground ? ' behind' : ''} ${formatTarget(target)} ${reference}`;
+  return `${work}${isInteractive(demand) ? '' : ' behind'} ${formatTarget(target)} ${reference}`;
 }
 
 /** A HEAD that lacks what clients need is no answer: then a GET must tell. */

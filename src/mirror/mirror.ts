@@ -1,4 +1,3 @@
-import PQueue from 'p-queue';
 import type { Config } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -11,6 +10,7 @@ import type { Timing } from '../net/timing.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { Blobs } from './blobs.ts';
 import { Downloads } from './downloads/downloads.ts';
+import { TransferQueue } from './downloads/transfer-queue.ts';
 import { FallbackTags } from './fallback-tags.ts';
 import { Healer } from './healer.ts';
 import { Hydrator } from './hydrator.ts';
@@ -58,7 +58,8 @@ export class Mirror {
         Object.values(config.upstreams).map(({ name, tags, concurrency }) => {
           const upstream = parts.upstreams.get(name);
           if (!upstream) throw new TypeError(`no upstream was built for ${name}`);
-          return [name, { upstream, policy: new Policy(tags), queue: new PQueue({ concurrency }) }];
+          const queue = new TransferQueue(concurrency);
+          return [name, { upstream, policy: new Policy(tags), queue }];
         }),
       ),
     );

@@ -1,14 +1,13 @@
-import type PQueue from 'p-queue';
 import type { Target } from '../oci/reference.ts';
 import type { Upstream, UpstreamStatus } from '../upstream/upstream.ts';
+import type { TransferQueue } from './downloads/transfer-queue.ts';
 import type { Policy } from './policy.ts';
 
 /** A configured upstream with what the engine keeps beside it. */
 export interface SourceRegistry {
   readonly upstream: Upstream;
   readonly policy: Policy;
-  /** Blob transfers; a higher priority goes first. */
-  readonly queue: PQueue;
+  readonly queue: TransferQueue;
 }
 
 export interface NamedStatus extends UpstreamStatus {

@@ -2,7 +2,9 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Repository, Tag, Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
-import { PRIORITY, type Downloads, type HoldOptions } from './downloads/downloads.ts';
+import { PRIORITY, type Demand } from '../upstream/demand.ts';
+import type { DownloadDemand } from './downloads/demand.ts';
+import type { Downloads } from './downloads/downloads.ts';
 import type { Manifests } from './manifests.ts';
 import type { SourceRegistries } from './source-registry.ts';
 
@@ -29,23 +31,23 @@ export class Supply {
 
   /** From the upstream, not from memory; `undefined` when it has no such repository. */
   async listTags(target: Target): Promise<readonly Tag[] | undefined> {
-    return this.#upstream(target).listTags(target.repository, BEHIND);
+    return this.#upstream(target).listTags(target.repository, SYNC);
   }
 
   /** `undefined` when the registry does not list its repositories. */
   async listRepositories(upstream: string): Promise<readonly Repository[] | undefined> {
-    return this.#upstream({ upstream }).listRepositories(BEHIND);
+    return this.#upstream({ upstream }).listRepositories(SYNC);
   }
 
   /** What the upstream says that the tag means; nothing is held for it but what only a GET tells. */
   async resolve(target: Target, tag: Tag): Promise<Digest | undefined> {
-    const head = await this.#upstream(target).headManifest(target.repository, tag, BEHIND);
+    const head = await this.#upstream(target).headManifest(target.repository, tag, SYNC);
     if (!head || head.digest) return head?.digest;
-    return this.#parts.manifests.resolveBehind(target, tag);
+    return this.#parts.manifests.resolveBehind(target, tag, SYNC);
   }
 
   async referrers(target: Target, subject: Digest): Promise<readonly Descriptor[]> {
-    return this.#upstream(target).listReferrers(target.repository, subject, BEHIND);
+    return this.#upstream(target).listReferrers(target.repository, subject, SYNC);
   }
 
   /** False when the upstream has no such manifest. Asks nothing when it is held. */
@@ -53,16 +55,16 @@ export class Supply {
     const { catalog, manifests } = this.#parts;
     const isHeld =
       (await catalog.graph.isHeld({ target, digest })) && (await catalog.findBlob(digest));
-    return isHeld ? true : manifests.fetchBehind(target, digest);
+    return isHeld ? true : manifests.fetchBehind(target, digest, SYNC);
   }
 
   /** False when the upstream has no such blob. Asks nothing when the store has it, whoever's it is. */
   async holdBlob(
     target: Target,
     digest: Digest,
-    options: Pick<HoldOptions, 'pace'> = {},
+    options: Pick<DownloadDemand, 'pace'> = {},
   ): Promise<boolean> {
-    return this.#parts.downloads.hold(target, digest, { ...options, priority: PRIORITY.sync });
+    return this.#parts.downloads.hold(target, digest, { ...options, ...SYNC });
   }
 
   /** The tag means this held manifest from now on. */
@@ -75,4 +77,4 @@ export class Supply {
   }
 }
 
-const BEHIND = { isBackground: true } as const;
+const SYNC: Demand = { priority: PRIORITY.sync };

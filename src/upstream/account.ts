@@ -1,5 +1,6 @@
 import type { Metrics } from '../observe/metrics.ts';
 import { Authenticator, type AuthenticatorParts } from './authenticator.ts';
+import { INTERACTIVE, isInteractive } from './demand.ts';
 import { Quota, type Cost, type QuotaStatus } from './quota.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 
@@ -51,8 +52,8 @@ export class Accounts {
   /** Why none may ask, with the shortest wait. */
   refusal(cost: Cost): UpstreamError {
     const isKept =
-      cost.isBackground &&
-      this.#accounts.some(({ quota }) => quota.waitMs({ ...cost, isBackground: false }) === 0);
+      !isInteractive(cost.demand) &&
+      this.#accounts.some(({ quota }) => quota.waitMs({ ...cost, demand: INTERACTIVE }) === 0);
     const reason = isKept
       ? 'what is left of its quota is kept for interactive pulls'
       : 'limits the rate of requests (429), and is not asked before that ends';

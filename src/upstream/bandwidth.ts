@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Demand } from './demand.ts';
 
 /** The clock that a cap is held by; milliseconds from any point on, never backwards. */
 export interface Ticker {
@@ -12,15 +13,15 @@ const BURST_MS = 100;
 
 interface Waiting {
   readonly bytes: number;
+  readonly demand: Demand;
   readonly resolve: () => void;
 }
 
-/** Caps the bytes a second of one upstream, over all its transfers, interactive ones first. */
+/** Caps the bytes a second of one upstream, over all its transfers, in the order of their priority. */
 export class Bandwidth {
   readonly #bytesPerMs: number;
   readonly #ticker: Ticker;
-  readonly #interactive: Waiting[] = [];
-  readonly #background: Waiting[] = [];
+  readonly #waiting = new Set<Waiting>();
   /** When everything let through so far has gone over the link at the capped rate. */
   #busyUntil = -Infinity;
   #isServing = false;
@@ -30,26 +31,47 @@ export class Bandwidth {
     this.#ticker = ticker;
   }
 
-  /** Resolves when this many bytes, which have just come, may be passed on. */
-  async take(bytes: number, isBackground: boolean): Promise<void> {
+  /**
+   * Resolves when this many bytes, which have just come, may be passed on; at once, and at nobody's
+   * cost, when the demand ends.
+   */
+  async take(bytes: number, demand: Demand): Promise<void> {
+    const { signal } = demand;
+    if (signal?.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    (isBackground ? this.#background : this.#interactive).push({ bytes, resolve });
+    const waiting = { bytes, demand, resolve };
+    const leave = (): void => {
+      this.#waiting.delete(waiting);
+      resolve();
+    };
+    this.#waiting.add(waiting);
+    signal?.addEventListener('abort', leave);
     if (!this.#isServing) void this.#serve();
-    return promise;
+    await promise;
+    signal?.removeEventListener('abort', leave);
   }
 
   async #serve(): Promise<void> {
     this.#isServing = true;
-    while (this.#interactive.length + this.#background.length > 0) {
+    while (this.#waiting.size > 0) {
       const wait = this.#busyUntil - this.#ticker.now();
       if (wait > 0) await this.#ticker.sleep(wait);
-      // Chosen after the pause, in which an interactive one may have come.
-      const next = this.#interactive.shift() ?? this.#background.shift();
+      // Chosen after the pause, in which priorities may have changed.
+      const next = this.#next();
       if (!next) break;
+      this.#waiting.delete(next);
       const start = Math.max(this.#busyUntil, this.#ticker.now() - BURST_MS);
       this.#busyUntil = start + next.bytes / this.#bytesPerMs;
       next.resolve();
     }
     this.#isServing = false;
+  }
+
+  #next(): Waiting | undefined {
+    let next: Waiting | undefined;
+    for (const waiting of this.#waiting) {
+      if (!next || waiting.demand.priority > next.demand.priority) next = waiting;
+    }
+    return next;
   }
 }

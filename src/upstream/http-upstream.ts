@@ -12,6 +12,7 @@ import {
   type Repository,
   type Tag,
 } from '../oci/reference.ts';
+import { INTERACTIVE, type Demand } from './demand.ts';
 import { readPages, type ListingRequest } from './listing.ts';
 import { parentCopy } from './parent-copy.ts';
 import { Referrers } from './referrers.ts';
@@ -25,7 +26,6 @@ import type {
   BlobBody,
   BlobHead,
   BlobOptions,
-  CallOptions,
   ManifestBody,
   ManifestHead,
   Upstream,
@@ -62,7 +62,7 @@ export class HttpUpstream implements Upstream {
   async headManifest(
     repository: Repository,
     reference: Reference,
-    options: CallOptions = {},
+    demand: Demand = INTERACTIVE,
   ): Promise<ManifestHead | undefined> {
     const response = await this.#client.send({
       kind: 'manifest',
@@ -70,7 +70,7 @@ export class HttpUpstream implements Upstream {
       path: `${this.#nameOf(repository)}/manifests/${reference}`,
       scope: this.#scope(repository),
       headers: { accept: MANIFEST_ACCEPT },
-      ...options,
+      demand,
     });
     response.discard();
     if (response.status === 404) return undefined;
@@ -92,7 +92,7 @@ export class HttpUpstream implements Upstream {
   async getManifest(
     repository: Repository,
     reference: Reference,
-    options: CallOptions = {},
+    demand: Demand = INTERACTIVE,
   ): Promise<ManifestBody | undefined> {
     const response = await this.#client.read(
       {
@@ -101,7 +101,7 @@ export class HttpUpstream implements Upstream {
         path: `${this.#nameOf(repository)}/manifests/${reference}`,
         scope: this.#scope(repository),
         headers: { accept: MANIFEST_ACCEPT },
-        ...options,
+        demand,
       },
       MAX_MANIFEST_BYTES,
     );
@@ -115,18 +115,18 @@ export class HttpUpstream implements Upstream {
   async headBlob(
     repository: Repository,
     digest: Digest,
-    options: CallOptions = {},
+    demand: Demand = INTERACTIVE,
   ): Promise<BlobHead | undefined> {
     const response = await this.#client.send({
       kind: 'blob',
       method: 'HEAD',
       path: `${this.#nameOf(repository)}/blobs/${digest}`,
       scope: this.#scope(repository),
-      ...options,
+      demand,
     });
     response.discard();
     if (response.status === 404) return undefined;
-    if (response.status === 405) return this.#headByRange(repository, digest, options);
+    if (response.status === 405) return this.#headByRange(repository, digest, demand);
     const size = contentLength(response);
     return { ...(size !== undefined && { size }) };
   }
@@ -135,9 +135,9 @@ export class HttpUpstream implements Upstream {
   async #headByRange(
     repository: Repository,
     digest: Digest,
-    options: CallOptions,
+    demand: Demand,
   ): Promise<BlobHead | undefined> {
-    const body = await this.getBlob(repository, digest, { ...options, start: 0, end: 1 });
+    const body = await this.getBlob(repository, digest, { demand, start: 0, end: 1 });
     body?.discard();
     return body && { ...(body.size !== undefined && { size: body.size }) };
   }
@@ -148,7 +148,7 @@ export class HttpUpstream implements Upstream {
     digest: Digest,
     options: BlobOptions = {},
   ): Promise<BlobBody | undefined> {
-    const { start = 0, end, signal, isBackground } = options;
+    const { start = 0, end, demand = INTERACTIVE } = options;
     const ranged = start > 0 || end !== undefined;
     const response = await this.#client.send({
       kind: 'blob',
@@ -156,8 +156,7 @@ export class HttpUpstream implements Upstream {
       path: `${this.#nameOf(repository)}/blobs/${digest}`,
       scope: this.#scope(repository),
       headers: ranged ? { range: `bytes=${start}-${end === undefined ? '' : end - 1}` } : {},
-      signal,
-      isBackground,
+      demand,
       retry: false,
     });
     if (response.status === 404) return undefined;
@@ -165,25 +164,25 @@ export class HttpUpstream implements Upstream {
     return blobBody(response, 0, contentLength(response));
   }
 
-  async listTags(repository: Repository, options: CallOptions = {}): Promise<Tag[] | undefined> {
+  async listTags(repository: Repository, demand: Demand = INTERACTIVE): Promise<Tag[] | undefined> {
     const tags = await this.#list('tags', {
       kind: 'tags',
       path: `${this.#nameOf(repository)}/tags/list`,
       scope: this.#scope(repository),
       accept: 'application/json',
-      ...options,
+      demand,
     });
     return tags?.filter(isTag);
   }
 
-  async listRepositories(options: CallOptions = {}): Promise<Repository[] | undefined> {
+  async listRepositories(demand: Demand = INTERACTIVE): Promise<Repository[] | undefined> {
     try {
       const names = await this.#list('repositories', {
         kind: 'catalog',
         path: '_catalog',
         scope: 'registry:catalog:*',
         accept: 'application/json',
-        ...options,
+        demand,
       });
       return names?.flatMap((name) => {
         const own = name.startsWith(this.#prefix) ? name.slice(this.#prefix.length) : '';
@@ -200,14 +199,14 @@ export class HttpUpstream implements Upstream {
   async listReferrers(
     repository: Repository,
     subject: Digest,
-    options: CallOptions = {},
+    demand: Demand = INTERACTIVE,
   ): Promise<Descriptor[]> {
     return this.#referrers.list({
       name: this.#nameOf(repository),
       scope: this.#scope(repository),
       subject,
-      fallback: async () => this.#readFallback(repository, fallbackTag(subject), options),
-      ...options,
+      fallback: async () => this.#readFallback(repository, fallbackTag(subject), demand),
+      demand,
     });
   }
 
@@ -252,10 +251,10 @@ export class HttpUpstream implements Upstream {
   async #readFallback(
     repository: Repository,
     tag: Tag,
-    options: CallOptions,
+    demand: Demand,
   ): Promise<readonly Descriptor[]> {
-    if (!(await this.headManifest(repository, tag, options))) return [];
-    const index = await this.getManifest(repository, tag, options);
+    if (!(await this.headManifest(repository, tag, demand))) return [];
+    const index = await this.getManifest(repository, tag, demand);
     return index && isIndexType(index.manifest.mediaType) ? index.manifest.successors : [];
   }
 

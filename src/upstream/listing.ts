@@ -1,15 +1,16 @@
 import { UpstreamError } from '../oci/upstream-error.ts';
+import type { Demand } from './demand.ts';
 import { nextPage } from './link.ts';
 import type { RegistryClient, RequestKind, SmallResponse } from './registry-client.ts';
 import { parseJsonObject } from '../net/small-body.ts';
-import type { CallOptions } from './upstream.ts';
 
-export interface ListingRequest extends CallOptions {
+export interface ListingRequest {
   readonly kind: Extract<RequestKind, 'tags' | 'referrers' | 'catalog'>;
   /** Below `/v2/`, without a query. */
   readonly path: string;
   readonly scope: string;
   readonly accept: string;
+  readonly demand: Demand;
   /** Results to ask for on a page; left out when the registry does not take it. */
   readonly pageSize?: number;
 }
@@ -32,12 +33,12 @@ export async function* readPages(
   upstream: string,
   wanted: ListingRequest,
 ): AsyncGenerator<Page> {
-  const { kind, scope, accept, signal, isBackground, pageSize } = wanted;
+  const { kind, scope, accept, demand, pageSize } = wanted;
   let path: string | undefined =
     pageSize === undefined ? wanted.path : `${wanted.path}?n=${pageSize}`;
   for (let page = 0; path !== undefined && page < MAX_PAGES; page += 1) {
     const response: SmallResponse = await client.read(
-      { kind, method: 'GET', path, scope, headers: { accept }, signal, isBackground },
+      { kind, method: 'GET', path, scope, headers: { accept }, demand },
       MAX_PAGE_BYTES,
     );
     if (response.status === 404) return;

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { INTERACTIVE, isInteractive, type Demand } from './demand.ts';
 
 /** What an upstream allows one credential, as far as it tells. */
 export interface QuotaStatus {
@@ -14,8 +15,7 @@ export interface QuotaStatus {
 /** What a request means to the quota: Docker Hub counts GETs of manifests and nothing else. */
 export interface Cost {
   readonly isCounted: boolean;
-  /** Work that no client waits for leaves the reserve to those that somebody does. */
-  readonly isBackground: boolean;
+  readonly demand: Demand;
 }
 
 /** Share of the limit that is kept for interactive pulls. */
@@ -74,10 +74,10 @@ export class Quota {
   }
 
   /** Milliseconds to wait before such a request may go; 0 when it may. */
-  waitMs({ isCounted, isBackground }: Cost): number {
+  waitMs({ isCounted, demand }: Cost): number {
     const until = Math.max(this.#blockedUntil, isCounted ? this.#emptyUntil : 0);
     const wait = Math.max(0, until - this.#now());
-    if (wait > 0 || !isCounted || !isBackground) return wait;
+    if (wait > 0 || !isCounted || isInteractive(demand)) return wait;
     if (this.#limit === undefined || this.#remaining === undefined) return 0;
     return this.#remaining > this.#limit * RESERVE_SHARE ? 0 : EMPTY_MS;
   }
@@ -88,7 +88,7 @@ export class Quota {
   }
 
   get status(): QuotaStatus {
-    const blockedMs = this.waitMs({ isCounted: true, isBackground: false });
+    const blockedMs = this.waitMs({ isCounted: true, demand: INTERACTIVE });
     const emptyInSeconds = this.#forecast();
     return {
       ...(this.#limit !== undefined && { limit: this.#limit }),

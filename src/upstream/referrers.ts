@@ -3,9 +3,9 @@ import { readDescriptor, type Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { essence, OCI_INDEX } from '../oci/media-types.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
+import type { Demand } from './demand.ts';
 import { readPages } from './listing.ts';
 import type { RegistryClient } from './registry-client.ts';
-import type { CallOptions } from './upstream.ts';
 
 export interface ReferrersParts {
   readonly upstream: string;
@@ -14,11 +14,12 @@ export interface ReferrersParts {
 }
 
 /** What one question about a subject's referrers needs. */
-export interface ReferrersRequest extends CallOptions {
+export interface ReferrersRequest {
   /** As the registry calls it. */
   readonly name: string;
   readonly scope: string;
   readonly subject: Digest;
+  readonly demand: Demand;
   /** The descriptors of the index under the fallback tag; empty when there is no such tag. */
   readonly fallback: () => Promise<readonly Descriptor[]>;
 }
@@ -59,13 +60,12 @@ export class Referrers {
 
   /** `undefined` when the registry does not speak this API, in whatever words it says so. */
   async #ask(
-    { name, scope, subject, signal, isBackground }: ReferrersRequest,
+    { name, scope, subject, demand }: ReferrersRequest,
     namespace: string,
   ): Promise<Descriptor[] | undefined> {
     const { client, upstream, now } = this.#parts;
     const path = `${name}/referrers/${subject}`;
-    const options = { signal, isBackground };
-    const wanted = { kind: 'referrers', path, scope, accept: OCI_INDEX, ...options } as const;
+    const wanted = { kind: 'referrers', path, scope, accept: OCI_INDEX, demand } as const;
     const found: Descriptor[] = [];
     let isSpoken = false;
     try {

@@ -8,6 +8,7 @@ import { Accounts, type Account, type AccountStatus } from './account.ts';
 import { Bandwidth } from './bandwidth.ts';
 import { Breaker, type Outage } from './breaker.ts';
 import { openCredentials } from './credentials/open-credentials.ts';
+import type { Demand } from './demand.ts';
 import { Login } from './login.ts';
 import type { Cost } from './quota.ts';
 import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
@@ -27,9 +28,7 @@ export interface RegistryRequest {
   /** As in the token specification: `repository:library/nginx:pull`. */
   readonly scope: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly signal?: AbortSignal | undefined;
-  /** No client waits for it: it leaves quota and bandwidth to those that one does. */
-  readonly isBackground?: boolean | undefined;
+  readonly demand: Demand;
   /** False: the caller repeats by itself what failed. */
   readonly retry?: boolean;
 }
@@ -151,7 +150,7 @@ export class RegistryClient {
         const final = wanted.retry === false || failures + 1 === MAX_ATTEMPTS;
         const late = performance.now() + pause > lastStart;
         if (final || late || !isPassing(error)) throw error;
-        await sleep(pause, undefined, { signal: wanted.signal });
+        await sleep(pause, undefined, { signal: wanted.demand.signal });
       }
     }
   }
@@ -179,7 +178,7 @@ export class RegistryClient {
   async #inTurn(wanted: RegistryRequest): Promise<RegistryResponse> {
     const cost: Cost = {
       isCounted: wanted.kind === 'manifest' && wanted.method === 'GET',
-      isBackground: wanted.isBackground === true,
+      demand: wanted.demand,
     };
     let refusal: UpstreamError | undefined;
     for (const account of this.#accounts.inOrder(cost)) {
@@ -208,11 +207,11 @@ export class RegistryClient {
 
   /** A refused HEAD has no body to say why: the GET that is refused likewise costs no pull. */
   async #readWords(
-    { signal, kind, path, scope }: RegistryRequest,
+    { demand, kind, path, scope }: RegistryRequest,
     { url, authorization }: Authorized,
   ): Promise<TransportResponse> {
     const headers = { accept: 'application/json' };
-    const wanted = { kind, method: 'GET', path, scope, headers, signal } as const;
+    const wanted = { kind, method: 'GET', path, scope, headers, demand } as const;
     return this.#ask(wanted, url, authorization);
   }
 
@@ -268,7 +267,7 @@ export class RegistryClient {
   }
 
   async #ask(
-    { method, headers, signal }: RegistryRequest,
+    { method, headers, demand: { signal } }: RegistryRequest,
     url: URL,
     authorization: string | undefined,
   ): Promise<TransportResponse> {
@@ -304,14 +303,14 @@ export class RegistryClient {
   }
 
   async *#counted(
-    { isBackground = false }: RegistryRequest,
+    { demand }: RegistryRequest,
     response: TransportResponse,
     url: URL,
   ): AsyncGenerator<Buffer> {
     const bytes = this.#parts.metrics.upstreamBytes.labels({ upstream: this.#parts.config.name });
     for await (const chunk of this.#transport.chunks(response.body, url)) {
       bytes.inc(chunk.length);
-      await this.#bandwidth?.take(chunk.length, isBackground);
+      await this.#bandwidth?.take(chunk.length, demand);
       yield chunk;
     }
   }

@@ -3,11 +3,12 @@ import type { Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, Repository, Tag } from '../oci/reference.ts';
 import type { AccountStatus } from './account.ts';
+import type { Demand } from './demand.ts';
 import type { ParentCopy } from './parent-copy.ts';
 
 /**
  * A registry that content comes from. Absence is `undefined` and means that the registry itself
- * said so; every other fault is an `UpstreamError`.
+ * said so; every other fault is an `UpstreamError`. Without a demand it is a client that asks.
  */
 export interface Upstream {
   readonly name: string;
@@ -15,31 +16,23 @@ export interface Upstream {
   headManifest(
     repository: Repository,
     reference: Reference,
-    options?: CallOptions,
+    demand?: Demand,
   ): Promise<ManifestHead | undefined>;
   getManifest(
     repository: Repository,
     reference: Reference,
-    options?: CallOptions,
+    demand?: Demand,
   ): Promise<ManifestBody | undefined>;
-  headBlob(
-    repository: Repository,
-    digest: Digest,
-    options?: CallOptions,
-  ): Promise<BlobHead | undefined>;
+  headBlob(repository: Repository, digest: Digest, demand?: Demand): Promise<BlobHead | undefined>;
   getBlob(
     repository: Repository,
     digest: Digest,
     options?: BlobOptions,
   ): Promise<BlobBody | undefined>;
-  listTags(repository: Repository, options?: CallOptions): Promise<Tag[] | undefined>;
-  listReferrers(
-    repository: Repository,
-    subject: Digest,
-    options?: CallOptions,
-  ): Promise<Descriptor[]>;
+  listTags(repository: Repository, demand?: Demand): Promise<Tag[] | undefined>;
+  listReferrers(repository: Repository, subject: Digest, demand?: Demand): Promise<Descriptor[]>;
   /** `undefined` when the registry does not list its repositories, as most public ones. */
-  listRepositories(options?: CallOptions): Promise<Repository[] | undefined>;
+  listRepositories(demand?: Demand): Promise<Repository[] | undefined>;
   close(): Promise<void>;
 }
 
@@ -53,13 +46,8 @@ export interface UpstreamStatus {
   readonly accounts: readonly AccountStatus[];
 }
 
-export interface CallOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** No client waits for it: it leaves quota and bandwidth to those that one does. */
-  readonly isBackground?: boolean | undefined;
-}
-
-export interface BlobOptions extends CallOptions {
+export interface BlobOptions {
+  readonly demand?: Demand;
   /** First byte wanted; 0 sends no `Range` unless there is an end. */
   readonly start?: number;
   /** Exclusive. */

@@ -1,14 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import PQueue from 'p-queue';
 import { pino } from 'pino';
 import { Engine } from '../../src/engine.ts';
 import { Listener } from '../../src/http/listener.ts';
-import type { Pace } from '../../src/mirror/downloads/download.ts';
-import { PRIORITY, type HoldOptions } from '../../src/mirror/downloads/downloads.ts';
-import { TransferTurns } from '../../src/mirror/downloads/transfer-turns.ts';
+import { SharedDemand, type DownloadDemand, type Pace } from '../../src/mirror/downloads/demand.ts';
+import { TransferQueue } from '../../src/mirror/downloads/transfer-queue.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parseRepository } from '../../src/oci/reference.ts';
+import { INTERACTIVE, PRIORITY } from '../../src/upstream/demand.ts';
 import { get, open, type OpenResponse } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { Gate } from '../helpers/gate.ts';
@@ -50,10 +49,10 @@ async function startBench(t: ExecutionContext, concurrency: number) {
     /** Blobs of so many MiB: larger than those that wait for no turn. */
     blob: (name: string, size = 2): Stored =>
       registry.addBlob(REPOSITORY, buildBlob(name, size * MIB), { name }),
-    hold: async (blob: Stored, options: HoldOptions): Promise<boolean> =>
+    hold: async (blob: Stored, options: DownloadDemand): Promise<boolean> =>
       engine.mirror.downloads.hold(TARGET, parseDigest(blob.digest), options),
     /** At this very moment, like a pull unless told otherwise. */
-    join: async (blob: Stored, options: HoldOptions = { priority: PRIORITY.interactive }) =>
+    join: async (blob: Stored, options: DownloadDemand = INTERACTIVE) =>
       engine.mirror.downloads.join(TARGET, parseDigest(blob.digest), options),
     pull: async (blob: Stored): Promise<boolean> =>
       (await get(address(blob))).body.equals(blob.bytes),
@@ -241,9 +240,10 @@ test('the end of the process ends a pause', async (t) => {
   t.is(gate.waiting, 0);
 });
 
-/** Turns in a queue, and which transfers have begun; each goes on until `end`. */
-function createTurns(concurrency: number) {
-  const turns = new TransferTurns(new PQueue({ concurrency }), PRIORITY.hydration);
+/** A queue, and which transfers have begun; each goes on until `end`. */
+function createQueue(concurrency: number) {
+  const queue = new TransferQueue(concurrency);
+  const demands = new Map<string, SharedDemand>();
   const gates = new Map<string, Gate>();
   const began: string[] = [];
   const over: Promise<void>[] = [];
@@ -254,36 +254,42 @@ function createTurns(concurrency: number) {
       began.push(name);
       await gate.pass();
     };
-    over.push(turns.take(name, priority, transfer));
+    const demand = new SharedDemand({ priority });
+    demands.set(name, demand);
+    over.push(queue.run(demand, transfer));
   };
   const end = async (name: string): Promise<void> => {
     gates.get(name)?.open();
     await setImmediate();
   };
-  return { turns, take, end, began, over };
+  const raise = (name: string, priority: number): void => {
+    demands.get(name)?.join({ priority });
+    queue.refill();
+  };
+  return { queue, take, raise, end, began, over };
 }
 
-test('what waits rises above what is less urgent, and stays behind what is as urgent', async (t) => {
-  const { turns, take, end, began, over } = createTurns(1);
+test('what waits rises above what is less urgent; of equals the one that came first begins first', async (t) => {
+  const { take, raise, end, began, over } = createQueue(1);
   take('pull', PRIORITY.interactive);
   take('sync 1', PRIORITY.sync);
   take('sync 2', PRIORITY.sync);
   take('hydration', PRIORITY.hydration);
   take('pull 2', PRIORITY.interactive);
-  turns.raise('sync 2', PRIORITY.interactive);
-  turns.raise('pull', PRIORITY.hydration);
-  for (const name of ['pull', 'pull 2', 'sync 2', 'hydration', 'sync 1']) await end(name);
+  raise('sync 2', PRIORITY.interactive);
+  raise('pull', PRIORITY.hydration);
+  for (const name of ['pull', 'sync 2', 'pull 2', 'hydration', 'sync 1']) await end(name);
   await Promise.all(over);
-  t.deepEqual(began, ['pull', 'pull 2', 'sync 2', 'hydration', 'sync 1']);
+  t.deepEqual(began, ['pull', 'sync 2', 'pull 2', 'hydration', 'sync 1']);
 });
 
 test('what the queue has already rises in it', async (t) => {
-  const { turns, take, end, began, over } = createTurns(2);
+  const { take, raise, end, began, over } = createQueue(2);
   take('pull 1', PRIORITY.interactive);
   take('pull 2', PRIORITY.interactive);
   take('sync', PRIORITY.sync);
   take('hydration', PRIORITY.hydration);
-  turns.raise('sync', PRIORITY.interactive);
+  raise('sync', PRIORITY.interactive);
   await end('pull 1');
   t.deepEqual(began, ['pull 1', 'pull 2', 'sync']);
   for (const name of ['pull 2', 'sync', 'hydration']) await end(name);
@@ -292,9 +298,9 @@ test('what the queue has already rises in it', async (t) => {
 });
 
 test('of the sync transfers the most urgent has the next place of theirs', async (t) => {
-  const { turns, take, end, began, over } = createTurns(3);
+  const { take, raise, end, began, over } = createQueue(3);
   for (const name of ['a', 'b', 'c', 'd', 'e']) take(name, PRIORITY.sync);
-  turns.raise('e', PRIORITY.sync + 5);
+  raise('e', PRIORITY.sync + 5);
   await setImmediate();
   t.deepEqual(began, ['a', 'b']);
   await end('b');
@@ -305,8 +311,8 @@ test('of the sync transfers the most urgent has the next place of theirs', async
 });
 
 test('a transfer that fails gives its place back', async (t) => {
-  const { turns, take, end, began, over } = createTurns(2);
-  const failing = turns.take('failing', PRIORITY.sync, async () => {
+  const { queue, take, end, began, over } = createQueue(2);
+  const failing = queue.run({ priority: PRIORITY.sync }, async () => {
     throw new Error('broken');
   });
   take('next', PRIORITY.sync);

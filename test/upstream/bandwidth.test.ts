@@ -1,8 +1,11 @@
 import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
 import { Bandwidth, type Ticker } from '../../src/upstream/bandwidth.ts';
+import { INTERACTIVE, PRIORITY, type Demand } from '../../src/upstream/demand.ts';
 import { buildImage } from '../helpers/image.ts';
 import { REPOSITORY, startScene } from '../helpers/scene.ts';
+
+const SYNC: Demand = { priority: PRIORITY.sync };
 
 /** Time that passes only in pauses, and what is to happen in each of them. */
 class FakeTicker implements Ticker {
@@ -36,8 +39,8 @@ function createBench(bytesPerSecond: number) {
   const bandwidth = new Bandwidth(bytesPerSecond, ticker);
   const began = ticker.now();
   const passed: [name: string, at: number][] = [];
-  const take = async (name: string, bytes: number, isBackground = false): Promise<void> => {
-    await bandwidth.take(bytes, isBackground);
+  const take = async (name: string, bytes: number, demand: Demand = INTERACTIVE): Promise<void> => {
+    await bandwidth.take(bytes, demand);
     passed.push([name, ticker.now() - began]);
   };
   return { ticker, passed, take };
@@ -110,14 +113,14 @@ test('a pause shorter than that has saved up no more than itself', async (t) => 
 test('interactive chunks go first at each step, also those that come in the pause before it', async (t) => {
   const { ticker, passed, take } = createBench(1_000);
   const taking: Promise<void>[] = [];
-  const later = (name: string, isBackground: boolean) => (): void => {
-    taking.push(take(name, 100, isBackground));
+  const later = (name: string, demand: Demand) => (): void => {
+    taking.push(take(name, 100, demand));
   };
   const nothing = (): void => {};
-  const [pull3, sync4] = [later('pull 3', false), later('sync 4', true)];
-  const [pull4, pull5] = [later('pull 4', false), later('pull 5', false)];
+  const [pull3, sync4] = [later('pull 3', INTERACTIVE), later('sync 4', SYNC)];
+  const [pull4, pull5] = [later('pull 4', INTERACTIVE), later('pull 5', INTERACTIVE)];
   ticker.during(pull3, sync4, pull4, nothing, pull5);
-  for (const name of ['sync 1', 'sync 2', 'sync 3']) taking.push(take(name, 100, true));
+  for (const name of ['sync 1', 'sync 2', 'sync 3']) taking.push(take(name, 100, SYNC));
   for (const name of ['pull 1', 'pull 2']) taking.push(take(name, 100));
   while (passed.length < 9) await setImmediate();
   await Promise.all(taking);
@@ -134,9 +137,49 @@ test('interactive chunks go first at each step, also those that come in the paus
   ]);
 });
 
+test('chunks that wait go in the order of their priority, as it is when they are chosen', async (t) => {
+  const { ticker, passed, take } = createBench(1_000);
+  const joined = { priority: PRIORITY.sync as number };
+  ticker.during(() => (joined.priority = PRIORITY.interactive));
+  const taking = [
+    take('first', 100),
+    take('second', 100),
+    take('scrub', 100, { priority: PRIORITY.scrub }),
+    take('sync', 100, SYNC),
+    take('joined', 100, joined),
+    take('hydration', 100, { priority: PRIORITY.hydration }),
+    take('pull', 100),
+  ];
+  await Promise.all(taking);
+  t.deepEqual(
+    passed.map(([name]) => name),
+    ['first', 'second', 'joined', 'pull', 'hydration', 'sync', 'scrub'],
+  );
+});
+
+test('a chunk that nobody wants any more waits no longer, and costs the others nothing', async (t) => {
+  const { passed, take } = createBench(1_000);
+  const leaving = new AbortController();
+  const demand = { ...INTERACTIVE, signal: leaving.signal };
+  const first = take('first', 1_000);
+  const left = [take('left', 5_000, demand), take('left too', 5_000, demand)];
+  const last = take('last', 100);
+  leaving.abort();
+  await Promise.all(left);
+  await take('come too late', 5_000, demand);
+  t.deepEqual(passed, [
+    ['first', 0],
+    ['left', 0],
+    ['left too', 0],
+    ['come too late', 0],
+  ]);
+  await Promise.all([first, last]);
+  t.deepEqual(passed.at(-1), ['last', 900]);
+});
+
 test('background chunks wait for nothing but the rate when nobody else does', async (t) => {
   const { passed, take } = createBench(1_000);
-  await Promise.all(['a', 'b', 'c', 'd'].map(async (name) => take(name, 100, true)));
+  await Promise.all(['a', 'b', 'c', 'd'].map(async (name) => take(name, 100, SYNC)));
   t.deepEqual(passed, [
     ['a', 0],
     ['b', 0],

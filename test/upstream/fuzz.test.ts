@@ -13,6 +13,7 @@ import { ManifestError, parseManifest } from '../../src/oci/manifest.ts';
 import { isManifestType } from '../../src/oci/media-types.ts';
 import { parseReference, parseRepository } from '../../src/oci/reference.ts';
 import { parseChallenges } from '../../src/upstream/challenge.ts';
+import { INTERACTIVE, PRIORITY } from '../../src/upstream/demand.ts';
 import { nextPage } from '../../src/upstream/link.ts';
 import { Quota } from '../../src/upstream/quota.ts';
 import { followRedirect } from '../../src/upstream/redirect.ts';
@@ -529,13 +530,13 @@ test('no rate header makes a quota that is no number, or blocks for more than an
       for (const [limit, remaining, retryAfterMs, isRefusal] of answers) {
         const headers = { 'ratelimit-limit': limit, 'ratelimit-remaining': remaining };
         if (isRefusal)
-          quota.refuse(headers, retryAfterMs, { isCounted: true, isBackground: false });
+          quota.refuse(headers, retryAfterMs, { isCounted: true, demand: INTERACTIVE });
         else quota.observe(headers);
       }
       for (const value of Object.values(quota.status) as unknown[]) {
         t.true(Number.isFinite(value) && Number(value) >= 0);
       }
-      t.true(quota.waitMs({ isCounted: true, isBackground: true }) <= 3_600_000);
+      t.true(quota.waitMs({ isCounted: true, demand: { priority: PRIORITY.sync } }) <= 3_600_000);
       t.true(quota.room >= 0);
     }),
     { numRuns: 1000 },

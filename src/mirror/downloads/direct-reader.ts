@@ -1,6 +1,7 @@
 import type { ByteRange, Reader } from '../../oci/content.ts';
 import { Digester, splitDigest, type Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
+import { INTERACTIVE } from '../../upstream/demand.ts';
 import type { CreateTransfer } from './download.ts';
 
 export interface DirectReaderParts {
@@ -51,7 +52,7 @@ export class DirectReader implements Reader {
   async *#receive(): AsyncGenerator<Buffer> {
     const { digest, createTransfer, written } = this.#parts;
     const digester = written?.digester ?? new Digester(splitDigest(digest).algorithm);
-    const transfer = createTransfer(this.#abort.signal);
+    const transfer = createTransfer({ ...INTERACTIVE, signal: this.#abort.signal });
     if (!(await transfer.start(written?.size ?? 0))) {
       throw new Error(`${digest} vanished from its upstream`);
     }

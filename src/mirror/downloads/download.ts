@@ -6,6 +6,8 @@ import type { Ingest } from '../../store/files/ingest.ts';
 import { NoRoomError } from '../../store/care/no-room-error.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
+import type { Demand } from '../../upstream/demand.ts';
+import type { SharedDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';
 import { FollowingReader } from './following-reader.ts';
 import { RecentChunks } from './recent-chunks.ts';
@@ -26,17 +28,12 @@ import type { Transfer } from './transfer.ts';
 export type DownloadState =
   'starting' | 'streaming' | 'finished' | 'absent' | 'failed' | 'unstored';
 
-export type CreateTransfer = (signal: AbortSignal, end?: number) => Transfer;
-
-/**
- * Resolves when this many bytes, which have just come, may be passed on; at once when the signal
- * aborts. Never rejects.
- */
-export type Pace = (bytes: number, signal: AbortSignal) => Promise<void>;
+export type CreateTransfer = (demand: Demand, end?: number) => Transfer;
 
 export interface DownloadParts {
   readonly target: Target;
   readonly digest: Digest;
+  readonly demand: SharedDemand;
   readonly blobs: BlobStore;
   /** Makes the transfer that fills the file, and those for clients that must go on by themselves. */
   readonly createTransfer: CreateTransfer;
@@ -47,8 +44,6 @@ export interface DownloadParts {
    * headers are here and clients have theirs.
    */
   readonly inTurn: (size: number | undefined, transfer: () => Promise<void>) => Promise<void>;
-  /** Slows it until `hurry`. */
-  readonly pace?: Pace | undefined;
   /** Sets room in the store aside; `undefined` when there is none. */
   readonly admit: (size: number) => Promise<Disposable | undefined>;
   /** The catalog's part: called with the size of a committed blob and its file's change time. */
@@ -62,9 +57,6 @@ export class Download implements Content {
   readonly digest: Digest;
   readonly #parts: DownloadParts;
   readonly #transfer: Transfer;
-  readonly #abort = new AbortController();
-  /** Aborts when it need not keep to a pace any more. */
-  readonly #haste = new AbortController();
   readonly #started = Promise.withResolvers<boolean>();
   readonly #settled = Promise.withResolvers<void>();
   #growth: PromiseWithResolvers<void> | undefined;
@@ -79,7 +71,7 @@ export class Download implements Content {
     this.target = parts.target;
     this.digest = parts.digest;
     this.#parts = parts;
-    this.#transfer = parts.createTransfer(this.#abort.signal);
+    this.#transfer = parts.createTransfer(parts.demand);
     // A download that everyone has left may fail unheard.
     this.#started.promise.catch(() => undefined);
   }
@@ -173,13 +165,7 @@ export class Download implements Content {
 
   /** Stops the transfer and keeps what has come, for the next attempt to go on from. */
   abort(): void {
-    this.#abort.abort();
-    this.hurry();
-  }
-
-  /** Goes on as fast as it can from now on. */
-  hurry(): void {
-    this.#haste.abort();
+    this.#parts.demand.abort();
   }
 
   /** The whole life of the download. Never rejects. */
@@ -231,11 +217,9 @@ export class Download implements Content {
     this.#move('streaming');
     this.#started.resolve(true);
     await this.#makeRoom();
-    const { pace } = this.#parts;
-    const { signal } = this.#haste;
     await this.#parts.inTurn(this.#transfer.size, async () => {
       for await (const chunk of this.#transfer.chunks()) {
-        if (pace && !signal.aborted) await pace(chunk.length, signal);
+        await this.#parts.demand.pass(chunk.length);
         await ingest.append(chunk);
         this.#recent.add(chunk, ingest.written);
         this.#wake();

@@ -11,11 +11,12 @@ import type { Health } from '../../store/care/health.ts';
 import { NoRoomError } from '../../store/care/no-room-error.ts';
 import { StoredBlob } from '../../store/files/stored-blob.ts';
 import type { Timing } from '../../net/timing.ts';
+import { isInteractive } from '../../upstream/demand.ts';
+import { SharedDemand, type DownloadDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';
-import { Download, type CreateTransfer, type DownloadState, type Pace } from './download.ts';
+import { Download, type CreateTransfer, type DownloadState } from './download.ts';
 import { note } from '../note.ts';
 import type { SourceRegistries } from '../source-registry.ts';
-import { TransferTurns } from './transfer-turns.ts';
 import { Transfer, type TransferParts } from './transfer.ts';
 
 export interface DownloadsParts {
@@ -30,17 +31,8 @@ export interface DownloadsParts {
   readonly now: () => number;
 }
 
-/** Who goes first in the queue of an upstream. What is below hydration leaves a place in it free. */
-export const PRIORITY = { interactive: 20, hydration: 10, sync: 0 } as const;
-
 /** Smaller ones wait for no turn: most of it has come with the headers. */
 const SMALL_BYTES = 1024 * 1024;
-
-export interface HoldOptions {
-  readonly priority: number;
-  /** Slows the download until someone with a higher priority and without a pace joins it. */
-  readonly pace?: Pace | undefined;
-}
 
 export interface Joined {
   readonly content: StoredBlob | Download;
@@ -48,16 +40,9 @@ export interface Joined {
   readonly joined: boolean;
 }
 
-/** What all who asked for a download want of it together. */
-interface Demand {
-  priority: number;
-  pace: Pace | undefined;
-  download?: Download;
-}
-
 interface Entry {
   readonly target: Target;
-  readonly demand: Demand;
+  readonly demand: SharedDemand;
   /** A stored blob when the store turned out to hold it after all. */
   readonly opening: Promise<StoredBlob | Download>;
 }
@@ -67,7 +52,6 @@ export class Downloads {
   readonly #parts: DownloadsParts;
   readonly #running = new Map<Digest, Entry>();
   readonly #downloads = new Set<Download>();
-  readonly #turns = new Map<string, TransferTurns>();
   #closed = false;
 
   constructor(parts: DownloadsParts) {
@@ -93,16 +77,19 @@ export class Downloads {
   async join(
     target: Target,
     digest: Digest,
-    wanted: HoldOptions,
+    wanted: DownloadDemand,
   ): Promise<Joined | undefined | 'again'> {
     const running = this.#running.get(digest);
     const joined = running !== undefined;
-    if (running) this.#raise(running, digest, wanted);
+    if (running) {
+      running.demand.join(wanted);
+      this.#parts.registries.of(running.target).queue.refill();
+    }
     const { opening } = running ?? this.#begin(target, digest, wanted);
     const content = await opening;
     if (content instanceof StoredBlob) {
       // It came between a client's look and this one: whether the client may read it is to be asked.
-      return wanted.priority >= PRIORITY.interactive ? 'again' : { content, joined };
+      return isInteractive(wanted) ? 'again' : { content, joined };
     }
     // A latecomer to a failure, or one of another repository, has a try of its own.
     const isOwn = !joined || (isSameTarget(target, content.target) && !content.hasFailed);
@@ -120,13 +107,13 @@ export class Downloads {
    * Holds a blob that no client waits for. False when the upstream has none. Rejects when it could
    * not be had or kept.
    */
-  async hold(target: Target, digest: Digest, options: HoldOptions): Promise<boolean> {
+  async hold(target: Target, digest: Digest, wanted: DownloadDemand): Promise<boolean> {
     const { blobs, catalog } = this.#parts;
     const known = await catalog.findBlob(digest);
     // Perhaps because of another repository: that proves nothing about this one.
     if (known && (await blobs.find(digest, known))) return true;
-    const joined = await this.join(target, digest, options);
-    if (joined === 'again') return this.hold(target, digest, options);
+    const joined = await this.join(target, digest, wanted);
+    if (joined === 'again') return this.hold(target, digest, wanted);
     if (!joined) return false;
     const { content } = joined;
     if (content instanceof StoredBlob) return true;
@@ -137,8 +124,8 @@ export class Downloads {
 
   /** A blob straight from the upstream, verified and not kept. */
   passThrough(target: Target, digest: Digest, size: number | undefined): Content {
-    const createTransfer: CreateTransfer = (signal, end) =>
-      this.#createTransfer(target, digest, { signal, end });
+    const createTransfer: CreateTransfer = (demand, end) =>
+      this.#createTransfer(target, digest, { demand, end });
     return {
       digest,
       size,
@@ -155,24 +142,18 @@ export class Downloads {
     await Promise.all([...this.#downloads].map(({ settled }) => settled));
   }
 
-  #begin(target: Target, digest: Digest, { priority, pace }: HoldOptions): Entry {
-    const demand: Demand = { priority, pace };
+  #begin(target: Target, digest: Digest, wanted: DownloadDemand): Entry {
+    const demand = new SharedDemand(wanted);
     const entry = { target, demand, opening: this.#open(target, digest, demand) };
     this.#running.set(digest, entry);
     return entry;
   }
 
-  /** Someone to whom it matters more has joined: it goes ahead, and is slowed no more. */
-  #raise({ target, demand }: Entry, digest: Digest, { priority, pace }: HoldOptions): void {
-    if (priority <= demand.priority) return;
-    demand.priority = priority;
-    this.#turnsOf(target).raise(digest, priority);
-    if (pace) return;
-    demand.pace = undefined;
-    demand.download?.hurry();
-  }
-
-  async #open(target: Target, digest: Digest, demand: Demand): Promise<StoredBlob | Download> {
+  async #open(
+    target: Target,
+    digest: Digest,
+    demand: SharedDemand,
+  ): Promise<StoredBlob | Download> {
     try {
       // An earlier download may have ended between the caller's look into the store and this one.
       const { blobs, catalog, log } = this.#parts;
@@ -192,45 +173,27 @@ export class Downloads {
     }
   }
 
-  #launch(target: Target, digest: Digest, demand: Demand): Download {
-    const { blobs, metrics, timing } = this.#parts;
-    const turns = this.#turnsOf(target);
+  #launch(target: Target, digest: Digest, demand: SharedDemand): Download {
+    const { blobs, metrics, timing, registries } = this.#parts;
+    const { queue } = registries.of(target);
     const download: Download = new Download({
       target,
       digest,
       blobs,
-      createTransfer: (signal, end) =>
-        this.#createTransfer(target, digest, {
-          signal,
-          end,
-          isBackground: demand.priority < PRIORITY.interactive,
-        }),
+      demand,
+      createTransfer: (each, end) => this.#createTransfer(target, digest, { demand: each, end }),
       rangeMs: timing.rangeMs,
       inTurn: async (size, transfer) =>
-        size !== undefined && size <= SMALL_BYTES
-          ? transfer()
-          : turns.take(digest, demand.priority, transfer),
-      pace: demand.pace,
+        size !== undefined && size <= SMALL_BYTES ? transfer() : queue.run(demand, transfer),
       admit: (size) => this.#parts.collector.admit(size),
       record: (size, changedAt) => this.#record(target, digest, { size, changedAt }),
       ended: () => this.#ended(download),
     });
-    demand.download = download;
     this.#downloads.add(download);
     metrics.downloadsInFlight.inc({ upstream: target.upstream });
     if (this.#closed) download.abort();
     void download.run();
     return download;
-  }
-
-  #turnsOf(target: Target): TransferTurns {
-    const { upstream } = target;
-    let turns = this.#turns.get(upstream);
-    if (!turns) {
-      turns = new TransferTurns(this.#parts.registries.of(target).queue, PRIORITY.hydration);
-      this.#turns.set(upstream, turns);
-    }
-    return turns;
   }
 
   #ended(download: Download): void {
@@ -253,7 +216,7 @@ export class Downloads {
   #createTransfer(
     target: Target,
     digest: Digest,
-    options: Pick<TransferParts, 'signal' | 'end' | 'isBackground'>,
+    options: Pick<TransferParts, 'demand' | 'end'>,
   ): Transfer {
     const { registries, timing, metrics } = this.#parts;
     return new Transfer({

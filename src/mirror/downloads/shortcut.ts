@@ -1,4 +1,5 @@
 import type { ByteRange } from '../../oci/content.ts';
+import { INTERACTIVE } from '../../upstream/demand.ts';
 import type { CreateTransfer } from './download.ts';
 
 export interface ShortcutParts {
@@ -40,7 +41,7 @@ export class Shortcut {
 
   async *#receive(): AsyncGenerator<Buffer> {
     const { createTransfer, range } = this.#parts;
-    const transfer = createTransfer(this.#abort.signal, range.end);
+    const transfer = createTransfer({ ...INTERACTIVE, signal: this.#abort.signal }, range.end);
     if (await transfer.start(range.start)) yield* transfer.chunks();
   }
 }

@@ -3,6 +3,7 @@ import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
 import { backoff, type Timing } from '../../net/timing.ts';
+import type { Demand } from '../../upstream/demand.ts';
 import type { BlobBody, Upstream } from '../../upstream/upstream.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 
@@ -11,11 +12,9 @@ export interface TransferParts {
   readonly repository: Repository;
   readonly digest: Digest;
   readonly timing: Timing;
-  readonly signal: AbortSignal;
+  readonly demand: Demand;
   /** Exclusive; without it the transfer goes to the end of the blob. */
   readonly end?: number | undefined;
-  /** No client waits for it. */
-  readonly isBackground?: boolean;
   /** Called each time a broken transfer goes on. */
   readonly onResume: () => void;
 }
@@ -92,14 +91,13 @@ export class Transfer {
   }
 
   async #open(): Promise<BlobBody | undefined> {
-    const { upstream, repository, digest, signal, isBackground } = this.#parts;
+    const { upstream, repository, digest, demand } = this.#parts;
     const start = this.#honoursRange ? this.#position : 0;
     const body = await upstream.getBlob(repository, digest, {
       start,
       // Some registries refuse an open range.
       ...(start > 0 && this.#end !== undefined && { end: this.#end }),
-      signal,
-      isBackground,
+      demand,
     });
     if (body?.size !== undefined) {
       this.#size ??= body.size;
@@ -145,7 +143,7 @@ export class Transfer {
 
   /** Whether another attempt may do better. Learns when an upstream cannot do ranges. */
   #mayGoOn(error: unknown, patienceMs: number): boolean {
-    if (this.#parts.signal.aborted || !(error instanceof UpstreamError)) return false;
+    if (this.#parts.demand.signal?.aborted || !(error instanceof UpstreamError)) return false;
     switch (error.fault) {
       case 'unreachable':
       case 'timeout':
@@ -165,9 +163,9 @@ export class Transfer {
   }
 
   async #pause(attempt: number, error?: unknown): Promise<void> {
-    const { timing, signal } = this.#parts;
+    const { timing, demand } = this.#parts;
     const asked = error instanceof UpstreamError ? (error.retryAfterMs ?? 0) : 0;
     const pause = Math.max(backoff(timing.retryMs, attempt), Math.min(asked, MAX_RETRY_AFTER_MS));
-    await sleep(pause, undefined, { signal });
+    await sleep(pause, undefined, { signal: demand.signal });
   }
 }

@@ -1,5 +1,6 @@
 import type { UpstreamConfig } from '../../config/config.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
+import { PRIORITY } from '../demand.ts';
 import type { Upstream } from '../upstream.ts';
 import { failed, ok, warning, type Outcome } from './finding.ts';
 import { reasonOf } from './reason.ts';
@@ -22,7 +23,10 @@ export async function checkImage(
   const who = config.credentials.length > 1 ? ` as ${label}` : '';
   const image = `${config.name}/${repository}${separator}${reference}${who}`;
   try {
-    const head = await upstream.headManifest(repository, reference, { signal });
+    const head = await upstream.headManifest(repository, reference, {
+      priority: PRIORITY.interactive,
+      signal,
+    });
     if (!head) {
       return failed(
         `${image} does not exist there (404)`,

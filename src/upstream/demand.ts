@@ -1,0 +1,20 @@
+/** Who goes first where not all can go at once. */
+export const PRIORITY = { interactive: 30, hydration: 20, sync: 10, scrub: 0 } as const;
+
+/**
+ * Who wants an answer or a transfer. It is read at every decision and never copied, for it changes
+ * while the work is under way: a client that joins a background transfer makes it interactive.
+ */
+export interface Demand {
+  readonly priority: number;
+  /** Aborts when nobody wants it any more. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A client waits. */
+export const INTERACTIVE: Demand = { priority: PRIORITY.interactive };
+
+/** Background work leaves the reserve of a quota to what is interactive. */
+export function isInteractive({ priority }: Demand): boolean {
+  return priority >= PRIORITY.interactive;
+}
