@@ -5,7 +5,7 @@ import { Addressing } from './mirror/addressing.ts';
 import { createLog } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { RegistryError } from './oci/errors.ts';
-import { parseTag } from './oci/reference.ts';
+import { DEFAULT_TAG } from './oci/image-name.ts';
 import { Via } from './oci/via.ts';
 import { Checkup, type CheckupParts } from './upstream/checkup/checkup.ts';
 import { skipped, type Finding } from './upstream/checkup/finding.ts';
@@ -123,6 +123,6 @@ function resolveImage(
   addressing: Addressing,
   image: string,
 ): WantedImage & { readonly upstream: string } {
-  const { target, tag = parseTag('latest'), digest } = addressing.resolveImage(image);
+  const { target, tag = DEFAULT_TAG, digest } = addressing.resolveImage(image);
   return { ...target, reference: digest ?? tag };
 }

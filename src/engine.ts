@@ -1,3 +1,4 @@
+import { DEFAULT_TAG } from './oci/image-name.ts';
 import { join } from 'node:path';
 import type Koa from 'koa';
 import { REAL_TIMER } from '../sync/schedule.ts';
@@ -98,7 +99,7 @@ export class Engine {
       state: options.syncState,
       pins: store.pins,
       supply: this.mirror.supply,
-      canonical: (image) => canonicalImage(addressing, image, 'latest'),
+      canonical: (image) => canonicalImage(addressing, image, DEFAULT_TAG),
       metrics,
       log,
       timer: { ...REAL_TIMER, now },

@@ -19,10 +19,14 @@ const COMPILED = new WeakMap<SyncRule, Compiled>();
  */
 export function covers(
   rule: SyncRule,
-  { target, tag, digest }: Pick<WantedImage, 'target' | 'tag' | 'digest'>,
+  {
+    target,
+    tag,
+    digest,
+  }: Partial<Pick<WantedImage, 'tag' | 'digest'>> & Pick<WantedImage, 'target'>,
 ): boolean {
   if (!coversRepository(rule, target)) return false;
-  if (tag === undefined) return rule.digests.includes(digest);
+  if (tag === undefined) return digest !== undefined && rule.digests.includes(digest);
   return compile(rule).selection.select([tag]).selected.includes(tag);
 }
 

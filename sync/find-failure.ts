@@ -1,8 +1,7 @@
 import type { SyncRule } from '../src/config/sync-config.ts';
 import type { SyncProblem } from '../src/api/sync-api.ts';
-import type { Digest } from '../src/oci/digest.ts';
-import type { Tag } from '../src/oci/reference.ts';
-import { parseTarget } from '../src/store/catalog/image-graph.ts';
+import { parseImageName } from '../src/oci/image-name.ts';
+import { splitTarget } from '../src/oci/reference.ts';
 import { covers } from './covers.ts';
 
 /**
@@ -15,25 +14,12 @@ export function findFailure(
   rules: readonly SyncRule[],
 ): SyncProblem | undefined {
   const own = problems.find((problem) => problem.image === image);
-  const wanted = own ? undefined : parse(image);
-  if (!wanted) return own;
+  if (own) return own;
+  const { name, ...reference } = parseImageName(image);
+  const wanted = { target: splitTarget(name), ...reference };
   return problems.find((problem) => {
     const rule = rules.find(({ path }) => path === problem.rule);
     if (rule === undefined || !covers(rule, wanted)) return false;
-    return problem.image === rule.image || problem.image === wanted.repository;
+    return problem.image === rule.image || problem.image === name;
   });
-}
-
-function parse(image: string) {
-  const at = image.indexOf('@');
-  const colon = image.indexOf(':', image.lastIndexOf('/') + 1);
-  const end = at === -1 ? colon : at;
-  if (end === -1) return undefined;
-  const repository = image.slice(0, end);
-  const reference = image.slice(end + 1);
-  const target = parseTarget(repository);
-  const digest = reference as Digest;
-  return at === -1
-    ? { repository, target, digest, tag: reference as Tag }
-    : { repository, target, digest };
 }

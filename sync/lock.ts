@@ -3,8 +3,7 @@ import type { SyncConfig } from '../src/config/sync-config.ts';
 import type { SyncLock } from '../src/api/sync-api.ts';
 import { isDigest } from '../src/oci/digest.ts';
 import { RegistryError } from '../src/oci/errors.ts';
-import { formatTarget, isTag } from '../src/oci/reference.ts';
-import { parseTarget } from '../src/store/catalog/image-graph.ts';
+import { formatTarget, isTag, isTargetName, splitTarget } from '../src/oci/reference.ts';
 import { covers } from './covers.ts';
 import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
 
@@ -44,9 +43,10 @@ export function readLock(config: SyncConfig, document: unknown, now: number): Wa
     const rule = config.rules.find((known) => known.path === path);
     const place = `lock.images[${position}]`;
     if (!rule) throw refuse(`${place}.rule: there is no ${path}; make a new lock`);
+    if (!isTargetName(image)) throw refuse(`${place}.image: "${image}" is not an image`);
     if (!isDigest(digest)) throw refuse(`${place}.digest: "${digest}" is not a digest`);
     if (tag !== undefined && !isTag(tag)) throw refuse(`${place}.tag: "${tag}" is not a tag`);
-    const found = { target: parseTarget(image), ...(tag !== undefined && { tag }), digest };
+    const found = { target: splitTarget(image), ...(tag !== undefined && { tag }), digest };
     if (!covers(rule, found)) throw refuse(`${place}: ${path} does not select ${keyOf(found)}`);
     const checkedAt = Math.min(now, Date.parse(lock.createdAt));
     // What any of the rules wants of it: the lock names only the first.
@@ -65,7 +65,7 @@ function asLock(document: unknown): SyncLock {
     typeof createdAt === 'string' &&
     !Number.isNaN(Date.parse(createdAt)) &&
     Array.isArray(images) &&
-    images.every((entry) => typeof entry?.image === 'string' && entry.image.includes('/'));
+    images.every((entry) => typeof entry?.image === 'string');
   if (!isSound) throw refuse('lock: damaged; make a new one with "sync plan --lock"');
   return { version, rules, createdAt, images };
 }

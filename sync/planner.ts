@@ -1,8 +1,9 @@
 import PQueue from 'p-queue';
 import type { SyncConfig } from '../src/config/sync-config.ts';
 import type { Supply } from '../src/mirror/supply.ts';
+import { cosignTags } from '../src/oci/cosign.ts';
 import type { Digest } from '../src/oci/digest.ts';
-import { formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
+import type { Tag, Target } from '../src/oci/reference.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
 import { findDepartures, type Departure } from './departure.ts';
@@ -11,7 +12,7 @@ import type { Patience } from './patience.ts';
 import { reasonOf, Resolver, type Problem, type Resolution } from './resolver.ts';
 import type { State } from './state.ts';
 import { Walk, type Acquire, type Extent } from './walk.ts';
-import { keyOf, nodeOf, type WantedImage } from './wanted-image.ts';
+import { keyOf, nameOf, nodeOf, type WantedImage } from './wanted-image.ts';
 
 export interface PlannerParts {
   readonly config: SyncConfig;
@@ -65,7 +66,6 @@ interface Memory {
 const AT_A_TIME = 4;
 /** A signature that is made later is found this late. */
 const SEARCH_AGAIN_MS = 24 * 3_600_000;
-const ATTACHED = ['.sig', '.att', '.sbom'] as const;
 
 /**
  * Turns rules into what is to be done: digests by HEAD, manifests where they are not held yet, and
@@ -186,9 +186,7 @@ export class Planner {
     for (const referrer of await supply.referrers(target, digest)) {
       if (await this.#hold(target, referrer.digest)) found.listed.push(referrer.digest);
     }
-    // What cosign keeps under tags of its own.
-    for (const suffix of ATTACHED) {
-      const tag = `${digest.replace(':', '-')}${suffix}` as Tag;
+    for (const tag of cosignTags(digest)) {
       const meant = await supply.resolve(target, tag);
       if (meant && (await this.#hold(target, meant))) found.attached.push({ tag, digest: meant });
     }
@@ -212,11 +210,6 @@ class ForOthersError extends Error {
   constructor({ platforms }: WantedImage) {
     super(`it is not for ${[platforms].flat().join(', ')}`);
   }
-}
-
-export function nameOf({ target, tag, digest }: WantedImage): string {
-  const name = formatTarget(target);
-  return tag === undefined ? `${name}@${digest}` : `${name}:${tag}`;
 }
 
 /** Something is missing, or its tag is still to move. */

@@ -2,9 +2,9 @@ import type { SyncImage } from '../src/api/sync-api.ts';
 import { formatTarget } from '../src/oci/reference.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
-import { nameOf } from './planner.ts';
 import type { KnownImage, State } from './state.ts';
 import { Walk, type Extent } from './walk.ts';
+import { digestNameOf, nameOf } from './wanted-image.ts';
 
 export interface ReadinessParts {
   readonly state: State;
@@ -32,7 +32,7 @@ export class Readiness {
   /** By `name:tag` or `name@digest`, with its registry. */
   async explain(name: string): Promise<SyncImage | undefined> {
     const found = this.#parts.state.current.images.find(
-      (image) => nameOf(image) === name || `${formatTarget(image.target)}@${image.digest}` === name,
+      (image) => nameOf(image) === name || digestNameOf(image) === name,
     );
     return found && this.#judge(found);
   }

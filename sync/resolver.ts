@@ -3,8 +3,8 @@ import type { SyncRule } from '../src/config/sync-config.ts';
 import { isImagePattern } from '../src/config/sync-image.ts';
 import type { Supply } from '../src/mirror/supply.ts';
 import { parseDigest } from '../src/oci/digest.ts';
-import { formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
-import { parseTarget } from '../src/store/catalog/image-graph.ts';
+import { formatImageName } from '../src/oci/image-name.ts';
+import { formatTarget, splitTarget, type Tag, type Target } from '../src/oci/reference.ts';
 import { coversRepository } from './covers.ts';
 import { createdAt } from './created-at.ts';
 import type { Patience } from './patience.ts';
@@ -90,7 +90,7 @@ export class Resolver {
 
   /** A pattern means what the registry's catalog lists. */
   async #targets(rule: SyncRule): Promise<Target[]> {
-    const target = parseTarget(rule.image);
+    const target = splitTarget(rule.image);
     if (!isImagePattern(rule.image)) return [target];
     try {
       const listed = await this.#inQueue(async (supply) =>
@@ -137,7 +137,7 @@ export class Resolver {
   }
 
   async #resolveTag(rule: SyncRule, target: Target, tag: Tag): Promise<void> {
-    const image = `${formatTarget(target)}:${tag}`;
+    const image = formatImageName({ name: formatTarget(target), tag });
     try {
       const digest = await this.#ask(target, tag);
       if (digest) this.#add(rule, { target, tag, digest });

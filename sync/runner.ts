@@ -3,7 +3,7 @@ import type { SyncConfig } from '../src/config/sync-config.ts';
 import type { Pace } from '../src/mirror/downloads/demand.ts';
 import type { Supply } from '../src/mirror/supply.ts';
 import type { Digest } from '../src/oci/digest.ts';
-import { formatTarget } from '../src/oci/reference.ts';
+import { parseImageName } from '../src/oci/image-name.ts';
 import type { Log } from '../src/observe/log.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
@@ -13,13 +13,13 @@ import type { Departure } from './departure.ts';
 import type { Gate } from './gate.ts';
 import { fingerprint } from './lock.ts';
 import type { Meter } from './meter.ts';
-import { isToFetch, nameOf, type Plan, type PlannedItem } from './planner.ts';
+import { isToFetch, type Plan, type PlannedItem } from './planner.ts';
 import { PASSING_FAULTS, Patience } from './patience.ts';
 import { reasonOf, type Problem } from './resolver.ts';
 import type { Timer } from './schedule.ts';
 import type { KnownImage, State } from './state.ts';
 import { Walk } from './walk.ts';
-import { keyOf, nodeOf, type WantedImage } from './wanted-image.ts';
+import { digestNameOf, keyOf, nameOf, nodeOf, type WantedImage } from './wanted-image.ts';
 
 export interface RunnerParts {
   readonly config: SyncConfig;
@@ -222,10 +222,6 @@ function postpone(departure: Departure, absent: ReadonlySet<string>): Departure 
   return { ...departure, action: 'guarded', why: `${departure.why}, which is not here yet` };
 }
 
-function digestNameOf({ target, digest }: Pick<WantedImage, 'target' | 'digest'>): string {
-  return `${formatTarget(target)}@${digest}`;
-}
-
 /** Asked anew: it may have come to that meanwhile. */
 function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
@@ -233,5 +229,6 @@ function isAborted(signal: AbortSignal): boolean {
 
 /** As opposed to a repository, or a pattern of such. */
 export function isOneImage(name: string): boolean {
-  return name.slice(name.lastIndexOf('/')).includes(':');
+  const { tag, digest } = parseImageName(name);
+  return tag !== undefined || digest !== undefined;
 }

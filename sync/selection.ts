@@ -3,11 +3,9 @@ import { parseGlob } from '../src/config/parse-glob.ts';
 import { parseRegex } from '../src/config/parse-regex.ts';
 import type { Pattern } from '../src/config/pattern.ts';
 import type { TagSelection } from '../src/config/sync-config.ts';
+import { isAttachedTag } from '../src/oci/cosign.ts';
 import { parseTag, type Tag } from '../src/oci/reference.ts';
 import { compareNewest, findVersion, findVersionPart } from './version.ts';
-
-/** Signatures and the like of a digest; they come with their image where a rule has referrers. */
-const ATTACHED = /^sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{64,})(?:\.[a-z]+)?$/;
 
 interface Candidate {
   readonly tag: Tag;
@@ -69,11 +67,11 @@ export class Selection {
     return { selected: [...this.#names, ...taken].toSorted(compareText), needsCreated: [] };
   }
 
-  /** All that match and are not named. */
+  /** All that match and are not named. Signatures come with their image where a rule has referrers. */
   #candidates(tags: Iterable<Tag>): Candidate[] {
     if (this.#isClosed) return [];
     return [...new Set(tags)].flatMap((tag) => {
-      if (this.#names.has(tag) || ATTACHED.test(tag) || !this.#matches(tag)) return [];
+      if (this.#names.has(tag) || isAttachedTag(tag) || !this.#matches(tag)) return [];
       const version = this.#versionOf(tag);
       return this.#isVersionWanted(version) ? [{ tag, version }] : [];
     });

@@ -1,5 +1,6 @@
 import type { SyncRule } from '../src/config/sync-config.ts';
 import type { Digest } from '../src/oci/digest.ts';
+import { formatImageName } from '../src/oci/image-name.ts';
 import { formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
 
 /** What of an image a site wants. */
@@ -33,6 +34,16 @@ export function keyOf({ target, tag, digest }: Pick<WantedImage, 'target' | 'tag
 /** As `keyOf`, and apart from what its tag meant before: a kept copy stands beside the new one. */
 export function nodeOf(image: Pick<WantedImage, 'target' | 'tag' | 'digest'>): string {
   return `${keyOf(image)} ${image.digest}`;
+}
+
+/** By its tag, where it has one. */
+export function nameOf({ target, tag, digest }: Pick<WantedImage, 'target' | 'tag' | 'digest'>) {
+  const name = formatTarget(target);
+  return formatImageName({ name, ...(tag === undefined ? { digest } : { tag }) });
+}
+
+export function digestNameOf({ target, digest }: Pick<WantedImage, 'target' | 'digest'>): string {
+  return formatImageName({ name: formatTarget(target), digest });
 }
 
 /** What one rule wants of an image. */

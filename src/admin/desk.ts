@@ -13,11 +13,12 @@ import type {
   VerifyState,
 } from '../api/store-api.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { formatTarget, type Tag } from '../oci/reference.ts';
+import { DEFAULT_TAG, formatImageName } from '../oci/image-name.ts';
+import { formatTarget, splitTarget, type Tag } from '../oci/reference.ts';
 import type { Aside, BlobStore } from '../store/files/blob-store.ts';
 import type { Collection } from '../store/care/collection.ts';
 import { findHeld } from '../store/care/find-held.ts';
-import { parseTarget, type Node } from '../store/catalog/image-graph.ts';
+import type { Node } from '../store/catalog/image-graph.ts';
 import { isGlob } from '../store/care/pins.ts';
 import type { Scrubber } from '../store/care/scrubber.ts';
 import type { Store } from '../store/store.ts';
@@ -32,8 +33,6 @@ export interface DeskParts {
   readonly now: () => number;
 }
 
-/** Of an image that is written without one. */
-const DEFAULT_TAG = 'latest';
 /** How long the number of images counts as known: it takes a walk over all manifests. */
 const COUNT_MS = 60_000;
 
@@ -191,7 +190,7 @@ export class Desk implements StoreDesk {
     const { target, tag, digest } = this.#parts.addressing.resolveImage(image);
     const { catalog } = this.#parts.store;
     if (digest) return { target, digest };
-    const record = await catalog.findTag(target, tag ?? (DEFAULT_TAG as Tag));
+    const record = await catalog.findTag(target, tag ?? DEFAULT_TAG);
     return record && { target, digest: record.digest };
   }
 
@@ -206,7 +205,7 @@ export class Desk implements StoreDesk {
       }),
       kept: await Promise.all(
         kept.map(async ({ image, digest, why }) => {
-          const node = image === '' ? undefined : { target: parseTarget(image), digest };
+          const node = image === '' ? undefined : { target: splitTarget(image), digest };
           return { image, tags: node ? await graph.tagsOf(node) : [], digest, why };
         }),
       ),
@@ -232,13 +231,12 @@ export class Desk implements StoreDesk {
 }
 
 /** An image as pins are kept: with its registry, globs as they are. Throws `RegistryError`. */
-export function canonicalImage(addressing: Addressing, image: string, defaultTag?: string): string {
+export function canonicalImage(addressing: Addressing, image: string, defaultTag?: Tag): string {
   if (isGlob(image)) return checkGlob(image);
   const { target, tag, digest } = addressing.resolveImage(image);
   const name = formatTarget(target);
-  if (digest) return `${name}@${digest}`;
   const meant = tag ?? defaultTag;
-  return meant === undefined ? name : `${name}:${meant}`;
+  return formatImageName({ name, ...(digest ? { digest } : meant && { tag: meant }) });
 }
 
 /** One that cannot be compiled must not be kept: the next start would meet it again. */

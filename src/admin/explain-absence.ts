@@ -1,13 +1,12 @@
 import type { PinSummary, Unheld } from '../api/store-api.ts';
+import { isAttachedTag } from '../oci/cosign.ts';
 
 const MAX_TAGS_TOLD = 5;
-/** Tags of signatures, which go with their image. */
-const ATTACHED = /^sha256-[0-9a-f]{64}/;
 
 /** What was looked for, and what is held beside it. */
 export function explainUnheld({ image, repository, tags }: Unheld): string {
   const said = `nothing of ${image} is held`;
-  const own = tags.filter((tag) => !ATTACHED.test(tag));
+  const own = tags.filter((tag) => !isAttachedTag(tag));
   if (own.length === 0) return said;
   const more = own.length - MAX_TAGS_TOLD;
   const told = own.slice(0, MAX_TAGS_TOLD).join(', ');

@@ -1,4 +1,5 @@
 import { loadConfig } from '../config/load.ts';
+import { isAttachedTag } from '../oci/cosign.ts';
 import { withAdmin } from './admin-client.ts';
 import { formatAge } from './age.ts';
 import type { CommandOptions } from './command-options.ts';
@@ -12,8 +13,6 @@ import type { CollectionReport } from '../api/store-api.ts';
 import { formatTable } from './table.ts';
 
 const PATH = '/api/v1/gc';
-/** Tags of signatures, which go with their image: longer than a table can bear. */
-const ATTACHED = /^sha256-[0-9a-f]{64}/;
 
 export interface GcOptions extends CommandOptions {
   readonly dryRun?: boolean;
@@ -60,8 +59,9 @@ function formatReport(report: CollectionReport, now: number, isPlan: boolean): s
   ].join('');
 }
 
+/** Without those of signatures, which are longer than a table can bear. */
 function formatTags(tags: readonly string[]): string {
-  return tags.filter((tag) => !ATTACHED.test(tag)).join(', ');
+  return tags.filter((tag) => !isAttachedTag(tag)).join(', ');
 }
 
 function summarize({ wantedBytes, released }: CollectionReport, isPlan: boolean): string {

@@ -1,10 +1,9 @@
+import { isRepository } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
 import { parseGlob } from './parse-glob.ts';
 import { DOCKER_HUB } from './registries.ts';
 import { parseRegistryName } from './registry-name.ts';
 
-const COMPONENT = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*';
-const REPOSITORY = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`);
 const GLOB = /[*?[{]/;
 const MAX_LENGTH = 255;
 const EXAMPLE = 'docker.io/library/node';
@@ -24,10 +23,10 @@ export function parseSyncImage(text: string): string {
   }
   const name = parseRegistryName(registry);
   if (GLOB.test(repository)) parseGlob(repository);
-  else if (!REPOSITORY.test(repository)) {
+  else if (!isRepository(repository)) {
     throw new ConfigError([`write a repository in lower case, such as ${EXAMPLE}`]);
   }
-  const isShort = name === DOCKER_HUB && REPOSITORY.test(repository) && !repository.includes('/');
+  const isShort = name === DOCKER_HUB && isRepository(repository) && !repository.includes('/');
   return `${name}/${isShort ? `library/${repository}` : repository}`;
 }
 

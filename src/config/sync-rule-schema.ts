@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DIGEST } from '../oci/digest.ts';
 import { ConfigError } from './config-error.ts';
 import { parseDurationOrForever } from './duration.ts';
 import { durationTextOrForever } from './duration-schema.ts';
@@ -8,7 +9,6 @@ import type { SyncRule } from './sync-config.ts';
 import { parseSyncImage } from './sync-image.ts';
 import { LATEST, tagSelectionSchema } from './tag-selection-schema.ts';
 
-const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 const PLATFORMS_ADVICE = 'write all, or a list such as [linux/amd64, linux/arm64]';
 
 /** What a rule has that neither it nor `defaults` says. */

@@ -1,5 +1,7 @@
 import semver from 'semver';
 import { z } from 'zod';
+import { DEFAULT_TAG } from '../oci/image-name.ts';
+import { isTag } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
 import { parseGlob } from './parse-glob.ts';
 import { parseRegex } from './parse-regex.ts';
@@ -10,10 +12,9 @@ const TAGS_ADVICE =
   'write a tag, a list of tags, or a map of names, globs, regex, semver, newest and exclude';
 const NEWEST_ADVICE =
   'write a whole number of 1 or more, or { count: NUMBER, by: semver or created }';
-const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 
 /** What is written where a rule says nothing of tags. */
-export const LATEST: TagSelection = { names: ['latest'], globs: [], regexes: [], exclude: [] };
+export const LATEST: TagSelection = { names: [DEFAULT_TAG], globs: [], regexes: [], exclude: [] };
 
 const name = z.string().transform(converted(checkTag));
 const glob = z.string().transform(converted(checked(parseGlob)));
@@ -98,7 +99,7 @@ function checked(parse: (text: string) => unknown): (text: string) => string {
 }
 
 function checkTag(text: string): string {
-  if (TAG.test(text)) return text;
+  if (isTag(text)) return text;
   const remedy = /[*?[{]/.test(text) ? `; for a pattern write globs: ["${text}"]` : '';
   throw new ConfigError([
     `a tag has letters, digits, ".", "_" and "-", at most 128 of them${remedy}`,

@@ -1,3 +1,4 @@
+import { isRepository } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
 import { isHost } from './registry-name.ts';
 
@@ -9,8 +10,6 @@ export interface UpstreamUrl {
   readonly namespace?: string;
 }
 
-const COMPONENT = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*';
-const PREFIX = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`);
 const MIRROR_ADVICE =
   'for a mirror of several registries write https://HOST/v2/PREFIX or https://HOST/?ns=REGISTRY';
 const V2_ADVICE = `write the URL without /v2 at its end, which is added to every request; ${MIRROR_ADVICE}`;
@@ -65,7 +64,7 @@ function parseQuery({ searchParams }: URL, text: string): string | undefined {
 }
 
 function checkPrefix(prefix: string): void {
-  if (PREFIX.test(prefix)) return;
+  if (isRepository(prefix)) return;
   throw new ConfigError([
     'behind /v2/ write what repositories there begin with, such as docker.io or a project, in lower case; a port is written as in reg.example_5000',
   ]);

@@ -2,9 +2,10 @@ import picomatch from 'picomatch';
 import type { Config, UpstreamConfig } from '../config/config.ts';
 import { DOCKER_HUB, registryOf } from '../config/registries.ts';
 import { pathAlias } from '../config/registry-name.ts';
-import { parseDigest, type Digest } from '../oci/digest.ts';
+import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { parseRepository, parseTag, type Tag, type Target } from '../oci/reference.ts';
+import { parseImageName } from '../oci/image-name.ts';
+import { parseRepository, type Tag, type Target } from '../oci/reference.ts';
 
 /** The parts of a request that may say which upstream it means. */
 export interface Address {
@@ -25,7 +26,8 @@ export interface Registry {
   readonly isAllowed: (repository: string) => boolean;
 }
 
-export interface ImageName {
+/** An image whose registry is a configured upstream. */
+export interface ResolvedImage {
   readonly target: Target;
   readonly tag?: Tag;
   /** Counts more than the tag. */
@@ -73,20 +75,10 @@ export class Addressing {
     return { upstream: entry.config.name, repository };
   }
 
-  /**
-   * `[registry/]repository[:tag][@digest]` as clients write it. Throws as `resolve` does, and
-   * `TAG_INVALID` or `DIGEST_INVALID`.
-   */
-  resolveImage(image: string): ImageName {
-    const at = image.indexOf('@');
-    const named = at === -1 ? image : image.slice(0, at);
-    const colon = named.indexOf(':', named.lastIndexOf('/') + 1);
-    const target = this.#resolveNamed(colon === -1 ? named : named.slice(0, colon));
-    return {
-      target,
-      ...(colon !== -1 && { tag: parseTag(named.slice(colon + 1)) }),
-      ...(at !== -1 && { digest: parseDigest(image.slice(at + 1)) }),
-    };
+  /** Throws as `resolve` does, and `TAG_INVALID` or `DIGEST_INVALID`. */
+  resolveImage(image: string): ResolvedImage {
+    const { name, ...reference } = parseImageName(image);
+    return { target: this.#resolveNamed(name), ...reference };
   }
 
   /** An operator is told what is configured, and where; a client learns no more than it named. */

@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import PQueue from 'p-queue';
+import { cosignTags } from '../oci/cosign.ts';
 import type { Digest } from '../oci/digest.ts';
-import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import { unitOf } from '../store/catalog/image-graph.ts';
@@ -31,8 +32,6 @@ const DONE_MS = 6 * 3_600_000;
 const MAX_ATTEMPTS = 12;
 /** Of one image: whoever can write to a repository can attach things to each other for ever. */
 const MAX_PARTS = 1_000;
-/** Where cosign keeps what belongs to an image. */
-const ATTACHED = ['.sig', '.att', '.sbom'] as const;
 
 /**
  * Completes images that were pulled in part: the layers that the client had from elsewhere, and the
@@ -145,9 +144,8 @@ export class Hydrator {
       await work().catch((error: unknown) => failures.push(error));
     };
     const seen = new Set<Digest>([digest]);
-    for (const suffix of ATTACHED) {
+    for (const tag of cosignTags(digest)) {
       await attempt(async () => {
-        const tag = `${digest.replace(':', '-')}${suffix}` as Tag;
         const attached = await this.#parts.manifests.resolveBehind(target, tag, HYDRATION);
         if (attached) seen.add(attached);
       });

@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
+import { fallbackSubject } from '../oci/cosign.ts';
 import {
-  fallbackSubject,
   formatTarget,
   isDigestReference,
   type Reference,

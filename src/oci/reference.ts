@@ -1,4 +1,4 @@
-import { isDigest, parseDigest, type Digest } from './digest.ts';
+import { parseDigest, type Digest } from './digest.ts';
 import { RegistryError } from './errors.ts';
 
 /** A repository name without its registry: `library/nginx`. */
@@ -59,27 +59,25 @@ export function parseReference(text: string): Reference {
 }
 
 export function isDigestReference(reference: Reference): reference is Digest {
-  return reference.includes(':') && isDigest(reference);
+  return reference.includes(':');
 }
 
 export function formatTarget(target: Target): string {
   return `${target.upstream}/${target.repository}`;
 }
 
+/** Takes apart what `formatTarget` made, and checks nothing. An upstream's name has no slash. */
+export function splitTarget(text: string): Target {
+  const slash = text.indexOf('/');
+  return { upstream: text.slice(0, slash), repository: text.slice(slash + 1) as Repository };
+}
+
+/** Whether a text is what `formatTarget` makes. */
+export function isTargetName(text: string): boolean {
+  const { upstream, repository } = splitTarget(text);
+  return /^[^\s/]+$/.test(upstream) && isRepository(repository);
+}
+
 export function isSameTarget(a: Target, b: Target): boolean {
   return a.repository === b.repository && a.upstream === b.upstream;
-}
-
-/** The tag under which registries without the referrers API keep a subject's referrers. */
-export function fallbackTag(subject: Digest): Tag {
-  const colon = subject.indexOf(':');
-  return parseTag(
-    `${subject.slice(0, colon).slice(0, 32)}-${subject.slice(colon + 1).slice(0, 64)}`,
-  );
-}
-
-/** The subject of a fallback tag; `undefined` for other tags, and where it was cut to fit. */
-export function fallbackSubject(reference: Reference): Digest | undefined {
-  const digest = /^sha256-[0-9a-f]{64}$/.test(reference) ? reference.replace('-', ':') : undefined;
-  return isDigest(digest) ? digest : undefined;
 }

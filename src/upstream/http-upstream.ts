@@ -1,10 +1,10 @@
+import { fallbackTag } from '../oci/cosign.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestOf, isDigest, splitDigest, type Algorithm, type Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
 import { essence, isIndexType, isManifestType, MANIFEST_ACCEPT } from '../oci/media-types.ts';
 import {
-  fallbackTag,
   isDigestReference,
   isRepository,
   isTag,

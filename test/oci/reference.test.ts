@@ -1,14 +1,15 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { digestOf, parseDigest } from '../../src/oci/digest.ts';
+import { digestOf } from '../../src/oci/digest.ts';
 import { RegistryError, type ErrorCode } from '../../src/oci/errors.ts';
 import {
-  fallbackTag,
   formatTarget,
   isDigestReference,
   parseReference,
   parseRepository,
+  isTargetName,
   parseTag,
+  splitTarget,
 } from '../../src/oci/reference.ts';
 
 const component = fc.stringMatching(/^[a-z0-9]{1,8}((\.|_|__|-{1,3})[a-z0-9]{1,8}){0,3}$/);
@@ -46,9 +47,9 @@ test('formatting a target and taking it apart again are inverse', (t) => {
   const upstream = fc.constantFrom('docker.io', 'ghcr.io', 'reg.example:5000', 'localhost');
   fc.assert(
     fc.property(upstream, repository, (name, path) => {
-      const target = formatTarget({ upstream: name, repository: parseRepository(path) });
-      const slash = target.indexOf('/');
-      return target.slice(0, slash) === name && target.slice(slash + 1) === path;
+      const text = formatTarget({ upstream: name, repository: parseRepository(path) });
+      const { upstream, repository } = splitTarget(text);
+      return isTargetName(text) && upstream === name && repository === path;
     }),
   );
   t.pass();
@@ -210,12 +211,4 @@ test('any text is a name of its kind or the error of its kind, in short time and
     }),
   );
   t.pass();
-});
-
-test('the fallback tag is the digest with a dash, cut to what a tag may be', (t) => {
-  const short = parseDigest(`sha256:${'a'.repeat(64)}`);
-  t.is<string, string>(fallbackTag(short), `sha256-${'a'.repeat(64)}`);
-  const long = parseDigest(`sha512:${'0123456789abcdef'.repeat(8)}`);
-  t.is<string, string>(fallbackTag(long), `sha512-${'0123456789abcdef'.repeat(4)}`);
-  fc.assert(fc.property(digest, (subject) => parseTag(fallbackTag(subject)) !== ''));
 });

@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { SyncRule } from '../../src/config/sync-config.ts';
-import { parseTarget } from '../../src/store/catalog/image-graph.ts';
+import { splitTarget } from '../../src/oci/reference.ts';
 import { coversRepository } from '../../sync/covers.ts';
 
 function ruleFor(image: string): SyncRule {
@@ -27,7 +27,7 @@ for (const [image, covered, others] of [
 ] as const) {
   test(`a rule for ${image} covers what its pattern means, and nothing beside it`, (t) => {
     const rule = ruleFor(image);
-    const isCovered = (name: string): boolean => coversRepository(rule, parseTarget(name));
+    const isCovered = (name: string): boolean => coversRepository(rule, splitTarget(name));
     t.deepEqual([...covered, ...others].filter(isCovered), [...covered]);
   });
 }

@@ -150,10 +150,14 @@ test('a lock of what could not be resolved lets go of nothing', async (t) => {
 });
 
 test('what is no lock of these rules is refused with the place in it', async (t) => {
-  const site = await Site.start(t, { rules: [rule('library/app', { tags: { names: ['v1'] } })] });
+  const tags = { names: ['v1'] };
+  const site = await Site.start(t, {
+    rules: [rule('library/app', { tags }), rule('library/**', { tags })],
+  });
   site.registry.addImage('library/app', 'v1', buildImage({ seed: 1, layers: [10] }));
   const { lock } = await site.sync.plan();
   const [image] = lock.images;
+  const upwards = image!.image.replace('app', '../etc');
   const withImage = (change: object) => ({ ...lock, images: [image, { ...image, ...change }] });
   const cases: [unknown, RegExp][] = [
     [null, /^lock\.version: /],
@@ -170,7 +174,11 @@ test('what is no lock of these rules is refused with the place in it', async (t)
     [withImage({ digest: 7 }), /^lock\.images\[1\]\.digest: "7" is not a digest$/],
     [withImage({ tag: 'not a tag' }), /^lock\.images\[1\]\.tag: "not a tag" is not a tag$/],
     [withImage({ tag: 'v9' }), /^lock\.images\[1\]: sync\.rules\[0\] does not select /],
-    [withImage({ image: 'nowhere/../etc' }), /^lock\.images\[1\]: sync\.rules\[0\] does not /],
+    [withImage({ image: 'ghcr.io/other' }), /^lock\.images\[1\]: sync\.rules\[0\] does not /],
+    [
+      withImage({ image: upwards, rule: 'sync.rules[1]' }),
+      /^lock\.images\[1\]\.image: "[^"]+\/library\/\.\.\/etc" is not an image$/,
+    ],
   ];
   for (const [document, message] of cases) {
     await t.throwsAsync(site.sync.plan(document), { name: 'RegistryError', message });

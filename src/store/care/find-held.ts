@@ -1,4 +1,5 @@
 import picomatch from 'picomatch';
+import { parseImageName } from '../../oci/image-name.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { isGlob } from './pins.ts';
 import { below } from '../catalog/tables.ts';
@@ -17,11 +18,10 @@ export async function findHeld(
 }
 
 async function isHeld({ tables }: Catalog, image: string): Promise<boolean> {
-  const at = image.indexOf('@');
-  if (at !== -1) return tables.manifests.has(`${image.slice(0, at)} ${image.slice(at + 1)}`);
-  const colon = image.indexOf(':', image.lastIndexOf('/') + 1);
-  if (colon !== -1) return tables.tags.has(`${image.slice(0, colon)} ${image.slice(colon + 1)}`);
-  return (await tables.manifests.keys({ ...below(image), limit: 1 }).all()).length > 0;
+  const { name, tag, digest } = parseImageName(image);
+  if (digest !== undefined) return tables.manifests.has(`${name} ${digest}`);
+  if (tag !== undefined) return tables.tags.has(`${name} ${tag}`);
+  return (await tables.manifests.keys({ ...below(name), limit: 1 }).all()).length > 0;
 }
 
 /** One walk over the names for all globs, which ends when each of them has met something. */

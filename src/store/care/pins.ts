@@ -1,5 +1,6 @@
 import picomatch from 'picomatch';
 import type { Digest } from '../../oci/digest.ts';
+import { formatImageName } from '../../oci/image-name.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Pin } from '../catalog/tables.ts';
@@ -95,7 +96,11 @@ export class Pins {
   /** The pins that mean this manifest. */
   of({ target, digest, tags }: Pinnable): Pin[] {
     const name = formatTarget(target);
-    const named = [name, `${name}@${digest}`, ...tags.map((tag) => `${name}:${tag}`)];
+    const named = [
+      name,
+      formatImageName({ name, digest }),
+      ...tags.map((tag) => formatImageName({ name, tag })),
+    ];
     const exact = named.flatMap((image) => this.#byImage.get(image) ?? []);
     if (this.#globs.size === 0) return exact;
     const globbed = [...this.#globs].filter(([, matches]) => named.some((each) => matches(each)));

@@ -1,8 +1,9 @@
 import type { Digest } from '../../oci/digest.ts';
-import { formatTarget, isSameTarget, parseTag } from '../../oci/reference.ts';
+import { parseImageName } from '../../oci/image-name.ts';
+import { formatTarget, isSameTarget, splitTarget } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import type { Catalog } from '../catalog/catalog.ts';
-import { nodeOf, unitOf, type ImageGraph, type Node, parseTarget } from '../catalog/image-graph.ts';
+import { nodeOf, unitOf, type ImageGraph, type Node } from '../catalog/image-graph.ts';
 import { isGlob, type Pins } from './pins.ts';
 import type { Pin } from '../catalog/tables.ts';
 
@@ -120,18 +121,13 @@ export class Protection {
 
   /** What `name:tag` or `name@digest` means now, where it is held. */
   async #resolve(image: string): Promise<Node | undefined> {
-    const at = image.indexOf('@');
-    if (at !== -1) {
-      const node = {
-        target: parseTarget(image.slice(0, at)),
-        digest: image.slice(at + 1) as Digest,
-      };
+    const { name, tag, digest } = parseImageName(image);
+    const target = splitTarget(name);
+    if (digest) {
+      const node = { target, digest };
       return (await this.#catalog.graph.isHeld(node)) ? node : undefined;
     }
-    const colon = image.indexOf(':', image.lastIndexOf('/') + 1);
-    if (colon === -1) return undefined;
-    const target = parseTarget(image.slice(0, colon));
-    const record = await this.#catalog.findTag(target, parseTag(image.slice(colon + 1)));
+    const record = tag && (await this.#catalog.findTag(target, tag));
     return record && { target, digest: record.digest };
   }
 }

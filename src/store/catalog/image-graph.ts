@@ -1,5 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
-import { formatTarget, isDigestReference, type Tag, type Target } from '../../oci/reference.ts';
+import { attachedSubject, cosignTags, fallbackTag } from '../../oci/cosign.ts';
+import { formatTarget, splitTarget, type Tag, type Target } from '../../oci/reference.ts';
 import type { Link } from './facts.ts';
 import { keysBelow } from './keys-below.ts';
 import { below, digestPart, tagOf, type Members, type Tables } from './tables.ts';
@@ -9,10 +10,6 @@ export interface Node {
   readonly target: Target;
   readonly digest: Digest;
 }
-
-/** The suffixes under which cosign keeps signatures, attestations and SBOMs beside their subject. */
-const COSIGN_SUFFIXES = ['', '.sig', '.att', '.sbom'] as const;
-const COSIGN_TAG = /^(sha256)-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?$/;
 
 /**
  * How held manifests hang together: an index holds its platforms, a manifest its config and layers,
@@ -122,7 +119,7 @@ export class ImageGraph {
   /** Repositories that the upstream served the digest from. */
   async linked(digest: Digest): Promise<Target[]> {
     const keys = await this.#tables.links.keys(below(digest)).all();
-    return keys.map((key) => parseTarget(key.slice(digest.length + 1)));
+    return keys.map((key) => splitTarget(key.slice(digest.length + 1)));
   }
 
   /** Referrers of a subject that are held, by the API's account and by cosign's tags. */
@@ -133,9 +130,9 @@ export class ImageGraph {
     for (const { digest: attached } of await this.attachedTags({ target, digest })) yield attached;
   }
 
-  /** Tags that by cosign's naming belong to this manifest. */
+  /** Tags that are named after this manifest: its fallback tag and cosign's. */
   async attachedTags({ target, digest }: Node): Promise<{ tag: Tag; digest: Digest }[]> {
-    const tags = COSIGN_SUFFIXES.map((suffix) => `${digest.replace(':', '-')}${suffix}` as Tag);
+    const tags = [fallbackTag(digest), ...cosignTags(digest)];
     const records = await this.#tables.tags.getMany(
       tags.map((tag) => `${formatTarget(target)} ${tag}`),
     );
@@ -149,7 +146,7 @@ export class ImageGraph {
   async attachedTo({ target, digest }: Node): Promise<Digest[]> {
     const found: Digest[] = [];
     for (const tag of await this.tagsOf({ target, digest })) {
-      const subject = subjectOf(tag);
+      const subject = attachedSubject(tag);
       if (subject && subject !== digest && (await this.isHeld({ target, digest: subject }))) {
         found.push(subject);
       }
@@ -225,20 +222,5 @@ export function nodeOf(unit: string): Node | undefined {
 
 function parseNode(unit: string): Node {
   const space = unit.lastIndexOf(' ');
-  return { target: parseTarget(unit.slice(0, space)), digest: unit.slice(space + 1) as Digest };
-}
-
-/** An upstream's name has no slash. */
-export function parseTarget(text: string): Target {
-  const slash = text.indexOf('/');
-  return {
-    upstream: text.slice(0, slash),
-    repository: text.slice(slash + 1) as Target['repository'],
-  };
-}
-
-function subjectOf(tag: Tag): Digest | undefined {
-  const [, algorithm, encoded] = COSIGN_TAG.exec(tag) ?? [];
-  const digest = `${algorithm}:${encoded}` as Digest;
-  return encoded !== undefined && isDigestReference(digest) ? digest : undefined;
+  return { target: splitTarget(unit.slice(0, space)), digest: unit.slice(space + 1) as Digest };
 }

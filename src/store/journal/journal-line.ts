@@ -1,5 +1,5 @@
 import { isDigest } from '../../oci/digest.ts';
-import { isRepository, isTag } from '../../oci/reference.ts';
+import { isTag, isTargetName } from '../../oci/reference.ts';
 import type { JournalEntry } from './journal-entry.ts';
 import type { Pin } from '../catalog/tables.ts';
 
@@ -45,11 +45,8 @@ function isPinned({ origin, image }: Fields): boolean {
   return typeof origin === 'string' && typeof image === 'string';
 }
 
-/** An upstream's name has no slash and no space. */
 function isTarget(value: unknown): boolean {
-  if (typeof value !== 'string') return false;
-  const slash = value.indexOf('/');
-  return slash > 0 && !value.slice(0, slash).includes(' ') && isRepository(value.slice(slash + 1));
+  return typeof value === 'string' && isTargetName(value);
 }
 
 function isTime(value: unknown): boolean {

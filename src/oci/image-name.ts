@@ -1,0 +1,32 @@
+import { parseDigest, type Digest } from './digest.ts';
+import { parseTag, type Tag } from './reference.ts';
+
+/** `[registry/]repository[:tag][@digest]`, as operators and clients write an image. */
+export interface ImageName {
+  /** Registry and repository as they stand: which upstream they mean is for the configuration to say. */
+  readonly name: string;
+  readonly tag?: Tag;
+  /** Counts more than the tag. */
+  readonly digest?: Digest;
+}
+
+/** What a name with neither tag nor digest means, where one image is asked for. */
+export const DEFAULT_TAG = parseTag('latest');
+
+/** Throws `TAG_INVALID` or `DIGEST_INVALID`. */
+export function parseImageName(text: string): ImageName {
+  const at = text.indexOf('@');
+  const named = at === -1 ? text : text.slice(0, at);
+  // A colon before the last slash belongs to the registry's port.
+  const colon = named.indexOf(':', named.lastIndexOf('/') + 1);
+  return {
+    name: colon === -1 ? named : named.slice(0, colon),
+    ...(colon !== -1 && { tag: parseTag(named.slice(colon + 1)) }),
+    ...(at !== -1 && { digest: parseDigest(text.slice(at + 1)) }),
+  };
+}
+
+export function formatImageName({ name, tag, digest }: ImageName): string {
+  const tagged = tag === undefined ? name : `${name}:${tag}`;
+  return digest === undefined ? tagged : `${tagged}@${digest}`;
+}
