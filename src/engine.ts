@@ -6,7 +6,7 @@ import { State } from '../sync/state.ts';
 import { NOTHING_TO_SYNC, Sync } from '../sync/sync.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import type { Config } from './config/config.ts';
-import { canonicalImage, Desk } from './admin/desk.ts';
+import { canonicalImage, StoreAdmin } from './admin/store-admin.ts';
 import { Addressing } from './mirror/addressing.ts';
 import { createAdminApp } from './admin/admin-app.ts';
 import { createApp } from './http/app.ts';
@@ -38,7 +38,7 @@ export class Engine {
   readonly metrics: Metrics;
   readonly store: Store;
   readonly mirror: Mirror;
-  readonly desk: Desk;
+  readonly storeAdmin: StoreAdmin;
   readonly #config: Config;
   readonly #log: Log;
   readonly #addressing: Addressing;
@@ -59,7 +59,7 @@ export class Engine {
     const syncState = await State.open(join(store.path, 'sync.json'));
     const engine = new Engine(config, store, { ...options, metrics, addressing, syncState });
     // Of a file that the configuration names no more.
-    if (!engine.#inUse) await engine.desk.setInUse('file', []);
+    if (!engine.#inUse) await engine.storeAdmin.setInUse('file', []);
     await engine.#inUse?.watch();
     return engine;
   }
@@ -86,7 +86,7 @@ export class Engine {
       log,
       now,
     });
-    this.desk = new Desk({
+    this.storeAdmin = new StoreAdmin({
       store,
       scrubber: this.#scrubber,
       addressing,
@@ -108,7 +108,7 @@ export class Engine {
     const { inUse: path } = config.store;
     if (path === undefined) return;
     const changed = async (images: readonly string[]): Promise<void> => {
-      await this.desk.setInUse('file', images);
+      await this.storeAdmin.setInUse('file', images);
     };
     this.#inUse = new InUseFile({ path, changed, log });
   }
@@ -135,13 +135,13 @@ export class Engine {
   }
 
   createAdminApp(unreadyReason: () => string | undefined): Koa {
-    const { store, metrics, mirror, desk } = this;
+    const { metrics, mirror, store } = this;
     return createAdminApp({
       metrics,
       usage: () => ({ ...store.catalog.usage, reserved: store.collector.reservedBytes }),
       unreadyReason,
       status: () => describeStatus({ config: this.#config, store, mirror }),
-      store: desk,
+      store: this.storeAdmin,
       sync: this.#sync,
       host: this.#config.admin.host,
       log: this.#log,

@@ -1,6 +1,6 @@
 import type { SyncConfig } from '../src/config/sync-config.ts';
 import type {
-  SyncDesk,
+  SyncApi,
   SyncImage,
   SyncPlan,
   SyncProblem,
@@ -70,7 +70,7 @@ interface Running {
 }
 
 /** What a site must hold: kept ready by schedule, and answered for at any time. */
-export class Sync implements SyncDesk {
+export class Sync implements SyncApi {
   readonly #parts: SyncParts;
   readonly #timer: Timer;
   readonly #state: State;

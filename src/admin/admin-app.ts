@@ -5,9 +5,9 @@ import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { requireOwnHost } from './own-host.ts';
 import { toRegistryError } from '../oci/to-registry-error.ts';
-import type { StoreDesk } from '../api/store-api.ts';
+import type { StoreApi } from '../api/store-api.ts';
 import { addStoreRoutes } from './store-routes.ts';
-import type { SyncDesk } from '../api/sync-api.ts';
+import type { SyncApi } from '../api/sync-api.ts';
 import { addSyncRoutes } from './sync-routes.ts';
 
 export interface AdminParts {
@@ -21,8 +21,8 @@ export interface AdminParts {
   readonly unreadyReason: () => string | undefined;
   /** The document of `/api/v1/status`. */
   readonly status: () => object;
-  readonly store: StoreDesk;
-  readonly sync: SyncDesk;
+  readonly store: StoreApi;
+  readonly sync: SyncApi;
   /** The host of the configured address: a name that it may be asked under. */
   readonly host: string;
   readonly log: Log;
@@ -74,7 +74,7 @@ export function createAdminApp(parts: AdminParts): Koa {
   return app;
 }
 
-/** What a desk says in words becomes its status; of what nobody foresaw only the log tells more. */
+/** What is refused in words has its status; of what nobody foresaw only the log tells more. */
 function answerError(ctx: Koa.Context, error: unknown, log: Log): void {
   const { status, message, detail, headers } = toRegistryError(error);
   const isForeseen = error instanceof RegistryError || status !== 500;

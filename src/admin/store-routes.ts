@@ -2,8 +2,8 @@ import type { Router } from '@koa/router';
 import { RegistryError } from '../oci/errors.ts';
 import { AdminInput } from './admin-input.ts';
 import { explainUnheld, explainUnpinned } from './explain-absence.ts';
-import type { NewPin, PinSummary, StoreDesk } from '../api/store-api.ts';
-import type { SyncDesk } from '../api/sync-api.ts';
+import type { NewPin, PinSummary, StoreApi } from '../api/store-api.ts';
+import type { SyncApi } from '../api/sync-api.ts';
 
 const SORTS = ['name', 'size', 'oldest'] as const;
 const DEFAULT_LIMIT = 1000;
@@ -14,7 +14,7 @@ const SOURCE = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
 /** What the commands ask of the store and tell it, under `/api/v1`. */
 export function addStoreRoutes(
   router: Router,
-  { store, sync }: { store: StoreDesk; sync: SyncDesk },
+  { store, sync }: { store: StoreApi; sync: SyncApi },
 ): void {
   addImageRoutes(router, store);
   addExplainRoute(router, store, sync);
@@ -22,9 +22,9 @@ export function addStoreRoutes(
   addPinRoutes(router, store);
 }
 
-function addImageRoutes(router: Router, desk: StoreDesk): void {
+function addImageRoutes(router: Router, store: StoreApi): void {
   router.get('/api/v1/store', async (ctx) => {
-    ctx.body = await desk.summary();
+    ctx.body = await store.summary();
   });
   router.get('/api/v1/images', async (ctx) => {
     const input = AdminInput.ofQuery(ctx.query, ['sort', 'limit', 'match']);
@@ -32,13 +32,13 @@ function addImageRoutes(router: Router, desk: StoreDesk): void {
     const sort = input.optionalOneOf('sort', SORTS) ?? 'name';
     const limit = input.optionalCount('limit', MAX_LIMIT) ?? DEFAULT_LIMIT;
     ctx.body = {
-      images: await desk.images({ sort, limit, ...(match !== undefined && { match }) }),
+      images: await store.images({ sort, limit, ...(match !== undefined && { match }) }),
     };
   });
 }
 
 /** What is held of an image, and what a rule wants of it: either is worth an answer. */
-function addExplainRoute(router: Router, store: StoreDesk, sync: SyncDesk): void {
+function addExplainRoute(router: Router, store: StoreApi, sync: SyncApi): void {
   router.get('/api/v1/explain', async (ctx) => {
     const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
     const report = await store.explain(image);
@@ -57,40 +57,40 @@ function addExplainRoute(router: Router, store: StoreDesk, sync: SyncDesk): void
   });
 }
 
-function addCollectionRoutes(router: Router, desk: StoreDesk): void {
+function addCollectionRoutes(router: Router, store: StoreApi): void {
   router.get('/api/v1/gc', async (ctx) => {
     const input = AdminInput.ofQuery(ctx.query, ['bytes']);
-    ctx.body = await desk.planCollection(input.optionalCount('bytes', Number.MAX_SAFE_INTEGER));
+    ctx.body = await store.planCollection(input.optionalCount('bytes', Number.MAX_SAFE_INTEGER));
   });
   router.post('/api/v1/gc', async (ctx) => {
     const input = await AdminInput.ofBody(ctx.req, ['bytes']);
-    ctx.body = await desk.collect(input.optionalCount('bytes', Number.MAX_SAFE_INTEGER));
+    ctx.body = await store.collect(input.optionalCount('bytes', Number.MAX_SAFE_INTEGER));
   });
   router.get('/api/v1/verify', (ctx) => {
-    ctx.body = desk.verifyState;
+    ctx.body = store.verifyState;
   });
   router.post('/api/v1/verify', async (ctx) => {
     await AdminInput.ofBody(ctx.req, []);
     ctx.status = 202;
-    ctx.body = desk.startVerify();
+    ctx.body = store.startVerify();
   });
 }
 
-function addPinRoutes(router: Router, desk: StoreDesk): void {
+function addPinRoutes(router: Router, store: StoreApi): void {
   router.get('/api/v1/pins', (ctx) => {
-    ctx.body = { pins: desk.pins() };
+    ctx.body = { pins: store.pins() };
   });
   router.post('/api/v1/pins', async (ctx) => {
     const input = await AdminInput.ofBody(ctx.req, ['image', 'reason']);
-    const pin = await desk.pin(input.text('image'), input.optionalText('reason'));
+    const pin = await store.pin(input.text('image'), input.optionalText('reason'));
     ctx.status = 201;
-    [ctx.body] = await withHeld(desk, [pin]);
+    [ctx.body] = await withHeld(store, [pin]);
   });
   // Without a body: a web page of another origin may not send DELETE without being asked for.
   router.delete('/api/v1/pins', async (ctx) => {
     const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
-    if (!(await desk.unpin(image))) {
-      const message = explainUnpinned(image, await desk.pinsOf(image));
+    if (!(await store.unpin(image))) {
+      const message = explainUnpinned(image, await store.pinsOf(image));
       throw new RegistryError('NAME_UNKNOWN', { message });
     }
     ctx.status = 204;
@@ -104,12 +104,12 @@ function addPinRoutes(router: Router, desk: StoreDesk): void {
       });
     }
     const input = await AdminInput.ofBody(ctx.req, ['images']);
-    const pins = await desk.setInUse(source, input.texts('images'));
-    ctx.body = { pins: await withHeld(desk, pins) };
+    const pins = await store.setInUse(source, input.texts('images'));
+    ctx.body = { pins: await withHeld(store, pins) };
   });
 }
 
-async function withHeld(desk: StoreDesk, pins: readonly PinSummary[]): Promise<NewPin[]> {
-  const held = await desk.findHeld(pins.map(({ image }) => image));
+async function withHeld(store: StoreApi, pins: readonly PinSummary[]): Promise<NewPin[]> {
+  const held = await store.findHeld(pins.map(({ image }) => image));
   return pins.map((pin) => ({ ...pin, isHeld: held.has(pin.image) }));
 }

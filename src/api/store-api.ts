@@ -2,7 +2,7 @@
  * What the admin API needs of the store. Times are milliseconds since 1970, sizes bytes; images are
  * written as clients write them, with their registry: `docker.io/library/nginx`.
  */
-export interface StoreDesk {
+export interface StoreApi {
   summary(): Promise<StoreSummary>;
   /** Held images; `match` is a glob over the name, or over `name:tag` where it has a colon. */
   images(query: ImageQuery): Promise<ImageSummary[]>;

@@ -2,7 +2,7 @@
  * What the admin API needs of sync. Times are milliseconds since 1970, sizes bytes; images are
  * written with their registry: `docker.io/library/nginx`.
  */
-export interface SyncDesk {
+export interface SyncApi {
   status(): Promise<SyncStatus>;
   /**
    * Resolves the rules, or takes the digests of a lock, and compares them with the store. Fetches

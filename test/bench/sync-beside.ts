@@ -43,9 +43,9 @@ export async function measureSyncBeside(bench: Workbench): Promise<Row[]> {
   await using entrepot = await startEntrepot(bench, link, bench.newPath('store'), { admin, sync });
   const { digest: held } = await bench.content.addBlob(PULLED_BYTES);
   await bench.warm(entrepot, held);
-  const desk = new SyncRuns(`http://${admin}/api/v1/sync/run`);
+  const runs = new SyncRuns(`http://${admin}/api/v1/sync/run`);
   // The one of the start, which finds no tag yet.
-  await desk.end();
+  await runs.end();
   const measure = async (): Promise<FirstByte> => {
     const urls = (await newBlobs(bench)).map((digest) => blobUrl(entrepot, digest));
     return pull(urls, blobUrl(entrepot, held));
@@ -59,9 +59,9 @@ export async function measureSyncBeside(bench: Workbench): Promise<Row[]> {
     await bench.settle();
     await quiet();
     const idle = await measure();
-    await desk.begin();
+    await runs.begin();
     const busy = await pull(urls, blobUrl(entrepot, held));
-    const { bytes, startedAt, endedAt } = await desk.endOfBusy();
+    const { bytes, startedAt, endedAt } = await runs.endOfBusy();
     const capShare = bytes / MIB / ((endedAt - startedAt) / 1000) / CAP_MIB;
     rounds.push({ idle, busy, capShare });
     bench.progress(

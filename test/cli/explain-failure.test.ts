@@ -1,26 +1,26 @@
 import test from 'ava';
-import { FakeStoreDesk, NGINX } from '../http/fake-store-desk.ts';
-import { FakeSyncDesk, PARTIAL, READY } from '../http/fake-sync-desk.ts';
-import { runStoreCommand, serveDesk } from './run-store-command.ts';
+import { FakeStoreApi, NGINX } from '../admin/fake-store-api.ts';
+import { FakeSyncApi, PARTIAL, READY } from '../admin/fake-sync-api.ts';
+import { runStoreCommand, serveAdmin } from './run-store-command.ts';
 
 const IMAGE = `${NGINX}:1.27`;
 const FAILURE = { rule: 'sync.rules[1]', image: IMAGE, reason: 'the upstream has no such tag' };
 
 async function explain(
   t: Parameters<typeof runStoreCommand>[0],
-  sync: FakeSyncDesk,
+  sync: FakeSyncApi,
   ...args: string[]
 ) {
-  const desk = new FakeStoreDesk();
-  desk.reportNow = undefined;
-  const listener = await serveDesk(desk, undefined, sync);
+  const store = new FakeStoreApi();
+  store.reportNow = undefined;
+  const listener = await serveAdmin(store, undefined, sync);
   t.teardown(async () => listener.close(0));
   const admin = new URL(listener.url).host;
   return runStoreCommand(t, ['explain', IMAGE, ...args], { admin });
 }
 
 test('explain tells why a rule that selects an image got nothing of it, and fails', async (t) => {
-  const sync = new FakeSyncDesk();
+  const sync = new FakeSyncApi();
   sync.failureNow = FAILURE;
   t.deepEqual(await explain(t, sync), {
     code: 1,
@@ -39,7 +39,7 @@ test('explain tells why a rule that selects an image got nothing of it, and fail
 });
 
 test('explain tells the failure beside what the rule wants, and none of what is ready', async (t) => {
-  const sync = new FakeSyncDesk();
+  const sync = new FakeSyncApi();
   sync.failureNow = FAILURE;
   sync.imageNow = PARTIAL;
   t.regex((await explain(t, sync)).stdout, /^ {2}failed {3}the upstream has no such tag$/m);

@@ -10,8 +10,8 @@ import { Listener, type SocketPath } from '../../src/http/listener.ts';
 import type { ListenConfig } from '../../src/config/config.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { createFolder } from '../config/config-folder.ts';
-import { NOON, type FakeStoreDesk } from '../http/fake-store-desk.ts';
-import { FakeSyncDesk } from '../http/fake-sync-desk.ts';
+import { NOON, type FakeStoreApi } from '../admin/fake-store-api.ts';
+import { FakeSyncApi } from '../admin/fake-sync-api.ts';
 import type { Result } from './run-main.ts';
 
 const LOG = pino({ level: 'silent' });
@@ -19,18 +19,18 @@ const LOG = pino({ level: 'silent' });
 /** Nothing listens there, whatever else runs on the machine. */
 export const NOWHERE = '127.0.0.1:0';
 
-/** The admin application of a desk, at an address or on a path. */
-export async function serveDesk(
-  desk: FakeStoreDesk,
+/** The admin application of this API, at an address or on a path. */
+export async function serveAdmin(
+  store: FakeStoreApi,
   place: ListenConfig | SocketPath = { host: '127.0.0.1', port: 0 },
-  sync = new FakeSyncDesk(),
+  sync = new FakeSyncApi(),
 ): Promise<Listener> {
   const app = createAdminApp({
     metrics: new Metrics(),
     usage: () => ({ blobs: 0, bytes: 0, reserved: 0 }),
     unreadyReason: () => undefined,
     status: () => ({ version: '1.2.3', offline: false, downloads: 0, upstreams: [] }),
-    store: desk,
+    store,
     sync,
     host: '127.0.0.1',
     log: LOG,
@@ -80,15 +80,15 @@ export async function runStoreCommand(
 }
 
 /** Stands in for the server's own: the same application on the socket of the command. */
-export class PrivateDesk {
-  readonly desk: FakeStoreDesk;
-  readonly sync: FakeSyncDesk;
+export class PrivateAdmin {
+  readonly store: FakeStoreApi;
+  readonly sync: FakeSyncApi;
   /** What became of it, in order. */
   readonly events: string[] = [];
   folder = '';
 
-  constructor(desk: FakeStoreDesk, sync = new FakeSyncDesk()) {
-    this.desk = desk;
+  constructor(store: FakeStoreApi, sync = new FakeSyncApi()) {
+    this.store = store;
     this.sync = sync;
   }
 
@@ -96,7 +96,7 @@ export class PrivateDesk {
     this.folder = dirname(path);
     const mode = (statSync(this.folder).mode & 0o777).toString(8);
     this.events.push(`opened ${config.store.path} in a folder of mode ${mode}`);
-    const listener = await serveDesk(this.desk, { path }, this.sync);
+    const listener = await serveAdmin(this.store, { path }, this.sync);
     return {
       close: async () => {
         await listener.close(0);

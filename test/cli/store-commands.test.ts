@@ -7,7 +7,7 @@ import type { VerifyState } from '../../src/api/store-api.ts';
 import {
   COLLECTION,
   DIGEST,
-  FakeStoreDesk,
+  FakeStoreApi,
   IMAGES,
   NGINX,
   NOON,
@@ -16,13 +16,13 @@ import {
   PINS,
   REPORT,
   SUMMARY,
-} from '../http/fake-store-desk.ts';
+} from '../admin/fake-store-api.ts';
 import { Gate } from '../helpers/gate.ts';
-import { NOWHERE, PrivateDesk, runStoreCommand, serveDesk } from './run-store-command.ts';
+import { NOWHERE, PrivateAdmin, runStoreCommand, serveAdmin } from './run-store-command.ts';
 
-/** The address of a running server with this desk. */
-async function startDesk(t: ExecutionContext, desk: FakeStoreDesk): Promise<string> {
-  const listener = await serveDesk(desk);
+/** The address of a running server with this API. */
+async function startAdmin(t: ExecutionContext, store: FakeStoreApi): Promise<string> {
+  const listener = await serveAdmin(store);
   t.teardown(async () => listener.close(0));
   return new URL(listener.url).host;
 }
@@ -170,36 +170,36 @@ const ROWS: readonly Row[] = [
 
 for (const { args, calls, text, json, files = {} } of ROWS) {
   test(`${args.join(' ')}: text and JSON of the running server`, async (t) => {
-    const desk = new FakeStoreDesk();
-    const admin = await startDesk(t, desk);
+    const store = new FakeStoreApi();
+    const admin = await startAdmin(t, store);
     const plain = await runStoreCommand(t, args, { admin, files });
     t.deepEqual(plain, { code: 0, stdout: text, stderr: '' });
     const structured = await runStoreCommand(t, [...args, '--json'], { admin, files });
     t.deepEqual(structured, { code: 0, stdout: documentOf(json), stderr: '' });
-    t.deepEqual(desk.calls, [...calls, ...calls]);
+    t.deepEqual(store.calls, [...calls, ...calls]);
   });
 
   test(`${args.join(' ')}: the same without a server, from a private socket`, async (t) => {
-    const home = new PrivateDesk(new FakeStoreDesk());
+    const home = new PrivateAdmin(new FakeStoreApi());
     const parts = { startPrivateAdmin: home.start };
     const plain = await runStoreCommand(t, args, { files, parts });
     t.deepEqual(plain, { code: 0, stdout: text, stderr: '' });
-    t.deepEqual(home.desk.calls, calls as unknown[][]);
+    t.deepEqual(home.store.calls, calls as unknown[][]);
     t.deepEqual(home.events, ['opened /srv/store in a folder of mode 700', 'closed']);
     t.false(existsSync(home.folder));
   });
 }
 
 test('an empty store says so', async (t) => {
-  const desk = new FakeStoreDesk();
-  Object.assign(desk, { imagesNow: [], pinsNow: [] });
-  desk.collectionNow = {
+  const store = new FakeStoreApi();
+  Object.assign(store, { imagesNow: [], pinsNow: [] });
+  store.collectionNow = {
     wantedBytes: 0,
     released: { images: 0, blobs: 0, bytes: 0 },
     images: [],
     kept: [],
   };
-  const admin = await startDesk(t, desk);
+  const admin = await startAdmin(t, store);
   for (const [args, text] of [
     [['ls'], 'nothing is held\n'],
     [['ls', 'a*'], 'nothing of a* is held\n'],
@@ -211,16 +211,16 @@ test('an empty store says so', async (t) => {
 });
 
 test('a list that was cut says so', async (t) => {
-  const admin = await startDesk(t, new FakeStoreDesk());
+  const admin = await startAdmin(t, new FakeStoreApi());
   const { code, stderr } = await runStoreCommand(t, ['ls', '--limit', '2'], { admin });
   t.is(stderr, 'no more than 2 images are shown: --limit shows more\n');
   t.is(code, 0);
 });
 
 test('a list that was cut to one image is spoken of as one', async (t) => {
-  const desk = new FakeStoreDesk();
-  desk.imagesNow = [IMAGES[0]];
-  const admin = await startDesk(t, desk);
+  const store = new FakeStoreApi();
+  store.imagesNow = [IMAGES[0]];
+  const admin = await startAdmin(t, store);
   const { code, stderr } = await runStoreCommand(t, ['ls', '--limit', '1'], { admin });
   t.is(stderr, 'no more than 1 image is shown: --limit shows more\n');
   t.is(code, 0);
@@ -239,9 +239,9 @@ for (const [image, text] of [
   ['reg.local/**', 'pinned reg.local/**: nothing of it is held yet\n'],
 ] as const) {
   test(`pin ${image}: that nothing of it is held is said, and it is pinned`, async (t) => {
-    const desk = new FakeStoreDesk();
-    desk.unheldNow = new Set([image]);
-    const admin = await startDesk(t, desk);
+    const store = new FakeStoreApi();
+    store.unheldNow = new Set([image]);
+    const admin = await startAdmin(t, store);
     const plain = await runStoreCommand(t, ['pin', image], { admin });
     t.deepEqual(plain, { code: 0, stdout: text, stderr: '' });
     const { stdout } = await runStoreCommand(t, ['pin', image, '--json'], { admin });
@@ -254,9 +254,9 @@ for (const [unheld, lack] of [
   [['a', 'b'], ', of which 2 are not held'],
 ] as const) {
   test(`pin --in-use: that ${unheld.join(' and ')} of two images are not held is said`, async (t) => {
-    const desk = new FakeStoreDesk();
-    desk.unheldNow = new Set(unheld);
-    const admin = await startDesk(t, desk);
+    const store = new FakeStoreApi();
+    store.unheldNow = new Set(unheld);
+    const admin = await startAdmin(t, store);
     const args = ['pin', '--in-use', 'list'];
     t.deepEqual(await runStoreCommand(t, args, { admin, files: { list: 'a\nb\n' } }), {
       code: 0,
@@ -267,9 +267,9 @@ for (const [unheld, lack] of [
 }
 
 test('words of others can neither break a table nor command the terminal', async (t) => {
-  const desk = new FakeStoreDesk();
-  desk.pinsNow = [{ origin: 'hand', image: 'a', reason: 'b\n\u001B[2Jc\u009B', since: NOON }];
-  const admin = await startDesk(t, desk);
+  const store = new FakeStoreApi();
+  store.pinsNow = [{ origin: 'hand', image: 'a', reason: 'b\n\u001B[2Jc\u009B', since: NOON }];
+  const admin = await startAdmin(t, store);
   const { stdout } = await runStoreCommand(t, ['pins'], { admin });
   t.is(stdout, lines('IMAGE  PINNED   SINCE     REASON', 'a      by hand  just now  b [2Jc'));
 });
@@ -279,14 +279,14 @@ for (const [args, calls, code, error] of [
   [['unpin', 'a'], [['unpin', 'a']], 1, 'a is not pinned by hand'],
 ] as const) {
   test(`${args.join(' ')}: what is not there is exit code ${code}`, async (t) => {
-    const desk = new FakeStoreDesk();
-    desk.reportNow = undefined;
-    const admin = await startDesk(t, desk);
+    const store = new FakeStoreApi();
+    store.reportNow = undefined;
+    const admin = await startAdmin(t, store);
     const plain = await runStoreCommand(t, args, { admin });
     t.deepEqual(plain, { code, stdout: '', stderr: `entrepot: ${error}\n` });
     const structured = await runStoreCommand(t, [...args, '--json'], { admin });
     t.deepEqual(structured, { code, stdout: '', stderr: `${JSON.stringify({ error })}\n` });
-    t.deepEqual(desk.calls, [[...calls[0]], [...calls[0]]]);
+    t.deepEqual(store.calls, [[...calls[0]], [...calls[0]]]);
   });
 }
 
@@ -295,9 +295,9 @@ for (const args of [
   ['pin', 'x'],
 ]) {
   test(`${args.join(' ')}: what names no image is a usage error in the server's words`, async (t) => {
-    const desk = new FakeStoreDesk();
-    desk.fault = NO_IMAGE;
-    t.deepEqual(await runStoreCommand(t, args, { admin: await startDesk(t, desk) }), {
+    const store = new FakeStoreApi();
+    store.fault = NO_IMAGE;
+    t.deepEqual(await runStoreCommand(t, args, { admin: await startAdmin(t, store) }), {
       code: 64,
       stdout: '',
       stderr: 'entrepot: this names no image: write it as docker.io/library/nginx:1.27\n',
@@ -386,8 +386,8 @@ for (const args of [...COMMANDS, ['verify', '--rebuild']]) {
 }
 
 test('a fault while the private socket is served closes and removes it', async (t) => {
-  const home = new PrivateDesk(new FakeStoreDesk());
-  home.desk.fault = new TypeError('a bug');
+  const home = new PrivateAdmin(new FakeStoreApi());
+  home.store.fault = new TypeError('a bug');
   const result = await runStoreCommand(t, ['ls'], { parts: { startPrivateAdmin: home.start } });
   t.deepEqual(result, { code: 1, stdout: '', stderr: 'entrepot: internal error\n' });
   t.deepEqual(home.events, ['opened /srv/store in a folder of mode 700', 'closed']);
@@ -417,11 +417,11 @@ const LOST = {
   reason: 'ghcr.io answered 404',
 } as const;
 
-/** A desk whose verification goes one step on whenever the command pauses, and time with it. */
+/** An API whose verification goes one step on whenever the command pauses, and time with it. */
 function verifyScene(steps: readonly VerifyState[], stepMs = 500) {
-  const desk = new FakeStoreDesk();
+  const store = new FakeStoreApi();
   const [first = {}, ...rest] = steps;
-  desk.verifyStart = first;
+  store.verifyStart = first;
   const pauses: number[] = [];
   let now = NOON;
   const parts = {
@@ -429,10 +429,10 @@ function verifyScene(steps: readonly VerifyState[], stepMs = 500) {
     pause: async (milliseconds: number) => {
       pauses.push(milliseconds);
       now += stepMs;
-      desk.verifyState = rest.shift() ?? {};
+      store.verifyState = rest.shift() ?? {};
     },
   };
-  return { desk, parts, pauses };
+  return { store, parts, pauses };
 }
 
 for (const [what, damaged, code, text] of [
@@ -464,13 +464,13 @@ for (const [what, damaged, code, text] of [
   test(`verify of a ${what} store: exit code ${code}`, async (t) => {
     const last = { ...REPORTED, damaged };
     for (const isJson of [false, true]) {
-      const { desk, parts, pauses } = verifyScene([{ running: RUNNING }, { last }]);
-      const admin = await startDesk(t, desk);
+      const { store, parts, pauses } = verifyScene([{ running: RUNNING }, { last }]);
+      const admin = await startAdmin(t, store);
       const args = isJson ? ['verify', '--json'] : ['verify'];
       const result = await runStoreCommand(t, args, { admin, parts });
       t.deepEqual(result, { code, stdout: isJson ? documentOf(last) : text, stderr: '' });
       t.deepEqual(pauses, [500]);
-      t.deepEqual(desk.calls, [['startVerify']]);
+      t.deepEqual(store.calls, [['startVerify']]);
     }
   });
 }
@@ -481,8 +481,8 @@ const AT_END = 'verifying: 9 of 9 blobs, 1.00 GiB of 2.00 GiB, 1 damaged';
 const NEARLY = { running: { ...RUNNING, blobs: 9, damaged: 1 } };
 
 test('on a terminal the progress is one line, rewritten and gone at the end', async (t) => {
-  const { desk, parts } = verifyScene([{ running: RUNNING }, NEARLY, { last: WHOLE }]);
-  const admin = await startDesk(t, desk);
+  const { store, parts } = verifyScene([{ running: RUNNING }, NEARLY, { last: WHOLE }]);
+  const admin = await startAdmin(t, store);
   const { stderr } = await runStoreCommand(t, ['verify'], { admin, parts, isTTY: true });
   t.is(stderr, `\r\u001B[K${AT_HALF}\r\u001B[K${AT_END}\r\u001B[K`);
 });
@@ -490,23 +490,23 @@ test('on a terminal the progress is one line, rewritten and gone at the end', as
 test('elsewhere the progress is a line every ten seconds', async (t) => {
   const half = { running: RUNNING };
   const steps = [half, half, half, NEARLY, NEARLY, { last: WHOLE }];
-  const { desk, parts } = verifyScene(steps, 5_000);
-  const admin = await startDesk(t, desk);
+  const { store, parts } = verifyScene(steps, 5_000);
+  const admin = await startAdmin(t, store);
   const { stderr } = await runStoreCommand(t, ['verify'], { admin, parts });
   t.is(stderr, `${AT_HALF}\n${AT_END}\n`);
 });
 
 test('with --json no progress is told', async (t) => {
-  const { desk, parts } = verifyScene([{ running: RUNNING }, { last: WHOLE }], 60_000);
-  const admin = await startDesk(t, desk);
+  const { store, parts } = verifyScene([{ running: RUNNING }, { last: WHOLE }], 60_000);
+  const admin = await startAdmin(t, store);
   const { stderr } = await runStoreCommand(t, ['verify', '--json'], { admin, parts, isTTY: true });
   t.is(stderr, '');
 });
 
 test('a verification that ends without its report is no success', async (t) => {
   const old = { ...WHOLE, startedAt: NOON - 1 };
-  const { desk, parts } = verifyScene([{ running: RUNNING, last: old }, { last: old }]);
-  const admin = await startDesk(t, desk);
+  const { store, parts } = verifyScene([{ running: RUNNING, last: old }, { last: old }]);
+  const admin = await startAdmin(t, store);
   t.deepEqual(await runStoreCommand(t, ['verify'], { admin, parts }), {
     code: 1,
     stdout: '',
@@ -515,8 +515,8 @@ test('a verification that ends without its report is no success', async (t) => {
 });
 
 test('a signal ends the work on a private socket, which is closed and removed', async (t) => {
-  const { desk } = verifyScene([{ running: RUNNING }]);
-  const home = new PrivateDesk(desk);
+  const { store } = verifyScene([{ running: RUNNING }]);
+  const home = new PrivateAdmin(store);
   const gate = new Gate();
   const signals = new EventEmitter();
   const parts = { startPrivateAdmin: home.start, pause: async () => gate.pass() };
@@ -553,14 +553,14 @@ test('verify --rebuild makes the catalog anew where no server runs', async (t) =
 });
 
 test('verify --rebuild is refused while a server runs', async (t) => {
-  const desk = new FakeStoreDesk();
-  const admin = await startDesk(t, desk);
+  const store = new FakeStoreApi();
+  const admin = await startAdmin(t, store);
   t.deepEqual(await runStoreCommand(t, ['verify', '--rebuild'], { admin }), {
     code: 1,
     stdout: '',
     stderr: `entrepot: a server runs at ${admin}: stop the server first, then rebuild\n`,
   });
-  t.deepEqual(desk.calls, []);
+  t.deepEqual(store.calls, []);
 });
 
 for (const [state, reason] of [
@@ -568,9 +568,9 @@ for (const [state, reason] of [
   ['failing', 'EIO: i/o error, write'],
 ] as const) {
   test(`status tells that the store is ${state}, and the exit code says it`, async (t) => {
-    const desk = new FakeStoreDesk();
-    desk.summaryNow = { ...SUMMARY, state, reason, since: NOON };
-    const admin = await startDesk(t, desk);
+    const store = new FakeStoreApi();
+    store.summaryNow = { ...SUMMARY, state, reason, since: NOON };
+    const admin = await startAdmin(t, store);
     t.deepEqual(await runStoreCommand(t, ['status'], { admin }), {
       code: 1,
       stdout: lines(
@@ -588,7 +588,7 @@ for (const [state, reason] of [
       offline: false,
       downloads: 0,
       upstreams: [],
-      store: desk.summaryNow,
+      store: store.summaryNow,
     });
     t.is(code, 1);
   });

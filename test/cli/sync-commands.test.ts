@@ -4,9 +4,9 @@ import test, { type ExecutionContext } from 'ava';
 import type { SyncImage, SyncProgress, SyncRunState, SyncStatus } from '../../src/api/sync-api.ts';
 import { RegistryError } from '../../src/oci/errors.ts';
 import { createFolder } from '../config/config-folder.ts';
-import { DAY, DIGEST, FakeStoreDesk, NGINX, NOON, REPORT } from '../http/fake-store-desk.ts';
+import { DAY, DIGEST, FakeStoreApi, NGINX, NOON, REPORT } from '../admin/fake-store-api.ts';
 import {
-  FakeSyncDesk,
+  FakeSyncApi,
   LOCK,
   OTHER_RULES,
   PARTIAL,
@@ -16,11 +16,11 @@ import {
   READY,
   STATUS,
   SYNC_REPORT,
-} from '../http/fake-sync-desk.ts';
-import { PrivateDesk, runStoreCommand, serveDesk } from './run-store-command.ts';
+} from '../admin/fake-sync-api.ts';
+import { PrivateAdmin, runStoreCommand, serveAdmin } from './run-store-command.ts';
 
-async function startDesk(t: ExecutionContext, sync: FakeSyncDesk, store = new FakeStoreDesk()) {
-  const listener = await serveDesk(store, undefined, sync);
+async function startAdmin(t: ExecutionContext, sync: FakeSyncApi, store = new FakeStoreApi()) {
+  const listener = await serveAdmin(store, undefined, sync);
   t.teardown(async () => listener.close(0));
   return new URL(listener.url).host;
 }
@@ -124,9 +124,9 @@ for (const [what, plan, code, text] of [
   ],
 ] as const) {
   test(`sync plan with ${what}: text, JSON and exit code ${code}`, async (t) => {
-    const sync = new FakeSyncDesk();
+    const sync = new FakeSyncApi();
     sync.planNow = plan;
-    const admin = await startDesk(t, sync);
+    const admin = await startAdmin(t, sync);
     const plain = await runStoreCommand(t, ['sync', 'plan'], { admin });
     t.deepEqual(plain, { code, stdout: text, stderr: '' });
     const structured = await runStoreCommand(t, ['sync', 'plan', '--json'], { admin });
@@ -139,11 +139,11 @@ for (const [what, plan, code, text] of [
 }
 
 test('a plan of more than fifty images shows the first fifty, what is to be fetched before', async (t) => {
-  const sync = new FakeSyncDesk();
+  const sync = new FakeSyncApi();
   const [kept, fetched] = PLAN.images;
   const images = [...Array.from({ length: 51 }, () => kept!), fetched!];
   sync.planNow = { ...PLAN, images };
-  const admin = await startDesk(t, sync);
+  const admin = await startAdmin(t, sync);
   const { stdout } = await runStoreCommand(t, ['sync', 'plan'], { admin });
   const rows = stdout.split('\n');
   t.true(rows[1]!.startsWith(`${NGINX}  1.27`));
@@ -153,9 +153,9 @@ test('a plan of more than fifty images shows the first fifty, what is to be fetc
 });
 
 test('the lock is written, read through, and replayed by plan and run', async (t) => {
-  const sync = new FakeSyncDesk();
+  const sync = new FakeSyncApi();
   sync.runStart = { last: SYNC_REPORT };
-  const admin = await startDesk(t, sync);
+  const admin = await startAdmin(t, sync);
   const file = join(createFolder(t, {}), 'plan.lock');
   t.is((await runStoreCommand(t, ['sync', 'plan', '--lock', file], { admin })).code, 2);
   t.is(readFileSync(file, 'utf8'), documentOf(LOCK));
@@ -169,17 +169,17 @@ test('the lock is written, read through, and replayed by plan and run', async (t
 });
 
 test('a lock is found from the folder of the command', async (t) => {
-  const sync = new FakeSyncDesk();
-  const admin = await startDesk(t, sync);
+  const sync = new FakeSyncApi();
+  const admin = await startAdmin(t, sync);
   const files = { 'plan.lock': JSON.stringify(LOCK) };
   await runStoreCommand(t, ['sync', 'plan', '--locked', 'plan.lock'], { admin, files });
   t.deepEqual(sync.calls, [['plan', LOCK]]);
 });
 
 test('a plan with problems is not written down: the lock would have holes', async (t) => {
-  const sync = new FakeSyncDesk();
+  const sync = new FakeSyncApi();
   sync.planNow = { ...PLAN, problems: [PROBLEM] };
-  const admin = await startDesk(t, sync);
+  const admin = await startAdmin(t, sync);
   const file = join(createFolder(t, {}), 'plan.lock');
   const { code, stderr } = await runStoreCommand(t, ['sync', 'plan', '--lock', file], { admin });
   t.deepEqual({ code, stderr }, { code: 1, stderr: `${file} is not written: 1 problem\n` });
@@ -218,8 +218,8 @@ for (const [what, text, reason] of [
 ] as const) {
   for (const command of ['plan', 'run']) {
     test(`sync ${command} --locked: a lock that ${what} is a usage error with path and remedy`, async (t) => {
-      const sync = new FakeSyncDesk();
-      const admin = await startDesk(t, sync);
+      const sync = new FakeSyncApi();
+      const admin = await startAdmin(t, sync);
       const folder = createFolder(t, text === undefined ? {} : { 'plan.lock': text });
       const file = join(folder, 'plan.lock');
       const result = await runStoreCommand(t, ['sync', command, '--locked', file], { admin });
@@ -235,9 +235,9 @@ for (const [what, text, reason] of [
 
 for (const command of ['plan', 'run']) {
   test(`sync ${command} --locked: a lock that no longer matches is refused with its path`, async (t) => {
-    const sync = new FakeSyncDesk();
+    const sync = new FakeSyncApi();
     sync.fault = OTHER_RULES;
-    const admin = await startDesk(t, sync);
+    const admin = await startAdmin(t, sync);
     const file = join(createFolder(t, { 'plan.lock': documentOf(LOCK) }), 'plan.lock');
     const args = ['sync', command, '--locked', file];
     const error = `the lock ${file}: the rules have changed since it was written: lock.rules`;
@@ -255,9 +255,9 @@ for (const command of ['plan', 'run']) {
 }
 
 test('a fault that is not of the lock is not told as one', async (t) => {
-  const sync = new FakeSyncDesk();
+  const sync = new FakeSyncApi();
   sync.fault = new RegistryError('UNAVAILABLE', { message: 'ghcr.io does not answer' });
-  const admin = await startDesk(t, sync);
+  const admin = await startAdmin(t, sync);
   const files = { 'plan.lock': documentOf(LOCK) };
   t.deepEqual(
     await runStoreCommand(t, ['sync', 'plan', '--locked', 'plan.lock'], { admin, files }),
@@ -266,7 +266,7 @@ test('a fault that is not of the lock is not told as one', async (t) => {
 });
 
 test('a lock that cannot be written is a usage error', async (t) => {
-  const admin = await startDesk(t, new FakeSyncDesk());
+  const admin = await startAdmin(t, new FakeSyncApi());
   const file = join(createFolder(t, {}), 'none', 'plan.lock');
   const { code, stderr } = await runStoreCommand(t, ['sync', 'plan', '--lock', file], { admin });
   t.is(
@@ -276,9 +276,9 @@ test('a lock that cannot be written is a usage error', async (t) => {
   t.is(code, 64);
 });
 
-/** A desk whose run goes one step on whenever the command pauses, and time with it. */
+/** An API whose run goes one step on whenever the command pauses, and time with it. */
 function runScene(steps: readonly SyncRunState[], stepMs = 500) {
-  const sync = new FakeSyncDesk();
+  const sync = new FakeSyncApi();
   const [first = {}, ...rest] = steps;
   sync.runStart = first;
   const pauses: number[] = [];
@@ -333,7 +333,7 @@ for (const [what, last, code, text] of [
   test(`sync run that ${what}: text, JSON and exit code ${code}`, async (t) => {
     for (const isJson of [false, true]) {
       const { sync, parts, pauses } = runScene([{ running: PROGRESS }, { last }]);
-      const admin = await startDesk(t, sync);
+      const admin = await startAdmin(t, sync);
       const args = ['sync', 'run', ...(isJson ? ['--json'] : [])];
       const result = await runStoreCommand(t, args, { admin, parts });
       t.deepEqual(result, { code, stdout: isJson ? documentOf(last) : text, stderr: '' });
@@ -373,7 +373,7 @@ const CLEAR = '\r\u001B[K';
 
 test('on a terminal the progress is one line with a bar, rewritten and gone at the end', async (t) => {
   const { sync, parts } = runScene(STEPS);
-  const admin = await startDesk(t, sync);
+  const admin = await startAdmin(t, sync);
   const options = { admin, parts, isTTY: true, columns: 160 };
   const { code, stderr } = await runStoreCommand(t, ['sync', 'run'], options);
   const bar = `[${'#'.repeat(7)}${'-'.repeat(23)}]`;
@@ -386,7 +386,7 @@ test('on a terminal the progress is one line with a bar, rewritten and gone at t
 
 test('on a terminal of eighty columns the bar takes what is left, and no line wraps', async (t) => {
   const { sync, parts } = runScene(STEPS);
-  const admin = await startDesk(t, sync);
+  const admin = await startAdmin(t, sync);
   const { stderr } = await runStoreCommand(t, ['sync', 'run'], { admin, parts, isTTY: true });
   t.deepEqual(stderr.split(CLEAR), [
     '',
@@ -402,14 +402,14 @@ test('elsewhere the progress is a line every ten seconds', async (t) => {
   const running = { running: PROGRESS };
   const steps = [{ running: PLANNING }, running, running, running, ...STEPS.slice(2)];
   const { sync, parts } = runScene(steps, 5_000);
-  const admin = await startDesk(t, sync);
+  const admin = await startAdmin(t, sync);
   const { stderr } = await runStoreCommand(t, ['sync', 'run'], { admin, parts });
   t.is(stderr, lines(FAR, WAIT));
 });
 
 test('with --json no progress is told', async (t) => {
   const { sync, parts } = runScene(STEPS, 60_000);
-  const admin = await startDesk(t, sync);
+  const admin = await startAdmin(t, sync);
   const options = { admin, parts, isTTY: true };
   const { stderr } = await runStoreCommand(t, ['sync', 'run', '--json'], options);
   t.is(stderr, '');
@@ -418,7 +418,7 @@ test('with --json no progress is told', async (t) => {
 test('a run that ends without its report is no success', async (t) => {
   const old = { ...SYNC_REPORT, startedAt: NOON - 1 };
   const { sync, parts } = runScene([{ running: PROGRESS, last: old }, { last: old }]);
-  const admin = await startDesk(t, sync);
+  const admin = await startAdmin(t, sync);
   t.deepEqual(await runStoreCommand(t, ['sync', 'run'], { admin, parts }), {
     code: 1,
     stdout: '',
@@ -427,9 +427,9 @@ test('a run that ends without its report is no success', async (t) => {
 });
 
 test('a lock is not replayed while another run is under way', async (t) => {
-  const sync = new FakeSyncDesk();
+  const sync = new FakeSyncApi();
   sync.runState = { running: PROGRESS };
-  const admin = await startDesk(t, sync);
+  const admin = await startAdmin(t, sync);
   const files = { 'plan.lock': documentOf(LOCK) };
   const args = ['sync', 'run', '--locked', 'plan.lock'];
   t.deepEqual(await runStoreCommand(t, args, { admin, files }), {
@@ -569,9 +569,9 @@ for (const [what, status, code, text] of [
   ],
 ] as const) {
   test(`sync status when ${what}: text, JSON and exit code ${code}`, async (t) => {
-    const sync = new FakeSyncDesk();
+    const sync = new FakeSyncApi();
     sync.statusNow = status;
-    const admin = await startDesk(t, sync);
+    const admin = await startAdmin(t, sync);
     const plain = await runStoreCommand(t, ['sync', 'status'], { admin });
     t.deepEqual(plain, { code, stdout: text, stderr: '' });
     const structured = await runStoreCommand(t, ['sync', 'status', '--json'], { admin });
@@ -581,10 +581,10 @@ for (const [what, status, code, text] of [
 }
 
 test('sync status of more than fifty images shows those first that are not ready', async (t) => {
-  const sync = new FakeSyncDesk();
+  const sync = new FakeSyncApi();
   const ready = Array.from({ length: 51 }, () => READY);
   sync.statusNow = { ...STATUS, images: [...ready, PARTIAL] };
-  const admin = await startDesk(t, sync);
+  const admin = await startAdmin(t, sync);
   const { stdout } = await runStoreCommand(t, ['sync', 'status'], { admin });
   const rows = stdout.split('\n');
   t.true(rows[1]!.startsWith('ghcr.io/org/app'));
@@ -601,13 +601,13 @@ for (const [args, code] of [
 ] as const) {
   test(`${args.join(' ')}: the same without a server, from a private socket`, async (t) => {
     const { sync, parts } = runScene([{ running: PROGRESS }, { last: SYNC_REPORT }]);
-    const home = new PrivateDesk(new FakeStoreDesk(), sync);
+    const home = new PrivateAdmin(new FakeStoreApi(), sync);
     const own = await runStoreCommand(t, args, {
       parts: { ...parts, startPrivateAdmin: home.start },
     });
     t.is(own.code, code);
     const again = runScene([{ running: PROGRESS }, { last: SYNC_REPORT }]);
-    const admin = await startDesk(t, again.sync);
+    const admin = await startAdmin(t, again.sync);
     t.deepEqual(await runStoreCommand(t, args, { admin, parts: again.parts }), own);
     t.deepEqual(home.events, ['opened /srv/store in a folder of mode 700', 'closed']);
   });
@@ -622,8 +622,8 @@ const WANTED_TEXT = [
 ];
 
 test('explain shows the rule, its digest, what is missing and why', async (t) => {
-  const sync = new FakeSyncDesk();
-  const admin = await startDesk(t, sync);
+  const sync = new FakeSyncApi();
+  const admin = await startAdmin(t, sync);
   const args = ['explain', `${NGINX}:1.27`];
   const before = (await runStoreCommand(t, args, { admin })).stdout.split('\n');
   const end = before.indexOf('');
@@ -641,10 +641,10 @@ test('explain shows the rule, its digest, what is missing and why', async (t) =>
 });
 
 test('explain shows what a rule wants of an image of which nothing is held, and fails', async (t) => {
-  const [store, sync] = [new FakeStoreDesk(), new FakeSyncDesk()];
+  const [store, sync] = [new FakeStoreApi(), new FakeSyncApi()];
   store.reportNow = undefined;
   sync.imageNow = READY;
-  const admin = await startDesk(t, sync, store);
+  const admin = await startAdmin(t, sync, store);
   const args = ['explain', `${NGINX}:1.27`];
   t.deepEqual(await runStoreCommand(t, args, { admin }), {
     code: 1,

@@ -8,10 +8,10 @@ import { createStoreContext, type StoreParts } from '../../src/cli/store-context
 import { syncDaemon, type SyncDaemonParts } from '../../src/cli/sync-daemon.ts';
 import type { Listener } from '../../src/http/listener.ts';
 import { createFolder } from '../config/config-folder.ts';
-import { DAY, FakeStoreDesk, NOON } from '../http/fake-store-desk.ts';
-import { FakeSyncDesk, PROBLEM, PROGRESS, SYNC_REPORT } from '../http/fake-sync-desk.ts';
+import { DAY, FakeStoreApi, NOON } from '../admin/fake-store-api.ts';
+import { FakeSyncApi, PROBLEM, PROGRESS, SYNC_REPORT } from '../admin/fake-sync-api.ts';
 import { claimPort } from '../helpers/claim-port.ts';
-import { runStoreCommand, serveDesk } from './run-store-command.ts';
+import { runStoreCommand, serveAdmin } from './run-store-command.ts';
 
 /** It comes once a year: what begins meanwhile was due before. */
 const YAML = `
@@ -22,7 +22,7 @@ sync:
 
 /** A server at one address that can go away and come back. */
 class Site {
-  readonly sync = new FakeSyncDesk();
+  readonly sync = new FakeSyncApi();
   #listener: Listener | undefined;
   #port = 0;
 
@@ -33,7 +33,7 @@ class Site {
   async open(): Promise<void> {
     this.#port ||= await claimPort();
     const place = { host: '127.0.0.1', port: this.#port };
-    this.#listener = await serveDesk(new FakeStoreDesk(), place, this.sync);
+    this.#listener = await serveAdmin(new FakeStoreApi(), place, this.sync);
   }
 
   async close(): Promise<void> {

@@ -4,9 +4,9 @@ import { createAdminApp } from '../../src/admin/admin-app.ts';
 import { Listener } from '../../src/http/listener.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { UpstreamError } from '../../src/oci/upstream-error.ts';
-import { FakeStoreDesk, NGINX, NO_IMAGE, REPORT } from './fake-store-desk.ts';
+import { FakeStoreApi, NGINX, NO_IMAGE, REPORT } from './fake-store-api.ts';
 import {
-  FakeSyncDesk,
+  FakeSyncApi,
   LOCK,
   OTHER_RULES,
   PARTIAL,
@@ -14,7 +14,7 @@ import {
   PROGRESS,
   STATUS,
   SYNC_REPORT,
-} from './fake-sync-desk.ts';
+} from './fake-sync-api.ts';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
@@ -24,9 +24,9 @@ interface Sent {
   readonly body?: string;
 }
 
-/** The admin application of two fake desks, on a socket of its own. */
+/** The admin application of two fake APIs, on a socket of its own. */
 async function startAdmin(t: ExecutionContext) {
-  const [store, sync] = [new FakeStoreDesk(), new FakeSyncDesk()];
+  const [store, sync] = [new FakeStoreApi(), new FakeSyncApi()];
   const lines: unknown[] = [];
   const log = pino({ level: 'info', base: {} }, { write: (line: string) => lines.push(line) });
   const app = createAdminApp({
@@ -120,7 +120,7 @@ for (const path of ['/api/v1/sync/plan', '/api/v1/sync/run']) {
     t.deepEqual(sync.calls, []);
   });
 
-  test(`POST ${path} keeps the words of the desk about a lock`, async (t) => {
+  test(`POST ${path} keeps the words of the API about a lock`, async (t) => {
     const { sync, lines, post } = await startAdmin(t);
     sync.fault = OTHER_RULES;
     t.deepEqual(await post(path, { lock: LOCK }), {

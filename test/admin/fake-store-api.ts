@@ -4,7 +4,7 @@ import type {
   ImageReport,
   ImageSummary,
   PinSummary,
-  StoreDesk,
+  StoreApi,
   StoreSummary,
   Unheld,
   VerifyState,
@@ -128,7 +128,7 @@ export const SUMMARY: StoreSummary = {
 };
 
 /** Answers with the documents above, and writes down what it was asked. */
-export class FakeStoreDesk implements StoreDesk {
+export class FakeStoreApi implements StoreApi {
   readonly calls: unknown[][] = [];
   summaryNow = SUMMARY;
   imagesNow: readonly ImageSummary[] = IMAGES;
@@ -208,7 +208,7 @@ export class FakeStoreDesk implements StoreDesk {
   }
 }
 
-/** What a desk says to something that names no image. */
+/** What the API says to something that names no image. */
 export const NO_IMAGE = new RegistryError('NAME_INVALID', {
   message: 'this names no image',
   detail: 'write it as docker.io/library/nginx:1.27',

@@ -1,5 +1,5 @@
 import type {
-  SyncDesk,
+  SyncApi,
   SyncImage,
   SyncLock,
   SyncPlan,
@@ -10,7 +10,7 @@ import type {
   SyncStatus,
 } from '../../src/api/sync-api.ts';
 import { RegistryError } from '../../src/oci/errors.ts';
-import { DAY, DIGEST, NGINX, NOON, OTHER_DIGEST } from './fake-store-desk.ts';
+import { DAY, DIGEST, NGINX, NOON, OTHER_DIGEST } from './fake-store-api.ts';
 
 const HOUR = 3_600_000;
 const THIRD_DIGEST = `sha256:${'3'.repeat(64)}`;
@@ -145,7 +145,7 @@ export const PROBLEM = {
 };
 
 /** Answers with the documents above, and writes down what it was asked. */
-export class FakeSyncDesk implements SyncDesk {
+export class FakeSyncApi implements SyncApi {
   readonly calls: unknown[][] = [];
   statusNow = STATUS;
   planNow = PLAN;
@@ -186,7 +186,7 @@ export class FakeSyncDesk implements SyncDesk {
   }
 }
 
-/** What a desk says to a lock of other rules. */
+/** What the API says to a lock of other rules. */
 export const OTHER_RULES = new RegistryError('UNSUPPORTED', {
   status: 400,
   message: 'the rules have changed since it was written',

@@ -7,7 +7,7 @@ import type {
   ImageReport,
   ImageSummary,
   PinSummary,
-  StoreDesk,
+  StoreApi,
   StoreSummary,
   Unheld,
   VerifyState,
@@ -25,7 +25,7 @@ import type { Store } from '../store/store.ts';
 import { sumOf } from '../store/care/collection.ts';
 import type { Pin } from '../store/catalog/tables.ts';
 
-export interface DeskParts {
+export interface StoreAdminParts {
   readonly store: Store;
   readonly scrubber: Scrubber;
   readonly addressing: Addressing;
@@ -37,11 +37,11 @@ export interface DeskParts {
 const COUNT_MS = 60_000;
 
 /** The store as operators ask about it, in the names that clients use. */
-export class Desk implements StoreDesk {
-  readonly #parts: DeskParts;
+export class StoreAdmin implements StoreApi {
+  readonly #parts: StoreAdminParts;
   #counted: { at: number; images: Promise<number> } | undefined;
 
-  constructor(parts: DeskParts) {
+  constructor(parts: StoreAdminParts) {
     this.#parts = parts;
   }
 

@@ -16,7 +16,7 @@ import { UpstreamError } from '../../src/oci/upstream-error.ts';
 import { get, rawRequest } from '../helpers/client.ts';
 import {
   COLLECTION,
-  FakeStoreDesk,
+  FakeStoreApi,
   IMAGES,
   NGINX,
   NOON,
@@ -24,8 +24,8 @@ import {
   PINS,
   REPORT,
   SUMMARY,
-} from './fake-store-desk.ts';
-import { FakeSyncDesk } from './fake-sync-desk.ts';
+} from './fake-store-api.ts';
+import { FakeSyncApi } from './fake-sync-api.ts';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
@@ -35,9 +35,9 @@ interface Sent {
   readonly body?: string | Buffer;
 }
 
-/** The admin application of a fake desk, on a socket of its own. */
+/** The admin application of a fake API, on a socket of its own. */
 async function startAdmin(t: ExecutionContext) {
-  const desk = new FakeStoreDesk();
+  const store = new FakeStoreApi();
   const lines: Record<string, unknown>[] = [];
   const keep = (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>);
   const log = pino({ level: 'info', base: {} }, { write: keep });
@@ -46,8 +46,8 @@ async function startAdmin(t: ExecutionContext) {
     usage: () => ({ blobs: 0, bytes: 0, reserved: 0 }),
     unreadyReason: () => undefined,
     status: () => ({}),
-    store: desk,
-    sync: new FakeSyncDesk(),
+    store,
+    sync: new FakeSyncApi(),
     host: 'admin.example',
     log,
   });
@@ -64,7 +64,7 @@ async function startAdmin(t: ExecutionContext) {
   };
   const write = async (method: string, path: string, value: unknown) =>
     send(path, { method, headers: JSON_TYPE, body: JSON.stringify(value) });
-  return { desk, lines, send, write, url: listener.url, app };
+  return { store, lines, send, write, url: listener.url, app };
 }
 
 const FOREIGN = [
@@ -81,7 +81,7 @@ const FOREIGN = [
 ];
 for (const host of FOREIGN) {
   test(`the API does not answer to ${host}, whose owner may point it here`, async (t) => {
-    const { desk, url } = await startAdmin(t);
+    const { store, url } = await startAdmin(t);
     const error = `ask by address, not as "${host}": another name counts only when it is the host of "admin" in the configuration`;
     for (const [method, path] of [
       ['GET', '/api/v1/status'],
@@ -95,7 +95,7 @@ for (const host of FOREIGN) {
       const { status, body } = await get(`${url}${path}`, { method, headers });
       t.deepEqual({ status, body: JSON.parse(body.toString()) }, { status: 403, body: { error } });
     }
-    t.deepEqual(desk.calls, []);
+    t.deepEqual(store.calls, []);
   });
 }
 
@@ -139,10 +139,10 @@ for (const [listens, status] of [
 }
 
 test('a request to the API that names no host is refused', async (t) => {
-  const { desk, url } = await startAdmin(t);
+  const { store, url } = await startAdmin(t);
   const answer = await rawRequest(Number(new URL(url).port), 'GET /api/v1/pins HTTP/1.0\r\n\r\n');
   t.regex(answer, /^HTTP\/1\.1 403 /);
-  t.deepEqual(desk.calls, []);
+  t.deepEqual(store.calls, []);
 });
 
 test('on a path, where no browser comes, the name does not count', async (t) => {
@@ -171,16 +171,16 @@ for (const [path, call, body] of [
   ['/api/v1/gc?bytes=2147483648', ['planCollection', 2_147_483_648], COLLECTION],
   ['/api/v1/pins', ['pins'], { pins: PINS }],
 ] as const) {
-  test(`GET ${path} is the desk's document`, async (t) => {
-    const { desk, send } = await startAdmin(t);
+  test(`GET ${path} is the API's document`, async (t) => {
+    const { store, send } = await startAdmin(t);
     t.deepEqual(await send(path), { status: 200, body });
-    t.deepEqual(desk.calls, [call as unknown as unknown[]]);
+    t.deepEqual(store.calls, [call as unknown as unknown[]]);
   });
 }
 
 test('what is not held cannot be explained', async (t) => {
-  const { desk, send } = await startAdmin(t);
-  desk.reportNow = undefined;
+  const { store, send } = await startAdmin(t);
+  store.reportNow = undefined;
   t.deepEqual(await send(`/api/v1/explain?image=${NGINX}`), {
     status: 404,
     body: { error: `nothing of ${NGINX} is held` },
@@ -188,13 +188,13 @@ test('what is not held cannot be explained', async (t) => {
 });
 
 test('beside what is not held the tags are told that are', async (t) => {
-  const { desk, send } = await startAdmin(t);
-  desk.reportNow = undefined;
-  desk.tagsNow = ['v1', `sha256-${'1'.repeat(64)}.sig`, 'v2'];
+  const { store, send } = await startAdmin(t);
+  store.reportNow = undefined;
+  store.tagsNow = ['v1', `sha256-${'1'.repeat(64)}.sig`, 'v2'];
   const path = `/api/v1/explain?image=${NGINX}:latest`;
   const told = `nothing of ${NGINX}:latest is held; of ${NGINX} there is`;
   t.deepEqual(await send(path), { status: 404, body: { error: `${told} v1, v2` } });
-  desk.tagsNow = ['1', '2', '3', '4', '5', '6', '7'];
+  store.tagsNow = ['1', '2', '3', '4', '5', '6', '7'];
   t.deepEqual(await send(path), {
     status: 404,
     body: { error: `${told} 1, 2, 3, 4, 5 and 2 more` },
@@ -202,10 +202,10 @@ test('beside what is not held the tags are told that are', async (t) => {
 });
 
 test('of what is not pinned by hand it is told who else has pinned it', async (t) => {
-  const { desk, send } = await startAdmin(t);
+  const { store, send } = await startAdmin(t);
   const unpin = async () => send('/api/v1/pins?image=a', { method: 'DELETE' });
   const since = NOON;
-  desk.pinsOfNow = [
+  store.pinsOfNow = [
     { origin: 'config', image: 'ghcr.io/org/*', since },
     { origin: 'use:file', image: 'ghcr.io/org/a:v1', since },
     { origin: 'use:cluster-a', image: 'ghcr.io/org/a:v2', since },
@@ -222,30 +222,30 @@ test('of what is not pinned by hand it is told who else has pinned it', async (t
 });
 
 test('POST gc collects, by as much as its body says', async (t) => {
-  const { desk, send, write } = await startAdmin(t);
+  const { store, send, write } = await startAdmin(t);
   t.deepEqual(await write('POST', '/api/v1/gc', { bytes: 5 }), { status: 200, body: COLLECTION });
   t.deepEqual(await send('/api/v1/gc', { method: 'POST', headers: JSON_TYPE }), {
     status: 200,
     body: COLLECTION,
   });
-  t.deepEqual(desk.calls, [
+  t.deepEqual(store.calls, [
     ['collect', 5],
     ['collect', undefined],
   ]);
 });
 
 test('POST verify begins it and answers with its state, which GET tells too', async (t) => {
-  const { desk, send, write } = await startAdmin(t);
+  const { store, send, write } = await startAdmin(t);
   const start = { startedAt: NOON, blobs: 0, bytes: 0, totalBlobs: 9, totalBytes: 70, damaged: 0 };
-  desk.verifyStart = { running: start };
+  store.verifyStart = { running: start };
   t.deepEqual(await send('/api/v1/verify'), { status: 200, body: {} });
   t.deepEqual(await write('POST', '/api/v1/verify', {}), { status: 202, body: { running: start } });
   t.deepEqual(await send('/api/v1/verify'), { status: 200, body: { running: start } });
-  t.deepEqual(desk.calls, [['startVerify']]);
+  t.deepEqual(store.calls, [['startVerify']]);
 });
 
 test('a pin by hand is made and taken back', async (t) => {
-  const { desk, send, write } = await startAdmin(t);
+  const { store, send, write } = await startAdmin(t);
   const image = `${NGINX}:1.27`;
   t.deepEqual(await write('POST', '/api/v1/pins', { image, reason: 'why not' }), {
     status: 201,
@@ -261,7 +261,7 @@ test('a pin by hand is made and taken back', async (t) => {
     status: 404,
     body: { error: 'other is not pinned by hand' },
   });
-  t.deepEqual(desk.calls, [
+  t.deepEqual(store.calls, [
     ['pin', image, 'why not'],
     ['pin', image, undefined],
     ['unpin', image],
@@ -270,8 +270,8 @@ test('a pin by hand is made and taken back', async (t) => {
 });
 
 test('a source tells what it has in use, also that it is nothing any more', async (t) => {
-  const { desk, write } = await startAdmin(t);
-  desk.unheldNow = new Set(['a']);
+  const { store, write } = await startAdmin(t);
+  store.unheldNow = new Set(['a']);
   t.deepEqual(await write('PUT', '/api/v1/in-use/cluster-a', { images: ['a', 'b:1'] }), {
     status: 200,
     body: {
@@ -285,7 +285,7 @@ test('a source tells what it has in use, also that it is nothing any more', asyn
     status: 200,
     body: { pins: [] },
   });
-  t.deepEqual(desk.calls, [
+  t.deepEqual(store.calls, [
     ['setInUse', 'cluster-a', ['a', 'b:1']],
     ['setInUse', 'cluster-a', []],
   ]);
@@ -378,13 +378,13 @@ for (const [method, path, body, error] of [
   ],
 ] as const) {
   test(`${method} ${path} with ${body === undefined ? 'no body' : String(body)} is refused`, async (t) => {
-    const { desk, send } = await startAdmin(t);
+    const { store, send } = await startAdmin(t);
     const sent = body === undefined ? {} : { body };
     t.deepEqual(await send(path, { method, headers: JSON_TYPE, ...sent }), {
       status: 400,
       body: { error },
     });
-    t.deepEqual(desk.calls, []);
+    t.deepEqual(store.calls, []);
   });
 }
 
@@ -402,7 +402,7 @@ for (const [method, path] of [
     '',
   ]) {
     test(`${method} ${path} as "${type}", which a form could send, is refused`, async (t) => {
-      const { desk, send } = await startAdmin(t);
+      const { store, send } = await startAdmin(t);
       const headers: Record<string, string> = type === '' ? {} : { 'Content-Type': type };
       t.deepEqual(await send(path, { method, headers, body: Buffer.from('{}') }), {
         status: 415,
@@ -410,20 +410,20 @@ for (const [method, path] of [
           error: 'write the body as JSON, with the header Content-Type: application/json',
         },
       });
-      t.deepEqual(desk.calls, []);
+      t.deepEqual(store.calls, []);
     });
   }
 }
 
 test('the type may name its charset', async (t) => {
-  const { desk, send } = await startAdmin(t);
+  const { store, send } = await startAdmin(t);
   const headers = { 'Content-Type': 'Application/JSON; charset=utf-8' };
   t.is((await send('/api/v1/gc', { method: 'POST', headers, body: '{}' })).status, 200);
-  t.deepEqual(desk.calls, [['collect', undefined]]);
+  t.deepEqual(store.calls, [['collect', undefined]]);
 });
 
 test('a body of 1 MiB is read, one of a byte more is refused', async (t) => {
-  const { desk, send } = await startAdmin(t);
+  const { store, send } = await startAdmin(t);
   const fill = 2 ** 20 - '{"image":""}'.length;
   const body = (length: number) => JSON.stringify({ image: 'a'.repeat(length) });
   const post = async (length: number) =>
@@ -433,12 +433,12 @@ test('a body of 1 MiB is read, one of a byte more is refused', async (t) => {
     status: 413,
     body: { error: 'the body has more than 1048576 bytes' },
   });
-  t.deepEqual(desk.calls, [['pin', 'a'.repeat(fill), undefined]]);
+  t.deepEqual(store.calls, [['pin', 'a'.repeat(fill), undefined]]);
 });
 
-test("a desk's refusal keeps its status, words and detail, and is no fault", async (t) => {
-  const { desk, lines, send, write } = await startAdmin(t);
-  desk.fault = NO_IMAGE;
+test('a refusal keeps its status, words and detail, and is no fault', async (t) => {
+  const { store, lines, send, write } = await startAdmin(t);
+  store.fault = NO_IMAGE;
   const refusal = {
     status: 400,
     body: { error: 'this names no image', detail: 'write it as docker.io/library/nginx:1.27' },
@@ -449,12 +449,12 @@ test("a desk's refusal keeps its status, words and detail, and is no fault", asy
 });
 
 test('a fault of an upstream is told as the mirror tells it', async (t) => {
-  const { desk, lines, send } = await startAdmin(t);
-  desk.fault = new UpstreamError('docker.io', 'timeout', 'no answer in 5s');
+  const { store, lines, send } = await startAdmin(t);
+  store.fault = new UpstreamError('docker.io', 'timeout', 'no answer in 5s');
   t.deepEqual(await send('/api/v1/store'), {
     status: 504,
     body: {
-      error: (desk.fault as Error).message,
+      error: (store.fault as Error).message,
       detail: { upstream: 'docker.io', fault: 'timeout' },
     },
   });
@@ -462,8 +462,8 @@ test('a fault of an upstream is told as the mirror tells it', async (t) => {
 });
 
 test('of what nobody foresaw the client hears nothing, and the log all', async (t) => {
-  const { desk, lines, send } = await startAdmin(t);
-  desk.fault = new TypeError('the secret of the house');
+  const { store, lines, send } = await startAdmin(t);
+  store.fault = new TypeError('the secret of the house');
   t.deepEqual(await send('/api/v1/store'), { status: 500, body: { error: 'internal error' } });
   t.deepEqual(
     lines.map(({ msg, method, path, err }) => ({
