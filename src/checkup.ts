@@ -6,6 +6,7 @@ import { createLog } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { RegistryError } from './oci/errors.ts';
 import { DEFAULT_TAG } from './oci/image-name.ts';
+import { SYSTEM_CLOCK, type Clock } from './time/clock.ts';
 import { Via } from './oci/via.ts';
 import { Checkup, type CheckupParts } from './upstream/checkup/checkup.ts';
 import { skipped, type Finding } from './upstream/checkup/finding.ts';
@@ -23,8 +24,7 @@ export interface UpstreamReport {
 
 export interface CheckupOptions {
   readonly timing?: Timing;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
+  readonly clock?: Clock;
   /** Counts the most that one upstream may take. */
   readonly startTimer?: CheckupParts['startTimer'];
 }
@@ -77,13 +77,13 @@ const startRealTimer: CheckupParts['startTimer'] = (expire, ms) => {
 async function examine(
   config: UpstreamConfig,
   images: readonly WantedImage[],
-  { timing = DEFAULT_TIMING, now = Date.now, startTimer = startRealTimer }: CheckupOptions,
+  { timing = DEFAULT_TIMING, clock = SYSTEM_CLOCK, startTimer = startRealTimer }: CheckupOptions,
 ): Promise<readonly Finding[]> {
   return new Checkup({
     config,
     images,
     timing,
-    now,
+    clock,
     budgetMs: BUDGET_MS,
     startTimer,
     metrics: new Metrics(),

@@ -23,13 +23,13 @@ import type { Pin } from './store/catalog/tables.ts';
 import { HttpUpstream } from './upstream/http-upstream.ts';
 import { OfflineUpstream } from './upstream/offline-upstream.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
+import { SYSTEM_CLOCK, type Clock } from './time/clock.ts';
 import type { Upstream } from './upstream/upstream.ts';
 
 export interface EngineOptions {
   readonly log: Log;
   readonly timing?: Timing;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
+  readonly clock?: Clock;
   readonly step?: Step;
 }
 
@@ -49,7 +49,8 @@ export class Engine {
 
   /** Opens the store, without a single request to the network. */
   static async start(config: Config, options: EngineOptions): Promise<Engine> {
-    const { log, now = Date.now, step } = options;
+    const { log, clock = SYSTEM_CLOCK, step } = options;
+    const now = (): number => clock.wall();
     const metrics = new Metrics();
     metrics.storeLimitBytes.set(config.store.maxBytes);
     const addressing = new Addressing(config);
@@ -69,16 +70,26 @@ export class Engine {
     store: Store,
     options: EngineOptions & { metrics: Metrics; addressing: Addressing; syncState: State },
   ) {
-    const { log, metrics, addressing, timing = DEFAULT_TIMING, now = Date.now } = options;
+    const { log, metrics, addressing, timing = DEFAULT_TIMING, clock = SYSTEM_CLOCK } = options;
+    const now = (): number => clock.wall();
     const via = new Via();
-    const upstreams = createUpstreams(config, { timing, metrics, log, via, now });
+    const upstreams = createUpstreams(config, { timing, metrics, log, via, clock });
     this.#config = config;
     this.#log = log;
     this.#addressing = addressing;
     this.#via = via;
     this.metrics = metrics;
     this.store = store;
-    this.mirror = new Mirror({ ...store.parts, config, upstreams, timing, metrics, log, now });
+    this.mirror = new Mirror({
+      ...store.parts,
+      config,
+      upstreams,
+      timing,
+      metrics,
+      log,
+      clock,
+      now,
+    });
     this.#scrubber = new Scrubber({
       ...store.parts,
       heal: async (digest) => this.mirror.healer.heal(digest),
@@ -190,7 +201,7 @@ function configuredPins(
 
 function createUpstreams(
   config: Config,
-  parts: { timing: Timing; metrics: Metrics; log: Log; via: Via; now: () => number },
+  parts: { timing: Timing; metrics: Metrics; log: Log; via: Via; clock: Clock },
 ): Map<string, Upstream> {
   const userAgent = `entrepot/${packageJson.version}`;
   return new Map(

@@ -9,12 +9,12 @@ import { rebuildCatalog as rebuild, type Rebuilt } from './store/catalog/rebuild
 import type { Step } from './store/step.ts';
 import type { Store } from './store/store.ts';
 import type { Timing } from './net/timing.ts';
+import type { Clock } from './time/clock.ts';
 
 export interface ServerOptions {
   readonly log?: Log;
   readonly timing?: Timing;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
+  readonly clock?: Clock;
   /** How long `close` lets running answers finish. */
   readonly graceMs?: number;
   readonly step?: Step;

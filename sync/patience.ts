@@ -1,9 +1,10 @@
 import { UpstreamError, type UpstreamFault } from '../src/oci/upstream-error.ts';
+import { Backoff } from '../src/time/backoff.ts';
 import type { Timer } from './schedule.ts';
 
 const MAX_ATTEMPTS = 4;
-const FIRST_PAUSE_MS = 5_000;
 const MAX_PAUSE_MS = 10 * 60_000;
+const PAUSES = new Backoff({ firstMs: 5_000, factor: 3, maxMs: MAX_PAUSE_MS });
 
 /** What an upstream answers for a while. */
 export const PASSING_ANSWERS: readonly UpstreamFault[] = ['failing', 'rate-limited'];
@@ -68,5 +69,5 @@ function isPassing(error: unknown): error is UpstreamError {
 }
 
 function pauseAfter({ retryAfterMs = 0 }: UpstreamError, attempt: number): number {
-  return Math.min(MAX_PAUSE_MS, Math.max(retryAfterMs, FIRST_PAUSE_MS * 3 ** (attempt - 1)));
+  return Math.min(MAX_PAUSE_MS, Math.max(retryAfterMs, PAUSES.after(attempt)));
 }

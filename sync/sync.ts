@@ -15,6 +15,7 @@ import type { Metrics } from '../src/observe/metrics.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { Pins } from '../src/store/care/pins.ts';
+import { Backoff } from '../src/time/backoff.ts';
 import { describeDeparture, describePlan } from './describe-plan.ts';
 import { Gate } from './gate.ts';
 import { findFailure } from './find-failure.ts';
@@ -48,8 +49,7 @@ export interface SyncParts {
 
 const LOOK_MS = 5 * 60_000;
 /** Before a run that missed an upstream is made again. */
-const FIRST_PAUSE_MS = 60_000;
-const MAX_PAUSE_MS = 60 * 60_000;
+const PAUSES = new Backoff({ firstMs: 60_000, maxMs: 60 * 60_000 });
 
 /** For a site without rules. */
 export const NOTHING_TO_SYNC: SyncConfig = {
@@ -192,7 +192,8 @@ export class Sync implements SyncApi {
   async #runUntilHad(): Promise<void> {
     const { signal } = this.#stop;
     let isMissing = await this.#runOnce();
-    for (let pauseMs = FIRST_PAUSE_MS; isMissing; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
+    for (let runs = 1; isMissing; runs += 1) {
+      const pauseMs = PAUSES.after(runs);
       const now = this.#timer.now();
       if (now + pauseMs >= this.#schedule.nextRun(now)) return;
       this.#nextRunAt = now + pauseMs;

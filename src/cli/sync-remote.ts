@@ -1,4 +1,5 @@
 import type { Log } from '../observe/log.ts';
+import { Backoff } from '../time/backoff.ts';
 import type { Ask } from './admin-client.ts';
 import { AdminError } from './admin-error.ts';
 import type { StoreContext } from './store-context.ts';
@@ -7,7 +8,7 @@ import { followRun } from './sync-follow.ts';
 
 const PATH = '/api/v1/sync/run';
 const POLL_MS = 2_000;
-const [FIRST_RETRY_MS, LAST_RETRY_MS] = [1_000, 60_000];
+const PAUSES = new Backoff({ firstMs: 1_000, maxMs: 60_000 });
 
 export interface RemoteSyncParts {
   readonly ask: Ask;
@@ -68,8 +69,8 @@ export class RemoteSync {
 
   async #backOff(reason: string): Promise<void> {
     const { log, pause, signal } = this.#parts;
-    const retryInMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures);
     this.#failures += 1;
+    const retryInMs = PAUSES.after(this.#failures);
     log.warn({ reason, retryInMs }, 'retrying');
     await pause(retryInMs, signal);
   }

@@ -12,6 +12,7 @@ import { PRIORITY, type Demand } from '../upstream/demand.ts';
 import type { Downloads } from './downloads/downloads.ts';
 import type { Listings } from './listings.ts';
 import type { Manifests } from './manifests.ts';
+import { Backoff } from '../time/backoff.ts';
 
 export interface HydratorParts {
   readonly catalog: Catalog;
@@ -39,6 +40,7 @@ const MAX_PARTS = 1_000;
  */
 export class Hydrator {
   readonly #parts: HydratorParts;
+  readonly #quiet: Backoff;
   /** From being pulled until complete: a second pull meanwhile begins nothing. */
   readonly #due = new Map<string, NodeJS.Timeout>();
   readonly #queue = new PQueue({ concurrency: AT_A_TIME });
@@ -49,6 +51,7 @@ export class Hydrator {
 
   constructor(parts: HydratorParts) {
     this.#parts = parts;
+    this.#quiet = new Backoff({ firstMs: parts.quietMs });
   }
 
   /** Images that wait for their completion or are being completed. */
@@ -60,7 +63,7 @@ export class Hydrator {
   pulled(target: Target, digest: Digest): void {
     const key = unitOf(target, digest);
     if (!this.#parts.isOn(target) || this.#due.has(key) || this.#done.has(key)) return;
-    this.#plan({ target, digest, attempt: 0 });
+    this.#plan({ target, digest, attempt: 1 });
   }
 
   /** What clients pulled and earlier runs left in part. What sync selects is for sync to fetch. */
@@ -117,7 +120,7 @@ export class Hydrator {
     const { target, digest, attempt } = work;
     const key = unitOf(target, digest);
     const start = (): void => void this.#queue.add(async () => this.#complete(work));
-    this.#due.set(key, setTimeout(start, this.#parts.quietMs * 2 ** attempt).unref());
+    this.#due.set(key, setTimeout(start, this.#quiet.after(attempt)).unref());
   }
 
   async #complete(work: { target: Target; digest: Digest; attempt: number }): Promise<void> {
@@ -130,7 +133,7 @@ export class Hydrator {
     } catch (err) {
       this.#due.delete(key);
       this.#parts.log.info({ target: formatTarget(target), digest, err }, 'not completed yet');
-      if (attempt + 1 < MAX_ATTEMPTS) this.#plan({ ...work, attempt: attempt + 1 });
+      if (attempt < MAX_ATTEMPTS) this.#plan({ ...work, attempt: attempt + 1 });
     }
   }
 

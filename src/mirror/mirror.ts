@@ -7,6 +7,7 @@ import type { Catalog } from '../store/catalog/catalog.ts';
 import type { Collector } from '../store/care/collector.ts';
 import type { Health } from '../store/care/health.ts';
 import type { Timing } from '../net/timing.ts';
+import type { Clock } from '../time/clock.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { Blobs } from './blobs.ts';
 import { Downloads } from './downloads/downloads.ts';
@@ -35,6 +36,7 @@ export interface MirrorParts {
   readonly timing: Timing;
   readonly metrics: Metrics;
   readonly log: Log;
+  readonly clock: Clock;
   readonly now: () => number;
 }
 
@@ -63,7 +65,7 @@ export class Mirror {
         }),
       ),
     );
-    const negatives = new Negatives(now);
+    const negatives = new Negatives(parts.clock);
     const ttlMs = (target: { upstream: string }): number =>
       config.upstreams[target.upstream]?.tags.ttlMs ?? 0;
     this.#registries = registries;

@@ -1,20 +1,19 @@
-import { LRUCache } from 'lru-cache';
+import type { Clock } from '../time/clock.ts';
+import { createExpiringMap } from '../time/expiring-map.ts';
 
 /** What upstreams lately said they do not have, each for its upstream's negative ttl. */
 export class Negatives {
-  readonly #until = new LRUCache<string, number>({ max: 10_000 });
-  readonly #now: () => number;
+  readonly #absent;
 
-  constructor(now: () => number) {
-    this.#now = now;
+  constructor(clock: Clock) {
+    this.#absent = createExpiringMap<string, boolean>(10_000, clock);
   }
 
   has(key: string): boolean {
-    const until = this.#until.get(key);
-    return until !== undefined && until > this.#now();
+    return this.#absent.has(key);
   }
 
   add(key: string, ttlMs: number): void {
-    if (ttlMs > 0) this.#until.set(key, this.#now() + ttlMs);
+    if (ttlMs > 0) this.#absent.set(key, true, { ttl: ttlMs });
   }
 }

@@ -1,3 +1,5 @@
+import { Backoff } from '../time/backoff.ts';
+
 /** How long the other side is waited for, in milliseconds. */
 export interface Timing {
   /** Name resolution, TCP and TLS. */
@@ -29,10 +31,7 @@ export const DEFAULT_TIMING: Timing = {
   hydrateMs: 30_000,
 };
 
-const MAX_PAUSE_MS = 10_000;
-
-/** Full jitter over the upper half: never at once, never all together. */
-export function backoff(retryMs: number, attempt: number): number {
-  const ceiling = Math.min(retryMs * 2 ** attempt, MAX_PAUSE_MS);
-  return ceiling * (0.5 + Math.random() / 2);
+/** The pauses between attempts to ask an upstream. */
+export function pausesOf({ retryMs }: Pick<Timing, 'retryMs'>): Backoff {
+  return new Backoff({ firstMs: retryMs, maxMs: 10_000, isJittered: true });
 }

@@ -31,7 +31,7 @@ export class Accounts {
     const sources = parts.credentials.length > 0 ? parts.credentials : [undefined];
     this.#accounts = sources.map((credentials) => ({
       authenticator: new Authenticator({ ...parts, credentials }),
-      quota: new Quota(parts.now),
+      quota: new Quota(parts.clock),
       label: credentials?.label ?? 'anonymous',
     }));
   }

@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache';
+import type { Clock } from '../time/clock.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
 import type { Credential, CredentialSource } from './credentials/credential.ts';
-import { Perishable } from './perishable.ts';
+import { ExpiringValue } from './expiring-value.ts';
 import { refuseRealm } from './realm.ts';
 import { basic, TokenService } from './token-service.ts';
 import type { Sender } from '../net/transport.ts';
@@ -14,7 +15,7 @@ export interface AuthenticatorParts {
   /** Without one, anonymous. */
   readonly credentials?: CredentialSource | undefined;
   readonly sender: Sender;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 /** The answer to a challenge: a header, and what it was made from. */
@@ -22,7 +23,7 @@ export interface Proof {
   readonly authorization: string;
   readonly credential: Credential | undefined;
   /** The token behind it, to drop when the registry refuses it. */
-  readonly token?: Perishable<string>;
+  readonly token?: ExpiringValue<string>;
 }
 
 const MAX_TOKENS = 1_000;
@@ -35,7 +36,7 @@ const MAX_TOKENS = 1_000;
 export class Authenticator {
   readonly #parts: AuthenticatorParts;
   readonly #service: TokenService;
-  readonly #tokens = new LRUCache<string, Perishable<string>>({ max: MAX_TOKENS });
+  readonly #tokens = new LRUCache<string, ExpiringValue<string>>({ max: MAX_TOKENS });
   #challenge: Challenge | undefined;
 
   constructor(parts: AuthenticatorParts) {
@@ -105,12 +106,12 @@ export class Authenticator {
     return { authorization: basic(username, password), credential };
   }
 
-  #tokenOf(wanted: Parameters<TokenService['ask']>[0]): Perishable<string> {
+  #tokenOf(wanted: Parameters<TokenService['ask']>[0]): ExpiringValue<string> {
     const { realm, service, scope, credential } = wanted;
     const key = JSON.stringify([realm.href, service, scope, credential]);
     const known = this.#tokens.get(key);
     if (known) return known;
-    const token = new Perishable(async () => this.#service.ask(wanted), this.#parts.now);
+    const token = new ExpiringValue(async () => this.#service.ask(wanted), this.#parts.clock);
     this.#tokens.set(key, token);
     return token;
   }

@@ -1,3 +1,5 @@
+import { Backoff } from '../time/backoff.ts';
+import type { Clock } from '../time/clock.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -9,7 +11,7 @@ export interface BreakerParts {
   readonly log: Log;
   /** The first pause before an upstream that is down is asked again; doubled after each failure. */
   readonly pauseMs: number;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 /** An upstream is down since its requests began to fail one after the other. */
@@ -19,7 +21,17 @@ export interface Outage {
   readonly reason: string;
 }
 
+interface KnownOutage extends Outage {
+  readonly error: UpstreamError;
+  /** Moments of the steady clock. */
+  readonly downFrom: number;
+  readonly pausedUntil: number;
+  /** Requests that found it down, one for each pause. */
+  readonly verdicts: number;
+}
+
 const FAILURES_TO_OPEN = 3;
+/** Before an upstream that is down is asked again. */
 const MAX_PAUSE_MS = 30_000;
 /** What a gateway answers for a registry that it cannot reach. A 500 is the registry's own. */
 const OUTAGE_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
@@ -34,10 +46,9 @@ const OUTAGE_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
 /** Keeps requests from an upstream that is down, but for one at a time that tests it. */
 export class Breaker {
   readonly #parts: BreakerParts;
+  readonly #pauses: Backoff;
   #failures = 0;
-  #outage: (Outage & { readonly error: UpstreamError }) | undefined;
-  #pauseMs = 0;
-  #pausedAt = 0;
+  #outage: KnownOutage | undefined;
   /** Whether it came to a verdict. */
   #probe: Promise<boolean> | undefined;
   /** Verdicts that it is down, to tell failures of requests from before the last one. */
@@ -45,6 +56,7 @@ export class Breaker {
 
   constructor(parts: BreakerParts) {
     this.#parts = parts;
+    this.#pauses = new Backoff({ firstMs: parts.pauseMs, maxMs: MAX_PAUSE_MS });
     parts.metrics.upstreamUp.set({ upstream: parts.upstream }, 1);
   }
 
@@ -58,16 +70,21 @@ export class Breaker {
    * being tested waits for the verdict.
    */
   async run(host: string, send: () => Promise<TransportResponse>): Promise<TransportResponse> {
-    while (this.#outage) {
-      if (!this.#probe) return this.#test(host, send);
+    for (let outage = this.#outage; outage; outage = this.#outage) {
+      if (!this.#probe) return this.#test(outage, host, send);
       const isTested = await this.#probe;
-      if (isTested && (this.#outage as Outage | undefined)) throw this.#refusal();
+      outage = this.#outage;
+      if (isTested && outage) throw this.#refusal(outage);
     }
     return this.#watch(host, send);
   }
 
-  async #test(host: string, send: () => Promise<TransportResponse>): Promise<TransportResponse> {
-    if (this.#restMs() > 0) throw this.#refusal();
+  async #test(
+    outage: KnownOutage,
+    host: string,
+    send: () => Promise<TransportResponse>,
+  ): Promise<TransportResponse> {
+    if (this.#restMs(outage) > 0) throw this.#refusal(outage);
     const answer = this.#watch(host, send);
     const settle = (isTested: boolean): boolean => {
       this.#probe = undefined;
@@ -103,17 +120,17 @@ export class Breaker {
   }
 
   #succeed(): void {
-    const { upstream, metrics, log, now } = this.#parts;
+    const { upstream, metrics, log, clock } = this.#parts;
     this.#failures = 0;
     if (!this.#outage) return;
-    log.info({ upstream, downMs: now() - this.#outage.since }, 'the upstream answers again');
+    const downMs = Math.round(clock.steady() - this.#outage.downFrom);
+    log.info({ upstream, downMs }, 'the upstream answers again');
     this.#outage = undefined;
-    this.#pauseMs = 0;
     metrics.upstreamUp.set({ upstream }, 1);
   }
 
   #fail(error: UpstreamError, sentAfter: number): void {
-    const { upstream, metrics, log, now, pauseMs } = this.#parts;
+    const { upstream, metrics, log, clock } = this.#parts;
     this.#failures += 1;
     // Those that were sent before it was known to be down fail late and say nothing new.
     if (this.#failures < FAILURES_TO_OPEN || sentAfter !== this.#outages) return;
@@ -122,23 +139,28 @@ export class Breaker {
       metrics.upstreamUp.set({ upstream }, 0);
     }
     this.#outages += 1;
-    this.#pauseMs = Math.min(this.#pauseMs * 2 || pauseMs, MAX_PAUSE_MS);
-    this.#pausedAt = now();
-    this.#outage = { since: this.#outage?.since ?? now(), reason: error.reason, error };
+    const now = clock.steady();
+    const verdicts = (this.#outage?.verdicts ?? 0) + 1;
+    this.#outage = {
+      since: this.#outage?.since ?? clock.wall(),
+      reason: error.reason,
+      error,
+      downFrom: this.#outage?.downFrom ?? now,
+      pausedUntil: now + this.#pauses.after(verdicts),
+      verdicts,
+    };
   }
 
-  /** A clock that was set back ends the pause. */
-  #restMs(): number {
-    const passedMs = this.#parts.now() - this.#pausedAt;
-    return passedMs < 0 ? 0 : Math.max(0, this.#pauseMs - passedMs);
+  #restMs({ pausedUntil }: KnownOutage): number {
+    return Math.max(0, pausedUntil - this.#parts.clock.steady());
   }
 
-  #refusal(): UpstreamError {
-    const { upstream, now } = this.#parts;
-    const { fault = 'unreachable', status, reason = '' } = this.#outage?.error ?? {};
-    const seconds = Math.round((now() - (this.#outage?.since ?? now())) / 1000);
-    return new UpstreamError(upstream, fault, `down for ${Math.max(0, seconds)} s: ${reason}`, {
-      retryAfterMs: this.#restMs(),
+  #refusal(outage: KnownOutage): UpstreamError {
+    const { upstream, clock } = this.#parts;
+    const { fault, status, reason } = outage.error;
+    const seconds = Math.round((clock.steady() - outage.downFrom) / 1000);
+    return new UpstreamError(upstream, fault, `down for ${seconds} s: ${reason}`, {
+      retryAfterMs: this.#restMs(outage),
       isUnasked: true,
       ...(status !== undefined && { status }),
     });

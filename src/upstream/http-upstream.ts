@@ -45,12 +45,12 @@ export class HttpUpstream implements Upstream {
   readonly #referrers: Referrers;
 
   constructor(parts: RegistryClientParts) {
-    const { config, metrics, now } = parts;
+    const { config, metrics, clock } = parts;
     this.#metrics = metrics;
     this.name = config.name;
     this.#prefix = config.prefix === undefined ? '' : `${config.prefix}/`;
     this.#client = new RegistryClient(parts);
-    this.#referrers = new Referrers({ upstream: this.name, client: this.#client, now });
+    this.#referrers = new Referrers({ upstream: this.name, client: this.#client, clock });
   }
 
   get status(): UpstreamStatus {

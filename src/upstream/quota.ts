@@ -1,4 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { Backoff } from '../time/backoff.ts';
+import type { Clock } from '../time/clock.ts';
 import { INTERACTIVE, isInteractive, type Demand } from './demand.ts';
 
 /** What an upstream allows one credential, as far as it tells. */
@@ -20,8 +22,7 @@ export interface Cost {
 
 /** Share of the limit that is kept for interactive pulls. */
 const RESERVE_SHARE = 0.25;
-const FIRST_BLOCK_MS = 1_000;
-const MAX_BLOCK_MS = 60_000;
+const BLOCKS = new Backoff({ firstMs: 1_000, maxMs: 60_000 });
 /** A registry that says nothing of the end is asked for a counted request again after this. */
 const EMPTY_MS = 15 * 60_000;
 const MAX_RETRY_AFTER_MS = 3_600_000;
@@ -39,24 +40,24 @@ interface Sample {
  * @see https://docs.docker.com/docker-hub/usage/pulls/
  */
 export class Quota {
-  readonly #now: () => number;
+  readonly #clock: Clock;
   #limit: number | undefined;
   #remaining: number | undefined;
   #windowMs: number | undefined;
-  #blockedUntil = 0;
-  #emptyUntil = 0;
-  #strikes = 0;
+  #blockedUntil = -Infinity;
+  #emptyUntil = -Infinity;
+  #refusals = 0;
   #samples: Sample[] = [];
 
-  constructor(now: () => number) {
-    this.#now = now;
+  constructor(clock: Clock) {
+    this.#clock = clock;
   }
 
   /** Learns from any answer of the registry that is no 429. */
   observe(headers: IncomingHttpHeaders): void {
-    this.#strikes = 0;
+    this.#refusals = 0;
     this.#learn(headers);
-    if ((this.#remaining ?? 0) > 0) this.#emptyUntil = 0;
+    if ((this.#remaining ?? 0) > 0) this.#emptyUntil = -Infinity;
   }
 
   /** Learns from a 429. `retryAfterMs` is what the upstream asked for, if it did. */
@@ -65,18 +66,17 @@ export class Quota {
     const askedMs = Math.min(retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
     if (cost.isCounted && this.#remaining === 0) {
       // HEADs are free: they go on, and tell when the window has moved.
-      this.#emptyUntil = this.#now() + (askedMs || EMPTY_MS);
+      this.#emptyUntil = this.#clock.steady() + (askedMs || EMPTY_MS);
       return;
     }
-    const backoff = Math.min(FIRST_BLOCK_MS * 2 ** this.#strikes, MAX_BLOCK_MS);
-    this.#strikes += 1;
-    this.#blockedUntil = this.#now() + Math.max(askedMs, backoff);
+    this.#refusals += 1;
+    this.#blockedUntil = this.#clock.steady() + Math.max(askedMs, BLOCKS.after(this.#refusals));
   }
 
   /** Milliseconds to wait before such a request may go; 0 when it may. */
   waitMs({ isCounted, demand }: Cost): number {
-    const until = Math.max(this.#blockedUntil, isCounted ? this.#emptyUntil : 0);
-    const wait = Math.max(0, until - this.#now());
+    const until = Math.max(this.#blockedUntil, isCounted ? this.#emptyUntil : -Infinity);
+    const wait = Math.max(0, until - this.#clock.steady());
     if (wait > 0 || !isCounted || isInteractive(demand)) return wait;
     if (this.#limit === undefined || this.#remaining === undefined) return 0;
     return this.#remaining > this.#limit * RESERVE_SHARE ? 0 : EMPTY_MS;
@@ -112,10 +112,10 @@ export class Quota {
   }
 
   #sample(remaining: number): void {
-    const at = this.#now();
+    const at = this.#clock.steady();
     const last = this.#samples.at(-1);
     // More than before: the window has moved, and what was used in it no longer counts.
-    if (last && (remaining > last.remaining || at < last.at)) this.#samples = [];
+    if (last && remaining > last.remaining) this.#samples = [];
     else if (last?.remaining === remaining) return;
     this.#forget();
     this.#samples.push({ at, remaining });
@@ -124,7 +124,7 @@ export class Quota {
 
   /** The newest one stays: what is left is counted from there. */
   #forget(): void {
-    const since = this.#now() - FORECAST_MS;
+    const since = this.#clock.steady() - FORECAST_MS;
     this.#samples = this.#samples.filter(({ at }, n, all) => at >= since || n === all.length - 1);
   }
 
@@ -133,7 +133,7 @@ export class Quota {
     const first = this.#samples[0];
     if (!first || this.#remaining === undefined) return undefined;
     const used = first.remaining - this.#remaining;
-    const seconds = (this.#now() - first.at) / 1000;
+    const seconds = (this.#clock.steady() - first.at) / 1000;
     if (used <= 0 || seconds <= 0) return this.#remaining === 0 ? 0 : undefined;
     return Math.round((this.#remaining * seconds) / used);
   }

@@ -1,4 +1,5 @@
-import { LRUCache } from 'lru-cache';
+import type { Clock } from '../time/clock.ts';
+import { createExpiringMap } from '../time/expiring-map.ts';
 import { readDescriptor, type Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { essence, OCI_INDEX } from '../oci/media-types.ts';
@@ -10,7 +11,7 @@ import type { RegistryClient } from './registry-client.ts';
 export interface ReferrersParts {
   readonly upstream: string;
   readonly client: RegistryClient;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 /** What one question about a subject's referrers needs. */
@@ -38,17 +39,18 @@ const REMEMBER_MS = 6 * 3_600_000;
  */
 export class Referrers {
   readonly #parts: ReferrersParts;
-  /** Until when a namespace is taken to have no API. */
-  readonly #without = new LRUCache<string, number>({ max: MAX_REMEMBERED });
+  /** Namespaces that are taken to have no API. */
+  readonly #without: ReturnType<typeof createExpiringMap<string, boolean>>;
 
   constructor(parts: ReferrersParts) {
     this.#parts = parts;
+    this.#without = createExpiringMap(MAX_REMEMBERED, parts.clock);
   }
 
   /** In the order of their digests. Throws `UpstreamError` when neither way could be asked. */
   async list(wanted: ReferrersRequest): Promise<Descriptor[]> {
     const namespace = wanted.name.split('/', 1)[0] ?? '';
-    const isWithout = (this.#without.get(namespace) ?? 0) > this.#parts.now();
+    const isWithout = this.#without.has(namespace);
     const listed = isWithout ? undefined : await this.#ask(wanted, namespace);
     const tagged = await wanted.fallback().catch((error: unknown) => {
       if (listed) return [];
@@ -63,7 +65,7 @@ export class Referrers {
     { name, scope, subject, demand }: ReferrersRequest,
     namespace: string,
   ): Promise<Descriptor[] | undefined> {
-    const { client, upstream, now } = this.#parts;
+    const { client, upstream } = this.#parts;
     const path = `${name}/referrers/${subject}`;
     const wanted = { kind: 'referrers', path, scope, accept: OCI_INDEX, demand } as const;
     const found: Descriptor[] = [];
@@ -83,7 +85,7 @@ export class Referrers {
       isSpoken = false;
     }
     if (isSpoken) return found;
-    this.#without.set(namespace, now() + REMEMBER_MS);
+    this.#without.set(namespace, true, { ttl: REMEMBER_MS });
     return undefined;
   }
 }

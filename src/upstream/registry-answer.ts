@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { timeUntil, type Clock } from '../time/clock.ts';
 import { essence } from '../oci/media-types.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { parseJsonObject, readSmall } from '../net/small-body.ts';
@@ -21,7 +22,7 @@ export interface JudgeParts {
   readonly waitMs: () => number;
   /** The answer to a GET in place of a HEAD. */
   readonly readWords: () => Promise<TransportResponse>;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 const MAX_ERROR_BYTES = 16 * 1024;
@@ -38,7 +39,7 @@ export async function findFault(
 ): Promise<UpstreamError | undefined> {
   const { statusCode: status, headers, body } = response;
   const fail = (fault: UpstreamError['fault'], reason: string): UpstreamError => {
-    const told = parseRetryAfter(single(headers['retry-after']), parts.now());
+    const told = parseRetryAfter(single(headers['retry-after']), parts.clock);
     const isLimit = status === 429 && url.origin === parts.registry.origin;
     const retryAfterMs = told ?? (isLimit ? parts.waitMs() : undefined);
     return new UpstreamError(parts.upstream, fault, reason, {
@@ -114,11 +115,11 @@ async function readReason(
  * Milliseconds from the seconds or the HTTP date of a `Retry-After` (RFC 9110 section 10.2.3);
  * `undefined` for what is not in the future or is neither.
  */
-export function parseRetryAfter(value: string | undefined, now: number): number | undefined {
+export function parseRetryAfter(value: string | undefined, clock: Clock): number | undefined {
   const text = value?.trim() ?? '';
   const isSeconds = /^\d{1,9}$/.test(text);
   const isDate = /^(?:mon|tue|wed|thu|fri|sat|sun)/i.test(text);
-  const ms = isSeconds ? Number(text) * 1000 : isDate ? Date.parse(text) - now : 0;
+  const ms = isSeconds ? Number(text) * 1000 : isDate ? timeUntil(Date.parse(text), clock) : 0;
   return ms > 0 ? ms : undefined;
 }
 

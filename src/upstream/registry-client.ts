@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Clock } from '../time/clock.ts';
 import type { UpstreamConfig } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -14,7 +15,7 @@ import type { Cost } from './quota.ts';
 import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
 import { findFault, parseRetryAfter, single, singles } from './registry-answer.ts';
 import { readSmall } from '../net/small-body.ts';
-import { backoff, type Timing } from '../net/timing.ts';
+import { pausesOf, type Timing } from '../net/timing.ts';
 import { Transport, type Sender, type TransportResponse } from '../net/transport.ts';
 
 /** The kinds of upstream requests that metrics tell apart. */
@@ -55,7 +56,7 @@ export interface RegistryClientParts {
   readonly log: Log;
   readonly userAgent: string;
   readonly via: Via;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 /** The last answer to a request, and what it was asked with. */
@@ -83,7 +84,7 @@ export class RegistryClient {
   readonly #bandwidth: Bandwidth | undefined;
 
   constructor(parts: RegistryClientParts) {
-    const { config, timing, metrics, log, now } = parts;
+    const { config, timing, metrics, log, clock } = parts;
     this.#parts = parts;
     this.#base = new URL(`${config.url}/v2/`);
     this.#transport = new Transport(config, timing);
@@ -92,14 +93,14 @@ export class RegistryClient {
       metrics,
       log,
       pauseMs: timing.breakerMs,
-      now,
+      clock,
     });
     const sender: Sender = {
       send: async (request) =>
         this.#breaker.run(request.url.host, async () => this.#transport.send(request)),
       chunks: (body, url) => this.#transport.chunks(body, url),
     };
-    const context = { upstream: config.name, registry: this.#base, sender, now };
+    const context = { upstream: config.name, registry: this.#base, sender, clock };
     this.#accounts = new Accounts({
       ...context,
       credentials: config.credentials.map((entry) => openCredentials(entry, context)),
@@ -141,13 +142,14 @@ export class RegistryClient {
 
   async #repeat<Value>(wanted: RegistryRequest, attempt: () => Promise<Value>): Promise<Value> {
     const { timing } = this.#parts;
+    const pauses = pausesOf(timing);
     const lastStart = performance.now() + timing.attemptsMs;
-    for (let failures = 0; ; failures += 1) {
+    for (let attempts = 1; ; attempts += 1) {
       try {
         return await attempt();
       } catch (error) {
-        const pause = backoff(timing.retryMs, failures);
-        const final = wanted.retry === false || failures + 1 === MAX_ATTEMPTS;
+        const pause = pauses.after(attempts);
+        const final = wanted.retry === false || attempts === MAX_ATTEMPTS;
         const late = performance.now() + pause > lastStart;
         if (final || late || !isPassing(error)) throw error;
         await sleep(pause, undefined, { signal: wanted.demand.signal });
@@ -193,7 +195,7 @@ export class RegistryClient {
           sender: this.#transport,
           waitMs: () => account.quota.waitMs(cost),
           readWords: async () => this.#readWords(wanted, answer),
-          now: this.#parts.now,
+          clock: this.#parts.clock,
         },
       );
       if (!fault) return this.#accept(wanted, response, url);
@@ -228,7 +230,7 @@ export class RegistryClient {
       // What another host asks for is neither this registry's login nor any credential's business.
       if (answer.url.origin !== this.#base.origin) return answer;
       if (statusCode === 429) {
-        const retryAfterMs = parseRetryAfter(single(headers['retry-after']), this.#parts.now());
+        const retryAfterMs = parseRetryAfter(single(headers['retry-after']), this.#parts.clock);
         quota.refuse(headers, retryAfterMs, cost);
       } else quota.observe(headers);
       this.#accounts.show(this.#parts.metrics);

@@ -1,6 +1,7 @@
 import { UpstreamError } from '../oci/upstream-error.ts';
+import type { Clock } from '../time/clock.ts';
 import type { Credential } from './credentials/credential.ts';
-import type { Dated } from './perishable.ts';
+import type { Issued } from './expiring-value.ts';
 import { describeErrors, parseRetryAfter, single } from './registry-answer.ts';
 import { parseJsonObject, readSmall } from '../net/small-body.ts';
 import type { Sender, TransportRequest, TransportResponse } from '../net/transport.ts';
@@ -18,7 +19,7 @@ export interface TokenRequest {
 export interface TokenServiceParts {
   readonly upstream: string;
   readonly sender: Sender;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 interface TokenAnswer extends TransportResponse {
@@ -46,7 +47,7 @@ export class TokenService {
   }
 
   /** The header's value. Throws `UpstreamError`. */
-  async ask(wanted: TokenRequest): Promise<Dated<string>> {
+  async ask(wanted: TokenRequest): Promise<Issued<string>> {
     const { credential } = wanted;
     const isIdentity = credential?.kind === 'identity-token';
     const first = await this.#send(isIdentity ? postForm(wanted) : getForm(wanted));
@@ -64,7 +65,7 @@ export class TokenService {
     return { ...response, document: parseJsonObject(bytes) };
   }
 
-  #read(document: Record<string, unknown> | undefined, url: URL): Dated<string> {
+  #read(document: Record<string, unknown> | undefined, url: URL): Issued<string> {
     const value = document?.['token'] || document?.['access_token'];
     // Anything else would end up in a header line.
     if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)) {
@@ -72,7 +73,7 @@ export class TokenService {
     }
     const life = Number(document?.['expires_in'] ?? 0);
     const seconds = Number.isFinite(life) ? Math.max(life, MIN_LIFE_SECONDS) : MIN_LIFE_SECONDS;
-    return { value: `Bearer ${value}`, expiresAt: this.#parts.now() + seconds * 1000 };
+    return { value: `Bearer ${value}`, lifeMs: seconds * 1000 };
   }
 
   #refusal(
@@ -81,7 +82,7 @@ export class TokenService {
   ): UpstreamError {
     const reason = `the token service ${wanted.realm.host} answered ${status}`;
     if (status === 429) {
-      const retryAfterMs = parseRetryAfter(single(headers['retry-after']), this.#parts.now());
+      const retryAfterMs = parseRetryAfter(single(headers['retry-after']), this.#parts.clock);
       return this.#error('rate-limited', reason, { status, retryAfterMs });
     }
     if (status >= 500) return this.#error('failing', reason, { status });

@@ -17,6 +17,7 @@ import {
 } from '../helpers/image.ts';
 import { createTempFolder, startMirror, TEST_TIMING, type TestMirror } from '../helpers/mirror.ts';
 import type { Result } from './run-main.ts';
+import { clockOf } from '../helpers/clock.ts';
 
 const DAY = 86_400_000;
 export const NOON = Date.UTC(2026, 10, 21, 12);
@@ -77,7 +78,7 @@ export async function startLiveStore(t: ExecutionContext): Promise<LiveStore> {
   const storePath = await createTempFolder(t);
   let now = NOON - 60 * DAY;
   const upstreams = { [UPSTREAM]: { url: registry.url } };
-  const mirror = await startMirror(t, { storePath, upstreams, now: () => now });
+  const mirror = await startMirror(t, { storePath, upstreams, clock: clockOf(() => now) });
   const pull = async (repository: string, ...paths: string[]): Promise<void> => {
     for (const path of paths) {
       const { status } = await get(`${mirror.url}/v2/${repository}/${path}`);
@@ -123,7 +124,7 @@ function commandsOf(
       signals: new EventEmitter(),
       exit: () => t.fail('the command must not end the process'),
     };
-    const options = { log, now: () => NOON, timing: TEST_TIMING };
+    const options = { log, clock: clockOf(() => NOON), timing: TEST_TIMING };
     const code = await runCommand(args, context, {
       openLog: () => log,
       now: () => NOON,

@@ -11,6 +11,7 @@ import { rebuildCatalog } from '../../src/store/catalog/rebuild.ts';
 import type { Measures, Order, Settings } from './child-mirror.ts';
 import { compare } from './compare.ts';
 import { noteFacts } from './facts.ts';
+import { clockOf } from '../helpers/clock.ts';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
@@ -34,7 +35,7 @@ async function run(settings: Settings): Promise<void> {
     timing,
     graceMs: 0,
     step,
-    now: () => clock ?? Date.now(),
+    clock: clockOf(() => clock ?? Date.now()),
   });
   noteFacts(server, factsFile);
   process.on('message', (order: Order) => void obey(order));

@@ -12,6 +12,7 @@ import { get, open } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildArtifact, buildImage, buildIndex } from '../helpers/image.ts';
 import { createTempFolder, TEST_TIMING } from '../helpers/mirror.ts';
+import { clockOf } from '../helpers/clock.ts';
 
 const MINUTE = 60_000;
 const START = Date.UTC(2026, 10, 21, 12, 10);
@@ -74,7 +75,7 @@ export class Site {
     const write = (line: string) => log.push(JSON.parse(line) as Record<string, unknown>);
     const server = await startServer(config, {
       log: pino({ level: 'debug', name: 'entrepot', base: {} }, { write }),
-      now: () => clock.now,
+      clock: clockOf(() => clock.now),
       timing: TEST_TIMING,
       graceMs: 1_000,
     });

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Timer } from '../../sync/schedule.ts';
+import type { Clock } from '../../src/time/clock.ts';
 import type { Ticker } from '../../src/upstream/bandwidth.ts';
 
 interface Wait {
@@ -8,7 +9,7 @@ interface Wait {
 }
 
 /** A clock whose waits end when a test lets the time pass, each at its own moment and in order. */
-export class FakeTimer implements Timer, Ticker {
+export class FakeTimer implements Timer, Ticker, Clock {
   readonly #waits = new Set<Wait>();
   readonly #chances: number[] = [];
   #elapsed = 0;
@@ -19,6 +20,8 @@ export class FakeTimer implements Timer, Ticker {
   }
 
   readonly now = (): number => this.#start + this.#elapsed;
+  readonly wall = this.now;
+  readonly steady = (): number => 1 + this.#elapsed;
 
   /** How many wait now. */
   get waiting(): number {

@@ -11,6 +11,7 @@ import type {
   UpstreamConfig,
 } from '../../src/config/config.ts';
 import { startServer, type RunningServer } from '../../src/server.ts';
+import type { Clock } from '../../src/time/clock.ts';
 import type { Timing } from '../../src/net/timing.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 
@@ -40,7 +41,7 @@ export interface MirrorOptions {
   readonly upstreams: Readonly<Record<string, UpstreamOptions>>;
   readonly offline?: boolean;
   readonly timing?: Partial<Timing>;
-  readonly now?: () => number;
+  readonly clock?: Clock;
   readonly graceMs?: number;
   readonly listen?: Partial<Config['listen']>;
   readonly store?: Partial<Config['store']>;
@@ -97,7 +98,7 @@ export async function startMirror(
     log,
     timing: { ...TEST_TIMING, ...options.timing },
     graceMs: options.graceMs ?? 1_000,
-    ...(options.now && { now: options.now }),
+    ...(options.clock && { clock: options.clock }),
   });
   let isStopped = false;
   const stop = async (): Promise<void> => {

@@ -26,7 +26,7 @@ import {
 export const UPSTREAM = 'hub.example';
 export const REPOSITORY = 'library/app';
 
-export interface SceneOptions extends Omit<MirrorOptions, 'upstreams' | 'now'> {
+export interface SceneOptions extends Omit<MirrorOptions, 'upstreams' | 'clock'> {
   readonly registry?: FakeRegistryOptions;
   readonly upstream?: Omit<Partial<UpstreamOptions>, 'tags'>;
   readonly tags?: Partial<TagsConfig>;
@@ -63,7 +63,7 @@ export async function startScene(t: ExecutionContext, options: SceneOptions = {}
   registry.addImage(REPOSITORY, 'latest', image, { name: 'app' });
   const mirror = await startMirror(t, {
     ...rest,
-    now: clock.now,
+    clock,
     ...(timing && { timing }),
     upstreams: {
       [UPSTREAM]: {

@@ -16,6 +16,7 @@ import {
 } from '../helpers/image.ts';
 import { startMirror, type MirrorOptions, type TestMirror } from '../helpers/mirror.ts';
 import { codeOf, parseAnswers } from './raw-answer.ts';
+import { clockOf } from '../helpers/clock.ts';
 
 const NAME = 'registry.example';
 
@@ -427,7 +428,7 @@ test('Cache-Status and Age say where an answer came from and how old it is', asy
   let now = 1_700_000_000_000;
   const world = await createWorld(t, {
     tags: { ttlMs: 60_000, negativeTtlMs: 60_000 },
-    now: () => now,
+    clock: clockOf(() => now),
   });
   const { ask, registry, layer, image } = world;
   const tell = async (path: string, options?: GetOptions): Promise<(string | undefined)[]> => {

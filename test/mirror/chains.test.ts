@@ -145,14 +145,14 @@ async function startTiers(
   registry.addImage(REPOSITORY, 'latest', image, { name: 'app' });
   const parent = await startMirror(t, {
     upstreams: { 'other.example': { url: other.url }, [HUB]: { url: registry.url } },
-    now: clock.now,
+    clock,
     ...options.parent,
   });
   const wire = await Wire.start(t, parent.url);
   const upstream = FORMS[form]!(wire.url);
   const child = await startMirror(t, {
     upstreams: { [HUB]: { ...upstream, ...(options.childTags && { tags: options.childTags }) } },
-    now: clock.now,
+    clock,
     ...options.child,
   });
   const ask: Tiers['ask'] = async (path, request) => get(`${child.url}${path}`, request);
@@ -450,7 +450,7 @@ test('a parent that is killed in the middle of a layer and comes back goes on, a
   const next = await startMirror(t, {
     storePath,
     upstreams: { 'other.example': { url: tiers.other.url }, [HUB]: { url: registry.url } },
-    now: tiers.clock.now,
+    clock: tiers.clock,
   });
   wire.target = next.url;
   t.true((await answer.rest()).equals(layer.bytes.subarray(MIB)));
@@ -556,12 +556,12 @@ test('what an offline parent lacks does not keep a child from what it holds', as
     storePath,
     offline: true,
     upstreams: { [HUB]: { url: registry.url } },
-    now: clock.now,
+    clock,
   });
   const child = await startMirror(t, {
     upstreams: { [HUB]: { url: offline.url, namespace: HUB } },
     timing: { breakerMs: 1_000 },
-    now: clock.now,
+    clock,
   });
   t.is((await get(`${child.url}/v2/${REPOSITORY}/manifests/missing`)).status, 502);
   const held = await get(`${child.url}/v2/${REPOSITORY}/manifests/latest`);

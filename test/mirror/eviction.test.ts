@@ -141,7 +141,7 @@ test('the last pull counts over a restart', async (t) => {
   await mirror.stop();
   const next = await startMirror(t, {
     storePath,
-    now: clock.now,
+    clock,
     upstreams: { [UPSTREAM]: { url: registry.url } },
   });
   await next.server.store.settled;

@@ -77,7 +77,7 @@ test('a long Retry-After of a failing registry does not hold the download that l
   const clock = new Clock();
   const mirror = await startMirror(t, {
     upstreams: { 'docker.io': { url: registry.url } },
-    now: clock.now,
+    clock,
   });
   const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`;
   const client = await open(url);

@@ -11,6 +11,7 @@ import { nextPage } from '../../src/upstream/link.ts';
 import { Quota } from '../../src/upstream/quota.ts';
 import { refuseRealm } from '../../src/upstream/realm.ts';
 import { parseRetryAfter } from '../../src/upstream/registry-answer.ts';
+import { Clock } from '../helpers/clock.ts';
 
 const CORPUS = join(import.meta.dirname, '..', 'corpus');
 
@@ -94,7 +95,7 @@ for (const { note, value, milliseconds } of readJson<
   { note: string; value: string; milliseconds: number | null }[]
 >('retry-after.json')) {
   test(`Retry-After: ${note}`, (t) => {
-    t.is(parseRetryAfter(value, Date.UTC(2030, 0, 1)) ?? null, milliseconds);
+    t.is(parseRetryAfter(value, new Clock()) ?? null, milliseconds);
   });
 }
 
@@ -102,7 +103,7 @@ for (const { note, limit, remaining, status } of readJson<
   { note: string; limit: string | null; remaining: string | null; status: object }[]
 >('rate-limits.json')) {
   test(`rate limit: ${note}`, (t) => {
-    const quota = new Quota(() => 0);
+    const quota = new Quota(new Clock());
     quota.observe({
       ...(limit !== null && { 'ratelimit-limit': limit }),
       ...(remaining !== null && { 'ratelimit-remaining': remaining }),

@@ -12,6 +12,7 @@ import type { Pin } from '../../src/store/catalog/tables.ts';
 import { get } from '../helpers/client.ts';
 import { createTempFolder, startMirror, type MirrorOptions } from '../helpers/mirror.ts';
 import { openCatalog } from './held-store.ts';
+import { clockOf } from '../helpers/clock.ts';
 
 const APP: Target = { upstream: 'ghcr.io', repository: parseRepository('org/app') };
 const DIGEST = digestOf(Buffer.from('a manifest'));
@@ -159,7 +160,11 @@ interface Told {
 const UPSTREAMS = { 'ghcr.io': { url: 'http://127.0.0.1:9', deny: ['secret/**'] } };
 
 async function start(t: ExecutionContext, options: Omit<MirrorOptions, 'upstreams'>) {
-  const mirror = await startMirror(t, { ...options, upstreams: UPSTREAMS, now: () => 7 });
+  const mirror = await startMirror(t, {
+    ...options,
+    upstreams: UPSTREAMS,
+    clock: clockOf(() => 7),
+  });
   const ask = async (method: string, path: string, body?: object) => {
     const headers = { 'Content-Type': 'application/json' };
     const sent = body ? { body: JSON.stringify(body) } : {};

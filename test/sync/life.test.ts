@@ -170,7 +170,7 @@ test('offline, plan and run are refused at once, nothing changes, and what is he
     sync: syncConfig(RULES),
     storePath,
     offline: true,
-    now: timer.now,
+    clock: timer,
   });
   const { adminUrl } = mirror.server;
   const admin = new URL(adminUrl).host;

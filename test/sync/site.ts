@@ -78,7 +78,7 @@ export class Site {
     const engine = await Engine.start(config, {
       log,
       timing: { ...TEST_TIMING, ...timing },
-      now: timer.now,
+      clock: timer,
       ...(step && { step }),
     });
     const { store, mirror, metrics } = engine;

@@ -110,7 +110,7 @@ async function startTwo(t: ExecutionContext, scheme: 'Basic' | 'Bearer'): Promis
   const registry = await TwoUsers.start(t, scheme);
   const clock = new Clock();
   const mirror = await startMirror(t, {
-    now: clock.now,
+    clock,
     upstreams: {
       [UPSTREAM]: {
         url: registry.url,

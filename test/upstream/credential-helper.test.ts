@@ -138,9 +138,7 @@ const FAULTS: Readonly<Record<string, readonly [script: string, says: string]>> 
 for (const [what, [script, says]] of Object.entries(FAULTS)) {
   test(`a helper's fault is told in one line without a secret: ${what}`, async (t) => {
     const { name } = await installHelper(t, script);
-    const error = await t.throwsAsync(
-      issueFromHelper({ name, server: 'reg.example:5000', now: () => 0 }),
-    );
+    const error = await t.throwsAsync(issueFromHelper({ name, server: 'reg.example:5000' }));
     t.is(error.message, `docker-credential-${name} ${says}`);
     t.is(error.cause, undefined);
   });
@@ -149,14 +147,13 @@ for (const [what, [script, says]] of Object.entries(FAULTS)) {
 test('a helper that hangs is ended at its limit, and its child does not hold things up', async (t) => {
   const { name } = await installHelper(t, 'sleep 600');
   const error = await t.throwsAsync(
-    issueFromHelper({ name, server: 'reg.example:5000', now: () => 0, limitMs: 200 }),
+    issueFromHelper({ name, server: 'reg.example:5000', limitMs: 200 }),
   );
   t.is(error.message, `docker-credential-${name} gave no answer within 0.2 s`);
 });
 
 test('a program that is not there or may not be run is named', async (t) => {
-  const issue = async (name: string) =>
-    issueFromHelper({ name, server: 'reg.example:5000', now: () => 0 });
+  const issue = async (name: string) => issueFromHelper({ name, server: 'reg.example:5000' });
   const missing = await t.throwsAsync(issue('test-gone'));
   t.is(missing.message, 'docker-credential-test-gone is not on the PATH');
   const { name, program } = await installHelper(t, 'exit 0');
@@ -174,7 +171,6 @@ test('a helper that does not read what it is asked is no fault', async (t) => {
   const issued = await issueFromHelper({
     name: 'test-deaf',
     server: `reg.example/${'x'.repeat(200_000)}`,
-    now: () => 1000,
   });
   t.deepEqual(issued, {
     value: { kind: 'password', username: 'u', password: 'p' },

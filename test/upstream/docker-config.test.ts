@@ -79,7 +79,7 @@ interface Case {
 const reads = test.macro({
   async exec(t: ExecutionContext, _claim: string, { file, server = 'reg.example', gives }: Case) {
     const path = await writeConfig(t, file);
-    const issued = await issueFromDockerConfig({ file: path, server, now: () => 1000 });
+    const issued = await issueFromDockerConfig({ file: path, server });
     t.deepEqual(issued, { value: gives, expiresAt: 601_000 });
   },
   title: (_, claim) => claim,
@@ -176,7 +176,6 @@ for (const [what, file] of Object.entries({
     const { value } = await issueFromDockerConfig({
       file: path,
       server: 'reg.example',
-      now: () => 0,
     });
     t.deepEqual(value, HELPED);
   });
@@ -221,17 +220,13 @@ const faults: Readonly<Record<string, readonly [document: unknown, says: string]
 for (const [what, [document, says]] of Object.entries(faults)) {
   test(`a faulty file is told without what it holds: ${what}`, async (t) => {
     const file = await writeConfig(t, document);
-    const error = await t.throwsAsync(
-      issueFromDockerConfig({ file, server: 'reg.example', now: () => 0 }),
-    );
+    const error = await t.throwsAsync(issueFromDockerConfig({ file, server: 'reg.example' }));
     t.is(error.message, says.replace('FILE', file));
   });
 }
 
 test('a file that is gone is named', async (t) => {
   const file = join(await createTempFolder(t), 'gone.json');
-  const error = await t.throwsAsync(
-    issueFromDockerConfig({ file, server: 'reg.example', now: () => 0 }),
-  );
+  const error = await t.throwsAsync(issueFromDockerConfig({ file, server: 'reg.example' }));
   t.is(error.message, `cannot read ${file}: there is no such file`);
 });

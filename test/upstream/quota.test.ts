@@ -317,6 +317,16 @@ test('Retry-After in seconds is waited for, and told to clients as what is left 
   t.is((await manifest('latest')).status, 200);
 });
 
+test('a clock that is set back does not lengthen a pause', async (t) => {
+  const { registry, manifest, clock } = await startScene(t);
+  registry.status(/^\/v2\//, 429, { headers: { 'Retry-After': '60' } });
+  t.is((await manifest('latest')).status, 429);
+  clock.setBack(72 * HOUR);
+  t.deepEqual(refusalOf(await manifest('latest')), spent('60'));
+  clock.advance(MINUTE);
+  t.is((await manifest('latest')).status, 200);
+});
+
 const LATER: [claim: string, value: (now: number) => string][] = [
   ['in seconds', () => '86400'],
   ['as a date', (now) => new Date(now + 24 * HOUR).toUTCString()],

@@ -16,7 +16,7 @@ import {
   told,
   type Scene,
 } from '../helpers/scene.ts';
-import { Perishable, type Dated } from '../../src/upstream/perishable.ts';
+import { ExpiringValue, type Issued } from '../../src/upstream/expiring-value.ts';
 
 const SCOPE = `repository:${REPOSITORY}:pull`;
 const TOKEN = `GET token ${SCOPE}`;
@@ -269,24 +269,24 @@ test('a shorter life counts as 60 s: it is not renewed before the registry refus
 
 interface Bench {
   readonly clock: Clock;
-  readonly value: Perishable<string>;
+  readonly value: ExpiringValue<string>;
   /** The fetches that wait for an answer, oldest first. */
-  readonly fetches: PromiseWithResolvers<Dated<string>>[];
+  readonly fetches: PromiseWithResolvers<Issued<string>>[];
 }
 
-function createPerishable(): Bench {
+function createValue(): Bench {
   const clock = new Clock();
-  const fetches: PromiseWithResolvers<Dated<string>>[] = [];
-  const fetch = async (): Promise<Dated<string>> => {
-    const fetching = Promise.withResolvers<Dated<string>>();
+  const fetches: PromiseWithResolvers<Issued<string>>[] = [];
+  const fetch = async (): Promise<Issued<string>> => {
+    const fetching = Promise.withResolvers<Issued<string>>();
     fetches.push(fetching);
     return fetching.promise;
   };
-  return { clock, fetches, value: new Perishable(fetch, clock.now) };
+  return { clock, fetches, value: new ExpiringValue(fetch, clock) };
 }
 
 test('whoever waits for a fetch that fails hears of it, and the next one fetches anew', async (t) => {
-  const { value, fetches } = createPerishable();
+  const { value, fetches } = createValue();
   const waiting = [value.get(), value.get()];
   t.is(fetches.length, 1);
   fetches[0]?.reject(new Error('no'));
@@ -297,7 +297,7 @@ test('whoever waits for a fetch that fails hears of it, and the next one fetches
 });
 
 test('a value without an end is kept until it is dropped, and a stranger drops nothing', async (t) => {
-  const { value, fetches, clock } = createPerishable();
+  const { value, fetches, clock } = createValue();
   const first = value.get();
   fetches[0]?.resolve({ value: 'a' });
   t.is(await first, 'a');
@@ -314,7 +314,7 @@ test('a value without an end is kept until it is dropped, and a stranger drops n
 });
 
 test('a value that ends while it is renewed is waited for, with the same fetch', async (t) => {
-  const { value, fetches, clock } = createPerishable();
+  const { value, fetches, clock } = createValue();
   const first = value.get();
   fetches[0]?.resolve({ value: 'a', expiresAt: clock.now() + 100 });
   await first;

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
-import { backoff, type Timing } from '../../net/timing.ts';
+import { pausesOf, type Timing } from '../../net/timing.ts';
 import type { Demand } from '../../upstream/demand.ts';
 import type { BlobBody, Upstream } from '../../upstream/upstream.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
@@ -63,7 +63,7 @@ export class Transfer {
       } catch (error) {
         const isLast = attempt === MAX_ATTEMPTS_TO_START || performance.now() > lastStart;
         if (isLast || !this.#mayGoOn(error, 0)) throw error;
-        await this.#pause(attempt - 1);
+        await this.#pause(attempt);
       }
     }
   }
@@ -80,7 +80,7 @@ export class Transfer {
         this.#body = undefined;
         breaks = this.#position > before ? 1 : breaks + 1;
         if (breaks > MAX_BREAKS || !this.#mayGoOn(error, MAX_RETRY_AFTER_MS)) throw error;
-        await this.#pause(breaks - 1, error);
+        await this.#pause(breaks, error);
       }
     }
   }
@@ -162,10 +162,10 @@ export class Transfer {
     }
   }
 
-  async #pause(attempt: number, error?: unknown): Promise<void> {
+  async #pause(failures: number, error?: unknown): Promise<void> {
     const { timing, demand } = this.#parts;
     const asked = error instanceof UpstreamError ? (error.retryAfterMs ?? 0) : 0;
-    const pause = Math.max(backoff(timing.retryMs, attempt), Math.min(asked, MAX_RETRY_AFTER_MS));
+    const pause = Math.max(pausesOf(timing).after(failures), Math.min(asked, MAX_RETRY_AFTER_MS));
     await sleep(pause, undefined, { signal: demand.signal });
   }
 }

@@ -106,26 +106,26 @@ export class Checkup {
   }
 
   async #secure(): Promise<Outcome> {
-    const { config, now, timing } = this.#parts;
+    const { config, clock, timing } = this.#parts;
     if (!config.url.startsWith('https:')) return skipped('the url is http');
     const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(timing.connectMs)]);
     if (!this.#connection) return NOT_REACHED;
-    return checkTls(config, this.#connection.socket, { signal, now });
+    return checkTls(config, this.#connection.socket, { signal, clock });
   }
 
   async #ping(): Promise<Outcome> {
-    const { config, userAgent, now } = this.#parts;
+    const { config, userAgent, clock } = this.#parts;
     const response = await this.#transport.send({
       method: 'GET',
       url: this.#registry,
       headers: { accept: 'application/json', 'user-agent': userAgent },
       signal: this.#signal,
     });
-    this.#answer = { headers: response.headers, at: now() };
+    this.#answer = { headers: response.headers, at: clock.wall() };
     const { outcome, challenge } = await checkRegistry(config, response, {
       registry: this.#registry,
       sender: this.#transport,
-      now,
+      clock,
     });
     this.#challenge = challenge;
     return outcome;
@@ -156,11 +156,11 @@ export class Checkup {
 
   /** Asks for the images, which also shows the quota; resolves with what is to be said of them. */
   async #look(accounts: readonly Account[]): Promise<Finding[]> {
-    const { config, images, now } = this.#parts;
+    const { config, images, clock } = this.#parts;
     const found: Finding[] = [];
     for (const account of accounts) {
       if (images.length === 0) {
-        const quota = new Quota(now);
+        const quota = new Quota(clock);
         quota.observe(this.#answer?.headers ?? {});
         const { limit, remaining } = quota.status;
         const isTold = limit !== undefined || remaining !== undefined;

@@ -1,3 +1,4 @@
+import type { Clock } from '../../time/clock.ts';
 import type { CredentialsConfig, UpstreamConfig } from '../../config/config.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { Authenticator, type Proof } from '../authenticator.ts';
@@ -13,7 +14,7 @@ export interface CredentialCheckParts {
   readonly config: UpstreamConfig;
   readonly registry: URL;
   readonly sender: Sender;
-  readonly now: () => number;
+  readonly clock: Clock;
   /** `undefined`: the registry asks for nothing. */
   readonly challenge: Challenge | undefined;
   /** The repository that a token is asked for; `undefined`: none was named. */

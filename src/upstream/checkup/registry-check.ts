@@ -1,3 +1,4 @@
+import type { Clock } from '../../time/clock.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
 import type { UpstreamError } from '../../oci/upstream-error.ts';
 import { parseChallenges, type Challenge } from '../challenge.ts';
@@ -18,7 +19,7 @@ export interface RegistryCheck {
 export async function checkRegistry(
   config: UpstreamConfig,
   response: TransportResponse,
-  { registry, sender, now }: { registry: URL; sender: Sender; now: () => number },
+  { registry, sender, clock }: { registry: URL; sender: Sender; clock: Clock },
 ): Promise<RegistryCheck> {
   const { statusCode: status, headers } = response;
   if (status === 401) {
@@ -35,7 +36,7 @@ export async function checkRegistry(
     registry,
     login: 'to /v2/',
     sender,
-    now,
+    clock,
     // Nobody waits here, and a GET has said its words.
     waitMs: () => 0,
     readWords: async () => response,

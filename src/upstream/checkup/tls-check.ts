@@ -1,13 +1,14 @@
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
+import { timeUntil, type Clock } from '../../time/clock.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
 import { failed, ok, printable, warning, type Outcome } from './finding.ts';
 import { endpointOf, formatEndpoint, keyOf } from './subject.ts';
 
 export interface TlsOptions {
   readonly signal: AbortSignal;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 const DAY_MS = 86_400_000;
@@ -24,7 +25,7 @@ const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
 export async function checkTls(
   config: UpstreamConfig,
   socket: Duplex,
-  { signal, now }: TlsOptions,
+  { signal, clock }: TlsOptions,
 ): Promise<Outcome> {
   let secured: TLSSocket;
   try {
@@ -38,7 +39,7 @@ export async function checkTls(
   secured.destroy();
   const fault = secured.authorized ? undefined : explainFault(String(code), certificate, config);
   if (config.tls.insecure) return describeUnchecked(fault, config);
-  return fault ?? describe(certificate, config, now());
+  return fault ?? describe(certificate, config, clock);
 }
 
 async function shakeHands(
@@ -69,8 +70,8 @@ async function shakeHands(
   return secured;
 }
 
-function describe(certificate: PeerCertificate, config: UpstreamConfig, now: number): Outcome {
-  const days = Math.floor((Date.parse(certificate.valid_to) - now) / DAY_MS);
+function describe(certificate: PeerCertificate, config: UpstreamConfig, clock: Clock): Outcome {
+  const days = Math.floor(timeUntil(Date.parse(certificate.valid_to), clock) / DAY_MS);
   const detail = `certificate of ${issuerOf(certificate)}, ${days} days left`;
   if (days >= FEW_DAYS) return ok(detail);
   const { host } = endpointOf(new URL(config.url));

@@ -5,7 +5,7 @@ import {
   type TokenCredential,
 } from '@azure/identity';
 import { UpstreamError } from '../../oci/upstream-error.ts';
-import type { Dated } from '../perishable.ts';
+import type { Issued } from '../expiring-value.ts';
 import { parseJsonObject, readSmall } from '../../net/small-body.ts';
 import type { Sender } from '../../net/transport.ts';
 import { askCloud, firstLine } from './ask-cloud.ts';
@@ -20,7 +20,6 @@ export interface AzureParts {
   /** The registry's `/v2/`. */
   readonly registry: URL;
   readonly sender: Sender;
-  readonly now: () => number;
 }
 
 /** The same one in every Azure cloud. */
@@ -34,7 +33,7 @@ const DEVELOPER_TOOLS = /Visual Studio|Azure CLI|Developer CLI|PowerShell|broker
  * A refresh token of an Azure registry: a token of the identity, exchanged by the registry itself.
  * @see https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
  */
-export async function issueFromAzure(parts: AzureParts): Promise<Dated<Credential>> {
+export async function issueFromAzure(parts: AzureParts): Promise<Issued<Credential>> {
   const identity = await askCloud(async (abortSignal) => {
     const answer = await createCredential(parts).getToken(SCOPE, {
       abortSignal,
@@ -44,8 +43,8 @@ export async function issueFromAzure(parts: AzureParts): Promise<Dated<Credentia
     return answer.token;
   }, tellError);
   const token = await exchange(identity, parts);
-  const expiresAt = readExpiry(token) ?? parts.now() + UNKNOWN_LIFE_MS;
-  return { value: { kind: 'identity-token', token }, expiresAt };
+  const value = { kind: 'identity-token', token } as const;
+  return { value, expiresAt: readExpiry(token), lifeMs: UNKNOWN_LIFE_MS };
 }
 
 function createCredential({ tenant, client, secret, registry }: AzureParts): TokenCredential {

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { parseJsonObject } from '../../net/small-body.ts';
-import type { Dated } from '../perishable.ts';
+import type { Issued } from '../expiring-value.ts';
 import type { Credential } from './credential.ts';
 
 export interface HelperParts {
@@ -8,7 +8,6 @@ export interface HelperParts {
   readonly name: string;
   /** The registry as it was logged in to. */
   readonly server: string;
-  readonly now: () => number;
   readonly limitMs?: number;
 }
 
@@ -33,7 +32,7 @@ const NOT_FOUND = 'credentials not found in native keychain';
  * hold a secret.
  * @see https://github.com/docker/docker-credential-helpers
  */
-export async function issueFromHelper(parts: HelperParts): Promise<Dated<Credential>> {
+export async function issueFromHelper(parts: HelperParts): Promise<Issued<Credential>> {
   const program = `docker-credential-${parts.name}`;
   const { failure, stdout, stderr } = await run(program, parts);
   if (failure) {
@@ -48,7 +47,7 @@ export async function issueFromHelper(parts: HelperParts): Promise<Dated<Credent
     username === TOKEN_NAME
       ? { kind: 'identity-token', token: secret }
       : { kind: 'password', username, password: secret };
-  return { value, expiresAt: parts.now() + LIFE_MS };
+  return { value, lifeMs: LIFE_MS };
 }
 
 async function run(program: string, { server, limitMs = LIMIT_MS }: HelperParts): Promise<Outcome> {

@@ -1,6 +1,6 @@
 import { canonicalRegistryName } from '../../config/registries.ts';
 import { readTextFile } from '../../config/text-file.ts';
-import type { Dated } from '../perishable.ts';
+import type { Issued } from '../expiring-value.ts';
 import { parseJsonObject } from '../../net/small-body.ts';
 import { issueFromHelper } from './credential-helper.ts';
 import type { Credential } from './credential.ts';
@@ -10,7 +10,6 @@ export interface DockerConfigParts {
   readonly file: string;
   /** The registry as it was logged in to. */
   readonly server: string;
-  readonly now: () => number;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -23,20 +22,20 @@ const LIFE_MS = 10 * 60_000;
  * that before what the file itself holds. What it throws says nothing of what the file
  * holds.
  */
-export async function issueFromDockerConfig(parts: DockerConfigParts): Promise<Dated<Credential>> {
-  const { file, server, now } = parts;
+export async function issueFromDockerConfig(parts: DockerConfigParts): Promise<Issued<Credential>> {
+  const { file, server } = parts;
   const document = parseJsonObject(Buffer.from(readTextFile(file)));
   if (!document) throw new Error(`${file} is not JSON as docker login or podman login writes it`);
   const { auths, credHelpers, credsStore } = document;
   const helper = findEntry(credHelpers, server) ?? credsStore;
   if (typeof helper === 'string' && helper !== '') {
     checkHelperName(helper, file);
-    return issueFromHelper({ name: helper, server, now });
+    return issueFromHelper({ name: helper, server });
   }
   const entry = findEntry(auths, server);
   const value = isMap(entry) ? readEntry(entry) : undefined;
   if (!value) throw new Error(`${file} has no credentials for ${server}`);
-  return { value, expiresAt: now() + LIFE_MS };
+  return { value, lifeMs: LIFE_MS };
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { Dated } from '../perishable.ts';
+import type { Issued } from '../expiring-value.ts';
 import { firstLine } from './ask-cloud.ts';
 import type { Credential } from './credential.ts';
 
@@ -19,7 +19,7 @@ export const ECR_CLIENT = {
   logger: { debug: ignore, info: ignore, warn: ignore, error: ignore },
 } as const;
 
-export function readEcrAuthorization(data: EcrAuthorization | undefined): Dated<Credential> {
+export function readEcrAuthorization(data: EcrAuthorization | undefined): Issued<Credential> {
   const text = Buffer.from(data?.authorizationToken ?? '', 'base64').toString();
   // The password may hold colons of its own.
   const [, username, password] = /^([^:]+):(.+)$/s.exec(text) ?? [];

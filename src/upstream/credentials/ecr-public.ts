@@ -1,5 +1,5 @@
 import { ECRPUBLICClient, GetAuthorizationTokenCommand } from '@aws-sdk/client-ecr-public';
-import type { Dated } from '../perishable.ts';
+import type { Issued } from '../expiring-value.ts';
 import { askCloud } from './ask-cloud.ts';
 import type { Credential } from './credential.ts';
 import { ECR_CLIENT, readEcrAuthorization, tellEcrError } from './ecr-authorization.ts';
@@ -13,7 +13,7 @@ export interface EcrPublicParts {
 const REGION = 'us-east-1';
 
 /** The password of Amazon's public registry, for twelve hours. */
-export async function issueFromEcrPublic({ profile }: EcrPublicParts): Promise<Dated<Credential>> {
+export async function issueFromEcrPublic({ profile }: EcrPublicParts): Promise<Issued<Credential>> {
   const client = new ECRPUBLICClient({
     ...ECR_CLIENT,
     region: REGION,

@@ -1,5 +1,5 @@
 import { ECRClient, GetAuthorizationTokenCommand } from '@aws-sdk/client-ecr';
-import type { Dated } from '../perishable.ts';
+import type { Issued } from '../expiring-value.ts';
 import { askCloud } from './ask-cloud.ts';
 import type { Credential } from './credential.ts';
 import { ECR_CLIENT, readEcrAuthorization, tellEcrError } from './ecr-authorization.ts';
@@ -11,7 +11,7 @@ export interface EcrParts {
 }
 
 /** The password of a private registry of Amazon, for twelve hours. */
-export async function issueFromEcr({ region, profile }: EcrParts): Promise<Dated<Credential>> {
+export async function issueFromEcr({ region, profile }: EcrParts): Promise<Issued<Credential>> {
   const client = new ECRClient({
     ...ECR_CLIENT,
     region,

@@ -1,5 +1,5 @@
 import { GoogleAuth, JWT, gcpMetadata, type AuthClient } from 'google-auth-library';
-import type { Dated } from '../perishable.ts';
+import type { Issued } from '../expiring-value.ts';
 import { parseJsonObject } from '../../net/small-body.ts';
 import { askCloud, firstLine } from './ask-cloud.ts';
 import type { Credential } from './credential.ts';
@@ -13,14 +13,14 @@ const SCOPES = ['https://www.googleapis.com/auth/cloud-platform'];
 const TRANSPORT = { timeout: 4_000, retryConfig: { retry: 1, noResponseRetries: 1 } };
 
 /** An access token of Google, which its registries take as a password, for one hour. */
-export async function issueFromGoogle({ key }: GoogleParts): Promise<Dated<Credential>> {
+export async function issueFromGoogle({ key }: GoogleParts): Promise<Issued<Credential>> {
   // A kept client would hand out again the token that a registry has just refused.
   const client = async (): Promise<AuthClient> =>
     key === undefined ? createDefaultClient() : createKeyClient(key);
   return askCloud(async () => readToken(await client()), tellError);
 }
 
-async function readToken(client: AuthClient): Promise<Dated<Credential>> {
+async function readToken(client: AuthClient): Promise<Issued<Credential>> {
   const { token } = await client.getAccessToken();
   if (!token) throw new Error('an answer without an access token');
   const { expiry_date: expiresAt } = client.credentials;

@@ -1,5 +1,6 @@
+import type { Clock } from '../../time/clock.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
-import { Perishable, type Dated } from '../perishable.ts';
+import { ExpiringValue, type Issued } from '../expiring-value.ts';
 import type { Credential, CredentialSource } from './credential.ts';
 
 export interface IssuedCredentialParts {
@@ -7,8 +8,8 @@ export interface IssuedCredentialParts {
   /** The provider's name, for messages. */
   readonly label: string;
   /** Asks the provider. Its errors are told in one line and never carry a secret. */
-  readonly issue: () => Promise<Dated<Credential>>;
-  readonly now: () => number;
+  readonly issue: () => Promise<Issued<Credential>>;
+  readonly clock: Clock;
 }
 
 /** A credential so young is not the reason of a refusal. */
@@ -17,11 +18,11 @@ const YOUNG_MS = 60_000;
 /** A credential that a provider issues: renewed ahead of its end, and when the registry refuses it. */
 export class IssuedCredential implements CredentialSource {
   readonly label: string;
-  readonly #perishable: Perishable<Credential>;
+  readonly #value: ExpiringValue<Credential>;
 
-  constructor({ upstream, label, issue, now }: IssuedCredentialParts) {
+  constructor({ upstream, label, issue, clock }: IssuedCredentialParts) {
     this.label = label;
-    this.#perishable = new Perishable(async () => {
+    this.#value = new ExpiringValue(async () => {
       try {
         return await issue();
       } catch (error) {
@@ -29,19 +30,19 @@ export class IssuedCredential implements CredentialSource {
         const reason = `no credential from ${label}: ${firstLine(error)}`;
         throw new UpstreamError(upstream, 'unauthorized', reason, { cause: error });
       }
-    }, now);
+    }, clock);
   }
 
   async get(): Promise<Credential> {
-    return this.#perishable.get();
+    return this.#value.get();
   }
 
   refuse(credential: Credential): boolean {
-    const ageMs = this.#perishable.ageOf(credential);
+    const ageMs = this.#value.ageOf(credential);
     // Somebody else's refusal has brought a newer one already.
     if (ageMs === undefined) return true;
     if (ageMs < YOUNG_MS) return false;
-    this.#perishable.drop(credential);
+    this.#value.drop(credential);
     return true;
   }
 }

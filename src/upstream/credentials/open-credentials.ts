@@ -1,5 +1,6 @@
+import type { Clock } from '../../time/clock.ts';
 import type { CredentialsConfig } from '../../config/config.ts';
-import type { Dated } from '../perishable.ts';
+import type { Issued } from '../expiring-value.ts';
 import type { Sender } from '../../net/transport.ts';
 import type { Credential, CredentialSource } from './credential.ts';
 import { issueFromHelper } from './credential-helper.ts';
@@ -13,7 +14,7 @@ export interface CredentialsContext {
   readonly registry: URL;
   /** For providers that ask the registry itself. */
   readonly sender: Sender;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 type FixedConfig = Extract<
@@ -42,9 +43,9 @@ export function openCredentials(
     case 'acr':
     case 'helper':
     case 'docker-config': {
-      const { upstream, now } = context;
-      const issue = async (): Promise<Dated<Credential>> => issueFrom(config, context);
-      return new IssuedCredential({ upstream, label: labelOf(config), issue, now });
+      const { upstream, clock } = context;
+      const issue = async (): Promise<Issued<Credential>> => issueFrom(config, context);
+      return new IssuedCredential({ upstream, label: labelOf(config), issue, clock });
     }
   }
 }
@@ -52,7 +53,7 @@ export function openCredentials(
 async function issueFrom(
   config: IssuedConfig,
   context: CredentialsContext,
-): Promise<Dated<Credential>> {
+): Promise<Issued<Credential>> {
   switch (config.provider) {
     case 'ecr':
       return (await import('./ecr.ts')).issueFromEcr(config);
@@ -63,9 +64,9 @@ async function issueFrom(
     case 'acr':
       return (await import('./acr.ts')).issueFromAzure({ ...context, ...config });
     case 'helper':
-      return issueFromHelper({ ...config, now: context.now });
+      return issueFromHelper(config);
     case 'docker-config':
-      return issueFromDockerConfig({ ...config, now: context.now });
+      return issueFromDockerConfig(config);
   }
 }
 

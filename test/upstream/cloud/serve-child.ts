@@ -31,6 +31,8 @@ process.on('message', (message: ToChild) => {
 });
 
 async function start(config: Config): Promise<void> {
-  const { url, adminUrl } = await startServer(config, { now: () => Date.now() + ahead });
+  const { url, adminUrl } = await startServer(config, {
+    clock: { wall: () => Date.now() + ahead, steady: () => performance.now() + ahead },
+  });
   tell({ ready: { url, adminUrl } });
 }

@@ -1,0 +1,26 @@
+/** The two kinds of time; no moment of one is ever compared with a moment of the other. */
+export interface Clock {
+  /** Milliseconds since 1970, for what is written down or shown. Somebody may set it, also back. */
+  wall(): number;
+  /** Milliseconds from any point on, for what is waited for. Never goes back. */
+  steady(): number;
+}
+
+export const SYSTEM_CLOCK: Clock = {
+  wall: () => Date.now(),
+  steady: () => performance.now(),
+};
+
+/**
+ * Milliseconds since this moment of the wall clock. `undefined` for a moment that is still to come:
+ * the clock has been set back since, and nothing is known of the age.
+ */
+export function ageOf(then: number, clock: Clock): number | undefined {
+  const age = clock.wall() - then;
+  return age < 0 ? undefined : age;
+}
+
+/** Milliseconds until this moment of the wall clock; 0 when it is past. */
+export function timeUntil(then: number, clock: Clock): number {
+  return Math.max(0, then - clock.wall());
+}

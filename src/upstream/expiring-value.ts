@@ -1,0 +1,71 @@
+import { timeUntil, type Clock } from '../time/clock.ts';
+
+/** A value and how long it is good for; without an end, until it is refused. */
+export interface Issued<Value> {
+  readonly value: Value;
+  /** Milliseconds from now on. */
+  readonly lifeMs?: number | undefined;
+  /** Where the issuer names the moment, milliseconds since 1970; counts before `lifeMs`. */
+  readonly expiresAt?: number | undefined;
+}
+
+/** Fetched anew when this share of its life is over, behind those who use it. */
+const LIFE_SHARE = 0.8;
+/** After a failed renewal, for as long as the old value is good. */
+const RETRY_MS = 10_000;
+
+/**
+ * A value that ages, such as a token: fetched once however many wait for it, renewed ahead of its
+ * end, one renewal at a time, and kept while it works when renewing fails.
+ */
+export class ExpiringValue<Value> {
+  readonly #fetch: () => Promise<Issued<Value>>;
+  readonly #clock: Clock;
+  /** Moments of the steady clock. */
+  #held: { readonly value: Value; readonly fetchedAt: number; readonly endsAt: number } | undefined;
+  #renewAt = Infinity;
+  #fetching: Promise<Value> | undefined;
+
+  constructor(fetch: () => Promise<Issued<Value>>, clock: Clock) {
+    this.#fetch = fetch;
+    this.#clock = clock;
+  }
+
+  async get(): Promise<Value> {
+    const now = this.#clock.steady();
+    const held = this.#held;
+    if (!held || now >= held.endsAt) return this.#renew();
+    if (now >= this.#renewAt) {
+      this.#renewAt = now + RETRY_MS;
+      // Its failure shows when the old value ends.
+      this.#renew().catch(() => undefined);
+    }
+    return held.value;
+  }
+
+  /** How long ago the value was fetched, milliseconds; `undefined` when it is not held. */
+  ageOf(value: Value): number | undefined {
+    return this.#held?.value === value ? this.#clock.steady() - this.#held.fetchedAt : undefined;
+  }
+
+  /** The value does not work any more: the next `get` fetches. */
+  drop(value: Value): void {
+    if (this.#held?.value === value) this.#held = undefined;
+  }
+
+  async #renew(): Promise<Value> {
+    this.#fetching ??= this.#receive().finally(() => {
+      this.#fetching = undefined;
+    });
+    return this.#fetching;
+  }
+
+  async #receive(): Promise<Value> {
+    const { value, expiresAt, lifeMs = Infinity } = await this.#fetch();
+    const leftMs = expiresAt === undefined ? lifeMs : timeUntil(expiresAt, this.#clock);
+    const fetchedAt = this.#clock.steady();
+    this.#held = { value, fetchedAt, endsAt: fetchedAt + leftMs };
+    this.#renewAt = fetchedAt + leftMs * LIFE_SHARE;
+    return value;
+  }
+}
