@@ -14,7 +14,6 @@ import type { Answer, Source } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
 import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
-import { note } from './note.ts';
 import type { Negatives } from './negatives.ts';
 import type { SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
@@ -100,12 +99,12 @@ export class Blobs {
 
   /** What the disk cannot give, for whatever reason, is fetched anew. */
   async #held(target: Target, digest: Digest): Promise<StoredBlob | undefined> {
-    const { blobs, catalog, log } = this.#parts;
+    const { blobs, catalog, health } = this.#parts;
     const record = await catalog.findBlob(digest);
     let fault: unknown;
     const held = await blobs
       .find(digest, record, {
-        verified: async (changedAt) => note(log, this.#verified(digest, changedAt)),
+        verified: async (changedAt) => health.recorded(this.#verified(digest, changedAt)),
         damaged: async () => this.#lost(target, digest, { record }),
       })
       .catch((error: unknown) => {
@@ -135,10 +134,10 @@ export class Blobs {
   ): Promise<void> {
     if (record && this.#told.has(record)) return;
     if (record) this.#told.add(record);
-    const { catalog, log, metrics } = this.#parts;
+    const { catalog, health, log, metrics } = this.#parts;
     log.warn({ digest, err: fault }, 'a held blob is missing, damaged or unreadable');
     metrics.integrityFailures.inc({ upstream: target.upstream, where: 'store' });
-    if (fault === undefined) await note(log, catalog.forgetBlob(digest));
+    if (fault === undefined) await health.recorded(catalog.forgetBlob(digest));
   }
 
   /**
@@ -166,7 +165,7 @@ export class Blobs {
     digest: Digest,
     { link, held }: { link: Link | undefined; held: StoredBlob | undefined },
   ): Promise<boolean | 'damaged'> {
-    const { registries, catalog, log } = this.#parts;
+    const { registries, catalog, health } = this.#parts;
     try {
       const asking = this.#head(target, digest);
       const head = await (link === 'claimed' ? withinDeadline(registries, target, asking) : asking);
@@ -176,7 +175,7 @@ export class Blobs {
         const reason = `announced ${head.size} bytes for a blob of ${held.size}`;
         throw new UpstreamError(target.upstream, 'bad-response', reason);
       }
-      if (head) await note(log, catalog.recordLink(target, digest));
+      if (head) await health.recorded(catalog.recordLink(target, digest));
       return head !== undefined;
     } catch (error) {
       // A manifest of this repository lists it: good enough while the upstream cannot be asked.

@@ -89,7 +89,7 @@ export class Mirror {
       registries,
       shelf,
       catalog,
-      tags: new TagBook({ catalog, log, now, ttlMs }),
+      tags: new TagBook({ catalog, health, now, ttlMs }),
       negatives,
       flight,
       fallbackTags: new FallbackTags({ listings: this.listings, shelf }),

@@ -1,9 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
-import type { Log } from '../observe/log.ts';
+import type { Health } from '../store/care/health.ts';
 import type { Catalog, TagRecord } from '../store/catalog/catalog.ts';
-import { note } from './note.ts';
 
 const MAX_HEARD = 10_000;
 
@@ -13,7 +12,7 @@ const MAX_HEARD = 10_000;
  */
 export class TagBook {
   readonly #catalog: Catalog;
-  readonly #log: Log;
+  readonly #health: Health;
   readonly #now: () => number;
   readonly #ttlMs: (target: Target) => number;
   readonly #heard = new LRUCache<string, TagRecord>({ max: MAX_HEARD });
@@ -21,13 +20,13 @@ export class TagBook {
 
   constructor(parts: {
     catalog: Catalog;
-    log: Log;
+    health: Health;
     now: () => number;
     /** How long what was heard counts. */
     ttlMs: (target: Target) => number;
   }) {
     this.#catalog = parts.catalog;
-    this.#log = parts.log;
+    this.#health = parts.health;
     this.#now = parts.now;
     this.#ttlMs = parts.ttlMs;
   }
@@ -38,7 +37,7 @@ export class TagBook {
 
   async record(target: Target, tag: Tag, record: TagRecord): Promise<void> {
     this.#heard.delete(keyOf(target, tag));
-    await note(this.#log, this.#catalog.recordTag(target, tag, record));
+    await this.#health.recorded(this.#catalog.recordTag(target, tag, record));
   }
 
   /** A HEAD said that the tag means this digest, which is not held. */

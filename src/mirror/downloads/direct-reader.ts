@@ -1,22 +1,23 @@
 import type { ByteRange, Reader } from '../../oci/content.ts';
-import { Digester, splitDigest, type Digest } from '../../oci/digest.ts';
+import { Digester, splitDigest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import { INTERACTIVE } from '../../upstream/demand.ts';
-import type { CreateTransfer } from './download.ts';
+import { Transfer, type TransferSource } from './transfer.ts';
 
 export interface DirectReaderParts {
-  readonly digest: Digest;
-  readonly createTransfer: CreateTransfer;
+  readonly source: TransferSource;
   readonly range: ByteRange;
   /** What was already received and hashed elsewhere; the transfer starts behind it. */
   readonly written?: { readonly size: number; readonly digester: Digester } | undefined;
+  /** Only the range is transferred: whoever reads it compares it with the verified file. */
+  readonly isUnverified?: boolean;
 }
 
 const EMPTY = Buffer.alloc(0);
 
 /**
- * Streams a blob to one client without keeping it, for when the disk cannot. One chunk stays back
- * until the next one is here, and the last one until size and digest are verified.
+ * Streams a blob from its upstream to one client without keeping it. One chunk stays back until the
+ * next one is here, and the last one until size and digest are verified.
  */
 export class DirectReader implements Reader {
   readonly #parts: DirectReaderParts;
@@ -27,8 +28,12 @@ export class DirectReader implements Reader {
 
   constructor(parts: DirectReaderParts) {
     this.#parts = parts;
-    this.#position = parts.written?.size ?? 0;
-    this.#pieces = this.#receive();
+    this.#position = parts.isUnverified ? parts.range.start : (parts.written?.size ?? 0);
+    this.#pieces = parts.isUnverified ? this.#receive() : this.#verified();
+  }
+
+  get isClosed(): boolean {
+    return this.#abort.signal.aborted;
   }
 
   async read(): Promise<Buffer> {
@@ -49,15 +54,12 @@ export class DirectReader implements Reader {
     await this.#pieces.return(undefined);
   }
 
-  async *#receive(): AsyncGenerator<Buffer> {
-    const { digest, createTransfer, written } = this.#parts;
+  async *#verified(): AsyncGenerator<Buffer> {
+    const { source, written } = this.#parts;
+    const { digest } = source;
     const digester = written?.digester ?? new Digester(splitDigest(digest).algorithm);
-    const transfer = createTransfer({ ...INTERACTIVE, signal: this.#abort.signal });
-    if (!(await transfer.start(written?.size ?? 0))) {
-      throw new Error(`${digest} vanished from its upstream`);
-    }
     let held: Buffer | undefined;
-    for await (const chunk of transfer.chunks()) {
+    for await (const chunk of this.#receive()) {
       digester.update(chunk);
       if (held) yield held;
       held = chunk;
@@ -65,5 +67,18 @@ export class DirectReader implements Reader {
     const actual = digester.value();
     if (actual !== digest) throw new IntegrityError(digest, { expected: digest, actual });
     if (held) yield held;
+  }
+
+  async *#receive(): AsyncGenerator<Buffer> {
+    const { source, range, isUnverified } = this.#parts;
+    const transfer = new Transfer({
+      ...source,
+      demand: { ...INTERACTIVE, signal: this.#abort.signal },
+      end: isUnverified ? range.end : undefined,
+    });
+    if (!(await transfer.start(this.#position))) {
+      throw new Error(`${source.digest} vanished from its upstream`);
+    }
+    yield* transfer.chunks();
   }
 }

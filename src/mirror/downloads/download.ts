@@ -1,77 +1,61 @@
 import type { ByteRange, Content, Reader } from '../../oci/content.ts';
 import type { Digest } from '../../oci/digest.ts';
+import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Target } from '../../oci/reference.ts';
+import { UpstreamError } from '../../oci/upstream-error.ts';
+import type { Collector } from '../../store/care/collector.ts';
+import type { Health } from '../../store/care/health.ts';
+import { NoRoomError } from '../../store/care/no-room-error.ts';
+import type { Catalog } from '../../store/catalog/catalog.ts';
 import type { BlobStore } from '../../store/files/blob-store.ts';
 import type { Ingest } from '../../store/files/ingest.ts';
-import { NoRoomError } from '../../store/care/no-room-error.ts';
-import { IntegrityError } from '../../oci/integrity-error.ts';
-import { UpstreamError } from '../../oci/upstream-error.ts';
-import type { Demand } from '../../upstream/demand.ts';
 import type { SharedDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';
 import { FollowingReader } from './following-reader.ts';
+import type { DownloadState, Growing } from './growing.ts';
 import { RecentChunks } from './recent-chunks.ts';
-import { Shortcut } from './shortcut.ts';
-import type { Transfer } from './transfer.ts';
-
-/*
- * One blob on its way from an upstream into the store, read by any number of clients meanwhile.
- *
- *   starting ──▶ streaming ──▶ finished        the bytes are verified; clients may complete
- *      │             ├───────▶ failed          damaged, or not to be had: clients are cut short
- *      │             └───────▶ unstored        the disk failed: each client goes on by itself
- *      └──▶ absent | failed | unstored
- *
- * The state only moves right, along one of the arrows. `started` settles when `starting` ends,
- * `settled` when the file is committed or given up. A client that leaves changes nothing here.
- */
-export type DownloadState =
-  'starting' | 'streaming' | 'finished' | 'absent' | 'failed' | 'unstored';
-
-export type CreateTransfer = (demand: Demand, end?: number) => Transfer;
+import type { TransferQueue } from './transfer-queue.ts';
+import { Transfer, type TransferSource } from './transfer.ts';
 
 export interface DownloadParts {
   readonly target: Target;
-  readonly digest: Digest;
+  readonly source: TransferSource;
   readonly demand: SharedDemand;
+  /** Of the upstream. Until its turn comes the headers are here and clients have theirs. */
+  readonly queue: TransferQueue;
   readonly blobs: BlobStore;
-  /** Makes the transfer that fills the file, and those for clients that must go on by themselves. */
-  readonly createTransfer: CreateTransfer;
-  /** How long a range far ahead waits before it asks by itself. */
-  readonly rangeMs: number;
-  /**
-   * Runs the transfer of this many bytes when it is its turn at the upstream. Until then the
-   * headers are here and clients have theirs.
-   */
-  readonly inTurn: (size: number | undefined, transfer: () => Promise<void>) => Promise<void>;
-  /** Sets room in the store aside; `undefined` when there is none. */
-  readonly admit: (size: number) => Promise<Disposable | undefined>;
-  /** The catalog's part: called with the size of a committed blob and its file's change time. */
-  readonly record: (size: number, changedAt: number) => Promise<void>;
-  /** Called once when all is over, before `settled`. */
-  readonly ended: () => void;
+  readonly catalog: Catalog;
+  readonly collector: Collector;
+  readonly health: Health;
+  readonly now: () => number;
 }
 
-export class Download implements Content {
+/** Smaller ones wait for no turn: most of it has come with the headers. */
+const SMALL_BYTES = 1024 * 1024;
+
+/**
+ * One blob on its way from an upstream into the store, read by any number of clients meanwhile. A
+ * client that leaves changes nothing here.
+ */
+export class Download implements Content, Growing {
   readonly target: Target;
   readonly digest: Digest;
   readonly #parts: DownloadParts;
   readonly #transfer: Transfer;
   readonly #started = Promise.withResolvers<boolean>();
-  readonly #settled = Promise.withResolvers<void>();
   #growth: PromiseWithResolvers<void> | undefined;
   #ingest: Ingest | undefined;
   readonly #recent = new RecentChunks();
-  #hasShortcut = false;
+  #ahead: DirectReader | undefined;
   #room: Disposable | undefined;
   #state: DownloadState = 'starting';
   #failure: unknown;
 
   constructor(parts: DownloadParts) {
     this.target = parts.target;
-    this.digest = parts.digest;
+    this.digest = parts.source.digest;
     this.#parts = parts;
-    this.#transfer = parts.createTransfer(parts.demand);
+    this.#transfer = new Transfer({ ...parts.source, demand: parts.demand });
     // A download that everyone has left may fail unheard.
     this.#started.promise.catch(() => undefined);
   }
@@ -89,34 +73,29 @@ export class Download implements Content {
     return this.#started.promise;
   }
 
-  /** Never rejects. */
-  get settled(): Promise<void> {
-    return this.#settled.promise;
-  }
-
   /** It will bring nothing more for those who come now. */
   get hasFailed(): boolean {
     return this.#state === 'failed' || this.#state === 'unstored' || this.#state === 'absent';
   }
 
-  /** Why it is `failed` or `unstored`. */
   get failure(): unknown {
     return this.#failure;
   }
 
-  /** Readers may go up to here: the last byte stays back until all bytes are verified. */
   get readable(): number {
     const written = this.#ingest?.written ?? 0;
     if (this.#state === 'finished') return written;
     return Math.max(0, Math.min(written, (this.#transfer.size ?? written) - 1));
   }
 
-  /** The bytes from this position on, as far as they are still in memory. */
+  get rangeMs(): number {
+    return this.#parts.source.timing.rangeMs;
+  }
+
   findRecent(position: number): Buffer | undefined {
     return this.#recent.find(position);
   }
 
-  /** Settles with the next byte or the next state. */
   async growth(): Promise<void> {
     this.#growth ??= Promise.withResolvers<void>();
     return this.#growth.promise;
@@ -131,36 +110,25 @@ export class Download implements Content {
     return stored ? stored.open(range) : this.openDirect(range);
   }
 
-  /** A reader of its own from the upstream: behind what was written, or from the start. */
+  /** Behind what was written, or from the start. */
   async openDirect(range: ByteRange): Promise<Reader> {
-    const { digest, createTransfer } = this.#parts;
     const ingest = this.#ingest;
     const written =
       ingest && ingest.written <= range.start
         ? { size: ingest.written, digester: await ingest.digester() }
         : undefined;
-    return new DirectReader({ digest, createTransfer, range, written });
+    return new DirectReader({ source: this.#parts.source, range, written });
   }
 
-  get rangeMs(): number {
-    return this.#parts.rangeMs;
-  }
-
-  /**
-   * A ranged transfer beside the fill, for a reader far ahead of it; `undefined` while another
-   * reader has it, so that a burst of ranges stays near one transfer. The last byte is never in it.
-   */
-  openShortcut(range: ByteRange): Shortcut | undefined {
+  openAhead(range: ByteRange): Reader | undefined {
     const { size } = this.#transfer;
-    if (this.#hasShortcut || size === undefined) return undefined;
-    this.#hasShortcut = true;
-    return new Shortcut({
-      createTransfer: this.#parts.createTransfer,
+    if (size === undefined || (this.#ahead && !this.#ahead.isClosed)) return undefined;
+    this.#ahead = new DirectReader({
+      source: this.#parts.source,
       range: { start: range.start, end: Math.min(range.end, size - 1) },
-      closed: () => {
-        this.#hasShortcut = false;
-      },
+      isUnverified: true,
     });
+    return this.#ahead;
   }
 
   /** Stops the transfer and keeps what has come, for the next attempt to go on from. */
@@ -174,7 +142,8 @@ export class Download implements Content {
       await this.#openIngest();
       const found = await this.#start();
       if (found === 'absent') {
-        await this.#ingest?.abort({ keep: false });
+        // What another repository brought of it is still good.
+        await this.#ingest?.abort({ keep: true });
         this.#end('absent');
       } else if (this.#ingest) {
         const ingest = this.#ingest;
@@ -188,8 +157,6 @@ export class Download implements Content {
       await this.#giveUp(error);
     } finally {
       this.#room?.[Symbol.dispose]();
-      this.#parts.ended();
-      this.#settled.resolve();
     }
   }
 
@@ -217,14 +184,15 @@ export class Download implements Content {
     this.#move('streaming');
     this.#started.resolve(true);
     await this.#makeRoom();
-    await this.#parts.inTurn(this.#transfer.size, async () => {
-      for await (const chunk of this.#transfer.chunks()) {
-        await this.#parts.demand.pass(chunk.length);
-        await ingest.append(chunk);
-        this.#recent.add(chunk, ingest.written);
-        this.#wake();
-      }
-    });
+    const { size } = this.#transfer;
+    const isSmall = size !== undefined && size <= SMALL_BYTES;
+    using _ = isSmall ? undefined : await this.#parts.queue.enter(this.#parts.demand);
+    for await (const chunk of this.#transfer.chunks()) {
+      await this.#parts.demand.pass(chunk.length);
+      await ingest.append(chunk);
+      this.#recent.add(chunk, ingest.written);
+      this.#wake();
+    }
   }
 
   /** Clients have their headers by now, and wait for no more than the removal of older images. */
@@ -232,7 +200,7 @@ export class Download implements Content {
     const { size } = this.#transfer;
     if (size === undefined) return;
     try {
-      this.#room = await this.#parts.admit(size);
+      this.#room = await this.#parts.collector.admit(size);
       if (!this.#room) throw new NoRoomError(size);
     } catch (cause) {
       this.#transfer.discard();
@@ -245,7 +213,12 @@ export class Download implements Content {
     await ingest.verify(this.#transfer.size);
     this.#end('finished');
     const changedAt = await ingest.commit();
-    await this.#parts.record(ingest.written, changedAt);
+    const { target, digest } = this;
+    const { catalog, collector, health, now } = this.#parts;
+    const record = { size: ingest.written, changedAt, storedAt: now() };
+    await catalog.recordBlob(target, digest, record);
+    health.took();
+    collector.wake();
   }
 
   async #giveUp(error: unknown): Promise<void> {

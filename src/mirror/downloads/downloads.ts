@@ -14,10 +14,10 @@ import type { Timing } from '../../net/timing.ts';
 import { isInteractive } from '../../upstream/demand.ts';
 import { SharedDemand, type DownloadDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';
-import { Download, type CreateTransfer, type DownloadState } from './download.ts';
-import { note } from '../note.ts';
+import { Download } from './download.ts';
+import type { DownloadState } from './growing.ts';
 import type { SourceRegistries } from '../source-registry.ts';
-import { Transfer, type TransferParts } from './transfer.ts';
+import type { TransferSource } from './transfer.ts';
 
 export interface DownloadsParts {
   readonly registries: SourceRegistries;
@@ -30,9 +30,6 @@ export interface DownloadsParts {
   readonly log: Log;
   readonly now: () => number;
 }
-
-/** Smaller ones wait for no turn: most of it has come with the headers. */
-const SMALL_BYTES = 1024 * 1024;
 
 export interface Joined {
   readonly content: StoredBlob | Download;
@@ -51,7 +48,8 @@ interface Entry {
 export class Downloads {
   readonly #parts: DownloadsParts;
   readonly #running = new Map<Digest, Entry>();
-  readonly #downloads = new Set<Download>();
+  /** Each with the promise of its end, which never rejects. */
+  readonly #downloads = new Map<Download, Promise<void>>();
   #closed = false;
 
   constructor(parts: DownloadsParts) {
@@ -99,7 +97,7 @@ export class Downloads {
     } catch (error) {
       if (isOwn) throw error;
     }
-    await content.settled;
+    await this.#downloads.get(content);
     return 'again';
   }
 
@@ -117,29 +115,28 @@ export class Downloads {
     if (!joined) return false;
     const { content } = joined;
     if (content instanceof StoredBlob) return true;
-    await content.settled;
+    await this.#downloads.get(content);
     if (content.failure instanceof Error) throw content.failure;
     return true;
   }
 
   /** A blob straight from the upstream, verified and not kept. */
   passThrough(target: Target, digest: Digest, size: number | undefined): Content {
-    const createTransfer: CreateTransfer = (demand, end) =>
-      this.#createTransfer(target, digest, { demand, end });
+    const source = this.#sourceOf(target, digest);
     return {
       digest,
       size,
       open: async (range = { start: 0, end: size ?? Infinity }) =>
-        new DirectReader({ digest, createTransfer, range }),
+        new DirectReader({ source, range }),
     };
   }
 
   /** Stops all, keeping what has come. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const download of this.#downloads) download.abort();
+    for (const download of this.#downloads.keys()) download.abort();
     await Promise.allSettled([...this.#running.values()].map(({ opening }) => opening));
-    await Promise.all([...this.#downloads].map(({ settled }) => settled));
+    await Promise.all(this.#downloads.values());
   }
 
   #begin(target: Target, digest: Digest, wanted: DownloadDemand): Entry {
@@ -156,15 +153,15 @@ export class Downloads {
   ): Promise<StoredBlob | Download> {
     try {
       // An earlier download may have ended between the caller's look into the store and this one.
-      const { blobs, catalog, log } = this.#parts;
+      const { blobs, catalog, health, now } = this.#parts;
       using _ = blobs.lease(digest);
       const known = await catalog.findBlob(digest);
       // What the disk cannot give is fetched anew.
       const held = await blobs.find(digest, known).catch(() => undefined);
       if (!held) return this.#launch(target, digest, demand);
-      const record = { size: held.size, storedAt: this.#parts.now() };
+      const record = { size: held.size, storedAt: now() };
       // That it is here proves nothing about this repository.
-      if (!known) await note(log, catalog.adoptBlob(digest, record));
+      if (!known) await health.recorded(catalog.adoptBlob(digest, record));
       this.#running.delete(digest);
       return held;
     } catch (error) {
@@ -174,70 +171,39 @@ export class Downloads {
   }
 
   #launch(target: Target, digest: Digest, demand: SharedDemand): Download {
-    const { blobs, metrics, timing, registries } = this.#parts;
-    const { queue } = registries.of(target);
-    const download: Download = new Download({
-      target,
-      digest,
-      blobs,
-      demand,
-      createTransfer: (each, end) => this.#createTransfer(target, digest, { demand: each, end }),
-      rangeMs: timing.rangeMs,
-      inTurn: async (size, transfer) =>
-        size !== undefined && size <= SMALL_BYTES ? transfer() : queue.run(demand, transfer),
-      admit: (size) => this.#parts.collector.admit(size),
-      record: (size, changedAt) => this.#record(target, digest, { size, changedAt }),
-      ended: () => this.#ended(download),
-    });
-    this.#downloads.add(download);
-    metrics.downloadsInFlight.inc({ upstream: target.upstream });
+    const { queue } = this.#parts.registries.of(target);
+    const source = this.#sourceOf(target, digest);
+    const download = new Download({ ...this.#parts, target, source, demand, queue });
     if (this.#closed) download.abort();
-    void download.run();
+    this.#downloads.set(download, this.#run(download));
     return download;
   }
 
-  #ended(download: Download): void {
-    const { metrics, log } = this.#parts;
-    const { target, digest, failure } = download;
-    this.#running.delete(digest);
+  async #run(download: Download): Promise<void> {
+    const { downloadsInFlight } = this.#parts.metrics;
+    const { upstream } = download.target;
+    downloadsInFlight.inc({ upstream });
+    await download.run();
+    this.#running.delete(download.digest);
     this.#downloads.delete(download);
-    metrics.downloadsInFlight.dec({ upstream: target.upstream });
-    if (failure === undefined || this.#closed) return;
-    if (isOfStore(failure, download.state)) this.#parts.health.refused(failure);
+    downloadsInFlight.dec({ upstream });
+    if (!this.#closed) this.#report(download);
+  }
+
+  #report({ target, digest, state, failure }: Download): void {
+    const { metrics, health, log } = this.#parts;
+    if (failure === undefined) return;
+    if (isOfStore(failure, state)) health.refused(failure);
     if (failure instanceof IntegrityError) {
       metrics.integrityFailures.inc({ upstream: target.upstream, where: 'download' });
     }
-    log.warn(
-      { target: formatTarget(target), digest, state: download.state, err: failure },
-      'download',
-    );
+    log.warn({ target: formatTarget(target), digest, state, err: failure }, 'download');
   }
 
-  #createTransfer(
-    target: Target,
-    digest: Digest,
-    options: Pick<TransferParts, 'demand' | 'end'>,
-  ): Transfer {
+  #sourceOf(target: Target, digest: Digest): TransferSource {
     const { registries, timing, metrics } = this.#parts;
-    return new Transfer({
-      upstream: registries.of(target).upstream,
-      repository: target.repository,
-      digest,
-      timing,
-      ...options,
-      onResume: () => metrics.downloadResumes.inc({ upstream: target.upstream }),
-    });
-  }
-
-  async #record(
-    target: Target,
-    digest: Digest,
-    file: { size: number; changedAt: number },
-  ): Promise<void> {
-    const { catalog, collector, health, now } = this.#parts;
-    await catalog.recordBlob(target, digest, { ...file, storedAt: now() });
-    health.took();
-    collector.wake();
+    const { upstream } = registries.of(target);
+    return { upstream, repository: target.repository, digest, timing, metrics };
   }
 }
 

@@ -3,8 +3,7 @@ import type { ByteRange, Reader } from '../../oci/content.ts';
 import { Digester } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Ingest } from '../../store/files/ingest.ts';
-import type { Download } from './download.ts';
-import type { Shortcut } from './shortcut.ts';
+import type { Growing } from './growing.ts';
 
 /** Nearer than this, a range waits for the running transfer in any case. */
 const FAR_BYTES = 8 * 1024 * 1024;
@@ -19,19 +18,19 @@ const EMPTY = Buffer.alloc(0);
  * are none yet. It holds the file open, never the download.
  */
 export class FollowingReader implements Reader {
-  readonly #download: Download;
+  readonly #download: Growing;
   readonly #ingest: Ingest;
   readonly #end: number;
   #position: number;
   #direct: Reader | undefined;
-  #shortcut: Shortcut | undefined;
+  #shortcut: Reader | undefined;
   /** What a shortcut brought, from where. */
   #ahead: { readonly start: number; end: number; readonly digester: Digester } | undefined;
   #mayShortcut: boolean;
   #isUnreadable = false;
   #closed = false;
 
-  constructor(download: Download, ingest: Ingest, range: ByteRange) {
+  constructor(download: Growing, ingest: Ingest, range: ByteRange) {
     this.#download = download;
     this.#ingest = ingest;
     this.#position = range.start;
@@ -57,7 +56,7 @@ export class FollowingReader implements Reader {
       if (state === 'finished') break;
       if (state === 'failed') throw this.#download.failure;
       if (state === 'unstored') return this.#advance(await this.#readDirect(scratch));
-      const bytes = await this.#readShortcut();
+      const bytes = await this.#readShortcut(scratch);
       if (bytes) return this.#advance(bytes);
       await growth;
     }
@@ -91,23 +90,26 @@ export class FollowingReader implements Reader {
 
   async #readDirect(scratch: Buffer): Promise<Buffer> {
     this.#direct ??= await this.#download.openDirect({ start: this.#position, end: this.#end });
-    return this.#direct.read(scratch);
+    if (!this.#closed) return this.#direct.read(scratch);
+    // Its client left while it was opened.
+    await this.#direct.close();
+    return EMPTY;
   }
 
   /** `undefined` when there is nothing for it to do: then the running transfer is waited for. */
-  async #readShortcut(): Promise<Buffer | undefined> {
+  async #readShortcut(scratch: Buffer): Promise<Buffer | undefined> {
     if (!this.#mayShortcut) return undefined;
     if (!this.#shortcut) {
       if (!(await this.#isWorthAShortcut())) return undefined;
       const range = { start: this.#position, end: this.#end };
-      this.#shortcut = this.#download.openShortcut(range);
+      this.#shortcut = this.#download.openAhead(range);
       if (!this.#shortcut) return undefined;
       const start = this.#position;
       this.#ahead = { start, end: start, digester: new Digester('sha256') };
     }
     try {
-      const bytes = await this.#shortcut.read();
-      if (bytes) {
+      const bytes = await this.#shortcut.read(scratch);
+      if (bytes.length > 0) {
         this.#ahead?.digester.update(bytes);
         if (this.#ahead) this.#ahead.end += bytes.length;
         return bytes;

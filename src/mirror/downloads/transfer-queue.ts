@@ -20,19 +20,19 @@ export class TransferQueue {
     this.#places = places;
   }
 
-  /** Settles with the transfer, which begins when it is its turn. */
-  async run(demand: Demand, transfer: () => Promise<void>): Promise<void> {
+  /** Resolves with a place, which is free again when it is disposed of. */
+  async enter(demand: Demand): Promise<Disposable> {
     const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
-    const turn = { demand, begin };
-    this.#waiting.add(turn);
+    const transfer = { demand, begin };
+    this.#waiting.add(transfer);
     this.refill();
     await begun;
-    try {
-      await transfer();
-    } finally {
-      this.#running.delete(turn);
-      this.refill();
-    }
+    return {
+      [Symbol.dispose]: () => {
+        this.#running.delete(transfer);
+        this.refill();
+      },
+    };
   }
 
   /** Begins what may begin; to be called when the priority of a transfer has risen. */
@@ -47,8 +47,8 @@ export class TransferQueue {
   #next(): Waiting | undefined {
     if (this.#running.size >= this.#places) return undefined;
     let next: Waiting | undefined;
-    for (const turn of this.#waiting) {
-      if (!next || turn.demand.priority > next.demand.priority) next = turn;
+    for (const transfer of this.#waiting) {
+      if (!next || transfer.demand.priority > next.demand.priority) next = transfer;
     }
     return next && (!isModest(next) || this.#hasPlaceForModest()) ? next : undefined;
   }

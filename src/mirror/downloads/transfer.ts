@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Metrics } from '../../observe/metrics.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
@@ -7,16 +8,19 @@ import type { Demand } from '../../upstream/demand.ts';
 import type { BlobBody, Upstream } from '../../upstream/upstream.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 
-export interface TransferParts {
+/** One blob at one upstream. */
+export interface TransferSource {
   readonly upstream: Upstream;
   readonly repository: Repository;
   readonly digest: Digest;
   readonly timing: Timing;
+  readonly metrics: Metrics;
+}
+
+export interface TransferParts extends TransferSource {
   readonly demand: Demand;
   /** Exclusive; without it the transfer goes to the end of the blob. */
   readonly end?: number | undefined;
-  /** Called each time a broken transfer goes on. */
-  readonly onResume: () => void;
 }
 
 /** While clients still wait for headers; containerd gives them 30 s in all. */
@@ -112,10 +116,10 @@ export class Transfer {
   }
 
   async #reopen(): Promise<BlobBody> {
-    this.#parts.onResume();
+    const { upstream, metrics } = this.#parts;
+    metrics.downloadResumes.inc({ upstream: upstream.name });
     const body = await this.#open();
     if (body) return body;
-    const { upstream } = this.#parts;
     throw new UpstreamError(upstream.name, 'bad-response', 'the blob vanished during its transfer');
   }
 

@@ -48,6 +48,18 @@ export class Health {
     );
   }
 
+  /**
+   * Waits for the catalog to write a fact. A catalog that cannot write takes nothing from the client
+   * that brought the fact: the operator is told, and it will be learnt again.
+   */
+  async recorded(writing: Promise<void>): Promise<void> {
+    try {
+      await writing;
+    } catch (err) {
+      this.#log.error({ err }, 'the catalog could not be written');
+    }
+  }
+
   /** Something was kept. */
   took(): void {
     if (this.#condition.state === 'ok') return;

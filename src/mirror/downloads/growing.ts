@@ -1,0 +1,36 @@
+import type { ByteRange, Reader } from '../../oci/content.ts';
+import type { Digest } from '../../oci/digest.ts';
+
+/*
+ *   starting ──▶ streaming ──▶ finished        the bytes are verified; clients may complete
+ *      │             ├───────▶ failed          damaged, or not to be had: clients are cut short
+ *      │             └───────▶ unstored        the disk failed: each client goes on by itself
+ *      └──▶ absent | failed | unstored
+ *
+ * The state only moves right, along one of the arrows.
+ */
+export type DownloadState =
+  'starting' | 'streaming' | 'finished' | 'absent' | 'failed' | 'unstored';
+
+/** What a reader sees of the download that it follows. */
+export interface Growing {
+  readonly digest: Digest;
+  readonly state: DownloadState;
+  /** Why it is `failed` or `unstored`. */
+  readonly failure: unknown;
+  /** Readers may go up to here: the last byte stays back until all bytes are verified. */
+  readonly readable: number;
+  /** How long a range far ahead waits before it asks by itself. */
+  readonly rangeMs: number;
+  /** Settles with the next byte or the next state. */
+  growth(): Promise<void>;
+  /** The bytes from this position on, as far as they are still in memory. */
+  findRecent(position: number): Buffer | undefined;
+  /** A reader of its own from the upstream, verified. */
+  openDirect(range: ByteRange): Promise<Reader>;
+  /**
+   * An unverified reader of a range far ahead, beside the download; `undefined` while another
+   * reader has one, so that a burst of ranges stays near one transfer. The last byte is never in it.
+   */
+  openAhead(range: ByteRange): Reader | undefined;
+}
