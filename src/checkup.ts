@@ -9,18 +9,10 @@ import { DEFAULT_TAG } from './oci/image-name.ts';
 import { SYSTEM_CLOCK, type Clock } from './time/clock.ts';
 import { Via } from './oci/via.ts';
 import { Checkup, type CheckupParts } from './upstream/checkup/checkup.ts';
-import { skipped, type Finding } from './upstream/checkup/finding.ts';
+import type { Finding, UpstreamReport } from './api/doctor-api.ts';
+import { skipped } from './upstream/checkup/finding.ts';
 import type { WantedImage } from './upstream/checkup/subject.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
-
-export type { Finding } from './upstream/checkup/finding.ts';
-
-/** What was found of one upstream, in the order of the checks. */
-export interface UpstreamReport {
-  readonly name: string;
-  readonly url: string;
-  readonly checks: readonly Finding[];
-}
 
 export interface CheckupOptions {
   readonly timing?: Timing;

@@ -5,6 +5,7 @@ import { REAL_TIMER } from '../sync/schedule.ts';
 import { State } from '../sync/state.ts';
 import { NOTHING_TO_SYNC, Sync } from '../sync/sync.ts';
 import packageJson from '../package.json' with { type: 'json' };
+import type { ServerStatus } from './api/status-api.ts';
 import type { Config } from './config/config.ts';
 import { canonicalImage, StoreAdmin } from './admin/store-admin.ts';
 import { Addressing } from './mirror/addressing.ts';
@@ -169,8 +170,7 @@ export class Engine {
   }
 }
 
-/** The document of the admin API's `/api/v1/status`. */
-function describeStatus(parts: { config: Config; store: Store; mirror: Mirror }): object {
+function describeStatus(parts: { config: Config; store: Store; mirror: Mirror }): ServerStatus {
   const { config, store, mirror } = parts;
   const { path, maxBytes } = config.store;
   return {

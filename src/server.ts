@@ -1,3 +1,4 @@
+import type { RebuildReport } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
 import { Engine } from './engine.ts';
 import { Listener } from './http/listener.ts';
@@ -5,7 +6,7 @@ import { createLog, type Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { BlobStore } from './store/files/blob-store.ts';
 import type { Catalog } from './store/catalog/catalog.ts';
-import { rebuildCatalog as rebuild, type Rebuilt } from './store/catalog/rebuild.ts';
+import { rebuildCatalog as rebuild } from './store/catalog/rebuild.ts';
 import type { Step } from './store/step.ts';
 import type { Store } from './store/store.ts';
 import type { Timing } from './net/timing.ts';
@@ -100,6 +101,6 @@ export async function startPrivateAdmin(
 }
 
 /** Makes the catalog of a store that nobody has open anew from its files. */
-export async function rebuildCatalog(config: Config, _options: { log: Log }): Promise<Rebuilt> {
+export async function rebuildCatalog(config: Config): Promise<RebuildReport> {
   return rebuild(config.store);
 }

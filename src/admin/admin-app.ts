@@ -5,6 +5,7 @@ import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { requireOwnHost } from './own-host.ts';
 import { toRegistryError } from '../oci/to-registry-error.ts';
+import type { ServerStatus } from '../api/status-api.ts';
 import type { StoreApi } from '../api/store-api.ts';
 import { addStoreRoutes } from './store-routes.ts';
 import type { SyncApi } from '../api/sync-api.ts';
@@ -19,8 +20,7 @@ export interface AdminParts {
   };
   /** Why the mirror does not serve; `undefined` when it does. */
   readonly unreadyReason: () => string | undefined;
-  /** The document of `/api/v1/status`. */
-  readonly status: () => object;
+  readonly status: () => ServerStatus;
   readonly store: StoreApi;
   readonly sync: SyncApi;
   /** The host of the configured address: a name that it may be asked under. */

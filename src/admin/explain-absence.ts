@@ -1,4 +1,4 @@
-import type { PinSummary, Unheld } from '../api/store-api.ts';
+import type { Pin, Unheld } from '../api/store-api.ts';
 import { isAttachedTag } from '../oci/cosign.ts';
 
 const MAX_TAGS_TOLD = 5;
@@ -14,12 +14,12 @@ export function explainUnheld({ image, repository, tags }: Unheld): string {
 }
 
 /** Why there was no pin by hand to take back, and who else has one. */
-export function explainUnpinned(image: string, pins: readonly PinSummary[]): string {
+export function explainUnpinned(image: string, pins: readonly Pin[]): string {
   const others = pins.map((pin) => `${keeper(pin)} as ${pin.image}`);
   return `${image} is not pinned by hand${others.length === 0 ? '' : `, but ${others.join(', ')}`}`;
 }
 
-function keeper({ origin, reason }: PinSummary): string {
+function keeper({ origin, reason }: Pin): string {
   if (origin === 'hand') return 'by another pin by hand';
   if (origin === 'config') return 'by store.pins of the configuration';
   if (origin === 'use:file') return 'by the list of store.inUse';

@@ -6,7 +6,7 @@ import type {
   ImageQuery,
   ImageReport,
   ImageSummary,
-  PinSummary,
+  Pin,
   StoreApi,
   StoreSummary,
   Unheld,
@@ -23,7 +23,6 @@ import { isGlob } from '../store/care/pins.ts';
 import type { Scrubber } from '../store/care/scrubber.ts';
 import type { Store } from '../store/store.ts';
 import { sumOf } from '../store/care/collection.ts';
-import type { Pin } from '../store/catalog/tables.ts';
 
 export interface StoreAdminParts {
   readonly store: Store;
@@ -64,9 +63,7 @@ export class StoreAdmin implements StoreApi {
       quarantined: await measure(blobs, 'quarantine'),
       partials: await measure(blobs, 'ingest'),
       ...health.condition,
-      ...(lastCollection && {
-        lastCollection: { at: lastCollection.at, ...lastCollection.sum },
-      }),
+      ...(lastCollection && { lastCollection }),
       verify: this.verifyState,
     };
   }
@@ -93,7 +90,7 @@ export class StoreAdmin implements StoreApi {
     const described = await inventory.explain(node);
     const checked = await Promise.all(
       described.tags.map(async (tag) => {
-        const known = await catalog.findTag(node.target, tag);
+        const known = await catalog.findTag(node.target, tag as Tag);
         return [tag, known?.checkedAt ?? 0] as const;
       }),
     );
@@ -128,11 +125,11 @@ export class StoreAdmin implements StoreApi {
     return this.verifyState;
   }
 
-  pins(): readonly PinSummary[] {
+  pins(): readonly Pin[] {
     return this.#parts.store.pins.list();
   }
 
-  async pin(image: string, reason?: string): Promise<PinSummary> {
+  async pin(image: string, reason?: string): Promise<Pin> {
     const pin = this.#pinOf('hand', image, reason);
     await this.#parts.store.pins.add(pin);
     return pin;
@@ -143,7 +140,7 @@ export class StoreAdmin implements StoreApi {
     return store.pins.remove({ origin: 'hand', image: canonicalImage(addressing, image) });
   }
 
-  async pinsOf(image: string): Promise<readonly PinSummary[]> {
+  async pinsOf(image: string): Promise<readonly Pin[]> {
     const { store, addressing } = this.#parts;
     const canonical = canonicalImage(addressing, image);
     const named = store.pins.list().filter((pin) => pin.image === canonical);
@@ -157,7 +154,7 @@ export class StoreAdmin implements StoreApi {
     return findHeld(this.#parts.store.catalog, images);
   }
 
-  async setInUse(source: string, images: readonly string[]): Promise<readonly PinSummary[]> {
+  async setInUse(source: string, images: readonly string[]): Promise<readonly Pin[]> {
     const { pins } = this.#parts.store;
     const origin = `use:${source}`;
     await pins.replace(

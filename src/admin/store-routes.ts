@@ -2,7 +2,7 @@ import type { Router } from '@koa/router';
 import { RegistryError } from '../oci/errors.ts';
 import { AdminInput } from './admin-input.ts';
 import { explainUnheld, explainUnpinned } from './explain-absence.ts';
-import type { NewPin, PinSummary, StoreApi } from '../api/store-api.ts';
+import type { NewPin, Pin, StoreApi } from '../api/store-api.ts';
 import type { SyncApi } from '../api/sync-api.ts';
 
 const SORTS = ['name', 'size', 'oldest'] as const;
@@ -109,7 +109,7 @@ function addPinRoutes(router: Router, store: StoreApi): void {
   });
 }
 
-async function withHeld(store: StoreApi, pins: readonly PinSummary[]): Promise<NewPin[]> {
+async function withHeld(store: StoreApi, pins: readonly Pin[]): Promise<NewPin[]> {
   const held = await store.findHeld(pins.map(({ image }) => image));
   return pins.map((pin) => ({ ...pin, isHeld: held.has(pin.image) }));
 }

@@ -16,17 +16,17 @@ export interface StoreApi {
   /** Begins unless it runs already. */
   startVerify(): VerifyState;
   readonly verifyState: VerifyState;
-  pins(): readonly PinSummary[];
+  pins(): readonly Pin[];
   /** Throws `RegistryError` for what names no image and is no pattern. */
-  pin(image: string, reason?: string): Promise<PinSummary>;
+  pin(image: string, reason?: string): Promise<Pin>;
   /** False when there was no such pin by hand. */
   unpin(image: string): Promise<boolean>;
   /** All that keep an image, by whomever and under whatever name. */
-  pinsOf(image: string): Promise<readonly PinSummary[]>;
+  pinsOf(image: string): Promise<readonly Pin[]>;
   /** Those of the images, written as in a pin, of which something is held. */
   findHeld(images: readonly string[]): Promise<ReadonlySet<string>>;
   /** Replaces the list of images in use that this source told before. */
-  setInUse(source: string, images: readonly string[]): Promise<readonly PinSummary[]>;
+  setInUse(source: string, images: readonly string[]): Promise<readonly Pin[]>;
 }
 
 export interface Unheld {
@@ -87,7 +87,7 @@ export interface ImageSummary {
   readonly lastPulledAt: number;
   readonly state: 'complete' | 'partial';
   readonly missingBytes: number;
-  readonly pins: readonly PinSummary[];
+  readonly pins: readonly Pin[];
 }
 
 export interface ImageReport extends ImageSummary {
@@ -166,7 +166,7 @@ export interface Damage {
   readonly reason?: string;
 }
 
-export interface PinSummary {
+export interface Pin {
   /** `hand`, `config`, `use:<source>` or `sync`. */
   readonly origin: string;
   /** A name, `name:tag`, `name@digest`, or a glob of one of these. */
@@ -175,8 +175,17 @@ export interface PinSummary {
   readonly since: number;
 }
 
+/** What a catalog made anew from the files holds. */
+export interface RebuildReport {
+  readonly manifests: number;
+  readonly tags: number;
+  readonly blobs: number;
+  /** Manifests that nothing holds. */
+  readonly images: number;
+}
+
 /** A pin as it was just made. */
-export interface NewPin extends PinSummary {
+export interface NewPin extends Pin {
   /** False when nothing of it is held yet. */
   readonly isHeld: boolean;
 }

@@ -1,4 +1,5 @@
-import type { CheckupOptions, Finding, UpstreamReport } from '../checkup.ts';
+import type { Finding, UpstreamReport } from '../api/doctor-api.ts';
+import type { CheckupOptions } from '../checkup.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { RegistryError } from '../oci/errors.ts';

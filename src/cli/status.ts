@@ -6,6 +6,7 @@ import type { CommandContext } from './command-context.ts';
 import { EXIT_CODE } from './exit-code.ts';
 import { printJson } from './print-json.ts';
 import { roundSize } from './size.ts';
+import type { AccountStatus, ServerStatus } from '../api/status-api.ts';
 import type { StoreSummary } from '../api/store-api.ts';
 import { formatTable, onOneLine } from './table.ts';
 
@@ -14,38 +15,13 @@ export interface StatusOptions {
   readonly json?: boolean;
 }
 
-/** The document of the admin API's `/api/v1/status`. */
-interface Status {
-  readonly version: string;
-  readonly offline: boolean;
-  readonly downloads: number;
-  readonly upstreams: readonly UpstreamStatus[];
-}
-
-interface UpstreamStatus {
-  readonly name: string;
-  readonly state: 'up' | 'down' | 'offline';
-  readonly since?: number;
-  readonly reason?: string;
-  readonly accounts: readonly AccountStatus[];
-}
-
-interface AccountStatus {
-  readonly account: string;
-  readonly limit?: number;
-  readonly remaining?: number;
-  readonly windowSeconds?: number;
-  readonly emptyInSeconds?: number;
-  readonly blockedForSeconds?: number;
-}
-
 /** Prints how the running server does; 1 when an upstream is down or the store cannot keep all. */
 export async function printStatus(
   options: StatusOptions,
   context: CommandContext,
 ): Promise<number> {
   const { config } = loadConfig({ file: options.config, ...context });
-  const status = (await askAdmin(config.admin, '/api/v1/status')) as Status;
+  const status = (await askAdmin(config.admin, '/api/v1/status')) as ServerStatus;
   const store = (await askAdmin(config.admin, '/api/v1/store')) as StoreSummary;
   const isDown = status.upstreams.some(({ state }) => state === 'down');
   if (options.json) printJson({ ...status, store }, context);
@@ -53,7 +29,7 @@ export async function printStatus(
   return isDown || store.state !== 'ok' ? EXIT_CODE.failed : EXIT_CODE.ok;
 }
 
-function describe(status: Status, store: StoreSummary): string {
+function describe(status: ServerStatus, store: StoreSummary): string {
   const { version, offline, downloads, upstreams } = status;
   const rows = upstreams.flatMap(({ name, state, since, reason, accounts }) => {
     const what =

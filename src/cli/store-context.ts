@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
+import type { RebuildReport } from '../api/store-api.ts';
 import type { Config } from '../config/config.ts';
 import { createLog, type Log } from '../observe/log.ts';
 import type { CommandContext } from './command-context.ts';
@@ -17,14 +18,7 @@ export interface StoreParts {
     options: { log: Log },
   ) => Promise<{ close(): Promise<void> }>;
   /** Makes the catalog anew from the files of a store that nobody else has open. */
-  readonly rebuildCatalog: (config: Config, options: { log: Log }) => Promise<RebuildReport>;
-}
-
-export interface RebuildReport {
-  readonly manifests: number;
-  readonly tags: number;
-  readonly blobs: number;
-  readonly images: number;
+  readonly rebuildCatalog: (config: Config) => Promise<RebuildReport>;
 }
 
 export interface StoreContext extends CommandContext, StoreParts {}

@@ -65,10 +65,8 @@ async function rebuild(
     const address = formatListenAddress(config.admin);
     throw new AdminError(`a server runs at ${address}: stop the server first, then rebuild`);
   }
-  const { openLog, rebuildCatalog } = context;
-  const log = openLog();
   const scene = { ...config, uid: context.uid };
-  const report = await explained(async () => rebuildCatalog(config, { log }), scene);
+  const report = await explained(async () => context.rebuildCatalog(config), scene);
   const { images, manifests, tags, blobs } = report;
   const counts = [
     count(images, 'image'),

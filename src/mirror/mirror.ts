@@ -21,7 +21,8 @@ import { Manifests } from './manifests.ts';
 import { Negatives } from './negatives.ts';
 import { Policy } from './policy.ts';
 import { SingleFlight } from './single-flight.ts';
-import { SourceRegistries, type NamedStatus } from './source-registry.ts';
+import type { UpstreamStatus } from '../api/status-api.ts';
+import { SourceRegistries } from './source-registry.ts';
 import { Supply } from './supply.ts';
 import { TagBook } from './tags.ts';
 
@@ -119,7 +120,7 @@ export class Mirror {
   }
 
   /** How each upstream does, in the order of the configuration. */
-  get upstreams(): NamedStatus[] {
+  get upstreams(): UpstreamStatus[] {
     return this.#registries.status;
   }
 

@@ -1,5 +1,6 @@
+import type { UpstreamStatus } from '../api/status-api.ts';
 import type { Target } from '../oci/reference.ts';
-import type { Upstream, UpstreamStatus } from '../upstream/upstream.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 import type { TransferQueue } from './downloads/transfer-queue.ts';
 import type { Policy } from './policy.ts';
 
@@ -8,10 +9,6 @@ export interface SourceRegistry {
   readonly upstream: Upstream;
   readonly policy: Policy;
   readonly queue: TransferQueue;
-}
-
-export interface NamedStatus extends UpstreamStatus {
-  readonly name: string;
 }
 
 export class SourceRegistries {
@@ -28,7 +25,7 @@ export class SourceRegistries {
     return found;
   }
 
-  get status(): NamedStatus[] {
+  get status(): UpstreamStatus[] {
     return [...this.#byName].map(([name, { upstream }]) => ({ name, ...upstream.status }));
   }
 

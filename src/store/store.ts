@@ -1,3 +1,4 @@
+import type { StoreSummary } from '../api/store-api.ts';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StoreConfig } from '../config/config.ts';
@@ -7,7 +8,7 @@ import { AccessTimes } from './care/access-times.ts';
 import { BlobStore } from './files/blob-store.ts';
 import type { Catalog } from './catalog/catalog.ts';
 import { Collector } from './care/collector.ts';
-import { sumOf, type Sum } from './care/collection.ts';
+import { sumOf } from './care/collection.ts';
 import { Health } from './care/health.ts';
 import { Inventory } from './care/inventory.ts';
 import { compactJournal } from './journal/journal-snapshot.ts';
@@ -45,7 +46,7 @@ export class Store {
   readonly collector: Collector;
   readonly health: Health;
   readonly inventory: Inventory;
-  lastCollection: { readonly at: number; readonly sum: Sum } | undefined;
+  lastCollection: StoreSummary['lastCollection'];
   readonly #parts: StoreParts;
   readonly #flushing: NodeJS.Timeout;
   #settleAgain: NodeJS.Timeout | undefined;
@@ -111,7 +112,7 @@ export class Store {
       },
       ended: (collection) => {
         const { images } = collection;
-        if (images.length > 0) this.lastCollection = { at: now(), sum: sumOf(images) };
+        if (images.length > 0) this.lastCollection = { at: now(), ...sumOf(images) };
       },
       failed: (err) => log.error({ err }, 'images could not be evicted'),
       ...(step && { step }),

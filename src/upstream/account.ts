@@ -1,7 +1,8 @@
 import type { Metrics } from '../observe/metrics.ts';
 import { Authenticator, type AuthenticatorParts } from './authenticator.ts';
 import { INTERACTIVE, isInteractive } from './demand.ts';
-import { Quota, type Cost, type QuotaStatus } from './quota.ts';
+import type { AccountStatus, QuotaStatus } from '../api/status-api.ts';
+import { Quota, type Cost } from './quota.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 
 /** One way to be known to a registry: a credential, or none, with its tokens and its quota. */
@@ -10,10 +11,6 @@ export interface Account {
   readonly quota: Quota;
   /** The next one differs when this one is at its limit. */
   readonly label: string;
-}
-
-export interface AccountStatus extends QuotaStatus {
-  readonly account: string;
 }
 
 /** The accounts of one upstream, which have the same rights and are used in turn. */

@@ -29,7 +29,6 @@ import type {
   ManifestBody,
   ManifestHead,
   Upstream,
-  UpstreamStatus,
 } from './upstream.ts';
 import { UpstreamError, type UpstreamFault } from '../oci/upstream-error.ts';
 
@@ -53,7 +52,7 @@ export class HttpUpstream implements Upstream {
     this.#referrers = new Referrers({ upstream: this.name, client: this.#client, clock });
   }
 
-  get status(): UpstreamStatus {
+  get status(): Upstream['status'] {
     const { outage, accounts } = this.#client;
     if (!outage) return { state: 'up', accounts };
     return { state: 'down', since: outage.since, reason: outage.reason, accounts };

@@ -1,4 +1,4 @@
-import type { Upstream, UpstreamStatus } from './upstream.ts';
+import type { Upstream } from './upstream.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 
 /** Stands for every upstream of a mirror that is set offline: there is no code here that could dial. */
@@ -9,7 +9,7 @@ export class OfflineUpstream implements Upstream {
     this.name = name;
   }
 
-  get status(): UpstreamStatus {
+  get status(): Upstream['status'] {
     return { state: 'offline', accounts: [] };
   }
 

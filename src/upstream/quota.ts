@@ -1,18 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { Backoff } from '../time/backoff.ts';
 import type { Clock } from '../time/clock.ts';
+import type { QuotaStatus } from '../api/status-api.ts';
 import { INTERACTIVE, isInteractive, type Demand } from './demand.ts';
-
-/** What an upstream allows one credential, as far as it tells. */
-export interface QuotaStatus {
-  readonly limit?: number;
-  readonly remaining?: number;
-  readonly windowSeconds?: number;
-  /** At the rate of the last hour; absent when nothing was used or nothing is known. */
-  readonly emptyInSeconds?: number;
-  /** How long it is not asked because it said 429. */
-  readonly blockedForSeconds?: number;
-}
 
 /** What a request means to the quota: Docker Hub counts GETs of manifests and nothing else. */
 export interface Cost {

@@ -2,7 +2,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, Repository, Tag } from '../oci/reference.ts';
-import type { AccountStatus } from './account.ts';
+import type { UpstreamStatus } from '../api/status-api.ts';
 import type { Demand } from './demand.ts';
 import type { ParentCopy } from './parent-copy.ts';
 
@@ -12,7 +12,7 @@ import type { ParentCopy } from './parent-copy.ts';
  */
 export interface Upstream {
   readonly name: string;
-  readonly status: UpstreamStatus;
+  readonly status: Omit<UpstreamStatus, 'name'>;
   headManifest(
     repository: Repository,
     reference: Reference,
@@ -37,15 +37,6 @@ export interface Upstream {
 }
 
 /** How an upstream does, as far as its answers tell. */
-export interface UpstreamStatus {
-  readonly state: 'up' | 'down' | 'offline';
-  /** Since when it is down, milliseconds since 1970, and why. */
-  readonly since?: number;
-  readonly reason?: string;
-  /** The credentials that it is asked with, and what it allows each. */
-  readonly accounts: readonly AccountStatus[];
-}
-
 export interface BlobOptions {
   readonly demand?: Demand;
   /** First byte wanted; 0 sends no `Range` unless there is an end. */

@@ -3,7 +3,7 @@ import type {
   ImageQuery,
   ImageReport,
   ImageSummary,
-  PinSummary,
+  Pin,
   StoreApi,
   StoreSummary,
   Unheld,
@@ -18,14 +18,14 @@ export const NGINX = 'docker.io/library/nginx';
 export const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
 export const OTHER_DIGEST = `sha256:${'fedcba9876543210'.repeat(4)}`;
 
-const PIN: PinSummary = {
+const PIN: Pin = {
   origin: 'hand',
   image: `${NGINX}:1.27`,
   reason: 'the rollout of Monday',
   since: NOON - 2 * DAY,
 };
 
-export const PINS: readonly PinSummary[] = [
+export const PINS: readonly Pin[] = [
   PIN,
   { origin: 'config', image: 'ghcr.io/org/*:stable', since: NOON - 9 * DAY },
   { origin: 'use:cluster-a', image: 'ghcr.io/org/app:v1', since: NOON - 3_600_000 },
@@ -135,7 +135,7 @@ export class FakeStoreApi implements StoreApi {
   reportNow: ImageReport | undefined = REPORT;
   collectionNow = COLLECTION;
   tagsNow: readonly string[] = [];
-  pinsOfNow: readonly PinSummary[] = [];
+  pinsOfNow: readonly Pin[] = [];
   /** Images of which nothing is held. */
   unheldNow: ReadonlySet<string> = new Set();
   pinsNow = PINS;
@@ -162,7 +162,7 @@ export class FakeStoreApi implements StoreApi {
     return { image, repository, tags: this.tagsNow };
   }
 
-  async pinsOf(): Promise<readonly PinSummary[]> {
+  async pinsOf(): Promise<readonly Pin[]> {
     return this.pinsOfNow;
   }
 
@@ -183,11 +183,11 @@ export class FakeStoreApi implements StoreApi {
     return this.#answer(['startVerify'], this.verifyState);
   }
 
-  pins(): readonly PinSummary[] {
+  pins(): readonly Pin[] {
     return this.#answer(['pins'], this.pinsNow);
   }
 
-  async pin(image: string, reason?: string): Promise<PinSummary> {
+  async pin(image: string, reason?: string): Promise<Pin> {
     const pin = { origin: 'hand', image, ...(reason !== undefined && { reason }), since: NOON };
     return this.#answer(['pin', image, reason], pin);
   }
@@ -196,7 +196,7 @@ export class FakeStoreApi implements StoreApi {
     return this.#answer(['unpin', image], image === PIN.image);
   }
 
-  async setInUse(source: string, images: readonly string[]): Promise<readonly PinSummary[]> {
+  async setInUse(source: string, images: readonly string[]): Promise<readonly Pin[]> {
     const pins = images.map((image) => ({ origin: `use:${source}`, image, since: NOON }));
     return this.#answer(['setInUse', source, images], pins);
   }

@@ -7,13 +7,12 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { createAdminApp } from '../../src/admin/admin-app.ts';
 import { Listener } from '../../src/http/listener.ts';
 import { requireOwnHost } from '../../src/admin/own-host.ts';
 import { RegistryError } from '../../src/oci/errors.ts';
-import { Metrics } from '../../src/observe/metrics.ts';
 import { UpstreamError } from '../../src/oci/upstream-error.ts';
 import { get, rawRequest } from '../helpers/client.ts';
+import { createFakeAdmin } from './fake-admin.ts';
 import {
   COLLECTION,
   FakeStoreApi,
@@ -25,7 +24,6 @@ import {
   REPORT,
   SUMMARY,
 } from './fake-store-api.ts';
-import { FakeSyncApi } from './fake-sync-api.ts';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
@@ -41,16 +39,7 @@ async function startAdmin(t: ExecutionContext) {
   const lines: Record<string, unknown>[] = [];
   const keep = (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>);
   const log = pino({ level: 'info', base: {} }, { write: keep });
-  const app = createAdminApp({
-    metrics: new Metrics(),
-    usage: () => ({ blobs: 0, bytes: 0, reserved: 0 }),
-    unreadyReason: () => undefined,
-    status: () => ({}),
-    store,
-    sync: new FakeSyncApi(),
-    host: 'admin.example',
-    log,
-  });
+  const app = createFakeAdmin({ store, host: 'admin.example', log });
   const listener = await Listener.open({ host: '127.0.0.1', port: 0 }, app.callback(), log);
   t.teardown(async () => listener.close(0));
   const send = async (path: string, { method = 'GET', headers = {}, body }: Sent = {}) => {

@@ -1,9 +1,8 @@
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { createAdminApp } from '../../src/admin/admin-app.ts';
 import { Listener } from '../../src/http/listener.ts';
-import { Metrics } from '../../src/observe/metrics.ts';
 import { UpstreamError } from '../../src/oci/upstream-error.ts';
+import { createFakeAdmin } from './fake-admin.ts';
 import { FakeStoreApi, NGINX, NO_IMAGE, REPORT } from './fake-store-api.ts';
 import {
   FakeSyncApi,
@@ -29,16 +28,7 @@ async function startAdmin(t: ExecutionContext) {
   const [store, sync] = [new FakeStoreApi(), new FakeSyncApi()];
   const lines: unknown[] = [];
   const log = pino({ level: 'info', base: {} }, { write: (line: string) => lines.push(line) });
-  const app = createAdminApp({
-    metrics: new Metrics(),
-    usage: () => ({ blobs: 0, bytes: 0, reserved: 0 }),
-    unreadyReason: () => undefined,
-    status: () => ({}),
-    store,
-    sync,
-    host: '127.0.0.1',
-    log,
-  });
+  const app = createFakeAdmin({ store, sync, log });
   const listener = await Listener.open({ host: '127.0.0.1', port: 0 }, app.callback(), log);
   t.teardown(async () => listener.close(0));
   const send = async (path: string, { method = 'GET', headers = JSON_TYPE, body }: Sent = {}) => {

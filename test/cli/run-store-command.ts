@@ -5,11 +5,10 @@ import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { runCommand } from '../../src/cli/program.ts';
 import type { StoreParts } from '../../src/cli/store-context.ts';
-import { createAdminApp } from '../../src/admin/admin-app.ts';
 import { Listener, type SocketPath } from '../../src/http/listener.ts';
 import type { ListenConfig } from '../../src/config/config.ts';
-import { Metrics } from '../../src/observe/metrics.ts';
 import { createFolder } from '../config/config-folder.ts';
+import { createFakeAdmin } from '../admin/fake-admin.ts';
 import { NOON, type FakeStoreApi } from '../admin/fake-store-api.ts';
 import { FakeSyncApi } from '../admin/fake-sync-api.ts';
 import type { Result } from './run-main.ts';
@@ -25,16 +24,7 @@ export async function serveAdmin(
   place: ListenConfig | SocketPath = { host: '127.0.0.1', port: 0 },
   sync = new FakeSyncApi(),
 ): Promise<Listener> {
-  const app = createAdminApp({
-    metrics: new Metrics(),
-    usage: () => ({ blobs: 0, bytes: 0, reserved: 0 }),
-    unreadyReason: () => undefined,
-    status: () => ({ version: '1.2.3', offline: false, downloads: 0, upstreams: [] }),
-    store,
-    sync,
-    host: '127.0.0.1',
-    log: LOG,
-  });
+  const app = createFakeAdmin({ store, sync });
   return Listener.open(place, app.callback(), LOG);
 }
 

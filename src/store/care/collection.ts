@@ -1,3 +1,4 @@
+import type { Released } from '../../api/store-api.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag } from '../../oci/reference.ts';
 import { nodeOf } from '../catalog/image-graph.ts';
@@ -30,15 +31,8 @@ export interface Collection {
   readonly kept: readonly Kept[];
 }
 
-/** What a collection came to. */
-export interface Sum {
-  readonly images: number;
-  readonly blobs: number;
-  readonly bytes: number;
-}
-
 /** A blob that no manifest lists is no image. */
-export function sumOf(collected: readonly Collected[]): Sum {
+export function sumOf(collected: readonly Collected[]): Released {
   return {
     images: collected.filter(({ image }) => image !== '').length,
     blobs: collected.reduce((total, { blobs }) => total + blobs, 0),

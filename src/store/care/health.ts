@@ -1,18 +1,9 @@
+import type { StoreSummary } from '../../api/store-api.ts';
 import type { Log } from '../../observe/log.ts';
 import { NoRoomError } from './no-room-error.ts';
 
-/**
- * `full`: content was passed through for want of room. `failing`: the disk or the catalog refused
- * to take it. Both end with the next content that is kept.
- */
-export type StoreState = 'ok' | 'full' | 'failing';
-
-export interface StoreCondition {
-  readonly state: StoreState;
-  readonly reason?: string;
-  /** Milliseconds since 1970. */
-  readonly since?: number;
-}
+/** What operators are told; `ok` again with the next content that is kept. */
+export type StoreCondition = Pick<StoreSummary, 'state' | 'reason' | 'since'>;
 
 const FULL = new Set(['ENOSPC', 'EDQUOT']);
 

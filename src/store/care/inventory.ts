@@ -1,49 +1,20 @@
+import type { ImageSummary, ManifestReport } from '../../api/store-api.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isForeignType, isManifestType } from '../../oci/media-types.ts';
-import { formatTarget, type Tag } from '../../oci/reference.ts';
+import { formatTarget } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { unitOf, type Node } from '../catalog/image-graph.ts';
 import type { Pins } from './pins.ts';
-import type { Member, Pin } from '../catalog/tables.ts';
-
-export interface HeldImage {
-  /** `upstream/repository` */
-  readonly image: string;
-  readonly tags: readonly Tag[];
-  readonly digest: Digest;
-  readonly mediaType: string;
-  /** Held bytes of all its members. */
-  readonly bytes: number;
-  /** What letting go of it alone would free. */
-  readonly ownBytes: number;
-  readonly lastPulledAt: number;
-  /** `complete`: all of each platform that was asked for, and of what is known about them. */
-  readonly state: 'complete' | 'partial';
-  readonly missingBytes: number;
-  readonly pins: readonly Pin[];
-}
-
-export interface HeldManifestReport {
-  readonly digest: Digest;
-  readonly mediaType: string;
-  readonly role: 'root' | 'platform' | 'attestation' | 'referrer';
-  readonly platform?: string;
-  readonly isHeld: boolean;
-  /** False for a platform that nobody asked for. */
-  readonly isWanted: boolean;
-  /** Of itself and of what it lists, as far as it is held; without other manifests. */
-  readonly bytes: number;
-  readonly missing: readonly { readonly digest: Digest; readonly size: number }[];
-}
+import type { Member } from '../catalog/tables.ts';
 
 interface Place {
-  readonly role: HeldManifestReport['role'];
+  readonly role: ManifestReport['role'];
   readonly isWanted?: boolean;
 }
 
 interface Found {
-  readonly manifests: HeldManifestReport[];
+  readonly manifests: ManifestReport[];
   /** Held bytes by digest: what is listed twice counts once. */
   readonly held: Map<Digest, number>;
   readonly missing: Map<Digest, number>;
@@ -72,17 +43,17 @@ export class Inventory {
     }
   }
 
-  async describe(node: Node): Promise<HeldImage> {
+  async describe(node: Node): Promise<ImageSummary> {
     return this.#summarise(node, await this.#walk(node, { isExact: false }));
   }
 
   /** As `describe`, by a look at every file. */
-  async explain(node: Node): Promise<HeldImage & { manifests: readonly HeldManifestReport[] }> {
+  async explain(node: Node): Promise<ImageSummary & { manifests: readonly ManifestReport[] }> {
     const found = await this.#walk(node, { isExact: true });
     return { ...(await this.#summarise(node, found)), manifests: found.manifests };
   }
 
-  async #summarise(node: Node, { held, missing, manifests }: Found): Promise<HeldImage> {
+  async #summarise(node: Node, { held, missing, manifests }: Found): Promise<ImageSummary> {
     const { target, digest } = node;
     const { graph } = this.#catalog;
     const unit = unitOf(target, digest);
@@ -162,7 +133,7 @@ export class Inventory {
   async #count(
     members: readonly Member[],
     found: Found,
-  ): Promise<Pick<HeldManifestReport, 'bytes' | 'missing'>> {
+  ): Promise<Pick<ManifestReport, 'bytes' | 'missing'>> {
     const missing: { digest: Digest; size: number }[] = [];
     let bytes = 0;
     for (const { digest, size, mediaType } of members) {

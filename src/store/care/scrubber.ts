@@ -1,37 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Damage, VerifyProgress, VerifyReport, VerifyState } from '../../api/store-api.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Log } from '../../observe/log.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import type { Catalog } from '../catalog/catalog.ts';
-
-export type Fault = 'damaged' | 'truncated' | 'missing' | 'unreadable';
-
-export interface Damage {
-  readonly digest: Digest;
-  readonly fault: Fault;
-  /** `upstream/repository` of what lists it. */
-  readonly images: readonly string[];
-  readonly healed: boolean;
-  /** Why it could not be fetched again. */
-  readonly reason?: string;
-}
-
-export interface Progress {
-  readonly startedAt: number;
-  readonly blobs: number;
-  readonly bytes: number;
-  readonly totalBlobs: number;
-  readonly totalBytes: number;
-  readonly damaged: number;
-}
-
-export interface Report {
-  readonly startedAt: number;
-  readonly endedAt: number;
-  readonly blobs: number;
-  readonly bytes: number;
-  readonly damaged: readonly Damage[];
-}
 
 export interface ScrubberParts {
   readonly blobs: BlobStore;
@@ -66,8 +38,8 @@ export class Scrubber {
   readonly #stop = new AbortController();
   #background: Promise<void> = Promise.resolve();
   #verifying: Promise<void> | undefined;
-  #progress: Progress | undefined;
-  #last: Report | undefined;
+  #progress: VerifyProgress | undefined;
+  #last: VerifyReport | undefined;
   readonly #unhealed = new Map<Digest, Damage>();
 
   constructor(parts: ScrubberParts) {
@@ -75,7 +47,7 @@ export class Scrubber {
     this.#pause = parts.pause ?? realPause;
   }
 
-  get state(): { readonly running?: Progress; readonly last?: Report } {
+  get state(): VerifyState {
     return {
       ...(this.#progress && { running: this.#progress }),
       ...(this.#last && { last: this.#last }),
@@ -182,8 +154,8 @@ export class Scrubber {
   /** What could not be fetched when it was found damaged, as far as anything still needs it. */
   async #retry(): Promise<Damage[]> {
     const retried: Damage[] = [];
-    const waiting = [...this.#unhealed.values()];
-    for (const { digest, fault } of waiting) {
+    const waiting = [...this.#unhealed];
+    for (const [digest, { fault }] of waiting) {
       this.#stop.signal.throwIfAborted();
       this.#unhealed.delete(digest);
       const { catalog, log } = this.#parts;
@@ -215,7 +187,7 @@ export class Scrubber {
   async #examine(
     digest: Digest,
     onRead: (bytes: number) => Promise<void> | void,
-  ): Promise<{ fault: Fault; reason?: string } | undefined> {
+  ): Promise<{ fault: Damage['fault']; reason?: string } | undefined> {
     const { blobs, catalog } = this.#parts;
     try {
       // The walk is over records of a while ago: this one counts.

@@ -7,23 +7,16 @@ import { CatalogSwap } from './catalog-swap.ts';
 import { readManifest } from './held-manifest.ts';
 import { Journal } from '../journal/journal.ts';
 import { Pins } from '../care/pins.ts';
+import type { RebuildReport } from '../../api/store-api.ts';
 import { Replay } from './replay.ts';
 import { noStep, type Step } from '../step.ts';
-
-export interface Rebuilt {
-  readonly manifests: number;
-  readonly tags: number;
-  readonly blobs: number;
-  /** Manifests that nothing holds. */
-  readonly images: number;
-}
 
 export interface RebuildOptions {
   /** The store's folder. */
   readonly path: string;
   readonly durability: 'full' | 'rename';
   /** Told now and then how far it is. */
-  readonly onProgress?: (done: Omit<Rebuilt, 'images'>) => void;
+  readonly onProgress?: (done: Omit<RebuildReport, 'images'>) => void;
   readonly step?: Step;
 }
 
@@ -35,7 +28,7 @@ const PROGRESS_EVERY = 1000;
  * gives way when the new one is complete. Throws when another process has the store, or a newer
  * version wrote its catalog.
  */
-export async function rebuildCatalog(options: RebuildOptions): Promise<Rebuilt> {
+export async function rebuildCatalog(options: RebuildOptions): Promise<RebuildReport> {
   await finishRebuild(options.path);
   const step = options.step ?? noStep;
   await using swap = await CatalogSwap.begin({ ...options, step });
@@ -67,7 +60,7 @@ class Rebuild {
     this.#step = options.step ?? noStep;
   }
 
-  async build(catalogPath: string): Promise<Rebuilt> {
+  async build(catalogPath: string): Promise<RebuildReport> {
     const { path, durability } = this.#options;
     const store = await BlobStore.open({ path, durability });
     // Not synced write by write: until it is complete it counts for nothing.
@@ -135,7 +128,7 @@ class Rebuild {
     if (count % PROGRESS_EVERY === 0) this.#options.onProgress?.(this.#done());
   }
 
-  #done(): Omit<Rebuilt, 'images'> {
+  #done(): Omit<RebuildReport, 'images'> {
     return { manifests: this.#manifests, tags: this.#tags, blobs: this.#blobs };
   }
 }

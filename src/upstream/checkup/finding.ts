@@ -1,24 +1,4 @@
-/** In the order in which they are made; each one needs those before it. */
-export type CheckName =
-  | 'name'
-  | 'connection'
-  | 'tls'
-  | 'registry'
-  | 'credential'
-  | 'quota'
-  | 'clock'
-  | 'image'
-  /** In place of all others when nothing may be dialled. */
-  | 'offline';
-
-/** What one check found. No text in it holds a secret or words of an upstream's page. */
-export interface Finding {
-  readonly check: CheckName;
-  readonly state: 'ok' | 'warning' | 'failed' | 'skipped';
-  readonly detail: string;
-  /** What the operator can do about it. */
-  readonly advice?: string;
-}
+import type { Finding } from '../../api/doctor-api.ts';
 
 /** What a check tells of itself; its name is known to whoever runs it. */
 export type Outcome = Omit<Finding, 'check'>;

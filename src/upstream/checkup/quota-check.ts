@@ -1,5 +1,5 @@
 import type { UpstreamConfig } from '../../config/config.ts';
-import type { QuotaStatus } from '../quota.ts';
+import type { QuotaStatus } from '../../api/status-api.ts';
 import { ok, warning, type Outcome } from './finding.ts';
 import { keyOf } from './subject.ts';
 

@@ -1,0 +1,40 @@
+/** The document of `/api/v1/status`. Times are milliseconds since 1970, sizes bytes. */
+export interface ServerStatus {
+  readonly version: string;
+  readonly offline: boolean;
+  readonly store: {
+    readonly path: string;
+    readonly maxBytes: number;
+    readonly blobs: number;
+    readonly bytes: number;
+  };
+  /** Those that run. */
+  readonly downloads: number;
+  /** In the order of the configuration. */
+  readonly upstreams: readonly UpstreamStatus[];
+}
+
+export interface UpstreamStatus {
+  readonly name: string;
+  readonly state: 'up' | 'down' | 'offline';
+  /** Since when it is down, and why. */
+  readonly since?: number;
+  readonly reason?: string;
+  /** The credentials that it is asked with, and what it allows each. */
+  readonly accounts: readonly AccountStatus[];
+}
+
+export interface AccountStatus extends QuotaStatus {
+  readonly account: string;
+}
+
+/** What an upstream allows one credential, as far as it tells. */
+export interface QuotaStatus {
+  readonly limit?: number;
+  readonly remaining?: number;
+  readonly windowSeconds?: number;
+  /** At the rate of the last hour; absent when nothing was used or nothing is known. */
+  readonly emptyInSeconds?: number;
+  /** How long it is not asked because it said 429. */
+  readonly blockedForSeconds?: number;
+}

@@ -1,0 +1,30 @@
+import type Koa from 'koa';
+import { pino } from 'pino';
+import { createAdminApp, type AdminParts } from '../../src/admin/admin-app.ts';
+import type { ServerStatus } from '../../src/api/status-api.ts';
+import { Metrics } from '../../src/observe/metrics.ts';
+import { FakeStoreApi } from './fake-store-api.ts';
+import { FakeSyncApi } from './fake-sync-api.ts';
+
+export const SERVER_STATUS: ServerStatus = {
+  version: '1.2.3',
+  offline: false,
+  store: { path: '/srv/store', maxBytes: 107_374_182_400, blobs: 9, bytes: 60_001_500 },
+  downloads: 0,
+  upstreams: [],
+};
+
+/** The admin application in front of fakes, or of the parts that are given. */
+export function createFakeAdmin(parts: Partial<AdminParts>): Koa {
+  return createAdminApp({
+    metrics: new Metrics(),
+    usage: () => ({ blobs: 0, bytes: 0, reserved: 0 }),
+    unreadyReason: () => undefined,
+    status: () => SERVER_STATUS,
+    store: new FakeStoreApi(),
+    sync: new FakeSyncApi(),
+    host: '127.0.0.1',
+    log: pino({ level: 'silent' }),
+    ...parts,
+  });
+}
