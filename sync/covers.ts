@@ -1,5 +1,4 @@
-import { parseGlob } from '../src/config/parse-glob.ts';
-import { isImagePattern } from '../src/config/sync-image.ts';
+import { isGlob, parseGlob } from '../src/config/glob.ts';
 import type { SyncRule } from '../src/config/sync-config.ts';
 import { formatTarget, type Target } from '../src/oci/reference.ts';
 import { Selection } from './selection.ts';
@@ -38,7 +37,7 @@ function compile(rule: SyncRule): Compiled {
   const known = COMPILED.get(rule);
   if (known) return known;
   const { image } = rule;
-  const pattern = isImagePattern(image) ? parseGlob(image) : undefined;
+  const pattern = isGlob(image) ? parseGlob(image) : undefined;
   const compiled = {
     hasRepository: (name: string) => (pattern ? pattern.matches(name) : name === image),
     selection: new Selection(rule.tags),

@@ -1,6 +1,6 @@
 import PQueue from 'p-queue';
 import type { SyncRule } from '../src/config/sync-config.ts';
-import { isImagePattern } from '../src/config/sync-image.ts';
+import { isGlob } from '../src/config/glob.ts';
 import type { Supply } from '../src/mirror/supply.ts';
 import { parseDigest } from '../src/oci/digest.ts';
 import { formatImageName } from '../src/oci/image-name.ts';
@@ -91,7 +91,7 @@ export class Resolver {
   /** A pattern means what the registry's catalog lists. */
   async #targets(rule: SyncRule): Promise<Target[]> {
     const target = splitTarget(rule.image);
-    if (!isImagePattern(rule.image)) return [target];
+    if (!isGlob(rule.image)) return [target];
     try {
       const listed = await this.#inQueue(async (supply) =>
         supply.listRepositories(target.upstream),

@@ -1,5 +1,5 @@
 import semver, { type SemVer } from 'semver';
-import { parseGlob } from '../src/config/parse-glob.ts';
+import { parseGlob } from '../src/config/glob.ts';
 import { parseRegex } from '../src/config/parse-regex.ts';
 import type { Pattern } from '../src/config/pattern.ts';
 import type { TagSelection } from '../src/config/sync-config.ts';

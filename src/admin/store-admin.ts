@@ -1,4 +1,6 @@
-import picomatch from 'picomatch';
+import { ConfigError } from '../config/config-error.ts';
+import { isGlob, parseGlob } from '../config/glob.ts';
+import type { Pattern } from '../config/pattern.ts';
 import type { Addressing } from '../mirror/addressing.ts';
 import type {
   Amount,
@@ -19,7 +21,6 @@ import type { Aside, BlobStore } from '../store/files/blob-store.ts';
 import type { Collection } from '../store/care/collection.ts';
 import { findHeld } from '../store/care/find-held.ts';
 import type { Node } from '../store/catalog/image-graph.ts';
-import { isGlob } from '../store/care/pins.ts';
 import type { Scrubber } from '../store/care/scrubber.ts';
 import type { Store } from '../store/store.ts';
 import { sumOf } from '../store/care/collection.ts';
@@ -70,12 +71,12 @@ export class StoreAdmin implements StoreApi {
 
   async images({ match, sort, limit }: ImageQuery): Promise<ImageSummary[]> {
     const { inventory } = this.#parts.store;
-    const isWanted = match === undefined ? () => true : picomatch(match, { dot: true });
+    const pattern = match === undefined ? undefined : patternOf(match);
     let found: ImageSummary[] = [];
     for await (const node of inventory.images()) {
       const image = await inventory.describe(node);
       const names = [image.image, ...image.tags.map((tag) => `${image.image}:${tag}`)];
-      if (names.some((name) => isWanted(name))) found.push(image);
+      if (!pattern || names.some((name) => pattern.matches(name))) found.push(image);
       // No more than twice what is wanted is in memory.
       if (found.length >= 2 * limit) found = found.toSorted(ORDER[sort]).slice(0, limit);
     }
@@ -229,23 +230,26 @@ export class StoreAdmin implements StoreApi {
 
 /** An image as pins are kept: with its registry, globs as they are. Throws `RegistryError`. */
 export function canonicalImage(addressing: Addressing, image: string, defaultTag?: Tag): string {
-  if (isGlob(image)) return checkGlob(image);
+  if (isGlob(image)) {
+    patternOf(image);
+    return image;
+  }
   const { target, tag, digest } = addressing.resolveImage(image);
   const name = formatTarget(target);
   const meant = tag ?? defaultTag;
   return formatImageName({ name, ...(digest ? { digest } : meant && { tag: meant }) });
 }
 
-/** One that cannot be compiled must not be kept: the next start would meet it again. */
-function checkGlob(glob: string): string {
-  if (glob.length <= MAX_GLOB_LENGTH) return glob;
-  throw new RegistryError('NAME_INVALID', {
-    detail: `a pattern has at most ${MAX_GLOB_LENGTH} characters`,
-  });
+/** Throws `NAME_INVALID`. */
+function patternOf(glob: string): Pattern {
+  try {
+    return parseGlob(glob);
+  } catch (cause) {
+    if (!(cause instanceof ConfigError)) throw cause;
+    throw new RegistryError('NAME_INVALID', { detail: cause.message, cause });
+  }
 }
 
-/** More than a registry, a repository, a tag and a digest take. */
-const MAX_GLOB_LENGTH = 1024;
 /** What is said of an image that no upstream of this mirror may be asked for. */
 const ELSEWHERE: ReadonlySet<string> = new Set(['NAME_UNKNOWN', 'DENIED']);
 

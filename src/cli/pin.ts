@@ -61,9 +61,8 @@ async function pinInUse(
 /** A pin may come before its image; a slip of the hand must not look the same. */
 function describePinned({ image, isHeld }: NewPin): string {
   if (isHeld) return image;
-  // Beside other letters two of them mean no more than one.
-  const isShort = image.split('/').some((part) => part !== '**' && part.includes('*'));
-  const hint = isShort ? ' ("*" stops at a slash, "**" between slashes does not)' : '';
+  const isShort = image.replaceAll('**', '').includes('*');
+  const hint = isShort ? ' ("*" stops at a slash, "**" does not)' : '';
   return `${image}: nothing of it is held yet${hint}`;
 }
 

@@ -61,7 +61,7 @@ function addPinCommands(
   add('pin', 'keep an image, however old it gets')
     .argument(
       '[image]',
-      'a name, name:tag, name@digest, or a glob of one of these with its registry: "*" stops at a slash, "**" between slashes does not',
+      'a name, name:tag, name@digest, or a glob of one of these with its registry: "*" stops at a slash, "**" does not',
     )
     .option('--reason <text>', 'why, for those who read the list of pins')
     .option(

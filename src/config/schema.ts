@@ -1,10 +1,11 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { BYTE_SIZE, parseByteSize } from './byte-size.ts';
+import { isGlob, parseGlob } from './glob.ts';
 import { DEFAULT_ADDRESSES } from './listen-address.ts';
 import { listenSchema } from './listen-schema.ts';
 import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
-import { converted, section } from './section.ts';
+import { checked, converted, section } from './section.ts';
 import type { Source } from './source.ts';
 import { syncSchema } from './sync-schema.ts';
 import { upstreamSchema } from './upstream-schema.ts';
@@ -68,7 +69,7 @@ function storeSchema(source: Source) {
       .default('full')
       .describe('full: what is stored survives power loss. rename: it survives a killed process.'),
     pins: z
-      .array(z.string().min(1, PIN_ADVICE))
+      .array(z.string().min(1, PIN_ADVICE).transform(checked(checkPin)))
       .default([])
       .describe('Images that are never evicted: names, name:tag, name@digest, or globs of these.'),
     inUse: z
@@ -78,4 +79,9 @@ function storeSchema(source: Source) {
       .optional()
       .describe('File with the images that are in use, one a line: never evicted. Read on change.'),
   });
+}
+
+/** A name is judged where it is looked up among the upstreams. */
+function checkPin(image: string): void {
+  if (isGlob(image)) parseGlob(image);
 }

@@ -7,6 +7,14 @@ export function section<T extends z.ZodRawShape>(shape: T) {
   return inner.nullish().transform((value) => value ?? inner.parse({}));
 }
 
+/** A step that leaves a text as it is, when it can be parsed. */
+export function checked(parse: (text: string) => unknown) {
+  return converted((text: string) => {
+    parse(text);
+    return text;
+  });
+}
+
 /** A step that turns what stands in the file into what the program uses. */
 export function converted<I, O>(convert: (value: I) => O) {
   return (value: I, context: z.RefinementCtx<I>): O => {

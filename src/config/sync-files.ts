@@ -1,6 +1,7 @@
 import { globSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { ConfigError } from './config-error.ts';
+import { isGlob } from './glob.ts';
 import { readTextFile } from './text-file.ts';
 import { parseYaml } from './yaml.ts';
 
@@ -16,7 +17,7 @@ export interface SyncFile {
  * problem, a glob without a file among them: rules that are lost would release what they held.
  */
 export function readSyncFiles(pattern: string, directory: string): SyncFile[] {
-  const paths = /[*?[{]/.test(pattern)
+  const paths = isGlob(pattern)
     ? globSync(pattern, { cwd: directory }).map((path) => resolve(directory, path))
     : [resolve(directory, pattern)];
   if (paths.length === 0) {

@@ -1,10 +1,9 @@
 import { isRepository } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
-import { parseGlob } from './parse-glob.ts';
+import { isGlob, parseGlob } from './glob.ts';
 import { DOCKER_HUB } from './registries.ts';
 import { parseRegistryName } from './registry-name.ts';
 
-const GLOB = /[*?[{]/;
 const MAX_LENGTH = 255;
 const EXAMPLE = 'docker.io/library/node';
 
@@ -22,7 +21,7 @@ export function parseSyncImage(text: string): string {
     throw new ConfigError(['write the tag under tags, and the image without it']);
   }
   const name = parseRegistryName(registry);
-  if (GLOB.test(repository)) parseGlob(repository);
+  if (isGlob(repository)) parseGlob(repository);
   else if (!isRepository(repository)) {
     throw new ConfigError([`write a repository in lower case, such as ${EXAMPLE}`]);
   }
@@ -30,15 +29,10 @@ export function parseSyncImage(text: string): string {
   return `${name}/${isShort ? `library/${repository}` : repository}`;
 }
 
-/** Whether a checked image means what the registry lists. */
-export function isImagePattern(image: string): boolean {
-  return GLOB.test(image);
-}
-
 function split(text: string): { registry: string; repository: string } {
   const slash = text.indexOf('/');
   const registry = text.slice(0, Math.max(slash, 0));
-  if (GLOB.test(registry)) {
+  if (isGlob(registry)) {
     throw new ConfigError(['write the registry as it is; a rule is for one registry']);
   }
   if (/[.:]/.test(registry) || registry === 'localhost') {

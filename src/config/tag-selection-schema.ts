@@ -3,9 +3,9 @@ import { z } from 'zod';
 import { DEFAULT_TAG } from '../oci/image-name.ts';
 import { isTag } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
-import { parseGlob } from './parse-glob.ts';
+import { isGlob, parseGlob } from './glob.ts';
 import { parseRegex } from './parse-regex.ts';
-import { converted } from './section.ts';
+import { checked, converted } from './section.ts';
 import type { TagSelection } from './sync-config.ts';
 
 const TAGS_ADVICE =
@@ -17,8 +17,8 @@ const NEWEST_ADVICE =
 export const LATEST: TagSelection = { names: [DEFAULT_TAG], globs: [], regexes: [], exclude: [] };
 
 const name = z.string().transform(converted(checkTag));
-const glob = z.string().transform(converted(checked(parseGlob)));
-const regex = z.string().transform(converted(checked(parseRegex)));
+const glob = z.string().transform(checked(parseGlob));
+const regex = z.string().transform(checked(parseRegex));
 const count = z.int(NEWEST_ADVICE).min(1, NEWEST_ADVICE);
 
 const selection = z
@@ -91,16 +91,9 @@ function checkNames({ names, exclude }: TagSelection, context: z.RefinementCtx):
   }
 }
 
-function checked(parse: (text: string) => unknown): (text: string) => string {
-  return (text) => {
-    parse(text);
-    return text;
-  };
-}
-
 function checkTag(text: string): string {
   if (isTag(text)) return text;
-  const remedy = /[*?[{]/.test(text) ? `; for a pattern write globs: ["${text}"]` : '';
+  const remedy = isGlob(text) ? `; for a pattern write globs: ["${text}"]` : '';
   throw new ConfigError([
     `a tag has letters, digits, ".", "_" and "-", at most 128 of them${remedy}`,
   ]);

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
 import { parseDuration, parseDurationOrForever } from './duration.ts';
+import { parseTagGlob } from './glob.ts';
 import { durationText, durationTextOrForever } from './duration-schema.ts';
-import { converted, section } from './section.ts';
+import { checked, converted, section } from './section.ts';
 
 const MAX_REVALIDATE_TIMEOUT_MS = 3_600_000;
 
@@ -29,9 +30,12 @@ export const tagsSchema = section({
     .describe("How long upstream's 404 is believed."),
   immutable: z
     .array(
-      z.string().regex(/.:./, {
-        error: 'write REPOSITORY:TAG, where both may be patterns, such as "*:v[0-9]*"',
-      }),
+      z
+        .string()
+        .regex(/.:./, {
+          error: 'write REPOSITORY:TAG, where both may be patterns, such as "*:v[0-9]*"',
+        })
+        .transform(checked(parseTagGlob)),
     )
     .default([])
     .describe('Patterns of repository:tag that are never asked for again once they are held.'),

@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
 import { credentialsSchema } from './credentials-schema.ts';
+import { parseGlob } from './glob.ts';
 import { checkKeyPair } from './key-pair.ts';
 import { readPemFile } from './pem-file.ts';
 import { parseProxyUrl } from './proxy.ts';
 import { parseRate, RATE } from './rate.ts';
 import { isHost } from './registry-name.ts';
-import { converted, section } from './section.ts';
+import { checked, converted, section } from './section.ts';
 import type { Source } from './source.ts';
 import { tagsSchema } from './tags-schema.ts';
 import { parseUpstreamUrl } from './upstream-url.ts';
@@ -61,7 +62,8 @@ export function upstreamSchema(source: Source) {
 }
 
 function patterns() {
-  return z.array(z.string().min(1, 'write a pattern such as "library/*" or "myorg/**"'));
+  const advice = 'write a pattern such as "library/*" or "myorg/**"';
+  return z.array(z.string().min(1, advice).transform(checked(parseGlob)));
 }
 
 function tlsSchema(source: Source) {

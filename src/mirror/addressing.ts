@@ -1,5 +1,5 @@
-import picomatch from 'picomatch';
 import type { Config, UpstreamConfig } from '../config/config.ts';
+import { parseGlobs } from '../config/glob.ts';
 import { DOCKER_HUB, registryOf } from '../config/registries.ts';
 import { pathAlias } from '../config/registry-name.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -144,7 +144,7 @@ function isRegistryLike(component: string): boolean {
 }
 
 function compileAllowed(config: UpstreamConfig): (repository: string) => boolean {
-  const isListed = config.allow.length === 0 ? () => true : picomatch([...config.allow]);
-  const isDenied = config.deny.length === 0 ? () => false : picomatch([...config.deny]);
+  const isListed = config.allow.length === 0 ? () => true : parseGlobs(config.allow);
+  const isDenied = parseGlobs(config.deny);
   return (repository) => isListed(repository) && !isDenied(repository);
 }

@@ -1,4 +1,4 @@
-import picomatch from 'picomatch';
+import { parseTagGlob } from '../config/glob.ts';
 import type { TagsConfig } from '../config/config.ts';
 import type { Repository, Tag } from '../oci/reference.ts';
 
@@ -16,7 +16,7 @@ export class Policy {
 
   constructor(config: TagsConfig) {
     this.#config = config;
-    this.#immutable = config.immutable.map(compileTagPattern);
+    this.#immutable = config.immutable.map(parseTagGlob);
   }
 
   get revalidateTimeoutMs(): number {
@@ -43,17 +43,4 @@ export class Policy {
   mayServeStale(ageMs: number): boolean {
     return ageMs <= this.#config.staleIfErrorMs;
   }
-}
-
-/**
- * `repository:tag`, each side a glob; `*` as the repository means every one. Without a colon the
- * whole pattern is the tag's.
- */
-function compileTagPattern(pattern: string): (repository: Repository, tag: Tag) => boolean {
-  const colon = pattern.lastIndexOf(':');
-  const repositoryPattern = colon === -1 ? '*' : pattern.slice(0, colon);
-  const matchesTag = picomatch(pattern.slice(colon + 1));
-  const matchesRepository =
-    repositoryPattern === '*' ? () => true : picomatch(repositoryPattern, { dot: true });
-  return (repository, tag) => matchesTag(tag) && matchesRepository(repository);
 }

@@ -183,10 +183,7 @@ for (const isServed of [true, false]) {
   test(`a store ${how}: of a pin it is said whether something of it is held`, async (t) => {
     const { run } = await begin(t);
     const digest = older.manifest.digest;
-    const [none, hint] = [
-      ': nothing of it is held yet',
-      ' ("*" stops at a slash, "**" between slashes does not)',
-    ];
+    const [none, hint] = [': nothing of it is held yet', ' ("*" stops at a slash, "**" does not)'];
     for (const [image, more] of [
       ['hub.example/org/old', ''],
       ['hub.example/org/old:v1', ''],

@@ -248,6 +248,19 @@ test(
   },
 );
 
+test(tells, 'a pattern that no name can match is refused where it stands', {
+  yaml: `store: { pins: [docker.io/library/app, "ghcr.io/[/*"] }
+upstreams:
+  docker.io: { allow: ["**", "!(a)"], deny: [a b], tags: { immutable: ["*:v{1", "a b:v1"] } }`,
+  says: [
+    'store.pins[1]: "ghcr.io/[/*" has [ where no name has it; write *, ?, [a-z] or {a,b} for what varies',
+    'upstreams.docker.io.allow[1]: "!(a)" has ! where no name has it; write *, ?, [a-z] or {a,b} for what varies',
+    'upstreams.docker.io.deny[0]: "a b" has   where no name has it; write *, ?, [a-z] or {a,b} for what varies',
+    'upstreams.docker.io.tags.immutable[0]: "v{1" opens { and does not close it; write {a,b}',
+    'upstreams.docker.io.tags.immutable[1]: "a b" has   where no name has it; write *, ?, [a-z] or {a,b} for what varies',
+  ],
+});
+
 test(tells, 'concurrency is a whole number of 1 or more', {
   yaml: 'upstreams: { docker.io: { concurrency: 0 }, a.example: { concurrency: 1.5 }, b.example: { concurrency: many } }',
   says: ['docker.io', 'a.example', 'b.example'].map(

@@ -48,6 +48,10 @@ for (const [image, isMeant] of [
   ['ghcr.io/org/*:v2', false],
   ['docker.io/org/app', false],
   ['ghcr.io/org/apps*', false],
+  ['ghcr.io/org**', true],
+  ['ghcr.io/**:v1', true],
+  ['ghcr.io/**:v2', false],
+  ['ghcr.io/(org|team)/*', false],
 ] as const) {
   test(`a pin of ${image} ${isMeant ? 'means' : 'does not mean'} ghcr.io/org/app:v1`, async (t) => {
     const pin = pinOf('hand', image, 'why');

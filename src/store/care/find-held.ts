@@ -1,7 +1,6 @@
-import picomatch from 'picomatch';
+import { findGlob, isGlob } from '../../config/glob.ts';
 import { parseImageName } from '../../oci/image-name.ts';
 import type { Catalog } from '../catalog/catalog.ts';
-import { isGlob } from './pins.ts';
 import { below } from '../catalog/tables.ts';
 
 /** Those of the images, written as pins are, of which something is held. */
@@ -30,7 +29,7 @@ async function matchGlobs(
   globs: readonly string[],
   held: Set<string>,
 ): Promise<void> {
-  const open = new Map(globs.map((glob) => [glob, picomatch(glob, { dot: true })]));
+  const open = new Map(globs.map((glob) => [glob, findGlob(glob)]));
   for (const [table, sign] of [
     [tables.tags, ':'],
     [tables.manifests, '@'],
@@ -39,8 +38,8 @@ async function matchGlobs(
     for await (const key of table.keys()) {
       const space = key.indexOf(' ');
       const names = [key.slice(0, space), `${key.slice(0, space)}${sign}${key.slice(space + 1)}`];
-      for (const [glob, matches] of open) {
-        if (!names.some((name) => matches(name))) continue;
+      for (const [glob, pattern] of open) {
+        if (!names.some((name) => pattern?.matches(name))) continue;
         held.add(glob);
         open.delete(glob);
       }

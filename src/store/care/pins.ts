@@ -1,4 +1,5 @@
-import picomatch from 'picomatch';
+import { findGlob, isGlob } from '../../config/glob.ts';
+import type { Pattern } from '../../config/pattern.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatImageName } from '../../oci/image-name.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
@@ -21,7 +22,7 @@ export class Pins {
   #version = 0;
   readonly #catalog: Catalog;
   readonly #byImage = new Map<string, Pin[]>();
-  readonly #globs = new Map<string, (image: string) => boolean>();
+  readonly #globs = new Map<string, Pattern>();
   /** Of two lists of one origin at once, one stands as a whole. */
   readonly #turns = new Turns();
 
@@ -103,14 +104,15 @@ export class Pins {
     ];
     const exact = named.flatMap((image) => this.#byImage.get(image) ?? []);
     if (this.#globs.size === 0) return exact;
-    const globbed = [...this.#globs].filter(([, matches]) => named.some((each) => matches(each)));
+    const globbed = [...this.#globs].filter(([, glob]) => named.some((each) => glob.matches(each)));
     return [...exact, ...globbed.flatMap(([image]) => this.#byImage.get(image) ?? [])];
   }
 
   #add(pin: Pin): void {
     this.#version += 1;
     this.#byImage.set(pin.image, [...(this.#byImage.get(pin.image) ?? []), pin]);
-    if (isGlob(pin.image)) this.#globs.set(pin.image, picomatch(pin.image, { dot: true }));
+    const glob = isGlob(pin.image) ? findGlob(pin.image) : undefined;
+    if (glob) this.#globs.set(pin.image, glob);
   }
 
   #drop({ origin, image }: Pick<Pin, 'origin' | 'image'>): boolean {
@@ -124,8 +126,4 @@ export class Pins {
     }
     return after.length < before.length;
   }
-}
-
-export function isGlob(image: string): boolean {
-  return /[*?[\]{}!]/.test(image);
 }

@@ -1,10 +1,11 @@
+import { isGlob } from '../../config/glob.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { parseImageName } from '../../oci/image-name.ts';
 import { formatTarget, isSameTarget, splitTarget } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { nodeOf, unitOf, type ImageGraph, type Node } from '../catalog/image-graph.ts';
-import { isGlob, type Pins } from './pins.ts';
+import type { Pins } from './pins.ts';
 import type { Pin } from '../catalog/tables.ts';
 
 /** A blob that more manifests list is protected by itself and not with an image. */
