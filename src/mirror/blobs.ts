@@ -14,7 +14,7 @@ import type { Answer, Source } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
 import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
-import type { Negatives } from './negatives.ts';
+import type { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
 
@@ -23,7 +23,8 @@ export interface BlobsParts {
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
   readonly downloads: Downloads;
-  readonly negatives: Negatives;
+  /** What upstreams lately said they do not have. */
+  readonly negatives: ExpiringMap<string, true>;
   readonly flight: SingleFlight;
   readonly metrics: Metrics;
   readonly access: AccessTimes;
@@ -200,7 +201,7 @@ export class Blobs {
     const { negatives, registries } = this.#parts;
     const key = keyOf(target, digest);
     if (negatives.has(key)) return { value: undefined, source: 'negative' };
-    negatives.add(key, registries.of(target).policy.negativeTtlMs);
+    negatives.set(key, true, registries.of(target).policy.negativeTtlMs);
     return { value: undefined, source: 'miss' };
   }
 }

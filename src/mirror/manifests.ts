@@ -15,7 +15,7 @@ import type { Answer } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
 import type { FallbackTags } from './fallback-tags.ts';
 import type { HeldManifest, ManifestShelf } from './manifest-shelf.ts';
-import type { Negatives } from './negatives.ts';
+import type { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
 import { explainSparse } from './sparse-index.ts';
@@ -26,7 +26,8 @@ export interface ManifestsParts {
   readonly shelf: ManifestShelf;
   readonly catalog: Catalog;
   readonly tags: TagBook;
-  readonly negatives: Negatives;
+  /** What upstreams lately said they do not have. */
+  readonly negatives: ExpiringMap<string, true>;
   readonly flight: SingleFlight;
   readonly fallbackTags: FallbackTags;
   /** Told of each manifest that a client got or asked about. */
@@ -323,7 +324,7 @@ export class Manifests {
     const key = `manifest ${formatTarget(target)} ${reference}`;
     if (negatives.has(key)) return { value: undefined, source: 'negative' };
     const answer = await ask();
-    if (!answer.value) negatives.add(key, registries.of(target).policy.negativeTtlMs);
+    if (!answer.value) negatives.set(key, true, registries.of(target).policy.negativeTtlMs);
     return answer;
   }
 

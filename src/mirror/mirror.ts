@@ -18,7 +18,7 @@ import { Hydrator } from './hydrator.ts';
 import { Listings } from './listings.ts';
 import { ManifestShelf } from './manifest-shelf.ts';
 import { Manifests } from './manifests.ts';
-import { Negatives } from './negatives.ts';
+import { ExpiringMap } from '../time/expiring-map.ts';
 import { Policy } from './policy.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { UpstreamStatus } from '../api/status-api.ts';
@@ -66,7 +66,7 @@ export class Mirror {
         }),
       ),
     );
-    const negatives = new Negatives(parts.clock);
+    const negatives = new ExpiringMap<string, true>({ max: 10_000, clock: parts.clock });
     const ttlMs = (target: { upstream: string }): number =>
       config.upstreams[target.upstream]?.tags.ttlMs ?? 0;
     this.#registries = registries;

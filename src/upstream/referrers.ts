@@ -1,5 +1,5 @@
 import type { Clock } from '../time/clock.ts';
-import { createExpiringMap } from '../time/expiring-map.ts';
+import { ExpiringMap } from '../time/expiring-map.ts';
 import { readDescriptor, type Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { essence, OCI_INDEX } from '../oci/media-types.ts';
@@ -40,11 +40,11 @@ const REMEMBER_MS = 6 * 3_600_000;
 export class Referrers {
   readonly #parts: ReferrersParts;
   /** Namespaces that are taken to have no API. */
-  readonly #without: ReturnType<typeof createExpiringMap<string, boolean>>;
+  readonly #without: ExpiringMap<string, true>;
 
   constructor(parts: ReferrersParts) {
     this.#parts = parts;
-    this.#without = createExpiringMap(MAX_REMEMBERED, parts.clock);
+    this.#without = new ExpiringMap({ max: MAX_REMEMBERED, clock: parts.clock });
   }
 
   /** In the order of their digests. Throws `UpstreamError` when neither way could be asked. */
@@ -85,7 +85,7 @@ export class Referrers {
       isSpoken = false;
     }
     if (isSpoken) return found;
-    this.#without.set(namespace, true, { ttl: REMEMBER_MS });
+    this.#without.set(namespace, true, REMEMBER_MS);
     return undefined;
   }
 }
