@@ -26,7 +26,6 @@ export interface ManifestsParts {
   readonly shelf: ManifestShelf;
   readonly catalog: Catalog;
   readonly tags: TagBook;
-  /** What upstreams lately said they do not have. */
   readonly negatives: ExpiringMap<string, true>;
   readonly flight: SingleFlight;
   readonly fallbackTags: FallbackTags;

@@ -174,6 +174,6 @@ test('a helper that does not read what it is asked is no fault', async (t) => {
   });
   t.deepEqual(issued, {
     value: { kind: 'password', username: 'u', password: 'p' },
-    expiresAt: 601_000,
+    lifeMs: 600_000,
   });
 });

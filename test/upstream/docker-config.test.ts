@@ -80,7 +80,7 @@ const reads = test.macro({
   async exec(t: ExecutionContext, _claim: string, { file, server = 'reg.example', gives }: Case) {
     const path = await writeConfig(t, file);
     const issued = await issueFromDockerConfig({ file: path, server });
-    t.deepEqual(issued, { value: gives, expiresAt: 601_000 });
+    t.deepEqual(issued, { value: gives, lifeMs: 600_000 });
   },
   title: (_, claim) => claim,
 });
