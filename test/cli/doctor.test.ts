@@ -3,13 +3,18 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { CheckupOptions } from '../../src/checkup.ts';
+import { issueCertificates } from '../helpers/certificate.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
 import { buildImage } from '../helpers/image.ts';
 import { TEST_TIMING } from '../helpers/mirror.ts';
-import { createOddCertificates, type OddCertificates } from './doctor-certificates.ts';
 import { runDoctor } from './run-doctor.ts';
 
-const creating = createOddCertificates();
+const creating = issueCertificates({
+  lasting: { days: 90 },
+  ending: { days: 5 },
+  expired: { days: -1 },
+  foreign: { days: 90, names: ['DNS:other.example'] },
+});
 const USER = { username: 'robot', password: 'hunter2' };
 const LOGIN = 'credentials: { username: robot, password: { env: PASSWORD } }';
 const ENV = { PASSWORD: USER.password };
@@ -447,19 +452,14 @@ test('an image that hangs leaves the rest as it was found', async (t) => {
 
 function tlsTest(
   title: string,
-  run: (t: ExecutionContext, found: OddCertificates) => Promise<void>,
+  run: (t: ExecutionContext, found: Awaited<typeof creating>) => Promise<void>,
 ): void {
-  test(title, async (t) => {
-    const certificates = await creating;
-    if (certificates) return run(t, certificates);
-    t.log('skipped: install the Debian package openssl');
-    t.pass();
-  });
+  test(title, async (t) => run(t, await creating));
 }
 
 const SET_CA =
   'set upstreams.reg.example.tls.ca to the PEM file of your authority, or of the firewall that opens TLS on the way';
-const UNKNOWN = 'unknown authority "odd authority" (UNABLE_TO_VERIFY_LEAF_SIGNATURE)';
+const UNKNOWN = 'unknown authority "test authority" (UNABLE_TO_VERIFY_LEAF_SIGNATURE)';
 const EXPIRED =
   'the certificate of 127.0.0.1, or one above it, has expired (its own end: DAY) -> renew it; if it was renewed, set the clock of this machine (NTP)';
 const FOREIGN =
@@ -467,11 +467,11 @@ const FOREIGN =
 const TRUSTED = 'tls: { ca: ca.pem }';
 
 for (const [certificate, keys, line] of [
-  ['lasting', TRUSTED, 'ok       tls         certificate of "odd authority", 89 days left'],
+  ['lasting', TRUSTED, 'ok       tls         certificate of "test authority", 89 days left'],
   [
     'ending',
     TRUSTED,
-    'warning  tls         certificate of "odd authority", 4 days left -> renew the certificate of 127.0.0.1 before DAY',
+    'warning  tls         certificate of "test authority", 4 days left -> renew the certificate of 127.0.0.1 before DAY',
   ],
   ['expired', TRUSTED, `failed   tls         ${EXPIRED}`],
   ['foreign', TRUSTED, `failed   tls         ${FOREIGN}`],
@@ -488,10 +488,10 @@ for (const [certificate, keys, line] of [
   ],
 ] as const) {
   tlsTest(`a certificate: ${certificate}, with ${keys || 'no settings'}`, async (t, found) => {
-    const registry = await startRegistry(t, { tls: found[certificate] });
+    const registry = await startRegistry(t, { tls: found.issued[certificate] });
     const input = {
       yaml: site(registry.url, keys),
-      files: { 'ca.pem': found.ca },
+      files: { 'ca.pem': found.ca.toString() },
       args: [IMAGE],
     };
     const [state] = line.split(' ');
@@ -507,9 +507,9 @@ for (const [certificate, keys, line] of [
 }
 
 tlsTest('a registry that wants a client certificate', async (t, found) => {
-  const tls = { ...found.lasting, ca: found.ca, requestClientCert: true };
+  const tls = { ...found.issued.lasting, ca: found.ca, requestClientCert: true };
   const registry = await startRegistry(t, { tls });
-  const files = { 'ca.pem': found.ca };
+  const files = { 'ca.pem': found.ca.toString() };
   const { code, stdout } = await runDoctor(t, { yaml: site(registry.url, TRUSTED), files });
   t.is(code, 1);
   t.true(
@@ -520,7 +520,7 @@ tlsTest('a registry that wants a client certificate', async (t, found) => {
 });
 
 tlsTest('http to a port that speaks TLS', async (t, found) => {
-  const registry = await startRegistry(t, { tls: found.lasting });
+  const registry = await startRegistry(t, { tls: found.issued.lasting });
   const { stdout } = await runDoctor(t, { yaml: site(registry.url.replace('https:', 'http:')) });
   t.true(
     stdout.includes(
@@ -578,17 +578,20 @@ async function startProxy(t: ExecutionContext, refusal?: number): Promise<Proxy>
 
 tlsTest('through a proxy everything is examined, and nothing goes past it', async (t, found) => {
   const proxy = await startProxy(t);
-  const registry = await startRegistry(t, { tls: found.lasting });
+  const registry = await startRegistry(t, { tls: found.issued.lasting });
   const yaml = site(registry.url, `proxy: ${proxy.url}\n    ${TRUSTED}`);
-  t.deepEqual(await runDoctor(t, { yaml, files: { 'ca.pem': found.ca }, args: [IMAGE] }), {
-    code: 0,
-    stdout: `reg.example (https://127.0.0.1:PORT)
+  t.deepEqual(
+    await runDoctor(t, { yaml, files: { 'ca.pem': found.ca.toString() }, args: [IMAGE] }),
+    {
+      code: 0,
+      stdout: `reg.example (https://127.0.0.1:PORT)
   ok       name        the proxy 127.0.0.1 is an address
   ok       connection  the proxy 127.0.0.1:PORT connects to 127.0.0.1:PORT in N ms
-  ok       tls         certificate of "odd authority", 89 days left
+  ok       tls         certificate of "test authority", 89 days left
 ${OPEN}${total(8, 0, 0, 0)}`,
-    stderr: '',
-  });
+      stderr: '',
+    },
+  );
   t.deepEqual([...new Set(proxy.lines)], [`CONNECT ${registry.host}`]);
   t.is(registry.connections, proxy.lines.length);
 });

@@ -5,10 +5,20 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
+const OWN_NAMES = ['DNS:localhost', 'IP:127.0.0.1'];
 
 export interface KeyPair {
   readonly key: Buffer;
   readonly cert: Buffer;
+}
+
+export interface Wanted {
+  /** Left out, the one of the authority is `test authority` and any other the first name's. */
+  readonly commonName?: string;
+  /** As in `subjectAltName`. */
+  readonly names?: readonly string[];
+  /** How long it is good; negative, it has ended. */
+  readonly days?: number;
 }
 
 export interface Certificates {
@@ -20,42 +30,56 @@ export interface Certificates {
   readonly client: KeyPair;
 }
 
-/** Fresh throw-away certificates, or `undefined` where there is no `openssl` (Debian package openssl). */
-export async function createCertificates(): Promise<Certificates | undefined> {
-  const directory = await mkdtemp(join(tmpdir(), 'entrepot-certificates-'));
-  const file = (name: string): string => join(directory, name);
+/** Fresh throw-away certificates of a fresh authority. */
+export async function createCertificates(): Promise<Certificates> {
+  const { ca, issued } = await issueCertificates({
+    server: { commonName: 'localhost' },
+    client: { commonName: 'test client' },
+  });
+  return { ca, ...issued };
+}
+
+/** Certificates of one fresh authority, which is good for a year. Needs the Debian package openssl. */
+export async function issueCertificates<Name extends string>(
+  wanted: Readonly<Record<Name, Wanted>>,
+): Promise<{ ca: Buffer; issued: Record<Name, KeyPair> }> {
+  const folder = await mkdtemp(join(tmpdir(), 'entrepot-certificates-'));
   try {
-    await request(file, 'ca', 'test authority', ['-x509', '-days', '2']);
-    await writeFile(file('extensions'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
-    const server = await sign(file, 'server', 'localhost');
-    const client = await sign(file, 'client', 'test client');
-    return { ca: await readFile(file('ca.crt')), server, client };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    const authority = join(folder, 'authority');
+    await request(authority, 'test authority', ['-x509', '-days', '365']);
+    const issued: Partial<Record<Name, KeyPair>> = {};
+    for (const name of Object.keys(wanted) as Name[]) {
+      issued[name] = await issue(authority, join(folder, `issued-${name}`), wanted[name]);
+    }
+    const ca = await readFile(`${authority}.crt`);
+    return { ca, issued: issued as Record<Name, KeyPair> };
   } finally {
-    await rm(directory, { recursive: true });
+    await rm(folder, { recursive: true });
   }
 }
 
-type Locate = (name: string) => string;
-
-async function sign(file: Locate, name: string, commonName: string): Promise<KeyPair> {
-  await request(file, name, commonName, []);
-  const authority = ['-CA', file('ca.crt'), '-CAkey', file('ca.key'), '-CAcreateserial'];
-  const input = ['-in', file(`${name}.crt`), '-extfile', file('extensions')];
-  const output = ['-days', '2', '-out', file(`${name}.crt`)];
-  await run('openssl', ['x509', '-req', ...input, ...authority, ...output]);
-  return { key: await readFile(file(`${name}.key`)), cert: await readFile(file(`${name}.crt`)) };
+async function issue(authority: string, path: string, wanted: Wanted): Promise<KeyPair> {
+  const { commonName = 'server', names = OWN_NAMES, days = 2 } = wanted;
+  await request(path, commonName, []);
+  await writeFile(`${path}.ext`, `subjectAltName=${names.join(',')}\n`);
+  const signer = ['-CA', `${authority}.crt`, '-CAkey', `${authority}.key`, '-CAcreateserial'];
+  const input = ['-in', `${path}.crt`, '-extfile', `${path}.ext`];
+  const output = ['-days', String(days), '-out', `${path}.crt`];
+  await openssl('x509', '-req', ...input, ...signer, ...output);
+  return { key: await readFile(`${path}.key`), cert: await readFile(`${path}.crt`) };
 }
 
-async function request(
-  file: Locate,
-  name: string,
-  commonName: string,
-  extra: readonly string[],
-): Promise<void> {
+async function request(path: string, commonName: string, extra: readonly string[]): Promise<void> {
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  const output = ['-keyout', file(`${name}.key`), '-out', file(`${name}.crt`)];
-  await run('openssl', ['req', '-new', ...key, ...output, '-subj', `/CN=${commonName}`, ...extra]);
+  const output = ['-keyout', `${path}.key`, '-out', `${path}.crt`];
+  await openssl('req', '-new', ...key, ...output, '-subj', `/CN=${commonName}`, ...extra);
+}
+
+async function openssl(...args: readonly string[]): Promise<void> {
+  try {
+    await run('openssl', args);
+  } catch (error) {
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    throw isMissing ? new Error('install the Debian package openssl', { cause: error }) : error;
+  }
 }

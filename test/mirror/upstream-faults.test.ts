@@ -85,7 +85,6 @@ function refusing(status: 401 | 403): Omit<Fault, 'strike'> {
   };
 }
 
-/** `undefined` where there is no openssl. */
 const TRUSTED = await createCertificates();
 const OTHER = await createCertificates();
 
@@ -112,20 +111,17 @@ const FAULTS: Record<string, Fault> = {
     cause: (host) => `no connection to ${host} (UND_ERR_SOCKET)`,
     heard: 0,
   },
-  ...(TRUSTED &&
-    OTHER && {
-      'shows a certificate of an unknown authority': {
-        strike: async (registry: FakeRegistry) => registry.changeTls(OTHER.server),
-        refusal: { status: 502, code: 'UNAVAILABLE' },
-        detail: { fault: 'unreachable' },
-        cause: (host: string) => `no connection to ${host} (UNABLE_TO_VERIFY_LEAF_SIGNATURE)`,
-        heard: 0,
-        scene: {
-          registry: { tls: TRUSTED.server },
-          upstream: { tls: { ca: TRUSTED.ca.toString(), insecure: false } },
-        },
-      },
-    }),
+  'shows a certificate of an unknown authority': {
+    strike: async (registry) => registry.changeTls(OTHER.server),
+    refusal: { status: 502, code: 'UNAVAILABLE' },
+    detail: { fault: 'unreachable' },
+    cause: (host) => `no connection to ${host} (UNABLE_TO_VERIFY_LEAF_SIGNATURE)`,
+    heard: 0,
+    scene: {
+      registry: { tls: TRUSTED.server },
+      upstream: { tls: { ca: TRUSTED.ca.toString(), insecure: false } },
+    },
+  },
   'answers 429 with Retry-After': {
     ...LIMITED,
     strike: answers(429, { headers: { 'Retry-After': '120' } }),

@@ -4,7 +4,7 @@ import { MINUTE } from '../../helpers/clock.ts';
 import { buildImage, type Image } from '../../helpers/image.ts';
 import { refusalOf } from '../../helpers/scene.ts';
 import { refreshToken, startAzureRegistry, type AzureRegistry } from './azure-registry.ts';
-import { createCloudCertificate, hasOpenssl } from './cloud-certificate.ts';
+import { createCloudCertificate } from './cloud-certificate.ts';
 import { CloudMirror, UPSTREAM } from './cloud-mirror.ts';
 import { FakeCloud, until } from './fake-cloud.ts';
 
@@ -23,10 +23,6 @@ const PRINCIPAL: CredentialsConfig = {
   client: CLIENT,
   secret: SECRET,
 };
-
-const openssl = await hasOpenssl();
-const testTls = openssl ? test.serial : test.serial.skip;
-const needsOpenssl = openssl ? '' : ' (install the Debian package openssl)';
 
 interface World extends AzureRegistry {
   readonly image: Image;
@@ -95,67 +91,61 @@ function denied(reason: string): Record<string, unknown> {
   };
 }
 
-testTls(
-  `a service principal's token is exchanged by the registry itself${needsOpenssl}`,
-  async (t) => {
-    const world = await startPrincipal(t);
-    const { mirror, entra, registry, exchanges, host, auth, image } = world;
-    t.true((await mirror.get(MANIFEST)).body.equals(image.manifest.bytes));
-    t.deepEqual(
-      entra.requests.map(({ method, path }) => `${method} ${path.split('?')[0]}`),
-      [`GET /${TENANT}/v2.0/.well-known/openid-configuration`, `POST /${TENANT}/oauth2/v2.0/token`],
-    );
-    const [form = new URLSearchParams()] = tokenForms(world);
-    t.is(form.get('grant_type'), 'client_credentials');
-    t.is(form.get('client_id'), CLIENT);
-    t.is(form.get('client_secret'), SECRET);
-    t.true((form.get('scope') ?? '').split(' ').includes(SCOPE));
-    t.deepEqual(
-      exchanges.map((each) => Object.fromEntries(each)),
-      [{ grant_type: 'access_token', service: host, tenant: TENANT, access_token: AAD_TOKEN }],
-    );
-    t.deepEqual(registry.conversation(), [HEAD, TOKEN, HEAD, GET]);
-    const [asked = new URLSearchParams()] = registry.requests
-      .filter(({ origin }) => origin === 'token')
-      .map((request) => request.form);
-    t.deepEqual(Object.fromEntries(asked), {
-      client_id: 'entrepot',
-      scope: 'repository:app:pull',
-      service: 'fake-registry',
-      grant_type: 'refresh_token',
-      refresh_token: auth.identityToken,
-    });
-    await noSecrets(t, world);
-  },
-);
+test.serial(`a service principal's token is exchanged by the registry itself`, async (t) => {
+  const world = await startPrincipal(t);
+  const { mirror, entra, registry, exchanges, host, auth, image } = world;
+  t.true((await mirror.get(MANIFEST)).body.equals(image.manifest.bytes));
+  t.deepEqual(
+    entra.requests.map(({ method, path }) => `${method} ${path.split('?')[0]}`),
+    [`GET /${TENANT}/v2.0/.well-known/openid-configuration`, `POST /${TENANT}/oauth2/v2.0/token`],
+  );
+  const [form = new URLSearchParams()] = tokenForms(world);
+  t.is(form.get('grant_type'), 'client_credentials');
+  t.is(form.get('client_id'), CLIENT);
+  t.is(form.get('client_secret'), SECRET);
+  t.true((form.get('scope') ?? '').split(' ').includes(SCOPE));
+  t.deepEqual(
+    exchanges.map((each) => Object.fromEntries(each)),
+    [{ grant_type: 'access_token', service: host, tenant: TENANT, access_token: AAD_TOKEN }],
+  );
+  t.deepEqual(registry.conversation(), [HEAD, TOKEN, HEAD, GET]);
+  const [asked = new URLSearchParams()] = registry.requests
+    .filter(({ origin }) => origin === 'token')
+    .map((request) => request.form);
+  t.deepEqual(Object.fromEntries(asked), {
+    client_id: 'entrepot',
+    scope: 'repository:app:pull',
+    service: 'fake-registry',
+    grant_type: 'refresh_token',
+    refresh_token: auth.identityToken,
+  });
+  await noSecrets(t, world);
+});
 
-testTls(
-  `near its end the refresh token is exchanged anew, once for all${needsOpenssl}`,
-  async (t) => {
-    const world = await startPrincipal(t);
-    const { mirror, exchanges, auth, registry, secrets } = world;
+test.serial('near its end the refresh token is exchanged anew, once for all', async (t) => {
+  const world = await startPrincipal(t);
+  const { mirror, exchanges, auth, registry, secrets } = world;
+  await mirror.get(MANIFEST);
+  await mirror.advance(25 * MINUTE);
+  await mirror.get(MANIFEST);
+  t.is(exchanges.length, 1, 'not before 80 % of its life');
+  await mirror.advance(5 * MINUTE);
+  const next = refreshToken('second', Date.now() + 65 * MINUTE);
+  secrets.push(next);
+  world.exchange = () => ({ status: 200, body: JSON.stringify({ refresh_token: next }) });
+  await Promise.all(Array.from({ length: 20 }, async () => mirror.get(MANIFEST)));
+  await until('a renewal', () => exchanges.length === 2);
+  auth.identityToken = next;
+  registry.clear();
+  await until('the new refresh token', async () => {
     await mirror.get(MANIFEST);
-    await mirror.advance(25 * MINUTE);
-    await mirror.get(MANIFEST);
-    t.is(exchanges.length, 1, 'not before 80 % of its life');
-    await mirror.advance(5 * MINUTE);
-    const next = refreshToken('second', Date.now() + 65 * MINUTE);
-    secrets.push(next);
-    world.exchange = () => ({ status: 200, body: JSON.stringify({ refresh_token: next }) });
-    await Promise.all(Array.from({ length: 20 }, async () => mirror.get(MANIFEST)));
-    await until('a renewal', () => exchanges.length === 2);
-    auth.identityToken = next;
-    registry.clear();
-    await until('the new refresh token', async () => {
-      await mirror.get(MANIFEST);
-      return registry.requests.some(({ form }) => form.get('refresh_token') === auth.identityToken);
-    });
-    t.is(exchanges.length, 2);
-    await noSecrets(t, world);
-  },
-);
+    return registry.requests.some(({ form }) => form.get('refresh_token') === auth.identityToken);
+  });
+  t.is(exchanges.length, 2);
+  await noSecrets(t, world);
+});
 
-testTls(`a refresh token that states no end is good for ten minutes${needsOpenssl}`, async (t) => {
+test.serial('a refresh token that states no end is good for ten minutes', async (t) => {
   const world = await startPrincipal(t);
   const { mirror, exchanges, auth } = world;
   auth.identityToken = 'opaque';
@@ -168,7 +158,7 @@ testTls(`a refresh token that states no end is good for ten minutes${needsOpenss
   t.is(exchanges.length, 2);
 });
 
-testTls(`an exchange that refuses is told with host and status${needsOpenssl}`, async (t) => {
+test.serial('an exchange that refuses is told with host and status', async (t) => {
   const world = await startPrincipal(t);
   const { mirror, host } = world;
   world.exchange = () => ({ status: 401, body: `{"errors":[{"message":"${AAD_TOKEN}"}]}` });
@@ -190,35 +180,32 @@ testTls(`an exchange that refuses is told with host and status${needsOpenssl}`, 
   await noSecrets(t, world);
 });
 
-testTls(
-  `a client secret that Entra does not take is told in its words${needsOpenssl}`,
-  async (t) => {
-    const world = await startPrincipal(t);
-    const { answer } = world.entra;
-    world.entra.answer = (request) =>
-      request.method === 'GET'
-        ? answer(request)
-        : {
-            status: 401,
-            body: {
-              error: 'invalid_client',
-              error_description: 'AADSTS7000215: Invalid client secret provided.\r\nTrace ID: 1',
-              error_codes: [7000215],
-            },
-          };
-    const refusal = refusalOf(await world.mirror.get(MANIFEST));
-    t.is(refusal['status'], 403);
-    t.regex(
-      String(refusal['message']),
-      /^cloud\.example: no credential from acr [^:]+: invalid_client: .*AADSTS7000215: Invalid client secret provided\.$/,
-    );
-    world.entra.answer = () => ({ status: 502, body: `<html>${SECRET}</html>` });
-    const page = refusalOf(await world.mirror.get(MANIFEST));
-    t.is(page['status'], 403);
-    t.regex(String(page['message']), /^cloud\.example: no credential from acr [^:]+: /);
-    await noSecrets(t, world);
-  },
-);
+test.serial('a client secret that Entra does not take is told in its words', async (t) => {
+  const world = await startPrincipal(t);
+  const { answer } = world.entra;
+  world.entra.answer = (request) =>
+    request.method === 'GET'
+      ? answer(request)
+      : {
+          status: 401,
+          body: {
+            error: 'invalid_client',
+            error_description: 'AADSTS7000215: Invalid client secret provided.\r\nTrace ID: 1',
+            error_codes: [7000215],
+          },
+        };
+  const refusal = refusalOf(await world.mirror.get(MANIFEST));
+  t.is(refusal['status'], 403);
+  t.regex(
+    String(refusal['message']),
+    /^cloud\.example: no credential from acr [^:]+: invalid_client: .*AADSTS7000215: Invalid client secret provided\.$/,
+  );
+  world.entra.answer = () => ({ status: 502, body: `<html>${SECRET}</html>` });
+  const page = refusalOf(await world.mirror.get(MANIFEST));
+  t.is(page['status'], 403);
+  t.regex(String(page['message']), /^cloud\.example: no credential from acr [^:]+: /);
+  await noSecrets(t, world);
+});
 
 /** An identity of the machine, by the two ways in which Azure offers one. */
 const MACHINES: Record<string, (cloud: FakeCloud) => Record<string, string>> = {

@@ -7,7 +7,7 @@ import { FakeRegistry } from '../../helpers/fake-registry.ts';
 import { buildImage, type Image } from '../../helpers/image.ts';
 import { createTempFolder } from '../../helpers/mirror.ts';
 import { refusalOf } from '../../helpers/scene.ts';
-import { createCloudCertificate, hasOpenssl } from './cloud-certificate.ts';
+import { createCloudCertificate } from './cloud-certificate.ts';
 import { CloudMirror, UPSTREAM } from './cloud-mirror.ts';
 import { FakeCloud, until } from './fake-cloud.ts';
 import { startTunnel } from './tunnel.ts';
@@ -34,10 +34,6 @@ const KEY = JSON.stringify({
 });
 /** Lines of the key that would show wherever a part of it does. */
 const KEY_LINES = serviceAccount.privateKey.split('\n').filter((line) => line.length > 40);
-
-const openssl = await hasOpenssl();
-const testTls = openssl ? test.serial : test.serial.skip;
-const needsOpenssl = openssl ? '' : ' (install the Debian package openssl)';
 
 interface Registry {
   readonly registry: FakeRegistry;
@@ -121,42 +117,36 @@ async function verifyAssertion(t: ExecutionContext, google: FakeCloud): Promise<
   t.is(claims['aud'], 'https://oauth2.googleapis.com/token');
 }
 
-testTls(
-  `a service account's key buys a token for the registry's service${needsOpenssl}`,
-  async (t) => {
-    const { registry, image, google, asked, env, auth } = await startGoogle(t);
-    const credentials = { provider: 'gcp', key: KEY } as const;
-    const mirror = await CloudMirror.start(t, { url: registry.url, credentials, env });
-    t.true((await mirror.get(MANIFEST)).body.equals(image.manifest.bytes));
-    t.deepEqual(asked, ['oauth2.googleapis.com:443']);
-    await verifyAssertion(t, google);
-    t.deepEqual(registry.conversation(), [HEAD, 'GET token repository:app:pull', HEAD, GET]);
-    t.deepEqual(
-      registry.requests.map(({ authorization }) => authorization),
-      ['none', `basic:${USER}`, `bearer:${USER}`, `bearer:${USER}`],
-    );
-    await noSecrets(t, mirror, [auth.password, ...KEY_LINES]);
-  },
-);
+test.serial(`a service account's key buys a token for the registry's service`, async (t) => {
+  const { registry, image, google, asked, env, auth } = await startGoogle(t);
+  const credentials = { provider: 'gcp', key: KEY } as const;
+  const mirror = await CloudMirror.start(t, { url: registry.url, credentials, env });
+  t.true((await mirror.get(MANIFEST)).body.equals(image.manifest.bytes));
+  t.deepEqual(asked, ['oauth2.googleapis.com:443']);
+  await verifyAssertion(t, google);
+  t.deepEqual(registry.conversation(), [HEAD, 'GET token repository:app:pull', HEAD, GET]);
+  t.deepEqual(
+    registry.requests.map(({ authorization }) => authorization),
+    ['none', `basic:${USER}`, `bearer:${USER}`, `bearer:${USER}`],
+  );
+  await noSecrets(t, mirror, [auth.password, ...KEY_LINES]);
+});
 
-testTls(
-  `a key file that the environment names is a default credential${needsOpenssl}`,
-  async (t) => {
-    const { registry, google, env } = await startGoogle(t);
-    const file = join(await createTempFolder(t), 'key.json');
-    await writeFile(file, KEY);
-    const mirror = await CloudMirror.start(t, {
-      url: registry.url,
-      credentials: { provider: 'gcp' },
-      env: { ...env, GOOGLE_APPLICATION_CREDENTIALS: file },
-    });
-    t.is((await mirror.get(MANIFEST)).status, 200);
-    await verifyAssertion(t, google);
-    await noSecrets(t, mirror, KEY_LINES);
-  },
-);
+test.serial('a key file that the environment names is a default credential', async (t) => {
+  const { registry, google, env } = await startGoogle(t);
+  const file = join(await createTempFolder(t), 'key.json');
+  await writeFile(file, KEY);
+  const mirror = await CloudMirror.start(t, {
+    url: registry.url,
+    credentials: { provider: 'gcp' },
+    env: { ...env, GOOGLE_APPLICATION_CREDENTIALS: file },
+  });
+  t.is((await mirror.get(MANIFEST)).status, 200);
+  await verifyAssertion(t, google);
+  await noSecrets(t, mirror, KEY_LINES);
+});
 
-testTls(`a key that Google does not take is told in Google's words${needsOpenssl}`, async (t) => {
+test.serial(`a key that Google does not take is told in Google's words`, async (t) => {
   const { registry, google, env } = await startGoogle(t);
   google.answer = () => ({
     status: 400,

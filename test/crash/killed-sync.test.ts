@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { SyncRunState, SyncStatus } from '../../src/api/sync-api.ts';
-import { Chance } from '../crash/chance.ts';
-import { ChildMirror, type Settings } from '../crash/child-mirror.ts';
+import { Chance } from './chance.ts';
+import { ChildMirror, type Settings } from './child-mirror.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage } from '../helpers/image.ts';
 import {
@@ -15,7 +15,7 @@ import {
   TEST_TIMING,
 } from '../helpers/mirror.ts';
 import { UPSTREAM } from '../helpers/scene.ts';
-import { rule, syncConfig } from './rules.ts';
+import { rule, syncConfig } from '../sync/rules.ts';
 
 const REPOSITORY = 'library/app';
 const ROUNDS = 10;

@@ -4,9 +4,13 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import { createTempFolder } from '../helpers/mirror.ts';
+import { missingRights, testUnless } from '../helpers/needs.ts';
 
 const run = promisify(execFile);
 const PAGE = 4096;
+
+/** Tests that mount a disk of their own. */
+export const testDisk = testUnless('small disks', missingRights());
 
 /** A real file system of a few megabytes, in memory, that a test fills and empties. */
 export class SmallDisk {
@@ -15,16 +19,10 @@ export class SmallDisk {
   readonly #folder: string;
   readonly #ballast: string;
 
-  /** `undefined` where this process may not mount; the test then says what it does instead. */
-  static async mount(t: ExecutionContext, bytes: number): Promise<SmallDisk | undefined> {
+  static async mount(t: ExecutionContext, bytes: number): Promise<SmallDisk> {
     const folder = join(await createTempFolder(t), 'disk');
     await mkdir(folder);
-    try {
-      await run('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder]);
-    } catch (error) {
-      t.log(`no file system can be mounted here: ${(error as Error).message.trim()}`);
-      return undefined;
-    }
+    await run('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder]);
     t.teardown(() => run('umount', ['-l', folder]));
     return new SmallDisk(folder);
   }

@@ -6,88 +6,86 @@ import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildBlob, buildImage, type Stored } from '../helpers/image.ts';
 import { blobPath, createTempFolder, startMirror } from '../helpers/mirror.ts';
 import { MirrorProcess } from '../helpers/process.ts';
-import { SmallDisk } from './small-disk.ts';
+import { SmallDisk, testDisk } from './small-disk.ts';
 import {
   cacheResults,
   storeState,
   TAKES_AGAIN,
   TAKES_NOTHING,
   timesLogged,
-} from './store-report.ts';
+} from '../faults/store-report.ts';
 
 const MIB = 1024 * 1024;
 
-test('a store that turns read-only: everyone is served; writable again, it keeps again', async (t) => {
-  const disk = await SmallDisk.mount(t, 24 * MIB);
-  if (!disk) {
-    t.log('not tried: it takes a mount of its own');
-    t.pass();
-    return;
-  }
-  const registry = await FakeRegistry.start(t);
-  const held = buildImage({ seed: 'held', layers: [100_000, 50_000] });
-  registry.addImage('library/app', 'held', held);
-  const cold = buildImage({ seed: 'cold', layers: [200_000, 300_000] });
-  registry.addImage('library/app', 'cold', cold);
-  const upstreams = { 'docker.io': { url: registry.url } };
-  const mirror = await startMirror(t, { upstreams, storePath: disk.path });
-  await mirror.server.store.settled;
-  const blobs = `${mirror.url}/v2/library/app/blobs`;
-  const manifests = `${mirror.url}/v2/library/app/manifests`;
-  await get(`${manifests}/held`);
-  for (const { digest } of held.blobs) await get(`${blobs}/${digest}`);
-  await mirror.idle();
-  const rotten = held.layer(1);
-  const path = blobPath(disk.path, rotten.digest);
-  await chmod(path, 0o600);
-  await writeFile(path, damage(rotten.bytes));
-  await disk.setReadOnly();
-
-  const [one, many] = [cold.layer(0), cold.layer(1)];
-  const single = await get(`${blobs}/${one.digest}`);
-  t.true(single.body.equals(one.bytes));
-  t.is(single.headers['cache-status'], 'entrepot; fwd=bypass');
-  const twenty = await Promise.all(
-    Array.from({ length: 20 }, () => get(`${blobs}/${many.digest}`)),
-  );
-  t.true(twenty.every(({ body }) => body.equals(many.bytes)));
-  const range = await get(`${blobs}/${one.digest}`, { headers: { range: 'bytes=-1000' } });
-  t.true(range.body.equals(one.bytes.subarray(-1000)));
-  for (const reference of ['cold', cold.manifest.digest]) {
-    const { body } = await get(`${manifests}/${reference}`);
-    t.true(body.equals(cold.manifest.bytes));
-  }
-  t.true((await get(`${manifests}/held`)).body.equals(held.manifest.bytes));
-  t.true((await get(`${blobs}/${held.layer(0).digest}`)).body.equals(held.layer(0).bytes));
-  // It cannot be put away, and is not served again all the same.
-  await t.throwsAsync(get(`${blobs}/${rotten.digest}`), { instanceOf: TruncatedError });
-  t.true((await get(`${blobs}/${rotten.digest}`)).body.equals(rotten.bytes));
-  await mirror.idle();
-  const { state, reason = '' } = await storeState(mirror);
-  t.is(state, 'failing');
-  t.regex(reason, /^EROFS: read-only file system/);
-  t.is(timesLogged(mirror, TAKES_NOTHING), 1);
-  t.deepEqual(await cacheResults(mirror), {
-    'manifest miss': 1,
-    'manifest revalidated': 1,
-    'manifest bypass': 2,
-    'blob miss': 3,
-    'blob hit': 2,
-    'blob bypass': 23,
-  });
-
-  await disk.setWritable();
-  for (const { digest, bytes } of [one, many, rotten]) {
-    const { body, headers } = await get(`${blobs}/${digest}`);
-    t.true(body.equals(bytes));
-    t.is(headers['cache-status'], 'entrepot; fwd=miss; stored');
+testDisk(
+  'a store that turns read-only: everyone is served; writable again, it keeps again',
+  async (t) => {
+    const disk = await SmallDisk.mount(t, 24 * MIB);
+    const registry = await FakeRegistry.start(t);
+    const held = buildImage({ seed: 'held', layers: [100_000, 50_000] });
+    registry.addImage('library/app', 'held', held);
+    const cold = buildImage({ seed: 'cold', layers: [200_000, 300_000] });
+    registry.addImage('library/app', 'cold', cold);
+    const upstreams = { 'docker.io': { url: registry.url } };
+    const mirror = await startMirror(t, { upstreams, storePath: disk.path });
+    await mirror.server.store.settled;
+    const blobs = `${mirror.url}/v2/library/app/blobs`;
+    const manifests = `${mirror.url}/v2/library/app/manifests`;
+    await get(`${manifests}/held`);
+    for (const { digest } of held.blobs) await get(`${blobs}/${digest}`);
     await mirror.idle();
-    t.is((await get(`${blobs}/${digest}`)).headers['cache-status'], 'entrepot; hit');
-  }
-  t.is((await get(`${manifests}/cold`)).headers['cache-status'], 'entrepot; fwd=miss; stored');
-  t.deepEqual(await storeState(mirror), { state: 'ok' });
-  t.is(timesLogged(mirror, TAKES_AGAIN), 1);
-});
+    const rotten = held.layer(1);
+    const path = blobPath(disk.path, rotten.digest);
+    await chmod(path, 0o600);
+    await writeFile(path, damage(rotten.bytes));
+    await disk.setReadOnly();
+
+    const [one, many] = [cold.layer(0), cold.layer(1)];
+    const single = await get(`${blobs}/${one.digest}`);
+    t.true(single.body.equals(one.bytes));
+    t.is(single.headers['cache-status'], 'entrepot; fwd=bypass');
+    const twenty = await Promise.all(
+      Array.from({ length: 20 }, () => get(`${blobs}/${many.digest}`)),
+    );
+    t.true(twenty.every(({ body }) => body.equals(many.bytes)));
+    const range = await get(`${blobs}/${one.digest}`, { headers: { range: 'bytes=-1000' } });
+    t.true(range.body.equals(one.bytes.subarray(-1000)));
+    for (const reference of ['cold', cold.manifest.digest]) {
+      const { body } = await get(`${manifests}/${reference}`);
+      t.true(body.equals(cold.manifest.bytes));
+    }
+    t.true((await get(`${manifests}/held`)).body.equals(held.manifest.bytes));
+    t.true((await get(`${blobs}/${held.layer(0).digest}`)).body.equals(held.layer(0).bytes));
+    // It cannot be put away, and is not served again all the same.
+    await t.throwsAsync(get(`${blobs}/${rotten.digest}`), { instanceOf: TruncatedError });
+    t.true((await get(`${blobs}/${rotten.digest}`)).body.equals(rotten.bytes));
+    await mirror.idle();
+    const { state, reason = '' } = await storeState(mirror);
+    t.is(state, 'failing');
+    t.regex(reason, /^EROFS: read-only file system/);
+    t.is(timesLogged(mirror, TAKES_NOTHING), 1);
+    t.deepEqual(await cacheResults(mirror), {
+      'manifest miss': 1,
+      'manifest revalidated': 1,
+      'manifest bypass': 2,
+      'blob miss': 3,
+      'blob hit': 2,
+      'blob bypass': 23,
+    });
+
+    await disk.setWritable();
+    for (const { digest, bytes } of [one, many, rotten]) {
+      const { body, headers } = await get(`${blobs}/${digest}`);
+      t.true(body.equals(bytes));
+      t.is(headers['cache-status'], 'entrepot; fwd=miss; stored');
+      await mirror.idle();
+      t.is((await get(`${blobs}/${digest}`)).headers['cache-status'], 'entrepot; hit');
+    }
+    t.is((await get(`${manifests}/cold`)).headers['cache-status'], 'entrepot; fwd=miss; stored');
+    t.deepEqual(await storeState(mirror), { state: 'ok' });
+    t.is(timesLogged(mirror, TAKES_AGAIN), 1);
+  },
+);
 
 test('too few file descriptors: right bytes, a true refusal or none, and well again afterwards', async (t) => {
   const registry = await FakeRegistry.start(t);
