@@ -1,3 +1,4 @@
+import type { Pin } from './api/store-api.ts';
 import { DEFAULT_TAG } from './oci/image-name.ts';
 import { join } from 'node:path';
 import type Koa from 'koa';
@@ -20,7 +21,6 @@ import { InUseFile } from './store/care/in-use-file.ts';
 import { Scrubber } from './store/care/scrubber.ts';
 import type { Step } from './store/step.ts';
 import { Store } from './store/store.ts';
-import type { Pin } from './store/catalog/tables.ts';
 import { HttpUpstream } from './upstream/http-upstream.ts';
 import { OfflineUpstream } from './upstream/offline-upstream.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';

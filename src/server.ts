@@ -6,9 +6,8 @@ import { createLog, type Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { BlobStore } from './store/files/blob-store.ts';
 import type { Catalog } from './store/catalog/catalog.ts';
-import { rebuildCatalog as rebuild } from './store/catalog/rebuild.ts';
 import type { Step } from './store/step.ts';
-import type { Store } from './store/store.ts';
+import { Store } from './store/store.ts';
 import type { Timing } from './net/timing.ts';
 import type { Clock } from './time/clock.ts';
 
@@ -102,5 +101,5 @@ export async function startPrivateAdmin(
 
 /** Makes the catalog of a store that nobody has open anew from its files. */
 export async function rebuildCatalog(config: Config): Promise<RebuildReport> {
-  return rebuild(config.store);
+  return Store.rebuild(config.store);
 }

@@ -49,7 +49,7 @@ async function timeOfManifest(
   const manifest = await readJson(parts, digest);
   const own = parseTime(asRecord(asRecord(manifest)['annotations'])[CREATED]);
   if (own !== undefined) return own;
-  const [first] = (await parts.catalog.graph.members(digest))?.successors ?? [];
+  const [first] = (await parts.catalog.members(digest))?.successors ?? [];
   if (!first) return undefined;
   if (isManifestType(first.mediaType)) return timeOfManifest(parts, target, first.digest);
   await parts.supply.holdBlob(target, first.digest);

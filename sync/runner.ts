@@ -1,3 +1,4 @@
+import type { Pin } from '../src/api/store-api.ts';
 import PQueue from 'p-queue';
 import type { SyncConfig } from '../src/config/sync-config.ts';
 import type { Pace } from '../src/mirror/downloads/demand.ts';
@@ -6,9 +7,8 @@ import type { Digest } from '../src/oci/digest.ts';
 import { parseImageName } from '../src/oci/image-name.ts';
 import type { Log } from '../src/observe/log.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
-import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { Pins } from '../src/store/care/pins.ts';
-import type { Pin } from '../src/store/catalog/tables.ts';
+import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { Departure } from './departure.ts';
 import type { Gate } from './gate.ts';
 import { fingerprint } from './lock.ts';

@@ -1,9 +1,7 @@
 import type { Digest } from '../src/oci/digest.ts';
 import { isForeignType, isManifestType } from '../src/oci/media-types.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
-import type { Catalog } from '../src/store/catalog/catalog.ts';
-import type { Node } from '../src/store/catalog/image-graph.ts';
-import type { Member } from '../src/store/catalog/tables.ts';
+import type { Catalog, Member, Node } from '../src/store/catalog/catalog.ts';
 import type { Wants } from './wanted-image.ts';
 
 /** What an image comes to, as far as its manifests are held. */
@@ -74,13 +72,13 @@ export class Walk {
       this.#missing.push({ digest, size });
       return;
     }
-    const isHeld = await this.#catalog.graph.isHeld({ ...this.#node, digest });
+    const isHeld = await this.#catalog.isHeld({ ...this.#node, digest });
     if (!isHeld) {
       this.#missing.push({ digest, size });
       return;
     }
     await this.#lookAt(member);
-    const successors = (await this.#catalog.graph.members(digest))?.successors ?? [];
+    const successors = (await this.#catalog.members(digest))?.successors ?? [];
     for (const blob of successors) await this.#visitBlob(blob);
     for (const child of this.#chosen(successors)) await this.#visit(child);
     if (this.#wants.referrers) await this.#visitReferrers(digest);
@@ -106,7 +104,7 @@ export class Walk {
 
   async #visitReferrers(digest: Digest): Promise<void> {
     const acquired = (await this.#acquire?.referrers(digest)) ?? [];
-    for await (const referrer of this.#catalog.graph.referrers({ ...this.#node, digest })) {
+    for await (const referrer of this.#catalog.referrers({ ...this.#node, digest })) {
       await this.#visit(unknown(referrer));
     }
     for (const referrer of acquired) await this.#visit(unknown(referrer));

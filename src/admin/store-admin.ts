@@ -20,7 +20,7 @@ import { formatTarget, splitTarget, type Tag } from '../oci/reference.ts';
 import type { Aside, BlobStore } from '../store/files/blob-store.ts';
 import type { Collection } from '../store/care/collection.ts';
 import { findHeld } from '../store/care/find-held.ts';
-import type { Node } from '../store/catalog/image-graph.ts';
+import type { Node } from '../store/catalog/catalog.ts';
 import type { Scrubber } from '../store/care/scrubber.ts';
 import type { Store } from '../store/store.ts';
 import { sumOf } from '../store/care/collection.ts';
@@ -99,7 +99,7 @@ export class StoreAdmin implements StoreApi {
       ...described,
       storedAt: record.storedAt,
       tagsCheckedAt: Object.fromEntries(checked),
-      partOf: [...(await catalog.graph.parents(node)), ...(await catalog.graph.attachedTo(node))],
+      partOf: [...(await catalog.parents(node)), ...(await catalog.attachedTo(node))],
     };
   }
 
@@ -147,7 +147,7 @@ export class StoreAdmin implements StoreApi {
     const named = store.pins.list().filter((pin) => pin.image === canonical);
     const node = isGlob(image) ? undefined : await this.#find(image);
     if (!node) return named;
-    const tags = await store.catalog.graph.tagsOf(node);
+    const tags = await store.catalog.tagsOf(node);
     return [...new Set([...named, ...store.pins.of({ ...node, tags })])];
   }
 
@@ -193,7 +193,7 @@ export class StoreAdmin implements StoreApi {
   }
 
   async #report({ wantedBytes, images, kept }: Collection): Promise<CollectionReport> {
-    const { graph } = this.#parts.store.catalog;
+    const { catalog } = this.#parts.store;
     return {
       wantedBytes,
       released: sumOf(images),
@@ -204,7 +204,7 @@ export class StoreAdmin implements StoreApi {
       kept: await Promise.all(
         kept.map(async ({ image, digest, why }) => {
           const node = image === '' ? undefined : { target: splitTarget(image), digest };
-          return { image, tags: node ? await graph.tagsOf(node) : [], digest, why };
+          return { image, tags: node ? await catalog.tagsOf(node) : [], digest, why };
         }),
       ),
     };

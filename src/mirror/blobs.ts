@@ -122,7 +122,7 @@ export class Blobs {
     const found = { changedAt, verifiedAt: now() };
     if (await catalog.findBlob(digest)) return catalog.updateBlob(digest, found);
     // Not what cannot be read just now, nor what was let go of while it was read.
-    if (await catalog.tables.blobs.has(digest)) return;
+    if (await catalog.hasBlob(digest)) return;
     const file = await blobs.statBlob(digest);
     if (file) await catalog.adoptBlob(digest, { size: file.size, storedAt: now(), ...found });
   }

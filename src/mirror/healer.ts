@@ -31,13 +31,13 @@ export class Healer {
 
   async #sources(digest: Digest): Promise<{ target: Target; isManifest: boolean }[]> {
     const sources: { target: Target; isManifest: boolean }[] = [];
-    for await (const { target, digest: holder } of this.#parts.catalog.graph.holders(digest)) {
+    for await (const { target, digest: holder } of this.#parts.catalog.holders(digest)) {
       const isManifest = holder === digest;
       const known = sources.findIndex((source) => isSameTarget(source.target, target));
       if (known === -1) sources.push({ target, isManifest });
       else if (isManifest) sources[known] = { target, isManifest };
     }
-    for (const target of await this.#parts.catalog.graph.linked(digest)) {
+    for (const target of await this.#parts.catalog.linked(digest)) {
       if (!sources.some((source) => isSameTarget(source.target, target))) {
         sources.push({ target, isManifest: false });
       }

@@ -4,9 +4,7 @@ import { cosignTags } from '../oci/cosign.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
-import type { Catalog } from '../store/catalog/catalog.ts';
-import { unitOf } from '../store/catalog/image-graph.ts';
-import type { Member } from '../store/catalog/tables.ts';
+import type { Catalog, Member } from '../store/catalog/catalog.ts';
 import { isForeignType, isManifestType } from '../oci/media-types.ts';
 import { PRIORITY, type Demand } from '../upstream/demand.ts';
 import type { Downloads } from './downloads/downloads.ts';
@@ -61,7 +59,7 @@ export class Hydrator {
 
   /** A manifest was pulled. */
   pulled(target: Target, digest: Digest): void {
-    const key = unitOf(target, digest);
+    const key = keyOf(target, digest);
     if (!this.#parts.isOn(target) || this.#due.has(key) || this.#done.has(key)) return;
     this.#plan({ target, digest, attempt: 1 });
   }
@@ -74,7 +72,7 @@ export class Hydrator {
 
   async #resume(): Promise<void> {
     const { catalog, isOn } = this.#parts;
-    for await (const { target, digest } of catalog.graph.manifests()) {
+    for await (const { target, digest } of catalog.manifests()) {
       if (this.#isClosed) return;
       if (!isOn(target) || !(await this.#isPartial(target, digest))) continue;
       if (await this.#wasWanted(target, digest)) this.pulled(target, digest);
@@ -83,22 +81,22 @@ export class Hydrator {
 
   /** A client asked for it, or for what it is about. */
   async #wasWanted(target: Target, digest: Digest): Promise<boolean> {
-    const { graph } = this.#parts.catalog;
+    const { catalog } = this.#parts;
     const seen = new Set([digest]);
     for (const each of seen) {
-      if (await graph.wasPulled({ target, digest: each })) return true;
+      if (await catalog.wasPulled({ target, digest: each })) return true;
       for (const subject of await this.#subjects(target, each)) seen.add(subject);
     }
     return false;
   }
 
   async #subjects(target: Target, digest: Digest): Promise<Digest[]> {
-    const { graph } = this.#parts.catalog;
-    const subject = (await graph.members(digest))?.subject;
+    const { catalog } = this.#parts;
+    const subject = (await catalog.members(digest))?.subject;
     const found = subject ? [subject] : [];
-    found.push(...(await graph.attachedTo({ target, digest })));
-    for (const parent of await graph.parents({ target, digest })) {
-      for (const member of (await graph.members(parent))?.successors ?? []) {
+    found.push(...(await catalog.attachedTo({ target, digest })));
+    for (const parent of await catalog.parents({ target, digest })) {
+      for (const member of (await catalog.members(parent))?.successors ?? []) {
         if (member.digest === digest && member.attests) found.push(member.attests);
       }
     }
@@ -118,14 +116,14 @@ export class Hydrator {
   #plan(work: { target: Target; digest: Digest; attempt: number }): void {
     if (this.#isClosed) return;
     const { target, digest, attempt } = work;
-    const key = unitOf(target, digest);
+    const key = keyOf(target, digest);
     const start = (): void => void this.#queue.add(async () => this.#complete(work));
     this.#due.set(key, setTimeout(start, this.#quiet.after(attempt)).unref());
   }
 
   async #complete(work: { target: Target; digest: Digest; attempt: number }): Promise<void> {
     const { target, digest, attempt } = work;
-    const key = unitOf(target, digest);
+    const key = keyOf(target, digest);
     try {
       await this.#fetchAll(target, digest);
       if (!this.#isClosed) this.#done.set(key, true);
@@ -140,7 +138,7 @@ export class Hydrator {
   /** Tries all of it, and throws the first failure at the end. */
   async #fetchAll(target: Target, digest: Digest): Promise<void> {
     // Evicted before its turn came.
-    if (!(await this.#parts.catalog.graph.isHeld({ target, digest }))) return;
+    if (!(await this.#parts.catalog.isHeld({ target, digest }))) return;
     const failures: unknown[] = [];
     const attempt = async (work: () => Promise<void>): Promise<void> => {
       if (this.#isClosed) return;
@@ -180,14 +178,14 @@ export class Hydrator {
   async #isPartial(target: Target, digest: Digest): Promise<boolean> {
     if ((await this.#missing(digest)).length > 0) return true;
     for (const attestation of await this.#attestations(target, digest)) {
-      if (!(await this.#parts.catalog.graph.isHeld({ target, digest: attestation }))) return true;
+      if (!(await this.#parts.catalog.isHeld({ target, digest: attestation }))) return true;
     }
     return false;
   }
 
   /** Config, layers and other blobs that are not here and that the registry serves. */
   async #missing(digest: Digest): Promise<Member[]> {
-    const members = await this.#parts.catalog.graph.members(digest);
+    const members = await this.#parts.catalog.members(digest);
     const missing: Member[] = [];
     for (const member of members?.successors ?? []) {
       if (isManifestType(member.mediaType) || isForeignType(member.mediaType)) continue;
@@ -200,8 +198,8 @@ export class Hydrator {
   async #attestations(target: Target, digest: Digest): Promise<Digest[]> {
     const { catalog } = this.#parts;
     const found: Digest[] = [];
-    for (const parent of await catalog.graph.parents({ target, digest })) {
-      for (const member of (await catalog.graph.members(parent))?.successors ?? []) {
+    for (const parent of await catalog.parents({ target, digest })) {
+      for (const member of (await catalog.members(parent))?.successors ?? []) {
         if (member.attests === digest) found.push(member.digest);
       }
     }
@@ -214,9 +212,13 @@ export class Hydrator {
 
   async #fetchManifest(target: Target, digest: Digest): Promise<void> {
     const { catalog, manifests } = this.#parts;
-    if (await catalog.graph.isHeld({ target, digest })) return;
+    if (await catalog.isHeld({ target, digest })) return;
     const isThere = await manifests.fetchBehind(target, digest, HYDRATION);
-    if (!isThere || (await catalog.graph.isHeld({ target, digest }))) return;
+    if (!isThere || (await catalog.isHeld({ target, digest }))) return;
     throw new Error(`${digest} was fetched and could not be kept`);
   }
+}
+
+function keyOf(target: Target, digest: Digest): string {
+  return `${formatTarget(target)}@${digest}`;
 }

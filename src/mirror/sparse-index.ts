@@ -15,8 +15,8 @@ export async function explainSparse(
 ): Promise<unknown> {
   if (!(error instanceof UpstreamError) || error.fault !== 'offline') return error;
   const { target, digest } = place;
-  for await (const index of catalog.graph.holdersIn(target, digest)) {
-    const members = await catalog.graph.members(index);
+  for await (const index of catalog.holdersIn(target, digest)) {
+    const members = await catalog.members(index);
     const member = members?.successors.find((each) => each.digest === digest);
     if (!member) continue;
     const what = member.platform ?? 'this manifest';

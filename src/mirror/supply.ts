@@ -53,8 +53,7 @@ export class Supply {
   /** False when the upstream has no such manifest. Asks nothing when it is held. */
   async holdManifest(target: Target, digest: Digest): Promise<boolean> {
     const { catalog, manifests } = this.#parts;
-    const isHeld =
-      (await catalog.graph.isHeld({ target, digest })) && (await catalog.findBlob(digest));
+    const isHeld = (await catalog.isHeld({ target, digest })) && (await catalog.findBlob(digest));
     return isHeld ? true : manifests.fetchBehind(target, digest, SYNC);
   }
 

@@ -1,4 +1,4 @@
-import type { StoreSummary } from '../api/store-api.ts';
+import type { Pin, RebuildReport, StoreSummary } from '../api/store-api.ts';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StoreConfig } from '../config/config.ts';
@@ -13,12 +13,13 @@ import { Health } from './care/health.ts';
 import { Inventory } from './care/inventory.ts';
 import { compactJournal } from './journal/journal-snapshot.ts';
 import { Journal } from './journal/journal.ts';
+import type { JournalEntry } from './catalog/journal-entry.ts';
+import { checkFormat, writeFormat } from './format.ts';
 import { openCatalog } from './catalog/open-catalog.ts';
 import { Pins } from './care/pins.ts';
-import { finishRebuild } from './catalog/rebuild.ts';
+import { finishRebuild, rebuildCatalog, type RebuildOptions } from './catalog/rebuild.ts';
 import { Reconciler } from './care/reconciler.ts';
 import { noStep, type Step } from './step.ts';
-import type { Pin } from './catalog/tables.ts';
 
 export interface StoreParts {
   readonly config: StoreConfig;
@@ -57,6 +58,7 @@ export class Store {
   static async open(parts: StoreParts): Promise<Store> {
     const { config, log, now, step = noStep } = parts;
     await using undo = new AsyncDisposableStack();
+    await checkFormat(config.path);
     const blobs = await BlobStore.open({ ...config, step });
     await finishRebuild(config.path);
     const health = new Health({ log, now });
@@ -67,13 +69,15 @@ export class Store {
         durability: config.durability,
         journal: (entries) => journal?.append(entries),
         unreadable: (err) => log.error({ err }, 'the catalog could not be read'),
-        readBytes: async (digest) => blobs.readBytes(digest),
+        entries: () => readJournal(config.path),
+        now,
         step,
       }),
       async (opened) => opened.close(),
     );
     // Whoever has the catalog has the store; what a killed process signed counts no more.
     await rm(`${join(config.path, 'catalog')}.holder`, { force: true });
+    await writeFormat(config.path);
     await blobs.sweep();
     journal = undo.adopt(
       await Journal.open(join(config.path, 'journal'), { step }),
@@ -82,6 +86,15 @@ export class Store {
     const pins = await Pins.open({ catalog, configured: parts.pins });
     undo.move();
     return new Store(parts, { blobs, catalog, journal, pins, health });
+  }
+
+  /**
+   * Makes the catalog anew from files and journal. Throws when another process has the store, or a
+   * newer version wrote it.
+   */
+  static async rebuild(options: Omit<RebuildOptions, 'entries'>): Promise<RebuildReport> {
+    await checkFormat(options.path);
+    return rebuildCatalog({ ...options, entries: () => readJournal(options.path) });
   }
 
   constructor(
@@ -164,7 +177,7 @@ export class Store {
   async #flush(): Promise<void> {
     try {
       await this.access.flush();
-      await this.catalog.tables.keepReserve();
+      await this.catalog.keepReserve();
       // Where nothing new is pulled, only this tells that the disk takes writes again.
       if (await this.#takesAgain()) this.health.took();
     } catch (err) {
@@ -194,5 +207,14 @@ export class Store {
     const isAnew = await compactJournal(catalog, journal, this.#stop.signal);
     if (isAnew) log.info({ bytes: journal.size }, 'journal written anew');
     this.collector.wake();
+  }
+}
+
+async function* readJournal(path: string): AsyncGenerator<JournalEntry> {
+  const journal = await Journal.open(join(path, 'journal'));
+  try {
+    yield* journal.read();
+  } finally {
+    await journal.close();
   }
 }

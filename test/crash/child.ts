@@ -7,7 +7,7 @@ import { readdirSync } from 'node:fs';
 import { runInNewContext } from 'node:vm';
 import { pino } from 'pino';
 import { startServer, type RunningServer } from '../../src/server.ts';
-import { rebuildCatalog } from '../../src/store/catalog/rebuild.ts';
+import { Store } from '../../src/store/store.ts';
 import type { Measures, Order, Settings } from './child-mirror.ts';
 import { compare } from './compare.ts';
 import { noteFacts } from './facts.ts';
@@ -25,7 +25,7 @@ async function run(settings: Settings): Promise<void> {
   const { config, timing, factsFile, logFile, startAt } = settings;
   const step = countDown(settings);
   if (settings.work === 'rebuild') {
-    await rebuildCatalog({ ...config.store, step });
+    await Store.rebuild({ ...config.store, step });
     process.disconnect?.();
     return;
   }

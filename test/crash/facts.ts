@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Digest } from '../../src/oci/digest.ts';
 import { formatTarget } from '../../src/oci/reference.ts';
 import type { RunningServer } from '../../src/server.ts';
-import type { Released } from '../../src/store/catalog/release.ts';
+import type { Evicted } from '../../src/store/catalog/catalog.ts';
 
 /** `kept`: recorded in the catalog. `going`: about to be let go of. `gone`: let go of. */
 type Fact = 'kept' | 'going' | 'gone';
@@ -19,18 +19,17 @@ export function noteFacts({ catalog, blobs }: RunningServer, file: string): () =
     if (lines.length > 0) writeSync(handle, lines.join(''));
   };
   const recordBlob = catalog.recordBlob.bind(catalog);
-  const planRelease = catalog.planRelease.bind(catalog);
-  const release = catalog.release.bind(catalog);
+  const evict = catalog.evict.bind(catalog);
   const remove = blobs.delete.bind(blobs);
   catalog.recordBlob = async (target, digest, record) => {
     await recordBlob(target, digest, record);
     note('kept', [digest]);
   };
-  catalog.release = async (unit) => {
-    note('going', keysOf(await planRelease(unit, new Set())));
-    const released = await release(unit);
-    note('gone', keysOf(released));
-    return released;
+  catalog.evict = async (unit) => {
+    note('going', keysOf(await catalog.planEvictions()(unit)));
+    const evicted = await evict(unit);
+    note('gone', keysOf(evicted));
+    return evicted;
   };
   blobs.delete = async (digest: Digest) => {
     note('going', [digest]);
@@ -40,7 +39,7 @@ export function noteFacts({ catalog, blobs }: RunningServer, file: string): () =
   return () => closeSync(handle);
 }
 
-function keysOf({ manifests, unlinked, blobs }: Released): string[] {
+function keysOf({ manifests, unlinked, blobs }: Evicted): string[] {
   const held = manifests.map(({ target, digest }) => imageKey(formatTarget(target), digest));
   const links = unlinked.map(({ target, digest }) => linkKey(formatTarget(target), digest));
   return [...held, ...links, ...blobs.map(({ digest }) => digest)];

@@ -127,7 +127,7 @@ testDisk(
     await get(`${blobs}/${later.digest}`);
     await mirror.idle();
     t.is((await get(`${blobs}/${later.digest}`)).headers['cache-status'], 'entrepot; hit');
-    t.is((await mirror.server.catalog.tables.blobs.get(later.digest as Digest))?.size, MIB);
+    t.is((await mirror.server.catalog.findBlob(later.digest as Digest))?.size, MIB);
     t.deepEqual(await storeState(mirror), { state: 'ok' });
     await mirror.stop();
 

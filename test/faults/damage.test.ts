@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import type { Digest } from '../../src/oci/digest.ts';
+import type { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
 import { TruncatedError } from '../helpers/client.ts';
 import { buildBlob, buildImage } from '../helpers/image.ts';
@@ -231,7 +232,7 @@ test('a catalog that cannot be read breaks no pull', async (t) => {
   const broken = async (): Promise<never> => {
     throw Object.assign(new Error('corrupted block'), { code: 'LEVEL_CORRUPTION' });
   };
-  const { blobs, manifests, tags, links } = next.server.catalog.tables;
+  const { blobs, manifests, tags, links } = (next.server.catalog as LevelCatalog).tables;
   const well = [blobs, manifests, tags, links].map((table) => ({
     table,
     get: table.get.bind(table),

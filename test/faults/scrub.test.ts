@@ -5,7 +5,7 @@ import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import type { Digest } from '../../src/oci/digest.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
-import { Catalog } from '../../src/store/catalog/catalog.ts';
+import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import type { Damage } from '../../src/api/store-api.ts';
 import { Scrubber, type ScrubberParts } from '../../src/store/care/scrubber.ts';
 import { Clock, HOUR, MINUTE, SECOND } from '../helpers/clock.ts';
@@ -23,7 +23,7 @@ interface World {
   readonly path: string;
   readonly clock: Clock;
   readonly blobs: BlobStore;
-  readonly catalog: Catalog;
+  readonly catalog: LevelCatalog;
   readonly held: readonly Stored[];
   /** By digest, when it was found right. */
   readonly reads: Map<string, number[]>;
@@ -38,7 +38,7 @@ async function setUp(t: ExecutionContext): Promise<World> {
   const path = await createTempFolder(t);
   const clock = new Clock();
   const blobs = await BlobStore.open({ path, durability: 'rename' });
-  const catalog = await Catalog.open(join(path, 'catalog'), { durability: 'rename' });
+  const catalog = await LevelCatalog.open(join(path, 'catalog'), { durability: 'rename' });
   t.teardown(() => catalog.close());
   const held = [1, 2, 3].map((seed) => buildBlob(`${t.title} ${seed}`, seed * MIB));
   for (const { digest, bytes, size } of held) {

@@ -59,7 +59,7 @@ async function bytesOnDisk({ storePath }: TestMirror): Promise<number> {
 }
 
 async function heldRepositories({ server }: TestMirror): Promise<string[]> {
-  const nodes = await Array.fromAsync(server.catalog.graph.manifests());
+  const nodes = await Array.fromAsync(server.catalog.manifests());
   return nodes.map(({ target }) => target.repository as string).toSorted();
 }
 
@@ -303,8 +303,8 @@ test('pulls go on while older images go beside them', async (t) => {
   for (const image of images.slice(0, 9)) await pull(image);
   const { catalog, collector } = mirror.server.store;
   const { promise: opened, resolve: letGo } = Promise.withResolvers<void>();
-  const release = catalog.release.bind(catalog);
-  catalog.release = async (unit) => {
+  const release = catalog.evict.bind(catalog);
+  catalog.evict = async (unit) => {
     await opened;
     return release(unit);
   };

@@ -12,8 +12,9 @@ import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { parseManifest } from '../../src/oci/manifest.ts';
 import { formatTarget, parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
-import { Catalog, type ManifestEntry } from '../../src/store/catalog/catalog.ts';
-import { unitOf } from '../../src/store/catalog/image-graph.ts';
+import type { ManifestEntry } from '../../src/store/catalog/catalog.ts';
+import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
+import { unitOf } from '../../src/store/catalog/unit.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
@@ -36,13 +37,13 @@ function entry(seed: string | number, extra: Partial<ManifestEntry> = {}): Manif
 
 interface World {
   readonly path: string;
-  readonly open: () => Promise<Catalog>;
+  readonly open: () => Promise<LevelCatalog>;
 }
 
 async function createWorld(t: ExecutionContext): Promise<World> {
   const path = join(await createTempFolder(t), 'catalog');
-  const open = async (): Promise<Catalog> => {
-    const catalog = await Catalog.open(path, { durability: 'full' });
+  const open = async (): Promise<LevelCatalog> => {
+    const catalog = await LevelCatalog.open(path, { durability: 'full' });
     t.teardown(async () => catalog.close());
     return catalog;
   };
@@ -75,7 +76,7 @@ test('every fact survives closing and opening again', async (t) => {
   await first.recordBlob(APP, digest('gone'), { size: 1, storedAt: 1 });
   await first.forgetBlob(digest('gone'));
 
-  const check = async (catalog: Catalog, state: string): Promise<void> => {
+  const check = async (catalog: LevelCatalog, state: string): Promise<void> => {
     t.deepEqual(
       await catalog.findTag(APP, tag),
       { digest: digest('index'), checkedAt: 1000 },
@@ -204,7 +205,7 @@ test('a catalog of a newer version is refused, says so and stays as it is', asyn
   };
   await setSchema(3);
   const error = await t.throwsAsync(open());
-  t.regex(error?.message ?? '', /newer version \(schema 3, this one knows 2\)/);
+  t.regex(error?.message ?? '', /newer version \(format 3, this one knows 2\)/);
   t.true(error?.message.includes(dirname(path)));
   await t.throwsAsync(open(), { message: /newer version/ }, 'the lock was given back');
   await setSchema(2);
@@ -299,7 +300,7 @@ test('a model of the catalog and the catalog agree, before and after opening aga
           await catalog.findBlob(name);
         }
       }
-      const check = async (opened: Catalog): Promise<void> => {
+      const check = async (opened: LevelCatalog): Promise<void> => {
         for (const where of ['a', 'a/b', 'b']) {
           for (let number = 0; number <= 5; number += 1) {
             const found = await opened.findLink(targetOf(where), digest(number));
@@ -332,7 +333,7 @@ test('whenever a process is killed, the catalog and the files agree and nothing 
   const promised = { manifests: new Map<Digest, string>(), blobs: new Set<Digest>() };
   for (let round = 0; round < 6; round += 1) {
     await writeUntilKilled(path, round, promised);
-    const catalog = await Catalog.open(join(path, 'catalog'), { durability: 'full' });
+    const catalog = await LevelCatalog.open(join(path, 'catalog'), { durability: 'full' });
     const store = await BlobStore.open({ path, durability: 'full' });
     t.deepEqual(await disagreements(catalog, store), [], `round ${round}`);
     const app = targetOf('app');
@@ -370,7 +371,7 @@ async function writeUntilKilled(
 }
 
 /** Every record against its file, every file against its name, every manifest against its links. */
-async function disagreements(catalog: Catalog, store: BlobStore): Promise<string[]> {
+async function disagreements(catalog: LevelCatalog, store: BlobStore): Promise<string[]> {
   const found: string[] = [];
   for await (const [name, { size }] of catalog.listBlobs()) {
     const blob = await store.find(name);
@@ -396,10 +397,10 @@ async function disagreements(catalog: Catalog, store: BlobStore): Promise<string
 }
 
 for (const [fact, prove] of [
-  ['a link', async (catalog: Catalog, blob: Digest) => catalog.recordLink(APP, blob)],
+  ['a link', async (catalog: LevelCatalog, blob: Digest) => catalog.recordLink(APP, blob)],
   [
     'a blob',
-    async (catalog: Catalog, blob: Digest) =>
+    async (catalog: LevelCatalog, blob: Digest) =>
       catalog.recordBlob(APP, blob, { size: 10, storedAt: 1 }),
   ],
 ] as const) {
@@ -408,24 +409,21 @@ for (const [fact, prove] of [
     const blob = digest('layer');
     const listing = entry('image', { successors: [descriptor('layer')] });
     await catalog.recordManifest(APP, listing, 1);
-    const holdersIn = catalog.graph.holdersIn.bind(catalog.graph);
+    const holdersIn = catalog.holdersIn.bind(catalog);
     const asked = Promise.withResolvers<void>();
     const gate = Promise.withResolvers<void>();
-    catalog.graph.holdersIn = async function* (...place) {
+    catalog.holdersIn = async function* (...place) {
       asked.resolve();
       await gate.promise;
       yield* holdersIn(...place);
     };
     const proving = prove(catalog, blob);
     await asked.promise;
-    const going = catalog.release(unitOf(APP, digest('image')));
+    const going = catalog.evict(unitOf(APP, digest('image')));
     // It may not come between; one that does is over long before.
     await Promise.race([going, sleep(300)]);
     gate.resolve();
     await Promise.all([proving, going]);
-    t.is(
-      await catalog.findLink(APP, blob),
-      await catalog.graph.link(`${blob} ${formatTarget(APP)}`),
-    );
+    t.is(await catalog.findLink(APP, blob), await catalog.link(`${blob} ${formatTarget(APP)}`));
   });
 }

@@ -174,7 +174,7 @@ class Pair {
     for (const target of TARGETS) {
       for (const digest of DIGESTS) {
         const place = `${digest} ${formatTarget(target)}`;
-        t.is(await catalog.findLink(target, digest), await catalog.graph.link(place), place);
+        t.is(await catalog.findLink(target, digest), await catalog.link(place), place);
       }
     }
   }
@@ -224,7 +224,7 @@ test('all orders of eviction of a small graph agree with the model at each step,
     for (const { manifest, at } of order) {
       const target = formatTarget(TARGETS[at]!);
       const unit = unitOf({ target, digest: manifest.digest });
-      const { blobs } = await store.catalog.release(unit);
+      const { blobs } = await store.catalog.evict(unit);
       for (const { digest } of blobs) await store.blobs.delete(digest);
       freed.push(...blobs.map(({ digest }) => digest));
       model.release(unit);

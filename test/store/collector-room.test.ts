@@ -26,23 +26,23 @@ function setFree(store: ImageStore, bytes: number): void {
 }
 
 /** How often images are walked over from now on. */
-function countWalks({ catalog: { graph } }: ImageStore): () => number {
-  const oldest = graph.oldest.bind(graph);
+function countWalks({ catalog }: ImageStore): () => number {
+  const oldest = catalog.oldest.bind(catalog);
   let walks = 0;
-  graph.oldest = () => {
+  catalog.oldest = () => {
     walks += 1;
     return oldest();
   };
   return () => walks;
 }
 
-/** From now on images wait at the gate before they are let go of. */
-function gateReleases({ catalog }: ImageStore): Gate {
+/** From now on images wait at the gate before they are evicted. */
+function gateEvictions({ catalog }: ImageStore): Gate {
   const gate = new Gate();
-  const release = catalog.release.bind(catalog);
-  catalog.release = async (unit) => {
+  const evict = catalog.evict.bind(catalog);
+  catalog.evict = async (unit) => {
     await gate.pass();
-    return release(unit);
+    return evict(unit);
   };
   return gate;
 }
@@ -123,7 +123,7 @@ test('a pin that goes makes room at once', async (t) => {
 test('who loses patience is let go, and the room that is made later is for the next', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 50_000 });
   await fill(store, 4);
-  const gate = gateReleases(store);
+  const gate = gateEvictions(store);
   t.is(await store.collector.admit(SIZE, { patienceMs: 1 }), undefined);
   await gate.arrived();
   t.deepEqual(store.released, []);
@@ -142,7 +142,7 @@ test('a collection by hand lets a download that wants room through between two i
   const images = await fill(store, 10);
   const all = images.reduce((sum, image) => sum + bytesOf(image), 0);
   setFree(store, 2 ** 40);
-  const gate = gateReleases(store);
+  const gate = gateEvictions(store);
   const collecting = store.collector.collect(all);
   await gate.arrived();
   const asked = store.collector.admit(SIZE);

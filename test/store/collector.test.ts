@@ -149,7 +149,7 @@ test('the same image in two repositories goes from each by itself', async (t) =>
       ['hub.example/app', sizeOf(app)],
     ],
   );
-  await store.catalog.release(`hub.example/other ${app.manifest.digest}`);
+  await store.catalog.evict(`hub.example/other ${app.manifest.digest}`);
   t.deepEqual(await store.manifests(), ['hub.example/app app']);
   t.deepEqual(await store.held(), ['app', 'app.0', 'app.config']);
 });
@@ -396,8 +396,8 @@ test('an image that is pulled or pinned while others go is passed over', async (
   const [first, pulled, pinned, last] = names.map((name) => image(store, name));
   for (const each of [first!, pulled!, pinned!, last!]) await store.keep(each);
   const gate = new Gate();
-  const release = store.catalog.release.bind(store.catalog);
-  store.catalog.release = async (unit) => {
+  const release = store.catalog.evict.bind(store.catalog);
+  store.catalog.evict = async (unit) => {
     await gate.pass();
     return release(unit);
   };
@@ -416,10 +416,10 @@ test('a file that is opened between its planning and its removal stays as a blob
   const store = await ImageStore.open(t);
   const app = image(store, 'app');
   await store.keep(app, { tags: ['v1'] });
-  const release = store.catalog.release.bind(store.catalog);
+  const release = store.catalog.evict.bind(store.catalog);
   const found = await store.blobs.find(parseDigest(app.layer(0).digest));
   let reader: Awaited<ReturnType<NonNullable<typeof found>['open']>> | undefined;
-  store.catalog.release = async (unit) => {
+  store.catalog.evict = async (unit) => {
     reader = await found!.open();
     return release(unit);
   };
@@ -427,7 +427,7 @@ test('a file that is opened between its planning and its removal stays as a blob
   t.deepEqual(await store.manifests(), []);
   t.deepEqual(await store.held(), ['app.0']);
   await reader!.close();
-  store.catalog.release = release;
+  store.catalog.evict = release;
   t.deepEqual(await collect(t, store, Infinity), { went: ['app.0'], kept: [] });
   t.deepEqual(await store.held(), []);
 });
@@ -547,7 +547,7 @@ test('nothing goes for what has no room even then', async (t) => {
   await store.pin('hub.example/app');
   t.is(await store.collector.admit(50_000), undefined);
   await store.pins.remove({ origin: 'hand', image: 'hub.example/app' });
-  const digests = await Array.fromAsync(store.catalog.graph.manifests(), ({ digest }) => digest);
+  const digests = await Array.fromAsync(store.catalog.manifests(), ({ digest }) => digest);
   for (const digest of digests.slice(0, 6)) await store.pin(`hub.example/app@${digest}`);
   t.is(await store.collector.admit(50_000), undefined);
   t.deepEqual(await store.held(), before);
@@ -581,13 +581,13 @@ test('a disk that does not say what is free has no floor', async (t) => {
 test('a catalog that cannot be written gives no room and says why, until it can', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 50_000 });
   await fill(store, 4);
-  const release = store.catalog.release.bind(store.catalog);
-  store.catalog.release = async () => {
+  const release = store.catalog.evict.bind(store.catalog);
+  store.catalog.evict = async () => {
     throw new Error('the disk is full');
   };
   await t.throwsAsync(store.collector.admit(30_000), { message: 'the disk is full' });
   t.is(store.collector.reservedBytes, 0);
-  store.catalog.release = release;
+  store.catalog.evict = release;
   using room = await store.collector.admit(30_000);
   t.not(room, undefined);
   await settled(store);
@@ -598,8 +598,8 @@ test('what is collected ahead of need makes way for a download that wants room',
   await fill(store, 9);
   await store.keepBlob(buildBlob('more', 5000));
   const gate = new Gate();
-  const release = store.catalog.release.bind(store.catalog);
-  store.catalog.release = async (unit) => {
+  const release = store.catalog.evict.bind(store.catalog);
+  store.catalog.evict = async (unit) => {
     await gate.pass();
     return release(unit);
   };

@@ -7,12 +7,12 @@ import { readDescriptor } from '../../src/oci/descriptor.ts';
 import { digestOf, parseDigest } from '../../src/oci/digest.ts';
 import { parseRepository, parseTag } from '../../src/oci/reference.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
-import { Catalog } from '../../src/store/catalog/catalog.ts';
+import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import { buildImage } from '../helpers/image.ts';
 
 const [path = '', round = ''] = process.argv.slice(2);
 const store = await BlobStore.open({ path, durability: 'full' });
-const catalog = await Catalog.open(join(path, 'catalog'), { durability: 'full' });
+const catalog = await LevelCatalog.open(join(path, 'catalog'), { durability: 'full' });
 const target = { upstream: 'registry.example', repository: parseRepository('app') };
 
 async function writeImage(seed: string): Promise<void> {

@@ -6,9 +6,10 @@ import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { fallbackTag } from '../../src/oci/cosign.ts';
 import { parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
-import { Catalog, type ManifestEntry } from '../../src/store/catalog/catalog.ts';
+import type { ManifestEntry } from '../../src/store/catalog/catalog.ts';
+import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import { readManifest } from '../../src/store/catalog/held-manifest.ts';
-import type { JournalEntry } from '../../src/store/journal/journal-entry.ts';
+import type { JournalEntry } from '../../src/store/catalog/journal-entry.ts';
 import {
   buildArtifact,
   buildImage,
@@ -71,11 +72,9 @@ export async function openCatalog(
   t: ExecutionContext,
   path: string,
   journal?: (entries: readonly JournalEntry[]) => void,
-): Promise<Catalog> {
-  const store = await BlobStore.open({ path, durability: 'rename' });
-  const catalog = await Catalog.open(join(path, 'catalog'), {
+): Promise<LevelCatalog> {
+  const catalog = await LevelCatalog.open(join(path, 'catalog'), {
     durability: 'rename',
-    readBytes: async (digest) => store.readBytes(digest),
     ...(journal && { journal }),
   });
   t.teardown(async () => catalog.close());
@@ -109,7 +108,7 @@ export async function entryOf(store: BlobStore, recorded: Recorded): Promise<Man
   return { ...entry, tags: tags.map((tag) => ({ tag: parseTag(tag), checkedAt: at })) };
 }
 
-export async function fillCatalog(catalog: Catalog, store: BlobStore): Promise<void> {
+export async function fillCatalog(catalog: LevelCatalog, store: BlobStore): Promise<void> {
   for (const recorded of RECORDED) {
     const { target, at, blobs } = recorded;
     await catalog.recordManifest(target, await entryOf(store, recorded), at);
@@ -118,16 +117,13 @@ export async function fillCatalog(catalog: Catalog, store: BlobStore): Promise<v
     }
   }
   await catalog.recordBlob(APP, WORLD.loose, { size: loose.length, storedAt: 6000 });
-  const { tables } = catalog;
-  await tables.write((batch) =>
-    batch.put(`${PIN.origin} ${PIN.image}`, PIN, { sublevel: tables.pins }),
-  );
-  catalog.journal([{ pin: PIN }]);
+  await catalog.recordPin(PIN);
 }
 
 /** Everything that a catalog answers, as one document. */
-export async function describe({ tables, graph }: Catalog): Promise<Record<string, unknown>> {
-  const nodes = await Array.fromAsync(graph.manifests());
+export async function describe(catalog: LevelCatalog): Promise<Record<string, unknown>> {
+  const { tables } = catalog;
+  const nodes = await Array.fromAsync(catalog.manifests());
   return {
     tags: await tables.tags.iterator().all(),
     manifests: await tables.manifests.iterator().all(),
@@ -137,15 +133,15 @@ export async function describe({ tables, graph }: Catalog): Promise<Record<strin
     holders: await tables.holders.keys().all(),
     referrers: await tables.referrers.iterator().all(),
     access: await tables.access.iterator().all(),
-    oldest: await Array.fromAsync(graph.oldest()),
+    oldest: await Array.fromAsync(catalog.oldest()),
     pins: await tables.pins.iterator().all(),
     names: await tables.names.keys().all(),
     graph: await Promise.all(
       nodes.map(async (node) => ({
         ...node,
-        tags: await graph.tagsOf(node),
-        below: await graph.below(node),
-        ancestors: await graph.ancestors(node),
+        tags: await catalog.tagsOf(node),
+        below: await catalog.below(node),
+        ancestors: await catalog.ancestors(node),
       })),
     ),
   };

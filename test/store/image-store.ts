@@ -1,4 +1,5 @@
 /** A store's parts without the mirror around them, filled with images and emptied by a collector. */
+import type { Pin } from '../../src/api/store-api.ts';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
@@ -7,13 +8,12 @@ import { formatTarget, parseRepository, parseTag, type Target } from '../../src/
 import { parseManifest } from '../../src/oci/manifest.ts';
 import { AccessTimes } from '../../src/store/care/access-times.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
-import { Catalog } from '../../src/store/catalog/catalog.ts';
+import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import type { Collection, Shortage } from '../../src/store/care/collection.ts';
 import { Collector } from '../../src/store/care/collector.ts';
-import { unitOf } from '../../src/store/catalog/image-graph.ts';
-import type { JournalEntry } from '../../src/store/journal/journal-entry.ts';
+import { unitOf } from '../../src/store/catalog/unit.ts';
+import type { JournalEntry } from '../../src/store/catalog/journal-entry.ts';
 import { Pins } from '../../src/store/care/pins.ts';
-import type { Pin } from '../../src/store/catalog/tables.ts';
 import { Clock } from '../helpers/clock.ts';
 import type { Image, Stored } from '../helpers/image.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
@@ -35,10 +35,10 @@ export interface Kept {
 export const APP = targetOf('hub.example/app');
 
 export class ImageStore {
-  readonly clock = new Clock();
+  readonly clock: Clock;
   readonly path: string;
   readonly blobs: BlobStore;
-  readonly catalog: Catalog;
+  readonly catalog: LevelCatalog;
   readonly pins: Pins;
   readonly access: AccessTimes;
   readonly collector: Collector;
@@ -50,21 +50,25 @@ export class ImageStore {
     const path = await createTempFolder(t);
     const blobs = await BlobStore.open({ path, durability: 'rename' });
     const { journal } = options;
-    const catalog = await Catalog.open(join(path, 'catalog'), {
+    const clock = new Clock();
+    const catalog = await LevelCatalog.open(join(path, 'catalog'), {
       durability: 'rename',
+      now: clock.now,
       ...(journal && { journal }),
     });
     t.teardown(async () => catalog.close());
     const pins = await Pins.open({ catalog, configured: options.configured ?? [] });
     await catalog.counted;
-    return new ImageStore({ path, blobs, catalog, pins }, options);
+    return new ImageStore({ path, clock, blobs, catalog, pins }, options);
   }
 
   constructor(
-    { path, blobs, catalog, pins }: Pick<ImageStore, 'path' | 'blobs' | 'catalog' | 'pins'>,
+    opened: Pick<ImageStore, 'path' | 'clock' | 'blobs' | 'catalog' | 'pins'>,
     { maxBytes = 2 ** 40, minFreeBytes = 0 }: ImageStoreOptions,
   ) {
-    const { now } = this.clock;
+    const { path, clock, blobs, catalog, pins } = opened;
+    const { now } = clock;
+    this.clock = clock;
     this.path = path;
     this.blobs = blobs;
     this.catalog = catalog;
@@ -142,7 +146,7 @@ export class ImageStore {
   }
 
   async lastPull({ digest }: Pick<Stored, 'digest'>, target = APP): Promise<number | undefined> {
-    return this.catalog.graph.lastPull(unitOf(target, digest as Digest));
+    return this.catalog.lastPull(unitOf(target, digest as Digest));
   }
 
   /** Names of what is held, as files and as the catalog has it; throws where these differ. */
@@ -167,7 +171,7 @@ export class ImageStore {
 
   /** Names of manifests with their repository. */
   async manifests(): Promise<string[]> {
-    const nodes = await Array.fromAsync(this.catalog.graph.manifests());
+    const nodes = await Array.fromAsync(this.catalog.manifests());
     return nodes
       .map(({ target, digest }) => `${formatTarget(target)} ${this.nameOf(digest)}`)
       .toSorted();

@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { formatTarget, parseRepository, parseTag } from '../../src/oci/reference.ts';
-import { Catalog } from '../../src/store/catalog/catalog.ts';
-import type { JournalEntry } from '../../src/store/journal/journal-entry.ts';
+import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
+import type { JournalEntry } from '../../src/store/catalog/journal-entry.ts';
 import { compactJournal, describeCatalog } from '../../src/store/journal/journal-snapshot.ts';
 import { Journal } from '../../src/store/journal/journal.ts';
 import { Gate } from '../helpers/gate.ts';
@@ -218,7 +218,7 @@ const CRASH = fileURLToPath(new URL('step-crash.ts', import.meta.url));
 
 test('a catalog is described in full, and compacted into the journal where that is due', async (t) => {
   const { path, journal } = await createJournal(t);
-  const catalog = await Catalog.open(join(path, '..', 'catalog'), { durability: 'rename' });
+  const catalog = await LevelCatalog.open(join(path, '..', 'catalog'), { durability: 'rename' });
   t.teardown(async () => catalog.close());
   const manifest = { digest: digest('m'), mediaType: 'application/json', size: 3 };
   const listed = { ...manifest, digest: digest('listed') };
@@ -255,7 +255,7 @@ test('a catalog is described in full, and compacted into the journal where that 
 
 test('a link is told exactly where no manifest of its repository lists the blob', async (t) => {
   const { path } = await createJournal(t);
-  const catalog = await Catalog.open(join(path, '..', 'catalog'), { durability: 'rename' });
+  const catalog = await LevelCatalog.open(join(path, '..', 'catalog'), { durability: 'rename' });
   t.teardown(async () => catalog.close());
   const mediaType = 'application/json';
   const listed = [digest('a'), digest('b'), digest('c')];

@@ -1,3 +1,4 @@
+import type { Pin } from '../../src/api/store-api.ts';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -6,9 +7,8 @@ import { pino } from 'pino';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
 import { InUseFile, parseImageList } from '../../src/store/care/in-use-file.ts';
-import type { JournalEntry } from '../../src/store/journal/journal-entry.ts';
+import type { JournalEntry } from '../../src/store/catalog/journal-entry.ts';
 import { Pins } from '../../src/store/care/pins.ts';
-import type { Pin } from '../../src/store/catalog/tables.ts';
 import { get } from '../helpers/client.ts';
 import { createTempFolder, startMirror, type MirrorOptions } from '../helpers/mirror.ts';
 import { openCatalog } from './held-store.ts';

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import type { BlobStore } from '../../src/store/files/blob-store.ts';
-import type { Catalog } from '../../src/store/catalog/catalog.ts';
+import type { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import { Reconciler, type Reconciliation } from '../../src/store/care/reconciler.ts';
 import { Gate } from '../helpers/gate.ts';
 import { blobPath } from '../helpers/mirror.ts';
@@ -15,7 +15,7 @@ const NOW = Date.UTC(2030, 0, 20);
 interface World {
   readonly path: string;
   readonly store: BlobStore;
-  readonly catalog: Catalog;
+  readonly catalog: LevelCatalog;
   readonly reconciler: Reconciler;
   readonly busy: Set<Digest>;
   /** Where files without a record are looked at again; open unless a test closes it. */
@@ -96,7 +96,7 @@ test('files without a record are adopted, records without a file forgotten, wher
   const held = (await Array.fromAsync(catalog.listBlobs())).map(([digest]) => digest);
   t.deepEqual(held, [...recorded.slice(15), ...unrecorded, long].toSorted());
   t.deepEqual(await catalog.findBlob(unrecorded[0]!), { size: 7, storedAt: 7000 });
-  t.is(await catalog.graph.lastPull(unrecorded[0]!), 7000);
+  t.is(await catalog.lastPull(unrecorded[0]!), 7000);
   // The repository still has what was lost.
   t.is(await catalog.findLink(APP, lost[0]!), 'proven');
   t.deepEqual(catalog.usage, { blobs: 46, bytes: 25 * 6 + 20 * 7 + 4 });

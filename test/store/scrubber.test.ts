@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
-import { Catalog } from '../../src/store/catalog/catalog.ts';
+import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import type { Damage } from '../../src/api/store-api.ts';
 import { Scrubber } from '../../src/store/care/scrubber.ts';
 import { Clock } from '../helpers/clock.ts';
@@ -15,7 +15,7 @@ import { blobPath, createTempFolder } from '../helpers/mirror.ts';
 interface World {
   readonly path: string;
   readonly blobs: BlobStore;
-  readonly catalog: Catalog;
+  readonly catalog: LevelCatalog;
   readonly blob: Stored;
   readonly scrubber: Scrubber;
   readonly found: Damage[];
@@ -30,7 +30,7 @@ async function setUp(t: ExecutionContext, recordedSize: number): Promise<World> 
   const path = await createTempFolder(t);
   const { now } = new Clock();
   const blobs = await BlobStore.open({ path, durability: 'rename' });
-  const catalog = await Catalog.open(join(path, 'catalog'), { durability: 'rename' });
+  const catalog = await LevelCatalog.open(join(path, 'catalog'), { durability: 'rename' });
   t.teardown(async () => catalog.close());
   const blob = buildBlob(t.title, 30_000);
   const digest = parseDigest(blob.digest);
@@ -80,7 +80,7 @@ test('what was let go of since the pass began is not told as missing', async (t)
   scrubber.verify();
   await gate.arrived();
   const digest = parseDigest(blob.digest);
-  await catalog.release(digest);
+  await catalog.evict(digest);
   await blobs.delete(digest);
   gate.open();
   t.deepEqual(await end(), []);

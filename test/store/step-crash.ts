@@ -1,13 +1,9 @@
 /** Does one thing with a store and kills itself at a step: `step-crash.ts WHAT PATH STEP [COUNT]`. */
-import { join } from 'node:path';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseTag } from '../../src/oci/reference.ts';
-import { BlobStore } from '../../src/store/files/blob-store.ts';
-import type { JournalEntry } from '../../src/store/journal/journal-entry.ts';
+import type { JournalEntry } from '../../src/store/catalog/journal-entry.ts';
 import { Journal } from '../../src/store/journal/journal.ts';
-import { migrate } from '../../src/store/catalog/migrate.ts';
-import { rebuildCatalog } from '../../src/store/catalog/rebuild.ts';
-import { Tables } from '../../src/store/catalog/tables.ts';
+import { Store } from '../../src/store/store.ts';
 
 const [what = '', path = '', last = '', count = '1'] = process.argv.slice(2);
 
@@ -26,10 +22,6 @@ async function* liveEntries(): AsyncGenerator<JournalEntry> {
 if (what === 'compact') {
   const journal = await Journal.open(path, { step });
   await journal.compact(liveEntries());
-} else if (what === 'rebuild') {
-  await rebuildCatalog({ path, durability: 'full', step });
 } else {
-  const store = await BlobStore.open({ path, durability: 'full' });
-  const tables = await Tables.open(join(path, 'catalog'), { durability: 'full' });
-  await migrate(tables, async (digest) => store.readBytes(digest), step);
+  await Store.rebuild({ path, durability: 'full', step });
 }

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { parseTag } from '../../src/oci/reference.ts';
-import { unitOf } from '../../src/store/catalog/image-graph.ts';
+import { unitOf } from '../../src/store/catalog/unit.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { Gate } from '../helpers/gate.ts';
 import { buildImage, type Stored } from '../helpers/image.ts';
@@ -34,7 +34,7 @@ test('a tag that is confirmed while its manifest is let go of goes with it', asy
     await gate.pass();
     return write(...batch);
   };
-  const releasing = catalog.release(unitOf(APP, digestOf(image)));
+  const releasing = catalog.evict(unitOf(APP, digestOf(image)));
   await gate.arrived();
   const record = { digest: digestOf(image), checkedAt: store.clock.now() };
   const recording = [parseTag('v1'), LATEST].map(async (tag) =>
@@ -74,7 +74,7 @@ test('what a manifest was called earlier does not move a tag back', async (t) =>
   );
   t.deepEqual(await catalog.findTag(APP, LATEST), record);
   t.deepEqual(await catalog.listTags(APP), [LATEST, parseTag('old')]);
-  t.deepEqual(await catalog.graph.tagsOf({ target: APP, digest: record.digest }), [LATEST]);
+  t.deepEqual(await catalog.tagsOf({ target: APP, digest: record.digest }), [LATEST]);
 });
 
 test('a tag that was recorded while the clock ran ahead moves all the same', async (t) => {
@@ -86,5 +86,5 @@ test('a tag that was recorded while the clock ran ahead moves all the same', asy
   await store.keep(after!, { tags: ['latest'] });
   const record = { digest: digestOf(after!), checkedAt: store.clock.now() };
   t.deepEqual(await store.catalog.findTag(APP, LATEST), record);
-  t.deepEqual(await store.catalog.graph.tagsOf({ target: APP, digest: digestOf(before!) }), []);
+  t.deepEqual(await store.catalog.tagsOf({ target: APP, digest: digestOf(before!) }), []);
 });

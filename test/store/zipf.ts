@@ -100,7 +100,7 @@ class GraphCache {
   async pull({ repository, manifest, blobs }: TraceImage): Promise<boolean[]> {
     const store = this.#store;
     const target = targetOf(repository);
-    const isHeld = await store.catalog.graph.isHeld({
+    const isHeld = await store.catalog.isHeld({
       target,
       digest: parseDigest(manifest.digest),
     });

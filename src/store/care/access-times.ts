@@ -1,7 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
-import type { Catalog } from '../catalog/catalog.ts';
-import { nodeOf, unitOf, type Node } from '../catalog/image-graph.ts';
+import type { Catalog, Node } from '../catalog/catalog.ts';
+import { nodeOf, unitOf } from '../catalog/unit.ts';
 
 /** A blob that more manifests of a repository list says nothing about any one of them. */
 const MAX_HOLDERS = 32;
@@ -67,27 +67,27 @@ export class AccessTimes {
 
   /** That a pull counts for. `pulls`: of which the catalog does not know yet. */
   async #unitsOf(node: Node, pulls: ReadonlyMap<string, number>): Promise<string[]> {
-    const { graph } = this.#catalog;
-    if (await graph.isHeld(node)) return this.#imageOf(node, pulls);
+    const catalog = this.#catalog;
+    if (await catalog.isHeld(node)) return this.#imageOf(node, pulls);
     const holders: Digest[] = [];
-    for await (const holder of graph.holdersIn(node.target, node.digest)) {
+    for await (const holder of catalog.holdersIn(node.target, node.digest)) {
       if (holders.push(holder) > MAX_HOLDERS) return [];
     }
     const holder = await this.#lastPulled(node.target, holders, pulls);
     if (holder) return this.#imageOf({ target: node.target, digest: holder }, pulls);
-    return (await graph.lastPull(node.digest)) === undefined ? [] : [node.digest];
+    return (await catalog.lastPull(node.digest)) === undefined ? [] : [node.digest];
   }
 
   /** A manifest and what it is a part of. */
   async #imageOf(node: Node, pulls: ReadonlyMap<string, number>): Promise<string[]> {
-    const { graph } = this.#catalog;
+    const catalog = this.#catalog;
     const digests = new Set([node.digest]);
     for (const digest of digests) {
       const above = { target: node.target, digest };
-      const parents = await graph.parents(above, MAX_HOLDERS);
+      const parents = await catalog.parents(above, MAX_HOLDERS);
       const parent = await this.#lastPulled(node.target, parents, pulls);
       if (parent) digests.add(parent);
-      for (const subject of await graph.attachedTo(above)) digests.add(subject);
+      for (const subject of await catalog.attachedTo(above)) digests.add(subject);
     }
     return [...digests].map((digest) => unitOf(node.target, digest));
   }
@@ -99,7 +99,7 @@ export class AccessTimes {
   ): Promise<Digest | undefined> {
     if (digests.length < 2) return digests[0];
     const units = digests.map((digest) => unitOf(target, digest));
-    const known = await this.#catalog.graph.lastPulls(units);
+    const known = await this.#catalog.lastPulls(units);
     const times = units.map((unit, place) => Math.max(pulls.get(unit) ?? 0, known[place] ?? 0));
     return digests[times.indexOf(Math.max(...times))];
   }

@@ -1,13 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { AccessTimes } from './access-times.ts';
 import type { BlobStore } from '../files/blob-store.ts';
-import type { Catalog } from '../catalog/catalog.ts';
+import type { Catalog, Evicted, Node } from '../catalog/catalog.ts';
 import { nameOf, type Collected, type Collection, type Kept, type Shortage } from './collection.ts';
 import { Futility } from './futility.ts';
-import { nodeOf, unitOf, type Node } from '../catalog/image-graph.ts';
+import { nodeOf, unitOf } from '../catalog/unit.ts';
 import type { Pins } from './pins.ts';
 import { PART, Protection, PULLED } from './protection.ts';
-import type { Released } from '../catalog/release.ts';
 import { removeFiles } from './remove-files.ts';
 import { noStep, type Step } from '../step.ts';
 import { Turns } from '../turns.ts';
@@ -34,7 +33,7 @@ interface Walked extends Collection {
 }
 
 interface Walk {
-  readonly letGo: (unit: string) => Promise<Released>;
+  readonly evict: (unit: string) => Promise<Evicted>;
   readonly told?: (image: Collected) => void;
   /** Asked before each image. */
   readonly isOver?: () => boolean;
@@ -208,9 +207,8 @@ export class Collector {
 
   /** What `collect` would do. */
   async plan(bytes?: number): Promise<Collection> {
-    const edges = new Set<string>();
     const { wantedBytes, images, kept } = await this.#walk(bytes ?? this.#excess, {
-      letGo: async (unit) => this.#parts.catalog.planRelease(unit, edges),
+      evict: this.#parts.catalog.planEvictions(),
     });
     return { wantedBytes, images, kept };
   }
@@ -259,11 +257,11 @@ export class Collector {
     const { catalog, released } = this.#parts;
     await catalog.counted;
     return this.#walk(wantedBytes, {
-      letGo: async (unit) => {
-        const gone = await catalog.release(unit);
+      evict: async (unit) => {
+        const evicted = await catalog.evict(unit);
         this.#step('evict.released');
-        const { freed, fault } = await removeFiles(this.#parts, gone);
-        // Letting go of more would empty the catalog and not the disk.
+        const { freed, fault } = await removeFiles(this.#parts, evicted);
+        // Evicting more would empty the catalog and not the disk.
         if (fault) this.#futility.note(0, UNREMOVABLE_MS);
         if (fault) throw fault;
         this.#step('evict.removed');
@@ -276,7 +274,7 @@ export class Collector {
   }
 
   /** Units from the oldest on until enough is let go of. */
-  async #walk(wantedBytes: number, { letGo, told, isOver }: Walk): Promise<Walked> {
+  async #walk(wantedBytes: number, { evict, told, isOver }: Walk): Promise<Walked> {
     const { catalog, access } = this.#parts;
     const images: Collected[] = [];
     const kept: Kept[] = [];
@@ -285,20 +283,20 @@ export class Collector {
     const protection = await Protection.survey(this.#parts);
     const gone = new Set<string>();
     let freed = 0;
-    for await (const oldest of catalog.graph.oldest()) {
+    for await (const oldest of catalog.oldest()) {
       // What an image leaves behind is no younger than the image, and its turn is at once.
       const due = [oldest];
       for (const { unit, time } of due) {
         const isWhole = freed >= wantedBytes || this.#isClosing;
         if (isWhole || isOver?.()) return { wantedBytes, images, kept, isWhole };
         // Pulled again, or gone with another one, since the walk began.
-        if (gone.has(unit) || (await catalog.graph.lastPull(unit)) !== time) continue;
+        if (gone.has(unit) || (await catalog.lastPull(unit)) !== time) continue;
         const why = await this.#whyKept(unit, { protection, gone });
         if (why !== undefined) {
           if (why !== PART && kept.length < MAX_KEPT_TOLD) kept.push({ ...nameOf(unit), why });
           continue;
         }
-        const { tags, blobs, bytes, manifests, left } = await letGo(unit);
+        const { tags, blobs, bytes, manifests, left } = await evict(unit);
         freed += bytes;
         const count = blobs.length;
         const image = { ...nameOf(unit), tags, lastPulledAt: time, blobs: count, bytes };
@@ -320,15 +318,15 @@ export class Collector {
     const node = why === undefined ? nodeOf(unit) : undefined;
     if (!node) return why;
     // Pulled since the walk began; the catalog learns of it later.
-    if (access.isNoted(node.target, await catalog.graph.below(node))) return PULLED;
+    if (access.isNoted(node.target, await catalog.below(node))) return PULLED;
     const elsewhere = await protection.reasonElsewhere(node, gone);
-    const isVain = elsewhere && (await catalog.planRelease(unit, new Set())).bytes === 0;
+    const isVain = elsewhere && (await catalog.planEvictions()(unit)).bytes === 0;
     return isVain ? elsewhere : undefined;
   }
 
   async #dueOf(left: readonly Node[], until: number): Promise<{ unit: string; time: number }[]> {
     const units = left.map(({ target, digest }) => unitOf(target, digest));
-    const times = await this.#parts.catalog.graph.lastPulls(units);
+    const times = await this.#parts.catalog.lastPulls(units);
     return units
       .map((unit, position) => ({ unit, time: times[position] ?? 0 }))
       .filter(({ time }) => time <= until);

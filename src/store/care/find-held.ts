@@ -1,7 +1,7 @@
 import { findGlob, isGlob } from '../../config/glob.ts';
 import { parseImageName } from '../../oci/image-name.ts';
+import { formatTarget, splitTarget } from '../../oci/reference.ts';
 import type { Catalog } from '../catalog/catalog.ts';
-import { below } from '../catalog/tables.ts';
 
 /** Those of the images, written as pins are, of which something is held. */
 export async function findHeld(
@@ -16,34 +16,39 @@ export async function findHeld(
   return held;
 }
 
-async function isHeld({ tables }: Catalog, image: string): Promise<boolean> {
+async function isHeld(catalog: Catalog, image: string): Promise<boolean> {
   const { name, tag, digest } = parseImageName(image);
-  if (digest !== undefined) return tables.manifests.has(`${name} ${digest}`);
-  if (tag !== undefined) return tables.tags.has(`${name} ${tag}`);
-  return (await tables.manifests.keys({ ...below(name), limit: 1 }).all()).length > 0;
+  const target = splitTarget(name);
+  if (digest !== undefined) return catalog.isHeld({ target, digest });
+  if (tag !== undefined) return (await catalog.findTag(target, tag)) !== undefined;
+  return catalog.hasManifests(target);
 }
 
 /** One walk over the names for all globs, which ends when each of them has met something. */
 async function matchGlobs(
-  { tables }: Catalog,
+  catalog: Catalog,
   globs: readonly string[],
   held: Set<string>,
 ): Promise<void> {
   const open = new Map(globs.map((glob) => [glob, findGlob(glob)]));
-  for (const [table, sign] of [
-    [tables.tags, ':'],
-    [tables.manifests, '@'],
-  ] as const) {
-    if (open.size === 0) return;
-    for await (const key of table.keys()) {
-      const space = key.indexOf(' ');
-      const names = [key.slice(0, space), `${key.slice(0, space)}${sign}${key.slice(space + 1)}`];
-      for (const [glob, pattern] of open) {
-        if (!names.some((name) => pattern?.matches(name))) continue;
-        held.add(glob);
-        open.delete(glob);
-      }
-      if (open.size === 0) return;
+  if (open.size === 0) return;
+  for await (const names of namesIn(catalog)) {
+    for (const [glob, pattern] of open) {
+      if (!names.some((name) => pattern?.matches(name))) continue;
+      held.add(glob);
+      open.delete(glob);
     }
+    if (open.size === 0) return;
+  }
+}
+
+async function* namesIn(catalog: Catalog): AsyncGenerator<string[]> {
+  for await (const { target, tag } of catalog.tags()) {
+    const name = formatTarget(target);
+    yield [name, `${name}:${tag}`];
+  }
+  for await (const { target, digest } of catalog.manifests()) {
+    const name = formatTarget(target);
+    yield [name, `${name}@${digest}`];
   }
 }

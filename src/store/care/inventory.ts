@@ -3,10 +3,9 @@ import type { Digest } from '../../oci/digest.ts';
 import { isForeignType, isManifestType } from '../../oci/media-types.ts';
 import { formatTarget } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
-import type { Catalog } from '../catalog/catalog.ts';
-import { unitOf, type Node } from '../catalog/image-graph.ts';
+import type { Catalog, Member, Node } from '../catalog/catalog.ts';
+import { unitOf } from '../catalog/unit.ts';
 import type { Pins } from './pins.ts';
-import type { Member } from '../catalog/tables.ts';
 
 interface Place {
   readonly role: ManifestReport['role'];
@@ -36,10 +35,10 @@ export class Inventory {
 
   /** Roots: manifests that no other held one lists, and that are no signature of one. */
   async *images(): AsyncGenerator<Node> {
-    const { graph } = this.#catalog;
-    for await (const node of graph.manifests()) {
-      if (!(await graph.isRoot(node))) continue;
-      if ((await graph.attachedTo(node)).length === 0) yield node;
+    const catalog = this.#catalog;
+    for await (const node of catalog.manifests()) {
+      if (!(await catalog.isRoot(node))) continue;
+      if ((await catalog.attachedTo(node)).length === 0) yield node;
     }
   }
 
@@ -55,10 +54,10 @@ export class Inventory {
 
   async #summarise(node: Node, { held, missing, manifests }: Found): Promise<ImageSummary> {
     const { target, digest } = node;
-    const { graph } = this.#catalog;
+    const catalog = this.#catalog;
     const unit = unitOf(target, digest);
-    const tags = await graph.tagsOf(node);
-    const { bytes: ownBytes } = await this.#catalog.planRelease(unit, new Set());
+    const tags = await catalog.tagsOf(node);
+    const { bytes: ownBytes } = await this.#catalog.planEvictions()(unit);
     const missingBytes = sum(missing);
     return {
       image: formatTarget(target),
@@ -67,7 +66,7 @@ export class Inventory {
       mediaType: manifests[0]?.mediaType ?? '',
       bytes: sum(held),
       ownBytes,
-      lastPulledAt: (await graph.lastPull(unit)) ?? 0,
+      lastPulledAt: (await catalog.lastPull(unit)) ?? 0,
       state: missing.size === 0 ? 'complete' : 'partial',
       missingBytes,
       pins: this.#pins.of({ target, digest, tags }),
@@ -92,9 +91,9 @@ export class Inventory {
     const { digest } = member;
     if (found.manifests.some((known) => known.digest === digest)) return;
     const node = { target, digest };
-    const { graph } = this.#catalog;
-    const isHeld = (await this.#size(digest, found)) !== undefined && (await graph.isHeld(node));
-    const successors = isHeld ? ((await graph.members(digest))?.successors ?? []) : [];
+    const catalog = this.#catalog;
+    const isHeld = (await this.#size(digest, found)) !== undefined && (await catalog.isHeld(node));
+    const successors = isHeld ? ((await catalog.members(digest))?.successors ?? []) : [];
     const blobs = successors.filter(({ mediaType }) => !isManifestType(mediaType));
     const isWanted = isHeld || isAsked;
     const own = isWanted ? await this.#count([member, ...blobs], found) : { bytes: 0, missing: [] };
@@ -110,7 +109,7 @@ export class Inventory {
     const children = successors.filter(({ mediaType }) => isManifestType(mediaType));
     const held = new Set<Digest>();
     for (const { digest } of children) {
-      if (await this.#catalog.graph.isHeld({ ...root, digest })) held.add(digest);
+      if (await this.#catalog.isHeld({ ...root, digest })) held.add(digest);
     }
     for (const child of children) {
       const isAbout = child.attests !== undefined;
@@ -123,7 +122,7 @@ export class Inventory {
   }
 
   async #visitReferrers(root: Node, node: Node, found: Found): Promise<void> {
-    for await (const digest of this.#catalog.graph.referrers(node)) {
+    for await (const digest of this.#catalog.referrers(node)) {
       const record = await this.#catalog.findManifest(root.target, digest);
       const { mediaType = '', size = 0 } = record ?? {};
       await this.#visit(root, { digest, size, mediaType }, found, { role: 'referrer' });

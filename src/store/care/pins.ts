@@ -1,10 +1,10 @@
+import type { Pin } from '../../api/store-api.ts';
 import { findGlob, isGlob } from '../../config/glob.ts';
 import type { Pattern } from '../../config/pattern.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatImageName } from '../../oci/image-name.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
 import type { Catalog } from '../catalog/catalog.ts';
-import type { Pin } from '../catalog/tables.ts';
 import { Turns } from '../turns.ts';
 
 /** A manifest as pins see it. */
@@ -29,7 +29,7 @@ export class Pins {
   /** Configured pins stand beside those that the catalog keeps. */
   static async open(parts: { catalog: Catalog; configured: readonly Pin[] }): Promise<Pins> {
     const pins = new Pins(parts.catalog);
-    const kept = await parts.catalog.tables.pins.values().all();
+    const kept = await parts.catalog.listPins();
     for (const pin of [...parts.configured, ...kept]) pins.#add(pin);
     return pins;
   }
@@ -57,10 +57,7 @@ export class Pins {
   }
 
   async #record(pin: Pin): Promise<void> {
-    const { tables, journal } = this.#catalog;
-    const key = `${pin.origin} ${pin.image}`;
-    await tables.write((batch) => batch.put(key, pin, { sublevel: tables.pins }));
-    journal([{ pin }]);
+    await this.#catalog.recordPin(pin);
     this.#drop(pin);
     this.#add(pin);
   }
@@ -71,9 +68,7 @@ export class Pins {
   }
 
   async #forget({ origin, image }: Pick<Pin, 'origin' | 'image'>): Promise<boolean> {
-    const { tables, journal } = this.#catalog;
-    await tables.write((batch) => batch.del(`${origin} ${image}`, { sublevel: tables.pins }));
-    journal([{ unpin: { origin, image } }]);
+    await this.#catalog.forgetPin({ origin, image });
     return this.#drop({ origin, image });
   }
 

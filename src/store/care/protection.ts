@@ -1,12 +1,12 @@
+import type { Pin } from '../../api/store-api.ts';
 import { isGlob } from '../../config/glob.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { parseImageName } from '../../oci/image-name.ts';
 import { formatTarget, isSameTarget, splitTarget } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
-import type { Catalog } from '../catalog/catalog.ts';
-import { nodeOf, unitOf, type ImageGraph, type Node } from '../catalog/image-graph.ts';
+import type { Catalog, Node } from '../catalog/catalog.ts';
+import { nodeOf, unitOf } from '../catalog/unit.ts';
 import type { Pins } from './pins.ts';
-import type { Pin } from '../catalog/tables.ts';
 
 /** A blob that more manifests list is protected by itself and not with an image. */
 const MAX_HOLDERS = 32;
@@ -39,13 +39,13 @@ export class Protection {
   async reasonFor(unit: string, gone: ReadonlySet<string>): Promise<string | undefined> {
     const node = nodeOf(unit);
     if (!node) return this.#reasonForBlob(unit as Digest);
-    const { graph } = this.#catalog;
+    const catalog = this.#catalog;
     const known = this.#reasons.get(unit);
     if (known !== undefined) return known;
     const isThere = (digest: Digest): boolean => !gone.has(unitOf(node.target, digest));
-    if ((await graph.parents(node)).some(isThere)) return PART;
-    for (const subject of (await graph.attachedTo(node)).filter(isThere)) {
-      const above = await graph.ancestors({ ...node, digest: subject });
+    if ((await catalog.parents(node)).some(isThere)) return PART;
+    for (const subject of (await catalog.attachedTo(node)).filter(isThere)) {
+      const above = await catalog.ancestors({ ...node, digest: subject });
       // Two that are about each other go as any other image does.
       if (above.includes(node.digest)) continue;
       for (const digest of above) {
@@ -63,10 +63,10 @@ export class Protection {
     { target, digest }: Node,
     gone: ReadonlySet<string>,
   ): Promise<string | undefined> {
-    const { graph } = this.#catalog;
-    for await (const holder of graph.holders(digest)) {
+    const catalog = this.#catalog;
+    for await (const holder of catalog.holders(digest)) {
       if (isSameTarget(holder.target, target)) continue;
-      for (const above of await graph.ancestors({ ...holder, digest })) {
+      for (const above of await catalog.ancestors({ ...holder, digest })) {
         const reason = await this.reasonFor(unitOf(holder.target, above), gone);
         if (reason === undefined || reason === PART) continue;
         return `frees nothing: also in ${formatTarget(holder.target)}, ${reason}`;
@@ -77,7 +77,7 @@ export class Protection {
 
   /** Pins that were resolved are among the reasons; a glob may mean any manifest of the image. */
   async #pinOfImage(node: Node): Promise<string | undefined> {
-    const members = this.#pins.hasGlobs ? await this.#catalog.graph.below(node) : [node.digest];
+    const members = this.#pins.hasGlobs ? await this.#catalog.below(node) : [node.digest];
     for (const digest of members) {
       const pin = await this.#pinOf({ ...node, digest });
       if (pin !== undefined) return pin;
@@ -88,12 +88,12 @@ export class Protection {
   async #reasonForBlob(digest: Digest): Promise<string | undefined> {
     if (this.#blobs.isBusy(digest)) return PULLED;
     // A manifest that came later lists it: it is no unit of its own any more.
-    for await (const _ of this.#catalog.graph.holders(digest)) return PART;
+    for await (const _ of this.#catalog.holders(digest)) return PART;
     return undefined;
   }
 
   async #pinOf(node: Node): Promise<string | undefined> {
-    const [pin] = this.#pins.of({ ...node, tags: await this.#catalog.graph.tagsOf(node) });
+    const [pin] = this.#pins.of({ ...node, tags: await this.#catalog.tagsOf(node) });
     return pin && describePin(pin);
   }
 
@@ -104,17 +104,17 @@ export class Protection {
   }
 
   async #addBusy(digest: Digest): Promise<void> {
-    const { graph } = this.#catalog;
+    const catalog = this.#catalog;
     const holders: Node[] = [];
-    for await (const { target, digest: holder } of graph.holders(digest)) {
+    for await (const { target, digest: holder } of catalog.holders(digest)) {
       if (holders.push({ target, digest: holder }) > MAX_HOLDERS) return;
     }
-    const latest = await mostRecent(graph, holders);
+    const latest = await mostRecent(this.#catalog, holders);
     if (latest) await this.#protect(latest, PULLED);
   }
 
   async #protect(node: Node, reason: string): Promise<void> {
-    for (const digest of await this.#catalog.graph.ancestors(node)) {
+    for (const digest of await this.#catalog.ancestors(node)) {
       const unit = unitOf(node.target, digest);
       if (!this.#reasons.has(unit)) this.#reasons.set(unit, reason);
     }
@@ -126,7 +126,7 @@ export class Protection {
     const target = splitTarget(name);
     if (digest) {
       const node = { target, digest };
-      return (await this.#catalog.graph.isHeld(node)) ? node : undefined;
+      return (await this.#catalog.isHeld(node)) ? node : undefined;
     }
     const record = tag && (await this.#catalog.findTag(target, tag));
     return record && { target, digest: record.digest };
@@ -138,9 +138,9 @@ export const PART = 'part of another image';
 
 export const PULLED = 'being pulled';
 
-async function mostRecent(graph: ImageGraph, nodes: readonly Node[]): Promise<Node | undefined> {
+async function mostRecent(catalog: Catalog, nodes: readonly Node[]): Promise<Node | undefined> {
   if (nodes.length < 2) return nodes[0];
-  const times = await graph.lastPulls(nodes.map(({ target, digest }) => unitOf(target, digest)));
+  const times = await catalog.lastPulls(nodes.map(({ target, digest }) => unitOf(target, digest)));
   return nodes[times.indexOf(Math.max(...times))];
 }
 

@@ -83,14 +83,12 @@ export class Reconciler {
     done.foreign += foreign;
     const orphans: Digest[] = [];
     let position = 0;
-    // `g` is the character after the hex digits.
-    const range = { gte: `${algorithm}:${shard}`, lt: `${algorithm}:${shard}g` };
-    for await (const record of catalog.tables.blobs.keys(range)) {
+    for await (const [record] of catalog.listBlobs(`${algorithm}:${shard}`)) {
       for (; position < digests.length && digests[position]! < record; position += 1) {
         unrecorded.push(digests[position]!);
       }
       if (digests[position] === record) position += 1;
-      else if (isDigest(record)) orphans.push(record);
+      else orphans.push(record);
     }
     unrecorded.push(...digests.slice(position));
     for (const digest of orphans) {
@@ -102,7 +100,7 @@ export class Reconciler {
   async #forget(digest: Digest, done: Reconciliation): Promise<void> {
     const { blobs, catalog, isBusy } = this.#parts;
     if (isBusy(digest) || (await blobs.statBlob(digest)) || isBusy(digest)) return;
-    if (!(await catalog.tables.blobs.has(digest))) return;
+    if (!(await catalog.hasBlob(digest))) return;
     await catalog.forgetBlob(digest);
     done.forgotten += 1;
   }
@@ -119,7 +117,7 @@ export class Reconciler {
 
   async #adopt(digest: Digest, done: Reconciliation): Promise<void> {
     const { blobs, catalog, isBusy } = this.#parts;
-    if (await catalog.tables.blobs.has(digest)) return;
+    if (await catalog.hasBlob(digest)) return;
     const file = await blobs.statBlob(digest);
     if (!file) return;
     if (isBusy(digest)) {

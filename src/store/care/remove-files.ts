@@ -1,7 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { BlobStore } from '../files/blob-store.ts';
-import type { Catalog } from '../catalog/catalog.ts';
-import type { Released } from '../catalog/release.ts';
+import type { Catalog, Evicted } from '../catalog/catalog.ts';
 
 /**
  * Removes the files of what was let go of. What is read or written just now stays, as a blob that
@@ -10,8 +9,8 @@ import type { Released } from '../catalog/release.ts';
  */
 export async function removeFiles(
   parts: { readonly blobs: BlobStore; readonly catalog: Catalog; readonly now: () => number },
-  released: Released,
-): Promise<{ freed: Released; fault?: Error }> {
+  released: Evicted,
+): Promise<{ freed: Evicted; fault?: Error }> {
   const { blobs: store, catalog, now } = parts;
   const removed: { digest: Digest; size: number }[] = [];
   const faults: Error[] = [];

@@ -160,7 +160,7 @@ export class Scrubber {
       this.#unhealed.delete(digest);
       const { catalog, log } = this.#parts;
       const images = await this.#imagesOf(digest);
-      const isNeeded = images.length > 0 || (await catalog.graph.linked(digest)).length > 0;
+      const isNeeded = images.length > 0 || (await catalog.linked(digest)).length > 0;
       // Or somebody asked for it meanwhile.
       if (!isNeeded || (await catalog.findBlob(digest))) continue;
       const damage = describe({ digest, fault, images }, await this.#heal(digest));
@@ -221,7 +221,7 @@ export class Scrubber {
 
   async #imagesOf(digest: Digest): Promise<string[]> {
     const images = new Set<string>();
-    for await (const { target } of this.#parts.catalog.graph.holders(digest)) {
+    for await (const { target } of this.#parts.catalog.holders(digest)) {
       images.add(`${target.upstream}/${target.repository}`);
     }
     return [...images];

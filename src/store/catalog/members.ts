@@ -1,6 +1,6 @@
 import type { Descriptor, Platform } from '../../oci/descriptor.ts';
 import { isDigest, type Digest } from '../../oci/digest.ts';
-import type { Member, Members } from './tables.ts';
+import type { Member, Members } from './catalog.ts';
 
 /** How BuildKit ties an attestation to a platform's manifest of the same index. */
 const ATTESTED = 'vnd.docker.reference.digest';

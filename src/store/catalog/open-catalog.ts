@@ -2,7 +2,8 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StoreConfig } from '../../config/config.ts';
 import type { Log } from '../../observe/log.ts';
-import { Catalog, type CatalogOptions } from './catalog.ts';
+import type { JournalEntry } from './journal-entry.ts';
+import { LevelCatalog, type LevelCatalogOptions } from './level-catalog.ts';
 import { rebuildCatalog } from './rebuild.ts';
 import type { Step } from '../step.ts';
 
@@ -12,12 +13,16 @@ const LOST = 'lost';
 /** One that bad power has left unreadable is made anew: the files and the journal have it all. */
 export async function openCatalog(
   config: StoreConfig,
-  options: CatalogOptions & { readonly log: Log; readonly step: Step },
-): Promise<Catalog> {
-  const { log, step } = options;
+  options: LevelCatalogOptions & {
+    readonly log: Log;
+    readonly entries: () => AsyncIterable<JournalEntry>;
+    readonly step: Step;
+  },
+): Promise<LevelCatalog> {
+  const { log, entries, step } = options;
   const path = join(config.path, 'catalog');
   try {
-    const catalog = await Catalog.open(path, options);
+    const catalog = await LevelCatalog.open(path, options);
     let isWhole = false;
     try {
       isWhole = !(await isLost(catalog, config.path));
@@ -30,13 +35,13 @@ export async function openCatalog(
     if (!isCorruption(err) && !(await lacksManifest(path))) throw err;
     log.error({ err }, 'the catalog is damaged and is made anew from the files');
   }
-  const rebuilt = await rebuildCatalog({ ...config, step });
+  const rebuilt = await rebuildCatalog({ ...config, entries, step });
   log.info(rebuilt, 'the catalog was made anew');
-  return Catalog.open(path, options);
+  return LevelCatalog.open(path, options);
 }
 
 /** Written down: a crash before the one that is made anew is complete must not make it look whole. */
-async function isLost({ tables }: Catalog, path: string): Promise<boolean> {
+async function isLost({ tables }: LevelCatalog, path: string): Promise<boolean> {
   if (tables.isNew && (await stat(join(path, 'journal')).catch(() => undefined))) {
     await tables.write((batch) => batch.put(LOST, 1, { sublevel: tables.meta }));
   }

@@ -1,12 +1,10 @@
-import { join } from 'node:path';
 import type { Digest } from '../../oci/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../../oci/manifest.ts';
 import { BlobStore } from '../files/blob-store.ts';
-import { Catalog } from './catalog.ts';
 import { CatalogSwap } from './catalog-swap.ts';
+import type { JournalEntry } from './journal-entry.ts';
+import { LevelCatalog } from './level-catalog.ts';
 import { readManifest } from './held-manifest.ts';
-import { Journal } from '../journal/journal.ts';
-import { Pins } from '../care/pins.ts';
 import type { RebuildReport } from '../../api/store-api.ts';
 import { Replay } from './replay.ts';
 import { noStep, type Step } from '../step.ts';
@@ -15,6 +13,8 @@ export interface RebuildOptions {
   /** The store's folder. */
   readonly path: string;
   readonly durability: 'full' | 'rename';
+  /** What the journal says, read when nobody else has the store any more. */
+  readonly entries: () => AsyncIterable<JournalEntry>;
   /** Told now and then how far it is. */
   readonly onProgress?: (done: Omit<RebuildReport, 'images'>) => void;
   readonly step?: Step;
@@ -64,10 +64,10 @@ class Rebuild {
     const { path, durability } = this.#options;
     const store = await BlobStore.open({ path, durability });
     // Not synced write by write: until it is complete it counts for nothing.
-    const catalog = await Catalog.open(catalogPath, { durability: 'rename' });
+    const catalog = await LevelCatalog.open(catalogPath, { durability: 'rename' });
     try {
       const replay = new Replay(catalog.tables);
-      await this.#readJournal(replay);
+      await replay.fill(this.#options.entries());
       this.#step('rebuild.replayed');
       // Before the blobs: one that a manifest lists is no unit of its own.
       await this.#addManifests(replay, catalog, store);
@@ -77,8 +77,7 @@ class Rebuild {
       for await (const { target, digest } of replay.links()) {
         if (await catalog.findBlob(digest)) await catalog.recordLink(target, digest);
       }
-      const pins = await Pins.open({ catalog, configured: [] });
-      for await (const pin of replay.pins()) await pins.add(pin);
+      for await (const pin of replay.pins()) await catalog.recordPin(pin);
       await replay.clear();
       return { ...this.#done(), images: await countImages(catalog) };
     } finally {
@@ -86,16 +85,7 @@ class Rebuild {
     }
   }
 
-  async #readJournal(replay: Replay): Promise<void> {
-    const journal = await Journal.open(join(this.#options.path, 'journal'));
-    try {
-      await replay.fill(journal.read());
-    } finally {
-      await journal.close();
-    }
-  }
-
-  async #addManifests(replay: Replay, catalog: Catalog, store: BlobStore): Promise<void> {
+  async #addManifests(replay: Replay, catalog: LevelCatalog, store: BlobStore): Promise<void> {
     const readBytes = async (digest: Digest): Promise<Buffer | undefined> => {
       const blob = await store.find(digest);
       return blob && blob.size <= MAX_MANIFEST_BYTES ? store.readBytes(digest) : undefined;
@@ -114,7 +104,7 @@ class Rebuild {
     }
   }
 
-  async #addBlobs(catalog: Catalog, store: BlobStore): Promise<void> {
+  async #addBlobs(catalog: LevelCatalog, store: BlobStore): Promise<void> {
     for await (const digest of store.list()) {
       this.#blobs += 1;
       this.#report(this.#blobs);
@@ -133,8 +123,8 @@ class Rebuild {
   }
 }
 
-async function countImages({ graph }: Catalog): Promise<number> {
+async function countImages(catalog: LevelCatalog): Promise<number> {
   let images = 0;
-  for await (const node of graph.manifests()) if (await graph.isRoot(node)) images += 1;
+  for await (const node of catalog.manifests()) if (await catalog.isRoot(node)) images += 1;
   return images;
 }

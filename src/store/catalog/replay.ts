@@ -1,9 +1,12 @@
+import type { Pin } from '../../api/store-api.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag, Target } from '../../oci/reference.ts';
-import { Batches } from './batches.ts';
-import { nodeOf, type Node } from './image-graph.ts';
-import type { JournalEntry } from '../journal/journal-entry.ts';
-import { below, tagOf, type Batch, type Pin, type TagRecord, type Tables } from './tables.ts';
+import type { Node, TagRecord } from './catalog.ts';
+import type { JournalEntry } from './journal-entry.ts';
+import { below, tagOf, type Batch, type Tables } from './tables.ts';
+import { nodeOf } from './unit.ts';
+
+const ENTRIES_A_WRITE = 200;
 
 type Fact = Record<string, unknown> | 1;
 
@@ -21,9 +24,18 @@ export class Replay {
   }
 
   async fill(entries: AsyncIterable<JournalEntry>): Promise<void> {
-    const batches = new Batches(this.#tables);
-    for await (const entry of entries) await batches.add((batch) => this.#apply(batch, entry));
-    await batches.flush();
+    let together: JournalEntry[] = [];
+    const write = async (): Promise<void> => {
+      const written = together;
+      together = [];
+      await this.#tables.write((batch) => {
+        for (const entry of written) this.#apply(batch, entry);
+      });
+    };
+    for await (const entry of entries) {
+      if (together.push(entry) >= ENTRIES_A_WRITE) await write();
+    }
+    await write();
   }
 
   #apply(batch: Batch, entry: JournalEntry): void {

@@ -1,60 +1,14 @@
+import type { Pin } from '../../api/store-api.ts';
 import { open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Level } from 'level';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
-
-/** What a tag was last known to mean, and when upstream said so (milliseconds since 1970). */
-export interface TagRecord {
-  readonly digest: Digest;
-  readonly checkedAt: number;
-}
-
-export interface ManifestRecord {
-  readonly mediaType: string;
-  readonly size: number;
-  readonly storedAt: number;
-}
-
-export interface BlobRecord {
-  readonly size: number;
-  readonly storedAt: number;
-  /** The file's change time when its bytes were last known to be right, milliseconds. */
-  readonly changedAt?: number;
-  /** When all of it was last read and found right. */
-  readonly verifiedAt?: number;
-}
-
-/** What a manifest needs and what it belongs to; the same in every repository. */
-export interface Members {
-  readonly successors: readonly Member[];
-  readonly subject?: Digest;
-}
-
-export interface Member {
-  readonly digest: Digest;
-  readonly size: number;
-  readonly mediaType: string;
-  /** `linux/arm64/v8` */
-  readonly platform?: string;
-  /** The platform's manifest that this attestation of BuildKit is about. */
-  readonly attests?: Digest;
-}
-
-/** Something that is to stay, and on whose word. */
-export interface Pin {
-  /** `hand`, `config`, `use:<source>`, `sync`. */
-  readonly origin: string;
-  /** `name`, `name:tag`, `name@digest`, or a glob of one of these. */
-  readonly image: string;
-  readonly reason?: string;
-  readonly since: number;
-}
+import { FORMAT, refuseOtherFormat } from '../format.ts';
+import type { BlobRecord, ManifestRecord, Members, TagRecord } from './catalog.ts';
 
 export type Batch = ReturnType<Level<string, unknown>['batch']>;
-
-export const SCHEMA_VERSION = 2;
 
 /**
  * The database behind the catalog. A key is made of parts joined by a space, which no name, tag or
@@ -82,6 +36,7 @@ export class Tables {
   readonly #path: string;
   readonly #all: { open(): Promise<void> }[] = [];
   #isStuck = false;
+  #isClosed = false;
   #reviving: Promise<void> | undefined;
   readonly meta;
   readonly tags;
@@ -114,14 +69,10 @@ export class Tables {
     durability: 'full' | 'rename',
   ): Promise<Tables> {
     const tables = new Tables(db, { path, isSynced: durability === 'full' });
-    const version = await tables.schema();
-    if (version !== undefined && version > SCHEMA_VERSION) {
-      throw new Error(
-        `${path} was written by a newer version (schema ${version}, this one knows ${SCHEMA_VERSION}): run that version, or point store.path elsewhere`,
-      );
-    }
-    if (version === undefined) await tables.setSchema(SCHEMA_VERSION);
-    tables.isNew = version === undefined;
+    const format = await tables.meta.get(FORMAT_KEY);
+    if (format === undefined) await tables.meta.put(FORMAT_KEY, FORMAT);
+    else refuseOtherFormat(path, format);
+    tables.isNew = format === undefined;
     return tables;
   }
 
@@ -149,20 +100,12 @@ export class Tables {
     return table;
   }
 
-  async schema(): Promise<number | undefined> {
-    return this.meta.get('schema');
-  }
-
-  async setSchema(version: number): Promise<void> {
-    await this.meta.put('schema', version);
-  }
-
   /**
    * All of it or nothing, and with durability `full` there even after power loss. After a failed
    * write LevelDB takes no others, also when the disk has room again: it is opened anew then.
    */
   async write(fill: (batch: Batch) => void, options = { sync: this.isSynced }): Promise<void> {
-    if (this.#isStuck) await this.#revive();
+    if (this.#isStuck && !this.#isClosed) await this.#revive();
     try {
       const batch = this.db.batch();
       fill(batch);
@@ -228,7 +171,10 @@ export class Tables {
     batch.put(recencyKey(time, unit), 1, { sublevel: this.recency });
   }
 
+  /** For good: later writes fail. */
   async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#reviving?.catch(() => undefined);
     await this.db.close();
   }
 }
@@ -237,6 +183,34 @@ export class Tables {
 export function below(prefix: string): { gt: string; lt: string } {
   return { gt: `${prefix} `, lt: `${prefix}!` };
 }
+
+/**
+ * The keys that continue a prefix, in byte order. Few of them cost one read of the database, where
+ * `for await` over its own iterator costs two.
+ */
+export async function* keysBelow(
+  table: { keys(range: ReturnType<typeof below>): Keys },
+  prefix: string,
+): AsyncGenerator<string> {
+  const keys = table.keys(below(prefix));
+  try {
+    for (;;) {
+      const page = await keys.nextv(PAGE);
+      if (page.length === 0) return;
+      yield* page;
+    }
+  } finally {
+    await keys.close();
+  }
+}
+
+interface Keys {
+  nextv(size: number): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+/** Of one read; most of what is asked for has fewer. */
+const PAGE = 100;
 
 /** Milliseconds in a width that sorts until the year 10889. */
 export function recencyKey(time: number, unit: string): string {
@@ -255,6 +229,8 @@ export function digestPart(key: string): Digest {
   return lastPart(key) as Digest;
 }
 
+/** In the meta table. */
+const FORMAT_KEY = 'schema';
 const PROBE_BYTES = 1024 * 1024;
 const RESERVE_BYTES = 2 * PROBE_BYTES;
 

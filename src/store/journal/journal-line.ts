@@ -1,7 +1,7 @@
+import type { Pin } from '../../api/store-api.ts';
 import { isDigest } from '../../oci/digest.ts';
 import { isTag, isTargetName } from '../../oci/reference.ts';
-import type { JournalEntry } from './journal-entry.ts';
-import type { Pin } from '../catalog/tables.ts';
+import type { JournalEntry } from '../catalog/journal-entry.ts';
 
 /** No entry is longer; what is comes from a damaged file. */
 export const MAX_LINE_BYTES = 64 * 1024;

@@ -3,7 +3,7 @@ import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { readLines } from './journal-lines.ts';
 import { formatLine, parseLine } from './journal-line.ts';
-import type { JournalEntry } from './journal-entry.ts';
+import type { JournalEntry } from '../catalog/journal-entry.ts';
 import { noStep, type Step } from '../step.ts';
 import { Turns } from '../turns.ts';
 

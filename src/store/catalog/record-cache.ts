@@ -1,10 +1,10 @@
 import { LRUCache } from 'lru-cache';
 
 /**
- * A table whose lately used records are in memory. What cannot be read counts as not known: it is
- * learnt again, and no pull breaks for it.
+ * The lately used records of a table, in memory. What cannot be read counts as not known, so that
+ * no pull breaks for it.
  */
-export class Recollection<Value extends {}> {
+export class RecordCache<Value extends {}> {
   readonly #hot: LRUCache<string, Value>;
   readonly #read: (key: string) => Promise<Value | undefined>;
   readonly #unreadable: (error: unknown) => void;

@@ -1,6 +1,6 @@
+import type { Pin } from '../../api/store-api.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
-import type { Pin } from '../catalog/tables.ts';
 
 /**
  * One line of the journal: what the files of blobs do not say themselves. `of` is a target,

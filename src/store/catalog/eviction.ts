@@ -1,40 +1,25 @@
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag } from '../../oci/reference.ts';
-import { nodeOf, unitOf, type ImageGraph, type Node } from './image-graph.ts';
-import { keysBelow } from './keys-below.ts';
-import { recencyKey, type Batch, type Tables } from './tables.ts';
-
-/** What goes with a unit. */
-export interface Released {
-  readonly tags: readonly Tag[];
-  readonly manifests: readonly Node[];
-  /** Repositories that are to prove anew that they have a digest, besides those of `manifests`. */
-  readonly unlinked: readonly Node[];
-  /** Held by nothing any more: their files may be removed. */
-  readonly blobs: readonly { readonly digest: Digest; readonly size: number }[];
-  readonly bytes: number;
-  /** Part of it until now, and images of their own from now on: a tag of their own holds them. */
-  readonly left: readonly Node[];
-  /** Places, `digest target`, where a repository may have it no more. */
-  readonly places: readonly string[];
-}
+import type { Evicted, Node } from './catalog.ts';
+import type { LevelReader } from './level-reader.ts';
+import { keysBelow, recencyKey, type Batch } from './tables.ts';
+import { nodeOf, unitOf } from './unit.ts';
 
 type TableName = 'tags' | 'names' | 'manifests' | 'members' | 'blobs' | 'links' | 'holders';
 type Removal = readonly [TableName | 'referrers' | 'access' | 'recency', string];
 
 /**
- * Works out what letting go of one unit removes: the manifest with all that it alone holds, in
- * its repository, and the blobs that then no repository holds. Nothing is written; `gone` carries
- * edges that count as removed from one planned release to the next.
+ * Works out what the eviction of one unit removes: the manifest with all that it alone holds, in
+ * its repository, and the blobs that then no repository holds. Nothing is written; `removed` carries
+ * edges that count as removed from one planned eviction to the next.
  */
-export class Release {
-  readonly #tables: Tables;
-  readonly #graph: ImageGraph;
-  readonly #gone: Set<string>;
+export class Eviction {
+  readonly #graph: LevelReader;
+  readonly #removed: Set<string>;
   readonly #removals: Removal[] = [];
   readonly #tags: Tag[] = [];
   readonly #unlinked: Node[] = [];
-  readonly #places = new Set<string>();
+  readonly #links = new Set<string>();
   readonly #visited = new Map<string, Node>();
   readonly #left = new Map<string, Node>();
   /** Digests that lost a holder, with the repository where. */
@@ -42,14 +27,18 @@ export class Release {
   /** Digests that nothing holds any more. */
   readonly #free = new Set<Digest>();
 
-  constructor(parts: { tables: Tables; graph: ImageGraph; gone?: Set<string> }) {
-    this.#tables = parts.tables;
-    this.#graph = parts.graph;
-    this.#gone = parts.gone ?? new Set();
+  constructor(graph: LevelReader, removed = new Set<string>()) {
+    this.#graph = graph;
+    this.#removed = removed;
+  }
+
+  /** Keys of links, `digest target`, that may no longer be what they were. */
+  get links(): ReadonlySet<string> {
+    return this.#links;
   }
 
   /** Once. */
-  async plan(unit: string): Promise<Released> {
+  async plan(unit: string): Promise<Evicted> {
     const node = nodeOf(unit);
     if (node) await this.#visit(node);
     const digests = node
@@ -58,21 +47,20 @@ export class Release {
     await this.#forgetUnit(unit);
     const blobs: { digest: Digest; size: number }[] = [];
     for (const digest of digests) {
-      const blob = await this.#letGo(digest);
+      const blob = await this.#freeBlob(digest);
       if (blob) blobs.push(blob);
     }
     await this.#forgetLinks();
     const manifests = [...this.#visited.values()];
     const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
     const left = [...this.#left].filter(([each]) => !this.#visited.has(each)).map(([, of]) => of);
-    const places = [...this.#places];
-    return { tags: this.#tags, manifests, unlinked: this.#unlinked, blobs, bytes, left, places };
+    return { tags: this.#tags, manifests, unlinked: this.#unlinked, blobs, bytes, left };
   }
 
   /** Adds the removals to a batch. */
   apply(batch: Batch): void {
     for (const [table, key] of this.#removals) {
-      batch.del(key, { sublevel: this.#tables[table] });
+      batch.del(key, { sublevel: this.#graph.tables[table] });
     }
   }
 
@@ -118,7 +106,7 @@ export class Release {
 
   #removeHolder(node: Node, holder: Digest): void {
     const key = holderKey(node, holder);
-    this.#gone.add(key);
+    this.#removed.add(key);
     this.#loosened.set(unitOf(node.target, node.digest), node);
     this.#remove('holders', key);
   }
@@ -131,17 +119,17 @@ export class Release {
   }
 
   /** The blob, when nothing holds it any more. */
-  async #letGo(digest: Digest): Promise<{ digest: Digest; size: number } | undefined> {
+  async #freeBlob(digest: Digest): Promise<{ digest: Digest; size: number } | undefined> {
     for await (const { target, digest: holder } of this.#graph.holders(digest)) {
-      if (!this.#gone.has(holderKey({ target, digest }, holder))) return undefined;
+      if (!this.#removed.has(holderKey({ target, digest }, holder))) return undefined;
     }
     this.#free.add(digest);
     this.#remove('members', digest);
-    for await (const place of keysBelow(this.#tables.links, digest)) {
-      this.#places.add(place);
-      this.#remove('links', place);
+    for await (const link of keysBelow(this.#graph.tables.links, digest)) {
+      this.#links.add(link);
+      this.#remove('links', link);
     }
-    const record = await this.#tables.blobs.get(digest);
+    const record = await this.#graph.tables.blobs.get(digest);
     if (!record) return undefined;
     this.#remove('blobs', digest);
     await this.#forgetUnit(digest);
@@ -155,16 +143,16 @@ export class Release {
       const isFree = this.#free.has(node.digest);
       if (!isFree && !isGone && (await this.#graph.isHeld(node))) continue;
       if (!isFree && (await this.#isListed(node))) continue;
-      const place = `${node.digest} ${formatTarget(node.target)}`;
-      this.#places.add(place);
-      this.#remove('links', place);
+      const link = `${node.digest} ${formatTarget(node.target)}`;
+      this.#links.add(link);
+      this.#remove('links', link);
       if (!isGone) this.#unlinked.push(node);
     }
   }
 
   async #isListed(node: Node): Promise<boolean> {
     for await (const holder of this.#graph.holdersIn(node.target, node.digest)) {
-      if (!this.#gone.has(holderKey(node, holder))) return true;
+      if (!this.#removed.has(holderKey(node, holder))) return true;
     }
     return false;
   }

@@ -1,0 +1,347 @@
+import type { Pin } from '../../api/store-api.ts';
+import PQueue from 'p-queue';
+import type { Digest } from '../../oci/digest.ts';
+import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
+import type {
+  BlobRecord,
+  Catalog,
+  Evicted,
+  Link,
+  ManifestEntry,
+  ManifestRecord,
+  TagRecord,
+  Usage,
+} from './catalog.ts';
+import { Eviction } from './eviction.ts';
+import type { JournalEntry } from './journal-entry.ts';
+import { JOURNAL_BYTES, LevelReader } from './level-reader.ts';
+import { listMembers } from './members.ts';
+import { RecordCache } from './record-cache.ts';
+import { below, Tables, type Batch } from './tables.ts';
+import { unitOf } from './unit.ts';
+
+export interface LevelCatalogOptions {
+  readonly durability: 'full' | 'rename';
+  /** Told of every fact that the files of blobs do not tell, once it is written. */
+  readonly journal?: (entries: readonly JournalEntry[]) => void;
+  /** Told when the database cannot be read. */
+  readonly unreadable?: (error: unknown) => void;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+/** Records of each kind in memory. */
+const MAX_HOT = 50_000;
+
+/** The catalog on LevelDB: each write is one atomic batch. */
+export class LevelCatalog extends LevelReader implements Catalog {
+  readonly counted: Promise<void>;
+  readonly #journal: (entries: readonly JournalEntry[]) => void;
+  readonly #now: () => number;
+  /** Writes go one after the other: most depend on what they find. */
+  readonly #writes = new PQueue({ concurrency: 1 });
+  #usage: Usage = { blobs: 0, bytes: 0 };
+  #isClosing = false;
+  readonly #hotTags: RecordCache<TagRecord>;
+  readonly #hotManifests: RecordCache<ManifestRecord>;
+  readonly #hotBlobs: RecordCache<BlobRecord>;
+  readonly #hotLinks: RecordCache<Link>;
+
+  /** Throws when another process has it open or a newer version wrote it. */
+  static async open(path: string, options: LevelCatalogOptions): Promise<LevelCatalog> {
+    return new LevelCatalog(await Tables.open(path, options), options);
+  }
+
+  constructor(tables: Tables, options: Omit<LevelCatalogOptions, 'durability'>) {
+    super(tables);
+    const { journal = () => undefined, unreadable = () => undefined, now = Date.now } = options;
+    this.#journal = journal;
+    this.#now = now;
+    const cache = <Value extends {}>(read: (key: string) => Promise<Value | undefined>) =>
+      new RecordCache({ max: MAX_HOT, read, unreadable });
+    this.#hotTags = cache((key) => tables.tags.get(key));
+    this.#hotManifests = cache((key) => tables.manifests.get(key));
+    this.#hotBlobs = cache((key) => tables.blobs.get(key));
+    this.#hotLinks = cache((key) => this.link(key));
+    // Beside the work, which need not wait for it: the iterator sees the store as it was.
+    this.counted = this.#countHeld().catch(unreadable);
+  }
+
+  get usage(): Usage {
+    return this.#usage;
+  }
+
+  async findTag(target: Target, tag: Tag): Promise<TagRecord | undefined> {
+    return this.#hotTags.find(key(target, tag));
+  }
+
+  async recordTag(target: Target, tag: Tag, record: TagRecord): Promise<void> {
+    await this.#writes.add(async () => {
+      const { digest, checkedAt } = record;
+      // Evicted at the same moment.
+      if (!(await this.isHeld({ target, digest }))) return;
+      const moves = await this.#movesOf(target, digest, [{ tag, checkedAt }]);
+      if (moves.length === 0) return;
+      await this.tables.write((batch) => this.#putTags(batch, target, moves));
+      this.#rememberTags(target, moves);
+    });
+  }
+
+  /**
+   * Which tags are recorded anew: not those of which a later answer is known, unless a clock that
+   * ran ahead wrote it.
+   */
+  async #movesOf(target: Target, digest: Digest, tags: ManifestEntry['tags']): Promise<Move[]> {
+    const known = await this.meanings(
+      target,
+      tags.map(({ tag }) => tag),
+    );
+    return tags.flatMap(({ tag, checkedAt }, place) => {
+      const before = known[place];
+      const knownAt = before?.checkedAt ?? 0;
+      if (knownAt > checkedAt && knownAt <= this.#now()) return [];
+      return [{ tag, record: { digest, checkedAt }, before: before?.digest }];
+    });
+  }
+
+  #putTags(batch: Batch, target: Target, moves: readonly Move[]): void {
+    const { tags, names } = this.tables;
+    for (const { tag, record, before } of moves) {
+      batch.put(key(target, tag), record, { sublevel: tags });
+      if (before === record.digest) continue;
+      batch.put(`${unitOf(target, record.digest)} ${tag}`, 1, { sublevel: names });
+      if (before) batch.del(`${unitOf(target, before)} ${tag}`, { sublevel: names });
+    }
+  }
+
+  #rememberTags(target: Target, moves: readonly Move[]): void {
+    for (const { tag, record, before } of moves) {
+      this.#hotTags.set(key(target, tag), record);
+      if (before === record.digest) continue;
+      const { digest, checkedAt } = record;
+      this.#journal([{ tag, of: formatTarget(target), is: digest, at: checkedAt }]);
+    }
+  }
+
+  async findManifest(target: Target, digest: Digest): Promise<ManifestRecord | undefined> {
+    return this.#hotManifests.find(key(target, digest));
+  }
+
+  async recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
+    await this.#writes.add(async () => this.#recordManifest(target, entry, now));
+  }
+
+  async #recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
+    const { tables } = this;
+    const { digest, mediaType, size } = entry.descriptor;
+    const record: ManifestRecord = { mediaType, size, storedAt: now };
+    const unit = unitOf(target, digest);
+    const known = await this.findBlob(digest);
+    const blob = known ?? { size, storedAt: now };
+    const lastPull = await this.lastPull(unit);
+    const isPulled = entry.isPulled !== false || (await this.wasPulled({ target, digest }));
+    const moves = await this.#movesOf(target, digest, entry.tags);
+    await tables.write((batch) => {
+      batch.put(unit, record, { sublevel: tables.manifests });
+      batch.put(digest, blob, { sublevel: tables.blobs });
+      batch.put(digest, listMembers(entry), { sublevel: tables.members });
+      batch.put(`${digest} ${formatTarget(target)}`, 1, { sublevel: tables.links });
+      for (const held of [digest, ...entry.successors.map((successor) => successor.digest)]) {
+        batch.put(`${held} ${unit}`, 1, { sublevel: tables.holders });
+      }
+      this.#putTags(batch, target, moves);
+      if (entry.subject) {
+        const referrer = `${unitOf(target, entry.subject)} ${digest}`;
+        batch.put(referrer, entry.descriptor, { sublevel: tables.referrers });
+      }
+      tables.putAccess(batch, unit, isPulled ? now : now - 1, lastPull);
+    });
+    this.#admit(digest, blob, known);
+    this.#hotManifests.set(unit, record);
+    this.#hotLinks.set(`${digest} ${formatTarget(target)}`, 'proven');
+    this.#journal([{ manifest: digest, of: formatTarget(target), type: mediaType, at: now }]);
+    this.#rememberTags(target, moves);
+  }
+
+  async findBlob(digest: Digest): Promise<BlobRecord | undefined> {
+    return this.#hotBlobs.find(digest);
+  }
+
+  async recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void> {
+    const place = `${digest} ${formatTarget(target)}`;
+    await this.#writes.add(async () => {
+      await this.#putBlob(digest, record, (batch) =>
+        batch.put(place, 1, { sublevel: this.tables.links }),
+      );
+      this.#hotLinks.set(place, 'proven');
+      await this.#tellLink(target, digest);
+    });
+  }
+
+  async adoptBlob(digest: Digest, record: BlobRecord): Promise<void> {
+    await this.#writes.add(async () => this.#putBlob(digest, record));
+  }
+
+  /** One that no manifest lists is a unit of its own. */
+  async #putBlob(digest: Digest, record: BlobRecord, add?: (batch: Batch) => void): Promise<void> {
+    const { tables } = this;
+    const known = await this.findBlob(digest);
+    const holders = await tables.holders.keys({ ...below(digest), limit: 1 }).all();
+    const lastPull = await this.lastPull(digest);
+    await tables.write((batch) => {
+      batch.put(digest, record, { sublevel: tables.blobs });
+      add?.(batch);
+      if (holders.length === 0) tables.putAccess(batch, digest, record.storedAt, lastPull);
+    });
+    this.#admit(digest, record, known);
+  }
+
+  async updateBlob(digest: Digest, change: Partial<BlobRecord>): Promise<void> {
+    await this.#writes.add(async () => {
+      const known = await this.findBlob(digest);
+      if (!known) return;
+      const record = { ...known, ...change };
+      const { blobs } = this.tables;
+      // Losing it costs one more reading.
+      await this.tables.write((batch) => batch.put(digest, record, { sublevel: blobs }), {
+        sync: false,
+      });
+      this.#hotBlobs.set(digest, record);
+    });
+  }
+
+  async forgetBlob(digest: Digest): Promise<void> {
+    await this.#writes.add(async () => {
+      const known = await this.findBlob(digest);
+      if (!known) return;
+      await this.tables.write((batch) => batch.del(digest, { sublevel: this.tables.blobs }));
+      this.#hotBlobs.delete(digest); // Not before: who looks meanwhile would keep the old record.
+      this.#count(-1, -known.size);
+    });
+  }
+
+  async findLink(target: Target, digest: Digest): Promise<Link | undefined> {
+    return this.#hotLinks.find(`${digest} ${formatTarget(target)}`);
+  }
+
+  async recordLink(target: Target, digest: Digest): Promise<void> {
+    const place = `${digest} ${formatTarget(target)}`;
+    await this.#writes.add(async () => {
+      await this.tables.write((batch) => batch.put(place, 1, { sublevel: this.tables.links }));
+      this.#hotLinks.set(place, 'proven');
+      await this.#tellLink(target, digest);
+    });
+  }
+
+  /** What a manifest of the repository lists needs no word of its own. */
+  async #tellLink(target: Target, digest: Digest): Promise<void> {
+    for await (const _ of this.holdersIn(target, digest)) return;
+    this.#journal([{ blob: digest, of: formatTarget(target) }]);
+  }
+
+  planEvictions(): (unit: string) => Promise<Evicted> {
+    const removed = new Set<string>();
+    return async (unit) => new Eviction(this, removed).plan(unit);
+  }
+
+  async evict(unit: string): Promise<Evicted> {
+    return this.#writes.add(async () => {
+      const eviction = new Eviction(this);
+      const evicted = await eviction.plan(unit);
+      await this.tables.write((batch) => eviction.apply(batch));
+      for (const link of eviction.links) this.#hotLinks.delete(link);
+      this.#forgetEvicted(evicted, unit);
+      return evicted;
+    });
+  }
+
+  #forgetEvicted({ manifests, tags, unlinked, blobs, bytes }: Evicted, unit: string): void {
+    const of = unit.slice(0, Math.max(0, unit.lastIndexOf(' ')));
+    for (const { target, digest } of manifests) this.#hotManifests.delete(unitOf(target, digest));
+    for (const tag of tags) this.#hotTags.delete(`${of} ${tag}`);
+    for (const { digest } of blobs) this.#hotBlobs.delete(digest);
+    this.#count(-blobs.length, -bytes);
+    this.#journal([
+      ...tags.map((tag) => ({ untagged: tag, of })),
+      ...manifests.map(({ digest }) => ({ gone: digest, of })),
+      ...unlinked.map(({ target, digest }) => ({ gone: digest, of: formatTarget(target) })),
+    ]);
+  }
+
+  async recordAccess(pulls: ReadonlyMap<string, number>): Promise<void> {
+    if (pulls.size === 0) return;
+    await this.#writes.add(async () => {
+      const known = await this.tables.access.getMany([...pulls.keys()]);
+      const put = (batch: Batch): void => {
+        for (const [position, [unit, time]] of [...pulls].entries()) {
+          const earlier = known[position];
+          // What was evicted meanwhile stays so.
+          if (earlier === undefined || earlier >= time) continue;
+          this.tables.putAccess(batch, unit, time, earlier);
+        }
+      };
+      // No image is lost with it.
+      await this.tables.write(put, { sync: false });
+    });
+  }
+
+  async recordPin(pin: Pin): Promise<void> {
+    const { pins } = this.tables;
+    await this.tables.write((batch) => batch.put(pinKey(pin), pin, { sublevel: pins }));
+    this.#journal([{ pin }]);
+  }
+
+  async forgetPin({ origin, image }: Pick<Pin, 'origin' | 'image'>): Promise<void> {
+    const { pins } = this.tables;
+    await this.tables.write((batch) => batch.del(pinKey({ origin, image }), { sublevel: pins }));
+    this.#journal([{ unpin: { origin, image } }]);
+  }
+
+  async recordJournalBytes(bytes: number): Promise<void> {
+    const { meta } = this.tables;
+    await this.tables.write((batch) => batch.put(JOURNAL_BYTES, bytes, { sublevel: meta }));
+  }
+
+  async keepReserve(): Promise<void> {
+    await this.tables.keepReserve();
+  }
+
+  async close(): Promise<void> {
+    // An iterator in its first step and a closing database would wait for each other.
+    this.#isClosing = true;
+    await this.counted;
+    await this.#writes.add(async () => this.tables.close());
+  }
+
+  async #countHeld(): Promise<void> {
+    for await (const { size } of this.tables.blobs.values()) {
+      if (this.#isClosing) return;
+      this.#count(1, size);
+    }
+  }
+
+  /** After its record is written: what could not be is neither counted nor remembered. */
+  #admit(digest: Digest, record: BlobRecord, known: BlobRecord | undefined): void {
+    if (!known) this.#count(1, record.size);
+    this.#hotBlobs.set(digest, record);
+  }
+
+  #count(blobs: number, bytes: number): void {
+    this.#usage = { blobs: this.#usage.blobs + blobs, bytes: this.#usage.bytes + bytes };
+  }
+}
+
+function key(target: Target, item: string): string {
+  return `${formatTarget(target)} ${item}`;
+}
+
+function pinKey({ origin, image }: Pick<Pin, 'origin' | 'image'>): string {
+  return `${origin} ${image}`;
+}
+
+/** What a tag is about to mean, and what it meant before. */
+interface Move {
+  readonly tag: Tag;
+  readonly record: TagRecord;
+  readonly before: Digest | undefined;
+}

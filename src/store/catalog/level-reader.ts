@@ -1,0 +1,247 @@
+import type { Pin } from '../../api/store-api.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { attachedSubject, cosignTags, fallbackTag } from '../../oci/cosign.ts';
+import type { Digest } from '../../oci/digest.ts';
+import {
+  formatTarget,
+  splitTarget,
+  type Repository,
+  type Tag,
+  type Target,
+} from '../../oci/reference.ts';
+import type { BlobRecord, Link, ManifestRecord, Members, Node, TagRecord } from './catalog.ts';
+import { below, digestPart, keysBelow, tagOf, type Tables } from './tables.ts';
+import { nodeOf, unitOf } from './unit.ts';
+
+/** In the meta table: the journal's size when it was last written anew. */
+export const JOURNAL_BYTES = 'journal';
+/** Of one read of many. */
+const PAGE = 1000;
+
+/** The facts of the catalog as they are read from LevelDB, without a memory of them. */
+export class LevelReader {
+  readonly tables: Tables;
+
+  constructor(tables: Tables) {
+    this.tables = tables;
+  }
+
+  async members(digest: Digest): Promise<Members | undefined> {
+    return this.tables.members.get(digest);
+  }
+
+  async isHeld({ target, digest }: Node): Promise<boolean> {
+    return this.tables.manifests.has(unitOf(target, digest));
+  }
+
+  async heldOf(target: Target, digests: readonly Digest[]): Promise<Digest[]> {
+    const units = digests.map((digest) => unitOf(target, digest));
+    const isHeld = await this.tables.manifests.hasMany(units);
+    return digests.filter((_, place) => isHeld[place]);
+  }
+
+  async tagsOf({ target, digest }: Node): Promise<Tag[]> {
+    const entries = await Array.fromAsync(keysBelow(this.tables.names, unitOf(target, digest)));
+    const tags = entries.map(tagOf);
+    const meanings = await this.meanings(target, tags);
+    // A tag that moved while it was being written may have left its old name behind.
+    return tags.filter((_, place) => meanings[place]?.digest === digest);
+  }
+
+  /** What these tags mean, in their order. */
+  protected async meanings(
+    target: Target,
+    tags: readonly Tag[],
+  ): Promise<(TagRecord | undefined)[]> {
+    return this.tables.tags.getMany(tags.map((tag) => `${formatTarget(target)} ${tag}`));
+  }
+
+  async listTags(target: Target): Promise<Tag[]> {
+    const keys = await this.tables.tags.keys(below(formatTarget(target))).all();
+    return keys.map(tagOf);
+  }
+
+  async *tags(): AsyncGenerator<{ target: Target; tag: Tag; record: TagRecord }> {
+    for await (const [name, record] of this.tables.tags.iterator()) {
+      yield { target: splitTarget(name.slice(0, name.indexOf(' '))), tag: tagOf(name), record };
+    }
+  }
+
+  async hasManifests(target: Target): Promise<boolean> {
+    const range = { ...below(formatTarget(target)), limit: 1 };
+    return (await this.tables.manifests.keys(range).all()).length > 0;
+  }
+
+  /** Leaps from one to the next. */
+  async listRepositories(upstream: string): Promise<Repository[]> {
+    const found: Repository[] = [];
+    const lt = `${upstream}0`;
+    for (let gt = `${upstream}/`; ;) {
+      const [entry] = await this.tables.manifests.keys({ gt, lt, limit: 1 }).all();
+      if (entry === undefined) return found.toSorted((a, b) => (a < b ? -1 : 1));
+      const repository = entry.slice(upstream.length + 1, entry.indexOf(' '));
+      found.push(repository as Repository);
+      gt = below(`${upstream}/${repository}`).lt;
+    }
+  }
+
+  async listReferrers(target: Target, subject: Digest): Promise<Descriptor[]> {
+    return this.tables.referrers.values(below(unitOf(target, subject))).all();
+  }
+
+  async parents({ target, digest }: Node, limit = Infinity): Promise<Digest[]> {
+    const found: Digest[] = [];
+    const subject = (await this.members(digest))?.subject;
+    if (subject && (await this.isHeld({ target, digest: subject }))) found.push(subject);
+    for await (const holder of this.holdersIn(target, digest)) {
+      if (found.length >= limit) break;
+      found.push(holder);
+    }
+    return found;
+  }
+
+  async *holdersIn(target: Target, digest: Digest): AsyncGenerator<Digest> {
+    const prefix = `${digest} ${formatTarget(target)}`;
+    for await (const entry of keysBelow(this.tables.holders, prefix)) {
+      const holder = digestPart(entry);
+      if (holder !== digest) yield holder;
+    }
+  }
+
+  async *holders(digest: Digest): AsyncGenerator<Node> {
+    for await (const entry of keysBelow(this.tables.holders, digest)) {
+      yield nodeOf(entry.slice(digest.length + 1))!;
+    }
+  }
+
+  /** Of a key `digest target`. */
+  async link(place: string): Promise<Link | undefined> {
+    const { links, holders } = this.tables;
+    if (await links.has(place)) return 'proven';
+    const claims = await holders.keys({ ...below(place), limit: 1 }).all();
+    return claims.length > 0 ? 'claimed' : undefined;
+  }
+
+  /** Both tables are in the order of `digest target`, so one pass over each is enough. */
+  async *unlistedLinks(): AsyncGenerator<Node> {
+    const holders = this.tables.holders.keys();
+    try {
+      let holder = await holders.next();
+      for await (const link of this.tables.links.keys()) {
+        const place = `${link} `;
+        while (holder !== undefined && holder < place) holder = await holders.next();
+        if (holder?.startsWith(place)) continue;
+        const space = link.indexOf(' ');
+        yield {
+          target: splitTarget(link.slice(space + 1)),
+          digest: link.slice(0, space) as Digest,
+        };
+      }
+    } finally {
+      await holders.close();
+    }
+  }
+
+  async linked(digest: Digest): Promise<Target[]> {
+    const keys = await this.tables.links.keys(below(digest)).all();
+    return keys.map((key) => splitTarget(key.slice(digest.length + 1)));
+  }
+
+  async *referrers({ target, digest }: Node): AsyncGenerator<Digest> {
+    for await (const entry of keysBelow(this.tables.referrers, unitOf(target, digest))) {
+      yield digestPart(entry);
+    }
+    const tags = [fallbackTag(digest), ...cosignTags(digest)];
+    for (const record of await this.meanings(target, tags)) {
+      if (record && record.digest !== digest) yield record.digest;
+    }
+  }
+
+  async attachedTo({ target, digest }: Node): Promise<Digest[]> {
+    const found: Digest[] = [];
+    for (const tag of await this.tagsOf({ target, digest })) {
+      const subject = attachedSubject(tag);
+      if (subject && subject !== digest && (await this.isHeld({ target, digest: subject }))) {
+        found.push(subject);
+      }
+    }
+    return found;
+  }
+
+  async isRoot(node: Node): Promise<boolean> {
+    return (await this.parents(node, 1)).length === 0;
+  }
+
+  async ancestors({ target, digest }: Node): Promise<Digest[]> {
+    const seen = new Set<Digest>([digest]);
+    for (const each of seen) {
+      const above = { target, digest: each };
+      for (const parent of await this.parents(above)) seen.add(parent);
+      for (const subject of await this.attachedTo(above)) seen.add(subject);
+    }
+    return [...seen];
+  }
+
+  async below({ target, digest }: Node): Promise<Digest[]> {
+    const seen = new Set<Digest>([digest]);
+    for (const each of seen) {
+      const { successors = [] } = (await this.members(each)) ?? {};
+      const members = successors.map((successor) => successor.digest);
+      const referrers = await Array.fromAsync(this.referrers({ target, digest: each }));
+      for (const held of await this.heldOf(target, [...members, ...referrers])) seen.add(held);
+    }
+    return [...seen];
+  }
+
+  async *manifests(): AsyncGenerator<Node & { record: ManifestRecord }> {
+    for await (const [unit, record] of this.tables.manifests.iterator()) {
+      yield { ...nodeOf(unit)!, record };
+    }
+  }
+
+  async hasBlob(digest: Digest): Promise<boolean> {
+    return this.tables.blobs.has(digest);
+  }
+
+  /** Page by page: one iterator for all of it would keep the database from freeing space meanwhile. */
+  async *listBlobs(prefix = ''): AsyncGenerator<[Digest, BlobRecord]> {
+    // `~` sorts behind every digest.
+    const lt = `${prefix}~`;
+    for (let gt = prefix; ;) {
+      const page = await this.tables.blobs.iterator({ gt, lt, limit: PAGE }).all();
+      for (const [digest, record] of page) yield [digest as Digest, record];
+      if (page.length < PAGE) return;
+      gt = page.at(-1)![0];
+    }
+  }
+
+  async *oldest(): AsyncGenerator<{ unit: string; time: number }> {
+    for await (const entry of this.tables.recency.keys()) {
+      const space = entry.indexOf(' ');
+      yield { unit: entry.slice(space + 1), time: Number.parseInt(entry.slice(0, space), 16) };
+    }
+  }
+
+  async lastPulls(units: string[]): Promise<number[]> {
+    return (await this.tables.access.getMany(units)).map((time) => time ?? 0);
+  }
+
+  async wasPulled({ target, digest }: Node): Promise<boolean> {
+    const unit = unitOf(target, digest);
+    const record = await this.tables.manifests.get(unit);
+    const time = record && (await this.lastPull(unit));
+    return record !== undefined && time !== undefined && time >= record.storedAt;
+  }
+
+  async lastPull(unit: string): Promise<number | undefined> {
+    return this.tables.access.get(unit);
+  }
+
+  async listPins(): Promise<Pin[]> {
+    return this.tables.pins.values().all();
+  }
+
+  async journalBytes(): Promise<number | undefined> {
+    return this.tables.meta.get(JOURNAL_BYTES);
+  }
+}

@@ -1,0 +1,45 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** Raised by every change of files, journal or catalog that an older program would misread. */
+export const FORMAT = 2;
+
+/**
+ * Throws when a newer version wrote the store. The number stands in a file of its own: it counts for
+ * files, journal and catalog together, is read before any of them is touched, and outlives a lost
+ * catalog. The catalog repeats it under `schema`, where programs from before this file look for it.
+ */
+export async function checkFormat(path: string): Promise<void> {
+  const found = await readFormat(path);
+  if (found !== undefined) refuseOtherFormat(path, found);
+}
+
+/** A disk that takes no writes has the number at the next start: the store is of this format either way. */
+export async function writeFormat(path: string): Promise<void> {
+  if ((await readFormat(path)) === FORMAT) return;
+  await writeFile(fileOf(path), `${FORMAT}\n`, { flush: true }).catch(() => undefined);
+}
+
+export function refuseOtherFormat(path: string, found: number): void {
+  if (found === FORMAT) return;
+  const [age, remedy] =
+    found > FORMAT ? ['a newer', 'run that version, or '] : ['an older, unreleased', ''];
+  throw new Error(
+    `${path} was written by ${age} version (format ${found}, this one knows ${FORMAT}): ${remedy}point store.path elsewhere`,
+  );
+}
+
+/** `undefined` for none, and for what a power loss left of one. */
+async function readFormat(path: string): Promise<number | undefined> {
+  try {
+    const found = Number.parseInt(await readFile(fileOf(path), 'utf8'), 10);
+    return Number.isNaN(found) ? undefined : found;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function fileOf(path: string): string {
+  return join(path, 'format');
+}
