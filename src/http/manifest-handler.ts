@@ -1,4 +1,5 @@
-import type { Manifests, ManifestStat } from '../mirror/manifests.ts';
+import type { ManifestStat } from '../mirror/manifests.ts';
+import type { Mirror } from '../mirror/mirror.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { isAcceptable } from '../oci/media-types.ts';
 import { formatTarget, isDigestReference, parseReference } from '../oci/reference.ts';
@@ -8,10 +9,10 @@ import type { ContentRequest, V2Context } from './content-request.ts';
 
 /** GET and HEAD of `/v2/<name>/manifests/<reference>`. */
 export class ManifestHandler {
-  readonly #manifests: Manifests;
+  readonly #mirror: Mirror;
 
-  constructor(manifests: Manifests) {
-    this.#manifests = manifests;
+  constructor(mirror: Mirror) {
+    this.#mirror = mirror;
   }
 
   async handle(ctx: V2Context, request: ContentRequest): Promise<void> {
@@ -19,8 +20,8 @@ export class ManifestHandler {
     const reference = parseReference(request.reference);
     const isHead = ctx.method === 'HEAD';
     const answer = isHead
-      ? await this.#manifests.stat(target, reference)
-      : await this.#manifests.get(target, reference);
+      ? await this.#mirror.statManifest(target, reference)
+      : await this.#mirror.getManifest(target, reference);
     exchange.source = answer.source;
     setCacheHeaders(ctx, answer, { stored: !isHead && answer.value !== undefined });
     const manifest = answer.value;

@@ -25,7 +25,7 @@ function pathOf(tail: string): RegExp {
 /** The read side of the distribution spec. */
 export function createV2Router(mirror: Mirror, addressing: Addressing): Router<State> {
   const router = new Router<State>();
-  const manifests = new ManifestHandler(mirror.manifests);
+  const manifests = new ManifestHandler(mirror);
   const blobs = new BlobHandler(mirror.blobs);
   const lists = new ListHandler(mirror.listings);
   const content = (path: RegExp, kind: ExchangeKind, handle: Handle): void => {

@@ -187,7 +187,7 @@ export class Blobs {
 
   async #head(target: Target, digest: Digest): Promise<BlobStat | undefined> {
     const { registries, flight } = this.#parts;
-    return flight.do(`head blob ${keyOf(target, digest)}`, async () => {
+    return flight.do({ what: 'blob by HEAD', of: target, about: digest }, async () => {
       const head = await registries.of(target).upstream.headBlob(target.repository, digest);
       return head && { size: head.size };
     });

@@ -47,7 +47,7 @@ export class Healer {
 
   async #fetch(target: Target, digest: Digest, isManifest: boolean): Promise<boolean> {
     const { downloads, manifests } = this.#parts;
-    if (isManifest) return manifests.fetchBehind(target, digest, SCRUB);
+    if (isManifest) return manifests.fetchKept(target, digest, SCRUB);
     return downloads.hold(target, digest, SCRUB);
   }
 }

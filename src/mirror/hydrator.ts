@@ -11,11 +11,13 @@ import type { Downloads } from './downloads/downloads.ts';
 import type { Listings } from './listings.ts';
 import type { Manifests } from './manifests.ts';
 import { Backoff } from '../time/backoff.ts';
+import type { Tags } from './tags.ts';
 
 export interface HydratorParts {
   readonly catalog: Catalog;
   readonly downloads: Downloads;
   readonly manifests: Manifests;
+  readonly tags: Tags;
   readonly listings: Listings;
   readonly isOn: (target: Target) => boolean;
   /** How long after its last pull an image is completed: by then its client has what it wants. */
@@ -147,7 +149,7 @@ export class Hydrator {
     const seen = new Set<Digest>([digest]);
     for (const tag of cosignTags(digest)) {
       await attempt(async () => {
-        const attached = await this.#parts.manifests.resolveBehind(target, tag, HYDRATION);
+        const attached = await this.#parts.tags.refresh(target, tag, HYDRATION);
         if (attached) seen.add(attached);
       });
     }
@@ -213,9 +215,7 @@ export class Hydrator {
   async #fetchManifest(target: Target, digest: Digest): Promise<void> {
     const { catalog, manifests } = this.#parts;
     if (await catalog.isHeld({ target, digest })) return;
-    const isThere = await manifests.fetchBehind(target, digest, HYDRATION);
-    if (!isThere || (await catalog.isHeld({ target, digest }))) return;
-    throw new Error(`${digest} was fetched and could not be kept`);
+    await manifests.fetchKept(target, digest, HYDRATION);
   }
 }
 

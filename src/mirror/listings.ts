@@ -1,14 +1,14 @@
 import { LRUCache } from 'lru-cache';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import { formatTarget, type Repository, type Tag, type Target } from '../oci/reference.ts';
+import type { Repository, Tag, Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
-import { INTERACTIVE, isInteractive, type Demand } from '../upstream/demand.ts';
+import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
 import type { Answer } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
 import type { Policy } from './policy.ts';
-import type { SingleFlight } from './single-flight.ts';
+import type { Question, SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
 
 export interface ListingsParts {
@@ -41,9 +41,8 @@ export class Listings {
   async tags(target: Target): Promise<Answer<readonly Tag[]>> {
     const { registries, catalog } = this.#parts;
     return this.#list({
-      target,
+      question: { what: 'tags', of: target },
       remembered: this.#tags,
-      key: `tags ${formatTarget(target)}`,
       ask: () => registries.of(target).upstream.listTags(target.repository),
       held: () => catalog.listTags(target),
       isNeverAbsent: false,
@@ -58,10 +57,8 @@ export class Listings {
   ): Promise<Answer<readonly Descriptor[]>> {
     const { registries, catalog } = this.#parts;
     return this.#list({
-      target,
+      question: { what: 'referrers', of: target, about: subject, demand },
       remembered: this.#referrers,
-      key: `referrers ${formatTarget(target)} ${subject}`,
-      demand,
       ask: () => registries.of(target).upstream.listReferrers(target.repository, subject, demand),
       held: () => catalog.listReferrers(target, subject),
       isNeverAbsent: true,
@@ -73,9 +70,8 @@ export class Listings {
     const { registries, catalog } = this.#parts;
     const held = async (): Promise<Repository[]> => catalog.listRepositories(of.upstream);
     const answer = await this.#list({
-      target: of,
+      question: { what: 'repositories', of },
       remembered: this.#repositories,
-      key: `repositories ${of.upstream}`,
       ask: () => registries.of(of).upstream.listRepositories(),
       held,
       isNeverAbsent: true,
@@ -86,27 +82,24 @@ export class Listings {
   }
 
   async #list<Item>(wanted: {
-    target: Pick<Target, 'upstream'>;
+    question: Question;
     remembered: LRUCache<string, Listing<Item>>;
-    key: string;
-    demand?: Demand;
     ask: () => Promise<readonly Item[] | undefined>;
     held: () => Promise<readonly Item[]>;
     isNeverAbsent: boolean;
   }): Promise<Answer<readonly Item[]>> {
     const { flight, now, registries } = this.#parts;
-    const { policy } = registries.of(wanted.target);
-    const known = wanted.remembered.get(wanted.key);
+    const { of, about = '' } = wanted.question;
+    const { policy } = registries.of(of);
+    const key = `${of.upstream}/${of.repository ?? ''} ${about}`;
+    const known = wanted.remembered.get(key);
     const ageMs = known ? now() - known.checkedAt : Infinity;
     if (known && isBelieved(known, ageMs, policy)) {
       return { value: known.items, source: known.items ? 'hit' : 'negative', ageMs };
     }
-    // What is refused to background work must not be refused to a client.
-    const { demand = INTERACTIVE } = wanted;
-    const key = isInteractive(demand) ? wanted.key : `${wanted.key} behind`;
-    const asking = flight.do(key, async () => {
+    const asking = flight.do(wanted.question, async () => {
       const items = await wanted.ask();
-      wanted.remembered.set(wanted.key, { items, checkedAt: now() });
+      wanted.remembered.set(key, { items, checkedAt: now() });
       return items;
     });
     // Looked up beside the question, which may fail before this is done.
@@ -114,7 +107,7 @@ export class Listings {
     const held = await wanted.held();
     const standIn = known?.items ?? (held.length > 0 ? held : undefined);
     try {
-      const items = await (standIn ? withinDeadline(registries, wanted.target, asking) : asking);
+      const items = await (standIn ? withinDeadline(registries, of, asking) : asking);
       return { value: items, source: 'miss' };
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
@@ -140,6 +133,6 @@ function remember<Item>(): LRUCache<string, Listing<Item>> {
 
 /** An absence as long as any other one, a list as long as a tag. */
 function isBelieved(known: Listing<unknown>, ageMs: number, policy: Policy): boolean {
-  if (known.items) return policy.isListingFresh(ageMs);
+  if (known.items) return policy.isFresh(ageMs);
   return ageMs >= 0 && ageMs < policy.negativeTtlMs;
 }

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { isDigestReference, type Reference, type Target } from '../oci/reference.ts';
 import type { BlobStore } from '../store/files/blob-store.ts';
 import type { AccessTimes } from '../store/care/access-times.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
@@ -9,6 +10,8 @@ import type { Health } from '../store/care/health.ts';
 import type { Timing } from '../net/timing.ts';
 import type { Clock } from '../time/clock.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import { AnnouncedTags } from './announced-tags.ts';
+import type { Answer } from './answer.ts';
 import { Blobs } from './blobs.ts';
 import { Downloads } from './downloads/downloads.ts';
 import { TransferQueue } from './downloads/transfer-queue.ts';
@@ -16,15 +19,15 @@ import { FallbackTags } from './fallback-tags.ts';
 import { Healer } from './healer.ts';
 import { Hydrator } from './hydrator.ts';
 import { Listings } from './listings.ts';
-import { ManifestShelf } from './manifest-shelf.ts';
-import { Manifests } from './manifests.ts';
+import { ManifestShelf, type HeldManifest } from './manifest-shelf.ts';
+import { Manifests, type ManifestStat } from './manifests.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import { Policy } from './policy.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { UpstreamStatus } from '../api/status-api.ts';
 import { SourceRegistries } from './source-registry.ts';
 import { Supply } from './supply.ts';
-import { TagBook } from './tags.ts';
+import { Tags } from './tags.ts';
 
 export interface MirrorParts {
   readonly config: Config;
@@ -44,12 +47,14 @@ export interface MirrorParts {
 /** The engine: what is asked of it comes from the store or, once, from an upstream. */
 export class Mirror {
   readonly manifests: Manifests;
+  readonly tags: Tags;
   readonly blobs: Blobs;
   readonly listings: Listings;
   readonly downloads: Downloads;
   readonly supply: Supply;
   readonly healer: Healer;
   readonly hydrator: Hydrator;
+  readonly #access: AccessTimes;
   readonly #registries: SourceRegistries;
   readonly #flight = new SingleFlight();
 
@@ -67,51 +72,59 @@ export class Mirror {
       ),
     );
     const negatives = new ExpiringMap<string, true>({ max: 10_000, clock: parts.clock });
-    const ttlMs = (target: { upstream: string }): number =>
-      config.upstreams[target.upstream]?.tags.ttlMs ?? 0;
+    const announced = new AnnouncedTags();
+    const asked = { registries, catalog, negatives, flight, health, now };
+    this.#access = access;
     this.#registries = registries;
     this.downloads = new Downloads({ ...parts, registries });
-    this.blobs = new Blobs({
-      registries,
-      blobs,
-      catalog,
-      negatives,
-      flight,
-      metrics,
-      access,
-      health,
-      log,
-      now,
-      downloads: this.downloads,
-    });
-    this.listings = new Listings({ registries, catalog, flight, now });
+    this.blobs = new Blobs({ ...asked, blobs, metrics, access, log, downloads: this.downloads });
+    this.listings = new Listings(asked);
     const shelf = new ManifestShelf(parts);
-    this.manifests = new Manifests({
-      registries,
-      shelf,
-      catalog,
-      tags: new TagBook({ catalog, health, now, ttlMs }),
-      negatives,
-      flight,
-      fallbackTags: new FallbackTags({ listings: this.listings, shelf }),
-      pulled: (target, digest) => {
-        access.note(target, digest);
-        this.hydrator.pulled(target, digest);
-      },
-      now,
-    });
-    const { downloads, manifests, listings } = this;
-    this.supply = new Supply({ registries, catalog, downloads, manifests });
+    this.manifests = new Manifests({ ...asked, shelf, announced });
+    const fallbackTags = new FallbackTags({ listings: this.listings, shelf });
+    this.tags = new Tags({ ...asked, manifests: this.manifests, announced, fallbackTags });
+    const { downloads, manifests, listings, tags } = this;
+    this.supply = new Supply({ registries, catalog, downloads, manifests, tags });
     this.healer = new Healer({ catalog, downloads, manifests });
     this.hydrator = new Hydrator({
       catalog,
       downloads,
       manifests,
+      tags,
       listings,
       isOn: ({ upstream }) => !config.offline && config.upstreams[upstream]?.hydrate === true,
       quietMs: parts.timing.hydrateMs,
       log,
     });
+  }
+
+  /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
+  async getManifest(target: Target, reference: Reference): Promise<Answer<HeldManifest>> {
+    if (isDigestReference(reference)) {
+      return this.#pulled(target, await this.manifests.hold(target, reference));
+    }
+    const { manifest, ...meaning } = await this.tags.resolve(target, reference, 'manifest');
+    return this.#pulled(target, { ...meaning, value: manifest });
+  }
+
+  /** As `getManifest`, but what is not held is only asked for by HEAD. */
+  async statManifest(target: Target, reference: Reference): Promise<Answer<ManifestStat>> {
+    if (isDigestReference(reference)) {
+      return this.#pulled(target, await this.manifests.describe(target, reference));
+    }
+    const { manifest, ...meaning } = await this.tags.resolve(target, reference, 'digest');
+    return this.#pulled(target, { ...meaning, value: manifest });
+  }
+
+  #pulled<Manifest extends ManifestStat>(
+    target: Target,
+    answer: Answer<Manifest>,
+  ): Answer<Manifest> {
+    if (answer.value) {
+      this.#access.note(target, answer.value.digest);
+      this.hydrator.pulled(target, answer.value.digest);
+    }
+    return answer;
   }
 
   /** Questions to upstreams that are still open. */

@@ -30,12 +30,12 @@ export class Policy {
   judge(repository: Repository, tag: Tag, ageMs: number): Freshness {
     const { ttlMs, staleWhileRevalidateMs } = this.#config;
     if (this.#immutable.some((matches) => matches(repository, tag))) return 'fresh';
-    if (this.isListingFresh(ageMs)) return 'fresh';
+    if (this.isFresh(ageMs)) return 'fresh';
     return ageMs >= 0 && ageMs < ttlMs + staleWhileRevalidateMs ? 'usable' : 'expired';
   }
 
   /** A clock that went backwards makes a negative age: nothing can be said, so it is not fresh. */
-  isListingFresh(ageMs: number): boolean {
+  isFresh(ageMs: number): boolean {
     return ageMs >= 0 && ageMs < this.#config.ttlMs;
   }
 

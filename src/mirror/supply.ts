@@ -7,6 +7,7 @@ import type { DownloadDemand } from './downloads/demand.ts';
 import type { Downloads } from './downloads/downloads.ts';
 import type { Manifests } from './manifests.ts';
 import type { SourceRegistries } from './source-registry.ts';
+import type { Tags } from './tags.ts';
 
 /**
  * The engine for work that no client waits for: what it asks leaves quota to the pulls, what it
@@ -18,6 +19,7 @@ export class Supply {
     catalog: Catalog;
     downloads: Downloads;
     manifests: Manifests;
+    tags: Tags;
   };
 
   constructor(parts: {
@@ -25,6 +27,7 @@ export class Supply {
     catalog: Catalog;
     downloads: Downloads;
     manifests: Manifests;
+    tags: Tags;
   }) {
     this.#parts = parts;
   }
@@ -43,7 +46,7 @@ export class Supply {
   async resolve(target: Target, tag: Tag): Promise<Digest | undefined> {
     const head = await this.#upstream(target).headManifest(target.repository, tag, SYNC);
     if (!head || head.digest) return head?.digest;
-    return this.#parts.manifests.resolveBehind(target, tag, SYNC);
+    return this.#parts.tags.refresh(target, tag, SYNC);
   }
 
   async referrers(target: Target, subject: Digest): Promise<readonly Descriptor[]> {
@@ -54,7 +57,7 @@ export class Supply {
   async holdManifest(target: Target, digest: Digest): Promise<boolean> {
     const { catalog, manifests } = this.#parts;
     const isHeld = (await catalog.isHeld({ target, digest })) && (await catalog.findBlob(digest));
-    return isHeld ? true : manifests.fetchBehind(target, digest, SYNC);
+    return isHeld ? true : manifests.fetchKept(target, digest, SYNC);
   }
 
   /** False when the upstream has no such blob. Asks nothing when the store has it, whoever's it is. */

@@ -1,71 +1,254 @@
-import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
+import { fallbackSubject } from '../oci/cosign.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Health } from '../store/care/health.ts';
 import type { Catalog, TagRecord } from '../store/catalog/catalog.ts';
+import { INTERACTIVE, PRIORITY, type Demand } from '../upstream/demand.ts';
+import type { AnnouncedTags } from './announced-tags.ts';
+import type { Answer, Source } from './answer.ts';
+import { withinDeadline } from './deadline.ts';
+import type { FallbackTags } from './fallback-tags.ts';
+import type { HeldManifest } from './manifest-shelf.ts';
+import { statOf, type Manifests, type ManifestStat } from './manifests.ts';
+import type { ExpiringMap } from '../time/expiring-map.ts';
+import type { SingleFlight } from './single-flight.ts';
+import type { SourceRegistries } from './source-registry.ts';
 
-const MAX_HEARD = 10_000;
+export interface TagsParts {
+  readonly registries: SourceRegistries;
+  readonly manifests: Manifests;
+  readonly catalog: Catalog;
+  readonly announced: AnnouncedTags;
+  readonly negatives: ExpiringMap<string, true>;
+  readonly flight: SingleFlight;
+  readonly fallbackTags: FallbackTags;
+  readonly health: Health;
+  readonly now: () => number;
+}
 
 /**
- * What tags mean. In the catalog stands only what is held, so that a tag there never points to
- * nothing; what a HEAD said of a digest that is not held waits here for its manifest.
+ * What a client needs of the answer: the digest, with what a HEAD tells of its manifest, or the
+ * manifest itself, which is held from then on.
  */
-export class TagBook {
-  readonly #catalog: Catalog;
-  readonly #health: Health;
-  readonly #now: () => number;
-  readonly #ttlMs: (target: Target) => number;
-  readonly #heard = new LRUCache<string, TagRecord>({ max: MAX_HEARD });
-  readonly #heardOf = new LRUCache<string, Set<Tag>>({ max: MAX_HEARD });
+export type Need = 'digest' | 'manifest';
 
-  constructor(parts: {
-    catalog: Catalog;
-    health: Health;
-    now: () => number;
-    /** How long what was heard counts. */
-    ttlMs: (target: Target) => number;
-  }) {
-    this.#catalog = parts.catalog;
-    this.#health = parts.health;
-    this.#now = parts.now;
-    this.#ttlMs = parts.ttlMs;
+/** What a tag means, with as much of its manifest as was needed. */
+export interface Meaning<Manifest extends ManifestStat = ManifestStat> extends Answer<Digest> {
+  readonly manifest?: Manifest;
+}
+
+/** What the tag was last known to mean, with its manifest held. */
+interface Copy {
+  readonly held: HeldManifest;
+  readonly ageMs: number;
+}
+
+/** What the upstream says of a tag that it has. */
+interface Told {
+  /** Left out: only a GET can tell. */
+  readonly digest?: Digest;
+  readonly stat?: ManifestStat | undefined;
+  readonly checkedAt: number;
+  /** The upstream is a mirror that could not ask its own upstream. */
+  readonly warning?: string;
+}
+
+/** Of a tag that is answered meanwhile. */
+const REVALIDATION: Demand = { priority: PRIORITY.hydration };
+
+/**
+ * What tags mean now, for GET and HEAD alike. Manifests know only digests; all about time is here.
+ *
+ *   resolve ── held and fresh ─────────────────────────────────────────▶ hit
+ *           ├─ held and usable, asked about behind the client ─────────▶ stale
+ *           ├─ said to be absent within the negative ttl ──────────────▶ negative
+ *           └─ asked of the upstream by HEAD, once for all who ask ─┬──▶ absent: miss
+ *                 │                                                 ├──▶ means what is held: revalidated
+ *                 │                                                 ├──▶ means another held manifest: miss
+ *                 │                                                 ├──▶ not held, for a HEAD: miss, announced
+ *                 │                                                 └──▶ not held, for a GET: fetched, miss
+ *                 └─ fails or takes too long, and a copy is held ──────▶ stale
+ *
+ * This is the only place that turns a fault of an upstream into a stale manifest.
+ */
+export class Tags {
+  readonly #parts: TagsParts;
+
+  constructor(parts: TagsParts) {
+    this.#parts = parts;
   }
 
-  async find(target: Target, tag: Tag): Promise<TagRecord | undefined> {
-    return this.#catalog.findTag(target, tag);
+  /** Throws `UpstreamError` when the upstream cannot say and no copy may stand in. */
+  async resolve(target: Target, tag: Tag, need: 'manifest'): Promise<Meaning<HeldManifest>>;
+  async resolve(target: Target, tag: Tag, need: Need): Promise<Meaning>;
+  async resolve(target: Target, tag: Tag, need: Need): Promise<Meaning> {
+    const subject = fallbackSubject(tag);
+    if (!subject) return this.#resolve(target, tag, need);
+    // A fallback tag exists wherever there are referrers.
+    const found = this.#resolve(target, tag, need);
+    const meaning = await found.catch(() => undefined);
+    if (meaning?.value) return meaning;
+    const made = await this.#parts.fallbackTags.make(target, subject).catch(() => undefined);
+    return made?.value ? meaningOf(made) : found;
   }
 
-  async record(target: Target, tag: Tag, record: TagRecord): Promise<void> {
-    this.#heard.delete(keyOf(target, tag));
-    await this.#health.recorded(this.#catalog.recordTag(target, tag, record));
+  /** What the upstream says that it means, with its manifest held, for work that no client waits for. */
+  async refresh(target: Target, tag: Tag, demand: Demand): Promise<Digest | undefined> {
+    return (await this.#ask(target, tag, { need: 'manifest', demand })).value;
   }
 
-  /** A HEAD said that the tag means this digest, which is not held. */
-  hear(target: Target, tag: Tag, record: TagRecord): void {
-    this.#heard.set(keyOf(target, tag), record);
-    const others = this.#heardOf.get(keyOf(target, record.digest)) ?? new Set();
-    this.#heardOf.set(keyOf(target, record.digest), others.add(tag));
+  async #resolve(target: Target, tag: Tag, need: Need): Promise<Meaning> {
+    const { registries, negatives } = this.#parts;
+    const { policy } = registries.of(target);
+    const copy = await this.#copy(target, tag);
+    if (copy) {
+      const freshness = policy.judge(target.repository, tag, copy.ageMs);
+      if (freshness === 'fresh') return meaningOf(answerOf(copy, 'hit'));
+      if (freshness === 'usable') {
+        // Its failure shows in the metrics of the upstream and, once it matters, to a client.
+        this.refresh(target, tag, REVALIDATION).catch(() => undefined);
+        return meaningOf({ ...answerOf(copy, 'stale'), warning: 'being revalidated' });
+      }
+    }
+    if (negatives.has(keyOf(target, tag))) return { value: undefined, source: 'negative' };
+    const asking = this.#ask(target, tag, { need, demand: INTERACTIVE });
+    // A copy that is too old to stand in: the answer is worth any wait.
+    if (!copy || !policy.mayServeStale(copy.ageMs)) return asking;
+    try {
+      return await withinDeadline(registries, target, asking);
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error;
+      return meaningOf({ ...answerOf(copy, 'stale'), warning: error.message });
+    }
   }
 
-  /** What a HEAD said so recently that another one can be spared. */
-  heard(target: Target, tag: Tag): TagRecord | undefined {
-    const record = this.#heard.get(keyOf(target, tag));
-    return record && this.#now() - record.checkedAt < this.#ttlMs(target) ? record : undefined;
+  async #copy(target: Target, tag: Tag): Promise<Copy | undefined> {
+    const { catalog, manifests } = this.#parts;
+    const record = await catalog.findTag(target, tag);
+    const held = record && (await manifests.find(target, record.digest));
+    return held && { held, ageMs: this.#age(record.checkedAt) };
   }
 
-  /** The tags of which a HEAD said, however long ago, that they mean this digest, now that it is here. */
-  takeHeardOf(target: Target, digest: Digest): { tag: Tag; checkedAt: number }[] {
-    const tags = this.#heardOf.get(keyOf(target, digest)) ?? new Set<Tag>();
-    this.#heardOf.delete(keyOf(target, digest));
-    return [...tags].flatMap((tag) => {
-      const record = this.#heard.get(keyOf(target, tag));
-      if (record?.digest !== digest) return [];
-      this.#heard.delete(keyOf(target, tag));
-      return [{ tag, checkedAt: record.checkedAt }];
+  /** What the upstream says. Shared by all who ask at once. */
+  async #ask(target: Target, tag: Tag, by: { need: Need; demand: Demand }): Promise<Meaning> {
+    const { flight, manifests, announced, negatives, registries } = this.#parts;
+    const { need, demand } = by;
+    const what = need === 'manifest' ? 'tag with its manifest' : 'tag';
+    return flight.do({ what, of: target, about: tag, demand }, async () => {
+      const told =
+        (need === 'manifest' && this.#announced(target, tag)) ||
+        (await this.#head(target, tag, demand));
+      if (!told) {
+        negatives.set(keyOf(target, tag), true, registries.of(target).policy.negativeTtlMs);
+        return { value: undefined, source: 'miss' };
+      }
+      const held = told.digest && (await manifests.find(target, told.digest));
+      if (held) return this.#confirm(target, tag, held, told);
+      if (need === 'manifest' || !told.stat) return this.#fetch(target, tag, told, demand);
+      const { stat, checkedAt, warning } = told;
+      announced.set(target, tag, { digest: stat.digest, checkedAt });
+      return {
+        ...meaningOf({ value: stat, source: 'miss' }),
+        ...(warning !== undefined && { warning }),
+      };
     });
+  }
+
+  /** What a HEAD was just answered: clients send HEAD and GET in a row. */
+  #announced(target: Target, tag: Tag): Told | undefined {
+    const { announced, registries } = this.#parts;
+    const record = announced.get(target, tag);
+    if (!record || !registries.of(target).policy.isFresh(this.#age(record.checkedAt)))
+      return undefined;
+    return record;
+  }
+
+  /** Throws when the upstream is a mirror whose copy is older than this one's policy lets pass. */
+  async #head(target: Target, tag: Tag, demand: Demand): Promise<Told | undefined> {
+    const { flight, registries, now } = this.#parts;
+    const { policy, upstream } = registries.of(target);
+    const askedAt = now();
+    const head = await flight.do({ what: 'manifest by HEAD', of: target, about: tag, demand }, () =>
+      upstream.headManifest(target.repository, tag, demand),
+    );
+    if (!head) return undefined;
+    const { digest, copy } = head;
+    const reason = `its mirror says: ${copy?.warning}`;
+    if (copy && !policy.mayServeStale(copy.ageMs)) {
+      throw new UpstreamError(upstream.name, 'failing', reason);
+    }
+    return {
+      stat: statOf(head),
+      checkedAt: askedAt - (copy?.ageMs ?? 0),
+      ...(digest && { digest }),
+      ...(copy && { warning: `${upstream.name}: ${reason}` }),
+    };
+  }
+
+  /** The tag means what is held. */
+  async #confirm(target: Target, tag: Tag, held: HeldManifest, told: Told): Promise<Meaning> {
+    const { checkedAt, warning } = told;
+    const previous = await this.#parts.catalog.findTag(target, tag);
+    const isSame = previous?.digest === held.digest;
+    if (isSame && warning !== undefined) {
+      // Nobody has confirmed it again.
+      const ageMs = this.#age(Math.max(previous.checkedAt, checkedAt));
+      return meaningOf({ value: held, source: 'stale', ageMs, warning });
+    }
+    await this.#record(target, tag, { digest: held.digest, checkedAt });
+    return meaningOf({
+      value: held,
+      source: isSame ? 'revalidated' : 'miss',
+      ageMs: this.#age(checkedAt),
+      ...(warning !== undefined && { warning }),
+    });
+  }
+
+  /** By digest wherever it is known, so that all who want the same manifest share one request. */
+  async #fetch(target: Target, tag: Tag, told: Told, demand: Demand): Promise<Meaning> {
+    const { digest, checkedAt, warning } = told;
+    let fetched = digest && (await this.#parts.manifests.fetch(target, digest, demand));
+    // The digest is not known, or the tag has moved since and what it meant is gone.
+    if (!fetched?.value) fetched = await this.#fetchByTag(target, tag, demand);
+    if (fetched.value && fetched.source !== 'bypass') {
+      await this.#record(target, tag, { digest: fetched.value.digest, checkedAt });
+    }
+    if (warning === undefined) return meaningOf(fetched);
+    return meaningOf({ ...fetched, ageMs: this.#age(checkedAt), warning });
+  }
+
+  async #fetchByTag(target: Target, tag: Tag, demand: Demand): Promise<Answer<HeldManifest>> {
+    const { flight, manifests, registries } = this.#parts;
+    return flight.do({ what: 'manifest', of: target, about: tag, demand }, async () => {
+      const { upstream } = registries.of(target);
+      const body = await upstream.getManifest(target.repository, tag, demand);
+      return body ? manifests.keep(target, body, demand) : { value: undefined, source: 'miss' };
+    });
+  }
+
+  async #record(target: Target, tag: Tag, record: TagRecord): Promise<void> {
+    const { announced, catalog, health } = this.#parts;
+    announced.delete(target, tag);
+    await health.recorded(catalog.recordTag(target, tag, record));
+  }
+
+  #age(since: number): number {
+    return this.#parts.now() - since;
   }
 }
 
-function keyOf(target: Target, item: string): string {
-  return `${formatTarget(target)} ${item}`;
+function answerOf({ held, ageMs }: Copy, source: Source): Answer<HeldManifest> {
+  return { value: held, source, ageMs };
+}
+
+function meaningOf<Manifest extends ManifestStat>({
+  value,
+  ...answer
+}: Answer<Manifest>): Meaning<Manifest> {
+  return { ...answer, value: value?.digest, ...(value && { manifest: value }) };
+}
+
+function keyOf(target: Target, tag: Tag): string {
+  return `manifest ${formatTarget(target)} ${tag}`;
 }
