@@ -70,7 +70,7 @@ function storeSchema(source: Source) {
       .describe('full: what is stored survives power loss. rename: it survives a killed process.'),
     pins: z
       .array(z.string().min(1, PIN_ADVICE).transform(checked(checkPin)))
-      .default([])
+      .prefault([])
       .describe('Images that are never evicted: names, name:tag, name@digest, or globs of these.'),
     inUse: z
       .string()

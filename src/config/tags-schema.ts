@@ -37,7 +37,7 @@ export const tagsSchema = section({
         })
         .transform(checked(parseTagGlob)),
     )
-    .default([])
+    .prefault([])
     .describe('Patterns of repository:tag that are never asked for again once they are held.'),
 });
 

@@ -39,9 +39,9 @@ export function upstreamSchema(source: Source) {
       .describe("Values of a request's Host header that mean this upstream."),
     allow: patterns()
       .min(1, 'an empty list would allow nothing; leave the key out to allow everything')
-      .default(['**'])
+      .prefault(['**'])
       .describe('Patterns of the repositories that may be pulled.'),
-    deny: patterns().default([]).describe('Patterns of repositories that may not be pulled.'),
+    deny: patterns().prefault([]).describe('Patterns of repositories that may not be pulled.'),
     concurrency: z
       .int({ error: 'write a whole number of 1 or more' })
       .min(1, 'write a whole number of 1 or more')
