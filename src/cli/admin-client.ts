@@ -9,7 +9,9 @@ import { request as httpsRequest } from 'node:https';
 import { text } from 'node:stream/consumers';
 import type { Config, ListenConfig } from '../config/config.ts';
 import { formatListenAddress } from '../config/listen-address.ts';
-import { AdminError } from './admin-error.ts';
+import { loadConfig } from '../config/load.ts';
+import type { CommandOptions } from './command-context.ts';
+import { AdminError } from './outcome.ts';
 import { withPrivateAdmin } from './private-admin.ts';
 import type { StoreContext } from './store-context.ts';
 
@@ -44,6 +46,16 @@ export async function withAdmin<T>(
 ): Promise<T> {
   if (await isServed(config.admin)) return run(askStore(config.admin));
   return withPrivateAdmin(config, context, async (path) => run(askStore({ path })));
+}
+
+/** Asks as `withAdmin` does, by the configuration of the command. */
+export async function askOnce<Answer>(
+  options: CommandOptions,
+  context: StoreContext,
+  { path, ...request }: AdminRequest & { readonly path: string },
+): Promise<Answer> {
+  const { config } = loadConfig({ file: options.config, ...context });
+  return (await withAdmin(config, context, async (ask) => ask(path, request))) as Answer;
 }
 
 /** Whether a server answers there. Throws `AdminError` when it is something else that does. */

@@ -27,3 +27,30 @@ export interface Signals {
 }
 
 export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
+
+/** What every command takes. */
+export interface CommandOptions {
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+export const FILE_OPTION = [
+  '-c, --config <file>',
+  'configuration; else $ENTREPOT_CONFIG, else ./entrepot.yaml',
+] as const;
+
+export const JSON_OPTION = ['--json', 'print JSON'] as const;
+
+/** The answer of a command: with `--json` its document, else the text for people. */
+export function print(
+  { json }: CommandOptions,
+  context: Pick<CommandContext, 'stdout'>,
+  answer: { readonly document: unknown; readonly text: () => string },
+): void {
+  if (json) printJson(answer.document, context);
+  else context.stdout.write(answer.text());
+}
+
+export function printJson(document: unknown, { stdout }: Pick<CommandContext, 'stdout'>): void {
+  stdout.write(`${JSON.stringify(document, undefined, 2)}\n`);
+}

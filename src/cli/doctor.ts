@@ -3,18 +3,14 @@ import type { CheckupOptions } from '../checkup.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { RegistryError } from '../oci/errors.ts';
-import type { CommandContext } from './command-context.ts';
-import { EXIT_CODE } from './exit-code.ts';
-
-export interface DoctorOptions {
-  readonly config?: string;
-  readonly json?: boolean;
-}
+import { print, type CommandContext, type CommandOptions } from './command-context.ts';
+import { count } from './format.ts';
+import { EXIT_CODE, UsageError } from './outcome.ts';
 
 /** Examines every upstream of the configuration; 1 when something failed. */
 export async function doctor(
   images: readonly string[],
-  options: DoctorOptions,
+  options: CommandOptions,
   context: CommandContext,
   checkup: CheckupOptions = {},
 ): Promise<number> {
@@ -29,14 +25,13 @@ export async function doctor(
     if (!(error instanceof RegistryError)) throw error;
     const { message, detail } = error;
     const reason = typeof detail === 'string' ? `${message}: ${detail}` : message;
-    const line = options.json ? JSON.stringify({ error: reason }) : `entrepot: ${reason}`;
-    context.stderr.write(`${line}\n`);
-    return EXIT_CODE.usage;
+    throw new UsageError(reason, { cause: error });
   }
-  const isOk = count(reports, 'failed') === 0;
-  const document = { upstreams: reports, ok: isOk };
-  const text = options.json ? JSON.stringify(document, undefined, 2) : formatSummary(reports);
-  context.stdout.write(`${text}\n`);
+  const isOk = countIn(reports, 'failed') === 0;
+  print(options, context, {
+    document: { upstreams: reports, ok: isOk },
+    text: () => formatSummary(reports),
+  });
   return isOk ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 
@@ -61,12 +56,11 @@ function formatFinding({ check, state, detail, advice }: Finding): string {
 }
 
 function formatSummary(reports: readonly UpstreamReport[]): string {
-  const upstreams = reports.length === 1 ? '1 upstream' : `${reports.length} upstreams`;
-  const tell = (state: Finding['state']): string => `${count(reports, state)} ${state}`;
+  const tell = (state: Finding['state']): string => `${countIn(reports, state)} ${state}`;
   const states = [tell('ok'), tell('warning'), tell('failed'), tell('skipped')];
-  return `${upstreams}: ${states.join(', ')}`;
+  return `${count(reports.length, 'upstream')}: ${states.join(', ')}\n`;
 }
 
-function count(reports: readonly UpstreamReport[], state: Finding['state']): number {
+function countIn(reports: readonly UpstreamReport[], state: Finding['state']): number {
   return reports.flatMap(({ checks }) => checks).filter((check) => check.state === state).length;
 }

@@ -1,17 +1,18 @@
-import { loadConfig } from '../config/load.ts';
-import { withAdmin } from './admin-client.ts';
-import { formatAge } from './age.ts';
-import type { CommandOptions } from './command-options.ts';
-import { count } from './count.ts';
-import { describeOrigin } from './describe-pin.ts';
-import { EXIT_CODE } from './exit-code.ts';
-import { printJson } from './print-json.ts';
-import { shortDigest } from './short-digest.ts';
-import { roundSize } from './size.ts';
-import type { StoreContext } from './store-context.ts';
 import type { ImageReport, ManifestReport } from '../api/store-api.ts';
 import type { SyncImage, SyncProblem } from '../api/sync-api.ts';
-import { formatTable, onOneLine } from './table.ts';
+import { askOnce } from './admin-client.ts';
+import { print, type CommandOptions } from './command-context.ts';
+import {
+  count,
+  describeOrigin,
+  formatAge,
+  formatTable,
+  onOneLine,
+  roundSize,
+  shortDigest,
+} from './format.ts';
+import { EXIT_CODE } from './outcome.ts';
+import type { StoreContext } from './store-context.ts';
 
 /** What is held of an image, and what a rule of sync wants of it: either may be absent. */
 type Explanation = (ImageReport | { readonly image: string; readonly digest?: never }) & {
@@ -29,13 +30,9 @@ export async function explain(
   options: CommandOptions,
   context: StoreContext,
 ): Promise<number> {
-  const { config } = loadConfig({ file: options.config, ...context });
-  const query = new URLSearchParams({ image });
-  const document = (await withAdmin(config, context, async (ask) =>
-    ask(`/api/v1/explain?${query.toString()}`),
-  )) as Explanation;
-  if (options.json) printJson(document, context);
-  else context.stdout.write(formatExplanation(document, context.now()));
+  const path = `/api/v1/explain?${new URLSearchParams({ image }).toString()}`;
+  const document = await askOnce<Explanation>(options, context, { path });
+  print(options, context, { document, text: () => formatExplanation(document, context.now()) });
   return document.digest === undefined ? EXIT_CODE.failed : EXIT_CODE.ok;
 }
 

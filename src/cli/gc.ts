@@ -1,16 +1,10 @@
-import { loadConfig } from '../config/load.ts';
-import { isAttachedTag } from '../oci/cosign.ts';
-import { withAdmin } from './admin-client.ts';
-import { formatAge } from './age.ts';
-import type { CommandOptions } from './command-options.ts';
-import { count } from './count.ts';
-import { EXIT_CODE } from './exit-code.ts';
-import { printJson } from './print-json.ts';
-import { shortDigest } from './short-digest.ts';
-import { roundSize } from './size.ts';
-import type { StoreContext } from './store-context.ts';
 import type { CollectionReport } from '../api/store-api.ts';
-import { formatTable } from './table.ts';
+import { isAttachedTag } from '../oci/cosign.ts';
+import { askOnce } from './admin-client.ts';
+import { print, type CommandOptions } from './command-context.ts';
+import { count, formatAge, formatTable, roundSize, shortDigest } from './format.ts';
+import { EXIT_CODE } from './outcome.ts';
+import type { StoreContext } from './store-context.ts';
 
 const PATH = '/api/v1/gc';
 
@@ -22,13 +16,13 @@ export interface GcOptions extends CommandOptions {
 /** Makes room by as much, else down to the low watermark; or only says what would go. */
 export async function gc(options: GcOptions, context: StoreContext): Promise<number> {
   const { dryRun: isPlan = false, bytes } = options;
-  const { config } = loadConfig({ file: options.config, ...context });
   const query = bytes === undefined ? '' : `?bytes=${bytes}`;
-  const document = await withAdmin(config, context, async (ask) =>
-    isPlan ? ask(`${PATH}${query}`) : ask(PATH, { method: 'POST', body: { bytes } }),
+  const document = await askOnce<CollectionReport>(
+    options,
+    context,
+    isPlan ? { path: `${PATH}${query}` } : { path: PATH, method: 'POST', body: { bytes } },
   );
-  if (options.json) printJson(document, context);
-  else context.stdout.write(formatReport(document as CollectionReport, context.now(), isPlan));
+  print(options, context, { document, text: () => formatReport(document, context.now(), isPlan) });
   return EXIT_CODE.ok;
 }
 

@@ -1,15 +1,9 @@
-import { loadConfig } from '../config/load.ts';
-import { withAdmin } from './admin-client.ts';
-import { formatAge } from './age.ts';
-import type { CommandOptions } from './command-options.ts';
-import { count } from './count.ts';
-import { EXIT_CODE } from './exit-code.ts';
-import { printJson } from './print-json.ts';
-import { shortDigest } from './short-digest.ts';
-import { roundSize } from './size.ts';
-import type { StoreContext } from './store-context.ts';
 import type { ImageSummary } from '../api/store-api.ts';
-import { formatTable } from './table.ts';
+import { askOnce } from './admin-client.ts';
+import { print, type CommandOptions } from './command-context.ts';
+import { count, formatAge, formatTable, roundSize, shortDigest } from './format.ts';
+import { EXIT_CODE } from './outcome.ts';
+import type { StoreContext } from './store-context.ts';
 
 export interface LsOptions extends CommandOptions {
   readonly sort: string;
@@ -22,17 +16,15 @@ export async function ls(
   { sort, limit, ...options }: LsOptions,
   context: StoreContext,
 ): Promise<number> {
-  const { config } = loadConfig({ file: options.config, ...context });
   const query = new URLSearchParams({ sort, limit: String(limit), ...(match && { match }) });
-  const document = await withAdmin(config, context, async (ask) =>
-    ask(`/api/v1/images?${query.toString()}`),
-  );
-  const { images } = document as { images: readonly ImageSummary[] };
-  if (options.json) printJson(document, context);
-  else if (images.length > 0) context.stdout.write(formatImages(images, context.now()));
-  if (images.length === 0 && !options.json) {
-    context.stdout.write(`nothing${match === undefined ? '' : ` of ${match}`} is held\n`);
-  }
+  const path = `/api/v1/images?${query.toString()}`;
+  const document = await askOnce<{ images: readonly ImageSummary[] }>(options, context, { path });
+  const { images } = document;
+  const nothing = `nothing${match === undefined ? '' : ` of ${match}`} is held\n`;
+  print(options, context, {
+    document,
+    text: () => (images.length === 0 ? nothing : formatImages(images, context.now())),
+  });
   if (images.length === limit) {
     context.stderr.write(
       `no more than ${count(limit, 'image')} ${limit === 1 ? 'is' : 'are'} shown: --limit shows more\n`,

@@ -1,13 +1,12 @@
-import { loadConfig } from '../config/load.ts';
-import { withAdmin } from './admin-client.ts';
-import type { CommandOptions } from './command-options.ts';
-import { count } from './count.ts';
-import { EXIT_CODE } from './exit-code.ts';
-import { readImageList } from './image-list.ts';
-import { printJson } from './print-json.ts';
-import type { StoreContext } from './store-context.ts';
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { NewPin } from '../api/store-api.ts';
-import { UsageError } from './usage-error.ts';
+import { parseImageList } from '../oci/image-list.ts';
+import { askOnce } from './admin-client.ts';
+import { print, type CommandOptions } from './command-context.ts';
+import { count } from './format.ts';
+import { EXIT_CODE, UsageError } from './outcome.ts';
+import type { StoreContext } from './store-context.ts';
 
 const DEFAULT_SOURCE = 'default';
 
@@ -32,13 +31,12 @@ export async function pin(
   }
   if (image === undefined) throw new UsageError('write an image, or --in-use with a file of them');
   if (options.source !== undefined) throw new UsageError('--source goes with --in-use');
-  const { config } = loadConfig({ file: options.config, ...context });
-  const body = { image, ...(reason !== undefined && { reason }) };
-  const document = await withAdmin(config, context, async (ask) =>
-    ask('/api/v1/pins', { method: 'POST', body }),
-  );
-  if (options.json) printJson(document, context);
-  else context.stdout.write(`pinned ${describePinned(document as NewPin)}\n`);
+  const document = await askOnce<NewPin>(options, context, {
+    path: '/api/v1/pins',
+    method: 'POST',
+    body: { image, ...(reason !== undefined && { reason }) },
+  });
+  print(options, context, { document, text: () => `pinned ${describePinned(document)}\n` });
   return EXIT_CODE.ok;
 }
 
@@ -47,15 +45,27 @@ async function pinInUse(
   options: CommandOptions,
   context: StoreContext,
 ): Promise<number> {
-  const images = readImageList(file, context.cwd);
-  const { config } = loadConfig({ file: options.config, ...context });
-  const document = await withAdmin(config, context, async (ask) =>
-    ask(`/api/v1/in-use/${encodeURIComponent(source)}`, { method: 'PUT', body: { images } }),
-  );
-  const { pins } = document as { pins: readonly NewPin[] };
-  if (options.json) printJson(document, context);
-  else context.stdout.write(`${describeInUse(pins, source)}\n`);
+  const images = parseImageList(readList(resolve(context.cwd, file)));
+  const document = await askOnce<{ pins: readonly NewPin[] }>(options, context, {
+    path: `/api/v1/in-use/${encodeURIComponent(source)}`,
+    method: 'PUT',
+    body: { images },
+  });
+  print(options, context, {
+    document,
+    text: () => `${describeInUse(document.pins, source)}\n`,
+  });
   return EXIT_CODE.ok;
+}
+
+function readList(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { syscall, message } = error as NodeJS.ErrnoException;
+    if (syscall === undefined) throw error;
+    throw new UsageError(`the list of images cannot be read: ${message}`);
+  }
 }
 
 /** A pin may come before its image; a slip of the hand must not look the same. */

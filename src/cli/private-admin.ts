@@ -2,10 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from '../config/config.ts';
-import { AdminError } from './admin-error.ts';
-import { EXIT_CODE } from './exit-code.ts';
-import { InterruptedError } from './interrupted-error.ts';
-import { explainStartFailure, type StartScene } from './start-failure.ts';
+import { EXIT_CODE, InterruptedError } from './outcome.ts';
+import { explained } from './start-failure.ts';
 import { StopSignals } from './stop-signals.ts';
 import type { StoreContext } from './store-context.ts';
 
@@ -32,14 +30,4 @@ export async function withPrivateAdmin<T>(
     throw new InterruptedError(`stopped by ${signal}`);
   });
   return await Promise.race([run(socketPath), stopped]);
-}
-
-/** Has the store to itself, or throws an `AdminError` with one line on why not. */
-export async function explained<T>(open: () => Promise<T>, scene: StartScene): Promise<T> {
-  try {
-    return await open();
-  } catch (error) {
-    const reason = explainStartFailure(error, scene);
-    throw reason === undefined ? error : new AdminError(reason, { cause: error });
-  }
 }

@@ -1,8 +1,9 @@
-import { formatListenAddress } from '../config/listen-address.ts';
 import type { Config } from '../config/config.ts';
+import { formatListenAddress } from '../config/listen-address.ts';
+import { AdminError } from './outcome.ts';
 
 /** What was to be opened, and by whom. */
-export interface StartScene extends Pick<Config, 'listen' | 'admin'> {
+export interface StartAttempt extends Pick<Config, 'listen' | 'admin'> {
   readonly store: Pick<Config['store'], 'path'>;
   readonly uid: number | undefined;
 }
@@ -32,32 +33,42 @@ interface ListenError extends NodeJS.ErrnoException {
   readonly port?: number;
 }
 
+/** What could not be opened is an `AdminError` with one line on why, when that is known. */
+export async function explained<T>(open: () => Promise<T>, attempt: StartAttempt): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    const reason = explainStartFailure(error, attempt);
+    throw reason === undefined ? error : new AdminError(reason, { cause: error });
+  }
+}
+
 /**
  * One line on why the server did not start, when that lies outside the program; `undefined` for a
  * fault of the program itself.
  */
-export function explainStartFailure(error: unknown, scene: StartScene): string | undefined {
-  const { path } = scene.store;
+export function explainStartFailure(error: unknown, attempt: StartAttempt): string | undefined {
+  const { path } = attempt.store;
   for (let fault = error; fault instanceof Error; fault = fault.cause) {
     const { code, syscall } = fault as NodeJS.ErrnoException;
     if (code === STORE_IN_USE) return fault.message;
     if (code === 'LEVEL_LOCKED') {
       return `the store ${path} is in use by another process; stop it, or set another store.path`;
     }
-    const reason = explainListen(fault, scene) ?? explainStore(fault, scene);
+    const reason = explainListen(fault, attempt) ?? explainStore(fault, attempt);
     if (reason !== undefined) return reason;
     if (syscall !== undefined) return fault.message;
   }
   return undefined;
 }
 
-function explainListen(fault: ListenError, scene: StartScene): string | undefined {
+function explainListen(fault: ListenError, attempt: StartAttempt): string | undefined {
   const { code = '', syscall, address = '', port = 0 } = fault;
   const explained = syscall === 'listen' ? LISTEN_FAULTS[code] : undefined;
   if (!explained) return undefined;
   const [what, remedy] = explained;
   // A socket in a folder has no port, and no key.
-  const key = port > 0 ? keyOf({ address, port }, scene) : undefined;
+  const key = port > 0 ? keyOf({ address, port }, attempt) : undefined;
   const place = port > 0 ? formatListenAddress({ host: address, port }) : address;
   return key === undefined ? `${place} ${what}` : `${key}: ${place} ${what}; ${remedy}`;
 }
@@ -65,15 +76,15 @@ function explainListen(fault: ListenError, scene: StartScene): string | undefine
 /** A host may be a name, which the system has turned into its address; its port stays. */
 function keyOf(
   { address, port }: { address: string; port: number },
-  scene: StartScene,
+  attempt: StartAttempt,
 ): 'listen' | 'admin' | undefined {
-  const keys = (['listen', 'admin'] as const).filter((key) => scene[key].port === port);
-  return keys.find((key) => scene[key].host === address) ?? keys[0];
+  const keys = (['listen', 'admin'] as const).filter((key) => attempt[key].port === port);
+  return keys.find((key) => attempt[key].host === address) ?? keys[0];
 }
 
 function explainStore(
   fault: NodeJS.ErrnoException,
-  { store, uid }: StartScene,
+  { store, uid }: StartAttempt,
 ): string | undefined {
   const { code = '', message, path = '' } = fault;
   const isDenied = DENIED.has(code) || (code === 'LEVEL_IO_ERROR' && /denied/i.test(message));

@@ -1,31 +1,26 @@
+import type { AccountStatus, ServerStatus } from '../api/status-api.ts';
+import type { StoreSummary } from '../api/store-api.ts';
 import { formatByteSize } from '../config/byte-size.ts';
 import { formatDuration } from '../config/duration.ts';
 import { loadConfig } from '../config/load.ts';
 import { askAdmin } from './admin-client.ts';
-import type { CommandContext } from './command-context.ts';
-import { EXIT_CODE } from './exit-code.ts';
-import { printJson } from './print-json.ts';
-import { roundSize } from './size.ts';
-import type { AccountStatus, ServerStatus } from '../api/status-api.ts';
-import type { StoreSummary } from '../api/store-api.ts';
-import { formatTable, onOneLine } from './table.ts';
-
-export interface StatusOptions {
-  readonly config?: string;
-  readonly json?: boolean;
-}
+import { print, type CommandContext, type CommandOptions } from './command-context.ts';
+import { formatTable, onOneLine, roundSize } from './format.ts';
+import { EXIT_CODE } from './outcome.ts';
 
 /** Prints how the running server does; 1 when an upstream is down or the store cannot keep all. */
 export async function printStatus(
-  options: StatusOptions,
+  options: CommandOptions,
   context: CommandContext,
 ): Promise<number> {
   const { config } = loadConfig({ file: options.config, ...context });
   const status = (await askAdmin(config.admin, '/api/v1/status')) as ServerStatus;
   const store = (await askAdmin(config.admin, '/api/v1/store')) as StoreSummary;
   const isDown = status.upstreams.some(({ state }) => state === 'down');
-  if (options.json) printJson({ ...status, store }, context);
-  else context.stdout.write(describe(status, store));
+  print(options, context, {
+    document: { ...status, store },
+    text: () => describe(status, store),
+  });
   return isDown || store.state !== 'ok' ? EXIT_CODE.failed : EXIT_CODE.ok;
 }
 

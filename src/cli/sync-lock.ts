@@ -1,8 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { AdminError } from './admin-error.ts';
 import type { SyncLock } from '../api/sync-api.ts';
-import { UsageError } from './usage-error.ts';
+import { AdminError, UsageError } from './outcome.ts';
 
 const REMEDY = 'write a new one with "entrepot sync plan --lock FILE"';
 

@@ -1,20 +1,13 @@
-import { formatDuration } from '../config/duration.ts';
-import { loadConfig } from '../config/load.ts';
-import { withAdmin } from './admin-client.ts';
-import type { CommandOptions } from './command-options.ts';
-import { count } from './count.ts';
-import { EXIT_CODE } from './exit-code.ts';
-import { printJson } from './print-json.ts';
-import { shortDigest } from './short-digest.ts';
-import { roundSize } from './size.ts';
-import type { StoreContext } from './store-context.ts';
 import type { PlannedImage, SyncPlan, SyncTotals } from '../api/sync-api.ts';
+import { formatDuration } from '../config/duration.ts';
+import { askOnce } from './admin-client.ts';
+import { print, type CommandOptions } from './command-context.ts';
+import { count, roundSize, shortDigest } from './format.ts';
+import { EXIT_CODE } from './outcome.ts';
+import type { StoreContext } from './store-context.ts';
+import { formatProblems, formatReleased, formatRows } from './sync-format.ts';
 import { withLock, writeLock } from './sync-lock.ts';
-import { formatProblems, formatReleased } from './sync-parts.ts';
-import { formatRows } from './sync-rows.ts';
 
-/** As `diff` and `terraform plan -detailed-exitcode` count: 0 is the same, 1 is trouble. */
-const EXIT_PENDING = 2;
 const NOTHING = 'nothing is selected: write under "sync" what the site must hold\n';
 
 export interface SyncPlanOptions extends CommandOptions {
@@ -28,17 +21,17 @@ export interface SyncPlanOptions extends CommandOptions {
  * resolved. 0: nothing is to do; 2: something is; 1: there are problems.
  */
 export async function syncPlan(options: SyncPlanOptions, context: StoreContext): Promise<number> {
-  const { config } = loadConfig({ file: options.config, ...context });
-  const plan = (await withLock(options.locked, context.cwd, async (lock) =>
-    withAdmin(config, context, async (ask) =>
-      ask('/api/v1/sync/plan', { method: 'POST', body: { lock } }),
-    ),
-  )) as SyncPlan;
-  if (options.json) printJson(plan, context);
-  else context.stdout.write(formatPlan(plan, options.all === true));
+  const plan = await withLock(options.locked, context.cwd, async (lock) =>
+    askOnce<SyncPlan>(options, context, {
+      path: '/api/v1/sync/plan',
+      method: 'POST',
+      body: { lock },
+    }),
+  );
+  print(options, context, { document: plan, text: () => formatPlan(plan, options.all === true) });
   keepLock(plan, options.lock, context);
   if (plan.problems.length > 0) return EXIT_CODE.failed;
-  return isPending(plan) ? EXIT_PENDING : EXIT_CODE.ok;
+  return isPending(plan) ? EXIT_CODE.pending : EXIT_CODE.ok;
 }
 
 /** A lock with holes would release what it does not name. */

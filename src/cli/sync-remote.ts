@@ -1,10 +1,10 @@
 import type { Log } from '../observe/log.ts';
 import { Backoff } from '../time/backoff.ts';
 import type { Ask } from './admin-client.ts';
-import { AdminError } from './admin-error.ts';
+import { AdminError } from './outcome.ts';
 import type { StoreContext } from './store-context.ts';
 import type { SyncRunState } from '../api/sync-api.ts';
-import { followRun } from './sync-follow.ts';
+import { followRun } from './follow-run.ts';
 
 const PATH = '/api/v1/sync/run';
 const POLL_MS = 2_000;

@@ -1,23 +1,14 @@
+import type { SyncProgress, SyncReport } from '../api/sync-api.ts';
 import { formatDuration } from '../config/duration.ts';
 import { loadConfig } from '../config/load.ts';
-import { withAdmin, type Ask } from './admin-client.ts';
-import { AdminError } from './admin-error.ts';
-import type { CommandOptions } from './command-options.ts';
-import { count } from './count.ts';
-import { EXIT_CODE } from './exit-code.ts';
-import { printJson } from './print-json.ts';
-import { ProgressLine } from './progress-line.ts';
-import { roundSize } from './size.ts';
+import { withAdmin } from './admin-client.ts';
+import { print, type CommandOptions } from './command-context.ts';
+import { showRun } from './follow-run.ts';
+import { count, onOneLine, roundSize } from './format.ts';
+import { EXIT_CODE } from './outcome.ts';
 import type { StoreContext } from './store-context.ts';
-import type { SyncLock, SyncReport, SyncRunState } from '../api/sync-api.ts';
-import { followRun } from './sync-follow.ts';
+import { describeProgress, formatProblems, formatReleased } from './sync-format.ts';
 import { withLock } from './sync-lock.ts';
-import { formatProblems, formatReleased } from './sync-parts.ts';
-import { describeProgress, shareOf } from './sync-progress.ts';
-import { onOneLine } from './table.ts';
-
-const PATH = '/api/v1/sync/run';
-const POLL_MS = 500;
 
 export interface SyncRunOptions extends CommandOptions {
   readonly locked?: string;
@@ -26,35 +17,19 @@ export interface SyncRunOptions extends CommandOptions {
 /** Fetches what is missing, or joins the run that does, and reports; 1 when not all went well. */
 export async function syncRun(options: SyncRunOptions, context: StoreContext): Promise<number> {
   const { config } = loadConfig({ file: options.config, ...context });
-  const quiet = options.json ? { ...context, stderr: { write: () => true } } : context;
+  const parts = { path: '/api/v1/sync/run', noun: 'run', describe: describeProgress, shareOf };
   const report = await withLock(options.locked, context.cwd, async (lock) =>
-    withAdmin(config, context, async (ask) => run(ask, lock, quiet)),
+    withAdmin(config, context, async (ask) =>
+      showRun<SyncProgress, SyncReport>(ask, { ...parts, body: { lock } }, { options, context }),
+    ),
   );
-  if (options.json) printJson(report, context);
-  else context.stdout.write(formatReport(report));
+  print(options, context, { document: report, text: () => formatReport(report) });
   return report.isOk && report.aborted === undefined ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 
-async function run(
-  ask: Ask,
-  lock: SyncLock | undefined,
-  { stderr, now, pause }: StoreContext,
-): Promise<SyncReport> {
-  const progress = new ProgressLine(stderr, now);
-  try {
-    const report = await followRun({
-      start: async () => (await ask(PATH, { method: 'POST', body: { lock } })) as SyncRunState,
-      look: async () => (await ask(PATH)) as SyncRunState,
-      wait: async (running) => {
-        progress.show(describeProgress(running), shareOf(running));
-        await pause(POLL_MS);
-      },
-    });
-    if (report) return report;
-  } finally {
-    progress.end();
-  }
-  throw new AdminError('the run ended without a report; the log of the server says why');
+/** `undefined` while it is not known how much there is. */
+function shareOf({ phase, bytes }: SyncProgress): number | undefined {
+  return phase === 'planning' || bytes.total === 0 ? undefined : bytes.done / bytes.total;
 }
 
 function formatReport(report: SyncReport): string {

@@ -1,18 +1,10 @@
-import { loadConfig } from '../config/load.ts';
-import { withAdmin } from './admin-client.ts';
-import { formatAge } from './age.ts';
-import type { CommandOptions } from './command-options.ts';
-import { count } from './count.ts';
-import { EXIT_CODE } from './exit-code.ts';
-import { printJson } from './print-json.ts';
-import { shortDigest } from './short-digest.ts';
-import { roundSize } from './size.ts';
-import type { StoreContext } from './store-context.ts';
 import type { SyncImage, SyncRunState, SyncStatus } from '../api/sync-api.ts';
-import { formatProblems } from './sync-parts.ts';
-import { describeProgress } from './sync-progress.ts';
-import { formatRows } from './sync-rows.ts';
-import { onOneLine } from './table.ts';
+import { askOnce } from './admin-client.ts';
+import { print, type CommandOptions } from './command-context.ts';
+import { count, formatAge, onOneLine, roundSize, shortDigest } from './format.ts';
+import { EXIT_CODE } from './outcome.ts';
+import type { StoreContext } from './store-context.ts';
+import { describeProgress, formatProblems, formatRows } from './sync-format.ts';
 
 const STATES = ['partial', 'stale', 'ready'] as const;
 const HEADING = ['IMAGE', 'TAG', 'STATE', 'MISSING', 'AGE', 'RULE', 'WHY'];
@@ -26,13 +18,11 @@ export async function syncStatus(
   options: SyncStatusOptions,
   context: StoreContext,
 ): Promise<number> {
-  const { config } = loadConfig({ file: options.config, ...context });
-  const status = (await withAdmin(config, context, async (ask) =>
-    ask('/api/v1/sync'),
-  )) as SyncStatus;
-  const text = formatStatus(status, { now: context.now(), isAll: options.all === true });
-  if (options.json) printJson(status, context);
-  else context.stdout.write(text);
+  const status = await askOnce<SyncStatus>(options, context, { path: '/api/v1/sync' });
+  print(options, context, {
+    document: status,
+    text: () => formatStatus(status, { now: context.now(), isAll: options.all === true }),
+  });
   return isReady(status) ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 

@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
+import { parseImageList } from '../../oci/image-list.ts';
 import type { Log } from '../../observe/log.ts';
 
 export interface InUseFileParts {
@@ -49,12 +50,4 @@ export class InUseFile {
       this.#seen = '';
     }
   }
-}
-
-/** One image a line; empty lines and what follows a `#` do not count. */
-export function parseImageList(text: string): string[] {
-  return text
-    .split('\n')
-    .map((line) => line.replace(/#.*/, '').trim())
-    .filter((line) => line !== '');
 }

@@ -1,0 +1,78 @@
+import type { Ask } from './admin-client.ts';
+import type { CommandOptions } from './command-context.ts';
+import { AdminError } from './outcome.ts';
+import { ProgressLine } from './progress-line.ts';
+import type { StoreContext } from './store-context.ts';
+
+const POLL_MS = 500;
+
+interface Started {
+  readonly startedAt: number;
+}
+
+/** Of a verification or a run of sync: how far it is, and the report of the last one. */
+export interface RunState<Progress extends Started, Report extends Started> {
+  readonly running?: Progress;
+  readonly last?: Report;
+}
+
+export interface FollowParts<Progress extends Started, Report extends Started> {
+  /** Begins a run, or joins the one that runs. */
+  readonly start: () => Promise<RunState<Progress, Report>>;
+  readonly look: () => Promise<RunState<Progress, Report>>;
+  /** Called between two looks. */
+  readonly wait: (progress: Progress) => Promise<unknown>;
+}
+
+/** Follows a run to its end; `undefined` when it is gone without a report: the server restarted. */
+export async function followRun<Progress extends Started, Report extends Started>({
+  start,
+  look,
+  wait,
+}: FollowParts<Progress, Report>): Promise<Report | undefined> {
+  let state = await start();
+  const startedAt = state.running?.startedAt;
+  while (state.running && state.running.startedAt === startedAt) {
+    await wait(state.running);
+    state = await look();
+  }
+  const { last } = state;
+  // One that was over before the answer is the last one; a later one began where it was lost.
+  return last && last.startedAt >= (startedAt ?? 0) ? last : undefined;
+}
+
+export interface ShowParts<Progress> {
+  readonly path: string;
+  readonly body?: object;
+  /** `run` or `verification`. */
+  readonly noun: string;
+  readonly describe: (progress: Progress) => string;
+  /** From 0 to 1. */
+  readonly shareOf?: (progress: Progress) => number | undefined;
+}
+
+/** Follows a run on a progress line, if any. Throws `AdminError` when it ends without a report. */
+export async function showRun<Progress extends Started, Report extends Started>(
+  ask: Ask,
+  { path, body, noun, describe, shareOf }: ShowParts<Progress>,
+  { options, context }: { options: CommandOptions; context: StoreContext },
+): Promise<Report> {
+  const { stderr, now, pause } = context;
+  // With JSON nothing but the document is printed.
+  const line = new ProgressLine(options.json ? { write: () => true } : stderr, now);
+  type State = RunState<Progress, Report>;
+  try {
+    const report = await followRun<Progress, Report>({
+      start: async () => (await ask(path, { method: 'POST', ...(body && { body }) })) as State,
+      look: async () => (await ask(path)) as State,
+      wait: async (running) => {
+        line.show(describe(running), shareOf?.(running));
+        await pause(POLL_MS);
+      },
+    });
+    if (report) return report;
+  } finally {
+    line.end();
+  }
+  throw new AdminError(`the ${noun} ended without a report; the log of the server says why`);
+}

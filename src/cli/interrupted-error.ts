@@ -1,4 +1,0 @@
-/** A signal ended the command before it was done. */
-export class InterruptedError extends Error {
-  override readonly name = 'InterruptedError';
-}

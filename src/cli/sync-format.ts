@@ -1,0 +1,58 @@
+import type { ReleasedImage, SyncProblem, SyncProgress } from '../api/sync-api.ts';
+import { formatDuration } from '../config/duration.ts';
+import { count, formatTable, onOneLine, roundSize, shortDigest } from './format.ts';
+
+const SHOWN = 50;
+
+/** A table of at most 50 rows, and how many more there are; all of them with `isAll`. */
+export function formatRows(
+  heading: readonly string[],
+  rows: readonly (readonly string[])[],
+  isAll = true,
+): string {
+  const shown = isAll ? rows : rows.slice(0, SHOWN);
+  const more = rows.length - shown.length;
+  return `${formatTable([heading, ...shown])}${more === 0 ? '' : `${more} more: --all shows them\n`}`;
+}
+
+/** Of a plan and of the report of a run: what left the selection. */
+export function formatReleased(released: readonly ReleasedImage[]): string {
+  const rows = released.map(({ image, tag = '', digest, action, why }) => [
+    image,
+    tag,
+    shortDigest(digest),
+    action,
+    why,
+  ]);
+  return formatPart('no longer selected:', ['IMAGE', 'TAG', 'DIGEST', 'ACTION', 'WHY'], rows);
+}
+
+/** Rules and images that something is wrong with. */
+export function formatProblems(title: string, problems: readonly SyncProblem[]): string {
+  const rows = problems.map(({ rule, image, reason }) => [rule, image, reason]);
+  return formatPart(title, ['RULE', 'IMAGE', 'REASON'], rows);
+}
+
+/** A table under a title, with an empty line in front; nothing without rows. */
+function formatPart(
+  title: string,
+  heading: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
+  return rows.length === 0 ? '' : `\n${onOneLine(title)}\n${formatRows(heading, rows)}`;
+}
+
+/** How far a run is: `3 of 12 images, 1.20 GiB of 4.00 GiB, 20.0 MiB/s, 2m30s left`. */
+export function describeProgress(progress: SyncProgress): string {
+  const { phase, until, images, bytes, bytesPerSecond, secondsLeft } = progress;
+  if (phase === 'planning') return 'planning';
+  const failed = images.failed === 0 ? '' : `, ${images.failed} failed`;
+  const far = `${images.done} of ${count(images.total, 'image')}${failed}, ${roundSize(bytes.done)} of ${roundSize(bytes.total)}`;
+  if (phase === 'waiting') {
+    const window = until === undefined ? '' : ` at ${new Date(until).toISOString()}`;
+    return `waiting for a window to open${window}: ${far}`;
+  }
+  const left =
+    secondsLeft === undefined ? '' : `, ${formatDuration(Math.ceil(secondsLeft) * 1000)} left`;
+  return `${far}, ${roundSize(bytesPerSecond)}/s${left}`;
+}
