@@ -161,10 +161,13 @@ export class Engine {
   }
 
   async close(): Promise<void> {
-    await this.#inUse?.close();
-    await this.#scrubber.close();
+    // All is stopped before anything is waited for.
+    const scrubbed = this.#scrubber.close();
     this.#sync.stop();
-    await this.mirror.close();
+    const mirrored = this.mirror.close();
+    await this.#inUse?.close();
+    await mirrored;
+    await scrubbed;
     await this.#sync.closed();
     await this.store.close();
   }

@@ -25,6 +25,7 @@ export class Bandwidth {
   /** When everything let through so far has gone over the link at the capped rate. */
   #busyUntil = -Infinity;
   #isServing = false;
+  #isClosed = false;
 
   constructor(bytesPerSecond: number, ticker = REAL_TICKER) {
     this.#bytesPerMs = bytesPerSecond / 1000;
@@ -36,19 +37,21 @@ export class Bandwidth {
    * cost, when the demand ends.
    */
   async take(bytes: number, demand: Demand): Promise<void> {
-    const { signal } = demand;
-    if (signal?.aborted) return;
+    if (this.#isClosed || demand.signal?.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const waiting = { bytes, demand, resolve };
-    const leave = (): void => {
-      this.#waiting.delete(waiting);
-      resolve();
-    };
+    const leave = (): void => this.#let(waiting);
     this.#waiting.add(waiting);
-    signal?.addEventListener('abort', leave);
+    demand.signal?.addEventListener('abort', leave);
     if (!this.#isServing) void this.#serve();
     await promise;
-    signal?.removeEventListener('abort', leave);
+    demand.signal?.removeEventListener('abort', leave);
+  }
+
+  /** Holds back nothing from now on. */
+  close(): void {
+    this.#isClosed = true;
+    for (const waiting of this.#waiting) this.#let(waiting);
   }
 
   async #serve(): Promise<void> {
@@ -59,12 +62,16 @@ export class Bandwidth {
       // Chosen after the pause, in which priorities may have changed.
       const next = this.#next();
       if (!next) break;
-      this.#waiting.delete(next);
       const start = Math.max(this.#busyUntil, this.#ticker.now() - BURST_MS);
       this.#busyUntil = start + next.bytes / this.#bytesPerMs;
-      next.resolve();
+      this.#let(next);
     }
     this.#isServing = false;
+  }
+
+  #let(waiting: Waiting): void {
+    this.#waiting.delete(waiting);
+    waiting.resolve();
   }
 
   #next(): Waiting | undefined {

@@ -138,6 +138,7 @@ export class RegistryClient {
   }
 
   async close(): Promise<void> {
+    this.#bandwidth?.close();
     await this.#transport.close();
   }
 

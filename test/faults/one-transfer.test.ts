@@ -4,6 +4,7 @@ import { setImmediate as immediate } from 'node:timers/promises';
 import test from 'ava';
 import { get, open, type OpenResponse } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
+import { Gate } from '../helpers/gate.ts';
 import { buildBlob, type Stored } from '../helpers/image.ts';
 import { startMirror } from '../helpers/mirror.ts';
 
@@ -211,3 +212,37 @@ async function crawlUntil(response: OpenResponse, signal: AbortSignal): Promise<
     await immediate();
   }
 }
+
+test('a client that leaves while it is to go on by itself begins no transfer of its own', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const blob = registry.addBlob('library/app', buildBlob(t.title, 2 * MIB), { name: 'layer' });
+  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
+  const [room, gate] = [new Gate(), new Gate()];
+  const { blobs, store } = mirror.server;
+  // There is none: each client is to go on from the upstream.
+  store.collector.admit = async () => {
+    await room.pass();
+    return undefined;
+  };
+  const ingest = blobs.ingest.bind(blobs);
+  blobs.ingest = async (digest) => {
+    const begun = await ingest(digest);
+    const digester = begun.digester.bind(begun);
+    begun.digester = async () => {
+      await gate.pass();
+      return digester();
+    };
+    return begun;
+  };
+  const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`;
+  const response = await open(url);
+  room.open();
+  await gate.arrived();
+  response.destroy();
+  while (mirror.server.activity().openFiles > 0) await immediate();
+  gate.open();
+  t.true((await get(url)).body.equals(blob.bytes));
+  // The first client's, and the second one's: begun, without room, gone on with.
+  const layer = 'GET /v2/library/app/blobs/<layer>';
+  t.deepEqual(registry.conversation(), [layer, layer, layer]);
+});

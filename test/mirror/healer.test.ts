@@ -26,3 +26,14 @@ test('a manifest that is fetched again and cannot be kept is not healed, until i
   t.deepEqual((await manifest('v1')).body, image.manifest.bytes);
   t.deepEqual((await verify(mirror)).damaged, []);
 });
+
+test('the end of the process ends a fetch that heals', async (t) => {
+  const { registry, mirror, image } = await holdImage(t);
+  const layer = image.layer(0);
+  await injure(mirror.storePath, layer, 'cut short');
+  const body = registry.hold(layer, { after: 1000 });
+  void verify(mirror).catch(() => undefined);
+  await body.arrived();
+  await mirror.abandon();
+  t.deepEqual(registry.conversation(), ['GET /v2/library/app/blobs/<app.layer0>']);
+});

@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { get, open } from '../helpers/client.ts';
+import { get, open, TruncatedError } from '../helpers/client.ts';
 import { MINUTE, type Clock } from '../helpers/clock.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
 import { buildImage, type Image, type Stored } from '../helpers/image.ts';
@@ -109,6 +109,25 @@ test('with one upstream gone its tags are not taken from another', async (t) => 
   t.is((await ask(manifestOf('one.example', 'team/app', 'latest'))).status, 502);
   t.is((await ask('/v2/one.example/team/app/tags/list')).status, 502);
   t.deepEqual(two.conversation(), []);
+});
+
+test('a 404 of one upstream leaves what another one sent of a blob', async (t) => {
+  const { one, two, mirror, ask } = await startHouse(t);
+  const image = buildImage({ seed: 'app', layers: [300_000] });
+  one.addImage('team/app', 'latest', image, { name: 'app' });
+  two.addImage('team/app', 'latest', buildImage({ seed: 'other', layers: [10] }));
+  const layer = image.layer(0);
+  one.cut(layer, { after: 100_000 });
+  one.status(layer, 403);
+  await t.throwsAsync(ask(blobOf('one.example', 'team/app', layer)), {
+    instanceOf: TruncatedError,
+  });
+  await idle(mirror);
+  t.is((await ask(blobOf('two.example', 'team/app', layer))).status, 404);
+  await idle(mirror);
+  one.clear();
+  t.deepEqual((await ask(blobOf('one.example', 'team/app', layer))).body, layer.bytes);
+  t.deepEqual(one.conversation(), [`GET /v2/team/app/blobs/<app.layer0> bytes=100000-`]);
 });
 
 test('a 404 of one upstream is not believed of another', async (t) => {

@@ -20,11 +20,15 @@ const REPOSITORY = 'library/app';
 const TARGET = { upstream: UPSTREAM, repository: parseRepository(REPOSITORY) };
 
 /** A registry, the engine in front of it, and what a client and a sync run ask of it. */
-async function startBench(t: ExecutionContext, concurrency: number) {
+async function startBench(
+  t: ExecutionContext,
+  concurrency: number,
+  limits: { bytesPerSecond?: number } = {},
+) {
   const registry = await FakeRegistry.start(t);
   const log = pino({ level: 'silent' });
   const config = createConfig(await createTempFolder(t), {
-    upstreams: { [UPSTREAM]: { url: registry.url, concurrency } },
+    upstreams: { [UPSTREAM]: { url: registry.url, concurrency, ...limits } },
   });
   const engine = await Engine.start(config, { log, timing: TEST_TIMING });
   const listener = await Listener.open(config.listen, engine.createApp().callback(), log);
@@ -228,6 +232,22 @@ test('a slowed download that a pull has joined gives its place back to sync', as
   body.open();
   await response.rest();
   t.true(await holding);
+});
+
+test('a pull that joins a sync download has its share of a capped link beside other pulls', async (t) => {
+  const { registry, blob, hold, pull, openPull, isHeld } = await startBench(t, 3, {
+    bytesPerSecond: MIB,
+  });
+  const [other, joined] = [blob('other', 3), blob('joined', 1 / 4)];
+  const headers = registry.hold(joined, { before: 'headers' });
+  const holding = hold(joined, { priority: PRIORITY.sync });
+  await headers.arrived();
+  const response = await openPull(other);
+  await response.read(1000);
+  headers.open();
+  t.true(await pull(joined));
+  t.true(await holding);
+  t.false(await isHeld(other));
 });
 
 test('the end of the process ends a pause', async (t) => {

@@ -207,3 +207,24 @@ test('a transfer under a cap delivers every byte', async (t) => {
   }
   t.is(registry.conversation((request) => request.path.includes('/blobs/')).length, 3);
 });
+
+for (const what of ['blob', 'manifest'] as const) {
+  test(`the end of the process does not wait for a ${what} that a cap holds back`, async (t) => {
+    const { registry, mirror, ask } = await startScene(t, {
+      upstream: { bytesPerSecond: 100 },
+      graceMs: 0,
+    });
+    const image = buildImage({
+      seed: 'capped',
+      layers: [300_000],
+      annotations: { a: 'x'.repeat(300_000) },
+    });
+    registry.addImage(REPOSITORY, 'capped', image, { name: 'capped' });
+    const { digest } = what === 'blob' ? image.layer(0) : image.manifest;
+    const asking = ask(`/v2/${REPOSITORY}/${what}s/${digest}`);
+    const cut = t.throwsAsync(asking);
+    while (registry.bytesSent < 300_000) await setImmediate();
+    await mirror.abandon();
+    await cut;
+  });
+}
