@@ -1,7 +1,15 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
-import type { TagRecord } from '../store/catalog/catalog.ts';
+import type { ManifestStat } from './manifest-shelf.ts';
+
+/** What the upstream said that a tag means. */
+export interface Announcement {
+  readonly stat: ManifestStat;
+  readonly checkedAt: number;
+  /** The upstream is a mirror that could not ask its own upstream. */
+  readonly warning?: string;
+}
 
 const MAX_TAGS = 10_000;
 
@@ -10,21 +18,21 @@ const MAX_TAGS = 10_000;
  * of held manifests, so these wait here until their manifest is kept.
  */
 export class AnnouncedTags {
-  readonly #records = new LRUCache<string, TagRecord>({ max: MAX_TAGS });
+  readonly #announcements = new LRUCache<string, Announcement>({ max: MAX_TAGS });
   readonly #tagsOf = new LRUCache<string, Set<Tag>>({ max: MAX_TAGS });
 
-  set(target: Target, tag: Tag, record: TagRecord): void {
-    this.#records.set(keyOf(target, tag), record);
-    const others = this.#tagsOf.get(keyOf(target, record.digest)) ?? new Set();
-    this.#tagsOf.set(keyOf(target, record.digest), others.add(tag));
+  set(target: Target, tag: Tag, announcement: Announcement): void {
+    this.#announcements.set(keyOf(target, tag), announcement);
+    const others = this.#tagsOf.get(keyOf(target, announcement.stat.digest)) ?? new Set();
+    this.#tagsOf.set(keyOf(target, announcement.stat.digest), others.add(tag));
   }
 
-  get(target: Target, tag: Tag): TagRecord | undefined {
-    return this.#records.get(keyOf(target, tag));
+  get(target: Target, tag: Tag): Announcement | undefined {
+    return this.#announcements.get(keyOf(target, tag));
   }
 
   delete(target: Target, tag: Tag): void {
-    this.#records.delete(keyOf(target, tag));
+    this.#announcements.delete(keyOf(target, tag));
   }
 
   /** Removes and returns the tags that mean this manifest, to be recorded together with it. */
@@ -32,10 +40,10 @@ export class AnnouncedTags {
     const tags = this.#tagsOf.get(keyOf(target, digest)) ?? new Set<Tag>();
     this.#tagsOf.delete(keyOf(target, digest));
     return [...tags].flatMap((tag) => {
-      const record = this.get(target, tag);
-      if (record?.digest !== digest) return [];
+      const announcement = this.get(target, tag);
+      if (announcement?.stat.digest !== digest) return [];
       this.delete(target, tag);
-      return [{ tag, checkedAt: record.checkedAt }];
+      return [{ tag, checkedAt: announcement.checkedAt }];
     });
   }
 }

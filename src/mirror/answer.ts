@@ -5,8 +5,8 @@ export type Source = 'hit' | 'miss' | 'joined' | 'stale' | 'revalidated' | 'nega
 export interface Answer<Value> {
   readonly value: Value | undefined;
   readonly source: Source;
-  /** Since the upstream last confirmed it. */
-  readonly ageMs?: number;
+  /** Since the upstream last confirmed it; left out where nothing is known of that. */
+  readonly ageMs?: number | undefined;
   /** Why an older copy stands in, here or at a mirror before, for the operator and the client's log. */
   readonly warning?: string;
 }

@@ -7,6 +7,7 @@ import { UpstreamError } from '../oci/upstream-error.ts';
 import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
 import type { Answer } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
+import type { Clock } from '../time/clock.ts';
 import type { Policy } from './policy.ts';
 import type { Question, SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
@@ -15,12 +16,13 @@ export interface ListingsParts {
   readonly registries: SourceRegistries;
   readonly catalog: Catalog;
   readonly flight: SingleFlight;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 interface Listing<Item> {
   readonly items: readonly Item[] | undefined;
-  readonly checkedAt: number;
+  /** A moment of the steady clock. */
+  readonly since: number;
 }
 
 /** Entries of all remembered lists together: some tens of megabytes. */
@@ -88,18 +90,18 @@ export class Listings {
     held: () => Promise<readonly Item[]>;
     isNeverAbsent: boolean;
   }): Promise<Answer<readonly Item[]>> {
-    const { flight, now, registries } = this.#parts;
+    const { flight, clock, registries } = this.#parts;
     const { of, about = '' } = wanted.question;
     const { policy } = registries.of(of);
     const key = `${of.upstream}/${of.repository ?? ''} ${about}`;
     const known = wanted.remembered.get(key);
-    const ageMs = known ? now() - known.checkedAt : Infinity;
+    const ageMs = known && clock.steady() - known.since;
     if (known && isBelieved(known, ageMs, policy)) {
       return { value: known.items, source: known.items ? 'hit' : 'negative', ageMs };
     }
     const asking = flight.do(wanted.question, async () => {
       const items = await wanted.ask();
-      wanted.remembered.set(key, { items, checkedAt: now() });
+      wanted.remembered.set(key, { items, since: clock.steady() });
       return items;
     });
     // Looked up beside the question, which may fail before this is done.
@@ -132,7 +134,6 @@ function remember<Item>(): LRUCache<string, Listing<Item>> {
 }
 
 /** An absence as long as any other one, a list as long as a tag. */
-function isBelieved(known: Listing<unknown>, ageMs: number, policy: Policy): boolean {
-  if (known.items) return policy.isFresh(ageMs);
-  return ageMs >= 0 && ageMs < policy.negativeTtlMs;
+function isBelieved(known: Listing<unknown>, ageMs: number | undefined, policy: Policy): boolean {
+  return known.items ? policy.isFresh(ageMs) : policy.isStillAbsent(ageMs);
 }

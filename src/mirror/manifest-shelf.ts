@@ -11,11 +11,15 @@ import type { Health } from '../store/care/health.ts';
 import { NoRoomError } from '../store/care/no-room-error.ts';
 import type { ManifestBody } from '../upstream/upstream.ts';
 
-/** A manifest with its bytes in memory, ready to be sent. */
-export interface HeldManifest {
+/** What a HEAD tells of a manifest. */
+export interface ManifestStat {
   readonly digest: Digest;
   readonly mediaType: string;
   readonly size: number;
+}
+
+/** A manifest with its bytes in memory, ready to be sent. */
+export interface HeldManifest extends ManifestStat {
   readonly bytes: Buffer;
   readonly storedAt: number;
 }

@@ -7,7 +7,8 @@ import { INTERACTIVE, isInteractive, type Demand } from '../upstream/demand.ts';
 import type { ManifestBody, ManifestHead } from '../upstream/upstream.ts';
 import type { AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
-import type { HeldManifest, ManifestShelf } from './manifest-shelf.ts';
+import type { HeldManifest, ManifestShelf, ManifestStat } from './manifest-shelf.ts';
+import { ageOf, type Clock } from '../time/clock.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
@@ -19,14 +20,7 @@ export interface ManifestsParts {
   readonly announced: AnnouncedTags;
   readonly negatives: ExpiringMap<string, true>;
   readonly flight: SingleFlight;
-  readonly now: () => number;
-}
-
-/** What a HEAD tells of a manifest. */
-export interface ManifestStat {
-  readonly digest: Digest;
-  readonly mediaType: string;
-  readonly size: number;
+  readonly clock: Clock;
 }
 
 /** Manifests by digest. A digest is immutable: what is held is answered without a question. */
@@ -105,7 +99,7 @@ export class Manifests {
   /** Held, or lately said to be absent. */
   async #known(target: Target, digest: Digest): Promise<Answer<HeldManifest> | undefined> {
     const held = await this.find(target, digest);
-    if (held) return { value: held, source: 'hit', ageMs: this.#parts.now() - held.storedAt };
+    if (held) return { value: held, source: 'hit', ageMs: ageOf(held.storedAt, this.#parts.clock) };
     if (!this.#parts.negatives.has(keyOf(target, digest))) return undefined;
     return { value: undefined, source: 'negative' };
   }

@@ -19,8 +19,8 @@ import { FallbackTags } from './fallback-tags.ts';
 import { Healer } from './healer.ts';
 import { Hydrator } from './hydrator.ts';
 import { Listings } from './listings.ts';
-import { ManifestShelf, type HeldManifest } from './manifest-shelf.ts';
-import { Manifests, type ManifestStat } from './manifests.ts';
+import { ManifestShelf, type HeldManifest, type ManifestStat } from './manifest-shelf.ts';
+import { Manifests } from './manifests.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import { Policy } from './policy.ts';
 import { SingleFlight } from './single-flight.ts';
@@ -59,7 +59,7 @@ export class Mirror {
   readonly #flight = new SingleFlight();
 
   constructor(parts: MirrorParts) {
-    const { catalog, blobs, access, health, log, now, config, metrics } = parts;
+    const { catalog, blobs, access, health, log, now, clock, config, metrics } = parts;
     const flight = this.#flight;
     const registries = new SourceRegistries(
       new Map(
@@ -71,13 +71,21 @@ export class Mirror {
         }),
       ),
     );
-    const negatives = new ExpiringMap<string, true>({ max: 10_000, clock: parts.clock });
+    const negatives = new ExpiringMap<string, true>({ max: 10_000, clock });
     const announced = new AnnouncedTags();
-    const asked = { registries, catalog, negatives, flight, health, now };
+    const asked = { registries, catalog, negatives, flight, health, clock };
     this.#access = access;
     this.#registries = registries;
     this.downloads = new Downloads({ ...parts, registries });
-    this.blobs = new Blobs({ ...asked, blobs, metrics, access, log, downloads: this.downloads });
+    this.blobs = new Blobs({
+      ...asked,
+      blobs,
+      metrics,
+      access,
+      log,
+      now,
+      downloads: this.downloads,
+    });
     this.listings = new Listings(asked);
     const shelf = new ManifestShelf(parts);
     this.manifests = new Manifests({ ...asked, shelf, announced });

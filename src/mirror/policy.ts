@@ -27,20 +27,31 @@ export class Policy {
     return this.#config.negativeTtlMs;
   }
 
-  judge(repository: Repository, tag: Tag, ageMs: number): Freshness {
+  judge(repository: Repository, tag: Tag, ageMs: Age): Freshness {
     const { ttlMs, staleWhileRevalidateMs } = this.#config;
     if (this.#immutable.some((matches) => matches(repository, tag))) return 'fresh';
     if (this.isFresh(ageMs)) return 'fresh';
-    return ageMs >= 0 && ageMs < ttlMs + staleWhileRevalidateMs ? 'usable' : 'expired';
+    return isYounger(ageMs, ttlMs + staleWhileRevalidateMs) ? 'usable' : 'expired';
   }
 
-  /** A clock that went backwards makes a negative age: nothing can be said, so it is not fresh. */
-  isFresh(ageMs: number): boolean {
-    return ageMs >= 0 && ageMs < this.#config.ttlMs;
+  isFresh(ageMs: Age): boolean {
+    return isYounger(ageMs, this.#config.ttlMs);
+  }
+
+  /** Whether what an upstream does not have is still believed to be absent. */
+  isStillAbsent(ageMs: Age): boolean {
+    return isYounger(ageMs, this.#config.negativeTtlMs);
   }
 
   /** Whether a copy of this age may stand in while the upstream fails. */
-  mayServeStale(ageMs: number): boolean {
-    return ageMs <= this.#config.staleIfErrorMs;
+  mayServeStale(ageMs: Age): boolean {
+    return ageMs === undefined || ageMs <= this.#config.staleIfErrorMs;
   }
+}
+
+/** Milliseconds; `undefined` for what was written by a clock that ran ahead: never fresh. */
+type Age = number | undefined;
+
+function isYounger(ageMs: Age, limitMs: number): boolean {
+  return ageMs !== undefined && ageMs < limitMs;
 }

@@ -5,12 +5,13 @@ import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Health } from '../store/care/health.ts';
 import type { Catalog, TagRecord } from '../store/catalog/catalog.ts';
 import { INTERACTIVE, PRIORITY, type Demand } from '../upstream/demand.ts';
-import type { AnnouncedTags } from './announced-tags.ts';
+import type { Announcement, AnnouncedTags } from './announced-tags.ts';
 import type { Answer, Source } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
 import type { FallbackTags } from './fallback-tags.ts';
-import type { HeldManifest } from './manifest-shelf.ts';
-import { statOf, type Manifests, type ManifestStat } from './manifests.ts';
+import type { HeldManifest, ManifestStat } from './manifest-shelf.ts';
+import { statOf, type Manifests } from './manifests.ts';
+import { ageOf, type Clock } from '../time/clock.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
@@ -24,7 +25,7 @@ export interface TagsParts {
   readonly flight: SingleFlight;
   readonly fallbackTags: FallbackTags;
   readonly health: Health;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 /**
@@ -41,7 +42,7 @@ export interface Meaning<Manifest extends ManifestStat = ManifestStat> extends A
 /** What the tag was last known to mean, with its manifest held. */
 interface Copy {
   readonly held: HeldManifest;
-  readonly ageMs: number;
+  readonly ageMs: number | undefined;
 }
 
 /** What the upstream says of a tag that it has. */
@@ -63,6 +64,7 @@ const REVALIDATION: Demand = { priority: PRIORITY.hydration };
  *   resolve ── held and fresh ─────────────────────────────────────────▶ hit
  *           ├─ held and usable, asked about behind the client ─────────▶ stale
  *           ├─ said to be absent within the negative ttl ──────────────▶ negative
+ *           ├─ announced within the ttl, for a HEAD ───────────────────▶ hit
  *           └─ asked of the upstream by HEAD, once for all who ask ─┬──▶ absent: miss
  *                 │                                                 ├──▶ means what is held: revalidated
  *                 │                                                 ├──▶ means another held manifest: miss
@@ -112,6 +114,11 @@ export class Tags {
       }
     }
     if (negatives.has(keyOf(target, tag))) return { value: undefined, source: 'negative' };
+    const announced = need === 'digest' && this.#announced(target, tag);
+    if (announced) {
+      const { stat, checkedAt, ...rest } = announced;
+      return meaningOf({ value: stat, source: 'hit', ...rest, ageMs: this.#age(checkedAt) });
+    }
     const asking = this.#ask(target, tag, { need, demand: INTERACTIVE });
     // A copy that is too old to stand in: the answer is worth any wait.
     if (!copy || !policy.mayServeStale(copy.ageMs)) return asking;
@@ -132,14 +139,17 @@ export class Tags {
 
   /** What the upstream says. Shared by all who ask at once. */
   async #ask(target: Target, tag: Tag, by: { need: Need; demand: Demand }): Promise<Meaning> {
-    const { flight, manifests, announced, negatives, registries } = this.#parts;
+    const { flight, manifests, negatives, registries } = this.#parts;
     const { need, demand } = by;
     const what = need === 'manifest' ? 'tag with its manifest' : 'tag';
     return flight.do({ what, of: target, about: tag, demand }, async () => {
-      const told =
-        (need === 'manifest' && this.#announced(target, tag)) ||
-        (await this.#head(target, tag, demand));
+      // Clients send HEAD and GET in a row.
+      const announced = need === 'manifest' ? this.#announced(target, tag) : undefined;
+      const told = announced
+        ? { ...announced, digest: announced.stat.digest }
+        : await this.#head(target, tag, demand);
       if (!told) {
+        this.#parts.announced.delete(target, tag);
         negatives.set(keyOf(target, tag), true, registries.of(target).policy.negativeTtlMs);
         return { value: undefined, source: 'miss' };
       }
@@ -147,28 +157,25 @@ export class Tags {
       if (held) return this.#confirm(target, tag, held, told);
       if (need === 'manifest' || !told.stat) return this.#fetch(target, tag, told, demand);
       const { stat, checkedAt, warning } = told;
-      announced.set(target, tag, { digest: stat.digest, checkedAt });
-      return {
-        ...meaningOf({ value: stat, source: 'miss' }),
-        ...(warning !== undefined && { warning }),
-      };
+      const rest = { ...(warning !== undefined && { warning }) };
+      this.#parts.announced.set(target, tag, { stat, checkedAt, ...rest });
+      return meaningOf({ value: stat, source: 'miss', ...rest });
     });
   }
 
-  /** What a HEAD was just answered: clients send HEAD and GET in a row. */
-  #announced(target: Target, tag: Tag): Told | undefined {
+  /** What the upstream said within the ttl of a tag whose manifest is not held. */
+  #announced(target: Target, tag: Tag): Announcement | undefined {
     const { announced, registries } = this.#parts;
-    const record = announced.get(target, tag);
-    if (!record || !registries.of(target).policy.isFresh(this.#age(record.checkedAt)))
-      return undefined;
-    return record;
+    const { policy } = registries.of(target);
+    const known = announced.get(target, tag);
+    return known && policy.isFresh(this.#age(known.checkedAt)) ? known : undefined;
   }
 
   /** Throws when the upstream is a mirror whose copy is older than this one's policy lets pass. */
   async #head(target: Target, tag: Tag, demand: Demand): Promise<Told | undefined> {
-    const { flight, registries, now } = this.#parts;
+    const { flight, registries, clock } = this.#parts;
     const { policy, upstream } = registries.of(target);
-    const askedAt = now();
+    const askedAt = clock.wall();
     const head = await flight.do({ what: 'manifest by HEAD', of: target, about: tag, demand }, () =>
       upstream.headManifest(target.repository, tag, demand),
     );
@@ -233,8 +240,8 @@ export class Tags {
     await health.recorded(catalog.recordTag(target, tag, record));
   }
 
-  #age(since: number): number {
-    return this.#parts.now() - since;
+  #age(checkedAt: number): number | undefined {
+    return ageOf(checkedAt, this.#parts.clock);
   }
 }
 

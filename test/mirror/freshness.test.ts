@@ -253,6 +253,43 @@ test('HEAD of a tag that is not held is a HEAD upstream and nothing more', async
   t.deepEqual(registry.conversation(), [HEAD_LATEST]);
 });
 
+test('a poller that asks by HEAD for what is not held is answered within the ttl without a question', async (t) => {
+  const { registry, manifest, image, clock } = await startScene(t, { tags: TTL });
+  const first = await manifest('latest', { method: 'HEAD' });
+  clock.advance(TTL.ttlMs - 1);
+  for (let poll = 0; poll < 20; poll += 1) {
+    const answer = await manifest('latest', { method: 'HEAD' });
+    t.deepEqual(told(answer), { status: 200, cache: 'entrepot; hit', age: '299' });
+    for (const name of ['docker-content-digest', 'content-length', 'content-type']) {
+      t.is(answer.headers[name], first.headers[name]);
+    }
+  }
+  t.is(first.headers['docker-content-digest'], image.manifest.digest);
+  t.deepEqual(registry.conversation(), [HEAD_LATEST]);
+  clock.advance(1);
+  t.is(
+    (await manifest('latest', { method: 'HEAD' })).headers['cache-status'],
+    'entrepot; fwd=miss',
+  );
+  t.deepEqual(registry.conversation(), [HEAD_LATEST, HEAD_LATEST]);
+});
+
+test('a poller hears of a tag that moved to what is not held once in each ttl', async (t) => {
+  const { registry, manifest, clock } = await startScene(t, { tags: TTL });
+  await manifest('latest');
+  const moved = buildMoved();
+  registry.addImage(REPOSITORY, 'latest', moved, { name: 'moved' });
+  clock.advance(TTL.ttlMs);
+  registry.clear();
+  for (let poll = 0; poll < 3; poll += 1) {
+    const answer = await manifest('latest', { method: 'HEAD' });
+    t.is(answer.headers['docker-content-digest'], moved.manifest.digest);
+  }
+  t.deepEqual(registry.conversation(), [HEAD_LATEST]);
+  t.deepEqual((await manifest('latest')).body, moved.manifest.bytes);
+  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_MOVED]);
+});
+
 for (const ttlMs of [TTL.ttlMs, 0]) {
   test(`a tag asked for by HEAD is held once its manifest was pulled by digest, with a ttl of ${ttlMs} ms`, async (t) => {
     const { registry, manifest, image } = await startScene(t, { tags: { ttlMs } });
