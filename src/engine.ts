@@ -57,12 +57,14 @@ export class Engine {
     const addressing = new Addressing(config);
     const pins = configuredPins(config, { addressing, log, now });
     const parts = { config: config.store, pins, metrics, log, now, ...(step && { step }) };
-    const store = await Store.open(parts);
+    await using undo = new AsyncDisposableStack();
+    const store = undo.adopt(await Store.open(parts), async (opened) => opened.close());
     const syncState = await State.open(join(store.path, 'sync.json'));
     const engine = new Engine(config, store, { ...options, metrics, addressing, syncState });
     // Of a file that the configuration names no more.
     if (!engine.#inUse) await engine.storeAdmin.setInUse('file', []);
     await engine.#inUse?.watch();
+    undo.move();
     return engine;
   }
 

@@ -3,7 +3,6 @@ import PQueue from 'p-queue';
 import type { SyncConfig } from '../src/config/sync-config.ts';
 import type { Pace } from '../src/mirror/downloads/demand.ts';
 import type { Supply } from '../src/mirror/supply.ts';
-import type { Digest } from '../src/oci/digest.ts';
 import { parseImageName } from '../src/oci/image-name.ts';
 import type { Log } from '../src/observe/log.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
@@ -19,7 +18,7 @@ import { reasonOf, type Problem } from './resolver.ts';
 import type { Timer } from './schedule.ts';
 import type { KnownImage, State } from './state.ts';
 import { Walk } from './walk.ts';
-import { digestNameOf, keyOf, nameOf, nodeOf, type WantedImage } from './wanted-image.ts';
+import { digestNameOf, keyOf, nameOf, nodeOf } from './wanted-image.ts';
 
 export interface RunnerParts {
   readonly config: SyncConfig;
@@ -149,7 +148,7 @@ export class Runner {
     }
   }
 
-  async #fetch({ wanted, before, attached }: PlannedItem, signal: AbortSignal): Promise<void> {
+  async #fetch({ wanted, attached }: PlannedItem, signal: AbortSignal): Promise<void> {
     const { supply, gate, meter } = this.#parts;
     const { target, tag, digest, checkedAt } = wanted;
     const parts = { ...this.#parts, attached: attached.map((each) => each.digest) };
@@ -169,17 +168,7 @@ export class Runner {
     for (const each of attached) {
       await supply.recordTag(target, each.tag, each.digest, checkedAt);
     }
-    if (tag !== undefined) await this.#move(wanted, before);
-  }
-
-  /** Its tag means it from now on, unless a client's question had a later answer. */
-  async #move({ target, tag, digest, checkedAt }: WantedImage, before?: Digest): Promise<void> {
-    const { catalog, supply } = this.#parts;
-    if (tag === undefined) return;
-    const known = await catalog.findTag(target, tag);
-    const isLater = known !== undefined && known.checkedAt > checkedAt;
-    if (isLater && (known.digest === digest || known.digest !== before)) return;
-    await supply.recordTag(target, tag, digest, checkedAt);
+    if (tag !== undefined) await supply.recordTag(target, tag, digest, checkedAt);
   }
 
   /** Lets go of what is to go, and remembers it no more. */

@@ -158,6 +158,27 @@ test('the file is read at the start and on change; while it cannot be read nothi
   t.is(heard.length, 3);
 });
 
+test('a file that is written twice with the same images is told once', async (t) => {
+  const path = join(await createTempFolder(t), 'in-use');
+  const heard: (readonly string[])[] = [];
+  const file = new InUseFile({
+    path,
+    changed: async (images) => void heard.push(images),
+    log: pino({ level: 'silent' }),
+    pollMs: 1,
+  });
+  t.teardown(async () => file.close());
+  await writeFile(path, 'a\n');
+  await file.watch();
+  for (const text of ['a\n', 'a\n', 'b\n', 'b\n']) {
+    await writeFile(`${path}.new`, text);
+    await rename(`${path}.new`, path);
+    await until(() => heard.at(-1)?.[0] === text.trim());
+  }
+  await file.close();
+  t.deepEqual(heard, [['a'], ['b']]);
+});
+
 interface Told {
   readonly pins: readonly { origin: string; image: string; since: number; reason?: string }[];
 }

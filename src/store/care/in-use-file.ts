@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { parseImageList } from '../../oci/image-list.ts';
 import type { Log } from '../../observe/log.ts';
 
@@ -15,7 +15,10 @@ const POLL_MS = 5_000;
 /** A file that names the images a cluster runs, one a line, `#` for comments. */
 export class InUseFile {
   readonly #parts: InUseFileParts;
-  #seen: string | undefined;
+  /** What the last look found. */
+  #found: string | undefined;
+  #told: string | undefined;
+  #isFailing = false;
   #polling: NodeJS.Timeout | undefined;
   #reading: Promise<void> = Promise.resolve();
 
@@ -25,7 +28,7 @@ export class InUseFile {
 
   /** Reads it, and again whenever it changes. By polling: links that are swapped escape other ways. */
   async watch(): Promise<void> {
-    await this.#look();
+    await this.#look({ isFirst: true });
     this.#polling = setInterval(() => {
       this.#reading = this.#reading.then(() => this.#look());
     }, this.#parts.pollMs ?? POLL_MS).unref();
@@ -37,17 +40,20 @@ export class InUseFile {
   }
 
   /** A file that cannot be read changes nothing: what was in use stays pinned. */
-  async #look(): Promise<void> {
+  async #look({ isFirst = false } = {}): Promise<void> {
     const { path, changed, log } = this.#parts;
     try {
-      const { mtimeMs, size, ino } = await stat(path);
-      const seen = `${mtimeMs} ${size} ${ino}`;
-      if (seen === this.#seen) return;
-      await changed(parseImageList(await readFile(path, 'utf8')));
-      this.#seen = seen;
+      const text = await readFile(path, 'utf8');
+      // A file that is being written has another text at the next look: half of it unpins nothing.
+      const isWhole = isFirst || text === this.#found;
+      this.#found = text;
+      if (!isWhole) return;
+      if (text !== this.#told) await changed(parseImageList(text));
+      this.#told = text;
+      this.#isFailing = false;
     } catch (err) {
-      if (this.#seen !== '') log.warn({ path, err }, 'the list of images in use cannot be read');
-      this.#seen = '';
+      if (!this.#isFailing) log.warn({ path, err }, 'the list of images in use cannot be read');
+      this.#isFailing = true;
     }
   }
 }

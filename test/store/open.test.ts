@@ -1,0 +1,86 @@
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import test, { type ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import type { Config } from '../../src/config/config.ts';
+import { Engine } from '../../src/engine.ts';
+import { Metrics } from '../../src/observe/metrics.ts';
+import type { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
+import { Store } from '../../src/store/store.ts';
+import { createTempFolder, startMirror } from '../helpers/mirror.ts';
+import { createStore, describe, fillCatalog, fillFiles, openCatalog } from './held-store.ts';
+
+/** Filled by `held-store.ts`, and written by a program that put no number on its stores. */
+const WITHOUT_NUMBER = fileURLToPath(new URL('fixtures/format-2', import.meta.url));
+
+async function openStore(t: ExecutionContext, path: string): Promise<Store> {
+  const store = await Store.open({
+    config: { path, durability: 'rename', maxBytes: 2 ** 40, minFreeBytes: 0, pins: [] },
+    pins: [],
+    metrics: new Metrics(),
+    log: pino({ level: 'silent' }),
+    now: Date.now,
+  });
+  t.teardown(async () => store.close());
+  return store;
+}
+
+test('a store of a program that put no number on it opens with all it holds, and has one then', async (t) => {
+  const path = await createTempFolder(t);
+  await cp(WITHOUT_NUMBER, path, { recursive: true });
+  const store = await openStore(t, path);
+  const same = await createStore(t);
+  await fillFiles(same.path, same.store);
+  const wanted = await openCatalog(t, same.path);
+  await fillCatalog(wanted, same.store);
+  t.deepEqual(await describe(store.catalog as LevelCatalog), await describe(wanted));
+  store.settle();
+  await store.settled;
+  for await (const digest of store.blobs.list()) t.truthy(await store.blobs.readBytes(digest));
+  t.is(await readFile(join(path, 'format'), 'utf8'), '2\n');
+  await store.close();
+  await t.notThrowsAsync(openStore(t, path));
+});
+
+test('a store of a newer program is refused with what to do, and nothing of it is touched', async (t) => {
+  const path = await createTempFolder(t);
+  await writeFile(join(path, 'format'), '3\n');
+  await mkdir(join(path, 'catalog.new'));
+  for (const refused of [
+    async () => openStore(t, path),
+    async () => Store.rebuild({ path, durability: 'rename' }),
+  ]) {
+    const error = await t.throwsAsync(refused);
+    t.is(
+      error?.message,
+      `${path} was written by a newer version (format 3, this one knows 2): run that version, or point store.path elsewhere`,
+    );
+  }
+  t.deepEqual((await readdir(path)).toSorted(), ['catalog.new', 'format']);
+});
+
+test('a number that a power loss left empty is written again', async (t) => {
+  const path = await createTempFolder(t);
+  await (await openStore(t, path)).close();
+  await writeFile(join(path, 'format'), '');
+  await openStore(t, path);
+  t.is(await readFile(join(path, 'format'), 'utf8'), '2\n');
+});
+
+test('a start that fails after the store was opened closes it', async (t) => {
+  const upstreams = { 'docker.io': { url: 'http://127.0.0.1:9' } };
+  const mirror = await startMirror(t, { upstreams });
+  await mirror.stop();
+  const { config } = mirror;
+  const broken: Config = {
+    ...config,
+    get sync(): never {
+      throw new Error('broken');
+    },
+  };
+  const log = pino({ level: 'silent' });
+  await t.throwsAsync(Engine.start(broken, { log }), { message: 'broken' });
+  const engine = await Engine.start(config, { log });
+  await engine.close();
+});
