@@ -11,20 +11,31 @@ interface Mount {
   readonly Source: string;
 }
 
+interface Programs {
+  readonly containerd: string;
+  readonly ctr: string;
+}
+
 /** containerd with a `hosts.toml` for every registry: it names the registry by `?ns=`. */
 export class Containerd implements Client {
   readonly #netns: Netns;
   readonly #socket: string;
   readonly #hosts: string;
+  readonly #programs: Programs;
   #views = 0;
 
-  private constructor(netns: Netns, socket: string, hosts: string) {
+  private constructor(netns: Netns, socket: string, hosts: string, programs: Programs) {
     this.#netns = netns;
     this.#socket = socket;
     this.#hosts = hosts;
+    this.#programs = programs;
   }
 
-  static async start(netns: Netns, mirror: string): Promise<Containerd> {
+  static async start(
+    netns: Netns,
+    mirror: string,
+    programs: Programs = { containerd: 'containerd', ctr: 'ctr' },
+  ): Promise<Containerd> {
     const home = join(netns.directory, 'containerd');
     const hosts = join(home, 'certs.d');
     await mkdir(join(hosts, '_default'), { recursive: true });
@@ -44,8 +55,8 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 address = "${socket}"
 `,
     );
-    const service = await netns.start('containerd', 'containerd', '--config', settings);
-    const containerd = new Containerd(netns, socket, hosts);
+    const service = await netns.start('containerd', programs.containerd, '--config', settings);
+    const containerd = new Containerd(netns, socket, hosts, programs);
     await until('containerd to answer', async () => {
       await service.assertRunning();
       return containerd.#ctr('version').catch(() => undefined);
@@ -70,6 +81,6 @@ address = "${socket}"
   }
 
   async #ctr(...args: string[]): Promise<string> {
-    return this.#netns.run('ctr', '--address', this.#socket, ...args);
+    return this.#netns.run(this.#programs.ctr, '--address', this.#socket, ...args);
   }
 }

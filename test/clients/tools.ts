@@ -1,0 +1,25 @@
+import { join } from 'node:path';
+
+interface Tool {
+  /** A command of a Go module, at a version. */
+  readonly module: string;
+  readonly version: string;
+  readonly tags?: readonly string[];
+}
+
+const CONTAINERD = { version: 'v2.4.2', tags: ['no_btrfs', 'no_zfs', 'no_devmapper'] };
+
+/** Clients that are newer than the Debian packages, or have none. */
+export const TOOLS = {
+  crane: { module: 'github.com/google/go-containerregistry/cmd/crane', version: 'v0.22.1' },
+  regctl: { module: 'github.com/regclient/regclient/cmd/regctl', version: 'v0.11.7' },
+  oras: { module: 'oras.land/oras/cmd/oras', version: 'v1.3.6' },
+  containerd: { module: 'github.com/containerd/containerd/v2/cmd/containerd', ...CONTAINERD },
+  ctr: { module: 'github.com/containerd/containerd/v2/cmd/ctr', ...CONTAINERD },
+} as const satisfies Readonly<Record<string, Tool>>;
+
+/** Built once and kept: a version has a folder of its own. */
+export function toolPath(name: keyof typeof TOOLS): string {
+  const root = join(import.meta.dirname, '..', '..', '.cache', 'clients');
+  return join(root, `${name}-${TOOLS[name].version}`, name);
+}
