@@ -6,10 +6,8 @@ import { RegistryError } from '../oci/errors.ts';
 import type { Via } from '../oci/via.ts';
 import type { Addressing } from '../mirror/addressing.ts';
 import { toRegistryError } from '../oci/to-registry-error.ts';
-import { recordExchange } from './record-exchange.ts';
 import { ClientGoneError } from './send.ts';
-import type { Exchange, State } from './exchange.ts';
-import type { V2Context } from './content-request.ts';
+import { recordExchange, type Exchange, type State, type V2Context } from './exchange.ts';
 import { createV2Router } from './v2.ts';
 
 /** Some forty mirrors in a row; passed on, more would meet the limits of servers on the way. */

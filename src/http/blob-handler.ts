@@ -5,12 +5,12 @@ import { parseDigest, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { formatTarget } from '../oci/reference.ts';
 import { BufferPool } from './buffer-pool.ts';
-import { setCacheHeaders } from './cache-headers.ts';
-import { isNotModified, setContentHeaders } from './content-headers.ts';
+import { isNotModified, setCacheHeaders, setContentHeaders } from './answer-headers.ts';
 import { Multipart } from './multipart.ts';
 import { parseRange } from './range.ts';
 import { send } from './send.ts';
-import type { ContentRequest, V2Context } from './content-request.ts';
+import type { ContentRequest } from './content-request.ts';
+import type { V2Context } from './exchange.ts';
 
 /** GET and HEAD of `/v2/<name>/blobs/<digest>`. */
 export class BlobHandler {
@@ -43,9 +43,8 @@ export class BlobHandler {
     answer: Answer<Content | BlobStat>,
     request: ContentRequest & { digest: Digest },
   ): Promise<void> {
-    const { target, exchange, digest } = request;
+    const { target, digest } = request;
     const isHead = ctx.method === 'HEAD';
-    exchange.source = answer.source;
     setCacheHeaders(ctx, answer, { stored: !isHead && answer.value !== undefined });
     if (!answer.value) {
       throw new RegistryError('BLOB_UNKNOWN', {
@@ -60,9 +59,10 @@ export class BlobHandler {
       ctx.status = 304;
     } else if (!isHead && 'open' in answer.value) {
       try {
-        await this.#respond(ctx, answer.value, request);
+        await this.#respond(ctx, answer.value);
       } finally {
-        exchange.source = answer.source;
+        // As it turned out while the body was sent.
+        ctx.state.exchange.source = answer.source;
       }
     } else {
       ctx.status = 200;
@@ -70,27 +70,26 @@ export class BlobHandler {
     }
   }
 
-  async #respond(ctx: V2Context, content: Content, request: ContentRequest): Promise<void> {
+  async #respond(ctx: V2Context, content: Content): Promise<void> {
     const { size } = content;
     const ranges = size === undefined ? undefined : requestedRanges(ctx, content, size);
     if (size === undefined || !ranges) {
       ctx.status = 200;
       if (size !== undefined) ctx.length = size;
-      return this.#stream(ctx, request, [{ content }]);
+      return this.#stream(ctx, [{ content }]);
     }
     ctx.status = 206;
     const [only, ...others] = ranges;
     if (only && others.length === 0) {
       ctx.set('Content-Range', `bytes ${only.start}-${only.end - 1}/${size}`);
       ctx.length = only.end - only.start;
-      return this.#stream(ctx, request, [{ content, range: only }]);
+      return this.#stream(ctx, [{ content, range: only }]);
     }
     const multipart = new Multipart(ranges, size);
     ctx.set('Content-Type', multipart.contentType);
     ctx.length = multipart.length;
     return this.#stream(
       ctx,
-      request,
       ranges.map((range) => ({ content, range, head: multipart.head(range) })),
       multipart.end,
     );
@@ -99,11 +98,10 @@ export class BlobHandler {
   /** The body goes past Koa's own piping: straight from the reader, at the client's pace. */
   async #stream(
     ctx: V2Context,
-    request: ContentRequest,
     parts: readonly { content: Content; range?: ByteRange; head?: string }[],
     end?: string,
   ): Promise<void> {
-    const { exchange } = request;
+    const { exchange } = ctx.state;
     const response = ctx.res;
     const buffers = this.#buffers.take(parts[0]?.content.size ?? Infinity);
     let isIdle = false;

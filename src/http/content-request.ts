@@ -1,18 +1,14 @@
-import type { ParameterizedContext } from 'koa';
 import { RegistryError } from '../oci/errors.ts';
 import type { Target } from '../oci/reference.ts';
 import type { Addressing, Registry } from '../mirror/addressing.ts';
-import type { Exchange, ExchangeKind, State } from './exchange.ts';
+import type { ExchangeKind, V2Context } from './exchange.ts';
 
 /** A request for content, understood once; handlers see nothing of its spelling. */
 export interface ContentRequest {
   readonly target: Target;
   /** The last path component: tag or digest as the client wrote it. */
   readonly reference: string;
-  readonly exchange: Exchange;
 }
-
-export type V2Context = ParameterizedContext<State>;
 
 /** Throws a `RegistryError` for what is no request of this registry. */
 export function understandRequest(
@@ -33,7 +29,7 @@ export function understandRequest(
   exchange.target = target;
   exchange.reference = decode(reference);
   ctx.set('OCI-Namespace', target.upstream);
-  return { target, reference: exchange.reference, exchange };
+  return { target, reference: exchange.reference };
 }
 
 /** A request for what an upstream has: the same ways of saying which, but for the repository. */

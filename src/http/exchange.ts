@@ -1,10 +1,15 @@
+import type { ParameterizedContext } from 'koa';
 import type { Source } from '../mirror/answer.ts';
-import type { Target } from '../oci/reference.ts';
+import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { formatTarget, type Target } from '../oci/reference.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import { ClientGoneError } from './send.ts';
 
 export type ExchangeKind =
   'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'ping' | 'other';
 
-/** What the handlers note of a request for the access log and the metrics, written in one place. */
+/** A request as the access log and the metrics tell of it; the handlers fill it in. */
 export interface Exchange {
   /** On the clock of `performance.now()`. */
   readonly startedAt: number;
@@ -25,4 +30,55 @@ export interface Exchange {
 /** The state of a Koa context in this application. */
 export interface State {
   exchange: Exchange;
+}
+
+export type V2Context = ParameterizedContext<State>;
+
+/** Writes the line and the metrics of a request whose handlers are done: the one place for both. */
+export function recordExchange(ctx: V2Context, parts: { metrics: Metrics; log: Log }): void {
+  const { exchange } = ctx.state;
+  const endedAt = performance.now();
+  count(ctx, exchange, { endedAt, metrics: parts.metrics });
+  const { kind, upstream, target, source, bytes, error, reference, startedAt, answeredAt } =
+    exchange;
+  const isGone = error instanceof ClientGoneError;
+  // After the headers only the cut connection tells the client, and only this line the operator.
+  const isCut = error !== undefined && !isGone && answeredAt !== undefined;
+  const isFault = isCut || (error !== undefined && !isGone && ctx.status >= 500);
+  parts.log[isFault ? 'warn' : 'info'](
+    {
+      method: ctx.method,
+      kind,
+      ...(target ? { target: formatTarget(target) } : upstream !== undefined && { upstream }),
+      ...(reference !== undefined && { reference }),
+      status: ctx.status,
+      ...(source && { source }),
+      bytes,
+      ms: Math.round((endedAt - startedAt) * 10) / 10,
+      ...(isGone && { left: true }),
+      ...(isCut && { cut: true }),
+      // A fault of an upstream says all in its message; where in this code it was met says nothing.
+      ...(isFault && (error instanceof UpstreamError ? { reason: error.message } : { err: error })),
+    },
+    'request',
+  );
+}
+
+function count(
+  ctx: V2Context,
+  exchange: Exchange,
+  { endedAt, metrics }: { endedAt: number; metrics: Metrics },
+): void {
+  const { kind, upstream, source, bytes, startedAt, answeredAt = endedAt } = exchange;
+  const code = String(ctx.status);
+  metrics.httpRequests.inc({ kind, method: methodLabel(ctx.method), code });
+  if (upstream === undefined || !source) return;
+  metrics.cacheRequests.inc({ upstream, kind, result: source });
+  metrics.httpRequestSeconds.observe({ kind, result: source }, (answeredAt - startedAt) / 1000);
+  if (bytes > 0) metrics.httpResponseBytes.inc({ kind, result: source }, bytes);
+}
+
+/** Methods are the client's to invent; labels are not. */
+function methodLabel(method: string): string {
+  return method === 'GET' || method === 'HEAD' ? method : 'other';
 }

@@ -5,8 +5,9 @@ import { RegistryError } from '../oci/errors.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { formatReferrersIndex } from '../oci/referrers-index.ts';
 import type { Registry } from '../mirror/addressing.ts';
-import { setCacheHeaders } from './cache-headers.ts';
-import { queryValue, type ContentRequest, type V2Context } from './content-request.ts';
+import { setCacheHeaders } from './answer-headers.ts';
+import { queryValue, type ContentRequest } from './content-request.ts';
+import type { V2Context } from './exchange.ts';
 
 const MAX_PAGE_SIZE = 1000;
 
@@ -18,10 +19,9 @@ export class ListHandler {
     this.#listings = listings;
   }
 
-  async tags(ctx: V2Context, { target, exchange }: ContentRequest): Promise<void> {
+  async tags(ctx: V2Context, { target }: ContentRequest): Promise<void> {
     const page = parsePage(ctx);
     const answer = await this.#listings.tags(target);
-    exchange.source = answer.source;
     setCacheHeaders(ctx, answer, { stored: false });
     if (!answer.value) {
       throw new RegistryError('NAME_UNKNOWN', {
@@ -36,7 +36,6 @@ export class ListHandler {
   async repositories(ctx: V2Context, { upstream, isAllowed }: Registry): Promise<void> {
     const page = parsePage(ctx);
     const answer = await this.#listings.repositories({ upstream });
-    ctx.state.exchange.source = answer.source;
     setCacheHeaders(ctx, answer, { stored: false });
     const allowed = (answer.value ?? []).filter(isAllowed);
     const repositories = turnTo(ctx, allowed, { ...page, nameOf: (name) => name });
@@ -44,10 +43,8 @@ export class ListHandler {
   }
 
   /** What does not fit one answer goes on behind the last digest. */
-  async referrers(ctx: V2Context, request: ContentRequest): Promise<void> {
-    const { target, exchange } = request;
-    const answer = await this.#listings.referrers(target, parseDigest(request.reference));
-    exchange.source = answer.source;
+  async referrers(ctx: V2Context, { target, reference }: ContentRequest): Promise<void> {
+    const answer = await this.#listings.referrers(target, parseDigest(reference));
     setCacheHeaders(ctx, answer, { stored: false });
     const wanted = [ctx.query['artifactType'] ?? []].flat();
     if (wanted.length > 0) ctx.set('OCI-Filters-Applied', 'artifactType');

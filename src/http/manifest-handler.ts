@@ -3,9 +3,9 @@ import type { Mirror } from '../mirror/mirror.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { isAcceptable } from '../oci/media-types.ts';
 import { formatTarget, isDigestReference, parseReference } from '../oci/reference.ts';
-import { setCacheHeaders } from './cache-headers.ts';
-import { isNotModified, setContentHeaders } from './content-headers.ts';
-import type { ContentRequest, V2Context } from './content-request.ts';
+import { isNotModified, setCacheHeaders, setContentHeaders } from './answer-headers.ts';
+import type { ContentRequest } from './content-request.ts';
+import type { V2Context } from './exchange.ts';
 
 /** GET and HEAD of `/v2/<name>/manifests/<reference>`. */
 export class ManifestHandler {
@@ -16,13 +16,12 @@ export class ManifestHandler {
   }
 
   async handle(ctx: V2Context, request: ContentRequest): Promise<void> {
-    const { target, exchange } = request;
+    const { target } = request;
     const reference = parseReference(request.reference);
     const isHead = ctx.method === 'HEAD';
     const answer = isHead
       ? await this.#mirror.statManifest(target, reference)
       : await this.#mirror.getManifest(target, reference);
-    exchange.source = answer.source;
     setCacheHeaders(ctx, answer, { stored: !isHead && answer.value !== undefined });
     const manifest = answer.value;
     if (!manifest) {
@@ -31,6 +30,7 @@ export class ManifestHandler {
         detail: { upstream: target.upstream, reference: request.reference },
       });
     }
+    ctx.set('Vary', 'Accept');
     requireAcceptable(ctx, manifest, request);
     setContentHeaders(ctx, manifest, { isImmutable: isDigestReference(reference) });
     ctx.set('Content-Type', manifest.mediaType);
@@ -41,7 +41,7 @@ export class ManifestHandler {
     ctx.status = 200;
     if ('bytes' in manifest) {
       ctx.body = manifest.bytes;
-      exchange.bytes = isHead ? 0 : manifest.size;
+      ctx.state.exchange.bytes = isHead ? 0 : manifest.size;
     }
     ctx.length = manifest.size;
   }

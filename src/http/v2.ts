@@ -6,9 +6,8 @@ import {
   understandCatalogRequest,
   understandRequest,
   type ContentRequest,
-  type V2Context,
 } from './content-request.ts';
-import type { ExchangeKind, State } from './exchange.ts';
+import type { ExchangeKind, State, V2Context } from './exchange.ts';
 import { ListHandler } from './list-handler.ts';
 import { ManifestHandler } from './manifest-handler.ts';
 

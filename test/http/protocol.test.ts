@@ -246,6 +246,26 @@ test('a stored type that Accept does not take is 404 MANIFEST_UNKNOWN and is nev
   t.is((await ask('/v2/app/manifests/v1')).status, 200);
 });
 
+test('what depends on Accept says so, and nothing else does', async (t) => {
+  const { ask, image, mirror } = await createWorld(t);
+  const { digest } = image.manifest;
+  const varyOf = async (path: string, headers: Record<string, string> = {}, method = 'GET') => {
+    const answer = await get(`${mirror.url}/v2/app/${path}`, { method, headers });
+    return [answer.status, answer.headers.vary];
+  };
+  t.is((await ask('/v2/app/manifests/v1')).status, 200);
+  for (const reference of ['v1', digest]) {
+    const path = `manifests/${reference}`;
+    t.deepEqual(await varyOf(path), [200, 'Accept']);
+    t.deepEqual(await varyOf(path, {}, 'HEAD'), [200, 'Accept']);
+    t.deepEqual(await varyOf(path, { 'If-None-Match': `"${digest}"` }), [304, 'Accept']);
+    t.deepEqual(await varyOf(path, { Accept: 'text/html' }), [404, 'Accept']);
+  }
+  t.deepEqual(await varyOf('manifests/missing'), [404, undefined]);
+  t.deepEqual(await varyOf(`blobs/${image.config.digest}`), [200, undefined]);
+  t.deepEqual(await varyOf('tags/list'), [200, undefined]);
+});
+
 test('bytes are exact: odd JSON, binary and large contents come as they are', async (t) => {
   const { ask, registry, image } = await createWorld(t);
   t.regex(image.manifest.bytes.toString(), /\s\t/, 'the manifest is laid out oddly');

@@ -1,5 +1,6 @@
-import type { ParameterizedContext } from 'koa';
 import type { Answer, Source } from '../mirror/answer.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { V2Context } from './exchange.ts';
 
 /** RFC 9211 values by how the cache came by its answer. */
 const CACHE_STATUS: Record<Source, string> = {
@@ -15,19 +16,40 @@ const CACHE_STATUS: Record<Source, string> = {
 /** The spec's limit of all warnings in a response. */
 const MAX_WARNING_BYTES = 4096;
 
-/** What the answer says of itself: where it came from, how old it is, why it may be outdated. */
+/** Where the answer came from, how old it is, why it may be outdated; also for the exchange. */
 export function setCacheHeaders(
-  ctx: ParameterizedContext,
+  ctx: V2Context,
   answer: Answer<unknown>,
   options: { stored: boolean },
 ): void {
+  ctx.state.exchange.source = answer.source;
   const stored = options.stored && answer.source === 'miss' ? '; stored' : '';
   ctx.set('Cache-Status', CACHE_STATUS[answer.source] + stored);
   if (answer.ageMs !== undefined) {
     ctx.set('Age', String(Math.max(0, Math.floor(answer.ageMs / 1000))));
   }
-  if (answer.source === 'stale' || answer.warning !== undefined)
+  if (answer.source === 'stale' || answer.warning !== undefined) {
     ctx.set('Warning', formatWarning(answer));
+  }
+}
+
+/** What every answer with content says of it. The digest is the strong validator. */
+export function setContentHeaders(
+  ctx: V2Context,
+  content: { readonly digest: Digest },
+  options: { isImmutable: boolean },
+): void {
+  ctx.set('Docker-Content-Digest', content.digest);
+  ctx.set('ETag', `"${content.digest}"`);
+  ctx.set('Cache-Control', options.isImmutable ? 'max-age=31536000, immutable' : 'no-cache');
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2 */
+export function isNotModified(ctx: V2Context, digest: Digest): boolean {
+  const header = ctx.get('If-None-Match');
+  if (header === '') return false;
+  if (header.trim() === '*') return true;
+  return header.split(',').some((tag) => tag.trim().replace(/^W\//, '') === `"${digest}"`);
 }
 
 /**
