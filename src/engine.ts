@@ -95,7 +95,7 @@ export class Engine {
     });
     this.#scrubber = new Scrubber({
       ...store.parts,
-      heal: async (digest) => this.mirror.healer.heal(digest),
+      heal: async (digest) => this.mirror.heal(digest),
       found: () => metrics.integrityFailures.inc({ upstream: '', where: 'scrub' }),
       log,
       now,
@@ -133,7 +133,7 @@ export class Engine {
     this.#scrubber.start();
     if (this.#config.sync && !this.#config.offline) this.#sync.start();
     void this.store.settled
-      .then(async () => this.mirror.hydrator.resume())
+      .then(async () => this.mirror.resumeHydration())
       .catch((err: unknown) => this.#log.error({ err }, 'what is incomplete was not looked for'));
   }
 
@@ -182,7 +182,7 @@ function describeStatus(parts: { config: Config; store: Store; mirror: Mirror })
     version: packageJson.version,
     offline: config.offline,
     store: { path, maxBytes, ...store.catalog.usage },
-    downloads: mirror.downloads.size,
+    downloads: mirror.activity.downloads,
     upstreams: mirror.upstreams,
   };
 }

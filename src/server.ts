@@ -67,11 +67,10 @@ export async function startServer(
     store,
     catalog: store.catalog,
     blobs: store.blobs,
-    activity: () => ({
-      downloads: mirror.downloads.size,
-      questions: mirror.openQuestions,
-      openFiles: store.blobs.openFiles.count,
-    }),
+    activity: () => {
+      const { downloads, questions } = mirror.activity;
+      return { downloads, questions, openFiles: store.blobs.openFiles.count };
+    },
     close: async () => {
       isClosing = true;
       await parts.disposeAsync();

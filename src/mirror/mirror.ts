@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { Digest } from '../oci/digest.ts';
 import { isDigestReference, type Reference, type Target } from '../oci/reference.ts';
 import type { BlobStore } from '../store/files/blob-store.ts';
 import type { AccessTimes } from '../store/care/access-times.ts';
@@ -44,16 +45,19 @@ export interface MirrorParts {
   readonly now: () => number;
 }
 
-/** The engine: what is asked of it comes from the store or, once, from an upstream. */
+/**
+ * The engine: what is asked of it comes from the store or, once, from an upstream. The doors ask it
+ * for manifests, blobs and lists, sync through `supply`; everything else stands behind it.
+ */
 export class Mirror {
-  readonly manifests: Manifests;
-  readonly tags: Tags;
   readonly blobs: Blobs;
   readonly listings: Listings;
   readonly downloads: Downloads;
   readonly supply: Supply;
-  readonly healer: Healer;
-  readonly hydrator: Hydrator;
+  readonly #manifests: Manifests;
+  readonly #tags: Tags;
+  readonly #healer: Healer;
+  readonly #hydrator: Hydrator;
   readonly #access: AccessTimes;
   readonly #registries: SourceRegistries;
   readonly #flight = new SingleFlight();
@@ -76,30 +80,22 @@ export class Mirror {
     const asked = { registries, catalog, negatives, flight, health, clock };
     this.#access = access;
     this.#registries = registries;
-    this.downloads = new Downloads({ ...parts, registries });
-    this.blobs = new Blobs({
-      ...asked,
-      blobs,
-      metrics,
-      access,
-      log,
-      now,
-      downloads: this.downloads,
-    });
-    this.listings = new Listings(asked);
+    const downloads = new Downloads({ ...parts, registries });
+    const listings = new Listings(asked);
     const shelf = new ManifestShelf(parts);
-    this.manifests = new Manifests({ ...asked, shelf, announced });
-    const fallbackTags = new FallbackTags({ listings: this.listings, shelf });
-    this.tags = new Tags({ ...asked, manifests: this.manifests, announced, fallbackTags });
-    const { downloads, manifests, listings, tags } = this;
-    this.supply = new Supply({ registries, catalog, downloads, manifests, tags });
-    this.healer = new Healer({ catalog, downloads, manifests });
-    this.hydrator = new Hydrator({
-      catalog,
-      downloads,
-      manifests,
-      tags,
-      listings,
+    const manifests = new Manifests({ ...asked, shelf, announced });
+    const fallbackTags = new FallbackTags({ listings, shelf });
+    const tags = new Tags({ ...asked, manifests, announced, fallbackTags });
+    const engine = { registries, catalog, downloads, manifests, tags, listings };
+    this.downloads = downloads;
+    this.blobs = new Blobs({ ...asked, blobs, metrics, access, log, now, downloads });
+    this.listings = listings;
+    this.supply = new Supply(engine);
+    this.#manifests = manifests;
+    this.#tags = tags;
+    this.#healer = new Healer(engine);
+    this.#hydrator = new Hydrator({
+      ...engine,
       isOn: ({ upstream }) => !config.offline && config.upstreams[upstream]?.hydrate === true,
       quietMs: parts.timing.hydrateMs,
       log,
@@ -109,18 +105,18 @@ export class Mirror {
   /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
   async getManifest(target: Target, reference: Reference): Promise<Answer<HeldManifest>> {
     if (isDigestReference(reference)) {
-      return this.#pulled(target, await this.manifests.hold(target, reference));
+      return this.#pulled(target, await this.#manifests.hold(target, reference));
     }
-    const { manifest, ...meaning } = await this.tags.resolve(target, reference, 'manifest');
+    const { manifest, ...meaning } = await this.#tags.resolve(target, reference, 'manifest');
     return this.#pulled(target, { ...meaning, value: manifest });
   }
 
   /** As `getManifest`, but what is not held is only asked for by HEAD. */
   async statManifest(target: Target, reference: Reference): Promise<Answer<ManifestStat>> {
     if (isDigestReference(reference)) {
-      return this.#pulled(target, await this.manifests.describe(target, reference));
+      return this.#pulled(target, await this.#manifests.describe(target, reference));
     }
-    const { manifest, ...meaning } = await this.tags.resolve(target, reference, 'digest');
+    const { manifest, ...meaning } = await this.#tags.resolve(target, reference, 'digest');
     return this.#pulled(target, { ...meaning, value: manifest });
   }
 
@@ -130,14 +126,28 @@ export class Mirror {
   ): Answer<Manifest> {
     if (answer.value) {
       this.#access.note(target, answer.value.digest);
-      this.hydrator.pulled(target, answer.value.digest);
+      this.#hydrator.pulled(target, answer.value.digest);
     }
     return answer;
   }
 
-  /** Questions to upstreams that are still open. */
-  get openQuestions(): number {
-    return this.#flight.size;
+  /** Fetches again what was held and is damaged. Resolves with why it could not be had, or nothing. */
+  async heal(digest: Digest): Promise<string | undefined> {
+    return this.#healer.heal(digest);
+  }
+
+  /** Goes on with what clients pulled and earlier runs left in part. */
+  async resumeHydration(): Promise<void> {
+    return this.#hydrator.resume();
+  }
+
+  /** What runs now: downloads, open questions to upstreams, images that are due to be completed. */
+  get activity(): { downloads: number; questions: number; hydrations: number } {
+    return {
+      downloads: this.downloads.size,
+      questions: this.#flight.size,
+      hydrations: this.#hydrator.size,
+    };
   }
 
   /** How each upstream does, in the order of the configuration. */
@@ -148,7 +158,7 @@ export class Mirror {
   /** Stops what runs, keeping partial downloads. The store is the caller's to close, afterwards. */
   async close(): Promise<void> {
     const downloads = this.downloads.close();
-    const hydration = this.hydrator.close();
+    const hydration = this.#hydrator.close();
     await this.#registries.close();
     await downloads;
     await hydration;

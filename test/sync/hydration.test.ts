@@ -17,9 +17,8 @@ test('what waits for a window is not completed behind its back; what a client as
   site.sync.run();
   await site.waiting();
   t.not((await site.sync.status()).closedUntil, undefined);
-  const { hydrator } = site.engine.mirror;
-  await hydrator.resume();
-  t.is(hydrator.size, 0);
+  await site.engine.mirror.resumeHydration();
+  t.is(site.engine.mirror.activity.hydrations, 0);
   await site.close();
 
   const next = await Site.start(t, {
@@ -31,8 +30,8 @@ test('what waits for a window is not completed behind its back; what a client as
     timer,
   });
   const { mirror } = next.engine;
-  await mirror.hydrator.resume();
-  t.is(mirror.hydrator.size, 0);
+  await mirror.resumeHydration();
+  t.is(mirror.activity.hydrations, 0);
   t.deepEqual(
     registry.conversation().filter((line) => line.includes('/blobs/')),
     [],
