@@ -11,7 +11,7 @@ import { Via } from './oci/via.ts';
 import { Checkup, type CheckupParts } from './upstream/checkup/checkup.ts';
 import type { Finding, UpstreamReport } from './api/doctor-api.ts';
 import { skipped } from './upstream/checkup/finding.ts';
-import type { WantedImage } from './upstream/checkup/subject.ts';
+import type { WantedImage } from './upstream/checkup/image-check.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
 
 export interface CheckupOptions {

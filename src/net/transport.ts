@@ -1,8 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
-import { isOwnShortage } from './own-shortage.ts';
-import { ResponseBody } from './response-body.ts';
+import { readSmall, ResponseBody } from './response-body.ts';
 import type { Timing } from './timing.ts';
 import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';
 
@@ -14,14 +13,29 @@ export interface TransportRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Must be read, dumped or destroyed, to free the connection. */
 export interface TransportResponse {
-  readonly statusCode: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly body: ResponseBody;
+  readonly url: URL;
+  readonly status: number;
+  /** The first line of each. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Every `WWW-Authenticate`. */
+  readonly challenges: readonly string[];
+  /** Throws `UpstreamError` when the body breaks or stalls; leaving the loop early destroys it. */
+  chunks(): AsyncGenerator<Buffer>;
+  /** The whole body; `undefined` when it is longer than the limit (bytes). */
+  read(limit: number): Promise<Buffer | undefined>;
+  /** Reads the rest and forgets it, or closes the connection when that is much. Never rejects. */
+  dump(): Promise<void>;
+  /** Closes the connection unless the body is all here. */
+  destroy(): void;
 }
 
-/** What those that answer challenges need of the transport. */
-export type Sender = Pick<Transport, 'send' | 'chunks'>;
+/** What sends a request: the transport, or what stands in front of it. */
+export type Sender = Pick<Transport, 'send'>;
+
+/** No descriptor or memory left for a socket (socket(2), connect(2)). */
+const SHORTAGES: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
 
 /** The one place that opens sockets to an upstream: one request, no retry, no redirect. */
 export class Transport {
@@ -48,7 +62,7 @@ export class Transport {
         : new ProxyAgent({ ...options, uri: config.proxy, requestTls: tls, connect });
   }
 
-  /** Resolves when the headers are here. The body must be read, dumped or destroyed. */
+  /** Resolves when the headers are here. */
   async send(wanted: TransportRequest): Promise<TransportResponse> {
     const { headersMs } = this.#timing;
     const { host } = wanted.url;
@@ -62,7 +76,7 @@ export class Transport {
     try {
       signal?.throwIfAborted();
       exchange.dispatch(this.#dispatcher, wanted);
-      return await exchange.response;
+      return this.#respond(wanted.url, await exchange.response);
     } catch (error) {
       signal?.throwIfAborted();
       throw this.#fault(error, wanted.url);
@@ -71,8 +85,27 @@ export class Transport {
     }
   }
 
-  /** The body in chunks; a pause longer than the stall timeout ends it as a timeout. */
-  async *chunks(body: ResponseBody, url: URL): AsyncGenerator<Buffer> {
+  #respond(url: URL, { status, headers, body }: Answer): TransportResponse {
+    const lines = Object.entries(headers).map(
+      ([name, value]) => [name, [value ?? []].flat()] as const,
+    );
+    const chunks = (): AsyncGenerator<Buffer> => this.#chunks(body, url);
+    return {
+      url,
+      status,
+      headers: Object.fromEntries(
+        lines.flatMap(([name, [line]]) => (line === undefined ? [] : [[name, line]])),
+      ),
+      challenges: [headers['www-authenticate'] ?? []].flat(),
+      chunks,
+      read: async (limit) => readSmall(chunks(), limit),
+      dump: async () => body.dump(),
+      destroy: () => body.destroy(),
+    };
+  }
+
+  /** A pause longer than the stall timeout ends it as a timeout. */
+  async *#chunks(body: ResponseBody, url: URL): AsyncGenerator<Buffer> {
     const { stallMs } = this.#timing;
     const stalled = this.#error('timeout', `no byte from ${url.host} for ${stallMs} ms`);
     try {
@@ -111,15 +144,21 @@ export class Transport {
   }
 }
 
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: ResponseBody;
+}
+
 /** One request and its answer as undici's handler interface tells of them. */
 class Exchange implements Dispatcher.DispatchHandler {
-  readonly #response = Promise.withResolvers<TransportResponse>();
+  readonly #response = Promise.withResolvers<Answer>();
   readonly #ended = Promise.withResolvers<void>();
   #controller: Dispatcher.DispatchController | undefined;
   #body: ResponseBody | undefined;
   #aborted: Error | undefined;
 
-  get response(): Promise<TransportResponse> {
+  get response(): Promise<Answer> {
     return this.#response.promise;
   }
 
@@ -151,12 +190,12 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseStart(
     controller: Dispatcher.DispatchController,
-    statusCode: number,
+    status: number,
     headers: IncomingHttpHeaders,
   ): void {
-    if (statusCode < 200) return;
+    if (status < 200) return;
     this.#body = new ResponseBody(controller);
-    this.#response.resolve({ statusCode, headers, body: this.#body });
+    this.#response.resolve({ status, headers, body: this.#body });
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -177,4 +216,21 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#body?.finish(error);
     this.#ended.resolve();
   }
+}
+
+/**
+ * Whether a connection failed for want of something on this machine, which says nothing about who
+ * was called. Of several addresses of a host each one must have failed so. No free port and no
+ * address of IPv6 are the same code to Linux (EADDRNOTAVAIL), which therefore is none of these.
+ */
+export function isOwnShortage(error: unknown): boolean {
+  if (error instanceof AggregateError) {
+    return error.errors.length > 0 && error.errors.every(isOwnShortage);
+  }
+  return SHORTAGES.has((error as NodeJS.ErrnoException | undefined)?.code ?? '');
+}
+
+/** The value of `Authorization` for a name and a password. */
+export function basic(username: string, password: string): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }

@@ -1,83 +1,130 @@
-import type { Metrics } from '../observe/metrics.ts';
-import { Authenticator, type AuthenticatorParts } from './authenticator.ts';
-import { INTERACTIVE, isInteractive } from './demand.ts';
-import type { AccountStatus, QuotaStatus } from '../api/status-api.ts';
+import type { TransportResponse } from '../net/transport.ts';
+import type { Authenticator, Proof } from './authenticator.ts';
+import type { Challenge } from './challenge.ts';
 import { Quota, type Cost } from './quota.ts';
-import { UpstreamError } from '../oci/upstream-error.ts';
+import { parseRetryAfter } from './registry-answer.ts';
+import type { RegistryAnswer, RegistryRequest, RegistrySender } from './registry-sender.ts';
+import type { Clock } from '../time/clock.ts';
 
-/** One way to be known to a registry: a credential, or none, with its tokens and its quota. */
-export interface Account {
+export interface AccountParts {
+  readonly sender: RegistrySender;
   readonly authenticator: Authenticator;
-  readonly quota: Quota;
-  /** The next one differs when this one is at its limit. */
-  readonly label: string;
+  readonly clock: Clock;
 }
 
-/** The accounts of one upstream, which have the same rights and are used in turn. */
-export class Accounts {
-  readonly #upstream: string;
-  readonly #accounts: readonly Account[];
+/** A token that expired, a wider scope and a newer credential together, and one to spare. */
+const MAX_LOGINS = 4;
+/** A token so young has all the rights there are. */
+const YOUNG_MS = 60_000;
 
-  constructor(
-    parts: Omit<AuthenticatorParts, 'credentials'> & {
-      /** None: anonymous. */
-      readonly credentials: readonly NonNullable<AuthenticatorParts['credentials']>[];
-    },
-  ) {
-    this.#upstream = parts.upstream;
-    const sources = parts.credentials.length > 0 ? parts.credentials : [undefined];
-    this.#accounts = sources.map((credentials) => ({
-      authenticator: new Authenticator({ ...parts, credentials }),
-      quota: new Quota(parts.clock),
-      label: credentials?.label ?? 'anonymous',
-    }));
+/** One way to be known to a registry: a credential, or none, with its tokens and its quota. */
+export class Account {
+  readonly quota: Quota;
+  readonly #parts: AccountParts;
+
+  constructor(parts: AccountParts) {
+    this.#parts = parts;
+    this.quota = new Quota(parts.clock);
   }
 
-  /** Those that may ask, each once; of them always the one with most left. */
-  *inOrder(cost: Cost): Generator<Account> {
-    const waiting = new Set(this.#accounts);
-    for (;;) {
-      const free = [...waiting].filter(({ quota }) => quota.waitMs(cost) === 0);
-      const [first, ...others] = free;
-      if (!first) return;
-      const next = others.reduce((a, b) => (b.quota.room > a.quota.room ? b : a), first);
-      waiting.delete(next);
-      yield next;
+  /** For the operator, without a secret. */
+  get label(): string {
+    return this.#parts.authenticator.credentials?.label ?? 'anonymous';
+  }
+
+  get isAnonymous(): boolean {
+    return !this.#parts.authenticator.credentials;
+  }
+
+  /** The answer once all ways to log in have been tried that the registry asks for. */
+  async ask(wanted: RegistryRequest, cost: Cost): Promise<RegistryAnswer> {
+    const { sender, authenticator } = this.#parts;
+    const login = new Login(authenticator, wanted.scope);
+    let authorization = await login.firstHeader();
+    for (let tries = 1; ; tries += 1) {
+      const answer = await sender.follow(wanted, authorization);
+      // What another host asks for is neither this registry's login nor any credential's business.
+      if (!answer.isOwn) return answer;
+      const { response } = answer;
+      this.#learn(response, cost);
+      if ((response.status !== 401 && response.status !== 403) || tries === MAX_LOGINS) {
+        return answer;
+      }
+      authorization = await login.headerAfter(response).catch(async (error: unknown) => {
+        await response.dump();
+        throw error;
+      });
+      if (authorization === undefined) return answer;
+      await response.dump();
     }
   }
 
-  /** Why none may ask, with the shortest wait. */
-  refusal(cost: Cost): UpstreamError {
-    const isKept =
-      !isInteractive(cost.demand) &&
-      this.#accounts.some(({ quota }) => quota.waitMs({ ...cost, demand: INTERACTIVE }) === 0);
-    const reason = isKept
-      ? 'what is left of its quota is kept for interactive pulls'
-      : 'limits the rate of requests (429), and is not asked before that ends';
-    return new UpstreamError(this.#upstream, 'rate-limited', reason, {
-      retryAfterMs: Math.min(...this.#accounts.map(({ quota }) => quota.waitMs(cost))),
-      isUnasked: true,
-      ...(!isKept && { status: 429 }),
-    });
+  #learn({ status, headers }: TransportResponse, cost: Cost): void {
+    if (status !== 429) return this.quota.observe(headers);
+    this.quota.refuse(headers, parseRetryAfter(headers['retry-after'], this.#parts.clock), cost);
+  }
+}
+
+/**
+ * One request's dealings with a registry's login. A refusal is answered with what was not tried
+ * yet: a token, a newer token, the wider scope that the registry asks for, a newer credential; each
+ * once.
+ */
+class Login {
+  readonly #authenticator: Authenticator;
+  #scope: string;
+  #isExact = false;
+  #proof: Proof | undefined;
+  #challenge: Challenge | undefined;
+  #hasFreshToken = false;
+  #hasFreshCredential = false;
+
+  constructor(authenticator: Authenticator, scope: string) {
+    this.#authenticator = authenticator;
+    this.#scope = scope;
   }
 
-  /** The sums over all accounts; what none of them tells is not shown. */
-  show(metrics: Metrics): void {
-    const label = { upstream: this.#upstream };
-    const accounts = this.status;
-    const told = (field: Exclude<keyof QuotaStatus, 'blockedForSeconds'>): number[] =>
-      accounts.flatMap((account) => account[field] ?? []);
-    const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
-    const [limits, rests] = [told('limit'), told('remaining')];
-    const [windows, ends] = [told('windowSeconds'), told('emptyInSeconds')];
-    if (limits.length > 0) metrics.rateLimitLimit.set(label, sum(limits));
-    if (rests.length > 0) metrics.rateLimitRemaining.set(label, sum(rests));
-    if (windows.length > 0) metrics.rateLimitWindowSeconds.set(label, Math.max(...windows));
-    if (ends.length > 0) metrics.rateLimitEmptySeconds.set(label, Math.max(...ends));
-    else metrics.rateLimitEmptySeconds.remove(label);
+  /** What to begin with. */
+  async firstHeader(): Promise<string | undefined> {
+    this.#proof = await this.#authenticator.anticipate(this.#scope);
+    return this.#proof?.authorization;
   }
 
-  get status(): AccountStatus[] {
-    return this.#accounts.map(({ label, quota }) => ({ account: label, ...quota.status }));
+  /** What to try next; `undefined` when the refusal is the last word. */
+  async headerAfter({ status, challenges }: TransportResponse): Promise<string | undefined> {
+    // ECR says 403 to an authorization that has expired.
+    if (status === 403) return this.#renewCredential();
+    this.#challenge = await this.#authenticator.learn(challenges);
+    if (!this.#proof) return this.#answer();
+    const { error, scope } = this.#challenge.parameters;
+    if (error === 'insufficient_scope' && scope !== undefined && !this.#isExact) {
+      const isWider = scope !== this.#scope;
+      this.#isExact = true;
+      this.#scope = scope;
+      if (isWider) return this.#answer();
+      // The same scope for a token from before rights were given may bring more; a fresh one not.
+      if ((this.#proof.token?.ageOf(this.#proof.authorization) ?? 0) < YOUNG_MS) return undefined;
+    }
+    if (!this.#hasFreshToken && this.#proof.token) {
+      this.#proof.token.drop(this.#proof.authorization);
+      return this.#answer();
+    }
+    return this.#renewCredential();
+  }
+
+  async #renewCredential(): Promise<string | undefined> {
+    const { credentials } = this.#authenticator;
+    const credential = this.#proof?.credential;
+    if (!credentials || !credential || this.#hasFreshCredential) return undefined;
+    this.#hasFreshCredential = true;
+    return credentials.refuse(credential) ? this.#answer() : undefined;
+  }
+
+  async #answer(): Promise<string> {
+    this.#hasFreshToken = true;
+    this.#proof = this.#challenge
+      ? await this.#authenticator.answer(this.#challenge, this.#scope, this.#isExact)
+      : await this.#authenticator.anticipate(this.#scope);
+    return this.#proof?.authorization ?? '';
   }
 }

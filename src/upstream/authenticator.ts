@@ -1,11 +1,11 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../time/clock.ts';
-import { parseChallenges, type Challenge } from './challenge.ts';
+import { chooseChallenge, parseChallenges, type Challenge } from './challenge.ts';
 import type { Credential, CredentialSource } from './credentials/credential.ts';
 import { ExpiringValue } from './expiring-value.ts';
-import { refuseRealm } from './realm.ts';
-import { basic, TokenService } from './token-service.ts';
-import type { Sender } from '../net/transport.ts';
+import { readRealm } from './realm.ts';
+import { TokenService } from './token-service.ts';
+import { basic, type Sender } from '../net/transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 
 export interface AuthenticatorParts {
@@ -56,9 +56,9 @@ export class Authenticator {
   }
 
   /** Reads what a 401 asks for. Some registries say it only in the answer to `/v2/`. */
-  async learn(header: string | string[] | undefined): Promise<Challenge> {
-    const asked = header ?? (this.#challenge ? undefined : await this.#ping());
-    const challenge = choose(asked) ?? this.#challenge;
+  async learn(lines: readonly string[]): Promise<Challenge> {
+    const asked = lines.length > 0 || this.#challenge ? lines : await this.#ping();
+    const challenge = chooseChallenge(parseChallenges(asked)) ?? this.#challenge;
     if (!challenge) {
       throw this.#error('unauthorized', 'asks for a login in a way that is not Bearer or Basic');
     }
@@ -73,8 +73,8 @@ export class Authenticator {
       return { authorization: `Bearer ${credential.token}`, credential };
     }
     if (challenge.scheme === 'basic') return this.#basic(credential);
-    const { realm, service, scope: asked } = challenge.parameters;
-    const url = this.#realm(realm, credential);
+    const { service, scope: asked } = challenge.parameters;
+    const url = this.#realm(challenge, credential);
     // A scope that names a repository stands for that request; others (ECR Public's "aws") for all.
     const isOwn = exactly || asked === undefined || asked.startsWith('repository:');
     const wanted = { realm: url, service, scope: isOwn ? scope : asked, credential };
@@ -116,39 +116,27 @@ export class Authenticator {
     return token;
   }
 
-  #realm(realm: string | undefined, credential: Credential | undefined): URL {
-    if (realm === undefined || !URL.canParse(realm)) {
+  #realm(challenge: Challenge, credential: Credential | undefined): URL {
+    const withCredentials = credential !== undefined;
+    const realm = readRealm(challenge, this.#parts.registry, { withCredentials });
+    if (realm === undefined)
       throw this.#error('bad-response', 'its challenge names no token realm');
-    }
-    const url = new URL(realm);
-    const refusal = refuseRealm(url, this.#parts.registry, {
-      withCredentials: credential !== undefined,
-    });
-    if (refusal !== undefined) throw this.#error('bad-response', refusal);
-    return url;
+    if (typeof realm === 'string') throw this.#error('bad-response', realm);
+    return realm;
   }
 
-  async #ping(): Promise<string | string[] | undefined> {
+  async #ping(): Promise<readonly string[]> {
     const { registry: url, sender } = this.#parts;
     const response = await sender.send({
       method: 'GET',
       url,
       headers: { accept: 'application/json' },
     });
-    await response.body.dump();
-    return response.headers['www-authenticate'];
+    await response.dump();
+    return response.challenges;
   }
 
   #error(fault: UpstreamError['fault'], reason: string): UpstreamError {
     return new UpstreamError(this.#parts.upstream, fault, reason);
   }
-}
-
-/** The one that can be answered best; others, such as Negotiate, cannot. */
-function choose(header: string | string[] | undefined): Challenge | undefined {
-  const challenges = parseChallenges(header);
-  return (
-    challenges.find(({ scheme }) => scheme === 'bearer') ??
-    challenges.find(({ scheme }) => scheme === 'basic')
-  );
 }

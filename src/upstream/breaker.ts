@@ -103,7 +103,7 @@ export class Breaker {
     const failures = this.#outages;
     try {
       const response = await send();
-      const { statusCode: status } = response;
+      const { status } = response;
       // A mirror that speaks of what is behind it is up itself.
       const isOwnWord = response.headers['oci-namespace'] === undefined;
       if (OUTAGE_STATUSES.has(status) && isOwnWord) {

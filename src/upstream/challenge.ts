@@ -19,6 +19,14 @@ export function parseChallenges(header: string | readonly string[] | undefined):
   return lines.flatMap(parseLine);
 }
 
+/** The one that can be answered best; others, such as Negotiate, cannot. */
+export function chooseChallenge(challenges: readonly Challenge[]): Challenge | undefined {
+  return (
+    challenges.find(({ scheme }) => scheme === 'bearer') ??
+    challenges.find(({ scheme }) => scheme === 'basic')
+  );
+}
+
 function parseLine(line: string): Challenge[] {
   const challenges: { scheme: string; parameters: Record<string, string> }[] = [];
   let position = 0;

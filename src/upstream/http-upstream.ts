@@ -16,12 +16,8 @@ import { INTERACTIVE, type Demand } from './demand.ts';
 import { readPages, type ListingRequest } from './listing.ts';
 import { parentCopy } from './parent-copy.ts';
 import { Referrers } from './referrers.ts';
-import {
-  RegistryClient,
-  type RegistryClientParts,
-  type RegistryResponse,
-  type SmallResponse,
-} from './registry-client.ts';
+import { RegistryClient, type RegistryResponse, type SmallResponse } from './registry-client.ts';
+import type { RegistrySenderParts } from './registry-sender.ts';
 import type {
   BlobBody,
   BlobHead,
@@ -43,7 +39,7 @@ export class HttpUpstream implements Upstream {
   readonly #prefix: string;
   readonly #referrers: Referrers;
 
-  constructor(parts: RegistryClientParts) {
+  constructor(parts: RegistrySenderParts) {
     const { config, metrics, clock } = parts;
     this.#metrics = metrics;
     this.name = config.name;

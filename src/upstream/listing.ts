@@ -1,8 +1,9 @@
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Demand } from './demand.ts';
 import { nextPage } from './link.ts';
-import type { RegistryClient, RequestKind, SmallResponse } from './registry-client.ts';
-import { parseJsonObject } from '../net/small-body.ts';
+import type { RegistryClient, SmallResponse } from './registry-client.ts';
+import type { RequestKind } from './registry-sender.ts';
+import { parseJsonObject } from '../net/json-object.ts';
 
 export interface ListingRequest {
   readonly kind: Extract<RequestKind, 'tags' | 'referrers' | 'catalog'>;

@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import { Backoff } from '../time/backoff.ts';
 import type { Clock } from '../time/clock.ts';
 import type { QuotaStatus } from '../api/status-api.ts';
@@ -18,6 +17,8 @@ const EMPTY_MS = 15 * 60_000;
 const MAX_RETRY_AFTER_MS = 3_600_000;
 const FORECAST_MS = 3_600_000;
 const MAX_SAMPLES = 200;
+
+type Headers = Readonly<Record<string, string>>;
 
 interface Sample {
   readonly at: number;
@@ -44,14 +45,14 @@ export class Quota {
   }
 
   /** Learns from any answer of the registry that is no 429. */
-  observe(headers: IncomingHttpHeaders): void {
+  observe(headers: Headers): void {
     this.#refusals = 0;
     this.#learn(headers);
     if ((this.#remaining ?? 0) > 0) this.#emptyUntil = -Infinity;
   }
 
   /** Learns from a 429. `retryAfterMs` is what the upstream asked for, if it did. */
-  refuse(headers: IncomingHttpHeaders, retryAfterMs: number | undefined, cost: Cost): void {
+  refuse(headers: Headers, retryAfterMs: number | undefined, cost: Cost): void {
     this.#learn(headers);
     const askedMs = Math.min(retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
     if (cost.isCounted && this.#remaining === 0) {
@@ -90,7 +91,7 @@ export class Quota {
   }
 
   /** `ratelimit-limit: 100;w=21600`, as Docker Hub sends it with every manifest, also by HEAD. */
-  #learn(headers: IncomingHttpHeaders): void {
+  #learn(headers: Headers): void {
     const limit = parseRateLimit(headers['ratelimit-limit']);
     const remaining = parseRateLimit(headers['ratelimit-remaining']);
     if (limit) this.#limit = limit.count;
@@ -130,9 +131,9 @@ export class Quota {
 }
 
 function parseRateLimit(
-  value: string | string[] | undefined,
+  value: string | undefined,
 ): { count: number; windowSeconds: number | undefined } | undefined {
-  const match = /^(\d{1,15})(?:.*;\s*w=(\d{1,15}))?/.exec([value].flat()[0] ?? '');
+  const match = /^(\d{1,15})(?:.*;\s*w=(\d{1,15}))?/.exec(value ?? '');
   if (!match) return undefined;
   return { count: Number(match[1]), windowSeconds: match[2] ? Number(match[2]) : undefined };
 }

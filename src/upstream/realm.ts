@@ -1,10 +1,24 @@
 import { getDomain } from 'tldts';
+import type { Challenge } from './challenge.ts';
 import { reachOf } from '../net/reach.ts';
 
 /** Registries whose token service lives under another registrable domain. */
 const KNOWN_REALM_HOSTS: Readonly<Record<string, string>> = {
   'dhi.io': 'auth.docker.io',
 };
+
+/**
+ * Where a challenge says that tokens are to be had, or why that is not asked; `undefined` when it
+ * names no URL.
+ */
+export function readRealm(
+  { parameters: { realm } }: Challenge,
+  registry: URL,
+  options: { withCredentials: boolean },
+): URL | string | undefined {
+  const url = realm === undefined ? null : URL.parse(realm);
+  return url ? (refuseRealm(url, registry, options) ?? url) : undefined;
+}
 
 /**
  * Why a token realm may not be asked, or `undefined` when it may. A realm is a word of the other

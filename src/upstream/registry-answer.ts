@@ -1,80 +1,55 @@
-import type { IncomingHttpHeaders } from 'node:http';
-import { timeUntil, type Clock } from '../time/clock.ts';
+import { parseJsonObject } from '../net/json-object.ts';
+import type { TransportResponse } from '../net/transport.ts';
 import { essence } from '../oci/media-types.ts';
-import { UpstreamError } from '../oci/upstream-error.ts';
-import { parseJsonObject, readSmall } from '../net/small-body.ts';
-import type { Sender, TransportResponse } from '../net/transport.ts';
+import type { UpstreamFault } from '../oci/upstream-error.ts';
+import { timeUntil, type Clock } from '../time/clock.ts';
 
-/** An answer to one request, after all redirects. */
-export interface RegistryAnswer {
-  readonly response: TransportResponse;
-  readonly url: URL;
-  readonly method: 'GET' | 'HEAD';
+/** What is wrong with an answer. The reason names host and cause. */
+export interface Verdict {
+  readonly fault: UpstreamFault;
+  readonly reason: string;
 }
 
-export interface JudgeParts {
-  readonly upstream: string;
-  readonly registry: URL;
-  /** How the request was made known: `anonymously`, `as robot`. */
+interface Judged {
+  readonly response: TransportResponse;
+  /** It comes from the registry itself, not from a host that it redirects to. */
+  readonly isOwn: boolean;
+}
+
+interface Asked {
+  readonly method: 'GET' | 'HEAD';
+  /** How the request was made known: `anonymously`. */
   readonly login: string;
-  readonly sender: Sender;
-  /** How long a registry that says 429 and nothing else is left alone, milliseconds. */
-  readonly waitMs: () => number;
-  /** The answer to a GET in place of a HEAD. */
-  readonly readWords: () => Promise<TransportResponse>;
-  readonly clock: Clock;
 }
 
 const MAX_ERROR_BYTES = 16 * 1024;
 const MAX_REASON_LENGTH = 200;
 
-/**
- * The fault in an answer, or `undefined` when it may count: content as it is, 404, and 405 to a
- * HEAD. The message names host and cause; of the body only a registry's own JSON error is repeated,
- * never a page.
- */
-export async function findFault(
-  { response, url, method }: RegistryAnswer,
-  parts: JudgeParts,
-): Promise<UpstreamError | undefined> {
-  const { statusCode: status, headers, body } = response;
-  const fail = (fault: UpstreamError['fault'], reason: string): UpstreamError => {
-    const told = parseRetryAfter(single(headers['retry-after']), parts.clock);
-    const isLimit = status === 429 && url.origin === parts.registry.origin;
-    const retryAfterMs = told ?? (isLimit ? parts.waitMs() : undefined);
-    return new UpstreamError(parts.upstream, fault, reason, {
-      status,
-      ...(retryAfterMs !== undefined && { retryAfterMs }),
-    });
-  };
-  if (status === 200 || status === 206) {
-    // A portal's or a login's page with 200 is no proof that a registry has anything.
-    const isPage = essence(single(headers['content-type'])) === 'text/html';
-    const encoding = single(headers['content-encoding']) ?? 'identity';
-    if (!isPage && encoding === 'identity') return undefined;
-    body.destroy();
-    if (isPage) return fail('bad-response', `${url.host} sent an HTML page`);
-    return fail('bad-response', `${url.host} encoded the content as ${encoding}`);
+/** `undefined` when an answer may count: content as it is, 404, and 405 to a HEAD. */
+export function judge(answer: Judged, asked: Asked): Verdict | undefined {
+  const { status, headers, url } = answer.response;
+  if (status === 404 || (status === 405 && asked.method === 'HEAD')) return undefined;
+  if (status !== 200 && status !== 206) return judgeStatus(answer, asked);
+  // A portal's or a login's page with 200 is no proof that a registry has anything.
+  if (essence(headers['content-type']) === 'text/html') {
+    return { fault: 'bad-response', reason: `${url.host} sent an HTML page` };
   }
-  const isOwn = url.origin === parts.registry.origin;
-  const isMute = method === 'HEAD' && isOwn && (status === 401 || status === 403);
-  const said = isMute ? await ask(url, parts) : await readReason(response, url, parts.sender);
-  if (status === 404 || (status === 405 && method === 'HEAD')) return undefined;
-  const { fault, reason } = describeStatus(status, url, parts);
-  return fail(fault, `${reason}${said}`);
+  const encoding = headers['content-encoding'] ?? 'identity';
+  if (encoding === 'identity') return undefined;
+  return { fault: 'bad-response', reason: `${url.host} encoded the content as ${encoding}` };
 }
 
-function describeStatus(
-  status: number,
-  { host, origin }: URL,
-  { registry, login }: JudgeParts,
-): { fault: UpstreamError['fault']; reason: string } {
+function judgeStatus(
+  { response: { status, url }, isOwn }: Judged,
+  { login }: Pick<Asked, 'login'>,
+): Verdict {
+  const { host } = url;
   switch (status) {
     case 401:
       return { fault: 'unauthorized', reason: `${host} refused access ${login} (401)` };
     case 403:
       // The registry will sign another address.
-      if (origin !== registry.origin) {
+      if (!isOwn) {
         return { fault: 'failing', reason: `${host} refused the registry's redirect (403)` };
       }
       return { fault: 'denied', reason: `${host} denied access ${login} (403)` };
@@ -90,24 +65,21 @@ function describeStatus(
   }
 }
 
-async function ask(url: URL, { readWords, sender }: JudgeParts): Promise<string> {
-  // What goes wrong here takes nothing from the first answer.
-  const answer = await readWords().catch(() => undefined);
-  return answer ? readReason(answer, url, sender) : '';
-}
-
-/** `: CODE: message` of an error document of the distribution spec; else nothing. */
-async function readReason(
-  { headers, body }: TransportResponse,
-  url: URL,
-  sender: Sender,
-): Promise<string> {
-  if (!/^application\/(?:[\w.-]+\+)?json$/.test(essence(single(headers['content-type'])))) {
-    await body.dump();
+/**
+ * `: CODE: message` of an error document of the distribution spec; else nothing. A page is never
+ * repeated.
+ */
+export async function readErrorWords(response: TransportResponse): Promise<string> {
+  if (response.status < 300) {
+    response.destroy();
+    return '';
+  }
+  if (!/^application\/(?:[\w.-]+\+)?json$/.test(essence(response.headers['content-type']))) {
+    await response.dump();
     return '';
   }
   // What breaks here takes nothing from the status.
-  const bytes = await readSmall(sender.chunks(body, url), MAX_ERROR_BYTES).catch(() => undefined);
+  const bytes = await response.read(MAX_ERROR_BYTES).catch(() => undefined);
   return describeErrors(parseJsonObject(bytes));
 }
 
@@ -130,23 +102,10 @@ export function describeErrors(document: Record<string, unknown> | undefined): s
   if (typeof first !== 'object' || first === null) return '';
   const { code, message } = first as { code?: unknown; message?: unknown };
   const words = [code, message].filter((word) => typeof word === 'string' && word !== '');
-  return words.length === 0 ? '' : `: ${clean(words.join(': '))}`;
+  return words.length === 0 ? '' : `: ${printable(words.join(': '), MAX_REASON_LENGTH)}`;
 }
 
-/** Safe in a header, a log line and a terminal. */
-function clean(text: string): string {
-  return text.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, MAX_REASON_LENGTH);
-}
-
-export function single(value: IncomingHttpHeaders[string]): string | undefined {
-  return Array.isArray(value) ? value[0] : value;
-}
-
-export function singles(headers: IncomingHttpHeaders): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers).flatMap(([name, value]) => {
-      const first = single(value);
-      return first === undefined ? [] : [[name, first]];
-    }),
-  );
+/** Words of the other side, safe in a header, a log line and a terminal. */
+export function printable(text: string, maxLength = 100): string {
+  return text.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, maxLength);
 }

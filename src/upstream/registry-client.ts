@@ -1,39 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Clock } from '../time/clock.ts';
-import type { UpstreamConfig } from '../config/config.ts';
-import type { Log } from '../observe/log.ts';
-import type { Metrics } from '../observe/metrics.ts';
-import { UpstreamError } from '../oci/upstream-error.ts';
-import type { Via } from '../oci/via.ts';
 import type { AccountStatus } from '../api/status-api.ts';
-import { Accounts, type Account } from './account.ts';
+import { readSmall } from '../net/response-body.ts';
+import { pausesOf } from '../net/timing.ts';
+import type { TransportResponse } from '../net/transport.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import { Account } from './account.ts';
+import { Accounts } from './accounts.ts';
+import { Authenticator } from './authenticator.ts';
 import { Bandwidth } from './bandwidth.ts';
-import { Breaker, type Outage } from './breaker.ts';
+import type { Outage } from './breaker.ts';
 import { openCredentials } from './credentials/open-credentials.ts';
-import type { Demand } from './demand.ts';
-import { Login } from './login.ts';
 import type { Cost } from './quota.ts';
-import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
-import { findFault, parseRetryAfter, single, singles } from './registry-answer.ts';
-import { readSmall } from '../net/small-body.ts';
-import { pausesOf, type Timing } from '../net/timing.ts';
-import { Transport, type Sender, type TransportResponse } from '../net/transport.ts';
-
-/** The kinds of upstream requests that metrics tell apart. */
-export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog';
-
-export interface RegistryRequest {
-  readonly kind: RequestKind;
-  readonly method: 'GET' | 'HEAD';
-  /** Below `/v2/`, with its query. */
-  readonly path: string;
-  /** As in the token specification: `repository:library/nginx:pull`. */
-  readonly scope: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly demand: Demand;
-  /** False: the caller repeats by itself what failed. */
-  readonly retry?: boolean;
-}
+import { judge, parseRetryAfter, readErrorWords } from './registry-answer.ts';
+import {
+  RegistrySender,
+  type RegistryAnswer,
+  type RegistryRequest,
+  type RegistrySenderParts,
+} from './registry-sender.ts';
 
 export interface RegistryResponse {
   /** 200, 206, 404, and 405 to a HEAD; everything else is thrown. */
@@ -50,73 +34,41 @@ export interface SmallResponse extends Omit<RegistryResponse, 'chunks' | 'discar
   readonly bytes: Buffer | undefined;
 }
 
-export interface RegistryClientParts {
-  readonly config: UpstreamConfig;
-  readonly timing: Timing;
-  readonly metrics: Metrics;
-  readonly log: Log;
-  readonly userAgent: string;
-  readonly via: Via;
-  readonly clock: Clock;
-}
-
-/** The last answer to a request, and what it was asked with. */
-interface Authorized {
-  readonly response: TransportResponse;
-  readonly url: URL;
-  readonly authorization: string | undefined;
-}
-
 const MAX_ATTEMPTS = 3;
-/** A token that expired, a wider scope and a newer credential together, and one to spare. */
-const MAX_LOGINS = 4;
 
 /**
- * One request to the registry with all that belongs to it: an account with quota left, its
- * credentials, redirects by hand, another attempt when the registry or the way to it fails, and a
- * fault that says what is wrong.
+ * Requests to one registry: by an account with quota left, again when the registry or the way to it
+ * fails, with a fault that says what is wrong.
  */
 export class RegistryClient {
-  readonly #parts: RegistryClientParts;
-  readonly #base: URL;
-  readonly #transport: Transport;
-  readonly #breaker: Breaker;
+  readonly #parts: RegistrySenderParts;
+  readonly #sender: RegistrySender;
   readonly #accounts: Accounts;
   readonly #bandwidth: Bandwidth | undefined;
 
-  constructor(parts: RegistryClientParts) {
-    const { config, timing, metrics, log, clock } = parts;
+  constructor(parts: RegistrySenderParts) {
+    const { config, clock } = parts;
     this.#parts = parts;
-    this.#base = new URL(`${config.url}/v2/`);
-    this.#transport = new Transport(config, timing);
-    this.#breaker = new Breaker({
-      upstream: config.name,
-      metrics,
-      log,
-      pauseMs: timing.breakerMs,
-      clock,
+    const sender = new RegistrySender(parts);
+    this.#sender = sender;
+    const context = { upstream: config.name, registry: sender.base, sender, clock };
+    const sources = config.credentials.map((entry) => openCredentials(entry, context));
+    const accounts = (sources.length > 0 ? sources : [undefined]).map((credentials) => {
+      const authenticator = new Authenticator({ ...context, credentials });
+      return new Account({ sender, authenticator, clock });
     });
-    const sender: Sender = {
-      send: async (request) =>
-        this.#breaker.run(request.url.host, async () => this.#transport.send(request)),
-      chunks: (body, url) => this.#transport.chunks(body, url),
-    };
-    const context = { upstream: config.name, registry: this.#base, sender, clock };
-    this.#accounts = new Accounts({
-      ...context,
-      credentials: config.credentials.map((entry) => openCredentials(entry, context)),
-    });
+    this.#accounts = new Accounts(config.name, accounts);
     this.#bandwidth =
       config.bytesPerSecond === undefined ? undefined : new Bandwidth(config.bytesPerSecond);
   }
 
   get base(): URL {
-    return this.#base;
+    return this.#sender.base;
   }
 
   /** `undefined` while the registry answers. */
   get outage(): Outage | undefined {
-    return this.#breaker.outage;
+    return this.#sender.outage;
   }
 
   get accounts(): AccountStatus[] {
@@ -139,7 +91,7 @@ export class RegistryClient {
 
   async close(): Promise<void> {
     this.#bandwidth?.close();
-    await this.#transport.close();
+    await this.#sender.close();
   }
 
   async #repeat<Value>(wanted: RegistryRequest, attempt: () => Promise<Value>): Promise<Value> {
@@ -180,149 +132,71 @@ export class RegistryClient {
 
   /** By the account that has most left, and by the next one when that is at its limit after all. */
   async #inTurn(wanted: RegistryRequest): Promise<RegistryResponse> {
+    const { metrics } = this.#parts;
     const cost: Cost = {
       isCounted: wanted.kind === 'manifest' && wanted.method === 'GET',
       demand: wanted.demand,
     };
     let refusal: UpstreamError | undefined;
     for (const account of this.#accounts.inOrder(cost)) {
-      const answer = await this.#authorized(wanted, account, cost);
-      const { response, url } = answer;
-      const fault = await findFault(
-        { ...answer, method: wanted.method },
-        {
-          upstream: this.#parts.config.name,
-          registry: this.#base,
-          login: account.label === 'anonymous' ? 'anonymously' : 'with the configured credentials',
-          sender: this.#transport,
-          waitMs: () => account.quota.waitMs(cost),
-          readWords: async () => this.#readWords(wanted, answer),
-          clock: this.#parts.clock,
-        },
-      );
-      if (!fault) return this.#accept(wanted, response, url);
+      const answer = await account.ask(wanted, cost).finally(() => this.#accounts.show(metrics));
+      const fault = await this.#findFault(wanted, answer, { account, cost });
+      if (!fault) return this.#accept(wanted, answer.response);
       // Another account's limit is another one; a storage host's is no account's.
-      if (fault.fault !== 'rate-limited' || url.origin !== this.#base.origin) throw fault;
+      if (fault.fault !== 'rate-limited' || !answer.isOwn) throw fault;
       if ((fault.retryAfterMs ?? 0) < (refusal?.retryAfterMs ?? Infinity)) refusal = fault;
     }
     // The registry's own words say it better.
     throw refusal ?? this.#accounts.refusal(cost);
   }
 
-  /** A refused HEAD has no body to say why: the GET that is refused likewise costs no pull. */
-  async #readWords(
-    { demand, kind, path, scope }: RegistryRequest,
-    { url, authorization }: Authorized,
-  ): Promise<TransportResponse> {
-    const headers = { accept: 'application/json' };
-    const wanted = { kind, method: 'GET', path, scope, headers, demand } as const;
-    return this.#ask(wanted, url, authorization);
-  }
-
-  async #authorized(
+  async #findFault(
     wanted: RegistryRequest,
-    { authenticator, quota }: Account,
-    cost: Cost,
-  ): Promise<Authorized> {
-    const login = new Login(authenticator, wanted.scope);
-    let authorization = await login.begin();
-    for (let tries = 1; ; tries += 1) {
-      const answer = { ...(await this.#follow(wanted, authorization)), authorization };
-      const { statusCode, headers } = answer.response;
-      // What another host asks for is neither this registry's login nor any credential's business.
-      if (answer.url.origin !== this.#base.origin) return answer;
-      if (statusCode === 429) {
-        const retryAfterMs = parseRetryAfter(single(headers['retry-after']), this.#parts.clock);
-        quota.refuse(headers, retryAfterMs, cost);
-      } else quota.observe(headers);
-      this.#accounts.show(this.#parts.metrics);
-      if ((statusCode !== 401 && statusCode !== 403) || tries === MAX_LOGINS) return answer;
-      authorization = await login.next(answer.response).catch(async (error: unknown) => {
-        await answer.response.body.dump();
-        throw error;
-      });
-      if (authorization === undefined) return answer;
-      await answer.response.body.dump();
-    }
+    answer: RegistryAnswer,
+    { account, cost }: { account: Account; cost: Cost },
+  ): Promise<UpstreamError | undefined> {
+    const { config, clock } = this.#parts;
+    const { response, isOwn } = answer;
+    const { status, headers } = response;
+    const login = account.isAnonymous ? 'anonymously' : 'with the configured credentials';
+    const verdict = judge(answer, { method: wanted.method, login });
+    if (!verdict) return undefined;
+    // A refused HEAD has no body to say why: the GET that is refused likewise costs no pull.
+    const isMute = wanted.method === 'HEAD' && isOwn && (status === 401 || status === 403);
+    const spoken = isMute
+      ? await this.#sender.repeatByGet(wanted, answer).catch(() => undefined)
+      : response;
+    const said = spoken ? await readErrorWords(spoken) : '';
+    const isLimit = status === 429 && isOwn;
+    const retryAfterMs =
+      parseRetryAfter(headers['retry-after'], clock) ??
+      (isLimit ? account.quota.waitMs(cost) : undefined);
+    return new UpstreamError(config.name, verdict.fault, `${verdict.reason}${said}`, {
+      status,
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    });
   }
 
-  /** Any path may redirect; `Authorization` stays on the registry's own origin. */
-  async #follow(
-    wanted: RegistryRequest,
-    authorization: string | undefined,
-  ): Promise<{ response: TransportResponse; url: URL }> {
-    let url = this.#address(wanted.path);
-    for (let hop = 0; hop <= MAX_REDIRECTS; hop += 1) {
-      const response = await this.#ask(wanted, url, authorization);
-      if (!isRedirect(response.statusCode)) return { response, url };
-      await response.body.dump();
-      const next = followRedirect(url, single(response.headers['location']));
-      if (typeof next === 'string') throw this.#badRedirect(next, response.statusCode);
-      url = next;
-    }
-    throw this.#badRedirect(`more than ${MAX_REDIRECTS} redirects`);
-  }
-
-  #address(path: string): URL {
-    const { namespace } = this.#parts.config;
-    const url = new URL(path, this.#base);
-    if (namespace !== undefined) url.searchParams.set('ns', namespace);
-    return url;
-  }
-
-  async #ask(
-    { method, headers, demand: { signal } }: RegistryRequest,
-    url: URL,
-    authorization: string | undefined,
-  ): Promise<TransportResponse> {
-    const { userAgent, via } = this.#parts;
-    const common = { 'user-agent': userAgent, 'accept-encoding': 'identity', ...headers };
-    // A storage host that is down says nothing about the registry.
-    if (url.origin !== this.#base.origin) {
-      return this.#transport.send({ method, url, signal, headers: common });
-    }
-    const own = {
-      ...common,
-      via: via.header,
-      ...(authorization !== undefined && { authorization }),
-    };
-    return this.#breaker.run(url.host, async () =>
-      this.#transport.send({ method, url, signal, headers: own }),
-    );
-  }
-
-  async #accept(
-    wanted: RegistryRequest,
-    response: TransportResponse,
-    url: URL,
-  ): Promise<RegistryResponse> {
-    const { statusCode: status, body } = response;
-    const headers = singles(response.headers);
+  async #accept(wanted: RegistryRequest, response: TransportResponse): Promise<RegistryResponse> {
+    const { status, headers, url } = response;
     if (wanted.method === 'GET' && status !== 404) {
-      const chunks = this.#counted(wanted, response, url);
-      return { status, headers, url, chunks, discard: () => body.destroy() };
+      const chunks = this.#counted(wanted, response);
+      return { status, headers, url, chunks, discard: () => response.destroy() };
     }
-    await body.dump();
+    await response.dump();
     return { status, headers, url, chunks: nothing(), discard: () => {} };
   }
 
   async *#counted(
     { demand }: RegistryRequest,
     response: TransportResponse,
-    url: URL,
   ): AsyncGenerator<Buffer> {
     const bytes = this.#parts.metrics.upstreamBytes.labels({ upstream: this.#parts.config.name });
-    for await (const chunk of this.#transport.chunks(response.body, url)) {
+    for await (const chunk of response.chunks()) {
       bytes.inc(chunk.length);
       await this.#bandwidth?.take(chunk.length, demand);
       yield chunk;
     }
-  }
-
-  #badRedirect(reason: string, status?: number): UpstreamError {
-    return new UpstreamError(this.#parts.config.name, 'bad-response', reason, {
-      ...(status !== undefined && { status }),
-    });
   }
 }
 

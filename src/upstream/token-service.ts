@@ -2,9 +2,14 @@ import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Clock } from '../time/clock.ts';
 import type { Credential } from './credentials/credential.ts';
 import type { Issued } from './expiring-value.ts';
-import { describeErrors, parseRetryAfter, single } from './registry-answer.ts';
-import { parseJsonObject, readSmall } from '../net/small-body.ts';
-import type { Sender, TransportRequest, TransportResponse } from '../net/transport.ts';
+import { describeErrors, parseRetryAfter } from './registry-answer.ts';
+import { parseJsonObject } from '../net/json-object.ts';
+import {
+  basic,
+  type Sender,
+  type TransportRequest,
+  type TransportResponse,
+} from '../net/transport.ts';
 
 /** What a token is asked for. */
 export interface TokenRequest {
@@ -22,7 +27,7 @@ export interface TokenServiceParts {
   readonly clock: Clock;
 }
 
-interface TokenAnswer extends TransportResponse {
+interface TokenAnswer extends Pick<TransportResponse, 'status' | 'headers'> {
   readonly document: Record<string, unknown> | undefined;
 }
 
@@ -51,18 +56,16 @@ export class TokenService {
     const { credential } = wanted;
     const isIdentity = credential?.kind === 'identity-token';
     const first = await this.#send(isIdentity ? postForm(wanted) : getForm(wanted));
-    const isUnknownForm = credential && !isIdentity && UNKNOWN_FORM.has(first.statusCode);
+    const isUnknownForm = credential && !isIdentity && UNKNOWN_FORM.has(first.status);
     const answer = isUnknownForm ? await this.#send(postForm(wanted)) : first;
-    if (answer.statusCode !== 200) throw this.#refusal(answer, wanted);
+    if (answer.status !== 200) throw this.#refusal(answer, wanted);
     return this.#read(answer.document, wanted.realm);
   }
 
   async #send(request: TransportRequest): Promise<TokenAnswer> {
-    const { sender } = this.#parts;
-    const response = await sender.send(request);
-    const chunks = sender.chunks(response.body, request.url);
-    const bytes = await readSmall(chunks, MAX_TOKEN_RESPONSE_BYTES);
-    return { ...response, document: parseJsonObject(bytes) };
+    const { status, headers, ...response } = await this.#parts.sender.send(request);
+    const document = parseJsonObject(await response.read(MAX_TOKEN_RESPONSE_BYTES));
+    return { status, headers, document };
   }
 
   #read(document: Record<string, unknown> | undefined, url: URL): Issued<string> {
@@ -76,13 +79,10 @@ export class TokenService {
     return { value: `Bearer ${value}`, lifeMs: seconds * 1000 };
   }
 
-  #refusal(
-    { statusCode: status, headers, document }: TokenAnswer,
-    wanted: TokenRequest,
-  ): UpstreamError {
+  #refusal({ status, headers, document }: TokenAnswer, wanted: TokenRequest): UpstreamError {
     const reason = `the token service ${wanted.realm.host} answered ${status}`;
     if (status === 429) {
-      const retryAfterMs = parseRetryAfter(single(headers['retry-after']), this.#parts.clock);
+      const retryAfterMs = parseRetryAfter(headers['retry-after'], this.#parts.clock);
       return this.#error('rate-limited', reason, { status, retryAfterMs });
     }
     if (status >= 500) return this.#error('failing', reason, { status });
@@ -104,10 +104,6 @@ export class TokenService {
       ...(retryAfterMs !== undefined && { retryAfterMs }),
     });
   }
-}
-
-export function basic(username: string, password: string): string {
-  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }
 
 function getForm({ realm, service, scope, credential }: TokenRequest): TransportRequest {

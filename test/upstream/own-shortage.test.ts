@@ -1,5 +1,5 @@
 import test from 'ava';
-import { isOwnShortage } from '../../src/net/own-shortage.ts';
+import { isOwnShortage } from '../../src/net/transport.ts';
 
 const failed = (code: string): Error => Object.assign(new Error(code), { code });
 /** As Node throws it when it has tried several addresses: its code is that of the first. */

@@ -1,25 +1,22 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import type { CredentialsConfig, UpstreamConfig } from '../../config/config.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import type { Challenge } from '../challenge.ts';
 import { HttpUpstream } from '../http-upstream.ts';
 import { Quota } from '../quota.ts';
-import type { RegistryClientParts } from '../registry-client.ts';
+import type { RegistrySenderParts } from '../registry-sender.ts';
+import type { Connection } from '../../net/connection.ts';
 import { Transport } from '../../net/transport.ts';
 import { checkClock } from './clock-check.ts';
-import { checkConnection, type Connection } from './connection-check.ts';
+import { checkConnection, checkName } from './connection-check.ts';
 import { checkCredential } from './credential-check.ts';
 import type { CheckName, Finding } from '../../api/doctor-api.ts';
-import { failed, skipped, type Outcome } from './finding.ts';
-import { checkImage } from './image-check.ts';
-import { checkName } from './name-check.ts';
+import { failed, keyOf, reasonOf, skipped, type Outcome } from './finding.ts';
+import { checkImage, type WantedImage } from './image-check.ts';
 import { checkQuota } from './quota-check.ts';
-import { reasonOf } from './reason.ts';
 import { checkRegistry } from './registry-check.ts';
 import { checkTls } from './tls-check.ts';
-import { keyOf, type WantedImage } from './subject.ts';
 
-export interface CheckupParts extends RegistryClientParts {
+export interface CheckupParts extends RegistrySenderParts {
   /** To ask for; the first one is what a token is asked for. */
   readonly images: readonly WantedImage[];
   /** For all checks together. */
@@ -47,7 +44,7 @@ export class Checkup {
   readonly #findings: Finding[] = [];
   #connection: Connection | undefined;
   #challenge: Challenge | undefined;
-  #answer: { readonly headers: IncomingHttpHeaders; readonly at: number } | undefined;
+  #answer: { readonly headers: Readonly<Record<string, string>>; readonly at: number } | undefined;
 
   constructor(parts: CheckupParts) {
     // Every attempt is shown as it is: none is repeated.
@@ -123,11 +120,7 @@ export class Checkup {
       signal: this.#signal,
     });
     this.#answer = { headers: response.headers, at: clock.wall() };
-    const { outcome, challenge } = await checkRegistry(config, response, {
-      registry: this.#registry,
-      sender: this.#transport,
-      clock,
-    });
+    const { outcome, challenge } = await checkRegistry(config, response);
     this.#challenge = challenge;
     return outcome;
   }

@@ -1,105 +1,95 @@
-import { connect, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
-import { Client } from 'undici';
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
 import type { UpstreamConfig } from '../../config/config.ts';
-import type { Timing } from '../../net/timing.ts';
-import { failed, ok, type Outcome } from './finding.ts';
-import { endpointOf, firstHop, formatEndpoint, keyOf } from './subject.ts';
+import {
+  endpointOf,
+  formatEndpoint,
+  openConnection,
+  openTunnel,
+  type Connection,
+  type ConnectionOptions,
+} from '../../net/connection.ts';
+import { failed, keyOf, ok, type Outcome } from './finding.ts';
 
-/** A connection as far as TLS, through the proxy's tunnel where there is one. */
-export interface Connection extends AsyncDisposable {
-  readonly socket: Duplex;
+export interface ConnectionCheck {
+  readonly outcome: Outcome;
+  readonly connection?: Connection;
 }
 
-export interface ConnectionOptions {
-  readonly timing: Timing;
-  readonly signal: AbortSignal;
+/** Whether the name to connect to has addresses, asked the way a connection asks. */
+export async function checkName(config: UpstreamConfig): Promise<Outcome> {
+  const { host } = endpointOf(firstHop(config));
+  const isProxied = config.proxy !== undefined;
+  const subject = isProxied ? `the proxy ${host}` : host;
+  if (isIP(host) !== 0) return ok(`${subject} is an address`);
+  try {
+    const found = await lookup(host, { all: true });
+    const addresses = [...new Set(found.map(({ address }) => address))];
+    return ok(`${subject} is ${addresses.join(', ')}`);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown fault';
+    const key = isProxied ? `${keyOf(config, 'proxy')} (or HTTPS_PROXY)` : keyOf(config, 'url');
+    return failed(
+      `${subject} has no address (${code})`,
+      `check the spelling in ${key} and the DNS servers of this machine; ask them with: getent hosts ${host}`,
+    );
+  }
 }
 
 /** Whether the upstream, or the proxy in front of it, can be connected to. */
 export async function checkConnection(
   config: UpstreamConfig,
   options: ConnectionOptions,
-): Promise<{ outcome: Outcome; connection?: Connection }> {
+): Promise<ConnectionCheck> {
   const started = performance.now();
   const hop = firstHop(config);
   const address = formatEndpoint(endpointOf(hop));
-  let socket: Socket;
+  let connection: Connection;
   try {
-    socket = await dial(hop, options);
+    connection = await openConnection(hop, options);
   } catch (error) {
     return { outcome: explain(error, config) };
   }
   const passedMs = (): string => `${Math.round(performance.now() - started)} ms`;
   if (config.proxy === undefined) {
-    return { outcome: ok(`${address} in ${passedMs()}`), connection: open(socket) };
+    return { outcome: ok(`${address} in ${passedMs()}`), connection };
   }
-  socket.destroy();
+  await connection[Symbol.asyncDispose]();
   if (!config.url.startsWith('https:')) {
     return { outcome: ok(`the proxy ${address} in ${passedMs()}`) };
   }
-  return tunnel(config, options, passedMs);
+  return checkTunnel(config, options, passedMs);
 }
 
-async function dial(url: URL, { timing, signal }: ConnectionOptions): Promise<Socket> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(timing.connectMs)]);
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const socket = connect({ ...endpointOf(url), signal: limit });
-  // Stays: what breaks later shows to whoever reads.
-  socket.on('error', reject);
-  socket.once('connect', resolve);
-  await promise;
-  return socket;
-}
-
-/** By CONNECT, as every request to an https upstream goes through a proxy. */
-async function tunnel(
+async function checkTunnel(
   config: UpstreamConfig,
-  { timing, signal }: ConnectionOptions,
+  options: ConnectionOptions,
   passedMs: () => string,
-): Promise<{ outcome: Outcome; connection?: Connection }> {
-  const proxy = new URL(config.proxy ?? '');
-  const target = formatEndpoint(endpointOf(new URL(config.url)));
+): Promise<ConnectionCheck> {
+  const endpoint = endpointOf(new URL(config.url));
+  const target = formatEndpoint(endpoint);
+  const proxy = firstHop(config);
   const address = formatEndpoint(endpointOf(proxy));
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(timing.headersMs)]);
-  const client = new Client(proxy.origin, { connect: { timeout: timing.connectMs } });
   try {
-    const headers = { host: target, ...proxyLogin(proxy) };
-    const { socket, statusCode } = await client.connect({ path: target, headers, signal: limit });
-    socket.on('error', () => {});
-    if (statusCode === 200) {
-      const outcome = ok(`the proxy ${address} connects to ${target} in ${passedMs()}`);
-      return { outcome, connection: open(socket, client) };
+    const connection = await openTunnel(proxy, endpoint, options);
+    if ('status' in connection) {
+      return { outcome: explainRefusal(connection.status, { address, target }) };
     }
-    socket.destroy();
-    await client.destroy();
-    return { outcome: explainRefusal(statusCode, { address, target }) };
+    const outcome = ok(`the proxy ${address} connects to ${target} in ${passedMs()}`);
+    return { outcome, connection };
   } catch (error) {
-    await client.destroy();
-    const code = codeOf(error);
     return {
       outcome: failed(
-        `the proxy ${address} gave no tunnel to ${target} (${code})`,
+        `the proxy ${address} gave no tunnel to ${target} (${codeOf(error)})`,
         `check that ${keyOf(config, 'proxy')} (or HTTPS_PROXY) is an http proxy that allows CONNECT to ${target}`,
       ),
     };
   }
 }
 
-function proxyLogin({ username, password }: URL): Record<string, string> {
-  if (username === '') return {};
-  const login = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  return { 'proxy-authorization': `Basic ${Buffer.from(login).toString('base64')}` };
-}
-
-function open(socket: Duplex, client?: Client): Connection {
-  return {
-    socket,
-    [Symbol.asyncDispose]: async () => {
-      socket.destroy();
-      await client?.destroy();
-    },
-  };
+/** Where the first connection goes: to the proxy when there is one. */
+function firstHop({ url, proxy }: Pick<UpstreamConfig, 'url' | 'proxy'>): URL {
+  return new URL(proxy ?? url);
 }
 
 function explainRefusal(status: number, where: { address: string; target: string }): Outcome {

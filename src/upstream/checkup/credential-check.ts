@@ -6,9 +6,7 @@ import type { Challenge } from '../challenge.ts';
 import type { CredentialSource } from '../credentials/credential.ts';
 import { openCredentials } from '../credentials/open-credentials.ts';
 import type { Sender } from '../../net/transport.ts';
-import { failed, ok, skipped, warning, type Outcome } from './finding.ts';
-import { reasonOf } from './reason.ts';
-import { keyOf } from './subject.ts';
+import { failed, keyOf, ok, reasonOf, skipped, warning, type Outcome } from './finding.ts';
 
 export interface CredentialCheckParts {
   readonly config: UpstreamConfig;
@@ -83,11 +81,11 @@ class Proving {
     const { config, registry: url, sender, signal } = this.#parts;
     const headers = { accept: 'application/json', authorization };
     const response = await sender.send({ method: 'GET', url, headers, signal });
-    await response.body.dump();
-    const { statusCode } = response;
-    if (statusCode === 200) return ok(`${this.#label}: accepted by ${url.host}`);
-    const detail = `${this.#label}: ${url.host} answered ${statusCode}`;
-    const isRefused = statusCode === 401 || statusCode === 403;
+    await response.dump();
+    const { status } = response;
+    if (status === 200) return ok(`${this.#label}: accepted by ${url.host}`);
+    const detail = `${this.#label}: ${url.host} answered ${status}`;
+    const isRefused = status === 401 || status === 403;
     return failed(detail, isRefused ? this.#renewal() : `ask the operator of ${config.name}`);
   }
 

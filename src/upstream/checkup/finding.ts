@@ -1,3 +1,6 @@
+import type { UpstreamConfig } from '../../config/config.ts';
+import { UpstreamError } from '../../oci/upstream-error.ts';
+
 import type { Finding } from '../../api/doctor-api.ts';
 
 /** What a check tells of itself; its name is known to whoever runs it. */
@@ -19,7 +22,18 @@ export function skipped(detail: string, advice?: string): Outcome {
   return { state: 'skipped', detail, ...(advice !== undefined && { advice }) };
 }
 
-/** Words of the other side, safe on a terminal. */
-export function printable(text: string): string {
-  return text.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, 100);
+/** A key of the configuration, as the operator finds it in the file. */
+export function keyOf({ name }: Pick<UpstreamConfig, 'name'>, key: string): string {
+  return `upstreams.${name}.${key}`;
+}
+
+/**
+ * Why something failed, without the upstream's name. Messages of libraries are not repeated: they
+ * may carry what they were given.
+ */
+export function reasonOf(error: unknown, upstream: string): string {
+  if (error instanceof UpstreamError) return error.message.replace(`${upstream}: `, '');
+  if (!(error instanceof Error)) return 'unknown fault';
+  const { code } = error as NodeJS.ErrnoException;
+  return typeof code === 'string' ? code : error.name;
 }

@@ -1,10 +1,15 @@
 import type { UpstreamConfig } from '../../config/config.ts';
+import type { Reference, Repository } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { PRIORITY } from '../demand.ts';
 import type { Upstream } from '../upstream.ts';
-import { failed, ok, warning, type Outcome } from './finding.ts';
-import { reasonOf } from './reason.ts';
-import { keyOf, type WantedImage } from './subject.ts';
+import { failed, keyOf, ok, reasonOf, warning, type Outcome } from './finding.ts';
+
+/** An image of an upstream to look for. */
+export interface WantedImage {
+  readonly repository: Repository;
+  readonly reference: Reference;
+}
 
 export interface ImageCheckParts {
   readonly config: UpstreamConfig;

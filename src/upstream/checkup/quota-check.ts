@@ -1,7 +1,6 @@
 import type { UpstreamConfig } from '../../config/config.ts';
 import type { QuotaStatus } from '../../api/status-api.ts';
-import { ok, warning, type Outcome } from './finding.ts';
-import { keyOf } from './subject.ts';
+import { keyOf, ok, warning, type Outcome } from './finding.ts';
 
 /** What an account may still pull, as far as the registry tells. */
 export function checkQuota(label: string, quota: QuotaStatus, config: UpstreamConfig): Outcome {

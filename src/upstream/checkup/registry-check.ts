@@ -1,13 +1,10 @@
-import type { Clock } from '../../time/clock.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
-import type { UpstreamError } from '../../oci/upstream-error.ts';
-import { parseChallenges, type Challenge } from '../challenge.ts';
-import { refuseRealm } from '../realm.ts';
+import type { TransportResponse } from '../../net/transport.ts';
+import { chooseChallenge, parseChallenges, type Challenge } from '../challenge.ts';
+import { readRealm } from '../realm.ts';
 import { followRedirect, isRedirect } from '../redirect.ts';
-import { findFault, single } from '../registry-answer.ts';
-import type { Sender, TransportResponse } from '../../net/transport.ts';
-import { failed, ok, printable, warning, type Outcome } from './finding.ts';
-import { keyOf } from './subject.ts';
+import { judge, printable, readErrorWords, type Verdict } from '../registry-answer.ts';
+import { failed, keyOf, ok, warning, type Outcome } from './finding.ts';
 
 export interface RegistryCheck {
   readonly outcome: Outcome;
@@ -19,30 +16,22 @@ export interface RegistryCheck {
 export async function checkRegistry(
   config: UpstreamConfig,
   response: TransportResponse,
-  { registry, sender, clock }: { registry: URL; sender: Sender; clock: Clock },
 ): Promise<RegistryCheck> {
-  const { statusCode: status, headers } = response;
+  const { status, headers, url: registry } = response;
   if (status === 401) {
-    await response.body.dump();
-    return readChallenge(config, registry, headers['www-authenticate']);
+    await response.dump();
+    return checkChallenge(config, response);
   }
   if (isRedirect(status)) {
-    await response.body.dump();
-    return { outcome: explainRedirect(config, registry, single(headers['location'])) };
+    await response.dump();
+    return { outcome: explainRedirect(config, registry, headers['location']) };
   }
-  const answer = { response, url: registry, method: 'GET' } as const;
-  const judge = {
-    upstream: config.name,
-    registry,
-    login: 'to /v2/',
-    sender,
-    clock,
-    // Nobody waits here, and a GET has said its words.
-    waitMs: () => 0,
-    readWords: async () => response,
-  };
-  const fault = await findFault(answer, judge);
-  if (fault) return { outcome: explainFault(fault, config, registry) };
+  const verdict = judge({ response, isOwn: true }, { method: 'GET', login: 'to /v2/' });
+  if (verdict) {
+    const reason = `${verdict.reason}${await readErrorWords(response)}`;
+    return { outcome: explainFault({ ...verdict, reason }, config, registry) };
+  }
+  response.destroy();
   if (status === 404) {
     return {
       outcome: failed(
@@ -51,19 +40,15 @@ export async function checkRegistry(
       ),
     };
   }
-  response.body.destroy();
   return { outcome: ok('/v2/ asks for no login (200)') };
 }
 
-function readChallenge(
+function checkChallenge(
   config: UpstreamConfig,
-  registry: URL,
-  header: string | string[] | undefined,
+  { url: registry, challenges: lines }: TransportResponse,
 ): RegistryCheck {
-  const challenges = parseChallenges(header);
-  const challenge =
-    challenges.find(({ scheme }) => scheme === 'bearer') ??
-    challenges.find(({ scheme }) => scheme === 'basic');
+  const challenges = parseChallenges(lines);
+  const challenge = chooseChallenge(challenges);
   if (!challenge) {
     const schemes = challenges.map(({ scheme }) => printable(scheme)).join(', ');
     return {
@@ -76,9 +61,8 @@ function readChallenge(
   if (challenge.scheme === 'basic') {
     return { outcome: ok('/v2/ asks for a login (401): Basic'), challenge };
   }
-  const { realm } = challenge.parameters;
-  const url = realm === undefined ? null : URL.parse(realm);
-  if (!url) {
+  const realm = readRealm(challenge, registry, { withCredentials: config.credentials.length > 0 });
+  if (realm === undefined) {
     return {
       outcome: failed(
         '/v2/ asks for a token (401) and names no service for it',
@@ -86,13 +70,12 @@ function readChallenge(
       ),
     };
   }
-  const refusal = refuseRealm(url, registry, { withCredentials: config.credentials.length > 0 });
-  if (refusal === undefined) {
-    return { outcome: ok(`/v2/ asks for a token (401): Bearer, from ${url.origin}`), challenge };
+  if (typeof realm === 'object') {
+    return { outcome: ok(`/v2/ asks for a token (401): Bearer, from ${realm.origin}`), challenge };
   }
   return {
     outcome: failed(
-      refusal,
+      realm,
       `check that ${keyOf(config, 'url')} is the registry itself; if it is, correct the realm in its configuration`,
     ),
   };
@@ -111,19 +94,22 @@ function explainRedirect(
   );
 }
 
-function explainFault(fault: UpstreamError, config: UpstreamConfig, registry: URL): Outcome {
-  const detail = fault.message.replace(`${config.name}: `, '');
-  if (fault.fault === 'rate-limited') {
+function explainFault(
+  { fault, reason: detail }: Verdict,
+  config: UpstreamConfig,
+  registry: URL,
+): Outcome {
+  if (fault === 'rate-limited') {
     const key = keyOf(config, 'credentials');
     return warning(detail, `wait, and set ${key} of an account with a higher limit`);
   }
-  if (fault.fault === 'denied') {
+  if (fault === 'denied') {
     return failed(
       detail,
       `have the address of this machine admitted by ${registry.host}, or allow it in the firewall on the way`,
     );
   }
-  if (fault.fault === 'failing') {
+  if (fault === 'failing') {
     return failed(detail, `try later, and ask the operator of ${registry.host}`);
   }
   return failed(

@@ -3,8 +3,9 @@ import type { Duplex } from 'node:stream';
 import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { timeUntil, type Clock } from '../../time/clock.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
-import { failed, ok, printable, warning, type Outcome } from './finding.ts';
-import { endpointOf, formatEndpoint, keyOf } from './subject.ts';
+import { endpointOf, formatEndpoint } from '../../net/connection.ts';
+import { printable } from '../registry-answer.ts';
+import { failed, keyOf, ok, warning, type Outcome } from './finding.ts';
 
 export interface TlsOptions {
   readonly signal: AbortSignal;

@@ -6,7 +6,7 @@ import {
 } from '@azure/identity';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import type { Issued } from '../expiring-value.ts';
-import { parseJsonObject, readSmall } from '../../net/small-body.ts';
+import { parseJsonObject } from '../../net/json-object.ts';
 import type { Sender } from '../../net/transport.ts';
 import { askCloud, firstLine } from './ask-cloud.ts';
 import type { Credential } from './credential.ts';
@@ -80,20 +80,21 @@ async function exchange(
   const form = new URLSearchParams({ grant_type: 'access_token', service: registry.host });
   if (tenant !== undefined) form.set('tenant', tenant);
   form.set('access_token', identity);
-  const { statusCode, body } = await sender.send({
+  const response = await sender.send({
     method: 'POST',
     url,
     headers: { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' },
     body: form.toString(),
   });
-  const bytes = await readSmall(sender.chunks(body, url), MAX_ANSWER_BYTES);
+  const { status } = response;
+  const bytes = await response.read(MAX_ANSWER_BYTES);
   const token = parseJsonObject(bytes)?.['refresh_token'];
-  if (statusCode === 200 && typeof token === 'string' && token !== '') return token;
+  if (status === 200 && typeof token === 'string' && token !== '') return token;
   const reason =
-    statusCode === 200
+    status === 200
       ? `the token exchange ${url.host} sent no refresh token`
-      : `the token exchange ${url.host} answered ${statusCode} to the Azure identity`;
-  throw new UpstreamError(upstream, faultOf(statusCode), reason, { status: statusCode });
+      : `the token exchange ${url.host} answered ${status} to the Azure identity`;
+  throw new UpstreamError(upstream, faultOf(status), reason, { status });
 }
 
 function faultOf(status: number): UpstreamError['fault'] {

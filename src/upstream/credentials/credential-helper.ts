@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { parseJsonObject } from '../../net/small-body.ts';
+import { parseJsonObject } from '../../net/json-object.ts';
 import type { Issued } from '../expiring-value.ts';
 import type { Credential } from './credential.ts';
 

@@ -1,6 +1,6 @@
 import { GoogleAuth, JWT, gcpMetadata, type AuthClient } from 'google-auth-library';
 import type { Issued } from '../expiring-value.ts';
-import { parseJsonObject } from '../../net/small-body.ts';
+import { parseJsonObject } from '../../net/json-object.ts';
 import { askCloud, firstLine } from './ask-cloud.ts';
 import type { Credential } from './credential.ts';
 

@@ -1,0 +1,65 @@
+import type { AccountStatus, QuotaStatus } from '../api/status-api.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import type { Account } from './account.ts';
+import { INTERACTIVE, isInteractive } from './demand.ts';
+import type { Cost } from './quota.ts';
+
+/** The accounts of one upstream, which have the same rights and are used in turn. */
+export class Accounts {
+  readonly #upstream: string;
+  readonly #accounts: readonly Account[];
+
+  constructor(upstream: string, accounts: readonly Account[]) {
+    this.#upstream = upstream;
+    this.#accounts = accounts;
+  }
+
+  /** Those that may ask, each once; of them always the one with most left. */
+  *inOrder(cost: Cost): Generator<Account> {
+    const waiting = new Set(this.#accounts);
+    for (;;) {
+      const free = [...waiting].filter(({ quota }) => quota.waitMs(cost) === 0);
+      const [first, ...others] = free;
+      if (!first) return;
+      const next = others.reduce((a, b) => (b.quota.room > a.quota.room ? b : a), first);
+      waiting.delete(next);
+      yield next;
+    }
+  }
+
+  /** Why none may ask, with the shortest wait. */
+  refusal(cost: Cost): UpstreamError {
+    const isKept =
+      !isInteractive(cost.demand) &&
+      this.#accounts.some(({ quota }) => quota.waitMs({ ...cost, demand: INTERACTIVE }) === 0);
+    const reason = isKept
+      ? 'what is left of its quota is kept for interactive pulls'
+      : 'limits the rate of requests (429), and is not asked before that ends';
+    return new UpstreamError(this.#upstream, 'rate-limited', reason, {
+      retryAfterMs: Math.min(...this.#accounts.map(({ quota }) => quota.waitMs(cost))),
+      isUnasked: true,
+      ...(!isKept && { status: 429 }),
+    });
+  }
+
+  /** The sums over all accounts; what none of them tells is not shown. */
+  show(metrics: Metrics): void {
+    const label = { upstream: this.#upstream };
+    const accounts = this.status;
+    const told = (field: Exclude<keyof QuotaStatus, 'blockedForSeconds'>): number[] =>
+      accounts.flatMap((account) => account[field] ?? []);
+    const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
+    const [limits, rests] = [told('limit'), told('remaining')];
+    const [windows, ends] = [told('windowSeconds'), told('emptyInSeconds')];
+    if (limits.length > 0) metrics.rateLimitLimit.set(label, sum(limits));
+    if (rests.length > 0) metrics.rateLimitRemaining.set(label, sum(rests));
+    if (windows.length > 0) metrics.rateLimitWindowSeconds.set(label, Math.max(...windows));
+    if (ends.length > 0) metrics.rateLimitEmptySeconds.set(label, Math.max(...ends));
+    else metrics.rateLimitEmptySeconds.remove(label);
+  }
+
+  get status(): AccountStatus[] {
+    return this.#accounts.map(({ label, quota }) => ({ account: label, ...quota.status }));
+  }
+}
