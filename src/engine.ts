@@ -3,7 +3,7 @@ import { DEFAULT_TAG } from './oci/image-name.ts';
 import { join } from 'node:path';
 import type Koa from 'koa';
 import { REAL_TIMER } from '../sync/schedule.ts';
-import { State } from '../sync/state.ts';
+import { SyncState } from '../sync/state.ts';
 import { NOTHING_TO_SYNC, Sync } from '../sync/sync.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import type { ServerStatus } from './api/status-api.ts';
@@ -59,7 +59,7 @@ export class Engine {
     const parts = { config: config.store, pins, metrics, log, now, ...(step && { step }) };
     await using undo = new AsyncDisposableStack();
     const store = undo.adopt(await Store.open(parts), async (opened) => opened.close());
-    const syncState = await State.open(join(store.path, 'sync.json'));
+    const syncState = await SyncState.open(join(store.path, 'sync.json'));
     const engine = new Engine(config, store, { ...options, metrics, addressing, syncState });
     // Of a file that the configuration names no more.
     if (!engine.#inUse) await engine.storeAdmin.setInUse('file', []);
@@ -71,7 +71,7 @@ export class Engine {
   constructor(
     config: Config,
     store: Store,
-    options: EngineOptions & { metrics: Metrics; addressing: Addressing; syncState: State },
+    options: EngineOptions & { metrics: Metrics; addressing: Addressing; syncState: SyncState },
   ) {
     const { log, metrics, addressing, timing = DEFAULT_TIMING, clock = SYSTEM_CLOCK } = options;
     const now = (): number => clock.wall();
@@ -116,7 +116,7 @@ export class Engine {
       canonical: (image) => canonicalImage(addressing, image, DEFAULT_TAG),
       metrics,
       log,
-      timer: { ...REAL_TIMER, now },
+      timer: { ...REAL_TIMER, ...clock },
       isOffline: config.offline,
     });
     const { inUse: path } = config.store;

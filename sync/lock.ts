@@ -4,7 +4,7 @@ import type { SyncLock } from '../src/api/sync-api.ts';
 import { isDigest } from '../src/oci/digest.ts';
 import { RegistryError } from '../src/oci/errors.ts';
 import { formatTarget, isTag, isTargetName, splitTarget } from '../src/oci/reference.ts';
-import { covers } from './covers.ts';
+import { mayMatch } from './rule-match.ts';
 import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
 
 /** Writes down what the rules came to. */
@@ -47,11 +47,11 @@ export function readLock(config: SyncConfig, document: unknown, now: number): Wa
     if (!isDigest(digest)) throw refuse(`${place}.digest: "${digest}" is not a digest`);
     if (tag !== undefined && !isTag(tag)) throw refuse(`${place}.tag: "${tag}" is not a tag`);
     const found = { target: splitTarget(image), ...(tag !== undefined && { tag }), digest };
-    if (!covers(rule, found)) throw refuse(`${place}: ${path} does not select ${keyOf(found)}`);
+    if (!mayMatch(rule, found)) throw refuse(`${place}: ${path} does not select ${keyOf(found)}`);
     const checkedAt = Math.min(now, Date.parse(lock.createdAt));
     // What any of the rules wants of it: the lock names only the first.
     return config.rules
-      .filter((each) => each !== rule && covers(each, found))
+      .filter((each) => each !== rule && mayMatch(each, found))
       .map((each) => wantedBy(each, found, checkedAt))
       .reduce(unite, wantedBy(rule, found, checkedAt));
   });
@@ -75,6 +75,6 @@ function refuse(message: string): RegistryError {
 }
 
 /** Of all that decides what is selected. */
-export function fingerprint({ rules }: SyncConfig): string {
+export function fingerprint({ rules }: Pick<SyncConfig, 'rules'>): string {
   return `sha256:${createHash('sha256').update(JSON.stringify(rules)).digest('hex')}`;
 }

@@ -1,4 +1,5 @@
 import PQueue from 'p-queue';
+import type { SyncProblem } from '../src/api/sync-api.ts';
 import type { SyncConfig } from '../src/config/sync-config.ts';
 import type { Supply } from '../src/mirror/supply.ts';
 import { cosignTags } from '../src/oci/cosign.ts';
@@ -6,21 +7,22 @@ import type { Digest } from '../src/oci/digest.ts';
 import type { Tag, Target } from '../src/oci/reference.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
-import { findDepartures, type Departure } from './departure.ts';
+import { ageOf, type Clock } from '../src/time/clock.ts';
+import { findDeselected, type DeselectedImage } from './deselected-image.ts';
 import { readLock } from './lock.ts';
-import type { Patience } from './patience.ts';
-import { reasonOf, Resolver, type Problem, type Resolution } from './resolver.ts';
-import type { State } from './state.ts';
-import { Walk, type Acquire, type Extent } from './walk.ts';
-import { keyOf, nameOf, nodeOf, type WantedImage } from './wanted-image.ts';
+import type { Retries } from './retries.ts';
+import { reasonOf, Resolver, type Resolution } from './resolver.ts';
+import type { SyncState } from './state.ts';
+import { measureExtent, type ManifestSource, type Extent } from './extent.ts';
+import { keyOf, nameOf, versionKeyOf, type WantedImage } from './wanted-image.ts';
 
 export interface PlannerParts {
   readonly config: SyncConfig;
   readonly supply: Supply;
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
-  readonly state: State;
-  readonly now: () => number;
+  readonly state: SyncState;
+  readonly clock: Clock;
 }
 
 /** An image with what it lacks. */
@@ -43,9 +45,9 @@ export interface Attached {
 export interface Plan {
   readonly createdAt: number;
   readonly items: readonly PlannedItem[];
-  readonly departures: readonly Departure[];
-  readonly problems: readonly Problem[];
-  /** Of them those of images whose digest is known, by `keyOf`: they stay wanted. */
+  readonly deselected: readonly DeselectedImage[];
+  readonly problems: readonly SyncProblem[];
+  /** The images among them whose digest is known: they stay wanted. */
   readonly failed: readonly WantedImage[];
 }
 
@@ -57,7 +59,7 @@ interface Found {
 
 /** What one plan need not find out twice. */
 interface Memory {
-  /** When earlier runs looked for the referrers of an image, by `nodeOf`. */
+  /** When earlier runs looked for the referrers of an image, by `versionKeyOf`. */
   readonly searched: ReadonlyMap<string, number | undefined>;
   readonly searches: Map<string, Promise<Found>>;
 }
@@ -80,17 +82,19 @@ export class Planner {
   }
 
   /**
-   * Throws `RegistryError` for a lock that does not match the rules. With `patience` upstreams that
+   * Throws `RegistryError` for a lock that does not match the rules. With `retries` upstreams that
    * fail are asked again.
    */
   async plan(
     lock: unknown,
-    { signal, patience }: { signal: AbortSignal; patience?: Patience },
+    { signal, retries }: { signal: AbortSignal; retries?: Retries },
   ): Promise<Plan> {
-    const { config, state, now } = this.#parts;
-    const resolution = await this.#resolve(lock, patience);
+    const { config, state, clock } = this.#parts;
+    const resolution = await this.#resolve(lock, retries);
     const memory: Memory = {
-      searched: new Map(state.current.images.map((image) => [nodeOf(image), image.searchedAt])),
+      searched: new Map(
+        state.current.images.map((image) => [versionKeyOf(image), image.searchedAt]),
+      ),
       searches: new Map(),
     };
     const items: PlannedItem[] = [];
@@ -102,7 +106,7 @@ export class Planner {
         if (signal.aborted) return;
         try {
           const examine = async () => this.#examine(wanted, memory);
-          items.push(await (patience ? patience.try(examine) : examine()));
+          items.push(await (retries ? retries.run(examine) : examine()));
         } catch (error) {
           failed.push(wanted);
           const image = nameOf(wanted);
@@ -111,52 +115,53 @@ export class Planner {
       }),
     );
     signal.throwIfAborted();
-    const departures = findDepartures(state.current.images, resolution, config);
+    const deselected = findDeselected(state.current.images, resolution, config);
     const settled = new Set(
-      departures.flatMap(({ action, became, image }) =>
+      deselected.flatMap(({ action, became, image }) =>
         action === 'keep' && became === 'deleted' ? [nameOf(image)] : [],
       ),
     );
     return {
-      createdAt: now(),
+      createdAt: clock.wall(),
       items: items.toSorted(byPriority),
-      departures,
+      deselected,
       // What is kept because the upstream has it no more is told there, and is no failure.
       problems: problems.filter(({ image }) => !settled.has(image)),
       failed,
     };
   }
 
-  async #resolve(lock: unknown, patience?: Patience): Promise<Resolution> {
-    const { config, now } = this.#parts;
-    if (lock === undefined) return Resolver.resolve({ ...this.#parts, patience }, config.rules);
-    const images = readLock(config, lock, now());
+  async #resolve(lock: unknown, retries?: Retries): Promise<Resolution> {
+    const { config, clock } = this.#parts;
+    if (lock === undefined) return Resolver.resolve({ ...this.#parts, retries }, config.rules);
+    const images = readLock(config, lock, clock.wall());
     const nothing = { absent: new Set<string>(), unknown: new Set<string>(), listed: new Map() };
-    return { images, ...nothing, isLocked: true, problems: [], requests: 0 };
+    return { images, ...nothing, isLocked: true, problems: [] };
   }
 
   async #examine(wanted: WantedImage, memory: Memory): Promise<PlannedItem> {
-    const { catalog, now } = this.#parts;
+    const { catalog, clock } = this.#parts;
     const { target, tag, digest } = wanted;
     const before = tag && (await catalog.findTag(target, tag))?.digest;
-    const searchedAt = memory.searched.get(nodeOf(wanted));
+    const searchedAt = memory.searched.get(versionKeyOf(wanted));
     const item = { wanted, ...(before && { before }) };
-    const held = await Walk.over(this.#parts, { target, digest }, wanted);
-    const isSearched = searchedAt !== undefined && now() - searchedAt < SEARCH_AGAIN_MS;
+    const held = await measureExtent(this.#parts, { target, digest }, wanted);
+    const searchAge = searchedAt === undefined ? undefined : ageOf(searchedAt, clock);
+    const isSearched = searchAge !== undefined && searchAge < SEARCH_AGAIN_MS;
     if (held.missing.length === 0 && (isSearched || !wanted.referrers)) {
       if (held.isForOthers) throw new ForOthersError(wanted);
       const extras = wanted.referrers && searchedAt !== undefined ? { searchedAt } : {};
       return { ...item, extent: held, ...extras, attached: [] };
     }
     const attached: Attached[] = [];
-    const acquire = this.#acquire(target, attached, memory);
-    const extent = await Walk.over({ ...this.#parts, acquire }, { target, digest }, wanted);
+    const source = this.#sourceOf(target, attached, memory);
+    const extent = await measureExtent({ ...this.#parts, source }, { target, digest }, wanted);
     if (extent.bytes === 0) throw new Error('the upstream has no such manifest');
     if (extent.isForOthers) throw new ForOthersError(wanted);
-    return { ...item, extent, ...(wanted.referrers && { searchedAt: now() }), attached };
+    return { ...item, extent, ...(wanted.referrers && { searchedAt: clock.wall() }), attached };
   }
 
-  #acquire(target: Target, attached: Attached[], memory: Memory): Acquire {
+  #sourceOf(target: Target, attached: Attached[], memory: Memory): ManifestSource {
     return {
       manifest: async (digest) => this.#hold(target, digest),
       referrers: async (digest) => {

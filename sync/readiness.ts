@@ -1,21 +1,24 @@
-import type { SyncImage } from '../src/api/sync-api.ts';
+import type { SyncImage, SyncStatus } from '../src/api/sync-api.ts';
 import { formatTarget } from '../src/oci/reference.ts';
+import type { Metrics } from '../src/observe/metrics.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
-import type { KnownImage, State } from './state.ts';
-import { Walk, type Extent } from './walk.ts';
+import { ageOf, type Clock } from '../src/time/clock.ts';
+import type { KnownImage, SyncState } from './state.ts';
+import { measureExtent, type Extent } from './extent.ts';
 import { digestNameOf, nameOf } from './wanted-image.ts';
 
 export interface ReadinessParts {
-  readonly state: State;
+  readonly state: SyncState;
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
-  readonly now: () => number;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
 }
 
 const MAX_MISSING_TOLD = 10;
 
-/** What would break if the link went now: from a walk of the files that are really there. */
+/** What would break if the link went now, judged by the files that are really there. */
 export class Readiness {
   readonly #parts: ReadinessParts;
 
@@ -23,10 +26,20 @@ export class Readiness {
     this.#parts = parts;
   }
 
-  async images(): Promise<SyncImage[]> {
-    const described: SyncImage[] = [];
-    for (const image of this.#parts.state.current.images) described.push(await this.#judge(image));
-    return described;
+  /** All that the rules select, counted; the metrics tell the same. */
+  async survey(): Promise<Pick<SyncStatus, 'images' | 'counts'>> {
+    const { state, metrics } = this.#parts;
+    const images: SyncImage[] = [];
+    const counts = { ready: 0, partial: 0, stale: 0 };
+    for (const known of state.current.images) {
+      const image = await this.#judge(known);
+      images.push(image);
+      counts[image.state] += 1;
+    }
+    for (const [each, count] of Object.entries(counts)) {
+      metrics.syncImages.set({ state: each }, count);
+    }
+    return { counts, images };
   }
 
   /** By `name:tag` or `name@digest`, with its registry. */
@@ -38,14 +51,14 @@ export class Readiness {
   }
 
   async #judge(image: KnownImage): Promise<SyncImage> {
-    const { catalog, now } = this.#parts;
+    const { catalog, clock } = this.#parts;
     const { target, tag, digest, rule, platforms, checkedAt, freshMs, kept } = image;
-    const extent = await Walk.over(this.#parts, { target, digest }, image);
+    const extent = await measureExtent(this.#parts, { target, digest }, image);
     const meant = tag && (await catalog.findTag(target, tag))?.digest;
     // A kept copy of a tag that moved is there for its digest.
     const isElsewhere = tag !== undefined && meant !== digest && kept !== 'moved';
     const isPartial = extent.missing.length > 0 || isElsewhere || extent.isForOthers;
-    const isStale = kept === undefined && now() - checkedAt > freshMs;
+    const isStale = kept === undefined && (ageOf(checkedAt, clock) ?? 0) > freshMs;
     const reason = isPartial
       ? describeLack(extent, meant, isElsewhere)
       : describeAge(image, isStale);

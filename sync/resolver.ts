@@ -1,23 +1,19 @@
 import PQueue from 'p-queue';
+import type { SyncProblem } from '../src/api/sync-api.ts';
 import type { SyncRule } from '../src/config/sync-config.ts';
 import { isGlob } from '../src/config/glob.ts';
 import type { Supply } from '../src/mirror/supply.ts';
 import { parseDigest } from '../src/oci/digest.ts';
 import { formatImageName } from '../src/oci/image-name.ts';
 import { formatTarget, splitTarget, type Tag, type Target } from '../src/oci/reference.ts';
-import { coversRepository } from './covers.ts';
+import type { Clock } from '../src/time/clock.ts';
+import { matchesRepository } from './rule-match.ts';
 import { createdAt } from './created-at.ts';
-import type { Patience } from './patience.ts';
-import { Selection } from './selection.ts';
+import type { Retries } from './retries.ts';
+import { TagSelector } from './tag-selector.ts';
 import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
-
-export interface Problem {
-  readonly rule: string;
-  readonly image: string;
-  readonly reason: string;
-}
 
 export interface Resolution {
   readonly images: readonly WantedImage[];
@@ -29,17 +25,16 @@ export interface Resolution {
   readonly listed: ReadonlyMap<string, ReadonlySet<string>>;
   /** It is what a lock says, not what the rules mean now. */
   readonly isLocked: boolean;
-  readonly problems: readonly Problem[];
-  readonly requests: number;
+  readonly problems: readonly SyncProblem[];
 }
 
 export interface ResolverParts {
   readonly supply: Supply;
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
-  readonly now: () => number;
+  readonly clock: Clock;
   /** Where there is time to ask again. */
-  readonly patience?: Patience | undefined;
+  readonly retries?: Retries | undefined;
 }
 
 /** Questions to upstreams at a time. */
@@ -54,8 +49,7 @@ export class Resolver {
   readonly #absent = new Set<string>();
   readonly #listed = new Map<string, ReadonlySet<string>>();
   readonly #unknown = new Set<string>();
-  readonly #problems: Problem[] = [];
-  #requests = 0;
+  readonly #problems: SyncProblem[] = [];
 
   static async resolve(parts: ResolverParts, rules: readonly SyncRule[]): Promise<Resolution> {
     const resolver = new Resolver(parts);
@@ -67,7 +61,6 @@ export class Resolver {
       listed: resolver.#listed,
       isLocked: false,
       problems: resolver.#problems,
-      requests: resolver.#requests,
     };
   }
 
@@ -103,7 +96,7 @@ export class Resolver {
       }
       const found = listed
         .map((repository) => ({ upstream: target.upstream, repository }))
-        .filter((each) => coversRepository(rule, each));
+        .filter((each) => matchesRepository(rule, each));
       if (found.length === 0) this.#fail(rule, rule.image, 'no repository matches');
       if (listed.length > 0) this.#listed.set(target.upstream, new Set(listed));
       return found;
@@ -114,7 +107,7 @@ export class Resolver {
   }
 
   async #tags(rule: SyncRule, target: Target): Promise<readonly Tag[]> {
-    const selection = new Selection(rule.tags);
+    const selection = new TagSelector(rule.tags);
     if (!selection.needsList) return selection.select([]).selected;
     const image = formatTarget(target);
     try {
@@ -161,15 +154,13 @@ export class Resolver {
   }
 
   async #inQueue<Value>(ask: (supply: Supply) => Promise<Value>): Promise<Value> {
-    const { supply, patience } = this.#parts;
-    return this.#queue.add(async () => {
-      this.#requests += 1;
-      return patience ? patience.try(async () => ask(supply)) : ask(supply);
-    });
+    const { supply, retries } = this.#parts;
+    const work = async (): Promise<Value> => ask(supply);
+    return this.#queue.add(async () => (retries ? retries.run(work) : work()));
   }
 
   #add(rule: SyncRule, found: Pick<WantedImage, 'target' | 'tag' | 'digest'>): void {
-    const image = wantedBy(rule, found, this.#parts.now());
+    const image = wantedBy(rule, found, this.#parts.clock.wall());
     const known = this.#images.get(keyOf(image));
     this.#images.set(keyOf(image), known ? unite(known, image) : image);
   }

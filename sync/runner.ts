@@ -1,5 +1,6 @@
 import type { Pin } from '../src/api/store-api.ts';
 import PQueue from 'p-queue';
+import type { SyncProblem } from '../src/api/sync-api.ts';
 import type { SyncConfig } from '../src/config/sync-config.ts';
 import type { Pace } from '../src/mirror/downloads/demand.ts';
 import type { Supply } from '../src/mirror/supply.ts';
@@ -8,17 +9,17 @@ import type { Log } from '../src/observe/log.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
 import type { Pins } from '../src/store/care/pins.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
-import type { Departure } from './departure.ts';
-import type { Gate } from './gate.ts';
+import type { BandwidthCap } from './bandwidth-cap.ts';
+import type { DeselectedImage } from './deselected-image.ts';
 import { fingerprint } from './lock.ts';
-import type { Meter } from './meter.ts';
+import type { RunProgress } from './run-progress.ts';
 import { isToFetch, type Plan, type PlannedItem } from './planner.ts';
-import { PASSING_FAULTS, Patience } from './patience.ts';
-import { reasonOf, type Problem } from './resolver.ts';
-import type { Timer } from './schedule.ts';
-import type { KnownImage, State } from './state.ts';
-import { Walk } from './walk.ts';
-import { digestNameOf, keyOf, nameOf, nodeOf } from './wanted-image.ts';
+import { PASSING_FAULTS, Retries } from './retries.ts';
+import { reasonOf } from './resolver.ts';
+import type { Schedule, Timer } from './schedule.ts';
+import type { KnownImage, SyncState } from './state.ts';
+import { measureExtent } from './extent.ts';
+import { digestNameOf, keyOf, nameOf, versionKeyOf } from './wanted-image.ts';
 
 export interface RunnerParts {
   readonly config: SyncConfig;
@@ -26,9 +27,10 @@ export interface RunnerParts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly pins: Pins;
-  readonly state: State;
-  readonly gate: Gate;
-  readonly meter: Meter;
+  readonly state: SyncState;
+  readonly schedule: Schedule;
+  readonly progress: RunProgress;
+  readonly cap: BandwidthCap | undefined;
   readonly timer: Timer;
   readonly log: Log;
   /** Told of each image that may still go well another time. */
@@ -38,9 +40,9 @@ export interface RunnerParts {
 export interface Outcome {
   readonly fetched: number;
   readonly kept: number;
-  readonly failures: readonly Problem[];
+  readonly failures: readonly SyncProblem[];
   /** As they were carried out. */
-  readonly departures: readonly Departure[];
+  readonly deselected: readonly DeselectedImage[];
 }
 
 const ORIGIN = 'sync';
@@ -59,14 +61,14 @@ export class Runner {
 
   /** Rejects only when the signal aborts or the store cannot write what sync knows. */
   async carryOut(plan: Plan, signal: AbortSignal): Promise<Outcome> {
-    const { config, meter } = this.#parts;
+    const { config, progress } = this.#parts;
     await this.#settle(plan);
-    const failures: Problem[] = [];
+    const failures: SyncProblem[] = [];
     const absent = new Set(plan.failed.map(keyOf));
     const searched = new Map<string, number | undefined>();
     let [fetched, kept] = [0, 0];
     const queue = new PQueue({ concurrency: config.concurrency });
-    meter.expect(plan.items);
+    progress.expect(plan.items);
     await queue.addAll(
       plan.items.map((item) => async () => {
         if (signal.aborted) return;
@@ -80,33 +82,33 @@ export class Runner {
           else kept += 1;
           if (item.attached.length > 0) searched.set(...searchOf(item));
         }
-        meter.ended(failure === undefined);
+        progress.ended(failure === undefined);
       }),
     );
     signal.throwIfAborted();
-    const departures = plan.departures.map((departure) => postpone(departure, absent));
-    await this.#conclude(departures, searched);
-    return { fetched, kept, failures, departures };
+    const deselected = plan.deselected.map((image) => postpone(image, absent));
+    await this.#conclude(deselected, searched);
+    return { fetched, kept, failures, deselected };
   }
 
   /**
    * Pins what is wanted, and writes down what for: a crash from here on loses nothing of it. What is
    * to go is known until it is gone, so that nothing stays pinned that nobody remembers.
    */
-  async #settle({ items, failed, departures, problems }: Plan): Promise<void> {
+  async #settle({ items, failed, deselected, problems }: Plan): Promise<void> {
     const { config, pins, state, timer } = this.#parts;
     const wanted = [...items.map(({ wanted }) => wanted), ...failed];
     const searched = new Map([
-      ...state.current.images.map((image) => [nodeOf(image), image.searchedAt] as const),
+      ...state.current.images.map((image) => [versionKeyOf(image), image.searchedAt] as const),
       // Not before its signatures have their tags, by which alone they are known.
       ...items.flatMap((item) => (item.attached.length > 0 ? [] : [searchOf(item)])),
     ]);
     const images: KnownImage[] = [
       ...wanted.map((image) => {
-        const searchedAt = searched.get(nodeOf(image));
+        const searchedAt = searched.get(versionKeyOf(image));
         return { ...image, ...(searchedAt !== undefined && { searchedAt }) };
       }),
-      ...departures.map(({ image, became }) => (became ? { ...image, kept: became } : image)),
+      ...deselected.map(({ image, became }) => (became ? { ...image, kept: became } : image)),
     ];
     const pinned = new Set(
       pins.list().flatMap(({ origin, image }) => (origin === ORIGIN ? image : [])),
@@ -116,7 +118,7 @@ export class Runner {
         origin: ORIGIN,
         image: digestNameOf(image),
         reason: image.rule,
-        since: timer.now(),
+        since: timer.wall(),
       };
       if (pinned.has(pin.image)) continue;
       pinned.add(pin.image);
@@ -132,13 +134,13 @@ export class Runner {
   }
 
   /** Why it is not ready; `undefined` when it is, or when the signal aborted. */
-  async #bring(item: PlannedItem, signal: AbortSignal): Promise<Problem | undefined> {
+  async #bring(item: PlannedItem, signal: AbortSignal): Promise<SyncProblem | undefined> {
     const { timer, log, gaveUp } = this.#parts;
     const { rule } = item.wanted;
     const image = nameOf(item.wanted);
     try {
-      const patience = new Patience({ timer, signal, faults: PASSING_FAULTS, gaveUp });
-      await patience.try(async () => this.#fetch(item, signal));
+      const retries = new Retries({ timer, signal, faults: PASSING_FAULTS, gaveUp });
+      await retries.run(async () => this.#fetch(item, signal));
       return undefined;
     } catch (error) {
       if (signal.aborted) return undefined;
@@ -149,20 +151,23 @@ export class Runner {
   }
 
   async #fetch({ wanted, attached }: PlannedItem, signal: AbortSignal): Promise<void> {
-    const { supply, gate, meter } = this.#parts;
+    const { supply, schedule, progress, cap } = this.#parts;
     const { target, tag, digest, checkedAt } = wanted;
     const parts = { ...this.#parts, attached: attached.map((each) => each.digest) };
+    const pace: Pace = async (bytes, unpaced) => {
+      progress.fetched(bytes);
+      await cap?.take(bytes, unpaced);
+    };
     // Looked at anew: another image may have brought some of it meanwhile.
-    const { missing } = await Walk.over(parts, { target, digest }, wanted);
+    const { missing } = await measureExtent(parts, { target, digest }, wanted);
     for (const blob of missing) {
-      await gate.passed(signal);
-      const pace: Pace = async (bytes, haste) => meter.pass(bytes, haste);
+      await schedule.opened(signal);
       if (!(await supply.holdBlob(target, blob.digest, { pace }))) {
         throw new Error(`the upstream has no ${blob.digest}`);
       }
       signal.throwIfAborted();
     }
-    const left = await Walk.over(parts, { target, digest }, wanted);
+    const left = await measureExtent(parts, { target, digest }, wanted);
     const [first] = left.missing;
     if (first) throw new Error(`${first.digest} was fetched and is not there`);
     for (const each of attached) {
@@ -173,21 +178,21 @@ export class Runner {
 
   /** Lets go of what is to go, and remembers it no more. */
   async #conclude(
-    departures: readonly Departure[],
+    deselected: readonly DeselectedImage[],
     searched: ReadonlyMap<string, number | undefined>,
   ): Promise<void> {
     const { pins, state, log } = this.#parts;
     const going: KnownImage[] = [];
-    for (const { image, action, why } of departures) {
+    for (const { image, action, why } of deselected) {
       log.info({ image: nameOf(image), rule: image.rule, action, why }, 'left the selection');
       if (action === 'release') going.push(image);
     }
     if (going.length + searched.size === 0) return;
-    const gone = new Set(going.map(nodeOf));
+    const gone = new Set(going.map(versionKeyOf));
     const left = state.current.images
-      .filter((image) => !gone.has(nodeOf(image)))
+      .filter((image) => !gone.has(versionKeyOf(image)))
       .map((image) => {
-        const searchedAt = searched.get(nodeOf(image));
+        const searchedAt = searched.get(versionKeyOf(image));
         return searchedAt === undefined ? image : { ...image, searchedAt };
       });
     // One image may have had several tags, of which not all go.
@@ -201,14 +206,14 @@ export class Runner {
 }
 
 function searchOf({ wanted, searchedAt }: PlannedItem): [string, number | undefined] {
-  return [nodeOf(wanted), searchedAt];
+  return [versionKeyOf(wanted), searchedAt];
 }
 
 /** What a tag meant before stays until what it means now is here. */
-function postpone(departure: Departure, absent: ReadonlySet<string>): Departure {
-  const isNeeded = departure.action === 'release' && absent.has(keyOf(departure.image));
-  if (!isNeeded) return departure;
-  return { ...departure, action: 'guarded', why: `${departure.why}, which is not here yet` };
+function postpone(deselected: DeselectedImage, absent: ReadonlySet<string>): DeselectedImage {
+  const { image, action, why } = deselected;
+  if (action !== 'release' || !absent.has(keyOf(image))) return deselected;
+  return { ...deselected, action: 'guarded', why: `${why}, which is not here yet` };
 }
 
 /** Asked anew: it may have come to that meanwhile. */

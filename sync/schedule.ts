@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cron } from 'croner';
 import type { SyncConfig } from '../src/config/sync-config.ts';
+import { SYSTEM_CLOCK, type Clock } from '../src/time/clock.ts';
 
 /** What time and chance are to the schedule. */
-export interface Timer {
-  /** Milliseconds since 1970. */
-  now(): number;
+export interface Timer extends Clock {
   /** Rejects when the signal aborts. */
   wait(ms: number, signal: AbortSignal): Promise<void>;
   /** From 0 to below 1. */
@@ -13,7 +12,7 @@ export interface Timer {
 }
 
 export const REAL_TIMER: Timer = {
-  now: () => Date.now(),
+  ...SYSTEM_CLOCK,
   wait: async (ms, signal) => sleep(ms, undefined, { signal }),
   random: () => Math.random(),
 };
@@ -23,6 +22,12 @@ export interface WindowChange {
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly opens: boolean;
+}
+
+/** Why bytes wait. */
+export interface ClosedWindows {
+  /** Milliseconds since 1970; left out when no window opens any more. */
+  readonly closedUntil?: number;
 }
 
 interface Window {
@@ -49,6 +54,7 @@ export class Schedule {
   readonly #windows: readonly Window[];
   readonly #jitterMs: number;
   readonly #timer: Timer;
+  #waiting = 0;
 
   /** Throws on a broken pattern or an unknown time zone. */
   constructor(
@@ -93,7 +99,7 @@ export class Schedule {
    * waited for when the caller asks for it, after its run: what fell due meanwhile comes once, at
    * once. `since` is the start of the last run, so that what an earlier process missed comes too.
    */
-  async *runs(signal: AbortSignal, since = this.#timer.now()): AsyncGenerator<number> {
+  async *runs(signal: AbortSignal, since = this.#timer.wall()): AsyncGenerator<number> {
     for (let last = since; ;) {
       const began = await this.#nextStart(last, signal);
       if (began === undefined) return;
@@ -102,11 +108,29 @@ export class Schedule {
     }
   }
 
+  /** What those who called `opened` wait for; `undefined` while nobody waits. */
+  get closed(): ClosedWindows | undefined {
+    if (this.#waiting === 0) return undefined;
+    const change = this.nextChange(this.#timer.wall());
+    // It opened this very moment, and they are on their way.
+    if (change?.opens === false) return undefined;
+    return change ? { closedUntil: change.at } : {};
+  }
+
   /** Resolves once bytes may be fetched. Rejects when the signal aborts first. */
   async opened(signal: AbortSignal): Promise<void> {
+    this.#waiting += 1;
+    try {
+      await this.#opened(signal);
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+
+  async #opened(signal: AbortSignal): Promise<void> {
     for (;;) {
       signal.throwIfAborted();
-      const now = this.#timer.now();
+      const now = this.#timer.wall();
       if (this.isOpen(now)) return;
       await this.#until(this.nextChange(now)?.at ?? Infinity, signal);
     }
@@ -116,7 +140,7 @@ export class Schedule {
     const delay = this.#jitterMs * this.#timer.random();
     try {
       for (let from = last; !signal.aborted;) {
-        const now = this.#timer.now();
+        const now = this.#timer.wall();
         // The clock was put back: what it showed before counts no more.
         if (now < from - MAX_WAIT_MS) from = now;
         const due = this.nextRun(from) + delay;
@@ -132,9 +156,9 @@ export class Schedule {
 
   /** Waits for the moment; for less when the clock is put back, which makes it another one. */
   async #until(moment: number, signal: AbortSignal): Promise<void> {
-    for (let last = this.#timer.now(); last < moment;) {
+    for (let last = this.#timer.wall(); last < moment;) {
       await this.#timer.wait(Math.min(moment - last, MAX_WAIT_MS), signal);
-      const now = this.#timer.now();
+      const now = this.#timer.wall();
       if (now < last) return;
       last = now;
     }

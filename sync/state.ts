@@ -1,6 +1,8 @@
 import { open, readFile, rename } from 'node:fs/promises';
+import type { SyncConfig } from '../src/config/sync-config.ts';
 import { isDigest } from '../src/oci/digest.ts';
 import type { SyncProblem, SyncReport } from '../src/api/sync-api.ts';
+import { fingerprint } from './lock.ts';
 import type { WantedImage } from './wanted-image.ts';
 
 /** An image that an earlier run settled on. */
@@ -31,17 +33,22 @@ const EMPTY: Document = { version: 1, images: [], isRunning: false };
  * What sync knows from one run to the next, in one file of the store. Losing it costs nothing but
  * the memory of what was kept for which rule: the next run finds out anew.
  */
-export class State {
+export class SyncState {
   readonly #path: string;
   #document: Document;
 
-  static async open(path: string): Promise<State> {
-    return new State(path, (await read(path)) ?? EMPTY);
+  static async open(path: string): Promise<SyncState> {
+    return new SyncState(path, (await read(path)) ?? EMPTY);
   }
 
   private constructor(path: string, document: Document) {
     this.#path = path;
     this.#document = document;
+  }
+
+  /** Whether what it knows is of these rules. */
+  isOf(config: Pick<SyncConfig, 'rules'>): boolean {
+    return this.#document.rules === fingerprint(config);
   }
 
   get current(): Document {

@@ -32,7 +32,7 @@ export function keyOf({ target, tag, digest }: Pick<WantedImage, 'target' | 'tag
 }
 
 /** As `keyOf`, and apart from what its tag meant before: a kept copy stands beside the new one. */
-export function nodeOf(image: Pick<WantedImage, 'target' | 'tag' | 'digest'>): string {
+export function versionKeyOf(image: Pick<WantedImage, 'target' | 'tag' | 'digest'>): string {
   return `${keyOf(image)} ${image.digest}`;
 }
 

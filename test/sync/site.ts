@@ -8,7 +8,7 @@ import { Listener } from '../../src/http/listener.ts';
 import type { SyncReport } from '../../src/api/sync-api.ts';
 import type { Step } from '../../src/store/step.ts';
 import type { Timing } from '../../src/net/timing.ts';
-import { State } from '../../sync/state.ts';
+import { SyncState } from '../../sync/state.ts';
 import { Sync } from '../../sync/sync.ts';
 import { get, open, type ClientAnswer, type OpenResponse } from '../helpers/client.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
@@ -93,7 +93,7 @@ export class Site {
       canonical,
       isOffline: offline,
     };
-    const state = await State.open(join(storePath, 'sync.json'));
+    const state = await SyncState.open(join(storePath, 'sync.json'));
     const site = new Site({
       registry,
       timer,

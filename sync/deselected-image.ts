@@ -1,12 +1,12 @@
 import type { SyncRule } from '../src/config/sync-config.ts';
 import { formatTarget } from '../src/oci/reference.ts';
-import { covers } from './covers.ts';
+import { mayMatch } from './rule-match.ts';
 import type { Resolution } from './resolver.ts';
 import type { KnownImage } from './state.ts';
 import { keyOf } from './wanted-image.ts';
 
 /** An image that was wanted before and that the rules do not select now. */
-export interface Departure {
+export interface DeselectedImage {
   readonly image: KnownImage;
   readonly action: 'release' | 'keep' | 'guarded';
   readonly why: string;
@@ -14,36 +14,34 @@ export interface Departure {
   readonly became?: 'deleted' | 'moved';
 }
 
-type Judgement = Omit<Departure, 'image'>;
+type Judgement = Omit<DeselectedImage, 'image'>;
 
 /**
  * What becomes of images that left the selection. Nothing goes because a list failed or came back
  * empty, and no run lets go of more than its share of what was held (one image, where that is less
  * than one): rather a full disk than an empty site.
  */
-export function findDepartures(
+export function findDeselected(
   known: readonly KnownImage[],
-  resolution: Omit<Resolution, 'problems' | 'requests'>,
+  resolution: Omit<Resolution, 'problems'>,
   { rules, releaseShare }: { rules: readonly SyncRule[]; releaseShare: number },
-): Departure[] {
+): DeselectedImage[] {
   const wanted = new Set(resolution.images.map(keyOf));
   const digests = new Set(resolution.images.map(({ target, digest }) => keyOf({ target, digest })));
-  const departures = known.flatMap((image): Departure[] => {
+  const deselected = known.flatMap((image): DeselectedImage[] => {
     // Wanted under another tag, or for itself, all the same.
     if (digests.has(keyOf({ target: image.target, digest: image.digest }))) return [];
-    const covering = rules.filter((rule) => covers(rule, image));
+    const covering = rules.filter((rule) => mayMatch(rule, image));
     return [
       { image, ...judge(image, { covering, isMoved: wanted.has(keyOf(image)), resolution }) },
     ];
   });
-  const leaving = departures.filter(({ action }) => action === 'release');
+  const leaving = deselected.filter(({ action }) => action === 'release');
   const limit = releaseShare === 0 ? 0 : Math.max(1, Math.floor(known.length * releaseShare));
-  if (leaving.length <= limit) return departures;
+  if (leaving.length <= limit) return deselected;
   const share = `${leaving.length} of ${known.length} images would go, more than ${Math.round(releaseShare * 100)} % in one run; to let them go, raise sync.releaseShare`;
-  return departures.map((departure) =>
-    departure.action === 'release'
-      ? { ...departure, action: 'guarded', why: `${departure.why}; ${share}` }
-      : departure,
+  return deselected.map((each) =>
+    each.action === 'release' ? { ...each, action: 'guarded', why: `${each.why}; ${share}` } : each,
   );
 }
 
@@ -52,7 +50,7 @@ function judge(
   found: {
     covering: readonly SyncRule[];
     isMoved: boolean;
-    resolution: Omit<Resolution, 'problems' | 'requests'>;
+    resolution: Omit<Resolution, 'problems'>;
   },
 ): Judgement {
   const { covering, isMoved, resolution } = found;

@@ -5,7 +5,7 @@ import { PRIORITY } from '../src/upstream/demand.ts';
 const PART_MS = 50;
 
 /** Holds all that sync fetches together, from whatever upstreams, to so many bytes a second. */
-export class Pace {
+export class BandwidthCap {
   readonly #bandwidth: Bandwidth;
   readonly #partBytes: number;
 

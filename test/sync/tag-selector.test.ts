@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { parseGlob } from '../../src/config/glob.ts';
 import type { TagSelection } from '../../src/config/sync-config.ts';
 import { parseTag, type Tag } from '../../src/oci/reference.ts';
-import { Selection } from '../../sync/selection.ts';
+import { TagSelector } from '../../sync/tag-selector.ts';
 
 const NOTHING: TagSelection = { names: [], globs: [], regexes: [], exclude: [] };
 type Repository = 'node' | 'postgres' | 'alpine' | 'kube-proxy' | 'app';
@@ -14,8 +14,8 @@ function readTags(repository: Repository): Tag[] {
   return (JSON.parse(readFileSync(url, 'utf8')) as string[]).map(parseTag);
 }
 
-function selectionOf(parts: Partial<TagSelection>): Selection {
-  return new Selection({ ...NOTHING, ...parts });
+function selectionOf(parts: Partial<TagSelection>): TagSelector {
+  return new TagSelector({ ...NOTHING, ...parts });
 }
 
 const selects = test.macro({
@@ -400,7 +400,7 @@ const built = fc
 test('what is selected does not depend on the order of the list, nor on tags that stand twice', (t) => {
   fc.assert(
     fc.property(anySelection, someTags, built, (parts, tags, createdAt) => {
-      const selection = new Selection(parts);
+      const selection = new TagSelector(parts);
       const other = [...tags, ...tags].toSorted();
       t.deepEqual(selection.select(tags), selection.select(other));
       t.deepEqual(selection.select(tags, createdAt), selection.select(other, createdAt));
@@ -412,7 +412,7 @@ test('what is selected does not depend on the order of the list, nor on tags tha
 test('names are always selected, what is excluded never, and of the rest at most the newest', (t) => {
   fc.assert(
     fc.property(anySelection, someTags, built, (parts, tags, createdAt) => {
-      const { selected, needsCreated } = new Selection(parts).select(tags, createdAt);
+      const { selected, needsCreated } = new TagSelector(parts).select(tags, createdAt);
       t.deepEqual(needsCreated, []);
       t.deepEqual(
         parts.names.filter((tag) => !selected.includes(parseTag(tag))),

@@ -17,16 +17,16 @@ export interface Extent {
 interface Parts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
-  readonly acquire?: Acquire;
+  readonly source?: ManifestSource;
   /** Beside the referrers that the catalog knows. */
   readonly attached?: readonly Digest[];
 }
 
-/** Gets what the walk needs and does not find; without it the walk takes things as they are. */
-export interface Acquire {
+/** Fetches the manifests that are not held; without it they count as missing. */
+export interface ManifestSource {
   /** False when it is not to be had. */
   readonly manifest: (digest: Digest) => Promise<boolean>;
-  /** Before the referrers of a held manifest are walked; those that the catalog does not know. */
+  /** Searches for referrers of a held manifest; the result is those that the catalog does not know. */
   readonly referrers: (digest: Digest) => Promise<readonly Digest[]>;
 }
 
@@ -34,41 +34,47 @@ export interface Acquire {
  * Goes through an image from its root down, over the wanted platforms with their attestations,
  * signatures and SBOMs, and looks at every file: what it counts as held is there in full length.
  */
-export class Walk {
+export async function measureExtent(parts: Parts, node: Node, wants: Wants): Promise<Extent> {
+  const walk = new Walk(parts, node, wants);
+  for (const digest of [node.digest, ...(parts.attached ?? [])]) await walk.visit(unknown(digest));
+  return walk.extent;
+}
+
+class Walk {
   readonly #catalog: Catalog;
   readonly #blobs: BlobStore;
   readonly #node: Node;
   readonly #wants: Wants;
-  readonly #acquire: Acquire | undefined;
+  readonly #source: ManifestSource | undefined;
   readonly #seen = new Set<Digest>();
   readonly #missing: { digest: Digest; size: number }[] = [];
   #bytes = 0;
   #isOffered = false;
   #isTaken = false;
 
-  static async over(parts: Parts, node: Node, wants: Wants): Promise<Extent> {
-    const walk = new Walk(parts, node, wants);
-    await walk.#visit(unknown(node.digest));
-    for (const digest of parts.attached ?? []) await walk.#visit(unknown(digest));
-    const missing = walk.#missing;
-    const missingBytes = missing.reduce((sum, { size }) => sum + size, 0);
-    const isForOthers = walk.#isOffered && !walk.#isTaken;
-    return { bytes: walk.#bytes, missing, missingBytes, isForOthers };
-  }
-
-  private constructor(parts: Parts, node: Node, wants: Wants) {
+  constructor(parts: Parts, node: Node, wants: Wants) {
     this.#catalog = parts.catalog;
     this.#blobs = parts.blobs;
-    this.#acquire = parts.acquire;
+    this.#source = parts.source;
     this.#node = node;
     this.#wants = wants;
   }
 
-  async #visit(member: Member): Promise<void> {
+  get extent(): Extent {
+    const missing = this.#missing;
+    return {
+      bytes: this.#bytes,
+      missing,
+      missingBytes: missing.reduce((sum, { size }) => sum + size, 0),
+      isForOthers: this.#isOffered && !this.#isTaken,
+    };
+  }
+
+  async visit(member: Member): Promise<void> {
     const { digest, size } = member;
     if (this.#seen.has(digest)) return;
     this.#seen.add(digest);
-    if (this.#acquire && !(await this.#acquire.manifest(digest))) {
+    if (this.#source && !(await this.#source.manifest(digest))) {
       this.#missing.push({ digest, size });
       return;
     }
@@ -80,7 +86,7 @@ export class Walk {
     await this.#lookAt(member);
     const successors = (await this.#catalog.members(digest))?.successors ?? [];
     for (const blob of successors) await this.#visitBlob(blob);
-    for (const child of this.#chosen(successors)) await this.#visit(child);
+    for (const child of this.#chosen(successors)) await this.visit(child);
     if (this.#wants.referrers) await this.#visitReferrers(digest);
   }
 
@@ -103,11 +109,11 @@ export class Walk {
   }
 
   async #visitReferrers(digest: Digest): Promise<void> {
-    const acquired = (await this.#acquire?.referrers(digest)) ?? [];
+    const found = (await this.#source?.referrers(digest)) ?? [];
     for await (const referrer of this.#catalog.referrers({ ...this.#node, digest })) {
-      await this.#visit(unknown(referrer));
+      await this.visit(unknown(referrer));
     }
-    for (const referrer of acquired) await this.#visit(unknown(referrer));
+    for (const referrer of found) await this.visit(unknown(referrer));
   }
 
   /** The manifests of an index that are wanted. */

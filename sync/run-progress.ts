@@ -1,22 +1,18 @@
 import type { SyncProgress } from '../src/api/sync-api.ts';
-import type { Pace } from './pace.ts';
+import type { Clock } from '../src/time/clock.ts';
+import { ByteRate } from './byte-rate.ts';
 import type { PlannedItem } from './planner.ts';
 
-const WINDOW_MS = 10_000;
-
-/** Counts what a run fetches, and holds it to its pace. */
-export class Meter {
-  readonly #pace: Pace | undefined;
-  readonly #now: () => number;
+/** Counts what a run fetches. */
+export class RunProgress {
   readonly #startedAt: number;
-  readonly #recent: { at: number; bytes: number }[] = [];
+  readonly #rate: ByteRate;
   #images = { done: 0, failed: 0, total: 0 };
   #bytes = { done: 0, total: 0 };
 
-  constructor(parts: { pace: Pace | undefined; now: () => number }) {
-    this.#pace = parts.pace;
-    this.#now = parts.now;
-    this.#startedAt = parts.now();
+  constructor(clock: Clock) {
+    this.#startedAt = clock.wall();
+    this.#rate = new ByteRate(clock);
   }
 
   get fetchedBytes(): number {
@@ -37,18 +33,13 @@ export class Meter {
     this.#images = { done: done + Number(isOk), failed: failed + Number(!isOk), total };
   }
 
-  /** Bytes have come; resolves when they may go on. */
-  async pass(bytes: number, signal: AbortSignal): Promise<void> {
+  fetched(bytes: number): void {
     this.#bytes = { ...this.#bytes, done: this.#bytes.done + bytes };
-    this.#recent.push({ at: this.#now(), bytes });
-    await this.#pace?.take(bytes, signal);
+    this.#rate.add(bytes);
   }
 
   describe(phase: SyncProgress['phase'], until?: number): SyncProgress {
-    const now = this.#now();
-    while ((this.#recent[0]?.at ?? now) < now - WINDOW_MS) this.#recent.shift();
-    const seconds = Math.max(1, Math.min(WINDOW_MS, now - this.#startedAt) / 1000);
-    const bytesPerSecond = this.#recent.reduce((sum, { bytes }) => sum + bytes, 0) / seconds;
+    const { bytesPerSecond } = this.#rate;
     const left = this.#bytes.total - this.#bytes.done;
     return {
       startedAt: this.#startedAt,

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { SyncRule } from '../../src/config/sync-config.ts';
 import { splitTarget } from '../../src/oci/reference.ts';
-import { coversRepository } from '../../sync/covers.ts';
+import { matchesRepository } from '../../sync/rule-match.ts';
 
 function ruleFor(image: string): SyncRule {
   return {
@@ -27,7 +27,7 @@ for (const [image, covered, others] of [
 ] as const) {
   test(`a rule for ${image} covers what its pattern means, and nothing beside it`, (t) => {
     const rule = ruleFor(image);
-    const isCovered = (name: string): boolean => coversRepository(rule, splitTarget(name));
+    const isCovered = (name: string): boolean => matchesRepository(rule, splitTarget(name));
     t.deepEqual([...covered, ...others].filter(isCovered), [...covered]);
   });
 }

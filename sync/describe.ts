@@ -1,7 +1,7 @@
 import type { SyncConfig } from '../src/config/sync-config.ts';
-import type { PlannedImage, ReleasedImage, SyncPlan } from '../src/api/sync-api.ts';
+import type { PlannedImage, ReleasedImage, SyncPlan, SyncReport } from '../src/api/sync-api.ts';
 import { formatTarget } from '../src/oci/reference.ts';
-import type { Departure } from './departure.ts';
+import type { DeselectedImage } from './deselected-image.ts';
 import { formatLock } from './lock.ts';
 import { isToFetch, type Plan, type PlannedItem } from './planner.ts';
 
@@ -11,7 +11,7 @@ export function describePlan(
   config: SyncConfig,
   earlierRate: number | undefined,
 ): SyncPlan {
-  const { createdAt, items, failed, departures, problems } = plan;
+  const { createdAt, items, failed, deselected, problems } = plan;
   const missing = new Map(
     items.flatMap(({ extent }) => extent.missing.map(({ digest, size }) => [digest, size])),
   );
@@ -21,7 +21,7 @@ export function describePlan(
     createdAt,
     lock: formatLock(config, [...items.map(({ wanted }) => wanted), ...failed], createdAt),
     images: items.map(describeItem),
-    released: departures.map(describeDeparture),
+    released: deselected.map(describeReleased),
     problems,
     totals: {
       images: items.length,
@@ -36,10 +36,26 @@ export function describePlan(
   };
 }
 
-export function describeDeparture({ image, action, why }: Departure): ReleasedImage {
+/** What left the selection, as the API tells it. */
+export function describeReleased({ image, action, why }: DeselectedImage): ReleasedImage {
   const { target, tag, digest, rule } = image;
   const name = formatTarget(target);
   return { image: name, ...(tag !== undefined && { tag }), digest, rule, action, why };
+}
+
+/** A report as one line of the log tells it: numbers for lists, times as people read them. */
+export function describeForLog(report: SyncReport): object {
+  const { startedAt, endedAt, failures, released, ...rest } = report;
+  const count = (wanted: ReleasedImage['action']): number =>
+    released.filter(({ action }) => action === wanted).length;
+  return {
+    startedAt: new Date(startedAt).toISOString(),
+    endedAt: new Date(endedAt).toISOString(),
+    ...rest,
+    failures: failures.length,
+    released: count('release'),
+    guarded: count('guarded'),
+  };
 }
 
 function describeItem(item: PlannedItem): PlannedImage {

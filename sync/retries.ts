@@ -15,7 +15,7 @@ export const PASSING_FAULTS: readonly UpstreamFault[] = [
   'timeout',
 ];
 
-export interface PatienceParts {
+export interface RetriesParts {
   readonly timer: Timer;
   readonly signal: AbortSignal;
   /** Those after which another attempt is made. */
@@ -29,16 +29,16 @@ export interface PatienceParts {
  * the upstream asked for. Once that was in vain, an upstream that still fails is not waited for
  * again: a thousand questions to one that is down cost the pauses of the first.
  */
-export class Patience {
-  readonly #parts: PatienceParts;
+export class Retries {
+  readonly #parts: RetriesParts;
   readonly #spent = new Set<string>();
 
-  constructor(parts: PatienceParts) {
+  constructor(parts: RetriesParts) {
     this.#parts = parts;
   }
 
   /** Rejects as the last attempt did, or when the signal aborts. */
-  async try<Value>(work: () => Promise<Value>): Promise<Value> {
+  async run<Value>(work: () => Promise<Value>): Promise<Value> {
     const { timer, signal, gaveUp } = this.#parts;
     for (let attempt = 1; ; attempt += 1) {
       try {

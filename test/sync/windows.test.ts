@@ -1,48 +1,47 @@
 import test from 'ava';
 import type { SyncWindow } from '../../src/config/sync-config.ts';
-import { Gate } from '../../sync/gate.ts';
 import { Schedule } from '../../sync/schedule.ts';
 import { HOUR, MINUTE } from '../helpers/clock.ts';
 import { FakeTimer } from '../helpers/fake-timer.ts';
 
 const NIGHT: SyncWindow = { opens: '0 22 * * *', forMs: 8 * HOUR };
 
-/** A gate, and who passed it when. */
+/** A schedule, and who was let through when. */
 function createBench(start: string, windows: readonly SyncWindow[]) {
   const timer = new FakeTimer(start);
-  const schedule = { schedule: '0 * * * *', timezone: 'Europe/Berlin', windows, jitterMs: 0 };
-  const gate = new Gate(new Schedule(schedule, timer), timer.now);
+  const config = { schedule: '0 * * * *', timezone: 'Europe/Berlin', windows, jitterMs: 0 };
+  const schedule = new Schedule(config, timer);
   const passed: [name: string, at: string][] = [];
   const pass = async (name: string, signal = new AbortController().signal): Promise<void> => {
-    await gate.passed(signal);
+    await schedule.opened(signal);
     passed.push([name, new Date(timer.now()).toISOString()]);
   };
-  return { timer, gate, passed, pass };
+  return { timer, schedule, passed, pass };
 }
 
 test('without windows nobody waits', async (t) => {
-  const { gate, passed, pass, timer } = createBench('2026-06-01T12:00Z', []);
+  const { schedule, passed, pass, timer } = createBench('2026-06-01T12:00Z', []);
   await pass('image');
   t.deepEqual(passed, [['image', '2026-06-01T12:00:00.000Z']]);
-  t.is(gate.wait, undefined);
+  t.is(schedule.closed, undefined);
   t.is(timer.waiting, 0);
 });
 
 test('it is passed at the moment of the opening, and at once until the closing', async (t) => {
-  const { timer, gate, passed, pass } = createBench('2026-06-01T12:00Z', [NIGHT]);
+  const { timer, schedule, passed, pass } = createBench('2026-06-01T12:00Z', [NIGHT]);
   const waiting = [pass('image'), pass('blob')];
   await timer.advanceTo('2026-06-01T19:59:59.999Z');
   t.deepEqual(passed, []);
-  t.deepEqual(gate.wait, { closedUntil: Date.parse('2026-06-01T20:00Z') });
+  t.deepEqual(schedule.closed, { closedUntil: Date.parse('2026-06-01T20:00Z') });
   await timer.advance(1);
   await Promise.all(waiting);
-  t.is(gate.wait, undefined);
+  t.is(schedule.closed, undefined);
   await timer.advanceTo('2026-06-02T03:59:59.999Z');
   await pass('last');
   await timer.advance(1);
   const next = pass('next night');
   await timer.advance(MINUTE);
-  t.deepEqual(gate.wait, { closedUntil: Date.parse('2026-06-02T20:00Z') });
+  t.deepEqual(schedule.closed, { closedUntil: Date.parse('2026-06-02T20:00Z') });
   await timer.advanceTo('2026-06-02T21:00Z');
   await next;
   t.deepEqual(passed, [
@@ -72,26 +71,26 @@ test('it opens by the clock of its zone in the nights when clocks are put forwar
   ]);
 });
 
-test('a closed gate tells nothing while nobody waits at it', (t) => {
-  const { gate } = createBench('2026-06-01T12:00Z', [NIGHT]);
-  t.is(gate.wait, undefined);
+test('a closed window is told while somebody waits for it, and not before', (t) => {
+  const { schedule } = createBench('2026-06-01T12:00Z', [NIGHT]);
+  t.is(schedule.closed, undefined);
 });
 
 test('whoever gives up leaves the others waiting', async (t) => {
-  const { timer, gate, passed, pass } = createBench('2026-06-01T12:00Z', [NIGHT]);
+  const { timer, schedule, passed, pass } = createBench('2026-06-01T12:00Z', [NIGHT]);
   const abort = new AbortController();
   const left = t.throwsAsync(pass('left', abort.signal), { message: 'stopped' });
   const stays = pass('stays');
   await timer.advance(MINUTE);
   abort.abort(new Error('stopped'));
   await left;
-  t.deepEqual(gate.wait, { closedUntil: Date.parse('2026-06-01T20:00Z') });
+  t.deepEqual(schedule.closed, { closedUntil: Date.parse('2026-06-01T20:00Z') });
   await timer.advance(8 * HOUR);
   await stays;
   t.deepEqual(passed, [['stays', '2026-06-01T20:00:00.000Z']]);
 });
 
-test('who has given up already does not pass, not even an open gate', async (t) => {
+test('who has given up already does not pass, not even an open window', async (t) => {
   const { pass } = createBench('2026-06-01T21:00Z', [NIGHT]);
   await t.throwsAsync(pass('late', AbortSignal.abort(new Error('stopped'))), {
     message: 'stopped',
@@ -99,13 +98,13 @@ test('who has given up already does not pass, not even an open gate', async (t) 
 });
 
 test('a window that opens no more is waited for without a moment', async (t) => {
-  const { timer, gate, pass } = createBench('2026-06-01T12:00Z', [
+  const { timer, schedule, pass } = createBench('2026-06-01T12:00Z', [
     { opens: '0 0 30 2 *', forMs: HOUR },
   ]);
   const abort = new AbortController();
   const waiting = t.throwsAsync(pass('never', abort.signal), { message: 'stopped' });
   await timer.advance(HOUR);
-  t.deepEqual(gate.wait, {});
+  t.deepEqual(schedule.closed, {});
   abort.abort(new Error('stopped'));
   await waiting;
 });

@@ -24,7 +24,7 @@ export interface Selected {
  * the first `select` says whose times are needed, the second takes them. Both depend on the set of
  * tags only, not on its order, and a tag costs at most its length times the size of the patterns.
  */
-export class Selection {
+export class TagSelector {
   readonly #names: ReadonlySet<Tag>;
   readonly #globs: readonly Pattern[];
   readonly #regexes: readonly Pattern[];

@@ -1,0 +1,87 @@
+import type { SyncConfig } from '../src/config/sync-config.ts';
+import type { Log } from '../src/observe/log.ts';
+import { Backoff } from '../src/time/backoff.ts';
+import type { Readiness } from './readiness.ts';
+import type { SyncRuns } from './runs.ts';
+import type { Schedule, Timer } from './schedule.ts';
+import type { SyncState } from './state.ts';
+
+export interface SyncDaemonParts {
+  readonly config: SyncConfig;
+  readonly state: SyncState;
+  readonly runs: SyncRuns;
+  readonly readiness: Readiness;
+  readonly schedule: Schedule;
+  readonly timer: Timer;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+const LOOK_MS = 5 * 60_000;
+/** Before a run that missed an upstream is made again. */
+const PAUSES = new Backoff({ firstMs: 60_000, maxMs: 60 * 60_000 });
+
+/** Runs by schedule, and at once what an earlier process was in the middle of. */
+export class SyncDaemon {
+  readonly #parts: SyncDaemonParts;
+  #nextRunAt: number | undefined;
+  #serving: Promise<void> = Promise.resolve();
+
+  constructor(parts: SyncDaemonParts) {
+    this.#parts = parts;
+  }
+
+  /** Milliseconds since 1970; `undefined` before `start`. */
+  get nextRunAt(): number | undefined {
+    return this.#nextRunAt;
+  }
+
+  start(): void {
+    const { log, signal } = this.#parts;
+    const looking = setInterval(() => void this.#look(), LOOK_MS).unref();
+    signal.addEventListener('abort', () => clearInterval(looking));
+    this.#serving = this.#serve().catch((err: unknown) => {
+      if (!signal.aborted) log.error({ err }, 'sync ended');
+    });
+  }
+
+  /** Resolves after the signal has aborted. */
+  async closed(): Promise<void> {
+    await this.#serving;
+  }
+
+  /** So that the metrics show what somebody removed by hand before anybody asks. */
+  async #look(): Promise<void> {
+    const { readiness, log } = this.#parts;
+    await readiness
+      .survey()
+      .catch((err: unknown) => log.error({ err }, 'how ready the site is could not be told'));
+  }
+
+  async #serve(): Promise<void> {
+    const { config, state, schedule, timer, signal } = this.#parts;
+    const { isRunning, last } = state.current;
+    if (isRunning || !last || !state.isOf(config)) await this.#runUntilHad();
+    if (signal.aborted) return;
+    this.#nextRunAt = schedule.nextRun(timer.wall());
+    // What fell due while no process ran comes at once.
+    for await (const _ of schedule.runs(signal, state.current.last?.startedAt)) {
+      await this.#runUntilHad();
+      this.#nextRunAt = schedule.nextRun(timer.wall());
+    }
+  }
+
+  /** And again, after a pause that grows, while an upstream could not be had; until the next is due. */
+  async #runUntilHad(): Promise<void> {
+    const { runs, schedule, timer, signal } = this.#parts;
+    let isMissing = await runs.run();
+    for (let failures = 1; isMissing; failures += 1) {
+      const pauseMs = PAUSES.after(failures);
+      const now = timer.wall();
+      if (now + pauseMs >= schedule.nextRun(now)) return;
+      this.#nextRunAt = now + pauseMs;
+      await timer.wait(pauseMs, signal);
+      isMissing = await runs.run();
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import { isGlob, parseGlob } from '../src/config/glob.ts';
+import type { SyncRule } from '../src/config/sync-config.ts';
+import type { SyncProblem } from '../src/api/sync-api.ts';
+import { parseImageName } from '../src/oci/image-name.ts';
+import { formatTarget, splitTarget, type Target } from '../src/oci/reference.ts';
+import { TagSelector } from './tag-selector.ts';
+import type { WantedImage } from './wanted-image.ts';
+
+interface Compiled {
+  readonly hasRepository: (name: string) => boolean;
+  readonly tags: TagSelector;
+}
+
+/** Rules stay as they are; each is asked about many images. */
+const COMPILED = new WeakMap<SyncRule, Compiled>();
+
+/**
+ * Whether a rule may select an image, whatever its upstream lists just now: where `newest` decides,
+ * any tag that could be among them counts.
+ */
+export function mayMatch(
+  rule: SyncRule,
+  {
+    target,
+    tag,
+    digest,
+  }: Partial<Pick<WantedImage, 'tag' | 'digest'>> & Pick<WantedImage, 'target'>,
+): boolean {
+  if (!matchesRepository(rule, target)) return false;
+  if (tag === undefined) return digest !== undefined && rule.digests.includes(digest);
+  return compile(rule).tags.select([tag]).selected.includes(tag);
+}
+
+export function matchesRepository(rule: SyncRule, target: Target): boolean {
+  return compile(rule).hasRepository(formatTarget(target));
+}
+
+/**
+ * Among problems that of one image, by `name:tag` or `name@digest`; else that of a repository or a
+ * pattern whose rule may select the image.
+ */
+export function findFailure(
+  image: string,
+  problems: readonly SyncProblem[],
+  rules: readonly SyncRule[],
+): SyncProblem | undefined {
+  const own = problems.find((problem) => problem.image === image);
+  if (own) return own;
+  const { name, ...reference } = parseImageName(image);
+  const wanted = { target: splitTarget(name), ...reference };
+  return problems.find((problem) => {
+    const rule = rules.find(({ path }) => path === problem.rule);
+    if (rule === undefined || !mayMatch(rule, wanted)) return false;
+    return problem.image === rule.image || problem.image === name;
+  });
+}
+
+function compile(rule: SyncRule): Compiled {
+  const known = COMPILED.get(rule);
+  if (known) return known;
+  const { image } = rule;
+  const pattern = isGlob(image) ? parseGlob(image) : undefined;
+  const compiled = {
+    hasRepository: (name: string) => (pattern ? pattern.matches(name) : name === image),
+    tags: new TagSelector(rule.tags),
+  };
+  COMPILED.set(rule, compiled);
+  return compiled;
+}

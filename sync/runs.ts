@@ -1,0 +1,160 @@
+import type { SyncProblem, SyncProgress, SyncReport } from '../src/api/sync-api.ts';
+import type { SyncConfig } from '../src/config/sync-config.ts';
+import type { Supply } from '../src/mirror/supply.ts';
+import type { Log } from '../src/observe/log.ts';
+import type { Metrics } from '../src/observe/metrics.ts';
+import type { Pins } from '../src/store/care/pins.ts';
+import type { Catalog } from '../src/store/catalog/catalog.ts';
+import type { BlobStore } from '../src/store/files/blob-store.ts';
+import { BandwidthCap } from './bandwidth-cap.ts';
+import { describeForLog, describeReleased } from './describe.ts';
+import type { Planner } from './planner.ts';
+import type { Readiness } from './readiness.ts';
+import { reasonOf } from './resolver.ts';
+import { PASSING_ANSWERS, Retries } from './retries.ts';
+import { RunProgress } from './run-progress.ts';
+import { isOneImage, Runner } from './runner.ts';
+import type { Schedule, Timer } from './schedule.ts';
+import type { SyncState } from './state.ts';
+
+export interface SyncRunsParts {
+  readonly config: SyncConfig;
+  readonly state: SyncState;
+  readonly supply: Supply;
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+  readonly pins: Pins;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly timer: Timer;
+  readonly schedule: Schedule;
+  readonly planner: Planner;
+  readonly readiness: Readiness;
+  /** Ends the run that goes on at its next step. */
+  readonly signal: AbortSignal;
+}
+
+interface Running {
+  readonly progress: RunProgress;
+  phase: 'planning' | 'fetching';
+  readonly ended: Promise<void>;
+  /** An upstream that may be had another time was given up on. */
+  isMissing: boolean;
+}
+
+/** Plans and fetches, one run at a time, and writes down what came of each. */
+export class SyncRuns {
+  readonly #parts: SyncRunsParts;
+  readonly #cap: BandwidthCap | undefined;
+  #running: Running | undefined;
+
+  constructor(parts: SyncRunsParts) {
+    const { bytesPerSecond } = parts.config;
+    this.#parts = parts;
+    this.#cap = bytesPerSecond === undefined ? undefined : new BandwidthCap(bytesPerSecond);
+  }
+
+  /** `undefined` while nothing runs. */
+  get progress(): SyncProgress | undefined {
+    if (!this.#running) return undefined;
+    const { progress, phase } = this.#running;
+    const { closed } = this.#parts.schedule;
+    return closed ? progress.describe('waiting', closed.closedUntil) : progress.describe(phase);
+  }
+
+  /** Resolves when nothing runs. */
+  async ended(): Promise<void> {
+    await this.#running?.ended;
+  }
+
+  /**
+   * Runs, or waits for the end of the run that goes on. True: an upstream that may be had another
+   * time was given up on.
+   */
+  async run(lock?: unknown): Promise<boolean> {
+    if (this.#running) {
+      await this.#running.ended;
+      return false;
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const progress = new RunProgress(this.#parts.timer);
+    const running: Running = { progress, phase: 'planning', ended: promise, isMissing: false };
+    this.#running = running;
+    try {
+      await this.#carryOut(running, lock);
+    } catch (err) {
+      this.#parts.log.error({ err }, 'a sync run could not be brought to its end');
+    } finally {
+      this.#running = undefined;
+      resolve();
+    }
+    return running.isMissing;
+  }
+
+  async #carryOut(running: Running, lock: unknown): Promise<void> {
+    const { log, metrics, state, timer, readiness, signal } = this.#parts;
+    const began = timer.steady();
+    await state.update({ isRunning: true });
+    const report = await this.#attempt(running, lock);
+    const isInterrupted = signal.aborted;
+    const seconds = (timer.steady() - began) / 1000;
+    await state.update({
+      last: report,
+      isRunning: isInterrupted,
+      ...(report.bytes > 0 && seconds > 0 && { bytesPerSecond: report.bytes / seconds }),
+    });
+    log.info(describeForLog(report), 'sync run');
+    metrics.syncLastRunBytes.set(report.bytes);
+    metrics.syncLastRunSeconds.set(seconds);
+    metrics.syncFailures.inc(report.failures.length);
+    if (report.isOk) metrics.syncLastSuccess.set(report.endedAt / 1000);
+    if (!isInterrupted) await readiness.survey();
+  }
+
+  /** A run always comes to a report. */
+  async #attempt(running: Running, lock: unknown): Promise<SyncReport> {
+    const { timer } = this.#parts;
+    const startedAt = timer.wall();
+    const nothing = { images: { fetched: 0, kept: 0, failed: 0 }, failures: [], released: [] };
+    let outcome: Pick<SyncReport, 'images' | 'failures' | 'released' | 'aborted'>;
+    try {
+      outcome = await this.#planAndFetch(running, lock);
+    } catch (error) {
+      outcome = { ...nothing, aborted: reasonOf(error) };
+    }
+    const { failures, released, ...rest } = outcome;
+    return {
+      startedAt,
+      bytes: running.progress.fetchedBytes,
+      failures,
+      released,
+      endedAt: timer.wall(),
+      isOk: failures.length === 0 && rest.aborted === undefined,
+      ...rest,
+    };
+  }
+
+  async #planAndFetch(
+    running: Running,
+    lock: unknown,
+  ): Promise<Pick<SyncReport, 'images' | 'failures' | 'released'>> {
+    const { planner, timer, signal } = this.#parts;
+    const gaveUp = (): void => {
+      running.isMissing = true;
+    };
+    // An upstream that cannot be reached keeps no other one waiting: the next run asks it again.
+    const retries = new Retries({ timer, signal, faults: PASSING_ANSWERS, gaveUp });
+    const plan = await planner.plan(lock, { signal, retries });
+    running.phase = 'fetching';
+    const { progress } = running;
+    const runner = new Runner({ ...this.#parts, progress, cap: this.#cap, gaveUp });
+    const { fetched, kept, failures, deselected } = await runner.carryOut(plan, signal);
+    const all: SyncProblem[] = [...plan.problems, ...failures];
+    const failed = new Set(all.map(({ image }) => image).filter(isOneImage)).size;
+    return {
+      images: { fetched, kept, failed },
+      failures: all,
+      released: deselected.map(describeReleased),
+    };
+  }
+}
