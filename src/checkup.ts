@@ -7,7 +7,7 @@ import { Metrics } from './observe/metrics.ts';
 import { RegistryError } from './oci/errors.ts';
 import { DEFAULT_TAG } from './oci/image-name.ts';
 import { SYSTEM_CLOCK, type Clock } from './time/clock.ts';
-import { Via } from './oci/via.ts';
+import { Via } from './net/via.ts';
 import { Checkup, type CheckupParts } from './upstream/checkup/checkup.ts';
 import type { Finding, UpstreamReport } from './api/doctor-api.ts';
 import { skipped } from './upstream/checkup/finding.ts';

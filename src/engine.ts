@@ -16,7 +16,7 @@ import { Mirror } from './mirror/mirror.ts';
 import type { Log } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { RegistryError } from './oci/errors.ts';
-import { Via } from './oci/via.ts';
+import { Via } from './net/via.ts';
 import { InUseFile } from './store/care/in-use-file.ts';
 import { Scrubber } from './store/care/scrubber.ts';
 import type { Step } from './store/step.ts';

@@ -3,7 +3,6 @@ import type { Mirror } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
-import type { Via } from '../oci/via.ts';
 import type { Addressing } from '../mirror/addressing.ts';
 import { toRegistryError } from '../oci/to-registry-error.ts';
 import { ClientGoneError } from './send.ts';
@@ -13,10 +12,18 @@ import { createV2Router } from './v2.ts';
 /** Some forty mirrors in a row; passed on, more would meet the limits of servers on the way. */
 const MAX_VIA_LENGTH = 2048;
 
+/** What the `Via` header of a request means here. */
+export interface ViaHeader {
+  /** Whether the request came through this mirror before. */
+  includesMe(received: string): boolean;
+  /** Runs what the request causes, so that requests to upstreams tell where they come from. */
+  follow<Value>(received: string, work: () => Value): Value;
+}
+
 export interface AppParts {
   readonly mirror: Mirror;
   readonly addressing: Addressing;
-  readonly via: Via;
+  readonly via: ViaHeader;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -62,7 +69,7 @@ function requireTarget(ctx: V2Context): void {
 }
 
 /** Two mirrors with each other as upstream would wait for each other. */
-function refuseLoop(via: Via, received: string): string {
+function refuseLoop(via: ViaHeader, received: string): string {
   if (received.length > MAX_VIA_LENGTH) {
     throw new RegistryError('UNSUPPORTED', {
       status: 400,

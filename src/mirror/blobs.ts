@@ -57,7 +57,12 @@ export class Blobs {
     this.#parts.access.note(target, digest);
     if (held) return { value: held, source: 'hit' };
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
-    const found = await this.#parts.downloads.join(target, digest, INTERACTIVE);
+    const { downloads } = this.#parts;
+    // A HEAD goes round a loop of mirrors and comes back as a fault; a transfer would wait for itself.
+    if (downloads.mayWaitForUs(digest) && !(await this.#head(target, digest))) {
+      return this.#absent(target, digest);
+    }
+    const found = await downloads.join(target, digest, INTERACTIVE);
     // A store that finds it and then again does not is gone past in the end.
     if (found === 'again' && attempt === MAX_ATTEMPTS) return this.#around(target, digest);
     if (found === 'again') return this.get(target, digest, attempt + 1);

@@ -10,7 +10,7 @@ import type { Answer } from './answer.ts';
 import type { HeldManifest, ManifestShelf, ManifestStat } from './manifest-shelf.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
-import type { SingleFlight } from './single-flight.ts';
+import type { Question, SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
 
 export interface ManifestsParts {
@@ -64,7 +64,12 @@ export class Manifests {
   /** Asks the upstream, also for what is held, and keeps what it gives. Shared by all who ask at once. */
   async fetch(target: Target, digest: Digest, demand = INTERACTIVE): Promise<Answer<HeldManifest>> {
     const { flight, registries, shelf } = this.#parts;
-    return flight.do({ what: 'manifest', of: target, about: digest, demand }, async () => {
+    const question: Question = { what: 'manifest', of: target, about: digest, demand };
+    // A HEAD goes round a loop of mirrors and comes back as a fault; a GET would wait for itself.
+    if (flight.mayWaitForUs(question) && !(await this.#head(target, digest, demand))) {
+      return { value: undefined, source: 'miss' };
+    }
+    return flight.do(question, async () => {
       if (await shelf.mayHold(digest)) {
         // Held because of another repository: a HEAD, which is free, shows that this one has it too.
         const head = await this.#head(target, digest, demand);

@@ -227,7 +227,7 @@ export class Tags {
 
   async #fetchByTag(target: Target, tag: Tag, demand: Demand): Promise<Answer<HeldManifest>> {
     const { flight, manifests, registries } = this.#parts;
-    return flight.do({ what: 'manifest', of: target, about: tag, demand }, async () => {
+    return flight.do({ what: 'manifest by tag', of: target, about: tag, demand }, async () => {
       const { upstream } = registries.of(target);
       const body = await upstream.getManifest(target.repository, tag, demand);
       return body ? manifests.keep(target, body, demand) : { value: undefined, source: 'miss' };

@@ -9,7 +9,7 @@ import {
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
-import type { Via } from '../oci/via.ts';
+import type { Via } from '../net/via.ts';
 import type { Clock } from '../time/clock.ts';
 import { Breaker, type Outage } from './breaker.ts';
 import type { Demand } from './demand.ts';

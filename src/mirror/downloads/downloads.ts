@@ -10,6 +10,7 @@ import type { Collector } from '../../store/care/collector.ts';
 import type { Health } from '../../store/care/health.ts';
 import { NoRoomError } from '../../store/care/no-room-error.ts';
 import { StoredBlob } from '../../store/files/stored-blob.ts';
+import { chainLength } from '../../net/via.ts';
 import type { Timing } from '../../net/timing.ts';
 import { isInteractive } from '../../upstream/demand.ts';
 import { SharedDemand, type DownloadDemand } from './demand.ts';
@@ -42,6 +43,10 @@ interface Entry {
   readonly demand: SharedDemand;
   /** A stored blob when the store turned out to hold it after all. */
   readonly opening: Promise<StoredBlob | Download>;
+  /** Of the request that began it. */
+  readonly chainLength: number;
+  /** Its upstream has said whether it has the blob. */
+  isAnswered: boolean;
 }
 
 /** The running downloads: at most one for a digest, whoever asks and however often. */
@@ -64,6 +69,15 @@ export class Downloads {
   /** Whose asking began the running download of the digest. */
   targetOf(digest: Digest): Target | undefined {
     return this.#running.get(digest)?.target;
+  }
+
+  /**
+   * Whether what runs waits for its upstream and was begun for a shorter chain than this request's.
+   * Where two mirrors have each other as upstream it may be waiting for this very request.
+   */
+  mayWaitForUs(digest: Digest): boolean {
+    const running = this.#running.get(digest);
+    return running !== undefined && !running.isAnswered && running.chainLength < chainLength();
   }
 
   /**
@@ -141,8 +155,13 @@ export class Downloads {
 
   #begin(target: Target, digest: Digest, wanted: DownloadDemand): Entry {
     const demand = new SharedDemand(wanted);
-    const entry = { target, demand, opening: this.#open(target, digest, demand) };
+    const opening = this.#open(target, digest, demand);
+    const entry = { target, demand, opening, chainLength: chainLength(), isAnswered: false };
     this.#running.set(digest, entry);
+    void opening
+      .then(async (content) => content instanceof StoredBlob || content.started)
+      .catch(() => undefined)
+      .then(() => (entry.isAnswered = true));
     return entry;
   }
 

@@ -4,6 +4,15 @@ import { randomBytes } from 'node:crypto';
 const chain = new AsyncLocalStorage<string>();
 
 /**
+ * How many mirrors and proxies the request came through that this work is done for. A chain grows
+ * with each mirror: work that waits only for work of a chain as long as its own never waits for
+ * itself.
+ */
+export function chainLength(): number {
+  return chain.getStore()?.split(',').length ?? 0;
+}
+
+/**
  * The mirrors that a request has come through, in the words of RFC 9110 section 7.6.3. A mirror
  * that finds itself among them would wait for itself.
  */
