@@ -5,7 +5,12 @@ import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore } from '../store/files/blob-store.ts';
-import type { BlobRecord, Catalog, ManifestEntry } from '../store/catalog/catalog.ts';
+import {
+  describeManifest,
+  type BlobRecord,
+  type Catalog,
+  type ManifestEntry,
+} from '../store/catalog/catalog.ts';
 import type { Collector } from '../store/care/collector.ts';
 import type { Health } from '../store/care/health.ts';
 import { NoRoomError } from '../store/care/no-room-error.ts';
@@ -93,7 +98,7 @@ export class ManifestShelf {
   ): Promise<{ held: HeldManifest; isKept: boolean }> {
     const { catalog, blobs, collector, health, log, now } = this.#parts;
     const { digest, bytes, manifest } = body;
-    const { mediaType, successors, subject } = manifest;
+    const { mediaType } = manifest;
     const storedAt = now();
     const held = { digest, mediaType, size: bytes.length, bytes, storedAt };
     try {
@@ -101,15 +106,7 @@ export class ManifestShelf {
       using room = await collector.admit(bytes.length, { patienceMs: PATIENCE_MS });
       if (!room) throw new NoRoomError(bytes.length);
       await blobs.writeBytes(digest, bytes);
-      const { artifactType, annotations } = manifest;
-      const descriptor = {
-        mediaType,
-        digest,
-        size: bytes.length,
-        ...(artifactType !== undefined && { artifactType }),
-        ...(annotations && { annotations }),
-      };
-      const entry = { descriptor, successors, tags, isPulled, ...(subject && { subject }) };
+      const entry = { ...describeManifest(digest, bytes.length, manifest), tags, isPulled };
       await catalog.recordManifest(target, entry, storedAt);
       health.took();
       collector.wake();

@@ -75,7 +75,7 @@ export function splitTarget(text: string): Target {
 /** Whether a text is what `formatTarget` makes. */
 export function isTargetName(text: string): boolean {
   const { upstream, repository } = splitTarget(text);
-  return /^[^\s/]+$/.test(upstream) && isRepository(repository);
+  return text.includes('/') && /^[^\s/]+$/.test(upstream) && isRepository(repository);
 }
 
 export function isSameTarget(a: Target, b: Target): boolean {

@@ -6,14 +6,12 @@ import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { AccessTimes } from './care/access-times.ts';
 import { BlobStore } from './files/blob-store.ts';
-import type { Catalog } from './catalog/catalog.ts';
+import type { Catalog, JournalEntry } from './catalog/catalog.ts';
 import { Collector } from './care/collector.ts';
 import { sumOf } from './care/collection.ts';
 import { Health } from './care/health.ts';
 import { Inventory } from './care/inventory.ts';
-import { compactJournal } from './journal/journal-snapshot.ts';
 import { Journal } from './journal/journal.ts';
-import type { JournalEntry } from './catalog/journal-entry.ts';
 import { checkFormat, writeFormat } from './format.ts';
 import { openCatalog } from './catalog/open-catalog.ts';
 import { Pins } from './care/pins.ts';
@@ -204,7 +202,7 @@ export class Store {
     log.info(done, 'files and catalog compared');
     if (!done.isComplete) return;
     // A long one must not hold up the end; the next start does it again.
-    const isAnew = await compactJournal(catalog, journal, this.#stop.signal);
+    const isAnew = await journal.compactFrom(catalog, this.#stop.signal);
     if (isAnew) log.info({ bytes: journal.size }, 'journal written anew');
     this.collector.wake();
   }

@@ -4,9 +4,12 @@ import * as fc from 'fast-check';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
-import type { Catalog, ManifestEntry } from '../../src/store/catalog/catalog.ts';
-import type { JournalEntry } from '../../src/store/catalog/journal-entry.ts';
-import { unitOf } from '../../src/store/catalog/unit.ts';
+import {
+  unitOf,
+  type Catalog,
+  type JournalEntry,
+  type ManifestEntry,
+} from '../../src/store/catalog/catalog.ts';
 
 export interface OpenOptions {
   readonly now?: () => number;

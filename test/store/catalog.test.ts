@@ -11,7 +11,7 @@ import { parseManifest } from '../../src/oci/manifest.ts';
 import { formatTarget, parseTag } from '../../src/oci/reference.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
 import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
-import { unitOf } from '../../src/store/catalog/unit.ts';
+import { unitOf } from '../../src/store/catalog/catalog.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 import { descriptor, digest, entry, targetOf, testCatalog } from './catalog-contract.ts';
 

@@ -2,14 +2,17 @@
 import { utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
+import { digestOf, parseDigest } from '../../src/oci/digest.ts';
 import { fallbackTag } from '../../src/oci/cosign.ts';
+import { parseManifest } from '../../src/oci/manifest.ts';
 import { parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
-import type { ManifestEntry } from '../../src/store/catalog/catalog.ts';
+import {
+  describeManifest,
+  type JournalEntry,
+  type ManifestEntry,
+} from '../../src/store/catalog/catalog.ts';
 import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
-import { readManifest } from '../../src/store/catalog/held-manifest.ts';
-import type { JournalEntry } from '../../src/store/catalog/journal-entry.ts';
 import {
   buildArtifact,
   buildImage,
@@ -100,18 +103,18 @@ async function writeFileAt(
   await utimes(blobPath(path, digest), at / 1000, at / 1000);
 }
 
-export async function entryOf(store: BlobStore, recorded: Recorded): Promise<ManifestEntry> {
-  const { manifest, tags, at } = recorded;
-  const read = async (digest: Digest): Promise<Buffer | undefined> => store.readBytes(digest);
-  const entry = await readManifest(read, parseDigest(manifest.digest), manifest.mediaType);
-  if (!entry) throw new Error(`${manifest.digest} is not held`);
-  return { ...entry, tags: tags.map((tag) => ({ tag: parseTag(tag), checkedAt: at })) };
+function entryOf({ manifest, tags, at }: Recorded): ManifestEntry {
+  const parsed = parseManifest(manifest.bytes, manifest.mediaType);
+  return {
+    ...describeManifest(parseDigest(manifest.digest), manifest.size, parsed),
+    tags: tags.map((tag) => ({ tag: parseTag(tag), checkedAt: at })),
+  };
 }
 
-export async function fillCatalog(catalog: LevelCatalog, store: BlobStore): Promise<void> {
+export async function fillCatalog(catalog: LevelCatalog): Promise<void> {
   for (const recorded of RECORDED) {
     const { target, at, blobs } = recorded;
-    await catalog.recordManifest(target, await entryOf(store, recorded), at);
+    await catalog.recordManifest(target, entryOf(recorded), at);
     for (const { digest, size } of blobs?.blobs ?? []) {
       await catalog.recordBlob(target, parseDigest(digest), { size, storedAt: at });
     }

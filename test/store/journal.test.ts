@@ -7,9 +7,8 @@ import test, { type ExecutionContext } from 'ava';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { formatTarget, parseRepository, parseTag } from '../../src/oci/reference.ts';
 import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
-import type { JournalEntry } from '../../src/store/catalog/journal-entry.ts';
-import { compactJournal, describeCatalog } from '../../src/store/journal/journal-snapshot.ts';
-import { Journal } from '../../src/store/journal/journal.ts';
+import type { JournalEntry } from '../../src/store/catalog/catalog.ts';
+import { describeCatalog, Journal } from '../../src/store/journal/journal.ts';
 import { Gate } from '../helpers/gate.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 
@@ -235,21 +234,21 @@ test('a catalog is described in full, and compacted into the journal where that 
     { pin },
   ];
   t.deepEqual(await Array.fromAsync(describeCatalog(catalog)), described);
-  t.true(await compactJournal(catalog, journal), 'never before');
+  t.true(await journal.compactFrom(catalog), 'never before');
   t.deepEqual(await readAll(journal), described);
-  t.false(await compactJournal(catalog, journal));
+  t.false(await journal.compactFrom(catalog));
   journal.append([tagged(1)]);
-  t.false(await compactJournal(catalog, journal), 'not worth it');
+  t.false(await journal.compactFrom(catalog), 'not worth it');
   for (let number = 0; journal.size < 1024 * 1024; number += 1) {
     journal.append(Array.from({ length: 5000 }, () => tagged(number)));
     await journal.idle();
   }
-  t.true(await compactJournal(catalog, journal), 'grown');
+  t.true(await journal.compactFrom(catalog), 'grown');
   t.deepEqual(await readAll(journal), described);
   await journal.close();
   await rm(path);
   const anew = await open(t, path);
-  t.true(await compactJournal(catalog, anew), 'its file was lost');
+  t.true(await anew.compactFrom(catalog), 'its file was lost');
   t.deepEqual(await readAll(anew), described);
 });
 

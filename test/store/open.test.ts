@@ -33,7 +33,7 @@ test('a store of a program that put no number on it opens with all it holds, and
   const same = await createStore(t);
   await fillFiles(same.path, same.store);
   const wanted = await openCatalog(t, same.path);
-  await fillCatalog(wanted, same.store);
+  await fillCatalog(wanted);
   t.deepEqual(await describe(store.catalog as LevelCatalog), await describe(wanted));
   store.settle();
   await store.settled;

@@ -8,7 +8,7 @@ import { digestOf } from '../../src/oci/digest.ts';
 import { parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
 import { parseImageList } from '../../src/oci/image-list.ts';
 import { InUseFile } from '../../src/store/care/in-use-file.ts';
-import type { JournalEntry } from '../../src/store/catalog/journal-entry.ts';
+import type { JournalEntry } from '../../src/store/catalog/catalog.ts';
 import { Pins } from '../../src/store/care/pins.ts';
 import { get } from '../helpers/client.ts';
 import { createTempFolder, startMirror, type MirrorOptions } from '../helpers/mirror.ts';

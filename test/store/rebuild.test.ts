@@ -7,8 +7,7 @@ import test, { type ExecutionContext } from 'ava';
 import { Level } from 'level';
 import { parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { formatTarget, parseTag } from '../../src/oci/reference.ts';
-import { unitOf } from '../../src/store/catalog/unit.ts';
-import type { JournalEntry } from '../../src/store/catalog/journal-entry.ts';
+import { unitOf, type JournalEntry } from '../../src/store/catalog/catalog.ts';
 import { Journal } from '../../src/store/journal/journal.ts';
 import { finishRebuild } from '../../src/store/catalog/rebuild.ts';
 import { Store } from '../../src/store/store.ts';
@@ -37,7 +36,7 @@ async function createWorld(t: ExecutionContext): Promise<{ path: string; answere
   await fillFiles(path, store);
   const journal = await Journal.open(join(path, 'journal'));
   const catalog = await openCatalog(t, path, (entries) => journal.append(entries));
-  await fillCatalog(catalog, store);
+  await fillCatalog(catalog);
   const answered = await describe(catalog);
   await catalog.close();
   await journal.close();

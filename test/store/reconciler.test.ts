@@ -70,7 +70,7 @@ async function put({ path, store }: World, text: string, at = 7000): Promise<Dig
 test('a store that agrees is left as it is', async (t) => {
   const world = await createWorld(t);
   await fillFiles(world.path, world.store);
-  await fillCatalog(world.catalog, world.store);
+  await fillCatalog(world.catalog);
   const before = await describe(world.catalog);
   t.deepEqual(await world.reconciler.run(), reconciliation());
   t.deepEqual(await describe(world.catalog), before);

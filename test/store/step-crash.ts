@@ -1,7 +1,7 @@
 /** Does one thing with a store and kills itself at a step: `step-crash.ts WHAT PATH STEP [COUNT]`. */
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseTag } from '../../src/oci/reference.ts';
-import type { JournalEntry } from '../../src/store/catalog/journal-entry.ts';
+import type { JournalEntry } from '../../src/store/catalog/catalog.ts';
 import { Journal } from '../../src/store/journal/journal.ts';
 import { Store } from '../../src/store/store.ts';
 

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { parseTag } from '../../src/oci/reference.ts';
-import { unitOf } from '../../src/store/catalog/unit.ts';
+import { unitOf } from '../../src/store/catalog/catalog.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { Gate } from '../helpers/gate.ts';
 import { buildImage, type Stored } from '../helpers/image.ts';

@@ -1,7 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
-import type { Catalog, Node } from '../catalog/catalog.ts';
-import { nodeOf, unitOf } from '../catalog/unit.ts';
+import { nodeOf, unitOf, type Catalog, type Node } from '../catalog/catalog.ts';
 
 /** A blob that more manifests of a repository list says nothing about any one of them. */
 const MAX_HOLDERS = 32;

@@ -1,7 +1,7 @@
 import type { Released } from '../../api/store-api.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag } from '../../oci/reference.ts';
-import { nodeOf } from '../catalog/unit.ts';
+import { nodeOf } from '../catalog/catalog.ts';
 
 /** What images are let go of for. */
 export type Shortage = 'budget' | 'free-space' | 'request';

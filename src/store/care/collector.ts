@@ -1,15 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import PQueue from 'p-queue';
 import type { AccessTimes } from './access-times.ts';
 import type { BlobStore } from '../files/blob-store.ts';
-import type { Catalog, Evicted, Node } from '../catalog/catalog.ts';
+import { nodeOf, unitOf, type Catalog, type Evicted, type Node } from '../catalog/catalog.ts';
 import { nameOf, type Collected, type Collection, type Kept, type Shortage } from './collection.ts';
 import { Futility } from './futility.ts';
-import { nodeOf, unitOf } from '../catalog/unit.ts';
 import type { Pins } from './pins.ts';
 import { PART, Protection, PULLED } from './protection.ts';
 import { removeFiles } from './remove-files.ts';
 import { noStep, type Step } from '../step.ts';
-import { Turns } from '../turns.ts';
 
 export interface CollectorParts {
   readonly catalog: Catalog;
@@ -56,7 +55,7 @@ const PATIENCE_MS = 5_000;
 export class Collector {
   readonly #parts: CollectorParts;
   readonly #step: Step;
-  readonly #turns = new Turns();
+  readonly #queue = new PQueue({ concurrency: 1 });
   #reserved = 0;
   #isAwake = false;
   /** Downloads that want room now; what is collected ahead of need makes way for them. */
@@ -94,8 +93,8 @@ export class Collector {
   async #awaitRoom(bytes: number, patienceMs: number): Promise<Disposable | undefined> {
     if (bytes > this.#parts.limits.maxBytes || (await this.#isVain(bytes))) return undefined;
     this.#waiting += 1;
-    const making = this.#turns
-      .take(async () => this.#makeRoom(bytes))
+    const making = this.#queue
+      .add(async () => this.#makeRoom(bytes))
       .finally(() => {
         this.#waiting -= 1;
       });
@@ -173,8 +172,8 @@ export class Collector {
       if (!isOver) this.#futility.note(0);
     };
     // What it could not do now is tried again with the next download.
-    void this.#turns
-      .take(work)
+    void this.#queue
+      .add(work)
       .catch(this.#parts.failed)
       .finally(() => {
         this.#isAwake = false;
@@ -188,7 +187,7 @@ export class Collector {
     const images: Collected[] = [];
     for (let left = wantedBytes; ;) {
       // Downloads that want room have their turn between.
-      const part = await this.#turns.take(async () =>
+      const part = await this.#queue.add(async () =>
         this.#collect(left, 'request', this.#isWanted),
       );
       images.push(...part.images);
@@ -216,7 +215,7 @@ export class Collector {
   /** Ends after the image that is being let go of. */
   async close(): Promise<void> {
     this.#isClosing = true;
-    await this.#turns.take(async () => undefined);
+    await this.#queue.add(async () => undefined);
   }
 
   get #held(): number {

@@ -3,8 +3,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { isForeignType, isManifestType } from '../../oci/media-types.ts';
 import { formatTarget } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
-import type { Catalog, Member, Node } from '../catalog/catalog.ts';
-import { unitOf } from '../catalog/unit.ts';
+import { unitOf, type Catalog, type Member, type Node } from '../catalog/catalog.ts';
 import type { Pins } from './pins.ts';
 
 interface Place {

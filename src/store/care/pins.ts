@@ -1,3 +1,4 @@
+import PQueue from 'p-queue';
 import type { Pin } from '../../api/store-api.ts';
 import { findGlob, isGlob } from '../../config/glob.ts';
 import type { Pattern } from '../../config/pattern.ts';
@@ -5,7 +6,6 @@ import type { Digest } from '../../oci/digest.ts';
 import { formatImageName } from '../../oci/image-name.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
 import type { Catalog } from '../catalog/catalog.ts';
-import { Turns } from '../turns.ts';
 
 /** A manifest as pins see it. */
 export interface Pinnable {
@@ -24,7 +24,7 @@ export class Pins {
   readonly #byImage = new Map<string, Pin[]>();
   readonly #globs = new Map<string, Pattern>();
   /** Of two lists of one origin at once, one stands as a whole. */
-  readonly #turns = new Turns();
+  readonly #queue = new PQueue({ concurrency: 1 });
 
   /** Configured pins stand beside those that the catalog keeps. */
   static async open(parts: { catalog: Catalog; configured: readonly Pin[] }): Promise<Pins> {
@@ -53,7 +53,7 @@ export class Pins {
   }
 
   async add(pin: Pin): Promise<void> {
-    await this.#turns.take(async () => this.#record(pin));
+    await this.#queue.add(async () => this.#record(pin));
   }
 
   async #record(pin: Pin): Promise<void> {
@@ -64,7 +64,7 @@ export class Pins {
 
   /** False when there was no such pin. */
   async remove(pin: Pick<Pin, 'origin' | 'image'>): Promise<boolean> {
-    return this.#turns.take(async () => this.#forget(pin));
+    return this.#queue.add(async () => this.#forget(pin));
   }
 
   async #forget({ origin, image }: Pick<Pin, 'origin' | 'image'>): Promise<boolean> {
@@ -74,7 +74,7 @@ export class Pins {
 
   /** All that one origin pins, in place of what it pinned before. */
   async replace(origin: string, pins: readonly Pin[]): Promise<void> {
-    await this.#turns.take(async () => this.#replace(origin, pins));
+    await this.#queue.add(async () => this.#replace(origin, pins));
   }
 
   async #replace(origin: string, pins: readonly Pin[]): Promise<void> {

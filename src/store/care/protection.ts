@@ -4,8 +4,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { parseImageName } from '../../oci/image-name.ts';
 import { formatTarget, isSameTarget, splitTarget } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
-import type { Catalog, Node } from '../catalog/catalog.ts';
-import { nodeOf, unitOf } from '../catalog/unit.ts';
+import { nodeOf, unitOf, type Catalog, type Node } from '../catalog/catalog.ts';
 import type { Pins } from './pins.ts';
 
 /** A blob that more manifests list is protected by itself and not with an image. */

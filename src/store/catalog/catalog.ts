@@ -1,7 +1,14 @@
 import type { Pin } from '../../api/store-api.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { Repository, Tag, Target } from '../../oci/reference.ts';
+import type { Manifest } from '../../oci/manifest.ts';
+import {
+  formatTarget,
+  splitTarget,
+  type Repository,
+  type Tag,
+  type Target,
+} from '../../oci/reference.ts';
 
 /** A manifest of a repository. */
 export interface Node {
@@ -81,6 +88,21 @@ export interface Evicted {
   /** Manifests that were part of the unit and stay as images, since they have a tag. */
   readonly left: readonly Node[];
 }
+
+/**
+ * One line of the journal: what the files of blobs do not say themselves. `of` is a target,
+ * `upstream/repository`; times are milliseconds since 1970. A later entry replaces an earlier one
+ * about the same thing.
+ */
+export type JournalEntry =
+  | { readonly manifest: Digest; readonly of: string; readonly type: string; readonly at: number }
+  | { readonly tag: Tag; readonly of: string; readonly is: Digest; readonly at: number }
+  /** The repository was seen to have this blob, which no manifest there lists. */
+  | { readonly blob: Digest; readonly of: string }
+  | { readonly gone: Digest; readonly of: string }
+  | { readonly untagged: Tag; readonly of: string }
+  | { readonly pin: Pin }
+  | { readonly unpin: Pick<Pin, 'origin' | 'image'> };
 
 /**
  * What is known of the bytes on disk, one method a fact; a fact that a method records is recorded as
@@ -208,4 +230,36 @@ export interface Catalog {
   /** Sets a little of the disk aside, with which images can be evicted when it is full. */
   keepReserve(): Promise<void>;
   close(): Promise<void>;
+}
+
+/**
+ * What is evicted as one, as text: `upstream/repository digest` for a manifest of a repository, and
+ * the digest alone for a blob that no manifest lists.
+ */
+export function unitOf(target: Target, digest: Digest): string {
+  return `${formatTarget(target)} ${digest}`;
+}
+
+/** The manifest that a unit is; `undefined` for a blob that no manifest lists. */
+export function nodeOf(unit: string): Node | undefined {
+  const space = unit.lastIndexOf(' ');
+  if (space === -1) return undefined;
+  return { target: splitTarget(unit.slice(0, space)), digest: unit.slice(space + 1) as Digest };
+}
+
+/** What a manifest says of itself, as it enters the catalog. */
+export function describeManifest(
+  digest: Digest,
+  size: number,
+  manifest: Manifest,
+): Omit<ManifestEntry, 'tags'> {
+  const { mediaType, successors, subject, artifactType, annotations } = manifest;
+  const descriptor = {
+    mediaType,
+    digest,
+    size,
+    ...(artifactType !== undefined && { artifactType }),
+    ...(annotations && { annotations }),
+  };
+  return { descriptor, successors, ...(subject && { subject }) };
 }

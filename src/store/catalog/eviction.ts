@@ -1,9 +1,8 @@
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag } from '../../oci/reference.ts';
-import type { Evicted, Node } from './catalog.ts';
+import { nodeOf, unitOf, type Evicted, type Node } from './catalog.ts';
 import type { LevelReader } from './level-reader.ts';
 import { keysBelow, recencyKey, type Batch } from './tables.ts';
-import { nodeOf, unitOf } from './unit.ts';
 
 type TableName = 'tags' | 'names' | 'manifests' | 'members' | 'blobs' | 'links' | 'holders';
 type Removal = readonly [TableName | 'referrers' | 'access' | 'recency', string];

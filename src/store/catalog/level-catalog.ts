@@ -2,23 +2,23 @@ import type { Pin } from '../../api/store-api.ts';
 import PQueue from 'p-queue';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
-import type {
-  BlobRecord,
-  Catalog,
-  Evicted,
-  Link,
-  ManifestEntry,
-  ManifestRecord,
-  TagRecord,
-  Usage,
+import {
+  unitOf,
+  type BlobRecord,
+  type Catalog,
+  type Evicted,
+  type JournalEntry,
+  type Link,
+  type ManifestEntry,
+  type ManifestRecord,
+  type TagRecord,
+  type Usage,
 } from './catalog.ts';
 import { Eviction } from './eviction.ts';
-import type { JournalEntry } from './journal-entry.ts';
 import { JOURNAL_BYTES, LevelReader } from './level-reader.ts';
 import { listMembers } from './members.ts';
 import { RecordCache } from './record-cache.ts';
 import { below, Tables, type Batch } from './tables.ts';
-import { unitOf } from './unit.ts';
 
 export interface LevelCatalogOptions {
   readonly durability: 'full' | 'rename';

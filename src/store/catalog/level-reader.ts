@@ -9,9 +9,17 @@ import {
   type Tag,
   type Target,
 } from '../../oci/reference.ts';
-import type { BlobRecord, Link, ManifestRecord, Members, Node, TagRecord } from './catalog.ts';
+import {
+  nodeOf,
+  unitOf,
+  type BlobRecord,
+  type Link,
+  type ManifestRecord,
+  type Members,
+  type Node,
+  type TagRecord,
+} from './catalog.ts';
 import { below, digestPart, keysBelow, tagOf, type Tables } from './tables.ts';
-import { nodeOf, unitOf } from './unit.ts';
 
 /** In the meta table: the journal's size when it was last written anew. */
 export const JOURNAL_BYTES = 'journal';

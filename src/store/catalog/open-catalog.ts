@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StoreConfig } from '../../config/config.ts';
 import type { Log } from '../../observe/log.ts';
-import type { JournalEntry } from './journal-entry.ts';
+import type { JournalEntry } from './catalog.ts';
 import { LevelCatalog, type LevelCatalogOptions } from './level-catalog.ts';
 import { rebuildCatalog } from './rebuild.ts';
 import type { Step } from '../step.ts';

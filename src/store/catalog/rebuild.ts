@@ -1,10 +1,9 @@
 import type { Digest } from '../../oci/digest.ts';
-import { MAX_MANIFEST_BYTES } from '../../oci/manifest.ts';
+import { ManifestError, MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts';
 import { BlobStore } from '../files/blob-store.ts';
 import { CatalogSwap } from './catalog-swap.ts';
-import type { JournalEntry } from './journal-entry.ts';
+import { describeManifest, type JournalEntry, type ManifestEntry } from './catalog.ts';
 import { LevelCatalog } from './level-catalog.ts';
-import { readManifest } from './held-manifest.ts';
 import type { RebuildReport } from '../../api/store-api.ts';
 import { Replay } from './replay.ts';
 import { noStep, type Step } from '../step.ts';
@@ -86,14 +85,10 @@ class Rebuild {
   }
 
   async #addManifests(replay: Replay, catalog: LevelCatalog, store: BlobStore): Promise<void> {
-    const readBytes = async (digest: Digest): Promise<Buffer | undefined> => {
-      const blob = await store.find(digest);
-      return blob && blob.size <= MAX_MANIFEST_BYTES ? store.readBytes(digest) : undefined;
-    };
     for await (const { node, type, at } of replay.manifests()) {
-      const manifest = await readManifest(readBytes, node.digest, type);
-      if (!manifest) continue;
-      await catalog.recordManifest(node.target, { ...manifest, tags: [] }, at);
+      const entry = await readEntry(store, node.digest, type);
+      if (!entry) continue;
+      await catalog.recordManifest(node.target, entry, at);
       this.#manifests += 1;
       this.#report(this.#manifests);
     }
@@ -127,4 +122,22 @@ async function countImages(catalog: LevelCatalog): Promise<number> {
   let images = 0;
   for await (const node of catalog.manifests()) if (await catalog.isRoot(node)) images += 1;
   return images;
+}
+
+/** `undefined` when the bytes are gone, damaged, or no manifest. */
+async function readEntry(
+  store: BlobStore,
+  digest: Digest,
+  type: string,
+): Promise<ManifestEntry | undefined> {
+  const blob = await store.find(digest);
+  if (!blob || blob.size > MAX_MANIFEST_BYTES) return undefined;
+  const bytes = await store.readBytes(digest);
+  if (!bytes) return undefined;
+  try {
+    return { ...describeManifest(digest, bytes.length, parseManifest(bytes, type)), tags: [] };
+  } catch (error) {
+    if (error instanceof ManifestError) return undefined;
+    throw error;
+  }
 }

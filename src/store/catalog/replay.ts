@@ -1,10 +1,8 @@
 import type { Pin } from '../../api/store-api.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag, Target } from '../../oci/reference.ts';
-import type { Node, TagRecord } from './catalog.ts';
-import type { JournalEntry } from './journal-entry.ts';
+import { nodeOf, type JournalEntry, type Node, type TagRecord } from './catalog.ts';
 import { below, tagOf, type Batch, type Tables } from './tables.ts';
-import { nodeOf } from './unit.ts';
 
 const ENTRIES_A_WRITE = 200;
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Dirent, Stats } from 'node:fs';
 import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import PQueue from 'p-queue';
 import { readAll } from '../../oci/content.ts';
 import { isDigest, splitDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
@@ -9,7 +10,6 @@ import { Ingest } from './ingest.ts';
 import { OpenFiles } from './open-files.ts';
 import { noStep, type Step } from '../step.ts';
 import { StoredBlob } from './stored-blob.ts';
-import { Turns } from '../turns.ts';
 
 export interface BlobStoreConfig {
   readonly path: string;
@@ -48,7 +48,7 @@ export class BlobStore {
   readonly #durability: 'full' | 'rename';
   readonly #step: Step;
   /** One quarantine at a time: what a second one means to move may have been replaced. */
-  readonly #turns = new Turns();
+  readonly #queue = new PQueue({ concurrency: 1 });
   /** Files that are being removed. */
   readonly #going = new Set<Digest>();
   /** Damaged files that could not be moved away, by their change time. */
@@ -162,7 +162,7 @@ export class BlobStore {
    * when it is gone already; another file than the given one stays.
    */
   async quarantine(digest: Digest, damaged?: Stats): Promise<boolean> {
-    return this.#turns.take(async () => {
+    return this.#queue.add(async () => {
       const path = this.#blobPath(digest);
       const found = await statFile(path).catch(() => undefined);
       if (!found || (damaged && found.ino !== damaged.ino)) return false;

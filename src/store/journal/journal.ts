@@ -1,11 +1,11 @@
 import { constants } from 'node:fs';
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { readLines } from './journal-lines.ts';
-import { formatLine, parseLine } from './journal-line.ts';
-import type { JournalEntry } from '../catalog/journal-entry.ts';
+import PQueue from 'p-queue';
+import { formatLine, parseLine, readLines } from './journal-lines.ts';
+import { formatTarget } from '../../oci/reference.ts';
+import type { Catalog, JournalEntry } from '../catalog/catalog.ts';
 import { noStep, type Step } from '../step.ts';
-import { Turns } from '../turns.ts';
 
 export interface JournalOptions {
   readonly step?: Step;
@@ -15,6 +15,8 @@ export interface JournalOptions {
 
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;
 const COPY_BYTES = 256 * 1024;
+/** Below this a journal is left to grow. */
+const MIN_COMPACTED_BYTES = 1024 * 1024;
 
 /**
  * What the catalog knows that the files of blobs do not tell, one entry a line, for the day that
@@ -26,7 +28,7 @@ export class Journal {
   readonly #step: Step;
   readonly #maxPendingBytes: number;
   /** Writes and the end of a compaction, one at a time. */
-  readonly #turns = new Turns();
+  readonly #writes = new PQueue({ concurrency: 1 });
   #handle: FileHandle;
   /** Up to here the file is whole lines; a write that failed may have left bytes behind it. */
   #size: number;
@@ -86,12 +88,12 @@ export class Journal {
     for (const entry of entries) this.#queue(formatLine(entry));
     if (this.#isScheduled || this.#pending.length === 0) return;
     this.#isScheduled = true;
-    void this.#turns.take(async () => this.#flush());
+    void this.#writes.add(async () => this.#flush());
   }
 
   /** Resolves when everything was tried to be written. */
   async idle(): Promise<void> {
-    await this.#turns.take(async () => this.#flush());
+    await this.#writes.add(async () => this.#flush());
   }
 
   /** What is on disk at this time, from the first entry on. */
@@ -106,12 +108,31 @@ export class Journal {
   }
 
   /**
+   * Writes the journal anew from the catalog where that is worth it, or where the journal is known to
+   * lack something: it was never written in full, lost its file, or a disk refused too much of it.
+   * Resolves with whether it did. Rejects when the disk refuses or the signal aborts; then the
+   * journal is as it was.
+   */
+  async compactFrom(catalog: Catalog, signal?: AbortSignal): Promise<boolean> {
+    await this.idle();
+    if (!this.#isToCompact(await catalog.journalBytes())) return false;
+    await this.compact(until(signal, describeCatalog(catalog)));
+    await catalog.recordJournalBytes(this.#size);
+    return true;
+  }
+
+  #isToCompact(live: number | undefined): boolean {
+    if (this.#hasGap || live === undefined || this.#size < live) return true;
+    return this.#size > MIN_COMPACTED_BYTES && this.#size > 2 * live;
+  }
+
+  /**
    * Puts these entries, which tell everything, in place of what was written up to now. What is
    * appended meanwhile follows them. Rejects when the disk refuses; then all is as it was. Once at
    * a time.
    */
   async compact(entries: AsyncIterable<JournalEntry>): Promise<void> {
-    const { from, hadGap } = await this.#turns.take(async () => {
+    const { from, hadGap } = await this.#writes.add(async () => {
       await this.#flush();
       const hadGap = this.#hasGap;
       // What is missed from here on is missing in the new file as well.
@@ -125,7 +146,7 @@ export class Journal {
       const written = await writeAll(handle, entries);
       this.#step('compact.written');
       const target = handle;
-      await this.#turns.take(async () => this.#swap(target, { from, written }));
+      await this.#writes.add(async () => this.#swap(target, { from, written }));
     } catch (error) {
       this.#hasGap ||= hadGap;
       if (handle) await handle.close();
@@ -159,7 +180,7 @@ export class Journal {
   /** After the last append. */
   async close(): Promise<void> {
     await this.idle();
-    await this.#turns.take(async () => this.#handle.close());
+    await this.#writes.add(async () => this.#handle.close());
   }
 
   #queue(line: string): void {
@@ -231,4 +252,29 @@ async function syncFolder(path: string): Promise<void> {
 
 function newPath(path: string): string {
   return `${path}.new`;
+}
+
+/** What a catalog knows, as a journal tells it. */
+export async function* describeCatalog(catalog: Catalog): AsyncGenerator<JournalEntry> {
+  for await (const { target, digest, record } of catalog.manifests()) {
+    const { mediaType, storedAt } = record;
+    yield { manifest: digest, of: formatTarget(target), type: mediaType, at: storedAt };
+  }
+  for await (const { target, tag, record } of catalog.tags()) {
+    yield { tag, of: formatTarget(target), is: record.digest, at: record.checkedAt };
+  }
+  for await (const { target, digest } of catalog.unlistedLinks()) {
+    yield { blob: digest, of: formatTarget(target) };
+  }
+  for (const pin of await catalog.listPins()) yield { pin };
+}
+
+async function* until<Item>(
+  signal: AbortSignal | undefined,
+  items: AsyncIterable<Item>,
+): AsyncGenerator<Item> {
+  for await (const item of items) {
+    signal?.throwIfAborted();
+    yield item;
+  }
 }
