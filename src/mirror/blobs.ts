@@ -17,6 +17,7 @@ import type { Downloads, Joined } from './downloads/downloads.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
+import { TEXTS } from './texts.ts';
 
 export interface BlobsParts {
   readonly registries: SourceRegistries;
@@ -41,8 +42,8 @@ export interface BlobStat {
 /** Blobs by digest: from the store, from a running download, or from a new one. */
 export class Blobs {
   readonly #parts: BlobsParts;
-  /** Records whose files were found damaged. */
-  readonly #told = new WeakSet<BlobRecord>();
+  /** Records whose damaged files were reported already. */
+  readonly #reported = new WeakSet<BlobRecord>();
 
   constructor(parts: BlobsParts) {
     this.#parts = parts;
@@ -63,8 +64,8 @@ export class Blobs {
       return this.#absent(target, digest);
     }
     const found = await downloads.join(target, digest, INTERACTIVE);
-    // A store that finds it and then again does not is gone past in the end.
-    if (found === 'again' && attempt === MAX_ATTEMPTS) return this.#around(target, digest);
+    // A broken disk may show the blob at every other look.
+    if (found === 'again' && attempt === MAX_ATTEMPTS) return this.#bypass(target, digest);
     if (found === 'again') return this.get(target, digest, attempt + 1);
     if (!found) return this.#absent(target, digest);
     return answerOf(found);
@@ -79,11 +80,11 @@ export class Blobs {
     const { log, health } = this.#parts;
     log.error({ digest, err: fault }, 'a held blob could not be opened');
     health.refused(fault);
-    return this.#around(target, digest);
+    return this.#bypass(target, digest);
   }
 
-  /** Passed through from the upstream. */
-  async #around(target: Target, digest: Digest): Promise<Answer<Content>> {
+  /** The upstream's bytes, verified and not kept. */
+  async #bypass(target: Target, digest: Digest): Promise<Answer<Content>> {
     const { downloads } = this.#parts;
     const head = await this.#head(target, digest);
     if (!head) return this.#absent(target, digest);
@@ -103,7 +104,7 @@ export class Blobs {
     return head ? { value: { size: head.size }, source: 'miss' } : this.#absent(target, digest);
   }
 
-  /** What the disk cannot give, for whatever reason, is fetched anew. */
+  /** `undefined` also for a blob that the disk cannot give: it is fetched anew. */
   async #held(target: Target, digest: Digest): Promise<StoredBlob | undefined> {
     const { blobs, catalog, health } = this.#parts;
     const record = await catalog.findBlob(digest);
@@ -111,35 +112,35 @@ export class Blobs {
     const held = await blobs
       .find(digest, record, {
         verified: async (changedAt) => health.recorded(this.#verified(digest, changedAt)),
-        damaged: async () => this.#lost(target, digest, { record }),
+        damaged: async () => this.#reportDamage(target, digest, { record }),
       })
       .catch((error: unknown) => {
         fault = error;
         return undefined;
       });
-    if (record && !held) await this.#lost(target, digest, { record, fault });
+    if (record && !held) await this.#reportDamage(target, digest, { record, fault });
     return held;
   }
 
-  /** A file whose record could not be written, or was lost, is on record from here on. */
+  /** Records also a file that the catalog does not know. */
   async #verified(digest: Digest, changedAt: number): Promise<void> {
     const { blobs, catalog, now } = this.#parts;
     const found = { changedAt, verifiedAt: now() };
     if (await catalog.findBlob(digest)) return catalog.updateBlob(digest, found);
-    // Not what cannot be read just now, nor what was let go of while it was read.
+    // A record that cannot be read now stays, and an evicted blob has no file any more.
     if (await catalog.hasBlob(digest)) return;
     const file = await blobs.statBlob(digest);
     if (file) await catalog.adoptBlob(digest, { size: file.size, storedAt: now(), ...found });
   }
 
-  /** Told and counted once, however many find it. */
-  async #lost(
+  /** Logs and counts the damage once, however many requests find it. */
+  async #reportDamage(
     target: Target,
     digest: Digest,
     { record, fault }: { record: BlobRecord | undefined; fault?: unknown },
   ): Promise<void> {
-    if (record && this.#told.has(record)) return;
-    if (record) this.#told.add(record);
+    if (record && this.#reported.has(record)) return;
+    if (record) this.#reported.add(record);
     const { catalog, health, log, metrics } = this.#parts;
     log.warn({ digest, err: fault }, 'a held blob is missing, damaged or unreadable');
     metrics.integrityFailures.inc({ upstream: target.upstream, where: 'store' });
@@ -147,8 +148,8 @@ export class Blobs {
   }
 
   /**
-   * Whether this repository is known to contain what is here because of another one. What is not
-   * here at all is for the upstream to give or refuse; `damaged` is not here any more.
+   * Whether this repository is known to contain a blob that is held or on its way. What is neither is
+   * for the upstream to give or to refuse. `damaged`: its file is gone.
    */
   async #mayRead(
     target: Target,
@@ -157,7 +158,7 @@ export class Blobs {
   ): Promise<boolean | 'damaged'> {
     const { catalog, downloads } = this.#parts;
     const running = downloads.targetOf(digest);
-    // The answer that its own running download got is the proof; it is recorded at the end.
+    // The upstream has answered this repository's own download, which records that at its end.
     if (running && isSameTarget(running, target)) return true;
     if (!held && !running) return true;
     const link = await catalog.findLink(target, digest);
@@ -176,15 +177,15 @@ export class Blobs {
       const asking = this.#head(target, digest);
       const head = await (link === 'claimed' ? withinDeadline(registries, target, asking) : asking);
       if (held && head?.size !== undefined && head.size !== held.size) {
-        // One of the two is wrong, and only the file can be looked at.
+        // The upstream or the file is wrong: the file can be verified.
         if (!(await held.verify())) return 'damaged';
-        const reason = `announced ${head.size} bytes for a blob of ${held.size}`;
+        const reason = TEXTS.announcedSize({ announced: head.size, held: held.size });
         throw new UpstreamError(target.upstream, 'bad-response', reason);
       }
       if (head) await health.recorded(catalog.recordLink(target, digest));
       return head !== undefined;
     } catch (error) {
-      // A manifest of this repository lists it: good enough while the upstream cannot be asked.
+      // A manifest of this repository lists it, which suffices while the upstream is silent.
       if (link === 'claimed' && error instanceof UpstreamError && error.isSilence) return true;
       throw error;
     }
@@ -211,7 +212,7 @@ export class Blobs {
   }
 }
 
-/** That the store does not take it turns out only after the headers, when room is made for it. */
+/** Whether the store has room is known only after the headers, so the source is read at the end. */
 function answerOf(found: Joined): Answer<Content> {
   const { content } = found;
   const source = sourceOf(found);
@@ -229,7 +230,7 @@ function sourceOf({ content, joined }: Joined): Source {
   return content.state === 'finished' ? 'hit' : 'joined';
 }
 
-/** Of looking for what runs or is held, before the store is gone past. */
+/** Looks into the store and at the running downloads before the store is bypassed. */
 const MAX_ATTEMPTS = 8;
 
 function keyOf(target: Target, digest: Digest): string {

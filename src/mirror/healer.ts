@@ -4,6 +4,7 @@ import type { Catalog } from '../store/catalog/catalog.ts';
 import { PRIORITY, type Demand } from '../upstream/demand.ts';
 import type { Downloads } from './downloads/downloads.ts';
 import type { Manifests } from './manifests.ts';
+import { TEXTS } from './texts.ts';
 
 const SCRUB: Demand = { priority: PRIORITY.scrub };
 
@@ -17,11 +18,11 @@ export class Healer {
 
   /** Resolves with why it could not be had, or with nothing. */
   async heal(digest: Digest): Promise<string | undefined> {
-    let reason = 'no repository is known to have it';
+    let reason: string = TEXTS.noRepositoryHasIt;
     for (const { target, isManifest } of await this.#sources(digest)) {
       try {
         if (await this.#fetch(target, digest, isManifest)) return undefined;
-        reason = `${target.upstream}/${target.repository} has it no more`;
+        reason = TEXTS.repositoryHasItNoMore(target);
       } catch (error) {
         reason = error instanceof Error ? error.message : String(error);
       }

@@ -8,7 +8,7 @@ export interface Ticker {
 }
 
 const REAL_TICKER: Ticker = { now: () => performance.now(), sleep: async (ms) => sleep(ms) };
-/** What an idle link may save up. */
+/** The time for which an idle link may save up bytes. */
 const BURST_MS = 100;
 
 interface Waiting {
@@ -22,7 +22,7 @@ export class Bandwidth {
   readonly #bytesPerMs: number;
   readonly #ticker: Ticker;
   readonly #waiting = new Set<Waiting>();
-  /** When everything let through so far has gone over the link at the capped rate. */
+  /** When all that was passed on so far has gone over the link at the capped rate. */
   #busyUntil = -Infinity;
   #isServing = false;
   #isClosed = false;
@@ -33,8 +33,8 @@ export class Bandwidth {
   }
 
   /**
-   * Resolves when this many bytes, which have just come, may be passed on; at once, and at nobody's
-   * cost, when the demand ends.
+   * Resolves when this many bytes, which have just come, may be passed on. When the demand's signal
+   * aborts it resolves at once, and the bytes count for nothing.
    */
   async take(bytes: number, demand: Demand): Promise<void> {
     if (this.#isClosed || demand.signal?.aborted) return;

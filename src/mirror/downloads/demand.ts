@@ -6,16 +6,16 @@ import type { Demand } from '../../upstream/demand.ts';
  */
 export type Pace = (bytes: number, signal: AbortSignal) => Promise<void>;
 
-/** What one of those who ask for a download wants of it. */
+/** What one asker wants of a download. */
 export interface DownloadDemand extends Pick<Demand, 'priority'> {
   /** Slows the download until someone with a higher priority and without a pace joins it. */
   readonly pace?: Pace | undefined;
 }
 
-/** What all who asked for a download want of it together, now. */
+/** What all askers of a download want of it together, as it is now. */
 export class SharedDemand implements Demand {
   readonly #abort = new AbortController();
-  /** Aborts when no pace is kept any more. */
+  /** Aborts when the download need not keep to a pace any more. */
   readonly #unpaced = new AbortController();
   #pace: Pace | undefined;
   #priority: number;

@@ -2,6 +2,7 @@ import type { ByteRange, Reader } from '../../oci/content.ts';
 import { Digester, splitDigest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import { INTERACTIVE } from '../../upstream/demand.ts';
+import { TEXTS } from '../texts.ts';
 import { Transfer, type TransferSource } from './transfer.ts';
 
 export interface DirectReaderParts {
@@ -16,14 +17,14 @@ export interface DirectReaderParts {
 const EMPTY = Buffer.alloc(0);
 
 /**
- * Streams a blob from its upstream to one client without keeping it. One chunk stays back until the
- * next one is here, and the last one until size and digest are verified.
+ * Streams a blob from its upstream to one client without keeping it. The last chunk stays back until
+ * size and digest are verified.
  */
 export class DirectReader implements Reader {
   readonly #parts: DirectReaderParts;
   readonly #abort = new AbortController();
   readonly #pieces: AsyncGenerator<Buffer>;
-  /** Of the next piece's first byte. */
+  /** Where the next piece begins in the blob. */
   #position: number;
 
   constructor(parts: DirectReaderParts) {
@@ -77,7 +78,7 @@ export class DirectReader implements Reader {
       end: isUnverified ? range.end : undefined,
     });
     if (!(await transfer.start(this.#position))) {
-      throw new Error(`${source.digest} vanished from its upstream`);
+      throw new Error(TEXTS.vanished(source));
     }
     yield* transfer.chunks();
   }

@@ -21,7 +21,7 @@ export interface DownloadParts {
   readonly target: Target;
   readonly source: TransferSource;
   readonly demand: SharedDemand;
-  /** Of the upstream. Until its turn comes the headers are here and clients have theirs. */
+  /** Of the upstream. While a download waits in it clients have their headers. */
   readonly queue: TransferQueue;
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
@@ -30,7 +30,7 @@ export interface DownloadParts {
   readonly now: () => number;
 }
 
-/** Smaller ones wait for no turn: most of it has come with the headers. */
+/** Smaller blobs wait in no queue: most of their bytes came with the headers. */
 const SMALL_BYTES = 1024 * 1024;
 
 /**
@@ -56,7 +56,7 @@ export class Download implements Content, Growing {
     this.digest = parts.source.digest;
     this.#parts = parts;
     this.#transfer = new Transfer({ ...parts.source, demand: parts.demand });
-    // A download that everyone has left may fail unheard.
+    // Nobody may be waiting for it when it fails.
     this.#started.promise.catch(() => undefined);
   }
 
@@ -73,7 +73,7 @@ export class Download implements Content, Growing {
     return this.#started.promise;
   }
 
-  /** It will bring nothing more for those who come now. */
+  /** Whoever joins now gets nothing from it. */
   get hasFailed(): boolean {
     return this.#state === 'failed' || this.#state === 'unstored' || this.#state === 'absent';
   }
@@ -104,7 +104,7 @@ export class Download implements Content, Growing {
   /** After `started` resolved with true. */
   async open(range: ByteRange = { start: 0, end: this.size ?? Infinity }): Promise<Reader> {
     if (this.#ingest?.retain()) return new FollowingReader(this, this.#ingest, range);
-    // Its file is closed, for all who read it have left.
+    // Its file is closed: it has ended, and the last reader has left.
     if (this.#state === 'failed') throw this.#failure;
     const stored = await this.#parts.blobs.find(this.digest);
     return stored ? stored.open(range) : this.openDirect(range);
@@ -131,7 +131,7 @@ export class Download implements Content, Growing {
     return this.#ahead;
   }
 
-  /** Stops the transfer and keeps what has come, for the next attempt to go on from. */
+  /** Stops the transfer and keeps the partial file for the next attempt. */
   abort(): void {
     this.#parts.demand.abort();
   }
@@ -142,7 +142,7 @@ export class Download implements Content, Growing {
       await this.#openIngest();
       const found = await this.#start();
       if (found === 'absent') {
-        // What another repository brought of it is still good.
+        // What another repository or upstream sent of it stays.
         await this.#ingest?.abort({ keep: true });
         this.#end('absent');
       } else if (this.#ingest) {
@@ -173,7 +173,7 @@ export class Download implements Content, Growing {
       return (await this.#transfer.start(this.#ingest?.written ?? 0)) ? 'started' : 'absent';
     } catch (error) {
       if (!this.#ingest || !(error instanceof UpstreamError) || error.status !== 416) throw error;
-      // Nothing follows what an earlier process kept: it is all of the blob, or none of it.
+      // The upstream has nothing behind the partial file: it is the whole blob, or no part of it.
       if (await this.#ingest.isComplete()) return 'complete';
       await this.#ingest.reset();
       return (await this.#transfer.start(0)) ? 'started' : 'absent';
@@ -195,7 +195,7 @@ export class Download implements Content, Growing {
     }
   }
 
-  /** Clients have their headers by now, and wait for no more than the removal of older images. */
+  /** Clients have their headers and wait for the eviction of older images at most. */
   async #makeRoom(): Promise<void> {
     const { size } = this.#transfer;
     if (size === undefined) return;
@@ -204,7 +204,7 @@ export class Download implements Content, Growing {
       if (!this.#room) throw new NoRoomError(size);
     } catch (cause) {
       this.#transfer.discard();
-      // Whatever keeps the store from making room takes nothing from the client.
+      // A store that fails to make room is a store without room: the blob is passed through.
       throw cause instanceof NoRoomError ? cause : new NoRoomError(size, { cause });
     }
   }
@@ -223,7 +223,7 @@ export class Download implements Content, Growing {
 
   async #giveUp(error: unknown): Promise<void> {
     if (this.#state === 'finished') {
-      // Clients have their verified bytes; only keeping them failed.
+      // Clients have their verified bytes; the store failed to keep them.
       this.#failure = error;
       await this.#ingest?.abort({ keep: false }).catch(() => undefined);
       return;

@@ -34,14 +34,14 @@ export interface DownloadsParts {
 
 export interface Joined {
   readonly content: StoredBlob | Download;
-  /** False for the one whose asking began the download. */
+  /** False for whoever began the download. */
   readonly joined: boolean;
 }
 
 interface Entry {
   readonly target: Target;
   readonly demand: SharedDemand;
-  /** A stored blob when the store turned out to hold it after all. */
+  /** A stored blob when an earlier download has brought it meanwhile. */
   readonly opening: Promise<StoredBlob | Download>;
   /** Of the request that began it. */
   readonly chainLength: number;
@@ -49,7 +49,7 @@ interface Entry {
   isAnswered: boolean;
 }
 
-/** The running downloads: at most one for a digest, whoever asks and however often. */
+/** The running downloads, at most one for a digest. */
 export class Downloads {
   readonly #parts: DownloadsParts;
   readonly #running = new Map<Digest, Entry>();
@@ -66,7 +66,7 @@ export class Downloads {
     return this.#running.size;
   }
 
-  /** Whose asking began the running download of the digest. */
+  /** The repository that the running download of the digest was begun for. */
   targetOf(digest: Digest): Target | undefined {
     return this.#running.get(digest)?.target;
   }
@@ -83,8 +83,7 @@ export class Downloads {
   /**
    * The running download of the digest, or a new one, once its upstream has answered; `undefined`
    * when the upstream has no such blob. The caller has made sure that the target may read what
-   * another target's download brings; `again` asks it to look once more, for what was running ended
-   * badly and something else may run now.
+   * another target's download brings. `again`: the joined download failed, look once more.
    */
   async join(
     target: Target,
@@ -100,10 +99,10 @@ export class Downloads {
     const { opening } = running ?? this.#begin(target, digest, wanted);
     const content = await opening;
     if (content instanceof StoredBlob) {
-      // It came between a client's look and this one: whether the client may read it is to be asked.
+      // It came after the client's look into the store: whether it may be read was not asked.
       return isInteractive(wanted) ? 'again' : { content, joined };
     }
-    // A latecomer to a failure, or one of another repository, has a try of its own.
+    // Whoever joined after the failure, or for another repository, begins a download of its own.
     const isOwn = !joined || (isSameTarget(target, content.target) && !content.hasFailed);
     try {
       if ((isOwn || !content.hasFailed) && (await content.started)) return { content, joined };
@@ -122,7 +121,7 @@ export class Downloads {
   async hold(target: Target, digest: Digest, wanted: DownloadDemand): Promise<boolean> {
     const { blobs, catalog } = this.#parts;
     const known = await catalog.findBlob(digest);
-    // Perhaps because of another repository: that proves nothing about this one.
+    // Perhaps for another repository, so no link to this one is recorded.
     if (known && (await blobs.find(digest, known))) return true;
     const joined = await this.join(target, digest, wanted);
     if (joined === 'again') return this.hold(target, digest, wanted);
@@ -145,7 +144,7 @@ export class Downloads {
     };
   }
 
-  /** Stops all, keeping what has come. */
+  /** Stops all downloads and keeps their partial files. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const download of this.#downloads.keys()) download.abort();
@@ -171,15 +170,15 @@ export class Downloads {
     demand: SharedDemand,
   ): Promise<StoredBlob | Download> {
     try {
-      // An earlier download may have ended between the caller's look into the store and this one.
+      // An earlier download may have ended since the caller looked into the store.
       const { blobs, catalog, health, now } = this.#parts;
       using _ = blobs.lease(digest);
       const known = await catalog.findBlob(digest);
-      // What the disk cannot give is fetched anew.
+      // A blob that the disk cannot give is fetched anew.
       const held = await blobs.find(digest, known).catch(() => undefined);
       if (!held) return this.#launch(target, digest, demand);
       const record = { size: held.size, storedAt: now() };
-      // That it is here proves nothing about this repository.
+      // Without a link: the file proves nothing about this repository.
       if (!known) await health.recorded(catalog.adoptBlob(digest, record));
       this.#running.delete(digest);
       return held;
@@ -226,7 +225,7 @@ export class Downloads {
   }
 }
 
-/** Kept by nobody's fault but the store's: `finished` is what could be served and not recorded. */
+/** Whether the store failed: a `finished` download was served and could not be recorded. */
 function isOfStore(failure: unknown, state: DownloadState): boolean {
   return failure instanceof NoRoomError || state === 'unstored' || state === 'finished';
 }

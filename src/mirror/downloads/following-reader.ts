@@ -5,17 +5,17 @@ import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Ingest } from '../../store/files/ingest.ts';
 import type { Growing } from './growing.ts';
 
-/** Nearer than this, a range waits for the running transfer in any case. */
+/** A range that begins nearer than this waits for the download. */
 const FAR_BYTES = 8 * 1024 * 1024;
-/** A range asks by itself when the transfer would take this many times the patience to reach it. */
+/** A range is read ahead when the download would take this many times `rangeMs` to reach it. */
 const PATIENCE_FACTOR = 3;
 
 const CHECK_BYTES = 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
 
 /**
- * Reads a growing file at its own pace: from the file where there are bytes, sleeping where there
- * are none yet. It holds the file open, never the download.
+ * Reads a growing file at its own pace and waits where it has no bytes yet. It holds the file open and
+ * leaves the download alone.
  */
 export class FollowingReader implements Reader {
   readonly #download: Growing;
@@ -23,10 +23,10 @@ export class FollowingReader implements Reader {
   readonly #end: number;
   #position: number;
   #direct: Reader | undefined;
-  #shortcut: Reader | undefined;
-  /** What a shortcut brought, from where. */
+  #aheadReader: Reader | undefined;
+  /** The range that was read ahead of the download, and its digest. */
   #ahead: { readonly start: number; end: number; readonly digester: Digester } | undefined;
-  #mayShortcut: boolean;
+  #mayReadAhead: boolean;
   #isUnreadable = false;
   #closed = false;
 
@@ -35,20 +35,20 @@ export class FollowingReader implements Reader {
     this.#ingest = ingest;
     this.#position = range.start;
     this.#end = range.end;
-    this.#mayShortcut = this.#gap() >= FAR_BYTES;
+    this.#mayReadAhead = this.#gap() >= FAR_BYTES;
   }
 
   async read(scratch: Buffer): Promise<Buffer> {
     while (this.#position < this.#end && !this.#closed) {
-      // Before anything is looked at: what changes meanwhile is not slept through.
+      // Taken before the state is read, so that no change is missed.
       const growth = this.#download.growth();
       const available = Math.min(this.#end, this.#download.readable) - this.#position;
       if (available > 0 && !this.#isUnreadable) {
-        await this.#leaveShortcut();
+        await this.#closeAhead();
         await this.#checkAhead();
         const bytes = await this.#readWritten(scratch, available).catch(() => EMPTY);
         if (bytes.length > 0) return this.#advance(bytes);
-        // A file that does not give what was written to it: this reader goes on by itself.
+        // The file does not give what was written to it: the rest comes from the upstream.
         this.#isUnreadable = true;
       }
       if (this.#isUnreadable) return this.#advance(await this.#readDirect(scratch));
@@ -56,7 +56,7 @@ export class FollowingReader implements Reader {
       if (state === 'finished') break;
       if (state === 'failed') throw this.#download.failure;
       if (state === 'unstored') return this.#advance(await this.#readDirect(scratch));
-      const bytes = await this.#readShortcut(scratch);
+      const bytes = await this.#readAhead(scratch);
       if (bytes) return this.#advance(bytes);
       await growth;
     }
@@ -67,7 +67,7 @@ export class FollowingReader implements Reader {
     if (this.#closed) return;
     this.#closed = true;
     await this.#direct?.close();
-    await this.#shortcut?.close();
+    await this.#aheadReader?.close();
     await this.#ingest.release();
   }
 
@@ -91,39 +91,39 @@ export class FollowingReader implements Reader {
   async #readDirect(scratch: Buffer): Promise<Buffer> {
     this.#direct ??= await this.#download.openDirect({ start: this.#position, end: this.#end });
     if (!this.#closed) return this.#direct.read(scratch);
-    // Its client left while it was opened.
+    // The client left while it was opened.
     await this.#direct.close();
     return EMPTY;
   }
 
-  /** `undefined` when there is nothing for it to do: then the running transfer is waited for. */
-  async #readShortcut(scratch: Buffer): Promise<Buffer | undefined> {
-    if (!this.#mayShortcut) return undefined;
-    if (!this.#shortcut) {
-      if (!(await this.#isWorthAShortcut())) return undefined;
+  /** Bytes of a range far ahead of the download; `undefined` when the download is to be awaited. */
+  async #readAhead(scratch: Buffer): Promise<Buffer | undefined> {
+    if (!this.#mayReadAhead) return undefined;
+    if (!this.#aheadReader) {
+      if (!(await this.#isFarAhead())) return undefined;
       const range = { start: this.#position, end: this.#end };
-      this.#shortcut = this.#download.openAhead(range);
-      if (!this.#shortcut) return undefined;
+      this.#aheadReader = this.#download.openAhead(range);
+      if (!this.#aheadReader) return undefined;
       const start = this.#position;
       this.#ahead = { start, end: start, digester: new Digester('sha256') };
     }
     try {
-      const bytes = await this.#shortcut.read(scratch);
+      const bytes = await this.#aheadReader.read(scratch);
       if (bytes.length > 0) {
         this.#ahead?.digester.update(bytes);
         if (this.#ahead) this.#ahead.end += bytes.length;
         return bytes;
       }
     } catch {
-      // The download itself tells what is wrong with the upstream, if anything is.
+      // An upstream that fails shows in the download itself.
     }
-    await this.#leaveShortcut();
+    await this.#closeAhead();
     return undefined;
   }
 
   /**
-   * What came ahead of the transfer was not in its hash: once the file is verified it must be the
-   * same there, before the last byte, which stands for the whole, is handed on.
+   * Compares what was read ahead, which no hash covers, with the verified file, before the last byte
+   * is handed on.
    */
   async #checkAhead(): Promise<void> {
     if (!this.#ahead || this.#download.state !== 'finished') return;
@@ -144,17 +144,17 @@ export class FollowingReader implements Reader {
     }
   }
 
-  async #isWorthAShortcut(): Promise<boolean> {
+  async #isFarAhead(): Promise<boolean> {
     const before = this.#gap();
     await sleep(this.#download.rangeMs);
     const after = this.#gap();
     return !this.#closed && after >= FAR_BYTES && after > PATIENCE_FACTOR * (before - after);
   }
 
-  async #leaveShortcut(): Promise<void> {
-    if (!this.#shortcut) return;
-    this.#mayShortcut = false;
-    await this.#shortcut.close();
-    this.#shortcut = undefined;
+  async #closeAhead(): Promise<void> {
+    if (!this.#aheadReader) return;
+    this.#mayReadAhead = false;
+    await this.#aheadReader.close();
+    this.#aheadReader = undefined;
   }
 }

@@ -20,7 +20,7 @@ export interface Growing {
   readonly failure: unknown;
   /** Readers may go up to here: the last byte stays back until all bytes are verified. */
   readonly readable: number;
-  /** How long a range far ahead waits before it asks by itself. */
+  /** How long a range far ahead waits before it is asked for beside the download. */
   readonly rangeMs: number;
   /** Settles with the next byte or the next state. */
   growth(): Promise<void>;
@@ -29,8 +29,8 @@ export interface Growing {
   /** A reader of its own from the upstream, verified. */
   openDirect(range: ByteRange): Promise<Reader>;
   /**
-   * An unverified reader of a range far ahead, beside the download; `undefined` while another
-   * reader has one, so that a burst of ranges stays near one transfer. The last byte is never in it.
+   * An unverified reader of a range far ahead, without the blob's last byte; `undefined` while
+   * another one is open, so that a burst of ranges costs one more transfer at most.
    */
   openAhead(range: ByteRange): Reader | undefined;
 }

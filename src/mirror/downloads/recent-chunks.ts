@@ -1,9 +1,9 @@
-/** Enough for followers that keep up; who falls behind reads the file. */
+/** A reader that falls further behind reads the file. */
 const MAX_BYTES = 1024 * 1024;
 
 /**
- * The last chunks that were appended to a growing file. Followers that wait at its end get them
- * from here: one piece of memory for all instead of one read of the file for each.
+ * The last chunks that were appended to a growing file: its readers share one piece of memory where
+ * each would read the file.
  */
 export class RecentChunks {
   readonly #chunks: { readonly start: number; readonly bytes: Buffer }[] = [];

@@ -12,7 +12,7 @@ interface Waiting {
  */
 export class TransferQueue {
   readonly #places: number;
-  /** In the order of their coming. */
+  /** In the order of arrival. */
   readonly #waiting = new Set<Waiting>();
   readonly #running = new Set<Waiting>();
 
@@ -20,7 +20,7 @@ export class TransferQueue {
     this.#places = places;
   }
 
-  /** Resolves with a place, which is free again when it is disposed of. */
+  /** Resolves when the transfer may begin; disposing of the result lets the next one begin. */
   async enter(demand: Demand): Promise<Disposable> {
     const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
     const transfer = { demand, begin };
@@ -35,7 +35,7 @@ export class TransferQueue {
     };
   }
 
-  /** Begins what may begin; to be called when the priority of a transfer has risen. */
+  /** Begins what may begin; to be called when the priority of a transfer rose. */
   refill(): void {
     for (let next = this.#next(); next; next = this.#next()) {
       this.#waiting.delete(next);
@@ -50,15 +50,15 @@ export class TransferQueue {
     for (const transfer of this.#waiting) {
       if (!next || transfer.demand.priority > next.demand.priority) next = transfer;
     }
-    return next && (!isModest(next) || this.#hasPlaceForModest()) ? next : undefined;
+    return next && (!isPrefetch(next) || this.#hasPlaceForPrefetch()) ? next : undefined;
   }
 
-  #hasPlaceForModest(): boolean {
-    const modest = [...this.#running].filter(isModest).length;
-    return modest < Math.max(1, this.#places - 1);
+  #hasPlaceForPrefetch(): boolean {
+    const running = [...this.#running].filter(isPrefetch).length;
+    return running < Math.max(1, this.#places - 1);
   }
 }
 
-function isModest({ demand }: Waiting): boolean {
+function isPrefetch({ demand }: Waiting): boolean {
   return demand.priority < PRIORITY.hydration;
 }

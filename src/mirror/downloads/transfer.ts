@@ -7,6 +7,7 @@ import { pausesOf, type Timing } from '../../net/timing.ts';
 import type { Demand } from '../../upstream/demand.ts';
 import type { BlobBody, Upstream } from '../../upstream/upstream.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
+import { TEXTS } from '../texts.ts';
 
 /** One blob at one upstream. */
 export interface TransferSource {
@@ -107,8 +108,8 @@ export class Transfer {
       this.#size ??= body.size;
       if (this.#size !== body.size) {
         throw new IntegrityError(digest, {
-          expected: `${this.#size} bytes`,
-          actual: `${body.size} bytes announced on resumption`,
+          expected: TEXTS.blobBytes({ bytes: this.#size }),
+          actual: TEXTS.announcedOnResumption({ bytes: body.size }),
         });
       }
     }
@@ -120,7 +121,7 @@ export class Transfer {
     metrics.downloadResumes.inc({ upstream: upstream.name });
     const body = await this.#open();
     if (body) return body;
-    throw new UpstreamError(upstream.name, 'bad-response', 'the blob vanished during its transfer');
+    throw new UpstreamError(upstream.name, 'bad-response', TEXTS.vanishedDuringTransfer);
   }
 
   async *#drain(body: BlobBody): AsyncGenerator<Buffer> {
@@ -132,15 +133,15 @@ export class Transfer {
       this.#position += fresh.length;
       if (this.#end !== undefined && this.#position > this.#end) {
         throw new IntegrityError(this.#parts.digest, {
-          expected: `bytes up to ${this.#end}`,
-          actual: 'more of them',
+          expected: TEXTS.bytesUpTo({ end: this.#end }),
+          actual: TEXTS.moreBytes,
         });
       }
       yield fresh;
     }
     if (this.#end !== undefined && this.#position < this.#end) {
       const { upstream } = this.#parts;
-      const reason = `the transfer ended at ${this.#position} of ${this.#end} bytes`;
+      const reason = TEXTS.transferEnded({ position: this.#position, end: this.#end });
       throw new UpstreamError(upstream.name, 'unreachable', reason);
     }
   }
