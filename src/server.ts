@@ -1,6 +1,6 @@
 import type { RebuildReport } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
-import { Engine } from './engine.ts';
+import { startEngine } from './engine.ts';
 import { Listener } from './http/listener.ts';
 import { createLog, type Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
@@ -42,7 +42,7 @@ export async function startServer(
 ): Promise<RunningServer> {
   const { log = createLog(), graceMs = DEFAULT_GRACE_MS } = options;
   await using undo = new AsyncDisposableStack();
-  const engine = undo.adopt(await Engine.start(config, { ...options, log }), async (started) =>
+  const engine = undo.adopt(await startEngine(config, { ...options, log }), async (started) =>
     started.close(),
   );
   let isClosing = false;
@@ -86,7 +86,7 @@ export async function startPrivateAdmin(
 ): Promise<{ close(): Promise<void> }> {
   const { log = createLog() } = options;
   await using undo = new AsyncDisposableStack();
-  const engine = undo.adopt(await Engine.start(config, { ...options, log }), async (started) =>
+  const engine = undo.adopt(await startEngine(config, { ...options, log }), async (started) =>
     started.close(),
   );
   const app = engine.createAdminApp(() => 'this process serves no pulls');

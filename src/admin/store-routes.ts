@@ -1,13 +1,15 @@
 import type { Router } from '@koa/router';
+import { isAttachedTag } from '../oci/cosign.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { AdminInput } from './admin-input.ts';
-import { explainUnheld, explainUnpinned } from './explain-absence.ts';
-import type { NewPin, Pin, StoreApi } from '../api/store-api.ts';
+import type { NewPin, Pin, StoreApi, Unheld } from '../api/store-api.ts';
 import type { SyncApi } from '../api/sync-api.ts';
 
 const SORTS = ['name', 'size', 'oldest'] as const;
 const DEFAULT_LIMIT = 1000;
 const MAX_LIMIT = 100_000;
+/** Of a repository of which another tag was asked for. */
+const MAX_TAGS_TOLD = 5;
 /** It stands in `use:<source>`. */
 const SOURCE = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
 
@@ -90,8 +92,12 @@ function addPinRoutes(router: Router, store: StoreApi): void {
   router.delete('/api/v1/pins', async (ctx) => {
     const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
     if (!(await store.unpin(image))) {
-      const message = explainUnpinned(image, await store.pinsOf(image));
-      throw new RegistryError('NAME_UNKNOWN', { message });
+      const pins = await store.pinsOf(image);
+      throw new RegistryError('NAME_UNKNOWN', {
+        message: `${image} is not pinned by hand`,
+        // What keeps it all the same.
+        ...(pins.length > 0 && { detail: { pins } }),
+      });
     }
     ctx.status = 204;
   });
@@ -112,4 +118,14 @@ function addPinRoutes(router: Router, store: StoreApi): void {
 async function withHeld(store: StoreApi, pins: readonly Pin[]): Promise<NewPin[]> {
   const held = await store.findHeld(pins.map(({ image }) => image));
   return pins.map((pin) => ({ ...pin, isHeld: held.has(pin.image) }));
+}
+
+/** What was looked for, and what is held beside it. */
+function explainUnheld({ image, repository, tags }: Unheld): string {
+  const said = `nothing of ${image} is held`;
+  const own = tags.filter((tag) => !isAttachedTag(tag));
+  if (own.length === 0) return said;
+  const more = own.length - MAX_TAGS_TOLD;
+  const told = own.slice(0, MAX_TAGS_TOLD).join(', ');
+  return `${said}; of ${repository} there is ${told}${more > 0 ? ` and ${more} more` : ''}`;
 }

@@ -129,17 +129,18 @@ async function readAnswer(response: IncomingMessage, name: string): Promise<unkn
     if (status === 204) return undefined;
     const document: unknown = JSON.parse(body);
     if (isOk) return document;
-    throw new AdminError(readReason(document) ?? foreign, { status });
+    const { reason = foreign, detail } = readReason(document);
+    throw new AdminError(reason, { status, detail });
   } catch (cause) {
     throw cause instanceof AdminError ? cause : new AdminError(foreign, { cause });
   }
 }
 
-/** The words of the API's own errors. */
-function readReason(document: unknown): string | undefined {
+/** Why, in the words of the API's own errors; what else it tells is for the command to word. */
+function readReason(document: unknown): { reason?: string; detail?: unknown } {
   const { error, detail } = (document ?? {}) as { error?: unknown; detail?: unknown };
-  if (typeof error !== 'string') return undefined;
-  return typeof detail === 'string' ? `${error}: ${detail}` : error;
+  if (typeof error !== 'string') return {};
+  return typeof detail === 'string' ? { reason: `${error}: ${detail}` } : { reason: error, detail };
 }
 
 function nameOf(admin: AdminAddress): string {

@@ -27,12 +27,16 @@ export class AdminError extends Error {
   override readonly name = 'AdminError';
   /** Of the API's answer. */
   readonly status: number | undefined;
+  /** Of the API's answer, where it is no text. */
+  readonly detail: unknown;
   /** Nothing listens at the address. */
   readonly isUnserved: boolean;
 
-  constructor(message: string, { cause, status, isUnserved = false }: AdminErrorOptions = {}) {
+  constructor(message: string, options: AdminErrorOptions = {}) {
+    const { cause, status, detail, isUnserved = false } = options;
     super(message, { cause });
     this.status = status;
+    this.detail = detail;
     this.isUnserved = isUnserved;
   }
 }
@@ -40,5 +44,6 @@ export class AdminError extends Error {
 export interface AdminErrorOptions {
   readonly cause?: unknown;
   readonly status?: number;
+  readonly detail?: unknown;
   readonly isUnserved?: boolean;
 }

@@ -287,6 +287,24 @@ for (const [args, calls, code, error] of [
   });
 }
 
+test('of what is not pinned by hand it is said who else keeps it', async (t) => {
+  const store = new FakeStoreApi();
+  const since = NOON;
+  store.pinsOfNow = [
+    { origin: 'config', image: 'ghcr.io/org/*', since },
+    { origin: 'use:cluster-a', image: 'ghcr.io/org/a:v2', since },
+    { origin: 'sync', image: 'ghcr.io/org/a@sha256:1', reason: 'sync.rules[0]', since },
+    { origin: 'hand', image: 'ghcr.io/**', since },
+  ];
+  const admin = await startAdmin(t, store);
+  t.deepEqual(await runStoreCommand(t, ['unpin', 'a'], { admin }), {
+    code: 1,
+    stdout: '',
+    stderr:
+      'entrepot: a is not pinned by hand, but by the configuration as ghcr.io/org/*, in use by cluster-a as ghcr.io/org/a:v2, by sync (sync.rules[0]) as ghcr.io/org/a@sha256:1, by another pin by hand as ghcr.io/**\n',
+  });
+});
+
 for (const args of [
   ['explain', 'x'],
   ['pin', 'x'],

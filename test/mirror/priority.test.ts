@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { Engine } from '../../src/engine.ts';
+import { startEngine } from '../../src/engine.ts';
 import { Listener } from '../../src/http/listener.ts';
 import { SharedDemand, type DownloadDemand, type Pace } from '../../src/mirror/downloads/demand.ts';
 import { TransferQueue } from '../../src/mirror/downloads/transfer-queue.ts';
@@ -30,7 +30,7 @@ async function startBench(
   const config = createConfig(await createTempFolder(t), {
     upstreams: { [UPSTREAM]: { url: registry.url, concurrency, ...limits } },
   });
-  const engine = await Engine.start(config, { log, timing: TEST_TIMING });
+  const engine = await startEngine(config, { log, timing: TEST_TIMING });
   const listener = await Listener.open(config.listen, engine.createApp().callback(), log);
   let isClosed = false;
   const close = async (): Promise<void> => {

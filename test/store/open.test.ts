@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import type { Config } from '../../src/config/config.ts';
-import { Engine } from '../../src/engine.ts';
+import { startEngine } from '../../src/engine.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import type { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import { Store } from '../../src/store/store.ts';
@@ -80,7 +80,7 @@ test('a start that fails after the store was opened closes it', async (t) => {
     },
   };
   const log = pino({ level: 'silent' });
-  await t.throwsAsync(Engine.start(broken, { log }), { message: 'broken' });
-  const engine = await Engine.start(config, { log });
+  await t.throwsAsync(startEngine(broken, { log }), { message: 'broken' });
+  const engine = await startEngine(config, { log });
   await engine.close();
 });

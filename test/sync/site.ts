@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import type { SyncConfig, SyncRule } from '../../src/config/sync-config.ts';
-import { Engine } from '../../src/engine.ts';
+import { startEngine, type Engine } from '../../src/engine.ts';
 import { Listener } from '../../src/http/listener.ts';
 import type { SyncReport } from '../../src/api/sync-api.ts';
 import type { Step } from '../../src/store/step.ts';
@@ -75,7 +75,7 @@ export class Site {
       { level: 'info', base: {} },
       { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) },
     );
-    const engine = await Engine.start(config, {
+    const engine = await startEngine(config, {
       log,
       timing: { ...TEST_TIMING, ...timing },
       clock: timer,
