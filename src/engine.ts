@@ -113,7 +113,7 @@ async function openParts(config: Config, options: EngineOptions) {
     config: config.sync ?? NOTHING_TO_SYNC,
     state: await SyncState.open(join(store.path, 'sync.json')),
     pins: store.pins,
-    supply: mirror.supply,
+    prefetcher: mirror.prefetcher,
     canonical: (image) => canonicalImage(addressing, image, DEFAULT_TAG),
     timer: { ...REAL_TIMER, ...clock },
     isOffline: config.offline,

@@ -1,5 +1,5 @@
 import PQueue from 'p-queue';
-import type { Supply } from '../src/mirror/supply.ts';
+import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import { isManifestType } from '../src/oci/media-types.ts';
 import type { Tag, Target } from '../src/oci/reference.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
@@ -7,7 +7,7 @@ import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { Digest } from '../src/oci/digest.ts';
 
 interface Parts {
-  readonly supply: Supply;
+  readonly prefetcher: Prefetcher;
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   /** What a tag means, asked once in a run. */
@@ -45,14 +45,14 @@ async function timeOfManifest(
   target: Target,
   digest: Digest,
 ): Promise<number | undefined> {
-  if (!(await parts.supply.holdManifest(target, digest))) return undefined;
+  if (!(await parts.prefetcher.holdManifest(target, digest))) return undefined;
   const manifest = await readJson(parts, digest);
   const own = parseTime(asRecord(asRecord(manifest)['annotations'])[CREATED]);
   if (own !== undefined) return own;
   const [first] = (await parts.catalog.members(digest))?.successors ?? [];
   if (!first) return undefined;
   if (isManifestType(first.mediaType)) return timeOfManifest(parts, target, first.digest);
-  await parts.supply.holdBlob(target, first.digest);
+  await parts.prefetcher.holdBlob(target, first.digest);
   return parseTime(asRecord(await readJson(parts, first.digest))['created']);
 }
 

@@ -1,7 +1,7 @@
 import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
 import type { SyncConfig } from '../src/config/sync-config.ts';
-import type { Supply } from '../src/mirror/supply.ts';
+import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import { cosignTags } from '../src/oci/cosign.ts';
 import type { Digest } from '../src/oci/digest.ts';
 import type { Tag, Target } from '../src/oci/reference.ts';
@@ -18,7 +18,7 @@ import { keyOf, nameOf, versionKeyOf, type WantedImage } from './wanted-image.ts
 
 export interface PlannerParts {
   readonly config: SyncConfig;
-  readonly supply: Supply;
+  readonly prefetcher: Prefetcher;
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly state: SyncState;
@@ -185,14 +185,14 @@ export class Planner {
   }
 
   async #search(target: Target, digest: Digest): Promise<Found> {
-    const { supply } = this.#parts;
+    const { prefetcher } = this.#parts;
     const found = { listed: [] as Digest[], attached: [] as Attached[] };
     // One that is listed and gone is no part of the image.
-    for (const referrer of await supply.referrers(target, digest)) {
+    for (const referrer of await prefetcher.referrers(target, digest)) {
       if (await this.#hold(target, referrer.digest)) found.listed.push(referrer.digest);
     }
     for (const tag of cosignTags(digest)) {
-      const meant = await supply.resolve(target, tag);
+      const meant = await prefetcher.resolve(target, tag);
       if (meant && (await this.#hold(target, meant))) found.attached.push({ tag, digest: meant });
     }
     return found;
@@ -200,12 +200,12 @@ export class Planner {
 
   /** False when the upstream has no such manifest. */
   async #hold(target: Target, digest: Digest): Promise<boolean> {
-    const { catalog, blobs, supply } = this.#parts;
+    const { catalog, blobs, prefetcher } = this.#parts;
     const record = await catalog.findBlob(digest);
     const file = record && (await blobs.statBlob(digest));
     // A record whose file is gone would pass for the manifest.
     if (record && file?.size !== record.size) await catalog.forgetBlob(digest);
-    return supply.holdManifest(target, digest);
+    return prefetcher.holdManifest(target, digest);
   }
 }
 

@@ -2,7 +2,7 @@ import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
 import type { SyncRule } from '../src/config/sync-config.ts';
 import { isGlob } from '../src/config/glob.ts';
-import type { Supply } from '../src/mirror/supply.ts';
+import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import { parseDigest } from '../src/oci/digest.ts';
 import { formatImageName } from '../src/oci/image-name.ts';
 import { formatTarget, splitTarget, type Tag, type Target } from '../src/oci/reference.ts';
@@ -29,7 +29,7 @@ export interface Resolution {
 }
 
 export interface ResolverParts {
-  readonly supply: Supply;
+  readonly prefetcher: Prefetcher;
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly clock: Clock;
@@ -86,8 +86,8 @@ export class Resolver {
     const target = splitTarget(rule.image);
     if (!isGlob(rule.image)) return [target];
     try {
-      const listed = await this.#inQueue(async (supply) =>
-        supply.listRepositories(target.upstream),
+      const listed = await this.#inQueue(async (prefetcher) =>
+        prefetcher.listRepositories(target.upstream),
       );
       if (!listed) {
         const reason = `${target.upstream} does not list its repositories: write each one by name`;
@@ -111,7 +111,7 @@ export class Resolver {
     if (!selection.needsList) return selection.select([]).selected;
     const image = formatTarget(target);
     try {
-      const listed = await this.#inQueue(async (supply) => supply.listTags(target));
+      const listed = await this.#inQueue(async (prefetcher) => prefetcher.listTags(target));
       // An empty list is more often a fault of the registry than a deletion of everything.
       if (!listed || listed.length === 0) {
         this.#fail(rule, image, listed ? 'the list of tags is empty' : 'no such repository');
@@ -148,14 +148,14 @@ export class Resolver {
     const key = `${formatTarget(target)} ${tag}`;
     const asked = this.#asked.get(key);
     if (asked) return asked;
-    const asking = this.#inQueue(async (supply) => supply.resolve(target, tag));
+    const asking = this.#inQueue(async (prefetcher) => prefetcher.resolve(target, tag));
     this.#asked.set(key, asking);
     return asking;
   }
 
-  async #inQueue<Value>(ask: (supply: Supply) => Promise<Value>): Promise<Value> {
-    const { supply, retries } = this.#parts;
-    const work = async (): Promise<Value> => ask(supply);
+  async #inQueue<Value>(ask: (prefetcher: Prefetcher) => Promise<Value>): Promise<Value> {
+    const { prefetcher, retries } = this.#parts;
+    const work = async (): Promise<Value> => ask(prefetcher);
     return this.#queue.add(async () => (retries ? retries.run(work) : work()));
   }
 

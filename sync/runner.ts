@@ -3,7 +3,7 @@ import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
 import type { SyncConfig } from '../src/config/sync-config.ts';
 import type { Pace } from '../src/mirror/downloads/demand.ts';
-import type { Supply } from '../src/mirror/supply.ts';
+import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import { parseImageName } from '../src/oci/image-name.ts';
 import type { Log } from '../src/observe/log.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
@@ -23,7 +23,7 @@ import { digestNameOf, keyOf, nameOf, versionKeyOf } from './wanted-image.ts';
 
 export interface RunnerParts {
   readonly config: SyncConfig;
-  readonly supply: Supply;
+  readonly prefetcher: Prefetcher;
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly pins: Pins;
@@ -151,7 +151,7 @@ export class Runner {
   }
 
   async #fetch({ wanted, attached }: PlannedItem, signal: AbortSignal): Promise<void> {
-    const { supply, schedule, progress, cap } = this.#parts;
+    const { prefetcher, catalog, schedule, progress, cap } = this.#parts;
     const { target, tag, digest, checkedAt } = wanted;
     const parts = { ...this.#parts, attached: attached.map((each) => each.digest) };
     const pace: Pace = async (bytes, unpaced) => {
@@ -162,7 +162,7 @@ export class Runner {
     const { missing } = await measureExtent(parts, { target, digest }, wanted);
     for (const blob of missing) {
       await schedule.opened(signal);
-      if (!(await supply.holdBlob(target, blob.digest, { pace }))) {
+      if (!(await prefetcher.holdBlob(target, blob.digest, { pace }))) {
         throw new Error(`the upstream has no ${blob.digest}`);
       }
       signal.throwIfAborted();
@@ -171,9 +171,9 @@ export class Runner {
     const [first] = left.missing;
     if (first) throw new Error(`${first.digest} was fetched and is not there`);
     for (const each of attached) {
-      await supply.recordTag(target, each.tag, each.digest, checkedAt);
+      await catalog.recordTag(target, each.tag, { digest: each.digest, checkedAt });
     }
-    if (tag !== undefined) await supply.recordTag(target, tag, digest, checkedAt);
+    if (tag !== undefined) await catalog.recordTag(target, tag, { digest, checkedAt });
   }
 
   /** Lets go of what is to go, and remembers it no more. */

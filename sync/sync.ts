@@ -7,7 +7,7 @@ import type {
   SyncStatus,
 } from '../src/api/sync-api.ts';
 import type { SyncConfig } from '../src/config/sync-config.ts';
-import type { Supply } from '../src/mirror/supply.ts';
+import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import type { Log } from '../src/observe/log.ts';
 import type { Metrics } from '../src/observe/metrics.ts';
 import { RegistryError } from '../src/oci/errors.ts';
@@ -27,7 +27,7 @@ import type { SyncState } from './state.ts';
 export interface SyncParts {
   readonly config: SyncConfig;
   readonly state: SyncState;
-  readonly supply: Supply;
+  readonly prefetcher: Prefetcher;
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly pins: Pins;

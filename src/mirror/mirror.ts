@@ -27,7 +27,7 @@ import { Policy } from './policy.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { UpstreamStatus } from '../api/status-api.ts';
 import { SourceRegistries } from './source-registry.ts';
-import { Supply } from './supply.ts';
+import { Prefetcher } from './prefetcher.ts';
 import { Tags } from './tags.ts';
 
 export interface MirrorParts {
@@ -47,13 +47,13 @@ export interface MirrorParts {
 
 /**
  * The engine: what is asked of it comes from the store or, once, from an upstream. The doors ask it
- * for manifests, blobs and lists, sync through `supply`; everything else stands behind it.
+ * for manifests, blobs and lists, sync through `prefetcher`; everything else stands behind it.
  */
 export class Mirror {
   readonly blobs: Blobs;
   readonly listings: Listings;
   readonly downloads: Downloads;
-  readonly supply: Supply;
+  readonly prefetcher: Prefetcher;
   readonly #manifests: Manifests;
   readonly #tags: Tags;
   readonly #healer: Healer;
@@ -90,7 +90,7 @@ export class Mirror {
     this.downloads = downloads;
     this.blobs = new Blobs({ ...asked, blobs, metrics, access, log, now, downloads });
     this.listings = listings;
-    this.supply = new Supply(engine);
+    this.prefetcher = new Prefetcher(engine);
     this.#manifests = manifests;
     this.#tags = tags;
     this.#healer = new Healer(engine);

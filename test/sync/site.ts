@@ -86,7 +86,7 @@ export class Site {
     const parts = {
       ...store.parts,
       pins: store.pins,
-      supply: mirror.supply,
+      prefetcher: mirror.prefetcher,
       metrics,
       log,
       timer,

@@ -9,26 +9,25 @@ import type { Manifests } from './manifests.ts';
 import type { SourceRegistries } from './source-registry.ts';
 import type { Tags } from './tags.ts';
 
-/**
- * The engine for work that no client waits for: what it asks leaves quota to the pulls, what it
- * fetches waits behind them. Everything throws `UpstreamError` when the upstream cannot say.
- */
-export class Supply {
-  readonly #parts: {
-    registries: SourceRegistries;
-    catalog: Catalog;
-    downloads: Downloads;
-    manifests: Manifests;
-    tags: Tags;
-  };
+export interface PrefetcherParts {
+  readonly registries: SourceRegistries;
+  readonly catalog: Catalog;
+  readonly downloads: Downloads;
+  readonly manifests: Manifests;
+  readonly tags: Tags;
+}
 
-  constructor(parts: {
-    registries: SourceRegistries;
-    catalog: Catalog;
-    downloads: Downloads;
-    manifests: Manifests;
-    tags: Tags;
-  }) {
+const SYNC: Demand = { priority: PRIORITY.sync };
+
+/**
+ * Asks and fetches for sync, before any client does: its questions leave the reserve of a quota to
+ * pulls, its transfers wait behind theirs. Everything throws `UpstreamError` when the upstream cannot
+ * say.
+ */
+export class Prefetcher {
+  readonly #parts: PrefetcherParts;
+
+  constructor(parts: PrefetcherParts) {
     this.#parts = parts;
   }
 
@@ -69,14 +68,7 @@ export class Supply {
     return this.#parts.downloads.hold(target, digest, { ...options, ...SYNC });
   }
 
-  /** The tag means this held manifest from now on. */
-  async recordTag(target: Target, tag: Tag, digest: Digest, checkedAt: number): Promise<void> {
-    await this.#parts.catalog.recordTag(target, tag, { digest, checkedAt });
-  }
-
   #upstream(target: Pick<Target, 'upstream'>) {
     return this.#parts.registries.of(target).upstream;
   }
 }
-
-const SYNC: Demand = { priority: PRIORITY.sync };
