@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { ParsedUrlQuery } from 'node:querystring';
 import { RegistryError } from '../oci/errors.ts';
+import { TEXTS } from './texts.ts';
 
 const MAX_BODY_BYTES = 2 ** 20;
 const MAX_SHOWN = 80;
@@ -29,7 +30,7 @@ export class AdminInput {
     requireJson(request);
     const body = parseBody(await readBody(request, maxBytes));
     if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-      throw invalid(`the body must be a JSON object with ${listOf(names)}`);
+      throw invalid(TEXTS.bodyNoObject({ names: listOf(names) }));
     }
     return new AdminInput(Object.entries(body), names, false);
   }
@@ -37,7 +38,7 @@ export class AdminInput {
   constructor(values: [string, unknown][], names: readonly string[], isText: boolean) {
     for (const [name] of values) {
       if (names.includes(name)) continue;
-      throw invalid(`${show(name)} is not known here: write ${listOf(names)}`);
+      throw invalid(TEXTS.unknownName({ name: show(name), names: listOf(names) }));
     }
     this.#values = new Map(values);
     this.#isText = isText;
@@ -45,7 +46,7 @@ export class AdminInput {
 
   text(name: string): string {
     const text = this.optionalText(name);
-    if (text === undefined) throw invalid(`"${name}" is missing: write it as a text`);
+    if (text === undefined) throw invalid(TEXTS.missing({ name }));
     return text;
   }
 
@@ -53,7 +54,7 @@ export class AdminInput {
     const value = this.#values.get(name);
     if (value === undefined) return undefined;
     if (typeof value === 'string' && value.trim() !== '') return value;
-    throw invalid(`"${name}" must be one text that is not empty, not ${show(value)}`);
+    throw invalid(TEXTS.noText({ name, found: show(value) }));
   }
 
   texts(name: string): readonly string[] {
@@ -61,8 +62,8 @@ export class AdminInput {
     const isList = Array.isArray(value);
     const wrong = isList ? value.find((item) => typeof item !== 'string' || item.trim() === '') : 0;
     if (isList && wrong === undefined) return value as string[];
-    const found = isList ? `not with ${show(wrong)}` : `not ${show(value)}`;
-    throw invalid(`"${name}" must be a list of texts that are not empty, ${found}`);
+    const found = isList ? TEXTS.listWith({ item: show(wrong) }) : show(value);
+    throw invalid(TEXTS.noTexts({ name, found }));
   }
 
   optionalOneOf<Choice extends string>(
@@ -73,7 +74,7 @@ export class AdminInput {
     if (value === undefined) return undefined;
     const choice = choices.find((candidate) => candidate === value);
     if (choice === undefined) {
-      throw invalid(`"${name}" must be ${listOf(choices)}, not ${show(value)}`);
+      throw invalid(TEXTS.noChoice({ name, choices: listOf(choices), found: show(value) }));
     }
     return choice;
   }
@@ -83,7 +84,7 @@ export class AdminInput {
     const value = this.#values.get(name);
     if (value === undefined) return undefined;
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
-    throw invalid(`"${name}" must be an object, not ${show(value)}`);
+    throw invalid(TEXTS.noObject({ name, found: show(value) }));
   }
 
   /** A whole number from 1 to `most`. */
@@ -95,7 +96,7 @@ export class AdminInput {
     if (typeof count === 'number' && Number.isInteger(count) && count >= 1 && count <= most) {
       return count;
     }
-    throw invalid(`"${name}" must be a whole number from 1 to ${most}, not ${show(value)}`);
+    throw invalid(TEXTS.noCount({ name, most, found: show(value) }));
   }
 }
 
@@ -104,7 +105,7 @@ function requireJson(request: IncomingMessage): void {
   if (type.trim().toLowerCase() === 'application/json') return;
   throw new RegistryError('UNSUPPORTED', {
     status: 415,
-    message: 'write the body as JSON, with the header Content-Type: application/json',
+    message: TEXTS.bodyType,
   });
 }
 
@@ -118,12 +119,12 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buf
       if (bytes <= maxBytes) chunks.push(chunk);
     }
   } catch (cause) {
-    throw invalid('the body ended early', cause);
+    throw invalid(TEXTS.bodyCut, cause);
   }
   if (bytes <= maxBytes) return Buffer.concat(chunks);
   throw new RegistryError('UNSUPPORTED', {
     status: 413,
-    message: `the body has more than ${maxBytes} bytes`,
+    message: TEXTS.bodyTooLarge({ most: maxBytes }),
   });
 }
 
@@ -132,7 +133,7 @@ function parseBody(body: Buffer): unknown {
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
   } catch (cause) {
-    throw invalid('the body is not JSON in UTF-8', cause);
+    throw invalid(TEXTS.bodyNotJson, cause);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { RegistryError } from '../oci/errors.ts';
+import { TEXTS } from './texts.ts';
 
 /**
  * Refuses what was asked under a name that is not this listener's. A page of a name that its owner
@@ -15,7 +16,7 @@ export function requireOwnHost(request: IncomingMessage, configured: string): vo
   const own = ['localhost', configured.toLowerCase()];
   if (isAddress(name) || own.includes(name)) return;
   throw new RegistryError('DENIED', {
-    message: `ask by address, not as ${JSON.stringify(host.slice(0, 255))}: another name counts only when it is the host of "admin" in the configuration`,
+    message: TEXTS.otherHost({ host: JSON.stringify(host.slice(0, 255)) }),
   });
 }
 

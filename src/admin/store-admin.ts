@@ -24,6 +24,7 @@ import type { Node } from '../store/catalog/catalog.ts';
 import type { Scrubber } from '../store/care/scrubber.ts';
 import type { Store } from '../store/store.ts';
 import { sumOf } from '../store/care/collection.ts';
+import { TEXTS } from './texts.ts';
 
 export interface StoreAdminParts {
   readonly store: Store;
@@ -198,7 +199,7 @@ export class StoreAdmin implements StoreApi {
       wantedBytes,
       released: sumOf(images),
       images: images.map(({ image, tags, digest, lastPulledAt, bytes }) => {
-        const why = image === '' ? 'no manifest lists it' : 'pulled longest ago';
+        const why = image === '' ? TEXTS.unlisted : TEXTS.oldest;
         return { image, tags, digest, lastPulledAt, bytes, why };
       }),
       kept: await Promise.all(

@@ -4,6 +4,7 @@ import { RegistryError } from '../oci/errors.ts';
 import { AdminInput } from './admin-input.ts';
 import type { NewPin, Pin, StoreApi, Unheld } from '../api/store-api.ts';
 import type { SyncApi } from '../api/sync-api.ts';
+import { TEXTS } from './texts.ts';
 
 const SORTS = ['name', 'size', 'oldest'] as const;
 const DEFAULT_LIMIT = 1000;
@@ -94,7 +95,7 @@ function addPinRoutes(router: Router, store: StoreApi): void {
     if (!(await store.unpin(image))) {
       const pins = await store.pinsOf(image);
       throw new RegistryError('NAME_UNKNOWN', {
-        message: `${image} is not pinned by hand`,
+        message: TEXTS.notPinned({ image }),
         // What keeps it all the same.
         ...(pins.length > 0 && { detail: { pins } }),
       });
@@ -106,7 +107,7 @@ function addPinRoutes(router: Router, store: StoreApi): void {
     if (!SOURCE.test(source)) {
       throw new RegistryError('UNSUPPORTED', {
         status: 400,
-        message: `name the source with up to 64 letters, digits, ".", "_" and "-", not ${JSON.stringify(source.slice(0, 80))}`,
+        message: TEXTS.badSource({ source: JSON.stringify(source.slice(0, 80)) }),
       });
     }
     const input = await AdminInput.ofBody(ctx.req, ['images']);
@@ -122,10 +123,10 @@ async function withHeld(store: StoreApi, pins: readonly Pin[]): Promise<NewPin[]
 
 /** What was looked for, and what is held beside it. */
 function explainUnheld({ image, repository, tags }: Unheld): string {
-  const said = `nothing of ${image} is held`;
   const own = tags.filter((tag) => !isAttachedTag(tag));
-  if (own.length === 0) return said;
-  const more = own.length - MAX_TAGS_TOLD;
+  if (own.length === 0) return TEXTS.notHeld({ image });
   const told = own.slice(0, MAX_TAGS_TOLD).join(', ');
-  return `${said}; of ${repository} there is ${told}${more > 0 ? ` and ${more} more` : ''}`;
+  const more = own.length - MAX_TAGS_TOLD;
+  const others = more > 0 ? TEXTS.andMore({ tags: told, more }) : told;
+  return TEXTS.othersHeld({ image, repository, tags: others });
 }

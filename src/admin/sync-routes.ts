@@ -3,6 +3,7 @@ import type { Router } from '@koa/router';
 import { RegistryError } from '../oci/errors.ts';
 import { AdminInput } from './admin-input.ts';
 import type { SyncApi } from '../api/sync-api.ts';
+import { TEXTS } from './texts.ts';
 
 /** A lock has some 250 bytes an image. */
 const MAX_LOCK_BYTES = 64 * 2 ** 20;
@@ -24,7 +25,7 @@ export function addSyncRoutes(router: Router, sync: SyncApi): void {
     if (lock !== undefined && sync.runState.running !== undefined) {
       throw new RegistryError('UNSUPPORTED', {
         status: 409,
-        message: 'a run is under way already: wait for its end, then replay the lock',
+        message: TEXTS.runUnderWay,
       });
     }
     ctx.status = 202;

@@ -1,6 +1,7 @@
 import type { Answer, Source } from '../mirror/answer.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { V2Context } from './exchange.ts';
+import { TEXTS } from './texts.ts';
 
 /** RFC 9211 values by how the cache came by its answer. */
 const CACHE_STATUS: Record<Source, string> = {
@@ -56,7 +57,8 @@ export function isNotModified(ctx: V2Context, digest: Digest): boolean {
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#warnings
  */
 function formatWarning(answer: Answer<unknown>): string {
-  const text = `served from the mirror's copy: ${answer.warning ?? 'not confirmed'}`
+  const text = TEXTS.ownCopy({ reason: answer.warning ?? TEXTS.notConfirmed })
+
     .replaceAll(/[^\x20-\x7e]/g, ' ')
     .slice(0, MAX_WARNING_BYTES / 4)
     .replaceAll(/["\\]/g, '\\$&');

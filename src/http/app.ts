@@ -8,6 +8,7 @@ import { toRegistryError } from '../oci/to-registry-error.ts';
 import { ClientGoneError } from './send.ts';
 import { recordExchange, type Exchange, type State, type V2Context } from './exchange.ts';
 import { createV2Router } from './v2.ts';
+import { TEXTS } from './texts.ts';
 
 /** Some forty mirrors in a row; passed on, more would meet the limits of servers on the way. */
 const MAX_VIA_LENGTH = 2048;
@@ -52,7 +53,7 @@ export function createApp(parts: AppParts): Koa<State> {
   });
   app.use(routes);
   app.use(() => {
-    throw new RegistryError('UNSUPPORTED', { status: 404, message: 'no such endpoint' });
+    throw new RegistryError('UNSUPPORTED', { status: 404, message: TEXTS.noEndpoint });
   });
   return app;
 }
@@ -64,7 +65,7 @@ function requireTarget(ctx: V2Context): void {
   if (hasHost && (url.startsWith('/') || (/^https?:/i.test(url) && URL.canParse(url)))) return;
   throw new RegistryError('UNSUPPORTED', {
     status: 400,
-    message: hasHost ? 'the request target is not a path' : 'a request without Host',
+    message: hasHost ? TEXTS.noPath : TEXTS.noHost,
   });
 }
 
@@ -73,14 +74,13 @@ function refuseLoop(via: ViaHeader, received: string): string {
   if (received.length > MAX_VIA_LENGTH) {
     throw new RegistryError('UNSUPPORTED', {
       status: 400,
-      message: `a Via header of more than ${MAX_VIA_LENGTH} characters`,
+      message: TEXTS.viaTooLong({ most: MAX_VIA_LENGTH }),
     });
   }
   if (!via.includesMe(received)) return received;
   throw new RegistryError('UNAVAILABLE', {
     status: 508,
-    message:
-      'this request came through this mirror before: two mirrors have each other as upstream',
+    message: TEXTS.loop,
     detail: { via: received.slice(0, 255) },
   });
 }
@@ -89,7 +89,7 @@ function refuseLoop(via: ViaHeader, received: string): string {
 function requireRead(ctx: V2Context): void {
   if (ctx.method === 'GET' || ctx.method === 'HEAD') return;
   throw new RegistryError('UNSUPPORTED', {
-    message: 'this is a read-only mirror: push to the registry itself',
+    message: TEXTS.readOnly,
     headers: { Allow: 'GET, HEAD' },
   });
 }

@@ -11,6 +11,7 @@ import { parseRange } from './range.ts';
 import { send } from './send.ts';
 import type { ContentRequest } from './content-request.ts';
 import type { V2Context } from './exchange.ts';
+import { TEXTS } from './texts.ts';
 
 /** GET and HEAD of `/v2/<name>/blobs/<digest>`. */
 export class BlobHandler {
@@ -48,7 +49,7 @@ export class BlobHandler {
     setCacheHeaders(ctx, answer, { stored: !isHead && answer.value !== undefined });
     if (!answer.value) {
       throw new RegistryError('BLOB_UNKNOWN', {
-        message: `${formatTarget(target)} has no blob ${digest}`,
+        message: TEXTS.noBlob({ image: formatTarget(target), digest }),
         detail: { upstream: target.upstream, digest },
       });
     }

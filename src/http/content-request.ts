@@ -2,6 +2,7 @@ import { RegistryError } from '../oci/errors.ts';
 import type { Target } from '../oci/reference.ts';
 import type { Addressing, Registry } from '../mirror/addressing.ts';
 import type { ExchangeKind, V2Context } from './exchange.ts';
+import { TEXTS } from './texts.ts';
 
 /** A request for content, understood once; handlers see nothing of its spelling. */
 export interface ContentRequest {
@@ -59,6 +60,6 @@ function decode(text: string): string {
     if (/%2f/i.test(text)) throw new URIError('encoded slash');
     return decodeURIComponent(text);
   } catch (cause) {
-    throw new RegistryError('NAME_INVALID', { detail: 'invalid percent-encoding', cause });
+    throw new RegistryError('NAME_INVALID', { detail: TEXTS.badEncoding, cause });
   }
 }

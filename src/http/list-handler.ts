@@ -8,6 +8,7 @@ import type { Registry } from '../mirror/addressing.ts';
 import { setCacheHeaders } from './answer-headers.ts';
 import { queryValue, type ContentRequest } from './content-request.ts';
 import type { V2Context } from './exchange.ts';
+import { TEXTS } from './texts.ts';
 
 const MAX_PAGE_SIZE = 1000;
 
@@ -25,7 +26,7 @@ export class ListHandler {
     setCacheHeaders(ctx, answer, { stored: false });
     if (!answer.value) {
       throw new RegistryError('NAME_UNKNOWN', {
-        message: `${target.upstream} has no repository ${target.repository}`,
+        message: TEXTS.noRepository(target),
         detail: { upstream: target.upstream, name: target.repository },
       });
     }

@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { ListenConfig } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import { RegistryError } from '../oci/errors.ts';
+import { TEXTS } from './texts.ts';
 
 /** podman asks for up to 1024 ranges in one header line of about 25 KB. */
 const MAX_HEADER_BYTES = 64 * 1024;
@@ -146,7 +147,9 @@ function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
   const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
   const status = tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request';
   const body = JSON.stringify(
-    new RegistryError('UNSUPPORTED', { message: tooLarge ? 'headers too large' : 'bad request' }),
+    new RegistryError('UNSUPPORTED', {
+      message: tooLarge ? TEXTS.headersTooLarge : TEXTS.badRequest,
+    }),
   );
   socket.end(
     `HTTP/1.1 ${late ? '408 Request Timeout' : status}\r\nContent-Type: application/json\r\n` +

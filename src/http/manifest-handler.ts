@@ -6,6 +6,7 @@ import { formatTarget, isDigestReference, parseReference } from '../oci/referenc
 import { isNotModified, setCacheHeaders, setContentHeaders } from './answer-headers.ts';
 import type { ContentRequest } from './content-request.ts';
 import type { V2Context } from './exchange.ts';
+import { TEXTS } from './texts.ts';
 
 /** GET and HEAD of `/v2/<name>/manifests/<reference>`. */
 export class ManifestHandler {
@@ -26,7 +27,7 @@ export class ManifestHandler {
     const manifest = answer.value;
     if (!manifest) {
       throw new RegistryError('MANIFEST_UNKNOWN', {
-        message: `${target.upstream} has no manifest ${request.reference} in ${target.repository}`,
+        message: TEXTS.noManifest({ ...target, reference: request.reference }),
         detail: { upstream: target.upstream, reference: request.reference },
       });
     }
@@ -51,7 +52,10 @@ export class ManifestHandler {
 function requireAcceptable(ctx: V2Context, manifest: ManifestStat, request: ContentRequest): void {
   if (isAcceptable(manifest.mediaType, ctx.get('Accept'))) return;
   throw new RegistryError('MANIFEST_UNKNOWN', {
-    message: `${formatTarget(request.target)} has a ${manifest.mediaType}, which the Accept header does not take`,
+    message: TEXTS.notAcceptable({
+      image: formatTarget(request.target),
+      mediaType: manifest.mediaType,
+    }),
     detail: { mediaType: manifest.mediaType },
   });
 }

@@ -1,5 +1,6 @@
 import type { ByteRange } from '../oci/content.ts';
 import { RegistryError } from '../oci/errors.ts';
+import { TEXTS } from './texts.ts';
 
 /** A header line has room for more; podman asks for up to 1024 at once. */
 const MAX_RANGES = 1024;
@@ -17,7 +18,7 @@ export function parseRange(header: string | undefined, size: number): ByteRange[
   if (specs.length > MAX_RANGES) {
     throw new RegistryError('RANGE_INVALID', {
       status: 400,
-      message: `more than ${MAX_RANGES} ranges in one request`,
+      message: TEXTS.tooManyRanges({ most: MAX_RANGES }),
     });
   }
   const ranges: ByteRange[] = [];

@@ -1,0 +1,35 @@
+/** What users of the admin API read: messages of errors. Images and names are as they were written. */
+export const TEXTS = {
+  otherHost: ({ host }: { host: string }) =>
+    `ask by address, not as ${host}: another name counts only when it is the host of "admin" in the configuration`,
+  bodyNoObject: ({ names }: { names: string }) => `the body must be a JSON object with ${names}`,
+  bodyNotJson: 'the body is not JSON in UTF-8',
+  bodyType: 'write the body as JSON, with the header Content-Type: application/json',
+  bodyTooLarge: ({ most }: { most: number }) => `the body has more than ${most} bytes`,
+  bodyCut: 'the body ended early',
+  unknownName: ({ name, names }: { name: string; names: string }) =>
+    `${name} is not known here: write ${names}`,
+  missing: ({ name }: { name: string }) => `"${name}" is missing: write it as a text`,
+  noText: ({ name, found }: { name: string; found: string }) =>
+    `"${name}" must be one text that is not empty, not ${found}`,
+  noTexts: ({ name, found }: { name: string; found: string }) =>
+    `"${name}" must be a list of texts that are not empty, not ${found}`,
+  /** Where a list was expected and is one. */
+  listWith: ({ item }: { item: string }) => `with ${item}`,
+  noChoice: ({ name, choices, found }: { name: string; choices: string; found: string }) =>
+    `"${name}" must be ${choices}, not ${found}`,
+  noObject: ({ name, found }: { name: string; found: string }) =>
+    `"${name}" must be an object, not ${found}`,
+  noCount: ({ name, most, found }: { name: string; most: number; found: string }) =>
+    `"${name}" must be a whole number from 1 to ${most}, not ${found}`,
+  badSource: ({ source }: { source: string }) =>
+    `name the source with up to 64 letters, digits, ".", "_" and "-", not ${source}`,
+  notPinned: ({ image }: { image: string }) => `${image} is not pinned by hand`,
+  notHeld: ({ image }: { image: string }) => `nothing of ${image} is held`,
+  othersHeld: ({ image, repository, tags }: { image: string; repository: string; tags: string }) =>
+    `nothing of ${image} is held; of ${repository} there is ${tags}`,
+  andMore: ({ tags, more }: { tags: string; more: number }) => `${tags} and ${more} more`,
+  runUnderWay: 'a run is under way already: wait for its end, then replay the lock',
+  unlisted: 'no manifest lists it',
+  oldest: 'pulled longest ago',
+} as const;

@@ -1,0 +1,23 @@
+/** What clients read: messages of errors, and the warning of an answer that may be outdated. */
+export const TEXTS = {
+  noEndpoint: 'no such endpoint',
+  noPath: 'the request target is not a path',
+  noHost: 'a request without Host',
+  badRequest: 'bad request',
+  headersTooLarge: 'headers too large',
+  viaTooLong: ({ most }: { most: number }) => `a Via header of more than ${most} characters`,
+  loop: 'this request came through this mirror before: two mirrors have each other as upstream',
+  readOnly: 'this is a read-only mirror: push to the registry itself',
+  badEncoding: 'invalid percent-encoding',
+  noRepository: ({ upstream, repository }: { upstream: string; repository: string }) =>
+    `${upstream} has no repository ${repository}`,
+  noManifest: (manifest: { upstream: string; repository: string; reference: string }) =>
+    `${manifest.upstream} has no manifest ${manifest.reference} in ${manifest.repository}`,
+  notAcceptable: ({ image, mediaType }: { image: string; mediaType: string }) =>
+    `${image} has a ${mediaType}, which the Accept header does not take`,
+  noBlob: ({ image, digest }: { image: string; digest: string }) =>
+    `${image} has no blob ${digest}`,
+  tooManyRanges: ({ most }: { most: number }) => `more than ${most} ranges in one request`,
+  ownCopy: ({ reason }: { reason: string }) => `served from the mirror's copy: ${reason}`,
+  notConfirmed: 'not confirmed',
+} as const;
