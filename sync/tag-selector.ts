@@ -1,6 +1,6 @@
 import semver, { type SemVer } from 'semver';
 import { parseGlob } from '../src/config/glob.ts';
-import { parseRegex } from '../src/config/parse-regex.ts';
+import { parseRegex } from '../src/config/regex.ts';
 import type { Pattern } from '../src/config/pattern.ts';
 import type { TagSelection } from '../src/config/sync-config.ts';
 import { isAttachedTag } from '../src/oci/cosign.ts';

@@ -8,7 +8,7 @@ import {
 import { request as httpsRequest } from 'node:https';
 import { text } from 'node:stream/consumers';
 import type { Config, ListenConfig } from '../config/config.ts';
-import { formatListenAddress } from '../config/listen-address.ts';
+import { formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
 import type { CommandOptions } from './command-context.ts';
 import { AdminError } from './outcome.ts';

@@ -1,6 +1,6 @@
 import { ConfigError } from '../config/config-error.ts';
 import { describeConfig } from '../config/describe-config.ts';
-import { configJsonSchema } from '../config/json-schema.ts';
+import { configJsonSchema } from '../config/schema.ts';
 import { loadConfig } from '../config/load.ts';
 import { formatYaml } from '../config/yaml.ts';
 import { print, printJson, type CommandContext, type CommandOptions } from './command-context.ts';

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import { formatListenAddress } from '../config/listen-address.ts';
+import { formatListenAddress } from '../config/listen.ts';
 import { AdminError } from './outcome.ts';
 
 /** What was to be opened, and by whom. */

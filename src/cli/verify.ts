@@ -1,7 +1,7 @@
 import type { Damage, VerifyProgress, VerifyReport } from '../api/store-api.ts';
 import type { Config } from '../config/config.ts';
 import { formatDuration } from '../config/duration.ts';
-import { formatListenAddress } from '../config/listen-address.ts';
+import { formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
 import { isServed, withAdmin } from './admin-client.ts';
 import { print, type CommandOptions } from './command-context.ts';

@@ -1,61 +1,28 @@
 import { ConfigError } from './config-error.ts';
-import { DEFAULT_ADDRESSES, parseListenAddress, type ListenAddress } from './listen-address.ts';
-import { findEcrRegion } from './ecr-region.ts';
-import { describeProblem } from './problems.ts';
 import {
-  canonicalRegistryName,
   DEFAULT_UPSTREAM,
-  registryOf,
   WELL_KNOWN_REGISTRIES,
+  canonicalRegistryName,
+  findEcrRegion,
+  parseRegistryName,
+  registryOf,
 } from './registries.ts';
-import { parseRegistryName } from './registry-name.ts';
-import type { Source } from './source.ts';
-import { findSyncConflicts } from './sync-conflicts.ts';
+import { describeProblem } from './problems.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
- * What is wrong between keys that are right one by one. Works on the file as it stands, so that it
+ * What is wrong between keys under `upstreams` that are right one by one. Works on the file as it stands, so that it
  * is told together with the problems of single keys; what has the wrong type is left to those.
  */
-export function findConflicts(document: unknown, { directory }: Source): string[] {
+export function findConflicts(document: unknown): string[] {
   if (!isMap(document)) return [];
   return [
-    ...listenProblems(document),
     ...nameProblems(document),
     ...defaultUpstreamProblems(document),
     ...hostProblems(document),
     ...regionProblems(document),
-    ...syncProblems(document, directory),
   ];
-}
-
-function listenProblems(document: Fields): string[] {
-  const { listen, admin } = { ...DEFAULT_ADDRESSES, ...document };
-  const [first, second] = [findAddress(listen), findAddress(admin)];
-  const isShared =
-    first !== undefined &&
-    second !== undefined &&
-    first.port !== 0 &&
-    first.port === second.port &&
-    (first.host === second.host || isAnyAddress(first) || isAnyAddress(second));
-  return isShared
-    ? [describeProblem(['admin'], `listen has port ${first.port} already; write another one`)]
-    : [];
-}
-
-function findAddress(value: unknown): ListenAddress | undefined {
-  const text = isMap(value) ? value['address'] : value;
-  try {
-    return typeof text === 'string' ? parseListenAddress(text) : undefined;
-  } catch (error) {
-    if (error instanceof ConfigError) return undefined;
-    throw error;
-  }
-}
-
-function isAnyAddress({ host }: ListenAddress): boolean {
-  return host === '0.0.0.0' || host === '::';
 }
 
 function nameProblems({ upstreams }: Fields): string[] {
@@ -72,7 +39,7 @@ function nameProblems({ upstreams }: Fields): string[] {
 }
 
 function defaultUpstreamProblems({ upstreams, defaultUpstream }: Fields): string[] {
-  const names = configuredNames(upstreams);
+  const names = findUpstreamNames({ upstreams });
   const name = defaultUpstream ?? DEFAULT_UPSTREAM;
   if (!names || typeof name !== 'string' || names.includes(name)) return [];
   const canonical = canonicalRegistryName(name);
@@ -83,7 +50,9 @@ function defaultUpstreamProblems({ upstreams, defaultUpstream }: Fields): string
   return [describeProblem(['defaultUpstream'], `${which} is not under upstreams; ${remedy}`)];
 }
 
-function configuredNames(upstreams: unknown): string[] | undefined {
+/** The names that requests may mean; `undefined` when `upstreams` is no map. */
+export function findUpstreamNames(document: unknown): string[] | undefined {
+  const upstreams = isMap(document) ? document['upstreams'] : undefined;
   if (upstreams === undefined) return WELL_KNOWN_REGISTRIES.map(({ name }) => name);
   return isMap(upstreams) ? Object.keys(upstreams) : undefined;
 }
@@ -119,11 +88,6 @@ function regionProblems({ upstreams }: Fields): string[] {
       return [describeProblem(place, 'missing; the host does not tell it, write region: REGION')];
     });
   });
-}
-
-function syncProblems({ sync, upstreams }: Fields, directory: string): string[] {
-  const names = configuredNames(upstreams);
-  return names ? findSyncConflicts(sync, names, directory) : [];
 }
 
 function isMap(value: unknown): value is Fields {

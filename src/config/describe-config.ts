@@ -1,4 +1,4 @@
-import { formatByteSize } from './byte-size.ts';
+import { formatByteSize, formatRate } from './byte-size.ts';
 import type {
   Config,
   CredentialsConfig,
@@ -7,10 +7,9 @@ import type {
   TagsConfig,
   UpstreamConfig,
 } from './config.ts';
-import { describeSync } from './describe-sync.ts';
 import { formatDuration } from './duration.ts';
-import { formatListenAddress } from './listen-address.ts';
-import { formatRate } from './rate.ts';
+import { formatListenAddress } from './listen.ts';
+import type { SyncConfig, SyncRule, TagSelection } from './sync-config.ts';
 import { formatUpstreamUrl } from './upstream-url.ts';
 
 const HIDDEN = '(hidden)';
@@ -103,5 +102,49 @@ function describeTags(tags: TagsConfig) {
     staleWhileRevalidate: formatDuration(tags.staleWhileRevalidateMs),
     negativeTtl: formatDuration(tags.negativeTtlMs),
     immutable: [...tags.immutable],
+  };
+}
+
+/**
+ * What is in force, in the words of the file; the rules of all files, each with its defaults and with
+ * where it is from.
+ */
+export function describeSync(sync: SyncConfig) {
+  const { schedule, timezone, windows, bytesPerSecond, jitterMs, concurrency } = sync;
+  return {
+    schedule,
+    timezone: timezone ?? "the machine's",
+    windows: windows.map(({ opens, forMs }) => ({ opens, for: formatDuration(forMs) })),
+    bandwidth: bytesPerSecond === undefined ? 'unlimited' : formatRate(bytesPerSecond),
+    jitter: formatDuration(jitterMs),
+    concurrency,
+    releaseShare: `${Number((sync.releaseShare * 100).toFixed(6))}%`,
+    rules: sync.rules.map(describeRule),
+  };
+}
+
+function describeRule({ path, freshMs, ...rule }: SyncRule) {
+  const { image, tags, digests, platforms, referrers, priority, removed } = rule;
+  return {
+    from: path,
+    image,
+    tags: describeSelection(tags),
+    digests: [...digests],
+    platforms: platforms === 'all' ? platforms : [...platforms],
+    referrers,
+    priority,
+    fresh: formatDuration(freshMs),
+    removed,
+  };
+}
+
+function describeSelection({ names, globs, regexes, semver, newest, exclude }: TagSelection) {
+  return {
+    ...(names.length > 0 && { names: [...names] }),
+    ...(globs.length > 0 && { globs: [...globs] }),
+    ...(regexes.length > 0 && { regex: [...regexes] }),
+    ...(semver !== undefined && { semver }),
+    ...(newest && { newest: { ...newest } }),
+    ...(exclude.length > 0 && { exclude: [...exclude] }),
   };
 }

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
 
 const SECOND = 1000;
@@ -39,3 +40,13 @@ export function formatDuration(milliseconds: number): string {
   }
   return text === '' ? '0s' : text;
 }
+
+/** The text of a duration; `parseDuration` reads it. */
+export const durationText = z
+  .string({ error: 'write a duration such as "5m" or "1h30m"' })
+  .meta({ pattern: DURATION.source });
+
+/** As `durationText`, or `forever`; `parseDurationOrForever` reads it. */
+export const durationTextOrForever = z
+  .string({ error: 'write a duration such as "5m" or "1h30m", or forever' })
+  .meta({ pattern: `${DURATION.source}|^forever$` });

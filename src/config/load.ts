@@ -1,14 +1,13 @@
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import type { Config, UpstreamConfig } from './config.ts';
 import { ConfigError } from './config-error.ts';
-import { findConflicts } from './conflicts.ts';
-import { describeIssue, describeProblems } from './problems.ts';
+import type { Config, UpstreamConfig } from './config.ts';
+import { findConflicts, findUpstreamNames } from './conflicts.ts';
+import { describeIssue, describeProblem, describeProblems } from './problems.ts';
+import { isLoopback } from './proxy.ts';
 import { resolveUpstream } from './resolve-upstream.ts';
-import { configSchema, type ConfigDocument } from './schema.ts';
-import type { Environment, Source } from './source.ts';
-import { readTextFile } from './text-file.ts';
-import { findWarnings } from './warnings.ts';
+import { type ConfigDocument, configSchema } from './schema.ts';
+import { type Environment, type Source, readTextFile } from './source.ts';
 import { parseYaml } from './yaml.ts';
 
 export interface LoadOptions {
@@ -34,7 +33,9 @@ export function loadConfig({ file: named, env, cwd }: LoadOptions): LoadedConfig
   try {
     const text = file === undefined ? '' : readTextFile(file);
     const directory = file === undefined ? cwd : dirname(file);
-    const document = parseDocument(parseYaml(text), { directory, env });
+    const written = parseYaml(text);
+    const upstreams = findUpstreamNames(written);
+    const document = parseDocument(written, { directory, env, upstreams });
     const config = deepFreeze(createConfig(document, env));
     return { config, warnings: findWarnings(config), file };
   } catch (error) {
@@ -51,10 +52,7 @@ function findFile(named: string | undefined, cwd: string): string | undefined {
 
 function parseDocument(document: unknown, source: Source): ConfigDocument {
   const result = configSchema(source).safeParse(document, { error: describeIssue });
-  const problems = [
-    ...describeProblems(result.error?.issues ?? []),
-    ...findConflicts(document, source),
-  ];
+  const problems = [...describeProblems(result.error?.issues ?? []), ...findConflicts(document)];
   if (!result.success || problems.length > 0) throw new ConfigError(problems);
   return result.data;
 }
@@ -74,4 +72,23 @@ function createConfig(document: ConfigDocument, env: Environment): Config {
 function deepFreeze<T>(value: T): T {
   if (typeof value === 'object' && value !== null) Object.values(value).forEach(deepFreeze);
   return Object.freeze(value);
+}
+
+/** What is legal and may still not be what the operator means. */
+export function findWarnings({ upstreams }: Config): string[] {
+  return Object.values(upstreams).flatMap(({ name, url, credentials, tls }) => {
+    const warn = (key: string, text: string) => describeProblem(['upstreams', name, key], text);
+    return [
+      ...(tls.insecure
+        ? [warn('tls.insecure', 'the certificate of this upstream is not checked')]
+        : []),
+      ...(credentials.length > 0 && isOpenToOthers(new URL(url))
+        ? [warn('credentials', 'they go over the network unencrypted; use https')]
+        : []),
+    ];
+  });
+}
+
+function isOpenToOthers(url: URL): boolean {
+  return url.protocol === 'http:' && !isLoopback(url);
 }

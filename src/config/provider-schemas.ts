@@ -2,9 +2,8 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
 import { converted } from './section.ts';
-import { secretSchema } from './secret-schema.ts';
-import type { Source } from './source.ts';
-import { readTextFile } from './text-file.ts';
+import { secretSchema } from './secret.ts';
+import { type Source, readTextFile } from './source.ts';
 
 const REGION_ADVICE = 'write a region such as "eu-central-1"';
 const PROFILE_ADVICE = "write the name of a profile of AWS's own configuration files";

@@ -1,7 +1,7 @@
-import type { UpstreamConfig } from './config.ts';
+import type { CredentialsConfig, UpstreamConfig } from './config.ts';
+import type { CredentialsDocument } from './credentials-schema.ts';
 import { findProxy } from './proxy.ts';
-import { registryOf } from './registries.ts';
-import { resolveCredentials } from './resolve-credentials.ts';
+import { DOCKER_HUB, canonicalRegistryName, findEcrRegion, registryOf } from './registries.ts';
 import type { ConfigDocument } from './schema.ts';
 import type { Environment } from './source.ts';
 
@@ -42,4 +42,31 @@ export function resolveUpstream(
       immutable: upstream.tags.immutable,
     },
   };
+}
+
+/** What `docker login` calls Docker Hub. */
+const DOCKER_HUB_SERVER = 'https://index.docker.io/v1/';
+
+/** An entry with what the upstream's URL adds to it; `findConflicts` has found a region. */
+export function resolveCredentials(entry: CredentialsDocument, url: string): CredentialsConfig {
+  switch (entry.provider) {
+    case 'ecr':
+      return { ...entry, region: entry.region ?? findEcrRegion(url) ?? '' };
+    case 'helper':
+    case 'docker-config':
+      return { ...entry, server: entry.server ?? serverOf(url) };
+    case 'password':
+    case 'identity-token':
+    case 'bearer':
+    case 'ecr-public':
+    case 'gcp':
+    case 'acr':
+      return entry;
+  }
+}
+
+/** By the host that is dialled: another one's account must not go there. */
+function serverOf(url: string): string {
+  const { host } = new URL(url);
+  return canonicalRegistryName(host) === DOCKER_HUB ? DOCKER_HUB_SERVER : host;
 }

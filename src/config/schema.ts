@@ -2,8 +2,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { BYTE_SIZE, parseByteSize } from './byte-size.ts';
 import { isGlob, parseGlob } from './glob.ts';
-import { DEFAULT_ADDRESSES } from './listen-address.ts';
-import { listenSchema } from './listen-schema.ts';
+import { checkDoors, DEFAULT_ADDRESSES, listenSchema } from './listen.ts';
 import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
 import { checked, converted, section } from './section.ts';
 import type { Source } from './source.ts';
@@ -18,28 +17,33 @@ const PIN_ADVICE = 'write an image with its registry, such as "docker.io/library
  * every problem shows at once with its path.
  */
 export function configSchema(source: Source) {
-  return z.strictObject(
-    {
-      listen: listenSchema(source, DEFAULT_ADDRESSES.listen).describe('Where clients pull from.'),
-      admin: listenSchema(source, DEFAULT_ADDRESSES.admin).describe(
-        'Where /healthz, /readyz, /metrics and the API are.',
-      ),
-      offline: z.boolean().default(false).describe('true: never open a connection to an upstream.'),
-      store: storeSchema(source).describe('Where what was pulled is kept.'),
-      defaultUpstream: z
-        .string()
-        .default(DEFAULT_UPSTREAM)
-        .describe('The upstream of a request that names none; one of upstreams.'),
-      upstreams: z
-        .record(z.string(), upstreamSchema(source), {
-          error: 'write a map of registries; leave the key out for the well-known public ones',
-        })
-        .prefault(Object.fromEntries(WELL_KNOWN_REGISTRIES.map(({ name }) => [name, null])))
-        .describe('The registries that may be pulled from, and no others.'),
-      sync: syncSchema(source).describe('What is fetched ahead of demand, and kept.'),
-    },
-    { error: ({ code }) => (code === 'invalid_type' ? ROOT_ADVICE : undefined) },
-  );
+  return z
+    .strictObject(
+      {
+        listen: listenSchema(source, DEFAULT_ADDRESSES.listen).describe('Where clients pull from.'),
+        admin: listenSchema(source, DEFAULT_ADDRESSES.admin).describe(
+          'Where /healthz, /readyz, /metrics and the API are.',
+        ),
+        offline: z
+          .boolean()
+          .default(false)
+          .describe('true: never open a connection to an upstream.'),
+        store: storeSchema(source).describe('Where what was pulled is kept.'),
+        defaultUpstream: z
+          .string()
+          .default(DEFAULT_UPSTREAM)
+          .describe('The upstream of a request that names none; one of upstreams.'),
+        upstreams: z
+          .record(z.string(), upstreamSchema(source), {
+            error: 'write a map of registries; leave the key out for the well-known public ones',
+          })
+          .prefault(Object.fromEntries(WELL_KNOWN_REGISTRIES.map(({ name }) => [name, null])))
+          .describe('The registries that may be pulled from, and no others.'),
+        sync: syncSchema(source).describe('What is fetched ahead of demand, and kept.'),
+      },
+      { error: ({ code }) => (code === 'invalid_type' ? ROOT_ADVICE : undefined) },
+    )
+    .check(z.superRefine(checkDoors, { when: () => true }));
 }
 
 /** What `configSchema` makes of a valid file. */
@@ -84,4 +88,20 @@ function storeSchema(source: Source) {
 /** A name is judged where it is looked up among the upstreams. */
 function checkPin(image: string): void {
   if (isGlob(image)) parseGlob(image);
+}
+
+/** The JSON Schema of the file as an operator writes it, for editors. */
+export function configJsonSchema() {
+  const schema = configSchema({ directory: '.', env: {} }).meta({
+    title: 'Entrepot',
+    description: 'Configuration of Entrepot, a caching mirror of container registries.',
+  });
+  return z.toJSONSchema(schema, {
+    io: 'input',
+    unrepresentable: 'any',
+    override: ({ zodSchema, jsonSchema }) => {
+      // A key that must be absent: JSON Schema has no other word for it.
+      if (zodSchema instanceof z.ZodUndefined) jsonSchema.not = {};
+    },
+  });
 }

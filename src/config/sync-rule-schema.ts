@@ -1,12 +1,14 @@
 import { z } from 'zod';
 import { DIGEST } from '../oci/digest.ts';
+import { isRepository } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
-import { parseDurationOrForever } from './duration.ts';
-import { durationTextOrForever } from './duration-schema.ts';
+import { durationTextOrForever, parseDurationOrForever } from './duration.ts';
+import { isGlob, parseGlob } from './glob.ts';
 import { parsePlatform } from './platform.ts';
+import { DOCKER_HUB, parseRegistryName } from './registries.ts';
 import { converted } from './section.ts';
+import type { Source } from './source.ts';
 import type { SyncRule } from './sync-config.ts';
-import { parseSyncImage } from './sync-image.ts';
 import { LATEST, tagSelectionSchema } from './tag-selection-schema.ts';
 
 const PLATFORMS_ADVICE = 'write all, or a list such as [linux/amd64, linux/arm64]';
@@ -55,26 +57,28 @@ export const ruleDefaultsSchema = z
   .nullish()
   .transform((value): RuleDefaults => value ?? {});
 
-export const ruleSchema = z.strictObject({
-  image: z
-    .string('write an image with its registry, such as docker.io/library/node')
-    .transform(converted(parseSyncImage))
-    .describe('REGISTRY/REPOSITORY; the repository may be a pattern.'),
-  tags: tagSelectionSchema
-    .nullish()
-    .transform((value) => value ?? LATEST)
-    .describe('The tags that are wanted. Left out: latest.'),
-  digests: z
-    .array(z.string().regex(DIGEST, 'write a digest such as sha256: and 64 hex digits'))
-    .default([])
-    .describe('Digests that are wanted besides tags.'),
-  ...common,
-});
+export function ruleSchema({ upstreams }: Source) {
+  return z.strictObject({
+    image: z
+      .string('write an image with its registry, such as docker.io/library/node')
+      .transform(converted((text: string) => parseSyncImage(text, upstreams)))
+      .describe('REGISTRY/REPOSITORY; the repository may be a pattern.'),
+    tags: tagSelectionSchema
+      .nullish()
+      .transform((value) => value ?? LATEST)
+      .describe('The tags that are wanted. Left out: latest.'),
+    digests: z
+      .array(z.string().regex(DIGEST, 'write a digest such as sha256: and 64 hex digits'))
+      .default([])
+      .describe('Digests that are wanted besides tags.'),
+    ...common,
+  });
+}
 
 /** What one file, or the `sync` key itself, says of rules. */
 export interface RuleSource {
   readonly defaults: RuleDefaults;
-  readonly rules: readonly z.output<typeof ruleSchema>[];
+  readonly rules: readonly z.output<ReturnType<typeof ruleSchema>>[];
   /** Where the rules stand. */
   readonly path: string;
 }
@@ -113,4 +117,46 @@ function parseFresh(text: string): number {
 function parseAll(text: string): 'all' {
   if (text === 'all') return text;
   throw new ConfigError([`${PLATFORMS_ADVICE}, not "${text}"`]);
+}
+
+const MAX_LENGTH = 255;
+const EXAMPLE = 'docker.io/library/node';
+
+/**
+ * `registry/repository`, the repository perhaps a glob, in full: `docker.io/node` is
+ * `docker.io/library/node`. Throws a `ConfigError` that says what to write.
+ */
+export function parseSyncImage(text: string, upstreams?: readonly string[]): string {
+  if (text.length > MAX_LENGTH) throw new ConfigError([`write at most ${MAX_LENGTH} characters`]);
+  const { registry, repository } = split(text);
+  if (repository.includes('@')) {
+    throw new ConfigError(['write the digest under digests, and the image without it']);
+  }
+  if (repository.includes(':')) {
+    throw new ConfigError(['write the tag under tags, and the image without it']);
+  }
+  const name = parseRegistryName(registry);
+  if (upstreams?.includes(name) === false) {
+    throw new ConfigError([
+      `${name} is not under upstreams; add it there, or write one of ${upstreams.join(', ')}`,
+    ]);
+  }
+  if (isGlob(repository)) parseGlob(repository);
+  else if (!isRepository(repository)) {
+    throw new ConfigError([`write a repository in lower case, such as ${EXAMPLE}`]);
+  }
+  const isShort = name === DOCKER_HUB && isRepository(repository) && !repository.includes('/');
+  return `${name}/${isShort ? `library/${repository}` : repository}`;
+}
+
+function split(text: string): { registry: string; repository: string } {
+  const slash = text.indexOf('/');
+  const registry = text.slice(0, Math.max(slash, 0));
+  if (isGlob(registry)) {
+    throw new ConfigError(['write the registry as it is; a rule is for one registry']);
+  }
+  if (/[.:]/.test(registry) || registry === 'localhost') {
+    return { registry, repository: text.slice(slash + 1) };
+  }
+  throw new ConfigError([`write the image with its registry in front, such as ${EXAMPLE}`]);
 }

@@ -1,21 +1,22 @@
+import { globSync } from 'node:fs';
+import { relative, resolve } from 'node:path';
 import { z } from 'zod';
+import { RATE, parseRate } from './byte-size.ts';
 import { ConfigError } from './config-error.ts';
-import { parseCron } from './cron.ts';
-import { parseDuration } from './duration.ts';
-import { durationText } from './duration-schema.ts';
+import { parseCron, parseTimeZone } from './cron.ts';
+import { durationText, parseDuration } from './duration.ts';
+import { isGlob } from './glob.ts';
 import { describeIssue, describeProblems } from './problems.ts';
-import { parseRate, RATE } from './rate.ts';
 import { converted } from './section.ts';
-import type { Source } from './source.ts';
+import { type Source, readTextFile } from './source.ts';
 import type { SyncConfig } from './sync-config.ts';
-import { readSyncFiles, type SyncFile } from './sync-files.ts';
 import {
+  type RuleSource,
   completeRules,
   ruleDefaultsSchema,
   ruleSchema,
-  type RuleSource,
 } from './sync-rule-schema.ts';
-import { parseTimeZone } from './time-zone.ts';
+import { parseYaml } from './yaml.ts';
 
 const DAY = 86_400_000;
 const MAX_WINDOW_MS = 31 * DAY;
@@ -26,14 +27,10 @@ const SHARE = /^(\d{1,3}(?:\.\d+)?)%$/;
 const FILE_ADVICE = 'write a map of defaults and rules';
 
 const cron = z.string(CRON_ADVICE).transform(converted(parseCron));
-const rules = z.array(ruleSchema);
-const fileSchema = z.strictObject(
-  { defaults: ruleDefaultsSchema, rules: rules.default([]) },
-  { error: ({ code }) => (code === 'invalid_type' ? FILE_ADVICE : undefined) },
-);
 
 /** The `sync` key; absent and `~` are the same: nothing is fetched ahead of demand. */
 export function syncSchema(source: Source) {
+  const rules = z.array(ruleSchema(source));
   return z
     .strictObject({
       files: z
@@ -118,17 +115,28 @@ function toSyncConfig({
   };
 }
 
-function readFiles({ directory }: Source): (pattern: string) => RuleSource[] {
+function fileSchema(source: Source) {
+  return z.strictObject(
+    { defaults: ruleDefaultsSchema, rules: z.array(ruleSchema(source)).default([]) },
+    { error: ({ code }) => (code === 'invalid_type' ? FILE_ADVICE : undefined) },
+  );
+}
+
+function readFiles(place: Source): (pattern: string) => RuleSource[] {
+  const schema = fileSchema(place);
   return (pattern) => {
-    const parsed = readSyncFiles(pattern, directory).map(parseFile);
+    const parsed = readSyncFiles(pattern, place.directory).map((file) => parseFile(file, schema));
     const problems = parsed.flatMap((file) => file.problems);
     if (problems.length > 0) throw new ConfigError(problems);
     return parsed.flatMap(({ source }) => source ?? []);
   };
 }
 
-function parseFile({ name, document }: SyncFile): { source?: RuleSource; problems: string[] } {
-  const { data, error } = fileSchema.safeParse(document, { error: describeIssue });
+function parseFile(
+  { name, document }: SyncFile,
+  schema: ReturnType<typeof fileSchema>,
+): { source?: RuleSource; problems: string[] } {
+  const { data, error } = schema.safeParse(document, { error: describeIssue });
   const problems = describeProblems(error?.issues ?? []).map((text) => `${name}: ${text}`);
   return data ? { source: { ...data, path: `${name}: rules` }, problems } : { problems };
 }
@@ -149,4 +157,40 @@ function parseShare(text: string): number {
   const share = Number(SHARE.exec(text)?.[1]) / 100;
   if (share <= 1) return share;
   throw new ConfigError([`${SHARE_ADVICE}, not "${text}"`]);
+}
+
+/** A file of rules as it stands. */
+export interface SyncFile {
+  /** As messages call it: relative to the configuration where it is below it. */
+  readonly name: string;
+  readonly document: unknown;
+}
+
+/**
+ * The files of a path, or of a glob in order of their names. Throws a `ConfigError` with every
+ * problem, a glob without a file among them: rules that are lost would release what they held.
+ */
+export function readSyncFiles(pattern: string, directory: string): SyncFile[] {
+  const paths = isGlob(pattern)
+    ? globSync(pattern, { cwd: directory }).map((path) => resolve(directory, path))
+    : [resolve(directory, pattern)];
+  if (paths.length === 0) {
+    throw new ConfigError([`no file matches ${pattern}; add one, or take the entry out`]);
+  }
+  const problems: string[] = [];
+  const files = paths.toSorted().flatMap((path) => {
+    const below = relative(directory, path);
+    const name = below.startsWith('..') ? path : below;
+    try {
+      return [{ name, document: parseYaml(readTextFile(path)) }];
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      problems.push(
+        ...error.problems.map((text) => (text.includes(path) ? text : `${name}: ${text}`)),
+      );
+      return [];
+    }
+  });
+  if (problems.length > 0) throw new ConfigError(problems);
+  return files;
 }

@@ -1,8 +1,12 @@
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
-import { parseDuration, parseDurationOrForever } from './duration.ts';
+import {
+  durationText,
+  durationTextOrForever,
+  parseDuration,
+  parseDurationOrForever,
+} from './duration.ts';
 import { parseTagGlob } from './glob.ts';
-import { durationText, durationTextOrForever } from './duration-schema.ts';
 import { checked, converted, section } from './section.ts';
 
 const MAX_REVALIDATE_TIMEOUT_MS = 3_600_000;

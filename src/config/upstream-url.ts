@@ -1,6 +1,6 @@
 import { isRepository } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
-import { isHost } from './registry-name.ts';
+import { isHost } from './registries.ts';
 
 /** Where an upstream is, and how a mirror of several registries is told which one is meant. */
 export interface UpstreamUrl {

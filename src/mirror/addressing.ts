@@ -1,7 +1,6 @@
 import type { Config, UpstreamConfig } from '../config/config.ts';
 import { parseGlobs } from '../config/glob.ts';
-import { DOCKER_HUB, registryOf } from '../config/registries.ts';
-import { pathAlias } from '../config/registry-name.ts';
+import { DOCKER_HUB, pathAlias, registryOf } from '../config/registries.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { parseImageName } from '../oci/image-name.ts';

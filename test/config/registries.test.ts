@@ -1,10 +1,11 @@
 import test from 'ava';
 import {
-  canonicalRegistryName,
-  registryOf,
   WELL_KNOWN_REGISTRIES,
+  canonicalRegistryName,
+  parseRegistryName,
+  pathAlias,
+  registryOf,
 } from '../../src/config/registries.ts';
-import { parseRegistryName, pathAlias } from '../../src/config/registry-name.ts';
 
 test('docker.io, index.docker.io and registry-1.docker.io are one registry', (t) => {
   for (const name of ['docker.io', 'index.docker.io', 'registry-1.docker.io']) {

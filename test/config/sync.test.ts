@@ -269,11 +269,11 @@ rules: [{ image: quay.io/a/b, tag: v1 }, { image: docker.io/a/b, tags: { globs: 
     wrong.problems.filter((problem) => problem.startsWith('sync.files[1]')),
     [
       'sync.files[1]: teams/a.yaml: defaults.fresh: write more than 0s; no copy is that young',
+      'sync.files[1]: teams/a.yaml: rules[0].image: quay.io is not under upstreams; add it there, or write one of docker.io',
       'sync.files[1]: teams/a.yaml: rules[0].tag: unknown key; known here: image, tags, digests, platforms, referrers, priority, fresh, removed',
       'sync.files[1]: teams/a.yaml: rules[1].tags.globs[0]: "[" has [ where no name has it; write *, ?, [a-z] or {a,b} for what varies',
       'sync.files[1]: teams/b.yaml: defalts: unknown key; known here: defaults, rules',
       'sync.files[1]: teams/b.yaml: schedule: unknown key; known here: defaults, rules',
-      'sync.files[1]: teams/a.yaml: rules[0].image: quay.io is not under upstreams; add it there, or write one of docker.io',
     ],
   );
 });

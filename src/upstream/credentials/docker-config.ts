@@ -1,5 +1,5 @@
 import { canonicalRegistryName } from '../../config/registries.ts';
-import { readTextFile } from '../../config/text-file.ts';
+import { readTextFile } from '../../config/source.ts';
 import type { Issued } from '../expiring-value.ts';
 import { parseJsonObject } from '../../net/json-object.ts';
 import { issueFromHelper } from './credential-helper.ts';

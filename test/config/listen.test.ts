@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import { ConfigError } from '../../src/config/config-error.ts';
-import { formatListenAddress, parseListenAddress } from '../../src/config/listen-address.ts';
+import { formatListenAddress, parseListenAddress } from '../../src/config/listen.ts';
 
 const reads = test.macro({
   exec: (t: ExecutionContext, text: string, host: string, port: number) =>

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
+import { createSecureContext } from 'node:tls';
 import { ConfigError } from './config-error.ts';
-import { readTextFile } from './text-file.ts';
+import { readTextFile } from './source.ts';
 
 export interface PemFile {
   /** Absolute. */
@@ -19,4 +20,21 @@ export function readPemFile(path: string, directory: string): PemFile {
   const contents = readTextFile(absolute);
   if (!contents.includes(MARK)) throw new ConfigError([`${absolute} is not a PEM file`]);
   return { path: absolute, contents };
+}
+
+/** Throws a `ConfigError` unless the PEM texts are a certificate and its key. */
+export function checkKeyPair(cert: string, key: string): void {
+  try {
+    createSecureContext({ cert, key });
+  } catch (error) {
+    const { code = 'no code' } = error as NodeJS.ErrnoException;
+    throw new ConfigError(
+      [
+        code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH'
+          ? 'the key does not belong to the certificate'
+          : `TLS cannot use cert and key (${code})`,
+      ],
+      { cause: error },
+    );
+  }
 }

@@ -1,0 +1,95 @@
+import { isIPv4, isIPv6 } from 'node:net';
+import { z } from 'zod';
+import { ConfigError } from './config-error.ts';
+import { checkKeyPair, readPemFile } from './pem.ts';
+import { converted } from './section.ts';
+import type { Source } from './source.ts';
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Where the two doors are when the file says nothing. */
+export const DEFAULT_ADDRESSES = { listen: '0.0.0.0:5000', admin: '127.0.0.1:5001' } as const;
+
+const ADDRESS = /^(?:\[([^\]]+)\]|([^:[\]]*)):(\d{1,5})$/;
+const HOST_NAME = /^[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?$/;
+
+/**
+ * `127.0.0.1:5000`, `[::]:5000` or `:5000`, which is every IPv4 address. Throws a `ConfigError`
+ * that says what to write.
+ */
+export function parseListenAddress(text: string): ListenAddress {
+  const [, ipv6, name, digits] = ADDRESS.exec(text) ?? [];
+  const port = Number(digits);
+  const host = ipv6 ?? (name === '' ? '0.0.0.0' : name);
+  if (host === undefined || !isHost(host, ipv6 !== undefined) || !(port <= 65_535)) {
+    throw new ConfigError([
+      `write an address and a port such as "0.0.0.0:5000" or "[::]:5000", not "${text}"`,
+    ]);
+  }
+  return { host, port };
+}
+
+function isHost(host: string, isBracketed: boolean): boolean {
+  if (isBracketed) return isIPv6(host);
+  // Digits and dots that are no address are a slip of the hand, not a name.
+  return /^[\d.]+$/.test(host) ? isIPv4(host) : HOST_NAME.test(host);
+}
+
+export function formatListenAddress({ host, port }: ListenAddress): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+const ADVICE =
+  'write an address and a port such as "0.0.0.0:5000", or { address: …, tls: { cert: PATH, key: PATH } }';
+
+/** An address, or an address and what it takes to serve HTTPS there. */
+export function listenSchema(source: Source, defaultAddress: string) {
+  const address = z.string().transform(converted(parseListenAddress));
+  const addressAndTls = z
+    .strictObject({
+      address: address.prefault(defaultAddress).describe('Address and port.'),
+      tls: tlsSchema(source).nullish().describe('Serve HTTPS.'),
+    })
+    .transform(({ address: { host, port }, tls }) => ({ host, port, ...(tls && { tls }) }));
+  return z.union([address, addressAndTls], { error: ADVICE }).prefault(defaultAddress);
+}
+
+/** Checks the files and keeps their paths: they are read again when they change. */
+function tlsSchema({ directory }: Source) {
+  const pem = z
+    .string({ error: 'write the path of a PEM file' })
+    .transform(converted((path: string) => readPemFile(path, directory)));
+  return z
+    .strictObject({
+      cert: pem.describe('PEM file of the certificate and its chain.'),
+      key: pem.describe('PEM file of the key.'),
+    })
+    .transform(
+      converted(({ cert, key }) => {
+        checkKeyPair(cert.contents, key.contents);
+        return { cert: cert.path, key: key.path };
+      }),
+    );
+}
+
+/** Two doors cannot share one port. An address that is wrong is left to its own key. */
+export function checkDoors(
+  { listen, admin }: { listen?: Partial<ListenAddress>; admin?: Partial<ListenAddress> },
+  context: z.RefinementCtx,
+): void {
+  const isShared =
+    listen?.port !== undefined &&
+    listen.port !== 0 &&
+    listen.port === admin?.port &&
+    (listen.host === admin.host || [listen, admin].some(({ host }) => isAnyAddress(host)));
+  if (!isShared) return;
+  const message = `listen has port ${listen.port} already; write another one`;
+  context.addIssue({ code: 'custom', path: ['admin'], message });
+}
+
+function isAnyAddress(host: string | undefined): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
