@@ -9,7 +9,8 @@ import type { Log } from '../src/observe/log.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
 import type { Pins } from '../src/store/care/pins.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
-import type { BandwidthCap } from './bandwidth-cap.ts';
+import type { Bandwidth } from '../src/upstream/bandwidth.ts';
+import { PRIORITY } from '../src/upstream/demand.ts';
 import type { DeselectedImage } from './deselected-image.ts';
 import { fingerprint } from './lock.ts';
 import type { RunProgress } from './run-progress.ts';
@@ -30,7 +31,7 @@ export interface RunnerParts {
   readonly state: SyncState;
   readonly schedule: Schedule;
   readonly progress: RunProgress;
-  readonly cap: BandwidthCap | undefined;
+  readonly cap: Bandwidth | undefined;
   readonly timer: Timer;
   readonly log: Log;
   /** Told of each image that may still go well another time. */
@@ -156,7 +157,7 @@ export class Runner {
     const parts = { ...this.#parts, attached: attached.map((each) => each.digest) };
     const pace: Pace = async (bytes, unpaced) => {
       progress.fetched(bytes);
-      await cap?.take(bytes, unpaced);
+      await cap?.take(bytes, { priority: PRIORITY.sync, signal: unpaced });
     };
     // Looked at anew: another image may have brought some of it meanwhile.
     const { missing } = await measureExtent(parts, { target, digest }, wanted);

@@ -6,7 +6,7 @@ import type { Metrics } from '../src/observe/metrics.ts';
 import type { Pins } from '../src/store/care/pins.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
-import { BandwidthCap } from './bandwidth-cap.ts';
+import { Bandwidth } from '../src/upstream/bandwidth.ts';
 import { describeForLog, describeReleased } from './describe.ts';
 import type { Planner } from './planner.ts';
 import type { Readiness } from './readiness.ts';
@@ -45,13 +45,13 @@ interface Running {
 /** Plans and fetches, one run at a time, and writes down what came of each. */
 export class SyncRuns {
   readonly #parts: SyncRunsParts;
-  readonly #cap: BandwidthCap | undefined;
+  readonly #cap: Bandwidth | undefined;
   #running: Running | undefined;
 
   constructor(parts: SyncRunsParts) {
     const { bytesPerSecond } = parts.config;
     this.#parts = parts;
-    this.#cap = bytesPerSecond === undefined ? undefined : new BandwidthCap(bytesPerSecond);
+    this.#cap = bytesPerSecond === undefined ? undefined : new Bandwidth(bytesPerSecond);
   }
 
   /** `undefined` while nothing runs. */

@@ -10,18 +10,22 @@ export interface Ticker {
 const REAL_TICKER: Ticker = { now: () => performance.now(), sleep: async (ms) => sleep(ms) };
 /** The time for which an idle link may save up bytes. */
 const BURST_MS = 100;
+/** A chunk is paid for in parts that take this long, so that transfers alternate by bytes. */
+const PART_MS = 50;
 
-interface Waiting {
-  readonly bytes: number;
+interface WaitingChunk {
+  /** Bytes that are not paid for yet. */
+  left: number;
   readonly demand: Demand;
   readonly resolve: () => void;
 }
 
-/** Caps the bytes a second of one upstream, over all its transfers, in the order of their priority. */
+/** Caps the bytes a second of some transfers together, in the order of their priority. */
 export class Bandwidth {
   readonly #bytesPerMs: number;
+  readonly #partBytes: number;
   readonly #ticker: Ticker;
-  readonly #waiting = new Set<Waiting>();
+  readonly #waiting = new Set<WaitingChunk>();
   /** When all that was passed on so far has gone over the link at the capped rate. */
   #busyUntil = -Infinity;
   #isServing = false;
@@ -29,19 +33,20 @@ export class Bandwidth {
 
   constructor(bytesPerSecond: number, ticker = REAL_TICKER) {
     this.#bytesPerMs = bytesPerSecond / 1000;
+    this.#partBytes = Math.max(1, Math.floor(this.#bytesPerMs * PART_MS));
     this.#ticker = ticker;
   }
 
   /**
    * Resolves when this many bytes, which have just come, may be passed on. When the demand's signal
-   * aborts it resolves at once, and the bytes count for nothing.
+   * aborts it resolves at once, and what was not paid for yet counts for nothing.
    */
   async take(bytes: number, demand: Demand): Promise<void> {
     if (this.#isClosed || demand.signal?.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    const waiting = { bytes, demand, resolve };
-    const leave = (): void => this.#let(waiting);
-    this.#waiting.add(waiting);
+    const chunk = { left: bytes, demand, resolve };
+    const leave = (): void => this.#let(chunk);
+    this.#waiting.add(chunk);
     demand.signal?.addEventListener('abort', leave);
     if (!this.#isServing) void this.#serve();
     await promise;
@@ -62,20 +67,24 @@ export class Bandwidth {
       // Chosen after the pause, in which priorities may have changed.
       const next = this.#next();
       if (!next) break;
+      const part = Math.min(next.left, this.#partBytes);
+      next.left -= part;
       const start = Math.max(this.#busyUntil, this.#ticker.now() - BURST_MS);
-      this.#busyUntil = start + next.bytes / this.#bytesPerMs;
-      this.#let(next);
+      this.#busyUntil = start + part / this.#bytesPerMs;
+      this.#waiting.delete(next);
+      if (next.left > 0) this.#waiting.add(next);
+      else this.#let(next);
     }
     this.#isServing = false;
   }
 
-  #let(waiting: Waiting): void {
+  #let(waiting: WaitingChunk): void {
     this.#waiting.delete(waiting);
     waiting.resolve();
   }
 
-  #next(): Waiting | undefined {
-    let next: Waiting | undefined;
+  #next(): WaitingChunk | undefined {
+    let next: WaitingChunk | undefined;
     for (const waiting of this.#waiting) {
       if (!next || waiting.demand.priority > next.demand.priority) next = waiting;
     }

@@ -1,5 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
-import { BandwidthCap } from '../../sync/bandwidth-cap.ts';
+import { Bandwidth } from '../../src/upstream/bandwidth.ts';
+import { PRIORITY } from '../../src/upstream/demand.ts';
 import { SECOND } from '../helpers/clock.ts';
 import { FakeTimer } from '../helpers/fake-timer.ts';
 
@@ -13,14 +14,14 @@ interface CapCase {
 }
 
 /** Keeps as many transfers as are given going, and counts the bytes of each. */
-function startTransfers(cap: BandwidthCap, transfers: CapCase['transfers']) {
+function startTransfers(cap: Bandwidth, transfers: CapCase['transfers']) {
   const abort = new AbortController();
   const bytes = transfers.map(() => 0);
   const over = Promise.all(
     transfers.map(async (sizes, transfer) => {
       for (let turn = 0; !abort.signal.aborted; turn += 1) {
         const size = sizes[turn % sizes.length] ?? 0;
-        await cap.take(size, abort.signal);
+        await cap.take(size, { priority: PRIORITY.sync, signal: abort.signal });
         if (!abort.signal.aborted) bytes[transfer] = (bytes[transfer] ?? 0) + size;
       }
     }),
@@ -31,7 +32,7 @@ function startTransfers(cap: BandwidthCap, transfers: CapCase['transfers']) {
 /** Within 5 % in the ten seconds from the start, and in those that begin later. */
 async function holds(t: ExecutionContext, { bytesPerSecond, transfers }: CapCase): Promise<void> {
   const timer = new FakeTimer();
-  const { sum, abort, over } = startTransfers(new BandwidthCap(bytesPerSecond, timer), transfers);
+  const { sum, abort, over } = startTransfers(new Bandwidth(bytesPerSecond, timer), transfers);
   const marks = [0];
   for (let second = 0; second < 13; second += 1) {
     await timer.advance(SECOND);
@@ -66,7 +67,7 @@ test('many transfers together', holds, {
 test('transfers share the rate by bytes, whatever their chunks', async (t) => {
   const timer = new FakeTimer();
   const transfers = [[MIB], [64 * KIB], [10 * KIB]];
-  const { bytes, abort, over } = startTransfers(new BandwidthCap(2 * MIB, timer), transfers);
+  const { bytes, abort, over } = startTransfers(new Bandwidth(2 * MIB, timer), transfers);
   await timer.advance(20 * SECOND);
   abort.abort();
   await timer.advance(SECOND);
@@ -77,7 +78,7 @@ test('transfers share the rate by bytes, whatever their chunks', async (t) => {
 
 test('a link that was idle has saved up next to nothing', async (t) => {
   const timer = new FakeTimer();
-  const cap = new BandwidthCap(MIB, timer);
+  const cap = new Bandwidth(MIB, timer);
   await timer.advance(3_600 * SECOND);
   const { sum, abort, over } = startTransfers(cap, [[KIB]]);
   await timer.advance(0);
@@ -89,12 +90,12 @@ test('a link that was idle has saved up next to nothing', async (t) => {
 
 test('an abort ends the pause of a chunk at once, and costs the others next to nothing', async (t) => {
   const timer = new FakeTimer();
-  const cap = new BandwidthCap(100 * KIB, timer);
+  const cap = new Bandwidth(100 * KIB, timer);
   const abort = new AbortController();
   const other = new AbortController();
   const passed: [name: string, at: number][] = [];
   const take = async (name: string, bytes: number, { signal }: AbortController): Promise<void> => {
-    await cap.take(bytes, signal);
+    await cap.take(bytes, { priority: PRIORITY.sync, signal });
     passed.push([name, timer.now()]);
   };
   const first = take('aborted', MIB, abort);
