@@ -1,5 +1,6 @@
 import PQueue from 'p-queue';
 import type { Prefetcher } from '../src/mirror/prefetcher.ts';
+import { MAX_MANIFEST_BYTES } from '../src/oci/manifest.ts';
 import { isManifestType } from '../src/oci/media-types.ts';
 import type { Tag, Target } from '../src/oci/reference.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
@@ -52,12 +53,15 @@ async function timeOfManifest(
   const [first] = (await parts.catalog.members(digest))?.successors ?? [];
   if (!first) return undefined;
   if (isManifestType(first.mediaType)) return timeOfManifest(parts, target, first.digest);
+  if (first.size > MAX_MANIFEST_BYTES) return undefined;
   await parts.prefetcher.holdBlob(target, first.digest);
   return parseTime(asRecord(await readJson(parts, first.digest))['created']);
 }
 
+/** `undefined` for what is too large to be read into memory: a repository may call anything a config. */
 async function readJson({ blobs }: Parts, digest: Digest): Promise<unknown> {
-  const bytes = await blobs.readBytes(digest);
+  const size = (await blobs.statBlob(digest))?.size ?? 0;
+  const bytes = size > MAX_MANIFEST_BYTES ? undefined : await blobs.readBytes(digest);
   try {
     return bytes && JSON.parse(bytes.toString('utf8'));
   } catch {

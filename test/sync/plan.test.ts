@@ -1,5 +1,6 @@
 import test from 'ava';
-import { buildImage, buildIndex } from '../helpers/image.ts';
+import { MAX_MANIFEST_BYTES } from '../../src/oci/manifest.ts';
+import { buildImage, buildIndex, descriptorOf, MEDIA_TYPES, storeJson } from '../helpers/image.ts';
 import { UPSTREAM } from '../helpers/scene.ts';
 import { rule } from './rules.ts';
 import { Site, START } from './site.ts';
@@ -304,6 +305,30 @@ test('the newest by creation: by the annotation, else by the config of the first
     'HEAD /v2/library/app/manifests/b',
     'HEAD /v2/library/app/manifests/c',
   ]);
+});
+
+test('a config that is larger than any manifest is not fetched for its time', async (t) => {
+  const site = await Site.start(t, {
+    rules: [rule('library/app', { tags: { newest: { count: 1, by: 'created' } } })],
+  });
+  const { registry } = site;
+  registry.addImage('library/app', 'a', buildImage({ seed: 'a', layers: [10] }), { name: 'a' });
+  const config = storeJson(
+    { created: '2031-01-01T00:00:00Z', padding: 'x'.repeat(MAX_MANIFEST_BYTES) },
+    MEDIA_TYPES.config,
+  );
+  registry.addBlob('library/app', config, { name: 'config' });
+  const manifest = { schemaVersion: 2, config: descriptorOf(config), layers: [] };
+  registry.addManifest('library/app', storeJson(manifest, MEDIA_TYPES.manifest), {
+    tags: ['b'],
+    name: 'b',
+  });
+  const { images } = await site.sync.plan();
+  t.deepEqual(
+    images.map(({ tag }) => tag),
+    ['a'],
+  );
+  t.false(site.asked().join().includes('blobs/<config>'));
 });
 
 test('an image of none of the chosen platforms is a problem, not ready', async (t) => {
