@@ -14,6 +14,7 @@ import type { CommandOptions } from './command-context.ts';
 import { AdminError } from './outcome.ts';
 import { withPrivateAdmin } from './private-admin.ts';
 import type { StoreContext } from './store-context.ts';
+import { TEXTS } from './texts.ts';
 
 /** Asks one admin API. Resolves with the document of the answer; throws `AdminError`. */
 export type Ask = (path: string, request?: AdminRequest) => Promise<unknown>;
@@ -33,7 +34,6 @@ type AdminAddress = ListenConfig | { readonly path: string } | { readonly url: U
 const TIMEOUT_MS = 10_000;
 /** The store may be busy for long before it answers: to free a terabyte takes its time. */
 const STORE_TIMEOUT_MS = 10 * 60_000;
-const REMEDY = 'start it with "entrepot serve", or name its configuration with --config';
 
 /**
  * Runs with the admin API of the server of this configuration; where none listens, with the same
@@ -86,10 +86,10 @@ export async function askAdmin(
     ...(signal && { signal }),
     ...(isWrite && { headers: { 'Content-Type': 'application/json' } }),
   });
-  request.once('timeout', () => request.destroy(new Error('no answer')));
+  request.once('timeout', () => request.destroy(new Error(TEXTS.silent)));
   request.once('error', (cause: NodeJS.ErrnoException) => {
-    const reason = cause.message || cause.code;
-    const message = `no server answers at ${name} (${reason}): ${REMEDY}`;
+    const reason = cause.message || (cause.code ?? '');
+    const message = TEXTS.unserved({ address: name, reason });
     reject(new AdminError(message, { cause, isUnserved: cause.code === 'ECONNREFUSED' }));
   });
   request.once('response', resolve);
@@ -123,7 +123,7 @@ function open(
 async function readAnswer(response: IncomingMessage, name: string): Promise<unknown> {
   const { statusCode: status = 0 } = response;
   const isOk = status >= 200 && status < 300;
-  const foreign = `what listens at ${name} answered ${status} and is not this version's admin API`;
+  const foreign = TEXTS.foreign({ address: name, status });
   try {
     const body = await text(response);
     if (status === 204) return undefined;

@@ -13,6 +13,7 @@ import {
 } from './format.ts';
 import { EXIT_CODE } from './outcome.ts';
 import type { StoreContext } from './store-context.ts';
+import { TEXTS } from './texts.ts';
 
 /** What is held of an image, and what a rule of sync wants of it: either may be absent. */
 type Explanation = (ImageReport | { readonly image: string; readonly digest?: never }) & {
@@ -45,7 +46,7 @@ function formatExplanation(document: Explanation, now: number): string {
     ...(failure ? describeFailure(failure, sync) : []),
   ];
   if (document.digest !== undefined) return formatReport(document, wanted, now);
-  const facts: readonly Fact[] = [['state', 'nothing of it is held'], ...wanted];
+  const facts: readonly Fact[] = [['state', TEXTS.notHeld], ...wanted];
   return `${onOneLine(document.image)}\n${formatFacts(facts)}`;
 }
 
@@ -82,7 +83,7 @@ function formatReport(report: ImageReport, wanted: readonly Fact[], now: number)
     ['digest', digest],
     ['type', mediaType],
     ['state', state === 'complete' ? state : `${state}, ${roundSize(missingBytes)} missing`],
-    ['size', `${roundSize(bytes)}; without it there would be ${roundSize(ownBytes)} more room`],
+    ['size', TEXTS.size({ bytes: roundSize(bytes), own: roundSize(ownBytes) })],
     ['stored', ago(report.storedAt)],
     ['pulled', ago(report.lastPulledAt)],
     ...Object.entries(report.tagsCheckedAt).map(
@@ -110,9 +111,9 @@ function describeManifest(manifest: ManifestReport): string[] {
 }
 
 function stateOf({ isHeld, isWanted, missing }: ManifestReport): string {
-  if (!isHeld) return isWanted ? 'missing' : 'nobody asked for it';
+  if (!isHeld) return isWanted ? 'missing' : TEXTS.notAskedFor;
   if (missing.length === 0) return 'held';
   const bytes = missing.reduce((sum, { size }) => sum + size, 0);
   const lack = `${count(missing.length, 'blob')} missing, ${roundSize(bytes)}`;
-  return isWanted ? lack : `${lack}, nobody asked for it`;
+  return isWanted ? lack : `${lack}, ${TEXTS.notAskedFor}`;
 }

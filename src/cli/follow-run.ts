@@ -3,6 +3,7 @@ import type { CommandOptions } from './command-context.ts';
 import { AdminError } from './outcome.ts';
 import { ProgressLine } from './progress-line.ts';
 import type { StoreContext } from './store-context.ts';
+import { TEXTS } from './texts.ts';
 
 const POLL_MS = 500;
 
@@ -74,5 +75,5 @@ export async function showRun<Progress extends Started, Report extends Started>(
   } finally {
     line.end();
   }
-  throw new AdminError(`the ${noun} ended without a report; the log of the server says why`);
+  throw new AdminError(TEXTS.noReport({ run: noun }));
 }

@@ -5,6 +5,7 @@ import { print, type CommandOptions } from './command-context.ts';
 import { count, formatAge, formatTable, roundSize, shortDigest } from './format.ts';
 import { EXIT_CODE } from './outcome.ts';
 import type { StoreContext } from './store-context.ts';
+import { TEXTS } from './texts.ts';
 
 const PATH = '/api/v1/gc';
 
@@ -49,7 +50,7 @@ function formatReport(report: CollectionReport, now: number, isPlan: boolean): s
       : `\n${formatTable([['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'PULLED', 'WHY'], ...gone])}`,
     stays.length === 0
       ? ''
-      : `\nolder, and kept:\n${formatTable([['IMAGE', 'TAGS', 'DIGEST', 'WHY'], ...stays])}`,
+      : `\n${TEXTS.kept}\n${formatTable([['IMAGE', 'TAGS', 'DIGEST', 'WHY'], ...stays])}`,
   ].join('');
 }
 
@@ -62,6 +63,6 @@ function summarize({ wantedBytes, released }: CollectionReport, isPlan: boolean)
   const { images, blobs, bytes } = released;
   const what = `${count(images, 'image')}, ${count(blobs, 'blob')}, ${roundSize(bytes)}`;
   const short = bytes < wantedBytes ? `, less than the ${roundSize(wantedBytes)} wanted` : '';
-  if (wantedBytes === 0 && bytes === 0) return 'nothing has to go\n';
+  if (wantedBytes === 0 && bytes === 0) return `${TEXTS.nothingToGo}\n`;
   return `${isPlan ? 'would go' : 'gone'}: ${what}${short}\n`;
 }

@@ -4,6 +4,7 @@ import { print, type CommandOptions } from './command-context.ts';
 import { count, formatAge, formatTable, roundSize, shortDigest } from './format.ts';
 import { EXIT_CODE } from './outcome.ts';
 import type { StoreContext } from './store-context.ts';
+import { TEXTS } from './texts.ts';
 
 export interface LsOptions extends CommandOptions {
   readonly sort: string;
@@ -20,15 +21,15 @@ export async function ls(
   const path = `/api/v1/images?${query.toString()}`;
   const document = await askOnce<{ images: readonly ImageSummary[] }>(options, context, { path });
   const { images } = document;
-  const nothing = `nothing${match === undefined ? '' : ` of ${match}`} is held\n`;
+  const nothing = match === undefined ? TEXTS.nothingHeld : TEXTS.nothingHeldOf({ match });
   print(options, context, {
     document,
-    text: () => (images.length === 0 ? nothing : formatImages(images, context.now())),
+    text: () => (images.length === 0 ? `${nothing}\n` : formatImages(images, context.now())),
   });
   if (images.length === limit) {
-    context.stderr.write(
-      `no more than ${count(limit, 'image')} ${limit === 1 ? 'is' : 'are'} shown: --limit shows more\n`,
-    );
+    const verb = limit === 1 ? 'is' : 'are';
+    const more = TEXTS.moreImages({ images: count(limit, 'image'), verb });
+    context.stderr.write(`${more}\n`);
   }
   return EXIT_CODE.ok;
 }

@@ -7,6 +7,7 @@ import { print, type CommandOptions } from './command-context.ts';
 import { count } from './format.ts';
 import { EXIT_CODE, UsageError } from './outcome.ts';
 import type { StoreContext } from './store-context.ts';
+import { TEXTS } from './texts.ts';
 
 const DEFAULT_SOURCE = 'default';
 
@@ -25,18 +26,18 @@ export async function pin(
   const { inUse: file, source = DEFAULT_SOURCE, reason } = options;
   if (file !== undefined) {
     if (image !== undefined || reason !== undefined) {
-      throw new UsageError('write either an image with its reason, or --in-use with a file');
+      throw new UsageError(TEXTS.imageOrList);
     }
     return pinInUse({ file, source }, options, context);
   }
-  if (image === undefined) throw new UsageError('write an image, or --in-use with a file of them');
-  if (options.source !== undefined) throw new UsageError('--source goes with --in-use');
+  if (image === undefined) throw new UsageError(TEXTS.noImage);
+  if (options.source !== undefined) throw new UsageError(TEXTS.sourceAlone);
   const document = await askOnce<NewPin>(options, context, {
     path: '/api/v1/pins',
     method: 'POST',
     body: { image, ...(reason !== undefined && { reason }) },
   });
-  print(options, context, { document, text: () => `pinned ${describePinned(document)}\n` });
+  print(options, context, { document, text: () => `${describePinned(document)}\n` });
   return EXIT_CODE.ok;
 }
 
@@ -64,21 +65,20 @@ function readList(path: string): string {
   } catch (error) {
     const { syscall, message } = error as NodeJS.ErrnoException;
     if (syscall === undefined) throw error;
-    throw new UsageError(`the list of images cannot be read: ${message}`);
+    throw new UsageError(TEXTS.unreadableList({ reason: message }));
   }
 }
 
 /** A pin may come before its image; a slip of the hand must not look the same. */
 function describePinned({ image, isHeld }: NewPin): string {
-  if (isHeld) return image;
+  if (isHeld) return TEXTS.pinned({ image });
   const isShort = image.replaceAll('**', '').includes('*');
-  const hint = isShort ? ' ("*" stops at a slash, "**" does not)' : '';
-  return `${image}: nothing of it is held yet${hint}`;
+  return `${TEXTS.pinnedAhead({ image })}${isShort ? ` ${TEXTS.globHint}` : ''}`;
 }
 
 function describeInUse(pins: readonly NewPin[], source: string): string {
   const missing = pins.filter(({ isHeld }) => !isHeld).length;
   const lack =
     missing === 0 ? '' : `, of which ${missing} ${missing === 1 ? 'is' : 'are'} not held`;
-  return `${count(pins.length, 'image')} pinned as in use by ${source}${lack}`;
+  return `${TEXTS.inUse({ images: count(pins.length, 'image'), source })}${lack}`;
 }

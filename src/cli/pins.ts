@@ -4,6 +4,7 @@ import { print, type CommandOptions } from './command-context.ts';
 import { describeOrigin, formatAge, formatTable } from './format.ts';
 import { EXIT_CODE } from './outcome.ts';
 import type { StoreContext } from './store-context.ts';
+import { TEXTS } from './texts.ts';
 
 /** Prints what is pinned, by whom and why. */
 export async function listPins(options: CommandOptions, context: StoreContext): Promise<number> {
@@ -13,7 +14,7 @@ export async function listPins(options: CommandOptions, context: StoreContext): 
   const { pins } = document;
   print(options, context, {
     document,
-    text: () => (pins.length === 0 ? 'nothing is pinned\n' : formatPins(pins, context.now())),
+    text: () => (pins.length === 0 ? `${TEXTS.nothingPinned}\n` : formatPins(pins, context.now())),
   });
   return EXIT_CODE.ok;
 }

@@ -6,6 +6,7 @@ import { EXIT_CODE, InterruptedError } from './outcome.ts';
 import { explained } from './start-failure.ts';
 import { StopSignals } from './stop-signals.ts';
 import type { StoreContext } from './store-context.ts';
+import { TEXTS } from './texts.ts';
 
 /**
  * Runs with the path of a socket that only this user can reach, where this process answers for the
@@ -27,7 +28,7 @@ export async function withPrivateAdmin<T>(
   const admin = await explained(start, { ...config, uid: context.uid });
   undo.defer(async () => admin.close());
   const stopped = stop.first.then((signal) => {
-    throw new InterruptedError(`stopped by ${signal}`);
+    throw new InterruptedError(TEXTS.stoppedBy({ signal }));
   });
   return await Promise.race([run(socketPath), stopped]);
 }

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts';
 import { formatListenAddress } from '../config/listen.ts';
 import { AdminError } from './outcome.ts';
+import { TEXTS } from './texts.ts';
 
 /** What was to be opened, and by whom. */
 export interface StartAttempt extends Pick<Config, 'listen' | 'admin'> {
@@ -9,17 +10,17 @@ export interface StartAttempt extends Pick<Config, 'listen' | 'admin'> {
 }
 
 const LISTEN_FAULTS: Readonly<Record<string, readonly [what: string, remedy: string]>> = {
-  EADDRINUSE: ['is in use by another process', 'stop that one, or set another address'],
-  EADDRNOTAVAIL: ['is not an address of this machine', 'set one that is'],
-  EACCES: ['may not be opened by this user', 'set a port above 1023, or run it as another user'],
+  EADDRINUSE: [TEXTS.addressInUse, TEXTS.addressInUseRemedy],
+  EADDRNOTAVAIL: [TEXTS.addressElsewhere, TEXTS.addressElsewhereRemedy],
+  EACCES: [TEXTS.addressDenied, TEXTS.addressDeniedRemedy],
 };
 
 const STORE_FAULTS: Readonly<Record<string, string>> = {
-  ENOTDIR: 'a file stands where a folder is needed',
-  EEXIST: 'a file stands where a folder is needed',
-  EROFS: 'its file system is read-only',
-  ENOSPC: 'its disk has no room',
-  EDQUOT: 'the quota of its disk is used up',
+  ENOTDIR: TEXTS.fileInTheWay,
+  EEXIST: TEXTS.fileInTheWay,
+  EROFS: TEXTS.readOnlyDisk,
+  ENOSPC: TEXTS.fullDisk,
+  EDQUOT: TEXTS.quotaUsedUp,
 };
 
 const DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM']);
@@ -53,7 +54,7 @@ export function explainStartFailure(error: unknown, attempt: StartAttempt): stri
     const { code, syscall } = fault as NodeJS.ErrnoException;
     if (code === STORE_IN_USE) return fault.message;
     if (code === 'LEVEL_LOCKED') {
-      return `the store ${path} is in use by another process; stop it, or set another store.path`;
+      return TEXTS.storeInUse({ path });
     }
     const reason = explainListen(fault, attempt) ?? explainStore(fault, attempt);
     if (reason !== undefined) return reason;
@@ -91,13 +92,12 @@ function explainStore(
   const isOfStore = code === 'LEVEL_IO_ERROR' || isWithin(path, store.path);
   if (!isOfStore && !(fault.syscall === 'mkdir' && isWithin(store.path, path))) return undefined;
   if (isDenied) {
-    const user = uid === undefined ? 'this user' : `this user (uid ${uid})`;
-    const remedy = `give ${user} write access there, or set another folder`;
-    return `store.path: ${store.path} may not be written by ${user}: ${message}; ${remedy}`;
+    const user = uid === undefined ? TEXTS.thisUser : TEXTS.userNumber({ uid });
+    return TEXTS.storeDenied({ path: store.path, user, reason: message });
   }
   const cause = STORE_FAULTS[code];
-  const why = cause === undefined ? message : `${cause} (${message})`;
-  return `store.path: ${store.path} cannot be used: ${why}; set a folder that can be written`;
+  const reason = cause === undefined ? message : `${cause} (${message})`;
+  return TEXTS.storeUnusable({ path: store.path, reason });
 }
 
 function isWithin(path: string, folder: string): boolean {

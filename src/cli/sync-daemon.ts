@@ -8,6 +8,7 @@ import { EXIT_CODE } from './outcome.ts';
 import { StopSignals } from './stop-signals.ts';
 import type { StoreContext } from './store-context.ts';
 import { RemoteSync } from './sync-remote.ts';
+import { TEXTS } from './texts.ts';
 
 export interface SyncDaemonOptions extends CommandOptions {
   readonly server: URL;
@@ -35,7 +36,7 @@ export async function syncDaemon(
 ): Promise<number> {
   const { config, warnings, file } = loadConfig({ file: options.config, ...context });
   if (config.sync === undefined) {
-    const problems = ['sync: write here what the site must hold, and when it is fetched'];
+    const problems = [TEXTS.nothingToRun];
     throw new ConfigError(problems, { ...(file !== undefined && { file }) });
   }
   using stop = new StopSignals(context.signals, () => context.exit(EXIT_CODE.interrupted));

@@ -1,6 +1,7 @@
 import type { ReleasedImage, SyncProblem, SyncProgress } from '../api/sync-api.ts';
 import { formatDuration } from '../config/duration.ts';
 import { count, formatTable, onOneLine, roundSize, shortDigest } from './format.ts';
+import { TEXTS } from './texts.ts';
 
 const SHOWN = 50;
 
@@ -12,7 +13,7 @@ export function formatRows(
 ): string {
   const shown = isAll ? rows : rows.slice(0, SHOWN);
   const more = rows.length - shown.length;
-  return `${formatTable([heading, ...shown])}${more === 0 ? '' : `${more} more: --all shows them\n`}`;
+  return `${formatTable([heading, ...shown])}${more === 0 ? '' : `${TEXTS.moreRows({ more })}\n`}`;
 }
 
 /** Of a plan and of the report of a run: what left the selection. */
@@ -24,7 +25,7 @@ export function formatReleased(released: readonly ReleasedImage[]): string {
     action,
     why,
   ]);
-  return formatPart('no longer selected:', ['IMAGE', 'TAG', 'DIGEST', 'ACTION', 'WHY'], rows);
+  return formatPart(TEXTS.notSelected, ['IMAGE', 'TAG', 'DIGEST', 'ACTION', 'WHY'], rows);
 }
 
 /** Rules and images that something is wrong with. */

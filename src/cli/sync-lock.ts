@@ -2,24 +2,23 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { SyncLock } from '../api/sync-api.ts';
 import { AdminError, UsageError } from './outcome.ts';
-
-const REMEDY = 'write a new one with "entrepot sync plan --lock FILE"';
+import { TEXTS } from './texts.ts';
 
 /** The lock of a file, its shape checked. Throws `UsageError` with the path and the remedy. */
 export function readLock(file: string, cwd: string): SyncLock {
   const path = resolve(cwd, file);
-  const text = touch(() => readFileSync(path, 'utf8'), 'read', path, REMEDY);
+  const text = touch(() => readFileSync(path, 'utf8'), path, TEXTS.lockUnreadable);
   const document = parse(text, path);
   const fault = findFault(document);
   if (fault === undefined) return document as SyncLock;
-  throw new UsageError(`the lock ${path} is broken: ${fault}; ${REMEDY}`);
+  throw new UsageError(TEXTS.lockBroken({ path, fault }));
 }
 
 /** As JSON to look through and to compare. Throws `UsageError`. */
 export function writeLock(lock: SyncLock, file: string, cwd: string): void {
   const path = resolve(cwd, file);
   const text = `${JSON.stringify(lock, undefined, 2)}\n`;
-  touch(() => writeFileSync(path, text), 'written', path, 'name a file in a folder that is there');
+  touch(() => writeFileSync(path, text), path, TEXTS.lockUnwritable);
 }
 
 /** What the server says against a lock, with the path of the lock. */
@@ -35,21 +34,19 @@ export async function withLock<T>(
   } catch (error) {
     if (!(error instanceof AdminError) || (error.status !== 400 && error.status !== 413))
       throw error;
-    const message = `the lock ${resolve(cwd, file)}: ${error.message}`;
+    const message = TEXTS.lockRefused({ path: resolve(cwd, file), reason: error.message });
     throw new UsageError(message, { cause: error });
   }
 }
 
-function touch<T>(act: () => T, what: string, path: string, remedy: string): T {
+function touch<T>(act: () => T, path: string, tell: typeof TEXTS.lockUnreadable): T {
   try {
     return act();
   } catch (error) {
     const { code, syscall, message } = error as NodeJS.ErrnoException;
     if (syscall === undefined) throw error;
     const reason = (message.split(', ')[0] ?? message).replace(`${code}: `, '');
-    throw new UsageError(`the lock ${path} cannot be ${what}: ${reason}; ${remedy}`, {
-      cause: error,
-    });
+    throw new UsageError(tell({ path, reason }), { cause: error });
   }
 }
 
@@ -58,7 +55,7 @@ function parse(text: string, path: string): unknown {
     return JSON.parse(text);
   } catch (cause) {
     const reason = (cause as SyntaxError).message;
-    throw new UsageError(`the lock ${path} is not JSON: ${reason}; ${REMEDY}`, { cause });
+    throw new UsageError(TEXTS.lockNotJson({ path, reason }), { cause });
   }
 }
 

@@ -7,8 +7,7 @@ import { EXIT_CODE } from './outcome.ts';
 import type { StoreContext } from './store-context.ts';
 import { formatProblems, formatReleased, formatRows } from './sync-format.ts';
 import { withLock, writeLock } from './sync-lock.ts';
-
-const NOTHING = 'nothing is selected: write under "sync" what the site must hold\n';
+import { TEXTS } from './texts.ts';
 
 export interface SyncPlanOptions extends CommandOptions {
   readonly lock?: string;
@@ -38,7 +37,10 @@ export async function syncPlan(options: SyncPlanOptions, context: StoreContext):
 function keepLock({ lock, problems }: SyncPlan, file: string | undefined, context: StoreContext) {
   if (file === undefined) return;
   if (problems.length === 0) writeLock(lock, file, context.cwd);
-  else context.stderr.write(`${file} is not written: ${count(problems.length, 'problem')}\n`);
+  else
+    context.stderr.write(
+      `${TEXTS.lockNotWritten({ file, problems: count(problems.length, 'problem') })}\n`,
+    );
 }
 
 function isPending({ images, released }: SyncPlan): boolean {
@@ -57,9 +59,11 @@ function formatPlan(plan: SyncPlan, isAll: boolean): string {
   const heading = ['IMAGE', 'TAG', 'DIGEST', 'ACTION', 'FETCH', 'SIZE', 'RULE'];
   return [
     images.length === 0 ? '' : `${formatRows(heading, ordered.map(describe), isAll)}\n`,
-    images.length === 0 && problems.length === 0 ? NOTHING : describeTotals(totals),
+    images.length === 0 && problems.length === 0
+      ? `${TEXTS.nothingSelected}\n`
+      : describeTotals(totals),
     formatReleased(released),
-    formatProblems('could not be resolved:', problems),
+    formatProblems(TEXTS.unresolved, problems),
   ].join('');
 }
 

@@ -5,6 +5,7 @@ import { AdminError } from './outcome.ts';
 import type { StoreContext } from './store-context.ts';
 import type { SyncRunState } from '../api/sync-api.ts';
 import { followRun } from './follow-run.ts';
+import { TEXTS } from './texts.ts';
 
 const PATH = '/api/v1/sync/run';
 const POLL_MS = 2_000;
@@ -48,7 +49,7 @@ export class RemoteSync {
         log[isOk ? 'info' : 'warn']({ report }, 'sync ended');
         return;
       }
-      await this.#backOff('the run is gone without a report: the server has restarted');
+      await this.#backOff(TEXTS.runLost);
     }
   }
 

@@ -9,6 +9,7 @@ import { EXIT_CODE } from './outcome.ts';
 import type { StoreContext } from './store-context.ts';
 import { describeProgress, formatProblems, formatReleased } from './sync-format.ts';
 import { withLock } from './sync-lock.ts';
+import { TEXTS } from './texts.ts';
 
 export interface SyncRunOptions extends CommandOptions {
   readonly locked?: string;
@@ -40,6 +41,6 @@ function formatReport(report: SyncReport): string {
     `${done}: ${roundSize(bytes)} in ${formatDuration(seconds * 1000)}\n`,
     aborted === undefined ? '' : `ended early: ${onOneLine(aborted)}\n`,
     formatReleased(released),
-    formatProblems('failed:', failures),
+    formatProblems(TEXTS.failed, failures),
   ].join('');
 }

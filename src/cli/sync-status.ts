@@ -5,6 +5,7 @@ import { count, formatAge, onOneLine, roundSize, shortDigest } from './format.ts
 import { EXIT_CODE } from './outcome.ts';
 import type { StoreContext } from './store-context.ts';
 import { describeProgress, formatProblems, formatRows } from './sync-format.ts';
+import { TEXTS } from './texts.ts';
 
 const STATES = ['partial', 'stale', 'ready'] as const;
 const HEADING = ['IMAGE', 'TAG', 'STATE', 'MISSING', 'AGE', 'RULE', 'WHY'];
@@ -34,14 +35,14 @@ function isReady({ images, unresolved = [] }: SyncStatus): boolean {
 
 function formatStatus(status: SyncStatus, { now, isAll }: { now: number; isAll: boolean }): string {
   const { images, rules, unresolved = [] } = status;
-  if (rules === 0) return 'no rules: write under "sync" what the site must hold\n';
+  if (rules === 0) return `${TEXTS.noRules}\n`;
   const ordered = STATES.flatMap((state) => images.filter((image) => image.state === state));
   const rows = ordered.map((image) => describe(image, now));
   return [
     images.length === 0 ? '' : `${formatRows(HEADING, rows, isAll)}\n`,
     describeCounts(status),
     ...describeRuns(status, now).map((line) => `${onOneLine(line)}\n`),
-    formatProblems('not known yet what they select:', unresolved),
+    formatProblems(TEXTS.unknown, unresolved),
   ].join('');
 }
 
@@ -73,16 +74,18 @@ function describeCounts({ counts, images }: SyncStatus): string {
 function describeRuns({ run, nextRunAt, closedUntil }: SyncStatus, now: number): string[] {
   return [
     ...describeRun(run, now),
-    ...(nextRunAt === undefined ? [] : [`next run at ${new Date(nextRunAt).toISOString()}`]),
+    ...(nextRunAt === undefined
+      ? []
+      : [TEXTS.nextRun({ time: new Date(nextRunAt).toISOString() })]),
     ...(closedUntil === undefined
       ? []
-      : [`no window is open before ${new Date(closedUntil).toISOString()}`]),
+      : [TEXTS.closedUntil({ time: new Date(closedUntil).toISOString() })]),
   ];
 }
 
 function describeRun({ running, last }: SyncRunState, now: number): string[] {
   if (running) return [`running: ${describeProgress(running)}`];
-  if (!last) return ['no run yet'];
+  if (!last) return [TEXTS.noRun];
   const { fetched, kept, failed } = last.images;
   const early = last.aborted === undefined ? '' : `, ended early: ${last.aborted}`;
   const trouble = last.failures.length === 0 ? '' : `, ${count(last.failures.length, 'problem')}`;

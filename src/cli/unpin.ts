@@ -4,6 +4,7 @@ import { print, type CommandOptions } from './command-context.ts';
 import { describeOrigin } from './format.ts';
 import { AdminError, EXIT_CODE } from './outcome.ts';
 import type { StoreContext } from './store-context.ts';
+import { TEXTS } from './texts.ts';
 
 /** Takes a pin by hand away, written as it was pinned. That there is none is a failure. */
 export async function unpin(
@@ -17,7 +18,10 @@ export async function unpin(
   } catch (error) {
     throw error instanceof AdminError ? namingOthers(error) : error;
   }
-  print(options, context, { document: { unpinned: image }, text: () => `unpinned ${image}\n` });
+  print(options, context, {
+    document: { unpinned: image },
+    text: () => `${TEXTS.unpinned({ image })}\n`,
+  });
   return EXIT_CODE.ok;
 }
 

@@ -10,6 +10,7 @@ import { count, formatTable, roundSize } from './format.ts';
 import { AdminError, EXIT_CODE } from './outcome.ts';
 import { explained } from './start-failure.ts';
 import type { StoreContext } from './store-context.ts';
+import { TEXTS } from './texts.ts';
 
 const PATH = '/api/v1/verify';
 
@@ -39,7 +40,7 @@ async function rebuild(
 ): Promise<number> {
   if (await isServed(config.admin)) {
     const address = formatListenAddress(config.admin);
-    throw new AdminError(`a server runs at ${address}: stop the server first, then rebuild`);
+    throw new AdminError(TEXTS.serverRuns({ address }));
   }
   const attempt = { ...config, uid: context.uid };
   const report = await explained(async () => context.rebuildCatalog(config), attempt);
@@ -52,7 +53,7 @@ async function rebuild(
   ];
   print(options, context, {
     document: report,
-    text: () => `the catalog is made anew from the files: ${counts.join(', ')}\n`,
+    text: () => `${TEXTS.rebuilt({ counts: counts.join(', ') })}\n`,
   });
   return EXIT_CODE.ok;
 }
@@ -71,7 +72,7 @@ function describeProgress({
 function formatReport({ startedAt, endedAt, blobs, bytes, damaged }: VerifyReport): string {
   const healed = damaged.filter((damage) => damage.healed).length;
   const seconds = Math.max(1, Math.round((endedAt - startedAt) / 1000));
-  const found = damaged.length === 0 ? 'all as they should be' : `${damaged.length} damaged`;
+  const found = damaged.length === 0 ? TEXTS.allWell : `${damaged.length} damaged`;
   const line = `${count(blobs, 'blob')}, ${roundSize(bytes)} in ${formatDuration(seconds * 1000)}: ${found}`;
   if (damaged.length === 0) return `${line}\n`;
   const table = formatTable([

@@ -1,0 +1,85 @@
+/** What commands say in sentences: errors, remedies, titles. Cells of tables stand with their table. */
+export const TEXTS = {
+  // The admin API, and the store where no server runs.
+  unserved: ({ address, reason }: { address: string; reason: string }) =>
+    `no server answers at ${address} (${reason}): start it with "entrepot serve", or name its configuration with --config`,
+  foreign: ({ address, status }: { address: string; status: number }) =>
+    `what listens at ${address} answered ${status} and is not this version's admin API`,
+  silent: 'no answer',
+  noReport: ({ run }: { run: string }) =>
+    `the ${run} ended without a report; the log of the server says why`,
+  serverRuns: ({ address }: { address: string }) =>
+    `a server runs at ${address}: stop the server first, then rebuild`,
+  stoppedBy: ({ signal }: { signal: string }) => `stopped by ${signal}`,
+  // Why the server, or a command in its place, did not start.
+  storeInUse: ({ path }: { path: string }) =>
+    `the store ${path} is in use by another process; stop it, or set another store.path`,
+  storeDenied: ({ path, user, reason }: { path: string; user: string; reason: string }) =>
+    `store.path: ${path} may not be written by ${user}: ${reason}; give ${user} write access there, or set another folder`,
+  storeUnusable: ({ path, reason }: { path: string; reason: string }) =>
+    `store.path: ${path} cannot be used: ${reason}; set a folder that can be written`,
+  thisUser: 'this user',
+  userNumber: ({ uid }: { uid: number }) => `this user (uid ${uid})`,
+  fileInTheWay: 'a file stands where a folder is needed',
+  readOnlyDisk: 'its file system is read-only',
+  fullDisk: 'its disk has no room',
+  quotaUsedUp: 'the quota of its disk is used up',
+  addressInUse: 'is in use by another process',
+  addressInUseRemedy: 'stop that one, or set another address',
+  addressElsewhere: 'is not an address of this machine',
+  addressElsewhereRemedy: 'set one that is',
+  addressDenied: 'may not be opened by this user',
+  addressDeniedRemedy: 'set a port above 1023, or run it as another user',
+  // What is held.
+  nothingHeld: 'nothing is held',
+  nothingHeldOf: ({ match }: { match: string }) => `nothing of ${match} is held`,
+  moreImages: ({ images, verb }: { images: string; verb: string }) =>
+    `no more than ${images} ${verb} shown: --limit shows more`,
+  notHeld: 'nothing of it is held',
+  size: ({ bytes, own }: { bytes: string; own: string }) =>
+    `${bytes}; without it there would be ${own} more room`,
+  notAskedFor: 'nobody asked for it',
+  nothingToGo: 'nothing has to go',
+  kept: 'older, and kept:',
+  rebuilt: ({ counts }: { counts: string }) => `the catalog is made anew from the files: ${counts}`,
+  allWell: 'all as they should be',
+  // Pins.
+  imageOrList: 'write either an image with its reason, or --in-use with a file',
+  noImage: 'write an image, or --in-use with a file of them',
+  sourceAlone: '--source goes with --in-use',
+  unreadableList: ({ reason }: { reason: string }) =>
+    `the list of images cannot be read: ${reason}`,
+  pinned: ({ image }: { image: string }) => `pinned ${image}`,
+  pinnedAhead: ({ image }: { image: string }) => `pinned ${image}: nothing of it is held yet`,
+  globHint: '("*" stops at a slash, "**" does not)',
+  inUse: ({ images, source }: { images: string; source: string }) =>
+    `${images} pinned as in use by ${source}`,
+  unpinned: ({ image }: { image: string }) => `unpinned ${image}`,
+  nothingPinned: 'nothing is pinned',
+  // Sync.
+  noRules: 'no rules: write under "sync" what the site must hold',
+  nothingSelected: 'nothing is selected: write under "sync" what the site must hold',
+  nothingToRun: 'sync: write here what the site must hold, and when it is fetched',
+  notSelected: 'no longer selected:',
+  unresolved: 'could not be resolved:',
+  unknown: 'not known yet what they select:',
+  failed: 'failed:',
+  noRun: 'no run yet',
+  nextRun: ({ time }: { time: string }) => `next run at ${time}`,
+  closedUntil: ({ time }: { time: string }) => `no window is open before ${time}`,
+  moreRows: ({ more }: { more: number }) => `${more} more: --all shows them`,
+  runLost: 'the run is gone without a report: the server has restarted',
+  // The file of a lock.
+  lockRefused: ({ path, reason }: { path: string; reason: string }) =>
+    `the lock ${path}: ${reason}`,
+  lockBroken: ({ path, fault }: { path: string; fault: string }) =>
+    `the lock ${path} is broken: ${fault}; write a new one with "entrepot sync plan --lock FILE"`,
+  lockNotJson: ({ path, reason }: { path: string; reason: string }) =>
+    `the lock ${path} is not JSON: ${reason}; write a new one with "entrepot sync plan --lock FILE"`,
+  lockUnreadable: ({ path, reason }: { path: string; reason: string }) =>
+    `the lock ${path} cannot be read: ${reason}; write a new one with "entrepot sync plan --lock FILE"`,
+  lockUnwritable: ({ path, reason }: { path: string; reason: string }) =>
+    `the lock ${path} cannot be written: ${reason}; name a file in a folder that is there`,
+  lockNotWritten: ({ file, problems }: { file: string; problems: string }) =>
+    `${file} is not written: ${problems}`,
+} as const;
