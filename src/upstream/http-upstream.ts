@@ -14,7 +14,7 @@ import {
 } from '../oci/reference.ts';
 import { INTERACTIVE, type Demand } from './demand.ts';
 import { readPages, type ListingRequest } from './listing.ts';
-import { parentCopy } from './parent-copy.ts';
+import { parentCopy } from './registry-answer.ts';
 import { Referrers } from './referrers.ts';
 import { RegistryClient, type RegistryResponse, type SmallResponse } from './registry-client.ts';
 import type { RegistrySenderParts } from './registry-sender.ts';

@@ -3,6 +3,7 @@ import type { TransportResponse } from '../net/transport.ts';
 import { essence } from '../oci/media-types.ts';
 import type { UpstreamFault } from '../oci/upstream-error.ts';
 import { timeUntil, type Clock } from '../time/clock.ts';
+import type { ParentCopy } from './upstream.ts';
 
 /** What is wrong with an answer. The reason names host and cause. */
 export interface Verdict {
@@ -24,6 +25,10 @@ interface Asked {
 
 const MAX_ERROR_BYTES = 16 * 1024;
 const MAX_REASON_LENGTH = 200;
+/** RFC 9211, as this mirror writes it itself. */
+const STALE = /(?:^|,)\s*entrepot\s*;\s*hit\s*;\s*detail=stale\s*(?:$|,)/;
+/** The spec's one form of a warning. */
+const WARNING = /^299 - "((?:[^"\\]|\\.)*)"/;
 
 /** `undefined` when an answer may count: content as it is, 404, and 405 to a HEAD. */
 export function judge(answer: Judged, asked: Asked): Verdict | undefined {
@@ -108,4 +113,16 @@ export function describeErrors(document: Record<string, unknown> | undefined): s
 /** Words of the other side, safe in a header, a log line and a terminal. */
 export function printable(text: string, maxLength = 100): string {
   return text.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, maxLength);
+}
+
+/**
+ * What the upstream says of its answer when it is such a mirror and could not ask; `undefined` when
+ * the answer is the registry's own, or one that the mirror holds to be fresh.
+ */
+export function parentCopy(headers: Readonly<Record<string, string>>): ParentCopy | undefined {
+  const status = headers['cache-status'];
+  if (status === undefined || !STALE.test(status)) return undefined;
+  const text = WARNING.exec(headers['warning'] ?? '')?.[1] ?? 'its copy is not confirmed';
+  const seconds = /^\d{1,12}$/.exec(headers['age'] ?? '')?.[0];
+  return { ageMs: Number(seconds ?? 0) * 1000, warning: text.replaceAll(/\\(.)/g, '$1') };
 }

@@ -4,7 +4,6 @@ import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, Repository, Tag } from '../oci/reference.ts';
 import type { UpstreamStatus } from '../api/status-api.ts';
 import type { Demand } from './demand.ts';
-import type { ParentCopy } from './parent-copy.ts';
 
 /**
  * A registry that content comes from. Absence is `undefined` and means that the registry itself
@@ -43,6 +42,14 @@ export interface BlobOptions {
   readonly start?: number;
   /** Exclusive. */
   readonly end?: number;
+}
+
+/** A mirror's answer from a copy that its own upstream did not confirm. */
+export interface ParentCopy {
+  /** Since it was last confirmed. */
+  readonly ageMs: number;
+  /** In the mirror's own words. */
+  readonly warning: string;
 }
 
 /** Registries leave out any of these; what is missing takes a GET to learn. */

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { ManifestError, parseManifest } from '../../src/oci/manifest.ts';
 import { parseChallenges } from '../../src/upstream/challenge.ts';
-import { nextPage } from '../../src/upstream/link.ts';
+import { nextPage } from '../../src/upstream/listing.ts';
 import { Quota } from '../../src/upstream/quota.ts';
 import { refuseRealm } from '../../src/upstream/realm.ts';
 import { parseRetryAfter } from '../../src/upstream/registry-answer.ts';

@@ -14,7 +14,7 @@ import { isManifestType } from '../../src/oci/media-types.ts';
 import { parseReference, parseRepository } from '../../src/oci/reference.ts';
 import { parseChallenges } from '../../src/upstream/challenge.ts';
 import { INTERACTIVE, PRIORITY } from '../../src/upstream/demand.ts';
-import { nextPage } from '../../src/upstream/link.ts';
+import { nextPage } from '../../src/upstream/listing.ts';
 import { Quota } from '../../src/upstream/quota.ts';
 import { followRedirect } from '../../src/upstream/redirect.ts';
 import { refuseRealm } from '../../src/upstream/realm.ts';

@@ -5,7 +5,6 @@ import type { Sender } from '../../net/transport.ts';
 import type { Credential, CredentialSource } from './credential.ts';
 import { issueFromHelper } from './credential-helper.ts';
 import { issueFromDockerConfig } from './docker-config.ts';
-import { FixedCredential } from './fixed-credential.ts';
 import { IssuedCredential } from './issued-credential.ts';
 
 export interface CredentialsContext {
@@ -31,12 +30,12 @@ export function openCredentials(
   switch (config.provider) {
     case 'password': {
       const { username, password } = config;
-      return new FixedCredential(username, { kind: 'password', username, password });
+      return fixed(username, { kind: 'password', username, password });
     }
     case 'identity-token':
-      return new FixedCredential('identity token', { kind: 'identity-token', token: config.token });
+      return fixed('identity token', { kind: 'identity-token', token: config.token });
     case 'bearer':
-      return new FixedCredential('bearer token', { kind: 'bearer', token: config.token });
+      return fixed('bearer token', { kind: 'bearer', token: config.token });
     case 'ecr':
     case 'ecr-public':
     case 'gcp':
@@ -50,6 +49,11 @@ export function openCredentials(
   }
 }
 
+/** Of the configuration; there is no other one when it is refused. */
+function fixed(label: string, credential: Credential): CredentialSource {
+  return { label, get: async () => credential, refuse: () => false };
+}
+
 async function issueFrom(
   config: IssuedConfig,
   context: CredentialsContext,
@@ -58,7 +62,7 @@ async function issueFrom(
     case 'ecr':
       return (await import('./ecr.ts')).issueFromEcr(config);
     case 'ecr-public':
-      return (await import('./ecr-public.ts')).issueFromEcrPublic(config);
+      return (await import('./ecr.ts')).issueFromEcrPublic(config);
     case 'gcp':
       return (await import('./gcp.ts')).issueFromGoogle(config);
     case 'acr':
