@@ -57,7 +57,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   '@koa/router': ['src/http', 'src/admin'],
   undici: ['src/net'],
   tldts: ['src/net', 'src/upstream'],
-  level: ['src/store'],
+  level: ['src/store/catalog/tables.ts'],
   'prom-client': ['src/observe'],
   pino: ['src/observe'],
   commander: ['src/cli'],
@@ -69,6 +69,14 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   croner: ['src/config', 'sync'],
   'p-queue': ['src/store', 'src/upstream', 'src/mirror', 'sync'],
 };
+
+/** The rooms of the store from the lowest up, with the one file of each that others may import. */
+const STORE_FACADES = [
+  ['files', 'blob-store.ts'],
+  ['catalog', 'catalog.ts'],
+  ['journal', 'journal.ts'],
+  ['care', 'care.ts'],
+] as const;
 
 const MAY_TOUCH_PROCESS = ['src/entrepot.js', 'src/main.ts', 'src/server.ts'];
 
@@ -116,6 +124,18 @@ export default defineConfig({
       rules: wallsOf(room, below),
     })),
     {
+      files: ['src/*.ts'],
+      rules: { 'no-restricted-imports': ['error', { patterns: [facadesOnly('src')] }] },
+    },
+    ...STORE_FACADES.map(([room], floor) => ({
+      files: [`src/store/${room}/**`],
+      rules: wallsOf('src/store', ROOMS['src/store']!, floor),
+    })),
+    {
+      files: ['src/store/catalog/tables.ts'],
+      rules: wallsOf('src/store/catalog/tables.ts', ['src/store', ...ROOMS['src/store']!]),
+    },
+    {
       files: ['test/**'],
       rules: {
         'typescript/no-unnecessary-condition': 'off',
@@ -127,7 +147,8 @@ export default defineConfig({
   ],
 });
 
-function wallsOf(room: string, below: readonly string[]): DummyRuleMap {
+/** `floor`: of a room of the store. */
+function wallsOf(room: string, below: readonly string[], floor?: number): DummyRuleMap {
   const open = [room, ...below];
   const shut = Object.keys(ROOMS).filter((other) => !open.includes(other));
   const restrictions = {
@@ -147,9 +168,31 @@ function wallsOf(room: string, below: readonly string[]): DummyRuleMap {
         group: room === 'src/cli' ? ['**/main.ts'] : ['**/server.ts', '**/main.ts'],
         message: 'The process entry and the composition root stand above every room.',
       },
+      facadesOnly(room, floor),
     ],
   };
   return { 'no-restricted-imports': ['error', restrictions] };
+}
+
+/** Of the store, its facades alone; within a room of it, those of the rooms below. */
+function facadesOnly(from: string, floor?: number): { group: string[]; message: string } {
+  const isInside = from.startsWith('src/store');
+  const others = STORE_FACADES.filter((_, other) => other !== floor);
+  const open = STORE_FACADES.filter(([room], other) =>
+    floor === undefined ? isInside || room !== 'journal' : other < floor,
+  );
+  const at = isInside ? '**' : '**/store';
+  return {
+    group: [
+      ...others.map(([room]) => `${at}/${room}/*`),
+      ...open.map(([room, facade]) => `!${at}/${room}/${facade}`),
+      // Who opens a store makes its catalog.
+      ...(isInside && floor === undefined
+        ? ['!**/catalog/open-catalog.ts', '!**/catalog/rebuild.ts']
+        : []),
+    ],
+    message: `Of the store may be imported: ${open.map(([room, file]) => `${room}/${file}`).join(', ')}.`,
+  };
 }
 
 function lastPart(room: string): string {

@@ -17,10 +17,8 @@ import type { Log } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { RegistryError } from './oci/errors.ts';
 import { DEFAULT_TAG } from './oci/image-name.ts';
-import { InUseFile } from './store/care/in-use-file.ts';
-import { Scrubber } from './store/care/scrubber.ts';
-import type { Step } from './store/step.ts';
-import { Store } from './store/store.ts';
+import { InUseFile, Scrubber } from './store/care/care.ts';
+import { Store, type Step } from './store/store.ts';
 import { SYSTEM_CLOCK, type Clock } from './time/clock.ts';
 import { HttpUpstream } from './upstream/http-upstream.ts';
 import { OfflineUpstream } from './upstream/offline-upstream.ts';
@@ -57,7 +55,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
     createAdminApp: (unreadyReason: () => string | undefined) =>
       createAdminApp({
         ...parts,
-        usage: () => ({ ...store.catalog.usage, reserved: store.collector.reservedBytes }),
+        usage: () => ({ ...store.catalog.usage, reserved: store.care.budget.reservedBytes }),
         unreadyReason,
         status,
         store: parts.storeAdmin,
@@ -65,10 +63,10 @@ export async function startEngine(config: Config, options: EngineOptions) {
       }),
     /** Begins what goes on beside the pulls. */
     work: () => {
-      store.settle();
+      store.care.settle();
       scrubber.start();
       if (config.sync && !config.offline) sync.start();
-      void store.settled
+      void store.care.settled
         .then(async () => mirror.resumeHydration())
         .catch((err: unknown) => log.error({ err }, 'what is incomplete was not looked for'));
     },
@@ -112,7 +110,7 @@ async function openParts(config: Config, options: EngineOptions) {
     ...shared,
     config: config.sync ?? NOTHING_TO_SYNC,
     state: await SyncState.open(join(store.path, 'sync.json')),
-    pins: store.pins,
+    pins: store.care.pins,
     prefetcher: mirror.prefetcher,
     canonical: (image) => canonicalImage(addressing, image, DEFAULT_TAG),
     timer: { ...REAL_TIMER, ...clock },

@@ -6,8 +6,7 @@ import { createLog, type Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { BlobStore } from './store/files/blob-store.ts';
 import type { Catalog } from './store/catalog/catalog.ts';
-import type { Step } from './store/step.ts';
-import { Store } from './store/store.ts';
+import { Store, type Step } from './store/store.ts';
 import type { Timing } from './net/timing.ts';
 import type { Clock } from './time/clock.ts';
 

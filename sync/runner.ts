@@ -7,7 +7,7 @@ import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import { parseImageName } from '../src/oci/image-name.ts';
 import type { Log } from '../src/observe/log.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
-import type { Pins } from '../src/store/care/pins.ts';
+import type { Pins } from '../src/store/care/care.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { Bandwidth } from '../src/upstream/bandwidth.ts';
 import { PRIORITY } from '../src/upstream/demand.ts';

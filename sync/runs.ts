@@ -3,7 +3,7 @@ import type { SyncConfig } from '../src/config/sync-config.ts';
 import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import type { Log } from '../src/observe/log.ts';
 import type { Metrics } from '../src/observe/metrics.ts';
-import type { Pins } from '../src/store/care/pins.ts';
+import type { Pins } from '../src/store/care/care.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
 import { Bandwidth } from '../src/upstream/bandwidth.ts';

@@ -18,12 +18,9 @@ import { RegistryError } from '../oci/errors.ts';
 import { DEFAULT_TAG, formatImageName } from '../oci/image-name.ts';
 import { formatTarget, splitTarget, type Tag } from '../oci/reference.ts';
 import type { Aside, BlobStore } from '../store/files/blob-store.ts';
-import type { Collection } from '../store/care/collection.ts';
-import { findHeld } from '../store/care/find-held.ts';
 import type { Node } from '../store/catalog/catalog.ts';
-import type { Scrubber } from '../store/care/scrubber.ts';
+import { sumOf, type EvictionResult, type Scrubber } from '../store/care/care.ts';
 import type { Store } from '../store/store.ts';
-import { sumOf } from '../store/care/collection.ts';
 import { TEXTS } from './texts.ts';
 
 export interface StoreAdminParts {
@@ -52,8 +49,9 @@ export class StoreAdmin implements StoreApi {
 
   async summary(): Promise<StoreSummary> {
     const { store, limits } = this.#parts;
-    const { blobs, catalog, collector, health, lastCollection } = store;
-    const freeBytes = await blobs.freeBytes();
+    const { blobs, catalog, care } = store;
+    const { budget, health, lastCollection } = care;
+    const freeBytes = await blobs.folders.freeBytes();
     return {
       path: store.path,
       ...catalog.usage,
@@ -61,7 +59,7 @@ export class StoreAdmin implements StoreApi {
       maxBytes: limits.maxBytes,
       minFreeBytes: limits.minFreeBytes,
       ...(freeBytes !== undefined && { freeBytes }),
-      reservedBytes: collector.reservedBytes,
+      reservedBytes: budget.reservedBytes,
       quarantined: await measure(blobs, 'quarantine'),
       partials: await measure(blobs, 'ingest'),
       ...health.condition,
@@ -71,7 +69,7 @@ export class StoreAdmin implements StoreApi {
   }
 
   async images({ match, sort, limit }: ImageQuery): Promise<ImageSummary[]> {
-    const { inventory } = this.#parts.store;
+    const { inventory } = this.#parts.store.care;
     const pattern = match === undefined ? undefined : patternOf(match);
     let found: ImageSummary[] = [];
     for await (const node of inventory.images()) {
@@ -85,11 +83,11 @@ export class StoreAdmin implements StoreApi {
   }
 
   async explain(image: string): Promise<ImageReport | undefined> {
-    const { catalog, inventory } = this.#parts.store;
+    const { catalog, care } = this.#parts.store;
     const node = await this.#find(image);
     const record = node && (await catalog.findManifest(node.target, node.digest));
     if (!node || !record) return undefined;
-    const described = await inventory.explain(node);
+    const described = await care.inventory.explain(node);
     const checked = await Promise.all(
       described.tags.map(async (tag) => {
         const known = await catalog.findTag(node.target, tag as Tag);
@@ -115,11 +113,11 @@ export class StoreAdmin implements StoreApi {
   }
 
   async planCollection(bytes?: number): Promise<CollectionReport> {
-    return this.#report(await this.#parts.store.collector.plan(bytes));
+    return this.#report(await this.#parts.store.care.budget.plan(bytes));
   }
 
   async collect(bytes?: number): Promise<CollectionReport> {
-    return this.#report(await this.#parts.store.collector.collect(bytes));
+    return this.#report(await this.#parts.store.care.budget.evict(bytes));
   }
 
   startVerify(): VerifyState {
@@ -128,36 +126,36 @@ export class StoreAdmin implements StoreApi {
   }
 
   pins(): readonly Pin[] {
-    return this.#parts.store.pins.list();
+    return this.#parts.store.care.pins.list();
   }
 
   async pin(image: string, reason?: string): Promise<Pin> {
     const pin = this.#pinOf('hand', image, reason);
-    await this.#parts.store.pins.add(pin);
+    await this.#parts.store.care.pins.add(pin);
     return pin;
   }
 
   async unpin(image: string): Promise<boolean> {
     const { store, addressing } = this.#parts;
-    return store.pins.remove({ origin: 'hand', image: canonicalImage(addressing, image) });
+    return store.care.pins.remove({ origin: 'hand', image: canonicalImage(addressing, image) });
   }
 
   async pinsOf(image: string): Promise<readonly Pin[]> {
     const { store, addressing } = this.#parts;
     const canonical = canonicalImage(addressing, image);
-    const named = store.pins.list().filter((pin) => pin.image === canonical);
+    const named = store.care.pins.list().filter((pin) => pin.image === canonical);
     const node = isGlob(image) ? undefined : await this.#find(image);
     if (!node) return named;
     const tags = await store.catalog.tagsOf(node);
-    return [...new Set([...named, ...store.pins.of({ ...node, tags })])];
+    return [...new Set([...named, ...store.care.pins.of({ ...node, tags })])];
   }
 
   async findHeld(images: readonly string[]): Promise<ReadonlySet<string>> {
-    return findHeld(this.#parts.store.catalog, images);
+    return this.#parts.store.care.inventory.findHeld(images);
   }
 
   async setInUse(source: string, images: readonly string[]): Promise<readonly Pin[]> {
-    const { pins } = this.#parts.store;
+    const { pins } = this.#parts.store.care;
     const origin = `use:${source}`;
     await pins.replace(
       origin,
@@ -193,7 +191,7 @@ export class StoreAdmin implements StoreApi {
     return record && { target, digest: record.digest };
   }
 
-  async #report({ wantedBytes, images, kept }: Collection): Promise<CollectionReport> {
+  async #report({ wantedBytes, images, kept }: EvictionResult): Promise<CollectionReport> {
     const { catalog } = this.#parts.store;
     return {
       wantedBytes,
@@ -224,7 +222,7 @@ export class StoreAdmin implements StoreApi {
 
   async #countRoots(): Promise<number> {
     let count = 0;
-    for await (const _ of this.#parts.store.inventory.images()) count += 1;
+    for await (const _ of this.#parts.store.care.inventory.images()) count += 1;
     return count;
   }
 }
@@ -264,7 +262,7 @@ const ORDER = {
 
 async function measure(blobs: BlobStore, folder: Aside): Promise<Amount> {
   let [files, bytes] = [0, 0];
-  for await (const { size } of blobs.listAside(folder)) {
+  for await (const { size } of blobs.folders.listAside(folder)) {
     files += 1;
     bytes += size;
   }

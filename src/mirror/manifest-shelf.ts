@@ -11,9 +11,7 @@ import {
   type Catalog,
   type ManifestEntry,
 } from '../store/catalog/catalog.ts';
-import type { Collector } from '../store/care/collector.ts';
-import type { Health } from '../store/care/health.ts';
-import { NoRoomError } from '../store/care/no-room-error.ts';
+import { NoRoomError, type Budget, type Health } from '../store/care/care.ts';
 import type { ManifestBody } from '../upstream/upstream.ts';
 
 /** What a HEAD tells of a manifest. */
@@ -32,7 +30,7 @@ export interface HeldManifest extends ManifestStat {
 export interface ManifestShelfParts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
-  readonly collector: Collector;
+  readonly budget: Budget;
   readonly health: Health;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -96,20 +94,20 @@ export class ManifestShelf {
     body: ManifestBody,
     { tags, isPulled = true }: Pick<ManifestEntry, 'tags' | 'isPulled'>,
   ): Promise<{ held: HeldManifest; isKept: boolean }> {
-    const { catalog, blobs, collector, health, log, now } = this.#parts;
+    const { catalog, blobs, budget, health, log, now } = this.#parts;
     const { digest, bytes, manifest } = body;
     const { mediaType } = manifest;
     const storedAt = now();
     const held = { digest, mediaType, size: bytes.length, bytes, storedAt };
     try {
       using _ = blobs.lease(digest);
-      using room = await collector.admit(bytes.length, { patienceMs: PATIENCE_MS });
+      using room = await budget.admit(bytes.length, { patienceMs: PATIENCE_MS });
       if (!room) throw new NoRoomError(bytes.length);
       await blobs.writeBytes(digest, bytes);
       const entry = { ...describeManifest(digest, bytes.length, manifest), tags, isPulled };
       await catalog.recordManifest(target, entry, storedAt);
       health.took();
-      collector.wake();
+      budget.wake();
     } catch (err) {
       health.refused(err);
       log.error({ target: formatTarget(target), digest, err }, 'the manifest could not be kept');

@@ -2,7 +2,7 @@ import type { Digest } from '../oci/digest.ts';
 import { fallbackSubject } from '../oci/cosign.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
-import type { Health } from '../store/care/health.ts';
+import type { Health } from '../store/care/care.ts';
 import type { Catalog, TagRecord } from '../store/catalog/catalog.ts';
 import { INTERACTIVE, PRIORITY, type Demand } from '../upstream/demand.ts';
 import type { Announcement, AnnouncedTags } from './announced-tags.ts';

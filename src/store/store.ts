@@ -1,23 +1,44 @@
-import type { Pin, RebuildReport, StoreSummary } from '../api/store-api.ts';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Pin, RebuildReport } from '../api/store-api.ts';
 import type { StoreConfig } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { AccessTimes } from './care/access-times.ts';
-import { BlobStore } from './files/blob-store.ts';
+import { Care } from './care/care.ts';
 import type { Catalog, JournalEntry } from './catalog/catalog.ts';
-import { Collector } from './care/collector.ts';
-import { sumOf } from './care/collection.ts';
-import { Health } from './care/health.ts';
-import { Inventory } from './care/inventory.ts';
-import { Journal } from './journal/journal.ts';
-import { checkFormat, writeFormat } from './format.ts';
 import { openCatalog } from './catalog/open-catalog.ts';
-import { Pins } from './care/pins.ts';
 import { finishRebuild, rebuildCatalog, type RebuildOptions } from './catalog/rebuild.ts';
-import { Reconciler } from './care/reconciler.ts';
+import { BlobStore } from './files/blob-store.ts';
+import { checkFormat, writeFormat } from './format.ts';
+import { Journal } from './journal/journal.ts';
 import { noStep, type Step } from './step.ts';
+
+/*
+ * A store is what a mirror keeps on its disk. It has four rooms, each with one facade, below which
+ * nobody outside of it reaches:
+ *
+ *   files/    `BlobStore`: bytes by digest. A blob is there whole and verified, or it grows as an
+ *             `Ingest`. Knows no names. Touches `blobs`, `ingest` and `quarantine`.
+ *   catalog/  `Catalog`: what is known of the bytes: tags, manifests, which repository has what, last
+ *             pulls, pins. An interface of facts; `LevelCatalog` keeps them in LevelDB, in `catalog`,
+ *             and can be made anew from files and journal. Another database is another class.
+ *   journal/  `Journal`: what the catalog knows and the files do not tell, one line a fact, for the
+ *             day that the catalog is lost. Touches `journal`.
+ *   care/     `Care`: what keeps all of it in order: the budget and its evictions, pins, last pulls,
+ *             scrubbing, bringing files and catalog into agreement. Has no file of its own.
+ *
+ * Arrows point down:  store -> care -> journal -> catalog -> files.
+ *
+ * Bytes come first and facts second: a blob is recorded when its file is in place, and its file is
+ * removed when its record is gone. So a crash leaves at most a file that nobody knows, which `Care`
+ * finds. What is being read, written or recorded is leased at `BlobStore`, and is not evicted.
+ *
+ * Who may call what: the mirror and sync read and record through `BlobStore` and `Catalog`, ask
+ * `care.budget` for room before they write, note pulls at `care.access` and tell `care.health` what
+ * the disk refused; the admin API asks `care`; nobody outside sees the journal or the database.
+ */
+
+export type { Step } from './step.ts';
 
 export interface StoreParts {
   readonly config: StoreConfig;
@@ -29,28 +50,13 @@ export interface StoreParts {
   readonly step?: Step;
 }
 
-const FLUSH_MS = 10_000;
-/** Room for this many tells that a store is full no more. */
-const SOME_BYTES = 16 * 1024 * 1024;
-const SETTLE_AGAIN_MS = 24 * 3_600_000;
-
 /** All of a store, opened for this process alone. */
 export class Store {
   readonly path: string;
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
   readonly journal: Journal;
-  readonly access: AccessTimes;
-  readonly pins: Pins;
-  readonly collector: Collector;
-  readonly health: Health;
-  readonly inventory: Inventory;
-  lastCollection: StoreSummary['lastCollection'];
-  readonly #parts: StoreParts;
-  readonly #flushing: NodeJS.Timeout;
-  #settleAgain: NodeJS.Timeout | undefined;
-  readonly #stop = new AbortController();
-  #settling: Promise<void> = Promise.resolve();
+  readonly care: Care;
 
   /** Throws when another process has it. Asks the network nothing and reads no blob. */
   static async open(parts: StoreParts): Promise<Store> {
@@ -59,7 +65,6 @@ export class Store {
     await checkFormat(config.path);
     const blobs = await BlobStore.open({ ...config, step });
     await finishRebuild(config.path);
-    const health = new Health({ log, now });
     let journal: Journal | undefined;
     const catalog = undo.adopt(
       await openCatalog(config, {
@@ -76,14 +81,14 @@ export class Store {
     // Whoever has the catalog has the store; what a killed process signed counts no more.
     await rm(`${join(config.path, 'catalog')}.holder`, { force: true });
     await writeFormat(config.path);
-    await blobs.sweep();
+    await blobs.folders.sweep();
     journal = undo.adopt(
       await Journal.open(join(config.path, 'journal'), { step }),
       async (opened) => opened.close(),
     );
-    const pins = await Pins.open({ catalog, configured: parts.pins });
+    const care = await Care.open({ ...parts, catalog, blobs, journal });
     undo.move();
-    return new Store(parts, { blobs, catalog, journal, pins, health });
+    return new Store({ path: config.path, blobs, catalog, journal, care });
   }
 
   /**
@@ -95,60 +100,18 @@ export class Store {
     return rebuildCatalog({ ...options, entries: () => readJournal(options.path) });
   }
 
-  constructor(
-    parts: StoreParts,
-    opened: Pick<Store, 'blobs' | 'catalog' | 'journal' | 'pins' | 'health'>,
-  ) {
-    const { catalog, blobs, pins } = opened;
-    const { config, now, metrics, log, step } = parts;
-    this.#parts = parts;
-    this.path = config.path;
-    this.blobs = blobs;
-    this.catalog = catalog;
-    this.journal = opened.journal;
-    this.pins = pins;
-    this.health = opened.health;
-    this.access = new AccessTimes({ catalog, now });
-    this.inventory = new Inventory({ catalog, blobs, pins });
-    this.collector = new Collector({
-      catalog,
-      blobs,
-      pins,
-      access: this.access,
-      limits: config,
-      now,
-      released: (image, reason) => {
-        metrics.evictedBytes.inc({ reason }, image.bytes);
-        log.info({ ...image, reason }, 'evicted');
-      },
-      ended: (collection) => {
-        const { images } = collection;
-        if (images.length > 0) this.lastCollection = { at: now(), ...sumOf(images) };
-      },
-      failed: (err) => log.error({ err }, 'images could not be evicted'),
-      ...(step && { step }),
-    });
-    this.#flushing = setInterval(() => void this.#flush(), FLUSH_MS).unref();
+  constructor(parts: Pick<Store, 'path' | 'blobs' | 'catalog' | 'journal' | 'care'>) {
+    this.path = parts.path;
+    this.blobs = parts.blobs;
+    this.catalog = parts.catalog;
+    this.journal = parts.journal;
+    this.care = parts.care;
   }
 
   /** What the engine needs of it. */
-  get parts(): Pick<Store, 'blobs' | 'catalog' | 'access' | 'collector' | 'health'> {
-    const { blobs, catalog, access, collector, health } = this;
-    return { blobs, catalog, access, collector, health };
-  }
-
-  /** Brings files and catalog together, beside the work: after the start, and then once a day. */
-  settle(): void {
-    this.#settleAgain = setTimeout(() => this.settle(), SETTLE_AGAIN_MS).unref();
-    this.#settling = this.#reconcile().catch((err: unknown) => {
-      if (this.#stop.signal.aborted) return;
-      this.#parts.log.error({ err }, 'the store could not be reconciled');
-    });
-  }
-
-  /** Resolves when `settle` is through. */
-  get settled(): Promise<void> {
-    return this.#settling;
+  get parts(): Pick<Store, 'blobs' | 'catalog'> & Pick<Care, 'access' | 'budget' | 'health'> {
+    const { access, budget, health } = this.care;
+    return { blobs: this.blobs, catalog: this.catalog, access, budget, health };
   }
 
   /** Tells the next process that wants the store who has it. */
@@ -157,12 +120,7 @@ export class Store {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#flushing);
-    clearTimeout(this.#settleAgain);
-    this.#stop.abort();
-    await this.#settling;
-    await this.collector.close();
-    await this.#flush();
+    await this.care.close();
     await rm(this.#signature, { force: true }).catch(() => undefined);
     await this.catalog.close();
     await this.journal.close();
@@ -170,41 +128,6 @@ export class Store {
 
   get #signature(): string {
     return join(this.path, 'catalog.holder');
-  }
-
-  async #flush(): Promise<void> {
-    try {
-      await this.access.flush();
-      await this.catalog.keepReserve();
-      // Where nothing new is pulled, only this tells that the disk takes writes again.
-      if (await this.#takesAgain()) this.health.took();
-    } catch (err) {
-      this.#parts.log.error({ err }, 'access times could not be written');
-    }
-  }
-
-  async #takesAgain(): Promise<boolean> {
-    const { state } = this.health.condition;
-    if (state === 'failing') return this.blobs.canWrite();
-    return state === 'full' && this.collector.hasRoom(SOME_BYTES);
-  }
-
-  async #reconcile(): Promise<void> {
-    const { blobs, catalog, journal } = this;
-    const { now, log } = this.#parts;
-    const reconciler = new Reconciler({
-      blobs,
-      catalog,
-      isBusy: (digest) => blobs.isBusy(digest),
-      now,
-    });
-    const done = await reconciler.run({ signal: this.#stop.signal });
-    log.info(done, 'files and catalog compared');
-    if (!done.isComplete) return;
-    // A long one must not hold up the end; the next start does it again.
-    const isAnew = await journal.compactFrom(catalog, this.#stop.signal);
-    if (isAnew) log.info({ bytes: journal.size }, 'journal written anew');
-    this.collector.wake();
   }
 }
 

@@ -10,7 +10,7 @@ export async function compare(server: RunningServer, storePath: string): Promise
   const records = new Map(await Array.fromAsync(catalog.listBlobs()));
   const usage = { blobs: records.size, bytes: 0 };
   for (const { size } of records.values()) usage.bytes += size;
-  for await (const digest of blobs.list()) {
+  for await (const digest of blobs.folders.list()) {
     const bytes = await readFile(pathOf(storePath, digest));
     if (digestOf(bytes) !== digest) wrong.push(`${digest} is damaged`);
     const record = records.get(digest);

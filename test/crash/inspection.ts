@@ -50,9 +50,9 @@ export async function inspect(parts: InspectionParts): Promise<Findings> {
   });
   const endNotes = noteFacts(server, factsFile);
   try {
-    await server.store.settled;
-    // Behind whatever the reconciliation made the collector do.
-    await server.store.collector.collect(0);
+    await server.store.care.settled;
+    // Behind whatever the reconciliation made the budget do.
+    await server.store.care.budget.evict(0);
     const facts = await Facts.read(factsFile);
     promises.settle(facts);
     const wrong = [
@@ -95,7 +95,7 @@ async function listBroken(server: RunningServer, parts: InspectionParts): Promis
     else if (!isHit(answer)) wrong.push(`${path}: ${String(answer.headers['cache-status'])}`);
     else if (!world.isRight(digest, answer.body)) wrong.push(`${path}: wrong bytes`);
   }
-  if (pin && !server.store.pins.list().some(({ image }) => image === pin.image)) {
+  if (pin && !server.store.care.pins.list().some(({ image }) => image === pin.image)) {
     wrong.push(`lost: the pin of ${pin.image}`);
   }
   return wrong;

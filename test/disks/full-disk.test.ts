@@ -35,7 +35,7 @@ async function setUp(t: ExecutionContext): Promise<Scene> {
   registry.addImage('library/app', 'held', held, { name: 'held' });
   const upstreams = { 'docker.io': { url: registry.url } };
   const mirror = await startMirror(t, { upstreams, storePath: disk.path });
-  await mirror.server.store.settled;
+  await mirror.server.store.care.settled;
   const blobs = `${mirror.url}/v2/library/app/blobs`;
   const manifests = `${mirror.url}/v2/library/app/manifests`;
   await get(`${manifests}/held`);

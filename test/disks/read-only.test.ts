@@ -28,7 +28,7 @@ testDisk(
     registry.addImage('library/app', 'cold', cold);
     const upstreams = { 'docker.io': { url: registry.url } };
     const mirror = await startMirror(t, { upstreams, storePath: disk.path });
-    await mirror.server.store.settled;
+    await mirror.server.store.care.settled;
     const blobs = `${mirror.url}/v2/library/app/blobs`;
     const manifests = `${mirror.url}/v2/library/app/manifests`;
     await get(`${manifests}/held`);

@@ -228,7 +228,7 @@ test('a catalog that cannot be read breaks no pull', async (t) => {
   const upstreams = { 'docker.io': { url: registry.url } };
   const next = await startMirror(t, { upstreams, storePath: mirror.storePath });
   const again = through(next);
-  await next.server.store.settled;
+  await next.server.store.care.settled;
   const broken = async (): Promise<never> => {
     throw Object.assign(new Error('corrupted block'), { code: 'LEVEL_CORRUPTION' });
   };
@@ -265,9 +265,9 @@ test('room that cannot be made takes nothing from the client', async (t) => {
   const { registry, mirror, blob, manifest } = await holdImage(t);
   const cold = buildImage({ seed: `${t.title} cold`, layers: [5000] });
   registry.addImage('library/app', 'cold', cold);
-  const { collector } = mirror.server.store;
-  const admit = collector.admit.bind(collector);
-  collector.admit = async () => {
+  const { budget } = mirror.server.store.care;
+  const admit = budget.admit.bind(budget);
+  budget.admit = async () => {
     throw new Error('the database is not open');
   };
   t.true((await blob(cold.layer(0))).body.equals(cold.layer(0).bytes));
@@ -275,7 +275,7 @@ test('room that cannot be made takes nothing from the client', async (t) => {
   await mirror.idle();
   const { state, reason } = await storeState(mirror);
   t.deepEqual({ state, reason }, { state: 'failing', reason: 'the database is not open' });
-  collector.admit = admit;
+  budget.admit = admit;
   t.is((await blob(cold.layer(0))).headers['cache-status'], MISS);
   await mirror.idle();
   t.deepEqual(await storeState(mirror), { state: 'ok' });

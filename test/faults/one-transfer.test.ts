@@ -220,7 +220,7 @@ test('a client that leaves while it is to go on by itself begins no transfer of 
   const [room, gate] = [new Gate(), new Gate()];
   const { blobs, store } = mirror.server;
   // There is none: each client is to go on from the upstream.
-  store.collector.admit = async () => {
+  store.care.budget.admit = async () => {
     await room.pass();
     return undefined;
   };

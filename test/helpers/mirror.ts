@@ -197,7 +197,7 @@ export async function verifyStore(
 ): Promise<string[]> {
   const damage: string[] = [];
   const held = new Set<string>();
-  for await (const digest of blobs.list()) {
+  for await (const digest of blobs.folders.list()) {
     held.add(digest);
     const bytes = await readFile(blobPath(storePath, digest));
     const algorithm = digest.startsWith('sha512:') ? 'sha512' : 'sha256';

@@ -32,7 +32,7 @@ async function setUp(t: ExecutionContext, inPlace?: (image: Image) => Buffer): P
   }
   const upstreams = { 'hub.example': { url: registry.url } };
   const mirror = await startMirror(t, { storePath, upstreams });
-  await mirror.server.store.settled;
+  await mirror.server.store.care.settled;
   const ask: World['ask'] = async (repository, options) =>
     get(`${mirror.url}/v2/${repository}/blobs/${digest}`, options);
   return { registry, mirror, image, ask };

@@ -2,13 +2,12 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import type { Collection } from '../../src/store/care/collection.ts';
+import type { EvictionResult } from '../../src/store/care/care.ts';
 import { get, open } from '../helpers/client.ts';
 import { MINUTE, type Clock } from '../helpers/clock.ts';
 import type { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage, randomBytes, type Image, type Stored } from '../helpers/image.ts';
-import type { TestMirror } from '../helpers/mirror.ts';
-import { startMirror } from '../helpers/mirror.ts';
+import { startMirror, type TestMirror } from '../helpers/mirror.ts';
 import { idle, startScene, told, UPSTREAM, type Ask, type SceneOptions } from '../helpers/scene.ts';
 
 interface Place {
@@ -64,7 +63,7 @@ async function heldRepositories({ server }: TestMirror): Promise<string[]> {
 }
 
 /** Repositories that went, and those that stayed with their reasons. */
-function short({ images, kept }: Collection): unknown {
+function short({ images, kept }: EvictionResult): unknown {
   return {
     went: images.map(({ image }) => image),
     kept: kept.map(({ image, why }) => `${image}: ${why}`),
@@ -112,7 +111,7 @@ test('two hundred pulls through a small store: right bytes, and never more than 
     most = Math.max(most, bytes);
   }
   t.true(most > maxBytes - largest);
-  await mirror.server.store.collector.collect(0);
+  await mirror.server.store.care.budget.evict(0);
   t.is(await bytesOnDisk(mirror), mirror.server.catalog.usage.bytes);
   t.is(await metric(mirror, 'entrepot_store_bytes{state="reserved"}'), '0');
   t.not(await metric(mirror, 'entrepot_evicted_bytes_total{reason="budget"}'), undefined);
@@ -129,7 +128,7 @@ test('many at once pull through a small store', async (t) => {
     await Promise.all(images.map(async (image) => pull(image)));
     t.true(mirror.server.catalog.usage.bytes <= maxBytes);
   }
-  await mirror.server.store.collector.collect(0);
+  await mirror.server.store.care.budget.evict(0);
   t.is(await bytesOnDisk(mirror), mirror.server.catalog.usage.bytes);
 });
 
@@ -144,8 +143,8 @@ test('the last pull counts over a restart', async (t) => {
     clock,
     upstreams: { [UPSTREAM]: { url: registry.url } },
   });
-  await next.server.store.settled;
-  t.deepEqual(short(await next.server.store.collector.collect(1)), {
+  await next.server.store.care.settled;
+  t.deepEqual(short(await next.server.store.care.budget.evict(1)), {
     went: [`${UPSTREAM}/team/1`],
     kept: [],
   });
@@ -161,14 +160,14 @@ test('a slow client of the oldest image gets all of its blob, and the image stay
   // The pull itself raises it: make it the oldest again.
   clock.advance(1);
   await pull(images[1]!);
-  const { collector } = mirror.server.store;
-  t.deepEqual(short(await collector.collect(Infinity)), {
+  const { budget } = mirror.server.store.care;
+  t.deepEqual(short(await budget.evict(Infinity)), {
     went: [`${UPSTREAM}/team/1`],
     kept: [`${UPSTREAM}/team/0: being pulled`],
   });
   t.true(Buffer.concat([start, await slow.rest()]).equals(layer.bytes));
   await mirror.idle();
-  t.deepEqual(short(await collector.collect(Infinity)), {
+  t.deepEqual(short(await budget.evict(Infinity)), {
     went: [`${UPSTREAM}/team/0`],
     kept: [],
   });
@@ -189,8 +188,8 @@ test('an image whose blob is on its way stays, and is whole afterwards', async (
   // Not `pull`, which waits until nothing runs.
   for (const { digest: each } of other.blobs) await ask(`/v2/team/1/blobs/${each}`);
   await ask('/v2/team/1/manifests/v1');
-  const { collector } = mirror.server.store;
-  t.deepEqual(short(await collector.collect(Infinity)), {
+  const { budget } = mirror.server.store.care;
+  t.deepEqual(short(await budget.evict(Infinity)), {
     went: [`${UPSTREAM}/team/1`],
     kept: [`${UPSTREAM}/team/0: being pulled`],
   });
@@ -206,7 +205,7 @@ test('an image whose blob is on its way stays, and is whole afterwards', async (
 test('what was evicted is fetched again, once, and kept again', async (t) => {
   const { registry, mirror, images, pull } = await startPlace(t, { layers: [[1000]] });
   await pull(images[0]!);
-  await mirror.server.store.collector.collect(Infinity);
+  await mirror.server.store.care.budget.evict(Infinity);
   t.is(await bytesOnDisk(mirror), 0);
   registry.clear();
   await pull(images[0]!);
@@ -250,7 +249,7 @@ test('what has no room beside what is pinned is passed through, said, and kept a
   });
   const { mirror, images, pull, ask, clock } = place;
   await pull(images[0]!);
-  const { pins } = mirror.server.store;
+  const { pins } = mirror.server.store.care;
   const pin = { origin: 'hand', image: `${UPSTREAM}/team/0:v1` };
   await pins.add({ ...pin, since: clock.now() });
   const blob = images[1]!.layer(0);
@@ -271,7 +270,7 @@ test('a disk at its floor is the same, and ends with it', async (t) => {
   });
   const { mirror, images, ask } = place;
   let free = 14_000;
-  mirror.server.blobs.freeBytes = async () => free;
+  mirror.server.blobs.folders.freeBytes = async () => free;
   const blob = images[1]!.layer(0);
   await passThrough(t, place, blob);
   free = 15_000;
@@ -301,14 +300,15 @@ test('pulls go on while older images go beside them', async (t) => {
     layers,
   });
   for (const image of images.slice(0, 9)) await pull(image);
-  const { catalog, collector } = mirror.server.store;
+  const { catalog, care } = mirror.server.store;
+  const { budget } = care;
   const { promise: opened, resolve: letGo } = Promise.withResolvers<void>();
   const release = catalog.evict.bind(catalog);
   catalog.evict = async (unit) => {
     await opened;
     return release(unit);
   };
-  const collecting = collector.collect(50_000);
+  const collecting = budget.evict(50_000);
   await nextTurn();
   const hit = await ask(`/v2/team/8/blobs/${images[8]!.layer(0).digest}`);
   t.true(hit.body.equals(images[8]!.layer(0).bytes));

@@ -47,7 +47,7 @@ async function startBench(
     close,
     /** Resolves when downloads of so many MiB together are at their turn, or wait for it. */
     lineUp: async (size: number): Promise<void> => {
-      while (engine.store.collector.reservedBytes < size * MIB) await setImmediate();
+      while (engine.store.care.budget.reservedBytes < size * MIB) await setImmediate();
       await setImmediate();
     },
     /** Blobs of so many MiB: larger than those that wait for no turn. */

@@ -22,7 +22,7 @@ async function createWorld(t: ExecutionContext): Promise<World> {
 }
 
 async function listAll(store: BlobStore): Promise<Digest[]> {
-  return (await Array.fromAsync(store.list())).toSorted();
+  return (await Array.fromAsync(store.folders.list())).toSorted();
 }
 
 /** Committed files are read-only; damage comes from below. */
@@ -205,7 +205,7 @@ test('a sweep removes what a killed process wrote in one go, and no partial blob
   const partials = await listPartials(path);
   t.is(partials.length, 1);
   await writeFile(join(path, 'ingest', `${digest.replace(':', '-')}.1234`), bytes.subarray(0, 10));
-  await store.sweep();
+  await store.folders.sweep();
   t.deepEqual(await listPartials(path), partials);
   t.deepEqual(await listAll(store), [digest]);
 });

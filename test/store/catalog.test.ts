@@ -122,7 +122,7 @@ async function disagreements(catalog: LevelCatalog, store: BlobStore): Promise<s
     const blob = await store.find(name);
     if (blob?.size !== size) found.push(`${name} is recorded with ${size}, not ${blob?.size}`);
   }
-  for await (const name of store.list()) {
+  for await (const name of store.folders.list()) {
     if (!(await store.readBytes(name))) found.push(`${name} is damaged`);
   }
   for await (const [key] of catalog.tables.manifests.iterator()) {

@@ -1,4 +1,4 @@
-/** A store's parts without the mirror around them, filled with images and emptied by a collector. */
+/** A store's parts without the mirror around them, filled with images and emptied by a budget. */
 import type { Pin } from '../../src/api/store-api.ts';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,8 +9,8 @@ import { parseManifest } from '../../src/oci/manifest.ts';
 import { AccessTimes } from '../../src/store/care/access-times.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
 import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
-import type { Collection, Shortage } from '../../src/store/care/collection.ts';
-import { Collector } from '../../src/store/care/collector.ts';
+import type { EvictionResult, Shortage } from '../../src/store/care/evictor.ts';
+import { Budget } from '../../src/store/care/budget.ts';
 import { unitOf, type JournalEntry } from '../../src/store/catalog/catalog.ts';
 import { Pins } from '../../src/store/care/pins.ts';
 import { Clock } from '../helpers/clock.ts';
@@ -40,9 +40,9 @@ export class ImageStore {
   readonly catalog: LevelCatalog;
   readonly pins: Pins;
   readonly access: AccessTimes;
-  readonly collector: Collector;
-  readonly released: [string, Shortage][] = [];
-  readonly collections: Collection[] = [];
+  readonly budget: Budget;
+  readonly evicted: [string, Shortage][] = [];
+  readonly collections: EvictionResult[] = [];
   readonly #names = new Map<string, string>();
 
   static async open(t: ExecutionContext, options: ImageStoreOptions = {}): Promise<ImageStore> {
@@ -73,14 +73,14 @@ export class ImageStore {
     this.catalog = catalog;
     this.pins = pins;
     this.access = new AccessTimes({ catalog, now });
-    this.collector = new Collector({
+    this.budget = new Budget({
       catalog,
       blobs,
       pins,
       access: this.access,
       limits: { maxBytes, minFreeBytes },
       now,
-      released: ({ digest }, reason) => this.released.push([this.nameOf(digest), reason]),
+      evicted: ({ digest }, reason) => this.evicted.push([this.nameOf(digest), reason]),
       ended: (collection) => this.collections.push(collection),
       failed: (error) => {
         throw error;
@@ -150,7 +150,7 @@ export class ImageStore {
 
   /** Names of what is held, as files and as the catalog has it; throws where these differ. */
   async held(): Promise<string[]> {
-    const files = (await Array.fromAsync(this.blobs.list())).toSorted();
+    const files = (await Array.fromAsync(this.blobs.folders.list())).toSorted();
     const records = await Array.fromAsync(this.catalog.listBlobs(), ([digest]) => digest);
     const sizes = await Promise.all(
       files.map(async (digest) => {
@@ -189,7 +189,7 @@ export function targetOf(name: string): Target {
 /** A collection in short: names of what went in its order, and of what stayed with its reason. */
 export function told(
   store: ImageStore,
-  { images, kept }: Collection,
+  { images, kept }: EvictionResult,
 ): { went: string[]; kept: string[] } {
   return {
     went: images.map(({ digest }) => store.nameOf(digest)),

@@ -35,9 +35,10 @@ test('a store of a program that put no number on it opens with all it holds, and
   const wanted = await openCatalog(t, same.path);
   await fillCatalog(wanted);
   t.deepEqual(await describe(store.catalog as LevelCatalog), await describe(wanted));
-  store.settle();
-  await store.settled;
-  for await (const digest of store.blobs.list()) t.truthy(await store.blobs.readBytes(digest));
+  store.care.settle();
+  await store.care.settled;
+  for await (const digest of store.blobs.folders.list())
+    t.truthy(await store.blobs.readBytes(digest));
   t.is(await readFile(join(path, 'format'), 'utf8'), '2\n');
   await store.close();
   await t.notThrowsAsync(openStore(t, path));

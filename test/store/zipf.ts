@@ -40,7 +40,7 @@ interface TraceImage {
 
 /**
  * A trace of pulls whose images are wanted as Zipf's law says, put before the real policy (catalog,
- * access times, collector, on files of few bytes) and before a plain LRU of blobs of the same size.
+ * access times, budget, on files of few bytes) and before a plain LRU of blobs of the same size.
  * The same options give the same trace. Versions of a repository share their lower layers, and
  * repositories their base, as real ones do; a machine asks for no blob that it has; newer versions replace older ones in the favour of
  * clients as the trace goes on.
@@ -84,7 +84,7 @@ class GraphCache {
   static async open(t: ExecutionContext, maxBytes: number): Promise<GraphCache> {
     const store = await ImageStore.open(t, { maxBytes });
     // The machine's disk is no part of the simulation.
-    store.blobs.freeBytes = async () => undefined;
+    store.blobs.folders.freeBytes = async () => undefined;
     return new GraphCache(store);
   }
 
@@ -120,10 +120,10 @@ class GraphCache {
   }
 
   async #keep({ size }: Stored, keep: () => Promise<void>): Promise<void> {
-    const { collector, catalog } = this.#store;
-    using room = await collector.admit(size);
+    const { budget, catalog } = this.#store;
+    using room = await budget.admit(size);
     // What is collected beside the work ends here: the same trace always ends the same.
-    await collector.collect(0);
+    await budget.evict(0);
     if (room) await keep();
     this.mostBytes = Math.max(this.mostBytes, catalog.usage.bytes);
   }

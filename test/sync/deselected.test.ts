@@ -284,7 +284,7 @@ test('what sync has pinned survives a collection, and what it let go of does not
   });
   const next = await again({ rules: [wants('keep', { names: ['v1'] })] });
   await next.run();
-  const { images, kept } = await next.engine.store.collector.collect(2 ** 40);
+  const { images, kept } = await next.engine.store.care.budget.evict(2 ** 40);
   t.deepEqual(
     images.map(({ digest }) => digest),
     [image('v2').manifest.digest],

@@ -6,7 +6,7 @@ import type { SyncConfig, SyncRule } from '../../src/config/sync-config.ts';
 import { startEngine, type Engine } from '../../src/engine.ts';
 import { Listener } from '../../src/http/listener.ts';
 import type { SyncReport } from '../../src/api/sync-api.ts';
-import type { Step } from '../../src/store/step.ts';
+import type { Step } from '../../src/store/store.ts';
 import type { Timing } from '../../src/net/timing.ts';
 import { SyncState } from '../../sync/state.ts';
 import { Sync } from '../../sync/sync.ts';
@@ -85,7 +85,7 @@ export class Site {
     const canonical = (image: string): string => image;
     const parts = {
       ...store.parts,
-      pins: store.pins,
+      pins: store.care.pins,
       prefetcher: mirror.prefetcher,
       metrics,
       log,
@@ -166,7 +166,7 @@ export class Site {
 
   /** The images that sync has pinned, by their repository and digest. */
   get pins(): string[] {
-    const pins = this.engine.store.pins.list().filter(({ origin }) => origin === 'sync');
+    const pins = this.engine.store.care.pins.list().filter(({ origin }) => origin === 'sync');
     return pins.map(({ image }) => image).toSorted();
   }
 

@@ -3,12 +3,9 @@ import type { Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Target } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
-import type { Collector } from '../../store/care/collector.ts';
-import type { Health } from '../../store/care/health.ts';
-import { NoRoomError } from '../../store/care/no-room-error.ts';
+import { NoRoomError, type Budget, type Health } from '../../store/care/care.ts';
 import type { Catalog } from '../../store/catalog/catalog.ts';
-import type { BlobStore } from '../../store/files/blob-store.ts';
-import type { Ingest } from '../../store/files/ingest.ts';
+import type { BlobStore, Ingest } from '../../store/files/blob-store.ts';
 import type { SharedDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';
 import { FollowingReader } from './following-reader.ts';
@@ -25,7 +22,7 @@ export interface DownloadParts {
   readonly queue: TransferQueue;
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
-  readonly collector: Collector;
+  readonly budget: Budget;
   readonly health: Health;
   readonly now: () => number;
 }
@@ -200,7 +197,7 @@ export class Download implements Content, Growing {
     const { size } = this.#transfer;
     if (size === undefined) return;
     try {
-      this.#room = await this.#parts.collector.admit(size);
+      this.#room = await this.#parts.budget.admit(size);
       if (!this.#room) throw new NoRoomError(size);
     } catch (cause) {
       this.#transfer.discard();
@@ -214,11 +211,11 @@ export class Download implements Content, Growing {
     this.#end('finished');
     const changedAt = await ingest.commit();
     const { target, digest } = this;
-    const { catalog, collector, health, now } = this.#parts;
+    const { catalog, budget, health, now } = this.#parts;
     const record = { size: ingest.written, changedAt, storedAt: now() };
     await catalog.recordBlob(target, digest, record);
     health.took();
-    collector.wake();
+    budget.wake();
   }
 
   async #giveUp(error: unknown): Promise<void> {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ByteRange, Reader } from '../../oci/content.ts';
 import { Digester } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
-import type { Ingest } from '../../store/files/ingest.ts';
+import type { Ingest } from '../../store/files/blob-store.ts';
 import type { Growing } from './growing.ts';
 
 /** A range that begins nearer than this waits for the download. */

@@ -1,6 +1,6 @@
 import type { StoreSummary } from '../../api/store-api.ts';
 import type { Log } from '../../observe/log.ts';
-import { NoRoomError } from './no-room-error.ts';
+import { NoRoomError } from './budget.ts';
 
 /** What operators are told; `ok` again with the next content that is kept. */
 export type StoreCondition = Pick<StoreSummary, 'state' | 'reason' | 'since'>;

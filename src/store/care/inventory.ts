@@ -1,7 +1,9 @@
 import type { ImageSummary, ManifestReport } from '../../api/store-api.ts';
+import { findGlob, isGlob } from '../../config/glob.ts';
 import type { Digest } from '../../oci/digest.ts';
+import { parseImageName } from '../../oci/image-name.ts';
 import { isForeignType, isManifestType } from '../../oci/media-types.ts';
-import { formatTarget } from '../../oci/reference.ts';
+import { formatTarget, splitTarget } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import { unitOf, type Catalog, type Member, type Node } from '../catalog/catalog.ts';
 import type { Pins } from './pins.ts';
@@ -49,6 +51,16 @@ export class Inventory {
   async explain(node: Node): Promise<ImageSummary & { manifests: readonly ManifestReport[] }> {
     const found = await this.#walk(node, { isExact: true });
     return { ...(await this.#summarise(node, found)), manifests: found.manifests };
+  }
+
+  /** Those of the images, written as pins are, of which something is held. */
+  async findHeld(images: readonly string[]): Promise<ReadonlySet<string>> {
+    const held = new Set<string>();
+    for (const image of images) {
+      if (!isGlob(image) && (await isHeld(this.#catalog, image))) held.add(image);
+    }
+    await matchGlobs(this.#catalog, images.filter(isGlob), held);
+    return held;
   }
 
   async #summarise(node: Node, { held, missing, manifests }: Found): Promise<ImageSummary> {
@@ -156,4 +168,41 @@ export class Inventory {
 
 function sum(sizes: ReadonlyMap<Digest, number>): number {
   return [...sizes.values()].reduce((total, size) => total + size, 0);
+}
+
+async function isHeld(catalog: Catalog, image: string): Promise<boolean> {
+  const { name, tag, digest } = parseImageName(image);
+  const target = splitTarget(name);
+  if (digest !== undefined) return catalog.isHeld({ target, digest });
+  if (tag !== undefined) return (await catalog.findTag(target, tag)) !== undefined;
+  return catalog.hasManifests(target);
+}
+
+/** One walk over the names for all globs, which ends when each of them has met something. */
+async function matchGlobs(
+  catalog: Catalog,
+  globs: readonly string[],
+  held: Set<string>,
+): Promise<void> {
+  const open = new Map(globs.map((glob) => [glob, findGlob(glob)]));
+  if (open.size === 0) return;
+  for await (const names of namesIn(catalog)) {
+    for (const [glob, pattern] of open) {
+      if (!names.some((name) => pattern?.matches(name))) continue;
+      held.add(glob);
+      open.delete(glob);
+    }
+    if (open.size === 0) return;
+  }
+}
+
+async function* namesIn(catalog: Catalog): AsyncGenerator<string[]> {
+  for await (const { target, tag } of catalog.tags()) {
+    const name = formatTarget(target);
+    yield [name, `${name}:${tag}`];
+  }
+  for await (const { target, digest } of catalog.manifests()) {
+    const name = formatTarget(target);
+    yield [name, `${name}@${digest}`];
+  }
 }

@@ -7,7 +7,7 @@ export interface ReconcilerParts {
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
   /** Whether somebody is writing it, or is about to record or to remove it. */
-  readonly isBusy: (digest: Digest) => boolean;
+  readonly isBusy?: (digest: Digest) => boolean;
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** How long partial and damaged files are kept, milliseconds. */
@@ -59,7 +59,7 @@ export class Reconciler {
   async run({ signal }: { signal?: AbortSignal } = {}): Promise<Reconciliation> {
     const done = nothingDone();
     const run: Run = { done, signal, unrecorded: [] };
-    done.foreign = await this.#parts.blobs.countForeign();
+    done.foreign = await this.#parts.blobs.folders.countForeign();
     for (const algorithm of ALGORITHMS) {
       for (let number = 0; number < 256; number += 1) {
         if (signal?.aborted) return done;
@@ -79,7 +79,7 @@ export class Reconciler {
   async #reconcileShard(algorithm: Algorithm, number: number, { done, signal, unrecorded }: Run) {
     const { blobs, catalog } = this.#parts;
     const shard = number.toString(16).padStart(2, '0');
-    const { digests, foreign } = await blobs.listShard(algorithm, shard);
+    const { digests, foreign } = await blobs.folders.listShard(algorithm, shard);
     done.foreign += foreign;
     const orphans: Digest[] = [];
     let position = 0;
@@ -98,8 +98,8 @@ export class Reconciler {
   }
 
   async #forget(digest: Digest, done: Reconciliation): Promise<void> {
-    const { blobs, catalog, isBusy } = this.#parts;
-    if (isBusy(digest) || (await blobs.statBlob(digest)) || isBusy(digest)) return;
+    const { blobs, catalog } = this.#parts;
+    if (this.#isBusy(digest) || (await blobs.statBlob(digest)) || this.#isBusy(digest)) return;
     if (!(await catalog.hasBlob(digest))) return;
     await catalog.forgetBlob(digest);
     done.forgotten += 1;
@@ -116,11 +116,11 @@ export class Reconciler {
   }
 
   async #adopt(digest: Digest, done: Reconciliation): Promise<void> {
-    const { blobs, catalog, isBusy } = this.#parts;
+    const { blobs, catalog } = this.#parts;
     if (await catalog.hasBlob(digest)) return;
     const file = await blobs.statBlob(digest);
     if (!file) return;
-    if (isBusy(digest)) {
+    if (this.#isBusy(digest)) {
       done.busy += 1;
       return;
     }
@@ -132,12 +132,12 @@ export class Reconciler {
     for await (const { name, modifiedAt } of this.#aside('ingest', signal)) {
       // Manifests have a name of their own behind the dot.
       const digest = name.replace(/\..*/, '').replace('-', ':');
-      const isInHand = isDigest(digest) && this.#parts.isBusy(digest);
+      const isInHand = isDigest(digest) && this.#isBusy(digest);
       if (isInHand || !this.#isOld(modifiedAt)) {
         done.partialsKept += 1;
         continue;
       }
-      await this.#parts.blobs.removeAside('ingest', name);
+      await this.#parts.blobs.folders.removeAside('ingest', name);
       done.partialsRemoved += 1;
     }
   }
@@ -149,16 +149,21 @@ export class Reconciler {
         done.quarantineKept += 1;
         continue;
       }
-      await this.#parts.blobs.removeAside('quarantine', name);
+      await this.#parts.blobs.folders.removeAside('quarantine', name);
       done.quarantineRemoved += 1;
     }
   }
 
   async *#aside(folder: Aside, signal: AbortSignal | undefined) {
-    for await (const file of this.#parts.blobs.listAside(folder)) {
+    for await (const file of this.#parts.blobs.folders.listAside(folder)) {
       if (signal?.aborted) return;
       yield file;
     }
+  }
+
+  #isBusy(digest: Digest): boolean {
+    const { blobs, isBusy = (each) => blobs.isBusy(each) } = this.#parts;
+    return isBusy(digest);
   }
 
   #isOld(time: number): boolean {

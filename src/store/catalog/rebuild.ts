@@ -100,7 +100,7 @@ class Rebuild {
   }
 
   async #addBlobs(catalog: LevelCatalog, store: BlobStore): Promise<void> {
-    for await (const digest of store.list()) {
+    for await (const digest of store.folders.list()) {
       this.#blobs += 1;
       this.#report(this.#blobs);
       if (await catalog.findBlob(digest)) continue;

@@ -1,24 +1,25 @@
 import { randomUUID } from 'node:crypto';
-import type { Dirent, Stats } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { Stats } from 'node:fs';
+import { rename, rm } from 'node:fs/promises';
 import PQueue from 'p-queue';
 import { readAll } from '../../oci/content.ts';
-import { isDigest, splitDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
+import type { Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
+import { Folders, isMissing } from './folders.ts';
 import { Ingest } from './ingest.ts';
 import { OpenFiles } from './open-files.ts';
 import { noStep, type Step } from '../step.ts';
 import { StoredBlob } from './stored-blob.ts';
+
+export type { Aside } from './folders.ts';
+export type { Ingest } from './ingest.ts';
+export { StoredBlob } from './stored-blob.ts';
 
 export interface BlobStoreConfig {
   readonly path: string;
   readonly durability: 'full' | 'rename';
   readonly step?: Step;
 }
-
-/** Where files lie that are no held blobs. */
-export type Aside = 'ingest' | 'quarantine';
 
 /** Told of what reading all of a file that was not trusted has shown. */
 export interface Verdicts {
@@ -37,14 +38,12 @@ export interface Expected {
 }
 
 /**
- * Content-addressed files: `blobs/<algorithm>/<first two digits>/<hex>` holds what is complete and
- * verified, `ingest/<algorithm>-<hex>` what is on its way, `quarantine/<algorithm>-<hex>` what was
- * found damaged. A file under `blobs` is there only after its digest was checked, so its name can
- * be trusted without a catalog, until something other than this process touches it.
+ * Content-addressed files. One is found under its digest only after that was checked, so its name
+ * can be trusted without a catalog, until something other than this process touches it.
  */
 export class BlobStore {
+  readonly folders: Folders;
   readonly openFiles = new OpenFiles();
-  readonly #path: string;
   readonly #durability: 'full' | 'rename';
   readonly #step: Step;
   /** One quarantine at a time: what a second one means to move may have been replaced. */
@@ -55,14 +54,13 @@ export class BlobStore {
   readonly #condemned = new Map<Digest, number>();
 
   static async open(config: BlobStoreConfig): Promise<BlobStore> {
-    for (const folder of ['blobs', 'ingest', 'quarantine']) {
-      await mkdir(join(config.path, folder), { recursive: true });
-    }
-    return new BlobStore(config);
+    const store = new BlobStore(config);
+    await store.folders.create();
+    return store;
   }
 
   constructor(config: BlobStoreConfig) {
-    this.#path = config.path;
+    this.folders = new Folders(config.path);
     this.#durability = config.durability;
     this.#step = config.step ?? noStep;
   }
@@ -77,8 +75,8 @@ export class BlobStore {
     expected?: Expected,
     verdicts: Verdicts = {},
   ): Promise<StoredBlob | undefined> {
-    const path = this.#blobPath(digest);
-    const found = this.#going.has(digest) ? undefined : await statFile(path);
+    const path = this.folders.blobPath(digest);
+    const found = this.#going.has(digest) ? undefined : await this.folders.stat(path);
     if (!found || this.#condemned.get(digest) === found.ctimeMs) return undefined;
     const { size, ctimeMs } = found;
     if (!found.isFile() || (expected && size !== expected.size)) {
@@ -138,8 +136,8 @@ export class BlobStore {
 
   async #openIngest(digest: Digest, suffix: string): Promise<Ingest> {
     return Ingest.open(digest, {
-      partial: join(this.#path, 'ingest', `${fileName(digest)}${suffix}`),
-      final: this.#blobPath(digest),
+      partial: this.folders.asidePath('ingest', `${digest}${suffix}`),
+      final: this.folders.blobPath(digest),
       durability: this.#durability,
       openFiles: this.openFiles,
       step: this.#step,
@@ -148,8 +146,7 @@ export class BlobStore {
 
   /** Keeps a blob from being removed between a look at its file and its record. */
   lease(digest: Digest): Disposable {
-    this.openFiles.lease(digest);
-    return { [Symbol.dispose]: () => this.openFiles.endLease(digest) };
+    return this.openFiles.lease(digest);
   }
 
   /** Whether it is being read or written. */
@@ -163,12 +160,12 @@ export class BlobStore {
    */
   async quarantine(digest: Digest, damaged?: Stats): Promise<boolean> {
     return this.#queue.add(async () => {
-      const path = this.#blobPath(digest);
-      const found = await statFile(path).catch(() => undefined);
+      const path = this.folders.blobPath(digest);
+      const found = await this.folders.stat(path).catch(() => undefined);
       if (!found || (damaged && found.ino !== damaged.ino)) return false;
       if (this.#condemned.get(digest) === found.ctimeMs) return false;
       try {
-        await replace(path, join(this.#path, 'quarantine', fileName(digest)));
+        await replace(path, this.folders.asidePath('quarantine', digest));
       } catch {
         // A disk that takes no writes any more: at least it is not served.
         this.#condemned.set(digest, found.ctimeMs);
@@ -177,125 +174,22 @@ export class BlobStore {
     });
   }
 
-  /** Whether the disk takes a small file. */
-  async canWrite(): Promise<boolean> {
-    const path = join(this.#path, 'ingest', `.${randomUUID()}`);
-    try {
-      await writeFile(path, 'whether this can be written');
-      return true;
-    } catch {
-      return false;
-    } finally {
-      await rm(path, { force: true }).catch(() => undefined);
-    }
-  }
-
-  /** Bytes that the disk would still take; `undefined` where it does not say. */
-  async freeBytes(): Promise<number | undefined> {
-    const { bavail, bsize } = await statfs(this.#path);
-    return bsize > 0 ? bavail * bsize : undefined;
-  }
-
   /** From its call on the blob is not found. The caller has seen that it is not busy. */
   async delete(digest: Digest): Promise<void> {
     this.#going.add(digest);
     try {
-      await rm(this.#blobPath(digest), { force: true });
+      await rm(this.folders.blobPath(digest), { force: true });
     } finally {
       this.#going.delete(digest);
     }
   }
 
-  /** Every committed blob, in no order. */
-  async *list(): AsyncIterable<Digest> {
-    const root = join(this.#path, 'blobs');
-    for (const algorithm of await foldersOf(root)) {
-      for (const shard of await foldersOf(join(root, algorithm))) {
-        for (const encoded of await readdir(join(root, algorithm, shard))) {
-          const digest = `${algorithm}:${encoded}`;
-          if (isDigest(digest)) yield digest;
-        }
-      }
-    }
-  }
-
-  /**
-   * Removes what a killed process was writing in one go. Only while no other process has the
-   * store; partial blobs stay, to be gone on with.
-   */
-  async sweep(): Promise<void> {
-    const ingests = join(this.#path, 'ingest');
-    for (const name of await readdir(ingests)) {
-      if (name.includes('.')) await rm(join(ingests, name), { force: true });
-    }
-  }
-
   /** Without reading it; `undefined` when there is no such file. */
   async statBlob(digest: Digest): Promise<{ size: number; modifiedAt: number } | undefined> {
-    const found = await statFile(this.#blobPath(digest));
+    const found = await this.folders.stat(this.folders.blobPath(digest));
     return found?.isFile()
       ? { size: found.size, modifiedAt: Math.round(found.mtimeMs) }
       : undefined;
-  }
-
-  /** The blobs of one folder in byte order, and how many names there are none of ours. */
-  async listShard(
-    algorithm: Algorithm,
-    shard: string,
-  ): Promise<{ digests: Digest[]; foreign: number }> {
-    const entries = await entriesOf(join(this.#path, 'blobs', algorithm, shard));
-    const digests = entries
-      .filter((entry) => entry.isFile() && entry.name.startsWith(shard))
-      .map(({ name }) => `${algorithm}:${name}`)
-      .filter((name) => isDigest(name))
-      .toSorted();
-    return { digests, foreign: entries.length - digests.length };
-  }
-
-  /** Names above the blobs that are none of ours. */
-  async countForeign(): Promise<number> {
-    const root = join(this.#path, 'blobs');
-    let foreign = 0;
-    for (const { name } of await entriesOf(root)) {
-      const shards = isAlgorithm(name) ? await entriesOf(join(root, name)) : undefined;
-      const strange = shards?.filter((shard) => !/^[0-9a-f]{2}$/.test(shard.name)).length;
-      foreign += strange ?? 1;
-    }
-    return foreign;
-  }
-
-  /** What is on its way or was found damaged. Times in milliseconds. */
-  async *listAside(
-    folder: Aside,
-  ): AsyncIterable<{ name: string; size: number; modifiedAt: number; changedAt: number }> {
-    for (const { name } of await entriesOf(join(this.#path, folder))) {
-      const found = await statFile(join(this.#path, folder, name));
-      if (!found?.isFile()) continue;
-      yield { name, size: found.size, modifiedAt: found.mtimeMs, changedAt: found.ctimeMs };
-    }
-  }
-
-  async removeAside(folder: Aside, name: string): Promise<void> {
-    await rm(join(this.#path, folder, name), { force: true });
-  }
-
-  #blobPath(digest: Digest): string {
-    const { algorithm, encoded } = splitDigest(digest);
-    return join(this.#path, 'blobs', algorithm, encoded.slice(0, 2), encoded);
-  }
-}
-
-/** As in a folder that holds few of them. */
-function fileName(digest: Digest): string {
-  return digest.replace(':', '-');
-}
-
-async function statFile(path: string): Promise<Stats | undefined> {
-  try {
-    return await stat(path);
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
   }
 }
 
@@ -308,28 +202,4 @@ async function replace(from: string, to: string): Promise<void> {
     await rm(to, { recursive: true, force: true });
     await rename(from, to);
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === 'ENOENT';
-}
-
-/** None of a folder that is not there. */
-async function entriesOf(path: string): Promise<Dirent[]> {
-  try {
-    return await readdir(path, { withFileTypes: true });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return [];
-    throw error;
-  }
-}
-
-function isAlgorithm(name: string): name is Algorithm {
-  return name === 'sha256' || name === 'sha512';
-}
-
-async function foldersOf(path: string): Promise<string[]> {
-  const entries = await readdir(path, { withFileTypes: true });
-  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
 }

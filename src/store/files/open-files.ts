@@ -20,20 +20,25 @@ export class OpenFiles {
 
   add(digest: Digest): void {
     this.#count += 1;
-    this.lease(digest);
+    this.#hold(digest);
   }
 
   remove(digest: Digest): void {
     this.#count -= 1;
-    this.endLease(digest);
+    this.#letGo(digest);
   }
 
-  /** Counts as open without a handle. */
-  lease(digest: Digest): void {
+  /** Counts as open without a handle, until it is disposed of. */
+  lease(digest: Digest): Disposable {
+    this.#hold(digest);
+    return { [Symbol.dispose]: () => this.#letGo(digest) };
+  }
+
+  #hold(digest: Digest): void {
     this.#byDigest.set(digest, (this.#byDigest.get(digest) ?? 0) + 1);
   }
 
-  endLease(digest: Digest): void {
+  #letGo(digest: Digest): void {
     const left = (this.#byDigest.get(digest) ?? 0) - 1;
     if (left > 0) this.#byDigest.set(digest, left);
     else this.#byDigest.delete(digest);

@@ -135,9 +135,9 @@ class Pair {
   async #collect(t: ExecutionContext, bytes: number): Promise<void> {
     const { store, model } = this;
     await this.#agreeOnLinks(t);
-    const plan = await store.collector.plan(bytes);
+    const plan = await store.budget.plan(bytes);
     const times = new Map(await store.catalog.tables.access.iterator().all());
-    const done = await store.collector.collect(bytes);
+    const done = await store.budget.evict(bytes);
     t.deepEqual(done, plan);
     for (const { image, digest, lastPulledAt, bytes: freed } of done.images) {
       const before = new Set(model.files);

@@ -2,10 +2,20 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parseTag } from '../../src/oci/reference.ts';
-import type { Collection } from '../../src/store/care/collection.ts';
+import type { EvictionResult } from '../../src/store/care/care.ts';
 import { Gate } from '../helpers/gate.ts';
-import { buildArtifact, buildBlob, buildImage, buildIndex, MEDIA_TYPES } from '../helpers/image.ts';
-import { storeJson, descriptorOf, fallbackTag, type Image, type Stored } from '../helpers/image.ts';
+import {
+  MEDIA_TYPES,
+  buildArtifact,
+  buildBlob,
+  buildImage,
+  buildIndex,
+  descriptorOf,
+  fallbackTag,
+  storeJson,
+  type Image,
+  type Stored,
+} from '../helpers/image.ts';
 import { APP, ImageStore, targetOf, told } from './image-store.ts';
 
 const OTHER = targetOf('hub.example/other');
@@ -46,8 +56,8 @@ async function collect(
   store: ImageStore,
   bytes?: number,
 ): Promise<{ went: string[]; kept: string[] }> {
-  const plan = await store.collector.plan(bytes);
-  const done = await store.collector.collect(bytes);
+  const plan = await store.budget.plan(bytes);
+  const done = await store.budget.evict(bytes);
   t.deepEqual(done, plan);
   const freed = done.images.reduce((sum, each) => sum + each.bytes, 0);
   t.true(freed >= done.wantedBytes || bytes === Infinity || done.kept.length > 0);
@@ -84,7 +94,7 @@ test('the collection says what went, what that freed, and stops when it is enoug
   const [first, second, third] = ['first', 'second', 'third'].map((name) => image(store, name));
   for (const each of [first!, second!, third!]) await store.keep(each, { tags: ['v1', 'v2'] });
   const start = store.clock.now() - 2;
-  const done = await store.collector.collect(sizeOf(first!) + 1);
+  const done = await store.budget.evict(sizeOf(first!) + 1);
   const line = (each: Image, tags: string[], lastPulledAt: number): object => ({
     image: 'hub.example/app',
     digest: each.manifest.digest,
@@ -98,8 +108,8 @@ test('the collection says what went, what that freed, and stops when it is enoug
     // The tags moved on to the third one.
     images: [line(first!, [], start), line(second!, [], start + 1)],
     kept: [],
-  } as unknown as Collection);
-  t.deepEqual(store.released, [
+  } as unknown as EvictionResult);
+  t.deepEqual(store.evicted, [
     ['first', 'request'],
     ['second', 'request'],
   ]);
@@ -120,7 +130,7 @@ for (const [where, target] of [
     await store.keep(a, { tags: ['a'] });
     await store.keep(b, { tags: ['b'], target });
     t.is(store.catalog.usage.bytes, sizeOf(a) + sizeOf(b) - shared.size);
-    const plan = await store.collector.plan(Infinity);
+    const plan = await store.budget.plan(Infinity);
     t.deepEqual(
       plan.images.map(({ bytes, blobs }) => [bytes, blobs]),
       [
@@ -141,7 +151,7 @@ test('the same image in two repositories goes from each by itself', async (t) =>
   await store.keep(app, { tags: ['v1'] });
   await store.keep(app, { tags: ['v1'], target: OTHER });
   store.pull(app.manifest);
-  const plan = await store.collector.plan(1);
+  const plan = await store.budget.plan(1);
   t.deepEqual(
     plan.images.map(({ image: name, bytes }) => [name, bytes]),
     [
@@ -256,7 +266,7 @@ for (const seed of [1, 2, 3, 4]) {
     // All of it has the same time now.
     store.pull(cosigned.manifest);
     store.access.note(APP, parseDigest(referrer.manifest.digest));
-    const { images } = await store.collector.plan(1);
+    const { images } = await store.budget.plan(1);
     t.deepEqual(
       images.map(({ digest, tags }) => [digest as string, tags]),
       [[app.manifest.digest, ['v1', tag]]],
@@ -401,7 +411,7 @@ test('an image that is pulled or pinned while others go is passed over', async (
     await gate.pass();
     return release(unit);
   };
-  const collecting = store.collector.collect(Infinity);
+  const collecting = store.budget.evict(Infinity);
   await gate.arrived();
   store.pull(pulled!.manifest);
   await store.pin(`hub.example/app@${pinned!.manifest.digest}`);
@@ -423,7 +433,7 @@ test('a file that is opened between its planning and its removal stays as a blob
     reader = await found!.open();
     return release(unit);
   };
-  await store.collector.collect(Infinity);
+  await store.budget.evict(Infinity);
   t.deepEqual(await store.manifests(), []);
   t.deepEqual(await store.held(), ['app.0']);
   await reader!.close();
@@ -482,8 +492,8 @@ async function fill(store: ImageStore, count: number, size = 10_000): Promise<Im
 }
 
 /** Resolves when nothing is being collected. */
-async function settled({ collector }: ImageStore): Promise<void> {
-  for (let turn = 0; turn < 3; turn += 1) await collector.collect(0);
+async function settled({ budget }: ImageStore): Promise<void> {
+  for (let turn = 0; turn < 3; turn += 1) await budget.evict(0);
 }
 
 test('above the high watermark it collects beside the work, down to the low one', async (t) => {
@@ -491,37 +501,37 @@ test('above the high watermark it collects beside the work, down to the low one'
   await fill(store, 10);
   const before = store.catalog.usage.bytes;
   t.true(before > 0 && before < 115_000 * 0.98);
-  store.collector.wake();
+  store.budget.wake();
   await settled(store);
-  t.deepEqual(store.released, []);
+  t.deepEqual(store.evicted, []);
   await store.keepBlob(buildBlob('more', 5000));
-  store.collector.wake();
+  store.budget.wake();
   await settled(store);
-  t.deepEqual(store.released, [['i0', 'budget']]);
+  t.deepEqual(store.evicted, [['i0', 'budget']]);
   t.true(store.catalog.usage.bytes <= 115_000 * 0.95);
 });
 
 test('what was recorded is not counted twice while it is still promised', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 100_000 });
   await fill(store, 4);
-  const room = await store.collector.admit(40_000);
+  const room = await store.budget.admit(40_000);
   await store.keepBlob(buildBlob('arrived', 40_000));
-  store.collector.wake();
+  store.budget.wake();
   // As a download does: a few steps later.
   for (let step = 0; step < 4; step += 1) await Promise.resolve();
   room![Symbol.dispose]();
   room![Symbol.dispose]();
-  t.is(store.collector.reservedBytes, 0);
+  t.is(store.budget.reservedBytes, 0);
   await settled(store);
-  t.deepEqual(store.released, []);
+  t.deepEqual(store.evicted, []);
 });
 
 test('a download gets the room that older images leave, and no more of them go for it', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 100_000 });
   await fill(store, 8);
-  const room = await store.collector.admit(20_000);
-  t.is(store.collector.reservedBytes, 20_000);
-  t.deepEqual(store.released[0], ['i0', 'budget']);
+  const room = await store.budget.admit(20_000);
+  t.is(store.budget.reservedBytes, 20_000);
+  t.deepEqual(store.evicted[0], ['i0', 'budget']);
   t.true(store.catalog.usage.bytes + 20_000 <= 100_000);
   room![Symbol.dispose]();
   await settled(store);
@@ -529,27 +539,27 @@ test('a download gets the room that older images leave, and no more of them go f
 
 test('many who ask for room at once are never promised more than there is', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 100_000 });
-  store.blobs.freeBytes = async () => 2 ** 40;
+  store.blobs.folders.freeBytes = async () => 2 ** 40;
   const rooms = await Promise.all(
-    Array.from({ length: 10 }, async () => store.collector.admit(30_000)),
+    Array.from({ length: 10 }, async () => store.budget.admit(30_000)),
   );
   t.is(rooms.filter((room) => room !== undefined).length, 3);
-  t.is(store.collector.reservedBytes, 90_000);
+  t.is(store.budget.reservedBytes, 90_000);
   for (const room of rooms) room?.[Symbol.dispose]();
-  t.is(store.collector.reservedBytes, 0);
+  t.is(store.budget.reservedBytes, 0);
 });
 
 test('nothing goes for what has no room even then', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 100_000 });
   await fill(store, 8);
   const before = await store.held();
-  t.is(await store.collector.admit(100_001), undefined);
+  t.is(await store.budget.admit(100_001), undefined);
   await store.pin('hub.example/app');
-  t.is(await store.collector.admit(50_000), undefined);
+  t.is(await store.budget.admit(50_000), undefined);
   await store.pins.remove({ origin: 'hand', image: 'hub.example/app' });
   const digests = await Array.fromAsync(store.catalog.manifests(), ({ digest }) => digest);
   for (const digest of digests.slice(0, 6)) await store.pin(`hub.example/app@${digest}`);
-  t.is(await store.collector.admit(50_000), undefined);
+  t.is(await store.budget.admit(50_000), undefined);
   t.deepEqual(await store.held(), before);
 });
 
@@ -558,23 +568,23 @@ test('the disk keeps its floor', async (t) => {
   await fill(store, 3);
   const start = store.catalog.usage.bytes;
   let disk = start + 60_000;
-  store.blobs.freeBytes = async () => disk - store.catalog.usage.bytes;
-  using roomy = await store.collector.admit(10_000);
+  store.blobs.folders.freeBytes = async () => disk - store.catalog.usage.bytes;
+  using roomy = await store.budget.admit(10_000);
   t.not(roomy, undefined);
-  t.deepEqual(store.released, []);
-  using tight = await store.collector.admit(5_000);
+  t.deepEqual(store.evicted, []);
+  using tight = await store.budget.admit(5_000);
   t.not(tight, undefined);
-  t.deepEqual(store.released, [['i0', 'free-space']]);
+  t.deepEqual(store.evicted, [['i0', 'free-space']]);
   disk = start;
-  t.is(await store.collector.admit(1), undefined);
+  t.is(await store.budget.admit(1), undefined);
   t.deepEqual(await store.held(), []);
 });
 
 test('a disk that does not say what is free has no floor', async (t) => {
   const store = await ImageStore.open(t, { minFreeBytes: 2 ** 50 });
-  t.is(await store.collector.admit(1), undefined);
-  store.blobs.freeBytes = async () => undefined;
-  using room = await store.collector.admit(1);
+  t.is(await store.budget.admit(1), undefined);
+  store.blobs.folders.freeBytes = async () => undefined;
+  using room = await store.budget.admit(1);
   t.not(room, undefined);
 });
 
@@ -585,10 +595,10 @@ test('a catalog that cannot be written gives no room and says why, until it can'
   store.catalog.evict = async () => {
     throw new Error('the disk is full');
   };
-  await t.throwsAsync(store.collector.admit(30_000), { message: 'the disk is full' });
-  t.is(store.collector.reservedBytes, 0);
+  await t.throwsAsync(store.budget.admit(30_000), { message: 'the disk is full' });
+  t.is(store.budget.reservedBytes, 0);
   store.catalog.evict = release;
-  using room = await store.collector.admit(30_000);
+  using room = await store.budget.admit(30_000);
   t.not(room, undefined);
   await settled(store);
 });
@@ -603,10 +613,10 @@ test('what is collected ahead of need makes way for a download that wants room',
     await gate.pass();
     return release(unit);
   };
-  store.collector.wake();
+  store.budget.wake();
   await gate.arrived();
-  store.blobs.freeBytes = async () => 2 ** 40;
-  const asked = store.collector.admit(15_000);
+  store.blobs.folders.freeBytes = async () => 2 ** 40;
+  const asked = store.budget.admit(15_000);
   await nextTurn();
   gate.open();
   using room = await asked;

@@ -22,7 +22,7 @@ async function fill(store: ImageStore, count: number): Promise<Image[]> {
 /** A disk on which this much is free beside what is held now. */
 function setFree(store: ImageStore, bytes: number): void {
   const total = store.catalog.usage.bytes + bytes;
-  store.blobs.freeBytes = async () => total - store.catalog.usage.bytes;
+  store.blobs.folders.freeBytes = async () => total - store.catalog.usage.bytes;
 }
 
 /** How often images are walked over from now on. */
@@ -56,19 +56,19 @@ test('what is too large for the disk even with everything gone takes nothing wit
   await fill(store, 5);
   const before = await store.held();
   setFree(store, 200_000);
-  t.is(await store.collector.admit(10_000_000), undefined);
+  t.is(await store.budget.admit(10_000_000), undefined);
   t.deepEqual(await store.held(), before);
-  t.deepEqual(store.released, []);
+  t.deepEqual(store.evicted, []);
 });
 
 test('for what is too large no more goes than the floor of the disk lacks', async (t) => {
   const store = await ImageStore.open(t, { minFreeBytes: 50_000 });
   await fill(store, 5);
   setFree(store, 45_000);
-  t.is(await store.collector.admit(10_000_000), undefined);
-  t.deepEqual(store.released, [['i0', 'free-space']]);
-  t.is(await store.collector.admit(10_000_000), undefined);
-  t.deepEqual(store.released, [['i0', 'free-space']]);
+  t.is(await store.budget.admit(10_000_000), undefined);
+  t.deepEqual(store.evicted, [['i0', 'free-space']]);
+  t.is(await store.budget.admit(10_000_000), undefined);
+  t.deepEqual(store.evicted, [['i0', 'free-space']]);
 });
 
 test('a store full of pinned images is walked over once, however many want room', async (t) => {
@@ -76,10 +76,10 @@ test('a store full of pinned images is walked over once, however many want room'
   await fill(store, 4);
   await store.pin('hub.example/app');
   const walks = countWalks(store);
-  const asked = Array.from({ length: 8 }, async () => store.collector.admit(SIZE));
+  const asked = Array.from({ length: 8 }, async () => store.budget.admit(SIZE));
   t.deepEqual(await Promise.all(asked), Array(8).fill(undefined));
   t.is(walks(), 1);
-  t.is(await store.collector.admit(20_000), undefined);
+  t.is(await store.budget.admit(20_000), undefined);
   t.is(walks(), 1);
 });
 
@@ -89,52 +89,52 @@ test('above the high watermark with everything pinned, nothing is looked for aft
   await store.pin('hub.example/app');
   const walks = countWalks(store);
   for (let turn = 0; turn < 3; turn += 1) {
-    store.collector.wake();
-    await store.collector.collect(0);
-    await store.collector.collect(0);
+    store.budget.wake();
+    await store.budget.evict(0);
+    await store.budget.evict(0);
   }
   // Of these, six are those of the requests to collect nothing.
   t.is(walks(), 1 + 6);
-  t.deepEqual(store.released, []);
+  t.deepEqual(store.evicted, []);
 });
 
 test('what can be freed is too little for one and enough for another', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 50_000 });
   const images = await fill(store, 4);
   for (const { manifest } of images.slice(1)) await store.pin(`hub.example/app@${manifest.digest}`);
-  t.is(await store.collector.admit(30_000), undefined);
-  t.deepEqual(store.released, []);
-  using room = await store.collector.admit(SIZE);
+  t.is(await store.budget.admit(30_000), undefined);
+  t.deepEqual(store.evicted, []);
+  using room = await store.budget.admit(SIZE);
   t.not(room, undefined);
-  t.deepEqual(store.released, [['i0', 'budget']]);
+  t.deepEqual(store.evicted, [['i0', 'budget']]);
 });
 
 test('a pin that goes makes room at once', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 50_000 });
   await fill(store, 4);
   await store.pin('hub.example/app');
-  t.is(await store.collector.admit(SIZE), undefined);
+  t.is(await store.budget.admit(SIZE), undefined);
   await store.pins.remove({ origin: 'hand', image: 'hub.example/app' });
-  using room = await store.collector.admit(SIZE);
+  using room = await store.budget.admit(SIZE);
   t.not(room, undefined);
-  t.deepEqual(store.released, [['i0', 'budget']]);
+  t.deepEqual(store.evicted, [['i0', 'budget']]);
 });
 
 test('who loses patience is let go, and the room that is made later is for the next', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 50_000 });
   await fill(store, 4);
   const gate = gateEvictions(store);
-  t.is(await store.collector.admit(SIZE, { patienceMs: 1 }), undefined);
+  t.is(await store.budget.admit(SIZE, { patienceMs: 1 }), undefined);
   await gate.arrived();
-  t.deepEqual(store.released, []);
+  t.deepEqual(store.evicted, []);
   gate.open();
-  await store.collector.collect(0);
+  await store.budget.evict(0);
   await nextTurn();
-  t.deepEqual(store.released, [['i0', 'budget']]);
-  t.is(store.collector.reservedBytes, 0);
-  using room = await store.collector.admit(SIZE);
+  t.deepEqual(store.evicted, [['i0', 'budget']]);
+  t.is(store.budget.reservedBytes, 0);
+  using room = await store.budget.admit(SIZE);
   t.not(room, undefined);
-  t.deepEqual(store.released, [['i0', 'budget']]);
+  t.deepEqual(store.evicted, [['i0', 'budget']]);
 });
 
 test('a collection by hand lets a download that wants room through between two images', async (t) => {
@@ -143,9 +143,9 @@ test('a collection by hand lets a download that wants room through between two i
   const all = images.reduce((sum, image) => sum + bytesOf(image), 0);
   setFree(store, 2 ** 40);
   const gate = gateEvictions(store);
-  const collecting = store.collector.collect(all);
+  const collecting = store.budget.evict(all);
   await gate.arrived();
-  const asked = store.collector.admit(SIZE);
+  const asked = store.budget.admit(SIZE);
   await nextTurn();
   const leftThen = asked.then(async (room) => {
     room![Symbol.dispose]();
@@ -160,7 +160,7 @@ test('a collection by hand lets a download that wants room through between two i
     all,
   );
   t.deepEqual(
-    store.released,
+    store.evicted,
     images.map((_, n) => [`i${n}`, 'request']),
   );
   t.deepEqual(await store.held(), []);
@@ -177,7 +177,7 @@ test('a file that cannot be removed still counts, the others of its image go, an
     if (digest !== asked[0]) return remove(digest);
     throw Object.assign(new Error('EIO: i/o error, unlink'), { code: 'EIO', syscall: 'unlink' });
   };
-  await t.throwsAsync(store.collector.admit(SIZE), { code: 'EIO' });
+  await t.throwsAsync(store.budget.admit(SIZE), { code: 'EIO' });
   t.deepEqual(asked.map((digest) => store.nameOf(digest)).toSorted(), ['i0', 'i0.0', 'i0.config']);
   const [stuck] = asked as [Digest];
   const parts = [oldest!.manifest, ...oldest!.blobs];
@@ -187,9 +187,9 @@ test('a file that cannot be removed still counts, the others of its image go, an
     (await store.held()).filter((name) => name.startsWith('i0')),
     [store.nameOf(stuck)],
   );
-  t.is(store.collector.reservedBytes, 0);
+  t.is(store.budget.reservedBytes, 0);
   store.blobs.delete = remove;
-  using room = await store.collector.admit(SIZE);
+  using room = await store.budget.admit(SIZE);
   t.not(room, undefined);
   const left = ['i1', 'i2', 'i3'].map((name) => `hub.example/app ${name}`);
   t.deepEqual(await store.manifests(), left);

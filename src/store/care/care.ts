@@ -1,0 +1,141 @@
+import type { Pin, StoreSummary } from '../../api/store-api.ts';
+import type { StoreConfig } from '../../config/config.ts';
+import type { Log } from '../../observe/log.ts';
+import type { Metrics } from '../../observe/metrics.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { BlobStore } from '../files/blob-store.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { Step } from '../step.ts';
+import { AccessTimes } from './access-times.ts';
+import { Budget } from './budget.ts';
+import { sumOf } from './evictor.ts';
+import { Health } from './health.ts';
+import { Inventory } from './inventory.ts';
+import { Pins } from './pins.ts';
+import { Reconciler } from './reconciler.ts';
+
+export type { AccessTimes } from './access-times.ts';
+export { NoRoomError, type Budget } from './budget.ts';
+export { sumOf, type EvictionResult } from './evictor.ts';
+export type { Health } from './health.ts';
+export { InUseFile } from './in-use-file.ts';
+export type { Pins } from './pins.ts';
+export { Scrubber } from './scrubber.ts';
+
+export interface CareParts {
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+  readonly journal: Journal;
+  readonly config: StoreConfig;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  readonly step?: Step;
+}
+
+const FLUSH_MS = 10_000;
+const RECONCILE_AGAIN_MS = 24 * 3_600_000;
+/** Room for this many tells that a store is full no more. */
+const SOME_BYTES = 16 * 1024 * 1024;
+
+/** What keeps a store within its budget, its pins held, and its files and catalog in agreement. */
+export class Care {
+  readonly access: AccessTimes;
+  readonly budget: Budget;
+  readonly health: Health;
+  readonly inventory: Inventory;
+  readonly pins: Pins;
+  lastCollection: StoreSummary['lastCollection'];
+  readonly #parts: CareParts;
+  readonly #flushing: NodeJS.Timeout;
+  #settleAgain: NodeJS.Timeout | undefined;
+  readonly #stop = new AbortController();
+  #settling: Promise<void> = Promise.resolve();
+
+  /** `pins`: those of the configuration, which stand beside those that the catalog keeps. */
+  static async open({ pins, ...parts }: CareParts & { pins: readonly Pin[] }): Promise<Care> {
+    const { catalog } = parts;
+    return new Care(parts, await Pins.open({ catalog, configured: pins }));
+  }
+
+  constructor(parts: CareParts, pins: Pins) {
+    const { catalog, blobs, config, metrics, log, now, step } = parts;
+    this.#parts = parts;
+    this.pins = pins;
+    this.health = new Health({ log, now });
+    this.access = new AccessTimes({ catalog, now });
+    this.inventory = new Inventory({ catalog, blobs, pins });
+    this.budget = new Budget({
+      catalog,
+      blobs,
+      pins,
+      access: this.access,
+      limits: config,
+      now,
+      evicted: (image, reason) => {
+        metrics.evictedBytes.inc({ reason }, image.bytes);
+        log.info({ ...image, reason }, 'evicted');
+      },
+      ended: ({ images }) => {
+        if (images.length > 0) this.lastCollection = { at: now(), ...sumOf(images) };
+      },
+      failed: (err) => log.error({ err }, 'images could not be evicted'),
+      ...(step && { step }),
+    });
+    this.#flushing = setInterval(() => void this.#flush(), FLUSH_MS).unref();
+  }
+
+  /** Brings files and catalog together, beside the work: after the start, and then once a day. */
+  settle(): void {
+    this.#settleAgain = setTimeout(() => this.settle(), RECONCILE_AGAIN_MS).unref();
+    this.#settling = this.#reconcile().catch((err: unknown) => {
+      if (this.#stop.signal.aborted) return;
+      this.#parts.log.error({ err }, 'the store could not be reconciled');
+    });
+  }
+
+  /** Resolves when `settle` is through. */
+  get settled(): Promise<void> {
+    return this.#settling;
+  }
+
+  /** While files, catalog and journal are still open. */
+  async close(): Promise<void> {
+    clearInterval(this.#flushing);
+    clearTimeout(this.#settleAgain);
+    this.#stop.abort();
+    await this.#settling;
+    await this.budget.close();
+    await this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    try {
+      await this.access.flush();
+      await this.#parts.catalog.keepReserve();
+      // Where nothing new is pulled, only this tells that the disk takes writes again.
+      if (await this.#takesAgain()) this.health.took();
+    } catch (err) {
+      this.#parts.log.error({ err }, 'access times could not be written');
+    }
+  }
+
+  async #takesAgain(): Promise<boolean> {
+    const { state } = this.health.condition;
+    if (state === 'failing') return this.#parts.blobs.folders.canWrite();
+    return state === 'full' && this.budget.hasRoom(SOME_BYTES);
+  }
+
+  async #reconcile(): Promise<void> {
+    const { catalog, journal, log } = this.#parts;
+    const { signal } = this.#stop;
+    const done = await new Reconciler(this.#parts).run({ signal });
+    log.info(done, 'files and catalog compared');
+    if (!done.isComplete) return;
+    // A long one must not hold up the end; the next start does it again.
+    const isAnew = await journal.compactFrom(catalog, signal);
+    if (isAnew) log.info({ bytes: journal.size }, 'journal written anew');
+    this.budget.wake();
+  }
+}

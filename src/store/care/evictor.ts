@@ -1,0 +1,224 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Released } from '../../api/store-api.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { formatTarget, type Tag } from '../../oci/reference.ts';
+import { nodeOf, unitOf, type Catalog, type Evicted, type Node } from '../catalog/catalog.ts';
+import type { BlobStore } from '../files/blob-store.ts';
+import { noStep, type Step } from '../step.ts';
+import type { AccessTimes } from './access-times.ts';
+import type { Pins } from './pins.ts';
+import { PART, Protection, PULLED } from './protection.ts';
+
+/** What images are evicted for. */
+export type Shortage = 'budget' | 'free-space' | 'request';
+
+/** An image, or a blob that no manifest lists, that was evicted or would be. */
+export interface EvictedImage {
+  /** The repository with its upstream; empty for a blob that no manifest lists. */
+  readonly image: string;
+  readonly tags: readonly Tag[];
+  readonly digest: Digest;
+  readonly lastPulledAt: number;
+  readonly blobs: number;
+  /** What it frees. */
+  readonly bytes: number;
+}
+
+export interface KeptImage {
+  readonly image: string;
+  readonly digest: Digest;
+  readonly why: string;
+}
+
+export interface EvictionResult {
+  readonly wantedBytes: number;
+  readonly images: readonly EvictedImage[];
+  /** Older images that stay, and why. */
+  readonly kept: readonly KeptImage[];
+}
+
+export interface EvictorParts {
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+  readonly pins: Pins;
+  readonly access: AccessTimes;
+  readonly now: () => number;
+  /** Told of each image whose bytes are freed. */
+  readonly evicted: (image: EvictedImage, reason: Shortage) => void;
+  /** Told that the disk does not remove a file: more evictions would empty the catalog and not the disk. */
+  readonly stuck: () => void;
+  readonly step?: Step;
+}
+
+interface Order {
+  readonly reason: Shortage;
+  /** Asked before each image. */
+  readonly isOver?: () => boolean;
+}
+
+interface Walk {
+  readonly evict: (unit: string) => Promise<Evicted>;
+  readonly told?: (image: EvictedImage) => void;
+  readonly isOver?: () => boolean;
+}
+
+interface Walked {
+  readonly result: EvictionResult;
+  /** The walk came to the end of what there is, or of what was wanted. */
+  readonly isWhole: boolean;
+}
+
+const MAX_KEPT_TOLD = 1_000;
+const BUSY = new Error('being read or written');
+
+/**
+ * Evicts whole images, the one that was not pulled for longest first, each with what it alone holds;
+ * never what is pinned, read or on its way. Works through one image after the other, with a memory
+ * that does not depend on the size of the store.
+ */
+export class Evictor {
+  readonly #parts: EvictorParts;
+  readonly #step: Step;
+  #isStopped = false;
+
+  constructor(parts: EvictorParts) {
+    this.#parts = parts;
+    this.#step = parts.step ?? noStep;
+  }
+
+  /** What `evict` would do. */
+  async plan(wantedBytes: number): Promise<EvictionResult> {
+    const walk = { evict: this.#parts.catalog.planEvictions() };
+    return (await this.#walk(wantedBytes, walk)).result;
+  }
+
+  /** Rejects when the catalog cannot evict, or the disk does not remove a file. */
+  async evict(wantedBytes: number, { reason, isOver }: Order): Promise<Walked> {
+    const { catalog, evicted: told } = this.#parts;
+    await catalog.counted;
+    return this.#walk(wantedBytes, {
+      evict: async (unit) => {
+        const evicted = await catalog.evict(unit);
+        this.#step('evict.released');
+        const freed = await this.#removeFiles(evicted);
+        this.#step('evict.removed');
+        await nextTurn();
+        return freed;
+      },
+      told: (image) => told(image, reason),
+      ...(isOver && { isOver }),
+    });
+  }
+
+  /** Walks end after the image that is being evicted. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** Units from the oldest on until enough is evicted. */
+  async #walk(wantedBytes: number, { evict, told, isOver }: Walk): Promise<Walked> {
+    const { catalog, access } = this.#parts;
+    const images: EvictedImage[] = [];
+    const kept: KeptImage[] = [];
+    const result = { wantedBytes, images, kept };
+    // A catalog that takes no writes may still take evictions.
+    await access.flush().catch(() => undefined);
+    const protection = await Protection.survey(this.#parts);
+    const evicted = new Set<string>();
+    let freed = 0;
+    for await (const oldest of catalog.oldest()) {
+      // What an image leaves behind is no younger than the image, and its turn is at once.
+      const due = [oldest];
+      for (const { unit, time } of due) {
+        const isWhole = freed >= wantedBytes || this.#isStopped;
+        if (isWhole || isOver?.()) return { result, isWhole };
+        // Pulled again, or evicted with another one, since the walk began.
+        if (evicted.has(unit) || (await catalog.lastPull(unit)) !== time) continue;
+        const why = await this.#whyKept(unit, { protection, evicted });
+        if (why !== undefined) {
+          if (why !== PART && kept.length < MAX_KEPT_TOLD) kept.push({ ...nameOf(unit), why });
+          continue;
+        }
+        const { tags, blobs, bytes, manifests, left } = await evict(unit);
+        freed += bytes;
+        const count = blobs.length;
+        const image = { ...nameOf(unit), tags, lastPulledAt: time, blobs: count, bytes };
+        images.push(image);
+        told?.(image);
+        for (const { target, digest } of manifests) evicted.add(unitOf(target, digest));
+        due.push(...(await this.#dueOf(left, time)));
+      }
+    }
+    return { result, isWhole: true };
+  }
+
+  async #whyKept(
+    unit: string,
+    { protection, evicted }: { protection: Protection; evicted: ReadonlySet<string> },
+  ): Promise<string | undefined> {
+    const { catalog, access } = this.#parts;
+    const why = await protection.reasonFor(unit, evicted);
+    const node = why === undefined ? nodeOf(unit) : undefined;
+    if (!node) return why;
+    // Pulled since the walk began; the catalog learns of it later.
+    if (access.isNoted(node.target, await catalog.below(node))) return PULLED;
+    const elsewhere = await protection.reasonElsewhere(node, evicted);
+    const freesNothing = elsewhere && (await catalog.planEvictions()(unit)).bytes === 0;
+    return freesNothing ? elsewhere : undefined;
+  }
+
+  async #dueOf(left: readonly Node[], until: number): Promise<{ unit: string; time: number }[]> {
+    const units = left.map(({ target, digest }) => unitOf(target, digest));
+    const times = await this.#parts.catalog.lastPulls(units);
+    return units
+      .map((unit, position) => ({ unit, time: times[position] ?? 0 }))
+      .filter(({ time }) => time <= until);
+  }
+
+  /**
+   * Removes the files of what was evicted. What is read or written just now stays, as a blob that no
+   * manifest lists, and so does a file that the disk does not remove: it counts, and its turn comes
+   * again. Resolves with what is really gone.
+   */
+  async #removeFiles(evicted: Evicted): Promise<Evicted> {
+    const { blobs: store, catalog, now, stuck } = this.#parts;
+    const removed: { digest: Digest; size: number }[] = [];
+    let fault: Error | undefined;
+    for (const { digest, size } of evicted.blobs) {
+      // Recorded anew since: another download of it was quicker.
+      if (await catalog.findBlob(digest)) continue;
+      try {
+        if (store.isBusy(digest)) throw BUSY;
+        await store.delete(digest);
+        removed.push({ digest, size });
+      } catch (error) {
+        await catalog.adoptBlob(digest, { size, storedAt: now() });
+        if (error !== BUSY) fault ??= error as Error;
+      }
+    }
+    if (fault !== undefined) {
+      stuck();
+      throw fault;
+    }
+    return { ...evicted, blobs: removed, bytes: sum(removed.map(({ size }) => size)) };
+  }
+}
+
+/** A blob that no manifest lists is no image. */
+export function sumOf(evicted: readonly EvictedImage[]): Released {
+  return {
+    images: evicted.filter(({ image }) => image !== '').length,
+    blobs: sum(evicted.map(({ blobs }) => blobs)),
+    bytes: sum(evicted.map(({ bytes }) => bytes)),
+  };
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((total, count) => total + count, 0);
+}
+
+/** How a unit is told of. */
+function nameOf(unit: string): { image: string; digest: Digest } {
+  const node = nodeOf(unit);
+  return { image: node ? formatTarget(node.target) : '', digest: node?.digest ?? (unit as Digest) };
+}

@@ -1,0 +1,153 @@
+import { randomUUID } from 'node:crypto';
+import type { Dirent, Stats } from 'node:fs';
+import { mkdir, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isDigest, splitDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
+
+/** Where files lie that are no held blobs. */
+export type Aside = 'ingest' | 'quarantine';
+
+/**
+ * Where the files of a store lie: `blobs/<algorithm>/<first two digits>/<hex>` is complete and
+ * verified, `ingest/<algorithm>-<hex>` on its way, `quarantine/<algorithm>-<hex>` was found damaged.
+ */
+export class Folders {
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async create(): Promise<void> {
+    for (const folder of ['blobs', 'ingest', 'quarantine']) {
+      await mkdir(join(this.#path, folder), { recursive: true });
+    }
+  }
+
+  blobPath(digest: Digest): string {
+    const { algorithm, encoded } = splitDigest(digest);
+    return join(this.#path, 'blobs', algorithm, encoded.slice(0, 2), encoded);
+  }
+
+  asidePath(folder: Aside, name: string): string {
+    return join(this.#path, folder, name.replace(':', '-'));
+  }
+
+  /** `undefined` when there is no such file. */
+  async stat(path: string): Promise<Stats | undefined> {
+    try {
+      return await stat(path);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Whether the disk takes a small file. */
+  async canWrite(): Promise<boolean> {
+    const path = join(this.#path, 'ingest', `.${randomUUID()}`);
+    try {
+      await writeFile(path, 'whether this can be written');
+      return true;
+    } catch {
+      return false;
+    } finally {
+      await rm(path, { force: true }).catch(() => undefined);
+    }
+  }
+
+  /** Bytes that the disk would still take; `undefined` where it does not say. */
+  async freeBytes(): Promise<number | undefined> {
+    const { bavail, bsize } = await statfs(this.#path);
+    return bsize > 0 ? bavail * bsize : undefined;
+  }
+
+  /** Every committed blob, in no order. */
+  async *list(): AsyncIterable<Digest> {
+    const root = join(this.#path, 'blobs');
+    for (const algorithm of await foldersOf(root)) {
+      for (const shard of await foldersOf(join(root, algorithm))) {
+        for (const encoded of await readdir(join(root, algorithm, shard))) {
+          const digest = `${algorithm}:${encoded}`;
+          if (isDigest(digest)) yield digest;
+        }
+      }
+    }
+  }
+
+  /**
+   * Removes what a killed process was writing in one go. Only while no other process has the
+   * store; partial blobs stay, to be gone on with.
+   */
+  async sweep(): Promise<void> {
+    const ingests = join(this.#path, 'ingest');
+    for (const name of await readdir(ingests)) {
+      if (name.includes('.')) await rm(join(ingests, name), { force: true });
+    }
+  }
+
+  /** The blobs of one folder in byte order, and how many names there are none of ours. */
+  async listShard(
+    algorithm: Algorithm,
+    shard: string,
+  ): Promise<{ digests: Digest[]; foreign: number }> {
+    const entries = await entriesOf(join(this.#path, 'blobs', algorithm, shard));
+    const digests = entries
+      .filter((entry) => entry.isFile() && entry.name.startsWith(shard))
+      .map(({ name }) => `${algorithm}:${name}`)
+      .filter((name) => isDigest(name))
+      .toSorted();
+    return { digests, foreign: entries.length - digests.length };
+  }
+
+  /** Names above the blobs that are none of ours. */
+  async countForeign(): Promise<number> {
+    const root = join(this.#path, 'blobs');
+    let foreign = 0;
+    for (const { name } of await entriesOf(root)) {
+      const shards = isAlgorithm(name) ? await entriesOf(join(root, name)) : undefined;
+      const strange = shards?.filter((shard) => !/^[0-9a-f]{2}$/.test(shard.name)).length;
+      foreign += strange ?? 1;
+    }
+    return foreign;
+  }
+
+  /** What is on its way or was found damaged. Times in milliseconds. */
+  async *listAside(
+    folder: Aside,
+  ): AsyncIterable<{ name: string; size: number; modifiedAt: number; changedAt: number }> {
+    for (const { name } of await entriesOf(join(this.#path, folder))) {
+      const found = await this.stat(join(this.#path, folder, name));
+      if (!found?.isFile()) continue;
+      yield { name, size: found.size, modifiedAt: found.mtimeMs, changedAt: found.ctimeMs };
+    }
+  }
+
+  async removeAside(folder: Aside, name: string): Promise<void> {
+    await rm(join(this.#path, folder, name), { force: true });
+  }
+}
+
+/** None of a folder that is not there. */
+async function entriesOf(path: string): Promise<Dirent[]> {
+  try {
+    return await readdir(path, { withFileTypes: true });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return [];
+    throw error;
+  }
+}
+
+function isAlgorithm(name: string): name is Algorithm {
+  return name === 'sha256' || name === 'sha512';
+}
+
+async function foldersOf(path: string): Promise<string[]> {
+  const entries = await readdir(path, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+}
+
+export function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
+}
