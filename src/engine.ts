@@ -110,7 +110,6 @@ async function openParts(config: Config, options: EngineOptions) {
     ...shared,
     config: config.sync ?? NOTHING_TO_SYNC,
     state: await SyncState.open(join(store.path, 'sync.json')),
-    pins: store.care.pins,
     prefetcher: mirror.prefetcher,
     canonical: (image) => canonicalImage(addressing, image, DEFAULT_TAG),
     timer: { ...REAL_TIMER, ...clock },

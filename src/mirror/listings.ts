@@ -8,6 +8,7 @@ import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
 import type { Answer } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
 import type { Clock } from '../time/clock.ts';
+import type { GoneTags } from './gone-tags.ts';
 import type { Policy } from './policy.ts';
 import type { Question, SingleFlight } from './single-flight.ts';
 import type { SourceRegistries } from './source-registry.ts';
@@ -16,6 +17,7 @@ export interface ListingsParts {
   readonly registries: SourceRegistries;
   readonly catalog: Catalog;
   readonly flight: SingleFlight;
+  readonly gone: GoneTags;
   readonly clock: Clock;
 }
 
@@ -41,14 +43,23 @@ export class Listings {
 
   /** In byte order. `value` is `undefined` when the upstream has no such repository. */
   async tags(target: Target): Promise<Answer<readonly Tag[]>> {
-    const { registries, catalog } = this.#parts;
+    const { registries } = this.#parts;
     return this.#list({
       question: { what: 'tags', of: target },
       remembered: this.#tags,
       ask: () => registries.of(target).upstream.listTags(target.repository),
-      held: () => catalog.listTags(target),
+      held: () => this.#heldTags(target),
       isNeverAbsent: false,
     });
+  }
+
+  async #heldTags(target: Target): Promise<Tag[]> {
+    const { catalog, gone } = this.#parts;
+    const held: Tag[] = [];
+    for (const tag of await catalog.listTags(target)) {
+      if (!(await gone.has(target, tag))) held.push(tag);
+    }
+    return held;
   }
 
   /** Descriptors of the manifests whose subject is the digest, whether that is held or not. */

@@ -7,6 +7,8 @@ import type { DownloadDemand } from './downloads/demand.ts';
 import type { Downloads } from './downloads/downloads.ts';
 import type { Manifests } from './manifests.ts';
 import type { SourceRegistries } from './source-registry.ts';
+import type { Clock } from '../time/clock.ts';
+import type { GoneTags } from './gone-tags.ts';
 import type { Tags } from './tags.ts';
 
 export interface PrefetcherParts {
@@ -15,6 +17,8 @@ export interface PrefetcherParts {
   readonly downloads: Downloads;
   readonly manifests: Manifests;
   readonly tags: Tags;
+  readonly gone: GoneTags;
+  readonly clock: Clock;
 }
 
 const SYNC: Demand = { priority: PRIORITY.sync };
@@ -43,7 +47,10 @@ export class Prefetcher {
 
   /** What the upstream says that the tag means; nothing is held for it but what only a GET tells. */
   async resolve(target: Target, tag: Tag): Promise<Digest | undefined> {
+    const { gone, clock } = this.#parts;
+    const askedAt = clock.wall();
     const head = await this.#upstream(target).headManifest(target.repository, tag, SYNC);
+    if (!head) await gone.add(target, tag, askedAt);
     if (!head || head.digest) return head?.digest;
     return this.#parts.tags.refresh(target, tag, SYNC);
   }

@@ -6,9 +6,10 @@ import type { Health } from '../store/care/care.ts';
 import type { Catalog, TagRecord } from '../store/catalog/catalog.ts';
 import { INTERACTIVE, PRIORITY, type Demand } from '../upstream/demand.ts';
 import type { Announcement, AnnouncedTags } from './announced-tags.ts';
-import type { Answer, Source } from './answer.ts';
+import type { Answer } from './answer.ts';
 import { withinDeadline } from './deadline.ts';
 import type { FallbackTags } from './fallback-tags.ts';
+import type { GoneTags } from './gone-tags.ts';
 import type { HeldManifest, ManifestStat } from './manifest-shelf.ts';
 import { statOf, type Manifests } from './manifests.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
@@ -20,6 +21,7 @@ export interface TagsParts {
   readonly registries: SourceRegistries;
   readonly manifests: Manifests;
   readonly catalog: Catalog;
+  readonly gone: GoneTags;
   readonly announced: AnnouncedTags;
   readonly negatives: ExpiringMap<string, true>;
   readonly flight: SingleFlight;
@@ -37,12 +39,6 @@ export type Need = 'digest' | 'manifest';
 /** What a tag means, with as much of its manifest as was needed. */
 export interface Meaning<Manifest extends ManifestStat = ManifestStat> extends Answer<Digest> {
   readonly manifest?: Manifest;
-}
-
-/** What the tag was last known to mean, with its manifest held. */
-interface Copy {
-  readonly held: HeldManifest;
-  readonly ageMs: number | undefined;
 }
 
 /** What the upstream says of a tag that it has. */
@@ -101,58 +97,52 @@ export class Tags {
   }
 
   async #resolve(target: Target, tag: Tag, need: Need): Promise<Meaning> {
-    const { registries, negatives } = this.#parts;
+    const { registries, catalog, manifests, negatives } = this.#parts;
     const { policy } = registries.of(target);
-    const copy = await this.#copy(target, tag);
-    if (copy) {
+    const record = await catalog.findTag(target, tag);
+    const held = record && (await manifests.find(target, record.digest));
+    const copy = held && { value: held, ageMs: this.#age(record.checkedAt) };
+    if (copy && record.goneAt === undefined) {
       const freshness = policy.judge(target.repository, tag, copy.ageMs);
-      if (freshness === 'fresh') return meaningOf(answerOf(copy, 'hit'));
+      if (freshness === 'fresh') return meaningOf({ ...copy, source: 'hit' });
       if (freshness === 'usable') {
         // Its failure shows in the metrics of the upstream and, once it matters, to a client.
         this.refresh(target, tag, REVALIDATION).catch(() => undefined);
-        return meaningOf({ ...answerOf(copy, 'stale'), warning: 'being revalidated' });
+        return meaningOf({ ...copy, source: 'stale', warning: 'being revalidated' });
       }
     }
-    if (negatives.has(keyOf(target, tag))) return { value: undefined, source: 'negative' };
+    if (negatives.has(keyOf(target, tag))) return NEGATIVE;
     const announced = need === 'digest' && this.#announced(target, tag);
     if (announced) {
       const { stat, checkedAt, ...rest } = announced;
       return meaningOf({ value: stat, source: 'hit', ...rest, ageMs: this.#age(checkedAt) });
     }
+    const isGone = await this.#parts.gone.has(target, tag);
     const asking = this.#ask(target, tag, { need, demand: INTERACTIVE });
-    // A copy that is too old to stand in: the answer is worth any wait.
-    if (!copy || !policy.mayServeStale(copy.ageMs)) return asking;
+    // Nothing may stand in: the answer is worth any wait.
+    if (!isGone && !(copy && policy.mayServeStale(copy.ageMs))) return asking;
     try {
       return await withinDeadline(registries, target, asking);
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
-      return meaningOf({ ...answerOf(copy, 'stale'), warning: error.message });
+      if (isGone || !copy) return NEGATIVE;
+      return meaningOf({ ...copy, source: 'stale', warning: error.message });
     }
-  }
-
-  async #copy(target: Target, tag: Tag): Promise<Copy | undefined> {
-    const { catalog, manifests } = this.#parts;
-    const record = await catalog.findTag(target, tag);
-    const held = record && (await manifests.find(target, record.digest));
-    return held && { held, ageMs: this.#age(record.checkedAt) };
   }
 
   /** What the upstream says. Shared by all who ask at once. */
   async #ask(target: Target, tag: Tag, by: { need: Need; demand: Demand }): Promise<Meaning> {
-    const { flight, manifests, negatives, registries } = this.#parts;
+    const { flight, manifests, clock } = this.#parts;
     const { need, demand } = by;
     const what = need === 'manifest' ? 'tag with its manifest' : 'tag';
     return flight.do({ what, of: target, about: tag, demand }, async () => {
+      const askedAt = clock.wall();
       // Clients send HEAD and GET in a row.
       const announced = need === 'manifest' ? this.#announced(target, tag) : undefined;
       const told = announced
         ? { ...announced, digest: announced.stat.digest }
         : await this.#head(target, tag, demand);
-      if (!told) {
-        this.#parts.announced.delete(target, tag);
-        negatives.set(keyOf(target, tag), true, registries.of(target).policy.negativeTtlMs);
-        return { value: undefined, source: 'miss' };
-      }
+      if (!told) return this.#recordGone(target, tag, askedAt);
       const held = told.digest && (await manifests.find(target, told.digest));
       if (held) return this.#confirm(target, tag, held, told);
       if (need === 'manifest' || !told.stat) return this.#fetch(target, tag, told, demand);
@@ -215,10 +205,12 @@ export class Tags {
   /** By digest wherever it is known, so that all who want the same manifest share one request. */
   async #fetch(target: Target, tag: Tag, told: Told, demand: Demand): Promise<Meaning> {
     const { digest, checkedAt, warning } = told;
+    const askedAt = this.#parts.clock.wall();
     let fetched = digest && (await this.#parts.manifests.fetch(target, digest, demand));
     // The digest is not known, or the tag has moved since and what it meant is gone.
     if (!fetched?.value) fetched = await this.#fetchByTag(target, tag, demand);
-    if (fetched.value && fetched.source !== 'bypass') {
+    if (!fetched.value) return this.#recordGone(target, tag, askedAt);
+    if (fetched.source !== 'bypass') {
       await this.#record(target, tag, { digest: fetched.value.digest, checkedAt });
     }
     if (warning === undefined) return meaningOf(fetched);
@@ -234,6 +226,15 @@ export class Tags {
     });
   }
 
+  /** The upstream has no such tag. */
+  async #recordGone(target: Target, tag: Tag, goneAt: number): Promise<Meaning> {
+    const { announced, gone, negatives, registries } = this.#parts;
+    negatives.set(keyOf(target, tag), true, registries.of(target).policy.negativeTtlMs);
+    announced.delete(target, tag);
+    await gone.add(target, tag, goneAt);
+    return { value: undefined, source: 'miss' };
+  }
+
   async #record(target: Target, tag: Tag, record: TagRecord): Promise<void> {
     const { announced, catalog, health } = this.#parts;
     announced.delete(target, tag);
@@ -245,9 +246,7 @@ export class Tags {
   }
 }
 
-function answerOf({ held, ageMs }: Copy, source: Source): Answer<HeldManifest> {
-  return { value: held, source, ageMs };
-}
+const NEGATIVE: Meaning = { value: undefined, source: 'negative' };
 
 function meaningOf<Manifest extends ManifestStat>({
   value,

@@ -109,9 +109,10 @@ export class Store {
   }
 
   /** What the engine needs of it. */
-  get parts(): Pick<Store, 'blobs' | 'catalog'> & Pick<Care, 'access' | 'budget' | 'health'> {
-    const { access, budget, health } = this.care;
-    return { blobs: this.blobs, catalog: this.catalog, access, budget, health };
+  get parts(): Pick<Store, 'blobs' | 'catalog'> &
+    Pick<Care, 'access' | 'budget' | 'health' | 'pins'> {
+    const { access, budget, health, pins } = this.care;
+    return { blobs: this.blobs, catalog: this.catalog, access, budget, health, pins };
   }
 
   /** Tells the next process that wants the store who has it. */

@@ -557,19 +557,99 @@ test('a held tag that the upstream removed is 404', async (t) => {
   t.deepEqual(registry.conversation(), [HEAD_LATEST, HEAD_LATEST]);
 });
 
-test('the copy of a removed tag comes back when the upstream dies', async (t) => {
-  const { registry, manifest, clock, image } = await startScene(t, {
+test('a tag that the upstream removed stays gone when it goes down, also after a restart', async (t) => {
+  const { registry, manifest, mirror, clock, ask, image } = await startScene(t, {
     tags: { negativeTtlMs: 30 * SECOND },
   });
+  registry.tag(REPOSITORY, 'stays', image.manifest);
+  await manifest('stays');
+  await manifest('latest');
+  registry.untag(REPOSITORY, 'latest');
+  t.is((await manifest('latest')).status, 404);
+  t.deepEqual(registry.conversation(), [
+    `HEAD /v2/${REPOSITORY}/manifests/stays`,
+    GET_APP,
+    HEAD_LATEST,
+    HEAD_LATEST,
+  ]);
+  await registry.refuse();
+  clock.advance(30 * SECOND);
+  const gone = {
+    status: 404,
+    code: 'MANIFEST_UNKNOWN',
+    message: `${UPSTREAM} has no manifest latest in ${REPOSITORY}`,
+    detail: { upstream: UPSTREAM, reference: 'latest' },
+  };
+  t.deepEqual(refusalOf(await manifest('latest')), gone);
+  t.is((await manifest('latest', { method: 'HEAD' })).status, 404);
+  const tags = async (url: string): Promise<unknown> =>
+    JSON.parse((await get(`${url}/v2/${REPOSITORY}/tags/list`)).body.toString());
+  t.deepEqual(await tags(mirror.url), { name: REPOSITORY, tags: ['stays'] });
+  t.is((await manifest('stays')).headers['cache-status'], 'entrepot; hit; detail=stale');
+  t.is((await ask(`/v2/${REPOSITORY}/manifests/${image.manifest.digest}`)).status, 200);
+  await mirror.stop();
+  const again = await startMirror(t, {
+    storePath: mirror.storePath,
+    clock,
+    upstreams: { [UPSTREAM]: { url: registry.url } },
+  });
+  t.deepEqual(refusalOf(await get(`${again.url}/v2/${REPOSITORY}/manifests/latest`)), gone);
+  t.deepEqual(await tags(again.url), { name: REPOSITORY, tags: ['stays'] });
+  t.is((await get(`${again.url}/v2/${REPOSITORY}/manifests/stays`)).status, 200);
+});
+
+for (const pin of [`${UPSTREAM}/${REPOSITORY}:latest`, `${UPSTREAM}/library/*`]) {
+  test(`a removed tag that the pin ${pin} keeps is served while the upstream is down`, async (t) => {
+    const { registry, manifest, image, clock } = await startScene(t, { store: { pins: [pin] } });
+    await manifest('latest');
+    registry.untag(REPOSITORY, 'latest');
+    t.is((await manifest('latest')).status, 404);
+    await registry.refuse();
+    clock.advance(MINUTE);
+    const answer = await manifest('latest');
+    t.like(told(answer), { status: 200, cache: 'entrepot; hit; detail=stale', age: '60' });
+    t.deepEqual(answer.body, image.manifest.bytes);
+  });
+}
+
+test('a removed tag that sync keeps is served while the upstream is down, and not once it lets go', async (t) => {
+  const { registry, manifest, image, mirror } = await startScene(t);
   await manifest('latest');
   registry.untag(REPOSITORY, 'latest');
   t.is((await manifest('latest')).status, 404);
   await registry.refuse();
-  t.is((await manifest('latest')).status, 404, 'the 404 is believed for its time');
-  clock.advance(30 * SECOND);
-  const answer = await manifest('latest');
-  t.like(told(answer), { status: 200, cache: 'entrepot; hit; detail=stale', age: '30' });
-  t.deepEqual(answer.body, image.manifest.bytes);
+  // As a run does for what its rules keep.
+  const pin = { origin: 'sync', image: `${UPSTREAM}/${REPOSITORY}@${image.manifest.digest}` };
+  const { pins } = mirror.server.store.care;
+  await pins.add({ ...pin, since: 0 });
+  t.is((await manifest('latest')).status, 200);
+  await pins.remove(pin);
+  t.is((await manifest('latest')).status, 404);
+});
+
+test('a removed tag that comes back upstream is a tag like any other when that goes down', async (t) => {
+  const { registry, manifest, image } = await startScene(t);
+  await manifest('latest');
+  registry.untag(REPOSITORY, 'latest');
+  t.is((await manifest('latest')).status, 404);
+  registry.tag(REPOSITORY, 'latest', image.manifest);
+  t.is((await manifest('latest', { method: 'HEAD' })).status, 200);
+  await registry.refuse();
+  t.is((await manifest('latest')).headers['cache-status'], 'entrepot; hit; detail=stale');
+  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_APP, HEAD_LATEST, HEAD_LATEST]);
+});
+
+test('a tag that was old enough to be answered at once is not once it is gone', async (t) => {
+  const { registry, manifest, mirror, clock } = await startScene(t, {
+    tags: { ...TTL, staleWhileRevalidateMs: HOUR },
+  });
+  await manifest('latest');
+  registry.untag(REPOSITORY, 'latest');
+  clock.advance(TTL.ttlMs);
+  t.is((await manifest('latest')).headers['cache-status'], 'entrepot; hit; detail=stale');
+  await idle(mirror);
+  t.is((await manifest('latest')).status, 404);
+  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_APP, HEAD_LATEST, HEAD_LATEST]);
 });
 
 test('a tag that comes back after its removal is confirmed by one HEAD', async (t) => {

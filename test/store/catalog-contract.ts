@@ -317,6 +317,36 @@ export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog
     );
   });
 
+  test('a tag that the upstream has no more stays on record as gone until a later answer has it again', async (t) => {
+    const told: JournalEntry[] = [];
+    const open = await create(t);
+    const first = await open({ now: () => 10_000, journal: (entries) => told.push(...entries) });
+    await first.recordManifest(APP, entry('m', { tags: [{ tag: V1, checkedAt: 1000 }] }), 1000);
+    told.length = 0;
+    const meant = { digest: digest('m'), checkedAt: 1000 };
+    await first.recordTag(APP, V1, { ...meant, goneAt: 900 });
+    t.deepEqual(await first.findTag(APP, V1), meant, 'an older answer');
+    await first.recordTag(APP, V1, { ...meant, goneAt: 2000 });
+    // Those that were asked before and answered slowly.
+    await first.recordTag(APP, V1, { digest: digest('m'), checkedAt: 1900 });
+    await first.recordManifest(APP, entry('m', { tags: [{ tag: V1, checkedAt: 1900 }] }), 2100);
+    await first.close();
+    const again = await open({ now: () => 10_000, journal: (entries) => told.push(...entries) });
+    t.deepEqual(await again.findTag(APP, V1), { ...meant, goneAt: 2000 });
+    t.deepEqual(await again.listTags(APP), [V1]);
+    t.deepEqual(await again.tagsOf({ target: APP, digest: digest('m') }), [V1]);
+    await again.recordTag(APP, V1, { digest: digest('m'), checkedAt: 3000 });
+    t.deepEqual(await again.findTag(APP, V1), { digest: digest('m'), checkedAt: 3000 });
+    const of = 'registry.example/app';
+    t.deepEqual(
+      told.filter((each) => 'tag' in each),
+      [
+        { tag: V1, of, is: digest('m'), at: 1000, until: 2000 },
+        { tag: V1, of, is: digest('m'), at: 3000 },
+      ],
+    );
+  });
+
   test('what a clock that ran ahead has recorded is not later', async (t) => {
     const catalog = await (await create(t))({ now: () => 1000 });
     for (const seed of ['ahead', 'true']) await catalog.recordManifest(APP, entry(seed), 1);

@@ -164,6 +164,7 @@ test('the last word about a thing counts', async (t) => {
   const signed = digestOf(signature);
   await appendJournal(path, [
     { tag: parseTag('v1'), of, is: moved, at: 7000 },
+    { tag: parseTag('removed'), of, is: moved, at: 7000, until: 7500 },
     { untagged: parseTag('latest'), of },
     { gone: signed, of },
     { gone: index0, of },
@@ -174,6 +175,8 @@ test('the last word about a thing counts', async (t) => {
   await rebuild(path);
   const catalog = await openCatalog(t, path);
   t.deepEqual(await catalog.findTag(APP, parseTag('v1')), { digest: moved, checkedAt: 7000 });
+  const removed = { digest: moved, checkedAt: 7000, goneAt: 7500 };
+  t.deepEqual(await catalog.findTag(APP, parseTag('removed')), removed);
   t.is(await catalog.findTag(APP, parseTag('latest')), undefined);
   t.is(await catalog.findManifest(APP, signed), undefined);
   t.deepEqual(await catalog.listReferrers(APP, index0), []);

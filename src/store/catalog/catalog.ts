@@ -20,6 +20,13 @@ export interface Node {
 export interface TagRecord {
   readonly digest: Digest;
   readonly checkedAt: number;
+  /** When the upstream said that it has the tag no more; until then it meant the digest. */
+  readonly goneAt?: number;
+}
+
+/** When the upstream last said what of a tag stands in its record. */
+export function saidAt({ checkedAt, goneAt }: Pick<TagRecord, 'checkedAt' | 'goneAt'>): number {
+  return goneAt ?? checkedAt;
 }
 
 export interface ManifestRecord {
@@ -71,7 +78,7 @@ export interface ManifestEntry {
   readonly successors: readonly Descriptor[];
   readonly subject?: Digest;
   /** Tags that the upstream says mean this manifest, and when it said so. */
-  readonly tags: readonly { readonly tag: Tag; readonly checkedAt: number }[];
+  readonly tags: readonly ({ readonly tag: Tag } & Omit<TagRecord, 'digest'>)[];
   /** False: no client has asked for it. Its last pull is then a moment before it was stored. */
   readonly isPulled?: boolean;
 }
@@ -96,13 +103,26 @@ export interface Evicted {
  */
 export type JournalEntry =
   | { readonly manifest: Digest; readonly of: string; readonly type: string; readonly at: number }
-  | { readonly tag: Tag; readonly of: string; readonly is: Digest; readonly at: number }
+  | {
+      readonly tag: Tag;
+      readonly of: string;
+      readonly is: Digest;
+      readonly at: number;
+      /** When the upstream said that it has the tag no more. */
+      readonly until?: number;
+    }
   /** The repository was seen to have this blob, which no manifest there lists. */
   | { readonly blob: Digest; readonly of: string }
   | { readonly gone: Digest; readonly of: string }
   | { readonly untagged: Tag; readonly of: string }
   | { readonly pin: Pin }
   | { readonly unpin: Pick<Pin, 'origin' | 'image'> };
+
+export function tagEntry(target: Target, tag: Tag, record: TagRecord): JournalEntry {
+  const { digest, checkedAt, goneAt } = record;
+  const until = goneAt !== undefined && { until: goneAt };
+  return { tag, of: formatTarget(target), is: digest, at: checkedAt, ...until };
+}
 
 /**
  * What is known of the bytes on disk, one method a fact; a fact that a method records is recorded as
@@ -120,7 +140,7 @@ export interface Catalog {
 
   findTag(target: Target, tag: Tag): Promise<TagRecord | undefined>;
   /**
-   * What the upstream said that a tag means. An answer older than the recorded one changes nothing,
+   * What the upstream said that a tag means, or that it has the tag no more. An answer older than the recorded one changes nothing,
    * unless the recorded one lies in the future, written by a clock that ran ahead. Nothing is
    * recorded of a manifest that is not held.
    */

@@ -3,6 +3,8 @@ import PQueue from 'p-queue';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
 import {
+  saidAt,
+  tagEntry,
   unitOf,
   type BlobRecord,
   type Catalog,
@@ -77,10 +79,10 @@ export class LevelCatalog extends LevelReader implements Catalog {
 
   async recordTag(target: Target, tag: Tag, record: TagRecord): Promise<void> {
     await this.#writes.add(async () => {
-      const { digest, checkedAt } = record;
+      const { digest, ...said } = record;
       // Evicted at the same moment.
       if (!(await this.isHeld({ target, digest }))) return;
-      const moves = await this.#movesOf(target, digest, [{ tag, checkedAt }]);
+      const moves = await this.#movesOf(target, digest, [{ tag, ...said }]);
       if (moves.length === 0) return;
       await this.tables.write((batch) => this.#putTags(batch, target, moves));
       this.#rememberTags(target, moves);
@@ -96,11 +98,11 @@ export class LevelCatalog extends LevelReader implements Catalog {
       target,
       tags.map(({ tag }) => tag),
     );
-    return tags.flatMap(({ tag, checkedAt }, place) => {
+    return tags.flatMap(({ tag, ...said }, place) => {
       const before = known[place];
-      const knownAt = before?.checkedAt ?? 0;
-      if (knownAt > checkedAt && knownAt <= this.#now()) return [];
-      return [{ tag, record: { digest, checkedAt }, before: before?.digest }];
+      const knownAt = before ? saidAt(before) : 0;
+      if (knownAt > saidAt(said) && knownAt <= this.#now()) return [];
+      return [{ tag, record: { digest, ...said }, before }];
     });
   }
 
@@ -108,18 +110,17 @@ export class LevelCatalog extends LevelReader implements Catalog {
     const { tags, names } = this.tables;
     for (const { tag, record, before } of moves) {
       batch.put(key(target, tag), record, { sublevel: tags });
-      if (before === record.digest) continue;
+      if (before?.digest === record.digest) continue;
       batch.put(`${unitOf(target, record.digest)} ${tag}`, 1, { sublevel: names });
-      if (before) batch.del(`${unitOf(target, before)} ${tag}`, { sublevel: names });
+      if (before) batch.del(`${unitOf(target, before.digest)} ${tag}`, { sublevel: names });
     }
   }
 
   #rememberTags(target: Target, moves: readonly Move[]): void {
     for (const { tag, record, before } of moves) {
       this.#hotTags.set(key(target, tag), record);
-      if (before === record.digest) continue;
-      const { digest, checkedAt } = record;
-      this.#journal([{ tag, of: formatTarget(target), is: digest, at: checkedAt }]);
+      if (before?.digest === record.digest && before.goneAt === record.goneAt) continue;
+      this.#journal([tagEntry(target, tag, record)]);
     }
   }
 
@@ -343,5 +344,5 @@ function pinKey({ origin, image }: Pick<Pin, 'origin' | 'image'>): string {
 interface Move {
   readonly tag: Tag;
   readonly record: TagRecord;
-  readonly before: Digest | undefined;
+  readonly before: TagRecord | undefined;
 }

@@ -43,7 +43,8 @@ export class Replay {
     if ('manifest' in entry) {
       put(`manifest ${entry.of} ${entry.manifest}`, { type: entry.type, at: entry.at });
     } else if ('tag' in entry) {
-      put(`tag ${entry.of} ${entry.tag}`, { digest: entry.is, checkedAt: entry.at });
+      const gone = entry.until !== undefined && { goneAt: entry.until };
+      put(`tag ${entry.of} ${entry.tag}`, { digest: entry.is, checkedAt: entry.at, ...gone });
     } else if ('blob' in entry) put(`blob ${entry.of} ${entry.blob}`, 1);
     else if ('gone' in entry) {
       batch.del(`manifest ${entry.of} ${entry.gone}`, { sublevel });

@@ -31,7 +31,10 @@ function isEntry(entry: Fields): boolean {
   if ('manifest' in entry) {
     return isDigest(entry['manifest']) && typeof entry['type'] === 'string' && isTime(entry['at']);
   }
-  if ('tag' in entry) return isTag(entry['tag']) && isDigest(entry['is']) && isTime(entry['at']);
+  if ('tag' in entry) {
+    const { tag, is, at, until = at } = entry;
+    return isTag(tag) && isDigest(is) && isTime(at) && isTime(until);
+  }
   if ('blob' in entry) return isDigest(entry['blob']);
   if ('gone' in entry) return isDigest(entry['gone']);
   return isTag(entry['untagged']);

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import PQueue from 'p-queue';
 import { formatLine, parseLine, readLines } from './journal-lines.ts';
 import { formatTarget } from '../../oci/reference.ts';
-import type { Catalog, JournalEntry } from '../catalog/catalog.ts';
+import { tagEntry, type Catalog, type JournalEntry } from '../catalog/catalog.ts';
 import { noStep, type Step } from '../step.ts';
 
 export interface JournalOptions {
@@ -261,7 +261,7 @@ export async function* describeCatalog(catalog: Catalog): AsyncGenerator<Journal
     yield { manifest: digest, of: formatTarget(target), type: mediaType, at: storedAt };
   }
   for await (const { target, tag, record } of catalog.tags()) {
-    yield { tag, of: formatTarget(target), is: record.digest, at: record.checkedAt };
+    yield tagEntry(target, tag, record);
   }
   for await (const { target, digest } of catalog.unlistedLinks()) {
     yield { blob: digest, of: formatTarget(target) };

@@ -1,0 +1,29 @@
+import type { Tag, Target } from '../oci/reference.ts';
+import type { Health, Pins } from '../store/care/care.ts';
+import type { Catalog } from '../store/catalog/catalog.ts';
+
+/**
+ * Held tags that the upstream said it has no more. They stay gone also while it cannot be asked,
+ * unless a pin, as sync sets one for what its rules keep, keeps the image.
+ */
+export class GoneTags {
+  readonly #parts: { catalog: Catalog; pins: Pins; health: Health };
+
+  constructor(parts: { catalog: Catalog; pins: Pins; health: Health }) {
+    this.#parts = parts;
+  }
+
+  async has(target: Target, tag: Tag): Promise<boolean> {
+    const { catalog, pins } = this.#parts;
+    const record = await catalog.findTag(target, tag);
+    if (record?.goneAt === undefined) return false;
+    return pins.of({ target, digest: record.digest, tags: [tag] }).length === 0;
+  }
+
+  async add(target: Target, tag: Tag, goneAt: number): Promise<void> {
+    const { catalog, health } = this.#parts;
+    const record = await catalog.findTag(target, tag);
+    if (record?.goneAt !== undefined || !record) return;
+    await health.recorded(catalog.recordTag(target, tag, { ...record, goneAt }));
+  }
+}
