@@ -11,7 +11,7 @@ interface Parts {
   readonly prefetcher: Prefetcher;
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
-  /** What a tag means, asked once in a run. */
+  /** The digest of a tag; each tag is asked for once in a run. */
   readonly resolve: (tag: Tag) => Promise<Digest | undefined>;
 }
 
@@ -58,7 +58,10 @@ async function timeOfManifest(
   return parseTime(asRecord(await readJson(parts, first.digest))['created']);
 }
 
-/** `undefined` for what is too large to be read into memory: a repository may call anything a config. */
+/**
+ * `undefined` for what is too large to be read into memory: a repository may call anything a
+ * config.
+ */
 async function readJson({ blobs }: Parts, digest: Digest): Promise<unknown> {
   const size = (await blobs.statBlob(digest))?.size ?? 0;
   const bytes = size > MAX_MANIFEST_BYTES ? undefined : await blobs.readBytes(digest);

@@ -18,10 +18,12 @@ export interface SyncDaemonParts {
 }
 
 const LOOK_MS = 5 * 60_000;
-/** Before a run that missed an upstream is made again. */
+/** Pauses before a run is repeated because an upstream could not be reached. */
 const PAUSES = new Backoff({ firstMs: 60_000, maxMs: 60 * 60_000 });
 
-/** Runs by schedule, and at once what an earlier process was in the middle of. */
+/**
+ * Begins runs by schedule, and at once when an earlier process was stopped in the middle of one.
+ */
 export class SyncDaemon {
   readonly #parts: SyncDaemonParts;
   #nextRunAt: number | undefined;
@@ -50,7 +52,7 @@ export class SyncDaemon {
     await this.#serving;
   }
 
-  /** So that the metrics show what somebody removed by hand before anybody asks. */
+  /** Keeps the metrics true between runs: files may be removed by hand. */
   async #look(): Promise<void> {
     const { readiness, log } = this.#parts;
     await readiness
@@ -61,18 +63,21 @@ export class SyncDaemon {
   async #serve(): Promise<void> {
     const { config, state, schedule, timer, signal } = this.#parts;
     const { isRunning, last } = state.current;
-    if (isRunning || !last || !state.isOf(config)) await this.#runUntilHad();
+    if (isRunning || !last || !state.isOf(config)) await this.#runUntilReached();
     if (signal.aborted) return;
     this.#nextRunAt = schedule.nextRun(timer.wall());
-    // What fell due while no process ran comes at once.
+    // A run that fell due while no process ran begins at once.
     for await (const _ of schedule.runs(signal, state.current.last?.startedAt)) {
-      await this.#runUntilHad();
+      await this.#runUntilReached();
       this.#nextRunAt = schedule.nextRun(timer.wall());
     }
   }
 
-  /** And again, after a pause that grows, while an upstream could not be had; until the next is due. */
-  async #runUntilHad(): Promise<void> {
+  /**
+   * Repeats a run that could not reach an upstream, after growing pauses, until the next one is
+   * due.
+   */
+  async #runUntilReached(): Promise<void> {
     const { runs, schedule, timer, signal } = this.#parts;
     let isMissing = await runs.run();
     for (let failures = 1; isMissing; failures += 1) {

@@ -28,7 +28,7 @@ export function describePlan(
       toFetch: items.filter(isToFetch).length,
       fetchBytes,
       heldBytes: items.reduce((sum, { extent }) => sum + extent.bytes, 0),
-      // The manifests are here by now; registries count those, not blobs.
+      // Registries count manifests, which the plan has fetched, and no blobs.
       requests: missing.size,
       countedRequests: 0,
       ...(rate !== undefined && rate > 0 && { seconds: Math.ceil(fetchBytes / rate) }),

@@ -10,16 +10,16 @@ export interface DeselectedImage {
   readonly image: KnownImage;
   readonly action: 'release' | 'keep' | 'guarded';
   readonly why: string;
-  /** What became of it upstream, where that is why it left. */
+  /** What the upstream did to it, where that is the reason. */
   readonly became?: 'deleted' | 'moved';
 }
 
 type Judgement = Omit<DeselectedImage, 'image'>;
 
 /**
- * What becomes of images that left the selection. Nothing goes because a list failed or came back
- * empty, and no run lets go of more than its share of what was held (one image, where that is less
- * than one): rather a full disk than an empty site.
+ * Decides what happens to images that the rules do not select any more. None is released because a
+ * list failed or was empty, and a run releases at most its share of the known images, and always
+ * may release one: a full disk does less harm than an empty site.
  */
 export function findDeselected(
   known: readonly KnownImage[],
@@ -29,7 +29,7 @@ export function findDeselected(
   const wanted = new Set(resolution.images.map(keyOf));
   const digests = new Set(resolution.images.map(({ target, digest }) => keyOf({ target, digest })));
   const deselected = known.flatMap((image): DeselectedImage[] => {
-    // Wanted under another tag, or for itself, all the same.
+    // The same digest is still wanted, by another tag or without one.
     if (digests.has(keyOf({ target: image.target, digest: image.digest }))) return [];
     const covering = rules.filter((rule) => mayMatch(rule, image));
     return [
@@ -64,7 +64,7 @@ function judge(
   return { action: 'release', why: 'its rule takes newer ones in its place' };
 }
 
-/** The upstream said so, or lists what is beside it. */
+/** The upstream answered 404 for it, or its list has others and not this one. */
 function isGone(
   image: KnownImage,
   { absent, listed }: Pick<Resolution, 'absent' | 'listed'>,

@@ -4,13 +4,13 @@ import type { BlobStore } from '../src/store/files/blob-store.ts';
 import type { Catalog, Member, Node } from '../src/store/catalog/catalog.ts';
 import type { Wants } from './wanted-image.ts';
 
-/** What an image comes to, as far as its manifests are held. */
+/** The size of an image and the files that it lacks, as far as its manifests are held. */
 export interface Extent {
   readonly bytes: number;
-  /** In the order in which they are to be fetched. */
+  /** In the order in which to fetch them. */
   readonly missing: readonly { readonly digest: Digest; readonly size: number }[];
   readonly missingBytes: number;
-  /** It is for several platforms, none of which is wanted. */
+  /** The image has platforms, and none of them is wanted. */
   readonly isForOthers: boolean;
 }
 
@@ -18,21 +18,23 @@ interface Parts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly source?: ManifestSource;
-  /** Beside the referrers that the catalog knows. */
+  /** Referrers that the catalog does not know yet. */
   readonly attached?: readonly Digest[];
 }
 
 /** Fetches the manifests that are not held; without it they count as missing. */
 export interface ManifestSource {
-  /** False when it is not to be had. */
+  /** False when the upstream has no such manifest. */
   readonly manifest: (digest: Digest) => Promise<boolean>;
-  /** Searches for referrers of a held manifest; the result is those that the catalog does not know. */
+  /**
+   * Searches for referrers of a held manifest; the result is those that the catalog does not know.
+   */
   readonly referrers: (digest: Digest) => Promise<readonly Digest[]>;
 }
 
 /**
  * Goes through an image from its root down, over the wanted platforms with their attestations,
- * signatures and SBOMs, and looks at every file: what it counts as held is there in full length.
+ * signatures and SBOMs. A file counts as held when it is on the disk in full length.
  */
 export async function measureExtent(parts: Parts, node: Node, wants: Wants): Promise<Extent> {
   const walk = new Walk(parts, node, wants);
@@ -97,7 +99,7 @@ class Walk {
     await this.#lookAt(member);
   }
 
-  /** A record without its file, or with half of it, is not enough to say that it is held. */
+  /** Held means a record in the catalog and a file of the recorded length. */
   async #lookAt({ digest, size }: Member): Promise<void> {
     const [record, file] = await Promise.all([
       this.#catalog.findBlob(digest),
@@ -149,7 +151,7 @@ function isOfPlatform({ platform, attests }: Member): boolean {
   return platform !== undefined && attests === undefined;
 }
 
-/** Indexes write the one variant that 64-bit ARM has, or leave it out. */
+/** 64-bit ARM has one variant, v8, which some indexes leave out. */
 function plain(platform: string): string {
   return platform.replace(/\/arm64\/v8$/, '/arm64');
 }

@@ -7,7 +7,7 @@ import { formatTarget, isTag, isTargetName, splitTarget } from '../src/oci/refer
 import { mayMatch } from './rule-match.ts';
 import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
 
-/** Writes down what the rules came to. */
+/** The lock of these images: their digests, for a later run to fetch exactly these. */
 export function formatLock(
   config: SyncConfig,
   images: readonly WantedImage[],
@@ -49,7 +49,7 @@ export function readLock(config: SyncConfig, document: unknown, now: number): Wa
     const found = { target: splitTarget(image), ...(tag !== undefined && { tag }), digest };
     if (!mayMatch(rule, found)) throw refuse(`${place}: ${path} does not select ${keyOf(found)}`);
     const checkedAt = Math.min(now, Date.parse(lock.createdAt));
-    // What any of the rules wants of it: the lock names only the first.
+    // The lock names one rule; others may want more platforms of the same image.
     return config.rules
       .filter((each) => each !== rule && mayMatch(each, found))
       .map((each) => wantedBy(each, found, checkedAt))
@@ -74,7 +74,7 @@ function refuse(message: string): RegistryError {
   return new RegistryError('UNSUPPORTED', { status: 400, message });
 }
 
-/** Of all that decides what is selected. */
+/** A digest of the rules: two configurations with the same one select the same images. */
 export function fingerprint({ rules }: Pick<SyncConfig, 'rules'>): string {
   return `sha256:${createHash('sha256').update(JSON.stringify(rules)).digest('hex')}`;
 }

@@ -25,15 +25,17 @@ export interface PlannerParts {
   readonly clock: Clock;
 }
 
-/** An image with what it lacks. */
+/** An image with the files that it lacks. */
 export interface PlannedItem {
   readonly wanted: WantedImage;
   readonly extent: Extent;
-  /** What its tag means here so far. */
+  /** The digest that its tag has in the catalog. */
   readonly before?: Digest;
   /** When its referrers were last looked for. */
   readonly searchedAt?: number;
-  /** What the upstream attaches by tags, which are to mean it once all of it is here. */
+  /**
+   * Signatures and the like under cosign's tags, which are recorded once all of the image is held.
+   */
   readonly attached: readonly Attached[];
 }
 
@@ -57,22 +59,21 @@ interface Found {
   readonly attached: readonly Attached[];
 }
 
-/** What one plan need not find out twice. */
-interface Memory {
+/** Searches for referrers, so that each is made once in a plan. */
+interface Searches {
   /** When earlier runs looked for the referrers of an image, by `versionKeyOf`. */
-  readonly searched: ReadonlyMap<string, number | undefined>;
-  readonly searches: Map<string, Promise<Found>>;
+  readonly earlier: ReadonlyMap<string, number | undefined>;
+  readonly begun: Map<string, Promise<Found>>;
 }
 
-/** Images that are looked through at a time. */
+/** Images examined at a time. */
 const AT_A_TIME = 4;
-/** A signature that is made later is found this late. */
+/** Referrers of a complete image are searched for again after this time. */
 const SEARCH_AGAIN_MS = 24 * 3_600_000;
 
 /**
- * Turns rules into what is to be done: digests by HEAD, manifests where they are not held yet, and
- * a look at every file. No layer is fetched. An image that is held, complete and unchanged costs its
- * HEAD and nothing else.
+ * Turns rules into a plan: resolves tags by HEAD, fetches manifests that are not held, and checks
+ * every file. It fetches no layer. An image that is held, complete and unchanged costs one HEAD.
  */
 export class Planner {
   readonly #parts: PlannerParts;
@@ -91,11 +92,11 @@ export class Planner {
   ): Promise<Plan> {
     const { config, state, clock } = this.#parts;
     const resolution = await this.#resolve(lock, retries);
-    const memory: Memory = {
-      searched: new Map(
+    const searches: Searches = {
+      earlier: new Map(
         state.current.images.map((image) => [versionKeyOf(image), image.searchedAt]),
       ),
-      searches: new Map(),
+      begun: new Map(),
     };
     const items: PlannedItem[] = [];
     const problems = [...resolution.problems];
@@ -105,7 +106,7 @@ export class Planner {
       resolution.images.map((wanted) => async () => {
         if (signal.aborted) return;
         try {
-          const examine = async () => this.#examine(wanted, memory);
+          const examine = async () => this.#examine(wanted, searches);
           items.push(await (retries ? retries.run(examine) : examine()));
         } catch (error) {
           failed.push(wanted);
@@ -125,7 +126,8 @@ export class Planner {
       createdAt: clock.wall(),
       items: items.toSorted(byPriority),
       deselected,
-      // What is kept because the upstream has it no more is told there, and is no failure.
+      // An image that is kept after the upstream deleted it is among `deselected` and is no
+      // failure.
       problems: problems.filter(({ image }) => !settled.has(image)),
       failed,
     };
@@ -139,11 +141,11 @@ export class Planner {
     return { images, ...nothing, isLocked: true, problems: [] };
   }
 
-  async #examine(wanted: WantedImage, memory: Memory): Promise<PlannedItem> {
+  async #examine(wanted: WantedImage, searches: Searches): Promise<PlannedItem> {
     const { catalog, clock } = this.#parts;
     const { target, tag, digest } = wanted;
     const before = tag && (await catalog.findTag(target, tag))?.digest;
-    const searchedAt = memory.searched.get(versionKeyOf(wanted));
+    const searchedAt = searches.earlier.get(versionKeyOf(wanted));
     const item = { wanted, ...(before && { before }) };
     const held = await measureExtent(this.#parts, { target, digest }, wanted);
     const searchAge = searchedAt === undefined ? undefined : ageOf(searchedAt, clock);
@@ -154,40 +156,40 @@ export class Planner {
       return { ...item, extent: held, ...extras, attached: [] };
     }
     const attached: Attached[] = [];
-    const source = this.#sourceOf(target, attached, memory);
+    const source = this.#sourceOf(target, attached, searches);
     const extent = await measureExtent({ ...this.#parts, source }, { target, digest }, wanted);
     if (extent.bytes === 0) throw new Error('the upstream has no such manifest');
     if (extent.isForOthers) throw new ForOthersError(wanted);
     return { ...item, extent, ...(wanted.referrers && { searchedAt: clock.wall() }), attached };
   }
 
-  #sourceOf(target: Target, attached: Attached[], memory: Memory): ManifestSource {
+  #sourceOf(target: Target, attached: Attached[], searches: Searches): ManifestSource {
     return {
       manifest: async (digest) => this.#hold(target, digest),
       referrers: async (digest) => {
-        const found = await this.#searchOnce(target, digest, memory);
+        const found = await this.#searchOnce(target, digest, searches);
         attached.push(...found.attached);
         return [...found.listed, ...found.attached.map((each) => each.digest)];
       },
     };
   }
 
-  /** Several tags often mean one image. */
-  async #searchOnce(target: Target, digest: Digest, { searches }: Memory): Promise<Found> {
+  /** Several tags often mean one image, which is searched once. */
+  async #searchOnce(target: Target, digest: Digest, { begun }: Searches): Promise<Found> {
     const key = keyOf({ target, digest });
-    const begun = searches.get(key);
-    if (begun) return begun;
+    const known = begun.get(key);
+    if (known) return known;
     const search = this.#search(target, digest);
-    searches.set(key, search);
-    // Another attempt asks anew.
-    search.catch(() => searches.delete(key));
+    begun.set(key, search);
+    // A failed search is not remembered, so that another attempt searches again.
+    search.catch(() => begun.delete(key));
     return search;
   }
 
   async #search(target: Target, digest: Digest): Promise<Found> {
     const { prefetcher } = this.#parts;
     const found = { listed: [] as Digest[], attached: [] as Attached[] };
-    // One that is listed and gone is no part of the image.
+    // A referrer that is listed and answers 404 is no part of the image.
     for (const referrer of await prefetcher.referrers(target, digest)) {
       if (await this.#hold(target, referrer.digest)) found.listed.push(referrer.digest);
     }
@@ -203,7 +205,7 @@ export class Planner {
     const { catalog, blobs, prefetcher } = this.#parts;
     const record = await catalog.findBlob(digest);
     const file = record && (await blobs.statBlob(digest));
-    // A record whose file is gone would pass for the manifest.
+    // The manifest would count as held by its record, although its file is gone.
     if (record && file?.size !== record.size) await catalog.forgetBlob(digest);
     return prefetcher.holdManifest(target, digest);
   }
@@ -217,7 +219,7 @@ class ForOthersError extends Error {
   }
 }
 
-/** Something is missing, or its tag is still to move. */
+/** Whether files are missing or its tag has another digest in the catalog. */
 export function isToFetch({ wanted, extent, before }: PlannedItem): boolean {
   const isToMove = wanted.tag !== undefined && before !== wanted.digest;
   return extent.missing.length > 0 || isToMove;

@@ -18,7 +18,7 @@ export interface ReadinessParts {
 
 const MAX_MISSING_TOLD = 10;
 
-/** What would break if the link went now, judged by the files that are really there. */
+/** How much of each selected image is held, judged by the files on the disk. */
 export class Readiness {
   readonly #parts: ReadinessParts;
 
@@ -26,7 +26,9 @@ export class Readiness {
     this.#parts = parts;
   }
 
-  /** All that the rules select, counted; the metrics tell the same. */
+  /**
+   * Every selected image with its state, and the counts of states, which also go to the metrics.
+   */
   async survey(): Promise<Pick<SyncStatus, 'images' | 'counts'>> {
     const { state, metrics } = this.#parts;
     const images: SyncImage[] = [];
@@ -55,7 +57,7 @@ export class Readiness {
     const { target, tag, digest, rule, platforms, checkedAt, freshMs, kept } = image;
     const extent = await measureExtent(this.#parts, { target, digest }, image);
     const meant = tag && (await catalog.findTag(target, tag))?.digest;
-    // A kept copy of a tag that moved is there for its digest.
+    // A copy that is kept after its tag moved is served by digest only.
     const isElsewhere = tag !== undefined && meant !== digest && kept !== 'moved';
     const isPartial = extent.missing.length > 0 || isElsewhere || extent.isForOthers;
     const isStale = kept === undefined && (ageOf(checkedAt, clock) ?? 0) > freshMs;

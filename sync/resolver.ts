@@ -19,11 +19,14 @@ export interface Resolution {
   readonly images: readonly WantedImage[];
   /** Tags and digests that the upstream says it does not have, by `keyOf`. */
   readonly absent: ReadonlySet<string>;
-  /** Rules, by their path, of which it is not known all that they select. */
+  /** Paths of rules whose images could not all be resolved. */
   readonly unknown: ReadonlySet<string>;
-  /** What was listed: the tags of a repository by its name, the repositories of an upstream by its. */
+  /**
+   * Lists as the upstreams gave them: the tags of each repository, the repositories of each
+   * upstream.
+   */
   readonly listed: ReadonlyMap<string, ReadonlySet<string>>;
-  /** It is what a lock says, not what the rules mean now. */
+  /** The images are those of a lock. */
   readonly isLocked: boolean;
   readonly problems: readonly SyncProblem[];
 }
@@ -33,14 +36,14 @@ export interface ResolverParts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly clock: Clock;
-  /** Where there is time to ask again. */
+  /** Left out: an upstream that fails is not asked again. */
   readonly retries?: Retries | undefined;
 }
 
-/** Questions to upstreams at a time. */
+/** Requests to upstreams at a time. */
 const AT_A_TIME = 8;
 
-/** Finds out what rules mean now: at most one HEAD a tag, and a list where a rule needs one. */
+/** Resolves rules into digests: at most one HEAD a tag, and a list where a rule needs one. */
 export class Resolver {
   readonly #parts: ResolverParts;
   readonly #queue = new PQueue({ concurrency: AT_A_TIME });
@@ -81,7 +84,9 @@ export class Resolver {
     }
   }
 
-  /** A pattern means what the registry's catalog lists. */
+  /**
+   * The repositories of a rule; those of a pattern are the matching ones of the registry's catalog.
+   */
   async #targets(rule: SyncRule): Promise<Target[]> {
     const target = splitTarget(rule.image);
     if (!isGlob(rule.image)) return [target];
@@ -143,7 +148,7 @@ export class Resolver {
     }
   }
 
-  /** Once, however many rules want it. */
+  /** Resolves a tag once, however many rules want it. */
   async #ask(target: Target, tag: Tag): Promise<WantedImage['digest'] | undefined> {
     const key = `${formatTarget(target)} ${tag}`;
     const asked = this.#asked.get(key);

@@ -6,9 +6,9 @@ const MAX_ATTEMPTS = 4;
 const MAX_PAUSE_MS = 10 * 60_000;
 const PAUSES = new Backoff({ firstMs: 5_000, factor: 3, maxMs: MAX_PAUSE_MS });
 
-/** What an upstream answers for a while. */
+/** Answers of an upstream that may be better later. */
 export const PASSING_ANSWERS: readonly UpstreamFault[] = ['failing', 'rate-limited'];
-/** And what keeps it from answering. */
+/** These answers, and faults of the link. */
 export const PASSING_FAULTS: readonly UpstreamFault[] = [
   ...PASSING_ANSWERS,
   'unreachable',
@@ -18,16 +18,16 @@ export const PASSING_FAULTS: readonly UpstreamFault[] = [
 export interface RetriesParts {
   readonly timer: Timer;
   readonly signal: AbortSignal;
-  /** Those after which another attempt is made. */
+  /** The faults after which another attempt is made. */
   readonly faults: readonly UpstreamFault[];
-  /** Told when it gives up on what may still go well another time. */
+  /** Called when the attempts end with a fault that a later run may not meet. */
   readonly gaveUp?: () => void;
 }
 
 /**
- * Repeats what an upstream may do better later, with a pause that grows and is never shorter than
- * the upstream asked for. Once that was in vain, an upstream that still fails is not waited for
- * again: a thousand questions to one that is down cost the pauses of the first.
+ * Repeats requests that failed, with pauses that grow and are never shorter than the upstream asked
+ * for. An upstream that failed in all attempts of one request gets no second attempt for others, so
+ * that a thousand requests to one that is down wait as long as one.
  */
 export class Retries {
   readonly #parts: RetriesParts;
@@ -46,7 +46,7 @@ export class Retries {
       } catch (error) {
         signal.throwIfAborted();
         if (!isPassing(error)) throw error;
-        if (this.#isVain(error, attempt)) {
+        if (this.#isLast(error, attempt)) {
           gaveUp?.();
           throw error;
         }
@@ -55,15 +55,15 @@ export class Retries {
     }
   }
 
-  #isVain({ fault, upstream, isOurs }: UpstreamError, attempt: number): boolean {
-    // What is short on this machine comes back soon.
+  #isLast({ fault, upstream, isOurs }: UpstreamError, attempt: number): boolean {
+    // A shortage of sockets on this machine ends soon.
     if (!isOurs && !this.#parts.faults.includes(fault)) return true;
     if (attempt === MAX_ATTEMPTS) this.#spent.add(upstream);
     return this.#spent.has(upstream);
   }
 }
 
-/** Whether another attempt may do better, now or later. */
+/** Whether another attempt may succeed. */
 function isPassing(error: unknown): error is UpstreamError {
   return error instanceof UpstreamError && (error.isOurs || PASSING_FAULTS.includes(error.fault));
 }

@@ -11,7 +11,7 @@ interface Compiled {
   readonly tags: TagSelector;
 }
 
-/** Rules stay as they are; each is asked about many images. */
+/** Each rule is compiled once; it is asked about many images and never changes. */
 const COMPILED = new WeakMap<SyncRule, Compiled>();
 
 /**
@@ -36,8 +36,8 @@ export function matchesRepository(rule: SyncRule, target: Target): boolean {
 }
 
 /**
- * Among problems that of one image, by `name:tag` or `name@digest`; else that of a repository or a
- * pattern whose rule may select the image.
+ * The problem of an image, which is written `name:tag` or `name@digest`; else the problem of its
+ * repository, or of a rule that may select it.
  */
 export function findFailure(
   image: string,

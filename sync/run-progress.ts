@@ -3,7 +3,7 @@ import type { Clock } from '../src/time/clock.ts';
 import { ByteRate } from './byte-rate.ts';
 import type { PlannedItem } from './planner.ts';
 
-/** Counts what a run fetches. */
+/** The images and bytes of a run, planned and done. */
 export class RunProgress {
   readonly #startedAt: number;
   readonly #rate: ByteRate;
@@ -20,7 +20,7 @@ export class RunProgress {
   }
 
   expect(items: readonly PlannedItem[]): void {
-    // What several images lack is fetched once.
+    // A blob that several images lack is fetched once.
     const missing = new Map(
       items.flatMap(({ extent }) => extent.missing.map(({ digest, size }) => [digest, size])),
     );

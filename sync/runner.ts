@@ -34,7 +34,7 @@ export interface RunnerParts {
   readonly cap: Bandwidth | undefined;
   readonly timer: Timer;
   readonly log: Log;
-  /** Told of each image that may still go well another time. */
+  /** Called for each image whose failure a later run may not meet. */
   readonly gaveUp: () => void;
 }
 
@@ -42,16 +42,16 @@ export interface Outcome {
   readonly fetched: number;
   readonly kept: number;
   readonly failures: readonly SyncProblem[];
-  /** As they were carried out. */
+  /** With what was done to each. */
   readonly deselected: readonly DeselectedImage[];
 }
 
 const ORIGIN = 'sync';
 
 /**
- * Carries a plan out: what is wanted is pinned first, then fetched image by image, and a tag moves
- * when all that it will mean is here. An image that fails stops no other one. Interrupted anywhere,
- * the next run goes on with what is missing then.
+ * Carries a plan out: pins the wanted images, fetches what each lacks, and moves its tag once all
+ * of it is held. An image that fails stops no other one. After an interruption the next run fetches
+ * what is missing then.
  */
 export class Runner {
   readonly #parts: RunnerParts;
@@ -93,15 +93,16 @@ export class Runner {
   }
 
   /**
-   * Pins what is wanted, and writes down what for: a crash from here on loses nothing of it. What is
-   * to go is known until it is gone, so that nothing stays pinned that nobody remembers.
+   * Pins the wanted images and records them with their rules, before anything is fetched. Images
+   * that are to be released stay recorded until their pins are gone, so that no pin is left over.
    */
   async #settle({ items, failed, deselected, problems }: Plan): Promise<void> {
     const { config, pins, state, timer } = this.#parts;
     const wanted = [...items.map(({ wanted }) => wanted), ...failed];
     const searched = new Map([
       ...state.current.images.map((image) => [versionKeyOf(image), image.searchedAt] as const),
-      // Not before its signatures have their tags, by which alone they are known.
+      // Signatures under cosign's tags are found again by these tags, which are recorded at the
+      // end.
       ...items.flatMap((item) => (item.attached.length > 0 ? [] : [searchOf(item)])),
     ]);
     const images: KnownImage[] = [
@@ -127,7 +128,8 @@ export class Runner {
     }
     const known = new Set(images.map(nameOf));
     const resolved = new Set(images.map(({ rule }) => rule));
-    // A list that cannot be had now changes nothing of what it selected before.
+    // When a list failed, the images that it selected before stay selected, and it is no open
+    // question.
     const unresolved = problems.filter(
       ({ image, rule }) => !known.has(image) && (isOneImage(image) || !resolved.has(rule)),
     );
@@ -159,7 +161,7 @@ export class Runner {
       progress.fetched(bytes);
       await cap?.take(bytes, { priority: PRIORITY.sync, signal: unpaced });
     };
-    // Looked at anew: another image may have brought some of it meanwhile.
+    // Measured again: blobs that it shares with another image may be held by now.
     const { missing } = await measureExtent(parts, { target, digest }, wanted);
     for (const blob of missing) {
       await schedule.opened(signal);
@@ -177,7 +179,7 @@ export class Runner {
     if (tag !== undefined) await catalog.recordTag(target, tag, { digest, checkedAt });
   }
 
-  /** Lets go of what is to go, and remembers it no more. */
+  /** Removes the pins of released images, then their records. */
   async #conclude(
     deselected: readonly DeselectedImage[],
     searched: ReadonlyMap<string, number | undefined>,
@@ -196,7 +198,7 @@ export class Runner {
         const searchedAt = searched.get(versionKeyOf(image));
         return searchedAt === undefined ? image : { ...image, searchedAt };
       });
-    // One image may have had several tags, of which not all go.
+    // The pin is by digest, which another tag that stays may share.
     const stays = new Set(left.map(digestNameOf));
     for (const image of going) {
       const name = digestNameOf(image);
@@ -210,19 +212,19 @@ function searchOf({ wanted, searchedAt }: PlannedItem): [string, number | undefi
   return [versionKeyOf(wanted), searchedAt];
 }
 
-/** What a tag meant before stays until what it means now is here. */
+/** The previous image of a tag stays until the new one is held. */
 function postpone(deselected: DeselectedImage, absent: ReadonlySet<string>): DeselectedImage {
   const { image, action, why } = deselected;
   if (action !== 'release' || !absent.has(keyOf(image))) return deselected;
   return { ...deselected, action: 'guarded', why: `${why}, which is not here yet` };
 }
 
-/** Asked anew: it may have come to that meanwhile. */
+/** A function, so that the compiler does not take an earlier answer for this one. */
 function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
 }
 
-/** As opposed to a repository, or a pattern of such. */
+/** Whether a name has a tag or a digest; otherwise it is a repository or a pattern. */
 export function isOneImage(name: string): boolean {
   const { tag, digest } = parseImageName(name);
   return tag !== undefined || digest !== undefined;

@@ -30,7 +30,7 @@ export interface SyncRunsParts {
   readonly schedule: Schedule;
   readonly planner: Planner;
   readonly readiness: Readiness;
-  /** Ends the run that goes on at its next step. */
+  /** Ends the current run at its next step. */
   readonly signal: AbortSignal;
 }
 
@@ -38,11 +38,11 @@ interface Running {
   readonly progress: RunProgress;
   phase: 'planning' | 'fetching';
   readonly ended: Promise<void>;
-  /** An upstream that may be had another time was given up on. */
+  /** An upstream could not be reached and may be later. */
   isMissing: boolean;
 }
 
-/** Plans and fetches, one run at a time, and writes down what came of each. */
+/** Sync runs, one at a time: each plans, fetches and ends with a report. */
 export class SyncRuns {
   readonly #parts: SyncRunsParts;
   readonly #cap: Bandwidth | undefined;
@@ -68,8 +68,8 @@ export class SyncRuns {
   }
 
   /**
-   * Runs, or waits for the end of the run that goes on. True: an upstream that may be had another
-   * time was given up on.
+   * Runs, or waits for the end of the current run. True when an upstream could not be reached and
+   * may be later.
    */
   async run(lock?: unknown): Promise<boolean> {
     if (this.#running) {
@@ -111,7 +111,7 @@ export class SyncRuns {
     if (!isInterrupted) await readiness.survey();
   }
 
-  /** A run always comes to a report. */
+  /** Never rejects: a run that failed has a report too. */
   async #attempt(running: Running, lock: unknown): Promise<SyncReport> {
     const { timer } = this.#parts;
     const startedAt = timer.wall();

@@ -3,7 +3,7 @@ import { Cron } from 'croner';
 import type { SyncConfig } from '../src/config/sync-config.ts';
 import { SYSTEM_CLOCK, type Clock } from '../src/time/clock.ts';
 
-/** What time and chance are to the schedule. */
+/** Clock, waiting and randomness, which tests replace. */
 export interface Timer extends Clock {
   /** Rejects when the signal aborts. */
   wait(ms: number, signal: AbortSignal): Promise<void>;
@@ -17,14 +17,14 @@ export const REAL_TIMER: Timer = {
   random: () => Math.random(),
 };
 
-/** Windows open, or close. */
+/** The next opening or closing of the windows. */
 export interface WindowChange {
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly opens: boolean;
 }
 
-/** Why bytes wait. */
+/** The windows are closed. */
 export interface ClosedWindows {
   /** Milliseconds since 1970; left out when no window opens any more. */
   readonly closedUntil?: number;
@@ -35,9 +35,9 @@ interface Window {
   readonly forMs: number;
 }
 
-/** The clock is looked at this often: a machine may sleep, or learn the time after its start. */
+/** The clock is read at least this often: a machine may sleep, or set its clock after the start. */
 const MAX_WAIT_MS = 60_000;
-/** Windows that follow each other without a pause are followed this far. */
+/** Most windows without a pause between them that are merged into one. */
 const MAX_MERGED = 400;
 
 /**
@@ -112,7 +112,7 @@ export class Schedule {
   get closed(): ClosedWindows | undefined {
     if (this.#waiting === 0) return undefined;
     const change = this.nextChange(this.#timer.wall());
-    // It opened this very moment, and they are on their way.
+    // A window has opened, and those who waited have not gone on yet.
     if (change?.opens === false) return undefined;
     return change ? { closedUntil: change.at } : {};
   }
@@ -141,7 +141,7 @@ export class Schedule {
     try {
       for (let from = last; !signal.aborted;) {
         const now = this.#timer.wall();
-        // The clock was put back: what it showed before counts no more.
+        // The clock was set back.
         if (now < from - MAX_WAIT_MS) from = now;
         const due = this.nextRun(from) + delay;
         if (due <= now) return now;
@@ -154,7 +154,7 @@ export class Schedule {
     }
   }
 
-  /** Waits for the moment; for less when the clock is put back, which makes it another one. */
+  /** Waits for the moment, or returns early when the clock was set back. */
   async #until(moment: number, signal: AbortSignal): Promise<void> {
     for (let last = this.#timer.wall(); last < moment;) {
       await this.#timer.wait(Math.min(moment - last, MAX_WAIT_MS), signal);

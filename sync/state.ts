@@ -5,9 +5,9 @@ import type { SyncProblem, SyncReport } from '../src/api/sync-api.ts';
 import { fingerprint } from './lock.ts';
 import type { WantedImage } from './wanted-image.ts';
 
-/** An image that an earlier run settled on. */
+/** An image that an earlier run selected. */
 export interface KnownImage extends WantedImage {
-  /** Stays although the upstream has it no more, or means something else by its tag. */
+  /** It stays although the upstream deleted it or moved its tag. */
   readonly kept?: 'deleted' | 'moved';
   /** When its referrers were last looked for. */
   readonly searchedAt?: number;
@@ -16,11 +16,11 @@ export interface KnownImage extends WantedImage {
 interface Document {
   readonly version: 1;
   readonly images: readonly KnownImage[];
-  /** Of which it is not known what they come to. */
+  /** Rules and images that the last run could not resolve. */
   readonly unresolved?: readonly SyncProblem[];
-  /** The fingerprint of the rules that these are the images of. */
+  /** The fingerprint of the rules that selected the images. */
   readonly rules?: string;
-  /** A run had begun and was not at its end. */
+  /** A run has begun and not ended. */
   readonly isRunning: boolean;
   readonly last?: SyncReport;
   /** Of the last run that fetched something. */
@@ -30,8 +30,8 @@ interface Document {
 const EMPTY: Document = { version: 1, images: [], isRunning: false };
 
 /**
- * What sync knows from one run to the next, in one file of the store. Losing it costs nothing but
- * the memory of what was kept for which rule: the next run finds out anew.
+ * What sync remembers between runs, in one file of the store; the reports in it are those of the
+ * API. Without the file the next run resolves all rules again, and kept images are released.
  */
 export class SyncState {
   readonly #path: string;
@@ -46,7 +46,7 @@ export class SyncState {
     this.#document = document;
   }
 
-  /** Whether what it knows is of these rules. */
+  /** Whether these are the rules of the last run. */
   isOf(config: Pick<SyncConfig, 'rules'>): boolean {
     return this.#document.rules === fingerprint(config);
   }
@@ -55,7 +55,7 @@ export class SyncState {
     return this.#document;
   }
 
-  /** On disk when it resolves, whole or not at all. */
+  /** Written when it resolves; after a crash the file is the old or the new one. */
   async update(change: Partial<Omit<Document, 'version'>>): Promise<void> {
     this.#document = { ...this.#document, ...change };
     const fresh = `${this.#path}.new`;
@@ -74,7 +74,7 @@ async function read(path: string): Promise<Document | undefined> {
     const isSound =
       (document.version as number) === 1 && document.images.every(({ digest }) => isDigest(digest));
     if (!isSound) return undefined;
-    // JSON has no word for what never gets too old.
+    // JSON writes `Infinity` as null.
     const images = document.images.map((image) => ({
       ...image,
       freshMs: (image.freshMs as number | null) ?? Infinity,

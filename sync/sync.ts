@@ -33,7 +33,7 @@ export interface SyncParts {
   readonly pins: Pins;
   readonly metrics: Metrics;
   readonly log: Log;
-  /** `registry/repository:tag` or `…@digest` of an image as somebody wrote it. */
+  /** The full name of an image as an operator wrote it: `registry/repository:tag` or `…@digest`. */
   readonly canonical: (image: string) => string;
   readonly timer?: Timer;
   /** The mirror is set never to dial. */
@@ -50,7 +50,7 @@ export const NOTHING_TO_SYNC: SyncConfig = {
   releaseShare: 0,
 };
 
-/** What a site must hold: kept ready by schedule, and answered for at any time. */
+/** Keeps the images of the rules on this site and answers the API's questions about them. */
 export class Sync implements SyncApi {
   readonly #parts: SyncParts & { readonly timer: Timer };
   readonly #stop = new AbortController();
@@ -122,12 +122,12 @@ export class Sync implements SyncApi {
     return this.runState;
   }
 
-  /** Ends what runs at its next step. What it is fetching is the mirror's to abort, meanwhile. */
+  /** Ends the current run at its next step. The mirror aborts its downloads. */
   stop(): void {
     this.#stop.abort(new Error('the server is stopping'));
   }
 
-  /** After `stop`: resolves when nothing runs any more. */
+  /** Resolves, after `stop`, when nothing runs any more. */
   async closed(): Promise<void> {
     await this.#daemon.closed();
     await this.#runs.ended();
@@ -140,7 +140,7 @@ export class Sync implements SyncApi {
     throw new RegistryError('UNSUPPORTED', { status: 409, message });
   }
 
-  /** What the images of the state leave open. */
+  /** Rules and images of which it is not known what they select. */
   #unresolved(): readonly SyncProblem[] {
     const { config, state } = this.#parts;
     if (state.isOf(config)) return state.current.unresolved ?? [];

@@ -13,16 +13,17 @@ interface Candidate {
 }
 
 export interface Selected {
-  /** In the order of their code units. */
+  /** Sorted by code units. */
   readonly selected: readonly Tag[];
-  /** The tags whose creation decides; while there are any, `selected` has the names only. */
+  /** Tags whose times of creation are needed first; then `selected` has the names only. */
   readonly needsCreated: readonly Tag[];
 }
 
 /**
- * The tags of a repository that a rule wants. Where `newest` goes by creation, that takes two steps:
- * the first `select` says whose times are needed, the second takes them. Both depend on the set of
- * tags only, not on its order, and a tag costs at most its length times the size of the patterns.
+ * The tags of a repository that a rule wants. Where `newest` goes by creation, that takes two
+ * steps: the first `select` says whose times are needed, the second takes them. Both depend on the
+ * set of tags only, not on its order, and a tag costs at most its length times the size of the
+ * patterns.
  */
 export class TagSelector {
   readonly #names: ReadonlySet<Tag>;
@@ -31,10 +32,10 @@ export class TagSelector {
   readonly #exclude: readonly Pattern[];
   readonly #range: semver.Range | undefined;
   readonly #newest: TagSelection['newest'];
-  /** Names alone: nothing else of the list is wanted. */
+  /** The rule has names and nothing else. */
   readonly #isClosed: boolean;
 
-  /** Of a checked selection: the patterns of another one throw. */
+  /** Throws a `ConfigError` for patterns that the configuration would refuse. */
   constructor({ names, globs, regexes, exclude, semver: range, newest }: TagSelection) {
     this.#names = new Set(names.map(parseTag));
     this.#globs = globs.map(parseGlob);
@@ -67,7 +68,9 @@ export class TagSelector {
     return { selected: [...this.#names, ...taken].toSorted(compareText), needsCreated: [] };
   }
 
-  /** All that match and are not named. Signatures come with their image where a rule has referrers. */
+  /**
+   * All that match and are not named. Signatures come with their image where a rule has referrers.
+   */
   #candidates(tags: Iterable<Tag>): Candidate[] {
     if (this.#isClosed) return [];
     return [...new Set(tags)].flatMap((tag) => {

@@ -3,16 +3,19 @@ import semver, { type SemVer } from 'semver';
 /**
  * The version that a whole tag is: `v` in front or not, all three numbers, `-` and a suffix or a
  * suffix at once (`3.13.0rc1`), `_` and build metadata (a tag cannot have `+`), or `_rc1` and the
- * like. Leading zeros count as none, so that `2026.01.15` is one. Every suffix is a pre-release, `-alpine` too: what it means
- * no tag tells, and a range that took it would take each variant of each release.
+ * like. Leading zeros are allowed: `2026.01.15`. Every suffix is a pre-release, `-alpine` too,
+ * since a tag does not tell variants from pre-releases, and a range that took them would take every
+ * variant.
  */
 const WHOLE = /^v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+)|([A-Za-z][0-9A-Za-z.-]*))?(?:_(.+))?$/;
 
-/** As `WHOLE`, of what a rule says is a version: numbers that it leaves out are 0. */
+/** The version that a rule's regex caught: as `WHOLE`, with missing numbers as 0. */
 const PART =
   /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:-([0-9A-Za-z.-]+)|([A-Za-z][0-9A-Za-z.-]*))?(?:_(.+))?$/;
 
-/** Said at every step: a comparison that is stricter than the parser drops the build. */
+/**
+ * For parsing and comparing alike: a strict comparison of a loosely parsed version drops the build.
+ */
 const LOOSE = { loose: true };
 
 /** Pre-releases as Alpine and Gentoo write them. */
@@ -23,7 +26,7 @@ export function findVersion(tag: string): SemVer | undefined {
   return parse(WHOLE.exec(tag.replace(UNDERSCORED, '-')));
 }
 
-/** `1.27` is 1.27.0 and `20260101` is 20260101.0.0 here, because the rule says what it is. */
+/** Of what a rule's regex caught: `1.27` is 1.27.0 and `20260101` is 20260101.0.0. */
 export function findVersionPart(text: string): SemVer | undefined {
   return parse(PART.exec(text.replace(UNDERSCORED, '-')));
 }

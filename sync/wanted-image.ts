@@ -3,7 +3,7 @@ import type { Digest } from '../src/oci/digest.ts';
 import { formatImageName } from '../src/oci/image-name.ts';
 import { formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
 
-/** What of an image a site wants. */
+/** The parts of an image that a site wants. */
 export interface Wants {
   /** `os/architecture[/variant]` */
   readonly platforms: readonly string[] | 'all';
@@ -13,30 +13,30 @@ export interface Wants {
 /** An image that the rules select, with what its tag means upstream. */
 export interface WantedImage extends Wants {
   readonly target: Target;
-  /** Without one it is wanted for its digest. */
+  /** `undefined`: it is wanted by its digest. */
   readonly tag?: Tag;
   readonly digest: Digest;
   /** Where the rule stands in the configuration. */
   readonly rule: string;
   readonly priority: number;
   readonly freshMs: number;
-  /** What becomes of it when the upstream has it no more. */
+  /** What happens when the upstream deletes it or moves its tag. */
   readonly removed: 'keep' | 'release';
-  /** When the upstream last said so, milliseconds since 1970. */
+  /** When the upstream last confirmed the digest, milliseconds since 1970. */
   readonly checkedAt: number;
 }
 
-/** By what an image is known from one run to the next: its tag, else its digest. */
+/** Identifies an image from run to run: by its tag, else by its digest. */
 export function keyOf({ target, tag, digest }: Pick<WantedImage, 'target' | 'tag' | 'digest'>) {
   return `${formatTarget(target)} ${tag ?? digest}`;
 }
 
-/** As `keyOf`, and apart from what its tag meant before: a kept copy stands beside the new one. */
+/** As `keyOf`, with the digest: a kept copy and the new image of one tag differ. */
 export function versionKeyOf(image: Pick<WantedImage, 'target' | 'tag' | 'digest'>): string {
   return `${keyOf(image)} ${image.digest}`;
 }
 
-/** By its tag, where it has one. */
+/** `name:tag`, or `name@digest` without a tag. */
 export function nameOf({ target, tag, digest }: Pick<WantedImage, 'target' | 'tag' | 'digest'>) {
   const name = formatTarget(target);
   return formatImageName({ name, ...(tag === undefined ? { digest } : { tag }) });

@@ -1,4 +1,4 @@
-/** What is wrong with a configuration, all of it at once; each problem begins with its path. */
+/** All problems of a configuration; each begins with its path in the file. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly problems: readonly string[];

@@ -58,12 +58,15 @@ export interface UpstreamConfig {
   readonly concurrency: number;
   /** Most bytes a second over all its transfers. */
   readonly bytesPerSecond?: number;
-  /** What a client did not ask for of an image that it pulled is fetched in the background. */
+  /** The rest of an image that a client pulled in part is fetched in the background. */
   readonly hydrate: boolean;
   readonly tags: TagsConfig;
 }
 
-/** What an account is proven with; secrets are read by now, what a provider issues is not. */
+/**
+ * The credentials of an account. Secrets of the file are read; what a provider issues is fetched
+ * later.
+ */
 export type CredentialsConfig =
   | { readonly provider: 'password'; readonly username: string; readonly password: string }
   /** A refresh token, as `docker login` keeps it under `identitytoken`. */
@@ -101,7 +104,9 @@ export interface TagsConfig {
   readonly revalidateTimeoutMs: number;
   /** How old a held tag may be when upstream fails; `Infinity` for `forever`. */
   readonly staleIfErrorMs: number;
-  /** How long past the ttl a held tag is answered at once while upstream is asked behind it. */
+  /**
+   * How long past the ttl a held tag is answered at once while upstream is asked in the background.
+   */
   readonly staleWhileRevalidateMs: number;
   /** How long a 404 of upstream is believed. */
   readonly negativeTtlMs: number;

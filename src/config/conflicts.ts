@@ -12,8 +12,9 @@ import { describeProblem } from './problems.ts';
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
- * What is wrong between keys under `upstreams` that are right one by one. Works on the file as it stands, so that it
- * is told together with the problems of single keys; what has the wrong type is left to those.
+ * Problems between upstreams whose keys are right one by one: names, the default one, hosts,
+ * regions. It reads the file and not the result of the schema, so that these problems are told
+ * together with those of the schema; values of a wrong type are left to the schema.
  */
 export function findConflicts(document: unknown): string[] {
   if (!isMap(document)) return [];
@@ -72,7 +73,7 @@ function hostProblems({ upstreams }: Fields): string[] {
   });
 }
 
-/** ECR is asked in a region, which only Amazon's own host names tell. */
+/** ECR needs a region: that of the host, when it is one of Amazon's, else that of the key. */
 function regionProblems({ upstreams }: Fields): string[] {
   if (!isMap(upstreams)) return [];
   return Object.entries(upstreams).flatMap(([name, upstream]) => {

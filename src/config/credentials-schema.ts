@@ -18,7 +18,10 @@ const PROVIDERS = ['ecr', 'ecr-public', 'gcp', 'acr', 'ibm', 'helper', 'docker-c
 const PROVIDER_ADVICE = `write one of ${PROVIDERS.join(', ')}; a username and a password need no provider`;
 const EMPTY_ADVICE = 'an empty list names no account; leave the key out to pull without one';
 
-/** One account, or several of the same rights; `server` and `region` may be left to the upstream. */
+/**
+ * One account, or several with the same rights. `server` and `region` default to those of the
+ * upstream's URL.
+ */
 export function credentialsSchema(source: Source) {
   const entry = z.discriminatedUnion(
     'provider',

@@ -14,7 +14,7 @@ import { formatUpstreamUrl } from './upstream-url.ts';
 
 const HIDDEN = '(hidden)';
 
-/** What is in force, in the words of the file and without a secret. */
+/** The configuration in the keys of the file, with all defaults and without secrets. */
 export function describeConfig(config: Config) {
   const { listen, admin, offline, store, defaultUpstream, upstreams } = config;
   return {
@@ -106,8 +106,7 @@ function describeTags(tags: TagsConfig) {
 }
 
 /**
- * What is in force, in the words of the file; the rules of all files, each with its defaults and with
- * where it is from.
+ * The `sync` key with all defaults; the rules of all files, each with its place.
  */
 export function describeSync(sync: SyncConfig) {
   const { schedule, timezone, windows, bytesPerSecond, jitterMs, concurrency } = sync;

@@ -3,7 +3,7 @@ import { ConfigError } from './config-error.ts';
 import { Pattern } from './pattern.ts';
 
 const MAX_LENGTH = 255;
-/** `**` with one slash where it is a whole path component, and then without. */
+/** `**` as a whole path component is a token together with one of its slashes. */
 const TOKEN = /(?<![^{,])\*\*\/|\/\*\*(?![^/},])|\*\*|[*?{},]|\[[!^]?[^\]]+\]|[A-Za-z0-9_./:@-]/y;
 const EXPRESSIONS = new Map([
   ['**/', '(?:.*/)?'],
@@ -15,15 +15,15 @@ const EXPRESSIONS = new Map([
 ]);
 const INSIDE_BRACES = new Map([...EXPRESSIONS, [',', '|'], ['}', ')']]);
 
-/** Whether a text means several names, and not the one that it spells. */
+/** Whether a text is a pattern and not a name. */
 export function isGlob(text: string): boolean {
   return /[*?[{]/.test(text);
 }
 
 /**
- * The pattern of a glob that is to match a whole name: a tag, a repository, an image. `*` and `?`
- * stop at a slash, `**` does not and may be no path component at all
- * (`org/**` has `org` too); `[a-z]`, `[!a-z]` and `{a,b}` as in a shell. Throws a `ConfigError`.
+ * The pattern of a glob over whole names of tags, repositories or images. `*` and `?` stop at a
+ * slash, `**` does not, and as a path component it may be empty: `org/**` matches `org` too.
+ * `[a-z]`, `[!a-z]` and `{a,b}` are as in a shell. Throws a `ConfigError`.
  */
 export function parseGlob(glob: string): Pattern {
   if (glob === '' || glob.length > MAX_LENGTH) {
@@ -37,7 +37,10 @@ export function parseGlob(glob: string): Pattern {
   }
 }
 
-/** As `parseGlob`, of what is kept: a glob of another version that is none here matches nothing. */
+/**
+ * As `parseGlob`, and `undefined` for what is no glob: a store may keep one that only another
+ * version reads.
+ */
 export function findGlob(glob: string): Pattern | undefined {
   try {
     return parseGlob(glob);
@@ -50,14 +53,14 @@ export function findGlob(glob: string): Pattern | undefined {
 /** Whether one of the globs matches. Throws a `ConfigError`. */
 export function parseGlobs(globs: readonly string[]): (text: string) => boolean {
   const patterns = globs.map(parseGlob);
-  // The usual list, which every request meets, needs no look at the text.
+  // The default list, which every request passes, is answered without the engine.
   if (globs.includes('**')) return () => true;
   return (text) => patterns.some((pattern) => pattern.matches(text));
 }
 
 /**
- * `repository:tag`, a glob on each side; `*` as the repository means every one, and so does its
- * absence. Throws a `ConfigError`.
+ * A matcher of `repository:tag`, a glob on each side. The repository may be `*` or left out for
+ * every one. Throws a `ConfigError`.
  */
 export function parseTagGlob(glob: string): (repository: string, tag: string) => boolean {
   const colon = glob.lastIndexOf(':');

@@ -10,7 +10,7 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-/** Where the two doors are when the file says nothing. */
+/** The addresses of a file without them. */
 export const DEFAULT_ADDRESSES = { listen: '0.0.0.0:5000', admin: '127.0.0.1:5001' } as const;
 
 const ADDRESS = /^(?:\[([^\]]+)\]|([^:[\]]*)):(\d{1,5})$/;
@@ -34,7 +34,7 @@ export function parseListenAddress(text: string): ListenAddress {
 
 function isHost(host: string, isBracketed: boolean): boolean {
   if (isBracketed) return isIPv6(host);
-  // Digits and dots that are no address are a slip of the hand, not a name.
+  // Digits and dots that are no IPv4 address are a typing error and no name.
   return /^[\d.]+$/.test(host) ? isIPv4(host) : HOST_NAME.test(host);
 }
 
@@ -75,7 +75,7 @@ function tlsSchema({ directory }: Source) {
     );
 }
 
-/** Two doors cannot share one port. An address that is wrong is left to its own key. */
+/** `listen` and `admin` cannot share a port. An address that is wrong has its own problem. */
 export function checkDoors(
   { listen, admin }: { listen?: Partial<ListenAddress>; admin?: Partial<ListenAddress> },
   context: z.RefinementCtx,

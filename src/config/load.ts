@@ -61,7 +61,7 @@ function createConfig(document: ConfigDocument, env: Environment): Config {
   const { listen, admin, offline, defaultUpstream, sync } = document;
   const { inUse, ...kept } = document.store;
   const store = inUse === undefined ? kept : { ...kept, inUse };
-  // No prototype: a name from a request must not find what every object has.
+  // No prototype: names from requests are looked up here, `constructor` among them.
   const upstreams: Record<string, UpstreamConfig> = Object.create(null);
   for (const [name, upstream] of Object.entries(document.upstreams)) {
     upstreams[name] = resolveUpstream(name, upstream, env);
@@ -74,7 +74,7 @@ function deepFreeze<T>(value: T): T {
   return Object.freeze(value);
 }
 
-/** What is legal and may still not be what the operator means. */
+/** Warnings about a valid configuration that may not be what the operator means. */
 export function findWarnings({ upstreams }: Config): string[] {
   return Object.values(upstreams).flatMap(({ name, url, credentials, tls }) => {
     const warn = (key: string, text: string) => describeProblem(['upstreams', name, key], text);

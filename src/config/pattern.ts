@@ -3,9 +3,9 @@ import { RE2JS } from 're2js';
 const VERSION = 'version';
 
 /**
- * A pattern over tags or repositories. RE2 keeps all possible matches abreast and never goes back,
- * so that the steps for a text are at most its length times the size of the pattern, whatever the
- * pattern. Throws a `RE2JSException` for what RE2 does not know: look-around, back-references.
+ * A pattern over tags, repositories or images. RE2 never backtracks: the steps for a text are at
+ * most its length times the size of the pattern. Throws a `RE2JSException` for what RE2 does not
+ * know: look-around, back-references.
  */
 export class Pattern {
   readonly #regex: RE2JS;
@@ -16,7 +16,7 @@ export class Pattern {
     this.#hasVersion = VERSION in this.#regex.namedGroups();
   }
 
-  /** Instructions that one character of a text costs at most. */
+  /** The most steps for one character of a text. */
   get size(): number {
     return this.#regex.programSize();
   }
@@ -26,7 +26,9 @@ export class Pattern {
     return this.#regex.test(text);
   }
 
-  /** What the group `version` caught; `undefined` where it took no part, or nothing matches. */
+  /**
+   * What the group `version` caught; `undefined` when it caught nothing or the text does not match.
+   */
   findVersion(text: string): string | undefined {
     if (!this.#hasVersion || !this.#regex.test(text)) return undefined;
     const matcher = this.#regex.matcher(text);

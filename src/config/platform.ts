@@ -1,6 +1,6 @@
 import { ConfigError } from './config-error.ts';
 
-/** What image indexes call them: the values of GOOS and GOARCH. */
+/** The names in image indexes: the values of GOOS and GOARCH. */
 const SYSTEMS =
   'aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris wasi wasip1 windows'.split(
     ' ',
@@ -9,7 +9,7 @@ const ARCHITECTURES =
   '386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x wasm'.split(
     ' ',
   );
-/** What machines and distributions call them. */
+/** Names of the same architectures that people write by mistake. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   x86_64: 'amd64',
   'x86-64': 'amd64',
@@ -28,7 +28,9 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
 };
 const VARIANT = /^v?[0-9]+(?:\.[0-9]+)*$/;
 
-/** `os/architecture` or `os/architecture/variant`. Throws a `ConfigError` that says what to write. */
+/**
+ * `os/architecture` or `os/architecture/variant`. Throws a `ConfigError` that says what to write.
+ */
 export function parsePlatform(text: string): string {
   const [system = '', architecture = '', variant, ...others] = text.split('/');
   const usual = OTHER_NAMES[architecture];

@@ -12,7 +12,10 @@ const EXPECTED: Readonly<Record<string, string>> = {
   object: 'write a map',
 };
 
-/** What to write in place of a value of another type; zod asks before it words an issue itself. */
+/**
+ * The message of an issue: what to write in place of a value of a wrong type. `undefined` leaves it
+ * to zod.
+ */
 export function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
   if (issue.code === 'invalid_type') return describeType(issue.expected, issue.input);
   if (issue.code === 'unrecognized_keys') {
@@ -34,7 +37,7 @@ function knownKeys(schema: unknown): string[] {
   return Object.keys(shape).filter((key) => !isAlwaysAbsent(shape[key]));
 }
 
-/** A key that is there only to tell two forms apart. */
+/** Whether a key exists only to tell two forms of a union apart. */
 function isAlwaysAbsent(schema: unknown): boolean {
   return schema instanceof z.ZodOptional && schema.unwrap() instanceof z.ZodUndefined;
 }
@@ -51,7 +54,7 @@ export function describeProblems(issues: readonly Issue[], above: Path = []): st
   });
 }
 
-/** The form of a union whose type the value has: its problems are the ones to tell. */
+/** The problems of the first form of a union that has the value's type. */
 function branchMeant(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
   return branches.find((issues) =>
     issues.every((issue) => issue.code !== 'invalid_type' || issue.path.length > 0),

@@ -101,7 +101,7 @@ export function helperSchema() {
   });
 }
 
-/** The file is read again whenever a credential is asked for, so that only its path stays. */
+/** Keeps the path: the file is read again for each credential. */
 export function dockerConfigSchema({ directory }: Source) {
   return z.strictObject({
     provider: z.literal('docker-config').describe('What docker login or podman login wrote.'),
@@ -125,7 +125,7 @@ function checkDockerConfig(path: string): string {
   throw new ConfigError([`${path} is not JSON as docker login or podman login writes it`]);
 }
 
-/** Says nothing of the text, which may hold a secret. */
+/** Throws nothing, since the message of the parser would hold a part of the secret. */
 function parseMap(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text);

@@ -47,7 +47,7 @@ function variable(env: Environment, name: string): string | undefined {
   return env[name.toLowerCase()] || env[name] || undefined;
 }
 
-/** Whether what goes there stays on this machine. */
+/** Whether a URL leads to this machine. */
 export function isLoopback(url: URL): boolean {
   const host = hostOf(url);
   return (

@@ -4,15 +4,18 @@ import { ConfigError } from './config-error.ts';
 import { Pattern } from './pattern.ts';
 
 const MAX_LENGTH = 500;
-/** About twice of what a whole sha256 takes; 1,000 tags of full length stay near a second. */
+/**
+ * Twice the size of a pattern for a sha256; matching 1,000 tags of full length takes about a
+ * second.
+ */
 const MAX_SIZE = 200;
 const LOOK_AROUND = /\(\?<?[=!]/;
 const BACK_REFERENCE = /(?<!\\)(?:\\\\)*\\(?:[1-9]|k<)/;
 
 /**
- * The pattern of a regular expression in RE2's syntax. Matching is bounded whatever stands there;
- * what would take exponential time elsewhere is refused all the same, since it is never what was
- * meant and other tools read the same files. Throws a `ConfigError`.
+ * The pattern of a regular expression in RE2's syntax. RE2 matches any of them in linear time;
+ * those that take exponential time in other engines are refused all the same, since other tools
+ * read the same files. Throws a `ConfigError`.
  */
 export function parseRegex(text: string): Pattern {
   if (text === '' || text.length > MAX_LENGTH) {
@@ -47,7 +50,7 @@ function describeFault(text: string, message: string): string {
   return `no regular expression: ${fault}; put quotes around it, and \\ before . + ( [ meant as they are`;
 }
 
-/** What only RE2 can read is not analysed: nothing else can be harmed by it. */
+/** Expressions that only RE2 understands are not analysed. */
 function findExponentialPart(text: string): string | undefined {
   const expression = toRegExp(text);
   if (!expression) return undefined;

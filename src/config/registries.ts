@@ -1,6 +1,6 @@
 import { ConfigError } from './config-error.ts';
 
-/** What is known of a public registry before the file says anything. */
+/** A registry as it is known without the configuration file. */
 export interface Registry {
   readonly name: string;
   readonly url: string;
@@ -13,7 +13,7 @@ export const DOCKER_HUB = 'docker.io';
 /** The upstream of a request that names none, when the file says nothing. */
 export const DEFAULT_UPSTREAM = DOCKER_HUB;
 
-/** The registries that can be pulled from without an account: what runs when no file says else. */
+/** Public registries that need no account: the upstreams of a file without `upstreams`. */
 export const WELL_KNOWN_REGISTRIES: readonly Registry[] = [
   {
     name: DOCKER_HUB,
@@ -77,7 +77,7 @@ export function parseRegistryName(text: string): string {
   return name;
 }
 
-/** Without a dot or a port a word in front of a repository is a part of the repository. */
+/** A word without a dot and a port in front of a repository is a part of the repository. */
 function isRegistryName(text: string): boolean {
   return isHost(text) && (/[.:]/.test(text) || text === 'localhost');
 }
@@ -90,7 +90,7 @@ export function pathAlias(name: string): string {
   return name.replace(':', '_');
 }
 
-/** Amazon's public clouds, and those of governments. */
+/** Hosts of ECR in the public and the government clouds of Amazon. */
 const ECR_HOST =
   /^\d{12}\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.(?:com(?:\.cn)?|eu)|on\.(?:aws|amazonwebservices\.com\.cn)|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$/;
 

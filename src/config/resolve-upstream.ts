@@ -7,7 +7,7 @@ import type { Environment } from './source.ts';
 
 export type UpstreamDocument = ConfigDocument['upstreams'][string];
 
-/** An upstream with what its name and the environment add to the file. */
+/** The upstream of the file with the defaults that depend on its name and the environment. */
 export function resolveUpstream(
   name: string,
   upstream: UpstreamDocument,
@@ -44,10 +44,13 @@ export function resolveUpstream(
   };
 }
 
-/** What `docker login` calls Docker Hub. */
+/** The name of Docker Hub in the files of `docker login`. */
 const DOCKER_HUB_SERVER = 'https://index.docker.io/v1/';
 
-/** An entry with what the upstream's URL adds to it; `findConflicts` has found a region. */
+/**
+ * The credentials with the defaults of the upstream's URL. `findConflicts` has refused an entry
+ * without a region.
+ */
 export function resolveCredentials(entry: CredentialsDocument, url: string): CredentialsConfig {
   switch (entry.provider) {
     case 'ecr':
@@ -65,7 +68,7 @@ export function resolveCredentials(entry: CredentialsDocument, url: string): Cre
   }
 }
 
-/** By the host that is dialled: another one's account must not go there. */
+/** The server of the host that is dialled, so that no other one's account goes there. */
 function serverOf(url: string): string {
   const { host } = new URL(url);
   return canonicalRegistryName(host) === DOCKER_HUB ? DOCKER_HUB_SERVER : host;

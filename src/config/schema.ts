@@ -13,8 +13,8 @@ const ROOT_ADVICE = 'write keys with their values, such as "offline: false"';
 const PIN_ADVICE = 'write an image with its registry, such as "docker.io/library/nginx:1.27"';
 
 /**
- * The configuration file. Reading it also reads the secrets and certificates it names, so that
- * every problem shows at once with its path.
+ * The configuration file. The secrets and certificates that it names are read too, so that all
+ * problems are told at once with their paths.
  */
 export function configSchema(source: Source) {
   return z
@@ -85,7 +85,7 @@ function storeSchema(source: Source) {
   });
 }
 
-/** A name is judged where it is looked up among the upstreams. */
+/** Checks patterns only: a name is checked when it is looked up among the upstreams. */
 function checkPin(image: string): void {
   if (isGlob(image)) parseGlob(image);
 }
@@ -100,7 +100,7 @@ export function configJsonSchema() {
     io: 'input',
     unrepresentable: 'any',
     override: ({ zodSchema, jsonSchema }) => {
-      // A key that must be absent: JSON Schema has no other word for it.
+      // A key that must be absent is `not: {}` in JSON Schema.
       if (zodSchema instanceof z.ZodUndefined) jsonSchema.not = {};
     },
   });

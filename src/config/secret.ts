@@ -8,7 +8,7 @@ export const MISSING_SECRET_ADVICE = 'missing; write { file: PATH } or { env: VA
 const SECRET_ADVICE =
   'a secret does not stand in this file; write { file: PATH } or { env: VARIABLE }';
 
-/** A secret of the file's own folder or environment; it is read while the file is. */
+/** A secret in another file or in the environment, which is read at once. */
 export function secretSchema(source: Source) {
   return z
     .strictObject(
@@ -27,7 +27,7 @@ function secretError({ code, input }: z.core.$ZodRawIssue): string | undefined {
   return input === undefined ? MISSING_SECRET_ADVICE : SECRET_ADVICE;
 }
 
-/** Where a secret stands; exactly one of the two. */
+/** The place of a secret: exactly one of the two. */
 export interface SecretReference {
   readonly file?: string | undefined;
   readonly env?: string | undefined;

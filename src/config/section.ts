@@ -7,7 +7,7 @@ export function section<T extends z.ZodRawShape>(shape: T) {
   return inner.nullish().transform((value) => value ?? inner.parse({}));
 }
 
-/** A step that leaves a text as it is, when it can be parsed. */
+/** A transform that checks a text with a parser and keeps it as it is. */
 export function checked(parse: (text: string) => unknown) {
   return converted((text: string) => {
     parse(text);
@@ -15,7 +15,7 @@ export function checked(parse: (text: string) => unknown) {
   });
 }
 
-/** A step that turns what stands in the file into what the program uses. */
+/** A transform whose `ConfigError` becomes issues of the schema. */
 export function converted<I, O>(convert: (value: I) => O) {
   return (value: I, context: z.RefinementCtx<I>): O => {
     try {

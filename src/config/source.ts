@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { ConfigError } from './config-error.ts';
 
-/** Where a configuration comes from, and what its file may refer to. */
+/** What a configuration file may refer to. */
 export interface Source {
   /** What relative paths start from. */
   readonly directory: string;
   readonly env: Environment;
-  /** The names under `upstreams`; `undefined` when they are not to be had. */
+  /** The names under `upstreams`; `undefined` when the key is no map. */
   readonly upstreams?: readonly string[] | undefined;
 }
 

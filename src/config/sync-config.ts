@@ -1,4 +1,4 @@
-/** What a site must hold and when it is fetched; the `sync` key, its files merged. */
+/** The `sync` key with its files: what a site must hold and when it is fetched. */
 export interface SyncConfig {
   readonly rules: readonly SyncRule[];
   /** Most bytes a second of all that sync fetches together. */
@@ -7,7 +7,7 @@ export interface SyncConfig {
   readonly schedule: string;
   /** IANA name for `schedule` and `windows`; the machine's where it is left out. */
   readonly timezone?: string;
-  /** Bytes are fetched only inside; none: at any time. */
+  /** Bytes are fetched only while one is open; without windows at any time. */
   readonly windows: readonly SyncWindow[];
   /** A run begins up to this much later, milliseconds. */
   readonly jitterMs: number;
@@ -39,15 +39,15 @@ export interface SyncRule {
   readonly priority: number;
   /** How old the copy may get before it counts as stale, milliseconds. */
   readonly freshMs: number;
-  /** What becomes of an image that the upstream has no more. */
+  /** What happens to an image that the upstream deleted. */
   readonly removed: 'keep' | 'release';
 }
 
 /**
- * A tag is selected when it is named; or when it matches a glob or regex (any tag does where neither
- * is given, unless there are only names), is not excluded, lies in the semver range, and is among
- * the newest of all that do. The version of a tag is the group `version` of the first regex that
- * caught one, else the whole tag. No name is excluded: that is refused.
+ * A tag is selected when it is named; or when it matches a glob or regex (any tag does where
+ * neither is given, unless there are only names), is not excluded, lies in the semver range, and is
+ * among the newest of all that do. The version of a tag is the group `version` of the first regex
+ * that caught one, else the whole tag. No name is excluded: that is refused.
  */
 export interface TagSelection {
   readonly names: readonly string[];

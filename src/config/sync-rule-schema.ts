@@ -13,7 +13,7 @@ import { LATEST, tagSelectionSchema } from './tag-selection-schema.ts';
 
 const PLATFORMS_ADVICE = 'write all, or a list such as [linux/amd64, linux/arm64]';
 
-/** What a rule has that neither it nor `defaults` says. */
+/** The values of keys that neither the rule nor `defaults` sets. */
 export const RULE_DEFAULTS = {
   platforms: 'all',
   referrers: true,
@@ -22,7 +22,7 @@ export const RULE_DEFAULTS = {
   removed: 'keep',
 } as const;
 
-/** What rules may have in common; what is left out comes from further out. */
+/** Keys of rules and of `defaults`. */
 const common = {
   platforms: z
     .union(
@@ -75,7 +75,7 @@ export function ruleSchema({ upstreams }: Source) {
   });
 }
 
-/** What one file, or the `sync` key itself, says of rules. */
+/** The rules and defaults of one file, or of the `sync` key itself. */
 export interface RuleSource {
   readonly defaults: RuleDefaults;
   readonly rules: readonly z.output<ReturnType<typeof ruleSchema>>[];
@@ -85,7 +85,9 @@ export interface RuleSource {
 
 export type RuleDefaults = Partial<z.output<z.ZodObject<typeof common>>>;
 
-/** The rules with every default filled in; the nearest counts. */
+/**
+ * The rules with all defaults: their own values, then those of their file, then those of `sync`.
+ */
 export function completeRules(source: RuleSource, defaults: RuleDefaults): SyncRule[] {
   return source.rules.map(({ image, tags, digests, ...own }, position) => {
     const { fresh, platforms, referrers, priority, removed } = {

@@ -28,7 +28,7 @@ const FILE_ADVICE = 'write a map of defaults and rules';
 
 const cron = z.string(CRON_ADVICE).transform(converted(parseCron));
 
-/** The `sync` key; absent and `~` are the same: nothing is fetched ahead of demand. */
+/** The `sync` key. Absent and `~` are the same: nothing is fetched ahead of demand. */
 export function syncSchema(source: Source) {
   const rules = z.array(ruleSchema(source));
   return z
@@ -159,7 +159,7 @@ function parseShare(text: string): number {
   throw new ConfigError([`${SHARE_ADVICE}, not "${text}"`]);
 }
 
-/** A file of rules as it stands. */
+/** A file of rules before it is checked. */
 export interface SyncFile {
   /** As messages call it: relative to the configuration where it is below it. */
   readonly name: string;
@@ -167,8 +167,8 @@ export interface SyncFile {
 }
 
 /**
- * The files of a path, or of a glob in order of their names. Throws a `ConfigError` with every
- * problem, a glob without a file among them: rules that are lost would release what they held.
+ * The files of a path, or of a glob in the order of their names. Throws a `ConfigError` with every
+ * problem. A glob without a file is one too: without their rules, images would be released.
  */
 export function readSyncFiles(pattern: string, directory: string): SyncFile[] {
   const paths = isGlob(pattern)

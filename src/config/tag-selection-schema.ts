@@ -13,7 +13,7 @@ const TAGS_ADVICE =
 const NEWEST_ADVICE =
   'write a whole number of 1 or more, or { count: NUMBER, by: semver or created }';
 
-/** What is written where a rule says nothing of tags. */
+/** The selection of a rule without `tags`. */
 export const LATEST: TagSelection = { names: [DEFAULT_TAG], globs: [], regexes: [], exclude: [] };
 
 const name = z.string().transform(converted(checkTag));
@@ -79,9 +79,9 @@ function toSelection({ regex: expressions, ...rest }: Written): TagSelection {
   return isEmpty ? LATEST : { ...rest, regexes };
 }
 
-/** A name that is excluded as well could mean either. */
+/** A tag cannot be both named and excluded. */
 function checkNames({ names, exclude }: TagSelection, context: z.RefinementCtx): void {
-  // A glob that is wrong has been told by its own key.
+  // A glob that is wrong has its own problem and is no string here.
   const patterns = exclude.filter((text) => typeof text === 'string');
   for (const [position, tag] of names.entries()) {
     const pattern = patterns.find((text) => parseGlob(text).matches(tag));

@@ -2,7 +2,10 @@ import { isRepository } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
 import { isHost } from './registries.ts';
 
-/** Where an upstream is, and how a mirror of several registries is told which one is meant. */
+/**
+ * The place of an upstream; prefix or namespace pick the registry of a mirror of several
+ * registries.
+ */
 export interface UpstreamUrl {
   /** The base of its endpoints, without a trailing slash and without `/v2`. */
   readonly url: string;
@@ -46,13 +49,13 @@ export function parseUpstreamUrl(text: string): UpstreamUrl {
   };
 }
 
-/** As the file has it; `parseUpstreamUrl` gives the same parts back. */
+/** The inverse of `parseUpstreamUrl`. */
 export function formatUpstreamUrl({ url, prefix, namespace }: UpstreamUrl): string {
   if (prefix !== undefined) return `${url}/v2/${prefix}`;
   return namespace === undefined ? url : `${url}/?ns=${namespace}`;
 }
 
-/** The registry that `?ns=` names, and nothing else may stand there. */
+/** The registry that `?ns=` names. Throws for any other query. */
 function parseQuery({ searchParams }: URL, text: string): string | undefined {
   if (!text.includes('?') && !text.includes('#')) return undefined;
   const [[key, value] = ['', ''], ...others] = searchParams;

@@ -7,8 +7,8 @@ interface Fault {
 }
 
 /**
- * What a YAML file says; an empty one says nothing. Throws a `ConfigError` with a line and a column
- * for each problem, and never with the text that stands there.
+ * The value of a YAML file; `{}` for an empty one. Throws a `ConfigError` with line and column of
+ * each problem, and without the text there, which may be a secret.
  */
 export function parseYaml(text: string): unknown {
   const lineCounter = new LineCounter();
@@ -31,12 +31,12 @@ export function parseYaml(text: string): unknown {
   );
 }
 
-/** A secret may stand where the fault is. */
+/** The message without the quoted text, which may be a secret. */
 function withoutSource(message: string): string {
   return message.replace(/(?:(?<! ): |; | [\\%]).*$/s, '');
 }
 
-/** A tag that means nothing here would silently become text, so a warning is a fault. */
+/** Warnings count as faults: an unknown tag would silently become text. */
 function syntaxFaults({ errors, warnings }: Document): Fault[] {
   return [...errors, ...warnings].map(({ pos, message }) => ({ offset: pos[0], message }));
 }
@@ -56,13 +56,13 @@ function toValue(document: Document): unknown {
   try {
     return document.toJS() ?? {};
   } catch (error) {
-    // Aliases that multiply without end.
+    // Thrown for aliases that expand to too many values.
     if (!(error instanceof ReferenceError)) throw error;
     throw new ConfigError([error.message], { cause: error });
   }
 }
 
-/** Block style for the outer levels, one line for each thing further in. */
+/** Block style for the outer levels, flow style for the inner ones. */
 export function formatYaml(value: unknown): string {
   const document = new Document(value);
   visit(document, {

@@ -6,10 +6,10 @@ export interface ByteRange {
   readonly end: number;
 }
 
-/** What a stored blob and a running download have in common: bytes that can be read by position. */
+/** Bytes that can be read by position: of a stored blob or of a running download. */
 export interface Content {
   readonly digest: Digest;
-  /** Bytes; `undefined` while an upstream that does not say is still sending. */
+  /** Bytes; `undefined` while a download runs whose upstream did not tell its size. */
   readonly size: number | undefined;
   /** Without a range, from the first byte to the last. The caller closes the reader. */
   open(range?: ByteRange): Promise<Reader>;
@@ -18,19 +18,19 @@ export interface Content {
 /** A position that moves forward through a {@link Content}. */
 export interface Reader {
   /**
-   * The next bytes, waiting when there are none yet; an empty buffer only at the end. They are in
-   * `scratch`, or in memory that others read too and nobody writes to. Rejects when the content
-   * turns out damaged or cannot be had: then what was read so far must not be completed.
+   * Resolves with the next bytes, and with an empty buffer only at the end. The buffer is `scratch`
+   * or shared memory, which the caller must not write to. Rejects when the content is damaged or
+   * cannot be fetched: then the caller must not complete the answer that it was sending.
    */
   read(scratch: Buffer): Promise<Buffer>;
   close(): Promise<void>;
 }
 
-/** Reads the rest into memory, for contents known to be small. */
+/** Reads at most `size` bytes into memory. */
 export async function readAll(reader: Reader, size: number): Promise<Buffer> {
   const bytes = Buffer.allocUnsafe(size);
   let filled = 0;
-  // Also of nothing: the reader may know that there should be more.
+  // At least once, also for size 0: a reader rejects here when the content is damaged.
   do {
     const next = await reader.read(bytes.subarray(filled));
     if (next.length === 0) break;

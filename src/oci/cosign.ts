@@ -24,7 +24,9 @@ export function fallbackTag(subject: Digest): Tag {
   return parseTag(`${algorithm.slice(0, 32)}-${encoded.slice(0, 64)}`);
 }
 
-/** The subject of a fallback tag; `undefined` for other tags, and where the digest was cut to fit. */
+/**
+ * The subject of a fallback tag; `undefined` for other tags, and where the digest was cut to fit.
+ */
 export function fallbackSubject(reference: Reference): Digest | undefined {
   return OF_A_DIGEST.exec(reference)?.[2] === undefined ? attachedSubject(reference) : undefined;
 }

@@ -17,7 +17,7 @@ export interface Platform {
   readonly variant?: string;
 }
 
-/** What is needed of a descriptor to follow it; `undefined` when a JSON value is not one. */
+/** The known fields of a descriptor; `undefined` for a value that is none. */
 export function readDescriptor(value: unknown): Descriptor | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { mediaType, digest, size, artifactType, annotations, platform } = value as Record<

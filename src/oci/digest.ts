@@ -1,7 +1,7 @@
 import { createHash, hash, type Hash } from 'node:crypto';
 import { RegistryError } from './errors.ts';
 
-/** `algorithm:hex` of a registered algorithm we can verify; made only by {@link parseDigest} and {@link digestOf}. */
+/** `algorithm:hex` of an algorithm that can be verified here. */
 export type Digest = `${Algorithm}:${string}` & { readonly __brand: 'Digest' };
 export type Algorithm = 'sha256' | 'sha512';
 
@@ -42,7 +42,7 @@ export function digestOf(bytes: Uint8Array, algorithm: Algorithm = 'sha256'): Di
   return `${algorithm}:${hash(algorithm, bytes, 'hex')}` as Digest;
 }
 
-/** A running hash; `value()` may be asked once. */
+/** Hashes bytes as they come; `value` may be called once. */
 export class Digester {
   readonly #algorithm: Algorithm;
   readonly #hash: Hash;

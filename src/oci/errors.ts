@@ -1,6 +1,6 @@
 /**
- * The codes of the distribution spec, and `UNAVAILABLE` and `UNKNOWN`, which registries in the field
- * add to them for gateway faults and for faults of their own.
+ * The codes of the distribution spec, and `UNAVAILABLE` and `UNKNOWN`, which registries in the
+ * field add to them for gateway faults and for faults of their own.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
  */
 export const ERROR_CODES = {
@@ -31,7 +31,7 @@ export interface RegistryErrorOptions {
   readonly cause?: unknown;
 }
 
-/** A fault with its answer on the wire; everything a client may be told is in here. */
+/** An error of the distribution spec with its status; all of it is shown to the client. */
 export class RegistryError extends Error {
   readonly code: ErrorCode;
   readonly status: number;

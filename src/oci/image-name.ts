@@ -3,14 +3,14 @@ import { parseTag, type Tag } from './reference.ts';
 
 /** `[registry/]repository[:tag][@digest]`, as operators and clients write an image. */
 export interface ImageName {
-  /** Registry and repository as they stand: which upstream they mean is for the configuration to say. */
+  /** Registry and repository as written; `Addressing` finds the upstream. */
   readonly name: string;
   readonly tag?: Tag;
-  /** Counts more than the tag. */
+  /** Decides when there is a tag too. */
   readonly digest?: Digest;
 }
 
-/** What a name with neither tag nor digest means, where one image is asked for. */
+/** The tag of an image that is written without tag and digest. */
 export const DEFAULT_TAG = parseTag('latest');
 
 /** Throws `TAG_INVALID` or `DIGEST_INVALID`. */

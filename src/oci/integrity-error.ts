@@ -1,6 +1,9 @@
 import type { Digest } from './digest.ts';
 
-/** Bytes are not what their digest or length says. They are never kept and never completed. */
+/**
+ * Bytes do not match their digest or length. They are not kept, and no answer with them is
+ * completed.
+ */
 export class IntegrityError extends Error {
   override readonly name = 'IntegrityError';
   readonly expected: string;

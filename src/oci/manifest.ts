@@ -10,10 +10,13 @@ import {
   OCI_MANIFEST,
 } from './media-types.ts';
 
-/** The spec asks registries to take at least 4 MiB; containerd refuses more than about as much. */
+/** The spec asks registries to accept 4 MiB; containerd accepts little more. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
-/** What a manifest says of others; its bytes are kept apart and never made from this. */
+/**
+ * The fields of a manifest that refer to others. Manifests are served from their own bytes, never
+ * from this.
+ */
 export interface Manifest {
   readonly mediaType: string;
   /** Everything the manifest needs: config, layers, blobs, child manifests. Without the subject. */
@@ -64,7 +67,7 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest
   };
 }
 
-/** Carries a field through {@link readDescriptor}, which knows what counts as annotations. */
+/** A descriptor around the manifest's annotations, for {@link readDescriptor} to check them. */
 const PROBE = { digest: `sha256:${'0'.repeat(64)}`, size: 0 };
 
 function parseDocument(bytes: Uint8Array): Record<string, unknown> {

@@ -7,8 +7,8 @@ export const DOCKER_SCHEMA1 = 'application/vnd.docker.distribution.manifest.v1+j
 export const DOCKER_SCHEMA1_SIGNED = 'application/vnd.docker.distribution.manifest.v1+prettyjws';
 
 /**
- * Sent with every manifest request, by tag and by digest. Registries convert, downgrade or deny
- * what is missing from it, and then the tag's digest would depend on who asked.
+ * The `Accept` of every manifest request. A registry may convert or refuse a type that is missing
+ * here, and a tag's digest would then depend on the request.
  */
 export const MANIFEST_ACCEPT = [
   OCI_INDEX,
@@ -33,7 +33,7 @@ export function isManifestType(mediaType: string): boolean {
   return MANIFEST_TYPES.has(mediaType);
 }
 
-/** Layers that registries do not serve: clients fetch them from their owner. */
+/** Foreign layers, which registries do not serve: clients fetch them from the owner's URL. */
 export function isForeignType(mediaType: string): boolean {
   return /\bforeign\b|\bnondistributable\b/.test(mediaType);
 }

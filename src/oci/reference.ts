@@ -27,7 +27,7 @@ const MAX_REPOSITORY_LENGTH = 255;
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests
  */
 export function parseRepository(text: string): Repository {
-  // The length goes first: it bounds the work of the expression.
+  // Checked first, so that the expression never runs on a long text.
   if (text.length > MAX_REPOSITORY_LENGTH) {
     throw new RegistryError('NAME_INVALID', {
       detail: `longer than ${MAX_REPOSITORY_LENGTH} characters`,
@@ -66,7 +66,7 @@ export function formatTarget(target: Target): string {
   return `${target.upstream}/${target.repository}`;
 }
 
-/** Takes apart what `formatTarget` made, and checks nothing. An upstream's name has no slash. */
+/** The inverse of `formatTarget`, without a check. An upstream's name has no slash. */
 export function splitTarget(text: string): Target {
   const slash = text.indexOf('/');
   return { upstream: text.slice(0, slash), repository: text.slice(slash + 1) as Repository };

@@ -2,8 +2,8 @@ import type { Descriptor } from './descriptor.ts';
 import { OCI_INDEX } from './media-types.ts';
 
 /**
- * The index in which referrers are listed, by the API and under the fallback tag: equal referrers
- * make equal bytes.
+ * The index that lists referrers, for the referrers API and for the fallback tag. The same
+ * referrers give the same bytes.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
  */
 export function formatReferrersIndex(referrers: readonly Descriptor[]): Buffer {
@@ -11,7 +11,7 @@ export function formatReferrersIndex(referrers: readonly Descriptor[]): Buffer {
   return Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests }));
 }
 
-/** The spec's fields of a referrer; no platform. */
+/** The fields that the spec lists; `platform` is none of them. */
 function describeReferrer(descriptor: Descriptor): Omit<Descriptor, 'platform'> {
   const { mediaType, digest, size, artifactType, annotations } = descriptor;
   return {

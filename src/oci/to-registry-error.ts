@@ -2,7 +2,7 @@ import { RegistryError } from './errors.ts';
 import { IntegrityError } from './integrity-error.ts';
 import { UpstreamError } from './upstream-error.ts';
 
-/** When a registry limits us and does not say how long. */
+/** Told to clients when a registry answers 429 without `Retry-After`. */
 const DEFAULT_RETRY_AFTER_SECONDS = 60;
 
 /**
@@ -39,7 +39,7 @@ function fromUpstream(error: UpstreamError): RegistryError {
         headers: { 'Retry-After': String(seconds) },
       });
     }
-    // As RFC 9111 section 5.2.1.7 answers "only if cached" for what is not.
+    // As RFC 9111 section 5.2.1.7 answers `only-if-cached` for what is not stored.
     case 'offline':
     case 'timeout':
       return new RegistryError('UNAVAILABLE', { ...options, status: 504 });

@@ -25,7 +25,7 @@ export interface UpstreamErrorOptions {
   readonly cause?: unknown;
 }
 
-/** An upstream could not say whether it has something. The message is safe to show to clients. */
+/** An upstream did not tell whether it has something. The message may be shown to clients. */
 export class UpstreamError extends Error {
   override readonly name = 'UpstreamError';
   readonly fault: UpstreamFault;
@@ -34,12 +34,12 @@ export class UpstreamError extends Error {
   readonly reason: string;
   readonly status: number | undefined;
   readonly retryAfterMs: number | undefined;
-  /** Refused here, because of what the upstream said or did not say to earlier requests. */
+  /** The request was not sent: a quota or the breaker refused it. */
   readonly isUnasked: boolean;
-  /** This machine had nothing left to connect with; the upstream may be well. */
+  /** This machine had no socket or memory left to connect with; the upstream is not to blame. */
   readonly isOurs: boolean;
 
-  /** The upstream could not be asked, which says nothing about what it would have answered. */
+  /** The upstream gave no answer about the content: a held copy may be served. */
   get isSilence(): boolean {
     return (
       this.fault !== 'unauthorized' && this.fault !== 'denied' && this.fault !== 'bad-response'
