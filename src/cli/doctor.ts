@@ -1,11 +1,18 @@
 import type { Finding, UpstreamReport } from '../api/doctor-api.ts';
-import type { CheckupOptions } from '../checkup.ts';
+import type { CheckupOptions } from '../upstream/checkup/examine.ts';
+import type { WantedImage } from '../upstream/checkup/image-check.ts';
+import { DOCKER_HUB } from '../config/registries.ts';
+import { Addressing } from '../mirror/addressing.ts';
+import { DEFAULT_TAG } from '../oci/image-name.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { print, type CommandContext, type CommandOptions } from './command-context.ts';
 import { count } from './format.ts';
 import { EXIT_CODE, UsageError } from './outcome.ts';
+
+/** Pulled by everybody, so that it may be asked for when no image is named. */
+const HUB_IMAGE = 'docker.io/library/alpine:latest';
 
 /** Examines every upstream of the configuration; 1 when something failed. */
 export async function doctor(
@@ -41,8 +48,43 @@ async function* examine(
   images: readonly string[],
   options: CheckupOptions,
 ): AsyncGenerator<UpstreamReport> {
-  const { examineUpstreams } = await import('../checkup.ts');
-  yield* examineUpstreams(config, images, options);
+  const wanted = resolveImages(config, images);
+  const { examineUpstreams } = await import('../upstream/checkup/examine.ts');
+  yield* examineUpstreams(config, wanted, options);
+}
+
+/** By upstream, as the mirror would look them up. */
+function resolveImages(config: Config, images: readonly string[]): Map<string, WantedImage[]> {
+  const addressing = new Addressing(config);
+  const wanted = new Map<string, WantedImage[]>();
+  for (const image of images) {
+    const { upstream, ...rest } = resolveImage(addressing, image);
+    wanted.set(upstream, [...(wanted.get(upstream) ?? []), rest]);
+  }
+  if (config.upstreams[DOCKER_HUB] && !wanted.has(DOCKER_HUB)) {
+    wanted.set(DOCKER_HUB, defaultImages(addressing));
+  }
+  return wanted;
+}
+
+function defaultImages(addressing: Addressing): WantedImage[] {
+  try {
+    const { repository, reference } = resolveImage(addressing, HUB_IMAGE);
+    return [{ repository, reference }];
+  } catch (error) {
+    // The site does not allow it.
+    if (error instanceof RegistryError) return [];
+    throw error;
+  }
+}
+
+/** No tag is `latest`. */
+function resolveImage(
+  addressing: Addressing,
+  image: string,
+): WantedImage & { readonly upstream: string } {
+  const { target, tag = DEFAULT_TAG, digest } = addressing.resolveImage(image);
+  return { ...target, reference: digest ?? tag };
 }
 
 function formatReport({ name, url, checks }: UpstreamReport): string {

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import type { CheckupOptions } from '../../src/checkup.ts';
+import type { CheckupOptions } from '../../src/upstream/checkup/examine.ts';
 import { issueCertificates } from '../helpers/certificate.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
 import { buildImage } from '../helpers/image.ts';

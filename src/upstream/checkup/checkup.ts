@@ -6,14 +6,12 @@ import { Quota } from '../quota.ts';
 import type { RegistrySenderParts } from '../registry-sender.ts';
 import type { Connection } from '../../net/connection.ts';
 import { Transport } from '../../net/transport.ts';
-import { checkClock } from './clock-check.ts';
 import { checkConnection, checkName } from './connection-check.ts';
 import { checkCredential } from './credential-check.ts';
 import type { CheckName, Finding } from '../../api/doctor-api.ts';
 import { failed, keyOf, reasonOf, skipped, type Outcome } from './finding.ts';
 import { checkImage, type WantedImage } from './image-check.ts';
-import { checkQuota } from './quota-check.ts';
-import { checkRegistry } from './registry-check.ts';
+import { checkClock, checkQuota, checkRegistry } from './registry-check.ts';
 import { checkTls } from './tls-check.ts';
 
 export interface CheckupParts extends RegistrySenderParts {

@@ -1,16 +1,20 @@
+import type { QuotaStatus } from '../../api/status-api.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
 import type { TransportResponse } from '../../net/transport.ts';
 import { chooseChallenge, parseChallenges, type Challenge } from '../challenge.ts';
 import { readRealm } from '../realm.ts';
 import { followRedirect, isRedirect } from '../redirect.ts';
 import { judge, printable, readErrorWords, type Verdict } from '../registry-answer.ts';
-import { failed, keyOf, ok, warning, type Outcome } from './finding.ts';
+import { failed, keyOf, ok, skipped, warning, type Outcome } from './finding.ts';
 
 export interface RegistryCheck {
   readonly outcome: Outcome;
   /** The registry asks for a login, and this one can be answered. */
   readonly challenge?: Challenge;
 }
+
+const WARN_SECONDS = 60;
+const FAIL_SECONDS = 15 * 60;
 
 /** Whether `/v2/` answers as a registry, and whether what it asks for can be given. */
 export async function checkRegistry(
@@ -116,4 +120,53 @@ function explainFault(
     detail,
     `check ${keyOf(config, 'url')}; a portal or proxy on the way may answer in place of the registry`,
   );
+}
+
+/** The local clock against the `Date` of an answer that came at `now`, milliseconds since 1970. */
+export function checkClock(
+  headers: Readonly<Record<string, string>> | undefined,
+  now: number,
+): Outcome {
+  if (!headers) return skipped('no answer to compare with');
+  const sent = Date.parse(headers['date'] ?? '');
+  if (Number.isNaN(sent)) return skipped('the answer has no date');
+  // A cache on the way answers with the date of the origin's answer.
+  const age = /^\d{1,9}$/.test(headers['age'] ?? '') ? Number(headers['age']) : 0;
+  const seconds = Math.round((now - sent) / 1000) - age;
+  const size = Math.abs(seconds);
+  if (size <= WARN_SECONDS) return ok(`within ${WARN_SECONDS} s of the registry's`);
+  const detail = `this machine is ${sayAge(size)} ${seconds > 0 ? 'ahead of' : 'behind'} the registry`;
+  const advice =
+    'set the clock (NTP): tokens and certificates are refused by the date; check it with timedatectl';
+  return size > FAIL_SECONDS ? failed(detail, advice) : warning(detail, advice);
+}
+
+function sayAge(seconds: number): string {
+  if (seconds < 2 * 60) return `${seconds} s`;
+  if (seconds < 2 * 3600) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 2 * 86_400) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
+}
+
+/** What an account may still pull, as far as the registry tells. */
+export function checkQuota(label: string, quota: QuotaStatus, config: UpstreamConfig): Outcome {
+  const { limit, remaining, windowSeconds, blockedForSeconds } = quota;
+  const window = windowSeconds === undefined ? '' : ` in ${sayWindow(windowSeconds)}`;
+  const advice = `wait, or set ${keyOf(config, 'credentials')} of an account with a higher limit`;
+  if (remaining === 0) {
+    return warning(`${label}: nothing left of ${limit ?? 'an unknown limit'}${window}`, advice);
+  }
+  if (blockedForSeconds !== undefined) {
+    return warning(`${label}: refused (429) for ${blockedForSeconds} s`, advice);
+  }
+  if (remaining !== undefined) {
+    return ok(`${label}: ${remaining} of ${limit ?? 'an unknown limit'} left${window}`);
+  }
+  if (limit !== undefined) return ok(`${label}: ${limit}${window}, does not tell what is left`);
+  return ok(`${label}: tells no limit`);
+}
+
+function sayWindow(seconds: number): string {
+  if (seconds % 3600 === 0) return `${seconds / 3600} h`;
+  return seconds % 60 === 0 ? `${seconds / 60} min` : `${seconds} s`;
 }

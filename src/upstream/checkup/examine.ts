@@ -1,0 +1,73 @@
+import packageJson from '../../../package.json' with { type: 'json' };
+import type { Finding, UpstreamReport } from '../../api/doctor-api.ts';
+import type { Config } from '../../config/config.ts';
+import { DEFAULT_TIMING, type Timing } from '../../net/timing.ts';
+import { Via } from '../../net/via.ts';
+import { createLog } from '../../observe/log.ts';
+import { Metrics } from '../../observe/metrics.ts';
+import { SYSTEM_CLOCK, type Clock } from '../../time/clock.ts';
+import { Checkup, type CheckupParts } from './checkup.ts';
+import { skipped } from './finding.ts';
+import type { WantedImage } from './image-check.ts';
+
+export interface CheckupOptions {
+  readonly timing?: Timing;
+  readonly clock?: Clock;
+  /** Counts the most that one upstream may take. */
+  readonly startTimer?: CheckupParts['startTimer'];
+}
+
+const BUDGET_MS = 15_000;
+const AT_A_TIME = 4;
+
+const OFFLINE: Finding = {
+  check: 'offline',
+  ...skipped('the configuration says offline: nothing is dialled'),
+};
+
+/**
+ * Examines the upstreams, several at a time, and yields what it finds in the order of the
+ * configuration. The images are those to ask for, by upstream.
+ */
+export async function* examineUpstreams(
+  config: Pick<Config, 'upstreams' | 'offline'>,
+  images: ReadonlyMap<string, readonly WantedImage[]>,
+  options: CheckupOptions = {},
+): AsyncGenerator<UpstreamReport> {
+  const parts = {
+    timing: DEFAULT_TIMING,
+    clock: SYSTEM_CLOCK,
+    startTimer: startRealTimer,
+    ...options,
+    budgetMs: BUDGET_MS,
+    metrics: new Metrics(),
+    log: createLog({ level: 'silent' }),
+    userAgent: `entrepot/${packageJson.version}`,
+    via: new Via(),
+  };
+  const subjects = Object.values(config.upstreams).map((upstream) => ({
+    config: upstream,
+    images: images.get(upstream.name) ?? [],
+    found: Promise.withResolvers<readonly Finding[]>(),
+  }));
+  const queue = subjects.values();
+  const work = async (): Promise<void> => {
+    for (const { found, ...subject } of queue) {
+      const checks = config.offline ? [OFFLINE] : new Checkup({ ...parts, ...subject }).run();
+      await Promise.resolve(checks).then(found.resolve, found.reject);
+    }
+  };
+  const workers = Array.from({ length: AT_A_TIME }, work);
+  for (const {
+    config: { name, url },
+    found,
+  } of subjects) {
+    yield { name, url, checks: await found.promise };
+  }
+  await Promise.all(workers);
+}
+
+function startRealTimer(expire: () => void, ms: number): () => void {
+  const timer = setTimeout(expire, ms);
+  return () => clearTimeout(timer);
+}
