@@ -120,7 +120,7 @@ async function openParts(config: Config, options: EngineOptions) {
   return { ...shared, via, addressing, store, mirror, scrubber, storeAdmin, sync, inUse };
 }
 
-/** The list of images in use; what a file said that the configuration names no more is forgotten. */
+/** Watches the list of images in use; without one, the pins of an earlier list are removed. */
 async function watchInUse(
   config: Config,
   storeAdmin: StoreAdmin,
@@ -139,7 +139,7 @@ async function watchInUse(
   return file;
 }
 
-/** One that names no configured upstream is left out, and said. */
+/** A pin of an upstream that is not configured is left out and logged. */
 function configuredPins(
   config: Config,
   parts: { addressing: Addressing; log: Log; now: () => number },

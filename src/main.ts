@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { runCommand } from './cli/program.ts';
 
-// A reader that has seen enough, such as head, is no fault.
+// A reader that closes the pipe early, such as head, is no error.
 for (const output of [process.stdout, process.stderr]) {
   output.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;

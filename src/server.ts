@@ -2,12 +2,12 @@ import type { RebuildReport } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
 import { startEngine } from './engine.ts';
 import { Listener } from './http/listener.ts';
+import type { Timing } from './net/timing.ts';
 import { createLog, type Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
-import type { BlobStore } from './store/files/blob-store.ts';
 import type { Catalog } from './store/catalog/catalog.ts';
+import type { BlobStore } from './store/files/blob-store.ts';
 import { Store, type Step } from './store/store.ts';
-import type { Timing } from './net/timing.ts';
 import type { Clock } from './time/clock.ts';
 
 export interface ServerOptions {

@@ -1,15 +1,14 @@
 import { Router } from '@koa/router';
 import Koa from 'koa';
+import type { ServerStatus } from '../api/status-api.ts';
+import type { StoreApi } from '../api/store-api.ts';
+import type { SyncApi } from '../api/sync-api.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { requireOwnHost } from './own-host.ts';
 import { toRegistryError } from '../oci/to-registry-error.ts';
-import type { ServerStatus } from '../api/status-api.ts';
-import type { StoreApi } from '../api/store-api.ts';
-import { addStoreRoutes } from './store-routes.ts';
-import type { SyncApi } from '../api/sync-api.ts';
-import { addSyncRoutes } from './sync-routes.ts';
+import { addApiRoutes } from './api-routes.ts';
+import { requireOwnHost } from './own-host.ts';
 
 export interface AdminParts {
   readonly metrics: Metrics;
@@ -28,7 +27,7 @@ export interface AdminParts {
   readonly log: Log;
 }
 
-/** Asked by machines, under the names that these have for it. */
+/** Asked by probes and scrapers, under whatever host name they have for this listener. */
 const PUBLIC: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics']);
 
 /** The private application: health, metrics and the API of the commands. */
@@ -53,8 +52,7 @@ export function createAdminApp(parts: AdminParts): Koa {
   router.get('/api/v1/status', (ctx) => {
     ctx.body = parts.status();
   });
-  addStoreRoutes(router, parts);
-  addSyncRoutes(router, parts.sync);
+  addApiRoutes(router, parts);
   const app = new Koa();
   // Errors end in the first middleware; what reaches Koa is a client that left.
   app.silent = true;
@@ -74,7 +72,7 @@ export function createAdminApp(parts: AdminParts): Koa {
   return app;
 }
 
-/** What is refused in words has its status; of what nobody foresaw only the log tells more. */
+/** A refusal keeps its status and words; of an unexpected error only the log tells more. */
 function answerError(ctx: Koa.Context, error: unknown, log: Log): void {
   const { status, message, detail, headers } = toRegistryError(error);
   const isForeseen = error instanceof RegistryError || status !== 500;

@@ -79,7 +79,7 @@ export class AdminInput {
     return choice;
   }
 
-  /** As it was written; what stands in it is for the caller to judge. */
+  /** Its keys are the caller's to check. */
   optionalObject(name: string): object | undefined {
     const value = this.#values.get(name);
     if (value === undefined) return undefined;
@@ -109,7 +109,7 @@ function requireJson(request: IncomingMessage): void {
   });
 }
 
-/** To its end also where it is too large: a client that is still writing would not hear the answer. */
+/** Reads to the end even when it is too large: a client that still writes would not read the answer. */
 async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;

@@ -22,7 +22,7 @@ export function requireOwnHost(request: IncomingMessage, configured: string): vo
 
 /** Who may open it is a matter of its folder's mode; no browser can. */
 function isOfSocketFile({ socket }: IncomingMessage): boolean {
-  // One that is gone has no address either.
+  // A closed connection has no address either.
   return !socket.destroyed && socket.localAddress === undefined;
 }
 

@@ -1,7 +1,3 @@
-import { ConfigError } from '../config/config-error.ts';
-import { isGlob, parseGlob } from '../config/glob.ts';
-import type { Pattern } from '../config/pattern.ts';
-import type { Addressing } from '../mirror/addressing.ts';
 import type {
   Amount,
   CollectionReport,
@@ -14,12 +10,16 @@ import type {
   Unheld,
   VerifyState,
 } from '../api/store-api.ts';
+import { ConfigError } from '../config/config-error.ts';
+import { isGlob, parseGlob } from '../config/glob.ts';
+import type { Pattern } from '../config/pattern.ts';
+import type { Addressing } from '../mirror/addressing.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { DEFAULT_TAG, formatImageName } from '../oci/image-name.ts';
 import { formatTarget, splitTarget, type Tag } from '../oci/reference.ts';
-import type { Aside, BlobStore } from '../store/files/blob-store.ts';
-import type { Node } from '../store/catalog/catalog.ts';
 import { sumOf, type EvictionResult, type Scrubber } from '../store/care/care.ts';
+import type { Node } from '../store/catalog/catalog.ts';
+import type { Aside, BlobStore } from '../store/files/blob-store.ts';
 import type { Store } from '../store/store.ts';
 import { TEXTS } from './texts.ts';
 
@@ -173,7 +173,7 @@ export class StoreAdmin implements StoreApi {
     };
   }
 
-  /** A cluster also runs images that do not come through this mirror: nothing of them to keep. */
+  /** `undefined` for an image of another registry: clusters run such images too. */
   #findPin(origin: string, image: string): Pin | undefined {
     try {
       return this.#pinOf(origin, image);
@@ -214,7 +214,7 @@ export class StoreAdmin implements StoreApi {
     if (!this.#counted || at - this.#counted.at > COUNT_MS) {
       const images = this.#countRoots();
       this.#counted = { at, images };
-      // What could not be counted is counted anew when somebody asks again.
+      // A failed count is made again for the next caller.
       images.catch(() => (this.#counted = undefined));
     }
     return this.#counted.images;
@@ -227,7 +227,7 @@ export class StoreAdmin implements StoreApi {
   }
 }
 
-/** An image as pins are kept: with its registry, globs as they are. Throws `RegistryError`. */
+/** The name of an image as a pin keeps it, with its registry; a glob stays as it is. Throws `RegistryError`. */
 export function canonicalImage(addressing: Addressing, image: string, defaultTag?: Tag): string {
   if (isGlob(image)) {
     patternOf(image);
@@ -249,7 +249,7 @@ function patternOf(glob: string): Pattern {
   }
 }
 
-/** What is said of an image that no upstream of this mirror may be asked for. */
+/** The errors of an image that no upstream of this mirror may be asked for. */
 const ELSEWHERE: ReadonlySet<string> = new Set(['NAME_UNKNOWN', 'DENIED']);
 
 const ORDER = {

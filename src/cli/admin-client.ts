@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import {
   request as httpRequest,
   type ClientRequest,
@@ -6,14 +7,16 @@ import {
   type RequestOptions,
 } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Config, ListenConfig } from '../config/config.ts';
 import { formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
-import type { CommandOptions } from './command-context.ts';
-import { AdminError } from './outcome.ts';
-import { withPrivateAdmin } from './private-admin.ts';
-import type { StoreContext } from './store-context.ts';
+import type { CommandOptions, StoreContext } from './command-context.ts';
+import { AdminError, EXIT_CODE, InterruptedError } from './outcome.ts';
+import { explained } from './start-failure.ts';
+import { StopSignals } from './stop-signals.ts';
 import { TEXTS } from './texts.ts';
 
 /** Asks one admin API. Resolves with the document of the answer; throws `AdminError`. */
@@ -46,6 +49,31 @@ export async function withAdmin<T>(
 ): Promise<T> {
   if (await isServed(config.admin)) return run(askStore(config.admin));
   return withPrivateAdmin(config, context, async (path) => run(askStore({ path })));
+}
+
+/**
+ * Runs with the path of a socket that only this user can reach, where this process answers for the
+ * store; closes and removes it in any case, also after a signal.
+ */
+async function withPrivateAdmin<T>(
+  config: Config,
+  context: StoreContext,
+  run: (socketPath: string) => Promise<T>,
+): Promise<T> {
+  await using undo = new AsyncDisposableStack();
+  using stop = new StopSignals(context.signals, () => context.exit(EXIT_CODE.interrupted));
+  // Made with mode 0700: who may not enter cannot connect.
+  const folder = await mkdtemp(join(tmpdir(), 'entrepot-'));
+  undo.defer(async () => rm(folder, { recursive: true, force: true }));
+  const socketPath = join(folder, 'admin.sock');
+  const { openLog, startPrivateAdmin } = context;
+  const start = async () => startPrivateAdmin(config, socketPath, { log: openLog() });
+  const admin = await explained(start, { ...config, uid: context.uid });
+  undo.defer(async () => admin.close());
+  const stopped = stop.first.then((signal) => {
+    throw new InterruptedError(TEXTS.stoppedBy({ signal }));
+  });
+  return await Promise.race([run(socketPath), stopped]);
 }
 
 /** Asks as `withAdmin` does, by the configuration of the command. */

@@ -1,7 +1,12 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { parseByteSize } from '../config/byte-size.ts';
 import { ConfigError } from '../config/config-error.ts';
-import { FILE_OPTION, JSON_OPTION, type CommandOptions } from './command-context.ts';
+import {
+  FILE_OPTION,
+  JSON_OPTION,
+  type CommandOptions,
+  type StoreContext,
+} from './command-context.ts';
 import { checkConfig, printConfigSchema } from './config.ts';
 import { doctor } from './doctor.ts';
 import { explain } from './explain.ts';
@@ -11,7 +16,6 @@ import { pin, type PinOptions } from './pin.ts';
 import { listPins } from './pins.ts';
 import { serve } from './serve.ts';
 import { printStatus } from './status.ts';
-import type { StoreContext } from './store-context.ts';
 import { syncDaemon, type SyncDaemonOptions } from './sync-daemon.ts';
 import { syncPlan, type SyncPlanOptions } from './sync-plan.ts';
 import { syncRun, type SyncRunOptions } from './sync-run.ts';

@@ -1,7 +1,7 @@
 import { ConfigError } from '../config/config-error.ts';
 import { describeConfig } from '../config/describe-config.ts';
-import { configJsonSchema } from '../config/schema.ts';
 import { loadConfig } from '../config/load.ts';
+import { configJsonSchema } from '../config/schema.ts';
 import { formatYaml } from '../config/yaml.ts';
 import { print, printJson, type CommandContext, type CommandOptions } from './command-context.ts';
 import { EXIT_CODE } from './outcome.ts';

@@ -42,7 +42,7 @@ export async function doctor(
   return isOk ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 
-/** What dials, loaded only when it is wanted. */
+/** The module that dials is loaded only when it is needed. */
 async function* examine(
   config: Config,
   images: readonly string[],

@@ -1,7 +1,7 @@
 import type { ImageReport, ManifestReport } from '../api/store-api.ts';
 import type { SyncImage, SyncProblem } from '../api/sync-api.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions } from './command-context.ts';
+import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import {
   count,
   describeOrigin,
@@ -12,7 +12,6 @@ import {
   shortDigest,
 } from './format.ts';
 import { EXIT_CODE } from './outcome.ts';
-import type { StoreContext } from './store-context.ts';
 import { TEXTS } from './texts.ts';
 
 /** What is held of an image, and what a rule of sync wants of it: either may be absent. */
@@ -54,7 +53,7 @@ function formatFacts(facts: readonly Fact[]): string {
   return facts.map(([name, fact]) => `  ${name.padEnd(8)} ${onOneLine(fact)}\n`).join('');
 }
 
-/** Of a rule that nothing could be resolved of, nothing else is known. */
+/** Of a rule that could not be resolved, nothing but its name and the reason is known. */
 function describeFailure({ rule, image, reason }: SyncProblem, sync?: SyncImage): readonly Fact[] {
   const of = sync ? '' : `${image}: `;
   const known: readonly Fact[] = sync ? [] : [['rule', rule]];

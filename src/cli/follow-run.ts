@@ -1,8 +1,7 @@
 import type { Ask } from './admin-client.ts';
-import type { CommandOptions } from './command-context.ts';
+import type { CommandOptions, StoreContext } from './command-context.ts';
 import { AdminError } from './outcome.ts';
 import { ProgressLine } from './progress-line.ts';
-import type { StoreContext } from './store-context.ts';
 import { TEXTS } from './texts.ts';
 
 const POLL_MS = 500;
@@ -38,7 +37,7 @@ export async function followRun<Progress extends Started, Report extends Started
     state = await look();
   }
   const { last } = state;
-  // One that was over before the answer is the last one; a later one began where it was lost.
+  // A run that ended before the answer is the last one; a later one means that this one was lost.
   return last && last.startedAt >= (startedAt ?? 0) ? last : undefined;
 }
 

@@ -58,7 +58,7 @@ export function formatTable(table: readonly (readonly string[])[]): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** What others wrote must neither break the table nor command the terminal. */
+/** Text of others must neither break a table nor control the terminal. */
 export function onOneLine(text: string): string {
   return text.replaceAll(/\p{Cc}+/gu, ' ');
 }

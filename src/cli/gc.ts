@@ -1,10 +1,9 @@
 import type { CollectionReport } from '../api/store-api.ts';
 import { isAttachedTag } from '../oci/cosign.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions } from './command-context.ts';
+import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { count, formatAge, formatTable, roundSize, shortDigest } from './format.ts';
 import { EXIT_CODE } from './outcome.ts';
-import type { StoreContext } from './store-context.ts';
 import { TEXTS } from './texts.ts';
 
 const PATH = '/api/v1/gc';

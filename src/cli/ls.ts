@@ -1,9 +1,8 @@
 import type { ImageSummary } from '../api/store-api.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions } from './command-context.ts';
+import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { count, formatAge, formatTable, roundSize, shortDigest } from './format.ts';
 import { EXIT_CODE } from './outcome.ts';
-import type { StoreContext } from './store-context.ts';
 import { TEXTS } from './texts.ts';
 
 export interface LsOptions extends CommandOptions {

@@ -3,10 +3,9 @@ import { resolve } from 'node:path';
 import type { NewPin } from '../api/store-api.ts';
 import { parseImageList } from '../oci/image-list.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions } from './command-context.ts';
+import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { count } from './format.ts';
 import { EXIT_CODE, UsageError } from './outcome.ts';
-import type { StoreContext } from './store-context.ts';
 import { TEXTS } from './texts.ts';
 
 const DEFAULT_SOURCE = 'default';
@@ -69,7 +68,7 @@ function readList(path: string): string {
   }
 }
 
-/** A pin may come before its image; a slip of the hand must not look the same. */
+/** A pin may come before its image; the hint is for a glob that is likely mistyped. */
 function describePinned({ image, isHeld }: NewPin): string {
   if (isHeld) return TEXTS.pinned({ image });
   const isShort = image.replaceAll('**', '').includes('*');

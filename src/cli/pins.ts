@@ -1,9 +1,8 @@
 import type { Pin } from '../api/store-api.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions } from './command-context.ts';
+import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { describeOrigin, formatAge, formatTable } from './format.ts';
 import { EXIT_CODE } from './outcome.ts';
-import type { StoreContext } from './store-context.ts';
 import { TEXTS } from './texts.ts';
 
 /** Prints what is pinned, by whom and why. */

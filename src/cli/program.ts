@@ -1,11 +1,10 @@
 import { Command, CommanderError } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import { ConfigError } from '../config/config-error.ts';
-import type { CommandContext } from './command-context.ts';
+import { type CommandContext, createStoreContext, type StoreParts } from './command-context.ts';
 import { addCommandLines } from './command-lines.ts';
 import { count, onOneLine } from './format.ts';
 import { AdminError, EXIT_CODE, InterruptedError, UsageError } from './outcome.ts';
-import { createStoreContext, type StoreParts } from './store-context.ts';
 
 /** Runs one command. Resolves with the exit code; what went wrong is on stderr by then. */
 export async function runCommand(

@@ -36,7 +36,7 @@ export async function serve(
   return EXIT_CODE.ok;
 }
 
-/** The server and all it needs load only when it is wanted: `config check` starts in an instant. */
+/** The server and its modules are loaded only when needed, so that `config check` starts in an instant. */
 const startServer: ServeParts['start'] = async (config, options) => {
   const server = await import('../server.ts');
   return server.startServer(config, options);

@@ -74,7 +74,7 @@ function explainListen(fault: ListenError, attempt: StartAttempt): string | unde
   return key === undefined ? `${place} ${what}` : `${key}: ${place} ${what}; ${remedy}`;
 }
 
-/** A host may be a name, which the system has turned into its address; its port stays. */
+/** The configured host may be a name that was resolved to this address; the port is the same. */
 function keyOf(
   { address, port }: { address: string; port: number },
   attempt: StartAttempt,

@@ -40,7 +40,7 @@ function describe(status: ServerStatus, store: StoreSummary): string {
   ].join('');
 }
 
-/** Nothing while all is well. */
+/** Empty while the store is ok. */
 function describeTrouble({ state, reason, since }: StoreSummary): string {
   if (state === 'ok') return '';
   const start = since === undefined ? '' : ` since ${new Date(since).toISOString()}`;

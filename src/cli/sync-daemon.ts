@@ -1,14 +1,19 @@
-import type { SyncConfig } from '../config/sync-config.ts';
+import type { SyncRunState } from '../api/sync-api.ts';
 import { ConfigError } from '../config/config-error.ts';
 import { loadConfig } from '../config/load.ts';
+import type { SyncConfig } from '../config/sync-config.ts';
 import { createLog, type Log } from '../observe/log.ts';
+import { Backoff } from '../time/backoff.ts';
 import { askAdmin, type Ask } from './admin-client.ts';
-import type { CommandOptions } from './command-context.ts';
-import { EXIT_CODE } from './outcome.ts';
+import type { CommandOptions, StoreContext } from './command-context.ts';
+import { followRun } from './follow-run.ts';
+import { AdminError, EXIT_CODE } from './outcome.ts';
 import { StopSignals } from './stop-signals.ts';
-import type { StoreContext } from './store-context.ts';
-import { RemoteSync } from './sync-remote.ts';
 import { TEXTS } from './texts.ts';
+
+const RUN_PATH = '/api/v1/sync/run';
+const POLL_MS = 2_000;
+const PAUSES = new Backoff({ firstMs: 1_000, maxMs: 60_000 });
 
 export interface SyncDaemonOptions extends CommandOptions {
   readonly server: URL;
@@ -59,8 +64,74 @@ export async function syncDaemon(
   return EXIT_CODE.ok;
 }
 
-/** Loaded only when it is wanted. */
+/** Loaded only when it is needed. */
 async function loadSchedule(config: SyncConfig): Promise<Runs> {
   const { Schedule } = await import('../../sync/schedule.ts');
   return new Schedule(config);
+}
+
+interface RemoteSyncParts {
+  readonly ask: Ask;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly pause: StoreContext['pause'];
+}
+
+/** The runs of a server that may be away for a while; every method rejects when the signal aborts. */
+class RemoteSync {
+  readonly #parts: RemoteSyncParts;
+  /** Since something last went well. */
+  #failures = 0;
+
+  constructor(parts: RemoteSyncParts) {
+    this.#parts = parts;
+  }
+
+  /** When the server last began a run; 0 when it never did. */
+  async lastStart(): Promise<number> {
+    const { running, last } = await this.#insist();
+    return running?.startedAt ?? last?.startedAt ?? 0;
+  }
+
+  /** Has a run begun, or joins the one that runs, and logs its report; again when it is lost. */
+  async run(): Promise<void> {
+    const { log, pause, signal } = this.#parts;
+    for (;;) {
+      const report = await followRun({
+        start: async () => this.#insist('POST'),
+        look: async () => this.#insist(),
+        wait: async () => pause(POLL_MS, signal),
+      });
+      if (report) {
+        this.#failures = 0;
+        const isOk = report.isOk && report.aborted === undefined;
+        log[isOk ? 'info' : 'warn']({ report }, 'sync ended');
+        return;
+      }
+      await this.#backOff(TEXTS.runLost);
+    }
+  }
+
+  /** Asks until there is an answer. */
+  async #insist(method: 'GET' | 'POST' = 'GET'): Promise<SyncRunState> {
+    for (;;) {
+      try {
+        const state = (await this.#parts.ask(RUN_PATH, { method })) as SyncRunState;
+        if (method === 'GET') this.#failures = 0;
+        return state;
+      } catch (error) {
+        this.#parts.signal.throwIfAborted();
+        if (!(error instanceof AdminError)) throw error;
+        await this.#backOff(error.message);
+      }
+    }
+  }
+
+  async #backOff(reason: string): Promise<void> {
+    const { log, pause, signal } = this.#parts;
+    this.#failures += 1;
+    const retryInMs = PAUSES.after(this.#failures);
+    log.warn({ reason, retryInMs }, 'retrying');
+    await pause(retryInMs, signal);
+  }
 }

@@ -1,10 +1,9 @@
 import type { PlannedImage, SyncPlan, SyncTotals } from '../api/sync-api.ts';
 import { formatDuration } from '../config/duration.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions } from './command-context.ts';
+import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { count, roundSize, shortDigest } from './format.ts';
 import { EXIT_CODE } from './outcome.ts';
-import type { StoreContext } from './store-context.ts';
 import { formatProblems, formatReleased, formatRows } from './sync-format.ts';
 import { withLock, writeLock } from './sync-lock.ts';
 import { TEXTS } from './texts.ts';
@@ -33,7 +32,7 @@ export async function syncPlan(options: SyncPlanOptions, context: StoreContext):
   return isPending(plan) ? EXIT_CODE.pending : EXIT_CODE.ok;
 }
 
-/** A lock with holes would release what it does not name. */
+/** A lock that lacks the unresolved images would release them. */
 function keepLock({ lock, problems }: SyncPlan, file: string | undefined, context: StoreContext) {
   if (file === undefined) return;
   if (problems.length === 0) writeLock(lock, file, context.cwd);
@@ -47,7 +46,7 @@ function isPending({ images, released }: SyncPlan): boolean {
   return images.some(isChanged) || released.some(({ action }) => action === 'release');
 }
 
-/** Also a tag that moves to what is held already. */
+/** A tag that moves to a held digest counts too. */
 function isChanged({ action, digest, before = digest }: PlannedImage): boolean {
   return action === 'fetch' || before !== digest;
 }

@@ -1,9 +1,8 @@
 import type { SyncImage, SyncRunState, SyncStatus } from '../api/sync-api.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions } from './command-context.ts';
+import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { count, formatAge, onOneLine, roundSize, shortDigest } from './format.ts';
 import { EXIT_CODE } from './outcome.ts';
-import type { StoreContext } from './store-context.ts';
 import { describeProgress, formatProblems, formatRows } from './sync-format.ts';
 import { TEXTS } from './texts.ts';
 
@@ -27,7 +26,7 @@ export async function syncStatus(
   return isReady(status) ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 
-/** What was never resolved is not known to be there, and nothing at all is what a slip selects. */
+/** A rule that was never resolved is not ready; an empty selection is most likely a mistake. */
 function isReady({ images, unresolved = [] }: SyncStatus): boolean {
   const isAllReady = images.every(({ state }) => state === 'ready');
   return isAllReady && images.length > 0 && unresolved.length === 0;
@@ -53,7 +52,7 @@ function describe(image: SyncImage, now: number): string[] {
   return [image.image, name, state, describeMissing(image), age, rule, reason];
 }
 
-/** A manifest that was never seen has a size that nobody here knows. */
+/** The size of a manifest that was never seen is not known. */
 function describeMissing({ missing, missingBytes, lacksTag }: SyncImage): string {
   if (missingBytes > 0) return roundSize(missingBytes);
   if (missing.length > 0) return 'size unknown';

@@ -1,9 +1,8 @@
 import type { Pin } from '../api/store-api.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions } from './command-context.ts';
+import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { describeOrigin } from './format.ts';
 import { AdminError, EXIT_CODE } from './outcome.ts';
-import type { StoreContext } from './store-context.ts';
 import { TEXTS } from './texts.ts';
 
 /** Takes a pin by hand away, written as it was pinned. That there is none is a failure. */

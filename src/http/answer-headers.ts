@@ -34,7 +34,7 @@ export function setCacheHeaders(
   }
 }
 
-/** What every answer with content says of it. The digest is the strong validator. */
+/** Headers of every answer with content; its digest is the strong validator. */
 export function setContentHeaders(
   ctx: V2Context,
   content: { readonly digest: Digest },

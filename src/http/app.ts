@@ -1,14 +1,14 @@
 import Koa from 'koa';
+import type { Addressing } from '../mirror/addressing.ts';
 import type { Mirror } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
-import type { Addressing } from '../mirror/addressing.ts';
 import { toRegistryError } from '../oci/to-registry-error.ts';
-import { ClientGoneError } from './send.ts';
 import { recordExchange, type Exchange, type State, type V2Context } from './exchange.ts';
-import { createV2Router } from './v2.ts';
+import { ClientGoneError } from './send.ts';
 import { TEXTS } from './texts.ts';
+import { createV2Router } from './v2.ts';
 
 /** Some forty mirrors in a row; passed on, more would meet the limits of servers on the way. */
 const MAX_VIA_LENGTH = 2048;
@@ -69,7 +69,7 @@ function requireTarget(ctx: V2Context): void {
   });
 }
 
-/** Two mirrors with each other as upstream would wait for each other. */
+/** Throws when the request came through this mirror before: two mirrors have each other as upstream. */
 function refuseLoop(via: ViaHeader, received: string): string {
   if (received.length > MAX_VIA_LENGTH) {
     throw new RegistryError('UNSUPPORTED', {

@@ -4,13 +4,12 @@ import type { ByteRange, Content } from '../oci/content.ts';
 import { parseDigest, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { formatTarget } from '../oci/reference.ts';
-import { BufferPool } from './buffer-pool.ts';
 import { isNotModified, setCacheHeaders, setContentHeaders } from './answer-headers.ts';
-import { Multipart } from './multipart.ts';
-import { parseRange } from './range.ts';
-import { send } from './send.ts';
+import { BufferPool } from './buffer-pool.ts';
 import type { ContentRequest } from './content-request.ts';
 import type { V2Context } from './exchange.ts';
+import { Multipart, parseRange } from './range.ts';
+import { send } from './send.ts';
 import { TEXTS } from './texts.ts';
 
 /** GET and HEAD of `/v2/<name>/blobs/<digest>`. */

@@ -1,6 +1,6 @@
+import type { Addressing, Registry } from '../mirror/addressing.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Target } from '../oci/reference.ts';
-import type { Addressing, Registry } from '../mirror/addressing.ts';
 import type { ExchangeKind, V2Context } from './exchange.ts';
 import { TEXTS } from './texts.ts';
 
@@ -53,7 +53,7 @@ export function queryValue(ctx: V2Context, name: string): string | undefined {
   return ctx.querystring === '' ? undefined : [ctx.query[name]].flat()[0];
 }
 
-/** Once: what is encoded twice, or hides a slash, is no name. */
+/** Decodes once: a name may not be encoded twice or hide a slash. */
 function decode(text: string): string {
   if (!text.includes('%')) return text;
   try {

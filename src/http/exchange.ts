@@ -57,7 +57,7 @@ export function recordExchange(ctx: V2Context, parts: { metrics: Metrics; log: L
       ms: Math.round((endedAt - startedAt) * 10) / 10,
       ...(isGone && { left: true }),
       ...(isCut && { cut: true }),
-      // A fault of an upstream says all in its message; where in this code it was met says nothing.
+      // The message of an upstream's fault says all; a stack of this code adds nothing.
       ...(isFault && (error instanceof UpstreamError ? { reason: error.message } : { err: error })),
     },
     'request',
@@ -78,7 +78,7 @@ function count(
   if (bytes > 0) metrics.httpResponseBytes.inc({ kind, result: source }, bytes);
 }
 
-/** Methods are the client's to invent; labels are not. */
+/** A client may send any method; the values of a label must be bounded. */
 function methodLabel(method: string): string {
   return method === 'GET' || method === 'HEAD' ? method : 'other';
 }

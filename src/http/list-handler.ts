@@ -1,10 +1,10 @@
+import type { Registry } from '../mirror/addressing.ts';
 import type { Listings } from '../mirror/listings.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { parseDigest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { formatReferrersIndex } from '../oci/referrers-index.ts';
-import type { Registry } from '../mirror/addressing.ts';
 import { setCacheHeaders } from './answer-headers.ts';
 import { queryValue, type ContentRequest } from './content-request.ts';
 import type { V2Context } from './exchange.ts';
@@ -43,7 +43,7 @@ export class ListHandler {
     sendJson(ctx, 'application/json', { repositories });
   }
 
-  /** What does not fit one answer goes on behind the last digest. */
+  /** A list too long for one answer continues after its last digest. */
   async referrers(ctx: V2Context, { target, reference }: ContentRequest): Promise<void> {
     const answer = await this.#listings.referrers(target, parseDigest(reference));
     setCacheHeaders(ctx, answer, { stored: false });

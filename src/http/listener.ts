@@ -119,14 +119,14 @@ function readCertificate(tls: Certificate): { cert: Buffer; key: Buffer } {
   return { cert: readFileSync(tls.cert), key: readFileSync(tls.key) };
 }
 
-/** By polling: links that are swapped, as Kubernetes does with secrets, escape other ways. */
+/** By polling: a watcher misses links that are swapped, as Kubernetes does with secrets. */
 function reloadCertificate(server: HttpsServer, tls: Certificate, log: Log): () => void {
   const reload = (): void => {
     try {
       server.setSecureContext(readCertificate(tls));
       log.info({ cert: tls.cert }, 'certificate reloaded');
     } catch (err) {
-      // Half of a pair that is being replaced: the next change completes it.
+      // Certificate and key are replaced one after the other: the second change completes the pair.
       log.warn({ cert: tls.cert, err }, 'certificate not reloaded, the old one stays');
     }
   };

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Reader } from '../oci/content.ts';
 import type { BufferPair } from './buffer-pool.ts';
 
-/** The client went away before the end of its answer. Nobody's fault, and nobody waits. */
+/** The client closed the connection before the end of its answer. */
 export class ClientGoneError extends Error {
   override readonly name = 'ClientGoneError';
 }
@@ -39,7 +39,7 @@ function write(
   onSent: (bytes: number) => void,
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  // Its failure is also the response's closing, which is what the sender waits for.
+  // A failed write also closes the response, and that is what the sender waits for.
   promise.catch(() => undefined);
   response.write(chunk, (error) => {
     if (error) return reject(new ClientGoneError());

@@ -1,6 +1,6 @@
 import { Router } from '@koa/router';
-import type { Mirror } from '../mirror/mirror.ts';
 import type { Addressing } from '../mirror/addressing.ts';
+import type { Mirror } from '../mirror/mirror.ts';
 import { BlobHandler } from './blob-handler.ts';
 import {
   understandCatalogRequest,

@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { runCommand } from '../../src/cli/program.ts';
-import type { StoreParts } from '../../src/cli/store-context.ts';
+import type { StoreParts } from '../../src/cli/command-context.ts';
 import { Listener, type SocketPath } from '../../src/http/listener.ts';
 import type { ListenConfig } from '../../src/config/config.ts';
 import { createFolder } from '../config/config-folder.ts';

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { createStoreContext, type StoreParts } from '../../src/cli/store-context.ts';
+import { createStoreContext, type StoreParts } from '../../src/cli/command-context.ts';
 import { syncDaemon, type SyncDaemonParts } from '../../src/cli/sync-daemon.ts';
 import type { Listener } from '../../src/http/listener.ts';
 import { createFolder } from '../config/config-folder.ts';

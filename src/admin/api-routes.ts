@@ -1,11 +1,14 @@
+import type { IncomingMessage } from 'node:http';
 import type { Router } from '@koa/router';
+import type { NewPin, Pin, StoreApi, Unheld } from '../api/store-api.ts';
+import type { SyncApi } from '../api/sync-api.ts';
 import { isAttachedTag } from '../oci/cosign.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { AdminInput } from './admin-input.ts';
-import type { NewPin, Pin, StoreApi, Unheld } from '../api/store-api.ts';
-import type { SyncApi } from '../api/sync-api.ts';
 import { TEXTS } from './texts.ts';
 
+/** A lock has some 250 bytes an image. */
+const MAX_LOCK_BYTES = 64 * 2 ** 20;
 const SORTS = ['name', 'size', 'oldest'] as const;
 const DEFAULT_LIMIT = 1000;
 const MAX_LIMIT = 100_000;
@@ -14,8 +17,8 @@ const MAX_TAGS_TOLD = 5;
 /** It stands in `use:<source>`. */
 const SOURCE = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
 
-/** What the commands ask of the store and tell it, under `/api/v1`. */
-export function addStoreRoutes(
+/** What commands and scripts ask of the store and of sync, under `/api/v1`. */
+export function addApiRoutes(
   router: Router,
   { store, sync }: { store: StoreApi; sync: SyncApi },
 ): void {
@@ -23,6 +26,7 @@ export function addStoreRoutes(
   addExplainRoute(router, store, sync);
   addCollectionRoutes(router, store);
   addPinRoutes(router, store);
+  addSyncRoutes(router, sync);
 }
 
 function addImageRoutes(router: Router, store: StoreApi): void {
@@ -96,7 +100,7 @@ function addPinRoutes(router: Router, store: StoreApi): void {
       const pins = await store.pinsOf(image);
       throw new RegistryError('NAME_UNKNOWN', {
         message: TEXTS.notPinned({ image }),
-        // What keeps it all the same.
+        // The pins that keep it.
         ...(pins.length > 0 && { detail: { pins } }),
       });
     }
@@ -119,6 +123,36 @@ function addPinRoutes(router: Router, store: StoreApi): void {
 async function withHeld(store: StoreApi, pins: readonly Pin[]): Promise<NewPin[]> {
   const held = await store.findHeld(pins.map(({ image }) => image));
   return pins.map((pin) => ({ ...pin, isHeld: held.has(pin.image) }));
+}
+
+/** What the site must hold: how that stands, what a run would do, and the run. */
+function addSyncRoutes(router: Router, sync: SyncApi): void {
+  router.get('/api/v1/sync', async (ctx) => {
+    ctx.body = await sync.status();
+  });
+  router.post('/api/v1/sync/plan', async (ctx) => {
+    ctx.body = await sync.plan(await readLock(ctx.req));
+  });
+  router.get('/api/v1/sync/run', (ctx) => {
+    ctx.body = sync.runState;
+  });
+  router.post('/api/v1/sync/run', async (ctx) => {
+    const lock = await readLock(ctx.req);
+    // The caller would take the report of the other run for that of the lock.
+    if (lock !== undefined && sync.runState.running !== undefined) {
+      throw new RegistryError('UNSUPPORTED', {
+        status: 409,
+        message: TEXTS.runUnderWay,
+      });
+    }
+    ctx.status = 202;
+    ctx.body = sync.run(lock);
+  });
+}
+
+async function readLock(request: IncomingMessage): Promise<object | undefined> {
+  const input = await AdminInput.ofBody(request, ['lock'], MAX_LOCK_BYTES);
+  return input.optionalObject('lock');
 }
 
 /** What was looked for, and what is held beside it. */
