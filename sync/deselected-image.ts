@@ -4,6 +4,7 @@ import { mayMatch } from './rule-match.ts';
 import type { Resolution } from './resolver.ts';
 import type { KnownImage } from './state.ts';
 import { keyOf } from './wanted-image.ts';
+import { TEXTS } from './texts.ts';
 
 /** An image that was wanted before and that the rules do not select now. */
 export interface DeselectedImage {
@@ -39,9 +40,15 @@ export function findDeselected(
   const leaving = deselected.filter(({ action }) => action === 'release');
   const limit = releaseShare === 0 ? 0 : Math.max(1, Math.floor(known.length * releaseShare));
   if (leaving.length <= limit) return deselected;
-  const share = `${leaving.length} of ${known.length} images would go, more than ${Math.round(releaseShare * 100)} % in one run; to let them go, raise sync.releaseShare`;
+  const share = {
+    leaving: leaving.length,
+    known: known.length,
+    percent: Math.round(releaseShare * 100),
+  };
   return deselected.map((each) =>
-    each.action === 'release' ? { ...each, action: 'guarded', why: `${each.why}; ${share}` } : each,
+    each.action === 'release'
+      ? { ...each, action: 'guarded', why: TEXTS.guarded({ ...share, why: each.why }) }
+      : each,
   );
 }
 
@@ -54,14 +61,14 @@ function judge(
   },
 ): Judgement {
   const { covering, isMoved, resolution } = found;
-  if (covering.length === 0) return { action: 'release', why: 'no rule selects it any more' };
+  if (covering.length === 0) return { action: 'release', why: TEXTS.unselected };
   if (isMoved || image.kept === 'moved') return byPolicy('moved', covering);
   if (isGone(image, resolution)) return byPolicy('deleted', covering);
   if (covering.some(({ path }) => resolution.unknown.has(path))) {
-    return { action: 'guarded', why: 'its rule could not be resolved' };
+    return { action: 'guarded', why: TEXTS.unresolvedRule };
   }
-  if (resolution.isLocked) return { action: 'guarded', why: 'the lock leaves it out' };
-  return { action: 'release', why: 'its rule takes newer ones in its place' };
+  if (resolution.isLocked) return { action: 'guarded', why: TEXTS.notInLock };
+  return { action: 'release', why: TEXTS.newerOnes };
 }
 
 /** The upstream answered 404 for it, or its list has others and not this one. */
@@ -75,14 +82,9 @@ function isGone(
   return tag !== undefined && listed.get(formatTarget(target))?.has(tag) === false;
 }
 
-const BECAME = {
-  moved: 'its tag means another image now',
-  deleted: 'the upstream has it no more',
-} as const;
-
 function byPolicy(became: 'moved' | 'deleted', covering: readonly SyncRule[]): Judgement {
   const isKept = covering.some(({ removed }) => removed === 'keep');
   return isKept
-    ? { action: 'keep', why: `${BECAME[became]}; the rule says keep`, became }
-    : { action: 'release', why: BECAME[became], became };
+    ? { action: 'keep', why: TEXTS.kept({ why: TEXTS[became] }), became }
+    : { action: 'release', why: TEXTS[became], became };
 }

@@ -6,6 +6,7 @@ import { RegistryError } from '../src/oci/errors.ts';
 import { formatTarget, isTag, isTargetName, splitTarget } from '../src/oci/reference.ts';
 import { mayMatch } from './rule-match.ts';
 import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
+import { TEXTS } from './texts.ts';
 
 /** The lock of these images: their digests, for a later run to fetch exactly these. */
 export function formatLock(
@@ -35,19 +36,19 @@ export function formatLock(
 export function readLock(config: SyncConfig, document: unknown, now: number): WantedImage[] {
   const lock = asLock(document);
   if (lock.rules !== fingerprint(config)) {
-    throw refuse(
-      'lock.rules: the rules have changed since this lock was made; make a new one with "sync plan --lock"',
-    );
+    throw refuse(TEXTS.lockOfOtherRules);
   }
   return lock.images.map(({ image, tag, digest, rule: path }, position) => {
     const rule = config.rules.find((known) => known.path === path);
     const place = `lock.images[${position}]`;
-    if (!rule) throw refuse(`${place}.rule: there is no ${path}; make a new lock`);
-    if (!isTargetName(image)) throw refuse(`${place}.image: "${image}" is not an image`);
-    if (!isDigest(digest)) throw refuse(`${place}.digest: "${digest}" is not a digest`);
-    if (tag !== undefined && !isTag(tag)) throw refuse(`${place}.tag: "${tag}" is not a tag`);
+    if (!rule) throw refuse(TEXTS.lockRule({ place, path }));
+    if (!isTargetName(image)) throw refuse(TEXTS.lockImage({ place, image }));
+    if (!isDigest(digest)) throw refuse(TEXTS.lockDigest({ place, digest }));
+    if (tag !== undefined && !isTag(tag)) throw refuse(TEXTS.lockTag({ place, tag }));
     const found = { target: splitTarget(image), ...(tag !== undefined && { tag }), digest };
-    if (!mayMatch(rule, found)) throw refuse(`${place}: ${path} does not select ${keyOf(found)}`);
+    if (!mayMatch(rule, found)) {
+      throw refuse(TEXTS.lockSelects({ place, path, image: keyOf(found) }));
+    }
     const checkedAt = Math.min(now, Date.parse(lock.createdAt));
     // The lock names one rule; others may want more platforms of the same image.
     return config.rules
@@ -59,14 +60,14 @@ export function readLock(config: SyncConfig, document: unknown, now: number): Wa
 
 function asLock(document: unknown): SyncLock {
   const { version, rules, createdAt, images } = (document ?? {}) as Partial<SyncLock>;
-  if (version !== 1) throw refuse('lock.version: not a lock of this version; make a new one');
+  if (version !== 1) throw refuse(TEXTS.lockVersion);
   const isSound =
     typeof rules === 'string' &&
     typeof createdAt === 'string' &&
     !Number.isNaN(Date.parse(createdAt)) &&
     Array.isArray(images) &&
     images.every((entry) => typeof entry?.image === 'string');
-  if (!isSound) throw refuse('lock: damaged; make a new one with "sync plan --lock"');
+  if (!isSound) throw refuse(TEXTS.lockDamaged);
   return { version, rules, createdAt, images };
 }
 

@@ -15,6 +15,7 @@ import { reasonOf, Resolver, type Resolution } from './resolver.ts';
 import type { SyncState } from './state.ts';
 import { measureExtent, type ManifestSource, type Extent } from './extent.ts';
 import { keyOf, nameOf, versionKeyOf, type WantedImage } from './wanted-image.ts';
+import { TEXTS } from './texts.ts';
 
 export interface PlannerParts {
   readonly config: SyncConfig;
@@ -158,7 +159,7 @@ export class Planner {
     const attached: Attached[] = [];
     const source = this.#sourceOf(target, attached, searches);
     const extent = await measureExtent({ ...this.#parts, source }, { target, digest }, wanted);
-    if (extent.bytes === 0) throw new Error('the upstream has no such manifest');
+    if (extent.bytes === 0) throw new Error(TEXTS.noManifest);
     if (extent.isForOthers) throw new ForOthersError(wanted);
     return { ...item, extent, ...(wanted.referrers && { searchedAt: clock.wall() }), attached };
   }
@@ -215,7 +216,7 @@ class ForOthersError extends Error {
   override readonly name = 'ForOthersError';
 
   constructor({ platforms }: WantedImage) {
-    super(`it is not for ${[platforms].flat().join(', ')}`);
+    super(TEXTS.otherPlatforms({ platforms: [platforms].flat().join(', ') }));
   }
 }
 

@@ -7,6 +7,7 @@ import { ageOf, type Clock } from '../src/time/clock.ts';
 import type { KnownImage, SyncState } from './state.ts';
 import { measureExtent, type Extent } from './extent.ts';
 import { digestNameOf, nameOf } from './wanted-image.ts';
+import { TEXTS } from './texts.ts';
 
 export interface ReadinessParts {
   readonly state: SyncState;
@@ -86,14 +87,14 @@ function describeLack(
   meant: string | undefined,
   isElsewhere: boolean,
 ): string {
-  if (count > 0) return count === 1 ? 'one file is missing' : `${count} files are missing`;
-  if (isForOthers) return 'it is for none of the platforms of its rule';
-  if (isElsewhere && meant !== undefined) return `its tag still means ${meant} here`;
-  return 'its files are here, its tag is not recorded yet';
+  if (count > 0) return count === 1 ? TEXTS.oneMissing : TEXTS.someMissing({ count });
+  if (isForOthers) return TEXTS.noPlatform;
+  if (isElsewhere && meant !== undefined) return TEXTS.otherDigest({ digest: meant });
+  return TEXTS.tagNotRecorded;
 }
 
 function describeAge({ kept }: KnownImage, isStale: boolean): string | undefined {
-  if (kept === 'deleted') return 'kept: the upstream has it no more';
-  if (kept === 'moved') return 'kept: its tag means another image upstream';
-  return isStale ? 'not confirmed by the upstream for longer than its rule allows' : undefined;
+  if (kept === 'deleted') return TEXTS.keptDeleted;
+  if (kept === 'moved') return TEXTS.keptMoved;
+  return isStale ? TEXTS.tooOld : undefined;
 }

@@ -14,6 +14,7 @@ import { TagSelector } from './tag-selector.ts';
 import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
+import { TEXTS } from './texts.ts';
 
 export interface Resolution {
   readonly images: readonly WantedImage[];
@@ -95,14 +96,13 @@ export class Resolver {
         prefetcher.listRepositories(target.upstream),
       );
       if (!listed) {
-        const reason = `${target.upstream} does not list its repositories: write each one by name`;
-        this.#fail(rule, rule.image, reason);
+        this.#fail(rule, rule.image, TEXTS.noCatalog(target));
         return [];
       }
       const found = listed
         .map((repository) => ({ upstream: target.upstream, repository }))
         .filter((each) => matchesRepository(rule, each));
-      if (found.length === 0) this.#fail(rule, rule.image, 'no repository matches');
+      if (found.length === 0) this.#fail(rule, rule.image, TEXTS.noMatch);
       if (listed.length > 0) this.#listed.set(target.upstream, new Set(listed));
       return found;
     } catch (error) {
@@ -119,7 +119,7 @@ export class Resolver {
       const listed = await this.#inQueue(async (prefetcher) => prefetcher.listTags(target));
       // An empty list is more often a fault of the registry than a deletion of everything.
       if (!listed || listed.length === 0) {
-        this.#fail(rule, image, listed ? 'the list of tags is empty' : 'no such repository');
+        this.#fail(rule, image, listed ? TEXTS.noTags : TEXTS.noRepository);
         return selection.select([]).selected;
       }
       this.#listed.set(image, new Set(listed));
@@ -141,7 +141,7 @@ export class Resolver {
       if (digest) this.#add(rule, { target, tag, digest });
       else {
         this.#absent.add(`${formatTarget(target)} ${tag}`);
-        this.#problems.push({ rule: rule.path, image, reason: 'the upstream has no such tag' });
+        this.#problems.push({ rule: rule.path, image, reason: TEXTS.noTag });
       }
     } catch (error) {
       this.#fail(rule, image, reasonOf(error));

@@ -21,6 +21,7 @@ import type { Schedule, Timer } from './schedule.ts';
 import type { KnownImage, SyncState } from './state.ts';
 import { measureExtent } from './extent.ts';
 import { digestNameOf, keyOf, nameOf, versionKeyOf } from './wanted-image.ts';
+import { TEXTS } from './texts.ts';
 
 export interface RunnerParts {
   readonly config: SyncConfig;
@@ -166,13 +167,13 @@ export class Runner {
     for (const blob of missing) {
       await schedule.opened(signal);
       if (!(await prefetcher.holdBlob(target, blob.digest, { pace }))) {
-        throw new Error(`the upstream has no ${blob.digest}`);
+        throw new Error(TEXTS.noBlob(blob));
       }
       signal.throwIfAborted();
     }
     const left = await measureExtent(parts, { target, digest }, wanted);
     const [first] = left.missing;
-    if (first) throw new Error(`${first.digest} was fetched and is not there`);
+    if (first) throw new Error(TEXTS.lost(first));
     for (const each of attached) {
       await catalog.recordTag(target, each.tag, { digest: each.digest, checkedAt });
     }
@@ -216,7 +217,7 @@ function searchOf({ wanted, searchedAt }: PlannedItem): [string, number | undefi
 function postpone(deselected: DeselectedImage, absent: ReadonlySet<string>): DeselectedImage {
   const { image, action, why } = deselected;
   if (action !== 'release' || !absent.has(keyOf(image))) return deselected;
-  return { ...deselected, action: 'guarded', why: `${why}, which is not here yet` };
+  return { ...deselected, action: 'guarded', why: TEXTS.postponed({ why }) };
 }
 
 /** A function, so that the compiler does not take an earlier answer for this one. */

@@ -23,6 +23,7 @@ import { findFailure } from './rule-match.ts';
 import { SyncRuns } from './runs.ts';
 import { REAL_TIMER, Schedule, type Timer } from './schedule.ts';
 import type { SyncState } from './state.ts';
+import { TEXTS } from './texts.ts';
 
 export interface SyncParts {
   readonly config: SyncConfig;
@@ -124,7 +125,7 @@ export class Sync implements SyncApi {
 
   /** Ends the current run at its next step. The mirror aborts its downloads. */
   stop(): void {
-    this.#stop.abort(new Error('the server is stopping'));
+    this.#stop.abort(new Error(TEXTS.stopping));
   }
 
   /** Resolves, after `stop`, when nothing runs any more. */
@@ -135,16 +136,14 @@ export class Sync implements SyncApi {
 
   #refuseOffline(): void {
     if (!this.#parts.isOffline) return;
-    const message =
-      'this mirror is set offline and asks no upstream; "entrepot sync status" tells what is ready';
-    throw new RegistryError('UNSUPPORTED', { status: 409, message });
+    throw new RegistryError('UNSUPPORTED', { status: 409, message: TEXTS.offline });
   }
 
   /** Rules and images of which it is not known what they select. */
   #unresolved(): readonly SyncProblem[] {
     const { config, state } = this.#parts;
     if (state.isOf(config)) return state.current.unresolved ?? [];
-    const reason = 'no run has resolved it yet';
+    const reason = TEXTS.notResolved;
     return config.rules.map(({ path, image }) => ({ rule: path, image, reason }));
   }
 }

@@ -1,0 +1,58 @@
+/** What operators read of sync: reasons of problems, of releases and of readiness, and errors. */
+export const TEXTS = {
+  offline:
+    'this mirror is set offline and asks no upstream; "entrepot sync status" tells what is ready',
+  stopping: 'the server is stopping',
+
+  lockVersion: 'lock.version: not a lock of this version; make a new one',
+  lockDamaged: 'lock: damaged; make a new one with "sync plan --lock"',
+  lockOfOtherRules:
+    'lock.rules: the rules have changed since this lock was made; make a new one with "sync plan --lock"',
+  lockRule: ({ place, path }: { place: string; path: string }) =>
+    `${place}.rule: there is no ${path}; make a new lock`,
+  lockImage: ({ place, image }: { place: string; image: string }) =>
+    `${place}.image: "${image}" is not an image`,
+  lockDigest: ({ place, digest }: { place: string; digest: string }) =>
+    `${place}.digest: "${digest}" is not a digest`,
+  lockTag: ({ place, tag }: { place: string; tag: string }) =>
+    `${place}.tag: "${tag}" is not a tag`,
+  lockSelects: ({ place, path, image }: { place: string; path: string; image: string }) =>
+    `${place}: ${path} does not select ${image}`,
+
+  notResolved: 'no run has resolved it yet',
+  noCatalog: ({ upstream }: { upstream: string }) =>
+    `${upstream} does not list its repositories: write each one by name`,
+  noMatch: 'no repository matches',
+  noRepository: 'no such repository',
+  noTags: 'the list of tags is empty',
+  noTag: 'the upstream has no such tag',
+  noManifest: 'the upstream has no such manifest',
+  noBlob: ({ digest }: { digest: string }) => `the upstream has no ${digest}`,
+  lost: ({ digest }: { digest: string }) => `${digest} was fetched and is not there`,
+  otherPlatforms: ({ platforms }: { platforms: string }) => `it is not for ${platforms}`,
+
+  unselected: 'no rule selects it any more',
+  unresolvedRule: 'its rule could not be resolved',
+  notInLock: 'the lock leaves it out',
+  newerOnes: 'its rule takes newer ones in its place',
+  moved: 'its tag means another image now',
+  deleted: 'the upstream has it no more',
+  kept: ({ why }: { why: string }) => `${why}; the rule says keep`,
+  guarded: ({
+    why,
+    leaving,
+    known,
+    percent,
+  }: Record<'leaving' | 'known' | 'percent', number> & { why: string }) =>
+    `${why}; ${leaving} of ${known} images would go, more than ${percent} % in one run; to let them go, raise sync.releaseShare`,
+  postponed: ({ why }: { why: string }) => `${why}, which is not here yet`,
+
+  oneMissing: 'one file is missing',
+  someMissing: ({ count }: { count: number }) => `${count} files are missing`,
+  noPlatform: 'it is for none of the platforms of its rule',
+  otherDigest: ({ digest }: { digest: string }) => `its tag still means ${digest} here`,
+  tagNotRecorded: 'its files are here, its tag is not recorded yet',
+  keptDeleted: 'kept: the upstream has it no more',
+  keptMoved: 'kept: its tag means another image upstream',
+  tooOld: 'not confirmed by the upstream for longer than its rule allows',
+} as const;
