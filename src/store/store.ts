@@ -7,7 +7,7 @@ import type { Metrics } from '../observe/metrics.ts';
 import { Care } from './care/care.ts';
 import type { Catalog, JournalEntry } from './catalog/catalog.ts';
 import { openCatalog } from './catalog/open-catalog.ts';
-import { finishRebuild, rebuildCatalog, type RebuildOptions } from './catalog/rebuild.ts';
+import { rebuildCatalog, type RebuildOptions } from './catalog/rebuild.ts';
 import { BlobStore } from './files/blob-store.ts';
 import { checkFormat, writeFormat } from './format.ts';
 import { Journal } from './journal/journal.ts';
@@ -64,7 +64,6 @@ export class Store {
     await using undo = new AsyncDisposableStack();
     await checkFormat(config.path);
     const blobs = await BlobStore.open({ ...config, step });
-    await finishRebuild(config.path);
     let journal: Journal | undefined;
     const catalog = undo.adopt(
       await openCatalog(config, {

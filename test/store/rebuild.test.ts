@@ -9,7 +9,7 @@ import { parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { formatTarget, parseTag } from '../../src/oci/reference.ts';
 import { unitOf, type JournalEntry } from '../../src/store/catalog/catalog.ts';
 import { Journal } from '../../src/store/journal/journal.ts';
-import { finishRebuild } from '../../src/store/catalog/rebuild.ts';
+import { CatalogSwap } from '../../src/store/catalog/catalog-swap.ts';
 import { Store } from '../../src/store/store.ts';
 import { buildImage, buildIndex } from '../helpers/image.ts';
 import { blobPath } from '../helpers/mirror.ts';
@@ -214,7 +214,7 @@ test('while a catalog is rebuilt, no other process begins to use the store', asy
     durability: 'rename',
     step: (name) => {
       if (name !== 'rebuild.replayed') return;
-      for (const attempt of [finishRebuild(path), openCatalog(t, path), rebuild(path)]) {
+      for (const attempt of [CatalogSwap.recover(path), openCatalog(t, path), rebuild(path)]) {
         attempts.push(attempt.catch((error: unknown) => refused.push((error as Error).message)));
       }
     },
@@ -243,13 +243,13 @@ test('killed at any step, the old or the new catalog is there', async (t) => {
     await cp(join(path, 'kept'), join(path, 'catalog'), { recursive: true });
     const dead = spawn(process.execPath, [CRASH, 'rebuild', path, step], { stdio: 'inherit' });
     t.deepEqual(await once(dead, 'exit'), [null, 'SIGKILL'], step);
-    await finishRebuild(path);
+    await CatalogSwap.recover(path);
     const isNew = position >= STEPS.indexOf('rebuild.built');
     const wanted = isNew ? withoutListedLinks(answered) : answered;
     t.deepEqual(await describeStore(t, path), wanted, step);
     const names = (await readdir(path)).filter((name) => name.startsWith('catalog'));
     t.deepEqual(names, ['catalog'], step);
-    await finishRebuild(path);
+    await CatalogSwap.recover(path);
     t.deepEqual(await describeStore(t, path), wanted, `${step}, once more`);
   }
 });
@@ -258,7 +258,7 @@ test('an old catalog that was put aside without a new one comes back', async (t)
   const { path, answered } = await createWorld(t);
   await rename(join(path, 'catalog'), join(path, 'catalog.old'));
   await mkdir(join(path, 'catalog.new'));
-  await finishRebuild(path);
+  await CatalogSwap.recover(path);
   t.deepEqual(await describeStore(t, path), answered);
   t.deepEqual(
     (await readdir(path)).filter((name) => name.startsWith('catalog')),

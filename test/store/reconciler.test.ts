@@ -17,7 +17,6 @@ interface World {
   readonly store: BlobStore;
   readonly catalog: LevelCatalog;
   readonly reconciler: Reconciler;
-  readonly busy: Set<Digest>;
   /** Where files without a record are looked at again; open unless a test closes it. */
   settle: () => Promise<unknown>;
 }
@@ -25,11 +24,9 @@ interface World {
 async function createWorld(t: ExecutionContext): Promise<World> {
   const { path, store } = await createStore(t);
   const catalog = await openCatalog(t, path);
-  const busy = new Set<Digest>();
   const reconciler: Reconciler = new Reconciler({
     blobs: store,
     catalog,
-    isBusy: (digest) => busy.has(digest),
     now: () => NOW,
     settle: async () => world.settle(),
   });
@@ -38,7 +35,6 @@ async function createWorld(t: ExecutionContext): Promise<World> {
     store,
     catalog,
     reconciler,
-    busy,
     settle: async () => undefined,
   };
   return world;
@@ -134,11 +130,11 @@ test('what somebody has in hand is neither adopted nor forgotten', async (t) => 
   const written = await put(world, 'being written');
   const lost = digestOf(Buffer.from('being fetched again'));
   await world.catalog.recordBlob(APP, lost, { size: 1, storedAt: 1 });
-  world.busy.add(written).add(lost);
+  const leases = [written, lost].map((digest) => world.store.lease(digest));
   t.deepEqual(await world.reconciler.run(), reconciliation({ busy: 1 }));
   t.is(await world.catalog.findBlob(written), undefined);
   t.deepEqual(await world.catalog.findBlob(lost), { size: 1, storedAt: 1 });
-  world.busy.clear();
+  for (const lease of leases) lease[Symbol.dispose]();
   t.deepEqual(await world.reconciler.run(), reconciliation({ adopted: 1, forgotten: 1 }));
 });
 
@@ -175,7 +171,7 @@ test('old partial files go, younger ones and those in hand stay', async (t) => {
     const time = (NOW - (position === 1 ? 6.9 : 7.1) * DAY) / 1000;
     await utimes(path, time, time);
   }
-  world.busy.add(names[2]!);
+  using _ = world.store.lease(names[2]!);
   t.deepEqual(
     await world.reconciler.run(),
     reconciliation({ partialsKept: 2, partialsRemoved: 1 }),
@@ -198,7 +194,6 @@ test('what was found damaged is kept for a week from then on, however old its by
     new Reconciler({
       blobs: world.store,
       catalog: world.catalog,
-      isBusy: () => false,
       now: () => now,
     }).run();
   t.deepEqual(await run(Date.now() + 6.9 * DAY), reconciliation({ quarantineKept: 1 }));

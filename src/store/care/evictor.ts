@@ -178,7 +178,7 @@ export class Evictor {
   /**
    * Removes the files of what was evicted. What is read or written just now stays, as a blob that no
    * manifest lists, and so does a file that the disk does not remove: it counts, and its turn comes
-   * again. Resolves with what is really gone.
+   * again. Resolves with what was removed.
    */
   async #removeFiles(evicted: Evicted): Promise<Evicted> {
     const { blobs: store, catalog, now, stuck } = this.#parts;

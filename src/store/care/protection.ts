@@ -10,7 +10,7 @@ import type { Pins } from './pins.ts';
 /** A blob that more manifests list is protected by itself and not with an image. */
 const MAX_HOLDERS = 32;
 
-/** What may not be let go of just now, and why. Holds no more than what is pinned or busy. */
+/** What may not be evicted just now, and why. Holds no more than what is pinned or busy. */
 export class Protection {
   readonly #catalog: Catalog;
   readonly #blobs: BlobStore;
@@ -34,18 +34,18 @@ export class Protection {
     this.#pins = parts.pins;
   }
 
-  /** Why a unit stays; `undefined` when it may go. `gone`: units that count as let go of. */
-  async reasonFor(unit: string, gone: ReadonlySet<string>): Promise<string | undefined> {
+  /** Why a unit stays; `undefined` when it may be evicted. `evicted`: units that count as evicted. */
+  async reasonFor(unit: string, evicted: ReadonlySet<string>): Promise<string | undefined> {
     const node = nodeOf(unit);
     if (!node) return this.#reasonForBlob(unit as Digest);
     const catalog = this.#catalog;
     const known = this.#reasons.get(unit);
     if (known !== undefined) return known;
-    const isThere = (digest: Digest): boolean => !gone.has(unitOf(node.target, digest));
+    const isThere = (digest: Digest): boolean => !evicted.has(unitOf(node.target, digest));
     if ((await catalog.parents(node)).some(isThere)) return PART;
     for (const subject of (await catalog.attachedTo(node)).filter(isThere)) {
       const above = await catalog.ancestors({ ...node, digest: subject });
-      // Two that are about each other go as any other image does.
+      // Two manifests that are about each other are evicted as any other image is.
       if (above.includes(node.digest)) continue;
       for (const digest of above) {
         const about = unitOf(node.target, digest);
@@ -57,16 +57,16 @@ export class Protection {
     return this.#pinOfImage(node);
   }
 
-  /** Why the very same manifest stays in another repository; `undefined` when it may go there too. */
+  /** Why the very same manifest stays in another repository; `undefined` when it may be evicted there too. */
   async reasonElsewhere(
     { target, digest }: Node,
-    gone: ReadonlySet<string>,
+    evicted: ReadonlySet<string>,
   ): Promise<string | undefined> {
     const catalog = this.#catalog;
     for await (const holder of catalog.holders(digest)) {
       if (isSameTarget(holder.target, target)) continue;
       for (const above of await catalog.ancestors({ ...holder, digest })) {
-        const reason = await this.reasonFor(unitOf(holder.target, above), gone);
+        const reason = await this.reasonFor(unitOf(holder.target, above), evicted);
         if (reason === undefined || reason === PART) continue;
         return `frees nothing: also in ${formatTarget(holder.target)}, ${reason}`;
       }
@@ -132,7 +132,7 @@ export class Protection {
   }
 }
 
-/** Why something goes with another one and is not told of by itself. */
+/** Of what is evicted with another image, and is not told of by itself. */
 export const PART = 'part of another image';
 
 export const PULLED = 'being pulled';

@@ -6,12 +6,8 @@ import type { Catalog } from '../catalog/catalog.ts';
 export interface ReconcilerParts {
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
-  /** Whether somebody is writing it, or is about to record or to remove it. */
-  readonly isBusy?: (digest: Digest) => boolean;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** How long partial and damaged files are kept, milliseconds. */
-  readonly maxAgeMs?: number;
   /** Waits until what was half done a moment ago is done. */
   readonly settle?: () => Promise<unknown>;
 }
@@ -34,7 +30,8 @@ export interface Reconciliation {
 }
 
 const ALGORITHMS: readonly Algorithm[] = ['sha256', 'sha512'];
-const DEFAULT_MAX_AGE_MS = 7 * 24 * 60 * 60 * 1000;
+/** How long partial and damaged files are kept. */
+const MAX_AGE_MS = 7 * 24 * 60 * 60 * 1000;
 const SETTLE_MS = 1000;
 /** Files without a record that are waited for together. */
 const MAX_UNRECORDED = 10_000;
@@ -46,12 +43,10 @@ const MAX_UNRECORDED = 10_000;
  */
 export class Reconciler {
   readonly #parts: ReconcilerParts;
-  readonly #maxAgeMs: number;
   readonly #settle: () => Promise<unknown>;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
-    this.#maxAgeMs = parts.maxAgeMs ?? DEFAULT_MAX_AGE_MS;
     this.#settle = parts.settle ?? (async () => setTimeout(SETTLE_MS));
   }
 
@@ -99,7 +94,7 @@ export class Reconciler {
 
   async #forget(digest: Digest, done: Reconciliation): Promise<void> {
     const { blobs, catalog } = this.#parts;
-    if (this.#isBusy(digest) || (await blobs.statBlob(digest)) || this.#isBusy(digest)) return;
+    if (blobs.isBusy(digest) || (await blobs.statBlob(digest)) || blobs.isBusy(digest)) return;
     if (!(await catalog.hasBlob(digest))) return;
     await catalog.forgetBlob(digest);
     done.forgotten += 1;
@@ -120,7 +115,7 @@ export class Reconciler {
     if (await catalog.hasBlob(digest)) return;
     const file = await blobs.statBlob(digest);
     if (!file) return;
-    if (this.#isBusy(digest)) {
+    if (blobs.isBusy(digest)) {
       done.busy += 1;
       return;
     }
@@ -132,7 +127,7 @@ export class Reconciler {
     for await (const { name, modifiedAt } of this.#aside('ingest', signal)) {
       // Manifests have a name of their own behind the dot.
       const digest = name.replace(/\..*/, '').replace('-', ':');
-      const isInHand = isDigest(digest) && this.#isBusy(digest);
+      const isInHand = isDigest(digest) && this.#parts.blobs.isBusy(digest);
       if (isInHand || !this.#isOld(modifiedAt)) {
         done.partialsKept += 1;
         continue;
@@ -161,13 +156,8 @@ export class Reconciler {
     }
   }
 
-  #isBusy(digest: Digest): boolean {
-    const { blobs, isBusy = (each) => blobs.isBusy(each) } = this.#parts;
-    return isBusy(digest);
-  }
-
   #isOld(time: number): boolean {
-    return this.#parts.now() - time > this.#maxAgeMs;
+    return this.#parts.now() - time > MAX_AGE_MS;
   }
 }
 

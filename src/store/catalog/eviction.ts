@@ -92,7 +92,7 @@ export class Eviction {
     }
   }
 
-  /** A manifest goes with what held it unless something else holds it or a tag of its own does. */
+  /** A manifest is evicted with what held it, unless something else or a tag of its own holds it. */
   async #visitUnlessHeld(node: Node, subject?: Digest): Promise<void> {
     if (await this.#isListed(node)) return;
     for (const tag of await this.#graph.tagsOf(node)) {

@@ -146,7 +146,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
       batch.put(unit, record, { sublevel: tables.manifests });
       batch.put(digest, blob, { sublevel: tables.blobs });
       batch.put(digest, listMembers(entry), { sublevel: tables.members });
-      batch.put(`${digest} ${formatTarget(target)}`, 1, { sublevel: tables.links });
+      this.#putLink(batch, target, digest);
       for (const held of [digest, ...entry.successors.map((successor) => successor.digest)]) {
         batch.put(`${held} ${unit}`, 1, { sublevel: tables.holders });
       }
@@ -169,13 +169,9 @@ export class LevelCatalog extends LevelReader implements Catalog {
   }
 
   async recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void> {
-    const place = `${digest} ${formatTarget(target)}`;
     await this.#writes.add(async () => {
-      await this.#putBlob(digest, record, (batch) =>
-        batch.put(place, 1, { sublevel: this.tables.links }),
-      );
-      this.#hotLinks.set(place, 'proven');
-      await this.#tellLink(target, digest);
+      await this.#putBlob(digest, record, (batch) => this.#putLink(batch, target, digest));
+      await this.#rememberLink(target, digest);
     });
   }
 
@@ -202,11 +198,9 @@ export class LevelCatalog extends LevelReader implements Catalog {
       const known = await this.findBlob(digest);
       if (!known) return;
       const record = { ...known, ...change };
-      const { blobs } = this.tables;
+      const put = (batch: Batch) => batch.put(digest, record, { sublevel: this.tables.blobs });
       // Losing it costs one more reading.
-      await this.tables.write((batch) => batch.put(digest, record, { sublevel: blobs }), {
-        sync: false,
-      });
+      await this.tables.write(put, { sync: false });
       this.#hotBlobs.set(digest, record);
     });
   }
@@ -226,16 +220,19 @@ export class LevelCatalog extends LevelReader implements Catalog {
   }
 
   async recordLink(target: Target, digest: Digest): Promise<void> {
-    const place = `${digest} ${formatTarget(target)}`;
     await this.#writes.add(async () => {
-      await this.tables.write((batch) => batch.put(place, 1, { sublevel: this.tables.links }));
-      this.#hotLinks.set(place, 'proven');
-      await this.#tellLink(target, digest);
+      await this.tables.write((batch) => this.#putLink(batch, target, digest));
+      await this.#rememberLink(target, digest);
     });
   }
 
-  /** What a manifest of the repository lists needs no word of its own. */
-  async #tellLink(target: Target, digest: Digest): Promise<void> {
+  #putLink(batch: Batch, target: Target, digest: Digest): void {
+    batch.put(`${digest} ${formatTarget(target)}`, 1, { sublevel: this.tables.links });
+  }
+
+  /** In the journal stands no link to what a manifest of the repository lists. */
+  async #rememberLink(target: Target, digest: Digest): Promise<void> {
+    this.#hotLinks.set(`${digest} ${formatTarget(target)}`, 'proven');
     for await (const _ of this.holdersIn(target, digest)) return;
     this.#journal([{ blob: digest, of: formatTarget(target) }]);
   }
@@ -288,19 +285,19 @@ export class LevelCatalog extends LevelReader implements Catalog {
 
   async recordPin(pin: Pin): Promise<void> {
     const { pins } = this.tables;
-    await this.tables.write((batch) => batch.put(pinKey(pin), pin, { sublevel: pins }));
+    await this.#write((batch) => batch.put(pinKey(pin), pin, { sublevel: pins }));
     this.#journal([{ pin }]);
   }
 
   async forgetPin({ origin, image }: Pick<Pin, 'origin' | 'image'>): Promise<void> {
     const { pins } = this.tables;
-    await this.tables.write((batch) => batch.del(pinKey({ origin, image }), { sublevel: pins }));
+    await this.#write((batch) => batch.del(pinKey({ origin, image }), { sublevel: pins }));
     this.#journal([{ unpin: { origin, image } }]);
   }
 
   async recordJournalBytes(bytes: number): Promise<void> {
     const { meta } = this.tables;
-    await this.tables.write((batch) => batch.put(JOURNAL_BYTES, bytes, { sublevel: meta }));
+    await this.#write((batch) => batch.put(JOURNAL_BYTES, bytes, { sublevel: meta }));
   }
 
   async keepReserve(): Promise<void> {
@@ -319,6 +316,10 @@ export class LevelCatalog extends LevelReader implements Catalog {
       if (this.#isClosing) return;
       this.#count(1, size);
     }
+  }
+
+  async #write(fill: (batch: Batch) => void): Promise<void> {
+    await this.#writes.add(async () => this.tables.write(fill));
   }
 
   /** After its record is written: what could not be is neither counted nor remembered. */

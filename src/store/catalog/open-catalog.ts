@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { StoreConfig } from '../../config/config.ts';
 import type { Log } from '../../observe/log.ts';
 import type { JournalEntry } from './catalog.ts';
+import { CatalogSwap } from './catalog-swap.ts';
 import { LevelCatalog, type LevelCatalogOptions } from './level-catalog.ts';
 import { rebuildCatalog } from './rebuild.ts';
 import type { Step } from '../step.ts';
@@ -21,6 +22,7 @@ export async function openCatalog(
 ): Promise<LevelCatalog> {
   const { log, entries, step } = options;
   const path = join(config.path, 'catalog');
+  await CatalogSwap.recover(config.path);
   try {
     const catalog = await LevelCatalog.open(path, options);
     let isWhole = false;

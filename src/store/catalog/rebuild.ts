@@ -14,12 +14,8 @@ export interface RebuildOptions {
   readonly durability: 'full' | 'rename';
   /** What the journal says, read when nobody else has the store any more. */
   readonly entries: () => AsyncIterable<JournalEntry>;
-  /** Told now and then how far it is. */
-  readonly onProgress?: (done: Omit<RebuildReport, 'images'>) => void;
   readonly step?: Step;
 }
-
-const PROGRESS_EVERY = 1000;
 
 /**
  * Makes the catalog anew from the files of blobs and the journal, as far as there is one. What
@@ -28,100 +24,81 @@ const PROGRESS_EVERY = 1000;
  * version wrote its catalog.
  */
 export async function rebuildCatalog(options: RebuildOptions): Promise<RebuildReport> {
-  await finishRebuild(options.path);
-  const step = options.step ?? noStep;
+  const { path, step = noStep } = options;
+  await CatalogSwap.recover(path);
   await using swap = await CatalogSwap.begin({ ...options, step });
-  const rebuilt = await new Rebuild(options).build(swap.newPath);
+  const report = await fillCatalog(swap.newPath, { ...options, step });
   step('rebuild.filled');
   await swap.markComplete();
   step('rebuild.built');
   await swap.finish();
-  return rebuilt;
+  return report;
 }
 
-/**
- * Finishes or undoes what a crash left of a rebuild. Before the catalog is opened. Throws when
- * another process is rebuilding it.
- */
-export async function finishRebuild(path: string): Promise<void> {
-  await CatalogSwap.recover(path);
-}
-
-class Rebuild {
-  readonly #options: RebuildOptions;
-  readonly #step: Step;
-  #manifests = 0;
-  #tags = 0;
-  #blobs = 0;
-
-  constructor(options: RebuildOptions) {
-    this.#options = options;
-    this.#step = options.step ?? noStep;
-  }
-
-  async build(catalogPath: string): Promise<RebuildReport> {
-    const { path, durability } = this.#options;
-    const store = await BlobStore.open({ path, durability });
-    // Not synced write by write: until it is complete it counts for nothing.
-    const catalog = await LevelCatalog.open(catalogPath, { durability: 'rename' });
-    try {
-      const replay = new Replay(catalog.tables);
-      await replay.fill(this.#options.entries());
-      this.#step('rebuild.replayed');
-      // Before the blobs: one that a manifest lists is no unit of its own.
-      await this.#addManifests(replay, catalog, store);
-      this.#step('rebuild.manifests');
-      await this.#addBlobs(catalog, store);
-      this.#step('rebuild.blobs');
-      for await (const { target, digest } of replay.links()) {
-        if (await catalog.findBlob(digest)) await catalog.recordLink(target, digest);
-      }
-      for await (const pin of replay.pins()) await catalog.recordPin(pin);
-      await replay.clear();
-      return { ...this.#done(), images: await countImages(catalog) };
-    } finally {
-      await catalog.close();
+async function fillCatalog(
+  catalogPath: string,
+  { path, durability, entries, step }: RebuildOptions & { readonly step: Step },
+): Promise<RebuildReport> {
+  const store = await BlobStore.open({ path, durability });
+  // Not synced write by write: until it is complete it counts for nothing.
+  const catalog = await LevelCatalog.open(catalogPath, { durability: 'rename' });
+  try {
+    const replay = new Replay(catalog.tables);
+    await replay.fill(entries());
+    step('rebuild.replayed');
+    // Before the blobs: one that a manifest lists is no unit of its own.
+    const manifests = await addManifests(replay, catalog, store);
+    const tags = await addTags(replay, catalog);
+    step('rebuild.manifests');
+    const blobs = await addBlobs(catalog, store);
+    step('rebuild.blobs');
+    for await (const { target, digest } of replay.links()) {
+      if (await catalog.findBlob(digest)) await catalog.recordLink(target, digest);
     }
-  }
-
-  async #addManifests(replay: Replay, catalog: LevelCatalog, store: BlobStore): Promise<void> {
-    for await (const { node, type, at } of replay.manifests()) {
-      const entry = await readEntry(store, node.digest, type);
-      if (!entry) continue;
-      await catalog.recordManifest(node.target, entry, at);
-      this.#manifests += 1;
-      this.#report(this.#manifests);
-    }
-    for await (const { target, tag, record } of replay.tags()) {
-      if (!(await catalog.findManifest(target, record.digest))) continue;
-      await catalog.recordTag(target, tag, record);
-      this.#tags += 1;
-    }
-  }
-
-  async #addBlobs(catalog: LevelCatalog, store: BlobStore): Promise<void> {
-    for await (const digest of store.folders.list()) {
-      this.#blobs += 1;
-      this.#report(this.#blobs);
-      if (await catalog.findBlob(digest)) continue;
-      const file = await store.statBlob(digest);
-      if (file) await catalog.adoptBlob(digest, { size: file.size, storedAt: file.modifiedAt });
-    }
-  }
-
-  #report(count: number): void {
-    if (count % PROGRESS_EVERY === 0) this.#options.onProgress?.(this.#done());
-  }
-
-  #done(): Omit<RebuildReport, 'images'> {
-    return { manifests: this.#manifests, tags: this.#tags, blobs: this.#blobs };
+    for await (const pin of replay.pins()) await catalog.recordPin(pin);
+    await replay.clear();
+    let images = 0;
+    for await (const node of catalog.manifests()) if (await catalog.isRoot(node)) images += 1;
+    return { manifests, tags, blobs, images };
+  } finally {
+    await catalog.close();
   }
 }
 
-async function countImages(catalog: LevelCatalog): Promise<number> {
-  let images = 0;
-  for await (const node of catalog.manifests()) if (await catalog.isRoot(node)) images += 1;
-  return images;
+async function addManifests(
+  replay: Replay,
+  catalog: LevelCatalog,
+  store: BlobStore,
+): Promise<number> {
+  let count = 0;
+  for await (const { node, type, at } of replay.manifests()) {
+    const entry = await readEntry(store, node.digest, type);
+    if (!entry) continue;
+    await catalog.recordManifest(node.target, entry, at);
+    count += 1;
+  }
+  return count;
+}
+
+async function addTags(replay: Replay, catalog: LevelCatalog): Promise<number> {
+  let count = 0;
+  for await (const { target, tag, record } of replay.tags()) {
+    if (!(await catalog.isHeld({ target, digest: record.digest }))) continue;
+    await catalog.recordTag(target, tag, record);
+    count += 1;
+  }
+  return count;
+}
+
+async function addBlobs(catalog: LevelCatalog, store: BlobStore): Promise<number> {
+  let count = 0;
+  for await (const digest of store.folders.list()) {
+    count += 1;
+    if (await catalog.findBlob(digest)) continue;
+    const file = await store.statBlob(digest);
+    if (file) await catalog.adoptBlob(digest, { size: file.size, storedAt: file.modifiedAt });
+  }
+  return count;
 }
 
 /** `undefined` when the bytes are gone, damaged, or no manifest. */

@@ -37,7 +37,6 @@ export class Tables {
   readonly #all: { open(): Promise<void> }[] = [];
   #isStuck = false;
   #isClosed = false;
-  #reviving: Promise<void> | undefined;
   readonly meta;
   readonly tags;
   readonly names;
@@ -102,10 +101,11 @@ export class Tables {
 
   /**
    * All of it or nothing, and with durability `full` there even after power loss. After a failed
-   * write LevelDB takes no others, also when the disk has room again: it is opened anew then.
+   * write LevelDB takes no others, also when the disk has room again: it is opened anew then. One at
+   * a time, the close too.
    */
   async write(fill: (batch: Batch) => void, options = { sync: this.isSynced }): Promise<void> {
-    if (this.#isStuck && !this.#isClosed) await this.#revive();
+    if (this.#isStuck && !this.#isClosed) await this.#reopen();
     try {
       const batch = this.db.batch();
       fill(batch);
@@ -116,15 +116,7 @@ export class Tables {
     }
   }
 
-  /** Shared by all who want to write. Reads fail for the moment of reopening. */
-  async #revive(): Promise<void> {
-    this.#reviving ??= this.#reopen().finally(() => {
-      this.#reviving = undefined;
-    });
-    return this.#reviving;
-  }
-
-  /** Of our own reserve where the disk is full: letting images go takes a few writes first. */
+  /** On a full disk the reserve is used: evictions take a few writes before they free anything. */
   async #probe(): Promise<void> {
     try {
       await probe(`${this.#path}.probe`);
@@ -150,6 +142,7 @@ export class Tables {
     return `${this.#path}.reserve`;
   }
 
+  /** Reads fail for the moment of reopening. */
   async #reopen(): Promise<void> {
     if (this.db.status === 'open') {
       // Not before it is sure to open again: what is held is read from it meanwhile.
@@ -174,7 +167,6 @@ export class Tables {
   /** For good: later writes fail. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    await this.#reviving?.catch(() => undefined);
     await this.db.close();
   }
 }

@@ -156,7 +156,7 @@ export class BlobStore {
 
   /**
    * Puts a damaged file where it is not found, for whoever wants to know what happened to it. False
-   * when it is gone already; another file than the given one stays.
+   * when it was there no more; another file than the given one stays.
    */
   async quarantine(digest: Digest, damaged?: Stats): Promise<boolean> {
     return this.#queue.add(async () => {
