@@ -21,7 +21,7 @@ import { InUseFile, Scrubber } from './store/care/care.ts';
 import { Store, type Step } from './store/store.ts';
 import { SYSTEM_CLOCK, type Clock } from './time/clock.ts';
 import { HttpUpstream } from './upstream/http-upstream.ts';
-import { OfflineUpstream } from './upstream/offline-upstream.ts';
+import { createOfflineUpstream } from './upstream/offline-upstream.ts';
 import type { Upstream } from './upstream/upstream.ts';
 
 export interface EngineOptions {
@@ -165,7 +165,7 @@ function createUpstreams(
     Object.values(config.upstreams).map((upstream) => [
       upstream.name,
       config.offline
-        ? new OfflineUpstream(upstream.name)
+        ? createOfflineUpstream(upstream.name)
         : new HttpUpstream({ ...parts, config: upstream, userAgent }),
     ]),
   );

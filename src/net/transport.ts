@@ -86,17 +86,13 @@ export class Transport {
   }
 
   #respond(url: URL, { status, headers, body }: Answer): TransportResponse {
-    const lines = Object.entries(headers).map(
-      ([name, value]) => [name, [value ?? []].flat()] as const,
-    );
+    const lines = (name: string): string[] => [headers[name] ?? []].flat();
     const chunks = (): AsyncGenerator<Buffer> => this.#chunks(body, url);
     return {
       url,
       status,
-      headers: Object.fromEntries(
-        lines.flatMap(([name, [line]]) => (line === undefined ? [] : [[name, line]])),
-      ),
-      challenges: [headers['www-authenticate'] ?? []].flat(),
+      headers: Object.fromEntries(Object.keys(headers).map((name) => [name, lines(name)[0] ?? ''])),
+      challenges: lines('www-authenticate'),
       chunks,
       read: async (limit) => readSmall(chunks(), limit),
       dump: async () => body.dump(),

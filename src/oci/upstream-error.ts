@@ -18,8 +18,8 @@ export type UpstreamFault =
   | 'bad-response';
 
 export interface UpstreamErrorOptions {
-  readonly status?: number;
-  readonly retryAfterMs?: number;
+  readonly status?: number | undefined;
+  readonly retryAfterMs?: number | undefined;
   readonly isUnasked?: boolean;
   readonly isOurs?: boolean;
   readonly cause?: unknown;

@@ -26,8 +26,6 @@ interface KnownOutage extends Outage {
   /** Moments of the steady clock. */
   readonly downFrom: number;
   readonly pausedUntil: number;
-  /** Requests that found it down, one for each pause. */
-  readonly verdicts: number;
 }
 
 const FAILURES_TO_OPEN = 3;
@@ -51,8 +49,8 @@ export class Breaker {
   #outage: KnownOutage | undefined;
   /** Whether it came to a verdict. */
   #probe: Promise<boolean> | undefined;
-  /** Verdicts that it is down, to tell failures of requests from before the last one. */
-  #outages = 0;
+  /** How often it was found down, to tell failures of requests from before the last time. */
+  #verdicts = 0;
 
   constructor(parts: BreakerParts) {
     this.#parts = parts;
@@ -100,7 +98,7 @@ export class Breaker {
 
   async #watch(host: string, send: () => Promise<TransportResponse>): Promise<TransportResponse> {
     const { upstream } = this.#parts;
-    const failures = this.#outages;
+    const sentAfter = this.#verdicts;
     try {
       const response = await send();
       const { status } = response;
@@ -109,12 +107,12 @@ export class Breaker {
       if (OUTAGE_STATUSES.has(status) && isOwnWord) {
         this.#fail(
           new UpstreamError(upstream, 'failing', `${host} answered ${status}`, { status }),
-          failures,
+          sentAfter,
         );
       } else this.#succeed();
       return response;
     } catch (error) {
-      if (isVerdict(error)) this.#fail(error, failures);
+      if (isVerdict(error)) this.#fail(error, sentAfter);
       throw error;
     }
   }
@@ -131,23 +129,22 @@ export class Breaker {
 
   #fail(error: UpstreamError, sentAfter: number): void {
     const { upstream, metrics, log, clock } = this.#parts;
-    this.#failures += 1;
     // Those that were sent before it was known to be down fail late and say nothing new.
-    if (this.#failures < FAILURES_TO_OPEN || sentAfter !== this.#outages) return;
+    if (sentAfter !== this.#verdicts) return;
+    this.#failures += 1;
+    if (this.#failures < FAILURES_TO_OPEN) return;
     if (!this.#outage) {
       log.warn({ upstream, reason: error.reason }, 'the upstream is down');
       metrics.upstreamUp.set({ upstream }, 0);
     }
-    this.#outages += 1;
+    this.#verdicts += 1;
     const now = clock.steady();
-    const verdicts = (this.#outage?.verdicts ?? 0) + 1;
     this.#outage = {
       since: this.#outage?.since ?? clock.wall(),
       reason: error.reason,
       error,
       downFrom: this.#outage?.downFrom ?? now,
-      pausedUntil: now + this.#pauses.after(verdicts),
-      verdicts,
+      pausedUntil: now + this.#pauses.after(this.#failures - FAILURES_TO_OPEN + 1),
     };
   }
 
@@ -162,7 +159,7 @@ export class Breaker {
     return new UpstreamError(upstream, fault, `down for ${seconds} s: ${reason}`, {
       retryAfterMs: this.#restMs(outage),
       isUnasked: true,
-      ...(status !== undefined && { status }),
+      status,
     });
   }
 }

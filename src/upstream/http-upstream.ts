@@ -26,7 +26,7 @@ import type {
   ManifestHead,
   Upstream,
 } from './upstream.ts';
-import { UpstreamError, type UpstreamFault } from '../oci/upstream-error.ts';
+import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';
 
 /** ECR refuses more; registries that cap lower send a Link. */
 const PAGE_SIZE = 1000;
@@ -62,8 +62,7 @@ export class HttpUpstream implements Upstream {
     const response = await this.#client.send({
       kind: 'manifest',
       method: 'HEAD',
-      path: `${this.#nameOf(repository)}/manifests/${reference}`,
-      scope: this.#scope(repository),
+      ...this.#target(repository, `manifests/${reference}`),
       headers: { accept: MANIFEST_ACCEPT },
       demand,
     });
@@ -93,8 +92,7 @@ export class HttpUpstream implements Upstream {
       {
         kind: 'manifest',
         method: 'GET',
-        path: `${this.#nameOf(repository)}/manifests/${reference}`,
-        scope: this.#scope(repository),
+        ...this.#target(repository, `manifests/${reference}`),
         headers: { accept: MANIFEST_ACCEPT },
         demand,
       },
@@ -102,7 +100,7 @@ export class HttpUpstream implements Upstream {
     );
     if (response.status === 404) return undefined;
     if (!response.bytes) {
-      throw this.#error('bad-response', `a manifest larger than ${MAX_MANIFEST_BYTES} bytes`);
+      throw this.#badResponse(`a manifest larger than ${MAX_MANIFEST_BYTES} bytes`);
     }
     return this.#verifyManifest(reference, response.bytes, response);
   }
@@ -115,8 +113,7 @@ export class HttpUpstream implements Upstream {
     const response = await this.#client.send({
       kind: 'blob',
       method: 'HEAD',
-      path: `${this.#nameOf(repository)}/blobs/${digest}`,
-      scope: this.#scope(repository),
+      ...this.#target(repository, `blobs/${digest}`),
       demand,
     });
     response.discard();
@@ -148,8 +145,7 @@ export class HttpUpstream implements Upstream {
     const response = await this.#client.send({
       kind: 'blob',
       method: 'GET',
-      path: `${this.#nameOf(repository)}/blobs/${digest}`,
-      scope: this.#scope(repository),
+      ...this.#target(repository, `blobs/${digest}`),
       headers: ranged ? { range: `bytes=${start}-${end === undefined ? '' : end - 1}` } : {},
       demand,
       retry: false,
@@ -162,8 +158,7 @@ export class HttpUpstream implements Upstream {
   async listTags(repository: Repository, demand: Demand = INTERACTIVE): Promise<Tag[] | undefined> {
     const tags = await this.#list('tags', {
       kind: 'tags',
-      path: `${this.#nameOf(repository)}/tags/list`,
-      scope: this.#scope(repository),
+      ...this.#target(repository, `tags/list`),
       accept: 'application/json',
       demand,
     });
@@ -197,9 +192,7 @@ export class HttpUpstream implements Upstream {
     demand: Demand = INTERACTIVE,
   ): Promise<Descriptor[]> {
     return this.#referrers.list({
-      name: this.#nameOf(repository),
-      scope: this.#scope(repository),
-      subject,
+      ...this.#target(repository, `referrers/${subject}`),
       fallback: async () => this.#readFallback(repository, fallbackTag(subject), demand),
       demand,
     });
@@ -223,7 +216,7 @@ export class HttpUpstream implements Upstream {
       return { digest, bytes, manifest };
     } catch (error) {
       if (!(error instanceof ManifestError)) throw error;
-      throw this.#error('bad-response', `${response.url.host} sent ${error.message}`, error);
+      throw this.#badResponse(`${response.url.host} sent ${error.message}`, { cause: error });
     }
   }
 
@@ -232,11 +225,9 @@ export class HttpUpstream implements Upstream {
     const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/i.exec(response.headers['content-range'] ?? '');
     if (!match || Number(match[1]) !== start) {
       response.discard();
-      throw this.#error(
-        'bad-response',
+      throw this.#badResponse(
         `${response.url.host} answered a range from ${start} with "${response.headers['content-range'] ?? ''}"`,
-        undefined,
-        206,
+        { status: 206 },
       );
     }
     return blobBody(response, start, match[3] === '*' ? undefined : Number(match[3]));
@@ -271,7 +262,7 @@ export class HttpUpstream implements Upstream {
       // Servers written in Go say null for an empty list.
       const listed = document[field] ?? [];
       if (!Array.isArray(listed)) {
-        throw this.#error('bad-response', `a list of ${wanted.kind} without ${field}`);
+        throw this.#badResponse(`a list of ${wanted.kind} without ${field}`);
       }
       pages += 1;
       // Some servers write tags of digits as numbers.
@@ -284,15 +275,13 @@ export class HttpUpstream implements Upstream {
     return `${this.#prefix}${repository}`;
   }
 
-  #scope(repository: Repository): string {
-    return `repository:${this.#nameOf(repository)}:pull`;
+  #target(repository: Repository, path: string): { path: string; scope: string } {
+    const name = this.#nameOf(repository);
+    return { path: `${name}/${path}`, scope: `repository:${name}:pull` };
   }
 
-  #error(fault: UpstreamFault, reason: string, cause?: unknown, status?: number): UpstreamError {
-    return new UpstreamError(this.name, fault, reason, {
-      cause,
-      ...(status !== undefined && { status }),
-    });
+  #badResponse(reason: string, options: UpstreamErrorOptions = {}): UpstreamError {
+    return new UpstreamError(this.name, 'bad-response', reason, options);
   }
 }
 

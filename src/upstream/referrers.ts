@@ -1,7 +1,6 @@
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import { readDescriptor, type Descriptor } from '../oci/descriptor.ts';
-import type { Digest } from '../oci/digest.ts';
 import { essence, OCI_INDEX } from '../oci/media-types.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Demand } from './demand.ts';
@@ -16,10 +15,9 @@ export interface ReferrersParts {
 
 /** What one question about a subject's referrers needs. */
 export interface ReferrersRequest {
-  /** As the registry calls it. */
-  readonly name: string;
+  /** Below `/v2/`. */
+  readonly path: string;
   readonly scope: string;
-  readonly subject: Digest;
   readonly demand: Demand;
   /** The descriptors of the index under the fallback tag; empty when there is no such tag. */
   readonly fallback: () => Promise<readonly Descriptor[]>;
@@ -49,7 +47,7 @@ export class Referrers {
 
   /** In the order of their digests. Throws `UpstreamError` when neither way could be asked. */
   async list(wanted: ReferrersRequest): Promise<Descriptor[]> {
-    const namespace = wanted.name.split('/', 1)[0] ?? '';
+    const namespace = wanted.path.split('/', 1)[0] ?? '';
     const isWithout = this.#without.has(namespace);
     const listed = isWithout ? undefined : await this.#ask(wanted, namespace);
     const tagged = await wanted.fallback().catch((error: unknown) => {
@@ -62,11 +60,10 @@ export class Referrers {
 
   /** `undefined` when the registry does not speak this API, in whatever words it says so. */
   async #ask(
-    { name, scope, subject, demand }: ReferrersRequest,
+    { path, scope, demand }: ReferrersRequest,
     namespace: string,
   ): Promise<Descriptor[] | undefined> {
     const { client, upstream } = this.#parts;
-    const path = `${name}/referrers/${subject}`;
     const wanted = { kind: 'referrers', path, scope, accept: OCI_INDEX, demand } as const;
     const found: Descriptor[] = [];
     let isSpoken = false;

@@ -19,11 +19,8 @@ import {
   type RegistrySenderParts,
 } from './registry-sender.ts';
 
-export interface RegistryResponse {
-  /** 200, 206, 404, and 405 to a HEAD; everything else is thrown. */
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly url: URL;
+/** Of status 200, 206, 404, and 405 to a HEAD; everything else is thrown. */
+export interface RegistryResponse extends Pick<TransportResponse, 'status' | 'headers' | 'url'> {
   /** Must be read, or the response discarded, to free the connection. */
   readonly chunks: AsyncIterable<Buffer>;
   discard(): void;
@@ -171,20 +168,15 @@ export class RegistryClient {
     const retryAfterMs =
       parseRetryAfter(headers['retry-after'], clock) ??
       (isLimit ? account.quota.waitMs(cost) : undefined);
-    return new UpstreamError(config.name, verdict.fault, `${verdict.reason}${said}`, {
-      status,
-      ...(retryAfterMs !== undefined && { retryAfterMs }),
-    });
+    const reason = `${verdict.reason}${said}`;
+    return new UpstreamError(config.name, verdict.fault, reason, { status, retryAfterMs });
   }
 
   async #accept(wanted: RegistryRequest, response: TransportResponse): Promise<RegistryResponse> {
     const { status, headers, url } = response;
-    if (wanted.method === 'GET' && status !== 404) {
-      const chunks = this.#counted(wanted, response);
-      return { status, headers, url, chunks, discard: () => response.destroy() };
-    }
-    await response.dump();
-    return { status, headers, url, chunks: nothing(), discard: () => {} };
+    if (wanted.method === 'HEAD' || status === 404) await response.dump();
+    const chunks = this.#counted(wanted, response);
+    return { status, headers, url, chunks, discard: () => response.destroy() };
   }
 
   async *#counted(
@@ -205,5 +197,3 @@ function isPassing(error: unknown): boolean {
   if (!(error instanceof UpstreamError) || error.isUnasked) return false;
   return error.fault === 'unreachable' || error.fault === 'timeout' || error.fault === 'failing';
 }
-
-async function* nothing(): AsyncGenerator<Buffer> {}

@@ -138,8 +138,6 @@ export class RegistrySender implements Sender {
   }
 
   #badRedirect(reason: string, status?: number): UpstreamError {
-    return new UpstreamError(this.#parts.config.name, 'bad-response', reason, {
-      ...(status !== undefined && { status }),
-    });
+    return new UpstreamError(this.#parts.config.name, 'bad-response', reason, { status });
   }
 }

@@ -97,12 +97,9 @@ export class TokenService {
   #error(
     fault: UpstreamError['fault'],
     reason: string,
-    { status, retryAfterMs }: { status?: number; retryAfterMs?: number | undefined } = {},
+    options: { status?: number; retryAfterMs?: number | undefined } = {},
   ): UpstreamError {
-    return new UpstreamError(this.#parts.upstream, fault, reason, {
-      ...(status !== undefined && { status }),
-      ...(retryAfterMs !== undefined && { retryAfterMs }),
-    });
+    return new UpstreamError(this.#parts.upstream, fault, reason, options);
   }
 }
 
