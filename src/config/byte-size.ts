@@ -1,4 +1,5 @@
 import { ConfigError } from './config-error.ts';
+import { TEXTS } from './texts.ts';
 
 const UNITS: Readonly<Record<string, number>> = {
   PiB: 2 ** 50,
@@ -23,7 +24,7 @@ export function parseByteSize(size: string | number): number {
   const [, amount, unit = 'B'] = BYTE_SIZE.exec(String(size)) ?? [];
   const bytes = Math.round(Number(amount) * (UNITS[unit] ?? Number.NaN));
   if (!Number.isSafeInteger(bytes)) {
-    throw new ConfigError([`write a size such as "100GiB" or "50MB", not "${size}"`]);
+    throw new ConfigError([TEXTS.notThis({ advice: TEXTS.size, text: String(size) })]);
   }
   return bytes;
 }
@@ -42,9 +43,9 @@ export const RATE = /^(\d+(?:\.\d+)? ?(?:[KMGTP]iB|[kKMGTP]?B))\/s$/;
 /** Bytes a second of `50MiB/s`, at least 1. Throws a `ConfigError` that says what to write. */
 export function parseRate(text: string): number {
   const size = RATE.exec(text)?.[1];
-  if (size === undefined) throw new ConfigError([`write a rate such as "50MiB/s", not "${text}"`]);
+  if (size === undefined) throw new ConfigError([TEXTS.notThis({ advice: TEXTS.rate, text })]);
   const bytes = parseByteSize(size);
-  if (bytes === 0) throw new ConfigError(['write more than 0; leave the key out for no limit']);
+  if (bytes === 0) throw new ConfigError([TEXTS.rateAboveZero]);
   return bytes;
 }
 

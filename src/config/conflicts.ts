@@ -8,6 +8,7 @@ import {
   registryOf,
 } from './registries.ts';
 import { describeProblem } from './problems.ts';
+import { TEXTS } from './texts.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -45,10 +46,10 @@ function defaultUpstreamProblems({ upstreams, defaultUpstream }: Fields): string
   if (!names || typeof name !== 'string' || names.includes(name)) return [];
   const canonical = canonicalRegistryName(name);
   if (names.includes(canonical))
-    return [describeProblem(['defaultUpstream'], `write ${canonical}`)];
-  const remedy = names.length === 0 ? 'add one there' : `write one of ${names.join(', ')}`;
-  const which = defaultUpstream === undefined ? `${name}, its default,` : name;
-  return [describeProblem(['defaultUpstream'], `${which} is not under upstreams; ${remedy}`)];
+    return [describeProblem(['defaultUpstream'], TEXTS.writeName({ name: canonical }))];
+  const remedy = names.length === 0 ? TEXTS.addOne : TEXTS.oneOf({ names: names.join(', ') });
+  const which = defaultUpstream === undefined ? TEXTS.itsDefault({ name }) : name;
+  return [describeProblem(['defaultUpstream'], TEXTS.noUpstream({ name: which, remedy }))];
 }
 
 /** The names that requests may mean; `undefined` when `upstreams` is no map. */
@@ -68,7 +69,7 @@ function hostProblems({ upstreams }: Fields): string[] {
       owners.set(host, owner);
       if (owner === name) return [];
       const path = ['upstreams', name, 'hosts', position];
-      return [describeProblem(path, `${String(host)} is a host of ${owner} already`)];
+      return [describeProblem(path, TEXTS.hostTaken({ host: String(host), owner }))];
     });
   });
 }
@@ -86,7 +87,7 @@ function regionProblems({ upstreams }: Fields): string[] {
     return (isList ? credentials : [credentials]).flatMap((entry: unknown, position) => {
       if (!isMap(entry) || entry['provider'] !== 'ecr' || 'region' in entry) return [];
       const place = [...path, ...(isList ? [position] : []), 'region'];
-      return [describeProblem(place, 'missing; the host does not tell it, write region: REGION')];
+      return [describeProblem(place, TEXTS.regionMissing)];
     });
   });
 }

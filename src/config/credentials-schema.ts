@@ -10,13 +10,12 @@ import {
   helperSchema,
   ibmSchema,
 } from './provider-schemas.ts';
-import { MISSING_SECRET_ADVICE, secretSchema } from './secret.ts';
+import { secretSchema } from './secret.ts';
 import { converted } from './section.ts';
 import type { Source } from './source.ts';
+import { TEXTS } from './texts.ts';
 
 const PROVIDERS = ['ecr', 'ecr-public', 'gcp', 'acr', 'ibm', 'helper', 'docker-config'];
-const PROVIDER_ADVICE = `write one of ${PROVIDERS.join(', ')}; a username and a password need no provider`;
-const EMPTY_ADVICE = 'an empty list names no account; leave the key out to pull without one';
 
 /**
  * One account, or several with the same rights. `server` and `region` default to those of the
@@ -38,7 +37,7 @@ export function credentialsSchema(source: Source) {
     { error: entryError },
   );
   return z
-    .union([entry, z.array(entry).min(1, EMPTY_ADVICE)], { error: FORMS_ADVICE })
+    .union([entry, z.array(entry).min(1, TEXTS.credentialsEmpty)], { error: TEXTS.credentialForms })
     .transform((entries) => (Array.isArray(entries) ? entries : [entries]));
 }
 
@@ -46,14 +45,10 @@ export function credentialsSchema(source: Source) {
 export type CredentialsDocument = z.output<ReturnType<typeof credentialsSchema>>[number];
 
 function entryError({ code }: z.core.$ZodRawIssue): string {
-  return code === 'invalid_union' ? PROVIDER_ADVICE : FORMS_ADVICE;
+  return code === 'invalid_union'
+    ? TEXTS.provider({ names: PROVIDERS.join(', ') })
+    : TEXTS.credentialForms;
 }
-
-export const FORMS_ADVICE =
-  'write { username: NAME, password: { file: PATH } }, { identityToken: { file: PATH } }, { token: { file: PATH } } or { provider: NAME }';
-const USERNAME_ADVICE = 'write the name of the account';
-const MIXED_ADVICE =
-  'write username and password, or identityToken, or token, not several of them; a second account is a second entry of a list';
 
 /** The keys of each form; one form an entry. */
 const FORMS = [['username', 'password'], ['identityToken'], ['token']];
@@ -67,7 +62,7 @@ export function accountSchema(source: Source) {
     .strictObject({
       provider: z.undefined().optional(),
       username: z
-        .exactOptional(z.string().min(1, USERNAME_ADVICE))
+        .exactOptional(z.string().min(1, TEXTS.username))
         .describe('Name of the account, as it is.'),
       password: z.exactOptional(secret).describe('Password or access token.'),
       identityToken: z
@@ -85,18 +80,22 @@ export function accountSchema(source: Source) {
 function checkForm(account: object, context: z.RefinementCtx): void {
   const [form, ...others] = FORMS.filter((keys) => keys.some((key) => key in account));
   if (!form || others.length > 0) {
-    context.addIssue({ code: 'custom', message: form ? MIXED_ADVICE : FORMS_ADVICE });
+    context.addIssue({
+      code: 'custom',
+      message: form ? TEXTS.credentialMixed : TEXTS.credentialForms,
+    });
     return;
   }
   for (const key of form.filter((missing) => !(missing in account))) {
-    const message = key === 'username' ? `missing; ${USERNAME_ADVICE}` : MISSING_SECRET_ADVICE;
+    const message =
+      key === 'username' ? TEXTS.missing({ advice: TEXTS.username }) : TEXTS.secretMissing;
     context.addIssue({ code: 'custom', path: [key], message });
   }
 }
 
 function checkBearer(token: string): string {
   if (/^[\x21-\x7e]+$/.test(token)) return token;
-  throw new ConfigError(['a bearer token has no spaces and no line ends; keep nothing beside it']);
+  throw new ConfigError([TEXTS.bearer]);
 }
 
 function toCredentials({ username, password, identityToken, token }: Account): CredentialsConfig {

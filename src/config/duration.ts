@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
+import { TEXTS } from './texts.ts';
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -18,7 +19,7 @@ export function parseDuration(text: string): number {
     0,
   );
   if (!parts || !Number.isSafeInteger(milliseconds)) {
-    throw new ConfigError([`write a duration such as "5m" or "1h30m", not "${text}"`]);
+    throw new ConfigError([TEXTS.notThis({ advice: TEXTS.duration, text })]);
   }
   return milliseconds;
 }
@@ -42,11 +43,9 @@ export function formatDuration(milliseconds: number): string {
 }
 
 /** The text of a duration; `parseDuration` reads it. */
-export const durationText = z
-  .string({ error: 'write a duration such as "5m" or "1h30m"' })
-  .meta({ pattern: DURATION.source });
+export const durationText = z.string({ error: TEXTS.duration }).meta({ pattern: DURATION.source });
 
 /** As `durationText`, or `forever`; `parseDurationOrForever` reads it. */
 export const durationTextOrForever = z
-  .string({ error: 'write a duration such as "5m" or "1h30m", or forever' })
+  .string({ error: TEXTS.durationOrForever })
   .meta({ pattern: `${DURATION.source}|^forever$` });

@@ -1,6 +1,7 @@
 import { RE2JSException } from 're2js';
 import { ConfigError } from './config-error.ts';
 import { Pattern } from './pattern.ts';
+import { TEXTS } from './texts.ts';
 
 const MAX_LENGTH = 255;
 /** `**` as a whole path component is a token together with one of its slashes. */
@@ -27,13 +28,13 @@ export function isGlob(text: string): boolean {
  */
 export function parseGlob(glob: string): Pattern {
   if (glob === '' || glob.length > MAX_LENGTH) {
-    throw new ConfigError([`write a pattern such as "22-*", of at most ${MAX_LENGTH} characters`]);
+    throw new ConfigError([TEXTS.glob({ most: MAX_LENGTH })]);
   }
   try {
     return new Pattern(`^${translate(glob)}$`);
   } catch (error) {
     if (!(error instanceof RE2JSException)) throw error;
-    throw new ConfigError([`"${glob}" has a range that is none; write one such as [0-9]`]);
+    throw new ConfigError([TEXTS.globRange({ glob })]);
   }
 }
 
@@ -81,7 +82,7 @@ function translate(glob: string): string {
     expression += (depth > 0 ? INSIDE_BRACES : EXPRESSIONS).get(token) ?? literal(token);
     depth += token === '{' ? 1 : token === '}' ? -1 : 0;
   }
-  if (depth > 0) throw new ConfigError([`"${glob}" opens { and does not close it; write {a,b}`]);
+  if (depth > 0) throw new ConfigError([TEXTS.globOpen({ glob })]);
   return expression;
 }
 
@@ -91,7 +92,5 @@ function literal(token: string): string {
 }
 
 function unusual(glob: string, position: number): ConfigError {
-  return new ConfigError([
-    `"${glob}" has ${glob[position]} where no name has it; write *, ?, [a-z] or {a,b} for what varies`,
-  ]);
+  return new ConfigError([TEXTS.globUnusual({ glob, character: glob[position] ?? '' })]);
 }

@@ -4,6 +4,7 @@ import { ConfigError } from './config-error.ts';
 import { checkKeyPair, readPemFile } from './pem.ts';
 import { converted } from './section.ts';
 import type { Source } from './source.ts';
+import { TEXTS } from './texts.ts';
 
 export interface ListenAddress {
   readonly host: string;
@@ -25,9 +26,7 @@ export function parseListenAddress(text: string): ListenAddress {
   const port = Number(digits);
   const host = ipv6 ?? (name === '' ? '0.0.0.0' : name);
   if (host === undefined || !isHost(host, ipv6 !== undefined) || !(port <= 65_535)) {
-    throw new ConfigError([
-      `write an address and a port such as "0.0.0.0:5000" or "[::]:5000", not "${text}"`,
-    ]);
+    throw new ConfigError([TEXTS.notThis({ advice: TEXTS.address, text })]);
   }
   return { host, port };
 }
@@ -42,9 +41,6 @@ export function formatListenAddress({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-const ADVICE =
-  'write an address and a port such as "0.0.0.0:5000", or { address: …, tls: { cert: PATH, key: PATH } }';
-
 /** An address, or an address and what it takes to serve HTTPS there. */
 export function listenSchema(source: Source, defaultAddress: string) {
   const address = z.string().transform(converted(parseListenAddress));
@@ -54,13 +50,13 @@ export function listenSchema(source: Source, defaultAddress: string) {
       tls: tlsSchema(source).nullish().describe('Serve HTTPS.'),
     })
     .transform(({ address: { host, port }, tls }) => ({ host, port, ...(tls && { tls }) }));
-  return z.union([address, addressAndTls], { error: ADVICE }).prefault(defaultAddress);
+  return z.union([address, addressAndTls], { error: TEXTS.addressOrMap }).prefault(defaultAddress);
 }
 
 /** Checks the files and keeps their paths: they are read again when they change. */
 function tlsSchema({ directory }: Source) {
   const pem = z
-    .string({ error: 'write the path of a PEM file' })
+    .string({ error: TEXTS.pemPath })
     .transform(converted((path: string) => readPemFile(path, directory)));
   return z
     .strictObject({
@@ -86,7 +82,7 @@ export function checkDoors(
     listen.port === admin?.port &&
     (listen.host === admin.host || [listen, admin].some(({ host }) => isAnyAddress(host)));
   if (!isShared) return;
-  const message = `listen has port ${listen.port} already; write another one`;
+  const message = TEXTS.portTaken({ port: listen.port });
   context.addIssue({ code: 'custom', path: ['admin'], message });
 }
 

@@ -9,6 +9,7 @@ import { resolveUpstream } from './resolve-upstream.ts';
 import { type ConfigDocument, configSchema } from './schema.ts';
 import { type Environment, type Source, readTextFile } from './source.ts';
 import { parseYaml } from './yaml.ts';
+import { TEXTS } from './texts.ts';
 
 export interface LoadOptions {
   /** The file of `--config`. */
@@ -79,11 +80,9 @@ export function findWarnings({ upstreams }: Config): string[] {
   return Object.values(upstreams).flatMap(({ name, url, credentials, tls }) => {
     const warn = (key: string, text: string) => describeProblem(['upstreams', name, key], text);
     return [
-      ...(tls.insecure
-        ? [warn('tls.insecure', 'the certificate of this upstream is not checked')]
-        : []),
+      ...(tls.insecure ? [warn('tls.insecure', TEXTS.insecure)] : []),
       ...(credentials.length > 0 && isOpenToOthers(new URL(url))
-        ? [warn('credentials', 'they go over the network unencrypted; use https')]
+        ? [warn('credentials', TEXTS.unencrypted)]
         : []),
     ];
   });

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { ConfigError } from './config-error.ts';
 import { readTextFile } from './source.ts';
+import { TEXTS } from './texts.ts';
 
 export interface PemFile {
   /** Absolute. */
@@ -14,11 +15,11 @@ const MARK = '-----BEGIN ';
 /** Throws a `ConfigError` when the file cannot be read or holds no PEM block. */
 export function readPemFile(path: string, directory: string): PemFile {
   if (path.includes(MARK)) {
-    throw new ConfigError(['write the path of a PEM file, not what is in it']);
+    throw new ConfigError([TEXTS.pemContents]);
   }
   const absolute = resolve(directory, path);
   const contents = readTextFile(absolute);
-  if (!contents.includes(MARK)) throw new ConfigError([`${absolute} is not a PEM file`]);
+  if (!contents.includes(MARK)) throw new ConfigError([TEXTS.notPem({ path: absolute })]);
   return { path: absolute, contents };
 }
 
@@ -31,8 +32,8 @@ export function checkKeyPair(cert: string, key: string): void {
     throw new ConfigError(
       [
         code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH'
-          ? 'the key does not belong to the certificate'
-          : `TLS cannot use cert and key (${code})`,
+          ? TEXTS.keyOfOther
+          : TEXTS.keyPairUnusable({ code }),
       ],
       { cause: error },
     );

@@ -1,4 +1,5 @@
 import { ConfigError } from './config-error.ts';
+import { TEXTS } from './texts.ts';
 
 /** The names in image indexes: the values of GOOS and GOARCH. */
 const SYSTEMS =
@@ -35,7 +36,9 @@ export function parsePlatform(text: string): string {
   const [system = '', architecture = '', variant, ...others] = text.split('/');
   const usual = OTHER_NAMES[architecture];
   if (usual !== undefined && SYSTEMS.includes(system)) {
-    throw new ConfigError([`write ${system}/${usual}, not "${text}"`]);
+    throw new ConfigError([
+      TEXTS.notThis({ advice: TEXTS.writeName({ name: `${system}/${usual}` }), text }),
+    ]);
   }
   const isPlatform =
     SYSTEMS.includes(system) &&
@@ -43,7 +46,5 @@ export function parsePlatform(text: string): string {
     (variant === undefined || VARIANT.test(variant)) &&
     others.length === 0;
   if (isPlatform) return text;
-  throw new ConfigError([
-    `write OS/ARCHITECTURE such as linux/amd64 or linux/arm/v7, not "${text}"`,
-  ]);
+  throw new ConfigError([TEXTS.notThis({ advice: TEXTS.platform, text })]);
 }

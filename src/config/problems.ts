@@ -1,15 +1,16 @@
 import { z } from 'zod';
+import { TEXTS } from './texts.ts';
 
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
 const EXPECTED: Readonly<Record<string, string>> = {
-  boolean: 'write true or false',
-  string: 'write text',
-  number: 'write a number',
-  int: 'write a whole number',
-  array: 'write a list',
-  object: 'write a map',
+  boolean: TEXTS.asBoolean,
+  string: TEXTS.asText,
+  number: TEXTS.asNumber,
+  int: TEXTS.asWholeNumber,
+  array: TEXTS.asList,
+  object: TEXTS.asMap,
 };
 
 /**
@@ -19,7 +20,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
 export function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
   if (issue.code === 'invalid_type') return describeType(issue.expected, issue.input);
   if (issue.code === 'unrecognized_keys') {
-    return `unknown key; known here: ${knownKeys(issue.inst).join(', ')}`;
+    return TEXTS.unknownKey({ keys: knownKeys(issue.inst).join(', ') });
   }
   return undefined;
 }
@@ -27,9 +28,9 @@ export function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
 function describeType(expected: string, value: unknown): string | undefined {
   const advice = EXPECTED[expected];
   if (advice === undefined) return undefined;
-  if (value === undefined) return `missing; ${advice}`;
+  if (value === undefined) return TEXTS.missing({ advice });
   const needsQuotes = expected === 'string' && /^(?:number|boolean)$/.test(typeof value);
-  return needsQuotes ? `${advice}; put quotes around it` : advice;
+  return needsQuotes ? TEXTS.needsQuotes({ advice }) : advice;
 }
 
 function knownKeys(schema: unknown): string[] {

@@ -4,21 +4,14 @@ import { ConfigError } from './config-error.ts';
 import { converted } from './section.ts';
 import { secretSchema } from './secret.ts';
 import { type Source, readTextFile } from './source.ts';
-
-const REGION_ADVICE = 'write a region such as "eu-central-1"';
-const PROFILE_ADVICE = "write the name of a profile of AWS's own configuration files";
-const HELPER_ADVICE =
-  'write what follows docker-credential- in the name of the program, such as "pass"';
-const SERVER_ADVICE = 'write the registry as it was logged in to, such as reg.example:5000';
-const SERVICE_ACCOUNT_ADVICE =
-  'this is not the JSON key of a service account, which has client_email and private_key; leave key out for the default credentials';
+import { TEXTS } from './texts.ts';
 
 /** Amazon ECR, through AWS's default chain of credentials. */
 export function ecrSchema() {
   return z.strictObject({
     provider: z.literal('ecr').describe('Amazon ECR, by the default credentials of AWS.'),
     region: z
-      .exactOptional(z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)+$/, REGION_ADVICE))
+      .exactOptional(z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)+$/, TEXTS.region))
       .describe("Region of the registry. Left out: that of the upstream's host."),
     profile: profileSchema(),
   });
@@ -33,7 +26,7 @@ export function ecrPublicSchema() {
 
 function profileSchema() {
   return z
-    .exactOptional(z.string().min(1, PROFILE_ADVICE))
+    .exactOptional(z.string().min(1, TEXTS.profile))
     .describe("Profile of AWS's configuration files. Left out: the default one.");
 }
 
@@ -51,16 +44,16 @@ function checkServiceAccount(text: string): string {
   if (typeof key?.['client_email'] === 'string' && typeof key['private_key'] === 'string') {
     return text;
   }
-  throw new ConfigError([SERVICE_ACCOUNT_ADVICE]);
+  throw new ConfigError([TEXTS.serviceAccount]);
 }
 
 export function acrSchema(source: Source) {
-  const text = (what: string) => z.exactOptional(z.string().min(1, `write the ID of ${what}`));
+  const text = (of: string) => z.exactOptional(z.string().min(1, TEXTS.id({ of })));
   return z
     .strictObject({
       provider: z.literal('acr').describe('Azure Container Registry.'),
-      tenant: text('the tenant').describe('Tenant of the service principal.'),
-      client: text('the client').describe('Service principal, or identity of the machine.'),
+      tenant: text('tenant').describe('Tenant of the service principal.'),
+      client: text('client').describe('Service principal, or identity of the machine.'),
       secret: z
         .exactOptional(secretSchema(source))
         .describe('Secret of the service principal. Left out: the default credentials of Azure.'),
@@ -71,7 +64,7 @@ export function acrSchema(source: Source) {
 function checkPrincipal(entry: object, context: z.RefinementCtx): void {
   if (!('secret' in entry)) return;
   for (const key of ['tenant', 'client'].filter((missing) => !(missing in entry))) {
-    const message = `missing; a secret belongs to a tenant and a client, write the ID of the ${key}`;
+    const message = TEXTS.principal({ key });
     context.addIssue({ code: 'custom', path: [key], message });
   }
 }
@@ -95,7 +88,7 @@ export function helperSchema() {
     provider: z.literal('helper').describe('A credential helper of Docker, found on the PATH.'),
     name: z
       .string()
-      .regex(/^[a-z0-9-]+$/, HELPER_ADVICE)
+      .regex(/^[a-z0-9-]+$/, TEXTS.helper)
       .describe('What follows docker-credential- in the name of the program.'),
     server: serverSchema(),
   });
@@ -107,7 +100,7 @@ export function dockerConfigSchema({ directory }: Source) {
     provider: z.literal('docker-config').describe('What docker login or podman login wrote.'),
     file: z
       .string()
-      .min(1, 'write the path of a config.json or auth.json')
+      .min(1, TEXTS.dockerConfig)
       .transform(converted((path: string) => checkDockerConfig(resolve(directory, path))))
       .describe("Docker's config.json or Podman's auth.json."),
     server: serverSchema(),
@@ -116,13 +109,13 @@ export function dockerConfigSchema({ directory }: Source) {
 
 function serverSchema() {
   return z
-    .exactOptional(z.string().regex(/^[^\s@]+$/, SERVER_ADVICE))
+    .exactOptional(z.string().regex(/^[^\s@]+$/, TEXTS.server))
     .describe("Name that the registry was logged in to by. Left out: the upstream's host.");
 }
 
 function checkDockerConfig(path: string): string {
   if (parseMap(readTextFile(path))) return path;
-  throw new ConfigError([`${path} is not JSON as docker login or podman login writes it`]);
+  throw new ConfigError([TEXTS.notDockerConfig({ path })]);
 }
 
 /** Throws nothing, since the message of the parser would hold a part of the secret. */

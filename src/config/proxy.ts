@@ -1,6 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import { ConfigError } from './config-error.ts';
 import type { Environment } from './source.ts';
+import { TEXTS } from './texts.ts';
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 
@@ -17,7 +18,7 @@ export function findProxy(target: string, env: Environment): string | undefined 
   }
   const proxy = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
   if (!isProxyUrl(proxy)) {
-    throw new ConfigError([`the environment variable ${name} is not the URL of an http proxy`]);
+    throw new ConfigError([TEXTS.proxyVariable({ name })]);
   }
   return proxy.href.replace(/\/$/, '');
 }
@@ -29,12 +30,10 @@ export function findProxy(target: string, env: Environment): string | undefined 
 export function parseProxyUrl(text: string): string {
   const proxy = URL.parse(text);
   if (!isProxyUrl(proxy)) {
-    throw new ConfigError(['write the proxy as http://HOST:PORT or https://HOST:PORT']);
+    throw new ConfigError([TEXTS.proxy]);
   }
   if (proxy.username !== '' || proxy.password !== '') {
-    throw new ConfigError([
-      "a proxy's password does not stand in this file; leave the key out and set HTTPS_PROXY in the environment",
-    ]);
+    throw new ConfigError([TEXTS.proxyWithPassword]);
   }
   return proxy.origin;
 }

@@ -2,6 +2,7 @@ import { RE2JSException } from 're2js';
 import { analyse } from 'scslre';
 import { ConfigError } from './config-error.ts';
 import { Pattern } from './pattern.ts';
+import { TEXTS } from './texts.ts';
 
 const MAX_LENGTH = 500;
 /**
@@ -19,17 +20,15 @@ const BACK_REFERENCE = /(?<!\\)(?:\\\\)*\\(?:[1-9]|k<)/;
  */
 export function parseRegex(text: string): Pattern {
   if (text === '' || text.length > MAX_LENGTH) {
-    throw new ConfigError([`write an expression of 1 to ${MAX_LENGTH} characters`]);
+    throw new ConfigError([TEXTS.regexLength({ most: MAX_LENGTH })]);
   }
   const pattern = compile(text);
   if (pattern.size > MAX_SIZE) {
-    throw new ConfigError(['too large; write fewer or smaller repetitions such as {1,10}']);
+    throw new ConfigError([TEXTS.regexTooLarge]);
   }
   const part = findExponentialPart(text);
   if (part === undefined) return pattern;
-  throw new ConfigError([
-    `catastrophic backtracking: "${part}" and the repetition around it can share a text in very many ways; take one of the two out`,
-  ]);
+  throw new ConfigError([TEXTS.regexCatastrophic({ part })]);
 }
 
 function compile(text: string): Pattern {
@@ -43,11 +42,11 @@ function compile(text: string): Pattern {
 
 function describeFault(text: string, message: string): string {
   if (LOOK_AROUND.test(text)) {
-    return 'look-ahead and look-behind are not understood; write what must not match under exclude';
+    return TEXTS.regexLookAround;
   }
-  if (BACK_REFERENCE.test(text)) return 'back-references are not understood; write the text out';
+  if (BACK_REFERENCE.test(text)) return TEXTS.regexBackReference;
   const fault = message.replace(/^error parsing regexp: /, '').replace(/: `/, ' at `');
-  return `no regular expression: ${fault}; put quotes around it, and \\ before . + ( [ meant as they are`;
+  return TEXTS.regexFault({ fault });
 }
 
 /** Expressions that only RE2 understands are not analysed. */

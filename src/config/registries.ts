@@ -1,4 +1,5 @@
 import { ConfigError } from './config-error.ts';
+import { TEXTS } from './texts.ts';
 
 /** A registry as it is known without the configuration file. */
 export interface Registry {
@@ -71,9 +72,9 @@ export function parseRegistryName(text: string): string {
     .replace(/\/.*$/, '');
   const name = canonicalRegistryName(host);
   if (!isRegistryName(name)) {
-    throw new ConfigError(["a registry's name is its host and port, such as reg.example:5000"]);
+    throw new ConfigError([TEXTS.registryName]);
   }
-  if (name !== text) throw new ConfigError([`write ${name}, the name of this registry`]);
+  if (name !== text) throw new ConfigError([TEXTS.registryNamed({ name })]);
   return name;
 }
 

@@ -8,9 +8,7 @@ import { checked, converted, section } from './section.ts';
 import type { Source } from './source.ts';
 import { syncSchema } from './sync-schema.ts';
 import { upstreamSchema } from './upstream-schema.ts';
-
-const ROOT_ADVICE = 'write keys with their values, such as "offline: false"';
-const PIN_ADVICE = 'write an image with its registry, such as "docker.io/library/nginx:1.27"';
+import { TEXTS } from './texts.ts';
 
 /**
  * The configuration file. The secrets and certificates that it names are read too, so that all
@@ -35,13 +33,13 @@ export function configSchema(source: Source) {
           .describe('The upstream of a request that names none; one of upstreams.'),
         upstreams: z
           .record(z.string(), upstreamSchema(source), {
-            error: 'write a map of registries; leave the key out for the well-known public ones',
+            error: TEXTS.upstreams,
           })
           .prefault(Object.fromEntries(WELL_KNOWN_REGISTRIES.map(({ name }) => [name, null])))
           .describe('The registries that may be pulled from, and no others.'),
         sync: syncSchema(source).describe('What is fetched ahead of demand, and kept.'),
       },
-      { error: ({ code }) => (code === 'invalid_type' ? ROOT_ADVICE : undefined) },
+      { error: ({ code }) => (code === 'invalid_type' ? TEXTS.root : undefined) },
     )
     .check(z.superRefine(checkDoors, { when: () => true }));
 }
@@ -51,34 +49,34 @@ export type ConfigDocument = z.output<ReturnType<typeof configSchema>>;
 
 function storeSchema(source: Source) {
   const size = z
-    .union([z.string(), z.number()], { error: 'write a size such as "100GiB" or "50MB"' })
+    .union([z.string(), z.number()], { error: TEXTS.size })
     .meta({ pattern: BYTE_SIZE.source })
     .transform(converted(parseByteSize));
   return section({
     path: z
       .string()
-      .min(1, 'write the path of a folder')
+      .min(1, TEXTS.folder)
       .transform((path) => resolve(source.directory, path))
       .prefault('./data')
       .describe('Folder of the store.'),
     maxBytes: size
-      .refine((bytes) => bytes > 0, 'write more than 0; the store needs room')
+      .refine((bytes) => bytes > 0, TEXTS.sizeAboveZero)
       .prefault('100GiB')
       .describe('Most bytes the store may hold. Above it, images not pulled for longest go.'),
     minFreeBytes: size
       .prefault('2GiB')
       .describe('Bytes of the disk to leave free; images go for it too.'),
     durability: z
-      .enum(['full', 'rename'], { error: 'write full or rename' })
+      .enum(['full', 'rename'], { error: TEXTS.durability })
       .default('full')
       .describe('full: what is stored survives power loss. rename: it survives a killed process.'),
     pins: z
-      .array(z.string().min(1, PIN_ADVICE).transform(checked(checkPin)))
+      .array(z.string().min(1, TEXTS.pin).transform(checked(checkPin)))
       .prefault([])
       .describe('Images that are never evicted: names, name:tag, name@digest, or globs of these.'),
     inUse: z
       .string()
-      .min(1, 'write the path of a file')
+      .min(1, TEXTS.file)
       .transform((path) => resolve(source.directory, path))
       .optional()
       .describe('File with the images that are in use, one a line: never evicted. Read on change.'),

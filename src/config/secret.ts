@@ -3,10 +3,7 @@ import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
 import { converted } from './section.ts';
 import { type Source, readTextFile } from './source.ts';
-
-export const MISSING_SECRET_ADVICE = 'missing; write { file: PATH } or { env: VARIABLE }';
-const SECRET_ADVICE =
-  'a secret does not stand in this file; write { file: PATH } or { env: VARIABLE }';
+import { TEXTS } from './texts.ts';
 
 /** A secret in another file or in the environment, which is read at once. */
 export function secretSchema(source: Source) {
@@ -24,7 +21,7 @@ export function secretSchema(source: Source) {
 
 function secretError({ code, input }: z.core.$ZodRawIssue): string | undefined {
   if (code !== 'invalid_type') return undefined;
-  return input === undefined ? MISSING_SECRET_ADVICE : SECRET_ADVICE;
+  return input === undefined ? TEXTS.secretMissing : TEXTS.secretInFile;
 }
 
 /** The place of a secret: exactly one of the two. */
@@ -36,7 +33,7 @@ export interface SecretReference {
 /** The secret without the file's last line end. Throws a `ConfigError` that never holds it. */
 export function readSecret({ file, env }: SecretReference, source: Source): string {
   if ((file === undefined) === (env === undefined)) {
-    throw new ConfigError(['write { file: PATH } or { env: VARIABLE }, one of the two']);
+    throw new ConfigError([TEXTS.secretTwice]);
   }
   return file === undefined
     ? readVariable(env ?? '', source.env)
@@ -45,15 +42,15 @@ export function readSecret({ file, env }: SecretReference, source: Source): stri
 
 function readFile(path: string): string {
   const secret = readTextFile(path).replace(/\r?\n$/, '');
-  if (secret === '') throw new ConfigError([`${path} is empty; the secret belongs there`]);
+  if (secret === '') throw new ConfigError([TEXTS.secretFileEmpty({ path })]);
   return secret;
 }
 
 function readVariable(name: string, env: Source['env']): string {
   const secret = env[name];
   if (secret === undefined) {
-    throw new ConfigError([`the environment variable ${name} is not set`]);
+    throw new ConfigError([TEXTS.variableNotSet({ name })]);
   }
-  if (secret === '') throw new ConfigError([`the environment variable ${name} is empty`]);
+  if (secret === '') throw new ConfigError([TEXTS.variableEmpty({ name })]);
   return secret;
 }

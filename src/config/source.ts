@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { ConfigError } from './config-error.ts';
+import { TEXTS } from './texts.ts';
 
 /** What a configuration file may refer to. */
 export interface Source {
@@ -13,11 +14,11 @@ export interface Source {
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  ENOTDIR: 'there is no such file',
-  EACCES: 'permission denied',
-  EPERM: 'permission denied',
-  EISDIR: 'it is a folder',
+  ENOENT: TEXTS.noSuchFile,
+  ENOTDIR: TEXTS.noSuchFile,
+  EACCES: TEXTS.permissionDenied,
+  EPERM: TEXTS.permissionDenied,
+  EISDIR: TEXTS.isFolder,
 };
 
 /** The text of a file that the configuration names. Throws a `ConfigError` with the path. */
@@ -27,11 +28,13 @@ export function readTextFile(path: string): string {
     bytes = readFileSync(path);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? String(error);
-    throw new ConfigError([`cannot read ${path}: ${REASONS[code] ?? code}`], { cause: error });
+    throw new ConfigError([TEXTS.unreadable({ path, reason: REASONS[code] ?? code })], {
+      cause: error,
+    });
   }
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (error) {
-    throw new ConfigError([`${path} is not UTF-8 text`], { cause: error });
+    throw new ConfigError([TEXTS.notUtf8({ path })], { cause: error });
   }
 }

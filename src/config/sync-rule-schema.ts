@@ -10,8 +10,7 @@ import { converted } from './section.ts';
 import type { Source } from './source.ts';
 import type { SyncRule } from './sync-config.ts';
 import { LATEST, tagSelectionSchema } from './tag-selection-schema.ts';
-
-const PLATFORMS_ADVICE = 'write all, or a list such as [linux/amd64, linux/arm64]';
+import { TEXTS } from './texts.ts';
 
 /** The values of keys that neither the rule nor `defaults` sets. */
 export const RULE_DEFAULTS = {
@@ -28,9 +27,9 @@ const common = {
     .union(
       [
         z.string().transform(converted(parseAll)).meta({ const: 'all' }),
-        z.array(z.string().transform(converted(parsePlatform))).min(1, PLATFORMS_ADVICE),
+        z.array(z.string().transform(converted(parsePlatform))).min(1, TEXTS.platforms),
       ],
-      { error: PLATFORMS_ADVICE },
+      { error: TEXTS.platforms },
     )
     .exactOptional()
     .describe('OS/ARCHITECTURE[/VARIANT] of the images that are wanted, or all. Default: all.'),
@@ -39,7 +38,7 @@ const common = {
     .exactOptional()
     .describe('Signatures, SBOMs and attestations as well. Default: true.'),
   priority: z
-    .int('write a whole number')
+    .int(TEXTS.asWholeNumber)
     .exactOptional()
     .describe('Higher ones are fetched first. Default: 0.'),
   fresh: durationTextOrForever
@@ -47,7 +46,7 @@ const common = {
     .exactOptional()
     .describe('How old the copy may get before it counts as stale. Default: 24h.'),
   removed: z
-    .enum(['keep', 'release'], { error: 'write keep or release' })
+    .enum(['keep', 'release'], { error: TEXTS.removed })
     .exactOptional()
     .describe('What becomes of an image that the upstream has no more. Default: keep.'),
 };
@@ -60,7 +59,7 @@ export const ruleDefaultsSchema = z
 export function ruleSchema({ upstreams }: Source) {
   return z.strictObject({
     image: z
-      .string('write an image with its registry, such as docker.io/library/node')
+      .string(TEXTS.image)
       .transform(converted((text: string) => parseSyncImage(text, upstreams)))
       .describe('REGISTRY/REPOSITORY; the repository may be a pattern.'),
     tags: tagSelectionSchema
@@ -68,7 +67,7 @@ export function ruleSchema({ upstreams }: Source) {
       .transform((value) => value ?? LATEST)
       .describe('The tags that are wanted. Left out: latest.'),
     digests: z
-      .array(z.string().regex(DIGEST, 'write a digest such as sha256: and 64 hex digits'))
+      .array(z.string().regex(DIGEST, TEXTS.digest))
       .default([])
       .describe('Digests that are wanted besides tags.'),
     ...common,
@@ -113,39 +112,38 @@ export function completeRules(source: RuleSource, defaults: RuleDefaults): SyncR
 function parseFresh(text: string): number {
   const milliseconds = parseDurationOrForever(text);
   if (milliseconds > 0) return milliseconds;
-  throw new ConfigError(['write more than 0s; no copy is that young']);
+  throw new ConfigError([TEXTS.freshAboveZero]);
 }
 
 function parseAll(text: string): 'all' {
   if (text === 'all') return text;
-  throw new ConfigError([`${PLATFORMS_ADVICE}, not "${text}"`]);
+  throw new ConfigError([TEXTS.notThis({ advice: TEXTS.platforms, text })]);
 }
 
 const MAX_LENGTH = 255;
-const EXAMPLE = 'docker.io/library/node';
 
 /**
  * `registry/repository`, the repository perhaps a glob, in full: `docker.io/node` is
  * `docker.io/library/node`. Throws a `ConfigError` that says what to write.
  */
 export function parseSyncImage(text: string, upstreams?: readonly string[]): string {
-  if (text.length > MAX_LENGTH) throw new ConfigError([`write at most ${MAX_LENGTH} characters`]);
+  if (text.length > MAX_LENGTH) throw new ConfigError([TEXTS.tooLong({ most: MAX_LENGTH })]);
   const { registry, repository } = split(text);
   if (repository.includes('@')) {
-    throw new ConfigError(['write the digest under digests, and the image without it']);
+    throw new ConfigError([TEXTS.imageWithDigest]);
   }
   if (repository.includes(':')) {
-    throw new ConfigError(['write the tag under tags, and the image without it']);
+    throw new ConfigError([TEXTS.imageWithTag]);
   }
   const name = parseRegistryName(registry);
   if (upstreams?.includes(name) === false) {
     throw new ConfigError([
-      `${name} is not under upstreams; add it there, or write one of ${upstreams.join(', ')}`,
+      TEXTS.noUpstream({ name, remedy: TEXTS.addOrOneOf({ names: upstreams.join(', ') }) }),
     ]);
   }
   if (isGlob(repository)) parseGlob(repository);
   else if (!isRepository(repository)) {
-    throw new ConfigError([`write a repository in lower case, such as ${EXAMPLE}`]);
+    throw new ConfigError([TEXTS.imageRepository]);
   }
   const isShort = name === DOCKER_HUB && isRepository(repository) && !repository.includes('/');
   return `${name}/${isShort ? `library/${repository}` : repository}`;
@@ -155,10 +153,10 @@ function split(text: string): { registry: string; repository: string } {
   const slash = text.indexOf('/');
   const registry = text.slice(0, Math.max(slash, 0));
   if (isGlob(registry)) {
-    throw new ConfigError(['write the registry as it is; a rule is for one registry']);
+    throw new ConfigError([TEXTS.imageRegistryGlob]);
   }
   if (/[.:]/.test(registry) || registry === 'localhost') {
     return { registry, repository: text.slice(slash + 1) };
   }
-  throw new ConfigError([`write the image with its registry in front, such as ${EXAMPLE}`]);
+  throw new ConfigError([TEXTS.imageWithoutRegistry]);
 }

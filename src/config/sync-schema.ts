@@ -17,16 +17,13 @@ import {
   ruleSchema,
 } from './sync-rule-schema.ts';
 import { parseYaml } from './yaml.ts';
+import { TEXTS } from './texts.ts';
 
 const DAY = 86_400_000;
 const MAX_WINDOW_MS = 31 * DAY;
-const CRON_ADVICE = 'write a cron expression such as "0 22 * * *"';
-const CONCURRENCY_ADVICE = 'write a whole number of 1 or more';
-const SHARE_ADVICE = 'write a share such as 20%, from 0% to 100%';
 const SHARE = /^(\d{1,3}(?:\.\d+)?)%$/;
-const FILE_ADVICE = 'write a map of defaults and rules';
 
-const cron = z.string(CRON_ADVICE).transform(converted(parseCron));
+const cron = z.string(TEXTS.cron).transform(converted(parseCron));
 
 /** The `sync` key. Absent and `~` are the same: nothing is fetched ahead of demand. */
 export function syncSchema(source: Source) {
@@ -48,7 +45,7 @@ export function syncSchema(source: Source) {
         .default([])
         .describe('Bytes are fetched only inside of these. Left out: at any time.'),
       bandwidth: z
-        .string('write a rate such as "20MiB/s"')
+        .string(TEXTS.syncRate)
         .meta({ pattern: RATE.source })
         .transform(converted(parseRate))
         .exactOptional()
@@ -58,12 +55,12 @@ export function syncSchema(source: Source) {
         .prefault('0s')
         .describe('A run begins up to this much later.'),
       concurrency: z
-        .int(CONCURRENCY_ADVICE)
-        .min(1, CONCURRENCY_ADVICE)
+        .int(TEXTS.asCount)
+        .min(1, TEXTS.asCount)
         .default(4)
         .describe('Images at a time.'),
       releaseShare: z
-        .string(SHARE_ADVICE)
+        .string(TEXTS.share)
         .meta({ pattern: SHARE.source })
         .transform(converted(parseShare))
         .prefault('20%')
@@ -118,7 +115,7 @@ function toSyncConfig({
 function fileSchema(source: Source) {
   return z.strictObject(
     { defaults: ruleDefaultsSchema, rules: z.array(ruleSchema(source)).default([]) },
-    { error: ({ code }) => (code === 'invalid_type' ? FILE_ADVICE : undefined) },
+    { error: ({ code }) => (code === 'invalid_type' ? TEXTS.syncFile : undefined) },
   );
 }
 
@@ -142,21 +139,21 @@ function parseFile(
 }
 
 function parseWindowLength(text: string): number {
-  const milliseconds = parseAtMost(text, MAX_WINDOW_MS, '31d; leave windows out for at any time');
+  const milliseconds = parseAtMost(text, MAX_WINDOW_MS, TEXTS.windowAtMost);
   if (milliseconds > 0) return milliseconds;
-  throw new ConfigError(['write more than 0s; this window never opens']);
+  throw new ConfigError([TEXTS.windowNeverOpens]);
 }
 
 function parseAtMost(text: string, limit: number, said: string): number {
   const milliseconds = parseDuration(text);
-  if (milliseconds > limit) throw new ConfigError([`write at most ${said}`]);
+  if (milliseconds > limit) throw new ConfigError([TEXTS.atMost({ limit: said })]);
   return milliseconds;
 }
 
 function parseShare(text: string): number {
   const share = Number(SHARE.exec(text)?.[1]) / 100;
   if (share <= 1) return share;
-  throw new ConfigError([`${SHARE_ADVICE}, not "${text}"`]);
+  throw new ConfigError([TEXTS.notThis({ advice: TEXTS.share, text })]);
 }
 
 /** A file of rules before it is checked. */
@@ -175,7 +172,7 @@ export function readSyncFiles(pattern: string, directory: string): SyncFile[] {
     ? globSync(pattern, { cwd: directory }).map((path) => resolve(directory, path))
     : [resolve(directory, pattern)];
   if (paths.length === 0) {
-    throw new ConfigError([`no file matches ${pattern}; add one, or take the entry out`]);
+    throw new ConfigError([TEXTS.noFileMatches({ pattern })]);
   }
   const problems: string[] = [];
   const files = paths.toSorted().flatMap((path) => {

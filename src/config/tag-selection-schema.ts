@@ -7,11 +7,7 @@ import { isGlob, parseGlob } from './glob.ts';
 import { parseRegex } from './regex.ts';
 import { checked, converted } from './section.ts';
 import type { TagSelection } from './sync-config.ts';
-
-const TAGS_ADVICE =
-  'write a tag, a list of tags, or a map of names, globs, regex, semver, newest and exclude';
-const NEWEST_ADVICE =
-  'write a whole number of 1 or more, or { count: NUMBER, by: semver or created }';
+import { TEXTS } from './texts.ts';
 
 /** The selection of a rule without `tags`. */
 export const LATEST: TagSelection = { names: [DEFAULT_TAG], globs: [], regexes: [], exclude: [] };
@@ -19,14 +15,14 @@ export const LATEST: TagSelection = { names: [DEFAULT_TAG], globs: [], regexes: 
 const name = z.string().transform(converted(checkTag));
 const glob = z.string().transform(checked(parseGlob));
 const regex = z.string().transform(checked(parseRegex));
-const count = z.int(NEWEST_ADVICE).min(1, NEWEST_ADVICE);
+const count = z.int(TEXTS.newest).min(1, TEXTS.newest);
 
 const selection = z
   .strictObject({
     names: z.array(name).default([]).describe('Tags that are wanted whatever the rest says.'),
     globs: z.array(glob).default([]).describe('Patterns of tags, such as "22-*".'),
     regex: z
-      .union([regex, z.array(regex)], { error: 'write an expression, or a list of them' })
+      .union([regex, z.array(regex)], { error: TEXTS.regexes })
       .default([])
       .describe('Expressions (RE2); ^ and $ bind. The group "version" is the version of the tag.'),
     semver: z
@@ -41,12 +37,12 @@ const selection = z
           z.strictObject({
             count: count.describe('How many.'),
             by: z
-              .enum(['semver', 'created'], { error: 'write semver or created' })
+              .enum(['semver', 'created'], { error: TEXTS.newestBy })
               .default('semver')
               .describe('semver: the highest versions. created: the images that were built last.'),
           }),
         ],
-        { error: NEWEST_ADVICE },
+        { error: TEXTS.newest },
       )
       .exactOptional()
       .describe('Of all that match, only so many.'),
@@ -61,11 +57,11 @@ export const tagSelectionSchema = z.union(
     name.transform((tag) => ({ ...LATEST, names: [tag] })),
     z
       .array(name)
-      .min(1, 'an empty list selects nothing; write a tag, or leave the key out for latest')
+      .min(1, TEXTS.tagsEmpty)
       .transform((names) => ({ ...LATEST, names })),
     selection,
   ],
-  { error: TAGS_ADVICE },
+  { error: TEXTS.tags },
 );
 
 type Written = Omit<TagSelection, 'regexes'> & { readonly regex: string | readonly string[] };
@@ -86,26 +82,23 @@ function checkNames({ names, exclude }: TagSelection, context: z.RefinementCtx):
   for (const [position, tag] of names.entries()) {
     const pattern = patterns.find((text) => parseGlob(text).matches(tag));
     if (pattern === undefined) continue;
-    const message = `exclude has "${pattern}", which matches it; take one of the two out`;
+    const message = TEXTS.excluded({ pattern });
     context.addIssue({ code: 'custom', path: ['names', position], message });
   }
 }
 
 function checkTag(text: string): string {
   if (isTag(text)) return text;
-  const remedy = isGlob(text) ? `; for a pattern write globs: ["${text}"]` : '';
-  throw new ConfigError([
-    `a tag has letters, digits, ".", "_" and "-", at most 128 of them${remedy}`,
-  ]);
+  const advice = TEXTS.tag;
+  throw new ConfigError([isGlob(text) ? TEXTS.tagIsGlob({ advice, text }) : advice]);
 }
 
 function checkRange(text: string): string {
-  const advice = `write a range such as ">=20 <23" or "1.30.x"`;
   if (text.trim() === '' || semver.validRange(text) === null) {
-    throw new ConfigError([`${advice}, not "${text}"`]);
+    throw new ConfigError([TEXTS.notThis({ advice: TEXTS.range, text })]);
   }
   if (semver.minVersion(text) === null) {
-    throw new ConfigError([`no version lies in "${text}"; ${advice}`]);
+    throw new ConfigError([TEXTS.rangeEmpty({ text, advice: TEXTS.range })]);
   }
   return text;
 }

@@ -8,6 +8,7 @@ import {
 } from './duration.ts';
 import { parseTagGlob } from './glob.ts';
 import { checked, converted, section } from './section.ts';
+import { TEXTS } from './texts.ts';
 
 const MAX_REVALIDATE_TIMEOUT_MS = 3_600_000;
 
@@ -37,7 +38,7 @@ export const tagsSchema = section({
       z
         .string()
         .regex(/.:./, {
-          error: 'write REPOSITORY:TAG, where both may be patterns, such as "*:v[0-9]*"',
+          error: TEXTS.tagGlob,
         })
         .transform(checked(parseTagGlob)),
     )
@@ -48,10 +49,9 @@ export const tagsSchema = section({
 function parseRevalidateTimeout(text: string): number {
   const milliseconds = parseDuration(text);
   if (milliseconds === 0) {
-    throw new ConfigError([
-      'write more than 0s; staleWhileRevalidate: forever answers at once and asks upstream behind it',
-    ]);
+    throw new ConfigError([TEXTS.revalidateAtOnce]);
   }
-  if (milliseconds > MAX_REVALIDATE_TIMEOUT_MS) throw new ConfigError(['write at most "1h"']);
+  if (milliseconds > MAX_REVALIDATE_TIMEOUT_MS)
+    throw new ConfigError([TEXTS.atMost({ limit: '"1h"' })]);
   return milliseconds;
 }

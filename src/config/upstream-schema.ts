@@ -10,6 +10,7 @@ import { checked, converted, section } from './section.ts';
 import type { Source } from './source.ts';
 import { tagsSchema } from './tags-schema.ts';
 import { parseUpstreamUrl } from './upstream-url.ts';
+import { TEXTS } from './texts.ts';
 
 /** One entry of `upstreams`; `~` and `{}` take every default. */
 export function upstreamSchema(source: Source) {
@@ -33,21 +34,21 @@ export function upstreamSchema(source: Source) {
       .optional()
       .describe('Proxy on the way to this upstream. Left out: HTTPS_PROXY and NO_PROXY.'),
     hosts: z
-      .array(z.string().refine(isHost, 'write a host in lower case, and a port if it has one'))
+      .array(z.string().refine(isHost, TEXTS.host))
       .default([])
       .describe("Values of a request's Host header that mean this upstream."),
     allow: patterns()
-      .min(1, 'an empty list would allow nothing; leave the key out to allow everything')
+      .min(1, TEXTS.allowNothing)
       .prefault(['**'])
       .describe('Patterns of the repositories that may be pulled.'),
     deny: patterns().prefault([]).describe('Patterns of repositories that may not be pulled.'),
     concurrency: z
-      .int({ error: 'write a whole number of 1 or more' })
-      .min(1, 'write a whole number of 1 or more')
+      .int({ error: TEXTS.asCount })
+      .min(1, TEXTS.asCount)
       .default(8)
       .describe('Blob transfers from this upstream at a time.'),
     bandwidth: z
-      .string({ error: 'write a rate such as "50MiB/s"' })
+      .string({ error: TEXTS.rate })
       .meta({ pattern: RATE.source })
       .transform(converted(parseRate))
       .optional()
@@ -61,8 +62,7 @@ export function upstreamSchema(source: Source) {
 }
 
 function patterns() {
-  const advice = 'write a pattern such as "library/*" or "myorg/**"';
-  return z.array(z.string().min(1, advice).transform(checked(parseGlob)));
+  return z.array(z.string().min(1, TEXTS.repositoryGlob).transform(checked(parseGlob)));
 }
 
 function tlsSchema(source: Source) {
@@ -82,7 +82,7 @@ function checkClientCertificate<T extends { cert?: string | undefined; key?: str
   tls: T,
 ): T {
   if ((tls.cert === undefined) !== (tls.key === undefined)) {
-    throw new ConfigError(['cert and key belong together; write both or neither']);
+    throw new ConfigError([TEXTS.keyPairHalf]);
   }
   if (tls.cert !== undefined && tls.key !== undefined) checkKeyPair(tls.cert, tls.key);
   return tls;

@@ -1,6 +1,7 @@
 import { isRepository } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
 import { isHost } from './registries.ts';
+import { TEXTS } from './texts.ts';
 
 /**
  * The place of an upstream; prefix or namespace pick the registry of a mirror of several
@@ -13,11 +14,6 @@ export interface UpstreamUrl {
   readonly namespace?: string;
 }
 
-const MIRROR_ADVICE =
-  'for a mirror of several registries write https://HOST/v2/PREFIX or https://HOST/?ns=REGISTRY';
-const V2_ADVICE = `write the URL without /v2 at its end, which is added to every request; ${MIRROR_ADVICE}`;
-const QUERY_ADVICE = `write the URL without a query and without a fragment; ${MIRROR_ADVICE}`;
-
 /**
  * Throws a `ConfigError` that says what to write and repeats nothing of the URL, which may hold a
  * password.
@@ -25,21 +21,19 @@ const QUERY_ADVICE = `write the URL without a query and without a fragment; ${MI
 export function parseUpstreamUrl(text: string): UpstreamUrl {
   const url = URL.parse(text);
   if (!url || !/^https?:$/.test(url.protocol)) {
-    throw new ConfigError(['write a URL that begins with https:// or http://']);
+    throw new ConfigError([TEXTS.url]);
   }
   if (url.username !== '' || url.password !== '') {
-    throw new ConfigError([
-      'take the user and the password out of the URL and write credentials: { username: NAME, password: { file: PATH } }',
-    ]);
+    throw new ConfigError([TEXTS.urlWithPassword]);
   }
   const namespace = parseQuery(url, text);
   const path = url.pathname.replace(/\/+$/, '');
-  if (path.endsWith('/v2')) throw new ConfigError([V2_ADVICE]);
+  if (path.endsWith('/v2')) throw new ConfigError([TEXTS.urlWithV2]);
   const [, base = path, prefix] = /^(.*?)\/v2\/(.*)$/.exec(path) ?? [];
   if (prefix !== undefined) {
     checkPrefix(prefix);
     if (namespace !== undefined) {
-      throw new ConfigError(['a prefix behind /v2/ and ns say the same; write one of the two']);
+      throw new ConfigError([TEXTS.urlPrefixAndNamespace]);
     }
   }
   return {
@@ -60,15 +54,13 @@ function parseQuery({ searchParams }: URL, text: string): string | undefined {
   if (!text.includes('?') && !text.includes('#')) return undefined;
   const [[key, value] = ['', ''], ...others] = searchParams;
   if (key !== 'ns' || others.length > 0 || text.includes('#')) {
-    throw new ConfigError([QUERY_ADVICE]);
+    throw new ConfigError([TEXTS.urlWithQuery]);
   }
   if (isHost(value)) return value;
-  throw new ConfigError(['behind ns= write the name of a registry, such as docker.io']);
+  throw new ConfigError([TEXTS.urlNamespace]);
 }
 
 function checkPrefix(prefix: string): void {
   if (isRepository(prefix)) return;
-  throw new ConfigError([
-    'behind /v2/ write what repositories there begin with, such as docker.io or a project, in lower case; a port is written as in reg.example_5000',
-  ]);
+  throw new ConfigError([TEXTS.urlPrefix]);
 }

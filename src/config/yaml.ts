@@ -1,5 +1,6 @@
 import { Document, isMap, LineCounter, parseDocument, stringify, visit } from 'yaml';
 import { ConfigError } from './config-error.ts';
+import { TEXTS } from './texts.ts';
 
 interface Fault {
   readonly offset: number;
@@ -26,7 +27,7 @@ export function parseYaml(text: string): unknown {
       .toSorted((one, other) => one.offset - other.offset)
       .map(({ offset, message }) => {
         const { line, col } = lineCounter.linePos(offset);
-        return `line ${line}, column ${col}: ${withoutSource(message)}`;
+        return TEXTS.yamlFault({ line, column: col, fault: withoutSource(message) });
       }),
   );
 }
@@ -46,7 +47,7 @@ function unknownAliases(document: Document): Fault[] {
   visit(document, {
     Alias(_, alias) {
       if (alias.resolve(document)) return;
-      faults.push({ offset: alias.range?.[0] ?? 0, message: 'Unknown alias' });
+      faults.push({ offset: alias.range?.[0] ?? 0, message: TEXTS.yamlAlias });
     },
   });
   return faults;

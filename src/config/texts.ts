@@ -1,0 +1,179 @@
+/** What operators read of a configuration: what is wrong with it, and what to write instead. */
+export const TEXTS = {
+  // Values of any key
+  asBoolean: 'write true or false',
+  asText: 'write text',
+  asNumber: 'write a number',
+  asWholeNumber: 'write a whole number',
+  asCount: 'write a whole number of 1 or more',
+  asList: 'write a list',
+  asMap: 'write a map',
+  missing: ({ advice }: { advice: string }) => `missing; ${advice}`,
+  needsQuotes: ({ advice }: { advice: string }) => `${advice}; put quotes around it`,
+  notThis: ({ advice, text }: { advice: string; text: string }) => `${advice}, not "${text}"`,
+  unknownKey: ({ keys }: { keys: string }) => `unknown key; known here: ${keys}`,
+  atMost: ({ limit }: { limit: string }) => `write at most ${limit}`,
+  tooLong: ({ most }: { most: number }) => `write at most ${most} characters`,
+  writeName: ({ name }: { name: string }) => `write ${name}`,
+  root: 'write keys with their values, such as "offline: false"',
+
+  // Sizes, times and rates
+  size: 'write a size such as "100GiB" or "50MB"',
+  sizeAboveZero: 'write more than 0; the store needs room',
+  rate: 'write a rate such as "50MiB/s"',
+  syncRate: 'write a rate such as "20MiB/s"',
+  rateAboveZero: 'write more than 0; leave the key out for no limit',
+  duration: 'write a duration such as "5m" or "1h30m"',
+  durationOrForever: 'write a duration such as "5m" or "1h30m", or forever',
+  share: 'write a share such as 20%, from 0% to 100%',
+  cron: 'write a cron expression such as "0 22 * * *"',
+  cronForm: 'write minute, hour, day of month, month and day of week, such as "0 22 * * *"',
+  cronFault: ({ advice, fault }: { advice: string; fault: string }) => `${advice}; ${fault}`,
+  cronNever: ({ text }: { text: string }) =>
+    `"${text}" never comes; write a day that its months have`,
+  timeZone: 'write a time zone such as Europe/Berlin or UTC',
+
+  // Files, secrets and certificates
+  unreadable: ({ path, reason }: { path: string; reason: string }) =>
+    `cannot read ${path}: ${reason}`,
+  noSuchFile: 'there is no such file',
+  permissionDenied: 'permission denied',
+  isFolder: 'it is a folder',
+  notUtf8: ({ path }: { path: string }) => `${path} is not UTF-8 text`,
+  yamlFault: ({ line, column, fault }: { line: number; column: number; fault: string }) =>
+    `line ${line}, column ${column}: ${fault}`,
+  yamlAlias: 'Unknown alias',
+  secretInFile: 'a secret does not stand in this file; write { file: PATH } or { env: VARIABLE }',
+  secretMissing: 'missing; write { file: PATH } or { env: VARIABLE }',
+  secretTwice: 'write { file: PATH } or { env: VARIABLE }, one of the two',
+  secretFileEmpty: ({ path }: { path: string }) => `${path} is empty; the secret belongs there`,
+  variableNotSet: ({ name }: { name: string }) => `the environment variable ${name} is not set`,
+  variableEmpty: ({ name }: { name: string }) => `the environment variable ${name} is empty`,
+  pemPath: 'write the path of a PEM file',
+  pemContents: 'write the path of a PEM file, not what is in it',
+  notPem: ({ path }: { path: string }) => `${path} is not a PEM file`,
+  keyOfOther: 'the key does not belong to the certificate',
+  keyPairUnusable: ({ code }: { code: string }) => `TLS cannot use cert and key (${code})`,
+  keyPairHalf: 'cert and key belong together; write both or neither',
+
+  // listen, admin and store
+  address: 'write an address and a port such as "0.0.0.0:5000" or "[::]:5000"',
+  addressOrMap:
+    'write an address and a port such as "0.0.0.0:5000", or { address: …, tls: { cert: PATH, key: PATH } }',
+  portTaken: ({ port }: { port: number }) => `listen has port ${port} already; write another one`,
+  folder: 'write the path of a folder',
+  file: 'write the path of a file',
+  durability: 'write full or rename',
+  pin: 'write an image with its registry, such as "docker.io/library/nginx:1.27"',
+
+  // upstreams
+  upstreams: 'write a map of registries; leave the key out for the well-known public ones',
+  registryName: "a registry's name is its host and port, such as reg.example:5000",
+  registryNamed: ({ name }: { name: string }) => `write ${name}, the name of this registry`,
+  noUpstream: ({ name, remedy }: { name: string; remedy: string }) =>
+    `${name} is not under upstreams; ${remedy}`,
+  itsDefault: ({ name }: { name: string }) => `${name}, its default,`,
+  addOne: 'add one there',
+  oneOf: ({ names }: { names: string }) => `write one of ${names}`,
+  addOrOneOf: ({ names }: { names: string }) => `add it there, or write one of ${names}`,
+  host: 'write a host in lower case, and a port if it has one',
+  hostTaken: ({ host, owner }: { host: string; owner: string }) =>
+    `${host} is a host of ${owner} already`,
+  repositoryGlob: 'write a pattern such as "library/*" or "myorg/**"',
+  allowNothing: 'an empty list would allow nothing; leave the key out to allow everything',
+  tagGlob: 'write REPOSITORY:TAG, where both may be patterns, such as "*:v[0-9]*"',
+  revalidateAtOnce:
+    'write more than 0s; staleWhileRevalidate: forever answers at once and asks upstream behind it',
+  url: 'write a URL that begins with https:// or http://',
+  urlWithPassword:
+    'take the user and the password out of the URL and write credentials: { username: NAME, password: { file: PATH } }',
+  urlWithV2:
+    'write the URL without /v2 at its end, which is added to every request; for a mirror of several registries write https://HOST/v2/PREFIX or https://HOST/?ns=REGISTRY',
+  urlWithQuery:
+    'write the URL without a query and without a fragment; for a mirror of several registries write https://HOST/v2/PREFIX or https://HOST/?ns=REGISTRY',
+  urlPrefix:
+    'behind /v2/ write what repositories there begin with, such as docker.io or a project, in lower case; a port is written as in reg.example_5000',
+  urlNamespace: 'behind ns= write the name of a registry, such as docker.io',
+  urlPrefixAndNamespace: 'a prefix behind /v2/ and ns say the same; write one of the two',
+  proxy: 'write the proxy as http://HOST:PORT or https://HOST:PORT',
+  proxyWithPassword:
+    "a proxy's password does not stand in this file; leave the key out and set HTTPS_PROXY in the environment",
+  proxyVariable: ({ name }: { name: string }) =>
+    `the environment variable ${name} is not the URL of an http proxy`,
+  insecure: 'the certificate of this upstream is not checked',
+  unencrypted: 'they go over the network unencrypted; use https',
+
+  // credentials
+  credentialForms:
+    'write { username: NAME, password: { file: PATH } }, { identityToken: { file: PATH } }, { token: { file: PATH } } or { provider: NAME }',
+  credentialMixed:
+    'write username and password, or identityToken, or token, not several of them; a second account is a second entry of a list',
+  credentialsEmpty: 'an empty list names no account; leave the key out to pull without one',
+  provider: ({ names }: { names: string }) =>
+    `write one of ${names}; a username and a password need no provider`,
+  username: 'write the name of the account',
+  bearer: 'a bearer token has no spaces and no line ends; keep nothing beside it',
+  region: 'write a region such as "eu-central-1"',
+  regionMissing: 'missing; the host does not tell it, write region: REGION',
+  profile: "write the name of a profile of AWS's own configuration files",
+  serviceAccount:
+    'this is not the JSON key of a service account, which has client_email and private_key; leave key out for the default credentials',
+  id: ({ of }: { of: string }) => `write the ID of the ${of}`,
+  principal: ({ key }: { key: string }) =>
+    `missing; a secret belongs to a tenant and a client, write the ID of the ${key}`,
+  helper: 'write what follows docker-credential- in the name of the program, such as "pass"',
+  server: 'write the registry as it was logged in to, such as reg.example:5000',
+  dockerConfig: 'write the path of a config.json or auth.json',
+  notDockerConfig: ({ path }: { path: string }) =>
+    `${path} is not JSON as docker login or podman login writes it`,
+
+  // sync
+  syncFile: 'write a map of defaults and rules',
+  noFileMatches: ({ pattern }: { pattern: string }) =>
+    `no file matches ${pattern}; add one, or take the entry out`,
+  windowNeverOpens: 'write more than 0s; this window never opens',
+  windowAtMost: '31d; leave windows out for at any time',
+  image: 'write an image with its registry, such as docker.io/library/node',
+  imageWithDigest: 'write the digest under digests, and the image without it',
+  imageWithTag: 'write the tag under tags, and the image without it',
+  imageRepository: 'write a repository in lower case, such as docker.io/library/node',
+  imageRegistryGlob: 'write the registry as it is; a rule is for one registry',
+  imageWithoutRegistry:
+    'write the image with its registry in front, such as docker.io/library/node',
+  digest: 'write a digest such as sha256: and 64 hex digits',
+  platforms: 'write all, or a list such as [linux/amd64, linux/arm64]',
+  platform: 'write OS/ARCHITECTURE such as linux/amd64 or linux/arm/v7',
+  freshAboveZero: 'write more than 0s; no copy is that young',
+  removed: 'write keep or release',
+  tags: 'write a tag, a list of tags, or a map of names, globs, regex, semver, newest and exclude',
+  tagsEmpty: 'an empty list selects nothing; write a tag, or leave the key out for latest',
+  tag: 'a tag has letters, digits, ".", "_" and "-", at most 128 of them',
+  tagIsGlob: ({ advice, text }: { advice: string; text: string }) =>
+    `${advice}; for a pattern write globs: ["${text}"]`,
+  excluded: ({ pattern }: { pattern: string }) =>
+    `exclude has "${pattern}", which matches it; take one of the two out`,
+  newest: 'write a whole number of 1 or more, or { count: NUMBER, by: semver or created }',
+  newestBy: 'write semver or created',
+  range: 'write a range such as ">=20 <23" or "1.30.x"',
+  rangeEmpty: ({ text, advice }: { text: string; advice: string }) =>
+    `no version lies in "${text}"; ${advice}`,
+
+  // Patterns
+  glob: ({ most }: { most: number }) =>
+    `write a pattern such as "22-*", of at most ${most} characters`,
+  globRange: ({ glob }: { glob: string }) =>
+    `"${glob}" has a range that is none; write one such as [0-9]`,
+  globOpen: ({ glob }: { glob: string }) => `"${glob}" opens { and does not close it; write {a,b}`,
+  globUnusual: ({ glob, character }: { glob: string; character: string }) =>
+    `"${glob}" has ${character} where no name has it; write *, ?, [a-z] or {a,b} for what varies`,
+  regexes: 'write an expression, or a list of them',
+  regexLength: ({ most }: { most: number }) => `write an expression of 1 to ${most} characters`,
+  regexTooLarge: 'too large; write fewer or smaller repetitions such as {1,10}',
+  regexCatastrophic: ({ part }: { part: string }) =>
+    `catastrophic backtracking: "${part}" and the repetition around it can share a text in very many ways; take one of the two out`,
+  regexLookAround:
+    'look-ahead and look-behind are not understood; write what must not match under exclude',
+  regexBackReference: 'back-references are not understood; write the text out',
+  regexFault: ({ fault }: { fault: string }) =>
+    `no regular expression: ${fault}; put quotes around it, and \\ before . + ( [ meant as they are`,
+} as const;
