@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { formatImage } from './client.ts';
 import type { Client, ImageName } from './client.ts';
 import type { Netns } from './netns.ts';
-import { until } from './until.ts';
+import { until } from '../helpers/until.ts';
 
 const SNAPSHOTTER = ['--snapshotter', 'native'];
 

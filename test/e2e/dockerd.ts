@@ -5,7 +5,7 @@ import { get } from '../helpers/client.ts';
 import type { Client, ImageName } from './client.ts';
 import { chainId } from './layer-chain.ts';
 import type { Netns } from './netns.ts';
-import { until } from './until.ts';
+import { until } from '../helpers/until.ts';
 
 interface InspectedImage {
   readonly RootFS: { readonly Layers: readonly string[] };

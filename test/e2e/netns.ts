@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Service } from './service.ts';
-import { until } from './until.ts';
+import { until } from '../helpers/until.ts';
 
 const KEEPER = join(import.meta.dirname, 'netns.sh');
 const UNSHARE = 'unshare --net --mount --pid --fork --kill-child --mount-proc';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Netns } from './netns.ts';
 import { Registry } from './registry.ts';
 import type { Service } from './service.ts';
-import { until } from './until.ts';
+import { until } from '../helpers/until.ts';
 
 const PROXY = join(import.meta.dirname, 'counting-proxy.ts');
 

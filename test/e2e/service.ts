@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { until } from './until.ts';
+import { until } from '../helpers/until.ts';
 
 interface Parts {
   readonly name: string;

@@ -7,6 +7,7 @@ import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { Gate } from '../helpers/gate.ts';
 import { buildBlob, type Stored } from '../helpers/image.ts';
 import { startMirror } from '../helpers/mirror.ts';
+import { until } from '../helpers/until.ts';
 
 const MIB = 1024 * 1024;
 
@@ -239,7 +240,7 @@ test('a client that leaves while it is to go on by itself begins no transfer of 
   room.open();
   await gate.arrived();
   response.destroy();
-  while (mirror.server.activity().openFiles > 0) await immediate();
+  await until('the reader is gone', () => mirror.server.activity().openFiles === 0);
   gate.open();
   t.true((await get(url)).body.equals(blob.bytes));
   // The first client's, and the second one's: begun, without room, gone on with.

@@ -1,6 +1,5 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -11,6 +10,7 @@ import { Scrubber, type ScrubberParts } from '../../src/store/care/scrubber.ts';
 import { Clock, HOUR, MINUTE, SECOND } from '../helpers/clock.ts';
 import { buildBlob, type Stored } from '../helpers/image.ts';
 import { blobPath, createTempFolder, startMirror, type MirrorOptions } from '../helpers/mirror.ts';
+import { until } from '../helpers/until.ts';
 import { HIT, holdImage, through, verify } from './held-image.ts';
 import { injure } from './injury.ts';
 import { integrityFailures, timesLogged } from './store-report.ts';
@@ -175,7 +175,7 @@ test('a catalog that cannot be written does not make right bytes damaged', async
   };
   const begun = scrubber();
   begun.verify();
-  while (begun.state.running) await setImmediate();
+  await until('the verification ends', () => !begun.state.running);
   t.deepEqual(begun.state.last?.damaged, []);
   t.is(begun.state.last?.blobs, held.length);
   t.deepEqual(found, []);

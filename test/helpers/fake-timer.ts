@@ -12,6 +12,7 @@ interface Wait {
 export class FakeTimer implements Timer, Ticker, Clock {
   readonly #waits = new Set<Wait>();
   readonly #chances: number[] = [];
+  readonly #watchers = new Set<() => void>();
   #elapsed = 0;
   #start: number;
 
@@ -28,12 +29,23 @@ export class FakeTimer implements Timer, Ticker, Clock {
     return this.#waits.size;
   }
 
+  /** Resolves once so many wait. */
+  async waited(count = 1): Promise<void> {
+    while (this.#waits.size < count) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#watchers.add(resolve);
+      await promise;
+    }
+  }
+
   async wait(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const wait = { until: this.#elapsed + ms, resolve };
     const abort = (): void => reject(signal?.reason);
     this.#waits.add(wait);
+    for (const wake of this.#watchers) wake();
+    this.#watchers.clear();
     signal?.addEventListener('abort', abort);
     try {
       await promise;

@@ -3,7 +3,6 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { pino } from 'pino';
 import type {
   Config,
   CredentialsConfig,
@@ -14,6 +13,8 @@ import { startServer, type RunningServer } from '../../src/server.ts';
 import type { Clock } from '../../src/time/clock.ts';
 import type { Timing } from '../../src/net/timing.ts';
 import { digestOf } from '../../src/oci/digest.ts';
+import { TestLog } from './test-log.ts';
+import { until } from './until.ts';
 
 /** What is waited for the other side no test means to meet because the machine is busy. */
 export const TEST_TIMING: Timing = {
@@ -70,6 +71,8 @@ export interface TestMirror {
   readonly config: Config;
   /** What the log said, one object a line. */
   readonly log: readonly Record<string, unknown>[];
+  /** Resolves once the log has said this so many times. */
+  logged(message: string, count?: number): Promise<void>;
   /** Resolves when nothing runs: clients learn of their last byte before it is recorded. */
   idle(): Promise<void>;
   /** Closes it before the end of the test, with the checks of the end. */
@@ -89,13 +92,9 @@ export async function startMirror(
 ): Promise<TestMirror> {
   const storePath = options.storePath ?? (await createTempFolder(t));
   const config = createConfig(storePath, options);
-  const lines: Record<string, unknown>[] = [];
-  const log = pino(
-    { level: 'debug' },
-    { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) },
-  );
+  const log = new TestLog();
   const server = await startServer(config, {
-    log,
+    log: log.logger,
     timing: { ...TEST_TIMING, ...options.timing },
     graceMs: options.graceMs ?? 1_000,
     ...(options.clock && { clock: options.clock }),
@@ -120,8 +119,17 @@ export async function startMirror(
     isStopped = true;
     await server.close();
   };
-  const idle = async (): Promise<void> => settle(server);
-  return { url: server.url, server, storePath, config, log: lines, idle, stop, abandon };
+  return {
+    url: server.url,
+    server,
+    storePath,
+    config,
+    log: log.lines,
+    logged: async (message, count) => log.said(message, count),
+    idle: async () => settle(server),
+    stop,
+    abandon,
+  };
 }
 
 /** Node ends a process at the first one; ava overlooks those that are handled late. */
@@ -183,11 +191,12 @@ function credentialsOf(
 }
 
 async function settle(server: RunningServer): Promise<void> {
-  for (let turn = 0; turn < 200; turn += 1) {
+  const isQuiet = (): boolean => {
     const { downloads, questions, openFiles } = server.activity();
-    if (downloads + questions + openFiles === 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+    return downloads + questions + openFiles === 0;
+  };
+  // What is left open then, whoever asked says better.
+  await until('nothing runs', isQuiet, { withinMs: 20_000 }).catch(() => undefined);
 }
 
 /** Every file against its name, every record against its file. */

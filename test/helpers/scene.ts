@@ -8,7 +8,6 @@
  *
  * The image is `library/app:latest`, named `app` in conversations, with two layers.
  */
-import { setImmediate } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import type { TagsConfig } from '../../src/config/config.ts';
 import { get, type ClientAnswer, type GetOptions } from './client.ts';
@@ -21,6 +20,7 @@ import {
   type TestMirror,
   type UpstreamOptions,
 } from './mirror.ts';
+import { until } from './until.ts';
 
 /** The name of the scene's upstream. */
 export const UPSTREAM = 'hub.example';
@@ -91,11 +91,10 @@ export async function startScene(t: ExecutionContext, options: SceneOptions = {}
  * byte a moment before the store has the blob.
  */
 export async function idle({ server }: TestMirror): Promise<void> {
-  for (;;) {
+  await until('no question and no download', () => {
     const { downloads, questions } = server.activity();
-    if (downloads + questions === 0) return;
-    await setImmediate();
-  }
+    return downloads + questions === 0;
+  });
 }
 
 /** What an answer tells of itself: its status and where it came from. */

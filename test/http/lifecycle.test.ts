@@ -23,6 +23,7 @@ import {
   TEST_TIMING,
   type MirrorOptions,
 } from '../helpers/mirror.ts';
+import { until } from '../helpers/until.ts';
 
 const NAME = 'registry.example';
 
@@ -52,15 +53,6 @@ async function launch(t: ExecutionContext, world: World, graceMs = 30_000): Prom
   const close = async (): Promise<void> => (closing ??= server.close());
   t.teardown(close);
   return { ...server, close };
-}
-
-/** Waits for what no event tells of, and says in the end what it waited for. */
-async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (let turn = 0; turn < 1500; turn += 1) {
-    if (await isSo()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`never: ${what}`);
 }
 
 const promtool = await runPromtool('# HELP a b\n# TYPE a gauge\na 1\n');

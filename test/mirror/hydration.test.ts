@@ -1,4 +1,4 @@
-import { setImmediate, setTimeout } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { get } from '../helpers/client.ts';
@@ -15,6 +15,7 @@ import {
   type Stored,
 } from '../helpers/image.ts';
 import { createTempFolder, startMirror, type MirrorOptions } from '../helpers/mirror.ts';
+import { until } from '../helpers/until.ts';
 
 const REPOSITORY = 'org/app';
 const AMD64 = { os: 'linux', architecture: 'amd64' };
@@ -118,11 +119,6 @@ function statesOf({ manifests }: Explained): Record<string, string> {
   );
 }
 
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  // Not at every turn: what is waited for needs the processor.
-  while (!(await condition())) await setTimeout(5);
-}
-
 const signature = buildArtifact({
   seed: 'signature',
   artifactType: 'application/vnd.example.signature',
@@ -147,7 +143,7 @@ const blob = (name: string): string => `GET ${path(`blobs/<${name}>`)}`;
 
 /** Requests to the upstream until these and no others were made, in no order. */
 async function converse(t: ExecutionContext, registry: FakeRegistry, expected: readonly string[]) {
-  await until(() => registry.requests.length >= expected.length);
+  await until('hydration', () => registry.requests.length >= expected.length);
   t.deepEqual(registry.conversation().toSorted(), expected.toSorted());
 }
 
@@ -179,7 +175,7 @@ test('what a client pulled in part is completed: its platform with its attestati
   const { mirror, explain, ...client } = await start(t, registry);
   await pullInPart(client);
   await converse(t, registry, [...PULLED, ...COMPLETED]);
-  await until(async () => (await explain()).state === 'complete');
+  await until('hydration', async () => (await explain()).state === 'complete');
   const done = await explain();
   t.deepEqual(statesOf(done), {
     index: 'root, held, 0 missing',
@@ -272,7 +268,7 @@ test('a layer that no registry serves is not missing', async (t) => {
     ...listing('windows'),
     blob('amd64.config'),
   ]);
-  await until(async () => (await explain('windows')).state === 'complete');
+  await until('hydration', async () => (await explain('windows')).state === 'complete');
   t.is((await explain('windows')).bytes, size(windows, config));
 });
 
@@ -385,7 +381,7 @@ test('a pull does not wait behind what is fetched for nobody', async (t) => {
   t.deepEqual(await pulling, wanted.layer(0).bytes);
   for (const image of [one, two]) {
     const digest = parseDigest(image.layer(0).digest);
-    await until(async () => (await mirror.server.blobs.find(digest)) !== undefined);
+    await until('hydration', async () => (await mirror.server.blobs.find(digest)) !== undefined);
   }
 });
 
@@ -416,10 +412,10 @@ test('after an outage it is tried again until it is complete', async (t) => {
   await client.pull('manifests', 'v1');
   await client.pull('manifests', amd64.manifest);
   await registry.refuse();
-  await until(() => mirror.log.some(({ msg }) => msg === 'not completed yet'));
+  await until('hydration', () => mirror.log.some(({ msg }) => msg === 'not completed yet'));
   t.is((await explain()).state, 'partial');
   await registry.accept();
-  await until(async () => (await explain()).state === 'complete');
+  await until('hydration', async () => (await explain()).state === 'complete');
   const fetches = registry.conversation().filter((line) => /^GET .*(blobs|manifests)/.test(line));
   t.deepEqual(fetches.toSorted(), [...new Set(fetches)].toSorted(), 'nothing is fetched twice');
 });
@@ -437,7 +433,7 @@ test('after a restart what an earlier process left in part is completed, and not
     registry,
     COMPLETED.filter((line) => !line.includes('<index>') && !line.includes('<sha256-index>')),
   );
-  await until(async () => (await second.explain()).state === 'complete');
+  await until('hydration', async () => (await second.explain()).state === 'complete');
 });
 
 test('an attestation alone that is missing is a reason to resume', async (t) => {
@@ -455,7 +451,7 @@ test('an attestation alone that is missing is a reason to resume', async (t) => 
   await first.mirror.stop();
   registry.clear();
   const second = await start(t, registry, { storePath });
-  await until(async () => (await second.explain()).state === 'complete');
+  await until('hydration', async () => (await second.explain()).state === 'complete');
   t.false(registry.conversation().some((line) => line.includes('<amd64.')));
 });
 
@@ -466,7 +462,7 @@ test('closing stops it in the middle of a layer, which the next process goes on 
   const first = await start(t, registry, { storePath });
   await first.pull('manifests', amd64.manifest);
   await gate.arrived();
-  await until(() => first.mirror.server.activity().downloads > 0);
+  await until('hydration', () => first.mirror.server.activity().downloads > 0);
   await first.mirror.abandon();
   const count = registry.requests.length;
   gate.open();
@@ -474,10 +470,12 @@ test('closing stops it in the middle of a layer, which the next process goes on 
   t.is(registry.requests.length, count);
   registry.clear();
   const second = await start(t, registry, { storePath });
-  await until(() => registry.conversation().some((line) => line.startsWith(blob('amd64.layer1'))));
+  await until('hydration', () =>
+    registry.conversation().some((line) => line.startsWith(blob('amd64.layer1'))),
+  );
   const [line] = registry.conversation().filter((each) => each.startsWith(blob('amd64.layer1')));
   t.true([blob('amd64.layer1'), `${blob('amd64.layer1')} bytes=500-`].includes(line ?? ''), line);
-  await until(async () => {
+  await until('hydration', async () => {
     const held = await second.mirror.server.blobs.find(parseDigest(amd64.layer(1).digest));
     return held !== undefined;
   });

@@ -13,6 +13,7 @@ import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { Gate } from '../helpers/gate.ts';
 import { buildBlob, type Stored } from '../helpers/image.ts';
 import { createConfig, createTempFolder, TEST_TIMING } from '../helpers/mirror.ts';
+import { until } from '../helpers/until.ts';
 
 const MIB = 1024 * 1024;
 const UPSTREAM = 'hub.example';
@@ -47,7 +48,7 @@ async function startBench(
     close,
     /** Resolves when downloads of so many MiB together are at their turn, or wait for it. */
     lineUp: async (size: number): Promise<void> => {
-      while (engine.store.care.budget.reservedBytes < size * MIB) await setImmediate();
+      await until('all have room', () => engine.store.care.budget.reservedBytes >= size * MIB);
       await setImmediate();
     },
     /** Blobs of so many MiB: larger than those that wait for no turn. */

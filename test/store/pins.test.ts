@@ -14,6 +14,7 @@ import { get } from '../helpers/client.ts';
 import { createTempFolder, startMirror, type MirrorOptions } from '../helpers/mirror.ts';
 import { openCatalog } from './held-store.ts';
 import { clockOf } from '../helpers/clock.ts';
+import { until } from '../helpers/until.ts';
 
 const APP: Target = { upstream: 'ghcr.io', repository: parseRepository('org/app') };
 const DIGEST = digestOf(Buffer.from('a manifest'));
@@ -118,11 +119,6 @@ test('a list of images has one a line; comments, empty lines and Windows do not 
   t.deepEqual(parseImageList(''), []);
 });
 
-/** Resolves when it holds. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await setImmediate();
-}
-
 test('the file is read at the start and on change; while it cannot be read nothing changes', async (t) => {
   const path = join(await createTempFolder(t), 'in-use');
   const heard: (readonly string[])[] = [];
@@ -141,14 +137,14 @@ test('the file is read at the start and on change; while it cannot be read nothi
   await file.watch();
   t.deepEqual(heard, [['a']]);
   await writeFile(path, 'a\nb # new\n');
-  await until(() => heard.length === 2);
+  await until('the list is read', () => heard.length === 2);
   await rm(path);
-  await until(() => warnings.length === 1);
+  await until('the list is read', () => warnings.length === 1);
   await writeFile(`${path}.new`, 'refused\n');
   await rename(`${path}.new`, path);
   await writeFile(`${path}.new`, 'c\n');
   await rename(`${path}.new`, path);
-  await until(() => heard.length === 3);
+  await until('the list is read', () => heard.length === 3);
   await file.close();
   t.deepEqual(heard, [['a'], ['a', 'b'], ['c']]);
   // One for each time that it becomes unreadable, not one for each look.
@@ -173,7 +169,7 @@ test('a file that is written twice with the same images is told once', async (t)
   for (const text of ['a\n', 'a\n', 'b\n', 'b\n']) {
     await writeFile(`${path}.new`, text);
     await rename(`${path}.new`, path);
-    await until(() => heard.at(-1)?.[0] === text.trim());
+    await until('the list is read', () => heard.at(-1)?.[0] === text.trim());
   }
   await file.close();
   t.deepEqual(heard, [['a'], ['b']]);

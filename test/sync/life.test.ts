@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
+import { stat } from 'node:fs/promises';
 import test from 'ava';
 import type { SyncRunState } from '../../src/api/sync-api.ts';
 import { runStoreCommand } from '../cli/run-store-command.ts';
@@ -10,6 +10,7 @@ import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage } from '../helpers/image.ts';
 import { startMirror } from '../helpers/mirror.ts';
 import { UPSTREAM } from '../helpers/scene.ts';
+import { until } from '../helpers/until.ts';
 import { rule, syncConfig } from './rules.ts';
 import { Site, START } from './site.ts';
 
@@ -49,7 +50,8 @@ test('stopped in the middle it closes in order, and goes on at the next start', 
   site.sync.start();
   await gate.arrived();
   // What is on its way to the mirror comes to its file.
-  while ((site.sync.runState.running?.bytes.done ?? 0) < MIB) await setImmediate();
+  const partial = join(storePath, 'ingest', image.layer(0).digest.replace(':', '-'));
+  await until('the first half is there', async () => (await stat(partial)).size === MIB);
   await site.close();
   t.like(site.sync.runState, { last: { isOk: false, aborted: 'the server is stopping' } });
   gate.open();
@@ -79,23 +81,24 @@ test('by schedule: at the first start, at its times, and once for what it missed
   const { registry, storePath, timer } = site;
   registry.addImage(REPOSITORY, 'v1', buildImage({ seed: 1, layers: [10] }));
   const starts: (number | undefined)[] = [];
-  const until = async (each: Site, startedAt: number): Promise<void> => {
-    while (each.sync.runState.running || each.sync.runState.last?.startedAt !== startedAt) {
-      await setImmediate();
-    }
-    starts.push(each.sync.runState.last.startedAt);
-    while (timer.waiting === 0) await setImmediate();
+  const ended = async (each: Site, startedAt: number): Promise<void> => {
+    const { last } = await until('the run ends', () => {
+      const { runState } = each.sync;
+      return !runState.running && runState.last?.startedAt === startedAt && runState;
+    });
+    starts.push(last?.startedAt);
+    await timer.waited();
   };
   site.sync.start();
-  await until(site, START);
+  await ended(site, START);
   t.is((await site.sync.status()).nextRunAt, START + HOUR / 2);
   await timer.advance(HOUR / 2);
-  await until(site, START + HOUR / 2);
+  await ended(site, START + HOUR / 2);
   await site.close();
   await timer.advance(3 * HOUR + 1);
   const next = await Site.start(t, { rules: RULES, registry, storePath, timer });
   next.sync.start();
-  await until(next, START + 3.5 * HOUR + 1);
+  await ended(next, START + 3.5 * HOUR + 1);
   t.is((await next.sync.status()).nextRunAt, START + 4.5 * HOUR);
   t.is(starts.length, 3);
   await next.close();
@@ -105,7 +108,7 @@ test('by schedule: at the first start, at its times, and once for what it missed
   await timer.advance(1000);
   const other = await Site.start(t, { rules: changed, registry, storePath, timer });
   other.sync.start();
-  await until(other, timer.now());
+  await ended(other, timer.now());
 });
 
 test('a run that misses an upstream is made again after a minute, then after two, until the next is due', async (t) => {
@@ -230,11 +233,10 @@ test('in the server: the admin API runs and tells it, and `work` starts it', asy
   const { adminUrl } = mirror.server;
   const read = async (path: string): Promise<unknown> =>
     JSON.parse((await get(`${adminUrl}${path}`)).body.toString());
-  for (;;) {
+  await until('the run ends', async () => {
     const { running, last } = (await read('/api/v1/sync/run')) as SyncRunState;
-    if (last && !running) break;
-    await setImmediate();
-  }
+    return last && !running;
+  });
   t.like(await read('/api/v1/sync'), {
     rules: 1,
     counts: { ready: 1, partial: 0, stale: 0 },

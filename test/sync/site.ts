@@ -1,7 +1,6 @@
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import { pino } from 'pino';
 import type { SyncConfig, SyncRule } from '../../src/config/sync-config.ts';
 import { startEngine, type Engine } from '../../src/engine.ts';
 import { Listener } from '../../src/http/listener.ts';
@@ -13,6 +12,7 @@ import { Sync } from '../../sync/sync.ts';
 import { get, open, type ClientAnswer, type OpenResponse } from '../helpers/client.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
 import { FakeTimer } from '../helpers/fake-timer.ts';
+import { TestLog } from '../helpers/test-log.ts';
 import {
   createConfig,
   createTempFolder,
@@ -38,6 +38,9 @@ export interface SiteOptions extends Partial<Omit<SyncConfig, 'rules'>> {
   readonly timer?: FakeTimer;
   readonly step?: Step;
 }
+
+/** How often a run is looked at that waits for no time to pass. */
+const LOOK_MS = 5;
 
 /** A registry and a site that syncs from it, with a clock that a test lets pass. */
 export class Site {
@@ -70,11 +73,7 @@ export class Site {
       upstreams: { [UPSTREAM]: { url: registry.url, ...upstream }, ...others },
       offline,
     });
-    const lines: Record<string, unknown>[] = [];
-    const log = pino(
-      { level: 'info', base: {} },
-      { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) },
-    );
+    const { lines, logger: log } = new TestLog('info');
     const engine = await startEngine(config, {
       log,
       timing: { ...TEST_TIMING, ...timing },
@@ -133,7 +132,7 @@ export class Site {
   async ended(): Promise<SyncReport> {
     while (this.sync.runState.running) {
       if (this.timer.waiting > 0) await this.timer.advance(1_000);
-      else await setImmediate();
+      else await Promise.race([this.timer.waited(), pause(LOOK_MS)]);
     }
     const { last } = this.sync.runState;
     if (!last) throw new Error('no run has ended');
@@ -142,7 +141,7 @@ export class Site {
 
   /** Resolves once so many wait for time to pass. */
   async waiting(count = 1): Promise<void> {
-    while (this.timer.waiting < count) await setImmediate();
+    await this.timer.waited(count);
   }
 
   /** What the registry was asked since the last time, in the order of the alphabet. */

@@ -4,6 +4,7 @@ import { Bandwidth, type Ticker } from '../../src/upstream/bandwidth.ts';
 import { INTERACTIVE, PRIORITY, type Demand } from '../../src/upstream/demand.ts';
 import { buildImage } from '../helpers/image.ts';
 import { REPOSITORY, startScene } from '../helpers/scene.ts';
+import { until } from '../helpers/until.ts';
 
 const SYNC: Demand = { priority: PRIORITY.sync };
 
@@ -124,8 +125,8 @@ test('interactive chunks go first at each step, also those that come in the paus
   ticker.during(pull3, sync5, pull4, nothing, pull5);
   for (const name of ['sync 1', 'sync 2', 'sync 3', 'sync 4']) taking.push(take(name, 50, SYNC));
   for (const name of ['pull 1', 'pull 2']) taking.push(take(name, 50));
-  while (passed.length < 10) await setImmediate();
-  await Promise.all(taking);
+  // Those that come in the pauses are waited for too.
+  for (const each of taking) await each;
   t.deepEqual(passed, [
     ['sync 1', 0],
     ['sync 2', 0],
@@ -227,7 +228,7 @@ for (const what of ['blob', 'manifest'] as const) {
     const { digest } = what === 'blob' ? image.layer(0) : image.manifest;
     const asking = ask(`/v2/${REPOSITORY}/${what}s/${digest}`);
     const cut = t.throwsAsync(asking);
-    while (registry.bytesSent < 300_000) await setImmediate();
+    await until('all is on its way', () => registry.bytesSent >= 300_000);
     await mirror.abandon();
     await cut;
   });

@@ -1,6 +1,5 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { setImmediate } from 'node:timers/promises';
 import { pino } from 'pino';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { UpstreamError } from '../../src/oci/upstream-error.ts';
@@ -20,6 +19,7 @@ import {
   type Scene,
   type SceneOptions,
 } from '../helpers/scene.ts';
+import { until } from '../helpers/until.ts';
 
 const PAUSE = 10 * SECOND;
 const HOST = 'registry.example';
@@ -69,8 +69,7 @@ function addTags({ registry, image }: Scene, count: number): string[] {
 
 /** Resolves when so many tags are being asked for, and all of them have got as far as they can. */
 async function asking({ server }: TestMirror, tags: number): Promise<void> {
-  while (server.activity().questions < 2 * tags) await setImmediate();
-  for (let turn = 0; turn < 5; turn += 1) await setImmediate();
+  await until('all wait', () => server.activity().questions === 2 * tags);
 }
 
 const REFUSED = { status: 502, code: 'UNAVAILABLE' };
@@ -375,7 +374,7 @@ test('a download in progress goes on after a short outage, in the same answer', 
   const answering = blob(layer);
   await gate.arrived();
   await registry.refuse();
-  while (said(mirror, 'the upstream is down').length === 0) await setImmediate();
+  await mirror.logged('the upstream is down');
   t.deepEqual(await up(mirror), [0]);
   await registry.accept();
   clock.advance(PAUSE);

@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { Clock, SECOND } from '../helpers/clock.ts';
@@ -16,6 +15,7 @@ import {
   told,
   type Scene,
 } from '../helpers/scene.ts';
+import { until } from '../helpers/until.ts';
 import { ExpiringValue, type Issued } from '../../src/upstream/expiring-value.ts';
 
 const SCOPE = `repository:${REPOSITORY}:pull`;
@@ -160,8 +160,7 @@ test('fifty pulls that wait for a token at once ask for one', async (t) => {
   const gate = registry.hold('/token');
   const answering = Promise.all(images.map(async (_, turn) => manifest(`v${turn}`)));
   // Each pull is two questions: the tag, and its HEAD.
-  while (mirror.server.activity().questions < 100) await setImmediate();
-  for (let turn = 0; turn < 20; turn += 1) await setImmediate();
+  await until('all wait', () => mirror.server.activity().questions === 100);
   await gate.arrived();
   t.is(registry.conversation((request) => request.origin === 'token').length, 1);
   gate.open();
@@ -188,8 +187,9 @@ test('at four fifths of its life a token is renewed once, behind those who use i
   const old = registry.requests.filter(({ origin }) => origin === 'registry');
   t.deepEqual(new Set(old.map(({ headers }) => headers.authorization)).size, 1);
   t.is(registry.requests.length, 21);
+  const [renewal] = await registry.seen('/token');
   gate.open();
-  while (registry.tokensIssued < 2) await setImmediate();
+  await renewal!.finished;
   await idle(mirror);
   clock.advance(61 * SECOND);
   registry.clear();

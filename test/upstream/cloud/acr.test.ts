@@ -6,7 +6,8 @@ import { refusalOf } from '../../helpers/scene.ts';
 import { refreshToken, startAzureRegistry, type AzureRegistry } from './azure-registry.ts';
 import { createCloudCertificate } from './cloud-certificate.ts';
 import { CloudMirror, UPSTREAM } from './cloud-mirror.ts';
-import { FakeCloud, until } from './fake-cloud.ts';
+import { until } from '../../helpers/until.ts';
+import { FakeCloud } from './fake-cloud.ts';
 
 const MANIFEST = '/v2/app/manifests/v1';
 const HEAD = `HEAD ${MANIFEST}`;

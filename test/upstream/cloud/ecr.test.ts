@@ -8,7 +8,8 @@ import { buildImage, type Image } from '../../helpers/image.ts';
 import { createTempFolder } from '../../helpers/mirror.ts';
 import { refusalOf } from '../../helpers/scene.ts';
 import { CloudMirror, UPSTREAM } from './cloud-mirror.ts';
-import { FakeCloud, until, type CloudAnswer } from './fake-cloud.ts';
+import { until } from '../../helpers/until.ts';
+import { FakeCloud, type CloudAnswer } from './fake-cloud.ts';
 
 const ACCESS_KEY = 'AKIDEXAMPLEEXAMPLE';
 const SECRET_KEY = 'the-secret-access-key';

@@ -90,12 +90,3 @@ export class FakeCloud {
     await this.#close();
   }
 }
-
-/** Waits for what no event tells of, and says in the end what it waited for. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (let turn = 0; turn < 1500; turn += 1) {
-    if (await isSo()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`never: ${what}`);
-}

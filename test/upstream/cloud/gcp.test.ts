@@ -9,7 +9,8 @@ import { createTempFolder } from '../../helpers/mirror.ts';
 import { refusalOf } from '../../helpers/scene.ts';
 import { createCloudCertificate } from './cloud-certificate.ts';
 import { CloudMirror, UPSTREAM } from './cloud-mirror.ts';
-import { FakeCloud, until } from './fake-cloud.ts';
+import { until } from '../../helpers/until.ts';
+import { FakeCloud } from './fake-cloud.ts';
 import { startTunnel } from './tunnel.ts';
 
 const MANIFEST = '/v2/app/manifests/v1';
