@@ -28,6 +28,8 @@ export interface RunningServer {
   readonly blobs: BlobStore;
   /** What runs now; all zero when nothing is asked. */
   activity(): { downloads: number; questions: number; openFiles: number };
+  /** Images that are due to be fetched or completed in the background. */
+  hydrations(): number;
   /** Stops accepting, lets running answers finish, keeps partial downloads. */
   close(): Promise<void>;
 }
@@ -66,6 +68,7 @@ export async function startServer(
     store,
     catalog: store.catalog,
     blobs: store.blobs,
+    hydrations: () => mirror.activity.hydrations,
     activity: () => {
       const { downloads, questions } = mirror.activity;
       return { downloads, questions, openFiles: store.blobs.openFiles.count };

@@ -58,10 +58,15 @@ export interface UpstreamConfig {
   readonly concurrency: number;
   /** Most bytes a second over all its transfers. */
   readonly bytesPerSecond?: number;
-  /** The rest of an image that a client pulled in part is fetched in the background. */
-  readonly hydrate: boolean;
+  readonly hydrate: HydrateMode;
   readonly tags: TagsConfig;
 }
+
+/**
+ * What is fetched in the background. `blob`: what a client did not ask for of an image that it
+ * pulled, and the manifests of tags that are only asked for by HEAD. `head`: the layers of these too.
+ */
+export type HydrateMode = 'blob' | 'head' | 'off';
 
 /**
  * The credentials of an account. Secrets of the file are read; what a provider issues is fetched

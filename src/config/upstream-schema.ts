@@ -7,6 +7,7 @@ import { parseProxyUrl } from './proxy.ts';
 import { parseRate, RATE } from './byte-size.ts';
 import { isHost } from './registries.ts';
 import { checked, converted, section } from './section.ts';
+import type { HydrateMode } from './config.ts';
 import type { Source } from './source.ts';
 import { tagsSchema } from './tags-schema.ts';
 import { parseUpstreamUrl } from './upstream-url.ts';
@@ -54,9 +55,14 @@ export function upstreamSchema(source: Source) {
       .optional()
       .describe('Most bytes a second from this upstream. Left out: no limit.'),
     hydrate: z
-      .boolean()
-      .default(true)
-      .describe('Fetch in the background what a pulled image has and its client did not ask for.'),
+      .union([z.boolean(), z.enum(['blob', 'head', 'off'])], {
+        error: 'write blob, head or off',
+      })
+      .default('blob')
+      .transform(parseHydrateMode)
+      .describe(
+        'What is fetched in the background. blob (or true): what a pulled image has and its client did not ask for, and manifests of tags that are only asked for by HEAD; head: the layers of these too; off (or false): nothing.',
+      ),
     tags: tagsSchema.describe('How long what a tag means is believed.'),
   });
 }
@@ -86,4 +92,9 @@ function checkClientCertificate<T extends { cert?: string | undefined; key?: str
   }
   if (tls.cert !== undefined && tls.key !== undefined) checkKeyPair(tls.cert, tls.key);
   return tls;
+}
+
+function parseHydrateMode(value: boolean | HydrateMode): HydrateMode {
+  if (typeof value === 'string') return value;
+  return value ? 'blob' : 'off';
 }

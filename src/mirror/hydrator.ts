@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import PQueue from 'p-queue';
 import { cosignTags } from '../oci/cosign.ts';
+import type { HydrateMode } from '../config/config.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
@@ -19,7 +20,7 @@ export interface HydratorParts {
   readonly manifests: Manifests;
   readonly tags: Tags;
   readonly listings: Listings;
-  readonly isOn: (target: Target) => boolean;
+  readonly modeOf: (target: Target) => HydrateMode;
   /** How long after its last pull an image is completed: by then its client has what it wants. */
   readonly quietMs: number;
   readonly log: Log;
@@ -62,7 +63,7 @@ export class Hydrator {
   /** A manifest was pulled. */
   pulled(target: Target, digest: Digest): void {
     const key = keyOf(target, digest);
-    if (!this.#parts.isOn(target) || this.#due.has(key) || this.#done.has(key)) return;
+    if (this.#parts.modeOf(target) === 'off' || this.#due.has(key) || this.#done.has(key)) return;
     this.#plan({ target, digest, attempt: 1 });
   }
 
@@ -73,10 +74,10 @@ export class Hydrator {
   }
 
   async #resume(): Promise<void> {
-    const { catalog, isOn } = this.#parts;
+    const { catalog, modeOf } = this.#parts;
     for await (const { target, digest } of catalog.manifests()) {
       if (this.#isClosed) return;
-      if (!isOn(target) || !(await this.#isPartial(target, digest))) continue;
+      if (modeOf(target) === 'off' || !(await this.#isPartial(target, digest))) continue;
       if (await this.#wasWanted(target, digest)) this.pulled(target, digest);
     }
   }

@@ -1,4 +1,4 @@
-import type { Config } from '../config/config.ts';
+import type { Config, HydrateMode } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -22,6 +22,7 @@ import { Listings } from './listings.ts';
 import { ManifestShelf, type HeldManifest, type ManifestStat } from './manifest-shelf.ts';
 import { Manifests } from './manifests.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
+import { PolledImages } from './polled-images.ts';
 import { Policy } from './policy.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { UpstreamStatus } from '../api/status-api.ts';
@@ -58,6 +59,7 @@ export class Mirror {
   readonly #tags: Tags;
   readonly #healer: Healer;
   readonly #hydrator: Hydrator;
+  readonly #polled: PolledImages;
   readonly #access: AccessTimes;
   readonly #registries: SourceRegistries;
   readonly #flight = new SingleFlight();
@@ -95,12 +97,12 @@ export class Mirror {
     this.#manifests = manifests;
     this.#tags = tags;
     this.#healer = new Healer(engine);
-    this.#hydrator = new Hydrator({
-      ...engine,
-      isOn: ({ upstream }) => !config.offline && config.upstreams[upstream]?.hydrate === true,
-      quietMs: parts.timing.hydrateMs,
-      log,
-    });
+    const modeOf = ({ upstream }: Target): HydrateMode =>
+      config.offline ? 'off' : (config.upstreams[upstream]?.hydrate ?? 'off');
+    const behind = { ...engine, modeOf, quietMs: parts.timing.hydrateMs, log };
+    const hydrator = new Hydrator(behind);
+    this.#hydrator = hydrator;
+    this.#polled = new PolledImages({ ...behind, hydrator, access });
   }
 
   /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
@@ -115,20 +117,26 @@ export class Mirror {
   /** As `getManifest`, but what is not held is only asked for by HEAD. */
   async statManifest(target: Target, reference: Reference): Promise<Answer<ManifestStat>> {
     if (isDigestReference(reference)) {
-      return this.#pulled(target, await this.#manifests.describe(target, reference));
+      return this.#polledBy('digest', target, await this.#manifests.describe(target, reference));
     }
     const { manifest, ...meaning } = await this.#tags.resolve(target, reference, 'digest');
-    return this.#pulled(target, { ...meaning, value: manifest });
+    return this.#polledBy('tag', target, { ...meaning, value: manifest });
   }
 
-  #pulled<Manifest extends ManifestStat>(
-    target: Target,
-    answer: Answer<Manifest>,
-  ): Answer<Manifest> {
+  #pulled(target: Target, answer: Answer<HeldManifest>): Answer<HeldManifest> {
     if (answer.value) {
       this.#access.note(target, answer.value.digest);
       this.#hydrator.pulled(target, answer.value.digest);
     }
+    return answer;
+  }
+
+  #polledBy(
+    by: 'tag' | 'digest',
+    target: Target,
+    answer: Answer<ManifestStat>,
+  ): Answer<ManifestStat> {
+    if (answer.value) this.#polled.asked(target, answer.value.digest, by);
     return answer;
   }
 
@@ -147,7 +155,7 @@ export class Mirror {
     return {
       downloads: this.downloads.size,
       questions: this.#flight.size,
-      hydrations: this.#hydrator.size,
+      hydrations: this.#hydrator.size + this.#polled.size,
     };
   }
 
@@ -159,7 +167,7 @@ export class Mirror {
   /** Stops what runs, keeping partial downloads. The store is the caller's to close, afterwards. */
   async close(): Promise<void> {
     const downloads = this.downloads.close();
-    const hydration = this.#hydrator.close();
+    const hydration = this.#polled.close().then(async () => this.#hydrator.close());
     await this.#registries.close();
     await downloads;
     await hydration;

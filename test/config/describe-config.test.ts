@@ -45,7 +45,7 @@ upstreams:
     allow: [ "**" ]
     deny: []
     concurrency: 8
-    hydrate: true
+    hydrate: blob
     bandwidth: 50MiB/s
     tags: { ttl: 5m, revalidateTimeout: 2s, staleIfError: forever, staleWhileRevalidate: 1h30m, negativeTtl: 30s, immutable: [ "*:v1" ] }
   ghcr.io:
@@ -57,7 +57,7 @@ upstreams:
     allow: [ "**" ]
     deny: []
     concurrency: 8
-    hydrate: false
+    hydrate: off
     bandwidth: unlimited
     tags: { ttl: 5m, revalidateTimeout: 2s, staleIfError: forever, staleWhileRevalidate: 0s, negativeTtl: 30s, immutable: [] }
 `,

@@ -17,7 +17,7 @@ function withDefaults(name: string, url: string): UpstreamConfig {
     allow: ['**'],
     deny: [],
     concurrency: 8,
-    hydrate: true,
+    hydrate: 'blob',
     tags: {
       ttlMs: 300_000,
       revalidateTimeoutMs: 2000,
@@ -167,7 +167,7 @@ upstreams:
       allow: ['library/*', 'myorg/**'],
       deny: ['myorg/secret'],
       concurrency: 2,
-      hydrate: false,
+      hydrate: 'off',
       bytesPerSecond: 52_428_800,
       tags: {
         ttlMs: Number.POSITIVE_INFINITY,
@@ -286,6 +286,19 @@ test('a proxy variable that is no URL stops the start', (t) => {
     'the environment variable HTTPS_PROXY is not the URL of an http proxy',
   ]);
 });
+
+for (const [written, mode] of [
+  ['true', 'blob'],
+  ['false', 'off'],
+  ['blob', 'blob'],
+  ['head', 'head'],
+  ['off', 'off'],
+] as const) {
+  test(`hydrate: ${written} means ${mode}`, (t) => {
+    const yaml = `upstreams: { docker.io: { hydrate: ${written} } }`;
+    t.is(load(t, { yaml }).config.upstreams['docker.io']?.hydrate, mode);
+  });
+}
 
 test('what is legal and dangerous is a warning', (t) => {
   const yaml = `

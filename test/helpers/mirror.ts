@@ -177,7 +177,7 @@ function upstreamConfig(name: string, options: UpstreamOptions): UpstreamConfig 
     allow: [],
     deny: [],
     concurrency: 8,
-    hydrate: false,
+    hydrate: 'off',
     ...options,
     credentials: credentialsOf(options.credentials),
     tags: { ...TEST_TAGS, ...options.tags },

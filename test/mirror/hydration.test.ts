@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import type { HydrateMode } from '../../src/config/config.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { get } from '../helpers/client.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
@@ -68,10 +69,10 @@ async function startRegistry(
   return registry;
 }
 
-type Options = Omit<MirrorOptions, 'upstreams'> & { hydrate?: boolean; concurrency?: number };
+type Options = Omit<MirrorOptions, 'upstreams'> & { hydrate?: HydrateMode; concurrency?: number };
 
 async function start(t: ExecutionContext, registry: FakeRegistry, options: Options = {}) {
-  const { hydrate = true, concurrency = 8, ...rest } = options;
+  const { hydrate = 'blob', concurrency = 8, ...rest } = options;
   const mirror = await startMirror(t, {
     ...rest,
     upstreams: { 'hub.example': { url: registry.url, hydrate, concurrency } },
@@ -197,7 +198,7 @@ test('what a client pulled in part is completed: its platform with its attestati
 test('without hydration an image stays partial, and says how much is missing', async (t) => {
   const registry = await startRegistry(t);
   const { mirror, explain, ...client } = await start(t, registry, {
-    hydrate: false,
+    hydrate: 'off',
     timing: { hydrateMs: 0 },
   });
   await pullInPart(client);
@@ -388,7 +389,7 @@ test('a pull does not wait behind what is fetched for nobody', async (t) => {
 test('offline nothing is completed, whatever hydrate says', async (t) => {
   const registry = await startRegistry(t);
   const storePath = await createTempFolder(t);
-  const first = await start(t, registry, { storePath, hydrate: false });
+  const first = await start(t, registry, { storePath, hydrate: 'off' });
   await pullInPart(first);
   await first.mirror.stop();
   const { connections } = registry;
@@ -423,7 +424,7 @@ test('after an outage it is tried again until it is complete', async (t) => {
 test('after a restart what an earlier process left in part is completed, and not fetched twice', async (t) => {
   const registry = await startRegistry(t);
   const storePath = await createTempFolder(t);
-  const first = await start(t, registry, { storePath, hydrate: false });
+  const first = await start(t, registry, { storePath, hydrate: 'off' });
   await pullInPart(first);
   await first.mirror.stop();
   registry.clear();
@@ -439,7 +440,7 @@ test('after a restart what an earlier process left in part is completed, and not
 test('an attestation alone that is missing is a reason to resume', async (t) => {
   const registry = await startRegistry(t);
   const storePath = await createTempFolder(t);
-  const first = await start(t, registry, { storePath, hydrate: false });
+  const first = await start(t, registry, { storePath, hydrate: 'off' });
   await pullInPart(first);
   for (const each of amd64.blobs) await first.pull('blobs', each);
   await first.mirror.idle();

@@ -75,7 +75,7 @@ export class Soak {
     });
     const storePath = join(folder, 'store');
     const upstreams = {
-      'docker.io': { url: registry.url, hydrate: true, tags: { ttlMs: 300_000 } },
+      'docker.io': { url: registry.url, hydrate: 'blob' as const, tags: { ttlMs: 300_000 } },
     };
     const maxBytes = Math.round(world.size * 0.4);
     const mirror = await ChildMirror.start({

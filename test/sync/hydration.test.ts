@@ -10,7 +10,7 @@ const RULES = [rule(REPOSITORY, { tags: { names: ['v1'] } })];
 const windows = [{ opens: '0 2 * * *', forMs: HOUR }];
 
 test('what waits for a window is not completed behind its back; what a client asks for is', async (t) => {
-  const site = await Site.start(t, { rules: RULES, windows, upstream: { hydrate: true } });
+  const site = await Site.start(t, { rules: RULES, windows, upstream: { hydrate: 'blob' } });
   const { registry, storePath, timer } = site;
   const image = buildImage({ seed: 'app', layers: [3000] });
   registry.addImage(REPOSITORY, 'v1', image, { name: 'app' });
@@ -24,7 +24,7 @@ test('what waits for a window is not completed behind its back; what a client as
   const next = await Site.start(t, {
     rules: RULES,
     windows,
-    upstream: { hydrate: true },
+    upstream: { hydrate: 'blob' },
     registry,
     storePath,
     timer,
