@@ -1,5 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { TEXTS } from './texts.ts';
 
 /** Raised by every change of files, journal or catalog that an older program would misread. */
 export const FORMAT = 2;
@@ -14,7 +15,7 @@ export async function checkFormat(path: string): Promise<void> {
   if (found !== undefined) refuseOtherFormat(path, found);
 }
 
-/** A disk that takes no writes has the number at the next start: the store is of this format either way. */
+/** A disk that refuses it gets the number at a later start. */
 export async function writeFormat(path: string): Promise<void> {
   if ((await readFormat(path)) === FORMAT) return;
   await writeFile(fileOf(path), `${FORMAT}\n`, { flush: true }).catch(() => undefined);
@@ -22,14 +23,11 @@ export async function writeFormat(path: string): Promise<void> {
 
 export function refuseOtherFormat(path: string, found: number): void {
   if (found === FORMAT) return;
-  const [age, remedy] =
-    found > FORMAT ? ['a newer', 'run that version, or '] : ['an older, unreleased', ''];
-  throw new Error(
-    `${path} was written by ${age} version (format ${found}, this one knows ${FORMAT}): ${remedy}point store.path elsewhere`,
-  );
+  const text = found > FORMAT ? TEXTS.newerFormat : TEXTS.olderFormat;
+  throw new Error(text({ path, found, known: FORMAT }));
 }
 
-/** `undefined` for none, and for what a power loss left of one. */
+/** `undefined` when there is none, or a power loss left none of it. */
 async function readFormat(path: string): Promise<number | undefined> {
   try {
     const found = Number.parseInt(await readFile(fileOf(path), 'utf8'), 10);

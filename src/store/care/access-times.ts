@@ -2,9 +2,9 @@ import type { Digest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
 import { nodeOf, unitOf, type Catalog, type Node } from '../catalog/catalog.ts';
 
-/** A blob that more manifests of a repository list says nothing about any one of them. */
+/** A pull of a blob that more manifests of a repository list counts for none of them. */
 const MAX_HOLDERS = 32;
-/** A write is short enough for others to come between. */
+/** Keeps each write short, so that others come between. */
 const UNITS_A_WRITE = 200;
 
 /**
@@ -27,7 +27,7 @@ export class AccessTimes {
 
   note(target: Target, digest: Digest): void {
     const unit = unitOf(target, digest);
-    // In the order of the last pull, in which they are written.
+    // The map is in the order of the last pulls, in which they are written.
     this.#noted.delete(unit);
     this.#noted.set(unit, this.#now());
   }

@@ -9,6 +9,7 @@ import {
   type EvictorParts,
   type Shortage,
 } from './evictor.ts';
+import { TEXTS } from '../texts.ts';
 import type { Pins } from './pins.ts';
 
 export interface BudgetParts extends Omit<EvictorParts, 'stuck'> {
@@ -26,11 +27,8 @@ export class NoRoomError extends Error {
   /** With a cause: making room has failed. */
   constructor(bytes: number, options: { cause?: unknown } = {}) {
     const { cause } = options;
-    const reason =
-      cause instanceof Error
-        ? cause.message
-        : 'what is held is pinned, in use, or not enough to make room';
-    super(`no room for ${bytes} bytes: ${reason}`, options);
+    const reason = cause instanceof Error ? cause.message : TEXTS.nothingToEvict;
+    super(TEXTS.noRoom({ bytes, reason }), options);
   }
 }
 
@@ -140,7 +138,7 @@ export class Budget {
     this.#inVain = { freeableBytes, until: performance.now() + forMs, pins: this.#pins.version };
   }
 
-  /** From the look at what is there to the promise nothing comes between. */
+  /** Nothing may be awaited between the look at what is free and the promise. */
   async #reserve(bytes: number): Promise<Disposable | undefined> {
     const free = await this.#freeBytes();
     if (this.#judge(bytes, free).bytes > 0) return undefined;
@@ -165,7 +163,7 @@ export class Budget {
     if (this.#isAwake || this.#isClosing || isVain || !this.#isHigh) return;
     this.#isAwake = true;
     const work = async (): Promise<void> => {
-      // What was recorded a moment ago is promised no more by then, and not counted twice.
+      // The promise of a blob that was just recorded is given back by then, so that it is not counted twice.
       await nextTurn();
       if (!this.#isHigh) return;
       const wanted = this.#excess;

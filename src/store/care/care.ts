@@ -114,7 +114,7 @@ export class Care {
     try {
       await this.access.flush();
       await this.#parts.catalog.keepReserve();
-      // Where nothing new is pulled, only this tells that the disk takes writes again.
+      // Where nothing new is pulled, only this finds out that the disk takes writes again.
       if (await this.#takesAgain()) this.health.took();
     } catch (err) {
       this.#parts.log.error({ err }, 'access times could not be written');
@@ -133,7 +133,7 @@ export class Care {
     const done = await new Reconciler(this.#parts).run({ signal });
     log.info(done, 'files and catalog compared');
     if (!done.isComplete) return;
-    // A long one must not hold up the end; the next start does it again.
+    // The signal ends a long compaction at the close; the next start does it again.
     const isAnew = await journal.compactFrom(catalog, signal);
     if (isAnew) log.info({ bytes: journal.size }, 'journal written anew');
     this.budget.wake();

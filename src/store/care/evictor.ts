@@ -5,9 +5,10 @@ import { formatTarget, type Tag } from '../../oci/reference.ts';
 import { nodeOf, unitOf, type Catalog, type Evicted, type Node } from '../catalog/catalog.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import { noStep, type Step } from '../step.ts';
+import { TEXTS } from '../texts.ts';
 import type { AccessTimes } from './access-times.ts';
 import type { Pins } from './pins.ts';
-import { PART, Protection, PULLED } from './protection.ts';
+import { Protection } from './protection.ts';
 
 /** What images are evicted for. */
 export type Shortage = 'budget' | 'free-space' | 'request';
@@ -121,13 +122,13 @@ export class Evictor {
     const images: EvictedImage[] = [];
     const kept: KeptImage[] = [];
     const result = { wantedBytes, images, kept };
-    // A catalog that takes no writes may still take evictions.
+    // A catalog that could not write last pulls may still take evictions.
     await access.flush().catch(() => undefined);
     const protection = await Protection.survey(this.#parts);
     const evicted = new Set<string>();
     let freed = 0;
     for await (const oldest of catalog.oldest()) {
-      // What an image leaves behind is no younger than the image, and its turn is at once.
+      // Parts that an image leaves behind are as old as the image: they are due at once.
       const due = [oldest];
       for (const { unit, time } of due) {
         const isWhole = freed >= wantedBytes || this.#isStopped;
@@ -136,7 +137,9 @@ export class Evictor {
         if (evicted.has(unit) || (await catalog.lastPull(unit)) !== time) continue;
         const why = await this.#whyKept(unit, { protection, evicted });
         if (why !== undefined) {
-          if (why !== PART && kept.length < MAX_KEPT_TOLD) kept.push({ ...nameOf(unit), why });
+          // What is evicted with another image is not told of by itself.
+          if (why !== TEXTS.part && kept.length < MAX_KEPT_TOLD)
+            kept.push({ ...nameOf(unit), why });
           continue;
         }
         const { tags, blobs, bytes, manifests, left } = await evict(unit);
@@ -161,7 +164,7 @@ export class Evictor {
     const node = why === undefined ? nodeOf(unit) : undefined;
     if (!node) return why;
     // Pulled since the walk began; the catalog learns of it later.
-    if (access.isNoted(node.target, await catalog.below(node))) return PULLED;
+    if (access.isNoted(node.target, await catalog.below(node))) return TEXTS.pulled;
     const elsewhere = await protection.reasonElsewhere(node, evicted);
     const freesNothing = elsewhere && (await catalog.planEvictions()(unit)).bytes === 0;
     return freesNothing ? elsewhere : undefined;
@@ -185,7 +188,7 @@ export class Evictor {
     const removed: { digest: Digest; size: number }[] = [];
     let fault: Error | undefined;
     for (const { digest, size } of evicted.blobs) {
-      // Recorded anew since: another download of it was quicker.
+      // The blob may have been downloaded and recorded again since.
       if (await catalog.findBlob(digest)) continue;
       try {
         if (store.isBusy(digest)) throw BUSY;
@@ -217,7 +220,7 @@ function sum(counts: readonly number[]): number {
   return counts.reduce((total, count) => total + count, 0);
 }
 
-/** How a unit is told of. */
+/** A unit as it is shown to operators. */
 function nameOf(unit: string): { image: string; digest: Digest } {
   const node = nodeOf(unit);
   return { image: node ? formatTarget(node.target) : '', digest: node?.digest ?? (unit as Digest) };

@@ -15,7 +15,7 @@ export interface Pinnable {
 }
 
 /**
- * What is to stay whatever space it takes. A pin names a repository, a tag (whatever it means), a
+ * The images that are never evicted. A pin names a repository, a tag (whatever it means), a
  * digest, or is a glob of names or of `name:tag`.
  */
 export class Pins {
@@ -23,7 +23,7 @@ export class Pins {
   readonly #catalog: Catalog;
   readonly #byImage = new Map<string, Pin[]>();
   readonly #globs = new Map<string, Pattern>();
-  /** Of two lists of one origin at once, one stands as a whole. */
+  /** Changes come one at a time: of two lists of one origin, one stands as a whole. */
   readonly #queue = new PQueue({ concurrency: 1 });
 
   /** Configured pins stand beside those that the catalog keeps. */
@@ -80,7 +80,7 @@ export class Pins {
   async #replace(origin: string, pins: readonly Pin[]): Promise<void> {
     const wanted = new Set(pins.map(({ image }) => image));
     const before = this.list().filter((pin) => pin.origin === origin);
-    // New ones first: nothing is unprotected between.
+    // New pins come first, so that nothing is unprotected in between.
     for (const pin of pins) {
       if (!before.some(({ image, reason }) => image === pin.image && reason === pin.reason)) {
         await this.#record(pin);

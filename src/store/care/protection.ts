@@ -5,9 +5,10 @@ import { parseImageName } from '../../oci/image-name.ts';
 import { formatTarget, isSameTarget, splitTarget } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import { nodeOf, unitOf, type Catalog, type Node } from '../catalog/catalog.ts';
+import { TEXTS } from '../texts.ts';
 import type { Pins } from './pins.ts';
 
-/** A blob that more manifests list is protected by itself and not with an image. */
+/** A busy blob that more manifests list protects itself and no image. */
 const MAX_HOLDERS = 32;
 
 /** What may not be evicted just now, and why. Holds no more than what is pinned or busy. */
@@ -42,7 +43,7 @@ export class Protection {
     const known = this.#reasons.get(unit);
     if (known !== undefined) return known;
     const isThere = (digest: Digest): boolean => !evicted.has(unitOf(node.target, digest));
-    if ((await catalog.parents(node)).some(isThere)) return PART;
+    if ((await catalog.parents(node)).some(isThere)) return TEXTS.part;
     for (const subject of (await catalog.attachedTo(node)).filter(isThere)) {
       const above = await catalog.ancestors({ ...node, digest: subject });
       // Two manifests that are about each other are evicted as any other image is.
@@ -50,9 +51,9 @@ export class Protection {
       for (const digest of above) {
         const about = unitOf(node.target, digest);
         const reason = this.#reasons.get(about) ?? (await this.#pinOf({ ...node, digest }));
-        if (reason !== undefined) return `belongs to ${digest}, which is ${reason}`;
+        if (reason !== undefined) return TEXTS.belongsTo({ digest, reason });
       }
-      return PART;
+      return TEXTS.part;
     }
     return this.#pinOfImage(node);
   }
@@ -67,8 +68,8 @@ export class Protection {
       if (isSameTarget(holder.target, target)) continue;
       for (const above of await catalog.ancestors({ ...holder, digest })) {
         const reason = await this.reasonFor(unitOf(holder.target, above), evicted);
-        if (reason === undefined || reason === PART) continue;
-        return `frees nothing: also in ${formatTarget(holder.target)}, ${reason}`;
+        if (reason === undefined || reason === TEXTS.part) continue;
+        return TEXTS.freesNothing({ repository: formatTarget(holder.target), reason });
       }
     }
     return undefined;
@@ -85,9 +86,9 @@ export class Protection {
   }
 
   async #reasonForBlob(digest: Digest): Promise<string | undefined> {
-    if (this.#blobs.isBusy(digest)) return PULLED;
-    // A manifest that came later lists it: it is no unit of its own any more.
-    for await (const _ of this.#catalog.holders(digest)) return PART;
+    if (this.#blobs.isBusy(digest)) return TEXTS.pulled;
+    // A manifest that was stored later lists the blob: it is no unit of its own any more.
+    for await (const _ of this.#catalog.holders(digest)) return TEXTS.part;
     return undefined;
   }
 
@@ -109,7 +110,7 @@ export class Protection {
       if (holders.push({ target, digest: holder }) > MAX_HOLDERS) return;
     }
     const latest = await mostRecent(this.#catalog, holders);
-    if (latest) await this.#protect(latest, PULLED);
+    if (latest) await this.#protect(latest, TEXTS.pulled);
   }
 
   async #protect(node: Node, reason: string): Promise<void> {
@@ -132,11 +133,6 @@ export class Protection {
   }
 }
 
-/** Of what is evicted with another image, and is not told of by itself. */
-export const PART = 'part of another image';
-
-export const PULLED = 'being pulled';
-
 async function mostRecent(catalog: Catalog, nodes: readonly Node[]): Promise<Node | undefined> {
   if (nodes.length < 2) return nodes[0];
   const times = await catalog.lastPulls(nodes.map(({ target, digest }) => unitOf(target, digest)));
@@ -144,5 +140,5 @@ async function mostRecent(catalog: Catalog, nodes: readonly Node[]): Promise<Nod
 }
 
 function describePin({ origin, reason }: Pin): string {
-  return reason === undefined ? `pinned (${origin})` : `pinned (${origin}: ${reason})`;
+  return reason === undefined ? TEXTS.pinned({ origin }) : TEXTS.pinnedFor({ origin, reason });
 }

@@ -8,12 +8,12 @@ export interface ReconcilerParts {
   readonly catalog: Catalog;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** Waits until what was half done a moment ago is done. */
+  /** Waits until commits and removals that are under way are done. */
   readonly settle?: () => Promise<unknown>;
 }
 
 export interface Reconciliation {
-  /** False when it was stopped before. */
+  /** False when it was stopped before its end. */
   isComplete: boolean;
   /** Files that had no record. */
   adopted: number;
@@ -21,7 +21,7 @@ export interface Reconciliation {
   forgotten: number;
   /** Names under `blobs` that are no blobs; they are left alone. */
   foreign: number;
-  /** Files that somebody still had in hand. */
+  /** Files that were being read or written. */
   busy: number;
   partialsKept: number;
   partialsRemoved: number;
@@ -102,7 +102,7 @@ export class Reconciler {
 
   async #adoptAll({ done, signal, unrecorded }: Run): Promise<void> {
     if (unrecorded.length === 0) return;
-    // A commit may be between its file and its record, a removal between its record and its file.
+    // A commit may be between its file and its record, an eviction between its record and its file.
     await this.#settle();
     for (const digest of unrecorded.splice(0)) {
       if (signal?.aborted) return;
@@ -138,7 +138,7 @@ export class Reconciler {
   }
 
   async #removeOldDamage(done: Reconciliation, signal: AbortSignal | undefined): Promise<void> {
-    // By the time of its moving there, which leaves the time of its writing as it was.
+    // Its change time is when the file was moved there; its modification time is older.
     for await (const { name, changedAt } of this.#aside('quarantine', signal)) {
       if (!this.#isOld(changedAt)) {
         done.quarantineKept += 1;

@@ -111,7 +111,7 @@ export class Scrubber {
       const counts = { blobs, bytes, totalBlobs, totalBytes, damaged: damaged.length };
       this.#progress = { startedAt, ...counts };
     };
-    // Before anything is awaited: whoever began it learns that it runs.
+    // Before anything is awaited, so that the caller learns that it runs.
     tell();
     await catalog.counted;
     damaged.push(...(await this.#retry()));
@@ -138,7 +138,7 @@ export class Scrubber {
     if (!finding) return undefined;
     const { blobs, catalog, found, log } = this.#parts;
     const isThere = await blobs.find(digest).then(Boolean, () => finding.fault === 'unreadable');
-    // Evicted or replaced while it was read: nobody's damage.
+    // A blob that was evicted or replaced while it was read is not damaged.
     if ((await catalog.findBlob(digest)) === undefined) return undefined;
     if (isThere && finding.fault !== 'unreadable') return undefined;
     if (!isThere) await this.#forget(digest);
@@ -161,7 +161,7 @@ export class Scrubber {
       const { catalog, log } = this.#parts;
       const images = await this.#imagesOf(digest);
       const isNeeded = images.length > 0 || (await catalog.linked(digest)).length > 0;
-      // Or somebody asked for it meanwhile.
+      // A client may have asked for it and so brought it back.
       if (!isNeeded || (await catalog.findBlob(digest))) continue;
       const damage = describe({ digest, fault, images }, await this.#heal(digest));
       if (damage.healed) log.info(damage, 'a damaged blob is whole again');
@@ -190,7 +190,7 @@ export class Scrubber {
   ): Promise<{ fault: Damage['fault']; reason?: string } | undefined> {
     const { blobs, catalog } = this.#parts;
     try {
-      // The walk is over records of a while ago: this one counts.
+      // The record of the listing may be old by now.
       const record = await catalog.findBlob(digest);
       if (!record) return undefined;
       const file = await blobs.statBlob(digest);

@@ -11,19 +11,19 @@ export interface SwapOptions {
   readonly step: Step;
 }
 
-/** In the meta table of a new catalog: all of it is there. */
+/** In the meta table of a new catalog that is complete. */
 const COMPLETE = 'rebuilt';
 
 /*
- * A catalog takes another one's place. What a crash leaves, and what becomes of it:
+ * Puts a new catalog in the place of the old one. After a crash the folders tell how far it came:
  *
- *   catalog, catalog.new not complete     the new one goes
- *   catalog, catalog.new complete         goes on
- *   catalog.old, catalog.new complete     goes on
- *   catalog, catalog.old                  the old one goes
- *   catalog.old                           the old one comes back
+ *   catalog, catalog.new not complete     the new one is removed
+ *   catalog, catalog.new complete         the swap is finished
+ *   catalog.old, catalog.new complete     the swap is finished
+ *   catalog, catalog.old                  the old one is removed
+ *   catalog.old                           the old one is put back
  *
- * Whoever has the old or the new one open has the store.
+ * A process that has the old or the new catalog open has the store.
  */
 export class CatalogSwap {
   readonly #options: SwapOptions;
@@ -59,9 +59,9 @@ export class CatalogSwap {
     return `${catalogPath(this.#options.path)}.old`;
   }
 
-  /** The new catalog is closed. From here on it is the one that counts. */
+  /** From here on the new catalog counts, which is closed. */
   async markComplete(): Promise<void> {
-    // Opening it puts all that was written before into tables on disk; the mark comes after them.
+    // Opening the database writes its log into tables; the mark is written after them.
     const tables = await Tables.open(this.newPath, this.#options);
     try {
       await tables.write((batch) => batch.put(COMPLETE, 1, { sublevel: tables.meta }));
@@ -80,7 +80,7 @@ export class CatalogSwap {
       await this.#sync();
       step('rebuild.old-aside');
     }
-    // Before another one is open at its place.
+    // The old database is closed before another one is open in its place.
     await this[Symbol.asyncDispose]();
     await rename(this.newPath, catalog);
     await this.#sync();
@@ -116,13 +116,13 @@ async function isComplete(path: string): Promise<boolean> {
   }
 }
 
-/** `undefined` for what is missing or broken; others are not let in meanwhile. */
+/** `undefined` when it is missing or broken. Held open, it keeps other processes out. */
 async function openHeld(path: string): Promise<Tables | undefined> {
   if (!(await isFolder(path))) return undefined;
   try {
     return await Tables.open(path, { durability: 'full' });
   } catch (error) {
-    // LevelDB's own words; that it is in use or of a newer version is said in ours.
+    // An error of LevelDB itself; that the store is in use or of a newer version is no such error.
     if (String((error as NodeJS.ErrnoException).code).startsWith('LEVEL_')) return undefined;
     throw error;
   }

@@ -31,12 +31,11 @@ export class Eviction {
     this.#removed = removed;
   }
 
-  /** Keys of links, `digest target`, that may no longer be what they were. */
+  /** Keys of links, `digest target`, that the eviction changes. */
   get links(): ReadonlySet<string> {
     return this.#links;
   }
 
-  /** Once. */
   async plan(unit: string): Promise<Evicted> {
     const node = nodeOf(unit);
     if (node) await this.#visit(node);
@@ -117,7 +116,7 @@ export class Eviction {
     this.#remove('recency', recencyKey(time, unit));
   }
 
-  /** The blob, when nothing holds it any more. */
+  /** The blob, if nothing holds it any more. */
   async #freeBlob(digest: Digest): Promise<{ digest: Digest; size: number } | undefined> {
     for await (const { target, digest: holder } of this.#graph.holders(digest)) {
       if (!this.#removed.has(holderKey({ target, digest }, holder))) return undefined;
@@ -135,7 +134,7 @@ export class Eviction {
     return { digest, size: record.size };
   }
 
-  /** A repository that neither is nor lists a digest any more is to prove anew that it has it. */
+  /** A repository in which no manifest is or lists the digest any more has to prove anew that it has it. */
   async #forgetLinks(): Promise<void> {
     for (const [unit, node] of this.#loosened) {
       const isGone = this.#visited.has(unit);

@@ -65,7 +65,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
     this.#hotManifests = cache((key) => tables.manifests.get(key));
     this.#hotBlobs = cache((key) => tables.blobs.get(key));
     this.#hotLinks = cache((key) => this.link(key));
-    // Beside the work, which need not wait for it: the iterator sees the store as it was.
+    // Nobody need wait for the count: its iterator sees the store as it is now.
     this.counted = this.#countHeld().catch(unreadable);
   }
 
@@ -80,7 +80,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   async recordTag(target: Target, tag: Tag, record: TagRecord): Promise<void> {
     await this.#writes.add(async () => {
       const { digest, ...said } = record;
-      // Evicted at the same moment.
+      // The manifest may have been evicted at the same moment.
       if (!(await this.isHeld({ target, digest }))) return;
       const moves = await this.#movesOf(target, digest, [{ tag, ...said }]);
       if (moves.length === 0) return;
@@ -199,7 +199,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
       if (!known) return;
       const record = { ...known, ...change };
       const put = (batch: Batch) => batch.put(digest, record, { sublevel: this.tables.blobs });
-      // Losing it costs one more reading.
+      // Not synced: a loss costs one more reading of the file.
       await this.tables.write(put, { sync: false });
       this.#hotBlobs.set(digest, record);
     });
@@ -210,7 +210,8 @@ export class LevelCatalog extends LevelReader implements Catalog {
       const known = await this.findBlob(digest);
       if (!known) return;
       await this.tables.write((batch) => batch.del(digest, { sublevel: this.tables.blobs }));
-      this.#hotBlobs.delete(digest); // Not before: who looks meanwhile would keep the old record.
+      // After the write: a reader before it would remember the old record.
+      this.#hotBlobs.delete(digest);
       this.#count(-1, -known.size);
     });
   }
@@ -273,12 +274,12 @@ export class LevelCatalog extends LevelReader implements Catalog {
       const put = (batch: Batch): void => {
         for (const [position, [unit, time]] of [...pulls].entries()) {
           const earlier = known[position];
-          // What was evicted meanwhile stays so.
+          // The unit may have been evicted meanwhile.
           if (earlier === undefined || earlier >= time) continue;
           this.tables.putAccess(batch, unit, time, earlier);
         }
       };
-      // No image is lost with it.
+      // Not synced: a loss costs no image.
       await this.tables.write(put, { sync: false });
     });
   }
@@ -322,7 +323,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
     await this.#writes.add(async () => this.tables.write(fill));
   }
 
-  /** After its record is written: what could not be is neither counted nor remembered. */
+  /** Counts and remembers a blob, after its record was written. */
   #admit(digest: Digest, record: BlobRecord, known: BlobRecord | undefined): void {
     if (!known) this.#count(1, record.size);
     this.#hotBlobs.set(digest, record);

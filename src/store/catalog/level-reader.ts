@@ -23,7 +23,7 @@ import { below, digestPart, keysBelow, tagOf, type Tables } from './tables.ts';
 
 /** In the meta table: the journal's size when it was last written anew. */
 export const JOURNAL_BYTES = 'journal';
-/** Of one read of many. */
+/** Records of one read. */
 const PAGE = 1000;
 
 /** The facts of the catalog as they are read from LevelDB, without a memory of them. */
@@ -80,7 +80,7 @@ export class LevelReader {
     return (await this.tables.manifests.keys(range).all()).length > 0;
   }
 
-  /** Leaps from one to the next. */
+  /** Seeks from one repository to the next. */
   async listRepositories(upstream: string): Promise<Repository[]> {
     const found: Repository[] = [];
     const lt = `${upstream}0`;

@@ -8,10 +8,10 @@ import { LevelCatalog, type LevelCatalogOptions } from './level-catalog.ts';
 import { rebuildCatalog } from './rebuild.ts';
 import type { Step } from '../step.ts';
 
-/** In the meta table of a catalog that took the place of one that is gone. */
+/** In the meta table of a new, empty catalog whose journal shows that there was another one. */
 const LOST = 'lost';
 
-/** One that bad power has left unreadable is made anew: the files and the journal have it all. */
+/** A catalog that a power loss left unreadable is made anew from the files and the journal. */
 export async function openCatalog(
   config: StoreConfig,
   options: LevelCatalogOptions & {
@@ -42,7 +42,7 @@ export async function openCatalog(
   return LevelCatalog.open(path, options);
 }
 
-/** Written down: a crash before the one that is made anew is complete must not make it look whole. */
+/** The loss is written down: after a crash during the rebuild, the empty catalog must not look whole. */
 async function isLost({ tables }: LevelCatalog, path: string): Promise<boolean> {
   if (tables.isNew && (await stat(join(path, 'journal')).catch(() => undefined))) {
     await tables.write((batch) => batch.put(LOST, 1, { sublevel: tables.meta }));
@@ -55,7 +55,7 @@ function isCorruption(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'LEVEL_CORRUPTION' || isCorruption(error.cause);
 }
 
-/** LevelDB calls it an error of the disk when CURRENT leads to nothing. */
+/** LevelDB reports an I/O error, not a corruption, when CURRENT names a file that is missing. */
 async function lacksManifest(path: string): Promise<boolean> {
   const names = await readdir(path).catch((): string[] => []);
   return names.includes('CURRENT') && !names.some((name) => name.startsWith('MANIFEST-'));

@@ -12,7 +12,7 @@ export interface RebuildOptions {
   /** The store's folder. */
   readonly path: string;
   readonly durability: 'full' | 'rename';
-  /** What the journal says, read when nobody else has the store any more. */
+  /** The journal's entries, read only while no other process has the store. */
   readonly entries: () => AsyncIterable<JournalEntry>;
   readonly step?: Step;
 }
@@ -40,13 +40,13 @@ async function fillCatalog(
   { path, durability, entries, step }: RebuildOptions & { readonly step: Step },
 ): Promise<RebuildReport> {
   const store = await BlobStore.open({ path, durability });
-  // Not synced write by write: until it is complete it counts for nothing.
+  // Writes are not synced: a crash discards an incomplete catalog.
   const catalog = await LevelCatalog.open(catalogPath, { durability: 'rename' });
   try {
     const replay = new Replay(catalog.tables);
     await replay.fill(entries());
     step('rebuild.replayed');
-    // Before the blobs: one that a manifest lists is no unit of its own.
+    // Manifests come before blobs: a blob that a manifest lists is no unit of its own.
     const manifests = await addManifests(replay, catalog, store);
     const tags = await addTags(replay, catalog);
     step('rebuild.manifests');

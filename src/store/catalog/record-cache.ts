@@ -25,10 +25,10 @@ export class RecordCache<Value extends {}> {
     if (known !== undefined) return known;
     const deletions = this.#deletions;
     const value = await this.#attempt(key);
-    // What was written while an older value was being read stays.
+    // A value that was written while an older one was being read counts.
     const written = this.#hot.get(key);
     if (written !== undefined || value === undefined) return written;
-    // What was deleted meanwhile may be the very thing: it is true for this answer and no longer.
+    // A record that may have been deleted meanwhile is not remembered.
     if (deletions === this.#deletions) this.#hot.set(key, value);
     return value;
   }

@@ -9,8 +9,8 @@ const ENTRIES_A_WRITE = 200;
 type Fact = Record<string, unknown> | 1;
 
 /**
- * What a journal says in the end: the last word about each thing. Kept beside the tables that are
- * made from it, so that a long journal takes no memory.
+ * The last entry of a journal about each thing. Kept in a table of the new catalog, so that a long
+ * journal takes no memory.
  */
 export class Replay {
   readonly #tables: Tables;
@@ -81,7 +81,7 @@ export class Replay {
     for await (const fact of this.#facts.values(below('pin'))) yield fact as unknown as Pin;
   }
 
-  /** When all was taken from it. */
+  /** Removes the table. */
   async clear(): Promise<void> {
     await this.#facts.clear();
   }

@@ -6,6 +6,7 @@ import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { FORMAT, refuseOtherFormat } from '../format.ts';
+import { TEXTS } from '../texts.ts';
 import type { BlobRecord, ManifestRecord, Members, TagRecord } from './catalog.ts';
 
 export type Batch = ReturnType<Level<string, unknown>['batch']>;
@@ -25,13 +26,13 @@ export type Batch = ReturnType<Level<string, unknown>['batch']>;
  * | holders   | digest target manifest     | the manifest lists it, or is it          |
  * | referrers | target subject digest      | its descriptor                           |
  * | access    | unit                       | its last pull, milliseconds since 1970   |
- * | recency   | time unit                  | the units in the order of that           |
- * | pins      | origin image               | what stays                               |
+ * | recency   | time unit                  | the units in the order of `access`       |
+ * | pins      | origin image               | the pin                                  |
  */
 export class Tables {
   readonly db: Level<string, unknown>;
   readonly isSynced: boolean;
-  /** There was none before. */
+  /** The database was created by this opening. */
   isNew = false;
   readonly #path: string;
   readonly #all: { open(): Promise<void> }[] = [];
@@ -100,9 +101,9 @@ export class Tables {
   }
 
   /**
-   * All of it or nothing, and with durability `full` there even after power loss. After a failed
-   * write LevelDB takes no others, also when the disk has room again: it is opened anew then. One at
-   * a time, the close too.
+   * Writes a batch as a whole or not at all; with durability `full` it outlives a power loss. After a
+   * failed write LevelDB refuses all others, also when the disk has room again, so the database is
+   * reopened before the next one. Writes and the close come one at a time.
    */
   async write(fill: (batch: Batch) => void, options = { sync: this.isSynced }): Promise<void> {
     if (this.#isStuck && !this.#isClosed) await this.#reopen();
@@ -130,7 +131,7 @@ export class Tables {
     }
   }
 
-  /** Keeps a little of the disk for the day that it is full. What the disk refuses is left for later. */
+  /** Sets a little of the disk aside, for evictions on a full one. A refusal is tried again later. */
   async keepReserve(): Promise<void> {
     if (await stat(this.#reserve).catch(() => undefined)) return;
     await writeFile(this.#reserve, Buffer.alloc(RESERVE_BYTES, 1)).catch(async () =>
@@ -145,7 +146,7 @@ export class Tables {
   /** Reads fail for the moment of reopening. */
   async #reopen(): Promise<void> {
     if (this.db.status === 'open') {
-      // Not before it is sure to open again: what is held is read from it meanwhile.
+      // A database that is closed and cannot be opened again could not even be read.
       await this.#probe();
       await this.db.close();
     }
@@ -164,7 +165,7 @@ export class Tables {
     batch.put(recencyKey(time, unit), 1, { sublevel: this.recency });
   }
 
-  /** For good: later writes fail. */
+  /** Writes after it fail. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.db.close();
@@ -201,7 +202,7 @@ interface Keys {
   close(): Promise<void>;
 }
 
-/** Of one read; most of what is asked for has fewer. */
+/** Keys of one read. */
 const PAGE = 100;
 
 /** Milliseconds in a width that sorts until the year 10889. */
@@ -244,10 +245,7 @@ async function openExclusively(db: Level<string, unknown>, path: string): Promis
     if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'LEVEL_LOCKED') {
       const holder = await readFile(`${path}.holder`, 'utf8').catch(() => '');
       throw Object.assign(
-        new Error(
-          `the store ${dirname(path)} is in use by another process${holder}; stop it, or set another store.path`,
-          { cause: error },
-        ),
+        new Error(TEXTS.inUse({ path: dirname(path), holder }), { cause: error }),
         { code: 'STORE_IN_USE' },
       );
     }

@@ -4,7 +4,7 @@ import { mkdir, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDigest, splitDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
 
-/** Where files lie that are no held blobs. */
+/** Folders of files that are not held as blobs. */
 export type Aside = 'ingest' | 'quarantine';
 
 /**
@@ -77,7 +77,7 @@ export class Folders {
 
   /**
    * Removes what a killed process was writing in one go. Only while no other process has the
-   * store; partial blobs stay, to be gone on with.
+   * store; partial blobs stay, for a later ingest to resume.
    */
   async sweep(): Promise<void> {
     const ingests = join(this.#path, 'ingest');
@@ -86,7 +86,7 @@ export class Folders {
     }
   }
 
-  /** The blobs of one folder in byte order, and how many names there are none of ours. */
+  /** The blobs of one folder in byte order, and how many other names it has. */
   async listShard(
     algorithm: Algorithm,
     shard: string,
@@ -100,7 +100,7 @@ export class Folders {
     return { digests, foreign: entries.length - digests.length };
   }
 
-  /** Names above the blobs that are none of ours. */
+  /** How many names above the blobs are no folders of blobs. */
   async countForeign(): Promise<number> {
     const root = join(this.#path, 'blobs');
     let foreign = 0;
@@ -128,7 +128,7 @@ export class Folders {
   }
 }
 
-/** None of a folder that is not there. */
+/** Empty for a folder that is missing. */
 async function entriesOf(path: string): Promise<Dirent[]> {
   try {
     return await readdir(path, { withFileTypes: true });

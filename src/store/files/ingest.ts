@@ -5,6 +5,7 @@ import { Digester, splitDigest, type Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { Step } from '../step.ts';
+import { TEXTS } from '../texts.ts';
 
 /*
  * A blob on its way in: one writer, any number of readers by position.
@@ -58,7 +59,7 @@ export class Ingest {
     this.#digester = new Digester(splitDigest(digest).algorithm);
     this.#written = file.size;
     this.#caughtUp = this.#hashWritten(file.size);
-    // Whoever appends or verifies next sees the failure.
+    // The next `append` or `verify` throws it.
     this.#caughtUp.catch(() => undefined);
   }
 
@@ -79,7 +80,7 @@ export class Ingest {
     this.#written += chunk.length;
   }
 
-  /** A hash over all that is written, to go on with elsewhere when the disk does not. */
+  /** The hash over all that is written, for a transfer that continues without the disk. */
   async digester(): Promise<Digester> {
     await this.#caughtUp;
     return this.#digester.copy();
@@ -104,8 +105,8 @@ export class Ingest {
     await this.#caughtUp;
     if (expectedSize !== undefined && expectedSize !== this.#written) {
       throw new IntegrityError(this.digest, {
-        expected: `${expectedSize} bytes`,
-        actual: `${this.#written} bytes`,
+        expected: TEXTS.size({ bytes: expectedSize }),
+        actual: TEXTS.size({ bytes: this.#written }),
       });
     }
     const actual = this.#digester.value();
@@ -128,7 +129,7 @@ export class Ingest {
     const created = await mkdir(folder, { recursive: true });
     await rename(partial, final);
     step('commit.renamed');
-    // Not before: a partial file that a crash left read-only could not be gone on with.
+    // Not before the rename: a crash would leave a partial file that cannot be resumed.
     await chmod(final, 0o444);
     if (durability === 'full') {
       await syncFolder(folder);

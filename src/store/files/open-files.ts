@@ -1,6 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
 
-/** Counts the store's open file handles: a leak shows in a number, and what is open is not removed. */
+/** Counts the store's open file handles, so that leaks show and open files are not removed. */
 export class OpenFiles {
   readonly #byDigest = new Map<Digest, number>();
   #count = 0;
@@ -28,7 +28,7 @@ export class OpenFiles {
     this.#letGo(digest);
   }
 
-  /** Counts as open without a handle, until it is disposed of. */
+  /** A blob that counts as open without a handle, until the lease is disposed of. */
   lease(digest: Digest): Disposable {
     this.#hold(digest);
     return { [Symbol.dispose]: () => this.#letGo(digest) };

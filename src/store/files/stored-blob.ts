@@ -2,6 +2,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import type { ByteRange, Content, Reader } from '../../oci/content.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
+import { TEXTS } from '../texts.ts';
 import type { OpenFiles } from './open-files.ts';
 import { VerifyingReader } from './verifying-reader.ts';
 
@@ -105,8 +106,8 @@ class FileReader implements Reader {
     const bytesRead = await this.#readFile(handle, scratch.subarray(0, length));
     if (bytesRead === 0) {
       throw new IntegrityError(digest, {
-        expected: `${range.end} bytes`,
-        actual: `a file of ${this.#position} bytes`,
+        expected: TEXTS.size({ bytes: range.end }),
+        actual: TEXTS.fileSize({ bytes: this.#position }),
       });
     }
     this.#position += bytesRead;

@@ -4,7 +4,7 @@ import { isDigest } from '../../oci/digest.ts';
 import { isTag, isTargetName } from '../../oci/reference.ts';
 import type { JournalEntry } from '../catalog/catalog.ts';
 
-/** No entry is longer; what is comes from a damaged file. */
+/** Longer lines are damage: no entry is as long. */
 export const MAX_LINE_BYTES = 64 * 1024;
 
 export function formatLine(entry: JournalEntry): string {

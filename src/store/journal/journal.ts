@@ -9,7 +9,7 @@ import { noStep, type Step } from '../step.ts';
 
 export interface JournalOptions {
   readonly step?: Step;
-  /** How much waits for a disk that refuses before the journal gives up on what it missed. */
+  /** How much waits in memory while the disk refuses; beyond it the journal has a gap. */
   readonly maxPendingBytes?: number;
 }
 
@@ -30,7 +30,7 @@ export class Journal {
   /** Writes and the end of a compaction, one at a time. */
   readonly #writes = new PQueue({ concurrency: 1 });
   #handle: FileHandle;
-  /** Up to here the file is whole lines; a write that failed may have left bytes behind it. */
+  /** The end of the whole lines; a failed write may have left bytes behind it. */
   #size: number;
   #pending: string[] = [];
   #pendingBytes = 0;
@@ -40,13 +40,13 @@ export class Journal {
   #skipped = 0;
 
   static async open(path: string, options: JournalOptions = {}): Promise<Journal> {
-    // What a crash left of a compaction; the journal is as it was.
+    // A crash may have left an unfinished compaction beside the journal.
     await rm(newPath(path), { force: true });
     const handle = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     try {
       const { size } = await handle.stat();
       const journal = new Journal(path, { handle, size }, options);
-      // A torn line ends here: what follows begins a line of its own.
+      // The next entry must not continue a torn line.
       if (size > 0 && (await readByte(handle, size - 1)) !== '\n') journal.#queue('\n');
       return journal;
     } catch (error) {
@@ -73,7 +73,7 @@ export class Journal {
     return this.#isFailing || this.#hasGap;
   }
 
-  /** More was missed than could wait; a compaction, which tells everything anew, makes it good. */
+  /** Entries were lost while the disk refused, until a compaction writes everything anew. */
   get hasGap(): boolean {
     return this.#hasGap;
   }
@@ -83,7 +83,7 @@ export class Journal {
     return this.#skipped;
   }
 
-  /** Written in this order, some time after. */
+  /** Writes them in this order, later. */
   append(entries: readonly JournalEntry[]): void {
     for (const entry of entries) this.#queue(formatLine(entry));
     if (this.#isScheduled || this.#pending.length === 0) return;
@@ -91,12 +91,12 @@ export class Journal {
     void this.#writes.add(async () => this.#flush());
   }
 
-  /** Resolves when everything was tried to be written. */
+  /** Resolves when all that was appended was tried to be written. */
   async idle(): Promise<void> {
     await this.#writes.add(async () => this.#flush());
   }
 
-  /** What is on disk at this time, from the first entry on. */
+  /** The entries that are on disk now, the first one first. */
   async *read(): AsyncGenerator<JournalEntry> {
     let skipped = 0;
     for await (const line of readLines(this.#handle, this.#size)) {
@@ -135,9 +135,9 @@ export class Journal {
     const { from, hadGap } = await this.#writes.add(async () => {
       await this.#flush();
       const hadGap = this.#hasGap;
-      // What is missed from here on is missing in the new file as well.
+      // Entries that are lost from here on are missing in the new file too.
       this.#hasGap = false;
-      // What still waits is older than the entries and is told by them, or follows them.
+      // Entries that still wait are told by the new ones as well, or follow them.
       return { from: this.#size, hadGap };
     });
     let handle: FileHandle | undefined;
@@ -173,7 +173,7 @@ export class Journal {
     this.#handle = handle;
     this.#size = size;
     await old.close().catch(() => undefined);
-    // After power loss one or the other is there, and both are readable.
+    // Without this sync a power loss may bring the old file back, which is as good.
     await syncFolder(dirname(this.#path)).catch(() => undefined);
   }
 
@@ -200,14 +200,14 @@ export class Journal {
     this.#pending = [];
     this.#pendingBytes = 0;
     try {
-      // Part of what failed may stand there, and what comes now may be shorter.
+      // The failed write may have left bytes that are longer than this one.
       if (this.#isFailing) await this.#handle.truncate(this.#size);
       await writeFully(this.#handle, bytes, this.#size);
       this.#size += bytes.length;
       this.#isFailing = false;
     } catch {
       this.#isFailing = true;
-      // In their place again, before what came meanwhile.
+      // The failed entries come again before those that were appended meanwhile.
       const later = this.#pending;
       this.#pending = [];
       this.#pendingBytes = 0;

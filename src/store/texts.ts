@@ -1,0 +1,23 @@
+/** What people read of the store: why it does not open, has no room, or keeps an image. */
+export const TEXTS = {
+  inUse: ({ path, holder }: { path: string; holder: string }) =>
+    `the store ${path} is in use by another process${holder}; stop it, or set another store.path`,
+  newerFormat: ({ path, found, known }: { path: string; found: number; known: number }) =>
+    `${path} was written by a newer version (format ${found}, this one knows ${known}): run that version, or point store.path elsewhere`,
+  olderFormat: ({ path, found, known }: { path: string; found: number; known: number }) =>
+    `${path} was written by an older, unreleased version (format ${found}, this one knows ${known}): point store.path elsewhere`,
+  noRoom: ({ bytes, reason }: { bytes: number; reason: string }) =>
+    `no room for ${bytes} bytes: ${reason}`,
+  nothingToEvict: 'what is held is pinned, in use, or not enough to make room',
+  part: 'part of another image',
+  pulled: 'being pulled',
+  pinned: ({ origin }: { origin: string }) => `pinned (${origin})`,
+  pinnedFor: ({ origin, reason }: { origin: string; reason: string }) =>
+    `pinned (${origin}: ${reason})`,
+  belongsTo: ({ digest, reason }: { digest: string; reason: string }) =>
+    `belongs to ${digest}, which is ${reason}`,
+  freesNothing: ({ repository, reason }: { repository: string; reason: string }) =>
+    `frees nothing: also in ${repository}, ${reason}`,
+  size: ({ bytes }: { bytes: number }) => `${bytes} bytes`,
+  fileSize: ({ bytes }: { bytes: number }) => `a file of ${bytes} bytes`,
+} as const;
