@@ -1,16 +1,11 @@
 import PQueue from 'p-queue';
-import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import { MAX_MANIFEST_BYTES } from '../src/oci/manifest.ts';
 import { isManifestType } from '../src/oci/media-types.ts';
 import type { Tag, Target } from '../src/oci/reference.ts';
-import type { BlobStore } from '../src/store/files/blob-store.ts';
-import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { Digest } from '../src/oci/digest.ts';
+import type { SyncParts } from './parts.ts';
 
-interface Parts {
-  readonly prefetcher: Prefetcher;
-  readonly catalog: Catalog;
-  readonly blobs: BlobStore;
+interface Parts extends Pick<SyncParts, 'prefetcher' | 'catalog' | 'blobs'> {
   /** The digest of a tag; each tag is asked for once in a run. */
   readonly resolve: (tag: Tag) => Promise<Digest | undefined>;
 }

@@ -1,19 +1,13 @@
-import type { SyncConfig } from '../src/config/sync-config.ts';
-import type { Log } from '../src/observe/log.ts';
 import { Backoff } from '../src/time/backoff.ts';
 import type { Readiness } from './readiness.ts';
 import type { SyncRuns } from './runs.ts';
-import type { Schedule, Timer } from './schedule.ts';
-import type { SyncState } from './state.ts';
+import type { Schedule } from './schedule.ts';
+import type { SyncParts } from './parts.ts';
 
-export interface SyncDaemonParts {
-  readonly config: SyncConfig;
-  readonly state: SyncState;
+export interface SyncDaemonParts extends SyncParts {
   readonly runs: SyncRuns;
   readonly readiness: Readiness;
   readonly schedule: Schedule;
-  readonly timer: Timer;
-  readonly log: Log;
   readonly signal: AbortSignal;
 }
 

@@ -3,6 +3,7 @@ import { isForeignType, isManifestType } from '../src/oci/media-types.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
 import type { Catalog, Member, Node } from '../src/store/catalog/catalog.ts';
 import type { Wants } from './wanted-image.ts';
+import type { SyncParts } from './parts.ts';
 
 /** The size of an image and the files that it lacks, as far as its manifests are held. */
 export interface Extent {
@@ -14,9 +15,7 @@ export interface Extent {
   readonly isForOthers: boolean;
 }
 
-interface Parts {
-  readonly catalog: Catalog;
-  readonly blobs: BlobStore;
+interface Parts extends Pick<SyncParts, 'catalog' | 'blobs'> {
   readonly source?: ManifestSource;
   /** Referrers that the catalog does not know yet. */
   readonly attached?: readonly Digest[];

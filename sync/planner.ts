@@ -1,30 +1,17 @@
 import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
-import type { SyncConfig } from '../src/config/sync-config.ts';
-import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import { cosignTags } from '../src/oci/cosign.ts';
 import type { Digest } from '../src/oci/digest.ts';
 import type { Tag, Target } from '../src/oci/reference.ts';
-import type { BlobStore } from '../src/store/files/blob-store.ts';
-import type { Catalog } from '../src/store/catalog/catalog.ts';
-import { ageOf, type Clock } from '../src/time/clock.ts';
+import { ageOf } from '../src/time/clock.ts';
 import { findDeselected, type DeselectedImage } from './deselected-image.ts';
 import { readLock } from './lock.ts';
 import type { Retries } from './retries.ts';
 import { reasonOf, Resolver, type Resolution } from './resolver.ts';
-import type { SyncState } from './state.ts';
 import { measureExtent, type ManifestSource, type Extent } from './extent.ts';
 import { keyOf, nameOf, versionKeyOf, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
-
-export interface PlannerParts {
-  readonly config: SyncConfig;
-  readonly prefetcher: Prefetcher;
-  readonly catalog: Catalog;
-  readonly blobs: BlobStore;
-  readonly state: SyncState;
-  readonly clock: Clock;
-}
+import type { SyncParts } from './parts.ts';
 
 /** An image with the files that it lacks. */
 export interface PlannedItem {
@@ -77,9 +64,9 @@ const SEARCH_AGAIN_MS = 24 * 3_600_000;
  * every file. It fetches no layer. An image that is held, complete and unchanged costs one HEAD.
  */
 export class Planner {
-  readonly #parts: PlannerParts;
+  readonly #parts: SyncParts;
 
-  constructor(parts: PlannerParts) {
+  constructor(parts: SyncParts) {
     this.#parts = parts;
   }
 
@@ -91,7 +78,7 @@ export class Planner {
     lock: unknown,
     { signal, retries }: { signal: AbortSignal; retries?: Retries },
   ): Promise<Plan> {
-    const { config, state, clock } = this.#parts;
+    const { config, state, timer } = this.#parts;
     const resolution = await this.#resolve(lock, retries);
     const searches: Searches = {
       earlier: new Map(
@@ -124,7 +111,7 @@ export class Planner {
       ),
     );
     return {
-      createdAt: clock.wall(),
+      createdAt: timer.wall(),
       items: items.toSorted(byPriority),
       deselected,
       // An image that is kept after the upstream deleted it is among `deselected` and is no
@@ -135,21 +122,21 @@ export class Planner {
   }
 
   async #resolve(lock: unknown, retries?: Retries): Promise<Resolution> {
-    const { config, clock } = this.#parts;
+    const { config, timer } = this.#parts;
     if (lock === undefined) return Resolver.resolve({ ...this.#parts, retries }, config.rules);
-    const images = readLock(config, lock, clock.wall());
+    const images = readLock(config, lock, timer.wall());
     const nothing = { absent: new Set<string>(), unknown: new Set<string>(), listed: new Map() };
     return { images, ...nothing, isLocked: true, problems: [] };
   }
 
   async #examine(wanted: WantedImage, searches: Searches): Promise<PlannedItem> {
-    const { catalog, clock } = this.#parts;
+    const { catalog, timer } = this.#parts;
     const { target, tag, digest } = wanted;
     const before = tag && (await catalog.findTag(target, tag))?.digest;
     const searchedAt = searches.earlier.get(versionKeyOf(wanted));
     const item = { wanted, ...(before && { before }) };
     const held = await measureExtent(this.#parts, { target, digest }, wanted);
-    const searchAge = searchedAt === undefined ? undefined : ageOf(searchedAt, clock);
+    const searchAge = searchedAt === undefined ? undefined : ageOf(searchedAt, timer);
     const isSearched = searchAge !== undefined && searchAge < SEARCH_AGAIN_MS;
     if (held.missing.length === 0 && (isSearched || !wanted.referrers)) {
       if (held.isForOthers) throw new ForOthersError(wanted);
@@ -161,7 +148,7 @@ export class Planner {
     const extent = await measureExtent({ ...this.#parts, source }, { target, digest }, wanted);
     if (extent.bytes === 0) throw new Error(TEXTS.noManifest);
     if (extent.isForOthers) throw new ForOthersError(wanted);
-    return { ...item, extent, ...(wanted.referrers && { searchedAt: clock.wall() }), attached };
+    return { ...item, extent, ...(wanted.referrers && { searchedAt: timer.wall() }), attached };
   }
 
   #sourceOf(target: Target, attached: Attached[], searches: Searches): ManifestSource {

@@ -1,29 +1,19 @@
 import type { SyncImage, SyncStatus } from '../src/api/sync-api.ts';
 import { formatTarget } from '../src/oci/reference.ts';
-import type { Metrics } from '../src/observe/metrics.ts';
-import type { BlobStore } from '../src/store/files/blob-store.ts';
-import type { Catalog } from '../src/store/catalog/catalog.ts';
-import { ageOf, type Clock } from '../src/time/clock.ts';
-import type { KnownImage, SyncState } from './state.ts';
+import { ageOf } from '../src/time/clock.ts';
+import type { KnownImage } from './state.ts';
 import { measureExtent, type Extent } from './extent.ts';
 import { digestNameOf, nameOf } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
-
-export interface ReadinessParts {
-  readonly state: SyncState;
-  readonly catalog: Catalog;
-  readonly blobs: BlobStore;
-  readonly metrics: Metrics;
-  readonly clock: Clock;
-}
+import type { SyncParts } from './parts.ts';
 
 const MAX_MISSING_TOLD = 10;
 
 /** How much of each selected image is held, judged by the files on the disk. */
 export class Readiness {
-  readonly #parts: ReadinessParts;
+  readonly #parts: SyncParts;
 
-  constructor(parts: ReadinessParts) {
+  constructor(parts: SyncParts) {
     this.#parts = parts;
   }
 
@@ -54,14 +44,14 @@ export class Readiness {
   }
 
   async #judge(image: KnownImage): Promise<SyncImage> {
-    const { catalog, clock } = this.#parts;
+    const { catalog, timer } = this.#parts;
     const { target, tag, digest, rule, platforms, checkedAt, freshMs, kept } = image;
     const extent = await measureExtent(this.#parts, { target, digest }, image);
     const meant = tag && (await catalog.findTag(target, tag))?.digest;
     // A copy that is kept after its tag moved is served by digest only.
     const isElsewhere = tag !== undefined && meant !== digest && kept !== 'moved';
     const isPartial = extent.missing.length > 0 || isElsewhere || extent.isForOthers;
-    const isStale = kept === undefined && (ageOf(checkedAt, clock) ?? 0) > freshMs;
+    const isStale = kept === undefined && (ageOf(checkedAt, timer) ?? 0) > freshMs;
     const reason = isPartial
       ? describeLack(extent, meant, isElsewhere)
       : describeAge(image, isStale);

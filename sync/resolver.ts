@@ -6,15 +6,13 @@ import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import { parseDigest } from '../src/oci/digest.ts';
 import { formatImageName } from '../src/oci/image-name.ts';
 import { formatTarget, splitTarget, type Tag, type Target } from '../src/oci/reference.ts';
-import type { Clock } from '../src/time/clock.ts';
 import { matchesRepository } from './rule-match.ts';
 import { createdAt } from './created-at.ts';
 import type { Retries } from './retries.ts';
 import { TagSelector } from './tag-selector.ts';
 import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
-import type { Catalog } from '../src/store/catalog/catalog.ts';
-import type { BlobStore } from '../src/store/files/blob-store.ts';
 import { TEXTS } from './texts.ts';
+import type { SyncParts } from './parts.ts';
 
 export interface Resolution {
   readonly images: readonly WantedImage[];
@@ -32,11 +30,7 @@ export interface Resolution {
   readonly problems: readonly SyncProblem[];
 }
 
-export interface ResolverParts {
-  readonly prefetcher: Prefetcher;
-  readonly catalog: Catalog;
-  readonly blobs: BlobStore;
-  readonly clock: Clock;
+export interface ResolverParts extends SyncParts {
   /** Left out: an upstream that fails is not asked again. */
   readonly retries?: Retries | undefined;
 }
@@ -165,7 +159,7 @@ export class Resolver {
   }
 
   #add(rule: SyncRule, found: Pick<WantedImage, 'target' | 'tag' | 'digest'>): void {
-    const image = wantedBy(rule, found, this.#parts.clock.wall());
+    const image = wantedBy(rule, found, this.#parts.timer.wall());
     const known = this.#images.get(keyOf(image));
     this.#images.set(keyOf(image), known ? unite(known, image) : image);
   }

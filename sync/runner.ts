@@ -1,14 +1,8 @@
 import type { Pin } from '../src/api/store-api.ts';
 import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
-import type { SyncConfig } from '../src/config/sync-config.ts';
 import type { Pace } from '../src/mirror/downloads/demand.ts';
-import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import { parseImageName } from '../src/oci/image-name.ts';
-import type { Log } from '../src/observe/log.ts';
-import type { BlobStore } from '../src/store/files/blob-store.ts';
-import type { Pins } from '../src/store/care/care.ts';
-import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { Bandwidth } from '../src/upstream/bandwidth.ts';
 import { PRIORITY } from '../src/upstream/demand.ts';
 import type { DeselectedImage } from './deselected-image.ts';
@@ -17,24 +11,17 @@ import type { RunProgress } from './run-progress.ts';
 import { isToFetch, type Plan, type PlannedItem } from './planner.ts';
 import { PASSING_FAULTS, Retries } from './retries.ts';
 import { reasonOf } from './resolver.ts';
-import type { Schedule, Timer } from './schedule.ts';
-import type { KnownImage, SyncState } from './state.ts';
+import type { Schedule } from './schedule.ts';
+import type { KnownImage } from './state.ts';
 import { measureExtent } from './extent.ts';
 import { digestNameOf, keyOf, nameOf, versionKeyOf } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
+import type { SyncParts } from './parts.ts';
 
-export interface RunnerParts {
-  readonly config: SyncConfig;
-  readonly prefetcher: Prefetcher;
-  readonly catalog: Catalog;
-  readonly blobs: BlobStore;
-  readonly pins: Pins;
-  readonly state: SyncState;
+export interface RunnerParts extends SyncParts {
   readonly schedule: Schedule;
   readonly progress: RunProgress;
   readonly cap: Bandwidth | undefined;
-  readonly timer: Timer;
-  readonly log: Log;
   /** Called for each image whose failure a later run may not meet. */
   readonly gaveUp: () => void;
 }

@@ -1,11 +1,4 @@
 import type { SyncProblem, SyncProgress, SyncReport } from '../src/api/sync-api.ts';
-import type { SyncConfig } from '../src/config/sync-config.ts';
-import type { Prefetcher } from '../src/mirror/prefetcher.ts';
-import type { Log } from '../src/observe/log.ts';
-import type { Metrics } from '../src/observe/metrics.ts';
-import type { Pins } from '../src/store/care/care.ts';
-import type { Catalog } from '../src/store/catalog/catalog.ts';
-import type { BlobStore } from '../src/store/files/blob-store.ts';
 import { Bandwidth } from '../src/upstream/bandwidth.ts';
 import { describeForLog, describeReleased } from './describe.ts';
 import type { Planner } from './planner.ts';
@@ -14,19 +7,10 @@ import { reasonOf } from './resolver.ts';
 import { PASSING_ANSWERS, Retries } from './retries.ts';
 import { RunProgress } from './run-progress.ts';
 import { isOneImage, Runner } from './runner.ts';
-import type { Schedule, Timer } from './schedule.ts';
-import type { SyncState } from './state.ts';
+import type { Schedule } from './schedule.ts';
+import type { SyncParts } from './parts.ts';
 
-export interface SyncRunsParts {
-  readonly config: SyncConfig;
-  readonly state: SyncState;
-  readonly prefetcher: Prefetcher;
-  readonly catalog: Catalog;
-  readonly blobs: BlobStore;
-  readonly pins: Pins;
-  readonly metrics: Metrics;
-  readonly log: Log;
-  readonly timer: Timer;
+export interface SyncRunsParts extends SyncParts {
   readonly schedule: Schedule;
   readonly planner: Planner;
   readonly readiness: Readiness;

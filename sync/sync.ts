@@ -7,13 +7,7 @@ import type {
   SyncStatus,
 } from '../src/api/sync-api.ts';
 import type { SyncConfig } from '../src/config/sync-config.ts';
-import type { Prefetcher } from '../src/mirror/prefetcher.ts';
-import type { Log } from '../src/observe/log.ts';
-import type { Metrics } from '../src/observe/metrics.ts';
 import { RegistryError } from '../src/oci/errors.ts';
-import type { Pins } from '../src/store/care/care.ts';
-import type { Catalog } from '../src/store/catalog/catalog.ts';
-import type { BlobStore } from '../src/store/files/blob-store.ts';
 import { SyncDaemon } from './daemon.ts';
 import { describePlan } from './describe.ts';
 import { readLock } from './lock.ts';
@@ -22,19 +16,13 @@ import { Readiness } from './readiness.ts';
 import { findFailure } from './rule-match.ts';
 import { SyncRuns } from './runs.ts';
 import { REAL_TIMER, Schedule, type Timer } from './schedule.ts';
-import type { SyncState } from './state.ts';
 import { TEXTS } from './texts.ts';
+import type { SyncParts } from './parts.ts';
 
-export interface SyncParts {
-  readonly config: SyncConfig;
-  readonly state: SyncState;
-  readonly prefetcher: Prefetcher;
-  readonly catalog: Catalog;
-  readonly blobs: BlobStore;
-  readonly pins: Pins;
-  readonly metrics: Metrics;
-  readonly log: Log;
-  /** The full name of an image as an operator wrote it: `registry/repository:tag` or `…@digest`. */
+export interface SyncOptions extends Omit<SyncParts, 'timer'> {
+  /**
+   * The full name of an image as an operator wrote it: `registry/repository:tag` or `…@digest`.
+   */
   readonly canonical: (image: string) => string;
   readonly timer?: Timer;
   /** The mirror is set never to dial. */
@@ -53,7 +41,7 @@ export const NOTHING_TO_SYNC: SyncConfig = {
 
 /** Keeps the images of the rules on this site and answers the API's questions about them. */
 export class Sync implements SyncApi {
-  readonly #parts: SyncParts & { readonly timer: Timer };
+  readonly #parts: SyncOptions & SyncParts;
   readonly #stop = new AbortController();
   readonly #schedule: Schedule;
   readonly #planner: Planner;
@@ -61,8 +49,8 @@ export class Sync implements SyncApi {
   readonly #runs: SyncRuns;
   readonly #daemon: SyncDaemon;
 
-  constructor({ timer = REAL_TIMER, ...given }: SyncParts) {
-    const parts = { ...given, timer, clock: timer, signal: this.#stop.signal };
+  constructor({ timer = REAL_TIMER, ...given }: SyncOptions) {
+    const parts = { ...given, timer, signal: this.#stop.signal };
     this.#parts = parts;
     this.#schedule = new Schedule(parts.config, timer);
     this.#planner = new Planner(parts);

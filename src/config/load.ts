@@ -59,15 +59,13 @@ function parseDocument(document: unknown, source: Source): ConfigDocument {
 }
 
 function createConfig(document: ConfigDocument, env: Environment): Config {
-  const { listen, admin, offline, defaultUpstream, sync } = document;
-  const { inUse, ...kept } = document.store;
-  const store = inUse === undefined ? kept : { ...kept, inUse };
+  const { sync, ...rest } = document;
   // No prototype: names from requests are looked up here, `constructor` among them.
   const upstreams: Record<string, UpstreamConfig> = Object.create(null);
   for (const [name, upstream] of Object.entries(document.upstreams)) {
     upstreams[name] = resolveUpstream(name, upstream, env);
   }
-  return { listen, admin, offline, store, defaultUpstream, upstreams, ...(sync && { sync }) };
+  return { ...rest, upstreams, ...(sync && { sync }) };
 }
 
 function deepFreeze<T>(value: T): T {

@@ -5,41 +5,29 @@ import { DOCKER_HUB, canonicalRegistryName, findEcrRegion, registryOf } from './
 import type { ConfigDocument } from './schema.ts';
 import type { Environment } from './source.ts';
 
-export type UpstreamDocument = ConfigDocument['upstreams'][string];
-
 /** The upstream of the file with the defaults that depend on its name and the environment. */
 export function resolveUpstream(
   name: string,
-  upstream: UpstreamDocument,
+  upstream: ConfigDocument['upstreams'][string],
   env: Environment,
 ): UpstreamConfig {
-  const { credentials, tls, hosts, allow, deny, bandwidth } = upstream;
-  const place = upstream.url ?? { url: registryOf(name).url };
-  const proxy = upstream.proxy ?? findProxy(place.url, env);
+  const { url, credentials, proxy: written, bandwidth, tags, ...rest } = upstream;
+  const place = url ?? { url: registryOf(name).url };
+  const proxy = written ?? findProxy(place.url, env);
   return {
+    ...rest,
     name,
     ...place,
     credentials: (credentials ?? []).map((entry) => resolveCredentials(entry, place.url)),
-    tls: {
-      ...(tls.ca !== undefined && { ca: tls.ca }),
-      ...(tls.cert !== undefined && { cert: tls.cert }),
-      ...(tls.key !== undefined && { key: tls.key }),
-      insecure: tls.insecure,
-    },
     ...(proxy !== undefined && { proxy }),
-    hosts,
-    allow,
-    deny,
-    concurrency: upstream.concurrency,
-    hydrate: upstream.hydrate,
     ...(bandwidth !== undefined && { bytesPerSecond: bandwidth }),
     tags: {
-      ttlMs: upstream.tags.ttl,
-      revalidateTimeoutMs: upstream.tags.revalidateTimeout,
-      staleIfErrorMs: upstream.tags.staleIfError,
-      staleWhileRevalidateMs: upstream.tags.staleWhileRevalidate,
-      negativeTtlMs: upstream.tags.negativeTtl,
-      immutable: upstream.tags.immutable,
+      ttlMs: tags.ttl,
+      revalidateTimeoutMs: tags.revalidateTimeout,
+      staleIfErrorMs: tags.staleIfError,
+      staleWhileRevalidateMs: tags.staleWhileRevalidate,
+      negativeTtlMs: tags.negativeTtl,
+      immutable: tags.immutable,
     },
   };
 }

@@ -78,7 +78,7 @@ function storeSchema(source: Source) {
       .string()
       .min(1, TEXTS.file)
       .transform((path) => resolve(source.directory, path))
-      .optional()
+      .exactOptional()
       .describe('File with the images that are in use, one a line: never evicted. Read on change.'),
   });
 }

@@ -19,7 +19,7 @@ export function upstreamSchema(source: Source) {
     url: z
       .string()
       .transform(converted(parseUpstreamUrl))
-      .optional()
+      .exactOptional()
       .describe(
         'Base URL without /v2. Built in for well-known names, else https:// and the name. For a mirror of several registries: https://HOST/v2/PREFIX or https://HOST/?ns=REGISTRY.',
       ),
@@ -32,7 +32,7 @@ export function upstreamSchema(source: Source) {
     proxy: z
       .string()
       .transform(converted(parseProxyUrl))
-      .optional()
+      .exactOptional()
       .describe('Proxy on the way to this upstream. Left out: HTTPS_PROXY and NO_PROXY.'),
     hosts: z
       .array(z.string().refine(isHost, TEXTS.host))
@@ -52,7 +52,7 @@ export function upstreamSchema(source: Source) {
       .string({ error: TEXTS.rate })
       .meta({ pattern: RATE.source })
       .transform(converted(parseRate))
-      .optional()
+      .exactOptional()
       .describe('Most bytes a second from this upstream. Left out: no limit.'),
     hydrate: z
       .union([z.boolean(), z.enum(['blob', 'head', 'off'])], {
@@ -75,7 +75,7 @@ function tlsSchema(source: Source) {
   const pem = z
     .string()
     .transform(converted((path: string) => readPemFile(path, source.directory).contents))
-    .optional();
+    .exactOptional();
   return section({
     ca: pem.describe('PEM file of the authorities to trust in place of the built-in ones.'),
     cert: pem.describe('PEM file of the certificate to show to the upstream.'),
@@ -84,9 +84,7 @@ function tlsSchema(source: Source) {
   }).transform(converted(checkClientCertificate));
 }
 
-function checkClientCertificate<T extends { cert?: string | undefined; key?: string | undefined }>(
-  tls: T,
-): T {
+function checkClientCertificate<T extends { cert?: string; key?: string }>(tls: T): T {
   if ((tls.cert === undefined) !== (tls.key === undefined)) {
     throw new ConfigError([TEXTS.keyPairHalf]);
   }

@@ -1,0 +1,22 @@
+import type { SyncConfig } from '../src/config/sync-config.ts';
+import type { Prefetcher } from '../src/mirror/prefetcher.ts';
+import type { Log } from '../src/observe/log.ts';
+import type { Metrics } from '../src/observe/metrics.ts';
+import type { Pins } from '../src/store/care/care.ts';
+import type { Catalog } from '../src/store/catalog/catalog.ts';
+import type { BlobStore } from '../src/store/files/blob-store.ts';
+import type { Timer } from './schedule.ts';
+import type { SyncState } from './state.ts';
+
+/** What the classes of sync work with. */
+export interface SyncParts {
+  readonly config: SyncConfig;
+  readonly state: SyncState;
+  readonly prefetcher: Prefetcher;
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+  readonly pins: Pins;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly timer: Timer;
+}
