@@ -6,7 +6,9 @@ import type { World } from '../e2e/world.ts';
 import { toolPath } from './tools.ts';
 
 const run = suite('containerd 2');
-const programs = { containerd: toolPath('containerd'), ctr: toolPath('ctr') };
+// Fetched by ctr itself and not by its daemon: only that says where the files are.
+const pullFlags = ['--local', '--skip-metadata'];
+const programs = { containerd: toolPath('containerd'), ctr: toolPath('ctr'), pullFlags };
 
 async function start({ netns, mirror }: World): Promise<Containerd> {
   return Containerd.start(netns, mirror.url, programs);

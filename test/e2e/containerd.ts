@@ -14,6 +14,8 @@ interface Mount {
 interface Programs {
   readonly containerd: string;
   readonly ctr: string;
+  /** Of `ctr images pull`, beside those that every version has. */
+  readonly pullFlags: readonly string[];
 }
 
 /** containerd with a `hosts.toml` for every registry: it names the registry by `?ns=`. */
@@ -34,7 +36,7 @@ export class Containerd implements Client {
   static async start(
     netns: Netns,
     mirror: string,
-    programs: Programs = { containerd: 'containerd', ctr: 'ctr' },
+    programs: Programs = { containerd: 'containerd', ctr: 'ctr', pullFlags: [] },
   ): Promise<Containerd> {
     const home = join(netns.directory, 'containerd');
     const hosts = join(home, 'certs.d');
@@ -65,7 +67,8 @@ address = "${socket}"
   }
 
   async pull(image: ImageName): Promise<string> {
-    const flags = ['--print-chainid', ...SNAPSHOTTER, '--hosts-dir', this.#hosts];
+    const { pullFlags } = this.#programs;
+    const flags = ['--print-chainid', ...SNAPSHOTTER, '--hosts-dir', this.#hosts, ...pullFlags];
     const progress = await this.#ctr('images', 'pull', ...flags, formatImage(image));
     const [, chain] = /^image chain ID: (\S+)$/m.exec(progress) ?? [];
     if (chain === undefined) throw new Error(`ctr images pull: ${progress}`);
