@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
 import { readSmall, ResponseBody } from './response-body.ts';
+import { TEXTS } from './texts.ts';
 import type { Timing } from './timing.ts';
 import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';
 
@@ -66,7 +67,7 @@ export class Transport {
   async send(wanted: TransportRequest): Promise<TransportResponse> {
     const { headersMs } = this.#timing;
     const { host } = wanted.url;
-    const late = this.#error('timeout', `no answer from ${host} within ${headersMs} ms`);
+    const late = this.#error('timeout', TEXTS.noAnswer({ host, ms: headersMs }));
     const exchange = new Exchange();
     const timer = setTimeout(() => exchange.abort(late), headersMs);
     const { signal } = wanted;
@@ -103,7 +104,7 @@ export class Transport {
   /** A pause longer than the stall timeout ends it as a timeout. */
   async *#chunks(body: ResponseBody, url: URL): AsyncGenerator<Buffer> {
     const { stallMs } = this.#timing;
-    const stalled = this.#error('timeout', `no byte from ${url.host} for ${stallMs} ms`);
+    const stalled = this.#error('timeout', TEXTS.noByte({ host: url.host, ms: stallMs }));
     try {
       for (;;) {
         const timer = setTimeout(() => body.destroy(stalled), stallMs);
@@ -126,7 +127,7 @@ export class Transport {
     if (error instanceof UpstreamError) return error;
     const code = (error as NodeJS.ErrnoException).code ?? (error as Error).name;
     const isTimeout = code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT';
-    const reason = `no connection to ${url.host} (${code})`;
+    const reason = TEXTS.noConnection({ host: url.host, code });
     const isOurs = isOwnShortage(error);
     return this.#error(isTimeout ? 'timeout' : 'unreachable', reason, { cause: error, isOurs });
   }

@@ -4,6 +4,7 @@ import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Account } from './account.ts';
 import { INTERACTIVE, isInteractive } from './demand.ts';
 import type { Cost } from './quota.ts';
+import { TEXTS } from './texts.ts';
 
 /** The accounts of one upstream, which have the same rights and are used in turn. */
 export class Accounts {
@@ -33,9 +34,7 @@ export class Accounts {
     const isKept =
       !isInteractive(cost.demand) &&
       this.#accounts.some(({ quota }) => quota.waitMs({ ...cost, demand: INTERACTIVE }) === 0);
-    const reason = isKept
-      ? 'what is left of its quota is kept for interactive pulls'
-      : 'limits the rate of requests (429), and is not asked before that ends';
+    const reason = isKept ? TEXTS.reserveKept : TEXTS.limited;
     return new UpstreamError(this.#upstream, 'rate-limited', reason, {
       retryAfterMs: Math.min(...this.#accounts.map(({ quota }) => quota.waitMs(cost))),
       isUnasked: true,

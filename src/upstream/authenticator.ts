@@ -7,6 +7,7 @@ import { readRealm } from './realm.ts';
 import { TokenService } from './token-service.ts';
 import { basic, type Sender } from '../net/transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
+import { TEXTS } from './texts.ts';
 
 export interface AuthenticatorParts {
   readonly upstream: string;
@@ -60,7 +61,7 @@ export class Authenticator {
     const asked = lines.length > 0 || this.#challenge ? lines : await this.#ping();
     const challenge = chooseChallenge(parseChallenges(asked)) ?? this.#challenge;
     if (!challenge) {
-      throw this.#error('unauthorized', 'asks for a login in a way that is not Bearer or Basic');
+      throw this.#error('unauthorized', TEXTS.unknownLogin);
     }
     this.#challenge = challenge;
     return challenge;
@@ -97,10 +98,10 @@ export class Authenticator {
 
   #basic(credential: Exclude<Credential, { kind: 'bearer' }> | undefined): Proof {
     if (!credential) {
-      throw this.#error('unauthorized', 'asks for a login and no credentials are configured');
+      throw this.#error('unauthorized', TEXTS.noCredentials);
     }
     if (credential.kind === 'identity-token') {
-      throw this.#error('unauthorized', 'asks for a password and has an identity token configured');
+      throw this.#error('unauthorized', TEXTS.tokenForPassword);
     }
     const { username, password } = credential;
     return { authorization: basic(username, password), credential };
@@ -119,8 +120,7 @@ export class Authenticator {
   #realm(challenge: Challenge, credential: Credential | undefined): URL {
     const withCredentials = credential !== undefined;
     const realm = readRealm(challenge, this.#parts.registry, { withCredentials });
-    if (realm === undefined)
-      throw this.#error('bad-response', 'its challenge names no token realm');
+    if (realm === undefined) throw this.#error('bad-response', TEXTS.noRealm);
     if (typeof realm === 'string') throw this.#error('bad-response', realm);
     return realm;
   }

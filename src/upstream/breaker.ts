@@ -4,6 +4,7 @@ import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { TransportResponse } from '../net/transport.ts';
+import { TEXTS } from './texts.ts';
 
 export interface BreakerParts {
   readonly upstream: string;
@@ -106,7 +107,7 @@ export class Breaker {
       const isOwnWord = response.headers['oci-namespace'] === undefined;
       if (OUTAGE_STATUSES.has(status) && isOwnWord) {
         this.#fail(
-          new UpstreamError(upstream, 'failing', `${host} answered ${status}`, { status }),
+          new UpstreamError(upstream, 'failing', TEXTS.answered({ host, status }), { status }),
           sentAfter,
         );
       } else this.#succeed();
@@ -156,7 +157,7 @@ export class Breaker {
     const { upstream, clock } = this.#parts;
     const { fault, status, reason } = outage.error;
     const seconds = Math.round((clock.steady() - outage.downFrom) / 1000);
-    return new UpstreamError(upstream, fault, `down for ${seconds} s: ${reason}`, {
+    return new UpstreamError(upstream, fault, TEXTS.down({ seconds, reason }), {
       retryAfterMs: this.#restMs(outage),
       isUnasked: true,
       status,

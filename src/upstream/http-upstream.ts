@@ -27,6 +27,7 @@ import type {
   Upstream,
 } from './upstream.ts';
 import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';
+import { TEXTS } from './texts.ts';
 
 /** ECR refuses more; registries that cap lower send a Link. */
 const PAGE_SIZE = 1000;
@@ -100,7 +101,7 @@ export class HttpUpstream implements Upstream {
     );
     if (response.status === 404) return undefined;
     if (!response.bytes) {
-      throw this.#badResponse(`a manifest larger than ${MAX_MANIFEST_BYTES} bytes`);
+      throw this.#badResponse(TEXTS.manifestTooLarge({ bytes: MAX_MANIFEST_BYTES }));
     }
     return this.#verifyManifest(reference, response.bytes, response);
   }
@@ -211,12 +212,14 @@ export class HttpUpstream implements Upstream {
       const manifest = parseManifest(bytes, response.headers['content-type']);
       if (expected !== undefined && digest !== expected) {
         this.#metrics.integrityFailures.inc({ upstream: this.name, where: 'manifest' });
-        throw new ManifestError(`bytes with digest ${digest} for ${expected}`);
+        throw new ManifestError(TEXTS.otherDigest({ digest, expected }));
       }
       return { digest, bytes, manifest };
     } catch (error) {
       if (!(error instanceof ManifestError)) throw error;
-      throw this.#badResponse(`${response.url.host} sent ${error.message}`, { cause: error });
+      throw this.#badResponse(TEXTS.sent({ host: response.url.host, what: error.message }), {
+        cause: error,
+      });
     }
   }
 
@@ -226,7 +229,11 @@ export class HttpUpstream implements Upstream {
     if (!match || Number(match[1]) !== start) {
       response.discard();
       throw this.#badResponse(
-        `${response.url.host} answered a range from ${start} with "${response.headers['content-range'] ?? ''}"`,
+        TEXTS.otherRange({
+          host: response.url.host,
+          start,
+          range: response.headers['content-range'] ?? '',
+        }),
         { status: 206 },
       );
     }
@@ -262,7 +269,7 @@ export class HttpUpstream implements Upstream {
       // Servers written in Go say null for an empty list.
       const listed = document[field] ?? [];
       if (!Array.isArray(listed)) {
-        throw this.#badResponse(`a list of ${wanted.kind} without ${field}`);
+        throw this.#badResponse(TEXTS.listWithout({ kind: wanted.kind, field }));
       }
       pages += 1;
       // Some servers write tags of digits as numbers.

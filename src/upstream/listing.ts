@@ -3,6 +3,7 @@ import type { Demand } from './demand.ts';
 import type { RegistryClient, SmallResponse } from './registry-client.ts';
 import type { RequestKind } from './registry-sender.ts';
 import { parseJsonObject } from '../net/json-object.ts';
+import { TEXTS } from './texts.ts';
 
 export interface ListingRequest {
   readonly kind: Extract<RequestKind, 'tags' | 'referrers' | 'catalog'>;
@@ -44,7 +45,7 @@ export async function* readPages(
     if (response.status === 404) return;
     const document = parseJsonObject(response.bytes);
     if (!document) {
-      const reason = `${response.url.host} sent no JSON list of ${kind}`;
+      const reason = TEXTS.noList({ host: response.url.host, kind });
       throw new UpstreamError(upstream, 'bad-response', reason);
     }
     yield { document, contentType: response.headers['content-type'] };

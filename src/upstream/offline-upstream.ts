@@ -1,10 +1,11 @@
 import type { Upstream } from './upstream.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
+import { TEXTS } from './texts.ts';
 
 /** Stands for every upstream of a mirror that is set offline: there is no code here that could dial. */
 export function createOfflineUpstream(name: string): Upstream {
   const refuse = async (): Promise<never> => {
-    throw new UpstreamError(name, 'offline', 'this mirror is set offline and asks no upstream');
+    throw new UpstreamError(name, 'offline', TEXTS.offline);
   };
   return {
     name,

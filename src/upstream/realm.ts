@@ -1,6 +1,7 @@
 import { getDomain } from 'tldts';
 import type { Challenge } from './challenge.ts';
 import { reachOf } from '../net/reach.ts';
+import { TEXTS } from './texts.ts';
 
 /** Registries whose token service lives under another registrable domain. */
 const KNOWN_REALM_HOSTS: Readonly<Record<string, string>> = {
@@ -31,18 +32,18 @@ export function refuseRealm(
   options: { withCredentials: boolean },
 ): string | undefined {
   if (realm.protocol !== 'https:' && realm.protocol !== 'http:') {
-    return `token realm ${realm.origin} is not http or https`;
+    return TEXTS.realmProtocol({ origin: realm.origin });
   }
-  if (realm.username !== '' || realm.password !== '') return 'token realm carries user information';
+  if (realm.username !== '' || realm.password !== '') return TEXTS.realmUser;
   if (realm.protocol === 'http:' && registry.protocol === 'https:') {
-    return `token realm ${realm.origin} is http although the registry is https`;
+    return TEXTS.realmHttp({ origin: realm.origin });
   }
   if (realm.hostname === registry.hostname) return undefined;
   if (reachOf(realm.hostname) !== 'public') {
-    return `token realm ${realm.host} is an internal address of another host`;
+    return TEXTS.realmInside({ host: realm.host });
   }
   if (options.withCredentials && !isOwnRealm(realm.hostname, registry.hostname)) {
-    return `token realm ${realm.host} does not belong to ${registry.host}: credentials are not sent there`;
+    return TEXTS.realmForeign({ host: realm.host, registry: registry.host });
   }
   return undefined;
 }

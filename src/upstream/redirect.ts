@@ -1,4 +1,5 @@
 import { reachOf } from '../net/reach.ts';
+import { TEXTS } from './texts.ts';
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
@@ -14,18 +15,18 @@ export function isRedirect(status: number): boolean {
  * into an internal address.
  */
 export function followRedirect(from: URL, location: string | undefined): URL | string {
-  if (!location) return 'a redirect without Location';
-  if (!URL.canParse(location, from)) return 'a redirect to something that is no URL';
+  if (!location) return TEXTS.redirectWithoutLocation;
+  if (!URL.canParse(location, from)) return TEXTS.redirectToNoUrl;
   const to = new URL(location, from);
   if (to.protocol !== 'https:' && to.protocol !== 'http:') {
-    return `a redirect to a ${to.protocol} URL`;
+    return TEXTS.redirectToProtocol({ protocol: to.protocol });
   }
   if (from.protocol === 'https:' && to.protocol === 'http:') {
-    return `a redirect from https to http (${to.host})`;
+    return TEXTS.redirectToHttp({ host: to.host });
   }
   const reach = reachOf(to.hostname);
   if (reach === 'link-local' || (reach === 'internal' && reachOf(from.hostname) === 'public')) {
-    return `a redirect to the internal address ${to.host}`;
+    return TEXTS.redirectInside({ host: to.host });
   }
   return to;
 }

@@ -4,6 +4,7 @@ import { essence } from '../oci/media-types.ts';
 import type { UpstreamFault } from '../oci/upstream-error.ts';
 import { timeUntil, type Clock } from '../time/clock.ts';
 import type { ParentCopy } from './upstream.ts';
+import { TEXTS } from './texts.ts';
 
 /** What is wrong with an answer. The reason names host and cause. */
 export interface Verdict {
@@ -37,11 +38,11 @@ export function judge(answer: Judged, asked: Asked): Verdict | undefined {
   if (status !== 200 && status !== 206) return judgeStatus(answer, asked);
   // A portal's or a login's page with 200 is no proof that a registry has anything.
   if (essence(headers['content-type']) === 'text/html') {
-    return { fault: 'bad-response', reason: `${url.host} sent an HTML page` };
+    return { fault: 'bad-response', reason: TEXTS.page({ host: url.host }) };
   }
   const encoding = headers['content-encoding'] ?? 'identity';
   if (encoding === 'identity') return undefined;
-  return { fault: 'bad-response', reason: `${url.host} encoded the content as ${encoding}` };
+  return { fault: 'bad-response', reason: TEXTS.encoded({ host: url.host, encoding }) };
 }
 
 function judgeStatus(
@@ -51,21 +52,21 @@ function judgeStatus(
   const { host } = url;
   switch (status) {
     case 401:
-      return { fault: 'unauthorized', reason: `${host} refused access ${login} (401)` };
+      return { fault: 'unauthorized', reason: TEXTS.refused({ host, login }) };
     case 403:
       // The registry will sign another address.
       if (!isOwn) {
-        return { fault: 'failing', reason: `${host} refused the registry's redirect (403)` };
+        return { fault: 'failing', reason: TEXTS.redirectRefused({ host }) };
       }
-      return { fault: 'denied', reason: `${host} denied access ${login} (403)` };
+      return { fault: 'denied', reason: TEXTS.denied({ host, login }) };
     case 429:
-      return { fault: 'rate-limited', reason: `${host} limits the rate of requests (429)` };
+      return { fault: 'rate-limited', reason: TEXTS.rateLimited({ host }) };
     // Two mirrors that have each other as upstream: asking again goes round again.
     case 508:
-      return { fault: 'bad-response', reason: `${host} found the request going in a loop (508)` };
+      return { fault: 'bad-response', reason: TEXTS.loop({ host }) };
     default: {
       const fault = status >= 500 || status === 408 ? 'failing' : 'bad-response';
-      return { fault, reason: `${host} answered ${status}` };
+      return { fault, reason: TEXTS.answered({ host, status }) };
     }
   }
 }
@@ -122,7 +123,7 @@ export function printable(text: string, maxLength = 100): string {
 export function parentCopy(headers: Readonly<Record<string, string>>): ParentCopy | undefined {
   const status = headers['cache-status'];
   if (status === undefined || !STALE.test(status)) return undefined;
-  const text = WARNING.exec(headers['warning'] ?? '')?.[1] ?? 'its copy is not confirmed';
+  const text = WARNING.exec(headers['warning'] ?? '')?.[1] ?? TEXTS.copyNotConfirmed;
   const seconds = /^\d{1,12}$/.exec(headers['age'] ?? '')?.[0];
   return { ageMs: Number(seconds ?? 0) * 1000, warning: text.replaceAll(/\\(.)/g, '$1') };
 }

@@ -18,6 +18,7 @@ import {
   type RegistryRequest,
   type RegistrySenderParts,
 } from './registry-sender.ts';
+import { TEXTS } from './texts.ts';
 
 /** Of status 200, 206, 404, and 405 to a HEAD; everything else is thrown. */
 export interface RegistryResponse extends Pick<TransportResponse, 'status' | 'headers' | 'url'> {
@@ -155,7 +156,7 @@ export class RegistryClient {
     const { config, clock } = this.#parts;
     const { response, isOwn } = answer;
     const { status, headers } = response;
-    const login = account.isAnonymous ? 'anonymously' : 'with the configured credentials';
+    const login = account.isAnonymous ? TEXTS.anonymously : TEXTS.withCredentials;
     const verdict = judge(answer, { method: wanted.method, login });
     if (!verdict) return undefined;
     // A refused HEAD has no body to say why: the GET that is refused likewise costs no pull.

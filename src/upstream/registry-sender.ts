@@ -14,6 +14,7 @@ import type { Clock } from '../time/clock.ts';
 import { Breaker, type Outage } from './breaker.ts';
 import type { Demand } from './demand.ts';
 import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
+import { TEXTS } from './texts.ts';
 
 /** The kinds of upstream requests that metrics tell apart. */
 export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog';
@@ -91,7 +92,7 @@ export class RegistrySender implements Sender {
       if (typeof next === 'string') throw this.#badRedirect(next, response.status);
       url = next;
     }
-    throw this.#badRedirect(`more than ${MAX_REDIRECTS} redirects`);
+    throw this.#badRedirect(TEXTS.tooManyRedirects({ most: MAX_REDIRECTS }));
   }
 
   /** The same by GET, from where the registry answered it. */

@@ -10,6 +10,7 @@ import {
   type TransportRequest,
   type TransportResponse,
 } from '../net/transport.ts';
+import { TEXTS } from './texts.ts';
 
 /** What a token is asked for. */
 export interface TokenRequest {
@@ -72,7 +73,7 @@ export class TokenService {
     const value = document?.['token'] || document?.['access_token'];
     // Anything else would end up in a header line.
     if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)) {
-      throw this.#error('bad-response', `the token service ${url.host} sent no token`);
+      throw this.#error('bad-response', TEXTS.noToken({ host: url.host }));
     }
     const life = Number(document?.['expires_in'] ?? 0);
     const seconds = Number.isFinite(life) ? Math.max(life, MIN_LIFE_SECONDS) : MIN_LIFE_SECONDS;
@@ -80,7 +81,7 @@ export class TokenService {
   }
 
   #refusal({ status, headers, document }: TokenAnswer, wanted: TokenRequest): UpstreamError {
-    const reason = `the token service ${wanted.realm.host} answered ${status}`;
+    const reason = TEXTS.tokenAnswered({ host: wanted.realm.host, status });
     if (status === 429) {
       const retryAfterMs = parseRetryAfter(headers['retry-after'], this.#parts.clock);
       return this.#error('rate-limited', reason, { status, retryAfterMs });
@@ -89,9 +90,9 @@ export class TokenService {
     // OAuth2 says 400 for a grant that it does not take (RFC 6749 section 5.2).
     const isRefusal = status === 401 || status === 403 || (status === 400 && wanted.credential);
     if (!isRefusal) return this.#error('bad-response', reason, { status });
-    const login = wanted.credential ? 'the configured credentials' : 'an anonymous request';
+    const login = wanted.credential ? TEXTS.theCredentials : TEXTS.nobody;
     const said = describeErrors(document);
-    return this.#error('unauthorized', `${reason} to ${login}${said}`, { status });
+    return this.#error('unauthorized', TEXTS.tokenRefused({ reason, login, said }), { status });
   }
 
   #error(

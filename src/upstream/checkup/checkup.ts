@@ -13,6 +13,7 @@ import { failed, keyOf, reasonOf, skipped, type Outcome } from './finding.ts';
 import { checkImage, type WantedImage } from './image-check.ts';
 import { checkClock, checkQuota, checkRegistry } from './registry-check.ts';
 import { checkTls } from './tls-check.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface CheckupParts extends RegistrySenderParts {
   /** To ask for; the first one is what a token is asked for. */
@@ -30,8 +31,8 @@ interface Account {
   readonly isRefused: boolean;
 }
 
-const NOT_REACHED = skipped('not reached');
-const NAME_ONE = 'name an image of this upstream on the command line';
+const NOT_REACHED = skipped(TEXTS.notReached);
+const NAME_ONE = TEXTS.nameAnImage;
 
 /** Examines one upstream from its name to an image. A check that fails ends those that need it. */
 export class Checkup {
@@ -103,7 +104,7 @@ export class Checkup {
 
   async #secure(): Promise<Outcome> {
     const { config, clock, timing } = this.#parts;
-    if (!config.url.startsWith('https:')) return skipped('the url is http');
+    if (!config.url.startsWith('https:')) return skipped(TEXTS.plainHttp);
     const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(timing.connectMs)]);
     if (!this.#connection) return NOT_REACHED;
     return checkTls(config, this.#connection.socket, { signal, clock });
@@ -156,14 +157,14 @@ export class Checkup {
         quota.observe(this.#answer?.headers ?? {});
         const { limit, remaining } = quota.status;
         const isTold = limit !== undefined || remaining !== undefined;
-        const untold = skipped('told with images only', NAME_ONE);
+        const untold = skipped(TEXTS.toldWithImages, NAME_ONE);
         this.#add('quota', isTold ? checkQuota(account.label, quota.status, config) : untold);
       } else if (account.isRefused) {
         this.#skip('quota');
         found.push({ check: 'image', ...NOT_REACHED });
       } else found.push(...(await this.#lookAs(account)));
     }
-    return images.length > 0 ? found : [{ check: 'image', ...skipped('none named', NAME_ONE) }];
+    return images.length > 0 ? found : [{ check: 'image', ...skipped(TEXTS.noneNamed, NAME_ONE) }];
   }
 
   async #lookAs({ entry, label }: Account): Promise<Finding[]> {
@@ -189,7 +190,7 @@ export class Checkup {
   /** What the check finds, or why it could not be made. */
   async #within(check: () => Promise<Outcome>): Promise<Outcome> {
     const signal = this.#signal;
-    if (signal.aborted) return skipped('no time left');
+    if (signal.aborted) return skipped(TEXTS.noTimeLeft);
     const { promise, reject } = Promise.withResolvers<never>();
     const leave = (): void => reject(signal.reason as Error);
     signal.addEventListener('abort', leave, { once: true });
@@ -205,19 +206,11 @@ export class Checkup {
   #explain(error: unknown): Outcome {
     const { config, budgetMs } = this.#parts;
     if (this.#signal.aborted && error === this.#signal.reason) {
-      return failed(
-        `no answer within the ${budgetMs / 1000} s that all checks have`,
-        'look for a firewall that drops packets on the way, and try again',
-      );
+      return failed(TEXTS.outOfTime({ seconds: budgetMs / 1000 }), TEXTS.findDroppingFirewall);
     }
     const detail = reasonOf(error, config.name);
     const isTimeout = error instanceof UpstreamError && error.fault === 'timeout';
-    return isTimeout
-      ? failed(
-          detail,
-          'try later; if it stays so, look for a proxy or firewall on the way that holds requests',
-        )
-      : failed(detail, adviseOn(config));
+    return isTimeout ? failed(detail, TEXTS.findHoldingProxy) : failed(detail, adviseOn(config));
   }
 
   #skip(check: CheckName): undefined {
@@ -231,13 +224,13 @@ export class Checkup {
 
 /** Why a connection that could be made brings no answer. */
 function adviseOn(config: UpstreamConfig): string {
-  const way = 'look for a proxy or firewall on the way that cuts connections';
+  const way = TEXTS.findCuttingProxy;
   if (config.url.startsWith('http:')) {
-    return `if the registry speaks TLS, write ${keyOf(config, 'url')} with https://; else ${way}`;
+    return TEXTS.writeHttps({ key: keyOf(config, 'url'), way });
   }
   // TLS 1.3 tells of a missing client certificate only by closing in place of the first answer.
   const key = keyOf(config, 'tls.cert');
-  return `if the registry asks for a client certificate, set ${key} and tls.key; else ${way}`;
+  return TEXTS.setClientCertificateElse({ key, way });
 }
 
 /** For the operator, without a secret. */

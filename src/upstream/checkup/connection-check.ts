@@ -8,31 +8,50 @@ import {
   openTunnel,
   type Connection,
   type ConnectionOptions,
+  type Endpoint,
 } from '../../net/connection.ts';
 import { failed, keyOf, ok, type Outcome } from './finding.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface ConnectionCheck {
   readonly outcome: Outcome;
   readonly connection?: Connection;
 }
 
+/** Where the first connection goes: to the proxy when there is one. */
+interface FirstHop {
+  readonly url: URL;
+  readonly endpoint: Endpoint;
+  readonly address: string;
+  /** As findings name a place there. */
+  readonly name: (place: string) => string;
+  /** The key of the configuration that leads there. */
+  readonly key: string;
+}
+
+function firstHop(config: UpstreamConfig): FirstHop {
+  const { proxy } = config;
+  const url = new URL(proxy ?? config.url);
+  const endpoint = endpointOf(url);
+  const hop = { url, endpoint, address: formatEndpoint(endpoint) };
+  if (proxy === undefined) return { ...hop, name: (place) => place, key: keyOf(config, 'url') };
+  const key = TEXTS.proxyKey({ key: keyOf(config, 'proxy') });
+  return { ...hop, name: (place) => TEXTS.proxied({ address: place }), key };
+}
+
 /** Whether the name to connect to has addresses, asked the way a connection asks. */
 export async function checkName(config: UpstreamConfig): Promise<Outcome> {
-  const { host } = endpointOf(firstHop(config));
-  const isProxied = config.proxy !== undefined;
-  const subject = isProxied ? `the proxy ${host}` : host;
-  if (isIP(host) !== 0) return ok(`${subject} is an address`);
+  const { endpoint, name, key } = firstHop(config);
+  const { host } = endpoint;
+  const subject = name(host);
+  if (isIP(host) !== 0) return ok(TEXTS.isAddress({ subject }));
   try {
     const found = await lookup(host, { all: true });
     const addresses = [...new Set(found.map(({ address }) => address))];
-    return ok(`${subject} is ${addresses.join(', ')}`);
+    return ok(TEXTS.hasAddresses({ subject, addresses: addresses.join(', ') }));
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? 'unknown fault';
-    const key = isProxied ? `${keyOf(config, 'proxy')} (or HTTPS_PROXY)` : keyOf(config, 'url');
-    return failed(
-      `${subject} has no address (${code})`,
-      `check the spelling in ${key} and the DNS servers of this machine; ask them with: getent hosts ${host}`,
-    );
+    const code = (error as NodeJS.ErrnoException).code ?? TEXTS.unknownCause;
+    return failed(TEXTS.noAddress({ subject, code }), TEXTS.checkName({ key, host }));
   }
 }
 
@@ -42,81 +61,54 @@ export async function checkConnection(
   options: ConnectionOptions,
 ): Promise<ConnectionCheck> {
   const started = performance.now();
+  const passedMs = (): number => Math.round(performance.now() - started);
   const hop = firstHop(config);
-  const address = formatEndpoint(endpointOf(hop));
   let connection: Connection;
   try {
-    connection = await openConnection(hop, options);
+    connection = await openConnection(hop.url, options);
   } catch (error) {
-    return { outcome: explain(error, config) };
+    return { outcome: explain(error, hop, config) };
   }
-  const passedMs = (): string => `${Math.round(performance.now() - started)} ms`;
-  if (config.proxy === undefined) {
-    return { outcome: ok(`${address} in ${passedMs()}`), connection };
-  }
-  await connection[Symbol.asyncDispose]();
-  if (!config.url.startsWith('https:')) {
-    return { outcome: ok(`the proxy ${address} in ${passedMs()}`) };
-  }
-  return checkTunnel(config, options, passedMs);
+  const isSecure = config.url.startsWith('https:');
+  if (config.proxy !== undefined) await connection[Symbol.asyncDispose]();
+  if (config.proxy !== undefined && isSecure) return checkTunnel(config, hop, options, passedMs);
+  const outcome = ok(TEXTS.connected({ address: hop.name(hop.address), ms: passedMs() }));
+  return config.proxy === undefined ? { outcome, connection } : { outcome };
 }
 
 async function checkTunnel(
   config: UpstreamConfig,
+  { url, address, key }: FirstHop,
   options: ConnectionOptions,
-  passedMs: () => string,
+  passedMs: () => number,
 ): Promise<ConnectionCheck> {
   const endpoint = endpointOf(new URL(config.url));
   const target = formatEndpoint(endpoint);
-  const proxy = firstHop(config);
-  const address = formatEndpoint(endpointOf(proxy));
   try {
-    const connection = await openTunnel(proxy, endpoint, options);
+    const connection = await openTunnel(url, endpoint, options);
     if ('status' in connection) {
-      return { outcome: explainRefusal(connection.status, { address, target }) };
+      const { status } = connection;
+      const remedy = status === 407 ? TEXTS.setProxyLogin : TEXTS.allowConnect({ target });
+      return { outcome: failed(TEXTS.tunnelRefused({ address, target, status }), remedy) };
     }
-    const outcome = ok(`the proxy ${address} connects to ${target} in ${passedMs()}`);
-    return { outcome, connection };
+    return { outcome: ok(TEXTS.proxyConnects({ address, target, ms: passedMs() })), connection };
   } catch (error) {
-    return {
-      outcome: failed(
-        `the proxy ${address} gave no tunnel to ${target} (${codeOf(error)})`,
-        `check that ${keyOf(config, 'proxy')} (or HTTPS_PROXY) is an http proxy that allows CONNECT to ${target}`,
-      ),
-    };
+    const detail = TEXTS.noTunnel({ address, target, code: codeOf(error) });
+    return { outcome: failed(detail, TEXTS.checkProxy({ key, target })) };
   }
 }
 
-/** Where the first connection goes: to the proxy when there is one. */
-function firstHop({ url, proxy }: Pick<UpstreamConfig, 'url' | 'proxy'>): URL {
-  return new URL(proxy ?? url);
-}
-
-function explainRefusal(status: number, where: { address: string; target: string }): Outcome {
-  const detail = `the proxy ${where.address} refused CONNECT ${where.target} (${status})`;
-  return status === 407
-    ? failed(detail, 'set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT with a login of the proxy')
-    : failed(detail, `allow CONNECT to ${where.target} in the proxy`);
-}
-
-function explain(error: unknown, config: UpstreamConfig): Outcome {
-  const { host, port } = endpointOf(firstHop(config));
-  const address = formatEndpoint({ host, port });
-  const isProxied = config.proxy !== undefined;
-  const subject = isProxied ? `the proxy ${address}` : address;
-  const key = isProxied ? `${keyOf(config, 'proxy')} (or HTTPS_PROXY)` : keyOf(config, 'url');
-  const code = codeOf(error);
+function explain(
+  error: unknown,
+  { endpoint: { host, port }, address, name, key }: FirstHop,
+  { proxy }: UpstreamConfig,
+): Outcome {
+  const [code, subject] = [codeOf(error), name(address)];
   if (code === 'ECONNREFUSED') {
-    return failed(
-      `${subject} refuses the connection (${code})`,
-      `check the port in ${key}, that the server runs, and that no firewall rejects port ${port} to ${host}`,
-    );
+    return failed(TEXTS.connectionRefused({ subject, code }), TEXTS.checkPort({ key, port, host }));
   }
-  const wayOut = isProxied ? '' : ', or set a proxy';
-  return failed(
-    `no connection to ${subject} (${code})`,
-    `open port ${port} (TCP, outgoing) to ${host} in the firewall, check the route${wayOut}`,
-  );
+  const more = proxy === undefined ? TEXTS.orSetProxy : '';
+  return failed(TEXTS.noConnection({ subject, code }), TEXTS.openPort({ port, host, more }));
 }
 
 /** Short and without addresses of its own: `ECONNREFUSED`, `timeout`. */

@@ -7,6 +7,7 @@ import type { CredentialSource } from '../credentials/credential.ts';
 import { openCredentials } from '../credentials/open-credentials.ts';
 import type { Sender } from '../../net/transport.ts';
 import { failed, keyOf, ok, reasonOf, skipped, warning, type Outcome } from './finding.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface CredentialCheckParts {
   readonly config: UpstreamConfig;
@@ -33,14 +34,14 @@ export async function checkCredential(
     await source?.get();
   } catch (error) {
     return failed(
-      `${entry?.provider} issued no credential: ${reasonOf(error, config.name)}`,
-      `check ${keyOf(config, 'credentials')} and what the provider needs on this machine (its role, key or program)`,
+      TEXTS.noIssue({ provider: entry?.provider ?? '', reason: reasonOf(error, config.name) }),
+      TEXTS.checkProvider({ key: keyOf(config, 'credentials') }),
     );
   }
   if (challenge) return new Proving(parts, source).prove(challenge);
-  if (!source) return ok('none is asked for');
-  const login = `${source.label}: the registry asked for no login`;
-  return skipped(login, 'whether it is taken shows with a private image: name one');
+  if (!source) return ok(TEXTS.noneAsked);
+  const login = TEXTS.loginNotAsked({ label: source.label });
+  return skipped(login, TEXTS.namePrivateImage);
 }
 
 /** How one credential does against one challenge. */
@@ -70,7 +71,7 @@ class Proving {
       const proof = await authenticator.answer(challenge, scope);
       if (!proof.token) return await this.#show(proof);
       const { host } = new URL(challenge.parameters['realm'] ?? '');
-      return ok(`${this.#label}: accepted by the token service ${host}`);
+      return ok(TEXTS.tokenAccepted({ label: this.#label, host }));
     } catch (error) {
       return this.#explain(error);
     }
@@ -83,35 +84,32 @@ class Proving {
     const response = await sender.send({ method: 'GET', url, headers, signal });
     await response.dump();
     const { status } = response;
-    if (status === 200) return ok(`${this.#label}: accepted by ${url.host}`);
-    const detail = `${this.#label}: ${url.host} answered ${status}`;
+    if (status === 200) return ok(TEXTS.accepted({ label: this.#label, host: url.host }));
+    const detail = TEXTS.loginAnswered({ label: this.#label, host: url.host, status });
     const isRefused = status === 401 || status === 403;
-    return failed(detail, isRefused ? this.#renewal() : `ask the operator of ${config.name}`);
+    return failed(detail, isRefused ? this.#renewal() : TEXTS.askOperatorOnly({ of: config.name }));
   }
 
   #explain(error: unknown): Outcome {
     const { config, repository } = this.#parts;
-    const detail = `${this.#label}: ${reasonOf(error, config.name)}`;
+    const detail = TEXTS.faultOf({ of: this.#label, reason: reasonOf(error, config.name) });
     const fault = error instanceof UpstreamError ? error.fault : undefined;
     if (fault === 'unauthorized' || fault === 'denied') {
       if (this.#source) return failed(detail, this.#renewal());
       const key = keyOf(config, 'credentials');
       // Some give a token only for a repository that everybody may pull.
-      if (repository !== undefined) return failed(detail, `set ${key}`);
-      return warning(detail, `name a public image to try with, or set ${key}`);
+      if (repository !== undefined) return failed(detail, TEXTS.set({ key }));
+      return warning(detail, TEXTS.namePublicImage({ key }));
     }
     if (fault === 'bad-response') {
-      return failed(
-        detail,
-        'a portal or proxy on the way may answer in place of the token service',
-      );
+      return failed(detail, TEXTS.portalForTokens);
     }
-    return failed(detail, 'open the way to the token service in the firewall, or try later');
+    return failed(detail, TEXTS.openTokenService);
   }
 
   #renewal(): string {
     const { config, repository } = this.#parts;
-    const right = repository === undefined ? '' : ` and may pull ${repository}`;
-    return `correct or renew ${keyOf(config, 'credentials')}; check that the account is not locked${right}`;
+    const right = repository === undefined ? '' : TEXTS.mayPull({ repository });
+    return TEXTS.renewCredentials({ key: keyOf(config, 'credentials'), more: right });
   }
 }

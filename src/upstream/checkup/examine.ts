@@ -9,6 +9,7 @@ import { SYSTEM_CLOCK, type Clock } from '../../time/clock.ts';
 import { Checkup, type CheckupParts } from './checkup.ts';
 import { skipped } from './finding.ts';
 import type { WantedImage } from './image-check.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface CheckupOptions {
   readonly timing?: Timing;
@@ -22,7 +23,7 @@ const AT_A_TIME = 4;
 
 const OFFLINE: Finding = {
   check: 'offline',
-  ...skipped('the configuration says offline: nothing is dialled'),
+  ...skipped(TEXTS.checkOffline),
 };
 
 /**

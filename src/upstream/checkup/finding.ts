@@ -2,6 +2,7 @@ import type { UpstreamConfig } from '../../config/config.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 
 import type { Finding } from '../../api/doctor-api.ts';
+import { TEXTS } from '../texts.ts';
 
 /** What a check tells of itself; its name is known to whoever runs it. */
 export type Outcome = Omit<Finding, 'check'>;
@@ -33,7 +34,7 @@ export function keyOf({ name }: Pick<UpstreamConfig, 'name'>, key: string): stri
  */
 export function reasonOf(error: unknown, upstream: string): string {
   if (error instanceof UpstreamError) return error.message.replace(`${upstream}: `, '');
-  if (!(error instanceof Error)) return 'unknown fault';
+  if (!(error instanceof Error)) return TEXTS.unknownCause;
   const { code } = error as NodeJS.ErrnoException;
   return typeof code === 'string' ? code : error.name;
 }

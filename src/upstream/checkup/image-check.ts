@@ -4,6 +4,7 @@ import { UpstreamError } from '../../oci/upstream-error.ts';
 import { PRIORITY } from '../demand.ts';
 import type { Upstream } from '../upstream.ts';
 import { failed, keyOf, ok, reasonOf, warning, type Outcome } from './finding.ts';
+import { TEXTS } from '../texts.ts';
 
 /** An image of an upstream to look for. */
 export interface WantedImage {
@@ -25,7 +26,7 @@ export async function checkImage(
   { config, upstream, label, signal }: ImageCheckParts,
 ): Promise<Outcome> {
   const separator = reference.includes(':') ? '@' : ':';
-  const who = config.credentials.length > 1 ? ` as ${label}` : '';
+  const who = config.credentials.length > 1 ? TEXTS.asAccount({ label }) : '';
   const image = `${config.name}/${repository}${separator}${reference}${who}`;
   try {
     const head = await upstream.headManifest(repository, reference, {
@@ -33,12 +34,11 @@ export async function checkImage(
       signal,
     });
     if (!head) {
-      return failed(
-        `${image} does not exist there (404)`,
-        'check the name and the tag; some registries hide private images from those who may not pull them',
-      );
+      return failed(TEXTS.imageMissing({ image }), TEXTS.checkImageName);
     }
-    return ok(`${image} is there${head.digest === undefined ? '' : `, ${head.digest}`}`);
+    return ok(
+      TEXTS.imageThere({ image, digest: head.digest === undefined ? '' : `, ${head.digest}` }),
+    );
   } catch (error) {
     if (!(error instanceof UpstreamError)) throw error;
     return explain(error, { image, repository, config });
@@ -49,25 +49,22 @@ function explain(
   error: UpstreamError,
   { image, repository, config }: { image: string; repository: string; config: UpstreamConfig },
 ): Outcome {
-  const detail = `${image}: ${reasonOf(error, config.name)}`;
+  const detail = TEXTS.faultOf({ of: image, reason: reasonOf(error, config.name) });
   const key = keyOf(config, 'credentials');
   switch (error.fault) {
     case 'unauthorized':
     case 'denied':
       return config.credentials.length > 0
-        ? failed(
-            detail,
-            `give the account in ${key} the right to pull ${repository}, and check the name`,
-          )
-        : failed(detail, `check the name, and set ${key} if ${repository} is private`);
+        ? failed(detail, TEXTS.giveRight({ key, repository }))
+        : failed(detail, TEXTS.setIfPrivate({ key, repository }));
     case 'rate-limited':
-      return warning(detail, `wait, or set ${key} of an account with a higher limit`);
+      return warning(detail, TEXTS.waitOrSetAccount({ key }));
     case 'bad-response':
-      return failed(detail, 'a portal or proxy on the way may answer in place of the registry');
+      return failed(detail, TEXTS.portalForRegistry);
     case 'offline':
     case 'unreachable':
     case 'timeout':
     case 'failing':
-      return failed(detail, `try later, and ask the operator of ${config.name}`);
+      return failed(detail, TEXTS.askOperator({ of: config.name }));
   }
 }

@@ -6,6 +6,7 @@ import { readRealm } from '../realm.ts';
 import { followRedirect, isRedirect } from '../redirect.ts';
 import { judge, printable, readErrorWords, type Verdict } from '../registry-answer.ts';
 import { failed, keyOf, ok, skipped, warning, type Outcome } from './finding.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface RegistryCheck {
   readonly outcome: Outcome;
@@ -30,7 +31,7 @@ export async function checkRegistry(
     await response.dump();
     return { outcome: explainRedirect(config, registry, headers['location']) };
   }
-  const verdict = judge({ response, isOwn: true }, { method: 'GET', login: 'to /v2/' });
+  const verdict = judge({ response, isOwn: true }, { method: 'GET', login: TEXTS.toRegistry });
   if (verdict) {
     const reason = `${verdict.reason}${await readErrorWords(response)}`;
     return { outcome: explainFault({ ...verdict, reason }, config, registry) };
@@ -39,12 +40,12 @@ export async function checkRegistry(
   if (status === 404) {
     return {
       outcome: failed(
-        `${registry.host} has no /v2/ (404)`,
-        `check ${keyOf(config, 'url')}: it is the address in front of /v2/, of a registry and not of its web pages`,
+        TEXTS.noRegistry({ host: registry.host }),
+        TEXTS.checkUrl({ key: keyOf(config, 'url') }),
       ),
     };
   }
-  return { outcome: ok('/v2/ asks for no login (200)') };
+  return { outcome: ok(TEXTS.noLogin) };
 }
 
 function checkChallenge(
@@ -56,32 +57,23 @@ function checkChallenge(
   if (!challenge) {
     const schemes = challenges.map(({ scheme }) => printable(scheme)).join(', ');
     return {
-      outcome: failed(
-        `/v2/ asks for a login (401) by ${schemes || 'nothing that it names'}`,
-        'have the registry offer Bearer or Basic; a proxy in front of it may hide its WWW-Authenticate header',
-      ),
+      outcome: failed(TEXTS.otherLogin({ schemes: schemes || TEXTS.noScheme }), TEXTS.offerLogin),
     };
   }
   if (challenge.scheme === 'basic') {
-    return { outcome: ok('/v2/ asks for a login (401): Basic'), challenge };
+    return { outcome: ok(TEXTS.basicLogin), challenge };
   }
   const realm = readRealm(challenge, registry, { withCredentials: config.credentials.length > 0 });
   if (realm === undefined) {
     return {
-      outcome: failed(
-        '/v2/ asks for a token (401) and names no service for it',
-        'set the realm of the token service in the configuration of the registry',
-      ),
+      outcome: failed(TEXTS.noTokenService, TEXTS.setRealm),
     };
   }
   if (typeof realm === 'object') {
-    return { outcome: ok(`/v2/ asks for a token (401): Bearer, from ${realm.origin}`), challenge };
+    return { outcome: ok(TEXTS.bearerLogin({ origin: realm.origin })), challenge };
   }
   return {
-    outcome: failed(
-      realm,
-      `check that ${keyOf(config, 'url')} is the registry itself; if it is, correct the realm in its configuration`,
-    ),
+    outcome: failed(realm, TEXTS.correctRealm({ key: keyOf(config, 'url') })),
   };
 }
 
@@ -91,11 +83,8 @@ function explainRedirect(
   location: string | undefined,
 ): Outcome {
   const target = followRedirect(registry, location);
-  const where = typeof target === 'string' ? target : `a redirect to ${target.origin}`;
-  return warning(
-    `/v2/ is answered with ${where}`,
-    `if pulls fail, set ${keyOf(config, 'url')} to the registry itself, or sign this machine in at the portal that redirects it`,
-  );
+  const where = typeof target === 'string' ? target : TEXTS.redirectTo({ origin: target.origin });
+  return warning(TEXTS.redirected({ where }), TEXTS.setUrlOrSignIn({ key: keyOf(config, 'url') }));
 }
 
 function explainFault(
@@ -105,21 +94,15 @@ function explainFault(
 ): Outcome {
   if (fault === 'rate-limited') {
     const key = keyOf(config, 'credentials');
-    return warning(detail, `wait, and set ${key} of an account with a higher limit`);
+    return warning(detail, TEXTS.waitAndSetAccount({ key }));
   }
   if (fault === 'denied') {
-    return failed(
-      detail,
-      `have the address of this machine admitted by ${registry.host}, or allow it in the firewall on the way`,
-    );
+    return failed(detail, TEXTS.haveAdmitted({ host: registry.host }));
   }
   if (fault === 'failing') {
-    return failed(detail, `try later, and ask the operator of ${registry.host}`);
+    return failed(detail, TEXTS.askOperator({ of: registry.host }));
   }
-  return failed(
-    detail,
-    `check ${keyOf(config, 'url')}; a portal or proxy on the way may answer in place of the registry`,
-  );
+  return failed(detail, TEXTS.checkUrlOrPortal({ key: keyOf(config, 'url') }));
 }
 
 /** The local clock against the `Date` of an answer that came at `now`, milliseconds since 1970. */
@@ -127,17 +110,17 @@ export function checkClock(
   headers: Readonly<Record<string, string>> | undefined,
   now: number,
 ): Outcome {
-  if (!headers) return skipped('no answer to compare with');
+  if (!headers) return skipped(TEXTS.noAnswer);
   const sent = Date.parse(headers['date'] ?? '');
-  if (Number.isNaN(sent)) return skipped('the answer has no date');
+  if (Number.isNaN(sent)) return skipped(TEXTS.noDate);
   // A cache on the way answers with the date of the origin's answer.
   const age = /^\d{1,9}$/.test(headers['age'] ?? '') ? Number(headers['age']) : 0;
   const seconds = Math.round((now - sent) / 1000) - age;
   const size = Math.abs(seconds);
-  if (size <= WARN_SECONDS) return ok(`within ${WARN_SECONDS} s of the registry's`);
-  const detail = `this machine is ${sayAge(size)} ${seconds > 0 ? 'ahead of' : 'behind'} the registry`;
-  const advice =
-    'set the clock (NTP): tokens and certificates are refused by the date; check it with timedatectl';
+  if (size <= WARN_SECONDS) return ok(TEXTS.clockRight({ seconds: WARN_SECONDS }));
+  const by = sayAge(size);
+  const detail = seconds > 0 ? TEXTS.clockAhead({ by }) : TEXTS.clockBehind({ by });
+  const advice = TEXTS.setClockFor;
   return size > FAIL_SECONDS ? failed(detail, advice) : warning(detail, advice);
 }
 
@@ -151,19 +134,21 @@ function sayAge(seconds: number): string {
 /** What an account may still pull, as far as the registry tells. */
 export function checkQuota(label: string, quota: QuotaStatus, config: UpstreamConfig): Outcome {
   const { limit, remaining, windowSeconds, blockedForSeconds } = quota;
-  const window = windowSeconds === undefined ? '' : ` in ${sayWindow(windowSeconds)}`;
-  const advice = `wait, or set ${keyOf(config, 'credentials')} of an account with a higher limit`;
+  const of = String(limit ?? TEXTS.unknownLimit);
+  const window =
+    windowSeconds === undefined ? '' : TEXTS.inWindow({ window: sayWindow(windowSeconds) });
+  const advice = TEXTS.waitOrSetAccount({ key: keyOf(config, 'credentials') });
   if (remaining === 0) {
-    return warning(`${label}: nothing left of ${limit ?? 'an unknown limit'}${window}`, advice);
+    return warning(TEXTS.nothingLeft({ label, limit: of, window }), advice);
   }
   if (blockedForSeconds !== undefined) {
-    return warning(`${label}: refused (429) for ${blockedForSeconds} s`, advice);
+    return warning(TEXTS.refusedFor({ label, seconds: blockedForSeconds }), advice);
   }
   if (remaining !== undefined) {
-    return ok(`${label}: ${remaining} of ${limit ?? 'an unknown limit'} left${window}`);
+    return ok(TEXTS.left({ label, remaining, limit: of, window }));
   }
-  if (limit !== undefined) return ok(`${label}: ${limit}${window}, does not tell what is left`);
-  return ok(`${label}: tells no limit`);
+  if (limit !== undefined) return ok(TEXTS.leftUntold({ label, limit, window }));
+  return ok(TEXTS.noLimit({ label }));
 }
 
 function sayWindow(seconds: number): string {

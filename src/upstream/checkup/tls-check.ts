@@ -6,6 +6,7 @@ import type { UpstreamConfig } from '../../config/config.ts';
 import { endpointOf, formatEndpoint } from '../../net/connection.ts';
 import { printable } from '../registry-answer.ts';
 import { failed, keyOf, ok, warning, type Outcome } from './finding.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface TlsOptions {
   readonly signal: AbortSignal;
@@ -73,17 +74,17 @@ async function shakeHands(
 
 function describe(certificate: PeerCertificate, config: UpstreamConfig, clock: Clock): Outcome {
   const days = Math.floor(timeUntil(Date.parse(certificate.valid_to), clock) / DAY_MS);
-  const detail = `certificate of ${issuerOf(certificate)}, ${days} days left`;
+  const detail = TEXTS.certificate({ issuer: issuerOf(certificate), days });
   if (days >= FEW_DAYS) return ok(detail);
   const { host } = endpointOf(new URL(config.url));
-  return warning(detail, `renew the certificate of ${host} before ${dayOf(certificate.valid_to)}`);
+  return warning(detail, TEXTS.renewBefore({ host, day: dayOf(certificate.valid_to) }));
 }
 
 function describeUnchecked(fault: Outcome | undefined, config: UpstreamConfig): Outcome {
   const key = keyOf(config, 'tls.insecure');
-  if (!fault) return warning('not checked, although valid', `remove ${key}`);
-  const advice = `${fault.advice ?? ''}, then remove ${key}`;
-  return warning(`not checked, and not valid: ${fault.detail}`, advice);
+  if (!fault) return warning(TEXTS.uncheckedValid, TEXTS.remove({ key }));
+  const advice = TEXTS.thenRemove({ advice: fault.advice ?? '', key });
+  return warning(TEXTS.uncheckedInvalid({ fault: fault.detail }), advice);
 }
 
 function explainFault(code: string, certificate: PeerCertificate, config: UpstreamConfig): Outcome {
@@ -91,32 +92,29 @@ function explainFault(code: string, certificate: PeerCertificate, config: Upstre
   const issuer = issuerOf(certificate);
   if (code === 'CERT_HAS_EXPIRED') {
     return failed(
-      `the certificate of ${host}, or one above it, has expired (its own end: ${dayOf(certificate.valid_to)})`,
-      `renew it; if it was renewed, set the clock of this machine (NTP)`,
+      TEXTS.expired({ host, day: dayOf(certificate.valid_to) }),
+      TEXTS.renewCertificate,
     );
   }
   if (code === 'CERT_NOT_YET_VALID') {
-    return failed(
-      `the certificate of ${host} is valid from ${dayOf(certificate.valid_from)}`,
-      'set the clock of this machine (NTP)',
-    );
+    return failed(TEXTS.notYetValid({ host, day: dayOf(certificate.valid_from) }), TEXTS.setClock);
   }
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
     const names = printable(certificate.subjectaltname ?? nameOf(certificate.subject));
     return failed(
-      `the certificate is not for ${host} but for ${names}`,
-      `use one of these names in ${keyOf(config, 'url')}, or have a certificate issued for ${host}`,
+      TEXTS.otherNames({ host, names }),
+      TEXTS.useTheseNames({ key: keyOf(config, 'url'), host }),
     );
   }
   if (UNKNOWN_AUTHORITY.has(code)) {
     return failed(
-      `unknown authority ${issuer} (${code})`,
-      `set ${keyOf(config, 'tls.ca')} to the PEM file of your authority, or of the firewall that opens TLS on the way`,
+      TEXTS.unknownAuthority({ issuer, code }),
+      TEXTS.setAuthority({ key: keyOf(config, 'tls.ca') }),
     );
   }
   return failed(
-    `the certificate of ${host} by ${issuer} is not accepted (${printable(code)})`,
-    `have a certificate issued for ${host} that curl accepts`,
+    TEXTS.notAccepted({ host, issuer, code: printable(code) }),
+    TEXTS.haveAccepted({ host }),
   );
 }
 
@@ -126,20 +124,17 @@ function explainHandshake(error: unknown, config: UpstreamConfig): Outcome {
   const word = printable(typeof code === 'string' && code !== '' ? code : name);
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH|UNKNOWN_PROTOCOL|HTTP_REQUEST/.test(word)) {
     return failed(
-      `${address} does not speak TLS (${word})`,
-      `check the port; if it is an http registry, write ${keyOf(config, 'url')} with http://`,
+      TEXTS.noTlsSpoken({ address, code: word }),
+      TEXTS.checkPortOrHttp({ key: keyOf(config, 'url') }),
     );
   }
   if (/CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE/.test(word)) {
     return failed(
-      `${address} refused the TLS handshake (${word})`,
-      `if it asks for a client certificate, set ${keyOf(config, 'tls.cert')} and tls.key`,
+      TEXTS.handshakeRefused({ address, code: word }),
+      TEXTS.setClientCertificate({ key: keyOf(config, 'tls.cert') }),
     );
   }
-  return failed(
-    `no TLS with ${address} (${word})`,
-    'look for a firewall or proxy on the way that cuts TLS, and allow this host there',
-  );
+  return failed(TEXTS.noTls({ address, code: word }), TEXTS.findTlsFirewall);
 }
 
 function issuerOf({ issuer }: PeerCertificate): string {

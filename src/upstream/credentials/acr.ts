@@ -10,6 +10,7 @@ import { parseJsonObject } from '../../net/json-object.ts';
 import type { Sender } from '../../net/transport.ts';
 import { askCloud, firstLine } from './ask-cloud.ts';
 import type { Credential } from './credential.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface AzureParts {
   readonly upstream: string;
@@ -39,7 +40,7 @@ export async function issueFromAzure(parts: AzureParts): Promise<Issued<Credenti
       abortSignal,
       requestOptions: { timeout: 4_000 },
     });
-    if (!answer) throw new Error('an answer without an access token');
+    if (!answer) throw new Error(TEXTS.noAccessToken);
     return answer.token;
   }, tellError);
   const token = await exchange(identity, parts);
@@ -92,8 +93,8 @@ async function exchange(
   if (status === 200 && typeof token === 'string' && token !== '') return token;
   const reason =
     status === 200
-      ? `the token exchange ${url.host} sent no refresh token`
-      : `the token exchange ${url.host} answered ${status} to the Azure identity`;
+      ? TEXTS.noRefreshToken({ host: url.host })
+      : TEXTS.exchangeAnswered({ host: url.host, status });
   throw new UpstreamError(upstream, faultOf(status), reason, { status });
 }
 
@@ -117,5 +118,5 @@ function tellError(error: unknown): string {
   const reasons = errors
     .map((each) => firstLine(each).replace(/\.? *(To troubleshoot, visit|See https:).*$/, ''))
     .filter((reason) => !DEVELOPER_TOOLS.test(reason));
-  return `no identity found: ${reasons.join('; ')}`;
+  return TEXTS.noIdentity({ reasons: reasons.join('; ') });
 }

@@ -1,3 +1,5 @@
+import { TEXTS } from '../texts.ts';
+
 const LIMIT_MS = 10_000;
 
 /**
@@ -11,7 +13,7 @@ export async function askCloud<Value>(
   const limit = new AbortController();
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
-    late.reject(new Error(`no answer within ${LIMIT_MS / 1000} s`));
+    late.reject(new Error(TEXTS.cloudSilent({ seconds: LIMIT_MS / 1000 })));
     limit.abort();
   }, LIMIT_MS);
   try {
@@ -26,9 +28,9 @@ export async function askCloud<Value>(
 
 /** The first line of an error's message, or else its code or name. */
 export function firstLine(error: unknown): string {
-  if (!(error instanceof Error)) return 'an unknown fault';
+  if (!(error instanceof Error)) return TEXTS.unknownFault;
   // Parsers quote what they could not read.
-  if (error.name === 'SyntaxError') return 'what was read is not JSON';
+  if (error.name === 'SyntaxError') return TEXTS.notJson;
   const { code } = error as NodeJS.ErrnoException;
   const [line = ''] = error.message.trim().split(/\r?\n/, 1);
   return line || (code ?? error.name);

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { parseJsonObject } from '../../net/json-object.ts';
 import type { Issued } from '../expiring-value.ts';
 import type { Credential } from './credential.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface HelperParts {
   /** The program is `docker-credential-<name>`, looked for on the PATH. */
@@ -37,11 +38,16 @@ export async function issueFromHelper(parts: HelperParts): Promise<Issued<Creden
   const { failure, stdout, stderr } = await run(program, parts);
   if (failure) {
     const limitMs = parts.limitMs ?? LIMIT_MS;
-    throw new Error(`${program} ${reasonOf(failure, { stdout, stderr }, { ...parts, limitMs })}`);
+    throw new Error(
+      TEXTS.helperFailed({
+        program,
+        reason: reasonOf(failure, { stdout, stderr }, { ...parts, limitMs }),
+      }),
+    );
   }
   const { Username: username, Secret: secret } = parseJsonObject(Buffer.from(stdout)) ?? {};
   if (typeof username !== 'string' || typeof secret !== 'string' || !username || !secret) {
-    throw new Error(`${program} printed no Username and Secret for ${parts.server}`);
+    throw new Error(TEXTS.helperSilent({ program, server: parts.server }));
   }
   const value: Credential =
     username === TOKEN_NAME
@@ -71,13 +77,13 @@ function reasonOf(
   { stdout, stderr }: Pick<Outcome, 'stdout' | 'stderr'>,
   { server, limitMs }: Required<HelperParts>,
 ): string {
-  if (code === 'ENOENT') return 'is not on the PATH';
-  if (code === 'EACCES') return 'may not be run';
-  if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') return 'printed too much';
-  if (killed) return `gave no answer within ${limitMs / 1000} s`;
+  if (code === 'ENOENT') return TEXTS.helperMissing;
+  if (code === 'EACCES') return TEXTS.helperDenied;
+  if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') return TEXTS.helperTalks;
+  if (killed) return TEXTS.helperLate({ seconds: limitMs / 1000 });
   const [said = ''] = [stdout, stderr].map(firstLine).filter((line) => line !== '');
-  if (said.startsWith(NOT_FOUND)) return `has no credentials for ${server}`;
-  return `failed${said === '' ? '' : `: ${said}`}`;
+  if (said.startsWith(NOT_FOUND)) return TEXTS.helperWithout({ server });
+  return TEXTS.helperSaid({ said: said === '' ? '' : `: ${said}` });
 }
 
 /** Helpers print their errors where their answers go; an answer is never told. */

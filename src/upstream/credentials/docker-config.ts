@@ -4,6 +4,7 @@ import type { Issued } from '../expiring-value.ts';
 import { parseJsonObject } from '../../net/json-object.ts';
 import { issueFromHelper } from './credential-helper.ts';
 import type { Credential } from './credential.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface DockerConfigParts {
   /** `config.json` of Docker or `auth.json` of Podman. */
@@ -25,7 +26,7 @@ const LIFE_MS = 10 * 60_000;
 export async function issueFromDockerConfig(parts: DockerConfigParts): Promise<Issued<Credential>> {
   const { file, server } = parts;
   const document = parseJsonObject(Buffer.from(readTextFile(file)));
-  if (!document) throw new Error(`${file} is not JSON as docker login or podman login writes it`);
+  if (!document) throw new Error(TEXTS.configNotJson({ file }));
   const { auths, credHelpers, credsStore } = document;
   const helper = findEntry(credHelpers, server) ?? credsStore;
   if (typeof helper === 'string' && helper !== '') {
@@ -34,7 +35,7 @@ export async function issueFromDockerConfig(parts: DockerConfigParts): Promise<I
   }
   const entry = findEntry(auths, server);
   const value = isMap(entry) ? readEntry(entry) : undefined;
-  if (!value) throw new Error(`${file} has no credentials for ${server}`);
+  if (!value) throw new Error(TEXTS.configWithout({ file, server }));
   return { value, lifeMs: LIFE_MS };
 }
 
@@ -76,7 +77,7 @@ function decodeAuth(auth: string): Fields {
 
 function checkHelperName(name: string, file: string): void {
   if (!/^[a-zA-Z0-9_.-]+$/.test(name)) {
-    throw new Error(`${file} names a credential helper that cannot be a program`);
+    throw new Error(TEXTS.configHelper({ file }));
   }
 }
 

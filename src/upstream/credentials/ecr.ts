@@ -1,6 +1,7 @@
 import type { Issued } from '../expiring-value.ts';
 import { askCloud, firstLine } from './ask-cloud.ts';
 import type { Credential } from './credential.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface EcrPublicParts {
   /** A profile of the AWS configuration files; without one, the default credential chain. */
@@ -71,7 +72,7 @@ function readAuthorization(data: Authorization | undefined): Issued<Credential> 
   // The password may hold colons of its own.
   const [, username, password] = /^([^:]+):(.+)$/s.exec(text) ?? [];
   if (username === undefined || password === undefined) {
-    throw new Error('an answer without an authorization token');
+    throw new Error(TEXTS.noAuthorization);
   }
   const value = { kind: 'password', username, password } as const;
   return { value, expiresAt: data?.expiresAt?.getTime() };
@@ -87,7 +88,7 @@ function tellError(error: unknown): string {
   const status = $response?.statusCode;
   const line = firstLine(error);
   if ($fault !== undefined) return `${name}: ${line}`;
-  return status === undefined ? line : `an answer with status ${status} that cannot be read`;
+  return status === undefined ? line : TEXTS.unreadable({ status });
 }
 
 function ignore(): void {}

@@ -3,6 +3,7 @@ import type { Issued } from '../expiring-value.ts';
 import { parseJsonObject } from '../../net/json-object.ts';
 import { askCloud, firstLine } from './ask-cloud.ts';
 import type { Credential } from './credential.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface GoogleParts {
   /** The text of a service account's JSON key; without it, the application default credentials. */
@@ -22,7 +23,7 @@ export async function issueFromGoogle({ key }: GoogleParts): Promise<Issued<Cred
 
 async function readToken(client: AuthClient): Promise<Issued<Credential>> {
   const { token } = await client.getAccessToken();
-  if (!token) throw new Error('an answer without an access token');
+  if (!token) throw new Error(TEXTS.noAccessToken);
   const { expiry_date: expiresAt } = client.credentials;
   return {
     value: { kind: 'password', username: 'oauth2accesstoken', password: token },
@@ -33,7 +34,7 @@ async function readToken(client: AuthClient): Promise<Issued<Credential>> {
 function createKeyClient(key: string): AuthClient {
   const { client_email: email, private_key: secret } = parseJsonObject(Buffer.from(key)) ?? {};
   if (typeof email !== 'string' || typeof secret !== 'string') {
-    throw new Error("the key is not a service account's JSON key");
+    throw new Error(TEXTS.noServiceAccount);
   }
   return new JWT({ email, key: secret, scopes: SCOPES, transporterOptions: TRANSPORT });
 }
@@ -55,5 +56,5 @@ function tellError(error: unknown): string {
     unknown
   >;
   const words = [code, text].filter((part) => typeof part === 'string');
-  return [`Google answered ${status}`, ...words].join(': ').split(/\r?\n/, 1)[0] ?? '';
+  return [TEXTS.googleAnswered({ status }), ...words].join(': ').split(/\r?\n/, 1)[0] ?? '';
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../../time/clock.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { ExpiringValue, type Issued } from '../expiring-value.ts';
 import type { Credential, CredentialSource } from './credential.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface IssuedCredentialParts {
   readonly upstream: string;
@@ -27,7 +28,7 @@ export class IssuedCredential implements CredentialSource {
         return await issue();
       } catch (error) {
         if (error instanceof UpstreamError) throw error;
-        const reason = `no credential from ${label}: ${firstLine(error)}`;
+        const reason = TEXTS.noCredential({ label, reason: firstLine(error) });
         throw new UpstreamError(upstream, 'unauthorized', reason, { cause: error });
       }
     }, clock);
