@@ -1,5 +1,6 @@
 import { createHash, hash, type Hash } from 'node:crypto';
 import { RegistryError } from './errors.ts';
+import { TEXTS } from './texts.ts';
 
 /** `algorithm:hex` of an algorithm that can be verified here. */
 export type Digest = `${Algorithm}:${string}` & { readonly __brand: 'Digest' };
@@ -25,12 +26,12 @@ export function isDigest(text: unknown): text is Digest {
 }
 
 function explainInvalid(text: string): string {
-  if (!GRAMMAR.test(text)) return `"${clip(text)}"`;
+  if (!GRAMMAR.test(text)) return TEXTS.quoted({ text: clip(text) });
   const algorithm = text.slice(0, text.indexOf(':'));
   if (!isAlgorithm(algorithm)) {
-    return `unsupported algorithm "${clip(algorithm)}": use sha256 or sha512`;
+    return TEXTS.algorithm({ algorithm: clip(algorithm) });
   }
-  return `"${clip(text)}" is not ${algorithm} with ${HEX_LENGTH[algorithm]} lower-case hex digits`;
+  return TEXTS.digest({ text: clip(text), algorithm, digits: HEX_LENGTH[algorithm] });
 }
 
 export function splitDigest(digest: Digest): { algorithm: Algorithm; encoded: string } {

@@ -1,4 +1,5 @@
 import type { Digest } from './digest.ts';
+import { TEXTS } from './texts.ts';
 
 /**
  * Bytes do not match their digest or length. They are not kept, and no answer with them is
@@ -10,7 +11,7 @@ export class IntegrityError extends Error {
   readonly actual: string;
 
   constructor(digest: Digest, difference: { expected: string; actual: string }) {
-    super(`${digest}: expected ${difference.expected}, got ${difference.actual}`);
+    super(TEXTS.mismatch({ digest, ...difference }));
     this.expected = difference.expected;
     this.actual = difference.actual;
   }

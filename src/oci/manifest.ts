@@ -9,6 +9,7 @@ import {
   OCI_INDEX,
   OCI_MANIFEST,
 } from './media-types.ts';
+import { TEXTS } from './texts.ts';
 
 /** The spec asks registries to accept 4 MiB; containerd accepts little more. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
@@ -41,7 +42,7 @@ export class ManifestError extends Error {
 export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest {
   if (bytes.length > MAX_MANIFEST_BYTES) {
     throw new ManifestError(
-      `manifest of ${bytes.length} bytes is larger than ${MAX_MANIFEST_BYTES}`,
+      TEXTS.manifestTooLarge({ bytes: bytes.length, most: MAX_MANIFEST_BYTES }),
     );
   }
   const document = parseDocument(bytes);
@@ -75,10 +76,10 @@ function parseDocument(bytes: Uint8Array): Record<string, unknown> {
   try {
     document = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
-    throw new ManifestError('not a JSON document', { cause });
+    throw new ManifestError(TEXTS.notJson, { cause });
   }
   if (typeof document !== 'object' || document === null || Array.isArray(document)) {
-    throw new ManifestError('not a JSON object');
+    throw new ManifestError(TEXTS.notObject);
   }
   return document as Record<string, unknown>;
 }
@@ -86,13 +87,11 @@ function parseDocument(bytes: Uint8Array): Record<string, unknown> {
 function mediaTypeOf(document: Record<string, unknown>, header: string): string {
   const own = typeof document['mediaType'] === 'string' ? document['mediaType'] : '';
   if (isSchema1Type(header) || isSchema1Type(own) || document['schemaVersion'] === 1) {
-    throw new ManifestError(
-      'a schema 1 manifest, which container clients no longer accept: push the image again with a current client',
-    );
+    throw new ManifestError(TEXTS.schema1);
   }
   if (isManifestType(header)) {
     if (own !== '' && own !== header) {
-      throw new ManifestError(`Content-Type ${header} but mediaType ${own}`);
+      throw new ManifestError(TEXTS.twoTypes({ header, own }));
     }
     return header;
   }
@@ -101,18 +100,21 @@ function mediaTypeOf(document: Record<string, unknown>, header: string): string 
   if (typeof document['config'] === 'object' && Array.isArray(document['layers']))
     return OCI_MANIFEST;
   if (own === '' && Array.isArray(document['blobs'])) return OCI_ARTIFACT;
-  throw new ManifestError(own === '' ? 'not an image manifest or index' : `unknown type ${own}`);
+  throw new ManifestError(own === '' ? TEXTS.notManifest : TEXTS.unknownType({ type: own }));
 }
 
 function descriptorsOf(document: Record<string, unknown>, field: string): Descriptor[] {
   const value = document[field];
   if (value === undefined || value === null) return [];
   if (Array.isArray(value) === (field === 'config')) {
-    throw new ManifestError(`${field} is not ${field === 'config' ? 'a descriptor' : 'a list'}`);
+    throw new ManifestError(
+      field === 'config' ? TEXTS.notDescriptor({ field }) : TEXTS.notList({ field }),
+    );
   }
   return (Array.isArray(value) ? value : [value]).map((entry: unknown, position) => {
     const descriptor = readDescriptor(entry);
-    if (!descriptor) throw new ManifestError(`${field}[${position}] is not a descriptor`);
+    if (!descriptor)
+      throw new ManifestError(TEXTS.notDescriptor({ field: `${field}[${position}]` }));
     return descriptor;
   });
 }

@@ -1,5 +1,6 @@
 import { parseDigest, type Digest } from './digest.ts';
 import { RegistryError } from './errors.ts';
+import { TEXTS } from './texts.ts';
 
 /** A repository name without its registry: `library/nginx`. */
 export type Repository = string & { readonly __brand: 'Repository' };
@@ -30,10 +31,11 @@ export function parseRepository(text: string): Repository {
   // Checked first, so that the expression never runs on a long text.
   if (text.length > MAX_REPOSITORY_LENGTH) {
     throw new RegistryError('NAME_INVALID', {
-      detail: `longer than ${MAX_REPOSITORY_LENGTH} characters`,
+      detail: TEXTS.tooLong({ most: MAX_REPOSITORY_LENGTH }),
     });
   }
-  if (!REPOSITORY.test(text)) throw new RegistryError('NAME_INVALID', { detail: `"${text}"` });
+  if (!REPOSITORY.test(text))
+    throw new RegistryError('NAME_INVALID', { detail: TEXTS.quoted({ text }) });
   return text as Repository;
 }
 
@@ -44,7 +46,7 @@ export function isRepository(text: string): text is Repository {
 /** Throws `TAG_INVALID`. */
 export function parseTag(text: string): Tag {
   if (!TAG.test(text)) {
-    throw new RegistryError('TAG_INVALID', { detail: `"${text.slice(0, 140)}"` });
+    throw new RegistryError('TAG_INVALID', { detail: TEXTS.quoted({ text: text.slice(0, 140) }) });
   }
   return text as Tag;
 }

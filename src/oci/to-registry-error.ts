@@ -1,6 +1,7 @@
 import { RegistryError } from './errors.ts';
 import { IntegrityError } from './integrity-error.ts';
 import { UpstreamError } from './upstream-error.ts';
+import { TEXTS } from './texts.ts';
 
 /** Told to clients when a registry answers 429 without `Retry-After`. */
 const DEFAULT_RETRY_AFTER_SECONDS = 60;
@@ -14,7 +15,7 @@ export function toRegistryError(error: unknown): RegistryError {
   if (error instanceof UpstreamError) return fromUpstream(error);
   if (error instanceof IntegrityError) {
     return new RegistryError('UNAVAILABLE', {
-      message: `damaged content from upstream: ${error.message}`,
+      message: TEXTS.damaged(error),
       cause: error,
     });
   }

@@ -1,3 +1,5 @@
+import { TEXTS } from './texts.ts';
+
 /**
  * - `offline`: the mirror is set never to dial.
  * - `unreachable`: no connection (name, route, refusal, TLS), or it broke.
@@ -52,7 +54,7 @@ export class UpstreamError extends Error {
     reason: string,
     options: UpstreamErrorOptions = {},
   ) {
-    super(`${upstream}: ${reason}`, { cause: options.cause });
+    super(TEXTS.ofUpstream({ upstream, reason }), { cause: options.cause });
     this.upstream = upstream;
     this.fault = fault;
     this.reason = reason;

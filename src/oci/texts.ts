@@ -1,0 +1,26 @@
+/** What clients and operators read of digests, names and manifests, beside the messages of `ERROR_CODES`. */
+export const TEXTS = {
+  quoted: ({ text }: { text: string }) => `"${text}"`,
+  tooLong: ({ most }: { most: number }) => `longer than ${most} characters`,
+  algorithm: ({ algorithm }: { algorithm: string }) =>
+    `unsupported algorithm "${algorithm}": use sha256 or sha512`,
+  digest: ({ text, algorithm, digits }: { text: string; algorithm: string; digits: number }) =>
+    `"${text}" is not ${algorithm} with ${digits} lower-case hex digits`,
+  mismatch: ({ digest, expected, actual }: Record<'digest' | 'expected' | 'actual', string>) =>
+    `${digest}: expected ${expected}, got ${actual}`,
+  damaged: ({ message }: { message: string }) => `damaged content from upstream: ${message}`,
+  ofUpstream: ({ upstream, reason }: { upstream: string; reason: string }) =>
+    `${upstream}: ${reason}`,
+  manifestTooLarge: ({ bytes, most }: { bytes: number; most: number }) =>
+    `manifest of ${bytes} bytes is larger than ${most}`,
+  notJson: 'not a JSON document',
+  notObject: 'not a JSON object',
+  schema1:
+    'a schema 1 manifest, which container clients no longer accept: push the image again with a current client',
+  twoTypes: ({ header, own }: { header: string; own: string }) =>
+    `Content-Type ${header} but mediaType ${own}`,
+  notManifest: 'not an image manifest or index',
+  unknownType: ({ type }: { type: string }) => `unknown type ${type}`,
+  notDescriptor: ({ field }: { field: string }) => `${field} is not a descriptor`,
+  notList: ({ field }: { field: string }) => `${field} is not a list`,
+} as const;
