@@ -10,7 +10,6 @@ const KILLS = [
   'evict.removed',
   'compact.renamed',
   'random',
-  'migrate.manifest',
   'rebuild.old-aside',
   'random',
 ];

@@ -7,7 +7,6 @@ import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { createConfig, TEST_TIMING } from '../helpers/mirror.ts';
 import { Chance } from './chance.ts';
 import { ChildMirror, type Settings } from './child-mirror.ts';
-import { downgrade } from './downgrade.ts';
 import { inspect } from './inspection.ts';
 import { Load } from './load.ts';
 import { Promises } from './promises.ts';
@@ -31,15 +30,6 @@ export const STEPS: Readonly<Record<string, number>> = {
   'compact.written': 1,
   'compact.synced': 1,
   'compact.renamed': 1,
-  'migrate.cleared': 1,
-  'migrate.manifest': 3,
-  'migrate.manifests': 1,
-  'migrate.tags': 1,
-  'migrate.links': 1,
-  'migrate.filled': 1,
-  'migrate.proofs-cleared': 1,
-  'migrate.claims-cleared': 1,
-  'migrate.done': 1,
   'rebuild.replayed': 1,
   'rebuild.manifests': 1,
   'rebuild.blobs': 1,
@@ -115,8 +105,7 @@ export class Harness {
     const [kind = ''] = killedAt.split('.');
     const wrong: string[] = [];
     let pulls = 0;
-    if (kind === 'migrate') await downgrade(this.#config.store.path);
-    if (kind === 'migrate' || kind === 'rebuild' || kind === 'compact') {
+    if (kind === 'rebuild' || kind === 'compact') {
       wrong.push(...(await this.#runIdle(killedAt, kind)));
     } else {
       const lived = await this.#runLoaded(killedAt);

@@ -36,6 +36,7 @@ const ENTRIES = [
   'catalog.holder',
   'catalog.reserve',
   'ingest',
+  'format',
   'journal',
   'quarantine',
 ];
