@@ -1,4 +1,4 @@
-import type { ManifestStat } from '../mirror/manifest-shelf.ts';
+import type { ManifestStat } from '../mirror/held-manifests.ts';
 import type { Mirror } from '../mirror/mirror.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { isAcceptable } from '../oci/media-types.ts';

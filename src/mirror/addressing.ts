@@ -5,6 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { parseImageName } from '../oci/image-name.ts';
 import { parseRepository, type Tag, type Target } from '../oci/reference.ts';
+import { TEXTS } from './texts.ts';
 
 /** The parts of a request that may say which upstream it means. */
 export interface Address {
@@ -68,7 +69,7 @@ export class Addressing {
     const repository = parseRepository(isShort ? `library/${rest}` : rest);
     if (!entry.isAllowed(repository)) {
       throw new RegistryError('DENIED', {
-        message: `${entry.config.name}/${repository} is not among the repositories this mirror may serve`,
+        message: TEXTS.notAllowed({ repository: `${entry.config.name}/${repository}` }),
       });
     }
     return { upstream: entry.config.name, repository };
@@ -87,8 +88,8 @@ export class Addressing {
     } catch (cause) {
       if (!(cause instanceof RegistryError) || cause.code !== 'NAME_UNKNOWN') throw cause;
       const names = [...new Set([...this.#byName.values()].map(({ config }) => config.name))];
-      const remedy = 'add it under "upstreams" in the configuration file';
-      const detail = `${String(cause.detail)}, which has ${names.join(', ')}; ${remedy}`;
+      const problem = String(cause.detail);
+      const detail = TEXTS.noSuchUpstreamButThese({ problem, names: names.join(', ') });
       throw new RegistryError('NAME_UNKNOWN', { detail, cause });
     }
   }
@@ -123,7 +124,7 @@ export class Addressing {
     const entry = this.#byName.get(name.toLowerCase());
     if (entry) return entry;
     throw new RegistryError('NAME_UNKNOWN', {
-      detail: `"${name.slice(0, 255)}" is not an upstream of this mirror`,
+      detail: TEXTS.noSuchUpstream({ name: name.slice(0, 255) }),
     });
   }
 

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
-import type { ManifestStat } from './manifest-shelf.ts';
+import type { ManifestStat } from './held-manifests.ts';
 
 /** What the upstream said that a tag means. */
 export interface Announcement {

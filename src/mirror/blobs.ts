@@ -9,16 +9,15 @@ import type { BlobRecord, Catalog, Link } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { INTERACTIVE } from '../upstream/demand.ts';
 import type { Answer, Source } from './answer.ts';
-import { withinDeadline } from './deadline.ts';
 import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
-import type { SourceRegistries } from './source-registry.ts';
+import type { Upstreams } from './upstreams.ts';
 import { TEXTS } from './texts.ts';
 
 export interface BlobsParts {
-  readonly registries: SourceRegistries;
+  readonly upstreams: Upstreams;
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
   readonly downloads: Downloads;
@@ -170,10 +169,10 @@ export class Blobs {
     digest: Digest,
     { link, held }: { link: Link | undefined; held: StoredBlob | undefined },
   ): Promise<boolean | 'damaged'> {
-    const { registries, catalog, health } = this.#parts;
+    const { upstreams, catalog, health } = this.#parts;
     try {
       const asking = this.#head(target, digest);
-      const head = await (link === 'claimed' ? withinDeadline(registries, target, asking) : asking);
+      const head = await (link === 'claimed' ? upstreams.withinDeadline(target, asking) : asking);
       if (held && head?.size !== undefined && head.size !== held.size) {
         // The upstream or the file is wrong: the file can be verified.
         if (!(await held.verify())) return 'damaged';
@@ -190,9 +189,9 @@ export class Blobs {
   }
 
   async #head(target: Target, digest: Digest): Promise<BlobStat | undefined> {
-    const { registries, flight } = this.#parts;
+    const { upstreams, flight } = this.#parts;
     return flight.do({ what: 'blob by HEAD', of: target, about: digest }, async () => {
-      const head = await registries.of(target).upstream.headBlob(target.repository, digest);
+      const head = await upstreams.of(target).upstream.headBlob(target.repository, digest);
       return head && { size: head.size };
     });
   }
@@ -202,10 +201,10 @@ export class Blobs {
   }
 
   #absent(target: Target, digest: Digest): Answer<never> {
-    const { negatives, registries } = this.#parts;
+    const { negatives, upstreams } = this.#parts;
     const key = keyOf(target, digest);
     if (negatives.has(key)) return { value: undefined, source: 'negative' };
-    negatives.set(key, true, registries.of(target).policy.negativeTtlMs);
+    negatives.set(key, true, upstreams.of(target).policy.negativeTtlMs);
     return { value: undefined, source: 'miss' };
   }
 }

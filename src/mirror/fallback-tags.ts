@@ -5,7 +5,7 @@ import { formatReferrersIndex } from '../oci/referrers-index.ts';
 import type { Target } from '../oci/reference.ts';
 import type { Answer } from './answer.ts';
 import type { Listings } from './listings.ts';
-import type { HeldManifest, ManifestShelf } from './manifest-shelf.ts';
+import type { HeldManifest, HeldManifests } from './held-manifests.ts';
 
 /**
  * The tag that clients read which do not know the referrers API, made from the list of referrers
@@ -13,9 +13,9 @@ import type { HeldManifest, ManifestShelf } from './manifest-shelf.ts';
  * fetched by its digest too.
  */
 export class FallbackTags {
-  readonly #parts: { listings: Listings; shelf: ManifestShelf };
+  readonly #parts: { listings: Listings; heldManifests: HeldManifests };
 
-  constructor(parts: { listings: Listings; shelf: ManifestShelf }) {
+  constructor(parts: { listings: Listings; heldManifests: HeldManifests }) {
     this.#parts = parts;
   }
 
@@ -25,7 +25,7 @@ export class FallbackTags {
     if (!listed.value || listed.value.length === 0) return { value: undefined, source: 'miss' };
     const bytes = formatReferrersIndex(listed.value);
     const body = { digest: digestOf(bytes), bytes, manifest: parseManifest(bytes, OCI_INDEX) };
-    const { held } = await this.#parts.shelf.put(target, body, { tags: [] });
+    const { held } = await this.#parts.heldManifests.put(target, body, { tags: [] });
     return { ...listed, value: held };
   }
 }

@@ -6,15 +6,15 @@ import type { Catalog } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
 import type { Answer } from './answer.ts';
-import { withinDeadline } from './deadline.ts';
 import type { Clock } from '../time/clock.ts';
 import type { GoneTags } from './gone-tags.ts';
 import type { Policy } from './policy.ts';
 import type { Question, SingleFlight } from './single-flight.ts';
-import type { SourceRegistries } from './source-registry.ts';
+import { TEXTS } from './texts.ts';
+import type { Upstreams } from './upstreams.ts';
 
 export interface ListingsParts {
-  readonly registries: SourceRegistries;
+  readonly upstreams: Upstreams;
   readonly catalog: Catalog;
   readonly flight: SingleFlight;
   readonly gone: GoneTags;
@@ -43,11 +43,11 @@ export class Listings {
 
   /** In byte order. `value` is `undefined` when the upstream has no such repository. */
   async tags(target: Target): Promise<Answer<readonly Tag[]>> {
-    const { registries } = this.#parts;
+    const { upstreams } = this.#parts;
     return this.#list({
       question: { what: 'tags', of: target },
       remembered: this.#tags,
-      ask: () => registries.of(target).upstream.listTags(target.repository),
+      ask: () => upstreams.of(target).upstream.listTags(target.repository),
       held: () => this.#heldTags(target),
       isNeverAbsent: false,
     });
@@ -68,11 +68,11 @@ export class Listings {
     subject: Digest,
     demand: Demand = INTERACTIVE,
   ): Promise<Answer<readonly Descriptor[]>> {
-    const { registries, catalog } = this.#parts;
+    const { upstreams, catalog } = this.#parts;
     return this.#list({
       question: { what: 'referrers', of: target, about: subject, demand },
       remembered: this.#referrers,
-      ask: () => registries.of(target).upstream.listReferrers(target.repository, subject, demand),
+      ask: () => upstreams.of(target).upstream.listReferrers(target.repository, subject, demand),
       held: () => catalog.listReferrers(target, subject),
       isNeverAbsent: true,
     });
@@ -80,17 +80,17 @@ export class Listings {
 
   /** In byte order. What is held stands in for registries that do not list their repositories. */
   async repositories(of: Pick<Target, 'upstream'>): Promise<Answer<readonly Repository[]>> {
-    const { registries, catalog } = this.#parts;
+    const { upstreams, catalog } = this.#parts;
     const held = async (): Promise<Repository[]> => catalog.listRepositories(of.upstream);
     const answer = await this.#list({
       question: { what: 'repositories', of },
       remembered: this.#repositories,
-      ask: () => registries.of(of).upstream.listRepositories(),
+      ask: () => upstreams.of(of).upstream.listRepositories(),
       held,
       isNeverAbsent: true,
     });
     if (answer.value) return answer;
-    const warning = `${of.upstream} does not list its repositories`;
+    const warning = TEXTS.noCatalog(of);
     return { value: await held(), source: 'stale', warning };
   }
 
@@ -101,9 +101,9 @@ export class Listings {
     held: () => Promise<readonly Item[]>;
     isNeverAbsent: boolean;
   }): Promise<Answer<readonly Item[]>> {
-    const { flight, clock, registries } = this.#parts;
+    const { flight, clock, upstreams } = this.#parts;
     const { of, about = '' } = wanted.question;
-    const { policy } = registries.of(of);
+    const { policy } = upstreams.of(of);
     const key = `${of.upstream}/${of.repository ?? ''} ${about}`;
     const known = wanted.remembered.get(key);
     const ageMs = known && clock.steady() - known.since;
@@ -120,7 +120,7 @@ export class Listings {
     const held = await wanted.held();
     const standIn = known?.items ?? (held.length > 0 ? held : undefined);
     try {
-      const items = await (standIn ? withinDeadline(registries, of, asking) : asking);
+      const items = await (standIn ? upstreams.withinDeadline(of, asking) : asking);
       return { value: items, source: 'miss' };
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;

@@ -7,15 +7,16 @@ import { INTERACTIVE, isInteractive, type Demand } from '../upstream/demand.ts';
 import type { ManifestBody, ManifestHead } from '../upstream/upstream.ts';
 import type { AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
-import type { HeldManifest, ManifestShelf, ManifestStat } from './manifest-shelf.ts';
+import type { HeldManifest, HeldManifests, ManifestStat } from './held-manifests.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
 import type { Question, SingleFlight } from './single-flight.ts';
-import type { SourceRegistries } from './source-registry.ts';
+import { TEXTS } from './texts.ts';
+import type { Upstreams } from './upstreams.ts';
 
 export interface ManifestsParts {
-  readonly registries: SourceRegistries;
-  readonly shelf: ManifestShelf;
+  readonly upstreams: Upstreams;
+  readonly heldManifests: HeldManifests;
   readonly catalog: Catalog;
   readonly announced: AnnouncedTags;
   readonly negatives: ExpiringMap<string, true>;
@@ -58,26 +59,27 @@ export class Manifests {
 
   /** `undefined` unless it is held for this repository. */
   async find(target: Target, digest: Digest): Promise<HeldManifest | undefined> {
-    return this.#parts.shelf.find(target, digest);
+    return this.#parts.heldManifests.find(target, digest);
   }
 
   /** Asks the upstream, also for what is held, and keeps what it gives. Shared by all who ask at once. */
   async fetch(target: Target, digest: Digest, demand = INTERACTIVE): Promise<Answer<HeldManifest>> {
-    const { flight, registries, shelf } = this.#parts;
+    const { flight, upstreams, heldManifests } = this.#parts;
     const question: Question = { what: 'manifest', of: target, about: digest, demand };
     // A HEAD goes round a loop of mirrors and comes back as a fault; a GET would wait for itself.
     if (flight.mayWaitForUs(question) && !(await this.#head(target, digest, demand))) {
       return { value: undefined, source: 'miss' };
     }
     return flight.do(question, async () => {
-      if (await shelf.mayHold(digest)) {
+      if (await heldManifests.mayHold(digest)) {
         // Held because of another repository: a HEAD, which is free, shows that this one has it too.
         const head = await this.#head(target, digest, demand);
         if (!head) return { value: undefined, source: 'miss' };
-        const body = head.mediaType && (await shelf.readBody(target, digest, head.mediaType));
+        const body =
+          head.mediaType && (await heldManifests.readBody(target, digest, head.mediaType));
         if (body) return this.keep(target, body, demand);
       }
-      const { upstream } = registries.of(target);
+      const { upstream } = upstreams.of(target);
       const body = await upstream.getManifest(target.repository, digest, demand);
       return body ? this.keep(target, body, demand) : { value: undefined, source: 'miss' };
     });
@@ -92,9 +94,9 @@ export class Manifests {
 
   /** What the upstream has just given, with the tags that are known to mean it. */
   async keep(target: Target, body: ManifestBody, demand: Demand): Promise<Answer<HeldManifest>> {
-    const { announced, shelf } = this.#parts;
+    const { announced, heldManifests } = this.#parts;
     const tags = announced.takeOf(target, body.digest);
-    const { held, isKept } = await shelf.put(target, body, {
+    const { held, isKept } = await heldManifests.put(target, body, {
       tags,
       isPulled: isInteractive(demand),
     });
@@ -110,9 +112,9 @@ export class Manifests {
   }
 
   #noted<Value>(target: Target, digest: Digest, answer: Answer<Value>): Answer<Value> {
-    const { negatives, registries } = this.#parts;
+    const { negatives, upstreams } = this.#parts;
     if (!answer.value) {
-      negatives.set(keyOf(target, digest), true, registries.of(target).policy.negativeTtlMs);
+      negatives.set(keyOf(target, digest), true, upstreams.of(target).policy.negativeTtlMs);
     }
     return answer;
   }
@@ -122,9 +124,9 @@ export class Manifests {
     digest: Digest,
     demand = INTERACTIVE,
   ): Promise<ManifestHead | undefined> {
-    const { flight, registries } = this.#parts;
+    const { flight, upstreams } = this.#parts;
     return flight.do({ what: 'manifest by HEAD', of: target, about: digest, demand }, () =>
-      registries.of(target).upstream.headManifest(target.repository, digest, demand),
+      upstreams.of(target).upstream.headManifest(target.repository, digest, demand),
     );
   }
 
@@ -139,9 +141,9 @@ export class Manifests {
       const members = await catalog.members(index);
       const member = members?.successors.find((each) => each.digest === digest);
       if (!member) continue;
-      const what = member.platform ?? 'this manifest';
+      const what = member.platform ?? TEXTS.thisManifest;
       return new RegistryError('MANIFEST_UNKNOWN', {
-        message: `${formatTarget(target)} is mirrored here without ${what}, and this site is offline`,
+        message: TEXTS.mirroredWithout({ repository: formatTarget(target), what }),
         detail: { upstream: target.upstream, digest, index, platform: member.platform },
         cause: error,
       });

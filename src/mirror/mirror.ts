@@ -19,14 +19,14 @@ import { FallbackTags } from './fallback-tags.ts';
 import { Healer } from './healer.ts';
 import { Hydrator } from './hydrator.ts';
 import { Listings } from './listings.ts';
-import { ManifestShelf, type HeldManifest, type ManifestStat } from './manifest-shelf.ts';
+import { HeldManifests, type HeldManifest, type ManifestStat } from './held-manifests.ts';
 import { Manifests } from './manifests.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import { PolledImages } from './polled-images.ts';
 import { Policy } from './policy.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { UpstreamStatus } from '../api/status-api.ts';
-import { SourceRegistries } from './source-registry.ts';
+import { Upstreams } from './upstreams.ts';
 import { Prefetcher } from './prefetcher.ts';
 import { Tags } from './tags.ts';
 
@@ -61,13 +61,13 @@ export class Mirror {
   readonly #hydrator: Hydrator;
   readonly #polled: PolledImages;
   readonly #access: AccessTimes;
-  readonly #registries: SourceRegistries;
+  readonly #upstreams: Upstreams;
   readonly #flight = new SingleFlight();
 
   constructor(parts: MirrorParts) {
     const { catalog, blobs, access, health, log, now, clock, config, metrics } = parts;
     const flight = this.#flight;
-    const registries = new SourceRegistries(
+    const upstreams = new Upstreams(
       new Map(
         Object.values(config.upstreams).map(({ name, tags, concurrency }) => {
           const upstream = parts.upstreams.get(name);
@@ -80,16 +80,16 @@ export class Mirror {
     const negatives = new ExpiringMap<string, true>({ max: 10_000, clock });
     const announced = new AnnouncedTags();
     const gone = new GoneTags(parts);
-    const asked = { registries, catalog, negatives, flight, health, clock, gone };
+    const asked = { upstreams, catalog, negatives, flight, health, clock, gone };
     this.#access = access;
-    this.#registries = registries;
-    const downloads = new Downloads({ ...parts, registries });
+    this.#upstreams = upstreams;
+    const downloads = new Downloads({ ...parts, upstreams });
     const listings = new Listings(asked);
-    const shelf = new ManifestShelf(parts);
-    const manifests = new Manifests({ ...asked, shelf, announced });
-    const fallbackTags = new FallbackTags({ listings, shelf });
+    const heldManifests = new HeldManifests(parts);
+    const manifests = new Manifests({ ...asked, heldManifests, announced });
+    const fallbackTags = new FallbackTags({ listings, heldManifests });
     const tags = new Tags({ ...asked, manifests, announced, fallbackTags });
-    const engine = { registries, catalog, downloads, manifests, tags, listings, gone, clock };
+    const engine = { upstreams, catalog, downloads, manifests, tags, listings, gone, clock };
     this.downloads = downloads;
     this.blobs = new Blobs({ ...asked, blobs, metrics, access, log, now, downloads });
     this.listings = listings;
@@ -161,14 +161,14 @@ export class Mirror {
 
   /** How each upstream does, in the order of the configuration. */
   get upstreams(): UpstreamStatus[] {
-    return this.#registries.status;
+    return this.#upstreams.status;
   }
 
   /** Stops what runs, keeping partial downloads. The store is the caller's to close, afterwards. */
   async close(): Promise<void> {
     const downloads = this.downloads.close();
     const hydration = this.#polled.close().then(async () => this.#hydrator.close());
-    await this.#registries.close();
+    await this.#upstreams.close();
     await downloads;
     await hydration;
     await this.#flight.idle();

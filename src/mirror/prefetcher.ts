@@ -6,13 +6,13 @@ import { PRIORITY, type Demand } from '../upstream/demand.ts';
 import type { DownloadDemand } from './downloads/demand.ts';
 import type { Downloads } from './downloads/downloads.ts';
 import type { Manifests } from './manifests.ts';
-import type { SourceRegistries } from './source-registry.ts';
+import type { Upstreams } from './upstreams.ts';
 import type { Clock } from '../time/clock.ts';
 import type { GoneTags } from './gone-tags.ts';
 import type { Tags } from './tags.ts';
 
 export interface PrefetcherParts {
-  readonly registries: SourceRegistries;
+  readonly upstreams: Upstreams;
   readonly catalog: Catalog;
   readonly downloads: Downloads;
   readonly manifests: Manifests;
@@ -76,6 +76,6 @@ export class Prefetcher {
   }
 
   #upstream(target: Pick<Target, 'upstream'>) {
-    return this.#parts.registries.of(target).upstream;
+    return this.#parts.upstreams.of(target).upstream;
   }
 }

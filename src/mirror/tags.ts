@@ -7,18 +7,18 @@ import type { Catalog, TagRecord } from '../store/catalog/catalog.ts';
 import { INTERACTIVE, PRIORITY, type Demand } from '../upstream/demand.ts';
 import type { Announcement, AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
-import { withinDeadline } from './deadline.ts';
 import type { FallbackTags } from './fallback-tags.ts';
 import type { GoneTags } from './gone-tags.ts';
-import type { HeldManifest, ManifestStat } from './manifest-shelf.ts';
+import type { HeldManifest, ManifestStat } from './held-manifests.ts';
 import { statOf, type Manifests } from './manifests.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
-import type { SourceRegistries } from './source-registry.ts';
+import { TEXTS } from './texts.ts';
+import type { Upstreams } from './upstreams.ts';
 
 export interface TagsParts {
-  readonly registries: SourceRegistries;
+  readonly upstreams: Upstreams;
   readonly manifests: Manifests;
   readonly catalog: Catalog;
   readonly gone: GoneTags;
@@ -97,8 +97,8 @@ export class Tags {
   }
 
   async #resolve(target: Target, tag: Tag, need: Need): Promise<Meaning> {
-    const { registries, catalog, manifests, negatives } = this.#parts;
-    const { policy } = registries.of(target);
+    const { upstreams, catalog, manifests, negatives } = this.#parts;
+    const { policy } = upstreams.of(target);
     const record = await catalog.findTag(target, tag);
     const held = record && (await manifests.find(target, record.digest));
     const copy = held && { value: held, ageMs: this.#age(record.checkedAt) };
@@ -108,7 +108,7 @@ export class Tags {
       if (freshness === 'usable') {
         // Its failure shows in the metrics of the upstream and, once it matters, to a client.
         this.refresh(target, tag, REVALIDATION).catch(() => undefined);
-        return meaningOf({ ...copy, source: 'stale', warning: 'being revalidated' });
+        return meaningOf({ ...copy, source: 'stale', warning: TEXTS.beingRevalidated });
       }
     }
     if (negatives.has(keyOf(target, tag))) return NEGATIVE;
@@ -122,7 +122,7 @@ export class Tags {
     // Nothing may stand in: the answer is worth any wait.
     if (!isGone && !(copy && policy.mayServeStale(copy.ageMs))) return asking;
     try {
-      return await withinDeadline(registries, target, asking);
+      return await upstreams.withinDeadline(target, asking);
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
       if (isGone || !copy) return NEGATIVE;
@@ -155,23 +155,23 @@ export class Tags {
 
   /** What the upstream said within the ttl of a tag whose manifest is not held. */
   #announced(target: Target, tag: Tag): Announcement | undefined {
-    const { announced, registries } = this.#parts;
-    const { policy } = registries.of(target);
+    const { announced, upstreams } = this.#parts;
+    const { policy } = upstreams.of(target);
     const known = announced.get(target, tag);
     return known && policy.isFresh(this.#age(known.checkedAt)) ? known : undefined;
   }
 
   /** Throws when the upstream is a mirror whose copy is older than this one's policy lets pass. */
   async #head(target: Target, tag: Tag, demand: Demand): Promise<Told | undefined> {
-    const { flight, registries, clock } = this.#parts;
-    const { policy, upstream } = registries.of(target);
+    const { flight, upstreams, clock } = this.#parts;
+    const { policy, upstream } = upstreams.of(target);
     const askedAt = clock.wall();
     const head = await flight.do({ what: 'manifest by HEAD', of: target, about: tag, demand }, () =>
       upstream.headManifest(target.repository, tag, demand),
     );
     if (!head) return undefined;
     const { digest, copy } = head;
-    const reason = `its mirror says: ${copy?.warning}`;
+    const reason = copy ? TEXTS.parentSays(copy) : '';
     if (copy && !policy.mayServeStale(copy.ageMs)) {
       throw new UpstreamError(upstream.name, 'failing', reason);
     }
@@ -179,7 +179,7 @@ export class Tags {
       stat: statOf(head),
       checkedAt: askedAt - (copy?.ageMs ?? 0),
       ...(digest && { digest }),
-      ...(copy && { warning: `${upstream.name}: ${reason}` }),
+      ...(copy && { warning: TEXTS.parentOf({ upstream: upstream.name, reason }) }),
     };
   }
 
@@ -218,9 +218,9 @@ export class Tags {
   }
 
   async #fetchByTag(target: Target, tag: Tag, demand: Demand): Promise<Answer<HeldManifest>> {
-    const { flight, manifests, registries } = this.#parts;
+    const { flight, manifests, upstreams } = this.#parts;
     return flight.do({ what: 'manifest by tag', of: target, about: tag, demand }, async () => {
-      const { upstream } = registries.of(target);
+      const { upstream } = upstreams.of(target);
       const body = await upstream.getManifest(target.repository, tag, demand);
       return body ? manifests.keep(target, body, demand) : { value: undefined, source: 'miss' };
     });
@@ -228,8 +228,8 @@ export class Tags {
 
   /** The upstream has no such tag. */
   async #recordGone(target: Target, tag: Tag, goneAt: number): Promise<Meaning> {
-    const { announced, gone, negatives, registries } = this.#parts;
-    negatives.set(keyOf(target, tag), true, registries.of(target).policy.negativeTtlMs);
+    const { announced, gone, negatives, upstreams } = this.#parts;
+    negatives.set(keyOf(target, tag), true, upstreams.of(target).policy.negativeTtlMs);
     announced.delete(target, tag);
     await gone.add(target, tag, goneAt);
     return { value: undefined, source: 'miss' };

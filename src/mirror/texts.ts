@@ -13,4 +13,19 @@ export const TEXTS = {
   noRepositoryHasIt: 'no repository is known to have it',
   repositoryHasItNoMore: ({ upstream, repository }: { upstream: string; repository: string }) =>
     `${upstream}/${repository} has it no more`,
+  upstreamIsDown: ({ reason }: { reason: string }) => `down: ${reason}`,
+  noAnswerWithin: ({ ms }: { ms: number }) => `no answer within ${ms} ms`,
+  beingRevalidated: 'being revalidated',
+  parentSays: ({ warning }: { warning: string }) => `its mirror says: ${warning}`,
+  parentOf: ({ upstream, reason }: { upstream: string; reason: string }) =>
+    `${upstream}: ${reason}`,
+  noCatalog: ({ upstream }: { upstream: string }) => `${upstream} does not list its repositories`,
+  mirroredWithout: ({ repository, what }: { repository: string; what: string }) =>
+    `${repository} is mirrored here without ${what}, and this site is offline`,
+  thisManifest: 'this manifest',
+  notAllowed: ({ repository }: { repository: string }) =>
+    `${repository} is not among the repositories this mirror may serve`,
+  noSuchUpstream: ({ name }: { name: string }) => `"${name}" is not an upstream of this mirror`,
+  noSuchUpstreamButThese: ({ problem, names }: { problem: string; names: string }) =>
+    `${problem}, which has ${names}; add it under "upstreams" in the configuration file`,
 } as const;

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
-import type { AddressInfo, Server, Socket } from 'node:net';
+import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
 
 const claims = new Set<Socket>();
+/** Client ends of claims: dials that no mirror makes. */
+export const claimSockets = new WeakSet<Socket>();
 let keeper: Promise<Server> | undefined;
 
 /**
@@ -14,7 +15,9 @@ let keeper: Promise<Server> | undefined;
 export async function claimPort(): Promise<number> {
   keeper ??= startKeeper();
   const { port } = (await keeper).address() as AddressInfo;
-  const claim = connect({ host: '127.0.0.1', port, localAddress: '127.0.0.1' });
+  const claim = new Socket();
+  claimSockets.add(claim);
+  claim.connect({ host: '127.0.0.1', port, localAddress: '127.0.0.1' });
   await once(claim, 'connect');
   claims.add(claim.unref());
   return claim.localPort!;

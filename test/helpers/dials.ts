@@ -11,6 +11,7 @@
  */
 import { subscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
+import { claimSockets } from './claim-port.ts';
 
 export interface DialWatch {
   /** Dialling this address is the test's own doing. */
@@ -30,6 +31,7 @@ export function watchDials(): DialWatch {
   const allowed = new Set<string>();
   subscribe('net.client.socket', (message) => {
     const { socket } = message as { socket: Socket };
+    if (claimSockets.has(socket)) return;
     const dial = { address: 'unresolved' };
     dials.push(dial);
     socket.on('connectionAttempt', (ip, port) => {

@@ -14,11 +14,11 @@ import { SharedDemand, type DownloadDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';
 import { Download } from './download.ts';
 import type { DownloadState } from './growing.ts';
-import type { SourceRegistries } from '../source-registry.ts';
+import type { Upstreams } from '../upstreams.ts';
 import type { TransferSource } from './transfer.ts';
 
 export interface DownloadsParts {
-  readonly registries: SourceRegistries;
+  readonly upstreams: Upstreams;
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
   readonly budget: Budget;
@@ -91,7 +91,7 @@ export class Downloads {
     const joined = running !== undefined;
     if (running) {
       running.demand.join(wanted);
-      this.#parts.registries.of(running.target).queue.refill();
+      this.#parts.upstreams.of(running.target).queue.refill();
     }
     const { opening } = running ?? this.#begin(target, digest, wanted);
     const content = await opening;
@@ -186,7 +186,7 @@ export class Downloads {
   }
 
   #launch(target: Target, digest: Digest, demand: SharedDemand): Download {
-    const { queue } = this.#parts.registries.of(target);
+    const { queue } = this.#parts.upstreams.of(target);
     const source = this.#sourceOf(target, digest);
     const download = new Download({ ...this.#parts, target, source, demand, queue });
     if (this.#closed) download.abort();
@@ -216,8 +216,8 @@ export class Downloads {
   }
 
   #sourceOf(target: Target, digest: Digest): TransferSource {
-    const { registries, timing, metrics } = this.#parts;
-    const { upstream } = registries.of(target);
+    const { upstreams, timing, metrics } = this.#parts;
+    const { upstream } = upstreams.of(target);
     return { upstream, repository: target.repository, digest, timing, metrics };
   }
 }

@@ -27,7 +27,7 @@ export interface HeldManifest extends ManifestStat {
   readonly storedAt: number;
 }
 
-export interface ManifestShelfParts {
+export interface HeldManifestsParts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly budget: Budget;
@@ -42,8 +42,8 @@ const PATIENCE_MS = 500;
 const MAX_HOT_BYTES = 64 * 1024 * 1024;
 
 /** Held manifests: the catalog says whose they are, the store has the bytes, the hot ones stay in memory. */
-export class ManifestShelf {
-  readonly #parts: ManifestShelfParts;
+export class HeldManifests {
+  readonly #parts: HeldManifestsParts;
   readonly #hot = new LRUCache<Digest, Buffer>({
     maxSize: MAX_HOT_BYTES,
     sizeCalculation: (bytes) => Math.max(1, bytes.length),
@@ -52,7 +52,7 @@ export class ManifestShelf {
   /** Records whose files were found damaged. */
   readonly #told = new WeakSet<BlobRecord>();
 
-  constructor(parts: ManifestShelfParts) {
+  constructor(parts: HeldManifestsParts) {
     this.#parts = parts;
   }
 
