@@ -20,7 +20,14 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'src/oci',
     'src/time',
   ],
-  'src/http': ['src/mirror', 'src/config', 'src/observe', 'src/oci', 'src/time'],
+  'src/http': [
+    'src/mirror',
+    'src/upstream/demand.ts',
+    'src/config',
+    'src/observe',
+    'src/oci',
+    'src/time',
+  ],
   'src/admin': [
     'src/mirror',
     'src/store',

@@ -11,6 +11,7 @@ import type { Config } from './config/config.ts';
 import { createApp } from './http/app.ts';
 import { Addressing } from './mirror/addressing.ts';
 import { Mirror } from './mirror/mirror.ts';
+import { OwnListeners } from './net/own-listeners.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
 import { Via } from './net/via.ts';
 import type { Log } from './observe/log.ts';
@@ -37,7 +38,7 @@ export type Engine = Awaited<ReturnType<typeof startEngine>>;
 /** Opens the store, without a single request to the network. */
 export async function startEngine(config: Config, options: EngineOptions) {
   const parts = await openParts(config, options);
-  const { log, metrics, store, mirror, scrubber, sync, inUse } = parts;
+  const { log, metrics, store, mirror, scrubber, sync, inUse, ownListeners } = parts;
   const { path, maxBytes } = config.store;
   metrics.storeLimitBytes.set(maxBytes);
   const status = (): ServerStatus => ({
@@ -51,6 +52,8 @@ export async function startEngine(config: Config, options: EngineOptions) {
     metrics,
     store,
     mirror,
+    /** What the listeners in front of the applications must be told to. */
+    ownListeners,
     createApp: () => createApp(parts),
     createAdminApp: (unreadyReason: () => string | undefined) =>
       createAdminApp({
@@ -89,6 +92,7 @@ async function openParts(config: Config, options: EngineOptions) {
   const { log, timing = DEFAULT_TIMING, clock = SYSTEM_CLOCK, step } = options;
   const now = (): number => clock.wall();
   const [metrics, via, addressing] = [new Metrics(), new Via(), new Addressing(config)];
+  const ownListeners = new OwnListeners();
   const shared = { metrics, log, now };
   const pins = configuredPins(config, { addressing, log, now });
   await using undo = new AsyncDisposableStack();
@@ -96,7 +100,14 @@ async function openParts(config: Config, options: EngineOptions) {
     await Store.open({ ...shared, config: config.store, pins, ...(step && { step }) }),
     async (opened) => opened.close(),
   );
-  const upstreams = createUpstreams(config, { timing, metrics, log, via, clock });
+  const upstreams = createUpstreams(config, {
+    timing,
+    metrics,
+    log,
+    via,
+    clock,
+    ownListeners,
+  });
   const mirror = new Mirror({ ...store.parts, ...shared, config, upstreams, timing, clock });
   const scrubber = new Scrubber({
     ...store.parts,
@@ -117,7 +128,18 @@ async function openParts(config: Config, options: EngineOptions) {
   });
   const inUse = await watchInUse(config, storeAdmin, log);
   undo.move();
-  return { ...shared, via, addressing, store, mirror, scrubber, storeAdmin, sync, inUse };
+  return {
+    ...shared,
+    via,
+    ownListeners,
+    addressing,
+    store,
+    mirror,
+    scrubber,
+    storeAdmin,
+    sync,
+    inUse,
+  };
 }
 
 /** Watches the list of images in use; without one, the pins of an earlier list are removed. */
@@ -158,7 +180,7 @@ function configuredPins(
 
 function createUpstreams(
   config: Config,
-  parts: { timing: Timing; metrics: Metrics; log: Log; via: Via; clock: Clock },
+  parts: Omit<ConstructorParameters<typeof HttpUpstream>[0], 'config' | 'userAgent'>,
 ): Map<string, Upstream> {
   const userAgent = `entrepot/${packageJson.version}`;
   return new Map(

@@ -56,6 +56,7 @@ export async function startServer(
     await Listener.open(config.listen, engine.createApp().callback(), log),
     async (opened) => opened.close(graceMs),
   );
+  for (const { address } of [admin, listener]) if (address) engine.ownListeners.add(address);
   await engine.store.sign(` (${process.pid}, its admin API is at ${admin.url})`);
   engine.work();
   log.info({ url: listener.url, adminUrl: admin.url, store: config.store.path }, 'listening');

@@ -5,6 +5,7 @@ import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { toRegistryError } from '../oci/to-registry-error.ts';
+import { clientOf } from './client.ts';
 import { recordExchange, type Exchange, type State, type V2Context } from './exchange.ts';
 import { ClientGoneError } from './send.ts';
 import { TEXTS } from './texts.ts';
@@ -36,7 +37,9 @@ export function createApp(parts: AppParts): Koa<State> {
   app.silent = true;
   const routes = createV2Router(parts.mirror, parts.addressing).routes();
   app.use(async (ctx, next) => {
-    const exchange: Exchange = { startedAt: performance.now(), kind: 'other', bytes: 0 };
+    const startedAt = performance.now();
+    const client = clientOf(ctx.req);
+    const exchange: Exchange = { startedAt, client, kind: 'other', bytes: 0 };
     ctx.state.exchange = exchange;
     try {
       requireTarget(ctx);

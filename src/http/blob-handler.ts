@@ -22,18 +22,18 @@ export class BlobHandler {
   }
 
   async handle(ctx: V2Context, request: ContentRequest): Promise<void> {
-    const { target } = request;
+    const { target, demand } = request;
     const digest = parseDigest(request.reference);
     const isHead = ctx.method === 'HEAD';
     const answer: Answer<Content | BlobStat> = isHead
       ? await this.#blobs.stat(target, digest)
-      : await this.#blobs.get(target, digest);
+      : await this.#blobs.get(target, digest, demand);
     try {
       await this.#answer(ctx, answer, { ...request, digest });
     } catch (fault) {
       const isHeldUnreadable = !ctx.res.headersSent && isFileFault(fault);
       if (!isHeldUnreadable) throw fault;
-      const anew = await this.#blobs.getAnew(target, digest, fault);
+      const anew = await this.#blobs.getAnew(target, digest, demand, fault);
       await this.#answer(ctx, anew, { ...request, digest });
     }
   }

@@ -1,6 +1,7 @@
 import type { Addressing, Registry } from '../mirror/addressing.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Target } from '../oci/reference.ts';
+import { demandOf, type Demand } from '../upstream/demand.ts';
 import type { ExchangeKind, V2Context } from './exchange.ts';
 import { TEXTS } from './texts.ts';
 
@@ -9,6 +10,7 @@ export interface ContentRequest {
   readonly target: Target;
   /** The last path component: tag or digest as the client wrote it. */
   readonly reference: string;
+  readonly demand: Demand;
 }
 
 /** Throws a `RegistryError` for what is no request of this registry. */
@@ -30,7 +32,7 @@ export function understandRequest(
   exchange.target = target;
   exchange.reference = decode(reference);
   ctx.set('OCI-Namespace', target.upstream);
-  return { target, reference: exchange.reference };
+  return { target, reference: exchange.reference, demand: demandOf(exchange.client) };
 }
 
 /** A request for what an upstream has: the same ways of saying which, but for the repository. */

@@ -13,6 +13,8 @@ export type ExchangeKind =
 export interface Exchange {
   /** On the clock of `performance.now()`. */
   readonly startedAt: number;
+  /** The address of who asks; none at a socket in a folder. */
+  readonly client: string | undefined;
   kind: ExchangeKind;
   /** The upstream meant; set with `target`, and alone where there is no repository. */
   upstream?: string;

@@ -5,6 +5,7 @@ import { parseDigest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { formatReferrersIndex } from '../oci/referrers-index.ts';
+import { demandOf } from '../upstream/demand.ts';
 import { setCacheHeaders } from './answer-headers.ts';
 import { queryValue, type ContentRequest } from './content-request.ts';
 import type { V2Context } from './exchange.ts';
@@ -20,9 +21,9 @@ export class ListHandler {
     this.#listings = listings;
   }
 
-  async tags(ctx: V2Context, { target }: ContentRequest): Promise<void> {
+  async tags(ctx: V2Context, { target, demand }: ContentRequest): Promise<void> {
     const page = parsePage(ctx);
-    const answer = await this.#listings.tags(target);
+    const answer = await this.#listings.tags(target, demand);
     setCacheHeaders(ctx, answer, { stored: false });
     if (!answer.value) {
       throw new RegistryError('NAME_UNKNOWN', {
@@ -36,7 +37,10 @@ export class ListHandler {
 
   async repositories(ctx: V2Context, { upstream, isAllowed }: Registry): Promise<void> {
     const page = parsePage(ctx);
-    const answer = await this.#listings.repositories({ upstream });
+    const answer = await this.#listings.repositories(
+      { upstream },
+      demandOf(ctx.state.exchange.client),
+    );
     setCacheHeaders(ctx, answer, { stored: false });
     const allowed = (answer.value ?? []).filter(isAllowed);
     const repositories = turnTo(ctx, allowed, { ...page, nameOf: (name) => name });
@@ -44,8 +48,8 @@ export class ListHandler {
   }
 
   /** A list too long for one answer continues after its last digest. */
-  async referrers(ctx: V2Context, { target, reference }: ContentRequest): Promise<void> {
-    const answer = await this.#listings.referrers(target, parseDigest(reference));
+  async referrers(ctx: V2Context, { target, reference, demand }: ContentRequest): Promise<void> {
+    const answer = await this.#listings.referrers(target, parseDigest(reference), demand);
     setCacheHeaders(ctx, answer, { stored: false });
     const wanted = [ctx.query['artifactType'] ?? []].flat();
     if (wanted.length > 0) ctx.set('OCI-Filters-Applied', 'artifactType');

@@ -71,6 +71,12 @@ export class Listener {
     this.#server.on('clientError', refuse);
   }
 
+  /** Where it listens; `undefined` for a socket in a folder. */
+  get address(): AddressInfo | undefined {
+    const bound = this.#server.address();
+    return bound === null || typeof bound === 'string' ? undefined : bound;
+  }
+
   /** `unix:PATH` for a socket in a folder. */
   get url(): string {
     const bound = this.#server.address() as AddressInfo | string;

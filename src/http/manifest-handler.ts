@@ -17,12 +17,12 @@ export class ManifestHandler {
   }
 
   async handle(ctx: V2Context, request: ContentRequest): Promise<void> {
-    const { target } = request;
+    const { target, demand } = request;
     const reference = parseReference(request.reference);
     const isHead = ctx.method === 'HEAD';
     const answer = isHead
-      ? await this.#mirror.statManifest(target, reference)
-      : await this.#mirror.getManifest(target, reference);
+      ? await this.#mirror.statManifest(target, reference, demand)
+      : await this.#mirror.getManifest(target, reference, demand);
     setCacheHeaders(ctx, answer, { stored: !isHead && answer.value !== undefined });
     const manifest = answer.value;
     if (!manifest) {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ByteRange } from '../oci/content.ts';
 import { RegistryError } from '../oci/errors.ts';
+import { parseLength } from '../oci/length.ts';
 import { TEXTS } from './texts.ts';
 
 /** A header line has room for more; podman asks for up to 1024 at once. */
@@ -37,12 +38,17 @@ export function parseRange(header: string | undefined, size: number): ByteRange[
 
 function clip(first: string, last: string, size: number): ByteRange | undefined {
   if (first === '') {
-    const count = Math.min(Number(last), size);
+    const count = Math.min(positionOf(last), size);
     return count === 0 ? undefined : { start: size - count, end: size };
   }
-  const start = Number(first);
-  const end = last === '' ? size : Math.min(Number(last) + 1, size);
+  const start = positionOf(first);
+  const end = last === '' ? size : Math.min(positionOf(last) + 1, size);
   return start < end ? { start, end } : undefined;
+}
+
+/** Digits too many for a length are past the end of any content. */
+function positionOf(digits: string): number {
+  return parseLength(digits) ?? Infinity;
 }
 
 /** Overlapping ranges could ask for any multiple of the content (RFC 9110 section 17.15). */

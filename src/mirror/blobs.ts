@@ -7,7 +7,7 @@ import type { BlobStore, StoredBlob } from '../store/files/blob-store.ts';
 import type { AccessTimes, Health } from '../store/care/care.ts';
 import type { BlobRecord, Catalog, Link } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
-import { INTERACTIVE } from '../upstream/demand.ts';
+import type { Demand } from '../upstream/demand.ts';
 import type { Answer, Source } from './answer.ts';
 import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
@@ -47,10 +47,10 @@ export class Blobs {
   }
 
   /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
-  async get(target: Target, digest: Digest, attempt = 1): Promise<Answer<Content>> {
+  async get(target: Target, digest: Digest, demand: Demand, attempt = 1): Promise<Answer<Content>> {
     const held = await this.#held(target, digest);
     const mayRead = await this.#mayRead(target, digest, held);
-    if (mayRead === 'damaged') return this.get(target, digest, attempt);
+    if (mayRead === 'damaged') return this.get(target, digest, demand, attempt);
     if (!mayRead) return this.#absent(target, digest);
     this.#parts.access.note(target, digest);
     if (held) return { value: held, source: 'hit' };
@@ -60,10 +60,10 @@ export class Blobs {
     if (downloads.mayWaitForUs(digest) && !(await this.#head(target, digest))) {
       return this.#absent(target, digest);
     }
-    const found = await downloads.join(target, digest, INTERACTIVE);
+    const found = await downloads.join(target, digest, demand);
     // A broken disk may show the blob at every other look.
     if (found === 'again' && attempt === MAX_ATTEMPTS) return this.#bypass(target, digest);
-    if (found === 'again') return this.get(target, digest, attempt + 1);
+    if (found === 'again') return this.get(target, digest, demand, attempt + 1);
     if (!found) return this.#absent(target, digest);
     return answerOf(found);
   }
@@ -72,8 +72,13 @@ export class Blobs {
    * For a held blob whose file could not be opened: fetched anew when the file is gone, else passed
    * through from the upstream.
    */
-  async getAnew(target: Target, digest: Digest, fault: unknown): Promise<Answer<Content>> {
-    if ((fault as NodeJS.ErrnoException).code === 'ENOENT') return this.get(target, digest);
+  async getAnew(
+    target: Target,
+    digest: Digest,
+    demand: Demand,
+    fault: unknown,
+  ): Promise<Answer<Content>> {
+    if ((fault as NodeJS.ErrnoException).code === 'ENOENT') return this.get(target, digest, demand);
     const { log, health } = this.#parts;
     log.error({ digest, err: fault }, 'a held blob could not be opened');
     health.refused(fault);

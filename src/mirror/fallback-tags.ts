@@ -3,6 +3,7 @@ import { parseManifest } from '../oci/manifest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { formatReferrersIndex } from '../oci/referrers-index.ts';
 import type { Target } from '../oci/reference.ts';
+import type { Demand } from '../upstream/demand.ts';
 import type { Answer } from './answer.ts';
 import type { Listings } from './listings.ts';
 import type { HeldManifest, HeldManifests } from './held-manifests.ts';
@@ -20,8 +21,8 @@ export class FallbackTags {
   }
 
   /** Without a value when the subject has no referrers. Throws `UpstreamError`. */
-  async make(target: Target, subject: Digest): Promise<Answer<HeldManifest>> {
-    const listed = await this.#parts.listings.referrers(target, subject);
+  async make(target: Target, subject: Digest, demand: Demand): Promise<Answer<HeldManifest>> {
+    const listed = await this.#parts.listings.referrers(target, subject, demand);
     if (!listed.value || listed.value.length === 0) return { value: undefined, source: 'miss' };
     const bytes = formatReferrersIndex(listed.value);
     const body = { digest: digestOf(bytes), bytes, manifest: parseManifest(bytes, OCI_INDEX) };

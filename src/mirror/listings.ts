@@ -42,12 +42,12 @@ export class Listings {
   }
 
   /** In byte order. `value` is `undefined` when the upstream has no such repository. */
-  async tags(target: Target): Promise<Answer<readonly Tag[]>> {
+  async tags(target: Target, demand: Demand = INTERACTIVE): Promise<Answer<readonly Tag[]>> {
     const { upstreams } = this.#parts;
     return this.#list({
-      question: { what: 'tags', of: target },
+      question: { what: 'tags', of: target, demand },
       remembered: this.#tags,
-      ask: () => upstreams.of(target).upstream.listTags(target.repository),
+      ask: () => upstreams.of(target).upstream.listTags(target.repository, demand),
       held: () => this.#heldTags(target),
       isNeverAbsent: false,
     });
@@ -79,13 +79,16 @@ export class Listings {
   }
 
   /** In byte order. What is held stands in for registries that do not list their repositories. */
-  async repositories(of: Pick<Target, 'upstream'>): Promise<Answer<readonly Repository[]>> {
+  async repositories(
+    of: Pick<Target, 'upstream'>,
+    demand: Demand = INTERACTIVE,
+  ): Promise<Answer<readonly Repository[]>> {
     const { upstreams, catalog } = this.#parts;
     const held = async (): Promise<Repository[]> => catalog.listRepositories(of.upstream);
     const answer = await this.#list({
-      question: { what: 'repositories', of },
+      question: { what: 'repositories', of, demand },
       remembered: this.#repositories,
-      ask: () => upstreams.of(of).upstream.listRepositories(),
+      ask: () => upstreams.of(of).upstream.listRepositories(demand),
       held,
       isNeverAbsent: true,
     });

@@ -33,24 +33,25 @@ export class Manifests {
   }
 
   /** The manifest, fetched when it is not held. Throws `UpstreamError` when the upstream cannot say. */
-  async hold(target: Target, digest: Digest): Promise<Answer<HeldManifest>> {
+  async hold(target: Target, digest: Digest, demand: Demand): Promise<Answer<HeldManifest>> {
     const known = await this.#known(target, digest);
     if (known) return known;
     try {
-      return this.#noted(target, digest, await this.fetch(target, digest));
+      return this.#noted(target, digest, await this.fetch(target, digest, demand));
     } catch (error) {
       throw await this.#explained(target, digest, error);
     }
   }
 
   /** As `hold`, but what is not held is only asked for by HEAD where that tells enough. */
-  async describe(target: Target, digest: Digest): Promise<Answer<ManifestStat>> {
+  async describe(target: Target, digest: Digest, demand: Demand): Promise<Answer<ManifestStat>> {
     const known = await this.#known(target, digest);
     if (known) return known;
     try {
-      const head = await this.#head(target, digest);
+      const head = await this.#head(target, digest, demand);
       const value = head && statOf(head);
-      if (head && !value) return this.#noted(target, digest, await this.fetch(target, digest));
+      if (head && !value)
+        return this.#noted(target, digest, await this.fetch(target, digest, demand));
       return this.#noted(target, digest, { value, source: 'miss' });
     } catch (error) {
       throw await this.#explained(target, digest, error);

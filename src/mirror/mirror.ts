@@ -8,6 +8,7 @@ import type { AccessTimes, Budget, Health, Pins } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import type { Timing } from '../net/timing.ts';
 import type { Clock } from '../time/clock.ts';
+import type { Demand } from '../upstream/demand.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
@@ -106,20 +107,37 @@ export class Mirror {
   }
 
   /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
-  async getManifest(target: Target, reference: Reference): Promise<Answer<HeldManifest>> {
+  async getManifest(
+    target: Target,
+    reference: Reference,
+    demand: Demand,
+  ): Promise<Answer<HeldManifest>> {
     if (isDigestReference(reference)) {
-      return this.#pulled(target, await this.#manifests.hold(target, reference));
+      return this.#pulled(target, await this.#manifests.hold(target, reference, demand));
     }
-    const { manifest, ...meaning } = await this.#tags.resolve(target, reference, 'manifest');
+    const { manifest, ...meaning } = await this.#tags.resolve(
+      target,
+      reference,
+      'manifest',
+      demand,
+    );
     return this.#pulled(target, { ...meaning, value: manifest });
   }
 
   /** As `getManifest`, but what is not held is only asked for by HEAD. */
-  async statManifest(target: Target, reference: Reference): Promise<Answer<ManifestStat>> {
+  async statManifest(
+    target: Target,
+    reference: Reference,
+    demand: Demand,
+  ): Promise<Answer<ManifestStat>> {
     if (isDigestReference(reference)) {
-      return this.#polledBy('digest', target, await this.#manifests.describe(target, reference));
+      return this.#polledBy(
+        'digest',
+        target,
+        await this.#manifests.describe(target, reference, demand),
+      );
     }
-    const { manifest, ...meaning } = await this.#tags.resolve(target, reference, 'digest');
+    const { manifest, ...meaning } = await this.#tags.resolve(target, reference, 'digest', demand);
     return this.#polledBy('tag', target, { ...meaning, value: manifest });
   }
 

@@ -4,7 +4,7 @@ import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Health } from '../store/care/care.ts';
 import type { Catalog, TagRecord } from '../store/catalog/catalog.ts';
-import { INTERACTIVE, PRIORITY, type Demand } from '../upstream/demand.ts';
+import { PRIORITY, type Demand } from '../upstream/demand.ts';
 import type { Announcement, AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
 import type { FallbackTags } from './fallback-tags.ts';
@@ -78,16 +78,23 @@ export class Tags {
   }
 
   /** Throws `UpstreamError` when the upstream cannot say and no copy may stand in. */
-  async resolve(target: Target, tag: Tag, need: 'manifest'): Promise<Meaning<HeldManifest>>;
-  async resolve(target: Target, tag: Tag, need: Need): Promise<Meaning>;
-  async resolve(target: Target, tag: Tag, need: Need): Promise<Meaning> {
+  async resolve(
+    target: Target,
+    tag: Tag,
+    need: 'manifest',
+    demand: Demand,
+  ): Promise<Meaning<HeldManifest>>;
+  async resolve(target: Target, tag: Tag, need: Need, demand: Demand): Promise<Meaning>;
+  async resolve(target: Target, tag: Tag, need: Need, demand: Demand): Promise<Meaning> {
     const subject = fallbackSubject(tag);
-    if (!subject) return this.#resolve(target, tag, need);
+    if (!subject) return this.#resolve(target, tag, need, demand);
     // A fallback tag exists wherever there are referrers.
-    const found = this.#resolve(target, tag, need);
+    const found = this.#resolve(target, tag, need, demand);
     const meaning = await found.catch(() => undefined);
     if (meaning?.value) return meaning;
-    const made = await this.#parts.fallbackTags.make(target, subject).catch(() => undefined);
+    const made = await this.#parts.fallbackTags
+      .make(target, subject, demand)
+      .catch(() => undefined);
     return made?.value ? meaningOf(made) : found;
   }
 
@@ -96,7 +103,7 @@ export class Tags {
     return (await this.#ask(target, tag, { need: 'manifest', demand })).value;
   }
 
-  async #resolve(target: Target, tag: Tag, need: Need): Promise<Meaning> {
+  async #resolve(target: Target, tag: Tag, need: Need, demand: Demand): Promise<Meaning> {
     const { upstreams, catalog, manifests, negatives } = this.#parts;
     const { policy } = upstreams.of(target);
     const record = await catalog.findTag(target, tag);
@@ -118,7 +125,7 @@ export class Tags {
       return meaningOf({ value: stat, source: 'hit', ...rest, ageMs: this.#age(checkedAt) });
     }
     const isGone = await this.#parts.gone.has(target, tag);
-    const asking = this.#ask(target, tag, { need, demand: INTERACTIVE });
+    const asking = this.#ask(target, tag, { need, demand });
     // Nothing may stand in: the answer is worth any wait.
     if (!isGone && !(copy && policy.mayServeStale(copy.ageMs))) return asking;
     try {

@@ -9,10 +9,17 @@ export interface Demand {
   readonly priority: number;
   /** Aborts when nobody wants it any more. */
   readonly signal?: AbortSignal | undefined;
+  /** Who asks, so that turns can be fair between clients; background work has none. */
+  readonly client?: string | undefined;
 }
 
 /** A client waits. */
 export const INTERACTIVE: Demand = { priority: PRIORITY.interactive };
+
+/** This client waits; `undefined` where nothing is known of it. */
+export function demandOf(client: string | undefined): Demand {
+  return { ...INTERACTIVE, client };
+}
 
 /** Background work leaves the reserve of a quota to what is interactive. */
 export function isInteractive({ priority }: Demand): boolean {

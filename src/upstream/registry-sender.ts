@@ -1,4 +1,5 @@
 import type { UpstreamConfig } from '../config/config.ts';
+import type { OwnListeners } from '../net/own-listeners.ts';
 import type { Timing } from '../net/timing.ts';
 import {
   Transport,
@@ -48,6 +49,8 @@ export interface RegistrySenderParts {
   readonly userAgent: string;
   readonly via: Via;
   readonly clock: Clock;
+  /** None in a command, which listens nowhere. */
+  readonly ownListeners?: OwnListeners;
 }
 
 /** Sends requests to one registry and follows its redirects, unless the registry is down. */

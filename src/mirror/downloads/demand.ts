@@ -7,7 +7,7 @@ import type { Demand } from '../../upstream/demand.ts';
 export type Pace = (bytes: number, signal: AbortSignal) => Promise<void>;
 
 /** What one asker wants of a download. */
-export interface DownloadDemand extends Pick<Demand, 'priority'> {
+export interface DownloadDemand extends Pick<Demand, 'priority' | 'client'> {
   /** Slows the download until someone with a higher priority and without a pace joins it. */
   readonly pace?: Pace | undefined;
 }
