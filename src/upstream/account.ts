@@ -12,9 +12,9 @@ export interface AccountParts {
   readonly clock: Clock;
 }
 
-/** A token that expired, a wider scope and a newer credential together, and one to spare. */
+/** An expired token, a wider scope and a newer credential make three; one more is allowed. */
 const MAX_LOGINS = 4;
-/** A token so young has all the rights there are. */
+/** Rights given in the last minute may be missing in an older token only. */
 const YOUNG_MS = 60_000;
 
 /** One way to be known to a registry: a credential, or none, with its tokens and its quota. */
@@ -36,14 +36,14 @@ export class Account {
     return !this.#parts.authenticator.credentials;
   }
 
-  /** The answer once all ways to log in have been tried that the registry asks for. */
+  /** The registry's answer after every login that it asks for was tried. */
   async ask(wanted: RegistryRequest, cost: Cost): Promise<RegistryAnswer> {
     const { sender, authenticator } = this.#parts;
     const login = new Login(authenticator, wanted.scope);
     let authorization = await login.firstHeader();
     for (let tries = 1; ; tries += 1) {
       const answer = await sender.follow(wanted, authorization);
-      // What another host asks for is neither this registry's login nor any credential's business.
+      // A storage host's challenge is not answered: no credential belongs there.
       if (!answer.isOwn) return answer;
       const { response } = answer;
       this.#learn(response, cost);
@@ -66,9 +66,8 @@ export class Account {
 }
 
 /**
- * One request's dealings with a registry's login. A refusal is answered with what was not tried
- * yet: a token, a newer token, the wider scope that the registry asks for, a newer credential; each
- * once.
+ * The logins of one request. After a refusal the next of these is tried, each once: a token, a newer
+ * token, the wider scope that the registry asks for, a newer credential.
  */
 class Login {
   readonly #authenticator: Authenticator;
@@ -84,13 +83,13 @@ class Login {
     this.#scope = scope;
   }
 
-  /** What to begin with. */
+  /** `Authorization` of the first attempt. */
   async firstHeader(): Promise<string | undefined> {
     this.#proof = await this.#authenticator.anticipate(this.#scope);
     return this.#proof?.authorization;
   }
 
-  /** What to try next; `undefined` when the refusal is the last word. */
+  /** `Authorization` of the next attempt; `undefined` when there is nothing left to try. */
   async headerAfter({ status, challenges }: TransportResponse): Promise<string | undefined> {
     // ECR says 403 to an authorization that has expired.
     if (status === 403) return this.#renewCredential();
@@ -102,7 +101,7 @@ class Login {
       this.#isExact = true;
       this.#scope = scope;
       if (isWider) return this.#answer();
-      // The same scope for a token from before rights were given may bring more; a fresh one not.
+      // A new token of the same scope brings more only where rights were given since the old one.
       if ((this.#proof.token?.ageOf(this.#proof.authorization) ?? 0) < YOUNG_MS) return undefined;
     }
     if (!this.#hasFreshToken && this.#proof.token) {

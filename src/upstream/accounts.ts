@@ -16,7 +16,7 @@ export class Accounts {
     this.#accounts = accounts;
   }
 
-  /** Those that may ask, each once; of them always the one with most left. */
+  /** The accounts whose quota allows the request, each once, those with most left first. */
   *inOrder(cost: Cost): Generator<Account> {
     const waiting = new Set(this.#accounts);
     for (;;) {
@@ -29,7 +29,7 @@ export class Accounts {
     }
   }
 
-  /** Why none may ask, with the shortest wait. */
+  /** The error when no account's quota allows the request, with the shortest wait. */
   refusal(cost: Cost): UpstreamError {
     const isKept =
       !isInteractive(cost.demand) &&
@@ -42,7 +42,7 @@ export class Accounts {
     });
   }
 
-  /** The sums over all accounts; what none of them tells is not shown. */
+  /** Sets the metrics to the sums over all accounts; a figure that no account knows is not set. */
   show(metrics: Metrics): void {
     const label = { upstream: this.#upstream };
     const accounts = this.status;

@@ -49,7 +49,7 @@ export class Authenticator {
     return this.#parts.credentials;
   }
 
-  /** What is sent with a request as far as earlier challenges tell; without one, nothing. */
+  /** The login that the registry's last challenge asked for; `undefined` before the first one. */
   async anticipate(scope: string): Promise<Proof | undefined> {
     const credential = await this.#ready();
     if (credential) return { authorization: `Bearer ${credential.token}`, credential };
@@ -85,12 +85,12 @@ export class Authenticator {
     } catch (error) {
       const isRefused = error instanceof UpstreamError && error.fault === 'unauthorized';
       if (!isRefused || !credential || !this.#parts.credentials?.refuse(credential)) throw error;
-      // What a provider issued may end before its time: a newer one is tried once, being young.
+      // An issued credential may end before its time. The newer one is young: it is tried once.
       return this.answer(challenge, scope, exactly);
     }
   }
 
-  /** A ready token needs no challenge. */
+  /** A configured bearer token, which is sent without a challenge. */
   async #ready(): Promise<Extract<Credential, { kind: 'bearer' }> | undefined> {
     const credential = await this.#parts.credentials?.get();
     return credential?.kind === 'bearer' ? credential : undefined;

@@ -30,7 +30,7 @@ interface KnownOutage extends Outage {
 }
 
 const FAILURES_TO_OPEN = 3;
-/** Before an upstream that is down is asked again. */
+/** The longest pause before an upstream that is down is asked again. */
 const MAX_PAUSE_MS = 30_000;
 /** What a gateway answers for a registry that it cannot reach. A 500 is the registry's own. */
 const OUTAGE_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
@@ -48,10 +48,10 @@ export class Breaker {
   readonly #pauses: Backoff;
   #failures = 0;
   #outage: KnownOutage | undefined;
-  /** Whether it came to a verdict. */
+  /** Resolves with false when the probe says nothing about the upstream. */
   #probe: Promise<boolean> | undefined;
-  /** How often it was found down, to tell failures of requests from before the last time. */
-  #verdicts = 0;
+  /** How often the upstream was found down; a request that was sent before the last time is late. */
+  #timesDown = 0;
 
   constructor(parts: BreakerParts) {
     this.#parts = parts;
@@ -65,8 +65,8 @@ export class Breaker {
   }
 
   /**
-   * Sends to this host, or throws at once when the upstream is down. Whoever comes while it is
-   * being tested waits for the verdict.
+   * Sends to this host, or throws at once while the upstream is down. A request that comes during a
+   * probe waits for its result.
    */
   async run(host: string, send: () => Promise<TransportResponse>): Promise<TransportResponse> {
     for (let outage = this.#outage; outage; outage = this.#outage) {
@@ -91,19 +91,18 @@ export class Breaker {
     };
     this.#probe = answer.then(
       () => settle(true),
-      // One that its caller gave up, or that never left this machine, has tested nothing.
-      (error: unknown) => settle(isVerdict(error)),
+      (error: unknown) => settle(isUpstreamFault(error)),
     );
     return answer;
   }
 
   async #watch(host: string, send: () => Promise<TransportResponse>): Promise<TransportResponse> {
     const { upstream } = this.#parts;
-    const sentAfter = this.#verdicts;
+    const sentAfter = this.#timesDown;
     try {
       const response = await send();
       const { status } = response;
-      // A mirror that speaks of what is behind it is up itself.
+      // With `OCI-Namespace` it is a mirror, which is up, that speaks of its own upstream.
       const isOwnWord = response.headers['oci-namespace'] === undefined;
       if (OUTAGE_STATUSES.has(status) && isOwnWord) {
         this.#fail(
@@ -113,7 +112,7 @@ export class Breaker {
       } else this.#succeed();
       return response;
     } catch (error) {
-      if (isVerdict(error)) this.#fail(error, sentAfter);
+      if (isUpstreamFault(error)) this.#fail(error, sentAfter);
       throw error;
     }
   }
@@ -130,15 +129,15 @@ export class Breaker {
 
   #fail(error: UpstreamError, sentAfter: number): void {
     const { upstream, metrics, log, clock } = this.#parts;
-    // Those that were sent before it was known to be down fail late and say nothing new.
-    if (sentAfter !== this.#verdicts) return;
+    // A late failure of a request that was sent before the upstream was found down is no news.
+    if (sentAfter !== this.#timesDown) return;
     this.#failures += 1;
     if (this.#failures < FAILURES_TO_OPEN) return;
     if (!this.#outage) {
       log.warn({ upstream, reason: error.reason }, 'the upstream is down');
       metrics.upstreamUp.set({ upstream }, 0);
     }
-    this.#verdicts += 1;
+    this.#timesDown += 1;
     const now = clock.steady();
     this.#outage = {
       since: this.#outage?.since ?? clock.wall(),
@@ -165,7 +164,7 @@ export class Breaker {
   }
 }
 
-/** What its caller gave up, or never left this machine, says nothing about the upstream. */
-function isVerdict(error: unknown): error is UpstreamError {
+/** Not so a request that its caller gave up, or that this machine had no socket for. */
+function isUpstreamFault(error: unknown): error is UpstreamError {
   return error instanceof UpstreamError && !error.isOurs;
 }

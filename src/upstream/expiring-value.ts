@@ -9,9 +9,9 @@ export interface Issued<Value> {
   readonly expiresAt?: number | undefined;
 }
 
-/** Fetched anew when this share of its life is over, behind those who use it. */
+/** The value is renewed in the background after this share of its life. */
 const LIFE_SHARE = 0.8;
-/** After a failed renewal, for as long as the old value is good. */
+/** A renewal that failed is repeated after this time, while the old value is good. */
 const RETRY_MS = 10_000;
 
 /**
@@ -37,7 +37,7 @@ export class ExpiringValue<Value> {
     if (!held || now >= held.endsAt) return this.#renew();
     if (now >= this.#renewAt) {
       this.#renewAt = now + RETRY_MS;
-      // Its failure shows when the old value ends.
+      // A failure is reported by the fetch after the old value's end.
       this.#renew().catch(() => undefined);
     }
     return held.value;
@@ -48,7 +48,7 @@ export class ExpiringValue<Value> {
     return this.#held?.value === value ? this.#clock.steady() - this.#held.fetchedAt : undefined;
   }
 
-  /** The value does not work any more: the next `get` fetches. */
+  /** The value was refused: the next `get` fetches another one. */
   drop(value: Value): void {
     if (this.#held?.value === value) this.#held = undefined;
   }

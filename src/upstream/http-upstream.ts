@@ -32,7 +32,7 @@ import { TEXTS } from './texts.ts';
 /** ECR refuses more; registries that cap lower send a Link. */
 const PAGE_SIZE = 1000;
 
-/** A registry over HTTP: the verbs of the distribution spec, with the field's deviations allowed for. */
+/** A registry over HTTP: the requests of the distribution spec, tolerant of known deviations. */
 export class HttpUpstream implements Upstream {
   readonly name: string;
   readonly #client: RegistryClient;
@@ -124,7 +124,7 @@ export class HttpUpstream implements Upstream {
     return { ...(size !== undefined && { size }) };
   }
 
-  /** For registries that refuse HEAD: one byte shows as well whether the blob is there. */
+  /** For registries that refuse HEAD: asks for the first byte. */
   async #headByRange(
     repository: Repository,
     digest: Digest,
@@ -135,7 +135,7 @@ export class HttpUpstream implements Upstream {
     return body && { ...(body.size !== undefined && { size: body.size }) };
   }
 
-  /** Makes one attempt: whoever fills a blob repeats it from where it broke. */
+  /** Makes one attempt: the caller resumes a broken transfer from its position. */
   async getBlob(
     repository: Repository,
     digest: Digest,
@@ -180,7 +180,7 @@ export class HttpUpstream implements Upstream {
         return isRepository(own) ? [own] : [];
       });
     } catch (error) {
-      // Docker Hub and others keep the list to themselves, whoever asks.
+      // Docker Hub and others refuse the list to everybody.
       const isKept = error instanceof UpstreamError && !error.isSilence;
       if (isKept) return undefined;
       throw error;
@@ -240,7 +240,7 @@ export class HttpUpstream implements Upstream {
     return blobBody(response, start, match[3] === '*' ? undefined : Number(match[3]));
   }
 
-  /** By HEAD first, which costs no quota: most subjects have none. */
+  /** By HEAD first, which costs no quota: most subjects have no fallback tag. */
   async #readFallback(
     repository: Repository,
     tag: Tag,

@@ -12,11 +12,11 @@ export interface ListingRequest {
   readonly scope: string;
   readonly accept: string;
   readonly demand: Demand;
-  /** Results to ask for on a page; left out when the registry does not take it. */
+  /** Entries to ask for in one page (`n`); without it the registry decides. */
   readonly pageSize?: number;
 }
 
-/** One page, parsed, with the answer that it came in. */
+/** The JSON document of one page, and its media type. */
 export interface Page {
   readonly document: Record<string, unknown>;
   readonly contentType: string | undefined;

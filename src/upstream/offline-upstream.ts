@@ -2,7 +2,7 @@ import type { Upstream } from './upstream.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { TEXTS } from './texts.ts';
 
-/** Stands for every upstream of a mirror that is set offline: there is no code here that could dial. */
+/** The upstream of a mirror that is set offline. It has no code that could open a connection. */
 export function createOfflineUpstream(name: string): Upstream {
   const refuse = async (): Promise<never> => {
     throw new UpstreamError(name, 'offline', TEXTS.offline);

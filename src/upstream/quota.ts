@@ -12,7 +12,7 @@ export interface Cost {
 /** Share of the limit that is kept for interactive pulls. */
 const RESERVE_SHARE = 0.25;
 const BLOCKS = new Backoff({ firstMs: 1_000, maxMs: 60_000 });
-/** A registry that says nothing of the end is asked for a counted request again after this. */
+/** The pause when nothing remains and the registry does not say for how long. */
 const EMPTY_MS = 15 * 60_000;
 const MAX_RETRY_AFTER_MS = 3_600_000;
 const FORECAST_MS = 3_600_000;
@@ -56,7 +56,7 @@ export class Quota {
     this.#learn(headers);
     const askedMs = Math.min(retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
     if (cost.isCounted && this.#remaining === 0) {
-      // HEADs are free: they go on, and tell when the window has moved.
+      // HEADs cost nothing: they go on, and their headers tell when pulls remain again.
       this.#emptyUntil = this.#clock.steady() + (askedMs || EMPTY_MS);
       return;
     }
@@ -73,7 +73,7 @@ export class Quota {
     return this.#remaining > this.#limit * RESERVE_SHARE ? 0 : EMPTY_MS;
   }
 
-  /** To choose among several credentials: the larger, the more is left. */
+  /** Pulls that remain; `Infinity` when the registry does not tell. */
   get room(): number {
     return this.#remaining ?? Infinity;
   }
@@ -105,7 +105,7 @@ export class Quota {
   #sample(remaining: number): void {
     const at = this.#clock.steady();
     const last = this.#samples.at(-1);
-    // More than before: the window has moved, and what was used in it no longer counts.
+    // More remain than before: a new window began, and the samples of the old one do not count.
     if (last && remaining > last.remaining) this.#samples = [];
     else if (last?.remaining === remaining) return;
     this.#forget();
@@ -113,7 +113,7 @@ export class Quota {
     if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
   }
 
-  /** The newest one stays: what is left is counted from there. */
+  /** Drops samples older than the forecast looks back, but for the newest one. */
   #forget(): void {
     const since = this.#clock.steady() - FORECAST_MS;
     this.#samples = this.#samples.filter(({ at }, n, all) => at >= since || n === all.length - 1);

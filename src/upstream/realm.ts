@@ -8,10 +8,7 @@ const KNOWN_REALM_HOSTS: Readonly<Record<string, string>> = {
   'dhi.io': 'auth.docker.io',
 };
 
-/**
- * Where a challenge says that tokens are to be had, or why that is not asked; `undefined` when it
- * names no URL.
- */
+/** The challenge's token realm, or why it may not be asked; `undefined` when it names no URL. */
 export function readRealm(
   { parameters: { realm } }: Challenge,
   registry: URL,
@@ -22,8 +19,8 @@ export function readRealm(
 }
 
 /**
- * Why a token realm may not be asked, or `undefined` when it may. A realm is a word of the other
- * side: followed blindly it would carry credentials to any host and requests into any network
+ * Why a token realm may not be asked, or `undefined` when it may. The registry
+ * chooses the realm: unchecked, it could send credentials to any host and requests into any network
  * (CVE-2020-15157, CVE-2026-33540).
  */
 export function refuseRealm(

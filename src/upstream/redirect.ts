@@ -11,7 +11,7 @@ export function isRedirect(status: number): boolean {
 
 /**
  * Where a redirect leads, or why it is not followed. Registries send blobs to storage on other
- * origins, so any public http(s) host goes; never a downgrade to http, never from a public host
+ * origins, so every public http(s) host is allowed; never a downgrade to http, never from a public host
  * into an internal address.
  */
 export function followRedirect(from: URL, location: string | undefined): URL | string {

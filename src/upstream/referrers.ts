@@ -13,7 +13,7 @@ export interface ReferrersParts {
   readonly clock: Clock;
 }
 
-/** What one question about a subject's referrers needs. */
+/** A request for the referrers of one subject. */
 export interface ReferrersRequest {
   /** Below `/v2/`. */
   readonly path: string;
@@ -24,9 +24,9 @@ export interface ReferrersRequest {
 }
 
 const MAX_REMEMBERED = 10_000;
-/** Beside 404, how registries say that they do not know the request. */
-const NOT_SPOKEN: ReadonlySet<number> = new Set([405, 406, 501]);
-/** A registry may gain the API, and does so seldom. */
+/** Statuses, beside 404, of registries that have no such API. */
+const NO_API: ReadonlySet<number> = new Set([405, 406, 501]);
+/** How long a registry is taken to have no such API: it may be upgraded. */
 const REMEMBER_MS = 6 * 3_600_000;
 
 /**
@@ -58,7 +58,7 @@ export class Referrers {
     return [...all.values()].toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
   }
 
-  /** `undefined` when the registry does not speak this API, in whatever words it says so. */
+  /** `undefined` when the registry does not have the API. */
   async #ask(
     { path, scope, demand }: ReferrersRequest,
     namespace: string,
@@ -66,22 +66,22 @@ export class Referrers {
     const { client, upstream } = this.#parts;
     const wanted = { kind: 'referrers', path, scope, accept: OCI_INDEX, demand } as const;
     const found: Descriptor[] = [];
-    let isSpoken = false;
+    let hasApi = false;
     try {
       for await (const { document, contentType } of readPages(client, upstream, wanted)) {
         const { manifests } = document;
-        isSpoken = essence(contentType) === OCI_INDEX && Array.isArray(manifests);
-        if (!isSpoken) return undefined;
+        hasApi = essence(contentType) === OCI_INDEX && Array.isArray(manifests);
+        if (!hasApi) return undefined;
         found.push(...(manifests as unknown[]).flatMap((entry) => readDescriptor(entry) ?? []));
       }
     } catch (error) {
       if (!(error instanceof UpstreamError) || error.fault !== 'bad-response') throw error;
       // Not remembered: a page with 200, as Google's registries have sent, may be a portal on the
       // way, and Quay's 400 is about this subject alone.
-      if (!NOT_SPOKEN.has(error.status ?? 0)) return undefined;
-      isSpoken = false;
+      if (!NO_API.has(error.status ?? 0)) return undefined;
+      hasApi = false;
     }
-    if (isSpoken) return found;
+    if (hasApi) return found;
     this.#without.set(namespace, true, REMEMBER_MS);
     return undefined;
   }

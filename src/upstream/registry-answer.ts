@@ -75,7 +75,7 @@ function judgeStatus(
  * `: CODE: message` of an error document of the distribution spec; else nothing. A page is never
  * repeated.
  */
-export async function readErrorWords(response: TransportResponse): Promise<string> {
+export async function readErrorMessage(response: TransportResponse): Promise<string> {
   if (response.status < 300) {
     response.destroy();
     return '';

@@ -11,7 +11,7 @@ import { Bandwidth } from './bandwidth.ts';
 import type { Outage } from './breaker.ts';
 import { openCredentials } from './credentials/open-credentials.ts';
 import type { Cost } from './quota.ts';
-import { judge, parseRetryAfter, readErrorWords } from './registry-answer.ts';
+import { judge, parseRetryAfter, readErrorMessage } from './registry-answer.ts';
 import {
   RegistrySender,
   type RegistryAnswer,
@@ -160,11 +160,11 @@ export class RegistryClient {
     const verdict = judge(answer, { method: wanted.method, login });
     if (!verdict) return undefined;
     // A refused HEAD has no body to say why: the GET that is refused likewise costs no pull.
-    const isMute = wanted.method === 'HEAD' && isOwn && (status === 401 || status === 403);
-    const spoken = isMute
+    const isWithoutBody = wanted.method === 'HEAD' && isOwn && (status === 401 || status === 403);
+    const spoken = isWithoutBody
       ? await this.#sender.repeatByGet(wanted, answer).catch(() => undefined)
       : response;
-    const said = spoken ? await readErrorWords(spoken) : '';
+    const said = spoken ? await readErrorMessage(spoken) : '';
     const isLimit = status === 429 && isOwn;
     const retryAfterMs =
       parseRetryAfter(headers['retry-after'], clock) ??

@@ -24,7 +24,7 @@ export interface CheckupParts extends RegistrySenderParts {
   readonly startTimer: (expire: () => void, ms: number) => () => void;
 }
 
-/** One way in and what was found of it. */
+/** A configured credential, or none, and what was found of it. */
 interface Account {
   readonly entry: CredentialsConfig | undefined;
   readonly label: string;
@@ -46,7 +46,7 @@ export class Checkup {
   #answer: { readonly headers: Readonly<Record<string, string>>; readonly at: number } | undefined;
 
   constructor(parts: CheckupParts) {
-    // Every attempt is shown as it is: none is repeated.
+    // A failure is reported at once: no request is repeated.
     this.#parts = { ...parts, timing: { ...parts.timing, attemptsMs: 0 } };
     this.#registry = new URL(`${parts.config.url}/v2/`);
     this.#transport = new Transport(parts.config, parts.timing);
@@ -222,7 +222,7 @@ export class Checkup {
   }
 }
 
-/** Why a connection that could be made brings no answer. */
+/** What to do when a connection opens and brings no answer. */
 function adviseOn(config: UpstreamConfig): string {
   const way = TEXTS.findCuttingProxy;
   if (config.url.startsWith('http:')) {

@@ -21,7 +21,7 @@ export interface CredentialCheckParts {
   readonly signal: AbortSignal;
 }
 
-/** Whether a credential, or nobody in particular, is let in as far as can be told without a pull. */
+/** Whether the registry takes a credential, or an anonymous login, as far as that shows without a pull. */
 export async function checkCredential(
   entry: CredentialsConfig | undefined,
   parts: CredentialCheckParts,
@@ -30,7 +30,7 @@ export async function checkCredential(
   let source: CredentialSource | undefined;
   try {
     source = entry && openCredentials(entry, { ...parts, upstream: config.name });
-    // An issued one is fetched here, so that its provider is known to be what failed.
+    // An issued credential is fetched here, so that a failure is known to be its provider's.
     await source?.get();
   } catch (error) {
     return failed(
@@ -44,7 +44,7 @@ export async function checkCredential(
   return skipped(login, TEXTS.namePrivateImage);
 }
 
-/** How one credential does against one challenge. */
+/** The check of one credential by one challenge. */
 class Proving {
   readonly #parts: CredentialCheckParts;
   readonly #source: CredentialSource | undefined;
@@ -77,7 +77,7 @@ class Proving {
     }
   }
 
-  /** What goes to the registry as it is, only the registry can judge. */
+  /** A password or bearer token that no token service exchanges is tried at the registry. */
   async #show({ authorization }: Proof): Promise<Outcome> {
     const { config, registry: url, sender, signal } = this.#parts;
     const headers = { accept: 'application/json', authorization };
@@ -97,7 +97,7 @@ class Proving {
     if (fault === 'unauthorized' || fault === 'denied') {
       if (this.#source) return failed(detail, this.#renewal());
       const key = keyOf(config, 'credentials');
-      // Some give a token only for a repository that everybody may pull.
+      // Some token services refuse an anonymous token that names no public repository.
       if (repository !== undefined) return failed(detail, TEXTS.set({ key }));
       return warning(detail, TEXTS.namePublicImage({ key }));
     }

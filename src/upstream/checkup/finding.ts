@@ -4,7 +4,7 @@ import { UpstreamError } from '../../oci/upstream-error.ts';
 import type { Finding } from '../../api/doctor-api.ts';
 import { TEXTS } from '../texts.ts';
 
-/** What a check tells of itself; its name is known to whoever runs it. */
+/** The finding of a check without the check's name. */
 export type Outcome = Omit<Finding, 'check'>;
 
 export function ok(detail: string): Outcome {

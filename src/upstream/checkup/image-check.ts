@@ -6,7 +6,7 @@ import type { Upstream } from '../upstream.ts';
 import { failed, keyOf, ok, reasonOf, warning, type Outcome } from './finding.ts';
 import { TEXTS } from '../texts.ts';
 
-/** An image of an upstream to look for. */
+/** An image that an upstream is asked for. */
 export interface WantedImage {
   readonly repository: Repository;
   readonly reference: Reference;

@@ -4,7 +4,7 @@ import type { TransportResponse } from '../../net/transport.ts';
 import { chooseChallenge, parseChallenges, type Challenge } from '../challenge.ts';
 import { readRealm } from '../realm.ts';
 import { followRedirect, isRedirect } from '../redirect.ts';
-import { judge, printable, readErrorWords, type Verdict } from '../registry-answer.ts';
+import { judge, printable, readErrorMessage, type Verdict } from '../registry-answer.ts';
 import { failed, keyOf, ok, skipped, warning, type Outcome } from './finding.ts';
 import { TEXTS } from '../texts.ts';
 
@@ -33,7 +33,7 @@ export async function checkRegistry(
   }
   const verdict = judge({ response, isOwn: true }, { method: 'GET', login: TEXTS.toRegistry });
   if (verdict) {
-    const reason = `${verdict.reason}${await readErrorWords(response)}`;
+    const reason = `${verdict.reason}${await readErrorMessage(response)}`;
     return { outcome: explainFault({ ...verdict, reason }, config, registry) };
   }
   response.destroy();

@@ -36,7 +36,7 @@ export async function checkTls(
     return explainHandshake(error, config);
   }
   const certificate = secured.getPeerCertificate();
-  // Declared as an error, it is the code of one.
+  // Its type says Error; it is the code of one.
   const code: unknown = secured.authorizationError;
   secured.destroy();
   const fault = secured.authorized ? undefined : explainFault(String(code), certificate, config);
@@ -52,7 +52,7 @@ async function shakeHands(
   const { host } = endpointOf(new URL(config.url));
   const { ca, cert, key } = config.tls;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  // Not refused here, so that the certificate can be told of.
+  // Accepted here whatever it is, so that the finding can describe the certificate.
   const secured = connect({
     socket,
     host,

@@ -27,7 +27,7 @@ export interface AzureParts {
 const SCOPE = 'https://containerregistry.azure.net/.default';
 const MAX_ANSWER_BYTES = 1024 * 1024;
 const UNKNOWN_LIFE_MS = 10 * 60_000;
-/** The end of the default chain; that a server has none of them explains nothing. */
+/** Credentials of developer tools, which the default chain tries last and a server does not have. */
 const DEVELOPER_TOOLS = /Visual Studio|Azure CLI|Developer CLI|PowerShell|broker/i;
 
 /**
@@ -52,7 +52,7 @@ function createCredential({ tenant, client, secret, registry }: AzureParts): Tok
   const authorityHost = authorityOf(registry.hostname);
   const options = {
     ...(authorityHost !== undefined && { authorityHost }),
-    // The authority is Azure's own or the operator's word, and may be out of Microsoft's sight.
+    // The authority is Azure's own or the operator's, and may be unknown to Microsoft.
     disableInstanceDiscovery: true,
     retryOptions: { maxRetries: 1, retryDelayInMs: 200 },
   };
@@ -104,14 +104,14 @@ function faultOf(status: number): UpstreamError['fault'] {
   return status >= 400 && status !== 404 ? 'unauthorized' : 'bad-response';
 }
 
-/** The end that a JWT states of itself, milliseconds since 1970. */
+/** The `exp` of a JWT in milliseconds since 1970. */
 function readExpiry(token: string): number | undefined {
   const claims = parseJsonObject(Buffer.from(token.split('.')[1] ?? '', 'base64url'));
   const seconds = claims?.['exp'];
   return typeof seconds === 'number' && Number.isFinite(seconds) ? seconds * 1000 : undefined;
 }
 
-/** A chain of identities tells why none of them serves, each with a pointer to its manual. */
+/** One reason for each identity that was tried, without the pointers to manuals. */
 function tellError(error: unknown): string {
   const errors = error instanceof Error && 'errors' in error ? error.errors : undefined;
   if (!Array.isArray(errors)) return firstLine(error);

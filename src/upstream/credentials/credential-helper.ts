@@ -19,7 +19,7 @@ interface Outcome {
   readonly stderr: string;
 }
 
-/** Helpers tell no end, and what they keep changes with every `docker login`. */
+/** Helpers name no expiry, and a `docker login` may change what they keep at any time. */
 const LIFE_MS = 10 * 60_000;
 const LIMIT_MS = 10_000;
 const MAX_OUTPUT_BYTES = 1024 * 1024;
@@ -66,7 +66,7 @@ async function run(program: string, { server, limitMs = LIMIT_MS }: HelperParts)
     const child = execFile(program, ['get'], options, (error, stdout, stderr) =>
       resolve({ failure: error ?? undefined, stdout, stderr }),
     );
-    // A program that answers without reading closes it early.
+    // A program that answers without reading its input closes the pipe early.
     child.stdin?.on('error', () => {});
     child.stdin?.end(`${server}\n`);
   });
@@ -86,7 +86,7 @@ function reasonOf(
   return TEXTS.helperSaid({ said: said === '' ? '' : `: ${said}` });
 }
 
-/** Helpers print their errors where their answers go; an answer is never told. */
+/** Helpers print errors to stdout, as they do answers: what looks like an answer is left out. */
 function firstLine(output: string): string {
   const [line = ''] = output.trim().split('\n', 1);
   return line.startsWith('{') ? '' : line.trim().slice(0, MAX_REASON_LENGTH);

@@ -1,5 +1,10 @@
+import type { Clock } from '../../time/clock.ts';
+import { UpstreamError } from '../../oci/upstream-error.ts';
+import { ExpiringValue, type Issued } from '../expiring-value.ts';
+import { TEXTS } from '../texts.ts';
+
 /**
- * What proves who pulls.
+ * A proof of who pulls.
  * - `password`: name and password, as Basic or for the registry's token service.
  * - `identity-token`: a refresh token that the token service exchanges (OAuth2, POST).
  * - `bearer`: goes to the registry as it is.
@@ -15,6 +20,55 @@ export interface CredentialSource {
   readonly label: string;
   /** The one to use now. Throws `UpstreamError` when there is none to be had. */
   get(): Promise<Credential>;
-  /** The registry did not take it. True when another `get` may bring a newer one. */
+  /** The registry refused the credential. True when the next `get` may bring a newer one. */
   refuse(credential: Credential): boolean;
+}
+
+export interface IssuedCredentialParts {
+  readonly upstream: string;
+  /** The provider's name, for messages. */
+  readonly label: string;
+  /** Asks the provider. Its errors are told in one line and never carry a secret. */
+  readonly issue: () => Promise<Issued<Credential>>;
+  readonly clock: Clock;
+}
+
+/** A credential so young is not the reason of a refusal. */
+const YOUNG_MS = 60_000;
+
+/** A credential that a provider issues: renewed ahead of its end, and when the registry refuses it. */
+export class IssuedCredential implements CredentialSource {
+  readonly label: string;
+  readonly #value: ExpiringValue<Credential>;
+
+  constructor({ upstream, label, issue, clock }: IssuedCredentialParts) {
+    this.label = label;
+    this.#value = new ExpiringValue(async () => {
+      try {
+        return await issue();
+      } catch (error) {
+        if (error instanceof UpstreamError) throw error;
+        const reason = TEXTS.noCredential({ label, reason: firstLine(error) });
+        throw new UpstreamError(upstream, 'unauthorized', reason, { cause: error });
+      }
+    }, clock);
+  }
+
+  async get(): Promise<Credential> {
+    return this.#value.get();
+  }
+
+  refuse(credential: Credential): boolean {
+    const ageMs = this.#value.ageOf(credential);
+    // Somebody else's refusal has brought a newer one already.
+    if (ageMs === undefined) return true;
+    if (ageMs < YOUNG_MS) return false;
+    this.#value.drop(credential);
+    return true;
+  }
+}
+
+function firstLine(error: unknown): string {
+  const text = error instanceof Error ? error.message || error.name : String(error);
+  return (text.split('\n', 1)[0] ?? '').slice(0, 300);
 }

@@ -2,10 +2,9 @@ import type { Clock } from '../../time/clock.ts';
 import type { CredentialsConfig } from '../../config/config.ts';
 import type { Issued } from '../expiring-value.ts';
 import type { Sender } from '../../net/transport.ts';
-import type { Credential, CredentialSource } from './credential.ts';
+import { IssuedCredential, type Credential, type CredentialSource } from './credential.ts';
 import { issueFromHelper } from './credential-helper.ts';
 import { issueFromDockerConfig } from './docker-config.ts';
-import { IssuedCredential } from './issued-credential.ts';
 
 export interface CredentialsContext {
   readonly upstream: string;
@@ -49,7 +48,7 @@ export function openCredentials(
   }
 }
 
-/** Of the configuration; there is no other one when it is refused. */
+/** A credential that the configuration holds, which is never replaced. */
 function fixed(label: string, credential: Credential): CredentialSource {
   return { label, get: async () => credential, refuse: () => false };
 }
