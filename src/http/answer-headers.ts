@@ -1,10 +1,10 @@
-import type { Answer, Source } from '../mirror/answer.ts';
+import type { Answer, CacheResult } from '../mirror/answer.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { V2Context } from './exchange.ts';
 import { TEXTS } from './texts.ts';
 
 /** RFC 9211 values by how the cache came by its answer. */
-const CACHE_STATUS: Record<Source, string> = {
+const CACHE_STATUS: Record<CacheResult, string> = {
   hit: 'entrepot; hit',
   stale: 'entrepot; hit; detail=stale',
   revalidated: 'entrepot; hit; detail=revalidated',

@@ -1,5 +1,5 @@
 import type { ParameterizedContext } from 'koa';
-import type { Source } from '../mirror/answer.ts';
+import type { CacheResult } from '../mirror/answer.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
@@ -21,7 +21,7 @@ export interface Exchange {
   target?: Target;
   /** Tag or digest. */
   reference?: string;
-  source?: Source;
+  source?: CacheResult;
   /** Content bytes sent. */
   bytes: number;
   /** When the headers went out, where the body takes its time. */

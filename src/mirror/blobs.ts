@@ -8,7 +8,7 @@ import type { AccessTimes, Health } from '../store/care/care.ts';
 import type { BlobRecord, Catalog, Link } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Demand } from '../upstream/demand.ts';
-import type { Answer, Source } from './answer.ts';
+import type { Answer, CacheResult } from './answer.ts';
 import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
@@ -226,7 +226,7 @@ function answerOf(found: Joined): Answer<Content> {
   };
 }
 
-function sourceOf({ content, joined }: Joined): Source {
+function sourceOf({ content, joined }: Joined): CacheResult {
   if (!(content instanceof Download)) return 'hit';
   if (!joined) return 'miss';
   return content.state === 'finished' ? 'hit' : 'joined';

@@ -66,7 +66,8 @@ const REVALIDATION: Demand = { priority: PRIORITY.hydration };
  *                 │                                                 ├──▶ means another held manifest: miss
  *                 │                                                 ├──▶ not held, for a HEAD: miss, announced
  *                 │                                                 └──▶ not held, for a GET: fetched, miss
- *                 └─ fails or takes too long, and a copy is held ──────▶ stale
+ *                 └─ fails or takes too long ─┬─ and a copy is held ──▶ stale
+ *                                             └─ and the tag is gone ──▶ negative
  *
  * This is the only place that turns a fault of an upstream into a stale manifest.
  */
