@@ -12,15 +12,13 @@ import { doctor } from './doctor.ts';
 import { explain } from './explain.ts';
 import { gc, type GcOptions } from './gc.ts';
 import { ls, type LsOptions } from './ls.ts';
-import { pin, type PinOptions } from './pin.ts';
-import { listPins } from './pins.ts';
+import { listPins, pin, unpin, type PinOptions } from './pins.ts';
 import { serve } from './serve.ts';
 import { printStatus } from './status.ts';
 import { syncDaemon, type SyncDaemonOptions } from './sync-daemon.ts';
 import { syncPlan, type SyncPlanOptions } from './sync-plan.ts';
 import { syncRun, type SyncRunOptions } from './sync-run.ts';
 import { syncStatus, type SyncStatusOptions } from './sync-status.ts';
-import { unpin } from './unpin.ts';
 import { verify, type VerifyOptions } from './verify.ts';
 
 const MAX_LIMIT = 100_000;

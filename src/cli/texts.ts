@@ -72,8 +72,6 @@ export const TEXTS = {
   // The file of a lock.
   lockRefused: ({ path, reason }: { path: string; reason: string }) =>
     `the lock ${path}: ${reason}`,
-  lockBroken: ({ path, fault }: { path: string; fault: string }) =>
-    `the lock ${path} is broken: ${fault}; write a new one with "entrepot sync plan --lock FILE"`,
   lockNotJson: ({ path, reason }: { path: string; reason: string }) =>
     `the lock ${path} is not JSON: ${reason}; write a new one with "entrepot sync plan --lock FILE"`,
   lockUnreadable: ({ path, reason }: { path: string; reason: string }) =>
