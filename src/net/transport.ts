@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { ConnectionOptions } from 'node:tls';
 import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
 import { readSmall, ResponseBody } from './response-body.ts';
@@ -32,6 +33,8 @@ export interface TransportResponse {
   destroy(): void;
 }
 
+export type TlsOptions = Pick<ConnectionOptions, 'ca' | 'cert' | 'key'>;
+
 /** What sends a request: the transport, or what stands in front of it. */
 export type Sender = Pick<Transport, 'send'>;
 
@@ -47,13 +50,7 @@ export class Transport {
   constructor(config: Pick<UpstreamConfig, 'name' | 'tls' | 'proxy'>, timing: Timing) {
     this.#upstream = config.name;
     this.#timing = timing;
-    const { ca, cert, key, insecure } = config.tls;
-    const tls = {
-      ...(ca !== undefined && { ca }),
-      ...(cert !== undefined && { cert }),
-      ...(key !== undefined && { key }),
-      rejectUnauthorized: !insecure,
-    };
+    const tls = { ...tlsOptionsOf(config), rejectUnauthorized: !config.tls.insecure };
     const connect = { ...tls, timeout: timing.connectMs };
     // The timers below are exact and cover retries' needs; undici's own are switched off.
     const options = { headersTimeout: 0, bodyTimeout: 0, allowH2: false };
@@ -230,4 +227,13 @@ export function isOwnShortage(error: unknown): boolean {
 /** The value of `Authorization` for a name and a password. */
 export function basic(username: string, password: string): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+}
+
+/** Whom a TLS connection trusts, and as whom it is made. */
+export function tlsOptionsOf({ tls: { ca, cert, key } }: Pick<UpstreamConfig, 'tls'>): TlsOptions {
+  return {
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+  };
 }

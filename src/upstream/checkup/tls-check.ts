@@ -4,6 +4,7 @@ import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { timeUntil, type Clock } from '../../time/clock.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
 import { endpointOf, formatEndpoint } from '../../net/connection.ts';
+import { tlsOptionsOf } from '../../net/transport.ts';
 import { printable } from '../registry-answer.ts';
 import { failed, keyOf, ok, warning, type Outcome } from './finding.ts';
 import { TEXTS } from '../texts.ts';
@@ -50,16 +51,13 @@ async function shakeHands(
   signal: AbortSignal,
 ): Promise<TLSSocket> {
   const { host } = endpointOf(new URL(config.url));
-  const { ca, cert, key } = config.tls;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   // Accepted here whatever it is, so that the finding can describe the certificate.
   const secured = connect({
     socket,
     host,
     ...(isIP(host) === 0 && { servername: host }),
-    ...(ca !== undefined && { ca }),
-    ...(cert !== undefined && { cert }),
-    ...(key !== undefined && { key }),
+    ...tlsOptionsOf(config),
     ALPNProtocols: ['http/1.1'],
     rejectUnauthorized: false,
   });
