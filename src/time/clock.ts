@@ -15,12 +15,12 @@ export const SYSTEM_CLOCK: Clock = {
  * Milliseconds since this moment of the wall clock. `undefined` for a moment that is still to come:
  * the clock has been set back since, and nothing is known of the age.
  */
-export function ageOf(then: number, clock: Clock): number | undefined {
+export function ageOf(then: number, clock: Pick<Clock, 'wall'>): number | undefined {
   const age = clock.wall() - then;
   return age < 0 ? undefined : age;
 }
 
 /** Milliseconds until this moment of the wall clock; 0 when it is past. */
-export function timeUntil(then: number, clock: Clock): number {
+export function timeUntil(then: number, clock: Pick<Clock, 'wall'>): number {
   return Math.max(0, then - clock.wall());
 }

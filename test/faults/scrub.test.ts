@@ -110,6 +110,16 @@ test('the scrub reads each blob once a week, at its pace, and leaves the rest of
   t.is(blobs.openFiles.count, 0);
 });
 
+test('a blob that was stored while the clock ran ahead is read in the first pass', async (t) => {
+  const { clock, held, reads, run } = await setUp(t);
+  clock.setBack(52 * WEEK);
+  await run(12 * HOUR);
+  t.deepEqual(
+    held.map(({ digest }) => reads.get(digest)?.length),
+    [1, 1, 1],
+  );
+});
+
 test('rot that no time stamp shows is found by the scrub, told once, and healed when it can be', async (t) => {
   const { path, clock, catalog, held, found, run } = await setUp(t);
   const [rotten] = held as [Stored];

@@ -2,6 +2,7 @@ import { setImmediate, setTimeout } from 'node:timers/promises';
 import { isDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
 import type { Aside, BlobStore } from '../files/blob-store.ts';
 import type { Catalog } from '../catalog/catalog.ts';
+import { ageOf } from '../../time/clock.ts';
 
 export interface ReconcilerParts {
   readonly blobs: BlobStore;
@@ -157,7 +158,7 @@ export class Reconciler {
   }
 
   #isOld(time: number): boolean {
-    return this.#parts.now() - time > MAX_AGE_MS;
+    return (ageOf(time, { wall: this.#parts.now }) ?? 0) > MAX_AGE_MS;
   }
 }
 

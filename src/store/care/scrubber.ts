@@ -4,6 +4,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { Log } from '../../observe/log.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import type { Catalog } from '../catalog/catalog.ts';
+import { ageOf } from '../../time/clock.ts';
 
 export interface ScrubberParts {
   readonly blobs: BlobStore;
@@ -96,7 +97,8 @@ export class Scrubber {
     const { signal } = this.#stop;
     await this.#retry();
     for await (const [digest, record] of catalog.listBlobs()) {
-      if (now() - (record.verifiedAt ?? record.storedAt) < PERIOD_MS) continue;
+      const age = ageOf(record.verifiedAt ?? record.storedAt, { wall: now });
+      if (age !== undefined && age < PERIOD_MS) continue;
       await this.#check(digest, (bytes) => this.#pause((bytes / BYTES_PER_SECOND) * 1000, signal));
     }
   }
