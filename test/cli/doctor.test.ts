@@ -1,5 +1,3 @@
-import { createServer } from 'node:http';
-import { connect, type AddressInfo, type Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { CheckupOptions } from '../../src/upstream/checkup/examine.ts';
@@ -7,6 +5,7 @@ import { issueCertificates } from '../helpers/certificate.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
 import { buildImage } from '../helpers/image.ts';
 import { TEST_TIMING } from '../helpers/mirror.ts';
+import { startProxy } from '../helpers/proxy.ts';
 import { runDoctor } from './run-doctor.ts';
 
 const creating = issueCertificates({
@@ -541,41 +540,6 @@ ${NO_ANSWER}${total(2, 0, 1, 5)}`,
 
 // A proxy on the way
 
-interface Proxy {
-  readonly url: string;
-  readonly lines: string[];
-}
-
-/** One that tunnels, or answers every CONNECT with a status. */
-async function startProxy(t: ExecutionContext, refusal?: number): Promise<Proxy> {
-  const lines: string[] = [];
-  const sockets = new Set<Socket>();
-  const server = createServer();
-  const keep = (socket: Socket): void => void sockets.add(socket.on('error', () => {}));
-  server.on('connection', keep);
-  server.on('connect', (request, socket: Socket) => {
-    lines.push(`CONNECT ${request.url}`);
-    if (refusal !== undefined) {
-      socket.end(`HTTP/1.1 ${refusal} No\r\nContent-Length: 0\r\n\r\n`);
-      return;
-    }
-    const { hostname, port } = new URL(`http://${request.url}`);
-    const way = connect(Number(port), hostname, () => {
-      socket.write('HTTP/1.1 200 OK\r\n\r\n');
-      way.pipe(socket).pipe(way);
-    });
-    keep(way);
-  });
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  const { promise, resolve } = Promise.withResolvers<void>();
-  server.listen(0, '127.0.0.1', resolve);
-  await promise;
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, lines };
-}
-
 tlsTest('through a proxy everything is examined, and nothing goes past it', async (t, found) => {
   const proxy = await startProxy(t);
   const registry = await startRegistry(t, { tls: found.issued.lasting });
@@ -601,7 +565,7 @@ for (const [status, advice] of [
   [407, 'set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT with a login of the proxy'],
 ] as const) {
   test(`a proxy that answers ${status}`, async (t) => {
-    const proxy = await startProxy(t, status);
+    const proxy = await startProxy(t, { lead: () => status });
     const registry = await startRegistry(t);
     const url = registry.url.replace('http:', 'https:');
     t.deepEqual(await runDoctor(t, { yaml: site(url, `proxy: ${proxy.url}`) }), {

@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +9,7 @@ import { serve, type ServeParts } from '../../src/cli/serve.ts';
 import { createLog } from '../../src/observe/log.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { Gate } from '../helpers/gate.ts';
+import { serve as listenAt } from '../helpers/serve.ts';
 import { runMain, startMain } from './run-main.ts';
 
 const QUIET = 'listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\noffline: true\nstore: { path: data }\n';
@@ -174,10 +175,7 @@ for (const args of [['serve'], ['ls'], ['verify', '--rebuild']]) {
 }
 
 test('a port in use is one line and exit code 1', async (t) => {
-  const other = createServer().listen(0, '127.0.0.1');
-  await once(other, 'listening');
-  t.teardown(() => other.close());
-  const { port } = other.address() as AddressInfo;
+  const { port } = await listenAt(t, createServer());
   const yaml = QUIET.replace('listen: 127.0.0.1:0', `listen: 127.0.0.1:${port}`);
   const cwd = createFolder(t, { 'entrepot.yaml': yaml });
   const { code, stderr } = await runMain(['serve'], { cwd });

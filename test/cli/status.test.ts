@@ -1,6 +1,4 @@
 import { createServer } from 'node:http';
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { runCommand } from '../../src/cli/program.ts';
 import { createFolder } from '../config/config-folder.ts';
@@ -8,6 +6,7 @@ import { claimPort } from '../helpers/claim-port.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { buildImage } from '../helpers/image.ts';
 import { UPSTREAM, startScene } from '../helpers/scene.ts';
+import { serve } from '../helpers/serve.ts';
 
 /** Runs `entrepot status` with a configuration file that names this admin address. */
 async function status(t: ExecutionContext, admin: string, args: readonly string[] = []) {
@@ -102,15 +101,13 @@ for (const [what, body] of [
     const server = createServer((_, response) => {
       response.statusCode = body === undefined ? 404 : 200;
       response.end(body ?? '{}');
-    }).listen(0, '127.0.0.1');
-    t.teardown(() => server.close());
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    const { code, stderr } = await status(t, `127.0.0.1:${port}`);
+    });
+    const { host } = await serve(t, server);
+    const { code, stderr } = await status(t, host);
     t.is(code, 1);
     t.is(
       stderr,
-      `entrepot: what listens at 127.0.0.1:${port} answered ${body === undefined ? 404 : 200} and is not this version's admin API\n`,
+      `entrepot: what listens at ${host} answered ${body === undefined ? 404 : 200} and is not this version's admin API\n`,
     );
   });
 }

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { EventEmitter, once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import { EventEmitter } from 'node:events';
 import test, { type ExecutionContext } from 'ava';
 import type { VerifyState } from '../../src/api/store-api.ts';
 import {
@@ -18,6 +17,7 @@ import {
   SUMMARY,
 } from '../admin/fake-store-api.ts';
 import { Gate } from '../helpers/gate.ts';
+import { serve } from '../helpers/serve.ts';
 import { NOWHERE, PrivateAdmin, runStoreCommand, serveAdmin } from './run-store-command.ts';
 
 /** The address of a running server with this API. */
@@ -389,9 +389,7 @@ for (const args of [...COMMANDS, ['verify', '--rebuild']]) {
 for (const args of [...COMMANDS, ['verify', '--rebuild']]) {
   test(`${args.join(' ')}: another program at the address is told from a server`, async (t) => {
     const other = createServer((_, response) => response.end('<h1>hello</h1>'));
-    await once(other.listen(0, '127.0.0.1'), 'listening');
-    t.teardown(() => other.close());
-    const admin = `127.0.0.1:${(other.address() as AddressInfo).port}`;
+    const { host: admin } = await serve(t, other);
     t.deepEqual(await runStoreCommand(t, args, { admin }), {
       code: 1,
       stdout: '',

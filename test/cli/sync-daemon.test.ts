@@ -1,6 +1,5 @@
-import { EventEmitter, once } from 'node:events';
+import { EventEmitter } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
@@ -11,6 +10,7 @@ import { createFolder } from '../config/config-folder.ts';
 import { DAY, FakeStoreApi, NOON } from '../admin/fake-store-api.ts';
 import { FakeSyncApi, PROBLEM, PROGRESS, SYNC_REPORT } from '../admin/fake-sync-api.ts';
 import { claimPort } from '../helpers/claim-port.ts';
+import { serve } from '../helpers/serve.ts';
 import { runStoreCommand, serveAdmin } from './run-store-command.ts';
 
 /** It comes once a year: what begins meanwhile was due before. */
@@ -275,9 +275,7 @@ test('a signal ends the daemon in the middle of an answer; the path of its URL g
     response.once('close', () => clearInterval(drip));
     signals.emit('SIGTERM', 'SIGTERM');
   });
-  await once(endless.listen(0, '127.0.0.1'), 'listening');
-  t.teardown(() => endless.close());
-  const server = new URL(`http://127.0.0.1:${(endless.address() as AddressInfo).port}/mirror/`);
+  const server = new URL('/mirror/', await serve(t, endless));
   const pause = async () => t.fail('nothing to wait for');
   const { code, log } = await runDaemon(t, { server, signals, pause });
   t.deepEqual(log, [STARTING, STOPPED]);
@@ -287,11 +285,9 @@ test('a signal ends the daemon in the middle of an answer; the path of its URL g
 
 test('another program at the address is said, and asked again', async (t) => {
   const other = createServer((_, response) => response.end('<h1>hello</h1>'));
-  await once(other.listen(0, '127.0.0.1'), 'listening');
-  t.teardown(() => other.close());
   const signals = new EventEmitter();
   const { log } = await runDaemon(t, {
-    server: new URL(`http://127.0.0.1:${(other.address() as AddressInfo).port}`),
+    server: await serve(t, other),
     signals,
     pause: async (_, signal) => {
       signals.emit('SIGTERM', 'SIGTERM');

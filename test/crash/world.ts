@@ -1,12 +1,5 @@
 import type { FakeRegistry } from '../helpers/fake-registry.ts';
-import {
-  buildBlob,
-  descriptorOf,
-  MEDIA_TYPES,
-  store,
-  storeJson,
-  type Stored,
-} from '../helpers/image.ts';
+import { buildBlob, buildImage, MEDIA_TYPES, type Stored } from '../helpers/image.ts';
 import type { Chance } from './chance.ts';
 
 export interface WorldImage {
@@ -42,7 +35,10 @@ export class World {
     for (let repository = 0; repository < options.repositories; repository += 1) {
       const base = buildBlob(`base ${repository}`, options.baseBytes, MEDIA_TYPES.layer);
       for (let number = 0; number < options.imagesEach; number += 1) {
-        const image = build(`${repository} ${number}`, { base, layers: options.layers });
+        const image = buildImage({
+          seed: `${repository} ${number}`,
+          layers: [base, ...options.layers],
+        });
         const name = `library/app${repository}`;
         images.push({ ...image, repository: name, tag: `v${number}` });
         // Every third one is known by another name as well.
@@ -90,25 +86,4 @@ export class World {
     for (const stored of [manifest, ...blobs]) this.#bytes.set(stored.digest, stored.bytes);
     for (const blob of blobs) this.#registry.addBlob(repository, blob);
   }
-}
-
-function build(
-  seed: string,
-  { base, layers }: { base: Stored; layers: readonly number[] },
-): Pick<WorldImage, 'manifest' | 'blobs'> {
-  const config = store(JSON.stringify({ seed }), MEDIA_TYPES.config);
-  const own = layers.map((size, position) =>
-    buildBlob(`${seed} layer ${position}`, size, MEDIA_TYPES.layer),
-  );
-  const mediaType = MEDIA_TYPES.manifest;
-  const manifest = storeJson(
-    {
-      schemaVersion: 2,
-      mediaType,
-      config: descriptorOf(config),
-      layers: [base, ...own].map(descriptorOf),
-    },
-    mediaType,
-  );
-  return { manifest, blobs: [config, base, ...own] };
 }

@@ -86,8 +86,8 @@ interface ManifestOptions {
 
 export interface ImageOptions extends ManifestOptions {
   readonly seed: string | number;
-  /** The size of each layer. */
-  readonly layers: readonly number[];
+  /** The size of each layer, or one that other images have too. */
+  readonly layers: readonly (number | Stored)[];
   readonly docker?: boolean;
   readonly platform?: Platform;
 }
@@ -96,8 +96,8 @@ export function buildImage(options: ImageOptions): Image {
   const { seed, docker = false } = options;
   const platform = options.platform ?? { os: 'linux', architecture: 'amd64' };
   const layerType = docker ? MEDIA_TYPES.dockerLayer : MEDIA_TYPES.layer;
-  const layers = options.layers.map((size, index) =>
-    buildBlob(`${seed} layer ${index}`, size, layerType),
+  const layers = options.layers.map((layer, index) =>
+    typeof layer === 'number' ? buildBlob(`${seed} layer ${index}`, layer, layerType) : layer,
   );
   const config = storeJson(
     {

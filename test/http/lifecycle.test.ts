@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
@@ -24,6 +24,7 @@ import {
   type MirrorOptions,
 } from '../helpers/mirror.ts';
 import { until } from '../helpers/until.ts';
+import { serve } from '../helpers/serve.ts';
 
 const NAME = 'registry.example';
 
@@ -301,11 +302,7 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
 
 test.serial('a port in use is a clear error and leaves nothing open', async (t) => {
   const world = await createWorld(t);
-  const blocker = createServer();
-  blocker.listen(0, '127.0.0.1');
-  await once(blocker, 'listening');
-  t.teardown(() => blocker.close());
-  const { port } = blocker.address() as AddressInfo;
+  const port = Number((await serve(t, createServer())).port);
   const open = (): string[] =>
     process.getActiveResourcesInfo().filter((name) => /TCPServer|FSEvent|StatWatcher/.test(name));
   const before = open();

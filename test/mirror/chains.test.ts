@@ -1,7 +1,5 @@
-import { once } from 'node:events';
 import { createServer, request as requestHttp } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { arrivals } from '../helpers/arrivals.ts';
 import { get, open, type ClientAnswer } from '../helpers/client.ts';
@@ -17,6 +15,7 @@ import {
   type UpstreamOptions,
 } from '../helpers/mirror.ts';
 import { refusalOf, staleWarning, told } from '../helpers/scene.ts';
+import { serve } from '../helpers/serve.ts';
 
 const HUB = 'docker.io';
 const REPOSITORY = 'library/app';
@@ -37,13 +36,7 @@ class Wire {
     const wire = new Wire();
     wire.target = target;
     const server = createServer((request, response) => void wire.#carry(request, response));
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    t.teardown(() => {
-      server.close();
-      server.closeAllConnections();
-    });
-    wire.#url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    wire.#url = (await serve(t, server)).origin;
     return wire;
   }
 

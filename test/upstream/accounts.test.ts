@@ -1,5 +1,4 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { get, type ClientAnswer } from '../helpers/client.ts';
@@ -7,6 +6,7 @@ import { Clock, SECOND } from '../helpers/clock.ts';
 import { buildImage, type Image } from '../helpers/image.ts';
 import { startMirror, type TestMirror } from '../helpers/mirror.ts';
 import { REPOSITORY, UPSTREAM, refusalOf } from '../helpers/scene.ts';
+import { serve } from '../helpers/serve.ts';
 
 /** What one user may do. */
 interface Limit {
@@ -31,14 +31,7 @@ class TwoUsers {
   static async start(t: ExecutionContext, scheme: 'Basic' | 'Bearer'): Promise<TwoUsers> {
     const registry = new TwoUsers(scheme);
     const server = createServer((request, response) => registry.#answer(request, response));
-    const { promise, resolve } = Promise.withResolvers<void>();
-    server.listen(0, '127.0.0.1', resolve);
-    await promise;
-    registry.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    t.teardown(() => {
-      server.close();
-      server.closeAllConnections();
-    });
+    registry.url = (await serve(t, server)).origin;
     return registry;
   }
 

@@ -1,8 +1,5 @@
-import { once } from 'node:events';
-import { createServer, request as requestHttp } from 'node:http';
+import { request as requestHttp } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { connect } from 'node:net';
-import type { AddressInfo, Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { createCertificates } from '../helpers/certificate.ts';
 import { get } from '../helpers/client.ts';
@@ -17,6 +14,7 @@ import {
   type Scene,
   type SceneOptions,
 } from '../helpers/scene.ts';
+import { startProxy } from '../helpers/proxy.ts';
 
 const dials = watchDials();
 const creating = createCertificates();
@@ -39,19 +37,14 @@ class Internet {
 
   static async start(t: ExecutionContext): Promise<Internet> {
     const internet = new Internet();
-    const sockets = new Set<Socket>();
-    const server = createServer((request, response) => internet.#forward(request, response));
-    server.on('connection', (socket: Socket) => void sockets.add(socket));
-    server.on('connect', (request, socket: Socket) => {
-      internet.#tunnel(request.url ?? '', socket);
+    const { url } = await startProxy(t, {
+      forward: (request, response) => internet.#forward(request, response),
+      lead: (address) => {
+        const port = internet.#dial(address);
+        return port === undefined ? 502 : `127.0.0.1:${port}`;
+      },
     });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    t.teardown(() => {
-      server.close();
-      for (const socket of sockets) socket.destroy();
-    });
-    internet.#url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    internet.#url = url;
     return internet;
   }
 
@@ -86,22 +79,6 @@ class Internet {
       answer.pipe(outgoing);
     });
     onward.end();
-  }
-
-  /** https: only the host is seen. */
-  #tunnel(address: string, socket: Socket): void {
-    const port = this.#dial(address);
-    socket.on('error', () => {});
-    if (port === undefined) {
-      socket.end('HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
-      return;
-    }
-    const onward = connect(Number(port), '127.0.0.1', () => {
-      socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
-      socket.pipe(onward).pipe(socket);
-    });
-    onward.on('error', () => socket.destroy());
-    socket.on('close', () => onward.destroy());
   }
 }
 

@@ -1,10 +1,8 @@
-import { createServer } from 'node:http';
-import { connect } from 'node:net';
-import type { AddressInfo, Socket } from 'node:net';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { createCertificates, type Certificates } from '../helpers/certificate.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
+import { startProxy } from '../helpers/proxy.ts';
 import {
   REPOSITORY,
   UPSTREAM,
@@ -120,51 +118,6 @@ tlsTest('an http realm of an https registry gets nothing', async (t, found) => {
 
 // A proxy on the way
 
-interface Proxy {
-  readonly url: string;
-  /** `CONNECT host:port`, or the method and the address of a request that is not tunnelled. */
-  readonly lines: string[];
-}
-
-async function startProxy(
-  t: ExecutionContext,
-  options: { refuses?: boolean } = {},
-): Promise<Proxy> {
-  const lines: string[] = [];
-  const sockets = new Set<Socket>();
-  const keep = (socket: Socket): void => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-  };
-  const server = createServer((request, response) => {
-    lines.push(`${request.method} ${request.url}`);
-    response.writeHead(501).end();
-  });
-  server.on('connection', keep);
-  server.on('connect', (request, socket: Socket) => {
-    lines.push(`CONNECT ${request.url}`);
-    if (options.refuses) {
-      socket.end('HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n');
-      return;
-    }
-    const { hostname, port } = new URL(`http://${request.url}`);
-    const way = connect(Number(port), hostname, () => {
-      socket.write('HTTP/1.1 200 OK\r\n\r\n');
-      way.pipe(socket).pipe(way);
-    });
-    keep(way);
-  });
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  const { promise, resolve } = Promise.withResolvers<void>();
-  server.listen(0, '127.0.0.1', resolve);
-  await promise;
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { url, lines };
-}
-
 tlsTest('an https upstream behind a proxy is reached through its tunnel only', async (t, found) => {
   const proxy = await startProxy(t);
   const { registry, manifest, blob, image } = await startSecure(t, found, {
@@ -212,7 +165,7 @@ tlsTest(
 tlsTest(
   'a proxy that refuses is 502, and the upstream is not dialled past it',
   async (t, found) => {
-    const proxy = await startProxy(t, { refuses: true });
+    const proxy = await startProxy(t, { lead: () => 407 });
     const { registry, manifest } = await startSecure(t, found, {
       upstream: { proxy: proxy.url, tls: { ca: found.ca.toString(), insecure: false } },
     });

@@ -1,10 +1,9 @@
 import { request as forward } from 'node:http';
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { ExecutionContext } from 'ava';
 import { FakeRegistry } from '../../helpers/fake-registry.ts';
+import { serve } from '../../helpers/serve.ts';
 
 export interface AzureRegistry {
   /** The registry behind it, which takes the token of `auth` for a refresh token. */
@@ -48,17 +47,11 @@ export async function startAzureRegistry(t: ExecutionContext): Promise<AzureRegi
     inner.on('error', () => response.destroy());
     incoming.pipe(inner);
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  const { port } = server.address() as AddressInfo;
+  const { origin, host } = await serve(t, server);
   const azure: AzureRegistry = {
     registry,
-    url: `http://127.0.0.1:${port}`,
-    host: `127.0.0.1:${port}`,
+    url: origin,
+    host,
     auth,
     exchanges,
     exchange: () => ({ status: 200, body: JSON.stringify({ refresh_token: auth.identityToken }) }),

@@ -10,8 +10,8 @@ import { refusalOf } from '../../helpers/scene.ts';
 import { createCloudCertificate } from './cloud-certificate.ts';
 import { CloudMirror, UPSTREAM } from './cloud-mirror.ts';
 import { until } from '../../helpers/until.ts';
+import { startProxy } from '../../helpers/proxy.ts';
 import { FakeCloud } from './fake-cloud.ts';
-import { startTunnel } from './tunnel.ts';
 
 const MANIFEST = '/v2/app/manifests/v1';
 const HEAD = `HEAD ${MANIFEST}`;
@@ -92,7 +92,7 @@ async function startGoogle(t: ExecutionContext): Promise<GoogleWorld> {
     () => ({ body: { access_token: site.auth.password, expires_in: 3599, token_type: 'Bearer' } }),
     certificate,
   );
-  const { url, asked } = await startTunnel(t, google.url);
+  const { url, lines: asked } = await startProxy(t, { lead: () => new URL(google.url).host });
   const env = { HTTPS_PROXY: url, NODE_EXTRA_CA_CERTS: certificate.file };
   return { ...site, google, asked, env };
 }
@@ -123,7 +123,7 @@ test.serial(`a service account's key buys a token for the registry's service`, a
   const credentials = { provider: 'gcp', key: KEY } as const;
   const mirror = await CloudMirror.start(t, { url: registry.url, credentials, env });
   t.true((await mirror.get(MANIFEST)).body.equals(image.manifest.bytes));
-  t.deepEqual(asked, ['oauth2.googleapis.com:443']);
+  t.deepEqual(asked, ['CONNECT oauth2.googleapis.com:443']);
   await verifyAssertion(t, google);
   t.deepEqual(registry.conversation(), [HEAD, 'GET token repository:app:pull', HEAD, GET]);
   t.deepEqual(
