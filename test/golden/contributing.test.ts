@@ -7,7 +7,7 @@ const ROOT = join(import.meta.dirname, '..', '..');
 for (const document of ['CONTRIBUTING.md', 'README.md']) {
   test(`the files that ${document} names are there`, (t) => {
     const text = readFileSync(join(ROOT, document), 'utf8');
-    const paths = text.match(/(?<![\w/])(src|sync|test|deploy|\.ci)\/[\w/-]+\.\w+/g) ?? [];
+    const paths = text.match(/(?<![\w/])(src|sync|test|deploy|\.ci)\/[\w./-]+\.\w+/g) ?? [];
     t.deepEqual(
       paths.filter((path) => !existsSync(join(ROOT, path))),
       [],
