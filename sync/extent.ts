@@ -98,14 +98,18 @@ class Walk {
     await this.#lookAt(member);
   }
 
-  /** Held means a record in the catalog and a file of the recorded length. */
+  /**
+   * Held means a record in the catalog, a file of the recorded length, and bytes that came through
+   * the image's own upstream: another one's are served only to whoever has them too.
+   */
   async #lookAt({ digest, size }: Member): Promise<void> {
-    const [record, file] = await Promise.all([
+    const [record, file, origin] = await Promise.all([
       this.#catalog.findBlob(digest),
       this.#blobs.statBlob(digest),
+      this.#catalog.originOf(digest, this.#node.target.upstream),
     ]);
     const expected = record?.size ?? size;
-    if (record && file?.size === expected) this.#bytes += expected;
+    if (record && file?.size === expected && origin !== 'foreign') this.#bytes += expected;
     else this.#missing.push({ digest, size: expected });
   }
 

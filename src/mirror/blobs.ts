@@ -12,6 +12,7 @@ import type { Answer, CacheResult } from './answer.ts';
 import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
+import type { Possession } from './possession.ts';
 import type { SingleFlight } from './single-flight.ts';
 import type { Upstreams } from './upstreams.ts';
 import { TEXTS } from './texts.ts';
@@ -21,6 +22,7 @@ export interface BlobsParts {
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
   readonly downloads: Downloads;
+  readonly possession: Possession;
   /** What upstreams lately said they do not have. */
   readonly negatives: ExpiringMap<string, true>;
   readonly flight: SingleFlight;
@@ -53,14 +55,15 @@ export class Blobs {
     if (mayRead === 'damaged') return this.get(target, digest, demand, attempt);
     if (!mayRead) return this.#absent(target, digest);
     this.#parts.access.note(target, digest);
-    if (held) return { value: held, source: 'hit' };
+    const isForeign = mayRead === 'foreign';
+    if (held && !isForeign) return { value: held, source: 'hit' };
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
     const { downloads } = this.#parts;
     // A HEAD goes round a loop of mirrors and comes back as a fault; a transfer would wait for itself.
-    if (downloads.mayWaitForUs(digest) && !(await this.#head(target, digest))) {
+    if (downloads.mayWaitForUs(target, digest) && !(await this.#head(target, digest))) {
       return this.#absent(target, digest);
     }
-    const found = await downloads.join(target, digest, demand);
+    const found = await downloads.join(target, digest, demand, { isForeign });
     // A broken disk may show the blob at every other look.
     if (found === 'again' && attempt === MAX_ATTEMPTS) return this.#bypass(target, digest);
     if (found === 'again') return this.get(target, digest, demand, attempt + 1);
@@ -96,7 +99,7 @@ export class Blobs {
   /** Never begins or waits for a transfer of bytes. */
   async stat(target: Target, digest: Digest): Promise<Answer<BlobStat>> {
     const held = await this.#held(target, digest);
-    if (held) {
+    if (held && (await this.#isOwn(target, digest))) {
       const mayRead = await this.#mayRead(target, digest, held);
       if (mayRead === 'damaged') return this.stat(target, digest);
       return mayRead ? { value: held, source: 'hit' } : this.#absent(target, digest);
@@ -149,24 +152,60 @@ export class Blobs {
     if (fault === undefined) await health.recorded(catalog.forgetBlob(digest));
   }
 
+  /** Whether the held bytes are known to have come through the target's upstream. */
+  async #isOwn(target: Target, digest: Digest): Promise<boolean> {
+    const { catalog, possession } = this.#parts;
+    if ((await catalog.findLink(target, digest)) === 'proven') return true;
+    return (await possession.originOf(digest, target)) === 'own';
+  }
+
   /**
    * Whether this repository is known to contain a blob that is held or on its way. What is neither is
-   * for the upstream to give or to refuse. `damaged`: its file is gone.
+   * for the upstream to give or to refuse. `damaged`: its file is gone. `foreign`: the bytes are
+   * another upstream's, and this one must send its own.
    */
   async #mayRead(
     target: Target,
     digest: Digest,
     held: StoredBlob | undefined,
-  ): Promise<boolean | 'damaged'> {
-    const { catalog, downloads } = this.#parts;
-    const running = downloads.targetOf(digest);
-    // The upstream has answered this repository's own download, which records that at its end.
-    if (running && isSameTarget(running, target)) return true;
+  ): Promise<boolean | 'damaged' | 'foreign'> {
+    const { catalog, downloads, possession } = this.#parts;
+    const running = downloads.targetOf(target, digest);
     if (!held && !running) return true;
+    // The upstream has answered this repository's own download, which records that at its end.
+    const isRunning = running !== undefined && isSameTarget(running, target);
+    if (!held && isRunning) return true;
     const link = await catalog.findLink(target, digest);
     if (link === 'proven') return true;
+    const origin = held ? await possession.originOf(digest, target) : 'own';
+    if (isRunning) return origin === 'own' ? true : 'foreign';
     if (this.#isNegative(target, digest)) return false;
-    return this.#prove(target, digest, { link, held });
+    if (!held || origin === 'own') return this.#prove(target, digest, { link, held });
+    return this.#proveForeign(target, held, {
+      isOpenInSilence: link === 'claimed' && origin === 'unknown',
+    });
+  }
+
+  /** Between two upstreams: only bytes show that this one has the blob too. */
+  async #proveForeign(
+    target: Target,
+    held: StoredBlob,
+    { isOpenInSilence }: { isOpenInSilence: boolean },
+  ): Promise<boolean | 'foreign'> {
+    const { catalog, flight, health, possession } = this.#parts;
+    const { digest } = held;
+    try {
+      // Most that lack it say so by HEAD, which costs them least.
+      if (!(await this.#head(target, digest))) return false;
+      const question = { what: 'blob by range', of: target, about: digest } as const;
+      const proof = await flight.do(question, async () => possession.prove(target, held));
+      if (proof === 'shown') await health.recorded(catalog.recordLink(target, digest));
+      return proof === 'unshown' ? 'foreign' : proof === 'shown';
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || !error.isSilence) throw error;
+      // Its own transfer says what is wrong, once it has tried for long enough.
+      return isOpenInSilence ? true : 'foreign';
+    }
   }
 
   async #prove(

@@ -158,7 +158,7 @@ export class Hydrator {
     // Signatures may be signed: what refers to one of these belongs to the image as well.
     for (const each of seen) {
       await attempt(async () => this.#fetchManifest(target, each));
-      for (const member of await this.#missing(each)) {
+      for (const member of await this.#missing(target, each)) {
         await attempt(async () => this.#fetchBlob(target, member.digest));
       }
       await attempt(async () => {
@@ -179,20 +179,27 @@ export class Hydrator {
   }
 
   async #isPartial(target: Target, digest: Digest): Promise<boolean> {
-    if ((await this.#missing(digest)).length > 0) return true;
+    if ((await this.#missing(target, digest)).length > 0) return true;
     for (const attestation of await this.#attestations(target, digest)) {
       if (!(await this.#parts.catalog.isHeld({ target, digest: attestation }))) return true;
     }
     return false;
   }
 
+  /** Not here, or here because of another upstream only, which counts for nothing. */
+  async #isMissing({ upstream }: Target, digest: Digest): Promise<boolean> {
+    const { catalog } = this.#parts;
+    if (!(await catalog.findBlob(digest))) return true;
+    return (await catalog.originOf(digest, upstream)) === 'foreign';
+  }
+
   /** Config, layers and other blobs that are not here and that the registry serves. */
-  async #missing(digest: Digest): Promise<Member[]> {
+  async #missing(target: Target, digest: Digest): Promise<Member[]> {
     const members = await this.#parts.catalog.members(digest);
     const missing: Member[] = [];
     for (const member of members?.successors ?? []) {
       if (isManifestType(member.mediaType) || isForeignType(member.mediaType)) continue;
-      if (!(await this.#parts.catalog.findBlob(member.digest))) missing.push(member);
+      if (await this.#isMissing(target, member.digest)) missing.push(member);
     }
     return missing;
   }

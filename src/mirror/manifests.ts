@@ -10,6 +10,7 @@ import type { Answer } from './answer.ts';
 import type { HeldManifest, HeldManifests, ManifestStat } from './held-manifests.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
+import type { Possession } from './possession.ts';
 import type { Question, SingleFlight } from './single-flight.ts';
 import { TEXTS } from './texts.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -17,6 +18,7 @@ import type { Upstreams } from './upstreams.ts';
 export interface ManifestsParts {
   readonly upstreams: Upstreams;
   readonly heldManifests: HeldManifests;
+  readonly possession: Possession;
   readonly catalog: Catalog;
   readonly announced: AnnouncedTags;
   readonly negatives: ExpiringMap<string, true>;
@@ -65,15 +67,17 @@ export class Manifests {
 
   /** Asks the upstream, also for what is held, and keeps what it gives. Shared by all who ask at once. */
   async fetch(target: Target, digest: Digest, demand = INTERACTIVE): Promise<Answer<HeldManifest>> {
-    const { flight, upstreams, heldManifests } = this.#parts;
+    const { flight, possession, upstreams, heldManifests } = this.#parts;
     const question: Question = { what: 'manifest', of: target, about: digest, demand };
     // A HEAD goes round a loop of mirrors and comes back as a fault; a GET would wait for itself.
     if (flight.mayWaitForUs(question) && !(await this.#head(target, digest, demand))) {
       return { value: undefined, source: 'miss' };
     }
     return flight.do(question, async () => {
-      if (await heldManifests.mayHold(digest)) {
-        // Held because of another repository: a HEAD, which is free, shows that this one has it too.
+      const isOwn = (await possession.originOf(digest, target)) === 'own';
+      if (isOwn && (await heldManifests.mayHold(digest))) {
+        // Held because of another repository of this upstream: a HEAD, which is free, shows that this
+        // one has it too.
         const head = await this.#head(target, digest, demand);
         if (!head) return { value: undefined, source: 'miss' };
         const body =

@@ -10,6 +10,7 @@ export interface Question {
     | 'manifest by tag'
     | 'manifest by HEAD'
     | 'blob by HEAD'
+    | 'blob by range'
     | 'tags'
     | 'referrers'
     | 'repositories';

@@ -56,6 +56,10 @@ export class Upstreams {
     }
   }
 
+  get count(): number {
+    return this.#byName.size;
+  }
+
   get status(): UpstreamStatus[] {
     return [...this.#byName].map(([name, { upstream }]) => ({ name, ...upstream.status }));
   }

@@ -173,8 +173,8 @@ test('a reader survives the deletion of its blob', async (t) => {
 
 test('an ingest of a digest becomes the blob of that digest', async (t) => {
   const { path, store, bytes, digest } = await createWorld(t);
-  const ingest = await store.ingest(digest);
-  t.deepEqual(await readdir(join(path, 'ingest')), [digest.replace(':', '-')]);
+  const ingest = await store.ingest(digest, 'hub.example');
+  t.deepEqual(await readdir(join(path, 'ingest')), [`${digest.replace(':', '-')}@hub.example`]);
   await ingest.append(bytes);
   t.is(await store.find(digest), undefined, 'not there before its commit');
   t.deepEqual(await listAll(store), []);
@@ -199,7 +199,7 @@ test('the list is of blobs only, whatever else lies about', async (t) => {
 test('a sweep removes what a killed process wrote in one go, and no partial blob', async (t) => {
   const { path, store, bytes, digest } = await createWorld(t);
   await store.writeBytes(digest, bytes);
-  const ingest = await store.ingest(digestOf(Buffer.from('partial')));
+  const ingest = await store.ingest(digestOf(Buffer.from('partial')), 'hub.example');
   await ingest.append(Buffer.from('part'));
   await ingest.abort({ keep: true });
   const partials = await listPartials(path);

@@ -389,7 +389,7 @@ test('an image that is being read or written stays, and is told', async (t) => {
   await store.keep(other!);
   const blob = await store.blobs.find(parseDigest(read!.layer(0).digest));
   const reader = await blob!.open();
-  const ingest = await store.blobs.ingest(parseDigest(written!.layer(0).digest));
+  const ingest = await store.blobs.ingest(parseDigest(written!.layer(0).digest), 'hub.example');
   t.deepEqual(await collect(t, store, Infinity), {
     went: ['other'],
     kept: ['read: being pulled', 'written: being pulled'],

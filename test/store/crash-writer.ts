@@ -32,7 +32,7 @@ async function writeImage(seed: string): Promise<void> {
   process.stdout.write(`manifest ${digest} t-${seed}\n`);
   for (const blob of image.blobs) {
     const name = parseDigest(blob.digest);
-    const ingest = await store.ingest(name);
+    const ingest = await store.ingest(name, 'hub.example');
     await ingest.append(blob.bytes.subarray(ingest.written));
     await ingest.verify(blob.size);
     await ingest.commit();

@@ -159,7 +159,7 @@ export class Download implements Content, Growing {
 
   async #openIngest(): Promise<void> {
     try {
-      this.#ingest = await this.#parts.blobs.ingest(this.digest);
+      this.#ingest = await this.#parts.blobs.ingest(this.digest, this.target.upstream);
     } catch (error) {
       this.#failure = error;
     }

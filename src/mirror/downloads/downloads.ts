@@ -14,11 +14,13 @@ import { SharedDemand, type DownloadDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';
 import { Download } from './download.ts';
 import type { DownloadState } from './growing.ts';
+import type { Possession, Proof } from '../possession.ts';
 import type { Upstreams } from '../upstreams.ts';
 import type { TransferSource } from './transfer.ts';
 
 export interface DownloadsParts {
   readonly upstreams: Upstreams;
+  readonly possession: Possession;
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
   readonly budget: Budget;
@@ -46,10 +48,13 @@ interface Entry {
   isAnswered: boolean;
 }
 
-/** The running downloads, at most one for a digest. */
+/**
+ * The running downloads, at most one for a digest at an upstream: a slow or lying upstream neither
+ * holds up nor feeds the clients of another one. They meet at the commit.
+ */
 export class Downloads {
   readonly #parts: DownloadsParts;
-  readonly #running = new Map<Digest, Entry>();
+  readonly #running = new Map<string, Entry>();
   /** Each with the promise of its end, which never rejects. */
   readonly #downloads = new Map<Download, Promise<void>>();
   #closed = false;
@@ -63,17 +68,17 @@ export class Downloads {
     return this.#running.size;
   }
 
-  /** The repository that the running download of the digest was begun for. */
-  targetOf(digest: Digest): Target | undefined {
-    return this.#running.get(digest)?.target;
+  /** The repository of the same upstream that the running download of the digest was begun for. */
+  targetOf(target: Target, digest: Digest): Target | undefined {
+    return this.#running.get(keyOf(target, digest))?.target;
   }
 
   /**
    * Whether what runs waits for its upstream and was begun for a shorter chain than this request's.
    * Where two mirrors have each other as upstream it may be waiting for this very request.
    */
-  mayWaitForUs(digest: Digest): boolean {
-    const running = this.#running.get(digest);
+  mayWaitForUs(target: Target, digest: Digest): boolean {
+    const running = this.#running.get(keyOf(target, digest));
     return running !== undefined && !running.isAnswered && running.chainLength < chainLength();
   }
 
@@ -81,19 +86,21 @@ export class Downloads {
    * The running download of the digest, or a new one, once its upstream has answered; `undefined`
    * when the upstream has no such blob. The caller has made sure that the target may read what
    * another target's download brings. `again`: the joined download failed, look once more.
+   * `isForeign`: what is held is another upstream's and does not count.
    */
   async join(
     target: Target,
     digest: Digest,
     wanted: DownloadDemand,
+    { isForeign = false }: { isForeign?: boolean } = {},
   ): Promise<Joined | undefined | 'again'> {
-    const running = this.#running.get(digest);
+    const running = this.#running.get(keyOf(target, digest));
     const joined = running !== undefined;
     if (running) {
       running.demand.join(wanted);
       this.#parts.upstreams.of(running.target).queue.refill();
     }
-    const { opening } = running ?? this.#begin(target, digest, wanted);
+    const { opening } = running ?? this.#begin(target, digest, { wanted, isForeign });
     const content = await opening;
     if (content instanceof StoredBlob) {
       // It came after the client's look into the store: whether it may be read was not asked.
@@ -118,9 +125,13 @@ export class Downloads {
   async hold(target: Target, digest: Digest, wanted: DownloadDemand): Promise<boolean> {
     const { blobs, catalog } = this.#parts;
     const known = await catalog.findBlob(digest);
+    const held = known && (await blobs.find(digest, known));
     // Perhaps for another repository, so no link to this one is recorded.
-    if (known && (await blobs.find(digest, known))) return true;
-    const joined = await this.join(target, digest, wanted);
+    const proof = held && (await this.#prove(target, held, wanted));
+    if (proof === 'shown') return true;
+    if (proof === 'absent') return false;
+    const isForeign = proof === 'unshown';
+    const joined = await this.join(target, digest, wanted, { isForeign });
     if (joined === 'again') return this.hold(target, digest, wanted);
     if (!joined) return false;
     const { content } = joined;
@@ -128,6 +139,17 @@ export class Downloads {
     await this.#downloads.get(content);
     if (content.failure instanceof Error) throw content.failure;
     return true;
+  }
+
+  /** Between upstreams, so that what is held can be served when this one is silent. */
+  async #prove(target: Target, held: StoredBlob, { priority }: DownloadDemand): Promise<Proof> {
+    const { catalog, health, possession } = this.#parts;
+    const { digest } = held;
+    if ((await catalog.findLink(target, digest)) === 'proven') return 'shown';
+    if ((await possession.originOf(digest, target)) !== 'foreign') return 'shown';
+    const proof = await possession.prove(target, held, { priority });
+    if (proof === 'shown') await health.recorded(catalog.recordLink(target, digest));
+    return proof;
   }
 
   /** A blob straight from the upstream, verified and not kept. */
@@ -149,11 +171,17 @@ export class Downloads {
     await Promise.all(this.#downloads.values());
   }
 
-  #begin(target: Target, digest: Digest, wanted: DownloadDemand): Entry {
+  #begin(
+    target: Target,
+    digest: Digest,
+    { wanted, isForeign }: { wanted: DownloadDemand; isForeign: boolean },
+  ): Entry {
     const demand = new SharedDemand(wanted);
-    const opening = this.#open(target, digest, demand);
+    const opening = isForeign
+      ? Promise.resolve(this.#launch(target, digest, demand))
+      : this.#open(target, digest, demand);
     const entry = { target, demand, opening, chainLength: chainLength(), isAnswered: false };
-    this.#running.set(digest, entry);
+    this.#running.set(keyOf(target, digest), entry);
     void opening
       .then(async (content) => content instanceof StoredBlob || content.started)
       .catch(() => undefined)
@@ -177,10 +205,10 @@ export class Downloads {
       const record = { size: held.size, storedAt: now() };
       // Without a link: the file proves nothing about this repository.
       if (!known) await health.recorded(catalog.adoptBlob(digest, record));
-      this.#running.delete(digest);
+      this.#running.delete(keyOf(target, digest));
       return held;
     } catch (error) {
-      this.#running.delete(digest);
+      this.#running.delete(keyOf(target, digest));
       throw error;
     }
   }
@@ -199,7 +227,7 @@ export class Downloads {
     const { upstream } = download.target;
     downloadsInFlight.inc({ upstream });
     await download.run();
-    this.#running.delete(download.digest);
+    this.#running.delete(keyOf(download.target, download.digest));
     this.#downloads.delete(download);
     downloadsInFlight.dec({ upstream });
     if (!this.#closed) this.#report(download);
@@ -220,6 +248,10 @@ export class Downloads {
     const { upstream } = upstreams.of(target);
     return { upstream, repository: target.repository, digest, timing, metrics };
   }
+}
+
+function keyOf({ upstream }: Target, digest: Digest): string {
+  return `${upstream} ${digest}`;
 }
 
 /** Whether the store failed: a `finished` download was served and could not be recorded. */

@@ -126,8 +126,8 @@ export class Reconciler {
 
   async #removeOldPartials(done: Reconciliation, signal: AbortSignal | undefined): Promise<void> {
     for await (const { name, modifiedAt } of this.#aside('ingest', signal)) {
-      // Manifests have a name of their own behind the dot.
-      const digest = name.replace(/\..*/, '').replace('-', ':');
+      // Behind the digest stands its upstream, or a name of its own for a manifest.
+      const digest = name.replace(/[.@].*/, '').replace('-', ':');
       const isInHand = isDigest(digest) && this.#parts.blobs.isBusy(digest);
       if (isInHand || !this.#isOld(modifiedAt)) {
         done.partialsKept += 1;

@@ -66,6 +66,8 @@ export interface Member {
  */
 export type Link = 'proven' | 'claimed';
 
+export type Origin = 'own' | 'foreign' | 'unknown';
+
 /** How much is held. */
 export interface Usage {
   readonly blobs: number;
@@ -216,6 +218,11 @@ export interface Catalog {
   recordLink(target: Target, digest: Digest): Promise<void>;
   /** Repositories that the upstream served the digest from. */
   linked(digest: Digest): Promise<Target[]>;
+  /**
+   * Which upstream the digest came through: this one, `foreign` when it was only others, `unknown`
+   * when no repository is linked to it.
+   */
+  originOf(digest: Digest, upstream: string): Promise<Origin>;
   /** Proven links to what no manifest of the repository lists. */
   unlistedLinks(): AsyncIterable<Node>;
 

@@ -17,6 +17,7 @@ import {
   type ManifestRecord,
   type Members,
   type Node,
+  type Origin,
   type TagRecord,
 } from './catalog.ts';
 import { below, digestPart, keysBelow, tagOf, type Tables } from './tables.ts';
@@ -153,6 +154,16 @@ export class LevelReader {
   async linked(digest: Digest): Promise<Target[]> {
     const keys = await this.tables.links.keys(below(digest)).all();
     return keys.map((key) => splitTarget(key.slice(digest.length + 1)));
+  }
+
+  async originOf(digest: Digest, upstream: string): Promise<Origin> {
+    const { links } = this.tables;
+    const place = `${digest} ${upstream}`;
+    // Of a digest that thousands of repositories share no more than two keys are read.
+    const own = await links.keys({ gt: `${place}/`, lt: `${place}0`, limit: 1 }).all();
+    if (own.length > 0) return 'own';
+    const others = await links.keys({ ...below(digest), limit: 1 }).all();
+    return others.length > 0 ? 'foreign' : 'unknown';
   }
 
   async *referrers({ target, digest }: Node): AsyncGenerator<Digest> {

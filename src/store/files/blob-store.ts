@@ -129,9 +129,12 @@ export class BlobStore {
     }
   }
 
-  /** The caller sees to it that a digest has one ingest at a time. */
-  async ingest(digest: Digest): Promise<Ingest> {
-    return this.#openIngest(digest, '');
+  /**
+   * What earlier ingests of the digest from this upstream left is gone on with; what another upstream
+   * sent of it is another file. The caller sees to it that the two together have one ingest at a time.
+   */
+  async ingest(digest: Digest, upstream: string): Promise<Ingest> {
+    return this.#openIngest(digest, `@${encodeURIComponent(upstream)}`);
   }
 
   async #openIngest(digest: Digest, suffix: string): Promise<Ingest> {

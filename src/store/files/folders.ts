@@ -9,7 +9,8 @@ export type Aside = 'ingest' | 'quarantine';
 
 /**
  * Where the files of a store lie: `blobs/<algorithm>/<first two digits>/<hex>` is complete and
- * verified, `ingest/<algorithm>-<hex>` on its way, `quarantine/<algorithm>-<hex>` was found damaged.
+ * verified, `ingest/<algorithm>-<hex>@<upstream>` on its way from there,
+ * `quarantine/<algorithm>-<hex>` was found damaged.
  */
 export class Folders {
   readonly #path: string;
@@ -82,7 +83,7 @@ export class Folders {
   async sweep(): Promise<void> {
     const ingests = join(this.#path, 'ingest');
     for (const name of await readdir(ingests)) {
-      if (name.includes('.')) await rm(join(ingests, name), { force: true });
+      if (/^[^@]*\./.test(name)) await rm(join(ingests, name), { force: true });
     }
   }
 
