@@ -18,53 +18,49 @@ type Fields = Readonly<Record<string, unknown>>;
  * together with those of the schema; values of a wrong type are left to the schema.
  */
 export function findConflicts(document: unknown): string[] {
-  if (!isMap(document)) return [];
+  const { upstreams, defaultUpstream } = mapOf(document);
+  const entries = Object.entries(mapOf(upstreams));
   return [
-    ...nameProblems(document),
-    ...defaultUpstreamProblems(document),
-    ...hostProblems(document),
-    ...regionProblems(document),
+    ...entries.flatMap(([name]) => nameProblems(name)),
+    ...defaultUpstreamProblems(findUpstreamNames(document), defaultUpstream),
+    ...hostProblems(entries),
+    ...entries.flatMap(([name, upstream]) => regionProblems(name, mapOf(upstream))),
   ];
 }
 
-function nameProblems({ upstreams }: Fields): string[] {
-  if (!isMap(upstreams)) return [];
-  return Object.keys(upstreams).flatMap((name) => {
-    try {
-      parseRegistryName(name);
-      return [];
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      return error.problems.map((problem) => describeProblem(['upstreams', name], problem));
-    }
-  });
+/** The names that requests may mean; `undefined` when `upstreams` is no map. */
+export function findUpstreamNames(document: unknown): string[] | undefined {
+  const { upstreams } = mapOf(document);
+  if (upstreams === undefined) return WELL_KNOWN_REGISTRIES.map(({ name }) => name);
+  return isMap(upstreams) ? Object.keys(upstreams) : undefined;
 }
 
-function defaultUpstreamProblems({ upstreams, defaultUpstream }: Fields): string[] {
-  const names = findUpstreamNames({ upstreams });
-  const name = defaultUpstream ?? DEFAULT_UPSTREAM;
+function nameProblems(name: string): string[] {
+  try {
+    parseRegistryName(name);
+    return [];
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return error.problems.map((problem) => describeProblem(['upstreams', name], problem));
+  }
+}
+
+function defaultUpstreamProblems(names: string[] | undefined, written: unknown): string[] {
+  const name = written ?? DEFAULT_UPSTREAM;
   if (!names || typeof name !== 'string' || names.includes(name)) return [];
   const canonical = canonicalRegistryName(name);
   if (names.includes(canonical))
     return [describeProblem(['defaultUpstream'], TEXTS.writeName({ name: canonical }))];
   const remedy = names.length === 0 ? TEXTS.addOne : TEXTS.oneOf({ names: names.join(', ') });
-  const which = defaultUpstream === undefined ? TEXTS.itsDefault({ name }) : name;
+  const which = written === undefined ? TEXTS.itsDefault({ name }) : name;
   return [describeProblem(['defaultUpstream'], TEXTS.noUpstream({ name: which, remedy }))];
 }
 
-/** The names that requests may mean; `undefined` when `upstreams` is no map. */
-export function findUpstreamNames(document: unknown): string[] | undefined {
-  const upstreams = isMap(document) ? document['upstreams'] : undefined;
-  if (upstreams === undefined) return WELL_KNOWN_REGISTRIES.map(({ name }) => name);
-  return isMap(upstreams) ? Object.keys(upstreams) : undefined;
-}
-
-function hostProblems({ upstreams }: Fields): string[] {
-  if (!isMap(upstreams)) return [];
+function hostProblems(upstreams: readonly [string, unknown][]): string[] {
   const owners = new Map<unknown, string>();
-  return Object.entries(upstreams).flatMap(([name, upstream]) => {
-    const hosts = isMap(upstream) && Array.isArray(upstream['hosts']) ? upstream['hosts'] : [];
-    return hosts.flatMap((host: unknown, position) => {
+  return upstreams.flatMap(([name, upstream]) => {
+    const { hosts } = mapOf(upstream);
+    return (Array.isArray(hosts) ? hosts : []).flatMap((host: unknown, position) => {
       const owner = owners.get(host) ?? name;
       owners.set(host, owner);
       if (owner === name) return [];
@@ -75,23 +71,23 @@ function hostProblems({ upstreams }: Fields): string[] {
 }
 
 /** ECR needs a region: that of the host, when it is one of Amazon's, else that of the key. */
-function regionProblems({ upstreams }: Fields): string[] {
-  if (!isMap(upstreams)) return [];
-  return Object.entries(upstreams).flatMap(([name, upstream]) => {
-    if (!isMap(upstream)) return [];
-    const { url = registryOf(name).url, credentials } = upstream;
-    if (typeof url !== 'string' || !URL.canParse(url) || findEcrRegion(url) !== undefined)
-      return [];
-    const path = ['upstreams', name, 'credentials'];
-    const isList = Array.isArray(credentials);
-    return (isList ? credentials : [credentials]).flatMap((entry: unknown, position) => {
-      if (!isMap(entry) || entry['provider'] !== 'ecr' || 'region' in entry) return [];
-      const place = [...path, ...(isList ? [position] : []), 'region'];
-      return [describeProblem(place, TEXTS.regionMissing)];
-    });
+function regionProblems(name: string, { url = registryOf(name).url, credentials }: Fields) {
+  if (typeof url !== 'string' || !URL.canParse(url) || findEcrRegion(url) !== undefined) return [];
+  const path = ['upstreams', name, 'credentials'];
+  const isList = Array.isArray(credentials);
+  return (isList ? credentials : [credentials]).flatMap((entry: unknown, position) => {
+    const account = mapOf(entry);
+    if (account['provider'] !== 'ecr' || 'region' in account) return [];
+    const place = [...path, ...(isList ? [position] : []), 'region'];
+    return [describeProblem(place, TEXTS.regionMissing)];
   });
 }
 
 function isMap(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A map as it is, and what is none as an empty one. */
+function mapOf(value: unknown): Fields {
+  return isMap(value) ? value : {};
 }

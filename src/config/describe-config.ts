@@ -3,7 +3,6 @@ import type {
   Config,
   CredentialsConfig,
   ListenConfig,
-  StoreConfig,
   TagsConfig,
   UpstreamConfig,
 } from './config.ts';
@@ -15,41 +14,33 @@ import { formatUpstreamUrl } from './upstream-url.ts';
 const HIDDEN = '(hidden)';
 
 /** The configuration in the keys of the file, with all defaults and without secrets. */
-export function describeConfig(config: Config) {
-  const { listen, admin, offline, store, defaultUpstream, upstreams } = config;
+export function describeConfig({ listen, admin, offline, store, ...rest }: Config) {
+  const { defaultUpstream, upstreams, sync } = rest;
   return {
     listen: describeListen(listen),
     admin: describeListen(admin),
     offline,
-    store: describeStore(store),
+    store: {
+      ...store,
+      maxBytes: formatByteSize(store.maxBytes),
+      minFreeBytes: formatByteSize(store.minFreeBytes),
+    },
     defaultUpstream,
     upstreams: Object.fromEntries(
       Object.entries(upstreams).map(([name, upstream]) => [name, describeUpstream(upstream)]),
     ),
-    ...(config.sync && { sync: describeSync(config.sync) }),
+    ...(sync && { sync: describeSync(sync) }),
   };
 }
 
 function describeListen({ tls, ...address }: ListenConfig) {
   const text = formatListenAddress(address);
-  return tls ? { address: text, tls: { ...tls } } : text;
-}
-
-function describeStore({ path, maxBytes, minFreeBytes, durability, pins, inUse }: StoreConfig) {
-  return {
-    path,
-    maxBytes: formatByteSize(maxBytes),
-    minFreeBytes: formatByteSize(minFreeBytes),
-    durability,
-    pins: [...pins],
-    ...(inUse !== undefined && { inUse }),
-  };
+  return tls ? { address: text, tls } : text;
 }
 
 function describeUpstream(upstream: UpstreamConfig) {
-  const { credentials, tls, proxy, hosts, allow, deny, concurrency, tags } = upstream;
-  const { bytesPerSecond } = upstream;
-  const [account = 'anonymous', ...others] = credentials.map(describeCredentials);
+  const { tls, proxy, hosts, allow, deny, concurrency, hydrate } = upstream;
+  const [account = 'anonymous', ...others] = upstream.credentials.map(describeCredentials);
   return {
     url: formatUpstreamUrl(upstream),
     credentials: others.length === 0 ? account : [account, ...others],
@@ -59,14 +50,18 @@ function describeUpstream(upstream: UpstreamConfig) {
       insecure: tls.insecure,
     },
     proxy: proxy === undefined ? 'none' : withoutPassword(proxy),
-    hosts: [...hosts],
-    allow: [...allow],
-    deny: [...deny],
+    hosts,
+    allow,
+    deny,
     concurrency,
-    hydrate: upstream.hydrate,
-    bandwidth: bytesPerSecond === undefined ? 'unlimited' : formatRate(bytesPerSecond),
-    tags: describeTags(tags),
+    hydrate,
+    bandwidth: describeBandwidth(upstream),
+    tags: describeTags(upstream.tags),
   };
+}
+
+function describeBandwidth({ bytesPerSecond }: { readonly bytesPerSecond?: number }): string {
+  return bytesPerSecond === undefined ? 'unlimited' : formatRate(bytesPerSecond);
 }
 
 function describeCredentials(credentials: CredentialsConfig) {
@@ -85,7 +80,7 @@ function describeCredentials(credentials: CredentialsConfig) {
     case 'ecr-public':
     case 'helper':
     case 'docker-config':
-      return { ...credentials };
+      return credentials;
   }
 }
 
@@ -101,49 +96,45 @@ function describeTags(tags: TagsConfig) {
     staleIfError: formatDuration(tags.staleIfErrorMs),
     staleWhileRevalidate: formatDuration(tags.staleWhileRevalidateMs),
     negativeTtl: formatDuration(tags.negativeTtlMs),
-    immutable: [...tags.immutable],
+    immutable: tags.immutable,
   };
 }
 
-/**
- * The `sync` key with all defaults; the rules of all files, each with its place.
- */
-export function describeSync(sync: SyncConfig) {
-  const { schedule, timezone, windows, bytesPerSecond, jitterMs, concurrency } = sync;
+/** The `sync` key with all defaults; the rules of all files, each with its place. */
+function describeSync(sync: SyncConfig) {
+  const { schedule, timezone, windows, concurrency } = sync;
   return {
     schedule,
     timezone: timezone ?? "the machine's",
     windows: windows.map(({ opens, forMs }) => ({ opens, for: formatDuration(forMs) })),
-    bandwidth: bytesPerSecond === undefined ? 'unlimited' : formatRate(bytesPerSecond),
-    jitter: formatDuration(jitterMs),
+    bandwidth: describeBandwidth(sync),
+    jitter: formatDuration(sync.jitterMs),
     concurrency,
     releaseShare: `${Number((sync.releaseShare * 100).toFixed(6))}%`,
     rules: sync.rules.map(describeRule),
   };
 }
 
-function describeRule({ path, freshMs, ...rule }: SyncRule) {
-  const { image, tags, digests, platforms, referrers, priority, removed } = rule;
+function describeRule({ path, tags, freshMs, removed, ...rest }: SyncRule) {
+  const { image, ...others } = rest;
   return {
     from: path,
     image,
     tags: describeSelection(tags),
-    digests: [...digests],
-    platforms: platforms === 'all' ? platforms : [...platforms],
-    referrers,
-    priority,
+    ...others,
     fresh: formatDuration(freshMs),
     removed,
   };
 }
 
+/** Lists that are empty say nothing. */
 function describeSelection({ names, globs, regexes, semver, newest, exclude }: TagSelection) {
   return {
-    ...(names.length > 0 && { names: [...names] }),
-    ...(globs.length > 0 && { globs: [...globs] }),
-    ...(regexes.length > 0 && { regex: [...regexes] }),
+    ...(names.length > 0 && { names }),
+    ...(globs.length > 0 && { globs }),
+    ...(regexes.length > 0 && { regex: regexes }),
     ...(semver !== undefined && { semver }),
-    ...(newest && { newest: { ...newest } }),
-    ...(exclude.length > 0 && { exclude: [...exclude] }),
+    ...(newest && { newest }),
+    ...(exclude.length > 0 && { exclude }),
   };
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
+import { converted } from './section.ts';
 import { TEXTS } from './texts.ts';
 
 const SECOND = 1000;
@@ -9,7 +10,7 @@ const DAY = 24 * HOUR;
 const UNITS = { d: DAY, h: HOUR, m: MINUTE, s: SECOND, ms: 1 } as const;
 
 /** The written form of a duration, for editors; at least one part must be there. */
-export const DURATION = /^(?=\d)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?$/;
+const DURATION = /^(?=\d)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?$/;
 
 /** Milliseconds of `5m`, `1h30m` or `0s`. Throws a `ConfigError` that says what to write. */
 export function parseDuration(text: string): number {
@@ -42,10 +43,14 @@ export function formatDuration(milliseconds: number): string {
   return text === '' ? '0s' : text;
 }
 
-/** The text of a duration; `parseDuration` reads it. */
-export const durationText = z.string({ error: TEXTS.duration }).meta({ pattern: DURATION.source });
+/** A duration of the file, in milliseconds. */
+export const duration = z
+  .string({ error: TEXTS.duration })
+  .meta({ pattern: DURATION.source })
+  .transform(converted(parseDuration));
 
-/** As `durationText`, or `forever`; `parseDurationOrForever` reads it. */
-export const durationTextOrForever = z
+/** As `duration`, and `forever` is `Infinity`. */
+export const durationOrForever = z
   .string({ error: TEXTS.durationOrForever })
-  .meta({ pattern: `${DURATION.source}|^forever$` });
+  .meta({ pattern: `${DURATION.source}|^forever$` })
+  .transform(converted(parseDurationOrForever));

@@ -39,19 +39,14 @@ const DOCKER_HUB_SERVER = 'https://index.docker.io/v1/';
  * The credentials with the defaults of the upstream's URL. `findConflicts` has refused an entry
  * without a region.
  */
-export function resolveCredentials(entry: CredentialsDocument, url: string): CredentialsConfig {
+function resolveCredentials(entry: CredentialsDocument, url: string): CredentialsConfig {
   switch (entry.provider) {
     case 'ecr':
       return { ...entry, region: entry.region ?? findEcrRegion(url) ?? '' };
     case 'helper':
     case 'docker-config':
       return { ...entry, server: entry.server ?? serverOf(url) };
-    case 'password':
-    case 'identity-token':
-    case 'bearer':
-    case 'ecr-public':
-    case 'gcp':
-    case 'acr':
+    default:
       return entry;
   }
 }

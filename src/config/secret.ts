@@ -5,7 +5,9 @@ import { converted } from './section.ts';
 import { type Source, readTextFile } from './source.ts';
 import { TEXTS } from './texts.ts';
 
-/** A secret in another file or in the environment, which is read at once. */
+/**
+ * A secret in another file or in the environment, which is read at once. No problem holds it.
+ */
 export function secretSchema(source: Source) {
   return z
     .strictObject(
@@ -16,7 +18,16 @@ export function secretSchema(source: Source) {
       { error: secretError },
     )
     .meta({ minProperties: 1, maxProperties: 1 })
-    .transform(converted((reference) => readSecret(reference, source)));
+    .transform(
+      converted(({ file, env }) => {
+        if ((file === undefined) === (env === undefined)) {
+          throw new ConfigError([TEXTS.secretTwice]);
+        }
+        return file === undefined
+          ? readVariable(env ?? '', source.env)
+          : readFile(resolve(source.directory, file));
+      }),
+    );
 }
 
 function secretError({ code, input }: z.core.$ZodRawIssue): string | undefined {
@@ -24,22 +35,7 @@ function secretError({ code, input }: z.core.$ZodRawIssue): string | undefined {
   return input === undefined ? TEXTS.secretMissing : TEXTS.secretInFile;
 }
 
-/** The place of a secret: exactly one of the two. */
-export interface SecretReference {
-  readonly file?: string | undefined;
-  readonly env?: string | undefined;
-}
-
-/** The secret without the file's last line end. Throws a `ConfigError` that never holds it. */
-export function readSecret({ file, env }: SecretReference, source: Source): string {
-  if ((file === undefined) === (env === undefined)) {
-    throw new ConfigError([TEXTS.secretTwice]);
-  }
-  return file === undefined
-    ? readVariable(env ?? '', source.env)
-    : readFile(resolve(source.directory, file));
-}
-
+/** Without the file's last line end. */
 function readFile(path: string): string {
   const secret = readTextFile(path).replace(/\r?\n$/, '');
   if (secret === '') throw new ConfigError([TEXTS.secretFileEmpty({ path })]);
@@ -48,9 +44,7 @@ function readFile(path: string): string {
 
 function readVariable(name: string, env: Source['env']): string {
   const secret = env[name];
-  if (secret === undefined) {
-    throw new ConfigError([TEXTS.variableNotSet({ name })]);
-  }
+  if (secret === undefined) throw new ConfigError([TEXTS.variableNotSet({ name })]);
   if (secret === '') throw new ConfigError([TEXTS.variableEmpty({ name })]);
   return secret;
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { DIGEST } from '../oci/digest.ts';
 import { isRepository } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
-import { durationTextOrForever, parseDurationOrForever } from './duration.ts';
+import { durationOrForever } from './duration.ts';
 import { isGlob, parseGlob } from './glob.ts';
 import { parsePlatform } from './platform.ts';
 import { DOCKER_HUB, parseRegistryName } from './registries.ts';
@@ -13,7 +13,7 @@ import { LATEST, tagSelectionSchema } from './tag-selection-schema.ts';
 import { TEXTS } from './texts.ts';
 
 /** The values of keys that neither the rule nor `defaults` sets. */
-export const RULE_DEFAULTS = {
+const RULE_DEFAULTS = {
   platforms: 'all',
   referrers: true,
   priority: 0,
@@ -41,8 +41,8 @@ const common = {
     .int(TEXTS.asWholeNumber)
     .exactOptional()
     .describe('Higher ones are fetched first. Default: 0.'),
-  fresh: durationTextOrForever
-    .transform(converted(parseFresh))
+  fresh: durationOrForever
+    .refine((ms) => ms > 0, TEXTS.freshAboveZero)
     .exactOptional()
     .describe('How old the copy may get before it counts as stale. Default: 24h.'),
   removed: z
@@ -89,30 +89,21 @@ export type RuleDefaults = Partial<z.output<z.ZodObject<typeof common>>>;
  */
 export function completeRules(source: RuleSource, defaults: RuleDefaults): SyncRule[] {
   return source.rules.map(({ image, tags, digests, ...own }, position) => {
-    const { fresh, platforms, referrers, priority, removed } = {
-      ...RULE_DEFAULTS,
-      ...defaults,
-      ...source.defaults,
-      ...own,
-    };
+    const {
+      fresh: freshMs,
+      removed,
+      ...rest
+    } = { ...RULE_DEFAULTS, ...defaults, ...source.defaults, ...own };
     return {
       path: `${source.path}[${position}]`,
       image,
       tags,
       digests,
-      platforms,
-      referrers,
-      priority,
-      freshMs: fresh,
+      ...rest,
+      freshMs,
       removed,
     };
   });
-}
-
-function parseFresh(text: string): number {
-  const milliseconds = parseDurationOrForever(text);
-  if (milliseconds > 0) return milliseconds;
-  throw new ConfigError([TEXTS.freshAboveZero]);
 }
 
 function parseAll(text: string): 'all' {
@@ -126,15 +117,16 @@ const MAX_LENGTH = 255;
  * `registry/repository`, the repository perhaps a glob, in full: `docker.io/node` is
  * `docker.io/library/node`. Throws a `ConfigError` that says what to write.
  */
-export function parseSyncImage(text: string, upstreams?: readonly string[]): string {
+function parseSyncImage(text: string, upstreams?: readonly string[]): string {
   if (text.length > MAX_LENGTH) throw new ConfigError([TEXTS.tooLong({ most: MAX_LENGTH })]);
-  const { registry, repository } = split(text);
-  if (repository.includes('@')) {
-    throw new ConfigError([TEXTS.imageWithDigest]);
+  const slash = text.indexOf('/');
+  const [registry, repository] = [text.slice(0, Math.max(slash, 0)), text.slice(slash + 1)];
+  if (isGlob(registry)) throw new ConfigError([TEXTS.imageRegistryGlob]);
+  if (!/[.:]/.test(registry) && registry !== 'localhost') {
+    throw new ConfigError([TEXTS.imageWithoutRegistry]);
   }
-  if (repository.includes(':')) {
-    throw new ConfigError([TEXTS.imageWithTag]);
-  }
+  if (repository.includes('@')) throw new ConfigError([TEXTS.imageWithDigest]);
+  if (repository.includes(':')) throw new ConfigError([TEXTS.imageWithTag]);
   const name = parseRegistryName(registry);
   if (upstreams?.includes(name) === false) {
     throw new ConfigError([
@@ -142,21 +134,7 @@ export function parseSyncImage(text: string, upstreams?: readonly string[]): str
     ]);
   }
   if (isGlob(repository)) parseGlob(repository);
-  else if (!isRepository(repository)) {
-    throw new ConfigError([TEXTS.imageRepository]);
-  }
+  else if (!isRepository(repository)) throw new ConfigError([TEXTS.imageRepository]);
   const isShort = name === DOCKER_HUB && isRepository(repository) && !repository.includes('/');
   return `${name}/${isShort ? `library/${repository}` : repository}`;
-}
-
-function split(text: string): { registry: string; repository: string } {
-  const slash = text.indexOf('/');
-  const registry = text.slice(0, Math.max(slash, 0));
-  if (isGlob(registry)) {
-    throw new ConfigError([TEXTS.imageRegistryGlob]);
-  }
-  if (/[.:]/.test(registry) || registry === 'localhost') {
-    return { registry, repository: text.slice(slash + 1) };
-  }
-  throw new ConfigError([TEXTS.imageWithoutRegistry]);
 }

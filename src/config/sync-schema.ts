@@ -4,12 +4,11 @@ import { z } from 'zod';
 import { RATE, parseRate } from './byte-size.ts';
 import { ConfigError } from './config-error.ts';
 import { parseCron, parseTimeZone } from './cron.ts';
-import { durationText, parseDuration } from './duration.ts';
+import { duration } from './duration.ts';
 import { isGlob } from './glob.ts';
 import { describeIssue, describeProblems } from './problems.ts';
 import { converted } from './section.ts';
 import { type Source, readTextFile } from './source.ts';
-import type { SyncConfig } from './sync-config.ts';
 import {
   type RuleSource,
   completeRules,
@@ -50,8 +49,8 @@ export function syncSchema(source: Source) {
         .transform(converted(parseRate))
         .exactOptional()
         .describe('Most bytes a second of all that sync fetches. Left out: no limit.'),
-      jitter: durationText
-        .transform(converted((text) => parseAtMost(text, DAY, '24h')))
+      jitter: duration
+        .refine((ms) => ms <= DAY, TEXTS.atMost({ limit: '24h' }))
         .prefault('0s')
         .describe('A run begins up to this much later.'),
       concurrency: z
@@ -68,7 +67,17 @@ export function syncSchema(source: Source) {
       defaults: ruleDefaultsSchema.describe('What rules have that do not say it themselves.'),
       rules: rules.default([]).describe('What must be held.'),
     })
-    .transform(toSyncConfig)
+    .transform(({ files, defaults, rules: own, bandwidth, jitter, ...rest }) => {
+      // A file that two entries name counts once.
+      const added = new Map(files.flat().map((file) => [file.path, file]));
+      const sources = [{ defaults, rules: own, path: 'sync.rules' }, ...added.values()];
+      return {
+        ...rest,
+        ...(bandwidth !== undefined && { bytesPerSecond: bandwidth }),
+        jitterMs: jitter,
+        rules: sources.flatMap((rulesOf) => completeRules(rulesOf, defaults)),
+      };
+    })
     .nullish()
     .transform((value) => value ?? undefined);
 }
@@ -77,39 +86,12 @@ function windowSchema() {
   return z
     .strictObject({
       opens: cron.describe('When it opens; cron.'),
-      for: durationText
-        .transform(converted(parseWindowLength))
+      for: duration
+        .refine((ms) => ms > 0, TEXTS.windowNeverOpens)
+        .refine((ms) => ms <= MAX_WINDOW_MS, TEXTS.atMost({ limit: TEXTS.windowAtMost }))
         .describe('How long it stays open, in real time.'),
     })
     .transform(({ opens, for: forMs }) => ({ opens, forMs }));
-}
-
-type Written = Omit<SyncConfig, 'rules' | 'bytesPerSecond' | 'jitterMs'> &
-  Omit<RuleSource, 'path'> & {
-    readonly files: readonly (readonly RuleSource[])[];
-    readonly bandwidth?: number;
-    readonly jitter: number;
-  };
-
-/** A file that two entries name counts once. */
-function toSyncConfig({
-  files,
-  defaults,
-  rules: own,
-  bandwidth,
-  jitter,
-  ...rest
-}: Written): SyncConfig {
-  const sources = new Map(files.flat().map((file) => [file.path, file]));
-  return {
-    ...rest,
-    ...(bandwidth !== undefined && { bytesPerSecond: bandwidth }),
-    jitterMs: jitter,
-    rules: [
-      ...completeRules({ defaults, rules: own, path: 'sync.rules' }, defaults),
-      ...[...sources.values()].flatMap((file) => completeRules(file, defaults)),
-    ],
-  };
 }
 
 function fileSchema(source: Source) {
@@ -119,75 +101,60 @@ function fileSchema(source: Source) {
   );
 }
 
-function readFiles(place: Source): (pattern: string) => RuleSource[] {
-  const schema = fileSchema(place);
+interface SyncFile {
+  readonly path: string;
+  /** As messages call it: relative to the configuration where it is below it. */
+  readonly name: string;
+}
+
+/**
+ * Reads the files of a path, or of a glob in the order of their names. Throws a `ConfigError` with
+ * every problem. A glob without a file is one too: without their rules, images would be released.
+ */
+function readFiles(source: Source): (pattern: string) => RuleSource[] {
+  const { directory } = source;
+  const schema = fileSchema(source);
   return (pattern) => {
-    const parsed = readSyncFiles(pattern, place.directory).map((file) => parseFile(file, schema));
-    const problems = parsed.flatMap((file) => file.problems);
-    if (problems.length > 0) throw new ConfigError(problems);
-    return parsed.flatMap(({ source }) => source ?? []);
+    const found = isGlob(pattern) ? globSync(pattern, { cwd: directory }) : [pattern];
+    if (found.length === 0) throw new ConfigError([TEXTS.noFileMatches({ pattern })]);
+    const files = found.map((each): SyncFile => {
+      const path = resolve(directory, each);
+      const below = relative(directory, path);
+      return { path, name: below.startsWith('..') ? path : below };
+    });
+    const sorted = files.toSorted((a, b) => (a.path < b.path ? -1 : 1));
+    const documents = forEachFile(sorted, ({ path }) => parseYaml(readTextFile(path)));
+    return forEachFile(sorted, ({ name }, position) => {
+      const { data, error } = schema.safeParse(documents[position], { error: describeIssue });
+      if (data) return { ...data, path: `${name}: rules` };
+      throw new ConfigError(describeProblems(error?.issues ?? []));
+    });
   };
 }
 
-function parseFile(
-  { name, document }: SyncFile,
-  schema: ReturnType<typeof fileSchema>,
-): { source?: RuleSource; problems: string[] } {
-  const { data, error } = schema.safeParse(document, { error: describeIssue });
-  const problems = describeProblems(error?.issues ?? []).map((text) => `${name}: ${text}`);
-  return data ? { source: { ...data, path: `${name}: rules` }, problems } : { problems };
-}
-
-function parseWindowLength(text: string): number {
-  const milliseconds = parseAtMost(text, MAX_WINDOW_MS, TEXTS.windowAtMost);
-  if (milliseconds > 0) return milliseconds;
-  throw new ConfigError([TEXTS.windowNeverOpens]);
-}
-
-function parseAtMost(text: string, limit: number, said: string): number {
-  const milliseconds = parseDuration(text);
-  if (milliseconds > limit) throw new ConfigError([TEXTS.atMost({ limit: said })]);
-  return milliseconds;
+/** Throws the problems of all files together. */
+function forEachFile<Result>(
+  files: readonly SyncFile[],
+  convert: (file: SyncFile, position: number) => Result,
+): Result[] {
+  const problems: string[] = [];
+  const results = files.flatMap((file, position) => {
+    try {
+      return [convert(file, position)];
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      for (const text of error.problems) {
+        problems.push(text.includes(file.path) ? text : `${file.name}: ${text}`);
+      }
+      return [];
+    }
+  });
+  if (problems.length > 0) throw new ConfigError(problems);
+  return results;
 }
 
 function parseShare(text: string): number {
   const share = Number(SHARE.exec(text)?.[1]) / 100;
   if (share <= 1) return share;
   throw new ConfigError([TEXTS.notThis({ advice: TEXTS.share, text })]);
-}
-
-/** A file of rules before it is checked. */
-export interface SyncFile {
-  /** As messages call it: relative to the configuration where it is below it. */
-  readonly name: string;
-  readonly document: unknown;
-}
-
-/**
- * The files of a path, or of a glob in the order of their names. Throws a `ConfigError` with every
- * problem. A glob without a file is one too: without their rules, images would be released.
- */
-export function readSyncFiles(pattern: string, directory: string): SyncFile[] {
-  const paths = isGlob(pattern)
-    ? globSync(pattern, { cwd: directory }).map((path) => resolve(directory, path))
-    : [resolve(directory, pattern)];
-  if (paths.length === 0) {
-    throw new ConfigError([TEXTS.noFileMatches({ pattern })]);
-  }
-  const problems: string[] = [];
-  const files = paths.toSorted().flatMap((path) => {
-    const below = relative(directory, path);
-    const name = below.startsWith('..') ? path : below;
-    try {
-      return [{ name, document: parseYaml(readTextFile(path)) }];
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      problems.push(
-        ...error.problems.map((text) => (text.includes(path) ? text : `${name}: ${text}`)),
-      );
-      return [];
-    }
-  });
-  if (problems.length > 0) throw new ConfigError(problems);
-  return files;
 }

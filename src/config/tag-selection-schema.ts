@@ -48,7 +48,11 @@ const selection = z
       .describe('Of all that match, only so many.'),
     exclude: z.array(glob).default([]).describe('Patterns of tags that are not wanted.'),
   })
-  .transform(toSelection)
+  .transform(({ regex: expressions, ...rest }): TagSelection => {
+    const lists = { ...rest, regexes: [expressions].flat() };
+    const isEmpty = Object.values(lists).every((part) => Array.isArray(part) && part.length === 0);
+    return isEmpty ? LATEST : lists;
+  })
   .superRefine(checkNames);
 
 /** The tags of a rule; a tag or a list of tags is short for `names`. */
@@ -63,17 +67,6 @@ export const tagSelectionSchema = z.union(
   ],
   { error: TEXTS.tags },
 );
-
-type Written = Omit<TagSelection, 'regexes'> & { readonly regex: string | readonly string[] };
-
-function toSelection({ regex: expressions, ...rest }: Written): TagSelection {
-  const regexes = typeof expressions === 'string' ? [expressions] : expressions;
-  const { names, globs, exclude, semver: range, newest } = rest;
-  const isEmpty = [names, globs, regexes, exclude, range, newest].every(
-    (part) => part === undefined || (Array.isArray(part) && part.length === 0),
-  );
-  return isEmpty ? LATEST : { ...rest, regexes };
-}
 
 /** A tag cannot be both named and excluded. */
 function checkNames({ names, exclude }: TagSelection, context: z.RefinementCtx): void {

@@ -65,7 +65,7 @@ function toValue(document: Document): unknown {
 
 /** Block style for the outer levels, flow style for the inner ones. */
 export function formatYaml(value: unknown): string {
-  const document = new Document(value);
+  const document = new Document(value, { aliasDuplicateObjects: false });
   visit(document, {
     Seq(_, list, path) {
       list.flow = path.length > 5 || !list.items.some(isMap);
