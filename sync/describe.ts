@@ -1,4 +1,4 @@
-import type { SyncConfig } from '../src/config/sync-config.ts';
+import type { SyncConfig } from '../src/config/sync-schema.ts';
 import type { PlannedImage, ReleasedImage, SyncPlan, SyncReport } from '../src/api/sync-api.ts';
 import { formatTarget } from '../src/oci/reference.ts';
 import type { DeselectedImage } from './deselected-image.ts';

@@ -1,4 +1,4 @@
-import type { SyncRule } from '../src/config/sync-config.ts';
+import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import { formatTarget } from '../src/oci/reference.ts';
 import { mayMatch } from './rule-match.ts';
 import type { Resolution } from './resolver.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { SyncConfig } from '../src/config/sync-config.ts';
+import type { SyncConfig } from '../src/config/sync-schema.ts';
 import type { SyncLock } from '../src/api/sync-api.ts';
 import { isDigest } from '../src/oci/digest.ts';
 import { RegistryError } from '../src/oci/errors.ts';

@@ -1,4 +1,4 @@
-import type { SyncConfig } from '../src/config/sync-config.ts';
+import type { SyncConfig } from '../src/config/sync-schema.ts';
 import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import type { Log } from '../src/observe/log.ts';
 import type { Metrics } from '../src/observe/metrics.ts';

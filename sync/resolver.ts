@@ -1,6 +1,6 @@
 import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
-import type { SyncRule } from '../src/config/sync-config.ts';
+import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import { isGlob } from '../src/config/glob.ts';
 import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import { parseDigest } from '../src/oci/digest.ts';

@@ -1,5 +1,5 @@
 import { isGlob, parseGlob } from '../src/config/glob.ts';
-import type { SyncRule } from '../src/config/sync-config.ts';
+import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import type { SyncProblem } from '../src/api/sync-api.ts';
 import { parseImageName } from '../src/oci/image-name.ts';
 import { formatTarget, splitTarget, type Target } from '../src/oci/reference.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cron } from 'croner';
-import type { SyncConfig } from '../src/config/sync-config.ts';
+import type { SyncConfig } from '../src/config/sync-schema.ts';
 import { SYSTEM_CLOCK, type Clock } from '../src/time/clock.ts';
 
 /** Clock, waiting and randomness, which tests replace. */

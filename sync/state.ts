@@ -1,5 +1,5 @@
 import { open, readFile, rename } from 'node:fs/promises';
-import type { SyncConfig } from '../src/config/sync-config.ts';
+import type { SyncConfig } from '../src/config/sync-schema.ts';
 import { isDigest } from '../src/oci/digest.ts';
 import type { SyncProblem, SyncReport } from '../src/api/sync-api.ts';
 import { fingerprint } from './lock.ts';

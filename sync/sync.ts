@@ -6,7 +6,7 @@ import type {
   SyncRunState,
   SyncStatus,
 } from '../src/api/sync-api.ts';
-import type { SyncConfig } from '../src/config/sync-config.ts';
+import type { SyncConfig } from '../src/config/sync-schema.ts';
 import { RegistryError } from '../src/oci/errors.ts';
 import { SyncDaemon } from './daemon.ts';
 import { describePlan } from './describe.ts';

@@ -2,7 +2,7 @@ import semver, { type SemVer } from 'semver';
 import { parseGlob } from '../src/config/glob.ts';
 import { parseRegex } from '../src/config/regex.ts';
 import type { Pattern } from '../src/config/pattern.ts';
-import type { TagSelection } from '../src/config/sync-config.ts';
+import type { TagSelection } from '../src/config/tag-selection-schema.ts';
 import { isAttachedTag } from '../src/oci/cosign.ts';
 import { parseTag, type Tag } from '../src/oci/reference.ts';
 import { compareNewest, findVersion, findVersionPart } from './version.ts';

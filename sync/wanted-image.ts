@@ -1,4 +1,4 @@
-import type { SyncRule } from '../src/config/sync-config.ts';
+import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import type { Digest } from '../src/oci/digest.ts';
 import { formatImageName } from '../src/oci/image-name.ts';
 import { formatTarget, type Tag, type Target } from '../src/oci/reference.ts';

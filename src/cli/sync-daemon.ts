@@ -1,7 +1,7 @@
 import type { SyncRunState } from '../api/sync-api.ts';
 import { ConfigError } from '../config/config-error.ts';
 import { loadConfig } from '../config/load.ts';
-import type { SyncConfig } from '../config/sync-config.ts';
+import type { SyncConfig } from '../config/sync-schema.ts';
 import { createLog, type Log } from '../observe/log.ts';
 import { Backoff } from '../time/backoff.ts';
 import { askAdmin, type Ask } from './admin-client.ts';

@@ -1,6 +1,4 @@
 import { z } from 'zod';
-import { ConfigError } from './config-error.ts';
-import type { CredentialsConfig } from './config.ts';
 import {
   acrSchema,
   dockerConfigSchema,
@@ -11,7 +9,6 @@ import {
   ibmSchema,
 } from './provider-schemas.ts';
 import { secretSchema } from './secret.ts';
-import { converted } from './section.ts';
 import type { Source } from './source.ts';
 import { TEXTS } from './texts.ts';
 
@@ -56,7 +53,7 @@ const FORMS = [['username', 'password'], ['identityToken'], ['token']];
 type Account = Partial<Record<'username' | 'password' | 'identityToken' | 'token', string>>;
 
 /** An account whose secret the operator keeps. Names are taken as they stand: `$oauthtoken`. */
-export function accountSchema(source: Source) {
+function accountSchema(source: Source) {
   const secret = secretSchema(source);
   return z
     .strictObject({
@@ -69,7 +66,7 @@ export function accountSchema(source: Source) {
         .exactOptional(secret)
         .describe('Refresh token that the token service exchanges.'),
       token: z
-        .exactOptional(secret.transform(converted(checkBearer)))
+        .exactOptional(secret.refine((token) => /^[\x21-\x7e]+$/.test(token), TEXTS.bearer))
         .describe('Bearer token that is sent as it is.'),
     })
     .check(z.superRefine(checkForm, { when: () => true }))
@@ -80,10 +77,8 @@ export function accountSchema(source: Source) {
 function checkForm(account: object, context: z.RefinementCtx): void {
   const [form, ...others] = FORMS.filter((keys) => keys.some((key) => key in account));
   if (!form || others.length > 0) {
-    context.addIssue({
-      code: 'custom',
-      message: form ? TEXTS.credentialMixed : TEXTS.credentialForms,
-    });
+    const message = form ? TEXTS.credentialMixed : TEXTS.credentialForms;
+    context.addIssue({ code: 'custom', message });
     return;
   }
   for (const key of form.filter((missing) => !(missing in account))) {
@@ -93,13 +88,9 @@ function checkForm(account: object, context: z.RefinementCtx): void {
   }
 }
 
-function checkBearer(token: string): string {
-  if (/^[\x21-\x7e]+$/.test(token)) return token;
-  throw new ConfigError([TEXTS.bearer]);
-}
-
-function toCredentials({ username, password, identityToken, token }: Account): CredentialsConfig {
-  if (identityToken !== undefined) return { provider: 'identity-token', token: identityToken };
-  if (token !== undefined) return { provider: 'bearer', token };
-  return { provider: 'password', username: username ?? '', password: password ?? '' };
+function toCredentials({ username, password, identityToken, token }: Account) {
+  if (identityToken !== undefined)
+    return { provider: 'identity-token' as const, token: identityToken };
+  if (token !== undefined) return { provider: 'bearer' as const, token };
+  return { provider: 'password' as const, username: username ?? '', password: password ?? '' };
 }

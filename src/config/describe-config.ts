@@ -8,7 +8,9 @@ import type {
 } from './config.ts';
 import { formatDuration } from './duration.ts';
 import { formatListenAddress } from './listen.ts';
-import type { SyncConfig, SyncRule, TagSelection } from './sync-config.ts';
+import type { SyncRule } from './sync-rule-schema.ts';
+import type { SyncConfig } from './sync-schema.ts';
+import type { TagSelection } from './tag-selection-schema.ts';
 import { formatUpstreamUrl } from './upstream-url.ts';
 
 const HIDDEN = '(hidden)';

@@ -8,7 +8,10 @@ import { TEXTS } from './texts.ts';
 
 export interface ListenAddress {
   readonly host: string;
+  /** 0 lets the system choose. */
   readonly port: number;
+  /** Paths, not contents: the files are read again when they change. */
+  readonly tls?: { readonly cert: string; readonly key: string };
 }
 
 /** The addresses of a file without them. */
@@ -49,11 +52,15 @@ export function listenSchema(source: Source, defaultAddress: string) {
       address: address.prefault(defaultAddress).describe('Address and port.'),
       tls: tlsSchema(source).nullish().describe('Serve HTTPS.'),
     })
-    .transform(({ address: { host, port }, tls }) => ({ host, port, ...(tls && { tls }) }));
+    .transform(({ address: { host, port }, tls }): ListenAddress => ({
+      host,
+      port,
+      ...(tls && { tls }),
+    }));
   return z.union([address, addressAndTls], { error: TEXTS.addressOrMap }).prefault(defaultAddress);
 }
 
-/** Checks the files and keeps their paths: they are read again when they change. */
+/** Checks the files and keeps their paths. */
 function tlsSchema({ directory }: Source) {
   const pem = z
     .string({ error: TEXTS.pemPath })

@@ -34,17 +34,14 @@ export function gcpSchema(source: Source) {
   return z.strictObject({
     provider: z.literal('gcp').describe('Google Artifact Registry and gcr.io.'),
     key: z
-      .exactOptional(secretSchema(source).transform(converted(checkServiceAccount)))
+      .exactOptional(secretSchema(source).refine(isServiceAccount, TEXTS.serviceAccount))
       .describe("A service account's JSON key. Left out: the default credentials of Google."),
   });
 }
 
-function checkServiceAccount(text: string): string {
+function isServiceAccount(text: string): boolean {
   const key = parseMap(text);
-  if (typeof key?.['client_email'] === 'string' && typeof key['private_key'] === 'string') {
-    return text;
-  }
-  throw new ConfigError([TEXTS.serviceAccount]);
+  return typeof key?.['client_email'] === 'string' && typeof key['private_key'] === 'string';
 }
 
 export function acrSchema(source: Source) {

@@ -1,4 +1,3 @@
-import type { CredentialsConfig, UpstreamConfig } from './config.ts';
 import type { CredentialsDocument } from './credentials-schema.ts';
 import { findProxy } from './proxy.ts';
 import { DOCKER_HUB, canonicalRegistryName, findEcrRegion, registryOf } from './registries.ts';
@@ -10,7 +9,7 @@ export function resolveUpstream(
   name: string,
   upstream: ConfigDocument['upstreams'][string],
   env: Environment,
-): UpstreamConfig {
+) {
   const { url, credentials, proxy: written, bandwidth, tags, ...rest } = upstream;
   const place = url ?? { url: registryOf(name).url };
   const proxy = written ?? findProxy(place.url, env);
@@ -39,16 +38,11 @@ const DOCKER_HUB_SERVER = 'https://index.docker.io/v1/';
  * The credentials with the defaults of the upstream's URL. `findConflicts` has refused an entry
  * without a region.
  */
-function resolveCredentials(entry: CredentialsDocument, url: string): CredentialsConfig {
-  switch (entry.provider) {
-    case 'ecr':
-      return { ...entry, region: entry.region ?? findEcrRegion(url) ?? '' };
-    case 'helper':
-    case 'docker-config':
-      return { ...entry, server: entry.server ?? serverOf(url) };
-    default:
-      return entry;
-  }
+function resolveCredentials(entry: CredentialsDocument, url: string) {
+  const { provider } = entry;
+  if (provider === 'ecr') return { ...entry, region: entry.region ?? findEcrRegion(url) ?? '' };
+  if (provider !== 'helper' && provider !== 'docker-config') return entry;
+  return { ...entry, server: entry.server ?? serverOf(url) };
 }
 
 /** The server of the host that is dialled, so that no other one's account goes there. */

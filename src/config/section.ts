@@ -1,6 +1,9 @@
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
 
+/** Read-only at every depth. */
+export type Frozen<T> = { readonly [Key in keyof T]: Frozen<T[Key]> };
+
 /** A map of which every key has a default: absent, empty and `~` are the same. */
 export function section<T extends z.ZodRawShape>(shape: T) {
   const inner = z.strictObject(shape);

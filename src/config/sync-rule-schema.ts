@@ -6,9 +6,8 @@ import { durationOrForever } from './duration.ts';
 import { isGlob, parseGlob } from './glob.ts';
 import { parsePlatform } from './platform.ts';
 import { DOCKER_HUB, parseRegistryName } from './registries.ts';
-import { converted } from './section.ts';
+import { converted, type Frozen } from './section.ts';
 import type { Source } from './source.ts';
-import type { SyncRule } from './sync-config.ts';
 import { LATEST, tagSelectionSchema } from './tag-selection-schema.ts';
 import { TEXTS } from './texts.ts';
 
@@ -78,7 +77,7 @@ export function ruleSchema({ upstreams }: Source) {
 export interface RuleSource {
   readonly defaults: RuleDefaults;
   readonly rules: readonly z.output<ReturnType<typeof ruleSchema>>[];
-  /** Where the rules stand. */
+  /** Where the rules stand, for messages: `sync.rules`, or `team-a.yaml: rules`. */
   readonly path: string;
 }
 
@@ -87,7 +86,7 @@ export type RuleDefaults = Partial<z.output<z.ZodObject<typeof common>>>;
 /**
  * The rules with all defaults: their own values, then those of their file, then those of `sync`.
  */
-export function completeRules(source: RuleSource, defaults: RuleDefaults): SyncRule[] {
+export function completeRules(source: RuleSource, defaults: RuleDefaults) {
   return source.rules.map(({ image, tags, digests, ...own }, position) => {
     const {
       fresh: freshMs,
@@ -105,6 +104,8 @@ export function completeRules(source: RuleSource, defaults: RuleDefaults): SyncR
     };
   });
 }
+
+export type SyncRule = Frozen<ReturnType<typeof completeRules>[number]>;
 
 function parseAll(text: string): 'all' {
   if (text === 'all') return text;

@@ -7,7 +7,7 @@ import { parseCron, parseTimeZone } from './cron.ts';
 import { duration } from './duration.ts';
 import { isGlob } from './glob.ts';
 import { describeIssue, describeProblems } from './problems.ts';
-import { converted } from './section.ts';
+import { converted, type Frozen } from './section.ts';
 import { type Source, readTextFile } from './source.ts';
 import {
   type RuleSource,
@@ -82,6 +82,9 @@ export function syncSchema(source: Source) {
     .transform((value) => value ?? undefined);
 }
 
+/** The `sync` key with its files: what a site must hold and when it is fetched. */
+export type SyncConfig = Frozen<NonNullable<z.output<ReturnType<typeof syncSchema>>>>;
+
 function windowSchema() {
   return z
     .strictObject({
@@ -127,7 +130,7 @@ function readFiles(source: Source): (pattern: string) => RuleSource[] {
     return forEachFile(sorted, ({ name }, position) => {
       const { data, error } = schema.safeParse(documents[position], { error: describeIssue });
       if (data) return { ...data, path: `${name}: rules` };
-      throw new ConfigError(describeProblems(error?.issues ?? []));
+      throw new ConfigError(describeProblems(error.issues));
     });
   };
 }

@@ -6,8 +6,22 @@ import { ConfigError } from './config-error.ts';
 import { isGlob, parseGlob } from './glob.ts';
 import { parseRegex } from './regex.ts';
 import { checked, converted } from './section.ts';
-import type { TagSelection } from './sync-config.ts';
 import { TEXTS } from './texts.ts';
+
+/**
+ * A tag is selected when it is named; or when it matches a glob or regex (any tag does where
+ * neither is given, unless there are only names), is not excluded, lies in the semver range, and is
+ * among the newest of all that do. The version of a tag is the group `version` of the first regex
+ * that caught one, else the whole tag. No name is excluded: that is refused.
+ */
+export interface TagSelection {
+  readonly names: readonly string[];
+  readonly globs: readonly string[];
+  readonly regexes: readonly string[];
+  readonly exclude: readonly string[];
+  readonly semver?: string;
+  readonly newest?: { readonly count: number; readonly by: 'semver' | 'created' };
+}
 
 /** The selection of a rule without `tags`. */
 export const LATEST: TagSelection = { names: [DEFAULT_TAG], globs: [], regexes: [], exclude: [] };

@@ -7,7 +7,6 @@ import { parseProxyUrl } from './proxy.ts';
 import { parseRate, RATE } from './byte-size.ts';
 import { isHost } from './registries.ts';
 import { checked, converted, section } from './section.ts';
-import type { HydrateMode } from './config.ts';
 import type { Source } from './source.ts';
 import { tagsSchema } from './tags-schema.ts';
 import { parseUpstreamUrl } from './upstream-url.ts';
@@ -59,7 +58,7 @@ export function upstreamSchema(source: Source) {
         error: 'write blob, head or off',
       })
       .default('blob')
-      .transform(parseHydrateMode)
+      .transform((mode) => (typeof mode === 'string' ? mode : mode ? 'blob' : 'off'))
       .describe(
         'What is fetched in the background. blob (or true): what a pulled image has and its client did not ask for, and manifests of tags that are only asked for by HEAD; head: the layers of these too; off (or false): nothing.',
       ),
@@ -71,6 +70,7 @@ function patterns() {
   return z.array(z.string().min(1, TEXTS.repositoryGlob).transform(checked(parseGlob)));
 }
 
+/** Keeps the contents of the PEM files. */
 function tlsSchema(source: Source) {
   const pem = z
     .string()
@@ -90,9 +90,4 @@ function checkClientCertificate<T extends { cert?: string; key?: string }>(tls: 
   }
   if (tls.cert !== undefined && tls.key !== undefined) checkKeyPair(tls.cert, tls.key);
   return tls;
-}
-
-function parseHydrateMode(value: boolean | HydrateMode): HydrateMode {
-  if (typeof value === 'string') return value;
-  return value ? 'blob' : 'off';
 }

@@ -10,7 +10,9 @@ import { TEXTS } from './texts.ts';
 export interface UpstreamUrl {
   /** The base of its endpoints, without a trailing slash and without `/v2`. */
   readonly url: string;
+  /** In front of every repository's name there: `/v2/<prefix>/…` of a mirror in the path form. */
   readonly prefix?: string;
+  /** Sent as `ns` with every request, to a mirror that looks upstreams up by it. */
   readonly namespace?: string;
 }
 

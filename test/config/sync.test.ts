@@ -4,7 +4,9 @@ import test, { type ExecutionContext } from 'ava';
 import { ConfigError } from '../../src/config/config-error.ts';
 import { describeConfig } from '../../src/config/describe-config.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import type { SyncConfig, SyncRule, TagSelection } from '../../src/config/sync-config.ts';
+import type { SyncConfig } from '../../src/config/sync-schema.ts';
+import type { SyncRule } from '../../src/config/sync-rule-schema.ts';
+import type { TagSelection } from '../../src/config/tag-selection-schema.ts';
 import { formatYaml } from '../../src/config/yaml.ts';
 import { createFolder, load, problemsOf } from './config-folder.ts';
 

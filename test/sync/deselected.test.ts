@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { SyncRule } from '../../src/config/sync-config.ts';
+import type { SyncRule } from '../../src/config/sync-rule-schema.ts';
 import type { SyncReport } from '../../src/api/sync-api.ts';
 import type { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage, type Image } from '../helpers/image.ts';

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { SyncRule } from '../../src/config/sync-config.ts';
+import type { SyncRule } from '../../src/config/sync-rule-schema.ts';
 import { splitTarget } from '../../src/oci/reference.ts';
 import { matchesRepository } from '../../sync/rule-match.ts';
 

@@ -1,4 +1,6 @@
-import type { SyncConfig, SyncRule, TagSelection } from '../../src/config/sync-config.ts';
+import type { SyncConfig } from '../../src/config/sync-schema.ts';
+import type { SyncRule } from '../../src/config/sync-rule-schema.ts';
+import type { TagSelection } from '../../src/config/tag-selection-schema.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { UPSTREAM } from '../helpers/scene.ts';
 

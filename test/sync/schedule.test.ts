@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
-import type { SyncWindow } from '../../src/config/sync-config.ts';
+import type { SyncConfig } from '../../src/config/sync-schema.ts';
 import { Schedule } from '../../sync/schedule.ts';
 import { HOUR, MINUTE, SECOND } from '../helpers/clock.ts';
 import { FakeTimer } from '../helpers/fake-timer.ts';
@@ -11,7 +11,7 @@ const NEW_YORK = 'America/New_York';
 interface Options {
   readonly schedule?: string;
   readonly timezone?: string;
-  readonly windows?: readonly SyncWindow[];
+  readonly windows?: readonly SyncConfig['windows'][number][];
   readonly jitterMs?: number;
 }
 
@@ -106,7 +106,7 @@ test('a date that never comes is never', (t) => {
 
 interface WindowCase {
   readonly timezone?: string;
-  readonly windows: readonly SyncWindow[];
+  readonly windows: readonly SyncConfig['windows'][number][];
   readonly from: string;
   /** The changes after `from`, in turn. */
   readonly changes: readonly ['opens' | 'closes', string][];

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import type { SyncConfig, SyncRule } from '../../src/config/sync-config.ts';
+import type { SyncConfig } from '../../src/config/sync-schema.ts';
+import type { SyncRule } from '../../src/config/sync-rule-schema.ts';
 import { startEngine, type Engine } from '../../src/engine.ts';
 import { Listener } from '../../src/http/listener.ts';
 import type { SyncReport } from '../../src/api/sync-api.ts';

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
 import { parseGlob } from '../../src/config/glob.ts';
-import type { TagSelection } from '../../src/config/sync-config.ts';
+import type { TagSelection } from '../../src/config/tag-selection-schema.ts';
 import { parseTag, type Tag } from '../../src/oci/reference.ts';
 import { TagSelector } from '../../sync/tag-selector.ts';
 

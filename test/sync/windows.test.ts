@@ -1,13 +1,13 @@
 import test from 'ava';
-import type { SyncWindow } from '../../src/config/sync-config.ts';
+import type { SyncConfig } from '../../src/config/sync-schema.ts';
 import { Schedule } from '../../sync/schedule.ts';
 import { HOUR, MINUTE } from '../helpers/clock.ts';
 import { FakeTimer } from '../helpers/fake-timer.ts';
 
-const NIGHT: SyncWindow = { opens: '0 22 * * *', forMs: 8 * HOUR };
+const NIGHT: SyncConfig['windows'][number] = { opens: '0 22 * * *', forMs: 8 * HOUR };
 
 /** A schedule, and who was let through when. */
-function createBench(start: string, windows: readonly SyncWindow[]) {
+function createBench(start: string, windows: readonly SyncConfig['windows'][number][]) {
   const timer = new FakeTimer(start);
   const config = { schedule: '0 * * * *', timezone: 'Europe/Berlin', windows, jitterMs: 0 };
   const schedule = new Schedule(config, timer);
