@@ -98,3 +98,23 @@ export class PrivateAdmin {
     };
   };
 }
+
+/** What is followed goes one step on whenever the command pauses, and time with it. */
+export function stepwise<State extends object>(
+  show: (state: State | Record<string, never>) => void,
+  steps: readonly State[],
+  stepMs = 500,
+) {
+  const rest = [...steps];
+  const pauses: number[] = [];
+  let now = NOON;
+  const parts = {
+    now: () => now,
+    pause: async (milliseconds: number) => {
+      pauses.push(milliseconds);
+      now += stepMs;
+      show(rest.shift() ?? {});
+    },
+  };
+  return { parts, pauses };
+}

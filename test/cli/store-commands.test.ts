@@ -18,7 +18,13 @@ import {
 } from '../admin/fake-store-api.ts';
 import { Gate } from '../helpers/gate.ts';
 import { serve } from '../helpers/serve.ts';
-import { NOWHERE, PrivateAdmin, runStoreCommand, serveAdmin } from './run-store-command.ts';
+import {
+  NOWHERE,
+  PrivateAdmin,
+  runStoreCommand,
+  serveAdmin,
+  stepwise,
+} from './run-store-command.ts';
 
 /** The address of a running server with this API. */
 async function startAdmin(t: ExecutionContext, store: FakeStoreApi): Promise<string> {
@@ -430,22 +436,11 @@ const LOST = {
   reason: 'ghcr.io answered 404',
 } as const;
 
-/** An API whose verification goes one step on whenever the command pauses, and time with it. */
-function verifyScene(steps: readonly VerifyState[], stepMs = 500) {
+function verifyScene(steps: readonly VerifyState[], stepMs?: number) {
   const store = new FakeStoreApi();
   const [first = {}, ...rest] = steps;
   store.verifyStart = first;
-  const pauses: number[] = [];
-  let now = NOON;
-  const parts = {
-    now: () => now,
-    pause: async (milliseconds: number) => {
-      pauses.push(milliseconds);
-      now += stepMs;
-      store.verifyState = rest.shift() ?? {};
-    },
-  };
-  return { store, parts, pauses };
+  return { store, ...stepwise((state) => (store.verifyState = state), rest, stepMs) };
 }
 
 for (const [what, damaged, code, text] of [

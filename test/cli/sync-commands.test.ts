@@ -17,7 +17,7 @@ import {
   STATUS,
   SYNC_REPORT,
 } from '../admin/fake-sync-api.ts';
-import { PrivateAdmin, runStoreCommand, serveAdmin } from './run-store-command.ts';
+import { PrivateAdmin, runStoreCommand, serveAdmin, stepwise } from './run-store-command.ts';
 
 async function startAdmin(t: ExecutionContext, sync: FakeSyncApi, store = new FakeStoreApi()) {
   const listener = await serveAdmin(store, undefined, sync);
@@ -255,22 +255,11 @@ test('a lock that cannot be written is a usage error', async (t) => {
   t.is(code, 64);
 });
 
-/** An API whose run goes one step on whenever the command pauses, and time with it. */
-function runScene(steps: readonly SyncRunState[], stepMs = 500) {
+function runScene(steps: readonly SyncRunState[], stepMs?: number) {
   const sync = new FakeSyncApi();
   const [first = {}, ...rest] = steps;
   sync.runStart = first;
-  const pauses: number[] = [];
-  let now = NOON;
-  const parts = {
-    now: () => now,
-    pause: async (milliseconds: number) => {
-      pauses.push(milliseconds);
-      now += stepMs;
-      sync.runState = rest.shift() ?? {};
-    },
-  };
-  return { sync, parts, pauses };
+  return { sync, ...stepwise((state) => (sync.runState = state), rest, stepMs) };
 }
 
 const FAILED = {

@@ -11,6 +11,17 @@ const ERRORS = {
 const LIMITED =
   ': TOOMANYREQUESTS: Quota exceeded for quota metric "Requests per project per region"';
 
+const AUTH = {
+  kind: 'bearer',
+  ...KEY,
+  anonymous: true,
+  private: [PRIVATE],
+  hidesMissing: true,
+  denies: 403,
+  path: '/v2/token',
+  expiresIn: 3600,
+} as const;
+
 /** The challenge comes with the ping only; `n` of a list of tags counts for nothing. */
 export const GCR: Family = {
   name: 'GCR',
@@ -19,15 +30,8 @@ export const GCR: Family = {
     referrers: 'none',
     listing: 'google',
     auth: {
-      kind: 'bearer',
-      ...KEY,
-      anonymous: true,
-      private: [PRIVATE],
-      hidesMissing: true,
-      denies: 403,
-      path: '/v2/token',
+      ...AUTH,
       service: 'gcr.io',
-      expiresIn: 3600,
       challenges: ({ realm, service, scope }) =>
         scope === undefined ? [`Bearer realm="${realm}",service="${service}"`] : [],
     },
@@ -48,34 +52,14 @@ export const GCR: Family = {
 
 /** A question for referrers is sent to a sign-in page. */
 export const ARTIFACT_REGISTRY: Family = {
+  ...GCR,
   name: 'Artifact Registry',
+  pings: false,
   registry: {
-    redirectBlobs: 302,
+    ...GCR.registry,
     referrers: 'html',
-    listing: 'google',
-    auth: {
-      kind: 'bearer',
-      ...KEY,
-      anonymous: true,
-      private: [PRIVATE],
-      hidesMissing: true,
-      denies: 403,
-      path: '/v2/token',
-      service: 'europe-docker.pkg.dev',
-      expiresIn: 3600,
-    },
-    errors: ERRORS,
+    auth: { ...AUTH, service: 'europe-docker.pkg.dev' },
   },
-  credentials: KEY,
-  wrong: { ...KEY, password: '{}' },
-  isOpen: true,
-  tokenSeconds: 3600,
-  missingRepository: { at: 'registry', status: 403, words: `DENIED: ${DENIED}` },
-  privateRepository: { at: 'registry', status: 403, words: `DENIED: ${DENIED}` },
-  wrongCredentials: { at: 'token', status: 401, words: 'UNAUTHORIZED: authentication failed' },
-  limited: LIMITED,
-  tagPages: [],
-  referrers: 'tag',
 };
 
 /** No login; all but blobs is redirected to Google without the query, blobs to S3. */
