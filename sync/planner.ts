@@ -156,7 +156,7 @@ export class Planner {
       manifest: async (digest) => this.#hold(target, digest),
       referrers: async (digest) => {
         const found = await this.#searchOnce(target, digest, searches);
-        attached.push(...found.attached);
+        for (const each of found.attached) attached.push(each);
         return [...found.listed, ...found.attached.map((each) => each.digest)];
       },
     };

@@ -47,7 +47,7 @@ export function describeOrigin({ origin }: Pin): string {
 export function formatTable(table: readonly (readonly string[])[]): string {
   const rows = table.map((row) => row.map(onOneLine));
   const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? '').length)),
+    rows.reduce((widest, row) => Math.max(widest, (row[column] ?? '').length), 0),
   );
   const lines = rows.map((row) =>
     row

@@ -97,7 +97,7 @@ export class Hydrator {
     const { catalog } = this.#parts;
     const subject = (await catalog.members(digest))?.subject;
     const found = subject ? [subject] : [];
-    found.push(...(await catalog.attachedTo({ target, digest })));
+    for (const each of await catalog.attachedTo({ target, digest })) found.push(each);
     for (const parent of await catalog.parents({ target, digest })) {
       for (const member of (await catalog.members(parent))?.successors ?? []) {
         if (member.digest === digest && member.attests) found.push(member.attests);

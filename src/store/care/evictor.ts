@@ -149,7 +149,7 @@ export class Evictor {
         images.push(image);
         told?.(image);
         for (const { target, digest } of manifests) evicted.add(unitOf(target, digest));
-        due.push(...(await this.#dueOf(left, time)));
+        for (const each of await this.#dueOf(left, time)) due.push(each);
       }
     }
     return { result, isWhole: true };

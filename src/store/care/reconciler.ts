@@ -86,7 +86,7 @@ export class Reconciler {
       if (digests[position] === record) position += 1;
       else orphans.push(record);
     }
-    unrecorded.push(...digests.slice(position));
+    for (; position < digests.length; position += 1) unrecorded.push(digests[position]!);
     for (const digest of orphans) {
       if (signal?.aborted) return;
       await this.#forget(digest, done);

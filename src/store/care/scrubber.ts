@@ -116,7 +116,7 @@ export class Scrubber {
     // Before anything is awaited, so that the caller learns that it runs.
     tell();
     await catalog.counted;
-    damaged.push(...(await this.#retry()));
+    for (const damage of await this.#retry()) damaged.push(damage);
     for await (const [digest] of catalog.listBlobs()) {
       if (this.#stop.signal.aborted) return;
       const damage = await this.#check(digest, (read) => {
