@@ -1,5 +1,5 @@
 import { digestOf, type Digest } from '../oci/digest.ts';
-import { parseManifest } from '../oci/manifest.ts';
+import { MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { formatReferrersIndex } from '../oci/referrers-index.ts';
 import type { Target } from '../oci/reference.ts';
@@ -25,6 +25,8 @@ export class FallbackTags {
     const listed = await this.#parts.listings.referrers(target, subject, demand);
     if (!listed.value || listed.value.length === 0) return { value: undefined, source: 'miss' };
     const bytes = formatReferrersIndex(listed.value);
+    // No client would take it for a manifest.
+    if (bytes.length > MAX_MANIFEST_BYTES) return { value: undefined, source: 'miss' };
     const body = { digest: digestOf(bytes), bytes, manifest: parseManifest(bytes, OCI_INDEX) };
     const { held } = await this.#parts.heldManifests.put(target, body, { tags: [] });
     return { ...listed, value: held };

@@ -6,7 +6,9 @@ import type { Catalog } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
 import type { Answer } from './answer.ts';
+import { weightOf } from '../oci/weight.ts';
 import type { Clock } from '../time/clock.ts';
+import { ExpiringMap } from '../time/expiring-map.ts';
 import type { GoneTags } from './gone-tags.ts';
 import type { Policy } from './policy.ts';
 import type { Question, SingleFlight } from './single-flight.ts';
@@ -27,18 +29,29 @@ interface Listing<Item> {
   readonly since: number;
 }
 
-/** Entries of all remembered lists together: some tens of megabytes. */
-const MAX_REMEMBERED = 200_000;
+/** Memory of all remembered lists together: two of the longest that an upstream may give. */
+const MAX_REMEMBERED_BYTES = 32 * 1024 * 1024;
+/** Of one list beside its entries. */
+const LIST_BYTES = 500;
+const MAX_REMEMBERED_FAILURES = 1_000;
 
 /** Lists that only an upstream knows in full; what is held stands in when it cannot be asked. */
 export class Listings {
   readonly #parts: ListingsParts;
-  readonly #tags = remember<Tag>();
-  readonly #referrers = remember<Descriptor>();
-  readonly #repositories = remember<Repository>();
+  readonly #remembered = new LRUCache<string, Listing<string | Descriptor>>({
+    maxSize: MAX_REMEMBERED_BYTES,
+    sizeCalculation: ({ items = [] }) => {
+      let bytes = LIST_BYTES;
+      for (const item of items) bytes += weightOf(item);
+      return bytes;
+    },
+  });
+  /** Failures that took many requests to learn. */
+  readonly #failures: ExpiringMap<string, UpstreamError>;
 
   constructor(parts: ListingsParts) {
     this.#parts = parts;
+    this.#failures = new ExpiringMap({ max: MAX_REMEMBERED_FAILURES, clock: parts.clock });
   }
 
   /** In byte order. `value` is `undefined` when the upstream has no such repository. */
@@ -46,7 +59,6 @@ export class Listings {
     const { upstreams } = this.#parts;
     return this.#list({
       question: { what: 'tags', of: target, demand },
-      remembered: this.#tags,
       ask: () => upstreams.of(target).upstream.listTags(target.repository, demand),
       held: () => this.#heldTags(target),
       isNeverAbsent: false,
@@ -71,7 +83,6 @@ export class Listings {
     const { upstreams, catalog } = this.#parts;
     return this.#list({
       question: { what: 'referrers', of: target, about: subject, demand },
-      remembered: this.#referrers,
       ask: () => upstreams.of(target).upstream.listReferrers(target.repository, subject, demand),
       held: () => catalog.listReferrers(target, subject),
       isNeverAbsent: true,
@@ -87,7 +98,6 @@ export class Listings {
     const held = async (): Promise<Repository[]> => catalog.listRepositories(of.upstream);
     const answer = await this.#list({
       question: { what: 'repositories', of, demand },
-      remembered: this.#repositories,
       ask: () => upstreams.of(of).upstream.listRepositories(demand),
       held,
       isNeverAbsent: true,
@@ -97,27 +107,23 @@ export class Listings {
     return { value: await held(), source: 'stale', warning };
   }
 
-  async #list<Item>(wanted: {
+  async #list<Item extends string | Descriptor>(wanted: {
     question: Question;
-    remembered: LRUCache<string, Listing<Item>>;
     ask: () => Promise<readonly Item[] | undefined>;
     held: () => Promise<readonly Item[]>;
     isNeverAbsent: boolean;
   }): Promise<Answer<readonly Item[]>> {
-    const { flight, clock, upstreams } = this.#parts;
-    const { of, about = '' } = wanted.question;
+    const { clock, upstreams } = this.#parts;
+    const { what, of, about = '' } = wanted.question;
     const { policy } = upstreams.of(of);
-    const key = `${of.upstream}/${of.repository ?? ''} ${about}`;
-    const known = wanted.remembered.get(key);
+    const key = `${what} ${of.upstream}/${of.repository ?? ''} ${about}`;
+    // A key has lists of one type.
+    const known = this.#remembered.get(key) as Listing<Item> | undefined;
     const ageMs = known && clock.steady() - known.since;
     if (known && isBelieved(known, ageMs, policy)) {
       return { value: known.items, source: known.items ? 'hit' : 'negative', ageMs };
     }
-    const asking = flight.do(wanted.question, async () => {
-      const items = await wanted.ask();
-      wanted.remembered.set(key, { items, since: clock.steady() });
-      return items;
-    });
+    const asking = this.#ask(key, wanted);
     // Looked up beside the question, which may fail before this is done.
     asking.catch(() => undefined);
     const held = await wanted.held();
@@ -138,13 +144,28 @@ export class Listings {
       };
     }
   }
-}
 
-function remember<Item>(): LRUCache<string, Listing<Item>> {
-  return new LRUCache({
-    maxSize: MAX_REMEMBERED,
-    sizeCalculation: ({ items }) => 1 + (items?.length ?? 0),
-  });
+  async #ask<Item extends string | Descriptor>(
+    key: string,
+    { question, ask }: { question: Question; ask: () => Promise<readonly Item[] | undefined> },
+  ): Promise<readonly Item[] | undefined> {
+    const { flight, clock, upstreams } = this.#parts;
+    const failure = this.#failures.get(key);
+    if (failure) throw failure;
+    return flight.do(question, async () => {
+      try {
+        const items = await ask();
+        this.#remembered.set(key, { items, since: clock.steady() });
+        return items;
+      } catch (error) {
+        if (error instanceof UpstreamError && error.isCostly) {
+          const { negativeTtlMs } = upstreams.of(question.of).policy;
+          this.#failures.set(key, error, negativeTtlMs);
+        }
+        throw error;
+      }
+    });
+  }
 }
 
 /** An absence as long as any other one, a list as long as a tag. */

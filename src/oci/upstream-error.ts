@@ -24,6 +24,7 @@ export interface UpstreamErrorOptions {
   readonly retryAfterMs?: number | undefined;
   readonly isUnasked?: boolean;
   readonly isOurs?: boolean;
+  readonly isCostly?: boolean;
   readonly cause?: unknown;
 }
 
@@ -40,6 +41,8 @@ export class UpstreamError extends Error {
   readonly isUnasked: boolean;
   /** This machine had no socket or memory left to connect with; the upstream is not to blame. */
   readonly isOurs: boolean;
+  /** It took many requests to learn, and would again: it counts for as long as an absence. */
+  readonly isCostly: boolean;
 
   /** The upstream gave no answer about the content: a held copy may be served. */
   get isSilence(): boolean {
@@ -62,5 +65,6 @@ export class UpstreamError extends Error {
     this.retryAfterMs = options.retryAfterMs;
     this.isUnasked = options.isUnasked ?? false;
     this.isOurs = options.isOurs ?? false;
+    this.isCostly = options.isCostly ?? false;
   }
 }

@@ -13,7 +13,7 @@ import {
   type Tag,
 } from '../oci/reference.ts';
 import { INTERACTIVE, type Demand } from './demand.ts';
-import { readPages, type ListingRequest } from './listing.ts';
+import { ListingReader, type ListingRequest } from './listing.ts';
 import { parentCopy } from './registry-answer.ts';
 import { Referrers } from './referrers.ts';
 import { RegistryClient, type RegistryResponse, type SmallResponse } from './registry-client.ts';
@@ -38,6 +38,7 @@ export class HttpUpstream implements Upstream {
   readonly #client: RegistryClient;
   readonly #metrics: Metrics;
   readonly #prefix: string;
+  readonly #listings: ListingReader;
   readonly #referrers: Referrers;
 
   constructor(parts: RegistrySenderParts) {
@@ -46,7 +47,8 @@ export class HttpUpstream implements Upstream {
     this.name = config.name;
     this.#prefix = config.prefix === undefined ? '' : `${config.prefix}/`;
     this.#client = new RegistryClient(parts);
-    this.#referrers = new Referrers({ upstream: this.name, client: this.#client, clock });
+    this.#listings = new ListingReader({ upstream: this.name, client: this.#client, clock });
+    this.#referrers = new Referrers({ listings: this.#listings, clock });
   }
 
   get status(): Upstream['status'] {
@@ -157,31 +159,25 @@ export class HttpUpstream implements Upstream {
   }
 
   async listTags(repository: Repository, demand: Demand = INTERACTIVE): Promise<Tag[] | undefined> {
-    const tags = await this.#list('tags', {
-      kind: 'tags',
-      ...this.#target(repository, `tags/list`),
-      accept: 'application/json',
-      demand,
-    });
-    return tags?.filter(isTag);
+    return this.#names(
+      { kind: 'tags', field: 'tags', ...this.#target(repository, `tags/list`), demand },
+      (name) => (isTag(name) ? name : undefined),
+    );
   }
 
   async listRepositories(demand: Demand = INTERACTIVE): Promise<Repository[] | undefined> {
+    const scope = 'registry:catalog:*';
     try {
-      const names = await this.#list('repositories', {
-        kind: 'catalog',
-        path: '_catalog',
-        scope: 'registry:catalog:*',
-        accept: 'application/json',
-        demand,
-      });
-      return names?.flatMap((name) => {
-        const own = name.startsWith(this.#prefix) ? name.slice(this.#prefix.length) : '';
-        return isRepository(own) ? [own] : [];
-      });
+      return await this.#names(
+        { kind: 'catalog', field: 'repositories', path: '_catalog', scope, demand },
+        (name) => {
+          const own = name.startsWith(this.#prefix) ? name.slice(this.#prefix.length) : '';
+          return isRepository(own) ? own : undefined;
+        },
+      );
     } catch (error) {
       // Docker Hub and others refuse the list to everybody.
-      const isKept = error instanceof UpstreamError && !error.isSilence;
+      const isKept = error instanceof UpstreamError && !error.isSilence && !error.isCostly;
       if (isKept) return undefined;
       throw error;
     }
@@ -251,31 +247,18 @@ export class HttpUpstream implements Upstream {
     return index && isIndexType(index.manifest.mediaType) ? index.manifest.successors : [];
   }
 
-  /** The names in a listing, each once, in byte order; `undefined` when there is no such listing. */
-  async #list(field: string, wanted: ListingRequest): Promise<string[] | undefined> {
+  async #names<Name extends string>(
+    wanted: Omit<ListingRequest, 'accept'>,
+    read: (name: string) => Name | undefined,
+  ): Promise<Name[] | undefined> {
+    const request = { ...wanted, accept: 'application/json' };
     try {
-      return await this.#listBy(field, { ...wanted, pageSize: PAGE_SIZE });
+      return await this.#listings.names({ ...request, pageSize: PAGE_SIZE }, read);
     } catch (error) {
       // Some refuse a page size that is beyond their own.
       if (!(error instanceof UpstreamError) || error.status !== 400) throw error;
-      return this.#listBy(field, wanted);
+      return this.#listings.names(request, read);
     }
-  }
-
-  async #listBy(field: string, wanted: ListingRequest): Promise<string[] | undefined> {
-    const names = new Set<string>();
-    let pages = 0;
-    for await (const { document } of readPages(this.#client, this.name, wanted)) {
-      // Servers written in Go say null for an empty list.
-      const listed = document[field] ?? [];
-      if (!Array.isArray(listed)) {
-        throw this.#badResponse(TEXTS.listWithout({ kind: wanted.kind, field }));
-      }
-      pages += 1;
-      // Some servers write tags of digits as numbers.
-      for (const entry of listed) names.add(String(entry));
-    }
-    return pages === 0 ? undefined : [...names].toSorted((a, b) => (a < b ? -1 : 1));
   }
 
   #nameOf(repository: Repository): string {

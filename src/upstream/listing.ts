@@ -1,9 +1,18 @@
+import { parseJsonObject } from '../net/json-object.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
+import { weightOf } from '../oci/weight.ts';
+import type { Clock } from '../time/clock.ts';
 import type { Demand } from './demand.ts';
 import type { RegistryClient, SmallResponse } from './registry-client.ts';
 import type { RequestKind } from './registry-sender.ts';
-import { parseJsonObject } from '../net/json-object.ts';
 import { TEXTS } from './texts.ts';
+
+export interface ListingParts {
+  readonly upstream: string;
+  readonly client: RegistryClient;
+  readonly clock: Clock;
+}
 
 export interface ListingRequest {
   readonly kind: Extract<RequestKind, 'tags' | 'referrers' | 'catalog'>;
@@ -12,50 +21,193 @@ export interface ListingRequest {
   readonly scope: string;
   readonly accept: string;
   readonly demand: Demand;
+  /** The field of each page's document that lists. */
+  readonly field: 'tags' | 'repositories' | 'manifests';
   /** Entries to ask for in one page (`n`); without it the registry decides. */
   readonly pageSize?: number;
 }
 
-/** The JSON document of one page, and its media type. */
-export interface Page {
-  readonly document: Record<string, unknown>;
+export interface Page<Entry> {
+  /** `undefined` when the first document has no such list; a later one must have it. */
+  readonly entries: readonly Entry[] | undefined;
   readonly contentType: string | undefined;
 }
 
-const MAX_PAGES = 1000;
-const MAX_PAGE_BYTES = 16 * 1024 * 1024;
+/** Pages of a hundred names, as Quay has them, of as many names as are read at most. */
+const MAX_PAGES = 2_000;
+/**
+ * The spec has registries divide what is larger. JSON takes up to thirty times its size in memory
+ * while it is parsed, which a heap of 256 MiB survives.
+ */
+const MAX_PAGE_BYTES = 4 * 1024 * 1024;
+/** Memory of one listing, and of all that are read at once but where each has less than its share. */
+const MAX_WEIGHT = 16 * 1024 * 1024;
+const MAX_ENTRIES = 200_000;
+/** 200 pages of 1,000 names at half a second each, and more for a page on a bad link. */
+const MAX_MS = 120_000;
+/** What took more requests than this to fail would take as many again. */
+const FEW_PAGES = 10;
+
+interface Reading {
+  readonly visited: Set<string>;
+  readonly endsAt: number;
+  entries: number;
+  weight: number;
+}
 
 /**
- * The pages of a listing, as far as the registry's `Link` leads; none when it says 404. Throws
- * `bad-response` for what is no JSON object.
+ * Reads the listings of one registry page by page. A whole listing has an end in pages, entries,
+ * memory and time, whatever the registry says; one that is too long or goes in a circle is a
+ * `bad-response`.
  */
-export async function* readPages(
-  client: RegistryClient,
-  upstream: string,
-  wanted: ListingRequest,
-): AsyncGenerator<Page> {
-  const { kind, scope, accept, demand, pageSize } = wanted;
-  let path: string | undefined =
-    pageSize === undefined ? wanted.path : `${wanted.path}?n=${pageSize}`;
-  for (let page = 0; path !== undefined && page < MAX_PAGES; page += 1) {
-    const response: SmallResponse = await client.read(
+export class ListingReader {
+  readonly #parts: ListingParts;
+  /** Listings that are being read, and their weight. */
+  #readings = 0;
+  #weight = 0;
+
+  constructor(parts: ListingParts) {
+    this.#parts = parts;
+  }
+
+  /** The names in a listing, each once, in byte order; `undefined` when there is no such listing. */
+  async names<Name extends string>(
+    wanted: ListingRequest,
+    read: (name: string) => Name | undefined,
+  ): Promise<Name[] | undefined> {
+    const names = new Set<Name>();
+    let pages = 0;
+    // Some servers write tags of digits as numbers.
+    const readName = (entry: unknown): Name | undefined =>
+      typeof entry === 'string' || typeof entry === 'number' ? read(String(entry)) : undefined;
+    for await (const { entries } of this.pages(wanted, readName)) {
+      if (!entries) throw this.#badResponse(TEXTS.listWithout(wanted));
+      pages += 1;
+      for (const name of entries) names.add(name);
+    }
+    return pages === 0 ? undefined : [...names].toSorted((a, b) => (a < b ? -1 : 1));
+  }
+
+  /**
+   * The pages as far as the registry's `Link` leads, with what `read` makes of their entries; none
+   * when it says 404. Throws `bad-response` for what is no JSON object.
+   */
+  async *pages<Entry extends string | Descriptor>(
+    wanted: ListingRequest,
+    read: (entry: unknown) => Entry | undefined,
+  ): AsyncGenerator<Page<Entry>> {
+    const { client, clock } = this.#parts;
+    const { pageSize } = wanted;
+    const reading = {
+      visited: new Set<string>(),
+      endsAt: clock.steady() + MAX_MS,
+      entries: 0,
+      weight: 0,
+    };
+    this.#readings += 1;
+    try {
+      let path: string | undefined =
+        pageSize === undefined ? wanted.path : `${wanted.path}?n=${pageSize}`;
+      while (path !== undefined) {
+        this.#visit(reading, path);
+        const response: SmallResponse = await this.#request(wanted, path);
+        if (response.status === 404) return;
+        yield this.#parse(response, { wanted, read, reading });
+        const next = nextPage(response.headers['link'], response.url, client.base);
+        path = next === path ? undefined : next;
+      }
+    } catch (error) {
+      throw reading.visited.size > FEW_PAGES ? asCostly(error) : error;
+    } finally {
+      this.#readings -= 1;
+      this.#weight -= reading.weight;
+    }
+  }
+
+  async #request(
+    { kind, scope, accept, demand }: ListingRequest,
+    path: string,
+  ): Promise<SmallResponse> {
+    return this.#parts.client.read(
       { kind, method: 'GET', path, scope, headers: { accept }, demand },
       MAX_PAGE_BYTES,
     );
-    if (response.status === 404) return;
-    const document = parseJsonObject(response.bytes);
-    if (!document) {
-      const reason = TEXTS.noList({ host: response.url.host, kind });
-      throw new UpstreamError(upstream, 'bad-response', reason);
-    }
-    yield { document, contentType: response.headers['content-type'] };
-    path = nextPage(response.headers['link'], response.url, client.base);
   }
+
+  #visit(reading: Reading, path: string): void {
+    const { visited, endsAt } = reading;
+    if (visited.has(path)) throw this.#tooLong(TEXTS.pagesInCircle);
+    if (visited.size === MAX_PAGES) throw this.#tooLong(TEXTS.tooManyPages({ most: MAX_PAGES }));
+    if (this.#parts.clock.steady() > endsAt) throw this.#tooLong(TEXTS.tooSlow({ ms: MAX_MS }));
+    visited.add(path);
+    this.#weigh(reading, path);
+  }
+
+  #parse<Entry extends string | Descriptor>(
+    { bytes, headers, url }: SmallResponse,
+    {
+      wanted,
+      read,
+      reading,
+    }: {
+      wanted: ListingRequest;
+      read: (entry: unknown) => Entry | undefined;
+      reading: Reading;
+    },
+  ): Page<Entry> {
+    const { host } = url;
+    if (!bytes) throw this.#tooLong(TEXTS.pageTooLarge({ host, bytes: MAX_PAGE_BYTES }));
+    const document = parseJsonObject(bytes);
+    if (!document) throw this.#badResponse(TEXTS.noList({ host, kind: wanted.kind }));
+    const contentType = headers['content-type'];
+    // Servers written in Go say null for an empty list.
+    const listed = document[wanted.field] ?? [];
+    if (!Array.isArray(listed)) {
+      if (reading.visited.size > 1) throw this.#badResponse(TEXTS.listWithout(wanted));
+      return { entries: undefined, contentType };
+    }
+    const entries: Entry[] = [];
+    for (const item of listed) {
+      const entry = read(item);
+      if (entry === undefined) continue;
+      reading.entries += 1;
+      if (reading.entries > MAX_ENTRIES)
+        throw this.#tooLong(TEXTS.tooManyEntries({ most: MAX_ENTRIES }));
+      this.#weigh(reading, entry);
+      entries.push(entry);
+    }
+    return { entries, contentType };
+  }
+
+  /** The largest ones pay for all that are read at once. */
+  #weigh(reading: Reading, entry: string | Descriptor): void {
+    const weight = weightOf(entry);
+    reading.weight += weight;
+    this.#weight += weight;
+    if (this.#weight <= MAX_WEIGHT || reading.weight <= MAX_WEIGHT / this.#readings) return;
+    throw this.#tooLong(TEXTS.tooMuchMemory({ bytes: MAX_WEIGHT }));
+  }
+
+  #tooLong(reason: string): UpstreamError {
+    return new UpstreamError(this.#parts.upstream, 'bad-response', reason, { isCostly: true });
+  }
+
+  #badResponse(reason: string): UpstreamError {
+    return new UpstreamError(this.#parts.upstream, 'bad-response', reason);
+  }
+}
+
+function asCostly(error: unknown): unknown {
+  if (!(error instanceof UpstreamError)) return error;
+  const { upstream, fault, reason, status, retryAfterMs } = error;
+  const options = { status, retryAfterMs, isCostly: true, cause: error };
+  return new UpstreamError(upstream, fault, reason, options);
 }
 
 /**
  * The next page of a listing, as a path below the registry's `/v2/`; `undefined` at the end.
- * Registries behind a proxy write internal hosts into absolute links, so only path and query count.
+ * Registries behind a proxy write internal hosts into absolute links, so only path and query count:
+ * no link leads to another host.
  * @see https://www.rfc-editor.org/rfc/rfc8288
  */
 export function nextPage(link: string | undefined, page: URL, base: URL): string | undefined {

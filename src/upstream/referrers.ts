@@ -4,12 +4,10 @@ import { readDescriptor, type Descriptor } from '../oci/descriptor.ts';
 import { essence, OCI_INDEX } from '../oci/media-types.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Demand } from './demand.ts';
-import { readPages } from './listing.ts';
-import type { RegistryClient } from './registry-client.ts';
+import type { ListingReader } from './listing.ts';
 
 export interface ReferrersParts {
-  readonly upstream: string;
-  readonly client: RegistryClient;
+  readonly listings: ListingReader;
   readonly clock: Clock;
 }
 
@@ -63,26 +61,36 @@ export class Referrers {
     { path, scope, demand }: ReferrersRequest,
     namespace: string,
   ): Promise<Descriptor[] | undefined> {
-    const { client, upstream } = this.#parts;
-    const wanted = { kind: 'referrers', path, scope, accept: OCI_INDEX, demand } as const;
-    const found: Descriptor[] = [];
-    let hasApi = false;
+    const wanted = {
+      kind: 'referrers',
+      field: 'manifests',
+      path,
+      scope,
+      accept: OCI_INDEX,
+      demand,
+    } as const;
+    let found: Descriptor[] | undefined;
     try {
-      for await (const { document, contentType } of readPages(client, upstream, wanted)) {
-        const { manifests } = document;
-        hasApi = essence(contentType) === OCI_INDEX && Array.isArray(manifests);
-        if (!hasApi) return undefined;
-        found.push(...(manifests as unknown[]).flatMap((entry) => readDescriptor(entry) ?? []));
+      for await (const page of this.#parts.listings.pages(wanted, readDescriptor)) {
+        if (found) {
+          for (const entry of page.entries ?? []) found.push(entry);
+        } else if (page.entries && essence(page.contentType) === OCI_INDEX) {
+          found = [...page.entries];
+        } else return undefined;
       }
     } catch (error) {
-      if (!(error instanceof UpstreamError) || error.fault !== 'bad-response') throw error;
+      // What a later page says is no word about the API, nor that there is too much of it.
+      const isOfApi =
+        error instanceof UpstreamError &&
+        error.fault === 'bad-response' &&
+        !error.isCostly &&
+        !found;
+      if (!isOfApi) throw error;
       // Not remembered: a page with 200, as Google's registries have sent, may be a portal on the
       // way, and Quay's 400 is about this subject alone.
       if (!NO_API.has(error.status ?? 0)) return undefined;
-      hasApi = false;
     }
-    if (hasApi) return found;
-    this.#without.set(namespace, true, REMEMBER_MS);
-    return undefined;
+    if (!found) this.#without.set(namespace, true, REMEMBER_MS);
+    return found;
   }
 }

@@ -25,6 +25,14 @@ export const TEXTS = {
     `a list of ${kind} without ${field}`,
   noList: ({ host, kind }: { host: string; kind: string }) =>
     `${host} sent no JSON list of ${kind}`,
+  pageTooLarge: ({ host, bytes }: { host: string; bytes: number }) =>
+    `${host} sent more than ${bytes} bytes as one page of a list`,
+  pagesInCircle: 'a list whose pages lead back to one of them',
+  tooManyPages: ({ most }: { most: number }) => `a list of more than ${most} pages`,
+  tooManyEntries: ({ most }: { most: number }) => `a list of more than ${most} entries`,
+  tooMuchMemory: ({ bytes }: { bytes: number }) =>
+    `a list that takes more than its share of ${bytes} bytes of memory`,
+  tooSlow: ({ ms }: { ms: number }) => `a list that takes longer than ${ms} ms`,
   // Why an upstream is not asked.
   offline: 'this mirror is set offline and asks no upstream',
   down: ({ seconds, reason }: { seconds: number; reason: string }) =>
