@@ -1,7 +1,7 @@
 /** Beyond this the socket is not read until the consumer has caught up. */
 const HIGH_WATER_BYTES = 512 * 1024;
-/** An answer nobody wants is read to its end when that is near, to keep the connection. */
-const MAX_DUMP_BYTES = 64 * 1024;
+/** An answer nobody wants is read to its end when that is near, to keep the connection: an error document. */
+const MAX_DUMP_BYTES = 8 * 1024;
 
 /** The side of the HTTP client that a body may act on. */
 export interface BodySource {
@@ -63,9 +63,10 @@ export class ResponseBody {
     this.#source.abort(reason);
   }
 
-  /** Reads the rest and forgets it, or closes the connection when that is much. Never rejects. */
-  async dump(): Promise<void> {
+  /** Reads the rest and forgets it, or closes the connection when that is much or late. Never rejects. */
+  async dump(limitMs: number): Promise<void> {
     let bytes = 0;
+    const timer = setTimeout(() => this.destroy(), limitMs);
     try {
       for (;;) {
         const chunk = await this.next();
@@ -75,6 +76,8 @@ export class ResponseBody {
       }
     } catch {
       // Nobody wanted it.
+    } finally {
+      clearTimeout(timer);
     }
   }
 

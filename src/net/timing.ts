@@ -4,8 +4,14 @@ import { Backoff } from '../time/backoff.ts';
 export interface Timing {
   /** Name resolution, TCP and TLS. */
   readonly connectMs: number;
-  /** From the request to the response's headers. */
+  /** From a request to the headers of its answer. Clients of the field wait 10 s for a small answer. */
   readonly headersMs: number;
+  /** The same for a blob, which a mirror may have to fetch first. containerd waits 30 s for headers. */
+  readonly firstByteMs: number;
+  /** Over a whole exchange but the body of a blob; a second more for each KiB received. */
+  readonly exchangeMs: number;
+  /** For the rest of an answer that nobody wants; the connection is closed after it. */
+  readonly discardMs: number;
   /** Between two chunks of a body. */
   readonly stallMs: number;
   /** From the first attempt of a request to the last one's start. containerd waits 30 s in all. */
@@ -23,6 +29,9 @@ export interface Timing {
 export const DEFAULT_TIMING: Timing = {
   connectMs: 5_000,
   headersMs: 10_000,
+  firstByteMs: 25_000,
+  exchangeMs: 30_000,
+  discardMs: 2_000,
   stallMs: 30_000,
   attemptsMs: 12_000,
   rangeMs: 1_000,

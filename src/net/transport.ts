@@ -1,18 +1,19 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import type { ConnectionOptions } from 'node:tls';
 import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
-import { readSmall, ResponseBody } from './response-body.ts';
+import { Deadline } from './deadline.ts';
+import { Exchange, type IncomingAnswer, type OutgoingRequest } from './exchange.ts';
+import { readSmall, type ResponseBody } from './response-body.ts';
 import { TEXTS } from './texts.ts';
 import type { Timing } from './timing.ts';
 import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';
 
-export interface TransportRequest {
-  readonly method: 'GET' | 'HEAD' | 'POST';
-  readonly url: URL;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
+export interface TransportRequest extends OutgoingRequest {
   readonly signal?: AbortSignal | undefined;
+  /** Of the exchange that this request is a part of; without one it has one of its own. */
+  readonly deadline?: Deadline | undefined;
+  /** A blob, whose body may take any time while bytes come: the deadline ends with the headers. */
+  readonly isStream?: boolean;
 }
 
 /** Must be read, dumped or destroyed, to free the connection. */
@@ -27,7 +28,9 @@ export interface TransportResponse {
   chunks(): AsyncGenerator<Buffer>;
   /** The whole body; `undefined` when it is longer than the limit (bytes). */
   read(limit: number): Promise<Buffer | undefined>;
-  /** Reads the rest and forgets it, or closes the connection when that is much. Never rejects. */
+  /** The same of what is only told to people: `undefined` also when it breaks or is late. */
+  readText(limit: number): Promise<Buffer | undefined>;
+  /** Reads the rest and forgets it, or closes the connection when that is much or late. Never rejects. */
   dump(): Promise<void>;
   /** Closes the connection unless the body is all here. */
   destroy(): void;
@@ -60,30 +63,54 @@ export class Transport {
         : new ProxyAgent({ ...options, uri: config.proxy, requestTls: tls, connect });
   }
 
+  /** Of one exchange with this host, however many requests it takes. */
+  startDeadline(host: string): Deadline {
+    const { exchangeMs: ms } = this.#timing;
+    return new Deadline(ms, () => this.#error('timeout', TEXTS.noEnd({ host, ms })));
+  }
+
   /** Resolves when the headers are here. */
   async send(wanted: TransportRequest): Promise<TransportResponse> {
-    const { headersMs } = this.#timing;
-    const { host } = wanted.url;
-    const late = this.#error('timeout', TEXTS.noAnswer({ host, ms: headersMs }));
-    const exchange = new Exchange();
-    const timer = setTimeout(() => exchange.abort(late), headersMs);
-    const { signal } = wanted;
-    const leave = (): void => exchange.abort(signal?.reason as Error);
-    signal?.addEventListener('abort', leave, { once: true });
-    void exchange.ended.then(() => signal?.removeEventListener('abort', leave));
+    if (wanted.deadline) return this.#send(wanted, wanted.deadline);
+    const deadline = this.startDeadline(wanted.url.host);
+    return this.#send(wanted, deadline, () => deadline[Symbol.dispose]());
+  }
+
+  /** `ended` is called when the deadline counts no more. */
+  async #send(
+    wanted: TransportRequest,
+    deadline: Deadline,
+    ended = (): void => {},
+  ): Promise<TransportResponse> {
+    const { url, signal, isStream = false } = wanted;
+    const ms = isStream ? this.#timing.firstByteMs : this.#timing.headersMs;
+    const late = this.#error('timeout', TEXTS.noAnswer({ host: url.host, ms }));
+    const exchange = new Exchange((bytes) => deadline.received(bytes));
+    const timer = setTimeout(() => exchange.abort(late), ms);
+    if (signal) exchange.follow(signal);
+    const release = exchange.follow(deadline.signal);
+    void exchange.ended.then(ended);
     try {
       signal?.throwIfAborted();
+      deadline.signal.throwIfAborted();
       exchange.dispatch(this.#dispatcher, wanted);
-      return this.#respond(wanted.url, await exchange.response);
+      const answer = await exchange.response;
+      if (isStream) {
+        release();
+        ended();
+      }
+      return this.#respond(url, answer);
     } catch (error) {
+      ended();
       signal?.throwIfAborted();
-      throw this.#fault(error, wanted.url);
+      throw this.#fault(error, url);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  #respond(url: URL, { status, headers, body }: Answer): TransportResponse {
+  #respond(url: URL, { status, headers, body }: IncomingAnswer): TransportResponse {
+    const { discardMs } = this.#timing;
     const lines = (name: string): string[] => [headers[name] ?? []].flat();
     const chunks = (): AsyncGenerator<Buffer> => this.#chunks(body, url);
     return {
@@ -93,7 +120,12 @@ export class Transport {
       challenges: lines('www-authenticate'),
       chunks,
       read: async (limit) => readSmall(chunks(), limit),
-      dump: async () => body.dump(),
+      readText: async (limit) => {
+        const timer = setTimeout(() => body.destroy(), discardMs);
+        const reading = readSmall(chunks(), limit).catch(() => undefined);
+        return reading.finally(() => clearTimeout(timer));
+      },
+      dump: async () => body.dump(discardMs),
       destroy: () => body.destroy(),
     };
   }
@@ -135,80 +167,6 @@ export class Transport {
     options: UpstreamErrorOptions = {},
   ): UpstreamError {
     return new UpstreamError(this.#upstream, fault, reason, options);
-  }
-}
-
-interface Answer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly body: ResponseBody;
-}
-
-/** One request and its answer as undici's handler interface tells of them. */
-class Exchange implements Dispatcher.DispatchHandler {
-  readonly #response = Promise.withResolvers<Answer>();
-  readonly #ended = Promise.withResolvers<void>();
-  #controller: Dispatcher.DispatchController | undefined;
-  #body: ResponseBody | undefined;
-  #aborted: Error | undefined;
-
-  get response(): Promise<Answer> {
-    return this.#response.promise;
-  }
-
-  /** Never rejects. */
-  get ended(): Promise<void> {
-    return this.#ended.promise;
-  }
-
-  dispatch(dispatcher: Dispatcher, { method, url, headers, body }: TransportRequest): void {
-    const path = `${url.pathname}${url.search}`;
-    const origin = url.origin;
-    dispatcher.dispatch(
-      { origin, path, method, headers: { ...headers }, ...(body !== undefined && { body }) },
-      this,
-    );
-  }
-
-  /** At once for whoever waits, although a connection in the making can only be closed later. */
-  abort(reason: Error): void {
-    this.#aborted ??= reason;
-    this.#fail(reason);
-    this.#controller?.abort(reason);
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#aborted) controller.abort(this.#aborted);
-  }
-
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    headers: IncomingHttpHeaders,
-  ): void {
-    if (status < 200) return;
-    this.#body = new ResponseBody(controller);
-    this.#response.resolve({ status, headers, body: this.#body });
-  }
-
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#body?.push(chunk);
-  }
-
-  onResponseEnd(): void {
-    this.#body?.finish();
-    this.#ended.resolve();
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#fail(error);
-  }
-
-  #fail(error: Error): void {
-    this.#response.reject(error);
-    this.#body?.finish(error);
-    this.#ended.resolve();
   }
 }
 

@@ -151,7 +151,7 @@ export class HttpUpstream implements Upstream {
       ...this.#target(repository, `blobs/${digest}`),
       headers: ranged ? { range: `bytes=${start}-${end === undefined ? '' : end - 1}` } : {},
       demand,
-      retry: false,
+      isStream: true,
     });
     if (response.status === 404) return undefined;
     if (response.status === 206) return this.#partialBody(response, start);

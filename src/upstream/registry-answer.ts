@@ -85,8 +85,7 @@ export async function readErrorMessage(response: TransportResponse): Promise<str
     return '';
   }
   // What breaks here takes nothing from the status.
-  const bytes = await response.read(MAX_ERROR_BYTES).catch(() => undefined);
-  return describeErrors(parseJsonObject(bytes));
+  return describeErrors(parseJsonObject(await response.readText(MAX_ERROR_BYTES)));
 }
 
 /**

@@ -75,13 +75,13 @@ export class RegistryClient {
 
   /** Resolves with the headers. */
   async send(wanted: RegistryRequest): Promise<RegistryResponse> {
-    return this.#repeat(wanted, async () => this.#attempt(wanted));
+    return this.#repeat(wanted, async (request) => this.#attempt(request));
   }
 
   /** Resolves with the whole of a small body; one that breaks off is asked for again. */
   async read(wanted: RegistryRequest, maxBytes: number): Promise<SmallResponse> {
-    return this.#repeat(wanted, async () => {
-      const { status, headers, url, chunks } = await this.#attempt(wanted);
+    return this.#repeat(wanted, async (request) => {
+      const { status, headers, url, chunks } = await this.#attempt(request);
       const bytes = status === 404 ? undefined : await readSmall(chunks, maxBytes);
       return { status, headers, url, bytes };
     });
@@ -92,16 +92,21 @@ export class RegistryClient {
     await this.#sender.close();
   }
 
-  async #repeat<Value>(wanted: RegistryRequest, attempt: () => Promise<Value>): Promise<Value> {
+  /** All attempts together have one deadline, and what they wait for goes on without them. */
+  async #repeat<Value>(
+    wanted: RegistryRequest,
+    attempt: (request: RegistryRequest) => Promise<Value>,
+  ): Promise<Value> {
     const { timing } = this.#parts;
     const pauses = pausesOf(timing);
     const lastStart = performance.now() + timing.attemptsMs;
+    using deadline = this.#sender.startDeadline();
     for (let attempts = 1; ; attempts += 1) {
       try {
-        return await attempt();
+        return await deadline.within(attempt({ ...wanted, deadline }));
       } catch (error) {
         const pause = pauses.after(attempts);
-        const final = wanted.retry === false || attempts === MAX_ATTEMPTS;
+        const final = wanted.isStream || attempts === MAX_ATTEMPTS;
         const late = performance.now() + pause > lastStart;
         if (final || late || !isPassing(error)) throw error;
         await sleep(pause, undefined, { signal: wanted.demand.signal });

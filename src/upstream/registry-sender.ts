@@ -1,4 +1,5 @@
 import type { UpstreamConfig } from '../config/config.ts';
+import type { Deadline } from '../net/deadline.ts';
 import type { OwnListeners } from '../net/own-listeners.ts';
 import type { Timing } from '../net/timing.ts';
 import {
@@ -29,8 +30,10 @@ export interface RegistryRequest {
   readonly scope: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly demand: Demand;
-  /** False: the caller repeats by itself what failed. */
-  readonly retry?: boolean;
+  /** Of the whole question; each request has one of its own without it. */
+  readonly deadline?: Deadline;
+  /** A blob: its body is no part of the exchange, and the caller repeats by itself what failed. */
+  readonly isStream?: boolean;
 }
 
 /** The answer to a request after all redirects, and what the request was made with. */
@@ -75,6 +78,11 @@ export class RegistrySender implements Sender {
     return this.#breaker.outage;
   }
 
+  /** Of one question to the registry. */
+  startDeadline(): Deadline {
+    return this.#transport.startDeadline(this.base.host);
+  }
+
   /** A request that belongs to the registry's login. */
   async send(request: TransportRequest): Promise<TransportResponse> {
     return this.#breaker.run(request.url.host, async () => this.#transport.send(request));
@@ -104,7 +112,7 @@ export class RegistrySender implements Sender {
     { response: { url }, authorization }: RegistryAnswer,
   ): Promise<TransportResponse> {
     const headers = { accept: 'application/json' };
-    return this.#ask({ ...wanted, method: 'GET', headers }, url, authorization);
+    return this.#ask({ ...wanted, method: 'GET', headers, isStream: false }, url, authorization);
   }
 
   async close(): Promise<void> {
@@ -119,7 +127,7 @@ export class RegistrySender implements Sender {
   }
 
   async #ask(
-    { method, headers, demand: { signal } }: RegistryRequest,
+    { method, headers, demand: { signal }, deadline, isStream = false }: RegistryRequest,
     url: URL,
     authorization: string | undefined,
   ): Promise<TransportResponse> {
@@ -129,6 +137,8 @@ export class RegistrySender implements Sender {
       method,
       url,
       signal,
+      deadline,
+      isStream,
       headers: {
         'user-agent': userAgent,
         'accept-encoding': 'identity',

@@ -20,6 +20,9 @@ import { until } from './until.ts';
 export const TEST_TIMING: Timing = {
   connectMs: 20_000,
   headersMs: 30_000,
+  firstByteMs: 30_000,
+  exchangeMs: 60_000,
+  discardMs: 10_000,
   stallMs: 30_000,
   attemptsMs: 10_000,
   rangeMs: 50,

@@ -102,7 +102,10 @@ const FAULTS: Record<string, Fault> = {
     detail: { fault: 'timeout' },
     cause: (host) => `no answer from ${host} within 1000 ms`,
     heard: 3,
-    scene: { timing: { headersMs: 1_000 }, tags: { revalidateTimeoutMs: 20_000 } },
+    scene: {
+      timing: { headersMs: 1_000, firstByteMs: 1_000 },
+      tags: { revalidateTimeoutMs: 20_000 },
+    },
   },
   'drops every connection': {
     strike: (registry) => registry.drop(),

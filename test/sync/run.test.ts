@@ -255,7 +255,7 @@ test('one that accepts and never answers delays no other longer than the client 
   const site = await Site.start(t, {
     rules: [rule('', { image: there, tags: { names: ['v1'] } }), named('v1')],
     others: { 'other.local': { url: other.url } },
-    timing: { headersMs: 1_000, attemptsMs: 1_500 },
+    timing: { headersMs: 1_000, firstByteMs: 1_000, attemptsMs: 1_500 },
   });
   site.registry.addImage(REPOSITORY, 'v1', image('app'));
   other.addImage(REPOSITORY, 'v1', image('of the other'));

@@ -118,7 +118,7 @@ const FAILURES: Record<string, Failure> = {
     reason: ({ host }) => `no answer from ${host} within 1000 ms`,
     fault: 'timeout',
     status: 504,
-    timing: { headersMs: 1_000 },
+    timing: { headersMs: 1_000, firstByteMs: 1_000 },
   },
   'answers 502': answers(502),
   'answers 503': answers(503),
