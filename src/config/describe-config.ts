@@ -8,6 +8,7 @@ import type {
 } from './config.ts';
 import { formatDuration } from './duration.ts';
 import { formatListenAddress } from './listen.ts';
+import { formatShare } from './share.ts';
 import type { SyncRule } from './sync-rule-schema.ts';
 import type { SyncConfig } from './sync-schema.ts';
 import type { TagSelection } from './tag-selection-schema.ts';
@@ -25,6 +26,7 @@ export function describeConfig({ listen, admin, offline, store, ...rest }: Confi
     store: {
       ...store,
       maxBytes: formatByteSize(store.maxBytes),
+      maxBlobShare: formatShare(store.maxBlobShare),
       minFreeBytes: formatByteSize(store.minFreeBytes),
     },
     defaultUpstream,
@@ -112,7 +114,7 @@ function describeSync(sync: SyncConfig) {
     bandwidth: describeBandwidth(sync),
     jitter: formatDuration(sync.jitterMs),
     concurrency,
-    releaseShare: `${Number((sync.releaseShare * 100).toFixed(6))}%`,
+    releaseShare: formatShare(sync.releaseShare),
     rules: sync.rules.map(describeRule),
   };
 }

@@ -5,6 +5,7 @@ import { isGlob, parseGlob } from './glob.ts';
 import { checkDoors, DEFAULT_ADDRESSES, listenSchema } from './listen.ts';
 import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
 import { checked, converted, section } from './section.ts';
+import { shareSchema } from './share.ts';
 import type { Source } from './source.ts';
 import { syncSchema } from './sync-schema.ts';
 import { upstreamSchema } from './upstream-schema.ts';
@@ -62,7 +63,11 @@ function storeSchema(source: Source) {
     maxBytes: size
       .refine((bytes) => bytes > 0, TEXTS.sizeAboveZero)
       .prefault('100GiB')
-      .describe('Most bytes the store may hold. Above it, images not pulled for longest go.'),
+      .describe('Most bytes below path. Above it, images not pulled for longest go.'),
+    maxBlobShare: shareSchema
+      .refine((share) => share > 0, TEXTS.shareAboveZero)
+      .prefault('50%')
+      .describe('Most of maxBytes for one blob. A larger one is passed through and not kept.'),
     minFreeBytes: size
       .prefault('2GiB')
       .describe('Bytes of the disk to leave free; images go for it too.'),

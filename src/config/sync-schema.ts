@@ -8,6 +8,7 @@ import { duration } from './duration.ts';
 import { isGlob } from './glob.ts';
 import { describeIssue, describeProblems } from './problems.ts';
 import { converted, type Frozen } from './section.ts';
+import { shareSchema } from './share.ts';
 import { type Source, readTextFile } from './source.ts';
 import {
   type RuleSource,
@@ -20,7 +21,6 @@ import { TEXTS } from './texts.ts';
 
 const DAY = 86_400_000;
 const MAX_WINDOW_MS = 31 * DAY;
-const SHARE = /^(\d{1,3}(?:\.\d+)?)%$/;
 
 const cron = z.string(TEXTS.cron).transform(converted(parseCron));
 
@@ -58,10 +58,7 @@ export function syncSchema(source: Source) {
         .min(1, TEXTS.asCount)
         .default(4)
         .describe('Images at a time.'),
-      releaseShare: z
-        .string(TEXTS.share)
-        .meta({ pattern: SHARE.source })
-        .transform(converted(parseShare))
+      releaseShare: shareSchema
         .prefault('20%')
         .describe('Most of what was held that one run may release.'),
       defaults: ruleDefaultsSchema.describe('What rules have that do not say it themselves.'),
@@ -154,10 +151,4 @@ function forEachFile<Result>(
   });
   if (problems.length > 0) throw new ConfigError(problems);
   return results;
-}
-
-function parseShare(text: string): number {
-  const share = Number(SHARE.exec(text)?.[1]) / 100;
-  if (share <= 1) return share;
-  throw new ConfigError([TEXTS.notThis({ advice: TEXTS.share, text })]);
 }

@@ -26,6 +26,7 @@ export const TEXTS = {
   duration: 'write a duration such as "5m" or "1h30m"',
   durationOrForever: 'write a duration such as "5m" or "1h30m", or forever',
   share: 'write a share such as 20%, from 0% to 100%',
+  shareAboveZero: 'write more than 0%; the store would keep nothing',
   cron: 'write a cron expression such as "0 22 * * *"',
   cronForm: 'write minute, hour, day of month, month and day of week, such as "0 22 * * *"',
   cronFault: ({ advice, fault }: { advice: string; fault: string }) => `${advice}; ${fault}`,

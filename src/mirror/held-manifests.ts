@@ -11,7 +11,7 @@ import {
   type Catalog,
   type ManifestEntry,
 } from '../store/catalog/catalog.ts';
-import { NoRoomError, type Budget, type Health } from '../store/care/care.ts';
+import type { Budget, Health } from '../store/care/care.ts';
 import type { ManifestBody } from '../upstream/upstream.ts';
 
 /** What a HEAD tells of a manifest. */
@@ -101,9 +101,10 @@ export class HeldManifests {
     const held = { digest, mediaType, size: bytes.length, bytes, storedAt };
     try {
       using _ = blobs.lease(digest);
-      using room = await budget.admit(bytes.length, { patienceMs: PATIENCE_MS });
-      if (!room) throw new NoRoomError(bytes.length);
+      const received = bytes.length;
+      using room = await budget.admit(received, { received, patienceMs: PATIENCE_MS });
       await blobs.writeBytes(digest, bytes);
+      room.wrote(received);
       const entry = { ...describeManifest(digest, bytes.length, manifest), tags, isPulled };
       await catalog.recordManifest(target, entry, storedAt);
       health.took();

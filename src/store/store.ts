@@ -80,7 +80,7 @@ export class Store {
     // Whoever has the catalog has the store; what a killed process signed counts no more.
     await rm(`${join(config.path, 'catalog')}.holder`, { force: true });
     await writeFormat(config.path);
-    await blobs.folders.sweep();
+    await blobs.takeOver();
     journal = undo.adopt(
       await Journal.open(join(config.path, 'journal'), { step }),
       async (opened) => opened.close(),

@@ -8,6 +8,8 @@ export const TEXTS = {
     `${path} was written by an older, unreleased version (format ${found}, this one knows ${known}): point store.path elsewhere`,
   noRoom: ({ bytes, reason }: { bytes: number; reason: string }) =>
     `no room for ${bytes} bytes: ${reason}`,
+  tooLarge: ({ most }: { most: number }) =>
+    `larger than the ${most} bytes that one blob may take (store.maxBlobShare)`,
   nothingToEvict: 'what is held is pinned, in use, or not enough to make room',
   part: 'part of another image',
   pulled: 'being pulled',

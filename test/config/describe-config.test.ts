@@ -30,6 +30,7 @@ offline: false
 store:
   path: /srv/entrepot
   maxBytes: 1GB
+  maxBlobShare: 50%
   minFreeBytes: 2GiB
   durability: full
   pins: [ docker.io/library/nginx:1.27 ]

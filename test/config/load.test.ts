@@ -47,6 +47,7 @@ test('without a file the well-known registries are served from ./data on the usu
     store: {
       path: join(cwd, 'data'),
       maxBytes: 107_374_182_400,
+      maxBlobShare: 0.5,
       minFreeBytes: 2_147_483_648,
       durability: 'full',
       pins: [],
@@ -114,6 +115,7 @@ offline: true
 store:
   path: cache
   maxBytes: 1GB
+  maxBlobShare: 12.5%
   minFreeBytes: 0
   durability: rename
   pins: [docker.io/library/nginx:1.27, 'ghcr.io/org/*:stable']
@@ -149,6 +151,7 @@ upstreams:
     store: {
       path: join(file, '../cache'),
       maxBytes: 1_000_000_000,
+      maxBlobShare: 0.125,
       minFreeBytes: 0,
       durability: 'rename',
       pins: ['docker.io/library/nginx:1.27', 'ghcr.io/org/*:stable'],

@@ -19,7 +19,7 @@ function upstream(keys: string): string {
 test(tells, 'an unknown key is refused at every depth, with the keys that are known', {
   yaml: 'lisen: 1\nstore: { maxbytes: 1 }\nupstreams: { docker.io: { tags: { tll: 1s } } }',
   says: [
-    'store.maxbytes: unknown key; known here: path, maxBytes, minFreeBytes, durability, pins, inUse',
+    'store.maxbytes: unknown key; known here: path, maxBytes, maxBlobShare, minFreeBytes, durability, pins, inUse',
     'upstreams.docker.io.tags.tll: unknown key; known here: ttl, revalidateTimeout, staleIfError, staleWhileRevalidate, negativeTtl, immutable',
     'lisen: unknown key; known here: listen, admin, offline, store, defaultUpstream, upstreams, sync',
   ],

@@ -7,6 +7,7 @@ import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { Gate } from '../helpers/gate.ts';
 import { buildBlob, type Stored } from '../helpers/image.ts';
 import { startMirror } from '../helpers/mirror.ts';
+import { NoRoomError } from '../../src/store/care/care.ts';
 import { until } from '../helpers/until.ts';
 
 const MIB = 1024 * 1024;
@@ -224,7 +225,7 @@ test('a client that leaves while it is to go on by itself begins no transfer of 
   // There is none: each client is to go on from the upstream.
   store.care.budget.admit = async () => {
     await room.pass();
-    return undefined;
+    throw new NoRoomError(blob.size);
   };
   const ingest = blobs.ingest.bind(blobs);
   blobs.ingest = async (...of) => {

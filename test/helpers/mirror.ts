@@ -161,6 +161,8 @@ export function createConfig(storePath: string, options: MirrorOptions): Config 
     store: {
       path: storePath,
       maxBytes: 2 ** 40,
+      // Small stores of tests have few and large blobs.
+      maxBlobShare: 1,
       minFreeBytes: 0,
       durability: 'full',
       pins: [],

@@ -56,7 +56,7 @@ test('what is too large for the disk even with everything gone takes nothing wit
   await fill(store, 5);
   const before = await store.held();
   setFree(store, 200_000);
-  t.is(await store.budget.admit(10_000_000), undefined);
+  t.is(await store.admit(10_000_000), undefined);
   t.deepEqual(await store.held(), before);
   t.deepEqual(store.evicted, []);
 });
@@ -65,9 +65,9 @@ test('for what is too large no more goes than the floor of the disk lacks', asyn
   const store = await ImageStore.open(t, { minFreeBytes: 50_000 });
   await fill(store, 5);
   setFree(store, 45_000);
-  t.is(await store.budget.admit(10_000_000), undefined);
+  t.is(await store.admit(10_000_000), undefined);
   t.deepEqual(store.evicted, [['i0', 'free-space']]);
-  t.is(await store.budget.admit(10_000_000), undefined);
+  t.is(await store.admit(10_000_000), undefined);
   t.deepEqual(store.evicted, [['i0', 'free-space']]);
 });
 
@@ -76,10 +76,10 @@ test('a store full of pinned images is walked over once, however many want room'
   await fill(store, 4);
   await store.pin('hub.example/app');
   const walks = countWalks(store);
-  const asked = Array.from({ length: 8 }, async () => store.budget.admit(SIZE));
+  const asked = Array.from({ length: 8 }, async () => store.admit(SIZE));
   t.deepEqual(await Promise.all(asked), Array(8).fill(undefined));
   t.is(walks(), 1);
-  t.is(await store.budget.admit(20_000), undefined);
+  t.is(await store.admit(20_000), undefined);
   t.is(walks(), 1);
 });
 
@@ -102,9 +102,9 @@ test('what can be freed is too little for one and enough for another', async (t)
   const store = await ImageStore.open(t, { maxBytes: 50_000 });
   const images = await fill(store, 4);
   for (const { manifest } of images.slice(1)) await store.pin(`hub.example/app@${manifest.digest}`);
-  t.is(await store.budget.admit(30_000), undefined);
+  t.is(await store.admit(30_000), undefined);
   t.deepEqual(store.evicted, []);
-  using room = await store.budget.admit(SIZE);
+  using room = await store.admit(SIZE);
   t.not(room, undefined);
   t.deepEqual(store.evicted, [['i0', 'budget']]);
 });
@@ -113,9 +113,9 @@ test('a pin that goes makes room at once', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 50_000 });
   await fill(store, 4);
   await store.pin('hub.example/app');
-  t.is(await store.budget.admit(SIZE), undefined);
+  t.is(await store.admit(SIZE), undefined);
   await store.pins.remove({ origin: 'hand', image: 'hub.example/app' });
-  using room = await store.budget.admit(SIZE);
+  using room = await store.admit(SIZE);
   t.not(room, undefined);
   t.deepEqual(store.evicted, [['i0', 'budget']]);
 });
@@ -124,7 +124,7 @@ test('who loses patience is let go, and the room that is made later is for the n
   const store = await ImageStore.open(t, { maxBytes: 50_000 });
   await fill(store, 4);
   const gate = gateEvictions(store);
-  t.is(await store.budget.admit(SIZE, { patienceMs: 1 }), undefined);
+  t.is(await store.admit(SIZE, { patienceMs: 1 }), undefined);
   await gate.arrived();
   t.deepEqual(store.evicted, []);
   gate.open();
@@ -132,7 +132,7 @@ test('who loses patience is let go, and the room that is made later is for the n
   await nextTurn();
   t.deepEqual(store.evicted, [['i0', 'budget']]);
   t.is(store.budget.reservedBytes, 0);
-  using room = await store.budget.admit(SIZE);
+  using room = await store.admit(SIZE);
   t.not(room, undefined);
   t.deepEqual(store.evicted, [['i0', 'budget']]);
 });
@@ -145,7 +145,7 @@ test('a collection by hand lets a download that wants room through between two i
   const gate = gateEvictions(store);
   const collecting = store.budget.evict(all);
   await gate.arrived();
-  const asked = store.budget.admit(SIZE);
+  const asked = store.admit(SIZE);
   await nextTurn();
   const leftThen = asked.then(async (room) => {
     room![Symbol.dispose]();
@@ -177,7 +177,7 @@ test('a file that cannot be removed still counts, the others of its image go, an
     if (digest !== asked[0]) return remove(digest);
     throw Object.assign(new Error('EIO: i/o error, unlink'), { code: 'EIO', syscall: 'unlink' });
   };
-  await t.throwsAsync(store.budget.admit(SIZE), { code: 'EIO' });
+  await t.throwsAsync(store.admit(SIZE), { code: 'EIO' });
   t.deepEqual(asked.map((digest) => store.nameOf(digest)).toSorted(), ['i0', 'i0.0', 'i0.config']);
   const [stuck] = asked as [Digest];
   const parts = [oldest!.manifest, ...oldest!.blobs];
@@ -189,7 +189,7 @@ test('a file that cannot be removed still counts, the others of its image go, an
   );
   t.is(store.budget.reservedBytes, 0);
   store.blobs.delete = remove;
-  using room = await store.budget.admit(SIZE);
+  using room = await store.admit(SIZE);
   t.not(room, undefined);
   const left = ['i1', 'i2', 'i3'].map((name) => `hub.example/app ${name}`);
   t.deepEqual(await store.manifests(), left);

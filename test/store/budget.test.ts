@@ -514,7 +514,7 @@ test('above the high watermark it collects beside the work, down to the low one'
 test('what was recorded is not counted twice while it is still promised', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 100_000 });
   await fill(store, 4);
-  const room = await store.budget.admit(40_000);
+  const room = await store.admit(40_000);
   await store.keepBlob(buildBlob('arrived', 40_000));
   store.budget.wake();
   // As a download does: a few steps later.
@@ -529,7 +529,7 @@ test('what was recorded is not counted twice while it is still promised', async 
 test('a download gets the room that older images leave, and no more of them go for it', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 100_000 });
   await fill(store, 8);
-  const room = await store.budget.admit(20_000);
+  const room = await store.admit(20_000);
   t.is(store.budget.reservedBytes, 20_000);
   t.deepEqual(store.evicted[0], ['i0', 'budget']);
   t.true(store.catalog.usage.bytes + 20_000 <= 100_000);
@@ -540,9 +540,7 @@ test('a download gets the room that older images leave, and no more of them go f
 test('many who ask for room at once are never promised more than there is', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 100_000 });
   store.blobs.folders.freeBytes = async () => 2 ** 40;
-  const rooms = await Promise.all(
-    Array.from({ length: 10 }, async () => store.budget.admit(30_000)),
-  );
+  const rooms = await Promise.all(Array.from({ length: 10 }, async () => store.admit(30_000)));
   t.is(rooms.filter((room) => room !== undefined).length, 3);
   t.is(store.budget.reservedBytes, 90_000);
   for (const room of rooms) room?.[Symbol.dispose]();
@@ -553,13 +551,13 @@ test('nothing goes for what has no room even then', async (t) => {
   const store = await ImageStore.open(t, { maxBytes: 100_000 });
   await fill(store, 8);
   const before = await store.held();
-  t.is(await store.budget.admit(100_001), undefined);
+  t.is(await store.admit(100_001), undefined);
   await store.pin('hub.example/app');
-  t.is(await store.budget.admit(50_000), undefined);
+  t.is(await store.admit(50_000), undefined);
   await store.pins.remove({ origin: 'hand', image: 'hub.example/app' });
   const digests = await Array.fromAsync(store.catalog.manifests(), ({ digest }) => digest);
   for (const digest of digests.slice(0, 6)) await store.pin(`hub.example/app@${digest}`);
-  t.is(await store.budget.admit(50_000), undefined);
+  t.is(await store.admit(50_000), undefined);
   t.deepEqual(await store.held(), before);
 });
 
@@ -569,22 +567,22 @@ test('the disk keeps its floor', async (t) => {
   const start = store.catalog.usage.bytes;
   let disk = start + 60_000;
   store.blobs.folders.freeBytes = async () => disk - store.catalog.usage.bytes;
-  using roomy = await store.budget.admit(10_000);
+  using roomy = await store.admit(10_000);
   t.not(roomy, undefined);
   t.deepEqual(store.evicted, []);
-  using tight = await store.budget.admit(5_000);
+  using tight = await store.admit(5_000);
   t.not(tight, undefined);
   t.deepEqual(store.evicted, [['i0', 'free-space']]);
   disk = start;
-  t.is(await store.budget.admit(1), undefined);
+  t.is(await store.admit(1), undefined);
   t.deepEqual(await store.held(), []);
 });
 
 test('a disk that does not say what is free has no floor', async (t) => {
   const store = await ImageStore.open(t, { minFreeBytes: 2 ** 50 });
-  t.is(await store.budget.admit(1), undefined);
+  t.is(await store.admit(1), undefined);
   store.blobs.folders.freeBytes = async () => undefined;
-  using room = await store.budget.admit(1);
+  using room = await store.admit(1);
   t.not(room, undefined);
 });
 
@@ -595,10 +593,10 @@ test('a catalog that cannot be written gives no room and says why, until it can'
   store.catalog.evict = async () => {
     throw new Error('the disk is full');
   };
-  await t.throwsAsync(store.budget.admit(30_000), { message: 'the disk is full' });
+  await t.throwsAsync(store.admit(30_000), { message: 'the disk is full' });
   t.is(store.budget.reservedBytes, 0);
   store.catalog.evict = release;
-  using room = await store.budget.admit(30_000);
+  using room = await store.admit(30_000);
   t.not(room, undefined);
   await settled(store);
 });
@@ -616,7 +614,7 @@ test('what is collected ahead of need makes way for a download that wants room',
   store.budget.wake();
   await gate.arrived();
   store.blobs.folders.freeBytes = async () => 2 ** 40;
-  const asked = store.budget.admit(15_000);
+  const asked = store.admit(15_000);
   await nextTurn();
   gate.open();
   using room = await asked;

@@ -10,7 +10,8 @@ import { AccessTimes } from '../../src/store/care/access-times.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
 import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import type { EvictionResult, Shortage } from '../../src/store/care/evictor.ts';
-import { Budget } from '../../src/store/care/budget.ts';
+import { Budget, type AdmitOptions } from '../../src/store/care/budget.ts';
+import { NoRoomError, type Room } from '../../src/store/care/care.ts';
 import { unitOf, type JournalEntry } from '../../src/store/catalog/catalog.ts';
 import { Pins } from '../../src/store/care/pins.ts';
 import { Clock } from '../helpers/clock.ts';
@@ -19,6 +20,7 @@ import { createTempFolder } from '../helpers/mirror.ts';
 
 export interface ImageStoreOptions {
   readonly maxBytes?: number;
+  readonly maxBlobShare?: number;
   readonly minFreeBytes?: number;
   readonly configured?: readonly Pin[];
   readonly journal?: (entries: readonly JournalEntry[]) => void;
@@ -63,7 +65,7 @@ export class ImageStore {
 
   constructor(
     opened: Pick<ImageStore, 'path' | 'clock' | 'blobs' | 'catalog' | 'pins'>,
-    { maxBytes = 2 ** 40, minFreeBytes = 0 }: ImageStoreOptions,
+    { maxBytes = 2 ** 40, maxBlobShare = 1, minFreeBytes = 0 }: ImageStoreOptions,
   ) {
     const { path, clock, blobs, catalog, pins } = opened;
     const { now } = clock;
@@ -78,7 +80,7 @@ export class ImageStore {
       blobs,
       pins,
       access: this.access,
-      limits: { maxBytes, minFreeBytes },
+      limits: { maxBytes, maxBlobShare, minFreeBytes },
       now,
       evicted: ({ digest }, reason) => this.evicted.push([this.nameOf(digest), reason]),
       ended: (collection) => this.collections.push(collection),
@@ -137,6 +139,16 @@ export class ImageStore {
   pull({ digest }: Pick<Stored, 'digest'>, target = APP): void {
     this.clock.advance(1);
     this.access.note(target, parseDigest(digest));
+  }
+
+  /** For a blob that has come as a whole; `undefined` when there is no room for it. */
+  async admit(size: number, options: AdmitOptions = {}): Promise<Room | undefined> {
+    try {
+      return await this.budget.admit(size, { received: size, ...options });
+    } catch (error) {
+      if (error instanceof NoRoomError) return undefined;
+      throw error;
+    }
   }
 
   async pin(image: string, reason?: string): Promise<void> {

@@ -32,6 +32,7 @@ async function createWorld(
     final: join(folder, 'blobs', 'ab', 'final'),
     durability: 'full' as const,
     openFiles,
+    claim: { resize: () => undefined, end: () => undefined },
     step: noStep,
   };
   return { bytes, digest, place, openFiles, open: async () => Ingest.open(digest, place) };

@@ -16,7 +16,14 @@ const WITHOUT_NUMBER = fileURLToPath(new URL('fixtures/format-2', import.meta.ur
 
 async function openStore(t: ExecutionContext, path: string): Promise<Store> {
   const store = await Store.open({
-    config: { path, durability: 'rename', maxBytes: 2 ** 40, minFreeBytes: 0, pins: [] },
+    config: {
+      path,
+      durability: 'rename',
+      maxBytes: 2 ** 40,
+      maxBlobShare: 1,
+      minFreeBytes: 0,
+      pins: [],
+    },
     pins: [],
     metrics: new Metrics(),
     log: pino({ level: 'silent' }),

@@ -3,7 +3,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Target } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
-import { NoRoomError, type Budget, type Health } from '../../store/care/care.ts';
+import { NoRoomError, type Budget, type Health, type Room } from '../../store/care/care.ts';
 import type { Catalog } from '../../store/catalog/catalog.ts';
 import type { BlobStore, Ingest } from '../../store/files/blob-store.ts';
 import type { SharedDemand } from './demand.ts';
@@ -44,7 +44,7 @@ export class Download implements Content, Growing {
   #ingest: Ingest | undefined;
   readonly #recent = new RecentChunks();
   #ahead: DirectReader | undefined;
-  #room: Disposable | undefined;
+  #room: Room | undefined;
   #state: DownloadState = 'starting';
   #failure: unknown;
 
@@ -180,29 +180,40 @@ export class Download implements Content, Growing {
   async #fill(ingest: Ingest): Promise<void> {
     this.#move('streaming');
     this.#started.resolve(true);
-    await this.#makeRoom();
+    const room = await this.#enterStore(ingest);
     const { size } = this.#transfer;
     const isSmall = size !== undefined && size <= SMALL_BYTES;
     using _ = isSmall ? undefined : await this.#parts.queue.enter(this.#parts.demand);
     for await (const chunk of this.#transfer.chunks()) {
       await this.#parts.demand.pass(chunk.length);
+      await this.#orWithoutRoom(room.take(chunk.length));
       await ingest.append(chunk);
+      room.wrote(chunk.length);
       this.#recent.add(chunk, ingest.written);
       this.#wake();
     }
   }
 
   /** Clients have their headers and wait for the eviction of older images at most. */
-  async #makeRoom(): Promise<void> {
+  async #enterStore(ingest: Ingest): Promise<Room> {
     const { size } = this.#transfer;
-    if (size === undefined) return;
     try {
-      this.#room = await this.#parts.budget.admit(size);
-      if (!this.#room) throw new NoRoomError(size);
-    } catch (cause) {
+      const { written } = ingest;
+      this.#room = await this.#orWithoutRoom(this.#parts.budget.admit(size, { written }));
+      return this.#room;
+    } catch (error) {
       this.#transfer.discard();
-      // A store that fails to make room is a store without room: the blob is passed through.
-      throw cause instanceof NoRoomError ? cause : new NoRoomError(size, { cause });
+      throw error;
+    }
+  }
+
+  /** A store that fails to make room is a store without room: the blob is passed through. */
+  async #orWithoutRoom<Result>(making: Promise<Result>): Promise<Result> {
+    try {
+      return await making;
+    } catch (cause) {
+      if (cause instanceof NoRoomError) throw cause;
+      throw new NoRoomError(this.#transfer.size ?? 0, { cause });
     }
   }
 

@@ -9,47 +9,57 @@ import {
   type EvictorParts,
   type Shortage,
 } from './evictor.ts';
-import { TEXTS } from '../texts.ts';
+import { Ledger, type LedgerParts } from './ledger.ts';
+import { NoRoomError } from './no-room-error.ts';
 import type { Pins } from './pins.ts';
+import { Room } from './room.ts';
 
-export interface BudgetParts extends Omit<EvictorParts, 'stuck'> {
-  readonly limits: { readonly maxBytes: number; readonly minFreeBytes: number };
+export interface BudgetParts
+  extends Omit<EvictorParts, 'stuck'>, Pick<LedgerParts, 'limits' | 'ownBytes'> {
   /** Told of each eviction that came to its end. */
   readonly ended: (result: EvictionResult) => void;
+  /** Told of partial and damaged files that were removed to make room. */
+  readonly shed?: (removed: { files: number; bytes: number }) => void;
   /** Told why evicting beside the work came to nothing. */
   readonly failed: (error: unknown) => void;
 }
 
-/** The store has no room for a blob, and nothing that may be evicted would make enough. */
-export class NoRoomError extends Error {
-  override readonly name = 'NoRoomError';
-
-  /** With a cause: making room has failed. */
-  constructor(bytes: number, options: { cause?: unknown } = {}) {
-    const { cause } = options;
-    const reason = cause instanceof Error ? cause.message : TEXTS.nothingToEvict;
-    super(TEXTS.noRoom({ bytes, reason }), options);
-  }
+export interface AdmitOptions {
+  /** Bytes of it that are on the disk already. */
+  readonly written?: number;
+  /** Bytes of it that have come and are about to be written: room is made for them at once. */
+  readonly received?: number;
+  readonly patienceMs?: number;
 }
 
-/** Of the budget: above the first, evicting begins beside the work; it ends below the second. */
-const WATERMARK = { high: 0.98, low: 0.95 } as const;
 /** A client has its headers meanwhile; after that it is served without being waited for. */
 const PATIENCE_MS = 5_000;
+/** The same in the middle of a transfer, which a new one would repeat. */
+const STEP_PATIENCE_MS = 25_000;
+/**
+ * How far ahead of its bytes room is made for one blob, as a share of the store and in bytes: so much
+ * is evicted for nothing at most when a transfer breaks off. Evicting takes a while, so not too little.
+ */
+const STEP = { share: 1 / 64, least: 1024 * 1024, most: 8 * 1024 * 1024 } as const;
 /** How long the result of a walk in vain counts: pulls end and images age. */
 const IN_VAIN_MS = 5_000;
 /** The same after a file that could not be removed. */
 const STUCK_MS = 10 * 60_000;
 
-/** Keeps the store to its budget and the disk to its floor. One eviction at a time. */
+/**
+ * Keeps all that lies below the store's path to its budget, and the disk to its floor. Partial and
+ * damaged files go first, then images. One eviction at a time.
+ */
 export class Budget {
   readonly #parts: BudgetParts;
   readonly #catalog: Catalog;
   readonly #blobs: BlobStore;
   readonly #pins: Pins;
   readonly #evictor: Evictor;
+  readonly #ledger: Ledger;
+  readonly #stepBytes: number;
+  readonly #mostBytes: number;
   readonly #queue = new PQueue({ concurrency: 1 });
-  #reserved = 0;
   #isAwake = false;
   /** Downloads that want room now; an eviction ahead of need makes way for them. */
   #waiting = 0;
@@ -58,74 +68,138 @@ export class Budget {
   #isClosing = false;
 
   constructor(parts: BudgetParts) {
+    const { maxBytes, maxBlobShare } = parts.limits;
     this.#parts = parts;
     this.#catalog = parts.catalog;
     this.#blobs = parts.blobs;
     this.#pins = parts.pins;
+    this.#ledger = new Ledger(parts);
+    this.#stepBytes = Math.max(STEP.least, Math.min(maxBytes * STEP.share, STEP.most));
+    this.#mostBytes = Math.floor(maxBytes * maxBlobShare);
     this.#evictor = new Evictor({ ...parts, stuck: () => this.#noteVain(0, STUCK_MS) });
   }
 
   /** Promised to running downloads. */
   get reservedBytes(): number {
-    return this.#reserved;
+    return this.#ledger.promisedBytes;
   }
 
   /**
-   * Sets bytes aside for a download, evicting images where that is needed; `undefined` when there is
-   * no room even so. The caller disposes of the promise when the bytes are recorded. Rejects when
-   * evicting fails.
+   * Lets a blob into the store, which is disposed of when its bytes are recorded or given up. Nothing
+   * is evicted before bytes come, but for `received`. Rejects with `NoRoomError` when it is too large,
+   * or there is no room with everything evicted that may be, and as evicting does when that fails.
    */
-  async admit(
-    bytes: number,
-    { patienceMs = PATIENCE_MS }: { patienceMs?: number } = {},
-  ): Promise<Disposable | undefined> {
+  async admit(size: number | undefined, options: AdmitOptions = {}): Promise<Room> {
+    const { written = 0, received = 0, patienceMs = PATIENCE_MS } = options;
     await this.#catalog.counted;
-    const room = (await this.#reserve(bytes)) ?? (await this.#awaitRoom(bytes, patienceMs));
-    if (room) this.wake();
+    const room = new Room({
+      size,
+      written,
+      stepBytes: this.#stepBytes,
+      grant: async (wanting, upTo) => this.#grant(wanting, upTo),
+      end: (ended) => this.#ledger.delete(ended),
+    });
+    const upTo = written + received;
+    this.#refuseTooLarge(size ?? upTo);
+    const isIn = (await this.#ledger.enter(room)) && (await this.#ledger.extend(room, upTo));
+    if (!isIn) {
+      const work = async (): Promise<void> => {
+        if (!this.#ledger.has(room)) await this.#enterByPlan(room);
+        await this.#makeRoom(room, upTo);
+      };
+      await this.#inTurn(room, { work, patienceMs });
+    }
+    this.wake();
     return room;
   }
 
-  /** The room that is made after the caller's patience has ended is there for the next caller. */
-  async #awaitRoom(bytes: number, patienceMs: number): Promise<Disposable | undefined> {
-    if (bytes > this.#parts.limits.maxBytes || (await this.#isVain(bytes))) return undefined;
-    this.#waiting += 1;
-    const making = this.#queue
-      .add(async () => this.#makeRoom(bytes))
-      .finally(() => {
-        this.#waiting -= 1;
-      });
-    const given = Promise.withResolvers<undefined>();
-    const timer = setTimeout(() => given.resolve(undefined), patienceMs);
-    try {
-      return await Promise.race([making, given.promise]);
-    } finally {
-      clearTimeout(timer);
-      given.promise.then(
-        async () => making.then((room) => room?.[Symbol.dispose]()).catch(this.#parts.failed),
-        () => undefined,
-      );
-    }
+  /** Of a blob that is in: more bytes of it come. */
+  async #grant(room: Room, upTo: number): Promise<void> {
+    this.#refuseTooLarge(room.size ?? upTo);
+    if (await this.#ledger.extend(room, upTo)) return;
+    const work = async (): Promise<void> => this.#makeRoom(room, upTo);
+    await this.#inTurn(room, { work, patienceMs: STEP_PATIENCE_MS });
+    this.wake();
   }
 
-  async #makeRoom(bytes: number): Promise<Disposable | undefined> {
-    const { bytes: short, reason } = await this.#shortage(bytes);
-    if (short > 0 && !(await this.#isVain(bytes))) {
-      const freeable = sumOf((await this.#evictor.plan(short)).images).bytes;
-      if (freeable >= short) await this.#evict(short, reason);
-      else {
-        // Nothing is evicted for a download that has no room even then; the disk's floor is kept anyway.
-        this.#noteVain(freeable);
-        const floor = await this.#shortage(0);
-        if (floor.bytes > 0) await this.#evict(floor.bytes, floor.reason);
+  #refuseTooLarge(bytes: number): void {
+    const most = this.#mostBytes;
+    if (bytes > this.#parts.limits.maxBytes) throw new NoRoomError(bytes);
+    if (bytes > most) throw new NoRoomError(bytes, { most });
+  }
+
+  /** Lets the blob in when enough may be evicted for all of it. */
+  async #enterByPlan(room: Room): Promise<void> {
+    const { bytes } = await this.#ledger.shortage(room.remainingBytes);
+    const lacking = bytes - this.#blobs.aside.idleBytes;
+    if (lacking > 0) {
+      const known = this.#freeableBytes;
+      const freeable = known ?? sumOf((await this.#evictor.plan(lacking)).images).bytes;
+      if (freeable < lacking) {
+        if (known === undefined) this.#noteVain(freeable);
+        // Nothing is evicted for a blob that has no room even then; the disk's floor is kept anyway.
+        const deficit = await this.#ledger.deficit();
+        if (deficit.bytes > 0) await this.#free(deficit);
+        throw new NoRoomError(room.size ?? room.remainingBytes);
       }
     }
-    return this.#reserve(bytes);
+    this.#ledger.add(room);
   }
 
-  /** Whether a walk over all images has just found less than these bytes take. */
-  async #isVain(bytes: number): Promise<boolean> {
-    const freeable = this.#freeableBytes;
-    return freeable !== undefined && (await this.#shortage(bytes)).bytes > freeable;
+  /** Makes room up to so many bytes of a blob that was let in. */
+  async #makeRoom(room: Room, upTo: number): Promise<void> {
+    const short = await this.#ledger.shortageOf(room, upTo);
+    const lacking = short.bytes - this.#blobs.aside.idleBytes;
+    const isVain = lacking > (this.#freeableBytes ?? Infinity);
+    if (!isVain && short.bytes > 0 && (await this.#free(short)) < short.bytes) this.#noteVain(0);
+    if (isVain || !(await this.#ledger.extend(room, upTo))) {
+      throw new NoRoomError(room.size ?? upTo);
+    }
+  }
+
+  /** Partial and damaged files go first, then images. Resolves with what was freed. */
+  async #free({ bytes, reason }: { bytes: number; reason: Shortage }): Promise<number> {
+    const shed = await this.#shed(bytes);
+    if (shed >= bytes || this.#freeableBytes === 0) return shed;
+    return shed + sumOf((await this.#evict(bytes - shed, reason)).images).bytes;
+  }
+
+  async #shed(bytes: number): Promise<number> {
+    if (this.#blobs.aside.idleBytes === 0) return 0;
+    const removed = await this.#blobs.aside.shed(bytes);
+    if (removed.files > 0) this.#parts.shed?.(removed);
+    return removed.bytes;
+  }
+
+  /**
+   * Works when it is this blob's turn. After the patience the caller is refused; what is freed later
+   * is there for the next one.
+   */
+  async #inTurn(
+    room: Room,
+    { work, patienceMs }: { work: () => Promise<void>; patienceMs: number },
+  ): Promise<void> {
+    const refusal = new NoRoomError(room.size ?? room.written + room.remainingBytes);
+    this.#waiting += 1;
+    const working = this.#queue.add(work).finally(() => {
+      this.#waiting -= 1;
+    });
+    const given = Promise.withResolvers<void>();
+    const timer = setTimeout(() => given.reject(refusal), patienceMs);
+    try {
+      await Promise.race([working, given.promise]);
+    } catch (error) {
+      // It may still be let in, after its caller has left.
+      void working
+        .catch((late: unknown) => {
+          const isTold = late === error || late instanceof NoRoomError;
+          if (!isTold) this.#parts.failed(late);
+        })
+        .then(() => room[Symbol.dispose]());
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** `undefined` when it is not known, or not any more. */
@@ -138,35 +212,23 @@ export class Budget {
     this.#inVain = { freeableBytes, until: performance.now() + forMs, pins: this.#pins.version };
   }
 
-  /** Nothing may be awaited between the look at what is free and the promise. */
-  async #reserve(bytes: number): Promise<Disposable | undefined> {
-    const free = await this.#freeBytes();
-    if (this.#judge(bytes, free).bytes > 0) return undefined;
-    this.#reserved += bytes;
-    let isHeld = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (isHeld) this.#reserved -= bytes;
-        isHeld = false;
-      },
-    };
-  }
-
   /** Whether there is room for this many bytes without an eviction. */
   async hasRoom(bytes: number): Promise<boolean> {
-    return (await this.#shortage(bytes)).bytes === 0;
+    return (await this.#ledger.shortage(bytes)).bytes === 0;
   }
 
   /** Begins to evict when the store is above its high watermark. */
   wake(): void {
     const isVain = this.#freeableBytes !== undefined;
-    if (this.#isAwake || this.#isClosing || isVain || !this.#isHigh) return;
+    if (this.#isAwake || this.#isClosing || isVain || !this.#ledger.isHigh) return;
     this.#isAwake = true;
     const work = async (): Promise<void> => {
       // The promise of a blob that was just recorded is given back by then, so that it is not counted twice.
       await nextTurn();
-      if (!this.#isHigh) return;
-      const wanted = this.#excess;
+      if (!this.#ledger.isHigh) return;
+      await this.#shed(this.#ledger.excessBytes);
+      const wanted = this.#ledger.excessBytes;
+      if (wanted === 0) return;
       const { images } = await this.#evict(wanted, 'budget', this.#isWanted);
       if (sumOf(images).bytes < wanted && !this.#isWanted()) this.#noteVain(0);
     };
@@ -182,7 +244,8 @@ export class Budget {
   /** Evicts this many bytes; without a figure, what is above the low watermark. */
   async evict(bytes?: number): Promise<EvictionResult> {
     await this.#catalog.counted;
-    const wantedBytes = bytes ?? this.#excess;
+    if (bytes === undefined) await this.#shed(this.#ledger.excessBytes);
+    const wantedBytes = bytes ?? this.#ledger.excessBytes;
     let images: EvictionResult['images'] = [];
     for (let left = wantedBytes; ;) {
       // Downloads that want room have their turn between.
@@ -213,7 +276,9 @@ export class Budget {
 
   /** What `evict` would do. */
   async plan(bytes?: number): Promise<EvictionResult> {
-    return this.#evictor.plan(bytes ?? this.#excess);
+    return this.#evictor.plan(
+      bytes ?? Math.max(0, this.#ledger.excessBytes - this.#blobs.aside.idleBytes),
+    );
   }
 
   /** Ends after the image that is being evicted. */
@@ -221,35 +286,5 @@ export class Budget {
     this.#isClosing = true;
     this.#evictor.stop();
     await this.#queue.onIdle();
-  }
-
-  get #held(): number {
-    return this.#catalog.usage.bytes + this.#reserved;
-  }
-
-  get #isHigh(): boolean {
-    return this.#held > this.#parts.limits.maxBytes * WATERMARK.high;
-  }
-
-  /** Above the low watermark. */
-  get #excess(): number {
-    return Math.max(0, Math.ceil(this.#held - this.#parts.limits.maxBytes * WATERMARK.low));
-  }
-
-  async #freeBytes(): Promise<number> {
-    return (await this.#blobs.folders.freeBytes()) ?? Infinity;
-  }
-
-  async #shortage(coming: number): Promise<{ bytes: number; reason: Shortage }> {
-    return this.#judge(coming, await this.#freeBytes());
-  }
-
-  #judge(coming: number, free: number): { bytes: number; reason: Shortage } {
-    const { limits } = this.#parts;
-    const ofBudget = this.#held + coming - limits.maxBytes;
-    const ofDisk = limits.minFreeBytes + this.#reserved + coming - free;
-    return ofDisk > ofBudget
-      ? { bytes: Math.max(0, ofDisk), reason: 'free-space' }
-      : { bytes: Math.max(0, ofBudget), reason: 'budget' };
   }
 }

@@ -15,11 +15,13 @@ import { Pins } from './pins.ts';
 import { Reconciler } from './reconciler.ts';
 
 export type { AccessTimes } from './access-times.ts';
-export { NoRoomError, type Budget } from './budget.ts';
+export type { Budget } from './budget.ts';
 export { sumOf, type EvictionResult } from './evictor.ts';
 export type { Health } from './health.ts';
 export { InUseFile } from './in-use-file.ts';
+export { NoRoomError } from './no-room-error.ts';
 export type { Pins } from './pins.ts';
+export type { Room } from './room.ts';
 export { Scrubber } from './scrubber.ts';
 
 export interface CareParts {

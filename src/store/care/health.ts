@@ -1,6 +1,6 @@
 import type { StoreSummary } from '../../api/store-api.ts';
 import type { Log } from '../../observe/log.ts';
-import { NoRoomError } from './budget.ts';
+import { NoRoomError } from './no-room-error.ts';
 
 /** What operators are told; `ok` again with the next content that is kept. */
 export type StoreCondition = Pick<StoreSummary, 'state' | 'reason' | 'since'>;
@@ -24,6 +24,7 @@ export class Health {
 
   /** Something could not be kept. */
   refused(error: unknown): void {
+    if (error instanceof NoRoomError && error.isTooLarge) return;
     const state = isFull(error) ? 'full' : 'failing';
     const reason = error instanceof Error ? error.message : String(error);
     const isNew = this.#condition.state !== state;

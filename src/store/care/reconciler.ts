@@ -1,5 +1,5 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
-import { isDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
+import type { Algorithm, Digest } from '../../oci/digest.ts';
 import type { Aside, BlobStore } from '../files/blob-store.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { ageOf } from '../../time/clock.ts';
@@ -125,28 +125,19 @@ export class Reconciler {
   }
 
   async #removeOldPartials(done: Reconciliation, signal: AbortSignal | undefined): Promise<void> {
+    const { blobs } = this.#parts;
     for await (const { name, modifiedAt } of this.#aside('ingest', signal)) {
-      // Behind the digest stands its upstream, or a name of its own for a manifest.
-      const digest = name.replace(/[.@].*/, '').replace('-', ':');
-      const isInHand = isDigest(digest) && this.#parts.blobs.isBusy(digest);
-      if (isInHand || !this.#isOld(modifiedAt)) {
-        done.partialsKept += 1;
-        continue;
-      }
-      await this.#parts.blobs.folders.removeAside('ingest', name);
-      done.partialsRemoved += 1;
+      const isRemoved = this.#isOld(modifiedAt) && (await blobs.aside.remove('ingest', name));
+      done[isRemoved ? 'partialsRemoved' : 'partialsKept'] += 1;
     }
   }
 
   async #removeOldDamage(done: Reconciliation, signal: AbortSignal | undefined): Promise<void> {
+    const { blobs } = this.#parts;
     // Its change time is when the file was moved there; its modification time is older.
     for await (const { name, changedAt } of this.#aside('quarantine', signal)) {
-      if (!this.#isOld(changedAt)) {
-        done.quarantineKept += 1;
-        continue;
-      }
-      await this.#parts.blobs.folders.removeAside('quarantine', name);
-      done.quarantineRemoved += 1;
+      const isRemoved = this.#isOld(changedAt) && (await blobs.aside.remove('quarantine', name));
+      done[isRemoved ? 'quarantineRemoved' : 'quarantineKept'] += 1;
     }
   }
 

@@ -5,7 +5,8 @@ import PQueue from 'p-queue';
 import { readAll } from '../../oci/content.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
-import { Folders, isMissing } from './folders.ts';
+import { AsideFiles } from './aside-files.ts';
+import { asideName, Folders, isMissing } from './folders.ts';
 import { Ingest } from './ingest.ts';
 import { OpenFiles } from './open-files.ts';
 import { noStep, type Step } from '../step.ts';
@@ -43,6 +44,7 @@ export interface Expected {
  */
 export class BlobStore {
   readonly folders: Folders;
+  readonly aside: AsideFiles;
   readonly openFiles = new OpenFiles();
   readonly #durability: 'full' | 'rename';
   readonly #step: Step;
@@ -59,8 +61,15 @@ export class BlobStore {
     return store;
   }
 
+  /** Only while no other process has the store: removes what a killed one wrote, counts what it left. */
+  async takeOver(): Promise<void> {
+    await this.folders.sweep();
+    await this.aside.measure();
+  }
+
   constructor(config: BlobStoreConfig) {
     this.folders = new Folders(config.path);
+    this.aside = new AsideFiles(this.folders);
     this.#durability = config.durability;
     this.#step = config.step ?? noStep;
   }
@@ -138,8 +147,10 @@ export class BlobStore {
   }
 
   async #openIngest(digest: Digest, suffix: string): Promise<Ingest> {
+    const name = asideName(`${digest}${suffix}`);
     return Ingest.open(digest, {
-      partial: this.folders.asidePath('ingest', `${digest}${suffix}`),
+      partial: this.folders.asidePath('ingest', name),
+      claim: await this.aside.claim(name),
       final: this.folders.blobPath(digest),
       durability: this.#durability,
       openFiles: this.openFiles,
@@ -168,7 +179,9 @@ export class BlobStore {
       if (!found || (damaged && found.ino !== damaged.ino)) return false;
       if (this.#condemned.get(digest) === found.ctimeMs) return false;
       try {
-        await replace(path, this.folders.asidePath('quarantine', digest));
+        const name = asideName(digest);
+        await replace(path, this.folders.asidePath('quarantine', name));
+        this.aside.add('quarantine', name, found.size);
       } catch {
         // A disk that takes no writes any more: at least it is not served.
         this.#condemned.set(digest, found.ctimeMs);

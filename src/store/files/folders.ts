@@ -31,7 +31,7 @@ export class Folders {
   }
 
   asidePath(folder: Aside, name: string): string {
-    return join(this.#path, folder, name.replace(':', '-'));
+    return join(this.#path, folder, name);
   }
 
   /** `undefined` when there is no such file. */
@@ -127,6 +127,11 @@ export class Folders {
   async removeAside(folder: Aside, name: string): Promise<void> {
     await rm(join(this.#path, folder, name), { force: true });
   }
+}
+
+/** As a digest, and what follows it, is written where a colon may not be. */
+export function asideName(digest: string): string {
+  return digest.replace(':', '-');
 }
 
 /** Empty for a folder that is missing. */

@@ -3,6 +3,7 @@ import { chmod, mkdir, open, rename, unlink, type FileHandle } from 'node:fs/pro
 import { dirname } from 'node:path';
 import { Digester, splitDigest, type Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
+import type { Claim } from './aside-files.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { Step } from '../step.ts';
 import { TEXTS } from '../texts.ts';
@@ -22,6 +23,8 @@ import { TEXTS } from '../texts.ts';
 export interface IngestPlace {
   readonly partial: string;
   readonly final: string;
+  /** Of the partial file's name, which the ingest ends. */
+  readonly claim: Claim;
   readonly durability: 'full' | 'rename';
   readonly openFiles: OpenFiles;
   readonly step: Step;
@@ -41,12 +44,13 @@ export class Ingest {
 
   /** Opens the partial file of an earlier ingest of this digest where there is one. */
   static async open(digest: Digest, place: IngestPlace): Promise<Ingest> {
-    const handle = await open(place.partial, constants.O_RDWR | constants.O_CREAT, 0o600);
+    const handle = await openPartial(place);
     place.openFiles.add(digest);
     try {
       return new Ingest(digest, place, { handle, size: (await handle.stat()).size });
     } catch (error) {
       place.openFiles.remove(digest);
+      place.claim.end({ isKept: true });
       await handle.close();
       throw error;
     }
@@ -58,6 +62,7 @@ export class Ingest {
     this.#handle = file.handle;
     this.#digester = new Digester(splitDigest(digest).algorithm);
     this.#written = file.size;
+    place.claim.resize(file.size);
     this.#caughtUp = this.#hashWritten(file.size);
     // The next `append` or `verify` throws it.
     this.#caughtUp.catch(() => undefined);
@@ -78,6 +83,7 @@ export class Ingest {
     }
     this.#digester.update(chunk);
     this.#written += chunk.length;
+    this.#place.claim.resize(this.#written);
   }
 
   /** The hash over all that is written, for a transfer that continues without the disk. */
@@ -96,6 +102,7 @@ export class Ingest {
     await this.#caughtUp.catch(() => undefined);
     await this.#handle.truncate(0);
     this.#written = 0;
+    this.#place.claim.resize(0);
     this.#digester = new Digester(splitDigest(this.digest).algorithm);
     this.#caughtUp = Promise.resolve();
   }
@@ -136,23 +143,24 @@ export class Ingest {
       if (created !== undefined) await syncAbove(folder, created);
     }
     const { ctimeMs } = await this.#handle.stat();
-    await this.#endWriting();
+    await this.#endWriting({ isKept: false });
     step('commit.done');
     return ctimeMs;
   }
 
   /** Ends the writing without a blob. The writer's hold on the file ends. */
-  async abort(options: { keep: boolean }): Promise<void> {
+  async abort({ keep }: { keep: boolean }): Promise<void> {
+    const isKept = keep && this.#written > 0;
     try {
       await this.#caughtUp.catch(() => undefined);
-      if (options.keep && this.#written > 0) {
+      if (isKept) {
         // A failed write may have left part of a chunk behind the bytes that count.
         await this.#handle.truncate(this.#written);
       } else {
         await unlink(this.#place.partial).catch(ignoreMissing);
       }
     } finally {
-      await this.#endWriting();
+      await this.#endWriting({ isKept });
     }
   }
 
@@ -176,9 +184,10 @@ export class Ingest {
     await this.#handle.close();
   }
 
-  async #endWriting(): Promise<void> {
+  async #endWriting({ isKept }: { isKept: boolean }): Promise<void> {
     if (!this.#isWriting) return;
     this.#isWriting = false;
+    this.#place.claim.end({ isKept });
     await this.release();
   }
 
@@ -193,6 +202,15 @@ export class Ingest {
       this.#digester.update(wanted.subarray(0, count));
       position += count;
     }
+  }
+}
+
+async function openPartial({ partial, claim }: IngestPlace): Promise<FileHandle> {
+  try {
+    return await open(partial, constants.O_RDWR | constants.O_CREAT, 0o600);
+  } catch (error) {
+    claim.end({ isKept: true });
+    throw error;
   }
 }
 
