@@ -27,19 +27,19 @@ export interface CheckupParts extends RegistrySenderParts {
 /** A configured credential, or none, and what was found of it. */
 interface Account {
   readonly entry: CredentialsConfig | undefined;
+  /** For the operator, without a secret. */
   readonly label: string;
   readonly isRefused: boolean;
 }
 
 const NOT_REACHED = skipped(TEXTS.notReached);
-const NAME_ONE = TEXTS.nameAnImage;
 
 /** Examines one upstream from its name to an image. A check that fails ends those that need it. */
 export class Checkup {
   readonly #parts: CheckupParts;
-  readonly #registry: URL;
   readonly #transport: Transport;
   readonly #deadline = new AbortController();
+  readonly #signal = this.#deadline.signal;
   readonly #findings: Finding[] = [];
   #connection: Connection | undefined;
   #challenge: Challenge | undefined;
@@ -48,27 +48,25 @@ export class Checkup {
   constructor(parts: CheckupParts) {
     // A failure is reported at once: no request is repeated.
     this.#parts = { ...parts, timing: { ...parts.timing, attemptsMs: 0 } };
-    this.#registry = new URL(`${parts.config.url}/v2/`);
     this.#transport = new Transport(parts.config, parts.timing);
-  }
-
-  get #signal(): AbortSignal {
-    return this.#deadline.signal;
   }
 
   /** Never rejects because of the upstream. */
   async run(): Promise<readonly Finding[]> {
-    const { startTimer, budgetMs } = this.#parts;
+    const { startTimer, budgetMs, images } = this.#parts;
     const stopTimer = startTimer(() => this.#deadline.abort(), budgetMs);
     try {
       const isRegistry = await this.#reach();
-      const accounts = isRegistry ? await this.#logIn() : this.#skip('credential');
-      const seen = accounts && (await this.#look(accounts));
-      if (!seen) this.#skip('quota');
-      const { headers, at } = this.#answer ?? {};
-      this.#add('clock', checkClock(headers, at ?? 0));
-      if (!seen) this.#skip('image');
-      this.#findings.push(...(seen ?? []));
+      const accounts = isRegistry ? await this.#logIn() : [];
+      if (!isRegistry) this.#add('credential', NOT_REACHED);
+      const asked = [];
+      for (const account of accounts) asked.push(await this.#ask(account));
+      if (!isRegistry) asked.push({ quota: NOT_REACHED, images: [NOT_REACHED] });
+      for (const { quota } of asked) this.#add('quota', quota);
+      this.#add('clock', checkClock(this.#answer));
+      const isUnnamed = isRegistry && images.length === 0;
+      if (isUnnamed) this.#add('image', skipped(TEXTS.noneNamed, TEXTS.nameAnImage));
+      for (const image of asked.flatMap((each) => each.images)) this.#add('image', image);
       return this.#findings;
     } finally {
       stopTimer();
@@ -79,8 +77,9 @@ export class Checkup {
 
   /** True when a registry answers. */
   async #reach(): Promise<boolean> {
+    const { config } = this.#parts;
     const steps: [CheckName, () => Promise<Outcome>][] = [
-      ['name', async () => checkName(this.#parts.config)],
+      ['name', async () => checkName(config)],
       ['connection', async () => this.#connect()],
       ['tls', async () => this.#secure()],
       ['registry', async () => this.#ping()],
@@ -96,8 +95,7 @@ export class Checkup {
 
   async #connect(): Promise<Outcome> {
     const { config, timing } = this.#parts;
-    const options = { timing, signal: this.#signal };
-    const { outcome, connection } = await checkConnection(config, options);
+    const { outcome, connection } = await checkConnection(config, { timing, signal: this.#signal });
     this.#connection = connection;
     return outcome;
   }
@@ -105,8 +103,8 @@ export class Checkup {
   async #secure(): Promise<Outcome> {
     const { config, clock, timing } = this.#parts;
     if (!config.url.startsWith('https:')) return skipped(TEXTS.plainHttp);
-    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(timing.connectMs)]);
     if (!this.#connection) return NOT_REACHED;
+    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(timing.connectMs)]);
     return checkTls(config, this.#connection.socket, { signal, clock });
   }
 
@@ -114,7 +112,7 @@ export class Checkup {
     const { config, userAgent, clock } = this.#parts;
     const response = await this.#transport.send({
       method: 'GET',
-      url: this.#registry,
+      url: registryOf(config),
       headers: { accept: 'application/json', 'user-agent': userAgent },
       signal: this.#signal,
     });
@@ -126,65 +124,55 @@ export class Checkup {
 
   async #logIn(): Promise<Account[]> {
     const { config, images } = this.#parts;
-    const entries = config.credentials.length > 0 ? config.credentials : [undefined];
-    const accounts: Account[] = [];
     const prefix = config.prefix === undefined ? '' : `${config.prefix}/`;
-    const repository = images[0] && `${prefix}${images[0].repository}`;
-    for (const entry of entries) {
-      const outcome = await this.#within(async () =>
-        checkCredential(entry, {
-          ...this.#parts,
-          registry: this.#registry,
-          sender: this.#transport,
-          challenge: this.#challenge,
-          repository,
-          signal: this.#signal,
-        }),
-      );
+    const parts = {
+      ...this.#parts,
+      registry: registryOf(config),
+      sender: this.#transport,
+      challenge: this.#challenge,
+      repository: images[0] && `${prefix}${images[0].repository}`,
+      signal: this.#signal,
+    };
+    const accounts: Account[] = [];
+    for (const entry of config.credentials.length > 0 ? config.credentials : [undefined]) {
+      const outcome = await this.#within(async () => checkCredential(entry, parts));
       this.#add('credential', outcome);
-      accounts.push({ entry, label: labelOf(entry), isRefused: outcome.state === 'failed' });
+      const label = entry?.provider === 'password' ? entry.username : entry?.provider;
+      accounts.push({ entry, label: label ?? 'anonymous', isRefused: outcome.state === 'failed' });
     }
     return accounts;
   }
 
-  /** Asks for the images, which also shows the quota; resolves with what is to be said of them. */
-  async #look(accounts: readonly Account[]): Promise<Finding[]> {
-    const { config, images, clock } = this.#parts;
-    const found: Finding[] = [];
-    for (const account of accounts) {
-      if (images.length === 0) {
-        const quota = new Quota(clock);
-        quota.observe(this.#answer?.headers ?? {});
-        const { limit, remaining } = quota.status;
-        const isTold = limit !== undefined || remaining !== undefined;
-        const untold = skipped(TEXTS.toldWithImages, NAME_ONE);
-        this.#add('quota', isTold ? checkQuota(account.label, quota.status, config) : untold);
-      } else if (account.isRefused) {
-        this.#skip('quota');
-        found.push({ check: 'image', ...NOT_REACHED });
-      } else found.push(...(await this.#lookAs(account)));
-    }
-    return images.length > 0 ? found : [{ check: 'image', ...skipped(TEXTS.noneNamed, NAME_ONE) }];
-  }
-
-  async #lookAs({ entry, label }: Account): Promise<Finding[]> {
-    const config = { ...this.#parts.config, credentials: entry ? [entry] : [] };
-    const upstream = new HttpUpstream({ ...this.#parts, config });
-    const found: Finding[] = [];
+  /** Asks for the images, which also shows the quota. */
+  async #ask({ entry, label, isRefused }: Account): Promise<{ quota: Outcome; images: Outcome[] }> {
+    const { config, images } = this.#parts;
+    if (images.length === 0) return { quota: this.#readQuota(label), images: [] };
+    if (isRefused) return { quota: NOT_REACHED, images: [NOT_REACHED] };
+    const credentials = entry ? [entry] : [];
+    const upstream = new HttpUpstream({ ...this.#parts, config: { ...config, credentials } });
+    const parts = { config, upstream, label, signal: this.#signal };
+    const found: Outcome[] = [];
     try {
-      for (const image of this.#parts.images) {
-        const parts = { config: this.#parts.config, upstream, label, signal: this.#signal };
-        found.push({
-          check: 'image',
-          ...(await this.#within(async () => checkImage(image, parts))),
-        });
+      for (const image of images) {
+        found.push(await this.#within(async () => checkImage(image, parts)));
       }
       const [quota = {}] = upstream.status.accounts;
-      this.#add('quota', checkQuota(label, quota, this.#parts.config));
-      return found;
+      return { quota: checkQuota(label, quota, config), images: found };
     } finally {
       await upstream.close();
     }
+  }
+
+  /** The quota as far as the first answer tells it. */
+  #readQuota(label: string): Outcome {
+    const { config, clock } = this.#parts;
+    const quota = new Quota(clock);
+    quota.observe(this.#answer?.headers ?? {});
+    const { limit, remaining } = quota.status;
+    if (limit === undefined && remaining === undefined) {
+      return skipped(TEXTS.toldWithImages, TEXTS.nameAnImage);
+    }
+    return checkQuota(label, quota.status, config);
   }
 
   /** What the check finds, or why it could not be made. */
@@ -213,10 +201,6 @@ export class Checkup {
     return isTimeout ? failed(detail, TEXTS.findHoldingProxy) : failed(detail, adviseOn(config));
   }
 
-  #skip(check: CheckName): undefined {
-    this.#add(check, NOT_REACHED);
-  }
-
   #add(check: CheckName, outcome: Outcome): void {
     this.#findings.push({ check, ...outcome });
   }
@@ -233,8 +217,6 @@ function adviseOn(config: UpstreamConfig): string {
   return TEXTS.setClientCertificateElse({ key, way });
 }
 
-/** For the operator, without a secret. */
-function labelOf(entry: CredentialsConfig | undefined): string {
-  if (!entry) return 'anonymous';
-  return entry.provider === 'password' ? entry.username : entry.provider;
+function registryOf({ url }: UpstreamConfig): URL {
+  return new URL(`${url}/v2/`);
 }

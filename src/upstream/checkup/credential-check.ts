@@ -38,78 +38,73 @@ export async function checkCredential(
       TEXTS.checkProvider({ key: keyOf(config, 'credentials') }),
     );
   }
-  if (challenge) return new Proving(parts, source).prove(challenge);
-  if (!source) return ok(TEXTS.noneAsked);
-  const login = TEXTS.loginNotAsked({ label: source.label });
-  return skipped(login, TEXTS.namePrivateImage);
+  if (!challenge) {
+    if (!source) return ok(TEXTS.noneAsked);
+    return skipped(TEXTS.loginNotAsked({ label: source.label }), TEXTS.namePrivateImage);
+  }
+  try {
+    return await answerChallenge(challenge, source, parts);
+  } catch (error) {
+    return explain(error, source, parts);
+  }
 }
 
-/** The check of one credential by one challenge. */
-class Proving {
-  readonly #parts: CredentialCheckParts;
-  readonly #source: CredentialSource | undefined;
-  readonly #label: string;
+async function answerChallenge(
+  challenge: Challenge,
+  source: CredentialSource | undefined,
+  parts: CredentialCheckParts,
+): Promise<Outcome> {
+  const { config, repository } = parts;
+  const own = challenge.parameters['scope'] ?? '';
+  const scope = repository === undefined ? own : `repository:${repository}:pull`;
+  const authenticator = new Authenticator({
+    ...parts,
+    upstream: config.name,
+    credentials: source,
+  });
+  const proof = await authenticator.answer(challenge, scope);
+  const label = source?.label ?? 'anonymous';
+  if (!proof.token) return showProof(proof, label, parts);
+  const { host } = new URL(challenge.parameters['realm'] ?? '');
+  return ok(TEXTS.tokenAccepted({ label, host }));
+}
 
-  constructor(parts: CredentialCheckParts, source: CredentialSource | undefined) {
-    this.#parts = parts;
-    this.#source = source;
-    this.#label = source?.label ?? 'anonymous';
-  }
+/** A password or bearer token that no token service exchanges is tried at the registry. */
+async function showProof(
+  { authorization }: Proof,
+  label: string,
+  parts: CredentialCheckParts,
+): Promise<Outcome> {
+  const { config, registry: url, sender, signal } = parts;
+  const headers = { accept: 'application/json', authorization };
+  const response = await sender.send({ method: 'GET', url, headers, signal });
+  await response.dump();
+  const { status } = response;
+  if (status === 200) return ok(TEXTS.accepted({ label, host: url.host }));
+  const detail = TEXTS.loginAnswered({ label, host: url.host, status });
+  const isRefused = status === 401 || status === 403;
+  return failed(detail, isRefused ? renewal(parts) : TEXTS.askOperatorOnly({ of: config.name }));
+}
 
-  async prove(challenge: Challenge): Promise<Outcome> {
-    const { config, repository } = this.#parts;
-    const scope =
-      repository === undefined
-        ? (challenge.parameters['scope'] ?? '')
-        : `repository:${repository}:pull`;
-    try {
-      const authenticator = new Authenticator({
-        ...this.#parts,
-        upstream: config.name,
-        credentials: this.#source,
-      });
-      const proof = await authenticator.answer(challenge, scope);
-      if (!proof.token) return await this.#show(proof);
-      const { host } = new URL(challenge.parameters['realm'] ?? '');
-      return ok(TEXTS.tokenAccepted({ label: this.#label, host }));
-    } catch (error) {
-      return this.#explain(error);
-    }
-  }
+function explain(
+  error: unknown,
+  source: CredentialSource | undefined,
+  parts: CredentialCheckParts,
+): Outcome {
+  const { config, repository } = parts;
+  const of = source?.label ?? 'anonymous';
+  const detail = TEXTS.faultOf({ of, reason: reasonOf(error, config.name) });
+  const fault = error instanceof UpstreamError ? error.fault : undefined;
+  if (fault === 'bad-response') return failed(detail, TEXTS.portalForTokens);
+  if (fault !== 'unauthorized' && fault !== 'denied') return failed(detail, TEXTS.openTokenService);
+  if (source) return failed(detail, renewal(parts));
+  const key = keyOf(config, 'credentials');
+  // Some token services refuse an anonymous token that names no public repository.
+  if (repository !== undefined) return failed(detail, TEXTS.set({ key }));
+  return warning(detail, TEXTS.namePublicImage({ key }));
+}
 
-  /** A password or bearer token that no token service exchanges is tried at the registry. */
-  async #show({ authorization }: Proof): Promise<Outcome> {
-    const { config, registry: url, sender, signal } = this.#parts;
-    const headers = { accept: 'application/json', authorization };
-    const response = await sender.send({ method: 'GET', url, headers, signal });
-    await response.dump();
-    const { status } = response;
-    if (status === 200) return ok(TEXTS.accepted({ label: this.#label, host: url.host }));
-    const detail = TEXTS.loginAnswered({ label: this.#label, host: url.host, status });
-    const isRefused = status === 401 || status === 403;
-    return failed(detail, isRefused ? this.#renewal() : TEXTS.askOperatorOnly({ of: config.name }));
-  }
-
-  #explain(error: unknown): Outcome {
-    const { config, repository } = this.#parts;
-    const detail = TEXTS.faultOf({ of: this.#label, reason: reasonOf(error, config.name) });
-    const fault = error instanceof UpstreamError ? error.fault : undefined;
-    if (fault === 'unauthorized' || fault === 'denied') {
-      if (this.#source) return failed(detail, this.#renewal());
-      const key = keyOf(config, 'credentials');
-      // Some token services refuse an anonymous token that names no public repository.
-      if (repository !== undefined) return failed(detail, TEXTS.set({ key }));
-      return warning(detail, TEXTS.namePublicImage({ key }));
-    }
-    if (fault === 'bad-response') {
-      return failed(detail, TEXTS.portalForTokens);
-    }
-    return failed(detail, TEXTS.openTokenService);
-  }
-
-  #renewal(): string {
-    const { config, repository } = this.#parts;
-    const right = repository === undefined ? '' : TEXTS.mayPull({ repository });
-    return TEXTS.renewCredentials({ key: keyOf(config, 'credentials'), more: right });
-  }
+function renewal({ config, repository }: CredentialCheckParts): string {
+  const more = repository === undefined ? '' : TEXTS.mayPull({ repository });
+  return TEXTS.renewCredentials({ key: keyOf(config, 'credentials'), more });
 }

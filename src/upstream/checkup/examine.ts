@@ -1,3 +1,4 @@
+import PQueue from 'p-queue';
 import packageJson from '../../../package.json' with { type: 'json' };
 import type { Finding, UpstreamReport } from '../../api/doctor-api.ts';
 import type { Config } from '../../config/config.ts';
@@ -21,10 +22,7 @@ export interface CheckupOptions {
 const BUDGET_MS = 15_000;
 const AT_A_TIME = 4;
 
-const OFFLINE: Finding = {
-  check: 'offline',
-  ...skipped(TEXTS.checkOffline),
-};
+const OFFLINE: Finding = { check: 'offline', ...skipped(TEXTS.checkOffline) };
 
 /**
  * Examines the upstreams, several at a time, and yields what it finds in the order of the
@@ -46,26 +44,17 @@ export async function* examineUpstreams(
     userAgent: `entrepot/${packageJson.version}`,
     via: new Via(),
   };
-  const subjects = Object.values(config.upstreams).map((upstream) => ({
-    config: upstream,
-    images: images.get(upstream.name) ?? [],
-    found: Promise.withResolvers<readonly Finding[]>(),
+  const queue = new PQueue({ concurrency: AT_A_TIME });
+  const reports = Object.values(config.upstreams).map((upstream) => ({
+    name: upstream.name,
+    url: upstream.url,
+    checks: queue.add(async () => {
+      if (config.offline) return [OFFLINE];
+      const wanted = images.get(upstream.name) ?? [];
+      return new Checkup({ ...parts, config: upstream, images: wanted }).run();
+    }),
   }));
-  const queue = subjects.values();
-  const work = async (): Promise<void> => {
-    for (const { found, ...subject } of queue) {
-      const checks = config.offline ? [OFFLINE] : new Checkup({ ...parts, ...subject }).run();
-      await Promise.resolve(checks).then(found.resolve, found.reject);
-    }
-  };
-  const workers = Array.from({ length: AT_A_TIME }, work);
-  for (const {
-    config: { name, url },
-    found,
-  } of subjects) {
-    yield { name, url, checks: await found.promise };
-  }
-  await Promise.all(workers);
+  for (const { checks, ...report } of reports) yield { ...report, checks: await checks };
 }
 
 function startRealTimer(expire: () => void, ms: number): () => void {

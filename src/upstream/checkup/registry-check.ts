@@ -105,17 +105,17 @@ function explainFault(
   return failed(detail, TEXTS.checkUrlOrPortal({ key: keyOf(config, 'url') }));
 }
 
-/** The local clock against the `Date` of an answer that came at `now`, milliseconds since 1970. */
+/** The local clock against the `Date` of an answer that came `at` milliseconds since 1970. */
 export function checkClock(
-  headers: Readonly<Record<string, string>> | undefined,
-  now: number,
+  answer: { readonly headers: Readonly<Record<string, string>>; readonly at: number } | undefined,
 ): Outcome {
-  if (!headers) return skipped(TEXTS.noAnswer);
+  if (!answer) return skipped(TEXTS.noAnswer);
+  const { headers, at } = answer;
   const sent = Date.parse(headers['date'] ?? '');
   if (Number.isNaN(sent)) return skipped(TEXTS.noDate);
   // A cache on the way answers with the date of the origin's answer.
   const age = /^\d{1,9}$/.test(headers['age'] ?? '') ? Number(headers['age']) : 0;
-  const seconds = Math.round((now - sent) / 1000) - age;
+  const seconds = Math.round((at - sent) / 1000) - age;
   const size = Math.abs(seconds);
   if (size <= WARN_SECONDS) return ok(TEXTS.clockRight({ seconds: WARN_SECONDS }));
   const by = sayAge(size);
