@@ -1,12 +1,11 @@
 import { Backoff } from '../src/time/backoff.ts';
-import type { Readiness } from './readiness.ts';
+import { surveyImages } from './readiness.ts';
 import type { SyncRuns } from './runs.ts';
 import type { Schedule } from './schedule.ts';
 import type { SyncParts } from './parts.ts';
 
 export interface SyncDaemonParts extends SyncParts {
   readonly runs: SyncRuns;
-  readonly readiness: Readiness;
   readonly schedule: Schedule;
   readonly signal: AbortSignal;
 }
@@ -48,10 +47,10 @@ export class SyncDaemon {
 
   /** Keeps the metrics true between runs: files may be removed by hand. */
   async #look(): Promise<void> {
-    const { readiness, log } = this.#parts;
-    await readiness
-      .survey()
-      .catch((err: unknown) => log.error({ err }, 'how ready the site is could not be told'));
+    const { log } = this.#parts;
+    await surveyImages(this.#parts).catch((err: unknown) =>
+      log.error({ err }, 'how ready the site is could not be told'),
+    );
   }
 
   async #serve(): Promise<void> {

@@ -1,9 +1,9 @@
 import type { SyncConfig } from '../src/config/sync-schema.ts';
 import type { PlannedImage, ReleasedImage, SyncPlan, SyncReport } from '../src/api/sync-api.ts';
-import { formatTarget } from '../src/oci/reference.ts';
 import type { DeselectedImage } from './deselected-image.ts';
 import { formatLock } from './lock.ts';
-import { isToFetch, type Plan, type PlannedItem } from './planner.ts';
+import { isToFetch, missingOf, type Plan, type PlannedItem } from './planner.ts';
+import { describeImage } from './wanted-image.ts';
 
 /** A plan as the API tells it. */
 export function describePlan(
@@ -12,10 +12,7 @@ export function describePlan(
   earlierRate: number | undefined,
 ): SyncPlan {
   const { createdAt, items, failed, deselected, problems } = plan;
-  const missing = new Map(
-    items.flatMap(({ extent }) => extent.missing.map(({ digest, size }) => [digest, size])),
-  );
-  const fetchBytes = [...missing.values()].reduce((sum, size) => sum + size, 0);
+  const missing = missingOf(items);
   const rate = config.bytesPerSecond ?? earlierRate;
   return {
     createdAt,
@@ -26,21 +23,19 @@ export function describePlan(
     totals: {
       images: items.length,
       toFetch: items.filter(isToFetch).length,
-      fetchBytes,
+      fetchBytes: missing.bytes,
       heldBytes: items.reduce((sum, { extent }) => sum + extent.bytes, 0),
       // Registries count manifests, which the plan has fetched, and no blobs.
-      requests: missing.size,
+      requests: missing.files,
       countedRequests: 0,
-      ...(rate !== undefined && rate > 0 && { seconds: Math.ceil(fetchBytes / rate) }),
+      ...(rate !== undefined && rate > 0 && { seconds: Math.ceil(missing.bytes / rate) }),
     },
   };
 }
 
 /** What left the selection, as the API tells it. */
 export function describeReleased({ image, action, why }: DeselectedImage): ReleasedImage {
-  const { target, tag, digest, rule } = image;
-  const name = formatTarget(target);
-  return { image: name, ...(tag !== undefined && { tag }), digest, rule, action, why };
+  return { ...describeImage(image), action, why };
 }
 
 /** A report as one line of the log tells it: numbers for lists, times as people read them. */
@@ -60,15 +55,11 @@ export function describeForLog(report: SyncReport): object {
 
 function describeItem(item: PlannedItem): PlannedImage {
   const { wanted, extent, before } = item;
-  const { target, tag, digest, rule } = wanted;
   const { bytes, missing, missingBytes } = extent;
   return {
-    image: formatTarget(target),
-    ...(tag !== undefined && { tag }),
-    digest,
-    rule,
+    ...describeImage(wanted),
     action: isToFetch(item) ? 'fetch' : 'keep',
-    ...(before !== undefined && before !== digest && { before }),
+    ...(before !== undefined && before !== wanted.digest && { before }),
     bytes: bytes + missingBytes,
     fetchBytes: missingBytes,
     blobs: missing.length,

@@ -1,15 +1,20 @@
 import type { Digest } from '../src/oci/digest.ts';
 import { isForeignType, isManifestType } from '../src/oci/media-types.ts';
-import type { BlobStore } from '../src/store/files/blob-store.ts';
-import type { Catalog, Member, Node } from '../src/store/catalog/catalog.ts';
+import type { Member, Node } from '../src/store/catalog/catalog.ts';
 import type { Wants } from './wanted-image.ts';
 import type { SyncParts } from './parts.ts';
+
+/** A file that an image lacks. */
+export interface MissingFile {
+  readonly digest: Digest;
+  readonly size: number;
+}
 
 /** The size of an image and the files that it lacks, as far as its manifests are held. */
 export interface Extent {
   readonly bytes: number;
   /** In the order in which to fetch them. */
-  readonly missing: readonly { readonly digest: Digest; readonly size: number }[];
+  readonly missing: readonly MissingFile[];
   readonly missingBytes: number;
   /** The image has platforms, and none of them is wanted. */
   readonly isForOthers: boolean;
@@ -42,31 +47,26 @@ export async function measureExtent(parts: Parts, node: Node, wants: Wants): Pro
 }
 
 class Walk {
-  readonly #catalog: Catalog;
-  readonly #blobs: BlobStore;
+  readonly #parts: Parts;
   readonly #node: Node;
   readonly #wants: Wants;
-  readonly #source: ManifestSource | undefined;
   readonly #seen = new Set<Digest>();
-  readonly #missing: { digest: Digest; size: number }[] = [];
+  readonly #missing: MissingFile[] = [];
   #bytes = 0;
   #isOffered = false;
   #isTaken = false;
 
-  constructor(parts: Parts, node: Node, wants: Wants) {
-    this.#catalog = parts.catalog;
-    this.#blobs = parts.blobs;
-    this.#source = parts.source;
-    this.#node = node;
+  constructor(parts: Parts, { target, digest }: Node, wants: Wants) {
+    this.#parts = parts;
+    this.#node = { target, digest };
     this.#wants = wants;
   }
 
   get extent(): Extent {
-    const missing = this.#missing;
     return {
       bytes: this.#bytes,
-      missing,
-      missingBytes: missing.reduce((sum, { size }) => sum + size, 0),
+      missing: this.#missing,
+      missingBytes: this.#missing.reduce((sum, { size }) => sum + size, 0),
       isForOthers: this.#isOffered && !this.#isTaken,
     };
   }
@@ -75,17 +75,14 @@ class Walk {
     const { digest, size } = member;
     if (this.#seen.has(digest)) return;
     this.#seen.add(digest);
-    if (this.#source && !(await this.#source.manifest(digest))) {
-      this.#missing.push({ digest, size });
-      return;
-    }
-    const isHeld = await this.#catalog.isHeld({ ...this.#node, digest });
-    if (!isHeld) {
+    const { catalog, source } = this.#parts;
+    const isThere = !source || (await source.manifest(digest));
+    if (!isThere || !(await catalog.isHeld({ ...this.#node, digest }))) {
       this.#missing.push({ digest, size });
       return;
     }
     await this.#lookAt(member);
-    const successors = (await this.#catalog.members(digest))?.successors ?? [];
+    const successors = (await catalog.members(digest))?.successors ?? [];
     for (const blob of successors) await this.#visitBlob(blob);
     for (const child of this.#chosen(successors)) await this.visit(child);
     if (this.#wants.referrers) await this.#visitReferrers(digest);
@@ -103,10 +100,11 @@ class Walk {
    * the image's own upstream: another one's are served only to whoever has them too.
    */
   async #lookAt({ digest, size }: Member): Promise<void> {
+    const { catalog, blobs } = this.#parts;
     const [record, file, origin] = await Promise.all([
-      this.#catalog.findBlob(digest),
-      this.#blobs.statBlob(digest),
-      this.#catalog.originOf(digest, this.#node.target.upstream),
+      catalog.findBlob(digest),
+      blobs.statBlob(digest),
+      catalog.originOf(digest, this.#node.target.upstream),
     ]);
     const expected = record?.size ?? size;
     if (record && file?.size === expected && origin !== 'foreign') this.#bytes += expected;
@@ -114,8 +112,9 @@ class Walk {
   }
 
   async #visitReferrers(digest: Digest): Promise<void> {
-    const found = (await this.#source?.referrers(digest)) ?? [];
-    for await (const referrer of this.#catalog.referrers({ ...this.#node, digest })) {
+    const { catalog, source } = this.#parts;
+    const found = (await source?.referrers(digest)) ?? [];
+    for await (const referrer of catalog.referrers({ ...this.#node, digest })) {
       await this.visit(unknown(referrer));
     }
     for (const referrer of found) await this.visit(unknown(referrer));

@@ -3,9 +3,9 @@ import type { SyncConfig } from '../src/config/sync-schema.ts';
 import type { SyncLock } from '../src/api/sync-api.ts';
 import { isDigest } from '../src/oci/digest.ts';
 import { RegistryError } from '../src/oci/errors.ts';
-import { formatTarget, isTag, isTargetName, splitTarget } from '../src/oci/reference.ts';
+import { isTag, isTargetName, splitTarget } from '../src/oci/reference.ts';
 import { mayMatch } from './rule-match.ts';
-import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
+import { describeImage, keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 
 /** The lock of these images: their digests, for a later run to fetch exactly these. */
@@ -18,14 +18,7 @@ export function formatLock(
     version: 1,
     rules: fingerprint(config),
     createdAt: new Date(now).toISOString(),
-    images: images
-      .toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))
-      .map(({ target, tag, digest, rule }) => ({
-        image: formatTarget(target),
-        ...(tag !== undefined && { tag }),
-        digest,
-        rule,
-      })),
+    images: images.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1)).map(describeImage),
   };
 }
 
@@ -35,9 +28,7 @@ export function formatLock(
  */
 export function readLock(config: SyncConfig, document: unknown, now: number): WantedImage[] {
   const lock = asLock(document);
-  if (lock.rules !== fingerprint(config)) {
-    throw refuse(TEXTS.lockOfOtherRules);
-  }
+  if (lock.rules !== fingerprint(config)) throw refuse(TEXTS.lockOfOtherRules);
   return lock.images.map(({ image, tag, digest, rule: path }, position) => {
     const rule = config.rules.find((known) => known.path === path);
     const place = `lock.images[${position}]`;

@@ -62,155 +62,156 @@ const SEARCH_AGAIN_MS = 24 * 3_600_000;
 /**
  * Turns rules into a plan: resolves tags by HEAD, fetches manifests that are not held, and checks
  * every file. It fetches no layer. An image that is held, complete and unchanged costs one HEAD.
+ * Throws `RegistryError` for a lock that does not match the rules. With `retries` upstreams that
+ * fail are asked again.
  */
-export class Planner {
-  readonly #parts: SyncParts;
-
-  constructor(parts: SyncParts) {
-    this.#parts = parts;
-  }
-
-  /**
-   * Throws `RegistryError` for a lock that does not match the rules. With `retries` upstreams that
-   * fail are asked again.
-   */
-  async plan(
-    lock: unknown,
-    { signal, retries }: { signal: AbortSignal; retries?: Retries },
-  ): Promise<Plan> {
-    const { config, state, timer } = this.#parts;
-    const resolution = await this.#resolve(lock, retries);
-    const searches: Searches = {
-      earlier: new Map(
-        state.current.images.map((image) => [versionKeyOf(image), image.searchedAt]),
-      ),
-      begun: new Map(),
-    };
-    const items: PlannedItem[] = [];
-    const problems = [...resolution.problems];
-    const failed: WantedImage[] = [];
-    const queue = new PQueue({ concurrency: AT_A_TIME });
-    await queue.addAll(
-      resolution.images.map((wanted) => async () => {
-        if (signal.aborted) return;
-        try {
-          const examine = async () => this.#examine(wanted, searches);
-          items.push(await (retries ? retries.run(examine) : examine()));
-        } catch (error) {
-          failed.push(wanted);
-          const image = nameOf(wanted);
-          problems.push({ rule: wanted.rule, image, reason: reasonOf(error) });
-        }
-      }),
-    );
-    signal.throwIfAborted();
-    const deselected = findDeselected(state.current.images, resolution, config);
-    const settled = new Set(
-      deselected.flatMap(({ action, became, image }) =>
-        action === 'keep' && became === 'deleted' ? [nameOf(image)] : [],
-      ),
-    );
-    return {
-      createdAt: timer.wall(),
-      items: items.toSorted(byPriority),
-      deselected,
-      // An image that is kept after the upstream deleted it is among `deselected` and is no
-      // failure.
-      problems: problems.filter(({ image }) => !settled.has(image)),
-      failed,
-    };
-  }
-
-  async #resolve(lock: unknown, retries?: Retries): Promise<Resolution> {
-    const { config, timer } = this.#parts;
-    if (lock === undefined) return Resolver.resolve({ ...this.#parts, retries }, config.rules);
-    const images = readLock(config, lock, timer.wall());
-    const nothing = { absent: new Set<string>(), unknown: new Set<string>(), listed: new Map() };
-    return { images, ...nothing, isLocked: true, problems: [] };
-  }
-
-  async #examine(wanted: WantedImage, searches: Searches): Promise<PlannedItem> {
-    const { catalog, timer } = this.#parts;
-    const { target, tag, digest } = wanted;
-    const before = tag && (await catalog.findTag(target, tag))?.digest;
-    const searchedAt = searches.earlier.get(versionKeyOf(wanted));
-    const item = { wanted, ...(before && { before }) };
-    const held = await measureExtent(this.#parts, { target, digest }, wanted);
-    const searchAge = searchedAt === undefined ? undefined : ageOf(searchedAt, timer);
-    const isSearched = searchAge !== undefined && searchAge < SEARCH_AGAIN_MS;
-    if (held.missing.length === 0 && (isSearched || !wanted.referrers)) {
-      if (held.isForOthers) throw new ForOthersError(wanted);
-      const extras = wanted.referrers && searchedAt !== undefined ? { searchedAt } : {};
-      return { ...item, extent: held, ...extras, attached: [] };
-    }
-    const attached: Attached[] = [];
-    const source = this.#sourceOf(target, attached, searches);
-    const extent = await measureExtent({ ...this.#parts, source }, { target, digest }, wanted);
-    if (extent.bytes === 0) throw new Error(TEXTS.noManifest);
-    if (extent.isForOthers) throw new ForOthersError(wanted);
-    return { ...item, extent, ...(wanted.referrers && { searchedAt: timer.wall() }), attached };
-  }
-
-  #sourceOf(target: Target, attached: Attached[], searches: Searches): ManifestSource {
-    return {
-      manifest: async (digest) => this.#hold(target, digest),
-      referrers: async (digest) => {
-        const found = await this.#searchOnce(target, digest, searches);
-        for (const each of found.attached) attached.push(each);
-        return [...found.listed, ...found.attached.map((each) => each.digest)];
-      },
-    };
-  }
-
-  /** Several tags often mean one image, which is searched once. */
-  async #searchOnce(target: Target, digest: Digest, { begun }: Searches): Promise<Found> {
-    const key = keyOf({ target, digest });
-    const known = begun.get(key);
-    if (known) return known;
-    const search = this.#search(target, digest);
-    begun.set(key, search);
-    // A failed search is not remembered, so that another attempt searches again.
-    search.catch(() => begun.delete(key));
-    return search;
-  }
-
-  async #search(target: Target, digest: Digest): Promise<Found> {
-    const { prefetcher } = this.#parts;
-    const found = { listed: [] as Digest[], attached: [] as Attached[] };
-    // A referrer that is listed and answers 404 is no part of the image.
-    for (const referrer of await prefetcher.referrers(target, digest)) {
-      if (await this.#hold(target, referrer.digest)) found.listed.push(referrer.digest);
-    }
-    for (const tag of cosignTags(digest)) {
-      const meant = await prefetcher.resolve(target, tag);
-      if (meant && (await this.#hold(target, meant))) found.attached.push({ tag, digest: meant });
-    }
-    return found;
-  }
-
-  /** False when the upstream has no such manifest. */
-  async #hold(target: Target, digest: Digest): Promise<boolean> {
-    const { catalog, blobs, prefetcher } = this.#parts;
-    const record = await catalog.findBlob(digest);
-    const file = record && (await blobs.statBlob(digest));
-    // The manifest would count as held by its record, although its file is gone.
-    if (record && file?.size !== record.size) await catalog.forgetBlob(digest);
-    return prefetcher.holdManifest(target, digest);
-  }
+export async function makePlan(
+  parts: SyncParts,
+  lock: unknown,
+  { signal, retries }: { signal: AbortSignal; retries?: Retries },
+): Promise<Plan> {
+  const { config, state, timer } = parts;
+  const resolution = await resolveImages(parts, lock, retries);
+  const searches: Searches = {
+    earlier: new Map(state.current.images.map((image) => [versionKeyOf(image), image.searchedAt])),
+    begun: new Map(),
+  };
+  const items: PlannedItem[] = [];
+  const problems = [...resolution.problems];
+  const failed: WantedImage[] = [];
+  const queue = new PQueue({ concurrency: AT_A_TIME });
+  await queue.addAll(
+    resolution.images.map((wanted) => async () => {
+      if (signal.aborted) return;
+      try {
+        const work = async () => examine(parts, wanted, searches);
+        items.push(await (retries ? retries.run(work) : work()));
+      } catch (error) {
+        failed.push(wanted);
+        problems.push({ rule: wanted.rule, image: nameOf(wanted), reason: reasonOf(error) });
+      }
+    }),
+  );
+  signal.throwIfAborted();
+  const deselected = findDeselected(state.current.images, resolution, config);
+  const settled = new Set(
+    deselected.flatMap(({ action, became, image }) =>
+      action === 'keep' && became === 'deleted' ? [nameOf(image)] : [],
+    ),
+  );
+  return {
+    createdAt: timer.wall(),
+    items: items.toSorted(byPriority),
+    deselected,
+    // An image that is kept after the upstream deleted it is among `deselected` and is no failure.
+    problems: problems.filter(({ image }) => !settled.has(image)),
+    failed,
+  };
 }
 
-class ForOthersError extends Error {
-  override readonly name = 'ForOthersError';
+async function resolveImages(
+  parts: SyncParts,
+  lock: unknown,
+  retries: Retries | undefined,
+): Promise<Resolution> {
+  const { config, timer } = parts;
+  if (lock === undefined) return Resolver.resolve({ ...parts, retries }, config.rules);
+  const images = readLock(config, lock, timer.wall());
+  const nothing = { absent: new Set<string>(), unknown: new Set<string>(), listed: new Map() };
+  return { images, ...nothing, isLocked: true, problems: [] };
+}
 
-  constructor({ platforms }: WantedImage) {
-    super(TEXTS.otherPlatforms({ platforms: [platforms].flat().join(', ') }));
+async function examine(
+  parts: SyncParts,
+  wanted: WantedImage,
+  searches: Searches,
+): Promise<PlannedItem> {
+  const { catalog, timer } = parts;
+  const { target, tag, digest, referrers } = wanted;
+  const before = tag && (await catalog.findTag(target, tag))?.digest;
+  const earlier = searches.earlier.get(versionKeyOf(wanted));
+  const searchAge = earlier === undefined ? undefined : ageOf(earlier, timer);
+  const isSearched = !referrers || (searchAge !== undefined && searchAge < SEARCH_AGAIN_MS);
+  const attached: Attached[] = [];
+  let extent = await measureExtent(parts, { target, digest }, wanted);
+  const isDone = extent.missing.length === 0 && isSearched;
+  if (!isDone) {
+    const source = sourceOf(parts, { target, attached, searches });
+    extent = await measureExtent({ ...parts, source }, { target, digest }, wanted);
+    if (extent.bytes === 0) throw new Error(TEXTS.noManifest);
   }
+  if (extent.isForOthers) {
+    throw new Error(TEXTS.otherPlatforms({ platforms: [wanted.platforms].flat().join(', ') }));
+  }
+  const searchedAt = isDone ? earlier : timer.wall();
+  return {
+    wanted,
+    ...(before && { before }),
+    extent,
+    ...(referrers && searchedAt !== undefined && { searchedAt }),
+    attached,
+  };
+}
+
+/** What is found under cosign's tags is added to `attached`. */
+function sourceOf(
+  parts: SyncParts,
+  { target, attached, searches }: { target: Target; attached: Attached[]; searches: Searches },
+): ManifestSource {
+  return {
+    manifest: async (digest) => holdManifest(parts, target, digest),
+    referrers: async (digest) => {
+      const key = keyOf({ target, digest });
+      // Several tags often mean one image, which is searched once.
+      const search = searches.begun.get(key) ?? searchReferrers(parts, target, digest);
+      searches.begun.set(key, search);
+      // A failed search is not remembered, so that another attempt searches again.
+      search.catch(() => searches.begun.delete(key));
+      const found = await search;
+      for (const each of found.attached) attached.push(each);
+      return [...found.listed, ...found.attached.map((each) => each.digest)];
+    },
+  };
+}
+
+async function searchReferrers(parts: SyncParts, target: Target, digest: Digest): Promise<Found> {
+  const { prefetcher } = parts;
+  const found = { listed: [] as Digest[], attached: [] as Attached[] };
+  // A referrer that is listed and answers 404 is no part of the image.
+  for (const referrer of await prefetcher.referrers(target, digest)) {
+    if (await holdManifest(parts, target, referrer.digest)) found.listed.push(referrer.digest);
+  }
+  for (const tag of cosignTags(digest)) {
+    const meant = await prefetcher.resolve(target, tag);
+    if (meant && (await holdManifest(parts, target, meant))) {
+      found.attached.push({ tag, digest: meant });
+    }
+  }
+  return found;
+}
+
+/** False when the upstream has no such manifest. */
+async function holdManifest(parts: SyncParts, target: Target, digest: Digest): Promise<boolean> {
+  const { catalog, blobs, prefetcher } = parts;
+  const record = await catalog.findBlob(digest);
+  const file = record && (await blobs.statBlob(digest));
+  // The manifest would count as held by its record, although its file is gone.
+  if (record && file?.size !== record.size) await catalog.forgetBlob(digest);
+  return prefetcher.holdManifest(target, digest);
 }
 
 /** Whether files are missing or its tag has another digest in the catalog. */
 export function isToFetch({ wanted, extent, before }: PlannedItem): boolean {
   const isToMove = wanted.tag !== undefined && before !== wanted.digest;
   return extent.missing.length > 0 || isToMove;
+}
+
+/** What the images lack together: a file that several of them lack is fetched once. */
+export function missingOf(items: readonly PlannedItem[]): { files: number; bytes: number } {
+  const sizes = new Map(
+    items.flatMap(({ extent }) => extent.missing.map(({ digest, size }) => [digest, size])),
+  );
+  return { files: sizes.size, bytes: [...sizes.values()].reduce((sum, size) => sum + size, 0) };
 }
 
 function byPriority(a: PlannedItem, b: PlannedItem): number {

@@ -1,7 +1,7 @@
 import type { SyncProgress } from '../src/api/sync-api.ts';
 import type { Clock } from '../src/time/clock.ts';
 import { ByteRate } from './byte-rate.ts';
-import type { PlannedItem } from './planner.ts';
+import { missingOf, type PlannedItem } from './planner.ts';
 
 /** The images and bytes of a run, planned and done. */
 export class RunProgress {
@@ -20,12 +20,8 @@ export class RunProgress {
   }
 
   expect(items: readonly PlannedItem[]): void {
-    // A blob that several images lack is fetched once.
-    const missing = new Map(
-      items.flatMap(({ extent }) => extent.missing.map(({ digest, size }) => [digest, size])),
-    );
     this.#images = { ...this.#images, total: items.length };
-    this.#bytes = { ...this.#bytes, total: [...missing.values()].reduce((a, b) => a + b, 0) };
+    this.#bytes = { ...this.#bytes, total: missingOf(items).bytes };
   }
 
   ended(isOk: boolean): void {

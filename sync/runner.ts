@@ -1,4 +1,3 @@
-import type { Pin } from '../src/api/store-api.ts';
 import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
 import type { Pace } from '../src/mirror/downloads/demand.ts';
@@ -39,161 +38,160 @@ const ORIGIN = 'sync';
 /**
  * Carries a plan out: pins the wanted images, fetches what each lacks, and moves its tag once all
  * of it is held. An image that fails stops no other one. After an interruption the next run fetches
- * what is missing then.
+ * what is missing then. Rejects only when the signal aborts or the store cannot write what sync
+ * knows.
  */
-export class Runner {
-  readonly #parts: RunnerParts;
-
-  constructor(parts: RunnerParts) {
-    this.#parts = parts;
-  }
-
-  /** Rejects only when the signal aborts or the store cannot write what sync knows. */
-  async carryOut(plan: Plan, signal: AbortSignal): Promise<Outcome> {
-    const { config, progress } = this.#parts;
-    await this.#settle(plan);
-    const failures: SyncProblem[] = [];
-    const absent = new Set(plan.failed.map(keyOf));
-    const searched = new Map<string, number | undefined>();
-    let [fetched, kept] = [0, 0];
-    const queue = new PQueue({ concurrency: config.concurrency });
-    progress.expect(plan.items);
-    await queue.addAll(
-      plan.items.map((item) => async () => {
-        if (signal.aborted) return;
-        const failure = await this.#bring(item, signal);
-        if (isAborted(signal)) return;
-        if (failure !== undefined) {
-          failures.push(failure);
-          absent.add(keyOf(item.wanted));
-        } else {
-          if (isToFetch(item)) fetched += 1;
-          else kept += 1;
-          if (item.attached.length > 0) searched.set(...searchOf(item));
-        }
-        progress.ended(failure === undefined);
-      }),
-    );
-    signal.throwIfAborted();
-    const deselected = plan.deselected.map((image) => postpone(image, absent));
-    await this.#conclude(deselected, searched);
-    return { fetched, kept, failures, deselected };
-  }
-
-  /**
-   * Pins the wanted images and records them with their rules, before anything is fetched. Images
-   * that are to be released stay recorded until their pins are gone, so that no pin is left over.
-   */
-  async #settle({ items, failed, deselected, problems }: Plan): Promise<void> {
-    const { config, pins, state, timer } = this.#parts;
-    const wanted = [...items.map(({ wanted }) => wanted), ...failed];
-    const searched = new Map([
-      ...state.current.images.map((image) => [versionKeyOf(image), image.searchedAt] as const),
-      // Signatures under cosign's tags are found again by these tags, which are recorded at the
-      // end.
-      ...items.flatMap((item) => (item.attached.length > 0 ? [] : [searchOf(item)])),
-    ]);
-    const images: KnownImage[] = [
-      ...wanted.map((image) => {
-        const searchedAt = searched.get(versionKeyOf(image));
-        return { ...image, ...(searchedAt !== undefined && { searchedAt }) };
-      }),
-      ...deselected.map(({ image, became }) => (became ? { ...image, kept: became } : image)),
-    ];
-    const pinned = new Set(
-      pins.list().flatMap(({ origin, image }) => (origin === ORIGIN ? image : [])),
-    );
-    for (const image of wanted) {
-      const pin: Pin = {
-        origin: ORIGIN,
-        image: digestNameOf(image),
-        reason: image.rule,
-        since: timer.wall(),
-      };
-      if (pinned.has(pin.image)) continue;
-      pinned.add(pin.image);
-      await pins.add(pin);
-    }
-    const known = new Set(images.map(nameOf));
-    const resolved = new Set(images.map(({ rule }) => rule));
-    // When a list failed, the images that it selected before stay selected, and it is no open
-    // question.
-    const unresolved = problems.filter(
-      ({ image, rule }) => !known.has(image) && (isOneImage(image) || !resolved.has(rule)),
-    );
-    await state.update({ images, unresolved, rules: fingerprint(config) });
-  }
-
-  /** Why it is not ready; `undefined` when it is, or when the signal aborted. */
-  async #bring(item: PlannedItem, signal: AbortSignal): Promise<SyncProblem | undefined> {
-    const { timer, log, gaveUp } = this.#parts;
-    const { rule } = item.wanted;
-    const image = nameOf(item.wanted);
-    try {
-      const retries = new Retries({ timer, signal, faults: PASSING_FAULTS, gaveUp });
-      await retries.run(async () => this.#fetch(item, signal));
-      return undefined;
-    } catch (error) {
-      if (signal.aborted) return undefined;
-      const reason = reasonOf(error);
-      log.warn({ image, rule, reason }, 'not synced');
-      return { rule, image, reason };
-    }
-  }
-
-  async #fetch({ wanted, attached }: PlannedItem, signal: AbortSignal): Promise<void> {
-    const { prefetcher, catalog, schedule, progress, cap } = this.#parts;
-    const { target, tag, digest, checkedAt } = wanted;
-    const parts = { ...this.#parts, attached: attached.map((each) => each.digest) };
-    const pace: Pace = async (bytes, unpaced) => {
-      progress.fetched(bytes);
-      await cap?.take(bytes, { priority: PRIORITY.sync, signal: unpaced });
-    };
-    // Measured again: blobs that it shares with another image may be held by now.
-    const { missing } = await measureExtent(parts, { target, digest }, wanted);
-    for (const blob of missing) {
-      await schedule.opened(signal);
-      if (!(await prefetcher.holdBlob(target, blob.digest, { pace }))) {
-        throw new Error(TEXTS.noBlob(blob));
+export async function carryOut(
+  parts: RunnerParts,
+  plan: Plan,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { config, progress } = parts;
+  await settle(parts, plan);
+  const failures: SyncProblem[] = [];
+  const absent = new Set(plan.failed.map(keyOf));
+  const searched: SearchTimes = new Map();
+  let [fetched, kept] = [0, 0];
+  const queue = new PQueue({ concurrency: config.concurrency });
+  progress.expect(plan.items);
+  await queue.addAll(
+    plan.items.map((item) => async () => {
+      if (signal.aborted) return;
+      const failure = await bring(parts, item, signal);
+      if (isAborted(signal)) return;
+      if (failure !== undefined) {
+        failures.push(failure);
+        absent.add(keyOf(item.wanted));
+      } else {
+        if (isToFetch(item)) fetched += 1;
+        else kept += 1;
+        if (item.attached.length > 0) searched.set(...searchOf(item));
       }
-      signal.throwIfAborted();
-    }
-    const left = await measureExtent(parts, { target, digest }, wanted);
-    const [first] = left.missing;
-    if (first) throw new Error(TEXTS.lost(first));
-    for (const each of attached) {
-      await catalog.recordTag(target, each.tag, { digest: each.digest, checkedAt });
-    }
-    if (tag !== undefined) await catalog.recordTag(target, tag, { digest, checkedAt });
-  }
+      progress.ended(failure === undefined);
+    }),
+  );
+  signal.throwIfAborted();
+  const deselected = plan.deselected.map((image) => postpone(image, absent));
+  await conclude(parts, deselected, searched);
+  return { fetched, kept, failures, deselected };
+}
 
-  /** Removes the pins of released images, then their records. */
-  async #conclude(
-    deselected: readonly DeselectedImage[],
-    searched: ReadonlyMap<string, number | undefined>,
-  ): Promise<void> {
-    const { pins, state, log } = this.#parts;
-    const going: KnownImage[] = [];
-    for (const { image, action, why } of deselected) {
-      log.info({ image: nameOf(image), rule: image.rule, action, why }, 'left the selection');
-      if (action === 'release') going.push(image);
-    }
-    if (going.length + searched.size === 0) return;
-    const gone = new Set(going.map(versionKeyOf));
-    const left = state.current.images
-      .filter((image) => !gone.has(versionKeyOf(image)))
-      .map((image) => {
-        const searchedAt = searched.get(versionKeyOf(image));
-        return searchedAt === undefined ? image : { ...image, searchedAt };
-      });
-    // The pin is by digest, which another tag that stays may share.
-    const stays = new Set(left.map(digestNameOf));
-    for (const image of going) {
-      const name = digestNameOf(image);
-      if (!stays.has(name)) await pins.remove({ origin: ORIGIN, image: name });
-    }
-    await state.update({ images: left });
+/**
+ * Pins the wanted images and records them with their rules, before anything is fetched. Images that
+ * are to be released stay recorded until their pins are gone, so that no pin is left over.
+ */
+async function settle(
+  { config, pins, state, timer }: RunnerParts,
+  { items, failed, deselected, problems }: Plan,
+): Promise<void> {
+  const wanted = [...items.map((item) => item.wanted), ...failed];
+  const searched: SearchTimes = new Map([
+    ...state.current.images.map((image) => [versionKeyOf(image), image.searchedAt] as const),
+    // Signatures under cosign's tags are found again by these tags, which are recorded at the end.
+    ...items.filter(({ attached }) => attached.length === 0).map(searchOf),
+  ]);
+  const images: KnownImage[] = [
+    ...wanted.map((image) => withSearch(image, searched)),
+    ...deselected.map(({ image, became }) => (became ? { ...image, kept: became } : image)),
+  ];
+  const own = pins.list().filter(({ origin }) => origin === ORIGIN);
+  const pinned = new Set(own.map(({ image }) => image));
+  for (const image of wanted) {
+    const name = digestNameOf(image);
+    if (pinned.has(name)) continue;
+    pinned.add(name);
+    await pins.add({ origin: ORIGIN, image: name, reason: image.rule, since: timer.wall() });
   }
+  const known = new Set(images.map(nameOf));
+  const resolved = new Set(images.map(({ rule }) => rule));
+  // When a list failed, the images that it selected before stay selected, and it is no open
+  // question.
+  const unresolved = problems.filter(
+    ({ image, rule }) => !known.has(image) && (isOneImage(image) || !resolved.has(rule)),
+  );
+  await state.update({ images, unresolved, rules: fingerprint(config) });
+}
+
+/** Why it is not ready; `undefined` when it is, or when the signal aborted. */
+async function bring(
+  parts: RunnerParts,
+  item: PlannedItem,
+  signal: AbortSignal,
+): Promise<SyncProblem | undefined> {
+  const { timer, log, gaveUp } = parts;
+  const { rule } = item.wanted;
+  const image = nameOf(item.wanted);
+  try {
+    const retries = new Retries({ timer, signal, faults: PASSING_FAULTS, gaveUp });
+    await retries.run(async () => fetchImage(parts, item, signal));
+    return undefined;
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    const reason = reasonOf(error);
+    log.warn({ image, rule, reason }, 'not synced');
+    return { rule, image, reason };
+  }
+}
+
+async function fetchImage(
+  parts: RunnerParts,
+  { wanted, attached }: PlannedItem,
+  signal: AbortSignal,
+): Promise<void> {
+  const { prefetcher, catalog, schedule, progress, cap } = parts;
+  const { target, tag, digest, checkedAt } = wanted;
+  const extentParts = { ...parts, attached: attached.map((each) => each.digest) };
+  const pace: Pace = async (bytes, unpaced) => {
+    progress.fetched(bytes);
+    await cap?.take(bytes, { priority: PRIORITY.sync, signal: unpaced });
+  };
+  // Measured again: blobs that it shares with another image may be held by now.
+  const { missing } = await measureExtent(extentParts, wanted, wanted);
+  for (const blob of missing) {
+    await schedule.opened(signal);
+    if (!(await prefetcher.holdBlob(target, blob.digest, { pace }))) {
+      throw new Error(TEXTS.noBlob(blob));
+    }
+    signal.throwIfAborted();
+  }
+  const left = await measureExtent(extentParts, wanted, wanted);
+  const [first] = left.missing;
+  if (first) throw new Error(TEXTS.lost(first));
+  for (const each of attached) {
+    await catalog.recordTag(target, each.tag, { digest: each.digest, checkedAt });
+  }
+  if (tag !== undefined) await catalog.recordTag(target, tag, { digest, checkedAt });
+}
+
+/** Removes the pins of released images, then their records. */
+async function conclude(
+  { pins, state, log }: RunnerParts,
+  deselected: readonly DeselectedImage[],
+  searched: SearchTimes,
+): Promise<void> {
+  for (const { image, action, why } of deselected) {
+    log.info({ image: nameOf(image), rule: image.rule, action, why }, 'left the selection');
+  }
+  const going = deselected.filter(({ action }) => action === 'release').map(({ image }) => image);
+  if (going.length + searched.size === 0) return;
+  const gone = new Set(going.map(versionKeyOf));
+  const left = state.current.images
+    .filter((image) => !gone.has(versionKeyOf(image)))
+    .map((image) => withSearch(image, searched));
+  // The pin is by digest, which another tag that stays may share.
+  const stays = new Set(left.map(digestNameOf));
+  for (const name of going.map(digestNameOf)) {
+    if (!stays.has(name)) await pins.remove({ origin: ORIGIN, image: name });
+  }
+  await state.update({ images: left });
+}
+
+/** When referrers were last looked for, by `versionKeyOf`. */
+type SearchTimes = Map<string, number | undefined>;
+
+function withSearch(image: KnownImage, searched: SearchTimes): KnownImage {
+  const searchedAt = searched.get(versionKeyOf(image));
+  return searchedAt === undefined ? image : { ...image, searchedAt };
 }
 
 function searchOf({ wanted, searchedAt }: PlannedItem): [string, number | undefined] {

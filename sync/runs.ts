@@ -1,19 +1,17 @@
 import type { SyncProblem, SyncProgress, SyncReport } from '../src/api/sync-api.ts';
 import { Bandwidth } from '../src/upstream/bandwidth.ts';
 import { describeForLog, describeReleased } from './describe.ts';
-import type { Planner } from './planner.ts';
-import type { Readiness } from './readiness.ts';
+import { makePlan } from './planner.ts';
+import { surveyImages } from './readiness.ts';
 import { reasonOf } from './resolver.ts';
 import { PASSING_ANSWERS, Retries } from './retries.ts';
 import { RunProgress } from './run-progress.ts';
-import { isOneImage, Runner } from './runner.ts';
+import { carryOut, isOneImage } from './runner.ts';
 import type { Schedule } from './schedule.ts';
 import type { SyncParts } from './parts.ts';
 
 export interface SyncRunsParts extends SyncParts {
   readonly schedule: Schedule;
-  readonly planner: Planner;
-  readonly readiness: Readiness;
   /** Ends the current run at its next step. */
   readonly signal: AbortSignal;
 }
@@ -25,6 +23,14 @@ interface Running {
   /** An upstream could not be reached and may be later. */
   isMissing: boolean;
 }
+
+type RunResult = Pick<SyncReport, 'images' | 'failures' | 'released' | 'aborted'>;
+
+const NOTHING_DONE: RunResult = {
+  images: { fetched: 0, kept: 0, failed: 0 },
+  failures: [],
+  released: [],
+};
 
 /** Sync runs, one at a time: each plans, fetches and ends with a report. */
 export class SyncRuns {
@@ -76,7 +82,7 @@ export class SyncRuns {
   }
 
   async #carryOut(running: Running, lock: unknown): Promise<void> {
-    const { log, metrics, state, timer, readiness, signal } = this.#parts;
+    const { log, metrics, state, timer, signal } = this.#parts;
     const began = timer.steady();
     await state.update({ isRunning: true });
     const report = await this.#attempt(running, lock);
@@ -92,21 +98,16 @@ export class SyncRuns {
     metrics.syncLastRunSeconds.set(seconds);
     metrics.syncFailures.inc(report.failures.length);
     if (report.isOk) metrics.syncLastSuccess.set(report.endedAt / 1000);
-    if (!isInterrupted) await readiness.survey();
+    if (!isInterrupted) await surveyImages(this.#parts);
   }
 
   /** Never rejects: a run that failed has a report too. */
   async #attempt(running: Running, lock: unknown): Promise<SyncReport> {
     const { timer } = this.#parts;
     const startedAt = timer.wall();
-    const nothing = { images: { fetched: 0, kept: 0, failed: 0 }, failures: [], released: [] };
-    let outcome: Pick<SyncReport, 'images' | 'failures' | 'released' | 'aborted'>;
-    try {
-      outcome = await this.#planAndFetch(running, lock);
-    } catch (error) {
-      outcome = { ...nothing, aborted: reasonOf(error) };
-    }
-    const { failures, released, ...rest } = outcome;
+    const { failures, released, ...rest } = await this.#planAndFetch(running, lock).catch(
+      (error: unknown): RunResult => ({ ...NOTHING_DONE, aborted: reasonOf(error) }),
+    );
     return {
       startedAt,
       bytes: running.progress.fetchedBytes,
@@ -118,21 +119,17 @@ export class SyncRuns {
     };
   }
 
-  async #planAndFetch(
-    running: Running,
-    lock: unknown,
-  ): Promise<Pick<SyncReport, 'images' | 'failures' | 'released'>> {
-    const { planner, timer, signal } = this.#parts;
+  async #planAndFetch(running: Running, lock: unknown): Promise<RunResult> {
+    const { timer, signal } = this.#parts;
     const gaveUp = (): void => {
       running.isMissing = true;
     };
     // An upstream that cannot be reached keeps no other one waiting: the next run asks it again.
     const retries = new Retries({ timer, signal, faults: PASSING_ANSWERS, gaveUp });
-    const plan = await planner.plan(lock, { signal, retries });
+    const plan = await makePlan(this.#parts, lock, { signal, retries });
     running.phase = 'fetching';
-    const { progress } = running;
-    const runner = new Runner({ ...this.#parts, progress, cap: this.#cap, gaveUp });
-    const { fetched, kept, failures, deselected } = await runner.carryOut(plan, signal);
+    const parts = { ...this.#parts, progress: running.progress, cap: this.#cap, gaveUp };
+    const { fetched, kept, failures, deselected } = await carryOut(parts, plan, signal);
     const all: SyncProblem[] = [...plan.problems, ...failures];
     const failed = new Set(all.map(({ image }) => image).filter(isOneImage)).size;
     return {

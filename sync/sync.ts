@@ -11,8 +11,8 @@ import { RegistryError } from '../src/oci/errors.ts';
 import { SyncDaemon } from './daemon.ts';
 import { describePlan } from './describe.ts';
 import { readLock } from './lock.ts';
-import { Planner } from './planner.ts';
-import { Readiness } from './readiness.ts';
+import { makePlan } from './planner.ts';
+import { explainImage, surveyImages } from './readiness.ts';
 import { findFailure } from './rule-match.ts';
 import { SyncRuns } from './runs.ts';
 import { REAL_TIMER, Schedule, type Timer } from './schedule.ts';
@@ -44,8 +44,6 @@ export class Sync implements SyncApi {
   readonly #parts: SyncOptions & SyncParts;
   readonly #stop = new AbortController();
   readonly #schedule: Schedule;
-  readonly #planner: Planner;
-  readonly #readiness: Readiness;
   readonly #runs: SyncRuns;
   readonly #daemon: SyncDaemon;
 
@@ -53,11 +51,8 @@ export class Sync implements SyncApi {
     const parts = { ...given, timer, signal: this.#stop.signal };
     this.#parts = parts;
     this.#schedule = new Schedule(parts.config, timer);
-    this.#planner = new Planner(parts);
-    this.#readiness = new Readiness(parts);
-    const above = { ...parts, schedule: this.#schedule, readiness: this.#readiness };
-    this.#runs = new SyncRuns({ ...above, planner: this.#planner });
-    this.#daemon = new SyncDaemon({ ...above, runs: this.#runs });
+    this.#runs = new SyncRuns({ ...parts, schedule: this.#schedule });
+    this.#daemon = new SyncDaemon({ ...parts, schedule: this.#schedule, runs: this.#runs });
   }
 
   get runState(): SyncRunState {
@@ -72,7 +67,7 @@ export class Sync implements SyncApi {
   }
 
   async status(): Promise<SyncStatus> {
-    const readiness = await this.#readiness.survey();
+    const readiness = await surveyImages(this.#parts);
     const closedUntil = this.#schedule.closed?.closedUntil;
     const unresolved = this.#unresolved();
     const { nextRunAt } = this.#daemon;
@@ -87,7 +82,7 @@ export class Sync implements SyncApi {
   }
 
   async explain(image: string): Promise<SyncImage | undefined> {
-    return this.#readiness.explain(this.#parts.canonical(image));
+    return explainImage(this.#parts, this.#parts.canonical(image));
   }
 
   failure(image: string): SyncProblem | undefined {
@@ -99,7 +94,7 @@ export class Sync implements SyncApi {
   async plan(lock?: unknown): Promise<SyncPlan> {
     this.#refuseOffline();
     const { config, state } = this.#parts;
-    const plan = await this.#planner.plan(lock, { signal: this.#stop.signal });
+    const plan = await makePlan(this.#parts, lock, { signal: this.#stop.signal });
     return describePlan(plan, config, state.current.bytesPerSecond);
   }
 

@@ -46,6 +46,12 @@ export function digestNameOf({ target, digest }: Pick<WantedImage, 'target' | 'd
   return formatImageName({ name: formatTarget(target), digest });
 }
 
+/** An image as the API tells it. */
+export function describeImage(image: Pick<WantedImage, 'target' | 'tag' | 'digest' | 'rule'>) {
+  const { target, tag, digest, rule } = image;
+  return { image: formatTarget(target), ...(tag !== undefined && { tag }), digest, rule };
+}
+
 /** What one rule wants of an image. */
 export function wantedBy(
   { platforms, referrers, priority, freshMs, removed, path }: SyncRule,
