@@ -54,7 +54,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
     mirror,
     /** What the listeners in front of the applications must be told to. */
     ownListeners,
-    createApp: () => createApp(parts),
+    createApp: (state: { isFull?: boolean } = {}) => createApp({ ...parts, ...state }),
     createAdminApp: (unreadyReason: () => string | undefined) =>
       createAdminApp({
         ...parts,
@@ -72,6 +72,12 @@ export async function startEngine(config: Config, options: EngineOptions) {
       void store.care.settled
         .then(async () => mirror.resumeHydration())
         .catch((err: unknown) => log.error({ err }, 'what is incomplete was not looked for'));
+    },
+    /** Ends what no client waits for; clients are served as before. */
+    stop: () => {
+      void scrubber.close();
+      sync.stop();
+      mirror.stop();
     },
     close: async () => {
       // All is stopped before anything is waited for.

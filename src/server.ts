@@ -1,7 +1,7 @@
 import type { RebuildReport } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
 import { startEngine } from './engine.ts';
-import { Listener } from './http/listener.ts';
+import { Listener, type Pause } from './http/listener.ts';
 import type { Timing } from './net/timing.ts';
 import { createLog, type Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
@@ -14,8 +14,8 @@ export interface ServerOptions {
   readonly log?: Log;
   readonly timing?: Timing;
   readonly clock?: Clock;
-  /** How long `close` lets running answers finish. */
-  readonly graceMs?: number;
+  /** How the halves of the grace are waited for. */
+  readonly pause?: Pause;
   readonly step?: Step;
 }
 
@@ -30,18 +30,16 @@ export interface RunningServer {
   activity(): { downloads: number; questions: number; openFiles: number };
   /** Images that are due to be fetched or completed in the background. */
   hydrations(): number;
-  /** Stops accepting, lets running answers finish, keeps partial downloads. */
+  /** Lets running answers finish within the configured grace; keeps partial downloads. */
   close(): Promise<void>;
 }
-
-const DEFAULT_GRACE_MS = 30_000;
 
 /** Builds the parts by hand, without a single request to the network, and closes them in reverse. */
 export async function startServer(
   config: Config,
   options: ServerOptions = {},
 ): Promise<RunningServer> {
-  const { log = createLog(), graceMs = DEFAULT_GRACE_MS } = options;
+  const { log = createLog() } = options;
   await using undo = new AsyncDisposableStack();
   const engine = undo.adopt(await startEngine(config, { ...options, log }), async (started) =>
     started.close(),
@@ -52,9 +50,10 @@ export async function startServer(
     await Listener.open(config.admin, adminApp.callback(), log),
     async (opened) => opened.close(0),
   );
+  const full = { refuse: engine.createApp({ isFull: true }).callback() };
   const listener = undo.adopt(
-    await Listener.open(config.listen, engine.createApp().callback(), log),
-    async (opened) => opened.close(graceMs),
+    await Listener.open(config.listen, engine.createApp().callback(), log, full),
+    async (opened) => opened.close(0),
   );
   for (const { address } of [admin, listener]) if (address) engine.ownListeners.add(address);
   await engine.store.sign(` (${process.pid}, its admin API is at ${admin.url})`);
@@ -76,6 +75,8 @@ export async function startServer(
     },
     close: async () => {
       isClosing = true;
+      engine.stop();
+      await listener.close(config.graceMs, options.pause);
       await parts.disposeAsync();
     },
   };

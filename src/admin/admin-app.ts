@@ -6,6 +6,7 @@ import type { SyncApi } from '../api/sync-api.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
+import { requireHost } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/to-registry-error.ts';
 import { addApiRoutes } from './api-routes.ts';
 import { requireOwnHost } from './own-host.ts';
@@ -58,6 +59,7 @@ export function createAdminApp(parts: AdminParts): Koa {
   app.silent = true;
   app.use(async (ctx, next) => {
     try {
+      requireHost(ctx.req);
       await next();
     } catch (error) {
       answerError(ctx, error, parts.log);

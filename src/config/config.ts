@@ -8,7 +8,9 @@ import type { SyncConfig } from './sync-schema.ts';
  * filled in, deep-frozen. `load.ts` is the only maker; parts receive their own slice. What a key
  * means stands in the schema.
  */
-export interface Config extends Frozen<Omit<ConfigDocument, 'upstreams' | 'sync'>> {
+export interface Config extends Frozen<Omit<ConfigDocument, 'grace' | 'upstreams' | 'sync'>> {
+  /** How long running answers may take after the signal to stop; the process ends soon after it. */
+  readonly graceMs: number;
   /** By the registry's name as clients write it; `defaultUpstream` is always one of them. */
   readonly upstreams: Readonly<Record<string, UpstreamConfig>>;
   /** Absent: nothing is fetched ahead of demand. */
@@ -16,6 +18,7 @@ export interface Config extends Frozen<Omit<ConfigDocument, 'upstreams' | 'sync'
 }
 
 export type ListenConfig = Config['listen'];
+export type AdminConfig = Config['admin'];
 export type StoreConfig = Config['store'];
 export type UpstreamConfig = Frozen<ReturnType<typeof resolveUpstream>>;
 /** Secrets of the file are read; what a provider issues is fetched later. */

@@ -1,8 +1,8 @@
 import { formatByteSize, formatRate } from './byte-size.ts';
 import type {
+  AdminConfig,
   Config,
   CredentialsConfig,
-  ListenConfig,
   TagsConfig,
   UpstreamConfig,
 } from './config.ts';
@@ -17,11 +17,12 @@ import { formatUpstreamUrl } from './upstream-url.ts';
 const HIDDEN = '(hidden)';
 
 /** The configuration in the keys of the file, with all defaults and without secrets. */
-export function describeConfig({ listen, admin, offline, store, ...rest }: Config) {
+export function describeConfig({ listen, admin, graceMs, offline, store, ...rest }: Config) {
   const { defaultUpstream, upstreams, sync } = rest;
   return {
     listen: describeListen(listen),
     admin: describeListen(admin),
+    grace: formatDuration(graceMs),
     offline,
     store: {
       ...store,
@@ -37,9 +38,9 @@ export function describeConfig({ listen, admin, offline, store, ...rest }: Confi
   };
 }
 
-function describeListen({ tls, ...address }: ListenConfig) {
-  const text = formatListenAddress(address);
-  return tls ? { address: text, tls } : text;
+function describeListen({ tls, open, ...rest }: AdminConfig) {
+  const address = formatListenAddress(rest);
+  return tls || open ? { address, ...(tls && { tls }), ...(open && { open }) } : address;
 }
 
 function describeUpstream(upstream: UpstreamConfig) {

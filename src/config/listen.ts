@@ -2,6 +2,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
 import { checkKeyPair, readPemFile } from './pem.ts';
+import { isLoopback } from './proxy.ts';
 import { converted } from './section.ts';
 import type { Source } from './source.ts';
 import { TEXTS } from './texts.ts';
@@ -12,6 +13,11 @@ export interface ListenAddress {
   readonly port: number;
   /** Paths, not contents: the files are read again when they change. */
   readonly tls?: { readonly cert: string; readonly key: string };
+}
+
+export interface AdminAddress extends ListenAddress {
+  /** The operator means it to be on a network, where whoever reaches it may do everything. */
+  readonly open?: boolean;
 }
 
 /** The addresses of a file without them. */
@@ -46,18 +52,42 @@ export function formatListenAddress({ host, port }: ListenAddress): string {
 
 /** An address, or an address and what it takes to serve HTTPS there. */
 export function listenSchema(source: Source, defaultAddress: string) {
-  const address = z.string().transform(converted(parseListenAddress));
-  const addressAndTls = z
-    .strictObject({
-      address: address.prefault(defaultAddress).describe('Address and port.'),
-      tls: tlsSchema(source).nullish().describe('Serve HTTPS.'),
-    })
-    .transform(({ address: { host, port }, tls }): ListenAddress => ({
-      host,
-      port,
-      ...(tls && { tls }),
-    }));
-  return z.union([address, addressAndTls], { error: TEXTS.addressOrMap }).prefault(defaultAddress);
+  const door = z.strictObject(doorShape(source, defaultAddress)).transform(toListen);
+  return z.union([ADDRESS_TEXT, door], { error: TEXTS.addressOrMap }).prefault(defaultAddress);
+}
+
+/** As `listenSchema`, with the operator's word that it may stand open on a network. */
+export function adminSchema(source: Source, defaultAddress: string) {
+  const open = z
+    .boolean()
+    .default(false)
+    .describe('true: it may listen on a network, for all there.');
+  const door = z
+    .strictObject({ ...doorShape(source, defaultAddress), open })
+    .transform(({ open, ...rest }): AdminAddress => ({ ...toListen(rest), ...(open && { open }) }));
+  return z
+    .union([ADDRESS_TEXT, door], { error: TEXTS.addressOrMap })
+    .transform((address): AdminAddress => address)
+    .prefault(defaultAddress);
+}
+
+const ADDRESS_TEXT = z.string().transform(converted(parseListenAddress));
+
+function doorShape(source: Source, defaultAddress: string) {
+  return {
+    address: ADDRESS_TEXT.prefault(defaultAddress).describe('Address and port.'),
+    tls: tlsSchema(source).nullish().describe('Serve HTTPS.'),
+  };
+}
+
+function toListen({
+  address: { host, port },
+  tls,
+}: {
+  address: ListenAddress;
+  tls?: ListenAddress['tls'] | null | undefined;
+}): ListenAddress {
+  return { host, port, ...(tls && { tls }) };
 }
 
 /** Checks the files and keeps their paths. */
@@ -78,19 +108,26 @@ function tlsSchema({ directory }: Source) {
     );
 }
 
-/** `listen` and `admin` cannot share a port. An address that is wrong has its own problem. */
+/**
+ * `listen` and `admin` cannot share a port, and `admin`, which asks for no login, stands on a network
+ * only by the operator's word. An address that is wrong has its own problem.
+ */
 export function checkDoors(
-  { listen, admin }: { listen?: Partial<ListenAddress>; admin?: Partial<ListenAddress> },
+  { listen, admin }: { listen?: Partial<ListenAddress>; admin?: Partial<AdminAddress> },
   context: z.RefinementCtx,
 ): void {
+  const tell = (message: string): void =>
+    context.addIssue({ code: 'custom', path: ['admin'], message });
   const isShared =
     listen?.port !== undefined &&
     listen.port !== 0 &&
     listen.port === admin?.port &&
     (listen.host === admin.host || [listen, admin].some(({ host }) => isAnyAddress(host)));
-  if (!isShared) return;
-  const message = TEXTS.portTaken({ port: listen.port });
-  context.addIssue({ code: 'custom', path: ['admin'], message });
+  if (isShared) tell(TEXTS.portTaken({ port: listen.port }));
+  const { host, port = 0, open = false } = admin ?? {};
+  if (host === undefined || open) return;
+  const address = formatListenAddress({ host, port });
+  if (!isLoopback(new URL(`http://${address}`))) tell(TEXTS.adminOpen({ address }));
 }
 
 function isAnyAddress(host: string | undefined): boolean {

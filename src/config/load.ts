@@ -59,13 +59,13 @@ function parseDocument(document: unknown, source: Source): ConfigDocument {
 }
 
 function createConfig(document: ConfigDocument, env: Environment): Config {
-  const { sync, ...rest } = document;
+  const { sync, grace: graceMs, ...rest } = document;
   // No prototype: names from requests are looked up here, `constructor` among them.
   const upstreams: Record<string, UpstreamConfig> = Object.create(null);
   for (const [name, upstream] of Object.entries(document.upstreams)) {
     upstreams[name] = resolveUpstream(name, upstream, env);
   }
-  return { ...rest, upstreams, ...(sync && { sync }) };
+  return { ...rest, graceMs, upstreams, ...(sync && { sync }) };
 }
 
 function deepFreeze<T>(value: T): T {

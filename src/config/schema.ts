@@ -2,7 +2,8 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { BYTE_SIZE, parseByteSize } from './byte-size.ts';
 import { isGlob, parseGlob } from './glob.ts';
-import { checkDoors, DEFAULT_ADDRESSES, listenSchema } from './listen.ts';
+import { duration } from './duration.ts';
+import { adminSchema, checkDoors, DEFAULT_ADDRESSES, listenSchema } from './listen.ts';
 import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
 import { checked, converted, section } from './section.ts';
 import { shareSchema } from './share.ts';
@@ -10,6 +11,8 @@ import type { Source } from './source.ts';
 import { syncSchema } from './sync-schema.ts';
 import { upstreamSchema } from './upstream-schema.ts';
 import { TEXTS } from './texts.ts';
+
+const MAX_GRACE_MS = 3_600_000;
 
 /**
  * The configuration file. The secrets and certificates that it names are read too, so that all
@@ -20,9 +23,13 @@ export function configSchema(source: Source) {
     .strictObject(
       {
         listen: listenSchema(source, DEFAULT_ADDRESSES.listen).describe('Where clients pull from.'),
-        admin: listenSchema(source, DEFAULT_ADDRESSES.admin).describe(
+        admin: adminSchema(source, DEFAULT_ADDRESSES.admin).describe(
           'Where /healthz, /readyz, /metrics and the API are.',
         ),
+        grace: duration
+          .refine((ms) => ms <= MAX_GRACE_MS, TEXTS.atMost({ limit: '"1h"' }))
+          .prefault('8s')
+          .describe('How long running answers may take after SIGTERM. At most 1h.'),
         offline: z
           .boolean()
           .default(false)

@@ -62,6 +62,8 @@ export const TEXTS = {
   addressOrMap:
     'write an address and a port such as "0.0.0.0:5000", or { address: …, tls: { cert: PATH, key: PATH } }',
   portTaken: ({ port }: { port: number }) => `listen has port ${port} already; write another one`,
+  adminOpen: ({ address }: { address: string }) =>
+    `whoever reaches ${address} may read, pin and remove everything; write 127.0.0.1, or { address: "${address}", open: true } if that is meant (admin.open)`,
   folder: 'write the path of a folder',
   file: 'write the path of a file',
   durability: 'write full or rename',

@@ -4,6 +4,7 @@ import type { Mirror } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
+import { requireHost } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/to-registry-error.ts';
 import { clientOf } from './client.ts';
 import { recordExchange, type Exchange, type State, type V2Context } from './exchange.ts';
@@ -28,7 +29,12 @@ export interface AppParts {
   readonly via: ViaHeader;
   readonly metrics: Metrics;
   readonly log: Log;
+  /** It answers those for whom there is no place. */
+  readonly isFull?: boolean;
 }
+
+/** By then an answer has ended, or what hindered all of them is told to the operator. */
+const FULL_RETRY_AFTER_SECONDS = 5;
 
 /** The public application: read-only, the distribution spec and nothing else. */
 export function createApp(parts: AppParts): Koa<State> {
@@ -42,6 +48,7 @@ export function createApp(parts: AppParts): Koa<State> {
     const exchange: Exchange = { startedAt, client, kind: 'other', bytes: 0 };
     ctx.state.exchange = exchange;
     try {
+      if (parts.isFull) throw noPlace();
       requireTarget(ctx);
       requireRead(ctx);
       const received = ctx.get('Via');
@@ -61,15 +68,20 @@ export function createApp(parts: AppParts): Koa<State> {
   return app;
 }
 
-/** A path, or a URL whose path counts, and a host: what RFC 9112 section 3.2 asks of a request. */
-function requireTarget(ctx: V2Context): void {
-  const { url = '', headers, httpVersion } = ctx.req;
-  const hasHost = headers.host !== undefined || httpVersion === '1.0';
-  if (hasHost && (url.startsWith('/') || (/^https?:/i.test(url) && URL.canParse(url)))) return;
-  throw new RegistryError('UNSUPPORTED', {
-    status: 400,
-    message: hasHost ? TEXTS.noPath : TEXTS.noHost,
+function noPlace(): RegistryError {
+  return new RegistryError('UNAVAILABLE', {
+    status: 503,
+    message: TEXTS.noPlace,
+    headers: { 'Retry-After': String(FULL_RETRY_AFTER_SECONDS) },
   });
+}
+
+/** A path, or a URL whose path counts, and a host: what RFC 9112 section 3.2 asks of a request. */
+function requireTarget({ req }: V2Context): void {
+  requireHost(req);
+  const { url = '' } = req;
+  if (url.startsWith('/') || (/^https?:/i.test(url) && URL.canParse(url))) return;
+  throw new RegistryError('UNSUPPORTED', { status: 400, message: TEXTS.noPath });
 }
 
 /** Throws when the request came through this mirror before: two mirrors have each other as upstream. */

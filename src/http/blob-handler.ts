@@ -103,31 +103,25 @@ export class BlobHandler {
   ): Promise<void> {
     const { exchange } = ctx.state;
     const response = ctx.res;
-    const buffers = this.#buffers.take(parts[0]?.content.size ?? Infinity);
-    let isIdle = false;
-    try {
-      for (const { content, range, head } of parts) {
-        await using reader = disposable(await content.open(range));
-        // From here on a fault can only cut the answer short, so the body must be at hand.
-        if (!response.headersSent) {
-          ctx.respond = false;
-          ctx.flushHeaders();
-          exchange.answeredAt = performance.now();
-        }
-        if (head !== undefined) response.write(head);
-        await send(response, reader.value, {
-          buffers,
-          onSent: (bytes) => {
-            exchange.bytes += bytes;
-          },
-        });
+    for (const { content, range, head } of parts) {
+      await using reader = disposable(await content.open(range));
+      // From here on a fault can only cut the answer short, so the body must be at hand.
+      if (!response.headersSent) {
+        ctx.respond = false;
+        ctx.flushHeaders();
+        exchange.answeredAt = performance.now();
       }
-      if (end !== undefined) response.write(end);
-      response.end();
-      isIdle = true;
-    } finally {
-      this.#buffers.give(buffers, isIdle);
+      if (head !== undefined) response.write(head);
+      await send(response, reader.value, {
+        size: content.size ?? Infinity,
+        buffers: this.#buffers,
+        onSent: (bytes) => {
+          exchange.bytes += bytes;
+        },
+      });
     }
+    if (end !== undefined) response.write(end);
+    response.end();
   }
 }
 

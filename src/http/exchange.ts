@@ -41,14 +41,15 @@ export function recordExchange(ctx: V2Context, parts: { metrics: Metrics; log: L
   const { exchange } = ctx.state;
   const endedAt = performance.now();
   count(ctx, exchange, { endedAt, metrics: parts.metrics });
-  const { kind, upstream, target, source, bytes, error, reference, startedAt, answeredAt } =
-    exchange;
+  const { client, kind, upstream, target, source, bytes, error, reference } = exchange;
+  const { startedAt, answeredAt } = exchange;
   const isGone = error instanceof ClientGoneError;
   // After the headers only the cut connection tells the client, and only this line the operator.
   const isCut = error !== undefined && !isGone && answeredAt !== undefined;
   const isFault = isCut || (error !== undefined && !isGone && ctx.status >= 500);
   parts.log[isFault ? 'warn' : 'info'](
     {
+      ...(client !== undefined && { client }),
       method: ctx.method,
       kind,
       ...(target ? { target: formatTarget(target) } : upstream !== undefined && { upstream }),

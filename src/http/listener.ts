@@ -2,9 +2,11 @@ import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ListenConfig } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import { RegistryError } from '../oci/errors.ts';
+import { Connections, type WhenFull } from './connections.ts';
 import { TEXTS } from './texts.ts';
 
 /** podman asks for up to 1024 ranges in one header line of about 25 KB. */
@@ -16,6 +18,14 @@ const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const IDLE_TIMEOUT_MS = 10 * 60_000;
 const CERTIFICATE_POLL_MS = 1_000;
 
+/** The client took too long over the headers of a request. */
+const LATE = 'ERR_HTTP_REQUEST_TIMEOUT';
+
+/** Rejects when the signal aborts first. */
+export type Pause = (milliseconds: number, signal: AbortSignal) => Promise<unknown>;
+
+const PAUSE: Pause = async (milliseconds, signal) => sleep(milliseconds, undefined, { signal });
+
 /** A socket in a folder; who may use it is a matter of the folder's mode. */
 export interface SocketPath {
   readonly path: string;
@@ -25,21 +35,29 @@ export interface SocketPath {
 export class Listener {
   readonly #server: Server | HttpsServer;
   readonly #sockets = new Set<Socket>();
+  readonly #connections: Connections;
+  #closing: Promise<void> | undefined;
   readonly #stopReloading: () => void;
   readonly #scheme: 'http' | 'https';
 
   /** Resolves when it listens. */
   static async open(
     config: ListenConfig | SocketPath,
-    handle: RequestListener,
+    serve: RequestListener,
     log: Log,
+    full?: WhenFull,
   ): Promise<Listener> {
-    const listener = new Listener(config, handle, log);
+    const listener = new Listener(config, { serve, log, full });
     await listener.#listen(config);
     return listener;
   }
 
-  constructor(config: ListenConfig | SocketPath, handle: RequestListener, log: Log) {
+  constructor(
+    config: ListenConfig | SocketPath,
+    { serve, log, full }: { serve: RequestListener; log: Log; full: WhenFull | undefined },
+  ) {
+    this.#connections = new Connections(serve, full);
+    const handle: RequestListener = (...exchange) => this.#connections.receive(...exchange);
     const options = {
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -68,7 +86,11 @@ export class Listener {
       socket.once('close', () => this.#sockets.delete(socket));
     });
     this.#server.on('checkExpectation', handle);
-    this.#server.on('clientError', refuse);
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      // What is late is late because it is not read: answers are under way before it.
+      if (error.code === LATE && this.#connections.isAhead(socket)) return;
+      refuse(error, socket);
+    });
   }
 
   /** Where it listens; `undefined` for a socket in a folder. */
@@ -85,22 +107,33 @@ export class Listener {
     return `${this.#scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
-  /** Takes no more requests; running answers may finish until the deadline, then they are cut. */
-  async close(deadlineMs: number): Promise<void> {
+  /**
+   * Ends within this time, in milliseconds. For the first half all goes on: balancers have not heard
+   * yet, and a pull may be between two requests; only what has been idle for as long is closed. Then
+   * nothing new is taken, and each connection ends with its answer. What runs at the end is cut.
+   */
+  async close(graceMs: number, pause: Pause = PAUSE): Promise<void> {
+    return (this.#closing ??= this.#close(graceMs / 2, pause));
+  }
+
+  async #close(halfMs: number, pause: Pause): Promise<void> {
+    const ended = new AbortController();
+    this.#connections.closeIdle(halfMs);
+    if (halfMs > 0) await pause(halfMs, ended.signal);
     this.#stopReloading();
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });
-    this.#server.closeIdleConnections();
-    // Kept-alive connections whose answer ends meanwhile are idle then.
-    const sweep = setInterval(() => this.#server.closeIdleConnections(), 50);
+    this.#connections.endWithAnswers();
+    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
     // The server's own closing does not know of connections that never finished a TLS handshake.
-    const cut = setTimeout(() => {
+    const cut = (): void => {
       for (const socket of this.#sockets) socket.destroy();
-    }, deadlineMs);
+    };
+    if (halfMs > 0) void pause(halfMs, ended.signal).then(cut, () => undefined);
+    else cut();
     await closed;
-    clearInterval(sweep);
-    clearTimeout(cut);
+    ended.abort();
   }
 
   async #listen(config: ListenConfig | SocketPath): Promise<void> {
@@ -150,7 +183,7 @@ function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
     return;
   }
   const tooLarge = error.code === 'HPE_HEADER_OVERFLOW';
-  const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
+  const late = error.code === LATE;
   const status = tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request';
   const body = JSON.stringify(
     new RegistryError('UNSUPPORTED', {

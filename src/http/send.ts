@@ -1,35 +1,43 @@
 import type { ServerResponse } from 'node:http';
 import type { Reader } from '../oci/content.ts';
-import type { BufferPair } from './buffer-pool.ts';
+import type { BufferPool } from './buffer-pool.ts';
 
 /** The client closed the connection before the end of its answer. */
 export class ClientGoneError extends Error {
   override readonly name = 'ClientGoneError';
 }
 
+export interface SendOptions {
+  /** The bytes of the whole content. */
+  readonly size: number;
+  readonly buffers: BufferPool;
+  /** Told of the bytes that are flushed. */
+  readonly onSent: (bytes: number) => void;
+}
+
 /**
- * Sends what the reader gives, one buffer being read while the other is written, at the pace of the
- * client; `onSent` is told of the bytes that are flushed. Rejects with `ClientGoneError`, or with
- * the reader's fault; then the response must not be completed.
+ * Sends what the reader gives at the pace of the client: the next chunk is read when the kernel has
+ * taken the one before, whose buffer keeps the client busy meanwhile. So a client that stops holds
+ * one chunk. Rejects with `ClientGoneError`, or with the reader's fault; then the response must not
+ * be completed.
  */
 export async function send(
   response: ServerResponse,
   reader: Reader,
-  options: { buffers: BufferPair; onSent: (bytes: number) => void },
+  { size, buffers, onSent }: SendOptions,
 ): Promise<void> {
-  const { buffers, onSent } = options;
   using client = new Client(response);
-  let writing: Promise<void> = Promise.resolve();
-  for (let turn = 0; ; turn += 1) {
-    const scratch = buffers[turn % 2 === 0 ? 0 : 1];
-    const bytes = await client.stays(reader.read(scratch)).catch(async (error: unknown) => {
-      // What was read before the fault was right: the client resumes behind it.
-      await client.stays(writing);
-      throw error;
-    });
-    await client.stays(writing);
-    if (bytes.length === 0) return;
-    writing = write(response, bytes, onSent);
+  for (let isDone = false; !isDone;) {
+    const scratch = buffers.take(size);
+    let isIdle = false;
+    try {
+      const bytes = await client.stays(reader.read(scratch));
+      isDone = bytes.length === 0;
+      if (!isDone) await client.stays(write(response, bytes, onSent));
+      isIdle = true;
+    } finally {
+      buffers.give(scratch, isIdle);
+    }
   }
 }
 

@@ -2,8 +2,8 @@
 export const TEXTS = {
   noEndpoint: 'no such endpoint',
   noPath: 'the request target is not a path',
-  noHost: 'a request without Host',
   badRequest: 'bad request',
+  noPlace: 'this mirror has as many answers under way as it may',
   headersTooLarge: 'headers too large',
   viaTooLong: ({ most }: { most: number }) => `a Via header of more than ${most} characters`,
   loop: 'this request came through this mirror before: two mirrors have each other as upstream',

@@ -184,6 +184,13 @@ export class Mirror {
     return this.#upstreams.status;
   }
 
+  /** Ends what no client waits for; partial downloads are kept. */
+  stop(): void {
+    void this.#polled.close();
+    void this.#hydrator.close();
+    this.downloads.abortBackground();
+  }
+
   /** Stops what runs, keeping partial downloads. The store is the caller's to close, afterwards. */
   async close(): Promise<void> {
     const downloads = this.downloads.close();

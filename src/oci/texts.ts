@@ -13,6 +13,9 @@ export const TEXTS = {
     `${upstream}: ${reason}`,
   manifestTooLarge: ({ bytes, most }: { bytes: number; most: number }) =>
     `manifest of ${bytes} bytes is larger than ${most}`,
+  noHost: 'a request without Host',
+  severalHosts: 'a request with more than one Host',
+  badHost: 'a Host that is no host',
   notJson: 'not a JSON document',
   notObject: 'not a JSON object',
   schema1:

@@ -34,6 +34,7 @@ export class CatalogServer implements AsyncDisposable {
       JSON.stringify({
         listen: `127.0.0.1:${port}`,
         admin: `127.0.0.1:${adminPort}`,
+        grace: '100ms',
         store: { path: store },
         upstreams: {
           [UPSTREAM]: { url: bench.upstream.url, hydrate: false, tags: { ttl: '24h' } },

@@ -140,6 +140,7 @@ for (const args of [
     t.deepEqual(Object.keys(schema.properties), [
       'listen',
       'admin',
+      'grace',
       'offline',
       'store',
       'defaultUpstream',

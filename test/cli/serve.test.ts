@@ -12,7 +12,8 @@ import { Gate } from '../helpers/gate.ts';
 import { serve as listenAt } from '../helpers/serve.ts';
 import { runMain, startMain } from './run-main.ts';
 
-const QUIET = 'listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\noffline: true\nstore: { path: data }\n';
+const QUIET =
+  'listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ngrace: 100ms\noffline: true\nstore: { path: data }\n';
 
 /** A process that stands in for ours: its signals are sent by hand, its end is only written down. */
 function createContext(t: ExecutionContext, yaml = QUIET) {

@@ -26,6 +26,7 @@ test('what is in force is told in the words of the file and without a secret', (
     text,
     `listen: "[::]:5000"
 admin: 127.0.0.1:5001
+grace: 8s
 offline: false
 store:
   path: /srv/entrepot

@@ -43,6 +43,7 @@ test('without a file the well-known registries are served from ./data on the usu
   t.deepEqual(rest, {
     listen: { host: '0.0.0.0', port: 5000 },
     admin: { host: '127.0.0.1', port: 5001 },
+    graceMs: 8_000,
     offline: false,
     store: {
       path: join(cwd, 'data'),
@@ -110,7 +111,8 @@ test('a name that every object has is no upstream', (t) => {
 test('every key of the file ends up in the configuration', (t) => {
   const yaml = `
 listen: { address: "[::]:5443" }
-admin: :0
+admin: { address: :0, open: true }
+grace: 1m
 offline: true
 store:
   path: cache
@@ -146,7 +148,8 @@ upstreams:
   const { upstreams, ...rest } = config;
   t.deepEqual(rest, {
     listen: { host: '::', port: 5443 },
-    admin: { host: '0.0.0.0', port: 0 },
+    admin: { host: '0.0.0.0', port: 0, open: true },
+    graceMs: 60_000,
     offline: true,
     store: {
       path: join(file, '../cache'),

@@ -1,5 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
-import { problemsOf, type LoadInput } from './config-folder.ts';
+import { load, problemsOf, type LoadInput } from './config-folder.ts';
 
 interface Case extends LoadInput {
   readonly says: readonly string[];
@@ -21,7 +21,7 @@ test(tells, 'an unknown key is refused at every depth, with the keys that are kn
   says: [
     'store.maxbytes: unknown key; known here: path, maxBytes, maxBlobShare, minFreeBytes, durability, pins, inUse',
     'upstreams.docker.io.tags.tll: unknown key; known here: ttl, revalidateTimeout, staleIfError, staleWhileRevalidate, negativeTtl, immutable',
-    'lisen: unknown key; known here: listen, admin, offline, store, defaultUpstream, upstreams, sync',
+    'lisen: unknown key; known here: listen, admin, grace, offline, store, defaultUpstream, upstreams, sync',
   ],
 });
 
@@ -57,7 +57,7 @@ test(tells, 'listen and admin take an address, or an address and tls', {
     'listen: write an address and a port such as "0.0.0.0:5000", or { address: …, tls: { cert: PATH, key: PATH } }',
     'admin.tls.cert: DIR/a.pem is not a PEM file',
     'admin.tls.key: write the path of a PEM file',
-    'admin.adress: unknown key; known here: address, tls',
+    'admin.adress: unknown key; known here: address, tls, open',
   ],
 });
 
@@ -68,6 +68,24 @@ test(tells, 'a wrong address is named', {
     'admin.address: write an address and a port such as "0.0.0.0:5000" or "[::]:5000", not "::1:5001"',
   ],
 });
+
+const OPEN = 'whoever reaches 0.0.0.0:5001 may read, pin and remove everything';
+test(tells, 'an admin address on a network needs the word of the operator', {
+  yaml: 'admin: :5001',
+  says: [
+    `admin: ${OPEN}; write 127.0.0.1, or { address: "0.0.0.0:5001", open: true } if that is meant (admin.open)`,
+  ],
+});
+
+for (const admin of [
+  '{ address: 0.0.0.0:5001, open: true }',
+  '127.1.2.3:1',
+  '"[::1]:1"',
+  'localhost:1',
+])
+  test(`admin: ${admin} is taken`, (t) => {
+    t.notThrows(() => load(t, { yaml: `admin: ${admin}` }));
+  });
 
 test(tells, 'listen and admin cannot share a port', {
   yaml: 'listen: :5001',

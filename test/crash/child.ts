@@ -30,13 +30,15 @@ async function run(settings: Settings): Promise<void> {
     return;
   }
   clock = startAt;
-  server = await startServer(config, {
-    log: pino({ level: 'warn' }, pino.destination(logFile)),
-    timing,
-    graceMs: 0,
-    step,
-    clock: clockOf(() => clock ?? Date.now()),
-  });
+  server = await startServer(
+    { ...config, graceMs: 0 },
+    {
+      log: pino({ level: 'warn' }, pino.destination(logFile)),
+      timing,
+      step,
+      clock: clockOf(() => clock ?? Date.now()),
+    },
+  );
   noteFacts(server, factsFile);
   process.on('message', (order: Order) => void obey(order));
   tell({ url: server.url, adminUrl: server.adminUrl });

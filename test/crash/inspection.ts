@@ -44,11 +44,13 @@ const ENTRIES = [
 /** Restarts the mirror without an upstream, and compares what it holds and serves with what it owes. */
 export async function inspect(parts: InspectionParts): Promise<Findings> {
   const { config, promises, factsFile } = parts;
-  const server = await startServer(config, {
-    log: pino({ level: 'silent' }),
-    timing: TEST_TIMING,
-    graceMs: 0,
-  });
+  const server = await startServer(
+    { ...config, graceMs: 0 },
+    {
+      log: pino({ level: 'silent' }),
+      timing: TEST_TIMING,
+    },
+  );
   const endNotes = noteFacts(server, factsFile);
   try {
     await server.store.care.settled;

@@ -23,6 +23,7 @@ async function startParent(netns: Netns, upstreams: object): Promise<Service> {
   const settings = {
     listen: `127.0.0.1:${PARENT_PORT}`,
     admin: `127.0.0.1:${PARENT_PORT + 1}`,
+    grace: '100ms',
     store: { path: join(netns.directory, 'parent-store') },
     defaultUpstream: 'default.test',
     // Whatever does not say which registry it means ends where nobody listens.

@@ -73,6 +73,7 @@ export class Mirror {
     const complete = {
       listen: `127.0.0.1:${PORT}`,
       admin: `127.0.0.1:${ADMIN_PORT}`,
+      grace: '100ms',
       store: { path: this.storePath },
       ...settings,
     };

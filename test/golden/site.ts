@@ -73,12 +73,14 @@ export class Site {
     const clock = { now: START };
     const log: Record<string, unknown>[] = [];
     const write = (line: string) => log.push(JSON.parse(line) as Record<string, unknown>);
-    const server = await startServer(config, {
-      log: pino({ level: 'debug', name: 'entrepot', base: {} }, { write }),
-      clock: clockOf(() => clock.now),
-      timing: TEST_TIMING,
-      graceMs: 1_000,
-    });
+    const server = await startServer(
+      { ...config, graceMs: 20 },
+      {
+        log: pino({ level: 'debug', name: 'entrepot', base: {} }, { write }),
+        clock: clockOf(() => clock.now),
+        timing: TEST_TIMING,
+      },
+    );
     t.teardown(async () => server.close());
     const site = new Site({ t, registry, server, log, yaml, clock, storePath });
     await site.synced();

@@ -99,7 +99,6 @@ export async function startMirror(
   const server = await startServer(config, {
     log: log.logger,
     timing: { ...TEST_TIMING, ...options.timing },
-    graceMs: options.graceMs ?? 1_000,
     ...(options.clock && { clock: options.clock }),
   });
   let isStopped = false;
@@ -157,6 +156,7 @@ export function createConfig(storePath: string, options: MirrorOptions): Config 
   return {
     listen: { host: '127.0.0.1', port: 0, ...options.listen },
     admin: { host: '127.0.0.1', port: 0 },
+    graceMs: options.graceMs ?? 20,
     offline: options.offline ?? false,
     store: {
       path: storePath,

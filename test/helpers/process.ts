@@ -23,7 +23,7 @@ export class MirrorProcess {
     { maxFileBytes = 'unlimited' }: { maxFileBytes?: number | 'unlimited' } = {},
   ): Promise<MirrorProcess> {
     const file = join(folder, 'entrepot.yaml');
-    const listen = { listen: '127.0.0.1:0', admin: '127.0.0.1:0' };
+    const listen = { listen: '127.0.0.1:0', admin: '127.0.0.1:0', grace: '100ms' };
     await writeFile(file, JSON.stringify({ ...listen, store: { path: './store' }, ...config }));
     const limit = maxFileBytes === 'unlimited' ? maxFileBytes : Math.floor(maxFileBytes / 512);
     const command = `ulimit -f ${limit}; exec "$0" "$@"`;

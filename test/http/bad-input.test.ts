@@ -372,6 +372,40 @@ test('a missing Host is a spec error in HTTP/1.1 and no matter in HTTP/1.0', asy
   t.is(old?.status, 200);
 });
 
+const HOSTS: readonly [lines: readonly string[], version: string, status: number][] = [
+  [['a', 'b'], '1.1', 400],
+  [['a', 'a'], '1.1', 400],
+  [['a', 'b'], '1.0', 400],
+  [[''], '1.1', 400],
+  [[''], '1.0', 200],
+  [['a b/@c'], '1.1', 400],
+  [['user@a'], '1.1', 400],
+  [['a, b'], '1.1', 400],
+  [['a/v2'], '1.0', 400],
+  [['a:port'], '1.1', 400],
+  [['[::1'], '1.1', 400],
+  [['mirror.example:5000'], '1.1', 200],
+  [['a_b.example.'], '1.1', 200],
+  [['127.0.0.1'], '1.0', 200],
+  [['[::1]:5000'], '1.1', 200],
+];
+
+test('more than one Host, or one that is none, is 400 on both doors', async (t) => {
+  const { mirror } = await createWorld(t);
+  for (const [path, url] of [
+    ['/v2/', mirror.url],
+    ['/healthz', mirror.server.adminUrl],
+  ] as const) {
+    for (const [hosts, version, status] of HOSTS) {
+      const lines = hosts.map((host) => `Host: ${host}\r\n`).join('');
+      const text = `GET ${path} HTTP/${version}\r\n${lines}Connection: close\r\n\r\n`;
+      const answer = await rawRequest(Number(new URL(url).port), text);
+      const message = `${path} ${version} ${JSON.stringify(hosts)}`;
+      t.is(parseAnswers(answer)[0]?.status, status, message);
+    }
+  }
+});
+
 test('an expectation that cannot be met is a spec error', async (t) => {
   const { port } = await createWorld(t);
   const text = `GET /v2/ ${HEAD}\r\nExpect: 200-ok\r\n\r\n`;

@@ -163,6 +163,11 @@ export class Downloads {
     };
   }
 
+  /** Stops those that no client asked for, and keeps their partial files. */
+  abortBackground(): void {
+    for (const { demand } of this.#running.values()) if (!isInteractive(demand)) demand.abort();
+  }
+
   /** Stops all downloads and keeps their partial files. */
   async close(): Promise<void> {
     this.#closed = true;

@@ -22,6 +22,7 @@ export async function startEntrepot(
     JSON.stringify({
       listen: `127.0.0.1:${port}`,
       admin: `127.0.0.1:${await freePort()}`,
+      grace: '100ms',
       store: { path: store },
       defaultUpstream: UPSTREAM,
       upstreams: { [UPSTREAM]: { url: origin.url, tags: { ttl: '24h' } } },

@@ -1,0 +1,124 @@
+import type { Socket } from 'node:net';
+
+export interface AnswerLimits {
+  /**
+   * Answers at once. 2,048 with some 60 KiB each (a socket, a file, one chunk) take 120 MiB, and are
+   * more than a link of 10 Gbit/s serves at 5 Mbit/s each.
+   */
+  readonly max: number;
+  /**
+   * How long a request waits for a place before it is refused. Clients bear a slow mirror; one that
+   * refuses they go round, or fail the pull. 10 s is a third of what containerd waits for headers.
+   */
+  readonly patienceMs: number;
+  /**
+   * A client that has taken no byte for so long makes room for one that waits: twice what an upstream
+   * may be silent in the middle of a blob.
+   */
+  readonly stalledMs: number;
+}
+
+export const ANSWER_LIMITS: AnswerLimits = { max: 2048, patienceMs: 10_000, stalledMs: 60_000 };
+
+const SAMPLE_MS = 5_000;
+
+/** An answer under way. */
+interface Place {
+  readonly client: string;
+  readonly socket: Socket;
+  bytes: number;
+  /** When its client had last taken bytes, as far as was looked; on the steady clock. */
+  movedAt: number;
+}
+
+interface Waiting {
+  readonly client: string;
+  readonly enter: () => void;
+}
+
+/**
+ * The places for answers under way. A request that finds none waits in order. The last quarter is
+ * closed to a client that has half of all, so that no address shuts the others out.
+ */
+export class AnswerPlaces {
+  readonly #limits: AnswerLimits;
+  readonly #places = new Set<Place>();
+  readonly #countOf = new Map<string, number>();
+  readonly #waiting = new Set<Waiting>();
+  #sampling: NodeJS.Timeout | undefined;
+
+  constructor(limits: AnswerLimits) {
+    this.#limits = limits;
+  }
+
+  /**
+   * Calls `entered` with what gives the place back, at once when one is free; with nothing when none
+   * came in time. Not at all when the client leaves first.
+   */
+  enter(socket: Socket, entered: (leave: (() => void) | undefined) => void): void {
+    const client = socket.remoteAddress ?? '';
+    if (this.#isFreeFor(client)) return entered(this.#take(client, socket));
+    const drop = (): void => {
+      clearTimeout(timer);
+      socket.off('close', drop);
+      this.#waiting.delete(waiting);
+    };
+    const end = (leave?: () => void): void => {
+      drop();
+      entered(leave);
+    };
+    const timer = setTimeout(end, this.#limits.patienceMs);
+    const waiting = { client, enter: () => end(this.#take(client, socket)) };
+    socket.once('close', drop);
+    this.#waiting.add(waiting);
+    this.#cutStalled();
+  }
+
+  #isFreeFor(client: string): boolean {
+    const { max } = this.#limits;
+    const hasHalf = (this.#countOf.get(client) ?? 0) >= max / 2;
+    return this.#places.size < (hasHalf ? 0.75 * max : max);
+  }
+
+  #take(client: string, socket: Socket): () => void {
+    const place = { client, socket, bytes: socket.bytesWritten, movedAt: performance.now() };
+    this.#places.add(place);
+    this.#countOf.set(client, (this.#countOf.get(client) ?? 0) + 1);
+    if (this.#isCrowded)
+      this.#sampling ??= setInterval(() => this.#cutStalled(), SAMPLE_MS).unref();
+    return () => this.#leave(place);
+  }
+
+  #leave(place: Place): void {
+    const { client } = place;
+    this.#places.delete(place);
+    const left = (this.#countOf.get(client) ?? 0) - 1;
+    if (left > 0) this.#countOf.set(client, left);
+    else this.#countOf.delete(client);
+    if (!this.#isCrowded) {
+      clearInterval(this.#sampling);
+      this.#sampling = undefined;
+    }
+    for (const waiting of this.#waiting) {
+      if (this.#isFreeFor(waiting.client)) return waiting.enter();
+    }
+  }
+
+  get #isCrowded(): boolean {
+    return this.#places.size > this.#limits.max / 2;
+  }
+
+  /** Looks who takes bytes, and ends as many stalled answers as there are requests that wait. */
+  #cutStalled(): void {
+    const now = performance.now();
+    let wanted = this.#waiting.size;
+    for (const place of this.#places) {
+      const { bytesWritten } = place.socket;
+      if (bytesWritten !== place.bytes) Object.assign(place, { bytes: bytesWritten, movedAt: now });
+      else if (wanted > 0 && now - place.movedAt >= this.#limits.stalledMs) {
+        wanted -= 1;
+        place.socket.destroy();
+      }
+    }
+  }
+}
