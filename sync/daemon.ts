@@ -1,13 +1,10 @@
 import { Backoff } from '../src/time/backoff.ts';
 import { surveyImages } from './readiness.ts';
 import type { SyncRuns } from './runs.ts';
-import type { Schedule } from './schedule.ts';
 import type { SyncParts } from './parts.ts';
 
 export interface SyncDaemonParts extends SyncParts {
   readonly runs: SyncRuns;
-  readonly schedule: Schedule;
-  readonly signal: AbortSignal;
 }
 
 const LOOK_MS = 5 * 60_000;

@@ -5,7 +5,7 @@ import type { Metrics } from '../src/observe/metrics.ts';
 import type { Pins } from '../src/store/care/care.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
-import type { Timer } from './schedule.ts';
+import type { Schedule, Timer } from './schedule.ts';
 import type { SyncState } from './state.ts';
 
 /** What the classes of sync work with. */
@@ -19,4 +19,7 @@ export interface SyncParts {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly timer: Timer;
+  readonly schedule: Schedule;
+  /** Ends the current run at its next step. */
+  readonly signal: AbortSignal;
 }

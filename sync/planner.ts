@@ -65,12 +65,8 @@ const SEARCH_AGAIN_MS = 24 * 3_600_000;
  * Throws `RegistryError` for a lock that does not match the rules. With `retries` upstreams that
  * fail are asked again.
  */
-export async function makePlan(
-  parts: SyncParts,
-  lock: unknown,
-  { signal, retries }: { signal: AbortSignal; retries?: Retries },
-): Promise<Plan> {
-  const { config, state, timer } = parts;
+export async function makePlan(parts: SyncParts, lock: unknown, retries?: Retries): Promise<Plan> {
+  const { config, state, timer, signal } = parts;
   const resolution = await resolveImages(parts, lock, retries);
   const searches: Searches = {
     earlier: new Map(state.current.images.map((image) => [versionKeyOf(image), image.searchedAt])),

@@ -144,10 +144,9 @@ export class Resolver {
 
   /** Resolves a tag once, however many rules want it. */
   async #ask(target: Target, tag: Tag): Promise<WantedImage['digest'] | undefined> {
-    const key = `${formatTarget(target)} ${tag}`;
-    const asked = this.#asked.get(key);
-    if (asked) return asked;
-    const asking = this.#inQueue(async (prefetcher) => prefetcher.resolve(target, tag));
+    const key = formatImageName({ name: formatTarget(target), tag });
+    const asking =
+      this.#asked.get(key) ?? this.#inQueue(async (prefetcher) => prefetcher.resolve(target, tag));
     this.#asked.set(key, asking);
     return asking;
   }

@@ -10,7 +10,6 @@ import type { RunProgress } from './run-progress.ts';
 import { isToFetch, type Plan, type PlannedItem } from './planner.ts';
 import { PASSING_FAULTS, Retries } from './retries.ts';
 import { reasonOf } from './resolver.ts';
-import type { Schedule } from './schedule.ts';
 import type { KnownImage } from './state.ts';
 import { measureExtent } from './extent.ts';
 import { digestNameOf, keyOf, nameOf, versionKeyOf } from './wanted-image.ts';
@@ -18,7 +17,6 @@ import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 
 export interface RunnerParts extends SyncParts {
-  readonly schedule: Schedule;
   readonly progress: RunProgress;
   readonly cap: Bandwidth | undefined;
   /** Called for each image whose failure a later run may not meet. */
@@ -41,12 +39,8 @@ const ORIGIN = 'sync';
  * what is missing then. Rejects only when the signal aborts or the store cannot write what sync
  * knows.
  */
-export async function carryOut(
-  parts: RunnerParts,
-  plan: Plan,
-  signal: AbortSignal,
-): Promise<Outcome> {
-  const { config, progress } = parts;
+export async function carryOut(parts: RunnerParts, plan: Plan): Promise<Outcome> {
+  const { config, progress, signal } = parts;
   await settle(parts, plan);
   const failures: SyncProblem[] = [];
   const absent = new Set(plan.failed.map(keyOf));
@@ -57,7 +51,7 @@ export async function carryOut(
   await queue.addAll(
     plan.items.map((item) => async () => {
       if (signal.aborted) return;
-      const failure = await bring(parts, item, signal);
+      const failure = await bring(parts, item);
       if (isAborted(signal)) return;
       if (failure !== undefined) {
         failures.push(failure);
@@ -113,17 +107,13 @@ async function settle(
 }
 
 /** Why it is not ready; `undefined` when it is, or when the signal aborted. */
-async function bring(
-  parts: RunnerParts,
-  item: PlannedItem,
-  signal: AbortSignal,
-): Promise<SyncProblem | undefined> {
-  const { timer, log, gaveUp } = parts;
+async function bring(parts: RunnerParts, item: PlannedItem): Promise<SyncProblem | undefined> {
+  const { timer, log, signal, gaveUp } = parts;
   const { rule } = item.wanted;
   const image = nameOf(item.wanted);
   try {
     const retries = new Retries({ timer, signal, faults: PASSING_FAULTS, gaveUp });
-    await retries.run(async () => fetchImage(parts, item, signal));
+    await retries.run(async () => fetchImage(parts, item));
     return undefined;
   } catch (error) {
     if (signal.aborted) return undefined;
@@ -133,12 +123,8 @@ async function bring(
   }
 }
 
-async function fetchImage(
-  parts: RunnerParts,
-  { wanted, attached }: PlannedItem,
-  signal: AbortSignal,
-): Promise<void> {
-  const { prefetcher, catalog, schedule, progress, cap } = parts;
+async function fetchImage(parts: RunnerParts, { wanted, attached }: PlannedItem): Promise<void> {
+  const { prefetcher, catalog, schedule, progress, cap, signal } = parts;
   const { target, tag, digest, checkedAt } = wanted;
   const extentParts = { ...parts, attached: attached.map((each) => each.digest) };
   const pace: Pace = async (bytes, unpaced) => {

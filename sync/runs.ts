@@ -7,14 +7,7 @@ import { reasonOf } from './resolver.ts';
 import { PASSING_ANSWERS, Retries } from './retries.ts';
 import { RunProgress } from './run-progress.ts';
 import { carryOut, isOneImage } from './runner.ts';
-import type { Schedule } from './schedule.ts';
 import type { SyncParts } from './parts.ts';
-
-export interface SyncRunsParts extends SyncParts {
-  readonly schedule: Schedule;
-  /** Ends the current run at its next step. */
-  readonly signal: AbortSignal;
-}
 
 interface Running {
   readonly progress: RunProgress;
@@ -34,11 +27,11 @@ const NOTHING_DONE: RunResult = {
 
 /** Sync runs, one at a time: each plans, fetches and ends with a report. */
 export class SyncRuns {
-  readonly #parts: SyncRunsParts;
+  readonly #parts: SyncParts;
   readonly #cap: Bandwidth | undefined;
   #running: Running | undefined;
 
-  constructor(parts: SyncRunsParts) {
+  constructor(parts: SyncParts) {
     const { bytesPerSecond } = parts.config;
     this.#parts = parts;
     this.#cap = bytesPerSecond === undefined ? undefined : new Bandwidth(bytesPerSecond);
@@ -126,10 +119,10 @@ export class SyncRuns {
     };
     // An upstream that cannot be reached keeps no other one waiting: the next run asks it again.
     const retries = new Retries({ timer, signal, faults: PASSING_ANSWERS, gaveUp });
-    const plan = await makePlan(this.#parts, lock, { signal, retries });
+    const plan = await makePlan(this.#parts, lock, retries);
     running.phase = 'fetching';
     const parts = { ...this.#parts, progress: running.progress, cap: this.#cap, gaveUp };
-    const { fetched, kept, failures, deselected } = await carryOut(parts, plan, signal);
+    const { fetched, kept, failures, deselected } = await carryOut(parts, plan);
     const all: SyncProblem[] = [...plan.problems, ...failures];
     const failed = new Set(all.map(({ image }) => image).filter(isOneImage)).size;
     return {

@@ -19,7 +19,7 @@ import { REAL_TIMER, Schedule, type Timer } from './schedule.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 
-export interface SyncOptions extends Omit<SyncParts, 'timer'> {
+export interface SyncOptions extends Omit<SyncParts, 'timer' | 'schedule' | 'signal'> {
   /**
    * The full name of an image as an operator wrote it: `registry/repository:tag` or `…@digest`.
    */
@@ -43,16 +43,14 @@ export const NOTHING_TO_SYNC: SyncConfig = {
 export class Sync implements SyncApi {
   readonly #parts: SyncOptions & SyncParts;
   readonly #stop = new AbortController();
-  readonly #schedule: Schedule;
   readonly #runs: SyncRuns;
   readonly #daemon: SyncDaemon;
 
   constructor({ timer = REAL_TIMER, ...given }: SyncOptions) {
-    const parts = { ...given, timer, signal: this.#stop.signal };
-    this.#parts = parts;
-    this.#schedule = new Schedule(parts.config, timer);
-    this.#runs = new SyncRuns({ ...parts, schedule: this.#schedule });
-    this.#daemon = new SyncDaemon({ ...parts, schedule: this.#schedule, runs: this.#runs });
+    const schedule = new Schedule(given.config, timer);
+    this.#parts = { ...given, timer, schedule, signal: this.#stop.signal };
+    this.#runs = new SyncRuns(this.#parts);
+    this.#daemon = new SyncDaemon({ ...this.#parts, runs: this.#runs });
   }
 
   get runState(): SyncRunState {
@@ -68,7 +66,7 @@ export class Sync implements SyncApi {
 
   async status(): Promise<SyncStatus> {
     const readiness = await surveyImages(this.#parts);
-    const closedUntil = this.#schedule.closed?.closedUntil;
+    const closedUntil = this.#parts.schedule.closed?.closedUntil;
     const unresolved = this.#unresolved();
     const { nextRunAt } = this.#daemon;
     return {
@@ -94,7 +92,7 @@ export class Sync implements SyncApi {
   async plan(lock?: unknown): Promise<SyncPlan> {
     this.#refuseOffline();
     const { config, state } = this.#parts;
-    const plan = await makePlan(this.#parts, lock, { signal: this.#stop.signal });
+    const plan = await makePlan(this.#parts, lock);
     return describePlan(plan, config, state.current.bytesPerSecond);
   }
 

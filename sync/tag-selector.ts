@@ -27,29 +27,25 @@ export interface Selected {
  */
 export class TagSelector {
   readonly #names: ReadonlySet<Tag>;
-  readonly #globs: readonly Pattern[];
+  /** Globs and regexes. */
+  readonly #patterns: readonly Pattern[];
   readonly #regexes: readonly Pattern[];
   readonly #exclude: readonly Pattern[];
   readonly #range: semver.Range | undefined;
   readonly #newest: TagSelection['newest'];
-  /** The rule has names and nothing else. */
-  readonly #isClosed: boolean;
+  /** False where the rule names all that it wants. */
+  readonly needsList: boolean;
 
   /** Throws a `ConfigError` for patterns that the configuration would refuse. */
   constructor({ names, globs, regexes, exclude, semver: range, newest }: TagSelection) {
     this.#names = new Set(names.map(parseTag));
-    this.#globs = globs.map(parseGlob);
     this.#regexes = regexes.map(parseRegex);
+    this.#patterns = [...globs.map(parseGlob), ...this.#regexes];
     this.#exclude = exclude.map(parseGlob);
     this.#range = range === undefined ? undefined : new semver.Range(range);
     this.#newest = newest;
-    const isOpen = globs.length > 0 || regexes.length > 0 || range !== undefined || newest;
-    this.#isClosed = names.length > 0 && !isOpen;
-  }
-
-  /** False where the rule names all that it wants. */
-  get needsList(): boolean {
-    return !this.#isClosed;
+    const isOpen = this.#patterns.length > 0 || range !== undefined || newest !== undefined;
+    this.needsList = names.length === 0 || isOpen;
   }
 
   /**
@@ -60,19 +56,19 @@ export class TagSelector {
     const candidates = this.#candidates(tags);
     const { count = Number.POSITIVE_INFINITY, by } = this.#newest ?? {};
     if (by === 'created' && !createdAt && candidates.length > count) {
-      const needsCreated = candidates.map(({ tag }) => tag).toSorted(compareText);
-      return { selected: [...this.#names].toSorted(compareText), needsCreated };
+      const needsCreated = candidates.map(({ tag }) => tag).toSorted(compareValues);
+      return { selected: [...this.#names].toSorted(compareValues), needsCreated };
     }
     const newest = this.#newest ? candidates.toSorted(this.#comparison(createdAt)) : candidates;
     const taken = newest.slice(0, count).map(({ tag }) => tag);
-    return { selected: [...this.#names, ...taken].toSorted(compareText), needsCreated: [] };
+    return { selected: [...this.#names, ...taken].toSorted(compareValues), needsCreated: [] };
   }
 
   /**
    * All that match and are not named. Signatures come with their image where a rule has referrers.
    */
   #candidates(tags: Iterable<Tag>): Candidate[] {
-    if (this.#isClosed) return [];
+    if (!this.needsList) return [];
     return [...new Set(tags)].flatMap((tag) => {
       if (this.#names.has(tag) || isAttachedTag(tag) || !this.#matches(tag)) return [];
       const version = this.#versionOf(tag);
@@ -82,8 +78,7 @@ export class TagSelector {
 
   #matches(tag: Tag): boolean {
     if (this.#exclude.some((pattern) => pattern.matches(tag))) return false;
-    const patterns = [...this.#globs, ...this.#regexes];
-    return patterns.length === 0 || patterns.some((pattern) => pattern.matches(tag));
+    return this.#patterns.length === 0 || this.#patterns.some((pattern) => pattern.matches(tag));
   }
 
   /** The group `version` of the first regex that caught one, else the whole tag. */
@@ -106,7 +101,7 @@ export class TagSelector {
     const timeOf = ({ tag }: Candidate) => createdAt?.get(tag) ?? Number.NEGATIVE_INFINITY;
     const compare =
       this.#newest?.by === 'created'
-        ? (one: Candidate, other: Candidate) => compareNumbers(timeOf(other), timeOf(one))
+        ? (one: Candidate, other: Candidate) => compareValues(timeOf(other), timeOf(one))
         : compareVersions;
     return (one, other) => compare(one, other) || compareTies(one.tag, other.tag);
   }
@@ -118,14 +113,10 @@ function compareVersions({ version: one }: Candidate, { version: other }: Candid
 
 /** The longer tag says more: `1.27.3` goes before `1.27` and `v1.27.3` before `1.27.3`. */
 function compareTies(one: Tag, other: Tag): number {
-  return other.length - one.length || compareText(one, other);
+  return other.length - one.length || compareValues(one, other);
 }
 
 /** Not a subtraction: two of `-Infinity` are equal. */
-function compareNumbers(one: number, other: number): number {
-  return one === other ? 0 : one < other ? -1 : 1;
-}
-
-function compareText(one: string, other: string): number {
+function compareValues<Value extends string | number>(one: Value, other: Value): number {
   return one === other ? 0 : one < other ? -1 : 1;
 }

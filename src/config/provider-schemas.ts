@@ -6,29 +6,27 @@ import { secretSchema } from './secret.ts';
 import { type Source, readTextFile } from './source.ts';
 import { TEXTS } from './texts.ts';
 
+const profileSchema = z
+  .exactOptional(z.string().min(1, TEXTS.profile))
+  .describe("Profile of AWS's configuration files. Left out: the default one.");
+
+const serverSchema = z
+  .exactOptional(z.string().regex(/^[^\s@]+$/, TEXTS.server))
+  .describe("Name that the registry was logged in to by. Left out: the upstream's host.");
+
 /** Amazon ECR, through AWS's default chain of credentials. */
-export function ecrSchema() {
-  return z.strictObject({
-    provider: z.literal('ecr').describe('Amazon ECR, by the default credentials of AWS.'),
-    region: z
-      .exactOptional(z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)+$/, TEXTS.region))
-      .describe("Region of the registry. Left out: that of the upstream's host."),
-    profile: profileSchema(),
-  });
-}
+export const ecrSchema = z.strictObject({
+  provider: z.literal('ecr').describe('Amazon ECR, by the default credentials of AWS.'),
+  region: z
+    .exactOptional(z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)+$/, TEXTS.region))
+    .describe("Region of the registry. Left out: that of the upstream's host."),
+  profile: profileSchema,
+});
 
-export function ecrPublicSchema() {
-  return z.strictObject({
-    provider: z.literal('ecr-public').describe('Amazon ECR Public, by those of AWS.'),
-    profile: profileSchema(),
-  });
-}
-
-function profileSchema() {
-  return z
-    .exactOptional(z.string().min(1, TEXTS.profile))
-    .describe("Profile of AWS's configuration files. Left out: the default one.");
-}
+export const ecrPublicSchema = z.strictObject({
+  provider: z.literal('ecr-public').describe('Amazon ECR Public, by those of AWS.'),
+  profile: profileSchema,
+});
 
 export function gcpSchema(source: Source) {
   return z.strictObject({
@@ -80,16 +78,14 @@ export function ibmSchema(source: Source) {
     }));
 }
 
-export function helperSchema() {
-  return z.strictObject({
-    provider: z.literal('helper').describe('A credential helper of Docker, found on the PATH.'),
-    name: z
-      .string()
-      .regex(/^[a-z0-9-]+$/, TEXTS.helper)
-      .describe('What follows docker-credential- in the name of the program.'),
-    server: serverSchema(),
-  });
-}
+export const helperSchema = z.strictObject({
+  provider: z.literal('helper').describe('A credential helper of Docker, found on the PATH.'),
+  name: z
+    .string()
+    .regex(/^[a-z0-9-]+$/, TEXTS.helper)
+    .describe('What follows docker-credential- in the name of the program.'),
+  server: serverSchema,
+});
 
 /** Keeps the path: the file is read again for each credential. */
 export function dockerConfigSchema({ directory }: Source) {
@@ -100,14 +96,8 @@ export function dockerConfigSchema({ directory }: Source) {
       .min(1, TEXTS.dockerConfig)
       .transform(converted((path: string) => checkDockerConfig(resolve(directory, path))))
       .describe("Docker's config.json or Podman's auth.json."),
-    server: serverSchema(),
+    server: serverSchema,
   });
-}
-
-function serverSchema() {
-  return z
-    .exactOptional(z.string().regex(/^[^\s@]+$/, TEXTS.server))
-    .describe("Name that the registry was logged in to by. Left out: the upstream's host.");
 }
 
 function checkDockerConfig(path: string): string {

@@ -35,7 +35,7 @@ export function readDescriptor(value: unknown): Descriptor | undefined {
   };
 }
 
-function isStringMap(value: unknown): value is Record<string, string> {
+export function isStringMap(value: unknown): value is Record<string, string> {
   return (
     typeof value === 'object' &&
     value !== null &&

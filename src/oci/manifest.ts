@@ -1,4 +1,4 @@
-import { readDescriptor, type Descriptor } from './descriptor.ts';
+import { isStringMap, readDescriptor, type Descriptor } from './descriptor.ts';
 import type { Digest } from './digest.ts';
 import {
   essence,
@@ -55,21 +55,15 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest
   ];
   const subject = readDescriptor(document['subject'])?.digest;
   const artifactType = artifactTypeOf(document, mediaType);
-  const annotations = readDescriptor({
-    ...PROBE,
-    annotations: document['annotations'],
-  })?.annotations;
+  const { annotations } = document;
   return {
     mediaType,
     successors,
     ...(subject && { subject }),
     ...(artifactType && { artifactType }),
-    ...(annotations && { annotations }),
+    ...(isStringMap(annotations) && { annotations }),
   };
 }
-
-/** A descriptor around the manifest's annotations, for {@link readDescriptor} to check them. */
-const PROBE = { digest: `sha256:${'0'.repeat(64)}`, size: 0 };
 
 function parseDocument(bytes: Uint8Array): Record<string, unknown> {
   let document: unknown;

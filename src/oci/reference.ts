@@ -28,27 +28,21 @@ const MAX_REPOSITORY_LENGTH = 255;
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests
  */
 export function parseRepository(text: string): Repository {
-  // Checked first, so that the expression never runs on a long text.
-  if (text.length > MAX_REPOSITORY_LENGTH) {
-    throw new RegistryError('NAME_INVALID', {
-      detail: TEXTS.tooLong({ most: MAX_REPOSITORY_LENGTH }),
-    });
-  }
-  if (!REPOSITORY.test(text))
-    throw new RegistryError('NAME_INVALID', { detail: TEXTS.quoted({ text }) });
-  return text as Repository;
+  if (isRepository(text)) return text;
+  const isLong = text.length > MAX_REPOSITORY_LENGTH;
+  const detail = isLong ? TEXTS.tooLong({ most: MAX_REPOSITORY_LENGTH }) : TEXTS.quoted({ text });
+  throw new RegistryError('NAME_INVALID', { detail });
 }
 
 export function isRepository(text: string): text is Repository {
+  // The length comes first, so that the expression never runs on a long text.
   return text.length <= MAX_REPOSITORY_LENGTH && REPOSITORY.test(text);
 }
 
 /** Throws `TAG_INVALID`. */
 export function parseTag(text: string): Tag {
-  if (!TAG.test(text)) {
-    throw new RegistryError('TAG_INVALID', { detail: TEXTS.quoted({ text: text.slice(0, 140) }) });
-  }
-  return text as Tag;
+  if (isTag(text)) return text;
+  throw new RegistryError('TAG_INVALID', { detail: TEXTS.quoted({ text: text.slice(0, 140) }) });
 }
 
 export function isTag(text: unknown): text is Tag {

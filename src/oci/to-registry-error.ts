@@ -4,7 +4,7 @@ import { UpstreamError } from './upstream-error.ts';
 import { TEXTS } from './texts.ts';
 
 /** Told to clients when a registry answers 429 without `Retry-After`. */
-const DEFAULT_RETRY_AFTER_SECONDS = 60;
+const DEFAULT_RETRY_AFTER_MS = 60_000;
 
 /**
  * The one translation of faults into answers: a fault of an upstream keeps its meaning and names
@@ -14,10 +14,7 @@ export function toRegistryError(error: unknown): RegistryError {
   if (error instanceof RegistryError) return error;
   if (error instanceof UpstreamError) return fromUpstream(error);
   if (error instanceof IntegrityError) {
-    return new RegistryError('UNAVAILABLE', {
-      message: TEXTS.damaged(error),
-      cause: error,
-    });
+    return new RegistryError('UNAVAILABLE', { message: TEXTS.damaged(error), cause: error });
   }
   return new RegistryError('UNKNOWN', { cause: error });
 }
@@ -31,10 +28,7 @@ function fromUpstream(error: UpstreamError): RegistryError {
     case 'denied':
       return new RegistryError('DENIED', options);
     case 'rate-limited': {
-      const seconds =
-        error.retryAfterMs === undefined
-          ? DEFAULT_RETRY_AFTER_SECONDS
-          : Math.max(1, Math.ceil(error.retryAfterMs / 1000));
+      const seconds = Math.max(1, Math.ceil((error.retryAfterMs ?? DEFAULT_RETRY_AFTER_MS) / 1000));
       return new RegistryError('TOOMANYREQUESTS', {
         ...options,
         headers: { 'Retry-After': String(seconds) },
