@@ -16,8 +16,9 @@ export interface ServerStatus {
 
 export interface UpstreamStatus {
   readonly name: string;
-  readonly state: 'up' | 'down' | 'offline';
-  /** Since when it is down, and why. */
+  /** `suspect`: an answer did not come in time, and it is being asked whether it is there at all. */
+  readonly state: 'up' | 'suspect' | 'down' | 'offline';
+  /** Since when it is suspect or down, and why. */
   readonly since?: number;
   readonly reason?: string;
   /** The credentials that it is asked with, and what it allows each. */

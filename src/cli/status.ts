@@ -28,7 +28,7 @@ function describe(status: ServerStatus, store: StoreSummary): string {
   const { version, offline, downloads, upstreams } = status;
   const rows = upstreams.flatMap(({ name, state, since, reason, accounts }) => {
     const what =
-      state === 'down' ? `down since ${new Date(since ?? 0).toISOString()}: ${reason}` : state;
+      since === undefined ? state : `${state} since ${new Date(since).toISOString()}: ${reason}`;
     const quotas = accounts.length === 0 ? [['', '']] : accounts.map(describeAccount);
     return quotas.map((quota, row) => (row === 0 ? [name, ...quota, what] : ['', ...quota, '']));
   });

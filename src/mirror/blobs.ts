@@ -204,7 +204,7 @@ export class Blobs {
     } catch (error) {
       if (!(error instanceof UpstreamError) || !error.isSilence) throw error;
       // Its own transfer says what is wrong, once it has tried for long enough.
-      return isOpenInSilence ? true : 'foreign';
+      return isOpenInSilence && (await this.#isSilent(target)) ? true : 'foreign';
     }
   }
 
@@ -227,9 +227,15 @@ export class Blobs {
       return head !== undefined;
     } catch (error) {
       // A manifest of this repository lists it, which suffices while the upstream is silent.
-      if (link === 'claimed' && error instanceof UpstreamError && error.isSilence) return true;
+      const isNoAnswer = error instanceof UpstreamError && error.isSilence;
+      if (link === 'claimed' && isNoAnswer && (await this.#isSilent(target))) return true;
       throw error;
     }
+  }
+
+  /** To our own question: what a client asks for may fail for reasons of its own. */
+  async #isSilent(target: Target): Promise<boolean> {
+    return this.#parts.upstreams.of(target).upstream.isSilent();
   }
 
   async #head(target: Target, digest: Digest): Promise<BlobStat | undefined> {

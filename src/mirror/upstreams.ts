@@ -31,7 +31,7 @@ export class Upstreams {
   /**
    * Settles as the question to the target's upstream does, or rejects when that takes longer than a
    * client with a held copy is made to wait: the configured time, and none while the upstream is
-   * down. The question goes on.
+   * down or suspected of it. The question goes on.
    */
   async withinDeadline<Value>(
     target: Pick<Target, 'upstream'>,
@@ -44,6 +44,7 @@ export class Upstreams {
     const { state, reason = '' } = upstream.status;
     if (state === 'down')
       throw new UpstreamError(target.upstream, 'unreachable', TEXTS.upstreamIsDown({ reason }));
+    if (state === 'suspect') throw new UpstreamError(target.upstream, 'timeout', reason);
     const deadline = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       const reason = TEXTS.noAnswerWithin({ ms: revalidateTimeoutMs });

@@ -18,6 +18,8 @@ export interface Timing {
   readonly attemptsMs: number;
   /** How long a range far ahead of a running transfer waits for it before it asks by itself. */
   readonly rangeMs: number;
+  /** For the question whether an upstream is there at all. */
+  readonly probeMs: number;
   /** The first pause before another attempt; doubled each time, jittered. */
   readonly retryMs: number;
   /** How long an upstream that is down is left alone at first; doubled up to half a minute. */
@@ -35,6 +37,7 @@ export const DEFAULT_TIMING: Timing = {
   stallMs: 30_000,
   attemptsMs: 12_000,
   rangeMs: 1_000,
+  probeMs: 5_000,
   retryMs: 200,
   breakerMs: 1_000,
   hydrateMs: 30_000,

@@ -64,8 +64,7 @@ export class Transport {
   }
 
   /** Of one exchange with this host, however many requests it takes. */
-  startDeadline(host: string): Deadline {
-    const { exchangeMs: ms } = this.#timing;
+  startDeadline(host: string, ms = this.#timing.exchangeMs): Deadline {
     return new Deadline(ms, () => this.#error('timeout', TEXTS.noEnd({ host, ms })));
   }
 

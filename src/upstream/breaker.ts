@@ -8,6 +8,10 @@ import { TEXTS } from './texts.ts';
 
 export interface BreakerParts {
   readonly upstream: string;
+  /** Of the registry itself. */
+  readonly host: string;
+  /** Asks for the registry's `/v2/` and resolves with the status; has an end of its own. */
+  readonly probe: () => Promise<number>;
   readonly metrics: Metrics;
   readonly log: Log;
   /** The first pause before an upstream that is down is asked again; doubled after each failure. */
@@ -15,43 +19,58 @@ export interface BreakerParts {
   readonly clock: Clock;
 }
 
-/** An upstream is down since its requests began to fail one after the other. */
-export interface Outage {
+/** What is wrong with an upstream as a whole. */
+export interface Trouble {
+  readonly state: 'suspect' | 'down';
   /** Milliseconds since 1970. */
   readonly since: number;
   readonly reason: string;
 }
 
-interface KnownOutage extends Outage {
+interface Outage extends Trouble {
   readonly error: UpstreamError;
   /** Moments of the steady clock. */
   readonly downFrom: number;
   readonly pausedUntil: number;
 }
 
-const FAILURES_TO_OPEN = 3;
+/** So many connections in a row, or so many repositories, must fail before the registry is doubted. */
+const FAILURES_TO_ASK = 3;
 /** The longest pause before an upstream that is down is asked again. */
 const MAX_PAUSE_MS = 30_000;
 /** What a gateway answers for a registry that it cannot reach. A 500 is the registry's own. */
 const OUTAGE_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
 
 /*
- *   closed ──3 failures in a row──▶ open ──after a pause, the next request──▶ probing
- *      ▲                              ▲                                          │
- *      │                              └──────────failure, a longer pause─────────┤
- *      └─────────────────────────────────any answer──────────────────────────────┘
+ *        ┌── no answer in time ───────────────────────────▶ suspect ──┐
+ *   up ──┤                                                            ├──▶ /v2/ is asked
+ *        └── 3 broken connections in a row, or 502, 503 ──────────────┘        │
+ *    ▲       or 504 of 3 repositories                                          │
+ *    │                                                                         │
+ *    ├────────────────────── any answer below 500 ◀────────────────────────────┤
+ *    │                                                                         ▼
+ *    └── an answer ◀── /v2/ is asked ◀── after a pause, the next request ◀── down
+ *                           └── none: a longer pause ──────────────────────────▲
+ *
+ * What speaks against the upstream counts only while no answer came since its request was sent. A
+ * suspect is asked as before, but held content need not wait for it. Only our own question for
+ * `/v2/` takes an upstream down: no path that a client chooses can.
  */
 
-/** Keeps requests from an upstream that is down, but for one at a time that tests it. */
+/** Keeps requests from an upstream that is down. */
 export class Breaker {
   readonly #parts: BreakerParts;
   readonly #pauses: Backoff;
-  #failures = 0;
-  #outage: KnownOutage | undefined;
-  /** Resolves with false when the probe says nothing about the upstream. */
-  #probe: Promise<boolean> | undefined;
-  /** How often the upstream was found down; a request that was sent before the last time is late. */
-  #timesDown = 0;
+  #suspicion: Trouble | undefined;
+  #outage: Outage | undefined;
+  #probing: Promise<void> | undefined;
+  /** Probes in a row that found it down. */
+  #refusals = 0;
+  /** Answers of the registry so far: a failure of a request from before the last one is no news. */
+  #answers = 0;
+  /** Since the last answer. */
+  #brokenConnections = 0;
+  readonly #failingRepositories = new Set<string>();
 
   constructor(parts: BreakerParts) {
     this.#parts = parts;
@@ -59,67 +78,89 @@ export class Breaker {
     parts.metrics.upstreamUp.set({ upstream: parts.upstream }, 1);
   }
 
-  /** `undefined` while requests may pass. */
-  get outage(): Outage | undefined {
-    return this.#outage;
+  /** `undefined` while nothing speaks against the upstream. */
+  get trouble(): Trouble | undefined {
+    return this.#outage ?? this.#suspicion;
+  }
+
+  /** Whether the registry gives no sign of life to our own question, which is asked now unless it just was. */
+  async isSilent(): Promise<boolean> {
+    if (!this.#outage || this.#restMs(this.#outage) === 0) await this.#test();
+    return this.#outage !== undefined;
   }
 
   /**
-   * Sends to this host, or throws at once while the upstream is down. A request that comes during a
-   * probe waits for its result.
+   * Sends a request about this repository, or throws while the upstream is down. What comes when the
+   * pause is over waits for the probe.
    */
-  async run(host: string, send: () => Promise<TransportResponse>): Promise<TransportResponse> {
-    for (let outage = this.#outage; outage; outage = this.#outage) {
-      if (!this.#probe) return this.#test(outage, host, send);
-      const isTested = await this.#probe;
-      outage = this.#outage;
-      if (isTested && outage) throw this.#refusal(outage);
-    }
-    return this.#watch(host, send);
-  }
-
-  async #test(
-    outage: KnownOutage,
-    host: string,
+  async run(
+    repository: string,
     send: () => Promise<TransportResponse>,
   ): Promise<TransportResponse> {
-    if (this.#restMs(outage) > 0) throw this.#refusal(outage);
-    const answer = this.#watch(host, send);
-    const settle = (isTested: boolean): boolean => {
-      this.#probe = undefined;
-      return isTested;
-    };
-    this.#probe = answer.then(
-      () => settle(true),
-      (error: unknown) => settle(isUpstreamFault(error)),
-    );
-    return answer;
-  }
-
-  async #watch(host: string, send: () => Promise<TransportResponse>): Promise<TransportResponse> {
-    const { upstream } = this.#parts;
-    const sentAfter = this.#timesDown;
+    if (this.#outage && this.#restMs(this.#outage) === 0) await this.#test();
+    if (this.#outage) throw this.#refusal(this.#outage);
+    const answers = this.#answers;
     try {
       const response = await send();
-      const { status } = response;
-      // With `OCI-Namespace` it is a mirror, which is up, that speaks of its own upstream.
-      const isOwnWord = response.headers['oci-namespace'] === undefined;
-      if (OUTAGE_STATUSES.has(status) && isOwnWord) {
-        this.#fail(
-          new UpstreamError(upstream, 'failing', TEXTS.answered({ host, status }), { status }),
-          sentAfter,
-        );
-      } else this.#succeed();
+      if (this.#isGateway(response)) this.#countRepository(repository, answers);
+      else this.#succeed();
       return response;
     } catch (error) {
-      if (isUpstreamFault(error)) this.#fail(error, sentAfter);
+      if (isUpstreamFault(error)) this.#countFault(error, answers);
       throw error;
+    }
+  }
+
+  /** With `OCI-Namespace` it is a mirror, which is up, that speaks of its own upstream. */
+  #isGateway({ status, headers }: TransportResponse): boolean {
+    return OUTAGE_STATUSES.has(status) && headers['oci-namespace'] === undefined;
+  }
+
+  #countRepository(repository: string, answers: number): void {
+    if (answers !== this.#answers || this.#outage) return;
+    this.#failingRepositories.add(repository);
+    if (this.#failingRepositories.size >= FAILURES_TO_ASK) void this.#test();
+  }
+
+  #countFault({ fault, reason }: UpstreamError, answers: number): void {
+    if (answers !== this.#answers || this.#outage) return;
+    if (fault === 'timeout') {
+      this.#suspicion ??= { state: 'suspect', since: this.#parts.clock.wall(), reason };
+    } else {
+      this.#brokenConnections += 1;
+      if (this.#brokenConnections < FAILURES_TO_ASK) return;
+    }
+    void this.#test();
+  }
+
+  /** One probe at a time. Never rejects; one that says nothing of the upstream changes nothing. */
+  async #test(): Promise<void> {
+    this.#probing ??= this.#probe().finally(() => {
+      this.#probing = undefined;
+      this.#suspicion = undefined;
+    });
+    return this.#probing;
+  }
+
+  async #probe(): Promise<void> {
+    const { upstream, host, probe } = this.#parts;
+    try {
+      const status = await probe();
+      if (status < 500) return this.#succeed();
+      const reason = TEXTS.answered({ host, status });
+      this.#fail(new UpstreamError(upstream, 'failing', reason, { status }));
+    } catch (error) {
+      if (isUpstreamFault(error)) this.#fail(error);
     }
   }
 
   #succeed(): void {
     const { upstream, metrics, log, clock } = this.#parts;
-    this.#failures = 0;
+    this.#answers += 1;
+    this.#refusals = 0;
+    this.#brokenConnections = 0;
+    this.#failingRepositories.clear();
+    this.#suspicion = undefined;
     if (!this.#outage) return;
     const downMs = Math.round(clock.steady() - this.#outage.downFrom);
     log.info({ upstream, downMs }, 'the upstream answers again');
@@ -127,32 +168,30 @@ export class Breaker {
     metrics.upstreamUp.set({ upstream }, 1);
   }
 
-  #fail(error: UpstreamError, sentAfter: number): void {
+  #fail(error: UpstreamError): void {
     const { upstream, metrics, log, clock } = this.#parts;
-    // A late failure of a request that was sent before the upstream was found down is no news.
-    if (sentAfter !== this.#timesDown) return;
-    this.#failures += 1;
-    if (this.#failures < FAILURES_TO_OPEN) return;
+    const { reason } = error;
     if (!this.#outage) {
-      log.warn({ upstream, reason: error.reason }, 'the upstream is down');
+      log.warn({ upstream, reason }, 'the upstream is down');
       metrics.upstreamUp.set({ upstream }, 0);
     }
-    this.#timesDown += 1;
+    this.#refusals += 1;
     const now = clock.steady();
     this.#outage = {
-      since: this.#outage?.since ?? clock.wall(),
-      reason: error.reason,
+      state: 'down',
+      since: this.#outage?.since ?? this.#suspicion?.since ?? clock.wall(),
+      reason,
       error,
       downFrom: this.#outage?.downFrom ?? now,
-      pausedUntil: now + this.#pauses.after(this.#failures - FAILURES_TO_OPEN + 1),
+      pausedUntil: now + this.#pauses.after(this.#refusals),
     };
   }
 
-  #restMs({ pausedUntil }: KnownOutage): number {
+  #restMs({ pausedUntil }: Outage): number {
     return Math.max(0, pausedUntil - this.#parts.clock.steady());
   }
 
-  #refusal(outage: KnownOutage): UpstreamError {
+  #refusal(outage: Outage): UpstreamError {
     const { upstream, clock } = this.#parts;
     const { fault, status, reason } = outage.error;
     const seconds = Math.round((clock.steady() - outage.downFrom) / 1000);

@@ -52,9 +52,14 @@ export class HttpUpstream implements Upstream {
   }
 
   get status(): Upstream['status'] {
-    const { outage, accounts } = this.#client;
-    if (!outage) return { state: 'up', accounts };
-    return { state: 'down', since: outage.since, reason: outage.reason, accounts };
+    const { trouble, accounts } = this.#client;
+    if (!trouble) return { state: 'up', accounts };
+    const { state, since, reason } = trouble;
+    return { state, since, reason, accounts };
+  }
+
+  async isSilent(): Promise<boolean> {
+    return this.#client.isSilent();
   }
 
   async headManifest(

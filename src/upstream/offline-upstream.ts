@@ -10,6 +10,7 @@ export function createOfflineUpstream(name: string): Upstream {
   return {
     name,
     status: { state: 'offline', accounts: [] },
+    isSilent: async () => true,
     headManifest: refuse,
     getManifest: refuse,
     headBlob: refuse,

@@ -8,7 +8,7 @@ import { Account } from './account.ts';
 import { Accounts } from './accounts.ts';
 import { Authenticator } from './authenticator.ts';
 import { Bandwidth } from './bandwidth.ts';
-import type { Outage } from './breaker.ts';
+import type { Trouble } from './breaker.ts';
 import { openCredentials } from './credentials/open-credentials.ts';
 import type { Cost } from './quota.ts';
 import { judge, parseRetryAfter, readErrorMessage } from './registry-answer.ts';
@@ -64,9 +64,12 @@ export class RegistryClient {
     return this.#sender.base;
   }
 
-  /** `undefined` while the registry answers. */
-  get outage(): Outage | undefined {
-    return this.#sender.outage;
+  get trouble(): Trouble | undefined {
+    return this.#sender.breaker.trouble;
+  }
+
+  async isSilent(): Promise<boolean> {
+    return this.#sender.breaker.isSilent();
   }
 
   get accounts(): AccountStatus[] {

@@ -13,7 +13,7 @@ import type { Metrics } from '../observe/metrics.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Via } from '../net/via.ts';
 import type { Clock } from '../time/clock.ts';
-import { Breaker, type Outage } from './breaker.ts';
+import { Breaker } from './breaker.ts';
 import type { Demand } from './demand.ts';
 import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
 import { TEXTS } from './texts.ts';
@@ -56,36 +56,41 @@ export interface RegistrySenderParts {
   readonly ownListeners?: OwnListeners;
 }
 
+/** What stands for a repository where a request is about none. */
+const LOGIN = 'login';
+
 /** Sends requests to one registry and follows its redirects, unless the registry is down. */
 export class RegistrySender implements Sender {
   /** The registry's `/v2/`. */
   readonly base: URL;
   readonly #parts: RegistrySenderParts;
   readonly #transport: Transport;
-  readonly #breaker: Breaker;
+  readonly breaker: Breaker;
 
   constructor(parts: RegistrySenderParts) {
     const { config, timing, metrics, log, clock } = parts;
     this.#parts = parts;
     this.base = new URL(`${config.url}/v2/`);
     this.#transport = new Transport(config, timing);
-    const pauseMs = timing.breakerMs;
-    this.#breaker = new Breaker({ upstream: config.name, metrics, log, pauseMs, clock });
-  }
-
-  /** `undefined` while the registry answers. */
-  get outage(): Outage | undefined {
-    return this.#breaker.outage;
+    this.breaker = new Breaker({
+      upstream: config.name,
+      host: this.base.host,
+      probe: async () => this.#probe(),
+      metrics,
+      log,
+      pauseMs: timing.breakerMs,
+      clock,
+    });
   }
 
   /** Of one question to the registry. */
-  startDeadline(): Deadline {
-    return this.#transport.startDeadline(this.base.host);
+  startDeadline(ms = this.#parts.timing.exchangeMs): Deadline {
+    return this.#transport.startDeadline(this.base.host, ms);
   }
 
   /** A request that belongs to the registry's login. */
   async send(request: TransportRequest): Promise<TransportResponse> {
-    return this.#breaker.run(request.url.host, async () => this.#transport.send(request));
+    return this.#send(request, LOGIN);
   }
 
   /** Any path may redirect; `Authorization` stays on the registry's own origin. */
@@ -127,7 +132,7 @@ export class RegistrySender implements Sender {
   }
 
   async #ask(
-    { method, headers, demand: { signal }, deadline, isStream = false }: RegistryRequest,
+    { method, headers, scope, demand: { signal }, deadline, isStream = false }: RegistryRequest,
     url: URL,
     authorization: string | undefined,
   ): Promise<TransportResponse> {
@@ -147,8 +152,24 @@ export class RegistrySender implements Sender {
         ...(isOwn && authorization !== undefined && { authorization }),
       },
     };
-    // A storage host that is down says nothing about the registry.
-    return isOwn ? this.send(request) : this.#transport.send(request);
+    return this.#send(request, scope);
+  }
+
+  /** A storage host or token service that is down says nothing about the registry. */
+  async #send(request: TransportRequest, scope: string): Promise<TransportResponse> {
+    const send = async (): Promise<TransportResponse> => this.#transport.send(request);
+    return request.url.origin === this.base.origin ? this.breaker.run(scope, send) : send();
+  }
+
+  /** Asks for `/v2/`, which any registry answers somehow, and resolves with the status. */
+  async #probe(): Promise<number> {
+    const { userAgent, timing } = this.#parts;
+    using deadline = this.startDeadline(timing.probeMs);
+    const headers = { accept: 'application/json', 'user-agent': userAgent };
+    const url = this.#address('');
+    const response = await this.#transport.send({ method: 'GET', url, headers, deadline });
+    void response.dump();
+    return response.status;
   }
 
   #badRedirect(reason: string, status?: number): UpstreamError {

@@ -12,6 +12,11 @@ import type { Demand } from './demand.ts';
 export interface Upstream {
   readonly name: string;
   readonly status: Omit<UpstreamStatus, 'name'>;
+  /**
+   * Whether the registry gives no sign of life to a question of our own, which no client chose: it is
+   * asked now unless it just was. What silence grants, a failed answer alone does not.
+   */
+  isSilent(): Promise<boolean>;
   headManifest(
     repository: Repository,
     reference: Reference,

@@ -26,6 +26,7 @@ export const TEST_TIMING: Timing = {
   stallMs: 30_000,
   attemptsMs: 10_000,
   rangeMs: 50,
+  probeMs: 20_000,
   retryMs: 2,
   breakerMs: 0,
   hydrateMs: 20,

@@ -32,6 +32,8 @@ interface Fault {
   readonly words?: string;
   /** A HEAD, which has no words, is followed by a GET that brings them. */
   readonly isReread?: true;
+  /** It is also asked by ourselves whether it is there at all. */
+  readonly isProbed?: true;
   /** The ping that a request makes besides. */
   readonly ping?: string;
   /** How often the registry hears the same request before its fault is believed. */
@@ -102,6 +104,7 @@ const FAULTS: Record<string, Fault> = {
     detail: { fault: 'timeout' },
     cause: (host) => `no answer from ${host} within 1000 ms`,
     heard: 3,
+    isProbed: true,
     scene: {
       timing: { headersMs: 1_000, firstByteMs: 1_000 },
       tags: { revalidateTimeoutMs: 20_000 },
@@ -208,6 +211,11 @@ function asks({ heard, ping, isReread }: Fault, line: string): string[] {
   return Array.from({ length: heard }, () => [line, besides ?? []].flat()).flat();
 }
 
+/** Without our own question, whether it is there at all. */
+function heardBy(registry: FakeRegistry, { isProbed }: Partial<Fault>): string[] {
+  return registry.conversation(({ path }) => isProbed !== true || path !== '/v2/');
+}
+
 function causeTo(fault: Fault, host: string, method: 'GET' | 'HEAD'): string {
   const { words, isReread } = fault;
   const isTold = words !== undefined && (method === 'GET' || isReread);
@@ -255,7 +263,7 @@ for (const [claim, fault] of Object.entries(FAULTS)) {
         t.is(answer.headers['docker-content-digest'], image.manifest.digest);
         t.is(answer.headers['content-type'], image.manifest.mediaType);
         t.is(answer.headers['content-length'], String(image.manifest.size));
-        t.deepEqual(registry.conversation(), asks(fault, HEAD_LATEST));
+        t.deepEqual(heardBy(registry, fault), asks(fault, HEAD_LATEST));
       },
     );
   }
@@ -285,7 +293,7 @@ for (const [claim, fault] of Object.entries(FAULTS)) {
         // The mirror asks for tags by HEAD.
         if (method === 'GET') t.deepEqual(refusalOf(answer), expectedRefusal(fault, host, 'HEAD'));
         refusesBare(t, fault, answer);
-        t.deepEqual(registry.conversation(), asks(fault, HEAD_LATEST));
+        t.deepEqual(heardBy(registry, fault), asks(fault, HEAD_LATEST));
       }
     },
   );
@@ -301,7 +309,7 @@ for (const [claim, fault] of Object.entries(FAULTS)) {
         if (method === 'GET') t.deepEqual(refusalOf(answer), expectedRefusal(fault, host, 'GET'));
         refusesBare(t, fault, answer);
         const line = `${method} /v2/${REPOSITORY}/manifests/<app>`;
-        t.deepEqual(registry.conversation(), asks(fault, line));
+        t.deepEqual(heardBy(registry, fault), asks(fault, line));
       }
     },
   );
@@ -325,7 +333,7 @@ for (const [claim, fault] of Object.entries(FAULTS)) {
         if (method === 'GET') t.deepEqual(refusalOf(answer), expectedRefusal(fault, host, 'GET'));
         refusesBare(t, fault, answer);
         const line = `${method} /v2/${REPOSITORY}/blobs/<app.layer0>`;
-        t.deepEqual(registry.conversation(), asks(fault, line));
+        t.deepEqual(heardBy(registry, fault), asks(fault, line));
       }
     },
   );
@@ -543,7 +551,7 @@ test('what failed is not remembered: the next client asks anew', async (t) => {
   await registry.accept();
   t.deepEqual((await manifest('latest')).body, image.manifest.bytes);
   t.deepEqual((await blob(image.layer(0))).body, image.layer(0).bytes);
-  t.deepEqual(registry.conversation(), [
+  t.deepEqual(heardBy(registry, { isProbed: true }), [
     HEAD_LATEST,
     `GET /v2/${REPOSITORY}/manifests/<app>`,
     `GET /v2/${REPOSITORY}/blobs/<app.layer0>`,

@@ -1,6 +1,7 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
+import type { ServerStatus, UpstreamStatus } from '../../src/api/status-api.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { UpstreamError } from '../../src/oci/upstream-error.ts';
 import { Breaker } from '../../src/upstream/breaker.ts';
@@ -38,6 +39,11 @@ async function up({ server }: TestMirror): Promise<number[]> {
   return (await server.metrics.upstreamUp.get()).values.map(({ value }) => value);
 }
 
+async function statusOf({ server }: TestMirror): Promise<UpstreamStatus | undefined> {
+  const { body } = await get(`${server.adminUrl}/api/v1/status`);
+  return (JSON.parse(body.toString()) as ServerStatus).upstreams[0];
+}
+
 function said({ log }: TestMirror, message: string): Record<string, unknown>[] {
   return log
     .filter(({ msg }) => msg === message)
@@ -48,10 +54,11 @@ function said({ log }: TestMirror, message: string): Record<string, unknown>[] {
     }));
 }
 
-/** Three attempts at one manifest, all refused, with nobody listening any more. */
-async function bringDown({ registry, manifest }: Scene): Promise<void> {
+/** Three attempts at one manifest, and our own question, all refused. */
+async function bringDown({ registry, mirror, manifest }: Scene): Promise<void> {
   await registry.refuse();
   await manifest('unheld');
+  await mirror.logged('the upstream is down');
   registry.clear();
 }
 
@@ -85,9 +92,18 @@ function refusal(registry: FakeRegistry, seconds: number): Record<string, unknow
 
 // What marks an upstream down
 
+const PROBE = 'GET /v2/';
+const OTHERS = ['team/one', 'team/two', 'team/three'];
+
+async function askOthers({ ask }: Scene, count = OTHERS.length): Promise<void> {
+  for (const repository of OTHERS.slice(0, count)) await ask(`/v2/${repository}/manifests/latest`);
+}
+
 interface Failure {
   readonly strike: (registry: FakeRegistry) => unknown;
-  readonly heard: number;
+  /** Until the registry is asked by ourselves. */
+  readonly provoke: (scene: Scene) => Promise<unknown>;
+  readonly heard: readonly string[];
   readonly reason: (registry: FakeRegistry) => string;
   readonly fault: string;
   readonly upstreamStatus?: number;
@@ -97,46 +113,51 @@ interface Failure {
 
 const answers = (status: number): Failure => ({
   strike: (registry) => registry.status(/^\/v2\//, status, always),
-  heard: 3,
+  provoke: askOthers,
+  heard: OTHERS.map((repository) => `HEAD /v2/${repository}/manifests/latest`),
   reason: ({ host }) => `${host} answered ${status}`,
   fault: 'failing',
   upstreamStatus: status,
   status: status === 503 ? 503 : 502,
+  timing: { attemptsMs: 0 },
 });
 
 const FAILURES: Record<string, Failure> = {
-  'refuses connections': {
+  'refuses three connections in a row': {
     strike: async (registry) => registry.refuse(),
-    heard: 0,
+    provoke: async ({ manifest }) => manifest('unheld'),
+    heard: [],
     reason: unreachable,
     fault: 'unreachable',
     status: 502,
   },
-  'does not answer in time': {
+  'does not answer in time once': {
     strike: (registry) => registry.hang(/^\/v2\//, always),
-    heard: 3,
+    provoke: async ({ manifest }) => manifest('unheld'),
+    heard: [`HEAD /v2/${REPOSITORY}/manifests/unheld`],
     reason: ({ host }) => `no answer from ${host} within 1000 ms`,
     fault: 'timeout',
     status: 504,
-    timing: { headersMs: 1_000, firstByteMs: 1_000 },
+    timing: { headersMs: 1_000, firstByteMs: 1_000, attemptsMs: 0 },
   },
-  'answers 502': answers(502),
-  'answers 503': answers(503),
-  'answers 504': answers(504),
+  'answers 502 for three repositories': answers(502),
+  'answers 503 for three repositories': answers(503),
+  'answers 504 for three repositories': answers(504),
 };
 
 for (const [claim, failure] of Object.entries(FAILURES)) {
-  test(`an upstream that three times in a row ${claim} is down, and not asked while the pause lasts`, async (t) => {
+  test(`an upstream that ${claim}, and to our own question likewise, is down, and not asked while the pause lasts`, async (t) => {
     const { timing, fault, upstreamStatus } = failure;
     const scene = await startBreakable(t, { ...(timing && { timing }) });
     const { registry, mirror, manifest, blob, image, clock } = scene;
     const reason = failure.reason(registry);
     t.deepEqual(await up(mirror), [1]);
     await failure.strike(registry);
-    t.is((await manifest('latest')).status, failure.status);
+    await failure.provoke(scene);
+    await mirror.logged('the upstream is down');
     t.deepEqual(
       registry.conversation(),
-      Array.from({ length: failure.heard }, () => HEAD_LATEST),
+      failure.heard.length === 0 ? [] : [...failure.heard, PROBE],
     );
     t.deepEqual(await up(mirror), [0]);
     t.deepEqual(said(mirror, 'the upstream is down'), [{ upstream: UPSTREAM, reason }]);
@@ -174,14 +195,105 @@ for (const status of [401, 403, 404, 418, 500]) {
   });
 }
 
-test('two failures and an answer, again and again, are no outage', async (t) => {
-  const { registry, mirror, manifest } = await startBreakable(t);
+for (const status of [502, 503, 504]) {
+  test(`answers of ${status} about one repository, however many, are no outage, and nothing is asked`, async (t) => {
+    const { registry, mirror, manifest } = await startBreakable(t);
+    registry.status(/^\/v2\//, status, always);
+    for (let turn = 0; turn < 5; turn += 1) await manifest('latest');
+    t.deepEqual(
+      registry.conversation(),
+      Array.from({ length: 15 }, () => HEAD_LATEST),
+    );
+    t.deepEqual(await up(mirror), [1]);
+  });
+}
+
+test('repositories that fail, with an answer between, are no outage, and nothing is asked', async (t) => {
+  const scene = await startBreakable(t);
+  const { registry, mirror, manifest } = scene;
+  registry.status(/team/, 503, always);
   for (let turn = 0; turn < 3; turn += 1) {
-    registry.status('latest', 503, { times: 2 });
+    await askOthers(scene, 2);
     t.is((await manifest('latest')).status, 200);
   }
   t.deepEqual(await up(mirror), [1]);
-  t.is(registry.conversation((request) => request.status === 503).length, 6);
+  t.false(registry.conversation().includes(PROBE));
+});
+
+test('many repositories that fail while the registry answers our own question are no outage', async (t) => {
+  const scene = await startBreakable(t);
+  const { registry, mirror, manifest } = scene;
+  registry.status(/team/, 503, always);
+  await askOthers(scene);
+  await registry.seen('/v2/');
+  t.is((await manifest('latest')).status, 200);
+  t.deepEqual(await up(mirror), [1]);
+  t.deepEqual(said(mirror, 'the upstream is down'), []);
+});
+
+for (const status of [200, 401, 403, 404, 429]) {
+  test(`a registry that answers ${status} to our own question is alive`, async (t) => {
+    const scene = await startBreakable(t);
+    const { registry, mirror } = scene;
+    registry.status(/team/, 503, always);
+    if (status !== 200) registry.status('/v2/', status, always);
+    await askOthers(scene);
+    await registry.seen('/v2/');
+    t.is((await scene.manifest('latest')).status, 200);
+    t.deepEqual(await up(mirror), [1]);
+  });
+}
+
+test('connections that break at one path are no outage while the registry answers our own question', async (t) => {
+  const { registry, mirror, manifest } = await startBreakable(t);
+  registry.cut('/v2/library/app/manifests/crash', { ...always, after: 'request' });
+  t.is((await manifest('crash')).status, 502);
+  await registry.seen('/v2/');
+  t.is((await manifest('latest')).status, 200);
+  t.deepEqual(await up(mirror), [1]);
+});
+
+// Suspicion
+
+test('after one answer that does not come in time held tags are answered at once, until the registry answers our own question', async (t) => {
+  const { registry, mirror, manifest } = await startBreakable(t, {
+    timing: { headersMs: 1_000, attemptsMs: 0, probeMs: 60_000 },
+  });
+  await manifest('latest');
+  registry.clear();
+  registry.hang('/v2/library/app/manifests/slow');
+  const probe = registry.hold('/v2/', { before: 'headers' });
+  const behind = registry.hold('latest', { before: 'headers' });
+  const reason = `no answer from ${registry.host} within 1000 ms`;
+  t.is((await manifest('slow')).status, 504);
+  await probe.arrived();
+  t.like(await statusOf(mirror), { state: 'suspect', reason });
+  t.deepEqual(told(await manifest('latest')), {
+    status: 200,
+    cache: 'entrepot; hit; detail=stale',
+    age: '0',
+    warning: staleWarning(`${UPSTREAM}: ${reason}`),
+  });
+  t.deepEqual(await up(mirror), [1]);
+  probe.open();
+  behind.open();
+  await idle(mirror);
+  while ((await statusOf(mirror))?.state !== 'up');
+  t.is((await manifest('latest')).headers['warning'], undefined);
+});
+
+test('an answer that does not come in time says nothing when another one came meanwhile', async (t) => {
+  const { registry, mirror, manifest } = await startBreakable(t, {
+    timing: { headersMs: 3_000, attemptsMs: 0 },
+  });
+  const gate = registry.hang('/v2/library/app/manifests/slow');
+  const slow = manifest('slow');
+  await gate.arrived();
+  t.is((await manifest('latest')).status, 200);
+  t.is((await slow).status, 504);
+  t.is((await manifest('latest')).headers['warning'], undefined);
+  t.false(registry.conversation().includes(PROBE));
+  t.deepEqual(await up(mirror), [1]);
 });
 
 test('clients that leave while the upstream is slow say nothing about it', async (t) => {
@@ -228,7 +340,7 @@ test('a storage host that is down while the registry answers is no outage of the
 
 // Held content while it is down
 
-test('a held tag is answered at once, and the probe goes on behind it', async (t) => {
+test('a held tag is answered at once, and our own question goes on behind it', async (t) => {
   const scene = await startBreakable(t);
   const { registry, mirror, manifest, image, clock } = scene;
   await manifest('latest');
@@ -242,7 +354,7 @@ test('a held tag is answered at once, and the probe goes on behind it', async (t
   t.deepEqual(told(await manifest('latest')), { ...stale, age: '3' });
   clock.advance(PAUSE - 3 * SECOND);
   await registry.accept();
-  const gate = registry.hold('latest', { before: 'headers' });
+  const gate = registry.hold('/v2/', { before: 'headers' });
   const answer = await manifest('latest');
   t.deepEqual(told(answer), { ...stale, age: '10' });
   t.deepEqual(answer.body, image.manifest.bytes);
@@ -253,7 +365,7 @@ test('a held tag is answered at once, and the probe goes on behind it', async (t
   clock.advance(2 * SECOND);
   gate.open();
   await idle(mirror);
-  t.deepEqual(registry.conversation(), [HEAD_LATEST]);
+  t.deepEqual(registry.conversation(), [PROBE, HEAD_LATEST]);
   t.deepEqual(await up(mirror), [1]);
   t.deepEqual(said(mirror, 'the upstream answers again'), [{ upstream: UPSTREAM, downMs: 12_000 }]);
   t.is((await manifest('latest')).headers['warning'], undefined);
@@ -261,13 +373,13 @@ test('a held tag is answered at once, and the probe goes on behind it', async (t
 
 // The test of recovery
 
-test('after the pause one request tests it; who comes meanwhile is served by a good verdict', async (t) => {
+test('after the pause we ask once; who comes meanwhile is served by a good verdict', async (t) => {
   const scene = await startBreakable(t);
   const { registry, mirror, manifest, image } = scene;
   const tags = addTags(scene, 20);
   await bringDown(scene);
   await bringBack(scene);
-  const gate = registry.hold(/\/manifests\//, { before: 'headers' });
+  const gate = registry.hold('/v2/', { before: 'headers' });
   const answering = Promise.all(tags.map(async (tag) => manifest(tag)));
   await asking(mirror, 20);
   t.is(gate.waiting, 1);
@@ -279,19 +391,19 @@ test('after the pause one request tests it; who comes meanwhile is served by a g
   }
   t.deepEqual(
     registry.conversation().toSorted(),
-    [GET_APP, ...tags.map((tag) => `HEAD /v2/${REPOSITORY}/manifests/${tag}`)].toSorted(),
+    [PROBE, GET_APP, ...tags.map((tag) => `HEAD /v2/${REPOSITORY}/manifests/${tag}`)].toSorted(),
   );
   t.deepEqual(await up(mirror), [1]);
 });
 
-test('after the pause one request tests it; who comes meanwhile is refused by a bad verdict', async (t) => {
+test('after the pause we ask once; who comes meanwhile is refused by a bad verdict', async (t) => {
   const scene = await startBreakable(t);
   const { registry, mirror, manifest } = scene;
   const tags = addTags(scene, 20);
   await bringDown(scene);
   await bringBack(scene);
-  registry.status(/\/manifests\//, 502, always);
-  const gate = registry.hold(/\/manifests\//, { before: 'headers' });
+  registry.status('/v2/', 502, always);
+  const gate = registry.hold('/v2/', { before: 'headers' });
   const answering = Promise.all(tags.map(async (tag) => manifest(tag)));
   await asking(mirror, 20);
   t.is(registry.requests.length, 1);
@@ -311,25 +423,27 @@ test('after the pause one request tests it; who comes meanwhile is refused by a 
 test('each bad verdict doubles the pause, up to half a minute, and a good one ends that', async (t) => {
   const scene = await startBreakable(t, { timing: { breakerMs: SECOND } });
   const { registry, mirror, manifest, clock } = scene;
-  registry.status(/\/manifests\//, 504, always);
-  await manifest('unheld');
-  const heardAfter = async (milliseconds: number): Promise<number> => {
+  registry.status(/^\/v2\//, 504, always);
+  await askOthers(scene);
+  await mirror.logged('the upstream is down');
+  const heardAfter = async (milliseconds: number): Promise<string[]> => {
     clock.advance(milliseconds);
     registry.clear();
     await manifest('unheld');
-    return registry.requests.length;
+    return registry.conversation();
   };
   for (const seconds of [1, 2, 4, 8, 16, 30, 30]) {
-    t.is(await heardAfter(seconds * SECOND - 1), 0, `before ${seconds} s`);
-    t.is(await heardAfter(1), 1, `after ${seconds} s`);
+    t.deepEqual(await heardAfter(seconds * SECOND - 1), [], `before ${seconds} s`);
+    t.deepEqual(await heardAfter(1), [PROBE], `after ${seconds} s`);
   }
   registry.heal();
-  t.is(await heardAfter(30 * SECOND), 1);
+  t.deepEqual(await heardAfter(30 * SECOND), [PROBE, `HEAD /v2/${REPOSITORY}/manifests/unheld`]);
   t.deepEqual(await up(mirror), [1]);
-  registry.status(/\/manifests\//, 504, always);
-  t.is(await heardAfter(0), 3);
-  t.is(await heardAfter(SECOND - 1), 0);
-  t.is(await heardAfter(1), 1);
+  registry.status(/^\/v2\//, 504, always);
+  await askOthers(scene);
+  await mirror.logged('the upstream is down', 2);
+  t.deepEqual(await heardAfter(SECOND - 1), []);
+  t.deepEqual(await heardAfter(1), [PROBE]);
 });
 
 test('a clock that is set back does not change the pause', async (t) => {
@@ -342,17 +456,17 @@ test('a clock that is set back does not change the pause', async (t) => {
   t.deepEqual(refusalOf(await manifest('latest')), refusal(registry, 0));
   clock.advance(PAUSE);
   t.is((await manifest('latest')).status, 200);
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_APP]);
+  t.deepEqual(registry.conversation(), [PROBE, HEAD_LATEST, GET_APP]);
   t.deepEqual(await up(mirror), [1]);
 });
 
-test('a probe whose client leaves is still the verdict for all others', async (t) => {
+test('our question whose client leaves is still the verdict for all others', async (t) => {
   const scene = await startBreakable(t);
   const { registry, mirror, manifest } = scene;
   const [first = '', second = ''] = addTags(scene, 2);
   await bringDown(scene);
   await bringBack(scene);
-  const gate = registry.hold(first, { before: 'headers' });
+  const gate = registry.hold('/v2/', { before: 'headers' });
   const left = new AbortController();
   const leaving = manifest(first, { signal: left.signal });
   await gate.arrived();
@@ -383,100 +497,99 @@ test('a download in progress goes on after a short outage, in the same answer', 
   t.deepEqual(answer.body, layer.bytes);
   t.deepEqual(registry.conversation(), [
     `GET /v2/${REPOSITORY}/blobs/<app.layer1>`,
+    PROBE,
     `GET /v2/${REPOSITORY}/blobs/<app.layer1> bytes=500-1999`,
   ]);
   t.deepEqual(await up(mirror), [1]);
 });
 
-// What no client can bring about in time: callers that give up in the middle of a request
+// What no client can bring about in time
 
 interface Bench {
   readonly breaker: Breaker;
   readonly clock: Clock;
   readonly fail: () => Promise<unknown>;
-  readonly leave: () => Promise<unknown>;
+  readonly probes: PromiseWithResolvers<number>[];
 }
 
 function createBreaker(): Bench {
   const clock = new Clock();
+  const probes: PromiseWithResolvers<number>[] = [];
   const breaker = new Breaker({
     upstream: UPSTREAM,
+    host: HOST,
+    probe: async () => {
+      const probe = Promise.withResolvers<number>();
+      probes.push(probe);
+      return probe.promise;
+    },
     metrics: new Metrics(),
     log: pino({ level: 'silent' }),
     pauseMs: PAUSE,
     clock,
   });
   const ask = async (error: Error): Promise<unknown> =>
-    breaker.run(HOST, async () => Promise.reject(error)).catch((thrown: unknown) => thrown);
+    breaker.run(REPOSITORY, async () => Promise.reject(error)).catch((thrown: unknown) => thrown);
   return {
     breaker,
     clock,
     fail: async () => ask(new UpstreamError(UPSTREAM, 'unreachable', 'no route')),
-    leave: async () => ask(new DOMException('left', 'AbortError')),
+    probes,
   };
 }
 
+const NO_ROUTE = new UpstreamError(UPSTREAM, 'unreachable', 'no route');
+
 test('requests that their callers gave up are no failures', async (t) => {
-  const { breaker, fail, leave } = createBreaker();
+  const { breaker, fail, probes } = createBreaker();
   await fail();
   await fail();
-  for (let turn = 0; turn < 5; turn += 1) t.is(((await leave()) as Error).name, 'AbortError');
-  t.is(breaker.outage, undefined);
+  const left = new DOMException('left', 'AbortError');
+  for (let turn = 0; turn < 5; turn += 1) {
+    await t.throwsAsync(
+      breaker.run(REPOSITORY, async () => Promise.reject(left)),
+      { is: left },
+    );
+  }
+  t.is(probes.length, 0);
   await fail();
-  t.is(breaker.outage?.reason, 'no route');
+  t.is(probes.length, 1);
 });
 
-test('a probe that its caller gave up is no verdict: the next request tests', async (t) => {
-  const { breaker, clock, fail, leave } = createBreaker();
+test('a question of our own that this machine had no socket for is no verdict', async (t) => {
+  const { breaker, fail, probes } = createBreaker();
   for (let turn = 0; turn < 3; turn += 1) await fail();
+  const ours = new UpstreamError(UPSTREAM, 'unreachable', 'EMFILE', { isOurs: true });
+  const silent = breaker.isSilent();
+  probes[0]?.reject(ours);
+  t.false(await silent);
+  t.is(breaker.trouble, undefined);
+});
+
+test('failures of requests from before an answer say nothing', async (t) => {
+  const { breaker, probes } = createBreaker();
+  const late = Array.from({ length: 5 }, () => Promise.withResolvers<never>());
+  const early = late.map(async ({ promise }) => breaker.run(REPOSITORY, async () => promise));
+  const silent = breaker.isSilent();
+  probes[0]?.resolve(200);
+  t.false(await silent);
+  for (const { reject } of late) reject(NO_ROUTE);
+  for (const answer of early) await t.throwsAsync(answer);
+  t.is(probes.length, 1);
+  t.is(breaker.trouble, undefined);
+});
+
+test('whether it is silent is asked once for all who want to know, and not while the pause lasts', async (t) => {
+  const { breaker, clock, probes } = createBreaker();
+  const silent = [breaker.isSilent(), breaker.isSilent()];
+  t.is(probes.length, 1);
+  probes[0]?.reject(NO_ROUTE);
+  t.deepEqual(await Promise.all(silent), [true, true]);
+  t.true(await breaker.isSilent());
+  t.is(probes.length, 1);
   clock.advance(PAUSE);
-  t.is(((await leave()) as Error).name, 'AbortError');
-  let tested = 0;
-  await t.throwsAsync(
-    breaker.run(HOST, async () => {
-      tested += 1;
-      throw new UpstreamError(UPSTREAM, 'unreachable', 'no route');
-    }),
-  );
-  t.is(tested, 1);
-});
-
-test('who waits for a probe that its caller gave up tests in its place', async (t) => {
-  const { breaker, clock, fail } = createBreaker();
-  for (let turn = 0; turn < 3; turn += 1) await fail();
-  clock.advance(PAUSE);
-  const leaving = Promise.withResolvers<never>();
-  const probe = breaker.run(HOST, async () => leaving.promise);
-  let tested = 0;
-  const waiting = breaker.run(HOST, async () => {
-    tested += 1;
-    return Promise.reject(new UpstreamError(UPSTREAM, 'unreachable', 'tested'));
-  });
-  leaving.reject(new DOMException('left', 'AbortError'));
-  await t.throwsAsync(probe, { name: 'AbortError' });
-  await t.throwsAsync(waiting, { message: `${UPSTREAM}: tested` });
-  t.is(tested, 1);
-});
-
-test('failures of requests from before the outage do not lengthen the pause', async (t) => {
-  const { breaker, clock, fail } = createBreaker();
-  const [late, later] = [Promise.withResolvers<never>(), Promise.withResolvers<never>()];
-  const early = breaker.run(HOST, async () => late.promise);
-  const next = breaker.run(HOST, async () => later.promise);
-  const probe = Promise.withResolvers<never>();
-  const failure = new UpstreamError(UPSTREAM, 'timeout', 'late');
-  for (let turn = 0; turn < 3; turn += 1) await fail();
-  clock.advance(PAUSE - 1);
-  late.reject(failure);
-  await t.throwsAsync(early);
-  clock.advance(1);
-  const probing = breaker.run(HOST, async () => probe.promise);
-  later.reject(failure);
-  await t.throwsAsync(next);
-  probe.reject(new UpstreamError(UPSTREAM, 'unreachable', 'tested'));
-  await t.throwsAsync(probing, { message: `${UPSTREAM}: tested` });
-  clock.advance(2 * PAUSE - 1);
-  t.true(((await fail()) as UpstreamError).isUnasked);
-  clock.advance(1);
-  t.false(((await fail()) as UpstreamError).isUnasked);
+  const again = breaker.isSilent();
+  t.is(probes.length, 2);
+  probes[1]?.resolve(401);
+  t.false(await again);
 });
