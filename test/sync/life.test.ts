@@ -50,7 +50,11 @@ test('stopped in the middle it closes in order, and goes on at the next start', 
   site.sync.start();
   await gate.arrived();
   // What is on its way to the mirror comes to its file.
-  const partial = join(storePath, 'ingest', image.layer(0).digest.replace(':', '-'));
+  const partial = join(
+    storePath,
+    'ingest',
+    `${image.layer(0).digest.replace(':', '-')}@${UPSTREAM}`,
+  );
   await until('the first half is there', async () => (await stat(partial)).size === MIB);
   await site.close();
   t.like(site.sync.runState, { last: { isOk: false, aborted: 'the server is stopping' } });
