@@ -23,17 +23,15 @@ export async function createdAt(
   tags: readonly Tag[],
 ): Promise<ReadonlyMap<Tag, number>> {
   const queue = new PQueue({ concurrency: AT_A_TIME });
-  const times = await Promise.all(
-    tags.map(async (tag) =>
-      queue.add(async () => [tag, await timeOf(parts, target, tag)] as const),
-    ),
+  const times = new Map<Tag, number>();
+  await queue.addAll(
+    tags.map((tag) => async () => {
+      const digest = await parts.resolve(tag);
+      const time = digest && (await timeOfManifest(parts, target, digest));
+      if (time !== undefined) times.set(tag, time);
+    }),
   );
-  return new Map(times.flatMap(([tag, time]) => (time === undefined ? [] : [[tag, time]])));
-}
-
-async function timeOf(parts: Parts, target: Target, tag: Tag): Promise<number | undefined> {
-  const digest = await parts.resolve(tag);
-  return digest && timeOfManifest(parts, target, digest);
+  return times;
 }
 
 async function timeOfManifest(

@@ -30,7 +30,12 @@ export class SyncDaemon {
 
   start(): void {
     const { log, signal } = this.#parts;
-    const looking = setInterval(() => void this.#look(), LOOK_MS).unref();
+    // Keeps the metrics true between runs: files may be removed by hand.
+    const looking = setInterval(() => {
+      surveyImages(this.#parts).catch((err: unknown) =>
+        log.error({ err }, 'how ready the site is could not be told'),
+      );
+    }, LOOK_MS).unref();
     signal.addEventListener('abort', () => clearInterval(looking));
     this.#serving = this.#serve().catch((err: unknown) => {
       if (!signal.aborted) log.error({ err }, 'sync ended');
@@ -40,14 +45,6 @@ export class SyncDaemon {
   /** Resolves after the signal has aborted. */
   async closed(): Promise<void> {
     await this.#serving;
-  }
-
-  /** Keeps the metrics true between runs: files may be removed by hand. */
-  async #look(): Promise<void> {
-    const { log } = this.#parts;
-    await surveyImages(this.#parts).catch((err: unknown) =>
-      log.error({ err }, 'how ready the site is could not be told'),
-    );
   }
 
   async #serve(): Promise<void> {

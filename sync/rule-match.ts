@@ -20,12 +20,9 @@ const COMPILED = new WeakMap<SyncRule, Compiled>();
  */
 export function mayMatch(
   rule: SyncRule,
-  {
-    target,
-    tag,
-    digest,
-  }: Partial<Pick<WantedImage, 'tag' | 'digest'>> & Pick<WantedImage, 'target'>,
+  image: Pick<WantedImage, 'target' | 'tag'> & Partial<Pick<WantedImage, 'digest'>>,
 ): boolean {
+  const { target, tag, digest } = image;
   if (!matchesRepository(rule, target)) return false;
   if (tag === undefined) return digest !== undefined && rule.digests.includes(digest);
   return compile(rule).tags.select([tag]).selected.includes(tag);

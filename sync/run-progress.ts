@@ -7,8 +7,8 @@ import { missingOf, type PlannedItem } from './planner.ts';
 export class RunProgress {
   readonly #startedAt: number;
   readonly #rate: ByteRate;
-  #images = { done: 0, failed: 0, total: 0 };
-  #bytes = { done: 0, total: 0 };
+  readonly #images = { done: 0, failed: 0, total: 0 };
+  readonly #bytes = { done: 0, total: 0 };
 
   constructor(clock: Clock) {
     this.#startedAt = clock.wall();
@@ -20,17 +20,16 @@ export class RunProgress {
   }
 
   expect(items: readonly PlannedItem[]): void {
-    this.#images = { ...this.#images, total: items.length };
-    this.#bytes = { ...this.#bytes, total: missingOf(items).bytes };
+    this.#images.total = items.length;
+    this.#bytes.total = missingOf(items).bytes;
   }
 
   ended(isOk: boolean): void {
-    const { done, failed, total } = this.#images;
-    this.#images = { done: done + Number(isOk), failed: failed + Number(!isOk), total };
+    this.#images[isOk ? 'done' : 'failed'] += 1;
   }
 
   fetched(bytes: number): void {
-    this.#bytes = { ...this.#bytes, done: this.#bytes.done + bytes };
+    this.#bytes.done += bytes;
     this.#rate.add(bytes);
   }
 
@@ -41,8 +40,8 @@ export class RunProgress {
       startedAt: this.#startedAt,
       phase,
       ...(until !== undefined && { until }),
-      images: this.#images,
-      bytes: this.#bytes,
+      images: { ...this.#images },
+      bytes: { ...this.#bytes },
       bytesPerSecond: Math.round(bytesPerSecond),
       ...(bytesPerSecond > 0 && left >= 0 && { secondsLeft: Math.ceil(left / bytesPerSecond) }),
     };
