@@ -17,21 +17,25 @@ export class MirrorProcess {
 
   /** Resolves when it listens. The folder holds the configuration (YAML or JSON) and the store. */
   static async start(
-    t: ExecutionContext,
+    t: Pick<ExecutionContext, 'teardown'>,
     folder: string,
     config: Readonly<Record<string, unknown>>,
-    { maxFileBytes = 'unlimited' }: { maxFileBytes?: number | 'unlimited' } = {},
+    {
+      maxFileBytes = 'unlimited',
+      heapMebibytes,
+    }: { maxFileBytes?: number | 'unlimited'; heapMebibytes?: number } = {},
   ): Promise<MirrorProcess> {
     const file = join(folder, 'entrepot.yaml');
     const listen = { listen: '127.0.0.1:0', admin: '127.0.0.1:0', grace: '100ms' };
     await writeFile(file, JSON.stringify({ ...listen, store: { path: './store' }, ...config }));
     const limit = maxFileBytes === 'unlimited' ? maxFileBytes : Math.floor(maxFileBytes / 512);
     const command = `ulimit -f ${limit}; exec "$0" "$@"`;
-    const args = ['-c', command, process.execPath, MAIN, 'serve', '--config', file];
+    const heap = heapMebibytes === undefined ? [] : [`--max-old-space-size=${heapMebibytes}`];
+    const args = ['-c', command, process.execPath, ...heap, MAIN, 'serve', '--config', file];
     const child = spawn('sh', args, {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    t.teardown(() => child.kill('SIGKILL'));
+    t.teardown(() => void child.kill('SIGKILL'));
     for await (const line of createInterface({ input: child.stdout })) {
       const entry = JSON.parse(line) as { msg?: string; url?: string; adminUrl?: string };
       if (entry.msg !== 'listening') continue;
@@ -45,6 +49,10 @@ export class MirrorProcess {
     this.#child = child;
     this.url = url;
     this.adminUrl = adminUrl;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   /** From now on a new descriptor is below this; those that are open stay. */

@@ -7,7 +7,7 @@ import type { ExecutionContext } from 'ava';
  * Listens on a port of its own of 127.0.0.1, and resolves with the address. At the end of the test
  * it closes, and every connection is destroyed, whatever came of it.
  */
-export async function serve(t: ExecutionContext, server: Server): Promise<URL> {
+export async function serve(t: Pick<ExecutionContext, 'teardown'>, server: Server): Promise<URL> {
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);
