@@ -34,13 +34,17 @@ export function setCacheHeaders(
   }
 }
 
-/** Headers of every answer with content; its digest is the strong validator. */
+/**
+ * Headers of every answer with content. Its digest is the strong validator once its bytes are known
+ * to be the digest's; before, no cache may keep what may be wrong, or put it together with the right.
+ */
 export function setContentHeaders(
   ctx: V2Context,
-  content: { readonly digest: Digest },
+  content: { readonly digest: Digest; readonly isVerified: boolean },
   options: { isImmutable: boolean },
 ): void {
   ctx.set('Docker-Content-Digest', content.digest);
+  if (!content.isVerified) return ctx.set('Cache-Control', 'no-store');
   ctx.set('ETag', `"${content.digest}"`);
   ctx.set('Cache-Control', options.isImmutable ? 'max-age=31536000, immutable' : 'no-cache');
 }

@@ -52,7 +52,8 @@ export class BlobHandler {
         detail: { upstream: target.upstream, digest },
       });
     }
-    setContentHeaders(ctx, { digest }, { isImmutable: true });
+    const { isVerified } = answer.value;
+    setContentHeaders(ctx, { digest, isVerified }, { isImmutable: true });
     ctx.set('Accept-Ranges', 'bytes');
     ctx.set('Content-Type', 'application/octet-stream');
     if (isNotModified(ctx, digest)) {
@@ -125,10 +126,14 @@ export class BlobHandler {
   }
 }
 
-/** `If-Range` with another validator asks for the whole (RFC 9110 section 13.1.5). */
+/**
+ * `If-Range` with another validator asks for the whole (RFC 9110 section 13.1.5), and what is not
+ * verified has none.
+ */
 function requestedRanges(ctx: V2Context, content: Content, size: number): ByteRange[] | undefined {
+  const { digest, isVerified } = content;
   const condition = ctx.get('If-Range');
-  if (condition !== '' && condition !== `"${content.digest}"`) return undefined;
+  if (condition !== '' && !(isVerified && condition === `"${digest}"`)) return undefined;
   return parseRange(ctx.get('Range'), size);
 }
 

@@ -33,7 +33,10 @@ export class ManifestHandler {
     }
     ctx.set('Vary', 'Accept');
     requireAcceptable(ctx, manifest, request);
-    setContentHeaders(ctx, manifest, { isImmutable: isDigestReference(reference) });
+    // What a HEAD of the upstream says of it is its word alone.
+    const isVerified = 'bytes' in manifest;
+    const isImmutable = isDigestReference(reference);
+    setContentHeaders(ctx, { ...manifest, isVerified }, { isImmutable });
     ctx.set('Content-Type', manifest.mediaType);
     if (isNotModified(ctx, manifest.digest)) {
       ctx.status = 304;

@@ -8,6 +8,7 @@ import type { AccessTimes, Health } from '../store/care/care.ts';
 import type { BlobRecord, Catalog, Link } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Demand } from '../upstream/demand.ts';
+import type { BlobHead } from '../upstream/upstream.ts';
 import type { Answer, CacheResult } from './answer.ts';
 import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
@@ -34,9 +35,7 @@ export interface BlobsParts {
 }
 
 /** What a client may know of a blob without its bytes. */
-export interface BlobStat {
-  readonly size: number | undefined;
-}
+export interface BlobStat extends Pick<Content, 'size' | 'isVerified'> {}
 
 /** Blobs by digest: from the store, from a running download, or from a new one. */
 export class Blobs {
@@ -106,7 +105,8 @@ export class Blobs {
     }
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
     const head = await this.#head(target, digest);
-    return head ? { value: { size: head.size }, source: 'miss' } : this.#absent(target, digest);
+    if (!head) return this.#absent(target, digest);
+    return { value: { size: head.size, isVerified: false }, source: 'miss' };
   }
 
   /** `undefined` also for a blob that the disk cannot give: it is fetched anew. */
@@ -238,12 +238,11 @@ export class Blobs {
     return this.#parts.upstreams.of(target).upstream.isSilent();
   }
 
-  async #head(target: Target, digest: Digest): Promise<BlobStat | undefined> {
+  async #head(target: Target, digest: Digest): Promise<BlobHead | undefined> {
     const { upstreams, flight } = this.#parts;
-    return flight.do({ what: 'blob by HEAD', of: target, about: digest }, async () => {
-      const head = await upstreams.of(target).upstream.headBlob(target.repository, digest);
-      return head && { size: head.size };
-    });
+    return flight.do({ what: 'blob by HEAD', of: target, about: digest }, async () =>
+      upstreams.of(target).upstream.headBlob(target.repository, digest),
+    );
   }
 
   #isNegative(target: Target, digest: Digest): boolean {

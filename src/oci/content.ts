@@ -11,6 +11,8 @@ export interface Content {
   readonly digest: Digest;
   /** Bytes; `undefined` while a download runs whose upstream did not tell its size. */
   readonly size: number | undefined;
+  /** Its bytes are known to be the digest's; else whoever passes them on says that they may be wrong. */
+  readonly isVerified: boolean;
   /** Without a range, from the first byte to the last. The caller closes the reader. */
   open(range?: ByteRange): Promise<Reader>;
 }

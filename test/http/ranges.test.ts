@@ -35,7 +35,9 @@ async function createWorld(t: ExecutionContext, mode: Mode): Promise<World> {
   const url = (blob: Stored): string => `${mirror.url}/v2/app/blobs/${blob.digest}`;
   const addBlob = async (seed: string, size = SIZE): Promise<Stored> => {
     const blob = registry.addBlob('app', buildBlob(seed, size));
-    if (mode === 'hit') await get(url(blob));
+    if (mode === 'miss') return blob;
+    await get(url(blob));
+    await mirror.idle();
     return blob;
   };
   const ask: World['ask'] = async (blob, range, headers = {}) => {
@@ -77,6 +79,8 @@ function assertAnswer(
   t.is(answer.headers['content-type'], 'application/octet-stream', message);
   t.is(answer.headers['docker-content-digest'], blob.digest, message);
   t.is(answer.headers['accept-ranges'], 'bytes', message);
+  const mayBeKept = answer.headers['cache-control'] !== 'no-store';
+  t.is(answer.headers['etag'], mayBeKept ? `"${blob.digest}"` : undefined, message);
   t.true(answer.body.equals(blob.bytes.subarray(start, end)), `${message}: the bytes`);
 }
 
@@ -125,11 +129,12 @@ for (const mode of ['hit', 'miss'] as const) {
     }
   });
 
+  // What is on its way is not verified and has no validator.
   test(`${mode}: If-Range counts with the digest as strong validator and with nothing else`, async (t) => {
     const { addBlob, ask } = await createWorld(t, mode);
     const etag = (blob: Stored): string => `"${blob.digest}"`;
     const conditions: [(blob: Stored) => string, Expected][] = [
-      [etag, part(5, 10)],
+      [etag, mode === 'hit' ? part(5, 10) : WHOLE],
       [(blob) => `W/${etag(blob)}`, WHOLE],
       [(blob) => blob.digest, WHOLE],
       [() => '"another"', WHOLE],

@@ -65,6 +65,10 @@ export class Download implements Content, Growing {
     return this.#state === 'finished' ? this.#ingest?.written : this.#transfer.size;
   }
 
+  get isVerified(): boolean {
+    return this.#state === 'finished';
+  }
+
   /** False when the upstream has no such blob. Rejects when it could not be asked. */
   get started(): Promise<boolean> {
     return this.#started.promise;

@@ -158,6 +158,7 @@ export class Downloads {
     return {
       digest,
       size,
+      isVerified: false,
       open: async (range = { start: 0, end: size ?? Infinity }) =>
         new DirectReader({ source, range }),
     };

@@ -32,6 +32,10 @@ export class StoredBlob implements Content {
     this.#parts = parts;
   }
 
+  get isVerified(): boolean {
+    return this.#parts.isTrusted;
+  }
+
   /** Of a file that was touched since, the last byte comes when all were read and found right. */
   async open(range: ByteRange = { start: 0, end: this.size }): Promise<Reader> {
     return this.#parts.isTrusted ? this.#openFile(range) : this.#openVerified(range);
