@@ -1,6 +1,6 @@
 import type { CredentialsConfig, UpstreamConfig } from '../../config/config.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
-import type { Challenge } from '../challenge.ts';
+import { chooseChallenge, parseChallenges, type Challenge } from '../challenge.ts';
 import { HttpUpstream } from '../http-upstream.ts';
 import { Quota } from '../quota.ts';
 import type { RegistrySenderParts } from '../registry-sender.ts';
@@ -117,9 +117,10 @@ export class Checkup {
       signal: this.#signal,
     });
     this.#answer = { headers: response.headers, at: clock.wall() };
-    const { outcome, challenge } = await checkRegistry(config, response);
-    this.#challenge = challenge;
-    return outcome;
+    if (response.status === 401) {
+      this.#challenge = chooseChallenge(parseChallenges(response.challenges));
+    }
+    return checkRegistry(config, response);
   }
 
   async #logIn(): Promise<Account[]> {

@@ -1,18 +1,12 @@
 import type { QuotaStatus } from '../../api/status-api.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
 import type { TransportResponse } from '../../net/transport.ts';
-import { chooseChallenge, parseChallenges, type Challenge } from '../challenge.ts';
+import { chooseChallenge, parseChallenges } from '../challenge.ts';
 import { readRealm } from '../realm.ts';
 import { followRedirect, isRedirect } from '../redirect.ts';
 import { judge, printable, readErrorMessage, type Verdict } from '../registry-answer.ts';
 import { failed, keyOf, ok, skipped, warning, type Outcome } from './finding.ts';
 import { TEXTS } from '../texts.ts';
-
-export interface RegistryCheck {
-  readonly outcome: Outcome;
-  /** The registry asks for a login, and this one can be answered. */
-  readonly challenge?: Challenge;
-}
 
 const WARN_SECONDS = 60;
 const FAIL_SECONDS = 15 * 60;
@@ -21,7 +15,7 @@ const FAIL_SECONDS = 15 * 60;
 export async function checkRegistry(
   config: UpstreamConfig,
   response: TransportResponse,
-): Promise<RegistryCheck> {
+): Promise<Outcome> {
   const { status, headers, url: registry } = response;
   if (status === 401) {
     await response.dump();
@@ -29,52 +23,34 @@ export async function checkRegistry(
   }
   if (isRedirect(status)) {
     await response.dump();
-    return { outcome: explainRedirect(config, registry, headers['location']) };
+    return explainRedirect(config, registry, headers['location']);
   }
   const verdict = judge({ response, isOwn: true }, { method: 'GET', login: TEXTS.toRegistry });
   if (verdict) {
     const reason = `${verdict.reason}${await readErrorMessage(response)}`;
-    return { outcome: explainFault({ ...verdict, reason }, config, registry) };
+    return explainFault({ ...verdict, reason }, config, registry);
   }
   response.destroy();
-  if (status === 404) {
-    return {
-      outcome: failed(
-        TEXTS.noRegistry({ host: registry.host }),
-        TEXTS.checkUrl({ key: keyOf(config, 'url') }),
-      ),
-    };
-  }
-  return { outcome: ok(TEXTS.noLogin) };
+  if (status !== 404) return ok(TEXTS.noLogin);
+  const detail = TEXTS.noRegistry({ host: registry.host });
+  return failed(detail, TEXTS.checkUrl({ key: keyOf(config, 'url') }));
 }
 
 function checkChallenge(
   config: UpstreamConfig,
   { url: registry, challenges: lines }: TransportResponse,
-): RegistryCheck {
+): Outcome {
   const challenges = parseChallenges(lines);
   const challenge = chooseChallenge(challenges);
   if (!challenge) {
     const schemes = challenges.map(({ scheme }) => printable(scheme)).join(', ');
-    return {
-      outcome: failed(TEXTS.otherLogin({ schemes: schemes || TEXTS.noScheme }), TEXTS.offerLogin),
-    };
+    return failed(TEXTS.otherLogin({ schemes: schemes || TEXTS.noScheme }), TEXTS.offerLogin);
   }
-  if (challenge.scheme === 'basic') {
-    return { outcome: ok(TEXTS.basicLogin), challenge };
-  }
+  if (challenge.scheme === 'basic') return ok(TEXTS.basicLogin);
   const realm = readRealm(challenge, registry, { withCredentials: config.credentials.length > 0 });
-  if (realm === undefined) {
-    return {
-      outcome: failed(TEXTS.noTokenService, TEXTS.setRealm),
-    };
-  }
-  if (typeof realm === 'object') {
-    return { outcome: ok(TEXTS.bearerLogin({ origin: realm.origin })), challenge };
-  }
-  return {
-    outcome: failed(realm, TEXTS.correctRealm({ key: keyOf(config, 'url') })),
-  };
+  if (realm === undefined) return failed(TEXTS.noTokenService, TEXTS.setRealm);
+  if (typeof realm === 'object') return ok(TEXTS.bearerLogin({ origin: realm.origin }));
+  return failed(realm, TEXTS.correctRealm({ key: keyOf(config, 'url') }));
 }
 
 function explainRedirect(
