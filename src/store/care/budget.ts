@@ -95,6 +95,7 @@ export class Budget {
     const room = new Room({
       size,
       written,
+      mostBytes: this.#mostBytes,
       stepBytes: this.#stepBytes,
       grant: async (wanting, upTo) => this.#grant(wanting, upTo),
       end: (ended) => this.#ledger.delete(ended),

@@ -82,6 +82,7 @@ export class Care {
       ended: ({ images }) => {
         if (images.length > 0) this.lastCollection = { at: now(), ...sumOf(images) };
       },
+      shed: (removed) => log.info(removed, 'partial and damaged files made room'),
       failed: (err) => log.error({ err }, 'images could not be evicted'),
       ...(step && { step }),
     });

@@ -3,6 +3,8 @@ export interface RoomParts {
   readonly size: number | undefined;
   /** Bytes that are on disk already. */
   readonly written: number;
+  /** That one blob may take; without a known size room is made no further ahead. */
+  readonly mostBytes: number;
   /** How far ahead of what has come room is made at most. */
   readonly stepBytes: number;
   /** Makes room up to this many bytes of the blob. Rejects when there is none. */
@@ -60,7 +62,7 @@ export class Room implements Disposable {
     const needed = this.#written + bytes;
     if (needed <= this.#granted) return;
     const ahead = Math.min(Math.max(this.#written, MIN_AHEAD_BYTES), this.#parts.stepBytes);
-    const end = this.#parts.size ?? Infinity;
+    const end = this.#parts.size ?? this.#parts.mostBytes;
     await this.#parts.grant(this, Math.max(needed, Math.min(needed + ahead, end)));
   }
 
