@@ -58,7 +58,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
     createAdminApp: (unreadyReason: () => string | undefined) =>
       createAdminApp({
         ...parts,
-        usage: () => ({ ...store.catalog.usage, reserved: store.care.budget.reservedBytes }),
+        usage: () => ({ blobs: store.catalog.usage.blobs, bytes: store.care.bytes }),
         unreadyReason,
         status,
         store: parts.storeAdmin,

@@ -15,8 +15,8 @@ export interface AdminParts {
   readonly metrics: Metrics;
   readonly usage: () => {
     readonly blobs: number;
-    readonly bytes: number;
-    readonly reserved: number;
+    /** By their state. */
+    readonly bytes: Readonly<Record<string, number>>;
   };
   /** Why the mirror does not serve; `undefined` when it does. */
   readonly unreadyReason: () => string | undefined;
@@ -43,10 +43,11 @@ export function createAdminApp(parts: AdminParts): Koa {
     ctx.body = reason === undefined ? { status: 'ready' } : { status: 'not ready', reason };
   });
   router.get('/metrics', async (ctx) => {
-    const { blobs, bytes, reserved } = parts.usage();
+    const { blobs, bytes } = parts.usage();
     parts.metrics.storeBlobs.set(blobs);
-    parts.metrics.storeBytes.set({ state: 'used' }, bytes);
-    parts.metrics.storeBytes.set({ state: 'reserved' }, reserved);
+    for (const [state, count] of Object.entries(bytes)) {
+      parts.metrics.storeBytes.set({ state }, count);
+    }
     ctx.set('Content-Type', parts.metrics.registry.contentType);
     ctx.body = await parts.metrics.registry.metrics();
   });

@@ -1,5 +1,4 @@
 import type {
-  Amount,
   CollectionReport,
   ImageQuery,
   ImageReport,
@@ -19,7 +18,6 @@ import { DEFAULT_TAG, formatImageName } from '../oci/image-name.ts';
 import { formatTarget, splitTarget, type Tag } from '../oci/reference.ts';
 import { sumOf, type EvictionResult, type Scrubber } from '../store/care/care.ts';
 import type { Node } from '../store/catalog/catalog.ts';
-import type { Aside, BlobStore } from '../store/files/blob-store.ts';
 import type { Store } from '../store/store.ts';
 import { TEXTS } from './texts.ts';
 
@@ -60,8 +58,9 @@ export class StoreAdmin implements StoreApi {
       minFreeBytes: limits.minFreeBytes,
       ...(freeBytes !== undefined && { freeBytes }),
       reservedBytes: budget.reservedBytes,
-      quarantined: await measure(blobs, 'quarantine'),
-      partials: await measure(blobs, 'ingest'),
+      quarantined: blobs.aside.amountOf('quarantine'),
+      partials: blobs.aside.amountOf('ingest'),
+      otherBytes: care.otherBytes,
       ...health.condition,
       ...(lastCollection && { lastCollection }),
       verify: this.verifyState,
@@ -259,15 +258,6 @@ const ORDER = {
   oldest: (a: ImageSummary, b: ImageSummary) =>
     a.lastPulledAt - b.lastPulledAt || compare(a.image, b.image),
 } as const;
-
-async function measure(blobs: BlobStore, folder: Aside): Promise<Amount> {
-  let [files, bytes] = [0, 0];
-  for await (const { size } of blobs.folders.listAside(folder)) {
-    files += 1;
-    bytes += size;
-  }
-  return { files, bytes };
-}
 
 function compare(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);

@@ -50,6 +50,8 @@ export interface StoreSummary {
   readonly reservedBytes: number;
   readonly quarantined: Amount;
   readonly partials: Amount;
+  /** Of catalog, journal and whatever else lies below the path. */
+  readonly otherBytes: number;
   /** `full`: some content was passed through without being kept. `failing`: the disk refuses. */
   readonly state: 'ok' | 'full' | 'failing';
   readonly reason?: string;

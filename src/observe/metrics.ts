@@ -87,7 +87,7 @@ export class Metrics {
   );
   readonly storeBytes = this.#gauge(
     'entrepot_store_bytes',
-    'Bytes of the store: used by held blobs, reserved for running downloads',
+    'Bytes of the store: used by held blobs, partial, quarantined, other (catalog, journal), reserved for running downloads',
     ['state'],
   );
   readonly storeBlobs = this.#gauge('entrepot_store_blobs', 'Held blobs', []);

@@ -18,7 +18,7 @@ export const SERVER_STATUS: ServerStatus = {
 export function createFakeAdmin(parts: Partial<AdminParts>): Koa {
   return createAdminApp({
     metrics: new Metrics(),
-    usage: () => ({ blobs: 0, bytes: 0, reserved: 0 }),
+    usage: () => ({ blobs: 0, bytes: { used: 0 } }),
     unreadyReason: () => undefined,
     status: () => SERVER_STATUS,
     store: new FakeStoreApi(),

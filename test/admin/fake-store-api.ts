@@ -123,6 +123,7 @@ export const SUMMARY: StoreSummary = {
   reservedBytes: 0,
   quarantined: { files: 0, bytes: 0 },
   partials: { files: 1, bytes: 4_096 },
+  otherBytes: 2_097_152,
   state: 'ok',
   verify: {},
 };

@@ -1,13 +1,13 @@
 /** What an upstream announces, sends without an end or leaves half done takes no more of the disk than it may. */
 import { createServer } from 'node:http';
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { get, open } from '../helpers/client.ts';
 import { Gate } from '../helpers/gate.ts';
 import { buildBlob, buildImage, type Image, type Stored } from '../helpers/image.ts';
-import { startMirror, type TestMirror } from '../helpers/mirror.ts';
+import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
 import { idle, startScene, UPSTREAM, type Scene } from '../helpers/scene.ts';
 import { serve } from '../helpers/serve.ts';
 
@@ -119,16 +119,16 @@ test('a body without a length that does not end is kept up to the share of one b
   });
   let most = 0;
   const { aside } = mirror.server.blobs;
-  const { claim } = aside;
+  const claim = aside.claim.bind(aside);
   aside.claim = async (name) => {
-    const claimed = await claim.call(aside, name);
-    const { resize } = claimed;
-    return Object.assign(claimed, {
-      resize: (bytes: number) => {
+    const claimed = await claim(name);
+    return {
+      end: (options) => claimed.end(options),
+      resize: (bytes) => {
         most = Math.max(most, bytes);
-        resize(bytes);
+        claimed.resize(bytes);
       },
-    });
+    };
   };
   await leave(`${mirror.url}/v2/evil/app/blobs/sha256:${'ab'.repeat(32)}`);
   await ended.pass();
@@ -166,4 +166,27 @@ test('a blob that is larger than its share is passed through, and the store is w
   t.is(await countHeld(world), COUNT);
   t.is(mirror.server.store.care.health.condition.state, 'ok');
   t.is(mirror.server.store.care.budget.reservedBytes, 0);
+});
+
+test('everything below the path counts against the size of the store, and is shown', async (t) => {
+  const storePath = await createTempFolder(t);
+  const digest = `sha256-${'ab'.repeat(32)}`;
+  for (const [folder, name, size] of [
+    ['ingest', `${digest}@hub.example`, 1000],
+    ['quarantine', digest, 200],
+    ['.', 'of-somebody-else', 50_000],
+  ] as const) {
+    await mkdir(join(storePath, folder), { recursive: true });
+    await writeFile(join(storePath, folder, name), Buffer.alloc(size));
+  }
+  const maxBytes = 120_000;
+  const leftovers = { partials: true };
+  const { mirror } = await startScene(t, { storePath, store: { maxBytes }, leftovers });
+  const { care } = mirror.server.store;
+  const { partial, quarantined, other } = care.bytes;
+  t.like({ partial, quarantined }, { partial: 1000, quarantined: 200 });
+  t.true(other! > 50_000 && other! < 60_000, `${other}`);
+  const left = maxBytes - 1200 - other!;
+  t.true(await care.budget.hasRoom(left));
+  t.false(await care.budget.hasRoom(left + 1));
 });

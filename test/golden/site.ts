@@ -157,7 +157,7 @@ export class Site {
   even(text: string): string {
     return text
       .replaceAll(this.#storePath, 'STORE')
-      .replaceAll(/"freeBytes": \d+/g, '"freeBytes": N')
+      .replaceAll(/"(free|other)Bytes": \d+/g, '"$1Bytes": N')
       .replaceAll(packageJson.version, 'VERSION')
       .replaceAll(/(127\.0\.0\.1|localhost):\d+/g, '$1:PORT')
       .replaceAll(/\bport \d+/g, 'port PORT')

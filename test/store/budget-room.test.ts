@@ -1,8 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import test from 'ava';
-import type { Digest } from '../../src/oci/digest.ts';
+import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
 import { Gate } from '../helpers/gate.ts';
-import { buildImage, type Image } from '../helpers/image.ts';
+import { buildBlob, buildImage, type Image } from '../helpers/image.ts';
+import { until } from '../helpers/until.ts';
 import { ImageStore } from './image-store.ts';
 
 const SIZE = 10_000;
@@ -194,4 +195,73 @@ test('a file that cannot be removed still counts, the others of its image go, an
   const left = ['i1', 'i2', 'i3'].map((name) => `hub.example/app ${name}`);
   t.deepEqual(await store.manifests(), left);
   t.true(store.catalog.usage.bytes + SIZE <= 50_000);
+});
+
+test('each byte of a blob on its way counts once: promised, then written', async (t) => {
+  const GIB = 2 ** 30;
+  const store = await ImageStore.open(t, { maxBytes: 1000 * GIB, minFreeBytes: 2 * GIB });
+  let free = 30 * GIB;
+  store.blobs.folders.freeBytes = async () => free;
+  using room = await store.budget.admit(12 * GIB);
+  await room.take(12 * GIB);
+  t.is(store.budget.reservedBytes, 12 * GIB);
+  t.false(await store.budget.hasRoom(16 * GIB + 1));
+  room.wrote(11 * GIB);
+  free -= 11 * GIB;
+  t.is(store.budget.reservedBytes, GIB);
+  t.true(await store.budget.hasRoom(16 * GIB));
+  t.false(await store.budget.hasRoom(16 * GIB + 1));
+});
+
+test('what an earlier transfer left of a blob counts once while the blob goes on', async (t) => {
+  const store = await ImageStore.open(t, { maxBytes: 100_000 });
+  const blob = buildBlob('large', 90_000);
+  const digest = parseDigest(blob.digest);
+  const first = await store.blobs.ingest(digest, 'hub.example');
+  await first.append(blob.bytes.subarray(0, 60_000));
+  await first.abort({ keep: true });
+  t.false(await store.budget.hasRoom(40_001));
+  t.true(await store.budget.hasRoom(40_000));
+  const again = await store.blobs.ingest(digest, 'hub.example');
+  using room = await store.budget.admit(blob.size, { written: again.written });
+  t.is(store.budget.reservedBytes, 30_000);
+  t.true(await store.budget.hasRoom(10_000));
+  t.false(await store.budget.hasRoom(10_001));
+  await room.take(30_000);
+  await again.append(blob.bytes.subarray(60_000));
+  room.wrote(30_000);
+  t.is(store.budget.reservedBytes, 0);
+  t.true(await store.budget.hasRoom(10_000));
+  t.false(await store.budget.hasRoom(10_001));
+  await again.abort({ keep: false });
+});
+
+test('an announced length is believed as far as bytes back it', async (t) => {
+  const MIB = 1024 * 1024;
+  const store = await ImageStore.open(t, { maxBytes: 128 * MIB });
+  const rooms = await Promise.all(
+    Array.from({ length: 8 }, async () => store.budget.admit(100 * MIB)),
+  );
+  const step = 2 * MIB;
+  t.is(store.budget.reservedBytes, 8 * step);
+  await rooms[0]!.take(10 * MIB);
+  rooms[0]!.wrote(10 * MIB);
+  t.is(store.budget.reservedBytes, 10 * MIB + step + 7 * step);
+  for (const room of rooms) room[Symbol.dispose]();
+  t.is(store.budget.reservedBytes, 0);
+});
+
+test('a thousand files that broken transfers left are kept, and the oldest goes for one more', async (t) => {
+  const store = await ImageStore.open(t);
+  for (let n = 0; n <= 1000; n += 1) {
+    const ingest = await store.blobs.ingest(digestOf(Buffer.from(`${n}`)), 'hub.example');
+    await ingest.append(Buffer.from('x'));
+    await ingest.abort({ keep: true });
+  }
+  await until('one has gone', () => store.blobs.aside.amountOf('ingest').files === 1000);
+  const [first, last] = ['0', '1000'].map((text) => digestOf(Buffer.from(text)).slice(7));
+  const names = await store.partials();
+  t.is(names.length, 1000);
+  t.false(names.some((name) => name.includes(first!)));
+  t.true(names.some((name) => name.includes(last!)));
 });

@@ -15,7 +15,7 @@ import type { Pins } from './pins.ts';
 import { Room } from './room.ts';
 
 export interface BudgetParts
-  extends Omit<EvictorParts, 'stuck'>, Pick<LedgerParts, 'limits' | 'ownBytes'> {
+  extends Omit<EvictorParts, 'stuck'>, Pick<LedgerParts, 'limits' | 'otherBytes'> {
   /** Told of each eviction that came to its end. */
   readonly ended: (result: EvictionResult) => void;
   /** Told of partial and damaged files that were removed to make room. */

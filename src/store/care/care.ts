@@ -49,6 +49,8 @@ export class Care {
   readonly inventory: Inventory;
   readonly pins: Pins;
   lastCollection: StoreSummary['lastCollection'];
+  /** Of catalog, journal and whatever else lies below the path, as last measured. */
+  otherBytes = 0;
   readonly #parts: CareParts;
   readonly #flushing: NodeJS.Timeout;
   #settleAgain: NodeJS.Timeout | undefined;
@@ -58,7 +60,9 @@ export class Care {
   /** `pins`: those of the configuration, which stand beside those that the catalog keeps. */
   static async open({ pins, ...parts }: CareParts & { pins: readonly Pin[] }): Promise<Care> {
     const { catalog } = parts;
-    return new Care(parts, await Pins.open({ catalog, configured: pins }));
+    const care = new Care(parts, await Pins.open({ catalog, configured: pins }));
+    await care.#measure();
+    return care;
   }
 
   constructor(parts: CareParts, pins: Pins) {
@@ -74,6 +78,7 @@ export class Care {
       pins,
       access: this.access,
       limits: config,
+      otherBytes: () => this.otherBytes,
       now,
       evicted: (image, reason) => {
         metrics.evictedBytes.inc({ reason }, image.bytes);
@@ -87,6 +92,18 @@ export class Care {
       ...(step && { step }),
     });
     this.#flushing = setInterval(() => void this.#flush(), FLUSH_MS).unref();
+  }
+
+  /** Where the bytes below the store's path are, by their state. */
+  get bytes(): Readonly<Record<string, number>> {
+    const { catalog, blobs } = this.#parts;
+    return {
+      used: catalog.usage.bytes,
+      reserved: this.budget.reservedBytes,
+      partial: blobs.aside.amountOf('ingest').bytes,
+      quarantined: blobs.aside.amountOf('quarantine').bytes,
+      other: this.otherBytes,
+    };
   }
 
   /** Brings files and catalog together, beside the work: after the start, and then once a day. */
@@ -113,8 +130,13 @@ export class Care {
     await this.#flush();
   }
 
+  async #measure(): Promise<void> {
+    this.otherBytes = await this.#parts.blobs.folders.otherBytes();
+  }
+
   async #flush(): Promise<void> {
     try {
+      await this.#measure();
       await this.access.flush();
       await this.#parts.catalog.keepReserve();
       // Where nothing new is pulled, only this finds out that the disk takes writes again.

@@ -15,7 +15,7 @@ export interface LedgerParts {
   readonly blobs: BlobStore;
   readonly limits: Limits;
   /** Bytes below the store's path that are neither blobs nor partial or damaged files. */
-  readonly ownBytes?: () => number;
+  readonly otherBytes?: () => number;
 }
 
 /** Of the budget: above the first, evicting begins beside the work; it ends below the second. */
@@ -112,8 +112,8 @@ export class Ledger {
 
   /** For content: what is left beside catalog and journal. */
   get #maxBytes(): number {
-    const { limits, ownBytes = () => 0 } = this.#parts;
-    return Math.max(limits.maxBytes - ownBytes(), limits.maxBytes * LEAST_SHARE);
+    const { limits, otherBytes = () => 0 } = this.#parts;
+    return Math.max(limits.maxBytes - otherBytes(), limits.maxBytes * LEAST_SHARE);
   }
 
   #grantedBeside(room?: Room): number {

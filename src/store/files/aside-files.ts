@@ -1,3 +1,4 @@
+import type { Amount } from '../../api/store-api.ts';
 import type { Aside, Folders } from './folders.ts';
 
 /** A file of which an ingest has the name, until it ends. */
@@ -35,6 +36,11 @@ export class AsideFiles {
 
   constructor(folders: Folders) {
     this.#folders = folders;
+  }
+
+  amountOf(folder: Aside): Amount {
+    const files = [...this.#files[folder].values()];
+    return { files: files.length, bytes: files.reduce((sum, { bytes }) => sum + bytes, 0) };
   }
 
   /** Of those that are being written. */
@@ -85,7 +91,7 @@ export class AsideFiles {
   }
 
   /** Removes files until these bytes are free, or nothing is left that may go. Resolves with what went. */
-  async shed(wantedBytes: number): Promise<{ files: number; bytes: number }> {
+  async shed(wantedBytes: number): Promise<Amount> {
     let [files, bytes] = [0, 0];
     for (const folder of FOLDERS) {
       for (const [name, entry] of this.#files[folder]) {

@@ -1,8 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { Dirent, Stats } from 'node:fs';
-import { mkdir, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDigest, splitDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
+
+const CONTENT: ReadonlySet<string> = new Set(['blobs', 'ingest', 'quarantine']);
+/** A catalog of a million blobs has some hundred files. */
+const MAX_OTHERS = 10_000;
 
 /** Folders of files that are not held as blobs. */
 export type Aside = 'ingest' | 'quarantine';
@@ -20,7 +24,7 @@ export class Folders {
   }
 
   async create(): Promise<void> {
-    for (const folder of ['blobs', 'ingest', 'quarantine']) {
+    for (const folder of CONTENT) {
       await mkdir(join(this.#path, folder), { recursive: true });
     }
   }
@@ -61,6 +65,23 @@ export class Folders {
   async freeBytes(): Promise<number | undefined> {
     const { bavail, bsize } = await statfs(this.#path);
     return bsize > 0 ? bavail * bsize : undefined;
+  }
+
+  /** Bytes of the files beside those folders: catalog, journal, and what is none of ours. */
+  async otherBytes(): Promise<number> {
+    let [bytes, seen] = [0, 0];
+    const folders = [this.#path];
+    for (const folder of folders) {
+      for (const entry of await entriesOf(folder)) {
+        if (folder === this.#path && CONTENT.has(entry.name)) continue;
+        // What somebody else keeps here may be of any size; its rest is only found by the disk's floor.
+        if ((seen += 1) > MAX_OTHERS) return bytes;
+        const path = join(folder, entry.name);
+        if (entry.isDirectory()) folders.push(path);
+        else bytes += (await lstat(path).catch(() => undefined))?.size ?? 0;
+      }
+    }
+    return bytes;
   }
 
   /** Every committed blob, in no order. */
