@@ -198,7 +198,9 @@ export class Blobs {
       // Most that lack it say so by HEAD, which costs them least.
       if (!(await this.#head(target, digest))) return false;
       const question = { what: 'blob by range', of: target, about: digest } as const;
-      const proof = await flight.do(question, async () => possession.prove(target, held));
+      const proof = await flight.do(question, async (asked) =>
+        possession.prove(target, held, asked),
+      );
       if (proof === 'shown') await health.recorded(catalog.recordLink(target, digest));
       return proof === 'unshown' ? 'foreign' : proof === 'shown';
     } catch (error) {
@@ -240,8 +242,8 @@ export class Blobs {
 
   async #head(target: Target, digest: Digest): Promise<BlobHead | undefined> {
     const { upstreams, flight } = this.#parts;
-    return flight.do({ what: 'blob by HEAD', of: target, about: digest }, async () =>
-      upstreams.of(target).upstream.headBlob(target.repository, digest),
+    return flight.do({ what: 'blob by HEAD', of: target, about: digest }, async (asked) =>
+      upstreams.of(target).upstream.headBlob(target.repository, digest, asked),
     );
   }
 

@@ -59,7 +59,7 @@ export class Listings {
     const { upstreams } = this.#parts;
     return this.#list({
       question: { what: 'tags', of: target, demand },
-      ask: () => upstreams.of(target).upstream.listTags(target.repository, demand),
+      ask: (asked) => upstreams.of(target).upstream.listTags(target.repository, asked),
       held: () => this.#heldTags(target),
       isNeverAbsent: false,
     });
@@ -83,7 +83,8 @@ export class Listings {
     const { upstreams, catalog } = this.#parts;
     return this.#list({
       question: { what: 'referrers', of: target, about: subject, demand },
-      ask: () => upstreams.of(target).upstream.listReferrers(target.repository, subject, demand),
+      ask: (asked) =>
+        upstreams.of(target).upstream.listReferrers(target.repository, subject, asked),
       held: () => catalog.listReferrers(target, subject),
       isNeverAbsent: true,
     });
@@ -98,7 +99,7 @@ export class Listings {
     const held = async (): Promise<Repository[]> => catalog.listRepositories(of.upstream);
     const answer = await this.#list({
       question: { what: 'repositories', of, demand },
-      ask: () => upstreams.of(of).upstream.listRepositories(demand),
+      ask: (asked) => upstreams.of(of).upstream.listRepositories(asked),
       held,
       isNeverAbsent: true,
     });
@@ -109,7 +110,7 @@ export class Listings {
 
   async #list<Item extends string | Descriptor>(wanted: {
     question: Question;
-    ask: () => Promise<readonly Item[] | undefined>;
+    ask: (demand: Demand) => Promise<readonly Item[] | undefined>;
     held: () => Promise<readonly Item[]>;
     isNeverAbsent: boolean;
   }): Promise<Answer<readonly Item[]>> {
@@ -147,14 +148,17 @@ export class Listings {
 
   async #ask<Item extends string | Descriptor>(
     key: string,
-    { question, ask }: { question: Question; ask: () => Promise<readonly Item[] | undefined> },
+    {
+      question,
+      ask,
+    }: { question: Question; ask: (demand: Demand) => Promise<readonly Item[] | undefined> },
   ): Promise<readonly Item[] | undefined> {
     const { flight, clock, upstreams } = this.#parts;
     const failure = this.#failures.get(key);
     if (failure) throw failure;
-    return flight.do(question, async () => {
+    return flight.do(question, async (asked) => {
       try {
-        const items = await ask();
+        const items = await ask(asked);
         this.#remembered.set(key, { items, since: clock.steady() });
         return items;
       } catch (error) {

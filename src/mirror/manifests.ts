@@ -73,20 +73,20 @@ export class Manifests {
     if (flight.mayWaitForUs(question) && !(await this.#head(target, digest, demand))) {
       return { value: undefined, source: 'miss' };
     }
-    return flight.do(question, async () => {
+    return flight.do(question, async (asked) => {
       const isOwn = (await possession.originOf(digest, target)) === 'own';
       if (isOwn && (await heldManifests.mayHold(digest))) {
         // Held because of another repository of this upstream: a HEAD, which is free, shows that this
         // one has it too.
-        const head = await this.#head(target, digest, demand);
+        const head = await this.#head(target, digest, asked);
         if (!head) return { value: undefined, source: 'miss' };
         const body =
           head.mediaType && (await heldManifests.readBody(target, digest, head.mediaType));
-        if (body) return this.keep(target, body, demand);
+        if (body) return this.keep(target, body, asked);
       }
       const { upstream } = upstreams.of(target);
-      const body = await upstream.getManifest(target.repository, digest, demand);
-      return body ? this.keep(target, body, demand) : { value: undefined, source: 'miss' };
+      const body = await upstream.getManifest(target.repository, digest, asked);
+      return body ? this.keep(target, body, asked) : { value: undefined, source: 'miss' };
     });
   }
 
@@ -130,8 +130,8 @@ export class Manifests {
     demand = INTERACTIVE,
   ): Promise<ManifestHead | undefined> {
     const { flight, upstreams } = this.#parts;
-    return flight.do({ what: 'manifest by HEAD', of: target, about: digest, demand }, () =>
-      upstreams.of(target).upstream.headManifest(target.repository, digest, demand),
+    return flight.do({ what: 'manifest by HEAD', of: target, about: digest, demand }, (asked) =>
+      upstreams.of(target).upstream.headManifest(target.repository, digest, asked),
     );
   }
 

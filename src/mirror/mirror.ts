@@ -64,11 +64,12 @@ export class Mirror {
   readonly #polled: PolledImages;
   readonly #access: AccessTimes;
   readonly #upstreams: Upstreams;
-  readonly #flight = new SingleFlight();
+  readonly #flight: SingleFlight;
 
   constructor(parts: MirrorParts) {
     const { catalog, blobs, access, health, log, now, clock, config, metrics } = parts;
-    const flight = this.#flight;
+    const flight = new SingleFlight(parts.timing);
+    this.#flight = flight;
     const upstreams = new Upstreams(
       new Map(
         Object.values(config.upstreams).map(({ name, tags, concurrency }) => {
@@ -198,6 +199,6 @@ export class Mirror {
     await this.#upstreams.close();
     await downloads;
     await hydration;
-    await this.#flight.idle();
+    await this.#flight.close();
   }
 }

@@ -1,5 +1,8 @@
 import { chainLength } from '../net/via.ts';
 import { INTERACTIVE, isInteractive, type Demand } from '../upstream/demand.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import { Flight } from './flight.ts';
+import { TEXTS } from './texts.ts';
 
 /** A question to an upstream. Equal ones that are open at the same time are asked once. */
 export interface Question {
@@ -20,24 +23,55 @@ export interface Question {
   readonly demand?: Demand;
 }
 
-interface Running {
-  readonly answer: Promise<unknown>;
-  /** Of the request that began it. */
-  readonly chainLength: number;
+/** A question that is open. */
+interface Open extends Question {
+  readonly flight: Pick<Flight<unknown>, 'answer' | 'chainLength' | 'abort'>;
 }
 
-/** One run at a time for each question; whoever asks meanwhile shares its result or its failure. */
-export class SingleFlight {
-  readonly #running = new Map<string, Running>();
+export interface SingleFlightOptions {
+  /** How long a small answer may be silent before all who wait for it share one more question. */
+  readonly patienceMs: number;
+}
 
-  /** A question has answers of one type. */
-  async do<Value>(question: Question, work: () => Promise<Value>): Promise<Value> {
+/** Made of other questions, each of which has its own patience. */
+const COMPOSED: ReadonlySet<Question['what']> = new Set(['tag', 'tag with its manifest']);
+
+/** One flight at a time for each question; whoever asks meanwhile shares its answer or its failure. */
+export class SingleFlight {
+  readonly #patienceMs: number;
+  readonly #flights = new Map<string, Open>();
+  /** What flights run, also what is needed no more and about to end. */
+  readonly #running = new Set<Promise<void>>();
+
+  constructor({ patienceMs }: SingleFlightOptions) {
+    this.#patienceMs = patienceMs;
+  }
+
+  /** A question has answers of one type. The work asks with the demand that it is given. */
+  async do<Value>(question: Question, work: (demand: Demand) => Promise<Value>): Promise<Value> {
     const key = keyOf(question);
-    const running = this.#running.get(key);
-    if (running) return running.answer as Promise<Value>;
-    const answer = work().finally(() => this.#running.delete(key));
-    this.#running.set(key, { answer, chainLength: chainLength() });
-    return answer;
+    const known = this.#flights.get(key);
+    if (known) return known.flight.answer as Promise<Value>;
+    const { demand = INTERACTIVE } = question;
+    const patienceMs = COMPOSED.has(question.what) ? undefined : this.#patienceMs;
+    const flight = new Flight({
+      work: async (asked) => this.#run(work, asked),
+      demand,
+      patienceMs,
+    });
+    this.#flights.set(key, { ...question, flight });
+    return flight.answer.finally(() => this.#flights.delete(key));
+  }
+
+  async #run<Value>(work: (demand: Demand) => Promise<Value>, demand: Demand): Promise<Value> {
+    const run = Promise.withResolvers<void>();
+    this.#running.add(run.promise);
+    try {
+      return await work(demand);
+    } finally {
+      this.#running.delete(run.promise);
+      run.resolve();
+    }
   }
 
   /**
@@ -45,18 +79,22 @@ export class SingleFlight {
    * mirrors have each other as upstream its answer may be waiting for this very request.
    */
   mayWaitForUs(question: Question): boolean {
-    const running = this.#running.get(keyOf(question));
-    return running !== undefined && running.chainLength < chainLength();
+    const open = this.#flights.get(keyOf(question));
+    return open !== undefined && open.flight.chainLength < chainLength();
   }
 
+  /** Questions that an upstream has not answered. */
   get size(): number {
     return this.#running.size;
   }
 
-  /** Resolves when nothing runs any more, whatever came of it. */
-  async idle(): Promise<void> {
+  /** Ends what runs, and resolves when nothing does any more, whatever came of it. */
+  async close(): Promise<void> {
     while (this.#running.size > 0) {
-      await Promise.allSettled([...this.#running.values()].map(({ answer }) => answer));
+      for (const { flight, of } of this.#flights.values()) {
+        flight.abort(new UpstreamError(of.upstream, 'unreachable', TEXTS.stopping));
+      }
+      await Promise.all(this.#running);
     }
   }
 }

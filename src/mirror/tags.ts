@@ -143,17 +143,17 @@ export class Tags {
     const { flight, manifests, clock } = this.#parts;
     const { need, demand } = by;
     const what = need === 'manifest' ? 'tag with its manifest' : 'tag';
-    return flight.do({ what, of: target, about: tag, demand }, async () => {
+    return flight.do({ what, of: target, about: tag, demand }, async (asked) => {
       const askedAt = clock.wall();
       // Clients send HEAD and GET in a row.
       const announced = need === 'manifest' ? this.#announced(target, tag) : undefined;
       const told = announced
         ? { ...announced, digest: announced.stat.digest }
-        : await this.#head(target, tag, demand);
+        : await this.#head(target, tag, asked);
       if (!told) return this.#recordGone(target, tag, askedAt);
       const held = told.digest && (await manifests.find(target, told.digest));
       if (held) return this.#confirm(target, tag, held, told);
-      if (need === 'manifest' || !told.stat) return this.#fetch(target, tag, told, demand);
+      if (need === 'manifest' || !told.stat) return this.#fetch(target, tag, told, asked);
       const { stat, checkedAt, warning } = told;
       const rest = { ...(warning !== undefined && { warning }) };
       this.#parts.announced.set(target, tag, { stat, checkedAt, ...rest });
@@ -174,8 +174,9 @@ export class Tags {
     const { flight, upstreams, clock } = this.#parts;
     const { policy, upstream } = upstreams.of(target);
     const askedAt = clock.wall();
-    const head = await flight.do({ what: 'manifest by HEAD', of: target, about: tag, demand }, () =>
-      upstream.headManifest(target.repository, tag, demand),
+    const head = await flight.do(
+      { what: 'manifest by HEAD', of: target, about: tag, demand },
+      (asked) => upstream.headManifest(target.repository, tag, asked),
     );
     if (!head) return undefined;
     const { digest, copy } = head;
@@ -227,10 +228,10 @@ export class Tags {
 
   async #fetchByTag(target: Target, tag: Tag, demand: Demand): Promise<Answer<HeldManifest>> {
     const { flight, manifests, upstreams } = this.#parts;
-    return flight.do({ what: 'manifest by tag', of: target, about: tag, demand }, async () => {
+    return flight.do({ what: 'manifest by tag', of: target, about: tag, demand }, async (asked) => {
       const { upstream } = upstreams.of(target);
-      const body = await upstream.getManifest(target.repository, tag, demand);
-      return body ? manifests.keep(target, body, demand) : { value: undefined, source: 'miss' };
+      const body = await upstream.getManifest(target.repository, tag, asked);
+      return body ? manifests.keep(target, body, asked) : { value: undefined, source: 'miss' };
     });
   }
 

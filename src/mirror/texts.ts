@@ -15,6 +15,7 @@ export const TEXTS = {
     `${upstream}/${repository} has it no more`,
   upstreamIsDown: ({ reason }: { reason: string }) => `down: ${reason}`,
   noAnswerWithin: ({ ms }: { ms: number }) => `no answer within ${ms} ms`,
+  stopping: 'this mirror is being stopped',
   beingRevalidated: 'being revalidated',
   parentSays: ({ warning }: { warning: string }) => `its mirror says: ${warning}`,
   parentOf: ({ upstream, reason }: { upstream: string; reason: string }) =>

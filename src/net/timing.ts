@@ -16,6 +16,8 @@ export interface Timing {
   readonly stallMs: number;
   /** From the first attempt of a request to the last one's start. containerd waits 30 s in all. */
   readonly attemptsMs: number;
+  /** How long a small answer may be silent before all who wait for it share one more question. */
+  readonly patienceMs: number;
   /** How long a range far ahead of a running transfer waits for it before it asks by itself. */
   readonly rangeMs: number;
   /** For the question whether an upstream is there at all. */
@@ -36,6 +38,7 @@ export const DEFAULT_TIMING: Timing = {
   discardMs: 2_000,
   stallMs: 30_000,
   attemptsMs: 12_000,
+  patienceMs: 10_000,
   rangeMs: 1_000,
   probeMs: 5_000,
   retryMs: 200,

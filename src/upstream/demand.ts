@@ -9,6 +9,8 @@ export interface Demand {
   readonly priority: number;
   /** Aborts when nobody wants it any more. */
   readonly signal?: AbortSignal | undefined;
+  /** Told of each part of a long answer, which is not silent then. */
+  readonly advanced?: () => void;
   /** Who asks, so that turns can be fair between clients; background work has none. */
   readonly client?: string | undefined;
 }

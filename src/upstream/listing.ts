@@ -112,6 +112,7 @@ export class ListingReader {
         this.#visit(reading, path);
         const response: SmallResponse = await this.#request(wanted, path);
         if (response.status === 404) return;
+        wanted.demand.advanced?.();
         yield this.#parse(response, { wanted, read, reading });
         const next = nextPage(response.headers['link'], response.url, client.base);
         path = next === path ? undefined : next;

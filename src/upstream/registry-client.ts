@@ -184,6 +184,8 @@ export class RegistryClient {
   async #accept(wanted: RegistryRequest, response: TransportResponse): Promise<RegistryResponse> {
     const { status, headers, url } = response;
     if (wanted.method === 'HEAD' || status === 404) await response.dump();
+    // Nobody wants to know any more, and a later answer may say otherwise.
+    wanted.demand.signal?.throwIfAborted();
     const chunks = this.#counted(wanted, response);
     return { status, headers, url, chunks, discard: () => response.destroy() };
   }

@@ -29,6 +29,8 @@ export interface StatusOptions extends FaultOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly contentType?: string;
+  /** Between its headers and its body. */
+  readonly gate?: Gate;
 }
 
 /** Before the headers; or once the headers and so many body bytes of this answer were sent. */

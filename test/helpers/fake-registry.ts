@@ -26,7 +26,7 @@
  *
  *   holds     hold(what, { before: 'headers' })   waits at the returned Gate; the default
  *             hold(what, { after: n | 'headers' })  headers and n body bytes are out, then it waits
- *   failures  status(what, 429, { headers, body, contentType })   this in place of the answer;
+ *   failures  status(what, 429, { headers, body, contentType, gate })   in place of the answer;
  *                                         without a body a JSON error that fits the status
  *             cut(what, { after: n })     n body bytes, then the connection is destroyed
  *             cut(what, { after: 'request' })   destroyed before the headers

@@ -81,6 +81,9 @@ export class FakeTransmission {
     const { failure, hold } = this.#plan;
     const stops: Stop[] = [];
     if (hold && isInBody(hold.at)) stops.push({ at: hold.at, gate: hold.gate });
+    if (failure?.kind === 'status' && failure.options.gate) {
+      stops.push({ at: 0, gate: failure.options.gate });
+    }
     if (failure?.kind === 'stall') stops.push({ at: failure.after, gate: failure.gate });
     if (failure?.kind === 'cut' && isInBody(failure.at)) {
       stops.push({ at: failure.at, gate: 'cut' });

@@ -25,6 +25,7 @@ export const TEST_TIMING: Timing = {
   discardMs: 10_000,
   stallMs: 30_000,
   attemptsMs: 10_000,
+  patienceMs: 60_000,
   rangeMs: 50,
   probeMs: 20_000,
   retryMs: 2,
