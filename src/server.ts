@@ -1,6 +1,7 @@
 import type { RebuildReport } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
 import { startEngine } from './engine.ts';
+import type { AnswerLimits } from './http/answer-places.ts';
 import { Listener, type Pause } from './http/listener.ts';
 import type { Timing } from './net/timing.ts';
 import { createLog, type Log } from './observe/log.ts';
@@ -14,6 +15,8 @@ export interface ServerOptions {
   readonly log?: Log;
   readonly timing?: Timing;
   readonly clock?: Clock;
+  /** Of answers to clients under way. */
+  readonly answers?: AnswerLimits;
   /** How the halves of the grace are waited for. */
   readonly pause?: Pause;
   readonly step?: Step;
@@ -50,7 +53,8 @@ export async function startServer(
     await Listener.open(config.admin, adminApp.callback(), log),
     async (opened) => opened.close(0),
   );
-  const full = { refuse: engine.createApp({ isFull: true }).callback() };
+  const refuse = engine.createApp({ isFull: true }).callback();
+  const full = { refuse, ...(options.answers && { limits: options.answers }) };
   const listener = undo.adopt(
     await Listener.open(config.listen, engine.createApp().callback(), log, full),
     async (opened) => opened.close(0),

@@ -20,7 +20,8 @@ export interface AnswerLimits {
 
 export const ANSWER_LIMITS: AnswerLimits = { max: 2048, patienceMs: 10_000, stalledMs: 60_000 };
 
-const SAMPLE_MS = 5_000;
+/** So many times in `stalledMs` it is looked who takes bytes. */
+const SAMPLES = 12;
 
 /** An answer under way. */
 interface Place {
@@ -85,7 +86,10 @@ export class AnswerPlaces {
     this.#places.add(place);
     this.#countOf.set(client, (this.#countOf.get(client) ?? 0) + 1);
     if (this.#isCrowded)
-      this.#sampling ??= setInterval(() => this.#cutStalled(), SAMPLE_MS).unref();
+      this.#sampling ??= setInterval(
+        () => this.#cutStalled(),
+        this.#limits.stalledMs / SAMPLES,
+      ).unref();
     return () => this.#leave(place);
   }
 

@@ -9,6 +9,7 @@ import type {
   TagsConfig,
   UpstreamConfig,
 } from '../../src/config/config.ts';
+import type { AnswerLimits } from '../../src/http/answer-places.ts';
 import { startServer, type RunningServer } from '../../src/server.ts';
 import type { Clock } from '../../src/time/clock.ts';
 import type { Timing } from '../../src/net/timing.ts';
@@ -48,6 +49,7 @@ export interface MirrorOptions {
   readonly offline?: boolean;
   readonly timing?: Partial<Timing>;
   readonly clock?: Clock;
+  readonly answers?: AnswerLimits;
   readonly graceMs?: number;
   readonly listen?: Partial<Config['listen']>;
   readonly store?: Partial<Config['store']>;
@@ -102,6 +104,7 @@ export async function startMirror(
     log: log.logger,
     timing: { ...TEST_TIMING, ...options.timing },
     ...(options.clock && { clock: options.clock }),
+    ...(options.answers && { answers: options.answers }),
   });
   let isStopped = false;
   const stop = async (): Promise<void> => {
