@@ -46,8 +46,10 @@ export class Upstreams {
       throw new UpstreamError(target.upstream, 'unreachable', TEXTS.upstreamIsDown({ reason }));
     if (state === 'suspect') throw new UpstreamError(target.upstream, 'timeout', reason);
     const deadline = Promise.withResolvers<never>();
+    const suspect = upstream.watch();
     const timer = setTimeout(() => {
       const reason = TEXTS.noAnswerWithin({ ms: revalidateTimeoutMs });
+      suspect(reason);
       deadline.reject(new UpstreamError(target.upstream, 'timeout', reason));
     }, revalidateTimeoutMs);
     try {

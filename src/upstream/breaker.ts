@@ -90,6 +90,17 @@ export class Breaker {
   }
 
   /**
+   * To be called before a client begins to wait. What it returns is called when the client has waited
+   * in vain, and makes the upstream a suspect unless it has answered anything meanwhile.
+   */
+  watch(): (reason: string) => void {
+    const answers = this.#answers;
+    return (reason) => {
+      if (answers === this.#answers && !this.#outage) this.#suspect(reason);
+    };
+  }
+
+  /**
    * Sends a request about this repository, or throws while the upstream is down. What comes when the
    * pause is over waits for the probe.
    */
@@ -125,11 +136,15 @@ export class Breaker {
   #countFault({ fault, reason }: UpstreamError, answers: number): void {
     if (answers !== this.#answers || this.#outage) return;
     if (fault === 'timeout') {
-      this.#suspicion ??= { state: 'suspect', since: this.#parts.clock.wall(), reason };
+      this.#suspect(reason);
     } else {
       this.#brokenConnections += 1;
-      if (this.#brokenConnections < FAILURES_TO_ASK) return;
+      if (this.#brokenConnections >= FAILURES_TO_ASK) void this.#test();
     }
+  }
+
+  #suspect(reason: string): void {
+    this.#suspicion ??= { state: 'suspect', since: this.#parts.clock.wall(), reason };
     void this.#test();
   }
 

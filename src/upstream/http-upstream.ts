@@ -62,6 +62,10 @@ export class HttpUpstream implements Upstream {
     return this.#client.isSilent();
   }
 
+  watch(): (reason: string) => void {
+    return this.#client.watch();
+  }
+
   async headManifest(
     repository: Repository,
     reference: Reference,

@@ -11,6 +11,7 @@ export function createOfflineUpstream(name: string): Upstream {
     name,
     status: { state: 'offline', accounts: [] },
     isSilent: async () => true,
+    watch: () => () => {},
     headManifest: refuse,
     getManifest: refuse,
     headBlob: refuse,

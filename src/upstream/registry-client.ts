@@ -72,6 +72,10 @@ export class RegistryClient {
     return this.#sender.breaker.isSilent();
   }
 
+  watch(): (reason: string) => void {
+    return this.#sender.breaker.watch();
+  }
+
   get accounts(): AccountStatus[] {
     return this.#accounts.status;
   }

@@ -17,6 +17,11 @@ export interface Upstream {
    * asked now unless it just was. What silence grants, a failed answer alone does not.
    */
   isSilent(): Promise<boolean>;
+  /**
+   * To be called before a client begins to wait. What it returns is called when the client has waited
+   * in vain, and makes the upstream a suspect unless it has answered anything meanwhile.
+   */
+  watch(): (reason: string) => void;
   headManifest(
     repository: Repository,
     reference: Reference,
