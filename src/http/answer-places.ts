@@ -2,8 +2,8 @@ import type { Socket } from 'node:net';
 
 export interface AnswerLimits {
   /**
-   * Answers at once. 2,048 with some 60 KiB each (a socket, a file, one chunk) take 120 MiB, and are
-   * more than a link of 10 Gbit/s serves at 5 Mbit/s each.
+   * Answers at once. 2,048 stopped readers with some 100 KiB each (a socket, a file, one chunk) take
+   * 200 MiB, and so many are more than a link of 10 Gbit/s serves at 5 Mbit/s each.
    */
   readonly max: number;
   /**

@@ -1,8 +1,8 @@
-const MIN_BUFFER_BYTES = 16 * 1024;
+const MIN_BUFFER_BYTES = 32 * 1024;
 const MAX_BUFFER_BYTES = 1024 * 1024;
 /**
  * All chunks on their way aim at this much: large ones for few clients, small ones for many. Were
- * they to stop one after the other, 2,048 readers would hold 100 MiB.
+ * they to stop one after the other, 2,048 readers would hold 120 MiB.
  */
 const TARGET_BYTES = 16 * 1024 * 1024;
 
