@@ -110,13 +110,15 @@ export class Listener {
   /**
    * Ends within this time, in milliseconds. For the first half all goes on: balancers have not heard
    * yet, and a pull may be between two requests; only what has been idle for as long is closed. Then
-   * nothing new is taken, and each connection ends with its answer. What runs at the end is cut.
+   * nothing new is taken, and each connection ends with its answer. What still runs is cut before the
+   * last tenth, which is left for what stands behind the listener.
    */
   async close(graceMs: number, pause: Pause = PAUSE): Promise<void> {
-    return (this.#closing ??= this.#close(graceMs / 2, pause));
+    return (this.#closing ??= this.#close(graceMs, pause));
   }
 
-  async #close(halfMs: number, pause: Pause): Promise<void> {
+  async #close(graceMs: number, pause: Pause): Promise<void> {
+    const halfMs = graceMs / 2;
     const ended = new AbortController();
     this.#connections.closeIdle(halfMs);
     if (halfMs > 0) await pause(halfMs, ended.signal);
@@ -130,7 +132,8 @@ export class Listener {
     const cut = (): void => {
       for (const socket of this.#sockets) socket.destroy();
     };
-    if (halfMs > 0) void pause(halfMs, ended.signal).then(cut, () => undefined);
+    const restMs = 0.9 * graceMs - halfMs;
+    if (restMs > 0) void pause(restMs, ended.signal).then(cut, () => undefined);
     else cut();
     await closed;
     ended.abort();
