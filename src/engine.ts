@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net';
 import { join } from 'node:path';
 import packageJson from '../package.json' with { type: 'json' };
 import { REAL_TIMER } from '../sync/schedule.ts';
@@ -29,6 +30,8 @@ export interface EngineOptions {
   readonly log: Log;
   readonly timing?: Timing;
   readonly clock?: Clock;
+  /** How names of other machines become addresses; the system's way unless given. */
+  readonly lookup?: LookupFunction | undefined;
   readonly step?: Step;
 }
 
@@ -95,7 +98,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
 
 /** Builds the parts by hand, the store first. */
 async function openParts(config: Config, options: EngineOptions) {
-  const { log, timing = DEFAULT_TIMING, clock = SYSTEM_CLOCK, step } = options;
+  const { log, timing = DEFAULT_TIMING, clock = SYSTEM_CLOCK, lookup, step } = options;
   const now = (): number => clock.wall();
   const [metrics, via, addressing] = [new Metrics(), new Via(), new Addressing(config)];
   const ownListeners = new OwnListeners();
@@ -113,6 +116,7 @@ async function openParts(config: Config, options: EngineOptions) {
     via,
     clock,
     ownListeners,
+    lookup,
   });
   const mirror = new Mirror({ ...store.parts, ...shared, config, upstreams, timing, clock });
   const scrubber = new Scrubber({

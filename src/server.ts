@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net';
 import type { RebuildReport } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
 import { startEngine } from './engine.ts';
@@ -17,6 +18,7 @@ export interface ServerOptions {
   readonly clock?: Clock;
   /** Of answers to clients under way. */
   readonly answers?: AnswerLimits;
+  readonly lookup?: LookupFunction | undefined;
   /** How the halves of the grace are waited for. */
   readonly pause?: Pause;
   readonly step?: Step;

@@ -44,7 +44,7 @@ function describeListen({ tls, open, ...rest }: AdminConfig) {
 }
 
 function describeUpstream(upstream: UpstreamConfig) {
-  const { tls, proxy, hosts, allow, deny, concurrency, hydrate } = upstream;
+  const { tls, proxy, hosts, storage, realms, allow, deny, concurrency, hydrate } = upstream;
   const [account = 'anonymous', ...others] = upstream.credentials.map(describeCredentials);
   return {
     url: formatUpstreamUrl(upstream),
@@ -56,6 +56,8 @@ function describeUpstream(upstream: UpstreamConfig) {
     },
     proxy: proxy === undefined ? 'none' : withoutPassword(proxy),
     hosts,
+    storage,
+    realms,
     allow,
     deny,
     concurrency,

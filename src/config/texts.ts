@@ -17,6 +17,9 @@ export const TEXTS = {
   writeName: ({ name }: { name: string }) => `write ${name}`,
   root: 'write keys with their values, such as "offline: false"',
 
+  hostEntry:
+    'write a host, *.host for all below it, an address, or a range of addresses such as 10.0.0.0/8',
+
   // Sizes, times and rates
   size: 'write a size such as "100GiB" or "50MB"',
   sizeAboveZero: 'write more than 0; the store needs room',

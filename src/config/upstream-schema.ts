@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
 import { credentialsSchema } from './credentials-schema.ts';
 import { parseGlob } from './glob.ts';
+import { parseHostEntry } from './host-list.ts';
 import { checkKeyPair, readPemFile } from './pem.ts';
 import { parseProxyUrl } from './proxy.ts';
 import { parseRate, RATE } from './byte-size.ts';
@@ -37,6 +38,12 @@ export function upstreamSchema(source: Source) {
       .array(z.string().refine(isHost, TEXTS.host))
       .default([])
       .describe("Values of a request's Host header that mean this upstream."),
+    storage: hostEntries().describe(
+      'Hosts (also *.host) and ranges of addresses inside the network that its redirects may lead to.',
+    ),
+    realms: hostEntries().describe(
+      'Hosts (also *.host) and ranges of addresses that its tokens may come from beside its own domain; its credentials go there.',
+    ),
     allow: patterns()
       .min(1, TEXTS.allowNothing)
       .prefault(['**'])
@@ -64,6 +71,10 @@ export function upstreamSchema(source: Source) {
       ),
     tags: tagsSchema.describe('How long what a tag means is believed.'),
   });
+}
+
+function hostEntries() {
+  return z.array(z.string().transform(checked(parseHostEntry))).default([]);
 }
 
 function patterns() {

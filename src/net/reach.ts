@@ -1,19 +1,23 @@
 import { BlockList, isIP } from 'node:net';
 
-/** `link-local` is also where the instance metadata services of the clouds live. */
-export type Reach = 'public' | 'internal' | 'link-local';
+/**
+ * `loopback`: this machine. `internal`: a private network. `link-local` is also where the instance
+ * metadata services of the clouds live.
+ */
+export type Reach = 'public' | 'internal' | 'loopback' | 'link-local';
 
 type Subnet = readonly [address: string, bits: number];
 
-/** Mapped, compatible, translated (RFC 2765) and NAT64 (RFC 6052): an IPv4 address stands behind. */
-const EMBEDDINGS = ['::ffff:', '::', '::ffff:0:', '64:ff9b::'] as const;
+/** Mapped, compatible, translated (RFC 2765) and NAT64 (RFC 6052, 8215): an IPv4 address stands behind. */
+const EMBEDDINGS = ['::ffff:', '::', '::ffff:0:', '64:ff9b::', '64:ff9b:1::'] as const;
 
-/** With the metadata services elsewhere: Alibaba, Oracle, and AWS by IPv6. */
+/** With the metadata services elsewhere: Alibaba, Oracle, Azure, and AWS by IPv6. */
 const LINK_LOCAL = createList(
   [
     ['169.254.0.0', 16],
     ['100.100.100.200', 32],
     ['192.0.0.192', 32],
+    ['168.63.129.16', 32],
   ],
   [
     ['fe80::', 10],
@@ -21,19 +25,34 @@ const LINK_LOCAL = createList(
   ],
 );
 
-const INTERNAL = createList(
+/** To Linux, the unspecified address as a destination is the loopback one. */
+const LOOPBACK = createList(
   [
     ['0.0.0.0', 8],
+    ['127.0.0.0', 8],
+  ],
+  [
+    ['::', 128],
+    ['::1', 128],
+  ],
+);
+
+const INTERNAL = createList(
+  [
     ['10.0.0.0', 8],
     ['100.64.0.0', 10],
-    ['127.0.0.0', 8],
     ['172.16.0.0', 12],
     ['192.0.0.0', 24],
     ['192.168.0.0', 16],
     ['198.18.0.0', 15],
     ['224.0.0.0', 3],
   ],
-  [['fc00::', 7]],
+  [
+    ['fc00::', 7],
+    ['fec0::', 10],
+    ['ff00::', 8],
+    ['64:ff9b:1::', 48],
+  ],
 );
 
 /**
@@ -46,10 +65,12 @@ export function reachOf(hostname: string): Reach {
     .replace(/\.$/, '')
     .toLowerCase();
   if (host === 'metadata.google.internal') return 'link-local';
-  if (/(?:^|\.)(?:localhost|internal|local|home\.arpa)$/.test(host)) return 'internal';
+  if (/(?:^|\.)localhost$/.test(host)) return 'loopback';
+  if (/(?:^|\.)(?:internal|local|home\.arpa)$/.test(host)) return 'internal';
   if (isIP(host) === 0) return 'public';
   const family = isIP(host) === 4 ? 'ipv4' : 'ipv6';
   if (LINK_LOCAL.check(host, family)) return 'link-local';
+  if (LOOPBACK.check(host, family)) return 'loopback';
   return INTERNAL.check(host, family) ? 'internal' : 'public';
 }
 

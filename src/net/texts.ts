@@ -7,4 +7,13 @@ export const TEXTS = {
   noByte: ({ host, ms }: { host: string; ms: number }) => `no byte from ${host} for ${ms} ms`,
   noConnection: ({ host, code }: { host: string; code: string }) =>
     `no connection to ${host} (${code})`,
+  // Where an upstream leads and nobody follows.
+  aRedirect: 'a redirect',
+  aRealm: 'a token realm',
+  toItself: ({ what, host }: { what: string; host: string }) =>
+    `${what} to ${host}, which is this mirror itself`,
+  toInside: ({ what, host, key }: { what: string; host: string; key: string }) =>
+    `${what} to the internal address ${host}; if that is meant, list it in ${key}`,
+  resolvedInside: (to: { what: string; host: string; address: string; key: string }) =>
+    `${to.what} to ${to.host}, which is the internal address ${to.address}; if that is meant, list it in ${to.key}`,
 } as const;

@@ -1,7 +1,7 @@
-import type { ConnectionOptions } from 'node:tls';
-import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
+import { Agents } from './agents.ts';
 import { Deadline } from './deadline.ts';
+import { DialGuard, RefusedDial, type DialGuardParts, type OriginKind } from './dial-guard.ts';
 import { Exchange, type IncomingAnswer, type OutgoingRequest } from './exchange.ts';
 import { readSmall, type ResponseBody } from './response-body.ts';
 import { TEXTS } from './texts.ts';
@@ -12,6 +12,8 @@ export interface TransportRequest extends OutgoingRequest {
   readonly signal?: AbortSignal | undefined;
   /** Of the exchange that this request is a part of; without one it has one of its own. */
   readonly deadline?: Deadline | undefined;
+  /** Where the registry redirects to, when that is another origin; else it is a token service. */
+  readonly isStorage?: boolean;
   /** A blob, whose body may take any time while bytes come: the deadline ends with the headers. */
   readonly isStream?: boolean;
 }
@@ -36,7 +38,10 @@ export interface TransportResponse {
   destroy(): void;
 }
 
-export type TlsOptions = Pick<ConnectionOptions, 'ca' | 'cert' | 'key'>;
+export interface TransportParts extends DialGuardParts {
+  readonly config: DialGuardParts['config'] & Pick<UpstreamConfig, 'tls' | 'proxy'>;
+  readonly timing: Timing;
+}
 
 /** What sends a request: the transport, or what stands in front of it. */
 export type Sender = Pick<Transport, 'send'>;
@@ -46,21 +51,18 @@ const SHORTAGES: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', '
 
 /** The one place that opens sockets to an upstream: one request, no retry, no redirect. */
 export class Transport {
+  /** Where its requests may lead. */
+  readonly guard: DialGuard;
   readonly #upstream: string;
   readonly #timing: Timing;
-  readonly #dispatcher: Dispatcher;
+  readonly #agents: Agents;
 
-  constructor(config: Pick<UpstreamConfig, 'name' | 'tls' | 'proxy'>, timing: Timing) {
+  constructor(parts: TransportParts) {
+    const { config, timing } = parts;
     this.#upstream = config.name;
     this.#timing = timing;
-    const tls = { ...tlsOptionsOf(config), rejectUnauthorized: !config.tls.insecure };
-    const connect = { ...tls, timeout: timing.connectMs };
-    // The timers below are exact and cover retries' needs; undici's own are switched off.
-    const options = { headersTimeout: 0, bodyTimeout: 0, allowH2: false };
-    this.#dispatcher =
-      config.proxy === undefined
-        ? new Agent({ ...options, connect })
-        : new ProxyAgent({ ...options, uri: config.proxy, requestTls: tls, connect });
+    this.guard = new DialGuard(parts);
+    this.#agents = new Agents(config, this.guard, timing);
   }
 
   /** Of one exchange with this host, however many requests it takes. */
@@ -82,6 +84,9 @@ export class Transport {
     ended = (): void => {},
   ): Promise<TransportResponse> {
     const { url, signal, isStream = false } = wanted;
+    const kind = this.#kindOf(wanted);
+    const refusal = this.guard.refusal(kind, url);
+    if (refusal !== undefined) throw this.#error('bad-response', refusal);
     const ms = isStream ? this.#timing.firstByteMs : this.#timing.headersMs;
     const late = this.#error('timeout', TEXTS.noAnswer({ host: url.host, ms }));
     const exchange = new Exchange((bytes) => deadline.received(bytes));
@@ -92,7 +97,7 @@ export class Transport {
     try {
       signal?.throwIfAborted();
       deadline.signal.throwIfAborted();
-      exchange.dispatch(this.#dispatcher, wanted);
+      exchange.dispatch(this.#agents.of(kind, url), wanted);
       const answer = await exchange.response;
       if (isStream) {
         release();
@@ -148,11 +153,17 @@ export class Transport {
   }
 
   async close(): Promise<void> {
-    await this.#dispatcher.destroy();
+    await this.#agents.close();
+  }
+
+  #kindOf({ url, isStorage = false }: TransportRequest): OriginKind {
+    if (url.origin === this.guard.origin) return 'registry';
+    return isStorage ? 'storage' : 'realm';
   }
 
   #fault(error: unknown, url: URL): UpstreamError {
     if (error instanceof UpstreamError) return error;
+    if (error instanceof RefusedDial) return this.#error('bad-response', error.message);
     const code = (error as NodeJS.ErrnoException).code ?? (error as Error).name;
     const isTimeout = code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT';
     const reason = TEXTS.noConnection({ host: url.host, code });
@@ -184,13 +195,4 @@ export function isOwnShortage(error: unknown): boolean {
 /** The value of `Authorization` for a name and a password. */
 export function basic(username: string, password: string): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
-}
-
-/** Whom a TLS connection trusts, and as whom it is made. */
-export function tlsOptionsOf({ tls: { ca, cert, key } }: Pick<UpstreamConfig, 'tls'>): TlsOptions {
-  return {
-    ...(ca !== undefined && { ca }),
-    ...(cert !== undefined && { cert }),
-    ...(key !== undefined && { key }),
-  };
 }

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { HostList } from '../config/host-list.ts';
 import type { Clock } from '../time/clock.ts';
 import { chooseChallenge, parseChallenges, type Challenge } from './challenge.ts';
 import type { Credential, CredentialSource } from './credentials/credential.ts';
@@ -15,6 +16,8 @@ export interface AuthenticatorParts {
   readonly registry: URL;
   /** Without one, anonymous. */
   readonly credentials?: CredentialSource | undefined;
+  /** Hosts beside the registry's own domain that its tokens may come from. */
+  readonly realms: HostList;
   readonly sender: Sender;
   readonly clock: Clock;
 }
@@ -119,7 +122,8 @@ export class Authenticator {
 
   #realm(challenge: Challenge, credential: Credential | undefined): URL {
     const withCredentials = credential !== undefined;
-    const realm = readRealm(challenge, this.#parts.registry, { withCredentials });
+    const { registry, realms } = this.#parts;
+    const realm = readRealm(challenge, registry, { withCredentials, realms });
     if (realm === undefined) throw this.#error('bad-response', TEXTS.noRealm);
     if (typeof realm === 'string') throw this.#error('bad-response', realm);
     return realm;

@@ -1,4 +1,5 @@
 import { getDomain } from 'tldts';
+import type { HostList } from '../config/host-list.ts';
 import type { Challenge } from './challenge.ts';
 import { reachOf } from '../net/reach.ts';
 import { TEXTS } from './texts.ts';
@@ -8,11 +9,17 @@ const KNOWN_REALM_HOSTS: Readonly<Record<string, string>> = {
   'dhi.io': 'auth.docker.io',
 };
 
+export interface RealmOptions {
+  readonly withCredentials: boolean;
+  /** That the configuration names. */
+  readonly realms: HostList;
+}
+
 /** The challenge's token realm, or why it may not be asked; `undefined` when it names no URL. */
 export function readRealm(
   { parameters: { realm } }: Challenge,
   registry: URL,
-  options: { withCredentials: boolean },
+  options: RealmOptions,
 ): URL | string | undefined {
   const url = realm === undefined ? null : URL.parse(realm);
   return url ? (refuseRealm(url, registry, options) ?? url) : undefined;
@@ -26,7 +33,7 @@ export function readRealm(
 export function refuseRealm(
   realm: URL,
   registry: URL,
-  options: { withCredentials: boolean },
+  { withCredentials, realms }: RealmOptions,
 ): string | undefined {
   if (realm.protocol !== 'https:' && realm.protocol !== 'http:') {
     return TEXTS.realmProtocol({ origin: realm.origin });
@@ -35,12 +42,11 @@ export function refuseRealm(
   if (realm.protocol === 'http:' && registry.protocol === 'https:') {
     return TEXTS.realmHttp({ origin: realm.origin });
   }
-  if (realm.hostname === registry.hostname) return undefined;
-  if (reachOf(realm.hostname) !== 'public') {
-    return TEXTS.realmInside({ host: realm.host });
-  }
-  if (options.withCredentials && !isOwnRealm(realm.hostname, registry.hostname)) {
-    return TEXTS.realmForeign({ host: realm.host, registry: registry.host });
+  if (realm.hostname === registry.hostname || realms.hasHost(realm.hostname)) return undefined;
+  const { host } = realm;
+  if (reachOf(realm.hostname) !== 'public') return TEXTS.realmInside({ host, key: realms.key });
+  if (withCredentials && !isOwnRealm(realm.hostname, registry.hostname)) {
+    return TEXTS.realmForeign({ host, registry: registry.host, key: realms.key });
   }
   return undefined;
 }

@@ -1,4 +1,3 @@
-import { reachOf } from '../net/reach.ts';
 import { TEXTS } from './texts.ts';
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
@@ -10,9 +9,8 @@ export function isRedirect(status: number): boolean {
 }
 
 /**
- * Where a redirect leads, or why it is not followed. Registries send blobs to storage on other
- * origins, so every public http(s) host is allowed; never a downgrade to http, never from a public host
- * into an internal address.
+ * Where a redirect leads, or why it leads nowhere. Registries send blobs to storage on other origins:
+ * by http(s), and never from https to http. Whether that host may be dialled is the `DialGuard`'s.
  */
 export function followRedirect(from: URL, location: string | undefined): URL | string {
   if (!location) return TEXTS.redirectWithoutLocation;
@@ -23,10 +21,6 @@ export function followRedirect(from: URL, location: string | undefined): URL | s
   }
   if (from.protocol === 'https:' && to.protocol === 'http:') {
     return TEXTS.redirectToHttp({ host: to.host });
-  }
-  const reach = reachOf(to.hostname);
-  if (reach === 'link-local' || (reach === 'internal' && reachOf(from.hostname) === 'public')) {
-    return TEXTS.redirectInside({ host: to.host });
   }
   return to;
 }

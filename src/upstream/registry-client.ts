@@ -52,7 +52,7 @@ export class RegistryClient {
     const context = { upstream: config.name, registry: sender.base, sender, clock };
     const sources = config.credentials.map((entry) => openCredentials(entry, context));
     const accounts = (sources.length > 0 ? sources : [undefined]).map((credentials) => {
-      const authenticator = new Authenticator({ ...context, credentials });
+      const authenticator = new Authenticator({ ...context, realms: sender.realms, credentials });
       return new Account({ sender, authenticator, clock });
     });
     this.#accounts = new Accounts(config.name, accounts);

@@ -1,4 +1,6 @@
+import type { LookupFunction } from 'node:net';
 import type { UpstreamConfig } from '../config/config.ts';
+import type { HostList } from '../config/host-list.ts';
 import type { Deadline } from '../net/deadline.ts';
 import type { OwnListeners } from '../net/own-listeners.ts';
 import type { Timing } from '../net/timing.ts';
@@ -54,6 +56,8 @@ export interface RegistrySenderParts {
   readonly clock: Clock;
   /** None in a command, which listens nowhere. */
   readonly ownListeners?: OwnListeners;
+  /** How names become addresses; the system's way unless given. */
+  readonly lookup?: LookupFunction | undefined;
 }
 
 /** What stands for a repository where a request is about none. */
@@ -71,7 +75,7 @@ export class RegistrySender implements Sender {
     const { config, timing, metrics, log, clock } = parts;
     this.#parts = parts;
     this.base = new URL(`${config.url}/v2/`);
-    this.#transport = new Transport(config, timing);
+    this.#transport = new Transport(parts);
     this.breaker = new Breaker({
       upstream: config.name,
       host: this.base.host,
@@ -81,6 +85,11 @@ export class RegistrySender implements Sender {
       pauseMs: timing.breakerMs,
       clock,
     });
+  }
+
+  /** Hosts that the configuration names, beside the registry's own domain. */
+  get realms(): HostList {
+    return this.#transport.guard.namedAs('realm');
   }
 
   /** Of one question to the registry. */
@@ -106,6 +115,9 @@ export class RegistrySender implements Sender {
       await response.dump();
       const next = followRedirect(url, response.headers['location']);
       if (typeof next === 'string') throw this.#badRedirect(next, response.status);
+      const refusal = this.#transport.guard.refusal('storage', next, isOwn ? undefined : url);
+      const isBack = next.origin === this.base.origin;
+      if (refusal !== undefined && !isBack) throw this.#badRedirect(refusal, response.status);
       url = next;
     }
     throw this.#badRedirect(TEXTS.tooManyRedirects({ most: MAX_REDIRECTS }));
@@ -144,6 +156,7 @@ export class RegistrySender implements Sender {
       signal,
       deadline,
       isStream,
+      isStorage: true,
       headers: {
         'user-agent': userAgent,
         'accept-encoding': 'identity',

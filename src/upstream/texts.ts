@@ -44,16 +44,15 @@ export const TEXTS = {
   redirectToNoUrl: 'a redirect to something that is no URL',
   redirectToProtocol: ({ protocol }: { protocol: string }) => `a redirect to a ${protocol} URL`,
   redirectToHttp: ({ host }: { host: string }) => `a redirect from https to http (${host})`,
-  redirectInside: ({ host }: { host: string }) => `a redirect to the internal address ${host}`,
   tooManyRedirects: ({ most }: { most: number }) => `more than ${most} redirects`,
   realmProtocol: ({ origin }: { origin: string }) => `token realm ${origin} is not http or https`,
   realmUser: 'token realm carries user information',
   realmHttp: ({ origin }: { origin: string }) =>
     `token realm ${origin} is http although the registry is https`,
-  realmInside: ({ host }: { host: string }) =>
-    `token realm ${host} is an internal address of another host`,
-  realmForeign: ({ host, registry }: { host: string; registry: string }) =>
-    `token realm ${host} does not belong to ${registry}: credentials are not sent there`,
+  realmInside: ({ host, key }: { host: string; key: string }) =>
+    `token realm ${host} is an internal address of another host; if that is meant, list it in ${key}`,
+  realmForeign: ({ host, registry, key }: { host: string; registry: string; key: string }) =>
+    `token realm ${host} does not belong to ${registry}: credentials are not sent there; if that is meant, list it in ${key}`,
   // Logins.
   unknownLogin: 'asks for a login in a way that is not Bearer or Basic',
   noCredentials: 'asks for a login and no credentials are configured',

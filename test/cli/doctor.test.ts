@@ -261,7 +261,7 @@ test('a token realm of another host is refused and gets nothing', async (t) => {
   const registry = await startRegistry(t, { auth: { kind: 'bearer', ...USER, realm } });
   t.deepEqual(await runDoctor(t, { yaml: site(registry.url, LOGIN), env: ENV, args: [IMAGE] }), {
     code: 1,
-    stdout: `${HTTP_HEAD}  failed   registry    token realm tokens.example does not belong to 127.0.0.1:PORT: credentials are not sent there -> check that upstreams.reg.example.url is the registry itself; if it is, correct the realm in its configuration
+    stdout: `${HTTP_HEAD}  failed   registry    token realm tokens.example does not belong to 127.0.0.1:PORT: credentials are not sent there; if that is meant, list it in upstreams.reg.example.realms -> check that upstreams.reg.example.url is the registry itself; if it is, correct the realm in its configuration
   skipped  credential  not reached
 ${CUT}${total(3, 0, 1, 4)}`,
     stderr: '',

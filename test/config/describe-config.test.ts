@@ -44,6 +44,8 @@ upstreams:
     tls: { ca: (set), insecure: false }
     proxy: http://(hidden)@proxy.example:3128
     hosts: []
+    storage: []
+    realms: []
     allow: [ "**" ]
     deny: []
     concurrency: 8
@@ -56,6 +58,8 @@ upstreams:
     tls: { insecure: false }
     proxy: http://(hidden)@proxy.example:3128
     hosts: []
+    storage: []
+    realms: []
     allow: [ "**" ]
     deny: []
     concurrency: 8

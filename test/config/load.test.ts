@@ -14,6 +14,8 @@ function withDefaults(name: string, url: string): UpstreamConfig {
     credentials: [],
     tls: { insecure: false },
     hosts: [],
+    storage: [],
+    realms: [],
     allow: ['**'],
     deny: [],
     concurrency: 8,
@@ -129,6 +131,8 @@ upstreams:
     credentials: { username: alice, password: { env: TOKEN } }
     proxy: http://proxy.example:3128/
     hosts: [hub.mirror.example, "mirror:5000"]
+    storage: [minio.corp.example, 10.20.30.0/24, "fd12::/48"]
+    realms: ["*.corp.example"]
     allow: ["library/*", "myorg/**"]
     deny: ["myorg/secret"]
     concurrency: 2
@@ -170,6 +174,8 @@ upstreams:
       tls: { ca: files['ca.pem'], insecure: true },
       proxy: 'http://proxy.example:3128',
       hosts: ['hub.mirror.example', 'mirror:5000'],
+      storage: ['minio.corp.example', '10.20.30.0/24', 'fd12::/48'],
+      realms: ['*.corp.example'],
       allow: ['library/*', 'myorg/**'],
       deny: ['myorg/secret'],
       concurrency: 2,

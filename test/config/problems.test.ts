@@ -245,6 +245,14 @@ test(tells, "a proxy's password in the file is refused and not repeated", {
   ],
 });
 
+test(tells, 'where an upstream may lead is hosts and ranges of addresses', {
+  yaml: 'upstreams: { docker.io: { storage: ["http://x.example", 10.0.0.0/33, "x:443", X, "*.", 10.0.0.1], realms: ["fd12::/129", "*.x"] } }',
+  says: [...[0, 1, 2, 3, 4].map((n) => `storage[${n}]`), 'realms[0]'].map(
+    (key) =>
+      `upstreams.docker.io.${key}: write a host, *.host for all below it, an address, or a range of addresses such as 10.0.0.0/8`,
+  ),
+});
+
 test(tells, 'hosts are in lower case and belong to one upstream', {
   yaml: 'upstreams: { docker.io: { hosts: [Hub.example, "a_b", hub.example, hub.example] }, ghcr.io: { hosts: [x:5000, hub.example] } }',
   says: [

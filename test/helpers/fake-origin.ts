@@ -10,8 +10,8 @@ export interface TlsOptions {
   readonly cert: string | Buffer;
   /** Authorities that client certificates are checked against. */
   readonly ca?: string | Buffer;
-  /** A connection without a valid client certificate is refused. */
-  readonly requestClientCert?: boolean;
+  /** True: a connection without a valid client certificate is refused. `ask`: it is served too. */
+  readonly requestClientCert?: boolean | 'ask';
 }
 
 interface Parts {
@@ -97,8 +97,11 @@ export class FakeOrigin {
     const limits = { maxHeaderSize: 65_536, requestTimeout: 0, headersTimeout: 0 };
     if (!tls) return createHttpServer(limits, handle);
     const { requestClientCert = false, ...rest } = tls;
-    const settings = { ...limits, ...rest, requestCert: requestClientCert };
-    return createHttpsServer({ ...settings, rejectUnauthorized: requestClientCert }, handle);
+    const settings = { ...limits, ...rest, requestCert: requestClientCert !== false };
+    return createHttpsServer(
+      { ...settings, rejectUnauthorized: requestClientCert === true },
+      handle,
+    );
   }
 
   #connected(socket: Socket): void {

@@ -1,5 +1,6 @@
 import { deepStrictEqual } from 'node:assert';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import type { LookupFunction } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
@@ -50,6 +51,8 @@ export interface MirrorOptions {
   readonly timing?: Partial<Timing>;
   readonly clock?: Clock;
   readonly answers?: AnswerLimits;
+  /** How names of other machines become addresses. */
+  readonly lookup?: LookupFunction;
   readonly graceMs?: number;
   readonly listen?: Partial<Config['listen']>;
   readonly store?: Partial<Config['store']>;
@@ -105,6 +108,7 @@ export async function startMirror(
     timing: { ...TEST_TIMING, ...options.timing },
     ...(options.clock && { clock: options.clock }),
     ...(options.answers && { answers: options.answers }),
+    lookup: options.lookup,
   });
   let isStopped = false;
   const stop = async (): Promise<void> => {
@@ -184,6 +188,8 @@ function upstreamConfig(name: string, options: UpstreamOptions): UpstreamConfig 
     name,
     tls: { insecure: false },
     hosts: [],
+    storage: [],
+    realms: [],
     allow: [],
     deny: [],
     concurrency: 8,

@@ -9,9 +9,12 @@ import { ManifestError, parseManifest } from '../../src/oci/manifest.ts';
 import { parseChallenges } from '../../src/upstream/challenge.ts';
 import { nextPage } from '../../src/upstream/listing.ts';
 import { Quota } from '../../src/upstream/quota.ts';
+import { HostList } from '../../src/config/host-list.ts';
 import { refuseRealm } from '../../src/upstream/realm.ts';
 import { parseRetryAfter } from '../../src/upstream/registry-answer.ts';
 import { Clock } from '../helpers/clock.ts';
+
+const NO_REALMS = HostList.of({ name: 'ghcr.io', storage: [], realms: [] }, 'realms');
 
 const CORPUS = join(import.meta.dirname, '..', 'corpus');
 
@@ -69,6 +72,7 @@ for (const { note, registry, header, challenges } of readJson<ExpectedChallenges
       // What the registries of this world name as their token service gets their credentials.
       const refusal = refuseRealm(new URL(parameters['realm'] ?? ''), new URL(registry), {
         withCredentials: true,
+        realms: NO_REALMS,
       });
       t.is(refusal, undefined);
     }

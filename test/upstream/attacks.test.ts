@@ -121,12 +121,12 @@ interface Realm {
 }
 
 function internal(claim: string, host: string, normal = host): Realm {
-  const reason = `token realm ${normal} is an internal address of another host`;
+  const reason = `token realm ${normal} is an internal address of another host; if that is meant, list it in upstreams.${UPSTREAM}.realms`;
   return { claim, realm: `https://${host}/token`, reason, anonymously: true };
 }
 
 function foreign(claim: string, host: string): Realm {
-  const reason = `token realm ${host} does not belong to registry.example: credentials are not sent there`;
+  const reason = `token realm ${host} does not belong to registry.example: credentials are not sent there; if that is meant, list it in upstreams.${UPSTREAM}.realms`;
   return { claim, realm: `https://${host}/token`, reason };
 }
 
@@ -282,7 +282,7 @@ test('a registry that changes its realm midway gets no credential sent there', a
   t.deepEqual(refusalOf(await blob(image.layer(1))), {
     status: 502,
     code: 'UNAVAILABLE',
-    message: `${UPSTREAM}: token realm evil.example does not belong to registry.example: credentials are not sent there`,
+    message: `${UPSTREAM}: token realm evil.example does not belong to registry.example: credentials are not sent there; if that is meant, list it in upstreams.${UPSTREAM}.realms`,
     detail: { upstream: UPSTREAM, fault: 'bad-response' },
   });
   t.deepEqual(shown(registry), ['registry GET bearer:robot']);
@@ -298,7 +298,7 @@ interface Redirect {
 }
 
 function inward(claim: string, host: string, normal = host): Redirect {
-  const reason = `a redirect to the internal address ${normal}`;
+  const reason = `a redirect to the internal address ${normal}; if that is meant, list it in upstreams.${UPSTREAM}.storage`;
   return { claim, location: `https://${host}/latest`, reason };
 }
 
@@ -374,7 +374,7 @@ for (const [claim, location] of [
     t.deepEqual(refusalOf(await blob(image.layer(1))), {
       status: 502,
       code: 'UNAVAILABLE',
-      message: `${UPSTREAM}: a redirect to the internal address ${new URL(location).host}`,
+      message: `${UPSTREAM}: a redirect to the internal address ${new URL(location).host}; if that is meant, list it in upstreams.${UPSTREAM}.storage`,
       detail: { upstream: UPSTREAM, fault: 'bad-response', upstreamStatus: 307 },
     });
     t.deepEqual([...new Set(internet.dialled)], ['10.0.0.5:5000']);
@@ -471,7 +471,7 @@ test('a storage host that sends inwards is refused there', async (t) => {
   t.deepEqual(refusalOf(await blob(image.layer(1))), {
     status: 502,
     code: 'UNAVAILABLE',
-    message: `${UPSTREAM}: a redirect to the internal address ${METADATA}`,
+    message: `${UPSTREAM}: a redirect to the internal address ${METADATA}; if that is meant, list it in upstreams.${UPSTREAM}.storage`,
     detail: { upstream: UPSTREAM, fault: 'bad-response', upstreamStatus: 307 },
   });
   t.deepEqual(new Set(internet.dialled), new Set(['registry.example:80', 'storage.test:80']));

@@ -17,9 +17,13 @@ import { INTERACTIVE, PRIORITY } from '../../src/upstream/demand.ts';
 import { nextPage } from '../../src/upstream/listing.ts';
 import { Quota } from '../../src/upstream/quota.ts';
 import { followRedirect } from '../../src/upstream/redirect.ts';
+import { DialGuard } from '../../src/net/dial-guard.ts';
+import { HostList } from '../../src/config/host-list.ts';
 import { refuseRealm } from '../../src/upstream/realm.ts';
 import { parseRetryAfter } from '../../src/upstream/registry-answer.ts';
 import { Clock, clockOf } from '../helpers/clock.ts';
+
+const NO_REALMS = HostList.of({ name: 'ghcr.io', storage: [], realms: [] }, 'realms');
 
 const CORPUS = join(import.meta.dirname, '..', 'corpus');
 const MIB = 1024 * 1024;
@@ -184,6 +188,8 @@ function isInward(hostname: string): boolean {
 
 test('whatever a registry with a public name answers, nothing goes inwards or into the clear', (t) => {
   const registry = new URL('https://registry.example/v2/');
+  const config = { name: 'registry.example', url: registry.origin, storage: [], realms: [] };
+  const guard = new DialGuard({ config });
   const scheme = fc.constantFrom('http', 'https', 'HTTPS', 'file', 'ftp', 'ws', 'javascript');
   const address = fc
     .tuple(scheme, fc.constantFrom('', 'u@', 'u:p@'), host, fc.constantFrom('', ':443', ':5000'))
@@ -194,11 +200,16 @@ test('whatever a registry with a public name answers, nothing goes inwards or in
       const url = new URL(text);
       const isBad = url.protocol !== 'https:' || isInward(url.hostname);
       const next = followRedirect(registry, text);
-      if (isBad) t.is(typeof next, 'string', text);
-      const refusal = refuseRealm(url, registry, { withCredentials: false });
+      const mayLead = typeof next === 'object' && guard.refusal('storage', next) === undefined;
+      if (isBad) t.false(mayLead, text);
+      const refusal = refuseRealm(url, registry, { withCredentials: false, realms: NO_REALMS });
       if (isBad || url.username !== '') t.is(typeof refusal, 'string', text);
       if (!url.hostname.endsWith('registry.example')) {
-        t.is(typeof refuseRealm(url, registry, { withCredentials: true }), 'string', text);
+        t.is(
+          typeof refuseRealm(url, registry, { withCredentials: true, realms: NO_REALMS }),
+          'string',
+          text,
+        );
       }
     }),
     { numRuns: 3000 },

@@ -1,6 +1,9 @@
 import test from 'ava';
 import { reachOf, type Reach } from '../../src/net/reach.ts';
+import { HostList } from '../../src/config/host-list.ts';
 import { refuseRealm } from '../../src/upstream/realm.ts';
+
+const NO_REALMS = HostList.of({ name: 'ghcr.io', storage: [], realms: [] }, 'realms');
 
 type Verdict = 'always' | 'without credentials' | 'never';
 
@@ -55,7 +58,7 @@ for (const [registry, realm, asked, why] of REALMS) {
   const question = asked === 'without credentials' ? 'only without credentials' : asked;
   test(`${realm} is ${question === 'never' ? 'never asked' : `asked ${question}`} for ${registry}: ${why}`, (t) => {
     const refuse = (withCredentials: boolean): string | undefined =>
-      refuseRealm(new URL(realm), new URL(registry), { withCredentials });
+      refuseRealm(new URL(realm), new URL(registry), { withCredentials, realms: NO_REALMS });
     t.is(refuse(true) === undefined, asked === 'always', refuse(true));
     t.is(refuse(false) === undefined, asked !== 'never', refuse(false));
   });
@@ -63,10 +66,13 @@ for (const [registry, realm, asked, why] of REALMS) {
 
 test('the reason names the realm and never what could be secret in it', (t) => {
   const refuse = (realm: string): string | undefined =>
-    refuseRealm(new URL(realm), new URL('https://ghcr.io'), { withCredentials: true });
+    refuseRealm(new URL(realm), new URL('https://ghcr.io'), {
+      withCredentials: true,
+      realms: NO_REALMS,
+    });
   t.is(
     refuse('https://evil.example/token?key=hidden'),
-    'token realm evil.example does not belong to ghcr.io: credentials are not sent there',
+    'token realm evil.example does not belong to ghcr.io: credentials are not sent there; if that is meant, list it in upstreams.ghcr.io.realms',
   );
   t.is(
     refuse('http://ghcr.io/token?key=hidden'),
@@ -74,7 +80,7 @@ test('the reason names the realm and never what could be secret in it', (t) => {
   );
   t.is(
     refuse('https://169.254.169.254/token?key=hidden'),
-    'token realm 169.254.169.254 is an internal address of another host',
+    'token realm 169.254.169.254 is an internal address of another host; if that is meant, list it in upstreams.ghcr.io.realms',
   );
   t.is(refuse('https://user:hidden@ghcr.io/token'), 'token realm carries user information');
 });
@@ -93,22 +99,25 @@ const REACHES: Record<Reach, string[]> = {
     '11.0.0.1',
     '[2606:4700::1111]',
   ],
-  internal: [
+  loopback: [
     'localhost',
     'LOCALHOST',
     'localhost.',
     'a.localhost',
     '0.0.0.0',
     '0.1.2.3',
-    '10.0.0.1',
-    '100.64.0.1',
     '127.0.0.1',
     '127.255.255.255',
+    '[::]',
+    '[::1]',
+    '[::ffff:127.0.0.1]',
+  ],
+  internal: [
+    '10.0.0.1',
+    '100.64.0.1',
     '172.16.0.1',
     '172.31.255.255',
     '192.168.0.1',
-    '[::]',
-    '[::1]',
     '[fc00::1]',
     '[fdff::1]',
     '[::ffff:a00:1]',

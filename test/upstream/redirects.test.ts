@@ -1,4 +1,5 @@
 import test from 'ava';
+import { DialGuard } from '../../src/net/dial-guard.ts';
 import { followRedirect } from '../../src/upstream/redirect.ts';
 import { createCertificates } from '../helpers/certificate.ts';
 import { watchDials } from '../helpers/dials.ts';
@@ -218,25 +219,25 @@ const REFUSALS: Refusal[] = [
   {
     claim: 'to a link-local address',
     location: 'http://169.254.77.77/latest',
-    reason: 'a redirect to the internal address 169.254.77.77',
+    reason: `a redirect to the internal address 169.254.77.77; if that is meant, list it in upstreams.${UPSTREAM}.storage`,
     address: '169.254.77.77:80',
   },
   {
     claim: 'to a link-local address, written as a number',
     location: 'http://2852015438/latest',
-    reason: 'a redirect to the internal address 169.254.77.78',
+    reason: `a redirect to the internal address 169.254.77.78; if that is meant, list it in upstreams.${UPSTREAM}.storage`,
     address: '169.254.77.78:80',
   },
   {
     claim: 'to a link-local address, embedded in IPv6',
     location: 'http://[::ffff:169.254.77.77]/latest',
-    reason: 'a redirect to the internal address [::ffff:a9fe:4d4d]',
+    reason: `a redirect to the internal address [::ffff:a9fe:4d4d]; if that is meant, list it in upstreams.${UPSTREAM}.storage`,
     address: '::ffff:a9fe:4d4d:80',
   },
   {
     claim: 'to a link-local IPv6 address',
     location: 'http://[fe80::1]/x',
-    reason: 'a redirect to the internal address [fe80::1]',
+    reason: `a redirect to the internal address [fe80::1]; if that is meant, list it in upstreams.${UPSTREAM}.storage`,
     address: 'fe80::1:80',
   },
   { claim: 'without Location', location: undefined, reason: 'a redirect without Location' },
@@ -254,12 +255,11 @@ test('no redirect leads to the metadata service, whoever sends it and however it
     'http://10.0.0.5/v2/',
     'http://127.0.0.1/v2/',
   ]) {
+    const config = { name: 'registry.example', url: from, storage: [], realms: [] };
+    const guard = new DialGuard({ config });
     for (const way of ways) {
-      t.is(
-        typeof followRedirect(new URL(from), `${from.split(':')[0]}://${way}/latest`),
-        'string',
-        `${from} ${way}`,
-      );
+      const to = followRedirect(new URL(from), `${from.split(':')[0]}://${way}/latest`);
+      t.is(typeof guard.refusal('storage', to as URL), 'string', `${from} ${way}`);
     }
   }
 });

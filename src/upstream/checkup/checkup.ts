@@ -48,7 +48,7 @@ export class Checkup {
   constructor(parts: CheckupParts) {
     // A failure is reported at once: no request is repeated.
     this.#parts = { ...parts, timing: { ...parts.timing, attemptsMs: 0 } };
-    this.#transport = new Transport(parts.config, parts.timing);
+    this.#transport = new Transport(parts);
   }
 
   /** Never rejects because of the upstream. */

@@ -1,5 +1,6 @@
 import type { Clock } from '../../time/clock.ts';
 import type { CredentialsConfig, UpstreamConfig } from '../../config/config.ts';
+import { HostList } from '../../config/host-list.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { Authenticator, type Proof } from '../authenticator.ts';
 import type { Challenge } from '../challenge.ts';
@@ -60,6 +61,7 @@ async function answerChallenge(
   const authenticator = new Authenticator({
     ...parts,
     upstream: config.name,
+    realms: HostList.of(config, 'realms'),
     credentials: source,
   });
   const proof = await authenticator.answer(challenge, scope);

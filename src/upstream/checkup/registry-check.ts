@@ -1,5 +1,6 @@
 import type { QuotaStatus } from '../../api/status-api.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
+import { HostList } from '../../config/host-list.ts';
 import type { TransportResponse } from '../../net/transport.ts';
 import { chooseChallenge, parseChallenges } from '../challenge.ts';
 import { readRealm } from '../realm.ts';
@@ -47,7 +48,10 @@ function checkChallenge(
     return failed(TEXTS.otherLogin({ schemes: schemes || TEXTS.noScheme }), TEXTS.offerLogin);
   }
   if (challenge.scheme === 'basic') return ok(TEXTS.basicLogin);
-  const realm = readRealm(challenge, registry, { withCredentials: config.credentials.length > 0 });
+  const realm = readRealm(challenge, registry, {
+    withCredentials: config.credentials.length > 0,
+    realms: HostList.of(config, 'realms'),
+  });
   if (realm === undefined) return failed(TEXTS.noTokenService, TEXTS.setRealm);
   if (typeof realm === 'object') return ok(TEXTS.bearerLogin({ origin: realm.origin }));
   return failed(realm, TEXTS.correctRealm({ key: keyOf(config, 'url') }));

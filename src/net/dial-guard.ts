@@ -1,0 +1,132 @@
+import { lookup as systemLookup, type LookupAddress } from 'node:dns';
+import { isIP, type LookupFunction } from 'node:net';
+import type { UpstreamConfig } from '../config/config.ts';
+import { HostList } from '../config/host-list.ts';
+import type { OwnListeners } from './own-listeners.ts';
+import { reachOf, type Reach } from './reach.ts';
+import { TEXTS } from './texts.ts';
+
+/** `registry`: the upstream's own origin. `storage`: where it redirects to. `realm`: where tokens are. */
+export type OriginKind = 'registry' | 'storage' | 'realm';
+
+export interface DialGuardParts {
+  readonly config: Pick<UpstreamConfig, 'name' | 'url' | 'storage' | 'realms'>;
+  /** None in a command, which listens nowhere. */
+  readonly ownListeners?: OwnListeners | undefined;
+  /** How names become addresses; the system's way unless given. */
+  readonly lookup?: LookupFunction | undefined;
+}
+
+interface Place {
+  /** As it was named. */
+  readonly host: string;
+  /** Where that leads. */
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A connection that was not made because of where it leads. The message may be shown to clients. */
+export class RefusedDial extends Error {}
+
+const PORTS: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
+
+/**
+ * Where the requests for one upstream may lead. Its own origin is what the operator wrote, and may be
+ * anywhere. What that names, a redirect's target or a token service, is judged by its address when it
+ * is dialled: a public one may be, one inside a network only where the registry itself is on the same
+ * side (in a private network, or on this machine), or where the configuration names it, and a listener of this
+ * process never. Behind a proxy, which resolves names itself, only literal addresses can be judged.
+ */
+export class DialGuard {
+  /** The upstream's own. */
+  readonly origin: string;
+  readonly #parts: DialGuardParts;
+  readonly #lists: Readonly<Record<'storage' | 'realm', HostList>>;
+  /** Of all addresses that the registry's name stood for when it was last dialled. */
+  #ownReach: Reach;
+
+  constructor(parts: DialGuardParts) {
+    this.#parts = parts;
+    this.#lists = {
+      storage: HostList.of(parts.config, 'storage'),
+      realm: HostList.of(parts.config, 'realms'),
+    };
+    const { origin, hostname } = new URL(parts.config.url);
+    this.origin = origin;
+    this.#ownReach = reachOf(hostname);
+  }
+
+  /** What the configuration names of this kind. */
+  namedAs(kind: 'storage' | 'realm'): HostList {
+    return this.#lists[kind];
+  }
+
+  /**
+   * Why a URL may not be asked whose host is an address, or a name that tells where it leads;
+   * `undefined` when it may. `from`: who names it, when that is not the registry.
+   */
+  refusal(
+    kind: OriginKind,
+    { host, hostname, protocol, port }: URL,
+    from?: URL,
+  ): string | undefined {
+    if (kind === 'registry') return undefined;
+    const address = hostname.replace(/^\[|\]$/g, '');
+    const place = { host: address, address, port: Number(port || PORTS[protocol]) };
+    const near = from ? reachOf(from.hostname) : this.#ownReach;
+    return this.#mayDial(kind, place, near) ? undefined : this.#reason(kind, { ...place, host });
+  }
+
+  /** Resolves names for connections to this port, and leaves out what may not be dialled. */
+  lookup(kind: OriginKind, port: number): LookupFunction {
+    const { lookup = systemLookup } = this.#parts;
+    return (host, options, callback) => {
+      lookup(host, { ...options, all: true }, (error, found) => {
+        if (error) return callback(error, []);
+        const addresses = typeof found === 'string' ? [] : found;
+        if (kind === 'registry') this.#learn(addresses);
+        const allowed =
+          kind === 'registry'
+            ? addresses
+            : addresses.filter(({ address }) => this.#mayDial(kind, { host, address, port }));
+        const [first] = allowed;
+        if (first && options.all) return callback(null, allowed);
+        if (first) return callback(null, first.address, first.family);
+        const { address = host } = addresses[0] ?? {};
+        return callback(new RefusedDial(this.#reason(kind, { host, address, port })), []);
+      });
+    };
+  }
+
+  #mayDial(
+    kind: 'storage' | 'realm',
+    { host, address, port }: Place,
+    near = this.#ownReach,
+  ): boolean {
+    if (this.#isOwnListener(address, port)) return false;
+    const list = this.#lists[kind];
+    if (list.hasHost(host) || (isIP(address) !== 0 && list.hasAddress(address))) return true;
+    const reach = reachOf(address);
+    return reach === 'public' || (reach !== 'link-local' && reach === near);
+  }
+
+  #isOwnListener(address: string, port: number): boolean {
+    return isIP(address) !== 0 && (this.#parts.ownListeners?.includes(address, port) ?? false);
+  }
+
+  #learn(addresses: readonly LookupAddress[]): void {
+    const [first, ...others] = addresses.map(({ address }) => reachOf(address));
+    if (first === undefined) return;
+    this.#ownReach = others.every((reach) => reach === first) ? first : 'public';
+  }
+
+  #reason(kind: OriginKind, { host, address, port }: Place): string {
+    const what = kind === 'realm' ? TEXTS.aRealm : TEXTS.aRedirect;
+    if (this.#isOwnListener(address, port)) return TEXTS.toItself({ what, host });
+    const { key } = kind === 'realm' ? this.#lists.realm : this.#lists.storage;
+    const isLiteral = host.includes(address);
+    return isLiteral
+      ? TEXTS.toInside({ what, host, key })
+      : TEXTS.resolvedInside({ what, host, address, key });
+  }
+}
