@@ -5,7 +5,7 @@ import { parseDigest, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { formatTarget } from '../oci/reference.ts';
 import { isNotModified, setCacheHeaders, setContentHeaders } from './answer-headers.ts';
-import { BufferPool } from './buffer-pool.ts';
+import type { BufferPool } from './buffer-pool.ts';
 import type { ContentRequest } from './content-request.ts';
 import type { V2Context } from './exchange.ts';
 import { Multipart, parseRange } from './range.ts';
@@ -15,10 +15,11 @@ import { TEXTS } from './texts.ts';
 /** GET and HEAD of `/v2/<name>/blobs/<digest>`. */
 export class BlobHandler {
   readonly #blobs: Blobs;
-  readonly #buffers = new BufferPool();
+  readonly #buffers: BufferPool;
 
-  constructor(blobs: Blobs) {
+  constructor(blobs: Blobs, buffers: BufferPool) {
     this.#blobs = blobs;
+    this.#buffers = buffers;
   }
 
   async handle(ctx: V2Context, request: ContentRequest): Promise<void> {

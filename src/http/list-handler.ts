@@ -1,24 +1,32 @@
 import type { Registry } from '../mirror/addressing.ts';
 import type { Listings } from '../mirror/listings.ts';
+import { readAll } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { parseDigest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
-import { formatReferrersIndex } from '../oci/referrers-index.ts';
+import { describeReferrer, REFERRERS_INDEX } from '../oci/referrers-index.ts';
 import { demandOf } from '../upstream/demand.ts';
 import { setCacheHeaders } from './answer-headers.ts';
+import type { BufferPool } from './buffer-pool.ts';
 import { queryValue, type ContentRequest } from './content-request.ts';
 import type { V2Context } from './exchange.ts';
+import { JsonList } from './json-list.ts';
+import { send } from './send.ts';
 import { TEXTS } from './texts.ts';
 
 const MAX_PAGE_SIZE = 1000;
+/** Lists up to here go out in one piece with their headers. */
+const SMALL_BYTES = 64 * 1024;
 
 /** GET of `/v2/<name>/tags/list`, `/v2/<name>/referrers/<digest>` and `/v2/_catalog`. */
 export class ListHandler {
   readonly #listings: Listings;
+  readonly #buffers: BufferPool;
 
-  constructor(listings: Listings) {
+  constructor(listings: Listings, buffers: BufferPool) {
     this.#listings = listings;
+    this.#buffers = buffers;
   }
 
   async tags(ctx: V2Context, { target, demand }: ContentRequest): Promise<void> {
@@ -32,7 +40,8 @@ export class ListHandler {
       });
     }
     const tags = turnTo(ctx, answer.value, { ...page, nameOf: (tag) => tag });
-    sendJson(ctx, 'application/json', { name: target.repository, tags });
+    const body = new JsonList({ name: target.repository }, 'tags', tags);
+    await sendList(ctx, 'application/json', { body, buffers: this.#buffers });
   }
 
   async repositories(ctx: V2Context, { upstream, isAllowed }: Registry): Promise<void> {
@@ -42,9 +51,9 @@ export class ListHandler {
       demandOf(ctx.state.exchange.client),
     );
     setCacheHeaders(ctx, answer, { stored: false });
-    const allowed = (answer.value ?? []).filter(isAllowed);
-    const repositories = turnTo(ctx, allowed, { ...page, nameOf: (name) => name });
-    sendJson(ctx, 'application/json', { repositories });
+    const wanted = { ...page, nameOf: (name: string) => name, isWanted: isAllowed };
+    const body = new JsonList({}, 'repositories', turnTo(ctx, answer.value ?? [], wanted));
+    await sendList(ctx, 'application/json', { body, buffers: this.#buffers });
   }
 
   /** A list too long for one answer continues after its last digest. */
@@ -53,13 +62,16 @@ export class ListHandler {
     setCacheHeaders(ctx, answer, { stored: false });
     const wanted = [ctx.query['artifactType'] ?? []].flat();
     if (wanted.length > 0) ctx.set('OCI-Filters-Applied', 'artifactType');
-    const filtered = (answer.value ?? []).filter(
-      ({ artifactType }) => wanted.length === 0 || wanted.includes(artifactType ?? ''),
+    const referrers = turnTo(ctx, answer.value ?? [], {
+      count: MAX_PAGE_SIZE,
+      last: queryValue(ctx, 'last'),
+      nameOf: ({ digest }: Descriptor) => digest,
+      isWanted: ({ artifactType = '' }) => wanted.length === 0 || wanted.includes(artifactType),
+    });
+    const body = new JsonList(REFERRERS_INDEX, 'manifests', () =>
+      referrers().map(describeReferrer),
     );
-    const last = queryValue(ctx, 'last');
-    const nameOf = ({ digest }: Descriptor): string => digest;
-    const referrers = turnTo(ctx, filtered, { count: MAX_PAGE_SIZE, last, nameOf });
-    sendJson(ctx, OCI_INDEX, formatReferrersIndex(referrers));
+    await sendList(ctx, OCI_INDEX, { body, buffers: this.#buffers });
   }
 }
 
@@ -70,21 +82,34 @@ interface PageWanted {
   readonly last: string | undefined;
 }
 
+interface ItemRules<Item> {
+  readonly nameOf: (item: Item) => string;
+  readonly isWanted?: (item: Item) => boolean;
+}
+
 function parsePage(ctx: V2Context): PageWanted {
   return { count: parseCount(queryValue(ctx, 'n')), last: queryValue(ctx, 'last') };
 }
 
-/** The wanted page of a sorted list; says where the next one is. */
+/** The wanted page of a sorted list, which is not copied; says where the next one is. */
 function turnTo<Item>(
   ctx: V2Context,
   items: readonly Item[],
-  { count, last, nameOf }: PageWanted & { nameOf: (item: Item) => string },
-): readonly Item[] {
-  const rest = last === undefined ? items : items.filter((item) => nameOf(item) > last);
-  const page = count === undefined ? rest : rest.slice(0, count);
-  const end = page.at(-1);
-  if (end !== undefined && page.length < rest.length) {
-    ctx.set('Link', nextLink(ctx, { n: String(page.length), last: nameOf(end) }));
+  { count, last = '', nameOf, isWanted = () => true }: PageWanted & ItemRules<Item>,
+): () => IteratorObject<Item> {
+  const first = items.findIndex((item) => nameOf(item) > last);
+  const rest = () =>
+    items
+      .values()
+      .drop(first < 0 ? items.length : first)
+      .filter(isWanted);
+  const page = (): IteratorObject<Item> => (count === undefined ? rest() : rest().take(count));
+  if (count === undefined || count === 0) return page;
+  const [end, next] = rest()
+    .drop(count - 1)
+    .take(2);
+  if (end !== undefined && next !== undefined) {
+    ctx.set('Link', nextLink(ctx, { n: String(count), last: nameOf(end) }));
   }
   return page;
 }
@@ -110,10 +135,25 @@ function nextLink(ctx: V2Context, page: { n: string; last: string }): string {
 }
 
 /** Koa's own JSON body would add a charset, which clients compare against. */
-function sendJson(ctx: V2Context, contentType: string, value: object): void {
-  const body = Buffer.isBuffer(value) ? value : Buffer.from(JSON.stringify(value));
+async function sendList(
+  ctx: V2Context,
+  contentType: string,
+  { body, buffers }: { body: JsonList<unknown>; buffers: BufferPool },
+): Promise<void> {
+  const { size } = body;
+  const { exchange } = ctx.state;
   ctx.status = 200;
   ctx.set('Content-Type', contentType);
-  ctx.body = body;
-  ctx.state.exchange.bytes = ctx.method === 'HEAD' ? 0 : body.length;
+  ctx.length = size;
+  if (ctx.method === 'HEAD') return;
+  if (size <= SMALL_BYTES) {
+    ctx.body = await readAll(body, size);
+    exchange.bytes = size;
+    return;
+  }
+  ctx.respond = false;
+  ctx.flushHeaders();
+  exchange.answeredAt = performance.now();
+  await send(ctx.res, body, { size, buffers, onSent: (bytes) => (exchange.bytes += bytes) });
+  ctx.res.end();
 }

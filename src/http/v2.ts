@@ -2,6 +2,7 @@ import { Router } from '@koa/router';
 import type { Addressing } from '../mirror/addressing.ts';
 import type { Mirror } from '../mirror/mirror.ts';
 import { BlobHandler } from './blob-handler.ts';
+import { BufferPool } from './buffer-pool.ts';
 import {
   understandCatalogRequest,
   understandRequest,
@@ -25,8 +26,9 @@ function pathOf(tail: string): RegExp {
 export function createV2Router(mirror: Mirror, addressing: Addressing): Router<State> {
   const router = new Router<State>();
   const manifests = new ManifestHandler(mirror);
-  const blobs = new BlobHandler(mirror.blobs);
-  const lists = new ListHandler(mirror.listings);
+  const buffers = new BufferPool();
+  const blobs = new BlobHandler(mirror.blobs, buffers);
+  const lists = new ListHandler(mirror.listings, buffers);
   const content = (path: RegExp, kind: ExchangeKind, handle: Handle): void => {
     router.get(path, async (ctx) => {
       const request = understandRequest(ctx, kind, addressing);

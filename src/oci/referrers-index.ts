@@ -1,6 +1,9 @@
 import type { Descriptor } from './descriptor.ts';
 import { OCI_INDEX } from './media-types.ts';
 
+/** The index that lists referrers, without them. */
+export const REFERRERS_INDEX = { schemaVersion: 2, mediaType: OCI_INDEX } as const;
+
 /**
  * The index that lists referrers, for the referrers API and for the fallback tag. The same
  * referrers give the same bytes.
@@ -8,11 +11,11 @@ import { OCI_INDEX } from './media-types.ts';
  */
 export function formatReferrersIndex(referrers: readonly Descriptor[]): Buffer {
   const manifests = referrers.map(describeReferrer);
-  return Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests }));
+  return Buffer.from(JSON.stringify({ ...REFERRERS_INDEX, manifests }));
 }
 
 /** The fields that the spec lists; `platform` is none of them. */
-function describeReferrer(descriptor: Descriptor): Omit<Descriptor, 'platform'> {
+export function describeReferrer(descriptor: Descriptor): Omit<Descriptor, 'platform'> {
   const { mediaType, digest, size, artifactType, annotations } = descriptor;
   return {
     mediaType,

@@ -220,6 +220,27 @@ test('a digest is immutable for caches, a tag is not', async (t) => {
   }
 });
 
+test('a list longer than a chunk is sent whole and with its length, to GET and HEAD', async (t) => {
+  const { ask, registry, image } = await createWorld(t, { tags: { ttlMs: 60_000 } });
+  const tags = Array.from({ length: 3000 }, (_, place) => `v${10_000 + place}-${'x'.repeat(40)}`);
+  for (const tag of tags) registry.tag('app', tag, image.manifest.digest);
+  for (const [query, names] of [
+    ['', ['v1', ...tags].toSorted()],
+    [`?last=${tags[9]}`, tags.slice(10)],
+    [`?last=v2`, []],
+  ] as const) {
+    const text = JSON.stringify({ name: 'app', tags: names });
+    const whole = await ask(`/v2/app/tags/list${query}`);
+    t.is(whole.body.toString(), text);
+    const head = await ask(`/v2/app/tags/list${query}`, { method: 'HEAD' });
+    for (const { headers } of [whole, head]) {
+      t.is(headers['content-length'], String(text.length));
+      t.is(headers.link, undefined);
+    }
+    t.is(head.body.length, 0);
+  }
+});
+
 test('a stored type that Accept does not take is 404 MANIFEST_UNKNOWN and is never converted', async (t) => {
   const { ask, image, mirror } = await createWorld(t);
   const type = image.manifest.mediaType;
