@@ -67,7 +67,7 @@ export function upstreamSchema(source: Source) {
       .default('blob')
       .transform((mode) => (typeof mode === 'string' ? mode : mode ? 'blob' : 'off'))
       .describe(
-        'What is fetched in the background. blob (or true): what a pulled image has and its client did not ask for, and manifests of tags that are only asked for by HEAD; head: the layers of these too; off (or false): nothing.',
+        'What is fetched in the background. blob (or true): what an image has of which a client asked for a blob, and manifests of tags that are only asked for by HEAD; head: all of what was only asked for by its manifest too; off (or false): nothing.',
       ),
     tags: tagsSchema.describe('How long what a tag means is believed.'),
   });

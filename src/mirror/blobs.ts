@@ -14,6 +14,7 @@ import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
 import type { Possession } from './possession.ts';
+import type { Hydrator } from './hydrator.ts';
 import type { SingleFlight } from './single-flight.ts';
 import type { Upstreams } from './upstreams.ts';
 import { TEXTS } from './texts.ts';
@@ -29,6 +30,7 @@ export interface BlobsParts {
   readonly flight: SingleFlight;
   readonly metrics: Metrics;
   readonly access: AccessTimes;
+  readonly hydrator: Hydrator;
   readonly health: Health;
   readonly log: Log;
   readonly now: () => number;
@@ -54,6 +56,7 @@ export class Blobs {
     if (mayRead === 'damaged') return this.get(target, digest, demand, attempt);
     if (!mayRead) return this.#absent(target, digest);
     this.#parts.access.note(target, digest);
+    this.#parts.hydrator.blobPulled(target, digest);
     const isForeign = mayRead === 'foreign';
     if (held && !isForeign) return { value: held, source: 'hit' };
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };

@@ -12,6 +12,9 @@ import type { Downloads } from './downloads/downloads.ts';
 import type { Listings } from './listings.ts';
 import type { Manifests } from './manifests.ts';
 import { Backoff } from '../time/backoff.ts';
+import type { Clock } from '../time/clock.ts';
+import { ExpiringMap } from '../time/expiring-map.ts';
+import { ImageUses } from './image-uses.ts';
 import type { Tags } from './tags.ts';
 
 export interface HydratorParts {
@@ -23,6 +26,7 @@ export interface HydratorParts {
   readonly modeOf: (target: Target) => HydrateMode;
   /** How long after its last pull an image is completed: by then its client has what it wants. */
   readonly quietMs: number;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -32,12 +36,20 @@ const AT_A_TIME = 2;
 const DONE_MS = 6 * 3_600_000;
 /** With the pause doubled after each one, from the quiet time on: a bit over a day at 30 s. */
 const MAX_ATTEMPTS = 12;
-/** Of one image: whoever can write to a repository can attach things to each other for ever. */
+/**
+ * Manifests and blobs of one image: whoever can write to a repository can attach things to each other
+ * for ever, and list what it does not have.
+ */
 const MAX_PARTS = 1_000;
+/** Images that wait for their turn; what is left out is due again with its next pull. */
+const MAX_DUE = 10_000;
+/** What was looked up lately is not looked up with each request. */
+const LOOKED_MS = 60_000;
 
 /**
  * Completes images that were pulled in part: the layers that the client had from elsewhere, and the
- * signatures and attestations of what was asked for. Platforms that nobody asked for stay away.
+ * signatures and attestations of what was asked for. Platforms that nobody asked for stay away, and
+ * so does all of an image of which a client has asked for no blob, unless `head` is configured.
  */
 export class Hydrator {
   readonly #parts: HydratorParts;
@@ -45,6 +57,9 @@ export class Hydrator {
   /** From being pulled until complete: a second pull meanwhile begins nothing. */
   readonly #due = new Map<string, NodeJS.Timeout>();
   readonly #queue = new PQueue({ concurrency: AT_A_TIME });
+  readonly #looks = new PQueue({ concurrency: AT_A_TIME });
+  readonly #looked: ExpiringMap<string, true>;
+  readonly #uses: ImageUses;
   /** Looked at lately: a hot image is not asked about with every pull. */
   readonly #done = new LRUCache<string, true>({ max: 10_000, ttl: DONE_MS });
   #resuming: Promise<void> = Promise.resolve();
@@ -53,18 +68,50 @@ export class Hydrator {
   constructor(parts: HydratorParts) {
     this.#parts = parts;
     this.#quiet = new Backoff({ firstMs: parts.quietMs });
+    this.#looked = new ExpiringMap({ max: MAX_DUE, clock: parts.clock });
+    this.#uses = new ImageUses(parts.catalog);
   }
 
   /** Images that wait for their completion or are being completed. */
   get size(): number {
-    return this.#due.size;
+    return this.#due.size + this.#looks.size + this.#looks.pending;
+  }
+
+  /** A client asked for a blob, which makes its image one that is used. */
+  blobPulled(target: Target, digest: Digest): void {
+    this.#look(target, digest, async () => {
+      for (const used of await this.#uses.record(target, digest)) this.#want(target, used);
+    });
   }
 
   /** A manifest was pulled. */
   pulled(target: Target, digest: Digest): void {
+    if (this.#parts.modeOf(target) === 'head') this.#want(target, digest);
+    if (this.#parts.modeOf(target) !== 'blob' || this.#isKnown(target, digest)) return;
+    this.#look(target, digest, async () => {
+      if (await this.#uses.has({ target, digest })) this.#want(target, digest);
+    });
+  }
+
+  #isKnown(target: Target, digest: Digest): boolean {
     const key = keyOf(target, digest);
-    if (this.#parts.modeOf(target) === 'off' || this.#due.has(key) || this.#done.has(key)) return;
-    this.#plan({ target, digest, attempt: 1 });
+    return this.#due.has(key) || this.#done.has(key);
+  }
+
+  #want(target: Target, digest: Digest): void {
+    if (this.#parts.modeOf(target) === 'off' || this.#isKnown(target, digest)) return;
+    if (this.#due.size < MAX_DUE) this.#plan({ target, digest, attempt: 1 });
+  }
+
+  #look(target: Target, digest: Digest, work: () => Promise<void>): void {
+    const key = keyOf(target, digest);
+    if (this.#isClosed || this.#looked.has(key) || this.#looks.size >= MAX_DUE) return;
+    this.#looked.set(key, true, LOOKED_MS);
+    void this.#looks.add(async () => {
+      await work().catch((err: unknown) => {
+        this.#parts.log.warn({ target: formatTarget(target), digest, err }, 'not looked up');
+      });
+    });
   }
 
   /** What clients pulled and earlier runs left in part. What sync selects is for sync to fetch. */
@@ -78,16 +125,18 @@ export class Hydrator {
     for await (const { target, digest } of catalog.manifests()) {
       if (this.#isClosed) return;
       if (modeOf(target) === 'off' || !(await this.#isPartial(target, digest))) continue;
-      if (await this.#wasWanted(target, digest)) this.pulled(target, digest);
+      if (await this.#wasWanted(target, digest)) this.#want(target, digest);
     }
   }
 
   /** A client asked for it, or for what it is about. */
   async #wasWanted(target: Target, digest: Digest): Promise<boolean> {
-    const { catalog } = this.#parts;
+    const { catalog, modeOf } = this.#parts;
     const seen = new Set([digest]);
     for (const each of seen) {
-      if (await catalog.wasPulled({ target, digest: each })) return true;
+      const node = { target, digest: each };
+      const isHead = modeOf(target) === 'head';
+      if (await (isHead ? catalog.wasPulled(node) : this.#uses.has(node))) return true;
       for (const subject of await this.#subjects(target, each)) seen.add(subject);
     }
     return false;
@@ -110,7 +159,9 @@ export class Hydrator {
     this.#isClosed = true;
     for (const timer of this.#due.values()) clearTimeout(timer);
     this.#due.clear();
+    this.#looks.clear();
     this.#queue.clear();
+    await this.#looks.onIdle();
     await this.#queue.onIdle();
     // It reads the catalog, which closes next.
     await this.#resuming.catch(() => undefined);
@@ -156,9 +207,12 @@ export class Hydrator {
     }
     for (const attestation of await this.#attestations(target, digest)) seen.add(attestation);
     // Signatures may be signed: what refers to one of these belongs to the image as well.
+    let parts = 0;
     for (const each of seen) {
+      if ((parts += 1) > MAX_PARTS) break;
       await attempt(async () => this.#fetchManifest(target, each));
       for (const member of await this.#missing(target, each)) {
+        if ((parts += 1) > MAX_PARTS) break;
         await attempt(async () => this.#fetchBlob(target, member.digest));
       }
       await attempt(async () => {

@@ -95,7 +95,6 @@ export class Mirror {
     const tags = new Tags({ ...asked, manifests, announced, fallbackTags });
     const engine = { upstreams, catalog, downloads, manifests, tags, listings, gone, clock };
     this.downloads = downloads;
-    this.blobs = new Blobs({ ...asked, blobs, metrics, access, log, now, downloads, possession });
     this.listings = listings;
     this.prefetcher = new Prefetcher(engine);
     this.#manifests = manifests;
@@ -106,6 +105,8 @@ export class Mirror {
     const behind = { ...engine, modeOf, quietMs: parts.timing.hydrateMs, log };
     const hydrator = new Hydrator(behind);
     this.#hydrator = hydrator;
+    const served = { ...asked, ...behind, blobs, metrics, access, now, possession, hydrator };
+    this.blobs = new Blobs(served);
     this.#polled = new PolledImages({ ...behind, hydrator, access });
   }
 

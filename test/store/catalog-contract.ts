@@ -469,6 +469,23 @@ export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog
     t.true(await catalog.wasPulled({ target: APP, digest: digest('first') }));
   });
 
+  test('that a client asked for a blob of a manifest is kept until it is evicted', async (t) => {
+    const open = await create(t);
+    const catalog = await open();
+    const [used, other] = ['used', 'other'].map((seed) => ({ target: APP, digest: digest(seed) }));
+    await catalog.recordUse(used!);
+    for (const seed of ['used', 'other']) await catalog.recordManifest(APP, entry(seed), 1000);
+    t.false(await catalog.wasUsed(used!), 'it was not held');
+    await catalog.recordUse(used!);
+    await catalog.close();
+    const again = await open();
+    t.deepEqual([await again.wasUsed(used!), await again.wasUsed(other!)], [true, false]);
+    t.false(await again.wasUsed({ ...used!, target: targetOf('elsewhere') }));
+    await again.evict(unitOf(APP, used!.digest));
+    await again.recordManifest(APP, entry('used'), 2000);
+    t.false(await again.wasUsed(used!));
+  });
+
   test('blobs are listed in byte order, all or those of a prefix, however many there are', async (t) => {
     const catalog = await (await create(t))();
     const digests = Array.from({ length: 1100 }, (_, seed) => digest(seed)).toSorted();

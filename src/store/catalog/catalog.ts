@@ -235,6 +235,10 @@ export interface Catalog {
   lastPulls(units: string[]): Promise<number[]>;
   /** Whether a client has asked for a held manifest, or for a part of it, since it was stored. */
   wasPulled(node: Node): Promise<boolean>;
+  /** A client asked for a blob of it. Nothing is recorded of a manifest that is not held. */
+  recordUse(node: Node): Promise<void>;
+  /** Whether a client has asked for a blob of a held manifest, and did not only look at it. */
+  wasUsed(node: Node): Promise<boolean>;
   /** Units, the one that was not pulled for longest first. */
   oldest(): AsyncIterable<{ unit: string; time: number }>;
   /** What `evict` would remove. Each plan of one planner counts what those before it would remove. */

@@ -5,7 +5,7 @@ import type { LevelReader } from './level-reader.ts';
 import { keysBelow, recencyKey, type Batch } from './tables.ts';
 
 type TableName = 'tags' | 'names' | 'manifests' | 'members' | 'blobs' | 'links' | 'holders';
-type Removal = readonly [TableName | 'referrers' | 'access' | 'recency', string];
+type Removal = readonly [TableName | 'referrers' | 'access' | 'recency' | 'uses', string];
 
 /**
  * Works out what the eviction of one unit removes: the manifest with all that it alone holds, in
@@ -68,6 +68,7 @@ export class Eviction {
     if (this.#visited.has(unit) || !(await this.#graph.isHeld(node))) return;
     this.#visited.set(unit, node);
     this.#remove('manifests', unit);
+    this.#remove('uses', unit);
     this.#removeHolder(node, digest);
     await this.#forgetUnit(unit);
     for (const tag of await this.#graph.tagsOf(node)) {

@@ -13,6 +13,7 @@ import {
   type Link,
   type ManifestEntry,
   type ManifestRecord,
+  type Node,
   type TagRecord,
   type Usage,
 } from './catalog.ts';
@@ -74,7 +75,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   }
 
   async findTag(target: Target, tag: Tag): Promise<TagRecord | undefined> {
-    return this.#hotTags.find(key(target, tag));
+    return this.#hotTags.find(`${formatTarget(target)} ${tag}`);
   }
 
   async recordTag(target: Target, tag: Tag, record: TagRecord): Promise<void> {
@@ -109,7 +110,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   #putTags(batch: Batch, target: Target, moves: readonly Move[]): void {
     const { tags, names } = this.tables;
     for (const { tag, record, before } of moves) {
-      batch.put(key(target, tag), record, { sublevel: tags });
+      batch.put(`${formatTarget(target)} ${tag}`, record, { sublevel: tags });
       if (before?.digest === record.digest) continue;
       batch.put(`${unitOf(target, record.digest)} ${tag}`, 1, { sublevel: names });
       if (before) batch.del(`${unitOf(target, before.digest)} ${tag}`, { sublevel: names });
@@ -118,14 +119,14 @@ export class LevelCatalog extends LevelReader implements Catalog {
 
   #rememberTags(target: Target, moves: readonly Move[]): void {
     for (const { tag, record, before } of moves) {
-      this.#hotTags.set(key(target, tag), record);
+      this.#hotTags.set(`${formatTarget(target)} ${tag}`, record);
       if (before?.digest === record.digest && before.goneAt === record.goneAt) continue;
       this.#journal([tagEntry(target, tag, record)]);
     }
   }
 
   async findManifest(target: Target, digest: Digest): Promise<ManifestRecord | undefined> {
-    return this.#hotManifests.find(key(target, digest));
+    return this.#hotManifests.find(unitOf(target, digest));
   }
 
   async recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
@@ -284,21 +285,28 @@ export class LevelCatalog extends LevelReader implements Catalog {
     });
   }
 
+  async recordUse(node: Node): Promise<void> {
+    await this.#writes.add(async () => {
+      if (!(await this.isHeld(node))) return;
+      const unit = unitOf(node.target, node.digest);
+      await this.tables.write((batch) => batch.put(unit, 1, { sublevel: this.tables.uses }));
+    });
+  }
+
   async recordPin(pin: Pin): Promise<void> {
-    const { pins } = this.tables;
-    await this.#write((batch) => batch.put(pinKey(pin), pin, { sublevel: pins }));
+    const sublevel = this.tables.pins;
+    await this.#write((batch) => batch.put(`${pin.origin} ${pin.image}`, pin, { sublevel }));
     this.#journal([{ pin }]);
   }
 
   async forgetPin({ origin, image }: Pick<Pin, 'origin' | 'image'>): Promise<void> {
-    const { pins } = this.tables;
-    await this.#write((batch) => batch.del(pinKey({ origin, image }), { sublevel: pins }));
+    const sublevel = this.tables.pins;
+    await this.#write((batch) => batch.del(`${origin} ${image}`, { sublevel }));
     this.#journal([{ unpin: { origin, image } }]);
   }
 
   async recordJournalBytes(bytes: number): Promise<void> {
-    const { meta } = this.tables;
-    await this.#write((batch) => batch.put(JOURNAL_BYTES, bytes, { sublevel: meta }));
+    await this.#write((batch) => batch.put(JOURNAL_BYTES, bytes, { sublevel: this.tables.meta }));
   }
 
   async keepReserve(): Promise<void> {
@@ -332,14 +340,6 @@ export class LevelCatalog extends LevelReader implements Catalog {
   #count(blobs: number, bytes: number): void {
     this.#usage = { blobs: this.#usage.blobs + blobs, bytes: this.#usage.bytes + bytes };
   }
-}
-
-function key(target: Target, item: string): string {
-  return `${formatTarget(target)} ${item}`;
-}
-
-function pinKey({ origin, image }: Pick<Pin, 'origin' | 'image'>): string {
-  return `${origin} ${image}`;
 }
 
 /** What a tag is about to mean, and what it meant before. */

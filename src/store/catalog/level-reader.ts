@@ -252,6 +252,10 @@ export class LevelReader {
     return record !== undefined && time !== undefined && time >= record.storedAt;
   }
 
+  async wasUsed({ target, digest }: Node): Promise<boolean> {
+    return this.tables.uses.has(unitOf(target, digest));
+  }
+
   async lastPull(unit: string): Promise<number | undefined> {
     return this.tables.access.get(unit);
   }

@@ -27,6 +27,7 @@ export type Batch = ReturnType<Level<string, unknown>['batch']>;
  * | referrers | target subject digest      | its descriptor                           |
  * | access    | unit                       | its last pull, milliseconds since 1970   |
  * | recency   | time unit                  | the units in the order of `access`       |
+ * | uses      | target digest              | a client asked for a blob of it          |
  * | pins      | origin image               | the pin                                  |
  */
 export class Tables {
@@ -49,6 +50,7 @@ export class Tables {
   readonly referrers;
   readonly access;
   readonly recency;
+  readonly uses;
   readonly pins;
 
   /** Throws when another process has it open or a newer version wrote it. */
@@ -91,6 +93,7 @@ export class Tables {
     this.referrers = this.#table<Descriptor>('referrers');
     this.access = this.#table<number>('access');
     this.recency = this.#table<1>('recency');
+    this.uses = this.#table<1>('uses');
     this.pins = this.#table<Pin>('pins');
   }
 
