@@ -71,6 +71,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
     work: () => {
       store.care.settle();
       scrubber.start();
+      if (store.blobs.isReadOnly) return;
       if (config.sync && !config.offline) sync.start();
       void store.care.settled
         .then(async () => mirror.resumeHydration())

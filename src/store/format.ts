@@ -1,5 +1,6 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { FILE_MODE, readOwn, writeOwn } from './files/own-file.ts';
 import { TEXTS } from './texts.ts';
 
 /** Raised by every change of files, journal or catalog that an older program would misread. */
@@ -17,25 +18,23 @@ export async function checkFormat(path: string): Promise<void> {
 
 /** A disk that refuses it gets the number at a later start. */
 export async function writeFormat(path: string): Promise<void> {
-  if ((await readFormat(path)) === FORMAT) return;
-  await writeFile(fileOf(path), `${FORMAT}\n`, { flush: true }).catch(() => undefined);
+  const found = await lstat(fileOf(path)).catch(() => undefined);
+  const isClosed = found?.isFile() === true && (found.mode & 0o777) === FILE_MODE;
+  if (isClosed && (await readFormat(path)) === FORMAT) return;
+  await writeOwn(fileOf(path), `${FORMAT}\n`).catch(() => undefined);
 }
 
 export function refuseOtherFormat(path: string, found: number): void {
   if (found === FORMAT) return;
   const text = found > FORMAT ? TEXTS.newerFormat : TEXTS.olderFormat;
-  throw new Error(text({ path, found, known: FORMAT }));
+  const message = text({ path, found, known: FORMAT });
+  throw Object.assign(new Error(message), { code: 'STORE_FORMAT' });
 }
 
 /** `undefined` when there is none, or a power loss left none of it. */
 async function readFormat(path: string): Promise<number | undefined> {
-  try {
-    const found = Number.parseInt(await readFile(fileOf(path), 'utf8'), 10);
-    return Number.isNaN(found) ? undefined : found;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
+  const found = Number.parseInt((await readOwn(fileOf(path), 20)) ?? '', 10);
+  return Number.isNaN(found) ? undefined : found;
 }
 
 function fileOf(path: string): string {

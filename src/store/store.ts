@@ -1,4 +1,4 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pin, RebuildReport } from '../api/store-api.ts';
 import type { StoreConfig } from '../config/config.ts';
@@ -6,11 +6,15 @@ import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { Care } from './care/care.ts';
 import type { Catalog, JournalEntry } from './catalog/catalog.ts';
+import { markOf } from './catalog/catalog-swap.ts';
 import { openCatalog } from './catalog/open-catalog.ts';
 import { rebuildCatalog, type RebuildOptions } from './catalog/rebuild.ts';
+import { isDamage } from './faults.ts';
 import { BlobStore } from './files/blob-store.ts';
+import { ForeignFileError, writeOwn } from './files/own-file.ts';
 import { checkFormat, writeFormat } from './format.ts';
 import { Journal } from './journal/journal.ts';
+import { openInPlace, preparePlace } from './place.ts';
 import { noStep, type Step } from './step.ts';
 
 /*
@@ -57,37 +61,44 @@ export class Store {
   readonly catalog: Catalog;
   readonly journal: Journal;
   readonly care: Care;
+  readonly #root: string;
 
   /** Throws when another process has it. Asks the network nothing and reads no blob. */
   static async open(parts: StoreParts): Promise<Store> {
     const { config, log, now, step = noStep } = parts;
     await using undo = new AsyncDisposableStack();
-    await checkFormat(config.path);
-    const blobs = await BlobStore.open({ ...config, step });
+    const { path, durability } = config;
+    await checkFormat(path);
+    const blobs = new BlobStore({ path, durability, step });
+    blobs.isReadOnly = !(await preparePlace(path, blobs));
     let journal: Journal | undefined;
-    const catalog = undo.adopt(
-      await openCatalog(config, {
+    const { catalog, root } = await openInPlace({ path, blobs, log }, async (at) =>
+      openCatalog({
+        path,
+        root: at,
+        durability,
         log,
-        durability: config.durability,
         journal: (entries) => journal?.append(entries),
-        unreadable: (err) => log.error({ err }, 'the catalog could not be read'),
-        entries: () => readJournal(config.path),
+        unreadable: (err) => noteDamage(at, { err, log }),
+        entries: () => Journal.read(join(path, 'journal')),
+        discard: async (damaged) => blobs.putAside(damaged),
         now,
         step,
       }),
-      async (opened) => opened.close(),
     );
+    if (root !== path) undo.defer(async () => rm(root, { recursive: true, force: true }));
+    undo.adopt(catalog, async (opened) => opened.close());
     // Whoever has the catalog has the store; what a killed process signed counts no more.
-    await rm(`${join(config.path, 'catalog')}.holder`, { force: true });
-    await writeFormat(config.path);
+    await rm(signatureOf(path), { force: true }).catch(() => undefined);
+    await writeFormat(path);
     await blobs.takeOver();
     journal = undo.adopt(
-      await Journal.open(join(config.path, 'journal'), { step }),
+      await openJournal(join(root, 'journal'), { blobs, isSynced: durability === 'full', step }),
       async (opened) => opened.close(),
     );
     const care = await Care.open({ ...parts, catalog, blobs, journal });
     undo.move();
-    return new Store({ path: config.path, blobs, catalog, journal, care });
+    return new Store({ path, root, blobs, catalog, journal, care });
   }
 
   /**
@@ -96,11 +107,13 @@ export class Store {
    */
   static async rebuild(options: Omit<RebuildOptions, 'entries'>): Promise<RebuildReport> {
     await checkFormat(options.path);
-    return rebuildCatalog({ ...options, entries: () => readJournal(options.path) });
+    const entries = (): AsyncGenerator<JournalEntry> => Journal.read(join(options.path, 'journal'));
+    return rebuildCatalog({ ...options, entries });
   }
 
-  constructor(parts: Pick<Store, 'path' | 'blobs' | 'catalog' | 'journal' | 'care'>) {
+  constructor(parts: Pick<Store, 'path' | 'blobs' | 'catalog' | 'journal' | 'care'> & Rooted) {
     this.path = parts.path;
+    this.#root = parts.root;
     this.blobs = parts.blobs;
     this.catalog = parts.catalog;
     this.journal = parts.journal;
@@ -116,26 +129,44 @@ export class Store {
 
   /** Tells the next process that wants the store who has it. */
   async sign(text: string): Promise<void> {
-    await writeFile(this.#signature, text).catch(() => undefined);
+    if (this.blobs.isReadOnly) return;
+    await writeOwn(signatureOf(this.path), text).catch(() => undefined);
   }
 
   async close(): Promise<void> {
     await this.care.close();
-    await rm(this.#signature, { force: true }).catch(() => undefined);
+    await rm(signatureOf(this.path), { force: true }).catch(() => undefined);
     await this.catalog.close();
     await this.journal.close();
-  }
-
-  get #signature(): string {
-    return join(this.path, 'catalog.holder');
+    if (this.#root !== this.path) await rm(this.#root, { recursive: true, force: true });
   }
 }
 
-async function* readJournal(path: string): AsyncGenerator<JournalEntry> {
-  const journal = await Journal.open(join(path, 'journal'));
+interface Rooted {
+  /** The folder of catalog and journal. */
+  readonly root: string;
+}
+
+function signatureOf(path: string): string {
+  return join(path, 'catalog.holder');
+}
+
+/** A link or a folder in its place is put aside, itself and not what it leads to. */
+async function openJournal(
+  path: string,
+  { blobs, ...options }: { blobs: BlobStore; isSynced: boolean; step: Step },
+): Promise<Journal> {
   try {
-    yield* journal.read();
-  } finally {
-    await journal.close();
+    return await Journal.open(path, options);
+  } catch (error) {
+    if (!(error instanceof ForeignFileError)) throw error;
+    await blobs.putAside(path);
+    return Journal.open(path, options);
   }
+}
+
+/** The next start makes the catalog anew. */
+function noteDamage(root: string, { err, log }: { err: unknown; log: Log }): void {
+  log.error({ err }, 'the catalog could not be read');
+  if (isDamage(err)) void writeOwn(markOf(root), '').catch(() => undefined);
 }

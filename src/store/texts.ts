@@ -6,6 +6,9 @@ export const TEXTS = {
     `${path} was written by a newer version (format ${found}, this one knows ${known}): run that version, or point store.path elsewhere`,
   olderFormat: ({ path, found, known }: { path: string; found: number; known: number }) =>
     `${path} was written by an older, unreleased version (format ${found}, this one knows ${known}): point store.path elsewhere`,
+  foreign: ({ path }: { path: string }) => `${path} is no file of the store`,
+  readOnly: ({ path }: { path: string }) =>
+    `${path} cannot be written: what it holds is served, and nothing is added until a start finds it writable`,
   noRoom: ({ bytes, reason }: { bytes: number; reason: string }) =>
     `no room for ${bytes} bytes: ${reason}`,
   tooLarge: ({ most }: { most: number }) =>

@@ -1,19 +1,23 @@
-import { chmod, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { get, open, TruncatedError } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildBlob, buildImage } from '../helpers/image.ts';
-import { blobPath, createTempFolder, startMirror } from '../helpers/mirror.ts';
+import { buildBlob, buildImage, type Stored } from '../helpers/image.ts';
+import { blobPath, createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
 import { MirrorProcess } from '../helpers/process.ts';
+
+function partialOf({ storePath }: TestMirror, { digest }: Stored): string {
+  return join(storePath, 'ingest', `${digest.replace(':', '-')}@docker.io`);
+}
 
 test('a store that cannot take a blob: the client is served straight from upstream, verified', async (t) => {
   const registry = await FakeRegistry.start(t);
   const blob = registry.addBlob('library/app', buildBlob(1, 300_000), { name: 'layer' });
   const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
   // A folder where the partial file would go fails every open, also for root.
-  const partial = join(mirror.storePath, 'ingest', blob.digest.replace(':', '-'));
-  await mkdir(partial);
+  const partial = partialOf(mirror, blob);
+  await mkdir(join(partial, 'taken'), { recursive: true });
   const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`;
   const { body, headers } = await get(url);
   t.true(body.equals(blob.bytes));
@@ -95,8 +99,16 @@ test('a disk that is full from the first byte on: served straight from upstream'
   const registry = await FakeRegistry.start(t);
   const blob = registry.addBlob('library/app', buildBlob(4, 300_000), { name: 'layer' });
   const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
-  const partial = join(mirror.storePath, 'ingest', blob.digest.replace(':', '-'));
-  await symlink('/dev/full', partial);
+  const { blobs } = mirror.server;
+  const ingest = blobs.ingest.bind(blobs);
+  blobs.ingest = async (...args) => {
+    const begun = await ingest(...args);
+    begun.append = async () => {
+      const text = 'ENOSPC: no space left on device, write';
+      throw Object.assign(new Error(text), { code: 'ENOSPC', syscall: 'write' });
+    };
+    return begun;
+  };
   const { body } = await get(`${mirror.url}/v2/library/app/blobs/${blob.digest}`);
   t.true(body.equals(blob.bytes));
   t.true(mirror.log.some(({ state }) => state === 'unstored'));

@@ -57,7 +57,7 @@ test('what is written is found, read and listed, also by the next process', asyn
     }
     t.is(opened.openFiles.count, 0);
   }
-  t.is((await stat(blobPath(path, digest))).mode & 0o777, 0o444);
+  t.is((await stat(blobPath(path, digest))).mode & 0o777, 0o600);
 });
 
 test('a file of another size than expected counts as damaged and is removed', async (t) => {

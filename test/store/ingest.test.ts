@@ -32,6 +32,7 @@ async function createWorld(
     final: join(folder, 'blobs', 'ab', 'final'),
     durability: 'full' as const,
     openFiles,
+    createFolder: async () => mkdir(join(folder, 'blobs', 'ab'), { recursive: true }),
     claim: { resize: () => undefined, end: () => undefined },
     step: noStep,
   };
@@ -46,7 +47,7 @@ async function exists(path: string): Promise<boolean> {
 }
 
 for (const algorithm of ['sha256', 'sha512'] as const) {
-  test(`${algorithm}: what was appended and verified is committed, read-only and final`, async (t) => {
+  test(`${algorithm}: what was appended and verified is committed and final`, async (t) => {
     const { bytes, digest, place, openFiles, open } = await createWorld(t, { algorithm });
     const ingest = await open();
     t.is(ingest.digest, digest);
@@ -60,7 +61,7 @@ for (const algorithm of ['sha256', 'sha512'] as const) {
     t.false(await exists(place.final));
     await ingest.commit();
     t.deepEqual(await readFile(place.final), bytes);
-    t.is((await stat(place.final)).mode & 0o777, 0o444);
+    t.is((await stat(place.final)).mode & 0o777, 0o600);
     t.false(await exists(place.partial));
     t.is(openFiles.count, 0);
   });

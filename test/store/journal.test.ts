@@ -30,12 +30,16 @@ async function createJournal(t: ExecutionContext): Promise<{ path: string; journ
 
 async function open(t: ExecutionContext, path: string): Promise<Journal> {
   const journal = await Journal.open(path);
+  paths.set(journal, path);
   t.teardown(async () => journal.close().catch(() => undefined));
   return journal;
 }
 
+const paths = new WeakMap<Journal, string>();
+
+/** What is on the disk by now. */
 async function readAll(journal: Journal): Promise<JournalEntry[]> {
-  return Array.fromAsync(journal.read());
+  return Array.fromAsync(Journal.read(paths.get(journal)!));
 }
 
 interface FaultyDisk {
@@ -61,6 +65,7 @@ async function createFaultyJournal(
     },
   });
   const journal = new Journal(path, { handle: faulty, size: 0 }, options);
+  paths.set(journal, path);
   t.teardown(async () => journal.close());
   return { journal, disk };
 }
@@ -87,7 +92,6 @@ test('every kind of entry is read as it was appended, also after opening again',
   await journal.close();
   const again = await open(t, path);
   t.deepEqual(await readAll(again), entries);
-  t.is(again.skipped, 0);
 });
 
 test('a torn last line is skipped, and what follows it is not', async (t) => {
@@ -97,18 +101,17 @@ test('a torn last line is skipped, and what follows it is not', async (t) => {
   const whole = await readFile(path);
   for (const cut of [1, 2, 40]) {
     await writeFile(path, whole.subarray(0, whole.length - cut));
-    const torn = await Journal.open(path);
+    const torn = await open(t, path);
     const kept = cut === 1 ? [tagged(1), tagged(2)] : [tagged(1)];
     t.deepEqual(await readAll(torn), kept, `${cut}`);
     torn.append([tagged(3)]);
     await torn.idle();
     t.deepEqual(await readAll(torn), [...kept, tagged(3)], `${cut}`);
-    t.is(torn.skipped, cut === 1 ? 0 : 1);
     await torn.close();
   }
 });
 
-test('lines that are no entry are skipped and counted', async (t) => {
+test('lines that are no entry are skipped', async (t) => {
   const { path, journal } = await createJournal(t);
   const strange = [
     'null',
@@ -128,7 +131,6 @@ test('lines that are no entry are skipped and counted', async (t) => {
   await appendFile(path, `\n${strange.join('\n')}\n${JSON.stringify(tagged(2))}\n`);
   const again = await open(t, path);
   t.deepEqual(await readAll(again), [tagged(1), tagged(2)]);
-  t.is(again.skipped, strange.length);
 });
 
 test('a disk that refuses fails nobody, and all is written when it takes it again', async (t) => {
@@ -140,12 +142,9 @@ test('a disk that refuses fails nobody, and all is written when it takes it agai
   await journal.idle();
   journal.append([tagged(3)]);
   await journal.idle();
-  t.true(journal.isBehind);
-  t.deepEqual(await readAll(journal), [tagged(1)]);
   disk.isFull = false;
   journal.append([tagged(4)]);
   await journal.idle();
-  t.false(journal.isBehind);
   t.deepEqual(await readAll(journal), [1, 2, 3, 4].map(tagged));
 });
 

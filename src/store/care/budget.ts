@@ -91,6 +91,7 @@ export class Budget {
    */
   async admit(size: number | undefined, options: AdmitOptions = {}): Promise<Room> {
     const { written = 0, received = 0, patienceMs = PATIENCE_MS } = options;
+    this.#blobs.requireWritable();
     await this.#catalog.counted;
     const room = new Room({
       size,
@@ -221,6 +222,7 @@ export class Budget {
   /** Begins to evict when the store is above its high watermark. */
   wake(): void {
     const isVain = this.#freeableBytes !== undefined;
+    if (this.#blobs.isReadOnly) return;
     if (this.#isAwake || this.#isClosing || isVain || !this.#ledger.isHigh) return;
     this.#isAwake = true;
     const work = async (): Promise<void> => {
@@ -244,6 +246,7 @@ export class Budget {
 
   /** Evicts this many bytes; without a figure, what is above the low watermark. */
   async evict(bytes?: number): Promise<EvictionResult> {
+    this.#blobs.requireWritable();
     await this.#catalog.counted;
     if (bytes === undefined) await this.#shed(this.#ledger.excessBytes);
     const wantedBytes = bytes ?? this.#ledger.excessBytes;

@@ -6,6 +6,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Step } from '../step.ts';
+import { ReadOnlyError } from '../files/read-only-error.ts';
 import { AccessTimes } from './access-times.ts';
 import { Budget } from './budget.ts';
 import { sumOf } from './evictor.ts';
@@ -70,6 +71,7 @@ export class Care {
     this.#parts = parts;
     this.pins = pins;
     this.health = new Health({ log, now });
+    if (blobs.isReadOnly) this.health.refused(new ReadOnlyError(config.path));
     this.access = new AccessTimes({ catalog, now });
     this.inventory = new Inventory({ catalog, blobs, pins });
     this.budget = new Budget({
@@ -108,6 +110,7 @@ export class Care {
 
   /** Brings files and catalog together, beside the work: after the start, and then once a day. */
   settle(): void {
+    if (this.#parts.blobs.isReadOnly) return;
     this.#settleAgain = setTimeout(() => this.settle(), RECONCILE_AGAIN_MS).unref();
     this.#settling = this.#reconcile().catch((err: unknown) => {
       if (this.#stop.signal.aborted) return;
@@ -138,6 +141,7 @@ export class Care {
     try {
       await this.#measure();
       await this.access.flush();
+      if (this.#parts.blobs.isReadOnly) return;
       await this.#parts.catalog.keepReserve();
       // Where nothing new is pulled, only this finds out that the disk takes writes again.
       if (await this.#takesAgain()) this.health.took();

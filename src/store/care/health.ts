@@ -1,11 +1,10 @@
 import type { StoreSummary } from '../../api/store-api.ts';
 import type { Log } from '../../observe/log.ts';
+import { isFull } from '../faults.ts';
 import { NoRoomError } from './no-room-error.ts';
 
 /** What operators are told; `ok` again with the next content that is kept. */
 export type StoreCondition = Pick<StoreSummary, 'state' | 'reason' | 'since'>;
-
-const FULL = new Set(['ENOSPC', 'EDQUOT']);
 
 /** Whether the store takes what is fetched: clients are served either way, operators must know. */
 export class Health {
@@ -25,7 +24,7 @@ export class Health {
   /** Something could not be kept. */
   refused(error: unknown): void {
     if (error instanceof NoRoomError && error.isTooLarge) return;
-    const state = isFull(error) ? 'full' : 'failing';
+    const state = isWithoutRoom(error) ? 'full' : 'failing';
     const reason = error instanceof Error ? error.message : String(error);
     const isNew = this.#condition.state !== state;
     this.#condition = {
@@ -60,10 +59,6 @@ export class Health {
   }
 }
 
-/** A disk without room says so in many ways, LevelDB only in words. */
-function isFull(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  if (error instanceof NoRoomError && error.cause === undefined) return true;
-  if (FULL.has((error as NodeJS.ErrnoException).code ?? '')) return true;
-  return error.message.includes('No space left on device') || isFull(error.cause);
+function isWithoutRoom(error: unknown): boolean {
+  return (error instanceof NoRoomError && error.cause === undefined) || isFull(error);
 }

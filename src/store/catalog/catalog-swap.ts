@@ -1,14 +1,17 @@
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { lstat, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-
+import { isDamage } from '../faults.ts';
+import { isOwnFolder } from '../files/own-file.ts';
 import { noStep, type Step } from '../step.ts';
 import { Tables } from './tables.ts';
 
 export interface SwapOptions {
-  /** The store's folder. */
-  readonly path: string;
+  /** The folder that the catalog lies in. */
+  readonly root: string;
   readonly durability: 'full' | 'rename';
   readonly step: Step;
+  /** What becomes of the old catalog, or of what stood in its place; without it, it is removed. */
+  readonly discard?: (path: string) => Promise<void>;
 }
 
 /** In the meta table of a new catalog that is complete. */
@@ -31,19 +34,19 @@ export class CatalogSwap {
 
   /** Throws when another process has the catalog, or a newer version wrote it. */
   static async begin(options: SwapOptions): Promise<CatalogSwap> {
-    return new CatalogSwap(options, await openHeld(catalogPath(options.path)));
+    return new CatalogSwap(options, await openHeld(catalogPath(options.root)));
   }
 
   /** Finishes or undoes what a crash left. */
-  static async recover(path: string): Promise<void> {
-    const swap = new CatalogSwap({ path, durability: 'full', step: noStep }, undefined);
-    if (await isFolder(swap.newPath)) {
+  static async recover(root: string): Promise<void> {
+    const swap = new CatalogSwap({ root, durability: 'full', step: noStep }, undefined);
+    if (await isThere(swap.newPath)) {
       if (await isComplete(swap.newPath)) return swap.finish();
       await remove(swap.newPath);
     }
-    if (!(await isFolder(swap.#oldPath))) return;
-    if (await isFolder(catalogPath(path))) await remove(swap.#oldPath);
-    else await rename(swap.#oldPath, catalogPath(path));
+    if (!(await isThere(swap.#oldPath))) return;
+    if (await isThere(catalogPath(root))) await remove(swap.#oldPath);
+    else await rename(swap.#oldPath, catalogPath(root));
   }
 
   constructor(options: SwapOptions, held: Tables | undefined) {
@@ -52,11 +55,11 @@ export class CatalogSwap {
   }
 
   get newPath(): string {
-    return `${catalogPath(this.#options.path)}.new`;
+    return `${catalogPath(this.#options.root)}.new`;
   }
 
   get #oldPath(): string {
-    return `${catalogPath(this.#options.path)}.old`;
+    return `${catalogPath(this.#options.root)}.old`;
   }
 
   /** From here on the new catalog counts, which is closed. */
@@ -71,9 +74,9 @@ export class CatalogSwap {
   }
 
   async finish(): Promise<void> {
-    const { path, step } = this.#options;
-    const catalog = catalogPath(path);
-    if (await isFolder(catalog)) {
+    const { root, step, discard = remove } = this.#options;
+    const catalog = catalogPath(root);
+    if (await isThere(catalog)) {
       this.#held ??= await openHeld(catalog);
       await remove(this.#oldPath);
       await rename(catalog, this.#oldPath);
@@ -85,7 +88,8 @@ export class CatalogSwap {
     await rename(this.newPath, catalog);
     await this.#sync();
     step('rebuild.swapped');
-    await remove(this.#oldPath);
+    await remove(markOf(root));
+    await discard(this.#oldPath);
     step('rebuild.done');
   }
 
@@ -97,13 +101,18 @@ export class CatalogSwap {
 
   async #sync(): Promise<void> {
     if (this.#options.durability !== 'full') return;
-    await using folder = await open(this.#options.path, 'r');
+    await using folder = await open(this.#options.root, 'r');
     await folder.sync();
   }
 }
 
-function catalogPath(path: string): string {
-  return join(path, 'catalog');
+function catalogPath(root: string): string {
+  return join(root, 'catalog');
+}
+
+/** A file that says that the catalog was found damaged while it was in use. */
+export function markOf(root: string): string {
+  return join(root, 'catalog.damaged');
 }
 
 async function isComplete(path: string): Promise<boolean> {
@@ -118,19 +127,20 @@ async function isComplete(path: string): Promise<boolean> {
 
 /** `undefined` when it is missing or broken. Held open, it keeps other processes out. */
 async function openHeld(path: string): Promise<Tables | undefined> {
-  if (!(await isFolder(path))) return undefined;
+  if (!(await isOwnFolder(path))) return undefined;
   try {
     return await Tables.open(path, { durability: 'full' });
   } catch (error) {
-    // An error of LevelDB itself; that the store is in use or of a newer version is no such error.
-    if (String((error as NodeJS.ErrnoException).code).startsWith('LEVEL_')) return undefined;
+    if (isDamage(error)) return undefined;
     throw error;
   }
 }
 
-async function isFolder(path: string): Promise<boolean> {
+/** A folder, or whatever else stands there. */
+async function isThere(path: string): Promise<boolean> {
   try {
-    return (await stat(path)).isDirectory();
+    await lstat(path);
+    return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw error;

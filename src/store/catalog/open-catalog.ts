@@ -1,62 +1,67 @@
-import { readdir, stat } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StoreConfig } from '../../config/config.ts';
 import type { Log } from '../../observe/log.ts';
 import type { JournalEntry } from './catalog.ts';
-import { CatalogSwap } from './catalog-swap.ts';
+import { CatalogSwap, markOf } from './catalog-swap.ts';
 import { LevelCatalog, type LevelCatalogOptions } from './level-catalog.ts';
 import { rebuildCatalog } from './rebuild.ts';
+import { isDamage } from '../faults.ts';
+import { readOwn } from '../files/own-file.ts';
 import type { Step } from '../step.ts';
 
 /** In the meta table of a new, empty catalog whose journal shows that there was another one. */
 const LOST = 'lost';
 
-/** A catalog that a power loss left unreadable is made anew from the files and the journal. */
-export async function openCatalog(
-  config: StoreConfig,
-  options: LevelCatalogOptions & {
-    readonly log: Log;
-    readonly entries: () => AsyncIterable<JournalEntry>;
-    readonly step: Step;
-  },
-): Promise<LevelCatalog> {
-  const { log, entries, step } = options;
-  const path = join(config.path, 'catalog');
-  await CatalogSwap.recover(config.path);
+export interface OpenCatalogOptions extends LevelCatalogOptions {
+  /** The store's folder. */
+  readonly path: string;
+  /** The folder that the catalog lies in. */
+  readonly root: string;
+  readonly log: Log;
+  readonly entries: () => AsyncIterable<JournalEntry>;
+  readonly step: Step;
+  /** Keeps a damaged catalog for whoever wants to know what happened to it. */
+  readonly discard: (path: string) => Promise<void>;
+}
+
+/**
+ * A catalog that cannot be read, whatever became of it, is put aside and made anew from the files and
+ * the journal; not one that another process has, that may not be read, or that lacks room.
+ */
+export async function openCatalog(options: OpenCatalogOptions): Promise<LevelCatalog> {
+  const { path, root, log, discard, ...rest } = options;
+  const catalogPath = join(root, 'catalog');
+  await CatalogSwap.recover(root);
+  let isEmpty = false;
   try {
-    const catalog = await LevelCatalog.open(path, options);
+    const catalog = await LevelCatalog.open(catalogPath, options);
     let isWhole = false;
     try {
-      isWhole = !(await isLost(catalog, config.path));
+      isEmpty = await isLost(catalog, path);
+      isWhole = !isEmpty && !(await isMarked(root));
       if (isWhole) return catalog;
     } finally {
       if (!isWhole) await catalog.close();
     }
-    log.error('the catalog is gone and is made anew from the files');
+    log.error(`the catalog is ${isEmpty ? 'gone' : 'damaged'} and is made anew from the files`);
   } catch (err) {
-    if (!isCorruption(err) && !(await lacksManifest(path))) throw err;
+    if (!isDamage(err)) throw err;
     log.error({ err }, 'the catalog is damaged and is made anew from the files');
   }
-  const rebuilt = await rebuildCatalog({ ...config, entries, step });
+  const rebuilt = await rebuildCatalog({ ...rest, path, root, ...(!isEmpty && { discard }) });
   log.info(rebuilt, 'the catalog was made anew');
-  return LevelCatalog.open(path, options);
+  return LevelCatalog.open(catalogPath, options);
+}
+
+/** Whether it was found damaged while it was in use. */
+async function isMarked(root: string): Promise<boolean> {
+  return (await readOwn(markOf(root), 1)) !== undefined;
 }
 
 /** The loss is written down: after a crash during the rebuild, the empty catalog must not look whole. */
 async function isLost({ tables }: LevelCatalog, path: string): Promise<boolean> {
-  if (tables.isNew && (await stat(join(path, 'journal')).catch(() => undefined))) {
+  if (tables.isNew && (await lstat(join(path, 'journal')).catch(() => undefined))) {
     await tables.write((batch) => batch.put(LOST, 1, { sublevel: tables.meta }));
   }
   return (await tables.meta.get(LOST)) !== undefined;
-}
-
-function isCorruption(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  return (error as NodeJS.ErrnoException).code === 'LEVEL_CORRUPTION' || isCorruption(error.cause);
-}
-
-/** LevelDB reports an I/O error, not a corruption, when CURRENT names a file that is missing. */
-async function lacksManifest(path: string): Promise<boolean> {
-  const names = await readdir(path).catch((): string[] => []);
-  return names.includes('CURRENT') && !names.some((name) => name.startsWith('MANIFEST-'));
 }

@@ -11,10 +11,14 @@ import { noStep, type Step } from '../step.ts';
 export interface RebuildOptions {
   /** The store's folder. */
   readonly path: string;
+  /** The folder of the catalog, where that is another one. */
+  readonly root?: string;
   readonly durability: 'full' | 'rename';
   /** The journal's entries, read only while no other process has the store. */
   readonly entries: () => AsyncIterable<JournalEntry>;
   readonly step?: Step;
+  /** What becomes of the old catalog; without it, it is removed. */
+  readonly discard?: (path: string) => Promise<void>;
 }
 
 /**
@@ -24,9 +28,9 @@ export interface RebuildOptions {
  * version wrote its catalog.
  */
 export async function rebuildCatalog(options: RebuildOptions): Promise<RebuildReport> {
-  const { path, step = noStep } = options;
-  await CatalogSwap.recover(path);
-  await using swap = await CatalogSwap.begin({ ...options, step });
+  const { path, root = path, step = noStep } = options;
+  await CatalogSwap.recover(root);
+  await using swap = await CatalogSwap.begin({ ...options, root, step });
   const report = await fillCatalog(swap.newPath, { ...options, step });
   step('rebuild.filled');
   await swap.markComplete();
@@ -39,7 +43,7 @@ async function fillCatalog(
   catalogPath: string,
   { path, durability, entries, step }: RebuildOptions & { readonly step: Step },
 ): Promise<RebuildReport> {
-  const store = await BlobStore.open({ path, durability });
+  const store = new BlobStore({ path, durability });
   // Writes are not synced: a crash discards an incomplete catalog.
   const catalog = await LevelCatalog.open(catalogPath, { durability: 'rename' });
   try {

@@ -1,12 +1,14 @@
 import type { Pin } from '../../api/store-api.ts';
-import { open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { lstat, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Level } from 'level';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
+import { openOwn, readOwn, writeOwn } from '../files/own-file.ts';
 import { FORMAT, refuseOtherFormat } from '../format.ts';
 import { TEXTS } from '../texts.ts';
+import { examineFiles } from './examine-files.ts';
 import type { BlobRecord, ManifestRecord, Members, TagRecord } from './catalog.ts';
 
 export type Batch = ReturnType<Level<string, unknown>['batch']>;
@@ -55,6 +57,7 @@ export class Tables {
 
   /** Throws when another process has it open or a newer version wrote it. */
   static async open(path: string, options: { durability: 'full' | 'rename' }): Promise<Tables> {
+    await examineFiles(path);
     const db = new Level<string, unknown>(path, { valueEncoding: 'json' });
     await openExclusively(db, path);
     try {
@@ -125,25 +128,27 @@ export class Tables {
     try {
       await probe(`${this.#path}.probe`);
     } catch (error) {
-      const hadReserve = await rm(this.#reserve).then(
-        () => true,
-        () => false,
-      );
-      if (!hadReserve) throw error;
+      if (!(await Tables.useReserve(this.#path))) throw error;
       await probe(`${this.#path}.probe`);
     }
   }
 
   /** Sets a little of the disk aside, for evictions on a full one. A refusal is tried again later. */
   async keepReserve(): Promise<void> {
-    if (await stat(this.#reserve).catch(() => undefined)) return;
-    await writeFile(this.#reserve, Buffer.alloc(RESERVE_BYTES, 1)).catch(async () =>
-      rm(this.#reserve, { force: true }),
+    const reserve = reserveOf(this.#path);
+    const found = await lstat(reserve).catch(() => undefined);
+    if (found?.isFile()) return;
+    await writeOwn(reserve, Buffer.alloc(RESERVE_BYTES, 1)).catch(async () =>
+      rm(`${reserve}.new`, { force: true }),
     );
   }
 
-  get #reserve(): string {
-    return `${this.#path}.reserve`;
+  /** Gives the disk back what was set aside beside this database. False when nothing was. */
+  static async useReserve(path: string): Promise<boolean> {
+    return rm(reserveOf(path)).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Reads fail for the moment of reopening. */
@@ -230,10 +235,14 @@ const FORMAT_KEY = 'schema';
 const PROBE_BYTES = 1024 * 1024;
 const RESERVE_BYTES = 2 * PROBE_BYTES;
 
+function reserveOf(path: string): string {
+  return `${path}.reserve`;
+}
+
 /** Rejects as long as the disk does not take what reopening writes. */
 async function probe(path: string): Promise<void> {
   try {
-    await using file = await open(path, 'w');
+    await using file = await openOwn(path, 'replace');
     await file.writeFile(Buffer.alloc(PROBE_BYTES, 1));
     await file.sync();
   } finally {
@@ -246,7 +255,7 @@ async function openExclusively(db: Level<string, unknown>, path: string): Promis
     await db.open();
   } catch (error) {
     if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'LEVEL_LOCKED') {
-      const holder = await readFile(`${path}.holder`, 'utf8').catch(() => '');
+      const holder = (await readOwn(`${path}.holder`, 200)) ?? '';
       throw Object.assign(
         new Error(TEXTS.inUse({ path: dirname(path), holder }), { cause: error }),
         { code: 'STORE_IN_USE' },

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Stats } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
+import { basename } from 'node:path';
 import PQueue from 'p-queue';
 import { readAll } from '../../oci/content.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -10,6 +11,7 @@ import { asideName, Folders, isMissing } from './folders.ts';
 import { Ingest } from './ingest.ts';
 import { OpenFiles } from './open-files.ts';
 import { noStep, type Step } from '../step.ts';
+import { ReadOnlyError } from './read-only-error.ts';
 import { StoredBlob } from './stored-blob.ts';
 
 export type { Aside } from './folders.ts';
@@ -46,6 +48,9 @@ export class BlobStore {
   readonly folders: Folders;
   readonly aside: AsideFiles;
   readonly openFiles = new OpenFiles();
+  /** What is held is read, and nothing is kept. */
+  isReadOnly = false;
+  readonly #path: string;
   readonly #durability: 'full' | 'rename';
   readonly #step: Step;
   /** One quarantine at a time: what a second one means to move may have been replaced. */
@@ -63,13 +68,23 @@ export class BlobStore {
 
   /** Only while no other process has the store: removes what a killed one wrote, counts what it left. */
   async takeOver(): Promise<void> {
-    await this.folders.sweep();
+    if (!this.isReadOnly) await this.folders.sweep();
     await this.aside.measure();
+  }
+
+  /** Puts something that stands in the place of a file or folder of the store into quarantine. */
+  async putAside(path: string): Promise<void> {
+    await this.folders.requireOwn('quarantine');
+    const name = basename(path);
+    const to = this.folders.asidePath('quarantine', name);
+    await replace(path, to);
+    this.aside.add('quarantine', name, await this.folders.sizeOf(to));
   }
 
   constructor(config: BlobStoreConfig) {
     this.folders = new Folders(config.path);
     this.aside = new AsideFiles(this.folders);
+    this.#path = config.path;
     this.#durability = config.durability;
     this.#step = config.step ?? noStep;
   }
@@ -147,15 +162,23 @@ export class BlobStore {
   }
 
   async #openIngest(digest: Digest, suffix: string): Promise<Ingest> {
+    this.requireWritable();
     const name = asideName(`${digest}${suffix}`);
+    await this.folders.requireOwn('ingest');
     return Ingest.open(digest, {
       partial: this.folders.asidePath('ingest', name),
       claim: await this.aside.claim(name),
       final: this.folders.blobPath(digest),
+      createFolder: async () => this.folders.createFor(digest),
       durability: this.#durability,
       openFiles: this.openFiles,
       step: this.#step,
     });
+  }
+
+  /** Throws `ReadOnlyError` when nothing is kept or removed in this run. */
+  requireWritable(): void {
+    if (this.isReadOnly) throw new ReadOnlyError(this.#path);
   }
 
   /** Keeps a blob from being removed between a look at its file and its record. */
@@ -180,6 +203,7 @@ export class BlobStore {
       if (this.#condemned.get(digest) === found.ctimeMs) return false;
       try {
         const name = asideName(digest);
+        await this.folders.requireOwn('quarantine');
         await replace(path, this.folders.asidePath('quarantine', name));
         this.aside.add('quarantine', name, found.size);
       } catch {
@@ -194,7 +218,8 @@ export class BlobStore {
   async delete(digest: Digest): Promise<void> {
     this.#going.add(digest);
     try {
-      await rm(this.folders.blobPath(digest), { force: true });
+      const path = this.folders.blobPath(digest);
+      if (await this.folders.stat(path)) await rm(path, { force: true });
     } finally {
       this.#going.delete(digest);
     }

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Dirent, Stats } from 'node:fs';
-import { lstat, mkdir, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, lstat, mkdir, readdir, realpath, rm, statfs } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
 import { isDigest, splitDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
+import { FOLDER_MODE, ForeignFileError, isOwnFolder, writeOwn } from './own-file.ts';
 
 const CONTENT: ReadonlySet<string> = new Set(['blobs', 'ingest', 'quarantine']);
 /** A catalog of a million blobs has some hundred files. */
-const MAX_OTHERS = 10_000;
+const MAX_FILES = 10_000;
 
 /** Folders of files that are not held as blobs. */
 export type Aside = 'ingest' | 'quarantine';
@@ -18,15 +19,34 @@ export type Aside = 'ingest' | 'quarantine';
  */
 export class Folders {
   readonly #path: string;
+  /** Where the store's path led when it was last looked at. */
+  #realPath: string | undefined;
 
   constructor(path: string) {
     this.#path = path;
   }
 
+  /**
+   * Makes what is missing. Throws `ForeignFileError` when one of the folders is none of the store's;
+   * the store's own path may be a link.
+   */
   async create(): Promise<void> {
-    for (const folder of CONTENT) {
-      await mkdir(join(this.#path, folder), { recursive: true });
+    await mkdir(this.#path, { recursive: true, mode: FOLDER_MODE });
+    for (const folder of CONTENT) await makeFolder(join(this.#path, folder));
+  }
+
+  /**
+   * Makes the folder of a blob. Resolves with the highest one that was missing. Throws
+   * `ForeignFileError` when a link stands in the place of one.
+   */
+  async createFor(digest: Digest): Promise<string | undefined> {
+    const shard = dirname(this.blobPath(digest));
+    const algorithm = dirname(shard);
+    const made: string[] = [];
+    for (const folder of [dirname(algorithm), algorithm, shard]) {
+      if (await makeFolder(folder)) made.push(folder);
     }
+    return made[0];
   }
 
   blobPath(digest: Digest): string {
@@ -38,21 +58,46 @@ export class Folders {
     return join(this.#path, folder, name);
   }
 
-  /** `undefined` when there is no such file. */
+  /**
+   * `undefined` when there is no such file, or a link stands in the place of a folder above it. A link
+   * in the place of the file itself is told as one.
+   */
   async stat(path: string): Promise<Stats | undefined> {
-    try {
-      return await stat(path);
-    } catch (error) {
-      if (isMissing(error)) return undefined;
+    const [found, isOwn] = await Promise.all([
+      lstat(path).catch((error: NodeJS.ErrnoException) => {
+        if (ABSENT.has(error.code ?? '')) return undefined;
+        throw error;
+      }),
+      this.#isOwn(dirname(path)),
+    ]);
+    return isOwn ? found : undefined;
+  }
+
+  /** Throws `ForeignFileError` when a link stands in the place of the folder. */
+  async requireOwn(folder: Aside): Promise<void> {
+    const path = join(this.#path, folder);
+    if (!(await this.#isOwn(path))) throw new ForeignFileError(path);
+  }
+
+  /** Whether no link stands in the place of this folder, or of one between it and the store's path. */
+  async #isOwn(folder: string): Promise<boolean> {
+    const real = await realpath(folder).catch((error: NodeJS.ErrnoException) => {
+      if (ABSENT.has(error.code ?? '') || error.code === 'ELOOP') return undefined;
       throw error;
-    }
+    });
+    if (real === undefined) return false;
+    const below = relative(this.#path, folder);
+    if (this.#realPath !== undefined && real === join(this.#realPath, below)) return true;
+    // The path may lead elsewhere by now.
+    this.#realPath = await realpath(this.#path);
+    return real === join(this.#realPath, below);
   }
 
   /** Whether the disk takes a small file. */
   async canWrite(): Promise<boolean> {
     const path = join(this.#path, 'ingest', `.${randomUUID()}`);
     try {
-      await writeFile(path, 'whether this can be written');
+      await writeOwn(path, 'whether this can be written');
       return true;
     } catch {
       return false;
@@ -69,16 +114,27 @@ export class Folders {
 
   /** Bytes of the files beside those folders: catalog, journal, and what is none of ours. */
   async otherBytes(): Promise<number> {
+    const names = (await entriesOf(this.#path)).map(({ name }) => name);
+    let bytes = 0;
+    for (const name of names) {
+      if (!CONTENT.has(name)) bytes += await this.sizeOf(join(this.#path, name));
+    }
+    return bytes;
+  }
+
+  /** Of a file, or of all files in a folder; what is linked does not count. */
+  async sizeOf(path: string): Promise<number> {
+    const found = await lstat(path).catch(() => undefined);
+    if (!found?.isDirectory()) return found?.size ?? 0;
     let [bytes, seen] = [0, 0];
-    const folders = [this.#path];
+    const folders = [path];
     for (const folder of folders) {
       for (const entry of await entriesOf(folder)) {
-        if (folder === this.#path && CONTENT.has(entry.name)) continue;
         // What somebody else keeps here may be of any size; its rest is only found by the disk's floor.
-        if ((seen += 1) > MAX_OTHERS) return bytes;
-        const path = join(folder, entry.name);
-        if (entry.isDirectory()) folders.push(path);
-        else bytes += (await lstat(path).catch(() => undefined))?.size ?? 0;
+        if ((seen += 1) > MAX_FILES) return bytes;
+        const below = join(folder, entry.name);
+        if (entry.isDirectory()) folders.push(below);
+        else bytes += (await lstat(below).catch(() => undefined))?.size ?? 0;
       }
     }
     return bytes;
@@ -113,7 +169,8 @@ export class Folders {
     algorithm: Algorithm,
     shard: string,
   ): Promise<{ digests: Digest[]; foreign: number }> {
-    const entries = await entriesOf(join(this.#path, 'blobs', algorithm, shard));
+    const folder = join(this.#path, 'blobs', algorithm, shard);
+    const entries = (await this.#isOwn(folder)) ? await entriesOf(folder) : [];
     const digests = entries
       .filter((entry) => entry.isFile() && entry.name.startsWith(shard))
       .map(({ name }) => `${algorithm}:${name}`)
@@ -138,16 +195,37 @@ export class Folders {
   async *listAside(
     folder: Aside,
   ): AsyncIterable<{ name: string; size: number; modifiedAt: number; changedAt: number }> {
+    if (!(await this.#isOwn(join(this.#path, folder)))) return;
     for (const { name } of await entriesOf(join(this.#path, folder))) {
-      const found = await this.stat(join(this.#path, folder, name));
-      if (!found?.isFile()) continue;
-      yield { name, size: found.size, modifiedAt: found.mtimeMs, changedAt: found.ctimeMs };
+      const path = join(this.#path, folder, name);
+      const found = await lstat(path).catch(() => undefined);
+      if (!found) continue;
+      const size = found.isDirectory() ? await this.sizeOf(path) : found.size;
+      yield { name, size, modifiedAt: found.mtimeMs, changedAt: found.ctimeMs };
     }
   }
 
   async removeAside(folder: Aside, name: string): Promise<void> {
-    await rm(join(this.#path, folder, name), { force: true });
+    await this.requireOwn(folder);
+    await rm(join(this.#path, folder, name), { force: true, recursive: true });
   }
+}
+
+/** What says that a path leads nowhere. */
+const ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR']);
+
+/** Whether it was missing. Throws `ForeignFileError` when something else stands there. */
+async function makeFolder(path: string): Promise<boolean> {
+  try {
+    await mkdir(path, FOLDER_MODE);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    if (!(await isOwnFolder(path))) throw new ForeignFileError(path);
+    return false;
+  }
+  // The process's mask may have taken more than it should.
+  await chmod(path, FOLDER_MODE);
+  return true;
 }
 
 /** As a digest, and what follows it, is written where a colon may not be. */

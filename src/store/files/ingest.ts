@@ -1,10 +1,10 @@
-import { constants } from 'node:fs';
-import { chmod, mkdir, open, rename, unlink, type FileHandle } from 'node:fs/promises';
+import { open, rename, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Digester, splitDigest, type Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Claim } from './aside-files.ts';
 import type { OpenFiles } from './open-files.ts';
+import { ForeignFileError, openOwn } from './own-file.ts';
 import type { Step } from '../step.ts';
 import { TEXTS } from '../texts.ts';
 
@@ -23,6 +23,8 @@ import { TEXTS } from '../texts.ts';
 export interface IngestPlace {
   readonly partial: string;
   readonly final: string;
+  /** Makes the final folder; resolves with the highest one that was missing. */
+  readonly createFolder: () => Promise<string | undefined>;
   /** Of the partial file's name, which the ingest ends. */
   readonly claim: Claim;
   readonly durability: 'full' | 'rename';
@@ -123,21 +125,19 @@ export class Ingest {
   }
 
   /**
-   * After `verify`. Once it resolves the blob is at its final place, read-only, and with
-   * durability `full` there even after power loss, and the writer's hold on the file ends. Resolves
+   * After `verify`. Once it resolves the blob is at its final place, with durability `full` even
+   * after power loss, and the writer's hold on the file ends. Resolves
    * with the file's change time, milliseconds. When it rejects, `abort` is still to be called.
    */
   async commit(): Promise<number> {
-    const { partial, final, durability, step } = this.#place;
+    const { partial, final, createFolder, durability, step } = this.#place;
     const folder = dirname(final);
     step('commit.verified');
     if (durability === 'full') await this.#handle.sync();
     step('commit.synced');
-    const created = await mkdir(folder, { recursive: true });
+    const created = await createFolder();
     await rename(partial, final);
     step('commit.renamed');
-    // Not before the rename: a crash would leave a partial file that cannot be resumed.
-    await chmod(final, 0o444);
     if (durability === 'full') {
       await syncFolder(folder);
       if (created !== undefined) await syncAbove(folder, created);
@@ -205,9 +205,13 @@ export class Ingest {
   }
 }
 
+/** What is none of our files gives way to a new one: itself, not what a link leads to. */
 async function openPartial({ partial, claim }: IngestPlace): Promise<FileHandle> {
   try {
-    return await open(partial, constants.O_RDWR | constants.O_CREAT, 0o600);
+    return await openOwn(partial, 'update').catch(async (error: unknown) => {
+      if (error instanceof ForeignFileError) return openOwn(partial, 'replace');
+      throw error;
+    });
   } catch (error) {
     claim.end({ isKept: true });
     throw error;

@@ -1,9 +1,10 @@
-import { open, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import type { ByteRange, Content, Reader } from '../../oci/content.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import { TEXTS } from '../texts.ts';
 import type { OpenFiles } from './open-files.ts';
+import { openOwn } from './own-file.ts';
 import { VerifyingReader } from './verifying-reader.ts';
 
 export interface StoredBlobParts {
@@ -72,7 +73,7 @@ export class StoredBlob implements Content {
     // Before the file is: what is about to be read is not removed.
     openFiles.add(digest);
     try {
-      const handle = await open(path, 'r');
+      const handle = await openOwn(path, 'read');
       return new FileReader({ handle, range, digest, openFiles, judged });
     } catch (error) {
       openFiles.remove(digest);

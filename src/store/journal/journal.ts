@@ -1,13 +1,15 @@
-import { constants } from 'node:fs';
-import { open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { lstat, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import PQueue from 'p-queue';
 import { formatLine, parseLine, readLines } from './journal-lines.ts';
 import { formatTarget } from '../../oci/reference.ts';
 import { tagEntry, type Catalog, type JournalEntry } from '../catalog/catalog.ts';
+import { openOwn } from '../files/own-file.ts';
 import { noStep, type Step } from '../step.ts';
 
 export interface JournalOptions {
+  /** What was written outlives a power loss, as the catalog's facts do. */
+  readonly isSynced?: boolean;
   readonly step?: Step;
   /** How much waits in memory while the disk refuses; beyond it the journal has a gap. */
   readonly maxPendingBytes?: number;
@@ -25,6 +27,7 @@ const MIN_COMPACTED_BYTES = 1024 * 1024;
  */
 export class Journal {
   readonly #path: string;
+  readonly #isSynced: boolean;
   readonly #step: Step;
   readonly #maxPendingBytes: number;
   /** Writes and the end of a compaction, one at a time. */
@@ -37,13 +40,14 @@ export class Journal {
   #isScheduled = false;
   #isFailing = false;
   #hasGap = false;
-  #skipped = 0;
 
   static async open(path: string, options: JournalOptions = {}): Promise<Journal> {
     // A crash may have left an unfinished compaction beside the journal.
-    await rm(newPath(path), { force: true });
-    const handle = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    await rm(newPath(path), { force: true }).catch(() => undefined);
+    const isNew = (await lstat(path).catch(() => undefined)) === undefined;
+    const handle = await openOwn(path, 'update');
     try {
+      if (isNew && options.isSynced) await syncFolder(dirname(path));
       const { size } = await handle.stat();
       const journal = new Journal(path, { handle, size }, options);
       // The next entry must not continue a torn line.
@@ -59,6 +63,7 @@ export class Journal {
     this.#path = path;
     this.#handle = file.handle;
     this.#size = file.size;
+    this.#isSynced = options.isSynced ?? false;
     this.#step = options.step ?? noStep;
     this.#maxPendingBytes = options.maxPendingBytes ?? MAX_PENDING_BYTES;
   }
@@ -68,19 +73,9 @@ export class Journal {
     return this.#size;
   }
 
-  /** The disk refused the last write. */
-  get isBehind(): boolean {
-    return this.#isFailing || this.#hasGap;
-  }
-
   /** Entries were lost while the disk refused, until a compaction writes everything anew. */
   get hasGap(): boolean {
     return this.#hasGap;
-  }
-
-  /** Lines that were no entries, in the last `read` that came to its end. */
-  get skipped(): number {
-    return this.#skipped;
   }
 
   /** Writes them in this order, later. */
@@ -96,15 +91,22 @@ export class Journal {
     await this.#writes.add(async () => this.#flush());
   }
 
-  /** The entries that are on disk now, the first one first. */
-  async *read(): AsyncGenerator<JournalEntry> {
-    let skipped = 0;
-    for await (const line of readLines(this.#handle, this.#size)) {
-      const entry = line === undefined ? undefined : parseLine(line);
-      if (entry) yield entry;
-      else skipped += 1;
+  /** The entries of a journal that nobody writes; none when it is missing, or no file of the store. */
+  static async *read(path: string): AsyncGenerator<JournalEntry> {
+    const handle = await openOwn(path, 'read').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'EFOREIGN') return undefined;
+      throw error;
+    });
+    if (!handle) return;
+    try {
+      const { size } = await handle.stat();
+      for await (const line of readLines(handle, size)) {
+        const entry = line === undefined ? undefined : parseLine(line);
+        if (entry) yield entry;
+      }
+    } finally {
+      await handle.close();
     }
-    this.#skipped = skipped;
   }
 
   /**
@@ -142,7 +144,7 @@ export class Journal {
     });
     let handle: FileHandle | undefined;
     try {
-      handle = await open(newPath(this.#path), 'w+', 0o600);
+      handle = await openOwn(newPath(this.#path), 'replace');
       const written = await writeAll(handle, entries);
       this.#step('compact.written');
       const target = handle;
@@ -203,6 +205,7 @@ export class Journal {
       // The failed write may have left bytes that are longer than this one.
       if (this.#isFailing) await this.#handle.truncate(this.#size);
       await writeFully(this.#handle, bytes, this.#size);
+      if (this.#isSynced) await this.#handle.datasync();
       this.#size += bytes.length;
       this.#isFailing = false;
     } catch {
