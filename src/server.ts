@@ -1,4 +1,5 @@
 import type { LookupFunction } from 'node:net';
+import { isMainThread } from 'node:worker_threads';
 import type { RebuildReport } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
 import { startEngine } from './engine.ts';
@@ -45,6 +46,7 @@ export async function startServer(
   options: ServerOptions = {},
 ): Promise<RunningServer> {
   const { log = createLog() } = options;
+  closeMask();
   await using undo = new AsyncDisposableStack();
   const engine = undo.adopt(await startEngine(config, { ...options, log }), async (started) =>
     started.close(),
@@ -95,6 +97,7 @@ export async function startPrivateAdmin(
   options: ServerOptions = {},
 ): Promise<{ close(): Promise<void> }> {
   const { log = createLog() } = options;
+  closeMask();
   await using undo = new AsyncDisposableStack();
   const engine = undo.adopt(await startEngine(config, { ...options, log }), async (started) =>
     started.close(),
@@ -108,7 +111,13 @@ export async function startPrivateAdmin(
   return { close: async () => parts.disposeAsync() };
 }
 
+/** What this process makes is for its user alone, also what LevelDB makes. A thread cannot say so. */
+function closeMask(): void {
+  if (isMainThread) process.umask(0o077);
+}
+
 /** Makes the catalog of a store that nobody has open anew from its files. */
 export async function rebuildCatalog(config: Config): Promise<RebuildReport> {
+  closeMask();
   return Store.rebuild(config.store);
 }

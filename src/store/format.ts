@@ -1,6 +1,6 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { FILE_MODE, readOwn, writeOwn } from './files/own-file.ts';
+import { FILE_MODE, readOwn, writeOwn } from './own-file.ts';
 import { TEXTS } from './texts.ts';
 
 /** Raised by every change of files, journal or catalog that an older program would misread. */

@@ -6,12 +6,10 @@ import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { Care } from './care/care.ts';
 import type { Catalog, JournalEntry } from './catalog/catalog.ts';
-import { markOf } from './catalog/catalog-swap.ts';
 import { openCatalog } from './catalog/open-catalog.ts';
 import { rebuildCatalog, type RebuildOptions } from './catalog/rebuild.ts';
-import { isDamage } from './faults.ts';
 import { BlobStore } from './files/blob-store.ts';
-import { ForeignFileError, writeOwn } from './files/own-file.ts';
+import { ForeignFileError, writeOwn } from './own-file.ts';
 import { checkFormat, writeFormat } from './format.ts';
 import { Journal } from './journal/journal.ts';
 import { openInPlace, preparePlace } from './place.ts';
@@ -32,6 +30,9 @@ import { noStep, type Step } from './step.ts';
  *             scrubbing, bringing files and catalog into agreement. Has no file of its own.
  *
  * Arrows point down:  store -> care -> journal -> catalog -> files.
+ *
+ * Beside them stand what all four need: `own-file` opens files and follows nothing, `place` makes a
+ * folder fit to hold a store or finds how it can be served all the same, `tighten` closes it to others.
  *
  * Bytes come first and facts second: a blob is recorded when its file is in place, and its file is
  * removed when its record is gone. So a crash leaves at most a file that nobody knows, which `Care`
@@ -79,9 +80,9 @@ export class Store {
         durability,
         log,
         journal: (entries) => journal?.append(entries),
-        unreadable: (err) => noteDamage(at, { err, log }),
+        unreadable: (err) => log.error({ err }, 'the catalog could not be read'),
         entries: () => Journal.read(join(path, 'journal')),
-        discard: async (damaged) => blobs.putAside(damaged),
+        ...(at === path && { discard: async (damaged) => blobs.putAside(damaged, 'catalog') }),
         now,
         step,
       }),
@@ -160,13 +161,7 @@ async function openJournal(
     return await Journal.open(path, options);
   } catch (error) {
     if (!(error instanceof ForeignFileError)) throw error;
-    await blobs.putAside(path);
+    await blobs.putAside(path, 'journal');
     return Journal.open(path, options);
   }
-}
-
-/** The next start makes the catalog anew. */
-function noteDamage(root: string, { err, log }: { err: unknown; log: Log }): void {
-  log.error({ err }, 'the catalog could not be read');
-  if (isDamage(err)) void writeOwn(markOf(root), '').catch(() => undefined);
 }

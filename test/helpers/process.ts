@@ -23,13 +23,14 @@ export class MirrorProcess {
     {
       maxFileBytes = 'unlimited',
       heapMebibytes,
-    }: { maxFileBytes?: number | 'unlimited'; heapMebibytes?: number } = {},
+      mask = '022',
+    }: { maxFileBytes?: number | 'unlimited'; heapMebibytes?: number; mask?: string } = {},
   ): Promise<MirrorProcess> {
     const file = join(folder, 'entrepot.yaml');
     const listen = { listen: '127.0.0.1:0', admin: '127.0.0.1:0', grace: '100ms' };
     await writeFile(file, JSON.stringify({ ...listen, store: { path: './store' }, ...config }));
     const limit = maxFileBytes === 'unlimited' ? maxFileBytes : Math.floor(maxFileBytes / 512);
-    const command = `ulimit -f ${limit}; exec "$0" "$@"`;
+    const command = `umask ${mask}; ulimit -f ${limit}; exec "$0" "$@"`;
     const heap = heapMebibytes === undefined ? [] : [`--max-old-space-size=${heapMebibytes}`];
     const args = ['-c', command, process.execPath, ...heap, MAIN, 'serve', '--config', file];
     const child = spawn('sh', args, {

@@ -6,7 +6,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Step } from '../step.ts';
-import { ReadOnlyError } from '../files/read-only-error.ts';
+import { ReadOnlyError } from '../read-only-error.ts';
 import { AccessTimes } from './access-times.ts';
 import { Budget } from './budget.ts';
 import { sumOf } from './evictor.ts';

@@ -1,6 +1,6 @@
 import { lstat, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { FOLDER_MODE, readOwn } from '../files/own-file.ts';
+import { FOLDER_MODE, readOwn } from '../own-file.ts';
 import { TEXTS } from '../texts.ts';
 
 const MANIFEST = /^MANIFEST-\d+\n$/;

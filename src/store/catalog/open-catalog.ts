@@ -5,8 +5,9 @@ import type { JournalEntry } from './catalog.ts';
 import { CatalogSwap, markOf } from './catalog-swap.ts';
 import { LevelCatalog, type LevelCatalogOptions } from './level-catalog.ts';
 import { rebuildCatalog } from './rebuild.ts';
-import { isDamage } from '../faults.ts';
-import { readOwn } from '../files/own-file.ts';
+import { isDamage, isFull } from '../faults.ts';
+import { readOwn, writeOwn } from '../own-file.ts';
+import { Tables } from './tables.ts';
 import type { Step } from '../step.ts';
 
 /** In the meta table of a new, empty catalog whose journal shows that there was another one. */
@@ -20,21 +21,34 @@ export interface OpenCatalogOptions extends LevelCatalogOptions {
   readonly log: Log;
   readonly entries: () => AsyncIterable<JournalEntry>;
   readonly step: Step;
-  /** Keeps a damaged catalog for whoever wants to know what happened to it. */
-  readonly discard: (path: string) => Promise<void>;
+  /** Keeps a damaged catalog for whoever wants to know what happened to it; without it, it is removed. */
+  readonly discard?: (path: string) => Promise<void>;
 }
 
 /**
  * A catalog that cannot be read, whatever became of it, is put aside and made anew from the files and
- * the journal; not one that another process has, that may not be read, or that lacks room.
+ * the journal; not one that another process has, that may not be read, or that lacks room: a full disk
+ * is given back what was set aside for evictions.
  */
 export async function openCatalog(options: OpenCatalogOptions): Promise<LevelCatalog> {
+  const { root, log } = options;
+  await CatalogSwap.recover(root);
+  try {
+    return await openWhole(options);
+  } catch (err) {
+    if (!isFull(err) || !(await Tables.useReserve(join(root, 'catalog')))) throw err;
+    log.error({ err }, 'the disk is full: what was set aside opens the catalog');
+    return openWhole(options);
+  }
+}
+
+async function openWhole({ unreadable, ...options }: OpenCatalogOptions): Promise<LevelCatalog> {
   const { path, root, log, discard, ...rest } = options;
   const catalogPath = join(root, 'catalog');
-  await CatalogSwap.recover(root);
+  const opening = { ...rest, unreadable: (err: unknown) => noteDamage(root, { err, unreadable }) };
   let isEmpty = false;
   try {
-    const catalog = await LevelCatalog.open(catalogPath, options);
+    const catalog = await LevelCatalog.open(catalogPath, opening);
     let isWhole = false;
     try {
       isEmpty = await isLost(catalog, path);
@@ -48,9 +62,19 @@ export async function openCatalog(options: OpenCatalogOptions): Promise<LevelCat
     if (!isDamage(err)) throw err;
     log.error({ err }, 'the catalog is damaged and is made anew from the files');
   }
-  const rebuilt = await rebuildCatalog({ ...rest, path, root, ...(!isEmpty && { discard }) });
+  const keep = !isEmpty && discard !== undefined && { discard };
+  const rebuilt = await rebuildCatalog({ ...rest, path, root, ...keep });
   log.info(rebuilt, 'the catalog was made anew');
-  return LevelCatalog.open(catalogPath, options);
+  return LevelCatalog.open(catalogPath, opening);
+}
+
+/** The next opening makes it anew. */
+function noteDamage(
+  root: string,
+  { err, unreadable }: { err: unknown; unreadable: OpenCatalogOptions['unreadable'] },
+): void {
+  unreadable?.(err);
+  if (isDamage(err)) void writeOwn(markOf(root), '').catch(() => undefined);
 }
 
 /** Whether it was found damaged while it was in use. */

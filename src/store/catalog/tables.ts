@@ -5,7 +5,7 @@ import { Level } from 'level';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
-import { openOwn, readOwn, writeOwn } from '../files/own-file.ts';
+import { openOwn, readOwn, writeOwn } from '../own-file.ts';
 import { FORMAT, refuseOtherFormat } from '../format.ts';
 import { TEXTS } from '../texts.ts';
 import { examineFiles } from './examine-files.ts';

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Stats } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
-import { basename } from 'node:path';
 import PQueue from 'p-queue';
 import { readAll } from '../../oci/content.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -11,7 +10,7 @@ import { asideName, Folders, isMissing } from './folders.ts';
 import { Ingest } from './ingest.ts';
 import { OpenFiles } from './open-files.ts';
 import { noStep, type Step } from '../step.ts';
-import { ReadOnlyError } from './read-only-error.ts';
+import { ReadOnlyError } from '../read-only-error.ts';
 import { StoredBlob } from './stored-blob.ts';
 
 export type { Aside } from './folders.ts';
@@ -73,9 +72,8 @@ export class BlobStore {
   }
 
   /** Puts something that stands in the place of a file or folder of the store into quarantine. */
-  async putAside(path: string): Promise<void> {
+  async putAside(path: string, name: string): Promise<void> {
     await this.folders.requireOwn('quarantine');
-    const name = basename(path);
     const to = this.folders.asidePath('quarantine', name);
     await replace(path, to);
     this.aside.add('quarantine', name, await this.folders.sizeOf(to));

@@ -3,7 +3,7 @@ import type { Dirent, Stats } from 'node:fs';
 import { chmod, lstat, mkdir, readdir, realpath, rm, statfs } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { isDigest, splitDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
-import { FOLDER_MODE, ForeignFileError, isOwnFolder, writeOwn } from './own-file.ts';
+import { FOLDER_MODE, ForeignFileError, isOwnFolder, writeOwn } from '../own-file.ts';
 
 const CONTENT: ReadonlySet<string> = new Set(['blobs', 'ingest', 'quarantine']);
 /** A catalog of a million blobs has some hundred files. */
@@ -31,7 +31,7 @@ export class Folders {
    * the store's own path may be a link.
    */
   async create(): Promise<void> {
-    await mkdir(this.#path, { recursive: true, mode: FOLDER_MODE });
+    await makeFolders(this.#path);
     for (const folder of CONTENT) await makeFolder(join(this.#path, folder));
   }
 
@@ -213,6 +213,19 @@ export class Folders {
 
 /** What says that a path leads nowhere. */
 const ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR']);
+
+/** With those above it. By hand: of a disk that cannot be written `recursive` says that it is missing. */
+async function makeFolders(path: string): Promise<void> {
+  try {
+    await mkdir(path, FOLDER_MODE);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT') throw error;
+    await makeFolders(dirname(path));
+    await mkdir(path, FOLDER_MODE);
+  }
+}
 
 /** Whether it was missing. Throws `ForeignFileError` when something else stands there. */
 async function makeFolder(path: string): Promise<boolean> {

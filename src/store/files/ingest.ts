@@ -4,7 +4,7 @@ import { Digester, splitDigest, type Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Claim } from './aside-files.ts';
 import type { OpenFiles } from './open-files.ts';
-import { ForeignFileError, openOwn } from './own-file.ts';
+import { ForeignFileError, openOwn } from '../own-file.ts';
 import type { Step } from '../step.ts';
 import { TEXTS } from '../texts.ts';
 

@@ -4,7 +4,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import { TEXTS } from '../texts.ts';
 import type { OpenFiles } from './open-files.ts';
-import { openOwn } from './own-file.ts';
+import { openOwn } from '../own-file.ts';
 import { VerifyingReader } from './verifying-reader.ts';
 
 export interface StoredBlobParts {

@@ -4,7 +4,7 @@ import PQueue from 'p-queue';
 import { formatLine, parseLine, readLines } from './journal-lines.ts';
 import { formatTarget } from '../../oci/reference.ts';
 import { tagEntry, type Catalog, type JournalEntry } from '../catalog/catalog.ts';
-import { openOwn } from '../files/own-file.ts';
+import { openOwn } from '../own-file.ts';
 import { noStep, type Step } from '../step.ts';
 
 export interface JournalOptions {

@@ -1,4 +1,4 @@
-import { TEXTS } from '../texts.ts';
+import { TEXTS } from './texts.ts';
 
 /** The store takes nothing in this run. */
 export class ReadOnlyError extends Error {

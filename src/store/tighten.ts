@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { chmod, lstat, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { getuid } from 'node:process';
 import { FILE_MODE, FOLDER_MODE } from './own-file.ts';
 
 /** What the store keeps beside each other; its path may hold other things too. */
@@ -28,7 +29,7 @@ export async function tighten(path: string): Promise<void> {
 async function tightenRoot(path: string): Promise<void> {
   const { mode, uid } = await stat(path);
   const isSticky = (mode & 0o1000) !== 0;
-  if (isSticky || uid !== process.getuid?.() || (mode & 0o777) === FOLDER_MODE) return;
+  if (isSticky || uid !== getuid?.() || (mode & 0o777) === FOLDER_MODE) return;
   await chmod(path, FOLDER_MODE).catch(() => undefined);
 }
 
@@ -38,7 +39,7 @@ async function isOpenToOthers(path: string): Promise<boolean> {
 }
 
 /** From the top on, so that nobody can change what is about to be looked at. */
-async function tightenBelow(paths: readonly string[]): Promise<void> {
+export async function tightenBelow(paths: readonly string[]): Promise<void> {
   for (let start = 0; start < paths.length; start += FILES_AT_ONCE) {
     const group = paths.slice(start, start + FILES_AT_ONCE);
     const below = await Promise.all(group.map(async (path) => tightenOne(path)));

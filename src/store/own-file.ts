@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { lstat, open, rename, rm, type FileHandle } from 'node:fs/promises';
-import { TEXTS } from '../texts.ts';
+import { TEXTS } from './texts.ts';
 
 /** Of files; folders have the bits to enter them too. Nobody but the store's own user reads either. */
 export const FILE_MODE = 0o600;
