@@ -12,16 +12,20 @@ export class Deadline implements Disposable {
   readonly #startedAt = performance.now();
   readonly #limitMs: number;
   readonly #error: () => Error;
+  readonly #closing: AbortSignal | undefined;
   #receivedBytes = 0;
   #timer: NodeJS.Timeout;
 
-  /** `error` makes the reason of what ends by it. */
-  constructor(limitMs: number, error: () => Error) {
+  /** `error` makes the reason of what ends by it; `closing` ends it before its time. */
+  constructor(limitMs: number, error: () => Error, closing?: AbortSignal) {
     this.#limitMs = limitMs;
     this.#error = error;
+    this.#closing = closing;
     // Whoever waits sees it; the end of a deadline that nobody waits for is no surprise.
     this.#passed.promise.catch(() => undefined);
     this.#timer = setTimeout(() => this.#look(), limitMs);
+    closing?.addEventListener('abort', this.#close, { once: true });
+    if (closing?.aborted) this.#close();
   }
 
   /** Aborts with the error. */
@@ -41,7 +45,10 @@ export class Deadline implements Disposable {
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
+    this.#closing?.removeEventListener('abort', this.#close);
   }
+
+  readonly #close = (): void => this.#end(this.#closing?.reason as Error);
 
   #look(): void {
     const allowedMs = this.#limitMs + (this.#receivedBytes / MIN_BYTES_PER_SECOND) * 1000;
@@ -50,7 +57,10 @@ export class Deadline implements Disposable {
       this.#timer = setTimeout(() => this.#look(), Math.ceil(leftMs));
       return;
     }
-    const error = this.#error();
+    this.#end(this.#error());
+  }
+
+  #end(error: Error): void {
     this.#passed.reject(error);
     this.#controller.abort(error);
   }

@@ -4,6 +4,7 @@ export const TEXTS = {
     `no answer from ${host} within ${ms} ms`,
   noEnd: ({ host, ms }: { host: string; ms: number }) =>
     `no whole answer from ${host} within ${ms} ms`,
+  closing: 'the mirror is closing',
   noByte: ({ host, ms }: { host: string; ms: number }) => `no byte from ${host} for ${ms} ms`,
   noConnection: ({ host, code }: { host: string; code: string }) =>
     `no connection to ${host} (${code})`,

@@ -56,6 +56,7 @@ export class Transport {
   readonly #upstream: string;
   readonly #timing: Timing;
   readonly #agents: Agents;
+  readonly #closing = new AbortController();
 
   constructor(parts: TransportParts) {
     const { config, timing } = parts;
@@ -67,7 +68,8 @@ export class Transport {
 
   /** Of one exchange with this host, however many requests it takes. */
   startDeadline(host: string, ms = this.#timing.exchangeMs): Deadline {
-    return new Deadline(ms, () => this.#error('timeout', TEXTS.noEnd({ host, ms })));
+    const late = (): UpstreamError => this.#error('timeout', TEXTS.noEnd({ host, ms }));
+    return new Deadline(ms, late, this.closing);
   }
 
   /** Resolves when the headers are here. */
@@ -152,7 +154,15 @@ export class Transport {
     }
   }
 
+  /** Aborts when it closes. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** What runs ends at once. */
   async close(): Promise<void> {
+    const options = { isUnasked: true, isOurs: true };
+    this.#closing.abort(this.#error('unreachable', TEXTS.closing, options));
     await this.#agents.close();
   }
 

@@ -67,4 +67,11 @@ export class UpstreamError extends Error {
     this.isOurs = options.isOurs ?? false;
     this.isCostly = options.isCostly ?? false;
   }
+
+  /** The same in other words, without its cause. */
+  withReason(reason: string): UpstreamError {
+    const { status, retryAfterMs, isUnasked, isOurs, isCostly } = this;
+    const options = { status, retryAfterMs, isUnasked, isOurs, isCostly };
+    return new UpstreamError(this.upstream, this.fault, reason, options);
+  }
 }

@@ -5,6 +5,7 @@ import { chooseChallenge, parseChallenges, type Challenge } from './challenge.ts
 import type { Credential, CredentialSource } from './credentials/credential.ts';
 import { ExpiringValue } from './expiring-value.ts';
 import { readRealm } from './realm.ts';
+import type { Secrets } from './secrets.ts';
 import { TokenService } from './token-service.ts';
 import { basic, type Sender } from '../net/transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -19,6 +20,7 @@ export interface AuthenticatorParts {
   /** Hosts beside the registry's own domain that its tokens may come from. */
   readonly realms: HostList;
   readonly sender: Sender;
+  readonly secrets: Secrets;
   readonly clock: Clock;
 }
 
@@ -71,7 +73,12 @@ export class Authenticator {
   }
 
   /** Throws `UpstreamError` when there is no answer. */
-  async answer(challenge: Challenge, scope: string, exactly = false): Promise<Proof> {
+  async answer(
+    challenge: Challenge,
+    scope: string,
+    exactly = false,
+    isSecond = false,
+  ): Promise<Proof> {
     const credential = await this.#parts.credentials?.get();
     if (credential?.kind === 'bearer') {
       return { authorization: `Bearer ${credential.token}`, credential };
@@ -87,9 +94,10 @@ export class Authenticator {
       return { authorization: await token.get(), credential, token };
     } catch (error) {
       const isRefused = error instanceof UpstreamError && error.fault === 'unauthorized';
-      if (!isRefused || !credential || !this.#parts.credentials?.refuse(credential)) throw error;
-      // An issued credential may end before its time. The newer one is young: it is tried once.
-      return this.answer(challenge, scope, exactly);
+      if (!isRefused || isSecond || !credential) throw error;
+      // An issued credential may end before its time: a newer one is tried once.
+      if (!this.#parts.credentials?.refuse(credential)) throw error;
+      return this.answer(challenge, scope, exactly, true);
     }
   }
 

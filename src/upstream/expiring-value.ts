@@ -13,6 +13,10 @@ export interface Issued<Value> {
 const LIFE_SHARE = 0.8;
 /** A renewal that failed is repeated after this time, while the old value is good. */
 const RETRY_MS = 10_000;
+/** The longest of the field, of Amazon: a moment further off is that of a clock that is wrong. */
+const MAX_LIFE_MS = 12 * 3_600_000;
+/** Of what is issued and has ended already, which is so too. */
+const UNKNOWN_LIFE_MS = 10 * 60_000;
 
 /**
  * A value that ages, such as a token: fetched once however many wait for it, renewed ahead of its
@@ -61,11 +65,18 @@ export class ExpiringValue<Value> {
   }
 
   async #receive(): Promise<Value> {
-    const { value, expiresAt, lifeMs = Infinity } = await this.#fetch();
-    const leftMs = expiresAt === undefined ? lifeMs : timeUntil(expiresAt, this.#clock);
+    const issued = await this.#fetch();
+    const { value } = issued;
+    const leftMs = this.#lifeOf(issued);
     const fetchedAt = this.#clock.steady();
     this.#held = { value, fetchedAt, endsAt: fetchedAt + leftMs };
     this.#renewAt = fetchedAt + leftMs * LIFE_SHARE;
     return value;
+  }
+
+  #lifeOf({ expiresAt, lifeMs }: Issued<Value>): number {
+    if (expiresAt === undefined) return lifeMs ?? Infinity;
+    const leftMs = timeUntil(expiresAt, this.#clock);
+    return leftMs > 0 ? Math.min(leftMs, MAX_LIFE_MS) : (lifeMs ?? UNKNOWN_LIFE_MS);
   }
 }

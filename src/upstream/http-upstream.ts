@@ -2,6 +2,7 @@ import { fallbackTag } from '../oci/cosign.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestOf, isDigest, splitDigest, type Algorithm, type Digest } from '../oci/digest.ts';
+import { parseContentRange, parseLength } from '../oci/length.ts';
 import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
 import { essence, isIndexType, isManifestType, MANIFEST_ACCEPT } from '../oci/media-types.ts';
 import {
@@ -14,7 +15,7 @@ import {
 } from '../oci/reference.ts';
 import { INTERACTIVE, type Demand } from './demand.ts';
 import { ListingReader, type ListingRequest } from './listing.ts';
-import { parentCopy } from './registry-answer.ts';
+import { parentCopy, printable } from './registry-answer.ts';
 import { Referrers } from './referrers.ts';
 import { RegistryClient, type RegistryResponse, type SmallResponse } from './registry-client.ts';
 import type { RegistrySenderParts } from './registry-sender.ts';
@@ -85,8 +86,8 @@ export class HttpUpstream implements Upstream {
       ? reference
       : response.headers['docker-content-digest'];
     const mediaType = essence(response.headers['content-type']);
-    const size = contentLength(response);
-    const copy = parentCopy(response.headers);
+    const size = parseLength(response.headers['content-length']);
+    const copy = parentCopy(response.headers, this.#client.secrets);
     return {
       ...(copy && { copy }),
       ...(isDigest(digest) && { digest }),
@@ -131,7 +132,7 @@ export class HttpUpstream implements Upstream {
     response.discard();
     if (response.status === 404) return undefined;
     if (response.status === 405) return this.#headByRange(repository, digest, demand);
-    const size = contentLength(response);
+    const size = parseLength(response.headers['content-length']);
     return { ...(size !== undefined && { size }) };
   }
 
@@ -164,7 +165,7 @@ export class HttpUpstream implements Upstream {
     });
     if (response.status === 404) return undefined;
     if (response.status === 206) return this.#partialBody(response, start);
-    return blobBody(response, 0, contentLength(response));
+    return blobBody(response, 0, parseLength(response.headers['content-length']));
   }
 
   async listTags(repository: Repository, demand: Demand = INTERACTIVE): Promise<Tag[] | undefined> {
@@ -222,27 +223,20 @@ export class HttpUpstream implements Upstream {
       return { digest, bytes, manifest };
     } catch (error) {
       if (!(error instanceof ManifestError)) throw error;
-      throw this.#badResponse(TEXTS.sent({ host: response.url.host, what: error.message }), {
-        cause: error,
-      });
+      const what = printable(this.#client.secrets.strike(error.message), 300);
+      throw this.#badResponse(TEXTS.sent({ host: response.url.host, what }), { cause: error });
     }
   }
 
   /** A 206 counts only when it says that it starts where it was asked to. */
   #partialBody(response: RegistryResponse, start: number): BlobBody {
-    const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/i.exec(response.headers['content-range'] ?? '');
-    if (!match || Number(match[1]) !== start) {
-      response.discard();
-      throw this.#badResponse(
-        TEXTS.otherRange({
-          host: response.url.host,
-          start,
-          range: response.headers['content-range'] ?? '',
-        }),
-        { status: 206 },
-      );
-    }
-    return blobBody(response, start, match[3] === '*' ? undefined : Number(match[3]));
+    const header = response.headers['content-range'];
+    const range = parseContentRange(header);
+    if (range?.start === start) return blobBody(response, start, range.size);
+    response.discard();
+    const { host } = response.url;
+    const told = printable(this.#client.secrets.strike(header ?? ''));
+    throw this.#badResponse(TEXTS.otherRange({ host, start, range: told }), { status: 206 });
   }
 
   /** By HEAD first, which costs no quota: most subjects have no fallback tag. */
@@ -291,9 +285,4 @@ function blobBody(response: RegistryResponse, start: number, size: number | unde
     discard: () => response.discard(),
     ...(size !== undefined && { size }),
   };
-}
-
-function contentLength(response: Pick<RegistryResponse, 'headers'>): number | undefined {
-  const text = response.headers['content-length'] ?? '';
-  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }

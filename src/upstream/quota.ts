@@ -14,7 +14,6 @@ const RESERVE_SHARE = 0.25;
 const BLOCKS = new Backoff({ firstMs: 1_000, maxMs: 60_000 });
 /** The pause when nothing remains and the registry does not say for how long. */
 const EMPTY_MS = 15 * 60_000;
-const MAX_RETRY_AFTER_MS = 3_600_000;
 const FORECAST_MS = 3_600_000;
 const MAX_SAMPLES = 200;
 
@@ -54,7 +53,7 @@ export class Quota {
   /** Learns from a 429. `retryAfterMs` is what the upstream asked for, if it did. */
   refuse(headers: Headers, retryAfterMs: number | undefined, cost: Cost): void {
     this.#learn(headers);
-    const askedMs = Math.min(retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
+    const askedMs = retryAfterMs ?? 0;
     if (cost.isCounted && this.#remaining === 0) {
       // HEADs cost nothing: they go on, and their headers tell when pulls remain again.
       this.#emptyUntil = this.#clock.steady() + (askedMs || EMPTY_MS);

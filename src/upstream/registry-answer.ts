@@ -3,6 +3,7 @@ import type { TransportResponse } from '../net/transport.ts';
 import { essence } from '../oci/media-types.ts';
 import type { UpstreamFault } from '../oci/upstream-error.ts';
 import { timeUntil, type Clock } from '../time/clock.ts';
+import type { Secrets } from './secrets.ts';
 import type { ParentCopy } from './upstream.ts';
 import { TEXTS } from './texts.ts';
 
@@ -26,6 +27,7 @@ interface Asked {
 
 const MAX_ERROR_BYTES = 16 * 1024;
 const MAX_REASON_LENGTH = 200;
+const MAX_RETRY_AFTER_MS = 3_600_000;
 /** RFC 9211, as this mirror writes it itself. */
 const STALE = /(?:^|,)\s*entrepot\s*;\s*hit\s*;\s*detail=stale\s*(?:$|,)/;
 /** The spec's one form of a warning. */
@@ -42,7 +44,8 @@ export function judge(answer: Judged, asked: Asked): Verdict | undefined {
   }
   const encoding = headers['content-encoding'] ?? 'identity';
   if (encoding === 'identity') return undefined;
-  return { fault: 'bad-response', reason: TEXTS.encoded({ host: url.host, encoding }) };
+  const reason = TEXTS.encoded({ host: url.host, encoding: printable(encoding) });
+  return { fault: 'bad-response', reason };
 }
 
 function judgeStatus(
@@ -75,7 +78,10 @@ function judgeStatus(
  * `: CODE: message` of an error document of the distribution spec; else nothing. A page is never
  * repeated.
  */
-export async function readErrorMessage(response: TransportResponse): Promise<string> {
+export async function readErrorMessage(
+  response: TransportResponse,
+  secrets: Secrets,
+): Promise<string> {
   if (response.status < 300) {
     response.destroy();
     return '';
@@ -85,29 +91,35 @@ export async function readErrorMessage(response: TransportResponse): Promise<str
     return '';
   }
   // What breaks here takes nothing from the status.
-  return describeErrors(parseJsonObject(await response.readText(MAX_ERROR_BYTES)));
+  return describeErrors(parseJsonObject(await response.readText(MAX_ERROR_BYTES)), secrets);
 }
 
 /**
  * Milliseconds from the seconds or the HTTP date of a `Retry-After` (RFC 9110 section 10.2.3);
- * `undefined` for what is not in the future or is neither.
+ * `undefined` for what is not in the future or is neither. An hour at most: what asks for more, as a
+ * clock that is wrong by years does, is asked again then.
  */
 export function parseRetryAfter(value: string | undefined, clock: Clock): number | undefined {
   const text = value?.trim() ?? '';
-  const isSeconds = /^\d{1,9}$/.test(text);
+  const isSeconds = /^\d+$/.test(text);
   const isDate = /^(?:mon|tue|wed|thu|fri|sat|sun)/i.test(text);
   const ms = isSeconds ? Number(text) * 1000 : isDate ? timeUntil(Date.parse(text), clock) : 0;
-  return ms > 0 ? ms : undefined;
+  return ms > 0 ? Math.min(ms, MAX_RETRY_AFTER_MS) : undefined;
 }
 
-/** `: CODE: message` of a parsed error document; else nothing. */
-export function describeErrors(document: Record<string, unknown> | undefined): string {
+/** `: CODE: message` of a parsed error document, without a secret; else nothing. */
+export function describeErrors(
+  document: Record<string, unknown> | undefined,
+  secrets: Secrets,
+): string {
   const errors = document?.['errors'];
   const first: unknown = Array.isArray(errors) ? errors[0] : undefined;
   if (typeof first !== 'object' || first === null) return '';
   const { code, message } = first as { code?: unknown; message?: unknown };
   const words = [code, message].filter((word) => typeof word === 'string' && word !== '');
-  return words.length === 0 ? '' : `: ${printable(words.join(': '), MAX_REASON_LENGTH)}`;
+  return words.length === 0
+    ? ''
+    : `: ${printable(secrets.strike(words.join(': ')), MAX_REASON_LENGTH)}`;
 }
 
 /** Words of the other side, safe in a header, a log line and a terminal. */
@@ -119,10 +131,14 @@ export function printable(text: string, maxLength = 100): string {
  * What the upstream says of its answer when it is such a mirror and could not ask; `undefined` when
  * the answer is the registry's own, or one that the mirror holds to be fresh.
  */
-export function parentCopy(headers: Readonly<Record<string, string>>): ParentCopy | undefined {
+export function parentCopy(
+  headers: Readonly<Record<string, string>>,
+  secrets: Secrets,
+): ParentCopy | undefined {
   const status = headers['cache-status'];
   if (status === undefined || !STALE.test(status)) return undefined;
   const text = WARNING.exec(headers['warning'] ?? '')?.[1] ?? TEXTS.copyNotConfirmed;
   const seconds = /^\d{1,12}$/.exec(headers['age'] ?? '')?.[0];
-  return { ageMs: Number(seconds ?? 0) * 1000, warning: text.replaceAll(/\\(.)/g, '$1') };
+  const warning = secrets.strike(text.replaceAll(/\\(.)/g, '$1'));
+  return { ageMs: Number(seconds ?? 0) * 1000, warning };
 }

@@ -18,6 +18,7 @@ import {
   type RegistryRequest,
   type RegistrySenderParts,
 } from './registry-sender.ts';
+import { Secrets } from './secrets.ts';
 import { TEXTS } from './texts.ts';
 
 /** Of status 200, 206, 404, and 405 to a HEAD; everything else is thrown. */
@@ -39,6 +40,8 @@ const MAX_ATTEMPTS = 3;
  * fails, with a fault that says what is wrong.
  */
 export class RegistryClient {
+  /** Whatever the other side says is told without them. */
+  readonly secrets = new Secrets();
   readonly #parts: RegistrySenderParts;
   readonly #sender: RegistrySender;
   readonly #accounts: Accounts;
@@ -49,7 +52,9 @@ export class RegistryClient {
     this.#parts = parts;
     const sender = new RegistrySender(parts);
     this.#sender = sender;
-    const context = { upstream: config.name, registry: sender.base, sender, clock };
+    const { base: registry, closing } = sender;
+    const { secrets } = this;
+    const context = { upstream: config.name, registry, sender, clock, secrets, closing };
     const sources = config.credentials.map((entry) => openCredentials(entry, context));
     const accounts = (sources.length > 0 ? sources : [undefined]).map((credentials) => {
       const authenticator = new Authenticator({ ...context, realms: sender.realms, credentials });
@@ -115,10 +120,17 @@ export class RegistryClient {
         const pause = pauses.after(attempts);
         const final = wanted.isStream || attempts === MAX_ATTEMPTS;
         const late = performance.now() + pause > lastStart;
-        if (final || late || !isPassing(error)) throw error;
-        await sleep(pause, undefined, { signal: wanted.demand.signal });
+        if (final || late || !isPassing(error)) throw this.#withoutSecrets(error);
+        await deadline.within(sleep(pause, undefined, { signal: wanted.demand.signal }));
       }
     }
+  }
+
+  /** A redirect or a token service may have put one into the name of a host. */
+  #withoutSecrets(error: unknown): unknown {
+    if (!(error instanceof UpstreamError)) return error;
+    const reason = this.secrets.strikeOwn(error.reason);
+    return reason === error.reason ? error : error.withReason(reason);
   }
 
   async #attempt(wanted: RegistryRequest): Promise<RegistryResponse> {
@@ -176,11 +188,11 @@ export class RegistryClient {
     const spoken = isWithoutBody
       ? await this.#sender.repeatByGet(wanted, answer).catch(() => undefined)
       : response;
-    const said = spoken ? await readErrorMessage(spoken) : '';
+    const said = spoken ? await readErrorMessage(spoken, this.secrets) : '';
     const isLimit = status === 429 && isOwn;
-    const retryAfterMs =
-      parseRetryAfter(headers['retry-after'], clock) ??
-      (isLimit ? account.quota.waitMs(cost) : undefined);
+    const retryAfterMs = isLimit
+      ? account.quota.waitMs(cost)
+      : parseRetryAfter(headers['retry-after'], clock);
     const reason = `${verdict.reason}${said}`;
     return new UpstreamError(config.name, verdict.fault, reason, { status, retryAfterMs });
   }

@@ -92,6 +92,11 @@ export class RegistrySender implements Sender {
     return this.#transport.guard.namedAs('realm');
   }
 
+  /** Aborts when it closes. */
+  get closing(): AbortSignal {
+    return this.#transport.closing;
+  }
+
   /** Of one question to the registry. */
   startDeadline(ms = this.#parts.timing.exchangeMs): Deadline {
     return this.#transport.startDeadline(this.base.host, ms);

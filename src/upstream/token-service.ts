@@ -10,6 +10,7 @@ import {
   type TransportRequest,
   type TransportResponse,
 } from '../net/transport.ts';
+import type { Secrets } from './secrets.ts';
 import { TEXTS } from './texts.ts';
 
 /** What a token is asked for. */
@@ -25,6 +26,8 @@ export interface TokenRequest {
 export interface TokenServiceParts {
   readonly upstream: string;
   readonly sender: Sender;
+  /** What it issues is one more. */
+  readonly secrets: Secrets;
   readonly clock: Clock;
 }
 
@@ -75,6 +78,7 @@ export class TokenService {
     if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)) {
       throw this.#error('bad-response', TEXTS.noToken({ host: url.host }));
     }
+    this.#parts.secrets.add(value);
     const life = Number(document?.['expires_in'] ?? 0);
     const seconds = Number.isFinite(life) ? Math.max(life, MIN_LIFE_SECONDS) : MIN_LIFE_SECONDS;
     return { value: `Bearer ${value}`, lifeMs: seconds * 1000 };
@@ -91,7 +95,7 @@ export class TokenService {
     const isRefusal = status === 401 || status === 403 || (status === 400 && wanted.credential);
     if (!isRefusal) return this.#error('bad-response', reason, { status });
     const login = wanted.credential ? TEXTS.theCredentials : TEXTS.nobody;
-    const said = describeErrors(document);
+    const said = describeErrors(document, this.#parts.secrets);
     return this.#error('unauthorized', TEXTS.tokenRefused({ reason, login, said }), { status });
   }
 

@@ -1,9 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { issueFromHelper } from '../../src/upstream/credentials/credential-helper.ts';
 import { MINUTE } from '../helpers/clock.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
+import { until } from '../helpers/until.ts';
 import { REPOSITORY, UPSTREAM, refusalOf, startScene, told } from '../helpers/scene.ts';
 
 const TOKEN = `GET token repository:${REPOSITORY}:pull`;
@@ -177,3 +179,40 @@ test('a helper that does not read what it is asked is no fault', async (t) => {
     lifeMs: 600_000,
   });
 });
+
+test('a helper that is late ends together with what it has started', async (t) => {
+  const helper = await installHelper(t, '');
+  const folder = await createTempFolder(t);
+  const pid = join(folder, 'pid');
+  // The shell's child holds the output open, and would live on.
+  await helper.become(`sleep 600 &\necho $! > '${pid}'\nwait`);
+  await t.throwsAsync(issueFromHelper({ name: helper.name, server: 'reg.example', limitMs: 300 }), {
+    message: /gave no answer within 0.3 s/,
+  });
+  const child = Number(await readFile(pid, 'utf8'));
+  await until('the child is gone', () => !isRunning(child));
+  t.pass();
+});
+
+test('a helper that has ended while what it started holds its output ends at the limit', async (t) => {
+  const helper = await installHelper(t, `sleep 600 &\n${prints('robot', 'secret')}`);
+  await t.throwsAsync(issueFromHelper({ name: helper.name, server: 'reg.example', limitMs: 300 }), {
+    message: /gave no answer within 0.3 s/,
+  });
+});
+
+test('a helper that prints without an end is stopped', async (t) => {
+  const helper = await installHelper(t, 'yes');
+  await t.throwsAsync(issueFromHelper({ name: helper.name, server: 'reg.example' }), {
+    message: /printed too much/,
+  });
+});
+
+function isRunning(pid: number): boolean {
+  try {
+    // A dead process that nobody has waited for is a zombie.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}

@@ -13,6 +13,7 @@ import { failed, keyOf, reasonOf, skipped, type Outcome } from './finding.ts';
 import { checkImage, type WantedImage } from './image-check.ts';
 import { checkClock, checkQuota, checkRegistry } from './registry-check.ts';
 import { checkTls } from './tls-check.ts';
+import { Secrets } from '../secrets.ts';
 import { TEXTS } from '../texts.ts';
 
 export interface CheckupParts extends RegistrySenderParts {
@@ -132,6 +133,7 @@ export class Checkup {
       sender: this.#transport,
       challenge: this.#challenge,
       repository: images[0] && `${prefix}${images[0].repository}`,
+      secrets: new Secrets(),
       signal: this.#signal,
     };
     const accounts: Account[] = [];

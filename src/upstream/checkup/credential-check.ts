@@ -8,6 +8,7 @@ import type { CredentialSource } from '../credentials/credential.ts';
 import { openCredentials } from '../credentials/open-credentials.ts';
 import type { Sender } from '../../net/transport.ts';
 import { failed, keyOf, ok, reasonOf, skipped, warning, type Outcome } from './finding.ts';
+import type { Secrets } from '../secrets.ts';
 import { TEXTS } from '../texts.ts';
 
 export interface CredentialCheckParts {
@@ -15,6 +16,7 @@ export interface CredentialCheckParts {
   readonly registry: URL;
   readonly sender: Sender;
   readonly clock: Clock;
+  readonly secrets: Secrets;
   /** `undefined`: the registry asks for nothing. */
   readonly challenge: Challenge | undefined;
   /** The repository that a token is asked for; `undefined`: none was named. */

@@ -6,6 +6,7 @@ import { chooseChallenge, parseChallenges } from '../challenge.ts';
 import { readRealm } from '../realm.ts';
 import { followRedirect, isRedirect } from '../redirect.ts';
 import { judge, printable, readErrorMessage, type Verdict } from '../registry-answer.ts';
+import { Secrets } from '../secrets.ts';
 import { failed, keyOf, ok, skipped, warning, type Outcome } from './finding.ts';
 import { TEXTS } from '../texts.ts';
 
@@ -28,7 +29,7 @@ export async function checkRegistry(
   }
   const verdict = judge({ response, isOwn: true }, { method: 'GET', login: TEXTS.toRegistry });
   if (verdict) {
-    const reason = `${verdict.reason}${await readErrorMessage(response)}`;
+    const reason = `${verdict.reason}${await readErrorMessage(response, new Secrets())}`;
     return explainFault({ ...verdict, reason }, config, registry);
   }
   response.destroy();

@@ -21,6 +21,7 @@ export interface AzureParts {
   /** The registry's `/v2/`. */
   readonly registry: URL;
   readonly sender: Sender;
+  readonly closing?: AbortSignal | undefined;
 }
 
 /** The same one in every Azure cloud. */
@@ -35,14 +36,17 @@ const DEVELOPER_TOOLS = /Visual Studio|Azure CLI|Developer CLI|PowerShell|broker
  * @see https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
  */
 export async function issueFromAzure(parts: AzureParts): Promise<Issued<Credential>> {
-  const identity = await askCloud(async (abortSignal) => {
-    const answer = await createCredential(parts).getToken(SCOPE, {
-      abortSignal,
-      requestOptions: { timeout: 4_000 },
-    });
-    if (!answer) throw new Error(TEXTS.noAccessToken);
-    return answer.token;
-  }, tellError);
+  const identity = await askCloud(
+    async (abortSignal) => {
+      const answer = await createCredential(parts).getToken(SCOPE, {
+        abortSignal,
+        requestOptions: { timeout: 4_000 },
+      });
+      if (!answer) throw new Error(TEXTS.noAccessToken);
+      return answer.token;
+    },
+    { tell: tellError, closing: parts.closing },
+  );
   const token = await exchange(identity, parts);
   const value = { kind: 'identity-token', token } as const;
   return { value, expiresAt: readExpiry(token), lifeMs: UNKNOWN_LIFE_MS };

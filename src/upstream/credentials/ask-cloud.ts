@@ -1,5 +1,12 @@
 import { TEXTS } from '../texts.ts';
 
+export interface AskCloudOptions {
+  /** One line of what the library threw. */
+  readonly tell: (error: unknown) => string;
+  /** Aborts when the mirror closes. */
+  readonly closing?: AbortSignal | undefined;
+}
+
 const LIMIT_MS = 10_000;
 
 /**
@@ -8,7 +15,7 @@ const LIMIT_MS = 10_000;
  */
 export async function askCloud<Value>(
   ask: (signal: AbortSignal) => Promise<Value>,
-  tell: (error: unknown) => string,
+  { tell, closing }: AskCloudOptions,
 ): Promise<Value> {
   const limit = new AbortController();
   const late = Promise.withResolvers<never>();
@@ -16,6 +23,12 @@ export async function askCloud<Value>(
     late.reject(new Error(TEXTS.cloudSilent({ seconds: LIMIT_MS / 1000 })));
     limit.abort();
   }, LIMIT_MS);
+  const close = (): void => {
+    late.reject(closing?.reason);
+    limit.abort();
+  };
+  closing?.addEventListener('abort', close, { once: true });
+  if (closing?.aborted) close();
   try {
     return await Promise.race([ask(limit.signal), late.promise]);
   } catch (error) {
@@ -23,6 +36,7 @@ export async function askCloud<Value>(
     throw new Error(tell(error));
   } finally {
     clearTimeout(timer);
+    closing?.removeEventListener('abort', close);
   }
 }
 

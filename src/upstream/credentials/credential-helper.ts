@@ -1,4 +1,6 @@
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { kill } from 'node:process';
+import type { Readable } from 'node:stream';
 import { parseJsonObject } from '../../net/json-object.ts';
 import type { Issued } from '../expiring-value.ts';
 import type { Credential } from './credential.ts';
@@ -10,11 +12,13 @@ export interface HelperParts {
   /** The registry as it was logged in to. */
   readonly server: string;
   readonly limitMs?: number;
+  /** Aborts when the mirror closes. */
+  readonly closing?: AbortSignal | undefined;
 }
 
 interface Outcome {
-  /** `undefined`: the program ended well. */
-  readonly failure: { readonly code?: unknown; readonly killed?: boolean | undefined } | undefined;
+  /** The code of what kept it from running, or how it ended; `undefined`: well. */
+  readonly failure: string | undefined;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -37,13 +41,8 @@ export async function issueFromHelper(parts: HelperParts): Promise<Issued<Creden
   const program = `docker-credential-${parts.name}`;
   const { failure, stdout, stderr } = await run(program, parts);
   if (failure) {
-    const limitMs = parts.limitMs ?? LIMIT_MS;
-    throw new Error(
-      TEXTS.helperFailed({
-        program,
-        reason: reasonOf(failure, { stdout, stderr }, { ...parts, limitMs }),
-      }),
-    );
+    const reason = reasonOf(failure, { stdout, stderr }, parts);
+    throw new Error(TEXTS.helperFailed({ program, reason }));
   }
   const { Username: username, Secret: secret } = parseJsonObject(Buffer.from(stdout)) ?? {};
   if (typeof username !== 'string' || typeof secret !== 'string' || !username || !secret) {
@@ -56,31 +55,64 @@ export async function issueFromHelper(parts: HelperParts): Promise<Issued<Creden
   return { value, lifeMs: LIFE_MS };
 }
 
-async function run(program: string, { server, limitMs = LIMIT_MS }: HelperParts): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const options = {
-      timeout: limitMs,
-      maxBuffer: MAX_OUTPUT_BYTES,
-      killSignal: 'SIGKILL',
-    } as const;
-    const child = execFile(program, ['get'], options, (error, stdout, stderr) =>
-      resolve({ failure: error ?? undefined, stdout, stderr }),
-    );
-    // A program that answers without reading its input closes the pipe early.
-    child.stdin?.on('error', () => {});
-    child.stdin?.end(`${server}\n`);
-  });
+/** It ends by the limit, with whatever it has started, or when the mirror closes. */
+async function run(program: string, parts: HelperParts): Promise<Outcome> {
+  const { server, limitMs = LIMIT_MS, closing } = parts;
+  // In a group of its own: what it starts has its output, and would hold that open.
+  const child = spawn(program, ['get'], { detached: true });
+  const { promise, resolve } = Promise.withResolvers<Outcome['failure']>();
+  const end = (failure: Outcome['failure']): void => {
+    if (child.pid !== undefined) killGroup(child.pid);
+    for (const stream of child.stdio) stream?.destroy();
+    resolve(failure);
+  };
+  const collect = (stream: Readable): Buffer[] => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    stream.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes > MAX_OUTPUT_BYTES) end('talks');
+    });
+    return chunks;
+  };
+  const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
+  child.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'unknown'));
+  child.on('close', (code) => resolve(code === 0 ? undefined : 'failed'));
+  // A program that answers without reading its input closes the pipe early.
+  child.stdin.on('error', () => {});
+  child.stdin.end(`${server}\n`);
+  const timer = setTimeout(() => end('late'), limitMs);
+  const close = (): void => end('late');
+  closing?.addEventListener('abort', close, { once: true });
+  if (closing?.aborted) close();
+  try {
+    const failure = await promise;
+    const [out = '', err = ''] = [stdout, stderr].map((chunks) => Buffer.concat(chunks).toString());
+    return { failure, stdout: out, stderr: err };
+  } finally {
+    clearTimeout(timer);
+    closing?.removeEventListener('abort', close);
+  }
+}
+
+function killGroup(pid: number): void {
+  try {
+    kill(-pid, 'SIGKILL');
+  } catch {
+    // It has ended by itself.
+  }
 }
 
 function reasonOf(
-  { code, killed }: NonNullable<Outcome['failure']>,
+  failure: NonNullable<Outcome['failure']>,
   { stdout, stderr }: Pick<Outcome, 'stdout' | 'stderr'>,
-  { server, limitMs }: Required<HelperParts>,
+  { server, limitMs = LIMIT_MS }: HelperParts,
 ): string {
-  if (code === 'ENOENT') return TEXTS.helperMissing;
-  if (code === 'EACCES') return TEXTS.helperDenied;
-  if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') return TEXTS.helperTalks;
-  if (killed) return TEXTS.helperLate({ seconds: limitMs / 1000 });
+  if (failure === 'ENOENT') return TEXTS.helperMissing;
+  if (failure === 'EACCES') return TEXTS.helperDenied;
+  if (failure === 'talks') return TEXTS.helperTalks;
+  if (failure === 'late') return TEXTS.helperLate({ seconds: limitMs / 1000 });
   const [said = ''] = [stdout, stderr].map(firstLine).filter((line) => line !== '');
   if (said.startsWith(NOT_FOUND)) return TEXTS.helperWithout({ server });
   return TEXTS.helperSaid({ said: said === '' ? '' : `: ${said}` });

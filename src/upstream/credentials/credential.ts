@@ -1,5 +1,6 @@
 import type { Clock } from '../../time/clock.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
+import type { Secrets } from '../secrets.ts';
 import { ExpiringValue, type Issued } from '../expiring-value.ts';
 import { TEXTS } from '../texts.ts';
 
@@ -13,6 +14,10 @@ export type Credential =
   | { readonly kind: 'password'; readonly username: string; readonly password: string }
   | { readonly kind: 'identity-token'; readonly token: string }
   | { readonly kind: 'bearer'; readonly token: string };
+
+export function secretOf(credential: Credential): string {
+  return credential.kind === 'password' ? credential.password : credential.token;
+}
 
 /** Where a credential comes from: the configuration, or a provider that issues one for some time. */
 export interface CredentialSource {
@@ -30,6 +35,8 @@ export interface IssuedCredentialParts {
   readonly label: string;
   /** Asks the provider. Its errors are told in one line and never carry a secret. */
   readonly issue: () => Promise<Issued<Credential>>;
+  /** What is issued is one more. */
+  readonly secrets: Secrets;
   readonly clock: Clock;
 }
 
@@ -41,14 +48,16 @@ export class IssuedCredential implements CredentialSource {
   readonly label: string;
   readonly #value: ExpiringValue<Credential>;
 
-  constructor({ upstream, label, issue, clock }: IssuedCredentialParts) {
+  constructor({ upstream, label, issue, secrets, clock }: IssuedCredentialParts) {
     this.label = label;
     this.#value = new ExpiringValue(async () => {
       try {
-        return await issue();
+        const issued = await issue();
+        secrets.add(secretOf(issued.value));
+        return issued;
       } catch (error) {
         if (error instanceof UpstreamError) throw error;
-        const reason = TEXTS.noCredential({ label, reason: firstLine(error) });
+        const reason = TEXTS.noCredential({ label, reason: secrets.strike(firstLine(error)) });
         throw new UpstreamError(upstream, 'unauthorized', reason, { cause: error });
       }
     }, clock);
@@ -70,5 +79,5 @@ export class IssuedCredential implements CredentialSource {
 
 function firstLine(error: unknown): string {
   const text = error instanceof Error ? error.message || error.name : String(error);
-  return (text.split('\n', 1)[0] ?? '').slice(0, 300);
+  return text.split('\n', 1)[0] ?? '';
 }

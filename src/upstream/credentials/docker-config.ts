@@ -11,6 +11,7 @@ export interface DockerConfigParts {
   readonly file: string;
   /** The registry as it was logged in to. */
   readonly server: string;
+  readonly closing?: AbortSignal | undefined;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -24,14 +25,14 @@ const LIFE_MS = 10 * 60_000;
  * holds.
  */
 export async function issueFromDockerConfig(parts: DockerConfigParts): Promise<Issued<Credential>> {
-  const { file, server } = parts;
+  const { file, server, closing } = parts;
   const document = parseJsonObject(Buffer.from(readTextFile(file)));
   if (!document) throw new Error(TEXTS.configNotJson({ file }));
   const { auths, credHelpers, credsStore } = document;
   const helper = findEntry(credHelpers, server) ?? credsStore;
   if (typeof helper === 'string' && helper !== '') {
     checkHelperName(helper, file);
-    return issueFromHelper({ name: helper, server });
+    return issueFromHelper({ name: helper, server, closing });
   }
   const entry = findEntry(auths, server);
   const value = isMap(entry) ? readEntry(entry) : undefined;

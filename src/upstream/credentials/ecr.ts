@@ -6,6 +6,7 @@ import { TEXTS } from '../texts.ts';
 export interface EcrPublicParts {
   /** A profile of the AWS configuration files; without one, the default credential chain. */
   readonly profile?: string | undefined;
+  readonly closing?: AbortSignal | undefined;
 }
 
 export interface EcrParts extends EcrPublicParts {
@@ -33,24 +34,31 @@ const CLIENT = {
 const PUBLIC_REGION = 'us-east-1';
 
 /** The password of a private registry of Amazon, for twelve hours. */
-export async function issueFromEcr({ region, profile }: EcrParts): Promise<Issued<Credential>> {
+export async function issueFromEcr({
+  region,
+  profile,
+  closing,
+}: EcrParts): Promise<Issued<Credential>> {
   const { ECRClient, GetAuthorizationTokenCommand } = await import('@aws-sdk/client-ecr');
   const client = new ECRClient({ ...CLIENT, region, ...(profile !== undefined && { profile }) });
   const command = new GetAuthorizationTokenCommand({});
-  return issueBy(client, async (abortSignal) => {
+  return issueBy(client, closing, async (abortSignal) => {
     const { authorizationData } = await client.send(command, { abortSignal });
     return authorizationData?.[0];
   });
 }
 
 /** The password of Amazon's public registry, for twelve hours. */
-export async function issueFromEcrPublic({ profile }: EcrPublicParts): Promise<Issued<Credential>> {
+export async function issueFromEcrPublic({
+  profile,
+  closing,
+}: EcrPublicParts): Promise<Issued<Credential>> {
   const { ECRPUBLICClient, GetAuthorizationTokenCommand } =
     await import('@aws-sdk/client-ecr-public');
   const options = { ...CLIENT, region: PUBLIC_REGION };
   const client = new ECRPUBLICClient({ ...options, ...(profile !== undefined && { profile }) });
   const command = new GetAuthorizationTokenCommand({});
-  return issueBy(client, async (abortSignal) => {
+  return issueBy(client, closing, async (abortSignal) => {
     const { authorizationData } = await client.send(command, { abortSignal });
     return authorizationData;
   });
@@ -58,10 +66,11 @@ export async function issueFromEcrPublic({ profile }: EcrPublicParts): Promise<I
 
 async function issueBy(
   client: { destroy(): void },
+  closing: AbortSignal | undefined,
   ask: (signal: AbortSignal) => Promise<Authorization | undefined>,
 ): Promise<Issued<Credential>> {
   try {
-    return readAuthorization(await askCloud(ask, tellError));
+    return readAuthorization(await askCloud(ask, { tell: tellError, closing }));
   } finally {
     client.destroy();
   }

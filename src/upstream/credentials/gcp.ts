@@ -8,17 +8,18 @@ import { TEXTS } from '../texts.ts';
 export interface GoogleParts {
   /** The text of a service account's JSON key; without it, the application default credentials. */
   readonly key?: string | undefined;
+  readonly closing?: AbortSignal | undefined;
 }
 
 const SCOPES = ['https://www.googleapis.com/auth/cloud-platform'];
 const TRANSPORT = { timeout: 4_000, retryConfig: { retry: 1, noResponseRetries: 1 } };
 
 /** An access token of Google, which its registries take as a password, for one hour. */
-export async function issueFromGoogle({ key }: GoogleParts): Promise<Issued<Credential>> {
+export async function issueFromGoogle({ key, closing }: GoogleParts): Promise<Issued<Credential>> {
   // A kept client would hand out again the token that a registry has just refused.
   const client = async (): Promise<AuthClient> =>
     key === undefined ? createDefaultClient() : createKeyClient(key);
-  return askCloud(async () => readToken(await client()), tellError);
+  return askCloud(async () => readToken(await client()), { tell: tellError, closing });
 }
 
 async function readToken(client: AuthClient): Promise<Issued<Credential>> {

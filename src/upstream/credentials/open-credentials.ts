@@ -2,7 +2,13 @@ import type { Clock } from '../../time/clock.ts';
 import type { CredentialsConfig } from '../../config/config.ts';
 import type { Issued } from '../expiring-value.ts';
 import type { Sender } from '../../net/transport.ts';
-import { IssuedCredential, type Credential, type CredentialSource } from './credential.ts';
+import type { Secrets } from '../secrets.ts';
+import {
+  IssuedCredential,
+  secretOf,
+  type Credential,
+  type CredentialSource,
+} from './credential.ts';
 import { issueFromHelper } from './credential-helper.ts';
 import { issueFromDockerConfig } from './docker-config.ts';
 
@@ -13,6 +19,10 @@ export interface CredentialsContext {
   /** For providers that ask the registry itself. */
   readonly sender: Sender;
   readonly clock: Clock;
+  /** What is opened is one more. */
+  readonly secrets: Secrets;
+  /** Aborts when the mirror closes. */
+  readonly closing?: AbortSignal | undefined;
 }
 
 type FixedConfig = Extract<
@@ -29,27 +39,34 @@ export function openCredentials(
   switch (config.provider) {
     case 'password': {
       const { username, password } = config;
-      return fixed(username, { kind: 'password', username, password });
+      return fixed(username, { kind: 'password', username, password }, context);
     }
     case 'identity-token':
-      return fixed('identity token', { kind: 'identity-token', token: config.token });
+      return fixed('identity token', { kind: 'identity-token', token: config.token }, context);
     case 'bearer':
-      return fixed('bearer token', { kind: 'bearer', token: config.token });
+      return fixed('bearer token', { kind: 'bearer', token: config.token }, context);
     case 'ecr':
     case 'ecr-public':
     case 'gcp':
     case 'acr':
     case 'helper':
     case 'docker-config': {
-      const { upstream, clock } = context;
       const issue = async (): Promise<Issued<Credential>> => issueFrom(config, context);
-      return new IssuedCredential({ upstream, label: labelOf(config), issue, clock });
+      if (config.provider === 'acr' && config.secret !== undefined) {
+        context.secrets.add(config.secret);
+      }
+      return new IssuedCredential({ ...context, label: labelOf(config), issue });
     }
   }
 }
 
 /** A credential that the configuration holds, which is never replaced. */
-function fixed(label: string, credential: Credential): CredentialSource {
+function fixed(
+  label: string,
+  credential: Credential,
+  { secrets }: Pick<CredentialsContext, 'secrets'>,
+): CredentialSource {
+  secrets.add(secretOf(credential));
   return { label, get: async () => credential, refuse: () => false };
 }
 
@@ -57,19 +74,20 @@ async function issueFrom(
   config: IssuedConfig,
   context: CredentialsContext,
 ): Promise<Issued<Credential>> {
+  const { closing } = context;
   switch (config.provider) {
     case 'ecr':
-      return (await import('./ecr.ts')).issueFromEcr(config);
+      return (await import('./ecr.ts')).issueFromEcr({ ...config, closing });
     case 'ecr-public':
-      return (await import('./ecr.ts')).issueFromEcrPublic(config);
+      return (await import('./ecr.ts')).issueFromEcrPublic({ ...config, closing });
     case 'gcp':
-      return (await import('./gcp.ts')).issueFromGoogle(config);
+      return (await import('./gcp.ts')).issueFromGoogle({ ...config, closing });
     case 'acr':
       return (await import('./acr.ts')).issueFromAzure({ ...context, ...config });
     case 'helper':
-      return issueFromHelper(config);
+      return issueFromHelper({ ...config, closing });
     case 'docker-config':
-      return issueFromDockerConfig(config);
+      return issueFromDockerConfig({ ...config, closing });
   }
 }
 

@@ -358,3 +358,26 @@ test.serial('an endpoint that is down is told in one line', async (t) => {
   });
   await noSecrets(t, world);
 });
+
+for (const [claim, lifeMs] of [
+  ['is past already', -72 * HOUR],
+  ['is decades off', 50 * 365 * 24 * HOUR],
+] as const) {
+  test.serial(
+    `a password whose end ${claim} by a wrong clock is asked for once, and again when it is refused`,
+    async (t) => {
+      const world = await startWorld(t, { lifeMs });
+      const { cloud, mirror, rotate } = world;
+      t.is((await mirror.get(MANIFEST)).status, 200);
+      t.is((await mirror.get('/v2/app/manifests/missing')).status, 404);
+      t.is((await mirror.get('/v2/app/manifests/missing2')).status, 404);
+      t.is(cloud.requests.length, 1);
+      rotate('second:pass:word');
+      // One that was issued a moment ago is not the reason of a refusal.
+      await mirror.advance(2 * 60_000);
+      t.is((await mirror.get('/v2/app/manifests/missing3')).status, 404);
+      t.is(cloud.requests.length, 2);
+      await noSecrets(t, world);
+    },
+  );
+}
