@@ -11,6 +11,7 @@ import type { Pin } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
 import { createApp } from './http/app.ts';
 import { Addressing } from './mirror/addressing.ts';
+import { OPEN_GATE, type Gate } from './mirror/gate.ts';
 import { Mirror } from './mirror/mirror.ts';
 import { OwnListeners } from './net/own-listeners.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
@@ -32,6 +33,8 @@ export interface EngineOptions {
   readonly clock?: Clock;
   /** How names of other machines become addresses; the system's way unless given. */
   readonly lookup?: LookupFunction | undefined;
+  /** What may leave; everything unless given. */
+  readonly gate?: Gate | undefined;
   readonly step?: Step;
 }
 
@@ -119,7 +122,8 @@ async function openParts(config: Config, options: EngineOptions) {
     ownListeners,
     lookup,
   });
-  const mirror = new Mirror({ ...store.parts, ...shared, config, upstreams, timing, clock });
+  const { gate = OPEN_GATE } = options;
+  const mirror = new Mirror({ ...store.parts, ...shared, config, upstreams, timing, clock, gate });
   const scrubber = new Scrubber({
     ...store.parts,
     ...shared,

@@ -2,6 +2,7 @@ import type { LookupFunction } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
 import type { RebuildReport } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
+import type { Gate } from './mirror/gate.ts';
 import { startEngine } from './engine.ts';
 import type { AnswerLimits } from './http/answer-places.ts';
 import { Listener, type Pause } from './http/listener.ts';
@@ -20,6 +21,7 @@ export interface ServerOptions {
   /** Of answers to clients under way. */
   readonly answers?: AnswerLimits;
   readonly lookup?: LookupFunction | undefined;
+  readonly gate?: Gate | undefined;
   /** How the halves of the grace are waited for. */
   readonly pause?: Pause;
   readonly step?: Step;

@@ -16,6 +16,7 @@ import { Blobs } from './blobs.ts';
 import { Downloads } from './downloads/downloads.ts';
 import { TransferQueue } from './downloads/transfer-queue.ts';
 import { GoneTags } from './gone-tags.ts';
+import type { Gate } from './gate.ts';
 import { FallbackTags } from './fallback-tags.ts';
 import { Healer } from './healer.ts';
 import { Hydrator } from './hydrator.ts';
@@ -41,6 +42,7 @@ export interface MirrorParts {
   readonly access: AccessTimes;
   readonly budget: Budget;
   readonly health: Health;
+  readonly gate: Gate;
   readonly timing: Timing;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -63,6 +65,7 @@ export class Mirror {
   readonly #hydrator: Hydrator;
   readonly #polled: PolledImages;
   readonly #access: AccessTimes;
+  readonly #gate: Gate;
   readonly #upstreams: Upstreams;
   readonly #flight: SingleFlight;
 
@@ -85,6 +88,7 @@ export class Mirror {
     const gone = new GoneTags(parts);
     const asked = { upstreams, catalog, negatives, flight, health, clock, gone };
     this.#access = access;
+    this.#gate = parts.gate;
     this.#upstreams = upstreams;
     const possession = new Possession({ upstreams, catalog, metrics });
     const downloads = new Downloads({ ...parts, upstreams, possession });
@@ -145,20 +149,24 @@ export class Mirror {
     return this.#polledBy('tag', target, { ...meaning, value: manifest });
   }
 
-  #pulled(target: Target, answer: Answer<HeldManifest>): Answer<HeldManifest> {
+  async #pulled(target: Target, answer: Answer<HeldManifest>): Promise<Answer<HeldManifest>> {
     if (answer.value) {
+      await this.#gate.pass(target, answer.value.digest);
       this.#access.note(target, answer.value.digest);
       this.#hydrator.pulled(target, answer.value.digest);
     }
     return answer;
   }
 
-  #polledBy(
+  async #polledBy(
     by: 'tag' | 'digest',
     target: Target,
     answer: Answer<ManifestStat>,
-  ): Answer<ManifestStat> {
-    if (answer.value) this.#polled.asked(target, answer.value.digest, by);
+  ): Promise<Answer<ManifestStat>> {
+    if (answer.value) {
+      await this.#gate.pass(target, answer.value.digest);
+      this.#polled.asked(target, answer.value.digest, by);
+    }
     return answer;
   }
 

@@ -13,6 +13,7 @@ import type {
 import type { AnswerLimits } from '../../src/http/answer-places.ts';
 import { startServer, type RunningServer } from '../../src/server.ts';
 import type { Clock } from '../../src/time/clock.ts';
+import type { Gate } from '../../src/mirror/gate.ts';
 import type { Timing } from '../../src/net/timing.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { TestLog } from './test-log.ts';
@@ -53,6 +54,7 @@ export interface MirrorOptions {
   readonly answers?: AnswerLimits;
   /** How names of other machines become addresses. */
   readonly lookup?: LookupFunction;
+  readonly gate?: Gate;
   readonly graceMs?: number;
   readonly listen?: Partial<Config['listen']>;
   readonly store?: Partial<Config['store']>;
@@ -109,6 +111,7 @@ export async function startMirror(
     ...(options.clock && { clock: options.clock }),
     ...(options.answers && { answers: options.answers }),
     lookup: options.lookup,
+    gate: options.gate,
   });
   let isStopped = false;
   const stop = async (): Promise<void> => {
