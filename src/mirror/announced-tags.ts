@@ -2,13 +2,19 @@ import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
 import type { ManifestStat } from './held-manifests.ts';
+import type { Moment } from './tag-ages.ts';
 
 /** What the upstream said that a tag means. */
 export interface Announcement {
   readonly stat: ManifestStat;
-  readonly checkedAt: number;
+  readonly saidAt: Moment;
   /** The upstream is a mirror that could not ask its own upstream. */
   readonly warning?: string;
+}
+
+interface Entry extends Announcement {
+  readonly target: Target;
+  readonly tag: Tag;
 }
 
 const MAX_TAGS = 10_000;
@@ -18,33 +24,41 @@ const MAX_TAGS = 10_000;
  * of held manifests, so these wait here until their manifest is kept.
  */
 export class AnnouncedTags {
-  readonly #announcements = new LRUCache<string, Announcement>({ max: MAX_TAGS });
-  readonly #tagsOf = new LRUCache<string, Set<Tag>>({ max: MAX_TAGS });
+  readonly #entries = new LRUCache<string, Entry>({
+    max: MAX_TAGS,
+    dispose: (entry) => this.#forget(entry),
+  });
+  /** By the manifest that they mean. */
+  readonly #tagsOf = new Map<string, Set<Tag>>();
 
   set(target: Target, tag: Tag, announcement: Announcement): void {
-    this.#announcements.set(keyOf(target, tag), announcement);
-    const others = this.#tagsOf.get(keyOf(target, announcement.stat.digest)) ?? new Set();
-    this.#tagsOf.set(keyOf(target, announcement.stat.digest), others.add(tag));
+    const manifest = keyOf(target, announcement.stat.digest);
+    this.#entries.set(keyOf(target, tag), { ...announcement, target, tag });
+    this.#tagsOf.set(manifest, (this.#tagsOf.get(manifest) ?? new Set()).add(tag));
   }
 
   get(target: Target, tag: Tag): Announcement | undefined {
-    return this.#announcements.get(keyOf(target, tag));
+    return this.#entries.get(keyOf(target, tag));
   }
 
   delete(target: Target, tag: Tag): void {
-    this.#announcements.delete(keyOf(target, tag));
+    this.#entries.delete(keyOf(target, tag));
   }
 
   /** Removes and returns the tags that mean this manifest, to be recorded together with it. */
   takeOf(target: Target, digest: Digest): { tag: Tag; checkedAt: number }[] {
-    const tags = this.#tagsOf.get(keyOf(target, digest)) ?? new Set<Tag>();
-    this.#tagsOf.delete(keyOf(target, digest));
-    return [...tags].flatMap((tag) => {
-      const announcement = this.get(target, tag);
-      if (announcement?.stat.digest !== digest) return [];
+    return [...(this.#tagsOf.get(keyOf(target, digest)) ?? [])].flatMap((tag) => {
+      const known = this.get(target, tag);
       this.delete(target, tag);
-      return [{ tag, checkedAt: announcement.checkedAt }];
+      return known ? [{ tag, checkedAt: known.saidAt.wall }] : [];
     });
+  }
+
+  #forget({ target, tag, stat }: Entry): void {
+    const manifest = keyOf(target, stat.digest);
+    const tags = this.#tagsOf.get(manifest);
+    tags?.delete(tag);
+    if (tags?.size === 0) this.#tagsOf.delete(manifest);
   }
 }
 

@@ -40,13 +40,15 @@ export interface HeldManifestsParts {
 /** A client waits for the manifest meanwhile. */
 const PATIENCE_MS = 500;
 const MAX_HOT_BYTES = 64 * 1024 * 1024;
+/** Of one manifest in memory beside its bytes. */
+const ENTRY_BYTES = 500;
 
 /** Held manifests: the catalog says whose they are, the store has the bytes, the hot ones stay in memory. */
 export class HeldManifests {
   readonly #parts: HeldManifestsParts;
   readonly #hot = new LRUCache<Digest, Buffer>({
     maxSize: MAX_HOT_BYTES,
-    sizeCalculation: (bytes) => Math.max(1, bytes.length),
+    sizeCalculation: (bytes) => ENTRY_BYTES + bytes.length,
   });
 
   /** Records whose files were found damaged. */

@@ -18,8 +18,8 @@ export class ImageUses {
   }
 
   /**
-   * A client asked for a blob. Resolves with the manifest that it is taken to be of and the pulled
-   * indexes above that; with nothing when it belongs to an image that was in use before.
+   * A client asked for a blob. Resolves with the manifest that it is taken to be of and the indexes
+   * that list that; with nothing when it belongs to an image that was in use before.
    */
   async record(target: Target, blob: Digest): Promise<Digest[]> {
     const catalog = this.#catalog;
@@ -29,7 +29,6 @@ export class ImageUses {
     const seen = new Set([image]);
     for (const digest of seen) {
       const node = { target, digest };
-      if (digest !== image && !(await catalog.wasPulled(node))) continue;
       used.push(digest);
       // What cannot be written is learnt again with the next blob.
       if (!(await catalog.wasUsed(node))) await catalog.recordUse(node).catch(() => undefined);

@@ -95,10 +95,9 @@ export class PolledImages {
     const { catalog, access, hydrator, modeOf } = this.#parts;
     const mode = modeOf(target);
     if (await catalog.isHeld({ target, digest })) {
-      const wasPulled = await catalog.wasPulled({ target, digest });
-      // What is only polled is never counted as pulled: layers would follow it in every mode.
-      if (wasPulled) access.note(target, digest);
-      if (wasPulled || mode === 'head') hydrator.pulled(target, digest);
+      // What is only polled is never counted as pulled.
+      if (await catalog.wasPulled({ target, digest })) access.note(target, digest);
+      hydrator.pulled(target, digest);
       return;
     }
     if (mode === 'off') return;

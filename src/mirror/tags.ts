@@ -3,7 +3,7 @@ import { fallbackSubject } from '../oci/cosign.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Health } from '../store/care/care.ts';
-import type { Catalog, TagRecord } from '../store/catalog/catalog.ts';
+import type { Catalog } from '../store/catalog/catalog.ts';
 import { PRIORITY, type Demand } from '../upstream/demand.ts';
 import type { Announcement, AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
@@ -11,9 +11,10 @@ import type { FallbackTags } from './fallback-tags.ts';
 import type { GoneTags } from './gone-tags.ts';
 import type { HeldManifest, ManifestStat } from './held-manifests.ts';
 import { statOf, type Manifests } from './manifests.ts';
-import { ageOf, type Clock } from '../time/clock.ts';
+import type { Clock } from '../time/clock.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
+import { earlier, TagAges, type Moment } from './tag-ages.ts';
 import { TEXTS } from './texts.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -46,7 +47,7 @@ interface Told {
   /** Left out: only a GET can tell. */
   readonly digest?: Digest;
   readonly stat?: ManifestStat | undefined;
-  readonly checkedAt: number;
+  readonly saidAt: Moment;
   /** The upstream is a mirror that could not ask its own upstream. */
   readonly warning?: string;
 }
@@ -73,9 +74,11 @@ const REVALIDATION: Demand = { priority: PRIORITY.hydration };
  */
 export class Tags {
   readonly #parts: TagsParts;
+  readonly #ages: TagAges;
 
   constructor(parts: TagsParts) {
     this.#parts = parts;
+    this.#ages = new TagAges(parts.clock);
   }
 
   /** Throws `UpstreamError` when the upstream cannot say and no copy may stand in. */
@@ -109,7 +112,8 @@ export class Tags {
     const { policy } = upstreams.of(target);
     const record = await catalog.findTag(target, tag);
     const held = record && (await manifests.find(target, record.digest));
-    const copy = held && { value: held, ageMs: this.#age(record.checkedAt) };
+    const age = record && this.#ages.of(target, tag, record.checkedAt);
+    const copy = held && { value: held, ageMs: age?.atMost };
     if (copy && record.goneAt === undefined) {
       const freshness = policy.judge(target.repository, tag, copy.ageMs);
       if (freshness === 'fresh') return meaningOf({ ...copy, source: 'hit' });
@@ -122,13 +126,14 @@ export class Tags {
     if (negatives.has(keyOf(target, tag))) return NEGATIVE;
     const announced = need === 'digest' && this.#announced(target, tag);
     if (announced) {
-      const { stat, checkedAt, ...rest } = announced;
-      return meaningOf({ value: stat, source: 'hit', ...rest, ageMs: this.#age(checkedAt) });
+      const { stat, saidAt, ...rest } = announced;
+      const ageMs = this.#age(target, tag, saidAt);
+      return meaningOf({ value: stat, source: 'hit', ...rest, ageMs });
     }
     const isGone = await this.#parts.gone.has(target, tag);
     const asking = this.#ask(target, tag, { need, demand });
     // Nothing may stand in: the answer is worth any wait.
-    if (!isGone && !(copy && policy.mayServeStale(copy.ageMs))) return asking;
+    if (!isGone && !(copy && policy.mayServeStale(age?.atLeast))) return asking;
     try {
       return await upstreams.withinDeadline(target, asking);
     } catch (error) {
@@ -140,23 +145,24 @@ export class Tags {
 
   /** What the upstream says. Shared by all who ask at once. */
   async #ask(target: Target, tag: Tag, by: { need: Need; demand: Demand }): Promise<Meaning> {
-    const { flight, manifests, clock } = this.#parts;
+    const { flight, manifests } = this.#parts;
     const { need, demand } = by;
     const what = need === 'manifest' ? 'tag with its manifest' : 'tag';
     return flight.do({ what, of: target, about: tag, demand }, async (asked) => {
-      const askedAt = clock.wall();
+      const askedAt = this.#ages.now();
       // Clients send HEAD and GET in a row.
       const announced = need === 'manifest' ? this.#announced(target, tag) : undefined;
       const told = announced
         ? { ...announced, digest: announced.stat.digest }
         : await this.#head(target, tag, asked);
-      if (!told) return this.#recordGone(target, tag, askedAt);
+      if (!told) return this.#recordGone(target, tag, askedAt.wall);
       const held = told.digest && (await manifests.find(target, told.digest));
       if (held) return this.#confirm(target, tag, held, told);
       if (need === 'manifest' || !told.stat) return this.#fetch(target, tag, told, asked);
-      const { stat, checkedAt, warning } = told;
+      const { stat, saidAt, warning } = told;
       const rest = { ...(warning !== undefined && { warning }) };
-      this.#parts.announced.set(target, tag, { stat, checkedAt, ...rest });
+      this.#ages.heard(target, tag, saidAt);
+      this.#parts.announced.set(target, tag, { stat, saidAt, ...rest });
       return meaningOf({ value: stat, source: 'miss', ...rest });
     });
   }
@@ -166,14 +172,14 @@ export class Tags {
     const { announced, upstreams } = this.#parts;
     const { policy } = upstreams.of(target);
     const known = announced.get(target, tag);
-    return known && policy.isFresh(this.#age(known.checkedAt)) ? known : undefined;
+    return known && policy.isFresh(this.#age(target, tag, known.saidAt)) ? known : undefined;
   }
 
   /** Throws when the upstream is a mirror whose copy is older than this one's policy lets pass. */
   async #head(target: Target, tag: Tag, demand: Demand): Promise<Told | undefined> {
-    const { flight, upstreams, clock } = this.#parts;
+    const { flight, upstreams } = this.#parts;
     const { policy, upstream } = upstreams.of(target);
-    const askedAt = clock.wall();
+    const askedAt = this.#ages.now();
     const head = await flight.do(
       { what: 'manifest by HEAD', of: target, about: tag, demand },
       (asked) => upstream.headManifest(target.repository, tag, asked),
@@ -186,7 +192,7 @@ export class Tags {
     }
     return {
       stat: statOf(head),
-      checkedAt: askedAt - (copy?.ageMs ?? 0),
+      saidAt: earlier(askedAt, copy?.ageMs ?? 0),
       ...(digest && { digest }),
       ...(copy && { warning: TEXTS.parentOf({ upstream: upstream.name, reason }) }),
     };
@@ -194,36 +200,40 @@ export class Tags {
 
   /** The tag means what is held. */
   async #confirm(target: Target, tag: Tag, held: HeldManifest, told: Told): Promise<Meaning> {
-    const { checkedAt, warning } = told;
+    const { saidAt, warning } = told;
     const previous = await this.#parts.catalog.findTag(target, tag);
     const isSame = previous?.digest === held.digest;
     if (isSame && warning !== undefined) {
       // Nobody has confirmed it again.
-      const ageMs = this.#age(Math.max(previous.checkedAt, checkedAt));
+      const { atMost: ageMs } = this.#ages.of(
+        target,
+        tag,
+        Math.max(previous.checkedAt, saidAt.wall),
+      );
       return meaningOf({ value: held, source: 'stale', ageMs, warning });
     }
-    await this.#record(target, tag, { digest: held.digest, checkedAt });
+    await this.#record(target, tag, held.digest, saidAt);
     return meaningOf({
       value: held,
       source: isSame ? 'revalidated' : 'miss',
-      ageMs: this.#age(checkedAt),
+      ageMs: this.#age(target, tag, saidAt),
       ...(warning !== undefined && { warning }),
     });
   }
 
   /** By digest wherever it is known, so that all who want the same manifest share one request. */
   async #fetch(target: Target, tag: Tag, told: Told, demand: Demand): Promise<Meaning> {
-    const { digest, checkedAt, warning } = told;
-    const askedAt = this.#parts.clock.wall();
+    const { digest, saidAt, warning } = told;
+    const askedAt = this.#ages.now();
     let fetched = digest && (await this.#parts.manifests.fetch(target, digest, demand));
     // The digest is not known, or the tag has moved since and what it meant is gone.
     if (!fetched?.value) fetched = await this.#fetchByTag(target, tag, demand);
-    if (!fetched.value) return this.#recordGone(target, tag, askedAt);
+    if (!fetched.value) return this.#recordGone(target, tag, askedAt.wall);
     if (fetched.source !== 'bypass') {
-      await this.#record(target, tag, { digest: fetched.value.digest, checkedAt });
+      await this.#record(target, tag, fetched.value.digest, saidAt);
     }
     if (warning === undefined) return meaningOf(fetched);
-    return meaningOf({ ...fetched, ageMs: this.#age(checkedAt), warning });
+    return meaningOf({ ...fetched, ageMs: this.#age(target, tag, saidAt), warning });
   }
 
   async #fetchByTag(target: Target, tag: Tag, demand: Demand): Promise<Answer<HeldManifest>> {
@@ -244,14 +254,15 @@ export class Tags {
     return { value: undefined, source: 'miss' };
   }
 
-  async #record(target: Target, tag: Tag, record: TagRecord): Promise<void> {
+  async #record(target: Target, tag: Tag, digest: Digest, saidAt: Moment): Promise<void> {
     const { announced, catalog, health } = this.#parts;
     announced.delete(target, tag);
-    await health.recorded(catalog.recordTag(target, tag, record));
+    this.#ages.heard(target, tag, saidAt);
+    await health.recorded(catalog.recordTag(target, tag, { digest, checkedAt: saidAt.wall }));
   }
 
-  #age(checkedAt: number): number | undefined {
-    return ageOf(checkedAt, this.#parts.clock);
+  #age(target: Target, tag: Tag, { wall }: Moment): number | undefined {
+    return this.#ages.of(target, tag, wall).atMost;
   }
 }
 

@@ -1,0 +1,78 @@
+import { LRUCache } from 'lru-cache';
+import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import { ageOf, type Clock } from '../time/clock.ts';
+
+/** One moment, by both clocks. */
+export interface Moment {
+  readonly wall: number;
+  readonly steady: number;
+}
+
+/** Milliseconds since the upstream spoke. The clocks need not agree. */
+export interface Age {
+  /** By the clock that says most; `undefined` when the wall clock was set back since. */
+  readonly atMost: number | undefined;
+  /** By the clock that says least; `undefined` when none can tell. */
+  readonly atLeast: number | undefined;
+}
+
+const MAX_TAGS = 50_000;
+/** What was written before was written by a machine that had no time yet. */
+const FIRST_PLAUSIBLE = Date.UTC(2025, 0, 1);
+
+/**
+ * How old what the upstream said of tags is. Only the wall clock knows of earlier runs, and anybody
+ * may set it; the steady clock begins with the process and stands still while a machine sleeps. So
+ * what is fresh must be young by both, and what is too old must be old by both.
+ */
+export class TagAges {
+  readonly #clock: Clock;
+  readonly #start: Moment;
+  readonly #heard = new LRUCache<string, Moment>({ max: MAX_TAGS });
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#start = this.now();
+  }
+
+  now(): Moment {
+    return { wall: this.#clock.wall(), steady: this.#clock.steady() };
+  }
+
+  /** The upstream spoke of the tag at this moment. */
+  heard(target: Target, tag: Tag, moment: Moment): void {
+    this.#heard.set(keyOf(target, tag), moment);
+  }
+
+  /** Of what it said at this moment of the wall clock. */
+  of(target: Target, tag: Tag, then: number): Age {
+    const wall = ageOf(then, this.#clock);
+    const steady = this.#steadyAge(target, tag, then);
+    const known = [then < FIRST_PLAUSIBLE ? undefined : wall, steady].filter(isKnown);
+    return {
+      atMost: wall === undefined ? undefined : Math.max(wall, steady ?? 0),
+      atLeast: known.length === 0 ? undefined : known.reduce((a, b) => Math.min(a, b)),
+    };
+  }
+
+  #steadyAge(target: Target, tag: Tag, then: number): number | undefined {
+    const { wall, steady } = this.#start;
+    const heard = this.#heard.get(keyOf(target, tag));
+    if (heard?.wall === then) return this.#clock.steady() - heard.steady;
+    // In an earlier run, by a clock that this process has no reason to doubt.
+    const isEarlier = then >= FIRST_PLAUSIBLE && then <= wall;
+    return isEarlier ? wall - then + this.#clock.steady() - steady : undefined;
+  }
+}
+
+export function earlier({ wall, steady }: Moment, ms: number): Moment {
+  return { wall: wall - ms, steady: steady - ms };
+}
+
+function isKnown(age: number | undefined): age is number {
+  return age !== undefined;
+}
+
+function keyOf(target: Target, tag: Tag): string {
+  return `${formatTarget(target)} ${tag}`;
+}
