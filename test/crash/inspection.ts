@@ -1,10 +1,10 @@
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Config } from '../../src/config/config.ts';
 import { startServer, type RunningServer } from '../../src/server.ts';
 import { pino } from 'pino';
 import { get } from '../helpers/client.ts';
-import { TEST_TIMING } from '../helpers/mirror.ts';
+import { partialPath, TEST_TIMING } from '../helpers/mirror.ts';
 import { compare } from './compare.ts';
 import { noteFacts, Facts } from './facts.ts';
 import { isHit } from './load.ts';
@@ -75,7 +75,7 @@ export async function inspect(parts: InspectionParts): Promise<Findings> {
 /** What a crash left lying about. */
 async function listWrongPaths({ config, world }: InspectionParts): Promise<string[]> {
   const { path } = config.store;
-  const names = new Set([...world.digests].map((digest) => digest.replace(':', '-')));
+  const names = new Set([...world.digests].map((digest) => basename(partialPath(path, digest))));
   const strange = (await readdir(join(path, 'ingest'))).filter((name) => !names.has(name));
   const entries = (await readdir(path)).filter((name) => !ENTRIES.includes(name));
   const quarantined = await readdir(join(path, 'quarantine'));

@@ -11,6 +11,7 @@ import {
   createConfig,
   createTempFolder,
   listPartials,
+  partialPath,
   startMirror,
   TEST_TIMING,
 } from '../helpers/mirror.ts';
@@ -93,9 +94,11 @@ async function describe(mirror: ChildMirror, storePath: string): Promise<object>
 async function inspect(storePath: string) {
   const names = await listPartials(storePath);
   const sizes = new Map<string, number>();
-  for (const name of names.filter((each) => /^sha256-[0-9a-f]{64}$/.test(each))) {
-    const { size } = await stat(join(storePath, 'ingest', name));
-    sizes.set(name.replace('-', ':'), size);
+  for (const name of names) {
+    const [, encoded, upstream] = /^sha256-([0-9a-f]{64})@(.+)$/.exec(name) ?? [];
+    if (encoded === undefined) continue;
+    const digest = `sha256:${encoded}`;
+    sizes.set(digest, (await stat(partialPath(storePath, digest, upstream))).size);
   }
   return { sizes, held: new Set(await listBlobs(storePath)) };
 }

@@ -5,7 +5,7 @@ import test from 'ava';
 import { get, open } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildBlob, buildImage } from '../helpers/image.ts';
-import { createTempFolder, startMirror } from '../helpers/mirror.ts';
+import { createTempFolder, partialPath, startMirror } from '../helpers/mirror.ts';
 import { MirrorProcess } from '../helpers/process.ts';
 
 const MIB = 1024 * 1024;
@@ -23,7 +23,7 @@ test('kill -9 in the middle of a download: it goes on from where it was, and the
   // What the client has read is in the file.
   t.is((await client.read(2 * MIB)).length, 2 * MIB);
   t.is(await first.end('SIGKILL'), 'SIGKILL');
-  const partial = join(folder, 'store', 'ingest', blob.digest.replace(':', '-'));
+  const partial = partialPath(join(folder, 'store'), blob.digest);
   t.is((await stat(partial)).size, 2 * MIB);
 
   const second = await MirrorProcess.start(t, folder, config);
@@ -56,7 +56,7 @@ test('a partial file that does not fit the blob is given up, not served', async 
   await first.abandon();
   gate.open();
   await t.throwsAsync(client.rest());
-  const partial = join(first.storePath, 'ingest', blob.digest.replace(':', '-'));
+  const partial = partialPath(first.storePath, blob.digest);
   await appendFile(partial, Buffer.alloc(100_000));
 
   const second = await startMirror(t, { upstreams, storePath: first.storePath });

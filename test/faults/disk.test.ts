@@ -3,20 +3,16 @@ import { join } from 'node:path';
 import test from 'ava';
 import { get, open, TruncatedError } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildBlob, buildImage, type Stored } from '../helpers/image.ts';
-import { blobPath, createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
+import { buildBlob, buildImage } from '../helpers/image.ts';
+import { blobPath, createTempFolder, partialPath, startMirror } from '../helpers/mirror.ts';
 import { MirrorProcess } from '../helpers/process.ts';
-
-function partialOf({ storePath }: TestMirror, { digest }: Stored): string {
-  return join(storePath, 'ingest', `${digest.replace(':', '-')}@docker.io`);
-}
 
 test('a store that cannot take a blob: the client is served straight from upstream, verified', async (t) => {
   const registry = await FakeRegistry.start(t);
   const blob = registry.addBlob('library/app', buildBlob(1, 300_000), { name: 'layer' });
   const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
   // A folder where the partial file would go fails every open, also for root.
-  const partial = partialOf(mirror, blob);
+  const partial = partialPath(mirror.storePath, blob.digest);
   await mkdir(join(partial, 'taken'), { recursive: true });
   const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`;
   const { body, headers } = await get(url);

@@ -1,12 +1,11 @@
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setImmediate as immediate } from 'node:timers/promises';
 import test from 'ava';
 import { get, open, type OpenResponse } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { Gate } from '../helpers/gate.ts';
 import { buildBlob, type Stored } from '../helpers/image.ts';
-import { startMirror } from '../helpers/mirror.ts';
+import { partialPath, startMirror } from '../helpers/mirror.ts';
 import { NoRoomError } from '../../src/store/care/care.ts';
 import { until } from '../helpers/until.ts';
 
@@ -173,8 +172,7 @@ test('bodies of one upstream come in turn, headers and small blobs at once', asy
   const third = await open(urlOf(big[2] as Stored));
   t.is(third.headers['content-length'], String(4 * MIB));
   t.true((await get(urlOf(small))).body.equals(small.bytes));
-  const name = `${(big[2] as Stored).digest.replace(':', '-')}@docker.io`;
-  const partial = join(mirror.storePath, 'ingest', name);
+  const partial = partialPath(mirror.storePath, (big[2] as Stored).digest);
   t.is((await stat(partial)).size, 0);
   for (const gate of gates) gate.open();
   t.true((await third.rest()).equals((big[2] as Stored).bytes));

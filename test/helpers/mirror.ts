@@ -244,6 +244,11 @@ export async function listPartials(storePath: string): Promise<string[]> {
   return readdir(join(storePath, 'ingest'));
 }
 
+/** Where a blob is while it is fetched from this upstream. */
+export function partialPath(storePath: string, digest: string, upstream = 'docker.io'): string {
+  return join(storePath, 'ingest', `${digest.replace(':', '-')}@${upstream}`);
+}
+
 export function blobPath(storePath: string, digest: string): string {
   const [algorithm = '', encoded = ''] = digest.split(':');
   return join(storePath, 'blobs', algorithm, encoded.slice(0, 2), encoded);

@@ -8,7 +8,7 @@ import { get } from '../helpers/client.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage } from '../helpers/image.ts';
-import { startMirror } from '../helpers/mirror.ts';
+import { partialPath, startMirror } from '../helpers/mirror.ts';
 import { UPSTREAM } from '../helpers/scene.ts';
 import { until } from '../helpers/until.ts';
 import { rule, syncConfig } from './rules.ts';
@@ -50,11 +50,7 @@ test('stopped in the middle it closes in order, and goes on at the next start', 
   site.sync.start();
   await gate.arrived();
   // What is on its way to the mirror comes to its file.
-  const partial = join(
-    storePath,
-    'ingest',
-    `${image.layer(0).digest.replace(':', '-')}@${UPSTREAM}`,
-  );
+  const partial = partialPath(storePath, image.layer(0).digest, UPSTREAM);
   await until('the first half is there', async () => (await stat(partial)).size === MIB);
   await site.close();
   t.like(site.sync.runState, { last: { isOk: false, aborted: 'the server is stopping' } });
