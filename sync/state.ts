@@ -1,4 +1,5 @@
-import { open, readFile, rename } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import type { SyncConfig } from '../src/config/sync-schema.ts';
 import { isDigest } from '../src/oci/digest.ts';
 import type { SyncProblem, SyncReport } from '../src/api/sync-api.ts';
@@ -60,7 +61,9 @@ export class SyncState {
     this.#document = { ...this.#document, ...change };
     const fresh = `${this.#path}.new`;
     {
-      await using file = await open(fresh, 'w', 0o600);
+      // A link that stands there is not written through.
+      await rm(fresh, { force: true });
+      await using file = await open(fresh, 'wx', 0o600);
       await file.writeFile(JSON.stringify(this.#document));
       await file.sync();
     }
@@ -68,9 +71,15 @@ export class SyncState {
   }
 }
 
+/** No link is followed, and no device is waited for. */
+const OWN = {
+  encoding: 'utf8',
+  flag: constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+} as const;
+
 async function read(path: string): Promise<Document | undefined> {
   try {
-    const document = { ...EMPTY, ...(JSON.parse(await readFile(path, 'utf8')) as object) };
+    const document = { ...EMPTY, ...(JSON.parse(await readFile(path, OWN)) as object) };
     const isSound =
       (document.version as number) === 1 && document.images.every(({ digest }) => isDigest(digest));
     if (!isSound) return undefined;

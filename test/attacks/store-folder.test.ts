@@ -201,7 +201,15 @@ for (const [what, plant] of [
     await pull(first);
     await first.stop();
     const before = await fingerprint(secret);
-    for (const name of ['journal', 'format', 'catalog.reserve', 'catalog.holder', 'journal.new']) {
+    for (const name of [
+      'journal',
+      'format',
+      'catalog.reserve',
+      'catalog.holder',
+      'journal.new',
+      'sync.json',
+      'sync.json.new',
+    ]) {
       await rm(join(storePath, name), { force: true });
       await plant(secret, join(storePath, name));
     }

@@ -43,6 +43,8 @@ async function pullAll({
   blob,
   manifest,
 }: Omit<HeldImage, 'registry'>): Promise<void> {
+  // It would find what a test deletes before the test looks.
+  await mirror.server.store.care.settled;
   await manifest('v1');
   for (const part of image.blobs) await blob(part);
   await mirror.idle();

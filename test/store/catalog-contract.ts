@@ -516,10 +516,9 @@ export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog
     t.deepEqual(await Array.fromAsync(catalog.unlistedLinks()), [unlisted]);
     const pin = { origin: 'hand', image: 'registry.example/app:v1', since: 5 };
     told.length = 0;
-    await catalog.recordPin({ ...pin, origin: 'sync' });
-    await catalog.recordPin(pin);
-    await catalog.recordPin({ ...pin, reason: 'why' });
-    await catalog.forgetPin({ origin: 'sync', image: pin.image });
+    await catalog.changePins({ recorded: [{ ...pin, origin: 'sync' }, pin] });
+    const forgotten = [{ origin: 'sync', image: pin.image }];
+    await catalog.changePins({ recorded: [{ ...pin, reason: 'why' }], forgotten });
     t.deepEqual(told.at(-1), { unpin: { origin: 'sync', image: pin.image } });
     t.is(await catalog.journalBytes(), undefined);
     await catalog.recordJournalBytes(1234);

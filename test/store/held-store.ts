@@ -120,7 +120,7 @@ export async function fillCatalog(catalog: LevelCatalog): Promise<void> {
     }
   }
   await catalog.recordBlob(APP, WORLD.loose, { size: loose.length, storedAt: 6000 });
-  await catalog.recordPin(PIN);
+  await catalog.changePins({ recorded: [PIN] });
 }
 
 /** Everything that a catalog answers, as one document. */

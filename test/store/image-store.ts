@@ -75,13 +75,19 @@ export class ImageStore {
     this.catalog = catalog;
     this.pins = pins;
     this.access = new AccessTimes({ catalog, now });
-    this.budget = new Budget({
+    this.budget = this.limit(maxBytes, { maxBlobShare, minFreeBytes });
+  }
+
+  /** A budget of another size for the same store. */
+  limit(maxBytes: number, { maxBlobShare = 1, minFreeBytes = 0 }: ImageStoreOptions = {}): Budget {
+    const { catalog, blobs, pins, access, clock } = this;
+    return new Budget({
       catalog,
       blobs,
       pins,
-      access: this.access,
+      access,
       limits: { maxBytes, maxBlobShare, minFreeBytes },
-      now,
+      now: clock.now,
       evicted: ({ digest }, reason) => this.evicted.push([this.nameOf(digest), reason]),
       ended: (collection) => this.collections.push(collection),
       failed: (error) => {

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
@@ -98,4 +98,54 @@ test('a file of another length than its record goes into quarantine', async (t) 
   t.is(await catalog.findBlob(digest), undefined);
   t.is((await readdir(join(path, 'quarantine'))).length, 1);
   await t.throwsAsync(readdir(blobPath(path, digest)), { code: 'ENOENT' });
+});
+
+test('the close does not wait for what is fetched again', async (t) => {
+  const { path, blobs, catalog, blob, found, gate } = await setUp(t, 30_000);
+  gate.open();
+  await rm(blobPath(path, blob.digest));
+  const healing = Promise.withResolvers<AbortSignal>();
+  const scrubber = new Scrubber({
+    blobs,
+    catalog,
+    heal: async (_, signal) => {
+      healing.resolve(signal);
+      return new Promise(() => undefined);
+    },
+    found: (damage) => found.push(damage),
+    log: pino({ level: 'silent' }),
+    now: new Clock().now,
+  });
+  scrubber.verify();
+  const signal = await healing.promise;
+  t.false(signal.aborted);
+  await scrubber.close();
+  t.true(signal.aborted);
+  t.is(scrubber.state.running, undefined);
+  t.deepEqual(found, []);
+});
+
+test('no iterator of the catalog is open while a scrub reads a blob', async (t) => {
+  const { catalog, scrubber, gate, end } = await setUp(t, 30_000);
+  const { blobs } = catalog.tables;
+  const iterator = blobs.iterator.bind(blobs);
+  let isOpen = 0;
+  blobs.iterator = ((range: object) => {
+    const opened = iterator(range);
+    const all = opened.all.bind(opened);
+    isOpen += 1;
+    return Object.assign(opened, {
+      all: async () => {
+        const page = await all();
+        // It closes itself at its end.
+        isOpen -= 1;
+        return page;
+      },
+    });
+  }) as typeof blobs.iterator;
+  scrubber.verify();
+  await gate.arrived();
+  t.is(isOpen, 0);
+  gate.open();
+  t.deepEqual(await end(), []);
 });

@@ -7,6 +7,7 @@ import {
   sumOf,
   type EvictionResult,
   type EvictorParts,
+  type Order,
   type Shortage,
 } from './evictor.ts';
 import { Ledger, type LedgerParts } from './ledger.ts';
@@ -163,7 +164,7 @@ export class Budget {
   async #free({ bytes, reason }: { bytes: number; reason: Shortage }): Promise<number> {
     const shed = await this.#shed(bytes);
     if (shed >= bytes || this.#freeableBytes === 0) return shed;
-    return shed + sumOf((await this.#evict(bytes - shed, reason)).images).bytes;
+    return shed + sumOf((await this.#evict(bytes - shed, { reason })).images).bytes;
   }
 
   async #shed(bytes: number): Promise<number> {
@@ -232,7 +233,7 @@ export class Budget {
       await this.#shed(this.#ledger.excessBytes);
       const wanted = this.#ledger.excessBytes;
       if (wanted === 0) return;
-      const { images } = await this.#evict(wanted, 'budget', this.#isWanted);
+      const { images } = await this.#evict(wanted, { reason: 'budget', isOver: this.#isWanted });
       if (sumOf(images).bytes < wanted && !this.#isWanted()) this.#noteVain(0);
     };
     // What it could not do now is tried again with the next download.
@@ -265,13 +266,8 @@ export class Budget {
     }
   }
 
-  async #evict(
-    wantedBytes: number,
-    reason: Shortage,
-    isOver?: () => boolean,
-  ): Promise<EvictionResult> {
-    const order = { reason, ...(isOver && { isOver }) };
-    const { result } = await this.#evictor.evict(wantedBytes, order);
+  async #evict(wantedBytes: number, order: Order): Promise<EvictionResult> {
+    const result = await this.#evictor.evictPlanned(wantedBytes, order);
     this.#parts.ended(result);
     return result;
   }

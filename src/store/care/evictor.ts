@@ -7,6 +7,7 @@ import type { BlobStore } from '../files/blob-store.ts';
 import { noStep, type Step } from '../step.ts';
 import { TEXTS } from '../texts.ts';
 import type { AccessTimes } from './access-times.ts';
+import { PinSurvey } from './pin-survey.ts';
 import type { Pins } from './pins.ts';
 import { Protection } from './protection.ts';
 
@@ -51,14 +52,19 @@ export interface EvictorParts {
   readonly step?: Step;
 }
 
-interface Order {
+export interface Order {
   readonly reason: Shortage;
   /** Asked before each image. */
   readonly isOver?: () => boolean;
 }
 
+type Due = { readonly unit: string; readonly time: number };
+
 interface Walk {
+  /** The one that was not pulled for longest first. */
+  readonly units: AsyncIterable<Due> | Iterable<Due>;
   readonly evict: (unit: string) => Promise<Evicted>;
+  readonly chosen?: (due: Due) => void;
   readonly told?: (image: EvictedImage) => void;
   readonly isOver?: () => boolean;
 }
@@ -69,6 +75,9 @@ interface Walked {
   readonly isWhole: boolean;
 }
 
+/** A plan finds enough for some steps of a transfer, and is as good for a while. */
+const PLAN_BYTES = 256 * 1024 * 1024;
+const PLAN_MS = 60_000;
 const MAX_KEPT_TOLD = 1_000;
 const BUSY = new Error('being read or written');
 
@@ -80,24 +89,70 @@ const BUSY = new Error('being read or written');
 export class Evictor {
   readonly #parts: EvictorParts;
   readonly #step: Step;
+  readonly #survey: PinSurvey;
+  /** What the last plan found and that is not evicted yet. */
+  #planned: { due: Due[]; until: number; pins: number } = { due: [], until: 0, pins: -1 };
   #isStopped = false;
 
   constructor(parts: EvictorParts) {
     this.#parts = parts;
+    this.#survey = new PinSurvey(parts);
     this.#step = parts.step ?? noStep;
   }
 
   /** What `evict` would do. */
   async plan(wantedBytes: number): Promise<EvictionResult> {
-    const walk = { evict: this.#parts.catalog.planEvictions() };
-    return (await this.#walk(wantedBytes, walk)).result;
+    const { catalog, pins } = this.#parts;
+    const due: Due[] = [];
+    const evict = catalog.planEvictions();
+    const { result } = await this.#walk(wantedBytes, {
+      units: catalog.oldest(),
+      evict,
+      chosen: (each) => due.push(each),
+    });
+    this.#planned = { due, until: performance.now() + PLAN_MS, pins: pins.version };
+    return result;
   }
 
   /** Rejects when the catalog cannot evict, or the disk does not remove a file. */
-  async evict(wantedBytes: number, { reason, isOver }: Order): Promise<Walked> {
+  async evict(wantedBytes: number, order: Order): Promise<Walked> {
+    await this.#parts.catalog.counted;
+    return this.#evict(wantedBytes, { ...order, units: this.#parts.catalog.oldest() });
+  }
+
+  /**
+   * As `evict`, of what the last plan has found: what lacks little by little takes one walk over the
+   * images, however many of them stay.
+   */
+  async evictPlanned(wantedBytes: number, order: Order): Promise<EvictionResult> {
+    await this.#parts.catalog.counted;
+    const { until, pins, due } = this.#planned;
+    const isFresh =
+      due.length > 0 && performance.now() < until && pins === this.#parts.pins.version;
+    if (!isFresh) await this.plan(Math.max(wantedBytes, PLAN_BYTES));
+    const { result } = await this.#evict(wantedBytes, { ...order, units: this.#takePlanned() });
+    const left = wantedBytes - sumOf(result.images).bytes;
+    if (left <= 0 || !isFresh || this.#isStopped || order.isOver?.()) return result;
+    const more = await this.evictPlanned(left, order);
+    return { wantedBytes, images: [...result.images, ...more.images], kept: more.kept };
+  }
+
+  *#takePlanned(): Generator<Due> {
+    const { due } = this.#planned;
+    while (due.length > 0) {
+      yield due[0]!;
+      // Not before it was dealt with: a walk that has enough leaves it.
+      due.shift();
+    }
+  }
+
+  async #evict(
+    wantedBytes: number,
+    { reason, isOver, units }: Order & Pick<Walk, 'units'>,
+  ): Promise<Walked> {
     const { catalog, evicted: told } = this.#parts;
-    await catalog.counted;
     return this.#walk(wantedBytes, {
+      units,
       evict: async (unit) => {
         const evicted = await catalog.evict(unit);
         this.#step('evict.released');
@@ -117,24 +172,27 @@ export class Evictor {
   }
 
   /** Units from the oldest on until enough is evicted. */
-  async #walk(wantedBytes: number, { evict, told, isOver }: Walk): Promise<Walked> {
+  async #walk(wantedBytes: number, walk: Walk): Promise<Walked> {
+    const { units, evict, chosen, told, isOver } = walk;
     const { catalog, access } = this.#parts;
     const images: EvictedImage[] = [];
     const kept: KeptImage[] = [];
     const result = { wantedBytes, images, kept };
     // A catalog that could not write last pulls may still take evictions.
     await access.flush().catch(() => undefined);
-    const protection = await Protection.survey(this.#parts);
+    const protection = await Protection.begin({ ...this.#parts, survey: this.#survey });
     const evicted = new Set<string>();
     let freed = 0;
-    for await (const oldest of catalog.oldest()) {
+    for await (const oldest of units) {
       // Parts that an image leaves behind are as old as the image: they are due at once.
       const due = [oldest];
       for (const { unit, time } of due) {
         const isWhole = freed >= wantedBytes || this.#isStopped;
         if (isWhole || isOver?.()) return { result, isWhole };
+        if (evicted.has(unit)) continue;
         // Pulled again, or evicted with another one, since the walk began.
-        if (evicted.has(unit) || (await catalog.lastPull(unit)) !== time) continue;
+        const isKnown = protection.knownReasonFor(unit) !== undefined;
+        if (!isKnown && (await catalog.lastPull(unit)) !== time) continue;
         const why = await this.#whyKept(unit, { protection, evicted });
         if (why !== undefined) {
           // What is evicted with another image is not told of by itself.
@@ -142,6 +200,7 @@ export class Evictor {
             kept.push({ ...nameOf(unit), why });
           continue;
         }
+        chosen?.({ unit, time });
         const { tags, blobs, bytes, manifests, left } = await evict(unit);
         freed += bytes;
         const count = blobs.length;

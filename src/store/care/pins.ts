@@ -5,7 +5,7 @@ import type { Pattern } from '../../config/pattern.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatImageName } from '../../oci/image-name.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
-import type { Catalog } from '../catalog/catalog.ts';
+import type { Catalog, PinChange } from '../catalog/catalog.ts';
 
 /** A manifest as pins see it. */
 export interface Pinnable {
@@ -53,40 +53,36 @@ export class Pins {
   }
 
   async add(pin: Pin): Promise<void> {
-    await this.#queue.add(async () => this.#record(pin));
-  }
-
-  async #record(pin: Pin): Promise<void> {
-    await this.#catalog.recordPin(pin);
-    this.#drop(pin);
-    this.#add(pin);
+    await this.#queue.add(async () => this.#change({ recorded: [pin] }));
   }
 
   /** False when there was no such pin. */
-  async remove(pin: Pick<Pin, 'origin' | 'image'>): Promise<boolean> {
-    return this.#queue.add(async () => this.#forget(pin));
+  async remove({ origin, image }: Pick<Pin, 'origin' | 'image'>): Promise<boolean> {
+    return this.#queue.add(async () => {
+      const isThere = this.#byImage.get(image)?.some((pin) => pin.origin === origin) === true;
+      await this.#change({ forgotten: [{ origin, image }] });
+      return isThere;
+    });
   }
 
-  async #forget({ origin, image }: Pick<Pin, 'origin' | 'image'>): Promise<boolean> {
-    await this.#catalog.forgetPin({ origin, image });
-    return this.#drop({ origin, image });
-  }
-
-  /** All that one origin pins, in place of what it pinned before. */
+  /** All that one origin pins, in place of what it pinned before, in one write. */
   async replace(origin: string, pins: readonly Pin[]): Promise<void> {
-    await this.#queue.add(async () => this.#replace(origin, pins));
+    await this.#queue.add(async () => {
+      const wanted = new Map(pins.map((pin) => [pin.image, pin]));
+      const before = this.list().filter((pin) => pin.origin === origin);
+      const reasons = new Map(before.map(({ image, reason }) => [image, reason]));
+      const recorded = [...wanted.values()].filter(
+        ({ image, reason }) => !reasons.has(image) || reasons.get(image) !== reason,
+      );
+      await this.#change({ recorded, forgotten: before.filter(({ image }) => !wanted.has(image)) });
+    });
   }
 
-  async #replace(origin: string, pins: readonly Pin[]): Promise<void> {
-    const wanted = new Set(pins.map(({ image }) => image));
-    const before = this.list().filter((pin) => pin.origin === origin);
-    // New pins come first, so that nothing is unprotected in between.
-    for (const pin of pins) {
-      if (!before.some(({ image, reason }) => image === pin.image && reason === pin.reason)) {
-        await this.#record(pin);
-      }
-    }
-    for (const pin of before) if (!wanted.has(pin.image)) await this.#forget(pin);
+  async #change({ recorded = [], forgotten = [] }: PinChange): Promise<void> {
+    if (recorded.length === 0 && forgotten.length === 0) return;
+    await this.#catalog.changePins({ recorded, forgotten });
+    for (const pin of [...recorded, ...forgotten]) this.#drop(pin);
+    for (const pin of recorded) this.#add(pin);
   }
 
   /** The pins that mean this manifest. */
@@ -110,7 +106,7 @@ export class Pins {
     if (glob) this.#globs.set(pin.image, glob);
   }
 
-  #drop({ origin, image }: Pick<Pin, 'origin' | 'image'>): boolean {
+  #drop({ origin, image }: Pick<Pin, 'origin' | 'image'>): void {
     this.#version += 1;
     const before = this.#byImage.get(image) ?? [];
     const after = before.filter((pin) => pin.origin !== origin);
@@ -119,6 +115,5 @@ export class Pins {
       this.#byImage.delete(image);
       this.#globs.delete(image);
     }
-    return after.length < before.length;
   }
 }

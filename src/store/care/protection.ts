@@ -1,38 +1,47 @@
-import type { Pin } from '../../api/store-api.ts';
-import { isGlob } from '../../config/glob.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { parseImageName } from '../../oci/image-name.ts';
-import { formatTarget, isSameTarget, splitTarget } from '../../oci/reference.ts';
+import { formatTarget, isSameTarget } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import { nodeOf, unitOf, type Catalog, type Node } from '../catalog/catalog.ts';
 import { TEXTS } from '../texts.ts';
+import { describePin, type PinSurvey } from './pin-survey.ts';
 import type { Pins } from './pins.ts';
 
 /** A busy blob that more manifests list protects itself and no image. */
 const MAX_HOLDERS = 32;
 
-/** What may not be evicted just now, and why. Holds no more than what is pinned or busy. */
+export interface ProtectionParts {
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+  readonly pins: Pins;
+  readonly survey: PinSurvey;
+}
+
+/** What may not be evicted during one walk over the images, and why. */
 export class Protection {
   readonly #catalog: Catalog;
   readonly #blobs: BlobStore;
   readonly #pins: Pins;
-  readonly #reasons = new Map<string, string>();
+  readonly #survey: PinSurvey;
+  /** What is being pulled, as it was when the walk began. */
+  readonly #busy = new Set<string>();
 
-  static async survey(parts: {
-    catalog: Catalog;
-    blobs: BlobStore;
-    pins: Pins;
-  }): Promise<Protection> {
+  static async begin(parts: ProtectionParts): Promise<Protection> {
     const protection = new Protection(parts);
-    for (const pin of parts.pins.list()) await protection.#addPin(pin);
+    await parts.survey.refresh();
     for (const digest of parts.blobs.openFiles.digests()) await protection.#addBusy(digest);
     return protection;
   }
 
-  constructor(parts: { catalog: Catalog; blobs: BlobStore; pins: Pins }) {
+  constructor(parts: ProtectionParts) {
     this.#catalog = parts.catalog;
     this.#blobs = parts.blobs;
     this.#pins = parts.pins;
+    this.#survey = parts.survey;
+  }
+
+  /** Why a unit stays, as far as that is known without a look at the catalog. */
+  knownReasonFor(unit: string): string | undefined {
+    return this.#survey.reasonFor(unit) ?? (this.#busy.has(unit) ? TEXTS.pulled : undefined);
   }
 
   /** Why a unit stays; `undefined` when it may be evicted. `evicted`: units that count as evicted. */
@@ -40,7 +49,7 @@ export class Protection {
     const node = nodeOf(unit);
     if (!node) return this.#reasonForBlob(unit as Digest);
     const catalog = this.#catalog;
-    const known = this.#reasons.get(unit);
+    const known = this.knownReasonFor(unit);
     if (known !== undefined) return known;
     const isThere = (digest: Digest): boolean => !evicted.has(unitOf(node.target, digest));
     if ((await catalog.parents(node)).some(isThere)) return TEXTS.part;
@@ -50,7 +59,7 @@ export class Protection {
       if (above.includes(node.digest)) continue;
       for (const digest of above) {
         const about = unitOf(node.target, digest);
-        const reason = this.#reasons.get(about) ?? (await this.#pinOf({ ...node, digest }));
+        const reason = this.knownReasonFor(about) ?? (await this.#pinOf({ ...node, digest }));
         if (reason !== undefined) return TEXTS.belongsTo({ digest, reason });
       }
       return TEXTS.part;
@@ -97,12 +106,6 @@ export class Protection {
     return pin && describePin(pin);
   }
 
-  /** A pin of one platform, or of a signature, protects the whole image. */
-  async #addPin(pin: Pin): Promise<void> {
-    const node = isGlob(pin.image) ? undefined : await this.#resolve(pin.image);
-    if (node) await this.#protect(node, describePin(pin));
-  }
-
   async #addBusy(digest: Digest): Promise<void> {
     const catalog = this.#catalog;
     const holders: Node[] = [];
@@ -110,26 +113,8 @@ export class Protection {
       if (holders.push({ target, digest: holder }) > MAX_HOLDERS) return;
     }
     const latest = await mostRecent(this.#catalog, holders);
-    if (latest) await this.#protect(latest, TEXTS.pulled);
-  }
-
-  async #protect(node: Node, reason: string): Promise<void> {
-    for (const digest of await this.#catalog.ancestors(node)) {
-      const unit = unitOf(node.target, digest);
-      if (!this.#reasons.has(unit)) this.#reasons.set(unit, reason);
-    }
-  }
-
-  /** What `name:tag` or `name@digest` means now, where it is held. */
-  async #resolve(image: string): Promise<Node | undefined> {
-    const { name, tag, digest } = parseImageName(image);
-    const target = splitTarget(name);
-    if (digest) {
-      const node = { target, digest };
-      return (await this.#catalog.isHeld(node)) ? node : undefined;
-    }
-    const record = tag && (await this.#catalog.findTag(target, tag));
-    return record && { target, digest: record.digest };
+    if (!latest) return;
+    for (const each of await catalog.ancestors(latest)) this.#busy.add(unitOf(latest.target, each));
   }
 }
 
@@ -137,8 +122,4 @@ async function mostRecent(catalog: Catalog, nodes: readonly Node[]): Promise<Nod
   if (nodes.length < 2) return nodes[0];
   const times = await catalog.lastPulls(nodes.map(({ target, digest }) => unitOf(target, digest)));
   return nodes[times.indexOf(Math.max(...times))];
-}
-
-function describePin({ origin, reason }: Pin): string {
-  return reason === undefined ? TEXTS.pinned({ origin }) : TEXTS.pinnedFor({ origin, reason });
 }

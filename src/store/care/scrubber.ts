@@ -9,8 +9,11 @@ import { ageOf } from '../../time/clock.ts';
 export interface ScrubberParts {
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
-  /** Fetches it again. Resolves with why that was not possible, or nothing. */
-  readonly heal: (digest: Digest) => Promise<string | undefined>;
+  /**
+   * Fetches it again. Resolves with why that was not possible, or nothing. The signal tells that
+   * nobody waits for it any more.
+   */
+  readonly heal: (digest: Digest, signal: AbortSignal) => Promise<string | undefined>;
   readonly found: (damage: Damage) => void;
   readonly log: Log;
   readonly now: () => number;
@@ -74,6 +77,7 @@ export class Scrubber {
       });
   }
 
+  /** Waits for the piece of a file that is being read, and for nothing that is fetched. */
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#background;
@@ -174,7 +178,19 @@ export class Scrubber {
   }
 
   async #heal(digest: Digest): Promise<string | undefined> {
-    return this.#parts.heal(digest).catch((error: unknown) => String(error));
+    const { signal } = this.#stop;
+    const stopped = Promise.withResolvers<never>();
+    const stop = (): void => stopped.reject(signal.reason);
+    signal.addEventListener('abort', stop);
+    try {
+      // A whole download over a slow link, which the close does not wait for.
+      return await Promise.race([this.#parts.heal(digest, signal), stopped.promise]);
+    } catch (error) {
+      signal.throwIfAborted();
+      return String(error);
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
   }
 
   async #forget(digest: Digest): Promise<void> {

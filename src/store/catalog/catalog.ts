@@ -85,6 +85,11 @@ export interface ManifestEntry {
   readonly isPulled?: boolean;
 }
 
+export interface PinChange {
+  readonly recorded?: readonly Pin[];
+  readonly forgotten?: readonly Pick<Pin, 'origin' | 'image'>[];
+}
+
 /** What the eviction of a unit removes. */
 export interface Evicted {
   readonly tags: readonly Tag[];
@@ -249,9 +254,11 @@ export interface Catalog {
   // Pins.
 
   listPins(): Promise<Pin[]>;
-  /** In place of the one of the same origin and image. */
-  recordPin(pin: Pin): Promise<void>;
-  forgetPin(pin: Pick<Pin, 'origin' | 'image'>): Promise<void>;
+  /** All of it, or nothing. A recorded pin takes the place of the one of the same origin and image. */
+  changePins(change: PinChange): Promise<void>;
+
+  /** Tells of every repository whose manifests or whose tags' meanings have changed, evictions apart. */
+  watch(told: (target: Target) => void): void;
 
   // The database.
 

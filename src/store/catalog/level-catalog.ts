@@ -1,4 +1,3 @@
-import type { Pin } from '../../api/store-api.ts';
 import PQueue from 'p-queue';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
@@ -13,11 +12,13 @@ import {
   type Link,
   type ManifestEntry,
   type ManifestRecord,
+  type PinChange,
   type Node,
   type TagRecord,
   type Usage,
 } from './catalog.ts';
 import { Eviction } from './eviction.ts';
+import { HeldCount } from './held-count.ts';
 import { JOURNAL_BYTES, LevelReader } from './level-reader.ts';
 import { listMembers } from './members.ts';
 import { RecordCache } from './record-cache.ts';
@@ -38,13 +39,12 @@ const MAX_HOT = 50_000;
 
 /** The catalog on LevelDB: each write is one atomic batch. */
 export class LevelCatalog extends LevelReader implements Catalog {
-  readonly counted: Promise<void>;
   readonly #journal: (entries: readonly JournalEntry[]) => void;
   readonly #now: () => number;
   /** Writes go one after the other: most depend on what they find. */
   readonly #writes = new PQueue({ concurrency: 1 });
-  #usage: Usage = { blobs: 0, bytes: 0 };
-  #isClosing = false;
+  readonly #held: HeldCount;
+  readonly #watchers: ((target: Target) => void)[] = [];
   readonly #hotTags: RecordCache<TagRecord>;
   readonly #hotManifests: RecordCache<ManifestRecord>;
   readonly #hotBlobs: RecordCache<BlobRecord>;
@@ -67,11 +67,15 @@ export class LevelCatalog extends LevelReader implements Catalog {
     this.#hotBlobs = cache((key) => tables.blobs.get(key));
     this.#hotLinks = cache((key) => this.link(key));
     // Nobody need wait for the count: its iterator sees the store as it is now.
-    this.counted = this.#countHeld().catch(unreadable);
+    this.#held = new HeldCount(tables.blobs.values(), unreadable);
+  }
+
+  get counted(): Promise<void> {
+    return this.#held.counted;
   }
 
   get usage(): Usage {
-    return this.#usage;
+    return this.#held.usage;
   }
 
   async findTag(target: Target, tag: Tag): Promise<TagRecord | undefined> {
@@ -118,6 +122,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   }
 
   #rememberTags(target: Target, moves: readonly Move[]): void {
+    if (moves.some(({ record, before }) => record.digest !== before?.digest)) this.#tell(target);
     for (const { tag, record, before } of moves) {
       this.#hotTags.set(`${formatTarget(target)} ${tag}`, record);
       if (before?.digest === record.digest && before.goneAt === record.goneAt) continue;
@@ -141,6 +146,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
     const known = await this.findBlob(digest);
     const blob = known ?? { size, storedAt: now };
     const lastPull = await this.lastPull(unit);
+    const isKnown = await this.isHeld({ target, digest });
     const isPulled = entry.isPulled !== false || (await this.wasPulled({ target, digest }));
     const moves = await this.#movesOf(target, digest, entry.tags);
     await tables.write((batch) => {
@@ -159,6 +165,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
       tables.putAccess(batch, unit, isPulled ? now : now - 1, lastPull);
     });
     this.#admit(digest, blob, known);
+    if (!isKnown) this.#tell(target);
     this.#hotManifests.set(unit, record);
     this.#hotLinks.set(`${digest} ${formatTarget(target)}`, 'proven');
     this.#journal([{ manifest: digest, of: formatTarget(target), type: mediaType, at: now }]);
@@ -213,7 +220,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
       await this.tables.write((batch) => batch.del(digest, { sublevel: this.tables.blobs }));
       // After the write: a reader before it would remember the old record.
       this.#hotBlobs.delete(digest);
-      this.#count(-1, -known.size);
+      this.#held.add(-1, -known.size);
     });
   }
 
@@ -260,7 +267,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
     for (const { target, digest } of manifests) this.#hotManifests.delete(unitOf(target, digest));
     for (const tag of tags) this.#hotTags.delete(`${of} ${tag}`);
     for (const { digest } of blobs) this.#hotBlobs.delete(digest);
-    this.#count(-blobs.length, -bytes);
+    this.#held.add(-blobs.length, -bytes);
     this.#journal([
       ...tags.map((tag) => ({ untagged: tag, of })),
       ...manifests.map(({ digest }) => ({ gone: digest, of })),
@@ -293,16 +300,22 @@ export class LevelCatalog extends LevelReader implements Catalog {
     });
   }
 
-  async recordPin(pin: Pin): Promise<void> {
-    const sublevel = this.tables.pins;
-    await this.#write((batch) => batch.put(`${pin.origin} ${pin.image}`, pin, { sublevel }));
-    this.#journal([{ pin }]);
+  async changePins({ recorded = [], forgotten = [] }: PinChange): Promise<void> {
+    const { pins: sublevel } = this.tables;
+    await this.#write((batch) => {
+      for (const pin of recorded) batch.put(`${pin.origin} ${pin.image}`, pin, { sublevel });
+      for (const { origin, image } of forgotten) batch.del(`${origin} ${image}`, { sublevel });
+    });
+    const unpins = forgotten.map(({ origin, image }) => ({ unpin: { origin, image } }));
+    this.#journal([...recorded.map((pin) => ({ pin })), ...unpins]);
   }
 
-  async forgetPin({ origin, image }: Pick<Pin, 'origin' | 'image'>): Promise<void> {
-    const sublevel = this.tables.pins;
-    await this.#write((batch) => batch.del(`${origin} ${image}`, { sublevel }));
-    this.#journal([{ unpin: { origin, image } }]);
+  watch(told: (target: Target) => void): void {
+    this.#watchers.push(told);
+  }
+
+  #tell(target: Target): void {
+    for (const told of this.#watchers) told(target);
   }
 
   async recordJournalBytes(bytes: number): Promise<void> {
@@ -314,17 +327,8 @@ export class LevelCatalog extends LevelReader implements Catalog {
   }
 
   async close(): Promise<void> {
-    // An iterator in its first step and a closing database would wait for each other.
-    this.#isClosing = true;
-    await this.counted;
+    await this.#held.stop();
     await this.#writes.add(async () => this.tables.close());
-  }
-
-  async #countHeld(): Promise<void> {
-    for await (const { size } of this.tables.blobs.values()) {
-      if (this.#isClosing) return;
-      this.#count(1, size);
-    }
   }
 
   async #write(fill: (batch: Batch) => void): Promise<void> {
@@ -333,12 +337,8 @@ export class LevelCatalog extends LevelReader implements Catalog {
 
   /** Counts and remembers a blob, after its record was written. */
   #admit(digest: Digest, record: BlobRecord, known: BlobRecord | undefined): void {
-    if (!known) this.#count(1, record.size);
+    if (!known) this.#held.add(1, record.size);
     this.#hotBlobs.set(digest, record);
-  }
-
-  #count(blobs: number, bytes: number): void {
-    this.#usage = { blobs: this.#usage.blobs + blobs, bytes: this.#usage.bytes + bytes };
   }
 }
 

@@ -59,7 +59,7 @@ async function fillCatalog(
     for await (const { target, digest } of replay.links()) {
       if (await catalog.findBlob(digest)) await catalog.recordLink(target, digest);
     }
-    for await (const pin of replay.pins()) await catalog.recordPin(pin);
+    await catalog.changePins({ recorded: await Array.fromAsync(replay.pins()) });
     await replay.clear();
     let images = 0;
     for await (const node of catalog.manifests()) if (await catalog.isRoot(node)) images += 1;
