@@ -201,13 +201,14 @@ export class Mirror {
     this.downloads.abortBackground();
   }
 
-  /** Stops what runs, keeping partial downloads. The store is the caller's to close, afterwards. */
+  /** Ends all that runs, then waits for it. Partial downloads are kept. The store is the caller's to close, afterwards. */
   async close(): Promise<void> {
-    const downloads = this.downloads.close();
-    const hydration = this.#polled.close().then(async () => this.#hydrator.close());
-    await this.#upstreams.close();
-    await downloads;
-    await hydration;
-    await this.#flight.close();
+    await Promise.all([
+      this.#flight.close(),
+      this.downloads.close(),
+      this.#polled.close(),
+      this.#hydrator.close(),
+      this.#upstreams.close(),
+    ]);
   }
 }

@@ -42,6 +42,7 @@ export class SingleFlight {
   readonly #flights = new Map<string, Open>();
   /** What flights run, also what is needed no more and about to end. */
   readonly #running = new Set<Promise<void>>();
+  #isClosed = false;
 
   constructor({ patienceMs }: SingleFlightOptions) {
     this.#patienceMs = patienceMs;
@@ -49,6 +50,8 @@ export class SingleFlight {
 
   /** A question has answers of one type. The work asks with the demand that it is given. */
   async do<Value>(question: Question, work: (demand: Demand) => Promise<Value>): Promise<Value> {
+    const { upstream } = question.of;
+    if (this.#isClosed) throw new UpstreamError(upstream, 'unreachable', TEXTS.stopping);
     const key = keyOf(question);
     const known = this.#flights.get(key);
     if (known) return known.flight.answer as Promise<Value>;
@@ -88,14 +91,13 @@ export class SingleFlight {
     return this.#running.size;
   }
 
-  /** Ends what runs, and resolves when nothing does any more, whatever came of it. */
+  /** Asks nothing any more, ends what runs, and resolves when that has ended. */
   async close(): Promise<void> {
-    while (this.#running.size > 0) {
-      for (const { flight, of } of this.#flights.values()) {
-        flight.abort(new UpstreamError(of.upstream, 'unreachable', TEXTS.stopping));
-      }
-      await Promise.all(this.#running);
+    this.#isClosed = true;
+    for (const { flight, of } of this.#flights.values()) {
+      flight.abort(new UpstreamError(of.upstream, 'unreachable', TEXTS.stopping));
     }
+    while (this.#running.size > 0) await Promise.all(this.#running);
   }
 }
 
