@@ -34,6 +34,8 @@ const MAX_AN_HOUR = 12;
 /** A poller's next HEAD of the same image is no news for so long. */
 const ASKED_MS = 60_000;
 const MAX_REMEMBERED = 10_000;
+/** That wait at a time; what is left out is due with its next HEAD. */
+const MAX_DUE = 1_000;
 const AT_A_TIME = 2;
 
 /**
@@ -67,7 +69,7 @@ export class PolledImages {
   /** A client asked by HEAD, and was told of this manifest. */
   asked(target: Target, digest: Digest, by: 'tag' | 'digest'): void {
     const key = keyOf(target, digest);
-    if (this.#asked.has(key)) return;
+    if (this.#asked.has(key) || this.size >= MAX_DUE) return;
     this.#asked.set(key, true, ASKED_MS);
     if (by === 'digest') this.#askedByDigest.set(key, true, HOUR_MS);
     this.#do(target, digest, async () => this.#look(target, digest, by));
