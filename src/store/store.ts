@@ -135,6 +135,7 @@ export class Store {
   }
 
   async close(): Promise<void> {
+    await this.blobs.close();
     await this.care.close();
     await rm(signatureOf(this.path), { force: true }).catch(() => undefined);
     await this.catalog.close();

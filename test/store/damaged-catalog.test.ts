@@ -1,12 +1,14 @@
-import { readdir, rm, truncate } from 'node:fs/promises';
+import { mkdir, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
+import type { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { Store } from '../../src/store/store.ts';
 import { timesLogged } from '../faults/store-report.ts';
-import { HIT, holdImage, through, type HeldImage } from '../faults/held-image.ts';
-import { get } from '../helpers/client.ts';
+import { HIT, holdImage, MISS, through, type HeldImage } from '../faults/held-image.ts';
+import { injure } from '../faults/injury.ts';
+import { get, TruncatedError } from '../helpers/client.ts';
 import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
 
 const DAMAGED = 'the catalog is damaged and is made anew from the files';
@@ -26,6 +28,28 @@ const DAMAGES: readonly Damage[] = [
   { to: 'an empty CURRENT', said: DAMAGED, strike: async (path) => cut(path, 'CURRENT', 0) },
   { to: 'a missing CURRENT', said: GONE, strike: async (path) => remove(path, 'CURRENT') },
   { to: 'a missing folder', said: GONE, strike: async (path) => rm(path, { recursive: true }) },
+  { to: 'a table cut short', said: DAMAGED, strike: async (path) => cut(path, '0', 10) },
+  {
+    to: 'a CURRENT that leads out of the folder',
+    said: DAMAGED,
+    strike: async (path) => writeFile(join(path, 'CURRENT'), '../../etc/passwd\n'),
+  },
+  {
+    to: 'a folder in the place of LOCK',
+    said: DAMAGED,
+    strike: async (path) => {
+      await rm(join(path, 'LOCK'));
+      await mkdir(join(path, 'LOCK'));
+    },
+  },
+  {
+    to: 'a file in the place of the folder',
+    said: DAMAGED,
+    strike: async (path) => {
+      await rm(path, { recursive: true });
+      await writeFile(path, 'x');
+    },
+  },
 ];
 
 async function files(catalog: string, name: string): Promise<string[]> {
@@ -87,6 +111,8 @@ for (const { to, said, strike } of DAMAGES) {
     const mirror = await startAgain(t, scene);
     t.is(timesLogged(mirror, said), 1);
     t.is(timesLogged(mirror, 'the catalog was made anew'), 1);
+    const aside = await readdir(join(scene.mirror.storePath, 'quarantine'));
+    t.deepEqual(aside, said === DAMAGED ? ['catalog'] : []);
     await servesAll(t, scene, mirror);
     await mirror.stop();
     const next = await startAgain(t, scene);
@@ -140,3 +166,79 @@ test('a store without a catalog and without a journal starts empty', async (t) =
   t.deepEqual(mirror.server.catalog.usage, { blobs: 0, bytes: 0 });
   t.is(timesLogged(mirror, GONE), 0);
 });
+
+test('damage that is met in use is made good by the next start', async (t) => {
+  const scene = await holdImage(t);
+  const { mirror } = scene;
+  const { tables } = mirror.server.catalog as LevelCatalog;
+  const getTag = tables.tags.get.bind(tables.tags);
+  tables.tags.get = async () => {
+    throw Object.assign(new Error('corrupted block'), { code: 'LEVEL_CORRUPTION' });
+  };
+  const other = await get(`${mirror.url}/v2/library/app/manifests/unknown`);
+  t.is(other.status, 404);
+  tables.tags.get = getTag;
+  await mirror.stop();
+  await scene.registry.refuse();
+  const next = await startAgain(t, scene);
+  t.is(timesLogged(next, DAMAGED), 1);
+  await servesAll(t, scene, next);
+  await next.stop();
+  t.is(timesLogged(await startAgain(t, scene), DAMAGED), 0);
+});
+
+/** The catalog is made anew, and knows of no file whether it is as it was. */
+async function makeAnew(
+  t: ExecutionContext,
+  scene: HeldImage,
+  before: () => Promise<void> = async () => undefined,
+): Promise<TestMirror> {
+  const { mirror, registry } = scene;
+  await mirror.stop();
+  await before();
+  await rm(join(mirror.storePath, 'catalog'), { recursive: true });
+  const upstreams = { 'docker.io': { url: registry.url } };
+  return startMirror(t, { storePath: mirror.storePath, upstreams });
+}
+
+test('a part of a blob that nobody has looked at since comes unverified, and all of it is read', async (t) => {
+  const scene = await holdImage(t);
+  const mirror = await makeAnew(t, scene);
+  const layer = scene.image.layer(0);
+  const { blob } = through(mirror);
+  const part = await blob(layer, { range: 'bytes=10-19' });
+  t.is(part.status, 206);
+  t.true(part.body.equals(layer.bytes.subarray(10, 20)));
+  t.is(part.headers['cache-control'], 'no-store');
+  t.is(part.headers['etag'], undefined);
+  await mirror.idle();
+  const later = await blob(layer, { range: 'bytes=10-19' });
+  t.is(later.headers['cache-control'], 'max-age=31536000, immutable');
+  t.false(scene.registry.conversation().some((line) => line.startsWith('GET')));
+});
+
+test('what is damaged and was asked for in part is fetched anew for whoever is next', async (t) => {
+  const scene = await holdImage(t);
+  const layer = scene.image.layer(0);
+  const strike = async (): Promise<void> => injure(scene.mirror.storePath, layer, 'flipped');
+  const mirror = await makeAnew(t, scene, strike);
+  const { blob } = through(mirror);
+  const part = await blob(layer, { range: 'bytes=10-19' });
+  t.is(part.headers['cache-control'], 'no-store');
+  await mirror.idle();
+  const whole = await blob(layer);
+  t.true(whole.body.equals(layer.bytes));
+  t.is(whole.headers['cache-status'], MISS);
+});
+
+for (const range of ['', 'bytes=0-']) {
+  test(`all of what is damaged never completes, also as ${range || 'no range'}`, async (t) => {
+    const scene = await holdImage(t);
+    const layer = scene.image.layer(0);
+    const strike = async (): Promise<void> => injure(scene.mirror.storePath, layer, 'flipped');
+    const mirror = await makeAnew(t, scene, strike);
+    const { blob } = through(mirror);
+    await t.throwsAsync(blob(layer, range === '' ? {} : { range }), { instanceOf: TruncatedError });
+    t.true((await blob(layer)).body.equals(layer.bytes));
+  });
+}

@@ -6,12 +6,13 @@ import { readAll } from '../../oci/content.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import { AsideFiles } from './aside-files.ts';
+import { Examinations } from './examinations.ts';
 import { asideName, Folders, isMissing } from './folders.ts';
 import { Ingest } from './ingest.ts';
 import { OpenFiles } from './open-files.ts';
 import { noStep, type Step } from '../step.ts';
 import { ReadOnlyError } from '../read-only-error.ts';
-import { StoredBlob } from './stored-blob.ts';
+import { StoredBlob, type StoredBlobParts } from './stored-blob.ts';
 
 export type { Aside } from './folders.ts';
 export type { Ingest } from './ingest.ts';
@@ -54,6 +55,7 @@ export class BlobStore {
   readonly #step: Step;
   /** One quarantine at a time: what a second one means to move may have been replaced. */
   readonly #queue = new PQueue({ concurrency: 1 });
+  readonly #examinations = new Examinations();
   /** Files that are being removed. */
   readonly #going = new Set<Digest>();
   /** Damaged files that could not be moved away, by their change time. */
@@ -90,7 +92,7 @@ export class BlobStore {
   /**
    * `undefined` when it is not held. A file of another length than expected is damaged and goes
    * into quarantine, so that it can be fetched anew. One that was touched since the expected change
-   * time, or of which nothing is known, is verified while it is read.
+   * time, or of which nothing is known, is verified while it is read; see `StoredBlob.open`.
    */
   async find(
     digest: Digest,
@@ -110,7 +112,8 @@ export class BlobStore {
       size,
       path,
       openFiles: this.openFiles,
-      isTrusted: expected?.changedAt === ctimeMs,
+      trust: trustIn(ctimeMs, expected?.changedAt),
+      examine: (blob) => this.#examinations.add(blob),
       judged: async (isRight) => {
         if (isRight) return verdicts.verified?.(ctimeMs);
         // Of several who read it, the first one tells; by now another file may stand there.
@@ -134,6 +137,11 @@ export class BlobStore {
       if (error instanceof IntegrityError || isMissing(error)) return undefined;
       throw error;
     }
+  }
+
+  /** While verdicts can still be recorded. */
+  async close(): Promise<void> {
+    await this.#examinations.close();
   }
 
   /** Keeps a small blob. Throws {@link IntegrityError} when the bytes are not the digest's. */
@@ -230,6 +238,11 @@ export class BlobStore {
       ? { size: found.size, modifiedAt: Math.round(found.mtimeMs) }
       : undefined;
   }
+}
+
+function trustIn(changedAt: number, known: number | undefined): StoredBlobParts['trust'] {
+  if (known === undefined) return 'unknown';
+  return known === changedAt ? 'trusted' : 'touched';
 }
 
 /** Also where one of the two is a folder. */

@@ -12,13 +12,18 @@ export interface StoredBlobParts {
   readonly size: number;
   readonly path: string;
   readonly openFiles: OpenFiles;
-  /** Nothing has touched the file since its bytes were last known to be right. */
-  readonly isTrusted: boolean;
+  /**
+   * `trusted`: nothing has touched the file since its bytes were last known to be right. `touched`:
+   * something has. `unknown`: nobody knows, as after the catalog was made anew.
+   */
+  readonly trust: 'trusted' | 'touched' | 'unknown';
   /**
    * All bytes of a file that was not trusted were read, or the disk does not give those of any;
    * false: they are not the digest's.
    */
   readonly judged: (isRight: boolean) => Promise<void>;
+  /** Asks for all of a file that was not trusted to be read, beside the work. */
+  readonly examine: (blob: StoredBlob) => void;
 }
 
 /** A committed blob file whose length has been looked at. */
@@ -34,12 +39,20 @@ export class StoredBlob implements Content {
   }
 
   get isVerified(): boolean {
-    return this.#parts.isTrusted;
+    return this.#parts.trust === 'trusted';
   }
 
-  /** Of a file that was touched since, the last byte comes when all were read and found right. */
+  /**
+   * Of a file that was touched the last byte comes when all were read and found right. So it is with
+   * one of which nobody knows; but a part of that comes at once, unverified, and all of it is read
+   * beside the work.
+   */
   async open(range: ByteRange = { start: 0, end: this.size }): Promise<Reader> {
-    return this.#parts.isTrusted ? this.#openFile(range) : this.#openVerified(range);
+    const { trust, examine } = this.#parts;
+    const isWhole = range.start === 0 && range.end >= this.size;
+    if (trust === 'touched' || (trust === 'unknown' && isWhole)) return this.#openVerified(range);
+    if (trust === 'unknown') examine(this);
+    return this.#openFile(range);
   }
 
   /** Reads all of it. False when the bytes are not the digest's. */
