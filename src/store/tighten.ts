@@ -1,5 +1,4 @@
-import { constants } from 'node:fs';
-import { chmod, lstat, open, readdir, stat } from 'node:fs/promises';
+import { chmod, lstat, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getuid } from 'node:process';
 import { FILE_MODE, FOLDER_MODE } from './own-file.ts';
@@ -55,12 +54,7 @@ async function tightenOne(path: string): Promise<string[]> {
   // A file with a second name is somebody else's too.
   if (!isFolder && (!found.isFile() || nlink > 1)) return [];
   const wanted = isFolder ? FOLDER_MODE : FILE_MODE;
-  if ((mode & 0o777) !== wanted) await setMode(path, wanted).catch(() => undefined);
+  // By its name: to open and close the file of a lock that this process holds would give the lock up.
+  if ((mode & 0o777) !== wanted) await chmod(path, wanted).catch(() => undefined);
   return isFolder ? (await readdir(path)).map((name) => join(path, name)) : [];
-}
-
-async function setMode(path: string, mode: number): Promise<void> {
-  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
-  await using file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  await file.chmod(mode);
 }
