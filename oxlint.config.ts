@@ -175,7 +175,7 @@ function wallsOf(room: string, below: readonly string[], floor?: number): DummyR
         message: `${room} may import only ${open.join(', ')}.`,
       },
       {
-        group: room === 'src/cli' ? ['**/main.ts'] : ['**/server.ts', '**/main.ts'],
+        group: ['**/main.ts', '**/engine.ts', ...(room === 'src/cli' ? [] : ['**/server.ts'])],
         message: 'The process entry and the composition root stand above every room.',
       },
       facadesOnly(room, floor),

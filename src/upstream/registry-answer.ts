@@ -28,6 +28,7 @@ interface Asked {
 const MAX_ERROR_BYTES = 16 * 1024;
 const MAX_REASON_LENGTH = 200;
 const MAX_RETRY_AFTER_MS = 3_600_000;
+const MAX_CREDIBLE_MS = 48 * MAX_RETRY_AFTER_MS;
 /** RFC 9211, as this mirror writes it itself. */
 const STALE = /(?:^|,)\s*entrepot\s*;\s*hit\s*;\s*detail=stale\s*(?:$|,)/;
 /** The spec's one form of a warning. */
@@ -96,15 +97,15 @@ export async function readErrorMessage(
 
 /**
  * Milliseconds from the seconds or the HTTP date of a `Retry-After` (RFC 9110 section 10.2.3);
- * `undefined` for what is not in the future or is neither. An hour at most: what asks for more, as a
- * clock that is wrong by years does, is asked again then.
+ * `undefined` for what is not in the future or is neither, and for what lies more than two days ahead:
+ * no registry limits its clients for so long, so that a clock is wrong. An hour at most.
  */
 export function parseRetryAfter(value: string | undefined, clock: Clock): number | undefined {
   const text = value?.trim() ?? '';
   const isSeconds = /^\d+$/.test(text);
   const isDate = /^(?:mon|tue|wed|thu|fri|sat|sun)/i.test(text);
   const ms = isSeconds ? Number(text) * 1000 : isDate ? timeUntil(Date.parse(text), clock) : 0;
-  return ms > 0 ? Math.min(ms, MAX_RETRY_AFTER_MS) : undefined;
+  return ms > 0 && ms <= MAX_CREDIBLE_MS ? Math.min(ms, MAX_RETRY_AFTER_MS) : undefined;
 }
 
 /** `: CODE: message` of a parsed error document, without a secret; else nothing. */

@@ -17,7 +17,7 @@ import { TEXTS } from '../texts.ts';
  *
  * `append` and `reset` are legal while writing; `readAt` between `retain` and `release` in any
  * state, since the open file outlives its renaming and its removal. The file is named after the
- * digest, so a later ingest of the same digest goes on where this one stopped.
+ * digest and its owner, so a later ingest of both goes on where this one stopped.
  */
 
 export interface IngestPlace {
