@@ -9,9 +9,11 @@ import type { BlobRecord, Catalog, Link } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Demand } from '../upstream/demand.ts';
 import type { BlobHead } from '../upstream/upstream.ts';
+import { sizeOf } from './blob-size.ts';
 import type { Answer, CacheResult } from './answer.ts';
 import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
+import { JoinedDownload } from './downloads/joined-download.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
 import type { Possession } from './possession.ts';
 import type { Hydrator } from './hydrator.ts';
@@ -65,9 +67,12 @@ export class Blobs {
     if (downloads.mayWaitForUs(target, digest) && !(await this.#head(target, digest))) {
       return this.#absent(target, digest);
     }
-    const found = await downloads.join(target, digest, demand, { isForeign });
+    const options = { isForeign, isSecondTry: attempt > 1 };
+    const found = await downloads.join(target, digest, demand, options);
     // A broken disk may show the blob at every other look.
-    if (found === 'again' && attempt === MAX_ATTEMPTS) return this.#bypass(target, digest);
+    if (found === 'again' && attempt === MAX_ATTEMPTS) {
+      return this.#bypass(target, digest, demand, new Error(TEXTS.notFoundEachTime));
+    }
     if (found === 'again') return this.get(target, digest, demand, attempt + 1);
     if (!found) return this.#absent(target, digest);
     return answerOf(found);
@@ -87,15 +92,21 @@ export class Blobs {
     const { log, health } = this.#parts;
     log.error({ digest, err: fault }, 'a held blob could not be opened');
     health.refused(fault);
-    return this.#bypass(target, digest);
+    return this.#bypass(target, digest, demand, fault as Error);
   }
 
   /** The upstream's bytes, verified and not kept. */
-  async #bypass(target: Target, digest: Digest): Promise<Answer<Content>> {
-    const { downloads } = this.#parts;
+  async #bypass(
+    target: Target,
+    digest: Digest,
+    demand: Demand,
+    fault: Error,
+  ): Promise<Answer<Content>> {
     const head = await this.#head(target, digest);
     if (!head) return this.#absent(target, digest);
-    return { value: downloads.passThrough(target, digest, head.size), source: 'bypass' };
+    const how = { size: head.size, fault };
+    const found = await this.#parts.downloads.passOn(target, digest, demand, how);
+    return found ? { ...answerOf(found), source: 'bypass' } : this.#absent(target, digest);
   }
 
   /** Never begins or waits for a transfer of bytes. */
@@ -244,10 +255,13 @@ export class Blobs {
   }
 
   async #head(target: Target, digest: Digest): Promise<BlobHead | undefined> {
-    const { upstreams, flight } = this.#parts;
-    return flight.do({ what: 'blob by HEAD', of: target, about: digest }, async (asked) =>
-      upstreams.of(target).upstream.headBlob(target.repository, digest, asked),
-    );
+    const { catalog, upstreams, flight } = this.#parts;
+    return flight.do({ what: 'blob by HEAD', of: target, about: digest }, async (asked) => {
+      const { upstream } = upstreams.of(target);
+      const head = await upstream.headBlob(target.repository, digest, asked);
+      const size = head && (await sizeOf(catalog, { target, digest }, head));
+      return head && { ...(size !== undefined && { size }) };
+    });
   }
 
   #isNegative(target: Target, digest: Digest): boolean {
@@ -265,10 +279,10 @@ export class Blobs {
 
 /** Whether the store has room is known only after the headers, so the source is read at the end. */
 function answerOf(found: Joined): Answer<Content> {
-  const { content } = found;
+  const { content, interest } = found;
   const source = sourceOf(found);
   return {
-    value: content,
+    value: content instanceof Download ? new JoinedDownload(content, interest) : content,
     get source() {
       return content instanceof Download && content.state === 'unstored' ? 'bypass' : source;
     },

@@ -78,7 +78,7 @@ export class Mirror {
         Object.values(config.upstreams).map(({ name, tags, concurrency }) => {
           const upstream = parts.upstreams.get(name);
           if (!upstream) throw new TypeError(`no upstream was built for ${name}`);
-          const queue = new TransferQueue(concurrency);
+          const queue = new TransferQueue(concurrency, { patienceMs: parts.timing.turnMs });
           return [name, { upstream, policy: new Policy(tags), queue }];
         }),
       ),

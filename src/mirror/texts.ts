@@ -9,6 +9,8 @@ export const TEXTS = {
   transferEnded: ({ position, end }: { position: number; end: number }) =>
     `the transfer ended at ${position} of ${end} bytes`,
   vanishedDuringTransfer: 'the blob vanished during its transfer',
+  notFoundEachTime: 'the store shows the blob at every other look only',
+  emptyBody: ({ digest }: { digest: string }) => `sent nothing for ${digest}`,
   vanished: ({ digest }: { digest: string }) => `${digest} vanished from its upstream`,
   noRepositoryHasIt: 'no repository is known to have it',
   repositoryHasItNoMore: ({ upstream, repository }: { upstream: string; repository: string }) =>

@@ -22,6 +22,8 @@ export interface Timing {
   readonly rangeMs: number;
   /** For the question whether an upstream is there at all. */
   readonly probeMs: number;
+  /** How long a blob's transfer may bring next to nothing while others wait; 2 s unless given. */
+  readonly turnMs?: number;
   /** The first pause before another attempt; doubled each time, jittered. */
   readonly retryMs: number;
   /** How long an upstream that is down is left alone at first; doubled up to half a minute. */

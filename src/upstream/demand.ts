@@ -1,5 +1,11 @@
-/** Who goes first where not all can go at once. */
-export const PRIORITY = { interactive: 30, hydration: 20, sync: 10, scrub: 0 } as const;
+/** Who goes first where not all can go at once; `abandoned`: what a client began and left. */
+export const PRIORITY = {
+  interactive: 30,
+  hydration: 20,
+  abandoned: 15,
+  sync: 10,
+  scrub: 0,
+} as const;
 
 /**
  * Who wants an answer or a transfer. It is read at every decision and never copied, for it changes

@@ -205,6 +205,8 @@ test('a manifest of an upstream that lists what came from another one opens noth
 test('what an image shares with one of another upstream is shown to be its own when it is completed', async (t) => {
   const world = await setUp(t, { hydrate: 'blob' });
   const image = await claim(world);
+  // One blob of it is asked for: then the others are brought too.
+  answered(await world.blob(EVIL, image.config));
   const digest = parseDigest(image.layer(0).digest);
   const target = { upstream: EVIL, repository: parseRepository('team/app') };
   const { catalog } = world.mirror.server;

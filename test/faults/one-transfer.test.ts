@@ -3,11 +3,8 @@ import { setImmediate as immediate } from 'node:timers/promises';
 import test from 'ava';
 import { get, open, type OpenResponse } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { Gate } from '../helpers/gate.ts';
 import { buildBlob, type Stored } from '../helpers/image.ts';
 import { partialPath, startMirror } from '../helpers/mirror.ts';
-import { NoRoomError } from '../../src/store/care/care.ts';
-import { until } from '../helpers/until.ts';
 
 const MIB = 1024 * 1024;
 
@@ -163,6 +160,7 @@ test('bodies of one upstream come in turn, headers and small blobs at once', asy
   const gates = big.slice(0, 2).map((blob) => registry.hold(blob, { after: MIB }));
   const mirror = await startMirror(t, {
     upstreams: { 'docker.io': { url: registry.url, concurrency: 2 } },
+    timing: { turnMs: 60_000 },
   });
   const urlOf = ({ digest }: { digest: string }): string =>
     `${mirror.url}/v2/library/app/blobs/${digest}`;
@@ -172,12 +170,18 @@ test('bodies of one upstream come in turn, headers and small blobs at once', asy
   const third = await open(urlOf(big[2] as Stored));
   t.is(third.headers['content-length'], String(4 * MIB));
   t.true((await get(urlOf(small))).body.equals(small.bytes));
+  const waiting = `/v2/library/app/blobs/${(big[2] as Stored).digest}`;
+  t.deepEqual(
+    registry.requests.filter(({ path }) => path === waiting).map(({ method }) => method),
+    ['HEAD'],
+    'what waits has no connection open',
+  );
   const partial = partialPath(mirror.storePath, (big[2] as Stored).digest);
   t.is((await stat(partial)).size, 0);
   for (const gate of gates) gate.open();
   t.true((await third.rest()).equals((big[2] as Stored).bytes));
   await Promise.all([first?.rest(), second?.rest()]);
-  t.is(registry.requests.length, 4);
+  t.is(registry.requests.filter(({ method }) => method === 'GET').length, 4);
 });
 
 test('a range far ahead of a slow fill is asked for by itself, one at a time', async (t) => {
@@ -214,36 +218,23 @@ async function crawlUntil(response: OpenResponse, signal: AbortSignal): Promise<
   }
 }
 
-test('a client that leaves while it is to go on by itself begins no transfer of its own', async (t) => {
+test('a client that leaves a blob without room leaves no transfer behind', async (t) => {
   const registry = await FakeRegistry.start(t);
-  const blob = registry.addBlob('library/app', buildBlob(t.title, 2 * MIB), { name: 'layer' });
-  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
-  const [room, gate] = [new Gate(), new Gate()];
-  const { blobs, store } = mirror.server;
-  // There is none: each client is to go on from the upstream.
-  store.care.budget.admit = async () => {
-    await room.pass();
-    throw new NoRoomError(blob.size);
-  };
-  const ingest = blobs.ingest.bind(blobs);
-  blobs.ingest = async (...of) => {
-    const begun = await ingest(...of);
-    const digester = begun.digester.bind(begun);
-    begun.digester = async () => {
-      await gate.pass();
-      return digester();
-    };
-    return begun;
-  };
+  const blob = registry.addBlob('library/app', buildBlob(t.title, 24 * MIB), { name: 'layer' });
+  const mirror = await startMirror(t, {
+    upstreams: { 'docker.io': { url: registry.url } },
+    store: { maxBytes: MIB },
+  });
+  const gate = registry.hold(blob, { after: 1000 });
   const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`;
   const response = await open(url);
-  room.open();
   await gate.arrived();
   response.destroy();
-  await until('the reader is gone', () => mirror.server.activity().openFiles === 0);
   gate.open();
+  const [request] = await registry.seen(blob);
+  t.is(await request?.finished, 'aborted');
+  await mirror.idle();
   t.true((await get(url)).body.equals(blob.bytes));
-  // The first client's, and the second one's: begun, without room, gone on with.
   const layer = 'GET /v2/library/app/blobs/<layer>';
-  t.deepEqual(registry.conversation(), [layer, layer, layer]);
+  t.deepEqual(registry.conversation(), [layer, layer]);
 });

@@ -31,7 +31,7 @@ async function startBench(
   const config = createConfig(await createTempFolder(t), {
     upstreams: { [UPSTREAM]: { url: registry.url, concurrency, ...limits } },
   });
-  const engine = await startEngine(config, { log, timing: TEST_TIMING });
+  const engine = await startEngine(config, { log, timing: { ...TEST_TIMING, turnMs: 60_000 } });
   const listener = await Listener.open(config.listen, engine.createApp().callback(), log);
   let isClosed = false;
   const close = async (): Promise<void> => {
@@ -46,9 +46,9 @@ async function startBench(
   return {
     registry,
     close,
-    /** Resolves when downloads of so many MiB together are at their turn, or wait for it. */
-    lineUp: async (size: number): Promise<void> => {
-      await until('all have room', () => engine.store.care.budget.reservedBytes >= size * MIB);
+    /** Resolves when so many downloads are at their turn, or wait for it. */
+    lineUp: async (count: number): Promise<void> => {
+      await until('all have a file', () => engine.store.blobs.openFiles.count >= count);
       await setImmediate();
     },
     /** Blobs of so many MiB: larger than those that wait for no turn. */
@@ -183,7 +183,7 @@ test('sync leaves one place to the pulls', async (t) => {
     hold(blob(name), { priority: PRIORITY.sync, pace }),
   );
   await gate.arrived(2);
-  await lineUp(8);
+  await lineUp(4);
   t.is(asked.length, 2);
   t.true(await pull(blob('pulled')));
   t.true(await pull(blob('pulled next')));
@@ -206,7 +206,7 @@ test('a pull does not wait with the sync downloads that it joins', async (t) => 
   const holding = hold(first, { ...options, pace: running.pace });
   await running.gate.arrived();
   const holdings = [hold(wanted, options), hold(other, options)];
-  await lineUp(6);
+  await lineUp(3);
   t.true(await pull(wanted));
   t.deepEqual(await Promise.all([first, other].map(isHeld)), [false, false]);
   t.deepEqual([running.asked.length, waiting.asked.length], [1, 0]);

@@ -1,4 +1,4 @@
-import type { Demand } from '../../upstream/demand.ts';
+import { isInteractive, PRIORITY, type Demand } from '../../upstream/demand.ts';
 
 /**
  * Resolves when this many bytes, which have just come, may be passed on; at once when the signal
@@ -12,17 +12,27 @@ export interface DownloadDemand extends Pick<Demand, 'priority' | 'client'> {
   readonly pace?: Pace | undefined;
 }
 
-/** What all askers of a download want of it together, as it is now. */
+/** One asker of a download, until it leaves. */
+export interface Interest extends Disposable {
+  readonly demand: DownloadDemand;
+}
+
+/**
+ * What all who want a download want of it together, as it is now: it rises when one joins, and falls
+ * when the last one leaves.
+ */
 export class SharedDemand implements Demand {
   readonly #abort = new AbortController();
+  readonly #interests = new Set<Interest>();
+  readonly #watchers = new Set<() => void>();
+  readonly #wanted = Promise.withResolvers<void>();
   /** Aborts when the download need not keep to a pace any more. */
-  readonly #unpaced = new AbortController();
-  #pace: Pace | undefined;
-  #priority: number;
+  #unpaced = new AbortController();
+  #priority: number = PRIORITY.abandoned;
+  #clients: ReadonlySet<string> = new Set();
 
-  constructor({ priority, pace }: DownloadDemand) {
-    this.#priority = priority;
-    this.#pace = pace;
+  constructor(first?: DownloadDemand) {
+    if (first) this.join(first);
   }
 
   get priority(): number {
@@ -33,24 +43,76 @@ export class SharedDemand implements Demand {
     return this.#abort.signal;
   }
 
-  join({ priority, pace }: DownloadDemand): void {
-    if (priority <= this.#priority) return;
-    this.#priority = priority;
-    if (!pace) this.#unpace();
+  /** Nobody waits for an abandoned download: it goes on for whoever asks next. */
+  get isAbandoned(): boolean {
+    return this.#interests.size === 0;
+  }
+
+  /** How many want it. */
+  get count(): number {
+    return this.#interests.size;
+  }
+
+  /** Those that wait for it, each once; one whose name is not known is `''`. */
+  get clients(): ReadonlySet<string> {
+    return this.#clients;
+  }
+
+  /** Resolves once a client waits for it. */
+  get wantedByClient(): Promise<void> {
+    return this.#wanted.promise;
+  }
+
+  /** Until the result is disposed of. */
+  join(demand: DownloadDemand): Interest {
+    const leave = (): void => {
+      if (this.#interests.delete(interest)) this.#change();
+    };
+    const interest: Interest = { demand, [Symbol.dispose]: leave };
+    this.#interests.add(interest);
+    if (isInteractive(demand)) this.#wanted.resolve();
+    this.#change();
+    return interest;
+  }
+
+  /** Calls whenever somebody joins or leaves. */
+  watch(watcher: () => void): Disposable {
+    this.#watchers.add(watcher);
+    return { [Symbol.dispose]: () => this.#watchers.delete(watcher) };
   }
 
   /** Resolves when this many bytes, which have just come, may be passed on. */
   async pass(bytes: number): Promise<void> {
-    await this.#pace?.(bytes, this.#unpaced.signal);
+    const { signal } = this.#unpaced;
+    if (!signal.aborted) await this.#pace?.(bytes, signal);
   }
 
   abort(): void {
     this.#abort.abort();
-    this.#unpace();
+    this.#unpaced.abort();
   }
 
-  #unpace(): void {
-    this.#pace = undefined;
-    this.#unpaced.abort();
+  #change(): void {
+    const demands = [...this.#interests].map(({ demand }) => demand);
+    const isLeft = demands.length === 0;
+    this.#priority = isLeft
+      ? PRIORITY.abandoned
+      : Math.max(...demands.map((each) => each.priority));
+    this.#clients = new Set(demands.filter(isInteractive).map(({ client = '' }) => client));
+    if (!this.#pace) this.#unpaced.abort();
+    else if (this.#unpaced.signal.aborted && !this.#abort.signal.aborted) {
+      this.#unpaced = new AbortController();
+    }
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  /** That of whoever joined first with one, unless somebody more urgent has none. */
+  get #pace(): Pace | undefined {
+    const demands = [...this.#interests].map(({ demand }) => demand);
+    const slowed = demands.find(({ pace }) => pace);
+    const isHurried = demands.some(
+      ({ pace, priority }) => !pace && slowed && priority > slowed.priority,
+    );
+    return isHurried ? undefined : slowed?.pace;
   }
 }

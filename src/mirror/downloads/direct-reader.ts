@@ -1,7 +1,7 @@
 import type { ByteRange, Reader } from '../../oci/content.ts';
 import { Digester, splitDigest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
-import { INTERACTIVE } from '../../upstream/demand.ts';
+import { demandOf } from '../../upstream/demand.ts';
 import { TEXTS } from '../texts.ts';
 import { Transfer, type TransferSource } from './transfer.ts';
 
@@ -10,15 +10,16 @@ export interface DirectReaderParts {
   readonly range: ByteRange;
   /** What was already received and hashed elsewhere; the transfer starts behind it. */
   readonly written?: { readonly size: number; readonly digester: Digester } | undefined;
-  /** Only the range is transferred: whoever reads it compares it with the verified file. */
+  /** Only the range is transferred, and what it is worth is for others to see. */
   readonly isUnverified?: boolean;
+  readonly client?: string | undefined;
 }
 
 const EMPTY = Buffer.alloc(0);
 
 /**
- * Streams a blob from its upstream to one client without keeping it. The last chunk stays back until
- * size and digest are verified.
+ * Streams a blob from its upstream to one client without keeping it, in its turn. The last chunk stays
+ * back until size and digest are verified.
  */
 export class DirectReader implements Reader {
   readonly #parts: DirectReaderParts;
@@ -71,15 +72,17 @@ export class DirectReader implements Reader {
   }
 
   async *#receive(): AsyncGenerator<Buffer> {
-    const { source, range, isUnverified } = this.#parts;
+    const { source, range, isUnverified, client } = this.#parts;
     const transfer = new Transfer({
       ...source,
-      demand: { ...INTERACTIVE, signal: this.#abort.signal },
-      end: isUnverified ? range.end : undefined,
+      demand: { ...demandOf(client), signal: this.#abort.signal },
+      end: isUnverified && Number.isFinite(range.end) ? range.end : undefined,
     });
-    if (!(await transfer.start(this.#position))) {
-      throw new Error(TEXTS.vanished(source));
+    try {
+      if (!(await transfer.start(this.#position))) throw new Error(TEXTS.vanished(source));
+      yield* transfer.chunks();
+    } finally {
+      transfer.discard();
     }
-    yield* transfer.chunks();
   }
 }

@@ -1,38 +1,39 @@
 import type { ByteRange, Content, Reader } from '../../oci/content.ts';
-import type { Digest } from '../../oci/digest.ts';
+import { Digester, splitDigest, type Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Target } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
-import { NoRoomError, type Budget, type Health, type Room } from '../../store/care/care.ts';
-import type { Catalog } from '../../store/catalog/catalog.ts';
-import type { BlobStore, Ingest } from '../../store/files/blob-store.ts';
+import { NoRoomError } from '../../store/care/care.ts';
+import type { Ingest } from '../../store/files/blob-store.ts';
+import type { BlobHead } from '../../upstream/upstream.ts';
+import { isEmptyBlob, sizeOf } from '../blob-size.ts';
+import { TEXTS } from '../texts.ts';
 import type { SharedDemand } from './demand.ts';
+import { Deposit, type DepositParts } from './deposit.ts';
 import { DirectReader } from './direct-reader.ts';
 import { FollowingReader } from './following-reader.ts';
-import type { DownloadState, Growing } from './growing.ts';
+import type { DownloadState, Growing, OwnRequest } from './growing.ts';
+import { Passage } from './passage.ts';
 import { RecentChunks } from './recent-chunks.ts';
-import type { TransferQueue } from './transfer-queue.ts';
 import { Transfer, type TransferSource } from './transfer.ts';
 
-export interface DownloadParts {
+export interface DownloadParts extends DepositParts {
   readonly target: Target;
   readonly source: TransferSource;
   readonly demand: SharedDemand;
-  /** Of the upstream. While a download waits in it clients have their headers. */
-  readonly queue: TransferQueue;
-  readonly blobs: BlobStore;
-  readonly catalog: Catalog;
-  readonly budget: Budget;
-  readonly health: Health;
-  readonly now: () => number;
+  /** Of a blob that lately found no room, or that the store could not give: asked for before the GET. */
+  readonly knownSize?: number | undefined;
+  /** Why it is passed on and not kept, where that is known before. */
+  readonly unstorable?: Error | undefined;
 }
 
-/** Smaller blobs wait in no queue: most of their bytes came with the headers. */
-const SMALL_BYTES = 1024 * 1024;
+/** How long the readers of what is not kept wait for each other. */
+const PATIENCE_MS = 2_000;
 
 /**
  * One blob on its way from an upstream into the store, read by any number of clients meanwhile. A
- * client that leaves changes nothing here.
+ * client that leaves changes nothing here but how urgent it is. While it waits for its turn its
+ * clients have their headers from a HEAD; what the store does not take is passed on to them.
  */
 export class Download implements Content, Growing {
   readonly target: Target;
@@ -40,21 +41,32 @@ export class Download implements Content, Growing {
   readonly #parts: DownloadParts;
   readonly #transfer: Transfer;
   readonly #started = Promise.withResolvers<boolean>();
+  readonly #settled = Promise.withResolvers<void>();
   #growth: PromiseWithResolvers<void> | undefined;
-  #ingest: Ingest | undefined;
+  #deposit: Deposit | undefined;
   readonly #recent = new RecentChunks();
   #ahead: DirectReader | undefined;
-  #room: Room | undefined;
+  /** Received, and not written yet. */
+  #unwritten: Buffer | undefined;
+  #chunks: AsyncGenerator<Buffer, undefined> | undefined;
+  #passage: Passage | undefined;
   #state: DownloadState = 'starting';
   #failure: unknown;
+  /** Clients have their headers from a HEAD. */
+  #isAnnounced = false;
 
   constructor(parts: DownloadParts) {
     this.target = parts.target;
     this.digest = parts.source.digest;
     this.#parts = parts;
     this.#transfer = new Transfer({ ...parts.source, demand: parts.demand });
+    if (parts.knownSize !== undefined) this.#transfer.expect(parts.knownSize);
     // Nobody may be waiting for it when it fails.
     this.#started.promise.catch(() => undefined);
+  }
+
+  get #ingest(): Ingest | undefined {
+    return this.#deposit?.ingest;
   }
 
   get state(): DownloadState {
@@ -69,14 +81,29 @@ export class Download implements Content, Growing {
     return this.#state === 'finished';
   }
 
+  get demand(): SharedDemand {
+    return this.#parts.demand;
+  }
+
   /** False when the upstream has no such blob. Rejects when it could not be asked. */
   get started(): Promise<boolean> {
     return this.#started.promise;
   }
 
+  /** Resolves when it is known whether it was kept. */
+  get settled(): Promise<void> {
+    return this.#settled.promise;
+  }
+
   /** Whoever joins now gets nothing from it. */
   get hasFailed(): boolean {
-    return this.#state === 'failed' || this.#state === 'unstored' || this.#state === 'absent';
+    if (this.#state === 'unstored') return this.#passage?.reaches(0) !== true;
+    return this.#state === 'failed' || this.#state === 'absent';
+  }
+
+  /** Whoever it was passed on to was cut short: the bytes were not the digest's. */
+  get isDamaged(): boolean {
+    return this.#passage?.failure instanceof IntegrityError;
   }
 
   get failure(): unknown {
@@ -103,22 +130,36 @@ export class Download implements Content, Growing {
   }
 
   /** After `started` resolved with true. */
-  async open(range: ByteRange = { start: 0, end: this.size ?? Infinity }): Promise<Reader> {
-    if (this.#ingest?.retain()) return new FollowingReader(this, this.#ingest, range);
-    // Its file is closed: it has ended, and the last reader has left.
+  async open(
+    range: ByteRange = { start: 0, end: this.size ?? Infinity },
+    client?: string,
+  ): Promise<Reader> {
+    const isWhole = range.start === 0 && range.end >= (this.size ?? Infinity);
+    const request = { isWhole, client };
+    if (this.#ingest?.retain()) {
+      return new FollowingReader(this, this.#ingest, { range, request });
+    }
+    // Its file is closed: it has ended, and the last reader has left, or it is not kept.
     if (this.#state === 'failed') throw this.#failure;
-    const stored = await this.#parts.blobs.find(this.digest);
-    return stored ? stored.open(range) : this.openDirect(range);
+    const stored =
+      this.#state === 'finished' ? await this.#parts.blobs.find(this.digest) : undefined;
+    return stored ? stored.open(range) : this.openDirect(range, request);
   }
 
-  /** Behind what was written, or from the start. */
-  async openDirect(range: ByteRange): Promise<Reader> {
+  async openDirect(range: ByteRange, { isWhole, client }: OwnRequest): Promise<Reader> {
+    const isPassed = isWhole || this.#passage?.has(range.start) === true;
+    const passed = isPassed ? this.#passage?.open(range, client) : undefined;
+    if (passed) return passed;
+    const { source } = this.#parts;
     const ingest = this.#ingest;
+    if (!isWhole && range.start !== ingest?.written) {
+      return new DirectReader({ source, range, client, isUnverified: true });
+    }
     const written =
-      ingest && ingest.written <= range.start
+      ingest && ingest.written > 0 && ingest.written <= range.start
         ? { size: ingest.written, digester: await ingest.digester() }
         : undefined;
-    return new DirectReader({ source: this.#parts.source, range, written });
+    return new DirectReader({ source, range, written, client });
   }
 
   openAhead(range: ByteRange): Reader | undefined {
@@ -140,36 +181,41 @@ export class Download implements Content, Growing {
   /** The whole life of the download. Never rejects. */
   async run(): Promise<void> {
     try {
-      await this.#openIngest();
-      const found = await this.#start();
-      if (found === 'absent') {
-        // What another repository or upstream sent of it stays.
-        await this.#ingest?.abort({ keep: true });
-        this.#end('absent');
-      } else if (this.#ingest) {
-        const ingest = this.#ingest;
-        if (found === 'started') await this.#fill(ingest);
-        await this.#keep(ingest);
-      } else {
-        this.#transfer.discard();
-        this.#end('unstored', this.#failure);
+      const fault = await this.#prepare();
+      // What lately found no room was seen at the upstream then.
+      const isSeen = fault !== undefined && this.#parts.knownSize !== undefined;
+      const found = isSeen ? 'started' : await this.#start();
+      if (found === 'absent') await this.#endAbsent();
+      else if (fault !== undefined) await this.#passOn(fault);
+      else if (this.#deposit) {
+        if (found === 'started') await this.#fill(this.#deposit);
+        await this.#keep(this.#deposit);
       }
     } catch (error) {
-      await this.#giveUp(error);
+      if (isStoreFault(error) && this.#state !== 'finished') await this.#passOn(error);
+      else await this.#giveUp(error);
     } finally {
-      this.#room?.[Symbol.dispose]();
+      this.#transfer.discard();
+      this.#deposit?.[Symbol.dispose]();
+      this.#settled.resolve();
     }
   }
 
-  async #openIngest(): Promise<void> {
+  /** Resolves with why the store does not take it, where that is known by now. */
+  async #prepare(): Promise<Error | undefined> {
+    const { unstorable, knownSize } = this.#parts;
+    if (unstorable) return unstorable;
     try {
-      this.#ingest = await this.#parts.blobs.ingest(this.digest, this.target.upstream);
+      this.#deposit = await Deposit.open(this.#parts, this.target, this.digest);
+      if (knownSize !== undefined) await this.#deposit.enter(knownSize);
+      return undefined;
     } catch (error) {
-      this.#failure = error;
+      return error as Error;
     }
   }
 
   async #start(): Promise<'started' | 'absent' | 'complete'> {
+    if (this.#transfer.line().isWaiting && !(await this.#announce())) return 'absent';
     try {
       return (await this.#transfer.start(this.#ingest?.written ?? 0)) ? 'started' : 'absent';
     } catch (error) {
@@ -181,81 +227,112 @@ export class Download implements Content, Growing {
     }
   }
 
-  async #fill(ingest: Ingest): Promise<void> {
-    this.#move('streaming');
+  /** False when there is no such blob. Nobody waits for the headers of what is fetched beside the work. */
+  async #announce(): Promise<boolean> {
+    const head = await this.#transfer.askWhileWaiting(this.#parts.demand.wantedByClient);
+    if (typeof head === 'object') await this.#takeHead(head);
+    return head !== 'absent';
+  }
+
+  async #takeHead(head: BlobHead): Promise<void> {
+    const size = await sizeOf(this.#parts.catalog, this, head);
+    if (size !== undefined) this.#transfer.expect(size);
+    // An empty body is verified before its headers go out.
+    if (size === 0) return;
+    this.#isAnnounced = true;
     this.#started.resolve(true);
-    const room = await this.#enterStore(ingest);
+  }
+
+  async #fill(deposit: Deposit): Promise<void> {
+    this.#state = 'streaming';
     const { size } = this.#transfer;
-    const isSmall = size !== undefined && size <= SMALL_BYTES;
-    using _ = isSmall ? undefined : await this.#parts.queue.enter(this.#parts.demand);
-    for await (const chunk of this.#transfer.chunks()) {
+    // An empty body is verified before its headers go out, and so is what may be empty.
+    if (size !== undefined && size > 0) this.#started.resolve(true);
+    await deposit.enter(size);
+    this.#chunks = this.#transfer.chunks();
+    for (;;) {
+      const { value: chunk } = await this.#chunks.next();
+      if (!chunk) return;
+      this.#unwritten = chunk;
       await this.#parts.demand.pass(chunk.length);
-      await this.#orWithoutRoom(room.take(chunk.length));
-      await ingest.append(chunk);
-      room.wrote(chunk.length);
-      this.#recent.add(chunk, ingest.written);
+      await deposit.append(chunk);
+      this.#unwritten = undefined;
+      this.#started.resolve(true);
+      this.#recent.add(chunk, deposit.ingest.written);
       this.#wake();
     }
   }
 
-  /** Clients have their headers and wait for the eviction of older images at most. */
-  async #enterStore(ingest: Ingest): Promise<Room> {
-    const { size } = this.#transfer;
-    try {
-      const { written } = ingest;
-      this.#room = await this.#orWithoutRoom(this.#parts.budget.admit(size, { written }));
-      return this.#room;
-    } catch (error) {
-      this.#transfer.discard();
-      throw error;
-    }
-  }
-
-  /** A store that fails to make room is a store without room: the blob is passed through. */
-  async #orWithoutRoom<Result>(making: Promise<Result>): Promise<Result> {
-    try {
-      return await making;
-    } catch (cause) {
-      if (cause instanceof NoRoomError) throw cause;
-      throw new NoRoomError(this.#transfer.size ?? 0, { cause });
-    }
-  }
-
-  async #keep(ingest: Ingest): Promise<void> {
-    await ingest.verify(this.#transfer.size);
+  async #keep(deposit: Deposit): Promise<void> {
+    await deposit.ingest.verify(this.#transfer.size);
     this.#end('finished');
-    const changedAt = await ingest.commit();
-    const { target, digest } = this;
-    const { catalog, budget, health, now } = this.#parts;
-    const record = { size: ingest.written, changedAt, storedAt: now() };
-    await catalog.recordBlob(target, digest, record);
-    health.took();
-    budget.wake();
+    await deposit.commit();
+  }
+
+  /** What another repository or upstream sent of it stays. */
+  async #endAbsent(): Promise<void> {
+    if (this.#isAnnounced) throw this.#badResponse(TEXTS.vanished(this));
+    await this.#deposit?.abort({ keep: true });
+    this.#end('absent');
+  }
+
+  /** The store does not take it: its clients have it all the same, from the same transfer. */
+  async #passOn(fault: unknown): Promise<void> {
+    const { source, demand } = this.#parts;
+    const ingest = this.#ingest;
+    try {
+      const { algorithm } = splitDigest(this.digest);
+      const digester = ingest ? await ingest.digester() : new Digester(algorithm);
+      // Before anybody can begin another download of it. Its readers keep the file open.
+      await this.#deposit?.abort({ keep: false });
+      this.#passage = new Passage({
+        source,
+        transfer: this.#transfer,
+        chunks: this.#chunks ?? this.#transfer.chunks(),
+        demand,
+        position: ingest?.written ?? 0,
+        digester,
+        unwritten: this.#unwritten,
+        patienceMs: source.timing.turnMs ?? PATIENCE_MS,
+      });
+      if (this.#transfer.size === 0 && !isEmptyBlob(this.digest)) throw this.#emptyBody();
+      this.#end('unstored', fault);
+      await this.#passage.run();
+      if (this.isDamaged) this.#failure = this.#passage.failure;
+    } catch (error) {
+      await this.#giveUp(error);
+    }
   }
 
   async #giveUp(error: unknown): Promise<void> {
     if (this.#state === 'finished') {
       // Clients have their verified bytes; the store failed to keep them.
       this.#failure = error;
-      await this.#ingest?.abort({ keep: false }).catch(() => undefined);
+      await this.#deposit?.abort({ keep: false });
       return;
     }
-    const unstored = isStoreFault(error);
-    this.#end(unstored ? 'unstored' : 'failed', error);
-    const keep = !unstored && !(error instanceof IntegrityError);
-    await this.#ingest?.abort({ keep }).catch(() => undefined);
+    const isEmpty = error instanceof IntegrityError && this.#ingest?.written === 0;
+    this.#end('failed', isEmpty ? this.#emptyBody() : error);
+    const keep = !(error instanceof IntegrityError);
+    await this.#deposit?.abort({ keep });
+  }
+
+  #emptyBody(): UpstreamError {
+    return this.#badResponse(TEXTS.emptyBody(this));
+  }
+
+  #badResponse(reason: string): UpstreamError {
+    return new UpstreamError(this.target.upstream, 'bad-response', reason);
   }
 
   #end(state: Exclude<DownloadState, 'starting' | 'streaming'>, failure?: unknown): void {
     this.#failure = failure;
-    this.#move(state);
+    this.#state = state;
     if (state === 'failed') this.#started.reject(failure);
     else this.#started.resolve(state !== 'absent');
+    if (state === 'finished') this.#recent.clear();
+    this.#settled.resolve();
     this.#wake();
-  }
-
-  #move(state: DownloadState): void {
-    this.#state = state;
   }
 
   #wake(): void {

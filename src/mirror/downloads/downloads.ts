@@ -1,53 +1,64 @@
-import type { Content } from '../../oci/content.ts';
-import type { Digest } from '../../oci/digest.ts';
-import { IntegrityError } from '../../oci/integrity-error.ts';
-import { formatTarget, isSameTarget, type Target } from '../../oci/reference.ts';
-import type { Log } from '../../observe/log.ts';
-import type { Metrics } from '../../observe/metrics.ts';
-import { StoredBlob, type BlobStore } from '../../store/files/blob-store.ts';
-import type { Catalog } from '../../store/catalog/catalog.ts';
-import { NoRoomError, type Budget, type Health } from '../../store/care/care.ts';
 import { chainLength } from '../../net/via.ts';
 import type { Timing } from '../../net/timing.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { formatTarget, isSameTarget, type Target } from '../../oci/reference.ts';
+import { UpstreamError } from '../../oci/upstream-error.ts';
+import { StoredBlob } from '../../store/files/blob-store.ts';
 import { isInteractive } from '../../upstream/demand.ts';
-import { SharedDemand, type DownloadDemand } from './demand.ts';
-import { DirectReader } from './direct-reader.ts';
-import { Download } from './download.ts';
-import type { DownloadState } from './growing.ts';
 import type { Possession, Proof } from '../possession.ts';
+import { TEXTS } from '../texts.ts';
 import type { Upstreams } from '../upstreams.ts';
+import { SharedDemand, type DownloadDemand, type Interest } from './demand.ts';
+import type { DepositParts } from './deposit.ts';
+import { Download } from './download.ts';
+import { Outcomes, type OutcomesParts } from './outcomes.ts';
 import type { TransferSource } from './transfer.ts';
 
-export interface DownloadsParts {
+export interface DownloadsParts extends DepositParts, OutcomesParts {
   readonly upstreams: Upstreams;
   readonly possession: Possession;
-  readonly blobs: BlobStore;
-  readonly catalog: Catalog;
-  readonly budget: Budget;
-  readonly health: Health;
   readonly timing: Timing;
-  readonly metrics: Metrics;
-  readonly log: Log;
-  readonly now: () => number;
 }
 
 export interface Joined {
   readonly content: StoredBlob | Download;
   /** False for whoever began the download. */
   readonly joined: boolean;
+  /** The download counts as wanted until it is disposed of. */
+  readonly interest: Interest;
+}
+
+/** How a download is to be joined. */
+export interface JoinOptions {
+  /** What is held is another upstream's and does not count. */
+  readonly isForeign?: boolean;
+  /** When a joined download turns out to be silent, one new attempt is shared by all who joined it. */
+  readonly isSecondTry?: boolean;
+}
+
+/** What makes a download anew. */
+interface Beginning {
+  readonly isForeign: boolean;
+  readonly unstorable?: Error;
+  readonly knownSize?: number | undefined;
 }
 
 interface Entry {
+  readonly key: string;
   readonly target: Target;
+  readonly digest: Digest;
   readonly demand: SharedDemand;
   /** A stored blob when an earlier download has brought it meanwhile. */
-  readonly opening: Promise<StoredBlob | Download>;
+  opening: Promise<StoredBlob | Download>;
   /** Of the request that began it. */
   readonly chainLength: number;
   /** Its upstream has said whether it has the blob. */
   isAnswered: boolean;
 }
 
+/** What the upstream's own silence is told by comes first. */
+const SLACK_MS = 1_000;
+const NEVER: Promise<never> = Promise.withResolvers<never>().promise;
 /**
  * The running downloads, at most one for a digest at an upstream: a slow or lying upstream neither
  * holds up nor feeds the clients of another one. They meet at the commit.
@@ -57,15 +68,18 @@ export class Downloads {
   readonly #running = new Map<string, Entry>();
   /** Each with the promise of its end, which never rejects. */
   readonly #downloads = new Map<Download, Promise<void>>();
+  readonly #outcomes: Outcomes;
   #closed = false;
 
   constructor(parts: DownloadsParts) {
     this.#parts = parts;
+    this.#outcomes = new Outcomes(parts);
   }
 
   /** Downloads that run or wait for their turn. */
   get size(): number {
-    return this.#running.size;
+    // One that gave way to another goes on for those whom it feeds.
+    return Math.max(this.#running.size, this.#downloads.size);
   }
 
   /** The repository of the same upstream that the running download of the digest was begun for. */
@@ -86,36 +100,91 @@ export class Downloads {
    * The running download of the digest, or a new one, once its upstream has answered; `undefined`
    * when the upstream has no such blob. The caller has made sure that the target may read what
    * another target's download brings. `again`: the joined download failed, look once more.
-   * `isForeign`: what is held is another upstream's and does not count.
    */
   async join(
     target: Target,
     digest: Digest,
     wanted: DownloadDemand,
-    { isForeign = false }: { isForeign?: boolean } = {},
+    { isForeign = false, isSecondTry = false }: JoinOptions = {},
   ): Promise<Joined | undefined | 'again'> {
-    const running = this.#running.get(keyOf(target, digest));
-    const joined = running !== undefined;
-    if (running) {
-      running.demand.join(wanted);
-      this.#parts.upstreams.of(running.target).queue.refill();
-    }
-    const { opening } = running ?? this.#begin(target, digest, { wanted, isForeign });
-    const content = await opening;
+    const key = keyOf(target, digest);
+    const running = this.#running.get(key);
+    const entry = running ?? this.#begin(key, target, digest, { isForeign });
+    using interest = new DisposableStack();
+    const joined = { joined: running !== undefined, interest: entry.demand.join(wanted) };
+    interest.use(joined.interest);
+    const content = await entry.opening;
     if (content instanceof StoredBlob) {
       // It came after the client's look into the store: whether it may be read was not asked.
-      return isInteractive(wanted) ? 'again' : { content, joined };
+      return isInteractive(wanted) ? 'again' : { content, ...joined };
     }
     // Whoever joined after the failure, or for another repository, begins a download of its own.
-    const isOwn = !joined || (isSameTarget(target, content.target) && !content.hasFailed);
+    const isOwn = !running || (isSameTarget(target, content.target) && !content.hasFailed);
     try {
-      if ((isOwn || !content.hasFailed) && (await content.started)) return { content, joined };
+      if ((isOwn || !content.hasFailed) && (await this.#answer(content, wanted))) {
+        interest.move();
+        return { content, ...joined };
+      }
       if (isOwn) return undefined;
     } catch (error) {
-      if (isOwn) throw error;
+      const isTriedAgain = running && !isSecondTry && isSilence(error);
+      if (isOwn && !isTriedAgain) throw error;
     }
-    await this.#downloads.get(content);
+    await this.#ended(entry, content);
     return 'again';
+  }
+
+  /** As `join`, of a blob that the store cannot give or take: it is passed on and not kept. */
+  async passOn(
+    target: Target,
+    digest: Digest,
+    wanted: DownloadDemand,
+    { size, fault }: { size: number | undefined; fault: Error },
+  ): Promise<Joined | undefined> {
+    const key = `passed on ${formatTarget(target)} ${digest}`;
+    const begin = (): Entry =>
+      this.#begin(key, target, digest, { isForeign: true, knownSize: size, unstorable: fault });
+    const running = this.#running.get(key);
+    let entry = running ?? begin();
+    if (running) {
+      const content = await running.opening;
+      if (content instanceof Download && content.hasFailed) entry = begin();
+    }
+    const interest = entry.demand.join(wanted);
+    const content = await entry.opening;
+    try {
+      const isThere = content instanceof StoredBlob || (await this.#answer(content, wanted));
+      if (isThere) return { content, joined: entry === running, interest };
+    } catch (error) {
+      interest[Symbol.dispose]();
+      throw error;
+    }
+    interest[Symbol.dispose]();
+    return undefined;
+  }
+
+  /** False when the upstream has no such blob. A client is not made to wait for ever. */
+  async #answer(content: Download, wanted: DownloadDemand): Promise<boolean> {
+    if (!isInteractive(wanted)) return content.started;
+    const { firstByteMs, attemptsMs } = this.#parts.timing;
+    const ms = Math.max(firstByteMs, attemptsMs) + SLACK_MS;
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const reason = TEXTS.noAnswerWithin({ ms });
+      late.reject(new UpstreamError(content.target.upstream, 'timeout', reason));
+    }, ms);
+    try {
+      return await Promise.race([content.started, late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Waits until the next who asks begins a download of its own. */
+  async #ended(entry: Entry, content: Download): Promise<void> {
+    // One that is passed on to others may go on for long.
+    if (content.state === 'unstored') this.#forget(entry);
+    else await this.#downloads.get(content);
   }
 
   /**
@@ -134,9 +203,11 @@ export class Downloads {
     const joined = await this.join(target, digest, wanted, { isForeign });
     if (joined === 'again') return this.hold(target, digest, wanted);
     if (!joined) return false;
+    using _ = joined.interest;
     const { content } = joined;
     if (content instanceof StoredBlob) return true;
-    await this.#downloads.get(content);
+    await content.settled;
+    if (content.state !== 'unstored') await this.#downloads.get(content);
     if (content.failure instanceof Error) throw content.failure;
     return true;
   }
@@ -152,18 +223,6 @@ export class Downloads {
     return proof;
   }
 
-  /** A blob straight from the upstream, verified and not kept. */
-  passThrough(target: Target, digest: Digest, size: number | undefined): Content {
-    const source = this.#sourceOf(target, digest);
-    return {
-      digest,
-      size,
-      isVerified: false,
-      open: async (range = { start: 0, end: size ?? Infinity }) =>
-        new DirectReader({ source, range }),
-    };
-  }
-
   /** Stops those that no client asked for, and keeps their partial files. */
   abortBackground(): void {
     for (const { demand } of this.#running.values()) if (!isInteractive(demand)) demand.abort();
@@ -177,29 +236,34 @@ export class Downloads {
     await Promise.all(this.#downloads.values());
   }
 
-  #begin(
-    target: Target,
-    digest: Digest,
-    { wanted, isForeign }: { wanted: DownloadDemand; isForeign: boolean },
-  ): Entry {
-    const demand = new SharedDemand(wanted);
-    const opening = isForeign
-      ? Promise.resolve(this.#launch(target, digest, demand))
-      : this.#open(target, digest, demand);
-    const entry = { target, demand, opening, chainLength: chainLength(), isAnswered: false };
-    this.#running.set(keyOf(target, digest), entry);
-    void opening
+  #begin(key: string, target: Target, digest: Digest, beginning: Beginning): Entry {
+    const entry: Entry = {
+      key,
+      target,
+      digest,
+      demand: new SharedDemand(),
+      opening: NEVER,
+      chainLength: chainLength(),
+      isAnswered: false,
+    };
+    this.#running.set(key, entry);
+    entry.opening = beginning.isForeign
+      ? Promise.resolve(this.#launch(entry, beginning))
+      : this.#open(entry, beginning);
+    void entry.opening
       .then(async (content) => content instanceof StoredBlob || content.started)
       .catch(() => undefined)
       .then(() => (entry.isAnswered = true));
     return entry;
   }
 
-  async #open(
-    target: Target,
-    digest: Digest,
-    demand: SharedDemand,
-  ): Promise<StoredBlob | Download> {
+  /** Unless it gave way to another one. */
+  #forget(entry: Entry): void {
+    if (this.#running.get(entry.key) === entry) this.#running.delete(entry.key);
+  }
+
+  async #open(entry: Entry, beginning: Beginning): Promise<StoredBlob | Download> {
+    const { digest } = entry;
     try {
       // An earlier download may have ended since the caller looked into the store.
       const { blobs, catalog, health, now } = this.#parts;
@@ -207,52 +271,59 @@ export class Downloads {
       const known = await catalog.findBlob(digest);
       // A blob that the disk cannot give is fetched anew.
       const held = await blobs.find(digest, known).catch(() => undefined);
-      if (!held) return this.#launch(target, digest, demand);
+      if (!held) return this.#launch(entry, beginning);
       const record = { size: held.size, storedAt: now() };
       // Without a link: the file proves nothing about this repository.
       if (!known) await health.recorded(catalog.adoptBlob(digest, record));
-      this.#running.delete(keyOf(target, digest));
+      this.#forget(entry);
       return held;
     } catch (error) {
-      this.#running.delete(keyOf(target, digest));
+      this.#forget(entry);
       throw error;
     }
   }
 
-  #launch(target: Target, digest: Digest, demand: SharedDemand): Download {
+  #launch(entry: Entry, beginning: Beginning): Download {
+    const { target, digest, demand } = entry;
     const { queue } = this.#parts.upstreams.of(target);
     const source = this.#sourceOf(target, digest);
-    const download = new Download({ ...this.#parts, target, source, demand, queue });
+    const knownSize = beginning.knownSize ?? this.#outcomes.sizeOf(target, digest);
+    const download = new Download({
+      ...this.#parts,
+      ...beginning,
+      target,
+      source,
+      demand,
+      knownSize,
+    });
+    // Who reads it, and whether anybody does, decides about its turn.
+    demand.watch(() => queue.refill());
     if (this.#closed) download.abort();
-    this.#downloads.set(download, this.#run(download));
+    this.#downloads.set(download, this.#run(entry, download, !beginning.unstorable));
     return download;
   }
 
-  async #run(download: Download): Promise<void> {
-    const { downloadsInFlight } = this.#parts.metrics;
+  async #run(entry: Entry, download: Download, isReported: boolean): Promise<void> {
+    const { metrics } = this.#parts;
     const { upstream } = download.target;
-    downloadsInFlight.inc({ upstream });
-    await download.run();
-    this.#running.delete(keyOf(download.target, download.digest));
+    metrics.downloadsInFlight.inc({ upstream });
+    const running = download.run();
+    await download.settled;
+    // Told at once: it may be passed on for long.
+    const isPassedOn = download.state === 'unstored';
+    if (isPassedOn && isReported && !this.#closed) this.#outcomes.report(download);
+    await running;
+    this.#forget(entry);
     this.#downloads.delete(download);
-    downloadsInFlight.dec({ upstream });
-    if (!this.#closed) this.#report(download);
-  }
-
-  #report({ target, digest, state, failure }: Download): void {
-    const { metrics, health, log } = this.#parts;
-    if (failure === undefined) return;
-    if (isOfStore(failure, state)) health.refused(failure);
-    if (failure instanceof IntegrityError) {
-      metrics.integrityFailures.inc({ upstream: target.upstream, where: 'download' });
-    }
-    log.warn({ target: formatTarget(target), digest, state, err: failure }, 'download');
+    metrics.downloadsInFlight.dec({ upstream });
+    const isNews = !isPassedOn || download.isDamaged;
+    if (isNews && !this.#closed) this.#outcomes.report(download);
   }
 
   #sourceOf(target: Target, digest: Digest): TransferSource {
     const { upstreams, timing, metrics } = this.#parts;
-    const { upstream } = upstreams.of(target);
-    return { upstream, repository: target.repository, digest, timing, metrics };
+    const { upstream, queue } = upstreams.of(target);
+    return { upstream, queue, repository: target.repository, digest, timing, metrics };
   }
 }
 
@@ -260,7 +331,7 @@ function keyOf({ upstream }: Target, digest: Digest): string {
   return `${upstream} ${digest}`;
 }
 
-/** Whether the store failed: a `finished` download was served and could not be recorded. */
-function isOfStore(failure: unknown, state: DownloadState): boolean {
-  return failure instanceof NoRoomError || state === 'unstored' || state === 'finished';
+/** It was asked, and nothing came in time. */
+function isSilence(error: unknown): boolean {
+  return error instanceof UpstreamError && error.fault === 'timeout' && !error.isUnasked;
 }

@@ -3,7 +3,7 @@ import type { ByteRange, Reader } from '../../oci/content.ts';
 import { Digester } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Ingest } from '../../store/files/blob-store.ts';
-import type { Growing } from './growing.ts';
+import type { Growing, OwnRequest } from './growing.ts';
 
 /** A range that begins nearer than this waits for the download. */
 const FAR_BYTES = 8 * 1024 * 1024;
@@ -21,6 +21,8 @@ export class FollowingReader implements Reader {
   readonly #download: Growing;
   readonly #ingest: Ingest;
   readonly #end: number;
+  /** Of what goes past the file. */
+  readonly #request: OwnRequest;
   #position: number;
   #direct: Reader | undefined;
   #aheadReader: Reader | undefined;
@@ -30,11 +32,16 @@ export class FollowingReader implements Reader {
   #isUnreadable = false;
   #closed = false;
 
-  constructor(download: Growing, ingest: Ingest, range: ByteRange) {
+  constructor(
+    download: Growing,
+    ingest: Ingest,
+    { range, request }: { range: ByteRange; request: OwnRequest },
+  ) {
     this.#download = download;
     this.#ingest = ingest;
     this.#position = range.start;
     this.#end = range.end;
+    this.#request = request;
     this.#mayReadAhead = this.#gap() >= FAR_BYTES;
   }
 
@@ -89,7 +96,8 @@ export class FollowingReader implements Reader {
   }
 
   async #readDirect(scratch: Buffer): Promise<Buffer> {
-    this.#direct ??= await this.#download.openDirect({ start: this.#position, end: this.#end });
+    const rest = { start: this.#position, end: this.#end };
+    this.#direct ??= await this.#download.openDirect(rest, this.#request);
     if (!this.#closed) return this.#direct.read(scratch);
     // The client left while it was opened.
     await this.#direct.close();

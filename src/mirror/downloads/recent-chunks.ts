@@ -18,6 +18,12 @@ export class RecentChunks {
     }
   }
 
+  /** Gives the memory back; its readers read the file. */
+  clear(): void {
+    this.#chunks.length = 0;
+    this.#size = 0;
+  }
+
   /** From this position to the end of the chunk that holds it. */
   find(position: number): Buffer | undefined {
     const chunk = this.#chunks.findLast(({ start }) => start <= position);

@@ -1,64 +1,348 @@
-import { PRIORITY, type Demand } from '../../upstream/demand.ts';
+import PQueue from 'p-queue';
+import { isInteractive, PRIORITY, type Demand } from '../../upstream/demand.ts';
 
-interface Waiting {
-  readonly demand: Demand;
-  readonly begin: () => void;
+/** Whose transfer it is, as it is now; what is left out is wanted by one unknown client. */
+export interface QueueDemand extends Demand {
+  readonly isAbandoned?: boolean;
+  readonly clients?: ReadonlySet<string>;
+}
+
+export interface TransferQueueOptions {
+  /** How long a transfer may bring next to nothing while others wait; milliseconds. */
+  readonly patienceMs?: number | undefined;
+}
+
+/** Nobody waited for it any more, and too many such transfers had not begun. */
+export class DroppedError extends Error {
+  override readonly name = 'DroppedError';
+}
+
+/** Small beside a client's patience of 25 s: others have their turn long before it ends. */
+const PATIENCE_MS = 1_000;
+/** The same, in multiples, for the first byte: storage hosts and mirrors take their time over it. */
+const FIRST_BYTE_FACTOR = 3;
+/** Looks in the time of one patience. */
+const LOOKS = 2;
+/** What a place must bring meanwhile: far below the share of eight transfers on any link in use. */
+const MIN_BYTES_PER_SECOND = 1024;
+/** Such transfers take nearly no memory, and a descriptor each. */
+const MAX_SLOW = 256;
+/** More than the layers of what a few clients begin and leave at once. */
+const MAX_ABANDONED = 64;
+/** Configs and other small blobs have places of their own, as many as the large ones. */
+const SMALL_BYTES = 1024 * 1024;
+/** Questions by HEAD about what waits, at a time. */
+const MAX_HEADS = 32;
+
+/*
+ *   waiting ──▶ running ──▶ over          a place is free, and nobody better waits
+ *                │   ▲
+ *                ▼   │                    it brings next to nothing while others wait;
+ *                slow                     it brings more again, and there is a place
+ *
+ * A running one that is `revoked` gives its place up at its next chunk and waits again.
+ */
+type TurnState = 'waiting' | 'running' | 'slow' | 'over';
+
+/** One transfer's place in the queue of its upstream. */
+export class Turn implements Disposable {
+  readonly demand: QueueDemand;
+  readonly #queue: TransferQueue;
+  readonly #begun = Promise.withResolvers<void>();
+  /** It has had a place before. */
+  readonly isResumed: boolean;
+  /** Told when the place was taken away because next to nothing came. */
+  onSlow: ((patienceMs: number) => void) | undefined;
+  state: TurnState = 'waiting';
+  /** The place is wanted by somebody who goes first. */
+  isRevoked = false;
+  /** It could not go on later from where it is. */
+  isFixed = false;
+  /** Bytes since the last look, and looks in a row that found too few. */
+  #moved = 0;
+  #idleLooks = 0;
+  #isOpen = false;
+  #size: number | undefined;
+
+  constructor(queue: TransferQueue, demand: QueueDemand, isResumed: boolean) {
+    this.#queue = queue;
+    this.demand = demand;
+    this.isResumed = isResumed;
+    this.#begun.promise.catch(() => undefined);
+    demand.signal?.addEventListener('abort', this.#leave, { once: true });
+  }
+
+  /** Resolves when the transfer may begin. Rejects when it is aborted or dropped before. */
+  get begun(): Promise<void> {
+    return this.#begun.promise;
+  }
+
+  get isWaiting(): boolean {
+    return this.state === 'waiting';
+  }
+
+  get isSmall(): boolean {
+    return this.#size !== undefined && this.#size <= SMALL_BYTES;
+  }
+
+  /** Of the blob; a small one need not wait for the large ones. */
+  set size(bytes: number) {
+    this.#size = bytes;
+    this.#queue.refill();
+  }
+
+  /** The queue's part. */
+  move(state: 'running' | 'slow'): void {
+    this.state = state;
+    this.isRevoked = false;
+    this.#begun.resolve();
+  }
+
+  /** The upstream has answered. */
+  opened(): void {
+    this.#isOpen = true;
+    this.#idleLooks = 0;
+  }
+
+  drop(reason: unknown): void {
+    this.#begun.reject(reason);
+    this[Symbol.dispose]();
+  }
+
+  /** Bytes have come. */
+  moved(bytes: number): void {
+    this.#moved += bytes;
+  }
+
+  /** Looks whether bytes have come in this time. */
+  look(afterMs: number): void {
+    const isIdle = this.#moved * 1000 < MIN_BYTES_PER_SECOND * afterMs;
+    this.#moved = 0;
+    this.#idleLooks = isIdle ? this.#idleLooks + 1 : 0;
+  }
+
+  /** Next to nothing has come lately. */
+  get isIdle(): boolean {
+    return this.#idleLooks > 0;
+  }
+
+  /** Next to nothing has come for longer than others are made to wait. */
+  get isStalled(): boolean {
+    if (this.isRevoked) return this.isIdle;
+    return this.#idleLooks >= (this.#isOpen ? LOOKS : LOOKS * FIRST_BYTE_FACTOR);
+  }
+
+  [Symbol.dispose](): void {
+    this.demand.signal?.removeEventListener('abort', this.#leave);
+    if (this.state === 'over') return;
+    this.state = 'over';
+    this.#queue.remove(this);
+  }
+
+  readonly #leave = (): void => {
+    if (this.isWaiting) this.drop(this.demand.signal?.reason);
+  };
 }
 
 /**
- * The transfers of one upstream, so many at a time, in the order of their priority. Those below
+ * The transfers of one upstream, so many at a time: those that somebody reads first, then by
+ * priority, then those of the client that has fewest, then in the order of arrival. Those below
  * hydration never take the last place, so that a pull need not wait for the end of one; where there
  * is only one place, they may have it.
+ *
+ * A place is never held for nothing: one that brings next to nothing loses it while others wait, and
+ * goes on beside those that have one for as long as that is so. One that nobody reads gives it up to one that somebody reads, as does the youngest of a client that
+ * has all places to the first of a client that has none. A lone client may have all.
  */
 export class TransferQueue {
+  /** What waits has its headers from here. */
+  readonly heads = new PQueue({ concurrency: MAX_HEADS });
   readonly #places: number;
+  readonly #lookMs: number;
   /** In the order of arrival. */
-  readonly #waiting = new Set<Waiting>();
-  readonly #running = new Set<Waiting>();
+  readonly #waiting = new Set<Turn>();
+  /** In the order of beginning. */
+  readonly #running = new Set<Turn>();
+  readonly #slow = new Set<Turn>();
+  #looking: NodeJS.Timeout | undefined;
 
-  constructor(places: number) {
+  constructor(places: number, { patienceMs = PATIENCE_MS }: TransferQueueOptions = {}) {
     this.#places = places;
+    this.#lookMs = patienceMs / LOOKS;
+  }
+
+  /** A turn that may have begun already. */
+  line(demand: QueueDemand, { isResumed = false }: { isResumed?: boolean } = {}): Turn {
+    const turn = new Turn(this, demand, isResumed);
+    this.#waiting.add(turn);
+    if (demand.signal?.aborted) turn.drop(demand.signal.reason);
+    this.refill();
+    return turn;
   }
 
   /** Resolves when the transfer may begin; disposing of the result lets the next one begin. */
-  async enter(demand: Demand): Promise<Disposable> {
-    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
-    const transfer = { demand, begin };
-    this.#waiting.add(transfer);
-    this.refill();
-    await begun;
-    return {
-      [Symbol.dispose]: () => {
-        this.#running.delete(transfer);
-        this.refill();
-      },
-    };
+  async enter(demand: QueueDemand): Promise<Turn> {
+    const turn = this.line(demand);
+    await turn.begun;
+    return turn;
   }
 
-  /** Begins what may begin; to be called when the priority of a transfer rose. */
+  /** The turn's part. */
+  remove(turn: Turn): void {
+    for (const turns of [this.#waiting, this.#running, this.#slow]) turns.delete(turn);
+    this.refill();
+  }
+
+  /** Begins what may begin; to be called when somebody joined or left a transfer. */
   refill(): void {
+    this.#dropAbandoned();
     for (let next = this.#next(); next; next = this.#next()) {
       this.#waiting.delete(next);
-      this.#running.add(next);
-      next.begin();
+      this.#run(next);
     }
+    this.#revoke();
+    this.#watch();
   }
 
-  #next(): Waiting | undefined {
-    if (this.#running.size >= this.#places) return undefined;
-    let next: Waiting | undefined;
-    for (const transfer of this.#waiting) {
-      if (!next || transfer.demand.priority > next.demand.priority) next = transfer;
+  /** The oldest ones that have not begun: whoever asks for one next begins it anew. */
+  #dropAbandoned(): void {
+    let abandoned = 0;
+    let oldest: Turn | undefined;
+    for (const turn of this.#waiting) {
+      if (!turn.demand.isAbandoned) continue;
+      abandoned += 1;
+      if (!turn.isResumed) oldest ??= turn;
     }
+    if (abandoned <= MAX_ABANDONED) return;
+    oldest?.drop(new DroppedError('nobody waits for it, and too many such blobs are to come'));
+  }
+
+  #next(): Turn | undefined {
+    const isFull = this.#hold(false) >= this.#places;
+    const isSmallFull = this.#hold(true) >= this.#places;
+    const hasPlace = ({ isSmall }: Turn): boolean => !isFull || (isSmall && !isSmallFull);
+    if (isFull && isSmallFull) return undefined;
+    const next = this.#first(hasPlace);
     return next && (!isPrefetch(next) || this.#hasPlaceForPrefetch()) ? next : undefined;
+  }
+
+  /** How many places are taken: a small blob takes a large one's only where no other is left. */
+  #hold(isSmall: boolean): number {
+    const small = [...this.#running].filter((turn) => turn.isSmall).length;
+    const own = Math.min(small, this.#places);
+    return isSmall ? own : this.#running.size - own;
+  }
+
+  #first(isMeant: (turn: Turn) => boolean): Turn | undefined {
+    let first: Turn | undefined;
+    const loads = this.#loads();
+    for (const turn of this.#waiting) {
+      if (!isMeant(turn)) continue;
+      if (!first || isBefore(turn, first, loads)) first = turn;
+    }
+    return first;
+  }
+
+  #run(turn: Turn): void {
+    this.#running.add(turn);
+    turn.move('running');
+  }
+
+  /** How many places each client has. */
+  #loads(): Map<string, number> {
+    const loads = new Map<string, number>();
+    for (const turn of this.#running) {
+      for (const client of clientsOf(turn)) loads.set(client, (loads.get(client) ?? 0) + 1);
+    }
+    return loads;
   }
 
   #hasPlaceForPrefetch(): boolean {
     const running = [...this.#running].filter(isPrefetch).length;
     return running < Math.max(1, this.#places - 1);
   }
+
+  /** Names the one that is to make way for the first of those that wait, if any. */
+  #revoke(): void {
+    const first = this.#first(({ isSmall }) => !isSmall);
+    const victim = first && isInteractive(first.demand) ? this.#victimOf(first) : undefined;
+    for (const turn of this.#running) turn.isRevoked = turn === victim;
+  }
+
+  #victimOf(first: Turn): Turn | undefined {
+    if (this.#hold(false) < this.#places) return undefined;
+    const youngest = [...this.#running]
+      .filter((turn) => !turn.isSmall && !turn.isFixed)
+      .toReversed();
+    const unread = youngest.filter(({ demand }) => !isInteractive(demand));
+    const [least] = unread.toSorted((a, b) => a.demand.priority - b.demand.priority);
+    if (least) return least;
+    const loads = this.#loads();
+    if (loadOf(first, loads) > 0) return undefined;
+    return youngest.find((turn) => loadOf(turn, loads) > 1);
+  }
+
+  /** Looks at the running ones while others wait. */
+  #watch(): void {
+    const isWanted = this.#waiting.size > 0 || this.#slow.size > 0;
+    if (isWanted && !this.#looking) {
+      this.#looking = setInterval(() => this.#look(), this.#lookMs).unref();
+    } else if (!isWanted && this.#looking) {
+      clearInterval(this.#looking);
+      this.#looking = undefined;
+    }
+  }
+
+  #look(): void {
+    for (const turns of [this.#running, this.#slow]) {
+      for (const turn of turns) turn.look(this.#lookMs);
+    }
+    for (const turn of this.#running) {
+      if (turn.isStalled && this.#waiting.size > 0) this.#slowDown(turn);
+    }
+    this.refill();
+    for (const turn of this.#slow) if (!turn.isIdle) this.#speedUp(turn);
+  }
+
+  #slowDown(turn: Turn): void {
+    if (this.#slow.size >= MAX_SLOW) return;
+    this.#running.delete(turn);
+    this.#slow.add(turn);
+    turn.move('slow');
+    turn.onSlow?.(this.#lookMs * LOOKS);
+  }
+
+  /** Bytes come again: it takes a place that is free or idle, or waits for one. */
+  #speedUp(turn: Turn): void {
+    const idle = [...this.#running].find(({ isIdle, isSmall }) => isIdle && !isSmall);
+    if (idle) this.#slowDown(idle);
+    if (this.#hold(false) < this.#places) {
+      this.#slow.delete(turn);
+      this.#run(turn);
+    } else turn.isRevoked = true;
+  }
 }
 
-function isPrefetch({ demand }: Waiting): boolean {
+/** What was interrupted goes on before what has not begun. */
+function isBefore(one: Turn, other: Turn, loads: ReadonlyMap<string, number>): boolean {
+  const [priority, otherPriority] = [one.demand.priority, other.demand.priority];
+  if (priority !== otherPriority) return priority > otherPriority;
+  const [load, otherLoad] = [loadOf(one, loads), loadOf(other, loads)];
+  if (load !== otherLoad) return load < otherLoad;
+  return one.isResumed && !other.isResumed;
+}
+
+function clientsOf({ demand }: Turn): Iterable<string> {
+  return demand.clients ?? (isInteractive(demand) ? [demand.client ?? ''] : []);
+}
+
+/** Of whoever of its clients has fewest places: one more is no more than fair to that one. */
+function loadOf(turn: Turn, loads: ReadonlyMap<string, number>): number {
+  let least = Infinity;
+  for (const client of clientsOf(turn)) least = Math.min(least, loads.get(client) ?? 0);
+  return least === Infinity ? 0 : least;
+}
+
+function isPrefetch({ demand }: Turn): boolean {
   return demand.priority < PRIORITY.hydration;
 }

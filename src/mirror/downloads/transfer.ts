@@ -4,14 +4,16 @@ import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
 import { pausesOf, type Timing } from '../../net/timing.ts';
-import type { Demand } from '../../upstream/demand.ts';
-import type { BlobBody, Upstream } from '../../upstream/upstream.ts';
+import type { BlobBody, BlobHead, Upstream } from '../../upstream/upstream.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { TEXTS } from '../texts.ts';
+import type { QueueDemand, TransferQueue, Turn } from './transfer-queue.ts';
 
 /** One blob at one upstream. */
 export interface TransferSource {
   readonly upstream: Upstream;
+  /** Of the upstream. */
+  readonly queue: TransferQueue;
   readonly repository: Repository;
   readonly digest: Digest;
   readonly timing: Timing;
@@ -19,7 +21,7 @@ export interface TransferSource {
 }
 
 export interface TransferParts extends TransferSource {
-  readonly demand: Demand;
+  readonly demand: QueueDemand;
   /** Exclusive; without it the transfer goes to the end of the blob. */
   readonly end?: number | undefined;
 }
@@ -28,6 +30,8 @@ export interface TransferParts extends TransferSource {
 const MAX_ATTEMPTS_TO_START = 3;
 /** In a row without a byte: with the pauses between them, about half a minute of outage. */
 const MAX_BREAKS = 8;
+/** What is so near its end is not interrupted for others. */
+const NEARLY_DONE_BYTES = 1024 * 1024;
 /** A registry that asks for a longer pause gets it, but not from a waiting client. */
 const MAX_RETRY_AFTER_MS = 60_000;
 
@@ -35,6 +39,10 @@ const MAX_RETRY_AFTER_MS = 60_000;
  * A blob's bytes from an upstream, in order and each once, however often the connection breaks:
  * it goes on by `Range`, or by skipping when the upstream ignores that. Nothing is verified here
  * but lengths.
+ *
+ * It has a connection only in its turn: while it waits for one, sleeps between attempts, or has given
+ * its turn to others, there is none. One that brings next to nothing keeps its connection without a
+ * turn, for as long as bytes come.
  */
 export class Transfer {
   readonly #parts: TransferParts;
@@ -42,6 +50,18 @@ export class Transfer {
   #size: number | undefined;
   #body: BlobBody | undefined;
   #honoursRange = true;
+  #turn: Turn | undefined;
+  #wasBegun = false;
+  /** The last answer began at the first byte although another was asked for. */
+  #repeats = false;
+  /** The upstream is waited for. */
+  #isOpening = false;
+  #isDraining = false;
+  /** Whoever takes the bytes has the next move. */
+  #isHandingOn = false;
+  #handedOnAt = 0;
+  /** Its connection was closed until somebody takes bytes again. */
+  #isResting = false;
 
   constructor(parts: TransferParts) {
     this.#parts = parts;
@@ -57,58 +77,151 @@ export class Transfer {
     return this.#parts.end ?? this.#size;
   }
 
+  /** What a HEAD or a manifest says of the size before the transfer begins. */
+  expect(size: number): void {
+    this.#size ??= size;
+    if (this.#turn) this.#turn.size = size;
+  }
+
+  /** Takes its place in the queue, or has it already. */
+  line(): Turn {
+    if (!this.#turn) {
+      this.#turn = this.#parts.queue.line(this.#parts.demand, { isResumed: this.#wasBegun });
+      if (this.#size !== undefined) this.#turn.size = this.#size;
+    }
+    return this.#turn;
+  }
+
+  /**
+   * Asks by HEAD, once that is worth it, unless the turn comes first. Says nothing when the HEAD fails:
+   * some refuse it, and the GET will tell.
+   */
+  async askWhileWaiting(worth: Promise<void>): Promise<BlobHead | 'absent' | undefined> {
+    const { upstream, repository, digest, demand, queue } = this.#parts;
+    const turn = this.line();
+    const begun = turn.begun.then(() => undefined);
+    begun.catch(() => undefined);
+    const isWorth = worth.then(() => true);
+    if (!(await Promise.race([begun, isWorth]))) return undefined;
+    const ask = async (): Promise<BlobHead | 'absent' | undefined> => {
+      if (!turn.isWaiting) return undefined;
+      return (await upstream.headBlob(repository, digest, demand)) ?? 'absent';
+    };
+    return Promise.race([begun, queue.heads.add(ask).catch(() => undefined)]);
+  }
+
   /** Resolves when the upstream's headers are here; false when it has no such blob. */
   async start(position: number): Promise<boolean> {
     this.#position = position;
+    await this.#takeTurn();
     const lastStart = performance.now() + this.#parts.timing.attemptsMs;
     for (let attempt = 1; ; attempt += 1) {
       try {
+        await this.#takeTurn();
         this.#body = await this.#open();
+        if (!this.#body) this.#giveTurn();
         return this.#body !== undefined;
       } catch (error) {
         const isLast = attempt === MAX_ATTEMPTS_TO_START || performance.now() > lastStart;
-        if (isLast || !this.#mayGoOn(error, 0)) throw error;
+        if (isLast || !this.#mayGoOn(error, 0)) {
+          this.#giveTurn();
+          throw error;
+        }
         await this.#pause(attempt);
       }
     }
   }
 
-  /** After `start` resolved with true. Ends after the last byte, or throws what cannot be mended. */
-  async *chunks(): AsyncGenerator<Buffer> {
-    for (let breaks = 0; ;) {
-      const before = this.#position;
-      try {
-        this.#body ??= await this.#reopen();
-        yield* this.#drain(this.#body);
-        return;
-      } catch (error) {
-        this.#body = undefined;
-        breaks = this.#position > before ? 1 : breaks + 1;
-        if (breaks > MAX_BREAKS || !this.#mayGoOn(error, MAX_RETRY_AFTER_MS)) throw error;
-        await this.#pause(breaks, error);
+  /**
+   * Starts it where `start` has not. Ends after the last byte, or throws what cannot be mended. Who
+   * has not come to the end returns it, or discards the transfer.
+   */
+  async *chunks(): AsyncGenerator<Buffer, undefined> {
+    try {
+      for (let breaks = 0; ;) {
+        const before = this.#position;
+        try {
+          await this.#takeTurn();
+          this.#body ??= await this.#reopen(breaks > 0);
+          this.#isDraining = true;
+          if (yield* this.#drain(this.#body)) return undefined;
+          this.#isDraining = false;
+          this.#body = undefined;
+          this.#giveTurn();
+        } catch (error) {
+          this.#isDraining = false;
+          this.#body = undefined;
+          breaks = this.#position > before ? 1 : breaks + 1;
+          if (breaks > MAX_BREAKS || !this.#mayGoOn(error, MAX_RETRY_AFTER_MS)) throw error;
+          await this.#pause(breaks, error);
+        }
       }
+    } finally {
+      this.discard();
     }
   }
 
-  /** Closes a started transfer that nobody will read. */
+  /** Closes it; nobody will read it. */
   discard(): void {
     this.#body?.discard();
+    this.#giveTurn();
+  }
+
+  /**
+   * Has neither connection nor turn until the next chunk is asked for. While the upstream is waited
+   * for nothing changes.
+   */
+  rest(): void {
+    const isAsking = this.#isOpening || (this.#isDraining && !this.#isHandingOn);
+    if (isAsking || !this.#mayInterrupt) return;
+    this.discard();
+    this.#isResting = this.#isDraining;
+    if (!this.#isDraining) this.#body = undefined;
+  }
+
+  async #takeTurn(): Promise<void> {
+    const turn = this.line();
+    turn.onSlow = (patienceMs) => {
+      // Whoever takes the bytes stalls, not the upstream: its connection would fill up.
+      const isLong = performance.now() - this.#handedOnAt > patienceMs / 2;
+      if (this.#isHandingOn && isLong) this.rest();
+    };
+    await turn.begun;
+    this.#wasBegun = true;
+  }
+
+  #giveTurn(): void {
+    this.#turn?.[Symbol.dispose]();
+    this.#turn = undefined;
+  }
+
+  /** Whether it can go on later without much being sent twice. */
+  get #mayInterrupt(): boolean {
+    const left = this.#end === undefined ? Infinity : this.#end - this.#position;
+    return this.#honoursRange && !this.#repeats && left > NEARLY_DONE_BYTES;
   }
 
   async #open(): Promise<BlobBody | undefined> {
     const { upstream, repository, digest, demand } = this.#parts;
     const start = this.#honoursRange ? this.#position : 0;
-    const body = await upstream.getBlob(repository, digest, {
+    this.#isOpening = true;
+    const asking = upstream.getBlob(repository, digest, {
       start,
       // Some registries refuse an open range.
       ...(start > 0 && this.#end !== undefined && { end: this.#end }),
       demand,
     });
+    const body = await asking.finally(() => {
+      this.#isOpening = false;
+    });
+    this.#turn?.opened();
+    if (body) this.#repeats = body.start < start;
     if (body?.size !== undefined) {
-      this.#size ??= body.size;
+      this.expect(body.size);
       if (this.#size !== body.size) {
+        body.discard();
         throw new IntegrityError(digest, {
-          expected: TEXTS.blobBytes({ bytes: this.#size }),
+          expected: TEXTS.blobBytes({ bytes: this.#size ?? 0 }),
           actual: TEXTS.announcedOnResumption({ bytes: body.size }),
         });
       }
@@ -116,19 +229,21 @@ export class Transfer {
     return body;
   }
 
-  async #reopen(): Promise<BlobBody> {
+  async #reopen(isBroken: boolean): Promise<BlobBody> {
     const { upstream, metrics } = this.#parts;
-    metrics.downloadResumes.inc({ upstream: upstream.name });
+    if (isBroken) metrics.downloadResumes.inc({ upstream: upstream.name });
     const body = await this.#open();
     if (body) return body;
     throw new UpstreamError(upstream.name, 'bad-response', TEXTS.vanishedDuringTransfer);
   }
 
-  async *#drain(body: BlobBody): AsyncGenerator<Buffer> {
+  /** Returns false when it was interrupted for others. */
+  async *#drain(body: BlobBody): AsyncGenerator<Buffer, boolean> {
     let skip = this.#position - body.start;
     for await (const chunk of body.chunks) {
       const fresh = chunk.subarray(Math.min(skip, chunk.length));
       skip -= chunk.length - fresh.length;
+      this.#turn?.moved(chunk.length);
       if (fresh.length === 0) continue;
       this.#position += fresh.length;
       if (this.#end !== undefined && this.#position > this.#end) {
@@ -137,13 +252,26 @@ export class Transfer {
           actual: TEXTS.moreBytes,
         });
       }
+      this.#isHandingOn = true;
+      this.#handedOnAt = performance.now();
       yield fresh;
+      this.#isHandingOn = false;
+      if (this.#isInterrupted()) return false;
     }
     if (this.#end !== undefined && this.#position < this.#end) {
       const { upstream } = this.#parts;
       const reason = TEXTS.transferEnded({ position: this.#position, end: this.#end });
       throw new UpstreamError(upstream.name, 'unreachable', reason);
     }
+    return true;
+  }
+
+  #isInterrupted(): boolean {
+    const turn = this.#turn;
+    const isInterrupted = this.#isResting || (turn?.isRevoked === true && this.#mayInterrupt);
+    if (turn) turn.isFixed = !this.#mayInterrupt;
+    this.#isResting = false;
+    return isInterrupted;
   }
 
   /** Whether another attempt may do better. Learns when an upstream cannot do ranges. */
@@ -169,6 +297,8 @@ export class Transfer {
 
   async #pause(failures: number, error?: unknown): Promise<void> {
     const { timing, demand } = this.#parts;
+    // Others have it while this one sleeps.
+    this.#giveTurn();
     const asked = error instanceof UpstreamError ? (error.retryAfterMs ?? 0) : 0;
     const pause = Math.max(pausesOf(timing).after(failures), Math.min(asked, MAX_RETRY_AFTER_MS));
     await sleep(pause, undefined, { signal: demand.signal });

@@ -1,0 +1,61 @@
+import type { Log } from '../../observe/log.ts';
+import type { Metrics } from '../../observe/metrics.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { IntegrityError } from '../../oci/integrity-error.ts';
+import { formatTarget, type Target } from '../../oci/reference.ts';
+import { NoRoomError, type Health } from '../../store/care/care.ts';
+import type { Clock } from '../../time/clock.ts';
+import { ExpiringMap } from '../../time/expiring-map.ts';
+import type { Download } from './download.ts';
+import { DroppedError } from './transfer-queue.ts';
+
+export interface OutcomesParts {
+  readonly health: Health;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** Within it ranges of a blob that found no room need no transfer of the whole. */
+const NO_ROOM_MS = 30_000;
+const MAX_NO_ROOM = 1_000;
+
+/** Tells the operator what became of downloads that failed, and remembers those that found no room. */
+export class Outcomes {
+  readonly #parts: OutcomesParts;
+  readonly #sizes: ExpiringMap<string, number>;
+
+  constructor(parts: OutcomesParts) {
+    this.#parts = parts;
+    this.#sizes = new ExpiringMap({ max: MAX_NO_ROOM, clock: parts.clock });
+  }
+
+  /** Of a blob that lately found no room. */
+  sizeOf(target: Target, digest: Digest): number | undefined {
+    return this.#sizes.get(keyOf(target, digest));
+  }
+
+  report({ target, digest, state, failure, size }: Download): void {
+    const { metrics, health, log } = this.#parts;
+    const about = { target: formatTarget(target), digest };
+    if (failure === undefined) return;
+    if (failure instanceof DroppedError) {
+      log.info({ ...about, reason: failure.message }, 'download');
+      return;
+    }
+    if (failure instanceof NoRoomError && size !== undefined) {
+      this.#sizes.set(keyOf(target, digest), size, NO_ROOM_MS);
+    }
+    if (failure instanceof IntegrityError) {
+      metrics.integrityFailures.inc({ upstream: target.upstream, where: 'download' });
+    } else if (failure instanceof NoRoomError || state === 'unstored' || state === 'finished') {
+      // The store failed: one that is `finished` was served and could not be recorded.
+      health.refused(failure);
+    }
+    log.warn({ ...about, state, err: failure }, 'download');
+  }
+}
+
+function keyOf(target: Target, digest: Digest): string {
+  return `${formatTarget(target)} ${digest}`;
+}

@@ -1,0 +1,241 @@
+/** The places of an upstream are for those who read, in fair shares, and never held for nothing. */
+import { Agent } from 'node:http';
+import test, { type ExecutionContext } from 'ava';
+import { SharedDemand } from '../../src/mirror/downloads/demand.ts';
+import { DroppedError, TransferQueue } from '../../src/mirror/downloads/transfer-queue.ts';
+import { INTERACTIVE } from '../../src/upstream/demand.ts';
+import { get, open, type GetOptions } from '../helpers/client.ts';
+import { FakeRegistry } from '../helpers/fake-registry.ts';
+import { buildBlob, buildImage, type Stored } from '../helpers/image.ts';
+import { startMirror, type MirrorOptions, type TestMirror } from '../helpers/mirror.ts';
+
+const MIB = 1024 * 1024;
+const always = { times: Infinity };
+
+interface Site {
+  readonly registry: FakeRegistry;
+  readonly mirror: TestMirror;
+  /** Of so many MiB. */
+  readonly add: (name: string, size: number) => Stored;
+  readonly urlOf: (blob: Stored) => string;
+  readonly pull: (blob: Stored, options?: GetOptions) => Promise<boolean>;
+  /** The requests for this blob. */
+  readonly asked: (blob: Stored) => string[];
+}
+
+/** One upstream with few places, where a place that brings nothing is lost soon. */
+async function startSite(
+  t: ExecutionContext,
+  { places, turnMs = 40, ...rest }: { places: number; turnMs?: number } & Partial<MirrorOptions>,
+): Promise<Site> {
+  const registry = await FakeRegistry.start(t);
+  const mirror = await startMirror(t, {
+    upstreams: { 'hub.example': { url: registry.url, concurrency: places } },
+    timing: { turnMs },
+    ...rest,
+  });
+  const urlOf = ({ digest }: Stored): string => `${mirror.url}/v2/team/app/blobs/${digest}`;
+  return {
+    registry,
+    mirror,
+    urlOf,
+    add: (name, size) => registry.addBlob('team/app', buildBlob(name, size * MIB), { name }),
+    pull: async (blob, options) => (await get(urlOf(blob), options)).body.equals(blob.bytes),
+    asked: ({ digest }) =>
+      registry.requests
+        .filter(({ path }) => path.endsWith(digest))
+        .map(({ method, range }) => (range === undefined ? method : `${method} ${range}`)),
+  };
+}
+
+test('blobs that stand still after their headers hold up no other blob, and go on by the same transfer', async (t) => {
+  const { registry, add, urlOf, pull, asked } = await startSite(t, { places: 2 });
+  const still = [add('a', 2), add('b', 2), add('c', 2)];
+  const gates = still.map((blob) => registry.hold(blob, { after: 1000 }));
+  const readers = await Promise.all(still.map(async (blob) => open(urlOf(blob))));
+  t.true(await pull(add('good', 2)));
+  t.true(gates.every(({ isOpen }) => !isOpen));
+  for (const [n, reader] of readers.entries()) {
+    gates[n]?.open();
+    t.true((await reader.rest()).equals((still[n] as Stored).bytes));
+  }
+  for (const blob of still) t.is(asked(blob).filter((line) => line.startsWith('GET')).length, 1);
+});
+
+test('blobs whose headers do not come hold up no other blob', async (t) => {
+  const { registry, add, pull } = await startSite(t, { places: 2 });
+  const silent = [add('a', 2), add('b', 2)];
+  const gates = silent.map((blob) => registry.hang(blob, { method: 'GET' }));
+  const waiting = silent.map(async (blob) => pull(blob));
+  await Promise.all(gates.map(async (gate) => gate.arrived()));
+  t.true(await pull(add('good', 2)));
+  for (const gate of gates) gate.open();
+  t.deepEqual(await Promise.all(waiting), [true, true]);
+});
+
+test('a blob that drips loses its turn and not its transfer', async (t) => {
+  const { registry, mirror, add, urlOf, pull, asked } = await startSite(t, {
+    places: 1,
+    turnMs: 400,
+    leftovers: { partials: true },
+  });
+  const dripping = add('dripping', 2);
+  registry.slow(dripping, { bytesPerSecond: 50 });
+  const reader = await open(urlOf(dripping));
+  await reader.read(10);
+  t.true(await pull(add('good', 2)));
+  const before = reader.taken;
+  await reader.read(20);
+  t.true(reader.taken > before);
+  t.deepEqual(asked(dripping), ['GET']);
+  reader.destroy();
+  await mirror.abandon();
+});
+
+test('a transfer that sleeps because it was asked to leaves its place to others', async (t) => {
+  const { registry, mirror, add, urlOf, pull, asked } = await startSite(t, {
+    places: 1,
+    turnMs: 60_000,
+    leftovers: { partials: true },
+  });
+  const [limited, other] = [add('limited', 3), add('other', 2)];
+  registry.cut(limited, { after: MIB });
+  registry.status(limited, 503, { headers: { 'Retry-After': '50' } });
+  const sleeping = await open(urlOf(limited));
+  await registry.seen(/blobs/, 2);
+  t.true(await pull(other));
+  t.is(asked(limited).length, 2, 'it still sleeps');
+  sleeping.destroy();
+  await mirror.abandon();
+});
+
+test('what nobody reads any more goes behind what somebody reads, and gives its place up', async (t) => {
+  const { registry, mirror, add, urlOf, pull, asked } = await startSite(t, {
+    places: 1,
+    turnMs: 60_000,
+  });
+  const [left, alsoLeft, wanted] = [add('left', 8), add('also left', 2), add('wanted', 2)];
+  registry.slow(left, { bytesPerSecond: 4 * MIB });
+  const first = await open(urlOf(left));
+  await first.read(1000);
+  const second = await open(urlOf(alsoLeft));
+  first.destroy();
+  second.destroy();
+  t.true(await pull(wanted));
+  t.is(asked(left).length, 1, 'it waits for its next turn');
+  t.deepEqual(asked(alsoLeft), ['HEAD']);
+  await mirror.idle();
+  const [, resumed] = asked(left);
+  t.regex(resumed ?? '', /^GET bytes=\d{6,}-\d+$/);
+  t.deepEqual(asked(alsoLeft), ['HEAD', 'GET']);
+  t.true(await pull(left));
+  t.is(asked(left).length, 2);
+});
+
+test('one client cannot have all places while another one asks; a lone one may', async (t) => {
+  const { registry, add, urlOf, pull, asked } = await startSite(t, { places: 2, turnMs: 60_000 });
+  const greedy = ['a', 'b', 'c', 'd'].map((name) => add(name, 6));
+  for (const blob of greedy.slice(0, 2)) registry.slow(blob, { bytesPerSecond: 6 * MIB });
+  const readers = await Promise.all(greedy.map(async (blob) => open(urlOf(blob))));
+  const begun = (): number => greedy.filter((blob) => asked(blob).includes('GET')).length;
+  t.is(begun(), 2);
+  const other = new Agent({ localAddress: '127.0.0.2' });
+  const modest = add('modest', 2);
+  t.true(await pull(modest, { agent: other }));
+  t.is(begun(), 2, 'before any of the others had its turn');
+  const bodies = await Promise.all(readers.map(async (reader) => reader.rest()));
+  t.true(bodies.every((body, n) => body.equals((greedy[n] as Stored).bytes)));
+});
+
+test('of what was begun and left without a turn the oldest is dropped', async (t) => {
+  const queue = new TransferQueue(1);
+  using _ = await queue.enter(INTERACTIVE);
+  const demands = Array.from({ length: 70 }, () => new SharedDemand());
+  const turns = demands.map((demand) => {
+    const interest = demand.join(INTERACTIVE);
+    demand.watch(() => queue.refill());
+    return { turn: queue.line(demand), interest };
+  });
+  t.true(turns.every(({ turn }) => turn.isWaiting));
+  for (const { interest } of turns) interest[Symbol.dispose]();
+  const waiting = turns.map(({ turn }) => turn.isWaiting);
+  t.deepEqual(waiting, [...Array<boolean>(6).fill(false), ...Array<boolean>(64).fill(true)]);
+  await t.throwsAsync(async () => turns[0]?.turn.begun, { instanceOf: DroppedError });
+  for (const { turn } of turns) turn[Symbol.dispose]();
+});
+
+test('what waits for its turn has no connection open, and its clients have their headers', async (t) => {
+  const { registry, add, urlOf, asked } = await startSite(t, { places: 2, turnMs: 60_000 });
+  const blobs = Array.from({ length: 12 }, (_, n) => add(`blob ${n}`, 2));
+  const gates = blobs.map((blob) => registry.hold(blob, { after: 1000 }));
+  const readers = await Promise.all(blobs.map(async (blob) => open(urlOf(blob))));
+  for (const { headers } of readers) t.is(headers['content-length'], String(2 * MIB));
+  const running = blobs.filter((blob) => asked(blob).includes('GET'));
+  t.is(running.length, 2);
+  for (const gate of gates) gate.open();
+  const bodies = await Promise.all(readers.map(async (reader) => reader.rest()));
+  t.true(bodies.every((body, n) => body.equals((blobs[n] as Stored).bytes)));
+  t.is(registry.bytesSent, blobs.length * 2 * MIB);
+});
+
+test('where a HEAD tells no length, or one of 0, a held manifest does', async (t) => {
+  const { registry, mirror, add, urlOf } = await startSite(t, { places: 1, turnMs: 60_000 });
+  const image = buildImage({ seed: t.title, layers: [2 * MIB, 3 * MIB] });
+  registry.addImage('team/app', 'v1', image, { name: 'app' });
+  t.is((await get(`${mirror.url}/v2/team/app/manifests/v1`)).status, 200);
+  const first = add('first', 2);
+  const gate = registry.hold(first, { after: 1000 });
+  const running = await open(urlOf(first));
+  registry.omitHeaders(image.layer(0), ['Content-Length'], { ...always, method: 'HEAD' });
+  registry.status(new RegExp(image.layer(1).digest), 200, {
+    ...always,
+    method: 'HEAD',
+    body: '',
+    contentType: 'application/octet-stream',
+  });
+  const readers = await Promise.all(image.layers.map(async (layer) => open(urlOf(layer))));
+  t.deepEqual(
+    readers.map(({ headers }) => headers['content-length']),
+    image.layers.map(({ size }) => String(size)),
+  );
+  gate.open();
+  for (const [n, reader] of readers.entries()) {
+    t.true((await reader.rest()).equals(image.layer(n).bytes));
+  }
+  await running.rest();
+});
+
+test('an upstream that refuses HEAD tells by GET, in its turn', async (t) => {
+  const { registry, add, urlOf, pull } = await startSite(t, { places: 1, turnMs: 60_000 });
+  const [first, refused, absent] = [add('first', 2), add('refused', 2), buildBlob('absent', 10)];
+  const gate = registry.hold(first, { after: 1000 });
+  const running = await open(urlOf(first));
+  registry.status(refused, 501, { ...always, method: 'HEAD' });
+  const pulling = pull(refused);
+  t.is((await get(urlOf(absent))).status, 404);
+  gate.open();
+  t.true(await pulling);
+  await running.rest();
+});
+
+test('those who joined a silent transfer share one new attempt; whoever comes later joins that one', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const blob = registry.addBlob('team/app', buildBlob(t.title, 2 * MIB), { name: 'layer' });
+  const mirror = await startMirror(t, {
+    upstreams: { 'hub.example': { url: registry.url } },
+    timing: { firstByteMs: 1_000, attemptsMs: 0 },
+  });
+  const url = `${mirror.url}/v2/team/app/blobs/${blob.digest}`;
+  const silent = registry.hang(blob, { method: 'GET' });
+  const first = get(url);
+  await silent.arrived();
+  const second = registry.hold(blob, { before: 'headers', method: 'GET' });
+  const joined = Array.from({ length: 20 }, async () => get(url));
+  await second.arrived();
+  const later = Array.from({ length: 20 }, async () => get(url));
+  t.is((await first).status, 504);
+  second.open();
+  for (const { body } of await Promise.all([...joined, ...later])) t.true(body.equals(blob.bytes));
+  t.is((await registry.seen(blob)).length, 2);
+  silent.open();
+});
