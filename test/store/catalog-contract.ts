@@ -469,6 +469,27 @@ export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog
     t.true(await catalog.wasPulled({ target: APP, digest: digest('first') }));
   });
 
+  for (const [claim, wrong] of [
+    ['ran ahead by years', 9_000_000],
+    ['was not set yet', 10],
+  ] as const) {
+    test(`pulls that were recorded while the clock ${claim} neither keep nor evict an image for ever`, async (t) => {
+      let now: number = wrong;
+      const catalog = await (await create(t))({ now: () => now });
+      await catalog.recordManifest(APP, entry('before'), wrong);
+      await catalog.recordManifest(APP, entry('hot'), wrong);
+      const [before, hot] = [unitOf(APP, digest('before')), unitOf(APP, digest('hot'))];
+      now = 5000;
+      await catalog.recordManifest(APP, entry('after'), now);
+      await catalog.recordAccess(new Map([[unitOf(APP, digest('after')), now]]));
+      now = 6000;
+      await catalog.recordAccess(new Map([[hot, now]]));
+      const order = await Array.fromAsync(catalog.oldest(), ({ unit, time }) => [unit, time]);
+      t.deepEqual(order.at(-1), [hot, 6000]);
+      t.true((await catalog.lastPull(before))! <= 5000);
+    });
+  }
+
   test('that a client asked for a blob of a manifest is kept until it is evicted', async (t) => {
     const open = await create(t);
     const catalog = await open();

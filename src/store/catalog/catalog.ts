@@ -233,7 +233,10 @@ export interface Catalog {
 
   // Last pulls, and eviction by them.
 
-  /** Last pulls of units that exist; an earlier time than the known one changes nothing. */
+  /**
+   * Last pulls of units that exist; an earlier time than the known one changes nothing, unless that one
+   * lies ahead of the clock: then it counts as of now.
+   */
   recordAccess(pulls: ReadonlyMap<string, number>): Promise<void>;
   lastPull(unit: string): Promise<number | undefined>;
   /** In the order of the units; 0 where none is known. */

@@ -20,6 +20,7 @@ import {
 import { Eviction } from './eviction.ts';
 import { HeldCount } from './held-count.ts';
 import { JOURNAL_BYTES, LevelReader } from './level-reader.ts';
+import { recordAccess } from './record-access.ts';
 import { listMembers } from './members.ts';
 import { RecordCache } from './record-cache.ts';
 import { below, Tables, type Batch } from './tables.ts';
@@ -277,19 +278,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
 
   async recordAccess(pulls: ReadonlyMap<string, number>): Promise<void> {
     if (pulls.size === 0) return;
-    await this.#writes.add(async () => {
-      const known = await this.tables.access.getMany([...pulls.keys()]);
-      const put = (batch: Batch): void => {
-        for (const [position, [unit, time]] of [...pulls].entries()) {
-          const earlier = known[position];
-          // The unit may have been evicted meanwhile.
-          if (earlier === undefined || earlier >= time) continue;
-          this.tables.putAccess(batch, unit, time, earlier);
-        }
-      };
-      // Not synced: a loss costs no image.
-      await this.tables.write(put, { sync: false });
-    });
+    await this.#writes.add(async () => recordAccess(this.tables, pulls, this.#now()));
   }
 
   async recordUse(node: Node): Promise<void> {

@@ -20,7 +20,7 @@ import {
   type Origin,
   type TagRecord,
 } from './catalog.ts';
-import { below, digestPart, keysBelow, tagOf, type Tables } from './tables.ts';
+import { below, digestPart, keysBelow, tagOf, unitInRecency, type Tables } from './tables.ts';
 
 /** In the meta table: the journal's size when it was last written anew. */
 export const JOURNAL_BYTES = 'journal';
@@ -236,8 +236,7 @@ export class LevelReader {
 
   async *oldest(): AsyncGenerator<{ unit: string; time: number }> {
     for await (const entry of this.tables.recency.keys()) {
-      const space = entry.indexOf(' ');
-      yield { unit: entry.slice(space + 1), time: Number.parseInt(entry.slice(0, space), 16) };
+      yield { unit: unitInRecency(entry), time: Number.parseInt(entry, 16) };
     }
   }
 

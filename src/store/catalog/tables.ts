@@ -218,6 +218,11 @@ export function recencyKey(time: number, unit: string): string {
   return `${time.toString(16).padStart(12, '0')} ${unit}`;
 }
 
+/** What follows the time. */
+export function unitInRecency(key: string): string {
+  return key.slice(key.indexOf(' ') + 1);
+}
+
 export function lastPart(key: string): string {
   return key.slice(key.lastIndexOf(' ') + 1);
 }
