@@ -78,6 +78,7 @@ export async function openCatalog(
 ): Promise<LevelCatalog> {
   const catalog = await LevelCatalog.open(join(path, 'catalog'), {
     durability: 'rename',
+    isReplay: true,
     ...(journal && { journal }),
   });
   t.teardown(async () => catalog.close());

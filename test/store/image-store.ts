@@ -29,6 +29,7 @@ export interface ImageStoreOptions {
 export interface Kept {
   readonly target?: Target;
   readonly tags?: readonly string[];
+  readonly isPulled?: boolean;
   /** Which of its blobs are held too; default: all. */
   readonly blobs?: readonly Stored[];
 }
@@ -48,10 +49,16 @@ export class ImageStore {
   readonly #names = new Map<string, string>();
 
   static async open(t: ExecutionContext, options: ImageStoreOptions = {}): Promise<ImageStore> {
-    const path = await createTempFolder(t);
+    return ImageStore.#open(t, options, { path: await createTempFolder(t), clock: new Clock() });
+  }
+
+  static async #open(
+    t: ExecutionContext,
+    options: ImageStoreOptions,
+    { path, clock }: Pick<ImageStore, 'path' | 'clock'>,
+  ): Promise<ImageStore> {
     const blobs = await BlobStore.open({ path, durability: 'rename' });
     const { journal } = options;
-    const clock = new Clock();
     const catalog = await LevelCatalog.open(join(path, 'catalog'), {
       durability: 'rename',
       now: clock.now,
@@ -96,6 +103,14 @@ export class ImageStore {
     });
   }
 
+  /** As after a restart. */
+  async reopen(t: ExecutionContext): Promise<ImageStore> {
+    await this.catalog.close();
+    const again = await ImageStore.#open(t, {}, this);
+    for (const [digest, name] of this.#names) again.nameBlob({ digest }, name);
+    return again;
+  }
+
   name({ manifest, config, layers }: Image, name: string): void {
     this.nameBlob(manifest, name);
     this.nameBlob(config, `${name}.config`);
@@ -119,7 +134,8 @@ export class ImageStore {
     for (const blob of options.blobs ?? blobs) await this.keepBlob(blob, options.target);
   }
 
-  async keepManifest(manifest: Stored, { target = APP, tags = [] }: Kept = {}): Promise<void> {
+  async keepManifest(manifest: Stored, options: Kept = {}): Promise<void> {
+    const { target = APP, tags = [], isPulled = true } = options;
     this.clock.advance(1);
     const at = this.clock.now();
     const { mediaType, successors, subject } = parseManifest(manifest.bytes, manifest.mediaType);
@@ -130,6 +146,7 @@ export class ImageStore {
       successors,
       tags: tags.map((tag) => ({ tag: parseTag(tag), checkedAt: at })),
       ...(subject && { subject }),
+      isPulled,
     };
     await this.catalog.recordManifest(target, entry, at);
   }

@@ -29,7 +29,7 @@ export class AccessTimes {
     const unit = unitOf(target, digest);
     // The map is in the order of the last pulls, in which they are written.
     this.#noted.delete(unit);
-    this.#noted.set(unit, this.#now());
+    this.#noted.set(unit, this.#catalog.pullMoment(this.#now()));
   }
 
   /** Whether one of these was pulled, and the catalog does not know of it yet. */

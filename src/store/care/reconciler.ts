@@ -125,18 +125,16 @@ export class Reconciler {
   }
 
   async #removeOldPartials(done: Reconciliation, signal: AbortSignal | undefined): Promise<void> {
-    const { blobs } = this.#parts;
     for await (const { name, modifiedAt } of this.#aside('ingest', signal)) {
-      const isRemoved = this.#isOld(modifiedAt) && (await blobs.aside.remove('ingest', name));
+      const isRemoved = await this.#removeOld('ingest', name, modifiedAt);
       done[isRemoved ? 'partialsRemoved' : 'partialsKept'] += 1;
     }
   }
 
   async #removeOldDamage(done: Reconciliation, signal: AbortSignal | undefined): Promise<void> {
-    const { blobs } = this.#parts;
     // Its change time is when the file was moved there; its modification time is older.
     for await (const { name, changedAt } of this.#aside('quarantine', signal)) {
-      const isRemoved = this.#isOld(changedAt) && (await blobs.aside.remove('quarantine', name));
+      const isRemoved = await this.#removeOld('quarantine', name, changedAt);
       done[isRemoved ? 'quarantineRemoved' : 'quarantineKept'] += 1;
     }
   }
@@ -148,8 +146,12 @@ export class Reconciler {
     }
   }
 
-  #isOld(time: number): boolean {
-    return (ageOf(time, { wall: this.#parts.now }) ?? 0) > MAX_AGE_MS;
+  /** What a clock that ran ahead has stamped is as old as this moment, and ages from now on. */
+  async #removeOld(folder: Aside, name: string, time: number): Promise<boolean> {
+    const { blobs, now } = this.#parts;
+    const age = ageOf(time, { wall: now });
+    if (age === undefined) await blobs.folders.stampAside(folder, name, now());
+    return age !== undefined && age > MAX_AGE_MS && blobs.aside.remove(folder, name);
   }
 }
 

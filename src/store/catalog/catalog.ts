@@ -33,6 +33,8 @@ export interface ManifestRecord {
   readonly mediaType: string;
   readonly size: number;
   readonly storedAt: number;
+  /** What stands for its last pull until a client asks for it. */
+  readonly unpulledAt?: number;
 }
 
 export interface BlobRecord {
@@ -233,10 +235,9 @@ export interface Catalog {
 
   // Last pulls, and eviction by them.
 
-  /**
-   * Last pulls of units that exist; an earlier time than the known one changes nothing, unless that one
-   * lies ahead of the clock: then it counts as of now.
-   */
+  /** For a pull that happens now: a moment that is not before that of any recorded pull. */
+  pullMoment(now: number): number;
+  /** Last pulls of units that exist; an earlier time than the known one changes nothing. */
   recordAccess(pulls: ReadonlyMap<string, number>): Promise<void>;
   lastPull(unit: string): Promise<number | undefined>;
   /** In the order of the units; 0 where none is known. */

@@ -2,7 +2,6 @@ import PQueue from 'p-queue';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
 import {
-  saidAt,
   tagEntry,
   unitOf,
   type BlobRecord,
@@ -20,9 +19,10 @@ import {
 import { Eviction } from './eviction.ts';
 import { HeldCount } from './held-count.ts';
 import { JOURNAL_BYTES, LevelReader } from './level-reader.ts';
-import { recordAccess } from './record-access.ts';
 import { listMembers } from './members.ts';
+import { PullClock } from './pull-clock.ts';
 import { RecordCache } from './record-cache.ts';
+import { TagMoves, type TagMove } from './tag-moves.ts';
 import { below, Tables, type Batch } from './tables.ts';
 
 export interface LevelCatalogOptions {
@@ -33,6 +33,8 @@ export interface LevelCatalogOptions {
   readonly unreadable?: (error: unknown) => void;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
+  /** What is recorded happened when it says, and not just now. */
+  readonly isReplay?: boolean;
 }
 
 /** Records of each kind in memory. */
@@ -41,10 +43,12 @@ const MAX_HOT = 50_000;
 /** The catalog on LevelDB: each write is one atomic batch. */
 export class LevelCatalog extends LevelReader implements Catalog {
   readonly #journal: (entries: readonly JournalEntry[]) => void;
-  readonly #now: () => number;
+  readonly #moves: TagMoves;
   /** Writes go one after the other: most depend on what they find. */
   readonly #writes = new PQueue({ concurrency: 1 });
   readonly #held: HeldCount;
+  readonly #pulls: PullClock;
+  readonly #isReplay: boolean;
   readonly #watchers: ((target: Target) => void)[] = [];
   readonly #hotTags: RecordCache<TagRecord>;
   readonly #hotManifests: RecordCache<ManifestRecord>;
@@ -53,14 +57,26 @@ export class LevelCatalog extends LevelReader implements Catalog {
 
   /** Throws when another process has it open or a newer version wrote it. */
   static async open(path: string, options: LevelCatalogOptions): Promise<LevelCatalog> {
-    return new LevelCatalog(await Tables.open(path, options), options);
+    const tables = await Tables.open(path, options);
+    try {
+      const pulls = new PullClock(await new LevelReader(tables).newestPull());
+      return new LevelCatalog(tables, { ...options, pulls });
+    } catch (error) {
+      await tables.close();
+      throw error;
+    }
   }
 
-  constructor(tables: Tables, options: Omit<LevelCatalogOptions, 'durability'>) {
+  private constructor(
+    tables: Tables,
+    options: Omit<LevelCatalogOptions, 'durability'> & { readonly pulls: PullClock },
+  ) {
     super(tables);
     const { journal = () => undefined, unreadable = () => undefined, now = Date.now } = options;
     this.#journal = journal;
-    this.#now = now;
+    this.#pulls = options.pulls;
+    this.#isReplay = options.isReplay ?? false;
+    this.#moves = new TagMoves(tables, now);
     const cache = <Value extends {}>(read: (key: string) => Promise<Value | undefined>) =>
       new RecordCache({ max: MAX_HOT, read, unreadable });
     this.#hotTags = cache((key) => tables.tags.get(key));
@@ -88,41 +104,14 @@ export class LevelCatalog extends LevelReader implements Catalog {
       const { digest, ...said } = record;
       // The manifest may have been evicted at the same moment.
       if (!(await this.isHeld({ target, digest }))) return;
-      const moves = await this.#movesOf(target, digest, [{ tag, ...said }]);
+      const moves = await this.#moves.of(target, digest, [{ tag, ...said }]);
       if (moves.length === 0) return;
-      await this.tables.write((batch) => this.#putTags(batch, target, moves));
+      await this.tables.write((batch) => this.#moves.put(batch, target, moves));
       this.#rememberTags(target, moves);
     });
   }
 
-  /**
-   * Which tags are recorded anew: not those of which a later answer is known, unless a clock that
-   * ran ahead wrote it.
-   */
-  async #movesOf(target: Target, digest: Digest, tags: ManifestEntry['tags']): Promise<Move[]> {
-    const known = await this.meanings(
-      target,
-      tags.map(({ tag }) => tag),
-    );
-    return tags.flatMap(({ tag, ...said }, place) => {
-      const before = known[place];
-      const knownAt = before ? saidAt(before) : 0;
-      if (knownAt > saidAt(said) && knownAt <= this.#now()) return [];
-      return [{ tag, record: { digest, ...said }, before }];
-    });
-  }
-
-  #putTags(batch: Batch, target: Target, moves: readonly Move[]): void {
-    const { tags, names } = this.tables;
-    for (const { tag, record, before } of moves) {
-      batch.put(`${formatTarget(target)} ${tag}`, record, { sublevel: tags });
-      if (before?.digest === record.digest) continue;
-      batch.put(`${unitOf(target, record.digest)} ${tag}`, 1, { sublevel: names });
-      if (before) batch.del(`${unitOf(target, before.digest)} ${tag}`, { sublevel: names });
-    }
-  }
-
-  #rememberTags(target: Target, moves: readonly Move[]): void {
+  #rememberTags(target: Target, moves: readonly TagMove[]): void {
     if (moves.some(({ record, before }) => record.digest !== before?.digest)) this.#tell(target);
     for (const { tag, record, before } of moves) {
       this.#hotTags.set(`${formatTarget(target)} ${tag}`, record);
@@ -142,14 +131,17 @@ export class LevelCatalog extends LevelReader implements Catalog {
   async #recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
     const { tables } = this;
     const { digest, mediaType, size } = entry.descriptor;
-    const record: ManifestRecord = { mediaType, size, storedAt: now };
     const unit = unitOf(target, digest);
     const known = await this.findBlob(digest);
     const blob = known ?? { size, storedAt: now };
     const lastPull = await this.lastPull(unit);
     const isKnown = await this.isHeld({ target, digest });
     const isPulled = entry.isPulled !== false || (await this.wasPulled({ target, digest }));
-    const moves = await this.#movesOf(target, digest, entry.tags);
+    // A pull in the same millisecond comes after it.
+    const at = this.pullMoment(now) - (isPulled ? 0 : 1);
+    const unpulled = !isPulled && { unpulledAt: at };
+    const record: ManifestRecord = { mediaType, size, storedAt: now, ...unpulled };
+    const moves = await this.#moves.of(target, digest, entry.tags);
     await tables.write((batch) => {
       batch.put(unit, record, { sublevel: tables.manifests });
       batch.put(digest, blob, { sublevel: tables.blobs });
@@ -158,12 +150,12 @@ export class LevelCatalog extends LevelReader implements Catalog {
       for (const held of [digest, ...entry.successors.map((successor) => successor.digest)]) {
         batch.put(`${held} ${unit}`, 1, { sublevel: tables.holders });
       }
-      this.#putTags(batch, target, moves);
+      this.#moves.put(batch, target, moves);
       if (entry.subject) {
         const referrer = `${unitOf(target, entry.subject)} ${digest}`;
         batch.put(referrer, entry.descriptor, { sublevel: tables.referrers });
       }
-      tables.putAccess(batch, unit, isPulled ? now : now - 1, lastPull);
+      tables.putAccess(batch, unit, at, lastPull);
     });
     this.#admit(digest, blob, known);
     if (!isKnown) this.#tell(target);
@@ -179,25 +171,32 @@ export class LevelCatalog extends LevelReader implements Catalog {
 
   async recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void> {
     await this.#writes.add(async () => {
-      await this.#putBlob(digest, record, (batch) => this.#putLink(batch, target, digest));
+      const at = this.pullMoment(record.storedAt);
+      const put = (batch: Batch): void => this.#putLink(batch, target, digest);
+      await this.#putBlob(digest, record, { at, put });
       await this.#rememberLink(target, digest);
     });
   }
 
   async adoptBlob(digest: Digest, record: BlobRecord): Promise<void> {
-    await this.#writes.add(async () => this.#putBlob(digest, record));
+    const at = this.#pulls.see(record.storedAt);
+    await this.#writes.add(async () => this.#putBlob(digest, record, { at }));
   }
 
   /** One that no manifest lists is a unit of its own. */
-  async #putBlob(digest: Digest, record: BlobRecord, add?: (batch: Batch) => void): Promise<void> {
+  async #putBlob(
+    digest: Digest,
+    record: BlobRecord,
+    { at, put }: { at: number; put?: (batch: Batch) => void },
+  ): Promise<void> {
     const { tables } = this;
     const known = await this.findBlob(digest);
     const holders = await tables.holders.keys({ ...below(digest), limit: 1 }).all();
     const lastPull = await this.lastPull(digest);
     await tables.write((batch) => {
       batch.put(digest, record, { sublevel: tables.blobs });
-      add?.(batch);
-      if (holders.length === 0) tables.putAccess(batch, digest, record.storedAt, lastPull);
+      put?.(batch);
+      if (holders.length === 0) tables.putAccess(batch, digest, at, lastPull);
     });
     this.#admit(digest, record, known);
   }
@@ -276,9 +275,25 @@ export class LevelCatalog extends LevelReader implements Catalog {
     ]);
   }
 
+  pullMoment(now: number): number {
+    return this.#isReplay ? this.#pulls.see(now) : this.#pulls.next(now);
+  }
+
   async recordAccess(pulls: ReadonlyMap<string, number>): Promise<void> {
     if (pulls.size === 0) return;
-    await this.#writes.add(async () => recordAccess(this.tables, pulls, this.#now()));
+    await this.#writes.add(async () => {
+      const known = await this.tables.access.getMany([...pulls.keys()]);
+      const put = (batch: Batch): void => {
+        for (const [position, [unit, time]] of [...pulls].entries()) {
+          const earlier = known[position];
+          // The unit may have been evicted meanwhile.
+          if (earlier === undefined || earlier >= time) continue;
+          this.tables.putAccess(batch, unit, time, earlier);
+        }
+      };
+      // Not synced: a loss costs no image.
+      await this.tables.write(put, { sync: false });
+    });
   }
 
   async recordUse(node: Node): Promise<void> {
@@ -329,11 +344,4 @@ export class LevelCatalog extends LevelReader implements Catalog {
     if (!known) this.#held.add(1, record.size);
     this.#hotBlobs.set(digest, record);
   }
-}
-
-/** What a tag is about to mean, and what it meant before. */
-interface Move {
-  readonly tag: Tag;
-  readonly record: TagRecord;
-  readonly before: TagRecord | undefined;
 }

@@ -20,7 +20,7 @@ import {
   type Origin,
   type TagRecord,
 } from './catalog.ts';
-import { below, digestPart, keysBelow, tagOf, unitInRecency, type Tables } from './tables.ts';
+import { below, digestPart, keysBelow, recencyTime, tagOf, type Tables } from './tables.ts';
 
 /** In the meta table: the journal's size when it was last written anew. */
 export const JOURNAL_BYTES = 'journal';
@@ -236,8 +236,14 @@ export class LevelReader {
 
   async *oldest(): AsyncGenerator<{ unit: string; time: number }> {
     for await (const entry of this.tables.recency.keys()) {
-      yield { unit: unitInRecency(entry), time: Number.parseInt(entry, 16) };
+      yield { unit: entry.slice(entry.indexOf(' ') + 1), time: recencyTime(entry) };
     }
+  }
+
+  /** 0 where there was none. */
+  async newestPull(): Promise<number> {
+    const [newest] = await this.tables.recency.keys({ reverse: true, limit: 1 }).all();
+    return newest === undefined ? 0 : recencyTime(newest);
   }
 
   async lastPulls(units: string[]): Promise<number[]> {
@@ -248,7 +254,10 @@ export class LevelReader {
     const unit = unitOf(target, digest);
     const record = await this.tables.manifests.get(unit);
     const time = record && (await this.lastPull(unit));
-    return record !== undefined && time !== undefined && time >= record.storedAt;
+    if (record === undefined || time === undefined) return false;
+    const { storedAt, unpulledAt } = record;
+    // Earlier versions put the last pull of what was not pulled before the moment it was stored.
+    return unpulledAt === undefined ? time >= storedAt : time !== unpulledAt;
   }
 
   async wasUsed({ target, digest }: Node): Promise<boolean> {

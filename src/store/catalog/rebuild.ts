@@ -45,7 +45,7 @@ async function fillCatalog(
 ): Promise<RebuildReport> {
   const store = new BlobStore({ path, durability });
   // Writes are not synced: a crash discards an incomplete catalog.
-  const catalog = await LevelCatalog.open(catalogPath, { durability: 'rename' });
+  const catalog = await LevelCatalog.open(catalogPath, { durability: 'rename', isReplay: true });
   try {
     const replay = new Replay(catalog.tables);
     await replay.fill(entries());

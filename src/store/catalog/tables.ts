@@ -218,9 +218,9 @@ export function recencyKey(time: number, unit: string): string {
   return `${time.toString(16).padStart(12, '0')} ${unit}`;
 }
 
-/** What follows the time. */
-export function unitInRecency(key: string): string {
-  return key.slice(key.indexOf(' ') + 1);
+/** Of a key of `recency`. */
+export function recencyTime(key: string): number {
+  return Number.parseInt(key.slice(0, key.indexOf(' ')), 16);
 }
 
 export function lastPart(key: string): string {

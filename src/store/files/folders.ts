@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Dirent, Stats } from 'node:fs';
-import { chmod, lstat, mkdir, readdir, realpath, rm, statfs } from 'node:fs/promises';
+import { chmod, lstat, lutimes, mkdir, readdir, realpath, rm, statfs } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { isDigest, splitDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
 import { FOLDER_MODE, ForeignFileError, isOwnFolder, writeOwn } from '../own-file.ts';
@@ -203,6 +203,12 @@ export class Folders {
       const size = found.isDirectory() ? await this.sizeOf(path) : found.size;
       yield { name, size, modifiedAt: found.mtimeMs, changedAt: found.ctimeMs };
     }
+  }
+
+  /** A disk that refuses it leaves the time as it is. */
+  async stampAside(folder: Aside, name: string, time: number): Promise<void> {
+    const path = join(this.#path, folder, name);
+    await lutimes(path, time / 1000, time / 1000).catch(() => undefined);
   }
 
   async removeAside(folder: Aside, name: string): Promise<void> {
