@@ -19,6 +19,7 @@ import { formatTarget, splitTarget, type Tag } from '../oci/reference.ts';
 import { sumOf, type EvictionResult, type Scrubber } from '../store/care/care.ts';
 import type { Node } from '../store/catalog/catalog.ts';
 import type { Store } from '../store/store.ts';
+import { ageOf } from '../time/clock.ts';
 import { TEXTS } from './texts.ts';
 
 export interface StoreAdminParts {
@@ -209,10 +210,11 @@ export class StoreAdmin implements StoreApi {
   }
 
   async #countImages(): Promise<number> {
-    const at = this.#parts.now();
-    if (!this.#counted || at - this.#counted.at > COUNT_MS) {
+    const { now } = this.#parts;
+    const age = this.#counted && ageOf(this.#counted.at, { wall: now });
+    if (!this.#counted || age === undefined || age > COUNT_MS) {
       const images = this.#countRoots();
-      this.#counted = { at, images };
+      this.#counted = { at: now(), images };
       // A failed count is made again for the next caller.
       images.catch(() => (this.#counted = undefined));
     }

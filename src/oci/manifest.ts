@@ -13,6 +13,12 @@ import { TEXTS } from './texts.ts';
 
 /** The spec asks registries to accept 4 MiB; containerd accepts little more. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+/**
+ * Config, layers and blobs that one manifest may list: sixteen times the layers that a runtime can
+ * stack, and more than the files of any known artefact. Each is looked for when an image is completed
+ * or evicted. What an index lists are manifests that nobody fetches unasked; its size bounds them.
+ */
+const MAX_BLOBS = 2_000;
 
 /**
  * The fields of a manifest that refer to others. Manifests are served from their own bytes, never
@@ -47,12 +53,11 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest
   }
   const document = parseDocument(bytes);
   const mediaType = mediaTypeOf(document, essence(contentType));
-  const successors = [
-    ...descriptorsOf(document, 'manifests'),
-    ...descriptorsOf(document, 'config'),
-    ...descriptorsOf(document, 'layers'),
-    ...descriptorsOf(document, 'blobs'),
-  ];
+  const blobs = ['config', 'layers', 'blobs'].flatMap((field) => descriptorsOf(document, field));
+  if (blobs.length > MAX_BLOBS) {
+    throw new ManifestError(TEXTS.tooManyBlobs({ blobs: blobs.length, most: MAX_BLOBS }));
+  }
+  const successors = [...descriptorsOf(document, 'manifests'), ...blobs];
   const subject = readDescriptor(document['subject'])?.digest;
   const artifactType = artifactTypeOf(document, mediaType);
   const { annotations } = document;

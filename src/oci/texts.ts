@@ -11,6 +11,8 @@ export const TEXTS = {
   damaged: ({ message }: { message: string }) => `damaged content from upstream: ${message}`,
   ofUpstream: ({ upstream, reason }: { upstream: string; reason: string }) =>
     `${upstream}: ${reason}`,
+  tooManyBlobs: ({ blobs, most }: { blobs: number; most: number }) =>
+    `it lists ${blobs} blobs, more than the ${most} that are kept of one manifest`,
   manifestTooLarge: ({ bytes, most }: { bytes: number; most: number }) =>
     `manifest of ${bytes} bytes is larger than ${most}`,
   noHost: 'a request without Host',

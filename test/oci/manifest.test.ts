@@ -225,6 +225,17 @@ test('4 MiB are read, a byte more is refused unread', (t) => {
   });
 });
 
+test('2,000 blobs of one manifest are read, one more is refused; an index may list as many as its size allows', (t) => {
+  const many = Array.from({ length: 2_000 }, (_, n) => descriptor(`layer ${n}`));
+  t.is(parse({ config, layers: many.slice(1) }).successors.length, 2_000);
+  t.throws(() => parse({ config, layers: many }), { instanceOf: ManifestError });
+  t.throws(() => parse({ mediaType: OCI_ARTIFACT, blobs: [...many, config] }), {
+    instanceOf: ManifestError,
+  });
+  const children = [...many, ...many].map((each) => ({ ...each, mediaType: OCI_MANIFEST }));
+  t.is(parse({ manifests: children }).successors.length, 4_000);
+});
+
 test('a document may not touch prototypes', (t) => {
   const parsed = parseManifest(
     Buffer.from('{"__proto__":{"subject":{"x":1}},"constructor":5,"manifests":[],"toString":1}'),
