@@ -73,7 +73,7 @@ export class Care {
     this.health = new Health({ log, now });
     if (blobs.isReadOnly) this.health.refused(new ReadOnlyError(config.path));
     this.access = new AccessTimes({ catalog, now });
-    this.inventory = new Inventory({ catalog, blobs, pins });
+    this.inventory = new Inventory({ catalog, blobs, pins, now });
     this.budget = new Budget({
       catalog,
       blobs,

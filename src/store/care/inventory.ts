@@ -27,8 +27,10 @@ export class Inventory {
   readonly #catalog: Catalog;
   readonly #blobs: BlobStore;
   readonly #pins: Pins;
+  readonly #now: () => number;
 
-  constructor(parts: { catalog: Catalog; blobs: BlobStore; pins: Pins }) {
+  constructor(parts: { catalog: Catalog; blobs: BlobStore; pins: Pins; now: () => number }) {
+    this.#now = parts.now;
     this.#blobs = parts.blobs;
     this.#catalog = parts.catalog;
     this.#pins = parts.pins;
@@ -77,7 +79,8 @@ export class Inventory {
       mediaType: manifests[0]?.mediaType ?? '',
       bytes: sum(held),
       ownBytes,
-      lastPulledAt: (await catalog.lastPull(unit)) ?? 0,
+      // What a clock that ran ahead has stamped is shown as of now.
+      lastPulledAt: Math.min((await catalog.lastPull(unit)) ?? 0, this.#now()),
       state: missing.size === 0 ? 'complete' : 'partial',
       missingBytes,
       pins: this.#pins.of({ target, digest, tags }),
