@@ -206,11 +206,13 @@ export class Blobs {
     held: StoredBlob,
     { isOpenInSilence }: { isOpenInSilence: boolean },
   ): Promise<boolean | 'foreign'> {
-    const { catalog, flight, health, possession } = this.#parts;
+    const { catalog, flight, health, possession, upstreams } = this.#parts;
     const { digest } = held;
     try {
       // Most that lack it say so by HEAD, which costs them least.
-      if (!(await this.#head(target, digest))) return false;
+      const asking = this.#head(target, digest);
+      const head = await (isOpenInSilence ? upstreams.withinDeadline(target, asking) : asking);
+      if (!head) return false;
       const question = { what: 'blob by range', of: target, about: digest } as const;
       const proof = await flight.do(question, async (asked) =>
         possession.prove(target, held, asked),

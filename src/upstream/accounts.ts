@@ -1,8 +1,10 @@
 import type { AccountStatus, QuotaStatus } from '../api/status-api.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
+import type { Clock } from '../time/clock.ts';
 import type { Account } from './account.ts';
 import { INTERACTIVE, isInteractive } from './demand.ts';
+import { PullShares } from './pull-shares.ts';
 import type { Cost } from './quota.ts';
 import { TEXTS } from './texts.ts';
 
@@ -10,14 +12,22 @@ import { TEXTS } from './texts.ts';
 export class Accounts {
   readonly #upstream: string;
   readonly #accounts: readonly Account[];
+  readonly #shares: PullShares;
 
-  constructor(upstream: string, accounts: readonly Account[]) {
+  constructor(upstream: string, accounts: readonly Account[], clock: Clock) {
     this.#upstream = upstream;
     this.#accounts = accounts;
+    this.#shares = new PullShares(clock);
   }
 
   /** The accounts whose quota allows the request, each once, those with most left first. */
   *inOrder(cost: Cost): Generator<Account> {
+    const { client } = cost.demand;
+    if (cost.isCounted) {
+      this.#shares.asks(client);
+      if (this.#shareWaitMs(cost) > 0) return;
+    }
+    using _ = cost.isCounted ? this.#shares.take(client) : undefined;
     const waiting = new Set(this.#accounts);
     for (;;) {
       const free = [...waiting].filter(({ quota }) => quota.waitMs(cost) === 0);
@@ -29,8 +39,22 @@ export class Accounts {
     }
   }
 
+  #shareWaitMs({ isCounted, demand }: Cost): number {
+    const rooms = this.#accounts.map(({ quota }) => quota.room);
+    const remaining = rooms.reduce((a, b) => a + b, 0);
+    const known = Number.isFinite(remaining) ? remaining : undefined;
+    return isCounted ? this.#shares.waitMs(demand.client, known) : 0;
+  }
+
   /** The error when no account's quota allows the request, with the shortest wait. */
   refusal(cost: Cost): UpstreamError {
+    const shareWaitMs = this.#shareWaitMs(cost);
+    if (shareWaitMs > 0) {
+      return new UpstreamError(this.#upstream, 'rate-limited', TEXTS.shareTaken, {
+        retryAfterMs: shareWaitMs,
+        isUnasked: true,
+      });
+    }
     const isKept =
       !isInteractive(cost.demand) &&
       this.#accounts.some(({ quota }) => quota.waitMs({ ...cost, demand: INTERACTIVE }) === 0);

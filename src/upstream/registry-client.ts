@@ -60,7 +60,7 @@ export class RegistryClient {
       const authenticator = new Authenticator({ ...context, realms: sender.realms, credentials });
       return new Account({ sender, authenticator, clock });
     });
-    this.#accounts = new Accounts(config.name, accounts);
+    this.#accounts = new Accounts(config.name, accounts, clock);
     this.#bandwidth =
       config.bytesPerSecond === undefined ? undefined : new Bandwidth(config.bytesPerSecond);
   }

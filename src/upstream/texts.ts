@@ -37,6 +37,7 @@ export const TEXTS = {
   offline: 'this mirror is set offline and asks no upstream',
   down: ({ seconds, reason }: { seconds: number; reason: string }) =>
     `down for ${seconds} s: ${reason}`,
+  shareTaken: 'half of what is left of its quota is kept for other clients that ask',
   reserveKept: 'what is left of its quota is kept for interactive pulls',
   limited: 'limits the rate of requests (429), and is not asked before that ends',
   // Where an upstream leads and nobody follows.
