@@ -16,7 +16,10 @@ export interface ServerStatus {
 
 export interface UpstreamStatus {
   readonly name: string;
-  /** `suspect`: an answer did not come in time, and it is being asked whether it is there at all. */
+  /**
+   * `suspect`: an answer did not come in time, and it is being asked whether it is there at all; or a
+   * token service of it is down.
+   */
   readonly state: 'up' | 'suspect' | 'down' | 'offline';
   /** Since when it is suspect or down, and why. */
   readonly since?: number;

@@ -1,18 +1,20 @@
 import { Backoff } from '../time/backoff.ts';
 import type { Clock } from '../time/clock.ts';
 import type { Log } from '../observe/log.ts';
-import type { Metrics } from '../observe/metrics.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { TransportResponse } from '../net/transport.ts';
 import { TEXTS } from './texts.ts';
 
 export interface BreakerParts {
   readonly upstream: string;
-  /** Of the registry itself. */
+  /** What it stands before: the registry itself, or a token service on another host. */
+  readonly what: 'upstream' | 'token service';
   readonly host: string;
-  /** Asks for the registry's `/v2/` and resolves with the status; has an end of its own. */
+  /** Asks for `/v2/`, or what else no client chose, and resolves with the status; has an end of its own. */
   readonly probe: () => Promise<number>;
-  readonly metrics: Metrics;
+  /** Whether a status of the probe is a sign of life. */
+  readonly isAlive: (status: number) => boolean;
+  readonly show: (isUp: boolean) => void;
   readonly log: Log;
   /** The first pause before an upstream that is down is asked again; doubled after each failure. */
   readonly pauseMs: number;
@@ -75,7 +77,7 @@ export class Breaker {
   constructor(parts: BreakerParts) {
     this.#parts = parts;
     this.#pauses = new Backoff({ firstMs: parts.pauseMs, maxMs: MAX_PAUSE_MS });
-    parts.metrics.upstreamUp.set({ upstream: parts.upstream }, 1);
+    parts.show(true);
   }
 
   /** `undefined` while nothing speaks against the upstream. */
@@ -158,10 +160,10 @@ export class Breaker {
   }
 
   async #probe(): Promise<void> {
-    const { upstream, host, probe } = this.#parts;
+    const { upstream, host, probe, isAlive } = this.#parts;
     try {
       const status = await probe();
-      if (status < 500) return this.#succeed();
+      if (isAlive(status)) return this.#succeed();
       const reason = TEXTS.answered({ host, status });
       this.#fail(new UpstreamError(upstream, 'failing', reason, { status }));
     } catch (error) {
@@ -170,7 +172,7 @@ export class Breaker {
   }
 
   #succeed(): void {
-    const { upstream, metrics, log, clock } = this.#parts;
+    const { upstream, what, show, log, clock } = this.#parts;
     this.#answers += 1;
     this.#refusals = 0;
     this.#brokenConnections = 0;
@@ -178,17 +180,17 @@ export class Breaker {
     this.#suspicion = undefined;
     if (!this.#outage) return;
     const downMs = Math.round(clock.steady() - this.#outage.downFrom);
-    log.info({ upstream, downMs }, 'the upstream answers again');
+    log.info({ upstream, downMs }, `the ${what} answers again`);
     this.#outage = undefined;
-    metrics.upstreamUp.set({ upstream }, 1);
+    show(true);
   }
 
   #fail(error: UpstreamError): void {
-    const { upstream, metrics, log, clock } = this.#parts;
+    const { upstream, what, show, log, clock } = this.#parts;
     const { reason } = error;
     if (!this.#outage) {
-      log.warn({ upstream, reason }, 'the upstream is down');
-      metrics.upstreamUp.set({ upstream }, 0);
+      log.warn({ upstream, reason }, `the ${what} is down`);
+      show(false);
     }
     this.#refusals += 1;
     const now = clock.steady();

@@ -70,7 +70,7 @@ export class RegistryClient {
   }
 
   get trouble(): Trouble | undefined {
-    return this.#sender.breaker.trouble;
+    return this.#sender.trouble;
   }
 
   async isSilent(): Promise<boolean> {

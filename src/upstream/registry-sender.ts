@@ -1,4 +1,5 @@
 import type { LookupFunction } from 'node:net';
+import { LRUCache } from 'lru-cache';
 import type { UpstreamConfig } from '../config/config.ts';
 import type { HostList } from '../config/host-list.ts';
 import type { Deadline } from '../net/deadline.ts';
@@ -15,7 +16,7 @@ import type { Metrics } from '../observe/metrics.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Via } from '../net/via.ts';
 import type { Clock } from '../time/clock.ts';
-import { Breaker } from './breaker.ts';
+import { Breaker, type BreakerParts, type Trouble } from './breaker.ts';
 import type { Demand } from './demand.ts';
 import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
 import { TEXTS } from './texts.ts';
@@ -62,6 +63,7 @@ export interface RegistrySenderParts {
 
 /** What stands for a repository where a request is about none. */
 const LOGIN = 'login';
+const MAX_TOKEN_SERVICES = 8;
 
 /** Sends requests to one registry and follows its redirects, unless the registry is down. */
 export class RegistrySender implements Sender {
@@ -70,21 +72,26 @@ export class RegistrySender implements Sender {
   readonly #parts: RegistrySenderParts;
   readonly #transport: Transport;
   readonly breaker: Breaker;
+  /** By the origin of a token service elsewhere; a registry that names more has the last ones. */
+  readonly #tokenServices = new LRUCache<string, Breaker>({ max: MAX_TOKEN_SERVICES });
 
   constructor(parts: RegistrySenderParts) {
-    const { config, timing, metrics, log, clock } = parts;
+    const { config, metrics } = parts;
     this.#parts = parts;
     this.base = new URL(`${config.url}/v2/`);
     this.#transport = new Transport(parts);
-    this.breaker = new Breaker({
-      upstream: config.name,
-      host: this.base.host,
-      probe: async () => this.#probe(),
-      metrics,
-      log,
-      pauseMs: timing.breakerMs,
-      clock,
+    this.breaker = this.#createBreaker({
+      what: 'upstream',
+      url: this.#address(''),
+      isAlive: (status) => status < 500,
+      show: (isUp) => metrics.upstreamUp.set({ upstream: config.name }, isUp ? 1 : 0),
     });
+  }
+
+  /** `undefined` while nothing speaks against the registry, or a token service that it needs. */
+  get trouble(): Trouble | undefined {
+    const [missed] = [...this.#tokenServices.values()].flatMap(({ trouble }) => trouble ?? []);
+    return this.breaker.trouble ?? (missed && { ...missed, state: 'suspect' });
   }
 
   /** Hosts that the configuration names, beside the registry's own domain. */
@@ -175,16 +182,44 @@ export class RegistrySender implements Sender {
 
   /** A storage host or token service that is down says nothing about the registry. */
   async #send(request: TransportRequest, scope: string): Promise<TransportResponse> {
+    const { url, isStorage = false } = request;
     const send = async (): Promise<TransportResponse> => this.#transport.send(request);
-    return request.url.origin === this.base.origin ? this.breaker.run(scope, send) : send();
+    if (url.origin === this.base.origin) return this.breaker.run(scope, send);
+    return isStorage ? send() : this.#breakerOf(url).run(scope, send);
   }
 
-  /** Asks for `/v2/`, which any registry answers somehow, and resolves with the status. */
-  async #probe(): Promise<number> {
+  #breakerOf({ origin, pathname }: URL): Breaker {
+    const known = this.#tokenServices.get(origin);
+    if (known) return known;
+    // Without a scope, of which clients choose a part; some answer that with an error of any kind.
+    const url = new URL(pathname, origin);
+    const isAlive = (): boolean => true;
+    const breaker = this.#createBreaker({ what: 'token service', url, isAlive, show: () => {} });
+    this.#tokenServices.set(origin, breaker);
+    return breaker;
+  }
+
+  #createBreaker({
+    url,
+    ...parts
+  }: Pick<BreakerParts, 'what' | 'isAlive' | 'show'> & { readonly url: URL }): Breaker {
+    const { config, timing, log, clock } = this.#parts;
+    return new Breaker({
+      ...parts,
+      upstream: config.name,
+      host: url.host,
+      probe: async () => this.#probe(url),
+      log,
+      pauseMs: timing.breakerMs,
+      clock,
+    });
+  }
+
+  /** Resolves with the status. */
+  async #probe(url: URL): Promise<number> {
     const { userAgent, timing } = this.#parts;
     using deadline = this.startDeadline(timing.probeMs);
     const headers = { accept: 'application/json', 'user-agent': userAgent };
-    const url = this.#address('');
     const response = await this.#transport.send({ method: 'GET', url, headers, deadline });
     void response.dump();
     return response.status;

@@ -2,7 +2,6 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import type { ServerStatus, UpstreamStatus } from '../../src/api/status-api.ts';
-import { Metrics } from '../../src/observe/metrics.ts';
 import { UpstreamError } from '../../src/oci/upstream-error.ts';
 import { Breaker } from '../../src/upstream/breaker.ts';
 import { get, open, type ClientAnswer } from '../helpers/client.ts';
@@ -338,6 +337,32 @@ test('a storage host that is down while the registry answers is no outage of the
   t.is((await manifest('latest')).status, 200);
 });
 
+test('while a token service elsewhere does not answer held tags are answered at once, until it does', async (t) => {
+  const { registry, mirror, manifest, clock } = await startBreakable(t, {
+    registry: { auth: { kind: 'bearer', realmHost: '127.0.0.1' } },
+    timing: { headersMs: 1_000, attemptsMs: 0 },
+  });
+  await manifest('latest');
+  registry.clear();
+  clock.advance(24 * HOUR);
+  registry.hang('/token', always);
+
+  const reason = `no answer from ${registry.tokenHost} within 1000 ms`;
+  t.is((await manifest('other')).status, 504);
+  await mirror.logged('the token service is down');
+  t.like(await statusOf(mirror), { state: 'suspect', reason });
+  t.deepEqual(await up(mirror), [1]);
+  const asked = registry.requests.length;
+  const answer = await manifest('latest');
+  t.is(answer.headers['warning'], staleWarning(`${UPSTREAM}: ${reason}`));
+  t.is(registry.requests.length, asked);
+  registry.heal();
+  clock.advance(PAUSE);
+  t.is((await manifest('third')).status, 404);
+  t.is((await manifest('latest')).headers['warning'], undefined);
+  t.like(await statusOf(mirror), { state: 'up' });
+});
+
 // Held content while it is down
 
 test('a held tag is answered at once, and our own question goes on behind it', async (t) => {
@@ -517,13 +542,15 @@ function createBreaker(): Bench {
   const probes: PromiseWithResolvers<number>[] = [];
   const breaker = new Breaker({
     upstream: UPSTREAM,
+    what: 'upstream',
     host: HOST,
+    isAlive: (status) => status < 500,
+    show: () => {},
     probe: async () => {
       const probe = Promise.withResolvers<number>();
       probes.push(probe);
       return probe.promise;
     },
-    metrics: new Metrics(),
     log: pino({ level: 'silent' }),
     pauseMs: PAUSE,
     clock,
