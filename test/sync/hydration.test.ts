@@ -37,5 +37,6 @@ test('what waits for a window is not completed behind its back; what a client as
     [],
   );
   await next.manifest(REPOSITORY, image.manifest.digest);
+  await next.blob(REPOSITORY, image.config.digest);
   await registry.seen(image.layer(0));
 });
