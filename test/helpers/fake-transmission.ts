@@ -98,7 +98,9 @@ export class FakeTransmission {
       const part = bytes.subarray(sent, sent + slice);
       this.#request.bytesSent += part.length;
       if (!this.#response.write(part)) await this.#drained();
-      if (bytesPerSecond !== undefined) await sleep(20, undefined, { ref: false });
+      if (bytesPerSecond !== undefined) {
+        await sleep((slice / bytesPerSecond) * 1000, undefined, { ref: false });
+      }
     }
   }
 
