@@ -1,12 +1,10 @@
 import type { Digest } from '../oci/digest.ts';
 import { isSameTarget, type Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
-import { PRIORITY, type Demand } from '../upstream/demand.ts';
+import { SCRUB } from '../upstream/demand.ts';
 import type { Downloads } from './downloads/downloads.ts';
 import type { Manifests } from './manifests.ts';
 import { TEXTS } from './texts.ts';
-
-const SCRUB: Demand = { priority: PRIORITY.scrub };
 
 /** Fetches again what was held and is damaged, from a repository that is known to have it. */
 export class Healer {

@@ -7,7 +7,7 @@ import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { Catalog, Member } from '../store/catalog/catalog.ts';
 import { isForeignType, isManifestType } from '../oci/media-types.ts';
-import { PRIORITY, type Demand } from '../upstream/demand.ts';
+import { HYDRATION } from '../upstream/demand.ts';
 import type { Downloads } from './downloads/downloads.ts';
 import type { Listings } from './listings.ts';
 import type { Manifests } from './manifests.ts';
@@ -30,7 +30,6 @@ export interface HydratorParts {
   readonly log: Log;
 }
 
-const HYDRATION: Demand = { priority: PRIORITY.hydration };
 const AT_A_TIME = 2;
 /** A signature that was made later is found this late. */
 const DONE_MS = 6 * 3_600_000;

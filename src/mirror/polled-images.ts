@@ -8,7 +8,7 @@ import type { AccessTimes } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
-import { PRIORITY, type Demand } from '../upstream/demand.ts';
+import { HYDRATION } from '../upstream/demand.ts';
 import type { Hydrator } from './hydrator.ts';
 import type { Manifests } from './manifests.ts';
 
@@ -24,7 +24,6 @@ export interface PolledImagesParts {
   readonly log: Log;
 }
 
-const HYDRATION: Demand = { priority: PRIORITY.hydration };
 const HOUR_MS = 3_600_000;
 /**
  * Manifests of one upstream in an hour. Docker Hub, the strictest one, gives an address without an

@@ -2,7 +2,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Repository, Tag, Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
-import { PRIORITY, type Demand } from '../upstream/demand.ts';
+import { SYNC } from '../upstream/demand.ts';
 import type { DownloadDemand } from './downloads/demand.ts';
 import type { Downloads } from './downloads/downloads.ts';
 import type { Manifests } from './manifests.ts';
@@ -20,8 +20,6 @@ export interface PrefetcherParts {
   readonly gone: GoneTags;
   readonly clock: Clock;
 }
-
-const SYNC: Demand = { priority: PRIORITY.sync };
 
 /**
  * Asks and fetches for sync, before any client does: its questions leave the reserve of a quota to

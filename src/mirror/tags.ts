@@ -4,7 +4,7 @@ import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Health } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
-import { PRIORITY, type Demand } from '../upstream/demand.ts';
+import { HYDRATION, type Demand } from '../upstream/demand.ts';
 import type { Announcement, AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
 import type { FallbackTags } from './fallback-tags.ts';
@@ -51,9 +51,6 @@ interface Told {
   /** The upstream is a mirror that could not ask its own upstream. */
   readonly warning?: string;
 }
-
-/** Of a tag that is answered meanwhile. */
-const REVALIDATION: Demand = { priority: PRIORITY.hydration };
 
 /**
  * What tags mean now, for GET and HEAD alike. Manifests know only digests; all about time is here.
@@ -119,7 +116,7 @@ export class Tags {
       if (freshness === 'fresh') return meaningOf({ ...copy, source: 'hit' });
       if (freshness === 'usable') {
         // Its failure shows in the metrics of the upstream and, once it matters, to a client.
-        this.refresh(target, tag, REVALIDATION).catch(() => undefined);
+        this.refresh(target, tag, HYDRATION).catch(() => undefined);
         return meaningOf({ ...copy, source: 'stale', warning: TEXTS.beingRevalidated });
       }
     }

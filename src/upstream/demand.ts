@@ -24,6 +24,15 @@ export interface Demand {
 /** A client waits. */
 export const INTERACTIVE: Demand = { priority: PRIORITY.interactive };
 
+/** Nobody waits: for images that were pulled in part or only polled, and tags answered meanwhile. */
+export const HYDRATION: Demand = { priority: PRIORITY.hydration };
+
+/** For what a site must hold before anybody asks. */
+export const SYNC: Demand = { priority: PRIORITY.sync };
+
+/** For what was held and is damaged. */
+export const SCRUB: Demand = { priority: PRIORITY.scrub };
+
 /** This client waits; `undefined` where nothing is known of it. */
 export function demandOf(client: string | undefined): Demand {
   return { ...INTERACTIVE, client };
