@@ -28,15 +28,22 @@ export async function send(
 ): Promise<void> {
   using client = new Client(response);
   for (let isDone = false; !isDone;) {
-    const scratch = buffers.take(size);
+    // What waits for its upstream holds no buffer.
+    if (reader.ready) await client.stays(reader.ready());
+    let scratch: Buffer | undefined = buffers.take(size);
     let isIdle = false;
     try {
       const bytes = await client.stays(reader.read(scratch));
       isDone = bytes.length === 0;
+      if (bytes.buffer !== scratch.buffer) {
+        // Memory that others read too: a client that stops holds no buffer of its own.
+        buffers.give(scratch, true);
+        scratch = undefined;
+      }
       if (!isDone) await client.stays(write(response, bytes, onSent));
       isIdle = true;
     } finally {
-      buffers.give(scratch, isIdle);
+      if (scratch) buffers.give(scratch, isIdle);
     }
   }
 }

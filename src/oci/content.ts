@@ -20,6 +20,11 @@ export interface Content {
 /** A position that moves forward through a {@link Content}. */
 export interface Reader {
   /**
+   * Resolves when `read` has something to give, or to say, without a long wait: until then it needs no
+   * memory. Left out where bytes are always there. Never rejects.
+   */
+  ready?(): Promise<void>;
+  /**
    * Resolves with the next bytes, and with an empty buffer only at the end. The buffer is `scratch`
    * or shared memory, which the caller must not write to. Rejects when the content is damaged or
    * cannot be fetched: then the caller must not complete the answer that it was sending.

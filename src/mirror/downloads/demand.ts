@@ -30,6 +30,7 @@ export class SharedDemand implements Demand {
   #unpaced = new AbortController();
   #priority: number = PRIORITY.abandoned;
   #clients: ReadonlySet<string> = new Set();
+  #client: string | undefined;
 
   constructor(first?: DownloadDemand) {
     if (first) this.join(first);
@@ -56,6 +57,11 @@ export class SharedDemand implements Demand {
   /** Those that wait for it, each once; one whose name is not known is `''`. */
   get clients(): ReadonlySet<string> {
     return this.#clients;
+  }
+
+  /** The only one of them. */
+  get client(): string | undefined {
+    return this.#client;
   }
 
   /** Resolves once a client waits for it. */
@@ -99,6 +105,7 @@ export class SharedDemand implements Demand {
       ? PRIORITY.abandoned
       : Math.max(...demands.map((each) => each.priority));
     this.#clients = new Set(demands.filter(isInteractive).map(({ client = '' }) => client));
+    this.#client = this.#clients.size === 1 ? [...this.#clients][0] : undefined;
     if (!this.#pace) this.#unpaced.abort();
     else if (this.#unpaced.signal.aborted && !this.#abort.signal.aborted) {
       this.#unpaced = new AbortController();

@@ -25,6 +25,8 @@ export class DirectReader implements Reader {
   readonly #parts: DirectReaderParts;
   readonly #abort = new AbortController();
   readonly #pieces: AsyncGenerator<Buffer>;
+  /** What is asked for already. */
+  #next: Promise<IteratorResult<Buffer, void>> | undefined;
   /** Where the next piece begins in the blob. */
   #position: number;
 
@@ -38,10 +40,17 @@ export class DirectReader implements Reader {
     return this.#abort.signal.aborted;
   }
 
+  async ready(): Promise<void> {
+    if (this.#position >= this.#parts.range.end) return;
+    this.#next ??= this.#pieces.next();
+    await this.#next.catch(() => undefined);
+  }
+
   async read(): Promise<Buffer> {
     const { start, end } = this.#parts.range;
     while (this.#position < end) {
-      const next = await this.#pieces.next();
+      const next = await (this.#next ?? this.#pieces.next());
+      this.#next = undefined;
       if (next.done === true) break;
       const piece = next.value;
       const wanted = piece.subarray(Math.max(0, start - this.#position), end - this.#position);

@@ -330,7 +330,8 @@ export class Download implements Content, Growing {
     this.#state = state;
     if (state === 'failed') this.#started.reject(failure);
     else this.#started.resolve(state !== 'absent');
-    if (state === 'finished') this.#recent.clear();
+    // Clients that do not read keep this object; the file has the bytes.
+    if (state !== 'unstored') this.#recent.clear();
     this.#settled.resolve();
     this.#wake();
   }

@@ -45,6 +45,18 @@ export class FollowingReader implements Reader {
     this.#mayReadAhead = this.#gap() >= FAR_BYTES;
   }
 
+  async ready(): Promise<void> {
+    while (this.#position < this.#end && !this.#closed) {
+      const growth = this.#download.growth();
+      const { state, readable } = this.#download;
+      const isGrowing = state === 'starting' || state === 'streaming';
+      if (this.#direct) await this.#direct.ready?.();
+      if (readable > this.#position || !isGrowing || this.#isUnreadable || this.#mayReadAhead)
+        return;
+      await growth;
+    }
+  }
+
   async read(scratch: Buffer): Promise<Buffer> {
     while (this.#position < this.#end && !this.#closed) {
       // Taken before the state is read, so that no change is missed.

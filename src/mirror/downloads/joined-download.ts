@@ -37,7 +37,11 @@ export class JoinedDownload implements Content {
         interest[Symbol.dispose]();
         await reader.close();
       };
-      return { read: async (scratch) => reader.read(scratch), close };
+      return {
+        ready: async () => reader.ready?.(),
+        read: async (scratch) => reader.read(scratch),
+        close,
+      };
     } catch (error) {
       interest[Symbol.dispose]();
       throw error;

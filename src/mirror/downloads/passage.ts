@@ -266,6 +266,16 @@ class PassageReader implements Reader {
     this.#passage.leave(this);
   }
 
+  async ready(): Promise<void> {
+    while (this.#position < this.#range.end && !this.#own) {
+      const { growth, failure, isVerified } = this.#passage;
+      const hasBytes = this.#passage.readable > this.#position;
+      if (hasBytes || isVerified || failure !== undefined) return;
+      await growth;
+    }
+    await this.#own?.ready();
+  }
+
   async read(): Promise<Buffer> {
     while (this.#position < this.#range.end) {
       if (this.#own) return this.#own.read();

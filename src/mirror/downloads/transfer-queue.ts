@@ -1,148 +1,25 @@
 import PQueue from 'p-queue';
-import { isInteractive, PRIORITY, type Demand } from '../../upstream/demand.ts';
-
-/** Whose transfer it is, as it is now; what is left out is wanted by one unknown client. */
-export interface QueueDemand extends Demand {
-  readonly isAbandoned?: boolean;
-  readonly clients?: ReadonlySet<string>;
-}
+import { isInteractive, PRIORITY } from '../../upstream/demand.ts';
+import { LOOKS, Turn, type QueueDemand } from './turn.ts';
 
 export interface TransferQueueOptions {
   /** How long a transfer may bring next to nothing while others wait; milliseconds. */
   readonly patienceMs?: number | undefined;
 }
 
-/** Nobody waited for it any more, and too many such transfers had not begun. */
+/** Nobody waited for it, and too many such transfers had not begun. */
 export class DroppedError extends Error {
   override readonly name = 'DroppedError';
 }
 
 /** Small beside a client's patience of 25 s: others have their turn long before it ends. */
 const PATIENCE_MS = 1_000;
-/** The same, in multiples, for the first byte: storage hosts and mirrors take their time over it. */
-const FIRST_BYTE_FACTOR = 3;
-/** Looks in the time of one patience. */
-const LOOKS = 2;
-/** What a place must bring meanwhile: far below the share of eight transfers on any link in use. */
-const MIN_BYTES_PER_SECOND = 1024;
 /** Such transfers take nearly no memory, and a descriptor each. */
 const MAX_SLOW = 256;
 /** More than the layers of what a few clients begin and leave at once. */
 const MAX_ABANDONED = 64;
-/** Configs and other small blobs have places of their own, as many as the large ones. */
-const SMALL_BYTES = 1024 * 1024;
 /** Questions by HEAD about what waits, at a time. */
 const MAX_HEADS = 32;
-
-/*
- *   waiting ──▶ running ──▶ over          a place is free, and nobody better waits
- *                │   ▲
- *                ▼   │                    it brings next to nothing while others wait;
- *                slow                     it brings more again, and there is a place
- *
- * A running one that is `revoked` gives its place up at its next chunk and waits again.
- */
-type TurnState = 'waiting' | 'running' | 'slow' | 'over';
-
-/** One transfer's place in the queue of its upstream. */
-export class Turn implements Disposable {
-  readonly demand: QueueDemand;
-  readonly #queue: TransferQueue;
-  readonly #begun = Promise.withResolvers<void>();
-  /** It has had a place before. */
-  readonly isResumed: boolean;
-  /** Told when the place was taken away because next to nothing came. */
-  onSlow: ((patienceMs: number) => void) | undefined;
-  state: TurnState = 'waiting';
-  /** The place is wanted by somebody who goes first. */
-  isRevoked = false;
-  /** It could not go on later from where it is. */
-  isFixed = false;
-  /** Bytes since the last look, and looks in a row that found too few. */
-  #moved = 0;
-  #idleLooks = 0;
-  #isOpen = false;
-  #size: number | undefined;
-
-  constructor(queue: TransferQueue, demand: QueueDemand, isResumed: boolean) {
-    this.#queue = queue;
-    this.demand = demand;
-    this.isResumed = isResumed;
-    this.#begun.promise.catch(() => undefined);
-    demand.signal?.addEventListener('abort', this.#leave, { once: true });
-  }
-
-  /** Resolves when the transfer may begin. Rejects when it is aborted or dropped before. */
-  get begun(): Promise<void> {
-    return this.#begun.promise;
-  }
-
-  get isWaiting(): boolean {
-    return this.state === 'waiting';
-  }
-
-  get isSmall(): boolean {
-    return this.#size !== undefined && this.#size <= SMALL_BYTES;
-  }
-
-  /** Of the blob; a small one need not wait for the large ones. */
-  set size(bytes: number) {
-    this.#size = bytes;
-    this.#queue.refill();
-  }
-
-  /** The queue's part. */
-  move(state: 'running' | 'slow'): void {
-    this.state = state;
-    this.isRevoked = false;
-    this.#begun.resolve();
-  }
-
-  /** The upstream has answered. */
-  opened(): void {
-    this.#isOpen = true;
-    this.#idleLooks = 0;
-  }
-
-  drop(reason: unknown): void {
-    this.#begun.reject(reason);
-    this[Symbol.dispose]();
-  }
-
-  /** Bytes have come. */
-  moved(bytes: number): void {
-    this.#moved += bytes;
-  }
-
-  /** Looks whether bytes have come in this time. */
-  look(afterMs: number): void {
-    const isIdle = this.#moved * 1000 < MIN_BYTES_PER_SECOND * afterMs;
-    this.#moved = 0;
-    this.#idleLooks = isIdle ? this.#idleLooks + 1 : 0;
-  }
-
-  /** Next to nothing has come lately. */
-  get isIdle(): boolean {
-    return this.#idleLooks > 0;
-  }
-
-  /** Next to nothing has come for longer than others are made to wait. */
-  get isStalled(): boolean {
-    if (this.isRevoked) return this.isIdle;
-    return this.#idleLooks >= (this.#isOpen ? LOOKS : LOOKS * FIRST_BYTE_FACTOR);
-  }
-
-  [Symbol.dispose](): void {
-    this.demand.signal?.removeEventListener('abort', this.#leave);
-    if (this.state === 'over') return;
-    this.state = 'over';
-    this.#queue.remove(this);
-  }
-
-  readonly #leave = (): void => {
-    if (this.isWaiting) this.drop(this.demand.signal?.reason);
-  };
-}
 
 /**
  * The transfers of one upstream, so many at a time: those that somebody reads first, then by
@@ -151,8 +28,9 @@ export class Turn implements Disposable {
  * is only one place, they may have it.
  *
  * A place is never held for nothing: one that brings next to nothing loses it while others wait, and
- * goes on beside those that have one for as long as that is so. One that nobody reads gives it up to one that somebody reads, as does the youngest of a client that
- * has all places to the first of a client that has none. A lone client may have all.
+ * goes on beside those that have one for as long as that is so. One that nobody reads gives it up to
+ * one that somebody reads, as does the youngest of a client that has all places to the first of a
+ * client that has none. A lone client may have all.
  */
 export class TransferQueue {
   /** What waits has its headers from here. */
@@ -228,7 +106,8 @@ export class TransferQueue {
 
   /** How many places are taken: a small blob takes a large one's only where no other is left. */
   #hold(isSmall: boolean): number {
-    const small = [...this.#running].filter((turn) => turn.isSmall).length;
+    let small = 0;
+    for (const turn of this.#running) if (turn.isSmall) small += 1;
     const own = Math.min(small, this.#places);
     return isSmall ? own : this.#running.size - own;
   }
@@ -305,8 +184,7 @@ export class TransferQueue {
   }
 
   #slowDown(turn: Turn): void {
-    if (this.#slow.size >= MAX_SLOW) return;
-    this.#running.delete(turn);
+    if (this.#slow.size >= MAX_SLOW || !this.#running.delete(turn)) return;
     this.#slow.add(turn);
     turn.move('slow');
     turn.onSlow?.(this.#lookMs * LOOKS);
@@ -338,8 +216,12 @@ function clientsOf({ demand }: Turn): Iterable<string> {
 
 /** Of whoever of its clients has fewest places: one more is no more than fair to that one. */
 function loadOf(turn: Turn, loads: ReadonlyMap<string, number>): number {
+  const { client, clients } = turn.demand;
+  // Nearly all have one, and all that wait are looked at.
+  if (client !== undefined) return loads.get(client) ?? 0;
+  if (clients?.size === 0) return 0;
   let least = Infinity;
-  for (const client of clientsOf(turn)) least = Math.min(least, loads.get(client) ?? 0);
+  for (const each of clientsOf(turn)) least = Math.min(least, loads.get(each) ?? 0);
   return least === Infinity ? 0 : least;
 }
 

@@ -7,7 +7,8 @@ import { pausesOf, type Timing } from '../../net/timing.ts';
 import type { BlobBody, BlobHead, Upstream } from '../../upstream/upstream.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { TEXTS } from '../texts.ts';
-import type { QueueDemand, TransferQueue, Turn } from './transfer-queue.ts';
+import type { TransferQueue } from './transfer-queue.ts';
+import type { QueueDemand, Turn } from './turn.ts';
 
 /** One blob at one upstream. */
 export interface TransferSource {

@@ -26,10 +26,14 @@ async function run(scope: Scope): Promise<Verdict> {
     response.writeHead(200, { 'Content-Length': BLOB_BYTES });
     if (method === 'HEAD') return response.end();
     bodies.most = Math.max(bodies.most, (bodies.open += 1));
-    response.on('close', () => (bodies.open -= 1));
+    // Its last byte ends it for the mirror, which learns nothing of what comes after.
+    const ended = Promise.withResolvers<void>();
+    response.on('close', () => ended.resolve());
+    void ended.promise.then(() => (bodies.open -= 1));
     for (let sent = 0; sent < BLOB_BYTES && !response.destroyed; sent += chunk.length) {
-      response.write(chunk);
       await sleep(20);
+      if (sent + chunk.length >= BLOB_BYTES) ended.resolve();
+      response.write(chunk);
     }
     return response.end();
   });
