@@ -1,7 +1,7 @@
 import type { TransportResponse } from '../net/transport.ts';
 import type { Authenticator, Proof } from './authenticator.ts';
 import type { Challenge } from './challenge.ts';
-import { Quota, type Cost } from './quota.ts';
+import { Quota } from './quota.ts';
 import { parseRetryAfter } from './registry-answer.ts';
 import type { RegistryAnswer, RegistryRequest, RegistrySender } from './registry-sender.ts';
 import type { Clock } from '../time/clock.ts';
@@ -37,7 +37,7 @@ export class Account {
   }
 
   /** The registry's answer after every login that it asks for was tried. */
-  async ask(wanted: RegistryRequest, cost: Cost): Promise<RegistryAnswer> {
+  async ask(wanted: RegistryRequest): Promise<RegistryAnswer> {
     const { sender, authenticator } = this.#parts;
     const login = new Login(authenticator, wanted.scope);
     let authorization = await login.firstHeader();
@@ -46,7 +46,7 @@ export class Account {
       // A storage host's challenge is not answered: no credential belongs there.
       if (!answer.isOwn) return answer;
       const { response } = answer;
-      this.#learn(response, cost);
+      this.#learn(response, wanted);
       if ((response.status !== 401 && response.status !== 403) || tries === MAX_LOGINS) {
         return answer;
       }
@@ -59,9 +59,11 @@ export class Account {
     }
   }
 
-  #learn({ status, headers }: TransportResponse, cost: Cost): void {
-    if (status !== 429) return this.quota.observe(headers);
-    this.quota.refuse(headers, parseRetryAfter(headers['retry-after'], this.#parts.clock), cost);
+  #learn({ status, headers }: TransportResponse, wanted: RegistryRequest): void {
+    // A login that is asked for says nothing of how often one may come.
+    if (status === 401) return;
+    if (status !== 429) return this.quota.observe(headers, wanted.scope);
+    this.quota.refuse(headers, parseRetryAfter(headers, this.#parts.clock), wanted);
   }
 }
 

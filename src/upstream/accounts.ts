@@ -5,7 +5,7 @@ import type { Clock } from '../time/clock.ts';
 import type { Account } from './account.ts';
 import { INTERACTIVE, isInteractive } from './demand.ts';
 import { PullShares } from './pull-shares.ts';
-import type { Cost } from './quota.ts';
+import { isPull, type QuotaRequest } from './quota.ts';
 import { TEXTS } from './texts.ts';
 
 /** The accounts of one upstream, which have the same rights and are used in turn. */
@@ -21,16 +21,16 @@ export class Accounts {
   }
 
   /** The accounts whose quota allows the request, each once, those with most left first. */
-  *inOrder(cost: Cost): Generator<Account> {
-    const { client } = cost.demand;
-    if (cost.isCounted) {
+  *inOrder(wanted: QuotaRequest): Generator<Account> {
+    const { client } = wanted.demand;
+    if (isPull(wanted)) {
       this.#shares.asks(client);
-      if (this.#shareWaitMs(cost) > 0) return;
+      if (this.#shareWaitMs(wanted) > 0) return;
     }
-    using _ = cost.isCounted ? this.#shares.take(client) : undefined;
+    using _ = isPull(wanted) ? this.#shares.take(client) : undefined;
     const waiting = new Set(this.#accounts);
     for (;;) {
-      const free = [...waiting].filter(({ quota }) => quota.waitMs(cost) === 0);
+      const free = [...waiting].filter(({ quota }) => quota.waitMs(wanted) === 0);
       const [first, ...others] = free;
       if (!first) return;
       const next = others.reduce((a, b) => (b.quota.room > a.quota.room ? b : a), first);
@@ -39,16 +39,16 @@ export class Accounts {
     }
   }
 
-  #shareWaitMs({ isCounted, demand }: Cost): number {
+  #shareWaitMs(wanted: QuotaRequest): number {
     const rooms = this.#accounts.map(({ quota }) => quota.room);
     const remaining = rooms.reduce((a, b) => a + b, 0);
     const known = Number.isFinite(remaining) ? remaining : undefined;
-    return isCounted ? this.#shares.waitMs(demand.client, known) : 0;
+    return isPull(wanted) ? this.#shares.waitMs(wanted.demand.client, known) : 0;
   }
 
   /** The error when no account's quota allows the request, with the shortest wait. */
-  refusal(cost: Cost): UpstreamError {
-    const shareWaitMs = this.#shareWaitMs(cost);
+  refusal(wanted: QuotaRequest): UpstreamError {
+    const shareWaitMs = this.#shareWaitMs(wanted);
     if (shareWaitMs > 0) {
       return new UpstreamError(this.#upstream, 'rate-limited', TEXTS.shareTaken, {
         retryAfterMs: shareWaitMs,
@@ -56,11 +56,11 @@ export class Accounts {
       });
     }
     const isKept =
-      !isInteractive(cost.demand) &&
-      this.#accounts.some(({ quota }) => quota.waitMs({ ...cost, demand: INTERACTIVE }) === 0);
+      !isInteractive(wanted.demand) &&
+      this.#accounts.some(({ quota }) => quota.waitMs({ ...wanted, demand: INTERACTIVE }) === 0);
     const reason = isKept ? TEXTS.reserveKept : TEXTS.limited;
     return new UpstreamError(this.#upstream, 'rate-limited', reason, {
-      retryAfterMs: Math.min(...this.#accounts.map(({ quota }) => quota.waitMs(cost))),
+      retryAfterMs: Math.min(...this.#accounts.map(({ quota }) => quota.waitMs(wanted))),
       isUnasked: true,
       ...(!isKept && { status: 429 }),
     });

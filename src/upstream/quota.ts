@@ -1,23 +1,38 @@
+import { LRUCache } from 'lru-cache';
 import { Backoff } from '../time/backoff.ts';
 import type { Clock } from '../time/clock.ts';
 import type { QuotaStatus } from '../api/status-api.ts';
-import { INTERACTIVE, isInteractive, type Demand } from './demand.ts';
+import { isInteractive } from './demand.ts';
+import type { RegistryRequest } from './registry-sender.ts';
 
-/** What a request means to the quota: Docker Hub counts GETs of manifests and nothing else. */
-export interface Cost {
-  readonly isCounted: boolean;
-  readonly demand: Demand;
+/** What of a request matters to the quota. */
+export type QuotaRequest = Pick<RegistryRequest, 'kind' | 'method' | 'scope' | 'demand'>;
+
+/** Docker Hub counts GETs of manifests as pulls, and nothing else. */
+export function isPull({ kind, method }: Pick<QuotaRequest, 'kind' | 'method'>): boolean {
+  return kind === 'manifest' && method === 'GET';
 }
 
 /** Share of the limit that is kept for interactive pulls. */
 const RESERVE_SHARE = 0.25;
-const BLOCKS = new Backoff({ firstMs: 1_000, maxMs: 60_000 });
+/** Our own pauses after refusals in a row: a registry that has recovered is noticed within a minute. */
+const PAUSES = new Backoff({ firstMs: 1_000, maxMs: 60_000 });
+/** So many repositories must be refused, with no other answer between, to speak for the account. */
+const REFUSED_TO_BLOCK = 3;
+/** The least lately refused are forgotten. */
+const MAX_REFUSED = 1_000;
 /** The pause when nothing remains and the registry does not say for how long. */
 const EMPTY_MS = 15 * 60_000;
 const FORECAST_MS = 3_600_000;
 const MAX_SAMPLES = 200;
 
 type Headers = Readonly<Record<string, string>>;
+
+interface Refused {
+  readonly times: number;
+  /** A moment of the steady clock. */
+  readonly until: number;
+}
 
 interface Sample {
   readonly at: number;
@@ -26,7 +41,10 @@ interface Sample {
 
 /**
  * The budget of one credential at one upstream, learnt from `ratelimit-*`, `Retry-After` and 429.
- * An upstream that tells of no limit has none until it says 429.
+ * An upstream that tells of no limit has none until it says 429. Where `ratelimit-*` shows that it
+ * counts by account, a 429 is the account's, for as long as it says; otherwise it is the one
+ * repository's, for as long as it says (an hour at most), and the account's only when three
+ * repositories have it, for a pause of our own (a minute at most): no repository shuts the others out.
  * @see https://docs.docker.com/docker-hub/usage/pulls/
  */
 export class Quota {
@@ -36,40 +54,64 @@ export class Quota {
   #windowMs: number | undefined;
   #blockedUntil = -Infinity;
   #emptyUntil = -Infinity;
+  /** In a row, of the account as a whole. */
   #refusals = 0;
+  /** By the scope that a request needs, which names its repository. */
+  readonly #refused = new LRUCache<string, Refused>({ max: MAX_REFUSED });
+  /** Scopes refused since the last other answer. */
+  readonly #refusedInRow = new Set<string>();
   #samples: Sample[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Learns from any answer of the registry that is no 429. */
-  observe(headers: Headers): void {
+  /** Learns from any answer of the registry, to a request of this scope, that is no 429. */
+  observe(headers: Headers, scope = ''): void {
     this.#refusals = 0;
+    this.#refused.delete(scope);
+    this.#refusedInRow.clear();
     this.#learn(headers);
     if ((this.#remaining ?? 0) > 0) this.#emptyUntil = -Infinity;
   }
 
   /** Learns from a 429. `retryAfterMs` is what the upstream asked for, if it did. */
-  refuse(headers: Headers, retryAfterMs: number | undefined, cost: Cost): void {
+  refuse(headers: Headers, retryAfterMs: number | undefined, wanted: QuotaRequest): void {
     this.#learn(headers);
+    const now = this.#clock.steady();
     const askedMs = retryAfterMs ?? 0;
-    if (cost.isCounted && this.#remaining === 0) {
+    if (isPull(wanted) && this.#remaining === 0) {
       // HEADs cost nothing: they go on, and their headers tell when pulls remain again.
-      this.#emptyUntil = this.#clock.steady() + (askedMs || EMPTY_MS);
+      this.#emptyUntil = now + (askedMs || EMPTY_MS);
       return;
     }
+    if (this.#limit !== undefined || this.#remaining !== undefined) {
+      this.#refusals += 1;
+      this.#blockedUntil = now + Math.max(askedMs, PAUSES.after(this.#refusals));
+      return;
+    }
+    const { scope } = wanted;
+    const times = (this.#refused.get(scope)?.times ?? 0) + 1;
+    this.#refused.set(scope, { times, until: now + Math.max(askedMs, PAUSES.after(times)) });
+    if (this.#refusedInRow.size < REFUSED_TO_BLOCK) this.#refusedInRow.add(scope);
+    if (this.#refusedInRow.size < REFUSED_TO_BLOCK) return;
     this.#refusals += 1;
-    this.#blockedUntil = this.#clock.steady() + Math.max(askedMs, BLOCKS.after(this.#refusals));
+    this.#blockedUntil = now + PAUSES.after(this.#refusals);
   }
 
   /** Milliseconds to wait before such a request may go; 0 when it may. */
-  waitMs({ isCounted, demand }: Cost): number {
-    const until = Math.max(this.#blockedUntil, isCounted ? this.#emptyUntil : -Infinity);
-    const wait = Math.max(0, until - this.#clock.steady());
-    if (wait > 0 || !isCounted || isInteractive(demand)) return wait;
+  waitMs(wanted: QuotaRequest): number {
+    const refusedUntil = this.#refused.get(wanted.scope)?.until ?? -Infinity;
+    const wait = Math.max(this.#blockedMs(isPull(wanted)), refusedUntil - this.#clock.steady());
+    if (wait > 0 || !isPull(wanted) || isInteractive(wanted.demand)) return wait;
     if (this.#limit === undefined || this.#remaining === undefined) return 0;
     return this.#remaining > this.#limit * RESERVE_SHARE ? 0 : EMPTY_MS;
+  }
+
+  /** Of the account as a whole. */
+  #blockedMs(isForPulls: boolean): number {
+    const until = Math.max(this.#blockedUntil, isForPulls ? this.#emptyUntil : -Infinity);
+    return Math.max(0, until - this.#clock.steady());
   }
 
   /** Pulls that remain; `Infinity` when the registry does not tell. */
@@ -78,7 +120,7 @@ export class Quota {
   }
 
   get status(): QuotaStatus {
-    const blockedMs = this.waitMs({ isCounted: true, demand: INTERACTIVE });
+    const blockedMs = this.#blockedMs(true);
     const emptyInSeconds = this.#forecast();
     return {
       ...(this.#limit !== undefined && { limit: this.#limit }),

@@ -29,6 +29,8 @@ const MAX_ERROR_BYTES = 16 * 1024;
 const MAX_REASON_LENGTH = 200;
 const MAX_RETRY_AFTER_MS = 3_600_000;
 const MAX_CREDIBLE_MS = 48 * MAX_RETRY_AFTER_MS;
+/** For a date that only our own clock can be compared with, which may be wrong. */
+const MAX_UNDATED_MS = 60_000;
 /** RFC 9211, as this mirror writes it itself. */
 const STALE = /(?:^|,)\s*entrepot\s*;\s*hit\s*;\s*detail=stale\s*(?:$|,)/;
 /** The spec's one form of a warning. */
@@ -98,13 +100,23 @@ export async function readErrorMessage(
 /**
  * Milliseconds from the seconds or the HTTP date of a `Retry-After` (RFC 9110 section 10.2.3);
  * `undefined` for what is not in the future or is neither, and for what lies more than two days ahead:
- * no registry limits its clients for so long, so that a clock is wrong. An hour at most.
+ * no registry limits its clients for so long. An hour at most. A date counts from the answer's own
+ * `Date`, whatever our clock says; where an answer has none, it counts for a minute at most.
  */
-export function parseRetryAfter(value: string | undefined, clock: Clock): number | undefined {
+export function parseRetryAfter(
+  { 'retry-after': value, date }: Readonly<Record<string, string>>,
+  clock: Clock,
+): number | undefined {
   const text = value?.trim() ?? '';
-  const isSeconds = /^\d+$/.test(text);
   const isDate = /^(?:mon|tue|wed|thu|fri|sat|sun)/i.test(text);
-  const ms = isSeconds ? Number(text) * 1000 : isDate ? timeUntil(Date.parse(text), clock) : 0;
+  if (!isDate) return credible(/^\d+$/.test(text) ? Number(text) * 1000 : 0);
+  const [until, sent] = [Date.parse(text), Date.parse(date ?? '')];
+  if (!Number.isNaN(sent)) return credible(until - sent);
+  const ms = credible(timeUntil(until, clock));
+  return ms && Math.min(ms, MAX_UNDATED_MS);
+}
+
+function credible(ms: number): number | undefined {
   return ms > 0 && ms <= MAX_CREDIBLE_MS ? Math.min(ms, MAX_RETRY_AFTER_MS) : undefined;
 }
 

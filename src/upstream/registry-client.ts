@@ -10,7 +10,6 @@ import { Authenticator } from './authenticator.ts';
 import { Bandwidth } from './bandwidth.ts';
 import type { Trouble } from './breaker.ts';
 import { openCredentials } from './credentials/open-credentials.ts';
-import type { Cost } from './quota.ts';
 import { judge, parseRetryAfter, readErrorMessage } from './registry-answer.ts';
 import {
   RegistrySender,
@@ -155,27 +154,23 @@ export class RegistryClient {
   /** By the account that has most left, and by the next one when that is at its limit after all. */
   async #inTurn(wanted: RegistryRequest): Promise<RegistryResponse> {
     const { metrics } = this.#parts;
-    const cost: Cost = {
-      isCounted: wanted.kind === 'manifest' && wanted.method === 'GET',
-      demand: wanted.demand,
-    };
     let refusal: UpstreamError | undefined;
-    for (const account of this.#accounts.inOrder(cost)) {
-      const answer = await account.ask(wanted, cost).finally(() => this.#accounts.show(metrics));
-      const fault = await this.#findFault(wanted, answer, { account, cost });
+    for (const account of this.#accounts.inOrder(wanted)) {
+      const answer = await account.ask(wanted).finally(() => this.#accounts.show(metrics));
+      const fault = await this.#findFault(wanted, answer, account);
       if (!fault) return this.#accept(wanted, answer.response);
       // Another account's limit is another one; a storage host's is no account's.
       if (fault.fault !== 'rate-limited' || !answer.isOwn) throw fault;
       if ((fault.retryAfterMs ?? 0) < (refusal?.retryAfterMs ?? Infinity)) refusal = fault;
     }
     // The registry's own words say it better.
-    throw refusal ?? this.#accounts.refusal(cost);
+    throw refusal ?? this.#accounts.refusal(wanted);
   }
 
   async #findFault(
     wanted: RegistryRequest,
     answer: RegistryAnswer,
-    { account, cost }: { account: Account; cost: Cost },
+    account: Account,
   ): Promise<UpstreamError | undefined> {
     const { config, clock } = this.#parts;
     const { response, isOwn } = answer;
@@ -190,9 +185,7 @@ export class RegistryClient {
       : response;
     const said = spoken ? await readErrorMessage(spoken, this.secrets) : '';
     const isLimit = status === 429 && isOwn;
-    const retryAfterMs = isLimit
-      ? account.quota.waitMs(cost)
-      : parseRetryAfter(headers['retry-after'], clock);
+    const retryAfterMs = isLimit ? account.quota.waitMs(wanted) : parseRetryAfter(headers, clock);
     const reason = `${verdict.reason}${said}`;
     return new UpstreamError(config.name, verdict.fault, reason, { status, retryAfterMs });
   }

@@ -87,7 +87,7 @@ export class TokenService {
   #refusal({ status, headers, document }: TokenAnswer, wanted: TokenRequest): UpstreamError {
     const reason = TEXTS.tokenAnswered({ host: wanted.realm.host, status });
     if (status === 429) {
-      const retryAfterMs = parseRetryAfter(headers['retry-after'], this.#parts.clock);
+      const retryAfterMs = parseRetryAfter(headers, this.#parts.clock);
       return this.#error('rate-limited', reason, { status, retryAfterMs });
     }
     if (status >= 500) return this.#error('failing', reason, { status });

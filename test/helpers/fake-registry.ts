@@ -101,12 +101,14 @@ export class FakeRegistry extends FakeFaults {
   readonly #origins = new Map<Origin, FakeOrigin>();
   readonly #watchers = new Set<() => void>();
   readonly #errors: Readonly<Record<string, Wording>>;
+  readonly #now: () => number;
 
   /** Use `start`. */
   constructor(options: FakeRegistryOptions) {
     super();
     this.#errors = options.errors ?? {};
-    this.#guard = options.auth && this.#createGuard(options.auth, options.now ?? Date.now);
+    this.#now = options.now ?? Date.now;
+    this.#guard = options.auth && this.#createGuard(options.auth, this.#now);
     this.#routes = new FakeRoutes({
       content: this.#content,
       storage: this.#storage,
@@ -301,7 +303,7 @@ export class FakeRegistry extends FakeFaults {
     const answer = this.#worded(request, this.#answer(request));
     const range = rangeOf(request, answer);
     const plan = this.takeFaults(request, answer, range === 'unsatisfiable' ? undefined : range);
-    const transmission = new FakeTransmission({ request, response, plan });
+    const transmission = new FakeTransmission({ request, response, plan, now: this.#now });
     const replacement = this.#replacement(plan);
     const final = replacement ? this.#worded(request, replacement) : answer;
     await transmission.send(final, final === answer ? range : undefined);

@@ -10,6 +10,8 @@ interface Parts {
   readonly request: RecordedRequest;
   readonly response: ServerResponse;
   readonly plan: Plan;
+  /** For the header `Date`. */
+  readonly now: () => number;
 }
 
 interface Shaped {
@@ -28,11 +30,13 @@ const SLICE = 256 * 1024;
 /** Sends one answer, bent and broken the way its plan says. */
 export class FakeTransmission {
   readonly #request: RecordedRequest;
+  readonly #now: () => number;
   readonly #response: ServerResponse;
   readonly #plan: Plan;
   readonly #closed: Promise<void>;
 
-  constructor({ request, response, plan }: Parts) {
+  constructor({ request, response, plan, now }: Parts) {
+    this.#now = now;
     this.#request = request;
     this.#response = response;
     this.#plan = plan;
@@ -47,7 +51,10 @@ export class FakeTransmission {
     if (this.#response.destroyed) return;
     const shaped = omit(shape(answer, range, this.#plan), this.#plan.omitHeaders ?? []);
     this.#request.status = shaped.status;
-    this.#response.sendDate = !this.#plan.omitHeaders?.includes('date');
+    this.#response.sendDate = false;
+    if (!this.#plan.omitHeaders?.includes('date')) {
+      this.#response.setHeader('date', new Date(this.#now()).toUTCString());
+    }
     this.#response.writeHead(shaped.status, shaped.headers);
     if (this.#request.method === 'HEAD' || shaped.status === 304) {
       this.#response.end();

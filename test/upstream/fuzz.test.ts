@@ -508,13 +508,13 @@ const number = fc.oneof(
   fc.constantFrom('', ' ', '-1', '1e9', '0x10', 'Infinity', 'NaN', '1, 2', '9'.repeat(400)),
 );
 
+const DATES = [{}, { date: 'Tue, 01 Jan 2030 00:00:00 GMT' }, { date: 'today' }];
+
 test('Retry-After is a whole number of milliseconds from now on and an hour at most, or nothing', (t) => {
   fc.assert(
-    fc.property(number, fc.nat(), (value, now) => {
-      const wait = parseRetryAfter(
-        value,
-        clockOf(() => now),
-      );
+    fc.property(number, fc.constantFrom(...DATES), fc.nat(), (value, date, now) => {
+      const clock = clockOf(() => now);
+      const wait = parseRetryAfter({ 'retry-after': value, ...date }, clock);
       t.true(wait === undefined || (Number.isSafeInteger(wait) && wait > 0 && wait <= HOUR), value);
     }),
     { numRuns: 3000 },
@@ -525,11 +525,13 @@ test('seconds of Retry-After are those seconds, as far as an hour; more than two
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 999_999_999 }), (seconds) => {
       const expected = seconds > 2 * 86_400 ? undefined : Math.min(seconds * 1000, HOUR);
-      return parseRetryAfter(String(seconds), new Clock()) === expected;
+      return parseRetryAfter({ 'retry-after': String(seconds) }, new Clock()) === expected;
     }),
   );
   t.pass();
 });
+
+const PULL = { kind: 'manifest', method: 'GET', scope: 'repository:library/app:pull' } as const;
 
 test('no rate header makes a quota that is no number, or blocks for more than an hour', (t) => {
   const header = fc.oneof(
@@ -549,14 +551,13 @@ test('no rate header makes a quota that is no number, or blocks for more than an
       const quota = new Quota(clockOf(() => (clock += 1000)));
       for (const [limit, remaining, retryAfterMs, isRefusal] of answers) {
         const headers = { 'ratelimit-limit': limit, 'ratelimit-remaining': remaining };
-        if (isRefusal)
-          quota.refuse(headers, retryAfterMs, { isCounted: true, demand: INTERACTIVE });
+        if (isRefusal) quota.refuse(headers, retryAfterMs, { ...PULL, demand: INTERACTIVE });
         else quota.observe(headers);
       }
       for (const value of Object.values(quota.status) as unknown[]) {
         t.true(Number.isFinite(value) && Number(value) >= 0);
       }
-      t.true(quota.waitMs({ isCounted: true, demand: { priority: PRIORITY.sync } }) <= 3_600_000);
+      t.true(quota.waitMs({ ...PULL, demand: { priority: PRIORITY.sync } }) <= 3_600_000);
       t.true(quota.room >= 0);
     }),
     { numRuns: 1000 },

@@ -375,6 +375,119 @@ test('Retry-After counts also when nothing remains', async (t) => {
   t.is((await manifest('latest')).status, 200);
 });
 
+for (const [claim, wrongBy] of [
+  ['behind by three days', -72 * HOUR],
+  ['behind by an hour', -HOUR],
+  ['ahead by an hour', HOUR],
+  ['ahead by three days', 72 * HOUR],
+] as const) {
+  test(`Retry-After as a date counts from the answer's own date, when the clock is ${claim}`, async (t) => {
+    const { registry, manifest, clock } = await startScene(t);
+    const right = clock.now() - wrongBy;
+    const headers = {
+      Date: new Date(right).toUTCString(),
+      'Retry-After': new Date(right + 30 * SECOND).toUTCString(),
+    };
+    registry.status(/^\/v2\//, 429, { headers });
+    t.is(refusalOf(await manifest('latest'))['retryAfter'], '30');
+    clock.advance(30 * SECOND - 1);
+    t.deepEqual(refusalOf(await manifest('latest')), spent('1'));
+    clock.advance(1);
+    t.is((await manifest('latest')).status, 200);
+    t.deepEqual(registry.conversation(), [HEAD_LATEST, HEAD_LATEST, GET_APP]);
+  });
+}
+
+test('Retry-After as a date in an answer that has none of its own is waited for a minute at most', async (t) => {
+  const { registry, manifest, clock } = await startScene(t);
+  const headers = { Date: '', 'Retry-After': new Date(clock.now() + HOUR).toUTCString() };
+  registry.status(/^\/v2\//, 429, { headers });
+  t.is(refusalOf(await manifest('latest'))['retryAfter'], '60');
+  clock.advance(MINUTE);
+  t.is((await manifest('latest')).status, 200);
+});
+
+// Whom a 429 is about
+
+const OTHERS = ['team/one', 'team/two', 'team/three', 'team/four'];
+
+/** The scene with four more repositories, and the status and wait that a GET of a tag of one of them brings. */
+async function startOthers(
+  t: ExecutionContext,
+): Promise<Scene & { readonly pull: (name: string) => Promise<[number, unknown]> }> {
+  const scene = await startScene(t);
+  for (const name of OTHERS) {
+    const image = buildImage({ seed: name, layers: [10] });
+    scene.registry.addImage(name, 'latest', image, { name });
+  }
+  const pull = async (name: string): Promise<[number, unknown]> => {
+    const { status, headers } = await scene.ask(`/v2/${name}/manifests/latest`);
+    return [status, headers['retry-after']];
+  };
+  return { ...scene, pull };
+}
+
+function headOf(name: string): string {
+  return `HEAD /v2/${name}/manifests/latest`;
+}
+
+test('a 429 of one repository that asks for an hour shuts no other one out', async (t) => {
+  const { registry, pull, clock } = await startOthers(t);
+  registry.status(/team\/one\//, 429, { ...always, headers: { 'Retry-After': '3600' } });
+  t.deepEqual(await pull('team/one'), [429, '3600']);
+  t.deepEqual(await pull('team/two'), [200, undefined]);
+  t.deepEqual(await pull('team/one'), [429, '3600']);
+  t.deepEqual(await pull('team/three'), [200, undefined]);
+  t.deepEqual(
+    registry.conversation().filter((line) => line.startsWith('HEAD')),
+    ['team/one', 'team/two', 'team/three'].map(headOf),
+  );
+  registry.heal();
+  clock.advance(HOUR);
+  t.deepEqual(await pull('team/one'), [200, undefined]);
+});
+
+test('a 429 of three repositories with no other answer between stops all for a pause of the mirror', async (t) => {
+  const { registry, pull, clock } = await startOthers(t);
+  registry.status(/team\//, 429, { ...always, headers: { 'Retry-After': '3600' } });
+  for (const name of ['team/one', 'team/two', 'team/three']) {
+    t.deepEqual(await pull(name), [429, '3600']);
+  }
+  t.deepEqual(await pull('team/four'), [429, '1']);
+  t.deepEqual(await pull(REPOSITORY), [429, '1']);
+  t.deepEqual(registry.conversation(), ['team/one', 'team/two', 'team/three'].map(headOf));
+  registry.clear();
+  clock.advance(SECOND);
+  t.deepEqual(await pull('team/four'), [429, '3600']);
+  t.deepEqual(await pull(REPOSITORY), [429, '2']);
+  clock.advance(2 * SECOND);
+  t.deepEqual(await pull(REPOSITORY), [200, undefined]);
+  t.deepEqual(registry.conversation(), [headOf('team/four'), HEAD_LATEST, GET_APP]);
+});
+
+test('a 429 of three repositories with other answers between stops those alone', async (t) => {
+  const { registry, pull, manifest } = await startOthers(t);
+  registry.status(/team\/(?!four)/, 429, { ...always, headers: { 'Retry-After': '60' } });
+  for (const name of ['team/one', 'team/two', 'team/three']) {
+    t.deepEqual(await pull(name), [429, '60']);
+    t.is((await manifest(`between-${name.slice(5)}`)).status, 404);
+  }
+  t.deepEqual(await pull('team/four'), [200, undefined]);
+});
+
+test('a 429 of a registry that counts by account stops all for as long as it says', async (t) => {
+  const { registry, pull, clock } = await startOthers(t);
+  registry.rateLimit(HUB);
+  t.deepEqual(await pull('team/two'), [200, undefined]);
+  registry.clear();
+  registry.status(/team\/one\//, 429, { headers: { 'Retry-After': '600' } });
+  t.deepEqual(await pull('team/one'), [429, '600']);
+  t.deepEqual(await pull('team/three'), [429, '600']);
+  t.deepEqual(registry.conversation(), [headOf('team/one')]);
+  clock.advance(10 * MINUTE);
+  t.deepEqual(await pull('team/three'), [200, undefined]);
+});
+
 const NO_TIME: [claim: string, value: (now: number) => string][] = [
   ['zero', () => '0'],
   ['a date that is past', (now) => new Date(now - MINUTE).toUTCString()],
