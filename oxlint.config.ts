@@ -1,90 +1,155 @@
+import { dirname } from 'node:path';
 import { defineConfig, type DummyRuleMap } from 'oxlint';
 
-/** What a room may import besides itself. Arrows point down: no room imports one that stands above it. */
-const ROOMS: Readonly<Record<string, readonly string[]>> = {
-  'src/oci': [],
-  'src/time': [],
-  'src/api': ['src/oci'],
-  'src/config': ['src/oci'],
-  'src/observe': ['src/config', 'src/oci', 'src/time'],
-  'src/net': ['src/config', 'src/observe', 'src/oci', 'src/time'],
-  'src/store': ['src/api', 'src/config', 'src/observe', 'src/oci', 'src/time'],
-  'src/upstream': ['src/net', 'src/api', 'src/config', 'src/observe', 'src/oci', 'src/time'],
-  'src/mirror': [
-    'src/store',
-    'src/upstream',
-    'src/net',
-    'src/api',
-    'src/config',
-    'src/observe',
-    'src/oci',
-    'src/time',
-  ],
-  'src/http': [
-    'src/mirror',
-    'src/upstream/demand.ts',
-    'src/config',
-    'src/observe',
-    'src/oci',
-    'src/time',
-  ],
-  'src/admin': [
-    'src/mirror',
-    'src/store',
-    'src/api',
-    'src/config',
-    'src/observe',
-    'src/oci',
-    'src/time',
-  ],
-  sync: [
-    'src/mirror',
-    'src/upstream',
-    'src/store',
-    'src/api',
-    'src/config',
-    'src/observe',
-    'src/oci',
-    'src/time',
-  ],
-  'src/cli': [
-    'sync',
-    'src/mirror/addressing.ts',
-    'src/upstream/checkup',
-    'src/api',
-    'src/config',
-    'src/observe',
-    'src/oci',
-    'src/time',
-  ],
+/** A folder of the house; or one of the files that put it together, a room of one file. */
+export interface Room {
+  /** The rooms that it imports; a room within a room: those beside it, besides what the outer one imports. */
+  readonly imports: readonly string[];
+  /** Its files that other rooms see; left out, they see all of them. */
+  readonly facade?: readonly string[];
+  /** What only who puts rooms together sees besides: the `HEADS`; of a room within a room the outer one. */
+  readonly parts?: readonly string[];
+}
+
+/** Every room with what it imports, neither more nor less. Arrows point down: to a room that stands earlier here. */
+export const ROOMS: Readonly<Record<string, Room>> = {
+  oci: { imports: [] },
+  time: { imports: [] },
+  api: { imports: [] },
+  config: { imports: ['oci'] },
+  observe: { imports: [] },
+  net: {
+    imports: ['oci', 'time', 'config'],
+    facade: [
+      'agents.ts',
+      'connection.ts',
+      'deadline.ts',
+      'json-object.ts',
+      'own-listeners.ts',
+      'reach.ts',
+      'response-body.ts',
+      'timing.ts',
+      'transport.ts',
+      'via.ts',
+    ],
+  },
+  'store/files': { imports: [], facade: ['blob-store.ts'] },
+  'store/catalog': {
+    imports: ['store/files'],
+    facade: ['catalog.ts'],
+    parts: ['open-catalog.ts', 'rebuild.ts'],
+  },
+  'store/journal': { imports: ['store/catalog'], facade: ['journal.ts'] },
+  'store/care': {
+    imports: ['store/files', 'store/catalog', 'store/journal'],
+    facade: [],
+    parts: ['care.ts'],
+  },
+  store: {
+    imports: ['oci', 'time', 'api', 'config', 'observe'],
+    facade: ['care/care.ts', 'catalog/catalog.ts', 'files/blob-store.ts', 'store.ts'],
+  },
+  'upstream/credentials': { imports: [], facade: ['credential.ts', 'open-credentials.ts'] },
+  'upstream/checkup': { imports: ['upstream/credentials'], facade: [] },
+  upstream: {
+    imports: ['oci', 'time', 'api', 'config', 'observe', 'net'],
+    facade: [
+      'bandwidth.ts',
+      'checkup/examine.ts',
+      'checkup/image-check.ts',
+      'demand.ts',
+      'upstream.ts',
+    ],
+    parts: ['http-upstream.ts', 'offline-upstream.ts'],
+  },
+  'mirror/downloads': {
+    imports: [],
+    facade: [],
+    parts: ['demand.ts', 'download.ts', 'downloads.ts', 'joined-download.ts', 'transfer-queue.ts'],
+  },
+  mirror: {
+    imports: ['oci', 'time', 'api', 'config', 'observe', 'net', 'store', 'upstream'],
+    facade: [
+      'addressing.ts',
+      'answer.ts',
+      'blobs.ts',
+      'downloads/demand.ts',
+      'held-manifests.ts',
+      'listings.ts',
+      'mirror.ts',
+      'prefetcher.ts',
+    ],
+    parts: ['gate.ts'],
+  },
+  http: {
+    imports: ['oci', 'config', 'observe', 'upstream', 'mirror'],
+    facade: [],
+    parts: ['answer-places.ts', 'app.ts', 'listener.ts'],
+  },
+  admin: {
+    imports: ['oci', 'time', 'api', 'config', 'observe', 'store', 'mirror'],
+    facade: [],
+    parts: ['admin-app.ts', 'store-admin.ts'],
+  },
+  sync: {
+    imports: ['oci', 'time', 'api', 'config', 'observe', 'store', 'upstream', 'mirror'],
+    facade: ['schedule.ts'],
+    parts: ['state.ts', 'sync.ts'],
+  },
+  'engine.ts': {
+    imports: [
+      'oci',
+      'time',
+      'api',
+      'config',
+      'observe',
+      'net',
+      'store',
+      'upstream',
+      'mirror',
+      'http',
+      'admin',
+      'sync',
+    ],
+  },
+  'server.ts': {
+    imports: ['time', 'api', 'config', 'observe', 'net', 'store', 'mirror', 'http', 'engine.ts'],
+  },
+  cli: {
+    imports: ['oci', 'time', 'api', 'config', 'observe', 'upstream', 'mirror', 'sync', 'server.ts'],
+    facade: [],
+    parts: ['program.ts'],
+  },
+  'main.ts': { imports: ['cli'] },
+  'entrepot.js': { imports: ['main.ts'] },
 };
 
+/** The files that put the house together. */
+export const HEADS = ['engine.ts', 'server.ts', 'main.ts', 'entrepot.js'];
+
 /** The only places that may import a package: one dependency, one door. */
-const DOORS: Readonly<Record<string, readonly string[]>> = {
+export const DOORS: Readonly<Record<string, readonly string[]>> = {
+  '@aws-sdk/client-ecr': ['src/upstream/credentials/ecr.ts'],
+  '@aws-sdk/client-ecr-public': ['src/upstream/credentials/ecr.ts'],
+  '@azure/identity': ['src/upstream/credentials/acr.ts'],
+  'google-auth-library': ['src/upstream/credentials/gcp.ts'],
   koa: ['src/http', 'src/admin'],
   '@koa/router': ['src/http', 'src/admin'],
   undici: ['src/net'],
-  tldts: ['src/net', 'src/upstream'],
+  tldts: ['src/upstream/realm.ts'],
   level: ['src/store/catalog/tables.ts'],
-  'prom-client': ['src/observe'],
-  pino: ['src/observe'],
+  'lru-cache': ['src/time', 'src/net', 'src/store/catalog', 'src/upstream', 'src/mirror'],
+  'prom-client': ['src/observe/metrics.ts'],
+  pino: ['src/observe/log.ts'],
   commander: ['src/cli'],
   zod: ['src/config'],
-  yaml: ['src/config'],
+  yaml: ['src/config/yaml.ts'],
   re2js: ['src/config'],
-  scslre: ['src/config'],
+  scslre: ['src/config/regex.ts'],
   semver: ['src/config', 'sync'],
   croner: ['src/config', 'sync'],
   'p-queue': ['src/store', 'src/upstream', 'src/mirror', 'sync'],
 };
-
-/** The rooms of the store from the lowest up, with the one file of each that others may import. */
-const STORE_FACADES = [
-  ['files', 'blob-store.ts'],
-  ['catalog', 'catalog.ts'],
-  ['journal', 'journal.ts'],
-  ['care', 'care.ts'],
-] as const;
 
 const MAY_TOUCH_PROCESS = ['src/entrepot.js', 'src/main.ts', 'src/server.ts'];
 
@@ -127,22 +192,14 @@ export default defineConfig({
       },
     },
     { files: MAY_TOUCH_PROCESS, rules: { 'no-restricted-globals': 'off' } },
-    ...Object.entries(ROOMS).map(([room, below]) => ({
-      files: [`${room}/**`],
-      rules: wallsOf(room, below),
+    ...Object.keys(ROOMS).map((room) => ({
+      files: [isFile(room) ? pathOf(room) : `${pathOf(room)}/*`],
+      rules: wallsOf(room, pathOf(room)),
     })),
-    {
-      files: ['src/*.ts'],
-      rules: { 'no-restricted-imports': ['error', { patterns: [facadesOnly('src')] }] },
-    },
-    ...STORE_FACADES.map(([room], floor) => ({
-      files: [`src/store/${room}/**`],
-      rules: wallsOf('src/store', ROOMS['src/store']!, floor),
-    })),
-    {
-      files: ['src/store/catalog/tables.ts'],
-      rules: wallsOf('src/store/catalog/tables.ts', ['src/store', ...ROOMS['src/store']!]),
-    },
+    ...Object.values(DOORS)
+      .flat()
+      .filter(isFile)
+      .map((file) => ({ files: [file], rules: wallsOf(roomOf(file), file) })),
     {
       files: ['test/**'],
       rules: {
@@ -155,60 +212,52 @@ export default defineConfig({
   ],
 });
 
-/** `floor`: of a room of the store. */
-function wallsOf(room: string, below: readonly string[], floor?: number): DummyRuleMap {
-  const open = [room, ...below];
-  const shut = Object.keys(ROOMS).filter((other) => !open.includes(other));
-  const restrictions = {
-    paths: Object.entries(DOORS)
-      .filter(([, doors]) => !doors.includes(room))
-      .map(([name, doors]) => ({ name, message: `Only ${doors.join(' and ')} may import it.` })),
-    patterns: [
-      {
-        group: [
-          ...shut.map((other) => `**/${lastPart(other)}/**`),
-          // A part of a shut room that stands open.
-          ...below
-            .filter((part) => !(part in ROOMS))
-            .map((part) => `!**/${afterSrc(part)}${part.endsWith('.ts') ? '' : '/**'}`),
-        ],
-        message: `${room} may import only ${open.join(', ')}.`,
-      },
-      {
-        group: ['**/main.ts', '**/engine.ts', ...(room === 'src/cli' ? [] : ['**/server.ts'])],
-        message: 'The process entry and the composition root stand above every room.',
-      },
-      facadesOnly(room, floor),
-    ],
-  };
-  return { 'no-restricted-imports': ['error', restrictions] };
+/** Of a file in a room, or of the room's folder. */
+function wallsOf(room: string, path: string): DummyRuleMap {
+  const paths = Object.entries(DOORS)
+    .filter(([, doors]) => !doors.some((door) => `${path}/`.startsWith(`${door}/`)))
+    .map(([name, doors]) => ({ name, message: `Only ${doors.join(' and ')} may import it.` }));
+  const patterns = Object.keys(ROOMS).flatMap((other) => {
+    const seen = seenFrom(room, other);
+    if (seen === 'all') return [];
+    const at = outerOf(other) === outerOf(room) ? other.replace(/^\w+\//, '') : other;
+    const group = isFile(other) ? [`**/${at}`] : [`**/${at}/**`];
+    group.push(...seen.map((file) => `!**/${at}/${file}`));
+    const told = seen.length > 0 ? seen.join(', ') : 'nothing';
+    return [{ group, message: `Of ${other}, ${room} may import ${told}.` }];
+  });
+  return { 'no-restricted-imports': ['error', { paths, patterns }] };
 }
 
-/** Of the store, its facades alone; within a room of it, those of the rooms below. */
-function facadesOnly(from: string, floor?: number): { group: string[]; message: string } {
-  const isInside = from.startsWith('src/store');
-  const others = STORE_FACADES.filter((_, other) => other !== floor);
-  const open = STORE_FACADES.filter(([room], other) =>
-    floor === undefined ? isInside || room !== 'journal' : other < floor,
-  );
-  const at = isInside ? '**' : '**/store';
-  return {
-    group: [
-      ...others.map(([room]) => `${at}/${room}/*`),
-      ...open.map(([room, facade]) => `!${at}/${room}/${facade}`),
-      // Who opens a store makes its catalog.
-      ...(isInside && floor === undefined
-        ? ['!**/catalog/open-catalog.ts', '!**/catalog/rebuild.ts']
-        : []),
-    ],
-    message: `Of the store may be imported: ${open.map(([room, file]) => `${room}/${file}`).join(', ')}.`,
-  };
+/** The files of one room that another one may import. */
+export function seenFrom(room: string, other: string): 'all' | readonly string[] {
+  const outer = outerOf(room);
+  const isBeside = outerOf(other) === outer;
+  // A room shows to its own house what is in it, and to others by its own facade what is in rooms within it.
+  if (other === room || other === outer || (!isBeside && other !== outerOf(other))) return 'all';
+  const assembles = isBeside ? room === outer : HEADS.includes(room);
+  const { imports } = ROOMS[isBeside ? room : outer]!;
+  if (!imports.includes(other) && !(isBeside && assembles)) return [];
+  const { facade, parts = [] } = ROOMS[other]!;
+  if (!facade) return 'all';
+  return assembles ? [...facade, ...parts] : facade;
 }
 
-function lastPart(room: string): string {
-  return room.slice(room.lastIndexOf('/') + 1);
+/** `store/care` of `src/store/care/pins.ts`; `src/main.ts` is a room of its own. */
+export function roomOf(file: string): string {
+  const path = file.replace(/^src\//, '');
+  return path.includes('/') ? dirname(path) : path;
 }
 
-function afterSrc(room: string): string {
-  return room.replace(/^src\//, '');
+/** `store` of `store/care`. */
+export function outerOf(room: string): string {
+  return room.replace(/\/.*/, '');
+}
+
+export function pathOf(room: string): string {
+  return room === 'sync' ? room : `src/${room}`;
+}
+
+export function isFile(path: string): boolean {
+  return /\.[jt]s$/.test(path);
 }
