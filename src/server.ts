@@ -18,6 +18,8 @@ export interface ServerOptions {
   readonly log?: Log;
   readonly timing?: Timing;
   readonly clock?: Clock;
+  /** Of clients; without them, as many as the descriptors of the process allow. */
+  readonly connections?: number;
   /** Of answers to clients under way. */
   readonly answers?: AnswerLimits;
   readonly lookup?: LookupFunction | undefined;
@@ -60,7 +62,7 @@ export async function startServer(
     async (opened) => opened.close(0),
   );
   const refuse = engine.createApp({ isFull: true }).callback();
-  const full = { refuse, ...(options.answers && { limits: options.answers }) };
+  const full = { ...options, refuse };
   const listener = undo.adopt(
     await Listener.open(config.listen, engine.createApp().callback(), log, full),
     async (opened) => opened.close(0),

@@ -7,6 +7,11 @@ export interface AnswerLimits {
    */
   readonly max: number;
   /**
+   * Requests that wait for a place; what is beyond is refused at once. With the answers they are three
+   * quarters of the connections, so that there is always one that rests and makes room for a new one.
+   */
+  readonly maxWaiting: number;
+  /**
    * How long a request waits for a place before it is refused. Clients bear a slow mirror; one that
    * refuses they go round, or fail the pull. 10 s is a third of what containerd waits for headers.
    */
@@ -18,7 +23,17 @@ export interface AnswerLimits {
   readonly stalledMs: number;
 }
 
-export const ANSWER_LIMITS: AnswerLimits = { max: 2048, patienceMs: 10_000, stalledMs: 60_000 };
+const MAX_ANSWERS = 2048;
+
+/** For a listener of so many connections. */
+export function placesFor(connections: number): AnswerLimits {
+  return {
+    max: Math.min(MAX_ANSWERS, Math.floor(connections / 2)),
+    maxWaiting: Math.min(MAX_ANSWERS / 2, Math.floor(connections / 4)),
+    patienceMs: 10_000,
+    stalledMs: 60_000,
+  };
+}
 
 /** So many times in `stalledMs` it is looked who takes bytes. */
 const SAMPLES = 12;
@@ -39,7 +54,8 @@ interface Waiting {
 
 /**
  * The places for answers under way. A request that finds none waits in order. The last quarter is
- * closed to a client that has half of all, so that no address shuts the others out.
+ * closed to a client that has half of all, and half of the room to wait to each, so that no address
+ * shuts the others out.
  */
 export class AnswerPlaces {
   readonly #limits: AnswerLimits;
@@ -54,11 +70,12 @@ export class AnswerPlaces {
 
   /**
    * Calls `entered` with what gives the place back, at once when one is free; with nothing when none
-   * came in time. Not at all when the client leaves first.
+   * came in time or too many wait. Not at all when the client leaves first.
    */
   enter(socket: Socket, entered: (leave: (() => void) | undefined) => void): void {
     const client = socket.remoteAddress ?? '';
     if (this.#isFreeFor(client)) return entered(this.#take(client, socket));
+    if (!this.#mayWait(client)) return entered(undefined);
     const drop = (): void => {
       clearTimeout(timer);
       socket.off('close', drop);
@@ -79,6 +96,13 @@ export class AnswerPlaces {
     const { max } = this.#limits;
     const hasHalf = (this.#countOf.get(client) ?? 0) >= max / 2;
     return this.#places.size < (hasHalf ? 0.75 * max : max);
+  }
+
+  #mayWait(client: string): boolean {
+    const { maxWaiting } = this.#limits;
+    if (this.#waiting.size >= maxWaiting) return false;
+    const own = this.#waiting.values().filter((waiting) => waiting.client === client);
+    return own.take(Math.ceil(maxWaiting / 2)).toArray().length < maxWaiting / 2;
   }
 
   #take(client: string, socket: Socket): () => void {

@@ -1,51 +1,94 @@
+import { readFileSync } from 'node:fs';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { ANSWER_LIMITS, AnswerPlaces, type AnswerLimits } from './answer-places.ts';
+import { AnswerPlaces, placesFor, type AnswerLimits } from './answer-places.ts';
 
 /**
  * Requests that a client has sent ahead on one connection. Reading stops at the first one, so that
  * these are what stood in a read of 64 KiB; no client of registries sends any.
  */
 const MAX_AHEAD = 2_000;
+/** Twice the answers at once: as many may rest or wait. Idle ones with TLS take some 50 KiB each. */
+const MAX_CONNECTIONS = 4096;
+/** Scrapers, probes and commands are few, and their door stays open while the other one is crowded. */
+const MAX_PRIVATE_CONNECTIONS = 128;
 
 /** Of a listener that has a limited number of answers under way at once. */
 export interface WhenFull {
   /** Answers a request for which no place came. */
   readonly refuse: RequestListener;
-  readonly limits?: AnswerLimits;
+  readonly connections?: number;
+  readonly answers?: AnswerLimits;
 }
 
-type Exchange = readonly [request: IncomingMessage, response: ServerResponse];
-
 interface Connection {
+  /** That of TLS once hands are shaken. */
+  socket: Socket;
   /** The answer under way. */
   current: ServerResponse | undefined;
   /** Requests behind it, in order. */
-  readonly ahead: Exchange[];
-  /** When the last answer ended; on the steady clock. */
+  readonly ahead: (readonly [request: IncomingMessage, response: ServerResponse])[];
+  hasAsked: boolean;
+  /** When it was made or its last answer ended; on the steady clock. */
   idleSince: number;
 }
 
 /**
- * Hands requests to the application, one at a time of each connection: what a client sends ahead
- * waits, as text in its socket where it can, until the answer before it has ended.
+ * The connections of a listener. There are only so many: a new one closes the one that is idle for
+ * longest, whose client connects again when it has something to ask, and is closed itself while all
+ * others are being answered. Requests go to the application one at a time of each connection: what a
+ * client sends ahead waits, as text in its socket where it can, until the answer before it has ended.
  */
 export class Connections {
   readonly #serve: RequestListener;
   readonly #refuse: RequestListener;
+  readonly #max: number;
   readonly #places: AnswerPlaces | undefined;
-  readonly #connections = new Map<Socket, Connection>();
+  readonly #open = new Set<Connection>();
+  readonly #bySocket = new Map<Socket, Connection>();
+  readonly #byEnds = new Map<string, Connection>();
+  /** Those without a request, in the order of `idleSince`. */
+  readonly #idle = new Set<Connection>();
   #isLast = false;
 
   constructor(serve: RequestListener, full?: WhenFull) {
+    const most = connectionsFor(descriptorLimit());
     this.#serve = serve;
     this.#refuse = full?.refuse ?? serve;
-    this.#places = full && new AnswerPlaces(full.limits ?? ANSWER_LIMITS);
+    this.#max = full ? (full.connections ?? most) : Math.min(MAX_PRIVATE_CONNECTIONS, most / 2);
+    this.#places = full && new AnswerPlaces(full.answers ?? placesFor(this.#max));
+  }
+
+  accept(socket: Socket): Connection {
+    const idleSince = performance.now();
+    const connection = { socket, current: undefined, ahead: [], hasAsked: false, idleSince };
+    const ends = endsOf(socket);
+    this.#open.add(connection);
+    this.#bySocket.set(socket, connection);
+    this.#byEnds.set(ends, connection);
+    this.#idle.add(connection);
+    socket.once('close', () => {
+      this.#open.delete(connection);
+      this.#bySocket.delete(socket);
+      if (this.#byEnds.get(ends) === connection) this.#byEnds.delete(ends);
+      this.#idle.delete(connection);
+    });
+    if (this.#open.size > this.#max) this.#closeLongestIdle();
+    return connection;
+  }
+
+  /** Hands are shaken: what was accepted is spoken to by this socket from now on. */
+  secure(socket: Socket): void {
+    const connection = this.#byEnds.get(endsOf(socket));
+    if (!connection) return;
+    connection.socket = socket;
+    this.#bySocket.set(socket, connection);
+    socket.once('close', () => this.#bySocket.delete(socket));
   }
 
   receive(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
-    const connection = this.#connectionOf(socket);
+    const connection = this.#bySocket.get(socket) ?? this.accept(socket);
     if (!connection.current) this.#begin(connection, request, response);
     else if (connection.ahead.push([request, response]) > MAX_AHEAD) socket.destroy();
     else socket.pause();
@@ -53,42 +96,48 @@ export class Connections {
 
   /** Whether requests wait on it: then the rest of the next one is left unread by us. */
   isAhead(socket: Socket): boolean {
-    return (this.#connections.get(socket)?.ahead.length ?? 0) > 0;
+    return (this.#bySocket.get(socket)?.ahead.length ?? 0) > 0;
   }
 
-  /** Closes those without a request that have been so for this long, in milliseconds. */
+  /** Closes those that had a request once and none for this long, in milliseconds. */
   closeIdle(idleMs = 0): void {
     const since = performance.now() - idleMs;
-    for (const [socket, { current, idleSince }] of this.#connections) {
-      if (!current && idleSince <= since) socket.destroySoon();
+    for (const { socket, hasAsked, idleSince } of this.#idle) {
+      if (hasAsked && idleSince <= since) socket.destroySoon();
     }
   }
 
-  /** From here on each connection ends with its answer. */
+  /** From here on each connection ends with its answer; one that has sent nothing gets none. */
   endWithAnswers(): void {
     this.#isLast = true;
-    for (const { current } of this.#connections.values()) {
+    for (const { current, socket } of this.#open) {
       if (current) current.shouldKeepAlive = false;
+      else if (socket.bytesRead === 0) socket.destroy();
     }
     this.closeIdle();
   }
 
-  #connectionOf(socket: Socket): Connection {
-    const known = this.#connections.get(socket);
-    if (known) return known;
-    const connection = { current: undefined, ahead: [], idleSince: 0 };
-    this.#connections.set(socket, connection);
-    socket.once('close', () => this.#connections.delete(socket));
-    return connection;
+  /** Also those that never finish a handshake, which the server's own closing does not know. */
+  cut(): void {
+    for (const { socket } of this.#open) socket.destroy();
+  }
+
+  #closeLongestIdle(): void {
+    const [longest] = this.#idle;
+    if (!longest) return;
+    this.#idle.delete(longest);
+    longest.socket.destroy();
   }
 
   #begin(connection: Connection, request: IncomingMessage, response: ServerResponse): void {
     connection.current = response;
+    connection.hasAsked = true;
+    this.#idle.delete(connection);
     if (this.#isLast) response.shouldKeepAlive = false;
     let leave: (() => void) | undefined;
     response.once('close', () => {
       leave?.();
-      this.#ended(connection, request.socket);
+      this.#ended(connection);
     });
     if (!this.#places) return this.#serve(request, response);
     this.#places.enter(request.socket, (entered) => {
@@ -98,16 +147,40 @@ export class Connections {
     });
   }
 
-  #ended(connection: Connection, socket: Socket): void {
+  #ended(connection: Connection): void {
+    const { socket, ahead } = connection;
     connection.current = undefined;
     connection.idleSince = performance.now();
     if (!socket.writable) return;
     if (this.#isLast) return socket.destroySoon();
-    const next = connection.ahead.shift();
-    if (!next) return;
+    const next = ahead.shift();
+    if (!next) return void this.#idle.add(connection);
     this.#begin(connection, ...next);
-    if (connection.ahead.length === 0) socket.resume();
+    if (ahead.length === 0) socket.resume();
     // The end of an answer starts the reading of the next request; what is here comes first.
-    else setImmediate(() => connection.ahead.length > 0 && socket.pause());
+    else setImmediate(() => ahead.length > 0 && socket.pause());
   }
+}
+
+/**
+ * A quarter of the descriptors: a connection may take two, its socket and the file that is sent on it.
+ * The other half is for upstreams, downloads and the catalog, which keeps a fifth for itself at most.
+ */
+function connectionsFor(descriptors: number): number {
+  return Math.max(4, Math.min(MAX_CONNECTIONS, Math.floor(descriptors / 4)));
+}
+
+/** Of this process, which Node has raised as far as it may; not known where there is no such file. */
+function descriptorLimit(): number {
+  try {
+    const limits = readFileSync('/proc/self/limits', 'latin1');
+    return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Infinity);
+  } catch {
+    return Infinity;
+  }
+}
+
+/** The same of a socket with TLS and of the one below it. */
+function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return [remoteAddress, remotePort, localAddress, localPort].join(' ');
 }

@@ -34,7 +34,6 @@ export interface SocketPath {
 /** A listening socket with its server: plain or TLS, with limits on what clients may do to it. */
 export class Listener {
   readonly #server: Server | HttpsServer;
-  readonly #sockets = new Set<Socket>();
   readonly #connections: Connections;
   #closing: Promise<void> | undefined;
   readonly #stopReloading: () => void;
@@ -81,10 +80,8 @@ export class Listener {
       this.#stopReloading = () => {};
     }
     this.#server.setTimeout(IDLE_TIMEOUT_MS);
-    this.#server.on('connection', (socket: Socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
-    });
+    this.#server.on('connection', (socket: Socket) => this.#connections.accept(socket));
+    this.#server.on('secureConnection', (socket: Socket) => this.#connections.secure(socket));
     this.#server.on('checkExpectation', handle);
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
       // What is late is late because it is not read: answers are under way before it.
@@ -127,11 +124,7 @@ export class Listener {
       this.#server.close(() => resolve());
     });
     this.#connections.endWithAnswers();
-    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
-    // The server's own closing does not know of connections that never finished a TLS handshake.
-    const cut = (): void => {
-      for (const socket of this.#sockets) socket.destroy();
-    };
+    const cut = (): void => this.#connections.cut();
     const restMs = 0.9 * graceMs - halfMs;
     if (restMs > 0) void pause(restMs, ended.signal).then(cut, () => undefined);
     else cut();

@@ -1,20 +1,32 @@
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import type { RequestListener, ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import type { AnswerLimits } from '../../src/http/answer-places.ts';
 import { Listener } from '../../src/http/listener.ts';
+import { createCertificates } from '../helpers/certificate.ts';
 import { get, open } from '../helpers/client.ts';
+import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildBlob } from '../helpers/image.ts';
-import { REPOSITORY, refusalOf, startScene, type Scene } from '../helpers/scene.ts';
+import { createTempFolder } from '../helpers/mirror.ts';
+import { MirrorProcess } from '../helpers/process.ts';
+import { REPOSITORY, UPSTREAM, refusalOf, startScene, type Scene } from '../helpers/scene.ts';
 import { until } from '../helpers/until.ts';
 import { parseAnswers } from '../http/raw-answer.ts';
 
 // What clients may take of the mirror is bounded by connections, and these by places for answers.
 
 const MIB = 1024 * 1024;
-const PATIENT: AnswerLimits = { max: 2, patienceMs: 600_000, stalledMs: 600_000 };
+const PATIENT: AnswerLimits = {
+  max: 2,
+  maxWaiting: 100,
+  patienceMs: 600_000,
+  stalledMs: 600_000,
+};
 
 /** Connected from that address, and nothing is read until the test does. */
 async function dial(t: ExecutionContext, url: string, localAddress = '127.0.0.1'): Promise<Socket> {
@@ -181,4 +193,114 @@ test('one address does not shut the others out', async (t) => {
   const other = await dial(t, scene.mirror.url, '127.0.0.2');
   other.write(requests('/v2/', 1));
   t.is((await readAnswers(other, 1)).length, 1);
+});
+
+test('so many requests wait for a place, half of them of one address; what is beyond is 503 at once', async (t) => {
+  const scene = await startScene(t, { answers: { ...PATIENT, maxWaiting: 4 } });
+  const { url } = scene.mirror;
+  const stopped = await stop(t, scene, [LOCAL, LOCAL]);
+  const asking = Array.from({ length: 3 }, async () => scene.ask('/v2/'));
+  const refused = await Promise.race(asking);
+  t.like(refusalOf(refused), { status: 503, code: 'UNAVAILABLE' });
+  t.is(refused.headers['retry-after'], '5');
+  const other = await dial(t, url, '127.0.0.2');
+  other.write(requests('/v2/', 1));
+  stopped.forEach((socket) => socket.destroy());
+  t.is((await readAnswers(other, 1)).length, 1);
+  const answers = await Promise.all(asking);
+  t.is(answers.filter(({ status }) => status === 200).length, 2);
+});
+
+// Connections
+
+test('a new connection closes the one that rests for longest', async (t) => {
+  const scene = await startScene(t, { connections: 3 });
+  const { url } = scene.mirror;
+  const [silent, half, idle] = [await dial(t, url), await dial(t, url), await dial(t, url)];
+  half.write('GET /v2/ HTTP/1.1\r\nHos');
+  idle.write(requests('/v2/', 1));
+  t.is((await readAnswers(idle, 1)).length, 1);
+  const closed = [silent, half].map(async (socket) => once(socket.resume(), 'close'));
+  const fourth = await dial(t, url);
+  await closed[0];
+  t.deepEqual([half.destroyed, idle.destroyed, fourth.destroyed], [false, false, false]);
+  await dial(t, url);
+  await closed[1];
+  idle.write(requests('/v2/', 1));
+  t.is((await readAnswers(idle, 1)).length, 1);
+});
+
+test('a connection with an answer under way makes room for nobody', async (t) => {
+  const scene = await startScene(t, { connections: 2, answers: PATIENT });
+  const sockets = await stop(t, scene, [LOCAL, LOCAL]);
+  const third = await dial(t, scene.mirror.url);
+  await once(third.resume(), 'close');
+  t.deepEqual(
+    sockets.map(({ destroyed }) => destroyed),
+    [false, false],
+  );
+  sockets[0]?.destroy();
+  const isServed = async (): Promise<boolean> =>
+    scene.ask('/v2/').then(
+      ({ status }) => status === 200,
+      () => false,
+    );
+  await until('there is room', isServed);
+});
+
+test('over TLS those that never shake hands make room, and those that did are counted once', async (t) => {
+  const { ca, server } = await createCertificates();
+  const folder = await createTempFolder(t);
+  const tls = { cert: join(folder, 'tls.crt'), key: join(folder, 'tls.key') };
+  await writeFile(tls.cert, server.cert);
+  await writeFile(tls.key, server.key);
+  const scene = await startScene(t, { connections: 3, listen: { tls } });
+  const { url } = scene.mirror;
+  const silent = [await dial(t, url), await dial(t, url)];
+  const port = Number(new URL(url).port);
+  const secured: Socket[] = [];
+  for (let count = 0; count < 3; count += 1) {
+    const socket = connectTls({
+      host: '127.0.0.1',
+      port,
+      ca,
+      checkServerIdentity: () => undefined,
+    });
+    t.teardown(() => socket.destroy());
+    await once(socket, 'secureConnect');
+    socket.write(requests('/v2/', 1));
+    t.is((await readAnswers(socket, 1)).length, 1);
+    secured.push(socket);
+  }
+  await until('the silent ones are gone', () => silent.every((socket) => socket.resume().closed));
+  t.deepEqual(
+    secured.map(({ destroyed }) => destroyed),
+    [false, false, false],
+  );
+  t.is((await get(`${url}/v2/`, { tls: { ca } })).status, 200);
+  await until('one has made room', () => secured[0]?.closed === true);
+  t.deepEqual([secured[1]?.destroyed, secured[2]?.destroyed], [false, false]);
+});
+
+test('more clients than descriptors leave the mirror enough to fetch, keep and serve', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const mirror = await MirrorProcess.start(
+    t,
+    await createTempFolder(t),
+    { upstreams: { [UPSTREAM]: { url: registry.url } }, defaultUpstream: UPSTREAM },
+    { maxFiles: 256 },
+  );
+  const sockets: Socket[] = [];
+  for (let count = 0; count < 400; count += 1) sockets.push(await dial(t, mirror.url));
+  const blobs = Array.from({ length: 20 }, (_, seed) => buildBlob(`cold ${seed}`, MIB));
+  for (const blob of blobs) registry.addBlob(REPOSITORY, blob);
+  const answers = await Promise.all(
+    blobs.map(async ({ digest }) => get(`${mirror.url}/v2/${REPOSITORY}/blobs/${digest}`)),
+  );
+  t.true(answers.every(({ status, body }, at) => status === 200 && body.equals(blobs[at]!.bytes)));
+  for (const url of [mirror.url, mirror.adminUrl]) {
+    for (let count = 0; count < 100; count += 1) sockets.push(await dial(t, url));
+  }
+  const status = await get(`${mirror.adminUrl}/api/v1/status`);
+  t.is((JSON.parse(status.body.toString()) as { store: { blobs: number } }).store.blobs, 20);
 });

@@ -51,6 +51,7 @@ export interface MirrorOptions {
   readonly offline?: boolean;
   readonly timing?: Partial<Timing>;
   readonly clock?: Clock;
+  readonly connections?: number;
   readonly answers?: AnswerLimits;
   /** How names of other machines become addresses. */
   readonly lookup?: LookupFunction;
@@ -109,6 +110,7 @@ export async function startMirror(
     log: log.logger,
     timing: { ...TEST_TIMING, ...options.timing },
     ...(options.clock && { clock: options.clock }),
+    ...(options.connections !== undefined && { connections: options.connections }),
     ...(options.answers && { answers: options.answers }),
     lookup: options.lookup,
     gate: options.gate,

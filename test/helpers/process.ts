@@ -22,15 +22,22 @@ export class MirrorProcess {
     config: Readonly<Record<string, unknown>>,
     {
       maxFileBytes = 'unlimited',
+      maxFiles,
       heapMebibytes,
       mask = '022',
-    }: { maxFileBytes?: number | 'unlimited'; heapMebibytes?: number; mask?: string } = {},
+    }: {
+      maxFileBytes?: number | 'unlimited';
+      maxFiles?: number;
+      heapMebibytes?: number;
+      mask?: string;
+    } = {},
   ): Promise<MirrorProcess> {
     const file = join(folder, 'entrepot.yaml');
     const listen = { listen: '127.0.0.1:0', admin: '127.0.0.1:0', grace: '100ms' };
     await writeFile(file, JSON.stringify({ ...listen, store: { path: './store' }, ...config }));
     const limit = maxFileBytes === 'unlimited' ? maxFileBytes : Math.floor(maxFileBytes / 512);
-    const command = `umask ${mask}; ulimit -f ${limit}; exec "$0" "$@"`;
+    const files = maxFiles === undefined ? '' : `ulimit -n ${maxFiles}; `;
+    const command = `umask ${mask}; ${files}ulimit -f ${limit}; exec "$0" "$@"`;
     const heap = heapMebibytes === undefined ? [] : [`--max-old-space-size=${heapMebibytes}`];
     const args = ['-c', command, process.execPath, ...heap, MAIN, 'serve', '--config', file];
     const child = spawn('sh', args, {
