@@ -1,0 +1,143 @@
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import test from 'ava';
+import packageJson from '../../package.json' with { type: 'json' };
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'];
+const FOLDERS = ['src', 'sync', 'test', 'deploy', '.ci'];
+/** `sync` has files alone, and names of the API without an ending. */
+const PATHS = /(?<![\w/.-])(?:(?:src|test|deploy|\.ci)\/[\w./-]*\w|sync\/[\w-]+\.ts)/g;
+const NAMES = new Set([
+  ...readdirSync(ROOT),
+  ...globSync(`{${FOLDERS.join(',')}}/**`, { cwd: ROOT }).map((path) => basename(path)),
+]);
+/** Of every command, by its words, what it says for `--help`. */
+const HELP = new Map(
+  read('test/golden/help.txt')
+    .split(/^\$ entrepot /m)
+    .map((text) => [text.slice(0, text.indexOf('--help')).trim(), text]),
+);
+
+for (const document of DOCUMENTS) {
+  const text = read(document);
+  /** What stands in back quotes or in a block of shell lines. */
+  const code = [
+    ...[...text.matchAll(/`([^`\n]+)`/g)].map(([, span = '']) => span),
+    ...[...text.matchAll(/^```sh\n(.*?)^```/gms)].flatMap(([, block = '']) => block.split('\n')),
+  ].map((line) => line.replace(/ +#.*/, ''));
+
+  test(`the files and folders that ${document} names are there`, (t) => {
+    const paths = text.match(PATHS) ?? [];
+    t.deepEqual(
+      paths.filter((path) => !existsSync(join(ROOT, path))),
+      [],
+    );
+    const names = code.filter((span) => /^[\w.-]+\.(ts|js|md)$/.test(span));
+    t.deepEqual(
+      names.filter((name) => !NAMES.has(name)),
+      [],
+    );
+  });
+
+  test(`the links of ${document} lead somewhere`, (t) => {
+    const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => anchorOf(heading));
+    const links = [...text.matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, link = '']) => link);
+    const dead = links.filter((link) =>
+      link.startsWith('#') ? !headings.includes(link.slice(1)) : !existsSync(join(ROOT, link)),
+    );
+    t.deepEqual(dead, []);
+  });
+
+  test(`the npm scripts and programs that ${document} names are there`, (t) => {
+    const named = code.flatMap((line) => [
+      ...[...line.matchAll(/\bnpm (?:run )?(?:--silent )?([\w:]+)/g)].map(([, name = '']) => name),
+      ...(/^test:\w+$/.test(line) ? [line] : []),
+    ]);
+    const scripts = ['ci', ...Object.keys(packageJson.scripts)];
+    t.deepEqual(
+      named.filter((name) => !scripts.includes(name)),
+      [],
+    );
+    const programs = code.flatMap((line) => /\bnpx (\w+)/.exec(line)?.[1] ?? []);
+    t.deepEqual(
+      programs.filter((name) => !existsSync(join(ROOT, 'node_modules', '.bin', name))),
+      [],
+    );
+  });
+
+  test(`the commands that ${document} names are there, with their options`, (t) => {
+    const commands = [...HELP.keys()].filter((words) => /^[a-z]+$/.test(words));
+    const bare = new RegExp(`^(?:${commands.join('|')}) [a-z-]`);
+    const lines = code.flatMap((line) => {
+      const [, told] = /\bentrepot (?:-- )?([a-z].*)/.exec(line) ?? [];
+      return told ?? (bare.test(line) ? line : []);
+    });
+    t.deepEqual(
+      lines.filter((line) => !isCommand(line)),
+      [],
+    );
+  });
+}
+
+test('what the answers in CONTRIBUTING.md name stands in the files that they name', (t) => {
+  const [, answers = ''] =
+    /## Questions and answers\n(.*?)\n## /s.exec(read('CONTRIBUTING.md')) ?? [];
+  const found = answers.split('\n\n').flatMap((answer) => {
+    const spans = [...answer.matchAll(/`([^`]+)`/g)].map(([, span = '']) => span);
+    const texts = spans.filter((span) => /\/.*\.ts$/.test(span)).map(read);
+    return spans
+      .filter((span) => /^[A-Za-z]+(\.[a-z]+)?$/.test(span) && !NAMES.has(span))
+      .flatMap((span) => span.split('.'))
+      .map((name) => [name, texts.some((text) => new RegExp(`\\b${name}\\b`).test(text))] as const);
+  });
+  t.true(found.length > 0);
+  t.deepEqual(
+    found.filter(([, isThere]) => !isThere),
+    [],
+  );
+});
+
+test('the layout in CONTRIBUTING.md is the tree of folders', (t) => {
+  const [, block = ''] = /## Layout\n\n```\n(.*?)```/s.exec(read('CONTRIBUTING.md')) ?? [];
+  const way: string[] = [];
+  const told = block.split('\n').flatMap((line) => {
+    const [, indent = '', name] = /^( *)([\w.]+\/?) *(?: {2}.*)?$/.exec(line) ?? [];
+    if (name === undefined || indent.length > way.length * 2) return [];
+    way.splice(indent.length / 2, way.length, name);
+    return [way.join('')];
+  });
+  t.deepEqual(
+    told.filter((path) => !existsSync(join(ROOT, path))),
+    [],
+  );
+  const folders = globSync('src/**', { cwd: ROOT, withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => `${join(entry.parentPath, entry.name).slice(ROOT.length + 1)}/`);
+  t.deepEqual(
+    folders.filter((folder) => !told.includes(folder)),
+    [],
+  );
+});
+
+function read(path: string): string {
+  return readFileSync(join(ROOT, path), 'utf8');
+}
+
+/** As the forges make it of a heading. */
+function anchorOf(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replaceAll(/[^\w -]/g, '')
+    .replaceAll(' ', '-');
+}
+
+function isCommand(line: string): boolean {
+  const words = /^[a-z]+(?: [a-z]+)*/.exec(line)?.[0].split(' ') ?? [];
+  const help = HELP.get(words.slice(0, 2).join(' ')) ?? HELP.get(words[0] ?? '');
+  if (help === undefined) return false;
+  // Of a command with commands below it the second word is one of them.
+  if (/\[command\]/.test(help) && words.length > 1) return false;
+  const options = line.match(/(?<= |\[)--?[a-z][\w-]*/g) ?? [];
+  return options.every((option) => new RegExp(`^ +.*${option}\\b`, 'm').test(help));
+}
