@@ -1,13 +1,12 @@
-import { LRUCache } from 'lru-cache';
-import PQueue from 'p-queue';
 import { cosignTags } from '../oci/cosign.ts';
 import type { HydrateMode } from '../config/config.ts';
 import type { Digest } from '../oci/digest.ts';
-import { formatTarget, type Target } from '../oci/reference.ts';
+import { itemKey, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { Catalog, Member } from '../store/catalog/catalog.ts';
 import { isForeignType, isManifestType } from '../oci/media-types.ts';
 import { HYDRATION } from '../upstream/demand.ts';
+import { BackgroundQueue } from './background-queue.ts';
 import type { Downloads } from './downloads/downloads.ts';
 import type { Listings } from './listings.ts';
 import type { Manifests } from './manifests.ts';
@@ -30,7 +29,6 @@ export interface HydratorParts {
   readonly log: Log;
 }
 
-const AT_A_TIME = 2;
 /** A signature that was made later is found this late. */
 const DONE_MS = 6 * 3_600_000;
 /** With the pause doubled after each one, from the quiet time on: a bit over a day at 30 s. */
@@ -40,10 +38,7 @@ const MAX_ATTEMPTS = 12;
  * for ever, and list what it does not have.
  */
 const MAX_PARTS = 1_000;
-/** Images that wait for their turn; what is left out is due again with its next pull. */
-const MAX_DUE = 10_000;
-/** What was looked up lately is not looked up with each request. */
-const LOOKED_MS = 60_000;
+const MAX_DONE = 10_000;
 
 /**
  * Completes images that were pulled in part: the layers that the client had from elsewhere, and the
@@ -52,77 +47,72 @@ const LOOKED_MS = 60_000;
  */
 export class Hydrator {
   readonly #parts: HydratorParts;
-  readonly #quiet: Backoff;
-  /** From being pulled until complete: a second pull meanwhile begins nothing. */
-  readonly #due = new Map<string, NodeJS.Timeout>();
-  readonly #queue = new PQueue({ concurrency: AT_A_TIME });
-  readonly #looks = new PQueue({ concurrency: AT_A_TIME });
-  readonly #looked: ExpiringMap<string, true>;
+  readonly #queue: BackgroundQueue;
   readonly #uses: ImageUses;
   /** Looked at lately: a hot image is not asked about with every pull. */
-  readonly #done = new LRUCache<string, true>({ max: 10_000, ttl: DONE_MS });
+  readonly #done: ExpiringMap<string, true>;
   #resuming: Promise<void> = Promise.resolve();
-  #isClosed = false;
 
   constructor(parts: HydratorParts) {
+    const { catalog, clock, log, quietMs } = parts;
     this.#parts = parts;
-    this.#quiet = new Backoff({ firstMs: parts.quietMs });
-    this.#looked = new ExpiringMap({ max: MAX_DUE, clock: parts.clock });
-    this.#uses = new ImageUses(parts.catalog);
+    this.#queue = new BackgroundQueue({
+      pauses: new Backoff({ firstMs: quietMs }),
+      attempts: MAX_ATTEMPTS,
+      failure: 'not completed yet',
+      clock,
+      log,
+    });
+    this.#uses = new ImageUses(catalog);
+    this.#done = new ExpiringMap({ max: MAX_DONE, clock });
   }
 
   /** Images that wait for their completion or are being completed. */
   get size(): number {
-    return this.#due.size + this.#looks.size + this.#looks.pending;
+    return this.#queue.size;
   }
 
   /** A client asked for a blob, which makes its image one that is used. */
   blobPulled(target: Target, digest: Digest): void {
-    this.#look(target, digest, async () => {
+    const run = async (): Promise<void> => {
       for (const used of await this.#uses.record(target, digest)) this.#want(target, used);
-    });
+    };
+    this.#queue.look({ target, digest, run });
   }
 
   /** A manifest was pulled. */
   pulled(target: Target, digest: Digest): void {
     if (this.#parts.modeOf(target) === 'head') this.#want(target, digest);
     if (this.#parts.modeOf(target) !== 'blob' || this.#isKnown(target, digest)) return;
-    this.#look(target, digest, async () => {
+    const run = async (): Promise<void> => {
       if (await this.#uses.has({ target, digest })) this.#want(target, digest);
-    });
+    };
+    this.#queue.look({ target, digest, run });
   }
 
   #isKnown(target: Target, digest: Digest): boolean {
-    const key = keyOf(target, digest);
-    return this.#due.has(key) || this.#done.has(key);
+    return this.#queue.has(target, digest) || this.#done.has(itemKey(target, digest));
   }
 
   #want(target: Target, digest: Digest): void {
     if (this.#parts.modeOf(target) === 'off' || this.#isKnown(target, digest)) return;
-    if (this.#due.size < MAX_DUE) this.#plan({ target, digest, attempt: 1 });
-  }
-
-  #look(target: Target, digest: Digest, work: () => Promise<void>): void {
-    const key = keyOf(target, digest);
-    if (this.#isClosed || this.#looked.has(key) || this.#looks.size >= MAX_DUE) return;
-    this.#looked.set(key, true, LOOKED_MS);
-    void this.#looks.add(async () => {
-      await work().catch((err: unknown) => {
-        this.#parts.log.warn({ target: formatTarget(target), digest, err }, 'not looked up');
-      });
-    });
+    const run = async (signal: AbortSignal): Promise<void> => {
+      await this.#fetchAll(target, digest, signal);
+      if (!signal.aborted) this.#done.set(itemKey(target, digest), true, DONE_MS);
+    };
+    this.#queue.add({ target, digest, run });
   }
 
   /** What clients pulled and earlier runs left in part. What sync selects is for sync to fetch. */
   async resume(): Promise<void> {
-    if (!this.#isClosed) this.#resuming = this.#resume();
+    if (!this.#queue.isClosed) this.#resuming = this.#resume();
     return this.#resuming;
   }
 
   async #resume(): Promise<void> {
     const { catalog, modeOf } = this.#parts;
     for await (const { target, digest } of catalog.manifests()) {
-      if (this.#isClosed) return;
+      if (this.#queue.isClosed) return;
       if (modeOf(target) === 'off' || !(await this.#isPartial(target, digest))) continue;
       if (await this.#wasWanted(target, digest)) this.#want(target, digest);
     }
@@ -155,46 +145,18 @@ export class Hydrator {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
-    for (const timer of this.#due.values()) clearTimeout(timer);
-    this.#due.clear();
-    this.#looks.clear();
-    this.#queue.clear();
-    await this.#looks.onIdle();
-    await this.#queue.onIdle();
+    await this.#queue.close();
     // It reads the catalog, which closes next.
     await this.#resuming.catch(() => undefined);
   }
 
-  #plan(work: { target: Target; digest: Digest; attempt: number }): void {
-    if (this.#isClosed) return;
-    const { target, digest, attempt } = work;
-    const key = keyOf(target, digest);
-    const start = (): void => void this.#queue.add(async () => this.#complete(work));
-    this.#due.set(key, setTimeout(start, this.#quiet.after(attempt)).unref());
-  }
-
-  async #complete(work: { target: Target; digest: Digest; attempt: number }): Promise<void> {
-    const { target, digest, attempt } = work;
-    const key = keyOf(target, digest);
-    try {
-      await this.#fetchAll(target, digest);
-      if (!this.#isClosed) this.#done.set(key, true);
-      this.#due.delete(key);
-    } catch (err) {
-      this.#due.delete(key);
-      this.#parts.log.info({ target: formatTarget(target), digest, err }, 'not completed yet');
-      if (attempt < MAX_ATTEMPTS) this.#plan({ ...work, attempt: attempt + 1 });
-    }
-  }
-
   /** Tries all of it, and throws the first failure at the end. */
-  async #fetchAll(target: Target, digest: Digest): Promise<void> {
+  async #fetchAll(target: Target, digest: Digest, signal: AbortSignal): Promise<void> {
     // Evicted before its turn came.
     if (!(await this.#parts.catalog.isHeld({ target, digest }))) return;
     const failures: unknown[] = [];
     const attempt = async (work: () => Promise<void>): Promise<void> => {
-      if (this.#isClosed) return;
+      if (signal.aborted) return;
       await work().catch((error: unknown) => failures.push(error));
     };
     const seen = new Set<Digest>([digest]);
@@ -278,8 +240,4 @@ export class Hydrator {
     if (await catalog.isHeld({ target, digest })) return;
     await manifests.fetchKept(target, digest, HYDRATION);
   }
-}
-
-function keyOf(target: Target, digest: Digest): string {
-  return `${formatTarget(target)}@${digest}`;
 }

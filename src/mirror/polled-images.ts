@@ -1,14 +1,15 @@
-import PQueue from 'p-queue';
 import type { HydrateMode } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isManifestType } from '../oci/media-types.ts';
-import { formatTarget, type Target } from '../oci/reference.ts';
+import { itemKey, type Target } from '../oci/reference.ts';
 import type { AccessTimes } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
+import { Backoff } from '../time/backoff.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import { HYDRATION } from '../upstream/demand.ts';
+import { BackgroundQueue } from './background-queue.ts';
 import type { Hydrator } from './hydrator.ts';
 import type { Manifests } from './manifests.ts';
 
@@ -30,12 +31,8 @@ const HOUR_MS = 3_600_000;
  * account 100 pulls in six hours; a quarter is kept for clients, and of the rest an hour has 12.
  */
 const MAX_AN_HOUR = 12;
-/** A poller's next HEAD of the same image is no news for so long. */
-const ASKED_MS = 60_000;
+/** Digests that were asked about by themselves, or fetched before: a quarter of a KiB each. */
 const MAX_REMEMBERED = 10_000;
-/** That wait at a time; what is left out is due with its next HEAD. */
-const MAX_DUE = 1_000;
-const AT_A_TIME = 2;
 
 /**
  * Images that clients ask about by HEAD, such as a fleet that has them already. The manifest of such
@@ -44,52 +41,38 @@ const AT_A_TIME = 2;
  */
 export class PolledImages {
   readonly #parts: PolledImagesParts;
-  readonly #asked: ExpiringMap<string, true>;
+  readonly #queue: BackgroundQueue;
   readonly #askedByDigest: ExpiringMap<string, true>;
-  readonly #tried: ExpiringMap<string, true>;
-  readonly #hours = new Map<string, { since: number; fetched: number }>();
-  readonly #due = new Set<NodeJS.Timeout>();
-  readonly #queue = new PQueue({ concurrency: AT_A_TIME });
-  #isClosed = false;
+  /** Also when it was evicted since: who only polls needs no more than to be told the digest. */
+  readonly #fetched: ExpiringMap<string, true>;
 
   constructor(parts: PolledImagesParts) {
-    const remembered = { max: MAX_REMEMBERED, clock: parts.clock };
+    const { clock, log, quietMs } = parts;
     this.#parts = parts;
-    this.#asked = new ExpiringMap(remembered);
-    this.#askedByDigest = new ExpiringMap(remembered);
-    this.#tried = new ExpiringMap(remembered);
+    this.#queue = new BackgroundQueue({
+      pauses: new Backoff({ firstMs: quietMs }),
+      attempts: 1,
+      failure: 'not fetched for who polls it',
+      clock,
+      log,
+    });
+    this.#askedByDigest = new ExpiringMap({ max: MAX_REMEMBERED, clock });
+    this.#fetched = new ExpiringMap({ max: MAX_REMEMBERED, clock });
   }
 
   /** Those that are being looked at, or whose manifest is due. */
   get size(): number {
-    return this.#due.size + this.#queue.size + this.#queue.pending;
+    return this.#queue.size;
   }
 
   /** A client asked by HEAD, and was told of this manifest. */
   asked(target: Target, digest: Digest, by: 'tag' | 'digest'): void {
-    const key = keyOf(target, digest);
-    if (this.#asked.has(key) || this.size >= MAX_DUE) return;
-    this.#asked.set(key, true, ASKED_MS);
-    if (by === 'digest') this.#askedByDigest.set(key, true, HOUR_MS);
-    this.#do(target, digest, async () => this.#look(target, digest, by));
+    if (by === 'digest') this.#askedByDigest.set(itemKey(target, digest), true, HOUR_MS);
+    this.#queue.look({ target, digest, run: async () => this.#look(target, digest, by) });
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
-    for (const timer of this.#due) clearTimeout(timer);
-    this.#due.clear();
-    this.#queue.clear();
-    await this.#queue.onIdle();
-  }
-
-  #do(target: Target, digest: Digest, work: () => Promise<void>): void {
-    if (this.#isClosed) return;
-    const { log } = this.#parts;
-    void this.#queue.add(async () => {
-      await work().catch((err: unknown) => {
-        log.info({ target: formatTarget(target), digest, err }, 'not fetched for who polls it');
-      });
-    });
+    await this.#queue.close();
   }
 
   async #look(target: Target, digest: Digest, by: 'tag' | 'digest'): Promise<void> {
@@ -103,45 +86,32 @@ export class PolledImages {
     }
     if (mode === 'off') return;
     if (by === 'digest' && !(await this.#isListed(target, digest))) return;
-    const timer = setTimeout(() => {
-      this.#due.delete(timer);
-      this.#do(target, digest, async () => this.#fetch(target, digest));
-    }, this.#parts.quietMs).unref();
-    this.#due.add(timer);
+    this.#want(target, digest);
+  }
+
+  #want(target: Target, digest: Digest): void {
+    this.#queue.add({ target, digest, run: async () => this.#fetch(target, digest) });
   }
 
   async #fetch(target: Target, digest: Digest): Promise<void> {
     const { catalog, manifests, hydrator, modeOf } = this.#parts;
-    if (this.#isClosed || (await catalog.isHeld({ target, digest }))) return;
-    if (!this.#mayFetch(target, digest)) return;
-    if (!(await manifests.fetchKept(target, digest, HYDRATION))) return;
+    const key = itemKey(target, digest);
+    if (this.#fetched.has(key) || (await catalog.isHeld({ target, digest }))) return;
+    if (!this.#queue.mayAsk(target, MAX_AN_HOUR)) return;
+    // Until the upstream has answered: one that fails is asked again after an hour.
+    this.#fetched.set(key, true, HOUR_MS);
+    const isKept = await manifests.fetchKept(target, digest, HYDRATION);
+    this.#fetched.set(key, true, Infinity);
+    if (!isKept) return;
     if (modeOf(target) === 'head') hydrator.pulled(target, digest);
     for (const { digest: child, mediaType } of (await catalog.members(digest))?.successors ?? []) {
-      const isAsked = isManifestType(mediaType) && this.#askedByDigest.has(keyOf(target, child));
-      if (isAsked) this.#do(target, child, async () => this.#fetch(target, child));
+      const isAsked = this.#askedByDigest.has(itemKey(target, child));
+      if (isAsked && isManifestType(mediaType)) this.#want(target, child);
     }
-  }
-
-  /** Once a digest, and so many an hour. */
-  #mayFetch(target: Target, digest: Digest): boolean {
-    const key = keyOf(target, digest);
-    if (this.#tried.has(key)) return false;
-    const now = this.#parts.clock.steady();
-    const known = this.#hours.get(target.upstream);
-    const hour = known && now - known.since < HOUR_MS ? known : { since: now, fetched: 0 };
-    if (hour.fetched >= MAX_AN_HOUR) return false;
-    hour.fetched += 1;
-    this.#hours.set(target.upstream, hour);
-    this.#tried.set(key, true, HOUR_MS);
-    return true;
   }
 
   async #isListed(target: Target, digest: Digest): Promise<boolean> {
     for await (const _ of this.#parts.catalog.holdersIn(target, digest)) return true;
     return false;
   }
-}
-
-function keyOf(target: Target, digest: Digest): string {
-  return `${formatTarget(target)}@${digest}`;
 }

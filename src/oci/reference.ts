@@ -62,6 +62,11 @@ export function formatTarget(target: Target): string {
   return `${target.upstream}/${target.repository}`;
 }
 
+/** The key of a tag, digest or other thing of the repository, for maps in memory. */
+export function itemKey(target: Target, item: string): string {
+  return `${formatTarget(target)} ${item}`;
+}
+
 /** The inverse of `formatTarget`, without a check. An upstream's name has no slash. */
 export function splitTarget(text: string): Target {
   const slash = text.indexOf('/');

@@ -169,3 +169,24 @@ test('polled manifests leave the reserve of a quota to clients', async (t) => {
   await settled(scene);
   t.deepEqual(registry.conversation(), [head('latest'), head('latest'), fetched('app')]);
 });
+
+test('a digest that is only polled is fetched once, also when it was evicted since', async (t) => {
+  const scene = await start(t);
+  const { registry, manifest, mirror, clock } = scene;
+  await manifest('latest', HEAD);
+  await settled(scene);
+  await mirror.server.store.care.budget.evict(Infinity);
+  for (let day = 0; day < 3; day += 1) {
+    clock.advance(24 * HOUR);
+    t.is((await manifest('latest', HEAD)).status, 200);
+    await settled(scene);
+  }
+  const asked = head('latest');
+  t.deepEqual(registry.conversation(), [asked, fetched('app'), asked, asked, asked]);
+  const moved = buildImage({ seed: 'moved', layers: [1] });
+  registry.addImage(REPOSITORY, 'latest', moved, { name: 'moved' });
+  clock.advance(HOUR);
+  await manifest('latest', HEAD);
+  await settled(scene);
+  t.deepEqual(registry.conversation().slice(-2), [asked, fetched('moved')]);
+});
