@@ -8,7 +8,7 @@ import { isNotModified, setCacheHeaders, setContentHeaders } from './answer-head
 import type { BufferPool } from './buffer-pool.ts';
 import type { ContentRequest } from './content-request.ts';
 import type { V2Context } from './exchange.ts';
-import { Multipart, parseRange } from './range.ts';
+import { GroupReader, groupRanges, Multipart, parseRange } from './range.ts';
 import { send } from './send.ts';
 import { TEXTS } from './texts.ts';
 
@@ -75,56 +75,70 @@ export class BlobHandler {
   async #respond(ctx: V2Context, content: Content): Promise<void> {
     const { size } = content;
     const ranges = size === undefined ? undefined : requestedRanges(ctx, content, size);
-    if (size === undefined || !ranges) {
+    // What is held costs nobody anything.
+    const groups = content.isVerified
+      ? ranges?.map((range) => [range])
+      : ranges && groupRanges(ranges);
+    if (size === undefined || !ranges || !groups) {
       ctx.status = 200;
       if (size !== undefined) ctx.length = size;
-      return this.#stream(ctx, [{ content }]);
+      return this.#stream(ctx, content, { groups: [undefined] });
     }
     ctx.status = 206;
     const [only, ...others] = ranges;
     if (only && others.length === 0) {
       ctx.set('Content-Range', `bytes ${only.start}-${only.end - 1}/${size}`);
       ctx.length = only.end - only.start;
-      return this.#stream(ctx, [{ content, range: only }]);
+      return this.#stream(ctx, content, { groups });
     }
     const multipart = new Multipart(ranges, size);
     ctx.set('Content-Type', multipart.contentType);
     ctx.length = multipart.length;
-    return this.#stream(
-      ctx,
-      ranges.map((range) => ({ content, range, head: multipart.head(range) })),
-      multipart.end,
-    );
+    return this.#stream(ctx, content, { groups, multipart });
   }
 
   /** The body goes past Koa's own piping: straight from the reader, at the client's pace. */
   async #stream(
     ctx: V2Context,
-    parts: readonly { content: Content; range?: ByteRange; head?: string }[],
-    end?: string,
+    content: Content,
+    // Without ranges it is the whole.
+    { groups, multipart }: { groups: readonly (ByteRange[] | undefined)[]; multipart?: Multipart },
   ): Promise<void> {
     const { exchange } = ctx.state;
     const response = ctx.res;
-    for (const { content, range, head } of parts) {
-      await using reader = disposable(await content.open(range));
+    const options = {
+      size: content.size ?? Infinity,
+      buffers: this.#buffers,
+      onSent: (bytes: number) => {
+        exchange.bytes += bytes;
+      },
+    };
+    for (const ranges of groups) {
+      const covering = ranges && coveringRange(ranges);
+      await using reader = disposable(await content.open(covering));
       // From here on a fault can only cut the answer short, so the body must be at hand.
       if (!response.headersSent) {
         ctx.respond = false;
         ctx.flushHeaders();
         exchange.answeredAt = performance.now();
       }
-      if (head !== undefined) response.write(head);
-      await send(response, reader.value, {
-        size: content.size ?? Infinity,
-        buffers: this.#buffers,
-        onSent: (bytes) => {
-          exchange.bytes += bytes;
-        },
-      });
+      if (!covering || !multipart) {
+        await send(response, reader.value, options);
+        continue;
+      }
+      const group = new GroupReader(reader.value, covering.start);
+      for (const range of ranges) {
+        response.write(multipart.head(range));
+        await send(response, group.next(range), options);
+      }
     }
-    if (end !== undefined) response.write(end);
+    if (multipart) response.write(multipart.end);
     response.end();
   }
+}
+
+function coveringRange(ranges: readonly ByteRange[]): ByteRange {
+  return { start: ranges[0]?.start ?? 0, end: ranges.at(-1)?.end ?? 0 };
 }
 
 /**

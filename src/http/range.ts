@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { ByteRange } from '../oci/content.ts';
+import type { ByteRange, Reader } from '../oci/content.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { parseLength } from '../oci/length.ts';
 import { TEXTS } from './texts.ts';
@@ -54,6 +54,72 @@ function positionOf(digits: string): number {
 /** Overlapping ranges could ask for any multiple of the content (RFC 9110 section 17.15). */
 function isWasteful(ranges: readonly ByteRange[], size: number): boolean {
   return ranges.length > 1 && ranges.reduce((sum, { start, end }) => sum + end - start, 0) > size;
+}
+
+/**
+ * Readers of a content that is not held, for one answer: each may cost its upstream a request. Eight
+ * are enough for the pieces of a few files, and few beside the transfers of an upstream.
+ */
+const MAX_READERS = 8;
+
+/**
+ * The same ranges in the same order, in groups that one reader gives by going forward: ranges with the
+ * smallest gaps between them are together. `undefined` when they go back too often, which RFC 9110
+ * section 14.2 lets a server answer as if no range were asked for.
+ */
+export function groupRanges(ranges: readonly ByteRange[]): ByteRange[][] | undefined {
+  const gaps = ranges.map(({ start }, at) => start - (ranges[at - 1]?.end ?? Infinity));
+  const backward = gaps.filter((gap) => gap < 0).length;
+  if (backward > MAX_READERS) return undefined;
+  const forward = gaps.filter((gap) => gap >= 0).toSorted((a, b) => b - a);
+  const near = forward[MAX_READERS - backward] ?? 0;
+  let spare = MAX_READERS - backward - forward.filter((gap) => gap > near).length;
+  const groups: ByteRange[][] = [];
+  for (const [at, range] of ranges.entries()) {
+    const gap = gaps[at] ?? -1;
+    const isApart = gap < 0 || gap > near || (gap > 0 && gap === near && spare-- > 0);
+    if (isApart) groups.push([range]);
+    else groups.at(-1)?.push(range);
+  }
+  return groups;
+}
+
+/** Gives the ranges of a group one after the other from a reader of all that lies between its ends. */
+export class GroupReader {
+  readonly #reader: Reader;
+  #position: number;
+  /** What was read and is of a later range. */
+  #rest: Buffer = Buffer.alloc(0);
+
+  /** `start` is where the reader stands. */
+  constructor(reader: Reader, start: number) {
+    this.#reader = reader;
+    this.#position = start;
+  }
+
+  /** The next range; to be read to its end. Closing it leaves the group's own reader open. */
+  next({ start, end }: ByteRange): Reader {
+    return {
+      read: async (scratch) => {
+        while (this.#position < end) {
+          const isBefore = this.#position < start;
+          const wanted = (isBefore ? start : end) - this.#position;
+          const bytes = await this.#read(scratch.subarray(0, wanted));
+          if (bytes.length === 0) break;
+          const piece = bytes.subarray(0, wanted);
+          this.#rest = bytes.subarray(piece.length);
+          this.#position += piece.length;
+          if (!isBefore) return piece;
+        }
+        return scratch.subarray(0, 0);
+      },
+      close: async () => undefined,
+    };
+  }
+
+  async #read(scratch: Buffer): Promise<Buffer> {
+    return this.#rest.length > 0 ? this.#rest : this.#reader.read(scratch);
+  }
 }
 
 /**

@@ -5,6 +5,7 @@ import { get, open, TruncatedError } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildBlob, type Stored } from '../helpers/image.ts';
 import { startMirror, type TestMirror } from '../helpers/mirror.ts';
+import { parseMultipart } from '../http/multipart-body.ts';
 
 const MIB = 1024 * 1024;
 const GET = 'GET /v2/team/app/blobs/<layer>';
@@ -140,6 +141,67 @@ test('ranges of a blob without room are asked for by range, never from its first
   t.is(gets.length, 21);
   t.true(gets.every((line) => line.includes(' bytes=')));
   t.true(registry.bytesSent < 1000);
+});
+
+test('1,024 ranges in one request cost the upstream of a blob without room eight requests', async (t) => {
+  const { registry, mirror, blob, url } = await setUp(t, { size: 12 * MIB });
+  await get(url, { headers: { range: 'bytes=0-9' } });
+  await mirror.idle();
+  registry.clear();
+  // Eight crowds of 128, in which 90 bytes lie between two ranges.
+  const starts = Array.from({ length: 1024 }, (_, n) => (n >> 7) * MIB + 7000 + (n & 127) * 100);
+  const range = `bytes=${starts.map((start) => `${start}-${start + 9}`).join(',')}`;
+  const answer = await get(url, { headers: { range } });
+  t.is(answer.status, 206);
+  const parts = parseMultipart(answer.headers['content-type'] ?? '', answer.body);
+  t.deepEqual(
+    parts.map(({ contentRange, bytes }) => [contentRange, bytes]),
+    starts.map((start) => [
+      `bytes ${start}-${start + 9}/${blob.size}`,
+      blob.bytes.subarray(start, start + 10),
+    ]),
+  );
+  t.deepEqual(
+    registry.conversation(),
+    Array.from({ length: 8 }, (_, n) => {
+      const start = n * MIB + 7000;
+      return `${GET} bytes=${start}-${start + 12_709}`;
+    }),
+  );
+});
+
+test('ranges of a blob without room that are spread evenly cost eight requests, and no byte twice', async (t) => {
+  const { registry, mirror, blob, url } = await setUp(t, { size: 12 * MIB });
+  await get(url, { headers: { range: 'bytes=0-9' } });
+  await mirror.idle();
+  registry.clear();
+  const starts = Array.from({ length: 1024 }, (_, n) => 5000 + n * 12_000);
+  const range = `bytes=${starts.map((start) => `${start}-${start}`).join(',')}`;
+  const answer = await get(url, { headers: { range } });
+  const parts = parseMultipart(answer.headers['content-type'] ?? '', answer.body);
+  t.deepEqual(
+    Buffer.concat(parts.map(({ bytes }) => bytes)),
+    Buffer.from(starts.map((start) => blob.bytes[start] ?? 0)),
+  );
+  t.is(registry.conversation().length, 8);
+  t.true(registry.bytesSent <= blob.size);
+});
+
+test('ranges of a blob without room that go back and back get the blob', async (t) => {
+  const { registry, mirror, blob, url } = await setUp(t);
+  await get(url, { headers: { range: 'bytes=0-9' } });
+  await mirror.idle();
+  registry.clear();
+  const range = (count: number): string =>
+    `bytes=${Array.from({ length: count }, (_, n) => `${MIB - n * 100}-${MIB - n * 100 + 9}`).join(',')}`;
+  const few = await get(url, { headers: { range: range(8) } });
+  t.is(few.status, 206);
+  t.is(registry.conversation().length, 8);
+  registry.clear();
+  const many = await get(url, { headers: { range: range(9) } });
+  t.is(many.status, 200);
+  t.true(many.body.equals(blob.bytes));
+  t.deepEqual(registry.conversation(), [GET]);
 });
 
 test('a disk that takes no byte: 20 clients, one transfer', async (t) => {
