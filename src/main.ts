@@ -1,15 +1,21 @@
 #!/usr/bin/env node
 import { runCommand } from './cli/program.ts';
 
-// A reader that closes the pipe early, such as head, is no error.
+/** The reader has had enough, such as head, or the terminal is gone: no fault of the command. */
+const READER_IS_GONE: readonly unknown[] = ['EPIPE', 'EIO'];
+
+const faults: string[] = [];
 for (const output of [process.stdout, process.stderr]) {
-  output.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+  output.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    if (READER_IS_GONE.includes(code)) return;
+    faults.push(message);
+    if (faults.length === 1 && output === process.stdout)
+      process.stderr.write(`entrepot: ${message}\n`);
+    process.exitCode = 1;
   });
 }
 
-// Set, not called: what is still to be written gets out before the process ends.
-process.exitCode = await runCommand(process.argv.slice(2), {
+const exitCode = await runCommand(process.argv.slice(2), {
   env: process.env,
   cwd: process.cwd(),
   uid: process.getuid?.(),
@@ -18,3 +24,5 @@ process.exitCode = await runCommand(process.argv.slice(2), {
   signals: process,
   exit: (code) => process.exit(code),
 });
+// Set, not called: what is still to be written gets out before the process ends.
+process.exitCode = faults.length === 0 ? exitCode : exitCode || 1;

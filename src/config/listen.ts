@@ -2,7 +2,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
 import { checkKeyPair, readPemFile } from './pem.ts';
-import { isLoopback } from './proxy.ts';
+import { isLoopbackHost } from './proxy.ts';
 import { converted } from './section.ts';
 import type { Source } from './source.ts';
 import { TEXTS } from './texts.ts';
@@ -110,7 +110,8 @@ function tlsSchema({ directory }: Source) {
 
 /**
  * `listen` and `admin` cannot share a port, and `admin`, which asks for no login, stands on a network
- * only by the operator's word. An address that is wrong has its own problem.
+ * only by the operator's word; a name but `localhost` may mean any address. An address that is wrong
+ * has its own problem.
  */
 export function checkDoors(
   { listen, admin }: { listen?: Partial<ListenAddress>; admin?: Partial<AdminAddress> },
@@ -125,9 +126,8 @@ export function checkDoors(
     (listen.host === admin.host || [listen, admin].some(({ host }) => isAnyAddress(host)));
   if (isShared) tell(TEXTS.portTaken({ port: listen.port }));
   const { host, port = 0, open = false } = admin ?? {};
-  if (host === undefined || open) return;
-  const address = formatListenAddress({ host, port });
-  if (!isLoopback(new URL(`http://${address}`))) tell(TEXTS.adminOpen({ address }));
+  if (host === undefined || open || isLoopbackHost(host)) return;
+  tell(TEXTS.adminOpen({ address: formatListenAddress({ host, port }) }));
 }
 
 function isAnyAddress(host: string | undefined): boolean {

@@ -49,11 +49,15 @@ function variable(env: Environment, name: string): string | undefined {
 /** Whether a URL leads to this machine. */
 export function isLoopback(url: URL): boolean {
   const host = hostOf(url);
+  return host.endsWith('.localhost') || isLoopbackHost(host);
+}
+
+/** An address of this machine that no other one reaches, or its usual name. */
+export function isLoopbackHost(host: string): boolean {
   return (
-    host === 'localhost' ||
-    host.endsWith('.localhost') ||
+    host.toLowerCase() === 'localhost' ||
     matchesAddress(host, '127.0.0.0/8') ||
-    host === '::1'
+    matchesAddress(host, '::1')
   );
 }
 

@@ -69,19 +69,29 @@ test(tells, 'a wrong address is named', {
   ],
 });
 
-const OPEN = 'whoever reaches 0.0.0.0:5001 may read, pin and remove everything';
-test(tells, 'an admin address on a network needs the word of the operator', {
-  yaml: 'admin: :5001',
-  says: [
-    `admin: ${OPEN}; write 127.0.0.1, or { address: "0.0.0.0:5001", open: true } if that is meant (admin.open)`,
-  ],
-});
+for (const address of [
+  '0.0.0.0:5001',
+  '192.0.2.1:5001',
+  '[::]:5001',
+  '[2001:db8::1]:5001',
+  '[fe80::1%eth0]:5001',
+  'mirror.example:5001',
+  'mirror.localhost:5001',
+])
+  test(tells, `an admin address on a network needs the word of the operator: ${address}`, {
+    yaml: `admin: "${address}"`,
+    says: [
+      `admin: whoever reaches ${address} may read, pin and remove everything; write 127.0.0.1, or { address: "${address}", open: true } if that is meant (admin.open)`,
+    ],
+  });
 
 for (const admin of [
   '{ address: 0.0.0.0:5001, open: true }',
   '127.1.2.3:1',
   '"[::1]:1"',
+  '"[0:0:0:0:0:0:0:1]:1"',
   'localhost:1',
+  'LOCALHOST:1',
 ])
   test(`admin: ${admin} is taken`, (t) => {
     t.notThrows(() => load(t, { yaml: `admin: ${admin}` }));

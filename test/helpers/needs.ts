@@ -13,6 +13,7 @@ const PACKAGES = {
   nsenter: 'util-linux',
   openssl: 'openssl',
   podman: 'podman',
+  script: 'bsdutils',
   skopeo: 'skopeo',
   umoci: 'umoci',
   unshare: 'util-linux',
