@@ -49,8 +49,15 @@ export function setContentHeaders(
   ctx.set('Cache-Control', options.isImmutable ? 'max-age=31536000, immutable' : 'no-cache');
 }
 
-/** @see https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2 */
-export function isNotModified(ctx: V2Context, digest: Digest): boolean {
+/**
+ * Never of what is not verified, which has no validator to compare with.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2
+ */
+export function isNotModified(
+  ctx: V2Context,
+  { digest, isVerified }: { readonly digest: Digest; readonly isVerified: boolean },
+): boolean {
+  if (!isVerified) return false;
   const header = ctx.get('If-None-Match');
   if (header === '') return false;
   if (header.trim() === '*') return true;

@@ -57,7 +57,7 @@ export class BlobHandler {
     setContentHeaders(ctx, { digest, isVerified }, { isImmutable: true });
     ctx.set('Accept-Ranges', 'bytes');
     ctx.set('Content-Type', 'application/octet-stream');
-    if (isNotModified(ctx, digest)) {
+    if (isNotModified(ctx, { digest, isVerified })) {
       ctx.status = 304;
     } else if (!isHead && 'open' in answer.value) {
       try {

@@ -34,11 +34,11 @@ export class ManifestHandler {
     ctx.set('Vary', 'Accept');
     requireAcceptable(ctx, manifest, request);
     // What a HEAD of the upstream says of it is its word alone.
-    const isVerified = 'bytes' in manifest;
+    const content = { digest: manifest.digest, isVerified: 'bytes' in manifest };
     const isImmutable = isDigestReference(reference);
-    setContentHeaders(ctx, { ...manifest, isVerified }, { isImmutable });
+    setContentHeaders(ctx, content, { isImmutable });
     ctx.set('Content-Type', manifest.mediaType);
-    if (isNotModified(ctx, manifest.digest)) {
+    if (isNotModified(ctx, content)) {
       ctx.status = 304;
       return;
     }

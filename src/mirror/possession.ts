@@ -45,13 +45,17 @@ export class Possession {
     return origin === 'unknown' && upstreams.count === 1 ? 'own' : origin;
   }
 
-  /** Compares a range of the held bytes with the upstream's. Throws `UpstreamError` when it cannot say. */
+  /**
+   * Compares a range of the held bytes with the upstream's, whose word suffices for no bytes at all.
+   * Throws `UpstreamError` when it cannot say.
+   */
   async prove(target: Target, held: StoredBlob, demand: Demand = INTERACTIVE): Promise<Proof> {
     const { upstream } = this.#parts.upstreams.of(target);
     const { digest, size } = held;
+    if (size === 0) return 'shown';
     const length = Math.min(PROOF_BYTES, size);
-    const range = { start: randomInt(size - length + 1), end: size };
-    range.end = range.start + length;
+    const start = randomInt(size - length + 1);
+    const range = { start, end: start + length };
     const abort = new AbortController();
     const timer = setTimeout(() => abort.abort(), PATIENCE_MS);
     const signal = demand.signal ? AbortSignal.any([demand.signal, abort.signal]) : abort.signal;

@@ -68,3 +68,34 @@ test('what only a HEAD of the upstream has told may not be kept', async (t) => {
   t.deepEqual(validators(await manifest(digest, head)), held(digest));
   t.deepEqual(validators(await manifest('latest', head)), ['no-cache', `"${digest}"`]);
 });
+
+test('what is not verified meets no condition of a client, and does once it is', async (t) => {
+  const scene = await startScene(t);
+  const blob = await createBlob(scene, 'growing');
+  const { image, manifest } = scene;
+  const conditions = (digest: string) => [`"${digest}"`, '*'];
+  const gate = scene.registry.hold(blob, { after: MIB });
+  const whole = await open(blob.url);
+  for (const condition of conditions(blob.digest)) {
+    const headers = { 'If-None-Match': condition };
+    t.is((await get(blob.url, { method: 'HEAD', headers })).status, 200);
+    const growing = await open(blob.url, { headers });
+    t.is(growing.status, 200);
+    growing.destroy();
+  }
+  gate.open();
+  await whole.rest();
+  await scene.mirror.idle();
+  for (const condition of conditions(blob.digest)) {
+    t.is((await get(blob.url, { headers: { 'If-None-Match': condition } })).status, 304);
+  }
+  for (const condition of conditions(image.manifest.digest)) {
+    const request = { method: 'HEAD', headers: { 'If-None-Match': condition } };
+    t.is((await manifest('latest', request)).status, 200, 'only announced');
+  }
+  t.is((await manifest('latest')).status, 200);
+  for (const condition of conditions(image.manifest.digest)) {
+    const request = { method: 'HEAD', headers: { 'If-None-Match': condition } };
+    t.is((await manifest('latest', request)).status, 304);
+  }
+});

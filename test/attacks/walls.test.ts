@@ -167,6 +167,26 @@ test('a blob that another upstream has too is opened by one small range of it', 
   t.true((await blob(EVIL, layer)).body.equals(layer.bytes), 'and the proof is remembered');
 });
 
+for (const [size, range] of [
+  [0, undefined],
+  [1, 'bytes=0-0'],
+] as const) {
+  test(`a blob of ${size} bytes that another upstream has too is opened by what it can show`, async (t) => {
+    const world = await setUp(t);
+    const { good, evil, mirror, blob } = world;
+    const layer = addLayer(world, size);
+    t.is((await blob(GOOD, layer)).status, 200);
+    await mirror.idle();
+    const answer = await blob(EVIL, layer);
+    t.deepEqual(answer.body, layer.bytes);
+    t.is(answer.headers['cache-status'], 'entrepot; hit');
+    const asked = evil.requests.map((request) => [request.method, request.range]);
+    const shown = range === undefined ? [] : [['GET', range]];
+    t.deepEqual(asked, [['HEAD', undefined], ...shown]);
+    t.is(good.requests.length, 1);
+  });
+}
+
 test('an upstream that sends the whole in place of a range is read to its end as its own', async (t) => {
   const world = await setUp(t);
   const layer = addLayer(world, 2 * MIB);
