@@ -16,12 +16,19 @@ export function isRefused(error: unknown): boolean {
   return says(error, REFUSED);
 }
 
-/** Of LevelDB, and of whoever looks at its files before it does. */
-const DAMAGE: ReadonlySet<string> = new Set([
-  'LEVEL_CORRUPTION',
-  'LEVEL_IO_ERROR',
-  'LEVEL_DECODING_ERROR',
-  'LEVEL_DAMAGED',
+/**
+ * What else says nothing of the database's files: another process has them, a program of another
+ * format wrote them, or this one has closed them already.
+ */
+const WHOLE: ReadonlySet<string | undefined> = new Set([
+  'LEVEL_LOCKED',
+  'STORE_IN_USE',
+  'STORE_FORMAT',
+  'LEVEL_ABORTED',
+  'LEVEL_DATABASE_NOT_OPEN',
+  'LEVEL_ITERATOR_NOT_OPEN',
+  'LEVEL_BATCH_NOT_OPEN',
+  'LEVEL_SNAPSHOT_NOT_OPEN',
 ]);
 
 /**
@@ -30,18 +37,16 @@ const DAMAGE: ReadonlySet<string> = new Set([
  */
 export function isDamage(error: unknown): boolean {
   if (says(error, FULL) || says(error, REFUSED) || says(error, SHORT)) return false;
-  const codes = codesOf(error);
-  return !codes.includes('LEVEL_LOCKED') && codes.some((code) => DAMAGE.has(code));
+  return !WHOLE.has((originOf(error) as NodeJS.ErrnoException | undefined)?.code);
+}
+
+/** Of a database that does not open the outermost error says no more than that. */
+function originOf(error: unknown): unknown {
+  return error instanceof Error && error.cause !== undefined ? originOf(error.cause) : error;
 }
 
 function says(error: unknown, words: RegExp): boolean {
   if (!(error instanceof Error)) return false;
   const { code = '' } = error as NodeJS.ErrnoException;
   return words.test(code) || words.test(error.message) || says(error.cause, words);
-}
-
-function codesOf(error: unknown): string[] {
-  if (!(error instanceof Error)) return [];
-  const { code } = error as NodeJS.ErrnoException;
-  return [...(typeof code === 'string' ? [code] : []), ...codesOf(error.cause)];
 }

@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { Level } from 'level';
 import { pino } from 'pino';
 import type { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
@@ -43,6 +44,12 @@ const DAMAGES: readonly Damage[] = [
     },
   },
   {
+    to: 'a format that cannot be read',
+    said: DAMAGED,
+    strike: async (path) => put(path, 'nonsense'),
+  },
+  { to: 'a format that is no number', said: DAMAGED, strike: async (path) => put(path, '"two"') },
+  {
     to: 'a file in the place of the folder',
     said: DAMAGED,
     strike: async (path) => {
@@ -51,6 +58,12 @@ const DAMAGES: readonly Damage[] = [
     },
   },
 ];
+
+/** Puts this in the place of the catalog's format, or of another record. */
+async function put(catalog: string, value: string, key = '!meta!schema'): Promise<void> {
+  await using db = new Level(catalog);
+  await db.put(key, value);
+}
 
 async function files(catalog: string, name: string): Promise<string[]> {
   const names = await readdir(catalog);
@@ -185,6 +198,20 @@ test('damage that is met in use is made good by the next start', async (t) => {
   await servesAll(t, scene, next);
   await next.stop();
   t.is(timesLogged(await startAgain(t, scene), DAMAGED), 0);
+});
+
+test('a record that is no record is met while the store counts, and the next start makes it good', async (t) => {
+  const scene = await leaveStore(t);
+  const { digest } = scene.image.layer(0);
+  await put(join(scene.mirror.storePath, 'catalog'), '{"size":', `!blobs!${digest}`);
+  const mirror = await startAgain(t, scene);
+  t.is(timesLogged(mirror, DAMAGED), 0);
+  await mirror.server.catalog.counted;
+  // Its checks would read the record.
+  await mirror.abandon();
+  const next = await startAgain(t, scene);
+  t.is(timesLogged(next, DAMAGED), 1);
+  await servesAll(t, scene, next);
 });
 
 /** The catalog is made anew, and knows of no file whether it is as it was. */

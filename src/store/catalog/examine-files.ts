@@ -28,5 +28,5 @@ export async function examineFiles(path: string): Promise<void> {
 }
 
 function damaged(path: string): Error {
-  return Object.assign(new Error(TEXTS.foreign({ path })), { code: 'LEVEL_DAMAGED' });
+  return new Error(TEXTS.foreign({ path }));
 }

@@ -76,7 +76,8 @@ export class Tables {
     const tables = new Tables(db, { path, isSynced: durability === 'full' });
     const format = await tables.meta.get(FORMAT_KEY);
     if (format === undefined) await tables.meta.put(FORMAT_KEY, FORMAT);
-    else refuseOtherFormat(path, format);
+    else if (typeof format === 'number') refuseOtherFormat(path, format);
+    else throw new Error(TEXTS.foreign({ path }));
     tables.isNew = format === undefined;
     return tables;
   }
