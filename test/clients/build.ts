@@ -1,10 +1,11 @@
-// node test/clients/build.ts: builds the clients that `npm run test:clients` runs, where they are not built yet.
+// node test/clients/build.ts [NAME…]: builds these programs, or all of them, where they are not built yet.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { TOOLS, toolPath } from './tools.ts';
 
-const names = Object.keys(TOOLS) as (keyof typeof TOOLS)[];
+const asked = process.argv.slice(2);
+const names = (asked.length > 0 ? asked : Object.keys(TOOLS)) as (keyof typeof TOOLS)[];
 const missing = names.filter((name) => !existsSync(toolPath(name)));
 if (missing.length > 0 && spawnSync('go', ['version']).status !== 0) {
   fail(`Go is needed to build ${missing.join(', ')}: install it (Debian package golang-go)`);

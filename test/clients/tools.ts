@@ -9,8 +9,12 @@ interface Tool {
 
 const CONTAINERD = { version: 'v2.4.2', tags: ['no_btrfs', 'no_zfs', 'no_devmapper'] };
 
-/** Clients that are newer than the Debian packages, or have none. */
+/** Clients that are newer than the Debian packages, or have none, and the specification's own program. */
 export const TOOLS = {
+  conformance: {
+    module: 'github.com/opencontainers/distribution-spec/conformance',
+    version: 'v0.0.0-20260831232431-97274622c111',
+  },
   crane: { module: 'github.com/google/go-containerregistry/cmd/crane', version: 'v0.22.1' },
   regctl: { module: 'github.com/regclient/regclient/cmd/regctl', version: 'v0.11.7' },
   oras: { module: 'oras.land/oras/cmd/oras', version: 'v1.3.6' },
