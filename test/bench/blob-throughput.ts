@@ -2,7 +2,7 @@ import type { BenchProcess } from './bench-process.ts';
 import { BUDGETS, type Budget } from './budgets.ts';
 import { curl } from './curl.ts';
 import { startDockerRegistry } from './peers/docker-registry.ts';
-import { startEntrepot } from './peers/entrepot.ts';
+import { OTHER_CHECKOUT, startEntrepot, startOtherCheckout } from './peers/entrepot.ts';
 import { startNginx } from './peers/nginx.ts';
 import { interleave } from './rounds.ts';
 import { judge, type Row } from './row.ts';
@@ -30,6 +30,7 @@ export async function measureBlobThroughput(bench: Workbench): Promise<Row[]> {
   await using scope = new AsyncDisposableStack();
   const started = [
     await startEntrepot(bench, bench.upstream),
+    await startOtherCheckout(bench, bench.upstream),
     await startDockerRegistry(bench, bench.upstream),
     await startNginx(bench),
     await bench.startScript('bare Node', 'peers/bare-blob-server.ts', [
@@ -40,14 +41,18 @@ export async function measureBlobThroughput(bench: Workbench): Promise<Row[]> {
   for (const server of servers) await bench.warm(scope.use(server), digest);
   const rows: Row[] = [];
   for (const load of LOADS) {
-    const results = await interleave(servers, ROUNDS, async (server, round) => {
-      const result = await measure(server, digest, load);
-      bench.progress(
-        `blob: round ${round + 1}, ${load.clients} clients, ${server.name}: ` +
-          `${result.gigabytesPerSecond.toFixed(2)} GB/s, ${result.cpuSecondsPerGigabyte.toFixed(3)} CPU s/GB`,
-      );
-      return result;
-    });
+    const results = await interleave(
+      servers,
+      bench.options.rounds ?? ROUNDS,
+      async (server, round) => {
+        const result = await measure(server, digest, load);
+        bench.progress(
+          `blob: round ${round + 1}, ${load.clients} clients, ${server.name}: ` +
+            `${result.gigabytesPerSecond.toFixed(2)} GB/s, ${result.cpuSecondsPerGigabyte.toFixed(3)} CPU s/GB`,
+        );
+        return result;
+      },
+    );
     rows.push(...compare(load, new Map(servers.map(({ name }, i) => [name, results[i] ?? []]))));
   }
   return rows;
@@ -84,9 +89,11 @@ function compare({ clients }: Load, results: ReadonlyMap<string, readonly Result
     ];
   };
   return [
+    ...beside('gigabytesPerSecond', OTHER_CHECKOUT),
     ...beside('gigabytesPerSecond', 'docker-registry', BUDGETS.blobThroughputByRegistry),
     ...beside('gigabytesPerSecond', 'nginx', BUDGETS.blobThroughputByNginx),
     ...beside('gigabytesPerSecond', 'bare Node'),
+    ...beside('cpuSecondsPerGigabyte', OTHER_CHECKOUT),
     ...beside('cpuSecondsPerGigabyte', 'docker-registry', BUDGETS.blobCpuByRegistry),
     ...beside('cpuSecondsPerGigabyte', 'nginx'),
     ...beside('cpuSecondsPerGigabyte', 'bare Node'),

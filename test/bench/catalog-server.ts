@@ -42,7 +42,7 @@ export class CatalogServer implements AsyncDisposable {
         defaultUpstream: UPSTREAM,
       }),
     );
-    const { profileFolder } = bench;
+    const { profileFolder } = bench.options;
     const profiling =
       profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
     const log = bench.newPath('entrepot.log');

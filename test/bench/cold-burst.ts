@@ -3,9 +3,9 @@ import type { BenchProcess } from './bench-process.ts';
 import { BUDGETS } from './budgets.ts';
 import { curl } from './curl.ts';
 import { startDockerRegistry } from './peers/docker-registry.ts';
-import { startEntrepot } from './peers/entrepot.ts';
+import { OTHER_CHECKOUT, startEntrepot, startOtherCheckout } from './peers/entrepot.ts';
 import { quiet } from './quiet.ts';
-import { median } from './rounds.ts';
+import { interleave, median } from './rounds.ts';
 import { judge, type Row } from './row.ts';
 import { blobUrl, type Workbench } from './workbench.ts';
 
@@ -20,41 +20,47 @@ const PEER_PATIENCE_MS = 10_000;
 export async function measureColdBurst(bench: Workbench): Promise<Row[]> {
   await using link = await bench.startLink(LINK);
   await using entrepot = await startEntrepot(bench, link);
-  const lone: number[] = [];
-  const middle: number[] = [];
-  const amplifications: number[] = [];
+  await using other = await startOtherCheckout(bench, link);
+  const servers = [entrepot, ...(other ? [other] : [])];
   // The first one is to warm up the process.
-  await pull(bench, entrepot, 1);
-  for (let round = 0; round < ROUNDS; round += 1) {
-    lone.push(median((await pull(bench, entrepot, 1)).seconds));
-    const burst = await pull(bench, entrepot, CLIENTS);
-    middle.push(median(burst.seconds));
-    amplifications.push(burst.upstreamBytes / BLOB_BYTES);
+  for (const server of servers) await pull(bench, server, 1);
+  const rounds = bench.options.rounds ?? ROUNDS;
+  const [own = [], before] = await interleave(servers, rounds, async (server, round) => {
+    const lone = median((await pull(bench, server, 1)).seconds);
+    const burst = await pull(bench, server, CLIENTS);
+    const middle = median(burst.seconds);
+    const amplification = burst.upstreamBytes / BLOB_BYTES;
     bench.progress(
-      `burst: round ${round + 1}, alone ${lone.at(-1)?.toFixed(2)} s, median of ${CLIENTS} ` +
-        `${middle.at(-1)?.toFixed(2)} s, last ${Math.max(...burst.seconds).toFixed(2)} s, ` +
-        `amplification ${amplifications.at(-1)?.toFixed(2)}`,
+      `burst: round ${round + 1}, ${server.name}: alone ${lone.toFixed(2)} s, median of ${CLIENTS} ` +
+        `${middle.toFixed(2)} s, last ${Math.max(...burst.seconds).toFixed(2)} s, ` +
+        `amplification ${amplification.toFixed(2)}`,
     );
-  }
+    return { lone, middle, amplification };
+  });
   const work = `${CLIENTS} clients, one cold 64 MiB blob, ${LINK.megabytesPerSecond} MB/s link`;
   const peer = await askPeer(bench, link);
+  const middle = {
+    work: `${work}: median client`,
+    unit: 's',
+    entrepot: own.map((each) => each.middle),
+  };
+  const values = before?.map((each) => each.middle);
   return [
     judge({
       work: `${work}: upstream bytes`,
       unit: '× the blob',
-      entrepot: amplifications,
+      entrepot: own.map((each) => each.amplification),
       budget: BUDGETS.burstAmplification,
       ...(peer !== undefined && {
         note: `docker-registry asked for ${peer} times the blob in the first ${PEER_PATIENCE_MS / 1000} s`,
       }),
     }),
     judge({
-      work: `${work}: median client`,
-      unit: 's',
-      entrepot: middle,
-      peer: { name: 'a lone client', values: lone },
+      ...middle,
+      peer: { name: 'a lone client', values: own.map((each) => each.lone) },
       budget: BUDGETS.burstMedian,
     }),
+    ...(values ? [judge({ ...middle, peer: { name: OTHER_CHECKOUT, values } })] : []),
   ];
 }
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { BenchProcess } from './bench-process.ts';
 import { BUDGETS } from './budgets.ts';
 import { startDockerRegistry } from './peers/docker-registry.ts';
-import { startEntrepot } from './peers/entrepot.ts';
+import { OTHER_CHECKOUT, startEntrepot, startOtherCheckout } from './peers/entrepot.ts';
 import { interleave, median } from './rounds.ts';
 import { judge, type Row } from './row.ts';
 import { blobUrl, type Workbench } from './workbench.ts';
@@ -23,24 +23,46 @@ export async function measureColdPull(bench: Workbench): Promise<Row[]> {
   await using scope = new AsyncDisposableStack();
   const link = scope.use(await bench.startLink(LINK));
   const entrepot = scope.use(await startEntrepot(bench, link));
+  const other = await startOtherCheckout(bench, link);
+  if (other) scope.use(other);
   const registry = await startDockerRegistry(bench, link);
   if (registry) scope.use(registry);
   // Straight through the link, and through each mirror behind it.
-  const servers = [link, entrepot, ...(registry ? [registry] : [])];
+  const servers = [link, entrepot, other, registry].filter((server) => server !== undefined);
   for (const server of servers) await pull(bench, server, link);
-  const results = await interleave(servers, ROUNDS, async (server, round) => {
-    const result = await pull(bench, server, link);
-    bench.progress(
-      `cold: round ${round + 1}, ${server.name}: ${result.seconds.toFixed(3)} s, ` +
-        `first byte after ${result.firstByteMs.toFixed(1)} ms`,
-    );
-    return result;
-  });
-  const [direct = [], own = [], peer] = results;
+  const results = await interleave(
+    servers,
+    bench.options.rounds ?? ROUNDS,
+    async (server, round) => {
+      const result = await pull(bench, server, link);
+      bench.progress(
+        `cold: round ${round + 1}, ${server.name}: ${result.seconds.toFixed(3)} s, ` +
+          `first byte after ${result.firstByteMs.toFixed(1)} ms`,
+      );
+      return result;
+    },
+  );
+  const pulls = new Map(servers.map(({ name }, position) => [name, results[position] ?? []]));
+  const [direct = [], own = []] = results;
+  const peer = pulls.get('docker-registry');
+  const before = pulls.get(OTHER_CHECKOUT);
   const seconds = (pulls: readonly Pull[]): number[] => pulls.map((each) => each.seconds);
   const firstByteMs = (pulls: readonly Pull[]): number[] => pulls.map((each) => each.firstByteMs);
   const work = `cold 128 MiB blob, ${LINK.megabytesPerSecond} MB/s and ${LINK.roundTripMs} ms link`;
+  const beside = (what: string, unit: string, of: (pulls: readonly Pull[]) => number[]): Row[] =>
+    before
+      ? [
+          judge({
+            work: `${work}: ${what}`,
+            unit,
+            entrepot: of(own),
+            peer: { name: OTHER_CHECKOUT, values: of(before) },
+          }),
+        ]
+      : [];
   return [
+    ...beside('total', 's', seconds),
+    ...beside("first byte after upstream's", 'ms', firstByteMs),
     judge({
       work: `${work}: total`,
       unit: 's',

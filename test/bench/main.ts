@@ -1,4 +1,4 @@
-// npm run bench [-- [ROW …] [--out FILE] [--profile FOLDER]]
+// npm run bench [-- [ROW …] [--rounds N] [--against CHECKOUT] [--out FILE] [--profile FOLDER]]
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureBlobThroughput } from './blob-throughput.ts';
@@ -20,6 +20,8 @@ interface Measurement {
   readonly needs: readonly Command[];
   /** Without these there is one value less to compare with. */
   readonly peers: readonly Command[];
+  /** Measures another checkout beside this one, round by round. */
+  readonly comparesCheckouts?: true;
 }
 
 const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
@@ -27,10 +29,26 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     measure: measureBlobThroughput,
     needs: ['curl'],
     peers: ['docker-registry', 'nginx'],
+    comparesCheckouts: true,
   },
-  manifest: { measure: measureManifestRate, needs: ['wrk'], peers: ['docker-registry'] },
-  burst: { measure: measureColdBurst, needs: ['curl'], peers: ['docker-registry'] },
-  cold: { measure: measureColdPull, needs: [], peers: ['docker-registry'] },
+  manifest: {
+    measure: measureManifestRate,
+    needs: ['wrk'],
+    peers: ['docker-registry'],
+    comparesCheckouts: true,
+  },
+  burst: {
+    measure: measureColdBurst,
+    needs: ['curl'],
+    peers: ['docker-registry'],
+    comparesCheckouts: true,
+  },
+  cold: {
+    measure: measureColdPull,
+    needs: [],
+    peers: ['docker-registry'],
+    comparesCheckouts: true,
+  },
   memory: { measure: measureManyClients, needs: ['curl'], peers: ['docker-registry'] },
   catalog: { measure: measureCatalog, needs: [], peers: [] },
   zipf: { measure: measureZipf, needs: [], peers: [] },
@@ -40,12 +58,21 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { out: { type: 'string' }, profile: { type: 'string' } },
+  options: {
+    rounds: { type: 'string' },
+    against: { type: 'string' },
+    out: { type: 'string' },
+    profile: { type: 'string' },
+  },
 });
-const names = positionals.length > 0 ? positionals : Object.keys(MEASUREMENTS);
-const unknown = names.find((name) => !(name in MEASUREMENTS));
+const rows = Object.keys(MEASUREMENTS).filter(
+  (name) => values.against === undefined || MEASUREMENTS[name]?.comparesCheckouts,
+);
+const names = positionals.length > 0 ? positionals : rows;
+const unknown = names.find((name) => !rows.includes(name));
 if (unknown !== undefined) {
-  process.stderr.write(`no row ${unknown}; there are ${Object.keys(MEASUREMENTS).join(', ')}\n`);
+  const where = values.against === undefined ? '' : ' against another checkout';
+  process.stderr.write(`no row ${unknown}${where}; there are ${rows.join(', ')}\n`);
   process.exit(2);
 }
 const table = await run(names);
@@ -54,8 +81,12 @@ await table.write((values.out ?? standard).replace(/\.(md|json)$/, ''));
 process.stdout.write(table.markdown);
 
 async function run(chosen: readonly string[]): Promise<Table> {
-  await using bench = await Workbench.open({ profileFolder: values.profile });
-  const rows: Row[] = [];
+  await using bench = await Workbench.open({
+    profileFolder: values.profile,
+    against: values.against,
+    rounds: values.rounds === undefined ? undefined : Number(values.rounds),
+  });
+  const measured: Row[] = [];
   const leftOut = new Set<string>();
   for (const name of chosen) {
     const measurement = MEASUREMENTS[name];
@@ -64,7 +95,7 @@ async function run(chosen: readonly string[]): Promise<Table> {
     const obstacles = explainMissing(needs);
     for (const obstacle of obstacles) leftOut.add(`${name}, for want of ${obstacle}`);
     for (const peer of explainMissing(peers)) leftOut.add(peer);
-    if (obstacles.length === 0) rows.push(...(await measure(bench)));
+    if (obstacles.length === 0) measured.push(...(await measure(bench)));
   }
-  return new Table(rows, [...leftOut]);
+  return new Table(measured, [...leftOut]);
 }

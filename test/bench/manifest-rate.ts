@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import type { BenchProcess } from './bench-process.ts';
 import { BUDGETS, type Budget } from './budgets.ts';
 import { startDockerRegistry } from './peers/docker-registry.ts';
-import { startEntrepot } from './peers/entrepot.ts';
+import { startEntrepot, startOtherCheckout } from './peers/entrepot.ts';
 import { interleave } from './rounds.ts';
 import { judge, type Row } from './row.ts';
 import { manifestUrl, type Workbench } from './workbench.ts';
@@ -32,6 +32,8 @@ export async function measureManifestRate(bench: Workbench): Promise<Row[]> {
   const digest = await bench.content.addManifest(TAG, LAYERS);
   await using scope = new AsyncDisposableStack();
   const entrepot = scope.use(await startEntrepot(bench, bench.upstream));
+  const other = await startOtherCheckout(bench, bench.upstream);
+  if (other) scope.use(other);
   const registry = await startDockerRegistry(bench, bench.upstream);
   if (registry) scope.use(registry);
   const rows: Row[] = [];
@@ -40,27 +42,36 @@ export async function measureManifestRate(bench: Workbench): Promise<Row[]> {
     ['digest', digest],
   ] as const) {
     await using koa = await startKoa(bench, entrepot, reference);
-    const servers = [entrepot, koa, ...(registry ? [registry] : [])];
+    const peers = [koa, other, registry].filter((server) => server !== undefined);
+    const servers = [entrepot, ...peers];
     for (const server of servers) await load(server, reference, WARM_UP_SECONDS);
-    const results = await interleave(servers, ROUNDS, async (server, round) => {
-      const rate = await load(server, reference, SECONDS);
-      bench.progress(
-        `manifest: round ${round + 1}, by ${kind}, ${server.name}: ${Math.round(rate)}/s`,
+    const results = await interleave(
+      servers,
+      bench.options.rounds ?? ROUNDS,
+      async (server, round) => {
+        const rate = await load(server, reference, SECONDS);
+        bench.progress(
+          `manifest: round ${round + 1}, by ${kind}, ${server.name}: ${Math.round(rate)}/s`,
+        );
+        return rate;
+      },
+    );
+    const [own = [], ...others] = results;
+    const budgets: Readonly<Record<string, Budget>> = {
+      'bare Koa route': BUDGETS.manifestRateByKoa,
+      'docker-registry': BUDGETS.manifestRateByRegistry[kind],
+    };
+    for (const [position, { name }] of peers.entries()) {
+      const budget = budgets[name];
+      rows.push(
+        judge({
+          work: `held manifest by ${kind}, ${CONNECTIONS} connections`,
+          unit: 'requests/s',
+          entrepot: own,
+          peer: { name, values: others[position] ?? [] },
+          ...(budget && { budget }),
+        }),
       );
-      return rate;
-    });
-    const [own = [], byKoa = [], byRegistry] = results;
-    const row = (name: string, rates: readonly number[], budget: Budget): Row =>
-      judge({
-        work: `held manifest by ${kind}, ${CONNECTIONS} connections`,
-        unit: 'requests/s',
-        entrepot: own,
-        peer: { name, values: rates },
-        budget,
-      });
-    rows.push(row('bare Koa route', byKoa, BUDGETS.manifestRateByKoa));
-    if (byRegistry) {
-      rows.push(row('docker-registry', byRegistry, BUDGETS.manifestRateByRegistry[kind]));
     }
   }
   return rows;

@@ -18,10 +18,10 @@ export async function measureManyClients(bench: Workbench): Promise<Row[]> {
   const { digest } = await bench.content.addBlob(BLOB_BYTES);
   const store = bench.newPath('store');
   {
-    await using filling = await startEntrepot(bench, bench.upstream, store);
+    await using filling = await startEntrepot(bench, bench.upstream, { store });
     await bench.warm(filling, digest);
   }
-  await using entrepot = await startEntrepot(bench, bench.upstream, store);
+  await using entrepot = await startEntrepot(bench, bench.upstream, { store });
   const atRest = entrepot.memoryMiB.now;
   const own = await stream(bench, entrepot, digest);
   await using registry = await startDockerRegistry(bench, bench.upstream);

@@ -14,6 +14,8 @@ export interface Row {
   readonly peer?: PeerValue;
   /** Entrepot's value by the peer's. */
   readonly ratio?: number;
+  /** The lowest and the highest ratio of a round. */
+  readonly spread?: readonly [number, number];
   readonly budget?: Budget;
   readonly met?: boolean;
   readonly note?: string;
@@ -40,7 +42,12 @@ export function judge({ entrepot, peer, ...measured }: Measured): Row {
   return {
     ...measured,
     entrepot: median(entrepot),
-    ...(peer && { peer: { name: peer.name, value: median(peer.values) }, ratio: judged }),
+    ...(peer &&
+      ratios && {
+        peer: { name: peer.name, value: median(peer.values) },
+        ratio: judged,
+        spread: [round(Math.min(...ratios)), round(Math.max(...ratios))] as const,
+      }),
     ...(measured.budget && { met: meets(judged, measured.budget) }),
   };
 }

@@ -40,7 +40,7 @@ export async function measureSyncBeside(bench: Workbench): Promise<Row[]> {
   const admin = `127.0.0.1:${await freePort()}`;
   const rule = { image: 'upstream.test/bench/image', tags: tagNames(), referrers: false };
   const sync = { schedule: '0 0 1 1 *', bandwidth: `${CAP_MIB}MiB/s`, rules: [rule] };
-  await using entrepot = await startEntrepot(bench, link, bench.newPath('store'), { admin, sync });
+  await using entrepot = await startEntrepot(bench, link, { settings: { admin, sync } });
   const { digest: held } = await bench.content.addBlob(PULLED_BYTES);
   await bench.warm(entrepot, held);
   const runs = new SyncRuns(`http://${admin}/api/v1/sync/run`);

@@ -46,12 +46,14 @@ export class Table {
   }
 }
 
-function cells({ work, unit, entrepot, peer, ratio, budget, met }: Row): string[] {
+function cells({ work, unit, entrepot, peer, ratio, spread, budget, met }: Row): string[] {
   return [
     work,
     `${format(entrepot)} ${unit}`,
     peer ? `${peer.name} ${format(peer.value)} ${unit}` : '',
-    ratio === undefined ? '' : ratio.toFixed(2),
+    ratio === undefined
+      ? ''
+      : `${ratio.toFixed(2)} (${spread?.map((value) => value.toFixed(2)).join('–')})`,
     budget ? formatBudget(budget, ratio === undefined ? unit : '×') : '',
     met === undefined ? '' : met ? 'yes' : '**no**',
   ];

@@ -9,19 +9,27 @@ import { curl } from './curl.ts';
 
 const REPOSITORY = 'bench/image';
 
+export interface WorkbenchOptions {
+  /** Where profiles of Entrepot go, if any are wanted. */
+  readonly profileFolder?: string | undefined;
+  /** The folder of another checkout to measure beside this one. */
+  readonly against?: string | undefined;
+  /** Of each measurement, instead of its own number of them. */
+  readonly rounds?: number | undefined;
+}
+
 /** What all measurements share: a folder, an upstream registry with its content, a place to talk. */
 export class Workbench {
   readonly content: Content;
-  /** Where profiles of Entrepot go, if any are wanted. */
-  readonly profileFolder: string | undefined;
+  readonly options: WorkbenchOptions;
   readonly #folder: string;
   readonly #scope = new AsyncDisposableStack();
   #upstream: BenchProcess | undefined;
   #started = 0;
 
-  static async open(options: { profileFolder?: string | undefined }): Promise<Workbench> {
+  static async open(options: WorkbenchOptions): Promise<Workbench> {
     const folder = await mkdtemp(join(tmpdir(), 'entrepot-bench-'));
-    const bench = new Workbench(folder, options.profileFolder);
+    const bench = new Workbench(folder, options);
     for (const kind of ['blobs', 'manifests']) {
       await mkdir(join(bench.content.path, kind), { recursive: true });
     }
@@ -31,9 +39,9 @@ export class Workbench {
     return bench;
   }
 
-  private constructor(folder: string, profileFolder: string | undefined) {
+  private constructor(folder: string, options: WorkbenchOptions) {
     this.#folder = folder;
-    this.profileFolder = profileFolder;
+    this.options = options;
     this.content = new Content(join(folder, 'upstream'));
     const remove = (): void => rmSync(folder, { recursive: true, force: true });
     process.once('exit', remove);

@@ -1,18 +1,27 @@
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { BenchProcess, freePort } from '../bench-process.ts';
 import type { Workbench } from '../workbench.ts';
 
-const MAIN = join(import.meta.dirname, '..', '..', '..', 'src', 'main.ts');
+const ROOT = join(import.meta.dirname, '..', '..', '..');
 const UPSTREAM = 'upstream.test';
 
-/** `entrepot serve` on defaults, but for a tag that stays fresh. A store that is there goes on. */
+/** What rows call an Entrepot of `--against`. */
+export const OTHER_CHECKOUT = 'other checkout';
+
+export interface EntrepotOptions {
+  /** One that is there goes on. */
+  readonly store?: string;
+  /** Beside the defaults. */
+  readonly settings?: object;
+  readonly checkout?: string;
+}
+
+/** `entrepot serve` on defaults, but for a tag that stays fresh. */
 export async function startEntrepot(
   bench: Workbench,
   origin: BenchProcess,
-  store = bench.newPath('store'),
-  /** Beside the defaults. */
-  settings: object = {},
+  { store = bench.newPath('store'), settings = {}, checkout }: EntrepotOptions = {},
 ): Promise<BenchProcess> {
   const port = await freePort();
   const file = bench.newPath('entrepot.yaml');
@@ -22,21 +31,30 @@ export async function startEntrepot(
     JSON.stringify({
       listen: `127.0.0.1:${port}`,
       admin: `127.0.0.1:${await freePort()}`,
-      grace: '100ms',
       store: { path: store },
       defaultUpstream: UPSTREAM,
       upstreams: { [UPSTREAM]: { url: origin.url, tags: { ttl: '24h' } } },
       ...settings,
     }),
   );
-  const { profileFolder } = bench;
+  const { profileFolder } = bench.options;
   const profiling =
     profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
   return BenchProcess.start({
-    name: 'Entrepot',
+    name: checkout === undefined ? 'Entrepot' : OTHER_CHECKOUT,
     command: process.execPath,
-    args: [...profiling, MAIN, 'serve', '--config', file],
+    args: [...profiling, join(checkout ?? ROOT, 'src', 'main.ts'), 'serve', '--config', file],
     port,
     log: bench.newPath('entrepot.log'),
   });
+}
+
+/** That of the other checkout with the same settings, if there is one to compare with. */
+export async function startOtherCheckout(
+  bench: Workbench,
+  origin: BenchProcess,
+): Promise<BenchProcess | undefined> {
+  const { against } = bench.options;
+  if (against === undefined) return undefined;
+  return startEntrepot(bench, origin, { checkout: resolve(against) });
 }
