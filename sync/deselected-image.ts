@@ -17,6 +17,11 @@ export interface DeselectedImage {
 
 type Judgement = Omit<DeselectedImage, 'image'>;
 
+interface Found extends Omit<Resolution, 'problems'> {
+  /** The images are those of a lock. */
+  readonly isLocked: boolean;
+}
+
 /**
  * Decides what happens to images that the rules do not select any more. None is released because a
  * list failed or was empty, and a run releases at most its share of the known images, and always
@@ -24,7 +29,7 @@ type Judgement = Omit<DeselectedImage, 'image'>;
  */
 export function findDeselected(
   known: readonly KnownImage[],
-  resolution: Omit<Resolution, 'problems'>,
+  resolution: Found,
   { rules, releaseShare }: { rules: readonly SyncRule[]; releaseShare: number },
 ): DeselectedImage[] {
   const wanted = new Set(resolution.images.map(keyOf));
@@ -57,7 +62,7 @@ function judge(
   found: {
     covering: readonly SyncRule[];
     isMoved: boolean;
-    resolution: Omit<Resolution, 'problems'>;
+    resolution: Found;
   },
 ): Judgement {
   const { covering, isMoved, resolution } = found;

@@ -2,12 +2,18 @@ import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
 import { cosignTags } from '../src/oci/cosign.ts';
 import type { Digest } from '../src/oci/digest.ts';
-import type { Tag, Target } from '../src/oci/reference.ts';
+import { splitTarget, type Tag, type Target } from '../src/oci/reference.ts';
 import { ageOf } from '../src/time/clock.ts';
 import { findDeselected, type DeselectedImage } from './deselected-image.ts';
 import { readLock } from './lock.ts';
 import type { Retries } from './retries.ts';
-import { reasonOf, Resolver, type Resolution } from './resolver.ts';
+import {
+  joinResolutions,
+  reasonOf,
+  Resolver,
+  type Resolution,
+  type ResolverParts,
+} from './resolver.ts';
 import { measureExtent, type ManifestSource, type Extent } from './extent.ts';
 import { keyOf, nameOf, versionKeyOf, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
@@ -32,13 +38,26 @@ export interface Attached {
   readonly digest: Digest;
 }
 
-export interface Plan {
-  readonly createdAt: number;
+/** What is wanted of one upstream. */
+export interface UpstreamPlan {
+  readonly upstream: string;
+  /** The higher priority first. */
   readonly items: readonly PlannedItem[];
-  readonly deselected: readonly DeselectedImage[];
   readonly problems: readonly SyncProblem[];
   /** The images among them whose digest is known: they stay wanted. */
   readonly failed: readonly WantedImage[];
+}
+
+export interface Plan extends Omit<UpstreamPlan, 'upstream'> {
+  readonly createdAt: number;
+  readonly deselected: readonly DeselectedImage[];
+}
+
+export interface PlanOptions {
+  /** Left out: an upstream that fails is not asked again. */
+  readonly retries?: Retries;
+  /** Called with the plan of each upstream once it is made, and waited for. */
+  readonly planned?: (plan: UpstreamPlan) => Promise<void>;
 }
 
 /** What a search for the referrers of one manifest finds. */
@@ -54,7 +73,7 @@ interface Searches {
   readonly begun: Map<string, Promise<Found>>;
 }
 
-/** Images examined at a time. */
+/** Images of one upstream that are examined at a time. */
 const AT_A_TIME = 4;
 /** Referrers of a complete image are searched for again after this time. */
 const SEARCH_AGAIN_MS = 24 * 3_600_000;
@@ -62,22 +81,83 @@ const SEARCH_AGAIN_MS = 24 * 3_600_000;
 /**
  * Turns rules into a plan: resolves tags by HEAD, fetches manifests that are not held, and checks
  * every file. It fetches no layer. An image that is held, complete and unchanged costs one HEAD.
- * Throws `RegistryError` for a lock that does not match the rules. With `retries` upstreams that
- * fail are asked again.
+ * The upstreams are planned beside each other, so that a slow one keeps no other waiting. Throws
+ * `RegistryError` for a lock that does not match the rules.
  */
-export async function makePlan(parts: SyncParts, lock: unknown, retries?: Retries): Promise<Plan> {
+export async function makePlan(
+  parts: SyncParts,
+  lock: unknown,
+  { retries, planned }: PlanOptions = {},
+): Promise<Plan> {
   const { config, state, timer, signal } = parts;
-  const resolution = await resolveImages(parts, lock, retries);
+  const known = state.current.images;
   const searches: Searches = {
-    earlier: new Map(state.current.images.map((image) => [versionKeyOf(image), image.searchedAt])),
+    earlier: new Map(known.map((image) => [versionKeyOf(image), image.searchedAt])),
     begun: new Map(),
   };
+  const ends = await Promise.allSettled(
+    resolutionsOf({ ...parts, retries }, lock).map(async ([upstream, resolving]) => {
+      const resolution = await resolving();
+      const plan = { upstream, ...(await examineAll(parts, resolution, { searches, retries })) };
+      await planned?.(plan);
+      return { resolution, ...plan };
+    }),
+  );
+  signal.throwIfAborted();
+  const plans = ends.map((end) => {
+    if (end.status === 'rejected') throw end.reason;
+    return end.value;
+  });
+  const resolution = joinResolutions(plans.map((plan) => plan.resolution));
+  const deselected = findDeselected(known, { ...resolution, isLocked: lock !== undefined }, config);
+  const settled = new Set(
+    deselected.flatMap(({ action, became, image }) =>
+      action === 'keep' && became === 'deleted' ? [nameOf(image)] : [],
+    ),
+  );
+  return {
+    createdAt: timer.wall(),
+    items: plans.flatMap(({ items }) => items).toSorted(byPriority),
+    deselected,
+    // An image that is kept after the upstream deleted it is among `deselected` and is no failure.
+    problems: plans.flatMap(({ problems }) => problems).filter(({ image }) => !settled.has(image)),
+    failed: plans.flatMap(({ failed }) => failed),
+  };
+}
+
+/** How the images of each upstream are found: by the rules, or in the lock. */
+function resolutionsOf(
+  parts: ResolverParts,
+  lock: unknown,
+): (readonly [upstream: string, resolve: () => Promise<Resolution>])[] {
+  const { config, timer } = parts;
+  if (lock !== undefined) {
+    const images = readLock(config, lock, timer.wall());
+    const byUpstream = Map.groupBy(images, ({ target }) => target.upstream);
+    return [...byUpstream].map(([upstream, own]) => [
+      upstream,
+      async () => ({ ...joinResolutions([]), images: own }),
+    ]);
+  }
+  const byUpstream = Map.groupBy(config.rules, ({ image }) => splitTarget(image).upstream);
+  return [...byUpstream].map(([upstream, rules]) => [
+    upstream,
+    async () => Resolver.resolve(parts, rules),
+  ]);
+}
+
+async function examineAll(
+  parts: SyncParts,
+  { images, problems: unresolved }: Resolution,
+  { searches, retries }: { searches: Searches; retries: Retries | undefined },
+): Promise<Omit<UpstreamPlan, 'upstream'>> {
+  const { signal } = parts;
   const items: PlannedItem[] = [];
-  const problems = [...resolution.problems];
+  const problems = [...unresolved];
   const failed: WantedImage[] = [];
   const queue = new PQueue({ concurrency: AT_A_TIME });
   await queue.addAll(
-    resolution.images.map((wanted) => async () => {
+    images.map((wanted) => async () => {
       if (signal.aborted) return;
       try {
         const work = async () => examine(parts, wanted, searches);
@@ -89,32 +169,7 @@ export async function makePlan(parts: SyncParts, lock: unknown, retries?: Retrie
     }),
   );
   signal.throwIfAborted();
-  const deselected = findDeselected(state.current.images, resolution, config);
-  const settled = new Set(
-    deselected.flatMap(({ action, became, image }) =>
-      action === 'keep' && became === 'deleted' ? [nameOf(image)] : [],
-    ),
-  );
-  return {
-    createdAt: timer.wall(),
-    items: items.toSorted(byPriority),
-    deselected,
-    // An image that is kept after the upstream deleted it is among `deselected` and is no failure.
-    problems: problems.filter(({ image }) => !settled.has(image)),
-    failed,
-  };
-}
-
-async function resolveImages(
-  parts: SyncParts,
-  lock: unknown,
-  retries: Retries | undefined,
-): Promise<Resolution> {
-  const { config, timer } = parts;
-  if (lock === undefined) return Resolver.resolve({ ...parts, retries }, config.rules);
-  const images = readLock(config, lock, timer.wall());
-  const nothing = { absent: new Set<string>(), unknown: new Set<string>(), listed: new Map() };
-  return { images, ...nothing, isLocked: true, problems: [] };
+  return { items: items.toSorted(byPriority), problems, failed };
 }
 
 async function examine(
@@ -188,7 +243,8 @@ async function searchReferrers(parts: SyncParts, target: Target, digest: Digest)
 
 /** False when the upstream has no such manifest. */
 async function holdManifest(parts: SyncParts, target: Target, digest: Digest): Promise<boolean> {
-  const { catalog, blobs, prefetcher } = parts;
+  const { catalog, blobs, prefetcher, signal } = parts;
+  signal.throwIfAborted();
   const record = await catalog.findBlob(digest);
   const file = record && (await blobs.statBlob(digest));
   // The manifest would count as held by its record, although its file is gone.

@@ -25,8 +25,6 @@ export interface Resolution {
    * upstream.
    */
   readonly listed: ReadonlyMap<string, ReadonlySet<string>>;
-  /** The images are those of a lock. */
-  readonly isLocked: boolean;
   readonly problems: readonly SyncProblem[];
 }
 
@@ -35,10 +33,24 @@ export interface ResolverParts extends SyncParts {
   readonly retries?: Retries | undefined;
 }
 
-/** Requests to upstreams at a time. */
+/** Requests to one upstream at a time. */
 const AT_A_TIME = 8;
 
-/** Resolves rules into digests: at most one HEAD a tag, and a list where a rule needs one. */
+/** What several upstreams have, together. */
+export function joinResolutions(each: readonly Resolution[]): Resolution {
+  return {
+    images: each.flatMap(({ images }) => images),
+    absent: new Set(each.flatMap(({ absent }) => [...absent])),
+    unknown: new Set(each.flatMap(({ unknown }) => [...unknown])),
+    listed: new Map(each.flatMap(({ listed }) => [...listed])),
+    problems: each.flatMap(({ problems }) => problems),
+  };
+}
+
+/**
+ * Resolves the rules of one upstream into digests: at most one HEAD a tag, and a list where a rule
+ * needs one.
+ */
 export class Resolver {
   readonly #parts: ResolverParts;
   readonly #queue = new PQueue({ concurrency: AT_A_TIME });
@@ -57,7 +69,6 @@ export class Resolver {
       absent: resolver.#absent,
       unknown: resolver.#unknown,
       listed: resolver.#listed,
-      isLocked: false,
       problems: resolver.#problems,
     };
   }

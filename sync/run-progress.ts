@@ -19,9 +19,10 @@ export class RunProgress {
     return this.#bytes.done;
   }
 
+  /** Images of one more upstream. */
   expect(items: readonly PlannedItem[]): void {
-    this.#images.total = items.length;
-    this.#bytes.total = missingOf(items).bytes;
+    this.#images.total += items.length;
+    this.#bytes.total += missingOf(items).bytes;
   }
 
   ended(isOk: boolean): void {

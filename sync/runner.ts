@@ -2,17 +2,19 @@ import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
 import type { Pace } from '../src/mirror/downloads/demand.ts';
 import { parseImageName } from '../src/oci/image-name.ts';
+import { splitTarget } from '../src/oci/reference.ts';
+import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import type { Bandwidth } from '../src/upstream/bandwidth.ts';
 import { PRIORITY } from '../src/upstream/demand.ts';
 import type { DeselectedImage } from './deselected-image.ts';
 import { fingerprint } from './lock.ts';
 import type { RunProgress } from './run-progress.ts';
-import { isToFetch, type Plan, type PlannedItem } from './planner.ts';
+import { isToFetch, type Plan, type PlannedItem, type UpstreamPlan } from './planner.ts';
 import { PASSING_FAULTS, Retries } from './retries.ts';
 import { reasonOf } from './resolver.ts';
 import type { KnownImage } from './state.ts';
 import { measureExtent } from './extent.ts';
-import { digestNameOf, keyOf, nameOf, versionKeyOf } from './wanted-image.ts';
+import { digestNameOf, keyOf, nameOf, versionKeyOf, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 
@@ -34,76 +36,127 @@ export interface Outcome {
 const ORIGIN = 'sync';
 
 /**
- * Carries a plan out: pins the wanted images, fetches what each lacks, and moves its tag once all
- * of it is held. An image that fails stops no other one. After an interruption the next run fetches
- * what is missing then. Rejects only when the signal aborts or the store cannot write what sync
- * knows.
+ * Carries the plans of the upstreams out: pins the wanted images, fetches what each lacks, and moves
+ * its tag once all of it is held. Each upstream has places of its own, `concurrency` of them, so that
+ * a slow one takes none of another; all together are as many as the rules have upstreams. An image
+ * that fails stops no other one. After an interruption the next run fetches what is missing then.
+ * Rejects only when the signal aborts or the store cannot write what sync knows.
  */
-export async function carryOut(parts: RunnerParts, plan: Plan): Promise<Outcome> {
-  const { config, progress, signal } = parts;
-  await settle(parts, plan);
-  const failures: SyncProblem[] = [];
-  const absent = new Set(plan.failed.map(keyOf));
-  const searched: SearchTimes = new Map();
-  let [fetched, kept] = [0, 0];
-  const queue = new PQueue({ concurrency: config.concurrency });
-  progress.expect(plan.items);
-  await queue.addAll(
-    plan.items.map((item) => async () => {
-      if (signal.aborted) return;
-      const failure = await bring(parts, item);
-      if (isAborted(signal)) return;
-      if (failure !== undefined) {
-        failures.push(failure);
-        absent.add(keyOf(item.wanted));
-      } else {
-        if (isToFetch(item)) fetched += 1;
-        else kept += 1;
-        if (item.attached.length > 0) searched.set(...searchOf(item));
-      }
-      progress.ended(failure === undefined);
-    }),
-  );
-  signal.throwIfAborted();
-  const deselected = plan.deselected.map((image) => postpone(image, absent));
-  await conclude(parts, deselected, searched);
-  return { fetched, kept, failures, deselected };
-}
+export class Runner {
+  readonly #parts: RunnerParts;
+  readonly #failures: SyncProblem[] = [];
+  readonly #absent = new Set<string>();
+  /** Of images whose signatures under cosign's tags are recorded, by which they are found again. */
+  readonly #searched: SearchTimes = new Map();
+  #fetched = 0;
+  #kept = 0;
 
-/**
- * Pins the wanted images and records them with their rules, before anything is fetched. Images that
- * are to be released stay recorded until their pins are gone, so that no pin is left over.
- */
-async function settle(
-  { config, pins, state, timer }: RunnerParts,
-  { items, failed, deselected, problems }: Plan,
-): Promise<void> {
-  const wanted = [...items.map((item) => item.wanted), ...failed];
-  const searched: SearchTimes = new Map([
-    ...state.current.images.map((image) => [versionKeyOf(image), image.searchedAt] as const),
-    // Signatures under cosign's tags are found again by these tags, which are recorded at the end.
-    ...items.filter(({ attached }) => attached.length === 0).map(searchOf),
-  ]);
-  const images: KnownImage[] = [
-    ...wanted.map((image) => withSearch(image, searched)),
-    ...deselected.map(({ image, became }) => (became ? { ...image, kept: became } : image)),
-  ];
-  const own = pins.list().filter(({ origin }) => origin === ORIGIN);
-  const pinned = new Set(own.map(({ image }) => image));
-  for (const image of wanted) {
-    const name = digestNameOf(image);
-    if (pinned.has(name)) continue;
-    pinned.add(name);
-    await pins.add({ origin: ORIGIN, image: name, reason: image.rule, since: timer.wall() });
+  constructor(parts: RunnerParts) {
+    this.#parts = parts;
   }
-  const known = new Set(images.map(nameOf));
-  const resolved = new Set(images.map(({ rule }) => rule));
-  // When a list failed, the images that it selected before stay selected, and it is no open
-  // question.
-  const unresolved = problems.filter(
-    ({ image, rule }) => !known.has(image) && (isOneImage(image) || !resolved.has(rule)),
-  );
-  await state.update({ images, unresolved, rules: fingerprint(config) });
+
+  /** Fetches the images of one upstream, while others may still be planned. */
+  async fetch(plan: UpstreamPlan): Promise<void> {
+    const { config, progress, state, signal } = this.#parts;
+    const wanted = wantedOf(plan);
+    await this.#pin(wanted);
+    const renewed = new Set(wanted.map(versionKeyOf));
+    const rules = new Set(config.rules.filter(isOf(plan)).map(({ path }) => path));
+    await this.#record(plan, {
+      others: state.current.images.filter((image) => !renewed.has(versionKeyOf(image))),
+      open: state.unresolved(config).filter(({ rule }) => !rules.has(rule)),
+    });
+    for (const image of plan.failed) this.#absent.add(keyOf(image));
+    progress.expect(plan.items);
+    const queue = new PQueue({ concurrency: config.concurrency });
+    await queue.addAll(plan.items.map((item) => async () => this.#bring(item)));
+    signal.throwIfAborted();
+  }
+
+  /** Records what all plans say together, and releases what is not wanted any more. */
+  async conclude(plan: Plan): Promise<Outcome> {
+    const { pins, state, log } = this.#parts;
+    const deselected = plan.deselected.map((image) => this.#postpone(image));
+    // What is to be released stays recorded until its pin is gone, so that no pin is left over.
+    const others = deselected.map(({ image, became }) =>
+      became ? { ...image, kept: became } : image,
+    );
+    await this.#record(plan, { others, open: [] });
+    for (const { image, action, why } of deselected) {
+      log.info({ image: nameOf(image), rule: image.rule, action, why }, 'left the selection');
+    }
+    const going = deselected.filter(({ action }) => action === 'release').map(({ image }) => image);
+    const gone = new Set(going.map(versionKeyOf));
+    const left = state.current.images.filter((image) => !gone.has(versionKeyOf(image)));
+    // The pin is by digest, which another tag that stays may share.
+    const stays = new Set(left.map(digestNameOf));
+    for (const name of going.map(digestNameOf)) {
+      if (!stays.has(name)) await pins.remove({ origin: ORIGIN, image: name });
+    }
+    if (going.length > 0) await state.update({ images: left });
+    return { fetched: this.#fetched, kept: this.#kept, failures: this.#failures, deselected };
+  }
+
+  async #pin(wanted: readonly WantedImage[]): Promise<void> {
+    const { pins, timer } = this.#parts;
+    const own = pins.list().filter(({ origin }) => origin === ORIGIN);
+    const pinned = new Set(own.map(({ image }) => image));
+    for (const image of wanted) {
+      const name = digestNameOf(image);
+      if (pinned.has(name)) continue;
+      pinned.add(name);
+      await pins.add({ origin: ORIGIN, image: name, reason: image.rule, since: timer.wall() });
+    }
+  }
+
+  /** The wanted images with their rules, beside others, and the questions that are open. */
+  async #record(
+    plan: Pick<Plan, 'items' | 'failed' | 'problems'>,
+    beside: { others: readonly KnownImage[]; open: readonly SyncProblem[] },
+  ): Promise<void> {
+    const { config, state } = this.#parts;
+    const searched: SearchTimes = new Map([
+      ...state.current.images.map((image) => [versionKeyOf(image), image.searchedAt] as const),
+      ...plan.items.filter(({ attached }) => attached.length === 0).map(searchOf),
+      ...this.#searched,
+    ]);
+    const wanted = wantedOf(plan).map((image) => withSearch(image, searched));
+    const images: KnownImage[] = [...wanted, ...beside.others];
+    const known = new Set(images.map(nameOf));
+    const resolved = new Set(images.map(({ rule }) => rule));
+    // When a list failed, the images that it selected before stay selected, and it is no open question.
+    const unresolved = plan.problems.filter(
+      ({ image, rule }) => !known.has(image) && (isOneImage(image) || !resolved.has(rule)),
+    );
+    await state.update({
+      images,
+      unresolved: [...beside.open, ...unresolved],
+      rules: fingerprint(config),
+    });
+  }
+
+  async #bring(item: PlannedItem): Promise<void> {
+    const { progress, signal } = this.#parts;
+    if (signal.aborted) return;
+    const failure = await bring(this.#parts, item);
+    if (isAborted(signal)) return;
+    if (failure !== undefined) {
+      this.#failures.push(failure);
+      this.#absent.add(keyOf(item.wanted));
+    } else {
+      if (isToFetch(item)) this.#fetched += 1;
+      else this.#kept += 1;
+      if (item.attached.length > 0) this.#searched.set(...searchOf(item));
+    }
+    progress.ended(failure === undefined);
+  }
+
+  /** The previous image of a tag stays until the new one is held. */
+  #postpone(deselected: DeselectedImage): DeselectedImage {
+    const { image, action, why } = deselected;
+    if (action !== 'release' || !this.#absent.has(keyOf(image))) return deselected;
+    return { ...deselected, action: 'guarded', why: TEXTS.postponed({ why }) };
+  }
 }
 
 /** Why it is not ready; `undefined` when it is, or when the signal aborted. */
@@ -149,27 +202,13 @@ async function fetchImage(parts: RunnerParts, { wanted, attached }: PlannedItem)
   if (tag !== undefined) await catalog.recordTag(target, tag, { digest, checkedAt });
 }
 
-/** Removes the pins of released images, then their records. */
-async function conclude(
-  { pins, state, log }: RunnerParts,
-  deselected: readonly DeselectedImage[],
-  searched: SearchTimes,
-): Promise<void> {
-  for (const { image, action, why } of deselected) {
-    log.info({ image: nameOf(image), rule: image.rule, action, why }, 'left the selection');
-  }
-  const going = deselected.filter(({ action }) => action === 'release').map(({ image }) => image);
-  if (going.length + searched.size === 0) return;
-  const gone = new Set(going.map(versionKeyOf));
-  const left = state.current.images
-    .filter((image) => !gone.has(versionKeyOf(image)))
-    .map((image) => withSearch(image, searched));
-  // The pin is by digest, which another tag that stays may share.
-  const stays = new Set(left.map(digestNameOf));
-  for (const name of going.map(digestNameOf)) {
-    if (!stays.has(name)) await pins.remove({ origin: ORIGIN, image: name });
-  }
-  await state.update({ images: left });
+function wantedOf({ items, failed }: Pick<Plan, 'items' | 'failed'>): WantedImage[] {
+  return [...items.map(({ wanted }) => wanted), ...failed];
+}
+
+/** Of the rules, those for the upstream of a plan. */
+function isOf({ upstream }: UpstreamPlan): (rule: SyncRule) => boolean {
+  return ({ image }) => splitTarget(image).upstream === upstream;
 }
 
 /** When referrers were last looked for, by `versionKeyOf`. */
@@ -182,13 +221,6 @@ function withSearch(image: KnownImage, searched: SearchTimes): KnownImage {
 
 function searchOf({ wanted, searchedAt }: PlannedItem): [string, number | undefined] {
   return [versionKeyOf(wanted), searchedAt];
-}
-
-/** The previous image of a tag stays until the new one is held. */
-function postpone(deselected: DeselectedImage, absent: ReadonlySet<string>): DeselectedImage {
-  const { image, action, why } = deselected;
-  if (action !== 'release' || !absent.has(keyOf(image))) return deselected;
-  return { ...deselected, action: 'guarded', why: TEXTS.postponed({ why }) };
 }
 
 /** A function, so that the compiler does not take an earlier answer for this one. */

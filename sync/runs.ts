@@ -6,7 +6,7 @@ import { surveyImages } from './readiness.ts';
 import { reasonOf } from './resolver.ts';
 import { PASSING_ANSWERS, Retries } from './retries.ts';
 import { RunProgress } from './run-progress.ts';
-import { carryOut, isOneImage } from './runner.ts';
+import { Runner, isOneImage } from './runner.ts';
 import type { SyncParts } from './parts.ts';
 
 interface Running {
@@ -119,10 +119,16 @@ export class SyncRuns {
     };
     // An upstream that cannot be reached keeps no other one waiting: the next run asks it again.
     const retries = new Retries({ timer, signal, faults: PASSING_ANSWERS, gaveUp });
-    const plan = await makePlan(this.#parts, lock, retries);
-    running.phase = 'fetching';
-    const parts = { ...this.#parts, progress: running.progress, cap: this.#cap, gaveUp };
-    const { fetched, kept, failures, deselected } = await carryOut(parts, plan);
+    const { progress } = running;
+    const runner = new Runner({ ...this.#parts, progress, cap: this.#cap, gaveUp });
+    const plan = await makePlan(this.#parts, lock, {
+      retries,
+      planned: async (each) => {
+        running.phase = 'fetching';
+        await runner.fetch(each);
+      },
+    });
+    const { fetched, kept, failures, deselected } = await runner.conclude(plan);
     const all: SyncProblem[] = [...plan.problems, ...failures];
     const failed = new Set(all.map(({ image }) => image).filter(isOneImage)).size;
     return {

@@ -4,6 +4,7 @@ import type { SyncConfig } from '../src/config/sync-schema.ts';
 import { isDigest } from '../src/oci/digest.ts';
 import type { SyncProblem, SyncReport } from '../src/api/sync-api.ts';
 import { fingerprint } from './lock.ts';
+import { TEXTS } from './texts.ts';
 import type { WantedImage } from './wanted-image.ts';
 
 /** An image that an earlier run selected. */
@@ -37,6 +38,7 @@ const EMPTY: Document = { version: 1, images: [], isRunning: false };
 export class SyncState {
   readonly #path: string;
   #document: Document;
+  #written: Promise<void> = Promise.resolve();
 
   static async open(path: string): Promise<SyncState> {
     return new SyncState(path, (await read(path)) ?? EMPTY);
@@ -56,9 +58,25 @@ export class SyncState {
     return this.#document;
   }
 
-  /** Written when it resolves; after a crash the file is the old or the new one. */
+  /** Rules and images of which it is not known what they select. */
+  unresolved(config: Pick<SyncConfig, 'rules'>): readonly SyncProblem[] {
+    if (this.isOf(config)) return this.#document.unresolved ?? [];
+    return config.rules.map(({ path, image }) => ({
+      rule: path,
+      image,
+      reason: TEXTS.notResolved,
+    }));
+  }
+
+  /** Written when it resolves, one after the other; after a crash the file is an old or the new one. */
   async update(change: Partial<Omit<Document, 'version'>>): Promise<void> {
     this.#document = { ...this.#document, ...change };
+    const written = this.#written.then(async () => this.#write());
+    this.#written = written.catch(() => undefined);
+    await written;
+  }
+
+  async #write(): Promise<void> {
     const fresh = `${this.#path}.new`;
     {
       // A link that stands there is not written through.

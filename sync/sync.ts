@@ -67,7 +67,7 @@ export class Sync implements SyncApi {
   async status(): Promise<SyncStatus> {
     const readiness = await surveyImages(this.#parts);
     const closedUntil = this.#parts.schedule.closed?.closedUntil;
-    const unresolved = this.#unresolved();
+    const unresolved = this.#parts.state.unresolved(this.#parts.config);
     const { nextRunAt } = this.#daemon;
     return {
       rules: this.#parts.config.rules.length,
@@ -86,7 +86,7 @@ export class Sync implements SyncApi {
   failure(image: string): SyncProblem | undefined {
     const { config, state, canonical } = this.#parts;
     const failures = state.isOf(config) ? (state.current.last?.failures ?? []) : [];
-    return findFailure(canonical(image), [...failures, ...this.#unresolved()], config.rules);
+    return findFailure(canonical(image), [...failures, ...state.unresolved(config)], config.rules);
   }
 
   async plan(lock?: unknown): Promise<SyncPlan> {
@@ -118,13 +118,5 @@ export class Sync implements SyncApi {
   #refuseOffline(): void {
     if (!this.#parts.isOffline) return;
     throw new RegistryError('UNSUPPORTED', { status: 409, message: TEXTS.offline });
-  }
-
-  /** Rules and images of which it is not known what they select. */
-  #unresolved(): readonly SyncProblem[] {
-    const { config, state } = this.#parts;
-    if (state.isOf(config)) return state.current.unresolved ?? [];
-    const reason = TEXTS.notResolved;
-    return config.rules.map(({ path, image }) => ({ rule: path, image, reason }));
   }
 }

@@ -39,7 +39,7 @@ const common = {
   priority: z
     .int(TEXTS.asWholeNumber)
     .exactOptional()
-    .describe('Higher ones are fetched first. Default: 0.'),
+    .describe('Higher ones of an upstream are fetched first. Default: 0.'),
   fresh: durationOrForever
     .refine((ms) => ms > 0, TEXTS.freshAboveZero)
     .exactOptional()

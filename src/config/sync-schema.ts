@@ -57,7 +57,7 @@ export function syncSchema(source: Source) {
         .int(TEXTS.asCount)
         .min(1, TEXTS.asCount)
         .default(4)
-        .describe('Images at a time.'),
+        .describe('Images of one upstream at a time.'),
       releaseShare: shareSchema
         .prefault('20%')
         .describe('Most of what was held that one run may release.'),
