@@ -21,13 +21,51 @@ const SHAPES: readonly (readonly [RegExp, string])[] = [
   ],
 ];
 
-/** Long enough to hold a secret of four bytes. */
-const BASE64_RUN = /[\w+/-]{6,}={0,2}/g;
+/** Shorter ones stand in what is decoded by chance. */
+const MIN_CARRIED_LENGTH = 4;
+/** Of Base64 or hex, long enough to hold a secret of four bytes. */
+const ENCODED_RUN = /[\w+/-]{6,}={0,2}/g;
+const HEX_RUN = /[\da-f]{8,}/gi;
+/** What is encoded and encoded again. */
+const MAX_DEPTH = 2;
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  amp: '&',
+  quot: '"',
+  apos: "'",
+  lt: '<',
+  gt: '>',
+};
+
+/** Each takes one encoding off a text, of which only a part may be encoded. */
+const DECODERS: readonly ((text: string) => string)[] = [
+  (text) =>
+    text.replaceAll(/(?:%[\da-f]{2})+/gi, (run) =>
+      Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'),
+    ),
+  (text) =>
+    text
+      .replaceAll(/\\u([\da-f]{4})/gi, (_, code: string) => String.fromCharCode(parseInt(code, 16)))
+      .replaceAll(/\\(["\\/])/g, '$1'),
+  (text) =>
+    text
+      .replaceAll(/&#x([\da-f]{1,4});/gi, (_, code: string) =>
+        String.fromCharCode(parseInt(code, 16)),
+      )
+      .replaceAll(/&#(\d{1,5});/g, (_, code: string) => String.fromCharCode(Number(code)))
+      .replaceAll(
+        /&(amp|quot|apos|lt|gt);/gi,
+        (_, name: string) => ENTITIES[name.toLowerCase()] ?? '',
+      ),
+  // The bytes of UTF-8 as headers are read.
+  (text) => (/[^\0-\xff]/.test(text) ? text : Buffer.from(text, 'latin1').toString('utf8')),
+];
 
 /**
  * The secrets that one upstream is asked with. Whatever it or its token service says is told to
  * people only through here: an echo of what it was sent is struck out, as it is, and in the forms that
- * it travels in (Base64 at any place of a longer text, Basic, percent-encoded).
+ * it travels in: percent-encoded, escaped as JSON or HTML, in hex, in Base64 at any place of a longer
+ * text, and twice so.
  */
 export class Secrets {
   readonly #kept = new LRUCache<string, readonly string[]>({ max: MAX_KEPT });
@@ -42,44 +80,78 @@ export class Secrets {
     const isCut = text.length > MAX_TEXT_LENGTH;
     // What is cut in two is found no more.
     const whole = isCut ? text.slice(0, MAX_TEXT_LENGTH).replace(/\S*$/, '') : text;
-    let struck = this.#strikeForms(whole, 1);
-    struck = struck.replaceAll(BASE64_RUN, (run) => (this.#isCarrier(run) ? STRUCK : run));
+    let struck = this.#strikeEncoded(whole, 1);
     for (const [shape, replacement] of SHAPES) struck = struck.replaceAll(shape, replacement);
     return struck;
   }
 
   /** Our own words, in which the other side may have had a part: a host's name, say. */
   strikeOwn(text: string): string {
-    return this.#strikeForms(text, MIN_LENGTH_ANYWHERE);
+    return this.#strikeEncoded(text, MIN_LENGTH_ANYWHERE);
+  }
+
+  #strikeEncoded(text: string, minLength: number): string {
+    let struck = this.#strikePlain(text, minLength);
+    let decoded = struck;
+    for (const decode of Array.from({ length: MAX_DEPTH }, () => DECODERS).flat()) {
+      const before = decoded;
+      decoded = decode(before);
+      if (decoded === before) continue;
+      const plain = this.#strikePlain(decoded, minLength);
+      // Only what hides a secret is shown otherwise than it was said.
+      if (plain !== decoded) struck = decoded = plain;
+    }
+    return struck;
+  }
+
+  #strikePlain(text: string, minLength: number): string {
+    const struck = this.#strikeForms(text, minLength);
+    const minCarried = Math.max(minLength, MIN_CARRIED_LENGTH);
+    const all = [...struck.matchAll(ENCODED_RUN)].map(([run]) => decodingsOf(run)).join(' ');
+    const carried = this.#forms()
+      .filter((form) => form.length >= minCarried && all.includes(form))
+      .toArray();
+    if (carried.length === 0) return struck;
+    return struck.replaceAll(ENCODED_RUN, (run) => {
+      const decoded = decodingsOf(run);
+      return carried.some((form) => decoded.includes(form)) ? STRUCK : run;
+    });
   }
 
   #strikeForms(text: string, minLength: number): string {
     let struck = text;
-    for (const form of [...this.#kept.values()].flat()) {
-      if (form.length < minLength || !includes(struck, form)) continue;
+    const lower = text.toLowerCase();
+    for (const form of this.#forms()) {
+      if (form.length < minLength || !lower.includes(form)) continue;
       struck = struck.replaceAll(new RegExp(RegExp.escape(form), 'gi'), STRUCK);
     }
     return struck;
   }
 
-  /** Whether this is Base64 of something with a secret in it, from whatever place it is read. */
-  #isCarrier(run: string): boolean {
-    const decoded = [0, 1, 2, 3].map((start) =>
-      Buffer.from(run.slice(start), 'base64').toString('utf8'),
-    );
-    const forms = [...this.#kept.values()].flat();
-    return forms.some((form) => decoded.some((text) => includes(text, form)));
+  #forms(): IteratorObject<string> {
+    return this.#kept.values().flatMap((forms) => forms);
   }
 }
 
-/** As it is, and as URLs, forms and JSON hold it. */
+/** As it is, and as URLs, forms and JSON hold it; in lower case, since it is found in any. */
 function formsOf(secret: string): readonly string[] {
   const inForm = new URLSearchParams({ '': secret }).toString().slice(1);
   const inJson = JSON.stringify(secret).slice(1, -1);
   const forms = [secret, encodeURIComponent(secret), inForm, inJson];
-  return [...new Set(forms)].toSorted((a, b) => b.length - a.length);
+  return [...new Set(forms.map((form) => form.toLowerCase()))].toSorted(
+    (a, b) => b.length - a.length,
+  );
 }
 
-function includes(text: string, form: string): boolean {
-  return text.toLowerCase().includes(form.toLowerCase());
+/** What it says as Base64, from whatever place it is read, and as hex, each down to the last; in lower case. */
+function decodingsOf(run: string, depth = MAX_DEPTH): string {
+  const hex = run.match(HEX_RUN) ?? [];
+  const decoded = [
+    ...[0, 1, 2, 3].map((start) => Buffer.from(run.slice(start), 'base64')),
+    ...hex.flatMap((digits) => [0, 1].map((start) => Buffer.from(digits.slice(start), 'hex'))),
+  ];
+  const texts = decoded.map((bytes) => bytes.toString('utf8'));
+  const inner = depth === 1 ? [] : texts.flatMap((text) => text.match(ENCODED_RUN) ?? []);
+  const outer = texts.join(' ').toLowerCase();
+  return [outer, ...inner.map((deeper) => decodingsOf(deeper, depth - 1))].join(' ');
 }

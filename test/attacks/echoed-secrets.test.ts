@@ -27,6 +27,47 @@ const FORMS: Record<string, (secret: string) => string> = {
   'over and over': (secret) => `${secret} `.repeat(500),
 };
 
+const percent = (text: string): string =>
+  [...Buffer.from(text)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
+
+/** Forms that nothing needs to send, and that hide a secret from whoever looks for it as it is. */
+const ODD_FORMS: Record<string, (secret: string) => string> = {
+  'percent-encoded to the last letter': percent,
+  'percent-encoded twice': (secret) => encodeURIComponent(percent(secret)),
+  'in escapes of JSON': (secret) =>
+    Array.from(secret)
+      .map((char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
+  'in entities of HTML': (secret) =>
+    Array.from(secret)
+      .map(
+        (char, at) => `&#${at % 2 ? char.charCodeAt(0) : `x${char.charCodeAt(0).toString(16)}`};`,
+      )
+      .join(''),
+  'with the named entities of HTML': (secret) =>
+    secret.replaceAll('&', '&amp;').replaceAll('"', '&quot;'),
+  'in hex': (secret) => Buffer.from(secret).toString('hex'),
+  'in percent-encoded Base64': (secret) => percent(Buffer.from(secret).toString('base64')),
+  'in Base64 of Base64': (secret) =>
+    Buffer.from(Buffer.from(secret).toString('base64')).toString('base64'),
+  'in the letters of another character set': (secret) => Buffer.from(secret).toString('latin1'),
+};
+
+for (const [claim, form] of Object.entries(ODD_FORMS)) {
+  test(`a registry that answers with the password ${claim} shows it to nobody`, async (t) => {
+    const scene = await startScene(t, {
+      registry: { auth: { kind: 'basic', username: 'robot', password: SECRET } },
+      upstream: { credentials: USER },
+    });
+    await scene.ask(`/v2/${REPOSITORY}/manifests/other`);
+    say(scene.registry, /^\/v2\//, 403, `you sent ${form(SECRET)} with it`);
+    const text = await shown(scene);
+    assertHidden(t, text, SECRET);
+    assertHidden(t, text.replaceAll('\\\\', '\\'), form(SECRET));
+    t.true(text.includes('you sent '));
+  });
+}
+
 /** Whatever a person may see of a mirror, as one text. */
 async function shown({ mirror, manifest, blob, image }: Scene): Promise<string> {
   const answers = [
@@ -167,18 +208,28 @@ const PLACES: Record<string, (registry: FakeRegistry, secret: string) => void> =
     }),
 };
 
+/** What a host's name has letters for. */
+const IN_PLACES: Record<string, (secret: string) => string> = {
+  'as it is': (secret) => secret,
+  'in hex': (secret) => Buffer.from(secret).toString('hex'),
+};
+
 for (const [claim, strike] of Object.entries(PLACES)) {
-  test(`a password that comes back in ${claim} is shown to nobody`, async (t) => {
-    const secret = 'echo-4711-of-a-password';
-    const scene = await startScene(t, {
-      registry: { auth: { kind: 'basic', username: 'robot', password: secret } },
-      upstream: { credentials: { username: 'robot', password: secret } },
-      timing: { attemptsMs: 0 },
+  for (const [how, form] of Object.entries(IN_PLACES)) {
+    test(`a password that comes back ${how} in ${claim} is shown to nobody`, async (t) => {
+      const secret = 'echo-4711-of-a-password';
+      const scene = await startScene(t, {
+        registry: { auth: { kind: 'basic', username: 'robot', password: secret } },
+        upstream: { credentials: { username: 'robot', password: secret } },
+        timing: { attemptsMs: 0 },
+      });
+      await scene.ask(`/v2/${REPOSITORY}/manifests/other`);
+      strike(scene.registry, form(secret));
+      const text = await shown(scene);
+      assertHidden(t, text, secret);
+      assertHidden(t, text, form(secret));
     });
-    await scene.ask(`/v2/${REPOSITORY}/manifests/other`);
-    strike(scene.registry, secret);
-    assertHidden(t, await shown(scene), secret);
-  });
+  }
 }
 
 test('the signature of an address, and tokens of others, are shown to nobody', async (t) => {
