@@ -34,8 +34,13 @@ const MAX_REMEMBERED_BYTES = 32 * 1024 * 1024;
 /** Of one list beside its entries. */
 const LIST_BYTES = 500;
 const MAX_REMEMBERED_FAILURES = 1_000;
+/** Also where absences count for no time: what took thousands of requests is not repeated by the next client. */
+const MIN_FAILURE_MS = 5_000;
 
-/** Lists that only an upstream knows in full; what is held stands in when it cannot be asked. */
+/**
+ * Lists that only an upstream knows in full; what is held stands in when it cannot be asked. One that
+ * took many requests to fail is asked for again when an absence would be, and after 5 s at the least.
+ */
 export class Listings {
   readonly #parts: ListingsParts;
   readonly #remembered = new LRUCache<string, Listing<string | Descriptor>>({
@@ -164,7 +169,7 @@ export class Listings {
       } catch (error) {
         if (error instanceof UpstreamError && error.isCostly) {
           const { negativeTtlMs } = upstreams.of(question.of).policy;
-          this.#failures.set(key, error, negativeTtlMs);
+          this.#failures.set(key, error, Math.max(negativeTtlMs, MIN_FAILURE_MS));
         }
         throw error;
       }

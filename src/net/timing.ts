@@ -18,6 +18,11 @@ export interface Timing {
   readonly attemptsMs: number;
   /** How long a small answer may be silent before all who wait for it share one more question. */
   readonly patienceMs: number;
+  /**
+   * For all of a list, however many requests and bytes it takes: 200 pages of 1,000 names at half a
+   * second each, and a page of 4 MiB at 35 KiB/s; 120 s unless given.
+   */
+  readonly listingMs?: number;
   /** How long a range far ahead of a running transfer waits for it before it asks by itself. */
   readonly rangeMs: number;
   /** For the question whether an upstream is there at all. */

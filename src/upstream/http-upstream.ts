@@ -1,4 +1,5 @@
 import { fallbackTag } from '../oci/cosign.ts';
+import { Deadline } from '../net/deadline.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestOf, isDigest, splitDigest, type Algorithm, type Digest } from '../oci/digest.ts';
@@ -32,6 +33,7 @@ import { TEXTS } from './texts.ts';
 
 /** ECR refuses more; registries that cap lower send a Link. */
 const PAGE_SIZE = 1000;
+const LISTING_MS = 120_000;
 
 /** A registry over HTTP: the requests of the distribution spec, tolerant of known deviations. */
 export class HttpUpstream implements Upstream {
@@ -41,15 +43,17 @@ export class HttpUpstream implements Upstream {
   readonly #prefix: string;
   readonly #listings: ListingReader;
   readonly #referrers: Referrers;
+  readonly #listingMs: number;
 
   constructor(parts: RegistrySenderParts) {
-    const { config, metrics, clock } = parts;
+    const { config, metrics, clock, timing } = parts;
     this.#metrics = metrics;
     this.name = config.name;
     this.#prefix = config.prefix === undefined ? '' : `${config.prefix}/`;
     this.#client = new RegistryClient(parts);
-    this.#listings = new ListingReader({ upstream: this.name, client: this.#client, clock });
+    this.#listings = new ListingReader({ upstream: this.name, client: this.#client });
     this.#referrers = new Referrers({ listings: this.#listings, clock });
+    this.#listingMs = timing.listingMs ?? LISTING_MS;
   }
 
   get status(): Upstream['status'] {
@@ -198,11 +202,13 @@ export class HttpUpstream implements Upstream {
     subject: Digest,
     demand: Demand = INTERACTIVE,
   ): Promise<Descriptor[]> {
-    return this.#referrers.list({
-      ...this.#target(repository, `referrers/${subject}`),
-      fallback: async () => this.#readFallback(repository, fallbackTag(subject), demand),
-      demand,
-    });
+    return this.#inTime(demand, async (asked) =>
+      this.#referrers.list({
+        ...this.#target(repository, `referrers/${subject}`),
+        fallback: async () => this.#readFallback(repository, fallbackTag(subject), asked),
+        demand: asked,
+      }),
+    );
   }
 
   async close(): Promise<void> {
@@ -254,14 +260,29 @@ export class HttpUpstream implements Upstream {
     wanted: Omit<ListingRequest, 'accept'>,
     read: (name: string) => Name | undefined,
   ): Promise<Name[] | undefined> {
-    const request = { ...wanted, accept: 'application/json' };
-    try {
-      return await this.#listings.names({ ...request, pageSize: PAGE_SIZE }, read);
-    } catch (error) {
-      // Some refuse a page size that is beyond their own.
-      if (!(error instanceof UpstreamError) || error.status !== 400) throw error;
-      return this.#listings.names(request, read);
-    }
+    return this.#inTime(wanted.demand, async (demand) => {
+      const request = { ...wanted, demand, accept: 'application/json' };
+      try {
+        return await this.#listings.names({ ...request, pageSize: PAGE_SIZE }, read);
+      } catch (error) {
+        // Some refuse a page size that is beyond their own.
+        if (!(error instanceof UpstreamError) || error.status !== 400) throw error;
+        return this.#listings.names(request, read);
+      }
+    });
+  }
+
+  /**
+   * One limit of time over all that a listing takes, which no bytes prolong: what drips would be
+   * within the limit of each single request for an hour.
+   */
+  async #inTime<List>(demand: Demand, list: (demand: Demand) => Promise<List>): Promise<List> {
+    const ms = this.#listingMs;
+    using deadline = new Deadline(ms, () =>
+      this.#badResponse(TEXTS.tooSlow({ ms }), { isCostly: true }),
+    );
+    const signals = [deadline.signal, ...(demand.signal ? [demand.signal] : [])];
+    return await deadline.within(list({ ...demand, signal: AbortSignal.any(signals) }));
   }
 
   #nameOf(repository: Repository): string {
