@@ -69,7 +69,7 @@ export const TEXTS = {
   // What issues credentials.
   noCredential: ({ label, reason }: { label: string; reason: string }) =>
     `no credential from ${label}: ${reason}`,
-  cloudSilent: ({ seconds }: { seconds: number }) => `no answer within ${seconds} s`,
+  providerSilent: ({ seconds }: { seconds: number }) => `no answer within ${seconds} s`,
   unknownFault: 'an unknown fault',
   notJson: 'what was read is not JSON',
   noAccessToken: 'an answer without an access token',
@@ -90,7 +90,6 @@ export const TEXTS = {
   helperMissing: 'is not on the PATH',
   helperDenied: 'may not be run',
   helperTalks: 'printed too much',
-  helperLate: ({ seconds }: { seconds: number }) => `gave no answer within ${seconds} s`,
   helperWithout: ({ server }: { server: string }) => `has no credentials for ${server}`,
   helperSaid: ({ said }: { said: string }) => `failed${said}`,
   configNotJson: ({ file }: { file: string }) =>

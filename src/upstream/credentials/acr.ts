@@ -8,7 +8,7 @@ import { UpstreamError } from '../../oci/upstream-error.ts';
 import type { Issued } from '../expiring-value.ts';
 import { parseJsonObject } from '../../net/json-object.ts';
 import type { Sender } from '../../net/transport.ts';
-import { askCloud, firstLine } from './ask-cloud.ts';
+import { firstLine, inOneLine } from './ask-provider.ts';
 import type { Credential } from './credential.ts';
 import { TEXTS } from '../texts.ts';
 
@@ -21,7 +21,7 @@ export interface AzureParts {
   /** The registry's `/v2/`. */
   readonly registry: URL;
   readonly sender: Sender;
-  readonly closing?: AbortSignal | undefined;
+  readonly signal: AbortSignal;
 }
 
 /** The same one in every Azure cloud. */
@@ -36,17 +36,14 @@ const DEVELOPER_TOOLS = /Visual Studio|Azure CLI|Developer CLI|PowerShell|broker
  * @see https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
  */
 export async function issueFromAzure(parts: AzureParts): Promise<Issued<Credential>> {
-  const identity = await askCloud(
-    async (abortSignal) => {
-      const answer = await createCredential(parts).getToken(SCOPE, {
-        abortSignal,
-        requestOptions: { timeout: 4_000 },
-      });
-      if (!answer) throw new Error(TEXTS.noAccessToken);
-      return answer.token;
-    },
-    { tell: tellError, closing: parts.closing },
-  );
+  const identity = await inOneLine(async () => {
+    const answer = await createCredential(parts).getToken(SCOPE, {
+      abortSignal: parts.signal,
+      requestOptions: { timeout: 4_000 },
+    });
+    if (!answer) throw new Error(TEXTS.noAccessToken);
+    return answer.token;
+  }, tellError);
   const token = await exchange(identity, parts);
   const value = { kind: 'identity-token', token } as const;
   return { value, expiresAt: readExpiry(token), lifeMs: UNKNOWN_LIFE_MS };
@@ -79,7 +76,7 @@ function authorityOf(host: string): string | undefined {
 
 async function exchange(
   identity: string,
-  { upstream, tenant, registry, sender }: AzureParts,
+  { upstream, tenant, registry, sender, signal }: AzureParts,
 ): Promise<string> {
   const url = new URL('/oauth2/exchange', registry);
   const form = new URLSearchParams({ grant_type: 'access_token', service: registry.host });
@@ -90,6 +87,7 @@ async function exchange(
     url,
     headers: { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' },
     body: form.toString(),
+    signal,
   });
   const { status } = response;
   const bytes = await response.read(MAX_ANSWER_BYTES);

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import { kill } from 'node:process';
 import type { Readable } from 'node:stream';
 import { parseJsonObject } from '../../net/json-object.ts';
 import type { Issued } from '../expiring-value.ts';
@@ -11,9 +10,6 @@ export interface HelperParts {
   readonly name: string;
   /** The registry as it was logged in to. */
   readonly server: string;
-  readonly limitMs?: number;
-  /** Aborts when the mirror closes. */
-  readonly closing?: AbortSignal | undefined;
 }
 
 interface Outcome {
@@ -25,7 +21,6 @@ interface Outcome {
 
 /** Helpers name no expiry, and a `docker login` may change what they keep at any time. */
 const LIFE_MS = 10 * 60_000;
-const LIMIT_MS = 10_000;
 const MAX_OUTPUT_BYTES = 1024 * 1024;
 const MAX_REASON_LENGTH = 200;
 /** In place of a name: the secret is an identity token. */
@@ -55,24 +50,17 @@ export async function issueFromHelper(parts: HelperParts): Promise<Issued<Creden
   return { value, lifeMs: LIFE_MS };
 }
 
-/** It ends by the limit, with whatever it has started, or when the mirror closes. */
-async function run(program: string, parts: HelperParts): Promise<Outcome> {
-  const { server, limitMs = LIMIT_MS, closing } = parts;
-  // In a group of its own: what it starts has its output, and would hold that open.
-  const child = spawn(program, ['get'], { detached: true });
+/** `askProvider` ends what is late, with whatever it has started. */
+async function run(program: string, { server }: HelperParts): Promise<Outcome> {
+  const child = spawn(program, ['get']);
   const { promise, resolve } = Promise.withResolvers<Outcome['failure']>();
-  const end = (failure: Outcome['failure']): void => {
-    if (child.pid !== undefined) killGroup(child.pid);
-    for (const stream of child.stdio) stream?.destroy();
-    resolve(failure);
-  };
   const collect = (stream: Readable): Buffer[] => {
     const chunks: Buffer[] = [];
     let bytes = 0;
     stream.on('data', (chunk: Buffer) => {
       chunks.push(chunk);
       bytes += chunk.length;
-      if (bytes > MAX_OUTPUT_BYTES) end('talks');
+      if (bytes > MAX_OUTPUT_BYTES) resolve('talks');
     });
     return chunks;
   };
@@ -82,37 +70,19 @@ async function run(program: string, parts: HelperParts): Promise<Outcome> {
   // A program that answers without reading its input closes the pipe early.
   child.stdin.on('error', () => {});
   child.stdin.end(`${server}\n`);
-  const timer = setTimeout(() => end('late'), limitMs);
-  const close = (): void => end('late');
-  closing?.addEventListener('abort', close, { once: true });
-  if (closing?.aborted) close();
-  try {
-    const failure = await promise;
-    const [out = '', err = ''] = [stdout, stderr].map((chunks) => Buffer.concat(chunks).toString());
-    return { failure, stdout: out, stderr: err };
-  } finally {
-    clearTimeout(timer);
-    closing?.removeEventListener('abort', close);
-  }
-}
-
-function killGroup(pid: number): void {
-  try {
-    kill(-pid, 'SIGKILL');
-  } catch {
-    // It has ended by itself.
-  }
+  const failure = await promise;
+  const [out = '', err = ''] = [stdout, stderr].map((chunks) => Buffer.concat(chunks).toString());
+  return { failure, stdout: out, stderr: err };
 }
 
 function reasonOf(
   failure: NonNullable<Outcome['failure']>,
   { stdout, stderr }: Pick<Outcome, 'stdout' | 'stderr'>,
-  { server, limitMs = LIMIT_MS }: HelperParts,
+  { server }: HelperParts,
 ): string {
   if (failure === 'ENOENT') return TEXTS.helperMissing;
   if (failure === 'EACCES') return TEXTS.helperDenied;
   if (failure === 'talks') return TEXTS.helperTalks;
-  if (failure === 'late') return TEXTS.helperLate({ seconds: limitMs / 1000 });
   const [said = ''] = [stdout, stderr].map(firstLine).filter((line) => line !== '');
   if (said.startsWith(NOT_FOUND)) return TEXTS.helperWithout({ server });
   return TEXTS.helperSaid({ said: said === '' ? '' : `: ${said}` });

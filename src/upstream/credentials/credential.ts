@@ -1,6 +1,7 @@
 import type { Clock } from '../../time/clock.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import type { Secrets } from '../secrets.ts';
+import { askProvider, firstLine } from './ask-provider.ts';
 import { ExpiringValue, type Issued } from '../expiring-value.ts';
 import { TEXTS } from '../texts.ts';
 
@@ -34,10 +35,12 @@ export interface IssuedCredentialParts {
   /** The provider's name, for messages. */
   readonly label: string;
   /** Asks the provider. Its errors are told in one line and never carry a secret. */
-  readonly issue: () => Promise<Issued<Credential>>;
+  readonly issue: (signal: AbortSignal) => Promise<Issued<Credential>>;
   /** What is issued is one more. */
   readonly secrets: Secrets;
   readonly clock: Clock;
+  /** Aborts when the mirror closes. */
+  readonly closing?: AbortSignal | undefined;
 }
 
 /** A credential so young is not the reason of a refusal. */
@@ -48,11 +51,11 @@ export class IssuedCredential implements CredentialSource {
   readonly label: string;
   readonly #value: ExpiringValue<Credential>;
 
-  constructor({ upstream, label, issue, secrets, clock }: IssuedCredentialParts) {
+  constructor({ upstream, label, issue, secrets, clock, closing }: IssuedCredentialParts) {
     this.label = label;
     this.#value = new ExpiringValue(async () => {
       try {
-        const issued = await issue();
+        const issued = await askProvider(issue, { closing });
         secrets.add(secretOf(issued.value));
         return issued;
       } catch (error) {
@@ -75,9 +78,4 @@ export class IssuedCredential implements CredentialSource {
     this.#value.drop(credential);
     return true;
   }
-}
-
-function firstLine(error: unknown): string {
-  const text = error instanceof Error ? error.message || error.name : String(error);
-  return text.split('\n', 1)[0] ?? '';
 }

@@ -11,7 +11,6 @@ export interface DockerConfigParts {
   readonly file: string;
   /** The registry as it was logged in to. */
   readonly server: string;
-  readonly closing?: AbortSignal | undefined;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -25,14 +24,14 @@ const LIFE_MS = 10 * 60_000;
  * holds.
  */
 export async function issueFromDockerConfig(parts: DockerConfigParts): Promise<Issued<Credential>> {
-  const { file, server, closing } = parts;
+  const { file, server } = parts;
   const document = parseJsonObject(Buffer.from(readTextFile(file)));
   if (!document) throw new Error(TEXTS.configNotJson({ file }));
   const { auths, credHelpers, credsStore } = document;
   const helper = findEntry(credHelpers, server) ?? credsStore;
   if (typeof helper === 'string' && helper !== '') {
     checkHelperName(helper, file);
-    return issueFromHelper({ name: helper, server, closing });
+    return issueFromHelper({ name: helper, server });
   }
   const entry = findEntry(auths, server);
   const value = isMap(entry) ? readEntry(entry) : undefined;

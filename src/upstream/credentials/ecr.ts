@@ -1,12 +1,12 @@
 import type { Issued } from '../expiring-value.ts';
-import { askCloud, firstLine } from './ask-cloud.ts';
+import { firstLine, inOneLine } from './ask-provider.ts';
 import type { Credential } from './credential.ts';
 import { TEXTS } from '../texts.ts';
 
 export interface EcrPublicParts {
   /** A profile of the AWS configuration files; without one, the default credential chain. */
   readonly profile?: string | undefined;
-  readonly closing?: AbortSignal | undefined;
+  readonly signal: AbortSignal;
 }
 
 export interface EcrParts extends EcrPublicParts {
@@ -37,13 +37,13 @@ const PUBLIC_REGION = 'us-east-1';
 export async function issueFromEcr({
   region,
   profile,
-  closing,
+  signal,
 }: EcrParts): Promise<Issued<Credential>> {
   const { ECRClient, GetAuthorizationTokenCommand } = await import('@aws-sdk/client-ecr');
   const client = new ECRClient({ ...CLIENT, region, ...(profile !== undefined && { profile }) });
   const command = new GetAuthorizationTokenCommand({});
-  return issueBy(client, closing, async (abortSignal) => {
-    const { authorizationData } = await client.send(command, { abortSignal });
+  return issueBy(client, async () => {
+    const { authorizationData } = await client.send(command, { abortSignal: signal });
     return authorizationData?.[0];
   });
 }
@@ -51,26 +51,25 @@ export async function issueFromEcr({
 /** The password of Amazon's public registry, for twelve hours. */
 export async function issueFromEcrPublic({
   profile,
-  closing,
+  signal,
 }: EcrPublicParts): Promise<Issued<Credential>> {
   const { ECRPUBLICClient, GetAuthorizationTokenCommand } =
     await import('@aws-sdk/client-ecr-public');
   const options = { ...CLIENT, region: PUBLIC_REGION };
   const client = new ECRPUBLICClient({ ...options, ...(profile !== undefined && { profile }) });
   const command = new GetAuthorizationTokenCommand({});
-  return issueBy(client, closing, async (abortSignal) => {
-    const { authorizationData } = await client.send(command, { abortSignal });
+  return issueBy(client, async () => {
+    const { authorizationData } = await client.send(command, { abortSignal: signal });
     return authorizationData;
   });
 }
 
 async function issueBy(
   client: { destroy(): void },
-  closing: AbortSignal | undefined,
-  ask: (signal: AbortSignal) => Promise<Authorization | undefined>,
+  ask: () => Promise<Authorization | undefined>,
 ): Promise<Issued<Credential>> {
   try {
-    return readAuthorization(await askCloud(ask, { tell: tellError, closing }));
+    return readAuthorization(await inOneLine(ask, tellError));
   } finally {
     client.destroy();
   }

@@ -1,25 +1,25 @@
 import { GoogleAuth, JWT, gcpMetadata, type AuthClient } from 'google-auth-library';
 import type { Issued } from '../expiring-value.ts';
 import { parseJsonObject } from '../../net/json-object.ts';
-import { askCloud, firstLine } from './ask-cloud.ts';
+import { firstLine, inOneLine } from './ask-provider.ts';
 import type { Credential } from './credential.ts';
 import { TEXTS } from '../texts.ts';
 
 export interface GoogleParts {
   /** The text of a service account's JSON key; without it, the application default credentials. */
   readonly key?: string | undefined;
-  readonly closing?: AbortSignal | undefined;
+  readonly signal: AbortSignal;
 }
 
 const SCOPES = ['https://www.googleapis.com/auth/cloud-platform'];
 const TRANSPORT = { timeout: 4_000, retryConfig: { retry: 1, noResponseRetries: 1 } };
 
 /** An access token of Google, which its registries take as a password, for one hour. */
-export async function issueFromGoogle({ key, closing }: GoogleParts): Promise<Issued<Credential>> {
+export async function issueFromGoogle({ key, signal }: GoogleParts): Promise<Issued<Credential>> {
   // A kept client would hand out again the token that a registry has just refused.
   const client = async (): Promise<AuthClient> =>
-    key === undefined ? createDefaultClient() : createKeyClient(key);
-  return askCloud(async () => readToken(await client()), { tell: tellError, closing });
+    key === undefined ? createDefaultClient(signal) : createKeyClient(key, signal);
+  return inOneLine(async () => readToken(await client()), tellError);
 }
 
 async function readToken(client: AuthClient): Promise<Issued<Credential>> {
@@ -32,19 +32,22 @@ async function readToken(client: AuthClient): Promise<Issued<Credential>> {
   };
 }
 
-function createKeyClient(key: string): AuthClient {
+function createKeyClient(key: string, signal: AbortSignal): AuthClient {
   const { client_email: email, private_key: secret } = parseJsonObject(Buffer.from(key)) ?? {};
   if (typeof email !== 'string' || typeof secret !== 'string') {
     throw new Error(TEXTS.noServiceAccount);
   }
-  return new JWT({ email, key: secret, scopes: SCOPES, transporterOptions: TRANSPORT });
+  const transporterOptions = { ...TRANSPORT, signal };
+  return new JWT({ email, key: secret, scopes: SCOPES, transporterOptions });
 }
 
-async function createDefaultClient(): Promise<AuthClient> {
+/** The metadata server is asked without the signal, and for a few seconds only, by the library. */
+async function createDefaultClient(signal: AbortSignal): Promise<AuthClient> {
   // A machine whose network came late would stay without its metadata server.
   gcpMetadata.resetIsAvailableCache();
   // Without a project the library looks for one, also by running gcloud; a token needs none.
-  const options = { projectId: 'none', clientOptions: { transporterOptions: TRANSPORT } };
+  const transporterOptions = { ...TRANSPORT, signal };
+  const options = { projectId: 'none', clientOptions: { transporterOptions } };
   return new GoogleAuth({ ...options, scopes: SCOPES }).getClient();
 }
 

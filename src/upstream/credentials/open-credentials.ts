@@ -51,7 +51,8 @@ export function openCredentials(
     case 'acr':
     case 'helper':
     case 'docker-config': {
-      const issue = async (): Promise<Issued<Credential>> => issueFrom(config, context);
+      const issue = async (signal: AbortSignal): Promise<Issued<Credential>> =>
+        issueFrom(config, { ...context, signal });
       if (config.provider === 'acr' && config.secret !== undefined) {
         context.secrets.add(config.secret);
       }
@@ -72,22 +73,22 @@ function fixed(
 
 async function issueFrom(
   config: IssuedConfig,
-  context: CredentialsContext,
+  context: CredentialsContext & { readonly signal: AbortSignal },
 ): Promise<Issued<Credential>> {
-  const { closing } = context;
+  const { signal } = context;
   switch (config.provider) {
     case 'ecr':
-      return (await import('./ecr.ts')).issueFromEcr({ ...config, closing });
+      return (await import('./ecr.ts')).issueFromEcr({ ...config, signal });
     case 'ecr-public':
-      return (await import('./ecr.ts')).issueFromEcrPublic({ ...config, closing });
+      return (await import('./ecr.ts')).issueFromEcrPublic({ ...config, signal });
     case 'gcp':
-      return (await import('./gcp.ts')).issueFromGoogle({ ...config, closing });
+      return (await import('./gcp.ts')).issueFromGoogle({ ...config, signal });
     case 'acr':
       return (await import('./acr.ts')).issueFromAzure({ ...context, ...config });
     case 'helper':
-      return issueFromHelper({ ...config, closing });
+      return issueFromHelper(config);
     case 'docker-config':
-      return issueFromDockerConfig({ ...config, closing });
+      return issueFromDockerConfig(config);
   }
 }
 

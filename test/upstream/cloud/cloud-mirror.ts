@@ -77,6 +77,11 @@ export class CloudMirror {
     await talk(this.#child, { advanceMs });
   }
 
+  /** Of its own accord; the process stays. */
+  async close(): Promise<void> {
+    await talk(this.#child, { report: 'closed' });
+  }
+
   /** The packages of which the process has loaded anything. */
   async packages(): Promise<string[]> {
     const answer = await talk(this.#child, { report: 'packages' });

@@ -1,4 +1,5 @@
-import { writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { CredentialsConfig } from '../../../src/config/config.ts';
@@ -380,4 +381,57 @@ for (const [claim, lifeMs] of [
       await noSecrets(t, world);
     },
   );
+}
+
+// Programs
+
+for (const how of ['a script', 'a script that has started another program'] as const) {
+  test.serial(`closing ends ${how} that a profile names as its credential process`, async (t) => {
+    const folder = await createTempFolder(t);
+    const [config, program, started] = ['config', 'issue', 'started'].map((name) =>
+      join(folder, name),
+    );
+    const hang =
+      how === 'a script' ? 'exec sleep 600' : `sleep 600 &\necho $! >> '${started}'\nwait`;
+    await writeFile(program!, `#!/bin/sh\necho $$ >> '${started}'\n${hang}\n`, { mode: 0o755 });
+    await writeFile(config!, `[default]\ncredential_process = ${program}\n`);
+    const { mirror, registry } = await startWorld(t, {
+      env: { AWS_CONFIG_FILE: config!, PATH: process.env['PATH'] ?? '' },
+    });
+    const answering = mirror.get(MANIFEST).catch((error: unknown) => error);
+    const count = how === 'a script' ? 1 : 2;
+    const pids = await until('the program runs', async () => {
+      const found = (await readFile(started!, 'utf8').catch(() => '')).split('\n').filter(Boolean);
+      return found.length === count ? found : undefined;
+    });
+    t.deepEqual(pids.filter(isRunning), pids);
+    await mirror.close();
+    await answering;
+    // The library tries the program once more in another way; what that starts ends as well.
+    let looks = 0;
+    await until('nothing runs any more', async () => {
+      const isOver = !pids.some(isRunning) && !(await isNamed(program!));
+      looks = isOver ? looks + 1 : 0;
+      return looks === 50;
+    });
+    t.deepEqual(registry.conversation(), []);
+  });
+}
+
+/** Whether a process was started by this name. */
+async function isNamed(program: string): Promise<boolean> {
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (line.includes(program)) return true;
+  }
+  return false;
+}
+
+function isRunning(pid: string): boolean {
+  try {
+    // A dead process that nobody has waited for is a zombie.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
 }

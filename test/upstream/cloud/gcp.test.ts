@@ -8,6 +8,7 @@ import { buildImage, type Image } from '../../helpers/image.ts';
 import { createTempFolder } from '../../helpers/mirror.ts';
 import { refusalOf } from '../../helpers/scene.ts';
 import { createCloudCertificate } from './cloud-certificate.ts';
+import { issueFromGoogle } from '../../../src/upstream/credentials/gcp.ts';
 import { CloudMirror, UPSTREAM } from './cloud-mirror.ts';
 import { until } from '../../helpers/until.ts';
 import { startProxy } from '../../helpers/proxy.ts';
@@ -287,4 +288,10 @@ test.serial('without any credential, and without a metadata server, it says so',
     ),
   );
   await noSecrets(t, mirror, []);
+});
+
+test.serial('Google is not asked for what was given up', async (t) => {
+  const reason = new Error('the mirror is closing');
+  const asking = issueFromGoogle({ key: KEY, signal: AbortSignal.abort(reason) });
+  await t.throwsAsync(asking, { message: reason.message });
 });

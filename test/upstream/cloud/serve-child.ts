@@ -4,10 +4,15 @@
  */
 import { registerHooks } from 'node:module';
 import type { Config } from '../../../src/config/config.ts';
+import type { RunningServer } from '../../../src/server.ts';
 
-export type ToChild = { config: Config } | { advanceMs: number } | { report: 'packages' };
+export type ToChild =
+  { config: Config } | { advanceMs: number } | { report: 'packages' | 'closed' };
 export type FromChild =
-  { ready: { url: string; adminUrl: string } } | { advanced: true } | { packages: string[] };
+  | { ready: { url: string; adminUrl: string } }
+  | { advanced: true }
+  | { closed: true }
+  | { packages: string[] };
 
 const packages = new Set<string>();
 registerHooks({
@@ -27,12 +32,21 @@ process.on('message', (message: ToChild) => {
   else if ('advanceMs' in message) {
     ahead += message.advanceMs;
     tell({ advanced: true });
-  } else tell({ packages: [...packages].toSorted() });
+  } else if (message.report === 'closed') void close();
+  else tell({ packages: [...packages].toSorted() });
 });
 
+let server: RunningServer | undefined;
+
+async function close(): Promise<void> {
+  await server?.close();
+  tell({ closed: true });
+}
+
 async function start(config: Config): Promise<void> {
-  const { url, adminUrl } = await startServer(config, {
+  server = await startServer(config, {
     clock: { wall: () => Date.now() + ahead, steady: () => performance.now() + ahead },
   });
+  const { url, adminUrl } = server;
   tell({ ready: { url, adminUrl } });
 }
