@@ -25,7 +25,7 @@ export function understandRequest(
   const target = addressing.resolve({
     name: decode(name),
     prefix: prefix === undefined ? undefined : decode(prefix),
-    namespace: queryValue(ctx, 'ns'),
+    namespace: namespaceOf(ctx),
     host: ctx.get('Host'),
   });
   exchange.upstream = target.upstream;
@@ -42,12 +42,17 @@ export function understandCatalogRequest(ctx: V2Context, addressing: Addressing)
   const [prefix] = ctx['captures'] as (string | undefined)[];
   const registry = addressing.resolveRegistry({
     prefix: prefix === undefined ? undefined : decode(prefix),
-    namespace: queryValue(ctx, 'ns'),
+    namespace: namespaceOf(ctx),
     host: ctx.get('Host'),
   });
   exchange.upstream = registry.upstream;
   ctx.set('OCI-Namespace', registry.upstream);
   return registry;
+}
+
+/** The registry that the client names: containerd's `ns` counts before the header of the spec. */
+function namespaceOf(ctx: V2Context): string | undefined {
+  return queryValue(ctx, 'ns') || ctx.get('OCI-Namespace') || undefined;
 }
 
 /** The first of a parameter's values; most requests have no query at all. */

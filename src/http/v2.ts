@@ -35,6 +35,11 @@ export function createV2Router(mirror: Mirror, addressing: Addressing): Router<S
       await handle(ctx, request);
     });
   };
+  // Balancers ask here whether the server is alive.
+  router.get(/^\/$/, (ctx) => {
+    ctx.body = '';
+    ctx.status = 200;
+  });
   router.get(/^(?:\/(?!v2\/?$)[^/]+)?\/v2\/?$/, (ctx) => {
     ctx.state.exchange.kind = 'ping';
     ctx.set('Docker-Distribution-Api-Version', 'registry/2.0');

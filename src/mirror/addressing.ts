@@ -11,7 +11,7 @@ import { TEXTS } from './texts.ts';
 export interface Address {
   /** The repository as the path has it, possibly with an upstream's name in front. */
   readonly name: string;
-  /** `ns` of the query (containerd). */
+  /** `ns` of the query (containerd), else the header `OCI-Namespace`. */
   readonly namespace?: string | undefined;
   /** The path component before `/v2/`. */
   readonly prefix?: string | undefined;
@@ -56,6 +56,12 @@ export class Addressing {
         this.#byName.set(alias, entry);
       }
       for (const host of upstream.hosts) this.#byHost.set(host, entry);
+    }
+    const configured = [...this.#byName];
+    for (const [name, entry] of configured) {
+      for (const other of spellings(name, entry.config.url)) {
+        if (!this.#byName.has(other)) this.#byName.set(other, entry);
+      }
     }
     const standard = this.#byName.get(config.defaultUpstream);
     if (!standard) throw new TypeError(`no upstream ${config.defaultUpstream} is configured`);
@@ -104,7 +110,7 @@ export class Addressing {
   #choose(address: Address): { entry: Entry; rest: string } {
     const slash = address.name.indexOf('/');
     const first = slash === -1 ? undefined : address.name.slice(0, slash);
-    const named = first === undefined ? undefined : this.#byName.get(first);
+    const named = first === undefined ? undefined : this.#byName.get(first.toLowerCase());
     const rest = address.name.slice(slash + 1);
     if (address.namespace) {
       const entry = this.#configured(address.namespace);
@@ -133,6 +139,17 @@ export class Addressing {
     const lower = host.toLowerCase();
     return this.#byHost.get(lower) ?? this.#byHost.get(lower.replace(/:\d+$/, ''));
   }
+}
+
+/**
+ * The name of a registry with the port that its scheme has anyway, or without that port: `ghcr.io`
+ * and `ghcr.io:443` are one. In paths `_` stands for the colon.
+ */
+function spellings(name: string, url: string): string[] {
+  const ports = new URL(url).protocol === 'http:' ? ['443', '80'] : ['443'];
+  const [, host = '', port] = /^(.*?)(?:[:_](\d+))?$/.exec(name) ?? [];
+  if (port === undefined) return ports.flatMap((usual) => [`${host}:${usual}`, `${host}_${usual}`]);
+  return ports.includes(port) ? [host] : [];
 }
 
 /**

@@ -58,6 +58,7 @@ async function startWorld(
 interface Form {
   readonly path: string;
   readonly host?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   /** Upstream and repository that it means. */
   readonly means: readonly [upstream: (typeof UPSTREAMS)[number], repository: string];
 }
@@ -85,6 +86,34 @@ const FORMS: Form[] = [
   { path: '/v2/app/*?ns=reg.example%3A5000', means: ['reg.example:5000', 'app'] },
   { path: '/v2/app/*?ns=reg.example_5000', means: ['reg.example:5000', 'app'] },
   { path: '/v2/app/*?last=x&ns=ghcr.io', means: ['ghcr.io', 'app'] },
+  // The port that https has anyway, and that http has where the registry is reached by it
+  { path: '/v2/org/app/*?ns=ghcr.io:443', means: ['ghcr.io', 'org/app'] },
+  { path: '/v2/org/app/*?ns=GHCR.io:443', means: ['ghcr.io', 'org/app'] },
+  { path: '/v2/org/app/*?ns=ghcr.io:80', means: ['ghcr.io', 'org/app'] },
+  { path: '/v2/app/*?ns=index.docker.io:443', means: ['docker.io', 'library/app'] },
+  { path: '/v2/ghcr.io:443/org/app/*', means: ['ghcr.io', 'org/app'] },
+  { path: '/v2/ghcr.io_443/org/app/*', means: ['ghcr.io', 'org/app'] },
+  { path: '/v2/GHCR.io/org/app/*', means: ['ghcr.io', 'org/app'] },
+  { path: '/ghcr.io:443/v2/org/app/*', means: ['ghcr.io', 'org/app'] },
+  { path: '/GHCR.io/v2/org/app/*', means: ['ghcr.io', 'org/app'] },
+  { path: '/v2/ghcr.io:443/org/app/*?ns=ghcr.io', means: ['ghcr.io', 'org/app'] },
+  { path: '/v2/org/app/*', host: 'ghcr.mirror.example:443', means: ['ghcr.io', 'org/app'] },
+  // The header of the spec counts after ns
+  {
+    path: '/v2/org/app/*',
+    headers: { 'oci-namespace': 'ghcr.io' },
+    means: ['ghcr.io', 'org/app'],
+  },
+  {
+    path: '/v2/org/app/*?ns=ghcr.io',
+    headers: { 'oci-namespace': 'docker.io' },
+    means: ['ghcr.io', 'org/app'],
+  },
+  {
+    path: '/v2/ghcr.io/org/app/*',
+    headers: { 'oci-namespace': 'GHCR.io:443' },
+    means: ['ghcr.io', 'org/app'],
+  },
   // ns, with the same name in front of the path
   { path: '/v2/ghcr.io/org/app/*?ns=ghcr.io', means: ['ghcr.io', 'org/app'] },
   { path: '/v2/docker.io/app/*?ns=docker.io', means: ['docker.io', 'library/app'] },
@@ -130,11 +159,11 @@ const FORMS: Form[] = [
 
 test('every form of an address means its upstream and repository, and no other is asked', async (t) => {
   const world = await startWorld(t, HOSTS);
-  for (const { path, host, means } of FORMS) {
+  for (const { path, host, headers, means } of FORMS) {
     for (const registry of world.registries.values()) registry.clear();
     const [upstream, repository] = means;
     const answer = await world.ask(path.replace('*', 'manifests/latest'), {
-      ...(host !== undefined && { headers: { host } }),
+      headers: { ...headers, ...(host !== undefined && { host }) },
     });
     const form = host === undefined ? path : `${path} at ${host}`;
     t.is(answer.status, 200, form);
@@ -174,6 +203,37 @@ test('the same content under several addresses is fetched once', async (t) => {
   t.deepEqual(world.conversation(), ['docker.io: GET /v2/library/app/blobs/<app.layer0>']);
 });
 
+test('a name without a port and one with the port of its scheme are two registries only where both are configured', async (t) => {
+  const image = buildImage({ seed: 'app', layers: [10] });
+  const registry = async (): Promise<string> => {
+    const fake = await FakeRegistry.start(t);
+    fake.addImage('app', 'latest', image, { name: 'app' });
+    dials.allow(fake.url);
+    return fake.url;
+  };
+  const [bare, usual, only] = [await registry(), await registry(), await registry()];
+  const upstreams = {
+    'two.example': { url: bare },
+    'two.example:443': { url: usual },
+    'one.example:443': { url: only },
+  };
+  const mirror = await startMirror(t, { upstreams });
+  dials.allow(mirror.url);
+  for (const name of [...Object.keys(upstreams), 'one.example']) {
+    const answer = await get(`${mirror.url}/v2/app/manifests/latest?ns=${name}`);
+    const means = name === 'one.example' ? 'one.example:443' : name;
+    t.deepEqual([answer.status, answer.headers['oci-namespace']], [200, means], name);
+  }
+});
+
+test('GET / is 200 for balancers, without asking anybody', async (t) => {
+  const world = await startWorld(t);
+  for (const method of ['GET', 'HEAD']) {
+    t.is((await world.ask('/', { method })).status, 200, method);
+  }
+  t.deepEqual(world.conversation(), []);
+});
+
 test('the ping answers under every address without asking anybody', async (t) => {
   const world = await startWorld(t);
   for (const path of ['/v2/', '/v2', '/v2/?ns=ghcr.io', '/ghcr.io/v2/', '/ghcr.io/v2']) {
@@ -199,7 +259,9 @@ const STRANGERS = [
   'http://169.254.169.254/latest/meta-data',
   '../ghcr.io',
   'ghcr.io/',
-  'ghcr.io:443',
+  'ghcr.io:8443',
+  'reg.example',
+  'reg.example:443',
   'constructor',
   '__proto__',
   'x'.repeat(3000),
