@@ -11,6 +11,8 @@ export const TEXTS = {
   serverRuns: ({ address }: { address: string }) =>
     `a server runs at ${address}: stop the server first, then rebuild`,
   stoppedBy: ({ signal }: { signal: string }) => `stopped by ${signal}`,
+  stopCutShort: ({ seconds }: { seconds: number }) =>
+    `the stop took longer than ${seconds} s and was cut short: the disk does not answer, or a start was still under way; nothing that was promised is lost`,
   // Why the server, or a command in its place, did not start.
   storeInUse: ({ path }: { path: string }) =>
     `the store ${path} is in use by another process; stop it, or set another store.path`,

@@ -134,13 +134,18 @@ export class Store {
     await writeOwn(signatureOf(this.path), text).catch(() => undefined);
   }
 
+  /** Each part is closed also when another one fails; what was promised goes to the disk first. */
   async close(): Promise<void> {
-    await this.blobs.close();
-    await this.care.close();
-    await rm(signatureOf(this.path), { force: true }).catch(() => undefined);
-    await this.catalog.close();
-    await this.journal.close();
-    if (this.#root !== this.path) await rm(this.#root, { recursive: true, force: true });
+    await using parts = new AsyncDisposableStack();
+    if (this.#root !== this.path) {
+      parts.defer(async () => rm(this.#root, { recursive: true, force: true }));
+    }
+    parts.defer(async () => this.journal.close());
+    parts.defer(async () => this.catalog.close());
+    parts.defer(async () => rm(signatureOf(this.path), { force: true }).catch(() => undefined));
+    parts.defer(async () => this.care.close());
+    parts.defer(async () => this.blobs.close());
+    await this.journal.idle();
   }
 }
 

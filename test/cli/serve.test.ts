@@ -35,7 +35,7 @@ function createContext(t: ExecutionContext, yaml = QUIET) {
 function createParts() {
   const started = new Gate();
   const closed = new Gate();
-  const parts: ServeParts = {
+  const parts: Pick<ServeParts, 'log' | 'start'> = {
     log: createLog({ level: 'silent' }),
     start: async () => {
       await started.pass();

@@ -10,7 +10,7 @@ export interface ReconcilerParts {
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** Waits until commits and removals that are under way are done. */
-  readonly settle?: () => Promise<unknown>;
+  readonly settle?: (signal?: AbortSignal) => Promise<unknown>;
 }
 
 export interface Reconciliation {
@@ -44,14 +44,14 @@ const MAX_UNRECORDED = 10_000;
  */
 export class Reconciler {
   readonly #parts: ReconcilerParts;
-  readonly #settle: () => Promise<unknown>;
+  readonly #settle: NonNullable<ReconcilerParts['settle']>;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
-    this.#settle = parts.settle ?? (async () => setTimeout(SETTLE_MS));
+    this.#settle = parts.settle ?? (async (signal) => setTimeout(SETTLE_MS, undefined, { signal }));
   }
 
-  /** With an aborted signal it stops at the next folder or file. One at a time. */
+  /** With an aborted signal it stops at the next folder or file, or rejects. One at a time. */
   async run({ signal }: { signal?: AbortSignal } = {}): Promise<Reconciliation> {
     const done = nothingDone();
     const run: Run = { done, signal, unrecorded: [] };
@@ -104,7 +104,7 @@ export class Reconciler {
   async #adoptAll({ done, signal, unrecorded }: Run): Promise<void> {
     if (unrecorded.length === 0) return;
     // A commit may be between its file and its record, an eviction between its record and its file.
-    await this.#settle();
+    await this.#settle(signal);
     for (const digest of unrecorded.splice(0)) {
       if (signal?.aborted) return;
       await this.#adopt(digest, done);
