@@ -1,4 +1,4 @@
-import { GoogleAuth, JWT, gcpMetadata, type AuthClient } from 'google-auth-library';
+import { GoogleAuth, JWT, gcpMetadata, type AuthClient, type gaxios } from 'google-auth-library';
 import type { Issued } from '../expiring-value.ts';
 import { parseJsonObject } from '../../net/json-object.ts';
 import { firstLine, inOneLine } from './ask-provider.ts';
@@ -32,12 +32,21 @@ async function readToken(client: AuthClient): Promise<Issued<Credential>> {
   };
 }
 
+/** Its library ends what runs by the signal, and the process by one that has aborted before that. */
+function transportUntil(signal: AbortSignal): gaxios.GaxiosOptions {
+  const adapter: gaxios.GaxiosOptions['adapter'] = async (options, send) => {
+    signal.throwIfAborted();
+    return send({ ...options, signal: AbortSignal.any([signal, options.signal ?? signal]) });
+  };
+  return { ...TRANSPORT, adapter };
+}
+
 function createKeyClient(key: string, signal: AbortSignal): AuthClient {
   const { client_email: email, private_key: secret } = parseJsonObject(Buffer.from(key)) ?? {};
   if (typeof email !== 'string' || typeof secret !== 'string') {
     throw new Error(TEXTS.noServiceAccount);
   }
-  const transporterOptions = { ...TRANSPORT, signal };
+  const transporterOptions = transportUntil(signal);
   return new JWT({ email, key: secret, scopes: SCOPES, transporterOptions });
 }
 
@@ -46,7 +55,7 @@ async function createDefaultClient(signal: AbortSignal): Promise<AuthClient> {
   // A machine whose network came late would stay without its metadata server.
   gcpMetadata.resetIsAvailableCache();
   // Without a project the library looks for one, also by running gcloud; a token needs none.
-  const transporterOptions = { ...TRANSPORT, signal };
+  const transporterOptions = transportUntil(signal);
   const options = { projectId: 'none', clientOptions: { transporterOptions } };
   return new GoogleAuth({ ...options, scopes: SCOPES }).getClient();
 }
