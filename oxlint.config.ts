@@ -65,7 +65,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   'mirror/downloads': {
     imports: [],
     facade: [],
-    parts: ['demand.ts', 'download.ts', 'downloads.ts', 'joined-download.ts', 'transfer-queue.ts'],
+    parts: ['demand.ts', 'download.ts', 'downloads.ts', 'transfer-queue.ts'],
   },
   mirror: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'net', 'store', 'upstream'],

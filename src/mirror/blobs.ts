@@ -1,4 +1,4 @@
-import type { Content } from '../oci/content.ts';
+import type { ByteRange, Content, Reader } from '../oci/content.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, isSameTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
@@ -11,9 +11,9 @@ import type { Demand } from '../upstream/demand.ts';
 import type { BlobHead } from '../upstream/upstream.ts';
 import { sizeOf } from './blob-size.ts';
 import type { Answer, CacheResult } from './answer.ts';
+import type { Interest } from './downloads/demand.ts';
 import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
-import { JoinedDownload } from './downloads/joined-download.ts';
 import type { ExpiringMap } from '../time/expiring-map.ts';
 import type { Possession } from './possession.ts';
 import type { Hydrator } from './hydrator.ts';
@@ -302,4 +302,49 @@ const MAX_ATTEMPTS = 8;
 
 function keyOf(target: Target, digest: Digest): string {
   return `blob ${formatTarget(target)} ${digest}`;
+}
+
+/** A client that has its headers reads at once, or not at all. */
+const EXPECTED_MS = 10_000;
+
+/** A download as one of its clients has it: wanted while that client reads, or is about to. */
+class JoinedDownload implements Content {
+  readonly digest: Digest;
+  readonly #download: Download;
+  readonly #expected: Interest;
+
+  constructor(download: Download, expected: Interest) {
+    this.digest = download.digest;
+    this.#download = download;
+    this.#expected = expected;
+    setTimeout(() => expected[Symbol.dispose](), EXPECTED_MS).unref();
+  }
+
+  get size(): number | undefined {
+    return this.#download.size;
+  }
+
+  get isVerified(): boolean {
+    return this.#download.isVerified;
+  }
+
+  async open(range?: ByteRange): Promise<Reader> {
+    const { demand } = this.#expected;
+    const interest = this.#download.demand.join(demand);
+    this.#expected[Symbol.dispose]();
+    try {
+      const reader = await this.#download.open(range, demand.client);
+      return {
+        ready: async () => reader.ready?.(),
+        read: async (scratch) => reader.read(scratch),
+        close: async () => {
+          interest[Symbol.dispose]();
+          await reader.close();
+        },
+      };
+    } catch (error) {
+      interest[Symbol.dispose]();
+      throw error;
+    }
+  }
 }

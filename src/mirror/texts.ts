@@ -17,6 +17,8 @@ export const TEXTS = {
     `${upstream}/${repository} has it no more`,
   upstreamIsDown: ({ reason }: { reason: string }) => `down: ${reason}`,
   noAnswerWithin: ({ ms }: { ms: number }) => `no answer within ${ms} ms`,
+  noTurnWithin: ({ ms }: { ms: number }) => `no turn for a transfer within ${ms} ms`,
+  drips: ({ floor }: { floor: number }) => `brings less than ${floor} bytes a second`,
   stopping: 'this mirror is being stopped',
   beingRevalidated: 'being revalidated',
   parentSays: ({ warning }: { warning: string }) => `its mirror says: ${warning}`,

@@ -1,5 +1,4 @@
-/** A link that brings less is not waited for. */
-const MIN_BYTES_PER_SECOND = 1024;
+import { MIN_BYTES_PER_SECOND } from './timing.ts';
 
 /**
  * The one limit of time over an exchange: over all requests that one question takes, with their

@@ -37,6 +37,9 @@ export interface Timing {
   readonly hydrateMs: number;
 }
 
+/** A link that brings less is not waited for: a layer of a MiB would take it a quarter of an hour. */
+export const MIN_BYTES_PER_SECOND = 1024;
+
 export const DEFAULT_TIMING: Timing = {
   connectMs: 5_000,
   headersMs: 10_000,

@@ -149,7 +149,7 @@ test('one client cannot have all places while another one asks; a lone one may',
 
 test('of what was begun and left without a turn the oldest is dropped', async (t) => {
   const queue = new TransferQueue(1);
-  using _ = await queue.enter(INTERACTIVE);
+  using _ = queue.line(INTERACTIVE);
   const demands = Array.from({ length: 70 }, () => new SharedDemand());
   const turns = demands.map((demand) => {
     const interest = demand.join(INTERACTIVE);

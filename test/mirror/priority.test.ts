@@ -274,7 +274,8 @@ function createQueue(concurrency: number) {
     const demand = new SharedDemand({ priority });
     demands.set(name, demand);
     const transfer = async (): Promise<void> => {
-      using _ = await queue.enter(demand);
+      using turn = queue.line(demand);
+      await turn.begun;
       began.push(name);
       await gate.pass();
     };
@@ -334,7 +335,7 @@ test('of the sync transfers the most urgent has the next place of theirs', async
 
 test("a place that is given up is the next one's", async (t) => {
   const { queue, take, end, began, over } = createQueue(2);
-  const place = await queue.enter({ priority: PRIORITY.sync });
+  const place = queue.line({ priority: PRIORITY.sync });
   take('next', PRIORITY.sync);
   await setImmediate();
   t.deepEqual(began, []);

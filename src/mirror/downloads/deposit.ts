@@ -12,15 +12,20 @@ export interface DepositParts {
   readonly now: () => number;
 }
 
+/** A reader that falls further behind reads the file. */
+const MAX_RECENT_BYTES = 1024 * 1024;
+
 /**
- * One blob's way into the store: its file, the room that it takes, its record. What fails here is
- * the store's fault.
+ * One blob's way into the store: its file with the last chunks in memory, the room that it takes, its
+ * record. What fails here is the store's fault.
  */
 export class Deposit implements Disposable {
   readonly ingest: Ingest;
   readonly #parts: DepositParts;
   readonly #target: Target;
+  readonly #recent = new RecentChunks();
   #room: Room | undefined;
+  #unwritten: Buffer | undefined;
 
   static async open(parts: DepositParts, target: Target, digest: Digest): Promise<Deposit> {
     return new Deposit(parts, target, await parts.blobs.ingest(digest, target.upstream));
@@ -38,12 +43,30 @@ export class Deposit implements Disposable {
     this.#room ??= await this.#orWithoutRoom(this.#parts.budget.admit(size, { written }), size);
   }
 
+  /** What an `append` that failed was given. */
+  get unwritten(): Buffer | undefined {
+    return this.#unwritten;
+  }
+
   /** After `enter`. */
   async append(chunk: Buffer): Promise<void> {
+    this.#unwritten = chunk;
     const room = this.#room;
     if (room) await this.#orWithoutRoom(room.take(chunk.length), room.size);
     await this.ingest.append(chunk);
     room?.wrote(chunk.length);
+    this.#unwritten = undefined;
+    this.#recent.add(chunk, this.ingest.written);
+  }
+
+  /** The bytes from this position on, as far as they are still in memory. */
+  findRecent(position: number): Buffer | undefined {
+    return this.#recent.find(position);
+  }
+
+  /** Gives the memory back while no bytes come; the file has them. */
+  forgetRecent(): void {
+    this.#recent.clear();
   }
 
   /** After the ingest was verified. */
@@ -64,6 +87,7 @@ export class Deposit implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#recent.clear();
     this.#room?.[Symbol.dispose]();
   }
 
@@ -75,5 +99,35 @@ export class Deposit implements Disposable {
       if (cause instanceof NoRoomError) throw cause;
       throw new NoRoomError(size, { cause });
     }
+  }
+}
+
+/**
+ * The last chunks that were appended to a growing file: its readers share one piece of memory where
+ * each would read the file.
+ */
+class RecentChunks {
+  readonly #chunks: { readonly start: number; readonly bytes: Buffer }[] = [];
+  #size = 0;
+
+  /** `end` is the position behind the chunk's last byte. */
+  add(bytes: Buffer, end: number): void {
+    this.#chunks.push({ start: end - bytes.length, bytes });
+    this.#size += bytes.length;
+    while (this.#size > MAX_RECENT_BYTES && this.#chunks.length > 1) {
+      this.#size -= this.#chunks.shift()?.bytes.length ?? 0;
+    }
+  }
+
+  clear(): void {
+    this.#chunks.length = 0;
+    this.#size = 0;
+  }
+
+  /** From this position to the end of the chunk that holds it. */
+  find(position: number): Buffer | undefined {
+    const chunk = this.#chunks.findLast(({ start }) => start <= position);
+    const bytes = chunk?.bytes.subarray(position - chunk.start);
+    return bytes && bytes.length > 0 ? bytes : undefined;
   }
 }

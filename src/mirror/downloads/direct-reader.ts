@@ -1,6 +1,7 @@
 import type { ByteRange, Reader } from '../../oci/content.ts';
 import { Digester, splitDigest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
+import type { Ingest } from '../../store/files/blob-store.ts';
 import { demandOf } from '../../upstream/demand.ts';
 import { TEXTS } from '../texts.ts';
 import { Transfer, type TransferSource } from './transfer.ts';
@@ -29,6 +30,17 @@ export class DirectReader implements Reader {
   #next: Promise<IteratorResult<Buffer, void>> | undefined;
   /** Where the next piece begins in the blob. */
   #position: number;
+
+  /** Behind what is written and hashed already, where that is in front of the range. */
+  static async behind(ingest: Ingest | undefined, parts: DirectReaderParts): Promise<DirectReader> {
+    const { start } = parts.range;
+    if (!ingest || (parts.isUnverified && start !== ingest.written)) return new DirectReader(parts);
+    const isBehind = ingest.written > 0 && ingest.written <= start;
+    const written = isBehind
+      ? { size: ingest.written, digester: await ingest.digester() }
+      : undefined;
+    return new DirectReader({ ...parts, written, isUnverified: false });
+  }
 
   constructor(parts: DirectReaderParts) {
     this.#parts = parts;

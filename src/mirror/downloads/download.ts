@@ -11,17 +11,22 @@ import { TEXTS } from '../texts.ts';
 import type { SharedDemand } from './demand.ts';
 import { Deposit, type DepositParts } from './deposit.ts';
 import { DirectReader } from './direct-reader.ts';
-import { FollowingReader } from './following-reader.ts';
-import type { DownloadState, Growing, OwnRequest } from './growing.ts';
+import {
+  FollowingReader,
+  type DownloadState,
+  type Growing,
+  type OwnRequest,
+} from './following-reader.ts';
+import type { Outcome, Outcomes } from './outcomes.ts';
 import { Passage } from './passage.ts';
-import { RecentChunks } from './recent-chunks.ts';
 import { Transfer, type TransferSource } from './transfer.ts';
 
 export interface DownloadParts extends DepositParts {
   readonly target: Target;
   readonly source: TransferSource;
   readonly demand: SharedDemand;
-  /** Of a blob that lately found no room, or that the store could not give: asked for before the GET. */
+  readonly outcomes: Outcomes;
+  /** Of a blob that the store could not give. */
   readonly knownSize?: number | undefined;
   /** Why it is passed on and not kept, where that is known before. */
   readonly unstorable?: Error | undefined;
@@ -35,19 +40,17 @@ const PATIENCE_MS = 2_000;
  * client that leaves changes nothing here but how urgent it is. While it waits for its turn its
  * clients have their headers from a HEAD; what the store does not take is passed on to them.
  */
-export class Download implements Content, Growing {
+export class Download implements Content, Growing, Outcome {
   readonly target: Target;
   readonly digest: Digest;
   readonly #parts: DownloadParts;
   readonly #transfer: Transfer;
+  readonly #knownSize: number | undefined;
   readonly #started = Promise.withResolvers<boolean>();
   readonly #settled = Promise.withResolvers<void>();
   #growth: PromiseWithResolvers<void> | undefined;
   #deposit: Deposit | undefined;
-  readonly #recent = new RecentChunks();
   #ahead: DirectReader | undefined;
-  /** Received, and not written yet. */
-  #unwritten: Buffer | undefined;
   #chunks: AsyncGenerator<Buffer, undefined> | undefined;
   #passage: Passage | undefined;
   #state: DownloadState = 'starting';
@@ -60,7 +63,8 @@ export class Download implements Content, Growing {
     this.digest = parts.source.digest;
     this.#parts = parts;
     this.#transfer = new Transfer({ ...parts.source, demand: parts.demand });
-    if (parts.knownSize !== undefined) this.#transfer.expect(parts.knownSize);
+    this.#knownSize = parts.knownSize ?? parts.outcomes.sizeOf(this);
+    if (this.#knownSize !== undefined) this.#transfer.expect(this.#knownSize);
     // Nobody may be waiting for it when it fails.
     this.#started.promise.catch(() => undefined);
   }
@@ -95,15 +99,19 @@ export class Download implements Content, Growing {
     return this.#settled.promise;
   }
 
+  /** Resolves once its upstream has brought next to nothing for a while; it goes on all the same. */
+  get dripped(): Promise<void> {
+    return this.#transfer.dripped;
+  }
+
+  get isWaiting(): boolean {
+    return this.#transfer.isWaiting;
+  }
+
   /** Whoever joins now gets nothing from it. */
   get hasFailed(): boolean {
     if (this.#state === 'unstored') return this.#passage?.reaches(0) !== true;
     return this.#state === 'failed' || this.#state === 'absent';
-  }
-
-  /** Whoever it was passed on to was cut short: the bytes were not the digest's. */
-  get isDamaged(): boolean {
-    return this.#passage?.failure instanceof IntegrityError;
   }
 
   get failure(): unknown {
@@ -116,12 +124,8 @@ export class Download implements Content, Growing {
     return Math.max(0, Math.min(written, (this.#transfer.size ?? written) - 1));
   }
 
-  get rangeMs(): number {
-    return this.#parts.source.timing.rangeMs;
-  }
-
   findRecent(position: number): Buffer | undefined {
-    return this.#recent.find(position);
+    return this.#deposit?.findRecent(position);
   }
 
   async growth(): Promise<void> {
@@ -137,7 +141,8 @@ export class Download implements Content, Growing {
     const isWhole = range.start === 0 && range.end >= (this.size ?? Infinity);
     const request = { isWhole, client };
     if (this.#ingest?.retain()) {
-      return new FollowingReader(this, this.#ingest, { range, request });
+      const { rangeMs } = this.#parts.source.timing;
+      return new FollowingReader(this, this.#ingest, { range, request, rangeMs });
     }
     // Its file is closed: it has ended, and the last reader has left, or it is not kept.
     if (this.#state === 'failed') throw this.#failure;
@@ -149,17 +154,9 @@ export class Download implements Content, Growing {
   async openDirect(range: ByteRange, { isWhole, client }: OwnRequest): Promise<Reader> {
     const isPassed = isWhole || this.#passage?.has(range.start) === true;
     const passed = isPassed ? this.#passage?.open(range, client) : undefined;
-    if (passed) return passed;
     const { source } = this.#parts;
-    const ingest = this.#ingest;
-    if (!isWhole && range.start !== ingest?.written) {
-      return new DirectReader({ source, range, client, isUnverified: true });
-    }
-    const written =
-      ingest && ingest.written > 0 && ingest.written <= range.start
-        ? { size: ingest.written, digester: await ingest.digester() }
-        : undefined;
-    return new DirectReader({ source, range, written, client });
+    const own = { source, range, client, isUnverified: !isWhole };
+    return passed ?? DirectReader.behind(this.#ingest, own);
   }
 
   openAhead(range: ByteRange): Reader | undefined {
@@ -183,7 +180,7 @@ export class Download implements Content, Growing {
     try {
       const fault = await this.#prepare();
       // What lately found no room was seen at the upstream then.
-      const isSeen = fault !== undefined && this.#parts.knownSize !== undefined;
+      const isSeen = fault !== undefined && this.#knownSize !== undefined;
       const found = isSeen ? 'started' : await this.#start();
       if (found === 'absent') await this.#endAbsent();
       else if (fault !== undefined) await this.#passOn(fault);
@@ -203,11 +200,10 @@ export class Download implements Content, Growing {
 
   /** Resolves with why the store does not take it, where that is known by now. */
   async #prepare(): Promise<Error | undefined> {
-    const { unstorable, knownSize } = this.#parts;
-    if (unstorable) return unstorable;
+    if (this.#parts.unstorable) return this.#parts.unstorable;
     try {
       this.#deposit = await Deposit.open(this.#parts, this.target, this.digest);
-      if (knownSize !== undefined) await this.#deposit.enter(knownSize);
+      if (this.#knownSize !== undefined) await this.#deposit.enter(this.#knownSize);
       return undefined;
     } catch (error) {
       return error as Error;
@@ -253,12 +249,9 @@ export class Download implements Content, Growing {
     for (;;) {
       const { value: chunk } = await this.#chunks.next();
       if (!chunk) return;
-      this.#unwritten = chunk;
       await this.#parts.demand.pass(chunk.length);
       await deposit.append(chunk);
-      this.#unwritten = undefined;
       this.#started.resolve(true);
-      this.#recent.add(chunk, deposit.ingest.written);
       this.#wake();
     }
   }
@@ -292,13 +285,15 @@ export class Download implements Content, Growing {
         demand,
         position: ingest?.written ?? 0,
         digester,
-        unwritten: this.#unwritten,
+        unwritten: this.#deposit?.unwritten,
         patienceMs: source.timing.turnMs ?? PATIENCE_MS,
       });
       if (this.#transfer.size === 0 && !isEmptyBlob(this.digest)) throw this.#emptyBody();
       this.#end('unstored', fault);
       await this.#passage.run();
-      if (this.isDamaged) this.#failure = this.#passage.failure;
+      const { failure } = this.#passage;
+      // Whoever it was passed on to was cut short: the bytes were not the digest's.
+      if (failure instanceof IntegrityError) this.#fail(failure);
     } catch (error) {
       await this.#giveUp(error);
     }
@@ -307,7 +302,7 @@ export class Download implements Content, Growing {
   async #giveUp(error: unknown): Promise<void> {
     if (this.#state === 'finished') {
       // Clients have their verified bytes; the store failed to keep them.
-      this.#failure = error;
+      this.#fail(error);
       await this.#deposit?.abort({ keep: false });
       return;
     }
@@ -326,14 +321,21 @@ export class Download implements Content, Growing {
   }
 
   #end(state: Exclude<DownloadState, 'starting' | 'streaming'>, failure?: unknown): void {
-    this.#failure = failure;
     this.#state = state;
+    this.#fail(failure);
     if (state === 'failed') this.#started.reject(failure);
     else this.#started.resolve(state !== 'absent');
-    // Clients that do not read keep this object; the file has the bytes.
-    if (state !== 'unstored') this.#recent.clear();
+    // Clients that do not read keep this object.
+    this.#deposit?.forgetRecent();
     this.#settled.resolve();
     this.#wake();
+  }
+
+  #fail(failure: unknown): void {
+    this.#failure = failure;
+    const { outcomes, demand, unstorable } = this.#parts;
+    const isNews = failure !== undefined && failure !== unstorable && !demand.signal.aborted;
+    if (isNews) outcomes.report(this, failure);
   }
 
   #wake(): void {

@@ -1,5 +1,5 @@
 import { chainLength } from '../../net/via.ts';
-import type { Timing } from '../../net/timing.ts';
+import { MIN_BYTES_PER_SECOND, type Timing } from '../../net/timing.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, isSameTarget, type Target } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
@@ -56,7 +56,6 @@ interface Entry {
   isAnswered: boolean;
 }
 
-/** What the upstream's own silence is told by comes first. */
 const SLACK_MS = 1_000;
 const NEVER: Promise<never> = Promise.withResolvers<never>().promise;
 /**
@@ -110,6 +109,7 @@ export class Downloads {
     const key = keyOf(target, digest);
     const running = this.#running.get(key);
     const entry = running ?? this.#begin(key, target, digest, { isForeign });
+    using patience = this.#patience(wanted);
     using interest = new DisposableStack();
     const joined = { joined: running !== undefined, interest: entry.demand.join(wanted) };
     interest.use(joined.interest);
@@ -121,7 +121,7 @@ export class Downloads {
     // Whoever joined after the failure, or for another repository, begins a download of its own.
     const isOwn = !running || (isSameTarget(target, content.target) && !content.hasFailed);
     try {
-      if ((isOwn || !content.hasFailed) && (await this.#answer(content, wanted))) {
+      if ((isOwn || !content.hasFailed) && (await patience.wait(content, content.started))) {
         interest.move();
         return { content, ...joined };
       }
@@ -130,7 +130,9 @@ export class Downloads {
       const isTriedAgain = running && !isSecondTry && isSilence(error);
       if (isOwn && !isTriedAgain) throw error;
     }
-    await this.#ended(entry, content);
+    // One that is passed on to others may go on for long.
+    if (content.state === 'unstored') this.#forget(entry);
+    else await patience.wait(content, this.#downloads.get(content) ?? Promise.resolve());
     return 'again';
   }
 
@@ -150,10 +152,12 @@ export class Downloads {
       const content = await running.opening;
       if (content instanceof Download && content.hasFailed) entry = begin();
     }
+    using patience = this.#patience(wanted);
     const interest = entry.demand.join(wanted);
     const content = await entry.opening;
     try {
-      const isThere = content instanceof StoredBlob || (await this.#answer(content, wanted));
+      const isThere =
+        content instanceof StoredBlob || (await patience.wait(content, content.started));
       if (isThere) return { content, joined: entry === running, interest };
     } catch (error) {
       interest[Symbol.dispose]();
@@ -163,33 +167,20 @@ export class Downloads {
     return undefined;
   }
 
-  /** False when the upstream has no such blob. A client is not made to wait for ever. */
-  async #answer(content: Download, wanted: DownloadDemand): Promise<boolean> {
-    if (!isInteractive(wanted)) return content.started;
+  /**
+   * How long a client waits in all, for a turn too: a second more than the upstream has for its first
+   * byte, so that what the upstream's own silence is told by comes first. Background work has time.
+   */
+  #patience(wanted: DownloadDemand): Patience {
     const { firstByteMs, attemptsMs } = this.#parts.timing;
     const ms = Math.max(firstByteMs, attemptsMs) + SLACK_MS;
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      const reason = TEXTS.noAnswerWithin({ ms });
-      late.reject(new UpstreamError(content.target.upstream, 'timeout', reason));
-    }, ms);
-    try {
-      return await Promise.race([content.started, late.promise]);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  /** Waits until the next who asks begins a download of its own. */
-  async #ended(entry: Entry, content: Download): Promise<void> {
-    // One that is passed on to others may go on for long.
-    if (content.state === 'unstored') this.#forget(entry);
-    else await this.#downloads.get(content);
+    return new Patience(isInteractive(wanted) ? ms : undefined);
   }
 
   /**
    * Holds a blob that no client waits for. False when the upstream has none. Rejects when it could
-   * not be had or kept.
+   * not be had or kept, and when it drips: then it goes on, and the place of whoever waited for it is
+   * the next one's.
    */
   async hold(target: Target, digest: Digest, wanted: DownloadDemand): Promise<boolean> {
     const { blobs, catalog } = this.#parts;
@@ -206,7 +197,8 @@ export class Downloads {
     using _ = joined.interest;
     const { content } = joined;
     if (content instanceof StoredBlob) return true;
-    await content.settled;
+    const isSettled = content.settled.then(() => true);
+    if (!(await Promise.race([isSettled, content.dripped]))) throw drips(content);
     if (content.state !== 'unstored') await this.#downloads.get(content);
     if (content.failure instanceof Error) throw content.failure;
     return true;
@@ -287,37 +279,23 @@ export class Downloads {
     const { target, digest, demand } = entry;
     const { queue } = this.#parts.upstreams.of(target);
     const source = this.#sourceOf(target, digest);
-    const knownSize = beginning.knownSize ?? this.#outcomes.sizeOf(target, digest);
-    const download = new Download({
-      ...this.#parts,
-      ...beginning,
-      target,
-      source,
-      demand,
-      knownSize,
-    });
+    const common = { target, source, demand, outcomes: this.#outcomes };
+    const download = new Download({ ...this.#parts, ...beginning, ...common });
     // Who reads it, and whether anybody does, decides about its turn.
     demand.watch(() => queue.refill());
     if (this.#closed) download.abort();
-    this.#downloads.set(download, this.#run(entry, download, !beginning.unstorable));
+    this.#downloads.set(download, this.#run(entry, download));
     return download;
   }
 
-  async #run(entry: Entry, download: Download, isReported: boolean): Promise<void> {
+  async #run(entry: Entry, download: Download): Promise<void> {
     const { metrics } = this.#parts;
     const { upstream } = download.target;
     metrics.downloadsInFlight.inc({ upstream });
-    const running = download.run();
-    await download.settled;
-    // Told at once: it may be passed on for long.
-    const isPassedOn = download.state === 'unstored';
-    if (isPassedOn && isReported && !this.#closed) this.#outcomes.report(download);
-    await running;
+    await download.run();
     this.#forget(entry);
     this.#downloads.delete(download);
     metrics.downloadsInFlight.dec({ upstream });
-    const isNews = !isPassedOn || download.isDamaged;
-    if (isNews && !this.#closed) this.#outcomes.report(download);
   }
 
   #sourceOf(target: Target, digest: Digest): TransferSource {
@@ -331,7 +309,42 @@ function keyOf({ upstream }: Target, digest: Digest): string {
   return `${upstream} ${digest}`;
 }
 
+function drips({ target }: Download): UpstreamError {
+  return new UpstreamError(
+    target.upstream,
+    'timeout',
+    TEXTS.drips({ floor: MIN_BYTES_PER_SECOND }),
+  );
+}
+
 /** It was asked, and nothing came in time. */
 function isSilence(error: unknown): boolean {
   return error instanceof UpstreamError && error.fault === 'timeout' && !error.isUnasked;
+}
+
+/** The time that somebody has for a download. */
+class Patience implements Disposable {
+  readonly #ms: number | undefined;
+  readonly #over = Promise.withResolvers<void>();
+  readonly #timer: NodeJS.Timeout | undefined;
+
+  constructor(ms: number | undefined) {
+    this.#ms = ms;
+    if (ms !== undefined) this.#timer = setTimeout(() => this.#over.resolve(), ms);
+  }
+
+  /** Settles as the promise does, or rejects with what the download is late with. */
+  async wait<Value>(download: Download, promise: Promise<Value>): Promise<Value> {
+    const late = this.#over.promise.then(() => {
+      const { target, isWaiting } = download;
+      const ms = this.#ms ?? 0;
+      const reason = isWaiting ? TEXTS.noTurnWithin({ ms }) : TEXTS.noAnswerWithin({ ms });
+      throw new UpstreamError(target.upstream, 'timeout', reason, { isUnasked: isWaiting });
+    });
+    return Promise.race([promise, late]);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+  }
 }

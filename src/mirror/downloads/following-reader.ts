@@ -1,9 +1,57 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ByteRange, Reader } from '../../oci/content.ts';
-import { Digester } from '../../oci/digest.ts';
+import { Digester, type Digest } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Ingest } from '../../store/files/blob-store.ts';
-import type { Growing, OwnRequest } from './growing.ts';
+
+/*
+ *   starting ──▶ streaming ──▶ finished        the bytes are verified; clients may complete
+ *      │             ├───────▶ failed          damaged, or not to be had: clients are cut short
+ *      │             └───────▶ unstored        no room, or the disk failed: passed on, not kept
+ *      └──▶ absent | failed | unstored
+ *
+ * The state only moves right, along one of the arrows.
+ */
+export type DownloadState =
+  'starting' | 'streaming' | 'finished' | 'absent' | 'failed' | 'unstored';
+
+/** Who goes on by itself. */
+export interface OwnRequest {
+  /** The answer is the whole blob: what goes out unverified must not complete it. */
+  readonly isWhole: boolean;
+  readonly client: string | undefined;
+}
+
+export interface FollowingOptions {
+  readonly range: ByteRange;
+  readonly request: OwnRequest;
+  /** How long a range far ahead waits before it is asked for beside the download. */
+  readonly rangeMs: number;
+}
+
+/** What a reader sees of the download that it follows. */
+export interface Growing {
+  readonly digest: Digest;
+  readonly state: DownloadState;
+  /** Why it is `failed` or `unstored`. */
+  readonly failure: unknown;
+  /** Readers may go up to here: the last byte stays back until all bytes are verified. */
+  readonly readable: number;
+  /** Settles with the next byte or the next state. */
+  growth(): Promise<void>;
+  /** The bytes from this position on, as far as they are still in memory. */
+  findRecent(position: number): Buffer | undefined;
+  /**
+   * For what the file does not give: what is passed on without being kept, else a request of its
+   * own, verified where the answer is the whole blob.
+   */
+  openDirect(range: ByteRange, request: OwnRequest): Promise<Reader>;
+  /**
+   * An unverified reader of a range far ahead, without the blob's last byte; `undefined` while
+   * another one is open, so that a burst of ranges costs one more transfer at most.
+   */
+  openAhead(range: ByteRange): Reader | undefined;
+}
 
 /** A range that begins nearer than this waits for the download. */
 const FAR_BYTES = 8 * 1024 * 1024;
@@ -23,6 +71,7 @@ export class FollowingReader implements Reader {
   readonly #end: number;
   /** Of what goes past the file. */
   readonly #request: OwnRequest;
+  readonly #rangeMs: number;
   #position: number;
   #direct: Reader | undefined;
   #aheadReader: Reader | undefined;
@@ -32,16 +81,13 @@ export class FollowingReader implements Reader {
   #isUnreadable = false;
   #closed = false;
 
-  constructor(
-    download: Growing,
-    ingest: Ingest,
-    { range, request }: { range: ByteRange; request: OwnRequest },
-  ) {
+  constructor(download: Growing, ingest: Ingest, { range, request, rangeMs }: FollowingOptions) {
     this.#download = download;
     this.#ingest = ingest;
     this.#position = range.start;
     this.#end = range.end;
     this.#request = request;
+    this.#rangeMs = rangeMs;
     this.#mayReadAhead = this.#gap() >= FAR_BYTES;
   }
 
@@ -166,7 +212,7 @@ export class FollowingReader implements Reader {
 
   async #isFarAhead(): Promise<boolean> {
     const before = this.#gap();
-    await sleep(this.#download.rangeMs);
+    await sleep(this.#rangeMs);
     const after = this.#gap();
     return !this.#closed && after >= FAR_BYTES && after > PATIENCE_FACTOR * (before - after);
   }

@@ -6,7 +6,7 @@ import { formatTarget, type Target } from '../../oci/reference.ts';
 import { NoRoomError, type Health } from '../../store/care/care.ts';
 import type { Clock } from '../../time/clock.ts';
 import { ExpiringMap } from '../../time/expiring-map.ts';
-import type { Download } from './download.ts';
+import type { DownloadState } from './following-reader.ts';
 import { DroppedError } from './transfer-queue.ts';
 
 export interface OutcomesParts {
@@ -14,6 +14,14 @@ export interface OutcomesParts {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly clock: Clock;
+}
+
+/** Of a download. */
+export interface Outcome {
+  readonly target: Target;
+  readonly digest: Digest;
+  readonly state: DownloadState;
+  readonly size: number | undefined;
 }
 
 /** Within it ranges of a blob that found no room need no transfer of the whole. */
@@ -31,20 +39,20 @@ export class Outcomes {
   }
 
   /** Of a blob that lately found no room. */
-  sizeOf(target: Target, digest: Digest): number | undefined {
-    return this.#sizes.get(keyOf(target, digest));
+  sizeOf(download: Pick<Outcome, 'target' | 'digest'>): number | undefined {
+    return this.#sizes.get(keyOf(download));
   }
 
-  report({ target, digest, state, failure, size }: Download): void {
+  report(outcome: Outcome, failure: unknown): void {
+    const { target, digest, state, size } = outcome;
     const { metrics, health, log } = this.#parts;
     const about = { target: formatTarget(target), digest };
-    if (failure === undefined) return;
     if (failure instanceof DroppedError) {
       log.info({ ...about, reason: failure.message }, 'download');
       return;
     }
     if (failure instanceof NoRoomError && size !== undefined) {
-      this.#sizes.set(keyOf(target, digest), size, NO_ROOM_MS);
+      this.#sizes.set(keyOf(outcome), size, NO_ROOM_MS);
     }
     if (failure instanceof IntegrityError) {
       metrics.integrityFailures.inc({ upstream: target.upstream, where: 'download' });
@@ -56,6 +64,6 @@ export class Outcomes {
   }
 }
 
-function keyOf(target: Target, digest: Digest): string {
+function keyOf({ target, digest }: Pick<Outcome, 'target' | 'digest'>): string {
   return `${formatTarget(target)} ${digest}`;
 }

@@ -3,12 +3,11 @@ import type { Metrics } from '../../observe/metrics.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
-import { pausesOf, type Timing } from '../../net/timing.ts';
+import { MIN_BYTES_PER_SECOND, pausesOf, type Timing } from '../../net/timing.ts';
 import type { BlobBody, BlobHead, Upstream } from '../../upstream/upstream.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { TEXTS } from '../texts.ts';
-import type { TransferQueue } from './transfer-queue.ts';
-import type { QueueDemand, Turn } from './turn.ts';
+import type { QueueDemand, TransferQueue, Turn } from './transfer-queue.ts';
 
 /** One blob at one upstream. */
 export interface TransferSource {
@@ -29,8 +28,15 @@ export interface TransferParts extends TransferSource {
 
 /** While clients still wait for headers; containerd gives them 30 s in all. */
 const MAX_ATTEMPTS_TO_START = 3;
-/** In a row without a byte: with the pauses between them, about half a minute of outage. */
+/** Before a fair share of bytes has come: with the pauses between them, about half a minute of outage. */
 const MAX_BREAKS = 8;
+/**
+ * What a link at the floor brings in 16 s. Handshake and headers of a request cost some 6 KiB, so that
+ * an upstream that breaks off after each byte ends the transfer and is not asked a million times.
+ */
+const FAIR_SHARE_BYTES = 16 * 1024;
+/** Over so many stall limits the upstream must bring what the floor is: one long pause is no drip. */
+const DRIP_STALLS = 2;
 /** What is so near its end is not interrupted for others. */
 const NEARLY_DONE_BYTES = 1024 * 1024;
 /** A registry that asks for a longer pause gets it, but not from a waiting client. */
@@ -58,11 +64,15 @@ export class Transfer {
   /** The upstream is waited for. */
   #isOpening = false;
   #isDraining = false;
-  /** Whoever takes the bytes has the next move. */
-  #isHandingOn = false;
-  #handedOnAt = 0;
+  /** Since when whoever takes the bytes has the next move. */
+  #handedOnAt: number | undefined;
   /** Its connection was closed until somebody takes bytes again. */
   #isResting = false;
+  readonly #dripped = Promise.withResolvers<void>();
+  /** How long the upstream was waited for, and what came. */
+  #waitedMs = 0;
+  #came = 0;
+  #waitingSince = 0;
 
   constructor(parts: TransferParts) {
     this.#parts = parts;
@@ -71,6 +81,14 @@ export class Transfer {
   /** Bytes of the whole blob, once known. */
   get size(): number | undefined {
     return this.#size;
+  }
+
+  /**
+   * Resolves once the upstream has brought less than the floor for a while, broken connections
+   * included. The time in which it waits for a turn, or for whoever takes the bytes, does not count.
+   */
+  get dripped(): Promise<void> {
+    return this.#dripped.promise;
   }
 
   /** Where the transfer ends, as far as is known. */
@@ -82,6 +100,10 @@ export class Transfer {
   expect(size: number): void {
     this.#size ??= size;
     if (this.#turn) this.#turn.size = size;
+  }
+
+  get isWaiting(): boolean {
+    return this.#turn?.isWaiting === true;
   }
 
   /** Takes its place in the queue, or has it already. */
@@ -139,27 +161,47 @@ export class Transfer {
    */
   async *chunks(): AsyncGenerator<Buffer, undefined> {
     try {
-      for (let breaks = 0; ;) {
-        const before = this.#position;
+      for (let breaks = 0, fair = this.#position; ;) {
         try {
           await this.#takeTurn();
+          this.#waitingSince = performance.now();
           this.#body ??= await this.#reopen(breaks > 0);
           this.#isDraining = true;
           if (yield* this.#drain(this.#body)) return undefined;
-          this.#isDraining = false;
-          this.#body = undefined;
+          [this.#isDraining, this.#body] = [false, undefined];
           this.#giveTurn();
         } catch (error) {
-          this.#isDraining = false;
-          this.#body = undefined;
-          breaks = this.#position > before ? 1 : breaks + 1;
+          [this.#isDraining, this.#body] = [false, undefined];
+          if (this.#isComplete(error)) return undefined;
+          if (this.#position - fair >= FAIR_SHARE_BYTES) [breaks, fair] = [0, this.#position];
+          breaks += 1;
           if (breaks > MAX_BREAKS || !this.#mayGoOn(error, MAX_RETRY_AFTER_MS)) throw error;
           await this.#pause(breaks, error);
+          this.#count(0);
         }
       }
     } finally {
       this.discard();
     }
+  }
+
+  /** All bytes are here although the body broke before its end; the digest will tell. */
+  #isComplete(error: unknown): boolean {
+    if (!(error instanceof UpstreamError)) return false;
+    const isPast = error.status === 416 && this.#size === undefined;
+    return this.#position > 0 && (isPast || this.#position === this.#end);
+  }
+
+  /** The upstream was waited for until now, and these bytes came. */
+  #count(bytes: number): void {
+    const now = performance.now();
+    this.#waitedMs += now - this.#waitingSince;
+    this.#waitingSince = now;
+    this.#came += bytes;
+    if (this.#waitedMs < DRIP_STALLS * this.#parts.timing.stallMs) return;
+    if (this.#came * 1000 < MIN_BYTES_PER_SECOND * this.#waitedMs) this.#dripped.resolve();
+    this.#waitedMs = 0;
+    this.#came = 0;
   }
 
   /** Closes it; nobody will read it. */
@@ -173,7 +215,7 @@ export class Transfer {
    * for nothing changes.
    */
   rest(): void {
-    const isAsking = this.#isOpening || (this.#isDraining && !this.#isHandingOn);
+    const isAsking = this.#isOpening || (this.#isDraining && this.#handedOnAt === undefined);
     if (isAsking || !this.#mayInterrupt) return;
     this.discard();
     this.#isResting = this.#isDraining;
@@ -184,8 +226,8 @@ export class Transfer {
     const turn = this.line();
     turn.onSlow = (patienceMs) => {
       // Whoever takes the bytes stalls, not the upstream: its connection would fill up.
-      const isLong = performance.now() - this.#handedOnAt > patienceMs / 2;
-      if (this.#isHandingOn && isLong) this.rest();
+      const now = performance.now();
+      if (now - (this.#handedOnAt ?? now) > patienceMs / 2) this.rest();
     };
     await turn.begun;
     this.#wasBegun = true;
@@ -245,6 +287,7 @@ export class Transfer {
       const fresh = chunk.subarray(Math.min(skip, chunk.length));
       skip -= chunk.length - fresh.length;
       this.#turn?.moved(chunk.length);
+      this.#count(chunk.length);
       if (fresh.length === 0) continue;
       this.#position += fresh.length;
       if (this.#end !== undefined && this.#position > this.#end) {
@@ -253,10 +296,10 @@ export class Transfer {
           actual: TEXTS.moreBytes,
         });
       }
-      this.#isHandingOn = true;
       this.#handedOnAt = performance.now();
       yield fresh;
-      this.#isHandingOn = false;
+      this.#handedOnAt = undefined;
+      this.#waitingSince = performance.now();
       if (this.#isInterrupted()) return false;
     }
     if (this.#end !== undefined && this.#position < this.#end) {
@@ -268,9 +311,9 @@ export class Transfer {
   }
 
   #isInterrupted(): boolean {
-    const turn = this.#turn;
-    const isInterrupted = this.#isResting || (turn?.isRevoked === true && this.#mayInterrupt);
-    if (turn) turn.isFixed = !this.#mayInterrupt;
+    const isRevoked = this.#turn?.isRevoked === true && this.#mayInterrupt;
+    const isInterrupted = this.#isResting || isRevoked;
+    if (this.#turn) this.#turn.isFixed = !this.#mayInterrupt;
     this.#isResting = false;
     return isInterrupted;
   }
