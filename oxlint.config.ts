@@ -145,7 +145,7 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   zod: ['src/config'],
   yaml: ['src/config/yaml.ts'],
   re2js: ['src/config'],
-  scslre: ['src/config/regex.ts'],
+  scslre: ['src/config/pattern.ts'],
   semver: ['src/config', 'sync'],
   croner: ['src/config', 'sync'],
   'p-queue': ['src/store', 'src/upstream', 'src/mirror', 'sync'],

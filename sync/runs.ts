@@ -8,6 +8,7 @@ import { PASSING_ANSWERS, Retries } from './retries.ts';
 import { RunProgress } from './run-progress.ts';
 import { Runner, isOneImage } from './runner.ts';
 import type { SyncParts } from './parts.ts';
+import { Backoff } from '../src/time/backoff.ts';
 
 interface Running {
   readonly progress: RunProgress;
@@ -25,11 +26,17 @@ const NOTHING_DONE: RunResult = {
   released: [],
 };
 
-/** Sync runs, one at a time: each plans, fetches and ends with a report. */
+const LOOK_MS = 5 * 60_000;
+/** Pauses before a run is repeated because an upstream could not be reached. */
+const PAUSES = new Backoff({ firstMs: 60_000, maxMs: 60 * 60_000 });
+
+/** Sync runs, by schedule or asked for, one at a time: each plans, fetches and ends with a report. */
 export class SyncRuns {
   readonly #parts: SyncParts;
   readonly #cap: Bandwidth | undefined;
   #running: Running | undefined;
+  #nextRunAt: number | undefined;
+  #serving: Promise<void> = Promise.resolve();
 
   constructor(parts: SyncParts) {
     const { bytesPerSecond } = parts.config;
@@ -45,9 +52,30 @@ export class SyncRuns {
     return closed ? progress.describe('waiting', closed.closedUntil) : progress.describe(phase);
   }
 
-  /** Resolves when nothing runs. */
-  async ended(): Promise<void> {
+  /** Milliseconds since 1970; `undefined` before `start`. */
+  get nextRunAt(): number | undefined {
+    return this.#nextRunAt;
+  }
+
+  /** Resolves, after the signal has aborted, when nothing runs. */
+  async closed(): Promise<void> {
+    await this.#serving;
     await this.#running?.ended;
+  }
+
+  /** Runs by schedule from now on, and at once when an earlier process was stopped in the middle. */
+  start(): void {
+    const { log, signal } = this.#parts;
+    // Keeps the metrics true between runs: files may be removed by hand.
+    const looking = setInterval(() => {
+      surveyImages(this.#parts).catch((err: unknown) =>
+        log.error({ err }, 'how ready the site is could not be told'),
+      );
+    }, LOOK_MS).unref();
+    signal.addEventListener('abort', () => clearInterval(looking));
+    this.#serving = this.#serve().catch((err: unknown) => {
+      if (!signal.aborted) log.error({ err }, 'sync ended');
+    });
   }
 
   /**
@@ -136,5 +164,35 @@ export class SyncRuns {
       failures: all,
       released: deselected.map(describeReleased),
     };
+  }
+
+  async #serve(): Promise<void> {
+    const { config, state, schedule, timer, signal } = this.#parts;
+    const { isRunning, last } = state.current;
+    if (isRunning || !last || !state.isOf(config)) await this.#runUntilReached();
+    if (signal.aborted) return;
+    this.#nextRunAt = schedule.nextRun(timer.wall());
+    // A run that fell due while no process ran begins at once.
+    for await (const _ of schedule.runs(signal, state.current.last?.startedAt)) {
+      await this.#runUntilReached();
+      this.#nextRunAt = schedule.nextRun(timer.wall());
+    }
+  }
+
+  /**
+   * Repeats a run that could not reach an upstream, after growing pauses, until the next one is
+   * due.
+   */
+  async #runUntilReached(): Promise<void> {
+    const { schedule, timer, signal } = this.#parts;
+    let isMissing = await this.run();
+    for (let failures = 1; isMissing; failures += 1) {
+      const pauseMs = PAUSES.after(failures);
+      const now = timer.wall();
+      if (now + pauseMs >= schedule.nextRun(now)) return;
+      this.#nextRunAt = now + pauseMs;
+      await timer.wait(pauseMs, signal);
+      isMissing = await this.run();
+    }
   }
 }

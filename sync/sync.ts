@@ -8,13 +8,12 @@ import type {
 } from '../src/api/sync-api.ts';
 import type { SyncConfig } from '../src/config/sync-schema.ts';
 import { RegistryError } from '../src/oci/errors.ts';
-import { SyncDaemon } from './daemon.ts';
+import { SyncRuns } from './runs.ts';
 import { describePlan } from './describe.ts';
 import { readLock } from './lock.ts';
 import { makePlan } from './planner.ts';
 import { explainImage, surveyImages } from './readiness.ts';
 import { findFailure } from './rule-match.ts';
-import { SyncRuns } from './runs.ts';
 import { REAL_TIMER, Schedule, type Timer } from './schedule.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
@@ -44,13 +43,11 @@ export class Sync implements SyncApi {
   readonly #parts: SyncOptions & SyncParts;
   readonly #stop = new AbortController();
   readonly #runs: SyncRuns;
-  readonly #daemon: SyncDaemon;
 
   constructor({ timer = REAL_TIMER, ...given }: SyncOptions) {
     const schedule = new Schedule(given.config, timer);
     this.#parts = { ...given, timer, schedule, signal: this.#stop.signal };
     this.#runs = new SyncRuns(this.#parts);
-    this.#daemon = new SyncDaemon({ ...this.#parts, runs: this.#runs });
   }
 
   get runState(): SyncRunState {
@@ -61,14 +58,14 @@ export class Sync implements SyncApi {
 
   /** Runs by schedule from now on. */
   start(): void {
-    this.#daemon.start();
+    this.#runs.start();
   }
 
   async status(): Promise<SyncStatus> {
     const readiness = await surveyImages(this.#parts);
     const closedUntil = this.#parts.schedule.closed?.closedUntil;
     const unresolved = this.#parts.state.unresolved(this.#parts.config);
-    const { nextRunAt } = this.#daemon;
+    const { nextRunAt } = this.#runs;
     return {
       rules: this.#parts.config.rules.length,
       ...readiness,
@@ -111,8 +108,7 @@ export class Sync implements SyncApi {
 
   /** Resolves, after `stop`, when nothing runs any more. */
   async closed(): Promise<void> {
-    await this.#daemon.closed();
-    await this.#runs.ended();
+    await this.#runs.closed();
   }
 
   #refuseOffline(): void {

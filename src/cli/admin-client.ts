@@ -13,10 +13,15 @@ import { text } from 'node:stream/consumers';
 import type { Config, ListenConfig } from '../config/config.ts';
 import { formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
-import type { CommandOptions, StoreContext } from './command-context.ts';
-import { AdminError, EXIT_CODE, InterruptedError } from './outcome.ts';
+import {
+  AdminError,
+  EXIT_CODE,
+  InterruptedError,
+  StopSignals,
+  type CommandOptions,
+  type StoreContext,
+} from './command-context.ts';
 import { explained } from './start-failure.ts';
-import { StopSignals } from './stop-signals.ts';
 import { TEXTS } from './texts.ts';
 
 /** Asks one admin API. Resolves with the document of the answer; throws `AdminError`. */

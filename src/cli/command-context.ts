@@ -101,3 +101,79 @@ export function print(
 export function printJson(document: unknown, { stdout }: Pick<CommandContext, 'stdout'>): void {
   stdout.write(`${JSON.stringify(document, undefined, 2)}\n`);
 }
+
+const NAMES: readonly StopSignal[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
+
+/** The first signal asks for an orderly end; the second one no longer waits for it. */
+export class StopSignals implements Disposable {
+  readonly first: Promise<StopSignal>;
+  readonly #signals: Signals;
+  readonly #listener: (signal: StopSignal) => void;
+
+  constructor(signals: Signals, onSecond: () => void) {
+    const { promise, resolve } = Promise.withResolvers<StopSignal>();
+    let count = 0;
+    this.first = promise;
+    this.#signals = signals;
+    this.#listener = (signal) => {
+      count += 1;
+      if (count === 1) resolve(signal);
+      else onSecond();
+    };
+    for (const name of NAMES) signals.on(name, this.#listener);
+  }
+
+  [Symbol.dispose](): void {
+    for (const name of NAMES) this.#signals.off(name, this.#listener);
+  }
+}
+
+/** What a shell or a service manager learns; the numbers above 1 are those of sysexits. */
+export const EXIT_CODE = {
+  ok: 0,
+  failed: 1,
+  /** Of `sync plan`, as `diff` and `terraform plan -detailed-exitcode` count: something is to do. */
+  pending: 2,
+  /** The command line is wrong. */
+  usage: 64,
+  /** The configuration is wrong. */
+  config: 78,
+  /** Stopped by a signal before its orderly end. */
+  interrupted: 130,
+} as const;
+
+/** The command cannot be carried out as it was given; the message says what to write. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** A signal ended the command before it was done. */
+export class InterruptedError extends Error {
+  override readonly name = 'InterruptedError';
+}
+
+/** The command got no good answer from the server or the store it is about; the message says why. */
+export class AdminError extends Error {
+  override readonly name = 'AdminError';
+  /** Of the API's answer. */
+  readonly status: number | undefined;
+  /** Of the API's answer, where it is no text. */
+  readonly detail: unknown;
+  /** Nothing listens at the address. */
+  readonly isUnserved: boolean;
+
+  constructor(message: string, options: AdminErrorOptions = {}) {
+    const { cause, status, detail, isUnserved = false } = options;
+    super(message, { cause });
+    this.status = status;
+    this.detail = detail;
+    this.isUnserved = isUnserved;
+  }
+}
+
+interface AdminErrorOptions {
+  readonly cause?: unknown;
+  readonly status?: number;
+  readonly detail?: unknown;
+  readonly isUnserved?: boolean;
+}

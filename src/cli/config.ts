@@ -3,8 +3,13 @@ import { describeConfig } from '../config/describe-config.ts';
 import { loadConfig } from '../config/load.ts';
 import { configJsonSchema } from '../config/schema.ts';
 import { formatYaml } from '../config/yaml.ts';
-import { print, printJson, type CommandContext, type CommandOptions } from './command-context.ts';
-import { EXIT_CODE } from './outcome.ts';
+import {
+  EXIT_CODE,
+  print,
+  printJson,
+  type CommandContext,
+  type CommandOptions,
+} from './command-context.ts';
 
 /** Prints what is in force. With `--json` what is wrong is printed there too, else it is thrown. */
 export function checkConfig(options: CommandOptions, context: CommandContext): number {

@@ -7,9 +7,14 @@ import { DEFAULT_TAG } from '../oci/image-name.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { print, type CommandContext, type CommandOptions } from './command-context.ts';
 import { count } from './format.ts';
-import { EXIT_CODE, UsageError } from './outcome.ts';
+import {
+  EXIT_CODE,
+  UsageError,
+  print,
+  type CommandContext,
+  type CommandOptions,
+} from './command-context.ts';
 
 /** Pulled by everybody, so that it may be asked for when no image is named. */
 const HUB_IMAGE = 'docker.io/library/alpine:latest';

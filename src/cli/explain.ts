@@ -1,7 +1,6 @@
 import type { ImageReport, ManifestReport } from '../api/store-api.ts';
 import type { SyncImage, SyncProblem } from '../api/sync-api.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import {
   count,
   describeOrigin,
@@ -11,7 +10,7 @@ import {
   roundSize,
   shortDigest,
 } from './format.ts';
-import { EXIT_CODE } from './outcome.ts';
+import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { TEXTS } from './texts.ts';
 
 /** What is held of an image, and what a rule of sync wants of it: either may be absent. */

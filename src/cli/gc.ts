@@ -1,9 +1,8 @@
 import type { CollectionReport } from '../api/store-api.ts';
 import { isAttachedTag } from '../oci/cosign.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { count, formatAge, formatTable, roundSize, shortDigest } from './format.ts';
-import { EXIT_CODE } from './outcome.ts';
+import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { TEXTS } from './texts.ts';
 
 const PATH = '/api/v1/gc';

@@ -1,8 +1,7 @@
 import type { ImageSummary } from '../api/store-api.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { count, formatAge, formatTable, roundSize, shortDigest } from './format.ts';
-import { EXIT_CODE } from './outcome.ts';
+import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { TEXTS } from './texts.ts';
 
 export interface LsOptions extends CommandOptions {

@@ -3,9 +3,15 @@ import { resolve } from 'node:path';
 import type { NewPin, Pin } from '../api/store-api.ts';
 import { parseImageList } from '../oci/image-list.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { count, describeOrigin, formatAge, formatTable } from './format.ts';
-import { AdminError, EXIT_CODE, UsageError } from './outcome.ts';
+import {
+  AdminError,
+  EXIT_CODE,
+  UsageError,
+  print,
+  type CommandOptions,
+  type StoreContext,
+} from './command-context.ts';
 import { TEXTS } from './texts.ts';
 
 const DEFAULT_SOURCE = 'default';

@@ -1,10 +1,34 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import { ConfigError } from '../config/config-error.ts';
-import { type CommandContext, createStoreContext, type StoreParts } from './command-context.ts';
-import { addCommandLines } from './command-lines.ts';
 import { count, onOneLine } from './format.ts';
-import { AdminError, EXIT_CODE, InterruptedError, UsageError } from './outcome.ts';
+import {
+  AdminError,
+  EXIT_CODE,
+  InterruptedError,
+  UsageError,
+  type CommandContext,
+  createStoreContext,
+  type StoreParts,
+  FILE_OPTION,
+  JSON_OPTION,
+  type CommandOptions,
+  type StoreContext,
+} from './command-context.ts';
+import { parseByteSize } from '../config/byte-size.ts';
+import { checkConfig, printConfigSchema } from './config.ts';
+import { doctor } from './doctor.ts';
+import { explain } from './explain.ts';
+import { gc, type GcOptions } from './gc.ts';
+import { ls, type LsOptions } from './ls.ts';
+import { listPins, pin, unpin, type PinOptions } from './pins.ts';
+import { serve } from './serve.ts';
+import { printStatus } from './status.ts';
+import { syncDaemon, type SyncDaemonOptions } from './sync-daemon.ts';
+import { syncPlan, type SyncPlanOptions } from './sync-plan.ts';
+import { syncRun, type SyncRunOptions } from './sync-run.ts';
+import { syncStatus, type SyncStatusOptions } from './sync-status.ts';
+import { verify, type VerifyOptions } from './verify.ts';
 
 /** Runs one command. Resolves with the exit code; what went wrong is on stderr by then. */
 export async function runCommand(
@@ -69,4 +93,168 @@ function reportConfigError({ problems, file }: ConfigError, { stderr }: CommandC
   );
   for (const problem of problems) stderr.write(`  ${problem}\n`);
   return EXIT_CODE.config;
+}
+
+const MAX_LIMIT = 100_000;
+const LOCKED_OPTION = [
+  '--locked <file>',
+  'take the digests of this lock instead of what the tags mean now',
+] as const;
+const ALL_OPTION = ['--all', 'show more than 50 images'] as const;
+
+/** A group of command lines, what they run with, and where their exit code goes. */
+interface Group {
+  readonly parent: Command;
+  readonly context: StoreContext;
+  readonly finish: (exitCode: number) => void;
+}
+
+/** Every command with its arguments and options. */
+function addCommandLines(group: Group): void {
+  addServerCommands(group);
+  addConfigCommands(group);
+  addStoreCommands(group);
+  addPinCommands(group);
+  addSyncCommands(group);
+}
+
+function add({ parent }: Group, name: string, description: string): Command {
+  return parent
+    .command(name)
+    .description(description)
+    .option(...FILE_OPTION)
+    .option(...JSON_OPTION);
+}
+
+function addServerCommands(group: Group): void {
+  const { context, finish } = group;
+  add(group, 'serve', 'serve pulls until SIGTERM, SIGINT or SIGHUP').action(
+    async (options: CommandOptions) => finish(await serve(options, context)),
+  );
+  add(group, 'status', 'say how the running server and its upstreams do').action(
+    async (options: CommandOptions) => finish(await printStatus(options, context)),
+  );
+  add(group, 'doctor', 'examine every upstream, and say what to do about what is wrong')
+    .argument('[image...]', 'to look for, such as docker.io/library/alpine:latest')
+    .action(async (images: string[], options: CommandOptions) =>
+      finish(await doctor(images, options, context)),
+    );
+}
+
+function addConfigCommands({ parent: program, context, finish }: Group): void {
+  const parent = program
+    .command('config')
+    .description('check the configuration, describe its keys');
+  add({ parent, context, finish }, 'check', 'say what is wrong, or print what is in force').action(
+    (options: CommandOptions) => finish(checkConfig(options, context)),
+  );
+  parent
+    .command('schema')
+    .description('print the JSON Schema of the file, for editors')
+    .option(...JSON_OPTION)
+    .action(() => finish(printConfigSchema(context)));
+}
+
+/** What is held, and what goes. */
+function addStoreCommands(group: Group): void {
+  const { context, finish } = group;
+  add(group, 'ls', 'list the held images')
+    .argument('[glob]', 'over the name, or over name:tag, such as "docker.io/library/*:1.*"')
+    .addOption(
+      new Option('--sort <order>', 'by name, by size, or the oldest pull first')
+        .choices(['name', 'size', 'oldest'])
+        .default('name'),
+    )
+    .option('--limit <count>', 'so many at most', parseLimit, 1000)
+    .action(async (glob: string | undefined, options: LsOptions) =>
+      finish(await ls(glob, options, context)),
+    );
+  add(group, 'explain', 'say what is held of an image, what is missing, and what keeps it')
+    .argument('<image>')
+    .action(async (image: string, options: CommandOptions) =>
+      finish(await explain(image, options, context)),
+    );
+  add(group, 'gc', 'make room: what was pulled longest ago goes first')
+    .option('--dry-run', 'only say what would go')
+    .option('--bytes <size>', 'so much, such as 10GiB; else down to the low watermark', parseBytes)
+    .action(async (options: GcOptions) => finish(await gc(options, context)));
+  add(group, 'verify', 'read all that is held, and fetch again what is damaged')
+    .option('--rebuild', 'make the catalog anew from the files; the server must not run')
+    .action(async (options: VerifyOptions) => finish(await verify(options, context)));
+}
+
+function addPinCommands(group: Group): void {
+  const { context, finish } = group;
+  add(group, 'pin', 'keep an image, however old it gets')
+    .argument(
+      '[image]',
+      'a name, name:tag, name@digest, or a glob of one of these with its registry: "*" stops at a slash, "**" does not',
+    )
+    .option('--reason <text>', 'why, for those who read the list of pins')
+    .option(
+      '--in-use <file>',
+      'keep the images that this file lists, one a line, and no older list',
+    )
+    .option(
+      '--source <name>',
+      'who has them in use; each has a list of its own (default: "default")',
+    )
+    .action(async (image: string | undefined, options: PinOptions) =>
+      finish(await pin(image, options, context)),
+    );
+  add(group, 'pins', 'list what is pinned, by whom and why').action(
+    async (options: CommandOptions) => finish(await listPins(options, context)),
+  );
+  add(group, 'unpin', 'take back a pin by hand')
+    .argument('<image>', 'as it was pinned')
+    .action(async (image: string, options: CommandOptions) =>
+      finish(await unpin(image, options, context)),
+    );
+}
+
+/** What the site must hold. */
+function addSyncCommands({ parent: program, context, finish }: Group): void {
+  const parent = program.command('sync').description('hold what the site must hold');
+  const group = { parent, context, finish };
+  add(
+    group,
+    'plan',
+    'say what a run would fetch, keep and release: 0 nothing, 2 something, 1 problems',
+  )
+    .option('--lock <file>', 'write the digests down, to be looked through and replayed')
+    .option(...LOCKED_OPTION)
+    .option(...ALL_OPTION)
+    .action(async (options: SyncPlanOptions) => finish(await syncPlan(options, context)));
+  add(group, 'run', 'fetch what is missing, and report')
+    .option(...LOCKED_OPTION)
+    .action(async (options: SyncRunOptions) => finish(await syncRun(options, context)));
+  add(group, 'status', 'say what would break without the upstreams: 0 only when all is ready')
+    .option(...ALL_OPTION)
+    .action(async (options: SyncStatusOptions) => finish(await syncStatus(options, context)));
+  add(group, 'daemon', 'have a server elsewhere run by the schedule, until SIGTERM or SIGINT')
+    .requiredOption('--server <url>', 'its admin API, such as http://127.0.0.1:5001', parseServer)
+    .action(async (options: SyncDaemonOptions) => finish(await syncDaemon(options, context)));
+}
+
+function parseLimit(text: string): number {
+  const limit = Number(text);
+  if (/^\d+$/.test(text) && limit >= 1 && limit <= MAX_LIMIT) return limit;
+  throw new InvalidArgumentError(`Write a whole number from 1 to ${MAX_LIMIT}.`);
+}
+
+function parseBytes(text: string): number {
+  try {
+    const bytes = parseByteSize(text);
+    if (bytes >= 1) return bytes;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+  }
+  throw new InvalidArgumentError('Write a size such as "10GiB" or "500MB".');
+}
+
+function parseServer(text: string): URL {
+  const url = URL.parse(text);
+  const isPlain = url && ['http:', 'https:'].includes(url.protocol) && !url.search && !url.hash;
+  if (isPlain && url.username === '' && url.password === '') return url;
+  throw new InvalidArgumentError('Write a URL such as "http://127.0.0.1:5001".');
 }

@@ -3,10 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { createLog, type Log } from '../observe/log.ts';
-import type { CommandContext, CommandOptions } from './command-context.ts';
-import { EXIT_CODE } from './outcome.ts';
+import {
+  EXIT_CODE,
+  StopSignals,
+  type CommandContext,
+  type CommandOptions,
+} from './command-context.ts';
 import { explained } from './start-failure.ts';
-import { StopSignals } from './stop-signals.ts';
 import { TEXTS } from './texts.ts';
 
 /** What `serve` needs of the server; a test gives its own. */

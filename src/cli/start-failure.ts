@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts';
 import { formatListenAddress } from '../config/listen.ts';
-import { AdminError } from './outcome.ts';
+import { AdminError } from './command-context.ts';
 import { TEXTS } from './texts.ts';
 
 /** What was to be opened, and by whom. */

@@ -4,9 +4,8 @@ import { formatByteSize } from '../config/byte-size.ts';
 import { formatDuration } from '../config/duration.ts';
 import { loadConfig } from '../config/load.ts';
 import { askAdmin } from './admin-client.ts';
-import { print, type CommandContext, type CommandOptions } from './command-context.ts';
 import { formatTable, onOneLine, roundSize } from './format.ts';
-import { EXIT_CODE } from './outcome.ts';
+import { EXIT_CODE, print, type CommandContext, type CommandOptions } from './command-context.ts';
 
 /** Prints how the running server does; 1 when an upstream is down or the store cannot keep all. */
 export async function printStatus(

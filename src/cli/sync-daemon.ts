@@ -5,10 +5,14 @@ import type { SyncConfig } from '../config/sync-schema.ts';
 import { createLog, type Log } from '../observe/log.ts';
 import { Backoff } from '../time/backoff.ts';
 import { askAdmin, type Ask } from './admin-client.ts';
-import type { CommandOptions, StoreContext } from './command-context.ts';
 import { followRun } from './follow-run.ts';
-import { AdminError, EXIT_CODE } from './outcome.ts';
-import { StopSignals } from './stop-signals.ts';
+import {
+  AdminError,
+  EXIT_CODE,
+  StopSignals,
+  type CommandOptions,
+  type StoreContext,
+} from './command-context.ts';
 import { TEXTS } from './texts.ts';
 
 const RUN_PATH = '/api/v1/sync/run';

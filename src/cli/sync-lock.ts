@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { SyncLock } from '../api/sync-api.ts';
-import { AdminError, UsageError } from './outcome.ts';
+import { AdminError, UsageError } from './command-context.ts';
 import { TEXTS } from './texts.ts';
 
 /** As JSON to look through and to compare. Throws `UsageError`. */

@@ -1,9 +1,8 @@
 import type { PlannedImage, SyncPlan, SyncTotals } from '../api/sync-api.ts';
 import { formatDuration } from '../config/duration.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { count, roundSize, shortDigest } from './format.ts';
-import { EXIT_CODE } from './outcome.ts';
+import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { formatProblems, formatReleased, formatRows } from './sync-format.ts';
 import { withLock, writeLock } from './sync-lock.ts';
 import { TEXTS } from './texts.ts';

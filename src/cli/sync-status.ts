@@ -1,8 +1,7 @@
 import type { SyncImage, SyncRunState, SyncStatus } from '../api/sync-api.ts';
 import { askOnce } from './admin-client.ts';
-import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { count, formatAge, onOneLine, roundSize, shortDigest } from './format.ts';
-import { EXIT_CODE } from './outcome.ts';
+import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { describeProgress, formatProblems, formatRows } from './sync-format.ts';
 import { TEXTS } from './texts.ts';
 

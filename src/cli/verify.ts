@@ -4,10 +4,15 @@ import { formatDuration } from '../config/duration.ts';
 import { formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
 import { isServed, withAdmin } from './admin-client.ts';
-import { print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { showRun } from './follow-run.ts';
 import { count, formatTable, roundSize } from './format.ts';
-import { AdminError, EXIT_CODE } from './outcome.ts';
+import {
+  AdminError,
+  EXIT_CODE,
+  print,
+  type CommandOptions,
+  type StoreContext,
+} from './command-context.ts';
 import { explained } from './start-failure.ts';
 import { TEXTS } from './texts.ts';
 

@@ -1,4 +1,4 @@
-import type { resolveUpstream } from './resolve-upstream.ts';
+import type { resolveUpstream } from './upstream-schema.ts';
 import type { ConfigDocument } from './schema.ts';
 import type { Frozen } from './section.ts';
 import type { SyncConfig } from './sync-schema.ts';

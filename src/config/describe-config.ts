@@ -1,4 +1,3 @@
-import { formatByteSize, formatRate } from './byte-size.ts';
 import type {
   AdminConfig,
   Config,
@@ -8,7 +7,7 @@ import type {
 } from './config.ts';
 import { formatDuration } from './duration.ts';
 import { formatListenAddress } from './listen.ts';
-import { formatShare } from './share.ts';
+import { formatShare, formatByteSize, formatRate } from './byte-size.ts';
 import type { SyncRule } from './sync-rule-schema.ts';
 import type { SyncConfig } from './sync-schema.ts';
 import type { TagSelection } from './tag-selection-schema.ts';

@@ -1,10 +1,9 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
-import { checkKeyPair, readPemFile } from './pem.ts';
+import { checkKeyPair, readPemFile, type Source } from './source.ts';
 import { isLoopbackHost } from './proxy.ts';
 import { converted } from './section.ts';
-import type { Source } from './source.ts';
 import { TEXTS } from './texts.ts';
 
 export interface ListenAddress {

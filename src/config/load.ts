@@ -5,7 +5,7 @@ import type { Config, UpstreamConfig } from './config.ts';
 import { findConflicts, findUpstreamNames } from './conflicts.ts';
 import { describeIssue, describeProblem, describeProblems } from './problems.ts';
 import { isLoopback } from './proxy.ts';
-import { resolveUpstream } from './resolve-upstream.ts';
+import { resolveUpstream } from './upstream-schema.ts';
 import { type ConfigDocument, configSchema } from './schema.ts';
 import { type Environment, type Source, readTextFile } from './source.ts';
 import { parseYaml } from './yaml.ts';

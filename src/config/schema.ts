@@ -1,12 +1,11 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
-import { BYTE_SIZE, parseByteSize } from './byte-size.ts';
 import { isGlob, parseGlob } from './glob.ts';
 import { duration } from './duration.ts';
 import { adminSchema, checkDoors, DEFAULT_ADDRESSES, listenSchema } from './listen.ts';
 import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
 import { checked, converted, section } from './section.ts';
-import { shareSchema } from './share.ts';
+import { shareSchema, BYTE_SIZE, parseByteSize } from './byte-size.ts';
 import type { Source } from './source.ts';
 import { syncSchema } from './sync-schema.ts';
 import { upstreamSchema } from './upstream-schema.ts';

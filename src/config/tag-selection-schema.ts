@@ -4,7 +4,7 @@ import { DEFAULT_TAG } from '../oci/image-name.ts';
 import { isTag } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
 import { isGlob, parseGlob } from './glob.ts';
-import { parseRegex } from './regex.ts';
+import { parseRegex } from './pattern.ts';
 import { checked, converted } from './section.ts';
 import { TEXTS } from './texts.ts';
 

@@ -1,17 +1,46 @@
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
-import { credentialsSchema } from './credentials-schema.ts';
-import { parseGlob } from './glob.ts';
+import { credentialsSchema, type CredentialsDocument } from './credentials-schema.ts';
+import { parseGlob, parseTagGlob } from './glob.ts';
 import { parseHostEntry } from './host-list.ts';
-import { checkKeyPair, readPemFile } from './pem.ts';
-import { parseProxyUrl } from './proxy.ts';
+import { checkKeyPair, readPemFile, type Source, type Environment } from './source.ts';
+import { parseProxyUrl, findProxy } from './proxy.ts';
 import { parseRate, RATE } from './byte-size.ts';
-import { isHost } from './registries.ts';
+import {
+  isHost,
+  DOCKER_HUB,
+  canonicalRegistryName,
+  findEcrRegion,
+  registryOf,
+} from './registries.ts';
 import { checked, converted, section } from './section.ts';
-import type { Source } from './source.ts';
-import { tagsSchema } from './tags-schema.ts';
 import { parseUpstreamUrl } from './upstream-url.ts';
 import { TEXTS } from './texts.ts';
+import { duration, durationOrForever } from './duration.ts';
+
+const MAX_REVALIDATE_TIMEOUT_MS = 3_600_000;
+
+const tagsSchema = section({
+  ttl: durationOrForever
+    .prefault('5m')
+    .describe('How long a tag is answered without asking upstream.'),
+  revalidateTimeout: duration
+    .refine((ms) => ms > 0, TEXTS.revalidateAtOnce)
+    .refine((ms) => ms <= MAX_REVALIDATE_TIMEOUT_MS, TEXTS.atMost({ limit: '"1h"' }))
+    .prefault('2s')
+    .describe('How long a client waits for upstream when a copy is held. At most 1h.'),
+  staleIfError: durationOrForever
+    .prefault('forever')
+    .describe('How old a held tag may be and still be answered when upstream fails.'),
+  staleWhileRevalidate: durationOrForever
+    .prefault('0s')
+    .describe('How long past the ttl a held tag is answered at once while upstream is asked.'),
+  negativeTtl: duration.prefault('30s').describe("How long upstream's 404 is believed."),
+  immutable: z
+    .array(z.string().regex(/.:./, { error: TEXTS.tagGlob }).transform(checked(parseTagGlob)))
+    .prefault([])
+    .describe('Patterns of repository:tag that are never asked for again once they are held.'),
+});
 
 /** One entry of `upstreams`; `~` and `{}` take every default. */
 export function upstreamSchema(source: Source) {
@@ -101,4 +130,51 @@ function checkClientCertificate<T extends { cert?: string; key?: string }>(tls: 
   }
   if (tls.cert !== undefined && tls.key !== undefined) checkKeyPair(tls.cert, tls.key);
   return tls;
+}
+
+/** The upstream of the file with the defaults that depend on its name and the environment. */
+export function resolveUpstream(
+  name: string,
+  upstream: z.output<ReturnType<typeof upstreamSchema>>,
+  env: Environment,
+) {
+  const { url, credentials, proxy: written, bandwidth, tags, ...rest } = upstream;
+  const place = url ?? { url: registryOf(name).url };
+  const proxy = written ?? findProxy(place.url, env);
+  return {
+    ...rest,
+    name,
+    ...place,
+    credentials: (credentials ?? []).map((entry) => resolveCredentials(entry, place.url)),
+    ...(proxy !== undefined && { proxy }),
+    ...(bandwidth !== undefined && { bytesPerSecond: bandwidth }),
+    tags: {
+      ttlMs: tags.ttl,
+      revalidateTimeoutMs: tags.revalidateTimeout,
+      staleIfErrorMs: tags.staleIfError,
+      staleWhileRevalidateMs: tags.staleWhileRevalidate,
+      negativeTtlMs: tags.negativeTtl,
+      immutable: tags.immutable,
+    },
+  };
+}
+
+/** The name of Docker Hub in the files of `docker login`. */
+const DOCKER_HUB_SERVER = 'https://index.docker.io/v1/';
+
+/**
+ * The credentials with the defaults of the upstream's URL. `findConflicts` has refused an entry
+ * without a region.
+ */
+function resolveCredentials(entry: CredentialsDocument, url: string) {
+  const { provider } = entry;
+  if (provider === 'ecr') return { ...entry, region: entry.region ?? findEcrRegion(url) ?? '' };
+  if (provider !== 'helper' && provider !== 'docker-config') return entry;
+  return { ...entry, server: entry.server ?? serverOf(url) };
+}
+
+/** The server of the host that is dialled, so that no other one's account goes there. */
+function serverOf(url: string): string {
+  const { host } = new URL(url);
+  return canonicalRegistryName(host) === DOCKER_HUB ? DOCKER_HUB_SERVER : host;
 }

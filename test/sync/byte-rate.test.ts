@@ -1,5 +1,5 @@
 import test from 'ava';
-import { ByteRate } from '../../sync/byte-rate.ts';
+import { ByteRate } from '../../sync/run-progress.ts';
 import { Clock, SECOND } from '../helpers/clock.ts';
 
 test('a million chunks are kept as the sums of ten seconds', (t) => {

@@ -1,5 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
-import { compareNewest, findVersion, findVersionPart } from '../../sync/version.ts';
+import { compareNewest, findVersion, findVersionPart } from '../../sync/tag-selector.ts';
 
 const reads = test.macro({
   exec: (t: ExecutionContext, tag: string, whole: string | undefined, part: string | undefined) => {
