@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
 import { Router } from '@koa/router';
 import Koa from 'koa';
 import type { ServerStatus } from '../api/status-api.ts';
@@ -6,10 +8,10 @@ import type { SyncApi } from '../api/sync-api.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { requireHost } from '../oci/host-header.ts';
+import { hostOf } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/to-registry-error.ts';
 import { addApiRoutes } from './api-routes.ts';
-import { requireOwnHost } from './own-host.ts';
+import { TEXTS } from './texts.ts';
 
 export interface AdminParts {
   readonly metrics: Metrics;
@@ -60,15 +62,12 @@ export function createAdminApp(parts: AdminParts): Koa {
   app.silent = true;
   app.use(async (ctx, next) => {
     try {
-      requireHost(ctx.req);
+      const host = hostOf(ctx.req);
+      if (!PUBLIC.has(ctx.path)) requireOwnHost(host, ctx.req, parts.host);
       await next();
     } catch (error) {
       answerError(ctx, error, parts.log);
     }
-  });
-  app.use(async (ctx, next) => {
-    if (!PUBLIC.has(ctx.path)) requireOwnHost(ctx.req, parts.host);
-    await next();
   });
   app.use(router.routes());
   app.use(router.allowedMethods());
@@ -84,4 +83,32 @@ function answerError(ctx: Koa.Context, error: unknown, log: Log): void {
   ctx.set(headers);
   ctx.status = status;
   ctx.body = { error: message, ...(detail !== undefined && { detail }) };
+}
+
+/**
+ * Refuses what was asked under a name that is not this listener's. A page of a name that its owner
+ * points here (DNS rebinding) is of the same origin as the API for a browser, and its `Host` is the
+ * one thing that it cannot change. A listener that the operator opened to a network goes by names
+ * that only the network knows. Throws `DENIED`.
+ */
+function requireOwnHost(host: string, { socket }: IncomingMessage, configured: string): void {
+  // Who may open a socket in a folder is a matter of the folder's mode; no browser can. A closed
+  // connection has no address either.
+  const isOfSocketFile = !socket.destroyed && socket.localAddress === undefined;
+  if (isOfSocketFile || isOpenToNetwork(configured)) return;
+  const name = host.replace(/:\d*$/, '').replace(/\.$/, '').toLowerCase();
+  const own = ['localhost', configured.toLowerCase()];
+  if (isAddress(name) || own.includes(name)) return;
+  throw new RegistryError('DENIED', {
+    message: TEXTS.otherHost({ host: JSON.stringify(host.slice(0, 255)) }),
+  });
+}
+
+function isOpenToNetwork(configured: string): boolean {
+  return isIP(configured) !== 0 && !/^(?:127\.|::1$)/.test(configured);
+}
+
+function isAddress(name: string): boolean {
+  const [, bracketed] = /^\[(.*)\]$/.exec(name) ?? [];
+  return bracketed === undefined ? isIP(name) === 4 : isIP(bracketed) === 6;
 }

@@ -4,9 +4,8 @@ import type { Mirror } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { requireHost } from '../oci/host-header.ts';
+import { hostOf } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/to-registry-error.ts';
-import { clientOf } from './client.ts';
 import { recordExchange, type Exchange, type State, type V2Context } from './exchange.ts';
 import { ClientGoneError } from './send.ts';
 import { TEXTS } from './texts.ts';
@@ -44,12 +43,12 @@ export function createApp(parts: AppParts): Koa<State> {
   const routes = createV2Router(parts.mirror, parts.addressing).routes();
   app.use(async (ctx, next) => {
     const startedAt = performance.now();
-    const client = clientOf(ctx.req);
+    const client = clientOf(ctx);
     const exchange: Exchange = { startedAt, client, kind: 'other', bytes: 0 };
     ctx.state.exchange = exchange;
     try {
       if (parts.isFull) throw noPlace();
-      requireTarget(ctx);
+      ctx.state.host = hostOf(ctx.req);
       requireRead(ctx);
       const received = ctx.get('Via');
       if (received === '') await next();
@@ -68,20 +67,20 @@ export function createApp(parts: AppParts): Koa<State> {
   return app;
 }
 
+/**
+ * The address of who asks, for the access log and for fair turns: that of the connection. An IPv4
+ * address that arrives on an IPv6 socket is itself.
+ */
+function clientOf({ req: { socket } }: V2Context): string | undefined {
+  return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '');
+}
+
 function noPlace(): RegistryError {
   return new RegistryError('UNAVAILABLE', {
     status: 503,
     message: TEXTS.noPlace,
     headers: { 'Retry-After': String(FULL_RETRY_AFTER_SECONDS) },
   });
-}
-
-/** A path, or a URL whose path counts, and a host: what RFC 9112 section 3.2 asks of a request. */
-function requireTarget({ req }: V2Context): void {
-  requireHost(req);
-  const { url = '' } = req;
-  if (url.startsWith('/') || (/^https?:/i.test(url) && URL.canParse(url))) return;
-  throw new RegistryError('UNSUPPORTED', { status: 400, message: TEXTS.noPath });
 }
 
 /** Throws when the request came through this mirror before: two mirrors have each other as upstream. */

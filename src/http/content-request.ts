@@ -26,7 +26,7 @@ export function understandRequest(
     name: decode(name),
     prefix: prefix === undefined ? undefined : decode(prefix),
     namespace: namespaceOf(ctx),
-    host: ctx.get('Host'),
+    host: ctx.state.host,
   });
   exchange.upstream = target.upstream;
   exchange.target = target;
@@ -43,7 +43,7 @@ export function understandCatalogRequest(ctx: V2Context, addressing: Addressing)
   const registry = addressing.resolveRegistry({
     prefix: prefix === undefined ? undefined : decode(prefix),
     namespace: namespaceOf(ctx),
-    host: ctx.get('Host'),
+    host: ctx.state.host,
   });
   exchange.upstream = registry.upstream;
   ctx.set('OCI-Namespace', registry.upstream);

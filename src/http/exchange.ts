@@ -32,6 +32,8 @@ export interface Exchange {
 /** The state of a Koa context in this application. */
 export interface State {
   exchange: Exchange;
+  /** That the request is for. */
+  host: string;
 }
 
 export type V2Context = ParameterizedContext<State>;

@@ -1,7 +1,6 @@
 /** What clients read: messages of errors, and the warning of an answer that may be outdated. */
 export const TEXTS = {
   noEndpoint: 'no such endpoint',
-  noPath: 'the request target is not a path',
   badRequest: 'bad request',
   noPlace: 'this mirror has as many answers under way as it may',
   headersTooLarge: 'headers too large',

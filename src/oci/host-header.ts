@@ -4,24 +4,33 @@ import { TEXTS } from './texts.ts';
 /** A name, an IPv4 address or an IPv6 one in brackets, and a port (RFC 3986 section 3.2.2). */
 const HOST = /^(?:\[[\da-f:.]+\]|(?:[\w.~!$&'()*+,;=-]|%[\da-f]{2})+)(?::\d{0,5})?$/i;
 
-export interface HostHeader {
+interface RequestHead {
   /** Names and values in turn. */
   readonly rawHeaders: readonly string[];
   readonly httpVersion: string;
+  readonly url?: string | undefined;
 }
 
 /**
- * Throws 400 unless exactly one `Host` says a host: what stands in front might have gone by another
- * one (RFC 9112 section 3.2). HTTP/1.0 knows none, and balancers still ask by it.
+ * The host that a request is for: of its target where that is a whole URL, else of its `Host` (RFC 9112
+ * section 3.2.2); empty for HTTP/1.0 without one, by which balancers still ask. Throws 400 unless the
+ * target is a path or such a URL, and exactly one `Host` says a host: what stands in front might have
+ * gone by another one.
  */
-export function requireHost({ rawHeaders, httpVersion }: HostHeader): void {
+export function hostOf({ rawHeaders, httpVersion, url = '' }: RequestHead): string {
   const hosts = rawHeaders.filter(
     (_, place) => place % 2 === 1 && rawHeaders[place - 1]?.toLowerCase() === 'host',
   );
   const [host = '', ...others] = hosts;
-  if (host === '' && others.length === 0 && httpVersion === '1.0') return;
-  if (others.length === 0 && HOST.test(host)) return;
-  const message =
-    hosts.length > 1 ? TEXTS.severalHosts : host === '' ? TEXTS.noHost : TEXTS.badHost;
-  throw new RegistryError('UNSUPPORTED', { status: 400, message });
+  if (others.length > 0) throw badRequest(TEXTS.severalHosts);
+  if (host === '' && httpVersion !== '1.0') throw badRequest(TEXTS.noHost);
+  if (host !== '' && !HOST.test(host)) throw badRequest(TEXTS.badHost);
+  if (url.startsWith('/')) return host;
+  const [, authority = ''] = /^https?:\/\/([^/?#]*)/i.exec(url) ?? [];
+  if (!HOST.test(authority) || !URL.canParse(url)) throw badRequest(TEXTS.noPath);
+  return authority;
+}
+
+function badRequest(message: string): RegistryError {
+  return new RegistryError('UNSUPPORTED', { status: 400, message });
 }

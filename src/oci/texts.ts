@@ -15,6 +15,7 @@ export const TEXTS = {
     `it lists ${blobs} blobs, more than the ${most} that are kept of one manifest`,
   manifestTooLarge: ({ bytes, most }: { bytes: number; most: number }) =>
     `manifest of ${bytes} bytes is larger than ${most}`,
+  noPath: 'the request target is not a path',
   noHost: 'a request without Host',
   severalHosts: 'a request with more than one Host',
   badHost: 'a Host that is no host',

@@ -8,8 +8,6 @@ import type { IncomingMessage } from 'node:http';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { Listener } from '../../src/http/listener.ts';
-import { requireOwnHost } from '../../src/admin/own-host.ts';
-import { RegistryError } from '../../src/oci/errors.ts';
 import { UpstreamError } from '../../src/oci/upstream-error.ts';
 import { get, rawRequest } from '../helpers/client.ts';
 import { createFakeAdmin } from './fake-admin.ts';
@@ -34,12 +32,12 @@ interface Sent {
 }
 
 /** The admin application of a fake API, on a socket of its own. */
-async function startAdmin(t: ExecutionContext) {
+async function startAdmin(t: ExecutionContext, host = 'admin.example') {
   const store = new FakeStoreApi();
   const lines: Record<string, unknown>[] = [];
   const keep = (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>);
   const log = pino({ level: 'info', base: {} }, { write: keep });
-  const app = createFakeAdmin({ store, host: 'admin.example', log });
+  const app = createFakeAdmin({ store, host, log });
   const listener = await Listener.open({ host: '127.0.0.1', port: 0 }, app.callback(), log);
   t.teardown(async () => listener.close(0));
   const send = async (path: string, { method = 'GET', headers = {}, body }: Sent = {}) => {
@@ -114,14 +112,24 @@ for (const [listens, status] of [
   ['::', 200],
   ['192.0.2.7', 200],
 ] as const) {
-  test(`an API that listens on ${listens} answers ${status} to a name of the network`, (t) => {
-    const socket = { destroyed: false, localAddress: '127.0.0.1' };
-    const request = { headers: { host: 'mirror.example:5001' }, socket } as IncomingMessage;
-    const ask = (): void => requireOwnHost(request, listens);
-    if (status === 200) t.notThrows(ask);
-    else t.throws(ask, { instanceOf: RegistryError, message: /^ask by address/ });
+  test(`an API that listens on ${listens} answers ${status} to a name of the network`, async (t) => {
+    const { url } = await startAdmin(t, listens);
+    const headers = { Host: 'mirror.example:5001' };
+    t.is((await get(`${url}/api/v1/pins`, { headers })).status, status);
   });
 }
+
+test('the API goes by the host of a whole URL, not by the Host beside it', async (t) => {
+  const { url } = await startAdmin(t);
+  for (const [target, host, status] of [
+    ['http://evil.example/api/v1/pins', '127.0.0.1', 403],
+    ['http://127.0.0.1/api/v1/pins', 'evil.example', 200],
+  ] as const) {
+    const text = `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+    const answer = await rawRequest(Number(new URL(url).port), text);
+    t.regex(answer, new RegExp(`^HTTP/1\\.1 ${status} `), target);
+  }
+});
 
 test('a request to the API that names no host is refused', async (t) => {
   const { store, url } = await startAdmin(t);

@@ -11,6 +11,7 @@ import { request as requestHttp } from 'node:http';
 import type { Agent, IncomingHttpHeaders, IncomingMessage, RequestOptions } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 export interface GetOptions {
   readonly method?: string;
@@ -182,11 +183,20 @@ export class OpenResponse {
 export async function rawRequest(
   port: number,
   text: string | Buffer,
-  { host = '127.0.0.1', giveUpMs = 20_000 }: { host?: string; giveUpMs?: number } = {},
+  {
+    host = '127.0.0.1',
+    giveUpMs = 20_000,
+    ca,
+  }: {
+    host?: string;
+    giveUpMs?: number;
+    /** With TLS, to a server of this authority. */
+    ca?: Buffer;
+  } = {},
 ): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const parts: Buffer[] = [];
-  const socket = connect({ host, port });
+  const socket = ca ? connectTls({ host, port, ca }) : connect({ host, port });
   const received = (): string => Buffer.concat(parts).toString('latin1');
   socket.setTimeout(giveUpMs, () =>
     socket.destroy(new Error(`the connection stayed open after: ${received()}`)),

@@ -328,6 +328,22 @@ test('an absolute request target is no reason to dial it', async (t) => {
   t.deepEqual(dials.foreign(), []);
 });
 
+test('the host of a whole URL as target counts, and the Host beside it does not', async (t) => {
+  const world = await startWorld(t, HOSTS);
+  const port = Number(new URL(world.mirror.url).port);
+  for (const [target, host, upstream] of [
+    ['http://ghcr.mirror.example', 'mirror.example', 'ghcr.io'],
+    ['HTTPS://GHCR.Mirror.Example:8443', 'hub.mirror.example', 'ghcr.io'],
+    ['http://mirror.example', 'ghcr.mirror.example', 'docker.io'],
+  ] as const) {
+    for (const registry of world.registries.values()) registry.clear();
+    const text = `GET ${target}/v2/org/app/manifests/latest HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+    t.regex(await rawRequest(port, text), /^HTTP\/1\.1 200 /, target);
+    const asked = new Set(world.conversation().map((line) => line.split(': ')[0]));
+    t.deepEqual(asked, new Set([upstream]), `${target} beside ${host}`);
+  }
+});
+
 test('a Host that means an upstream may be asked for a repository that looks like a registry', async (t) => {
   const world = await startWorld(t, HOSTS);
   const answer = await world.ask('/v2/example.com/app/manifests/latest', {

@@ -1,11 +1,17 @@
-import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
+import { pino } from 'pino';
+import { Listener } from '../../src/http/listener.ts';
+import { createFakeAdmin } from '../admin/fake-admin.ts';
+import { createCertificates } from '../helpers/certificate.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { get, rawRequest } from '../helpers/client.ts';
 import { buildImage, type Image } from '../helpers/image.ts';
-import { startMirror, type TestMirror } from '../helpers/mirror.ts';
+import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
 import { assertSpecError, codeOf, parseAnswers, type RawAnswer } from './raw-answer.ts';
 
 interface World {
@@ -371,35 +377,83 @@ test('a missing Host is a spec error in HTTP/1.1 and no matter in HTTP/1.0', asy
   t.is(old?.status, 200);
 });
 
-const HOSTS: readonly [lines: readonly string[], version: string, status: number][] = [
+const HOSTS: readonly [
+  lines: readonly string[],
+  version: '1.0' | '1.1',
+  status: number,
+  target?: string,
+][] = [
   [['a', 'b'], '1.1', 400],
   [['a', 'a'], '1.1', 400],
+  [['a', ''], '1.1', 400],
+  [['', 'a'], '1.0', 400],
   [['a', 'b'], '1.0', 400],
+  [[], '1.1', 400],
+  [[], '1.0', 200],
   [[''], '1.1', 400],
   [[''], '1.0', 200],
+  [['   '], '1.1', 400],
   [['a b/@c'], '1.1', 400],
+  [['a b'], '1.0', 400],
   [['user@a'], '1.1', 400],
+  [['user:word@a'], '1.0', 400],
+  [['http://a'], '1.1', 400],
   [['a, b'], '1.1', 400],
   [['a/v2'], '1.0', 400],
+  [['a?b'], '1.1', 400],
+  [['a#b'], '1.1', 400],
+  [['a\\b'], '1.1', 400],
+  [['a%zz'], '1.1', 400],
+  [['m\u00fcller'], '1.1', 400],
   [['a:port'], '1.1', 400],
+  [['a:1:2'], '1.1', 400],
+  [[':5000'], '1.1', 400],
   [['[::1'], '1.1', 400],
+  [['::1'], '1.1', 400],
   [['mirror.example:5000'], '1.1', 200],
+  [['mirror.example:'], '1.1', 200],
   [['a_b.example.'], '1.1', 200],
   [['127.0.0.1'], '1.0', 200],
   [['[::1]:5000'], '1.1', 200],
+  // A whole URL as target
+  [['a'], '1.1', 200, 'http://b'],
+  [[''], '1.0', 200, 'http://b:5000'],
+  [[], '1.1', 400, 'http://b'],
+  [['a', 'b'], '1.1', 400, 'http://b'],
+  [['a b'], '1.1', 400, 'http://b'],
+  [['b'], '1.1', 400, 'http://user@b'],
+  [['b'], '1.1', 400, 'http://user:word@b'],
+  [['b'], '1.1', 400, 'http://'],
+  [['b'], '1.1', 400, 'http://b:port'],
+  [['b'], '1.1', 400, 'ftp://b'],
 ];
 
-test('more than one Host, or one that is none, is 400 on both doors', async (t) => {
-  const { mirror } = await createWorld(t);
+test('more than one Host, or one that is none, is 400 on both doors, also over TLS', async (t) => {
+  const { mirror, registry } = await createWorld(t);
+  const { ca, server } = await createCertificates();
+  const folder = await createTempFolder(t);
+  const tls = { cert: join(folder, 'tls.crt'), key: join(folder, 'tls.key') };
+  await writeFile(tls.cert, server.cert);
+  await writeFile(tls.key, server.key);
+  const upstreams = { 'registry.example': { url: registry.url } };
+  const secured = await startMirror(t, { upstreams, listen: { tls } });
+  const log = pino({ level: 'silent' });
+  const at = { host: '127.0.0.1', port: 0, tls };
+  const admin = await Listener.open(at, createFakeAdmin({}).callback(), log);
+  t.teardown(async () => admin.close(0));
   for (const [path, url] of [
     ['/v2/', mirror.url],
+    ['/v2/', secured.url],
     ['/healthz', mirror.server.adminUrl],
+    ['/healthz', admin.url],
   ] as const) {
-    for (const [hosts, version, status] of HOSTS) {
+    const { port, protocol } = new URL(url);
+    for (const [hosts, version, status, target = ''] of HOSTS) {
       const lines = hosts.map((host) => `Host: ${host}\r\n`).join('');
-      const text = `GET ${path} HTTP/${version}\r\n${lines}Connection: close\r\n\r\n`;
-      const answer = await rawRequest(Number(new URL(url).port), text);
-      const message = `${path} ${version} ${JSON.stringify(hosts)}`;
+      const text = `GET ${target}${path} HTTP/${version}\r\n${lines}Connection: close\r\n\r\n`;
+      const bytes = Buffer.from(text, 'latin1');
+      const answer = await rawRequest(Number(port), bytes, protocol === 'https:' ? { ca } : {});
+      const message = `${url} ${target}${path} ${version} ${JSON.stringify(hosts)}`;
       t.is(parseAnswers(answer)[0]?.status, status, message);
     }
   }
