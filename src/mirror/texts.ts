@@ -19,6 +19,8 @@ export const TEXTS = {
   noAnswerWithin: ({ ms }: { ms: number }) => `no answer within ${ms} ms`,
   noTurnWithin: ({ ms }: { ms: number }) => `no turn for a transfer within ${ms} ms`,
   drips: ({ floor }: { floor: number }) => `brings less than ${floor} bytes a second`,
+  tooManyUnread: 'nobody waits for it, and too many such blobs are to come',
+  unwanted: 'nobody wants it any more',
   stopping: 'this mirror is being stopped',
   beingRevalidated: 'being revalidated',
   parentSays: ({ warning }: { warning: string }) => `its mirror says: ${warning}`,

@@ -147,22 +147,26 @@ test('one client cannot have all places while another one asks; a lone one may',
   t.true(bodies.every((body, n) => body.equals((greedy[n] as Stored).bytes)));
 });
 
-test('of what was begun and left without a turn the oldest is dropped', async (t) => {
-  const queue = new TransferQueue(1);
-  using _ = queue.line(INTERACTIVE);
-  const demands = Array.from({ length: 70 }, () => new SharedDemand());
-  const turns = demands.map((demand) => {
-    const interest = demand.join(INTERACTIVE);
-    demand.watch(() => queue.refill());
-    return { turn: queue.line(demand), interest };
+for (const resumed of [0, 3, 70]) {
+  const which = resumed === 70 ? 'the oldest' : 'the oldest that have not begun';
+  test(`of 70 transfers that wait and nobody reads, ${resumed} with a part, ${which} end`, async (t) => {
+    const queue = new TransferQueue(1);
+    using _ = queue.line(INTERACTIVE);
+    const turns = Array.from({ length: 70 }, (_each, n) => {
+      const demand = new SharedDemand();
+      const interest = demand.join(INTERACTIVE);
+      demand.watch(() => queue.refill());
+      return { turn: queue.line(demand, { isResumed: n < resumed }), interest };
+    });
+    t.true(turns.every(({ turn }) => turn.isWaiting));
+    for (const { interest } of turns) interest[Symbol.dispose]();
+    const ended = turns.flatMap(({ turn }, n) => (turn.isWaiting ? [] : [n]));
+    const first = resumed % 70;
+    t.deepEqual(ended, [first, first + 1, first + 2, first + 3, first + 4, first + 5]);
+    await t.throwsAsync(async () => turns[first]?.turn.begun, { instanceOf: DroppedError });
+    for (const { turn } of turns) turn[Symbol.dispose]();
   });
-  t.true(turns.every(({ turn }) => turn.isWaiting));
-  for (const { interest } of turns) interest[Symbol.dispose]();
-  const waiting = turns.map(({ turn }) => turn.isWaiting);
-  t.deepEqual(waiting, [...Array<boolean>(6).fill(false), ...Array<boolean>(64).fill(true)]);
-  await t.throwsAsync(async () => turns[0]?.turn.begun, { instanceOf: DroppedError });
-  for (const { turn } of turns) turn[Symbol.dispose]();
-});
+}
 
 test('what waits for its turn has no connection open, and its clients have their headers', async (t) => {
   const { registry, add, urlOf, asked } = await startSite(t, { places: 2, turnMs: 60_000 });

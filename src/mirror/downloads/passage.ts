@@ -1,6 +1,7 @@
 import type { ByteRange, Reader } from '../../oci/content.ts';
 import type { Digester } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/integrity-error.ts';
+import { TEXTS } from '../texts.ts';
 import type { SharedDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';
 import { DroppedError } from './transfer-queue.ts';
@@ -156,7 +157,7 @@ export class Passage {
       demand.signal.removeEventListener('abort', wake);
       transfer.discard();
       await chunks.return(undefined).catch(() => undefined);
-      if (this.#state === 'passing') this.#fail(new DroppedError('nobody wants it any more'));
+      if (this.#state === 'passing') this.#fail(new DroppedError(TEXTS.unwanted));
       this.#grow();
     }
   }

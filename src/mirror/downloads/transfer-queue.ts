@@ -1,6 +1,7 @@
 import PQueue from 'p-queue';
 import { MIN_BYTES_PER_SECOND } from '../../net/timing.ts';
 import { isInteractive, PRIORITY, type Demand } from '../../upstream/demand.ts';
+import { TEXTS } from '../texts.ts';
 
 /** Whose transfer it is, as it is now; what is left out is wanted by one unknown client. */
 export interface QueueDemand extends Demand {
@@ -13,7 +14,7 @@ export interface TransferQueueOptions {
   readonly patienceMs?: number | undefined;
 }
 
-/** Nobody waited for it, and too many such transfers had not begun. */
+/** Nobody waited for it, and too many such transfers waited for their turn. */
 export class DroppedError extends Error {
   override readonly name = 'DroppedError';
 }
@@ -29,7 +30,7 @@ const SMALL_BYTES = 1024 * 1024;
 /** Such transfers take nearly no memory, and a descriptor each. */
 const MAX_SLOW = 256;
 /** More than the layers of what a few clients begin and leave at once. */
-const MAX_ABANDONED = 64;
+const MAX_UNREAD = 64;
 /** Questions by HEAD about what waits, at a time. */
 const MAX_HEADS = 32;
 
@@ -43,6 +44,8 @@ const MAX_HEADS = 32;
  * goes on beside those that have one for as long as that is so. One that nobody reads gives it up to
  * one that somebody reads, as does the youngest of a client that has all places to the first of a
  * client that has none. A lone client may have all.
+ *
+ * `p-queue` would not do: its priorities are told at the entrance, and what runs keeps its place.
  */
 export class TransferQueue {
   /** What waits has its headers from here. */
@@ -78,7 +81,7 @@ export class TransferQueue {
 
   /** Begins what may begin; to be called when somebody joined or left a transfer. */
   refill(): void {
-    this.#dropAbandoned();
+    this.#endUnread();
     for (let next = this.#next(); next; next = this.#next()) {
       this.#waiting.delete(next);
       this.#run(next);
@@ -87,17 +90,19 @@ export class TransferQueue {
     this.#watch();
   }
 
-  /** The oldest ones that have not begun: whoever asks for one next begins it anew. */
-  #dropAbandoned(): void {
-    let abandoned = 0;
-    let oldest: Turn | undefined;
+  /**
+   * Of those that nobody reads only so many wait. Beyond that one ends, the oldest that has not begun
+   * or else the oldest, and its partial file stays for whoever asks next.
+   */
+  #endUnread(): void {
+    let unread = 0;
+    let first: Turn | undefined;
     for (const turn of this.#waiting) {
       if (!turn.demand.isAbandoned) continue;
-      abandoned += 1;
-      if (!turn.isResumed) oldest ??= turn;
+      unread += 1;
+      if (!first || (first.isResumed && !turn.isResumed)) first = turn;
     }
-    if (abandoned <= MAX_ABANDONED) return;
-    oldest?.drop(new DroppedError('nobody waits for it, and too many such blobs are to come'));
+    if (unread > MAX_UNREAD) first?.drop(new DroppedError(TEXTS.tooManyUnread));
   }
 
   #next(): Turn | undefined {
