@@ -1,26 +1,52 @@
 import { constants } from 'node:fs';
-import { access, copyFile, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import {
+  access,
+  chmod,
+  copyFile,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  rm,
+  stat,
+  symlink,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { getuid } from 'node:process';
 import type { Log } from '../observe/log.ts';
 import { isFull, isRefused } from './faults.ts';
 import type { BlobStore } from './files/blob-store.ts';
-import { isOwnFolder } from './own-file.ts';
-import { tighten, tightenBelow } from './tighten.ts';
+import { FILE_MODE, FOLDER_MODE, isOwnFolder } from './own-file.ts';
+import { TEXTS } from './texts.ts';
+
+/** What the store keeps beside each other; its path may hold other things too. */
+const OWN =
+  /^(?:blobs|ingest|quarantine|catalog(?:\..+)?|journal(?:\.new)?|format|sync\.json(?:\.new)?)$/;
+const FILES_AT_ONCE = 16;
 
 /** Bytes of partial and damaged files that give way to the opening of a database on a full disk. */
 const OPENING_BYTES = 16 * 1024 * 1024;
+/**
+ * Most bytes of a catalog that are copied: that of 50,000 blobs, and as much as /dev/shm has in a
+ * container. The tables of a larger one, which LevelDB never changes, are linked; what is left to copy
+ * is what LevelDB keeps below 4 MiB, and a list of the tables.
+ */
+const COPIED_BYTES = 64 * 1024 * 1024;
+const TABLE = /\.(?:ldb|sst)$/;
+const COPIED = /^(?:CURRENT|MANIFEST-\d+|\d+\.(?:log|ldb|sst))$/;
 
 /**
- * Makes a folder for the store, of its own user alone. False when it can only be read; then there is
- * something to serve. Throws when there is nothing, or something else stands in its place.
+ * Makes a folder for the store, of its own user alone. False when it can only be read, or lacks a
+ * folder that a full disk does not take; then there is something to serve. Throws when there is nothing, or something else stands in its place.
  */
 export async function preparePlace(path: string, blobs: BlobStore): Promise<boolean> {
   try {
     await blobs.folders.create();
     await access(path, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
-    if (!isRefused(error) || !(await isOwnFolder(join(path, 'blobs')))) throw error;
+    const isHeldBack = isRefused(error) || isFull(error);
+    if (!isHeldBack || !(await isOwnFolder(join(path, 'blobs')))) throw error;
     return false;
   }
   await tighten(path);
@@ -30,10 +56,11 @@ export async function preparePlace(path: string, blobs: BlobStore): Promise<bool
 /**
  * Opens the catalog in the store. On a full disk partial and damaged files go for it; where it cannot
  * be written even so, a copy is opened in a folder of its own, which the caller removes at the end.
+ * `isLinked`: parts of the copy are links into the store.
  */
 export async function openInPlace<Opened>(
   { path, blobs, log }: { path: string; blobs: BlobStore; log: Log },
-  open: (root: string) => Promise<Opened>,
+  open: (root: string, isLinked?: boolean) => Promise<Opened>,
 ): Promise<{ catalog: Opened; root: string }> {
   for (let attempt = 1; !blobs.isReadOnly; attempt += 1) {
     try {
@@ -49,24 +76,111 @@ export async function openInPlace<Opened>(
       blobs.isReadOnly = !isHelped;
     }
   }
-  const root = await copyCatalog(path);
-  try {
-    return { catalog: await open(root), root };
-  } catch (error) {
-    await rm(root, { recursive: true, force: true });
-    throw error;
+  return openCopy({ path, log }, open);
+}
+
+/**
+ * In the folder for temporary files or, where that is missing, full or read-only, in memory. Rejects
+ * with what the first place said when there is none.
+ */
+async function openCopy<Opened>(
+  { path, log }: { path: string; log: Log },
+  open: (root: string, isLinked: boolean) => Promise<Opened>,
+): Promise<{ catalog: Opened; root: string }> {
+  const faults: unknown[] = [];
+  for (const folder of [tmpdir(), '/dev/shm']) {
+    for (const mostBytes of [COPIED_BYTES, 0]) {
+      let root: string | undefined;
+      try {
+        root = await mkdtemp(join(folder, 'entrepot-catalog-'));
+        const copied = await copyCatalog(join(path, 'catalog'), join(root, 'catalog'), mostBytes);
+        const catalog = await open(root, copied.isLinked);
+        log.info({ root, ...copied }, 'a copy of the catalog serves');
+        return { catalog, root };
+      } catch (err) {
+        faults.push(err);
+        log.warn({ err, folder, mostBytes }, 'a copy of the catalog does not open there');
+        if (root !== undefined) await rm(root, { recursive: true, force: true });
+      }
+    }
   }
+  throw faults[0];
 }
 
 /** Of a database that another process writes the copy may be damaged; then it is made anew. */
-async function copyCatalog(path: string): Promise<string> {
-  const root = await mkdtemp(join(tmpdir(), 'entrepot-catalog-'));
-  const from = join(path, 'catalog');
-  if (!(await isOwnFolder(from))) return root;
-  await mkdir(join(root, 'catalog'));
-  for (const entry of await readdir(from, { withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    await copyFile(join(from, entry.name), join(root, 'catalog', entry.name));
+async function copyCatalog(
+  from: string,
+  to: string,
+  mostBytes: number,
+): Promise<{ bytes: number; isLinked: boolean }> {
+  if (!(await isOwnFolder(from))) return { bytes: 0, isLinked: false };
+  await mkdir(to);
+  const entries = await readdir(from, { withFileTypes: true });
+  const names = entries
+    .filter((one) => one.isFile() && COPIED.test(one.name))
+    .map((one) => one.name);
+  const sizes = await Promise.all(names.map(async (name) => (await lstat(join(from, name))).size));
+  const isLinked = sizes.reduce((sum, size) => sum + size, 0) > mostBytes;
+  let bytes = 0;
+  for (const [n, name] of names.entries()) {
+    if (isLinked && TABLE.test(name)) await symlink(resolve(from, name), join(to, name));
+    else {
+      bytes += sizes[n]!;
+      if (bytes > COPIED_BYTES)
+        throw new Error(TEXTS.tooLargeToCopy({ path: from, most: COPIED_BYTES }));
+      await copyFile(join(from, name), join(to, name));
+    }
   }
-  return root;
+  return { bytes, isLinked };
+}
+
+/**
+ * Takes what lies in a store from all users of the machine but its own: an earlier version left it to
+ * the process's mask. The files are gone through when one of the folders was open; what is none of
+ * ours is left alone, and what belongs to another user stays as it is.
+ */
+async function tighten(path: string): Promise<void> {
+  const names = await readdir(path).catch((): string[] => []);
+  const own = names.filter((name) => OWN.test(name));
+  if (own.length === 0) return;
+  await tightenRoot(path);
+  // `format` is closed by whoever writes it, at the end: until then an opening goes through all again.
+  const isOpen = await Promise.all(own.map(async (name) => isOpenToOthers(join(path, name))));
+  if (!isOpen.includes(true)) return;
+  await tightenBelow(own.filter((name) => name !== 'format').map((name) => join(path, name)));
+}
+
+/** Its path may be a mount that is not ours, or a folder that all use. */
+async function tightenRoot(path: string): Promise<void> {
+  const { mode, uid } = await stat(path);
+  const isSticky = (mode & 0o1000) !== 0;
+  if (isSticky || uid !== getuid?.() || (mode & 0o777) === FOLDER_MODE) return;
+  await chmod(path, FOLDER_MODE).catch(() => undefined);
+}
+
+async function isOpenToOthers(path: string): Promise<boolean> {
+  const found = await lstat(path);
+  return (found.mode & 0o077) !== 0 && !found.isSymbolicLink();
+}
+
+/** From the top on, so that nobody can change what is about to be looked at. */
+async function tightenBelow(paths: readonly string[]): Promise<void> {
+  for (let start = 0; start < paths.length; start += FILES_AT_ONCE) {
+    const group = paths.slice(start, start + FILES_AT_ONCE);
+    const below = await Promise.all(group.map(async (path) => tightenOne(path)));
+    for (const names of below) await tightenBelow(names);
+  }
+}
+
+/** Resolves with what is in it. */
+async function tightenOne(path: string): Promise<string[]> {
+  const found = await lstat(path);
+  const { mode, nlink } = found;
+  const isFolder = found.isDirectory();
+  // A file with a second name is somebody else's too.
+  if (!isFolder && (!found.isFile() || nlink > 1)) return [];
+  const wanted = isFolder ? FOLDER_MODE : FILE_MODE;
+  // By its name: to open and close the file of a lock that this process holds would give the lock up.
+  if ((mode & 0o777) !== wanted) await chmod(path, wanted).catch(() => undefined);
+  return isFolder ? (await readdir(path)).map((name) => join(path, name)) : [];
 }

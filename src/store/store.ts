@@ -32,7 +32,7 @@ import { noStep, type Step } from './step.ts';
  * Arrows point down:  store -> care -> journal -> catalog -> files.
  *
  * Beside them stand what all four need: `own-file` opens files and follows nothing, `place` makes a
- * folder fit to hold a store or finds how it can be served all the same, `tighten` closes it to others.
+ * folder fit to hold a store, closes it to others, or finds how it can be served all the same.
  *
  * Bytes come first and facts second: a blob is recorded when its file is in place, and its file is
  * removed when its record is gone. So a crash leaves at most a file that nobody knows, which `Care`
@@ -73,19 +73,22 @@ export class Store {
     const blobs = new BlobStore({ path, durability, step });
     blobs.isReadOnly = !(await preparePlace(path, blobs));
     let journal: Journal | undefined;
-    const { catalog, root } = await openInPlace({ path, blobs, log }, async (at) =>
-      openCatalog({
-        path,
-        root: at,
-        durability,
-        log,
-        journal: (entries) => journal?.append(entries),
-        unreadable: (err) => log.error({ err }, 'the catalog could not be read'),
-        entries: () => Journal.read(join(path, 'journal')),
-        ...(at === path && { discard: async (damaged) => blobs.putAside(damaged, 'catalog') }),
-        now,
-        step,
-      }),
+    const { catalog, root } = await openInPlace(
+      { path, blobs, log },
+      async (at, isLinked = false) =>
+        openCatalog({
+          path,
+          root: at,
+          isLinked,
+          durability,
+          log,
+          journal: (entries) => journal?.append(entries),
+          unreadable: (err) => log.error({ err }, 'the catalog could not be read'),
+          entries: () => Journal.read(join(path, 'journal')),
+          ...(at === path && { discard: async (damaged) => blobs.putAside(damaged, 'catalog') }),
+          now,
+          step,
+        }),
     );
     if (root !== path) undo.defer(async () => rm(root, { recursive: true, force: true }));
     undo.adopt(catalog, async (opened) => opened.close());

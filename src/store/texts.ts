@@ -9,6 +9,8 @@ export const TEXTS = {
   foreign: ({ path }: { path: string }) => `${path} is no file of the store`,
   readOnly: ({ path }: { path: string }) =>
     `${path} cannot be written: what it holds is served, and nothing is added until a start finds it writable`,
+  tooLargeToCopy: ({ path, most }: { path: string; most: number }) =>
+    `${path} has more than the ${most} bytes that are copied from a store that cannot be written`,
   noRoom: ({ bytes, reason }: { bytes: number; reason: string }) =>
     `no room for ${bytes} bytes: ${reason}`,
   tooLarge: ({ most }: { most: number }) =>

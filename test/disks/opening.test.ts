@@ -1,7 +1,7 @@
 /** Starts on a disk that takes nothing: what is held is served all the same. */
-import { readdir, rm, writeFile } from 'node:fs/promises';
+import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { get } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
@@ -106,6 +106,74 @@ testDisk.serial('a store that can only be read serves what it holds, and says so
   const again = await start();
   t.deepEqual(await storeState(again), { state: 'ok' });
   t.deepEqual(await pull(t, again, cold, 'cold'), ['entrepot; fwd=miss; stored']);
+});
+
+/** Starts while the folder for temporary files is this one. */
+async function startWith(folder: string, start: Scene['start']): Promise<TestMirror> {
+  const before = process.env['TMPDIR'];
+  process.env['TMPDIR'] = folder;
+  try {
+    return await start();
+  } finally {
+    if (before === undefined) delete process.env['TMPDIR'];
+    else process.env['TMPDIR'] = before;
+  }
+}
+
+const OTHER_PLACES: Record<string, (t: ExecutionContext) => Promise<string>> = {
+  missing: async () => '/nowhere/at/all',
+  'read-only': async (t) => {
+    const other = await SmallDisk.mount(t, MIB);
+    await other.setReadOnly();
+    t.teardown(async () => other.setWritable());
+    return dirname(other.path);
+  },
+  full: async (t) => {
+    const other = await SmallDisk.mount(t, MIB);
+    await other.fill();
+    return dirname(other.path);
+  },
+};
+
+for (const [state, mount] of Object.entries(OTHER_PLACES)) {
+  for (const kind of ['full', 'read-only'] as const) {
+    testDisk.serial(
+      `a store on a ${kind} disk serves where the folder for temporary files is ${state}`,
+      async (t) => {
+        const { disk, held, cold, start } = await setUp(t);
+        const other = await mount(t);
+        await rm(join(disk.path, 'catalog.reserve'), { force: true });
+        if (kind === 'full') await disk.fill();
+        else await disk.setReadOnly();
+        const before = await readdir('/dev/shm');
+        const mirror = await startWith(other, start);
+        t.deepEqual(await pull(t, mirror, held, 'held'), ['entrepot; hit']);
+        t.deepEqual(await pull(t, mirror, cold, 'cold'), ['entrepot; fwd=bypass']);
+        await mirror.stop();
+        t.deepEqual(await readdir('/dev/shm'), before);
+        if (kind === 'read-only') await disk.setWritable();
+      },
+    );
+  }
+}
+
+testDisk.serial('of a large catalog no more than a few megabytes are copied', async (t) => {
+  const { disk, held, start } = await setUp(t);
+  // What was in the log of LevelDB is in its tables afterwards.
+  await (await start()).stop();
+  const large = join(disk.path, 'catalog', '900000.ldb');
+  await writeFile(large, '');
+  await truncate(large, 500 * MIB);
+  await disk.setReadOnly();
+  const mirror = await start();
+  const copied = mirror.log.find(({ msg }) => msg === 'a copy of the catalog serves');
+  t.is(copied?.['isLinked'], true);
+  t.true((copied?.['bytes'] as number) < 5 * MIB);
+  t.deepEqual(await pull(t, mirror, held, 'held'), ['entrepot; hit']);
+  await mirror.stop();
+  await disk.setWritable();
+  const again = await start();
+  t.deepEqual(await pull(t, again, held, 'held'), ['entrepot; hit']);
 });
 
 testDisk.serial(

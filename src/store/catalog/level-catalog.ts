@@ -35,6 +35,8 @@ export interface LevelCatalogOptions {
   readonly now?: () => number;
   /** What is recorded happened when it says, and not just now. */
   readonly isReplay?: boolean;
+  /** Tables of the database may be links to those of another one. */
+  readonly isLinked?: boolean;
 }
 
 /** Records of each kind in memory. */

@@ -1,15 +1,20 @@
 import type { Pin } from '../../api/store-api.ts';
-import { lstat, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { Level } from 'level';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
-import { openOwn, readOwn, writeOwn } from '../own-file.ts';
+import { FOLDER_MODE, openOwn, readOwn, writeOwn } from '../own-file.ts';
 import { FORMAT, refuseOtherFormat } from '../format.ts';
 import { TEXTS } from '../texts.ts';
-import { examineFiles } from './examine-files.ts';
 import type { BlobRecord, ManifestRecord, Members, TagRecord } from './catalog.ts';
+
+export interface TablesOptions {
+  readonly durability: 'full' | 'rename';
+  /** Its tables may be links to those of another database. */
+  readonly isLinked?: boolean;
+}
 
 export type Batch = ReturnType<Level<string, unknown>['batch']>;
 
@@ -56,8 +61,8 @@ export class Tables {
   readonly pins;
 
   /** Throws when another process has it open or a newer version wrote it. */
-  static async open(path: string, options: { durability: 'full' | 'rename' }): Promise<Tables> {
-    await examineFiles(path);
+  static async open(path: string, options: TablesOptions): Promise<Tables> {
+    await examineFiles(path, options);
     const db = new Level<string, unknown>(path, { valueEncoding: 'json' });
     await openExclusively(db, path);
     try {
@@ -269,4 +274,32 @@ async function openExclusively(db: Level<string, unknown>, path: string): Promis
     }
     throw error;
   }
+}
+
+const MANIFEST = /^MANIFEST-\d+\n$/;
+
+/**
+ * Makes the database's folder, or throws an error that counts as damage when what stands there is
+ * none: LevelDB follows links and believes `CURRENT` whatever it names. An empty `CURRENT` is
+ * LevelDB's own to tell of.
+ */
+async function examineFiles(path: string, { isLinked = false }: TablesOptions): Promise<void> {
+  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (!found) {
+    await mkdir(path, { recursive: true, mode: FOLDER_MODE });
+    return;
+  }
+  if (!found.isDirectory()) throw damaged(path);
+  const entries = await readdir(path, { withFileTypes: true });
+  const foreign = entries.find((entry) => !entry.isFile() && !(isLinked && entry.isSymbolicLink()));
+  if (foreign) throw damaged(join(path, foreign.name));
+  const current = await readOwn(join(path, 'CURRENT'), 100);
+  if (current && !MANIFEST.test(current)) throw damaged(join(path, 'CURRENT'));
+}
+
+function damaged(path: string): Error {
+  return new Error(TEXTS.foreign({ path }));
 }
