@@ -1,12 +1,10 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import type { Digest } from '../../src/oci/digest.ts';
 import { get, open } from '../helpers/client.ts';
-import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildBlob, buildImage, type Image, type Stored } from '../helpers/image.ts';
-import { startMirror, type TestMirror } from '../helpers/mirror.ts';
-import { SmallDisk, testDisk } from './small-disk.ts';
+import { buildBlob, buildImage, type Stored } from '../helpers/image.ts';
+import { startMirror } from '../helpers/mirror.ts';
+import { holdOnDisk, testDisk } from './small-disk.ts';
 import {
   cacheResults,
   storeState,
@@ -16,39 +14,11 @@ import {
 } from '../faults/store-report.ts';
 
 const MIB = 1024 * 1024;
-const DISK_BYTES = 24 * MIB;
-
-interface Scene {
-  readonly registry: FakeRegistry;
-  readonly disk: SmallDisk;
-  readonly mirror: TestMirror;
-  readonly held: Image;
-  readonly blobs: string;
-  readonly manifests: string;
-}
-
-/** A mirror on a small disk that holds one image. */
-async function setUp(t: ExecutionContext): Promise<Scene> {
-  const disk = await SmallDisk.mount(t, DISK_BYTES);
-  const registry = await FakeRegistry.start(t);
-  const held = buildImage({ seed: 'held', layers: [100_000] });
-  registry.addImage('library/app', 'held', held, { name: 'held' });
-  const upstreams = { 'docker.io': { url: registry.url } };
-  const mirror = await startMirror(t, { upstreams, storePath: disk.path });
-  await mirror.server.store.care.settled;
-  const blobs = `${mirror.url}/v2/library/app/blobs`;
-  const manifests = `${mirror.url}/v2/library/app/manifests`;
-  await get(`${manifests}/held`);
-  for (const { digest } of held.blobs) await get(`${blobs}/${digest}`);
-  await mirror.idle();
-  return { registry, disk, mirror, held, blobs, manifests };
-}
 
 testDisk(
   'a full disk: everyone is served and the operator is told; with room again, it keeps again',
   async (t) => {
-    const scene = await setUp(t);
-    const { registry, disk, mirror, held, blobs, manifests } = scene;
+    const { registry, disk, mirror, image: held, blob, manifest } = await holdOnDisk(t, [100_000]);
     const cold = Array.from({ length: 3 }, (_, seed) =>
       registry.addBlob('library/app', buildBlob(`cold ${seed}`, 2 * MIB)),
     );
@@ -57,21 +27,19 @@ testDisk(
     await disk.fill();
 
     const [one, many, ranged] = cold as [Stored, Stored, Stored];
-    t.true((await get(`${blobs}/${one.digest}`)).body.equals(one.bytes));
-    const twenty = await Promise.all(
-      Array.from({ length: 20 }, () => get(`${blobs}/${many.digest}`)),
-    );
+    t.true((await blob(one)).body.equals(one.bytes));
+    const twenty = await Promise.all(Array.from({ length: 20 }, () => blob(many)));
     t.true(twenty.every(({ body }) => body.equals(many.bytes)));
-    const range = await get(`${blobs}/${ranged.digest}`, { headers: { range: 'bytes=1000-1999' } });
+    const range = await blob(ranged, { range: 'bytes=1000-1999' });
     t.is(range.status, 206);
     t.true(range.body.equals(ranged.bytes.subarray(1000, 2000)));
     for (const reference of ['cold', image.manifest.digest]) {
-      const { body, headers } = await get(`${manifests}/${reference}`);
+      const { body, headers } = await manifest(reference);
       t.true(body.equals(image.manifest.bytes));
       t.is(headers['cache-status'], 'entrepot; fwd=bypass');
     }
-    t.true((await get(`${manifests}/held`)).body.equals(held.manifest.bytes));
-    const layer = await get(`${blobs}/${held.layer(0).digest}`);
+    t.true((await manifest('v1')).body.equals(held.manifest.bytes));
+    const layer = await blob(held.layer(0));
     t.true(layer.body.equals(held.layer(0).bytes));
     t.is(layer.headers['cache-status'], 'entrepot; hit');
     await mirror.idle();
@@ -89,12 +57,12 @@ testDisk(
     });
 
     await disk.empty();
-    for (const { digest, bytes } of cold) {
-      const { body, headers } = await get(`${blobs}/${digest}`);
-      t.true(body.equals(bytes));
+    for (const each of cold) {
+      const { body, headers } = await blob(each);
+      t.true(body.equals(each.bytes));
       t.is(headers['cache-status'], 'entrepot; fwd=miss; stored');
       await mirror.idle();
-      t.is((await get(`${blobs}/${digest}`)).headers['cache-status'], 'entrepot; hit');
+      t.is((await blob(each)).headers['cache-status'], 'entrepot; hit');
     }
     t.deepEqual(await storeState(mirror), { state: 'ok' });
     t.is(timesLogged(mirror, TAKES_AGAIN), 1);
@@ -104,29 +72,28 @@ testDisk(
 testDisk(
   'a disk that is full during writes of the catalog: LevelDB takes them again later',
   async (t) => {
-    const scene = await setUp(t);
-    const { registry, disk, mirror, held, blobs, manifests } = scene;
+    const { registry, disk, mirror, image: held, blob, manifest } = await holdOnDisk(t, [100_000]);
     const later = registry.addBlob('library/app', buildBlob('later', MIB));
     await disk.fill();
     // Each one writes when the tag was last confirmed; in all more than the rest of a page.
     const failed = (): number => timesLogged(mirror, 'the catalog could not be written');
     for (let round = 0; failed() === 0 && round < 200; round += 1) {
-      const { body, headers } = await get(`${manifests}/held`);
+      const { body, headers } = await manifest('v1');
       t.true(body.equals(held.manifest.bytes));
       t.is(headers['cache-status'], 'entrepot; hit; detail=revalidated');
     }
     t.is(failed(), 1);
     // LevelDB takes nothing now, and what is held is served.
-    t.is((await get(`${blobs}/${held.layer(0).digest}`)).headers['cache-status'], 'entrepot; hit');
-    t.true((await get(`${manifests}/held`)).body.equals(held.manifest.bytes));
+    t.is((await blob(held.layer(0))).headers['cache-status'], 'entrepot; hit');
+    t.true((await manifest('v1')).body.equals(held.manifest.bytes));
     t.is(failed(), 2);
 
     await disk.empty();
-    t.true((await get(`${manifests}/held`)).body.equals(held.manifest.bytes));
+    t.true((await manifest('v1')).body.equals(held.manifest.bytes));
     t.is(failed(), 2);
-    await get(`${blobs}/${later.digest}`);
+    await blob(later);
     await mirror.idle();
-    t.is((await get(`${blobs}/${later.digest}`)).headers['cache-status'], 'entrepot; hit');
+    t.is((await blob(later)).headers['cache-status'], 'entrepot; hit');
     t.is((await mirror.server.catalog.findBlob(later.digest as Digest))?.size, MIB);
     t.deepEqual(await storeState(mirror), { state: 'ok' });
     await mirror.stop();
@@ -135,42 +102,37 @@ testDisk(
     const next = await startMirror(t, { upstreams, storePath: disk.path, offline: true });
     const offline = `${next.url}/v2/library/app`;
     t.true((await get(`${offline}/blobs/${later.digest}`)).body.equals(later.bytes));
-    t.true((await get(`${offline}/manifests/held`)).body.equals(held.manifest.bytes));
+    t.true((await get(`${offline}/manifests/v1`)).body.equals(held.manifest.bytes));
   },
 );
 
 testDisk('a disk that fills in the middle of a blob: all who follow it get the rest', async (t) => {
-  const scene = await setUp(t);
-  const { registry, disk, mirror, blobs } = scene;
-  const blob = registry.addBlob('library/app', buildBlob('middle', 6 * MIB), { name: 'middle' });
-  const gate = registry.hold(blob, { after: 2 * MIB });
+  const { registry, disk, mirror, blob } = await holdOnDisk(t, [100_000]);
+  const middle = registry.addBlob('library/app', buildBlob('middle', 6 * MIB), { name: 'middle' });
+  const gate = registry.hold(middle, { after: 2 * MIB });
   const clients = await Promise.all(
-    Array.from({ length: 5 }, () => open(`${blobs}/${blob.digest}`)),
+    Array.from({ length: 5 }, () => open(`${mirror.url}/v2/library/app/blobs/${middle.digest}`)),
   );
   const heads = await Promise.all(clients.map((client) => client.read(MIB)));
   await disk.fill();
   gate.open();
   for (const [index, client] of clients.entries()) {
     const body = Buffer.concat([heads[index] ?? Buffer.alloc(0), await client.rest()]);
-    t.true(body.equals(blob.bytes));
+    t.true(body.equals(middle.bytes));
   }
   await mirror.idle();
   // What had come takes no room from what may still be kept.
   t.deepEqual(await readdir(join(disk.path, 'ingest')), []);
-  const { state, reason } = await storeState(mirror);
-  t.deepEqual(
-    { state, reason },
-    { state: 'full', reason: 'ENOSPC: no space left on device, write' },
-  );
+  const { state, reason = '' } = await storeState(mirror);
+  t.is(state, 'full');
+  // Of the write, or of the eviction that is to make room for it, whichever comes first.
+  t.regex(reason, /no space left on device/i);
   t.is(timesLogged(mirror, TAKES_NOTHING), 1);
   t.is((await cacheResults(mirror))['blob bypass'], 5);
 
   await disk.empty();
-  t.is(
-    (await get(`${blobs}/${blob.digest}`)).headers['cache-status'],
-    'entrepot; fwd=miss; stored',
-  );
+  t.is((await blob(middle)).headers['cache-status'], 'entrepot; fwd=miss; stored');
   await mirror.idle();
-  t.is((await get(`${blobs}/${blob.digest}`)).headers['cache-status'], 'entrepot; hit');
+  t.is((await blob(middle)).headers['cache-status'], 'entrepot; hit');
   t.deepEqual(await storeState(mirror), { state: 'ok' });
 });

@@ -4,9 +4,9 @@ import test from 'ava';
 import { get, TruncatedError } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildBlob, buildImage, type Stored } from '../helpers/image.ts';
-import { blobPath, createTempFolder, startMirror } from '../helpers/mirror.ts';
+import { blobPath, createTempFolder } from '../helpers/mirror.ts';
 import { MirrorProcess } from '../helpers/process.ts';
-import { SmallDisk, testDisk } from './small-disk.ts';
+import { holdOnDisk, testDisk } from './small-disk.ts';
 import {
   cacheResults,
   storeState,
@@ -15,25 +15,13 @@ import {
   timesLogged,
 } from '../faults/store-report.ts';
 
-const MIB = 1024 * 1024;
-
 testDisk(
   'a store that turns read-only: everyone is served; writable again, it keeps again',
   async (t) => {
-    const disk = await SmallDisk.mount(t, 24 * MIB);
-    const registry = await FakeRegistry.start(t);
-    const held = buildImage({ seed: 'held', layers: [100_000, 50_000] });
-    registry.addImage('library/app', 'held', held);
+    const layers = [100_000, 50_000];
+    const { registry, disk, mirror, image: held, blob, manifest } = await holdOnDisk(t, layers);
     const cold = buildImage({ seed: 'cold', layers: [200_000, 300_000] });
     registry.addImage('library/app', 'cold', cold);
-    const upstreams = { 'docker.io': { url: registry.url } };
-    const mirror = await startMirror(t, { upstreams, storePath: disk.path });
-    await mirror.server.store.care.settled;
-    const blobs = `${mirror.url}/v2/library/app/blobs`;
-    const manifests = `${mirror.url}/v2/library/app/manifests`;
-    await get(`${manifests}/held`);
-    for (const { digest } of held.blobs) await get(`${blobs}/${digest}`);
-    await mirror.idle();
     const rotten = held.layer(1);
     const path = blobPath(disk.path, rotten.digest);
     await chmod(path, 0o600);
@@ -41,24 +29,22 @@ testDisk(
     await disk.setReadOnly();
 
     const [one, many] = [cold.layer(0), cold.layer(1)];
-    const single = await get(`${blobs}/${one.digest}`);
+    const single = await blob(one);
     t.true(single.body.equals(one.bytes));
     t.is(single.headers['cache-status'], 'entrepot; fwd=bypass');
-    const twenty = await Promise.all(
-      Array.from({ length: 20 }, () => get(`${blobs}/${many.digest}`)),
-    );
+    const twenty = await Promise.all(Array.from({ length: 20 }, () => blob(many)));
     t.true(twenty.every(({ body }) => body.equals(many.bytes)));
-    const range = await get(`${blobs}/${one.digest}`, { headers: { range: 'bytes=-1000' } });
+    const range = await blob(one, { range: 'bytes=-1000' });
     t.true(range.body.equals(one.bytes.subarray(-1000)));
     for (const reference of ['cold', cold.manifest.digest]) {
-      const { body } = await get(`${manifests}/${reference}`);
+      const { body } = await manifest(reference);
       t.true(body.equals(cold.manifest.bytes));
     }
-    t.true((await get(`${manifests}/held`)).body.equals(held.manifest.bytes));
-    t.true((await get(`${blobs}/${held.layer(0).digest}`)).body.equals(held.layer(0).bytes));
+    t.true((await manifest('v1')).body.equals(held.manifest.bytes));
+    t.true((await blob(held.layer(0))).body.equals(held.layer(0).bytes));
     // It cannot be put away, and is not served again all the same.
-    await t.throwsAsync(get(`${blobs}/${rotten.digest}`), { instanceOf: TruncatedError });
-    t.true((await get(`${blobs}/${rotten.digest}`)).body.equals(rotten.bytes));
+    await t.throwsAsync(blob(rotten), { instanceOf: TruncatedError });
+    t.true((await blob(rotten)).body.equals(rotten.bytes));
     await mirror.idle();
     const { state, reason = '' } = await storeState(mirror);
     t.is(state, 'failing');
@@ -74,14 +60,14 @@ testDisk(
     });
 
     await disk.setWritable();
-    for (const { digest, bytes } of [one, many, rotten]) {
-      const { body, headers } = await get(`${blobs}/${digest}`);
-      t.true(body.equals(bytes));
+    for (const each of [one, many, rotten]) {
+      const { body, headers } = await blob(each);
+      t.true(body.equals(each.bytes));
       t.is(headers['cache-status'], 'entrepot; fwd=miss; stored');
       await mirror.idle();
-      t.is((await get(`${blobs}/${digest}`)).headers['cache-status'], 'entrepot; hit');
+      t.is((await blob(each)).headers['cache-status'], 'entrepot; hit');
     }
-    t.is((await get(`${manifests}/cold`)).headers['cache-status'], 'entrepot; fwd=miss; stored');
+    t.is((await manifest('cold')).headers['cache-status'], 'entrepot; fwd=miss; stored');
     t.deepEqual(await storeState(mirror), { state: 'ok' });
     t.is(timesLogged(mirror, TAKES_AGAIN), 1);
   },

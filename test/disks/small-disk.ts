@@ -3,6 +3,7 @@ import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
+import { holdImage, type HeldImage } from '../faults/held-image.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 import { missingRights, testUnless } from '../helpers/needs.ts';
 
@@ -62,4 +63,13 @@ export class SmallDisk {
   async empty(): Promise<void> {
     await rm(this.#ballast, { force: true });
   }
+}
+
+/** A mirror on a small disk that holds `library/app:v1`, whole. */
+export async function holdOnDisk(
+  t: ExecutionContext,
+  layers: readonly number[],
+): Promise<HeldImage & { disk: SmallDisk }> {
+  const disk = await SmallDisk.mount(t, 24 * 1024 * 1024);
+  return { disk, ...(await holdImage(t, { layers, storePath: disk.path })) };
 }

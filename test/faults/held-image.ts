@@ -16,11 +16,20 @@ export interface HeldImage {
 }
 
 /** A mirror that holds `library/app:v1`, whole. */
-export async function holdImage(t: ExecutionContext): Promise<HeldImage> {
+export async function holdImage(
+  t: ExecutionContext,
+  {
+    layers = [300_000, 20_000],
+    ...options
+  }: { layers?: readonly number[]; storePath?: string } = {},
+): Promise<HeldImage> {
   const registry = await FakeRegistry.start(t);
-  const image = buildImage({ seed: t.title, layers: [300_000, 20_000] });
+  const image = buildImage({ seed: t.title, layers });
   registry.addImage('library/app', 'v1', image, { name: 'app' });
-  const mirror = await startMirror(t, { upstreams: { 'docker.io': { url: registry.url } } });
+  const mirror = await startMirror(t, {
+    upstreams: { 'docker.io': { url: registry.url } },
+    ...options,
+  });
   const scene = { registry, image, ...through(mirror) };
   await pullAll(scene);
   registry.clear();

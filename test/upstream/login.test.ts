@@ -68,68 +68,50 @@ test('insufficient_scope is answered once with the scope of that challenge', asy
   ]);
 });
 
-test('insufficient_scope again, after the scope that was asked for, is the end', async (t) => {
-  const { registry, manifest } = await startGuarded(t, { kind: 'bearer' });
-  refuseTokens(registry, `scope="${WIDER}",error="insufficient_scope"`, always);
-  t.deepEqual(refusalOf(await manifest('latest')), refused(registry));
-  t.deepEqual(registry.conversation(), [
-    HEAD_LATEST,
-    TOKEN,
-    HEAD_LATEST,
-    TOKEN_WIDER,
-    HEAD_LATEST,
-    GET_WORDS,
-  ]);
-});
+const wants = (scope: string): string => `scope="${scope}",error="insufficient_scope"`;
 
-test('a scope that grows with every refusal is followed once', async (t) => {
-  const { registry, manifest } = await startGuarded(t, { kind: 'bearer' });
-  refuseTokens(registry, `scope="${WIDER}",error="insufficient_scope"`);
-  refuseTokens(registry, `scope="${WIDER} registry:all:*",error="insufficient_scope"`, always);
-  t.deepEqual(refusalOf(await manifest('latest')), refused(registry));
-  t.deepEqual(registry.conversation(), [
-    HEAD_LATEST,
-    TOKEN,
-    HEAD_LATEST,
-    TOKEN_WIDER,
-    HEAD_LATEST,
-    GET_WORDS,
-  ]);
-});
+/** Ways of wanting more that come to an end: the last one is said for ever. */
+const INSATIABLE: [claim: string, wanted: readonly string[], isWider: boolean][] = [
+  ['again, after the scope that was asked for, is the end', [wants(WIDER)], true],
+  [
+    'whose scope grows with every refusal is followed once',
+    [wants(WIDER), wants(`${WIDER} registry:all:*`)],
+    true,
+  ],
+  ['that asks for what was shown is the end at once', [wants(SCOPE)], false],
+  ['that names no scope is the end at once', ['error="insufficient_scope"'], false],
+];
 
-test('insufficient_scope that asks for what was shown is the end at once', async (t) => {
-  const { registry, manifest } = await startGuarded(t, { kind: 'bearer' });
-  refuseTokens(registry, `scope="${SCOPE}",error="insufficient_scope"`, always);
-  t.deepEqual(refusalOf(await manifest('latest')), refused(registry));
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, HEAD_LATEST, GET_WORDS]);
-});
+for (const [claim, wanted, isWider] of INSATIABLE) {
+  test(`insufficient_scope ${claim}`, async (t) => {
+    const { registry, manifest } = await startGuarded(t, { kind: 'bearer' });
+    for (const parameters of wanted.slice(0, -1)) refuseTokens(registry, parameters);
+    refuseTokens(registry, wanted.at(-1)!, always);
+    t.deepEqual(refusalOf(await manifest('latest')), refused(registry));
+    const again = isWider ? [TOKEN_WIDER, HEAD_LATEST] : [];
+    t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, HEAD_LATEST, ...again, GET_WORDS]);
+  });
+}
 
-test('insufficient_scope for a token of a moment ago asks for no other: nothing can have changed', async (t) => {
-  const { registry, manifest, clock } = await startGuarded(t, { kind: 'bearer' });
-  await manifest('latest');
-  clock.advance(MINUTE - 1);
-  registry.clear();
-  refuseTokens(registry, `scope="${SCOPE}",error="insufficient_scope"`, always);
-  t.is((await manifest('latest')).headers['cache-status'], 'entrepot; hit; detail=stale');
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_WORDS]);
-});
-
-test('insufficient_scope for a token that is a minute old asks for the same once more: rights may be new', async (t) => {
-  const { registry, manifest, clock } = await startGuarded(t, { kind: 'bearer' });
-  await manifest('latest');
-  clock.advance(MINUTE);
-  registry.clear();
-  refuseTokens(registry, `scope="${SCOPE}",error="insufficient_scope"`);
-  t.is((await manifest('latest')).headers['cache-status'], 'entrepot; hit; detail=revalidated');
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, HEAD_LATEST]);
-});
-
-test('insufficient_scope that names no scope is the end at once', async (t) => {
-  const { registry, manifest } = await startGuarded(t, { kind: 'bearer' });
-  refuseTokens(registry, 'error="insufficient_scope"', always);
-  t.deepEqual(refusalOf(await manifest('latest')), refused(registry));
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, HEAD_LATEST, GET_WORDS]);
-});
+for (const [claim, age, detail, heard] of [
+  ['of a moment ago asks for no other: nothing can have changed', MINUTE - 1, 'stale', [GET_WORDS]],
+  [
+    'that is a minute old asks for the same once more: rights may be new',
+    MINUTE,
+    'revalidated',
+    [TOKEN, HEAD_LATEST],
+  ],
+] as const) {
+  test(`insufficient_scope for a token ${claim}`, async (t) => {
+    const { registry, manifest, clock } = await startGuarded(t, { kind: 'bearer' });
+    await manifest('latest');
+    clock.advance(age);
+    registry.clear();
+    refuseTokens(registry, wants(SCOPE), detail === 'stale' ? always : {});
+    t.is((await manifest('latest')).headers['cache-status'], `entrepot; hit; detail=${detail}`);
+    t.deepEqual(registry.conversation(), [HEAD_LATEST, ...heard]);
+  });
+}
 
 // invalid_token
 
