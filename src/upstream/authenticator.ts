@@ -7,6 +7,7 @@ import { ExpiringValue } from './expiring-value.ts';
 import { readRealm } from './realm.ts';
 import type { Secrets } from './secrets.ts';
 import { TokenService } from './token-service.ts';
+import type { Timing } from '../net/timing.ts';
 import { basic, type Sender } from '../net/transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { TEXTS } from './texts.ts';
@@ -22,6 +23,7 @@ export interface AuthenticatorParts {
   readonly sender: Sender;
   readonly secrets: Secrets;
   readonly clock: Clock;
+  readonly timing: Timing;
 }
 
 /** The answer to a challenge: a header, and what it was made from. */
@@ -123,7 +125,11 @@ export class Authenticator {
     const key = JSON.stringify([realm.href, service, scope, credential]);
     const known = this.#tokens.get(key);
     if (known) return known;
-    const token = new ExpiringValue(async () => this.#service.ask(wanted), this.#parts.clock);
+    const token = new ExpiringValue({
+      fetch: async (signal) => this.#service.ask(wanted, signal),
+      clock: this.#parts.clock,
+      patienceMs: this.#parts.timing.patienceMs,
+    });
     this.#tokens.set(key, token);
     return token;
   }

@@ -47,13 +47,13 @@ export class RegistryClient {
   readonly #bandwidth: Bandwidth | undefined;
 
   constructor(parts: RegistrySenderParts) {
-    const { config, clock } = parts;
+    const { config, clock, timing } = parts;
     this.#parts = parts;
     const sender = new RegistrySender(parts);
     this.#sender = sender;
     const { base: registry, closing } = sender;
     const { secrets } = this;
-    const context = { upstream: config.name, registry, sender, clock, secrets, closing };
+    const context = { upstream: config.name, registry, sender, clock, secrets, closing, timing };
     const sources = config.credentials.map((entry) => openCredentials(entry, context));
     const accounts = (sources.length > 0 ? sources : [undefined]).map((credentials) => {
       const authenticator = new Authenticator({ ...context, realms: sender.realms, credentials });

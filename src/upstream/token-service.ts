@@ -36,7 +36,10 @@ interface TokenAnswer extends Pick<TransportResponse, 'status' | 'headers'> {
 }
 
 const CLIENT_ID = 'entrepot';
-/** Every client takes shorter lives, and absent ones, as this. */
+/**
+ * Every client takes shorter lives, and absent ones, as this; what is no number is none. The longest
+ * one is that of any `ExpiringValue`, 12 hours.
+ */
 const MIN_LIFE_SECONDS = 60;
 const MAX_TOKEN_RESPONSE_BYTES = 1024 * 1024;
 /** How servers say that they do not know one of the two forms. */
@@ -56,18 +59,18 @@ export class TokenService {
   }
 
   /** The header's value. Throws `UpstreamError`. */
-  async ask(wanted: TokenRequest): Promise<Issued<string>> {
+  async ask(wanted: TokenRequest, signal?: AbortSignal): Promise<Issued<string>> {
     const { credential } = wanted;
     const isIdentity = credential?.kind === 'identity-token';
-    const first = await this.#send(isIdentity ? postForm(wanted) : getForm(wanted));
+    const first = await this.#send(isIdentity ? postForm(wanted) : getForm(wanted), signal);
     const isUnknownForm = credential && !isIdentity && UNKNOWN_FORM.has(first.status);
-    const answer = isUnknownForm ? await this.#send(postForm(wanted)) : first;
+    const answer = isUnknownForm ? await this.#send(postForm(wanted), signal) : first;
     if (answer.status !== 200) throw this.#refusal(answer, wanted);
     return this.#read(answer.document, wanted.realm);
   }
 
-  async #send(request: TransportRequest): Promise<TokenAnswer> {
-    const { status, headers, ...response } = await this.#parts.sender.send(request);
+  async #send(request: TransportRequest, signal?: AbortSignal): Promise<TokenAnswer> {
+    const { status, headers, ...response } = await this.#parts.sender.send({ ...request, signal });
     const document = parseJsonObject(await response.read(MAX_TOKEN_RESPONSE_BYTES));
     return { status, headers, document };
   }
@@ -80,7 +83,7 @@ export class TokenService {
     }
     this.#parts.secrets.add(value);
     const life = Number(document?.['expires_in'] ?? 0);
-    const seconds = Number.isFinite(life) ? Math.max(life, MIN_LIFE_SECONDS) : MIN_LIFE_SECONDS;
+    const seconds = Math.max(Number.isNaN(life) ? 0 : life, MIN_LIFE_SECONDS);
     return { value: `Bearer ${value}`, lifeMs: seconds * 1000 };
   }
 

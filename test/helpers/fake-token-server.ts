@@ -16,6 +16,8 @@ export interface AuthOptions {
   readonly refuses?: 'registry' | 'token';
   /** Seconds a token lives. `null`: an hour, and the answer does not say so (Quay). Default 300. */
   readonly expiresIn?: number | null;
+  /** In place of that, what the answer says of it. */
+  readonly says?: unknown;
   /** The field that carries the token. Default: both `token` and `access_token`. */
   readonly tokenField?: 'token' | 'access_token';
   /** The realm in the challenge, verbatim. */
@@ -173,7 +175,7 @@ export class FakeTokenServer {
         ...(tokenField !== 'access_token' && { token: text }),
         ...(tokenField !== 'token' && { access_token: text }),
         ...(expiresIn !== null && {
-          expires_in: expiresIn,
+          expires_in: this.#auth.says ?? expiresIn,
           issued_at: new Date(this.#now()).toISOString(),
         }),
       },

@@ -172,6 +172,52 @@ test('fifty pulls that wait for a token at once ask for one', async (t) => {
   t.is(registry.tokensIssued, 1);
 });
 
+for (const how of ['drips', 'is silent'] as const) {
+  test(`all who wait for a token service that ${how} past its patience share one new question`, async (t) => {
+    const { registry, mirror, manifest, image } = await startScene(t, {
+      registry: { auth: { kind: 'bearer', ...USER } },
+      upstream: { credentials: USER },
+      timing: { patienceMs: 200 },
+    });
+    const tags = Array.from({ length: 20 }, (_, turn) => `v${turn}`);
+    for (const tag of tags) registry.tag(REPOSITORY, tag, image.manifest);
+    if (how === 'drips') registry.slow('/token', { bytesPerSecond: 1 });
+    else registry.stall('/token');
+    for (const { status } of await Promise.all(tags.map(async (tag) => manifest(tag)))) {
+      t.is(status, 200);
+    }
+    t.is(registry.conversation((request) => request.origin === 'token').length, 2);
+    await idle(mirror);
+  });
+}
+
+const LIVES: Readonly<Record<string, readonly [says: unknown, seconds: number]>> = {
+  'a time that no clock shows': [1e308, 12 * 3600],
+  'a year': [31_536_000, 12 * 3600],
+  'less than nothing': [-5, 60],
+  'no time': [0, 60],
+  'a word': ['soon', 60],
+  'a list': [[], 60],
+};
+
+for (const [claim, [says, seconds]] of Object.entries(LIVES)) {
+  test(`a token that says to live for ${claim} lives for ${seconds} s`, async (t) => {
+    const { registry, mirror, manifest, clock } = await startGuarded(t, { expiresIn: 1e6, says });
+    await manifest('latest');
+    registry.clear();
+    // It is renewed after four fifths of its life.
+    clock.advance(seconds * 800 - 1);
+    await manifest('latest');
+    await idle(mirror);
+    t.deepEqual(registry.conversation(), [HEAD_LATEST]);
+    clock.advance(1);
+    await manifest('latest');
+    await registry.seen('/token');
+    await idle(mirror);
+    t.is(registry.conversation().length, 3);
+  });
+}
+
 // Renewal ahead of the end
 
 test('at four fifths of its life a token is renewed once, behind those who use it', async (t) => {
@@ -274,7 +320,7 @@ interface Bench {
   readonly fetches: PromiseWithResolvers<Issued<string>>[];
 }
 
-function createValue(): Bench {
+function createValue(patienceMs?: number): Bench {
   const clock = new Clock();
   const fetches: PromiseWithResolvers<Issued<string>>[] = [];
   const fetch = async (): Promise<Issued<string>> => {
@@ -282,7 +328,7 @@ function createValue(): Bench {
     fetches.push(fetching);
     return fetching.promise;
   };
-  return { clock, fetches, value: new ExpiringValue(fetch, clock) };
+  return { clock, fetches, value: new ExpiringValue({ fetch, clock, patienceMs }) };
 }
 
 test('whoever waits for a fetch that fails hears of it, and the next one fetches anew', async (t) => {

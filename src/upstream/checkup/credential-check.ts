@@ -6,6 +6,7 @@ import { Authenticator, type Proof } from '../authenticator.ts';
 import type { Challenge } from '../challenge.ts';
 import type { CredentialSource } from '../credentials/credential.ts';
 import { openCredentials } from '../credentials/open-credentials.ts';
+import type { Timing } from '../../net/timing.ts';
 import type { Sender } from '../../net/transport.ts';
 import { failed, keyOf, ok, reasonOf, skipped, warning, type Outcome } from './finding.ts';
 import type { Secrets } from '../secrets.ts';
@@ -16,6 +17,7 @@ export interface CredentialCheckParts {
   readonly registry: URL;
   readonly sender: Sender;
   readonly clock: Clock;
+  readonly timing: Timing;
   readonly secrets: Secrets;
   /** `undefined`: the registry asks for nothing. */
   readonly challenge: Challenge | undefined;

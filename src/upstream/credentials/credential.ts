@@ -53,17 +53,20 @@ export class IssuedCredential implements CredentialSource {
 
   constructor({ upstream, label, issue, secrets, clock, closing }: IssuedCredentialParts) {
     this.label = label;
-    this.#value = new ExpiringValue(async () => {
-      try {
-        const issued = await askProvider(issue, { closing });
-        secrets.add(secretOf(issued.value));
-        return issued;
-      } catch (error) {
-        if (error instanceof UpstreamError) throw error;
-        const reason = TEXTS.noCredential({ label, reason: secrets.strike(firstLine(error)) });
-        throw new UpstreamError(upstream, 'unauthorized', reason, { cause: error });
-      }
-    }, clock);
+    this.#value = new ExpiringValue({
+      clock,
+      fetch: async () => {
+        try {
+          const issued = await askProvider(issue, { closing });
+          secrets.add(secretOf(issued.value));
+          return issued;
+        } catch (error) {
+          if (error instanceof UpstreamError) throw error;
+          const reason = TEXTS.noCredential({ label, reason: secrets.strike(firstLine(error)) });
+          throw new UpstreamError(upstream, 'unauthorized', reason, { cause: error });
+        }
+      },
+    });
   }
 
   async get(): Promise<Credential> {
