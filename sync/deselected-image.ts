@@ -3,8 +3,9 @@ import { formatTarget } from '../src/oci/reference.ts';
 import { mayMatch } from './rule-match.ts';
 import type { Resolution } from './resolver.ts';
 import type { KnownImage } from './state.ts';
-import { keyOf } from './wanted-image.ts';
+import { keyOf, describeImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
+import type { ReleasedImage } from '../src/api/sync-api.ts';
 
 /** An image that was wanted before and that the rules do not select now. */
 export interface DeselectedImage {
@@ -92,4 +93,9 @@ function byPolicy(became: 'moved' | 'deleted', covering: readonly SyncRule[]): J
   return isKept
     ? { action: 'keep', why: TEXTS.kept({ why: TEXTS[became] }), became }
     : { action: 'release', why: TEXTS[became], became };
+}
+
+/** What left the selection, as the API tells it. */
+export function describeReleased({ image, action, why }: DeselectedImage): ReleasedImage {
+  return { ...describeImage(image), action, why };
 }

@@ -1,6 +1,5 @@
-import type { SyncProblem, SyncProgress, SyncReport } from '../src/api/sync-api.ts';
+import type { SyncProblem, SyncProgress, SyncReport, ReleasedImage } from '../src/api/sync-api.ts';
 import { Bandwidth } from '../src/upstream/bandwidth.ts';
-import { describeForLog, describeReleased } from './describe.ts';
 import { makePlan } from './planner.ts';
 import { surveyImages } from './readiness.ts';
 import { reasonOf } from './resolver.ts';
@@ -9,6 +8,7 @@ import { RunProgress } from './run-progress.ts';
 import { Runner, isOneImage } from './runner.ts';
 import type { SyncParts } from './parts.ts';
 import { Backoff } from '../src/time/backoff.ts';
+import { describeReleased } from './deselected-image.ts';
 
 interface Running {
   readonly progress: RunProgress;
@@ -195,4 +195,19 @@ export class SyncRuns {
       isMissing = await this.run();
     }
   }
+}
+
+/** A report as one line of the log tells it: numbers for lists, times as people read them. */
+function describeForLog(report: SyncReport): object {
+  const { startedAt, endedAt, failures, released, ...rest } = report;
+  const count = (wanted: ReleasedImage['action']): number =>
+    released.filter(({ action }) => action === wanted).length;
+  return {
+    startedAt: new Date(startedAt).toISOString(),
+    endedAt: new Date(endedAt).toISOString(),
+    ...rest,
+    failures: failures.length,
+    released: count('release'),
+    guarded: count('guarded'),
+  };
 }

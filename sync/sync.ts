@@ -5,18 +5,20 @@ import type {
   SyncProblem,
   SyncRunState,
   SyncStatus,
+  PlannedImage,
 } from '../src/api/sync-api.ts';
 import type { SyncConfig } from '../src/config/sync-schema.ts';
 import { RegistryError } from '../src/oci/errors.ts';
 import { SyncRuns } from './runs.ts';
-import { describePlan } from './describe.ts';
-import { readLock } from './lock.ts';
-import { makePlan } from './planner.ts';
+import { readLock, formatLock } from './lock.ts';
+import { makePlan, isToFetch, missingOf, type Plan, type PlannedItem } from './planner.ts';
 import { explainImage, surveyImages } from './readiness.ts';
 import { findFailure } from './rule-match.ts';
 import { REAL_TIMER, Schedule, type Timer } from './schedule.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
+import { describeReleased } from './deselected-image.ts';
+import { describeImage } from './wanted-image.ts';
 
 export interface SyncOptions extends Omit<SyncParts, 'timer' | 'schedule' | 'signal'> {
   /**
@@ -115,4 +117,41 @@ export class Sync implements SyncApi {
     if (!this.#parts.isOffline) return;
     throw new RegistryError('UNSUPPORTED', { status: 409, message: TEXTS.offline });
   }
+}
+
+/** A plan as the API tells it. */
+function describePlan(plan: Plan, config: SyncConfig, earlierRate: number | undefined): SyncPlan {
+  const { createdAt, items, failed, deselected, problems } = plan;
+  const missing = missingOf(items);
+  const rate = config.bytesPerSecond ?? earlierRate;
+  return {
+    createdAt,
+    lock: formatLock(config, [...items.map(({ wanted }) => wanted), ...failed], createdAt),
+    images: items.map(describeItem),
+    released: deselected.map(describeReleased),
+    problems,
+    totals: {
+      images: items.length,
+      toFetch: items.filter(isToFetch).length,
+      fetchBytes: missing.bytes,
+      heldBytes: items.reduce((sum, { extent }) => sum + extent.bytes, 0),
+      // Registries count manifests, which the plan has fetched, and no blobs.
+      requests: missing.files,
+      countedRequests: 0,
+      ...(rate !== undefined && rate > 0 && { seconds: Math.ceil(missing.bytes / rate) }),
+    },
+  };
+}
+
+function describeItem(item: PlannedItem): PlannedImage {
+  const { wanted, extent, before } = item;
+  const { bytes, missing, missingBytes } = extent;
+  return {
+    ...describeImage(wanted),
+    action: isToFetch(item) ? 'fetch' : 'keep',
+    ...(before !== undefined && before !== wanted.digest && { before }),
+    bytes: bytes + missingBytes,
+    fetchBytes: missingBytes,
+    blobs: missing.length,
+  };
 }

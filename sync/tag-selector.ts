@@ -120,16 +120,12 @@ function compareValues<Value extends string | number>(one: Value, other: Value):
 }
 
 /**
- * The version that a whole tag is: `v` in front or not, all three numbers, `-` and a suffix or a
- * suffix at once (`3.13.0rc1`), `_` and build metadata (a tag cannot have `+`), or `_rc1` and the
- * like. Leading zeros are allowed: `2026.01.15`. Every suffix is a pre-release, `-alpine` too,
- * since a tag does not tell variants from pre-releases, and a range that took them would take every
- * variant.
+ * A version as tags have it: `v` in front or not, one to three numbers, `-` and a suffix or a suffix at
+ * once (`3.13.0rc1`), `_` and build metadata (a tag cannot have `+`), or `_rc1` and the like. Leading
+ * zeros are allowed: `2026.01.15`. Every suffix is a pre-release, `-alpine` too, since a tag does not
+ * tell variants from pre-releases, and a range that took them would take every variant.
  */
-const WHOLE = /^v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+)|([A-Za-z][0-9A-Za-z.-]*))?(?:_(.+))?$/;
-
-/** The version that a rule's regex caught: as `WHOLE`, with missing numbers as 0. */
-const PART =
+const VERSION =
   /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:-([0-9A-Za-z.-]+)|([A-Za-z][0-9A-Za-z.-]*))?(?:_(.+))?$/;
 
 /**
@@ -140,14 +136,22 @@ const LOOSE = { loose: true };
 /** Pre-releases as Alpine and Gentoo write them. */
 const UNDERSCORED = /_(?=(?:alpha|beta|pre|rc)\d*$)/;
 
-/** `1.27`, `16-alpine`, `20260101`, `latest` and commits are no versions. */
+/**
+ * The version that a whole tag is, with all three numbers: `1.27`, `16-alpine`, `20260101`, `latest` and
+ * commits are none.
+ */
 export function findVersion(tag: string): SemVer | undefined {
-  return parse(WHOLE.exec(tag.replace(UNDERSCORED, '-')));
+  const match = matchVersion(tag);
+  return match?.[3] === undefined ? undefined : parse(match);
 }
 
 /** Of what a rule's regex caught: `1.27` is 1.27.0 and `20260101` is 20260101.0.0. */
 export function findVersionPart(text: string): SemVer | undefined {
-  return parse(PART.exec(text.replace(UNDERSCORED, '-')));
+  return parse(matchVersion(text));
+}
+
+function matchVersion(text: string): RegExpExecArray | null {
+  return VERSION.exec(text.replace(UNDERSCORED, '-'));
 }
 
 /**

@@ -33,7 +33,7 @@ export function checkConfig(options: CommandOptions, context: CommandContext): n
 }
 
 /** The JSON Schema of the file, for editors. */
-export function printConfigSchema(context: CommandContext): number {
+export function printConfigSchema(_: CommandOptions, context: CommandContext): number {
   printJson(configJsonSchema(), context);
   return EXIT_CODE.ok;
 }

@@ -7,7 +7,7 @@ import { TEXTS } from './texts.ts';
 
 const PATH = '/api/v1/gc';
 
-export interface GcOptions extends CommandOptions {
+interface GcOptions extends CommandOptions {
   readonly dryRun?: boolean;
   readonly bytes?: number;
 }

@@ -4,7 +4,7 @@ import { count, formatAge, formatTable, roundSize, shortDigest } from './format.
 import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { TEXTS } from './texts.ts';
 
-export interface LsOptions extends CommandOptions {
+interface LsOptions extends CommandOptions {
   readonly sort: string;
   readonly limit: number;
 }

@@ -16,7 +16,7 @@ import { TEXTS } from './texts.ts';
 
 const DEFAULT_SOURCE = 'default';
 
-export interface PinOptions extends CommandOptions {
+interface PinOptions extends CommandOptions {
   readonly reason?: string;
   readonly inUse?: string;
   readonly source?: string;

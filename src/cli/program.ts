@@ -12,23 +12,21 @@ import {
   type StoreParts,
   FILE_OPTION,
   JSON_OPTION,
-  type CommandOptions,
-  type StoreContext,
 } from './command-context.ts';
 import { parseByteSize } from '../config/byte-size.ts';
 import { checkConfig, printConfigSchema } from './config.ts';
 import { doctor } from './doctor.ts';
 import { explain } from './explain.ts';
-import { gc, type GcOptions } from './gc.ts';
-import { ls, type LsOptions } from './ls.ts';
-import { listPins, pin, unpin, type PinOptions } from './pins.ts';
+import { gc } from './gc.ts';
+import { ls } from './ls.ts';
+import { listPins, pin, unpin } from './pins.ts';
 import { serve } from './serve.ts';
 import { printStatus } from './status.ts';
-import { syncDaemon, type SyncDaemonOptions } from './sync-daemon.ts';
-import { syncPlan, type SyncPlanOptions } from './sync-plan.ts';
-import { syncRun, type SyncRunOptions } from './sync-run.ts';
-import { syncStatus, type SyncStatusOptions } from './sync-status.ts';
-import { verify, type VerifyOptions } from './verify.ts';
+import { syncDaemon } from './sync-daemon.ts';
+import { syncPlan } from './sync-plan.ts';
+import { syncRun } from './sync-run.ts';
+import { syncStatus } from './sync-status.ts';
+import { verify } from './verify.ts';
 
 /** Runs one command. Resolves with the exit code; what went wrong is on stderr by then. */
 export async function runCommand(
@@ -45,10 +43,16 @@ export async function runCommand(
       writeOut: (text) => context.stdout.write(text),
       writeErr: (text) => context.stderr.write(text),
     });
+  const storeContext = createStoreContext(context, parts);
   addCommandLines({
     parent: program,
-    context: createStoreContext(context, parts),
-    finish: (code) => (exitCode = code),
+    run:
+      (action) =>
+      async (...args) => {
+        // The last one that commander gives is the command itself.
+        const given = [...args.slice(0, -1), storeContext] as never[];
+        exitCode = await action(...given);
+      },
   });
   pointToHelp(program);
   try {
@@ -102,11 +106,13 @@ const LOCKED_OPTION = [
 ] as const;
 const ALL_OPTION = ['--all', 'show more than 50 images'] as const;
 
-/** A group of command lines, what they run with, and where their exit code goes. */
+/** A command: its arguments, its options and what it may touch. */
+type Action = (...args: never[]) => number | Promise<number>;
+
+/** Where a group of command lines belongs, and what makes a command of each. */
 interface Group {
   readonly parent: Command;
-  readonly context: StoreContext;
-  readonly finish: (exitCode: number) => void;
+  readonly run: (action: Action) => (...args: unknown[]) => Promise<void>;
 }
 
 /** Every command with its arguments and options. */
@@ -118,7 +124,7 @@ function addCommandLines(group: Group): void {
   addSyncCommands(group);
 }
 
-function add({ parent }: Group, name: string, description: string): Command {
+function add(parent: Command, name: string, description: string): Command {
   return parent
     .command(name)
     .description(description)
@@ -126,39 +132,29 @@ function add({ parent }: Group, name: string, description: string): Command {
     .option(...JSON_OPTION);
 }
 
-function addServerCommands(group: Group): void {
-  const { context, finish } = group;
-  add(group, 'serve', 'serve pulls until SIGTERM, SIGINT or SIGHUP').action(
-    async (options: CommandOptions) => finish(await serve(options, context)),
-  );
-  add(group, 'status', 'say how the running server and its upstreams do').action(
-    async (options: CommandOptions) => finish(await printStatus(options, context)),
-  );
-  add(group, 'doctor', 'examine every upstream, and say what to do about what is wrong')
+function addServerCommands({ parent, run }: Group): void {
+  add(parent, 'serve', 'serve pulls until SIGTERM, SIGINT or SIGHUP').action(run(serve));
+  add(parent, 'status', 'say how the running server and its upstreams do').action(run(printStatus));
+  add(parent, 'doctor', 'examine every upstream, and say what to do about what is wrong')
     .argument('[image...]', 'to look for, such as docker.io/library/alpine:latest')
-    .action(async (images: string[], options: CommandOptions) =>
-      finish(await doctor(images, options, context)),
-    );
+    .action(run(doctor));
 }
 
-function addConfigCommands({ parent: program, context, finish }: Group): void {
+function addConfigCommands({ parent: program, run }: Group): void {
   const parent = program
     .command('config')
     .description('check the configuration, describe its keys');
-  add({ parent, context, finish }, 'check', 'say what is wrong, or print what is in force').action(
-    (options: CommandOptions) => finish(checkConfig(options, context)),
-  );
+  add(parent, 'check', 'say what is wrong, or print what is in force').action(run(checkConfig));
   parent
     .command('schema')
     .description('print the JSON Schema of the file, for editors')
     .option(...JSON_OPTION)
-    .action(() => finish(printConfigSchema(context)));
+    .action(run(printConfigSchema));
 }
 
 /** What is held, and what goes. */
-function addStoreCommands(group: Group): void {
-  const { context, finish } = group;
-  add(group, 'ls', 'list the held images')
+function addStoreCommands({ parent, run }: Group): void {
+  add(parent, 'ls', 'list the held images')
     .argument('[glob]', 'over the name, or over name:tag, such as "docker.io/library/*:1.*"')
     .addOption(
       new Option('--sort <order>', 'by name, by size, or the oldest pull first')
@@ -166,26 +162,21 @@ function addStoreCommands(group: Group): void {
         .default('name'),
     )
     .option('--limit <count>', 'so many at most', parseLimit, 1000)
-    .action(async (glob: string | undefined, options: LsOptions) =>
-      finish(await ls(glob, options, context)),
-    );
-  add(group, 'explain', 'say what is held of an image, what is missing, and what keeps it')
+    .action(run(ls));
+  add(parent, 'explain', 'say what is held of an image, what is missing, and what keeps it')
     .argument('<image>')
-    .action(async (image: string, options: CommandOptions) =>
-      finish(await explain(image, options, context)),
-    );
-  add(group, 'gc', 'make room: what was pulled longest ago goes first')
+    .action(run(explain));
+  add(parent, 'gc', 'make room: what was pulled longest ago goes first')
     .option('--dry-run', 'only say what would go')
     .option('--bytes <size>', 'so much, such as 10GiB; else down to the low watermark', parseBytes)
-    .action(async (options: GcOptions) => finish(await gc(options, context)));
-  add(group, 'verify', 'read all that is held, and fetch again what is damaged')
+    .action(run(gc));
+  add(parent, 'verify', 'read all that is held, and fetch again what is damaged')
     .option('--rebuild', 'make the catalog anew from the files; the server must not run')
-    .action(async (options: VerifyOptions) => finish(await verify(options, context)));
+    .action(run(verify));
 }
 
-function addPinCommands(group: Group): void {
-  const { context, finish } = group;
-  add(group, 'pin', 'keep an image, however old it gets')
+function addPinCommands({ parent, run }: Group): void {
+  add(parent, 'pin', 'keep an image, however old it gets')
     .argument(
       '[image]',
       'a name, name:tag, name@digest, or a glob of one of these with its registry: "*" stops at a slash, "**" does not',
@@ -199,41 +190,34 @@ function addPinCommands(group: Group): void {
       '--source <name>',
       'who has them in use; each has a list of its own (default: "default")',
     )
-    .action(async (image: string | undefined, options: PinOptions) =>
-      finish(await pin(image, options, context)),
-    );
-  add(group, 'pins', 'list what is pinned, by whom and why').action(
-    async (options: CommandOptions) => finish(await listPins(options, context)),
-  );
-  add(group, 'unpin', 'take back a pin by hand')
+    .action(run(pin));
+  add(parent, 'pins', 'list what is pinned, by whom and why').action(run(listPins));
+  add(parent, 'unpin', 'take back a pin by hand')
     .argument('<image>', 'as it was pinned')
-    .action(async (image: string, options: CommandOptions) =>
-      finish(await unpin(image, options, context)),
-    );
+    .action(run(unpin));
 }
 
 /** What the site must hold. */
-function addSyncCommands({ parent: program, context, finish }: Group): void {
+function addSyncCommands({ parent: program, run }: Group): void {
   const parent = program.command('sync').description('hold what the site must hold');
-  const group = { parent, context, finish };
   add(
-    group,
+    parent,
     'plan',
     'say what a run would fetch, keep and release: 0 nothing, 2 something, 1 problems',
   )
     .option('--lock <file>', 'write the digests down, to be looked through and replayed')
     .option(...LOCKED_OPTION)
     .option(...ALL_OPTION)
-    .action(async (options: SyncPlanOptions) => finish(await syncPlan(options, context)));
-  add(group, 'run', 'fetch what is missing, and report')
+    .action(run(syncPlan));
+  add(parent, 'run', 'fetch what is missing, and report')
     .option(...LOCKED_OPTION)
-    .action(async (options: SyncRunOptions) => finish(await syncRun(options, context)));
-  add(group, 'status', 'say what would break without the upstreams: 0 only when all is ready')
+    .action(run(syncRun));
+  add(parent, 'status', 'say what would break without the upstreams: 0 only when all is ready')
     .option(...ALL_OPTION)
-    .action(async (options: SyncStatusOptions) => finish(await syncStatus(options, context)));
-  add(group, 'daemon', 'have a server elsewhere run by the schedule, until SIGTERM or SIGINT')
+    .action(run(syncStatus));
+  add(parent, 'daemon', 'have a server elsewhere run by the schedule, until SIGTERM or SIGINT')
     .requiredOption('--server <url>', 'its admin API, such as http://127.0.0.1:5001', parseServer)
-    .action(async (options: SyncDaemonOptions) => finish(await syncDaemon(options, context)));
+    .action(run(syncDaemon));
 }
 
 function parseLimit(text: string): number {

@@ -19,7 +19,7 @@ const RUN_PATH = '/api/v1/sync/run';
 const POLL_MS = 2_000;
 const PAUSES = new Backoff({ firstMs: 1_000, maxMs: 60_000 });
 
-export interface SyncDaemonOptions extends CommandOptions {
+interface SyncDaemonOptions extends CommandOptions {
   readonly server: URL;
 }
 

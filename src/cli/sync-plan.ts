@@ -7,7 +7,7 @@ import { formatProblems, formatReleased, formatRows } from './sync-format.ts';
 import { withLock, writeLock } from './sync-lock.ts';
 import { TEXTS } from './texts.ts';
 
-export interface SyncPlanOptions extends CommandOptions {
+interface SyncPlanOptions extends CommandOptions {
   readonly lock?: string;
   readonly locked?: string;
   readonly all?: boolean;

@@ -9,7 +9,7 @@ import { describeProgress, formatProblems, formatReleased } from './sync-format.
 import { withLock } from './sync-lock.ts';
 import { TEXTS } from './texts.ts';
 
-export interface SyncRunOptions extends CommandOptions {
+interface SyncRunOptions extends CommandOptions {
   readonly locked?: string;
 }
 

@@ -8,7 +8,7 @@ import { TEXTS } from './texts.ts';
 const STATES = ['partial', 'stale', 'ready'] as const;
 const HEADING = ['IMAGE', 'TAG', 'STATE', 'MISSING', 'AGE', 'RULE', 'WHY'];
 
-export interface SyncStatusOptions extends CommandOptions {
+interface SyncStatusOptions extends CommandOptions {
   readonly all?: boolean;
 }
 

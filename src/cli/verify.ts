@@ -18,7 +18,7 @@ import { TEXTS } from './texts.ts';
 
 const PATH = '/api/v1/verify';
 
-export interface VerifyOptions extends CommandOptions {
+interface VerifyOptions extends CommandOptions {
   readonly rebuild?: boolean;
 }
 
