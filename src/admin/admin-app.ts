@@ -9,7 +9,7 @@ import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { hostOf } from '../oci/host-header.ts';
-import { toRegistryError } from '../oci/to-registry-error.ts';
+import { toRegistryError } from '../oci/upstream-error.ts';
 import { addApiRoutes } from './api-routes.ts';
 import { TEXTS } from './texts.ts';
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Router } from '@koa/router';
-import type { NewPin, Pin, StoreApi, Unheld } from '../api/store-api.ts';
+import type { NewPin, Pin, StoreApi, AbsentImage } from '../api/store-api.ts';
 import type { SyncApi } from '../api/sync-api.ts';
 import { isAttachedTag } from '../oci/cosign.ts';
 import { RegistryError } from '../oci/errors.ts';
@@ -156,7 +156,7 @@ async function readLock(request: IncomingMessage): Promise<object | undefined> {
 }
 
 /** What was looked for, and what is held beside it. */
-function explainUnheld({ image, repository, tags }: Unheld): string {
+function explainUnheld({ image, repository, tags }: AbsentImage): string {
   const own = tags.filter((tag) => !isAttachedTag(tag));
   if (own.length === 0) return TEXTS.notHeld({ image });
   const told = own.slice(0, MAX_TAGS_TOLD).join(', ');

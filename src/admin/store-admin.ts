@@ -6,7 +6,7 @@ import type {
   Pin,
   StoreApi,
   StoreSummary,
-  Unheld,
+  AbsentImage,
   VerifyState,
 } from '../api/store-api.ts';
 import { ConfigError } from '../config/config-error.ts';
@@ -102,7 +102,7 @@ export class StoreAdmin implements StoreApi {
     };
   }
 
-  async absence(image: string): Promise<Unheld> {
+  async absence(image: string): Promise<AbsentImage> {
     const { store, addressing } = this.#parts;
     const { target } = addressing.resolveImage(image);
     return {

@@ -9,7 +9,7 @@ export interface StoreApi {
   /** `undefined` when nothing of it is held. Throws `RegistryError` for what names no image. */
   explain(image: string): Promise<ImageReport | undefined>;
   /** What `explain` looked for and did not find. Throws as it does. */
-  absence(image: string): Promise<Unheld>;
+  absence(image: string): Promise<AbsentImage>;
   /** What would go to bring the store down by this many bytes; without it, to its low watermark. */
   planCollection(bytes?: number): Promise<CollectionReport>;
   collect(bytes?: number): Promise<CollectionReport>;
@@ -29,7 +29,7 @@ export interface StoreApi {
   setInUse(source: string, images: readonly string[]): Promise<readonly Pin[]>;
 }
 
-export interface Unheld {
+export interface AbsentImage {
   /** With its registry, and with the tag that it means when it names none. */
   readonly image: string;
   readonly repository: string;

@@ -1,4 +1,4 @@
-import type { Finding, UpstreamReport } from '../api/doctor-api.ts';
+import type { Finding, UpstreamReport } from '../api/status-api.ts';
 import type { CheckupOptions } from '../upstream/checkup/examine.ts';
 import type { WantedImage } from '../upstream/checkup/image-check.ts';
 import { DOCKER_HUB } from '../config/registries.ts';

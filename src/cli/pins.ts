@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { NewPin, Pin } from '../api/store-api.ts';
-import { parseImageList } from '../oci/image-list.ts';
+import { parseImageList } from '../oci/image-name.ts';
 import { askOnce } from './admin-client.ts';
 import { count, describeOrigin, formatAge, formatTable } from './format.ts';
 import {

@@ -1,6 +1,6 @@
 import type { Answer, CacheResult } from '../mirror/answer.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { V2Context } from './exchange.ts';
+import type { V2Context } from './request-record.ts';
 import { TEXTS } from './texts.ts';
 
 /** RFC 9211 values by how the cache came by its answer. */
@@ -17,13 +17,13 @@ const CACHE_STATUS: Record<CacheResult, string> = {
 /** The spec's limit of all warnings in a response. */
 const MAX_WARNING_BYTES = 4096;
 
-/** Where the answer came from, how old it is, why it may be outdated; also for the exchange. */
+/** Where the answer came from, how old it is, why it may be outdated; also for the record. */
 export function setCacheHeaders(
   ctx: V2Context,
   answer: Answer<unknown>,
   options: { stored: boolean },
 ): void {
-  ctx.state.exchange.source = answer.source;
+  ctx.state.record.source = answer.source;
   const stored = options.stored && answer.source === 'miss' ? '; stored' : '';
   ctx.set('Cache-Status', CACHE_STATUS[answer.source] + stored);
   if (answer.ageMs !== undefined) {
@@ -69,7 +69,6 @@ export function isNotModified(
  */
 function formatWarning(answer: Answer<unknown>): string {
   const text = TEXTS.ownCopy({ reason: answer.warning ?? TEXTS.notConfirmed })
-
     .replaceAll(/[^\x20-\x7e]/g, ' ')
     .slice(0, MAX_WARNING_BYTES / 4)
     .replaceAll(/["\\]/g, '\\$&');

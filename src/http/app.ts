@@ -5,8 +5,8 @@ import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { hostOf } from '../oci/host-header.ts';
-import { toRegistryError } from '../oci/to-registry-error.ts';
-import { recordExchange, type Exchange, type State, type V2Context } from './exchange.ts';
+import { toRegistryError } from '../oci/upstream-error.ts';
+import { logRequest, type RequestRecord, type V2State, type V2Context } from './request-record.ts';
 import { ClientGoneError } from './send.ts';
 import { TEXTS } from './texts.ts';
 import { createV2Router } from './v2.ts';
@@ -36,16 +36,16 @@ export interface AppParts {
 const FULL_RETRY_AFTER_SECONDS = 5;
 
 /** The public application: read-only, the distribution spec and nothing else. */
-export function createApp(parts: AppParts): Koa<State> {
-  const app = new Koa<State>();
+export function createApp(parts: AppParts): Koa<V2State> {
+  const app = new Koa<V2State>();
   // Errors end in the middleware below; what reaches Koa is a client that left.
   app.silent = true;
   const routes = createV2Router(parts.mirror, parts.addressing).routes();
   app.use(async (ctx, next) => {
     const startedAt = performance.now();
     const client = clientOf(ctx);
-    const exchange: Exchange = { startedAt, client, kind: 'other', bytes: 0 };
-    ctx.state.exchange = exchange;
+    const record: RequestRecord = { startedAt, client, kind: 'other', bytes: 0 };
+    ctx.state.record = record;
     try {
       if (parts.isFull) throw noPlace();
       ctx.state.host = hostOf(ctx.req);
@@ -54,10 +54,10 @@ export function createApp(parts: AppParts): Koa<State> {
       if (received === '') await next();
       else await parts.via.follow(refuseLoop(parts.via, received), next);
     } catch (error) {
-      exchange.error = error;
+      record.error = error;
       answerError(ctx, error);
     } finally {
-      recordExchange(ctx, parts);
+      logRequest(ctx, parts);
     }
   });
   app.use(routes);

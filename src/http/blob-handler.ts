@@ -7,7 +7,7 @@ import { formatTarget } from '../oci/reference.ts';
 import { isNotModified, setCacheHeaders, setContentHeaders } from './answer-headers.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import type { ContentRequest } from './content-request.ts';
-import type { V2Context } from './exchange.ts';
+import type { V2Context } from './request-record.ts';
 import { GroupReader, groupRanges, Multipart, parseRange } from './range.ts';
 import { send } from './send.ts';
 import { TEXTS } from './texts.ts';
@@ -64,7 +64,7 @@ export class BlobHandler {
         await this.#respond(ctx, answer.value);
       } finally {
         // As it turned out while the body was sent.
-        ctx.state.exchange.source = answer.source;
+        ctx.state.record.source = answer.source;
       }
     } else {
       ctx.status = 200;
@@ -104,13 +104,13 @@ export class BlobHandler {
     // Without ranges it is the whole.
     { groups, multipart }: { groups: readonly (ByteRange[] | undefined)[]; multipart?: Multipart },
   ): Promise<void> {
-    const { exchange } = ctx.state;
+    const { record } = ctx.state;
     const response = ctx.res;
     const options = {
       size: content.size ?? Infinity,
       buffers: this.#buffers,
       onSent: (bytes: number) => {
-        exchange.bytes += bytes;
+        record.bytes += bytes;
       },
     };
     for (const ranges of groups) {
@@ -120,7 +120,7 @@ export class BlobHandler {
       if (!response.headersSent) {
         ctx.respond = false;
         ctx.flushHeaders();
-        exchange.answeredAt = performance.now();
+        record.answeredAt = performance.now();
       }
       if (!covering || !multipart) {
         await send(response, reader.value, options);

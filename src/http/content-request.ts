@@ -2,7 +2,7 @@ import type { Addressing, Registry } from '../mirror/addressing.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Target } from '../oci/reference.ts';
 import { demandOf, type Demand } from '../upstream/demand.ts';
-import type { ExchangeKind, V2Context } from './exchange.ts';
+import type { RequestKind, V2Context } from './request-record.ts';
 import { TEXTS } from './texts.ts';
 
 /** A request for content, understood once; handlers see nothing of its spelling. */
@@ -16,11 +16,11 @@ export interface ContentRequest {
 /** Throws a `RegistryError` for what is no request of this registry. */
 export function understandRequest(
   ctx: V2Context,
-  kind: ExchangeKind,
+  kind: RequestKind,
   addressing: Addressing,
 ): ContentRequest {
-  const { exchange } = ctx.state;
-  exchange.kind = kind;
+  const { record } = ctx.state;
+  record.kind = kind;
   const [prefix, name = '', reference = ''] = ctx['captures'] as (string | undefined)[];
   const target = addressing.resolve({
     name: decode(name),
@@ -28,24 +28,24 @@ export function understandRequest(
     namespace: namespaceOf(ctx),
     host: ctx.state.host,
   });
-  exchange.upstream = target.upstream;
-  exchange.target = target;
-  exchange.reference = decode(reference);
+  record.upstream = target.upstream;
+  record.target = target;
+  record.reference = decode(reference);
   ctx.set('OCI-Namespace', target.upstream);
-  return { target, reference: exchange.reference, demand: demandOf(exchange.client) };
+  return { target, reference: record.reference, demand: demandOf(record.client) };
 }
 
 /** A request for what an upstream has: the same ways of saying which, but for the repository. */
 export function understandCatalogRequest(ctx: V2Context, addressing: Addressing): Registry {
-  const { exchange } = ctx.state;
-  exchange.kind = 'catalog';
+  const { record } = ctx.state;
+  record.kind = 'catalog';
   const [prefix] = ctx['captures'] as (string | undefined)[];
   const registry = addressing.resolveRegistry({
     prefix: prefix === undefined ? undefined : decode(prefix),
     namespace: namespaceOf(ctx),
     host: ctx.state.host,
   });
-  exchange.upstream = registry.upstream;
+  record.upstream = registry.upstream;
   ctx.set('OCI-Namespace', registry.upstream);
   return registry;
 }

@@ -1,16 +1,15 @@
 import type { Registry } from '../mirror/addressing.ts';
 import type { Listings } from '../mirror/listings.ts';
 import { readAll } from '../oci/content.ts';
-import type { Descriptor } from '../oci/descriptor.ts';
+import { describeReferrer, type Descriptor, REFERRERS_INDEX } from '../oci/descriptor.ts';
 import { parseDigest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
-import { describeReferrer, REFERRERS_INDEX } from '../oci/referrers-index.ts';
 import { demandOf } from '../upstream/demand.ts';
 import { setCacheHeaders } from './answer-headers.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { queryValue, type ContentRequest } from './content-request.ts';
-import type { V2Context } from './exchange.ts';
+import type { V2Context } from './request-record.ts';
 import { JsonList } from './json-list.ts';
 import { send } from './send.ts';
 import { TEXTS } from './texts.ts';
@@ -48,7 +47,7 @@ export class ListHandler {
     const page = parsePage(ctx);
     const answer = await this.#listings.repositories(
       { upstream },
-      demandOf(ctx.state.exchange.client),
+      demandOf(ctx.state.record.client),
     );
     setCacheHeaders(ctx, answer, { stored: false });
     const wanted = { ...page, nameOf: (name: string) => name, isWanted: isAllowed };
@@ -141,19 +140,19 @@ async function sendList(
   { body, buffers }: { body: JsonList<unknown>; buffers: BufferPool },
 ): Promise<void> {
   const { size } = body;
-  const { exchange } = ctx.state;
+  const { record } = ctx.state;
   ctx.status = 200;
   ctx.set('Content-Type', contentType);
   ctx.length = size;
   if (ctx.method === 'HEAD') return;
   if (size <= SMALL_BYTES) {
     ctx.body = await readAll(body, size);
-    exchange.bytes = size;
+    record.bytes = size;
     return;
   }
   ctx.respond = false;
   ctx.flushHeaders();
-  exchange.answeredAt = performance.now();
-  await send(ctx.res, body, { size, buffers, onSent: (bytes) => (exchange.bytes += bytes) });
+  record.answeredAt = performance.now();
+  await send(ctx.res, body, { size, buffers, onSent: (bytes) => (record.bytes += bytes) });
   ctx.res.end();
 }

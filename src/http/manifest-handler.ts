@@ -5,7 +5,7 @@ import { isAcceptable } from '../oci/media-types.ts';
 import { formatTarget, isDigestReference, parseReference } from '../oci/reference.ts';
 import { isNotModified, setCacheHeaders, setContentHeaders } from './answer-headers.ts';
 import type { ContentRequest } from './content-request.ts';
-import type { V2Context } from './exchange.ts';
+import type { V2Context } from './request-record.ts';
 import { TEXTS } from './texts.ts';
 
 /** GET and HEAD of `/v2/<name>/manifests/<reference>`. */
@@ -45,7 +45,7 @@ export class ManifestHandler {
     ctx.status = 200;
     if ('bytes' in manifest) {
       ctx.body = manifest.bytes;
-      ctx.state.exchange.bytes = isHead ? 0 : manifest.size;
+      ctx.state.record.bytes = isHead ? 0 : manifest.size;
     }
     ctx.length = manifest.size;
   }

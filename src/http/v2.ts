@@ -8,7 +8,7 @@ import {
   understandRequest,
   type ContentRequest,
 } from './content-request.ts';
-import type { ExchangeKind, State, V2Context } from './exchange.ts';
+import type { RequestKind, V2State, V2Context } from './request-record.ts';
 import { ListHandler } from './list-handler.ts';
 import { ManifestHandler } from './manifest-handler.ts';
 
@@ -23,13 +23,13 @@ function pathOf(tail: string): RegExp {
 }
 
 /** The read side of the distribution spec. */
-export function createV2Router(mirror: Mirror, addressing: Addressing): Router<State> {
-  const router = new Router<State>();
+export function createV2Router(mirror: Mirror, addressing: Addressing): Router<V2State> {
+  const router = new Router<V2State>();
   const manifests = new ManifestHandler(mirror);
   const buffers = new BufferPool();
   const blobs = new BlobHandler(mirror.blobs, buffers);
   const lists = new ListHandler(mirror.listings, buffers);
-  const content = (path: RegExp, kind: ExchangeKind, handle: Handle): void => {
+  const content = (path: RegExp, kind: RequestKind, handle: Handle): void => {
     router.get(path, async (ctx) => {
       const request = understandRequest(ctx, kind, addressing);
       await handle(ctx, request);
@@ -41,7 +41,7 @@ export function createV2Router(mirror: Mirror, addressing: Addressing): Router<S
     ctx.status = 200;
   });
   router.get(/^(?:\/(?!v2\/?$)[^/]+)?\/v2\/?$/, (ctx) => {
-    ctx.state.exchange.kind = 'ping';
+    ctx.state.record.kind = 'ping';
     ctx.set('Docker-Distribution-Api-Version', 'registry/2.0');
     ctx.set('Content-Type', 'application/json');
     ctx.body = Buffer.from('{}');

@@ -1,7 +1,7 @@
 import { digestOf, type Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
-import { formatReferrersIndex } from '../oci/referrers-index.ts';
+import { formatReferrersIndex } from '../oci/descriptor.ts';
 import type { Target } from '../oci/reference.ts';
 import type { Demand } from '../upstream/demand.ts';
 import type { Answer } from './answer.ts';

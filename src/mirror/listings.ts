@@ -1,12 +1,11 @@
 import { LRUCache } from 'lru-cache';
-import type { Descriptor } from '../oci/descriptor.ts';
+import { type Descriptor, weightOf } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Repository, Tag, Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
 import type { Answer } from './answer.ts';
-import { weightOf } from '../oci/weight.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import type { GoneTags } from './gone-tags.ts';

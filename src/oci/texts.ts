@@ -1,5 +1,18 @@
-/** What clients and operators read of digests, names and manifests, beside the messages of `ERROR_CODES`. */
+/** What clients and operators read of errors by their code, and of digests, names and manifests. */
 export const TEXTS = {
+  BLOB_UNKNOWN: 'blob unknown to registry',
+  DENIED: 'requested access to the resource is denied',
+  DIGEST_INVALID: 'provided digest is not a supported digest',
+  MANIFEST_UNKNOWN: 'manifest unknown to registry',
+  NAME_INVALID: 'invalid repository name',
+  NAME_UNKNOWN: 'repository name not known to registry',
+  PAGINATION_NUMBER_INVALID: 'invalid number of results requested',
+  RANGE_INVALID: 'requested range is outside the content',
+  TAG_INVALID: 'invalid tag',
+  TOOMANYREQUESTS: 'too many requests',
+  UNAVAILABLE: 'upstream registry unavailable',
+  UNKNOWN: 'internal error',
+  UNSUPPORTED: 'the operation is unsupported',
   quoted: ({ text }: { text: string }) => `"${text}"`,
   tooLong: ({ most }: { most: number }) => `longer than ${most} characters`,
   algorithm: ({ algorithm }: { algorithm: string }) =>

@@ -1,7 +1,6 @@
 import { parseJsonObject } from '../net/json-object.ts';
-import type { Descriptor } from '../oci/descriptor.ts';
+import { type Descriptor, weightOf } from '../oci/descriptor.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
-import { weightOf } from '../oci/weight.ts';
 import type { Demand } from './demand.ts';
 import type { RegistryClient, SmallResponse } from './registry-client.ts';
 import type { RequestKind } from './registry-sender.ts';

@@ -6,7 +6,7 @@ import type {
   Pin,
   StoreApi,
   StoreSummary,
-  Unheld,
+  AbsentImage,
   VerifyState,
 } from '../../src/api/store-api.ts';
 import { RegistryError } from '../../src/oci/errors.ts';
@@ -158,7 +158,7 @@ export class FakeStoreApi implements StoreApi {
     return this.#answer(['explain', image], this.reportNow);
   }
 
-  async absence(image: string): Promise<Unheld> {
+  async absence(image: string): Promise<AbsentImage> {
     const repository = image.replace(/[@:].*/, '');
     return { image, repository, tags: this.tagsNow };
   }

@@ -1,9 +1,12 @@
 import test from 'ava';
-import { toRegistryError } from '../../src/oci/to-registry-error.ts';
-import { parseDigest } from '../../src/oci/digest.ts';
-import { ERROR_CODES, RegistryError, type ErrorCode } from '../../src/oci/errors.ts';
-import { IntegrityError } from '../../src/oci/integrity-error.ts';
-import { UpstreamError, type UpstreamFault } from '../../src/oci/upstream-error.ts';
+import { IntegrityError, parseDigest } from '../../src/oci/digest.ts';
+import { ERROR_STATUS, RegistryError, type ErrorCode } from '../../src/oci/errors.ts';
+import { TEXTS } from '../../src/oci/texts.ts';
+import {
+  toRegistryError,
+  UpstreamError,
+  type UpstreamFault,
+} from '../../src/oci/upstream-error.ts';
 
 const STATUS: Record<ErrorCode, number> = {
   BLOB_UNKNOWN: 404,
@@ -29,15 +32,15 @@ const answers = test.macro<[ErrorCode, number]>({
     t.true(error instanceof Error);
     t.deepEqual(error.headers, {});
     const { errors } = error.toJSON();
-    t.deepEqual(errors, [{ code, message: ERROR_CODES[code].message }]);
+    t.deepEqual(errors, [{ code, message: TEXTS[code] }]);
     t.regex(code, /^[A-Z_]+$/);
-    t.regex(ERROR_CODES[code].message, /^[a-z][a-z ]+$/);
+    t.regex(TEXTS[code], /^[a-z][a-z ]+$/);
   },
   title: (_, code, status) => `${code} is ${status}`,
 });
 
 test('the table is complete', (t) => {
-  t.deepEqual(Object.keys(ERROR_CODES).toSorted(), Object.keys(STATUS).toSorted());
+  t.deepEqual(Object.keys(ERROR_STATUS).toSorted(), Object.keys(STATUS).toSorted());
 });
 for (const [code, status] of Object.entries(STATUS)) test(answers, code as ErrorCode, status);
 

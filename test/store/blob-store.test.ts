@@ -1,8 +1,7 @@
 import { mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
-import { IntegrityError } from '../../src/oci/integrity-error.ts';
+import { type Digest, digestOf, IntegrityError, parseDigest } from '../../src/oci/digest.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
 import { randomBytes } from '../helpers/image.ts';
 import { blobPath, createTempFolder, listPartials } from '../helpers/mirror.ts';

@@ -6,7 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
-import { parseImageList } from '../../src/oci/image-list.ts';
+import { parseImageList } from '../../src/oci/image-name.ts';
 import { InUseFile } from '../../src/store/care/in-use-file.ts';
 import type { JournalEntry } from '../../src/store/catalog/catalog.ts';
 import { Pins } from '../../src/store/care/pins.ts';

@@ -1,6 +1,5 @@
 import type { ByteRange, Reader } from '../../oci/content.ts';
-import { Digester, splitDigest } from '../../oci/digest.ts';
-import { IntegrityError } from '../../oci/integrity-error.ts';
+import { Digester, IntegrityError, splitDigest } from '../../oci/digest.ts';
 import type { Ingest } from '../../store/files/blob-store.ts';
 import { demandOf } from '../../upstream/demand.ts';
 import { TEXTS } from '../texts.ts';

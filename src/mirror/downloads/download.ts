@@ -1,6 +1,5 @@
 import type { ByteRange, Content, Reader } from '../../oci/content.ts';
-import { Digester, splitDigest, type Digest } from '../../oci/digest.ts';
-import { IntegrityError } from '../../oci/integrity-error.ts';
+import { type Digest, Digester, IntegrityError, splitDigest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { NoRoomError } from '../../store/care/care.ts';

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ByteRange, Reader } from '../../oci/content.ts';
-import { Digester, type Digest } from '../../oci/digest.ts';
-import { IntegrityError } from '../../oci/integrity-error.ts';
+import { type Digest, Digester, IntegrityError } from '../../oci/digest.ts';
 import type { Ingest } from '../../store/files/blob-store.ts';
 
 /*

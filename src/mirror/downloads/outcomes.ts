@@ -1,7 +1,6 @@
 import type { Log } from '../../observe/log.ts';
 import type { Metrics } from '../../observe/metrics.ts';
-import type { Digest } from '../../oci/digest.ts';
-import { IntegrityError } from '../../oci/integrity-error.ts';
+import { type Digest, IntegrityError } from '../../oci/digest.ts';
 import { formatTarget, type Target } from '../../oci/reference.ts';
 import { NoRoomError, type Health } from '../../store/care/care.ts';
 import type { Clock } from '../../time/clock.ts';

@@ -1,6 +1,5 @@
 import type { ByteRange, Reader } from '../../oci/content.ts';
-import type { Digester } from '../../oci/digest.ts';
-import { IntegrityError } from '../../oci/integrity-error.ts';
+import { type Digester, IntegrityError } from '../../oci/digest.ts';
 import { TEXTS } from '../texts.ts';
 import type { SharedDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';

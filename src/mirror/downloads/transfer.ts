@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Metrics } from '../../observe/metrics.ts';
-import { IntegrityError } from '../../oci/integrity-error.ts';
-import type { Digest } from '../../oci/digest.ts';
+import { type Digest, IntegrityError } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
 import { MIN_BYTES_PER_SECOND, pausesOf, type Timing } from '../../net/timing.ts';
 import type { BlobBody, BlobHead, Upstream } from '../../upstream/upstream.ts';

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { parseImageList } from '../../oci/image-list.ts';
+import { parseImageList } from '../../oci/image-name.ts';
 import type { Log } from '../../observe/log.ts';
 
 export interface InUseFileParts {

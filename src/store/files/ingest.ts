@@ -1,7 +1,6 @@
 import { open, rename, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { Digester, splitDigest, type Digest } from '../../oci/digest.ts';
-import { IntegrityError } from '../../oci/integrity-error.ts';
+import { type Digest, Digester, IntegrityError, splitDigest } from '../../oci/digest.ts';
 import type { Claim } from './aside-files.ts';
 import type { OpenFiles } from './open-files.ts';
 import { ForeignFileError, openOwn } from '../own-file.ts';

@@ -1,7 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { ByteRange, Content, Reader } from '../../oci/content.ts';
-import type { Digest } from '../../oci/digest.ts';
-import { IntegrityError } from '../../oci/integrity-error.ts';
+import { type Digest, IntegrityError } from '../../oci/digest.ts';
 import { TEXTS } from '../texts.ts';
 import type { OpenFiles } from './open-files.ts';
 import { openOwn } from '../own-file.ts';

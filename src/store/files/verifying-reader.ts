@@ -1,6 +1,5 @@
 import type { ByteRange, Reader } from '../../oci/content.ts';
-import { Digester, splitDigest, type Digest } from '../../oci/digest.ts';
-import { IntegrityError } from '../../oci/integrity-error.ts';
+import { type Digest, Digester, IntegrityError, splitDigest } from '../../oci/digest.ts';
 
 export interface VerifyingReaderParts {
   readonly digest: Digest;

@@ -8,7 +8,7 @@ import type { Connection } from '../../net/connection.ts';
 import { Transport } from '../../net/transport.ts';
 import { checkConnection, checkName } from './connection-check.ts';
 import { checkCredential } from './credential-check.ts';
-import type { CheckName, Finding } from '../../api/doctor-api.ts';
+import type { CheckName, Finding } from '../../api/status-api.ts';
 import { failed, keyOf, reasonOf, skipped, type Outcome } from './finding.ts';
 import { checkImage, type WantedImage } from './image-check.ts';
 import { checkClock, checkQuota, checkRegistry } from './registry-check.ts';

@@ -1,6 +1,6 @@
 import PQueue from 'p-queue';
 import packageJson from '../../../package.json' with { type: 'json' };
-import type { Finding, UpstreamReport } from '../../api/doctor-api.ts';
+import type { Finding, UpstreamReport } from '../../api/status-api.ts';
 import type { Config } from '../../config/config.ts';
 import { DEFAULT_TIMING, type Timing } from '../../net/timing.ts';
 import { Via } from '../../net/via.ts';

@@ -1,7 +1,7 @@
 import type { UpstreamConfig } from '../../config/config.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 
-import type { Finding } from '../../api/doctor-api.ts';
+import type { Finding } from '../../api/status-api.ts';
 import { TEXTS } from '../texts.ts';
 
 /** The finding of a check without the check's name. */

@@ -6,16 +6,15 @@ import { formatTarget, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { ClientGoneError } from './send.ts';
 
-export type ExchangeKind =
-  'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'ping' | 'other';
+export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'ping' | 'other';
 
 /** A request as the access log and the metrics tell of it; the handlers fill it in. */
-export interface Exchange {
+export interface RequestRecord {
   /** On the clock of `performance.now()`. */
   readonly startedAt: number;
   /** The address of who asks; none at a socket in a folder. */
   readonly client: string | undefined;
-  kind: ExchangeKind;
+  kind: RequestKind;
   /** The upstream meant; set with `target`, and alone where there is no repository. */
   upstream?: string;
   target?: Target;
@@ -30,21 +29,21 @@ export interface Exchange {
 }
 
 /** The state of a Koa context in this application. */
-export interface State {
-  exchange: Exchange;
+export interface V2State {
+  record: RequestRecord;
   /** That the request is for. */
   host: string;
 }
 
-export type V2Context = ParameterizedContext<State>;
+export type V2Context = ParameterizedContext<V2State>;
 
 /** Writes the line and the metrics of a request whose handlers are done: the one place for both. */
-export function recordExchange(ctx: V2Context, parts: { metrics: Metrics; log: Log }): void {
-  const { exchange } = ctx.state;
+export function logRequest(ctx: V2Context, parts: { metrics: Metrics; log: Log }): void {
+  const { record } = ctx.state;
   const endedAt = performance.now();
-  count(ctx, exchange, { endedAt, metrics: parts.metrics });
-  const { client, kind, upstream, target, source, bytes, error, reference } = exchange;
-  const { startedAt, answeredAt } = exchange;
+  count(ctx, record, { endedAt, metrics: parts.metrics });
+  const { client, kind, upstream, target, source, bytes, error, reference } = record;
+  const { startedAt, answeredAt } = record;
   const isGone = error instanceof ClientGoneError;
   // After the headers only the cut connection tells the client, and only this line the operator.
   const isCut = error !== undefined && !isGone && answeredAt !== undefined;
@@ -71,10 +70,10 @@ export function recordExchange(ctx: V2Context, parts: { metrics: Metrics; log: L
 
 function count(
   ctx: V2Context,
-  exchange: Exchange,
+  record: RequestRecord,
   { endedAt, metrics }: { endedAt: number; metrics: Metrics },
 ): void {
-  const { kind, upstream, source, bytes, startedAt, answeredAt = endedAt } = exchange;
+  const { kind, upstream, source, bytes, startedAt, answeredAt = endedAt } = record;
   const code = String(ctx.status);
   metrics.httpRequests.inc({ kind, method: methodLabel(ctx.method), code });
   if (upstream === undefined || !source) return;
