@@ -1,4 +1,4 @@
-import { lookup as systemLookup, type LookupAddress } from 'node:dns';
+import { lookup as systemLookup } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import type { UpstreamConfig } from '../config/config.ts';
 import { HostList } from '../config/host-list.ts';
@@ -33,17 +33,18 @@ const PORTS: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
 /**
  * Where the requests for one upstream may lead. Its own origin is what the operator wrote, and may be
  * anywhere. What that names, a redirect's target or a token service, is judged by its address when it
- * is dialled: a public one may be, one inside a network only where the registry itself is on the same
- * side (in a private network, or on this machine), or where the configuration names it, and a listener of this
- * process never. Behind a proxy, which resolves names itself, only literal addresses can be judged.
+ * is dialled: a public one may be, one inside a network only where the configuration names it, or
+ * writes the registry itself as an address or name of the same side (a private network, or this
+ * machine), and a listener of this process never. What the registry's name becomes when it is resolved
+ * opens nothing: whoever answers for that name could change it. Behind a proxy, which resolves names itself, only literal addresses can be judged.
  */
 export class DialGuard {
   /** The upstream's own. */
   readonly origin: string;
   readonly #parts: DialGuardParts;
   readonly #lists: Readonly<Record<'storage' | 'realm', HostList>>;
-  /** Of all addresses that the registry's name stood for when it was last dialled. */
-  #ownReach: Reach;
+  /** Of the registry as the configuration writes it. */
+  readonly #ownReach: Reach;
 
   constructor(parts: DialGuardParts) {
     this.#parts = parts;
@@ -84,7 +85,6 @@ export class DialGuard {
       lookup(host, { ...options, all: true }, (error, found) => {
         if (error) return callback(error, []);
         const addresses = typeof found === 'string' ? [] : found;
-        if (kind === 'registry') this.#learn(addresses);
         const allowed =
           kind === 'registry'
             ? addresses
@@ -112,12 +112,6 @@ export class DialGuard {
 
   #isOwnListener(address: string, port: number): boolean {
     return isIP(address) !== 0 && (this.#parts.ownListeners?.includes(address, port) ?? false);
-  }
-
-  #learn(addresses: readonly LookupAddress[]): void {
-    const [first, ...others] = addresses.map(({ address }) => reachOf(address));
-    if (first === undefined) return;
-    this.#ownReach = others.every((reach) => reach === first) ? first : 'public';
   }
 
   #reason(kind: OriginKind, { host, address, port }: Place): string {

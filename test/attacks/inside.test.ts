@@ -48,14 +48,21 @@ function lookupOf(names: Readonly<Record<string, readonly string[]>>): LookupFun
 async function startNamed(
   t: ExecutionContext,
   names: Readonly<Record<string, readonly string[]>>,
-  options: { registry?: FakeRegistryOptions; upstream?: Partial<UpstreamOptions> } = {},
+  options: {
+    registry?: FakeRegistryOptions;
+    upstream?: Partial<UpstreamOptions>;
+    /** Of the upstream's url. */
+    host?: string;
+  } = {},
 ): Promise<Named> {
   const registry = await FakeRegistry.start(t, options.registry);
   const image = buildImage({ seed: 'app', layers: [1000] });
   registry.addImage(REPOSITORY, 'latest', image, { name: 'app' });
   const { port } = new URL(registry.url);
   const mirror = await startMirror(t, {
-    upstreams: { [UPSTREAM]: { url: `http://registry.test:${port}`, ...options.upstream } },
+    upstreams: {
+      [UPSTREAM]: { url: `http://${options.host ?? 'registry.test'}:${port}`, ...options.upstream },
+    },
     lookup: lookupOf({ 'registry.test': ['127.0.0.1', NOWHERE], ...names }),
     timing: { attemptsMs: 0, connectMs: 2_000 },
   });
@@ -233,13 +240,13 @@ test('the mirror itself is not reached even when the configuration names this ma
   );
 });
 
-test('a registry on this machine may send to storage on it, and not into the network', async (t) => {
+test('a registry that is written as an address of this machine may send to storage on it, and not into the network', async (t) => {
   const storage = await FakeRegistry.start(t);
-  const { image, blob, redirect, registry } = await startNamed(t, {
-    'registry.test': ['127.0.0.1'],
-    'minio.test': ['127.0.0.1'],
-    'db.test': ['10.9.8.7'],
-  });
+  const { image, blob, redirect, registry } = await startNamed(
+    t,
+    { 'minio.test': ['127.0.0.1'], 'db.test': ['10.9.8.7'] },
+    { host: '127.0.0.1' },
+  );
   redirect('http://db.test/x');
   t.is((await blob()).status, 502);
   t.false(dials.outside().some((dial) => dial.startsWith('10.9.8.7')));
@@ -247,6 +254,29 @@ test('a registry on this machine may send to storage on it, and not into the net
   storage.addBlob(REPOSITORY, image.layer(0));
   const path = `/v2/${REPOSITORY}/blobs/${image.layer(0).digest}`;
   redirect(`http://minio.test:${new URL(storage.url).port}${path}`);
+  t.deepEqual((await blob()).body, image.layer(0).bytes);
+});
+
+test('a registry whose name becomes an address of this machine is asked, and may not send to others on it', async (t) => {
+  const storage = await FakeRegistry.start(t);
+  const { image, blob, redirect, registry } = await startNamed(t, {
+    'registry.test': ['127.0.0.1'],
+    'minio.test': ['127.0.0.1'],
+  });
+  const path = `/v2/${REPOSITORY}/blobs/${image.layer(0).digest}`;
+  storage.addBlob(REPOSITORY, image.layer(0));
+  const { port } = new URL(storage.url);
+  for (const host of ['minio.test', 'registry.test']) {
+    redirect(`http://${host}:${port}${path}`);
+    t.deepEqual(
+      refusalOf(await blob()),
+      refusal(
+        `a redirect to ${host}, which is the internal address 127.0.0.1; if that is meant, list it in ${KEY}.storage`,
+      ),
+    );
+    registry.heal();
+  }
+  t.is(storage.connections, 0);
   t.deepEqual((await blob()).body, image.layer(0).bytes);
 });
 
