@@ -61,7 +61,7 @@ export class StoreAdmin implements StoreApi {
       reservedBytes: budget.reservedBytes,
       quarantined: blobs.aside.amountOf('quarantine'),
       partials: blobs.aside.amountOf('ingest'),
-      otherBytes: care.otherBytes,
+      otherBytes: care.bytes['other']!,
       ...health.condition,
       ...(lastCollection && { lastCollection }),
       verify: this.verifyState,

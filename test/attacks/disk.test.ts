@@ -1,6 +1,6 @@
 /** What an upstream announces, sends without an end or leaves half done takes no more of the disk than it may. */
 import { createServer } from 'node:http';
-import { lstat, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { parseDigest } from '../../src/oci/digest.ts';
@@ -10,6 +10,7 @@ import { buildBlob, buildImage, type Image, type Stored } from '../helpers/image
 import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
 import { idle, startScene, UPSTREAM, type Scene } from '../helpers/scene.ts';
 import { serve } from '../helpers/serve.ts';
+import { until } from '../helpers/until.ts';
 
 const LAYER = 60_000;
 const COUNT = 6;
@@ -30,7 +31,7 @@ async function startFull(t: ExecutionContext, store: object = {}): Promise<World
   });
   const { registry, mirror, ask, clock } = scene;
   // The catalog of a store as small as this would be most of it.
-  mirror.server.blobs.folders.otherBytes = async () => 0;
+  mirror.server.blobs.folders.otherSizes = async function* () {};
   mirror.server.store.care.otherBytes = 0;
   const images = Array.from({ length: COUNT }, (_, n) =>
     buildImage({ seed: `full ${n}`, layers: [LAYER] }),
@@ -192,4 +193,34 @@ test('everything below the path counts against the size of the store, and is sho
   const left = maxBytes - 1200 - other!;
   t.true(await care.budget.hasRoom(left));
   t.false(await care.budget.hasRoom(left + 1));
+});
+
+test('files of others count in full, in whatever folders, and however many they are', async (t) => {
+  const MIB = 1024 * 1024;
+  const storePath = await createTempFolder(t);
+  const deep = join(storePath, 'theirs', ...Array.from({ length: 60 }, (_, n) => `d${n}`));
+  await mkdir(deep, { recursive: true });
+  await Promise.all(
+    Array.from({ length: 11_000 }, async (_, n) => writeFile(join(deep, `${n}`), 'x'.repeat(100))),
+  );
+  for (const [folder, size] of [
+    ['theirs', 70],
+    ['blobs/lost+found', 10],
+    ['blobs/sha256/ab', 5],
+  ] as const) {
+    await mkdir(join(storePath, folder), { recursive: true });
+    await writeFile(join(storePath, folder, 'large'), '');
+    await truncate(join(storePath, folder, 'large'), size * MIB);
+  }
+  const maxBytes = 120 * MIB;
+  const { mirror } = await startScene(t, { storePath, store: { maxBytes } });
+  const { care } = mirror.server.store;
+  await care.settled;
+  const other = 85 * MIB + 1_100_000;
+  await until('all is measured', () => care.bytes['other']! >= other);
+  t.true(care.bytes['other']! < other + 8 * MIB);
+  const left = maxBytes - care.bytes['other']!;
+  t.true(await care.budget.hasRoom(left));
+  t.false(await care.budget.hasRoom(left + 1));
+  t.true(mirror.log.some(({ msg }) => msg === 'most of the store is taken by other files'));
 });

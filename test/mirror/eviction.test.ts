@@ -28,7 +28,7 @@ async function startPlace(
   const scene = await startScene(t, { tags: { ttlMs: 1000 * MINUTE }, ...options });
   const { registry, mirror, clock, ask } = scene;
   // The catalog of a store as small as these would be most of it.
-  mirror.server.blobs.folders.otherBytes = async () => 0;
+  mirror.server.blobs.folders.otherSizes = async function* () {};
   mirror.server.store.care.otherBytes = 0;
   const images = layers.map((sizes, n) => buildImage({ seed: `image ${n}`, layers: sizes }));
   for (const [n, image] of images.entries()) {

@@ -46,6 +46,7 @@ function reconciliation(done: Partial<Reconciliation> = {}): Reconciliation {
     adopted: 0,
     forgotten: 0,
     foreign: 0,
+    foreignBytes: 0,
     busy: 0,
     partialsKept: 0,
     partialsRemoved: 0,
@@ -157,7 +158,10 @@ test('foreign names are left alone and counted', async (t) => {
     await mkdir(dirname(join(blobs, name)), { recursive: true });
     await writeFile(join(blobs, name), 'x');
   }
-  t.deepEqual(await world.reconciler.run(), reconciliation({ adopted: 1, foreign: 7 }));
+  t.deepEqual(
+    await world.reconciler.run(),
+    reconciliation({ adopted: 1, foreign: 7, foreignBytes: 7 }),
+  );
   for (const name of strange) t.is(await readFile(join(blobs, name), 'utf8'), 'x', name);
 });
 

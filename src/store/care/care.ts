@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pin, StoreSummary } from '../../api/store-api.ts';
 import type { StoreConfig } from '../../config/config.ts';
 import type { Log } from '../../observe/log.ts';
@@ -39,6 +40,10 @@ export interface CareParts {
 
 const FLUSH_MS = 10_000;
 const RECONCILE_AGAIN_MS = 24 * 3_600_000;
+/** A start waits this long for the size of what lies beside the blobs; the rest is found beside the work. */
+const MEASURED_MS = 1_000;
+/** Measuring takes this share of the time at most, however many files are none of the store's. */
+const MEASURING_SHARE = 0.05;
 /** Room for this many tells that a store is full no more. */
 const SOME_BYTES = 16 * 1024 * 1024;
 
@@ -50,8 +55,14 @@ export class Care {
   readonly inventory: Inventory;
   readonly pins: Pins;
   lastCollection: StoreSummary['lastCollection'];
-  /** Of catalog, journal and whatever else lies below the path, as last measured. */
+  /** Of catalog, journal and whatever else lies beside the blobs, as far as it was measured. */
   otherBytes = 0;
+  /** Of what lies among the blobs and is none. */
+  #foreignBytes = 0;
+  #measuring: Promise<void> | undefined;
+  /** On the steady clock; not before it is measured again. */
+  #measureAt = 0;
+  #isMostlyOther = false;
   readonly #parts: CareParts;
   readonly #flushing: NodeJS.Timeout;
   #settleAgain: NodeJS.Timeout | undefined;
@@ -62,7 +73,7 @@ export class Care {
   static async open({ pins, ...parts }: CareParts & { pins: readonly Pin[] }): Promise<Care> {
     const { catalog } = parts;
     const care = new Care(parts, await Pins.open({ catalog, configured: pins }));
-    await care.#measure();
+    await Promise.race([care.#measure(), sleep(MEASURED_MS, undefined, { ref: false })]);
     return care;
   }
 
@@ -80,7 +91,7 @@ export class Care {
       pins,
       access: this.access,
       limits: config,
-      otherBytes: () => this.otherBytes,
+      otherBytes: () => this.otherBytes + this.#foreignBytes,
       now,
       evicted: (image, reason) => {
         metrics.evictedBytes.inc({ reason }, image.bytes);
@@ -104,7 +115,7 @@ export class Care {
       reserved: this.budget.reservedBytes,
       partial: blobs.aside.amountOf('ingest').bytes,
       quarantined: blobs.aside.amountOf('quarantine').bytes,
-      other: this.otherBytes,
+      other: this.otherBytes + this.#foreignBytes,
     };
   }
 
@@ -129,17 +140,40 @@ export class Care {
     clearTimeout(this.#settleAgain);
     this.#stop.abort();
     await this.#settling;
+    await this.#measuring?.catch(() => undefined);
     await this.budget.close();
     await this.#flush();
   }
 
+  /** One at a time; what was found counts at once where it is more than before. */
   async #measure(): Promise<void> {
-    this.otherBytes = await this.#parts.blobs.folders.otherBytes();
+    if (performance.now() < this.#measureAt) return;
+    this.#measuring ??= this.#measureAll().finally(() => (this.#measuring = undefined));
+    return this.#measuring;
+  }
+
+  async #measureAll(): Promise<void> {
+    const startedAt = performance.now();
+    let bytes = 0;
+    for await (const size of this.#parts.blobs.folders.otherSizes()) {
+      if (this.#stop.signal.aborted) return;
+      bytes += size;
+      this.otherBytes = Math.max(this.otherBytes, bytes);
+    }
+    this.otherBytes = bytes;
+    const now = performance.now();
+    this.#measureAt = now + (now - startedAt) / MEASURING_SHARE;
+    const { config, log } = this.#parts;
+    const isMostlyOther = bytes + this.#foreignBytes > config.maxBytes / 2;
+    if (isMostlyOther && !this.#isMostlyOther) {
+      log.warn({ bytes, maxBytes: config.maxBytes }, 'most of the store is taken by other files');
+    }
+    this.#isMostlyOther = isMostlyOther;
   }
 
   async #flush(): Promise<void> {
     try {
-      await this.#measure();
+      void this.#measure().catch(() => undefined);
       await this.access.flush();
       if (this.#parts.blobs.isReadOnly) return;
       await this.#parts.catalog.keepReserve();
@@ -162,6 +196,7 @@ export class Care {
     const done = await new Reconciler(this.#parts).run({ signal });
     log.info(done, 'files and catalog compared');
     if (!done.isComplete) return;
+    this.#foreignBytes = done.foreignBytes;
     // The signal ends a long compaction at the close; the next start does it again.
     const isAnew = await journal.compactFrom(catalog, signal);
     if (isAnew) log.info({ bytes: journal.size }, 'journal written anew');

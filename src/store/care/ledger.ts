@@ -20,8 +20,11 @@ export interface LedgerParts {
 
 /** Of the budget: above the first, evicting begins beside the work; it ends below the second. */
 const WATERMARK = { high: 0.98, low: 0.95 } as const;
-/** Content has this share of the budget, however large the catalog of a tiny store is. */
-const LEAST_SHARE = 0.5;
+/**
+ * Content has half of the budget, and of a large one this many bytes, whatever else lies below the
+ * path: LevelDB and its reserve take as much while nothing is held.
+ */
+const LEAST_BYTES = 16 * 1024 * 1024;
 
 /**
  * The store's account of bytes: what lies below its path, what blobs on their way may write, and what
@@ -110,10 +113,11 @@ export class Ledger {
     return this.#held + this.#grantedBeside();
   }
 
-  /** For content: what is left beside catalog and journal. */
+  /** For content: what is left beside catalog, journal, and files that are none of the store's. */
   get #maxBytes(): number {
-    const { limits, otherBytes = () => 0 } = this.#parts;
-    return Math.max(limits.maxBytes - otherBytes(), limits.maxBytes * LEAST_SHARE);
+    const { otherBytes = () => 0 } = this.#parts;
+    const { maxBytes } = this.#parts.limits;
+    return Math.max(maxBytes - otherBytes(), Math.min(maxBytes / 2, LEAST_BYTES));
   }
 
   #grantedBeside(room?: Room): number {

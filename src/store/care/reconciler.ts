@@ -22,6 +22,7 @@ export interface Reconciliation {
   forgotten: number;
   /** Names under `blobs` that are no blobs; they are left alone. */
   foreign: number;
+  foreignBytes: number;
   /** Files that were being read or written. */
   busy: number;
   partialsKept: number;
@@ -55,7 +56,7 @@ export class Reconciler {
   async run({ signal }: { signal?: AbortSignal } = {}): Promise<Reconciliation> {
     const done = nothingDone();
     const run: Run = { done, signal, unrecorded: [] };
-    done.foreign = await this.#parts.blobs.folders.countForeign();
+    await this.#count(await this.#parts.blobs.folders.listForeign(), done);
     for (const algorithm of ALGORITHMS) {
       for (let number = 0; number < 256; number += 1) {
         if (signal?.aborted) return done;
@@ -71,12 +72,17 @@ export class Reconciler {
     return done;
   }
 
+  async #count(foreign: readonly string[], done: Reconciliation): Promise<void> {
+    done.foreign += foreign.length;
+    for (const path of foreign) done.foreignBytes += await this.#parts.blobs.folders.sizeOf(path);
+  }
+
   /** Names and records of one folder side by side, both in byte order. */
   async #reconcileShard(algorithm: Algorithm, number: number, { done, signal, unrecorded }: Run) {
     const { blobs, catalog } = this.#parts;
     const shard = number.toString(16).padStart(2, '0');
     const { digests, foreign } = await blobs.folders.listShard(algorithm, shard);
-    done.foreign += foreign;
+    await this.#count(foreign, done);
     const orphans: Digest[] = [];
     let position = 0;
     for await (const [record] of catalog.listBlobs(`${algorithm}:${shard}`)) {
@@ -168,6 +174,7 @@ function nothingDone(): Reconciliation {
     adopted: 0,
     forgotten: 0,
     foreign: 0,
+    foreignBytes: 0,
     busy: 0,
     partialsKept: 0,
     partialsRemoved: 0,

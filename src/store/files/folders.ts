@@ -1,13 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import type { Dirent, Stats } from 'node:fs';
-import { chmod, lstat, lutimes, mkdir, readdir, realpath, rm, statfs } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  lutimes,
+  mkdir,
+  opendir,
+  readdir,
+  realpath,
+  rm,
+  statfs,
+} from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { isDigest, splitDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
 import { FOLDER_MODE, ForeignFileError, isOwnFolder, writeOwn } from '../own-file.ts';
 
 const CONTENT: ReadonlySet<string> = new Set(['blobs', 'ingest', 'quarantine']);
-/** A catalog of a million blobs has some hundred files. */
-const MAX_FILES = 10_000;
 
 /** Folders of files that are not held as blobs. */
 export type Aside = 'ingest' | 'quarantine';
@@ -112,31 +120,17 @@ export class Folders {
     return bsize > 0 ? bavail * bsize : undefined;
   }
 
-  /** Bytes of the files beside those folders: catalog, journal, and what is none of ours. */
-  async otherBytes(): Promise<number> {
-    const names = (await entriesOf(this.#path)).map(({ name }) => name);
-    let bytes = 0;
-    for (const name of names) {
-      if (!CONTENT.has(name)) bytes += await this.sizeOf(join(this.#path, name));
+  /** Sizes of the files beside those folders: catalog, journal, and what is none of ours. */
+  async *otherSizes(): AsyncGenerator<number> {
+    for (const { name } of await entriesOf(this.#path)) {
+      if (!CONTENT.has(name)) yield* sizesBelow(join(this.#path, name));
     }
-    return bytes;
   }
 
   /** Of a file, or of all files in a folder; what is linked does not count. */
   async sizeOf(path: string): Promise<number> {
-    const found = await lstat(path).catch(() => undefined);
-    if (!found?.isDirectory()) return found?.size ?? 0;
-    let [bytes, seen] = [0, 0];
-    const folders = [path];
-    for (const folder of folders) {
-      for (const entry of await entriesOf(folder)) {
-        // What somebody else keeps here may be of any size; its rest is only found by the disk's floor.
-        if ((seen += 1) > MAX_FILES) return bytes;
-        const below = join(folder, entry.name);
-        if (entry.isDirectory()) folders.push(below);
-        else bytes += (await lstat(below).catch(() => undefined))?.size ?? 0;
-      }
-    }
+    let bytes = 0;
+    for await (const size of sizesBelow(path)) bytes += size;
     return bytes;
   }
 
@@ -164,29 +158,33 @@ export class Folders {
     }
   }
 
-  /** The blobs of one folder in byte order, and how many other names it has. */
+  /** The blobs of one folder in byte order, and the paths of what else lies there. */
   async listShard(
     algorithm: Algorithm,
     shard: string,
-  ): Promise<{ digests: Digest[]; foreign: number }> {
+  ): Promise<{ digests: Digest[]; foreign: string[] }> {
     const folder = join(this.#path, 'blobs', algorithm, shard);
     const entries = (await this.#isOwn(folder)) ? await entriesOf(folder) : [];
-    const digests = entries
-      .filter((entry) => entry.isFile() && entry.name.startsWith(shard))
-      .map(({ name }) => `${algorithm}:${name}`)
-      .filter((name) => isDigest(name))
-      .toSorted();
-    return { digests, foreign: entries.length - digests.length };
+    const isBlob = (entry: Dirent): boolean =>
+      entry.isFile() && entry.name.startsWith(shard) && isDigest(`${algorithm}:${entry.name}`);
+    const { true: blobs = [], false: foreign = [] } = Object.groupBy(entries, (entry) =>
+      isBlob(entry) ? 'true' : 'false',
+    );
+    const digests = blobs.map(({ name }) => `${algorithm}:${name}` as Digest).toSorted();
+    return { digests, foreign: foreign.map(({ name }) => join(folder, name)) };
   }
 
-  /** How many names above the blobs are no folders of blobs. */
-  async countForeign(): Promise<number> {
+  /** What lies above the blobs and is no folder of blobs. */
+  async listForeign(): Promise<string[]> {
     const root = join(this.#path, 'blobs');
-    let foreign = 0;
+    const foreign: string[] = [];
     for (const { name } of await entriesOf(root)) {
-      const shards = isAlgorithm(name) ? await entriesOf(join(root, name)) : undefined;
-      const strange = shards?.filter((shard) => !/^[0-9a-f]{2}$/.test(shard.name)).length;
-      foreign += strange ?? 1;
+      const path = join(root, name);
+      if (!isAlgorithm(name)) foreign.push(path);
+      else {
+        const strange = (await entriesOf(path)).filter(({ name: shard }) => !SHARD.test(shard));
+        foreign.push(...strange.map((entry) => join(path, entry.name)));
+      }
     }
     return foreign;
   }
@@ -214,6 +212,30 @@ export class Folders {
   async removeAside(folder: Aside, name: string): Promise<void> {
     await this.requireOwn(folder);
     await rm(join(this.#path, folder, name), { force: true, recursive: true });
+  }
+}
+
+const SHARD = /^[0-9a-f]{2}$/;
+
+/**
+ * Of a file, or of each file in a folder, however many there are. Folders are read in pieces, and the
+ * names of those that are still to be read are all that is in memory.
+ */
+async function* sizesBelow(path: string): AsyncGenerator<number> {
+  const found = await lstat(path).catch(() => undefined);
+  if (!found?.isDirectory()) {
+    if (found) yield found.size;
+    return;
+  }
+  const folders = [path];
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    // It may be gone by now, or be none that this process may read.
+    const entries = await opendir(folder).catch(() => []);
+    for await (const entry of entries) {
+      const below = join(folder, entry.name);
+      if (entry.isDirectory()) folders.push(below);
+      else yield (await lstat(below).catch(() => undefined))?.size ?? 0;
+    }
   }
 }
 
