@@ -9,7 +9,7 @@ import type { Listener } from '../../src/http/listener.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { DAY, FakeStoreApi, NOON } from '../admin/fake-store-api.ts';
 import { FakeSyncApi, PROBLEM, PROGRESS, SYNC_REPORT } from '../admin/fake-sync-api.ts';
-import { claimPort } from '../helpers/claim-port.ts';
+import { claimPort, untilRefused } from '../helpers/claim-port.ts';
 import { serve } from '../helpers/serve.ts';
 import { runStoreCommand, serveAdmin } from './run-store-command.ts';
 
@@ -39,6 +39,7 @@ class Site {
   async close(): Promise<void> {
     await this.#listener?.close(0);
     this.#listener = undefined;
+    await untilRefused(this.#port);
   }
 }
 

@@ -5,12 +5,15 @@ import { formatTarget } from '../../src/oci/reference.ts';
 import type { RunningServer } from '../../src/server.ts';
 import type { Evicted } from '../../src/store/catalog/catalog.ts';
 
-/** `kept`: recorded in the catalog. `going`: about to be let go of. `gone`: let go of. */
-type Fact = 'kept' | 'going' | 'gone';
+/**
+ * `began`: a process opened the store. `kept`: recorded in the catalog. `going`: about to be let go
+ * of. `gone`: let go of.
+ */
+type Fact = 'began' | 'kept' | 'going' | 'gone';
 
 /**
- * From now on every blob that the catalog records, and all that is let go of, is noted in the file
- * before anybody else hears of it. A kill loses no note. Returns what closes the file.
+ * From now on every blob and manifest that the catalog records, and all that is let go of, is noted in
+ * the file before anybody else hears of it. A kill loses no note. Returns what closes the file.
  */
 export function noteFacts({ catalog, blobs }: RunningServer, file: string): () => void {
   const handle = openSync(file, 'a');
@@ -18,12 +21,18 @@ export function noteFacts({ catalog, blobs }: RunningServer, file: string): () =
     const lines = keys.map((key) => `${Date.now()} ${fact} ${key}\n`);
     if (lines.length > 0) writeSync(handle, lines.join(''));
   };
+  note('began', ['-']);
   const recordBlob = catalog.recordBlob.bind(catalog);
+  const recordManifest = catalog.recordManifest.bind(catalog);
   const evict = catalog.evict.bind(catalog);
   const remove = blobs.delete.bind(blobs);
   catalog.recordBlob = async (target, digest, record) => {
     await recordBlob(target, digest, record);
     note('kept', [digest]);
+  };
+  catalog.recordManifest = async (target, entry, at) => {
+    await recordManifest(target, entry, at);
+    note('kept', [imageKey(formatTarget(target), entry.descriptor.digest)]);
   };
   catalog.evict = async (unit) => {
     note('going', keysOf(await catalog.planEvictions()(unit)));
@@ -58,6 +67,7 @@ export function imageKey(target: string, digest: string): string {
 /** What a file of notes says. */
 export class Facts {
   readonly #kept = new Set<string>();
+  readonly #going = new Set<string>();
   readonly #left = new Map<string, number>();
   #evictions = 0;
 
@@ -66,14 +76,24 @@ export class Facts {
     const text = await readFile(file, 'utf8').catch(() => '');
     for (const line of text.split('\n').filter(Boolean)) {
       const [time = '', fact = '', key = ''] = line.split(' ');
-      if (fact === 'kept') facts.#kept.add(key);
-      // What was under way at the kill may be done or not.
-      else facts.#left.set(key, fact === 'going' ? Infinity : Number(time));
-      if (fact !== 'gone') continue;
-      facts.#kept.delete(key);
-      if (key.includes('@')) facts.#evictions += 1;
+      facts.#add(Number(time), fact as Fact, key);
     }
     return facts;
+  }
+
+  #add(time: number, fact: Fact, key: string): void {
+    if (fact === 'kept') this.#kept.add(key);
+    else if (fact === 'going') this.#going.add(key);
+    else if (fact === 'gone') this.#leave(time, key);
+    // What was under way at a kill may be done or not.
+    else for (const each of this.#going) this.#leave(time, each);
+    if (fact === 'gone' && key.includes('@')) this.#evictions += 1;
+  }
+
+  #leave(time: number, key: string): void {
+    this.#left.set(key, time);
+    this.#kept.delete(key);
+    this.#going.delete(key);
   }
 
   /** Images that were let go of. */
@@ -81,13 +101,13 @@ export class Facts {
     return this.#evictions;
   }
 
-  /** Recorded, and not let go of since. */
+  /** Recorded, and for certain not let go of since. */
   isKept(key: string): boolean {
-    return this.#kept.has(key);
+    return this.#kept.has(key) && !this.#going.has(key);
   }
 
   /** Whether it may have gone at this time or later. */
   mayHaveLeft(key: string, since: number): boolean {
-    return (this.#left.get(key) ?? 0) >= since;
+    return this.#going.has(key) || (this.#left.get(key) ?? 0) >= since;
   }
 }

@@ -79,7 +79,7 @@ export class Load {
     if (!found) throw new Error(`${repository}:${tag} is ${digest}, which is none of its images`);
     const askedAt = Date.now();
     const again = await this.#get(`${repository}/manifests/${digest}`, digest);
-    const held = { repository, image: digest, digest, at: askedAt, pulledAt: askedAt };
+    const held = { repository, image: digest, digest, at: askedAt };
     if (isHit(again)) promises.add({ ...held, kind: 'manifests' });
     for (const { digest: blob } of found.blobs) {
       if (chance.next() < 0.05) await this.#leave(`${repository}/blobs/${blob}`);

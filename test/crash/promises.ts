@@ -9,8 +9,6 @@ export interface Held {
   readonly digest: string;
   /** When that was asked, milliseconds since 1970. */
   readonly at: number;
-  /** When its image was, before it. */
-  readonly pulledAt: number;
 }
 
 /** What the store owes: all that a client saw held, as long as it was not evicted since. */
@@ -39,14 +37,14 @@ export class Promises {
     }
   }
 
-  #hasLeft({ kind, repository, image, digest, at, pulledAt }: Held, facts: Facts): boolean {
+  #hasLeft({ kind, repository, image, digest, at }: Held, facts: Facts): boolean {
     const target = `${this.#upstream}/${repository}`;
     const root = imageKey(target, image);
-    if (facts.mayHaveLeft(digest, at) || facts.mayHaveLeft(root, at)) return true;
-    // The image went between its manifest and this blob, which upstream then said it has: the
-    // repository has it until the next of its images that list it goes.
-    const wentBetween = kind === 'blobs' && facts.mayHaveLeft(root, pulledAt);
-    return wentBetween && facts.mayHaveLeft(linkKey(target, digest), at);
+    if (kind === 'manifests') return facts.mayHaveLeft(root, at);
+    if (facts.mayHaveLeft(digest, at)) return true;
+    // That the repository has it goes with the last of its kept images that list it. The client's own
+    // image is none of them when it was passed on unkept, or went before this blob was asked for.
+    return facts.mayHaveLeft(linkKey(target, digest), at) && !facts.isKept(root);
   }
 
   list(): readonly Held[] {

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
+import { until } from './until.ts';
 
 const claims = new Set<Socket>();
-/** Client ends of claims: dials that no mirror makes. */
+/** Client ends of claims, and looks at claimed ports: dials that no mirror makes. */
 export const claimSockets = new WeakSet<Socket>();
 let keeper: Promise<Server> | undefined;
 
@@ -21,6 +22,30 @@ export async function claimPort(): Promise<number> {
   await once(claim, 'connect');
   claims.add(claim.unref());
   return claim.localPort!;
+}
+
+/**
+ * Resolves when nothing listens any more on a claimed port whose server was closed. A process that
+ * another thread is starting has a copy of every open descriptor, of a listening socket too, until its
+ * program runs: till then connections are taken, and a new server finds the port in use.
+ */
+export async function untilRefused(port: number): Promise<void> {
+  await until(`nothing listens on port ${port}`, async () => !(await isTaken(port)));
+}
+
+async function isTaken(port: number): Promise<boolean> {
+  const dial = new Socket();
+  claimSockets.add(dial);
+  try {
+    dial.connect({ host: '127.0.0.1', port });
+    await once(dial, 'connect');
+    return true;
+  } catch (error) {
+    // Refused or, by a copy that goes at this moment, reset.
+    return (error as NodeJS.ErrnoException).code !== 'ECONNREFUSED';
+  } finally {
+    dial.destroy();
+  }
 }
 
 /** The other end of all those connections. */

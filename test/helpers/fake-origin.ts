@@ -3,7 +3,7 @@ import { createServer as createHttpServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
-import { claimPort } from './claim-port.ts';
+import { claimPort, untilRefused } from './claim-port.ts';
 
 export interface TlsOptions {
   readonly key: string | Buffer;
@@ -76,6 +76,7 @@ export class FakeOrigin {
     server.close(() => resolve());
     this.#destroySockets();
     await promise;
+    await untilRefused(this.#port);
   }
 
   /** Comes back at once, on the same port, with another certificate. */

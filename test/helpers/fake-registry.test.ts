@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { Worker } from 'node:worker_threads';
 import { gunzipSync } from 'node:zlib';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
@@ -830,6 +831,25 @@ test('refuse destroys connections and refuses new ones, accept comes back on the
   t.is(registry.openSockets, 0);
   await registry.accept();
   t.deepEqual((await get(layerUrl)).body, layer.bytes);
+});
+
+/** A process that starts has a copy of whatever listens here until its program runs. */
+const STARTS_PROCESSES = `
+  const { spawn } = require('node:child_process');
+  const again = () => spawn('true').once('exit', again);
+  again();
+`;
+
+test('a registry refuses and comes back whatever processes another thread starts meanwhile', async (t) => {
+  const { registry, layer, layerUrl } = await start(t);
+  const worker = new Worker(STARTS_PROCESSES, { eval: true });
+  t.teardown(async () => worker.terminate());
+  for (let turn = 0; turn < 50; turn += 1) {
+    await registry.refuse();
+    await t.throwsAsync(get(layerUrl), { code: 'ECONNREFUSED' });
+    await registry.accept();
+    t.deepEqual((await get(layerUrl)).body, layer.bytes);
+  }
 });
 
 test('drop accepts and destroys', async (t) => {
