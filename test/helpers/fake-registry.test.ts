@@ -9,15 +9,7 @@ import type { ClientAnswer, GetOptions } from './client.ts';
 import { FakeRegistry } from './fake-registry.ts';
 import type { FakeRegistryOptions } from './fake-registry.ts';
 import { Gate } from './gate.ts';
-import {
-  MEDIA_TYPES,
-  buildArtifact,
-  buildImage,
-  buildIndex,
-  fallbackIndex,
-  fallbackTag,
-  randomBytes,
-} from './image.ts';
+import { MEDIA_TYPES, buildImage, buildIndex, randomBytes } from './image.ts';
 import type { Image, Stored } from './image.ts';
 
 interface World {
@@ -130,39 +122,6 @@ test('a waiter that goes away leaves the gate', async (t) => {
 
 // Content
 
-test('an image is served byte for byte', async (t) => {
-  const { registry, image, manifestUrl } = await start(t);
-  const manifest = await get(manifestUrl);
-  t.is(manifest.status, 200);
-  t.deepEqual(manifest.body, image.manifest.bytes);
-  t.is(manifest.headers['content-type'], MEDIA_TYPES.manifest);
-  t.is(manifest.headers['docker-content-digest'], image.manifest.digest);
-  t.is(manifest.headers.etag, `"${image.manifest.digest}"`);
-  for (const blob of image.blobs) {
-    const answer = await get(`${registry.url}/v2/library/app/blobs/${blob.digest}`);
-    t.deepEqual(answer.body, blob.bytes);
-  }
-  t.deepEqual(registry.conversation(), [
-    'GET /v2/library/app/manifests/latest',
-    'GET /v2/library/app/blobs/<app.config>',
-    'GET /v2/library/app/blobs/<app.layer0>',
-    'GET /v2/library/app/blobs/<app.layer1>',
-  ]);
-  registry.clear();
-  t.deepEqual(registry.conversation(), []);
-});
-
-test('HEAD has the headers of GET and no body', async (t) => {
-  const { registry, image, layer, manifestUrl, layerUrl } = await start(t);
-  const manifest = await get(manifestUrl, { method: 'HEAD' });
-  t.is(manifest.headers['content-length'], String(image.manifest.size));
-  t.is(manifest.headers['docker-content-digest'], image.manifest.digest);
-  const blob = await get(layerUrl, { method: 'HEAD' });
-  t.is(blob.headers['content-length'], String(layer.size));
-  t.is(blob.body.length + manifest.body.length, 0);
-  t.is(registry.bytesSent, 0);
-});
-
 test('the request record has what the mirror sent and what it was answered', async (t) => {
   const { registry, layerUrl } = await start(t);
   await get(layerUrl, ranged('bytes=5-9', { Accept: 'a/b', 'User-Agent': 'tester/1' }));
@@ -181,87 +140,11 @@ test('the request record has what the mirror sent and what it was answered', asy
   t.is(registry.connections, 1);
 });
 
-const missing = test.macro({
-  title: (_, path: string) => `GET ${path} is refused as the spec words it`,
-  async exec(t, path: string, status: number, code: string) {
-    const { registry } = await start(t);
-    const answer = await get(`${registry.url}${path}`);
-    t.is(answer.status, status);
-    t.is(errorCode(answer), code);
-  },
-});
-const absent = `sha256:${'0'.repeat(64)}`;
-test(missing, '/v2/library/app/manifests/nope', 404, 'MANIFEST_UNKNOWN');
-test(missing, `/v2/library/app/manifests/${absent}`, 404, 'MANIFEST_UNKNOWN');
-test(missing, '/v2/library/nope/manifests/latest', 404, 'NAME_UNKNOWN');
-test(missing, `/v2/library/app/blobs/${absent}`, 404, 'BLOB_UNKNOWN');
-test(missing, '/v2/library/app/blobs/sha256:short', 400, 'DIGEST_INVALID');
-test(missing, '/v2/library/nope/tags/list', 404, 'NAME_UNKNOWN');
-test(missing, '/v2/library/app/tags/list?n=-1', 400, 'PAGINATION_NUMBER_INVALID');
-
-test('writes are 405', async (t) => {
-  const { manifestUrl } = await start(t);
-  const answer = await get(manifestUrl, { method: 'PUT', body: '{}' });
-  t.is(answer.status, 405);
-  t.is(errorCode(answer), 'UNSUPPORTED');
-});
-
-test('a blob is served only in the repositories it was added to', async (t) => {
-  const { registry, image, layer } = await start(t);
-  registry.addManifest('other/app', image.manifest, { tags: ['v1'] });
-  const answer = await get(`${registry.url}/v2/other/app/blobs/${layer.digest}`);
-  t.is(answer.status, 404);
-});
-
-test('a moved tag, a removed tag and removed content are seen at once', async (t) => {
-  const { registry, image, manifestUrl } = await start(t);
-  const next = buildImage({ seed: 2, layers: [10] });
-  registry.addImage('library/app', 'latest', next);
-  t.deepEqual((await get(manifestUrl)).body, next.manifest.bytes);
-  registry.tag('library/app', 'latest', image.manifest);
-  t.deepEqual((await get(manifestUrl)).body, image.manifest.bytes);
-  registry.remove(image.manifest);
-  t.is((await get(manifestUrl)).status, 404);
-  registry.untag('library/app', 'latest');
-  t.is((await get(manifestUrl)).status, 404);
-});
-
 test('a manifest whose type is not accepted is 404', async (t) => {
   const { manifestUrl } = await start(t);
   t.is((await get(manifestUrl, { headers: { Accept: MEDIA_TYPES.index } })).status, 404);
   const both = `${MEDIA_TYPES.index}, ${MEDIA_TYPES.manifest};q=0.5`;
   t.is((await get(manifestUrl, { headers: { Accept: both } })).status, 200);
-});
-
-test('If-None-Match with the current digest is 304', async (t) => {
-  const { image, manifestUrl } = await start(t);
-  const answer = await get(manifestUrl, {
-    headers: { 'If-None-Match': `"${image.manifest.digest}"` },
-  });
-  t.is(answer.status, 304);
-  t.is(answer.body.length, 0);
-});
-
-const range = test.macro({
-  title: (_, header: string) => `Range: ${header}`,
-  async exec(t, header: string, from: number, to: number) {
-    const { layer, layerUrl } = await start(t);
-    const answer = await get(layerUrl, ranged(header));
-    t.is(answer.status, 206);
-    t.is(answer.headers['content-range'], `bytes ${from}-${to - 1}/1000`);
-    t.deepEqual(answer.body, layer.bytes.subarray(from, to));
-  },
-});
-test(range, 'bytes=0-0', 0, 1);
-test(range, 'bytes=500-', 500, 1000);
-test(range, 'bytes=-100', 900, 1000);
-test(range, 'bytes=900-5000', 900, 1000);
-
-test('a range beyond the end is 416 and tells the size', async (t) => {
-  const { layerUrl } = await start(t);
-  const answer = await get(layerUrl, ranged('bytes=1000-'));
-  t.is(answer.status, 416);
-  t.is(answer.headers['content-range'], 'bytes */1000');
 });
 
 test('If-Range with another entity tag gets everything', async (t) => {
@@ -270,17 +153,6 @@ test('If-Range with another entity tag gets everything', async (t) => {
   t.is(other.status, 200);
   const same = await get(layerUrl, ranged('bytes=5-9', { 'If-Range': `"${layer.digest}"` }));
   t.is(same.status, 206);
-});
-
-test('tags come in pages that the Link header connects', async (t) => {
-  const { registry, image } = await start(t, { pageSize: 2 });
-  for (const tag of ['a', 'b', 'c']) registry.tag('library/app', tag, image.manifest);
-  const first = await get(`${registry.url}/v2/library/app/tags/list`);
-  t.deepEqual(json(first), { name: 'library/app', tags: ['a', 'b'] });
-  t.is(first.headers.link, '</v2/library/app/tags/list?last=b&n=2>; rel="next"');
-  const second = await get(`${registry.url}/v2/library/app/tags/list?last=b&n=100`);
-  t.deepEqual(json(second), { name: 'library/app', tags: ['c', 'latest'] });
-  t.is(second.headers.link, undefined);
 });
 
 test('a repository without tags lists null, the catalog lists repositories', async (t) => {
@@ -293,50 +165,6 @@ test('a repository without tags lists null, the catalog lists repositories', asy
   t.deepEqual(json(await get(`${registry.url}/v2/_catalog`)), {
     repositories: ['library/app', 'untagged'],
   });
-});
-
-test('referrers are listed, filtered by type, and empty for a digest nobody refers to', async (t) => {
-  const { registry, image } = await start(t);
-  const annotations = { 'org.example.kind': 'test' };
-  const subject = image.manifest;
-  const signature = buildArtifact({
-    seed: 's',
-    artifactType: 'test/signature',
-    subject,
-    annotations,
-  });
-  const sbom = buildArtifact({ seed: 'b', artifactType: 'test/sbom', subject });
-  registry.addImage('library/app', undefined, signature);
-  registry.addImage('library/app', undefined, sbom);
-  const url = `${registry.url}/v2/library/app/referrers/${subject.digest}`;
-  const all = await get(url);
-  t.is(all.headers['content-type'], MEDIA_TYPES.index);
-  t.is((json(all) as { manifests: unknown[] }).manifests.length, 2);
-  const filtered = await get(`${url}?artifactType=test/signature`);
-  t.is(filtered.headers['oci-filters-applied'], 'artifactType');
-  const { digest, size, mediaType } = signature.manifest;
-  t.like(json(filtered), {
-    schemaVersion: 2,
-    manifests: [{ mediaType, digest, size, artifactType: 'test/signature', annotations }],
-  });
-  const none = await get(`${registry.url}/v2/library/app/referrers/${absent}`);
-  t.like(json(none), { manifests: [] });
-});
-
-test('without the referrers API there is a 404, and the fallback tag', async (t) => {
-  const { registry, image } = await start(t, { referrers: 'none' });
-  const subject = image.manifest;
-  const signature = buildArtifact({ seed: 's', artifactType: 'test/signature', subject });
-  const fallback = fallbackIndex([signature]);
-  registry.addManifest('library/app', fallback, { tags: [fallbackTag(subject.digest)] });
-  const api = await get(`${registry.url}/v2/library/app/referrers/${subject.digest}`);
-  t.is(api.status, 404);
-  const tag = await get(`${registry.url}/v2/library/app/manifests/${fallbackTag(subject.digest)}`);
-  t.deepEqual(tag.body, fallback.bytes);
-  t.deepEqual(registry.conversation(), [
-    'GET /v2/library/app/referrers/<app>',
-    'GET /v2/library/app/manifests/<sha256-app>',
-  ]);
 });
 
 test('a referrers API can also lead to a sign-in page', async (t) => {
@@ -410,45 +238,12 @@ test('a fault on redirected content meets the storage origin, and the redirect w
 
 const bearer = { kind: 'bearer', username: 'ann', password: 'secret' } as const;
 
-function basic(username: string, password: string): GetOptions {
-  const value = Buffer.from(`${username}:${password}`).toString('base64');
-  return { headers: { Authorization: `Basic ${value}` } };
-}
-
 async function fetchToken(registry: FakeRegistry, options: GetOptions = {}): Promise<GetOptions> {
   const scope = 'repository:library/app:pull';
   const answer = await get(`${registry.url}/token?service=fake-registry&scope=${scope}`, options);
   const { token } = json(answer) as { token: string };
   return { headers: { Authorization: `Bearer ${token}` } };
 }
-
-test('the token dance', async (t) => {
-  const { registry, manifestUrl } = await start(t, { auth: bearer });
-  const first = await get(manifestUrl);
-  t.is(first.status, 401);
-  t.is(
-    first.headers['www-authenticate'],
-    `Bearer realm="${registry.url}/token",service="fake-registry",scope="repository:library/app:pull"`,
-  );
-  const token = await fetchToken(registry, basic('ann', 'secret'));
-  t.is((await get(manifestUrl, token)).status, 200);
-  t.deepEqual(registry.conversation(), [
-    'GET /v2/library/app/manifests/latest',
-    'GET token repository:library/app:pull',
-    'GET /v2/library/app/manifests/latest',
-  ]);
-  t.deepEqual(
-    registry.requests.map(({ authorization }) => authorization),
-    ['none', 'basic:ann', 'bearer:ann'],
-  );
-  t.is(registry.tokensIssued, 1);
-});
-
-test('wrong credentials are 401 at the token endpoint', async (t) => {
-  const { registry } = await start(t, { auth: { ...bearer, anonymous: true } });
-  t.is((await get(`${registry.url}/token`, basic('ann', 'wrong'))).status, 401);
-  t.is(registry.tokensIssued, 0);
-});
 
 test('an anonymous token without rights is issued and then insufficient', async (t) => {
   const { registry, manifestUrl } = await start(t, { auth: bearer });
@@ -506,21 +301,6 @@ test('expires_in can be left out, and a token for another service is worth nothi
   t.is((await get(manifestUrl, { headers })).status, 401);
 });
 
-test('the POST form is 404 unless switched on', async (t) => {
-  const body = new URLSearchParams({
-    grant_type: 'password',
-    username: 'ann',
-    password: 'secret',
-    service: 'fake-registry',
-    scope: 'repository:library/app:pull',
-  }).toString();
-  const without = await start(t, { auth: bearer });
-  t.is((await get(`${without.registry.url}/token`, { method: 'POST', body })).status, 404);
-  const { registry } = await start(t, { auth: { ...bearer, postForm: true } });
-  t.is((await get(`${registry.url}/token`, { method: 'POST', body })).status, 200);
-  t.deepEqual(registry.conversation(), ['POST token repository:library/app:pull']);
-});
-
 test('the realm can be another host, or anything', async (t) => {
   const { registry, manifestUrl } = await start(t, {
     auth: { kind: 'bearer', realmHost: 'localhost' },
@@ -533,14 +313,6 @@ test('the realm can be another host, or anything', async (t) => {
   const evil = await start(t, { auth: { kind: 'bearer', realm: 'https://evil.invalid/t' } });
   const other = await get(evil.manifestUrl);
   t.regex(other.headers['www-authenticate'] ?? '', /realm="https:\/\/evil\.invalid\/t"/);
-});
-
-test('Basic needs the right password on every request', async (t) => {
-  const { registry, manifestUrl } = await start(t, { auth: { ...bearer, kind: 'basic' } });
-  const challenged = await get(`${registry.url}/v2/`);
-  t.is(challenged.headers['www-authenticate'], 'Basic realm="fake registry"');
-  t.is((await get(manifestUrl, basic('ann', 'wrong'))).status, 401);
-  t.is((await get(manifestUrl, basic('ann', 'secret'))).status, 200);
 });
 
 test('a fault on content does not meet the challenge on the way to it', async (t) => {
@@ -581,16 +353,6 @@ test('hold keeps back the bytes after the first ten', async (t) => {
   t.is(registry.requests[0]?.bytesSent, 10);
   gate.open();
   t.deepEqual(await answer.rest(), layer.bytes.subarray(10));
-});
-
-test('hold can keep back everything but the headers', async (t) => {
-  const { registry, layer, layerUrl } = await start(t);
-  const gate = registry.hold(layer, { after: 'headers' });
-  const answer = await open(layerUrl);
-  t.is(answer.headers['content-length'], '1000');
-  await gate.arrived();
-  gate.open();
-  t.deepEqual(await answer.rest(), layer.bytes);
 });
 
 test('a hold for good counts all who wait', async (t) => {
@@ -698,18 +460,6 @@ test('corrupt changes one byte, also within a range, and passes by ranges withou
   t.deepEqual((await get(layerUrl)).body, layer.bytes);
 });
 
-test('hang answers nothing', async (t) => {
-  const { registry, layer, layerUrl } = await start(t);
-  const gate = registry.hang(layer);
-  const leaving = new AbortController();
-  const answer = get(layerUrl, { signal: leaving.signal });
-  await gate.arrived();
-  t.is(registry.requests[0]?.status, undefined);
-  leaving.abort();
-  await t.throwsAsync(answer, { name: 'AbortError' });
-  t.is(await registry.requests[0]?.finished, 'aborted');
-});
-
 test('stall sends some bytes and keeps the connection', async (t) => {
   const { registry, layer, layerUrl } = await start(t);
   const gate = registry.stall(layer, { after: 100 });
@@ -784,27 +534,6 @@ test('encode compresses what nobody wanted compressed', async (t) => {
   const answer = await get(manifestUrl);
   t.is(answer.headers['content-encoding'], 'gzip');
   t.deepEqual(gunzipSync(answer.body), image.manifest.bytes);
-});
-
-test('slow sends everything in the end', async (t) => {
-  const { registry, layer, layerUrl } = await start(t);
-  registry.slow(layer, { bytesPerSecond: 20_000 });
-  t.deepEqual((await get(layerUrl)).body, layer.bytes);
-});
-
-test('a rate limit is told by HEAD, spent by GET, and then 429', async (t) => {
-  const { registry, layerUrl, manifestUrl } = await start(t);
-  registry.rateLimit({ limit: 100, remaining: 1 });
-  const head = await get(manifestUrl, { method: 'HEAD' });
-  t.is(head.headers['ratelimit-limit'], '100;w=21600');
-  t.is(head.headers['ratelimit-remaining'], '1;w=21600');
-  const first = await get(manifestUrl);
-  t.is(first.headers['ratelimit-remaining'], '0;w=21600');
-  const second = await get(manifestUrl);
-  t.is(second.status, 429);
-  t.is(errorCode(second), 'TOOMANYREQUESTS');
-  t.is((await get(manifestUrl, { method: 'HEAD' })).status, 200);
-  t.is((await get(layerUrl)).status, 200);
 });
 
 test('seen resolves when the request arrives', async (t) => {

@@ -227,18 +227,6 @@ test('what a tag meant before stays held by its digest', async (t) => {
   t.deepEqual((await manifest(image.manifest.digest)).body, image.manifest.bytes);
 });
 
-test('HEAD of a moved tag tells the new digest without a GET', async (t) => {
-  const { registry, manifest } = await startScene(t);
-  await manifest('latest');
-  const moved = buildMoved();
-  registry.addImage(REPOSITORY, 'latest', moved);
-  registry.clear();
-  const answer = await manifest('latest', { method: 'HEAD' });
-  t.is(answer.headers['docker-content-digest'], moved.manifest.digest);
-  t.is(answer.headers['content-length'], String(moved.manifest.size));
-  t.deepEqual(registry.conversation(), [HEAD_LATEST]);
-});
-
 // HEAD first, as most clients do
 
 test('HEAD of a tag that is not held is a HEAD upstream and nothing more', async (t) => {
@@ -284,6 +272,7 @@ test('a poller hears of a tag that moved to what is not held once in each ttl', 
   for (let poll = 0; poll < 3; poll += 1) {
     const answer = await manifest('latest', { method: 'HEAD' });
     t.is(answer.headers['docker-content-digest'], moved.manifest.digest);
+    t.is(answer.headers['content-length'], String(moved.manifest.size));
   }
   t.deepEqual(registry.conversation(), [HEAD_LATEST]);
   t.deepEqual((await manifest('latest')).body, moved.manifest.bytes);

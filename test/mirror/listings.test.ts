@@ -4,7 +4,6 @@ import { HOUR, MINUTE, SECOND } from '../helpers/clock.ts';
 import type { FakeRegistry } from '../helpers/fake-registry.ts';
 import {
   buildArtifact,
-  buildImage,
   fallbackIndex,
   fallbackTag,
   MEDIA_TYPES,
@@ -349,6 +348,7 @@ test('referrers come from the API of the upstream', async (t) => {
   t.is(answer.status, 200);
   t.is(answer.headers['content-type'], MEDIA_TYPES.index);
   t.is(answer.headers['oci-filters-applied'], undefined);
+  t.is(answer.headers['content-length'], String(answer.body.length));
   t.deepEqual(referrersOf(answer), indexOf(signature, sbom));
   t.deepEqual(registry.conversation(), [
     `GET /v2/${REPOSITORY}/referrers/<app>`,
@@ -374,6 +374,8 @@ test('artifactType filters, one or several, and the answer says that it did', as
   const path = `/v2/${REPOSITORY}/referrers/${image.manifest.digest}`;
   const cases: [query: string, images: Image[]][] = [
     [`?artifactType=${SIGNATURE}`, [signature]],
+    [`?artifactType=${SBOM}`, [sbom]],
+    [`?artifactType=${SBOM.toUpperCase()}`, []],
     [`?artifactType=${SIGNATURE}&artifactType=${SBOM}`, [signature, sbom]],
     ['?artifactType=application/example', []],
   ];
@@ -456,11 +458,12 @@ test('the fallback tag itself is served as the manifest that it is', async (t) =
 
 test('a digest that nobody refers to has an empty list', async (t) => {
   const { ask } = await startScene(t);
-  const { digest } = buildImage({ seed: 'unknown', layers: [1] }).manifest;
-  const answer = await ask(`/v2/${REPOSITORY}/referrers/${digest}`);
-  t.is(answer.status, 200);
-  t.is(answer.headers['content-type'], MEDIA_TYPES.index);
-  t.deepEqual(json(answer), indexOf());
+  for (const digest of [`sha256:${'0'.repeat(64)}`, `sha512:${'0'.repeat(128)}`]) {
+    const answer = await ask(`/v2/${REPOSITORY}/referrers/${digest}`);
+    t.is(answer.status, 200);
+    t.is(answer.headers['content-type'], MEDIA_TYPES.index);
+    t.deepEqual(json(answer), indexOf());
+  }
 });
 
 test('referrers of what is no digest are 400, and nobody is asked', async (t) => {
