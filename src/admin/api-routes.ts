@@ -53,7 +53,7 @@ function addExplainRoute(router: Router, store: StoreApi, sync: SyncApi): void {
     const failure = wanted?.state === 'ready' ? undefined : sync.failure(image);
     const absence = report ? undefined : await store.absence(image);
     if (absence && !wanted && !failure) {
-      throw new RegistryError('NAME_UNKNOWN', { message: explainUnheld(absence) });
+      throw new RegistryError('NAME_UNKNOWN', { message: describeAbsence(absence) });
     }
     ctx.body = {
       image: absence?.image,
@@ -156,7 +156,7 @@ async function readLock(request: IncomingMessage): Promise<object | undefined> {
 }
 
 /** What was looked for, and what is held beside it. */
-function explainUnheld({ image, repository, tags }: AbsentImage): string {
+function describeAbsence({ image, repository, tags }: AbsentImage): string {
   const own = tags.filter((tag) => !isAttachedTag(tag));
   if (own.length === 0) return TEXTS.notHeld({ image });
   const told = own.slice(0, MAX_TAGS_TOLD).join(', ');

@@ -21,13 +21,8 @@ export function understandRequest(
 ): ContentRequest {
   const { record } = ctx.state;
   record.kind = kind;
-  const [prefix, name = '', reference = ''] = ctx['captures'] as (string | undefined)[];
-  const target = addressing.resolve({
-    name: decode(name),
-    prefix: prefix === undefined ? undefined : decode(prefix),
-    namespace: namespaceOf(ctx),
-    host: ctx.state.host,
-  });
+  const [, name = '', reference = ''] = ctx['captures'] as (string | undefined)[];
+  const target = addressing.resolve({ name: decode(name), ...registryNamed(ctx) });
   record.upstream = target.upstream;
   record.target = target;
   record.reference = decode(reference);
@@ -39,20 +34,20 @@ export function understandRequest(
 export function understandCatalogRequest(ctx: V2Context, addressing: Addressing): Registry {
   const { record } = ctx.state;
   record.kind = 'catalog';
-  const [prefix] = ctx['captures'] as (string | undefined)[];
-  const registry = addressing.resolveRegistry({
-    prefix: prefix === undefined ? undefined : decode(prefix),
-    namespace: namespaceOf(ctx),
-    host: ctx.state.host,
-  });
+  const registry = addressing.resolveRegistry(registryNamed(ctx));
   record.upstream = registry.upstream;
   ctx.set('OCI-Namespace', registry.upstream);
   return registry;
 }
 
-/** The registry that the client names: containerd's `ns` counts before the header of the spec. */
-function namespaceOf(ctx: V2Context): string | undefined {
-  return queryValue(ctx, 'ns') || ctx.get('OCI-Namespace') || undefined;
+/** The ways to name a registry; containerd's `ns` counts before the header of the spec. */
+function registryNamed(ctx: V2Context) {
+  const [prefix] = ctx['captures'] as (string | undefined)[];
+  return {
+    prefix: prefix === undefined ? undefined : decode(prefix),
+    namespace: queryValue(ctx, 'ns') || ctx.get('OCI-Namespace') || undefined,
+    host: ctx.state.host,
+  };
 }
 
 /** The first of a parameter's values; most requests have no query at all. */
