@@ -16,7 +16,7 @@ export interface DeselectedImage {
   readonly became?: 'deleted' | 'moved';
 }
 
-type Judgement = Omit<DeselectedImage, 'image'>;
+type Decision = Omit<DeselectedImage, 'image'>;
 
 interface Found extends Omit<Resolution, 'problems'> {
   /** The images are those of a lock. */
@@ -40,7 +40,7 @@ export function findDeselected(
     if (digests.has(keyOf({ target: image.target, digest: image.digest }))) return [];
     const covering = rules.filter((rule) => mayMatch(rule, image));
     return [
-      { image, ...judge(image, { covering, isMoved: wanted.has(keyOf(image)), resolution }) },
+      { image, ...decide(image, { covering, isMoved: wanted.has(keyOf(image)), resolution }) },
     ];
   });
   const leaving = deselected.filter(({ action }) => action === 'release');
@@ -58,14 +58,14 @@ export function findDeselected(
   );
 }
 
-function judge(
+function decide(
   image: KnownImage,
   found: {
     covering: readonly SyncRule[];
     isMoved: boolean;
     resolution: Found;
   },
-): Judgement {
+): Decision {
   const { covering, isMoved, resolution } = found;
   if (covering.length === 0) return { action: 'release', why: TEXTS.unselected };
   if (isMoved || image.kept === 'moved') return byPolicy('moved', covering);
@@ -88,7 +88,7 @@ function isGone(
   return tag !== undefined && listed.get(formatTarget(target))?.has(tag) === false;
 }
 
-function byPolicy(became: 'moved' | 'deleted', covering: readonly SyncRule[]): Judgement {
+function byPolicy(became: 'moved' | 'deleted', covering: readonly SyncRule[]): Decision {
   const isKept = covering.some(({ removed }) => removed === 'keep');
   return isKept
     ? { action: 'keep', why: TEXTS.kept({ why: TEXTS[became] }), became }

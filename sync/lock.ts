@@ -5,7 +5,7 @@ import { isDigest } from '../src/oci/digest.ts';
 import { RegistryError } from '../src/oci/errors.ts';
 import { isTag, isTargetName, splitTarget } from '../src/oci/reference.ts';
 import { mayMatch } from './rule-match.ts';
-import { describeImage, keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
+import { describeImage, keyOf, joinWanted, wantedBy, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 
 /** The lock of these images: their digests, for a later run to fetch exactly these. */
@@ -45,7 +45,7 @@ export function readLock(config: SyncConfig, document: unknown, now: number): Wa
     return config.rules
       .filter((each) => each !== rule && mayMatch(each, found))
       .map((each) => wantedBy(each, found, checkedAt))
-      .reduce(unite, wantedBy(rule, found, checkedAt));
+      .reduce(joinWanted, wantedBy(rule, found, checkedAt));
   });
 }
 

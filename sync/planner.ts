@@ -14,7 +14,7 @@ import {
   type Resolution,
   type ResolverParts,
 } from './resolver.ts';
-import { measureExtent, type ManifestSource, type Extent } from './extent.ts';
+import { findImageFiles, type ManifestSource, type ImageFiles } from './image-files.ts';
 import { keyOf, nameOf, versionKeyOf, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
@@ -22,7 +22,7 @@ import type { SyncParts } from './parts.ts';
 /** An image with the files that it lacks. */
 export interface PlannedItem {
   readonly wanted: WantedImage;
-  readonly extent: Extent;
+  readonly files: ImageFiles;
   /** The digest that its tag has in the catalog. */
   readonly before?: Digest;
   /** When its referrers were last looked for. */
@@ -184,21 +184,21 @@ async function examine(
   const searchAge = earlier === undefined ? undefined : ageOf(earlier, timer);
   const isSearched = !referrers || (searchAge !== undefined && searchAge < SEARCH_AGAIN_MS);
   const attached: Attached[] = [];
-  let extent = await measureExtent(parts, { target, digest }, wanted);
-  const isDone = extent.missing.length === 0 && isSearched;
+  let files = await findImageFiles(parts, { target, digest }, wanted);
+  const isDone = files.missing.length === 0 && isSearched;
   if (!isDone) {
     const source = sourceOf(parts, { target, attached, searches });
-    extent = await measureExtent({ ...parts, source }, { target, digest }, wanted);
-    if (extent.bytes === 0) throw new Error(TEXTS.noManifest);
+    files = await findImageFiles({ ...parts, source }, { target, digest }, wanted);
+    if (files.bytes === 0) throw new Error(TEXTS.noManifest);
   }
-  if (extent.isForOthers) {
+  if (files.isForOthers) {
     throw new Error(TEXTS.otherPlatforms({ platforms: [wanted.platforms].flat().join(', ') }));
   }
   const searchedAt = isDone ? earlier : timer.wall();
   return {
     wanted,
     ...(before && { before }),
-    extent,
+    files,
     ...(referrers && searchedAt !== undefined && { searchedAt }),
     attached,
   };
@@ -253,15 +253,15 @@ async function holdManifest(parts: SyncParts, target: Target, digest: Digest): P
 }
 
 /** Whether files are missing or its tag has another digest in the catalog. */
-export function isToFetch({ wanted, extent, before }: PlannedItem): boolean {
+export function isToFetch({ wanted, files, before }: PlannedItem): boolean {
   const isToMove = wanted.tag !== undefined && before !== wanted.digest;
-  return extent.missing.length > 0 || isToMove;
+  return files.missing.length > 0 || isToMove;
 }
 
 /** What the images lack together: a file that several of them lack is fetched once. */
 export function missingOf(items: readonly PlannedItem[]): { files: number; bytes: number } {
   const sizes = new Map(
-    items.flatMap(({ extent }) => extent.missing.map(({ digest, size }) => [digest, size])),
+    items.flatMap(({ files }) => files.missing.map(({ digest, size }) => [digest, size])),
   );
   return { files: sizes.size, bytes: [...sizes.values()].reduce((sum, size) => sum + size, 0) };
 }

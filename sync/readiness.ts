@@ -1,7 +1,7 @@
 import type { SyncImage, SyncStatus } from '../src/api/sync-api.ts';
 import { ageOf } from '../src/time/clock.ts';
 import type { KnownImage } from './state.ts';
-import { measureExtent, type Extent } from './extent.ts';
+import { findImageFiles, type ImageFiles } from './image-files.ts';
 import { describeImage, digestNameOf, nameOf } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
@@ -18,7 +18,7 @@ export async function surveyImages(parts: Parts): Promise<Pick<SyncStatus, 'imag
   const images: SyncImage[] = [];
   const counts = { ready: 0, partial: 0, stale: 0 };
   for (const known of parts.state.current.images) {
-    const image = await judge(parts, known);
+    const image = await describeReadiness(parts, known);
     images.push(image);
     counts[image.state] += 1;
   }
@@ -33,13 +33,13 @@ export async function explainImage(parts: Parts, name: string): Promise<SyncImag
   const found = parts.state.current.images.find(
     (image) => nameOf(image) === name || digestNameOf(image) === name,
   );
-  return found && judge(parts, found);
+  return found && describeReadiness(parts, found);
 }
 
-async function judge(parts: Parts, image: KnownImage): Promise<SyncImage> {
+async function describeReadiness(parts: Parts, image: KnownImage): Promise<SyncImage> {
   const { catalog, timer } = parts;
   const { target, tag, digest, platforms, checkedAt, freshMs, kept } = image;
-  const { bytes, missing, missingBytes, isForOthers } = await measureExtent(parts, image, image);
+  const { bytes, missing, missingBytes, isForOthers } = await findImageFiles(parts, image, image);
   const meant = tag && (await catalog.findTag(target, tag))?.digest;
   // A copy that is kept after its tag moved is served by digest only.
   const isElsewhere = tag !== undefined && meant !== digest && kept !== 'moved';
@@ -62,7 +62,7 @@ async function judge(parts: Parts, image: KnownImage): Promise<SyncImage> {
 }
 
 function describeLack(
-  { missing: { length: count }, isForOthers }: Pick<Extent, 'missing' | 'isForOthers'>,
+  { missing: { length: count }, isForOthers }: Pick<ImageFiles, 'missing' | 'isForOthers'>,
   other: string | undefined,
 ): string {
   if (count > 0) return count === 1 ? TEXTS.oneMissing : TEXTS.someMissing({ count });

@@ -9,7 +9,7 @@ import { formatTarget, splitTarget, type Tag, type Target } from '../src/oci/ref
 import { matchesRepository } from './rule-match.ts';
 import type { Retries } from './retries.ts';
 import { TagSelector } from './tag-selector.ts';
-import { keyOf, unite, wantedBy, type WantedImage } from './wanted-image.ts';
+import { keyOf, joinWanted, wantedBy, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 import { MAX_MANIFEST_BYTES } from '../src/oci/manifest.ts';
@@ -172,7 +172,7 @@ export class Resolver {
   #add(rule: SyncRule, found: Pick<WantedImage, 'target' | 'tag' | 'digest'>): void {
     const image = wantedBy(rule, found, this.#parts.timer.wall());
     const known = this.#images.get(keyOf(image));
-    this.#images.set(keyOf(image), known ? unite(known, image) : image);
+    this.#images.set(keyOf(image), known ? joinWanted(known, image) : image);
   }
 
   #fail(rule: SyncRule, image: string, reason: string): void {

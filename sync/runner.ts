@@ -13,7 +13,7 @@ import { isToFetch, type Plan, type PlannedItem, type UpstreamPlan } from './pla
 import { PASSING_FAULTS, Retries } from './retries.ts';
 import { reasonOf } from './resolver.ts';
 import type { KnownImage } from './state.ts';
-import { measureExtent } from './extent.ts';
+import { findImageFiles } from './image-files.ts';
 import { digestNameOf, keyOf, nameOf, versionKeyOf, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
@@ -179,13 +179,13 @@ async function bring(parts: RunnerParts, item: PlannedItem): Promise<SyncProblem
 async function fetchImage(parts: RunnerParts, { wanted, attached }: PlannedItem): Promise<void> {
   const { prefetcher, catalog, schedule, progress, cap, signal } = parts;
   const { target, tag, digest, checkedAt } = wanted;
-  const extentParts = { ...parts, attached: attached.map((each) => each.digest) };
+  const withAttached = { ...parts, attached: attached.map((each) => each.digest) };
   const pace: Pace = async (bytes, unpaced) => {
     progress.fetched(bytes);
     await cap?.take(bytes, { priority: PRIORITY.sync, signal: unpaced });
   };
   // Measured again: blobs that it shares with another image may be held by now.
-  const { missing } = await measureExtent(extentParts, wanted, wanted);
+  const { missing } = await findImageFiles(withAttached, wanted, wanted);
   for (const blob of missing) {
     await schedule.opened(signal);
     if (!(await prefetcher.holdBlob(target, blob.digest, { pace }))) {
@@ -193,7 +193,7 @@ async function fetchImage(parts: RunnerParts, { wanted, attached }: PlannedItem)
     }
     signal.throwIfAborted();
   }
-  const left = await measureExtent(extentParts, wanted, wanted);
+  const left = await findImageFiles(withAttached, wanted, wanted);
   const [first] = left.missing;
   if (first) throw new Error(TEXTS.lost(first));
   for (const each of attached) {

@@ -134,7 +134,7 @@ function describePlan(plan: Plan, config: SyncConfig, earlierRate: number | unde
       images: items.length,
       toFetch: items.filter(isToFetch).length,
       fetchBytes: missing.bytes,
-      heldBytes: items.reduce((sum, { extent }) => sum + extent.bytes, 0),
+      heldBytes: items.reduce((sum, { files }) => sum + files.bytes, 0),
       // Registries count manifests, which the plan has fetched, and no blobs.
       requests: missing.files,
       countedRequests: 0,
@@ -144,8 +144,8 @@ function describePlan(plan: Plan, config: SyncConfig, earlierRate: number | unde
 }
 
 function describeItem(item: PlannedItem): PlannedImage {
-  const { wanted, extent, before } = item;
-  const { bytes, missing, missingBytes } = extent;
+  const { wanted, files, before } = item;
+  const { bytes, missing, missingBytes } = files;
   return {
     ...describeImage(wanted),
     action: isToFetch(item) ? 'fetch' : 'keep',

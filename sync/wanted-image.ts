@@ -3,15 +3,15 @@ import type { Digest } from '../src/oci/digest.ts';
 import { formatImageName } from '../src/oci/image-name.ts';
 import { formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
 
-/** The parts of an image that a site wants. */
-export interface Wants {
+/** The parts of an image that a site wants: of which platforms, and what is attached to it. */
+export interface WantedParts {
   /** `os/architecture[/variant]` */
   readonly platforms: readonly string[] | 'all';
   readonly referrers: boolean;
 }
 
 /** An image that the rules select, with what its tag means upstream. */
-export interface WantedImage extends Wants {
+export interface WantedImage extends WantedParts {
   readonly target: Target;
   /** `undefined`: it is wanted by its digest. */
   readonly tag?: Tag;
@@ -63,7 +63,7 @@ export function wantedBy(
 }
 
 /** What two rules want of one image, together. */
-export function unite(a: WantedImage, b: WantedImage): WantedImage {
+export function joinWanted(a: WantedImage, b: WantedImage): WantedImage {
   return {
     ...(a.priority >= b.priority ? a : b),
     platforms:

@@ -21,7 +21,7 @@ import {
   type CommandOptions,
   type StoreContext,
 } from './command-context.ts';
-import { explained } from './start-failure.ts';
+import { tellingWhy } from './start-failure.ts';
 import { TEXTS } from './texts.ts';
 
 /** Asks one admin API. Resolves with the document of the answer; throws `AdminError`. */
@@ -73,7 +73,7 @@ async function withPrivateAdmin<T>(
   const socketPath = join(folder, 'admin.sock');
   const { openLog, startPrivateAdmin } = context;
   const start = async () => startPrivateAdmin(config, socketPath, { log: openLog() });
-  const admin = await explained(start, { ...config, uid: context.uid });
+  const admin = await tellingWhy(start, { ...config, uid: context.uid });
   undo.defer(async () => admin.close());
   const stopped = stop.first.then((signal) => {
     throw new InterruptedError(TEXTS.stoppedBy({ signal }));

@@ -9,7 +9,7 @@ import {
   type CommandContext,
   type CommandOptions,
 } from './command-context.ts';
-import { explained } from './start-failure.ts';
+import { tellingWhy } from './start-failure.ts';
 import { TEXTS } from './texts.ts';
 
 /** What `serve` needs of the server; a test gives its own. */
@@ -50,7 +50,7 @@ export async function serve(
   using _ = cutShort(stop.first, { ...context, wait, kill, stopMs });
   log.info({ file }, file === undefined ? 'starting on defaults' : 'starting');
   for (const warning of warnings) log.warn({ file }, warning);
-  const server = await explained(async () => start(config, { log }), {
+  const server = await tellingWhy(async () => start(config, { log }), {
     ...config,
     uid: context.uid,
   });

@@ -35,7 +35,7 @@ interface ListenError extends NodeJS.ErrnoException {
 }
 
 /** What could not be opened is an `AdminError` with one line on why, when that is known. */
-export async function explained<T>(open: () => Promise<T>, attempt: StartAttempt): Promise<T> {
+export async function tellingWhy<T>(open: () => Promise<T>, attempt: StartAttempt): Promise<T> {
   try {
     return await open();
   } catch (error) {
@@ -65,9 +65,9 @@ export function explainStartFailure(error: unknown, attempt: StartAttempt): stri
 
 function explainListen(fault: ListenError, attempt: StartAttempt): string | undefined {
   const { code = '', syscall, address = '', port = 0 } = fault;
-  const explained = syscall === 'listen' ? LISTEN_FAULTS[code] : undefined;
-  if (!explained) return undefined;
-  const [what, remedy] = explained;
+  const known = syscall === 'listen' ? LISTEN_FAULTS[code] : undefined;
+  if (!known) return undefined;
+  const [what, remedy] = known;
   // A socket in a folder has no port, and no key.
   const key = port > 0 ? keyOf({ address, port }, attempt) : undefined;
   const place = port > 0 ? formatListenAddress({ host: address, port }) : address;

@@ -13,7 +13,7 @@ import {
   type CommandOptions,
   type StoreContext,
 } from './command-context.ts';
-import { explained } from './start-failure.ts';
+import { tellingWhy } from './start-failure.ts';
 import { TEXTS } from './texts.ts';
 
 const PATH = '/api/v1/verify';
@@ -47,7 +47,7 @@ async function rebuild(
     throw new AdminError(TEXTS.serverRuns({ address }));
   }
   const attempt = { ...config, uid: context.uid };
-  const report = await explained(async () => context.rebuildCatalog(config), attempt);
+  const report = await tellingWhy(async () => context.rebuildCatalog(config), attempt);
   const { images, manifests, tags, blobs } = report;
   const counts = [
     count(images, 'image'),

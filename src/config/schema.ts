@@ -4,7 +4,7 @@ import { isGlob, parseGlob } from './glob.ts';
 import { duration } from './duration.ts';
 import { adminSchema, checkDoors, DEFAULT_ADDRESSES, listenSchema } from './listen.ts';
 import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
-import { checked, converted, section } from './section.ts';
+import { validated, converted, section } from './section.ts';
 import { shareSchema, BYTE_SIZE, parseByteSize } from './byte-size.ts';
 import type { Source } from './source.ts';
 import { syncSchema } from './sync-schema.ts';
@@ -82,7 +82,7 @@ function storeSchema(source: Source) {
       .default('full')
       .describe('full: what is stored survives power loss. rename: it survives a killed process.'),
     pins: z
-      .array(z.string().min(1, TEXTS.pin).transform(checked(checkPin)))
+      .array(z.string().min(1, TEXTS.pin).transform(validated(checkPin)))
       .prefault([])
       .describe('Images that are never evicted: names, name:tag, name@digest, or globs of these.'),
     inUse: z

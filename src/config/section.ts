@@ -11,7 +11,7 @@ export function section<T extends z.ZodRawShape>(shape: T) {
 }
 
 /** A transform that checks a text with a parser and keeps it as it is. */
-export function checked(parse: (text: string) => unknown) {
+export function validated(parse: (text: string) => unknown) {
   return converted((text: string) => {
     parse(text);
     return text;

@@ -5,7 +5,7 @@ import { isTag } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
 import { isGlob, parseGlob } from './glob.ts';
 import { parseRegex } from './pattern.ts';
-import { checked, converted } from './section.ts';
+import { validated, converted } from './section.ts';
 import { TEXTS } from './texts.ts';
 
 /**
@@ -27,8 +27,8 @@ export interface TagSelection {
 export const LATEST: TagSelection = { names: [DEFAULT_TAG], globs: [], regexes: [], exclude: [] };
 
 const name = z.string().transform(converted(checkTag));
-const glob = z.string().transform(checked(parseGlob));
-const regex = z.string().transform(checked(parseRegex));
+const glob = z.string().transform(validated(parseGlob));
+const regex = z.string().transform(validated(parseRegex));
 const count = z.int(TEXTS.newest).min(1, TEXTS.newest);
 
 const selection = z

@@ -13,7 +13,7 @@ import {
   findEcrRegion,
   registryOf,
 } from './registries.ts';
-import { checked, converted, section } from './section.ts';
+import { validated, converted, section } from './section.ts';
 import { parseUpstreamUrl } from './upstream-url.ts';
 import { TEXTS } from './texts.ts';
 import { duration, durationOrForever } from './duration.ts';
@@ -37,7 +37,7 @@ const tagsSchema = section({
     .describe('How long past the ttl a held tag is answered at once while upstream is asked.'),
   negativeTtl: duration.prefault('30s').describe("How long upstream's 404 is believed."),
   immutable: z
-    .array(z.string().regex(/.:./, { error: TEXTS.tagGlob }).transform(checked(parseTagGlob)))
+    .array(z.string().regex(/.:./, { error: TEXTS.tagGlob }).transform(validated(parseTagGlob)))
     .prefault([])
     .describe('Patterns of repository:tag that are never asked for again once they are held.'),
 });
@@ -103,11 +103,11 @@ export function upstreamSchema(source: Source) {
 }
 
 function hostEntries() {
-  return z.array(z.string().transform(checked(parseHostEntry))).default([]);
+  return z.array(z.string().transform(validated(parseHostEntry))).default([]);
 }
 
 function patterns() {
-  return z.array(z.string().min(1, TEXTS.repositoryGlob).transform(checked(parseGlob)));
+  return z.array(z.string().min(1, TEXTS.repositoryGlob).transform(validated(parseGlob)));
 }
 
 /** Keeps the contents of the PEM files. */

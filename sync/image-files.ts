@@ -1,7 +1,7 @@
 import type { Digest } from '../src/oci/digest.ts';
 import { isForeignType, isManifestType } from '../src/oci/media-types.ts';
 import type { Member, Node } from '../src/store/catalog/catalog.ts';
-import type { Wants } from './wanted-image.ts';
+import type { WantedParts } from './wanted-image.ts';
 import type { SyncParts } from './parts.ts';
 
 /** A file that an image lacks. */
@@ -11,7 +11,7 @@ export interface MissingFile {
 }
 
 /** The size of an image and the files that it lacks, as far as its manifests are held. */
-export interface Extent {
+export interface ImageFiles {
   readonly bytes: number;
   /** In the order in which to fetch them. */
   readonly missing: readonly MissingFile[];
@@ -40,29 +40,33 @@ export interface ManifestSource {
  * Goes through an image from its root down, over the wanted platforms with their attestations,
  * signatures and SBOMs. A file counts as held when it is on the disk in full length.
  */
-export async function measureExtent(parts: Parts, node: Node, wants: Wants): Promise<Extent> {
+export async function findImageFiles(
+  parts: Parts,
+  node: Node,
+  wants: WantedParts,
+): Promise<ImageFiles> {
   const walk = new Walk(parts, node, wants);
   for (const digest of [node.digest, ...(parts.attached ?? [])]) await walk.visit(unknown(digest));
-  return walk.extent;
+  return walk.files;
 }
 
 class Walk {
   readonly #parts: Parts;
   readonly #node: Node;
-  readonly #wants: Wants;
+  readonly #wants: WantedParts;
   readonly #seen = new Set<Digest>();
   readonly #missing: MissingFile[] = [];
   #bytes = 0;
   #isOffered = false;
   #isTaken = false;
 
-  constructor(parts: Parts, { target, digest }: Node, wants: Wants) {
+  constructor(parts: Parts, { target, digest }: Node, wants: WantedParts) {
     this.#parts = parts;
     this.#node = { target, digest };
     this.#wants = wants;
   }
 
-  get extent(): Extent {
+  get files(): ImageFiles {
     return {
       bytes: this.#bytes,
       missing: this.#missing,
