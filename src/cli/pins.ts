@@ -30,9 +30,7 @@ export async function pin(
 ): Promise<number> {
   const { inUse: file, source = DEFAULT_SOURCE, reason } = options;
   if (file !== undefined) {
-    if (image !== undefined || reason !== undefined) {
-      throw new UsageError(TEXTS.imageOrList);
-    }
+    if (image !== undefined || reason !== undefined) throw new UsageError(TEXTS.imageOrList);
     return pinInUse({ file, source }, options, context);
   }
   if (image === undefined) throw new UsageError(TEXTS.noImage);

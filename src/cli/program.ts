@@ -13,7 +13,7 @@ import {
   FILE_OPTION,
   JSON_OPTION,
 } from './command-context.ts';
-import { parseByteSize } from '../config/byte-size.ts';
+import { parseByteSize } from '../config/quantity.ts';
 import { checkConfig, printConfigSchema } from './config.ts';
 import { doctor } from './doctor.ts';
 import { explain } from './explain.ts';

@@ -53,9 +53,7 @@ export function explainStartFailure(error: unknown, attempt: StartAttempt): stri
   for (let fault = error; fault instanceof Error; fault = fault.cause) {
     const { code, syscall } = fault as NodeJS.ErrnoException;
     if (code === STORE_IN_USE) return fault.message;
-    if (code === 'LEVEL_LOCKED') {
-      return TEXTS.storeInUse({ path });
-    }
+    if (code === 'LEVEL_LOCKED') return TEXTS.storeInUse({ path });
     const reason = explainListen(fault, attempt) ?? explainStore(fault, attempt);
     if (reason !== undefined) return reason;
     if (syscall !== undefined) return fault.message;

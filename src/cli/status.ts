@@ -1,7 +1,6 @@
 import type { AccountStatus, ServerStatus } from '../api/status-api.ts';
 import type { StoreSummary } from '../api/store-api.ts';
-import { formatByteSize } from '../config/byte-size.ts';
-import { formatDuration } from '../config/duration.ts';
+import { formatDuration, formatByteSize } from '../config/quantity.ts';
 import { loadConfig } from '../config/load.ts';
 import { askAdmin } from './admin-client.ts';
 import { formatTable, onOneLine, roundSize } from './format.ts';

@@ -1,5 +1,5 @@
 import type { ReleasedImage, SyncProblem, SyncProgress } from '../api/sync-api.ts';
-import { formatDuration } from '../config/duration.ts';
+import { formatDuration } from '../config/quantity.ts';
 import { count, formatTable, onOneLine, roundSize, shortDigest } from './format.ts';
 import { TEXTS } from './texts.ts';
 

@@ -1,5 +1,5 @@
 import type { PlannedImage, SyncPlan, SyncTotals } from '../api/sync-api.ts';
-import { formatDuration } from '../config/duration.ts';
+import { formatDuration } from '../config/quantity.ts';
 import { askOnce } from './admin-client.ts';
 import { count, roundSize, shortDigest } from './format.ts';
 import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';

@@ -1,5 +1,5 @@
 import type { SyncProgress, SyncReport } from '../api/sync-api.ts';
-import { formatDuration } from '../config/duration.ts';
+import { formatDuration } from '../config/quantity.ts';
 import { loadConfig } from '../config/load.ts';
 import { withAdmin } from './admin-client.ts';
 import { showRun } from './follow-run.ts';

@@ -1,6 +1,6 @@
 import type { Damage, VerifyProgress, VerifyReport } from '../api/store-api.ts';
 import type { Config } from '../config/config.ts';
-import { formatDuration } from '../config/duration.ts';
+import { formatDuration } from '../config/quantity.ts';
 import { formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
 import { isServed, withAdmin } from './admin-client.ts';

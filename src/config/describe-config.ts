@@ -5,9 +5,8 @@ import type {
   TagsConfig,
   UpstreamConfig,
 } from './config.ts';
-import { formatDuration } from './duration.ts';
+import { formatDuration, formatShare, formatByteSize, formatRate } from './quantity.ts';
 import { formatListenAddress } from './listen.ts';
-import { formatShare, formatByteSize, formatRate } from './byte-size.ts';
 import type { SyncRule } from './sync-rule-schema.ts';
 import type { SyncConfig } from './sync-schema.ts';
 import type { TagSelection } from './tag-selection-schema.ts';

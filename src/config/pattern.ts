@@ -58,9 +58,7 @@ export function parseRegex(text: string): Pattern {
     throw new ConfigError([TEXTS.regexLength({ most: MAX_LENGTH })]);
   }
   const pattern = compile(text);
-  if (pattern.size > MAX_SIZE) {
-    throw new ConfigError([TEXTS.regexTooLarge]);
-  }
+  if (pattern.size > MAX_SIZE) throw new ConfigError([TEXTS.regexTooLarge]);
   const part = findExponentialPart(text);
   if (part === undefined) return pattern;
   throw new ConfigError([TEXTS.regexCatastrophic({ part })]);
@@ -76,9 +74,7 @@ function compile(text: string): Pattern {
 }
 
 function describeFault(text: string, message: string): string {
-  if (LOOK_AROUND.test(text)) {
-    return TEXTS.regexLookAround;
-  }
+  if (LOOK_AROUND.test(text)) return TEXTS.regexLookAround;
   if (BACK_REFERENCE.test(text)) return TEXTS.regexBackReference;
   const fault = message.replace(/^error parsing regexp: /, '').replace(/: `/, ' at `');
   return TEXTS.regexFault({ fault });

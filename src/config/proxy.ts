@@ -17,9 +17,7 @@ export function findProxy(target: string, env: Environment): string | undefined 
     return undefined;
   }
   const proxy = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
-  if (!isProxyUrl(proxy)) {
-    throw new ConfigError([TEXTS.proxyVariable({ name })]);
-  }
+  if (!isProxyUrl(proxy)) throw new ConfigError([TEXTS.proxyVariable({ name })]);
   return proxy.href.replace(/\/$/, '');
 }
 
@@ -29,9 +27,7 @@ export function findProxy(target: string, env: Environment): string | undefined 
  */
 export function parseProxyUrl(text: string): string {
   const proxy = URL.parse(text);
-  if (!isProxyUrl(proxy)) {
-    throw new ConfigError([TEXTS.proxy]);
-  }
+  if (!isProxyUrl(proxy)) throw new ConfigError([TEXTS.proxy]);
   if (proxy.username !== '' || proxy.password !== '') {
     throw new ConfigError([TEXTS.proxyWithPassword]);
   }

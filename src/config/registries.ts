@@ -71,9 +71,7 @@ export function parseRegistryName(text: string): string {
     .replace(/^https?:\/\//, '')
     .replace(/\/.*$/, '');
   const name = canonicalRegistryName(host);
-  if (!isRegistryName(name)) {
-    throw new ConfigError([TEXTS.registryName]);
-  }
+  if (!isRegistryName(name)) throw new ConfigError([TEXTS.registryName]);
   if (name !== text) throw new ConfigError([TEXTS.registryNamed({ name })]);
   return name;
 }

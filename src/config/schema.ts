@@ -1,11 +1,10 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { isGlob, parseGlob } from './glob.ts';
-import { duration } from './duration.ts';
+import { duration, shareSchema, BYTE_SIZE, parseByteSize } from './quantity.ts';
 import { adminSchema, checkDoors, DEFAULT_ADDRESSES, listenSchema } from './listen.ts';
 import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
 import { validated, converted, section } from './section.ts';
-import { shareSchema, BYTE_SIZE, parseByteSize } from './byte-size.ts';
 import type { Source } from './source.ts';
 import { syncSchema } from './sync-schema.ts';
 import { upstreamSchema } from './upstream-schema.ts';

@@ -51,9 +51,7 @@ const MARK = '-----BEGIN ';
 
 /** Throws a `ConfigError` when the file cannot be read or holds no PEM block. */
 export function readPemFile(path: string, directory: string): PemFile {
-  if (path.includes(MARK)) {
-    throw new ConfigError([TEXTS.pemContents]);
-  }
+  if (path.includes(MARK)) throw new ConfigError([TEXTS.pemContents]);
   const absolute = resolve(directory, path);
   const contents = readTextFile(absolute);
   if (!contents.includes(MARK)) throw new ConfigError([TEXTS.notPem({ path: absolute })]);

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { DIGEST } from '../oci/digest.ts';
 import { isRepository } from '../oci/reference.ts';
 import { ConfigError } from './config-error.ts';
-import { durationOrForever } from './duration.ts';
+import { durationOrForever } from './quantity.ts';
 import { isGlob, parseGlob } from './glob.ts';
 import { DOCKER_HUB, parseRegistryName } from './registries.ts';
 import { converted, type Frozen } from './section.ts';

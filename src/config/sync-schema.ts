@@ -3,11 +3,10 @@ import { relative, resolve } from 'node:path';
 import { z } from 'zod';
 import { Cron } from 'croner';
 import { ConfigError } from './config-error.ts';
-import { duration } from './duration.ts';
+import { duration, shareSchema, RATE, parseRate, quantity } from './quantity.ts';
 import { isGlob } from './glob.ts';
 import { describeIssue, describeProblems } from './problems.ts';
 import { converted, type Frozen } from './section.ts';
-import { shareSchema, RATE, parseRate } from './byte-size.ts';
 import { type Source, readTextFile } from './source.ts';
 import {
   type RuleSource,
@@ -27,9 +26,7 @@ const FORM = /^(?:\S+\s+){4,5}\S+$|^@[a-z]+$/i;
 function parseCron(text: string): string {
   if (!FORM.test(text.trim()))
     throw new ConfigError([TEXTS.notThis({ advice: TEXTS.cronForm, text })]);
-  if (!findNextRun(text.trim())) {
-    throw new ConfigError([TEXTS.cronNever({ text })]);
-  }
+  if (!findNextRun(text.trim())) throw new ConfigError([TEXTS.cronNever({ text })]);
   return text.trim();
 }
 
@@ -82,10 +79,7 @@ export function syncSchema(source: Source) {
         .array(windowSchema())
         .default([])
         .describe('Bytes are fetched only inside of these. Left out: at any time.'),
-      bandwidth: z
-        .string(TEXTS.syncRate)
-        .meta({ pattern: RATE.source })
-        .transform(converted(parseRate))
+      bandwidth: quantity(RATE, parseRate, TEXTS.syncRate)
         .exactOptional()
         .describe('Most bytes a second of all that sync fetches. Left out: no limit.'),
       jitter: duration

@@ -5,7 +5,6 @@ import { parseGlob, parseTagGlob } from './glob.ts';
 import { parseHostEntry } from './host-list.ts';
 import { checkKeyPair, readPemFile, type Source, type Environment } from './source.ts';
 import { parseProxyUrl, findProxy } from './proxy.ts';
-import { parseRate, RATE } from './byte-size.ts';
 import {
   isHost,
   DOCKER_HUB,
@@ -16,7 +15,7 @@ import {
 import { validated, converted, section } from './section.ts';
 import { parseUpstreamUrl } from './upstream-url.ts';
 import { TEXTS } from './texts.ts';
-import { duration, durationOrForever } from './duration.ts';
+import { duration, durationOrForever, parseRate, quantity, RATE } from './quantity.ts';
 
 const MAX_REVALIDATE_TIMEOUT_MS = 3_600_000;
 
@@ -83,10 +82,7 @@ export function upstreamSchema(source: Source) {
       .min(1, TEXTS.asCount)
       .default(8)
       .describe('Blob transfers from this upstream at a time.'),
-    bandwidth: z
-      .string({ error: TEXTS.rate })
-      .meta({ pattern: RATE.source })
-      .transform(converted(parseRate))
+    bandwidth: quantity(RATE, parseRate, TEXTS.rate)
       .exactOptional()
       .describe('Most bytes a second from this upstream. Left out: no limit.'),
     hydrate: z

@@ -22,21 +22,15 @@ export interface UpstreamUrl {
  */
 export function parseUpstreamUrl(text: string): UpstreamUrl {
   const url = URL.parse(text);
-  if (!url || !/^https?:$/.test(url.protocol)) {
-    throw new ConfigError([TEXTS.url]);
-  }
-  if (url.username !== '' || url.password !== '') {
-    throw new ConfigError([TEXTS.urlWithPassword]);
-  }
+  if (!url || !/^https?:$/.test(url.protocol)) throw new ConfigError([TEXTS.url]);
+  if (url.username !== '' || url.password !== '') throw new ConfigError([TEXTS.urlWithPassword]);
   const namespace = parseQuery(url, text);
   const path = url.pathname.replace(/\/+$/, '');
   if (path.endsWith('/v2')) throw new ConfigError([TEXTS.urlWithV2]);
   const [, base = path, prefix] = /^(.*?)\/v2\/(.*)$/.exec(path) ?? [];
   if (prefix !== undefined) {
     checkPrefix(prefix);
-    if (namespace !== undefined) {
-      throw new ConfigError([TEXTS.urlPrefixAndNamespace]);
-    }
+    if (namespace !== undefined) throw new ConfigError([TEXTS.urlPrefixAndNamespace]);
   }
   return {
     url: url.origin + base,

@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
-import { formatByteSize, parseByteSize } from '../../src/config/byte-size.ts';
+import { formatByteSize, parseByteSize } from '../../src/config/quantity.ts';
 import { ConfigError } from '../../src/config/config-error.ts';
 
 const reads = test.macro({

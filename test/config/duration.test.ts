@@ -5,7 +5,7 @@ import {
   formatDuration,
   parseDuration,
   parseDurationOrForever,
-} from '../../src/config/duration.ts';
+} from '../../src/config/quantity.ts';
 
 const reads = test.macro({
   exec: (t: ExecutionContext, text: string, milliseconds: number) =>

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { ConfigError } from '../../src/config/config-error.ts';
-import { formatRate, parseRate } from '../../src/config/byte-size.ts';
+import { formatRate, parseRate } from '../../src/config/quantity.ts';
 
 test('a rate is a size a second', (t) => {
   t.is(parseRate('50MiB/s'), 52_428_800);

@@ -1,0 +1,128 @@
+import { z } from 'zod';
+import { ConfigError } from './config-error.ts';
+import { TEXTS } from './texts.ts';
+import { converted } from './section.ts';
+
+/** A quantity as the file has it: its written form, for editors, and the number that it is. */
+export function quantity(form: RegExp, parse: (text: string) => number, error: string) {
+  return z.string({ error }).meta({ pattern: form.source }).transform(converted(parse));
+}
+
+const SHARE = /^(\d{1,3}(?:\.\d+)?)%$/;
+
+/** A share such as `20%`, as a number from 0 to 1. */
+export const shareSchema = quantity(SHARE, parseShare, TEXTS.share);
+
+function parseShare(text: string): number {
+  const share = Number(SHARE.exec(text)?.[1]) / 100;
+  if (share <= 1) return share;
+  throw new ConfigError([TEXTS.notThis({ advice: TEXTS.share, text })]);
+}
+
+/** `shareSchema` gives the same number back. */
+export function formatShare(share: number): string {
+  return `${Number((share * 100).toFixed(6))}%`;
+}
+
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  PiB: 2 ** 50,
+  PB: 1e15,
+  TiB: 2 ** 40,
+  TB: 1e12,
+  GiB: 2 ** 30,
+  GB: 1e9,
+  MiB: 2 ** 20,
+  MB: 1e6,
+  KiB: 2 ** 10,
+  kB: 1e3,
+  KB: 1e3,
+  B: 1,
+};
+
+/** The written form of a size, for editors. */
+export const BYTE_SIZE = /^(\d+(?:\.\d+)?) ?([KMGTP]iB|[kKMGTP]?B)?$/;
+
+/** Bytes of `100GiB`, `50 MB` or a plain number. Throws a `ConfigError` that says what to write. */
+export function parseByteSize(size: string | number): number {
+  const [, amount, unit = 'B'] = BYTE_SIZE.exec(String(size)) ?? [];
+  const bytes = Math.round(Number(amount) * (SIZE_UNITS[unit] ?? Number.NaN));
+  if (!Number.isSafeInteger(bytes)) {
+    throw new ConfigError([TEXTS.notThis({ advice: TEXTS.size, text: String(size) })]);
+  }
+  return bytes;
+}
+
+/** The shortest exact form; `parseByteSize` gives the same number back. */
+export function formatByteSize(bytes: number): string {
+  for (const [unit, factor] of Object.entries(SIZE_UNITS)) {
+    if (bytes >= factor && bytes % factor === 0) return `${bytes / factor}${unit}`;
+  }
+  return `${bytes}B`;
+}
+
+/** The written form of a rate, for editors. */
+export const RATE = /^(\d+(?:\.\d+)? ?(?:[KMGTP]iB|[kKMGTP]?B))\/s$/;
+
+/** Bytes a second of `50MiB/s`, at least 1. Throws a `ConfigError` that says what to write. */
+export function parseRate(text: string): number {
+  const size = RATE.exec(text)?.[1];
+  if (size === undefined) throw new ConfigError([TEXTS.notThis({ advice: TEXTS.rate, text })]);
+  const bytes = parseByteSize(size);
+  if (bytes === 0) throw new ConfigError([TEXTS.rateAboveZero]);
+  return bytes;
+}
+
+/** The shortest exact form; `parseRate` gives the same number back. */
+export function formatRate(bytesPerSecond: number): string {
+  return `${formatByteSize(bytesPerSecond)}/s`;
+}
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const TIME_UNITS = { d: DAY, h: HOUR, m: MINUTE, s: SECOND, ms: 1 } as const;
+
+/** The written form of a duration, for editors; at least one part must be there. */
+const DURATION = /^(?=\d)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?$/;
+
+/** Milliseconds of `5m`, `1h30m` or `0s`. Throws a `ConfigError` that says what to write. */
+export function parseDuration(text: string): number {
+  const parts = DURATION.exec(text)?.slice(1);
+  const milliseconds = Object.values(TIME_UNITS).reduce(
+    (sum, unit, position) => sum + Number(parts?.[position] ?? 0) * unit,
+    0,
+  );
+  if (!parts || !Number.isSafeInteger(milliseconds)) {
+    throw new ConfigError([TEXTS.notThis({ advice: TEXTS.duration, text })]);
+  }
+  return milliseconds;
+}
+
+/** As `parseDuration`, and `forever` is `Infinity`. */
+export function parseDurationOrForever(text: string): number {
+  return text === 'forever' ? Number.POSITIVE_INFINITY : parseDuration(text);
+}
+
+/** The shortest exact form; `parseDurationOrForever` gives the same number back. */
+export function formatDuration(milliseconds: number): string {
+  if (milliseconds === Number.POSITIVE_INFINITY) return 'forever';
+  let rest = milliseconds;
+  let text = '';
+  for (const [unit, length] of Object.entries(TIME_UNITS)) {
+    const count = Math.floor(rest / length);
+    if (count > 0) text += `${count}${unit}`;
+    rest -= count * length;
+  }
+  return text === '' ? '0s' : text;
+}
+
+/** A duration of the file, in milliseconds. */
+export const duration = quantity(DURATION, parseDuration, TEXTS.duration);
+
+/** As `duration`, and `forever` is `Infinity`. */
+export const durationOrForever = quantity(
+  new RegExp(`${DURATION.source}|^forever$`),
+  parseDurationOrForever,
+  TEXTS.durationOrForever,
+);
