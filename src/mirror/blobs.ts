@@ -195,8 +195,10 @@ export class Blobs {
     if (isRunning) return origin === 'own' ? true : 'foreign';
     if (this.#isNegative(target, digest)) return false;
     if (!held || origin === 'own') return this.#prove(target, digest, { link, held });
+    // A manifest that this repository does not hold itself came from elsewhere.
+    const isLayer = (await catalog.members(digest)) === undefined;
     return this.#proveForeign(target, held, {
-      isOpenInSilence: link === 'claimed' && origin === 'unknown',
+      isOpenInSilence: link === 'claimed' && origin === 'unknown' && isLayer,
     });
   }
 

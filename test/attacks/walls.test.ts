@@ -11,7 +11,15 @@ import {
   type GetOptions,
 } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildBlob, buildImage, type Image, type Stored } from '../helpers/image.ts';
+import {
+  buildBlob,
+  buildImage,
+  descriptorOf,
+  MEDIA_TYPES,
+  storeJson,
+  type Image,
+  type Stored,
+} from '../helpers/image.ts';
 import { startMirror, type MirrorOptions, type TestMirror } from '../helpers/mirror.ts';
 
 const MIB = 1024 * 1024;
@@ -220,6 +228,35 @@ test('a manifest of an upstream that lists what came from another one opens noth
   await world.evil.refuse();
   t.is((await world.blob(EVIL, image.layer(0))).status, 502);
   t.is((await world.blob(GOOD, image.layer(0))).status, 200);
+});
+
+test('what came from another upstream stays its own when it is evicted there', async (t) => {
+  const world = await setUp(t);
+  const { good, evil, mirror, blob, manifest } = world;
+  const image = buildImage({ seed: 'secret', layers: [200_000] });
+  const layer = image.layer(0);
+  good.addImage('team/app', 'v1', image, { name: 'app' });
+  answered(await manifest(GOOD, 'v1'));
+  answered(await blob(GOOD, layer));
+  await mirror.idle();
+  // What it lists it has never shown, a manifest no more than a layer.
+  const listing = {
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPES.manifest,
+    config: descriptorOf(image.config),
+    layers: [layer, image.manifest].map(descriptorOf),
+  };
+  evil.addManifest('team/app', storeJson(listing, MEDIA_TYPES.manifest), { tags: ['v1'] });
+  answered(await manifest(EVIL, 'v1'));
+  const { catalog, blobs } = mirror.server;
+  await catalog.evict(`${GOOD}/team/app ${image.manifest.digest}`);
+  for (const held of [layer, image.manifest]) {
+    t.truthy(await blobs.find(parseDigest(held.digest)), 'another manifest keeps the file');
+  }
+  await evil.refuse();
+  for (const held of [layer, image.manifest]) t.is((await blob(EVIL, held)).status, 502);
+  t.true((await blob(GOOD, layer)).body.equals(layer.bytes));
+  t.deepEqual(good.conversation().slice(-1), ['HEAD /v2/team/app/blobs/<app.layer0>']);
 });
 
 test('what an image shares with one of another upstream is shown to be its own when it is completed', async (t) => {

@@ -74,7 +74,8 @@ export class Deposit implements Disposable {
     const changedAt = await this.ingest.commit();
     const { catalog, budget, health, now } = this.#parts;
     const { digest, written } = this.ingest;
-    const record = { size: written, changedAt, storedAt: now() };
+    const { upstream } = this.#target;
+    const record = { size: written, changedAt, storedAt: now(), upstream };
     await catalog.recordBlob(this.#target, digest, record);
     health.took();
     budget.wake();

@@ -40,6 +40,8 @@ export interface ManifestRecord {
 export interface BlobRecord {
   readonly size: number;
   readonly storedAt: number;
+  /** Whose transfer brought it; left out where nobody remembers, as after a rebuild. */
+  readonly upstream?: string;
   /** The file's change time when its bytes were last known to be right, milliseconds. */
   readonly changedAt?: number;
   /** When all of it was last read and found right. */
@@ -227,7 +229,8 @@ export interface Catalog {
   linked(digest: Digest): Promise<Target[]>;
   /**
    * Which upstream the digest came through: this one, `foreign` when it was only others, `unknown`
-   * when no repository is linked to it.
+   * when no repository is linked to it and its record names none. Eviction takes the links, and
+   * leaves the record while another upstream's manifest lists the digest.
    */
   originOf(digest: Digest, upstream: string): Promise<Origin>;
   /** Proven links to what no manifest of the repository lists. */

@@ -163,7 +163,10 @@ export class LevelReader {
     const own = await links.keys({ gt: `${place}/`, lt: `${place}0`, limit: 1 }).all();
     if (own.length > 0) return 'own';
     const others = await links.keys({ ...below(digest), limit: 1 }).all();
-    return others.length > 0 ? 'foreign' : 'unknown';
+    if (others.length > 0) return 'foreign';
+    const came = (await this.tables.blobs.get(digest))?.upstream;
+    if (came === undefined) return 'unknown';
+    return came === upstream ? 'own' : 'foreign';
   }
 
   async *referrers({ target, digest }: Node): AsyncGenerator<Digest> {
