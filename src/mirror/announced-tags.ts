@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
-import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import { itemKey, type Tag, type Target } from '../oci/reference.ts';
 import type { ManifestStat } from './held-manifests.ts';
 import type { Moment } from './tag-ages.ts';
 
@@ -32,22 +32,22 @@ export class AnnouncedTags {
   readonly #tagsOf = new Map<string, Set<Tag>>();
 
   set(target: Target, tag: Tag, announcement: Announcement): void {
-    const manifest = keyOf(target, announcement.stat.digest);
-    this.#entries.set(keyOf(target, tag), { ...announcement, target, tag });
+    const manifest = itemKey(target, announcement.stat.digest);
+    this.#entries.set(itemKey(target, tag), { ...announcement, target, tag });
     this.#tagsOf.set(manifest, (this.#tagsOf.get(manifest) ?? new Set()).add(tag));
   }
 
   get(target: Target, tag: Tag): Announcement | undefined {
-    return this.#entries.get(keyOf(target, tag));
+    return this.#entries.get(itemKey(target, tag));
   }
 
   delete(target: Target, tag: Tag): void {
-    this.#entries.delete(keyOf(target, tag));
+    this.#entries.delete(itemKey(target, tag));
   }
 
   /** Removes and returns the tags that mean this manifest, to be recorded together with it. */
   takeOf(target: Target, digest: Digest): { tag: Tag; checkedAt: number }[] {
-    return [...(this.#tagsOf.get(keyOf(target, digest)) ?? [])].flatMap((tag) => {
+    return [...(this.#tagsOf.get(itemKey(target, digest)) ?? [])].flatMap((tag) => {
       const known = this.get(target, tag);
       this.delete(target, tag);
       return known ? [{ tag, checkedAt: known.saidAt.wall }] : [];
@@ -55,13 +55,9 @@ export class AnnouncedTags {
   }
 
   #forget({ target, tag, stat }: Entry): void {
-    const manifest = keyOf(target, stat.digest);
+    const manifest = itemKey(target, stat.digest);
     const tags = this.#tagsOf.get(manifest);
     tags?.delete(tag);
     if (tags?.size === 0) this.#tagsOf.delete(manifest);
   }
-}
-
-function keyOf(target: Target, item: string): string {
-  return `${formatTarget(target)} ${item}`;
 }

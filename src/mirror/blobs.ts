@@ -1,23 +1,20 @@
 import type { ByteRange, Content, Reader } from '../oci/content.ts';
 import type { Digest } from '../oci/digest.ts';
-import { formatTarget, isSameTarget, type Target } from '../oci/reference.ts';
+import { itemKey, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore, StoredBlob } from '../store/files/blob-store.ts';
 import type { AccessTimes, Health } from '../store/care/care.ts';
-import type { BlobRecord, Catalog, Link } from '../store/catalog/catalog.ts';
-import { UpstreamError } from '../oci/upstream-error.ts';
+import type { BlobRecord, Catalog } from '../store/catalog/catalog.ts';
 import type { Demand } from '../upstream/demand.ts';
-import type { BlobHead } from '../upstream/upstream.ts';
-import { sizeOf } from './blob-size.ts';
 import type { Answer, CacheResult } from './answer.ts';
 import type { Interest } from './downloads/demand.ts';
 import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
-import type { ExpiringMap } from '../time/expiring-map.ts';
+import type { Clock } from '../time/clock.ts';
+import { ExpiringMap } from '../time/expiring-map.ts';
 import type { Possession } from './possession.ts';
 import type { Hydrator } from './hydrator.ts';
-import type { SingleFlight } from './single-flight.ts';
 import type { Upstreams } from './upstreams.ts';
 import { TEXTS } from './texts.ts';
 
@@ -27,15 +24,12 @@ export interface BlobsParts {
   readonly catalog: Catalog;
   readonly downloads: Downloads;
   readonly possession: Possession;
-  /** What upstreams lately said they do not have. */
-  readonly negatives: ExpiringMap<string, true>;
-  readonly flight: SingleFlight;
   readonly metrics: Metrics;
   readonly access: AccessTimes;
   readonly hydrator: Hydrator;
   readonly health: Health;
   readonly log: Log;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 /** What a client may know of a blob without its bytes. */
@@ -46,9 +40,12 @@ export class Blobs {
   readonly #parts: BlobsParts;
   /** Records whose damaged files were reported already. */
   readonly #reported = new WeakSet<BlobRecord>();
+  /** What upstreams lately said they do not have. */
+  readonly #negatives: ExpiringMap<string, true>;
 
   constructor(parts: BlobsParts) {
     this.#parts = parts;
+    this.#negatives = new ExpiringMap({ max: MAX_NEGATIVES, clock: parts.clock });
   }
 
   /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
@@ -64,7 +61,10 @@ export class Blobs {
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
     const { downloads } = this.#parts;
     // A HEAD goes round a loop of mirrors and comes back as a fault; a transfer would wait for itself.
-    if (downloads.mayWaitForUs(target, digest) && !(await this.#head(target, digest))) {
+    if (
+      downloads.mayWaitForUs(target, digest) &&
+      !(await this.#parts.possession.head(target, digest))
+    ) {
       return this.#absent(target, digest);
     }
     const options = { isForeign, isSecondTry: attempt > 1 };
@@ -102,7 +102,7 @@ export class Blobs {
     demand: Demand,
     fault: Error,
   ): Promise<Answer<Content>> {
-    const head = await this.#head(target, digest);
+    const head = await this.#parts.possession.head(target, digest);
     if (!head) return this.#absent(target, digest);
     const how = { size: head.size, fault };
     const found = await this.#parts.downloads.passOn(target, digest, demand, how);
@@ -112,13 +112,13 @@ export class Blobs {
   /** Never begins or waits for a transfer of bytes. */
   async stat(target: Target, digest: Digest): Promise<Answer<BlobStat>> {
     const held = await this.#held(target, digest);
-    if (held && (await this.#isOwn(target, digest))) {
+    if (held && (await this.#parts.possession.isOwn(target, digest))) {
       const mayRead = await this.#mayRead(target, digest, held);
       if (mayRead === 'damaged') return this.stat(target, digest);
       return mayRead ? { value: held, source: 'hit' } : this.#absent(target, digest);
     }
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
-    const head = await this.#head(target, digest);
+    const head = await this.#parts.possession.head(target, digest);
     if (!head) return this.#absent(target, digest);
     return { value: { size: head.size, isVerified: false }, source: 'miss' };
   }
@@ -143,13 +143,14 @@ export class Blobs {
 
   /** Records also a file that the catalog does not know. */
   async #verified(digest: Digest, changedAt: number): Promise<void> {
-    const { blobs, catalog, now } = this.#parts;
-    const found = { changedAt, verifiedAt: now() };
+    const { blobs, catalog, clock } = this.#parts;
+    const found = { changedAt, verifiedAt: clock.wall() };
     if (await catalog.findBlob(digest)) return catalog.updateBlob(digest, found);
     // A record that cannot be read now stays, and an evicted blob has no file any more.
     if (await catalog.hasBlob(digest)) return;
     const file = await blobs.statBlob(digest);
-    if (file) await catalog.adoptBlob(digest, { size: file.size, storedAt: now(), ...found });
+    if (file)
+      await catalog.adoptBlob(digest, { size: file.size, storedAt: clock.wall(), ...found });
   }
 
   /** Logs and counts the damage once, however many requests find it. */
@@ -166,117 +167,21 @@ export class Blobs {
     if (fault === undefined) await health.recorded(catalog.forgetBlob(digest));
   }
 
-  /** Whether the held bytes are known to have come through the target's upstream. */
-  async #isOwn(target: Target, digest: Digest): Promise<boolean> {
-    const { catalog, possession } = this.#parts;
-    if ((await catalog.findLink(target, digest)) === 'proven') return true;
-    return (await possession.originOf(digest, target)) === 'own';
-  }
-
-  /**
-   * Whether this repository is known to contain a blob that is held or on its way. What is neither is
-   * for the upstream to give or to refuse. `damaged`: its file is gone. `foreign`: the bytes are
-   * another upstream's, and this one must send its own.
-   */
-  async #mayRead(
-    target: Target,
-    digest: Digest,
-    held: StoredBlob | undefined,
-  ): Promise<boolean | 'damaged' | 'foreign'> {
-    const { catalog, downloads, possession } = this.#parts;
+  async #mayRead(target: Target, digest: Digest, held: StoredBlob | undefined) {
+    const { downloads, possession } = this.#parts;
     const running = downloads.targetOf(target, digest);
-    if (!held && !running) return true;
-    // The upstream has answered this repository's own download, which records that at its end.
-    const isRunning = running !== undefined && isSameTarget(running, target);
-    if (!held && isRunning) return true;
-    const link = await catalog.findLink(target, digest);
-    if (link === 'proven') return true;
-    const origin = held ? await possession.originOf(digest, target) : 'own';
-    if (isRunning) return origin === 'own' ? true : 'foreign';
-    if (this.#isNegative(target, digest)) return false;
-    if (!held || origin === 'own') return this.#prove(target, digest, { link, held });
-    // A manifest that this repository does not hold itself came from elsewhere.
-    const isLayer = (await catalog.members(digest)) === undefined;
-    return this.#proveForeign(target, held, {
-      isOpenInSilence: link === 'claimed' && origin === 'unknown' && isLayer,
-    });
-  }
-
-  /** Between two upstreams: only bytes show that this one has the blob too. */
-  async #proveForeign(
-    target: Target,
-    held: StoredBlob,
-    { isOpenInSilence }: { isOpenInSilence: boolean },
-  ): Promise<boolean | 'foreign'> {
-    const { catalog, flight, health, possession, upstreams } = this.#parts;
-    const { digest } = held;
-    try {
-      // Most that lack it say so by HEAD, which costs them least.
-      const asking = this.#head(target, digest);
-      const head = await (isOpenInSilence ? upstreams.withinDeadline(target, asking) : asking);
-      if (!head) return false;
-      const question = { what: 'blob by range', of: target, about: digest } as const;
-      const proof = await flight.do(question, async (asked) =>
-        possession.prove(target, held, asked),
-      );
-      if (proof === 'shown') await health.recorded(catalog.recordLink(target, digest));
-      return proof === 'unshown' ? 'foreign' : proof === 'shown';
-    } catch (error) {
-      if (!(error instanceof UpstreamError) || !error.isSilence) throw error;
-      // Its own transfer says what is wrong, once it has tried for long enough.
-      return isOpenInSilence && (await this.#isSilent(target)) ? true : 'foreign';
-    }
-  }
-
-  async #prove(
-    target: Target,
-    digest: Digest,
-    { link, held }: { link: Link | undefined; held: StoredBlob | undefined },
-  ): Promise<boolean | 'damaged'> {
-    const { upstreams, catalog, health } = this.#parts;
-    try {
-      const asking = this.#head(target, digest);
-      const head = await (link === 'claimed' ? upstreams.withinDeadline(target, asking) : asking);
-      if (held && head?.size !== undefined && head.size !== held.size) {
-        // The upstream or the file is wrong: the file can be verified.
-        if (!(await held.verify())) return 'damaged';
-        const reason = TEXTS.announcedSize({ announced: head.size, held: held.size });
-        throw new UpstreamError(target.upstream, 'bad-response', reason);
-      }
-      if (head) await health.recorded(catalog.recordLink(target, digest));
-      return head !== undefined;
-    } catch (error) {
-      // A manifest of this repository lists it, which suffices while the upstream is silent.
-      const isNoAnswer = error instanceof UpstreamError && error.isSilence;
-      if (link === 'claimed' && isNoAnswer && (await this.#isSilent(target))) return true;
-      throw error;
-    }
-  }
-
-  /** To our own question: what a client asks for may fail for reasons of its own. */
-  async #isSilent(target: Target): Promise<boolean> {
-    return this.#parts.upstreams.of(target).upstream.isSilent();
-  }
-
-  async #head(target: Target, digest: Digest): Promise<BlobHead | undefined> {
-    const { catalog, upstreams, flight } = this.#parts;
-    return flight.do({ what: 'blob by HEAD', of: target, about: digest }, async (asked) => {
-      const { upstream } = upstreams.of(target);
-      const head = await upstream.headBlob(target.repository, digest, asked);
-      const size = head && (await sizeOf(catalog, { target, digest }, head));
-      return head && { ...(size !== undefined && { size }) };
-    });
+    const isAbsent = this.#isNegative(target, digest);
+    return possession.mayRead(target, digest, { held, running, isAbsent });
   }
 
   #isNegative(target: Target, digest: Digest): boolean {
-    return this.#parts.negatives.has(keyOf(target, digest));
+    return this.#negatives.has(itemKey(target, digest));
   }
 
   #absent(target: Target, digest: Digest): Answer<never> {
-    const { negatives, upstreams } = this.#parts;
-    const key = keyOf(target, digest);
-    if (negatives.has(key)) return { value: undefined, source: 'negative' };
-    negatives.set(key, true, upstreams.of(target).policy.negativeTtlMs);
+    if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
+    const { negativeTtlMs } = this.#parts.upstreams.of(target).policy;
+    this.#negatives.set(itemKey(target, digest), true, negativeTtlMs);
     return { value: undefined, source: 'miss' };
   }
 }
@@ -301,10 +206,7 @@ function sourceOf({ content, joined }: Joined): CacheResult {
 
 /** Looks into the store and at the running downloads before the store is bypassed. */
 const MAX_ATTEMPTS = 8;
-
-function keyOf(target: Target, digest: Digest): string {
-  return `blob ${formatTarget(target)} ${digest}`;
-}
+const MAX_NEGATIVES = 10_000;
 
 /** A client that has its headers reads at once, or not at all. */
 const EXPECTED_MS = 10_000;

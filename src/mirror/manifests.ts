@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { formatTarget, type Target } from '../oci/reference.ts';
+import { formatTarget, itemKey, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import { INTERACTIVE, isInteractive, type Demand } from '../upstream/demand.ts';
@@ -9,7 +9,7 @@ import type { AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
 import type { HeldManifest, HeldManifests, ManifestStat } from './held-manifests.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
-import type { ExpiringMap } from '../time/expiring-map.ts';
+import { ExpiringMap } from '../time/expiring-map.ts';
 import type { Possession } from './possession.ts';
 import type { Question, SingleFlight } from './single-flight.ts';
 import { TEXTS } from './texts.ts';
@@ -21,17 +21,21 @@ export interface ManifestsParts {
   readonly possession: Possession;
   readonly catalog: Catalog;
   readonly announced: AnnouncedTags;
-  readonly negatives: ExpiringMap<string, true>;
   readonly flight: SingleFlight;
   readonly clock: Clock;
 }
 
+const MAX_NEGATIVES = 10_000;
+
 /** Manifests by digest. A digest is immutable: what is held is answered without a question. */
 export class Manifests {
   readonly #parts: ManifestsParts;
+  /** What upstreams lately said they do not have. */
+  readonly #negatives: ExpiringMap<string, true>;
 
   constructor(parts: ManifestsParts) {
     this.#parts = parts;
+    this.#negatives = new ExpiringMap({ max: MAX_NEGATIVES, clock: parts.clock });
   }
 
   /** The manifest, fetched when it is not held. Throws `UpstreamError` when the upstream cannot say. */
@@ -112,15 +116,13 @@ export class Manifests {
   async #known(target: Target, digest: Digest): Promise<Answer<HeldManifest> | undefined> {
     const held = await this.find(target, digest);
     if (held) return { value: held, source: 'hit', ageMs: ageOf(held.storedAt, this.#parts.clock) };
-    if (!this.#parts.negatives.has(keyOf(target, digest))) return undefined;
+    if (!this.#negatives.has(itemKey(target, digest))) return undefined;
     return { value: undefined, source: 'negative' };
   }
 
   #noted<Value>(target: Target, digest: Digest, answer: Answer<Value>): Answer<Value> {
-    const { negatives, upstreams } = this.#parts;
-    if (!answer.value) {
-      negatives.set(keyOf(target, digest), true, upstreams.of(target).policy.negativeTtlMs);
-    }
+    const { negativeTtlMs } = this.#parts.upstreams.of(target).policy;
+    if (!answer.value) this.#negatives.set(itemKey(target, digest), true, negativeTtlMs);
     return answer;
   }
 
@@ -161,8 +163,4 @@ export class Manifests {
 export function statOf({ digest, mediaType, size }: ManifestHead): ManifestStat | undefined {
   if (digest === undefined || mediaType === undefined || size === undefined) return undefined;
   return { digest, mediaType, size };
-}
-
-function keyOf(target: Target, digest: Digest): string {
-  return `manifest ${formatTarget(target)} ${digest}`;
 }

@@ -23,7 +23,6 @@ import { Hydrator } from './hydrator.ts';
 import { Listings } from './listings.ts';
 import { HeldManifests, type HeldManifest, type ManifestStat } from './held-manifests.ts';
 import { Manifests } from './manifests.ts';
-import { ExpiringMap } from '../time/expiring-map.ts';
 import { PolledImages } from './polled-images.ts';
 import { Policy } from './policy.ts';
 import { Possession } from './possession.ts';
@@ -83,14 +82,13 @@ export class Mirror {
         }),
       ),
     );
-    const negatives = new ExpiringMap<string, true>({ max: 10_000, clock });
     const announced = new AnnouncedTags();
     const gone = new GoneTags(parts);
-    const asked = { upstreams, catalog, negatives, flight, health, clock, gone };
+    const asked = { upstreams, catalog, flight, health, clock, gone };
     this.#access = access;
     this.#gate = parts.gate;
     this.#upstreams = upstreams;
-    const possession = new Possession({ upstreams, catalog, metrics });
+    const possession = new Possession({ ...asked, metrics });
     const downloads = new Downloads({ ...parts, upstreams, possession });
     const listings = new Listings(asked);
     const heldManifests = new HeldManifests(parts);

@@ -1,18 +1,33 @@
 import { randomInt } from 'node:crypto';
 import type { Metrics } from '../observe/metrics.ts';
 import { readAll } from '../oci/content.ts';
-import type { Digest } from '../oci/digest.ts';
-import type { Target } from '../oci/reference.ts';
-import type { Catalog, Origin } from '../store/catalog/catalog.ts';
+import { isEmpty, type Digest } from '../oci/digest.ts';
+import { isSameTarget, type Target } from '../oci/reference.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import type { Health } from '../store/care/care.ts';
+import type { Catalog, Link, Origin } from '../store/catalog/catalog.ts';
 import type { StoredBlob } from '../store/files/blob-store.ts';
 import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
-import type { BlobBody } from '../upstream/upstream.ts';
+import type { BlobBody, BlobHead } from '../upstream/upstream.ts';
+import type { SingleFlight } from './single-flight.ts';
+import { TEXTS } from './texts.ts';
 import type { Upstreams } from './upstreams.ts';
 
 export interface PossessionParts {
   readonly upstreams: Upstreams;
   readonly catalog: Catalog;
+  readonly flight: SingleFlight;
+  readonly health: Health;
   readonly metrics: Metrics;
+}
+
+/** What the mirror has of a blob that is asked for. */
+export interface Holding {
+  readonly held: StoredBlob | undefined;
+  /** The repository of a transfer that brings it from this upstream. */
+  readonly running: Target | undefined;
+  /** The upstream lately said that this repository does not have it. */
+  readonly isAbsent: boolean;
 }
 
 /**
@@ -28,8 +43,9 @@ const PROOF_BYTES = 64 * 1024;
 const PATIENCE_MS = 5_000;
 
 /**
- * Whether an upstream has what is held because of another one. Inside one upstream its word by HEAD
- * counts, since its operator has the bytes; between two a word counts for nothing.
+ * Whether a repository may read what is held, or on its way, because of another one. Inside one
+ * upstream its word by HEAD counts, since its operator has the bytes; between two a word counts for
+ * nothing. What only a manifest of the repository claims opens nothing while our own probe was answered.
  */
 export class Possession {
   readonly #parts: PossessionParts;
@@ -43,6 +59,106 @@ export class Possession {
     const { upstreams, catalog } = this.#parts;
     const origin = await catalog.originOf(digest, upstream);
     return origin === 'unknown' && upstreams.count === 1 ? 'own' : origin;
+  }
+
+  /** Whether the held bytes are known to have come through the target's upstream. */
+  async isOwn(target: Target, digest: Digest): Promise<boolean> {
+    const { catalog } = this.#parts;
+    if ((await catalog.findLink(target, digest)) === 'proven') return true;
+    return (await this.originOf(digest, target)) === 'own';
+  }
+
+  /**
+   * Whether this repository is known to contain a blob that is held or on its way. What is neither is
+   * for the upstream to give or to refuse. `damaged`: its file is gone. `foreign`: the bytes are
+   * another upstream's, and this one must send its own.
+   */
+  async mayRead(
+    target: Target,
+    digest: Digest,
+    { held, running, isAbsent }: Holding,
+  ): Promise<boolean | 'damaged' | 'foreign'> {
+    const { catalog } = this.#parts;
+    if (!held && !running) return true;
+    // The upstream has answered this repository's own download, which records that at its end.
+    const isRunning = running !== undefined && isSameTarget(running, target);
+    if (!held && isRunning) return true;
+    const link = await catalog.findLink(target, digest);
+    if (link === 'proven') return true;
+    const origin = held ? await this.originOf(digest, target) : 'own';
+    if (isRunning) return origin === 'own' ? true : 'foreign';
+    if (isAbsent) return false;
+    if (!held || origin === 'own') return this.#showOwn(target, digest, { link, held });
+    // A manifest that this repository does not hold itself came from elsewhere.
+    const isLayer = (await catalog.members(digest)) === undefined;
+    return this.#showForeign(target, held, {
+      isOpenInSilence: link === 'claimed' && origin === 'unknown' && isLayer,
+    });
+  }
+
+  /** Between two upstreams: only bytes show that this one has the blob too. */
+  async #showForeign(
+    target: Target,
+    held: StoredBlob,
+    { isOpenInSilence }: { isOpenInSilence: boolean },
+  ): Promise<boolean | 'foreign'> {
+    const { catalog, flight, health, upstreams } = this.#parts;
+    const { digest } = held;
+    try {
+      // Most that lack it say so by HEAD, which costs them least.
+      const asking = this.head(target, digest);
+      const head = await (isOpenInSilence ? upstreams.withinDeadline(target, asking) : asking);
+      if (!head) return false;
+      const question = { what: 'blob by range', of: target, about: digest } as const;
+      const proof = await flight.do(question, async (asked) => this.prove(target, held, asked));
+      if (proof === 'shown') await health.recorded(catalog.recordLink(target, digest));
+      return proof === 'unshown' ? 'foreign' : proof === 'shown';
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || !error.isSilence) throw error;
+      // Its own transfer says what is wrong, once it has tried for long enough.
+      return isOpenInSilence && (await this.#isSilent(target)) ? true : 'foreign';
+    }
+  }
+
+  async #showOwn(
+    target: Target,
+    digest: Digest,
+    { link, held }: { link: Link | undefined; held: StoredBlob | undefined },
+  ): Promise<boolean | 'damaged'> {
+    const { upstreams, catalog, health } = this.#parts;
+    try {
+      const asking = this.head(target, digest);
+      const head = await (link === 'claimed' ? upstreams.withinDeadline(target, asking) : asking);
+      if (held && head?.size !== undefined && head.size !== held.size) {
+        // The upstream or the file is wrong: the file can be verified.
+        if (!(await held.verify())) return 'damaged';
+        const reason = TEXTS.announcedSize({ announced: head.size, held: held.size });
+        throw new UpstreamError(target.upstream, 'bad-response', reason);
+      }
+      if (head) await health.recorded(catalog.recordLink(target, digest));
+      return head !== undefined;
+    } catch (error) {
+      // A manifest of this repository lists it, which suffices while the upstream is silent.
+      const isNoAnswer = error instanceof UpstreamError && error.isSilence;
+      if (link === 'claimed' && isNoAnswer && (await this.#isSilent(target))) return true;
+      throw error;
+    }
+  }
+
+  /** To our own question: what a client asks for may fail for reasons of its own. */
+  async #isSilent(target: Target): Promise<boolean> {
+    return this.#parts.upstreams.of(target).upstream.isSilent();
+  }
+
+  /** What the upstream says that it has, asked by HEAD, once for all who ask at a time. */
+  async head(target: Target, digest: Digest): Promise<BlobHead | undefined> {
+    const { catalog, upstreams, flight } = this.#parts;
+    return flight.do({ what: 'blob by HEAD', of: target, about: digest }, async (asked) => {
+      const { upstream } = upstreams.of(target);
+      const head = await upstream.headBlob(target.repository, digest, asked);
+      const size = head && (await sizeOf(catalog, { target, digest }, head));
+      return head && { ...(size !== undefined && { size }) };
+    });
   }
 
   /**
@@ -102,4 +218,22 @@ async function heldRange(held: StoredBlob, range: { start: number; end: number }
   } finally {
     await reader.close();
   }
+}
+
+/**
+ * The size of a blob that an upstream has, from its answer to a HEAD or else from a held manifest of
+ * the repository: some middleboxes answer every HEAD without a length, or with one of 0.
+ */
+export async function sizeOf(
+  catalog: Catalog,
+  { target, digest }: { target: Target; digest: Digest },
+  { size }: BlobHead,
+): Promise<number | undefined> {
+  if (size !== undefined && (size > 0 || isEmpty(digest))) return size;
+  for await (const holder of catalog.holdersIn(target, digest)) {
+    const members = await catalog.members(holder);
+    const member = members?.successors.find((each) => each.digest === digest);
+    if (member) return member.size;
+  }
+  return undefined;
 }

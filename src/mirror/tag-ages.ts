@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import { itemKey, type Tag, type Target } from '../oci/reference.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
 
 /** One moment, by both clocks. */
@@ -41,7 +41,7 @@ export class TagAges {
 
   /** The upstream spoke of the tag at this moment. */
   heard(target: Target, tag: Tag, moment: Moment): void {
-    this.#heard.set(keyOf(target, tag), moment);
+    this.#heard.set(itemKey(target, tag), moment);
   }
 
   /** Of what it said at this moment of the wall clock. */
@@ -57,7 +57,7 @@ export class TagAges {
 
   #steadyAge(target: Target, tag: Tag, then: number): number | undefined {
     const { wall, steady } = this.#start;
-    const heard = this.#heard.get(keyOf(target, tag));
+    const heard = this.#heard.get(itemKey(target, tag));
     if (heard?.wall === then) return this.#clock.steady() - heard.steady;
     // In an earlier run, by a clock that this process has no reason to doubt.
     const isEarlier = then >= FIRST_PLAUSIBLE && then <= wall;
@@ -71,8 +71,4 @@ export function earlier({ wall, steady }: Moment, ms: number): Moment {
 
 function isKnown(age: number | undefined): age is number {
   return age !== undefined;
-}
-
-function keyOf(target: Target, tag: Tag): string {
-  return `${formatTarget(target)} ${tag}`;
 }

@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import { fallbackSubject } from '../oci/cosign.ts';
-import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import { itemKey, type Tag, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Health } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
@@ -12,7 +12,7 @@ import type { GoneTags } from './gone-tags.ts';
 import type { HeldManifest, ManifestStat } from './held-manifests.ts';
 import { statOf, type Manifests } from './manifests.ts';
 import type { Clock } from '../time/clock.ts';
-import type { ExpiringMap } from '../time/expiring-map.ts';
+import { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
 import { earlier, TagAges, type Moment } from './tag-ages.ts';
 import { TEXTS } from './texts.ts';
@@ -24,7 +24,6 @@ export interface TagsParts {
   readonly catalog: Catalog;
   readonly gone: GoneTags;
   readonly announced: AnnouncedTags;
-  readonly negatives: ExpiringMap<string, true>;
   readonly flight: SingleFlight;
   readonly fallbackTags: FallbackTags;
   readonly health: Health;
@@ -52,6 +51,8 @@ interface Told {
   readonly warning?: string;
 }
 
+const MAX_NEGATIVES = 10_000;
+
 /**
  * What tags mean now, for GET and HEAD alike. Manifests know only digests; all about time is here.
  *
@@ -72,10 +73,13 @@ interface Told {
 export class Tags {
   readonly #parts: TagsParts;
   readonly #ages: TagAges;
+  /** What upstreams lately said they do not have. */
+  readonly #negatives: ExpiringMap<string, true>;
 
   constructor(parts: TagsParts) {
     this.#parts = parts;
     this.#ages = new TagAges(parts.clock);
+    this.#negatives = new ExpiringMap({ max: MAX_NEGATIVES, clock: parts.clock });
   }
 
   /** Throws `UpstreamError` when the upstream cannot say and no copy may stand in. */
@@ -105,7 +109,7 @@ export class Tags {
   }
 
   async #resolve(target: Target, tag: Tag, need: Need, demand: Demand): Promise<Meaning> {
-    const { upstreams, catalog, manifests, negatives } = this.#parts;
+    const { upstreams, catalog, manifests } = this.#parts;
     const { policy } = upstreams.of(target);
     const record = await catalog.findTag(target, tag);
     const held = record && (await manifests.find(target, record.digest));
@@ -120,7 +124,7 @@ export class Tags {
         return meaningOf({ ...copy, source: 'stale', warning: TEXTS.beingRevalidated });
       }
     }
-    if (negatives.has(keyOf(target, tag))) return NEGATIVE;
+    if (this.#negatives.has(itemKey(target, tag))) return NEGATIVE;
     const announced = need === 'digest' && this.#announced(target, tag);
     if (announced) {
       const { stat, saidAt, ...rest } = announced;
@@ -244,8 +248,9 @@ export class Tags {
 
   /** The upstream has no such tag. */
   async #recordGone(target: Target, tag: Tag, goneAt: number): Promise<Meaning> {
-    const { announced, gone, negatives, upstreams } = this.#parts;
-    negatives.set(keyOf(target, tag), true, upstreams.of(target).policy.negativeTtlMs);
+    const { announced, gone, upstreams } = this.#parts;
+    const { negativeTtlMs } = upstreams.of(target).policy;
+    this.#negatives.set(itemKey(target, tag), true, negativeTtlMs);
     announced.delete(target, tag);
     await gone.add(target, tag, goneAt);
     return { value: undefined, source: 'miss' };
@@ -270,8 +275,4 @@ function meaningOf<Manifest extends ManifestStat>({
   ...answer
 }: Answer<Manifest>): Meaning<Manifest> {
   return { ...answer, value: value?.digest, ...(value && { manifest: value }) };
-}
-
-function keyOf(target: Target, tag: Tag): string {
-  return `manifest ${formatTarget(target)} ${tag}`;
 }

@@ -10,6 +10,7 @@ export type Algorithm = 'sha256' | 'sha512';
 export const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 /** Every digest of the spec. */
 const GRAMMAR = /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$/;
+const EMPTY = new Uint8Array();
 const HEX_LENGTH: Record<Algorithm, number> = { sha256: 64, sha512: 128 };
 
 /**
@@ -41,6 +42,11 @@ export function splitDigest(digest: Digest): { algorithm: Algorithm; encoded: st
 
 export function digestOf(bytes: Uint8Array, algorithm: Algorithm = 'sha256'): Digest {
   return `${algorithm}:${hash(algorithm, bytes, 'hex')}` as Digest;
+}
+
+/** Whether it is the digest of no bytes at all. */
+export function isEmpty(digest: Digest): boolean {
+  return digestOf(EMPTY, splitDigest(digest).algorithm) === digest;
 }
 
 /** Hashes bytes as they come; `value` may be called once. */

@@ -1,11 +1,11 @@
 import type { ByteRange, Content, Reader } from '../../oci/content.ts';
-import { type Digest, Digester, IntegrityError, splitDigest } from '../../oci/digest.ts';
+import { Digester, IntegrityError, isEmpty, splitDigest, type Digest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { NoRoomError } from '../../store/care/care.ts';
 import type { Ingest } from '../../store/files/blob-store.ts';
 import type { BlobHead } from '../../upstream/upstream.ts';
-import { isEmptyBlob, sizeOf } from '../blob-size.ts';
+import { sizeOf } from '../possession.ts';
 import { TEXTS } from '../texts.ts';
 import type { SharedDemand } from './demand.ts';
 import { Deposit, type DepositParts } from './deposit.ts';
@@ -287,7 +287,7 @@ export class Download implements Content, Growing, Outcome {
         unwritten: this.#deposit?.unwritten,
         patienceMs: source.timing.turnMs ?? PATIENCE_MS,
       });
-      if (this.#transfer.size === 0 && !isEmptyBlob(this.digest)) throw this.#emptyBody();
+      if (this.#transfer.size === 0 && !isEmpty(this.digest)) throw this.#emptyBody();
       this.#end('unstored', fault);
       await this.#passage.run();
       const { failure } = this.#passage;
