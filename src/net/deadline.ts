@@ -1,9 +1,13 @@
 import { MIN_BYTES_PER_SECOND } from './timing.ts';
 
+/** While it stands still it is looked at no more often. */
+const OWN_LOOK_MS = 100;
+
 /**
  * The one limit of time over an exchange: over all requests that one question takes, with their
  * logins, redirects and repetitions, and over all that is read or thrown away of their answers. It
- * grows by a second with each KiB received, so that a slow link ends what it has begun.
+ * grows by a second with each KiB received, so that a slow link ends what it has begun, and stands still
+ * while we ourselves do not read on.
  */
 export class Deadline implements Disposable {
   readonly #controller = new AbortController();
@@ -13,6 +17,9 @@ export class Deadline implements Disposable {
   readonly #error: () => Error;
   readonly #closing: AbortSignal | undefined;
   #receivedBytes = 0;
+  /** Time that was our own, and when such time began that goes on. */
+  #ownMs = 0;
+  #ownSince: number | undefined;
   #timer: NodeJS.Timeout;
 
   /** `error` makes the reason of what ends by it; `closing` ends it before its time. */
@@ -36,6 +43,17 @@ export class Deadline implements Disposable {
     this.#receivedBytes += bytes;
   }
 
+  /** Waits for work of our own, which is no silence of the other side. One at a time. */
+  async without<Value>(work: Promise<Value>): Promise<Value> {
+    this.#ownSince = performance.now();
+    try {
+      return await work;
+    } finally {
+      this.#ownMs += performance.now() - this.#ownSince;
+      this.#ownSince = undefined;
+    }
+  }
+
   /** Settles as the work does, or rejects when the time is over; what the work goes on with is its own. */
   async within<Value>(work: Promise<Value>): Promise<Value> {
     work.catch(() => undefined);
@@ -50,10 +68,13 @@ export class Deadline implements Disposable {
   readonly #close = (): void => this.#end(this.#closing?.reason as Error);
 
   #look(): void {
+    const now = performance.now();
+    const ownMs = this.#ownMs + (this.#ownSince === undefined ? 0 : now - this.#ownSince);
     const allowedMs = this.#limitMs + (this.#receivedBytes / MIN_BYTES_PER_SECOND) * 1000;
-    const leftMs = this.#startedAt + allowedMs - performance.now();
+    const leftMs = this.#startedAt + allowedMs + ownMs - now;
     if (leftMs > 0) {
-      this.#timer = setTimeout(() => this.#look(), Math.ceil(leftMs));
+      const nextMs = this.#ownSince === undefined ? leftMs : Math.max(leftMs, OWN_LOOK_MS);
+      this.#timer = setTimeout(() => this.#look(), Math.ceil(nextMs));
       return;
     }
     this.#end(this.#error());

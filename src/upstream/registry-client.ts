@@ -200,13 +200,14 @@ export class RegistryClient {
   }
 
   async *#counted(
-    { demand }: RegistryRequest,
+    { demand, deadline, isStream = false }: RegistryRequest,
     response: TransportResponse,
   ): AsyncGenerator<Buffer> {
     const bytes = this.#parts.metrics.upstreamBytes.labels({ upstream: this.#parts.config.name });
     for await (const chunk of response.chunks()) {
       bytes.inc(chunk.length);
-      await this.#bandwidth?.take(chunk.length, demand);
+      const turn = this.#bandwidth?.take(chunk.length, demand);
+      if (turn) await (deadline && !isStream ? deadline.without(turn) : turn);
       yield chunk;
     }
   }

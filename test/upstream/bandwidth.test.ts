@@ -226,3 +226,15 @@ for (const what of ['blob', 'manifest'] as const) {
     await cut;
   });
 }
+
+test('time in which a cap holds an answer back is no silence of the upstream', async (t) => {
+  const { registry, manifest } = await startScene(t, {
+    upstream: { bytesPerSecond: 200 },
+    timing: { exchangeMs: 1_000 },
+  });
+  // The cap takes more than three seconds over it; a link would have less than two.
+  const image = buildImage({ seed: 'capped', layers: [], annotations: { a: 'x'.repeat(400) } });
+  t.true(image.manifest.size > 600);
+  registry.addImage(REPOSITORY, 'capped', image, { name: 'capped' });
+  t.is((await manifest('capped')).status, 200);
+});
