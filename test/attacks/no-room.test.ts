@@ -223,6 +223,7 @@ test('a disk that takes no byte: 20 clients, one transfer', async (t) => {
   await gate.arrived();
   gate.open();
   for (const { body } of await Promise.all(pulling)) t.true(body.equals(blob.bytes));
+  t.true(mirror.log.some(({ state }) => state === 'unstored'));
   t.deepEqual(registry.conversation(), [GET]);
 });
 

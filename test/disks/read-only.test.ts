@@ -6,6 +6,7 @@ import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildBlob, buildImage, type Stored } from '../helpers/image.ts';
 import { blobPath, createTempFolder } from '../helpers/mirror.ts';
 import { MirrorProcess } from '../helpers/process.ts';
+import { flip } from '../faults/injury.ts';
 import { holdOnDisk, testDisk } from './small-disk.ts';
 import {
   cacheResults,
@@ -25,7 +26,7 @@ testDisk(
     const rotten = held.layer(1);
     const path = blobPath(disk.path, rotten.digest);
     await chmod(path, 0o600);
-    await writeFile(path, damage(rotten.bytes));
+    await writeFile(path, flip(rotten.bytes));
     await disk.setReadOnly();
 
     const [one, many] = [cold.layer(0), cold.layer(1)];
@@ -142,10 +143,4 @@ async function outcome(url: string, { bytes }: Stored): Promise<string> {
   } catch (error) {
     return error instanceof TruncatedError ? 'cut' : 'refused';
   }
-}
-
-function damage(bytes: Buffer): Buffer {
-  const damaged = Buffer.from(bytes);
-  damaged[1000] = (damaged[1000] ?? 0) ^ 1;
-  return damaged;
 }
