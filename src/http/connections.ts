@@ -22,6 +22,7 @@ export interface WhenFull {
 }
 
 interface Connection {
+  readonly client: string | undefined;
   /** That of TLS once hands are shaken. */
   socket: Socket;
   /** The answer under way. */
@@ -36,7 +37,7 @@ interface Connection {
 /**
  * The connections of a listener. There are only so many: a new one closes the one that is idle for
  * longest, whose client connects again when it has something to ask, and is closed itself while all
- * others are being answered. Requests go to the application one at a time of each connection: what a
+ * others are being answered. An address that has half of all closes one of its own. Requests go to the application one at a time of each connection: what a
  * client sends ahead waits, as text in its socket where it can, until the answer before it has ended.
  */
 export class Connections {
@@ -61,7 +62,8 @@ export class Connections {
 
   accept(socket: Socket): Connection {
     const idleSince = performance.now();
-    const connection = { socket, current: undefined, ahead: [], hasAsked: false, idleSince };
+    const state = { current: undefined, ahead: [], hasAsked: false, idleSince };
+    const connection: Connection = { client: socket.remoteAddress, socket, ...state };
     const ends = endsOf(socket);
     this.#open.add(connection);
     this.#bySocket.set(socket, connection);
@@ -73,7 +75,7 @@ export class Connections {
       if (this.#byEnds.get(ends) === connection) this.#byEnds.delete(ends);
       this.#idle.delete(connection);
     });
-    if (this.#open.size > this.#max) this.#closeLongestIdle();
+    if (this.#open.size > this.#max) this.#makeRoom(connection);
     return connection;
   }
 
@@ -122,8 +124,10 @@ export class Connections {
     for (const { socket } of this.#open) socket.destroy();
   }
 
-  #closeLongestIdle(): void {
-    const [longest] = this.#idle;
+  #makeRoom({ client }: Connection): void {
+    const isOwn = (other: Connection): boolean => other.client === client;
+    const hasHalf = this.#open.values().filter(isOwn).toArray().length > this.#max / 2;
+    const longest = this.#idle.values().find((other) => !hasHalf || isOwn(other));
     if (!longest) return;
     this.#idle.delete(longest);
     longest.socket.destroy();

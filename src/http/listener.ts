@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
@@ -133,18 +134,15 @@ export class Listener {
   }
 
   async #listen(config: ListenConfig | SocketPath): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const address =
-      'path' in config ? { path: config.path } : { host: config.host, port: config.port };
-    this.#server.once('error', reject);
-    this.#server.listen(address, resolve);
+    this.#server.listen(
+      'path' in config ? { path: config.path } : { host: config.host, port: config.port },
+    );
     try {
-      await promise;
+      await once(this.#server, 'listening');
     } catch (error) {
       this.#stopReloading();
       throw error;
     }
-    this.#server.off('error', reject);
   }
 }
 

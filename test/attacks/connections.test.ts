@@ -230,6 +230,21 @@ test('a new connection closes the one that rests for longest', async (t) => {
   t.is((await readAnswers(idle, 1)).length, 1);
 });
 
+test('an address that has half of the connections makes room by its own', async (t) => {
+  const scene = await startScene(t, { connections: 4 });
+  const { url } = scene.mirror;
+  const other = await dial(t, url, '127.0.0.2');
+  const own: Socket[] = [];
+  for (let count = 0; count < 10; count += 1) own.push(await dial(t, url));
+  await until('all but three are closed', () => own.slice(0, 7).every((s) => s.resume().closed));
+  t.deepEqual(
+    [other, ...own.slice(7)].map(({ destroyed }) => destroyed),
+    [false, false, false, false],
+  );
+  other.write(requests('/v2/', 1));
+  t.is((await readAnswers(other, 1)).length, 1);
+});
+
 test('a connection with an answer under way makes room for nobody', async (t) => {
   const scene = await startScene(t, { connections: 2, answers: PATIENT });
   const sockets = await stop(t, scene, [LOCAL, LOCAL]);
