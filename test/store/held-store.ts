@@ -9,6 +9,7 @@ import { parseRepository, parseTag, type Target } from '../../src/oci/reference.
 import { BlobStore } from '../../src/store/files/blob-store.ts';
 import {
   describeManifest,
+  type Catalog,
   type JournalEntry,
   type ManifestEntry,
 } from '../../src/store/catalog/catalog.ts';
@@ -112,7 +113,7 @@ function entryOf({ manifest, tags, at }: Recorded): ManifestEntry {
   };
 }
 
-export async function fillCatalog(catalog: LevelCatalog): Promise<void> {
+export async function fillCatalog(catalog: Catalog): Promise<void> {
   for (const recorded of RECORDED) {
     const { target, at, blobs } = recorded;
     await catalog.recordManifest(target, entryOf(recorded), at);
@@ -122,6 +123,17 @@ export async function fillCatalog(catalog: LevelCatalog): Promise<void> {
   }
   await catalog.recordBlob(APP, WORLD.loose, { size: loose.length, storedAt: 6000 });
   await catalog.changePins({ recorded: [PIN] });
+}
+
+/** What else a mirror records: a use, a manifest that no client asked for, a tag that is gone. */
+export async function fillMore(catalog: Catalog): Promise<void> {
+  const [, amd64, , , own] = RECORDED as [Recorded, Recorded, Recorded, Recorded, Recorded];
+  const node = { target: APP, digest: parseDigest(amd64.manifest.digest) };
+  await catalog.recordUse(node);
+  await catalog.recordManifest(OTHER, { ...entryOf(RECORDED[2]!), isPulled: false }, 7000);
+  const { digest } = own.manifest;
+  const said = { digest: parseDigest(digest), checkedAt: 5000, goneAt: 8000 };
+  await catalog.recordTag(OTHER, parseTag('v1'), said);
 }
 
 /** Everything that a catalog answers, as one document. */
@@ -140,6 +152,7 @@ export async function describe(catalog: LevelCatalog): Promise<Record<string, un
     oldest: await Array.fromAsync(catalog.oldest()),
     pins: await tables.pins.iterator().all(),
     names: await tables.names.keys().all(),
+    uses: await tables.uses.keys().all(),
     graph: await Promise.all(
       nodes.map(async (node) => ({
         ...node,

@@ -1,4 +1,4 @@
-import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
@@ -9,10 +9,20 @@ import { Metrics } from '../../src/observe/metrics.ts';
 import type { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import { Store } from '../../src/store/store.ts';
 import { createTempFolder, startMirror } from '../helpers/mirror.ts';
-import { createStore, describe, fillCatalog, fillFiles, openCatalog } from './held-store.ts';
+import {
+  createStore,
+  describe,
+  fillCatalog,
+  fillFiles,
+  fillMore,
+  openCatalog,
+} from './held-store.ts';
 
 /** Filled by `held-store.ts`, and written by a program that put no number on its stores. */
 const WITHOUT_NUMBER = fileURLToPath(new URL('fixtures/format-2', import.meta.url));
+
+/** Filled in the same way, and with more, by the last program that let one blob hold up the healing of others. */
+const BEFORE = fileURLToPath(new URL('fixtures/format-2-uses', import.meta.url));
 
 async function openStore(t: ExecutionContext, path: string): Promise<Store> {
   const store = await Store.open({
@@ -49,6 +59,24 @@ test('a store of a program that put no number on it opens with all it holds, and
   t.is(await readFile(join(path, 'format'), 'utf8'), '2\n');
   await store.close();
   await t.notThrowsAsync(openStore(t, path));
+});
+
+test('a store of the program before this one opens with all it holds, also without its catalog', async (t) => {
+  const path = await createTempFolder(t);
+  await cp(BEFORE, path, { recursive: true });
+  const [store, same] = [await openStore(t, path), await openStore(t, await createTempFolder(t))];
+  await fillFiles(same.path, same.blobs);
+  await fillCatalog(same.catalog);
+  await fillMore(same.catalog);
+  const wanted = await describe(same.catalog as LevelCatalog);
+  t.deepEqual(await describe(store.catalog as LevelCatalog), wanted);
+  for await (const digest of store.blobs.folders.list())
+    t.truthy(await store.blobs.readBytes(digest));
+  await store.close();
+  await rm(join(path, 'catalog'), { recursive: true });
+  const anew = await describe((await openStore(t, path)).catalog as LevelCatalog);
+  const { tags, members, referrers, pins } = wanted;
+  t.like(anew, { tags, members, referrers, pins });
 });
 
 test('a store of a newer program is refused with what to do, and nothing of it is touched', async (t) => {

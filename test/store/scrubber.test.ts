@@ -2,7 +2,8 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { parseDigest } from '../../src/oci/digest.ts';
+import { parseDigest, type Digest } from '../../src/oci/digest.ts';
+import { parseRepository } from '../../src/oci/reference.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
 import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import type { Damage } from '../../src/api/store-api.ts';
@@ -11,6 +12,7 @@ import { Clock } from '../helpers/clock.ts';
 import { Gate } from '../helpers/gate.ts';
 import { buildBlob, type Stored } from '../helpers/image.ts';
 import { blobPath, createTempFolder } from '../helpers/mirror.ts';
+import { until } from '../helpers/until.ts';
 
 interface World {
   readonly path: string;
@@ -148,4 +150,47 @@ test('no iterator of the catalog is open while a scrub reads a blob', async (t) 
   t.is(isOpen, 0);
   gate.open();
   t.deepEqual(await end(), []);
+});
+
+test('a slow upstream holds up neither the reading nor what others have', async (t) => {
+  const { path, blobs, catalog, gate } = await setUp(t, 30_000);
+  gate.open();
+  const digests: Record<string, Digest[]> = { slow: [], good: [] };
+  for (const n of [0, 1, 2, 3]) {
+    for (const [upstream, list] of Object.entries(digests)) {
+      const blob = buildBlob(`${upstream} ${n}`, 1000);
+      const digest = parseDigest(blob.digest);
+      const target = { upstream, repository: parseRepository('app') };
+      await blobs.writeBytes(digest, blob.bytes);
+      await catalog.recordBlob(target, digest, { size: blob.size, storedAt: 0 });
+      await rm(blobPath(path, blob.digest));
+      list.push(digest);
+    }
+  }
+  const slow = new Gate();
+  const asked: Digest[] = [];
+  const found: Damage[] = [];
+  const scrubber = new Scrubber({
+    blobs,
+    catalog,
+    heal: async (digest) => {
+      asked.push(digest);
+      if (digests['slow']!.includes(digest)) await slow.pass();
+      return undefined;
+    },
+    found: (damage) => found.push(damage),
+    log: pino({ level: 'silent' }),
+    now: new Clock().now,
+  });
+  t.teardown(async () => scrubber.close());
+  scrubber.verify();
+  await slow.arrived();
+  await until('all of the good upstream are whole', () => found.length === 4);
+  t.deepEqual(found.map(({ digest }) => digest).toSorted(), digests['good']!.toSorted());
+  t.is(asked.length, 5);
+  await until('all is read', () => scrubber.state.running?.blobs === 9);
+  slow.open();
+  await until('the verification ends', () => scrubber.state.running === undefined);
+  t.is(scrubber.state.last?.damaged.filter(({ healed }) => healed).length, 8);
+  t.is(asked.length, 8);
 });

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import PQueue from 'p-queue';
 import type { Damage, VerifyProgress, VerifyReport, VerifyState } from '../../api/store-api.ts';
 import type { Digest } from '../../oci/digest.ts';
+import { formatTarget } from '../../oci/reference.ts';
 import type { Log } from '../../observe/log.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import type { Catalog } from '../catalog/catalog.ts';
@@ -28,13 +30,18 @@ const BETWEEN_PASSES_MS = 3_600_000;
 /** After the start, when other work comes first. */
 const FIRST_PASS_MS = 60_000;
 
+/** Of damaged blobs that could not be fetched; more wait for a client that asks for them. */
+const MAX_UNHEALED = 10_000;
+
 const realPause = async (ms: number, signal: AbortSignal): Promise<void> =>
   sleep(ms, undefined, { signal, ref: false });
 
 /**
  * Reads what is held and compares it with its digests: all of it when asked to, and in the
  * background at a pace that nobody notices whatever was not read for a week. What is wrong goes
- * into quarantine, out of the catalog, and is fetched again.
+ * into quarantine, out of the catalog, and is fetched again beside the reading: one blob after the
+ * other of the same upstreams, so that a slow one holds up none of the others. What could not be
+ * fetched comes again behind those with the next pass.
  */
 export class Scrubber {
   readonly #parts: ScrubberParts;
@@ -44,7 +51,9 @@ export class Scrubber {
   #verifying: Promise<void> | undefined;
   #progress: VerifyProgress | undefined;
   #last: VerifyReport | undefined;
-  readonly #unhealed = new Map<Digest, Damage>();
+  /** By the upstreams that are known to have a blob. */
+  readonly #lanes = new Map<string, PQueue>();
+  readonly #unhealed = new Map<Digest, About>();
 
   constructor(parts: ScrubberParts) {
     this.#parts = parts;
@@ -82,6 +91,7 @@ export class Scrubber {
     this.#stop.abort();
     await this.#background;
     await this.#verifying;
+    await Promise.all([...this.#lanes.values()].map(async (lane) => lane.onIdle()));
   }
 
   async #run(): Promise<void> {
@@ -99,7 +109,7 @@ export class Scrubber {
   async #pass(): Promise<void> {
     const { catalog, now } = this.#parts;
     const { signal } = this.#stop;
-    await this.#retry();
+    void (await this.#retry());
     for await (const [digest, record] of catalog.listBlobs()) {
       const age = ageOf(record.verifiedAt ?? record.storedAt, { wall: now });
       if (age !== undefined && age < PERIOD_MS) continue;
@@ -110,28 +120,29 @@ export class Scrubber {
   async #verifyAll(): Promise<void> {
     const { catalog, now, log } = this.#parts;
     const startedAt = now();
-    const damaged: Damage[] = [];
+    const healing: Promise<Damage>[] = [];
     let [blobs, bytes] = [0, 0];
     const tell = (): void => {
       const { blobs: totalBlobs, bytes: totalBytes } = catalog.usage;
-      const counts = { blobs, bytes, totalBlobs, totalBytes, damaged: damaged.length };
+      const counts = { blobs, bytes, totalBlobs, totalBytes, damaged: healing.length };
       this.#progress = { startedAt, ...counts };
     };
     // Before anything is awaited, so that the caller learns that it runs.
     tell();
     await catalog.counted;
-    for (const damage of await this.#retry()) damaged.push(damage);
+    healing.push(...(await this.#retry()));
     for await (const [digest] of catalog.listBlobs()) {
       if (this.#stop.signal.aborted) return;
-      const damage = await this.#check(digest, (read) => {
+      const found = await this.#check(digest, (read) => {
         this.#stop.signal.throwIfAborted();
         bytes += read;
         tell();
       });
       blobs += 1;
-      if (damage) damaged.push(damage);
+      if (found) healing.push(found.healing);
       tell();
     }
+    const damaged = await Promise.all(healing);
     this.#last = { startedAt, endedAt: now(), blobs, bytes, damaged };
     log.info({ blobs, bytes, damaged: damaged.length }, 'verified all that is held');
   }
@@ -139,7 +150,7 @@ export class Scrubber {
   async #check(
     digest: Digest,
     onRead: (bytes: number) => Promise<void> | void,
-  ): Promise<Damage | undefined> {
+  ): Promise<{ healing: Promise<Damage> } | undefined> {
     const finding = await this.#examine(digest, onRead);
     if (!finding) return undefined;
     const { blobs, catalog, found, log } = this.#parts;
@@ -148,37 +159,61 @@ export class Scrubber {
     if ((await catalog.findBlob(digest)) === undefined) return undefined;
     if (isThere && finding.fault !== 'unreadable') return undefined;
     if (!isThere) await this.#forget(digest);
-    const images = await this.#imagesOf(digest);
-    const reason = isThere ? finding.reason : await this.#heal(digest);
-    const damage = describe({ digest, fault: finding.fault, images }, reason);
-    if (!damage.healed && !isThere) this.#unhealed.set(digest, damage);
-    log.warn(damage, 'a held blob is damaged');
-    found(damage);
-    return damage;
+    const { images, upstreams } = await this.#knownTo(digest);
+    const about = { digest, fault: finding.fault, images };
+    const told = (damage: Damage): Damage => {
+      log.warn(damage, 'a held blob is damaged');
+      found(damage);
+      return damage;
+    };
+    if (isThere) return { healing: Promise.resolve(told(describe(about, finding.reason))) };
+    return { healing: this.#heal(about, { upstreams, told }) };
   }
 
   /** What could not be fetched when it was found damaged, as far as anything still needs it. */
-  async #retry(): Promise<Damage[]> {
-    const retried: Damage[] = [];
+  async #retry(): Promise<Promise<Damage>[]> {
+    const { catalog, log } = this.#parts;
+    const retried: Promise<Damage>[] = [];
+    // What cannot be fetched now either is put back meanwhile.
     const waiting = [...this.#unhealed];
     for (const [digest, { fault }] of waiting) {
       this.#stop.signal.throwIfAborted();
       this.#unhealed.delete(digest);
-      const { catalog, log } = this.#parts;
-      const images = await this.#imagesOf(digest);
-      const isNeeded = images.length > 0 || (await catalog.linked(digest)).length > 0;
+      const { images, upstreams } = await this.#knownTo(digest);
       // A client may have asked for it and so brought it back.
-      if (!isNeeded || (await catalog.findBlob(digest))) continue;
-      const damage = describe({ digest, fault, images }, await this.#heal(digest));
-      if (damage.healed) log.info(damage, 'a damaged blob is whole again');
-      else this.#unhealed.set(digest, damage);
-      retried.push(damage);
+      if (upstreams.length === 0 || (await catalog.findBlob(digest))) continue;
+      const told = (damage: Damage): Damage => {
+        if (damage.healed) log.info(damage, 'a damaged blob is whole again');
+        return damage;
+      };
+      retried.push(this.#heal({ digest, fault, images }, { upstreams, told }));
     }
     return retried;
   }
 
-  async #heal(digest: Digest): Promise<string | undefined> {
+  /** In turn with others of the same upstreams. */
+  async #heal(
+    about: About,
+    { upstreams, told }: { upstreams: readonly string[]; told: (damage: Damage) => Damage },
+  ): Promise<Damage> {
+    const name = upstreams.join(' ');
+    const lane = this.#lanes.get(name) ?? new PQueue({ concurrency: 1 });
+    this.#lanes.set(name, lane);
+    const healing = lane.add(async () => {
+      const damage = describe(about, await this.#fetch(about.digest));
+      if (!damage.healed && this.#unhealed.size < MAX_UNHEALED) {
+        this.#unhealed.set(about.digest, about);
+      }
+      return told(damage);
+    });
+    // The pass does not wait for it; it rejects at the close alone.
+    healing.catch(() => undefined);
+    return healing;
+  }
+
+  async #fetch(digest: Digest): Promise<string | undefined> {
     const { signal } = this.#stop;
+    signal.throwIfAborted();
     const stopped = Promise.withResolvers<never>();
     const stop = (): void => stopped.reject(signal.reason);
     signal.addEventListener('abort', stop);
@@ -237,18 +272,22 @@ export class Scrubber {
     }
   }
 
-  async #imagesOf(digest: Digest): Promise<string[]> {
+  /** The repositories whose manifests list it, and the upstreams of all that have it. */
+  async #knownTo(digest: Digest): Promise<{ images: string[]; upstreams: string[] }> {
+    const { catalog } = this.#parts;
     const images = new Set<string>();
-    for await (const { target } of this.#parts.catalog.holders(digest)) {
-      images.add(`${target.upstream}/${target.repository}`);
+    const upstreams = new Set<string>();
+    for await (const { target } of catalog.holders(digest)) {
+      images.add(formatTarget(target));
+      upstreams.add(target.upstream);
     }
-    return [...images];
+    for (const { upstream } of await catalog.linked(digest)) upstreams.add(upstream);
+    return { images: [...images], upstreams: [...upstreams].toSorted() };
   }
 }
 
-function describe(
-  about: Pick<Damage, 'digest' | 'fault' | 'images'>,
-  reason: string | undefined,
-): Damage {
+type About = Pick<Damage, 'fault' | 'images'> & { readonly digest: Digest };
+
+function describe(about: About, reason: string | undefined): Damage {
   return { ...about, healed: reason === undefined, ...(reason !== undefined && { reason }) };
 }
