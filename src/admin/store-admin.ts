@@ -9,7 +9,7 @@ import type {
   AbsentImage,
   VerifyState,
 } from '../api/store-api.ts';
-import { ConfigError } from '../config/config-error.ts';
+import { ConfigError } from '../config/problems.ts';
 import { isGlob, parseGlob } from '../config/glob.ts';
 import type { Pattern } from '../config/pattern.ts';
 import type { Addressing } from '../mirror/addressing.ts';

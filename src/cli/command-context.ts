@@ -92,10 +92,11 @@ export const JSON_OPTION = ['--json', 'print JSON'] as const;
 export function print(
   { json }: CommandOptions,
   context: Pick<CommandContext, 'stdout'>,
-  answer: { readonly document: unknown; readonly text: () => string },
+  document: unknown,
+  text: () => string,
 ): void {
-  if (json) printJson(answer.document, context);
-  else context.stdout.write(answer.text());
+  if (json) printJson(document, context);
+  else context.stdout.write(text());
 }
 
 export function printJson(document: unknown, { stdout }: Pick<CommandContext, 'stdout'>): void {

@@ -1,4 +1,4 @@
-import { ConfigError } from '../config/config-error.ts';
+import { ConfigError } from '../config/problems.ts';
 import { describeConfig } from '../config/describe-config.ts';
 import { loadConfig } from '../config/load.ts';
 import { configJsonSchema } from '../config/schema.ts';
@@ -17,10 +17,12 @@ export function checkConfig(options: CommandOptions, context: CommandContext): n
     const { config, warnings, file } = loadConfig({ file: options.config, ...context });
     const inForce = describeConfig(config);
     const origin = file === undefined ? 'No file: the defaults are' : `${file} is valid. This is`;
-    print(options, context, {
-      document: { valid: true, file: file ?? null, warnings, config: inForce },
-      text: () => `# ${origin} in force.\n${formatYaml(inForce)}`,
-    });
+    print(
+      options,
+      context,
+      { valid: true, file: file ?? null, warnings, config: inForce },
+      () => `# ${origin} in force.\n${formatYaml(inForce)}`,
+    );
     if (options.json) return EXIT_CODE.ok;
     for (const warning of warnings) context.stderr.write(`warning: ${warning}\n`);
     return EXIT_CODE.ok;

@@ -40,10 +40,7 @@ export async function doctor(
     throw new UsageError(reason, { cause: error });
   }
   const isOk = countIn(reports, 'failed') === 0;
-  print(options, context, {
-    document: { upstreams: reports, ok: isOk },
-    text: () => formatSummary(reports),
-  });
+  print(options, context, { upstreams: reports, ok: isOk }, () => formatSummary(reports));
   return isOk ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 

@@ -31,7 +31,7 @@ export async function explain(
 ): Promise<number> {
   const path = `/api/v1/explain?${new URLSearchParams({ image }).toString()}`;
   const document = await askOnce<Explanation>(options, context, { path });
-  print(options, context, { document, text: () => formatExplanation(document, context.now()) });
+  print(options, context, document, () => formatExplanation(document, context.now()));
   return document.digest === undefined ? EXIT_CODE.failed : EXIT_CODE.ok;
 }
 

@@ -21,7 +21,7 @@ export async function gc(options: GcOptions, context: StoreContext): Promise<num
     context,
     isPlan ? { path: `${PATH}${query}` } : { path: PATH, method: 'POST', body: { bytes } },
   );
-  print(options, context, { document, text: () => formatReport(document, context.now(), isPlan) });
+  print(options, context, document, () => formatReport(document, context.now(), isPlan));
   return EXIT_CODE.ok;
 }
 

@@ -20,10 +20,9 @@ export async function ls(
   const document = await askOnce<{ images: readonly ImageSummary[] }>(options, context, { path });
   const { images } = document;
   const nothing = match === undefined ? TEXTS.nothingHeld : TEXTS.nothingHeldOf({ match });
-  print(options, context, {
-    document,
-    text: () => (images.length === 0 ? `${nothing}\n` : formatImages(images, context.now())),
-  });
+  print(options, context, document, () =>
+    images.length === 0 ? `${nothing}\n` : formatImages(images, context.now()),
+  );
   if (images.length === limit) {
     const verb = limit === 1 ? 'is' : 'are';
     const more = TEXTS.moreImages({ images: count(limit, 'image'), verb });

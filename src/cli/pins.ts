@@ -40,7 +40,7 @@ export async function pin(
     method: 'POST',
     body: { image, ...(reason !== undefined && { reason }) },
   });
-  print(options, context, { document, text: () => `${describePinned(document)}\n` });
+  print(options, context, document, () => `${describePinned(document)}\n`);
   return EXIT_CODE.ok;
 }
 
@@ -55,10 +55,7 @@ async function pinInUse(
     method: 'PUT',
     body: { images },
   });
-  print(options, context, {
-    document,
-    text: () => `${describeInUse(document.pins, source)}\n`,
-  });
+  print(options, context, document, () => `${describeInUse(document.pins, source)}\n`);
   return EXIT_CODE.ok;
 }
 
@@ -98,10 +95,7 @@ export async function unpin(
   } catch (error) {
     throw error instanceof AdminError ? namingOthers(error) : error;
   }
-  print(options, context, {
-    document: { unpinned: image },
-    text: () => `${TEXTS.unpinned({ image })}\n`,
-  });
+  print(options, context, { unpinned: image }, () => `${TEXTS.unpinned({ image })}\n`);
   return EXIT_CODE.ok;
 }
 
@@ -123,10 +117,9 @@ export async function listPins(options: CommandOptions, context: StoreContext): 
     path: '/api/v1/pins',
   });
   const { pins } = document;
-  print(options, context, {
-    document,
-    text: () => (pins.length === 0 ? `${TEXTS.nothingPinned}\n` : formatPins(pins, context.now())),
-  });
+  print(options, context, document, () =>
+    pins.length === 0 ? `${TEXTS.nothingPinned}\n` : formatPins(pins, context.now()),
+  );
   return EXIT_CODE.ok;
 }
 

@@ -1,6 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
-import { ConfigError } from '../config/config-error.ts';
+import { ConfigError } from '../config/problems.ts';
 import { count, onOneLine } from './format.ts';
 import {
   AdminError,

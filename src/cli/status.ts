@@ -15,10 +15,7 @@ export async function printStatus(
   const status = (await askAdmin(config.admin, '/api/v1/status')) as ServerStatus;
   const store = (await askAdmin(config.admin, '/api/v1/store')) as StoreSummary;
   const isDown = status.upstreams.some(({ state }) => state === 'down');
-  print(options, context, {
-    document: { ...status, store },
-    text: () => describe(status, store),
-  });
+  print(options, context, { ...status, store }, () => describe(status, store));
   return isDown || store.state !== 'ok' ? EXIT_CODE.failed : EXIT_CODE.ok;
 }
 

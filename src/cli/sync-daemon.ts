@@ -1,5 +1,5 @@
 import type { SyncRunState } from '../api/sync-api.ts';
-import { ConfigError } from '../config/config-error.ts';
+import { ConfigError } from '../config/problems.ts';
 import { loadConfig } from '../config/load.ts';
 import type { SyncConfig } from '../config/sync-schema.ts';
 import { createLog, type Log } from '../observe/log.ts';

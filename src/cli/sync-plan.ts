@@ -25,7 +25,7 @@ export async function syncPlan(options: SyncPlanOptions, context: StoreContext):
       body: { lock },
     }),
   );
-  print(options, context, { document: plan, text: () => formatPlan(plan, options.all === true) });
+  print(options, context, plan, () => formatPlan(plan, options.all === true));
   keepLock(plan, options.lock, context);
   if (plan.problems.length > 0) return EXIT_CODE.failed;
   return isPending(plan) ? EXIT_CODE.pending : EXIT_CODE.ok;

@@ -22,7 +22,7 @@ export async function syncRun(options: SyncRunOptions, context: StoreContext): P
       showRun<SyncProgress, SyncReport>(ask, { ...parts, body: { lock } }, { options, context }),
     ),
   );
-  print(options, context, { document: report, text: () => formatReport(report) });
+  print(options, context, report, () => formatReport(report));
   return report.isOk && report.aborted === undefined ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 

@@ -18,10 +18,9 @@ export async function syncStatus(
   context: StoreContext,
 ): Promise<number> {
   const status = await askOnce<SyncStatus>(options, context, { path: '/api/v1/sync' });
-  print(options, context, {
-    document: status,
-    text: () => formatStatus(status, { now: context.now(), isAll: options.all === true }),
-  });
+  print(options, context, status, () =>
+    formatStatus(status, { now: context.now(), isAll: options.all === true }),
+  );
   return isReady(status) ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 

@@ -33,7 +33,7 @@ export async function verify(options: VerifyOptions, context: StoreContext): Pro
   const report = await withAdmin(config, context, async (ask) =>
     showRun<VerifyProgress, VerifyReport>(ask, parts, { options, context }),
   );
-  print(options, context, { document: report, text: () => formatReport(report) });
+  print(options, context, report, () => formatReport(report));
   return report.damaged.every(({ healed }) => healed) ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 
@@ -55,10 +55,7 @@ async function rebuild(
     count(tags, 'tag'),
     count(blobs, 'blob'),
   ];
-  print(options, context, {
-    document: report,
-    text: () => `${TEXTS.rebuilt({ counts: counts.join(', ') })}\n`,
-  });
+  print(options, context, report, () => `${TEXTS.rebuilt({ counts: counts.join(', ') })}\n`);
   return EXIT_CODE.ok;
 }
 

@@ -18,7 +18,6 @@ export interface Config extends Frozen<Omit<ConfigDocument, 'grace' | 'upstreams
 }
 
 export type ListenConfig = Config['listen'];
-export type AdminConfig = Config['admin'];
 export type StoreConfig = Config['store'];
 export type UpstreamConfig = Frozen<ReturnType<typeof resolveUpstream>>;
 /** Secrets of the file are read; what a provider issues is fetched later. */

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { type Source, readTextFile } from './source.ts';
 import { TEXTS } from './texts.ts';
-import { ConfigError } from './config-error.ts';
+import { ConfigError } from './problems.ts';
 import { converted } from './section.ts';
 
 const profileSchema = z

@@ -1,5 +1,5 @@
 import type {
-  AdminConfig,
+  ListenConfig,
   Config,
   CredentialsConfig,
   TagsConfig,
@@ -36,7 +36,7 @@ export function describeConfig({ listen, admin, graceMs, offline, store, ...rest
   };
 }
 
-function describeListen({ tls, open, ...rest }: AdminConfig) {
+function describeListen({ tls, open, ...rest }: ListenConfig) {
   const address = formatListenAddress(rest);
   return tls || open ? { address, ...(tls && { tls }), ...(open && { open }) } : address;
 }

@@ -1,5 +1,5 @@
 import { RE2JSException } from 're2js';
-import { ConfigError } from './config-error.ts';
+import { ConfigError } from './problems.ts';
 import { Pattern } from './pattern.ts';
 import { TEXTS } from './texts.ts';
 

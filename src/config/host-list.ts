@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net';
-import { ConfigError } from './config-error.ts';
+import { ConfigError } from './problems.ts';
 import { isHost } from './registries.ts';
 import { TEXTS } from './texts.ts';
 

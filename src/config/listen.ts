@@ -1,6 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { z } from 'zod';
-import { ConfigError } from './config-error.ts';
+import { ConfigError } from './problems.ts';
 import { checkKeyPair, readPemFile, type Source } from './source.ts';
 import { isLoopbackHost } from './proxy.ts';
 import { converted } from './section.ts';
@@ -12,10 +12,7 @@ export interface ListenAddress {
   readonly port: number;
   /** Paths, not contents: the files are read again when they change. */
   readonly tls?: { readonly cert: string; readonly key: string };
-}
-
-export interface AdminAddress extends ListenAddress {
-  /** The operator means it to be on a network, where whoever reaches it may do everything. */
+  /** Of `admin`: the operator means it to be on a network, where whoever reaches it may do everything. */
   readonly open?: boolean;
 }
 
@@ -51,8 +48,7 @@ export function formatListenAddress({ host, port }: ListenAddress): string {
 
 /** An address, or an address and what it takes to serve HTTPS there. */
 export function listenSchema(source: Source, defaultAddress: string) {
-  const door = z.strictObject(doorShape(source, defaultAddress)).transform(toListen);
-  return z.union([ADDRESS_TEXT, door], { error: TEXTS.addressOrMap }).prefault(defaultAddress);
+  return doorSchema(z.strictObject(doorShape(source, defaultAddress)), defaultAddress);
 }
 
 /** As `listenSchema`, with the operator's word that it may stand open on a network. */
@@ -61,13 +57,8 @@ export function adminSchema(source: Source, defaultAddress: string) {
     .boolean()
     .default(false)
     .describe('true: it may listen on a network, for all there.');
-  const door = z
-    .strictObject({ ...doorShape(source, defaultAddress), open })
-    .transform(({ open, ...rest }): AdminAddress => ({ ...toListen(rest), ...(open && { open }) }));
-  return z
-    .union([ADDRESS_TEXT, door], { error: TEXTS.addressOrMap })
-    .transform((address): AdminAddress => address)
-    .prefault(defaultAddress);
+  const shape = { ...doorShape(source, defaultAddress), open };
+  return doorSchema(z.strictObject(shape), defaultAddress);
 }
 
 const ADDRESS_TEXT = z.string().transform(converted(parseListenAddress));
@@ -79,14 +70,21 @@ function doorShape(source: Source, defaultAddress: string) {
   };
 }
 
-function toListen({
-  address: { host, port },
-  tls,
-}: {
-  address: ListenAddress;
-  tls?: ListenAddress['tls'] | null | undefined;
-}): ListenAddress {
-  return { host, port, ...(tls && { tls }) };
+interface Door extends Pick<ListenAddress, 'open'> {
+  readonly address: ListenAddress;
+  readonly tls?: ListenAddress['tls'] | null | undefined;
+}
+
+function doorSchema(door: z.ZodType<Door>, defaultAddress: string) {
+  const written = door.transform(({ address, tls, open }) => ({
+    ...address,
+    ...(tls && { tls }),
+    ...(open && { open }),
+  }));
+  return z
+    .union([ADDRESS_TEXT, written], { error: TEXTS.addressOrMap })
+    .transform((address): ListenAddress => address)
+    .prefault(defaultAddress);
 }
 
 /** Checks the files and keeps their paths. */
@@ -113,7 +111,7 @@ function tlsSchema({ directory }: Source) {
  * has its own problem.
  */
 export function checkDoors(
-  { listen, admin }: { listen?: Partial<ListenAddress>; admin?: Partial<AdminAddress> },
+  { listen, admin }: { listen?: Partial<ListenAddress>; admin?: Partial<ListenAddress> },
   context: z.RefinementCtx,
 ): void {
   const tell = (message: string): void =>

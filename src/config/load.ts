@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { ConfigError } from './config-error.ts';
+import { ConfigError, describeIssue, describeProblem, describeProblems } from './problems.ts';
 import type { Config, UpstreamConfig } from './config.ts';
-import { describeIssue, describeProblem, describeProblems } from './problems.ts';
 import { isLoopback } from './proxy.ts';
 import { resolveUpstream } from './upstream-schema.ts';
 import { type ConfigDocument, configSchema } from './schema.ts';

@@ -1,6 +1,6 @@
 import { RE2JS, RE2JSException } from 're2js';
 import { analyse } from 'scslre';
-import { ConfigError } from './config-error.ts';
+import { ConfigError } from './problems.ts';
 import { TEXTS } from './texts.ts';
 
 const VERSION = 'version';

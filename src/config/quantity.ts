@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ConfigError } from './config-error.ts';
+import { ConfigError } from './problems.ts';
 import { TEXTS } from './texts.ts';
 import { converted } from './section.ts';
 

@@ -1,4 +1,4 @@
-import { ConfigError } from './config-error.ts';
+import { ConfigError } from './problems.ts';
 import { TEXTS } from './texts.ts';
 
 /** A registry as it is known without the configuration file. */

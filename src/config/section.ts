@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ConfigError } from './config-error.ts';
+import { ConfigError } from './problems.ts';
 
 /** Read-only at every depth. */
 export type Frozen<T> = { readonly [Key in keyof T]: Frozen<T[Key]> };

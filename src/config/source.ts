@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
-import { ConfigError } from './config-error.ts';
+import { ConfigError } from './problems.ts';
 import { TEXTS } from './texts.ts';
 
 /** What a configuration file may refer to. */

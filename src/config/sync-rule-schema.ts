@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { DIGEST } from '../oci/digest.ts';
 import { isRepository } from '../oci/reference.ts';
-import { ConfigError } from './config-error.ts';
+import { ConfigError } from './problems.ts';
 import { durationOrForever } from './quantity.ts';
 import { isGlob, parseGlob } from './glob.ts';
 import { DOCKER_HUB, parseRegistryName } from './registries.ts';

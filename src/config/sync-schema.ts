@@ -2,10 +2,9 @@ import { globSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { z } from 'zod';
 import { Cron } from 'croner';
-import { ConfigError } from './config-error.ts';
+import { ConfigError, describeIssue, describeProblems } from './problems.ts';
 import { duration, shareSchema, RATE, parseRate, quantity } from './quantity.ts';
 import { isGlob } from './glob.ts';
-import { describeIssue, describeProblems } from './problems.ts';
 import { converted, type Frozen } from './section.ts';
 import { type Source, readTextFile } from './source.ts';
 import {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ConfigError } from './config-error.ts';
+import { ConfigError } from './problems.ts';
 import { credentialsSchema, type CredentialsDocument } from './credentials-schema.ts';
 import { parseGlob, parseTagGlob } from './glob.ts';
 import { parseHostEntry } from './host-list.ts';

@@ -1,5 +1,5 @@
 import { Document, isMap, LineCounter, parseDocument, stringify, visit } from 'yaml';
-import { ConfigError } from './config-error.ts';
+import { ConfigError } from './problems.ts';
 import { TEXTS } from './texts.ts';
 
 interface Fault {

@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
 import { formatByteSize, parseByteSize } from '../../src/config/quantity.ts';
-import { ConfigError } from '../../src/config/config-error.ts';
+import { ConfigError } from '../../src/config/problems.ts';
 
 const reads = test.macro({
   exec: (t: ExecutionContext, size: string | number, bytes: number) =>

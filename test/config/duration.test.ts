@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
-import { ConfigError } from '../../src/config/config-error.ts';
+import { ConfigError } from '../../src/config/problems.ts';
 import {
   formatDuration,
   parseDuration,

@@ -1,5 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
-import { ConfigError } from '../../src/config/config-error.ts';
+import { ConfigError } from '../../src/config/problems.ts';
 import { formatListenAddress, parseListenAddress } from '../../src/config/listen.ts';
 
 const reads = test.macro({

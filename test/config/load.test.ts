@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import type { Config, UpstreamConfig } from '../../src/config/config.ts';
-import { ConfigError } from '../../src/config/config-error.ts';
+import { ConfigError } from '../../src/config/problems.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { createCertificates } from '../helpers/certificate.ts';
 import { createFolder, load } from './config-folder.ts';

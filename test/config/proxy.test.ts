@@ -1,5 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
-import { ConfigError } from '../../src/config/config-error.ts';
+import { ConfigError } from '../../src/config/problems.ts';
 import { findProxy } from '../../src/config/proxy.ts';
 
 const PROXY = 'http://proxy.example:3128';

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { ConfigError } from '../../src/config/config-error.ts';
+import { ConfigError } from '../../src/config/problems.ts';
 import { formatRate, parseRate } from '../../src/config/quantity.ts';
 
 test('a rate is a size a second', (t) => {

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { ConfigError } from '../../src/config/config-error.ts';
+import { ConfigError } from '../../src/config/problems.ts';
 import { describeConfig } from '../../src/config/describe-config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import type { SyncConfig } from '../../src/config/sync-schema.ts';
