@@ -1,3 +1,4 @@
+import type { Timing } from '../net/timing.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isSameTarget, type Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
@@ -6,11 +7,28 @@ import type { Downloads } from './downloads/downloads.ts';
 import type { Manifests } from './manifests.ts';
 import { TEXTS } from './texts.ts';
 
-/** Fetches again what was held and is damaged, from a repository that is known to have it. */
-export class Healer {
-  readonly #parts: { catalog: Catalog; downloads: Downloads; manifests: Manifests };
+export interface HealerParts {
+  readonly catalog: Catalog;
+  readonly downloads: Downloads;
+  readonly manifests: Manifests;
+  readonly timing: Timing;
+}
 
-  constructor(parts: { catalog: Catalog; downloads: Downloads; manifests: Manifests }) {
+/** 300 MiB at 1 MiB/s. What takes longer goes on beside the reading of other blobs. */
+const PATIENCE_MS = 300_000;
+/** Of one upstream that go on so: what is damaged beyond these is fetched by a later scrub. */
+const MAX_LATE = 2;
+
+/**
+ * Fetches again what was held and is damaged, from a repository that is known to have it. An upstream
+ * that brings it slowly, or not at all, holds up neither the scrub nor what another upstream brings.
+ */
+export class Healer {
+  readonly #parts: HealerParts;
+  /** How many go on beside, by upstream. */
+  readonly #late = new Map<string, number>();
+
+  constructor(parts: HealerParts) {
     this.#parts = parts;
   }
 
@@ -18,14 +36,29 @@ export class Healer {
   async heal(digest: Digest): Promise<string | undefined> {
     let reason: string = TEXTS.noRepositoryHasIt;
     for (const { target, isManifest } of await this.#sources(digest)) {
-      try {
-        if (await this.#fetch(target, digest, isManifest)) return undefined;
-        reason = TEXTS.repositoryHasItNoMore(target);
-      } catch (error) {
-        reason = error instanceof Error ? error.message : String(error);
-      }
+      const failure = await this.#fetchInTime(target, digest, isManifest);
+      if (failure === undefined) return undefined;
+      reason = failure;
     }
     return reason;
+  }
+
+  async #fetchInTime(
+    target: Target,
+    digest: Digest,
+    isManifest: boolean,
+  ): Promise<string | undefined> {
+    const { upstream } = target;
+    const running = this.#late.get(upstream) ?? 0;
+    if (running >= MAX_LATE) return TEXTS.stillBringsOthers({ upstream });
+    const fetching = this.#fetch(target, digest, isManifest);
+    const late = Promise.withResolvers<string>();
+    const timer = setTimeout(() => {
+      this.#late.set(upstream, (this.#late.get(upstream) ?? 0) + 1);
+      void fetching.finally(() => this.#late.set(upstream, (this.#late.get(upstream) ?? 0) - 1));
+      late.resolve(TEXTS.stillBringsIt({ upstream }));
+    }, this.#parts.timing.healMs ?? PATIENCE_MS);
+    return Promise.race([fetching, late.promise]).finally(() => clearTimeout(timer));
   }
 
   async #sources(digest: Digest): Promise<{ target: Target; isManifest: boolean }[]> {
@@ -44,9 +77,16 @@ export class Healer {
     return sources;
   }
 
-  async #fetch(target: Target, digest: Digest, isManifest: boolean): Promise<boolean> {
+  /** Resolves with why it could not be had, or with nothing. */
+  async #fetch(target: Target, digest: Digest, isManifest: boolean): Promise<string | undefined> {
     const { downloads, manifests } = this.#parts;
-    if (isManifest) return manifests.fetchKept(target, digest, SCRUB);
-    return downloads.hold(target, digest, SCRUB);
+    try {
+      const isHad = isManifest
+        ? await manifests.fetchKept(target, digest, SCRUB)
+        : await downloads.hold(target, digest, SCRUB);
+      return isHad ? undefined : TEXTS.repositoryHasItNoMore(target);
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
   }
 }

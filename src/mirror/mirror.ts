@@ -101,7 +101,7 @@ export class Mirror {
     this.prefetcher = new Prefetcher(engine);
     this.#manifests = manifests;
     this.#tags = tags;
-    this.#healer = new Healer(engine);
+    this.#healer = new Healer({ ...engine, timing: parts.timing });
     const modeOf = ({ upstream }: Target): HydrateMode =>
       config.offline ? 'off' : (config.upstreams[upstream]?.hydrate ?? 'off');
     const behind = { ...engine, modeOf, quietMs: parts.timing.hydrateMs, log };

@@ -15,6 +15,9 @@ export const TEXTS = {
   noRepositoryHasIt: 'no repository is known to have it',
   repositoryHasItNoMore: ({ upstream, repository }: { upstream: string; repository: string }) =>
     `${upstream}/${repository} has it no more`,
+  stillBringsIt: ({ upstream }: { upstream: string }) => `${upstream} is still bringing it`,
+  stillBringsOthers: ({ upstream }: { upstream: string }) =>
+    `${upstream} is still bringing others that were damaged`,
   upstreamIsDown: ({ reason }: { reason: string }) => `down: ${reason}`,
   noAnswerWithin: ({ ms }: { ms: number }) => `no answer within ${ms} ms`,
   noTurnWithin: ({ ms }: { ms: number }) => `no turn for a transfer within ${ms} ms`,

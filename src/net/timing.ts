@@ -33,6 +33,8 @@ export interface Timing {
   readonly retryMs: number;
   /** How long an upstream that is down is left alone at first; doubled up to half a minute. */
   readonly breakerMs: number;
+  /** How long a scrub waits for a damaged blob to come anew; 5 minutes unless given. */
+  readonly healMs?: number;
   /** How long after its last pull an image is completed in the background. */
   readonly hydrateMs: number;
 }

@@ -1,4 +1,5 @@
 import type { ExecutionContext } from 'ava';
+import type { Timing } from '../../src/net/timing.ts';
 import { get, type ClientAnswer } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage, type Image, type Stored } from '../helpers/image.ts';
@@ -21,7 +22,7 @@ export async function holdImage(
   {
     layers = [300_000, 20_000],
     ...options
-  }: { layers?: readonly number[]; storePath?: string } = {},
+  }: { layers?: readonly number[]; storePath?: string; timing?: Partial<Timing> } = {},
 ): Promise<HeldImage> {
   const registry = await FakeRegistry.start(t);
   const image = buildImage({ seed: t.title, layers });

@@ -27,6 +27,24 @@ test('a manifest that is fetched again and cannot be kept is not healed, until i
   t.deepEqual((await verify(mirror)).damaged, []);
 });
 
+test('an upstream that does not bring what is damaged holds up no scrub: two go on beside it', async (t) => {
+  const timing = { healMs: 20 };
+  const scene = await holdImage(t, { layers: [1000, 2000, 3000, 4000], timing });
+  const { registry, mirror, image, blob } = scene;
+  const gates = image.layers.map((layer) => registry.hold(layer));
+  for (const layer of image.layers) await injure(mirror.storePath, layer, 'cut short');
+  const { damaged } = await verify(mirror);
+  const reasons = damaged.map((each) => (each as { reason?: string }).reason);
+  const [slow, others] = ['docker.io is still bringing it', 'docker.io is still bringing others'];
+  t.deepEqual(reasons.slice(0, 2), [slow, slow]);
+  t.deepEqual(reasons.slice(2), Array(2).fill(`${others} that were damaged`));
+  for (const gate of gates) gate.open();
+  await mirror.idle();
+  t.is(registry.requests.length, 2);
+  for (const layer of image.layers) t.deepEqual((await blob(layer)).body, layer.bytes);
+  t.is(registry.requests.length, 4);
+});
+
 test('the end of the process ends a fetch that heals', async (t) => {
   const { registry, mirror, image } = await holdImage(t);
   const layer = image.layer(0);
