@@ -122,7 +122,7 @@ interface FlightParts<Value> {
 
 interface Try {
   readonly abort: AbortController;
-  readonly timer: NodeJS.Timeout | undefined;
+  timer?: NodeJS.Timeout;
   isSilent: boolean;
 }
 
@@ -166,13 +166,13 @@ class Flight<Value> {
   #begin(): void {
     const { work, demand, patienceMs } = this.#parts;
     const abort = new AbortController();
-    const timer =
-      patienceMs === undefined ? undefined : setTimeout(() => this.#silent(run), patienceMs);
-    const run: Try = { abort, timer, isSilent: false };
+    const run: Try = { abort, isSilent: false };
     const advanced = (): void => {
       run.isSilent = false;
-      timer?.refresh();
+      clearTimeout(run.timer);
+      if (patienceMs !== undefined) run.timer = setTimeout(() => this.#silent(run), patienceMs);
     };
+    advanced();
     this.#begun += 1;
     this.#tries.add(run);
     work({ ...demand, signal: abort.signal, advanced }).then(

@@ -1,5 +1,5 @@
 /** Small answers that begin and never end: who waits for one shares one more question, and is answered. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { mock } from 'node:test';
 import test from 'ava';
 import { MINUTE } from '../helpers/clock.ts';
 import type { FakeRegistry } from '../helpers/fake-registry.ts';
@@ -10,6 +10,7 @@ import { REPOSITORY, refusalOf, startScene, UPSTREAM } from '../helpers/scene.ts
 import { until } from '../helpers/until.ts';
 
 const path = (rest: string): string => `/v2/${REPOSITORY}/${rest}`;
+const HOUR = 60 * MINUTE;
 const TAG = `HEAD ${path('manifests/latest')}`;
 
 interface Kind {
@@ -145,17 +146,20 @@ test('a failure of the first question is no failure while the second one may suc
   t.is((await asking).status, 200);
 });
 
-test('a long list of which page after page comes is not silent', async (t) => {
+test.serial('a long list of which page after page comes is not silent', async (t) => {
   const { registry, image, ask } = await startScene(t, {
     registry: { pageSize: 1 },
-    timing: { patienceMs: 3_000 },
+    // Nothing but patience ends in the time of this test.
+    timing: { patienceMs: MINUTE, headersMs: HOUR, exchangeMs: HOUR, listingMs: HOUR },
   });
   for (const tag of ['a', 'b']) registry.tag(REPOSITORY, tag, image.manifest);
   const gates = [1, 2, 3].map(() => registry.hang(/tags\/list/));
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
   const asking = ask(path('tags/list'));
   for (const gate of gates) {
     await gate.arrived();
-    await sleep(1_600);
+    mock.timers.tick(0.6 * MINUTE);
     gate.open();
   }
   t.is((await asking).status, 200);

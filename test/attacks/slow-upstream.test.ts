@@ -39,7 +39,10 @@ test('the first held tag that waits in vain makes the upstream suspect, and no o
   }
   gate.open();
   await until('the probe passes', async () => (await stateOf(mirror)) === 'up');
-  for (const tag of others) t.is((await manifest(tag)).headers['warning'], undefined);
+  // On a busy machine one may be late again, and is revalidated all the same.
+  for (const tag of others) {
+    await until(`${tag} is revalidated`, async () => !(await manifest(tag)).headers['warning']);
+  }
 });
 
 test('a held tag whose path never answers stops no other tag from being revalidated', async (t) => {
@@ -56,7 +59,10 @@ test('a held tag whose path never answers stops no other tag from being revalida
     const [answer] = await Promise.all([ask(slow), ask(slow, { method: 'HEAD' })]);
     t.is(answer.headers['warning'], staleWarning(WAITED));
     await until('the probe passes', async () => (await stateOf(mirror)) === 'up');
-    t.is((await manifest('latest')).headers['docker-content-digest'], fixed.manifest.digest);
+    await until('the other tag is revalidated', async () => {
+      const { headers } = await manifest('latest');
+      return headers['docker-content-digest'] === fixed.manifest.digest;
+    });
   }
   gate.open();
 });

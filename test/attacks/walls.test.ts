@@ -1,5 +1,4 @@
 /** Between two upstreams stands a wall: neither's faults, words or bytes are the other one's. */
-import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parseRepository } from '../../src/oci/reference.ts';
@@ -21,6 +20,7 @@ import {
   type Stored,
 } from '../helpers/image.ts';
 import { startMirror, type MirrorOptions, type TestMirror } from '../helpers/mirror.ts';
+import { until } from '../helpers/until.ts';
 
 const MIB = 1024 * 1024;
 const GOOD = 'good.example';
@@ -267,7 +267,10 @@ test('what an image shares with one of another upstream is shown to be its own w
   const digest = parseDigest(image.layer(0).digest);
   const target = { upstream: EVIL, repository: parseRepository('team/app') };
   const { catalog } = world.mirror.server;
-  while ((await catalog.findLink(target, digest)) !== 'proven') await setImmediate();
+  await until(
+    'the blob is shown to be its own',
+    async () => (await catalog.findLink(target, digest)) === 'proven',
+  );
   await world.evil.refuse();
   t.true((await world.blob(EVIL, image.layer(0))).body.equals(image.layer(0).bytes));
 });
