@@ -88,19 +88,25 @@ export class CloudMirror {
     return 'packages' in answer ? answer.packages : [];
   }
 
-  /** What it said on its own: every line that is not the log's. */
-  get noise(): string[] {
-    return this.#output
-      .join('')
-      .split('\n')
-      .filter((line) => line !== '' && !line.startsWith('{'));
-  }
-
-  /** Everything that anybody could read: its output, its metrics and all it answered. */
-  async public(): Promise<string> {
+  /** Nothing that anybody could read has these: output, metrics, answers; and nothing but the log is printed. */
+  async keeps(t: ExecutionContext, secrets: Iterable<string>): Promise<void> {
     const metrics = await get(`${this.#adminUrl}/metrics`);
-    return [...this.#output, ...this.#bodies, metrics.body.toString()].join('\n');
+    const output = this.#output.join('');
+    const text = [output, ...this.#bodies, metrics.body.toString()].join('\n');
+    for (const secret of secrets) t.false(text.includes(secret), secret);
+    const noise = output.split('\n').filter((line) => line !== '' && !line.startsWith('{'));
+    t.deepEqual(noise, []);
   }
+}
+
+/** The refusal of a pull for which there is no credential. */
+export function denied(reason: string): Record<string, unknown> {
+  return {
+    status: 403,
+    code: 'DENIED',
+    message: `${UPSTREAM}: ${reason}`,
+    detail: { upstream: UPSTREAM, fault: 'unauthorized' },
+  };
 }
 
 async function talk(child: ChildProcess, message: ToChild): Promise<FromChild> {

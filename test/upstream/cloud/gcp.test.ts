@@ -9,7 +9,7 @@ import { createTempFolder } from '../../helpers/mirror.ts';
 import { refusalOf } from '../../helpers/scene.ts';
 import { createCloudCertificate } from './cloud-certificate.ts';
 import { issueFromGoogle } from '../../../src/upstream/credentials/gcp.ts';
-import { CloudMirror, UPSTREAM } from './cloud-mirror.ts';
+import { CloudMirror, denied } from './cloud-mirror.ts';
 import { until } from '../../helpers/until.ts';
 import { startProxy } from '../../helpers/proxy.ts';
 import { FakeCloud } from './fake-cloud.ts';
@@ -57,25 +57,6 @@ function metadata(token: () => string): FakeCloud['answer'] {
     headers: { 'metadata-flavor': 'Google' },
     body: { access_token: token(), expires_in: 3599, token_type: 'Bearer' },
   });
-}
-
-async function noSecrets(
-  t: ExecutionContext,
-  mirror: CloudMirror,
-  secrets: readonly string[],
-): Promise<void> {
-  const text = await mirror.public();
-  for (const secret of secrets) t.false(text.includes(secret), secret);
-  t.deepEqual(mirror.noise, []);
-}
-
-function denied(reason: string): Record<string, unknown> {
-  return {
-    status: 403,
-    code: 'DENIED',
-    message: `${UPSTREAM}: no credential from gcp: ${reason}`,
-    detail: { upstream: UPSTREAM, fault: 'unauthorized' },
-  };
 }
 
 interface GoogleWorld extends Registry {
@@ -131,7 +112,7 @@ test.serial(`a service account's key buys a token for the registry's service`, a
     registry.requests.map(({ authorization }) => authorization),
     ['none', `basic:${USER}`, `bearer:${USER}`, `bearer:${USER}`],
   );
-  await noSecrets(t, mirror, [auth.password, ...KEY_LINES]);
+  await mirror.keeps(t, [auth.password, ...KEY_LINES]);
 });
 
 test.serial('a key file that the environment names is a default credential', async (t) => {
@@ -145,7 +126,7 @@ test.serial('a key file that the environment names is a default credential', asy
   });
   t.is((await mirror.get(MANIFEST)).status, 200);
   await verifyAssertion(t, google);
-  await noSecrets(t, mirror, KEY_LINES);
+  await mirror.keeps(t, KEY_LINES);
 });
 
 test.serial(`a key that Google does not take is told in Google's words`, async (t) => {
@@ -158,11 +139,14 @@ test.serial(`a key that Google does not take is told in Google's words`, async (
   const mirror = await CloudMirror.start(t, { url: registry.url, credentials, env });
   t.deepEqual(
     refusalOf(await mirror.get(MANIFEST)),
-    denied('Google answered 400: invalid_grant: Invalid JWT Signature.'),
+    denied('no credential from gcp: Google answered 400: invalid_grant: Invalid JWT Signature.'),
   );
   google.answer = () => ({ status: 407, body: `<html>${KEY_LINES[0]}</html>` });
-  t.deepEqual(refusalOf(await mirror.get(MANIFEST)), denied('Google answered 407'));
-  await noSecrets(t, mirror, KEY_LINES);
+  t.deepEqual(
+    refusalOf(await mirror.get(MANIFEST)),
+    denied('no credential from gcp: Google answered 407'),
+  );
+  await mirror.keeps(t, KEY_LINES);
 });
 
 for (const [title, key] of [
@@ -177,8 +161,8 @@ for (const [title, key] of [
       env: {},
     });
     const reason = "the key is not a service account's JSON key";
-    t.deepEqual(refusalOf(await mirror.get(MANIFEST)), denied(reason));
-    await noSecrets(t, mirror, KEY_LINES);
+    t.deepEqual(refusalOf(await mirror.get(MANIFEST)), denied(`no credential from gcp: ${reason}`));
+    await mirror.keeps(t, KEY_LINES);
   });
 }
 
@@ -191,8 +175,11 @@ test.serial('a key file that is no JSON is not quoted', async (t) => {
     credentials: { provider: 'gcp' },
     env: { GOOGLE_APPLICATION_CREDENTIALS: file },
   });
-  t.deepEqual(refusalOf(await mirror.get(MANIFEST)), denied('what was read is not JSON'));
-  await noSecrets(t, mirror, ['ya29.pasted']);
+  t.deepEqual(
+    refusalOf(await mirror.get(MANIFEST)),
+    denied('no credential from gcp: what was read is not JSON'),
+  );
+  await mirror.keeps(t, ['ya29.pasted']);
 });
 
 interface MachineWorld extends Registry {
@@ -229,7 +216,7 @@ test.serial('on a machine of Google its metadata server is asked for the token',
   );
   for (const { headers } of cloud.requests) t.is(headers['metadata-flavor'], 'Google');
   t.deepEqual(registry.conversation(), [HEAD, 'GET token repository:app:pull', HEAD, GET]);
-  await noSecrets(t, mirror, [auth.password]);
+  await mirror.keeps(t, [auth.password]);
 });
 
 test.serial('near its end the token is renewed behind the pulls, once for all', async (t) => {
@@ -256,7 +243,7 @@ test.serial('a token that the token service refuses is renewed', async (t) => {
   const layer = image.layer(0);
   t.true((await mirror.get(`/v2/app/blobs/${layer.digest}`)).body.equals(layer.bytes));
   t.is(tokensAsked(world), 2);
-  await noSecrets(t, mirror, ['ya29.']);
+  await mirror.keeps(t, ['ya29.']);
 });
 
 test.serial('a metadata server that comes late is found', async (t) => {
@@ -267,7 +254,7 @@ test.serial('a metadata server that comes late is found', async (t) => {
   t.deepEqual(
     refusalOf(await mirror.get(MANIFEST)),
     denied(
-      'Could not load the default credentials. Browse to https://cloud.google.com/docs/authentication/getting-started for more information.',
+      'no credential from gcp: Could not load the default credentials. Browse to https://cloud.google.com/docs/authentication/getting-started for more information.',
     ),
   );
   cloud.answer = answer;
@@ -284,10 +271,10 @@ test.serial('without any credential, and without a metadata server, it says so',
   t.deepEqual(
     refusalOf(await mirror.get(MANIFEST)),
     denied(
-      'Could not load the default credentials. Browse to https://cloud.google.com/docs/authentication/getting-started for more information.',
+      'no credential from gcp: Could not load the default credentials. Browse to https://cloud.google.com/docs/authentication/getting-started for more information.',
     ),
   );
-  await noSecrets(t, mirror, []);
+  await mirror.keeps(t, []);
 });
 
 test.serial('Google is not asked for what was given up', async (t) => {
