@@ -1,3 +1,5 @@
+import { TEXTS } from './texts.ts';
+
 /** What the disk or the database says when there is no room, in codes and in LevelDB's words. */
 const FULL = /ENOSPC|EDQUOT|No space left on device|Disk quota exceeded/;
 /** The same when this process may not write, or not at all. */
@@ -50,3 +52,36 @@ function says(error: unknown, words: RegExp): boolean {
   const { code = '' } = error as NodeJS.ErrnoException;
   return words.test(code) || words.test(error.message) || says(error.cause, words);
 }
+
+/** The store takes nothing in this run. */
+export class ReadOnlyError extends Error {
+  override readonly name = 'ReadOnlyError';
+  readonly code = 'EROFS';
+  /** As errors of the disk have it: the store failed, not the upstream. */
+  readonly syscall = 'open';
+
+  constructor(path: string) {
+    super(TEXTS.readOnly({ path }));
+  }
+}
+
+/** The store has no room for a blob, and nothing that may be evicted would make enough. */
+export class NoRoomError extends Error {
+  override readonly name = 'NoRoomError';
+  /** The blob is larger than one may be; the store takes others. */
+  readonly isTooLarge: boolean;
+
+  /** With a cause: making room has failed. `most`: bytes that one blob may take. */
+  constructor(bytes: number, options: { cause?: unknown; most?: number } = {}) {
+    const { cause, most } = options;
+    const reason = cause instanceof Error ? cause.message : TEXTS.nothingToEvict;
+    const text = most === undefined ? TEXTS.noRoom({ bytes, reason }) : TEXTS.tooLarge({ most });
+    super(text, cause === undefined ? undefined : { cause });
+    this.isTooLarge = most !== undefined;
+  }
+}
+
+/** Told the name of each point at which a crash must lose nothing; tests end the process there. */
+export type Step = (name: string) => void;
+
+export const noStep: Step = () => undefined;

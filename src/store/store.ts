@@ -13,7 +13,7 @@ import { ForeignFileError, writeOwn } from './own-file.ts';
 import { checkFormat, writeFormat } from './format.ts';
 import { Journal } from './journal/journal.ts';
 import { openInPlace, preparePlace } from './place.ts';
-import { noStep, type Step } from './step.ts';
+import { noStep, type Step } from './faults.ts';
 
 /*
  * A store is what a mirror keeps on its disk. It has four rooms, each with one facade, below which
@@ -43,7 +43,7 @@ import { noStep, type Step } from './step.ts';
  * the disk refused; the admin API asks `care`; nobody outside sees the journal or the database.
  */
 
-export type { Step } from './step.ts';
+export type { Step } from './faults.ts';
 
 export interface StoreParts {
   readonly config: StoreConfig;

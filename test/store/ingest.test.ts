@@ -5,7 +5,7 @@ import * as fc from 'fast-check';
 import { type Digest, digestOf, IntegrityError } from '../../src/oci/digest.ts';
 import { Ingest, type IngestPlace } from '../../src/store/files/ingest.ts';
 import { OpenFiles } from '../../src/store/files/open-files.ts';
-import { noStep } from '../../src/store/step.ts';
+import { noStep } from '../../src/store/faults.ts';
 import { randomBytes } from '../helpers/image.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 

@@ -10,10 +10,9 @@ import {
   type Order,
   type Shortage,
 } from './evictor.ts';
-import { Ledger, type LedgerParts } from './ledger.ts';
-import { NoRoomError } from './no-room-error.ts';
+import { NoRoomError } from '../faults.ts';
+import { Ledger, Room, type LedgerParts } from './ledger.ts';
 import type { Pins } from './pins.ts';
-import { Room } from './room.ts';
 
 export interface BudgetParts
   extends Omit<EvictorParts, 'stuck'>, Pick<LedgerParts, 'limits' | 'otherBytes'> {

@@ -6,8 +6,7 @@ import type { Metrics } from '../../observe/metrics.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import type { Journal } from '../journal/journal.ts';
-import type { Step } from '../step.ts';
-import { ReadOnlyError } from '../read-only-error.ts';
+import { ReadOnlyError, type Step } from '../faults.ts';
 import { AccessTimes } from './access-times.ts';
 import { Budget } from './budget.ts';
 import { sumOf } from './evictor.ts';
@@ -21,9 +20,9 @@ export type { Budget } from './budget.ts';
 export { sumOf, type EvictionResult } from './evictor.ts';
 export type { Health } from './health.ts';
 export { InUseFile } from './in-use-file.ts';
-export { NoRoomError } from './no-room-error.ts';
+export { NoRoomError } from '../faults.ts';
 export type { Pins } from './pins.ts';
-export type { Room } from './room.ts';
+export type { Room } from './ledger.ts';
 export { Scrubber } from './scrubber.ts';
 
 export interface CareParts {

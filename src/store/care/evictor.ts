@@ -4,7 +4,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag } from '../../oci/reference.ts';
 import { nodeOf, unitOf, type Catalog, type Evicted, type Node } from '../catalog/catalog.ts';
 import type { BlobStore } from '../files/blob-store.ts';
-import { noStep, type Step } from '../step.ts';
+import { noStep, type Step } from '../faults.ts';
 import { TEXTS } from '../texts.ts';
 import type { AccessTimes } from './access-times.ts';
 import { PinSurvey } from './pin-survey.ts';

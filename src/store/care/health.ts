@@ -1,7 +1,6 @@
 import type { StoreSummary } from '../../api/store-api.ts';
 import type { Log } from '../../observe/log.ts';
-import { isFull } from '../faults.ts';
-import { NoRoomError } from './no-room-error.ts';
+import { isFull, NoRoomError } from '../faults.ts';
 
 /** What operators are told; `ok` again with the next content that is kept. */
 export type StoreCondition = Pick<StoreSummary, 'state' | 'reason' | 'since'>;

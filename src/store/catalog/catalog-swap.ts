@@ -1,8 +1,7 @@
 import { lstat, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isDamage } from '../faults.ts';
 import { isOwnFolder } from '../own-file.ts';
-import { noStep, type Step } from '../step.ts';
+import { isDamage, noStep, type Step } from '../faults.ts';
 import { Tables } from './tables.ts';
 
 export interface SwapOptions {

@@ -2,6 +2,7 @@ import PQueue from 'p-queue';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
 import {
+  listMembers,
   tagEntry,
   unitOf,
   type BlobRecord,
@@ -19,7 +20,6 @@ import {
 import { Eviction } from './eviction.ts';
 import { HeldCount } from './held-count.ts';
 import { JOURNAL_BYTES, LevelReader } from './level-reader.ts';
-import { listMembers } from './members.ts';
 import { PullClock } from './pull-clock.ts';
 import { RecordCache } from './record-cache.ts';
 import { TagMoves, type TagMove } from './tag-moves.ts';

@@ -5,10 +5,9 @@ import type { JournalEntry } from './catalog.ts';
 import { CatalogSwap, markOf } from './catalog-swap.ts';
 import { LevelCatalog, type LevelCatalogOptions } from './level-catalog.ts';
 import { rebuildCatalog } from './rebuild.ts';
-import { isDamage, isFull } from '../faults.ts';
+import { isDamage, isFull, type Step } from '../faults.ts';
 import { readOwn, writeOwn } from '../own-file.ts';
 import { Tables } from './tables.ts';
-import type { Step } from '../step.ts';
 
 /** In the meta table of a new, empty catalog whose journal shows that there was another one. */
 const LOST = 'lost';

@@ -6,7 +6,7 @@ import { describeManifest, type JournalEntry, type ManifestEntry } from './catal
 import { LevelCatalog } from './level-catalog.ts';
 import type { RebuildReport } from '../../api/store-api.ts';
 import { Replay } from './replay.ts';
-import { noStep, type Step } from '../step.ts';
+import { noStep, type Step } from '../faults.ts';
 
 export interface RebuildOptions {
   /** The store's folder. */

@@ -5,12 +5,10 @@ import PQueue from 'p-queue';
 import { readAll } from '../../oci/content.ts';
 import { type Digest, IntegrityError } from '../../oci/digest.ts';
 import { AsideFiles } from './aside-files.ts';
-import { Examinations } from './examinations.ts';
 import { asideName, Folders, isMissing } from './folders.ts';
 import { Ingest } from './ingest.ts';
 import { OpenFiles } from './open-files.ts';
-import { noStep, type Step } from '../step.ts';
-import { ReadOnlyError } from '../read-only-error.ts';
+import { noStep, ReadOnlyError, type Step } from '../faults.ts';
 import { StoredBlob, type StoredBlobParts } from './stored-blob.ts';
 
 export type { Aside } from './folders.ts';
@@ -252,5 +250,33 @@ async function replace(from: string, to: string): Promise<void> {
     if (isMissing(error)) throw error;
     await rm(to, { recursive: true, force: true });
     await rename(from, to);
+  }
+}
+
+/** More wait for the next request of a part of theirs. */
+const MAX_WAITING = 1_000;
+
+/** Files of which a part was served unverified: all of each is read, one after the other. */
+class Examinations {
+  readonly #queue = new PQueue({ concurrency: 1 });
+  readonly #waiting = new Set<Digest>();
+  readonly #stop = new AbortController();
+
+  add(blob: StoredBlob): void {
+    const { digest } = blob;
+    const { signal } = this.#stop;
+    if (signal.aborted || this.#waiting.has(digest) || this.#waiting.size >= MAX_WAITING) return;
+    this.#waiting.add(digest);
+    void this.#queue
+      .add(async () => blob.verify(() => signal.throwIfAborted()))
+      // Who asks for it next finds out what is wrong with it.
+      .catch(() => undefined)
+      .finally(() => this.#waiting.delete(digest));
+  }
+
+  /** Ends with the piece that is being read. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#queue.onIdle();
   }
 }

@@ -4,7 +4,7 @@ import { type Digest, Digester, IntegrityError, splitDigest } from '../../oci/di
 import type { Claim } from './aside-files.ts';
 import type { OpenFiles } from './open-files.ts';
 import { ForeignFileError, openOwn } from '../own-file.ts';
-import type { Step } from '../step.ts';
+import type { Step } from '../faults.ts';
 import { TEXTS } from '../texts.ts';
 
 /*

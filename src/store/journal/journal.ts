@@ -5,7 +5,7 @@ import { formatLine, parseLine, readLines } from './journal-lines.ts';
 import { formatTarget } from '../../oci/reference.ts';
 import { tagEntry, type Catalog, type JournalEntry } from '../catalog/catalog.ts';
 import { openOwn } from '../own-file.ts';
-import { noStep, type Step } from '../step.ts';
+import { noStep, type Step } from '../faults.ts';
 
 export interface JournalOptions {
   /** What was written outlives a power loss, as the catalog's facts do. */
