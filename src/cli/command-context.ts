@@ -163,8 +163,7 @@ export class AdminError extends Error {
   /** Nothing listens at the address. */
   readonly isUnserved: boolean;
 
-  constructor(message: string, options: AdminErrorOptions = {}) {
-    const { cause, status, detail, isUnserved = false } = options;
+  constructor(message: string, { cause, status, detail, isUnserved = false }: AdminFault = {}) {
     super(message, { cause });
     this.status = status;
     this.detail = detail;
@@ -172,9 +171,4 @@ export class AdminError extends Error {
   }
 }
 
-interface AdminErrorOptions {
-  readonly cause?: unknown;
-  readonly status?: number;
-  readonly detail?: unknown;
-  readonly isUnserved?: boolean;
-}
+type AdminFault = Partial<Pick<AdminError, 'cause' | 'status' | 'detail' | 'isUnserved'>>;

@@ -76,6 +76,27 @@ test('stopped while it waits for an upstream to recover', async (t) => {
   t.is(site.sync.runState.last?.aborted, 'the server is stopping');
 });
 
+test('stopped under a cap that lets almost nothing through', async (t) => {
+  const site = await Site.start(t, { rules: RULES, bytesPerSecond: 1 });
+  const image = buildImage({ seed: 1, layers: [3000] });
+  site.registry.addImage(REPOSITORY, 'v1', image);
+  site.sync.start();
+  await site.registry.seen(image.config);
+  await site.close();
+  t.is(site.sync.runState.last?.aborted, 'the server is stopping');
+});
+
+test('stopped while no window is open', async (t) => {
+  const windows = [{ opens: '0 22 * * *', forMs: HOUR }];
+  const site = await Site.start(t, { rules: RULES, windows });
+  site.registry.addImage(REPOSITORY, 'v1', buildImage({ seed: 1, layers: [3000] }));
+  site.sync.start();
+  await site.waiting();
+  await site.close();
+  t.is(site.timer.waiting, 0);
+  t.is(site.sync.runState.last?.aborted, 'the server is stopping');
+});
+
 test('by schedule: at the first start, at its times, and once for what it missed', async (t) => {
   const site = await Site.start(t, { rules: RULES });
   const { registry, storePath, timer } = site;
