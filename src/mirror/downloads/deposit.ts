@@ -12,6 +12,8 @@ export interface DepositParts {
   readonly now: () => number;
 }
 
+/** When no bytes come for so long, as while it waits for a turn, its readers have the file. */
+const RECENT_MS = 2_000;
 /** A reader that falls further behind reads the file. */
 const MAX_RECENT_BYTES = 1024 * 1024;
 
@@ -64,7 +66,7 @@ export class Deposit implements Disposable {
     return this.#recent.find(position);
   }
 
-  /** Gives the memory back while no bytes come; the file has them. */
+  /** Gives the memory back; the file has the bytes. */
   forgetRecent(): void {
     this.#recent.clear();
   }
@@ -110,11 +112,14 @@ export class Deposit implements Disposable {
 class RecentChunks {
   readonly #chunks: { readonly start: number; readonly bytes: Buffer }[] = [];
   #size = 0;
+  #timer: NodeJS.Timeout | undefined;
 
   /** `end` is the position behind the chunk's last byte. */
   add(bytes: Buffer, end: number): void {
     this.#chunks.push({ start: end - bytes.length, bytes });
     this.#size += bytes.length;
+    this.#timer ??= setTimeout(() => this.clear(), RECENT_MS).unref();
+    this.#timer.refresh();
     while (this.#size > MAX_RECENT_BYTES && this.#chunks.length > 1) {
       this.#size -= this.#chunks.shift()?.bytes.length ?? 0;
     }
@@ -122,6 +127,8 @@ class RecentChunks {
 
   clear(): void {
     this.#chunks.length = 0;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#size = 0;
   }
 

@@ -25,6 +25,7 @@ export interface DownloadParts extends DepositParts {
   readonly source: TransferSource;
   readonly demand: SharedDemand;
   readonly outcomes: Outcomes;
+  readonly passages: Set<Passage>;
   /** Of a blob that the store could not give. */
   readonly knownSize?: number | undefined;
   /** Why it is passed on and not kept, where that is known before. */
@@ -270,7 +271,7 @@ export class Download implements Content, Growing, Outcome {
 
   /** The store does not take it: its clients have it all the same, from the same transfer. */
   async #passOn(fault: unknown): Promise<void> {
-    const { source, demand } = this.#parts;
+    const { source, demand, passages } = this.#parts;
     const ingest = this.#ingest;
     try {
       const { algorithm } = splitDigest(this.digest);
@@ -285,9 +286,10 @@ export class Download implements Content, Growing, Outcome {
         position: ingest?.written ?? 0,
         digester,
         unwritten: this.#deposit?.unwritten,
+        passages,
         patienceMs: source.timing.turnMs ?? PATIENCE_MS,
       });
-      if (this.#transfer.size === 0 && !isEmpty(this.digest)) throw this.#emptyBody();
+      if (this.#transfer.size === 0 && !isEmpty(this.digest)) throw this.#badResponse();
       this.#end('unstored', fault);
       await this.#passage.run();
       const { failure } = this.#passage;
@@ -306,16 +308,12 @@ export class Download implements Content, Growing, Outcome {
       return;
     }
     const isEmpty = error instanceof IntegrityError && this.#ingest?.written === 0;
-    this.#end('failed', isEmpty ? this.#emptyBody() : error);
+    this.#end('failed', isEmpty ? this.#badResponse() : error);
     const keep = !(error instanceof IntegrityError);
     await this.#deposit?.abort({ keep });
   }
 
-  #emptyBody(): UpstreamError {
-    return this.#badResponse(TEXTS.emptyBody(this));
-  }
-
-  #badResponse(reason: string): UpstreamError {
+  #badResponse(reason = TEXTS.emptyBody(this)): UpstreamError {
     return new UpstreamError(this.target.upstream, 'bad-response', reason);
   }
 

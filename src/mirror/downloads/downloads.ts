@@ -12,7 +12,7 @@ import { SharedDemand, type DownloadDemand, type Interest } from './demand.ts';
 import type { DepositParts } from './deposit.ts';
 import { Download } from './download.ts';
 import { Outcomes, type OutcomesParts } from './outcomes.ts';
-import type { TransferSource } from './transfer.ts';
+import type { Passage } from './passage.ts';
 
 export interface DownloadsParts extends DepositParts, OutcomesParts {
   readonly upstreams: Upstreams;
@@ -68,6 +68,7 @@ export class Downloads {
   /** Each with the promise of its end, which never rejects. */
   readonly #downloads = new Map<Download, Promise<void>>();
   readonly #outcomes: Outcomes;
+  readonly #passages = new Set<Passage>();
   #closed = false;
 
   constructor(parts: DownloadsParts) {
@@ -111,8 +112,8 @@ export class Downloads {
     const entry = running ?? this.#begin(key, target, digest, { isForeign });
     using patience = this.#patience(wanted);
     using interest = new DisposableStack();
-    const joined = { joined: running !== undefined, interest: entry.demand.join(wanted) };
-    interest.use(joined.interest);
+    const own = interest.use(entry.demand.join(wanted));
+    const joined = { joined: running !== undefined, interest: own };
     const content = await entry.opening;
     if (content instanceof StoredBlob) {
       // It came after the client's look into the store: whether it may be read was not asked.
@@ -277,9 +278,11 @@ export class Downloads {
 
   #launch(entry: Entry, beginning: Beginning): Download {
     const { target, digest, demand } = entry;
-    const { queue } = this.#parts.upstreams.of(target);
-    const source = this.#sourceOf(target, digest);
-    const common = { target, source, demand, outcomes: this.#outcomes };
+    const { upstreams, timing, metrics } = this.#parts;
+    const { upstream, queue } = upstreams.of(target);
+    const { repository } = target;
+    const source = { upstream, queue, repository, digest, timing, metrics };
+    const common = { target, source, demand, outcomes: this.#outcomes, passages: this.#passages };
     const download = new Download({ ...this.#parts, ...beginning, ...common });
     // Who reads it, and whether anybody does, decides about its turn.
     demand.watch(() => queue.refill());
@@ -296,12 +299,6 @@ export class Downloads {
     this.#forget(entry);
     this.#downloads.delete(download);
     metrics.downloadsInFlight.dec({ upstream });
-  }
-
-  #sourceOf(target: Target, digest: Digest): TransferSource {
-    const { upstreams, timing, metrics } = this.#parts;
-    const { upstream, queue } = upstreams.of(target);
-    return { upstream, queue, repository: target.repository, digest, timing, metrics };
   }
 }
 

@@ -8,7 +8,7 @@ import type { Transfer, TransferSource } from './transfer.ts';
 
 export interface PassageParts {
   readonly source: TransferSource;
-  readonly transfer: Transfer;
+  readonly transfer: Pick<Transfer, 'size' | 'rest' | 'discard'>;
   /** Of the transfer, which need not have begun. */
   readonly chunks: AsyncGenerator<Buffer, undefined>;
   readonly demand: SharedDemand;
@@ -17,6 +17,8 @@ export interface PassageParts {
   readonly digester: Digester;
   /** A chunk that was received and could not be written. */
   readonly unwritten?: Buffer | undefined;
+  /** All that hold bytes now, of all upstreams. */
+  readonly passages: Set<Passage>;
   /** How long one reader may hold up the others, and the first one be waited for; milliseconds. */
   readonly patienceMs: number;
 }
@@ -29,11 +31,14 @@ interface Piece {
   readonly before: Digester;
 }
 
-/**
- * Of each blob that is on its way, as many at a time as the upstream has places. Whoever asks before
- * so much was passed on joins.
- */
+/** Of each blob. Whoever asks before so much was passed on joins. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
+/**
+ * Of all together: half of it is a window for each of the eight places that one upstream has by
+ * default. Each may hold an eighth of what others leave free, and two chunks in any case, so that it is never used up by those that stopped.
+ */
+const ALL_WINDOWS_BYTES = 64 * 1024 * 1024;
+const FREE_SHARE = 1 / 8;
 const EMPTY = Buffer.alloc(0);
 
 /**
@@ -49,6 +54,7 @@ export class Passage {
   #bytes = 0;
   #position: number;
   #hasMovedOn = false;
+  #hasEnded = false;
   #state: 'passing' | 'verified' | 'failed' = 'passing';
   #failure: Error | undefined;
   /** Settles with the next byte or the end. */
@@ -60,6 +66,20 @@ export class Passage {
     this.#parts = parts;
     this.#position = parts.position;
     this.#digester = parts.digester;
+    parts.passages.add(this);
+    parts.demand.watch(() => this.#wake());
+  }
+
+  /** Held in memory. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** What it may hold now. */
+  get #limit(): number {
+    let free = ALL_WINDOWS_BYTES;
+    for (const other of this.#parts.passages) if (other !== this) free -= other.bytes;
+    return Math.min(WINDOW_BYTES, free * FREE_SHARE);
   }
 
   get source(): TransferSource {
@@ -121,6 +141,15 @@ export class Passage {
   #wake(): void {
     this.#change.resolve();
     this.#change = Promise.withResolvers();
+    const isRead = this.#readers.size > 0 || !this.#parts.demand.isAbandoned;
+    if (this.#hasEnded && !isRead) this.#forget();
+  }
+
+  /** Its transfer is over, and nobody will read what it holds. */
+  #forget(): void {
+    this.#pieces.length = 0;
+    this.#bytes = 0;
+    this.#parts.passages.delete(this);
   }
 
   #grow(): void {
@@ -138,7 +167,6 @@ export class Passage {
   async run(): Promise<void> {
     const { chunks, transfer, demand, unwritten } = this.#parts;
     const wake = (): void => this.#wake();
-    using _ = demand.watch(wake);
     demand.signal.addEventListener('abort', wake);
     try {
       if (unwritten) await this.#take(unwritten);
@@ -158,6 +186,8 @@ export class Passage {
       await chunks.return(undefined).catch(() => undefined);
       if (this.#state === 'passing') this.#fail(new DroppedError(TEXTS.unwanted));
       this.#grow();
+      this.#hasEnded = true;
+      this.#wake();
     }
   }
 
@@ -199,7 +229,7 @@ export class Passage {
   /** Gives up the oldest pieces, once all have read them, or those who have not keep others waiting. */
   async #moveOn(): Promise<void> {
     const { demand, patienceMs } = this.#parts;
-    for (let waited = 0; this.#bytes > WINDOW_BYTES && this.#readers.size > 0;) {
+    for (let waited = 0; this.#bytes > this.#limit && this.#readers.size > 0;) {
       demand.signal.throwIfAborted();
       const [oldest, next] = this.#pieces;
       if (!oldest || !next) return;
