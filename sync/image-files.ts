@@ -45,12 +45,13 @@ export async function findImageFiles(
   node: Node,
   wants: WantedParts,
 ): Promise<ImageFiles> {
-  const walk = new Walk(parts, node, wants);
-  for (const digest of [node.digest, ...(parts.attached ?? [])]) await walk.visit(unknown(digest));
+  const walk = new ImageWalk(parts, node, wants);
+  for (const digest of [node.digest, ...(parts.attached ?? [])])
+    await walk.visit(unknownMember(digest));
   return walk.files;
 }
 
-class Walk {
+class ImageWalk {
   readonly #parts: Parts;
   readonly #node: Node;
   readonly #wants: WantedParts;
@@ -119,9 +120,9 @@ class Walk {
     const { catalog, source } = this.#parts;
     const found = (await source?.referrers(digest)) ?? [];
     for await (const referrer of catalog.referrers({ ...this.#node, digest })) {
-      await this.visit(unknown(referrer));
+      await this.visit(unknownMember(referrer));
     }
-    for (const referrer of found) await this.visit(unknown(referrer));
+    for (const referrer of found) await this.visit(unknownMember(referrer));
   }
 
   /** The manifests of an index that are wanted. */
@@ -142,14 +143,14 @@ class Walk {
   #isWanted(platform: string | undefined): boolean {
     const { platforms } = this.#wants;
     if (platform === undefined || platforms === 'all') return true;
-    const offered = plain(platform);
+    const offered = withoutDefaultVariant(platform);
     return platforms
-      .map(plain)
+      .map(withoutDefaultVariant)
       .some((wanted) => offered === wanted || offered.startsWith(`${wanted}/`));
   }
 }
 
-function unknown(digest: Digest): Member {
+function unknownMember(digest: Digest): Member {
   return { digest, size: 0, mediaType: '' };
 }
 
@@ -158,6 +159,6 @@ function isOfPlatform({ platform, attests }: Member): boolean {
 }
 
 /** 64-bit ARM has one variant, v8, which some indexes leave out. */
-function plain(platform: string): string {
+function withoutDefaultVariant(platform: string): string {
   return platform.replace(/\/arm64\/v8$/, '/arm64');
 }

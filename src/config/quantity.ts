@@ -8,22 +8,6 @@ export function quantity(form: RegExp, parse: (text: string) => number, error: s
   return z.string({ error }).meta({ pattern: form.source }).transform(converted(parse));
 }
 
-const SHARE = /^(\d{1,3}(?:\.\d+)?)%$/;
-
-/** A share such as `20%`, as a number from 0 to 1. */
-export const shareSchema = quantity(SHARE, parseShare, TEXTS.share);
-
-function parseShare(text: string): number {
-  const share = Number(SHARE.exec(text)?.[1]) / 100;
-  if (share <= 1) return share;
-  throw new ConfigError([TEXTS.notThis({ advice: TEXTS.share, text })]);
-}
-
-/** `shareSchema` gives the same number back. */
-export function formatShare(share: number): string {
-  return `${Number((share * 100).toFixed(6))}%`;
-}
-
 const SIZE_UNITS: Readonly<Record<string, number>> = {
   PiB: 2 ** 50,
   PB: 1e15,
@@ -126,3 +110,19 @@ export const durationOrForever = quantity(
   parseDurationOrForever,
   TEXTS.durationOrForever,
 );
+
+const SHARE = /^(\d{1,3}(?:\.\d+)?)%$/;
+
+/** A share such as `20%`, as a number from 0 to 1. */
+export const shareSchema = quantity(SHARE, parseShare, TEXTS.share);
+
+function parseShare(text: string): number {
+  const share = Number(SHARE.exec(text)?.[1]) / 100;
+  if (share <= 1) return share;
+  throw new ConfigError([TEXTS.notThis({ advice: TEXTS.share, text })]);
+}
+
+/** `shareSchema` gives the same number back. */
+export function formatShare(share: number): string {
+  return `${Number((share * 100).toFixed(6))}%`;
+}
