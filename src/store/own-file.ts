@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { lstat, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { TEXTS } from './texts.ts';
 
@@ -84,11 +84,21 @@ export async function writeOwn(
   await rename(fresh, path);
 }
 
-/** Whether a folder stands there, and no link to one. */
-export async function isOwnFolder(path: string): Promise<boolean> {
-  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+/** What stands there, be it a link; `undefined` when nothing does. */
+export async function look(path: string): Promise<Stats | undefined> {
+  return lstat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
     throw error;
   });
-  return found?.isDirectory() === true;
+}
+
+/** Whether a folder stands there, and no link to one. */
+export async function isOwnFolder(path: string): Promise<boolean> {
+  return (await look(path))?.isDirectory() === true;
+}
+
+/** So that the names in it outlive a power loss. */
+export async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(path, 'r');
+  await folder.sync();
 }

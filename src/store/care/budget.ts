@@ -7,7 +7,7 @@ import {
   sumOf,
   type EvictionResult,
   type EvictorParts,
-  type Order,
+  type EvictionOptions,
   type Shortage,
 } from './evictor.ts';
 import { NoRoomError } from '../faults.ts';
@@ -265,8 +265,8 @@ export class Budget {
     }
   }
 
-  async #evict(wantedBytes: number, order: Order): Promise<EvictionResult> {
-    const result = await this.#evictor.evictPlanned(wantedBytes, order);
+  async #evict(wantedBytes: number, options: EvictionOptions): Promise<EvictionResult> {
+    const result = await this.#evictor.evictPlanned(wantedBytes, options);
     this.#parts.ended(result);
     return result;
   }

@@ -52,7 +52,7 @@ export interface EvictorParts {
   readonly step?: Step;
 }
 
-export interface Order {
+export interface EvictionOptions {
   readonly reason: Shortage;
   /** Asked before each image. */
   readonly isOver?: () => boolean;
@@ -115,25 +115,25 @@ export class Evictor {
   }
 
   /** Rejects when the catalog cannot evict, or the disk does not remove a file. */
-  async evict(wantedBytes: number, order: Order): Promise<Walked> {
+  async evict(wantedBytes: number, options: EvictionOptions): Promise<Walked> {
     await this.#parts.catalog.counted;
-    return this.#evict(wantedBytes, { ...order, units: this.#parts.catalog.oldest() });
+    return this.#evict(wantedBytes, { ...options, units: this.#parts.catalog.oldest() });
   }
 
   /**
    * As `evict`, of what the last plan has found: what lacks little by little takes one walk over the
    * images, however many of them stay.
    */
-  async evictPlanned(wantedBytes: number, order: Order): Promise<EvictionResult> {
+  async evictPlanned(wantedBytes: number, options: EvictionOptions): Promise<EvictionResult> {
     await this.#parts.catalog.counted;
     const { until, pins, due } = this.#planned;
     const isFresh =
       due.length > 0 && performance.now() < until && pins === this.#parts.pins.version;
     if (!isFresh) await this.plan(Math.max(wantedBytes, PLAN_BYTES));
-    const { result } = await this.#evict(wantedBytes, { ...order, units: this.#takePlanned() });
+    const { result } = await this.#evict(wantedBytes, { ...options, units: this.#takePlanned() });
     const left = wantedBytes - sumOf(result.images).bytes;
-    if (left <= 0 || !isFresh || this.#isStopped || order.isOver?.()) return result;
-    const more = await this.evictPlanned(left, order);
+    if (left <= 0 || !isFresh || this.#isStopped || options.isOver?.()) return result;
+    const more = await this.evictPlanned(left, options);
     return { wantedBytes, images: [...result.images, ...more.images], kept: more.kept };
   }
 
@@ -148,7 +148,7 @@ export class Evictor {
 
   async #evict(
     wantedBytes: number,
-    { reason, isOver, units }: Order & Pick<Walk, 'units'>,
+    { reason, isOver, units }: EvictionOptions & Pick<Walk, 'units'>,
   ): Promise<Walked> {
     const { catalog, evicted: told } = this.#parts;
     return this.#walk(wantedBytes, {

@@ -1,6 +1,6 @@
-import { lstat, open, rename, rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isOwnFolder } from '../own-file.ts';
+import { isOwnFolder, look, syncFolder } from '../own-file.ts';
 import { isDamage, noStep, type Step } from '../faults.ts';
 import { Tables } from './tables.ts';
 
@@ -39,12 +39,12 @@ export class CatalogSwap {
   /** Finishes or undoes what a crash left. */
   static async recover(root: string): Promise<void> {
     const swap = new CatalogSwap({ root, durability: 'full', step: noStep }, undefined);
-    if (await isThere(swap.newPath)) {
+    if (await look(swap.newPath)) {
       if (await isComplete(swap.newPath)) return swap.finish();
       await remove(swap.newPath);
     }
-    if (!(await isThere(swap.#oldPath))) return;
-    if (await isThere(catalogPath(root))) await remove(swap.#oldPath);
+    if (!(await look(swap.#oldPath))) return;
+    if (await look(catalogPath(root))) await remove(swap.#oldPath);
     else await rename(swap.#oldPath, catalogPath(root));
   }
 
@@ -75,7 +75,7 @@ export class CatalogSwap {
   async finish(): Promise<void> {
     const { root, step, discard = remove } = this.#options;
     const catalog = catalogPath(root);
-    if (await isThere(catalog)) {
+    if (await look(catalog)) {
       this.#held ??= await openHeld(catalog);
       await remove(this.#oldPath);
       await rename(catalog, this.#oldPath);
@@ -99,9 +99,7 @@ export class CatalogSwap {
   }
 
   async #sync(): Promise<void> {
-    if (this.#options.durability !== 'full') return;
-    await using folder = await open(this.#options.root, 'r');
-    await folder.sync();
+    if (this.#options.durability === 'full') await syncFolder(this.#options.root);
   }
 }
 
@@ -131,17 +129,6 @@ async function openHeld(path: string): Promise<Tables | undefined> {
     return await Tables.open(path, { durability: 'full' });
   } catch (error) {
     if (isDamage(error)) return undefined;
-    throw error;
-  }
-}
-
-/** A folder, or whatever else stands there. */
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw error;
   }
 }

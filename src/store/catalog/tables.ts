@@ -5,7 +5,7 @@ import { Level } from 'level';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
-import { FOLDER_MODE, openOwn, readOwn, writeOwn } from '../own-file.ts';
+import { FOLDER_MODE, look, openOwn, readOwn, writeOwn } from '../own-file.ts';
 import { FORMAT, refuseOtherFormat } from '../format.ts';
 import { TEXTS } from '../texts.ts';
 import type { BlobRecord, ManifestRecord, Members, TagRecord } from './catalog.ts';
@@ -284,10 +284,7 @@ const MANIFEST = /^MANIFEST-\d+\n$/;
  * LevelDB's own to tell of.
  */
 async function examineFiles(path: string, { isLinked = false }: TablesOptions): Promise<void> {
-  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
+  const found = await look(path);
   if (!found) {
     await mkdir(path, { recursive: true, mode: FOLDER_MODE });
     return;

@@ -13,7 +13,7 @@ import {
 } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { isDigest, splitDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
-import { FOLDER_MODE, ForeignFileError, isOwnFolder, writeOwn } from '../own-file.ts';
+import { FOLDER_MODE, ForeignFileError, isOwnFolder, look, writeOwn } from '../own-file.ts';
 
 const CONTENT: ReadonlySet<string> = new Set(['blobs', 'ingest', 'quarantine']);
 
@@ -71,13 +71,7 @@ export class Folders {
    * in the place of the file itself is told as one.
    */
   async stat(path: string): Promise<Stats | undefined> {
-    const [found, isOwn] = await Promise.all([
-      lstat(path).catch((error: NodeJS.ErrnoException) => {
-        if (ABSENT.has(error.code ?? '')) return undefined;
-        throw error;
-      }),
-      this.#isOwn(dirname(path)),
-    ]);
+    const [found, isOwn] = await Promise.all([look(path), this.#isOwn(dirname(path))]);
     return isOwn ? found : undefined;
   }
 

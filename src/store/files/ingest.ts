@@ -1,9 +1,9 @@
-import { open, rename, unlink, type FileHandle } from 'node:fs/promises';
+import { rename, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Digest, Digester, IntegrityError, splitDigest } from '../../oci/digest.ts';
 import type { Claim } from './aside-files.ts';
 import type { OpenFiles } from './open-files.ts';
-import { ForeignFileError, openOwn } from '../own-file.ts';
+import { ForeignFileError, openOwn, syncFolder } from '../own-file.ts';
 import type { Step } from '../faults.ts';
 import { TEXTS } from '../texts.ts';
 
@@ -221,11 +221,6 @@ async function openPartial({ partial, claim }: IngestPlace): Promise<FileHandle>
 async function syncAbove(lowest: string, highest: string): Promise<void> {
   await syncFolder(dirname(lowest));
   if (lowest.length > highest.length) await syncAbove(dirname(lowest), highest);
-}
-
-async function syncFolder(path: string): Promise<void> {
-  await using folder = await open(path, 'r');
-  await folder.sync();
 }
 
 function ignoreMissing(error: NodeJS.ErrnoException): void {

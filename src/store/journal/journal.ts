@@ -1,10 +1,10 @@
-import { lstat, open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import PQueue from 'p-queue';
 import { formatLine, parseLine, readLines } from './journal-lines.ts';
 import { formatTarget } from '../../oci/reference.ts';
 import { tagEntry, type Catalog, type JournalEntry } from '../catalog/catalog.ts';
-import { openOwn } from '../own-file.ts';
+import { look, openOwn, syncFolder } from '../own-file.ts';
 import { noStep, type Step } from '../faults.ts';
 
 export interface JournalOptions {
@@ -44,7 +44,7 @@ export class Journal {
   static async open(path: string, options: JournalOptions = {}): Promise<Journal> {
     // A crash may have left an unfinished compaction beside the journal.
     await rm(newPath(path), { force: true }).catch(() => undefined);
-    const isNew = (await lstat(path).catch(() => undefined)) === undefined;
+    const isNew = (await look(path)) === undefined;
     const handle = await openOwn(path, 'update');
     try {
       if (isNew && options.isSynced) await syncFolder(dirname(path));
@@ -246,11 +246,6 @@ async function writeFully(handle: FileHandle, bytes: Buffer, position: number): 
 async function readByte(handle: FileHandle, position: number): Promise<string> {
   const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, position);
   return buffer.toString('latin1');
-}
-
-async function syncFolder(path: string): Promise<void> {
-  await using folder = await open(path, 'r');
-  await folder.sync();
 }
 
 function newPath(path: string): string {
