@@ -3,6 +3,7 @@ import type { Clock } from '../time/clock.ts';
 import type { Log } from '../observe/log.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { TransportResponse } from '../net/transport.ts';
+import type { Secrets } from './secrets.ts';
 import { TEXTS } from './texts.ts';
 
 export interface BreakerParts {
@@ -15,6 +16,8 @@ export interface BreakerParts {
   /** Whether a status of the probe is a sign of life. */
   readonly isAlive: (status: number) => boolean;
   readonly show: (isUp: boolean) => void;
+  /** Whatever reason is told or logged is told without them. */
+  readonly secrets: Secrets;
   readonly log: Log;
   /** The first pause before an upstream that is down is asked again; doubled after each failure. */
   readonly pauseMs: number;
@@ -145,7 +148,8 @@ export class Breaker {
     }
   }
 
-  #suspect(reason: string): void {
+  #suspect(said: string): void {
+    const reason = this.#parts.secrets.strikeOwn(said);
     this.#suspicion ??= { state: 'suspect', since: this.#parts.clock.wall(), reason };
     void this.#test();
   }
@@ -186,8 +190,8 @@ export class Breaker {
   }
 
   #fail(error: UpstreamError): void {
-    const { upstream, what, show, log, clock } = this.#parts;
-    const { reason } = error;
+    const { upstream, what, show, log, clock, secrets } = this.#parts;
+    const reason = secrets.strikeOwn(error.reason);
     if (!this.#outage) {
       log.warn({ upstream, reason }, `the ${what} is down`);
       show(false);
@@ -210,7 +214,8 @@ export class Breaker {
 
   #refusal(outage: Outage): UpstreamError {
     const { upstream, clock } = this.#parts;
-    const { fault, status, reason } = outage.error;
+    const { reason } = outage;
+    const { fault, status } = outage.error;
     const seconds = Math.round((clock.steady() - outage.downFrom) / 1000);
     return new UpstreamError(upstream, fault, TEXTS.down({ seconds, reason }), {
       retryAfterMs: this.#restMs(outage),

@@ -16,7 +16,7 @@ import {
 } from '../oci/reference.ts';
 import { INTERACTIVE, type Demand } from './demand.ts';
 import { ListingReader, type ListingRequest } from './listing.ts';
-import { parentCopy, printable } from './registry-answer.ts';
+import { parentCopy } from './registry-answer.ts';
 import { Referrers } from './referrers.ts';
 import { RegistryClient, type RegistryResponse, type SmallResponse } from './registry-client.ts';
 import type { RegistrySenderParts } from './registry-sender.ts';
@@ -229,7 +229,7 @@ export class HttpUpstream implements Upstream {
       return { digest, bytes, manifest };
     } catch (error) {
       if (!(error instanceof ManifestError)) throw error;
-      const what = printable(this.#client.secrets.strike(error.message), 300);
+      const what = this.#client.secrets.tell(error.message, 300);
       throw this.#badResponse(TEXTS.sent({ host: response.url.host, what }), { cause: error });
     }
   }
@@ -241,7 +241,7 @@ export class HttpUpstream implements Upstream {
     if (range?.start === start) return blobBody(response, start, range.size);
     response.discard();
     const { host } = response.url;
-    const told = printable(this.#client.secrets.strike(header ?? ''));
+    const told = this.#client.secrets.tell(header ?? '');
     throw this.#badResponse(TEXTS.otherRange({ host, start, range: told }), { status: 206 });
   }
 

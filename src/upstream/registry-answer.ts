@@ -1,5 +1,6 @@
 import { parseJsonObject } from '../net/json-object.ts';
 import type { TransportResponse } from '../net/transport.ts';
+import { parseLength } from '../oci/length.ts';
 import { essence } from '../oci/media-types.ts';
 import type { UpstreamFault } from '../oci/upstream-error.ts';
 import { timeUntil, type Clock } from '../time/clock.ts';
@@ -21,12 +22,15 @@ interface Judged {
 
 interface Asked {
   readonly method: 'GET' | 'HEAD';
+  readonly secrets: Secrets;
   /** How the request was made known: `anonymously`. */
   readonly login: string;
 }
 
 const MAX_ERROR_BYTES = 16 * 1024;
 const MAX_REASON_LENGTH = 200;
+/** It holds the reason of another mirror, in a sentence of its own. */
+const MAX_WARNING_LENGTH = 500;
 const MAX_RETRY_AFTER_MS = 3_600_000;
 const MAX_CREDIBLE_MS = 48 * MAX_RETRY_AFTER_MS;
 /** For a date that only our own clock can be compared with, which may be wrong. */
@@ -47,7 +51,7 @@ export function judge(answer: Judged, asked: Asked): Verdict | undefined {
   }
   const encoding = headers['content-encoding'] ?? 'identity';
   if (encoding === 'identity') return undefined;
-  const reason = TEXTS.encoded({ host: url.host, encoding: printable(encoding) });
+  const reason = TEXTS.encoded({ host: url.host, encoding: asked.secrets.tell(encoding) });
   return { fault: 'bad-response', reason };
 }
 
@@ -130,14 +134,7 @@ export function describeErrors(
   if (typeof first !== 'object' || first === null) return '';
   const { code, message } = first as { code?: unknown; message?: unknown };
   const words = [code, message].filter((word) => typeof word === 'string' && word !== '');
-  return words.length === 0
-    ? ''
-    : `: ${printable(secrets.strike(words.join(': ')), MAX_REASON_LENGTH)}`;
-}
-
-/** Words of the other side, safe in a header, a log line and a terminal. */
-export function printable(text: string, maxLength = 100): string {
-  return text.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, maxLength);
+  return words.length === 0 ? '' : `: ${secrets.tell(words.join(': '), MAX_REASON_LENGTH)}`;
 }
 
 /**
@@ -151,7 +148,7 @@ export function parentCopy(
   const status = headers['cache-status'];
   if (status === undefined || !STALE.test(status)) return undefined;
   const text = WARNING.exec(headers['warning'] ?? '')?.[1] ?? TEXTS.copyNotConfirmed;
-  const seconds = /^\d{1,12}$/.exec(headers['age'] ?? '')?.[0];
-  const warning = secrets.strike(text.replaceAll(/\\(.)/g, '$1'));
-  return { ageMs: Number(seconds ?? 0) * 1000, warning };
+  const seconds = parseLength(headers['age']) ?? 0;
+  const warning = secrets.tell(text.replaceAll(/\\(.)/g, '$1'), MAX_WARNING_LENGTH);
+  return { ageMs: seconds * 1000, warning };
 }

@@ -49,7 +49,7 @@ export class RegistryClient {
   constructor(parts: RegistrySenderParts) {
     const { config, clock, timing } = parts;
     this.#parts = parts;
-    const sender = new RegistrySender(parts);
+    const sender = new RegistrySender(parts, this.secrets);
     this.#sender = sender;
     const { base: registry, closing } = sender;
     const { secrets } = this;
@@ -176,7 +176,7 @@ export class RegistryClient {
     const { response, isOwn } = answer;
     const { status, headers } = response;
     const login = account.isAnonymous ? TEXTS.anonymously : TEXTS.withCredentials;
-    const verdict = judge(answer, { method: wanted.method, login });
+    const verdict = judge(answer, { method: wanted.method, login, secrets: this.secrets });
     if (!verdict) return undefined;
     // A refused HEAD has no body to say why: the GET that is refused likewise costs no pull.
     const isWithoutBody = wanted.method === 'HEAD' && isOwn && (status === 401 || status === 403);

@@ -19,6 +19,7 @@ import type { Clock } from '../time/clock.ts';
 import { Breaker, type BreakerParts, type Trouble } from './breaker.ts';
 import type { Demand } from './demand.ts';
 import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
+import type { Secrets } from './secrets.ts';
 import { TEXTS } from './texts.ts';
 
 /** The kinds of upstream requests that metrics tell apart. */
@@ -70,14 +71,16 @@ export class RegistrySender implements Sender {
   /** The registry's `/v2/`. */
   readonly base: URL;
   readonly #parts: RegistrySenderParts;
+  readonly #secrets: Secrets;
   readonly #transport: Transport;
   readonly breaker: Breaker;
   /** By the origin of a token service elsewhere; a registry that names more has the last ones. */
   readonly #tokenServices = new LRUCache<string, Breaker>({ max: MAX_TOKEN_SERVICES });
 
-  constructor(parts: RegistrySenderParts) {
+  constructor(parts: RegistrySenderParts, secrets: Secrets) {
     const { config, metrics } = parts;
     this.#parts = parts;
+    this.#secrets = secrets;
     this.base = new URL(`${config.url}/v2/`);
     this.#transport = new Transport(parts);
     this.breaker = this.#createBreaker({
@@ -206,6 +209,7 @@ export class RegistrySender implements Sender {
     const { config, timing, log, clock } = this.#parts;
     return new Breaker({
       ...parts,
+      secrets: this.#secrets,
       upstream: config.name,
       host: url.host,
       probe: async () => this.#probe(url),

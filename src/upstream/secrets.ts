@@ -75,7 +75,12 @@ export class Secrets {
     this.#kept.set(secret, formsOf(secret));
   }
 
-  /** Words of the other side without a secret, and without what looks like one. */
+  /** Words of the other side for people: without a secret, and safe in a header, a log line and a terminal. */
+  tell(text: string, maxLength = 100): string {
+    return printable(this.strike(text), maxLength);
+  }
+
+  /** The same as long as it is, and in its own letters. */
   strike(text: string): string {
     const isCut = text.length > MAX_TEXT_LENGTH;
     // What is cut in two is found no more.
@@ -154,4 +159,9 @@ function decodingsOf(run: string, depth = MAX_DEPTH): string {
   const inner = depth === 1 ? [] : texts.flatMap((text) => text.match(ENCODED_RUN) ?? []);
   const outer = texts.join(' ').toLowerCase();
   return [outer, ...inner.map((deeper) => decodingsOf(deeper, depth - 1))].join(' ');
+}
+
+/** Safe in a header, a log line and a terminal; for names in certificates, too. */
+export function printable(text: string, maxLength = 100): string {
+  return text.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, maxLength);
 }

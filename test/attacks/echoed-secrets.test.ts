@@ -2,10 +2,18 @@
  * A registry or token service that repeats what it was sent: no client, log, metric or status shows a
  * secret, in whatever form it comes back.
  */
+import type { LookupFunction } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { get } from '../helpers/client.ts';
-import type { FakeRegistry } from '../helpers/fake-registry.ts';
-import { REPOSITORY, startScene, type Scene, type SceneOptions } from '../helpers/scene.ts';
+import { FakeRegistry } from '../helpers/fake-registry.ts';
+import { startMirror } from '../helpers/mirror.ts';
+import {
+  REPOSITORY,
+  UPSTREAM,
+  startScene,
+  type Scene,
+  type SceneOptions,
+} from '../helpers/scene.ts';
 
 const always = { times: Infinity };
 const SECRET = 'pa$$ "wörd"/+&=4711';
@@ -253,4 +261,51 @@ test('what is no secret is told as it was said', async (t) => {
   const said = 'the token expired: ask for a Bearer or Basic login at https://reg.example/login';
   say(scene.registry, /^\/v2\//, 403, said);
   t.true((await shown(scene)).includes(`DENIED: ${said}`));
+});
+
+test('a password of few letters is not shown as an encoding', async (t) => {
+  const user = { username: 'robot', password: 'q7-Zk' };
+  const scene = await startScene(t, {
+    registry: { auth: { kind: 'basic', ...user } },
+    upstream: { credentials: user },
+  });
+  await scene.ask(`/v2/${REPOSITORY}/manifests/other`);
+  const headers = { 'Content-Encoding': user.password };
+  scene.registry.status(/^\/v2\//, 200, { ...always, headers, contentType: 'text/plain' });
+  const text = await shown(scene);
+  t.true(text.includes('encoded the content as (hidden)'));
+  t.false(text.includes(user.password));
+});
+
+test('a token that is the name of a token service is shown by no reason of an outage', async (t) => {
+  const user = { username: 'robot', password: 'a-password-for-a-name' };
+  const lookup: LookupFunction = (host, options, callback) => {
+    if (host !== 'registry.test') {
+      return callback(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }), []);
+    }
+    if (options.all) callback(null, [{ address: '127.0.0.1', family: 4 }]);
+    else callback(null, '127.0.0.1', 4);
+  };
+  const registry = await FakeRegistry.start(t);
+  const { port } = new URL(registry.url);
+  const mirror = await startMirror(t, {
+    upstreams: { [UPSTREAM]: { url: `http://registry.test:${port}`, credentials: user } },
+    lookup,
+    timing: { attemptsMs: 0 },
+  });
+  const realm = `http://${user.password}.registry.test/token`;
+  registry.status(/^\/v2\//, 401, {
+    ...always,
+    headers: { 'WWW-Authenticate': `Bearer realm="${realm}",service="x"` },
+  });
+  const answers = [];
+  for (let turn = 0; turn < 4; turn += 1) {
+    answers.push(await get(`${mirror.url}/v2/${REPOSITORY}/manifests/v${turn}`));
+  }
+  await mirror.logged('the token service is down');
+  answers.push(await get(`${mirror.url}/v2/${REPOSITORY}/manifests/latest`));
+  answers.push(await get(`${mirror.server.adminUrl}/api/v1/status`));
+  const text = answers.map(({ headers, body }) => `${JSON.stringify(headers)} ${body.toString()}`);
+  t.true(text.join('').includes('(hidden).registry.test'));
+  t.false(`${text.join('')}${JSON.stringify(mirror.log)}`.includes(user.password));
 });

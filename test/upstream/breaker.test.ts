@@ -3,6 +3,7 @@ import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import type { ServerStatus, UpstreamStatus } from '../../src/api/status-api.ts';
 import { UpstreamError } from '../../src/oci/upstream-error.ts';
+import { Secrets } from '../../src/upstream/secrets.ts';
 import { Breaker } from '../../src/upstream/breaker.ts';
 import { get, open, type ClientAnswer } from '../helpers/client.ts';
 import { Clock, HOUR, SECOND } from '../helpers/clock.ts';
@@ -541,6 +542,7 @@ function createBreaker(): Bench {
   const clock = new Clock();
   const probes: PromiseWithResolvers<number>[] = [];
   const breaker = new Breaker({
+    secrets: new Secrets(),
     upstream: UPSTREAM,
     what: 'upstream',
     host: HOST,

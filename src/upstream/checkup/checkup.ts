@@ -42,6 +42,8 @@ export class Checkup {
   readonly #deadline = new AbortController();
   readonly #signal = this.#deadline.signal;
   readonly #findings: Finding[] = [];
+  /** Of all accounts: no finding shows one. */
+  readonly #secrets = new Secrets();
   #connection: Connection | undefined;
   #challenge: Challenge | undefined;
   #answer: { readonly headers: Readonly<Record<string, string>>; readonly at: number } | undefined;
@@ -121,7 +123,7 @@ export class Checkup {
     if (response.status === 401) {
       this.#challenge = chooseChallenge(parseChallenges(response.challenges));
     }
-    return checkRegistry(config, response);
+    return checkRegistry(config, response, this.#secrets);
   }
 
   async #logIn(): Promise<Account[]> {
@@ -133,7 +135,7 @@ export class Checkup {
       sender: this.#transport,
       challenge: this.#challenge,
       repository: images[0] && `${prefix}${images[0].repository}`,
-      secrets: new Secrets(),
+      secrets: this.#secrets,
       signal: this.#signal,
     };
     const accounts: Account[] = [];
@@ -205,7 +207,8 @@ export class Checkup {
   }
 
   #add(check: CheckName, outcome: Outcome): void {
-    this.#findings.push({ check, ...outcome });
+    const detail = this.#secrets.strikeOwn(outcome.detail);
+    this.#findings.push({ check, ...outcome, detail });
   }
 }
 

@@ -5,8 +5,8 @@ import type { TransportResponse } from '../../net/transport.ts';
 import { chooseChallenge, parseChallenges } from '../challenge.ts';
 import { readRealm } from '../realm.ts';
 import { followRedirect, isRedirect } from '../redirect.ts';
-import { judge, printable, readErrorMessage, type Verdict } from '../registry-answer.ts';
-import { Secrets } from '../secrets.ts';
+import { judge, readErrorMessage, type Verdict } from '../registry-answer.ts';
+import type { Secrets } from '../secrets.ts';
 import { failed, keyOf, ok, skipped, warning, type Outcome } from './finding.ts';
 import { TEXTS } from '../texts.ts';
 
@@ -17,19 +17,23 @@ const FAIL_SECONDS = 15 * 60;
 export async function checkRegistry(
   config: UpstreamConfig,
   response: TransportResponse,
+  secrets: Secrets,
 ): Promise<Outcome> {
   const { status, headers, url: registry } = response;
   if (status === 401) {
     await response.dump();
-    return checkChallenge(config, response);
+    return checkChallenge(config, response, secrets);
   }
   if (isRedirect(status)) {
     await response.dump();
     return explainRedirect(config, registry, headers['location']);
   }
-  const verdict = judge({ response, isOwn: true }, { method: 'GET', login: TEXTS.toRegistry });
+  const verdict = judge(
+    { response, isOwn: true },
+    { method: 'GET', login: TEXTS.toRegistry, secrets },
+  );
   if (verdict) {
-    const reason = `${verdict.reason}${await readErrorMessage(response, new Secrets())}`;
+    const reason = `${verdict.reason}${await readErrorMessage(response, secrets)}`;
     return explainFault({ ...verdict, reason }, config, registry);
   }
   response.destroy();
@@ -41,11 +45,12 @@ export async function checkRegistry(
 function checkChallenge(
   config: UpstreamConfig,
   { url: registry, challenges: lines }: TransportResponse,
+  secrets: Secrets,
 ): Outcome {
   const challenges = parseChallenges(lines);
   const challenge = chooseChallenge(challenges);
   if (!challenge) {
-    const schemes = challenges.map(({ scheme }) => printable(scheme)).join(', ');
+    const schemes = challenges.map(({ scheme }) => secrets.tell(scheme)).join(', ');
     return failed(TEXTS.otherLogin({ schemes: schemes || TEXTS.noScheme }), TEXTS.offerLogin);
   }
   if (challenge.scheme === 'basic') return ok(TEXTS.basicLogin);

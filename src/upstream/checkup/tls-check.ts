@@ -5,7 +5,7 @@ import { timeUntil, type Clock } from '../../time/clock.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
 import { endpointOf, formatEndpoint } from '../../net/connection.ts';
 import { tlsOptionsOf } from '../../net/agents.ts';
-import { printable } from '../registry-answer.ts';
+import { printable } from '../secrets.ts';
 import { failed, keyOf, ok, warning, type Outcome } from './finding.ts';
 import { TEXTS } from '../texts.ts';
 
