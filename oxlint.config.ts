@@ -79,7 +79,6 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'mirror.ts',
       'prefetcher.ts',
     ],
-    parts: ['gate.ts'],
   },
   http: {
     imports: ['oci', 'config', 'observe', 'upstream', 'mirror'],

@@ -2,7 +2,7 @@ import type { LookupFunction } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
 import type { RebuildReport } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
-import type { Gate } from './mirror/gate.ts';
+import type { Gate } from './mirror/mirror.ts';
 import { startEngine } from './engine.ts';
 import type { AnswerLimits } from './http/answer-places.ts';
 import { Listener, type Pause } from './http/listener.ts';

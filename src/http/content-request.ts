@@ -1,4 +1,4 @@
-import type { Addressing, Registry } from '../mirror/addressing.ts';
+import type { Addressing, RegistryTarget } from '../mirror/addressing.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Target } from '../oci/reference.ts';
 import { demandOf, type Demand } from '../upstream/demand.ts';
@@ -31,7 +31,7 @@ export function understandRequest(
 }
 
 /** A request for what an upstream has: the same ways of saying which, but for the repository. */
-export function understandCatalogRequest(ctx: V2Context, addressing: Addressing): Registry {
+export function understandCatalogRequest(ctx: V2Context, addressing: Addressing): RegistryTarget {
   const { record } = ctx.state;
   record.kind = 'catalog';
   const registry = addressing.resolveRegistry(registryNamed(ctx));

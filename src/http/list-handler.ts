@@ -1,4 +1,4 @@
-import type { Registry } from '../mirror/addressing.ts';
+import type { RegistryTarget } from '../mirror/addressing.ts';
 import type { Listings } from '../mirror/listings.ts';
 import { readAll, type Reader } from '../oci/content.ts';
 import { describeReferrer, type Descriptor, REFERRERS_INDEX } from '../oci/descriptor.ts';
@@ -42,7 +42,7 @@ export class ListHandler {
     await sendList(ctx, 'application/json', { body, buffers: this.#buffers });
   }
 
-  async repositories(ctx: V2Context, { upstream, isAllowed }: Registry): Promise<void> {
+  async repositories(ctx: V2Context, { upstream, isAllowed }: RegistryTarget): Promise<void> {
     const page = parsePage(ctx);
     const answer = await this.#listings.repositories(
       { upstream },

@@ -20,7 +20,7 @@ export interface Address {
 }
 
 /** An upstream without a repository. */
-export interface Registry {
+export interface RegistryTarget {
   readonly upstream: string;
   /** Whether this mirror may serve the repository. */
   readonly isAllowed: (repository: string) => boolean;
@@ -101,7 +101,7 @@ export class Addressing {
   }
 
   /** Throws `NAME_UNKNOWN` for what is not configured. */
-  resolveRegistry(address: Omit<Address, 'name'>): Registry {
+  resolveRegistry(address: Omit<Address, 'name'>): RegistryTarget {
     const { entry } = this.#choose({ ...address, name: '' });
     return { upstream: entry.config.name, isAllowed: entry.isAllowed };
   }

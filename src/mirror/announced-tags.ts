@@ -2,12 +2,12 @@ import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { itemKey, type Tag, type Target } from '../oci/reference.ts';
 import type { ManifestStat } from './held-manifests.ts';
-import type { Moment } from './tag-ages.ts';
+import type { Instant } from './tag-ages.ts';
 
 /** What the upstream said that a tag means. */
 export interface Announcement {
   readonly stat: ManifestStat;
-  readonly saidAt: Moment;
+  readonly saidAt: Instant;
   /** The upstream is a mirror that could not ask its own upstream. */
   readonly warning?: string;
 }

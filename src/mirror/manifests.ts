@@ -43,9 +43,9 @@ export class Manifests {
     const known = await this.#known(target, digest);
     if (known) return known;
     try {
-      return this.#noted(target, digest, await this.fetch(target, digest, demand));
+      return this.#remembered(target, digest, await this.fetch(target, digest, demand));
     } catch (error) {
-      throw await this.#explained(target, digest, error);
+      throw await this.#refusalOf(target, digest, error);
     }
   }
 
@@ -57,10 +57,10 @@ export class Manifests {
       const head = await this.#head(target, digest, demand);
       const value = head && statOf(head);
       if (head && !value)
-        return this.#noted(target, digest, await this.fetch(target, digest, demand));
-      return this.#noted(target, digest, { value, source: 'miss' });
+        return this.#remembered(target, digest, await this.fetch(target, digest, demand));
+      return this.#remembered(target, digest, { value, source: 'miss' });
     } catch (error) {
-      throw await this.#explained(target, digest, error);
+      throw await this.#refusalOf(target, digest, error);
     }
   }
 
@@ -120,7 +120,7 @@ export class Manifests {
     return { value: undefined, source: 'negative' };
   }
 
-  #noted<Value>(target: Target, digest: Digest, answer: Answer<Value>): Answer<Value> {
+  #remembered<Value>(target: Target, digest: Digest, answer: Answer<Value>): Answer<Value> {
     const { negativeTtlMs } = this.#parts.upstreams.of(target).policy;
     if (!answer.value) this.#negatives.set(itemKey(target, digest), true, negativeTtlMs);
     return answer;
@@ -141,7 +141,7 @@ export class Manifests {
    * What a client is told of a platform's manifest at a site without a link: where a held index
    * lists it, the site has chosen not to mirror that platform, and no retry will bring it.
    */
-  async #explained(target: Target, digest: Digest, error: unknown): Promise<unknown> {
+  async #refusalOf(target: Target, digest: Digest, error: unknown): Promise<unknown> {
     if (!(error instanceof UpstreamError) || error.fault !== 'offline') return error;
     const { catalog } = this.#parts;
     for await (const index of catalog.holdersIn(target, digest)) {

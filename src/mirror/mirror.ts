@@ -16,8 +16,6 @@ import { Blobs } from './blobs.ts';
 import { Downloads } from './downloads/downloads.ts';
 import { TransferQueue } from './downloads/transfer-queue.ts';
 import { GoneTags } from './gone-tags.ts';
-import type { Gate } from './gate.ts';
-import { FallbackTags } from './fallback-tags.ts';
 import { Healer } from './healer.ts';
 import { Hydrator } from './hydrator.ts';
 import { Listings } from './listings.ts';
@@ -31,6 +29,18 @@ import type { UpstreamStatus } from '../api/status-api.ts';
 import { Upstreams } from './upstreams.ts';
 import { Prefetcher } from './prefetcher.ts';
 import { Tags } from './tags.ts';
+
+/**
+ * May this manifest leave the mirror? Asked before its first byte or header does, for GET and HEAD,
+ * by tag and by digest, held or just fetched. What decides stands above the mirror.
+ */
+export interface Gate {
+  /** Resolves when it may leave. Throws the `RegistryError` that the client is told when it may not. */
+  pass(target: Target, digest: Digest): Promise<void>;
+}
+
+/** Without a rule, everything may leave. */
+export const OPEN_GATE: Gate = { pass: async () => {} };
 
 export interface MirrorParts {
   readonly config: Config;
@@ -93,8 +103,7 @@ export class Mirror {
     const listings = new Listings(asked);
     const heldManifests = new HeldManifests(parts);
     const manifests = new Manifests({ ...asked, heldManifests, possession, announced });
-    const fallbackTags = new FallbackTags({ listings, heldManifests });
-    const tags = new Tags({ ...asked, manifests, announced, fallbackTags });
+    const tags = new Tags({ ...asked, manifests, announced, listings, heldManifests });
     const engine = { upstreams, catalog, downloads, manifests, tags, listings, gone, clock };
     this.downloads = downloads;
     this.listings = listings;
@@ -121,13 +130,13 @@ export class Mirror {
     if (isDigestReference(reference)) {
       return this.#pulled(target, await this.#manifests.hold(target, reference, demand));
     }
-    const { manifest, ...meaning } = await this.#tags.resolve(
+    const { manifest, ...resolved } = await this.#tags.resolve(
       target,
       reference,
       'manifest',
       demand,
     );
-    return this.#pulled(target, { ...meaning, value: manifest });
+    return this.#pulled(target, { ...resolved, value: manifest });
   }
 
   /** As `getManifest`, but what is not held is only asked for by HEAD. */
@@ -143,8 +152,8 @@ export class Mirror {
         await this.#manifests.describe(target, reference, demand),
       );
     }
-    const { manifest, ...meaning } = await this.#tags.resolve(target, reference, 'digest', demand);
-    return this.#polledBy('tag', target, { ...meaning, value: manifest });
+    const { manifest, ...resolved } = await this.#tags.resolve(target, reference, 'digest', demand);
+    return this.#polledBy('tag', target, { ...resolved, value: manifest });
   }
 
   async #pulled(target: Target, answer: Answer<HeldManifest>): Promise<Answer<HeldManifest>> {

@@ -27,7 +27,7 @@ export class Policy {
     return this.#config.negativeTtlMs;
   }
 
-  judge(repository: Repository, tag: Tag, ageMs: Age): Freshness {
+  freshness(repository: Repository, tag: Tag, ageMs: Age): Freshness {
     const { ttlMs, staleWhileRevalidateMs } = this.#config;
     if (this.#immutable.some((matches) => matches(repository, tag))) return 'fresh';
     if (this.isFresh(ageMs)) return 'fresh';

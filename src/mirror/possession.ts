@@ -35,7 +35,7 @@ export interface Holding {
  * - `absent`: it says that it has no such blob.
  * - `unshown`: it sent others, or none in time: its own transfer must show what it has.
  */
-export type Proof = 'shown' | 'absent' | 'unshown';
+export type Evidence = 'shown' | 'absent' | 'unshown';
 
 /** Asked for at a random place: nobody who lacks the blob can guess them, and any link sends them soon. */
 const PROOF_BYTES = 64 * 1024;
@@ -165,7 +165,7 @@ export class Possession {
    * Compares a range of the held bytes with the upstream's, whose word suffices for no bytes at all.
    * Throws `UpstreamError` when it cannot say.
    */
-  async prove(target: Target, held: StoredBlob, demand: Demand = INTERACTIVE): Promise<Proof> {
+  async prove(target: Target, held: StoredBlob, demand: Demand = INTERACTIVE): Promise<Evidence> {
     const { upstream } = this.#parts.upstreams.of(target);
     const { digest, size } = held;
     if (size === 0) return 'shown';
@@ -194,7 +194,7 @@ export class Possession {
     }
   }
 
-  #lied({ upstream }: Target): Proof {
+  #lied({ upstream }: Target): Evidence {
     this.#parts.metrics.integrityFailures.inc({ upstream, where: 'download' });
     return 'unshown';
   }

@@ -3,7 +3,7 @@ import { itemKey, type Tag, type Target } from '../oci/reference.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
 
 /** One moment, by both clocks. */
-export interface Moment {
+export interface Instant {
   readonly wall: number;
   readonly steady: number;
 }
@@ -27,20 +27,20 @@ const FIRST_PLAUSIBLE = Date.UTC(2025, 0, 1);
  */
 export class TagAges {
   readonly #clock: Clock;
-  readonly #start: Moment;
-  readonly #heard = new LRUCache<string, Moment>({ max: MAX_TAGS });
+  readonly #start: Instant;
+  readonly #heard = new LRUCache<string, Instant>({ max: MAX_TAGS });
 
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#start = this.now();
   }
 
-  now(): Moment {
+  now(): Instant {
     return { wall: this.#clock.wall(), steady: this.#clock.steady() };
   }
 
   /** The upstream spoke of the tag at this moment. */
-  heard(target: Target, tag: Tag, moment: Moment): void {
+  heard(target: Target, tag: Tag, moment: Instant): void {
     this.#heard.set(itemKey(target, tag), moment);
   }
 
@@ -65,7 +65,7 @@ export class TagAges {
   }
 }
 
-export function earlier({ wall, steady }: Moment, ms: number): Moment {
+export function earlier({ wall, steady }: Instant, ms: number): Instant {
   return { wall: wall - ms, steady: steady - ms };
 }
 

@@ -1,4 +1,7 @@
-import type { Digest } from '../oci/digest.ts';
+import { digestOf, type Digest } from '../oci/digest.ts';
+import { MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
+import { OCI_INDEX } from '../oci/media-types.ts';
+import { formatReferrersIndex } from '../oci/descriptor.ts';
 import { fallbackSubject } from '../oci/cosign.ts';
 import { itemKey, type Tag, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -7,14 +10,14 @@ import type { Catalog } from '../store/catalog/catalog.ts';
 import { HYDRATION, type Demand } from '../upstream/demand.ts';
 import type { Announcement, AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
-import type { FallbackTags } from './fallback-tags.ts';
 import type { GoneTags } from './gone-tags.ts';
-import type { HeldManifest, ManifestStat } from './held-manifests.ts';
+import type { HeldManifest, HeldManifests, ManifestStat } from './held-manifests.ts';
+import type { Listings } from './listings.ts';
 import { statOf, type Manifests } from './manifests.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
-import { earlier, TagAges, type Moment } from './tag-ages.ts';
+import { earlier, TagAges, type Instant } from './tag-ages.ts';
 import { TEXTS } from './texts.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -25,7 +28,8 @@ export interface TagsParts {
   readonly gone: GoneTags;
   readonly announced: AnnouncedTags;
   readonly flight: SingleFlight;
-  readonly fallbackTags: FallbackTags;
+  readonly listings: Listings;
+  readonly heldManifests: HeldManifests;
   readonly health: Health;
   readonly clock: Clock;
 }
@@ -34,19 +38,19 @@ export interface TagsParts {
  * What a client needs of the answer: the digest, with what a HEAD tells of its manifest, or the
  * manifest itself, which is held from then on.
  */
-export type Need = 'digest' | 'manifest';
+export type TagDetail = 'digest' | 'manifest';
 
 /** What a tag means, with as much of its manifest as was needed. */
-export interface Meaning<Manifest extends ManifestStat = ManifestStat> extends Answer<Digest> {
+export interface ResolvedTag<Manifest extends ManifestStat = ManifestStat> extends Answer<Digest> {
   readonly manifest?: Manifest;
 }
 
 /** What the upstream says of a tag that it has. */
-interface Told {
+interface TagHead {
   /** Left out: only a GET can tell. */
   readonly digest?: Digest;
   readonly stat?: ManifestStat | undefined;
-  readonly saidAt: Moment;
+  readonly saidAt: Instant;
   /** The upstream is a mirror that could not ask its own upstream. */
   readonly warning?: string;
 }
@@ -86,29 +90,53 @@ export class Tags {
   async resolve(
     target: Target,
     tag: Tag,
-    need: 'manifest',
+    detail: 'manifest',
     demand: Demand,
-  ): Promise<Meaning<HeldManifest>>;
-  async resolve(target: Target, tag: Tag, need: Need, demand: Demand): Promise<Meaning>;
-  async resolve(target: Target, tag: Tag, need: Need, demand: Demand): Promise<Meaning> {
+  ): Promise<ResolvedTag<HeldManifest>>;
+  async resolve(target: Target, tag: Tag, detail: TagDetail, demand: Demand): Promise<ResolvedTag>;
+  async resolve(target: Target, tag: Tag, detail: TagDetail, demand: Demand): Promise<ResolvedTag> {
     const subject = fallbackSubject(tag);
-    if (!subject) return this.#resolve(target, tag, need, demand);
+    if (!subject) return this.#resolve(target, tag, detail, demand);
     // A fallback tag exists wherever there are referrers.
-    const found = this.#resolve(target, tag, need, demand);
-    const meaning = await found.catch(() => undefined);
-    if (meaning?.value) return meaning;
-    const made = await this.#parts.fallbackTags
-      .make(target, subject, demand)
-      .catch(() => undefined);
-    return made?.value ? meaningOf(made) : found;
+    const found = this.#resolve(target, tag, detail, demand);
+    const resolved = await found.catch(() => undefined);
+    if (resolved?.value) return resolved;
+    const made = await this.#makeFallback(target, subject, demand).catch(() => undefined);
+    return made?.value ? resolvedTag(made) : found;
+  }
+
+  /**
+   * The tag that clients read which do not know the referrers API, made from the list of referrers
+   * where the registry has no such tag. The made index is kept like a pulled one, so that it can be
+   * fetched by its digest too. Without a value when the subject has no referrers.
+   */
+  async #makeFallback(
+    target: Target,
+    subject: Digest,
+    demand: Demand,
+  ): Promise<Answer<HeldManifest>> {
+    const { listings, heldManifests } = this.#parts;
+    const listed = await listings.referrers(target, subject, demand);
+    if (!listed.value || listed.value.length === 0) return { value: undefined, source: 'miss' };
+    const bytes = formatReferrersIndex(listed.value);
+    // No client would take it for a manifest.
+    if (bytes.length > MAX_MANIFEST_BYTES) return { value: undefined, source: 'miss' };
+    const body = { digest: digestOf(bytes), bytes, manifest: parseManifest(bytes, OCI_INDEX) };
+    const { held } = await heldManifests.put(target, body, { tags: [] });
+    return { ...listed, value: held };
   }
 
   /** What the upstream says that it means, with its manifest held, for work that no client waits for. */
   async refresh(target: Target, tag: Tag, demand: Demand): Promise<Digest | undefined> {
-    return (await this.#ask(target, tag, { need: 'manifest', demand })).value;
+    return (await this.#ask(target, tag, { detail: 'manifest', demand })).value;
   }
 
-  async #resolve(target: Target, tag: Tag, need: Need, demand: Demand): Promise<Meaning> {
+  async #resolve(
+    target: Target,
+    tag: Tag,
+    detail: TagDetail,
+    demand: Demand,
+  ): Promise<ResolvedTag> {
     const { upstreams, catalog, manifests } = this.#parts;
     const { policy } = upstreams.of(target);
     const record = await catalog.findTag(target, tag);
@@ -116,23 +144,23 @@ export class Tags {
     const age = record && this.#ages.of(target, tag, record.checkedAt);
     const copy = held && { value: held, ageMs: age?.atMost };
     if (copy && record.goneAt === undefined) {
-      const freshness = policy.judge(target.repository, tag, copy.ageMs);
-      if (freshness === 'fresh') return meaningOf({ ...copy, source: 'hit' });
+      const freshness = policy.freshness(target.repository, tag, copy.ageMs);
+      if (freshness === 'fresh') return resolvedTag({ ...copy, source: 'hit' });
       if (freshness === 'usable') {
         // Its failure shows in the metrics of the upstream and, once it matters, to a client.
         this.refresh(target, tag, HYDRATION).catch(() => undefined);
-        return meaningOf({ ...copy, source: 'stale', warning: TEXTS.beingRevalidated });
+        return resolvedTag({ ...copy, source: 'stale', warning: TEXTS.beingRevalidated });
       }
     }
     if (this.#negatives.has(itemKey(target, tag))) return NEGATIVE;
-    const announced = need === 'digest' && this.#announced(target, tag);
+    const announced = detail === 'digest' && this.#announced(target, tag);
     if (announced) {
       const { stat, saidAt, ...rest } = announced;
       const ageMs = this.#age(target, tag, saidAt);
-      return meaningOf({ value: stat, source: 'hit', ...rest, ageMs });
+      return resolvedTag({ value: stat, source: 'hit', ...rest, ageMs });
     }
     const isGone = await this.#parts.gone.has(target, tag);
-    const asking = this.#ask(target, tag, { need, demand });
+    const asking = this.#ask(target, tag, { detail, demand });
     // Nothing may stand in: the answer is worth any wait.
     if (!isGone && !(copy && policy.mayServeStale(age?.atLeast))) return asking;
     try {
@@ -140,31 +168,35 @@ export class Tags {
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
       if (isGone || !copy) return NEGATIVE;
-      return meaningOf({ ...copy, source: 'stale', warning: error.message });
+      return resolvedTag({ ...copy, source: 'stale', warning: error.message });
     }
   }
 
   /** What the upstream says. Shared by all who ask at once. */
-  async #ask(target: Target, tag: Tag, by: { need: Need; demand: Demand }): Promise<Meaning> {
+  async #ask(
+    target: Target,
+    tag: Tag,
+    by: { detail: TagDetail; demand: Demand },
+  ): Promise<ResolvedTag> {
     const { flight, manifests } = this.#parts;
-    const { need, demand } = by;
-    const what = need === 'manifest' ? 'tag with its manifest' : 'tag';
+    const { detail, demand } = by;
+    const what = detail === 'manifest' ? 'tag with its manifest' : 'tag';
     return flight.do({ what, of: target, about: tag, demand }, async (asked) => {
       const askedAt = this.#ages.now();
       // Clients send HEAD and GET in a row.
-      const announced = need === 'manifest' ? this.#announced(target, tag) : undefined;
+      const announced = detail === 'manifest' ? this.#announced(target, tag) : undefined;
       const told = announced
         ? { ...announced, digest: announced.stat.digest }
         : await this.#head(target, tag, asked);
       if (!told) return this.#recordGone(target, tag, askedAt.wall);
       const held = told.digest && (await manifests.find(target, told.digest));
       if (held) return this.#confirm(target, tag, held, told);
-      if (need === 'manifest' || !told.stat) return this.#fetch(target, tag, told, asked);
+      if (detail === 'manifest' || !told.stat) return this.#fetch(target, tag, told, asked);
       const { stat, saidAt, warning } = told;
       const rest = { ...(warning !== undefined && { warning }) };
       this.#ages.heard(target, tag, saidAt);
       this.#parts.announced.set(target, tag, { stat, saidAt, ...rest });
-      return meaningOf({ value: stat, source: 'miss', ...rest });
+      return resolvedTag({ value: stat, source: 'miss', ...rest });
     });
   }
 
@@ -177,7 +209,7 @@ export class Tags {
   }
 
   /** Throws when the upstream is a mirror whose copy is older than this one's policy lets pass. */
-  async #head(target: Target, tag: Tag, demand: Demand): Promise<Told | undefined> {
+  async #head(target: Target, tag: Tag, demand: Demand): Promise<TagHead | undefined> {
     const { flight, upstreams } = this.#parts;
     const { policy, upstream } = upstreams.of(target);
     const askedAt = this.#ages.now();
@@ -200,7 +232,12 @@ export class Tags {
   }
 
   /** The tag means what is held. */
-  async #confirm(target: Target, tag: Tag, held: HeldManifest, told: Told): Promise<Meaning> {
+  async #confirm(
+    target: Target,
+    tag: Tag,
+    held: HeldManifest,
+    told: TagHead,
+  ): Promise<ResolvedTag> {
     const { saidAt, warning } = told;
     const previous = await this.#parts.catalog.findTag(target, tag);
     const isSame = previous?.digest === held.digest;
@@ -211,10 +248,10 @@ export class Tags {
         tag,
         Math.max(previous.checkedAt, saidAt.wall),
       );
-      return meaningOf({ value: held, source: 'stale', ageMs, warning });
+      return resolvedTag({ value: held, source: 'stale', ageMs, warning });
     }
     await this.#record(target, tag, held.digest, saidAt);
-    return meaningOf({
+    return resolvedTag({
       value: held,
       source: isSame ? 'revalidated' : 'miss',
       ageMs: this.#age(target, tag, saidAt),
@@ -223,7 +260,7 @@ export class Tags {
   }
 
   /** By digest wherever it is known, so that all who want the same manifest share one request. */
-  async #fetch(target: Target, tag: Tag, told: Told, demand: Demand): Promise<Meaning> {
+  async #fetch(target: Target, tag: Tag, told: TagHead, demand: Demand): Promise<ResolvedTag> {
     const { digest, saidAt, warning } = told;
     const askedAt = this.#ages.now();
     let fetched = digest && (await this.#parts.manifests.fetch(target, digest, demand));
@@ -233,8 +270,8 @@ export class Tags {
     if (fetched.source !== 'bypass') {
       await this.#record(target, tag, fetched.value.digest, saidAt);
     }
-    if (warning === undefined) return meaningOf(fetched);
-    return meaningOf({ ...fetched, ageMs: this.#age(target, tag, saidAt), warning });
+    if (warning === undefined) return resolvedTag(fetched);
+    return resolvedTag({ ...fetched, ageMs: this.#age(target, tag, saidAt), warning });
   }
 
   async #fetchByTag(target: Target, tag: Tag, demand: Demand): Promise<Answer<HeldManifest>> {
@@ -247,7 +284,7 @@ export class Tags {
   }
 
   /** The upstream has no such tag. */
-  async #recordGone(target: Target, tag: Tag, goneAt: number): Promise<Meaning> {
+  async #recordGone(target: Target, tag: Tag, goneAt: number): Promise<ResolvedTag> {
     const { announced, gone, upstreams } = this.#parts;
     const { negativeTtlMs } = upstreams.of(target).policy;
     this.#negatives.set(itemKey(target, tag), true, negativeTtlMs);
@@ -256,23 +293,23 @@ export class Tags {
     return { value: undefined, source: 'miss' };
   }
 
-  async #record(target: Target, tag: Tag, digest: Digest, saidAt: Moment): Promise<void> {
+  async #record(target: Target, tag: Tag, digest: Digest, saidAt: Instant): Promise<void> {
     const { announced, catalog, health } = this.#parts;
     announced.delete(target, tag);
     this.#ages.heard(target, tag, saidAt);
     await health.recorded(catalog.recordTag(target, tag, { digest, checkedAt: saidAt.wall }));
   }
 
-  #age(target: Target, tag: Tag, { wall }: Moment): number | undefined {
+  #age(target: Target, tag: Tag, { wall }: Instant): number | undefined {
     return this.#ages.of(target, tag, wall).atMost;
   }
 }
 
-const NEGATIVE: Meaning = { value: undefined, source: 'negative' };
+const NEGATIVE: ResolvedTag = { value: undefined, source: 'negative' };
 
-function meaningOf<Manifest extends ManifestStat>({
+function resolvedTag<Manifest extends ManifestStat>({
   value,
   ...answer
-}: Answer<Manifest>): Meaning<Manifest> {
+}: Answer<Manifest>): ResolvedTag<Manifest> {
   return { ...answer, value: value?.digest, ...(value && { manifest: value }) };
 }

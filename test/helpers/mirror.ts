@@ -13,7 +13,7 @@ import type {
 import type { AnswerLimits } from '../../src/http/answer-places.ts';
 import { startServer, type RunningServer } from '../../src/server.ts';
 import type { Clock } from '../../src/time/clock.ts';
-import type { Gate } from '../../src/mirror/gate.ts';
+import type { Gate } from '../../src/mirror/mirror.ts';
 import type { Timing } from '../../src/net/timing.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { TestLog } from './test-log.ts';

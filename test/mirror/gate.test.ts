@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { Gate } from '../../src/mirror/gate.ts';
+import type { Gate } from '../../src/mirror/mirror.ts';
 import { RegistryError } from '../../src/oci/errors.ts';
 import { formatTarget } from '../../src/oci/reference.ts';
 import { get } from '../helpers/client.ts';

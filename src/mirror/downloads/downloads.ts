@@ -5,7 +5,7 @@ import { formatTarget, isSameTarget, type Target } from '../../oci/reference.ts'
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { StoredBlob } from '../../store/files/blob-store.ts';
 import { isInteractive } from '../../upstream/demand.ts';
-import type { Possession, Proof } from '../possession.ts';
+import type { Possession, Evidence } from '../possession.ts';
 import { TEXTS } from '../texts.ts';
 import type { Upstreams } from '../upstreams.ts';
 import { SharedDemand, type DownloadDemand, type Interest } from './demand.ts';
@@ -206,7 +206,7 @@ export class Downloads {
   }
 
   /** Between upstreams, so that what is held can be served when this one is silent. */
-  async #prove(target: Target, held: StoredBlob, { priority }: DownloadDemand): Promise<Proof> {
+  async #prove(target: Target, held: StoredBlob, { priority }: DownloadDemand): Promise<Evidence> {
     const { catalog, health, possession } = this.#parts;
     const { digest } = held;
     if ((await catalog.findLink(target, digest)) === 'proven') return 'shown';
