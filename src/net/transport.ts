@@ -2,8 +2,13 @@ import type { UpstreamConfig } from '../config/config.ts';
 import { Agents } from './agents.ts';
 import { Deadline } from './deadline.ts';
 import { DialGuard, RefusedDial, type DialGuardParts, type OriginKind } from './dial-guard.ts';
-import { Exchange, type IncomingAnswer, type OutgoingRequest } from './exchange.ts';
-import { readSmall, type ResponseBody } from './response-body.ts';
+import {
+  Exchange,
+  type IncomingAnswer,
+  type OutgoingRequest,
+  readSmall,
+  type ResponseBody,
+} from './exchange.ts';
 import { TEXTS } from './texts.ts';
 import type { Timing } from './timing.ts';
 import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';

@@ -1,10 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import type { HostList } from '../config/host-list.ts';
 import type { Clock } from '../time/clock.ts';
-import { chooseChallenge, parseChallenges, type Challenge } from './challenge.ts';
+import { chooseChallenge, parseChallenges, type Challenge, readRealm } from './challenge.ts';
 import type { Credential, CredentialSource } from './credentials/credential.ts';
 import { ExpiringValue } from './expiring-value.ts';
-import { readRealm } from './realm.ts';
 import type { Secrets } from './secrets.ts';
 import { TokenService } from './token-service.ts';
 import type { Timing } from '../net/timing.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AccountStatus } from '../api/status-api.ts';
-import { readSmall } from '../net/response-body.ts';
+import { readSmall } from '../net/exchange.ts';
 import { pausesOf } from '../net/timing.ts';
 import type { TransportResponse } from '../net/transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';

@@ -6,11 +6,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { ManifestError, parseManifest } from '../../src/oci/manifest.ts';
-import { parseChallenges } from '../../src/upstream/challenge.ts';
+import { parseChallenges, refuseRealm } from '../../src/upstream/challenge.ts';
 import { nextPage } from '../../src/upstream/listing.ts';
 import { Quota } from '../../src/upstream/quota.ts';
 import { HostList } from '../../src/config/host-list.ts';
-import { refuseRealm } from '../../src/upstream/realm.ts';
 import { parseRetryAfter } from '../../src/upstream/registry-answer.ts';
 import { Clock } from '../helpers/clock.ts';
 

@@ -12,14 +12,13 @@ import { RegistryError } from '../../src/oci/errors.ts';
 import { ManifestError, parseManifest } from '../../src/oci/manifest.ts';
 import { isManifestType } from '../../src/oci/media-types.ts';
 import { parseReference, parseRepository } from '../../src/oci/reference.ts';
-import { parseChallenges } from '../../src/upstream/challenge.ts';
+import { parseChallenges, refuseRealm } from '../../src/upstream/challenge.ts';
 import { INTERACTIVE, PRIORITY } from '../../src/upstream/demand.ts';
 import { nextPage } from '../../src/upstream/listing.ts';
 import { Quota } from '../../src/upstream/quota.ts';
 import { followRedirect } from '../../src/upstream/redirect.ts';
 import { DialGuard } from '../../src/net/dial-guard.ts';
 import { HostList } from '../../src/config/host-list.ts';
-import { refuseRealm } from '../../src/upstream/realm.ts';
 import { parseRetryAfter } from '../../src/upstream/registry-answer.ts';
 import { Clock, clockOf, HOUR } from '../helpers/clock.ts';
 

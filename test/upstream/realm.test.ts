@@ -1,7 +1,7 @@
 import test from 'ava';
 import { reachOf, type Reach } from '../../src/net/reach.ts';
 import { HostList } from '../../src/config/host-list.ts';
-import { refuseRealm } from '../../src/upstream/realm.ts';
+import { refuseRealm } from '../../src/upstream/challenge.ts';
 
 const NO_REALMS = HostList.of({ name: 'ghcr.io', storage: [], realms: [] }, 'realms');
 
