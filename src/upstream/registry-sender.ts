@@ -18,7 +18,6 @@ import type { Via } from '../net/via.ts';
 import type { Clock } from '../time/clock.ts';
 import { Breaker, type BreakerParts, type Trouble } from './breaker.ts';
 import type { Demand } from './demand.ts';
-import { followRedirect, isRedirect, MAX_REDIRECTS } from './redirect.ts';
 import type { Secrets } from './secrets.ts';
 import { TEXTS } from './texts.ts';
 
@@ -232,4 +231,29 @@ export class RegistrySender implements Sender {
   #badRedirect(reason: string, status?: number): UpstreamError {
     return new UpstreamError(this.#parts.config.name, 'bad-response', reason, { status });
   }
+}
+
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+
+const MAX_REDIRECTS = 10;
+
+export function isRedirect(status: number): boolean {
+  return REDIRECTS.has(status);
+}
+
+/**
+ * Where a redirect leads, or why it leads nowhere. Registries send blobs to storage on other origins:
+ * by http(s), and never from https to http. Whether that host may be dialled is the `DialGuard`'s.
+ */
+export function followRedirect(from: URL, location: string | undefined): URL | string {
+  if (!location) return TEXTS.redirectWithoutLocation;
+  if (!URL.canParse(location, from)) return TEXTS.redirectToNoUrl;
+  const to = new URL(location, from);
+  if (to.protocol !== 'https:' && to.protocol !== 'http:') {
+    return TEXTS.redirectToProtocol({ protocol: to.protocol });
+  }
+  if (from.protocol === 'https:' && to.protocol === 'http:') {
+    return TEXTS.redirectToHttp({ host: to.host });
+  }
+  return to;
 }

@@ -16,7 +16,7 @@ import { parseChallenges, refuseRealm } from '../../src/upstream/challenge.ts';
 import { INTERACTIVE, PRIORITY } from '../../src/upstream/demand.ts';
 import { nextPage } from '../../src/upstream/listing.ts';
 import { Quota } from '../../src/upstream/quota.ts';
-import { followRedirect } from '../../src/upstream/redirect.ts';
+import { followRedirect } from '../../src/upstream/registry-sender.ts';
 import { DialGuard } from '../../src/net/dial-guard.ts';
 import { HostList } from '../../src/config/host-list.ts';
 import { parseRetryAfter } from '../../src/upstream/registry-answer.ts';

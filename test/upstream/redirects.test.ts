@@ -1,6 +1,6 @@
 import test from 'ava';
 import { DialGuard } from '../../src/net/dial-guard.ts';
-import { followRedirect } from '../../src/upstream/redirect.ts';
+import { followRedirect } from '../../src/upstream/registry-sender.ts';
 import { createCertificates } from '../helpers/certificate.ts';
 import { watchDials } from '../helpers/dials.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';

@@ -3,7 +3,7 @@ import type { UpstreamConfig } from '../../config/config.ts';
 import { HostList } from '../../config/host-list.ts';
 import type { TransportResponse } from '../../net/transport.ts';
 import { chooseChallenge, parseChallenges, readRealm } from '../challenge.ts';
-import { followRedirect, isRedirect } from '../redirect.ts';
+import { followRedirect, isRedirect } from '../registry-sender.ts';
 import { judge, readErrorMessage, type Verdict } from '../registry-answer.ts';
 import type { Secrets } from '../secrets.ts';
 import { failed, keyOf, ok, skipped, warning, type Outcome } from './finding.ts';
