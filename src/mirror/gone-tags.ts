@@ -1,9 +1,10 @@
+import type { Digest } from '../oci/digest.ts';
 import type { Tag, Target } from '../oci/reference.ts';
 import type { Health, Pins } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 
 /**
- * Held tags that the upstream said it has no more. They stay gone also while it cannot be asked,
+ * Held tags that the upstream said it has no more. They are gone, also while it cannot be asked,
  * unless a pin, as sync sets one for what its rules keep, keeps the image.
  */
 export class GoneTags {
@@ -14,10 +15,13 @@ export class GoneTags {
   }
 
   async has(target: Target, tag: Tag): Promise<boolean> {
-    const { catalog, pins } = this.#parts;
-    const record = await catalog.findTag(target, tag);
-    if (record?.goneAt === undefined) return false;
-    return pins.of({ target, digest: record.digest, tags: [tag] }).length === 0;
+    const record = await this.#parts.catalog.findTag(target, tag);
+    return record?.goneAt !== undefined && !this.isKept(target, tag, record.digest);
+  }
+
+  /** Whether a pin keeps what the tag means here, whatever the upstream removes. */
+  isKept(target: Target, tag: Tag, digest: Digest): boolean {
+    return this.#parts.pins.of({ target, digest, tags: [tag] }).length > 0;
   }
 
   async add(target: Target, tag: Tag, goneAt: number): Promise<void> {

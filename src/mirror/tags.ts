@@ -62,15 +62,15 @@ const MAX_NEGATIVES = 10_000;
  *
  *   resolve ── held and fresh ─────────────────────────────────────────▶ hit
  *           ├─ held and usable, asked about behind the client ─────────▶ stale
- *           ├─ said to be absent within the negative ttl ──────────────▶ negative
+ *           ├─ said to be absent within the negative ttl ──────────────▶ negative, or stale if kept
  *           ├─ announced within the ttl, for a HEAD ───────────────────▶ hit
- *           └─ asked of the upstream by HEAD, once for all who ask ─┬──▶ absent: miss
+ *           └─ asked of the upstream by HEAD, once for all who ask ─┬──▶ absent: miss, or stale if kept
  *                 │                                                 ├──▶ means what is held: revalidated
  *                 │                                                 ├──▶ means another held manifest: miss
  *                 │                                                 ├──▶ not held, for a HEAD: miss, announced
  *                 │                                                 └──▶ not held, for a GET: fetched, miss
  *                 └─ fails or takes too long ─┬─ and a copy is held ──▶ stale
- *                                             └─ and the tag is gone ──▶ negative
+ *                                             └─ and the tag is gone ──▶ negative, or stale if kept
  *
  * This is the only place that turns a fault of an upstream into a stale manifest.
  */
@@ -152,22 +152,28 @@ export class Tags {
         return resolvedTag({ ...copy, source: 'stale', warning: TEXTS.beingRevalidated });
       }
     }
-    if (this.#negatives.has(itemKey(target, tag))) return NEGATIVE;
+    // The upstream removed it, and a pin keeps it all the same.
+    const kept =
+      copy && this.#parts.gone.isKept(target, tag, copy.value.digest)
+        ? keptTag(target, copy)
+        : undefined;
+    if (this.#negatives.has(itemKey(target, tag))) return kept ?? NEGATIVE;
     const announced = detail === 'digest' && this.#announced(target, tag);
     if (announced) {
       const { stat, saidAt, ...rest } = announced;
       const ageMs = this.#age(target, tag, saidAt);
       return resolvedTag({ value: stat, source: 'hit', ...rest, ageMs });
     }
-    const isGone = await this.#parts.gone.has(target, tag);
-    const asking = this.#ask(target, tag, { detail, demand });
+    const isGone = record?.goneAt !== undefined;
+    const asked = this.#ask(target, tag, { detail, demand });
+    const asking = kept ? asked.then((answer) => (answer.value ? answer : kept)) : asked;
     // Nothing may stand in: the answer is worth any wait.
     if (!isGone && !(copy && policy.mayServeStale(age?.atLeast))) return asking;
     try {
       return await upstreams.withinDeadline(target, asking);
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
-      if (isGone || !copy) return NEGATIVE;
+      if (isGone || !copy) return kept ?? NEGATIVE;
       return resolvedTag({ ...copy, source: 'stale', warning: error.message });
     }
   }
@@ -303,6 +309,14 @@ export class Tags {
   #age(target: Target, tag: Tag, { wall }: Instant): number | undefined {
     return this.#ages.of(target, tag, wall).atMost;
   }
+}
+
+/** The copy of a tag that the upstream has no more. */
+function keptTag(
+  { upstream }: Target,
+  copy: Pick<Answer<HeldManifest>, 'value' | 'ageMs'>,
+): ResolvedTag<HeldManifest> {
+  return resolvedTag({ ...copy, source: 'stale', warning: TEXTS.keptHere({ upstream }) });
 }
 
 const NEGATIVE: ResolvedTag = { value: undefined, source: 'negative' };

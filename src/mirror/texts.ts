@@ -25,6 +25,8 @@ export const TEXTS = {
   tooManyUnread: 'nobody waits for it, and too many such blobs are to come',
   unwanted: 'nobody wants it any more',
   stopping: 'this mirror is being stopped',
+  keptHere: ({ upstream }: { upstream: string }) =>
+    `${upstream} has this tag no more; a pin keeps it here`,
   beingRevalidated: 'being revalidated',
   parentSays: ({ warning }: { warning: string }) => `its mirror says: ${warning}`,
   parentOf: ({ upstream, reason }: { upstream: string; reason: string }) =>

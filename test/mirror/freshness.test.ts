@@ -588,35 +588,6 @@ test('a tag that the upstream removed stays gone when it goes down, also after a
   t.is((await get(`${again.url}/v2/${REPOSITORY}/manifests/stays`)).status, 200);
 });
 
-for (const pin of [`${UPSTREAM}/${REPOSITORY}:latest`, `${UPSTREAM}/library/*`]) {
-  test(`a removed tag that the pin ${pin} keeps is served while the upstream is down`, async (t) => {
-    const { registry, manifest, image, clock } = await startScene(t, { store: { pins: [pin] } });
-    await manifest('latest');
-    registry.untag(REPOSITORY, 'latest');
-    t.is((await manifest('latest')).status, 404);
-    await registry.refuse();
-    clock.advance(MINUTE);
-    const answer = await manifest('latest');
-    t.like(told(answer), { status: 200, cache: 'entrepot; hit; detail=stale', age: '60' });
-    t.deepEqual(answer.body, image.manifest.bytes);
-  });
-}
-
-test('a removed tag that sync keeps is served while the upstream is down, and not once it lets go', async (t) => {
-  const { registry, manifest, image, mirror } = await startScene(t);
-  await manifest('latest');
-  registry.untag(REPOSITORY, 'latest');
-  t.is((await manifest('latest')).status, 404);
-  await registry.refuse();
-  // As a run does for what its rules keep.
-  const pin = { origin: 'sync', image: `${UPSTREAM}/${REPOSITORY}@${image.manifest.digest}` };
-  const { pins } = mirror.server.store.care;
-  await pins.add({ ...pin, since: 0 });
-  t.is((await manifest('latest')).status, 200);
-  await pins.remove(pin);
-  t.is((await manifest('latest')).status, 404);
-});
-
 test('a removed tag that comes back upstream is a tag like any other when that goes down', async (t) => {
   const { registry, manifest, image } = await startScene(t);
   await manifest('latest');
