@@ -18,6 +18,8 @@ export const TOOLS = {
   crane: { module: 'github.com/google/go-containerregistry/cmd/crane', version: 'v0.22.1' },
   regctl: { module: 'github.com/regclient/regclient/cmd/regctl', version: 'v0.11.7' },
   oras: { module: 'oras.land/oras/cmd/oras', version: 'v1.3.6' },
+  helm: { module: 'helm.sh/helm/v4/cmd/helm', version: 'v4.3.1' },
+  cosign: { module: 'github.com/sigstore/cosign/v3/cmd/cosign', version: 'v3.1.3' },
   containerd: { module: 'github.com/containerd/containerd/v2/cmd/containerd', ...CONTAINERD },
   ctr: { module: 'github.com/containerd/containerd/v2/cmd/ctr', ...CONTAINERD },
 } as const satisfies Readonly<Record<string, Tool>>;
