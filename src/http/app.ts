@@ -115,7 +115,7 @@ function answerError(ctx: V2Context, error: unknown): void {
     ctx.res.destroy();
     return;
   }
-  const answer = toRegistryError(error);
+  const answer = toRegistryError(error, ctx.state.record.kind);
   for (const name of [
     'Content-Length',
     'Content-Range',

@@ -137,7 +137,7 @@ export class Listings {
       const items = await (standIn ? upstreams.withinDeadline(of, asking) : asking);
       return { value: items, source: 'miss' };
     } catch (error) {
-      if (!(error instanceof UpstreamError)) throw error;
+      if (!(error instanceof UpstreamError) || error.isAbsence) throw error;
       // A mirror that asks nobody has the last word where the spec knows no 404.
       const isLastWord = error.fault === 'offline' && wanted.isNeverAbsent;
       if (!standIn && !isLastWord) throw error;

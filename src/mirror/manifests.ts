@@ -142,7 +142,9 @@ export class Manifests {
    * lists it, the site has chosen not to mirror that platform, and no retry will bring it.
    */
   async #refusalOf(target: Target, digest: Digest, error: unknown): Promise<unknown> {
-    if (!(error instanceof UpstreamError) || error.fault !== 'offline') return error;
+    if (!(error instanceof UpstreamError)) return error;
+    if (error.isAbsence) this.#remembered(target, digest, { value: undefined, source: 'miss' });
+    if (error.fault !== 'offline') return error;
     const { catalog } = this.#parts;
     for await (const index of catalog.holdersIn(target, digest)) {
       const members = await catalog.members(index);

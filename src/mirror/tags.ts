@@ -166,13 +166,16 @@ export class Tags {
     }
     const isGone = record?.goneAt !== undefined;
     const asked = this.#ask(target, tag, { detail, demand });
-    const asking = kept ? asked.then((answer) => (answer.value ? answer : kept)) : asked;
+    const asking = kept
+      ? asked.catch(asAbsence).then((answer) => (answer?.value ? answer : kept))
+      : asked;
     // Nothing may stand in: the answer is worth any wait.
     if (!isGone && !(copy && policy.mayServeStale(age?.atLeast))) return asking;
     try {
       return await upstreams.withinDeadline(target, asking);
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
+      if (error.isAbsence) throw error;
       if (isGone || !copy) return kept ?? NEGATIVE;
       return resolvedTag({ ...copy, source: 'stale', warning: error.message });
     }
@@ -187,8 +190,8 @@ export class Tags {
     const { flight, manifests } = this.#parts;
     const { detail, demand } = by;
     const what = detail === 'manifest' ? 'tag with its manifest' : 'tag';
-    return flight.do({ what, of: target, about: tag, demand }, async (asked) => {
-      const askedAt = this.#ages.now();
+    const askedAt = this.#ages.now();
+    const asking = flight.do({ what, of: target, about: tag, demand }, async (asked) => {
       // Clients send HEAD and GET in a row.
       const announced = detail === 'manifest' ? this.#announced(target, tag) : undefined;
       const told = announced
@@ -203,6 +206,11 @@ export class Tags {
       this.#ages.heard(target, tag, saidAt);
       this.#parts.announced.set(target, tag, { stat, saidAt, ...rest });
       return resolvedTag({ value: stat, source: 'miss', ...rest });
+    });
+    return asking.catch(async (error: unknown) => {
+      const isAbsence = error instanceof UpstreamError && error.isAbsence;
+      if (isAbsence) await this.#recordGone(target, tag, askedAt.wall);
+      throw error;
     });
   }
 
@@ -317,6 +325,11 @@ function keptTag(
   copy: Pick<Answer<HeldManifest>, 'value' | 'ageMs'>,
 ): ResolvedTag<HeldManifest> {
   return resolvedTag({ ...copy, source: 'stale', warning: TEXTS.keptHere({ upstream }) });
+}
+
+/** What says in words of its own that there is no such tag; anything else is thrown again. */
+function asAbsence(error: unknown): undefined {
+  if (!(error instanceof UpstreamError && error.isAbsence)) throw error;
 }
 
 const NEGATIVE: ResolvedTag = { value: undefined, source: 'negative' };

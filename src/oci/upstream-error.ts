@@ -1,5 +1,5 @@
 import { IntegrityError } from './digest.ts';
-import { RegistryError } from './errors.ts';
+import { RegistryError, type ErrorCode } from './errors.ts';
 import { TEXTS } from './texts.ts';
 
 /**
@@ -7,6 +7,8 @@ import { TEXTS } from './texts.ts';
  * - `unreachable`: no connection (name, route, refusal, TLS), or it broke.
  * - `timeout`: connected or not, no answer in time.
  * - `unauthorized`, `denied`: 401 and 403 with the configured credentials, or with none.
+ * - `refused`: another 4xx, with which the registry says no to this one thing, in its own words: a
+ *   policy (412), the law (451), a form that it does not have (406). 410 says that it is gone.
  * - `rate-limited`: 429.
  * - `failing`: 5xx.
  * - `bad-response`: an answer that a registry may not give.
@@ -17,9 +19,18 @@ export type UpstreamFault =
   | 'timeout'
   | 'unauthorized'
   | 'denied'
+  | 'refused'
   | 'rate-limited'
   | 'failing'
   | 'bad-response';
+
+/** Faults that come with an answer about the content, or with bytes in its place. */
+const ANSWERS: ReadonlySet<UpstreamFault> = new Set([
+  'unauthorized',
+  'denied',
+  'refused',
+  'bad-response',
+]);
 
 export interface UpstreamErrorOptions {
   readonly status?: number | undefined;
@@ -48,9 +59,12 @@ export class UpstreamError extends Error {
 
   /** The upstream gave no answer about the content: a held copy may be served. */
   get isSilence(): boolean {
-    return (
-      this.fault !== 'unauthorized' && this.fault !== 'denied' && this.fault !== 'bad-response'
-    );
+    return !ANSWERS.has(this.fault);
+  }
+
+  /** The upstream said that there is no such thing, in words that its 404 would not carry. */
+  get isAbsence(): boolean {
+    return this.fault === 'refused' && this.status === 410;
   }
 
   constructor(
@@ -81,20 +95,27 @@ export class UpstreamError extends Error {
 /** Told to clients when a registry answers 429 without `Retry-After`. */
 const DEFAULT_RETRY_AFTER_MS = 60_000;
 
+/** What an upstream says is gone. */
+const ABSENT: Readonly<Record<string, ErrorCode>> = {
+  manifest: 'MANIFEST_UNKNOWN',
+  blob: 'BLOB_UNKNOWN',
+};
+
 /**
  * The one translation of faults into answers: a fault of an upstream keeps its meaning and names
- * the upstream and the cause, and only an upstream's own 404 is a 404.
+ * the upstream and the cause, and only an upstream's own 404 or 410 is a 404. `kind` is what was
+ * asked for: `manifest`, `blob`, or something else of a repository.
  */
-export function toRegistryError(error: unknown): RegistryError {
+export function toRegistryError(error: unknown, kind = ''): RegistryError {
   if (error instanceof RegistryError) return error;
-  if (error instanceof UpstreamError) return fromUpstream(error);
+  if (error instanceof UpstreamError) return fromUpstream(error, kind);
   if (error instanceof IntegrityError) {
     return new RegistryError('UNAVAILABLE', { message: TEXTS.damaged(error), cause: error });
   }
   return new RegistryError('UNKNOWN', { cause: error });
 }
 
-function fromUpstream(error: UpstreamError): RegistryError {
+function fromUpstream(error: UpstreamError, kind: string): RegistryError {
   const { message, upstream, fault, status } = error;
   const detail = { upstream, fault, ...(status !== undefined && { upstreamStatus: status }) };
   const options = { message, detail, cause: error };
@@ -102,6 +123,11 @@ function fromUpstream(error: UpstreamError): RegistryError {
     case 'unauthorized':
     case 'denied':
       return new RegistryError('DENIED', options);
+    case 'refused':
+      return new RegistryError(
+        error.isAbsence ? (ABSENT[kind] ?? 'NAME_UNKNOWN') : 'DENIED',
+        options,
+      );
     case 'rate-limited': {
       const seconds = Math.max(1, Math.ceil((error.retryAfterMs ?? DEFAULT_RETRY_AFTER_MS) / 1000));
       return new RegistryError('TOOMANYREQUESTS', {

@@ -24,6 +24,8 @@ export interface ReferrersRequest {
 const MAX_REMEMBERED = 10_000;
 /** Statuses, beside 404, of registries that have no such API. */
 const NO_API: ReadonlySet<number> = new Set([405, 406, 501]);
+/** And of those that cannot answer it for this subject: Quay's 400, and what a router refuses. */
+const NO_ANSWER: ReadonlySet<number> = new Set([...NO_API, 400, 414, 415]);
 /** How long a registry is taken to have no such API: it may be upgraded. */
 const REMEMBER_MS = 6 * 3_600_000;
 
@@ -80,15 +82,12 @@ export class Referrers {
       }
     } catch (error) {
       // What a later page says is no word about the API, nor that there is too much of it.
-      const isOfApi =
-        error instanceof UpstreamError &&
-        error.fault === 'bad-response' &&
-        !error.isCostly &&
-        !found;
-      if (!isOfApi) throw error;
+      if (!(error instanceof UpstreamError) || error.isCostly || found) throw error;
+      const { fault, status = 0 } = error;
+      if (fault !== 'bad-response' && !NO_ANSWER.has(status)) throw error;
       // Not remembered: a page with 200, as Google's registries have sent, may be a portal on the
       // way, and Quay's 400 is about this subject alone.
-      if (!NO_API.has(error.status ?? 0)) return undefined;
+      if (!NO_API.has(status)) return undefined;
     }
     if (!found) this.#without.set(namespace, true, REMEMBER_MS);
     return found;

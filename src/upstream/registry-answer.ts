@@ -28,9 +28,10 @@ interface Asked {
 }
 
 const MAX_ERROR_BYTES = 16 * 1024;
-const MAX_REASON_LENGTH = 200;
+/** What policies say goes on to how an image is exempted, and three mirrors in a row add their names. */
+const MAX_REASON_LENGTH = 600;
 /** It holds the reason of another mirror, in a sentence of its own. */
-const MAX_WARNING_LENGTH = 500;
+const MAX_WARNING_LENGTH = 800;
 const MAX_RETRY_AFTER_MS = 3_600_000;
 const MAX_CREDIBLE_MS = 48 * MAX_RETRY_AFTER_MS;
 /** For a date that only our own clock can be compared with, which may be wrong. */
@@ -74,16 +75,20 @@ function judgeStatus(
     // Two mirrors that have each other as upstream: asking again goes round again.
     case 508:
       return { fault: 'bad-response', reason: TEXTS.loop({ host }) };
-    default: {
-      const fault = status >= 500 || status === 408 ? 'failing' : 'bad-response';
-      return { fault, reason: TEXTS.answered({ host, status }) };
-    }
+    default:
+      return { fault: faultOf(status), reason: TEXTS.answered({ host, status }) };
   }
 }
 
+function faultOf(status: number): UpstreamFault {
+  if (status >= 500 || status === 408) return 'failing';
+  // 407 is a proxy's on the way.
+  return status >= 400 && status !== 407 ? 'refused' : 'bad-response';
+}
+
 /**
- * `: CODE: message` of an error document of the distribution spec; else nothing. A page is never
- * repeated.
+ * `: CODE: message` of an error document of the distribution spec, or the words of another one; else
+ * nothing. A page is never repeated.
  */
 export async function readErrorMessage(
   response: TransportResponse,
@@ -98,7 +103,10 @@ export async function readErrorMessage(
     return '';
   }
   // What breaks here takes nothing from the status.
-  return describeErrors(parseJsonObject(await response.readText(MAX_ERROR_BYTES)), secrets);
+  const document = parseJsonObject(await response.readText(MAX_ERROR_BYTES));
+  // Of RFC 9457, and of gateways in front of registries.
+  const other = [document?.['detail'], document?.['message'], document?.['title']].find(isWord);
+  return describeErrors(document, secrets) || said(other ?? '', secrets);
 }
 
 /**
@@ -133,8 +141,15 @@ export function describeErrors(
   const first: unknown = Array.isArray(errors) ? errors[0] : undefined;
   if (typeof first !== 'object' || first === null) return '';
   const { code, message } = first as { code?: unknown; message?: unknown };
-  const words = [code, message].filter((word) => typeof word === 'string' && word !== '');
-  return words.length === 0 ? '' : `: ${secrets.tell(words.join(': '), MAX_REASON_LENGTH)}`;
+  return said([code, message].filter(isWord).join(': '), secrets);
+}
+
+function isWord(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+function said(words: string, secrets: Secrets): string {
+  return words === '' ? '' : `: ${secrets.tell(words, MAX_REASON_LENGTH)}`;
 }
 
 /**

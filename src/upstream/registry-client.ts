@@ -3,7 +3,7 @@ import type { AccountStatus } from '../api/status-api.ts';
 import { readSmall } from '../net/exchange.ts';
 import { pausesOf } from '../net/timing.ts';
 import type { TransportResponse } from '../net/transport.ts';
-import { UpstreamError } from '../oci/upstream-error.ts';
+import { UpstreamError, type UpstreamFault } from '../oci/upstream-error.ts';
 import { Account } from './account.ts';
 import { Accounts } from './accounts.ts';
 import { Authenticator } from './authenticator.ts';
@@ -33,6 +33,7 @@ export interface SmallResponse extends Omit<RegistryResponse, 'chunks' | 'discar
 }
 
 const MAX_ATTEMPTS = 3;
+const REFUSALS: ReadonlySet<UpstreamFault> = new Set(['unauthorized', 'denied', 'refused']);
 
 /**
  * Requests to one registry: by an account with quota left, again when the registry or the way to it
@@ -179,7 +180,8 @@ export class RegistryClient {
     const verdict = judge(answer, { method: wanted.method, login, secrets: this.secrets });
     if (!verdict) return undefined;
     // A refused HEAD has no body to say why: the GET that is refused likewise costs no pull.
-    const isWithoutBody = wanted.method === 'HEAD' && isOwn && (status === 401 || status === 403);
+    const isRefusal = REFUSALS.has(verdict.fault);
+    const isWithoutBody = wanted.method === 'HEAD' && isOwn && isRefusal;
     const spoken = isWithoutBody
       ? await this.#sender.repeatByGet(wanted, answer).catch(() => undefined)
       : response;

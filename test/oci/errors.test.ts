@@ -69,6 +69,7 @@ const FAULTS: Record<UpstreamFault, [ErrorCode, number]> = {
   failing: ['UNAVAILABLE', 502],
   unauthorized: ['DENIED', 403],
   denied: ['DENIED', 403],
+  refused: ['DENIED', 403],
   'rate-limited': ['TOOMANYREQUESTS', 429],
 };
 

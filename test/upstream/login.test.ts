@@ -244,7 +244,7 @@ const WORDS: [claim: string, body: string, contentType: string, told: string][] 
     'long words are cut',
     JSON.stringify({ errors: [{ code: 'X', message: 'y'.repeat(1000) }] }),
     'application/json',
-    `: X: ${'y'.repeat(197)}`,
+    `: X: ${'y'.repeat(597)}`,
   ],
   ['a page is not repeated', '<h1>Sign in</h1>', 'text/html', ''],
   ['a page that says it is JSON is not repeated', '<h1>Sign in</h1>', 'application/json', ''],
@@ -305,14 +305,12 @@ test('what breaks in that GET takes nothing from the refusal', async (t) => {
   t.is(message, `${UPSTREAM}: ${registry.host} denied access anonymously (403)`);
 });
 
-for (const status of [429, 418]) {
-  test(`a HEAD that is answered ${status} is not followed by a GET`, async (t) => {
-    const { registry, manifest } = await startGuarded(t, undefined);
-    registry.status(LATEST, status, always);
-    await manifest('latest');
-    t.deepEqual(registry.conversation(), [HEAD_LATEST]);
-  });
-}
+test('a HEAD that is answered 429 is not followed by a GET', async (t) => {
+  const { registry, manifest } = await startGuarded(t, undefined);
+  registry.status(LATEST, 429, always);
+  await manifest('latest');
+  t.deepEqual(registry.conversation(), [HEAD_LATEST]);
+});
 
 test('the words of an error that breaks off are not repeated, and its status counts', async (t) => {
   const { registry, manifest, image } = await startGuarded(t, undefined);

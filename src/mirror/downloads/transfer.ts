@@ -334,6 +334,7 @@ export class Transfer {
       case 'offline':
       case 'unauthorized':
       case 'denied':
+      case 'refused':
         return false;
     }
   }

@@ -59,6 +59,7 @@ function explain(
         : failed(detail, TEXTS.setIfPrivate({ key, repository }));
     case 'rate-limited':
       return warning(detail, TEXTS.waitOrSetAccount({ key }));
+    case 'refused':
     case 'bad-response':
       return failed(detail, TEXTS.portalForRegistry);
     case 'offline':
