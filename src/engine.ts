@@ -7,7 +7,7 @@ import { NOTHING_TO_SYNC, Sync } from '../sync/sync.ts';
 import { createAdminApp } from './admin/admin-app.ts';
 import { canonicalImage, StoreAdmin } from './admin/store-admin.ts';
 import type { ServerStatus } from './api/status-api.ts';
-import type { Pin } from './api/store-api.ts';
+import type { InUseList, PassedOver, Pin } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
 import { createApp } from './http/app.ts';
 import { Addressing } from './mirror/addressing.ts';
@@ -162,12 +162,11 @@ async function watchInUse(
   storeAdmin: StoreAdmin,
   log: Log,
 ): Promise<InUseFile | undefined> {
-  const changed = async (images: readonly string[]): Promise<void> => {
-    await storeAdmin.setInUse('file', images);
-  };
   const { inUse: path } = config.store;
+  const changed = async (list: InUseList): Promise<readonly PassedOver[]> =>
+    (await storeAdmin.setInUse('file', list)).passedOver;
   if (path === undefined) {
-    await changed([]);
+    await changed({ entries: [], isWhole: true });
     return undefined;
   }
   const file = new InUseFile({ path, changed, log });

@@ -60,9 +60,9 @@ export class AdminInput {
   texts(name: string): readonly string[] {
     const value = this.#values.get(name);
     const isList = Array.isArray(value);
-    const wrong = isList ? value.find((item) => typeof item !== 'string' || item.trim() === '') : 0;
-    if (isList && wrong === undefined) return value as string[];
-    const found = isList ? TEXTS.listWith({ item: show(wrong) }) : show(value);
+    const wrong = isList ? value.findIndex((item) => typeof item !== 'string') : -1;
+    if (isList && wrong === -1) return value as string[];
+    const found = isList ? TEXTS.listWith({ item: show(value[wrong]) }) : show(value);
     throw invalid(TEXTS.noTexts({ name, found }));
   }
 
@@ -77,6 +77,12 @@ export class AdminInput {
       throw invalid(TEXTS.noChoice({ name, choices: listOf(choices), found: show(value) }));
     }
     return choice;
+  }
+
+  optionalFlag(name: string): boolean | undefined {
+    const value = this.#values.get(name);
+    if (value === undefined || typeof value === 'boolean') return value;
+    throw invalid(TEXTS.noFlag({ name, found: show(value) }));
   }
 
   /** Its keys are the caller's to check. */

@@ -9,6 +9,8 @@ import { TEXTS } from './texts.ts';
 
 /** A lock has some 250 bytes an image. */
 const MAX_LOCK_BYTES = 64 * 2 ** 20;
+/** 100,000 images of 160 bytes. */
+const MAX_IN_USE_BYTES = 16 * 2 ** 20;
 const SORTS = ['name', 'size', 'oldest'] as const;
 const DEFAULT_LIMIT = 1000;
 const MAX_LIMIT = 100_000;
@@ -114,9 +116,11 @@ function addPinRoutes(router: Router, store: StoreApi): void {
         message: TEXTS.badSource({ source: JSON.stringify(source.slice(0, 80)) }),
       });
     }
-    const input = await AdminInput.ofBody(ctx.req, ['images']);
-    const pins = await store.setInUse(source, input.texts('images'));
-    ctx.body = { pins: await withHeld(store, pins) };
+    const input = await AdminInput.ofBody(ctx.req, ['images', 'add'], MAX_IN_USE_BYTES);
+    const isWhole = input.optionalFlag('add') !== true;
+    const list = { entries: input.texts('images'), isWhole };
+    const { pins, passedOver } = await store.setInUse(source, list);
+    ctx.body = { pins: await withHeld(store, pins), passedOver };
   });
 }
 

@@ -3,6 +3,9 @@ import type {
   ImageQuery,
   ImageReport,
   ImageSummary,
+  InUse,
+  InUseList,
+  PassedOver,
   Pin,
   StoreApi,
   StoreSummary,
@@ -14,6 +17,7 @@ import { isGlob, parseGlob } from '../config/glob.ts';
 import type { Pattern } from '../config/pattern.ts';
 import type { Addressing } from '../mirror/addressing.ts';
 import { RegistryError } from '../oci/errors.ts';
+import { readListed } from '../oci/image-list.ts';
 import { DEFAULT_TAG, formatImageName } from '../oci/image-name.ts';
 import { formatTarget, splitTarget, type Tag } from '../oci/reference.ts';
 import { sumOf, type EvictionResult, type Scrubber } from '../store/care/care.ts';
@@ -154,14 +158,46 @@ export class StoreAdmin implements StoreApi {
     return this.#parts.store.care.inventory.findHeld(images);
   }
 
-  async setInUse(source: string, images: readonly string[]): Promise<readonly Pin[]> {
+  async setInUse(source: string, { entries, isWhole }: InUseList): Promise<InUse> {
     const { pins } = this.#parts.store.care;
     const origin = `use:${source}`;
-    await pins.replace(
-      origin,
-      images.flatMap((image) => this.#findPin(origin, image) ?? []),
-    );
-    return pins.list().filter((pin) => pin.origin === origin);
+    const found = entries.flatMap((entry, at) => this.#readEntry(origin, entry, at + 1));
+    const named = found.filter((image): image is Pin => 'origin' in image);
+    const passedOver = found.filter((image): image is PassedOver => 'line' in image);
+    const namesAny = named.length > 0 || passedOver.some(({ kind }) => kind === 'elsewhere');
+    // A list that its writer has just begun, or has not filled because it failed.
+    if (isWhole && entries.length > 0 && !namesAny) {
+      const message = TEXTS.namesNone({ source, entries: describePassedOver(passedOver) });
+      throw new RegistryError('UNSUPPORTED', { status: 422, message });
+    }
+    await pins.replace(origin, named, { isAdded: !isWhole });
+    return { pins: pins.list().filter((pin) => pin.origin === origin), passedOver };
+  }
+
+  #readEntry(origin: string, entry: string, line: number): (Pin | PassedOver)[] {
+    const { images, unnamed } = readListed(entry);
+    const nameless = unnamed.map((text) => {
+      return { line, text: clip(text), kind: 'unnamed', reason: TEXTS.unnamed } as const;
+    });
+    return [...images.map((image) => this.#readImage(origin, image, line)), ...nameless];
+  }
+
+  #readImage(origin: string, image: string, line: number): Pin | PassedOver {
+    try {
+      return this.#pinOf(origin, image);
+    } catch (error) {
+      if (!(error instanceof RegistryError)) throw error;
+      const { code, message, detail } = error;
+      const isElsewhere = ELSEWHERE.has(code);
+      const why = typeof detail === 'string' ? `${message}: ${clip(detail)}` : message;
+      return {
+        line,
+        text: clip(image),
+        ...(isElsewhere
+          ? { kind: 'elsewhere', reason: TEXTS.elsewhere }
+          : { kind: 'invalid', reason: why }),
+      };
+    }
   }
 
   #pinOf(origin: string, image: string, reason?: string): Pin {
@@ -171,16 +207,6 @@ export class StoreAdmin implements StoreApi {
       ...(reason !== undefined && { reason }),
       since: this.#parts.now(),
     };
-  }
-
-  /** `undefined` for an image of another registry: clusters run such images too. */
-  #findPin(origin: string, image: string): Pin | undefined {
-    try {
-      return this.#pinOf(origin, image);
-    } catch (error) {
-      if (error instanceof RegistryError && ELSEWHERE.has(error.code)) return undefined;
-      throw error;
-    }
   }
 
   async #find(image: string): Promise<Node | undefined> {
@@ -248,6 +274,18 @@ function patternOf(glob: string): Pattern {
     if (!(cause instanceof ConfigError)) throw cause;
     throw new RegistryError('NAME_INVALID', { detail: cause.message, cause });
   }
+}
+
+/** An entry may be as long as its list; so much of it tells people which one is meant. */
+const MAX_SHOWN = 120;
+
+function clip(text: string): string {
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+}
+
+/** The first of them, where there is one. */
+function describePassedOver([first]: readonly PassedOver[]): string {
+  return first ? ` (line ${first.line}: ${first.text}: ${first.reason})` : '';
 }
 
 /** The errors of an image that no upstream of this mirror may be asked for. */

@@ -13,17 +13,23 @@ export const TEXTS = {
   noText: ({ name, found }: { name: string; found: string }) =>
     `"${name}" must be one text that is not empty, not ${found}`,
   noTexts: ({ name, found }: { name: string; found: string }) =>
-    `"${name}" must be a list of texts that are not empty, not ${found}`,
+    `"${name}" must be a list of texts, not ${found}`,
   /** Where a list was expected and is one. */
   listWith: ({ item }: { item: string }) => `with ${item}`,
   noChoice: ({ name, choices, found }: { name: string; choices: string; found: string }) =>
     `"${name}" must be ${choices}, not ${found}`,
+  noFlag: ({ name, found }: { name: string; found: string }) =>
+    `"${name}" must be true or false, not ${found}`,
   noObject: ({ name, found }: { name: string; found: string }) =>
     `"${name}" must be an object, not ${found}`,
   noCount: ({ name, most, found }: { name: string; most: number; found: string }) =>
     `"${name}" must be a whole number from 1 to ${most}, not ${found}`,
   badSource: ({ source }: { source: string }) =>
     `name the source with up to 64 letters, digits, ".", "_" and "-", not ${source}`,
+  namesNone: ({ source, entries }: { source: string; entries: string }) =>
+    `no entry names an image${entries}: what ${source} had in use stays pinned; an empty list, [] as JSON, says that nothing is in use`,
+  unnamed: 'an image without a name',
+  elsewhere: 'not mirrored here',
   notPinned: ({ image }: { image: string }) => `${image} is not pinned by hand`,
   notHeld: ({ image }: { image: string }) => `nothing of ${image} is held`,
   othersHeld: ({ image, repository, tags }: { image: string; repository: string; tags: string }) =>

@@ -25,8 +25,34 @@ export interface StoreApi {
   pinsOf(image: string): Promise<readonly Pin[]>;
   /** Those of the images, written as in a pin, of which something is held. */
   findHeld(images: readonly string[]): Promise<ReadonlySet<string>>;
-  /** Replaces the list of images in use that this source told before. */
-  setInUse(source: string, images: readonly string[]): Promise<readonly Pin[]>;
+  /**
+   * What this source has in use, each entry as tools write it. A whole list takes the place of the
+   * one before, and one without entries ends it; one that is not whole only adds. Throws a
+   * `RegistryError` when a whole list has entries, and none that names an image.
+   */
+  setInUse(source: string, list: InUseList): Promise<InUse>;
+}
+
+export interface InUseList {
+  readonly entries: readonly string[];
+  readonly isWhole: boolean;
+}
+
+/** What a list of images in use came to. */
+export interface InUse<OnePin extends Pin = Pin> {
+  /** Of this source, also those that an earlier list told where this one only adds. */
+  readonly pins: readonly OnePin[];
+  readonly passedOver: readonly PassedOver[];
+}
+
+/** An image of a list that is not pinned. */
+export interface PassedOver {
+  /** Of the list, from 1. */
+  readonly line: number;
+  readonly text: string;
+  /** `unnamed`: as `<none>:<none>`, or an id. `elsewhere`: not mirrored here. `invalid`: no image. */
+  readonly kind: 'unnamed' | 'elsewhere' | 'invalid';
+  readonly reason: string;
 }
 
 export interface AbsentImage {

@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { NewPin, Pin } from '../api/store-api.ts';
-import { parseImageList } from '../oci/image-name.ts';
+import type { InUse, NewPin, PassedOver, Pin } from '../api/store-api.ts';
+import { readImageList, type ImageList } from '../oci/image-list.ts';
 import { askOnce } from './admin-client.ts';
-import { count, describeOrigin, formatAge, formatTable } from './format.ts';
+import { count, describeOrigin, formatAge, formatTable, onOneLine } from './format.ts';
 import {
   AdminError,
   EXIT_CODE,
@@ -49,23 +49,50 @@ async function pinInUse(
   options: CommandOptions,
   context: StoreContext,
 ): Promise<number> {
-  const images = parseImageList(readList(resolve(context.cwd, file)));
-  const document = await askOnce<{ pins: readonly NewPin[] }>(options, context, {
+  const { entries, isWhole } = parseList(await readList(resolve(context.cwd, file), context));
+  const document = await askOnce<InUse<NewPin>>(options, context, {
     path: `/api/v1/in-use/${encodeURIComponent(source)}`,
     method: 'PUT',
-    body: { images },
+    body: { images: entries, ...(!isWhole && { add: true }) },
   });
-  print(options, context, document, () => `${describeInUse(document.pins, source)}\n`);
-  return EXIT_CODE.ok;
+  print(options, context, { ...document, isWhole }, () =>
+    describeInUse(document, { source, isWhole }),
+  );
+  const isAllNamed = document.passedOver.every(({ kind }) => kind !== 'invalid');
+  return isAllNamed ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 
-function readList(path: string): string {
+/** A file that was written within this time may have a writer that is not done. */
+const STILL_MS = 1_000;
+const MAX_LOOKS = 10;
+
+/** A file is read when it has stood still for a second, and waited for ten seconds at most. */
+async function readList(path: string, { now, pause }: StoreContext): Promise<Buffer> {
   try {
-    return readFileSync(path, 'utf8');
+    for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
+      const before = statSync(path);
+      const isRecent = before.isFile() && Math.abs(now() - before.mtimeMs) < STILL_MS;
+      if (isRecent) await pause(STILL_MS);
+      const bytes = readFileSync(path);
+      const after = statSync(path);
+      // Of a pipe its end is the end.
+      if (!before.isFile()) return bytes;
+      if (after.mtimeMs === before.mtimeMs && after.size === bytes.length) return bytes;
+    }
   } catch (error) {
     const { syscall, message } = error as NodeJS.ErrnoException;
     if (syscall === undefined) throw error;
     throw new UsageError(TEXTS.unreadableList({ reason: message }));
+  }
+  throw new AdminError(TEXTS.listChanges({ path }));
+}
+
+function parseList(bytes: Buffer): ImageList {
+  try {
+    return readImageList(bytes);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new AdminError(TEXTS.listNotJson({ reason: error.message }));
   }
 }
 
@@ -76,11 +103,36 @@ function describePinned({ image, isHeld }: NewPin): string {
   return `${TEXTS.pinnedAhead({ image })}${isShort ? ` ${TEXTS.globHint}` : ''}`;
 }
 
-function describeInUse(pins: readonly NewPin[], source: string): string {
+function describeInUse(
+  { pins, passedOver }: InUse<NewPin>,
+  { source, isWhole }: { source: string; isWhole: boolean },
+): string {
   const missing = pins.filter(({ isHeld }) => !isHeld).length;
   const lack =
     missing === 0 ? '' : `, of which ${missing} ${missing === 1 ? 'is' : 'are'} not held`;
-  return `${TEXTS.inUse({ images: count(pins.length, 'image'), source })}${lack}`;
+  const others = passedOver.filter(({ kind }) => kind === 'elsewhere').length;
+  return [
+    `${TEXTS.inUse({ images: count(pins.length, 'image'), source })}${lack}`,
+    ...(isWhole ? [] : [TEXTS.listCut]),
+    ...describePassedOver(passedOver.filter(({ kind }) => kind !== 'elsewhere')),
+    ...(others === 0 ? [] : [TEXTS.elsewhere({ images: count(others, 'image') })]),
+    '',
+  ].join('\n');
+}
+
+/** Of the lines that were passed over; `--json` has all. */
+const MAX_TOLD = 20;
+
+function describePassedOver(lines: readonly PassedOver[]): string[] {
+  if (lines.length === 0) return [];
+  const more = lines.length - MAX_TOLD;
+  return [
+    TEXTS.passedOver({ entries: `${lines.length} ${lines.length === 1 ? 'entry' : 'entries'}` }),
+    ...lines
+      .slice(0, MAX_TOLD)
+      .map(({ line, text, reason }) => onOneLine(`  line ${line}: ${text}: ${reason}`)),
+    ...(more > 0 ? [`  ${TEXTS.andMore({ more })}`] : []),
+  ];
 }
 
 /** Takes a pin by hand away, written as it was pinned. That there is none is a failure. */

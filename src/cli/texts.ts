@@ -56,6 +56,15 @@ export const TEXTS = {
   globHint: '("*" stops at a slash, "**" does not)',
   inUse: ({ images, source }: { images: string; source: string }) =>
     `${images} pinned as in use by ${source}`,
+  listCut: 'its last line has no end: what it no longer names stays pinned',
+  listChanges: ({ path }: { path: string }) =>
+    `${path} is still being written: nothing is changed; pin when its writer is done`,
+  listNotJson: ({ reason }: { reason: string }) =>
+    `the list is JSON that ends early or is wrong: ${reason}; nothing is changed`,
+  passedOver: ({ entries }: { entries: string }) => `${entries} passed over:`,
+  andMore: ({ more }: { more: number }) => `and ${more} more`,
+  elsewhere: ({ images }: { images: string }) =>
+    `${images} of registries that are not mirrored here`,
   unpinned: ({ image }: { image: string }) => `unpinned ${image}`,
   nothingPinned: 'nothing is pinned',
   // Sync.

@@ -30,11 +30,3 @@ export function formatImageName({ name, tag, digest }: ImageName): string {
   const tagged = tag === undefined ? name : `${name}:${tag}`;
   return digest === undefined ? tagged : `${tagged}@${digest}`;
 }
-
-/** The images of a list, one a line; what follows a `#` is a comment. */
-export function parseImageList(text: string): string[] {
-  return text
-    .split('\n')
-    .map((line) => line.replace(/#.*/, '').trim())
-    .filter((line) => line !== '');
-}

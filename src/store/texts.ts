@@ -16,6 +16,8 @@ export const TEXTS = {
   tooLarge: ({ most }: { most: number }) =>
     `larger than the ${most} bytes that one blob may take (store.maxBlobShare)`,
   nothingToEvict: 'what is held is pinned, in use, or not enough to make room',
+  listNoFile: 'it is no file',
+  listTooLarge: ({ most }: { most: number }) => `it has more than ${most} bytes`,
   part: 'part of another image',
   pulled: 'being pulled',
   pinned: ({ origin }: { origin: string }) => `pinned (${origin})`,

@@ -3,6 +3,9 @@ import type {
   ImageQuery,
   ImageReport,
   ImageSummary,
+  InUse,
+  InUseList,
+  PassedOver,
   Pin,
   StoreApi,
   StoreSummary,
@@ -140,6 +143,7 @@ export class FakeStoreApi implements StoreApi {
   /** Images of which nothing is held. */
   unheldNow: ReadonlySet<string> = new Set();
   pinsNow = PINS;
+  passedOverNow: readonly PassedOver[] = [];
   verifyState: VerifyState = {};
   /** What verifying begins with. */
   verifyStart: VerifyState = {};
@@ -197,9 +201,9 @@ export class FakeStoreApi implements StoreApi {
     return this.#answer(['unpin', image], image === PIN.image);
   }
 
-  async setInUse(source: string, images: readonly string[]): Promise<readonly Pin[]> {
-    const pins = images.map((image) => ({ origin: `use:${source}`, image, since: NOON }));
-    return this.#answer(['setInUse', source, images], pins);
+  async setInUse(source: string, list: InUseList): Promise<InUse> {
+    const pins = list.entries.map((image) => ({ origin: `use:${source}`, image, since: NOON }));
+    return this.#answer(['setInUse', source, list], { pins, passedOver: this.passedOverNow });
   }
 
   #answer<T>(call: unknown[], answer: T): T {

@@ -265,15 +265,18 @@ test('a source tells what it has in use, also that it is nothing any more', asyn
         { origin: 'use:cluster-a', image: 'a', since: NOON, isHeld: false },
         { origin: 'use:cluster-a', image: 'b:1', since: NOON, isHeld: true },
       ],
+      passedOver: [],
     },
   });
   t.deepEqual(await write('PUT', '/api/v1/in-use/cluster-a', { images: [] }), {
     status: 200,
-    body: { pins: [] },
+    body: { pins: [], passedOver: [] },
   });
+  await write('PUT', '/api/v1/in-use/cluster-a', { images: [' ', 'a'], add: true });
   t.deepEqual(store.calls, [
-    ['setInUse', 'cluster-a', ['a', 'b:1']],
-    ['setInUse', 'cluster-a', []],
+    ['setInUse', 'cluster-a', { entries: ['a', 'b:1'], isWhole: true }],
+    ['setInUse', 'cluster-a', { entries: [], isWhole: true }],
+    ['setInUse', 'cluster-a', { entries: [' ', 'a'], isWhole: false }],
   ]);
 });
 
@@ -338,23 +341,19 @@ for (const [method, path, body, error] of [
     '"origin" is not known here: write "image" or "reason"',
   ],
   ['DELETE', '/api/v1/pins', undefined, '"image" is missing: write it as a text'],
+  ['PUT', '/api/v1/in-use/a', '{}', '"images" must be a list of texts, not nothing'],
+  ['PUT', '/api/v1/in-use/a', '{"images":"a"}', '"images" must be a list of texts, not "a"'],
   [
     'PUT',
     '/api/v1/in-use/a',
-    '{}',
-    '"images" must be a list of texts that are not empty, not nothing',
+    '{"images":["a",null]}',
+    '"images" must be a list of texts, not with null',
   ],
   [
     'PUT',
     '/api/v1/in-use/a',
-    '{"images":"a"}',
-    '"images" must be a list of texts that are not empty, not "a"',
-  ],
-  [
-    'PUT',
-    '/api/v1/in-use/a',
-    '{"images":["a",""]}',
-    '"images" must be a list of texts that are not empty, not with ""',
+    '{"images":[],"add":"yes"}',
+    '"add" must be true or false, not "yes"',
   ],
   [
     'PUT',

@@ -118,7 +118,11 @@ function commandsOf(
     const output = { stdout: '', stderr: '' };
     const context = {
       env: {},
-      cwd: createFolder(t, { 'entrepot.yaml': yaml, 'in-use': '# none\norg/old:v0 # here\n' }),
+      cwd: createFolder(t, {
+        'entrepot.yaml': yaml,
+        'in-use': '# none\norg/old:v0 # here\n',
+        nothing: '[]',
+      }),
       stdout: { write: (text: string) => (output.stdout += text) },
       stderr: { write: (text: string) => (output.stderr += text) },
       signals: new EventEmitter(),

@@ -1,8 +1,9 @@
-import { existsSync } from 'node:fs';
+import { existsSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { EventEmitter } from 'node:events';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import type { VerifyState } from '../../src/api/store-api.ts';
+import type { InUse, PassedOver, VerifyState } from '../../src/api/store-api.ts';
 import {
   COLLECTION,
   DIGEST,
@@ -16,6 +17,7 @@ import {
   REPORT,
   SUMMARY,
 } from '../admin/fake-store-api.ts';
+import { createFolder } from '../config/config-folder.ts';
 import { Gate } from '../helpers/gate.ts';
 import { serve } from '../helpers/serve.ts';
 import {
@@ -43,6 +45,9 @@ interface Row {
   readonly json: unknown;
   readonly files?: Readonly<Record<string, string>>;
 }
+
+/** The server reads each; the place in the list stays. */
+const LIST_ENTRIES = ['# what runs', 'nginx:1.27\r', '', '  ghcr.io/org/app:v1  # the app'];
 
 const ROWS: readonly Row[] = [
   {
@@ -149,22 +154,23 @@ const ROWS: readonly Row[] = [
   },
   {
     args: ['pin', '--in-use', 'list.txt', '--source', 'cluster-a'],
-    files: { 'list.txt': '# what runs\nnginx:1.27\r\n\n  ghcr.io/org/app:v1  # the app\n' },
-    calls: [['setInUse', 'cluster-a', ['nginx:1.27', 'ghcr.io/org/app:v1']]],
-    text: '2 images pinned as in use by cluster-a\n',
+    files: { 'list.txt': `${LIST_ENTRIES.join('\n')}\n` },
+    calls: [['setInUse', 'cluster-a', { entries: LIST_ENTRIES, isWhole: true }]],
+    text: '4 images pinned as in use by cluster-a\n',
     json: {
-      pins: [
-        { origin: 'use:cluster-a', image: 'nginx:1.27', since: NOON, isHeld: true },
-        { origin: 'use:cluster-a', image: 'ghcr.io/org/app:v1', since: NOON, isHeld: true },
-      ],
+      pins: LIST_ENTRIES.map((image) => {
+        return { origin: 'use:cluster-a', image, since: NOON, isHeld: true };
+      }),
+      passedOver: [],
+      isWhole: true,
     },
   },
   {
     args: ['pin', '--in-use', 'list.txt'],
-    files: { 'list.txt': '' },
-    calls: [['setInUse', 'default', []]],
+    files: { 'list.txt': '[]' },
+    calls: [['setInUse', 'default', { entries: [], isWhole: true }]],
     text: '0 images pinned as in use by default\n',
-    json: { pins: [] },
+    json: { pins: [], passedOver: [], isWhole: true },
   },
   {
     args: ['unpin', `${NGINX}:1.27`],
@@ -268,6 +274,89 @@ for (const [unheld, lack] of [
     });
   });
 }
+
+test('pin --in-use: what is passed over is told with its line, and a line that names no image is a failure', async (t) => {
+  const store = new FakeStoreApi();
+  const passed = (line: number, kind: PassedOver['kind'], text: string, reason: string) => {
+    return { line, text, kind, reason };
+  };
+  const elsewhere = passed(1, 'elsewhere', 'quay.io/a', 'not mirrored here');
+  const unnamed = passed(3, 'unnamed', '<none>:<none>', 'an image without a name');
+  const invalid = passed(4, 'invalid', 'A\u0007', 'invalid repository name');
+  const admin = await startAdmin(t, store);
+  const args = ['pin', '--in-use', 'list'];
+  const run = async () => runStoreCommand(t, args, { admin, files: { list: 'a\n' } });
+  store.passedOverNow = [elsewhere, unnamed];
+  t.deepEqual(await run(), {
+    code: 0,
+    stdout: lines(
+      '1 image pinned as in use by default',
+      '1 entry passed over:',
+      '  line 3: <none>:<none>: an image without a name',
+      '1 image of registries that are not mirrored here',
+    ),
+    stderr: '',
+  });
+  store.passedOverNow = [...Array.from({ length: 21 }, () => unnamed), invalid];
+  const { code, stdout } = await run();
+  t.is(code, 1);
+  t.true(stdout.includes('\n22 entries passed over:\n'), stdout);
+  t.true(stdout.endsWith('an image without a name\n  and 2 more\n'), stdout);
+  store.passedOverNow = [invalid];
+  const json = await runStoreCommand(t, [...args, '--json'], { admin, files: { list: 'a\n' } });
+  t.is(json.code, 1);
+  t.deepEqual((JSON.parse(json.stdout) as InUse).passedOver, [invalid]);
+});
+
+for (const [what, text, error] of [
+  ['JSON that is cut', '{"items":[{"image":"a"', /^entrepot: the list is JSON that ends early/],
+  ['an array that is cut', '["a",', /^entrepot: the list is JSON that ends early/],
+] as const) {
+  test(`pin --in-use: ${what} changes nothing`, async (t) => {
+    const files = { list: text };
+    const { code, stderr } = await runStoreCommand(t, ['pin', '--in-use', 'list'], { files });
+    t.regex(stderr, error);
+    t.is(code, 1);
+  });
+}
+
+test('pin --in-use: a list whose last line has no end only adds, and that is said', async (t) => {
+  const store = new FakeStoreApi();
+  const admin = await startAdmin(t, store);
+  const files = { list: 'a:1\nb' };
+  const { code, stdout } = await runStoreCommand(t, ['pin', '--in-use', 'list'], { admin, files });
+  t.deepEqual(store.calls[0], ['setInUse', 'default', { entries: ['a:1', 'b'], isWhole: false }]);
+  t.true(stdout.endsWith('has no end: what it no longer names stays pinned\n'), stdout);
+  t.is(code, 0);
+});
+
+test('pin --in-use: a file that was written just now is read when it stands still, or not at all', async (t) => {
+  const store = new FakeStoreApi();
+  const admin = await startAdmin(t, store);
+  const folder = createFolder(t, { list: 'a\n' });
+  const list = join(folder, 'list');
+  let wrote = 0;
+  const write = (text: string): void => {
+    writeFileSync(list, text);
+    utimesSync(list, NOON / 1000, (NOON + (wrote += 1)) / 1000);
+  };
+  write('a\n');
+  const args = ['pin', '--in-use', list];
+  const more = ['a\nb\n'];
+  const pause = async (): Promise<void> => {
+    const next = more.shift();
+    if (next !== undefined) write(next);
+  };
+  t.is((await runStoreCommand(t, args, { admin, parts: { pause } })).code, 0);
+  t.deepEqual(store.calls, [['setInUse', 'default', { entries: ['a', 'b'], isWhole: true }]]);
+  const { code, stderr } = await runStoreCommand(t, args, {
+    admin,
+    parts: { pause: async () => write('c\n') },
+  });
+  t.regex(stderr, /^entrepot: .* is still being written: nothing is changed/);
+  t.is(code, 1);
+  t.is(store.calls.length, 1);
+});
 
 test('words of others can neither break a table nor command the terminal', async (t) => {
   const store = new FakeStoreApi();

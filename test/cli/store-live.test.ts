@@ -231,6 +231,13 @@ for (const isServed of [true, false]) {
     );
     t.deepEqual(
       await run('pin', '--in-use', '/dev/null', ...source),
+      refused(
+        'no entry names an image: what cluster-a had in use stays pinned; an empty list, [] as JSON, says that nothing is in use',
+      ),
+    );
+    t.deepEqual(await run('pins', '--json'), pins);
+    t.deepEqual(
+      await run('pin', '--in-use', 'nothing', ...source),
       said('0 images pinned as in use by cluster-a\n'),
     );
     t.deepEqual(

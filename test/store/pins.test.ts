@@ -5,7 +5,6 @@ import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
-import { parseImageList } from '../../src/oci/image-name.ts';
 import { InUseFile } from '../../src/store/care/in-use-file.ts';
 import type { JournalEntry } from '../../src/store/catalog/catalog.ts';
 import { Pins } from '../../src/store/care/pins.ts';
@@ -111,81 +110,85 @@ test('of two lists of one origin at once one stands, as a whole', async (t) => {
   t.deepEqual(pins.list(), [pinOf('use:a', 'c'), pinOf('use:a', 'd')]);
 });
 
-test('a list of images has one a line; comments, empty lines and Windows do not count', (t) => {
-  const text =
-    '# all\r\nghcr.io/org/app:v1  # the app\r\n\r\n   \n\tdocker.io/library/nginx\n#x\nlast';
-  t.deepEqual(parseImageList(text), ['ghcr.io/org/app:v1', 'docker.io/library/nginx', 'last']);
-  t.deepEqual(parseImageList(''), []);
-});
-
-/** At once: two looks at half a file are not told from a change. */
+/** At once: no look sees half of it. */
 async function replace(path: string, text: string): Promise<void> {
   await writeFile(`${path}.new`, text);
   await rename(`${path}.new`, path);
 }
 
-test('the file is read at the start and on change; while it cannot be read nothing changes', async (t) => {
+/** A watched file, and what is told of it: `+` where it only adds. */
+async function watchFile(t: ExecutionContext, text: string) {
   const path = join(await createTempFolder(t), 'in-use');
-  const heard: (readonly string[])[] = [];
-  const warnings: unknown[] = [];
+  const heard: string[] = [];
+  const warnings: Record<string, unknown>[] = [];
   const file = new InUseFile({
     path,
-    changed: async (images) => {
-      if (images.includes('refused')) throw new Error('no image');
-      heard.push(images);
+    changed: async ({ entries, isWhole }) => {
+      if (entries.includes('refused')) throw new Error('no image');
+      heard.push(`${isWhole ? '' : '+ '}${entries.join(' ')}`);
+      return entries
+        .filter((entry) => entry.startsWith('<'))
+        .map((entry) => ({ line: 1, text: entry, kind: 'unnamed', reason: 'no name' }));
     },
-    log: pino({ level: 'warn' }, { write: (line) => warnings.push(JSON.parse(line)) }),
+    log: pino(
+      { level: 'warn' },
+      { write: (line) => warnings.push(JSON.parse(line) as Record<string, unknown>) },
+    ),
     pollMs: 1,
   });
   t.teardown(async () => file.close());
-  await writeFile(path, 'a\n');
+  await writeFile(path, text);
   await file.watch();
-  t.deepEqual(heard, [['a']]);
+  const hears = async (what: string) => until(`it hears ${what}`, () => heard.at(-1) === what);
+  const warns = async (what: string) =>
+    until(`it warns: ${what}`, () => String(warnings.at(-1)?.['reason']) === what);
+  return { path, file, heard, warnings, hears, warns };
+}
+
+test('the file is read at the start and on change; while it cannot be read nothing changes', async (t) => {
+  const { path, file, heard, warnings, hears } = await watchFile(t, 'a\n');
+  t.deepEqual(heard, ['+ a']);
+  await hears('a');
   await replace(path, 'a\nb # new\n');
-  await until('the list is read', () => heard.length === 2);
+  await hears('a b # new');
   await rm(path);
-  await until('the list is read', () => warnings.length === 1);
-  await replace(path, 'refused\n');
+  await until('the file is missed', () => warnings.length === 1);
   await replace(path, 'c\n');
-  await until('the list is read', () => heard.length === 3);
+  await hears('c');
   await file.close();
-  t.deepEqual(heard, [['a'], ['a', 'b'], ['c']]);
+  // What it names counts at once; what it no longer names goes when it has stood still.
+  t.deepEqual(heard, ['+ a', 'a', '+ a b # new', 'a b # new', '+ c', 'c']);
   // One for each time that it becomes unreadable, not one for each look.
   t.is(warnings.length, 1);
-  // Another one, at the same pace, has heard of what comes after the first one's end.
-  const later: (readonly string[])[] = [];
-  const other = new InUseFile({
-    path,
-    changed: async (images) => void later.push(images),
-    log: pino({ level: 'silent' }),
-    pollMs: 1,
-  });
-  t.teardown(async () => other.close());
-  await other.watch();
   await replace(path, 'after\n');
-  await until('the list is read', () => later.length === 2);
-  t.deepEqual(later, [['c'], ['after']]);
-  t.is(heard.length, 3);
+  t.is(heard.length, 6);
 });
 
 test('a file that is written twice with the same images is told once', async (t) => {
-  const path = join(await createTempFolder(t), 'in-use');
-  const heard: (readonly string[])[] = [];
-  const file = new InUseFile({
-    path,
-    changed: async (images) => void heard.push(images),
-    log: pino({ level: 'silent' }),
-    pollMs: 1,
-  });
-  t.teardown(async () => file.close());
-  await writeFile(path, 'a\n');
-  await file.watch();
+  const { path, file, heard, hears } = await watchFile(t, 'a\n');
   for (const text of ['a\n', 'a\n', 'b\n', 'b\n']) {
     await replace(path, text);
-    await until('the list is read', () => heard.at(-1)?.[0] === text.trim());
+    await hears(text.trim());
   }
   await file.close();
-  t.deepEqual(heard, [['a'], ['b']]);
+  t.deepEqual(heard, ['+ a', 'a', '+ b', 'b']);
+});
+
+test('a list that has no end at its last line, or is refused, unpins nothing, and that is told once', async (t) => {
+  const { path, file, heard, warnings, hears, warns } = await watchFile(t, 'a\n');
+  await hears('a');
+  await replace(path, 'a\nb');
+  await until('it is told', () => String(warnings.at(-1)?.['msg']).includes('has no end'));
+  await replace(path, 'refused\n');
+  await warns('no image');
+  await replace(path, '{"items": [');
+  await until('it is told', () => String(warnings.at(-1)?.['reason']).includes('JSON'));
+  await replace(path, 'c\n<none>\n');
+  await until('it is told', () => warnings.at(-1)?.['passedOver'] === 1);
+  await file.close();
+  t.deepEqual(heard, ['+ a', 'a', '+ a b', '+ a b', '+ c <none>', 'c <none>']);
+  t.is(warnings.length, 4);
+  t.deepEqual(warnings[3]?.['lines'], [{ line: 1, text: '<none>', reason: 'no name' }]);
 });
 
 interface Told {
@@ -228,18 +231,64 @@ test('pins of the configuration are named in full; what is no image of this mirr
   );
 });
 
-test('a list in use may name images that come from elsewhere; what names none is refused whole', async (t) => {
+test('of a list in use what is no image of this mirror is passed over and told, the rest is pinned', async (t) => {
   const server = await start(t, {});
-  const images = ['ghcr.io/org/app:v1', 'quay.io/other:1', 'ghcr.io/secret/x:1', 'org/lib'];
-  const pin = (image: string) => ({ origin: 'use:cluster', image, since: 7 });
-  const pins = [pin('ghcr.io/org/app:v1'), pin('ghcr.io/org/lib')];
+  const images = [
+    'ghcr.io/org/app:v1',
+    'quay.io/other:1',
+    'ghcr.io/secret/x:1',
+    'org/lib',
+    '',
+    '<none>:<none>',
+    'NO:_',
+    `docker-pullable://GHCR.io/org/run@${DIGEST}`,
+  ];
+  const pins = ['ghcr.io/org/app:v1', 'ghcr.io/org/lib', `ghcr.io/org/run@${DIGEST}`].map(
+    (image) => ({ origin: 'use:cluster', image, since: 7 }),
+  );
+  const elsewhere = { kind: 'elsewhere', reason: 'not mirrored here' };
   t.deepEqual(await server.ask('PUT', 'in-use/cluster', { images }), {
     status: 200,
-    body: { pins: pins.map((each) => ({ ...each, isHeld: false })) },
+    body: {
+      pins: pins.map((each) => ({ ...each, isHeld: false })),
+      passedOver: [
+        { line: 2, text: 'quay.io/other:1', ...elsewhere },
+        { line: 3, text: 'ghcr.io/secret/x:1', ...elsewhere },
+        { line: 6, text: '<none>:<none>', kind: 'unnamed', reason: 'an image without a name' },
+        { line: 7, text: 'NO:_', kind: 'invalid', reason: 'invalid repository name: "NO"' },
+      ],
+    },
   });
-  const { status } = await server.ask('PUT', 'in-use/cluster', { images: ['org/new', 'NO:_'] });
-  t.is(status, 400);
-  t.deepEqual(await server.pins(), pins);
+  for (const nothing of [[''], ['# soon'], ['<none>:<none>'], ['NO:_']]) {
+    const { status } = await server.ask('PUT', 'in-use/cluster', { images: nothing });
+    t.is(status, 422);
+  }
+  await server.ask('PUT', 'in-use/cluster', { images: ['org/lib', 'org/new'], add: true });
+  const added = { ...pins[0]!, image: 'ghcr.io/org/new' };
+  t.deepEqual(await server.pins(), [...pins, added]);
+  await server.ask('PUT', 'in-use/cluster', { images: ['org/new', 'quay.io/a'] });
+  t.deepEqual(await server.pins(), [added]);
+  await server.ask('PUT', 'in-use/cluster', { images: [] });
+  t.deepEqual(await server.pins(), []);
+});
+
+test('after a restart a list that is cut or empty unpins nothing of the one before', async (t) => {
+  const folder = await createTempFolder(t);
+  const storePath = join(folder, 'store');
+  const inUse = join(folder, 'in-use');
+  const whole = ['ghcr.io/org/a:v1', 'ghcr.io/org/b:v1'];
+  const kept = whole.map((image) => ({ origin: 'use:file', image, since: 7 }));
+  for (const text of [`${whole.join('\n')}\n`, `${whole[0]}\nghcr.io/or`, '', '# soon\n']) {
+    await writeFile(inUse, text);
+    const server = await start(t, { storePath, store: { inUse } });
+    const pins = await server.pins();
+    t.deepEqual(
+      pins.filter(({ image }) => whole.includes(image)),
+      kept,
+      text,
+    );
+    await server.mirror.stop();
+  }
 });
 
 test('a pattern that could not be compiled at the next start is not kept', async (t) => {

@@ -65,8 +65,11 @@ export class Pins {
     });
   }
 
-  /** All that one origin pins, in place of what it pinned before, in one write. */
-  async replace(origin: string, pins: readonly Pin[]): Promise<void> {
+  /**
+   * All that one origin pins, in place of what it pinned before, in one write; with `isAdded`, beside
+   * what it pinned before.
+   */
+  async replace(origin: string, pins: readonly Pin[], { isAdded = false } = {}): Promise<void> {
     await this.#queue.add(async () => {
       const wanted = new Map(pins.map((pin) => [pin.image, pin]));
       const before = this.list().filter((pin) => pin.origin === origin);
@@ -74,7 +77,8 @@ export class Pins {
       const recorded = [...wanted.values()].filter(
         ({ image, reason }) => !reasons.has(image) || reasons.get(image) !== reason,
       );
-      await this.#change({ recorded, forgotten: before.filter(({ image }) => !wanted.has(image)) });
+      const forgotten = isAdded ? [] : before.filter(({ image }) => !wanted.has(image));
+      await this.#change({ recorded, forgotten });
     });
   }
 
