@@ -2,11 +2,14 @@ import type { ManifestStat } from '../mirror/held-manifests.ts';
 import type { Mirror } from '../mirror/mirror.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { isAcceptable } from '../oci/media-types.ts';
-import { formatTarget, isDigestReference, parseReference } from '../oci/reference.ts';
+import { formatTarget, isDigestReference, isTag, parseReference } from '../oci/reference.ts';
 import { isNotModified, setCacheHeaders, setContentHeaders } from './answer-headers.ts';
 import type { ContentRequest } from './content-request.ts';
 import type { V2Context } from './request-record.ts';
 import { TEXTS } from './texts.ts';
+
+/** Of what is longer than a tag may be. */
+const MAX_SHOWN_LENGTH = 140;
 
 /** GET and HEAD of `/v2/<name>/manifests/<reference>`. */
 export class ManifestHandler {
@@ -18,6 +21,7 @@ export class ManifestHandler {
 
   async handle(ctx: V2Context, request: ContentRequest): Promise<void> {
     const { target, demand } = request;
+    requirePossible(request);
     const reference = parseReference(request.reference);
     const isHead = ctx.method === 'HEAD';
     const answer = isHead
@@ -49,6 +53,16 @@ export class ManifestHandler {
     }
     ctx.length = manifest.size;
   }
+}
+
+/** What can be no tag is none of any registry: registries say 404, and clients look further. */
+function requirePossible({ target, reference }: ContentRequest): void {
+  if (reference.includes(':') || isTag(reference)) return;
+  const shown = reference.slice(0, MAX_SHOWN_LENGTH);
+  throw new RegistryError('MANIFEST_UNKNOWN', {
+    message: TEXTS.impossibleTag({ ...target, reference: shown }),
+    detail: { upstream: target.upstream, reference: shown },
+  });
 }
 
 /** GHCR's answer, which clients understand; content is never converted. */

@@ -12,6 +12,8 @@ export const TEXTS = {
     `${upstream} has no repository ${repository}`,
   noManifest: (manifest: { upstream: string; repository: string; reference: string }) =>
     `${manifest.upstream} has no manifest ${manifest.reference} in ${manifest.repository}`,
+  impossibleTag: (manifest: { upstream: string; repository: string; reference: string }) =>
+    `${manifest.upstream} has no manifest "${manifest.reference}" in ${manifest.repository}: no tag can be so`,
   notAcceptable: ({ image, mediaType }: { image: string; mediaType: string }) =>
     `${image} has a ${mediaType}, which the Accept header does not take`,
   noBlob: ({ image, digest }: { image: string; digest: string }) =>

@@ -90,6 +90,7 @@ export class Listings {
       ask: (asked) =>
         upstreams.of(target).upstream.listReferrers(target.repository, subject, asked),
       held: () => catalog.listReferrers(target, subject),
+      isKnown: async () => catalog.isHeld({ target, digest: subject }),
       isNeverAbsent: true,
     });
   }
@@ -116,6 +117,8 @@ export class Listings {
     question: Question;
     ask: (demand: Demand) => Promise<readonly Item[] | undefined>;
     held: () => Promise<readonly Item[]>;
+    /** Whether what the list is about is held: that none of it is held is then known. */
+    isKnown?: () => Promise<boolean>;
     isNeverAbsent: boolean;
   }): Promise<Answer<readonly Item[]>> {
     const { clock, upstreams } = this.#parts;
@@ -141,9 +144,10 @@ export class Listings {
       // A mirror that asks nobody has the last word where the spec knows no 404.
       const isLastWord = error.fault === 'offline' && wanted.isNeverAbsent;
       if (!standIn && !isLastWord) throw error;
+      const isKnown = standIn !== undefined || (await wanted.isKnown?.());
       return {
         value: standIn ?? held,
-        source: 'stale',
+        source: isKnown ? 'stale' : 'miss',
         warning: error.message,
         ...(known && { ageMs }),
       };

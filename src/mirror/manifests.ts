@@ -144,13 +144,17 @@ export class Manifests {
   async #refusalOf(target: Target, digest: Digest, error: unknown): Promise<unknown> {
     if (!(error instanceof UpstreamError)) return error;
     if (error.isAbsence) this.#remembered(target, digest, { value: undefined, source: 'miss' });
-    if (error.fault !== 'offline') return error;
+    if (!error.isSilence) return error;
     const { catalog } = this.#parts;
     for await (const index of catalog.holdersIn(target, digest)) {
       const members = await catalog.members(index);
       const member = members?.successors.find((each) => each.digest === digest);
       if (!member) continue;
       const what = member.platform ?? TEXTS.thisManifest;
+      if (error.fault !== 'offline') {
+        const about = { repository: formatTarget(target), what, reason: error.reason };
+        return error.withReason(TEXTS.awayAndWithout(about));
+      }
       return new RegistryError('MANIFEST_UNKNOWN', {
         message: TEXTS.mirroredWithout({ repository: formatTarget(target), what }),
         detail: { upstream: target.upstream, digest, index, platform: member.platform },

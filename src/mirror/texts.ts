@@ -34,6 +34,8 @@ export const TEXTS = {
   noCatalog: ({ upstream }: { upstream: string }) => `${upstream} does not list its repositories`,
   mirroredWithout: ({ repository, what }: { repository: string; what: string }) =>
     `${repository} is mirrored here without ${what}, and this site is offline`,
+  awayAndWithout: (missing: { repository: string; what: string; reason: string }) =>
+    `${missing.reason}; ${missing.repository} is mirrored here without ${missing.what}`,
   thisManifest: 'this manifest',
   notAllowed: ({ repository }: { repository: string }) =>
     `${repository} is not among the repositories this mirror may serve`,

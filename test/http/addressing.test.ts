@@ -365,12 +365,22 @@ const BAD_NAMES: [path: string, code: string][] = [
   ['/v2/../app/manifests/latest', 'NAME_INVALID'],
   ['/v2/ghcr.io/../../app/manifests/latest', 'NAME_INVALID'],
   [`/v2/${'a'.repeat(256)}/manifests/latest`, 'NAME_INVALID'],
-  ['/v2/org/app/manifests/-latest', 'TAG_INVALID'],
   ['/v2/org/app/manifests/sha256:abc', 'DIGEST_INVALID'],
   ['/v2/org/app/blobs/latest', 'DIGEST_INVALID'],
 ];
 
-test('a name, tag or digest that cannot be is 400, and nobody is asked', async (t) => {
+test('a tag that cannot be is 404 as registries say, by GET and HEAD, and nobody is asked', async (t) => {
+  const world = await startWorld(t);
+  for (const tag of ['-latest', '.hidden', 'a b', 'a+b', 'ü', 'v1@latest', 'x'.repeat(129)]) {
+    const path = `/v2/org/app/manifests/${encodeURIComponent(tag)}`;
+    const answer = await world.ask('/', { path });
+    t.like(refusalOf(answer), { status: 404, code: 'MANIFEST_UNKNOWN' }, tag);
+    t.is((await world.ask('/', { path, method: 'HEAD' })).status, 404, tag);
+  }
+  t.deepEqual(world.conversation(), []);
+});
+
+test('a name or digest that cannot be is 400, and nobody is asked', async (t) => {
   const world = await startWorld(t);
   for (const [path, code] of BAD_NAMES) {
     t.like(refusalOf(await world.ask('/', { path })), { status: 400, code }, path);

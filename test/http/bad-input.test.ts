@@ -189,7 +189,7 @@ test('a malformed or unverifiable digest is DIGEST_INVALID wherever digests stan
   t.deepEqual(registry.conversation(), []);
 });
 
-test('a malformed tag is 400 and never reaches the upstream', async (t) => {
+test('a malformed tag is 404, badly encoded 400, and never reaches the upstream', async (t) => {
   const { registry, port } = await createWorld(t);
   for (const tag of [
     '.dot',
@@ -208,7 +208,7 @@ test('a malformed tag is 400 and never reaches the upstream', async (t) => {
   ]) {
     const answer = await ask(port, `/v2/app/manifests/${tag}`);
     assertSpecError(t, answer, { message: tag });
-    t.is(answer.status, 400, tag);
+    t.is(answer.status, tag === 'a%2fb' || tag === '%zz' ? 400 : 404, tag);
     t.false(answer.headers.has('x-injected'), tag);
   }
   t.deepEqual(registry.conversation(), []);

@@ -173,6 +173,28 @@ test('offline, a held image without referrers has an empty list of them', async 
   assertNoDial(t, island);
 });
 
+test('offline, an empty list of what was never seen is no hit, for clients and metrics alike', async (t) => {
+  const island = await startIsland(t);
+  const { digest } = buildImage({ seed: 'never seen', layers: [1] }).manifest;
+  const { adminUrl } = island.mirror.server;
+  dials.allow(adminUrl);
+  for (const repository of ['library/app', 'library/never']) {
+    const answer = await island.ask(`/v2/${repository}/referrers/${digest}`);
+    t.is(answer.status, 200, repository);
+    t.is(answer.headers['cache-status'], 'entrepot; fwd=miss', repository);
+    t.is(answer.headers['warning'], staleWarning(OFFLINE), repository);
+  }
+  const held = await island.ask(`/v2/library/app/referrers/${island.image.manifest.digest}`);
+  t.is(held.headers['cache-status'], 'entrepot; hit; detail=stale');
+  const metrics = (await get(`${adminUrl}/metrics`)).body.toString();
+  const counts = metrics.match(/entrepot_cache_requests_total\{.*referrers.*/g);
+  t.deepEqual(counts, [
+    'entrepot_cache_requests_total{upstream="hub.example",kind="referrers",result="miss"} 2',
+    'entrepot_cache_requests_total{upstream="hub.example",kind="referrers",result="stale"} 1',
+  ]);
+  assertNoDial(t, island);
+});
+
 test('offline, the mirror is up and ready', async (t) => {
   const island = await startIsland(t);
   const { adminUrl } = island.mirror.server;

@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava';
 import { get } from '../helpers/client.ts';
 import { Clock, HOUR } from '../helpers/clock.ts';
 import type { FakeRegistry } from '../helpers/fake-registry.ts';
+import { buildImage, buildIndex } from '../helpers/image.ts';
 import { startMirror } from '../helpers/mirror.ts';
 import { refusalOf, REPOSITORY, startScene, UPSTREAM } from '../helpers/scene.ts';
 
@@ -136,4 +137,29 @@ test('through a parent mirror a refusal keeps its meaning and its words', async 
   }
   const { status } = await get(`${url}/v2/${REPOSITORY}/manifests/latest`, { method: 'HEAD' });
   t.is(status, 403);
+});
+
+test('a platform that nobody pulled is said by name while the upstream is stopped', async (t) => {
+  const { registry, manifest } = await startScene(t);
+  const [amd, arm] = ['amd', 'arm'].map((seed) => buildImage({ seed, layers: [10] }));
+  const index = buildIndex([
+    { image: amd!, platform: { os: 'linux', architecture: 'amd64' } },
+    { image: arm!, platform: { os: 'linux', architecture: 'arm64', variant: 'v8' } },
+  ]);
+  registry.addIndex(REPOSITORY, 'multi', index);
+  t.is((await manifest('multi')).status, 200);
+  const digest = arm!.manifest.digest;
+  const without = `; ${UPSTREAM}/${REPOSITORY} is mirrored here without linux/arm64/v8`;
+  registry.clear();
+  registry.status(digest, 500, always);
+  const { code, message } = refusalOf(await manifest(digest));
+  t.is(code, 'UNAVAILABLE');
+  t.is(message, `${UPSTREAM}: ${registry.host} answered 500: UNKNOWN: unknown${without}`);
+  await registry.refuse();
+  const away = await manifest(digest);
+  t.is(away.status, 502);
+  t.true(String(refusalOf(away)['message']).endsWith(`(ECONNREFUSED)${without}`));
+  t.is((await manifest(digest, { method: 'HEAD' })).status, 502);
+  const unlisted = await manifest(`sha256:${'0'.repeat(64)}`);
+  t.false(unlisted.body.includes('is mirrored here without'));
 });
