@@ -30,6 +30,7 @@ export function parseGlob(glob: string): Pattern {
   if (glob === '' || glob.length > MAX_LENGTH) {
     throw new ConfigError([TEXTS.glob({ most: MAX_LENGTH })]);
   }
+  if (STARTS_AS_REGEX.test(glob)) throw unusual(glob, 0);
   try {
     return new Pattern(`^${translate(glob)}$`);
   } catch (error) {
@@ -92,5 +93,47 @@ function literal(token: string): string {
 }
 
 function unusual(glob: string, position: number): ConfigError {
-  return new ConfigError([TEXTS.globUnusual({ glob, character: glob[position] ?? '' })]);
+  const right = fromRegex(glob);
+  return new ConfigError([
+    right === undefined
+      ? TEXTS.globUnusual({ glob, character: glob[position] ?? '' })
+      : TEXTS.globOfRegex({ glob, right }),
+  ]);
+}
+
+/** No part of a name begins with a dot: who writes this means an expression. */
+const STARTS_AS_REGEX = /(?:^|[/:])\.[*+]/;
+
+/** What parts of a regular expression are in a glob, in the order in which they are replaced. */
+const IN_A_GLOB: readonly (readonly [part: RegExp, glob: string])[] = [
+  [/^\^|\$$/g, ''],
+  [/\(\?:/g, '('],
+  [/\\d/g, '[0-9]'],
+  [/\\w/g, '[A-Za-z0-9_]'],
+  [/(?<=^|\/)\.[*+](?=$|\/)/g, '**'],
+  [/(?<!\\)\.\*/g, '*'],
+  [/(?<!\\)\.\+/g, '?*'],
+  [/(?<=[\]\w])\+/g, '*'],
+  [/\\(?=[./:@-])/g, ''],
+  [/\(([^()|]*)\)(?![?*+])/g, '$1'],
+  [/^([^(){}]*\|[^(){}]*)$/, '($1)'],
+];
+
+/** The glob that an expression seems to mean; `undefined` where it has more than a glob can say. */
+function fromRegex(text: string): string | undefined {
+  // What may be left out or comes so many times has no glob.
+  if (/(?<!\()\?|[\])\w]\{/.test(text)) return undefined;
+  const isAnchored = /^\^|\$$/.test(text);
+  const plain = IN_A_GLOB.reduce((rest, [part, glob]) => rest.replace(part, glob), text);
+  const braced = plain.replaceAll(/\(([^()]*)\)/g, (_, either: string) => {
+    return `{${either.replaceAll('|', ',')}}`;
+  });
+  const start = isAnchored && !text.startsWith('^') ? '*' : '';
+  const end = isAnchored && !text.endsWith('$') && !braced.endsWith('*') ? '*' : '';
+  const glob = `${start}${braced}${end}`.replace(/\/\*$/, '/**');
+  return glob !== text && isUsual(glob) ? glob : undefined;
+}
+
+function isUsual(glob: string): boolean {
+  return !/[\\^$()|+]/.test(glob.replaceAll(/\[[^\]]*\]/g, '')) && findGlob(glob) !== undefined;
 }

@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net';
 import { ConfigError } from './problems.ts';
-import { isHost } from './registries.ts';
+import { hostMeant, isHost } from './registries.ts';
 import { TEXTS } from './texts.ts';
 
 /** `10.0.0.0/8`; an address alone is a range of one. */
@@ -20,8 +20,10 @@ export function parseHostEntry(text: string): AddressRange | string {
     if (length > widest) throw new ConfigError([TEXTS.hostEntry]);
     return { address, family: version === 4 ? 'ipv4' : 'ipv6', bits: length };
   }
-  const host = text.replace(/^\*\./, '');
-  if (host.includes(':') || !isHost(host)) throw new ConfigError([TEXTS.hostEntry]);
+  const [, below = '', named = ''] = /^(\*\.)?(.*)$/s.exec(text) ?? [];
+  const host = hostMeant(named).replace(/:\d+$/, '');
+  if (!isHost(host)) throw new ConfigError([TEXTS.hostEntry]);
+  if (host !== named) throw new ConfigError([TEXTS.writeName({ name: `${below}${host}` })]);
   return text;
 }
 

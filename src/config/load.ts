@@ -11,9 +11,9 @@ import { TEXTS } from './texts.ts';
 import {
   DEFAULT_UPSTREAM,
   WELL_KNOWN_REGISTRIES,
-  canonicalRegistryName,
   findEcrRegion,
   parseRegistryName,
+  registryNameMeant,
   registryOf,
 } from './registries.ts';
 
@@ -134,9 +134,9 @@ function nameProblems(name: string): string[] {
 function defaultUpstreamProblems(names: string[] | undefined, written: unknown): string[] {
   const name = written ?? DEFAULT_UPSTREAM;
   if (!names || typeof name !== 'string' || names.includes(name)) return [];
-  const canonical = canonicalRegistryName(name);
-  if (names.includes(canonical))
-    return [describeProblem(['defaultUpstream'], TEXTS.writeName({ name: canonical }))];
+  const meant = registryNameMeant(name);
+  if (meant !== undefined && names.includes(meant))
+    return [describeProblem(['defaultUpstream'], TEXTS.writeName({ name: meant }))];
   const remedy = names.length === 0 ? TEXTS.addOne : TEXTS.oneOf({ names: names.join(', ') });
   const which = written === undefined ? TEXTS.itsDefault({ name }) : name;
   return [describeProblem(['defaultUpstream'], TEXTS.noUpstream({ name: which, remedy }))];

@@ -23,17 +23,57 @@ const SIZE_UNITS: Readonly<Record<string, number>> = {
   B: 1,
 };
 
-/** The written form of a size, for editors. */
-export const BYTE_SIZE = /^(\d+(?:\.\d+)?) ?([KMGTP]iB|[kKMGTP]?B)?$/;
+const BYTE_SIZE = /^(\d+(?:\.\d+)?) ?([KMGTP]iB|[kKMGTP]?B)?$/;
+const WITH_UNIT = /^\d+(?:\.\d+)? ?(?:[KMGTP]iB|[kKMGTP]?B)$/;
 
 /** Bytes of `100GiB`, `50 MB` or a plain number. Throws a `ConfigError` that says what to write. */
 export function parseByteSize(size: string | number): number {
   const [, amount, unit = 'B'] = BYTE_SIZE.exec(String(size)) ?? [];
   const bytes = Math.round(Number(amount) * (SIZE_UNITS[unit] ?? Number.NaN));
-  if (!Number.isSafeInteger(bytes)) {
-    throw new ConfigError([TEXTS.notThis({ advice: TEXTS.size, text: String(size) })]);
-  }
+  if (Number.isSafeInteger(bytes)) return bytes;
+  const text = String(size);
+  const right = rightSizes(text).join(' or ');
+  const advice = right === '' ? TEXTS.size : TEXTS.writeName({ name: right });
+  throw new ConfigError([TEXTS.notThis({ advice, text })]);
+}
+
+/** What may be meant by a size in the spelling of another program: `100G`, `100gb`, `100Gi`. */
+function rightSizes(text: string): string[] {
+  const [, amount, letter = '', binary] = /^(\d+(?:\.\d+)?) ?([kmgtp])(i)?b?$/i.exec(text) ?? [];
+  if (amount === undefined || BYTE_SIZE.test(text)) return [];
+  const [decimal, of1024] = ['B', 'iB'].map((end) => `${amount}${letter.toUpperCase()}${end}`);
+  if (binary) return [of1024!];
+  return /b$/i.test(text) ? [decimal!] : [decimal!, of1024!];
+}
+
+/** A size without a unit that is less than this many bytes is not meant in bytes. */
+const LEAST_BARE_BYTES = 1_000_000;
+
+/** A size of the store. A small number without a unit is refused: nobody means 100 bytes by `100`. */
+export const storeSizeSchema = z
+  .union(
+    [
+      z.string().meta({ pattern: `^0$|^\\d{7,}$|${WITH_UNIT.source}` }),
+      z.literal(0),
+      z.number().min(LEAST_BARE_BYTES, { error: ({ input }) => bareSize(String(input)) }),
+    ],
+    { error: TEXTS.size },
+  )
+  .transform(converted(parseStoreSize));
+
+function parseStoreSize(size: string | number): number {
+  const bytes = parseByteSize(size);
+  const isBare = !WITH_UNIT.test(String(size));
+  if (isBare && bytes > 0 && bytes < LEAST_BARE_BYTES)
+    throw new ConfigError([bareSize(String(size))]);
   return bytes;
+}
+
+function bareSize(text: string): string {
+  if (!(Number(text) > 0)) return TEXTS.notThis({ advice: TEXTS.size, text });
+  // 102400 is 100 GiB in MiB.
+  const unit = Number(text) < 10_000 ? 'GiB' : 'MiB';
+  return TEXTS.sizeBare({ text, right: `${text}${unit}` });
 }
 
 /** The shortest exact form; `parseByteSize` gives the same number back. */
@@ -50,10 +90,26 @@ export const RATE = /^(\d+(?:\.\d+)? ?(?:[KMGTP]iB|[kKMGTP]?B))\/s$/;
 /** Bytes a second of `50MiB/s`, at least 1. Throws a `ConfigError` that says what to write. */
 export function parseRate(text: string): number {
   const size = RATE.exec(text)?.[1];
-  if (size === undefined) throw new ConfigError([TEXTS.notThis({ advice: TEXTS.rate, text })]);
+  if (size === undefined)
+    throw new ConfigError([TEXTS.notThis({ advice: rateAdvice(text), text })]);
   const bytes = parseByteSize(size);
   if (bytes === 0) throw new ConfigError([TEXTS.rateAboveZero]);
   return bytes;
+}
+
+/** `50M`, `50MiB`, and the bits of those who sell links: `100Mbit/s`, `100Mbps`. */
+function rateAdvice(text: string): string {
+  const [, size = '', bits] =
+    /^(\d+(?:\.\d+)? ?[kmgtp]?(?:i?b)?)(its?(?:\/s)?|ps)?(?:\/s(?:ec)?)?$/i.exec(text) ?? [];
+  if (bits !== undefined && /b$/i.test(size)) {
+    const [unit] = rightSizes(size);
+    return unit === undefined
+      ? TEXTS.rate
+      : TEXTS.writeName({ name: formatRate(Math.round(parseByteSize(unit) / 8)) });
+  }
+  const sizes = size.endsWith('B') && BYTE_SIZE.test(size) ? [size] : rightSizes(size);
+  if (sizes.length === 0) return TEXTS.rate;
+  return TEXTS.writeName({ name: sizes.map((right) => `${right}/s`).join(' or ') });
 }
 
 /** The shortest exact form; `parseRate` gives the same number back. */
@@ -78,9 +134,26 @@ export function parseDuration(text: string): number {
     0,
   );
   if (!parts || !Number.isSafeInteger(milliseconds)) {
-    throw new ConfigError([TEXTS.notThis({ advice: TEXTS.duration, text })]);
+    throw new ConfigError([TEXTS.notThis({ advice: durationAdvice(text), text })]);
   }
   return milliseconds;
+}
+
+/** The units as people write them out. */
+const UNIT_WORDS: Readonly<Record<string, RegExp>> = {
+  ms: /^(?:ms|msecs?|milliseconds?)$/i,
+  s: /^(?:s|secs?|seconds?)$/i,
+  m: /^(?:m|[Mm]ins?|[Mm]inutes?)$/,
+  h: /^(?:h|hrs?|hours?)$/i,
+  d: /^(?:d|days?)$/i,
+};
+
+function durationAdvice(text: string): string {
+  const [, amount = '', word = ''] = /^(\d+) ?([a-z]+)$/i.exec(text) ?? [];
+  if (/^w(?:eeks?)?$/i.test(word)) return TEXTS.writeName({ name: `${7 * Number(amount)}d` });
+  const unit = Object.keys(UNIT_WORDS).find((each) => UNIT_WORDS[each]!.test(word));
+  const right = `${amount}${unit}`;
+  return unit === undefined || right === text ? TEXTS.duration : TEXTS.writeName({ name: right });
 }
 
 /** As `parseDuration`, and `forever` is `Infinity`. */

@@ -7,6 +7,8 @@ export interface Registry {
   readonly url: string;
   /** Other names that clients use for the same registry. */
   readonly aliases: readonly string[];
+  /** Hosts of its web pages, and short names, that people write for it. */
+  readonly mistaken: readonly string[];
 }
 
 export const DOCKER_HUB = 'docker.io';
@@ -20,28 +22,34 @@ export const WELL_KNOWN_REGISTRIES: readonly Registry[] = [
     name: DOCKER_HUB,
     url: 'https://registry-1.docker.io',
     aliases: ['index.docker.io', 'registry-1.docker.io'],
+    mistaken: [
+      'docker',
+      'dockerhub',
+      'docker-hub',
+      'docker.com',
+      'www.docker.com',
+      'hub.docker.com',
+      'registry.hub.docker.com',
+      'hub.docker.io',
+      'registry.docker.io',
+    ],
   },
-  ...[
-    'ghcr.io',
-    'quay.io',
-    'gcr.io',
-    'us.gcr.io',
-    'eu.gcr.io',
-    'asia.gcr.io',
-    'mirror.gcr.io',
-    'registry.k8s.io',
-    'mcr.microsoft.com',
-    'public.ecr.aws',
-    'nvcr.io',
-    'registry.gitlab.com',
-    'icr.io',
-    'registry.access.redhat.com',
-  ].map(registryAt),
+  registryAt('ghcr.io', ['ghcr', 'github.com', 'docker.pkg.github.com']),
+  registryAt('quay.io', ['quay', 'www.quay.io']),
+  registryAt('gcr.io', ['gcr', 'console.cloud.google.com']),
+  ...['us.gcr.io', 'eu.gcr.io', 'asia.gcr.io', 'mirror.gcr.io'].map((name) => registryAt(name)),
+  registryAt('registry.k8s.io', ['k8s.io']),
+  registryAt('mcr.microsoft.com', ['mcr']),
+  registryAt('public.ecr.aws', ['gallery.ecr.aws', 'ecr-public']),
+  registryAt('nvcr.io', ['ngc.nvidia.com', 'catalog.ngc.nvidia.com']),
+  registryAt('registry.gitlab.com', ['gitlab.com']),
+  registryAt('icr.io', ['cloud.ibm.com']),
+  registryAt('registry.access.redhat.com', ['catalog.redhat.com']),
 ];
 
 /** The registry of a name; one that is not well known is reached at its own name. */
 export function registryOf(name: string): Registry {
-  return WELL_KNOWN_REGISTRIES.find((registry) => registry.name === name) ?? registryAt(name);
+  return WELL_KNOWN_REGISTRIES.find((known) => known.name === name) ?? registryAt(name);
 }
 
 /** The name under which an upstream is configured: `index.docker.io` is `docker.io`. */
@@ -49,8 +57,15 @@ export function canonicalRegistryName(name: string): string {
   return WELL_KNOWN_REGISTRIES.find(({ aliases }) => aliases.includes(name))?.name ?? name;
 }
 
-function registryAt(name: string): Registry {
-  return { name, url: `https://${name}`, aliases: [] };
+function registryAt(name: string, mistaken: readonly string[] = []): Registry {
+  return { name, url: `https://${name}`, aliases: [], mistaken };
+}
+
+/** The well-known registry that a host or a short name means, its web pages among them. */
+export function findRegistry(host: string): Registry | undefined {
+  return WELL_KNOWN_REGISTRIES.find(({ name, aliases, mistaken }) =>
+    [name, ...aliases, ...mistaken].includes(host),
+  );
 }
 
 const LABEL = '[a-z0-9](?:[a-z0-9-]*[a-z0-9])?';
@@ -63,15 +78,32 @@ export function isHost(text: string): boolean {
 }
 
 /**
+ * The host and port that a text means, which may be a web address, in capitals, or have the port
+ * that https has anyway.
+ */
+export function hostMeant(text: string): string {
+  return text
+    .toLowerCase()
+    .replace(/^[a-z]+:\/\//, '')
+    .replace(/\/.*$/, '')
+    .replace(/^.*@/, '')
+    .replace(/_(?=\d+$)/, ':')
+    .replace(/\.?(?::443)?$/, '');
+}
+
+/** The name of the registry that a text means; `undefined` where it cannot be one. */
+export function registryNameMeant(text: string): string | undefined {
+  const host = hostMeant(text);
+  const name = findRegistry(host)?.name ?? host;
+  return isRegistryName(name) ? name : undefined;
+}
+
+/**
  * The name of a registry as references write it. Throws a `ConfigError` that says what to write.
  */
 export function parseRegistryName(text: string): string {
-  const host = text
-    .toLowerCase()
-    .replace(/^https?:\/\//, '')
-    .replace(/\/.*$/, '');
-  const name = canonicalRegistryName(host);
-  if (!isRegistryName(name)) throw new ConfigError([TEXTS.registryName]);
+  const name = registryNameMeant(text);
+  if (name === undefined) throw new ConfigError([TEXTS.registryName]);
   if (name !== text) throw new ConfigError([TEXTS.registryNamed({ name })]);
   return name;
 }
@@ -79,6 +111,14 @@ export function parseRegistryName(text: string): string {
 /** A word without a dot and a port in front of a repository is a part of the repository. */
 function isRegistryName(text: string): boolean {
   return isHost(text) && (/[.:]/.test(text) || text === 'localhost');
+}
+
+/** A value of a `Host` header as it is looked up. Throws a `ConfigError` that says what to write. */
+export function parseHost(text: string): string {
+  const host = hostMeant(text).replace(/:80$/, '');
+  if (!isHost(host)) throw new ConfigError([TEXTS.host]);
+  if (host !== text) throw new ConfigError([TEXTS.writeName({ name: host })]);
+  return host;
 }
 
 /**

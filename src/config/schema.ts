@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { isGlob, parseGlob } from './glob.ts';
-import { duration, shareSchema, BYTE_SIZE, parseByteSize } from './quantity.ts';
+import { duration, shareSchema, storeSizeSchema } from './quantity.ts';
 import { adminSchema, checkDoors, DEFAULT_ADDRESSES, listenSchema } from './listen.ts';
 import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
-import { validated, converted, section } from './section.ts';
+import { validated, section } from './section.ts';
 import type { Source } from './source.ts';
 import { syncSchema } from './sync-schema.ts';
 import { upstreamSchema } from './upstream-schema.ts';
@@ -54,10 +54,6 @@ export function configSchema(source: Source) {
 export type ConfigDocument = z.output<ReturnType<typeof configSchema>>;
 
 function storeSchema(source: Source) {
-  const size = z
-    .union([z.string(), z.number()], { error: TEXTS.size })
-    .meta({ pattern: BYTE_SIZE.source })
-    .transform(converted(parseByteSize));
   return section({
     path: z
       .string()
@@ -65,7 +61,7 @@ function storeSchema(source: Source) {
       .transform((path) => resolve(source.directory, path))
       .prefault('./data')
       .describe('Folder of the store.'),
-    maxBytes: size
+    maxBytes: storeSizeSchema
       .refine((bytes) => bytes > 0, TEXTS.sizeAboveZero)
       .prefault('100GiB')
       .describe('Most bytes below path. Above it, images not pulled for longest go.'),
@@ -73,7 +69,7 @@ function storeSchema(source: Source) {
       .refine((share) => share > 0, TEXTS.shareAboveZero)
       .prefault('50%')
       .describe('Most of maxBytes for one blob. A larger one is passed through and not kept.'),
-    minFreeBytes: size
+    minFreeBytes: storeSizeSchema
       .prefault('2GiB')
       .describe('Bytes of the disk to leave free; images go for it too.'),
     durability: z

@@ -4,7 +4,7 @@ import { isRepository } from '../oci/reference.ts';
 import { ConfigError } from './problems.ts';
 import { durationOrForever } from './quantity.ts';
 import { isGlob, parseGlob } from './glob.ts';
-import { DOCKER_HUB, parseRegistryName } from './registries.ts';
+import { DOCKER_HUB, registryNameMeant } from './registries.ts';
 import { converted, type Frozen } from './section.ts';
 import type { Source } from './source.ts';
 import { LATEST, tagSelectionSchema } from './tag-selection-schema.ts';
@@ -175,7 +175,11 @@ function parseSyncImage(text: string, upstreams?: readonly string[]): string {
   }
   if (repository.includes('@')) throw new ConfigError([TEXTS.imageWithDigest]);
   if (repository.includes(':')) throw new ConfigError([TEXTS.imageWithTag]);
-  const name = parseRegistryName(registry);
+  const name = registryNameMeant(registry);
+  if (name === undefined) throw new ConfigError([TEXTS.registryName]);
+  if (name !== registry) {
+    throw new ConfigError([TEXTS.writeName({ name: `${name}/${repository}` })]);
+  }
   if (upstreams?.includes(name) === false) {
     throw new ConfigError([
       TEXTS.noUpstream({ name, remedy: TEXTS.addOrOneOf({ names: upstreams.join(', ') }) }),

@@ -22,6 +22,8 @@ export const TEXTS = {
 
   // Sizes, times and rates
   size: 'write a size such as "100GiB" or "50MB"',
+  sizeBare: ({ text, right }: { text: string; right: string }) =>
+    `${text} without a unit is bytes; write ${right}, or ${text}B if so few are meant`,
   sizeAboveZero: 'write more than 0; the store needs room',
   rate: 'write a rate such as "50MiB/s"',
   syncRate: 'write a rate such as "20MiB/s"',
@@ -91,6 +93,9 @@ export const TEXTS = {
   revalidateAtOnce:
     'write more than 0s; staleWhileRevalidate: forever answers at once and asks upstream behind it',
   url: 'write a URL that begins with https:// or http://',
+  urlScheme: ({ host }: { host: string }) => `write https://${host} or http://${host}`,
+  urlOfRegistry: ({ name, url }: { name: string; url: string }) =>
+    `${name} does not answer there; write ${url}, or leave the key out`,
   urlWithPassword:
     'take the user and the password out of the URL and write credentials: { username: NAME, password: { file: PATH } }',
   urlWithV2:
@@ -172,6 +177,8 @@ export const TEXTS = {
   globOpen: ({ glob }: { glob: string }) => `"${glob}" opens { and does not close it; write {a,b}`,
   globUnusual: ({ glob, character }: { glob: string; character: string }) =>
     `"${glob}" has ${character} where no name has it; write *, ?, [a-z] or {a,b} for what varies`,
+  globOfRegex: ({ glob, right }: { glob: string; right: string }) =>
+    `"${glob}" is a regular expression, and patterns have *, ?, [a-z] and {a,b}; write ${right}`,
   regexes: 'write an expression, or a list of them',
   regexLength: ({ most }: { most: number }) => `write an expression of 1 to ${most} characters`,
   regexTooLarge: 'too large; write fewer or smaller repetitions such as {1,10}',

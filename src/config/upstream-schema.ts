@@ -6,7 +6,7 @@ import { parseHostEntry } from './host-list.ts';
 import { checkKeyPair, readPemFile, type Source, type Environment } from './source.ts';
 import { parseProxyUrl, findProxy } from './proxy.ts';
 import {
-  isHost,
+  parseHost,
   DOCKER_HUB,
   canonicalRegistryName,
   findEcrRegion,
@@ -63,8 +63,8 @@ export function upstreamSchema(source: Source) {
       .exactOptional()
       .describe('Proxy on the way to this upstream. Left out: HTTPS_PROXY and NO_PROXY.'),
     hosts: z
-      .array(z.string().refine(isHost, TEXTS.host))
-      .default([])
+      .array(z.string().transform(converted(parseHost)))
+      .prefault([])
       .describe("Values of a request's Host header that mean this upstream."),
     storage: hostEntries().describe(
       'Hosts (also *.host) and ranges of addresses inside the network that its redirects may lead to.',

@@ -1,6 +1,6 @@
 import { isRepository } from '../oci/reference.ts';
 import { ConfigError } from './problems.ts';
-import { isHost } from './registries.ts';
+import { findRegistry, hostMeant, isHost } from './registries.ts';
 import { TEXTS } from './texts.ts';
 
 /**
@@ -22,11 +22,15 @@ export interface UpstreamUrl {
  */
 export function parseUpstreamUrl(text: string): UpstreamUrl {
   const url = URL.parse(text);
-  if (!url || !/^https?:$/.test(url.protocol)) throw new ConfigError([TEXTS.url]);
+  if (!url || !/^https?:$/.test(url.protocol)) throw new ConfigError([schemeAdvice(text)]);
   if (url.username !== '' || url.password !== '') throw new ConfigError([TEXTS.urlWithPassword]);
+  checkWellKnown(url);
   const namespace = parseQuery(url, text);
   const path = url.pathname.replace(/\/+$/, '');
   if (path.endsWith('/v2')) throw new ConfigError([TEXTS.urlWithV2]);
+  if (path.endsWith('/v1')) {
+    throw new ConfigError([TEXTS.writeName({ name: url.origin + path.slice(0, -3) })]);
+  }
   const [, base = path, prefix] = /^(.*?)\/v2\/(.*)$/.exec(path) ?? [];
   if (prefix !== undefined) {
     checkPrefix(prefix);
@@ -43,6 +47,29 @@ export function parseUpstreamUrl(text: string): UpstreamUrl {
 export function formatUpstreamUrl({ url, prefix, namespace }: UpstreamUrl): string {
   if (prefix !== undefined) return `${url}/v2/${prefix}`;
   return namespace === undefined ? url : `${url}/?ns=${namespace}`;
+}
+
+/** A host without a scheme is told both. Nothing is repeated that may have a password in it. */
+function schemeAdvice(text: string): string {
+  const host = hostMeant(text);
+  if (text.includes('@') || !isRegistryHost(host)) return TEXTS.url;
+  const url = findRegistry(host)?.url;
+  return url === undefined ? TEXTS.urlScheme({ host }) : TEXTS.writeName({ name: url });
+}
+
+function isRegistryHost(host: string): boolean {
+  return (
+    isHost(host) && (/[.:]/.test(host) || host === 'localhost' || findRegistry(host) !== undefined)
+  );
+}
+
+/** Web pages of a well-known registry, and a path that it has only there, are not where it answers. */
+function checkWellKnown(url: URL): void {
+  const registry = findRegistry(url.hostname);
+  if (!registry || (url.port !== '' && url.port !== '80')) return;
+  const isPath = !/^\/*(?:v2(?:\/.*)?)?$/.test(url.pathname);
+  if (new URL(registry.url).hostname === url.hostname && !isPath) return;
+  throw new ConfigError([TEXTS.urlOfRegistry(registry)]);
 }
 
 /** The registry that `?ns=` names. Throws for any other query. */

@@ -33,7 +33,7 @@ const refuses = test.macro({
   title: (_, size) => `the ${typeof size} "${size}" is no size`,
 });
 
-for (const size of ['', 'GiB', '10Gi', '10gib', '-1', '1e9', '1 000', '9999PiB', ' 1B', '1B ']) {
+for (const size of ['', 'GiB', '-1', '1e9', '1 000', '9999PiB', ' 1B', '1B ']) {
   test(refuses, size);
 }
 test(refuses, -1);

@@ -119,7 +119,7 @@ test('simple patterns mean what they mean elsewhere', (t) => {
   const text = fc.string({ unit: fc.constantFrom('a', 'b', '1', '.', '-', '_'), minLength: 1 });
   fc.assert(
     fc.property(
-      glob.filter((pattern) => !/\*\*|\.\./.test(pattern)),
+      glob.filter((pattern) => !/\*\*|\.\.|^\.\*/.test(pattern)),
       text.filter((tag) => !tag.startsWith('.')),
       (pattern, tag) => {
         t.is(parseGlob(pattern).matches(tag), matchesGlob(tag, pattern), `${pattern} ${tag}`);

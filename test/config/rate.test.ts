@@ -18,7 +18,7 @@ test('a rate of nothing is refused', (t) => {
   }
 });
 
-for (const text of ['', '50MiB', '50MiB/m', '50/s', '/s', '50Mbit/s', '50MiB/s ']) {
+for (const text of ['', '50MiB/m', '50/s', '/s', '50MiB/s ']) {
   test(`the rate "${text}" is refused`, (t) => {
     const error = t.throws(() => parseRate(text), { instanceOf: ConfigError });
     t.deepEqual(error.problems, [`write a rate such as "50MiB/s", not "${text}"`]);

@@ -353,7 +353,7 @@ test(
   `docker.io/library/node@${DIGEST}`,
   'write the digest under digests, and the image without it',
 );
-test(image, 'index.docker.io/library/node', 'write docker.io, the name of this registry');
+test(image, 'index.docker.io/library/node', 'write docker.io/library/node');
 test(image, 'ghcr.io/Org/app', LOWER);
 test(image, 'ghcr.io/', LOWER);
 test(image, 'ghcr.io//app', LOWER);
@@ -432,7 +432,7 @@ test(tags, '{ globs: ["", "[a", "a}", "a|b", "[z-a]", "!(a)"], exclude: ["{a"] }
   '.globs[0]: write a pattern such as "22-*", of at most 255 characters',
   `.globs[1]: "[a" has [ ${UNUSUAL}`,
   `.globs[2]: "a}" has } ${UNUSUAL}`,
-  `.globs[3]: "a|b" has | ${UNUSUAL}`,
+  '.globs[3]: "a|b" is a regular expression, and patterns have *, ?, [a-z] and {a,b}; write {a,b}',
   '.globs[4]: "[z-a]" has a range that is none; write one such as [0-9]',
   `.globs[5]: "!(a)" has ! ${UNUSUAL}`,
   '.exclude[0]: "{a" opens { and does not close it; write {a,b}',

@@ -1,0 +1,124 @@
+/** A file as people write it by mistake, the place that is named, and what they can copy from there. */
+export type Slip = readonly [yaml: string, path: string, right: string];
+
+const upstream = (keys: string) => `upstreams: { docker.io: { ${keys} } }`;
+const allow = (pattern: string) => upstream(`allow: ['**', '${pattern}']`);
+
+const SIZES: readonly Slip[] = [
+  ['store: { maxBytes: 100 }', 'store.maxBytes', '100GiB'],
+  ['store: { maxBytes: 10 }', 'store.maxBytes', '10GiB'],
+  ["store: { maxBytes: '500' }", 'store.maxBytes', '500GiB'],
+  ['store: { maxBytes: 102400 }', 'store.maxBytes', '102400MiB'],
+  ['store: { minFreeBytes: 2 }', 'store.minFreeBytes', '2GiB'],
+  ['store: { maxBytes: 100G }', 'store.maxBytes', '100GB or 100GiB'],
+  ['store: { maxBytes: 1.5t }', 'store.maxBytes', '1.5TB or 1.5TiB'],
+  ['store: { maxBytes: 100gb }', 'store.maxBytes', '100GB'],
+  ['store: { maxBytes: 100Gi }', 'store.maxBytes', '100GiB'],
+  [upstream('bandwidth: 50M'), 'upstreams.docker.io.bandwidth', '50MB/s or 50MiB/s'],
+  [upstream('bandwidth: 50MiB'), 'upstreams.docker.io.bandwidth', '50MiB/s'],
+  [upstream('bandwidth: 100Mbit/s'), 'upstreams.docker.io.bandwidth', '12500kB/s'],
+  ['sync: { bandwidth: 100Mbps }', 'sync.bandwidth', '12500kB/s'],
+  [upstream('tags: { ttl: 5 min }'), 'upstreams.docker.io.tags.ttl', '5m'],
+  [upstream('tags: { negativeTtl: 1 hour }'), 'upstreams.docker.io.tags.negativeTtl', '1h'],
+  ['sync: { jitter: 30seconds }', 'sync.jitter', '30s'],
+  ['sync: { defaults: { fresh: 1w } }', 'sync.defaults.fresh', '7d'],
+];
+
+const PATTERNS: readonly Slip[] = [
+  [allow('^library/'), 'upstreams.docker.io.allow[1]', 'library/**'],
+  [allow('library/.*'), 'upstreams.docker.io.allow[1]', 'library/**'],
+  [allow('.*'), 'upstreams.docker.io.allow[1]', '**'],
+  [allow('org/app$'), 'upstreams.docker.io.allow[1]', '*org/app'],
+  [allow('^org/(a|b)$'), 'upstreams.docker.io.allow[1]', 'org/{a,b}'],
+  [allow('org/v\\d+'), 'upstreams.docker.io.allow[1]', 'org/v[0-9]*'],
+  [upstream("deny: ['org/a|org/b']"), 'upstreams.docker.io.deny[0]', '{org/a,org/b}'],
+  [
+    upstream("tags: { immutable: ['*:^v1'] }"),
+    'upstreams.docker.io.tags.immutable[0]',
+    '"^v1" is a regular expression, and patterns have *, ?, [a-z] and {a,b}; write v1*',
+  ],
+  ["store: { pins: ['ghcr.io/org/.*:v1'] }", 'store.pins[0]', 'ghcr.io/org/*:v1'],
+];
+
+const HUB = 'https://registry-1.docker.io';
+const URLS: readonly Slip[] = [
+  ...[
+    'https://hub.docker.com',
+    'https://hub.docker.com/r/library/nginx',
+    'https://index.docker.io/v1/',
+    'https://index.docker.io',
+    'https://docker.io',
+    'http://docker.io/',
+    'https://DOCKER.io:443',
+    'https://registry.hub.docker.com/v2/',
+    'https://registry-1.docker.io/v1/',
+    'https://registry-1.docker.io/library',
+    'hub.docker.com',
+    'docker.io',
+  ].map((url): Slip => [upstream(`url: '${url}'`), 'upstreams.docker.io.url', HUB]),
+  [
+    'upstreams: { docker.io: ~, ghcr.io: { url: https://github.com/org } }',
+    'upstreams.ghcr.io.url',
+    'https://ghcr.io',
+  ],
+  [
+    'upstreams: { docker.io: ~, quay.io: { url: quay.io } }',
+    'upstreams.quay.io.url',
+    'https://quay.io',
+  ],
+  [upstream('url: parent.example:5000'), 'upstreams.docker.io.url', 'https://parent.example:5000'],
+  [upstream('url: docker://parent.example'), 'upstreams.docker.io.url', 'https://parent.example'],
+  [
+    upstream('url: https://parent.example/v1/'),
+    'upstreams.docker.io.url',
+    'https://parent.example',
+  ],
+];
+
+/** How people write the name of a registry that is another one. */
+const NAMES: readonly (readonly [wrong: string, right: string])[] = [
+  ['hub.docker.com', 'docker.io'],
+  ['registry.hub.docker.com', 'docker.io'],
+  ['index.docker.io', 'docker.io'],
+  ['https://index.docker.io/v1/', 'docker.io'],
+  ['Docker.io', 'docker.io'],
+  ['docker.io:443', 'docker.io'],
+  ['https://ghcr.io', 'ghcr.io'],
+  ['ghcr.io/', 'ghcr.io'],
+  ['GHCR.io', 'ghcr.io'],
+  ['ghcr.io:443', 'ghcr.io'],
+  ['ghcr.io.', 'ghcr.io'],
+  ['gallery.ecr.aws', 'public.ecr.aws'],
+  ['REG.example:5000', 'reg.example:5000'],
+  ['reg.example_5000', 'reg.example:5000'],
+];
+const BOTH = 'docker.io: ~, ghcr.io: ~, public.ecr.aws: ~, "reg.example:5000": ~';
+const REGISTRIES: readonly Slip[] = NAMES.flatMap(([wrong, right]): Slip[] => [
+  [
+    `upstreams: { quay.io: ~, '${wrong}': ~ }\ndefaultUpstream: quay.io`,
+    `upstreams.${wrong}`,
+    right,
+  ],
+  [`upstreams: { ${BOTH} }\ndefaultUpstream: '${wrong}'`, 'defaultUpstream', right],
+  ...(wrong.includes('/') || wrong.includes('_')
+    ? []
+    : [
+        [
+          `upstreams: { ${BOTH} }\nsync: { rules: [{ image: '${wrong}/org/app' }] }`,
+          'sync.rules[0].image',
+          `${right}/org/app`,
+        ] as const,
+      ]),
+]);
+
+const HOSTS: readonly Slip[] = [
+  [upstream('hosts: [Hub.example]'), 'upstreams.docker.io.hosts[0]', 'hub.example'],
+  [upstream("hosts: ['hub.example:443']"), 'upstreams.docker.io.hosts[0]', 'hub.example'],
+  [upstream("hosts: ['hub.example:80']"), 'upstreams.docker.io.hosts[0]', 'hub.example'],
+  [upstream('hosts: [https://hub.example/]'), 'upstreams.docker.io.hosts[0]', 'hub.example'],
+  [upstream('storage: [Minio.example]'), 'upstreams.docker.io.storage[0]', 'minio.example'],
+  [upstream('storage: [https://x.example/a]'), 'upstreams.docker.io.storage[0]', 'x.example'],
+  [upstream("realms: ['*.X.example:8443']"), 'upstreams.docker.io.realms[0]', '*.x.example'],
+];
+
+export const SLIPS: readonly Slip[] = [...SIZES, ...PATTERNS, ...URLS, ...REGISTRIES, ...HOSTS];
