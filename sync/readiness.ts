@@ -8,7 +8,7 @@ import type { SyncParts } from './parts.ts';
 
 const MAX_MISSING_TOLD = 10;
 
-type Parts = Pick<SyncParts, 'state' | 'metrics' | 'catalog' | 'blobs' | 'timer'>;
+type Parts = Pick<SyncParts, 'config' | 'state' | 'metrics' | 'catalog' | 'blobs' | 'timer'>;
 
 /**
  * Every selected image with how much of it is held, judged by the files on the disk, and the counts
@@ -16,7 +16,8 @@ type Parts = Pick<SyncParts, 'state' | 'metrics' | 'catalog' | 'blobs' | 'timer'
  */
 export async function surveyImages(parts: Parts): Promise<Pick<SyncStatus, 'images' | 'counts'>> {
   const images: SyncImage[] = [];
-  const counts = { ready: 0, partial: 0, stale: 0 };
+  const unresolved = parts.state.unresolved(parts.config).length;
+  const counts = { ready: 0, partial: 0, stale: 0, unresolved };
   for (const known of parts.state.current.images) {
     const image = await describeReadiness(parts, known);
     images.push(image);

@@ -79,8 +79,10 @@ export class Resolver {
   }
 
   async #resolveRule(rule: SyncRule): Promise<void> {
+    let selected = rule.digests.length;
     for (const target of await this.#targets(rule)) {
       const tags = await this.#tags(rule, target);
+      selected += tags.length;
       const digests = rule.digests.map(async (text) => {
         this.#add(rule, { target, digest: parseDigest(text) });
       });
@@ -88,6 +90,10 @@ export class Resolver {
         ...digests,
         ...tags.map(async (tag) => this.#resolveTag(rule, target, tag)),
       ]);
+    }
+    // A pattern with a typing error takes nothing, and nobody would miss what it was to take.
+    if (selected === 0 && !this.#unknown.has(rule.path)) {
+      this.#fail(rule, rule.image, TEXTS.noTagMatches);
     }
   }
 

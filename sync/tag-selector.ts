@@ -5,6 +5,9 @@ import type { TagSelection } from '../src/config/tag-selection-schema.ts';
 import { isAttachedTag } from '../src/oci/cosign.ts';
 import { parseTag, type Tag } from '../src/oci/reference.ts';
 
+/** A glob or a regex that begins as tags do which are named after a digest. */
+const NAMES_DIGESTS = /^(?:\^|\\A|\{|\((?:\?(?:P?<\w+>|:))?)*sha(?:256|512)\\?-/;
+
 interface Candidate {
   readonly tag: Tag;
   readonly version: SemVer | undefined;
@@ -28,10 +31,12 @@ export class TagSelector {
   /** Globs and regexes. */
   readonly #patterns: readonly Pattern[];
   readonly #regexes: readonly Pattern[];
+  /** Those that begin as tags do which are named after a digest. */
+  readonly #ofDigests: readonly Pattern[];
   readonly #exclude: readonly Pattern[];
   readonly #range: semver.Range | undefined;
   readonly #newest: TagSelection['newest'];
-  /** False where the rule names all that it wants. */
+  /** False where the rule names all that it wants, or wants no tag. */
   readonly needsList: boolean;
 
   /** Throws a `ConfigError` for patterns that the configuration would refuse. */
@@ -39,11 +44,14 @@ export class TagSelector {
     this.#names = new Set(names.map(parseTag));
     this.#regexes = regexes.map(parseRegex);
     this.#patterns = [...globs.map(parseGlob), ...this.#regexes];
+    this.#ofDigests = this.#patterns.filter((_, at) =>
+      NAMES_DIGESTS.test([...globs, ...regexes][at] ?? ''),
+    );
     this.#exclude = exclude.map(parseGlob);
     this.#range = range === undefined ? undefined : new semver.Range(range);
     this.#newest = newest;
     const isOpen = this.#patterns.length > 0 || range !== undefined || newest !== undefined;
-    this.needsList = names.length === 0 || isOpen;
+    this.needsList = isOpen || (names.length === 0 && exclude.length > 0);
   }
 
   /**
@@ -63,12 +71,13 @@ export class TagSelector {
   }
 
   /**
-   * All that match and are not named. Signatures come with their image where a rule has referrers.
+   * All that match and are not named. Signatures come with their image where a rule has referrers;
+   * patterns take a tag that is named after a digest only where they begin so.
    */
   #candidates(tags: Iterable<Tag>): Candidate[] {
     if (!this.needsList) return [];
     return [...new Set(tags)].flatMap((tag) => {
-      if (this.#names.has(tag) || isAttachedTag(tag) || !this.#matches(tag)) return [];
+      if (this.#names.has(tag) || !this.#matches(tag)) return [];
       const version = this.#versionOf(tag);
       return this.#isVersionWanted(version) ? [{ tag, version }] : [];
     });
@@ -76,6 +85,7 @@ export class TagSelector {
 
   #matches(tag: Tag): boolean {
     if (this.#exclude.some((pattern) => pattern.matches(tag))) return false;
+    if (isAttachedTag(tag)) return this.#ofDigests.some((pattern) => pattern.matches(tag));
     return this.#patterns.length === 0 || this.#patterns.some((pattern) => pattern.matches(tag));
   }
 

@@ -25,6 +25,7 @@ export const TEXTS = {
   noMatch: 'no repository matches',
   noRepository: 'no such repository',
   noTags: 'the list of tags is empty',
+  noTagMatches: 'no tag of the list matches',
   noTag: 'the upstream has no such tag',
   noManifest: 'the upstream has no such manifest',
   noBlob: ({ digest }: { digest: string }) => `the upstream has no ${digest}`,

@@ -25,10 +25,16 @@ export interface SyncApi {
 export interface SyncStatus {
   /** Without rules there is nothing to be ready. */
   readonly rules: number;
-  readonly counts: { readonly ready: number; readonly partial: number; readonly stale: number };
+  /** `unresolved`: rules and images of which it is not known what they select. */
+  readonly counts: {
+    readonly ready: number;
+    readonly partial: number;
+    readonly stale: number;
+    readonly unresolved: number;
+  };
   /** In the order of rules and tags. */
   readonly images: readonly SyncImage[];
-  /** Rules of which it is not known what they select: no run has resolved them yet. */
+  /** What is selected and has no digest yet: no run has resolved it, or none could. */
   readonly unresolved?: readonly SyncProblem[];
   readonly nextRunAt?: number;
   /** While the windows are closed. */

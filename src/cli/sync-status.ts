@@ -65,7 +65,8 @@ function describeCounts({ counts, images }: SyncStatus): string {
     ...(tags > 0 ? [count(tags, 'tag')] : []),
   ];
   const lack = missing.length === 0 ? '' : ` (${missing.join(' and ')} missing)`;
-  return `${counts.ready} ready, ${counts.partial} partial${lack}, ${counts.stale} stale\n`;
+  const unresolved = counts.unresolved > 0 ? `, ${counts.unresolved} unresolved` : '';
+  return `${counts.ready} ready, ${counts.partial} partial${lack}, ${counts.stale} stale${unresolved}\n`;
 }
 
 function describeRuns({ run, nextRunAt, closedUntil }: SyncStatus, now: number): string[] {

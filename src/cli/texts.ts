@@ -73,7 +73,7 @@ export const TEXTS = {
   nothingToRun: 'sync: write here what the site must hold, and when it is fetched',
   notSelected: 'no longer selected:',
   unresolved: 'could not be resolved:',
-  unknown: 'not known yet what they select:',
+  unknown: 'not resolved:',
   failed: 'failed:',
   noRun: 'no run yet',
   nextRun: ({ time }: { time: string }) => `next run at ${time}`,

@@ -7,7 +7,7 @@ import { isGlob, parseGlob } from './glob.ts';
 import { DOCKER_HUB, registryNameMeant } from './registries.ts';
 import { converted, type Frozen } from './section.ts';
 import type { Source } from './source.ts';
-import { LATEST, tagSelectionSchema } from './tag-selection-schema.ts';
+import { isEmptySelection, LATEST, NO_TAGS, tagSelectionSchema } from './tag-selection-schema.ts';
 import { TEXTS } from './texts.ts';
 
 /** The names in image indexes: the values of GOOS and GOARCH. */
@@ -110,8 +110,7 @@ export function ruleSchema({ upstreams }: Source) {
       .describe('REGISTRY/REPOSITORY; the repository may be a pattern.'),
     tags: tagSelectionSchema
       .nullish()
-      .transform((value) => value ?? LATEST)
-      .describe('The tags that are wanted. Left out: latest.'),
+      .describe('The tags that are wanted. Left out: latest, or none where digests are written.'),
     digests: z
       .array(z.string().regex(DIGEST, TEXTS.digest))
       .default([])
@@ -135,6 +134,8 @@ export type RuleDefaults = Partial<z.output<z.ZodObject<typeof common>>>;
  */
 export function completeRules(source: RuleSource, defaults: RuleDefaults) {
   return source.rules.map(({ image, tags, digests, ...own }, position) => {
+    const untagged = digests.length > 0 ? NO_TAGS : LATEST;
+    const isUntagged = !tags || isEmptySelection(tags);
     const {
       fresh: freshMs,
       removed,
@@ -143,7 +144,7 @@ export function completeRules(source: RuleSource, defaults: RuleDefaults) {
     return {
       path: `${source.path}[${position}]`,
       image,
-      tags,
+      tags: isUntagged ? untagged : tags,
       digests,
       ...rest,
       freshMs,

@@ -11,7 +11,8 @@ import { TEXTS } from './texts.ts';
 /**
  * A tag is selected when it is named; or when it matches a glob or regex (any tag does where
  * neither is given, unless there are only names), is not excluded, lies in the semver range, and is
- * among the newest of all that do. The version of a tag is the group `version` of the first regex
+ * among the newest of all that do; an empty selection wants none. A tag that is named after a digest
+ * matches only what begins as it does. The version of a tag is the group `version` of the first regex
  * that caught one, else the whole tag. No name is excluded: that is refused.
  */
 export interface TagSelection {
@@ -23,8 +24,11 @@ export interface TagSelection {
   readonly newest?: { readonly count: number; readonly by: 'semver' | 'created' };
 }
 
-/** The selection of a rule without `tags`. */
-export const LATEST: TagSelection = { names: [DEFAULT_TAG], globs: [], regexes: [], exclude: [] };
+/** The selection of a rule that wants digests alone. */
+export const NO_TAGS: TagSelection = { names: [], globs: [], regexes: [], exclude: [] };
+
+/** The selection of a rule without `tags` and `digests`. */
+export const LATEST: TagSelection = { ...NO_TAGS, names: [DEFAULT_TAG] };
 
 const name = z.string().transform(converted(checkTag));
 const glob = z.string().transform(validated(parseGlob));
@@ -63,11 +67,13 @@ const selection = z
     exclude: z.array(glob).default([]).describe('Patterns of tags that are not wanted.'),
   })
   .transform(({ regex: expressions, ...rest }): TagSelection => {
-    const lists = { ...rest, regexes: [expressions].flat() };
-    const isEmpty = Object.values(lists).every((part) => Array.isArray(part) && part.length === 0);
-    return isEmpty ? LATEST : lists;
+    return { ...rest, regexes: [expressions].flat() };
   })
   .superRefine(checkNames);
+
+export function isEmptySelection(selection: TagSelection): boolean {
+  return Object.values(selection).every((part) => Array.isArray(part) && part.length === 0);
+}
 
 /** The tags of a rule; a tag or a list of tags is short for `names`. */
 export const tagSelectionSchema = z.union(

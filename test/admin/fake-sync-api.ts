@@ -75,7 +75,7 @@ export const SYNC_REPORT: SyncReport = {
 
 export const STATUS: SyncStatus = {
   rules: 3,
-  counts: { ready: 1, partial: 1, stale: 1 },
+  counts: { ready: 1, partial: 1, stale: 1, unresolved: 0 },
   images: [READY, STALE, PARTIAL],
   nextRunAt: NOON + HOUR,
   run: {},

@@ -410,7 +410,7 @@ test('a lock is not replayed while another run is under way', async (t) => {
 
 const ALL_READY: SyncStatus = {
   ...STATUS,
-  counts: { ready: 1, partial: 0, stale: 0 },
+  counts: { ready: 1, partial: 0, stale: 0, unresolved: 0 },
   images: [READY],
   run: { last: { ...SYNC_REPORT, endedAt: NOON - DAY } },
 };
@@ -452,7 +452,7 @@ for (const [what, status, code, text] of [
     'a tag is all that is missing',
     {
       ...STATUS,
-      counts: { ready: 0, partial: 1, stale: 0 },
+      counts: { ready: 0, partial: 1, stale: 0, unresolved: 0 },
       images: [{ ...LACKING, lacksTag: true, reason: 'its tag is not recorded yet' }],
     },
     1,
@@ -469,7 +469,7 @@ for (const [what, status, code, text] of [
     'bytes, a tag, and a manifest that was never seen are missing',
     {
       ...STATUS,
-      counts: { ready: 0, partial: 3, stale: 0 },
+      counts: { ready: 0, partial: 3, stale: 0, unresolved: 0 },
       images: [
         { ...PARTIAL, lacksTag: true, reason: 'one file is missing' },
         { ...LACKING, lacksTag: true, reason: 'its tag is not recorded yet' },
@@ -497,18 +497,20 @@ for (const [what, status, code, text] of [
     'a rule was never resolved',
     {
       ...ALL_READY,
+      counts: { ...ALL_READY.counts, unresolved: 1 },
       unresolved: [PROBLEM],
       closedUntil: NOON + DAY,
       run: { running: PROGRESS },
     },
     1,
     lines(
-      ...READY_TEXT,
+      ...READY_TEXT.slice(0, -1),
+      '1 ready, 0 partial, 0 stale, 1 unresolved',
       `running: ${FAR}`,
       'next run at 2026-11-21T13:00:00.000Z',
       'no window is open before 2026-11-22T12:00:00.000Z',
       '',
-      'not known yet what they select:',
+      'not resolved:',
       'RULE           IMAGE          REASON',
       'sync.rules[1]  ghcr.io/org/*  ghcr.io has no catalog: name its repositories',
     ),
@@ -525,13 +527,13 @@ for (const [what, status, code, text] of [
   ],
   [
     'nothing was selected yet',
-    { rules: 1, counts: { ready: 0, partial: 0, stale: 0 }, images: [], run: {} },
+    { rules: 1, counts: { ready: 0, partial: 0, stale: 0, unresolved: 0 }, images: [], run: {} },
     1,
     lines('0 ready, 0 partial, 0 stale', 'no run yet'),
   ],
   [
     'there are no rules',
-    { rules: 0, counts: { ready: 0, partial: 0, stale: 0 }, images: [], run: {} },
+    { rules: 0, counts: { ready: 0, partial: 0, stale: 0, unresolved: 0 }, images: [], run: {} },
     1,
     'no rules: write under "sync" what the site must hold\n',
   ],

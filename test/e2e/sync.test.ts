@@ -60,7 +60,7 @@ run('what was synced is pulled by every client with the registries gone', async 
   t.deepEqual(await mirror.command('sync', 'plan', '--json').then(({ code }) => code), 0);
 
   await Promise.all([origin.stop(), otherOrigin.stop()]);
-  const ready = { rules: 3, counts: { ready: 4, partial: 0, stale: 0 } };
+  const ready = { rules: 3, counts: { ready: 4, partial: 0, stale: 0, unresolved: 0 } };
   t.deepEqual(await status(world), { code: 0, ...ready, images: await describe(world) });
 
   const hub = [images.oci, images.docker, release.image];
@@ -136,7 +136,7 @@ run('offline: what was not chosen is told by name, what is lost as well', async 
   t.deepEqual(await status(world), {
     code: 1,
     rules: 3,
-    counts: { ready: 3, partial: 1, stale: 0 },
+    counts: { ready: 3, partial: 1, stale: 0, unresolved: 0 },
     images: [
       ...others.toReversed(),
       {

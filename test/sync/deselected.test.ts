@@ -292,7 +292,7 @@ test('what sync has pinned survives a collection, and what it let go of does not
   t.deepEqual(kept, [
     { image: APP, digest: image('v1').manifest.digest, why: 'pinned (sync: sync.rules[0])' },
   ]);
-  t.deepEqual((await next.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
+  t.deepEqual((await next.sync.status()).counts, { ready: 1, partial: 0, stale: 0, unresolved: 0 });
 });
 
 test('the log counts what was released and what was guarded apart, with times to read', async (t) => {

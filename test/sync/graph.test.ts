@@ -78,7 +78,7 @@ test('chosen platforms and their attestations only; the index keeps its bytes', 
       'GET /v2/library/app/manifests/<index>',
     ],
   );
-  t.deepEqual((await site.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
+  t.deepEqual((await site.sync.status()).counts, { ready: 1, partial: 0, stale: 0, unresolved: 0 });
   // Online, what was not chosen is a pull like any other.
   t.is((await site.manifest(REPOSITORY, attests.arm.manifest.digest)).status, 200);
   await site.close();
@@ -183,7 +183,12 @@ for (const how of ['api', 'fallback'] as const) {
     t.true((await site.run()).isOk);
     t.deepEqual(site.asked(), ['HEAD /v2/library/app/manifests/v1']);
     await site.registry.refuse();
-    t.deepEqual((await site.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
+    t.deepEqual((await site.sync.status()).counts, {
+      ready: 1,
+      partial: 0,
+      stale: 0,
+      unresolved: 0,
+    });
     t.true((await site.manifest(REPOSITORY, cosignTag)).body.equals(cosign.manifest.bytes));
     for (const each of [app, signature, cosign]) {
       t.is((await site.blob(REPOSITORY, each.layer(0).digest)).status, 200);

@@ -63,7 +63,7 @@ test('stopped in the middle it closes in order, and goes on at the next start', 
   t.true((await next.ended()).isOk);
   const layers = next.asked().filter((line) => line.includes('layer0'));
   t.deepEqual(layers, [`GET /v2/library/app/blobs/<app.layer0> bytes=${MIB}-`]);
-  t.deepEqual((await next.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
+  t.deepEqual((await next.sync.status()).counts, { ready: 1, partial: 0, stale: 0, unresolved: 0 });
 });
 
 test('stopped while it waits for an upstream to recover', async (t) => {
@@ -218,7 +218,7 @@ test('offline, plan and run are refused at once, nothing changes, and what is he
   t.deepEqual(await readFile(join(storePath, 'sync.json')), state);
   t.deepEqual(await read('/api/v1/pins'), pins);
   t.like(await read('/api/v1/sync'), {
-    counts: { ready: 1, partial: 0, stale: 0 },
+    counts: { ready: 1, partial: 0, stale: 0, unresolved: 0 },
     run: { last: { isOk: true } },
   });
   t.is(registry.connections, connections);
@@ -260,7 +260,7 @@ test('in the server: the admin API runs and tells it, and `work` starts it', asy
   });
   t.like(await read('/api/v1/sync'), {
     rules: 1,
-    counts: { ready: 1, partial: 0, stale: 0 },
+    counts: { ready: 1, partial: 0, stale: 0, unresolved: 0 },
     images: [{ image: `${UPSTREAM}/${REPOSITORY}`, tag: 'v1', state: 'ready' }],
   });
   t.like(await read(`/api/v1/explain?image=${UPSTREAM}/${REPOSITORY}:v1`), {

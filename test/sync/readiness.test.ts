@@ -58,7 +58,7 @@ test('ready, and with a blob file removed partial, which is named and mended', a
     reason: 'one file is missing',
   };
   const { counts, images } = await site.sync.status();
-  t.deepEqual(counts, { ready: 0, partial: 1, stale: 0 });
+  t.deepEqual(counts, { ready: 0, partial: 1, stale: 0, unresolved: 0 });
   t.deepEqual(images, [partial]);
   t.deepEqual(await site.sync.explain(`${APP}:v1`), partial);
   t.deepEqual(site.asked(), []);
@@ -94,7 +94,7 @@ test('stale once the upstream has not confirmed it for longer than the rule allo
   t.false((await site.run()).isOk);
   const reason = 'not confirmed by the upstream for longer than its rule allows';
   t.deepEqual(await site.sync.explain(`${APP}:v1`), { ...ready, state: 'stale', reason });
-  t.deepEqual((await site.sync.status()).counts, { ready: 0, partial: 0, stale: 1 });
+  t.deepEqual((await site.sync.status()).counts, { ready: 0, partial: 0, stale: 1, unresolved: 0 });
   await site.registry.accept();
   t.true((await site.run()).isOk);
   const { checkedAt, state } = (await site.sync.explain(`${APP}:v1`)) ?? {};
@@ -128,7 +128,7 @@ test('what no run has resolved is not ready', async (t) => {
   const reason = 'no run has resolved it yet';
   t.deepEqual(await site.sync.status(), {
     rules: 1,
-    counts: { ready: 0, partial: 0, stale: 0 },
+    counts: { ready: 0, partial: 0, stale: 0, unresolved: 1 },
     images: [],
     unresolved: [{ rule: 'sync.rules[0]', image: APP, reason }],
     run: {},
@@ -147,6 +147,7 @@ test('metrics tell how it stands and how the last run went', async (t) => {
     'entrepot_sync_images{state="ready"} 1',
     'entrepot_sync_images{state="partial"} 0',
     'entrepot_sync_images{state="stale"} 0',
+    'entrepot_sync_images{state="unresolved"} 0',
     `entrepot_sync_last_success_timestamp_seconds ${START / 1000}`,
     `entrepot_sync_last_run_bytes ${3000 + image.config.size}`,
     'entrepot_sync_last_run_duration_seconds 0',
@@ -168,7 +169,7 @@ test('what never gets too old is not stale in the next process either', async (t
   await site.close();
   await timer.advance(1000 * 24 * HOUR);
   const next = await Site.start(t, { rules, registry, storePath, timer });
-  t.deepEqual((await next.sync.status()).counts, { ready: 1, partial: 0, stale: 0 });
+  t.deepEqual((await next.sync.status()).counts, { ready: 1, partial: 0, stale: 0, unresolved: 0 });
 });
 
 test('with all its files and without its tag an image is partial, and the tag is what it lacks', async (t) => {

@@ -143,7 +143,7 @@ test('an image that fails stops no other, and its tag stays where it was', async
   t.regex(denied ?? '', /^hub\.example: .*403/);
   t.is(gone, `the upstream has no ${layerOf('gone').digest}`);
   const status = await site.sync.status();
-  t.deepEqual(status.counts, { ready: 1, partial: 3, stale: 0 });
+  t.deepEqual(status.counts, { ready: 1, partial: 3, stale: 0, unresolved: 0 });
   t.deepEqual(
     status.images.filter(({ state }) => state === 'partial').map(({ missing }) => missing),
     ['damaged', 'denied', 'gone'].map((tag) => [{ digest: layerOf(tag).digest, size: 500 }]),

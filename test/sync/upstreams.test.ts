@@ -53,7 +53,7 @@ test('an upstream that does not say what a tag means keeps no image of another o
   gate.open();
   const { isOk, images } = await site.ended();
   t.deepEqual([isOk, images], [true, { fetched: 4, kept: 0, failed: 0 }]);
-  t.deepEqual((await site.sync.status()).counts, { ready: 4, partial: 0, stale: 0 });
+  t.deepEqual((await site.sync.status()).counts, { ready: 4, partial: 0, stale: 0, unresolved: 0 });
   t.deepEqual(
     site.asked(),
     [
