@@ -28,12 +28,16 @@ const ecrPublicSchema = z.strictObject({
 });
 
 function gcpSchema(source: Source) {
-  return z.strictObject({
-    provider: z.literal('gcp').describe('Google Artifact Registry and gcr.io.'),
-    key: z
-      .exactOptional(secretSchema(source).refine(isServiceAccount, TEXTS.serviceAccount))
-      .describe("A service account's JSON key. Left out: the default credentials of Google."),
-  });
+  return z
+    .strictObject({
+      provider: z.literal('gcp').describe('Google Artifact Registry and gcr.io.'),
+      key: z
+        .exactOptional(
+          secretSchema(source).refine(({ text }) => isServiceAccount(text), TEXTS.serviceAccount),
+        )
+        .describe("A service account's JSON key. Left out: the default credentials of Google."),
+    })
+    .transform(({ key, ...entry }) => ({ ...entry, ...(key && named('key', key)) }));
 }
 
 function isServiceAccount(text: string): boolean {
@@ -52,7 +56,8 @@ function acrSchema(source: Source) {
         .exactOptional(secretSchema(source))
         .describe('Secret of the service principal. Left out: the default credentials of Azure.'),
     })
-    .check(z.superRefine(checkPrincipal, { when: () => true }));
+    .check(z.superRefine(checkPrincipal, { when: () => true }))
+    .transform(({ secret, ...entry }) => ({ ...entry, ...(secret && named('secret', secret)) }));
 }
 
 function checkPrincipal(entry: object, context: z.RefinementCtx): void {
@@ -73,7 +78,7 @@ function ibmSchema(source: Source) {
     .transform(({ apiKey }) => ({
       provider: 'password' as const,
       username: 'iamapikey',
-      password: apiKey,
+      ...named('password', apiKey),
     }));
 }
 
@@ -115,10 +120,35 @@ function parseMap(text: string): Record<string, unknown> | undefined {
   }
 }
 
+interface Secret {
+  readonly text: string;
+  /** Absolute; `undefined` for one of the environment, which stays as it is. */
+  readonly file: string | undefined;
+}
+
+/** The secret as a key of its entry, beside the file that it is read from again. */
+function named<Key extends string>(key: Key, { text, file }: Secret) {
+  return { [key]: text, ...(file !== undefined && { file }) } as Record<Key, string> & {
+    file?: string;
+  };
+}
+
+/** The secret of a credential's file as it is now. Throws a `ConfigError`, as at the start. */
+export function readSecret(provider: CredentialsDocument['provider'], file: string): string {
+  const text = readFile(file);
+  if (provider === 'gcp' && !isServiceAccount(text)) throw new ConfigError([TEXTS.serviceAccount]);
+  if (provider === 'bearer' && !isBearer(text)) throw new ConfigError([TEXTS.bearer]);
+  return text;
+}
+
+function isBearer(text: string): boolean {
+  return /^[\x21-\x7e]+$/.test(text);
+}
+
 /**
  * A secret in another file or in the environment, which is read at once. No problem holds it.
  */
-export function secretSchema(source: Source) {
+function secretSchema(source: Source) {
   return z
     .strictObject(
       {
@@ -129,13 +159,13 @@ export function secretSchema(source: Source) {
     )
     .meta({ minProperties: 1, maxProperties: 1 })
     .transform(
-      converted(({ file, env }) => {
-        if ((file === undefined) === (env === undefined)) {
+      converted(({ file: written, env }): Secret => {
+        if ((written === undefined) === (env === undefined)) {
           throw new ConfigError([TEXTS.secretTwice]);
         }
-        return file === undefined
-          ? readVariable(env ?? '', source.env)
-          : readFile(resolve(source.directory, file));
+        const file = written === undefined ? undefined : resolve(source.directory, written);
+        const text = file === undefined ? readVariable(env ?? '', source.env) : readFile(file);
+        return { text, file };
       }),
     );
 }
@@ -197,7 +227,9 @@ function entryError({ code }: z.core.$ZodRawIssue): string {
 /** The keys of each form; one form an entry. */
 const FORMS = [['username', 'password'], ['identityToken'], ['token']];
 
-type Account = Partial<Record<'username' | 'password' | 'identityToken' | 'token', string>>;
+type Account = Partial<
+  Record<'password' | 'identityToken' | 'token', Secret> & { readonly username: string }
+>;
 
 /** An account whose secret the operator keeps. Names are taken as they stand: `$oauthtoken`. */
 function accountSchema(source: Source) {
@@ -213,7 +245,7 @@ function accountSchema(source: Source) {
         .exactOptional(secret)
         .describe('Refresh token that the token service exchanges.'),
       token: z
-        .exactOptional(secret.refine((token) => /^[\x21-\x7e]+$/.test(token), TEXTS.bearer))
+        .exactOptional(secret.refine(({ text }) => isBearer(text), TEXTS.bearer))
         .describe('Bearer token that is sent as it is.'),
     })
     .check(z.superRefine(checkForm, { when: () => true }))
@@ -236,8 +268,14 @@ function checkForm(account: object, context: z.RefinementCtx): void {
 }
 
 function toCredentials({ username, password, identityToken, token }: Account) {
-  if (identityToken !== undefined)
-    return { provider: 'identity-token' as const, token: identityToken };
-  if (token !== undefined) return { provider: 'bearer' as const, token };
-  return { provider: 'password' as const, username: username ?? '', password: password ?? '' };
+  if (identityToken) {
+    return { provider: 'identity-token' as const, ...named('token', identityToken) };
+  }
+  if (token) return { provider: 'bearer' as const, ...named('token', token) };
+  const secret = password ?? { text: '', file: undefined };
+  return {
+    provider: 'password' as const,
+    username: username ?? '',
+    ...named('password', secret),
+  };
 }

@@ -78,9 +78,11 @@ function describeCredentials(credentials: CredentialsConfig) {
     case 'bearer':
       return { token: HIDDEN };
     case 'gcp':
-      return { ...credentials, ...('key' in credentials && { key: HIDDEN }) };
-    case 'acr':
-      return { ...credentials, ...('secret' in credentials && { secret: HIDDEN }) };
+      return { provider: 'gcp', ...('key' in credentials && { key: HIDDEN }) };
+    case 'acr': {
+      const { file: _, ...entry } = credentials;
+      return { ...entry, ...('secret' in entry && { secret: HIDDEN }) };
+    }
     case 'ecr':
     case 'ecr-public':
     case 'helper':

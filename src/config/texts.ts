@@ -43,6 +43,7 @@ export const TEXTS = {
   unreadable: ({ path, reason }: { path: string; reason: string }) =>
     `cannot read ${path}: ${reason}`,
   noSuchFile: 'there is no such file',
+  unusable: ({ path }: { path: string }) => `${path} is no plain file of at most 1 MiB`,
   permissionDenied: 'permission denied',
   isFolder: 'it is a folder',
   notUtf8: ({ path }: { path: string }) => `${path} is not UTF-8 text`,

@@ -63,9 +63,9 @@ export class ExpiringValue<Value> {
     return this.#held?.value === value ? this.#clock.steady() - this.#held.fetchedAt : undefined;
   }
 
-  /** The value was refused: the next `get` fetches another one. */
-  drop(value: Value): void {
-    if (this.#held?.value === value) this.#held = undefined;
+  /** The value was refused, or whatever is held counts no more: the next `get` fetches another one. */
+  drop(value?: Value): void {
+    if (value === undefined || this.#held?.value === value) this.#held = undefined;
   }
 
   async #renew(): Promise<Value> {

@@ -48,13 +48,14 @@ export class RegistryClient {
   readonly #bandwidth: Bandwidth | undefined;
 
   constructor(parts: RegistrySenderParts) {
-    const { config, clock, timing } = parts;
+    const { config, clock, timing, log } = parts;
     this.#parts = parts;
     const sender = new RegistrySender(parts, this.secrets);
     this.#sender = sender;
     const { base: registry, closing } = sender;
     const { secrets } = this;
-    const context = { upstream: config.name, registry, sender, clock, secrets, closing, timing };
+    const opened = { upstream: config.name, registry, sender, clock, secrets, closing, timing };
+    const context = { ...opened, log };
     const sources = config.credentials.map((entry) => openCredentials(entry, context));
     const accounts = (sources.length > 0 ? sources : [undefined]).map((credentials) => {
       const authenticator = new Authenticator({ ...context, realms: sender.realms, credentials });

@@ -92,6 +92,8 @@ export const TEXTS = {
   helperTalks: 'printed too much',
   helperWithout: ({ server }: { server: string }) => `has no credentials for ${server}`,
   helperSaid: ({ said }: { said: string }) => `failed${said}`,
+  secretKept: 'the file of a secret cannot be used, and the secret of before is kept',
+  secretRenewed: 'the file of a secret is read again',
   configNotJson: ({ file }: { file: string }) =>
     `${file} is not JSON as docker login or podman login writes it`,
   configWithout: ({ file, server }: { file: string; server: string }) =>

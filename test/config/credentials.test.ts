@@ -50,23 +50,23 @@ const means = test.macro({
 });
 
 const PASSWORD = { provider: 'password', username: 'u', password: 'hunter2' } as const;
+/** Its file is read again. */
+const OF_FILE = { ...PASSWORD, file: 'DIR/secret' } as const;
 test(means, '~', []);
-test(means, '{ username: u, password: { file: secret } }', [PASSWORD]);
+test(means, '{ username: u, password: { file: secret } }', [OF_FILE]);
 test(means, '{ username: u, password: { env: TOKEN } }', [PASSWORD]);
 test(means, '[{ username: u, password: { env: TOKEN } }]', [PASSWORD]);
 test(means, '{ identityToken: { file: secret } }', [
-  { provider: 'identity-token', token: 'hunter2' },
+  { provider: 'identity-token', token: 'hunter2', file: 'DIR/secret' },
 ]);
 test(means, '{ token: { env: TOKEN } }', [{ provider: 'bearer', token: 'hunter2' }]);
-test(means, '{ provider: ibm, apiKey: { file: secret } }', [
-  { ...PASSWORD, username: 'iamapikey' },
-]);
+test(means, '{ provider: ibm, apiKey: { file: secret } }', [{ ...OF_FILE, username: 'iamapikey' }]);
 test(
   means,
   '[{ username: u, password: { file: secret } }, { username: v, password: { file: other } }, { provider: ecr-public }]',
   [
-    PASSWORD,
-    { provider: 'password', username: 'v', password: 'hunter3' },
+    OF_FILE,
+    { provider: 'password', username: 'v', password: 'hunter3', file: 'DIR/other' },
     { provider: 'ecr-public' },
   ],
 );
@@ -74,13 +74,15 @@ test(
 // Names are taken as they stand.
 for (const name of ['$oauthtoken', '${TOKEN}', '<token>', '_json_key', 'org+robot', '%TOKEN%']) {
   test(means, `{ username: "${name}", password: { file: secret } }`, [
-    { ...PASSWORD, username: name },
+    { ...OF_FILE, username: name },
   ]);
 }
 
 test(means, '{ provider: ecr-public, profile: p }', [{ provider: 'ecr-public', profile: 'p' }]);
 test(means, '{ provider: gcp }', [{ provider: 'gcp' }]);
-test(means, '{ provider: gcp, key: { file: key.json } }', [{ provider: 'gcp', key: KEY }]);
+test(means, '{ provider: gcp, key: { file: key.json } }', [
+  { provider: 'gcp', key: KEY, file: 'DIR/key.json' },
+]);
 test(means, '{ provider: acr }', [{ provider: 'acr' }]);
 test(means, '{ provider: acr, client: c }', [{ provider: 'acr', client: 'c' }]);
 test(means, '{ provider: acr, tenant: t, client: c, secret: { env: TOKEN } }', [

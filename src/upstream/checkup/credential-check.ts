@@ -6,6 +6,7 @@ import { Authenticator, type Proof } from '../authenticator.ts';
 import type { Challenge } from '../challenge.ts';
 import type { CredentialSource } from '../credentials/credential.ts';
 import { openCredentials } from '../credentials/open-credentials.ts';
+import type { Log } from '../../observe/log.ts';
 import type { Timing } from '../../net/timing.ts';
 import type { Sender } from '../../net/transport.ts';
 import { failed, keyOf, ok, reasonOf, skipped, warning, type Outcome } from './finding.ts';
@@ -19,6 +20,7 @@ export interface CredentialCheckParts {
   readonly clock: Clock;
   readonly timing: Timing;
   readonly secrets: Secrets;
+  readonly log: Log;
   /** `undefined`: the registry asks for nothing. */
   readonly challenge: Challenge | undefined;
   /** The repository that a token is asked for; `undefined`: none was named. */

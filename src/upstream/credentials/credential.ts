@@ -1,3 +1,4 @@
+import type { HeldFiles } from '../../config/held-files.ts';
 import type { Clock } from '../../time/clock.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import type { Secrets } from '../secrets.ts';
@@ -39,6 +40,8 @@ export interface IssuedCredentialParts {
   /** What is issued is one more. */
   readonly secrets: Secrets;
   readonly clock: Clock;
+  /** What the provider is asked with, where that stands in a file: what was issued by an older one counts no more. */
+  readonly basis?: HeldFiles<unknown> | undefined;
   /** Aborts when the mirror closes. */
   readonly closing?: AbortSignal | undefined;
 }
@@ -50,13 +53,17 @@ const YOUNG_MS = 60_000;
 export class IssuedCredential implements CredentialSource {
   readonly label: string;
   readonly #value: ExpiringValue<Credential>;
+  readonly #basis: HeldFiles<unknown> | undefined;
+  #issuedBy: unknown;
 
-  constructor({ upstream, label, issue, secrets, clock, closing }: IssuedCredentialParts) {
+  constructor({ upstream, label, issue, secrets, clock, basis, closing }: IssuedCredentialParts) {
     this.label = label;
+    this.#basis = basis;
     this.#value = new ExpiringValue({
       clock,
       fetch: async () => {
         try {
+          this.#issuedBy = basis?.current;
           const issued = await askProvider(issue, { closing });
           secrets.add(secretOf(issued.value));
           return issued;
@@ -70,10 +77,13 @@ export class IssuedCredential implements CredentialSource {
   }
 
   async get(): Promise<Credential> {
+    const isIssued = this.#issuedBy !== undefined;
+    if (isIssued && this.#basis?.current !== this.#issuedBy) this.#value.drop();
     return this.#value.get();
   }
 
   refuse(credential: Credential): boolean {
+    if (this.#basis && this.#basis.again() !== this.#issuedBy) return true;
     const ageMs = this.#value.ageOf(credential);
     // Somebody else's refusal has brought a newer one already.
     if (ageMs === undefined) return true;

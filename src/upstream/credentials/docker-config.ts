@@ -11,22 +11,23 @@ export interface DockerConfigParts {
   readonly file: string;
   /** The registry as it was logged in to. */
   readonly server: string;
+  /** What the file holds; it is read unless that is given. */
+  readonly document?: DockerConfig;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
+export type DockerConfig = Fields;
 
-/** A `docker login` shows after this time at the latest. */
+/** A helper's `docker login` shows after this time at the latest; that of the file itself at once. */
 const LIFE_MS = 10 * 60_000;
 
 /**
- * Reads the file anew, as Docker does: the registry's own helper goes before the helper of all, and
+ * As Docker does it: the registry's own helper goes before the helper of all, and
  * that before what the file itself holds. What it throws says nothing of what the file
  * holds.
  */
 export async function issueFromDockerConfig(parts: DockerConfigParts): Promise<Issued<Credential>> {
-  const { file, server } = parts;
-  const document = parseJsonObject(Buffer.from(readTextFile(file)));
-  if (!document) throw new Error(TEXTS.configNotJson({ file }));
+  const { file, server, document = readDockerConfig(file) } = parts;
   const { auths, credHelpers, credsStore } = document;
   const helper = findEntry(credHelpers, server) ?? credsStore;
   if (typeof helper === 'string' && helper !== '') {
@@ -37,6 +38,13 @@ export async function issueFromDockerConfig(parts: DockerConfigParts): Promise<I
   const value = isMap(entry) ? readEntry(entry) : undefined;
   if (!value) throw new Error(TEXTS.configWithout({ file, server }));
   return { value, lifeMs: LIFE_MS };
+}
+
+/** Throws without a word of what the file holds. */
+export function readDockerConfig(file: string): DockerConfig {
+  const document = parseJsonObject(Buffer.from(readTextFile(file)));
+  if (!document) throw new Error(TEXTS.configNotJson({ file }));
+  return document;
 }
 
 /**

@@ -1,16 +1,15 @@
 import type { Clock } from '../../time/clock.ts';
 import type { CredentialsConfig } from '../../config/config.ts';
+import { readSecret } from '../../config/credentials-schema.ts';
+import { HeldFiles, type HeldFilesParts } from '../../config/held-files.ts';
+import type { Log } from '../../observe/log.ts';
 import type { Issued } from '../expiring-value.ts';
 import type { Sender } from '../../net/transport.ts';
 import type { Secrets } from '../secrets.ts';
-import {
-  IssuedCredential,
-  secretOf,
-  type Credential,
-  type CredentialSource,
-} from './credential.ts';
+import { IssuedCredential, type Credential, type CredentialSource } from './credential.ts';
 import { issueFromHelper } from './credential-helper.ts';
-import { issueFromDockerConfig } from './docker-config.ts';
+import { issueFromDockerConfig, readDockerConfig, type DockerConfig } from './docker-config.ts';
+import { TEXTS } from '../texts.ts';
 
 export interface CredentialsContext {
   readonly upstream: string;
@@ -21,6 +20,7 @@ export interface CredentialsContext {
   readonly clock: Clock;
   /** What is opened is one more. */
   readonly secrets: Secrets;
+  readonly log: Log;
   /** Aborts when the mirror closes. */
   readonly closing?: AbortSignal | undefined;
 }
@@ -30,6 +30,8 @@ type FixedConfig = Extract<
   { provider: 'password' | 'identity-token' | 'bearer' }
 >;
 type IssuedConfig = Exclude<CredentialsConfig, FixedConfig>;
+/** Of Docker's file what it holds. */
+type Basis = IssuedConfig & { readonly document?: DockerConfig };
 
 /** The source of a configured credential. A provider's library loads when it is first asked. */
 export function openCredentials(
@@ -38,41 +40,100 @@ export function openCredentials(
 ): CredentialSource {
   switch (config.provider) {
     case 'password': {
-      const { username, password } = config;
-      return fixed(username, { kind: 'password', username, password }, context);
+      const { username, password: secret } = config;
+      const kind = 'password';
+      return configured(username, config, secret, context, (password) => ({
+        kind,
+        username,
+        password,
+      }));
     }
     case 'identity-token':
-      return fixed('identity token', { kind: 'identity-token', token: config.token }, context);
-    case 'bearer':
-      return fixed('bearer token', { kind: 'bearer', token: config.token }, context);
+    case 'bearer': {
+      const { provider: kind, token: secret } = config;
+      const label = kind === 'bearer' ? 'bearer token' : 'identity token';
+      return configured(label, config, secret, context, (token) => ({ kind, token }));
+    }
     case 'ecr':
     case 'ecr-public':
     case 'gcp':
     case 'acr':
     case 'helper':
     case 'docker-config': {
+      const label = labelOf(config);
+      const basis = basisOf(config, label, context);
       const issue = async (signal: AbortSignal): Promise<Issued<Credential>> =>
-        issueFrom(config, { ...context, signal });
+        issueFrom(basis?.current ?? config, { ...context, signal });
       if (config.provider === 'acr' && config.secret !== undefined) {
         context.secrets.add(config.secret);
       }
-      return new IssuedCredential({ ...context, label: labelOf(config), issue });
+      return new IssuedCredential({ ...context, label, issue, basis });
     }
   }
 }
 
-/** A credential that the configuration holds, which is never replaced. */
-function fixed(
+/** A credential that the configuration holds: of a file, as that is now; else it is never replaced. */
+function configured(
   label: string,
-  credential: Credential,
-  { secrets }: Pick<CredentialsContext, 'secrets'>,
+  { provider, file }: FixedConfig,
+  secret: string,
+  context: CredentialsContext,
+  create: (secret: string) => Credential,
 ): CredentialSource {
-  secrets.add(secretOf(credential));
-  return { label, get: async () => credential, refuse: () => false };
+  const value = create(secret);
+  context.secrets.add(secret);
+  if (file === undefined) return { label, get: async () => value, refuse: () => false };
+  const read = (): Credential => {
+    const text = readSecret(provider, file);
+    context.secrets.add(text);
+    return create(text);
+  };
+  const held = new HeldFiles({ paths: [file], value, read, ...tellers(file, label, context) });
+  return {
+    label,
+    get: async () => held.current,
+    refuse: (credential) => held.again() !== credential,
+  };
+}
+
+/** What a provider is asked with that stands in a file, as that is now. */
+function basisOf(
+  config: IssuedConfig,
+  label: string,
+  context: CredentialsContext,
+): HeldFiles<Basis> | undefined {
+  const file = 'file' in config ? config.file : undefined;
+  if (file === undefined) return undefined;
+  const told = { paths: [file], ...tellers(file, label, context) };
+  if (config.provider === 'docker-config') {
+    return new HeldFiles<Basis>({
+      ...told,
+      read: () => ({ ...config, document: readDockerConfig(file) }),
+    });
+  }
+  const read = (): Basis => {
+    const secret = readSecret(config.provider, file);
+    context.secrets.add(secret);
+    if (config.provider === 'gcp') return { ...config, key: secret };
+    return config.provider === 'acr' ? { ...config, secret } : config;
+  };
+  return new HeldFiles<Basis>({ ...told, value: config, read });
+}
+
+function tellers(
+  file: string,
+  account: string,
+  { upstream, log, secrets }: CredentialsContext,
+): Pick<HeldFilesParts<unknown>, 'failed' | 'renewed'> {
+  return {
+    failed: (reason) =>
+      log.warn({ upstream, account, file, reason: secrets.strike(reason) }, TEXTS.secretKept),
+    renewed: () => log.info({ upstream, account, file }, TEXTS.secretRenewed),
+  };
 }
 
 async function issueFrom(
-  config: IssuedConfig,
+  config: Basis,
   context: CredentialsContext & { readonly signal: AbortSignal },
 ): Promise<Issued<Credential>> {
   const { signal } = context;
