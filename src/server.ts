@@ -11,7 +11,7 @@ import { createLog, type Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { Catalog } from './store/catalog/catalog.ts';
 import type { BlobStore } from './store/files/blob-store.ts';
-import { Store, type Step } from './store/store.ts';
+import { NoStoreError, Store, type Step } from './store/store.ts';
 import type { Clock } from './time/clock.ts';
 
 export interface ServerOptions {
@@ -94,17 +94,25 @@ export async function startServer(
   };
 }
 
-/** The admin application of a store that no server has open, on a socket of its own. */
+/**
+ * The admin application of a store that no server has open, on a socket of its own. Where there is no
+ * store, one is made at `newStorePath`; throws a `NoStoreError` without one.
+ */
 export async function startPrivateAdmin(
   config: Config,
   socketPath: string,
-  options: ServerOptions = {},
-): Promise<{ close(): Promise<void> }> {
+  { newStorePath, ...options }: ServerOptions & { newStorePath?: string } = {},
+): Promise<PrivateAdmin> {
   const { log = createLog() } = options;
   closeMask();
+  const isThere = await Store.isAt(config.store.path);
+  const storePath = isThere ? config.store.path : newStorePath;
+  if (storePath === undefined) throw new NoStoreError(config.store.path);
   await using undo = new AsyncDisposableStack();
-  const engine = undo.adopt(await startEngine(config, { ...options, log }), async (started) =>
-    started.close(),
+  const store = { ...config.store, path: storePath };
+  const engine = undo.adopt(
+    await startEngine({ ...config, store }, { ...options, log }),
+    async (started) => started.close(),
   );
   const app = engine.createAdminApp(() => 'this process serves no pulls');
   undo.adopt(await Listener.open({ path: socketPath }, app.callback(), log), async (opened) =>
@@ -112,7 +120,13 @@ export async function startPrivateAdmin(
   );
   await engine.store.sign(` (${process.pid}, a command)`);
   const parts = undo.move();
-  return { close: async () => parts.disposeAsync() };
+  return { isNew: !isThere, close: async () => parts.disposeAsync() };
+}
+
+export interface PrivateAdmin {
+  /** There was no store; this one was made. */
+  readonly isNew: boolean;
+  close(): Promise<void>;
 }
 
 /** What this process makes is for its user alone, also what LevelDB makes. A thread cannot say so. */
@@ -123,5 +137,6 @@ function closeMask(): void {
 /** Makes the catalog of a store that nobody has open anew from its files. */
 export async function rebuildCatalog(config: Config): Promise<RebuildReport> {
   closeMask();
+  if (!(await Store.isAt(config.store.path))) throw new NoStoreError(config.store.path);
   return Store.rebuild(config.store);
 }

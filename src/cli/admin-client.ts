@@ -51,10 +51,18 @@ export async function withAdmin<T>(
   config: Config,
   context: StoreContext,
   run: (ask: Ask) => Promise<T>,
+  ifNoStore: IfNoStore = 'refuse',
 ): Promise<T> {
   if (await isServed(config.admin)) return run(askStore(config.admin));
-  return withPrivateAdmin(config, context, async (path) => run(askStore({ path })));
+  const ask = async (path: string): Promise<T> => run(askStore({ path }));
+  return withPrivateAdmin(config, { context, ifNoStore }, ask);
 }
+
+/**
+ * A command in the wrong folder must leave no store behind: only a run of sync makes one, and a plan
+ * takes one that is empty and gone with the command.
+ */
+export type IfNoStore = 'refuse' | 'pretend' | 'make';
 
 /**
  * Runs with the path of a socket that only this user can reach, where this process answers for the
@@ -62,7 +70,7 @@ export async function withAdmin<T>(
  */
 async function withPrivateAdmin<T>(
   config: Config,
-  context: StoreContext,
+  { context, ifNoStore }: { context: StoreContext; ifNoStore: IfNoStore },
   run: (socketPath: string) => Promise<T>,
 ): Promise<T> {
   await using undo = new AsyncDisposableStack();
@@ -72,9 +80,18 @@ async function withPrivateAdmin<T>(
   undo.defer(async () => rm(folder, { recursive: true, force: true }));
   const socketPath = join(folder, 'admin.sock');
   const { openLog, startPrivateAdmin } = context;
-  const start = async () => startPrivateAdmin(config, socketPath, { log: openLog() });
+  const places = { make: config.store.path, pretend: join(folder, 'store'), refuse: undefined };
+  const newStorePath = places[ifNoStore];
+  const start = async () =>
+    startPrivateAdmin(config, socketPath, {
+      log: openLog(),
+      ...(newStorePath !== undefined && { newStorePath }),
+    });
   const admin = await tellingWhy(start, { ...config, uid: context.uid });
   undo.defer(async () => admin.close());
+  if (admin.isNew && ifNoStore === 'pretend') {
+    context.stderr.write(`${TEXTS.noStoreYet({ path: config.store.path })}\n`);
+  }
   const stopped = stop.first.then((signal) => {
     throw new InterruptedError(TEXTS.stoppedBy({ signal }));
   });
@@ -85,10 +102,15 @@ async function withPrivateAdmin<T>(
 export async function askOnce<Answer>(
   options: CommandOptions,
   context: StoreContext,
-  { path, ...request }: AdminRequest & { readonly path: string },
+  {
+    path,
+    ifNoStore,
+    ...request
+  }: AdminRequest & { readonly path: string; readonly ifNoStore?: IfNoStore },
 ): Promise<Answer> {
   const { config } = loadConfig({ file: options.config, ...context });
-  return (await withAdmin(config, context, async (ask) => ask(path, request))) as Answer;
+  const ask = async (ask: Ask): Promise<unknown> => ask(path, request);
+  return (await withAdmin(config, context, ask, ifNoStore)) as Answer;
 }
 
 /** Whether a server answers there. Throws `AdminError` when it is something else that does. */

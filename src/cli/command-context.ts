@@ -39,12 +39,15 @@ export interface StoreParts {
   readonly now: () => number;
   /** Rejects when the signal aborts first. */
   readonly pause: (milliseconds: number, signal?: AbortSignal) => Promise<unknown>;
-  /** Opens the store and serves its admin API on this socket until it is closed. */
+  /**
+   * Opens the store and serves its admin API on this socket until it is closed. Where there is none,
+   * it is made at `newStorePath`, or refused.
+   */
   readonly startPrivateAdmin: (
     config: Config,
     socketPath: string,
-    options: { log: Log },
-  ) => Promise<{ close(): Promise<void> }>;
+    options: { log: Log; newStorePath?: string },
+  ) => Promise<{ readonly isNew: boolean; close(): Promise<void> }>;
   /** Makes the catalog anew from the files of a store that nobody else has open. */
   readonly rebuildCatalog: (config: Config) => Promise<RebuildReport>;
 }

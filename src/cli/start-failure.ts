@@ -25,8 +25,8 @@ const STORE_FAULTS: Readonly<Record<string, string>> = {
 
 const DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM']);
 
-/** The store's own error, which knows who has it. */
-const STORE_IN_USE = 'STORE_IN_USE';
+/** Errors of the store that say all: who has it, or that there is none. */
+const TOLD: ReadonlySet<unknown> = new Set(['STORE_IN_USE', 'STORE_ABSENT']);
 
 /** What Node adds to an error of `listen`. */
 interface ListenError extends NodeJS.ErrnoException {
@@ -52,7 +52,7 @@ export function explainStartFailure(error: unknown, attempt: StartAttempt): stri
   const { path } = attempt.store;
   for (let fault = error; fault instanceof Error; fault = fault.cause) {
     const { code, syscall } = fault as NodeJS.ErrnoException;
-    if (code === STORE_IN_USE) return fault.message;
+    if (TOLD.has(code)) return fault.message;
     if (code === 'LEVEL_LOCKED') return TEXTS.storeInUse({ path });
     const reason = explainListen(fault, attempt) ?? explainStore(fault, attempt);
     if (reason !== undefined) return reason;

@@ -23,6 +23,7 @@ export async function syncPlan(options: SyncPlanOptions, context: StoreContext):
       path: '/api/v1/sync/plan',
       method: 'POST',
       body: { lock },
+      ifNoStore: 'pretend',
     }),
   );
   print(options, context, plan, () => formatPlan(plan, options.all === true));

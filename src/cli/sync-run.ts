@@ -18,8 +18,12 @@ export async function syncRun(options: SyncRunOptions, context: StoreContext): P
   const { config } = loadConfig({ file: options.config, ...context });
   const parts = { path: '/api/v1/sync/run', noun: 'run', describe: describeProgress, shareOf };
   const report = await withLock(options.locked, context.cwd, async (lock) =>
-    withAdmin(config, context, async (ask) =>
-      showRun<SyncProgress, SyncReport>(ask, { ...parts, body: { lock } }, { options, context }),
+    withAdmin(
+      config,
+      context,
+      async (ask) =>
+        showRun<SyncProgress, SyncReport>(ask, { ...parts, body: { lock } }, { options, context }),
+      'make',
     ),
   );
   print(options, context, report, () => formatReport(report));

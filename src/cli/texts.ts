@@ -3,6 +3,8 @@ export const TEXTS = {
   // The admin API, and the store where no server runs.
   unserved: ({ address, reason }: { address: string; reason: string }) =>
     `no server answers at ${address} (${reason}): start it with "entrepot serve", or name its configuration with --config`,
+  noStoreYet: ({ path }: { path: string }) =>
+    `there is no store at ${path} yet: all is planned as for an empty one`,
   foreign: ({ address, status }: { address: string; status: number }) =>
     `what listens at ${address} answered ${status} and is not this version's admin API`,
   silent: 'no answer',

@@ -85,3 +85,13 @@ export class NoRoomError extends Error {
 export type Step = (name: string) => void;
 
 export const noStep: Step = () => undefined;
+
+/** A command was to open a store where there is none. */
+export class NoStoreError extends Error {
+  override readonly name = 'NoStoreError';
+  readonly code = 'STORE_ABSENT';
+
+  constructor(path: string) {
+    super(TEXTS.noStore({ path }));
+  }
+}

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { lstat, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pin, RebuildReport } from '../api/store-api.ts';
 import type { StoreConfig } from '../config/config.ts';
@@ -43,7 +43,7 @@ import { noStep, type Step } from './faults.ts';
  * the disk refused; the admin API asks `care`; nobody outside sees the journal or the database.
  */
 
-export type { Step } from './faults.ts';
+export { NoStoreError, type Step } from './faults.ts';
 
 export interface StoreParts {
   readonly config: StoreConfig;
@@ -63,6 +63,19 @@ export class Store {
   readonly journal: Journal;
   readonly care: Care;
   readonly #root: string;
+
+  /** Whether one was ever opened there, be it damaged; true also where that cannot be seen. */
+  static async isAt(path: string): Promise<boolean> {
+    const isThere = await Promise.all(
+      ['format', 'blobs', 'catalog', 'journal'].map(async (name) =>
+        lstat(join(path, name)).then(
+          () => true,
+          (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
+        ),
+      ),
+    );
+    return isThere.includes(true);
+  }
 
   /** Throws when another process has it. Asks the network nothing and reads no blob. */
   static async open(parts: StoreParts): Promise<Store> {

@@ -2,6 +2,8 @@
 export const TEXTS = {
   inUse: ({ path, holder }: { path: string; holder: string }) =>
     `the store ${path} is in use by another process${holder}; stop it, or set another store.path`,
+  noStore: ({ path }: { path: string }) =>
+    `there is no store at ${path}: start one with "entrepot serve", or name its configuration with --config`,
   newerFormat: ({ path, found, known }: { path: string; found: number; known: number }) =>
     `${path} was written by a newer version (format ${found}, this one knows ${known}): run that version, or point store.path elsewhere`,
   olderFormat: ({ path, found, known }: { path: string; found: number; known: number }) =>

@@ -88,6 +88,7 @@ export class PrivateAdmin {
     this.events.push(`opened ${config.store.path} in a folder of mode ${mode}`);
     const listener = await serveAdmin(this.store, { path }, this.sync);
     return {
+      isNew: false,
       close: async () => {
         await listener.close(0);
         // Who closes must find the folder.
