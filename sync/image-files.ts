@@ -3,11 +3,14 @@ import { isForeignType, isManifestType } from '../src/oci/media-types.ts';
 import type { Member, Node } from '../src/store/catalog/catalog.ts';
 import type { WantedParts } from './wanted-image.ts';
 import type { SyncParts } from './parts.ts';
+import { TEXTS } from './texts.ts';
 
 /** A file that an image lacks. */
 export interface MissingFile {
   readonly digest: Digest;
   readonly size: number;
+  /** Of the manifest of one platform. */
+  readonly platform?: string;
 }
 
 /** The size of an image and the files that it lacks, as far as its manifests are held. */
@@ -16,6 +19,8 @@ export interface ImageFiles {
   /** In the order in which to fetch them. */
   readonly missing: readonly MissingFile[];
   readonly missingBytes: number;
+  /** Manifests that its index lists and the upstream does not have: nothing of them can be fetched. */
+  readonly withheld: readonly MissingFile[];
   /** The image has platforms, and none of them is wanted. */
   readonly isForOthers: boolean;
 }
@@ -57,6 +62,7 @@ class ImageWalk {
   readonly #wants: WantedParts;
   readonly #seen = new Set<Digest>();
   readonly #missing: MissingFile[] = [];
+  readonly #withheld: MissingFile[] = [];
   #bytes = 0;
   #isOffered = false;
   #isTaken = false;
@@ -71,19 +77,24 @@ class ImageWalk {
     return {
       bytes: this.#bytes,
       missing: this.#missing,
+      withheld: this.#withheld,
       missingBytes: this.#missing.reduce((sum, { size }) => sum + size, 0),
       isForOthers: this.#isOffered && !this.#isTaken,
     };
   }
 
   async visit(member: Member): Promise<void> {
-    const { digest, size } = member;
+    const { digest, size, platform } = member;
     if (this.#seen.has(digest)) return;
     this.#seen.add(digest);
     const { catalog, source } = this.#parts;
-    const isThere = !source || (await source.manifest(digest));
-    if (!isThere || !(await catalog.isHeld({ ...this.#node, digest }))) {
-      this.#missing.push({ digest, size });
+    const file = { digest, size, ...(platform !== undefined && { platform }) };
+    if (source && !(await source.manifest(digest))) {
+      this.#withheld.push(file);
+      return;
+    }
+    if (!(await catalog.isHeld({ ...this.#node, digest }))) {
+      this.#missing.push(file);
       return;
     }
     await this.#lookAt(member);
@@ -148,6 +159,14 @@ class ImageWalk {
       .map(withoutDefaultVariant)
       .some((wanted) => offered === wanted || offered.startsWith(`${wanted}/`));
   }
+}
+
+/** What an index lists and its upstream does not have, by name. */
+export function describeWithheld(withheld: readonly MissingFile[]): string {
+  const names = withheld.map(({ platform, digest }) =>
+    platform === undefined ? digest : `${platform} (${digest})`,
+  );
+  return TEXTS.withheld({ names: names.join(', ') });
 }
 
 function unknownMember(digest: Digest): Member {

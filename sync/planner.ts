@@ -14,7 +14,12 @@ import {
   type Resolution,
   type ResolverParts,
 } from './resolver.ts';
-import { findImageFiles, type ManifestSource, type ImageFiles } from './image-files.ts';
+import {
+  describeWithheld,
+  findImageFiles,
+  type ManifestSource,
+  type ImageFiles,
+} from './image-files.ts';
 import { keyOf, nameOf, versionKeyOf, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
@@ -161,7 +166,16 @@ async function examineAll(
       if (signal.aborted) return;
       try {
         const work = async () => examine(parts, wanted, searches);
-        items.push(await (retries ? retries.run(work) : work()));
+        const item = await (retries ? retries.run(work) : work());
+        items.push(item);
+        const { withheld } = item.files;
+        if (withheld.length > 0) {
+          problems.push({
+            rule: wanted.rule,
+            image: nameOf(wanted),
+            reason: describeWithheld(withheld),
+          });
+        }
       } catch (error) {
         failed.push(wanted);
         problems.push({ rule: wanted.rule, image: nameOf(wanted), reason: reasonOf(error) });

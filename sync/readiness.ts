@@ -63,9 +63,14 @@ async function describeReadiness(parts: Parts, image: KnownImage): Promise<SyncI
 }
 
 function describeLack(
-  { missing: { length: count }, isForOthers }: Pick<ImageFiles, 'missing' | 'isForOthers'>,
+  { missing, isForOthers }: Pick<ImageFiles, 'missing' | 'isForOthers'>,
   other: string | undefined,
 ): string {
+  const { length: count } = missing;
+  const platforms = missing.flatMap(({ platform = [] }) => platform);
+  if (count > 0 && platforms.length === count) {
+    return TEXTS.platformsMissing({ platforms: platforms.join(', ') });
+  }
   if (count > 0) return count === 1 ? TEXTS.oneMissing : TEXTS.someMissing({ count });
   if (isForOthers) return TEXTS.noPlatform;
   return other === undefined ? TEXTS.tagNotRecorded : TEXTS.otherDigest({ digest: other });

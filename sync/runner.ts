@@ -13,7 +13,7 @@ import { isToFetch, type Plan, type PlannedItem, type UpstreamPlan } from './pla
 import { PASSING_FAULTS, Retries } from './retries.ts';
 import { reasonOf } from './resolver.ts';
 import type { KnownImage } from './state.ts';
-import { findImageFiles } from './image-files.ts';
+import { findImageFiles, type MissingFile } from './image-files.ts';
 import { digestNameOf, keyOf, nameOf, versionKeyOf, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
@@ -139,16 +139,18 @@ export class Runner {
     const { progress, signal } = this.#parts;
     if (signal.aborted) return;
     const failure = await bring(this.#parts, item);
+    const isWhole = item.files.withheld.length === 0;
     if (isAborted(signal)) return;
     if (failure !== undefined) {
       this.#failures.push(failure);
       this.#absent.add(keyOf(item.wanted));
     } else {
-      if (isToFetch(item)) this.#fetched += 1;
-      else this.#kept += 1;
+      // Its plan told that it failed.
+      if (isToFetch(item) && isWhole) this.#fetched += 1;
+      else if (isWhole) this.#kept += 1;
       if (item.attached.length > 0) this.#searched.set(...searchOf(item));
     }
-    progress.ended(failure === undefined);
+    progress.ended(failure === undefined && isWhole);
   }
 
   /** The previous image of a tag stays until the new one is held. */
@@ -176,7 +178,11 @@ async function bring(parts: RunnerParts, item: PlannedItem): Promise<SyncProblem
   }
 }
 
-async function fetchImage(parts: RunnerParts, { wanted, attached }: PlannedItem): Promise<void> {
+/** An index of which the upstream lacks a manifest is recorded with the rest of it. */
+async function fetchImage(
+  parts: RunnerParts,
+  { wanted, files, attached }: PlannedItem,
+): Promise<void> {
   const { prefetcher, catalog, schedule, progress, cap, signal } = parts;
   const { target, tag, digest, checkedAt } = wanted;
   const withAttached = { ...parts, attached: attached.map((each) => each.digest) };
@@ -185,16 +191,19 @@ async function fetchImage(parts: RunnerParts, { wanted, attached }: PlannedItem)
     await cap?.take(bytes, { priority: PRIORITY.sync, signal: unpaced });
   };
   // Measured again: blobs that it shares with another image may be held by now.
-  const { missing } = await findImageFiles(withAttached, wanted, wanted);
-  for (const blob of missing) {
+  const withheld = new Set(files.withheld.map((file) => file.digest));
+  const missingNow = async (): Promise<MissingFile[]> => {
+    const { missing } = await findImageFiles(withAttached, wanted, wanted);
+    return missing.filter((file) => !withheld.has(file.digest));
+  };
+  for (const blob of await missingNow()) {
     await schedule.opened(signal);
     if (!(await prefetcher.holdBlob(target, blob.digest, { pace }))) {
       throw new Error(TEXTS.noBlob(blob));
     }
     signal.throwIfAborted();
   }
-  const left = await findImageFiles(withAttached, wanted, wanted);
-  const [first] = left.missing;
+  const [first] = await missingNow();
   if (first) throw new Error(TEXTS.lost(first));
   for (const each of attached) {
     await catalog.recordTag(target, each.tag, { digest: each.digest, checkedAt });

@@ -28,6 +28,8 @@ export const TEXTS = {
   noTagMatches: 'no tag of the list matches',
   noTag: 'the upstream has no such tag',
   noManifest: 'the upstream has no such manifest',
+  withheld: ({ names }: { names: string }) =>
+    `its index lists what the upstream does not have: ${names}`,
   noBlob: ({ digest }: { digest: string }) => `the upstream has no ${digest}`,
   lost: ({ digest }: { digest: string }) => `${digest} was fetched and is not there`,
   otherPlatforms: ({ platforms }: { platforms: string }) => `it is not for ${platforms}`,
@@ -48,6 +50,8 @@ export const TEXTS = {
     `${why}; ${leaving} of ${known} images would go, more than ${percent} % in one run; to let them go, raise sync.releaseShare`,
   postponed: ({ why }: { why: string }) => `${why}, which is not here yet`,
 
+  platformsMissing: ({ platforms }: { platforms: string }) =>
+    `the manifest of ${platforms} is missing`,
   oneMissing: 'one file is missing',
   someMissing: ({ count }: { count: number }) => `${count} files are missing`,
   noPlatform: 'it is for none of the platforms of its rule',

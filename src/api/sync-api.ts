@@ -53,7 +53,12 @@ export interface SyncImage {
   readonly bytes: number;
   readonly missingBytes: number;
   /** At most ten of them. */
-  readonly missing: readonly { readonly digest: string; readonly size: number }[];
+  readonly missing: readonly {
+    readonly digest: string;
+    readonly size: number;
+    /** Of the manifest of one platform. */
+    readonly platform?: string;
+  }[];
   /** Its tag does not mean it here. */
   readonly lacksTag?: true;
   /** When the upstream last confirmed it. */
