@@ -9,6 +9,27 @@ export interface OutgoingRequest {
   readonly body?: string;
 }
 
+/**
+ * An address that the other side gave, which is asked for as it was written, byte for byte: what is
+ * signed holds in no other spelling. Only what cannot stand in a request line is encoded.
+ */
+export class WrittenUrl extends URL {
+  /** Path and query, as a request line has them. */
+  readonly target: string;
+
+  constructor(written: string, base: URL) {
+    super(written, base);
+    const [address = ''] = written.split('#', 1);
+    const [before = '', query] = address.split(/\?(.*)/s);
+    const path = /^(?:[a-z][a-z\d+.-]*:)?\/\/[^/]+(\/.*)$/i.exec(before)?.[1] ?? before;
+    const isWhole = /^\/(?!\/)/.test(path) && PRINTABLE.test(path) && !/\/\.|\\/.test(path);
+    const isPlain = query !== undefined && PRINTABLE.test(query);
+    this.target = `${isWhole ? path : this.pathname}${isPlain ? `?${query}` : this.search}`;
+  }
+}
+
+const PRINTABLE = /^[\x21-\x7e]+$/;
+
 /** The headers that came, and the body as it comes. */
 export interface IncomingAnswer {
   readonly status: number;
@@ -40,7 +61,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   dispatch(dispatcher: Dispatcher, { method, url, headers, body }: OutgoingRequest): void {
-    const path = `${url.pathname}${url.search}`;
+    const path = url instanceof WrittenUrl ? url.target : `${url.pathname}${url.search}`;
     const origin = url.origin;
     dispatcher.dispatch(
       { origin, path, method, headers: { ...headers }, ...(body !== undefined && { body }) },

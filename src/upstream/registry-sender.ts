@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { UpstreamConfig } from '../config/config.ts';
 import type { HostList } from '../config/host-list.ts';
 import type { Deadline } from '../net/deadline.ts';
+import { WrittenUrl } from '../net/exchange.ts';
 import type { OwnListeners } from '../net/own-listeners.ts';
 import type { Timing } from '../net/timing.ts';
 import {
@@ -153,7 +154,9 @@ export class RegistrySender implements Sender {
   #address(path: string): URL {
     const { namespace } = this.#parts.config;
     const url = new URL(path, this.base);
-    if (namespace !== undefined) url.searchParams.set('ns', namespace);
+    if (namespace === undefined || url.searchParams.has('ns')) return url;
+    // What else the query says may be signed, and stays as it is.
+    url.search = `${url.search}${url.search === '' ? '?' : '&'}ns=${encodeURIComponent(namespace)}`;
     return url;
   }
 
@@ -248,7 +251,7 @@ export function isRedirect(status: number): boolean {
 export function followRedirect(from: URL, location: string | undefined): URL | string {
   if (!location) return TEXTS.redirectWithoutLocation;
   if (!URL.canParse(location, from)) return TEXTS.redirectToNoUrl;
-  const to = new URL(location, from);
+  const to = new WrittenUrl(location, from);
   if (to.protocol !== 'https:' && to.protocol !== 'http:') {
     return TEXTS.redirectToProtocol({ protocol: to.protocol });
   }

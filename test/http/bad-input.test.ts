@@ -208,7 +208,8 @@ test('a malformed tag is 404, badly encoded 400, and never reaches the upstream'
   ]) {
     const answer = await ask(port, `/v2/app/manifests/${tag}`);
     assertSpecError(t, answer, { message: tag });
-    t.is(answer.status, tag === 'a%2fb' || tag === '%zz' ? 400 : 404, tag);
+    // With a colon it is a digest.
+    t.is(answer.status, /^a%2fb$|^%zz$|:/.test(tag) ? 400 : 404, tag);
     t.false(answer.headers.has('x-injected'), tag);
   }
   t.deepEqual(registry.conversation(), []);
