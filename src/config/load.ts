@@ -8,6 +8,7 @@ import { type ConfigDocument, configSchema } from './schema.ts';
 import { type Environment, type Source, readTextFile } from './source.ts';
 import { parseYaml } from './yaml.ts';
 import { TEXTS } from './texts.ts';
+import { keyAdviser } from './unknown-key.ts';
 import {
   DEFAULT_UPSTREAM,
   WELL_KNOWN_REGISTRIES,
@@ -58,8 +59,13 @@ function findFile(named: string | undefined, cwd: string): string | undefined {
 }
 
 function parseDocument(document: unknown, source: Source): ConfigDocument {
-  const result = configSchema(source).safeParse(document, { error: describeIssue });
-  const problems = [...describeProblems(result.error?.issues ?? []), ...findConflicts(document)];
+  const schema = configSchema(source);
+  const result = schema.safeParse(document, { error: describeIssue, reportInput: true });
+  const issues = result.error?.issues ?? [];
+  const problems = [
+    ...describeProblems(issues, keyAdviser({ schema })),
+    ...findConflicts(document),
+  ];
   if (!result.success || problems.length > 0) throw new ConfigError(problems);
   return result.data;
 }

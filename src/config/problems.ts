@@ -16,7 +16,16 @@ export class ConfigError extends Error {
 }
 
 type Issue = z.core.$ZodIssue;
-type Path = readonly PropertyKey[];
+export type Path = readonly PropertyKey[];
+
+export interface UnknownKey {
+  /** The map that it stands in. */
+  readonly path: Path;
+  readonly key: string;
+  readonly value: unknown;
+  /** The keys of that map. */
+  readonly known: readonly string[];
+}
 
 const EXPECTED: Readonly<Record<string, string>> = {
   boolean: TEXTS.asBoolean,
@@ -28,13 +37,14 @@ const EXPECTED: Readonly<Record<string, string>> = {
 };
 
 /**
- * The message of an issue: what to write in place of a value of a wrong type. `undefined` leaves it
- * to zod.
+ * The message of an issue: what to write in place of a value of a wrong type, and of unknown keys
+ * the known ones. `undefined` leaves it to zod.
  */
 export function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
   if (issue.code === 'invalid_type') return describeType(issue.expected, issue.input);
   if (issue.code === 'unrecognized_keys') {
-    return TEXTS.unknownKey({ keys: knownKeys(issue.inst).join(', ') });
+    // `describeProblems` words it, which knows the place.
+    return knownKeys(issue.inst).join(', ');
   }
   return undefined;
 }
@@ -58,14 +68,24 @@ function isAlwaysAbsent(schema: unknown): boolean {
 }
 
 /** One line a problem: the path in the file, and what to write instead. */
-export function describeProblems(issues: readonly Issue[], above: Path = []): string[] {
+export function describeProblems(
+  issues: readonly Issue[],
+  adviseKey: (unknown: UnknownKey) => string,
+  above: Path = [],
+): string[] {
   return issues.flatMap((issue) => {
     const path = [...above, ...issue.path];
     if (issue.code === 'unrecognized_keys') {
-      return issue.keys.map((key) => describeProblem([...path, key], issue.message));
+      const known = issue.message.split(', ');
+      const values = (issue.input ?? {}) as Readonly<Record<string, unknown>>;
+      return issue.keys.map((key) =>
+        describeProblem([...path, key], adviseKey({ path, key, value: values[key], known })),
+      );
     }
     const branch = issue.code === 'invalid_union' ? branchMeant(issue.errors) : undefined;
-    return branch ? describeProblems(branch, path) : [describeProblem(path, issue.message)];
+    return branch
+      ? describeProblems(branch, adviseKey, path)
+      : [describeProblem(path, issue.message)];
   });
 }
 
@@ -80,7 +100,7 @@ export function describeProblem(path: Path, message: string): string {
   return path.length === 0 ? message : `${formatPath(path)}: ${message}`;
 }
 
-function formatPath(path: Path): string {
+export function formatPath(path: Path): string {
   return path
     .map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`))
     .join('')

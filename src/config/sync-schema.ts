@@ -15,6 +15,7 @@ import {
 } from './sync-rule-schema.ts';
 import { parseYaml } from './yaml.ts';
 import { TEXTS } from './texts.ts';
+import { keyAdviser } from './unknown-key.ts';
 
 const FORM = /^(?:\S+\s+){4,5}\S+$|^@[a-z]+$/i;
 
@@ -157,9 +158,12 @@ function readFiles(source: Source): (pattern: string) => RuleSource[] {
     const sorted = files.toSorted((a, b) => (a.path < b.path ? -1 : 1));
     const documents = forEachFile(sorted, ({ path }) => parseYaml(readTextFile(path)));
     return forEachFile(sorted, ({ name }, position) => {
-      const { data, error } = schema.safeParse(documents[position], { error: describeIssue });
+      const { data, error } = schema.safeParse(documents[position], {
+        error: describeIssue,
+        reportInput: true,
+      });
       if (data) return { ...data, path: `${name}: rules` };
-      throw new ConfigError(describeProblems(error.issues));
+      throw new ConfigError(describeProblems(error.issues, keyAdviser({ schema, root: ['sync'] })));
     });
   };
 }

@@ -11,6 +11,14 @@ export const TEXTS = {
   missing: ({ advice }: { advice: string }) => `missing; ${advice}`,
   needsQuotes: ({ advice }: { advice: string }) => `${advice}; put quotes around it`,
   notThis: ({ advice, text }: { advice: string; text: string }) => `${advice}, not "${text}"`,
+  unknownKeyWrite: ({ right }: { right: string }) => `unknown key; write ${right}`,
+  unknownKeyUnder: ({ right, above }: { right: string; above: string }) =>
+    `unknown key here; write ${right} under ${above}`,
+  unknownKeyAtTop: ({ right }: { right: string }) =>
+    `unknown key here; write ${right} at the top of the file`,
+  noLogKeys:
+    'unknown key; leave it out: the log is one line of JSON for each event, on standard output',
+  leaveOut: 'unknown key; leave it out',
   unknownKey: ({ keys }: { keys: string }) => `unknown key; known here: ${keys}`,
   atMost: ({ limit }: { limit: string }) => `write at most ${limit}`,
   tooLong: ({ most }: { most: number }) => `write at most ${most} characters`,

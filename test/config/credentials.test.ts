@@ -178,8 +178,8 @@ test(refuses, '{}', [FORMS]);
 test(refuses, '[{}]', [`[0]${FORMS}`]);
 test(refuses, '[]', [': an empty list names no account; leave the key out to pull without one']);
 test(refuses, '{ user: u, passwort: hunter2 }', [
-  '.user: unknown key; known here: username, password, identityToken, token',
-  '.passwort: unknown key; known here: username, password, identityToken, token',
+  '.user: unknown key; write username: NAME',
+  '.passwort: unknown key; write password',
   FORMS,
 ]);
 test(refuses, '{ username: 7, password: hunter2 }', [

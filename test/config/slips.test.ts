@@ -1,4 +1,7 @@
 import test from 'ava';
+import { FOREIGN_KEYS } from '../../src/config/foreign-keys.ts';
+import { configSchema } from '../../src/config/schema.ts';
+import { parseYaml } from '../../src/config/yaml.ts';
 import { problemsOf } from './config-folder.ts';
 import { SLIPS } from './slips.ts';
 
@@ -9,3 +12,24 @@ for (const [yaml, path, right] of SLIPS) {
     t.true(found.slice(path.length).includes(right), problems.join('\n'));
   });
 }
+
+test('no slip makes a secret that stands in the wrong place be repeated', (t) => {
+  for (const [yaml] of SLIPS.filter(([text]) => /hunter2|aHVudGVyMg/.test(text))) {
+    t.notRegex(problemsOf(t, { yaml }).join('\n'), /hunter2|aHVudGVyMg/);
+  }
+});
+
+test('what a row says of a key of another program are keys that the schema knows', (t) => {
+  for (const { at, write } of FOREIGN_KEYS) {
+    if (write === undefined) continue;
+    const place = at === '' ? [] : at.split('.').map((key) => (key === '*' ? 'docker.io' : key));
+    const inner = parseYaml(`{ ${write.replaceAll(/<(.*)>/g, '$1')} }`);
+    const document = place.reduceRight<unknown>(
+      (below, key) => (key === '[]' ? [below] : { [key]: below }),
+      inner,
+    );
+    const { error } = configSchema({ directory: '.', env: {} }).safeParse(document);
+    const unknown = error?.issues.filter(({ code }) => code === 'unrecognized_keys') ?? [];
+    t.deepEqual(unknown, [], write);
+  }
+});

@@ -121,4 +121,90 @@ const HOSTS: readonly Slip[] = [
   [upstream("realms: ['*.X.example:8443']"), 'upstreams.docker.io.realms[0]', '*.x.example'],
 ];
 
-export const SLIPS: readonly Slip[] = [...SIZES, ...PATTERNS, ...URLS, ...REGISTRIES, ...HOSTS];
+const CREDENTIALS = 'credentials: { username: NAME, password: { file: PATH } }';
+const KEYS: readonly Slip[] = [
+  // Another spelling, or a letter too many
+  ['store: { maxbytes: 1GiB }', 'store.maxbytes', 'write maxBytes'],
+  ['store: { max_bytes: 1GiB }', 'store.max_bytes', 'write maxBytes'],
+  ['store: { max-bytes: 1GiB }', 'store.max-bytes', 'write maxBytes'],
+  ['store: { maxByte: 1GiB }', 'store.maxByte', 'write maxBytes'],
+  ['lisetn: :5000', 'lisetn', 'write listen'],
+  ['upstream: { docker.io: ~ }', 'upstream', 'write upstreams'],
+  [upstream('tags: { negative_ttl: 5s }'), 'upstreams.docker.io.tags.negative_ttl', 'negativeTtl'],
+  ['sync: { rules: [{ image: docker.io/library/a, tag: b }] }', 'sync.rules[0].tag', 'write tags'],
+  // In the wrong map
+  ['maxBytes: 1GiB', 'maxBytes', 'write store: { maxBytes: … }'],
+  ['STORE_MAX_BYTES: 1GiB', 'STORE_MAX_BYTES', 'write store: { maxBytes: … }'],
+  ['store.maxBytes: 1GiB', 'store.maxBytes', 'write store: { maxBytes: … }'],
+  ['insecure: true', 'insecure', 'write upstreams: { REGISTRY: { tls: { insecure: true } } }'],
+  [upstream('insecure: true'), 'upstreams.docker.io.insecure', 'write tls: { insecure: true }'],
+  [upstream('ttl: 5m'), 'upstreams.docker.io.ttl', 'write tags: { ttl: … }'],
+  [
+    upstream('tags: { hydrate: off }'),
+    'upstreams.docker.io.tags.hydrate',
+    'under upstreams.docker.io',
+  ],
+  [upstream('schedule: x'), 'upstreams.docker.io.schedule', 'sync: { schedule: … } at the top'],
+  [
+    upstream('token: hunter2'),
+    'upstreams.docker.io.token',
+    'write credentials: { token: { file: PATH } }',
+  ],
+  ['docker.io: ~', 'docker.io', 'write upstreams: { docker.io: ~ }'],
+  // Of other programs
+  ['port: 8080', 'port', 'write listen: 0.0.0.0:8080'],
+  ['http: { addr: ":5000" }', 'http', 'write listen: 0.0.0.0:5000'],
+  ['listen: { port: 5000 }', 'listen.port', 'write address: 0.0.0.0:5000'],
+  ['cache: /data', 'cache', 'write store: { path: PATH, maxBytes: 100GiB }'],
+  ['storage: { rootDirectory: /data }', 'storage', 'write store: { path: PATH'],
+  ['store: { rootDirectory: /data }', 'store.rootDirectory', 'write path: PATH'],
+  [
+    'proxy: { remoteurl: https://registry-1.docker.io }',
+    'proxy',
+    'upstreams: { docker.io: { url: ',
+  ],
+  ['remotes: [https://ghcr.io]', 'remotes', 'upstreams: { docker.io: { url: '],
+  ['mirrors: { docker.io: { endpoint: [] } }', 'mirrors', 'upstreams: { docker.io: { url: '],
+  ['registry-mirrors: [https://a.example]', 'registry-mirrors', 'upstreams: { docker.io: { url: '],
+  [
+    upstream('remoteurl: https://a.example'),
+    'upstreams.docker.io.remoteurl',
+    'write url: https://HOST',
+  ],
+  [
+    upstream('endpoint: [https://a.example]'),
+    'upstreams.docker.io.endpoint',
+    'write url: https://HOST',
+  ],
+  ['insecure-registries: [a.example]', 'insecure-registries', 'tls: { insecure: true }'],
+  [
+    upstream('insecureSkipVerify: true'),
+    'upstreams.docker.io.insecureSkipVerify',
+    'tls: { insecure: true }',
+  ],
+  [
+    upstream('tls: { skip_verify: true }'),
+    'upstreams.docker.io.tls.skip_verify',
+    'write insecure: true',
+  ],
+  ['auth: { htpasswd: {} }', 'auth', CREDENTIALS],
+  [upstream('auth: aHVudGVyMg=='), 'upstreams.docker.io.auth', CREDENTIALS],
+  [upstream('username: me'), 'upstreams.docker.io.username', CREDENTIALS],
+  [upstream('password: hunter2'), 'upstreams.docker.io.password', CREDENTIALS],
+  ['logLevel: debug', 'logLevel', 'leave it out'],
+  ['log_level: debug', 'log_level', 'leave it out'],
+  ['log: { level: debug }', 'log', 'leave it out'],
+  ['version: 0.1', 'version', 'leave it out'],
+  ['metrics: { listen: ":9101" }', 'metrics', 'write admin: 127.0.0.1:5001'],
+  ['pollInterval: 6h', 'pollInterval', "write sync: { schedule: '0 * * * *' }"],
+  ['sync: { registries: [] }', 'sync.registries', 'write rules: [{ image: '],
+];
+
+export const SLIPS: readonly Slip[] = [
+  ...SIZES,
+  ...PATTERNS,
+  ...URLS,
+  ...REGISTRIES,
+  ...HOSTS,
+  ...KEYS,
+];

@@ -272,9 +272,9 @@ rules: [{ image: quay.io/a/b, tag: v1 }, { image: docker.io/a/b, tags: { globs: 
     [
       'sync.files[1]: teams/a.yaml: defaults.fresh: write more than 0s; no copy is that young',
       'sync.files[1]: teams/a.yaml: rules[0].image: quay.io is not under upstreams; add it there, or write one of docker.io',
-      'sync.files[1]: teams/a.yaml: rules[0].tag: unknown key; known here: image, tags, digests, platforms, referrers, priority, fresh, removed',
+      'sync.files[1]: teams/a.yaml: rules[0].tag: unknown key; write tags',
       'sync.files[1]: teams/a.yaml: rules[1].tags.globs[0]: "[" has [ where no name has it; write *, ?, [a-z] or {a,b} for what varies',
-      'sync.files[1]: teams/b.yaml: defalts: unknown key; known here: defaults, rules',
+      'sync.files[1]: teams/b.yaml: defalts: unknown key; write defaults',
       'sync.files[1]: teams/b.yaml: schedule: unknown key; known here: defaults, rules',
     ],
   );
@@ -295,7 +295,7 @@ test(refuses, 'images: [nginx], windows: [{}, 5]', [
   'windows[0].opens: write a cron expression such as "0 22 * * *"',
   'windows[0].for: write a duration such as "5m" or "1h30m"',
   'windows[1]: write a map',
-  'images: unknown key; known here: files, schedule, timezone, windows, bandwidth, jitter, concurrency, releaseShare, defaults, rules',
+  'images: unknown key; write rules: [{ image: docker.io/library/alpine, tags: [latest] }]',
 ]);
 
 const CRON = 'write minute, hour, day of month, month and day of week, such as "0 22 * * *"';
@@ -332,7 +332,7 @@ test(refuses, 'defaults: { image: x, fresh: never, priority: high, removed: no, 
   'defaults.priority: write a whole number',
   'defaults.fresh: write a duration such as "5m" or "1h30m", not "never"',
   'defaults.removed: write keep or release',
-  'defaults.image: unknown key; known here: platforms, referrers, priority, fresh, removed',
+  'defaults.image: unknown key here; write rules: [{ image: … }] under sync',
 ]);
 
 const image = test.macro({
@@ -405,7 +405,7 @@ test(tags, '[]', [': an empty list selects nothing; write a tag, or leave the ke
 test(tags, '["a b", 1.20]', [`[0]: ${TAG}`, '[1]: write text; put quotes around it']);
 test(tags, '{ tag: x, names: x }', [
   '.names: write a list',
-  '.tag: unknown key; known here: names, globs, regex, semver, newest, exclude',
+  '.tag: unknown key; write names: [latest]',
 ]);
 test(tags, '{ names: [v1, rc-1], exclude: ["rc-*"] }', [
   '.names[1]: exclude has "rc-*", which matches it; take one of the two out',
