@@ -167,7 +167,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
     this.#rememberTags(target, moves);
   }
 
-  async findBlob(digest: Digest): Promise<BlobRecord | undefined> {
+  override async findBlob(digest: Digest): Promise<BlobRecord | undefined> {
     return this.#hotBlobs.find(digest);
   }
 

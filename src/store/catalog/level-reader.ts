@@ -35,6 +35,10 @@ export class LevelReader {
     this.tables = tables;
   }
 
+  async findBlob(digest: Digest): Promise<BlobRecord | undefined> {
+    return this.tables.blobs.get(digest);
+  }
+
   async members(digest: Digest): Promise<Members | undefined> {
     return this.tables.members.get(digest);
   }
@@ -164,7 +168,7 @@ export class LevelReader {
     if (own.length > 0) return 'own';
     const others = await links.keys({ ...below(digest), limit: 1 }).all();
     if (others.length > 0) return 'foreign';
-    const came = (await this.tables.blobs.get(digest))?.upstream;
+    const came = (await this.findBlob(digest))?.upstream;
     if (came === undefined) return 'unknown';
     return came === upstream ? 'own' : 'foreign';
   }
