@@ -26,7 +26,6 @@ const NOTHING_DONE: RunResult = {
   released: [],
 };
 
-const LOOK_MS = 5 * 60_000;
 /** Pauses before a run is repeated because an upstream could not be reached. */
 const PAUSES = new Backoff({ firstMs: 60_000, maxMs: 60 * 60_000 });
 
@@ -41,6 +40,7 @@ export class SyncRuns {
   constructor(parts: SyncParts) {
     const { bytesPerSecond } = parts.config;
     this.#parts = parts;
+    this.#measure();
     this.#cap = bytesPerSecond === undefined ? undefined : new Bandwidth(bytesPerSecond);
   }
 
@@ -66,27 +66,14 @@ export class SyncRuns {
   /** Runs by schedule from now on, and at once when an earlier process was stopped in the middle. */
   start(): void {
     const { log, signal } = this.#parts;
-    // Keeps the metrics true between runs: files may be removed by hand.
-    const looking = setInterval(() => {
-      surveyImages(this.#parts).catch((err: unknown) =>
-        log.error({ err }, 'how ready the site is could not be told'),
-      );
-    }, LOOK_MS).unref();
-    signal.addEventListener('abort', () => clearInterval(looking));
     this.#serving = this.#serve().catch((err: unknown) => {
       if (!signal.aborted) log.error({ err }, 'sync ended');
     });
   }
 
-  /**
-   * Runs, or waits for the end of the current run. True when an upstream could not be reached and
-   * may be later.
-   */
-  async run(lock?: unknown): Promise<boolean> {
-    if (this.#running) {
-      await this.#running.ended;
-      return false;
-    }
+  /** Runs, or waits for the end of the current run. */
+  async run(lock?: unknown): Promise<void> {
+    if (this.#running) return this.#running.ended;
     const { promise, resolve } = Promise.withResolvers<void>();
     const progress = new RunProgress(this.#parts.timer);
     const running: Running = { progress, phase: 'planning', ended: promise, isMissing: false };
@@ -99,11 +86,10 @@ export class SyncRuns {
       this.#running = undefined;
       resolve();
     }
-    return running.isMissing;
   }
 
   async #carryOut(running: Running, lock: unknown): Promise<void> {
-    const { log, metrics, state, timer, signal } = this.#parts;
+    const { log, state, timer, signal } = this.#parts;
     const began = timer.steady();
     await state.update({ isRunning: true });
     const report = await this.#attempt(running, lock);
@@ -111,15 +97,25 @@ export class SyncRuns {
     const seconds = (timer.steady() - began) / 1000;
     await state.update({
       last: report,
+      ...(report.isOk && { succeededAt: report.endedAt }),
+      misses: running.isMissing ? state.current.misses + 1 : 0,
       isRunning: isInterrupted,
       ...(report.bytes > 0 && seconds > 0 && { bytesPerSecond: report.bytes / seconds }),
     });
     log.info(describeForLog(report), 'sync run');
-    metrics.syncLastRunBytes.set(report.bytes);
-    metrics.syncLastRunSeconds.set(seconds);
-    metrics.syncFailures.inc(report.failures.length);
-    if (report.isOk) metrics.syncLastSuccess.set(report.endedAt / 1000);
+    this.#parts.metrics.syncFailures.inc(report.failures.length);
+    this.#measure();
     if (!isInterrupted) await surveyImages(this.#parts);
+  }
+
+  /** Tells the last run, be it of an earlier process, to the metrics. */
+  #measure(): void {
+    const { metrics, state } = this.#parts;
+    const { last, succeededAt } = state.current;
+    if (succeededAt !== undefined) metrics.syncLastSuccess.set(succeededAt / 1000);
+    if (!last) return;
+    metrics.syncLastRunBytes.set(last.bytes);
+    metrics.syncLastRunSeconds.set((last.endedAt - last.startedAt) / 1000);
   }
 
   /** Never rejects: a run that failed has a report too. */
@@ -169,30 +165,33 @@ export class SyncRuns {
   async #serve(): Promise<void> {
     const { config, state, schedule, timer, signal } = this.#parts;
     const { isRunning, last } = state.current;
-    if (isRunning || !last || !state.isOf(config)) await this.#runUntilReached();
+    if (isRunning || !last || !state.isOf(config)) await this.run();
+    await this.#repeat();
     if (signal.aborted) return;
     this.#nextRunAt = schedule.nextRun(timer.wall());
     // A run that fell due while no process ran begins at once.
     for await (const _ of schedule.runs(signal, state.current.last?.startedAt)) {
-      await this.#runUntilReached();
+      await this.run();
+      await this.#repeat();
       this.#nextRunAt = schedule.nextRun(timer.wall());
     }
   }
 
   /**
-   * Repeats a run that could not reach an upstream, after growing pauses, until the next one is
-   * due.
+   * Repeats a run that could not reach an upstream, be it one of an earlier process, after growing
+   * pauses from its end on, until the next one is due.
    */
-  async #runUntilReached(): Promise<void> {
-    const { schedule, timer, signal } = this.#parts;
-    let isMissing = await this.run();
-    for (let failures = 1; isMissing; failures += 1) {
-      const pauseMs = PAUSES.after(failures);
-      const now = timer.wall();
-      if (now + pauseMs >= schedule.nextRun(now)) return;
-      this.#nextRunAt = now + pauseMs;
-      await timer.wait(pauseMs, signal);
-      isMissing = await this.run();
+  async #repeat(): Promise<void> {
+    const { schedule, state, timer, signal } = this.#parts;
+    for (;;) {
+      const { last, misses } = state.current;
+      if (signal.aborted || !last || misses === 0) return;
+      const at = last.endedAt + PAUSES.after(misses);
+      if (at >= schedule.nextRun(last.endedAt)) return;
+      const pauseMs = Math.min(at - timer.wall(), PAUSES.after(misses));
+      this.#nextRunAt = timer.wall() + Math.max(0, pauseMs);
+      if (pauseMs > 0) await timer.wait(pauseMs, signal);
+      await this.run();
     }
   }
 }

@@ -25,11 +25,15 @@ interface Document {
   /** A run has begun and not ended. */
   readonly isRunning: boolean;
   readonly last?: SyncReport;
+  /** When the last run without a failure ended. */
+  readonly succeededAt?: number;
+  /** How many runs in a row could not reach an upstream. */
+  readonly misses: number;
   /** Of the last run that fetched something. */
   readonly bytesPerSecond?: number;
 }
 
-const EMPTY: Document = { version: 1, images: [], isRunning: false };
+const EMPTY: Document = { version: 1, images: [], isRunning: false, misses: 0 };
 
 /**
  * What sync remembers between runs, in one file of the store; the reports in it are those of the

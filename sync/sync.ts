@@ -40,11 +40,15 @@ export const NOTHING_TO_SYNC: SyncConfig = {
   releaseShare: 0,
 };
 
+/** How old the counts of the metrics may get: files may be removed by hand. */
+const LOOK_MS = 5 * 60_000;
+
 /** Keeps the images of the rules on this site and answers the API's questions about them. */
 export class Sync implements SyncApi {
   readonly #parts: SyncOptions & SyncParts;
   readonly #stop = new AbortController();
   readonly #runs: SyncRuns;
+  #survey: { readonly at: number; readonly made: Promise<unknown> } | undefined;
 
   constructor({ timer = REAL_TIMER, ...given }: SyncOptions) {
     const schedule = new Schedule(given.config, timer);
@@ -76,6 +80,20 @@ export class Sync implements SyncApi {
       ...(closedUntil !== undefined && { closedUntil }),
       run: this.runState,
     };
+  }
+
+  /** The first who asks waits for them; later they are as they were at the last look. */
+  async measure(): Promise<void> {
+    const { log, timer } = this.#parts;
+    const last = this.#survey;
+    const now = timer.steady();
+    if (!last || now - last.at >= LOOK_MS) {
+      const made = surveyImages(this.#parts).catch((err: unknown) =>
+        log.error({ err }, 'how ready the site is could not be told'),
+      );
+      this.#survey = { at: now, made };
+    }
+    await (last ?? this.#survey)?.made;
   }
 
   async explain(image: string): Promise<SyncImage | undefined> {

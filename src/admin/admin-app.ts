@@ -50,6 +50,7 @@ export function createAdminApp(parts: AdminParts): Koa {
     for (const [state, count] of Object.entries(bytes)) {
       parts.metrics.storeBytes.set({ state }, count);
     }
+    await parts.sync.measure();
     ctx.set('Content-Type', parts.metrics.registry.contentType);
     ctx.body = await parts.metrics.registry.metrics();
   });

@@ -160,6 +160,61 @@ test('a run that misses an upstream is made again after a minute, then after two
   t.is((await site.sync.status()).nextRunAt, START + 66 * MINUTE);
 });
 
+test('a run that missed an upstream is made again after a restart as before it', async (t) => {
+  const MINUTE = HOUR / 60;
+  const options = { rules: RULES, schedule: '36 * * * *' };
+  const site = await Site.start(t, options);
+  const { registry, storePath, timer } = site;
+  registry.addImage(REPOSITORY, 'v1', buildImage({ seed: 1, layers: [3000] }));
+  await registry.refuse();
+  site.sync.start();
+  await site.ended();
+  await site.waiting();
+  await timer.advance(MINUTE);
+  await site.ended();
+  await site.waiting();
+  await site.close();
+  await timer.advance(MINUTE / 2);
+  // The second pause, of two minutes, goes on in the next process.
+  const next = await Site.start(t, { ...options, registry, storePath, timer });
+  next.sync.start();
+  await next.waiting();
+  t.is((await next.sync.status()).nextRunAt, START + 3 * MINUTE);
+  await registry.accept();
+  await timer.advance(1.5 * MINUTE);
+  const last = await until('the run is made', () => {
+    const { runState } = next.sync;
+    return !runState.running && runState.last?.isOk && runState.last;
+  });
+  t.is(last.startedAt, START + 3 * MINUTE);
+  await next.waiting();
+  t.is((await next.sync.status()).nextRunAt, START + 6 * MINUTE);
+});
+
+test('what a missed run left for a process that was down for long is made at once', async (t) => {
+  const site = await Site.start(t, { rules: RULES, schedule: '0 0 * * *' });
+  const { registry, storePath, timer } = site;
+  registry.addImage(REPOSITORY, 'v1', buildImage({ seed: 1, layers: [3000] }));
+  await registry.refuse();
+  await site.run();
+  await site.close();
+  await registry.accept();
+  await timer.advance(5 * HOUR);
+  const next = await Site.start(t, {
+    rules: RULES,
+    schedule: '0 0 * * *',
+    registry,
+    storePath,
+    timer,
+  });
+  next.sync.start();
+  const last = await until('the run is made', () => {
+    const { runState } = next.sync;
+    return !runState.running && runState.last?.isOk && runState.last;
+  });
+  t.is(last.startedAt, timer.now());
+});
+
 test('outside of its windows it plans and waits, and goes on when one opens', async (t) => {
   const site = await Site.start(t, {
     rules: RULES,

@@ -1,10 +1,11 @@
 import { rm, truncate } from 'node:fs/promises';
 import test from 'ava';
+import { get } from '../helpers/client.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { buildImage, type Image } from '../helpers/image.ts';
-import { blobPath } from '../helpers/mirror.ts';
+import { blobPath, startMirror } from '../helpers/mirror.ts';
 import { UPSTREAM } from '../helpers/scene.ts';
-import { rule } from './rules.ts';
+import { rule, syncConfig } from './rules.ts';
 import { Site, START } from './site.ts';
 
 const REPOSITORY = 'library/app';
@@ -158,6 +159,41 @@ test('metrics tell how it stands and how the last run went', async (t) => {
   t.deepEqual(await metric(site, 'entrepot_sync_failures_total'), [
     'entrepot_sync_failures_total 1',
   ]);
+});
+
+test('the first scrape of a process tells how sync stands, before anyone asked and offline', async (t) => {
+  const { site } = await startReady(t);
+  const { registry, storePath } = site;
+  registry.status('v1', 403);
+  t.false((await site.run()).isOk);
+  await site.close();
+  for (const offline of [false, true]) {
+    const mirror = await startMirror(t, {
+      storePath,
+      upstreams: { [UPSTREAM]: { url: registry.url } },
+      sync: syncConfig([rule(REPOSITORY, { tags: { names: ['v1'] }, freshMs: 24 * HOUR })], {
+        schedule: '0 0 30 2 *',
+      }),
+      offline,
+      clock: site.timer,
+    });
+    const { body } = await get(`${mirror.server.adminUrl}/metrics`);
+    const lines = body.toString().split('\n');
+    t.deepEqual(
+      lines.filter((line) => line.startsWith('entrepot_sync_')),
+      [
+        'entrepot_sync_images{state="ready"} 1',
+        'entrepot_sync_images{state="partial"} 0',
+        'entrepot_sync_images{state="stale"} 0',
+        'entrepot_sync_images{state="unresolved"} 0',
+        `entrepot_sync_last_success_timestamp_seconds ${START / 1000}`,
+        'entrepot_sync_last_run_bytes 0',
+        'entrepot_sync_last_run_duration_seconds 0',
+        'entrepot_sync_failures_total 0',
+      ],
+    );
+    await mirror.stop();
+  }
 });
 
 test('what never gets too old is not stale in the next process either', async (t) => {
