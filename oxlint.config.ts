@@ -21,7 +21,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   net: {
     imports: ['oci', 'time', 'config'],
     facade: [
-      'agents.ts',
+      'authorities.ts',
       'connection.ts',
       'deadline.ts',
       'exchange.ts',

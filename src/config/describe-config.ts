@@ -7,6 +7,7 @@ import type {
 } from './config.ts';
 import { formatDuration, formatShare, formatByteSize, formatRate } from './quantity.ts';
 import { formatListenAddress } from './listen.ts';
+import { proxyOf } from './proxy.ts';
 import type { SyncRule } from './sync-rule-schema.ts';
 import type { SyncConfig } from './sync-schema.ts';
 import type { TagSelection } from './tag-selection-schema.ts';
@@ -42,13 +43,15 @@ function describeListen({ tls, open, ...rest }: ListenConfig) {
 }
 
 function describeUpstream(upstream: UpstreamConfig) {
-  const { tls, proxy, hosts, storage, realms, allow, deny, concurrency, hydrate } = upstream;
+  const { tls, hosts, storage, realms, allow, deny, concurrency, hydrate } = upstream;
+  const proxy = proxyOf(upstream, new URL(upstream.url));
   const [account = 'anonymous', ...others] = upstream.credentials.map(describeCredentials);
   return {
     url: formatUpstreamUrl(upstream),
     credentials: others.length === 0 ? account : [account, ...others],
     tls: {
-      ...(tls.ca !== undefined && { ca: '(set)' }),
+      ...(tls.ca !== undefined && { ca: '(set)', only: tls.only }),
+      system: tls.system,
       ...(tls.cert !== undefined && { cert: '(set)', key: HIDDEN }),
       insecure: tls.insecure,
     },

@@ -1,17 +1,45 @@
 import { BlockList, isIP } from 'node:net';
+import { hostOf, portOf } from './host-list.ts';
 import { ConfigError } from './problems.ts';
 import type { Environment } from './source.ts';
 import { TEXTS } from './texts.ts';
 
-const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
+const VARIABLES = ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY'] as const;
+
+/** What proxies are chosen by: the upstream's own key, and the variables of the environment. */
+export interface ProxySettings {
+  readonly url: string;
+  readonly proxy?: string;
+  readonly environment?: Environment;
+}
+
+/** The variables that choose a proxy; `undefined` when none is set. */
+export function proxyVariables(env: Environment): Environment | undefined {
+  const names = VARIABLES.flatMap((name) => [name, name.toLowerCase()]).filter((name) => env[name]);
+  if (names.length === 0) return undefined;
+  return Object.fromEntries(names.map((name) => [name, env[name]]));
+}
 
 /**
- * The proxy that `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` name for a URL, as curl reads them;
- * loopback is never proxied. Throws a `ConfigError` when the variable holds no proxy's URL.
+ * The proxy on the way to one host of an upstream, be it the registry, its token service or its
+ * storage. The key `proxy` counts for all of them but those that `NO_PROXY` names, and for the
+ * registry in any case. Throws as `findProxy` does.
+ */
+export function proxyOf(settings: ProxySettings, url: URL): string | undefined {
+  const { proxy, environment = {} } = settings;
+  if (proxy === undefined) return findProxy(url.href, environment);
+  const isOwn = url.origin === new URL(settings.url).origin;
+  return !isOwn && isExempt(url, variable(environment, 'NO_PROXY') ?? '') ? undefined : proxy;
+}
+
+/**
+ * The proxy that `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name for a URL, as curl reads
+ * them; loopback is never proxied. Throws a `ConfigError` when the variable holds no proxy's URL.
  */
 export function findProxy(target: string, env: Environment): string | undefined {
   const url = new URL(target);
-  const name = url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
+  const own = url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
+  const name = variable(env, own) === undefined ? 'ALL_PROXY' : own;
   const text = variable(env, name);
   if (text === undefined || isLoopback(url) || isExempt(url, variable(env, 'NO_PROXY') ?? '')) {
     return undefined;
@@ -68,9 +96,10 @@ function matches(entry: string, url: URL): boolean {
   if (entry === '*') return true;
   const host = hostOf(url);
   if (isIP(host) !== 0 && matchesAddress(host, entry)) return true;
-  const [, name = entry, port] = /^(.+):(\d+)$/.exec(entry) ?? [];
-  if (port !== undefined && port !== (url.port || DEFAULT_PORTS[url.protocol])) return false;
-  const suffix = name.replace(/^\*?\./, '').replace(/^\[(.*)\]$/, '$1');
+  const [, name = entry, port] = /^([^:]+|\[.+\]):(\d+)$/.exec(entry) ?? [];
+  if (port !== undefined && Number(port) !== portOf(url)) return false;
+  if (isIP(host) !== 0 && matchesAddress(host, name.replace(/^\[(.*)\]$/, '$1'))) return true;
+  const suffix = name.replace(/^\*?\./, '').replace(/\.$/, '');
   return host === suffix || (isIP(host) === 0 && host.endsWith(`.${suffix}`));
 }
 
@@ -84,8 +113,4 @@ function matchesAddress(host: string, entry: string): boolean {
   const block = new BlockList();
   block.addSubnet(address, bits, family);
   return block.check(host, family);
-}
-
-function hostOf(url: URL): string {
-  return url.hostname.replace(/^\[(.*)\]$/, '$1');
 }

@@ -26,7 +26,7 @@ export const TEXTS = {
   root: 'write keys with their values, such as "offline: false"',
 
   hostEntry:
-    'write a host, *.host for all below it, an address, or a range of addresses such as 10.0.0.0/8',
+    'write a host, *.host for all below it, an address, or a range of addresses such as 10.0.0.0/8, each with a port or without',
 
   // Sizes, times and rates
   size: 'write a size such as "100GiB" or "50MB"',
@@ -69,6 +69,7 @@ export const TEXTS = {
   notPem: ({ path }: { path: string }) => `${path} is not a PEM file`,
   keyOfOther: 'the key does not belong to the certificate',
   keyPairUnusable: ({ code }: { code: string }) => `TLS cannot use cert and key (${code})`,
+  onlyWithoutCa: 'only counts those of ca alone; write ca: PATH, or leave only out',
   keyPairHalf: 'cert and key belong together; write both or neither',
 
   // listen, admin and store

@@ -4,7 +4,7 @@ import { credentialsSchema, type CredentialsDocument } from './credentials-schem
 import { parseGlob, parseTagGlob } from './glob.ts';
 import { parseHostEntry } from './host-list.ts';
 import { checkKeyPair, readPemFile, type Source, type Environment } from './source.ts';
-import { parseProxyUrl, findProxy } from './proxy.ts';
+import { findProxy, parseProxyUrl, proxyVariables } from './proxy.ts';
 import {
   parseHost,
   DOCKER_HUB,
@@ -61,7 +61,9 @@ export function upstreamSchema(source: Source) {
       .string()
       .transform(converted(parseProxyUrl))
       .exactOptional()
-      .describe('Proxy on the way to this upstream. Left out: HTTPS_PROXY and NO_PROXY.'),
+      .describe(
+        'Proxy on the way to this upstream, its token service and its storage, but for hosts in NO_PROXY. Left out: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, for each host by itself.',
+      ),
     hosts: z
       .array(z.string().transform(converted(parseHost)))
       .prefault([])
@@ -113,14 +115,31 @@ function tlsSchema(source: Source) {
     .transform(converted((path: string) => readPemFile(path, source.directory).contents))
     .exactOptional();
   return section({
-    ca: pem.describe('PEM file of the authorities to trust in place of the built-in ones.'),
+    ca: pem.describe(
+      'PEM file of authorities to trust for this upstream, beside the public ones and those of the system.',
+    ),
+    only: z
+      .boolean()
+      .default(false)
+      .describe(
+        'true: of this upstream, and of hosts under storage and realms, those of ca alone count.',
+      ),
+    system: z
+      .boolean()
+      .default(true)
+      .describe(
+        "The authorities of the system's store count: SSL_CERT_FILE, SSL_CERT_DIR, /etc/ssl.",
+      ),
     cert: pem.describe('PEM file of the certificate to show to the upstream.'),
     key: pem.describe("PEM file of that certificate's key."),
     insecure: z.boolean().default(false).describe('true: accept any certificate.'),
-  }).transform(converted(checkClientCertificate));
+  }).transform(converted(checkTls));
 }
 
-function checkClientCertificate<T extends { cert?: string; key?: string }>(tls: T): T {
+function checkTls<T extends { ca?: string; only: boolean; cert?: string; key?: string }>(
+  tls: T,
+): T {
+  if (tls.only && tls.ca === undefined) throw new ConfigError([TEXTS.onlyWithoutCa]);
   if ((tls.cert === undefined) !== (tls.key === undefined)) {
     throw new ConfigError([TEXTS.keyPairHalf]);
   }
@@ -134,15 +153,18 @@ export function resolveUpstream(
   upstream: z.output<ReturnType<typeof upstreamSchema>>,
   env: Environment,
 ) {
-  const { url, credentials, proxy: written, bandwidth, tags, ...rest } = upstream;
+  const { url, credentials, proxy, bandwidth, tags, ...rest } = upstream;
   const place = url ?? { url: registryOf(name).url };
-  const proxy = written ?? findProxy(place.url, env);
+  // A variable that is no proxy stops the start where the registry itself needs it.
+  if (proxy === undefined) findProxy(place.url, env);
+  const environment = proxyVariables(env);
   return {
     ...rest,
     name,
     ...place,
     credentials: (credentials ?? []).map((entry) => resolveCredentials(entry, place.url)),
     ...(proxy !== undefined && { proxy }),
+    ...(environment && { environment }),
     ...(bandwidth !== undefined && { bytesPerSecond: bandwidth }),
     tags: {
       ttlMs: tags.ttl,

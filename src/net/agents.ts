@@ -1,46 +1,59 @@
-import type { ConnectionOptions } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import { Agent, buildConnector, ProxyAgent, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
+import { proxyOf } from '../config/proxy.ts';
+import { secureContextOf } from './authorities.ts';
 import type { DialGuard, OriginKind } from './dial-guard.ts';
 import type { Timing } from './timing.ts';
 
-export type TlsOptions = Pick<ConnectionOptions, 'ca' | 'cert' | 'key'>;
-
 type Connector = buildConnector.connector;
+type Config = Pick<UpstreamConfig, 'url' | 'tls' | 'proxy' | 'environment'>;
 
 /** The timers of `Transport` are exact and cover what retries need; undici's own are switched off. */
 const OPTIONS = { headersTimeout: 0, bodyTimeout: 0, allowH2: false };
 /** Almost all have 443. */
 const MAX_PORTS = 16;
+/**
+ * How long one address of a host is tried before the next one is, if there is one: Node's half a
+ * second is less than what a satellite takes for an answer, and such a link would reach no host that
+ * has addresses of both families. All of them together have `connectMs`.
+ */
+const NEXT_ADDRESS_MS = 1_500;
+
+/** Who is dialled: its kind, whether our authorities count there, by TLS or not, and through what. */
+interface Way {
+  readonly kind: OriginKind;
+  readonly isTrusted: boolean;
+  readonly isSecure: boolean;
+  readonly proxy: string | undefined;
+}
 
 /**
- * The pools of connections for one upstream, by the kind of origin: the client certificate and
- * `insecure` are for the registry's own origin only. Its authorities also count for its host on other
- * ports, and for hosts that the configuration names; all others need a public certificate.
+ * The pools of connections for one upstream, by the way to a host: the proxy is chosen for each host,
+ * the client certificate and `insecure` are for the registry's own origin only. Its authorities also
+ * count for its host on other ports, and for hosts that the configuration names; all others need a
+ * certificate of a public authority or of the system's.
  */
 export class Agents {
-  readonly #config: Pick<UpstreamConfig, 'url' | 'tls' | 'proxy'>;
+  readonly #config: Config;
   readonly #guard: DialGuard;
   readonly #timing: Timing;
   readonly #agents = new Map<string, Dispatcher>();
 
-  constructor(
-    config: Pick<UpstreamConfig, 'url' | 'tls' | 'proxy'>,
-    guard: DialGuard,
-    timing: Timing,
-  ) {
+  constructor(config: Config, guard: DialGuard, timing: Timing) {
     this.#config = config;
     this.#guard = guard;
     this.#timing = timing;
   }
 
   of(kind: OriginKind, url: URL): Dispatcher {
-    const isTrusted = kind === 'registry' || this.#isOurs(kind, url.hostname);
-    const key = `${kind} ${isTrusted}`;
+    const isTrusted = kind === 'registry' || this.#guard.isTrusted(kind, url);
+    const isSecure = url.protocol === 'https:';
+    const way = { kind, isTrusted, isSecure, proxy: proxyOf(this.#config, url) };
+    const key = JSON.stringify(way);
     const known = this.#agents.get(key);
     if (known) return known;
-    const agent = this.#create(kind, isTrusted);
+    const agent = this.#create(way);
     this.#agents.set(key, agent);
     return agent;
   }
@@ -49,50 +62,44 @@ export class Agents {
     await Promise.all([...this.#agents.values()].map(async (agent) => agent.destroy()));
   }
 
-  #isOurs(kind: 'storage' | 'realm', hostname: string): boolean {
-    const own = new URL(this.#config.url).hostname;
-    return hostname === own || this.#guard.namedAs(kind).hasHost(hostname);
-  }
-
-  #create(kind: OriginKind, isTrusted: boolean): Dispatcher {
-    const { proxy, tls } = this.#config;
-    const { ca } = tls;
-    const options =
-      kind === 'registry'
-        ? { ...tlsOptionsOf(this.#config), rejectUnauthorized: !tls.insecure }
-        : isTrusted && ca !== undefined
-          ? { ca }
-          : {};
+  #create({ kind, isTrusted, isSecure, proxy }: Way): Dispatcher {
+    const { tls } = this.#config;
     const timeout = this.#timing.connectMs;
-    if (proxy !== undefined) {
-      const requestTls = { ...options, timeout };
-      return new ProxyAgent({ ...OPTIONS, uri: proxy, proxyTls: { timeout }, requestTls });
-    }
-    return new Agent({ ...OPTIONS, connect: this.#connector(kind, options) });
+    const whose = kind === 'registry' ? kind : isTrusted ? 'ours' : 'others';
+    const options = {
+      timeout,
+      ...(isSecure && { secureContext: secureContextOf(tls, whose) }),
+      ...(kind === 'registry' && { rejectUnauthorized: !tls.insecure }),
+    };
+    if (proxy === undefined)
+      return new Agent({ ...OPTIONS, connect: this.#connector(kind, options) });
+    const isSecureProxy = proxy.startsWith('https:');
+    const secureContext = isSecureProxy && { secureContext: secureContextOf(tls, 'others') };
+    const proxyTls = { timeout, ...secureContext };
+    return new ProxyAgent({ ...OPTIONS, uri: proxy, proxyTls, requestTls: options });
   }
 
   /** One connector a port, since the address is judged together with it. */
   #connector(kind: OriginKind, tls: buildConnector.BuildOptions): Connector {
     const byPort = new LRUCache<number, Connector>({ max: MAX_PORTS });
-    const timeout = this.#timing.connectMs;
     const create = (port: number): Connector => {
-      const lookup = this.#guard.lookup(kind, port);
-      const connector = buildConnector({ ...tls, allowH2: false, timeout, lookup });
+      const connector = buildConnector({
+        ...tls,
+        allowH2: false,
+        lookup: this.#guard.lookup(kind, port),
+        autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_MS,
+      });
       byPort.set(port, connector);
       return connector;
     };
     return (options, callback) => {
       const port = Number(options.port || (options.protocol === 'https:' ? 443 : 80));
-      return (byPort.get(port) ?? create(port))(options, callback);
+      // The dot at the end of a name is for DNS, and no part of the name that a certificate has.
+      const { hostname } = options;
+      const named = hostname.endsWith('.')
+        ? { ...options, servername: hostname.slice(0, -1) }
+        : options;
+      return (byPort.get(port) ?? create(port))(named, callback);
     };
   }
-}
-
-/** Whom a TLS connection trusts, and as whom it is made. */
-export function tlsOptionsOf({ tls: { ca, cert, key } }: Pick<UpstreamConfig, 'tls'>): TlsOptions {
-  return {
-    ...(ca !== undefined && { ca }),
-    ...(cert !== undefined && { cert }),
-    ...(key !== undefined && { key }),
-  };
 }

@@ -1,7 +1,7 @@
 import { lookup as systemLookup } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import type { UpstreamConfig } from '../config/config.ts';
-import { HostList } from '../config/host-list.ts';
+import { HostList, hostOf, portOf } from '../config/host-list.ts';
 import type { OwnListeners } from './own-listeners.ts';
 import { reachOf, type Reach } from './reach.ts';
 import { TEXTS } from './texts.ts';
@@ -10,7 +10,7 @@ import { TEXTS } from './texts.ts';
 export type OriginKind = 'registry' | 'storage' | 'realm';
 
 export interface DialGuardParts {
-  readonly config: Pick<UpstreamConfig, 'name' | 'url' | 'storage' | 'realms'>;
+  readonly config: Pick<UpstreamConfig, 'name' | 'url' | 'proxy' | 'storage' | 'realms'>;
   /** None in a command, which listens nowhere. */
   readonly ownListeners?: OwnListeners | undefined;
   /** How names become addresses; the system's way unless given. */
@@ -28,23 +28,23 @@ interface Place {
 /** A connection that was not made because of where it leads. The message may be shown to clients. */
 export class RefusedDial extends Error {}
 
-const PORTS: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
-
 /**
  * Where the requests for one upstream may lead. Its own origin is what the operator wrote, and may be
  * anywhere. What that names, a redirect's target or a token service, is judged by its address when it
  * is dialled: a public one may be, one inside a network only where the configuration names it, or
  * writes the registry itself as an address or name of the same side (a private network, or this
  * machine), and a listener of this process never. What the registry's name becomes when it is resolved
- * opens nothing: whoever answers for that name could change it. Behind a proxy, which resolves names itself, only literal addresses can be judged.
+ * opens nothing: whoever answers for that name could change it. Behind a proxy, which resolves names
+ * itself, only literal addresses can be judged; storage of a registry that the configuration gives as
+ * http and with a proxy of its own is on that proxy's network, where the registry itself is.
  */
 export class DialGuard {
-  /** The upstream's own. */
-  readonly origin: string;
+  readonly #registry: URL;
   readonly #parts: DialGuardParts;
   readonly #lists: Readonly<Record<'storage' | 'realm', HostList>>;
   /** Of the registry as the configuration writes it. */
   readonly #ownReach: Reach;
+  readonly #isBehindProxy: boolean;
 
   constructor(parts: DialGuardParts) {
     this.#parts = parts;
@@ -52,9 +52,25 @@ export class DialGuard {
       storage: HostList.of(parts.config, 'storage'),
       realm: HostList.of(parts.config, 'realms'),
     };
-    const { origin, hostname } = new URL(parts.config.url);
-    this.origin = origin;
+    this.#registry = new URL(parts.config.url);
+    const { protocol, hostname } = this.#registry;
     this.#ownReach = reachOf(hostname);
+    this.#isBehindProxy = protocol === 'http:' && parts.config.proxy !== undefined;
+  }
+
+  /**
+   * Whether a URL is the registry's own, which the login belongs to: its origin, or https of the same
+   * host where the configuration says http.
+   */
+  isOwn({ origin, protocol, hostname }: URL): boolean {
+    const own = this.#registry;
+    const isUpgrade = own.protocol === 'http:' && protocol === 'https:';
+    return origin === own.origin || (isUpgrade && hostname === own.hostname);
+  }
+
+  /** Whether the registry's own authorities count for a host that it names. */
+  isTrusted(kind: 'storage' | 'realm', url: URL): boolean {
+    return hostOf(url) === hostOf(this.#registry) || this.#lists[kind].hasHostOf(url);
   }
 
   /** What the configuration names of this kind. */
@@ -66,16 +82,15 @@ export class DialGuard {
    * Why a URL may not be asked whose host is an address, or a name that tells where it leads;
    * `undefined` when it may. `from`: who names it, when that is not the registry.
    */
-  refusal(
-    kind: OriginKind,
-    { host, hostname, protocol, port }: URL,
-    from?: URL,
-  ): string | undefined {
+  refusal(kind: OriginKind, url: URL, from?: URL): string | undefined {
     if (kind === 'registry') return undefined;
-    const address = hostname.replace(/^\[|\]$/g, '');
-    const place = { host: address, address, port: Number(port || PORTS[protocol]) };
+    const host = hostOf(url);
+    const place = { host, address: host, port: portOf(url) };
     const near = from ? reachOf(from.hostname) : this.#ownReach;
-    return this.#mayDial(kind, place, near) ? undefined : this.#reason(kind, { ...place, host });
+    if (this.#mayDial(kind, place, near)) return undefined;
+    const isThere = this.#isBehindProxy && kind === 'storage' && reachOf(host) === 'internal';
+    if (isThere && !this.#isOwnListener(host, place.port)) return undefined;
+    return this.#reason(kind, { ...place, host: url.host });
   }
 
   /** Resolves names for connections to this port, and leaves out what may not be dialled. */
@@ -105,7 +120,7 @@ export class DialGuard {
   ): boolean {
     if (this.#isOwnListener(address, port)) return false;
     const list = this.#lists[kind];
-    if (list.hasHost(host) || (isIP(address) !== 0 && list.hasAddress(address))) return true;
+    if (list.has(host, port) || (isIP(address) !== 0 && list.has(address, port))) return true;
     const reach = reachOf(address);
     return reach === 'public' || (reach !== 'link-local' && reach === near);
   }

@@ -8,6 +8,10 @@ export const TEXTS = {
   noByte: ({ host, ms }: { host: string; ms: number }) => `no byte from ${host} for ${ms} ms`,
   noConnection: ({ host, code }: { host: string; code: string }) =>
     `no connection to ${host} (${code})`,
+  unknownAuthority: ({ host, code, key }: { host: string; code: string; key: string }) =>
+    `the certificate of ${host} is of an authority that is not trusted (${code}); set ${key}.tls.ca to the PEM file of that authority`,
+  unknownAuthorityOfOther: ({ host, code, key }: { host: string; code: string; key: string }) =>
+    `the certificate of ${host} is of an authority that is not trusted (${code}); add that authority to the store of the system, or list the host in ${key}.storage or ${key}.realms and set ${key}.tls.ca`,
   // Where an upstream leads and nobody follows.
   aRedirect: 'a redirect',
   aRealm: 'a token realm',

@@ -1,5 +1,7 @@
 import type { UpstreamConfig } from '../config/config.ts';
+import { ConfigError } from '../config/problems.ts';
 import { Agents } from './agents.ts';
+import { isUnknownAuthority } from './authorities.ts';
 import { Deadline } from './deadline.ts';
 import { DialGuard, RefusedDial, type DialGuardParts, type OriginKind } from './dial-guard.ts';
 import {
@@ -44,7 +46,7 @@ export interface TransportResponse {
 }
 
 export interface TransportParts extends DialGuardParts {
-  readonly config: DialGuardParts['config'] & Pick<UpstreamConfig, 'tls' | 'proxy'>;
+  readonly config: DialGuardParts['config'] & Pick<UpstreamConfig, 'tls' | 'proxy' | 'environment'>;
   readonly timing: Timing;
 }
 
@@ -172,16 +174,28 @@ export class Transport {
   }
 
   #kindOf({ url, isStorage = false }: TransportRequest): OriginKind {
-    if (url.origin === this.guard.origin) return 'registry';
+    if (this.guard.isOwn(url)) return 'registry';
     return isStorage ? 'storage' : 'realm';
+  }
+
+  /** With the key that mends it. */
+  #unknownAuthority(url: URL, code: string): string {
+    const [host, key] = [url.host, `upstreams.${this.#upstream}`];
+    const isOurs = this.guard.isOwn(url) || hasOurTrust(this.guard, url);
+    return isOurs
+      ? TEXTS.unknownAuthority({ host, code, key })
+      : TEXTS.unknownAuthorityOfOther({ host, code, key });
   }
 
   #fault(error: unknown, url: URL): UpstreamError {
     if (error instanceof UpstreamError) return error;
+    if (error instanceof ConfigError) return this.#error('bad-response', error.message);
     if (error instanceof RefusedDial) return this.#error('bad-response', error.message);
     const code = (error as NodeJS.ErrnoException).code ?? (error as Error).name;
     const isTimeout = code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT';
-    const reason = TEXTS.noConnection({ host: url.host, code });
+    const reason = isUnknownAuthority(code)
+      ? this.#unknownAuthority(url, code)
+      : TEXTS.noConnection({ host: url.host, code });
     const isOurs = isOwnShortage(error);
     return this.#error(isTimeout ? 'timeout' : 'unreachable', reason, { cause: error, isOurs });
   }
@@ -193,6 +207,10 @@ export class Transport {
   ): UpstreamError {
     return new UpstreamError(this.#upstream, fault, reason, options);
   }
+}
+
+function hasOurTrust(guard: DialGuard, url: URL): boolean {
+  return guard.isTrusted('storage', url) || guard.isTrusted('realm', url);
 }
 
 /**

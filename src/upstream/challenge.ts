@@ -102,7 +102,7 @@ export function refuseRealm(
   if (realm.protocol === 'http:' && registry.protocol === 'https:') {
     return TEXTS.realmHttp({ origin: realm.origin });
   }
-  if (realm.hostname === registry.hostname || realms.hasHost(realm.hostname)) return undefined;
+  if (realm.hostname === registry.hostname || realms.hasHostOf(realm)) return undefined;
   const { host } = realm;
   if (reachOf(realm.hostname) !== 'public') return TEXTS.realmInside({ host, key: realms.key });
   if (withCredentials && !isOwnRealm(realm.hostname, registry.hostname)) {

@@ -41,7 +41,7 @@ upstreams:
   docker.io:
     url: https://registry-1.docker.io
     credentials: { username: alice, password: (hidden) }
-    tls: { ca: (set), insecure: false }
+    tls: { ca: (set), only: false, system: true, insecure: false }
     proxy: http://(hidden)@proxy.example:3128
     hosts: []
     storage: []
@@ -55,7 +55,7 @@ upstreams:
   ghcr.io:
     url: https://ghcr.io
     credentials: anonymous
-    tls: { insecure: false }
+    tls: { system: true, insecure: false }
     proxy: http://(hidden)@proxy.example:3128
     hosts: []
     storage: []

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { Config, UpstreamConfig } from '../../src/config/config.ts';
 import { ConfigError } from '../../src/config/problems.ts';
+import { proxyOf } from '../../src/config/proxy.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { createCertificates } from '../helpers/certificate.ts';
 import { createFolder, load } from './config-folder.ts';
@@ -12,7 +13,7 @@ function withDefaults(name: string, url: string): UpstreamConfig {
     name,
     url,
     credentials: [],
-    tls: { insecure: false },
+    tls: { insecure: false, only: false, system: true },
     hosts: [],
     storage: [],
     realms: [],
@@ -171,7 +172,7 @@ upstreams:
       name: 'reg.example',
       url: 'http://10.0.0.5:5000/artifactory/api/docker',
       credentials: [{ provider: 'password', username: 'alice', password: 'hunter2' }],
-      tls: { ca: files['ca.pem'], insecure: true },
+      tls: { ca: files['ca.pem'], insecure: true, only: false, system: true },
       proxy: 'http://proxy.example:3128',
       hosts: ['hub.mirror.example', 'mirror:5000'],
       storage: ['minio.corp.example', '10.20.30.0/24', 'fd12::/48'],
@@ -284,7 +285,7 @@ test('the proxy of the environment counts where the file names none', (t) => {
   const env = { HTTPS_PROXY: 'http://u:p@proxy.example:3128', NO_PROXY: 'quay.io' };
   const { upstreams } = load(t, { yaml, env }).config;
   t.deepEqual(
-    Object.values(upstreams).map(({ proxy }) => proxy),
+    Object.values(upstreams).map((upstream) => proxyOf(upstream, new URL(upstream.url))),
     ['http://own.example:1', 'http://u:p@proxy.example:3128', undefined, undefined],
   );
 });
@@ -354,6 +355,8 @@ upstreams: { docker.io: { tls: { ca: ca.pem, cert: client.crt, key: client.key }
     cert: files['client.crt'],
     key: files['client.key'],
     insecure: false,
+    only: false,
+    system: true,
   });
   const mixed = yaml.replace('key: server.key', 'key: client.key');
   const error = t.throws(() => load(t, { yaml: mixed, files }), { instanceOf: ConfigError });

@@ -255,11 +255,18 @@ test(tells, "a proxy's password in the file is refused and not repeated", {
 });
 
 test(tells, 'where an upstream may lead is hosts and ranges of addresses', {
-  yaml: 'upstreams: { docker.io: { storage: ["a_b", 10.0.0.0/33, "", "x y", "*.", 10.0.0.1], realms: ["fd12::/129", "*.x"] } }',
+  yaml: 'upstreams: { docker.io: { storage: ["a_b", 10.0.0.0/33, "", "x:65536", "*.", 10.0.0.1, "x:443"], realms: ["fd12::/129", "*.x"] } }',
   says: [...[0, 1, 2, 3, 4].map((n) => `storage[${n}]`), 'realms[0]'].map(
     (key) =>
-      `upstreams.docker.io.${key}: write a host, *.host for all below it, an address, or a range of addresses such as 10.0.0.0/8`,
+      `upstreams.docker.io.${key}: write a host, *.host for all below it, an address, or a range of addresses such as 10.0.0.0/8, each with a port or without`,
   ),
+});
+
+test(tells, 'authorities that alone count are named', {
+  yaml: upstream('tls: { only: true }'),
+  says: [
+    'upstreams.docker.io.tls: only counts those of ca alone; write ca: PATH, or leave only out',
+  ],
 });
 
 test(tells, 'hosts are in lower case and belong to one upstream', {

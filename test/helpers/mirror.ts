@@ -66,8 +66,12 @@ export interface MirrorOptions {
   readonly leftovers?: { partials?: boolean };
 }
 
-export type UpstreamOptions = Omit<Partial<UpstreamConfig>, 'tags' | 'url' | 'credentials'> & {
+export type UpstreamOptions = Omit<
+  Partial<UpstreamConfig>,
+  'tags' | 'tls' | 'url' | 'credentials'
+> & {
   readonly url: string;
+  readonly tls?: Partial<UpstreamConfig['tls']>;
   readonly tags?: Partial<TagsConfig>;
   readonly credentials?: Password | readonly CredentialsConfig[];
 };
@@ -191,7 +195,6 @@ export function createConfig(storePath: string, options: MirrorOptions): Config 
 function upstreamConfig(name: string, options: UpstreamOptions): UpstreamConfig {
   return {
     name,
-    tls: { insecure: false },
     hosts: [],
     storage: [],
     realms: [],
@@ -200,6 +203,7 @@ function upstreamConfig(name: string, options: UpstreamOptions): UpstreamConfig 
     concurrency: 8,
     hydrate: 'off',
     ...options,
+    tls: { insecure: false, system: true, only: false, ...options.tls },
     credentials: credentialsOf(options.credentials),
     tags: { ...TEST_TAGS, ...options.tags },
   };

@@ -25,11 +25,13 @@ export class MirrorProcess {
       maxFiles,
       heapMebibytes,
       mask = '022',
+      env = {},
     }: {
       maxFileBytes?: number | 'unlimited';
       maxFiles?: number;
       heapMebibytes?: number;
       mask?: string;
+      env?: Readonly<Record<string, string>>;
     } = {},
   ): Promise<MirrorProcess> {
     const file = join(folder, 'entrepot.yaml');
@@ -42,6 +44,7 @@ export class MirrorProcess {
     const args = ['-c', command, process.execPath, ...heap, MAIN, 'serve', '--config', file];
     const child = spawn('sh', args, {
       stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, ...env },
     });
     t.teardown(() => void child.kill('SIGKILL'));
     for await (const line of createInterface({ input: child.stdout })) {

@@ -57,7 +57,7 @@ tlsTest(
     t.deepEqual(refusalOf(await manifest('latest')), {
       status: 502,
       code: 'UNAVAILABLE',
-      message: `${UPSTREAM}: no connection to ${registry.host} (SELF_SIGNED_CERT_IN_CHAIN)`,
+      message: `${UPSTREAM}: the certificate of ${registry.host} is of an authority that is not trusted (SELF_SIGNED_CERT_IN_CHAIN); set upstreams.${UPSTREAM}.tls.ca to the PEM file of that authority`,
       detail: { upstream: UPSTREAM, fault: 'unreachable' },
     });
     t.deepEqual(registry.conversation(), []);

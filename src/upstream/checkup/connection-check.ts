@@ -10,6 +10,7 @@ import {
   type ConnectionOptions,
   type Endpoint,
 } from '../../net/connection.ts';
+import { proxyOf } from '../../config/proxy.ts';
 import { failed, keyOf, ok, type Outcome } from './finding.ts';
 import { TEXTS } from '../texts.ts';
 
@@ -30,13 +31,17 @@ interface FirstHop {
 }
 
 function firstHop(config: UpstreamConfig): FirstHop {
-  const { proxy } = config;
+  const proxy = registryProxy(config);
   const url = new URL(proxy ?? config.url);
   const endpoint = endpointOf(url);
   const hop = { url, endpoint, address: formatEndpoint(endpoint) };
   if (proxy === undefined) return { ...hop, name: (place) => place, key: keyOf(config, 'url') };
   const key = TEXTS.proxyKey({ key: keyOf(config, 'proxy') });
   return { ...hop, name: (place) => TEXTS.proxied({ address: place }), key };
+}
+
+function registryProxy(config: UpstreamConfig): string | undefined {
+  return proxyOf(config, new URL(config.url));
 }
 
 /** Whether the name to connect to has addresses, asked the way a connection asks. */
@@ -70,10 +75,11 @@ export async function checkConnection(
     return { outcome: explain(error, hop, config) };
   }
   const isSecure = config.url.startsWith('https:');
-  if (config.proxy !== undefined) await connection[Symbol.asyncDispose]();
-  if (config.proxy !== undefined && isSecure) return checkTunnel(config, hop, options, passedMs);
+  if (registryProxy(config) !== undefined) await connection[Symbol.asyncDispose]();
+  if (registryProxy(config) !== undefined && isSecure)
+    return checkTunnel(config, hop, options, passedMs);
   const outcome = ok(TEXTS.connected({ address: hop.name(hop.address), ms: passedMs() }));
-  return config.proxy === undefined ? { outcome, connection } : { outcome };
+  return registryProxy(config) === undefined ? { outcome, connection } : { outcome };
 }
 
 async function checkTunnel(
@@ -101,13 +107,13 @@ async function checkTunnel(
 function explain(
   error: unknown,
   { endpoint: { host, port }, address, name, key }: FirstHop,
-  { proxy }: UpstreamConfig,
+  config: UpstreamConfig,
 ): Outcome {
   const [code, subject] = [codeOf(error), name(address)];
   if (code === 'ECONNREFUSED') {
     return failed(TEXTS.connectionRefused({ subject, code }), TEXTS.checkPort({ key, port, host }));
   }
-  const more = proxy === undefined ? TEXTS.orSetProxy : '';
+  const more = registryProxy(config) === undefined ? TEXTS.orSetProxy : '';
   return failed(TEXTS.noConnection({ subject, code }), TEXTS.openPort({ port, host, more }));
 }
 

@@ -4,7 +4,7 @@ import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { timeUntil, type Clock } from '../../time/clock.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
 import { endpointOf, formatEndpoint } from '../../net/connection.ts';
-import { tlsOptionsOf } from '../../net/agents.ts';
+import { isUnknownAuthority, secureContextOf } from '../../net/authorities.ts';
 import { printable } from '../secrets.ts';
 import { failed, keyOf, ok, warning, type Outcome } from './finding.ts';
 import { TEXTS } from '../texts.ts';
@@ -16,14 +16,6 @@ export interface TlsOptions {
 
 const DAY_MS = 86_400_000;
 const FEW_DAYS = 14;
-const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-]);
-
 /** The certificate, judged as the transport judges it, and how long it lasts. */
 export async function checkTls(
   config: UpstreamConfig,
@@ -57,7 +49,7 @@ async function shakeHands(
     socket,
     host,
     ...(isIP(host) === 0 && { servername: host }),
-    ...tlsOptionsOf(config),
+    secureContext: secureContextOf(config.tls, 'registry'),
     ALPNProtocols: ['http/1.1'],
     rejectUnauthorized: false,
   });
@@ -104,7 +96,7 @@ function explainFault(code: string, certificate: PeerCertificate, config: Upstre
       TEXTS.useTheseNames({ key: keyOf(config, 'url'), host }),
     );
   }
-  if (UNKNOWN_AUTHORITY.has(code)) {
+  if (isUnknownAuthority(code)) {
     return failed(
       TEXTS.unknownAuthority({ issuer, code }),
       TEXTS.setAuthority({ key: keyOf(config, 'tls.ca') }),
