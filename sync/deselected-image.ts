@@ -14,6 +14,8 @@ export interface DeselectedImage {
   readonly why: string;
   /** What the upstream did to it, where that is the reason. */
   readonly became?: 'deleted' | 'moved';
+  /** Its upstream did not say whether it is still selected. */
+  readonly isUnasked?: true;
 }
 
 type Decision = Omit<DeselectedImage, 'image'>;
@@ -70,6 +72,9 @@ function decide(
   if (covering.length === 0) return { action: 'release', why: TEXTS.unselected };
   if (isMoved || image.kept === 'moved') return byPolicy('moved', covering);
   if (isGone(image, resolution)) return byPolicy('deleted', covering);
+  if (covering.some(({ path }) => resolution.unasked.has(path))) {
+    return { action: 'guarded', why: TEXTS.unasked, isUnasked: true };
+  }
   if (covering.some(({ path }) => resolution.unknown.has(path))) {
     return { action: 'guarded', why: TEXTS.unresolvedRule };
   }
@@ -96,6 +101,11 @@ function byPolicy(became: 'moved' | 'deleted', covering: readonly SyncRule[]): D
 }
 
 /** What left the selection, as the API tells it. */
-export function describeReleased({ image, action, why }: DeselectedImage): ReleasedImage {
-  return { ...describeImage(image), action, why };
+export function describeReleased({
+  image,
+  action,
+  why,
+  isUnasked,
+}: DeselectedImage): ReleasedImage {
+  return { ...describeImage(image), action, why, ...(isUnasked && { isUnasked }) };
 }

@@ -21,6 +21,8 @@ export interface Resolution {
   readonly absent: ReadonlySet<string>;
   /** Paths of rules whose images could not all be resolved. */
   readonly unknown: ReadonlySet<string>;
+  /** Those of them whose upstream gave no answer. */
+  readonly unasked: ReadonlySet<string>;
   /**
    * Lists as the upstreams gave them: the tags of each repository, the repositories of each
    * upstream.
@@ -43,6 +45,7 @@ export function joinResolutions(each: readonly Resolution[]): Resolution {
     images: each.flatMap(({ images }) => images),
     absent: new Set(each.flatMap(({ absent }) => [...absent])),
     unknown: new Set(each.flatMap(({ unknown }) => [...unknown])),
+    unasked: new Set(each.flatMap(({ unasked }) => [...unasked])),
     listed: new Map(each.flatMap(({ listed }) => [...listed])),
     problems: each.flatMap(({ problems }) => problems),
   };
@@ -60,6 +63,7 @@ export class Resolver {
   readonly #absent = new Set<string>();
   readonly #listed = new Map<string, ReadonlySet<string>>();
   readonly #unknown = new Set<string>();
+  readonly #unasked = new Set<string>();
   readonly #problems: SyncProblem[] = [];
 
   static async resolve(parts: ResolverParts, rules: readonly SyncRule[]): Promise<Resolution> {
@@ -69,6 +73,7 @@ export class Resolver {
       images: [...resolver.#images.values()],
       absent: resolver.#absent,
       unknown: resolver.#unknown,
+      unasked: resolver.#unasked,
       listed: resolver.#listed,
       problems: resolver.#problems,
     };
@@ -118,7 +123,7 @@ export class Resolver {
       if (listed.length > 0) this.#listed.set(target.upstream, new Set(listed));
       return found;
     } catch (error) {
-      this.#fail(rule, rule.image, reasonOf(error));
+      this.#failToAsk(rule, rule.image, error);
       return [];
     }
   }
@@ -141,7 +146,7 @@ export class Resolver {
       const created = await createdAt({ ...this.#parts, resolve }, target, first.needsCreated);
       return selection.select(listed, created).selected;
     } catch (error) {
-      this.#fail(rule, image, reasonOf(error));
+      this.#failToAsk(rule, image, error);
       return selection.select([]).selected;
     }
   }
@@ -156,7 +161,7 @@ export class Resolver {
         this.#problems.push({ rule: rule.path, image, reason: TEXTS.noTag });
       }
     } catch (error) {
-      this.#fail(rule, image, reasonOf(error));
+      this.#failToAsk(rule, image, error);
     }
   }
 
@@ -179,6 +184,11 @@ export class Resolver {
     const image = wantedBy(rule, found, this.#parts.timer.wall());
     const known = this.#images.get(keyOf(image));
     this.#images.set(keyOf(image), known ? joinWanted(known, image) : image);
+  }
+
+  #failToAsk(rule: SyncRule, image: string, error: unknown): void {
+    this.#unasked.add(rule.path);
+    this.#fail(rule, image, reasonOf(error));
   }
 
   #fail(rule: SyncRule, image: string, reason: string): void {

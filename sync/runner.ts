@@ -82,8 +82,9 @@ export class Runner {
       became ? { ...image, kept: became } : image,
     );
     await this.#record(plan, { others, open: [] });
-    for (const { image, action, why } of deselected) {
-      log.info({ image: nameOf(image), rule: image.rule, action, why }, 'left the selection');
+    for (const { image, action, why, isUnasked } of deselected) {
+      const message = isUnasked ? 'could not be asked for' : 'left the selection';
+      log.info({ image: nameOf(image), rule: image.rule, action, why }, message);
     }
     const going = deselected.filter(({ action }) => action === 'release').map(({ image }) => image);
     const gone = new Set(going.map(versionKeyOf));

@@ -35,6 +35,7 @@ export const TEXTS = {
   otherPlatforms: ({ platforms }: { platforms: string }) => `it is not for ${platforms}`,
 
   unselected: 'no rule selects it any more',
+  unasked: 'its upstream could not be asked',
   unresolvedRule: 'its rule could not be resolved',
   notInLock: 'the lock leaves it out',
   newerOnes: 'its rule takes newer ones in its place',

@@ -114,6 +114,8 @@ export interface ReleasedImage {
   /** `guarded`: it left the selection and stays all the same, because of what `why` says. */
   readonly action: 'release' | 'keep' | 'guarded';
   readonly why: string;
+  /** It may be selected as before: its upstream could not be asked. */
+  readonly isUnasked?: true;
 }
 
 export interface SyncProblem {

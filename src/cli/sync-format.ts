@@ -16,16 +16,23 @@ export function formatRows(
   return `${formatTable([heading, ...shown])}${more === 0 ? '' : `${TEXTS.moreRows({ more })}\n`}`;
 }
 
-/** Of a plan and of the report of a run: what left the selection. */
+/** Of a plan and of the report of a run: what left the selection, and what could not be asked for. */
 export function formatReleased(released: readonly ReleasedImage[]): string {
-  const rows = released.map(({ image, tag = '', digest, action, why }) => [
+  const { left = [], unasked = [] } = Object.groupBy(released, ({ isUnasked }) =>
+    isUnasked ? 'unasked' : 'left',
+  );
+  return `${formatSelection(TEXTS.notSelected, left)}${formatSelection(TEXTS.unasked, unasked)}`;
+}
+
+function formatSelection(title: string, images: readonly ReleasedImage[]): string {
+  const rows = images.map(({ image, tag = '', digest, action, why }) => [
     image,
     tag,
     shortDigest(digest),
     action,
     why,
   ]);
-  return formatPart(TEXTS.notSelected, ['IMAGE', 'TAG', 'DIGEST', 'ACTION', 'WHY'], rows);
+  return formatPart(title, ['IMAGE', 'TAG', 'DIGEST', 'ACTION', 'WHY'], rows);
 }
 
 /** Rules and images that something is wrong with. */

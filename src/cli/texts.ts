@@ -74,6 +74,7 @@ export const TEXTS = {
   nothingSelected: 'nothing is selected: write under "sync" what the site must hold',
   nothingToRun: 'sync: write here what the site must hold, and when it is fetched',
   notSelected: 'no longer selected:',
+  unasked: 'could not be asked:',
   unresolved: 'could not be resolved:',
   unknown: 'not resolved:',
   failed: 'failed:',

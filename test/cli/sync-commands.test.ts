@@ -289,6 +289,27 @@ for (const [what, last, code, text] of [
     ),
   ],
   [
+    'missed its link',
+    {
+      ...FAILED,
+      released: [
+        { ...PLAN.released[0]!, action: 'guarded', why: 'no link', isUnasked: true } as const,
+      ],
+    },
+    1,
+    lines(
+      '2 images fetched, 9 kept, 1 failed: 4.00 GiB in 3m12s',
+      '',
+      'could not be asked:',
+      'IMAGE                    TAG   DIGEST               ACTION   WHY',
+      'docker.io/library/nginx  1.26  sha256:fedcba987654  guarded  no link',
+      '',
+      'failed:',
+      'RULE           IMAGE          REASON',
+      'sync.rules[1]  ghcr.io/org/*  ghcr.io has no catalog: name its repositories',
+    ),
+  ],
+  [
     'was aborted',
     { ...SYNC_REPORT, aborted: 'the server\nis stopping' },
     1,

@@ -218,6 +218,7 @@ const FAULTS: Readonly<Record<string, (registry: FakeRegistry) => void>> = {
 };
 
 for (const [name, fail] of Object.entries(FAULTS)) {
+  const isAnswer = name === 'an empty list' || name === 'a list that is not there';
   test(`${name} lets go of nothing`, async (t) => {
     const { site, image } = await settle(t, ['v1', 'v2'], {
       rules: [wants('release', { globs: ['v*'] })],
@@ -225,12 +226,16 @@ for (const [name, fail] of Object.entries(FAULTS)) {
     fail(site.registry);
     const report = await site.run();
     t.false(report.isOk);
-    const why = 'its rule could not be resolved';
+    const why = isAnswer ? 'its rule could not be resolved' : 'its upstream could not be asked';
     t.deepEqual(
       told(report),
       ['v1', 'v2'].map((tag) => ({ tag, action: 'guarded', why })),
     );
     t.deepEqual(site.pins, [pinOf(image('v1')), pinOf(image('v2'))].toSorted());
+    t.deepEqual(
+      report.released.map(({ isUnasked }) => isUnasked),
+      report.released.map(() => (isAnswer ? undefined : true)),
+    );
     const { counts, unresolved } = await site.sync.status();
     t.is(counts.ready, 2);
     // What it selected is known and here: a link that is down does not make it less ready.
@@ -249,7 +254,7 @@ test('what another rule may select stays while that one cannot be resolved', asy
   });
   next.registry.status('/v2/library/app/tags/list', 403);
   t.deepEqual(told(await next.run()), [
-    { tag: 'v1', action: 'guarded', why: 'its rule could not be resolved' },
+    { tag: 'v1', action: 'guarded', why: 'its upstream could not be asked' },
   ]);
 });
 
@@ -314,7 +319,7 @@ test('the log counts what was released and what was guarded apart, with times to
     released.map(({ action, why }) => [action, why]),
     [
       ['release', 'no rule selects it any more'],
-      ['guarded', 'its rule could not be resolved'],
+      ['guarded', 'its upstream could not be asked'],
     ],
   );
   const at = new Date(START).toISOString();
