@@ -23,6 +23,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     facade: [
       'authorities.ts',
       'connection.ts',
+      'content-coding.ts',
       'deadline.ts',
       'exchange.ts',
       'json-object.ts',

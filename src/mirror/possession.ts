@@ -176,7 +176,11 @@ export class Possession {
     const timer = setTimeout(() => abort.abort(), PATIENCE_MS);
     const signal = demand.signal ? AbortSignal.any([demand.signal, abort.signal]) : abort.signal;
     try {
-      const asked = { ...range, demand: { priority: demand.priority, signal } };
+      const asked = {
+        ...range,
+        demand: { priority: demand.priority, signal },
+        size: async () => size,
+      };
       const body = await upstream.getBlob(target.repository, digest, asked);
       if (!body) return 'absent';
       const isOther = body.start !== range.start || (body.size ?? size) !== size;
@@ -187,7 +191,9 @@ export class Possession {
       if (!expected) return 'unshown';
       return sent.equals(expected) ? 'shown' : this.#lied(target);
     } catch (error) {
-      if (abort.signal.aborted) return 'unshown';
+      // No range of the blob: the whole will tell.
+      const isOther = error instanceof UpstreamError && error.status === 206;
+      if (abort.signal.aborted || isOther) return 'unshown';
       throw error;
     } finally {
       clearTimeout(timer);
@@ -221,15 +227,26 @@ async function heldRange(held: StoredBlob, range: { start: number; end: number }
 }
 
 /**
- * The size of a blob that an upstream has, from its answer to a HEAD or else from a held manifest of
- * the repository: some middleboxes answer every HEAD without a length, or with one of 0.
+ * The size of a blob that an upstream has, from a held manifest of the repository or else from the
+ * answer to a HEAD: some middleboxes answer every HEAD without a length, with one of 0, or with that
+ * of a compressed answer.
  */
 export async function sizeOf(
   catalog: Catalog,
   { target, digest }: { target: Target; digest: Digest },
   { size }: BlobHead,
 ): Promise<number | undefined> {
-  if (size !== undefined && (size > 0 || isEmpty(digest))) return size;
+  const described = await sizeInManifests(catalog, target, digest);
+  if (described !== undefined) return described;
+  return size !== undefined && (size > 0 || isEmpty(digest)) ? size : undefined;
+}
+
+/** What a held manifest of the repository says. */
+export async function sizeInManifests(
+  catalog: Catalog,
+  target: Target,
+  digest: Digest,
+): Promise<number | undefined> {
   for await (const holder of catalog.holdersIn(target, digest)) {
     const members = await catalog.members(holder);
     const member = members?.successors.find((each) => each.digest === digest);

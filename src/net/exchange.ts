@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 
-/** A request as undici sends it. */
+/** A request as undici sends it; it asks for content that is not encoded. */
 export interface OutgoingRequest {
   readonly method: 'GET' | 'HEAD' | 'POST';
   readonly url: URL;
@@ -64,7 +64,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const path = url instanceof WrittenUrl ? url.target : `${url.pathname}${url.search}`;
     const origin = url.origin;
     dispatcher.dispatch(
-      { origin, path, method, headers: { ...headers }, ...(body !== undefined && { body }) },
+      {
+        origin,
+        path,
+        method,
+        headers: { 'accept-encoding': 'identity', ...headers },
+        ...(body !== undefined && { body }),
+      },
       this,
     );
   }

@@ -8,9 +8,9 @@ import {
   Exchange,
   type IncomingAnswer,
   type OutgoingRequest,
-  readSmall,
   type ResponseBody,
 } from './exchange.ts';
+import { codingsOf, readDocument, type Coding } from './content-coding.ts';
 import { TEXTS } from './texts.ts';
 import type { Timing } from './timing.ts';
 import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';
@@ -31,11 +31,13 @@ export interface TransportResponse {
   readonly status: number;
   /** The first line of each. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The compressions that its `Content-Encoding` names, rightly or not. */
+  readonly codings: readonly Coding[];
   /** Every `WWW-Authenticate`. */
   readonly challenges: readonly string[];
   /** Throws `UpstreamError` when the body breaks or stalls; leaving the loop early destroys it. */
   chunks(): AsyncGenerator<Buffer>;
-  /** The whole body; `undefined` when it is longer than the limit (bytes). */
+  /** The whole of a document, decoded; `undefined` when it is longer than the limit (bytes). */
   read(limit: number): Promise<Buffer | undefined>;
   /** The same of what is only told to people: `undefined` also when it breaks or is late. */
   readText(limit: number): Promise<Buffer | undefined>;
@@ -125,17 +127,21 @@ export class Transport {
   #respond(url: URL, { status, headers, body }: IncomingAnswer): TransportResponse {
     const { discardMs } = this.#timing;
     const lines = (name: string): string[] => [headers[name] ?? []].flat();
+    const codings = codingsOf(lines('content-encoding'));
     const chunks = (): AsyncGenerator<Buffer> => this.#chunks(body, url);
+    const read = async (limit: number): Promise<Buffer | undefined> =>
+      readDocument(chunks(), { limit, codings });
     return {
       url,
       status,
       headers: Object.fromEntries(Object.keys(headers).map((name) => [name, lines(name)[0] ?? ''])),
+      codings,
       challenges: lines('www-authenticate'),
       chunks,
-      read: async (limit) => readSmall(chunks(), limit),
+      read,
       readText: async (limit) => {
         const timer = setTimeout(() => body.destroy(), discardMs);
-        const reading = readSmall(chunks(), limit).catch(() => undefined);
+        const reading = read(limit).catch(() => undefined);
         return reading.finally(() => clearTimeout(timer));
       },
       dump: async () => body.dump(discardMs),

@@ -40,8 +40,8 @@ export class ManifestError extends Error {
 }
 
 /**
- * Reads a manifest of any type that a registry may hold, by its `Content-Type` where that says
- * something and by its own fields where it does not (`text/plain`, `application/json`, none).
+ * Reads a manifest of any type that a registry may hold, by what it says of itself, else by its
+ * `Content-Type`, and by its fields where neither says anything (`text/plain`, none).
  * Unknown fields and unknown layer types are left alone. Throws {@link ManifestError}.
  * @see https://github.com/opencontainers/image-spec/blob/main/manifest.md
  */
@@ -85,16 +85,11 @@ function parseDocument(bytes: Uint8Array): Record<string, unknown> {
 
 function mediaTypeOf(document: Record<string, unknown>, header: string): string {
   const own = typeof document['mediaType'] === 'string' ? document['mediaType'] : '';
-  if (isSchema1Type(header) || isSchema1Type(own) || document['schemaVersion'] === 1) {
-    throw new ManifestError(TEXTS.schema1);
-  }
-  if (isManifestType(header)) {
-    if (own !== '' && own !== header) {
-      throw new ManifestError(TEXTS.twoTypes({ header, own }));
-    }
-    return header;
-  }
+  const isSchema1 = isSchema1Type(isManifestType(own) ? own : header) || isSchema1Type(own);
+  if (isSchema1 || document['schemaVersion'] === 1) throw new ManifestError(TEXTS.schema1);
+  // The digest stands for the bytes; headers are what stores and proxies make of them.
   if (isManifestType(own)) return own;
+  if (isManifestType(header)) return header;
   if (Array.isArray(document['manifests'])) return OCI_INDEX;
   if (typeof document['config'] === 'object' && Array.isArray(document['layers']))
     return OCI_MANIFEST;

@@ -36,8 +36,6 @@ export const TEXTS = {
   notObject: 'not a JSON object',
   schema1:
     'a schema 1 manifest, which container clients no longer accept: push the image again with a current client',
-  twoTypes: ({ header, own }: { header: string; own: string }) =>
-    `Content-Type ${header} but mediaType ${own}`,
   notManifest: 'not an image manifest or index',
   unknownType: ({ type }: { type: string }) => `unknown type ${type}`,
   notDescriptor: ({ field }: { field: string }) => `${field} is not a descriptor`,

@@ -15,6 +15,7 @@ import {
   type Tag,
 } from '../oci/reference.ts';
 import { INTERACTIVE, type Demand } from './demand.ts';
+import { bodyOf, Encodings } from './encodings.ts';
 import { ListingReader, type ListingRequest } from './listing.ts';
 import { parentCopy } from './registry-answer.ts';
 import { Referrers } from './referrers.ts';
@@ -43,6 +44,7 @@ export class HttpUpstream implements Upstream {
   readonly #prefix: string;
   readonly #listings: ListingReader;
   readonly #referrers: Referrers;
+  readonly #encodings = new Encodings();
   readonly #listingMs: number;
 
   constructor(parts: RegistrySenderParts) {
@@ -90,7 +92,7 @@ export class HttpUpstream implements Upstream {
       ? reference
       : response.headers['docker-content-digest'];
     const mediaType = essence(response.headers['content-type']);
-    const size = parseLength(response.headers['content-length']);
+    const size = sizeFrom(response);
     const copy = parentCopy(response.headers, this.#client.secrets);
     return {
       ...(copy && { copy }),
@@ -136,7 +138,7 @@ export class HttpUpstream implements Upstream {
     response.discard();
     if (response.status === 404) return undefined;
     if (response.status === 405) return this.#headByRange(repository, digest, demand);
-    const size = parseLength(response.headers['content-length']);
+    const size = sizeFrom(response);
     return { ...(size !== undefined && { size }) };
   }
 
@@ -146,9 +148,15 @@ export class HttpUpstream implements Upstream {
     digest: Digest,
     demand: Demand,
   ): Promise<BlobHead | undefined> {
-    const body = await this.getBlob(repository, digest, { demand, start: 0, end: 1 });
-    body?.discard();
-    return body && { ...(body.size !== undefined && { size: body.size }) };
+    try {
+      const body = await this.getBlob(repository, digest, { demand, start: 0, end: 1 });
+      body?.discard();
+      return body && { ...(body.size !== undefined && { size: body.size }) };
+    } catch (error) {
+      // It has the blob, although no range of it.
+      if (error instanceof UpstreamError && error.status === 206) return {};
+      throw error;
+    }
   }
 
   /** Makes one attempt: the caller resumes a broken transfer from its position. */
@@ -157,7 +165,7 @@ export class HttpUpstream implements Upstream {
     digest: Digest,
     options: BlobOptions = {},
   ): Promise<BlobBody | undefined> {
-    const { start = 0, end, demand = INTERACTIVE } = options;
+    const { start = 0, end, demand = INTERACTIVE, size: findSize } = options;
     const ranged = start > 0 || end !== undefined;
     const response = await this.#client.send({
       kind: 'blob',
@@ -168,8 +176,9 @@ export class HttpUpstream implements Upstream {
       isStream: true,
     });
     if (response.status === 404) return undefined;
-    if (response.status === 206) return this.#partialBody(response, start);
-    return blobBody(response, 0, parseLength(response.headers['content-length']));
+    const size = response.codings.length > 0 ? await this.#sizeOf(response, findSize) : undefined;
+    if (response.status === 206) return this.#partialBody(response, start, size);
+    return this.#encodings.body(response, { digest, size });
   }
 
   async listTags(repository: Repository, demand: Demand = INTERACTIVE): Promise<Tag[] | undefined> {
@@ -234,13 +243,31 @@ export class HttpUpstream implements Upstream {
     }
   }
 
-  /** A 206 counts only when it says that it starts where it was asked to. */
-  #partialBody(response: RegistryResponse, start: number): BlobBody {
+  /** Only where an answer says that it is compressed. */
+  async #sizeOf(
+    response: RegistryResponse,
+    findSize: BlobOptions['size'],
+  ): Promise<number | undefined> {
+    try {
+      return await findSize?.();
+    } catch (error) {
+      response.discard();
+      throw error;
+    }
+  }
+
+  /** A 206 counts only when it says that it starts where it was asked to, and is one of the blob. */
+  #partialBody(response: RegistryResponse, start: number, size: number | undefined): BlobBody {
     const header = response.headers['content-range'];
     const range = parseContentRange(header);
-    if (range?.start === start) return blobBody(response, start, range.size);
+    const isOfBlob = this.#encodings.isRange(response, range?.size, size);
+    if (range?.start === start && isOfBlob) return bodyOf(response, { start, size: range.size });
     response.discard();
     const { host } = response.url;
+    if (!isOfBlob) {
+      const reason = TEXTS.encodedRange({ host, encoding: response.codings.join(', ') });
+      throw this.#badResponse(reason, { status: 206 });
+    }
     const told = this.#client.secrets.tell(header ?? '');
     throw this.#badResponse(TEXTS.otherRange({ host, start, range: told }), { status: 206 });
   }
@@ -299,11 +326,10 @@ export class HttpUpstream implements Upstream {
   }
 }
 
-function blobBody(response: RegistryResponse, start: number, size: number | undefined): BlobBody {
-  return {
-    start,
-    chunks: response.chunks,
-    discard: () => response.discard(),
-    ...(size !== undefined && { size }),
-  };
+/** What a HEAD says of a compressed answer is the length of that. */
+function sizeFrom({
+  codings,
+  headers,
+}: Pick<RegistryResponse, 'codings' | 'headers'>): number | undefined {
+  return codings.length > 0 ? undefined : parseLength(headers['content-length']);
 }

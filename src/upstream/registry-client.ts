@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AccountStatus } from '../api/status-api.ts';
-import { readSmall } from '../net/exchange.ts';
+import { readDocument } from '../net/content-coding.ts';
 import { pausesOf } from '../net/timing.ts';
 import type { TransportResponse } from '../net/transport.ts';
 import { UpstreamError, type UpstreamFault } from '../oci/upstream-error.ts';
@@ -21,14 +21,17 @@ import { Secrets } from './secrets.ts';
 import { TEXTS } from './texts.ts';
 
 /** Of status 200, 206, 404, and 405 to a HEAD; everything else is thrown. */
-export interface RegistryResponse extends Pick<TransportResponse, 'status' | 'headers' | 'url'> {
+export interface RegistryResponse extends Pick<
+  TransportResponse,
+  'status' | 'headers' | 'url' | 'codings'
+> {
   /** Must be read, or the response discarded, to free the connection. */
   readonly chunks: AsyncIterable<Buffer>;
   discard(): void;
 }
 
-export interface SmallResponse extends Omit<RegistryResponse, 'chunks' | 'discard'> {
-  /** `undefined` when it is longer than was allowed, and with a 404. */
+export interface SmallResponse extends Pick<RegistryResponse, 'status' | 'headers' | 'url'> {
+  /** Without its encoding. `undefined` when it is longer than was allowed, and with a 404. */
   readonly bytes: Buffer | undefined;
 }
 
@@ -94,8 +97,9 @@ export class RegistryClient {
   /** Resolves with the whole of a small body; one that breaks off is asked for again. */
   async read(wanted: RegistryRequest, maxBytes: number): Promise<SmallResponse> {
     return this.#repeat(wanted, async (request) => {
-      const { status, headers, url, chunks } = await this.#attempt(request);
-      const bytes = status === 404 ? undefined : await readSmall(chunks, maxBytes);
+      const { status, headers, url, codings, chunks } = await this.#attempt(request);
+      const wanted = { limit: maxBytes, codings };
+      const bytes = status === 404 ? undefined : await readDocument(chunks, wanted);
       return { status, headers, url, bytes };
     });
   }
@@ -178,7 +182,7 @@ export class RegistryClient {
     const { response, isOwn } = answer;
     const { status, headers } = response;
     const login = account.isAnonymous ? TEXTS.anonymously : TEXTS.withCredentials;
-    const verdict = judge(answer, { method: wanted.method, login, secrets: this.secrets });
+    const verdict = judge(answer, { method: wanted.method, login });
     if (!verdict) return undefined;
     // A refused HEAD has no body to say why: the GET that is refused likewise costs no pull.
     const isRefusal = REFUSALS.has(verdict.fault);
@@ -194,12 +198,12 @@ export class RegistryClient {
   }
 
   async #accept(wanted: RegistryRequest, response: TransportResponse): Promise<RegistryResponse> {
-    const { status, headers, url } = response;
+    const { status, headers, url, codings } = response;
     if (wanted.method === 'HEAD' || status === 404) await response.dump();
     // Nobody wants to know any more, and a later answer may say otherwise.
     wanted.demand.signal?.throwIfAborted();
     const chunks = this.#counted(wanted, response);
-    return { status, headers, url, chunks, discard: () => response.destroy() };
+    return { status, headers, url, codings, chunks, discard: () => response.destroy() };
   }
 
   async *#counted(

@@ -176,7 +176,6 @@ export class RegistrySender implements Sender {
       isStorage: true,
       headers: {
         'user-agent': userAgent,
-        'accept-encoding': 'identity',
         ...headers,
         ...(isOwn && { via: via.header }),
         ...(isOwn && authorization !== undefined && { authorization }),

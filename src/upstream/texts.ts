@@ -2,8 +2,11 @@
 export const TEXTS = {
   // What an upstream answers that is no content.
   page: ({ host }: { host: string }) => `${host} sent an HTML page`,
-  encoded: ({ host, encoding }: { host: string; encoding: string }) =>
-    `${host} encoded the content as ${encoding}`,
+  encodedAs: ({ encoding }: { encoding: string }) => `content encoded as ${encoding}`,
+  notEncoded: 'content that is no such encoding',
+  growsWithoutEnd: 'content that grows without end when it is decoded',
+  encodedRange: ({ host, encoding }: { host: string; encoding: string }) =>
+    `${host} sent a range of the content encoded as ${encoding}`,
   refused: ({ host, login }: { host: string; login: string }) =>
     `${host} refused access ${login} (401)`,
   denied: ({ host, login }: { host: string; login: string }) =>

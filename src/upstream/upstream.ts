@@ -52,6 +52,17 @@ export interface BlobOptions {
   readonly start?: number;
   /** Exclusive. */
   readonly end?: number;
+  /** Of the whole blob, as its descriptor says it; asked where the answer alone does not tell enough. */
+  readonly size?: () => Promise<number | undefined>;
+}
+
+/** How the bytes of an answer were read that says that they are compressed. */
+export interface Reading {
+  readonly isDecoded: boolean;
+  /** Nothing tells whether that is so: until the digest does, the other way is as likely. */
+  readonly isGuess: boolean;
+  /** To be told what the digest says, so that the next answer of the host is read by it. */
+  settle(isRight: boolean): void;
 }
 
 /** A mirror's answer from a copy that its own upstream did not confirm. */
@@ -88,7 +99,12 @@ export interface BlobBody {
   readonly start: number;
   /** Bytes of the whole blob. */
   readonly size?: number;
-  /** Throws `UpstreamError` when the transfer breaks or stalls; leaving the loop early closes it. */
+  /** Where the answer says that it is compressed. */
+  readonly reading?: Reading;
+  /**
+   * Throws `UpstreamError` when the transfer breaks or stalls, `IntegrityError` for what cannot be
+   * decoded; leaving the loop early closes it.
+   */
   readonly chunks: AsyncIterable<Buffer>;
   /** Closes the transfer when nobody will read the chunks. */
   discard(): void;

@@ -2,7 +2,8 @@
 import { Agent } from 'node:http';
 import test, { type ExecutionContext } from 'ava';
 import { SharedDemand } from '../../src/mirror/downloads/demand.ts';
-import { DroppedError, TransferQueue } from '../../src/mirror/downloads/transfer-queue.ts';
+import { TransferQueue } from '../../src/mirror/downloads/transfer-queue.ts';
+import { DroppedError } from '../../src/mirror/downloads/turn.ts';
 import { INTERACTIVE } from '../../src/upstream/demand.ts';
 import { get, open, type GetOptions } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';

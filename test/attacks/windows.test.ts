@@ -27,7 +27,12 @@ function pass(t: ExecutionContext, passages: Set<Passage>) {
   const interest = demand.join(INTERACTIVE);
   const passage = new Passage({
     source: SOURCE,
-    transfer: { size: BLOB.size, rest: () => undefined, discard: () => undefined },
+    transfer: {
+      size: BLOB.size,
+      rest: () => undefined,
+      discard: () => undefined,
+      settle: () => undefined,
+    },
     chunks: chunksOf(BLOB),
     demand,
     position: 0,

@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import type { Answer, Carried, ResolvedRange } from './fake-answer.ts';
 import { Gate } from './gate.ts';
 import type { Stored } from './image.ts';
@@ -52,7 +53,7 @@ export interface Plan {
   wrongRange?: number;
   omitHeaders?: readonly string[];
   contentType?: string;
-  encode?: 'gzip';
+  encode?: { readonly header: string; readonly by: (bytes: Buffer) => Buffer };
   bytesPerSecond?: number;
 }
 
@@ -144,8 +145,13 @@ export class FakeFaults {
     this.#add(what, options, { contentType: type });
   }
 
-  encode(what: What, encoding: 'gzip', options: FaultOptions = {}): void {
-    this.#add(what, { ...GET, ...options }, { encode: encoding });
+  encode(
+    what: What,
+    header: string,
+    options: FaultOptions & { by?: (bytes: Buffer) => Buffer } = {},
+  ): void {
+    const { by = gzipSync, ...rest } = options;
+    this.#add(what, { ...GET, ...rest }, { encode: { header, by } });
   }
 
   /** Forgets every fault that no answer has met yet. Gates already waited at stay shut. */

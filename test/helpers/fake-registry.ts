@@ -40,7 +40,8 @@
  *             wrongRange(what, { shift }) 206 with the bytes of another, truthfully named range
  *             omitHeaders(what, [names])  without Content-Length the body comes chunked
  *             contentType(what, type)     another Content-Type, verbatim
- *             encode(what, 'gzip')        a Content-Encoding nobody asked for
+ *             encode(what, 'gzip', { by })   a Content-Encoding nobody asked for; the bytes are gzipped
+ *                                         unless `by` makes others of them. A Range is one of these.
  *             slow(what, { bytesPerSecond })
  *   heal()    forgets all faults not yet met
  *

@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { gzipSync } from 'node:zlib';
 import type { Answer, ResolvedRange } from './fake-answer.ts';
 import type { Failure, Plan, Point } from './fake-faults.ts';
 import type { Gate } from './gate.ts';
@@ -146,9 +145,11 @@ function shape(
   const headers = { ...answer.headers };
   if (contentType !== undefined) headers['Content-Type'] = contentType;
   if (plan.encode) {
-    const body = gzipSync(answer.body);
-    const extra = { 'Content-Encoding': plan.encode, 'Content-Length': String(body.length) };
-    return { status: answer.status, headers: { ...headers, ...extra }, body };
+    const { header, by } = plan.encode;
+    const body = by(answer.body);
+    const encoded = { ...answer, headers: { ...headers, 'Content-Encoding': header }, body };
+    const { encode: _, ...others } = plan;
+    return shape(encoded, within(range, answer.body.length, body.length), others);
   }
   const size = answer.body.length;
   if (range === 'unsatisfiable' && !plan.ignoreRange) {
@@ -163,6 +164,17 @@ function shape(
   if (!part) return { status: answer.status, headers, body };
   headers['Content-Range'] = `bytes ${start}-${end - 1}/${size}`;
   return { status: 206, headers, body };
+}
+
+/** The same range of a longer or shorter body. */
+function within(
+  range: ResolvedRange | 'unsatisfiable' | undefined,
+  from: number,
+  to: number,
+): ResolvedRange | 'unsatisfiable' | undefined {
+  if (range === undefined || range === 'unsatisfiable') return range;
+  const end = range.end === from ? to : Math.min(range.end, to);
+  return range.start < end ? { start: range.start, end } : 'unsatisfiable';
 }
 
 function shift({ start, end }: ResolvedRange, by: number, size: number): ResolvedRange {

@@ -2,6 +2,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
 import { NoRoomError, type Budget, type Health, type Room } from '../../store/care/care.ts';
 import type { Catalog } from '../../store/catalog/catalog.ts';
+import type { PassageParts } from './passage.ts';
 import type { BlobStore, Ingest } from '../../store/files/blob-store.ts';
 
 export interface DepositParts {
@@ -10,6 +11,11 @@ export interface DepositParts {
   readonly budget: Budget;
   readonly health: Health;
   readonly now: () => number;
+}
+
+/** System calls on files failed, or there is no room; what sockets fail at is an `UpstreamError`. */
+export function isStoreFault(error: unknown): boolean {
+  return error instanceof NoRoomError || (error as NodeJS.ErrnoException).syscall !== undefined;
 }
 
 /** When no bytes come for so long, as while it waits for a turn, its readers have the file. */
@@ -27,6 +33,7 @@ export class Deposit implements Disposable {
   readonly #target: Target;
   readonly #recent = new RecentChunks();
   #room: Room | undefined;
+  /** What an `append` that failed was given. */
   #unwritten: Buffer | undefined;
 
   static async open(parts: DepositParts, target: Target, digest: Digest): Promise<Deposit> {
@@ -43,11 +50,6 @@ export class Deposit implements Disposable {
   async enter(size: number | undefined): Promise<void> {
     const { written } = this.ingest;
     this.#room ??= await this.#orWithoutRoom(this.#parts.budget.admit(size, { written }), size);
-  }
-
-  /** What an `append` that failed was given. */
-  get unwritten(): Buffer | undefined {
-    return this.#unwritten;
   }
 
   /** After `enter`. */
@@ -71,6 +73,13 @@ export class Deposit implements Disposable {
     this.#recent.clear();
   }
 
+  /** Forgets what came, of which no reader has seen anything. */
+  async restart(): Promise<void> {
+    this[Symbol.dispose]();
+    this.#room = undefined;
+    await this.ingest.reset();
+  }
+
   /** After the ingest was verified. */
   async commit(): Promise<void> {
     const changedAt = await this.ingest.commit();
@@ -81,6 +90,14 @@ export class Deposit implements Disposable {
     await catalog.recordBlob(this.#target, digest, record);
     health.took();
     budget.wake();
+  }
+
+  /** Ends it without a blob; the result is what a transfer needs that goes on without the store. */
+  async leave(): Promise<Pick<PassageParts, 'position' | 'digester' | 'unwritten'>> {
+    const { written: position } = this.ingest;
+    const digester = await this.ingest.digester();
+    await this.abort({ keep: false });
+    return { position, digester, unwritten: this.#unwritten };
   }
 
   /** Never rejects. Gives the room back; whoever reads the file goes on. */

@@ -25,15 +25,22 @@ export class DirectReader implements Reader {
   readonly #parts: DirectReaderParts;
   readonly #abort = new AbortController();
   readonly #pieces: AsyncGenerator<Buffer>;
+  #transfer: Transfer | undefined;
   /** What is asked for already. */
   #next: Promise<IteratorResult<Buffer, void>> | undefined;
   /** Where the next piece begins in the blob. */
   #position: number;
 
   /** Behind what is written and hashed already, where that is in front of the range. */
-  static async behind(ingest: Ingest | undefined, parts: DirectReaderParts): Promise<DirectReader> {
-    const { start } = parts.range;
-    if (!ingest || (parts.isUnverified && start !== ingest.written)) return new DirectReader(parts);
+  static async behind(
+    ingest: Ingest | undefined,
+    parts: DirectReaderParts,
+    size = Infinity,
+  ): Promise<DirectReader> {
+    const { start, end } = parts.range;
+    // A range that ends earlier would draw the rest of the blob for its digest.
+    const isRest = start === ingest?.written && end >= size;
+    if (!ingest || (parts.isUnverified && !isRest)) return new DirectReader(parts);
     const isBehind = ingest.written > 0 && ingest.written <= start;
     const written = isBehind
       ? { size: ingest.written, digester: await ingest.digester() }
@@ -81,13 +88,19 @@ export class DirectReader implements Reader {
     const { digest } = source;
     const digester = written?.digester ?? new Digester(splitDigest(digest).algorithm);
     let held: Buffer | undefined;
-    for await (const chunk of this.#receive()) {
-      digester.update(chunk);
-      if (held) yield held;
-      held = chunk;
+    try {
+      for await (const chunk of this.#receive()) {
+        digester.update(chunk);
+        if (held) yield held;
+        held = chunk;
+      }
+      const actual = digester.value();
+      if (actual !== digest) throw new IntegrityError(digest, { expected: digest, actual });
+    } catch (error) {
+      if (error instanceof IntegrityError) this.#transfer?.settle(false);
+      throw error;
     }
-    const actual = digester.value();
-    if (actual !== digest) throw new IntegrityError(digest, { expected: digest, actual });
+    this.#transfer?.settle(true);
     if (held) yield held;
   }
 
@@ -98,6 +111,7 @@ export class DirectReader implements Reader {
       demand: { ...demandOf(client), signal: this.#abort.signal },
       end: isUnverified && Number.isFinite(range.end) ? range.end : undefined,
     });
+    this.#transfer = transfer;
     try {
       if (!(await transfer.start(this.#position))) throw new Error(TEXTS.vanished(source));
       yield* transfer.chunks();

@@ -2,13 +2,11 @@ import type { ByteRange, Content, Reader } from '../../oci/content.ts';
 import { Digester, IntegrityError, isEmpty, splitDigest, type Digest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
-import { NoRoomError } from '../../store/care/care.ts';
 import type { Ingest } from '../../store/files/blob-store.ts';
-import type { BlobHead } from '../../upstream/upstream.ts';
 import { sizeOf } from '../possession.ts';
 import { TEXTS } from '../texts.ts';
 import type { SharedDemand } from './demand.ts';
-import { Deposit, type DepositParts } from './deposit.ts';
+import { Deposit, isStoreFault, type DepositParts } from './deposit.ts';
 import { DirectReader } from './direct-reader.ts';
 import {
   FollowingReader,
@@ -16,6 +14,7 @@ import {
   type Growing,
   type OwnRequest,
 } from './following-reader.ts';
+import { Growth } from './growth.ts';
 import type { Outcome, Outcomes } from './outcomes.ts';
 import { Passage } from './passage.ts';
 import { Transfer, type TransferSource } from './transfer.ts';
@@ -47,8 +46,8 @@ export class Download implements Content, Growing, Outcome {
   readonly #transfer: Transfer;
   readonly #knownSize: number | undefined;
   readonly #started = Promise.withResolvers<boolean>();
+  readonly #growth = new Growth();
   readonly #settled = Promise.withResolvers<void>();
-  #growth: PromiseWithResolvers<void> | undefined;
   #deposit: Deposit | undefined;
   #ahead: DirectReader | undefined;
   #chunks: AsyncGenerator<Buffer, undefined> | undefined;
@@ -57,6 +56,8 @@ export class Download implements Content, Growing, Outcome {
   #failure: unknown;
   /** Clients have their headers from a HEAD. */
   #isAnnounced = false;
+  /** A reader was told of bytes, which therefore stand. */
+  #isShown = false;
 
   constructor(parts: DownloadParts) {
     this.target = parts.target;
@@ -121,7 +122,10 @@ export class Download implements Content, Growing, Outcome {
   get readable(): number {
     const written = this.#ingest?.written ?? 0;
     if (this.#state === 'finished') return written;
-    return Math.max(0, Math.min(written, (this.#transfer.size ?? written) - 1));
+    if (this.#transfer.isGuess) return 0;
+    const readable = Math.max(0, Math.min(written, (this.#transfer.size ?? written) - 1));
+    this.#isShown ||= readable > 0;
+    return readable;
   }
 
   findRecent(position: number): Buffer | undefined {
@@ -129,8 +133,7 @@ export class Download implements Content, Growing, Outcome {
   }
 
   async growth(): Promise<void> {
-    this.#growth ??= Promise.withResolvers<void>();
-    return this.#growth.promise;
+    return this.#growth.next;
   }
 
   /** After `started` resolved with true. */
@@ -156,7 +159,7 @@ export class Download implements Content, Growing, Outcome {
     const passed = isPassed ? this.#passage?.open(range, client) : undefined;
     const { source } = this.#parts;
     const own = { source, range, client, isUnverified: !isWhole };
-    return passed ?? DirectReader.behind(this.#ingest, own);
+    return passed ?? DirectReader.behind(this.#ingest, own, this.size);
   }
 
   openAhead(range: ByteRange): Reader | undefined {
@@ -184,10 +187,7 @@ export class Download implements Content, Growing, Outcome {
       const found = isSeen ? 'started' : await this.#start();
       if (found === 'absent') await this.#endAbsent();
       else if (fault !== undefined) await this.#passOn(fault);
-      else if (this.#deposit) {
-        if (found === 'started') await this.#fill(this.#deposit);
-        await this.#keep(this.#deposit);
-      }
+      else if (this.#deposit) await this.#bring(this.#deposit, found);
     } catch (error) {
       if (isStoreFault(error) && this.#state !== 'finished') await this.#passOn(error);
       else await this.#giveUp(error);
@@ -217,26 +217,44 @@ export class Download implements Content, Growing, Outcome {
     } catch (error) {
       if (!this.#ingest || !(error instanceof UpstreamError) || error.status !== 416) throw error;
       // The upstream has nothing behind the partial file: it is the whole blob, or no part of it.
-      if (await this.#ingest.isComplete()) return 'complete';
+      const actual = (await this.#ingest.digester()).value();
+      if (actual === this.digest) return 'complete';
+      if (this.#isShown) throw new IntegrityError(this.digest, { expected: this.digest, actual });
       await this.#ingest.reset();
       return (await this.#transfer.start(0)) ? 'started' : 'absent';
     }
   }
 
+  /** Once more when it was guessed how the bytes are to be read, and nobody has seen them yet. */
+  async #bring(deposit: Deposit, found: 'started' | 'complete'): Promise<void> {
+    for (let isSecond = false; ; isSecond = true) {
+      try {
+        if (found === 'started') await this.#fill(deposit);
+        await deposit.ingest.verify(this.#transfer.size);
+        break;
+      } catch (error) {
+        if (!(error instanceof IntegrityError)) throw error;
+        this.#transfer.settle(false);
+        if (isSecond || !this.#transfer.isGuess || this.#isShown) throw error;
+        await deposit.restart();
+        if (!(await this.#transfer.start(0))) throw this.#badResponse(TEXTS.vanished(this));
+      }
+    }
+    this.#transfer.settle(true);
+    this.#end('finished');
+    await deposit.commit();
+  }
+
   /** False when there is no such blob. Nobody waits for the headers of what is fetched beside the work. */
   async #announce(): Promise<boolean> {
     const head = await this.#transfer.askWhileWaiting(this.#parts.demand.wantedByClient);
-    if (typeof head === 'object') await this.#takeHead(head);
-    return head !== 'absent';
-  }
-
-  async #takeHead(head: BlobHead): Promise<void> {
+    if (typeof head !== 'object') return head !== 'absent';
     const size = await sizeOf(this.#parts.catalog, this, head);
     if (size !== undefined) this.#transfer.expect(size);
     // An empty body is verified before its headers go out.
-    if (size === 0) return;
-    this.#isAnnounced = true;
-    this.#started.resolve(true);
+    this.#isAnnounced = size !== 0;
+    if (this.#isAnnounced) this.#started.resolve(true);
+    return true;
   }
 
   async #fill(deposit: Deposit): Promise<void> {
@@ -251,15 +269,9 @@ export class Download implements Content, Growing, Outcome {
       if (!chunk) return;
       await this.#parts.demand.pass(chunk.length);
       await deposit.append(chunk);
-      this.#started.resolve(true);
-      this.#wake();
+      if (!this.#transfer.isGuess) this.#started.resolve(true);
+      this.#growth.wake();
     }
-  }
-
-  async #keep(deposit: Deposit): Promise<void> {
-    await deposit.ingest.verify(this.#transfer.size);
-    this.#end('finished');
-    await deposit.commit();
   }
 
   /** What another repository or upstream sent of it stays. */
@@ -272,20 +284,19 @@ export class Download implements Content, Growing, Outcome {
   /** The store does not take it: its clients have it all the same, from the same transfer. */
   async #passOn(fault: unknown): Promise<void> {
     const { source, demand, passages } = this.#parts;
-    const ingest = this.#ingest;
+    const { algorithm } = splitDigest(this.digest);
     try {
-      const { algorithm } = splitDigest(this.digest);
-      const digester = ingest ? await ingest.digester() : new Digester(algorithm);
       // Before anybody can begin another download of it. Its readers keep the file open.
-      await this.#deposit?.abort({ keep: false });
+      const rest = (await this.#deposit?.leave()) ?? {
+        position: 0,
+        digester: new Digester(algorithm),
+      };
       this.#passage = new Passage({
         source,
         transfer: this.#transfer,
         chunks: this.#chunks ?? this.#transfer.chunks(),
         demand,
-        position: ingest?.written ?? 0,
-        digester,
-        unwritten: this.#deposit?.unwritten,
+        ...rest,
         passages,
         patienceMs: source.timing.turnMs ?? PATIENCE_MS,
       });
@@ -325,7 +336,7 @@ export class Download implements Content, Growing, Outcome {
     // Clients that do not read keep this object.
     this.#deposit?.forgetRecent();
     this.#settled.resolve();
-    this.#wake();
+    this.#growth.wake();
   }
 
   #fail(failure: unknown): void {
@@ -334,14 +345,4 @@ export class Download implements Content, Growing, Outcome {
     const isNews = failure !== undefined && failure !== unstorable && !demand.signal.aborted;
     if (isNews) outcomes.report(this, failure);
   }
-
-  #wake(): void {
-    this.#growth?.resolve();
-    this.#growth = undefined;
-  }
-}
-
-/** No room, or errors of system calls on files; those of sockets arrive as `UpstreamError`. */
-function isStoreFault(error: unknown): boolean {
-  return error instanceof NoRoomError || (error as NodeJS.ErrnoException).syscall !== undefined;
 }

@@ -5,7 +5,7 @@ import { formatTarget, isSameTarget, type Target } from '../../oci/reference.ts'
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { StoredBlob } from '../../store/files/blob-store.ts';
 import { isInteractive } from '../../upstream/demand.ts';
-import type { Possession, Evidence } from '../possession.ts';
+import { sizeInManifests, type Possession, type Evidence } from '../possession.ts';
 import { TEXTS } from '../texts.ts';
 import type { Upstreams } from '../upstreams.ts';
 import { SharedDemand, type DownloadDemand, type Interest } from './demand.ts';
@@ -13,6 +13,7 @@ import type { DepositParts } from './deposit.ts';
 import { Download } from './download.ts';
 import { Outcomes, type OutcomesParts } from './outcomes.ts';
 import type { Passage } from './passage.ts';
+import { Patience } from './patience.ts';
 
 export interface DownloadsParts extends DepositParts, OutcomesParts {
   readonly upstreams: Upstreams;
@@ -278,10 +279,12 @@ export class Downloads {
 
   #launch(entry: Entry, beginning: Beginning): Download {
     const { target, digest, demand } = entry;
-    const { upstreams, timing, metrics } = this.#parts;
+    const { upstreams, timing, metrics, catalog } = this.#parts;
     const { upstream, queue } = upstreams.of(target);
     const { repository } = target;
-    const source = { upstream, queue, repository, digest, timing, metrics };
+    const describedSize = async (): Promise<number | undefined> =>
+      sizeInManifests(catalog, target, digest);
+    const source = { upstream, queue, repository, digest, describedSize, timing, metrics };
     const common = { target, source, demand, outcomes: this.#outcomes, passages: this.#passages };
     const download = new Download({ ...this.#parts, ...beginning, ...common });
     // Who reads it, and whether anybody does, decides about its turn.
@@ -317,31 +320,4 @@ function drips({ target }: Download): UpstreamError {
 /** It was asked, and nothing came in time. */
 function isSilence(error: unknown): boolean {
   return error instanceof UpstreamError && error.fault === 'timeout' && !error.isUnasked;
-}
-
-/** The time that somebody has for a download. */
-class Patience implements Disposable {
-  readonly #ms: number | undefined;
-  readonly #over = Promise.withResolvers<void>();
-  readonly #timer: NodeJS.Timeout | undefined;
-
-  constructor(ms: number | undefined) {
-    this.#ms = ms;
-    if (ms !== undefined) this.#timer = setTimeout(() => this.#over.resolve(), ms);
-  }
-
-  /** Settles as the promise does, or rejects with what the download is late with. */
-  async wait<Value>(download: Download, promise: Promise<Value>): Promise<Value> {
-    const late = this.#over.promise.then(() => {
-      const { target, isWaiting } = download;
-      const ms = this.#ms ?? 0;
-      const reason = isWaiting ? TEXTS.noTurnWithin({ ms }) : TEXTS.noAnswerWithin({ ms });
-      throw new UpstreamError(target.upstream, 'timeout', reason, { isUnasked: isWaiting });
-    });
-    return Promise.race([promise, late]);
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
-  }
 }

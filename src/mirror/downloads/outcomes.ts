@@ -6,7 +6,7 @@ import { NoRoomError, type Health } from '../../store/care/care.ts';
 import type { Clock } from '../../time/clock.ts';
 import { ExpiringMap } from '../../time/expiring-map.ts';
 import type { DownloadState } from './following-reader.ts';
-import { DroppedError } from './transfer-queue.ts';
+import { DroppedError } from './turn.ts';
 
 export interface OutcomesParts {
   readonly health: Health;

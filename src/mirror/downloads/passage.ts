@@ -3,12 +3,13 @@ import { type Digester, IntegrityError } from '../../oci/digest.ts';
 import { TEXTS } from '../texts.ts';
 import type { SharedDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';
-import { DroppedError } from './transfer-queue.ts';
+import { Growth } from './growth.ts';
+import { DroppedError } from './turn.ts';
 import type { Transfer, TransferSource } from './transfer.ts';
 
 export interface PassageParts {
   readonly source: TransferSource;
-  readonly transfer: Pick<Transfer, 'size' | 'rest' | 'discard'>;
+  readonly transfer: Pick<Transfer, 'size' | 'rest' | 'discard' | 'settle'>;
   /** Of the transfer, which need not have begun. */
   readonly chunks: AsyncGenerator<Buffer, undefined>;
   readonly demand: SharedDemand;
@@ -57,10 +58,9 @@ export class Passage {
   #hasEnded = false;
   #state: 'passing' | 'verified' | 'failed' = 'passing';
   #failure: Error | undefined;
-  /** Settles with the next byte or the end. */
-  #growth = Promise.withResolvers<void>();
-  /** Settles when the pump may have something to do. */
-  #change = Promise.withResolvers<void>();
+  readonly #growth = new Growth();
+  /** For the pump, which may have something to do. */
+  readonly #change = new Growth();
 
   constructor(parts: PassageParts) {
     this.#parts = parts;
@@ -135,12 +135,11 @@ export class Passage {
 
   /** Settles with the next byte or the end. */
   get growth(): Promise<void> {
-    return this.#growth.promise;
+    return this.#growth.next;
   }
 
   #wake(): void {
-    this.#change.resolve();
-    this.#change = Promise.withResolvers();
+    this.#change.wake();
     const isRead = this.#readers.size > 0 || !this.#parts.demand.isAbandoned;
     if (this.#hasEnded && !isRead) this.#forget();
   }
@@ -150,11 +149,6 @@ export class Passage {
     this.#pieces.length = 0;
     this.#bytes = 0;
     this.#parts.passages.delete(this);
-  }
-
-  #grow(): void {
-    this.#growth.resolve();
-    this.#growth = Promise.withResolvers();
   }
 
   /** From this position to the end of the piece that holds it. */
@@ -185,13 +179,14 @@ export class Passage {
       transfer.discard();
       await chunks.return(undefined).catch(() => undefined);
       if (this.#state === 'passing') this.#fail(new DroppedError(TEXTS.unwanted));
-      this.#grow();
+      this.#growth.wake();
       this.#hasEnded = true;
       this.#wake();
     }
   }
 
   #fail(error: Error): void {
+    if (error instanceof IntegrityError) this.#parts.transfer.settle(false);
     this.#state = 'failed';
     this.#failure = error;
   }
@@ -200,6 +195,7 @@ export class Passage {
     const { digest } = this.#parts.source;
     const actual = this.#digester.value();
     if (actual !== digest) throw new IntegrityError(digest, { expected: digest, actual });
+    this.#parts.transfer.settle(true);
     this.#state = 'verified';
   }
 
@@ -222,7 +218,7 @@ export class Passage {
     this.#pieces.push({ start, end: this.#position, bytes, before });
     this.#digester.update(bytes);
     this.#bytes += bytes.length;
-    this.#grow();
+    this.#growth.wake();
     await this.#moveOn();
   }
 
@@ -261,7 +257,7 @@ export class Passage {
   async #awaitChange(limitMs: number): Promise<number> {
     const since = performance.now();
     const timer = setTimeout(() => this.#wake(), limitMs);
-    await this.#change.promise;
+    await this.#change.next;
     clearTimeout(timer);
     return performance.now() - since;
   }

@@ -1,12 +1,14 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Metrics } from '../../observe/metrics.ts';
 import { type Digest, IntegrityError } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
-import { MIN_BYTES_PER_SECOND, pausesOf, type Timing } from '../../net/timing.ts';
-import type { BlobBody, BlobHead, Upstream } from '../../upstream/upstream.ts';
+import type { Timing } from '../../net/timing.ts';
+import type { BlobBody, BlobHead, Reading, Upstream } from '../../upstream/upstream.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { TEXTS } from '../texts.ts';
-import type { QueueDemand, TransferQueue, Turn } from './transfer-queue.ts';
+import { DripWatch } from './drip-watch.ts';
+import { MAX_RETRY_AFTER_MS, Retries } from './retries.ts';
+import type { TransferQueue } from './transfer-queue.ts';
+import type { QueueDemand, Turn } from './turn.ts';
 
 /** One blob at one upstream. */
 export interface TransferSource {
@@ -15,6 +17,8 @@ export interface TransferSource {
   readonly queue: TransferQueue;
   readonly repository: Repository;
   readonly digest: Digest;
+  /** What a held manifest says. */
+  readonly describedSize: () => Promise<number | undefined>;
   readonly timing: Timing;
   readonly metrics: Metrics;
 }
@@ -34,12 +38,8 @@ const MAX_BREAKS = 8;
  * an upstream that breaks off after each byte ends the transfer and is not asked a million times.
  */
 const FAIR_SHARE_BYTES = 16 * 1024;
-/** Over so many stall limits the upstream must bring what the floor is: one long pause is no drip. */
-const DRIP_STALLS = 2;
 /** What is so near its end is not interrupted for others. */
 const NEARLY_DONE_BYTES = 1024 * 1024;
-/** A registry that asks for a longer pause gets it, but not from a waiting client. */
-const MAX_RETRY_AFTER_MS = 60_000;
 
 /**
  * A blob's bytes from an upstream, in order and each once, however often the connection breaks:
@@ -55,6 +55,7 @@ export class Transfer {
   #position = 0;
   #size: number | undefined;
   #body: BlobBody | undefined;
+  #reading: Reading | undefined;
   #honoursRange = true;
   #turn: Turn | undefined;
   #wasBegun = false;
@@ -67,14 +68,13 @@ export class Transfer {
   #handedOnAt: number | undefined;
   /** Its connection was closed until somebody takes bytes again. */
   #isResting = false;
-  readonly #dripped = Promise.withResolvers<void>();
-  /** How long the upstream was waited for, and what came. */
-  #waitedMs = 0;
-  #came = 0;
-  #waitingSince = 0;
+  readonly #drip: DripWatch;
+  readonly #retries: Retries;
 
   constructor(parts: TransferParts) {
     this.#parts = parts;
+    this.#drip = new DripWatch(parts.timing.stallMs);
+    this.#retries = new Retries(parts.timing, parts.demand.signal);
   }
 
   /** Bytes of the whole blob, once known. */
@@ -83,11 +83,21 @@ export class Transfer {
   }
 
   /**
-   * Resolves once the upstream has brought less than the floor for a while, broken connections
-   * included. The time in which it waits for a turn, or for whoever takes the bytes, does not count.
+   * Broken connections included. The time in which it waits for a turn, or for whoever takes the
+   * bytes, does not count.
    */
   get dripped(): Promise<void> {
-    return this.#dripped.promise;
+    return this.#drip.dripped;
+  }
+
+  /** Whether the bytes had to be decoded was guessed: before the digest tells nobody should see them. */
+  get isGuess(): boolean {
+    return this.#reading?.isGuess === true;
+  }
+
+  /** What the digest says of the bytes: what is begun after they were wrong reads them the other way. */
+  settle(isRight: boolean): void {
+    this.#reading?.settle(isRight);
   }
 
   /** Where the transfer ends, as far as is known. */
@@ -163,7 +173,7 @@ export class Transfer {
       for (let breaks = 0, fair = this.#position; ;) {
         try {
           await this.#takeTurn();
-          this.#waitingSince = performance.now();
+          this.#drip.wait();
           this.#body ??= await this.#reopen(breaks > 0);
           this.#isDraining = true;
           if (yield* this.#drain(this.#body)) return undefined;
@@ -176,7 +186,7 @@ export class Transfer {
           breaks += 1;
           if (breaks > MAX_BREAKS || !this.#mayGoOn(error, MAX_RETRY_AFTER_MS)) throw error;
           await this.#pause(breaks, error);
-          this.#count(0);
+          this.#drip.count(0);
         }
       }
     } finally {
@@ -189,18 +199,6 @@ export class Transfer {
     if (!(error instanceof UpstreamError)) return false;
     const isPast = error.status === 416 && this.#size === undefined;
     return this.#position > 0 && (isPast || this.#position === this.#end);
-  }
-
-  /** The upstream was waited for until now, and these bytes came. */
-  #count(bytes: number): void {
-    const now = performance.now();
-    this.#waitedMs += now - this.#waitingSince;
-    this.#waitingSince = now;
-    this.#came += bytes;
-    if (this.#waitedMs < DRIP_STALLS * this.#parts.timing.stallMs) return;
-    if (this.#came * 1000 < MIN_BYTES_PER_SECOND * this.#waitedMs) this.#dripped.resolve();
-    this.#waitedMs = 0;
-    this.#came = 0;
   }
 
   /** Closes it; nobody will read it. */
@@ -244,13 +242,15 @@ export class Transfer {
   }
 
   async #open(): Promise<BlobBody | undefined> {
-    const { upstream, repository, digest, demand } = this.#parts;
+    const { upstream, repository, digest, demand, describedSize: size } = this.#parts;
     const start = this.#honoursRange ? this.#position : 0;
+    // Some registries refuse an open range.
+    const end = start > 0 ? this.#end : this.#parts.end;
     this.#isOpening = true;
     const asking = upstream.getBlob(repository, digest, {
       start,
-      // Some registries refuse an open range.
-      ...(start > 0 && this.#end !== undefined && { end: this.#end }),
+      ...(this.#honoursRange && end !== undefined && { end }),
+      size,
       demand,
     });
     const body = await asking.finally(() => {
@@ -258,6 +258,9 @@ export class Transfer {
     });
     this.#turn?.opened();
     if (body) this.#repeats = body.start < start;
+    this.#reading = body?.reading;
+    // A range would be one of the encoding.
+    if (body?.reading?.isDecoded) this.#honoursRange = false;
     if (body?.size !== undefined) {
       this.expect(body.size);
       if (this.#size !== body.size) {
@@ -283,26 +286,36 @@ export class Transfer {
   async *#drain(body: BlobBody): AsyncGenerator<Buffer, boolean> {
     let skip = this.#position - body.start;
     for await (const chunk of body.chunks) {
-      const fresh = chunk.subarray(Math.min(skip, chunk.length));
-      skip -= chunk.length - fresh.length;
+      const left = chunk.subarray(Math.min(skip, chunk.length));
+      skip -= chunk.length - left.length;
       this.#turn?.moved(chunk.length);
-      this.#count(chunk.length);
+      this.#drip.count(chunk.length);
+      // The whole comes although a range was asked for.
+      const fresh = left.subarray(0, (this.#parts.end ?? Infinity) - this.#position);
+      if (fresh.length < left.length && fresh.length === 0) return true;
       if (fresh.length === 0) continue;
       this.#position += fresh.length;
-      if (this.#end !== undefined && this.#position > this.#end) {
+      if (this.#size !== undefined && this.#position > this.#size) {
         throw new IntegrityError(this.#parts.digest, {
-          expected: TEXTS.bytesUpTo({ end: this.#end }),
+          expected: TEXTS.bytesUpTo({ end: this.#size }),
           actual: TEXTS.moreBytes,
         });
       }
       this.#handedOnAt = performance.now();
       yield fresh;
       this.#handedOnAt = undefined;
-      this.#waitingSince = performance.now();
+      this.#drip.wait();
       if (this.#isInterrupted()) return false;
     }
     if (this.#end !== undefined && this.#position < this.#end) {
-      const { upstream } = this.#parts;
+      const { upstream, digest } = this.#parts;
+      if (body.reading) {
+        // Its own end has come: it was read the wrong way.
+        throw new IntegrityError(digest, {
+          expected: TEXTS.bytesUpTo({ end: this.#end }),
+          actual: TEXTS.blobBytes({ bytes: this.#position }),
+        });
+      }
       const reason = TEXTS.transferEnded({ position: this.#position, end: this.#end });
       throw new UpstreamError(upstream.name, 'unreachable', reason);
     }
@@ -319,32 +332,16 @@ export class Transfer {
 
   /** Whether another attempt may do better. Learns when an upstream cannot do ranges. */
   #mayGoOn(error: unknown, patienceMs: number): boolean {
-    if (this.#parts.demand.signal?.aborted || !(error instanceof UpstreamError)) return false;
-    switch (error.fault) {
-      case 'unreachable':
-      case 'timeout':
-      case 'failing':
-        return true;
-      case 'rate-limited':
-        return error.retryAfterMs !== undefined && error.retryAfterMs <= patienceMs;
-      case 'bad-response':
-        if (error.status !== 206 || !this.#honoursRange) return false;
-        this.#honoursRange = false;
-        return true;
-      case 'offline':
-      case 'unauthorized':
-      case 'denied':
-      case 'refused':
-        return false;
-    }
+    const isOtherRange =
+      error instanceof UpstreamError && error.fault === 'bad-response' && error.status === 206;
+    if (!isOtherRange || !this.#honoursRange) return this.#retries.mayHelp(error, patienceMs);
+    this.#honoursRange = false;
+    return this.#parts.demand.signal?.aborted !== true;
   }
 
   async #pause(failures: number, error?: unknown): Promise<void> {
-    const { timing, demand } = this.#parts;
     // Others have it while this one sleeps.
     this.#giveTurn();
-    const asked = error instanceof UpstreamError ? (error.retryAfterMs ?? 0) : 0;
-    const pause = Math.max(pausesOf(timing).after(failures), Math.min(asked, MAX_RETRY_AFTER_MS));
-    await sleep(pause, undefined, { signal: demand.signal });
+    await this.#retries.pause(failures, error);
   }
 }

@@ -87,15 +87,10 @@ export class Ingest {
     this.#place.claim.resize(this.#written);
   }
 
-  /** The hash over all that is written, for a transfer that continues without the disk. */
+  /** The hash over all that is written, for a transfer that goes on from here. */
   async digester(): Promise<Digester> {
     await this.#caughtUp;
     return this.#digester.copy();
-  }
-
-  /** Whether what is written is the whole blob already. */
-  async isComplete(): Promise<boolean> {
-    return (await this.digester()).value() === this.digest;
   }
 
   /** Forgets what was written. Only while no reader has seen it. */
