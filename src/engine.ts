@@ -11,7 +11,7 @@ import type { InUseList, PassedOver, Pin } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
 import { createApp } from './http/app.ts';
 import { Addressing } from './mirror/addressing.ts';
-import { Mirror, OPEN_GATE, type Gate } from './mirror/mirror.ts';
+import { Mirror, OPEN_GATE, type Gate, type MirrorParts } from './mirror/mirror.ts';
 import { OwnListeners } from './net/own-listeners.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
 import { Via } from './net/via.ts';
@@ -122,7 +122,9 @@ async function openParts(config: Config, options: EngineOptions) {
     lookup,
   });
   const { gate = OPEN_GATE } = options;
-  const mirror = new Mirror({ ...store.parts, ...shared, config, upstreams, timing, clock, gate });
+  const isReady: MirrorParts['isReady'] = async (image) => sync.isReady(image);
+  const asked = { config, upstreams, timing, clock, gate, isReady };
+  const mirror = new Mirror({ ...store.parts, ...shared, ...asked });
   const scrubber = new Scrubber({
     ...store.parts,
     ...shared,
@@ -130,7 +132,7 @@ async function openParts(config: Config, options: EngineOptions) {
     found: () => metrics.integrityFailures.inc({ upstream: '', where: 'scrub' }),
   });
   const storeAdmin = new StoreAdmin({ store, scrubber, addressing, limits: config.store, now });
-  const sync = new Sync({
+  const sync: Sync = new Sync({
     ...store.parts,
     ...shared,
     config: config.sync ?? NOTHING_TO_SYNC,

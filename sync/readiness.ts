@@ -37,7 +37,7 @@ export async function explainImage(parts: Parts, name: string): Promise<SyncImag
   return found && describeReadiness(parts, found);
 }
 
-async function describeReadiness(parts: Parts, image: KnownImage): Promise<SyncImage> {
+export async function describeReadiness(parts: Parts, image: KnownImage): Promise<SyncImage> {
   const { catalog, timer } = parts;
   const { target, tag, digest, platforms, checkedAt, freshMs, kept } = image;
   const { bytes, missing, missingBytes, isForOthers } = await findImageFiles(parts, image, image);

@@ -9,14 +9,16 @@ import type {
 } from '../src/api/sync-api.ts';
 import type { SyncConfig } from '../src/config/sync-schema.ts';
 import { RegistryError } from '../src/oci/errors.ts';
+import { isSameTarget } from '../src/oci/reference.ts';
 import { SyncRuns } from './runs.ts';
 import { readLock, formatLock } from './lock.ts';
 import { makePlan, isToFetch, missingOf, type Plan, type PlannedItem } from './planner.ts';
-import { explainImage, surveyImages } from './readiness.ts';
+import { describeReadiness, explainImage, surveyImages } from './readiness.ts';
 import { findFailure } from './rule-match.ts';
 import { REAL_TIMER, Schedule, type Timer } from './schedule.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
+import type { KnownImage } from './state.ts';
 import { describeReleased } from './deselected-image.ts';
 import { describeImage } from './wanted-image.ts';
 
@@ -98,6 +100,18 @@ export class Sync implements SyncApi {
 
   async explain(image: string): Promise<SyncImage | undefined> {
     return explainImage(this.#parts, this.#parts.canonical(image));
+  }
+
+  /** Whether its copy of the tag is this digest, complete and not too old. */
+  async isReady({
+    target,
+    tag,
+    digest,
+  }: Pick<KnownImage, 'target' | 'tag' | 'digest'>): Promise<boolean> {
+    const image = this.#parts.state.current.images.find(
+      (each) => each.tag === tag && each.digest === digest && isSameTarget(each.target, target),
+    );
+    return image !== undefined && (await describeReadiness(this.#parts, image)).state === 'ready';
   }
 
   failure(image: string): SyncProblem | undefined {

@@ -3,6 +3,13 @@ import type { Tag, Target } from '../oci/reference.ts';
 import type { Health, Pins } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 
+/** Whether what selects images for this site calls the tag, as it is held, complete and young enough. */
+export type ReadyCheck = (image: {
+  readonly target: Target;
+  readonly tag: Tag;
+  readonly digest: Digest;
+}) => Promise<boolean>;
+
 /**
  * Held tags that the upstream said it has no more. They are gone, also while it cannot be asked,
  * unless a pin, as sync sets one for what its rules keep, keeps the image.

@@ -10,7 +10,7 @@ import type { Catalog } from '../store/catalog/catalog.ts';
 import { HYDRATION, type Demand } from '../upstream/demand.ts';
 import type { Announcement, AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
-import type { GoneTags } from './gone-tags.ts';
+import type { GoneTags, ReadyCheck } from './gone-tags.ts';
 import type { HeldManifest, HeldManifests, ManifestStat } from './held-manifests.ts';
 import type { Listings } from './listings.ts';
 import { statOf, type Manifests } from './manifests.ts';
@@ -32,6 +32,7 @@ export interface TagsParts {
   readonly heldManifests: HeldManifests;
   readonly health: Health;
   readonly clock: Clock;
+  readonly isReady: ReadyCheck;
 }
 
 /**
@@ -60,7 +61,7 @@ const MAX_NEGATIVES = 10_000;
 /**
  * What tags mean now, for GET and HEAD alike. Manifests know only digests; all about time is here.
  *
- *   resolve ── held and fresh ─────────────────────────────────────────▶ hit
+ *   resolve ── held and fresh, or offline and ready ───────────────────▶ hit
  *           ├─ held and usable, asked about behind the client ─────────▶ stale
  *           ├─ said to be absent within the negative ttl ──────────────▶ negative, or stale if kept
  *           ├─ announced within the ttl, for a HEAD ───────────────────▶ hit
@@ -138,7 +139,8 @@ export class Tags {
     demand: Demand,
   ): Promise<ResolvedTag> {
     const { upstreams, catalog, manifests } = this.#parts;
-    const { policy } = upstreams.of(target);
+    const { policy, upstream } = upstreams.of(target);
+    const isOffline = upstream.status.state === 'offline';
     const record = await catalog.findTag(target, tag);
     const held = record && (await manifests.find(target, record.digest));
     const age = record && this.#ages.of(target, tag, record.checkedAt);
@@ -146,7 +148,11 @@ export class Tags {
     if (copy && record.goneAt === undefined) {
       const freshness = policy.freshness(target.repository, tag, copy.ageMs);
       if (freshness === 'fresh') return resolvedTag({ ...copy, source: 'hit' });
-      if (freshness === 'usable') {
+      const { digest } = record;
+      if (isOffline && (await this.#parts.isReady({ target, tag, digest }))) {
+        return resolvedTag({ ...copy, source: 'hit' });
+      }
+      if (freshness === 'usable' && !isOffline) {
         // Its failure shows in the metrics of the upstream and, once it matters, to a client.
         this.refresh(target, tag, HYDRATION).catch(() => undefined);
         return resolvedTag({ ...copy, source: 'stale', warning: TEXTS.beingRevalidated });

@@ -234,3 +234,45 @@ test('with all its files and without its tag an image is partial, and the tag is
   t.true((await site.ended()).isOk);
   t.deepEqual(await site.sync.explain(`${APP}:v2`), { ...describe(image), tag: 'v2' });
 });
+
+test('offline, a tag that is ready is a hit without a warning, for as long as sync calls it so', async (t) => {
+  const { site, image } = await startReady(t);
+  site.registry.addImage(REPOSITORY, 'pulled', image);
+  t.is((await site.manifest(REPOSITORY, 'pulled')).status, 200);
+  const { registry, storePath, timer } = site;
+  await site.close();
+  registry.clear();
+  // The tag's own copy is long too old, and a window in which it would be asked about is open.
+  const tags = { ttlMs: 0, staleIfErrorMs: 1, staleWhileRevalidateMs: 48 * HOUR };
+  const off = await Site.start(t, {
+    registry,
+    storePath,
+    timer,
+    offline: true,
+    upstream: { tags },
+  });
+  const cacheOf = async (tag: string, method: 'GET' | 'HEAD') => {
+    const { status, headers } = await off.manifest(REPOSITORY, tag, { method });
+    return [status, headers['cache-status'], headers['warning'] !== undefined];
+  };
+  await timer.advance(HOUR);
+  for (const method of ['GET', 'HEAD'] as const) {
+    t.deepEqual(await cacheOf('v1', method), [200, 'entrepot; hit', false]);
+  }
+  // No rule selects it.
+  t.is((await cacheOf('pulled', 'GET'))[0], 504);
+  await rm(blobPath(storePath, image.layer(1).digest));
+  t.is((await cacheOf('v1', 'GET'))[0], 504, 'partial');
+  t.deepEqual(registry.conversation(), []);
+});
+
+test('offline, a tag that sync calls stale is marked so', async (t) => {
+  const { site } = await startReady(t);
+  const { registry, storePath, timer } = site;
+  await site.close();
+  const off = await Site.start(t, { registry, storePath, timer, offline: true });
+  await timer.advance(25 * HOUR);
+  const { headers } = await off.manifest(REPOSITORY, 'v1');
+  t.is(headers['cache-status'], 'entrepot; hit; detail=stale');
+  t.true(headers['warning']?.includes('this mirror is set offline'));
+});

@@ -10,7 +10,13 @@ import type { Step } from '../../src/store/store.ts';
 import type { Timing } from '../../src/net/timing.ts';
 import { SyncState } from '../../sync/state.ts';
 import { Sync } from '../../sync/sync.ts';
-import { get, open, type ClientAnswer, type OpenResponse } from '../helpers/client.ts';
+import {
+  get,
+  open,
+  type ClientAnswer,
+  type GetOptions,
+  type OpenResponse,
+} from '../helpers/client.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';
 import { FakeTimer } from '../helpers/fake-timer.ts';
 import { TestLog } from '../helpers/test-log.ts';
@@ -152,8 +158,12 @@ export class Site {
     return asked;
   }
 
-  async manifest(repository: string, reference: string): Promise<ClientAnswer> {
-    return get(`${this.url}/v2/${repository}/manifests/${reference}`);
+  async manifest(
+    repository: string,
+    reference: string,
+    options?: GetOptions,
+  ): Promise<ClientAnswer> {
+    return get(`${this.url}/v2/${repository}/manifests/${reference}`, options);
   }
 
   async blob(repository: string, digest: string): Promise<ClientAnswer> {
