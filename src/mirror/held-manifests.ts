@@ -11,7 +11,7 @@ import {
   type Catalog,
   type ManifestEntry,
 } from '../store/catalog/catalog.ts';
-import type { Budget, Health } from '../store/care/care.ts';
+import { faultOf, type Budget, type Health } from '../store/care/care.ts';
 import type { ManifestBody } from '../upstream/upstream.ts';
 
 /** What a HEAD tells of a manifest. */
@@ -109,11 +109,14 @@ export class HeldManifests {
       room.wrote(received);
       const entry = { ...describeManifest(digest, bytes.length, manifest), tags, isPulled };
       await catalog.recordManifest(target, entry, storedAt);
-      health.took();
+      health.took(received);
       budget.wake();
     } catch (err) {
       health.refused(err);
-      log.error({ target: formatTarget(target), digest, err }, 'the manifest could not be kept');
+      log.error(
+        { target: formatTarget(target), digest, ...faultOf(err) },
+        'the manifest could not be kept',
+      );
       return { held, isKept: false };
     }
     this.#hot.set(digest, bytes);

@@ -70,6 +70,8 @@ export class NoRoomError extends Error {
   override readonly name = 'NoRoomError';
   /** The blob is larger than one may be; the store takes others. */
   readonly isTooLarge: boolean;
+  /** Of the blob, as far as it is known. */
+  readonly bytes: number;
 
   /** With a cause: making room has failed. `most`: bytes that one blob may take. */
   constructor(bytes: number, options: { cause?: unknown; most?: number } = {}) {
@@ -78,7 +80,20 @@ export class NoRoomError extends Error {
     const text = most === undefined ? TEXTS.noRoom({ bytes, reason }) : TEXTS.tooLarge({ most });
     super(text, cause === undefined ? undefined : { cause });
     this.isTooLarge = most !== undefined;
+    this.bytes = bytes;
   }
+}
+
+/** Whether content found no room: nothing failed, and a stack of this code tells nothing. */
+export function isWithoutRoom(error: unknown): boolean {
+  return (error instanceof NoRoomError && error.cause === undefined) || isFull(error);
+}
+
+/** For the log: content that found no room is a matter of one line. */
+export function faultOf(error: unknown): { reason: string } | { err: unknown } {
+  return isWithoutRoom(error) && error instanceof Error
+    ? { reason: error.message }
+    : { err: error };
 }
 
 /** Told the name of each point at which a crash must lose nothing; tests end the process there. */

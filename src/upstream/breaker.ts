@@ -217,7 +217,8 @@ export class Breaker {
     const { reason } = outage;
     const { fault, status } = outage.error;
     const seconds = Math.round((clock.steady() - outage.downFrom) / 1000);
-    return new UpstreamError(upstream, fault, TEXTS.down({ seconds, reason }), {
+    const told = seconds === 0 ? reason : TEXTS.down({ seconds, reason });
+    return new UpstreamError(upstream, fault, told, {
       retryAfterMs: this.#restMs(outage),
       isUnasked: true,
       status,

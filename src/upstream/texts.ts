@@ -38,8 +38,8 @@ export const TEXTS = {
   tooSlow: ({ ms }: { ms: number }) => `a list that takes longer than ${ms} ms`,
   // Why an upstream is not asked.
   offline: 'this mirror is set offline and asks no upstream',
-  down: ({ seconds, reason }: { seconds: number; reason: string }) =>
-    `down for ${seconds} s: ${reason}`,
+  /** The cause comes first: clients show the beginning. */
+  down: ({ seconds, reason }: { seconds: number; reason: string }) => `${reason}, for ${seconds} s`,
   shareTaken: 'half of what is left of its quota is kept for other clients that ask',
   reserveKept: 'what is left of its quota is kept for interactive pulls',
   limited: 'limits the rate of requests (429), and is not asked before that ends',

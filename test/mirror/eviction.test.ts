@@ -221,6 +221,8 @@ test('what was evicted is fetched again, once, and kept again', async (t) => {
   ]);
 });
 
+const NOTHING = 'what is held is pinned, in use, or not enough to make room';
+
 async function passThrough(t: ExecutionContext, place: Place, blob: Stored): Promise<void> {
   const { mirror, ask, registry } = place;
   const before = await bytesOnDisk(mirror);
@@ -233,7 +235,7 @@ async function passThrough(t: ExecutionContext, place: Place, blob: Stored): Pro
     t.true(registry.requests.length > 0);
   }
   t.is(await bytesOnDisk(mirror), before);
-  const reason = `no room for ${blob.size} bytes: what is held is pinned, in use, or not enough to make room`;
+  const reason = `no room for ${blob.size} bytes: ${NOTHING}`;
   const { state, reason: why, reservedBytes } = await summary(mirror);
   t.deepEqual({ state, why, reservedBytes }, { state: 'full', why: reason, reservedBytes: 0 });
   const line = `entrepot_cache_requests_total{upstream="${UPSTREAM}",kind="blob",result="bypass"}`;
@@ -264,6 +266,45 @@ test('what has no room beside what is pinned is passed through, said, and kept a
   t.is((await summary(mirror)).state, 'ok');
   t.is(told(await ask(`/v2/team/1/blobs/${blob.digest}`)).cache, 'entrepot; hit');
   t.deepEqual(await heldRepositories(mirror), []);
+});
+
+test('a store full of pins stays full while small things still fit, and is ok a minute after it has room again', async (t) => {
+  const place = await startPlace(t, {
+    store: { maxBytes: 100_000 },
+    layers: [[60_000], [70_000], [10]],
+  });
+  const { mirror, images, pull, ask, clock } = place;
+  await pull(images[0]!);
+  const { pins, health } = mirror.server.store.care;
+  const pin = { origin: 'hand', image: `${UPSTREAM}/team/0:v1` };
+  await pins.add({ ...pin, since: clock.now() });
+  const blob = images[1]!.layer(0);
+  for (const _ of [1, 2]) {
+    await ask(`/v2/team/1/blobs/${blob.digest}`);
+    await mirror.idle();
+    // Manifest, configuration and layer of another image, all of which are kept.
+    await pull(images[2]!);
+    await mirror.idle();
+    t.is((await summary(mirror)).state, 'full');
+    clock.advance(30_000);
+    t.is(health.wantedBytes, undefined);
+  }
+  const told = mirror.log.filter(({ msg }) => String(msg).startsWith('the store takes'));
+  t.is(told.length, 1);
+  const refused = mirror.log.filter(
+    ({ msg, digest }) => msg === 'download' && digest === blob.digest,
+  );
+  t.deepEqual(
+    refused.map(({ reason, err }) => [reason, err]),
+    refused.map(() => [`no room for 70000 bytes: ${NOTHING}`, undefined]),
+  );
+  t.is(refused.length, 2);
+  clock.advance(30_000);
+  t.is(health.wantedBytes, 70_000);
+  const { budget } = mirror.server.store.care;
+  t.false(await budget.canHold(70_000));
+  await pins.remove(pin);
+  t.true(await budget.canHold(70_000));
 });
 
 test('a disk at its floor is the same, and ends with it', async (t) => {

@@ -251,7 +251,7 @@ test('an upstream that fails is a problem of each image, and asked no more than 
   const told = problems.map((each) => ({
     ...each,
     // The second one may not have been asked at all.
-    reason: each.reason.replace(/down for \d+ s: /, ''),
+    reason: each.reason.replace(/, for \d+ s$/, ''),
   }));
   t.deepEqual(
     told.toSorted((a, b) => (a.image < b.image ? -1 : 1)),

@@ -85,7 +85,7 @@ const unreachable = ({ host }: FakeRegistry): string => `no connection to ${host
 function refusal(registry: FakeRegistry, seconds: number): Record<string, unknown> {
   return {
     ...REFUSED,
-    message: `${UPSTREAM}: down for ${seconds} s: ${unreachable(registry)}`,
+    message: `${UPSTREAM}: ${unreachable(registry)}${seconds === 0 ? '' : `, for ${seconds} s`}`,
     detail: { upstream: UPSTREAM, fault: 'unreachable' },
   };
 }
@@ -167,7 +167,7 @@ for (const [claim, failure] of Object.entries(FAILURES)) {
     const expected = {
       status: failure.status,
       code: 'UNAVAILABLE',
-      message: `${UPSTREAM}: down for 4 s: ${reason}`,
+      message: `${UPSTREAM}: ${reason}, for 4 s`,
       detail: { upstream: UPSTREAM, fault, ...(upstreamStatus && { upstreamStatus }) },
     };
     t.deepEqual(refusalOf(await manifest('latest')), expected);
@@ -437,7 +437,7 @@ test('after the pause we ask once; who comes meanwhile is refused by a bad verdi
   for (const answer of await answering) {
     t.deepEqual(refusalOf(answer), {
       ...REFUSED,
-      message: `${UPSTREAM}: down for 10 s: ${registry.host} answered 502`,
+      message: `${UPSTREAM}: ${registry.host} answered 502, for 10 s`,
       detail: { upstream: UPSTREAM, fault: 'failing', upstreamStatus: 502 },
     });
   }

@@ -88,7 +88,7 @@ export class Deposit implements Disposable {
     const { upstream } = this.#target;
     const record = { size: written, changedAt, storedAt: now(), upstream };
     await catalog.recordBlob(this.#target, digest, record);
-    health.took();
+    health.took(written);
     budget.wake();
   }
 

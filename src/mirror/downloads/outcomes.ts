@@ -2,7 +2,7 @@ import type { Log } from '../../observe/log.ts';
 import type { Metrics } from '../../observe/metrics.ts';
 import { type Digest, IntegrityError } from '../../oci/digest.ts';
 import { formatTarget, type Target } from '../../oci/reference.ts';
-import { NoRoomError, type Health } from '../../store/care/care.ts';
+import { faultOf, NoRoomError, type Health } from '../../store/care/care.ts';
 import type { Clock } from '../../time/clock.ts';
 import { ExpiringMap } from '../../time/expiring-map.ts';
 import type { DownloadState } from './following-reader.ts';
@@ -57,9 +57,9 @@ export class Outcomes {
       metrics.integrityFailures.inc({ upstream: target.upstream, where: 'download' });
     } else if (failure instanceof NoRoomError || state === 'unstored' || state === 'finished') {
       // The store failed: one that is `finished` was served and could not be recorded.
-      health.refused(failure);
+      health.refused(failure, size);
     }
-    log.warn({ ...about, state, err: failure }, 'download');
+    log.warn({ ...about, state, ...faultOf(failure) }, 'download');
   }
 }
 

@@ -132,18 +132,11 @@ export class Budget {
 
   /** Lets the blob in when enough may be evicted for all of it. */
   async #enterByPlan(room: Room): Promise<void> {
-    const { bytes } = await this.#ledger.shortage(room.remainingBytes);
-    const lacking = bytes - this.#blobs.aside.idleBytes;
-    if (lacking > 0) {
-      const known = this.#freeableBytes;
-      const freeable = known ?? sumOf((await this.#evictor.plan(lacking)).images).bytes;
-      if (freeable < lacking) {
-        if (known === undefined) this.#noteVain(freeable);
-        // Nothing is evicted for a blob that has no room even then; the disk's floor is kept anyway.
-        const deficit = await this.#ledger.deficit();
-        if (deficit.bytes > 0) await this.#free(deficit);
-        throw new NoRoomError(room.size ?? room.remainingBytes);
-      }
+    if (!(await this.canHold(room.remainingBytes))) {
+      // Nothing is evicted for a blob that has no room even then; the disk's floor is kept anyway.
+      const deficit = await this.#ledger.deficit();
+      if (deficit.bytes > 0) await this.#free(deficit);
+      throw new NoRoomError(room.size ?? room.remainingBytes);
     }
     this.#ledger.add(room);
   }
@@ -217,6 +210,18 @@ export class Budget {
   /** Whether there is room for this many bytes without an eviction. */
   async hasRoom(bytes: number): Promise<boolean> {
     return (await this.#ledger.shortage(bytes)).bytes === 0;
+  }
+
+  /** Whether there is room for this many bytes, or would be with everything evicted that may be. */
+  async canHold(bytes: number): Promise<boolean> {
+    if (await this.hasRoom(bytes)) return true;
+    const short = await this.#ledger.shortage(bytes);
+    const lacking = short.bytes - this.#blobs.aside.idleBytes;
+    if (lacking <= 0) return true;
+    const known = this.#freeableBytes;
+    const freeable = known ?? sumOf((await this.#evictor.plan(lacking)).images).bytes;
+    if (freeable < lacking && known === undefined) this.#noteVain(freeable);
+    return freeable >= lacking;
   }
 
   /** Begins to evict when the store is above its high watermark. */

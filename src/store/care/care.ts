@@ -20,7 +20,7 @@ export type { Budget } from './budget.ts';
 export { sumOf, type EvictionResult } from './evictor.ts';
 export type { Health } from './health.ts';
 export { InUseFile } from './in-use-file.ts';
-export { NoRoomError } from '../faults.ts';
+export { faultOf, NoRoomError } from '../faults.ts';
 export type { Pins } from './pins.ts';
 export type { Room } from './ledger.ts';
 export { Scrubber } from './scrubber.ts';
@@ -43,8 +43,6 @@ const RECONCILE_AGAIN_MS = 24 * 3_600_000;
 const MEASURED_MS = 1_000;
 /** Measuring takes this share of the time at most, however many files are none of the store's. */
 const MEASURING_SHARE = 0.05;
-/** Room for this many tells that a store is full no more. */
-const SOME_BYTES = 16 * 1024 * 1024;
 
 /** What keeps a store within its budget, its pins held, and its files and catalog in agreement. */
 export class Care {
@@ -177,7 +175,7 @@ export class Care {
       if (this.#parts.blobs.isReadOnly) return;
       await this.#parts.catalog.keepReserve();
       // Where nothing new is pulled, only this finds out that the disk takes writes again.
-      if (await this.#takesAgain()) this.health.took();
+      if (await this.#takesAgain()) this.health.takesAgain();
     } catch (err) {
       this.#parts.log.error({ err }, 'access times could not be written');
     }
@@ -186,7 +184,8 @@ export class Care {
   async #takesAgain(): Promise<boolean> {
     const { state } = this.health.condition;
     if (state === 'failing') return this.#parts.blobs.folders.canWrite();
-    return state === 'full' && this.budget.hasRoom(SOME_BYTES);
+    const { wantedBytes } = this.health;
+    return state === 'full' && wantedBytes !== undefined && this.budget.canHold(wantedBytes);
   }
 
   async #reconcile(): Promise<void> {

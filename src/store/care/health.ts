@@ -1,15 +1,26 @@
 import type { StoreSummary } from '../../api/store-api.ts';
 import type { Log } from '../../observe/log.ts';
-import { isFull, NoRoomError } from '../faults.ts';
+import { isWithoutRoom, NoRoomError } from '../faults.ts';
 
-/** What operators are told; `ok` again with the next content that is kept. */
+/** What operators are told. */
 export type StoreCondition = Pick<StoreSummary, 'state' | 'reason' | 'since'>;
 
-/** Whether the store takes what is fetched: clients are served either way, operators must know. */
+/** So long after the last refusal a look at the room may end it: two pulls of one image are one trouble. */
+const CALM_MS = 60_000;
+
+/**
+ * Whether the store takes what is fetched: clients are served either way, operators must know. A store
+ * that fails is ok again with the next content that is kept. One that is full still has room for small
+ * things: it is ok again when it kept as much at once as it refused, or a minute after the last refusal
+ * if there is room for that.
+ */
 export class Health {
   readonly #log: Log;
   readonly #now: () => number;
   #condition: StoreCondition = { state: 'ok' };
+  /** Of the largest content that found no room since the store was ok. */
+  #refusedBytes = 0;
+  #refusedAt = 0;
 
   constructor(parts: { log: Log; now: () => number }) {
     this.#log = parts.log;
@@ -20,10 +31,18 @@ export class Health {
     return this.#condition;
   }
 
+  /** So much must find room before a full store is ok; `undefined` while it refused just now. */
+  get wantedBytes(): number | undefined {
+    const age = Math.abs(this.#now() - this.#refusedAt);
+    return age < CALM_MS ? undefined : this.#refusedBytes;
+  }
+
   /** Something could not be kept. */
-  refused(error: unknown): void {
+  refused(error: unknown, bytes = error instanceof NoRoomError ? error.bytes : 0): void {
     if (error instanceof NoRoomError && error.isTooLarge) return;
     const state = isWithoutRoom(error) ? 'full' : 'failing';
+    this.#refusedAt = this.#now();
+    this.#refusedBytes = Math.max(this.#refusedBytes, bytes);
     const reason = error instanceof Error ? error.message : String(error);
     const isNew = this.#condition.state !== state;
     this.#condition = {
@@ -50,14 +69,17 @@ export class Health {
     }
   }
 
-  /** Something was kept. */
-  took(): void {
+  /** So many bytes were kept at once. */
+  took(bytes: number): void {
+    const { state } = this.#condition;
+    if (state === 'failing' || (state === 'full' && bytes >= this.#refusedBytes)) this.takesAgain();
+  }
+
+  /** What was refused would be kept now. */
+  takesAgain(): void {
     if (this.#condition.state === 'ok') return;
+    this.#refusedBytes = 0;
     this.#log.info({ before: this.#condition }, 'the store takes content again');
     this.#condition = { state: 'ok' };
   }
-}
-
-function isWithoutRoom(error: unknown): boolean {
-  return (error instanceof NoRoomError && error.cause === undefined) || isFull(error);
 }
