@@ -155,7 +155,7 @@ function secretSchema(source: Source) {
         file: z.string().min(1).optional().describe('File that holds the secret and nothing else.'),
         env: z.string().min(1).optional().describe('Environment variable that holds the secret.'),
       },
-      { error: secretError },
+      { error: secretError(source.env) },
     )
     .meta({ minProperties: 1, maxProperties: 1 })
     .transform(
@@ -170,9 +170,20 @@ function secretSchema(source: Source) {
     );
 }
 
-function secretError({ code, input }: z.core.$ZodRawIssue): string | undefined {
-  if (code !== 'invalid_type') return undefined;
-  return input === undefined ? TEXTS.secretMissing : TEXTS.secretInFile;
+function secretError(env: Source['env']) {
+  return ({ code, input }: z.core.$ZodRawIssue): string | undefined => {
+    if (code !== 'invalid_type') return undefined;
+    if (input === undefined) return TEXTS.secretMissing;
+    const name = typeof input === 'string' ? findVariable(input, env) : undefined;
+    return name === undefined ? TEXTS.secretInFile : TEXTS.secretOfVariable({ name });
+  };
+}
+
+/** The variable of `${HUB}` or `${HUB:-…}`; `$HUB` may as well be a secret, unless it is set. */
+function findVariable(text: string, env: Source['env']): string | undefined {
+  const [, braced, bare] =
+    /^\$(?:\{([A-Za-z_]\w*)(?:[:?+=-].*)?\}|([A-Za-z_]\w*))$/.exec(text) ?? [];
+  return braced ?? (bare !== undefined && bare in env ? bare : undefined);
 }
 
 /** Without the file's last line end. */
@@ -183,6 +194,8 @@ function readFile(path: string): string {
 }
 
 function readVariable(name: string, env: Source['env']): string {
+  const meant = findVariable(name, env);
+  if (meant !== undefined) throw new ConfigError([TEXTS.secretOfVariable({ name: meant })]);
   const secret = env[name];
   if (secret === undefined) throw new ConfigError([TEXTS.variableNotSet({ name })]);
   if (secret === '') throw new ConfigError([TEXTS.variableEmpty({ name })]);

@@ -53,8 +53,17 @@ function describeType(expected: string, value: unknown): string | undefined {
   const advice = EXPECTED[expected];
   if (advice === undefined) return undefined;
   if (value === undefined) return TEXTS.missing({ advice });
+  if (expected === 'array' && typeof value === 'string') {
+    return TEXTS.listOf({ value: repeated(value) });
+  }
   const needsQuotes = expected === 'string' && /^(?:number|boolean)$/.test(typeof value);
   return needsQuotes ? TEXTS.needsQuotes({ advice }) : advice;
+}
+
+/** A text as one can copy it, without what may be a password in it. */
+export function repeated(value: unknown): string {
+  if (typeof value !== 'string' || /[@\s]/.test(value) || value.length > 200) return '…';
+  return /^[\w./][\w./:-]*$/.test(value) ? value : `'${value.replaceAll("'", "''")}'`;
 }
 
 function knownKeys(schema: unknown): string[] {

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
-import { isGlob, parseGlob } from './glob.ts';
 import { duration, shareSchema, storeSizeSchema } from './quantity.ts';
 import { adminSchema, checkDoors, DEFAULT_ADDRESSES, listenSchema } from './listen.ts';
-import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES } from './registries.ts';
-import { validated, section } from './section.ts';
+import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES, registryNameMeant } from './registries.ts';
+import { parsePin } from './image.ts';
+import { converted, section } from './section.ts';
 import type { Source } from './source.ts';
 import { syncSchema } from './sync-schema.ts';
 import { upstreamSchema } from './upstream-schema.ts';
@@ -39,7 +39,7 @@ export function configSchema(source: Source) {
           .describe('The upstream of a request that names none; one of upstreams.'),
         upstreams: z
           .record(z.string(), upstreamSchema(source), {
-            error: TEXTS.upstreams,
+            error: ({ input }) => adviseUpstreams(input),
           })
           .prefault(Object.fromEntries(WELL_KNOWN_REGISTRIES.map(({ name }) => [name, null])))
           .describe('The registries that may be pulled from, and no others.'),
@@ -54,7 +54,7 @@ export function configSchema(source: Source) {
 export type ConfigDocument = z.output<ReturnType<typeof configSchema>>;
 
 function storeSchema(source: Source) {
-  return section({
+  return section('path', {
     path: z
       .string()
       .min(1, TEXTS.folder)
@@ -77,7 +77,7 @@ function storeSchema(source: Source) {
       .default('full')
       .describe('full: what is stored survives power loss. rename: it survives a killed process.'),
     pins: z
-      .array(z.string().min(1, TEXTS.pin).transform(validated(checkPin)))
+      .array(z.string().min(1, TEXTS.pin).transform(converted(parsePin)))
       .prefault([])
       .describe('Images that are never evicted: names, name:tag, name@digest, or globs of these.'),
     inUse: z
@@ -89,9 +89,13 @@ function storeSchema(source: Source) {
   });
 }
 
-/** Checks patterns only: a name is checked when it is looked up among the upstreams. */
-function checkPin(image: string): void {
-  if (isGlob(image)) parseGlob(image);
+/** A list of registries is a map of them. */
+function adviseUpstreams(input: unknown): string {
+  const names = (Array.isArray(input) ? input : [input]).map((text: unknown) =>
+    typeof text === 'string' ? registryNameMeant(text) : undefined,
+  );
+  if (names.length === 0 || names.includes(undefined)) return TEXTS.upstreams;
+  return TEXTS.upstreamsMap({ entries: names.map((name) => `${name}: ~`).join(', ') });
 }
 
 /** The JSON Schema of the file as an operator writes it, for editors. */

@@ -1,12 +1,19 @@
 import { z } from 'zod';
-import { ConfigError } from './problems.ts';
+import { ConfigError, repeated } from './problems.ts';
+import { TEXTS } from './texts.ts';
 
 /** Read-only at every depth. */
 export type Frozen<T> = { readonly [Key in keyof T]: Frozen<T[Key]> };
 
-/** A map of which every key has a default: absent, empty and `~` are the same. */
-export function section<T extends z.ZodRawShape>(shape: T) {
-  const inner = z.strictObject(shape);
+/**
+ * A map of which every key has a default: absent, empty and `~` are the same. Who writes a text in
+ * its place means the key `main`.
+ */
+export function section<T extends z.ZodRawShape>(main: string, shape: T) {
+  const inner = z.strictObject(shape, {
+    error: ({ code, input }) =>
+      code === 'invalid_type' ? TEXTS.mapWith({ key: main, value: repeated(input) }) : undefined,
+  });
   return inner.nullish().transform((value) => value ?? inner.parse({}));
 }
 

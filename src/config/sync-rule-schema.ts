@@ -4,6 +4,7 @@ import { isRepository } from '../oci/reference.ts';
 import { ConfigError } from './problems.ts';
 import { durationOrForever } from './quantity.ts';
 import { isGlob, parseGlob } from './glob.ts';
+import { imageMeant } from './image.ts';
 import { DOCKER_HUB, registryNameMeant } from './registries.ts';
 import { converted, type Frozen } from './section.ts';
 import type { Source } from './source.ts';
@@ -172,7 +173,8 @@ function parseSyncImage(text: string, upstreams?: readonly string[]): string {
   const [registry, repository] = [text.slice(0, Math.max(slash, 0)), text.slice(slash + 1)];
   if (isGlob(registry)) throw new ConfigError([TEXTS.imageRegistryGlob]);
   if (!/[.:]/.test(registry) && registry !== 'localhost') {
-    throw new ConfigError([TEXTS.imageWithoutRegistry]);
+    const image = imageMeant(text.replace(/[:@].*$/, ''));
+    throw new ConfigError([TEXTS.imageMeant({ image: image ?? text })]);
   }
   if (repository.includes('@')) throw new ConfigError([TEXTS.imageWithDigest]);
   if (repository.includes(':')) throw new ConfigError([TEXTS.imageWithTag]);

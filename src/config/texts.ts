@@ -8,6 +8,10 @@ export const TEXTS = {
   asCount: 'write a whole number of 1 or more',
   asList: 'write a list',
   asMap: 'write a map',
+  mapWith: ({ key, value }: { key: string; value: string }) => `write { ${key}: ${value} }`,
+  listOf: ({ value }: { value: string }) => `write a list: [${value}]`,
+  variable: ({ name }: { name: string }) =>
+    `nothing is put in place of \${${name}}; write the value itself (a secret alone may be { env: ${name} })`,
   missing: ({ advice }: { advice: string }) => `missing; ${advice}`,
   needsQuotes: ({ advice }: { advice: string }) => `${advice}; put quotes around it`,
   notThis: ({ advice, text }: { advice: string; text: string }) => `${advice}, not "${text}"`,
@@ -60,6 +64,8 @@ export const TEXTS = {
   yamlAlias: 'Unknown alias',
   secretInFile: 'a secret does not stand in this file; write { file: PATH } or { env: VARIABLE }',
   secretMissing: 'missing; write { file: PATH } or { env: VARIABLE }',
+  secretOfVariable: ({ name }: { name: string }) =>
+    `nothing is put in place of variables; write { env: ${name} }`,
   secretTwice: 'write { file: PATH } or { env: VARIABLE }, one of the two',
   secretFileEmpty: ({ path }: { path: string }) => `${path} is empty; the secret belongs there`,
   variableNotSet: ({ name }: { name: string }) => `the environment variable ${name} is not set`,
@@ -82,10 +88,12 @@ export const TEXTS = {
   folder: 'write the path of a folder',
   file: 'write the path of a file',
   durability: 'write full or rename',
+  imageMeant: ({ image }: { image: string }) => `write ${image}, the image with its registry`,
   pin: 'write an image with its registry, such as "docker.io/library/nginx:1.27"',
 
   // upstreams
   upstreams: 'write a map of registries; leave the key out for the well-known public ones',
+  upstreamsMap: ({ entries }: { entries: string }) => `write a map: { ${entries} }`,
   registryName: "a registry's name is its host and port, such as reg.example:5000",
   registryNamed: ({ name }: { name: string }) => `write ${name}, the name of this registry`,
   noUpstream: ({ name, remedy }: { name: string; remedy: string }) =>
@@ -98,6 +106,8 @@ export const TEXTS = {
   hostTaken: ({ host, owner }: { host: string; owner: string }) =>
     `${host} is a host of ${owner} already`,
   repositoryGlob: 'write a pattern such as "library/*" or "myorg/**"',
+  patternOfRepository: ({ right }: { right: string }) =>
+    `it matches no repository of this registry; write ${right}`,
   allowNothing: 'an empty list would allow nothing; leave the key out to allow everything',
   tagGlob: 'write REPOSITORY:TAG, where both may be patterns, such as "*:v[0-9]*"',
   revalidateAtOnce:
@@ -159,8 +169,6 @@ export const TEXTS = {
   imageWithTag: 'write the tag under tags, and the image without it',
   imageRepository: 'write a repository in lower case, such as docker.io/library/node',
   imageRegistryGlob: 'write the registry as it is; a rule is for one registry',
-  imageWithoutRegistry:
-    'write the image with its registry in front, such as docker.io/library/node',
   digest: 'write a digest such as sha256: and 64 hex digits',
   platforms: 'write all, or a list such as [linux/amd64, linux/arm64]',
   platform: 'write OS/ARCHITECTURE such as linux/amd64 or linux/arm/v7',

@@ -19,7 +19,7 @@ import { duration, durationOrForever, parseRate, quantity, RATE } from './quanti
 
 const MAX_REVALIDATE_TIMEOUT_MS = 3_600_000;
 
-const tagsSchema = section({
+const tagsSchema = section('ttl', {
   ttl: durationOrForever
     .prefault('5m')
     .describe('How long a tag is answered without asking upstream.'),
@@ -43,7 +43,7 @@ const tagsSchema = section({
 
 /** One entry of `upstreams`; `~` and `{}` take every default. */
 export function upstreamSchema(source: Source) {
-  return section({
+  return section('url', {
     url: z
       .string()
       .transform(converted(parseUpstreamUrl))
@@ -114,7 +114,7 @@ function tlsSchema(source: Source) {
     .string()
     .transform(converted((path: string) => readPemFile(path, source.directory).contents))
     .exactOptional();
-  return section({
+  return section('ca', {
     ca: pem.describe(
       'PEM file of authorities to trust for this upstream, beside the public ones and those of the system.',
     ),

@@ -200,6 +200,73 @@ const KEYS: readonly Slip[] = [
   ['sync: { registries: [] }', 'sync.registries', 'write rules: [{ image: '],
 ];
 
+const pin = (image: string) => `store: { pins: ['${image}'] }`;
+const IMAGES: readonly Slip[] = [
+  [pin('nginx:1'), 'store.pins[0]', 'docker.io/library/nginx:1'],
+  [pin('nginx'), 'store.pins[0]', 'docker.io/library/nginx'],
+  [pin('org/app:v1'), 'store.pins[0]', 'docker.io/org/app:v1'],
+  [pin('nginx:1.*'), 'store.pins[0]', 'docker.io/library/nginx:1.*'],
+  [pin('GHCR.io/org/app:v1'), 'store.pins[0]', 'ghcr.io/org/app:v1'],
+  [pin('ghcr.io:443/org/*:V1'), 'store.pins[0]', 'ghcr.io/org/*:V1'],
+  [pin('ghcr.io/Org/app'), 'store.pins[0]', 'ghcr.io/org/app'],
+  [pin('index.docker.io/library/nginx'), 'store.pins[0]', 'docker.io/library/nginx'],
+  [pin('docker://docker.io/library/nginx'), 'store.pins[0]', 'docker.io/library/nginx'],
+  [pin('https://hub.docker.com/org/app'), 'store.pins[0]', 'docker.io/org/app'],
+  ['sync: { rules: [{ image: nginx:1 }] }', 'sync.rules[0].image', 'docker.io/library/nginx'],
+  [allow('docker.io/library/*'), 'upstreams.docker.io.allow[1]', 'library/*'],
+  [allow('Index.docker.io:443/library/*'), 'upstreams.docker.io.allow[1]', 'library/*'],
+  [allow('Library/*'), 'upstreams.docker.io.allow[1]', 'library/*'],
+  [allow('library/'), 'upstreams.docker.io.allow[1]', 'library/**'],
+  [allow('nginx'), 'upstreams.docker.io.allow[1]', 'library/nginx'],
+  [allow('*'), 'upstreams.docker.io.allow[1]', '**'],
+  [allow('library/nginx:1.27'), 'upstreams.docker.io.allow[1]', 'write library/nginx'],
+  [upstream("deny: ['docker.io/org/**']"), 'upstreams.docker.io.deny[0]', 'write org/**'],
+  [upstream("deny: ['org/app:*']"), 'upstreams.docker.io.deny[0]', 'write org/app'],
+  [
+    upstream("tags: { immutable: ['docker.io/library/nginx:1.*'] }"),
+    'upstreams.docker.io.tags.immutable[0]',
+    'write library/nginx:1.*',
+  ],
+  [
+    upstream("tags: { immutable: ['nginx:1.*'] }"),
+    'upstreams.docker.io.tags.immutable[0]',
+    'write library/nginx:1.*',
+  ],
+];
+
+const password = (secret: string) => upstream(`credentials: { username: me, password: ${secret} }`);
+const PASSWORD = 'upstreams.docker.io.credentials.password';
+const VARIABLES: readonly Slip[] = [
+  [password('"${HUB}"'), PASSWORD, 'write { env: HUB }'],
+  [password('"${HUB:-hunter2}"'), PASSWORD, 'write { env: HUB }'],
+  [password('{ env: "${HUB}" }'), PASSWORD, 'write { env: HUB }'],
+  [password('hunter2'), PASSWORD, 'write { file: PATH } or { env: VARIABLE }'],
+  [password('$hunter2'), PASSWORD, 'write { file: PATH } or { env: VARIABLE }'],
+  ['store: { path: "${DATA}/store" }', 'store.path', '${DATA}'],
+  [upstream('url: "https://${HOST}"'), 'upstreams.docker.io.url', '${HOST}'],
+];
+
+/** A text where a map or a list is meant. */
+const SHAPES: readonly Slip[] = [
+  ['store: /srv/entrepot', 'store', 'write { path: /srv/entrepot }'],
+  [
+    'upstreams: { docker.io: https://parent.example/v2/docker.io }',
+    'upstreams.docker.io',
+    'write { url: https://parent.example/v2/docker.io }',
+  ],
+  [
+    'upstreams: { docker.io: "https://me:hunter2@a.example" }',
+    'upstreams.docker.io',
+    'write { url: … }',
+  ],
+  [upstream('tags: 5m'), 'upstreams.docker.io.tags', 'write { ttl: 5m }'],
+  [upstream('tls: ca.pem'), 'upstreams.docker.io.tls', 'write { ca: ca.pem }'],
+  [upstream('allow: library/*'), 'upstreams.docker.io.allow', "write a list: ['library/*']"],
+  [upstream('hosts: hub.example'), 'upstreams.docker.io.hosts', 'write a list: [hub.example]'],
+  ['store: { pins: ghcr.io/org/app }', 'store.pins', 'write a list: [ghcr.io/org/app]'],
+  ['upstreams: [docker.io, GHCR.io]', 'upstreams', '{ docker.io: ~, ghcr.io: ~ }'],
+];
+
 export const SLIPS: readonly Slip[] = [
   ...SIZES,
   ...PATTERNS,
@@ -207,4 +274,7 @@ export const SLIPS: readonly Slip[] = [
   ...REGISTRIES,
   ...HOSTS,
   ...KEYS,
+  ...IMAGES,
+  ...VARIABLES,
+  ...SHAPES,
 ];

@@ -342,7 +342,7 @@ const image = test.macro({
     ]),
   title: (_, text) => `the image ${text} is refused`,
 });
-const IN_FRONT = 'write the image with its registry in front, such as docker.io/library/node';
+const IN_FRONT = 'write docker.io/library/node, the image with its registry';
 const LOWER = 'write a repository in lower case, such as docker.io/library/node';
 test(image, 'node', IN_FRONT);
 test(image, 'library/node', IN_FRONT);
@@ -404,7 +404,7 @@ test(tags, '"22-*"', [`: ${TAG}; for a pattern write globs: ["22-*"]`]);
 test(tags, '[]', [': an empty list selects nothing; write a tag, or leave the key out for latest']);
 test(tags, '["a b", 1.20]', [`[0]: ${TAG}`, '[1]: write text; put quotes around it']);
 test(tags, '{ tag: x, names: x }', [
-  '.names: write a list',
+  '.names: write a list: [x]',
   '.tag: unknown key; write names: [latest]',
 ]);
 test(tags, '{ names: [v1, rc-1], exclude: ["rc-*"] }', [
