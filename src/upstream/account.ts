@@ -47,6 +47,10 @@ export class Account {
       if (!answer.isOwn) return answer;
       const { response } = answer;
       this.#learn(response, wanted);
+      if (response.status === 404 && authorization === undefined && authenticator.isKept) {
+        await response.dump();
+        throw authenticator.unasked(response);
+      }
       if ((response.status !== 401 && response.status !== 403) || tries === MAX_LOGINS) {
         return answer;
       }

@@ -4,10 +4,11 @@ import type { Clock } from '../time/clock.ts';
 import { chooseChallenge, parseChallenges, type Challenge, readRealm } from './challenge.ts';
 import type { Credential, CredentialSource } from './credentials/credential.ts';
 import { ExpiringValue } from './expiring-value.ts';
+import type { Greeting } from './greeting.ts';
 import type { Secrets } from './secrets.ts';
 import { TokenService } from './token-service.ts';
 import type { Timing } from '../net/timing.ts';
-import { basic, type Sender } from '../net/transport.ts';
+import { basic, type Sender, type TransportResponse } from '../net/transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { TEXTS } from './texts.ts';
 
@@ -15,6 +16,7 @@ export interface AuthenticatorParts {
   readonly upstream: string;
   /** The registry's `/v2/`; credentials belong to it and to its realm only. */
   readonly registry: URL;
+  readonly greeting: Greeting;
   /** Without one, anonymous. */
   readonly credentials?: CredentialSource | undefined;
   /** Hosts beside the registry's own domain that its tokens may come from. */
@@ -55,17 +57,32 @@ export class Authenticator {
     return this.#parts.credentials;
   }
 
-  /** The login that the registry's last challenge asked for; `undefined` before the first one. */
+  /**
+   * The login that the registry's last challenge asked for, for an account also that of its greeting;
+   * `undefined` before the first one.
+   */
   async anticipate(scope: string): Promise<Proof | undefined> {
     const credential = await this.#ready();
     if (credential) return { authorization: `Bearer ${credential.token}`, credential };
+    if (this.#parts.credentials && !this.#challenge) {
+      const greeted = await this.#parts.greeting.challenge();
+      this.#challenge ??= greeted;
+    }
     return this.#challenge && this.answer(this.#challenge, scope);
+  }
+
+  /** An account that nobody has asked for its name, because the registry could not be asked how. */
+  get isKept(): boolean {
+    return (
+      this.#parts.credentials !== undefined && !this.#challenge && !this.#parts.greeting.isTold
+    );
   }
 
   /** Reads what a 401 asks for. Some registries say it only in the answer to `/v2/`. */
   async learn(lines: readonly string[]): Promise<Challenge> {
-    const asked = lines.length > 0 || this.#challenge ? lines : await this.#ping();
-    const challenge = chooseChallenge(parseChallenges(asked)) ?? this.#challenge;
+    const greet = async (): Promise<Challenge | undefined> =>
+      lines.length === 0 ? this.#parts.greeting.challenge() : undefined;
+    const challenge = chooseChallenge(parseChallenges(lines)) ?? this.#challenge ?? (await greet());
     if (!challenge) {
       throw this.#error('unauthorized', TEXTS.unknownLogin);
     }
@@ -142,15 +159,9 @@ export class Authenticator {
     return realm;
   }
 
-  async #ping(): Promise<readonly string[]> {
-    const { registry: url, sender } = this.#parts;
-    const response = await sender.send({
-      method: 'GET',
-      url,
-      headers: { accept: 'application/json' },
-    });
-    await response.dump();
-    return response.challenges;
+  /** What a 404 to nobody comes to while it is not known how to log in: no absence. */
+  unasked({ url: { host } }: Pick<TransportResponse, 'url'>): UpstreamError {
+    return this.#error('failing', TEXTS.hiddenPerhaps({ host }));
   }
 
   #error(fault: UpstreamError['fault'], reason: string): UpstreamError {

@@ -10,6 +10,7 @@ import { Authenticator } from './authenticator.ts';
 import { Bandwidth } from './bandwidth.ts';
 import type { Trouble } from './breaker.ts';
 import { openCredentials } from './credentials/open-credentials.ts';
+import { Greeting } from './greeting.ts';
 import { judge, parseRetryAfter, readErrorMessage } from './registry-answer.ts';
 import {
   RegistrySender,
@@ -58,7 +59,7 @@ export class RegistryClient {
     const { base: registry, closing } = sender;
     const { secrets } = this;
     const opened = { upstream: config.name, registry, sender, clock, secrets, closing, timing };
-    const context = { ...opened, log };
+    const context = { ...opened, log, greeting: new Greeting(opened) };
     const sources = config.credentials.map((entry) => openCredentials(entry, context));
     const accounts = (sources.length > 0 ? sources : [undefined]).map((credentials) => {
       const authenticator = new Authenticator({ ...context, realms: sender.realms, credentials });

@@ -59,6 +59,8 @@ export const TEXTS = {
     `token realm ${host} does not belong to ${registry}: credentials are not sent there; if that is meant, list it in ${key}`,
   // Logins.
   unknownLogin: 'asks for a login in a way that is not Bearer or Basic',
+  hiddenPerhaps: ({ host }: { host: string }) =>
+    `${host} answered 404 without a login, and its /v2/ did not say how to log in`,
   noCredentials: 'asks for a login and no credentials are configured',
   tokenForPassword: 'asks for a password and has an identity token configured',
   noRealm: 'its challenge names no token realm',

@@ -106,7 +106,7 @@ export class FakeTokenServer {
 
   /** The refusal of a registry request, or `undefined` to let it pass. `scope` is absent on the ping. */
   refusal(request: RecordedRequest, wanted?: string): Answer | undefined {
-    const scope = wanted === undefined ? undefined : (this.#auth.scope ?? wanted);
+    const scope = this.#auth.scope ?? wanted;
     const [scheme = '', value = ''] = (request.headers.authorization ?? '').split(' ');
     if (this.#auth.kind === 'basic') {
       const isUser = scheme.toLowerCase() === 'basic' && this.#isUser(...decodeBasic(value));

@@ -96,15 +96,19 @@ export function proof({ registry: { auth } }: Family, login: LoginKind): string 
   return `${auth.kind}:${login === 'anonymous' ? 'anonymous' : user}`;
 }
 
-/** The lines that a token costs. */
+/** The lines that a token costs, after the greeting or after a challenge of its repository. */
 export function tokenLines(
   family: Family,
   login: LoginKind | 'wrong',
   repository = REPOSITORY,
+  isChallenged = false,
 ): string[] {
   const { auth } = family.registry;
   if (auth?.kind !== 'bearer') return [];
-  const { tokenScopes = (scope: string) => scope } = family;
+  const plain = (scope: string): string => scope;
+  // Some challenges of a repository say it in a way of their own, which `/v2/` does not.
+  const isOwn = isChallenged || login === 'anonymous' || auth.scope !== undefined;
+  const { tokenScopes = plain } = isOwn ? family : {};
   // Without a credential there is only the GET form.
   const tokenMethod = login === 'anonymous' ? 'GET' : (family.tokenMethod ?? 'GET');
   const scope = tokenScopes(`repository:${repository}:pull`);
@@ -113,8 +117,8 @@ export function tokenLines(
 }
 
 /**
- * All requests that these of the mirror lead to, with the redirects behind them. From nothing, the
- * first one learns of the login.
+ * All requests that these of the mirror lead to, with the redirects behind them, and before them how
+ * the login is learned.
  */
 export function heard(
   family: Family,
@@ -125,8 +129,18 @@ export function heard(
   const shown = proof(family, login);
   const passed = lines.flatMap((line) => [`${line} [${shown}]`, ...hops(family, line)]);
   if (isKnown || !family.registry.auth) return passed;
-  const ping = family.pings ? ['GET /v2/ [none]'] : [];
-  return [`${lines[0]} [none]`, ...ping, ...tokenLines(family, login, repository), ...passed];
+  return [...greeted(family, login, lines[0]), ...tokenLines(family, login, repository), ...passed];
+}
+
+/** How the login is learned: an account asks `/v2/` before all else, others are asked for one. */
+export function greeted(
+  family: Family,
+  login: LoginKind | 'wrong',
+  line: string | undefined,
+): string[] {
+  const ping = 'GET /v2/ [none]';
+  if (login !== 'anonymous') return [ping];
+  return [`${line} [none]`, ...(family.pings ? [ping] : [])];
 }
 
 /** Where a request is sent on to, without any proof. */

@@ -20,6 +20,7 @@ const dials = watchDials();
 
 const USER = { username: 'robot', password: 'pass:word' };
 const TOKEN = `GET token repository:${REPOSITORY}:pull`;
+const PING = 'GET /v2/';
 const GET_LATEST = `GET /v2/${REPOSITORY}/manifests/latest`;
 const HEAD_LATEST = `HEAD /v2/${REPOSITORY}/manifests/latest`;
 const GET_APP = `GET /v2/${REPOSITORY}/manifests/<app>`;
@@ -76,9 +77,9 @@ test('a pull with credentials shows them to the token service only', async (t) =
     { credentials: USER },
   );
   t.is((await manifest('latest')).status, 200);
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, HEAD_LATEST, GET_APP]);
+  t.deepEqual(registry.conversation(), [PING, TOKEN, HEAD_LATEST, GET_APP]);
   t.deepEqual(shown(registry), [
-    'registry HEAD none',
+    'registry GET none',
     'token GET basic:robot',
     'registry HEAD bearer:robot',
     'registry GET bearer:robot',
@@ -260,7 +261,7 @@ test('wrong credentials are 403, and the message says whose', async (t) => {
     detail: { upstream: UPSTREAM, fault: 'unauthorized', upstreamStatus: 401 },
   });
   t.false(answer.body.includes('wrong'));
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN]);
+  t.deepEqual(registry.conversation(), [PING, TOKEN]);
 });
 
 test('the secret is in no log line and no answer', async (t) => {
@@ -361,9 +362,9 @@ test('a Basic challenge is answered with the credentials, and from then on befor
     { credentials: USER },
   );
   t.is((await manifest('latest')).status, 200);
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, HEAD_LATEST, GET_APP]);
+  t.deepEqual(registry.conversation(), [PING, HEAD_LATEST, GET_APP]);
   t.deepEqual(shown(registry), [
-    'registry HEAD none',
+    'registry GET none',
     'registry HEAD basic:robot',
     'registry GET basic:robot',
   ]);
@@ -484,7 +485,7 @@ for (const [claim, realm, reason] of REALMS) {
     const url = URL.canParse(address) ? new URL(address) : new URL('http://x');
     t.true(String(message).includes(reason(url)), String(message));
     t.true(String(message).startsWith(`${UPSTREAM}: `));
-    t.deepEqual(registry.conversation(), [HEAD_LATEST]);
+    t.deepEqual(registry.conversation(), [PING, TOKEN, HEAD_LATEST]);
     t.deepEqual(dials.outside(), []);
   });
 }
@@ -496,7 +497,7 @@ test('a token service on another host gets no credential and no request', async 
     { credentials: USER },
   );
   t.is((await manifest('latest')).status, 502);
-  t.deepEqual(shown(registry), ['registry HEAD none']);
+  t.deepEqual(shown(registry), ['registry GET none']);
 });
 
 test('a token service on another port of the registry’s own host is asked', async (t) => {
@@ -507,7 +508,7 @@ test('a token service on another port of the registry’s own host is asked', as
   for (const { headers } of scene.registry.requests) t.is(headers.authorization, undefined);
   t.is((await scene.manifest('latest')).status, 200);
   t.deepEqual(shown(scene.registry), [
-    'registry HEAD none',
+    'registry GET none',
     'token GET basic:robot',
     'registry HEAD bearer:robot',
     'registry GET bearer:robot',

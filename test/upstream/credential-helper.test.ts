@@ -60,7 +60,7 @@ test('a pull logs in with what the helper prints, and asks it once', async (t) =
   t.deepEqual(told(await manifest('latest')), MISS);
   t.is((await blob(image.layer(0))).status, 200);
   t.deepEqual(registry.conversation(), [
-    HEAD_LATEST,
+    'GET /v2/',
     TOKEN,
     HEAD_LATEST,
     GET_APP,
@@ -80,7 +80,7 @@ test('the name <token> means an identity token, which is exchanged by POST', asy
   t.deepEqual(told(await manifest('latest')), MISS);
   t.deepEqual(
     registry.requests.map(({ origin, method }) => `${origin} ${method}`),
-    ['registry HEAD', 'token POST', 'registry HEAD', 'registry GET'],
+    ['registry GET', 'token POST', 'registry HEAD', 'registry GET'],
   );
 });
 

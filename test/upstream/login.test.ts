@@ -206,7 +206,7 @@ test('an identity token where a password is asked for is refused, and says so', 
     message: `${UPSTREAM}: asks for a password and has an identity token configured`,
     detail: { upstream: UPSTREAM, fault: 'unauthorized' },
   });
-  t.deepEqual(registry.conversation(), [HEAD_LATEST]);
+  t.deepEqual(registry.conversation(), ['GET /v2/']);
   t.is(registry.requests[0]?.headers.authorization, undefined);
 });
 

@@ -120,7 +120,7 @@ test('Authorization stays with the registry', async (t) => {
   t.is((await manifest('latest')).status, 200);
   t.deepEqual((await blob(image.layer(1))).body, image.layer(1).bytes);
   t.deepEqual(shown(registry), [
-    'registry HEAD none',
+    'registry GET none',
     'token GET basic:robot',
     'registry HEAD bearer:robot',
     'storage HEAD none',

@@ -21,6 +21,7 @@ import { ExpiringValue, type Issued } from '../../src/upstream/expiring-value.ts
 const SCOPE = `repository:${REPOSITORY}:pull`;
 const TOKEN = `GET token ${SCOPE}`;
 const POST_TOKEN = `POST token ${SCOPE}`;
+const PING = 'GET /v2/';
 const HEAD_LATEST = `HEAD /v2/${REPOSITORY}/manifests/latest`;
 const GET_APP = `GET /v2/${REPOSITORY}/manifests/<app>`;
 const USER = { username: 'robot', password: 'pass:word & more' };
@@ -62,7 +63,7 @@ test('an identity token is exchanged by POST, as a refresh token', async (t) => 
   const auth = { postForm: true, identityToken: IDENTITY.token, anonymous: false };
   const { registry, manifest } = await startGuarded(t, auth, [IDENTITY]);
   t.is((await manifest('latest')).status, 200);
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, POST_TOKEN, HEAD_LATEST, GET_APP]);
+  t.deepEqual(registry.conversation(), [PING, POST_TOKEN, HEAD_LATEST, GET_APP]);
   t.deepEqual(asked(registry), [
     {
       authorization: undefined,
@@ -91,7 +92,7 @@ test('an identity token that is refused is 403, and no other form is tried', asy
     detail: { upstream: UPSTREAM, fault: 'unauthorized', upstreamStatus: 401 },
   });
   t.false(answer.body.includes('refresh'));
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, POST_TOKEN]);
+  t.deepEqual(registry.conversation(), [PING, POST_TOKEN]);
 });
 
 test('a password goes by GET with Basic where the service knows that, though it knows POST', async (t) => {
@@ -113,7 +114,7 @@ for (const status of [404, 405]) {
     const { registry, manifest } = await startGuarded(t, { ...USER, postForm: true }, USER);
     registry.status('/token', status, { ...always, method: 'GET' });
     t.is((await manifest('latest')).status, 200);
-    t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, POST_TOKEN, HEAD_LATEST, GET_APP]);
+    t.deepEqual(registry.conversation(), [PING, TOKEN, POST_TOKEN, HEAD_LATEST, GET_APP]);
     t.deepEqual(asked(registry)[1], {
       authorization: undefined,
       type: 'application/x-www-form-urlencoded',
@@ -146,7 +147,7 @@ test('a refused password is not sent by another form', async (t) => {
     },
   );
   t.is((await manifest('latest')).status, 403);
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN]);
+  t.deepEqual(registry.conversation(), [PING, TOKEN]);
 });
 
 // One question, however many wait

@@ -9,6 +9,7 @@ import { openCredentials } from '../credentials/open-credentials.ts';
 import type { Log } from '../../observe/log.ts';
 import type { Timing } from '../../net/timing.ts';
 import type { Sender } from '../../net/transport.ts';
+import { Greeting } from '../greeting.ts';
 import { failed, keyOf, ok, reasonOf, skipped, warning, type Outcome } from './finding.ts';
 import type { Secrets } from '../secrets.ts';
 import { TEXTS } from '../texts.ts';
@@ -69,6 +70,7 @@ async function answerChallenge(
     upstream: config.name,
     realms: HostList.of(config, 'realms'),
     credentials: source,
+    greeting: new Greeting(parts),
   });
   const proof = await authenticator.answer(challenge, scope);
   const label = source?.label ?? 'anonymous';

@@ -117,7 +117,7 @@ for (const family of FAMILIES.filter(({ tokenSeconds }) => tokenSeconds)) {
     const lines = BLOBS.slice(1);
     t.deepEqual(spoken(registry), [
       `${lines[0]} [bearer:unknown]`,
-      ...tokenLines(family, login),
+      ...tokenLines(family, login, REPOSITORY, true),
       ...heard(family, login, lines, { isKnown: true }),
     ]);
   });
@@ -139,8 +139,9 @@ for (const family of FAMILIES.filter(({ credentials }) => credentials)) {
     const shown =
       family.registry.auth?.kind === 'basic' ? proof(family, 'credentials') : 'bearer:unknown';
     const login = 'credentials';
+    const again = tokenLines(family, login, REPOSITORY, true);
     t.deepEqual(refusalOf(await blob(image.layer(0))), denial(wrongCredentials, registry, login));
-    t.deepEqual(spoken(registry), [`${BLOBS[1]} [${shown}]`, ...tokenLines(family, 'credentials')]);
+    t.deepEqual(spoken(registry), [`${BLOBS[1]} [${shown}]`, ...again]);
     registry.clear();
     clock.advance(2 * MINUTE);
     t.deepEqual(told(await manifest('latest')), {
@@ -154,7 +155,7 @@ for (const family of FAMILIES.filter(({ credentials }) => credentials)) {
       spoken(registry),
       family.registry.auth?.kind === 'basic'
         ? [`${HEAD_LATEST} [${shown}]`, `${HEAD_LATEST.replace('HEAD', 'GET')} [${shown}]`]
-        : tokenLines(family, 'credentials'),
+        : again,
     );
   });
 }

@@ -4,6 +4,7 @@ import { FAMILIES } from '../../helpers/families/all.ts';
 import {
   PRIVATE,
   denial,
+  greeted,
   heard,
   proof,
   spoken,
@@ -35,18 +36,20 @@ function toRefusal(
   refused: Refused,
   { login, line, repository }: { login: LoginKind | 'wrong'; line: string; repository: string },
 ): { first: string[]; later: string[] } {
-  const ping = family.pings ? ['GET /v2/ [none]'] : [];
   const token = refused.at === 'mirror' ? [] : tokenLines(family, login, repository);
   const shown = login === 'wrong' ? proof(family, 'credentials') : proof(family, login);
   const last = refused.at === 'registry' ? [`${line} [${shown}]`] : [];
   const reread = line.startsWith('HEAD ') ? last.map((entry) => entry.replace('HEAD', 'GET')) : [];
-  const begin = `${line} [none]`;
-  if (refused.at === 'mirror') return { first: [begin], later: [] };
-  const first = [begin, ...ping, ...token, ...last, ...reread];
-  if (refused.at === 'token') return { first, later: token };
+  if (refused.at === 'mirror') return { first: [`${line} [none]`], later: [] };
+  const begin = [...greeted(family, login, line), ...token, ...last];
+  if (refused.at === 'token') return { first: begin, later: token };
   // The token may be to blame for a 401, unless that says `insufficient_scope`; a 403 is the last word.
   const isVague = refused.status === 401 && family.registry.auth?.challenges !== undefined;
-  return { first, later: isVague ? [...last, ...token, ...last] : last };
+  const again = [...tokenLines(family, login, repository, true), ...last];
+  // Who asked nobody before has the token of the repository's own challenge already.
+  const isGreeted = isVague && login !== 'anonymous';
+  const first = [...begin, ...(isGreeted ? again : []), ...reread];
+  return { first, later: isVague ? [...last, ...again] : last };
 }
 
 for (const family of FAMILIES) {
