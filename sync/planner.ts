@@ -7,13 +7,8 @@ import { ageOf } from '../src/time/clock.ts';
 import { findDeselected, type DeselectedImage } from './deselected-image.ts';
 import { readLock } from './lock.ts';
 import type { Retries } from './retries.ts';
-import {
-  joinResolutions,
-  reasonOf,
-  Resolver,
-  type Resolution,
-  type ResolverParts,
-} from './resolver.ts';
+import type { KnownImage } from './state.ts';
+import { joinResolutions, reasonOf, Resolver, type Resolution } from './resolver.ts';
 import {
   describeWithheld,
   findImageFiles,
@@ -56,13 +51,13 @@ export interface UpstreamPlan {
 export interface Plan extends Omit<UpstreamPlan, 'upstream'> {
   readonly createdAt: number;
   readonly deselected: readonly DeselectedImage[];
+  /** What is known of upstreams that are still under way. */
+  readonly others: readonly KnownImage[];
 }
 
-export interface PlanOptions {
-  /** Left out: an upstream that fails is not asked again. */
-  readonly retries?: Retries;
-  /** Called with the plan of each upstream once it is made, and waited for. */
-  readonly planned?: (plan: UpstreamPlan) => Promise<void>;
+/** The plan of one upstream, with what it was made from. */
+export interface ResolvedPlan extends UpstreamPlan {
+  readonly resolution: Resolution;
 }
 
 /** What a search for the referrers of one manifest finds. */
@@ -89,32 +84,48 @@ const SEARCH_AGAIN_MS = 24 * 3_600_000;
  * The upstreams are planned beside each other, so that a slow one keeps no other waiting. Throws
  * `RegistryError` for a lock that does not match the rules.
  */
-export async function makePlan(
+export async function makePlan(parts: SyncParts, lock: unknown): Promise<Plan> {
+  const ends = await Promise.allSettled(
+    [...upstreamPlans(parts, lock).values()].map(async (make) => make()),
+  );
+  return joinPlans(parts, ends, { isLocked: lock !== undefined });
+}
+
+/** How the plan of each upstream is made. */
+export function upstreamPlans(
   parts: SyncParts,
   lock: unknown,
-  { retries, planned }: PlanOptions = {},
-): Promise<Plan> {
-  const { config, state, timer, signal } = parts;
-  const known = state.current.images;
-  const searches: Searches = {
-    earlier: new Map(known.map((image) => [versionKeyOf(image), image.searchedAt])),
-    begun: new Map(),
-  };
-  const ends = await Promise.allSettled(
-    resolutionsOf({ ...parts, retries }, lock).map(async ([upstream, resolving]) => {
-      const resolution = await resolving();
-      const plan = { upstream, ...(await examineAll(parts, resolution, { searches, retries })) };
-      await planned?.(plan);
-      return { resolution, ...plan };
-    }),
+): ReadonlyMap<string, (retries?: Retries) => Promise<ResolvedPlan>> {
+  const known = parts.state.current.images;
+  const earlier = new Map(known.map((image) => [versionKeyOf(image), image.searchedAt]));
+  return new Map(
+    resolutionsOf(parts, lock).map(([upstream, resolving]) => [
+      upstream,
+      async (retries) => {
+        const searches: Searches = { earlier, begun: new Map() };
+        const resolution = await resolving(retries);
+        const plan = await examineAll(parts, resolution, { searches, retries });
+        return { upstream, resolution, ...plan };
+      },
+    ]),
   );
+}
+
+/** The plans of all upstreams but those that are still under way, whose images stay as they are. */
+export function joinPlans(
+  { config, state, timer, signal }: SyncParts,
+  ends: readonly PromiseSettledResult<ResolvedPlan>[],
+  { isLocked, open = new Set() }: { isLocked: boolean; open?: ReadonlySet<string> },
+): Plan {
   signal.throwIfAborted();
   const plans = ends.map((end) => {
     if (end.status === 'rejected') throw end.reason;
     return end.value;
   });
+  const isOpen = ({ target }: KnownImage): boolean => open.has(target.upstream);
+  const known = state.current.images.filter((image) => !isOpen(image));
   const resolution = joinResolutions(plans.map((plan) => plan.resolution));
-  const deselected = findDeselected(known, { ...resolution, isLocked: lock !== undefined }, config);
+  const deselected = findDeselected(known, { ...resolution, isLocked }, config);
   const settled = new Set(
     deselected.flatMap(({ action, became, image }) =>
       action === 'keep' && became === 'deleted' ? [nameOf(image)] : [],
@@ -127,14 +138,15 @@ export async function makePlan(
     // An image that is kept after the upstream deleted it is among `deselected` and is no failure.
     problems: plans.flatMap(({ problems }) => problems).filter(({ image }) => !settled.has(image)),
     failed: plans.flatMap(({ failed }) => failed),
+    others: state.current.images.filter(isOpen),
   };
 }
 
 /** How the images of each upstream are found: by the rules, or in the lock. */
 function resolutionsOf(
-  parts: ResolverParts,
+  parts: SyncParts,
   lock: unknown,
-): (readonly [upstream: string, resolve: () => Promise<Resolution>])[] {
+): (readonly [upstream: string, resolve: (retries?: Retries) => Promise<Resolution>])[] {
   const { config, timer } = parts;
   if (lock !== undefined) {
     const images = readLock(config, lock, timer.wall());
@@ -147,7 +159,7 @@ function resolutionsOf(
   const byUpstream = Map.groupBy(config.rules, ({ image }) => splitTarget(image).upstream);
   return [...byUpstream].map(([upstream, rules]) => [
     upstream,
-    async () => Resolver.resolve(parts, rules),
+    async (retries) => Resolver.resolve({ ...parts, retries }, rules),
   ]);
 }
 

@@ -2,12 +2,13 @@ import type { SyncProgress } from '../src/api/sync-api.ts';
 import type { Clock } from '../src/time/clock.ts';
 import { missingOf, type PlannedItem } from './planner.ts';
 
-/** The images and bytes of a run, planned and done. */
+/** The images and bytes of a run, or of its work at one upstream, planned and done. */
 export class RunProgress {
   readonly #startedAt: number;
   readonly #rate: ByteRate;
   readonly #images = { done: 0, failed: 0, total: 0 };
   readonly #bytes = { done: 0, total: 0 };
+  #run: RunProgress | undefined;
 
   constructor(clock: Clock) {
     this.#startedAt = clock.wall();
@@ -18,17 +19,28 @@ export class RunProgress {
     return this.#bytes.done;
   }
 
+  /** What is left counts in this run from now on, and in no earlier one. */
+  passOn(run: RunProgress): void {
+    this.#run = run;
+    const { total, done, failed } = this.#images;
+    run.#images.total += total - done - failed;
+    run.#bytes.total += Math.max(0, this.#bytes.total - this.#bytes.done);
+  }
+
   /** Images of one more upstream. */
   expect(items: readonly PlannedItem[]): void {
+    this.#run?.expect(items);
     this.#images.total += items.length;
     this.#bytes.total += missingOf(items).bytes;
   }
 
   ended(isOk: boolean): void {
+    this.#run?.ended(isOk);
     this.#images[isOk ? 'done' : 'failed'] += 1;
   }
 
   fetched(bytes: number): void {
+    this.#run?.fetched(bytes);
     this.#bytes.done += bytes;
     this.#rate.add(bytes);
   }

@@ -44,58 +44,29 @@ const ORIGIN = 'sync';
  */
 export class Runner {
   readonly #parts: RunnerParts;
-  readonly #failures: SyncProblem[] = [];
-  readonly #absent = new Set<string>();
-  /** Of images whose signatures under cosign's tags are recorded, by which they are found again. */
-  readonly #searched: SearchTimes = new Map();
-  #fetched = 0;
-  #kept = 0;
 
   constructor(parts: RunnerParts) {
     this.#parts = parts;
   }
 
   /** Fetches the images of one upstream, while others may still be planned. */
-  async fetch(plan: UpstreamPlan): Promise<void> {
+  async fetch(plan: UpstreamPlan): Promise<Fetched> {
     const { config, progress, state, signal } = this.#parts;
     const wanted = wantedOf(plan);
     await this.#pin(wanted);
     const renewed = new Set(wanted.map(versionKeyOf));
     const rules = new Set(config.rules.filter(isOf(plan)).map(({ path }) => path));
-    await this.#record(plan, {
+    await record(this.#parts, plan, {
       others: state.current.images.filter((image) => !renewed.has(versionKeyOf(image))),
       open: state.unresolved(config).filter(({ rule }) => !rules.has(rule)),
     });
-    for (const image of plan.failed) this.#absent.add(keyOf(image));
+    const fetched = nothingFetched();
+    for (const image of plan.failed) fetched.absent.add(keyOf(image));
     progress.expect(plan.items);
     const queue = new PQueue({ concurrency: config.concurrency });
-    await queue.addAll(plan.items.map((item) => async () => this.#bring(item)));
+    await queue.addAll(plan.items.map((item) => async () => this.#bring(item, fetched)));
     signal.throwIfAborted();
-  }
-
-  /** Records what all plans say together, and releases what is not wanted any more. */
-  async conclude(plan: Plan): Promise<Outcome> {
-    const { pins, state, log } = this.#parts;
-    const deselected = plan.deselected.map((image) => this.#postpone(image));
-    // What is to be released stays recorded until its pin is gone, so that no pin is left over.
-    const others = deselected.map(({ image, became }) =>
-      became ? { ...image, kept: became } : image,
-    );
-    await this.#record(plan, { others, open: [] });
-    for (const { image, action, why, isUnasked } of deselected) {
-      const message = isUnasked ? 'could not be asked for' : 'left the selection';
-      log.info({ image: nameOf(image), rule: image.rule, action, why }, message);
-    }
-    const going = deselected.filter(({ action }) => action === 'release').map(({ image }) => image);
-    const gone = new Set(going.map(versionKeyOf));
-    const left = state.current.images.filter((image) => !gone.has(versionKeyOf(image)));
-    // The pin is by digest, which another tag that stays may share.
-    const stays = new Set(left.map(digestNameOf));
-    for (const name of going.map(digestNameOf)) {
-      if (!stays.has(name)) await pins.remove({ origin: ORIGIN, image: name });
-    }
-    if (going.length > 0) await state.update({ images: left });
-    return { fetched: this.#fetched, kept: this.#kept, failures: this.#failures, deselected };
+    return fetched;
   }
 
   async #pin(wanted: readonly WantedImage[]): Promise<void> {
@@ -110,56 +81,122 @@ export class Runner {
     }
   }
 
-  /** The wanted images with their rules, beside others, and the questions that are open. */
-  async #record(
-    plan: Pick<Plan, 'items' | 'failed' | 'problems'>,
-    beside: { others: readonly KnownImage[]; open: readonly SyncProblem[] },
-  ): Promise<void> {
-    const { config, state } = this.#parts;
-    const searched: SearchTimes = new Map([
-      ...state.current.images.map((image) => [versionKeyOf(image), image.searchedAt] as const),
-      ...plan.items.filter(({ attached }) => attached.length === 0).map(searchOf),
-      ...this.#searched,
-    ]);
-    const wanted = wantedOf(plan).map((image) => withSearch(image, searched));
-    const images: KnownImage[] = [...wanted, ...beside.others];
-    const known = new Set(images.map(nameOf));
-    const resolved = new Set(images.map(({ rule }) => rule));
-    // When a list failed, the images that it selected before stay selected, and it is no open question.
-    const unresolved = plan.problems.filter(
-      ({ image, rule }) => !known.has(image) && (isOneImage(image) || !resolved.has(rule)),
-    );
-    await state.update({
-      images,
-      unresolved: [...beside.open, ...unresolved],
-      rules: fingerprint(config),
-    });
-  }
-
-  async #bring(item: PlannedItem): Promise<void> {
+  async #bring(item: PlannedItem, fetched: Fetched): Promise<void> {
     const { progress, signal } = this.#parts;
     if (signal.aborted) return;
     const failure = await bring(this.#parts, item);
     const isWhole = item.files.withheld.length === 0;
     if (isAborted(signal)) return;
     if (failure !== undefined) {
-      this.#failures.push(failure);
-      this.#absent.add(keyOf(item.wanted));
+      fetched.failures.push(failure);
+      fetched.absent.add(keyOf(item.wanted));
     } else {
       // Its plan told that it failed.
-      if (isToFetch(item) && isWhole) this.#fetched += 1;
-      else if (isWhole) this.#kept += 1;
-      if (item.attached.length > 0) this.#searched.set(...searchOf(item));
+      if (isToFetch(item) && isWhole) fetched.fetched += 1;
+      else if (isWhole) fetched.kept += 1;
+      if (item.attached.length > 0) fetched.searched.set(...searchOf(item));
     }
     progress.ended(failure === undefined && isWhole);
   }
+}
 
-  /** The previous image of a tag stays until the new one is held. */
-  #postpone(deselected: DeselectedImage): DeselectedImage {
-    const { image, action, why } = deselected;
-    if (action !== 'release' || !this.#absent.has(keyOf(image))) return deselected;
-    return { ...deselected, action: 'guarded', why: TEXTS.postponed({ why }) };
+/** Records what all plans say together, and releases what is not wanted any more. */
+export async function concludeRun(
+  parts: SyncParts,
+  plan: Plan,
+  fetched: readonly Fetched[],
+): Promise<Outcome> {
+  const { config, pins, state, log } = parts;
+  const { absent, searched, ...done } = joinFetched(fetched);
+  const deselected = plan.deselected.map((image) => postpone(image, absent));
+  // What is to be released stays recorded until its pin is gone, so that no pin is left over.
+  const others = deselected.map(({ image, became }) =>
+    became ? { ...image, kept: became } : image,
+  );
+  const underWay = new Set(plan.others.map(({ target }) => target.upstream));
+  const rules = new Set(
+    config.rules
+      .filter(({ image }) => underWay.has(splitTarget(image).upstream))
+      .map(({ path }) => path),
+  );
+  const open = state.unresolved(config).filter(({ rule }) => rules.has(rule));
+  await record(parts, plan, { others: [...others, ...plan.others], open, searched });
+  for (const { image, action, why, isUnasked } of deselected) {
+    const message = isUnasked ? 'could not be asked for' : 'left the selection';
+    log.info({ image: nameOf(image), rule: image.rule, action, why }, message);
   }
+  const going = deselected.filter(({ action }) => action === 'release').map(({ image }) => image);
+  const gone = new Set(going.map(versionKeyOf));
+  const left = state.current.images.filter((image) => !gone.has(versionKeyOf(image)));
+  // The pin is by digest, which another tag that stays may share.
+  const stays = new Set(left.map(digestNameOf));
+  for (const name of going.map(digestNameOf)) {
+    if (!stays.has(name)) await pins.remove({ origin: ORIGIN, image: name });
+  }
+  if (going.length > 0) await state.update({ images: left });
+  return { ...done, deselected };
+}
+
+/** The wanted images with their rules, beside others, and the questions that are open. */
+async function record(
+  parts: SyncParts,
+  plan: Pick<Plan, 'items' | 'failed' | 'problems'>,
+  beside: {
+    others: readonly KnownImage[];
+    open: readonly SyncProblem[];
+    searched?: SearchTimes;
+  },
+): Promise<void> {
+  const { config, state } = parts;
+  const searched: SearchTimes = new Map([
+    ...state.current.images.map((image) => [versionKeyOf(image), image.searchedAt] as const),
+    ...plan.items.filter(({ attached }) => attached.length === 0).map(searchOf),
+    ...(beside.searched ?? []),
+  ]);
+  const wanted = wantedOf(plan).map((image) => withSearch(image, searched));
+  const images: KnownImage[] = [...wanted, ...beside.others];
+  const known = new Set(images.map(nameOf));
+  const resolved = new Set(images.map(({ rule }) => rule));
+  // When a list failed, the images that it selected before stay selected, and it is no open question.
+  const unresolved = plan.problems.filter(
+    ({ image, rule }) => !known.has(image) && (isOneImage(image) || !resolved.has(rule)),
+  );
+  await state.update({
+    images,
+    unresolved: [...beside.open, ...unresolved],
+    rules: fingerprint(config),
+  });
+}
+
+/** What the fetching of one upstream came to. */
+export interface Fetched {
+  fetched: number;
+  kept: number;
+  readonly failures: SyncProblem[];
+  readonly absent: Set<string>;
+  /** Of images whose signatures under cosign's tags are recorded, by which they are found again. */
+  readonly searched: SearchTimes;
+}
+
+function nothingFetched(): Fetched {
+  return { fetched: 0, kept: 0, failures: [], absent: new Set(), searched: new Map() };
+}
+
+function joinFetched(each: readonly Fetched[]): Fetched {
+  return {
+    fetched: each.reduce((sum, { fetched }) => sum + fetched, 0),
+    kept: each.reduce((sum, { kept }) => sum + kept, 0),
+    failures: each.flatMap(({ failures }) => failures),
+    absent: new Set(each.flatMap(({ absent }) => [...absent])),
+    searched: new Map(each.flatMap(({ searched }) => [...searched])),
+  };
+}
+
+/** The previous image of a tag stays until the new one is held. */
+function postpone(deselected: DeselectedImage, absent: ReadonlySet<string>): DeselectedImage {
+  const { image, action, why } = deselected;
+  if (action !== 'release' || !absent.has(keyOf(image))) return deselected;
+  return { ...deselected, action: 'guarded', why: TEXTS.postponed({ why }) };
 }
 
 /** Why it is not ready; `undefined` when it is, or when the signal aborted. */

@@ -1,11 +1,13 @@
 import type { SyncProblem, SyncProgress, SyncReport, ReleasedImage } from '../src/api/sync-api.ts';
 import { Bandwidth } from '../src/upstream/bandwidth.ts';
-import { makePlan } from './planner.ts';
+import { joinPlans, upstreamPlans, type ResolvedPlan } from './planner.ts';
 import { surveyImages } from './readiness.ts';
 import { reasonOf } from './resolver.ts';
 import { PASSING_ANSWERS, Retries } from './retries.ts';
 import { RunProgress } from './run-progress.ts';
-import { Runner, isOneImage } from './runner.ts';
+import { concludeRun, Runner, isOneImage, type Fetched } from './runner.ts';
+import { splitTarget } from '../src/oci/reference.ts';
+import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 import { Backoff } from '../src/time/backoff.ts';
 import { describeReleased } from './deselected-image.ts';
@@ -16,6 +18,15 @@ interface Running {
   readonly ended: Promise<void>;
   /** An upstream could not be reached and may be later. */
   isMissing: boolean;
+}
+
+/** The work of a run at one upstream. It may outlast its run, and goes on in the next one. */
+interface UpstreamWork {
+  readonly upstream: string;
+  readonly progress: RunProgress;
+  isMissing: boolean;
+  readonly made: Promise<ResolvedPlan & { readonly done: Fetched }>;
+  end?: PromiseSettledResult<ResolvedPlan & { readonly done: Fetched }>;
 }
 
 type RunResult = Pick<SyncReport, 'images' | 'failures' | 'released' | 'aborted'>;
@@ -29,11 +40,16 @@ const NOTHING_DONE: RunResult = {
 /** Pauses before a run is repeated because an upstream could not be reached. */
 const PAUSES = new Backoff({ firstMs: 60_000, maxMs: 60 * 60_000 });
 
-/** Sync runs, by schedule or asked for, one at a time: each plans, fetches and ends with a report. */
+/**
+ * Sync runs, by schedule or asked for, one at a time: each plans, fetches and ends with a report. A
+ * run lasts at most until the next one is due, unless it has nothing but one upstream's work.
+ */
 export class SyncRuns {
   readonly #parts: SyncParts;
   readonly #cap: Bandwidth | undefined;
   #running: Running | undefined;
+  readonly #works = new Map<string, UpstreamWork>();
+  #isServing = false;
   #nextRunAt: number | undefined;
   #serving: Promise<void> = Promise.resolve();
 
@@ -61,11 +77,13 @@ export class SyncRuns {
   async closed(): Promise<void> {
     await this.#serving;
     await this.#running?.ended;
+    await Promise.allSettled([...this.#works.values()].map(({ made }) => made));
   }
 
   /** Runs by schedule from now on, and at once when an earlier process was stopped in the middle. */
   start(): void {
     const { log, signal } = this.#parts;
+    this.#isServing = true;
     this.#serving = this.#serve().catch((err: unknown) => {
       if (!signal.aborted) log.error({ err }, 'sync ended');
     });
@@ -99,7 +117,7 @@ export class SyncRuns {
       last: report,
       ...(report.isOk && { succeededAt: report.endedAt }),
       misses: running.isMissing ? state.current.misses + 1 : 0,
-      isRunning: isInterrupted,
+      isRunning: isInterrupted || this.#works.size > 0,
       ...(report.bytes > 0 && seconds > 0 && { bytesPerSecond: report.bytes / seconds }),
     });
     log.info(describeForLog(report), 'sync run');
@@ -137,29 +155,81 @@ export class SyncRuns {
   }
 
   async #planAndFetch(running: Running, lock: unknown): Promise<RunResult> {
-    const { timer, signal } = this.#parts;
-    const gaveUp = (): void => {
-      running.isMissing = true;
-    };
-    // An upstream that cannot be reached keeps no other one waiting: the next run asks it again.
-    const retries = new Retries({ timer, signal, faults: PASSING_ANSWERS, gaveUp });
-    const { progress } = running;
-    const runner = new Runner({ ...this.#parts, progress, cap: this.#cap, gaveUp });
-    const plan = await makePlan(this.#parts, lock, {
-      retries,
-      planned: async (each) => {
-        running.phase = 'fetching';
-        await runner.fetch(each);
-      },
-    });
-    const { fetched, kept, failures, deselected } = await runner.conclude(plan);
-    const all: SyncProblem[] = [...plan.problems, ...failures];
+    const { config } = this.#parts;
+    // What has ended since the last run is asked about anew.
+    for (const { upstream, end } of this.#works.values()) if (end) this.#works.delete(upstream);
+    // Work that goes by the rules ends before a lock is replayed.
+    if (lock !== undefined) {
+      await Promise.allSettled([...this.#works.values()].map(({ made }) => made));
+      this.#works.clear();
+    }
+    for (const [upstream, make] of upstreamPlans(this.#parts, lock)) {
+      if (!this.#works.has(upstream)) this.#begin(upstream, make);
+    }
+    const works = [...this.#works.values()];
+    for (const { progress } of works) progress.passOn(running.progress);
+    await this.#settled(works);
+    const ended = works.filter(({ end }) => end !== undefined);
+    for (const { upstream } of ended) this.#works.delete(upstream);
+    running.isMissing = ended.some(({ isMissing }) => isMissing);
+    const open = new Set(this.#works.keys());
+    const ends = ended.flatMap(({ end }) => end ?? []);
+    const plan = joinPlans(this.#parts, ends, { isLocked: lock !== undefined, open });
+    const done = ends.flatMap((end) => (end.status === 'fulfilled' ? end.value.done : []));
+    const { fetched, kept, failures, deselected } = await concludeRun(this.#parts, plan, done);
+    const underWay = config.rules
+      .filter(({ image }) => open.has(splitTarget(image).upstream))
+      .map(({ path, image }) => ({ rule: path, image, reason: TEXTS.underWay }));
+    const all: SyncProblem[] = [...plan.problems, ...failures, ...underWay];
     const failed = new Set(all.map(({ image }) => image).filter(isOneImage)).size;
     return {
       images: { fetched, kept, failed },
       failures: all,
       released: deselected.map(describeReleased),
     };
+  }
+
+  #begin(upstream: string, make: (retries: Retries) => Promise<ResolvedPlan>): void {
+    const { timer, signal } = this.#parts;
+    const progress = new RunProgress(timer);
+    const gaveUp = (): void => {
+      work.isMissing = true;
+    };
+    // An upstream that cannot be reached keeps no other one waiting: the next run asks it again.
+    const retries = new Retries({ timer, signal, faults: PASSING_ANSWERS, gaveUp });
+    const runner = new Runner({ ...this.#parts, progress, cap: this.#cap, gaveUp });
+    const made = make(retries).then(async (plan) => {
+      if (this.#running) this.#running.phase = 'fetching';
+      return { ...plan, done: await runner.fetch(plan) };
+    });
+    const work: UpstreamWork = { upstream, progress, isMissing: false, made };
+    this.#works.set(upstream, work);
+    void Promise.allSettled([made]).then(([end]) => {
+      work.end = end;
+    });
+  }
+
+  /**
+   * Resolves once all of it has ended; at a server also when the next run is due and some has, so
+   * that an upstream which takes for ever holds up no run of the others.
+   */
+  async #settled(works: readonly UpstreamWork[]): Promise<void> {
+    const { schedule, timer, signal } = this.#parts;
+    const ends = works.map(async ({ made }) => Promise.allSettled([made]));
+    const all = Promise.all(ends);
+    if (!this.#isServing || works.length < 2) {
+      await all;
+      return;
+    }
+    const over = new AbortController();
+    const due = async (): Promise<void> => {
+      const startedAt = timer.wall();
+      await Promise.race(ends);
+      const isDue = await schedule.nextStart(startedAt, AbortSignal.any([signal, over.signal]));
+      if (isDue === undefined) await all;
+    };
+    await Promise.race([all, due()]);
+    over.abort();
   }
 
   async #serve(): Promise<void> {

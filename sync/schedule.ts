@@ -101,7 +101,7 @@ export class Schedule {
    */
   async *runs(signal: AbortSignal, since = this.#timer.wall()): AsyncGenerator<number> {
     for (let last = since; ;) {
-      const began = await this.#nextStart(last, signal);
+      const began = await this.nextStart(last, signal);
       if (began === undefined) return;
       yield began;
       last = began;
@@ -136,7 +136,8 @@ export class Schedule {
     }
   }
 
-  async #nextStart(last: number, signal: AbortSignal): Promise<number | undefined> {
+  /** Waits for the start that follows this moment; `undefined` when the signal aborts first. */
+  async nextStart(last: number, signal: AbortSignal): Promise<number | undefined> {
     const delay = this.#jitterMs * this.#timer.random();
     try {
       for (let from = last; !signal.aborted;) {

@@ -28,6 +28,7 @@ export const TEXTS = {
   noTagMatches: 'no tag of the list matches',
   noTag: 'the upstream has no such tag',
   noManifest: 'the upstream has no such manifest',
+  underWay: 'still being fetched when the next run was due, which goes on with it',
   withheld: ({ names }: { names: string }) =>
     `its index lists what the upstream does not have: ${names}`,
   noBlob: ({ digest }: { digest: string }) => `the upstream has no ${digest}`,
