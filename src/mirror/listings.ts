@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { type Descriptor, weightOf } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Repository, Tag, Target } from '../oci/reference.ts';
+import { itemKey, type Repository, type Tag, type Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
@@ -33,6 +33,8 @@ const MAX_REMEMBERED_BYTES = 32 * 1024 * 1024;
 /** Of one list beside its entries. */
 const LIST_BYTES = 500;
 const MAX_REMEMBERED_FAILURES = 1_000;
+/** As many subjects as are asked about within the ttl of a list. */
+const MAX_INCOMPLETE = 10_000;
 /** Also where absences count for no time: what took thousands of requests is not repeated by the next client. */
 const MIN_FAILURE_MS = 5_000;
 
@@ -52,6 +54,8 @@ export class Listings {
   });
   /** Failures that took many requests to learn. */
   readonly #failures: ExpiringMap<string, UpstreamError>;
+  /** Subjects whose registry lately listed no referrers but those under the fallback tag. */
+  readonly #incomplete = new LRUCache<string, true>({ max: MAX_INCOMPLETE });
 
   constructor(parts: ListingsParts) {
     this.#parts = parts;
@@ -78,21 +82,37 @@ export class Listings {
     return held;
   }
 
-  /** Descriptors of the manifests whose subject is the digest, whether that is held or not. */
+  /**
+   * Descriptors of the manifests whose subject is the digest, whether that is held or not. Where the
+   * registry cannot list them, what is held is told beside what it says.
+   */
   async referrers(
     target: Target,
     subject: Digest,
     demand: Demand = INTERACTIVE,
   ): Promise<Answer<readonly Descriptor[]>> {
     const { upstreams, catalog } = this.#parts;
-    return this.#list({
+    const key = itemKey(target, subject);
+    const answer = await this.#list({
       question: { what: 'referrers', of: target, about: subject, demand },
-      ask: (asked) =>
-        upstreams.of(target).upstream.listReferrers(target.repository, subject, asked),
+      ask: async (asked) => {
+        const { upstream } = upstreams.of(target);
+        const told = await upstream.listReferrers(target.repository, subject, asked);
+        if (told.isComplete) this.#incomplete.delete(key);
+        else this.#incomplete.set(key, true);
+        return told.referrers;
+      },
       held: () => catalog.listReferrers(target, subject),
       isKnown: async () => catalog.isHeld({ target, digest: subject }),
       isNeverAbsent: true,
     });
+    if (!answer.value || !this.#incomplete.has(key)) return answer;
+    const all = new Map(answer.value.map((each) => [each.digest, each]));
+    for (const each of await catalog.listReferrers(target, subject)) {
+      if (!all.has(each.digest)) all.set(each.digest, each);
+    }
+    const value = [...all.values()].toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
+    return { ...answer, value };
   }
 
   /** In byte order. What is held stands in for registries that do not list their repositories. */

@@ -54,7 +54,12 @@ export class Prefetcher {
   }
 
   async referrers(target: Target, subject: Digest): Promise<readonly Descriptor[]> {
-    return this.#upstream(target).listReferrers(target.repository, subject, SYNC);
+    const { referrers } = await this.#upstream(target).listReferrers(
+      target.repository,
+      subject,
+      SYNC,
+    );
+    return referrers;
   }
 
   /** False when the upstream has no such manifest. Asks nothing when it is held. */

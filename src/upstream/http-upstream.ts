@@ -27,6 +27,7 @@ import type {
   BlobOptions,
   ManifestBody,
   ManifestHead,
+  ReferrerList,
   Upstream,
 } from './upstream.ts';
 import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';
@@ -210,7 +211,7 @@ export class HttpUpstream implements Upstream {
     repository: Repository,
     subject: Digest,
     demand: Demand = INTERACTIVE,
-  ): Promise<Descriptor[]> {
+  ): Promise<ReferrerList> {
     return this.#inTime(demand, async (asked) =>
       this.#referrers.list({
         ...this.#target(repository, `referrers/${subject}`),

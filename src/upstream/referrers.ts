@@ -5,6 +5,7 @@ import { essence, OCI_INDEX } from '../oci/media-types.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Demand } from './demand.ts';
 import type { ListingReader } from './listing.ts';
+import type { ReferrerList } from './upstream.ts';
 
 export interface ReferrersParts {
   readonly listings: ListingReader;
@@ -45,8 +46,8 @@ export class Referrers {
     this.#without = new ExpiringMap({ max: MAX_REMEMBERED, clock: parts.clock });
   }
 
-  /** In the order of their digests. Throws `UpstreamError` when neither way could be asked. */
-  async list(wanted: ReferrersRequest): Promise<Descriptor[]> {
+  /** Throws `UpstreamError` when neither way could be asked. */
+  async list(wanted: ReferrersRequest): Promise<ReferrerList> {
     const namespace = wanted.path.split('/', 1)[0] ?? '';
     const isWithout = this.#without.has(namespace);
     const listed = isWithout ? undefined : await this.#ask(wanted, namespace);
@@ -55,7 +56,8 @@ export class Referrers {
       throw error;
     });
     const all = new Map([...tagged, ...(listed ?? [])].map((entry) => [entry.digest, entry]));
-    return [...all.values()].toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
+    const referrers = [...all.values()].toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
+    return { referrers, isComplete: listed !== undefined };
   }
 
   /** `undefined` when the registry does not have the API. */

@@ -39,7 +39,7 @@ export interface Upstream {
     options?: BlobOptions,
   ): Promise<BlobBody | undefined>;
   listTags(repository: Repository, demand?: Demand): Promise<Tag[] | undefined>;
-  listReferrers(repository: Repository, subject: Digest, demand?: Demand): Promise<Descriptor[]>;
+  listReferrers(repository: Repository, subject: Digest, demand?: Demand): Promise<ReferrerList>;
   /** `undefined` when the registry does not list its repositories, as most public ones. */
   listRepositories(demand?: Demand): Promise<Repository[] | undefined>;
   close(): Promise<void>;
@@ -63,6 +63,13 @@ export interface Reading {
   readonly isGuess: boolean;
   /** To be told what the digest says, so that the next answer of the host is read by it. */
   settle(isRight: boolean): void;
+}
+
+export interface ReferrerList {
+  /** In the order of their digests. */
+  readonly referrers: readonly Descriptor[];
+  /** False of a registry without the API: it tells of those alone whose clients wrote a tag for them. */
+  readonly isComplete: boolean;
 }
 
 /** A mirror's answer from a copy that its own upstream did not confirm. */

@@ -78,6 +78,34 @@ test('a registry without the API is not asked for it again, in that namespace an
   t.deepEqual(registry.conversation(), [probe, tag]);
 });
 
+test('where a registry has no API, held referrers are told beside its tag, also within its ttl', async (t) => {
+  const { registry, image, ask, manifest } = await startScene(t, {
+    registry: { referrers: 'none' },
+    tags: { ttlMs: HOUR },
+  });
+  const [tagged, held, other] = ['tagged', 'held', 'other'].map((seed) =>
+    artifact(seed, SBOM, image),
+  );
+  for (const each of [tagged!, held!, other!]) registry.addImage(REPOSITORY, undefined, each);
+  await manifest(image.manifest.digest);
+  t.deepEqual(json(await ask(pathOf(image))), indexOf());
+  t.is((await manifest(held!.manifest.digest)).status, 200);
+  t.deepEqual(json(await ask(pathOf(image))), indexOf(held!));
+  const fallback = `sha256-${image.manifest.digest.slice('sha256:'.length)}`;
+  t.is((await manifest(fallback)).status, 200, 'made of what is held');
+  await registry.refuse();
+  t.deepEqual(json(await ask(pathOf(image))), indexOf(held!));
+});
+
+test('where a registry has the API, what it no longer lists is not told', async (t) => {
+  const { registry, image, ask, manifest } = await startScene(t);
+  const removed = artifact('removed', SBOM, image);
+  registry.addImage(REPOSITORY, undefined, removed);
+  t.is((await manifest(removed.manifest.digest)).status, 200);
+  registry.remove(removed.manifest);
+  t.deepEqual(json(await ask(pathOf(image))), indexOf());
+});
+
 test('referrers of referrers are found and held: all of it is there when the upstream is gone', async (t) => {
   const { registry, image, ask, manifest, blob, mirror } = await startScene(t);
   const sbom = artifact('sbom', SBOM, image);
