@@ -96,10 +96,12 @@ export function print(
   { json }: CommandOptions,
   context: Pick<CommandContext, 'stdout'>,
   document: unknown,
-  text: () => string,
+  /** Given how wide the terminal is, where it is one. */
+  text: (columns: number | undefined) => string,
 ): void {
+  const { isTTY, columns } = context.stdout;
   if (json) printJson(document, context);
-  else context.stdout.write(text());
+  else context.stdout.write(text(isTTY ? columns : undefined));
 }
 
 export function printJson(document: unknown, { stdout }: Pick<CommandContext, 'stdout'>): void {

@@ -43,19 +43,76 @@ export function describeOrigin({ origin }: Pin): string {
   return origin.startsWith('use:') ? `in use by ${origin.slice('use:'.length)}` : `by ${origin}`;
 }
 
-/** Rows in aligned columns, two spaces apart; the first row is the heading. */
-export function formatTable(table: readonly (readonly string[])[]): string {
+const GAP = '  ';
+
+/**
+ * Rows in aligned columns, two spaces apart; the first row is the heading. Where a terminal of so many
+ * `columns` is too narrow, the first cell has a line of its own, to be copied whole, and the widest of
+ * the others go on below themselves.
+ */
+export function formatTable(table: readonly (readonly string[])[], columns = Infinity): string {
   const rows = table.map((row) => row.map(onOneLine));
-  const widths = (rows[0] ?? []).map((_, column) =>
+  const widths = widthsOf(rows);
+  if (totalOf(widths) <= columns) {
+    return rows.map((row) => `${layOut(row, widths).join('\n')}\n`).join('');
+  }
+  const rest = rows.map((row) => row.slice(1));
+  const narrowed = narrow(widthsOf(rest), { rows: rest, columns: columns - GAP.length });
+  const lines = rows.flatMap(([name = ''], at) => [
+    ...(name === '' ? [] : [name]),
+    ...layOut(rest[at] ?? [], narrowed).map((line) => `${GAP}${line}`.trimEnd()),
+  ]);
+  return `${lines.join('\n')}\n`;
+}
+
+function widthsOf(rows: readonly (readonly string[])[]): number[] {
+  return (rows[0] ?? []).map((_, column) =>
     rows.reduce((widest, row) => Math.max(widest, (row[column] ?? '').length), 0),
   );
-  const lines = rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
+}
+
+function totalOf(widths: readonly number[]): number {
+  return widths.reduce((sum, width) => sum + width + GAP.length, -GAP.length);
+}
+
+/** Takes from the widest column until all fit, or no word would be whole. */
+function narrow(
+  widths: readonly number[],
+  { rows, columns }: { rows: readonly (readonly string[])[]; columns: number },
+): number[] {
+  const least = widthsOf(rows.map((row) => row.map(longestWord)));
+  const narrowed = [...widths];
+  for (let excess = totalOf(widths) - columns; excess > 0; excess -= 1) {
+    const spare = narrowed.map((width, column) => (width > (least[column] ?? 0) ? width : 0));
+    const widest = Math.max(...spare);
+    if (widest === 0) break;
+    narrowed[spare.indexOf(widest)] = widest - 1;
+  }
+  return narrowed;
+}
+
+function longestWord(cell: string): string {
+  return cell.split(' ').reduce((longest, word) => (word.length > longest.length ? word : longest));
+}
+
+/** One row, in as many lines as its highest cell takes. */
+function layOut(row: readonly string[], widths: readonly number[]): string[] {
+  const cells = row.map((cell, column) => foldCell(cell, widths[column] ?? 0));
+  const height = Math.max(...cells.map(({ length }) => length));
+  return Array.from({ length: height }, (_, at) =>
+    cells
+      .map((cell, column) => (cell[at] ?? '').padEnd(widths[column] ?? 0))
+      .join(GAP)
       .trimEnd(),
   );
-  return `${lines.join('\n')}\n`;
+}
+
+/** In lines of this width, broken between words. */
+function foldCell(cell: string, width: number): string[] {
+  if (cell.length <= width) return [cell];
+  const end = cell.lastIndexOf(' ', width);
+  if (end <= 0) return [cell];
+  return [cell.slice(0, end), ...foldCell(cell.slice(end + 1), width)];
 }
 
 /** Text of others must neither break a table nor control the terminal. */

@@ -21,11 +21,16 @@ export async function gc(options: GcOptions, context: StoreContext): Promise<num
     context,
     isPlan ? { path: `${PATH}${query}` } : { path: PATH, method: 'POST', body: { bytes } },
   );
-  print(options, context, document, () => formatReport(document, context.now(), isPlan));
+  print(options, context, document, (columns) =>
+    formatReport(document, { now: context.now(), isPlan, columns }),
+  );
   return EXIT_CODE.ok;
 }
 
-function formatReport(report: CollectionReport, now: number, isPlan: boolean): string {
+function formatReport(
+  report: CollectionReport,
+  { now, isPlan, columns }: { now: number; isPlan: boolean; columns: number | undefined },
+): string {
   const { images, kept } = report;
   const gone = images.map(({ image, tags, digest, bytes, lastPulledAt, why }) => [
     image,
@@ -45,10 +50,10 @@ function formatReport(report: CollectionReport, now: number, isPlan: boolean): s
     summarize(report, isPlan),
     gone.length === 0
       ? ''
-      : `\n${formatTable([['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'PULLED', 'WHY'], ...gone])}`,
+      : `\n${formatTable([['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'PULLED', 'WHY'], ...gone], columns)}`,
     stays.length === 0
       ? ''
-      : `\n${TEXTS.kept}\n${formatTable([['IMAGE', 'TAGS', 'DIGEST', 'WHY'], ...stays])}`,
+      : `\n${TEXTS.kept}\n${formatTable([['IMAGE', 'TAGS', 'DIGEST', 'WHY'], ...stays], columns)}`,
   ].join('');
 }
 

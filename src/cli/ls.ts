@@ -20,8 +20,8 @@ export async function ls(
   const document = await askOnce<{ images: readonly ImageSummary[] }>(options, context, { path });
   const { images } = document;
   const nothing = match === undefined ? TEXTS.nothingHeld : TEXTS.nothingHeldOf({ match });
-  print(options, context, document, () =>
-    images.length === 0 ? `${nothing}\n` : formatImages(images, context.now()),
+  print(options, context, document, (columns) =>
+    images.length === 0 ? `${nothing}\n` : formatTable(rowsOf(images, context.now()), columns),
   );
   if (images.length === limit) {
     const verb = limit === 1 ? 'is' : 'are';
@@ -31,7 +31,7 @@ export async function ls(
   return EXIT_CODE.ok;
 }
 
-function formatImages(images: readonly ImageSummary[], now: number): string {
+function rowsOf(images: readonly ImageSummary[], now: number): string[][] {
   const rows = images.map((image) => [
     image.image,
     image.tags.join(', '),
@@ -41,7 +41,7 @@ function formatImages(images: readonly ImageSummary[], now: number): string {
     formatAge(image.lastPulledAt, now),
     describeState(image),
   ]);
-  return formatTable([['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'OWN', 'PULLED', 'STATE'], ...rows]);
+  return [['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'OWN', 'PULLED', 'STATE'], ...rows];
 }
 
 function describeState({ state, missingBytes, pins }: ImageSummary): string {

@@ -169,18 +169,20 @@ export async function listPins(options: CommandOptions, context: StoreContext): 
     path: '/api/v1/pins',
   });
   const { pins } = document;
-  print(options, context, document, () =>
-    pins.length === 0 ? `${TEXTS.nothingPinned}\n` : formatPins(pins, context.now()),
+  print(options, context, document, (columns) =>
+    pins.length === 0
+      ? `${TEXTS.nothingPinned}\n`
+      : formatTable(rowsOf(pins, context.now()), columns),
   );
   return EXIT_CODE.ok;
 }
 
-function formatPins(pins: readonly Pin[], now: number): string {
+function rowsOf(pins: readonly Pin[], now: number): string[][] {
   const rows = pins.map((pin) => [
     pin.image,
     describeOrigin(pin),
     formatAge(pin.since, now),
     pin.reason ?? '',
   ]);
-  return formatTable([['IMAGE', 'PINNED', 'SINCE', 'REASON'], ...rows]);
+  return [['IMAGE', 'PINNED', 'SINCE', 'REASON'], ...rows];
 }

@@ -15,11 +15,11 @@ export async function printStatus(
   const status = (await askAdmin(config.admin, '/api/v1/status')) as ServerStatus;
   const store = (await askAdmin(config.admin, '/api/v1/store')) as StoreSummary;
   const isDown = status.upstreams.some(({ state }) => state === 'down');
-  print(options, context, { ...status, store }, () => describe(status, store));
+  print(options, context, { ...status, store }, (columns) => describe(status, store, columns));
   return isDown || store.state !== 'ok' ? EXIT_CODE.failed : EXIT_CODE.ok;
 }
 
-function describe(status: ServerStatus, store: StoreSummary): string {
+function describe(status: ServerStatus, store: StoreSummary, columns: number | undefined): string {
   const { version, offline, downloads, upstreams } = status;
   const rows = upstreams.flatMap(({ name, state, since, reason, accounts }) => {
     const what =
@@ -31,7 +31,7 @@ function describe(status: ServerStatus, store: StoreSummary): string {
     `entrepot ${version}${offline ? ', offline' : ''}, ${downloads} downloads running\n`,
     `store ${store.path}: ${store.blobs} blobs, ${roundSize(store.bytes)} of ${formatByteSize(store.maxBytes)}\n`,
     `${describeTrouble(store)}\n`,
-    formatTable([['UPSTREAM', 'ACCOUNT', 'QUOTA', 'STATE'], ...rows]),
+    formatTable([['UPSTREAM', 'ACCOUNT', 'QUOTA', 'STATE'], ...rows], columns),
   ].join('');
 }
 

@@ -33,7 +33,7 @@ export async function verify(options: VerifyOptions, context: StoreContext): Pro
   const report = await withAdmin(config, context, async (ask) =>
     showRun<VerifyProgress, VerifyReport>(ask, parts, { options, context }),
   );
-  print(options, context, report, () => formatReport(report));
+  print(options, context, report, (columns) => formatReport(report, columns));
   return report.damaged.every(({ healed }) => healed) ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 
@@ -70,16 +70,17 @@ function describeProgress({
   return `verifying: ${blobs} of ${count(totalBlobs, 'blob')}, ${size}, ${damaged} damaged`;
 }
 
-function formatReport({ startedAt, endedAt, blobs, bytes, damaged }: VerifyReport): string {
+function formatReport(
+  { startedAt, endedAt, blobs, bytes, damaged }: VerifyReport,
+  columns: number | undefined,
+): string {
   const healed = damaged.filter((damage) => damage.healed).length;
   const seconds = Math.max(1, Math.round((endedAt - startedAt) / 1000));
   const found = damaged.length === 0 ? TEXTS.allWell : `${damaged.length} damaged`;
   const line = `${count(blobs, 'blob')}, ${roundSize(bytes)} in ${formatDuration(seconds * 1000)}: ${found}`;
   if (damaged.length === 0) return `${line}\n`;
-  const table = formatTable([
-    ['DIGEST', 'FAULT', 'IMAGES', 'STATE'],
-    ...damaged.map(describeDamage),
-  ]);
+  const heading = ['DIGEST', 'FAULT', 'IMAGES', 'STATE'];
+  const table = formatTable([heading, ...damaged.map(describeDamage)], columns);
   return `${line}, ${healed} of them fetched again\n\n${table}`;
 }
 

@@ -4,6 +4,7 @@ import { existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
+import { formatTable } from '../../src/cli/format.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { missingPackages, testUnless } from '../helpers/needs.ts';
 import { until } from '../helpers/until.ts';
@@ -79,4 +80,39 @@ testHangUp('a server whose terminal hangs up closes its store and ends with 0', 
   });
   t.is(code, '0\n');
   t.is((await runMain(['verify'], { cwd })).code, 0);
+});
+
+test('a table fits the terminal: names have a line of their own, words stay whole', (t) => {
+  const table = [
+    ['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'OWN', 'PULLED', 'STATE'],
+    [
+      'docker.io/library/nginx',
+      '1.27, latest',
+      'sha256:0123456789ab',
+      '57.2 MiB',
+      '40.1 MiB',
+      '3 hours ago',
+      'partial, 12.0 MiB missing, pinned',
+    ],
+    ['ghcr.io/org/app', '', 'sha256:fedcba987654', '512 B', '512 B', '40 days ago', 'complete'],
+  ];
+  const lines = [
+    'IMAGE',
+    '  TAGS         DIGEST               SIZE      OWN       PULLED       STATE',
+    'docker.io/library/nginx',
+    '  1.27,        sha256:0123456789ab  57.2 MiB  40.1 MiB  3 hours ago  partial,',
+    '  latest                                                             12.0 MiB',
+    '                                                                     missing,',
+    '                                                                     pinned',
+    'ghcr.io/org/app',
+    '               sha256:fedcba987654  512 B     512 B     40 days ago  complete',
+  ];
+  t.is(formatTable(table, 80), `${lines.join('\n')}\n`);
+  t.true(lines.every((line) => line.length <= 80));
+  const narrow = formatTable(table, 60).split('\n');
+  t.true(
+    narrow.every((line) => line.length <= 60),
+    narrow.join('\n'),
+  );
+  t.false(formatTable(table, 200).includes('\n  '));
 });
