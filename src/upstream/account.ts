@@ -1,6 +1,7 @@
 import type { TransportResponse } from '../net/transport.ts';
 import type { Authenticator, Proof } from './authenticator.ts';
 import type { Challenge } from './challenge.ts';
+import type { Elsewhere } from './elsewhere.ts';
 import { Quota } from './quota.ts';
 import { parseRetryAfter } from './registry-answer.ts';
 import type { RegistryAnswer, RegistryRequest, RegistrySender } from './registry-sender.ts';
@@ -8,6 +9,7 @@ import type { Clock } from '../time/clock.ts';
 
 export interface AccountParts {
   readonly sender: RegistrySender;
+  readonly elsewhere: Elsewhere;
   readonly authenticator: Authenticator;
   readonly clock: Clock;
 }
@@ -38,12 +40,12 @@ export class Account {
 
   /** The registry's answer after every login that it asks for was tried. */
   async ask(wanted: RegistryRequest): Promise<RegistryAnswer> {
-    const { sender, authenticator } = this.#parts;
+    const { sender, authenticator, elsewhere } = this.#parts;
     const login = new Login(authenticator, wanted.scope);
     let authorization = await login.firstHeader();
     for (let tries = 1; ; tries += 1) {
-      const answer = await sender.follow(wanted, authorization);
-      // A storage host's challenge is not answered: no credential belongs there.
+      const answer = await sender.follow(wanted, authorization, elsewhere);
+      // No credential of this account belongs there.
       if (!answer.isOwn) return answer;
       const { response } = answer;
       this.#learn(response, wanted);

@@ -21,6 +21,8 @@ export interface AuthenticatorParts {
   readonly credentials?: CredentialSource | undefined;
   /** Hosts beside the registry's own domain that its tokens may come from. */
   readonly realms: HostList;
+  /** The upstream that redirects to this registry, which is then another one. */
+  readonly gateway?: URL;
   readonly sender: Sender;
   readonly secrets: Secrets;
   readonly clock: Clock;
@@ -152,8 +154,8 @@ export class Authenticator {
 
   #realm(challenge: Challenge, credential: Credential | undefined): URL {
     const withCredentials = credential !== undefined;
-    const { registry, realms } = this.#parts;
-    const realm = readRealm(challenge, registry, { withCredentials, realms });
+    const { registry, realms, gateway } = this.#parts;
+    const realm = readRealm(challenge, registry, { withCredentials, realms, gateway });
     if (realm === undefined) throw this.#error('bad-response', TEXTS.noRealm);
     if (typeof realm === 'string') throw this.#error('bad-response', realm);
     return realm;

@@ -73,6 +73,8 @@ export interface RealmOptions {
   readonly withCredentials: boolean;
   /** That the configuration names. */
   readonly realms: HostList;
+  /** What redirects to the registry, and may be its token service. */
+  readonly gateway?: URL | undefined;
 }
 
 /** The challenge's token realm, or why it may not be asked; `undefined` when it names no URL. */
@@ -93,7 +95,7 @@ export function readRealm(
 export function refuseRealm(
   realm: URL,
   registry: URL,
-  { withCredentials, realms }: RealmOptions,
+  { withCredentials, realms, gateway }: RealmOptions,
 ): string | undefined {
   if (realm.protocol !== 'https:' && realm.protocol !== 'http:') {
     return TEXTS.realmProtocol({ origin: realm.origin });
@@ -102,7 +104,8 @@ export function refuseRealm(
   if (realm.protocol === 'http:' && registry.protocol === 'https:') {
     return TEXTS.realmHttp({ origin: realm.origin });
   }
-  if (realm.hostname === registry.hostname || realms.hasHostOf(realm)) return undefined;
+  const isOwnHost = realm.hostname === registry.hostname || realm.hostname === gateway?.hostname;
+  if (isOwnHost || realms.hasHostOf(realm)) return undefined;
   const { host } = realm;
   if (reachOf(realm.hostname) !== 'public') return TEXTS.realmInside({ host, key: realms.key });
   if (withCredentials && !isOwnRealm(realm.hostname, registry.hostname)) {

@@ -9,6 +9,7 @@ import { Accounts } from './accounts.ts';
 import { Authenticator } from './authenticator.ts';
 import { Bandwidth } from './bandwidth.ts';
 import type { Trouble } from './breaker.ts';
+import { Elsewhere } from './elsewhere.ts';
 import { openCredentials } from './credentials/open-credentials.ts';
 import { Greeting } from './greeting.ts';
 import { judge, parseRetryAfter, readErrorMessage } from './registry-answer.ts';
@@ -60,10 +61,11 @@ export class RegistryClient {
     const { secrets } = this;
     const opened = { upstream: config.name, registry, sender, clock, secrets, closing, timing };
     const context = { ...opened, log, greeting: new Greeting(opened) };
+    const elsewhere = new Elsewhere({ ...opened, realms: sender.realms, gateway: registry });
     const sources = config.credentials.map((entry) => openCredentials(entry, context));
     const accounts = (sources.length > 0 ? sources : [undefined]).map((credentials) => {
       const authenticator = new Authenticator({ ...context, realms: sender.realms, credentials });
-      return new Account({ sender, authenticator, clock });
+      return new Account({ sender, elsewhere, authenticator, clock });
     });
     this.#accounts = new Accounts(config.name, accounts, clock);
     this.#bandwidth =
@@ -182,7 +184,7 @@ export class RegistryClient {
     const { config, clock } = this.#parts;
     const { response, isOwn } = answer;
     const { status, headers } = response;
-    const login = account.isAnonymous ? TEXTS.anonymously : TEXTS.withCredentials;
+    const login = account.isAnonymous || !isOwn ? TEXTS.anonymously : TEXTS.withCredentials;
     const verdict = judge(answer, { method: wanted.method, login });
     if (!verdict) return undefined;
     // A refused HEAD has no body to say why: the GET that is refused likewise costs no pull.
@@ -194,7 +196,7 @@ export class RegistryClient {
     const said = spoken ? await readErrorMessage(spoken, this.secrets) : '';
     const isLimit = status === 429 && isOwn;
     const retryAfterMs = isLimit ? account.quota.waitMs(wanted) : parseRetryAfter(headers, clock);
-    const reason = `${verdict.reason}${said}`;
+    const reason = `${verdict.reason}${said}${this.#sender.tellMove(answer.movedTo)}`;
     return new UpstreamError(config.name, verdict.fault, reason, { status, retryAfterMs });
   }
 

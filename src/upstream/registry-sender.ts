@@ -19,6 +19,7 @@ import type { Via } from '../net/via.ts';
 import type { Clock } from '../time/clock.ts';
 import { Breaker, type BreakerParts, type Trouble } from './breaker.ts';
 import type { Demand } from './demand.ts';
+import type { Elsewhere } from './elsewhere.ts';
 import type { Secrets } from './secrets.ts';
 import { TEXTS } from './texts.ts';
 
@@ -46,6 +47,8 @@ export interface RegistryAnswer {
   readonly authorization: string | undefined;
   /** It comes from the registry itself, not from a host that it redirects to. */
   readonly isOwn: boolean;
+  /** The url to write for a registry that says that it is for ever at another one. */
+  readonly movedTo: string | undefined;
 }
 
 export interface RegistrySenderParts {
@@ -74,6 +77,8 @@ export class RegistrySender implements Sender {
   readonly #secrets: Secrets;
   readonly #transport: Transport;
   readonly breaker: Breaker;
+  /** Where it was last said to be for ever. */
+  #movedTo: string | undefined;
   /** By the origin of a token service elsewhere; a registry that names more has the last ones. */
   readonly #tokenServices = new LRUCache<string, Breaker>({ max: MAX_TOKEN_SERVICES });
 
@@ -117,22 +122,33 @@ export class RegistrySender implements Sender {
     return this.#send(request, LOGIN);
   }
 
-  /** Any path may redirect; `Authorization` stays on the registry's own origin. */
+  /**
+   * Any path may redirect; `Authorization` stays on the registry's own origin. Another registry that is
+   * led to is asked with a login of `elsewhere`.
+   */
   async follow(
     wanted: RegistryRequest,
     authorization: string | undefined,
+    elsewhere: Elsewhere,
   ): Promise<RegistryAnswer> {
+    const { guard } = this.#transport;
     let url = this.#address(wanted.path);
+    let movedTo: string | undefined;
     for (let hop = 0; hop <= MAX_REDIRECTS; hop += 1) {
-      const isOwn = url.origin === this.base.origin;
-      const response = await this.#ask(wanted, url, authorization);
-      if (!isRedirect(response.status)) return { response, authorization, isOwn };
+      const isOwn = guard.isOwn(url);
+      const response = isOwn
+        ? await this.#ask(wanted, url, authorization)
+        : await this.#askOther(wanted, url, elsewhere);
+      const { status } = response;
+      if (!isRedirect(status)) return { response, authorization, isOwn, movedTo };
       await response.dump();
       const next = followRedirect(url, response.headers['location']);
-      if (typeof next === 'string') throw this.#badRedirect(next, response.status);
-      const refusal = this.#transport.guard.refusal('storage', next, isOwn ? undefined : url);
-      const isBack = next.origin === this.base.origin;
-      if (refusal !== undefined && !isBack) throw this.#badRedirect(refusal, response.status);
+      if (typeof next === 'string') throw this.#badRedirect(next, status);
+      if (isOwn && PERMANENT.has(status)) movedTo = this.#noteMove(wanted, next) ?? movedTo;
+      const refusal = guard.refusal('storage', next, isOwn ? undefined : url);
+      if (refusal !== undefined && !guard.isOwn(next)) {
+        throw this.#badRedirect(`${refusal}${this.tellMove(movedTo)}`, status);
+      }
       url = next;
     }
     throw this.#badRedirect(TEXTS.tooManyRedirects({ most: MAX_REDIRECTS }));
@@ -147,8 +163,49 @@ export class RegistrySender implements Sender {
     return this.#ask({ ...wanted, method: 'GET', headers, isStream: false }, url, authorization);
   }
 
+  /** What is to be told behind a failure of a registry that has moved; else nothing. */
+  tellMove(url: string | undefined): string {
+    const { name } = this.#parts.config;
+    return url === undefined
+      ? ''
+      : TEXTS.moved({ host: this.base.host, key: `upstreams.${name}.url`, url });
+  }
+
   async close(): Promise<void> {
     await this.#transport.close();
+  }
+
+  /** Where the registry is now, when all that it was asked for is there under the same path. */
+  #noteMove({ path }: RegistryRequest, { origin, pathname }: URL): string | undefined {
+    const end = `/v2/${path.replace(/\?.*$/, '')}`;
+    if (origin === this.base.origin || !pathname.endsWith(end)) return undefined;
+    const url = this.#secrets.strikeOwn(`${origin}${pathname.slice(0, -end.length)}`);
+    if (url === this.#movedTo) return url;
+    this.#movedTo = url;
+    const upstream = this.#parts.config.name;
+    this.#parts.log.warn(
+      { upstream, url },
+      'the registry has moved; write the url where it is now',
+    );
+    return url;
+  }
+
+  /** Storage, or another registry. */
+  async #askOther(
+    wanted: RegistryRequest,
+    url: URL,
+    elsewhere: Elsewhere,
+  ): Promise<TransportResponse> {
+    const sent = await elsewhere.anticipate(url);
+    const response = await this.#ask(wanted, url, sent);
+    if (response.status !== 401) return response;
+    const authorization = await elsewhere.answer(url, response, sent).catch((error: unknown) => {
+      response.destroy();
+      throw error;
+    });
+    if (authorization === undefined) return response;
+    await response.dump();
+    return this.#ask(wanted, url, authorization);
   }
 
   #address(path: string): URL {
@@ -166,7 +223,7 @@ export class RegistrySender implements Sender {
     authorization: string | undefined,
   ): Promise<TransportResponse> {
     const { userAgent, via } = this.#parts;
-    const isOwn = url.origin === this.base.origin;
+    const isOwn = this.#transport.guard.isOwn(url);
     const request: TransportRequest = {
       method,
       url,
@@ -178,7 +235,7 @@ export class RegistrySender implements Sender {
         'user-agent': userAgent,
         ...headers,
         ...(isOwn && { via: via.header }),
-        ...(isOwn && authorization !== undefined && { authorization }),
+        ...(authorization !== undefined && { authorization }),
       },
     };
     return this.#send(request, scope);
@@ -188,7 +245,7 @@ export class RegistrySender implements Sender {
   async #send(request: TransportRequest, scope: string): Promise<TransportResponse> {
     const { url, isStorage = false } = request;
     const send = async (): Promise<TransportResponse> => this.#transport.send(request);
-    if (url.origin === this.base.origin) return this.breaker.run(scope, send);
+    if (this.#transport.guard.isOwn(url)) return this.breaker.run(scope, send);
     return isStorage ? send() : this.#breakerOf(url).run(scope, send);
   }
 
@@ -236,6 +293,8 @@ export class RegistrySender implements Sender {
 }
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+
+const PERMANENT: ReadonlySet<number> = new Set([301, 308]);
 
 const MAX_REDIRECTS = 10;
 

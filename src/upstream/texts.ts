@@ -44,6 +44,8 @@ export const TEXTS = {
   reserveKept: 'what is left of its quota is kept for interactive pulls',
   limited: 'limits the rate of requests (429), and is not asked before that ends',
   // Where an upstream leads and nobody follows.
+  moved: ({ host, key, url }: { host: string; key: string; url: string }) =>
+    `; ${host} has moved: write ${key}: ${url}`,
   redirectWithoutLocation: 'a redirect without Location',
   redirectToNoUrl: 'a redirect to something that is no URL',
   redirectToProtocol: ({ protocol }: { protocol: string }) => `a redirect to a ${protocol} URL`,

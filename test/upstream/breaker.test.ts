@@ -278,7 +278,7 @@ test('after one answer that does not come in time held tags are answered at once
   probe.open();
   behind.open();
   await idle(mirror);
-  while ((await statusOf(mirror))?.state !== 'up');
+  await until('the registry is up', async () => (await statusOf(mirror))?.state === 'up');
   t.is((await manifest('latest')).headers['warning'], undefined);
 });
 
