@@ -31,8 +31,7 @@ const MAX_HEADS = 32;
  * `p-queue` would not do: its priorities are told at the entrance, and what runs keeps its place.
  */
 export class TransferQueue {
-  /** What waits has its headers from here. */
-  readonly heads = new PQueue({ concurrency: MAX_HEADS });
+  readonly #heads = new PQueue({ concurrency: MAX_HEADS });
   readonly #places: number;
   readonly #lookMs: number;
   /** In the order of arrival. */
@@ -54,6 +53,23 @@ export class TransferQueue {
     if (demand.signal?.aborted) turn.drop(demand.signal.reason);
     this.refill();
     return turn;
+  }
+
+  /**
+   * Asks about what waits, once that is worth it, unless the turn comes first. Says nothing when the
+   * question fails.
+   */
+  async askWhileWaiting<Told>(
+    turn: Turn,
+    worth: Promise<void>,
+    ask: () => Promise<Told>,
+  ): Promise<Told | undefined> {
+    const begun = turn.begun.then(() => undefined);
+    begun.catch(() => undefined);
+    const isWorth = worth.then(() => true);
+    if (!(await Promise.race([begun, isWorth]))) return undefined;
+    const asked = async (): Promise<Told | undefined> => (turn.isWaiting ? ask() : undefined);
+    return Promise.race([begun, this.#heads.add(asked).catch(() => undefined)]);
   }
 
   /** The turn's part. */

@@ -130,16 +130,9 @@ export class Transfer {
    */
   async askWhileWaiting(worth: Promise<void>): Promise<BlobHead | 'absent' | undefined> {
     const { upstream, repository, digest, demand, queue } = this.#parts;
-    const turn = this.line();
-    const begun = turn.begun.then(() => undefined);
-    begun.catch(() => undefined);
-    const isWorth = worth.then(() => true);
-    if (!(await Promise.race([begun, isWorth]))) return undefined;
-    const ask = async (): Promise<BlobHead | 'absent' | undefined> => {
-      if (!turn.isWaiting) return undefined;
-      return (await upstream.headBlob(repository, digest, demand)) ?? 'absent';
-    };
-    return Promise.race([begun, queue.heads.add(ask).catch(() => undefined)]);
+    const ask = async (): Promise<BlobHead | 'absent'> =>
+      (await upstream.headBlob(repository, digest, demand)) ?? 'absent';
+    return queue.askWhileWaiting(this.line(), worth, ask);
   }
 
   /** Resolves when the upstream's headers are here; false when it has no such blob. */
