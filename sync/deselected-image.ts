@@ -1,6 +1,6 @@
 import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import { formatTarget } from '../src/oci/reference.ts';
-import { mayMatch } from './rule-match.ts';
+import { matchesRepository, mayMatch } from './rule-match.ts';
 import type { Resolution } from './resolver.ts';
 import type { KnownImage } from './state.ts';
 import { keyOf, describeImage } from './wanted-image.ts';
@@ -38,12 +38,13 @@ export function findDeselected(
   const wanted = new Set(resolution.images.map(keyOf));
   const digests = new Set(resolution.images.map(({ target, digest }) => keyOf({ target, digest })));
   const deselected = known.flatMap((image): DeselectedImage[] => {
-    // The same digest is still wanted, by another tag or without one.
-    if (digests.has(keyOf({ target: image.target, digest: image.digest }))) return [];
-    const covering = rules.filter((rule) => mayMatch(rule, image));
-    return [
-      { image, ...decide(image, { covering, isMoved: wanted.has(keyOf(image)), resolution }) },
-    ];
+    const isMoved = wanted.has(keyOf(image));
+    const decision = decide(image, { rules, isMoved, resolution });
+    // The same digest is still wanted, by another tag or without one: only a tag may be kept beside.
+    const isWanted = digests.has(keyOf({ target: image.target, digest: image.digest }));
+    if (isWanted && (isMoved || image.tag === undefined || decision.action === 'release'))
+      return [];
+    return [{ image, ...decision }];
   });
   const leaving = deselected.filter(({ action }) => action === 'release');
   const limit = releaseShare === 0 ? 0 : Math.max(1, Math.floor(known.length * releaseShare));
@@ -63,13 +64,22 @@ export function findDeselected(
 function decide(
   image: KnownImage,
   found: {
-    covering: readonly SyncRule[];
+    rules: readonly SyncRule[];
     isMoved: boolean;
     resolution: Found;
   },
 ): Decision {
-  const { covering, isMoved, resolution } = found;
-  if (covering.length === 0) return { action: 'release', why: TEXTS.unselected };
+  const { rules, isMoved, resolution } = found;
+  const covering = rules.filter((rule) => mayMatch(rule, image));
+  if (covering.length === 0) {
+    // A typing error in a pattern costs no image.
+    const isSlip = rules.some(
+      (rule) => resolution.empty.has(rule.path) && matchesRepository(rule, image.target),
+    );
+    return isSlip
+      ? { action: 'guarded', why: TEXTS.emptyRule }
+      : { action: 'release', why: TEXTS.unselected };
+  }
   if (isMoved || image.kept === 'moved') return byPolicy('moved', covering);
   if (isGone(image, resolution)) return byPolicy('deleted', covering);
   if (covering.some(({ path }) => resolution.unasked.has(path))) {

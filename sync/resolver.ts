@@ -21,6 +21,8 @@ export interface Resolution {
   readonly absent: ReadonlySet<string>;
   /** Paths of rules whose images could not all be resolved. */
   readonly unknown: ReadonlySet<string>;
+  /** Those of them that match nothing of what the upstream has. */
+  readonly empty: ReadonlySet<string>;
   /** Those of them whose upstream gave no answer. */
   readonly unasked: ReadonlySet<string>;
   /**
@@ -45,6 +47,7 @@ export function joinResolutions(each: readonly Resolution[]): Resolution {
     images: each.flatMap(({ images }) => images),
     absent: new Set(each.flatMap(({ absent }) => [...absent])),
     unknown: new Set(each.flatMap(({ unknown }) => [...unknown])),
+    empty: new Set(each.flatMap(({ empty }) => [...empty])),
     unasked: new Set(each.flatMap(({ unasked }) => [...unasked])),
     listed: new Map(each.flatMap(({ listed }) => [...listed])),
     problems: each.flatMap(({ problems }) => problems),
@@ -63,6 +66,7 @@ export class Resolver {
   readonly #absent = new Set<string>();
   readonly #listed = new Map<string, ReadonlySet<string>>();
   readonly #unknown = new Set<string>();
+  readonly #empty = new Set<string>();
   readonly #unasked = new Set<string>();
   readonly #problems: SyncProblem[] = [];
 
@@ -73,6 +77,7 @@ export class Resolver {
       images: [...resolver.#images.values()],
       absent: resolver.#absent,
       unknown: resolver.#unknown,
+      empty: resolver.#empty,
       unasked: resolver.#unasked,
       listed: resolver.#listed,
       problems: resolver.#problems,
@@ -98,6 +103,7 @@ export class Resolver {
     }
     // A pattern with a typing error takes nothing, and nobody would miss what it was to take.
     if (selected === 0 && !this.#unknown.has(rule.path)) {
+      this.#empty.add(rule.path);
       this.#fail(rule, rule.image, TEXTS.noTagMatches);
     }
   }

@@ -120,13 +120,13 @@ export async function concludeRun(
       .map(({ path }) => path),
   );
   const open = state.unresolved(config).filter(({ rule }) => rules.has(rule));
-  await record(parts, plan, { others: [...others, ...plan.others], open, searched });
+  const going = deselected.filter(({ action }) => action === 'release').map(({ image }) => image);
+  const gone = new Set(going.map(versionKeyOf));
+  await record(parts, plan, { others: [...others, ...plan.others], open, searched, going: gone });
   for (const { image, action, why, isUnasked } of deselected) {
     const message = isUnasked ? 'could not be asked for' : 'left the selection';
     log.info({ image: nameOf(image), rule: image.rule, action, why }, message);
   }
-  const going = deselected.filter(({ action }) => action === 'release').map(({ image }) => image);
-  const gone = new Set(going.map(versionKeyOf));
   const left = state.current.images.filter((image) => !gone.has(versionKeyOf(image)));
   // The pin is by digest, which another tag that stays may share.
   const stays = new Set(left.map(digestNameOf));
@@ -145,6 +145,8 @@ async function record(
     others: readonly KnownImage[];
     open: readonly SyncProblem[];
     searched?: SearchTimes;
+    /** What is recorded until its pin is gone, by `versionKeyOf`. */
+    going?: ReadonlySet<string>;
   },
 ): Promise<void> {
   const { config, state } = parts;
@@ -156,7 +158,8 @@ async function record(
   const wanted = wantedOf(plan).map((image) => withSearch(image, searched));
   const images: KnownImage[] = [...wanted, ...beside.others];
   const known = new Set(images.map(nameOf));
-  const resolved = new Set(images.map(({ rule }) => rule));
+  const staying = images.filter((image) => !beside.going?.has(versionKeyOf(image)));
+  const resolved = new Set(staying.map(({ rule }) => rule));
   // When a list failed, the images that it selected before stay selected, and it is no open question.
   const unresolved = plan.problems.filter(
     ({ image, rule }) => !known.has(image) && (isOneImage(image) || !resolved.has(rule)),

@@ -37,6 +37,7 @@ export const TEXTS = {
 
   unselected: 'no rule selects it any more',
   unasked: 'its upstream could not be asked',
+  emptyRule: 'the rule for its repository matches no tag',
   unresolvedRule: 'its rule could not be resolved',
   notInLock: 'the lock leaves it out',
   newerOnes: 'its rule takes newer ones in its place',

@@ -206,6 +206,50 @@ test('an image of two tags stays pinned while one of them is wanted or kept', as
   t.true(next.pins.includes(pinOf(image)));
 });
 
+test('a deleted tag is kept beside another tag of the same image', async (t) => {
+  const rules = [wants('keep', { globs: ['v*'] })];
+  const site = await Site.start(t, { rules });
+  const image = publish(site.registry, 'v1', 'same');
+  publish(site.registry, 'v2', 'same');
+  t.true((await site.run()).isOk);
+  site.registry.untag(REPOSITORY, 'v1');
+  t.deepEqual(told(await site.run()), [
+    { tag: 'v1', action: 'keep', why: `${DELETED}; the rule says keep` },
+  ]);
+  const { images } = await site.sync.status();
+  t.deepEqual(
+    images.map(({ tag, state, reason }) => [tag, state, reason]),
+    [
+      ['v2', 'ready', undefined],
+      ['v1', 'ready', 'kept: the upstream has it no more'],
+    ],
+  );
+  const answer = await site.manifest(REPOSITORY, 'v1');
+  t.is(answer.status, 200);
+  t.deepEqual(answer.body, image.manifest.bytes);
+});
+
+test('a rule with a typing error lets go of nothing that it selected before', async (t) => {
+  const { again, image } = await settle(t, ['v1', 'v2'], {
+    rules: [wants('keep', { globs: ['v*'] })],
+  });
+  const next = await again({ rules: [wants('keep', { globs: ['w*'] })] });
+  const why = 'the rule for its repository matches no tag';
+  t.deepEqual(
+    told(await next.run()),
+    ['v1', 'v2'].map((tag) => ({ tag, action: 'guarded', why })),
+  );
+  t.deepEqual(next.pins, [pinOf(image('v1')), pinOf(image('v2'))].toSorted());
+});
+
+test('a rule whose last tag was released matches nothing, and status says so at once', async (t) => {
+  const { site } = await settle(t, ['v1'], { rules: [wants('release', { globs: ['v*'] })] });
+  publish(site.registry, 'other');
+  site.registry.untag(REPOSITORY, 'v1');
+  t.deepEqual(told(await site.run()), [{ tag: 'v1', action: 'release', why: DELETED }]);
+  t.is((await site.sync.status()).counts.unresolved, 1);
+});
+
 const FAULTS: Readonly<Record<string, (registry: FakeRegistry) => void>> = {
   'an empty list': (registry) => {
     registry.untag(REPOSITORY, 'v1');
