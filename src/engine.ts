@@ -122,8 +122,11 @@ async function openParts(config: Config, options: EngineOptions) {
     lookup,
   });
   const { gate = OPEN_GATE } = options;
-  const isReady: MirrorParts['isReady'] = async (image) => sync.isReady(image);
-  const asked = { config, upstreams, timing, clock, gate, isReady };
+  const selection: MirrorParts['selection'] = {
+    isReady: async (image) => sync.isReady(image),
+    isSearched: (image) => sync.isSearched(image),
+  };
+  const asked = { config, upstreams, timing, clock, gate, selection };
   const mirror = new Mirror({ ...store.parts, ...shared, ...asked });
   const scrubber = new Scrubber({
     ...store.parts,

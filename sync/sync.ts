@@ -114,6 +114,16 @@ export class Sync implements SyncApi {
     return image !== undefined && (await describeReadiness(this.#parts, image)).state === 'ready';
   }
 
+  /** Whether the referrers and cosign tags of an image that is selected were looked for. */
+  isSearched({ target, digest }: Pick<KnownImage, 'target' | 'digest'>): boolean {
+    return this.#parts.state.current.images.some(
+      (each) =>
+        each.searchedAt !== undefined &&
+        each.digest === digest &&
+        isSameTarget(each.target, target),
+    );
+  }
+
   failure(image: string): SyncProblem | undefined {
     const { config, state, canonical } = this.#parts;
     const failures = state.isOf(config) ? (state.current.last?.failures ?? []) : [];

@@ -1,23 +1,36 @@
+import { attachedSubject } from '../oci/cosign.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Tag, Target } from '../oci/reference.ts';
 import type { Health, Pins } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 
-/** Whether what selects images for this site calls the tag, as it is held, complete and young enough. */
-export type ReadyCheck = (image: {
-  readonly target: Target;
-  readonly tag: Tag;
-  readonly digest: Digest;
-}) => Promise<boolean>;
+/** What selects images for this site, and knows more of them than the catalog. */
+export interface Selection {
+  /** Whether its copy of the tag is this digest, complete and young enough. */
+  isReady(image: {
+    readonly target: Target;
+    readonly tag: Tag;
+    readonly digest: Digest;
+  }): Promise<boolean>;
+  /** Whether all that is attached to the image was looked for, and what there was is held. */
+  isSearched(image: { readonly target: Target; readonly digest: Digest }): boolean;
+}
+
+export interface GoneTagsParts {
+  readonly catalog: Catalog;
+  readonly pins: Pins;
+  readonly health: Health;
+  readonly selection: Selection;
+}
 
 /**
  * Held tags that the upstream said it has no more. They are gone, also while it cannot be asked,
  * unless a pin, as sync sets one for what its rules keep, keeps the image.
  */
 export class GoneTags {
-  readonly #parts: { catalog: Catalog; pins: Pins; health: Health };
+  readonly #parts: GoneTagsParts;
 
-  constructor(parts: { catalog: Catalog; pins: Pins; health: Health }) {
+  constructor(parts: GoneTagsParts) {
     this.#parts = parts;
   }
 
@@ -29,6 +42,17 @@ export class GoneTags {
   /** Whether a pin keeps what the tag means here, whatever the upstream removes. */
   isKept(target: Target, tag: Tag, digest: Digest): boolean {
     return this.#parts.pins.of({ target, digest, tags: [tag] }).length > 0;
+  }
+
+  /** Whether this site's copy of the tag's image is ready, so that no question is owed. */
+  async isReady(target: Target, tag: Tag, digest: Digest): Promise<boolean> {
+    return this.#parts.selection.isReady({ target, tag, digest });
+  }
+
+  /** Whether a tag that is not held is known never to have been: one of a subject whose own were looked for. */
+  wasNever(target: Target, tag: Tag): boolean {
+    const digest = attachedSubject(tag);
+    return digest !== undefined && this.#parts.selection.isSearched({ target, digest });
   }
 
   async add(target: Target, tag: Tag, goneAt: number): Promise<void> {

@@ -15,7 +15,7 @@ import type { Answer } from './answer.ts';
 import { Blobs } from './blobs.ts';
 import { Downloads } from './downloads/downloads.ts';
 import { TransferQueue } from './downloads/transfer-queue.ts';
-import { GoneTags, type ReadyCheck } from './gone-tags.ts';
+import { GoneTags, type Selection } from './gone-tags.ts';
 import { Healer } from './healer.ts';
 import { Hydrator } from './hydrator.ts';
 import { Listings } from './listings.ts';
@@ -52,7 +52,7 @@ export interface MirrorParts {
   readonly budget: Budget;
   readonly health: Health;
   readonly gate: Gate;
-  readonly isReady: ReadyCheck;
+  readonly selection: Selection;
   readonly timing: Timing;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -104,8 +104,7 @@ export class Mirror {
     const listings = new Listings(asked);
     const heldManifests = new HeldManifests(parts);
     const manifests = new Manifests({ ...asked, heldManifests, possession, announced });
-    const { isReady } = parts;
-    const tags = new Tags({ ...asked, isReady, manifests, announced, listings, heldManifests });
+    const tags = new Tags({ ...asked, manifests, announced, listings, heldManifests });
     const engine = { upstreams, catalog, downloads, manifests, tags, listings, gone, clock };
     this.downloads = downloads;
     this.listings = listings;

@@ -10,7 +10,7 @@ import type { Catalog } from '../store/catalog/catalog.ts';
 import { HYDRATION, type Demand } from '../upstream/demand.ts';
 import type { Announcement, AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
-import type { GoneTags, ReadyCheck } from './gone-tags.ts';
+import type { GoneTags } from './gone-tags.ts';
 import type { HeldManifest, HeldManifests, ManifestStat } from './held-manifests.ts';
 import type { Listings } from './listings.ts';
 import { statOf, type Manifests } from './manifests.ts';
@@ -32,7 +32,6 @@ export interface TagsParts {
   readonly heldManifests: HeldManifests;
   readonly health: Health;
   readonly clock: Clock;
-  readonly isReady: ReadyCheck;
 }
 
 /**
@@ -149,7 +148,7 @@ export class Tags {
       const freshness = policy.freshness(target.repository, tag, copy.ageMs);
       if (freshness === 'fresh') return resolvedTag({ ...copy, source: 'hit' });
       const { digest } = record;
-      if (isOffline && (await this.#parts.isReady({ target, tag, digest }))) {
+      if (isOffline && (await this.#parts.gone.isReady(target, tag, digest))) {
         return resolvedTag({ ...copy, source: 'hit' });
       }
       if (freshness === 'usable' && !isOffline) {
@@ -170,7 +169,9 @@ export class Tags {
       const ageMs = this.#age(target, tag, saidAt);
       return resolvedTag({ value: stat, source: 'hit', ...rest, ageMs });
     }
-    const isGone = record?.goneAt !== undefined;
+    const isGone = record
+      ? record.goneAt !== undefined
+      : isOffline && this.#parts.gone.wasNever(target, tag);
     const asked = this.#ask(target, tag, { detail, demand });
     const asking = kept
       ? asked.catch(asAbsence).then((answer) => (answer?.value ? answer : kept))

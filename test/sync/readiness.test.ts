@@ -276,3 +276,32 @@ test('offline, a tag that sync calls stale is marked so', async (t) => {
   t.is(headers['cache-status'], 'entrepot; hit; detail=stale');
   t.true(headers['warning']?.includes('this mirror is set offline'));
 });
+
+test("offline, cosign's tags that an image never had are 404 where sync looked for them", async (t) => {
+  const [signed, plain] = ['signed', 'plain'].map((seed) => buildImage({ seed, layers: [10] }));
+  const site = await Site.start(t, {
+    rules: [
+      rule(REPOSITORY, { tags: { names: ['v1'] }, referrers: true }),
+      rule('library/bare', { tags: { names: ['v1'] }, referrers: false }),
+    ],
+  });
+  site.registry.addImage(REPOSITORY, 'v1', signed!);
+  site.registry.addImage('library/bare', 'v1', plain!);
+  t.true((await site.run()).isOk);
+  const { registry, storePath } = site;
+  await site.close();
+  registry.clear();
+  const off = await Site.start(t, { registry, storePath, offline: true });
+  const statusOf = async (repository: string, image: Image, suffix: string) => {
+    const tag = `${image.manifest.digest.replace(':', '-')}${suffix}`;
+    const head = await off.manifest(repository, tag, { method: 'HEAD' });
+    return [(await off.manifest(repository, tag)).status, head.status];
+  };
+  for (const suffix of ['.sig', '.att', '.sbom', '']) {
+    t.deepEqual(await statusOf(REPOSITORY, signed!, suffix), [404, 404], suffix);
+    // Nobody looked, so nobody knows.
+    t.deepEqual(await statusOf('library/bare', plain!, suffix), [504, 504], suffix);
+    t.deepEqual(await statusOf(REPOSITORY, plain!, suffix), [504, 504], suffix);
+  }
+  t.deepEqual(registry.conversation(), []);
+});
