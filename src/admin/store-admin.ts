@@ -16,6 +16,7 @@ import { ConfigError } from '../config/problems.ts';
 import { isGlob, parseGlob } from '../config/glob.ts';
 import type { Pattern } from '../config/pattern.ts';
 import type { Addressing } from '../mirror/addressing.ts';
+import { isDigest, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { readListed } from '../oci/image-list.ts';
 import { DEFAULT_TAG, formatImageName } from '../oci/image-name.ts';
@@ -108,6 +109,7 @@ export class StoreAdmin implements StoreApi {
 
   async absence(image: string): Promise<AbsentImage> {
     const { store, addressing } = this.#parts;
+    if (isDigest(image)) return { image, repository: '', tags: [] };
     const { target } = addressing.resolveImage(image);
     return {
       image: canonicalImage(addressing, image, DEFAULT_TAG),
@@ -210,11 +212,22 @@ export class StoreAdmin implements StoreApi {
   }
 
   async #find(image: string): Promise<Node | undefined> {
-    const { target, tag, digest } = this.#parts.addressing.resolveImage(image);
     const { catalog } = this.#parts.store;
+    if (isDigest(image)) return this.#findHolder(image);
+    const { target, tag, digest } = this.#parts.addressing.resolveImage(image);
     if (digest) return { target, digest };
     const record = await catalog.findTag(target, tag ?? DEFAULT_TAG);
     return record && { target, digest: record.digest };
+  }
+
+  /** Of a digest without a repository: the first held manifest that it is, or that lists it. */
+  async #findHolder(digest: Digest): Promise<Node | undefined> {
+    const { catalog } = this.#parts.store;
+    for await (const holder of catalog.holders(digest)) {
+      const own = { ...holder, digest };
+      return (await catalog.isHeld(own)) ? own : holder;
+    }
+    return undefined;
   }
 
   async #report({ wantedBytes, images, kept }: EvictionResult): Promise<CollectionReport> {

@@ -3,7 +3,7 @@ import type { CacheResult } from '../mirror/answer.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
-import { UpstreamError } from '../oci/upstream-error.ts';
+import { toRegistryError, UpstreamError } from '../oci/upstream-error.ts';
 import { ClientGoneError } from './send.ts';
 
 export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'ping' | 'other';
@@ -61,11 +61,26 @@ export function logRequest(ctx: V2Context, parts: { metrics: Metrics; log: Log }
       ms: Math.round((endedAt - startedAt) * 10) / 10,
       ...(isGone && { left: true }),
       ...(isCut && { cut: true }),
+      ...(!isFault && !isGone && error !== undefined && refusalOf(ctx, error)),
       // The message of an upstream's fault says all; a stack of this code adds nothing.
       ...(isFault && (error instanceof UpstreamError ? { reason: error.message } : { err: error })),
     },
     'request',
   );
+}
+
+/** Of a path or a registry that a client made up. */
+const MAX_SHOWN = 300;
+
+/** Why it was refused, and what was asked for in the client's own words where no target tells. */
+function refusalOf({ path, query, state }: V2Context, error: unknown): Record<string, string> {
+  const { message, detail } = toRegistryError(error);
+  const [namespace] = [query['ns']].flat();
+  return {
+    ...(!state.record.target && { path: path.slice(0, MAX_SHOWN) }),
+    ...(namespace !== undefined && { ns: namespace.slice(0, MAX_SHOWN) }),
+    reason: typeof detail === 'string' ? `${message}: ${detail}` : message,
+  };
 }
 
 function count(

@@ -201,6 +201,15 @@ for (const isServed of [true, false]) {
     }
   });
 
+  test(`a store ${how}: a digest without its repository is explained by the image that has it`, async (t) => {
+    const { run } = await begin(t);
+    const named = await run('explain', `hub.example/org/old@${old.manifest.digest}`);
+    t.deepEqual(await run('explain', old.manifest.digest), named);
+    t.deepEqual(await run('explain', old.layer(0).digest), named);
+    const nowhere = `sha256:${'0'.repeat(64)}`;
+    t.deepEqual(await run('explain', nowhere), refused(`nothing of ${nowhere} is held`));
+  });
+
   test(`a store ${how}: what others pinned is not unpinned by hand, and they are named`, async (t) => {
     const { run } = await begin(t);
     await run('pin', '--in-use', 'in-use', '--source', 'cluster-a');
