@@ -16,6 +16,10 @@ const EXPRESSIONS = new Map([
 ]);
 const INSIDE_BRACES = new Map([...EXPRESSIONS, [',', '|'], ['}', ')']]);
 
+/** The written form of a pattern, for editors. */
+export const GLOB_FORM =
+  '^(?!\\.[*+]|.*[/:]\\.[*+])(?:[A-Za-z0-9_./:@*?{},-]|\\[[!^]?[^\\]]+\\])+$';
+
 /** Whether a text is a pattern and not a name. */
 export function isGlob(text: string): boolean {
   return /[*?[{]/.test(text);

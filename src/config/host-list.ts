@@ -20,6 +20,9 @@ interface AddressEntry {
 
 const PORTS: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
 
+/** The written form of an entry, for editors. */
+export const HOST_ENTRY_FORM = '^(?:\\*\\.)?[a-z0-9.-]+$|^\\[?[0-9A-Fa-f:.]+\\]?(?:/\\d{1,3})?$';
+
 /** Throws a `ConfigError` for what is no host, `*.host`, address or range, each with a port or without. */
 export function parseHostEntry(text: string): AddressEntry | HostEntry {
   const whole = parseAddress(text);

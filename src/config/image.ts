@@ -3,7 +3,7 @@ import { parseImageName } from '../oci/image-name.ts';
 import { isRepository } from '../oci/reference.ts';
 import { isGlob, parseGlob } from './glob.ts';
 import { ConfigError } from './problems.ts';
-import { DOCKER_HUB, registryNameMeant } from './registries.ts';
+import { DOCKER_HUB, registryForm, registryNameMeant } from './registries.ts';
 import { TEXTS } from './texts.ts';
 
 /**
@@ -23,6 +23,9 @@ export function imageMeant(text: string): string | undefined {
   const isShort = registry === DOCKER_HUB && repository !== '' && !/\/|\*\*/.test(repository);
   return `${registry}/${isShort ? 'library/' : ''}${repository.toLowerCase()}${reference}`;
 }
+
+/** The written form of a pin, for editors: with its registry in front, in lower case. */
+export const PIN_FORM = `^\\*\\*|^[^/]*[*?{[][^/]*/|${registryForm('/')}`;
 
 /** An image of `store.pins` in full, or a pattern. Throws a `ConfigError` that says what to write. */
 export function parsePin(text: string): string {

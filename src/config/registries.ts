@@ -71,6 +71,29 @@ export function findRegistry(host: string): Registry | undefined {
 const LABEL = '[a-z0-9](?:[a-z0-9-]*[a-z0-9])?';
 const HOST = new RegExp(`^(${LABEL}(?:\\.${LABEL})*)(?::([1-9]\\d{0,4}))?$`);
 
+/** Hosts of the well-known registries at which they do not answer, as a part of an expression. */
+const SILENT_HOSTS = WELL_KNOWN_REGISTRIES.flatMap(({ name, url, aliases, mistaken }) =>
+  [name, ...aliases, ...mistaken].filter(
+    (host) => host.includes('.') && host !== new URL(url).host,
+  ),
+).map((host) => host.replaceAll('.', '\\.'));
+const OTHER_NAMES = WELL_KNOWN_REGISTRIES.flatMap(({ aliases, mistaken }) => [
+  ...aliases,
+  ...mistaken,
+]).map((name) => name.replaceAll('.', '\\.'));
+
+/** The written form of a registry's name with what comes behind it, for editors. */
+export function registryForm(end: '$' | '/'): string {
+  const name = HOST.source.slice(1, -1);
+  return `^(?![^/]*:443${end})(?!(?:${OTHER_NAMES.join('|')})${end})(?=[^/]*[.:]|localhost${end})${name}${end}`;
+}
+
+/** The written form of an upstream's url, for editors. */
+export const URL_FORM = `^https?://(?!(?:${SILENT_HOSTS.join('|')})(?:[/?]|$))(?!.*/v[12]/?$)[^@/?#]+(?:[/?][^#]*)?$`;
+
+/** The written form of a value of `hosts`, for editors. */
+export const HOST_FORM = `^(?!.*:(?:80|443)$)${HOST.source.slice(1)}`;
+
 /** A `Host` header's value in lower case: host, and a port where there is one. */
 export function isHost(text: string): boolean {
   const [, host, port = '1'] = HOST.exec(text) ?? [];

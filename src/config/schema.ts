@@ -2,8 +2,13 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { duration, shareSchema, storeSizeSchema } from './quantity.ts';
 import { adminSchema, checkDoors, DEFAULT_ADDRESSES, listenSchema } from './listen.ts';
-import { DEFAULT_UPSTREAM, WELL_KNOWN_REGISTRIES, registryNameMeant } from './registries.ts';
-import { parsePin } from './image.ts';
+import {
+  DEFAULT_UPSTREAM,
+  registryForm,
+  WELL_KNOWN_REGISTRIES,
+  registryNameMeant,
+} from './registries.ts';
+import { parsePin, PIN_FORM } from './image.ts';
 import { converted, section } from './section.ts';
 import type { Source } from './source.ts';
 import { syncSchema } from './sync-schema.ts';
@@ -35,10 +40,11 @@ export function configSchema(source: Source) {
         store: storeSchema(source).describe('Where what was pulled is kept.'),
         defaultUpstream: z
           .string()
+          .meta({ pattern: registryForm('$') })
           .default(DEFAULT_UPSTREAM)
           .describe('The upstream of a request that names none; one of upstreams.'),
         upstreams: z
-          .record(z.string(), upstreamSchema(source), {
+          .record(z.string().meta({ pattern: registryForm('$') }), upstreamSchema(source), {
             error: ({ input }) => adviseUpstreams(input),
           })
           .prefault(Object.fromEntries(WELL_KNOWN_REGISTRIES.map(({ name }) => [name, null])))
@@ -77,7 +83,9 @@ function storeSchema(source: Source) {
       .default('full')
       .describe('full: what is stored survives power loss. rename: it survives a killed process.'),
     pins: z
-      .array(z.string().min(1, TEXTS.pin).transform(converted(parsePin)))
+      .array(
+        z.string().min(1, TEXTS.pin).meta({ pattern: PIN_FORM }).transform(converted(parsePin)),
+      )
       .prefault([])
       .describe('Images that are never evicted: names, name:tag, name@digest, or globs of these.'),
     inUse: z

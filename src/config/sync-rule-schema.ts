@@ -5,7 +5,7 @@ import { ConfigError } from './problems.ts';
 import { durationOrForever } from './quantity.ts';
 import { isGlob, parseGlob } from './glob.ts';
 import { imageMeant } from './image.ts';
-import { DOCKER_HUB, registryNameMeant } from './registries.ts';
+import { DOCKER_HUB, registryForm, registryNameMeant } from './registries.ts';
 import { converted, type Frozen } from './section.ts';
 import type { Source } from './source.ts';
 import { isEmptySelection, LATEST, NO_TAGS, tagSelectionSchema } from './tag-selection-schema.ts';
@@ -107,6 +107,7 @@ export function ruleSchema({ upstreams }: Source) {
   return z.strictObject({
     image: z
       .string(TEXTS.image)
+      .meta({ pattern: `${registryForm('/')}[^:@]+$` })
       .transform(converted((text: string) => parseSyncImage(text, upstreams)))
       .describe('REGISTRY/REPOSITORY; the repository may be a pattern.'),
     tags: tagSelectionSchema

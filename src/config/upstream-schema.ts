@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { ConfigError } from './problems.ts';
 import { credentialsSchema, type CredentialsDocument } from './credentials-schema.ts';
-import { parseGlob, parseTagGlob } from './glob.ts';
-import { parseHostEntry } from './host-list.ts';
+import { GLOB_FORM, parseGlob, parseTagGlob } from './glob.ts';
+import { HOST_ENTRY_FORM, parseHostEntry } from './host-list.ts';
 import { checkKeyPair, readPemFile, type Source, type Environment } from './source.ts';
 import { findProxy, parseProxyUrl, proxyVariables } from './proxy.ts';
 import {
+  HOST_FORM,
+  URL_FORM,
   parseHost,
   DOCKER_HUB,
   canonicalRegistryName,
@@ -46,6 +48,7 @@ export function upstreamSchema(source: Source) {
   return section('url', {
     url: z
       .string()
+      .meta({ pattern: URL_FORM })
       .transform(converted(parseUpstreamUrl))
       .exactOptional()
       .describe(
@@ -65,7 +68,7 @@ export function upstreamSchema(source: Source) {
         'Proxy on the way to this upstream, its token service and its storage, but for hosts in NO_PROXY. Left out: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, for each host by itself.',
       ),
     hosts: z
-      .array(z.string().transform(converted(parseHost)))
+      .array(z.string().meta({ pattern: HOST_FORM }).transform(converted(parseHost)))
       .prefault([])
       .describe("Values of a request's Host header that mean this upstream."),
     storage: hostEntries().describe(
@@ -101,11 +104,19 @@ export function upstreamSchema(source: Source) {
 }
 
 function hostEntries() {
-  return z.array(z.string().transform(validated(parseHostEntry))).default([]);
+  return z
+    .array(z.string().meta({ pattern: HOST_ENTRY_FORM }).transform(validated(parseHostEntry)))
+    .default([]);
 }
 
 function patterns() {
-  return z.array(z.string().min(1, TEXTS.repositoryGlob).transform(validated(parseGlob)));
+  return z.array(
+    z
+      .string()
+      .min(1, TEXTS.repositoryGlob)
+      .meta({ pattern: GLOB_FORM })
+      .transform(validated(parseGlob)),
+  );
 }
 
 /** Keeps the contents of the PEM files. */

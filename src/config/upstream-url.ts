@@ -66,7 +66,8 @@ function isRegistryHost(host: string): boolean {
 /** Web pages of a well-known registry, and a path that it has only there, are not where it answers. */
 function checkWellKnown(url: URL): void {
   const registry = findRegistry(url.hostname);
-  if (!registry || (url.port !== '' && url.port !== '80')) return;
+  // A machine of one's own may be called `quay`.
+  if (!registry || !url.hostname.includes('.') || url.port !== '') return;
   const isPath = !/^\/*(?:v2(?:\/.*)?)?$/.test(url.pathname);
   if (new URL(registry.url).hostname === url.hostname && !isPath) return;
   throw new ConfigError([TEXTS.urlOfRegistry(registry)]);

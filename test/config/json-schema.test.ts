@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import test from 'ava';
+import { z } from 'zod';
 import { configJsonSchema } from '../../src/config/schema.ts';
+import { parseYaml } from '../../src/config/yaml.ts';
+import { NO_SLIPS, SEEN_BY_EDITORS } from './slips.ts';
 
 interface Node {
   readonly description?: string;
@@ -53,4 +56,14 @@ test('the example file shows every key', (t) => {
     .map(({ key }) => key)
     .filter((key) => !new RegExp(`[\\s{]${key}:`).test(example));
   t.deepEqual(missing, []);
+});
+
+test('the schema takes what the program takes, and no slip that stands in one value', (t) => {
+  const schema = z.fromJSONSchema(configJsonSchema());
+  for (const yaml of ['', NO_SLIPS, readFileSync(EXAMPLE, 'utf8')]) {
+    t.is(schema.safeParse(parseYaml(yaml)).error, undefined);
+  }
+  for (const [yaml] of SEEN_BY_EDITORS) {
+    t.false(schema.safeParse(parseYaml(yaml)).success, yaml);
+  }
 });

@@ -3,7 +3,7 @@ import { FOREIGN_KEYS } from '../../src/config/foreign-keys.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { parseYaml } from '../../src/config/yaml.ts';
 import { load, problemsOf } from './config-folder.ts';
-import { SLIPS } from './slips.ts';
+import { NO_SLIPS, SLIPS } from './slips.ts';
 
 for (const [yaml, path, right] of SLIPS) {
   test(`${yaml} is refused with ${right}`, (t) => {
@@ -35,18 +35,7 @@ test('what a row says of a key of another program are keys that the schema knows
 });
 
 test('what only looks like a slip is taken as it is', (t) => {
-  const yaml = `
-store:
-  maxBytes: 107374182400
-  minFreeBytes: 0
-  pins: [docker.io/nginx:1, 'docker.io/nginx:1.*', '*/org/app@sha256:*', '**:stable', 'reg.example:5000/a:B']
-upstreams:
-  docker.io: { allow: ['{library/a,org/b}', '**/app', 'team**', 'org/[^a]*'], url: https://registry-1.docker.io/ }
-  quay.io: { allow: [org, '*', docker.io/library/*], url: https://quay.io/v2/org, tags: { immutable: ['*:1.*'] } }
-  reg.example:80: { url: http://reg.example, hosts: [hub.example, 'hub.example:5000'] }
-  reg.example:5000: { url: https://parent.example/base, storage: ['*.example', fd00::/8], credentials: { username: '\${A}', password: { env: A } } }
-`;
-  const { config } = load(t, { yaml, env: { A: 'hunter2' } });
+  const { config } = load(t, { yaml: NO_SLIPS });
   t.deepEqual(config.store.pins, [
     'docker.io/library/nginx:1',
     'docker.io/library/nginx:1.*',

@@ -267,14 +267,32 @@ const SHAPES: readonly Slip[] = [
   ['upstreams: [docker.io, GHCR.io]', 'upstreams', '{ docker.io: ~, ghcr.io: ~ }'],
 ];
 
-export const SLIPS: readonly Slip[] = [
+/** Those that the schema for editors refuses too: it sees one value at a time. */
+export const SEEN_BY_EDITORS: readonly Slip[] = [
   ...SIZES,
-  ...PATTERNS,
-  ...URLS,
   ...REGISTRIES,
   ...HOSTS,
   ...KEYS,
-  ...IMAGES,
-  ...VARIABLES,
   ...SHAPES,
 ];
+
+export const SLIPS: readonly Slip[] = [
+  ...SEEN_BY_EDITORS,
+  ...PATTERNS,
+  ...URLS,
+  ...IMAGES,
+  ...VARIABLES,
+];
+
+/** A file that is right, with what only looks like a slip. */
+export const NO_SLIPS = `
+store:
+  maxBytes: 107374182400
+  minFreeBytes: 0
+  pins: [docker.io/nginx:1, 'docker.io/nginx:1.*', '*/org/app@sha256:*', '**:stable', 'reg.example:5000/a:B']
+upstreams:
+  docker.io: { allow: ['{library/a,org/b}', '**/app', 'team**', 'org/[^a]*'], url: https://registry-1.docker.io/ }
+  quay.io: { allow: [org, '*', docker.io/library/*], url: https://quay.io/v2/org, tags: { immutable: ['*:1.*'] } }
+  reg.example:80: { url: http://reg.example, hosts: [hub.example, 'hub.example:5000'] }
+  reg.example:5000: { url: http://quay/base, storage: ['*.example', fd00::/8] }
+`;
