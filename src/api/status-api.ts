@@ -17,10 +17,10 @@ export interface ServerStatus {
 export interface UpstreamStatus {
   readonly name: string;
   /**
-   * `suspect`: an answer did not come in time, and it is being asked whether it is there at all; or a
+   * `unknown`: it has not answered anything yet, nor was it found to be down; `suspect`: an answer did not come in time, and it is being asked whether it is there at all; or a
    * token service of it is down.
    */
-  readonly state: 'up' | 'suspect' | 'down' | 'offline';
+  readonly state: 'unknown' | 'up' | 'suspect' | 'down' | 'offline';
   /** Since when it is suspect or down, and why. */
   readonly since?: number;
   readonly reason?: string;
@@ -30,6 +30,8 @@ export interface UpstreamStatus {
 
 export interface AccountStatus extends QuotaStatus {
   readonly account: string;
+  /** The login was refused with the last request that used it; absent while it was not. */
+  readonly refused?: { readonly since: number; readonly reason: string };
 }
 
 /** What an upstream allows one credential, as far as it tells. */

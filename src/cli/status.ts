@@ -22,8 +22,9 @@ export async function printStatus(
 function describe(status: ServerStatus, store: StoreSummary, columns: number | undefined): string {
   const { version, offline, downloads, upstreams } = status;
   const rows = upstreams.flatMap(({ name, state, since, reason, accounts }) => {
+    const bare = state === 'unknown' ? 'unknown: no answer yet' : state;
     const what =
-      since === undefined ? state : `${state} since ${new Date(since).toISOString()}: ${reason}`;
+      since === undefined ? bare : `${state} since ${new Date(since).toISOString()}: ${reason}`;
     const quotas = accounts.length === 0 ? [['', '']] : accounts.map(describeAccount);
     return quotas.map((quota, row) => (row === 0 ? [name, ...quota, what] : ['', ...quota, '']));
   });
@@ -44,8 +45,13 @@ function describeTrouble({ state, reason, since }: StoreSummary): string {
 }
 
 function describeAccount(account: AccountStatus): string[] {
-  const { limit, remaining, windowSeconds, emptyInSeconds, blockedForSeconds } = account;
+  const { limit, remaining, windowSeconds, emptyInSeconds, blockedForSeconds, refused } = account;
   const words = [
+    ...(refused
+      ? [
+          `login refused since ${new Date(refused.since).toISOString()}: ${onOneLine(refused.reason)}`,
+        ]
+      : []),
     ...(remaining === undefined ? [] : [`${remaining} of ${limit ?? '?'} left`]),
     ...(windowSeconds === undefined ? [] : [`in ${formatSeconds(windowSeconds)}`]),
     ...(emptyInSeconds === undefined ? [] : [`empty in ${formatSeconds(emptyInSeconds)}`]),

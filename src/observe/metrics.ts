@@ -47,7 +47,12 @@ export class Metrics {
   );
   readonly upstreamUp = this.#gauge(
     'entrepot_upstream_up',
-    'Whether the upstream answers: 0 from the third failure in a row to the next answer',
+    'Whether the upstream answers: 0 from the third failure in a row to the next answer; absent before the first answer',
+    ['upstream'],
+  );
+  readonly upstreamRefusedAccounts = this.#gauge(
+    'entrepot_upstream_refused_accounts',
+    'Accounts whose login the upstream refuses, as of the last request of each',
     ['upstream'],
   );
   readonly rateLimitLimit = this.#gauge(

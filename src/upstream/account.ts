@@ -5,6 +5,10 @@ import type { Elsewhere } from './elsewhere.ts';
 import { Quota } from './quota.ts';
 import { parseRetryAfter } from './registry-answer.ts';
 import type { RegistryAnswer, RegistryRequest, RegistrySender } from './registry-sender.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import type { AccountStatus } from '../api/status-api.ts';
+import type { Secrets } from './secrets.ts';
+import { TEXTS } from './texts.ts';
 import type { Clock } from '../time/clock.ts';
 
 export interface AccountParts {
@@ -12,6 +16,9 @@ export interface AccountParts {
   readonly elsewhere: Elsewhere;
   readonly authenticator: Authenticator;
   readonly clock: Clock;
+  readonly secrets: Secrets;
+  /** Called when the login is refused, and when it is taken again. */
+  readonly turned: (account: Account) => void;
 }
 
 /** An expired token, a wider scope and a newer credential make three; one more is allowed. */
@@ -23,6 +30,7 @@ const YOUNG_MS = 60_000;
 export class Account {
   readonly quota: Quota;
   readonly #parts: AccountParts;
+  #refused: AccountStatus['refused'];
 
   constructor(parts: AccountParts) {
     this.#parts = parts;
@@ -38,8 +46,46 @@ export class Account {
     return !this.#parts.authenticator.credentials;
   }
 
+  /** Since when and why its login is refused. */
+  get refused(): AccountStatus['refused'] {
+    return this.#refused;
+  }
+
   /** The registry's answer after every login that it asks for was tried. */
   async ask(wanted: RegistryRequest): Promise<RegistryAnswer> {
+    if (this.isAnonymous) return this.#ask(wanted);
+    try {
+      const answer = await this.#ask(wanted);
+      this.#judge(answer);
+      return answer;
+    } catch (error) {
+      const isRefused = error instanceof UpstreamError && error.fault === 'unauthorized';
+      if (isRefused) this.#turn(error.reason);
+      throw error;
+    }
+  }
+
+  /**
+   * A 401 to a token is no word about the login that it was given for: it may lack rights. What was
+   * answered to nobody says nothing either.
+   */
+  #judge({ response: { status, url }, authorization, isOwn }: RegistryAnswer): void {
+    if (!isOwn || authorization === undefined) return;
+    if (status !== 401) this.#turn(undefined);
+    else if (!this.#parts.authenticator.hasTokens) {
+      this.#turn(TEXTS.refused({ host: url.host, login: TEXTS.withCredentials }));
+    }
+  }
+
+  #turn(reason: string | undefined): void {
+    if ((reason === undefined) === (this.#refused === undefined)) return;
+    const { clock, secrets, turned } = this.#parts;
+    this.#refused =
+      reason === undefined ? reason : { since: clock.wall(), reason: secrets.strikeOwn(reason) };
+    turned(this);
+  }
+
+  async #ask(wanted: RegistryRequest): Promise<RegistryAnswer> {
     const { sender, authenticator, elsewhere } = this.#parts;
     const login = new Login(authenticator, wanted.scope);
     let authorization = await login.firstHeader();

@@ -83,7 +83,11 @@ export class Accounts {
   }
 
   get status(): AccountStatus[] {
-    return this.#accounts.map(({ label, quota }) => ({ account: label, ...quota.status }));
+    return this.#accounts.map(({ label, quota, refused }) => ({
+      account: label,
+      ...quota.status,
+      ...(refused && { refused }),
+    }));
   }
 }
 

@@ -73,6 +73,11 @@ export class Authenticator {
     return this.#challenge && this.answer(this.#challenge, scope);
   }
 
+  /** Its logins go to a token service, which says whether they are good. */
+  get hasTokens(): boolean {
+    return this.#tokens.size > 0;
+  }
+
   /** An account that nobody has asked for its name, because the registry could not be asked how. */
   get isKept(): boolean {
     return (

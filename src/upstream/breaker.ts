@@ -15,6 +15,7 @@ export interface BreakerParts {
   readonly probe: () => Promise<number>;
   /** Whether a status of the probe is a sign of life. */
   readonly isAlive: (status: number) => boolean;
+  /** Not called before the first answer, or the first outage. */
   readonly show: (isUp: boolean) => void;
   /** Whatever reason is told or logged is told without them. */
   readonly secrets: Secrets;
@@ -80,12 +81,16 @@ export class Breaker {
   constructor(parts: BreakerParts) {
     this.#parts = parts;
     this.#pauses = new Backoff({ firstMs: parts.pauseMs, maxMs: MAX_PAUSE_MS });
-    parts.show(true);
   }
 
   /** `undefined` while nothing speaks against the upstream. */
   get trouble(): Trouble | undefined {
     return this.#outage ?? this.#suspicion;
+  }
+
+  /** Whether it has answered anything since the start. */
+  get hasAnswered(): boolean {
+    return this.#answers > 0;
   }
 
   /** Whether the registry gives no sign of life to our own question, which is asked now unless it just was. */
@@ -177,6 +182,7 @@ export class Breaker {
 
   #succeed(): void {
     const { upstream, what, show, log, clock } = this.#parts;
+    if (this.#answers === 0) show(true);
     this.#answers += 1;
     this.#refusals = 0;
     this.#brokenConnections = 0;

@@ -60,8 +60,8 @@ export class HttpUpstream implements Upstream {
   }
 
   get status(): Upstream['status'] {
-    const { trouble, accounts } = this.#client;
-    if (!trouble) return { state: 'up', accounts };
+    const { trouble, accounts, hasAnswered } = this.#client;
+    if (!trouble) return { state: hasAnswered ? 'up' : 'unknown', accounts };
     const { state, since, reason } = trouble;
     return { state, since, reason, accounts };
   }

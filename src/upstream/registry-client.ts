@@ -65,7 +65,8 @@ export class RegistryClient {
     const sources = config.credentials.map((entry) => openCredentials(entry, context));
     const accounts = (sources.length > 0 ? sources : [undefined]).map((credentials) => {
       const authenticator = new Authenticator({ ...context, realms: sender.realms, credentials });
-      return new Account({ sender, elsewhere, authenticator, clock });
+      const turned = this.#tellLogin;
+      return new Account({ sender, elsewhere, authenticator, clock, secrets, turned });
     });
     this.#accounts = new Accounts(config.name, accounts, clock);
     this.#bandwidth =
@@ -80,6 +81,10 @@ export class RegistryClient {
     return this.#sender.trouble;
   }
 
+  get hasAnswered(): boolean {
+    return this.#sender.breaker.hasAnswered;
+  }
+
   async isSilent(): Promise<boolean> {
     return this.#sender.breaker.isSilent();
   }
@@ -91,6 +96,15 @@ export class RegistryClient {
   get accounts(): AccountStatus[] {
     return this.#accounts.status;
   }
+
+  readonly #tellLogin = ({ label: account, refused }: Account): void => {
+    const { config, log, metrics } = this.#parts;
+    const upstream = config.name;
+    if (refused) log.warn({ upstream, account, reason: refused.reason }, TEXTS.loginRefused);
+    else log.info({ upstream, account }, TEXTS.loginTaken);
+    const count = this.accounts.filter((status) => status.refused).length;
+    metrics.upstreamRefusedAccounts.set({ upstream }, count);
+  };
 
   /** Resolves with the headers. */
   async send(wanted: RegistryRequest): Promise<RegistryResponse> {

@@ -61,6 +61,8 @@ export const TEXTS = {
     `token realm ${host} does not belong to ${registry}: credentials are not sent there; if that is meant, list it in ${key}`,
   // Logins.
   unknownLogin: 'asks for a login in a way that is not Bearer or Basic',
+  loginRefused: 'the upstream refuses the login of an account',
+  loginTaken: 'the upstream takes the login of the account again',
   hiddenPerhaps: ({ host }: { host: string }) =>
     `${host} answered 404 without a login, and its /v2/ did not say how to log in`,
   noCredentials: 'asks for a login and no credentials are configured',

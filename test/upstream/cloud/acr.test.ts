@@ -94,7 +94,7 @@ test.serial(`a service principal's token is exchanged by the registry itself`, a
     exchanges.map((each) => Object.fromEntries(each)),
     [{ grant_type: 'access_token', service: host, tenant: TENANT, access_token: AAD_TOKEN }],
   );
-  t.deepEqual(registry.conversation(), [HEAD, TOKEN, HEAD, GET]);
+  t.deepEqual(registry.conversation(), ['GET /v2/', TOKEN, HEAD, GET]);
   const [asked = new URLSearchParams()] = registry.requests
     .filter(({ origin }) => origin === 'token')
     .map((request) => request.form);

@@ -97,7 +97,7 @@ test.serial(
       /^AWS4-HMAC-SHA256 Credential=AKIDEXAMPLEEXAMPLE\/\d{8}\/eu-central-1\/ecr\/aws4_request, SignedHeaders=[a-z0-9;-]+, Signature=[0-9a-f]{64}$/,
     );
 
-    t.deepEqual(registry.conversation(), [HEAD, HEAD, GET, 'GET /v2/app/blobs/<app.layer0>']);
+    t.deepEqual(registry.conversation(), ['GET /v2/', HEAD, GET, 'GET /v2/app/blobs/<app.layer0>']);
     const login = 'AWS:first:pass:word';
     t.deepEqual(shown(world), ['none', login, login, login]);
     await world.mirror.keeps(t, world.secrets);
@@ -154,7 +154,7 @@ test.serial('ECR Public is asked in its own way, and its password buys a token',
   t.deepEqual([path, body], ['/', '{}']);
   t.is(headers['x-amz-target'], 'SpencerFrontendService.GetAuthorizationToken');
   t.regex(headers.authorization ?? '', /\/us-east-1\/ecr-public\/aws4_request, /);
-  t.deepEqual(registry.conversation(), [HEAD, 'GET token repository:app:pull', HEAD, GET]);
+  t.deepEqual(registry.conversation(), ['GET /v2/', 'GET token repository:app:pull', HEAD, GET]);
   t.deepEqual(
     registry.requests.map(({ authorization }) => authorization),
     ['none', 'basic:AWS', 'bearer:AWS', 'bearer:AWS'],

@@ -107,7 +107,7 @@ test.serial(`a service account's key buys a token for the registry's service`, a
   t.true((await mirror.get(MANIFEST)).body.equals(image.manifest.bytes));
   t.deepEqual(asked, ['CONNECT oauth2.googleapis.com:443']);
   await verifyAssertion(t, google);
-  t.deepEqual(registry.conversation(), [HEAD, 'GET token repository:app:pull', HEAD, GET]);
+  t.deepEqual(registry.conversation(), ['GET /v2/', 'GET token repository:app:pull', HEAD, GET]);
   t.deepEqual(
     registry.requests.map(({ authorization }) => authorization),
     ['none', `basic:${USER}`, `bearer:${USER}`, `bearer:${USER}`],

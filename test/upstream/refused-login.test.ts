@@ -1,0 +1,96 @@
+import test from 'ava';
+import type { ServerStatus, UpstreamStatus } from '../../src/api/status-api.ts';
+import type { AuthOptions } from '../helpers/fake-token-server.ts';
+import { get } from '../helpers/client.ts';
+import type { TestMirror } from '../helpers/mirror.ts';
+import { UPSTREAM, startScene } from '../helpers/scene.ts';
+
+const REFUSED = 'the upstream refuses the login of an account';
+const TAKEN = 'the upstream takes the login of the account again';
+
+async function statusOf({ server }: TestMirror): Promise<UpstreamStatus | undefined> {
+  const { body } = await get(`${server.adminUrl}/api/v1/status`);
+  return (JSON.parse(body.toString()) as ServerStatus).upstreams[0];
+}
+
+async function metricsOf({ server }: TestMirror): Promise<(number | undefined)[]> {
+  const { upstreamUp, upstreamRefusedAccounts } = server.metrics;
+  const [up, refused] = await Promise.all([upstreamUp.get(), upstreamRefusedAccounts.get()]);
+  return [up.values[0]?.value, refused.values[0]?.value];
+}
+
+for (const [kind, saysOf] of [
+  ['basic', (host: string) => `${host} refused access with the configured credentials (401)`],
+  [
+    'bearer',
+    (host: string) =>
+      `the token service ${host} answered 401 to the configured credentials: UNAUTHORIZED: unauthorized`,
+  ],
+] as const) {
+  test(`a wrong password shows in status, metrics and one warning, until it is taken again: ${kind}`, async (t) => {
+    const auth: { -readonly [Key in keyof AuthOptions]: AuthOptions[Key] } = {
+      kind,
+      username: 'robot',
+      password: 'of-today',
+    };
+    const { registry, mirror, manifest, clock } = await startScene(t, {
+      registry: { auth },
+      upstream: {
+        credentials: { username: 'robot', password: 'of-yesterday' },
+        hydrate: 'off',
+      },
+    });
+    t.is((await manifest('latest')).status, 403);
+    t.is((await manifest('latest')).status, 403);
+    const reason = saysOf(registry.host);
+    const refused = { since: clock.now(), reason };
+    const status = { name: UPSTREAM, state: 'up', accounts: [{ account: 'robot', refused }] };
+    t.deepEqual(await statusOf(mirror), status as UpstreamStatus);
+    t.deepEqual(await metricsOf(mirror), [1, 1]);
+    auth.password = 'of-yesterday';
+    t.is((await manifest('latest')).status, 200);
+    t.deepEqual((await statusOf(mirror))?.accounts, [{ account: 'robot' }]);
+    t.deepEqual(await metricsOf(mirror), [1, 0]);
+    t.deepEqual(
+      mirror.log
+        .filter(({ msg }) => msg === REFUSED || msg === TAKEN)
+        .map(({ level, upstream, account, reason: why, msg }) => [
+          level,
+          upstream,
+          account,
+          why,
+          msg,
+        ]),
+      [
+        [40, UPSTREAM, 'robot', reason, REFUSED],
+        [30, UPSTREAM, 'robot', undefined, TAKEN],
+      ],
+    );
+  });
+}
+
+test('a repository that an account may not see is no word about its login', async (t) => {
+  const { registry, mirror, ask } = await startScene(t, {
+    registry: {
+      auth: { kind: 'bearer', username: 'robot', password: 'right', private: ['library/app'] },
+    },
+    upstream: { credentials: { username: 'robot', password: 'right' } },
+  });
+  registry.status('/v2/library/other/manifests/latest', 401, { times: Infinity });
+  t.is((await ask('/v2/library/other/manifests/latest')).status, 403);
+  t.deepEqual((await statusOf(mirror))?.accounts, [{ account: 'robot' }]);
+  t.deepEqual(await metricsOf(mirror), [1, undefined]);
+});
+
+test('an upstream that was never asked is not up: its state is unknown and its metric absent until it answers', async (t) => {
+  const { mirror, manifest } = await startScene(t, { upstream: { hydrate: 'off' } });
+  t.deepEqual(await statusOf(mirror), {
+    name: UPSTREAM,
+    state: 'unknown',
+    accounts: [{ account: 'anonymous' }],
+  });
+  t.deepEqual(await metricsOf(mirror), [undefined, undefined]);
+  t.is((await manifest('latest')).status, 200);
+  t.is((await statusOf(mirror))?.state, 'up');
+  t.deepEqual(await metricsOf(mirror), [1, undefined]);
+});
