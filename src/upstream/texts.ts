@@ -158,8 +158,11 @@ export const TEXTS = {
   openPort: ({ port, host, more }: { port: number; host: string; more: string }) =>
     `open port ${port} (TCP, outgoing) to ${host} in the firewall, check the route${more}`,
   orSetProxy: ', or set a proxy',
-  certificate: ({ issuer, days }: { issuer: string; days: number }) =>
-    `certificate of ${issuer}, ${days} days left`,
+  certificate: (found: { issuer: string; days: number; trusted: string }) =>
+    `certificate of ${found.issuer}, ${found.days} days left; trusted are ${found.trusted}`,
+  caAlone: 'the authorities of tls.ca alone',
+  authorities: ({ system, ca }: { system: boolean; ca: boolean }) =>
+    `the public authorities${system ? ', those of the system' : ''}${ca ? ', those of tls.ca' : ''}`,
   renewBefore: ({ host, day }: { host: string; day: string }) =>
     `renew the certificate of ${host} before ${day}`,
   uncheckedValid: 'not checked, although valid',
@@ -208,8 +211,9 @@ export const TEXTS = {
   basicLogin: '/v2/ asks for a login (401): Basic',
   noTokenService: '/v2/ asks for a token (401) and names no service for it',
   setRealm: 'set the realm of the token service in the configuration of the registry',
-  bearerLogin: ({ origin }: { origin: string }) =>
-    `/v2/ asks for a token (401): Bearer, from ${origin}`,
+  bearerLogin: ({ origin, way }: { origin: string; way: string }) =>
+    `/v2/ asks for a token (401): Bearer, from ${origin}${way}`,
+  throughProxy: ({ address }: { address: string }) => ` through the proxy ${address}`,
   correctRealm: ({ key }: { key: string }) =>
     `check that ${key} is the registry itself; if it is, correct the realm in its configuration`,
   redirected: ({ where }: { where: string }) => `/v2/ is answered with ${where}`,

@@ -468,11 +468,15 @@ const FOREIGN =
 const TRUSTED = 'tls: { ca: ca.pem }';
 
 for (const [certificate, keys, line] of [
-  ['lasting', TRUSTED, 'ok       tls         certificate of "test authority", 89 days left'],
+  [
+    'lasting',
+    TRUSTED,
+    'ok       tls         certificate of "test authority", 89 days left; trusted are the public authorities, those of the system, those of tls.ca',
+  ],
   [
     'ending',
     TRUSTED,
-    'warning  tls         certificate of "test authority", 4 days left -> renew the certificate of 127.0.0.1 before DAY',
+    'warning  tls         certificate of "test authority", 4 days left; trusted are the public authorities, those of the system, those of tls.ca -> renew the certificate of 127.0.0.1 before DAY',
   ],
   ['expired', TRUSTED, `failed   tls         ${EXPIRED}`],
   ['foreign', TRUSTED, `failed   tls         ${FOREIGN}`],
@@ -553,7 +557,7 @@ tlsTest('through a proxy everything is examined, and nothing goes past it', asyn
       stdout: `reg.example (https://127.0.0.1:PORT)
   ok       name        the proxy 127.0.0.1 is an address
   ok       connection  the proxy 127.0.0.1:PORT connects to 127.0.0.1:PORT in N ms
-  ok       tls         certificate of "test authority", 89 days left
+  ok       tls         certificate of "test authority", 89 days left; trusted are the public authorities, those of the system, those of tls.ca
 ${OPEN}${total(8, 0, 0, 0)}`,
       stderr: '',
     },

@@ -12,6 +12,15 @@ test('HTTPS_PROXY is for https upstreams, HTTP_PROXY for http ones', (t) => {
   t.is(findProxy('https://ghcr.io', {}), undefined);
 });
 
+test('ALL_PROXY is for what has no proxy of its own', (t) => {
+  t.is(
+    findProxy('http://ghcr.io', { ALL_PROXY: PROXY, HTTPS_PROXY: 'http://one.example:1' }),
+    PROXY,
+  );
+  t.is(findProxy('https://ghcr.io', { all_proxy: PROXY }), PROXY);
+  t.is(findProxy('https://ghcr.io', { ALL_PROXY: PROXY, NO_PROXY: '.io' }), undefined);
+});
+
 test('the lower-case variable goes first, and an empty one does not count', (t) => {
   t.is(findProxy('https://ghcr.io', { https_proxy: PROXY, HTTPS_PROXY: 'http://x' }), PROXY);
   t.is(findProxy('https://ghcr.io', { https_proxy: '', HTTPS_PROXY: PROXY }), PROXY);
@@ -58,6 +67,10 @@ test(exempt, '10.0.0.5', 'https://10.0.0.5:5000');
 test(exempt, '10.0.0.0/8', 'https://10.20.30.40');
 test(exempt, 'fd00::/8', 'https://[fd00::1]:5000');
 test(exempt, 'fd00::1', 'https://[fd00::1]');
+test(exempt, '[fd00::1]:5000', 'https://[fd00::1]:5000');
+test(exempt, '10.0.0.5:5000', 'https://10.0.0.5:5000');
+test(exempt, 'example.com.', 'https://reg.example.com');
+test(exempt, 'example.com', 'https://reg.example.com.');
 test(exempt, '[fd00::1]:5000', 'https://[fd00::1]:5000');
 
 const proxied = test.macro({

@@ -136,3 +136,22 @@ const REACHES: Record<Reach, string[]> = {
 for (const [reach, hosts] of Object.entries(REACHES) as [Reach, string[]][]) {
   for (const host of hosts) test(`${host} is ${reach}`, (t) => t.is(reachOf(host), reach));
 }
+
+for (const [entry, host, port, isNamed] of [
+  ['minio', 'minio', 9000, true],
+  ['minio:9000', 'minio', 9000, true],
+  ['minio:9000', 'minio', 80, false],
+  ['minio', 'minio.evil.example', 9000, false],
+  ['*.storage.svc.cluster.local', 'minio.storage.svc.cluster.local', 80, true],
+  ['*.storage.svc.cluster.local', 'minio.other.svc.cluster.local', 80, false],
+  ['*.corp.example:443', 's3.corp.example.', 443, true],
+  ['*.corp.example:443', 's3.corp.example', 9000, false],
+  ['10.20.30.0/24:9000', '10.20.30.40', 9000, true],
+  ['10.20.30.0/24:9000', '10.20.30.40', 22, false],
+  ['[fd12::7]:9000', 'fd12::7', 9000, true],
+  ['[fd12::7]:9000', 'fd12::7', 22, false],
+] as const) {
+  test(`${entry} ${isNamed ? 'names' : 'does not name'} ${host} at ${port}`, (t) => {
+    t.is(new HostList('upstreams.reg.example.storage', [entry]).has(host, port), isNamed);
+  });
+}

@@ -1,6 +1,7 @@
 import type { QuotaStatus } from '../../api/status-api.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
 import { HostList } from '../../config/host-list.ts';
+import { proxyOf } from '../../config/proxy.ts';
 import type { TransportResponse } from '../../net/transport.ts';
 import { chooseChallenge, parseChallenges, readRealm } from '../challenge.ts';
 import { followRedirect, isRedirect } from '../registry-sender.ts';
@@ -55,8 +56,16 @@ function checkChallenge(
     realms: HostList.of(config, 'realms'),
   });
   if (realm === undefined) return failed(TEXTS.noTokenService, TEXTS.setRealm);
-  if (typeof realm === 'object') return ok(TEXTS.bearerLogin({ origin: realm.origin }));
+  if (typeof realm === 'object') {
+    return ok(TEXTS.bearerLogin({ origin: realm.origin, way: wayTo(realm, config) }));
+  }
   return failed(realm, TEXTS.correctRealm({ key: keyOf(config, 'url') }));
+}
+
+/** A host has a proxy of its own, or none. */
+function wayTo(url: URL, config: UpstreamConfig): string {
+  const proxy = proxyOf(config, url);
+  return proxy === undefined ? '' : TEXTS.throughProxy({ address: new URL(proxy).host });
 }
 
 function explainRedirect(

@@ -64,7 +64,9 @@ async function shakeHands(
 
 function describe(certificate: PeerCertificate, config: UpstreamConfig, clock: Clock): Outcome {
   const days = Math.floor(timeUntil(Date.parse(certificate.valid_to), clock) / DAY_MS);
-  const detail = TEXTS.certificate({ issuer: issuerOf(certificate), days });
+  const { ca, only, system } = config.tls;
+  const trusted = only ? TEXTS.caAlone : TEXTS.authorities({ system, ca: ca !== undefined });
+  const detail = TEXTS.certificate({ issuer: issuerOf(certificate), days, trusted });
   if (days >= FEW_DAYS) return ok(detail);
   const { host } = endpointOf(new URL(config.url));
   return warning(detail, TEXTS.renewBefore({ host, day: dayOf(certificate.valid_to) }));
