@@ -53,7 +53,7 @@ export class Runner {
   async fetch(plan: UpstreamPlan): Promise<Fetched> {
     const { config, progress, state, signal } = this.#parts;
     const wanted = wantedOf(plan);
-    await this.#pin(wanted);
+    await pinImages(this.#parts, [...wanted, ...state.current.images]);
     const renewed = new Set(wanted.map(versionKeyOf));
     const rules = new Set(config.rules.filter(isOf(plan)).map(({ path }) => path));
     await record(this.#parts, plan, {
@@ -67,18 +67,6 @@ export class Runner {
     await queue.addAll(plan.items.map((item) => async () => this.#bring(item, fetched)));
     signal.throwIfAborted();
     return fetched;
-  }
-
-  async #pin(wanted: readonly WantedImage[]): Promise<void> {
-    const { pins, timer } = this.#parts;
-    const own = pins.list().filter(({ origin }) => origin === ORIGIN);
-    const pinned = new Set(own.map(({ image }) => image));
-    for (const image of wanted) {
-      const name = digestNameOf(image);
-      if (pinned.has(name)) continue;
-      pinned.add(name);
-      await pins.add({ origin: ORIGIN, image: name, reason: image.rule, since: timer.wall() });
-    }
   }
 
   async #bring(item: PlannedItem, fetched: Fetched): Promise<void> {
@@ -97,6 +85,22 @@ export class Runner {
       if (item.attached.length > 0) fetched.searched.set(...searchOf(item));
     }
     progress.ended(failure === undefined && isWhole);
+  }
+}
+
+/** Pins the digests of images, with the tags that mean them. */
+async function pinImages(
+  { pins, timer }: SyncParts,
+  images: readonly WantedImage[],
+): Promise<void> {
+  const own = pins.list().filter(({ origin }) => origin === ORIGIN);
+  const pinned = new Map(own.map((pin) => [pin.image, pin]));
+  for (const [image, same] of Map.groupBy(images, digestNameOf)) {
+    const before = pinned.get(image);
+    const tags = [...new Set(same.flatMap(({ tag = [] }) => tag))].toSorted();
+    if (before?.tags?.join(' ') === tags.join(' ')) continue;
+    const { reason = same[0]?.rule ?? '', since = timer.wall() } = before ?? {};
+    await pins.add({ origin: ORIGIN, image, tags, reason, since });
   }
 }
 
@@ -133,6 +137,7 @@ export async function concludeRun(
   for (const name of going.map(digestNameOf)) {
     if (!stays.has(name)) await pins.remove({ origin: ORIGIN, image: name });
   }
+  await pinImages(parts, left);
   if (going.length > 0) await state.update({ images: left });
   return { ...done, deselected };
 }

@@ -199,6 +199,8 @@ export interface Pin {
   readonly origin: string;
   /** A name, `name:tag`, `name@digest`, or a glob of one of these. */
   readonly image: string;
+  /** Of a digest: the tags that it keeps beside it when the upstream removes them. Left out: all. */
+  readonly tags?: readonly string[];
   readonly reason?: string;
   readonly since: number;
 }

@@ -41,7 +41,8 @@ export class GoneTags {
 
   /** Whether a pin keeps what the tag means here, whatever the upstream removes. */
   isKept(target: Target, tag: Tag, digest: Digest): boolean {
-    return this.#parts.pins.of({ target, digest, tags: [tag] }).length > 0;
+    const pins = this.#parts.pins.of({ target, digest, tags: [tag] });
+    return pins.some(({ tags }) => tags?.includes(tag) ?? true);
   }
 
   /** Whether this site's copy of the tag's image is ready, so that no question is owed. */

@@ -229,6 +229,27 @@ test('a deleted tag is kept beside another tag of the same image', async (t) => 
   t.deepEqual(answer.body, image.manifest.bytes);
 });
 
+test('a removed tag that nobody keeps is 404 also where another tag of its image is kept', async (t) => {
+  const site = await Site.start(t, { rules: [wants('release', { names: ['v1', 'v2'] })] });
+  const { registry, storePath, timer } = site;
+  for (const tag of ['v1', 'v2', 'v3']) publish(registry, tag, 'same');
+  t.is((await site.manifest(REPOSITORY, 'v3')).status, 200);
+  t.true((await site.run()).isOk);
+  for (const tag of ['v1', 'v3']) registry.untag(REPOSITORY, tag);
+  t.deepEqual(
+    [
+      (await site.manifest(REPOSITORY, 'v1')).status,
+      (await site.manifest(REPOSITORY, 'v3')).status,
+    ],
+    [200, 404],
+  );
+  await site.run();
+  await site.close();
+  const next = await Site.start(t, { rules: [], registry, storePath, timer });
+  t.is((await next.manifest(REPOSITORY, 'v1')).status, 404);
+  t.is((await next.manifest(REPOSITORY, 'v2')).status, 200);
+});
+
 test('a rule with a typing error lets go of nothing that it selected before', async (t) => {
   const { again, image } = await settle(t, ['v1', 'v2'], {
     rules: [wants('keep', { globs: ['v*'] })],

@@ -42,6 +42,9 @@ function isEntry(entry: Fields): boolean {
 
 function isPin(value: unknown): value is Pin {
   if (!isObject(value) || !isPinned(value) || !isTime(value['since'])) return false;
+  const { tags } = value;
+  const isTagged = Array.isArray(tags) && tags.every((tag) => typeof tag === 'string');
+  if (tags !== undefined && !isTagged) return false;
   return value['reason'] === undefined || typeof value['reason'] === 'string';
 }
 
