@@ -94,9 +94,9 @@ export class Addressing {
     } catch (cause) {
       if (!(cause instanceof RegistryError) || cause.code !== 'NAME_UNKNOWN') throw cause;
       const names = [...new Set([...this.#byName.values()].map(({ config }) => config.name))];
-      const problem = String(cause.detail);
-      const detail = TEXTS.noSuchUpstreamButThese({ problem, names: names.join(', ') });
-      throw new RegistryError('NAME_UNKNOWN', { detail, cause });
+      const problem = cause.message;
+      const message = TEXTS.noSuchUpstreamButThese({ problem, names: names.join(', ') });
+      throw new RegistryError('NAME_UNKNOWN', { message, cause });
     }
   }
 
@@ -130,7 +130,8 @@ export class Addressing {
     const entry = this.#byName.get(name.toLowerCase());
     if (entry) return entry;
     throw new RegistryError('NAME_UNKNOWN', {
-      detail: TEXTS.noSuchUpstream({ name: name.slice(0, 255) }),
+      // Docker shows the message and no detail.
+      message: TEXTS.noSuchUpstream({ name: name.slice(0, 255) }),
     });
   }
 

@@ -130,7 +130,7 @@ test('an image of no upstream is a usage error before anything is dialled', asyn
     code: 64,
     stdout: '',
     stderr:
-      'entrepot: repository name not known to registry: "nope.example" is not an upstream of this mirror, which has reg.example; add it under "upstreams" in the configuration file\n',
+      'entrepot: "nope.example" is not an upstream of this mirror, which has reg.example; add it under "upstreams" in the configuration file\n',
   });
   t.is(registry.connections, 0);
 });

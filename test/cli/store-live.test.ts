@@ -108,7 +108,7 @@ for (const isServed of [true, false]) {
     t.deepEqual(
       await run('explain', 'ghcr.io/org/old'),
       refused(
-        'repository name not known to registry: "ghcr.io" is not an upstream of this mirror, which has hub.example; add it under "upstreams" in the configuration file',
+        '"ghcr.io" is not an upstream of this mirror, which has hub.example; add it under "upstreams" in the configuration file',
       ),
     );
     const part = await run('explain', `org/app@${cosigned.manifest.digest}`, '--json');

@@ -271,8 +271,7 @@ function strangerRefusal(stranger: string): Record<string, unknown> {
   return {
     status: 404,
     code: 'NAME_UNKNOWN',
-    message: 'repository name not known to registry',
-    detail: `"${stranger.slice(0, 255)}" is not an upstream of this mirror`,
+    message: `"${stranger.slice(0, 255)}" is not an upstream of this mirror`,
   };
 }
 
