@@ -622,3 +622,18 @@ test('whether it is silent is asked once for all who want to know, and not while
   probes[1]?.resolve(401);
   t.false(await again);
 });
+
+test('three blobs whose first byte does not come in time are no outage: /v2/ answers, and so do others', async (t) => {
+  const { registry, mirror, image, manifest, blob } = await startBreakable(t, {
+    timing: { firstByteMs: 100, attemptsMs: 0 },
+    upstream: { hydrate: 'off' },
+  });
+  t.is((await manifest('latest')).status, 200);
+  const slow = [...image.layers, image.config];
+  for (const layer of slow) registry.hold(layer, { times: Infinity });
+  for (const layer of slow) t.is((await blob(layer)).status, 504);
+  await until('nothing is doubted', async () => (await statusOf(mirror))?.state === 'up');
+  t.deepEqual(await up(mirror), [1]);
+  t.deepEqual(said(mirror, 'the upstream is down'), []);
+  t.is((await manifest('latest')).headers['cache-status'], 'entrepot; hit; detail=revalidated');
+});
