@@ -32,9 +32,19 @@ async function served(cwd: string): Promise<unknown> {
   return until('the server runs', () => existsSync(join(cwd, 'data', 'catalog.holder')));
 }
 
+/** The folder of a mirror that ran once. */
+async function createStore(t: ExecutionContext, yaml: string): Promise<string> {
+  const cwd = createFolder(t, { 'entrepot.yaml': yaml });
+  const child = start(t, { args: ['serve'], cwd, stdout: openSync('/dev/null', 'w') });
+  await served(cwd);
+  child.kill('SIGTERM');
+  t.deepEqual(await once(child, 'exit'), [0, null]);
+  return cwd;
+}
+
 test('a reader that leaves is no failure, and the store that was open is closed', async (t) => {
   const yaml = YAML.replace(' }', `, pins: ${JSON.stringify(PINS)} }`);
-  const cwd = createFolder(t, { 'entrepot.yaml': yaml });
+  const cwd = await createStore(t, yaml);
   const child = start(t, { args: ['pins'], cwd, stdout: 'pipe' });
   const errors = text(child.stderr!);
   const [line] = (await once(child.stdout!, 'data')) as [Buffer];
@@ -46,7 +56,7 @@ test('a reader that leaves is no failure, and the store that was open is closed'
 });
 
 test('a report that cannot be written is a failure that says why', async (t) => {
-  const cwd = createFolder(t, { 'entrepot.yaml': YAML });
+  const cwd = await createStore(t, YAML);
   const child = start(t, { args: ['pins'], cwd, stdout: openSync('/dev/full', 'w') });
   const errors = text(child.stderr!);
   const [code] = (await once(child, 'exit')) as [number];
