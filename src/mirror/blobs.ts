@@ -1,6 +1,6 @@
 import type { ByteRange, Content, Reader } from '../oci/content.ts';
 import type { Digest } from '../oci/digest.ts';
-import { itemKey, type Target } from '../oci/reference.ts';
+import { isSameTarget, itemKey, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore, StoredBlob } from '../store/files/blob-store.ts';
@@ -40,12 +40,15 @@ export class Blobs {
   readonly #parts: BlobsParts;
   /** Records whose damaged files were reported already. */
   readonly #reported = new WeakSet<BlobRecord>();
-  /** What upstreams lately said they do not have. */
+  /** What upstreams lately said they do not have, by GET. */
   readonly #negatives: ExpiringMap<string, true>;
+  /** What they said so of by HEAD, which counts for a HEAD alone: some fetch on GET only. */
+  readonly #headNegatives: ExpiringMap<string, true>;
 
   constructor(parts: BlobsParts) {
     this.#parts = parts;
     this.#negatives = new ExpiringMap({ max: MAX_NEGATIVES, clock: parts.clock });
+    this.#headNegatives = new ExpiringMap({ max: MAX_NEGATIVES, clock: parts.clock });
   }
 
   /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
@@ -53,7 +56,7 @@ export class Blobs {
     const held = await this.#held(target, digest);
     const mayRead = await this.#mayRead(target, digest, held);
     if (mayRead === 'damaged') return this.get(target, digest, demand, attempt);
-    if (!mayRead) return this.#absent(target, digest);
+    if (!mayRead) return this.#absent(target, digest, 'HEAD');
     this.#parts.access.note(target, digest);
     this.#parts.hydrator.blobPulled(target, digest);
     const isForeign = mayRead === 'foreign';
@@ -65,7 +68,7 @@ export class Blobs {
       downloads.mayWaitForUs(target, digest) &&
       !(await this.#parts.possession.head(target, digest))
     ) {
-      return this.#absent(target, digest);
+      return this.#absent(target, digest, 'HEAD');
     }
     const options = { isForeign, isSecondTry: attempt > 1 };
     const found = await downloads.join(target, digest, demand, options);
@@ -74,7 +77,7 @@ export class Blobs {
       return this.#bypass(target, digest, demand, new Error(TEXTS.notFoundEachTime));
     }
     if (found === 'again') return this.get(target, digest, demand, attempt + 1);
-    if (!found) return this.#absent(target, digest);
+    if (!found) return this.#absent(target, digest, 'GET');
     return answerOf(found);
   }
 
@@ -103,24 +106,44 @@ export class Blobs {
     fault: Error,
   ): Promise<Answer<Content>> {
     const head = await this.#parts.possession.head(target, digest);
-    if (!head) return this.#absent(target, digest);
-    const how = { size: head.size, fault };
+    const how = { size: head?.size, fault };
     const found = await this.#parts.downloads.passOn(target, digest, demand, how);
-    return found ? { ...answerOf(found), source: 'bypass' } : this.#absent(target, digest);
+    return found ? { ...answerOf(found), source: 'bypass' } : this.#absent(target, digest, 'GET');
   }
 
-  /** Never begins or waits for a transfer of bytes. */
+  /** Never begins a transfer of bytes, nor waits for more than the headers of one. */
   async stat(target: Target, digest: Digest): Promise<Answer<BlobStat>> {
+    const { downloads } = this.#parts;
+    const wasRunning = downloads.targetOf(target, digest) !== undefined;
     const held = await this.#held(target, digest);
     if (held && (await this.#parts.possession.isOwn(target, digest))) {
       const mayRead = await this.#mayRead(target, digest, held);
       if (mayRead === 'damaged') return this.stat(target, digest);
-      return mayRead ? { value: held, source: 'hit' } : this.#absent(target, digest);
+      return mayRead ? { value: held, source: 'hit' } : this.#absent(target, digest, 'HEAD');
     }
-    if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
+    // It was kept after the look into the store.
+    if (!held && wasRunning && !downloads.targetOf(target, digest))
+      return this.stat(target, digest);
+    const joined = held ? undefined : await this.#statRunning(target, digest);
+    if (joined) return joined;
+    if (this.#isNegative(target, digest) || this.#headNegatives.has(itemKey(target, digest)))
+      return { value: undefined, source: 'negative' };
     const head = await this.#parts.possession.head(target, digest);
-    if (!head) return this.#absent(target, digest);
+    if (!head) return this.#absent(target, digest, 'HEAD');
     return { value: { size: head.size, isVerified: false }, source: 'miss' };
+  }
+
+  /** What a running download tells of a blob that this repository is known to have. */
+  async #statRunning(target: Target, digest: Digest): Promise<Answer<BlobStat> | undefined> {
+    const { catalog, downloads } = this.#parts;
+    const running = downloads.targetOf(target, digest);
+    if (!running || downloads.mayWaitForUs(target, digest)) return undefined;
+    const isKnown =
+      isSameTarget(running, target) || (await catalog.findLink(target, digest)) === 'proven';
+    const content = isKnown ? await downloads.peek(target, digest) : undefined;
+    if (content?.size === undefined) return undefined;
+    const { size, isVerified } = content;
+    return { value: { size, isVerified }, source: isVerified ? 'hit' : 'joined' };
   }
 
   /** `undefined` also for a blob that the disk cannot give: it is fetched anew. */
@@ -178,10 +201,12 @@ export class Blobs {
     return this.#negatives.has(itemKey(target, digest));
   }
 
-  #absent(target: Target, digest: Digest): Answer<never> {
+  /** `by`: how the upstream said so. */
+  #absent(target: Target, digest: Digest, by: 'GET' | 'HEAD'): Answer<never> {
     if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
     const { negativeTtlMs } = this.#parts.upstreams.of(target).policy;
-    this.#negatives.set(itemKey(target, digest), true, negativeTtlMs);
+    const negatives = by === 'GET' ? this.#negatives : this.#headNegatives;
+    negatives.set(itemKey(target, digest), true, negativeTtlMs);
     return { value: undefined, source: 'miss' };
   }
 }

@@ -56,6 +56,7 @@ export class Manifests {
     try {
       const head = await this.#head(target, digest, demand);
       const value = head && statOf(head);
+      if (head?.body) return await this.keep(target, head.body, demand);
       if (head && !value)
         return this.#remembered(target, digest, await this.fetch(target, digest, demand));
       return this.#remembered(target, digest, { value, source: 'miss' });
@@ -71,7 +72,7 @@ export class Manifests {
 
   /** Asks the upstream, also for what is held, and keeps what it gives. Shared by all who ask at once. */
   async fetch(target: Target, digest: Digest, demand = INTERACTIVE): Promise<Answer<HeldManifest>> {
-    const { flight, possession, upstreams, heldManifests } = this.#parts;
+    const { announced, flight, possession, upstreams, heldManifests } = this.#parts;
     const question: Question = { what: 'manifest', of: target, about: digest, demand };
     // A HEAD goes round a loop of mirrors and comes back as a fault; a GET would wait for itself.
     if (flight.mayWaitForUs(question) && !(await this.#head(target, digest, demand))) {
@@ -84,12 +85,16 @@ export class Manifests {
         // one has it too.
         const head = await this.#head(target, digest, asked);
         if (!head) return { value: undefined, source: 'miss' };
+        const { mediaType } = head;
         const body =
-          head.mediaType && (await heldManifests.readBody(target, digest, head.mediaType));
+          head.body ?? (mediaType && (await heldManifests.readBody(target, digest, mediaType)));
         if (body) return this.keep(target, body, asked);
       }
       const { upstream } = upstreams.of(target);
       const body = await upstream.getManifest(target.repository, digest, asked);
+      // A HEAD of a tag told of it.
+      const isMisled = !body && announced.takeOf(target, digest).length > 0;
+      if (isMisled) upstream.misledByHead();
       return body ? this.keep(target, body, asked) : { value: undefined, source: 'miss' };
     });
   }
@@ -167,6 +172,6 @@ export class Manifests {
 
 /** `undefined` for a HEAD that lacks what clients need: then a GET must tell. */
 export function statOf({ digest, mediaType, size }: ManifestHead): ManifestStat | undefined {
-  if (digest === undefined || mediaType === undefined || size === undefined) return undefined;
+  if (mediaType === undefined || size === undefined) return undefined;
   return { digest, mediaType, size };
 }

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { Metrics } from '../observe/metrics.ts';
 import { readAll } from '../oci/content.ts';
-import { isEmpty, type Digest } from '../oci/digest.ts';
+import type { Digest } from '../oci/digest.ts';
 import { isSameTarget, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Health } from '../store/care/care.ts';
@@ -130,8 +130,12 @@ export class Possession {
       const asking = this.head(target, digest);
       const head = await (link === 'claimed' ? upstreams.withinDeadline(target, asking) : asking);
       if (held && head?.size !== undefined && head.size !== held.size) {
-        // The upstream or the file is wrong: the file can be verified.
+        // The upstream or the file is wrong: the file can be verified, and a HEAD is but a hint.
         if (!(await held.verify())) return 'damaged';
+        if ((await this.prove(target, held)) === 'shown') {
+          await health.recorded(catalog.recordLink(target, digest));
+          return true;
+        }
         const reason = TEXTS.announcedSize({ announced: head.size, held: held.size });
         throw new UpstreamError(target.upstream, 'bad-response', reason);
       }
@@ -150,14 +154,16 @@ export class Possession {
     return this.#parts.upstreams.of(target).upstream.isSilent();
   }
 
-  /** What the upstream says that it has, asked by HEAD, once for all who ask at a time. */
+  /**
+   * What the upstream says that it has, asked by HEAD, once for all who ask at a time. Where a manifest
+   * of the repository lists the blob, only a GET may say that there is none.
+   */
   async head(target: Target, digest: Digest): Promise<BlobHead | undefined> {
     const { catalog, upstreams, flight } = this.#parts;
     return flight.do({ what: 'blob by HEAD', of: target, about: digest }, async (asked) => {
       const { upstream } = upstreams.of(target);
-      const head = await upstream.headBlob(target.repository, digest, asked);
-      const size = head && (await sizeOf(catalog, { target, digest }, head));
-      return head && { ...(size !== undefined && { size }) };
+      const size = await sizeInManifests(catalog, target, digest);
+      return upstream.headBlob(target.repository, digest, { demand: asked, size });
     });
   }
 
@@ -226,22 +232,7 @@ async function heldRange(held: StoredBlob, range: { start: number; end: number }
   }
 }
 
-/**
- * The size of a blob that an upstream has, from a held manifest of the repository or else from the
- * answer to a HEAD: some middleboxes answer every HEAD without a length, with one of 0, or with that
- * of a compressed answer.
- */
-export async function sizeOf(
-  catalog: Catalog,
-  { target, digest }: { target: Target; digest: Digest },
-  { size }: BlobHead,
-): Promise<number | undefined> {
-  const described = await sizeInManifests(catalog, target, digest);
-  if (described !== undefined) return described;
-  return size !== undefined && (size > 0 || isEmpty(digest)) ? size : undefined;
-}
-
-/** What a held manifest of the repository says. */
+/** The size that a held manifest of the repository says the blob has; `undefined` where none lists it. */
 export async function sizeInManifests(
   catalog: Catalog,
   target: Target,

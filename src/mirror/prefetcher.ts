@@ -45,12 +45,13 @@ export class Prefetcher {
 
   /** What the upstream says that the tag means; nothing is held for it but what only a GET tells. */
   async resolve(target: Target, tag: Tag): Promise<Digest | undefined> {
-    const { gone, clock } = this.#parts;
+    const { gone, clock, manifests } = this.#parts;
     const askedAt = clock.wall();
     const head = await this.#upstream(target).headManifest(target.repository, tag, SYNC);
     if (!head) await gone.add(target, tag, askedAt);
-    if (!head || head.digest) return head?.digest;
-    return this.#parts.tags.refresh(target, tag, SYNC);
+    // What it cost a pull to learn is not fetched again.
+    if (head?.body) await manifests.keep(target, head.body, SYNC);
+    return head?.digest;
   }
 
   async referrers(target: Target, subject: Digest): Promise<readonly Descriptor[]> {

@@ -14,6 +14,7 @@ import type { GoneTags } from './gone-tags.ts';
 import type { HeldManifest, HeldManifests, ManifestStat } from './held-manifests.ts';
 import type { Listings } from './listings.ts';
 import { statOf, type Manifests } from './manifests.ts';
+import type { ManifestBody } from '../upstream/upstream.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
@@ -47,9 +48,11 @@ export interface ResolvedTag<Manifest extends ManifestStat = ManifestStat> exten
 
 /** What the upstream says of a tag that it has. */
 interface TagHead {
+  readonly digest: Digest;
   /** Left out: only a GET can tell. */
-  readonly digest?: Digest;
   readonly stat?: ManifestStat | undefined;
+  /** A GET had to tell. */
+  readonly body?: ManifestBody;
   readonly saidAt: Instant;
   /** The upstream is a mirror that could not ask its own upstream. */
   readonly warning?: string;
@@ -65,7 +68,7 @@ const MAX_NEGATIVES = 10_000;
  *           ├─ said to be absent within the negative ttl ──────────────▶ negative, or stale if kept
  *           ├─ announced within the ttl, for a HEAD ───────────────────▶ hit
  *           └─ asked of the upstream by HEAD, once for all who ask ─┬──▶ absent: miss, or stale if kept
- *                 │                                                 ├──▶ means what is held: revalidated
+ *                 │  (by GET where that cannot tell)                ├──▶ means what is held: revalidated
  *                 │                                                 ├──▶ means another held manifest: miss
  *                 │                                                 ├──▶ not held, for a HEAD: miss, announced
  *                 │                                                 └──▶ not held, for a GET: fetched, miss
@@ -205,9 +208,10 @@ export class Tags {
         ? { ...announced, digest: announced.stat.digest }
         : await this.#head(target, tag, asked);
       if (!told) return this.#recordGone(target, tag, askedAt.wall);
-      const held = told.digest && (await manifests.find(target, told.digest));
+      const held = await manifests.find(target, told.digest);
       if (held) return this.#confirm(target, tag, held, told);
-      if (detail === 'manifest' || !told.stat) return this.#fetch(target, tag, told, asked);
+      if (detail === 'manifest' || !told.stat || told.body)
+        return this.#fetch(target, tag, told, asked);
       const { stat, saidAt, warning } = told;
       const rest = { ...(warning !== undefined && { warning }) };
       this.#ages.heard(target, tag, saidAt);
@@ -239,15 +243,16 @@ export class Tags {
       (asked) => upstream.headManifest(target.repository, tag, asked),
     );
     if (!head) return undefined;
-    const { digest, copy } = head;
+    const { digest, copy, body } = head;
     const reason = copy ? TEXTS.parentSays(copy) : '';
     if (copy && !policy.mayServeStale(copy.ageMs)) {
       throw new UpstreamError(upstream.name, 'failing', reason);
     }
     return {
+      digest,
       stat: statOf(head),
       saidAt: earlier(askedAt, copy?.ageMs ?? 0),
-      ...(digest && { digest }),
+      ...(body && { body }),
       ...(copy && { warning: TEXTS.parentOf({ upstream: upstream.name, reason }) }),
     };
   }
@@ -280,13 +285,19 @@ export class Tags {
     });
   }
 
-  /** By digest wherever it is known, so that all who want the same manifest share one request. */
+  /** By digest, so that all who want the same manifest share one request. */
   async #fetch(target: Target, tag: Tag, told: TagHead, demand: Demand): Promise<ResolvedTag> {
-    const { digest, saidAt, warning } = told;
+    const { digest, body, saidAt, warning } = told;
+    const { manifests, upstreams } = this.#parts;
     const askedAt = this.#ages.now();
-    let fetched = digest && (await this.#parts.manifests.fetch(target, digest, demand));
-    // The digest is not known, or the tag has moved since and what it meant is gone.
-    if (!fetched?.value) fetched = await this.#fetchByTag(target, tag, demand);
+    let fetched = await (body
+      ? manifests.keep(target, body, demand)
+      : manifests.fetch(target, digest, demand));
+    if (!fetched.value) {
+      // The tag has moved since and what it meant is gone, or the HEAD told of another manifest.
+      fetched = await this.#fetchByTag(target, tag, demand);
+      if (fetched.value) upstreams.of(target).upstream.misledByHead();
+    }
     if (!fetched.value) return this.#recordGone(target, tag, askedAt.wall);
     if (fetched.source !== 'bypass') {
       await this.#record(target, tag, fetched.value.digest, saidAt);

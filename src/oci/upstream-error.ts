@@ -38,6 +38,7 @@ export interface UpstreamErrorOptions {
   readonly isUnasked?: boolean;
   readonly isOurs?: boolean;
   readonly isCostly?: boolean;
+  readonly isAnswer?: boolean;
   readonly cause?: unknown;
 }
 
@@ -54,6 +55,8 @@ export class UpstreamError extends Error {
   readonly isUnasked: boolean;
   /** This machine had no socket or memory left to connect with; the upstream is not to blame. */
   readonly isOurs: boolean;
+  /** It is what the question itself was answered, not a login on the way to it. */
+  readonly isAnswer: boolean;
   /** It took many requests to learn, and would again: it counts for as long as an absence. */
   readonly isCostly: boolean;
 
@@ -82,12 +85,13 @@ export class UpstreamError extends Error {
     this.isUnasked = options.isUnasked ?? false;
     this.isOurs = options.isOurs ?? false;
     this.isCostly = options.isCostly ?? false;
+    this.isAnswer = options.isAnswer ?? false;
   }
 
   /** The same in other words, without its cause. */
   withReason(reason: string): UpstreamError {
-    const { status, retryAfterMs, isUnasked, isOurs, isCostly } = this;
-    const options = { status, retryAfterMs, isUnasked, isOurs, isCostly };
+    const { status, retryAfterMs, isUnasked, isOurs, isCostly, isAnswer } = this;
+    const options = { status, retryAfterMs, isUnasked, isOurs, isCostly, isAnswer };
     return new UpstreamError(this.upstream, this.fault, reason, options);
   }
 }

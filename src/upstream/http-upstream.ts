@@ -1,8 +1,15 @@
-import { fallbackTag } from '../oci/cosign.ts';
+import { fallbackTag, isAttachedTag } from '../oci/cosign.ts';
 import { Deadline } from '../net/deadline.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { digestOf, isDigest, splitDigest, type Algorithm, type Digest } from '../oci/digest.ts';
+import {
+  digestOf,
+  isDigest,
+  isEmpty,
+  splitDigest,
+  type Algorithm,
+  type Digest,
+} from '../oci/digest.ts';
 import { parseContentRange, parseLength } from '../oci/length.ts';
 import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
 import { essence, isIndexType, isManifestType, MANIFEST_ACCEPT } from '../oci/media-types.ts';
@@ -14,19 +21,22 @@ import {
   type Repository,
   type Tag,
 } from '../oci/reference.ts';
-import { INTERACTIVE, type Demand } from './demand.ts';
+import { INTERACTIVE, isInteractive, type Demand } from './demand.ts';
 import { bodyOf, Encodings } from './encodings.ts';
+import { HeadTrust } from './head-trust.ts';
 import { ListingReader, type ListingRequest } from './listing.ts';
 import { parentCopy } from './registry-answer.ts';
 import { Referrers } from './referrers.ts';
 import { RegistryClient, type RegistryResponse, type SmallResponse } from './registry-client.ts';
-import type { RegistrySenderParts } from './registry-sender.ts';
+import type { RegistryRequest, RegistrySenderParts } from './registry-sender.ts';
 import type {
   BlobBody,
   BlobHead,
+  BlobHeadOptions,
   BlobOptions,
   ManifestBody,
   ManifestHead,
+  ParentCopy,
   ReferrerList,
   Upstream,
 } from './upstream.ts';
@@ -46,6 +56,7 @@ export class HttpUpstream implements Upstream {
   readonly #listings: ListingReader;
   readonly #referrers: Referrers;
   readonly #encodings = new Encodings();
+  readonly #heads: HeadTrust;
   readonly #listingMs: number;
 
   constructor(parts: RegistrySenderParts) {
@@ -56,6 +67,7 @@ export class HttpUpstream implements Upstream {
     this.#client = new RegistryClient(parts);
     this.#listings = new ListingReader({ upstream: this.name, client: this.#client });
     this.#referrers = new Referrers({ listings: this.#listings, clock });
+    this.#heads = new HeadTrust(clock);
     this.#listingMs = timing.listingMs ?? LISTING_MS;
   }
 
@@ -79,6 +91,47 @@ export class HttpUpstream implements Upstream {
     reference: Reference,
     demand: Demand = INTERACTIVE,
   ): Promise<ManifestHead | undefined> {
+    const isGuess = !isInteractive(demand) && isAttachedTag(reference);
+    return this.#headManifest(repository, reference, { demand, isGuess });
+  }
+
+  /**
+   * `isGuess`: the tag is made of a digest and looked for unasked, for most images in vain. Then the 404
+   * of a HEAD is believed as long as this registry's are true.
+   */
+  async #headManifest(
+    repository: Repository,
+    reference: Reference,
+    { demand, isGuess }: { demand: Demand; isGuess: boolean },
+  ): Promise<ManifestHead | undefined> {
+    let isAbsent = false;
+    return this.#heads.ask({
+      kind: 'manifest',
+      head: async () => {
+        const head = await this.#askHead(repository, reference, demand);
+        isAbsent = head === 'absent';
+        return head === 'absent' ? undefined : head;
+      },
+      get: async () => {
+        demand.advanced?.();
+        const read = await this.#readManifest(repository, reference, { demand, attempts: 1 });
+        if (!read) return undefined;
+        const { body, copy } = read;
+        const { mediaType } = body.manifest;
+        const told = { digest: body.digest, mediaType, size: body.bytes.length };
+        return { ...told, body, ...(copy && { copy }) };
+      },
+      isEnough: (told) =>
+        told !== undefined || (isAbsent && isGuess && !this.#heads.doubts('manifest')),
+    });
+  }
+
+  /** `undefined` for an answer that does not say which manifest it is about. */
+  async #askHead(
+    repository: Repository,
+    reference: Reference,
+    demand: Demand,
+  ): Promise<ManifestHead | 'absent' | undefined> {
     const response = await this.#client.send({
       kind: 'manifest',
       method: 'HEAD',
@@ -87,20 +140,25 @@ export class HttpUpstream implements Upstream {
       demand,
     });
     response.discard();
-    if (response.status === 404) return undefined;
-    if (response.status === 405) return {};
     const digest = isDigestReference(reference)
       ? reference
       : response.headers['docker-content-digest'];
+    if (response.status === 404) return 'absent';
+    if (!isDigest(digest)) return undefined;
     const mediaType = essence(response.headers['content-type']);
-    const size = sizeFrom(response);
+    // No manifest is empty: some middleboxes answer every HEAD with a length of 0.
+    const size = sizeFrom(response) || undefined;
     const copy = parentCopy(response.headers, this.#client.secrets);
     return {
+      digest,
       ...(copy && { copy }),
-      ...(isDigest(digest) && { digest }),
       ...(isManifestType(mediaType) && { mediaType }),
       ...(size !== undefined && { size }),
     };
+  }
+
+  misledByHead(): void {
+    this.#heads.misled('manifest');
   }
 
   async getManifest(
@@ -108,13 +166,21 @@ export class HttpUpstream implements Upstream {
     reference: Reference,
     demand: Demand = INTERACTIVE,
   ): Promise<ManifestBody | undefined> {
+    return (await this.#readManifest(repository, reference, { demand }))?.body;
+  }
+
+  async #readManifest(
+    repository: Repository,
+    reference: Reference,
+    asked: Pick<RegistryRequest, 'demand' | 'attempts'>,
+  ): Promise<{ body: ManifestBody; copy: ParentCopy | undefined } | undefined> {
     const response = await this.#client.read(
       {
+        ...asked,
         kind: 'manifest',
         method: 'GET',
         ...this.#target(repository, `manifests/${reference}`),
         headers: { accept: MANIFEST_ACCEPT },
-        demand,
       },
       MAX_MANIFEST_BYTES,
     );
@@ -122,40 +188,55 @@ export class HttpUpstream implements Upstream {
     if (!response.bytes) {
       throw this.#badResponse(TEXTS.manifestTooLarge({ bytes: MAX_MANIFEST_BYTES }));
     }
-    return this.#verifyManifest(reference, response.bytes, response);
+    const body = this.#verifyManifest(reference, response.bytes, response);
+    return { body, copy: parentCopy(response.headers, this.#client.secrets) };
   }
 
   async headBlob(
     repository: Repository,
     digest: Digest,
-    demand: Demand = INTERACTIVE,
+    { demand = INTERACTIVE, size: listed, isWanted = false }: BlobHeadOptions = {},
   ): Promise<BlobHead | undefined> {
-    const response = await this.#client.send({
+    const doubts404 = isWanted || listed !== undefined;
+    return this.#heads.ask<BlobHead>({
       kind: 'blob',
-      method: 'HEAD',
-      ...this.#target(repository, `blobs/${digest}`),
-      demand,
+      head: async () => {
+        const response = await this.#client.send({
+          kind: 'blob',
+          method: 'HEAD',
+          ...this.#target(repository, `blobs/${digest}`),
+          demand,
+        });
+        response.discard();
+        if (response.status === 404) return undefined;
+        const said = sizeFrom(response);
+        // Some middleboxes answer every HEAD without a length, with one of 0, or that of what they pack.
+        const size = listed ?? (said === 0 && !isEmpty(digest) ? undefined : said);
+        return { ...(size !== undefined && { size }) };
+      },
+      get: async () => this.#headByRange(repository, digest, { demand, listed }),
+      isEnough: (told) => (told ? told.size !== undefined : !doubts404),
     });
-    response.discard();
-    if (response.status === 404) return undefined;
-    if (response.status === 405) return this.#headByRange(repository, digest, demand);
-    const size = sizeFrom(response);
-    return { ...(size !== undefined && { size }) };
   }
 
-  /** For registries that refuse HEAD: asks for the first byte. */
+  /** Asks for the first byte, which nobody waits for. */
   async #headByRange(
     repository: Repository,
     digest: Digest,
-    demand: Demand,
+    { demand, listed }: { demand: Demand; listed: number | undefined },
   ): Promise<BlobHead | undefined> {
+    demand.advanced?.();
+    const range = isEmpty(digest) ? {} : { start: 0, end: 1 };
     try {
-      const body = await this.getBlob(repository, digest, { demand, start: 0, end: 1 });
+      const body = await this.getBlob(repository, digest, { demand, ...range });
       body?.discard();
-      return body && { ...(body.size !== undefined && { size: body.size }) };
+      const size = listed ?? body?.size;
+      return body && { ...(size !== undefined && { size }) };
     } catch (error) {
       // It has the blob, although no range of it.
-      if (error instanceof UpstreamError && error.status === 206) return {};
+      if (error instanceof UpstreamError && error.status === 206) {
+        return { ...(listed !== undefined && { size: listed }) };
+      }
       throw error;
     }
   }
@@ -279,8 +360,8 @@ export class HttpUpstream implements Upstream {
     tag: Tag,
     demand: Demand,
   ): Promise<readonly Descriptor[]> {
-    if (!(await this.headManifest(repository, tag, demand))) return [];
-    const index = await this.getManifest(repository, tag, demand);
+    const head = await this.#headManifest(repository, tag, { demand, isGuess: true });
+    const index = head?.body ?? (head && (await this.getManifest(repository, tag, demand)));
     return index && isIndexType(index.manifest.mediaType) ? index.manifest.successors : [];
   }
 

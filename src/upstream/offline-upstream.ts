@@ -14,6 +14,7 @@ export function createOfflineUpstream(name: string): Upstream {
     watch: () => () => {},
     headManifest: refuse,
     getManifest: refuse,
+    misledByHead: () => {},
     headBlob: refuse,
     getBlob: refuse,
     listTags: refuse,

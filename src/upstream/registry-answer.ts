@@ -21,7 +21,6 @@ interface Judged {
 }
 
 interface Asked {
-  readonly method: 'GET' | 'HEAD';
   /** How the request was made known: `anonymously`. */
   readonly login: string;
 }
@@ -40,10 +39,10 @@ const STALE = /(?:^|,)\s*entrepot\s*;\s*hit\s*;\s*detail=stale\s*(?:$|,)/;
 /** The spec's one form of a warning. */
 const WARNING = /^299 - "((?:[^"\\]|\\.)*)"/;
 
-/** `undefined` when an answer may count: content, 404, and 405 to a HEAD. */
+/** `undefined` when an answer may count: content, and 404. */
 export function judge(answer: Judged, asked: Asked): Verdict | undefined {
   const { status, headers, url } = answer.response;
-  if (status === 404 || (status === 405 && asked.method === 'HEAD')) return undefined;
+  if (status === 404) return undefined;
   if (status !== 200 && status !== 206) return judgeStatus(answer, asked);
   // A portal's or a login's page with 200 is no proof that a registry has anything.
   if (essence(headers['content-type']) === 'text/html') {

@@ -3,7 +3,7 @@ import type { AccountStatus } from '../api/status-api.ts';
 import { readDocument } from '../net/content-coding.ts';
 import { pausesOf } from '../net/timing.ts';
 import type { TransportResponse } from '../net/transport.ts';
-import { UpstreamError, type UpstreamFault } from '../oci/upstream-error.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
 import { Account } from './account.ts';
 import { Accounts } from './accounts.ts';
 import { Authenticator } from './authenticator.ts';
@@ -22,7 +22,7 @@ import {
 import { Secrets } from './secrets.ts';
 import { TEXTS } from './texts.ts';
 
-/** Of status 200, 206, 404, and 405 to a HEAD; everything else is thrown. */
+/** Of status 200, 206 and 404; everything else is thrown. */
 export interface RegistryResponse extends Pick<
   TransportResponse,
   'status' | 'headers' | 'url' | 'codings'
@@ -38,7 +38,6 @@ export interface SmallResponse extends Pick<RegistryResponse, 'status' | 'header
 }
 
 const MAX_ATTEMPTS = 3;
-const REFUSALS: ReadonlySet<UpstreamFault> = new Set(['unauthorized', 'denied', 'refused']);
 
 /**
  * Requests to one registry: by an account with quota left, again when the registry or the way to it
@@ -140,9 +139,9 @@ export class RegistryClient {
         return await deadline.within(attempt({ ...wanted, deadline }));
       } catch (error) {
         const pause = pauses.after(attempts);
-        const final = wanted.isStream || attempts === MAX_ATTEMPTS;
+        const final = wanted.isStream || attempts >= (wanted.attempts ?? MAX_ATTEMPTS);
         const late = performance.now() + pause > lastStart;
-        if (final || late || !isPassing(error)) throw this.#withoutSecrets(error);
+        if (final || late || !isPassing(error, wanted)) throw this.#withoutSecrets(error);
         await deadline.within(sleep(pause, undefined, { signal: wanted.demand.signal }));
       }
     }
@@ -199,19 +198,14 @@ export class RegistryClient {
     const { response, isOwn } = answer;
     const { status, headers } = response;
     const login = account.isAnonymous || !isOwn ? TEXTS.anonymously : TEXTS.withCredentials;
-    const verdict = judge(answer, { method: wanted.method, login });
+    const verdict = judge(answer, { login });
     if (!verdict) return undefined;
-    // A refused HEAD has no body to say why: the GET that is refused likewise costs no pull.
-    const isRefusal = REFUSALS.has(verdict.fault);
-    const isWithoutBody = wanted.method === 'HEAD' && isOwn && isRefusal;
-    const spoken = isWithoutBody
-      ? await this.#sender.repeatByGet(wanted, answer).catch(() => undefined)
-      : response;
-    const said = spoken ? await readErrorMessage(spoken, this.secrets) : '';
+    const said = await readErrorMessage(response, this.secrets);
     const isLimit = status === 429 && isOwn;
     const retryAfterMs = isLimit ? account.quota.waitMs(wanted) : parseRetryAfter(headers, clock);
     const reason = `${verdict.reason}${said}${this.#sender.tellMove(answer.movedTo)}`;
-    return new UpstreamError(config.name, verdict.fault, reason, { status, retryAfterMs });
+    const options = { status, retryAfterMs, isAnswer: true };
+    return new UpstreamError(config.name, verdict.fault, reason, options);
   }
 
   async #accept(wanted: RegistryRequest, response: TransportResponse): Promise<RegistryResponse> {
@@ -237,8 +231,9 @@ export class RegistryClient {
   }
 }
 
-/** Worth another attempt soon: the next one may well succeed. */
-function isPassing(error: unknown): boolean {
+/** Worth another attempt soon: the next one may well succeed. After a silent HEAD a GET is asked. */
+function isPassing(error: unknown, { method }: RegistryRequest): boolean {
   if (!(error instanceof UpstreamError) || error.isUnasked) return false;
+  if (error.fault === 'timeout' && method === 'HEAD') return false;
   return error.fault === 'unreachable' || error.fault === 'timeout' || error.fault === 'failing';
 }

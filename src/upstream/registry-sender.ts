@@ -37,6 +37,8 @@ export interface RegistryRequest {
   readonly demand: Demand;
   /** Of the whole question; each request has one of its own without it. */
   readonly deadline?: Deadline;
+  /** How often it may be sent; three times unless given. */
+  readonly attempts?: number;
   /** A blob: its body is no part of the exchange, and the caller repeats by itself what failed. */
   readonly isStream?: boolean;
 }
@@ -152,15 +154,6 @@ export class RegistrySender implements Sender {
       url = next;
     }
     throw this.#badRedirect(TEXTS.tooManyRedirects({ most: MAX_REDIRECTS }));
-  }
-
-  /** The same by GET, from where the registry answered it. */
-  async repeatByGet(
-    wanted: RegistryRequest,
-    { response: { url }, authorization }: RegistryAnswer,
-  ): Promise<TransportResponse> {
-    const headers = { accept: 'application/json' };
-    return this.#ask({ ...wanted, method: 'GET', headers, isStream: false }, url, authorization);
   }
 
   /** What is to be told behind a failure of a registry that has moved; else nothing. */

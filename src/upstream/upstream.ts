@@ -32,7 +32,13 @@ export interface Upstream {
     reference: Reference,
     demand?: Demand,
   ): Promise<ManifestBody | undefined>;
-  headBlob(repository: Repository, digest: Digest, demand?: Demand): Promise<BlobHead | undefined>;
+  /** To be called when a HEAD of a manifest told of another one than GET brings, or of none that is there. */
+  misledByHead(): void;
+  headBlob(
+    repository: Repository,
+    digest: Digest,
+    options?: BlobHeadOptions,
+  ): Promise<BlobHead | undefined>;
   getBlob(
     repository: Repository,
     digest: Digest,
@@ -45,7 +51,14 @@ export interface Upstream {
   close(): Promise<void>;
 }
 
-/** How an upstream does, as far as its answers tell. */
+export interface BlobHeadOptions {
+  readonly demand?: Demand;
+  /** What a manifest of the repository says: it stands in for a missing length, and doubts a 404. */
+  readonly size?: number | undefined;
+  /** A client wants the bytes: only a GET may say that there are none. */
+  readonly isWanted?: boolean;
+}
+
 export interface BlobOptions {
   readonly demand?: Demand;
   /** First byte wanted; 0 sends no `Range` unless there is an end. */
@@ -80,13 +93,15 @@ export interface ParentCopy {
   readonly warning: string;
 }
 
-/** Registries leave out any of these; what is missing takes a GET to learn. */
+/** Registries leave out type or size; what is missing takes a GET to learn. */
 export interface ManifestHead {
-  readonly digest?: Digest;
+  readonly digest: Digest;
   readonly mediaType?: string;
   readonly size?: number;
   /** The upstream is a mirror that could not ask itself. */
   readonly copy?: ParentCopy;
+  /** It took a GET to learn, which brought this. */
+  readonly body?: ManifestBody;
 }
 
 /** Verified: the bytes are the digest's, and parse as the manifest. */

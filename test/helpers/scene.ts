@@ -124,5 +124,5 @@ export function refusalOf({ status, headers, body }: ClientAnswer): Record<strin
 
 /** The `Warning` of a stale answer with this cause. */
 export function staleWarning(cause: string): string {
-  return `299 - "served from the mirror's copy: ${cause}"`;
+  return `299 - "served from the mirror's copy: ${cause.replaceAll('"', String.raw`\"`)}"`;
 }

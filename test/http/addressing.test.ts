@@ -349,7 +349,10 @@ test('a Host that means an upstream may be asked for a repository that looks lik
     headers: { host: 'ghcr.mirror.example' },
   });
   t.is(answer.status, 404);
-  t.deepEqual(world.conversation(), ['ghcr.io: HEAD /v2/example.com/app/manifests/latest']);
+  t.deepEqual(world.conversation(), [
+    'ghcr.io: HEAD /v2/example.com/app/manifests/latest',
+    'ghcr.io: GET /v2/example.com/app/manifests/latest',
+  ]);
 });
 
 // Names

@@ -18,6 +18,7 @@ const TTL = { ttlMs: 5 * MINUTE };
 const COLD = { status: 200, cache: 'entrepot; fwd=miss; stored', age: '0' };
 
 const HEAD_LATEST = `HEAD /v2/${REPOSITORY}/manifests/latest`;
+const GET_LATEST = `GET /v2/${REPOSITORY}/manifests/latest`;
 const GET_APP = `GET /v2/${REPOSITORY}/manifests/<app>`;
 const GET_MOVED = `GET /v2/${REPOSITORY}/manifests/<moved>`;
 
@@ -494,7 +495,10 @@ test('a 404 is asked for once within the negative ttl, and then again', async (t
   t.deepEqual(refusalOf(second), refusal);
   t.is(second.headers['cache-status'], 'entrepot; hit; detail=negative');
   t.is((await manifest('nothing', { method: 'HEAD' })).status, 404);
-  t.deepEqual(registry.conversation(), [`HEAD /v2/${REPOSITORY}/manifests/nothing`]);
+  t.deepEqual(registry.conversation(), [
+    `HEAD /v2/${REPOSITORY}/manifests/nothing`,
+    `GET /v2/${REPOSITORY}/manifests/nothing`,
+  ]);
   clock.advance(1);
   t.is((await manifest('nothing')).status, 200);
 });
@@ -515,8 +519,9 @@ test('without a negative ttl every client asks', async (t) => {
   const first = await manifest('nothing');
   t.deepEqual([first.status, first.headers['cache-status']], [404, 'entrepot; fwd=miss']);
   t.is((await manifest('nothing')).status, 404);
-  const line = `HEAD /v2/${REPOSITORY}/manifests/nothing`;
-  t.deepEqual(registry.conversation(), [line, line]);
+  const path = `/v2/${REPOSITORY}/manifests/nothing`;
+  const lines = [`HEAD ${path}`, `GET ${path}`];
+  t.deepEqual(registry.conversation(), [...lines, ...lines]);
 });
 
 test('a 404 of a digest and of a blob is asked for once within the negative ttl', async (t) => {
@@ -544,7 +549,7 @@ test('a held tag that the upstream removed is 404', async (t) => {
   t.is((await manifest('latest')).status, 404);
   t.is((await manifest('latest', { method: 'HEAD' })).status, 404);
   t.is((await manifest(image.manifest.digest)).status, 200, 'its digest is still held');
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, HEAD_LATEST]);
+  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_LATEST, HEAD_LATEST, GET_LATEST]);
 });
 
 test('a tag that the upstream removed stays gone when it goes down, also after a restart', async (t) => {
@@ -561,6 +566,7 @@ test('a tag that the upstream removed stays gone when it goes down, also after a
     GET_APP,
     HEAD_LATEST,
     HEAD_LATEST,
+    GET_LATEST,
   ]);
   await registry.refuse();
   clock.advance(30 * SECOND);
@@ -597,7 +603,13 @@ test('a removed tag that comes back upstream is a tag like any other when that g
   t.is((await manifest('latest', { method: 'HEAD' })).status, 200);
   await registry.refuse();
   t.is((await manifest('latest')).headers['cache-status'], 'entrepot; hit; detail=stale');
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_APP, HEAD_LATEST, HEAD_LATEST]);
+  t.deepEqual(registry.conversation(), [
+    HEAD_LATEST,
+    GET_APP,
+    HEAD_LATEST,
+    GET_LATEST,
+    HEAD_LATEST,
+  ]);
 });
 
 test('a tag that was old enough to be answered at once is not once it is gone', async (t) => {
@@ -610,7 +622,8 @@ test('a tag that was old enough to be answered at once is not once it is gone', 
   t.is((await manifest('latest')).headers['cache-status'], 'entrepot; hit; detail=stale');
   await idle(mirror);
   t.is((await manifest('latest')).status, 404);
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_APP, HEAD_LATEST, HEAD_LATEST]);
+  const gone = [HEAD_LATEST, GET_LATEST];
+  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_APP, ...gone, ...gone]);
 });
 
 test('a tag that comes back after its removal is confirmed by one HEAD', async (t) => {

@@ -30,7 +30,7 @@ interface Fault {
   readonly cause: (host: string) => string;
   /** What the registry's own JSON adds to it. */
   readonly words?: string;
-  /** A HEAD, which has no words, is followed by a GET that brings them. */
+  /** A HEAD, which has no words and may be refused alone, is followed by one GET. */
   readonly isReread?: true;
   /** It is also asked by ourselves whether it is there at all. */
   readonly isProbed?: true;
@@ -73,6 +73,7 @@ function failing(status: number): Omit<Fault, 'strike'> {
     detail: { fault: 'failing', upstreamStatus: status },
     cause: (host) => `${host} answered ${status}`,
     heard: 3,
+    isReread: true,
   };
 }
 
@@ -83,7 +84,7 @@ function refusing(status: 401 | 403): Omit<Fault, 'strike'> {
     detail: { fault: fault ?? '', upstreamStatus: status },
     cause: (host) => `${host} ${verb} access anonymously (${status})`,
     heard: 1,
-    ...(status === 403 && { isReread: true }),
+    ...(status === 403 && { isReread: true as const }),
   };
 }
 
@@ -105,6 +106,7 @@ const FAULTS: Record<string, Fault> = {
     cause: (host) => `no answer from ${host} within 1000 ms`,
     heard: 3,
     isProbed: true,
+    isReread: true,
     scene: {
       timing: { headersMs: 1_000, firstByteMs: 1_000 },
       tags: { revalidateTimeoutMs: 20_000 },
@@ -207,10 +209,13 @@ function times(count: number, line: string): string[] {
 }
 
 /** The requests that one question leads to before its fault is believed. */
-function asks({ heard, ping, isReread }: Fault, line: string): string[] {
-  const isMute = isReread && line.startsWith('HEAD ');
-  const besides = isMute ? line.replace('HEAD', 'GET') : ping;
-  return Array.from({ length: heard }, () => [line, besides ?? []].flat()).flat();
+function asks({ heard, ping, isReread, isProbed }: Fault, line: string): string[] {
+  if (isReread && line.startsWith('HEAD ')) {
+    const get = line.replace('HEAD', 'GET') + (line.includes('/blobs/') ? ' bytes=0-0' : '');
+    // A GET, not another HEAD, follows one that had no answer in time.
+    return [...times(isProbed ? 1 : heard, line), get];
+  }
+  return Array.from({ length: heard }, () => [line, ping ?? []].flat()).flat();
 }
 
 /** Without our own question, whether it is there at all. */
@@ -242,6 +247,7 @@ function refusesBare(t: ExecutionContext, { refusal }: Fault, answer: ClientAnsw
 }
 
 const HEAD_LATEST = `HEAD /v2/${REPOSITORY}/manifests/latest`;
+const GET_LATEST = `GET /v2/${REPOSITORY}/manifests/latest`;
 
 for (const [claim, fault] of Object.entries(FAULTS)) {
   for (const method of ['GET', 'HEAD']) {
@@ -372,7 +378,8 @@ test('a held tag is answered from its copy when a portal answers HTML with 200',
     });
     t.is(answer.headers['docker-content-digest'], image.manifest.digest);
   }
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, HEAD_LATEST]);
+  // The page was all that GET brought too.
+  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_LATEST, HEAD_LATEST, GET_LATEST]);
 });
 
 test('what is not held is 502 when a portal answers HTML with 200, and its page is not passed on', async (t) => {
@@ -387,11 +394,15 @@ test('what is not held is 502 when a portal answers HTML with 200, and its page 
   t.is((await blob(image.layer(0), { method: 'HEAD' })).status, 502);
   t.deepEqual(registry.conversation(), [
     HEAD_LATEST,
+    GET_LATEST,
     `GET /v2/${REPOSITORY}/manifests/<app>`,
     `GET /v2/${REPOSITORY}/blobs/<app.layer0>`,
     HEAD_LATEST,
+    GET_LATEST,
     `HEAD /v2/${REPOSITORY}/manifests/<app>`,
+    `GET /v2/${REPOSITORY}/manifests/<app>`,
     `HEAD /v2/${REPOSITORY}/blobs/<app.layer0>`,
+    `GET /v2/${REPOSITORY}/blobs/<app.layer0> bytes=0-0`,
   ]);
 });
 

@@ -3,7 +3,7 @@ import { Digester, IntegrityError, isEmpty, splitDigest, type Digest } from '../
 import type { Target } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import type { Ingest } from '../../store/files/blob-store.ts';
-import { sizeOf } from '../possession.ts';
+import { sizeInManifests } from '../possession.ts';
 import { TEXTS } from '../texts.ts';
 import type { SharedDemand } from './demand.ts';
 import { Deposit, isStoreFault, type DepositParts } from './deposit.ts';
@@ -247,9 +247,11 @@ export class Download implements Content, Growing, Outcome {
 
   /** False when there is no such blob. Nobody waits for the headers of what is fetched beside the work. */
   async #announce(): Promise<boolean> {
-    const head = await this.#transfer.askWhileWaiting(this.#parts.demand.wantedByClient);
+    const listed = await sizeInManifests(this.#parts.catalog, this.target, this.digest);
+    const { wantedByClient } = this.#parts.demand;
+    const head = await this.#transfer.askWhileWaiting(wantedByClient, listed);
     if (typeof head !== 'object') return head !== 'absent';
-    const size = await sizeOf(this.#parts.catalog, this, head);
+    const { size } = head;
     if (size !== undefined) this.#transfer.expect(size);
     // An empty body is verified before its headers go out.
     this.#isAnnounced = size !== 0;

@@ -4,7 +4,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, isSameTarget, type Target } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { StoredBlob } from '../../store/files/blob-store.ts';
-import { isInteractive } from '../../upstream/demand.ts';
+import { INTERACTIVE, isInteractive } from '../../upstream/demand.ts';
 import { sizeInManifests, type Possession, type Evidence } from '../possession.ts';
 import { TEXTS } from '../texts.ts';
 import type { Upstreams } from '../upstreams.ts';
@@ -95,6 +95,21 @@ export class Downloads {
   mayWaitForUs(target: Target, digest: Digest): boolean {
     const running = this.#running.get(keyOf(target, digest));
     return running !== undefined && !running.isAnswered && running.chainLength < chainLength();
+  }
+
+  /**
+   * What runs for the digest, once its upstream has answered, for who only looks: it counts as nobody's
+   * wish. `undefined` when it came to nothing.
+   */
+  async peek(target: Target, digest: Digest): Promise<StoredBlob | Download | undefined> {
+    try {
+      const content = await this.#running.get(keyOf(target, digest))?.opening;
+      if (!(content instanceof Download)) return content;
+      using patience = this.#patience(INTERACTIVE);
+      return (await patience.wait(content, content.started)) ? content : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   /**

@@ -125,13 +125,17 @@ export class Transfer {
   }
 
   /**
-   * Asks by HEAD, once that is worth it, unless the turn comes first. Says nothing when the HEAD fails:
-   * some refuse it, and the GET will tell.
+   * Asks by HEAD, once that is worth it, unless the turn comes first. Says nothing when that fails: the
+   * GET will tell. `listed` is the size that a manifest says.
    */
-  async askWhileWaiting(worth: Promise<void>): Promise<BlobHead | 'absent' | undefined> {
+  async askWhileWaiting(
+    worth: Promise<void>,
+    listed: number | undefined,
+  ): Promise<BlobHead | 'absent' | undefined> {
     const { upstream, repository, digest, demand, queue } = this.#parts;
     const ask = async (): Promise<BlobHead | 'absent'> =>
-      (await upstream.headBlob(repository, digest, demand)) ?? 'absent';
+      (await upstream.headBlob(repository, digest, { demand, size: listed, isWanted: true })) ??
+      'absent';
     return queue.askWhileWaiting(this.line(), worth, ask);
   }
 

@@ -20,7 +20,7 @@ export interface ImageCheckParts {
   readonly signal: AbortSignal;
 }
 
-/** A HEAD of the image's manifest, which costs no quota. */
+/** A HEAD of the image's manifest, which costs no quota; a GET where the registry has no HEAD. */
 export async function checkImage(
   { repository, reference }: WantedImage,
   { config, upstream, label, signal }: ImageCheckParts,
@@ -36,9 +36,7 @@ export async function checkImage(
     if (!head) {
       return failed(TEXTS.imageMissing({ image }), TEXTS.checkImageName);
     }
-    return ok(
-      TEXTS.imageThere({ image, digest: head.digest === undefined ? '' : `, ${head.digest}` }),
-    );
+    return ok(TEXTS.imageThere({ image, digest: `, ${head.digest}` }));
   } catch (error) {
     if (!(error instanceof UpstreamError)) throw error;
     return explain(error, { image, repository, config });

@@ -28,7 +28,7 @@ export async function checkRegistry(
     await response.dump();
     return explainRedirect(config, registry, headers['location']);
   }
-  const verdict = judge({ response, isOwn: true }, { method: 'GET', login: TEXTS.toRegistry });
+  const verdict = judge({ response, isOwn: true }, { login: TEXTS.toRegistry });
   if (verdict) {
     const reason = `${verdict.reason}${await readErrorMessage(response, secrets)}`;
     return explainFault({ ...verdict, reason }, config, registry);

@@ -45,11 +45,14 @@ function toRefusal(
   if (refused.at === 'token') return { first: begin, later: token };
   // The token may be to blame for a 401, unless that says `insufficient_scope`; a 403 is the last word.
   const isVague = refused.status === 401 && family.registry.auth?.challenges !== undefined;
-  const again = [...tokenLines(family, login, repository, true), ...last];
+  const newer = tokenLines(family, login, repository, true);
+  const again = (lines: string[]): string[] => [...newer, ...lines];
   // Who asked nobody before has the token of the repository's own challenge already.
   const isGreeted = isVague && login !== 'anonymous';
-  const first = [...begin, ...(isGreeted ? again : []), ...reread];
-  return { first, later: isVague ? [...last, ...again] : last };
+  // By GET once more after a HEAD: with a newer token too.
+  const then = reread.length > 0 && isVague ? [...reread, ...again(reread)] : reread;
+  const first = [...begin, ...(isGreeted ? again(last) : []), ...then];
+  return { first, later: isVague ? [...last, ...again(last)] : last };
 }
 
 for (const family of FAMILIES) {
@@ -77,6 +80,7 @@ for (const family of FAMILIES) {
       spoken(registry).filter((line) => !line.startsWith('GET storage /blobs')),
       heard(family, login, [
         `HEAD ${base}/manifests/missing`,
+        `GET ${base}/manifests/missing`,
         `GET ${base}/manifests/<absent>`,
         `GET ${base}/blobs/<absent>`,
       ]).filter((line) => !line.startsWith('GET storage /blobs')),
@@ -99,7 +103,10 @@ for (const family of FAMILIES) {
     if (missingRepository === 'absent') {
       t.deepEqual(byTag, unknownManifest(NOTHING, 'latest'));
       t.deepEqual(byDigest, unknownManifest(NOTHING, ABSENT.digest));
-      t.deepEqual(afterTag, heard(family, login, [tagLine], { repository: NOTHING }));
+      t.deepEqual(
+        afterTag,
+        heard(family, login, [tagLine, `GET ${paths.HEAD}`], { repository: NOTHING }),
+      );
       t.deepEqual(spoken(registry), heard(family, login, [digestLine], { isKnown: true }));
       return;
     }
