@@ -18,6 +18,7 @@ import type { ManifestBody } from '../upstream/upstream.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
+import { keptTag, NEGATIVE, resolvedTag, type ResolvedTag } from './resolved-tag.ts';
 import { earlier, TagAges, type Instant } from './tag-ages.ts';
 import { TEXTS } from './texts.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -40,11 +41,6 @@ export interface TagsParts {
  * manifest itself, which is held from then on.
  */
 export type TagDetail = 'digest' | 'manifest';
-
-/** What a tag means, with as much of its manifest as was needed. */
-export interface ResolvedTag<Manifest extends ManifestStat = ManifestStat> extends Answer<Digest> {
-  readonly manifest?: Manifest;
-}
 
 /** What the upstream says of a tag that it has. */
 interface TagHead {
@@ -337,24 +333,7 @@ export class Tags {
   }
 }
 
-/** The copy of a tag that the upstream has no more. */
-function keptTag(
-  { upstream }: Target,
-  copy: Pick<Answer<HeldManifest>, 'value' | 'ageMs'>,
-): ResolvedTag<HeldManifest> {
-  return resolvedTag({ ...copy, source: 'stale', warning: TEXTS.keptHere({ upstream }) });
-}
-
 /** What says in words of its own that there is no such tag; anything else is thrown again. */
 function asAbsence(error: unknown): undefined {
   if (!(error instanceof UpstreamError && error.isAbsence)) throw error;
-}
-
-const NEGATIVE: ResolvedTag = { value: undefined, source: 'negative' };
-
-function resolvedTag<Manifest extends ManifestStat>({
-  value,
-  ...answer
-}: Answer<Manifest>): ResolvedTag<Manifest> {
-  return { ...answer, value: value?.digest, ...(value && { manifest: value }) };
 }

@@ -1,34 +1,25 @@
-import { fallbackTag, isAttachedTag } from '../oci/cosign.ts';
+import { fallbackTag } from '../oci/cosign.ts';
 import { Deadline } from '../net/deadline.ts';
-import type { Metrics } from '../observe/metrics.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import { isEmpty, type Digest } from '../oci/digest.ts';
+import { parseContentRange } from '../oci/length.ts';
+import { isIndexType } from '../oci/media-types.ts';
 import {
-  digestOf,
-  isDigest,
-  isEmpty,
-  splitDigest,
-  type Algorithm,
-  type Digest,
-} from '../oci/digest.ts';
-import { parseContentRange, parseLength } from '../oci/length.ts';
-import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
-import { essence, isIndexType, isManifestType, MANIFEST_ACCEPT } from '../oci/media-types.ts';
-import {
-  isDigestReference,
   isRepository,
   isTag,
   type Reference,
   type Repository,
   type Tag,
 } from '../oci/reference.ts';
-import { INTERACTIVE, isInteractive, type Demand } from './demand.ts';
+import { INTERACTIVE, type Demand } from './demand.ts';
 import { bodyOf, Encodings } from './encodings.ts';
 import { HeadTrust } from './head-trust.ts';
 import { ListingReader, type ListingRequest } from './listing.ts';
-import { parentCopy } from './registry-answer.ts';
+import { ManifestReader } from './manifest-reader.ts';
+import { sizeFrom } from './registry-answer.ts';
 import { Referrers } from './referrers.ts';
-import { RegistryClient, type RegistryResponse, type SmallResponse } from './registry-client.ts';
-import type { RegistryRequest, RegistrySenderParts } from './registry-sender.ts';
+import { RegistryClient, type RegistryResponse } from './registry-client.ts';
+import type { RegistrySenderParts } from './registry-sender.ts';
 import type {
   BlobBody,
   BlobHead,
@@ -36,7 +27,6 @@ import type {
   BlobOptions,
   ManifestBody,
   ManifestHead,
-  ParentCopy,
   ReferrerList,
   Upstream,
 } from './upstream.ts';
@@ -51,23 +41,29 @@ const LISTING_MS = 120_000;
 export class HttpUpstream implements Upstream {
   readonly name: string;
   readonly #client: RegistryClient;
-  readonly #metrics: Metrics;
   readonly #prefix: string;
   readonly #listings: ListingReader;
   readonly #referrers: Referrers;
   readonly #encodings = new Encodings();
   readonly #heads: HeadTrust;
+  readonly #manifests: ManifestReader;
   readonly #listingMs: number;
 
   constructor(parts: RegistrySenderParts) {
     const { config, metrics, clock, timing } = parts;
-    this.#metrics = metrics;
     this.name = config.name;
     this.#prefix = config.prefix === undefined ? '' : `${config.prefix}/`;
     this.#client = new RegistryClient(parts);
     this.#listings = new ListingReader({ upstream: this.name, client: this.#client });
     this.#referrers = new Referrers({ listings: this.#listings, clock });
     this.#heads = new HeadTrust(clock);
+    this.#manifests = new ManifestReader({
+      upstream: this.name,
+      client: this.#client,
+      heads: this.#heads,
+      metrics,
+      target: (repository, path) => this.#target(repository, path),
+    });
     this.#listingMs = timing.listingMs ?? LISTING_MS;
   }
 
@@ -91,70 +87,7 @@ export class HttpUpstream implements Upstream {
     reference: Reference,
     demand: Demand = INTERACTIVE,
   ): Promise<ManifestHead | undefined> {
-    const isGuess = !isInteractive(demand) && isAttachedTag(reference);
-    return this.#headManifest(repository, reference, { demand, isGuess });
-  }
-
-  /**
-   * `isGuess`: the tag is made of a digest and looked for unasked, for most images in vain. Then the 404
-   * of a HEAD is believed as long as this registry's are true.
-   */
-  async #headManifest(
-    repository: Repository,
-    reference: Reference,
-    { demand, isGuess }: { demand: Demand; isGuess: boolean },
-  ): Promise<ManifestHead | undefined> {
-    let isAbsent = false;
-    return this.#heads.ask({
-      kind: 'manifest',
-      head: async () => {
-        const head = await this.#askHead(repository, reference, demand);
-        isAbsent = head === 'absent';
-        return head === 'absent' ? undefined : head;
-      },
-      get: async () => {
-        demand.advanced?.();
-        const read = await this.#readManifest(repository, reference, { demand, attempts: 1 });
-        if (!read) return undefined;
-        const { body, copy } = read;
-        const { mediaType } = body.manifest;
-        const told = { digest: body.digest, mediaType, size: body.bytes.length };
-        return { ...told, body, ...(copy && { copy }) };
-      },
-      isEnough: (told) =>
-        told !== undefined || (isAbsent && isGuess && !this.#heads.doubts('manifest')),
-    });
-  }
-
-  /** `undefined` for an answer that does not say which manifest it is about. */
-  async #askHead(
-    repository: Repository,
-    reference: Reference,
-    demand: Demand,
-  ): Promise<ManifestHead | 'absent' | undefined> {
-    const response = await this.#client.send({
-      kind: 'manifest',
-      method: 'HEAD',
-      ...this.#target(repository, `manifests/${reference}`),
-      headers: { accept: MANIFEST_ACCEPT },
-      demand,
-    });
-    response.discard();
-    const digest = isDigestReference(reference)
-      ? reference
-      : response.headers['docker-content-digest'];
-    if (response.status === 404) return 'absent';
-    if (!isDigest(digest)) return undefined;
-    const mediaType = essence(response.headers['content-type']);
-    // No manifest is empty: some middleboxes answer every HEAD with a length of 0.
-    const size = sizeFrom(response) || undefined;
-    const copy = parentCopy(response.headers, this.#client.secrets);
-    return {
-      digest,
-      ...(copy && { copy }),
-      ...(isManifestType(mediaType) && { mediaType }),
-      ...(size !== undefined && { size }),
-    };
+    return this.#manifests.head(repository, reference, { demand });
   }
 
   misledByHead(): void {
@@ -166,30 +99,7 @@ export class HttpUpstream implements Upstream {
     reference: Reference,
     demand: Demand = INTERACTIVE,
   ): Promise<ManifestBody | undefined> {
-    return (await this.#readManifest(repository, reference, { demand }))?.body;
-  }
-
-  async #readManifest(
-    repository: Repository,
-    reference: Reference,
-    asked: Pick<RegistryRequest, 'demand' | 'attempts'>,
-  ): Promise<{ body: ManifestBody; copy: ParentCopy | undefined } | undefined> {
-    const response = await this.#client.read(
-      {
-        ...asked,
-        kind: 'manifest',
-        method: 'GET',
-        ...this.#target(repository, `manifests/${reference}`),
-        headers: { accept: MANIFEST_ACCEPT },
-      },
-      MAX_MANIFEST_BYTES,
-    );
-    if (response.status === 404) return undefined;
-    if (!response.bytes) {
-      throw this.#badResponse(TEXTS.manifestTooLarge({ bytes: MAX_MANIFEST_BYTES }));
-    }
-    const body = this.#verifyManifest(reference, response.bytes, response);
-    return { body, copy: parentCopy(response.headers, this.#client.secrets) };
+    return this.#manifests.get(repository, reference, demand);
   }
 
   async headBlob(
@@ -306,25 +216,6 @@ export class HttpUpstream implements Upstream {
     await this.#client.close();
   }
 
-  #verifyManifest(reference: Reference, bytes: Buffer, response: SmallResponse): ManifestBody {
-    const said = response.headers['docker-content-digest'];
-    const expected = isDigestReference(reference) ? reference : isDigest(said) ? said : undefined;
-    const algorithm: Algorithm = expected ? splitDigest(expected).algorithm : 'sha256';
-    const digest = digestOf(bytes, algorithm);
-    try {
-      const manifest = parseManifest(bytes, response.headers['content-type']);
-      if (expected !== undefined && digest !== expected) {
-        this.#metrics.integrityFailures.inc({ upstream: this.name, where: 'manifest' });
-        throw new ManifestError(TEXTS.otherDigest({ digest, expected }));
-      }
-      return { digest, bytes, manifest };
-    } catch (error) {
-      if (!(error instanceof ManifestError)) throw error;
-      const what = this.#client.secrets.tell(error.message, 300);
-      throw this.#badResponse(TEXTS.sent({ host: response.url.host, what }), { cause: error });
-    }
-  }
-
   /** Only where an answer says that it is compressed. */
   async #sizeOf(
     response: RegistryResponse,
@@ -360,7 +251,7 @@ export class HttpUpstream implements Upstream {
     tag: Tag,
     demand: Demand,
   ): Promise<readonly Descriptor[]> {
-    const head = await this.#headManifest(repository, tag, { demand, isGuess: true });
+    const head = await this.#manifests.head(repository, tag, { demand, isGuess: true });
     const index = head?.body ?? (head && (await this.getManifest(repository, tag, demand)));
     return index && isIndexType(index.manifest.mediaType) ? index.manifest.successors : [];
   }
@@ -406,12 +297,4 @@ export class HttpUpstream implements Upstream {
   #badResponse(reason: string, options: UpstreamErrorOptions = {}): UpstreamError {
     return new UpstreamError(this.name, 'bad-response', reason, options);
   }
-}
-
-/** What a HEAD says of a compressed answer is the length of that. */
-function sizeFrom({
-  codings,
-  headers,
-}: Pick<RegistryResponse, 'codings' | 'headers'>): number | undefined {
-  return codings.length > 0 ? undefined : parseLength(headers['content-length']);
 }

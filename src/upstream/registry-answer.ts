@@ -162,3 +162,11 @@ export function parentCopy(
   const warning = secrets.tell(text.replaceAll(/\\(.)/g, '$1'), MAX_WARNING_LENGTH);
   return { ageMs: seconds * 1000, warning };
 }
+
+/** What a HEAD says of a compressed answer is the length of that. */
+export function sizeFrom({
+  codings,
+  headers,
+}: Pick<TransportResponse, 'codings' | 'headers'>): number | undefined {
+  return codings.length > 0 ? undefined : parseLength(headers['content-length']);
+}

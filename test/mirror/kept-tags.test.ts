@@ -4,6 +4,7 @@ import { MINUTE, SECOND } from '../helpers/clock.ts';
 import { startMirror } from '../helpers/mirror.ts';
 import { REPOSITORY, staleWarning, startScene, told, UPSTREAM } from '../helpers/scene.ts';
 
+const GET_LATEST = `GET /v2/${REPOSITORY}/manifests/latest`;
 const HEAD_LATEST = `HEAD /v2/${REPOSITORY}/manifests/latest`;
 const GET_APP = `GET /v2/${REPOSITORY}/manifests/<app>`;
 const PATH = `/v2/${REPOSITORY}/manifests/latest`;
@@ -26,7 +27,7 @@ for (const pin of [`${UPSTREAM}/${REPOSITORY}:latest`, `${UPSTREAM}/library/*`])
       t.is(answer.headers['docker-content-digest'], image.manifest.digest);
       t.deepEqual(answer.body, method === 'GET' ? image.manifest.bytes : Buffer.alloc(0));
     }
-    t.deepEqual(registry.conversation(), [HEAD_LATEST]);
+    t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_LATEST]);
     clock.advance(30 * SECOND);
     t.deepEqual(told(await manifest('latest')), { ...KEPT, age: '30' });
     t.deepEqual(registry.conversation(), [HEAD_LATEST, HEAD_LATEST]);
@@ -49,7 +50,7 @@ test('a removed tag that a pin keeps is served after a restart, offline and thro
     t.is(answer['status'], 200);
     t.regex(String(warning), /has this tag no more; a pin keeps it here/);
   }
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_APP, HEAD_LATEST]);
+  t.deepEqual(registry.conversation(), [HEAD_LATEST, GET_APP, HEAD_LATEST, GET_LATEST]);
   await mirror.stop();
   for (const offline of [false, true]) {
     const again = await startMirror(t, {

@@ -125,8 +125,7 @@ export class Transfer {
   }
 
   /**
-   * Asks by HEAD, once that is worth it, unless the turn comes first. Says nothing when that fails: the
-   * GET will tell. `listed` is the size that a manifest says.
+   * Asks by HEAD, once that is worth it, unless the turn comes first; the GET tells where that fails.
    */
   async askWhileWaiting(
     worth: Promise<void>,
