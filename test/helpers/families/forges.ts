@@ -82,7 +82,7 @@ export const GHCR: Family = {
   missingRepository: { at: 'token', status: 403, words: REFUSED },
   privateRepository: { at: 'token', status: 403, words: REFUSED },
   wrongCredentials: { at: 'token', status: 403, words: REFUSED },
-  limited: '',
+  limited: ': rate limited',
   tagPages: furtherPages(1000),
   referrers: 'tag',
 };

@@ -215,7 +215,7 @@ test.serial('on a machine of Google its metadata server is asked for the token',
     ['GET /computeMetadata/v1/instance', `GET ${TOKEN_PATH}`],
   );
   for (const { headers } of cloud.requests) t.is(headers['metadata-flavor'], 'Google');
-  t.deepEqual(registry.conversation(), [HEAD, 'GET token repository:app:pull', HEAD, GET]);
+  t.deepEqual(registry.conversation(), ['GET /v2/', 'GET token repository:app:pull', HEAD, GET]);
   await mirror.keeps(t, [auth.password]);
 });
 
