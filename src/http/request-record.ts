@@ -73,9 +73,11 @@ export function logRequest(ctx: V2Context, parts: { metrics: Metrics; log: Log }
 const MAX_SHOWN = 300;
 
 /** Why it was refused, and what was asked for in the client's own words where no target tells. */
-function refusalOf({ path, query, state }: V2Context, error: unknown): Record<string, string> {
+function refusalOf({ req, state }: V2Context, error: unknown): Record<string, string> {
   const { message, detail } = toRegistryError(error);
-  const [namespace] = [query['ns']].flat();
+  // Also of a target that is no URL.
+  const [path = '', search] = (req.url ?? '').split('?', 2);
+  const namespace = new URLSearchParams(search).get('ns') ?? undefined;
   return {
     ...(!state.record.target && { path: path.slice(0, MAX_SHOWN) }),
     ...(namespace !== undefined && { ns: namespace.slice(0, MAX_SHOWN) }),

@@ -76,12 +76,15 @@ export class HeadTrust {
   }
 }
 
-/** Whether a GET may fare better. A loop of mirrors is one by GET too, and so is a login that fails. */
+/**
+ * Whether a GET may fare better. A loop of mirrors is one by GET too, and so is a login that fails; who
+ * limits the rate of requests is not asked more.
+ */
 function mayBeOfHead(error: unknown): error is UpstreamError {
   if (!(error instanceof UpstreamError) || error.isUnasked || error.isOurs) return false;
   const { fault, status, isAnswer } = error;
   if (fault === 'timeout' || fault === 'unreachable') return true;
-  return isAnswer && status !== 508;
+  return isAnswer && status !== 508 && status !== 429;
 }
 
 /** It was answered, by a status that says what is thought of the request. */

@@ -74,7 +74,8 @@ test('two accounts that are both refused are asked once each', async (t) => {
   registry.status(/^\/v2\//, 429, { ...always, headers: { 'Retry-After': '0' } });
   t.is((await manifest('latest')).status, 429);
   t.is((await manifest('latest')).status, 429);
-  t.is(registry.requests.length, 2);
+  const asked = 'HEAD /v2/library/app/manifests/latest';
+  t.deepEqual(registry.conversation(), ['GET /v2/', asked, asked]);
 });
 
 // Logins

@@ -86,7 +86,9 @@ test('whoever waits for a turn is told so in time, those who joined as well', as
   const [first, layer] = [add('first'), add('layer')];
   const gate = registry.hold(first, { after: 1000 });
   const running = await open(urlOf(first));
+  // It tells no size, so that there are no headers to send before the turn.
   registry.status(/blobs/, 501, { ...always, method: 'HEAD' });
+  registry.status((request) => request.toString().endsWith(' bytes=0-0'), 501, always);
   const pulls = [get(urlOf(layer)), get(urlOf(layer))];
   for (const { status, body } of await Promise.all(pulls)) {
     t.is(status, 504);

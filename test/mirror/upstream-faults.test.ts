@@ -123,7 +123,9 @@ const FAULTS: Record<string, Fault> = {
     strike: async (registry) => registry.changeTls(OTHER.server),
     refusal: { status: 502, code: 'UNAVAILABLE' },
     detail: { fault: 'unreachable' },
-    cause: (host) => `no connection to ${host} (UNABLE_TO_VERIFY_LEAF_SIGNATURE)`,
+    cause: (host) =>
+      `the certificate of ${host} is of an authority that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE); ` +
+      'set upstreams.hub.example.tls.ca to the PEM file of that authority',
     heard: 0,
     scene: {
       registry: { tls: TRUSTED.server },

@@ -154,7 +154,7 @@ test('metrics tell how it stands and how the last run went', async (t) => {
     'entrepot_sync_last_run_duration_seconds 0',
     'entrepot_sync_failures_total 0',
   ]);
-  site.registry.status('v1', 403);
+  site.registry.status('v1', 403, { times: 2 });
   await site.run();
   t.deepEqual(await metric(site, 'entrepot_sync_failures_total'), [
     'entrepot_sync_failures_total 1',
@@ -164,7 +164,7 @@ test('metrics tell how it stands and how the last run went', async (t) => {
 test('the first scrape of a process tells how sync stands, before anyone asked and offline', async (t) => {
   const { site } = await startReady(t);
   const { registry, storePath } = site;
-  registry.status('v1', 403);
+  registry.status('v1', 403, { times: 2 });
   t.false((await site.run()).isOk);
   await site.close();
   for (const offline of [false, true]) {
