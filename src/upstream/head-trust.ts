@@ -76,15 +76,13 @@ export class HeadTrust {
   }
 }
 
-/**
- * Whether a GET may fare better. A loop of mirrors is one by GET too, and so is a login that fails; who
- * limits the rate of requests is not asked more.
- */
+/** Answers that say nothing of HEAD: of a limit of requests, a server that is down, a loop of mirrors. */
+const NOT_OF_HEAD = new Set([429, 502, 503, 504, 508]);
+
+/** Whether a GET may fare better: only what was answered may be about HEAD. */
 function mayBeOfHead(error: unknown): error is UpstreamError {
-  if (!(error instanceof UpstreamError) || error.isUnasked || error.isOurs) return false;
-  const { fault, status, isAnswer } = error;
-  if (fault === 'timeout' || fault === 'unreachable') return true;
-  return isAnswer && status !== 508 && status !== 429;
+  if (!(error instanceof UpstreamError) || error.isUnasked) return false;
+  return error.isAnswer && !NOT_OF_HEAD.has(error.status ?? 0);
 }
 
 /** It was answered, by a status that says what is thought of the request. */

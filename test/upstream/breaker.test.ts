@@ -463,7 +463,8 @@ test('each bad verdict doubles the pause, up to half a minute, and a good one en
     t.deepEqual(await heardAfter(1), [PROBE], `after ${seconds} s`);
   }
   registry.heal();
-  t.deepEqual(await heardAfter(30 * SECOND), [PROBE, `HEAD /v2/${REPOSITORY}/manifests/unheld`]);
+  const unheld = `/v2/${REPOSITORY}/manifests/unheld`;
+  t.deepEqual(await heardAfter(30 * SECOND), [PROBE, `HEAD ${unheld}`, `GET ${unheld}`]);
   t.deepEqual(await up(mirror), [1]);
   registry.status(/^\/v2\//, 504, always);
   await askOthers(scene);

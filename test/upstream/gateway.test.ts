@@ -54,7 +54,7 @@ test('a registry that says that it has moved for ever is told with the url to wr
   const advice = `; ${registry.host} has moved: write upstreams.${UPSTREAM}.url: ${now.url}`;
   t.true(String(answer['message']).endsWith(advice), String(answer['message']));
   await mirror.logged('the registry has moved; write the url where it is now');
-  t.deepEqual(shown(now), ['registry HEAD none']);
+  t.deepEqual(shown(now), ['registry HEAD none', 'registry GET none']);
 });
 
 test('http that redirects to https of the same host keeps its login', async (t) => {

@@ -70,26 +70,33 @@ test('insufficient_scope is answered once with the scope of that challenge', asy
 
 const wants = (scope: string): string => `scope="${scope}",error="insufficient_scope"`;
 
-/** Ways of wanting more that come to an end: the last one is said for ever. */
-const INSATIABLE: [claim: string, wanted: readonly string[], isWider: boolean][] = [
-  ['again, after the scope that was asked for, is the end', [wants(WIDER)], true],
+/** Ways of wanting more that come to an end, for a HEAD and for the GET after it: the last is said for ever. */
+const INSATIABLE: [claim: string, wanted: readonly string[], heard: readonly string[]][] = [
+  [
+    'again, after the scope that was asked for, is the end',
+    [wants(WIDER)],
+    [TOKEN_WIDER, HEAD_LATEST, GET_WORDS, GET_WORDS],
+  ],
   [
     'whose scope grows with every refusal is followed once',
     [wants(WIDER), wants(`${WIDER} registry:all:*`)],
-    true,
+    [TOKEN_WIDER, HEAD_LATEST, GET_WORDS, `${TOKEN_WIDER} registry:all:*`, GET_WORDS],
   ],
-  ['that asks for what was shown is the end at once', [wants(SCOPE)], false],
-  ['that names no scope is the end at once', ['error="insufficient_scope"'], false],
+  ['that asks for what was shown is the end at once', [wants(SCOPE)], [GET_WORDS]],
+  [
+    'that names no scope is the end at once',
+    ['error="insufficient_scope"'],
+    [GET_WORDS, TOKEN, GET_WORDS],
+  ],
 ];
 
-for (const [claim, wanted, isWider] of INSATIABLE) {
+for (const [claim, wanted, heard] of INSATIABLE) {
   test(`insufficient_scope ${claim}`, async (t) => {
     const { registry, manifest } = await startGuarded(t, { kind: 'bearer' });
     for (const parameters of wanted.slice(0, -1)) refuseTokens(registry, parameters);
     refuseTokens(registry, wanted.at(-1)!, always);
     t.deepEqual(refusalOf(await manifest('latest')), refused(registry));
-    const again = isWider ? [TOKEN_WIDER, HEAD_LATEST] : [];
-    t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, HEAD_LATEST, ...again, GET_WORDS]);
+    t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, HEAD_LATEST, ...heard]);
   });
 }
 
@@ -131,7 +138,8 @@ test('invalid_token of a token that was just issued is the end', async (t) => {
   registry.clear();
   refuseTokens(registry, `scope="${SCOPE}",error="invalid_token"`, always);
   t.deepEqual(refusalOf(await manifest('latest')), refused(registry));
-  t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, HEAD_LATEST, GET_WORDS]);
+  const byGet = [GET_WORDS, TOKEN, GET_WORDS];
+  t.deepEqual(registry.conversation(), [HEAD_LATEST, TOKEN, HEAD_LATEST, ...byGet]);
 });
 
 test('an expired token and a wider scope after it are both answered', async (t) => {
