@@ -141,7 +141,7 @@ export class RegistryClient {
         const pause = pauses.after(attempts);
         const final = wanted.isStream || attempts >= (wanted.attempts ?? MAX_ATTEMPTS);
         const late = performance.now() + pause > lastStart;
-        if (final || late || !isPassing(error, wanted)) throw this.#withoutSecrets(error);
+        if (final || late || !isPassing(error)) throw this.#withoutSecrets(error);
         await deadline.within(sleep(pause, undefined, { signal: wanted.demand.signal }));
       }
     }
@@ -231,9 +231,8 @@ export class RegistryClient {
   }
 }
 
-/** Worth another attempt soon: the next one may well succeed. After a silent HEAD a GET is asked. */
-function isPassing(error: unknown, { method }: RegistryRequest): boolean {
+/** Worth another attempt soon: the next one may well succeed. */
+function isPassing(error: unknown): boolean {
   if (!(error instanceof UpstreamError) || error.isUnasked) return false;
-  if (error.fault === 'timeout' && method === 'HEAD') return false;
   return error.fault === 'unreachable' || error.fault === 'timeout' || error.fault === 'failing';
 }

@@ -73,7 +73,8 @@ function failing(status: number): Omit<Fault, 'strike'> {
     detail: { fault: 'failing', upstreamStatus: status },
     cause: (host) => `${host} answered ${status}`,
     heard: 3,
-    isReread: true,
+    // A server that is down says nothing of HEAD.
+    ...(status === 500 && { isReread: true as const }),
   };
 }
 
@@ -106,7 +107,6 @@ const FAULTS: Record<string, Fault> = {
     cause: (host) => `no answer from ${host} within 1000 ms`,
     heard: 3,
     isProbed: true,
-    isReread: true,
     scene: {
       timing: { headersMs: 1_000, firstByteMs: 1_000 },
       tags: { revalidateTimeoutMs: 20_000 },
@@ -211,11 +211,10 @@ function times(count: number, line: string): string[] {
 }
 
 /** The requests that one question leads to before its fault is believed. */
-function asks({ heard, ping, isReread, isProbed }: Fault, line: string): string[] {
+function asks({ heard, ping, isReread }: Fault, line: string): string[] {
   if (isReread && line.startsWith('HEAD ')) {
     const get = line.replace('HEAD', 'GET') + (line.includes('/blobs/') ? ' bytes=0-0' : '');
-    // A GET, not another HEAD, follows one that had no answer in time.
-    return [...times(isProbed ? 1 : heard, line), get];
+    return [...times(heard, line), get];
   }
   return Array.from({ length: heard }, () => [line, ping ?? []].flat()).flat();
 }
