@@ -87,5 +87,5 @@ function mayBeOfHead(error: unknown): error is UpstreamError {
 
 /** It was answered, by a status that says what is thought of the request. */
 function isRefusal({ status = 0 }: UpstreamError): boolean {
-  return status === 501 || (status >= 400 && status < 500 && status !== 408 && status !== 429);
+  return status === 501 || (status >= 400 && status < 500 && status !== 408);
 }

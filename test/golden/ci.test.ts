@@ -7,6 +7,7 @@ import test, { type ExecutionContext } from 'ava';
 import { createTempFolder } from '../helpers/mirror.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
+/** A suite of the made-up checkout, with one test to pass and one to skip: the closing line counts both. */
 const SUITE = `import test from 'ava';
 test('passes', (t) => t.pass());
 test.skip('is left out', (t) => t.pass());
