@@ -190,7 +190,7 @@ function configuredPins(
       return [{ origin: 'config', image, since: parts.now() }];
     } catch (error) {
       if (!(error instanceof RegistryError)) throw error;
-      parts.log.warn({ pin: text, reason: error.message, detail: error.detail }, 'not pinned');
+      parts.log.warn({ pin: text, reason: error.message }, 'not pinned');
       return [];
     }
   });

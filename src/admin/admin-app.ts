@@ -83,7 +83,7 @@ function answerError(ctx: Koa.Context, error: unknown, log: Log): void {
     log.error({ err: error, method: ctx.method, path: ctx.path }, 'admin request failed');
   ctx.set(headers);
   ctx.status = status;
-  ctx.body = { error: message, ...(detail !== undefined && { detail }) };
+  ctx.body = { error: message, ...(typeof detail === 'object' && { detail }) };
 }
 
 /**

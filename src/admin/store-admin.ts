@@ -189,15 +189,13 @@ export class StoreAdmin implements StoreApi {
       return this.#pinOf(origin, image);
     } catch (error) {
       if (!(error instanceof RegistryError)) throw error;
-      const { code, message, detail } = error;
-      const isElsewhere = ELSEWHERE.has(code);
-      const why = typeof detail === 'string' ? `${message}: ${clip(detail)}` : message;
+      const isElsewhere = ELSEWHERE.has(error.code);
       return {
         line,
         text: clip(image),
         ...(isElsewhere
           ? { kind: 'elsewhere', reason: TEXTS.elsewhere }
-          : { kind: 'invalid', reason: why }),
+          : { kind: 'invalid', reason: clip(error.message) }),
       };
     }
   }

@@ -194,8 +194,7 @@ async function readAnswer(response: IncomingMessage, name: string): Promise<unkn
 /** Why, in the words of the API's own errors; what else it tells is for the command to word. */
 function readReason(document: unknown): { reason?: string; detail?: unknown } {
   const { error, detail } = (document ?? {}) as { error?: unknown; detail?: unknown };
-  if (typeof error !== 'string') return {};
-  return typeof detail === 'string' ? { reason: `${error}: ${detail}` } : { reason: error, detail };
+  return typeof error === 'string' ? { reason: error, detail } : {};
 }
 
 function nameOf(admin: AdminAddress): string {

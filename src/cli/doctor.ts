@@ -35,9 +35,7 @@ export async function doctor(
     }
   } catch (error) {
     if (!(error instanceof RegistryError)) throw error;
-    const { message, detail } = error;
-    const reason = typeof detail === 'string' ? `${message}: ${detail}` : message;
-    throw new UsageError(reason, { cause: error });
+    throw new UsageError(error.message, { cause: error });
   }
   const isOk = countIn(reports, 'failed') === 0;
   print(options, context, { upstreams: reports, ok: isOk }, () => formatSummary(reports));

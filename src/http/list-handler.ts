@@ -115,7 +115,7 @@ function turnTo<Item>(
 function parseCount(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (!/^\d{1,9}$/.test(text)) {
-    throw new RegistryError('PAGINATION_NUMBER_INVALID', { detail: { n: text.slice(0, 40) } });
+    throw new RegistryError('PAGINATION_NUMBER_INVALID', { detail: `n=${text.slice(0, 40)}` });
   }
   return Math.min(Number(text), MAX_PAGE_SIZE);
 }

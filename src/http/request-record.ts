@@ -74,14 +74,14 @@ const MAX_SHOWN = 300;
 
 /** Why it was refused, and what was asked for in the client's own words where no target tells. */
 function refusalOf({ req, state }: V2Context, error: unknown): Record<string, string> {
-  const { message, detail } = toRegistryError(error);
+  const { message } = toRegistryError(error);
   // Also of a target that is no URL.
   const [path = '', search] = (req.url ?? '').split('?', 2);
   const namespace = new URLSearchParams(search).get('ns') ?? undefined;
   return {
     ...(!state.record.target && { path: path.slice(0, MAX_SHOWN) }),
     ...(namespace !== undefined && { ns: namespace.slice(0, MAX_SHOWN) }),
-    reason: typeof detail === 'string' ? `${message}: ${detail}` : message,
+    reason: message,
   };
 }
 

@@ -26,6 +26,7 @@ export type ErrorCode = keyof typeof ERROR_STATUS;
 export interface RegistryErrorOptions {
   /** Replaces the code's own. */
   readonly message?: string;
+  /** A text is the cause, and stands first in the message too: clients print no more than that. */
   readonly detail?: unknown;
   /** Replaces the code's own where a code serves several (`UNAVAILABLE` 502, 503, 504). */
   readonly status?: number;
@@ -41,11 +42,12 @@ export class RegistryError extends Error {
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(code: ErrorCode, options: RegistryErrorOptions = {}) {
-    super(options.message ?? TEXTS[code], { cause: options.cause });
+    const { detail, message = TEXTS[code], cause } = options;
+    super(typeof detail === 'string' ? TEXTS.because({ detail, message }) : message, { cause });
     this.name = 'RegistryError';
     this.code = code;
     this.status = options.status ?? ERROR_STATUS[code];
-    this.detail = options.detail;
+    this.detail = detail;
     this.headers = options.headers ?? {};
   }
 

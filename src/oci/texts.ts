@@ -13,7 +13,8 @@ export const TEXTS = {
   UNAVAILABLE: 'upstream registry unavailable',
   UNKNOWN: 'internal error',
   UNSUPPORTED: 'the operation is unsupported',
-  quoted: ({ text }: { text: string }) => `"${text}"`,
+  because: ({ detail, message }: { detail: string; message: string }) => `${detail}: ${message}`,
+  quoted: ({ text }: { text: string }) => JSON.stringify(text),
   tooLong: ({ most }: { most: number }) => `longer than ${most} characters`,
   algorithm: ({ algorithm }: { algorithm: string }) =>
     `unsupported algorithm "${algorithm}": use sha256 or sha512`,

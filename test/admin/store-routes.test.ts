@@ -421,12 +421,12 @@ test('a body of 1 MiB is read, one of a byte more is refused', async (t) => {
   t.deepEqual(store.calls, [['pin', 'a'.repeat(fill), undefined]]);
 });
 
-test('a refusal keeps its status, words and detail, and is no fault', async (t) => {
+test('a refusal keeps its status and words, the cause first, and is no fault', async (t) => {
   const { store, lines, send, write } = await startAdmin(t);
   store.fault = NO_IMAGE;
   const refusal = {
     status: 400,
-    body: { error: 'this names no image', detail: 'write it as docker.io/library/nginx:1.27' },
+    body: { error: 'write it as docker.io/library/nginx:1.27: this names no image' },
   };
   t.deepEqual(await send('/api/v1/explain?image=-'), refusal);
   t.deepEqual(await write('POST', '/api/v1/pins', { image: '-' }), refusal);

@@ -410,7 +410,7 @@ for (const args of [
     t.deepEqual(await runStoreCommand(t, args, { admin: await startAdmin(t, store) }), {
       code: 64,
       stdout: '',
-      stderr: 'entrepot: this names no image: write it as docker.io/library/nginx:1.27\n',
+      stderr: 'entrepot: write it as docker.io/library/nginx:1.27: this names no image\n',
     });
   });
 }

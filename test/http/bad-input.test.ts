@@ -12,7 +12,13 @@ import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { get, rawRequest } from '../helpers/client.ts';
 import { buildImage, type Image } from '../helpers/image.ts';
 import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
-import { assertSpecError, codeOf, parseAnswers, type RawAnswer } from './raw-answer.ts';
+import {
+  assertSpecError,
+  codeOf,
+  hasCauseFirst,
+  parseAnswers,
+  type RawAnswer,
+} from './raw-answer.ts';
 
 interface World {
   readonly registry: FakeRegistry;
@@ -112,6 +118,7 @@ test('a malformed name is NAME_INVALID and never reaches the upstream', async (t
       assertSpecError(t, answer, { message });
       t.is(answer.status, 400, message);
       t.is(codeOf(answer.body), 'NAME_INVALID', message);
+      t.true(hasCauseFirst(answer.body), message);
       t.false(answer.headers.has('x-injected'), message);
     }
   }
@@ -179,6 +186,7 @@ test('a malformed or unverifiable digest is DIGEST_INVALID wherever digests stan
       assertSpecError(t, answer, { message });
       t.is(answer.status, 400, message);
       t.is(codeOf(answer.body), 'DIGEST_INVALID', message);
+      t.true(hasCauseFirst(answer.body), message);
     }
   }
   for (const text of ['latest', HEX, 'sha256-abc', '%zz']) {
@@ -222,6 +230,7 @@ test('a malformed n is PAGINATION_NUMBER_INVALID', async (t) => {
     assertSpecError(t, answer, { message: n });
     t.is(answer.status, 400, n);
     t.is(codeOf(answer.body), 'PAGINATION_NUMBER_INVALID', n);
+    t.true(hasCauseFirst(answer.body), n);
   }
   t.deepEqual(registry.conversation(), []);
 });

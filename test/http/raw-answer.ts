@@ -59,3 +59,11 @@ export function codeOf(body: string | Buffer): string | undefined {
     return undefined;
   }
 }
+
+/** Whether the message begins with the cause, on the one line that clients print. */
+export function hasCauseFirst(body: string | Buffer): boolean {
+  const { errors } = JSON.parse(body.toString()) as {
+    errors: { message: string; detail: string }[];
+  };
+  return errors.every(({ message, detail }) => message.split('\n')[0]!.startsWith(`${detail}: `));
+}

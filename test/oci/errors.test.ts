@@ -1,6 +1,7 @@
 import test from 'ava';
 import { IntegrityError, parseDigest } from '../../src/oci/digest.ts';
 import { ERROR_STATUS, RegistryError, type ErrorCode } from '../../src/oci/errors.ts';
+import { parseRepository } from '../../src/oci/reference.ts';
 import { TEXTS } from '../../src/oci/texts.ts';
 import {
   toRegistryError,
@@ -59,6 +60,19 @@ test('status, message, detail, headers and cause of one case replace those of th
   t.deepEqual(JSON.parse(JSON.stringify(error)), {
     errors: [{ code: 'UNAVAILABLE', message: 'too late', detail: { upstream: 'x' } }],
   });
+});
+
+test('a cause stands first in the message, which is all that clients print, on its first line', (t) => {
+  for (const [text, cause] of [
+    ['Org/app', '"Org/app"'],
+    ['a\nb', String.raw`"a\nb"`],
+    ['a'.repeat(256), 'longer than 255 characters'],
+  ] as const) {
+    const error = t.throws(() => parseRepository(text), { instanceOf: RegistryError });
+    const message = `${cause}: ${TEXTS.NAME_INVALID}`;
+    t.is(error?.message, message);
+    t.deepEqual(error?.toJSON().errors, [{ code: 'NAME_INVALID', message, detail: cause }]);
+  }
 });
 
 const FAULTS: Record<UpstreamFault, [ErrorCode, number]> = {

@@ -255,7 +255,7 @@ test('of a list in use what is no image of this mirror is passed over and told, 
         { line: 2, text: 'quay.io/other:1', ...elsewhere },
         { line: 3, text: 'ghcr.io/secret/x:1', ...elsewhere },
         { line: 6, text: '<none>:<none>', kind: 'unnamed', reason: 'an image without a name' },
-        { line: 7, text: 'NO:_', kind: 'invalid', reason: 'invalid repository name: "NO"' },
+        { line: 7, text: 'NO:_', kind: 'invalid', reason: '"NO": invalid repository name' },
       ],
     },
   });
