@@ -102,16 +102,14 @@ export class Possession {
     held: StoredBlob,
     { isOpenInSilence }: { isOpenInSilence: boolean },
   ): Promise<boolean | 'foreign'> {
-    const { catalog, flight, health, upstreams } = this.#parts;
+    const { upstreams } = this.#parts;
     const { digest } = held;
     try {
       // Most that lack it say so by HEAD, which costs them least.
       const asking = this.head(target, digest);
       const head = await (isOpenInSilence ? upstreams.withinDeadline(target, asking) : asking);
       if (!head) return false;
-      const question = { what: 'blob by range', of: target, about: digest } as const;
-      const proof = await flight.do(question, async (asked) => this.prove(target, held, asked));
-      if (proof === 'shown') await health.recorded(catalog.recordLink(target, digest));
+      const proof = await this.prove(target, held);
       return proof === 'unshown' ? 'foreign' : proof === 'shown';
     } catch (error) {
       if (!(error instanceof UpstreamError) || !error.isSilence) throw error;
@@ -132,10 +130,7 @@ export class Possession {
       if (held && head?.size !== undefined && head.size !== held.size) {
         // The upstream or the file is wrong: the file can be verified, and a HEAD is but a hint.
         if (!(await held.verify())) return 'damaged';
-        if ((await this.prove(target, held)) === 'shown') {
-          await health.recorded(catalog.recordLink(target, digest));
-          return true;
-        }
+        if ((await this.prove(target, held)) === 'shown') return true;
         const reason = TEXTS.announcedSize({ announced: head.size, held: held.size });
         throw new UpstreamError(target.upstream, 'bad-response', reason);
       }
@@ -168,10 +163,20 @@ export class Possession {
   }
 
   /**
-   * Compares a range of the held bytes with the upstream's, whose word suffices for no bytes at all.
-   * Throws `UpstreamError` when it cannot say.
+   * Compares a range of the held bytes with the upstream's, whose word suffices for no bytes at all,
+   * once for all who ask at a time; what is shown is on record then. Throws `UpstreamError` when it
+   * cannot say.
    */
   async prove(target: Target, held: StoredBlob, demand: Demand = INTERACTIVE): Promise<Evidence> {
+    const { flight, health, catalog } = this.#parts;
+    const { digest } = held;
+    const question = { what: 'blob by range', of: target, about: digest, demand } as const;
+    const proof = await flight.do(question, async (asked) => this.#compare(target, held, asked));
+    if (proof === 'shown') await health.recorded(catalog.recordLink(target, digest));
+    return proof;
+  }
+
+  async #compare(target: Target, held: StoredBlob, demand: Demand): Promise<Evidence> {
     const { upstream } = this.#parts.upstreams.of(target);
     const { digest, size } = held;
     if (size === 0) return 'shown';

@@ -274,3 +274,50 @@ test('what an image shares with one of another upstream is shown to be its own w
   await world.evil.refuse();
   t.true((await world.blob(EVIL, image.layer(0))).body.equals(image.layer(0).bytes));
 });
+
+test('two images that are completed at once are shown by one question to own what they share', async (t) => {
+  const world = await setUp(t, { hydrate: 'blob' });
+  const { good, evil, mirror } = world;
+  const layer = addLayer(world, 3 * MIB);
+  answered(await world.blob(GOOD, layer));
+  await mirror.idle();
+  const images = ['one', 'other'].map((seed) => {
+    const { config } = buildImage({ seed, layers: [100] });
+    const manifest = storeJson(
+      {
+        schemaVersion: 2,
+        mediaType: MEDIA_TYPES.manifest,
+        config: descriptorOf(config),
+        layers: [descriptorOf(layer)],
+      },
+      MEDIA_TYPES.manifest,
+    );
+    evil.addBlob('team/app', config, { name: `${seed}.config` });
+    evil.addManifest('team/app', manifest, { tags: [seed] });
+    return { seed, config };
+  });
+  // Each looks up once what it lacks and once what it is to be shown.
+  const { catalog } = mirror.server;
+  const originOf = catalog.originOf.bind(catalog);
+  let looks = 0;
+  catalog.originOf = async (digest, upstream) => {
+    const origin = await originOf(digest, upstream);
+    if (digest === layer.digest && upstream === EVIL) looks += 1;
+    return origin;
+  };
+  const gate = evil.hold(layer, { before: 'headers' });
+  for (const { seed, config } of images) {
+    answered(await world.manifest(EVIL, seed));
+    answered(await world.blob(EVIL, config));
+  }
+  await gate.arrived();
+  await until('both want it shown', () => looks === 4);
+  gate.open();
+  await until('both are complete', () => mirror.server.hydrations() === 0);
+  const ofLayer = evil.conversation().filter((line) => line.includes('<layer>'));
+  t.deepEqual(
+    ofLayer.map((line) => line.replace(/=.*/, '')),
+    ['GET /v2/team/app/blobs/<layer> bytes'],
+  );
+  t.deepEqual(good.conversation(), ['GET /v2/team/app/blobs/<layer>']);
+});

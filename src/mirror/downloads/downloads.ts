@@ -223,13 +223,11 @@ export class Downloads {
 
   /** Between upstreams, so that what is held can be served when this one is silent. */
   async #prove(target: Target, held: StoredBlob, { priority }: DownloadDemand): Promise<Evidence> {
-    const { catalog, health, possession } = this.#parts;
+    const { catalog, possession } = this.#parts;
     const { digest } = held;
     if ((await catalog.findLink(target, digest)) === 'proven') return 'shown';
     if ((await possession.originOf(digest, target)) !== 'foreign') return 'shown';
-    const proof = await possession.prove(target, held, { priority });
-    if (proof === 'shown') await health.recorded(catalog.recordLink(target, digest));
-    return proof;
+    return possession.prove(target, held, { priority });
   }
 
   /** Stops those that no client asked for, and keeps their partial files. */
