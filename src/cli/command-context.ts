@@ -99,9 +99,13 @@ export function print(
   /** Given how wide the terminal is, where it is one. */
   text: (columns: number | undefined) => string,
 ): void {
-  const { isTTY, columns } = context.stdout;
   if (json) printJson(document, context);
-  else context.stdout.write(text(isTTY ? columns : undefined));
+  else context.stdout.write(text(columnsOf(context.stdout)));
+}
+
+/** How wide a terminal is; `undefined` for what is none, or does not say. */
+export function columnsOf({ isTTY, columns }: Output): number | undefined {
+  return isTTY && columns ? columns : undefined;
 }
 
 export function printJson(document: unknown, { stdout }: Pick<CommandContext, 'stdout'>): void {

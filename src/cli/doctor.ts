@@ -7,10 +7,11 @@ import { DEFAULT_TAG } from '../oci/image-name.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { count } from './format.ts';
+import { count, formatLabelled } from './format.ts';
 import {
   EXIT_CODE,
   UsageError,
+  columnsOf,
   print,
   type CommandContext,
   type CommandOptions,
@@ -30,7 +31,8 @@ export async function doctor(
   const reports: UpstreamReport[] = [];
   try {
     for await (const report of examine(config, images, checkup)) {
-      if (!options.json) context.stdout.write(`${formatReport(report)}\n`);
+      if (!options.json)
+        context.stdout.write(`${formatReport(report, columnsOf(context.stdout))}\n`);
       reports.push(report);
     }
   } catch (error) {
@@ -87,14 +89,21 @@ function resolveImage(
   return { ...target, reference: digest ?? tag };
 }
 
-function formatReport({ name, url, checks }: UpstreamReport): string {
-  return `${name} (${url})\n${checks.map(formatFinding).join('')}`;
+function formatReport({ name, url, checks }: UpstreamReport, columns: number | undefined): string {
+  return `${name} (${url})\n${checks.map((finding) => formatFinding(finding, columns)).join('')}`;
 }
 
 /** One line: `  failed   connection  what is wrong -> what to do`. */
-function formatFinding({ check, state, detail, advice }: Finding): string {
+function formatFinding(
+  { check, state, detail, advice }: Finding,
+  columns: number | undefined,
+): string {
   const action = advice === undefined ? '' : ` -> ${advice}`;
-  return `  ${state.padEnd(7)}  ${check.padEnd(10)}  ${detail}${action}\n`;
+  return formatLabelled(
+    `  ${state.padEnd(7)}  ${check.padEnd(10)}  `,
+    `${detail}${action}`,
+    columns,
+  );
 }
 
 function formatSummary(reports: readonly UpstreamReport[]): string {

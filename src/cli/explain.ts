@@ -5,6 +5,7 @@ import {
   count,
   describeOrigin,
   formatAge,
+  formatLabelled,
   formatTable,
   onOneLine,
   roundSize,
@@ -31,25 +32,36 @@ export async function explain(
 ): Promise<number> {
   const path = `/api/v1/explain?${new URLSearchParams({ image }).toString()}`;
   const document = await askOnce<Explanation>(options, context, { path });
-  print(options, context, document, () => formatExplanation(document, context.now()));
+  print(options, context, document, (columns) =>
+    formatExplanation(document, { now: context.now(), columns }),
+  );
   return document.digest === undefined ? EXIT_CODE.failed : EXIT_CODE.ok;
 }
 
 type Fact = readonly [name: string, fact: string];
 
-function formatExplanation(document: Explanation, now: number): string {
+interface Layout {
+  readonly now: number;
+  /** Of the terminal, where it is one. */
+  readonly columns: number | undefined;
+}
+
+function formatExplanation(document: Explanation, layout: Layout): string {
   const { sync, failure } = document;
+  const { now, columns } = layout;
   const wanted = [
     ...(sync ? describeWanted(sync, now) : []),
     ...(failure ? describeFailure(failure, sync) : []),
   ];
-  if (document.digest !== undefined) return formatReport(document, wanted, now);
+  if (document.digest !== undefined) return formatReport(document, wanted, layout);
   const facts: readonly Fact[] = [['state', TEXTS.notHeld], ...wanted];
-  return `${onOneLine(document.image)}\n${formatFacts(facts)}`;
+  return `${onOneLine(document.image)}\n${formatFacts(facts, columns)}`;
 }
 
-function formatFacts(facts: readonly Fact[]): string {
-  return facts.map(([name, fact]) => `  ${name.padEnd(8)} ${onOneLine(fact)}\n`).join('');
+function formatFacts(facts: readonly Fact[], columns: number | undefined): string {
+  return facts
+    .map(([name, fact]) => formatLabelled(`  ${name.padEnd(8)} `, fact, columns))
+    .join('');
 }
 
 /** Of a rule that could not be resolved, nothing but its name and the reason is known. */
@@ -74,7 +86,11 @@ function describeWanted(wanted: SyncImage, now: number): readonly Fact[] {
   ];
 }
 
-function formatReport(report: ImageReport, wanted: readonly Fact[], now: number): string {
+function formatReport(
+  report: ImageReport,
+  wanted: readonly Fact[],
+  { now, columns }: Layout,
+): string {
   const { image, tags, digest, mediaType, bytes, ownBytes, state, missingBytes } = report;
   const ago = (at: number): string => formatAge(at, now);
   const facts: readonly Fact[] = [
@@ -100,7 +116,7 @@ function formatReport(report: ImageReport, wanted: readonly Fact[], now: number)
   const rows = report.manifests.map(describeManifest);
   const heading = ['MANIFEST', 'ROLE', 'PLATFORM', 'SIZE', 'STATE'];
   const title = tags.length === 0 ? image : `${image}:${tags.join(', ')}`;
-  return `${title}\n${formatFacts(facts)}\n${formatTable([heading, ...rows])}`;
+  return `${formatLabelled('', title, columns)}${formatFacts(facts, columns)}\n${formatTable([heading, ...rows], columns)}`;
 }
 
 function describeManifest(manifest: ManifestReport): string[] {

@@ -48,7 +48,8 @@ const GAP = '  ';
 /**
  * Rows in aligned columns, two spaces apart; the first row is the heading. Where a terminal of so many
  * `columns` is too narrow, the first cell has a line of its own, to be copied whole, and the widest of
- * the others go on below themselves.
+ * the others go on below themselves. Where not even their longest words stand side by side, each cell
+ * has a line of its own, behind its heading.
  */
 export function formatTable(table: readonly (readonly string[])[], columns = Infinity): string {
   const rows = table.map((row) => row.map(onOneLine));
@@ -58,6 +59,7 @@ export function formatTable(table: readonly (readonly string[])[], columns = Inf
   }
   const rest = rows.map((row) => row.slice(1));
   const narrowed = narrow(widthsOf(rest), { rows: rest, columns: columns - GAP.length });
+  if (!narrowed) return formatRecords(rows, columns);
   const lines = rows.flatMap(([name = ''], at) => [
     ...(name === '' ? [] : [name]),
     ...layOut(rest[at] ?? [], narrowed).map((line) => `${GAP}${line}`.trimEnd()),
@@ -65,39 +67,72 @@ export function formatTable(table: readonly (readonly string[])[], columns = Inf
   return `${lines.join('\n')}\n`;
 }
 
+function formatRecords(
+  [heading = [], ...rows]: readonly (readonly string[])[],
+  columns: number,
+): string {
+  const headings = heading.slice(1);
+  const labels = headings.map((heading) => `${GAP}${heading.padEnd(widthOf(headings))}${GAP}`);
+  return rows
+    .flatMap(([name = '', ...cells]) => [
+      name === '' ? '' : `${name}\n`,
+      ...cells.map((cell, column) =>
+        cell === '' ? '' : formatLabelled(labels[column] ?? '', cell, columns),
+      ),
+    ])
+    .join('');
+}
+
+/**
+ * A text behind its label, which on a terminal of so many `columns` goes on beside the label, or below
+ * it where that is what a long word of it needs.
+ */
+export function formatLabelled(label: string, text: string, columns = Infinity): string {
+  const line = onOneLine(text);
+  const longest = longestWord(line).length;
+  const below = 2 * GAP.length;
+  const isBelow = label.length + longest > columns && below + longest <= columns;
+  const indent = isBelow ? below : label.length;
+  const [first = '', ...more] = fold(line, Math.max(1, columns - indent));
+  const lines = isBelow ? [label.trimEnd(), ' '.repeat(below) + first] : [label + first];
+  return [...lines, ...more.map((part) => ' '.repeat(indent) + part), ''].join('\n');
+}
+
+function widthOf(texts: readonly string[]): number {
+  return texts.reduce((widest, { length }) => Math.max(widest, length), 0);
+}
+
 function widthsOf(rows: readonly (readonly string[])[]): number[] {
-  return (rows[0] ?? []).map((_, column) =>
-    rows.reduce((widest, row) => Math.max(widest, (row[column] ?? '').length), 0),
-  );
+  return (rows[0] ?? []).map((_, column) => widthOf(rows.map((row) => row[column] ?? '')));
 }
 
 function totalOf(widths: readonly number[]): number {
   return widths.reduce((sum, width) => sum + width + GAP.length, -GAP.length);
 }
 
-/** Takes from the widest column until all fit, or no word would be whole. */
+/** Takes from the widest column until all fit; `undefined` when a word would have to be broken. */
 function narrow(
   widths: readonly number[],
   { rows, columns }: { rows: readonly (readonly string[])[]; columns: number },
-): number[] {
+): number[] | undefined {
   const least = widthsOf(rows.map((row) => row.map(longestWord)));
   const narrowed = [...widths];
   for (let excess = totalOf(widths) - columns; excess > 0; excess -= 1) {
     const spare = narrowed.map((width, column) => (width > (least[column] ?? 0) ? width : 0));
     const widest = Math.max(...spare);
-    if (widest === 0) break;
+    if (widest === 0) return undefined;
     narrowed[spare.indexOf(widest)] = widest - 1;
   }
   return narrowed;
 }
 
-function longestWord(cell: string): string {
-  return cell.split(' ').reduce((longest, word) => (word.length > longest.length ? word : longest));
+function longestWord(text: string): string {
+  return text.split(' ').reduce((longest, word) => (word.length > longest.length ? word : longest));
 }
 
 /** One row, in as many lines as its highest cell takes. */
 function layOut(row: readonly string[], widths: readonly number[]): string[] {
-  const cells = row.map((cell, column) => foldCell(cell, widths[column] ?? 0));
+  const cells = row.map((cell, column) => fold(cell, widths[column] ?? 0));
   const height = Math.max(...cells.map(({ length }) => length));
   return Array.from({ length: height }, (_, at) =>
     cells
@@ -107,12 +142,13 @@ function layOut(row: readonly string[], widths: readonly number[]): string[] {
   );
 }
 
-/** In lines of this width, broken between words. */
-function foldCell(cell: string, width: number): string[] {
-  if (cell.length <= width) return [cell];
-  const end = cell.lastIndexOf(' ', width);
-  if (end <= 0) return [cell];
-  return [cell.slice(0, end), ...foldCell(cell.slice(end + 1), width)];
+/** In lines of this width, broken between words; a longer word has a line of its own. */
+function fold(text: string, width: number): string[] {
+  if (text.length <= width) return [text];
+  const before = text.lastIndexOf(' ', width);
+  const end = before > 0 ? before : text.indexOf(' ', 1);
+  if (end < 0) return [text];
+  return [text.slice(0, end), ...fold(text.slice(end + 1), width)];
 }
 
 /** Text of others must neither break a table nor control the terminal. */

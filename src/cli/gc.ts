@@ -1,7 +1,7 @@
 import type { CollectionReport } from '../api/store-api.ts';
 import { isAttachedTag } from '../oci/cosign.ts';
 import { askOnce } from './admin-client.ts';
-import { count, formatAge, formatTable, roundSize, shortDigest } from './format.ts';
+import { count, formatAge, formatLabelled, formatTable, roundSize, shortDigest } from './format.ts';
 import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { TEXTS } from './texts.ts';
 
@@ -47,7 +47,7 @@ function formatReport(
     why,
   ]);
   return [
-    summarize(report, isPlan),
+    formatLabelled('', summarize(report, isPlan), columns),
     gone.length === 0
       ? ''
       : `\n${formatTable([['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'PULLED', 'WHY'], ...gone], columns)}`,
@@ -66,6 +66,6 @@ function summarize({ wantedBytes, released }: CollectionReport, isPlan: boolean)
   const { images, blobs, bytes } = released;
   const what = `${count(images, 'image')}, ${count(blobs, 'blob')}, ${roundSize(bytes)}`;
   const short = bytes < wantedBytes ? `, less than the ${roundSize(wantedBytes)} wanted` : '';
-  if (wantedBytes === 0 && bytes === 0) return `${TEXTS.nothingToGo}\n`;
-  return `${isPlan ? 'would go' : 'gone'}: ${what}${short}\n`;
+  if (wantedBytes === 0 && bytes === 0) return TEXTS.nothingToGo;
+  return `${isPlan ? 'would go' : 'gone'}: ${what}${short}`;
 }

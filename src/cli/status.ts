@@ -3,7 +3,7 @@ import type { StoreSummary } from '../api/store-api.ts';
 import { formatDuration, formatByteSize } from '../config/quantity.ts';
 import { loadConfig } from '../config/load.ts';
 import { askAdmin } from './admin-client.ts';
-import { formatTable, onOneLine, roundSize } from './format.ts';
+import { formatLabelled, formatTable, onOneLine, roundSize } from './format.ts';
 import { EXIT_CODE, print, type CommandContext, type CommandOptions } from './command-context.ts';
 
 /** Prints how the running server does; 1 when an upstream is down or the store cannot keep all. */
@@ -30,18 +30,25 @@ function describe(status: ServerStatus, store: StoreSummary, columns: number | u
   });
   return [
     `entrepot ${version}${offline ? ', offline' : ''}, ${downloads} downloads running\n`,
-    `store ${store.path}: ${store.blobs} blobs, ${roundSize(store.bytes)} of ${formatByteSize(store.maxBytes)}\n`,
-    `${describeTrouble(store)}\n`,
+    formatLabelled(
+      '',
+      `store ${store.path}: ${store.blobs} blobs, ${roundSize(store.bytes)} of ${formatByteSize(store.maxBytes)}`,
+      columns,
+    ),
+    `${formatTrouble(store, columns)}\n`,
     formatTable([['UPSTREAM', 'ACCOUNT', 'QUOTA', 'STATE'], ...rows], columns),
   ].join('');
 }
 
 /** Empty while the store is ok. */
-function describeTrouble({ state, reason, since }: StoreSummary): string {
+function formatTrouble(
+  { state, reason, since }: StoreSummary,
+  columns: number | undefined,
+): string {
   if (state === 'ok') return '';
   const start = since === undefined ? '' : ` since ${new Date(since).toISOString()}`;
-  const cause = reason === undefined ? '' : `: ${onOneLine(reason)}`;
-  return `store ${state}${start}${cause}\n`;
+  const cause = reason === undefined ? '' : `: ${reason}`;
+  return formatLabelled('', `store ${state}${start}${cause}`, columns);
 }
 
 function describeAccount(account: AccountStatus): string[] {

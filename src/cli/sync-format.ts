@@ -1,30 +1,46 @@
 import type { ReleasedImage, SyncProblem, SyncProgress } from '../api/sync-api.ts';
 import { formatDuration } from '../config/quantity.ts';
-import { count, formatTable, onOneLine, roundSize, shortDigest } from './format.ts';
+import { count, formatLabelled, formatTable, roundSize, shortDigest } from './format.ts';
 import { TEXTS } from './texts.ts';
 
 const SHOWN = 50;
+
+interface Layout {
+  /** Of the terminal, where it is one. */
+  readonly columns: number | undefined;
+  readonly isAll?: boolean | undefined;
+}
 
 /** A table of at most 50 rows, and how many more there are; all of them with `isAll`. */
 export function formatRows(
   heading: readonly string[],
   rows: readonly (readonly string[])[],
-  isAll = true,
+  { columns, isAll }: Layout,
 ): string {
   const shown = isAll ? rows : rows.slice(0, SHOWN);
   const more = rows.length - shown.length;
-  return `${formatTable([heading, ...shown])}${more === 0 ? '' : `${TEXTS.moreRows({ more })}\n`}`;
+  return `${formatTable([heading, ...shown], columns)}${more === 0 ? '' : `${TEXTS.moreRows({ more })}\n`}`;
 }
 
 /** Of a plan and of the report of a run: what left the selection, and what could not be asked for. */
-export function formatReleased(released: readonly ReleasedImage[]): string {
+export function formatReleased(
+  released: readonly ReleasedImage[],
+  columns: number | undefined,
+): string {
   const { left = [], unasked = [] } = Object.groupBy(released, ({ isUnasked }) =>
     isUnasked ? 'unasked' : 'left',
   );
-  return `${formatSelection(TEXTS.notSelected, left)}${formatSelection(TEXTS.unasked, unasked)}`;
+  return [
+    formatSelection(TEXTS.notSelected, left, columns),
+    formatSelection(TEXTS.unasked, unasked, columns),
+  ].join('');
 }
 
-function formatSelection(title: string, images: readonly ReleasedImage[]): string {
+function formatSelection(
+  title: string,
+  images: readonly ReleasedImage[],
+  columns: number | undefined,
+): string {
   const rows = images.map(({ image, tag = '', digest, action, why }) => [
     image,
     tag,
@@ -32,22 +48,28 @@ function formatSelection(title: string, images: readonly ReleasedImage[]): strin
     action,
     why,
   ]);
-  return formatPart(title, ['IMAGE', 'TAG', 'DIGEST', 'ACTION', 'WHY'], rows);
+  return formatPart(title, ['IMAGE', 'TAG', 'DIGEST', 'ACTION', 'WHY'], { rows, columns });
 }
 
 /** Rules and images that something is wrong with. */
-export function formatProblems(title: string, problems: readonly SyncProblem[]): string {
-  const rows = problems.map(({ rule, image, reason }) => [rule, image, reason]);
-  return formatPart(title, ['RULE', 'IMAGE', 'REASON'], rows);
+export function formatProblems(
+  title: string,
+  problems: readonly SyncProblem[],
+  columns: number | undefined,
+): string {
+  const rows = problems.map(({ rule, image, reason }) => [image, rule, reason]);
+  return formatPart(title, ['IMAGE', 'RULE', 'REASON'], { rows, columns });
 }
 
 /** A table under a title, with an empty line in front; nothing without rows. */
 function formatPart(
   title: string,
   heading: readonly string[],
-  rows: readonly (readonly string[])[],
+  { rows, columns }: { rows: readonly (readonly string[])[]; columns: number | undefined },
 ): string {
-  return rows.length === 0 ? '' : `\n${onOneLine(title)}\n${formatRows(heading, rows)}`;
+  if (rows.length === 0) return '';
+  const table = formatRows(heading, rows, { columns, isAll: true });
+  return `\n${formatLabelled('', title, columns)}${table}`;
 }
 
 /** How far a run is: `3 of 12 images, 1.20 GiB of 4.00 GiB, 20.0 MiB/s, 2m30s left`. */

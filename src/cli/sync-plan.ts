@@ -1,7 +1,7 @@
 import type { PlannedImage, SyncPlan, SyncTotals } from '../api/sync-api.ts';
 import { formatDuration } from '../config/quantity.ts';
 import { askOnce } from './admin-client.ts';
-import { count, roundSize, shortDigest } from './format.ts';
+import { count, formatLabelled, roundSize, shortDigest } from './format.ts';
 import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { formatProblems, formatReleased, formatRows } from './sync-format.ts';
 import { withLock, writeLock } from './sync-lock.ts';
@@ -26,7 +26,7 @@ export async function syncPlan(options: SyncPlanOptions, context: StoreContext):
       ifNoStore: 'pretend',
     }),
   );
-  print(options, context, plan, () => formatPlan(plan, options.all === true));
+  print(options, context, plan, (columns) => formatPlan(plan, { columns, isAll: options.all }));
   keepLock(plan, options.lock, context);
   if (plan.problems.length > 0) return EXIT_CODE.failed;
   return isPending(plan) ? EXIT_CODE.pending : EXIT_CODE.ok;
@@ -51,18 +51,22 @@ function isChanged({ action, digest, before = digest }: PlannedImage): boolean {
   return action === 'fetch' || before !== digest;
 }
 
-function formatPlan(plan: SyncPlan, isAll: boolean): string {
+function formatPlan(
+  plan: SyncPlan,
+  layout: { columns: number | undefined; isAll: boolean | undefined },
+): string {
+  const { columns } = layout;
   const { images, released, problems, totals } = plan;
   const changed = images.filter(isChanged);
   const ordered = [...changed, ...images.filter((image) => !isChanged(image))];
   const heading = ['IMAGE', 'TAG', 'DIGEST', 'ACTION', 'FETCH', 'SIZE', 'RULE'];
   return [
-    images.length === 0 ? '' : `${formatRows(heading, ordered.map(describe), isAll)}\n`,
+    images.length === 0 ? '' : `${formatRows(heading, ordered.map(describe), layout)}\n`,
     images.length === 0 && problems.length === 0
       ? `${TEXTS.nothingSelected}\n`
-      : describeTotals(totals),
-    formatReleased(released),
-    formatProblems(TEXTS.unresolved, problems),
+      : formatLabelled('', describeTotals(totals), columns),
+    formatReleased(released, columns),
+    formatProblems(TEXTS.unresolved, problems, columns),
   ].join('');
 }
 
@@ -78,5 +82,5 @@ function describeTotals(totals: SyncTotals): string {
   const time = seconds === undefined ? '' : `, about ${formatDuration(Math.ceil(seconds) * 1000)}`;
   const cost = `${count(requests, 'request')}, ${countedRequests} of them counted${time}`;
   const held = `${roundSize(heldBytes)} held`;
-  return `${toFetch} of ${count(images, 'image')} to fetch: ${roundSize(fetchBytes)}, ${cost}; ${held}\n`;
+  return `${toFetch} of ${count(images, 'image')} to fetch: ${roundSize(fetchBytes)}, ${cost}; ${held}`;
 }

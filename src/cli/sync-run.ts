@@ -3,7 +3,7 @@ import { formatDuration } from '../config/quantity.ts';
 import { loadConfig } from '../config/load.ts';
 import { withAdmin } from './admin-client.ts';
 import { showRun } from './follow-run.ts';
-import { count, onOneLine, roundSize } from './format.ts';
+import { count, formatLabelled, roundSize } from './format.ts';
 import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { describeProgress, formatProblems, formatReleased } from './sync-format.ts';
 import { withLock } from './sync-lock.ts';
@@ -26,7 +26,7 @@ export async function syncRun(options: SyncRunOptions, context: StoreContext): P
       'make',
     ),
   );
-  print(options, context, report, () => formatReport(report));
+  print(options, context, report, (columns) => formatReport(report, columns));
   return report.isOk && report.aborted === undefined ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 
@@ -35,14 +35,15 @@ function shareOf({ phase, bytes }: SyncProgress): number | undefined {
   return phase === 'planning' || bytes.total === 0 ? undefined : bytes.done / bytes.total;
 }
 
-function formatReport(report: SyncReport): string {
+function formatReport(report: SyncReport, columns: number | undefined): string {
   const { startedAt, endedAt, images, bytes, aborted, failures, released } = report;
   const seconds = Math.max(1, Math.round((endedAt - startedAt) / 1000));
   const done = `${count(images.fetched, 'image')} fetched, ${images.kept} kept, ${images.failed} failed`;
+  const time = formatDuration(seconds * 1000);
   return [
-    `${done}: ${roundSize(bytes)} in ${formatDuration(seconds * 1000)}\n`,
-    aborted === undefined ? '' : `ended early: ${onOneLine(aborted)}\n`,
-    formatReleased(released),
-    formatProblems(TEXTS.failed, failures),
+    formatLabelled('', `${done}: ${roundSize(bytes)} in ${time}`, columns),
+    aborted === undefined ? '' : formatLabelled('', `ended early: ${aborted}`, columns),
+    formatReleased(released, columns),
+    formatProblems(TEXTS.failed, failures, columns),
   ].join('');
 }

@@ -1,6 +1,6 @@
 import type { SyncImage, SyncRunState, SyncStatus } from '../api/sync-api.ts';
 import { askOnce } from './admin-client.ts';
-import { count, formatAge, onOneLine, roundSize, shortDigest } from './format.ts';
+import { count, formatAge, formatLabelled, roundSize, shortDigest } from './format.ts';
 import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { describeProgress, formatProblems, formatRows } from './sync-format.ts';
 import { TEXTS } from './texts.ts';
@@ -18,8 +18,8 @@ export async function syncStatus(
   context: StoreContext,
 ): Promise<number> {
   const status = await askOnce<SyncStatus>(options, context, { path: '/api/v1/sync' });
-  print(options, context, status, () =>
-    formatStatus(status, { now: context.now(), isAll: options.all === true }),
+  print(options, context, status, (columns) =>
+    formatStatus(status, { now: context.now(), isAll: options.all, columns }),
   );
   return isReady(status) ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
@@ -30,16 +30,24 @@ function isReady({ images, unresolved = [] }: SyncStatus): boolean {
   return isAllReady && images.length > 0 && unresolved.length === 0;
 }
 
-function formatStatus(status: SyncStatus, { now, isAll }: { now: number; isAll: boolean }): string {
+interface Layout {
+  readonly now: number;
+  readonly columns: number | undefined;
+  readonly isAll: boolean | undefined;
+}
+
+function formatStatus(status: SyncStatus, layout: Layout): string {
+  const { now, columns } = layout;
   const { images, rules, unresolved = [] } = status;
   if (rules === 0) return `${TEXTS.noRules}\n`;
   const ordered = STATES.flatMap((state) => images.filter((image) => image.state === state));
   const rows = ordered.map((image) => describe(image, now));
   return [
-    images.length === 0 ? '' : `${formatRows(HEADING, rows, isAll)}\n`,
-    describeCounts(status),
-    ...describeRuns(status, now).map((line) => `${onOneLine(line)}\n`),
-    formatProblems(TEXTS.unknown, unresolved),
+    images.length === 0 ? '' : `${formatRows(HEADING, rows, layout)}\n`,
+    ...[describeCounts(status), ...describeRuns(status, now)].map((line) =>
+      formatLabelled('', line, columns),
+    ),
+    formatProblems(TEXTS.unknown, unresolved, columns),
   ].join('');
 }
 
@@ -66,7 +74,7 @@ function describeCounts({ counts, images }: SyncStatus): string {
   ];
   const lack = missing.length === 0 ? '' : ` (${missing.join(' and ')} missing)`;
   const unresolved = counts.unresolved > 0 ? `, ${counts.unresolved} unresolved` : '';
-  return `${counts.ready} ready, ${counts.partial} partial${lack}, ${counts.stale} stale${unresolved}\n`;
+  return `${counts.ready} ready, ${counts.partial} partial${lack}, ${counts.stale} stale${unresolved}`;
 }
 
 function describeRuns({ run, nextRunAt, closedUntil }: SyncStatus, now: number): string[] {

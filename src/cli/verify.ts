@@ -5,7 +5,7 @@ import { formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
 import { isServed, withAdmin } from './admin-client.ts';
 import { showRun } from './follow-run.ts';
-import { count, formatTable, roundSize } from './format.ts';
+import { count, formatLabelled, formatTable, roundSize } from './format.ts';
 import {
   AdminError,
   EXIT_CODE,
@@ -78,10 +78,11 @@ function formatReport(
   const seconds = Math.max(1, Math.round((endedAt - startedAt) / 1000));
   const found = damaged.length === 0 ? TEXTS.allWell : `${damaged.length} damaged`;
   const line = `${count(blobs, 'blob')}, ${roundSize(bytes)} in ${formatDuration(seconds * 1000)}: ${found}`;
-  if (damaged.length === 0) return `${line}\n`;
+  if (damaged.length === 0) return formatLabelled('', line, columns);
   const heading = ['DIGEST', 'FAULT', 'IMAGES', 'STATE'];
   const table = formatTable([heading, ...damaged.map(describeDamage)], columns);
-  return `${line}, ${healed} of them fetched again\n\n${table}`;
+  const summary = formatLabelled('', `${line}, ${healed} of them fetched again`, columns);
+  return `${summary}\n${table}`;
 }
 
 function describeDamage({ digest, fault, images, healed, reason }: Damage): string[] {

@@ -33,7 +33,10 @@ export interface RunOptions {
   readonly admin?: string;
   readonly files?: Readonly<Record<string, string>>;
   readonly isTTY?: boolean;
+  /** Of a terminal that progress is shown on. */
   readonly columns?: number;
+  /** What is printed goes to a terminal of so many columns. */
+  readonly printColumns?: number | undefined;
   readonly parts?: Partial<StoreParts>;
   readonly signals?: EventEmitter;
 }
@@ -42,14 +45,19 @@ export interface RunOptions {
 export async function runStoreCommand(
   t: ExecutionContext,
   args: readonly string[],
-  { admin = NOWHERE, files = {}, isTTY = false, columns, parts = {}, signals }: RunOptions = {},
+  options: RunOptions = {},
 ): Promise<Result> {
+  const { admin = NOWHERE, files = {}, isTTY = false, columns, printColumns } = options;
+  const { parts = {}, signals } = options;
   const output = { stdout: '', stderr: '' };
   const yaml = `listen: 127.0.0.1:0\nadmin: ${admin}\nstore: { path: /srv/store }\n`;
   const context = {
     env: {},
     cwd: createFolder(t, { ...files, 'entrepot.yaml': yaml }),
-    stdout: { write: (text: string) => (output.stdout += text) },
+    stdout: {
+      ...(printColumns !== undefined && { isTTY: true, columns: printColumns }),
+      write: (text: string) => (output.stdout += text),
+    },
     stderr: {
       isTTY,
       ...(columns && { columns }),
