@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { constants } from 'node:os';
 import { runCommand } from './cli/program.ts';
 
 /** The reader has had enough, such as head, or the terminal is gone: no fault of the command. */
@@ -22,7 +23,12 @@ const exitCode = await runCommand(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   signals: process,
-  exit: (code) => process.exit(code),
+  kill: (signal) => {
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+    // The first process of a container gets no such signal from itself.
+    process.exit(128 + constants.signals[signal]);
+  },
 });
 // Set, not called: what is still to be written gets out before the process ends.
 process.exitCode = faults.length === 0 ? exitCode : exitCode || 1;

@@ -15,7 +15,6 @@ import { formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
 import {
   AdminError,
-  EXIT_CODE,
   InterruptedError,
   StopSignals,
   type CommandOptions,
@@ -73,8 +72,9 @@ async function withPrivateAdmin<T>(
   { context, ifNoStore }: { context: StoreContext; ifNoStore: IfNoStore },
   run: (socketPath: string) => Promise<T>,
 ): Promise<T> {
+  // To the end of what is undone.
+  using stop = new StopSignals(context, config);
   await using undo = new AsyncDisposableStack();
-  using stop = new StopSignals(context.signals, () => context.exit(EXIT_CODE.interrupted));
   // Made with mode 0700: who may not enter cannot connect.
   const folder = await mkdtemp(join(tmpdir(), 'entrepot-'));
   undo.defer(async () => rm(folder, { recursive: true, force: true }));

@@ -3,6 +3,7 @@ import type { RebuildReport } from '../api/store-api.ts';
 import type { Config } from '../config/config.ts';
 import type { Environment } from '../config/source.ts';
 import { createLog, type Log } from '../observe/log.ts';
+import { TEXTS } from './texts.ts';
 
 /** All that a command may touch of the process it runs in. */
 export interface CommandContext {
@@ -13,8 +14,13 @@ export interface CommandContext {
   readonly stdout: Output;
   readonly stderr: Output;
   readonly signals: Signals;
-  /** Ends the process at once, whatever is open. */
-  readonly exit: (code: number) => void;
+  /**
+   * Ends the process at once, as this signal ends one that does not listen for it: nothing that is open
+   * or waits for a disk holds that up.
+   */
+  readonly kill: (signal: StopSignal | 'SIGKILL') => void;
+  /** How a stop that takes long is waited for. Rejects when the signal aborts. */
+  readonly wait?: (milliseconds: number, signal: AbortSignal) => Promise<unknown>;
 }
 
 export interface Output {
@@ -114,29 +120,54 @@ export function printJson(document: unknown, { stdout }: Pick<CommandContext, 's
 
 const NAMES: readonly StopSignal[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
 
-/** The first signal asks for an orderly end; the second one no longer waits for it. */
+/** A shorter grace is for the clients; to close a sound store takes less than this on a busy machine. */
+const LEAST_STOP_MS = 5_000;
+
+type StopParts = Pick<CommandContext, 'signals' | 'stderr' | 'kill' | 'wait'>;
+
+/**
+ * The first signal asks for an orderly end; the second one no longer waits for it. What has not ended
+ * within the grace, or 5 s where that is longer, is left as after a kill, which takes nothing that was
+ * promised: a disk that no longer answers, or a catalog that is being made anew, holds up no stop.
+ */
 export class StopSignals implements Disposable {
   readonly first: Promise<StopSignal>;
-  readonly #signals: Signals;
+  readonly #parts: StopParts;
+  readonly #ended = new AbortController();
   readonly #listener: (signal: StopSignal) => void;
 
-  constructor(signals: Signals, onSecond: () => void) {
+  constructor(parts: StopParts, { graceMs }: Pick<Config, 'graceMs'>) {
     const { promise, resolve } = Promise.withResolvers<StopSignal>();
     let count = 0;
     this.first = promise;
-    this.#signals = signals;
+    this.#parts = parts;
     this.#listener = (signal) => {
       count += 1;
-      if (count === 1) resolve(signal);
-      else onSecond();
+      if (count > 1) return parts.kill(signal);
+      resolve(signal);
+      void this.#bound(Math.max(graceMs, LEAST_STOP_MS));
     };
-    for (const name of NAMES) signals.on(name, this.#listener);
+    for (const name of NAMES) parts.signals.on(name, this.#listener);
+  }
+
+  /** Ends the process so long after the signal, unless all has ended before. */
+  async #bound(stopMs: number): Promise<void> {
+    const { stderr, kill, wait = pause } = this.#parts;
+    const isLate = wait(stopMs, this.#ended.signal).then(() => true);
+    if (!(await isLate.catch(() => false))) return;
+    // Not by the log, which is written when the disk has time for it.
+    stderr.write(`entrepot: ${TEXTS.stopCutShort({ seconds: stopMs / 1000 })}\n`);
+    kill('SIGKILL');
   }
 
   [Symbol.dispose](): void {
-    for (const name of NAMES) this.#signals.off(name, this.#listener);
+    this.#ended.abort();
+    for (const name of NAMES) this.#parts.signals.off(name, this.#listener);
   }
 }
+
+const pause: NonNullable<StopParts['wait']> = async (ms, signal) =>
+  setTimeout(ms, undefined, { signal });
 
 /** What a shell or a service manager learns; the numbers above 1 are those of sysexits. */
 export const EXIT_CODE = {

@@ -48,7 +48,7 @@ export async function syncDaemon(
     const problems = [TEXTS.nothingToRun];
     throw new ConfigError(problems, { ...(file !== undefined && { file }) });
   }
-  using stop = new StopSignals(context.signals, () => context.exit(EXIT_CODE.interrupted));
+  using stop = new StopSignals(context, config);
   const stopping = new AbortController();
   void stop.first.then((name) => stopping.abort(name));
   const { signal } = stopping;

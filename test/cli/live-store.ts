@@ -126,7 +126,7 @@ function commandsOf(
       stdout: { write: (text: string) => (output.stdout += text) },
       stderr: { write: (text: string) => (output.stderr += text) },
       signals: new EventEmitter(),
-      exit: () => t.fail('the command must not end the process'),
+      kill: () => t.fail('the command must not end the process'),
     };
     const options = { log, clock: clockOf(() => NOON), timing: TEST_TIMING };
     const code = await runCommand(args, context, {

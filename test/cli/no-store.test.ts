@@ -20,7 +20,7 @@ function inEmptyFolder(t: ExecutionContext) {
       stdout: { write: (text: string) => (output.stdout += text) },
       stderr: { write: (text: string) => (output.stderr += text) },
       signals: new EventEmitter(),
-      exit: () => t.fail('the command must not end the process'),
+      kill: () => t.fail('the command must not end the process'),
     };
     const openLog = () => pino({ level: 'silent' });
     const pause = async () => undefined;

@@ -27,7 +27,7 @@ export async function runDoctor(t: ExecutionContext, input: DoctorInput): Promis
     stdout: { write: (text) => (output.stdout += text) },
     stderr: { write: (text) => (output.stderr += text) },
     signals: process,
-    exit: () => t.fail('the command must not end the process'),
+    kill: () => t.fail('the command must not end the process'),
   };
   const code = checkup
     ? await doctor(args, {}, context, checkup)

@@ -64,7 +64,7 @@ export async function runStoreCommand(
       write: (text: string) => (output.stderr += text),
     },
     signals: signals ?? new EventEmitter(),
-    exit: () => t.fail('the command must not end the process'),
+    kill: () => t.fail('the command must not end the process'),
   };
   const code = await runCommand(args, context, {
     openLog: () => LOG,

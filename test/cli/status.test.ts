@@ -17,7 +17,7 @@ async function status(t: ExecutionContext, admin: string, args: readonly string[
     stdout: { write: (text) => (output.stdout += text) },
     stderr: { write: (text) => (output.stderr += text) },
     signals: { on: () => undefined, off: () => undefined },
-    exit: () => undefined,
+    kill: () => undefined,
   });
   return { code, ...output };
 }

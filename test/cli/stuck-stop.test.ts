@@ -5,8 +5,11 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { createInterface } from 'node:readline';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
+import { createStoreContext } from '../../src/cli/command-context.ts';
+import { runCommand } from '../../src/cli/program.ts';
 import { serve } from '../../src/cli/serve.ts';
+import { syncDaemon } from '../../src/cli/sync-daemon.ts';
 import { createLog } from '../../src/observe/log.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { Gate } from '../helpers/gate.ts';
@@ -22,7 +25,8 @@ const STUCK = (pipe: string): string =>
    process.on('SIGUSR2', () => {
      for (let n = 0; n < 4; n += 1) open(${JSON.stringify(pipe)}, 'r', () => {});
      console.log(JSON.stringify({ msg: 'stuck' }));
-   });`;
+   });
+   process.on('SIGTERM', () => console.log(JSON.stringify({ msg: 'heard' })));`;
 
 /** Waits for a line of the log. */
 function said(child: ChildProcess): (message: string) => Promise<void> {
@@ -36,7 +40,8 @@ function said(child: ChildProcess): (message: string) => Promise<void> {
   };
 }
 
-test('a disk that no longer answers holds up no stop, and the next start has the store', async (t) => {
+/** A server whose disk answers no more when it is told so. */
+async function startStuck(t: ExecutionContext) {
   const cwd = createFolder(t, { 'entrepot.yaml': CONFIG });
   const folder = await createTempFolder(t);
   const [pipe, preload] = [join(folder, 'pipe'), join(folder, 'preload.mjs')];
@@ -50,14 +55,19 @@ test('a disk that no longer answers holds up no stop, and the next start has the
     t.teardown(() => child.kill('SIGKILL'));
     return child;
   };
-  const first = start(['--import', preload]);
-  const exited = once(first, 'exit');
-  const tells = said(first);
+  const stuck = start(['--import', preload]);
+  const exited = once(stuck, 'exit');
+  const tells = said(stuck);
   await tells('listening');
-  first.kill('SIGUSR2');
+  stuck.kill('SIGUSR2');
   await tells('stuck');
-  first.kill('SIGTERM');
-  const words = text(first.stderr!);
+  return { stuck, exited, tells, start };
+}
+
+test('a disk that no longer answers holds up no stop, and the next start has the store', async (t) => {
+  const { stuck, exited, start } = await startStuck(t);
+  stuck.kill('SIGTERM');
+  const words = text(stuck.stderr!);
   t.deepEqual(await exited, [null, 'SIGKILL']);
   t.regex(await words, /^entrepot: the stop took longer than 5 s and was cut short/);
 
@@ -68,36 +78,91 @@ test('a disk that no longer answers holds up no stop, and the next start has the
   t.deepEqual(await ended, [0, null]);
 });
 
-test('a start that makes the catalog anew holds up no stop', async (t) => {
+test('a disk that no longer answers holds up no second signal', async (t) => {
+  const { stuck, exited, tells } = await startStuck(t);
+  stuck.kill('SIGTERM');
+  await tells('heard');
+  stuck.kill('SIGINT');
+  t.deepEqual(await exited, [null, 'SIGINT']);
+});
+
+/** A process that stands in for ours, whose limit of a stop passes when it is told so. */
+function createProcess(t: ExecutionContext, yaml = CONFIG) {
   const signals = new EventEmitter();
+  const late = new Gate();
+  const killed = Promise.withResolvers<unknown>();
+  let stopMs = 0;
   const context = {
     env: {},
-    cwd: createFolder(t, { 'entrepot.yaml': CONFIG.replace('100ms', '8s') }),
+    cwd: createFolder(t, { 'entrepot.yaml': yaml }),
     stdout: { write: () => true },
     stderr: { write: () => true },
     signals,
-    exit: () => t.fail('the process ends by the kill'),
+    kill: (signal: string) => killed.resolve([signal, stopMs]),
+    wait: async (ms: number) => {
+      stopMs = ms;
+      await late.pass();
+    },
   };
-  const [started, waited] = [new Gate(), new Gate()];
-  const killed = Promise.withResolvers<number>();
-  let stopMs = 0;
+  return { context, signals, late, killed: killed.promise };
+}
+
+test('a start that makes the catalog anew holds up no stop', async (t) => {
+  const { context, signals, late, killed } = createProcess(t, CONFIG.replace('100ms', '8s'));
+  const started = new Gate();
   const code = serve({}, context, {
     log: createLog({ level: 'silent' }),
     start: async () => {
       await started.pass();
       return { close: async () => undefined };
     },
-    wait: async (ms) => {
-      stopMs = ms;
-      await waited.pass();
-    },
-    kill: () => killed.resolve(stopMs),
   });
   await started.arrived();
   signals.emit('SIGTERM', 'SIGTERM');
-  await waited.arrived();
-  waited.open();
-  t.is(await killed.promise, 8000);
+  await late.arrived();
+  late.open();
+  t.deepEqual(await killed, ['SIGKILL', 8000]);
   started.open();
+  t.is(await code, 0);
+});
+
+test('a store that does not close holds up no stop of a command', async (t) => {
+  const { context, signals, late, killed } = createProcess(t);
+  const [opened, closed] = [new Gate(), new Gate()];
+  const code = runCommand(['sync', 'run'], context, {
+    startPrivateAdmin: async () => {
+      await opened.pass();
+      return { isNew: false, close: async () => closed.pass() };
+    },
+  });
+  await opened.arrived();
+  signals.emit('SIGTERM', 'SIGTERM');
+  opened.open();
+  await closed.arrived();
+  late.open();
+  t.deepEqual(await killed, ['SIGKILL', 5000]);
+  closed.open();
+  t.is(await code, 130);
+  t.deepEqual(signals.eventNames(), []);
+});
+
+test('a schedule that does not end holds up no stop of the daemon', async (t) => {
+  const rules = 'sync: { rules: [{ image: docker.io/library/nginx }] }';
+  const yaml = `${CONFIG.replace('offline: true', 'offline: false')}${rules}\n`;
+  const { context, signals, late, killed } = createProcess(t, yaml);
+  const [opening, pause] = [new Gate(), async () => undefined];
+  const server = new URL('http://127.0.0.1:1');
+  const code = syncDaemon({ server }, createStoreContext(context, { pause }), {
+    log: createLog({ level: 'silent' }),
+    openSchedule: async () => {
+      await opening.pass();
+      return { async *runs() {} };
+    },
+  });
+  await opening.arrived();
+  signals.emit('SIGTERM', 'SIGTERM');
+  late.open();
+  t.deepEqual(await killed, ['SIGKILL', 5000]);
+  opening.open();
   t.is(await code, 0);
 });

@@ -82,7 +82,7 @@ async function runDaemon(t: ExecutionContext, scene: Scene) {
     stdout: { write: () => t.fail('stdout is for the log') },
     stderr: { write: () => t.fail('stderr is for errors') },
     signals,
-    exit: () => t.fail('the command must not end the process'),
+    kill: () => t.fail('the command must not end the process'),
   };
   const context = createStoreContext(process, { pause, now: () => NOON });
   const code = await syncDaemon({ server }, context, {

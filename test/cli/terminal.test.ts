@@ -178,8 +178,8 @@ test('doctor: fits a terminal, and is whole and unfolded in a pipe', async (t) =
     };
     const cwd = createFolder(t, { 'entrepot.yaml': yaml });
     const stderr = { write: (text: string) => t.fail(text) };
-    const exit = () => t.fail('the command must not end the process');
-    await doctor([], {}, { env: {}, cwd, stdout, stderr, signals: process, exit });
+    const kill = () => t.fail('the command must not end the process');
+    await doctor([], {}, { env: {}, cwd, stdout, stderr, signals: process, kill });
     return printed;
   };
   const piped = await run();

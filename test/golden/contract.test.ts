@@ -50,7 +50,7 @@ async function run(args: readonly string[]): Promise<string> {
     stdout: { write: (text: string) => (output.stdout += text) },
     stderr: { write: (text: string) => (output.stderr += text) },
     signals: new EventEmitter(),
-    exit: () => undefined,
+    kill: () => undefined,
   });
   const { stdout, stderr } = output;
   return `$ entrepot ${args.join(' ')}\n${stdout}${stderr === '' ? '' : `--- stderr\n${stderr}`}--- exit ${code}\n\n`;

@@ -175,7 +175,7 @@ export class Site {
       stdout: { write: (text: string) => (output.stdout += text) },
       stderr: { write: (text: string) => (output.stderr += text) },
       signals: new EventEmitter(),
-      exit: () => this.t.fail('the command must not end the process'),
+      kill: () => this.t.fail('the command must not end the process'),
     };
     const code = await runCommand(args, context, {
       now: () => this.#clock.now,
