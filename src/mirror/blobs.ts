@@ -171,6 +171,7 @@ export class Blobs {
     if (await catalog.findBlob(digest)) return catalog.updateBlob(digest, found);
     // A record that cannot be read now stays, and an evicted blob has no file any more.
     if (await catalog.hasBlob(digest)) return;
+    using _ = blobs.lease(digest);
     const file = await blobs.statBlob(digest);
     if (file)
       await catalog.adoptBlob(digest, { size: file.size, storedAt: clock.wall(), ...found });

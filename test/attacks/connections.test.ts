@@ -114,11 +114,15 @@ test('a connection has one file open, however many blobs are asked for on it', a
   const scene = await startScene(t);
   const { server, url } = scene.mirror;
   const blob = await heldBlob(scene);
+  const { openFiles } = server.blobs;
+  let most = 0;
+  const add = openFiles.add.bind(openFiles);
+  openFiles.add = (digest) => {
+    add(digest);
+    most = Math.max(most, openFiles.count);
+  };
   const sockets = await Promise.all(Array.from({ length: 4 }, async () => dial(t, url)));
   for (const socket of sockets) socket.write(requests(blob.path, 20));
-  await until('all are under way', () => server.activity().openFiles === sockets.length);
-  t.is((await get(`${url}/v2/`)).status, 200);
-  t.is(server.activity().openFiles, sockets.length);
   for (const socket of sockets) {
     const parts: Buffer[] = [];
     socket.on('data', (part: Buffer) => parts.push(part)).resume();
@@ -131,6 +135,8 @@ test('a connection has one file open, however many blobs are asked for on it', a
       new Set([true]),
     );
   }
+  // What the kernel takes ahead of a client ends an answer, and the next one begins.
+  t.is(most, sockets.length);
 });
 
 async function heldBlob(scene: Scene, size = 4 * MIB) {

@@ -1,6 +1,5 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import type { Digest } from '../../src/oci/digest.ts';
 import { formatTarget } from '../../src/oci/reference.ts';
 import type { RunningServer } from '../../src/server.ts';
 import type { Evicted } from '../../src/store/catalog/catalog.ts';
@@ -40,10 +39,11 @@ export function noteFacts({ catalog, blobs }: RunningServer, file: string): () =
     note('gone', keysOf(evicted));
     return evicted;
   };
-  blobs.delete = async (digest: Digest) => {
+  blobs.delete = async (digest, isRecorded) => {
     note('going', [digest]);
-    await remove(digest);
-    note('gone', [digest]);
+    const isGone = await remove(digest, isRecorded);
+    if (isGone) note('gone', [digest]);
+    return isGone;
   };
   return () => closeSync(handle);
 }

@@ -337,6 +337,19 @@ test('a manifest that has no room is served all the same', async (t) => {
   t.is((await summary(mirror)).state, 'full');
 });
 
+test('no blob is evicted between its file and its record', async (t) => {
+  const { mirror, images, pull } = await startPlace(t, { layers: [[1000]] });
+  const { blobs, catalog } = mirror.server;
+  const recordBlob = catalog.recordBlob.bind(catalog);
+  catalog.recordBlob = async (target, digest, record) => {
+    // As an eviction does that comes to it just now.
+    if (!blobs.isBusy(digest)) await blobs.delete(digest);
+    return recordBlob(target, digest, record);
+  };
+  await pull(images[0]!);
+  t.is(await bytesOnDisk(mirror), catalog.usage.bytes);
+});
+
 test('pulls go on while older images go beside them', async (t) => {
   const layers = Array.from({ length: 10 }, () => [10_000]);
   const { mirror, images, pull, ask } = await startPlace(t, {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { type Digest, digestOf, IntegrityError, parseDigest } from '../../src/oci/digest.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
+import { Gate } from '../helpers/gate.ts';
 import { randomBytes } from '../helpers/image.ts';
 import { blobPath, createTempFolder, listPartials } from '../helpers/mirror.ts';
 
@@ -38,6 +39,23 @@ test('a blob that is not there is not found', async (t) => {
   t.is(await store.readBytes(digest), undefined);
   t.deepEqual(await listAll(store), []);
   await t.notThrowsAsync(store.delete(digest));
+});
+
+test('what is written while it is removed is there afterwards, and is not found before', async (t) => {
+  const { store, bytes, digest } = await createWorld(t);
+  await store.writeBytes(digest, bytes);
+  const gate = new Gate();
+  const removal = store.delete(digest, async () => {
+    await gate.pass();
+    return false;
+  });
+  t.is(await store.find(digest), undefined);
+  t.is(await store.statBlob(digest), undefined);
+  const writing = store.writeBytes(digest, bytes);
+  gate.open();
+  t.true(await removal);
+  await writing;
+  t.deepEqual(await store.readBytes(digest), bytes);
 });
 
 test('what is written is found, read and listed, also by the next process', async (t) => {

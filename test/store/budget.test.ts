@@ -442,6 +442,26 @@ test('a file that is opened between its planning and its removal stays as a blob
   t.deepEqual(await store.held(), []);
 });
 
+test('a file that is being removed is found by nobody who would record it', async (t) => {
+  const store = await ImageStore.open(t);
+  const { blobs, catalog } = store;
+  await store.keep(image(store, 'app'), { tags: ['v1'] });
+  const findBlob = catalog.findBlob.bind(catalog);
+  const seen = new Set<string>();
+  catalog.findBlob = async (digest) => {
+    const known = await findBlob(digest);
+    // Between the answer and what is made of it.
+    const isFirst = known === undefined && !seen.has(digest);
+    const file = isFirst ? await blobs.statBlob(digest) : undefined;
+    seen.add(digest);
+    if (file) await catalog.adoptBlob(digest, { size: file.size, storedAt: 1 });
+    return known;
+  };
+  await store.budget.evict(Infinity);
+  t.deepEqual(await store.held(), []);
+  t.is(catalog.usage.blobs, 0);
+});
+
 test('a shared blob counts for the image that was pulled last, noted or written already', async (t) => {
   const store = await ImageStore.open(t);
   const base = buildBlob('base', 1000);

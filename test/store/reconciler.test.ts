@@ -126,6 +126,22 @@ test('a removal between its record and its file is not adopted', async (t) => {
   t.is(await world.catalog.findBlob(digest), undefined);
 });
 
+test('what is adopted is not removed before its record stands', async (t) => {
+  const world = await createWorld(t);
+  const { store, catalog } = world;
+  const digest = await put(world, 'old');
+  const statBlob = store.statBlob.bind(store);
+  store.statBlob = async (each) => {
+    const found = await statBlob(each);
+    // An eviction comes to it just now.
+    if (!store.isBusy(each)) await store.delete(each);
+    return found;
+  };
+  t.deepEqual(await world.reconciler.run(), reconciliation({ adopted: 1 }));
+  t.truthy(await catalog.findBlob(digest));
+  t.truthy(await statBlob(digest));
+});
+
 test('what somebody has in hand is neither adopted nor forgotten', async (t) => {
   const world = await createWorld(t);
   const written = await put(world, 'being written');

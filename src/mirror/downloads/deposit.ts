@@ -80,11 +80,12 @@ export class Deposit implements Disposable {
     await this.ingest.reset();
   }
 
-  /** After the ingest was verified. */
+  /** After the ingest was verified. The file is not removed before its record stands. */
   async commit(): Promise<void> {
-    const changedAt = await this.ingest.commit();
-    const { catalog, budget, health, now } = this.#parts;
+    const { blobs, catalog, budget, health, now } = this.#parts;
     const { digest, written } = this.ingest;
+    using _ = blobs.lease(digest);
+    const changedAt = await this.ingest.commit();
     const { upstream } = this.#target;
     const record = { size: written, changedAt, storedAt: now(), upstream };
     await catalog.recordBlob(this.#target, digest, record);

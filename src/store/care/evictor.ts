@@ -248,12 +248,12 @@ export class Evictor {
     let fault: Error | undefined;
     for (const { digest, size } of evicted.blobs) {
       // The blob may have been downloaded and recorded again since.
-      if (await catalog.findBlob(digest)) continue;
+      const isRecorded = async () => (await catalog.findBlob(digest)) !== undefined;
       try {
         if (store.isBusy(digest)) throw BUSY;
-        await store.delete(digest);
-        removed.push({ digest, size });
+        if (await store.delete(digest, isRecorded)) removed.push({ digest, size });
       } catch (error) {
+        if (await isRecorded()) continue;
         await catalog.adoptBlob(digest, { size, storedAt: now() });
         if (error !== BUSY) fault ??= error as Error;
       }

@@ -119,10 +119,12 @@ export class Reconciler {
 
   async #adopt(digest: Digest, done: Reconciliation): Promise<void> {
     const { blobs, catalog } = this.#parts;
+    const isBusy = blobs.isBusy(digest);
+    using _ = blobs.lease(digest);
     if (await catalog.hasBlob(digest)) return;
     const file = await blobs.statBlob(digest);
     if (!file) return;
-    if (blobs.isBusy(digest)) {
+    if (isBusy) {
       done.busy += 1;
       return;
     }

@@ -53,8 +53,8 @@ export class BlobStore {
   /** One quarantine at a time: what a second one means to move may have been replaced. */
   readonly #queue = new PQueue({ concurrency: 1 });
   readonly #examinations = new Examinations();
-  /** Files that are being removed. */
-  readonly #going = new Set<Digest>();
+  /** Files that are being removed, and when they are. */
+  readonly #going = new Map<Digest, Promise<unknown>>();
   /** Damaged files that could not be moved away, by their change time. */
   readonly #condemned = new Map<Digest, number>();
 
@@ -166,6 +166,8 @@ export class BlobStore {
 
   async #openIngest(digest: Digest, suffix: string): Promise<Ingest> {
     this.requireWritable();
+    // A removal under way would take the new file with the old one.
+    await this.#going.get(digest);
     const name = asideName(`${digest}${suffix}`);
     await this.folders.requireOwn('ingest');
     return Ingest.open(digest, {
@@ -184,7 +186,7 @@ export class BlobStore {
     if (this.isReadOnly) throw new ReadOnlyError(this.#path);
   }
 
-  /** Keeps a blob from being removed between a look at its file and its record. */
+  /** Keeps a blob from being removed between its file, or a look at it, and its record. */
   lease(digest: Digest): Disposable {
     return this.openFiles.lease(digest);
   }
@@ -217,19 +219,33 @@ export class BlobStore {
     });
   }
 
-  /** From its call on the blob is not found. The caller has seen that it is not busy. */
-  async delete(digest: Digest): Promise<void> {
-    this.#going.add(digest);
+  /**
+   * Removes the file unless it turns out to be recorded; false when it stays. The caller has seen in
+   * the same turn that it is not busy: from then on nobody finds it or writes it anew before its end.
+   */
+  async delete(digest: Digest, isRecorded = async () => false): Promise<boolean> {
+    const going = this.#remove(digest, isRecorded);
+    this.#going.set(
+      digest,
+      going.catch(() => undefined),
+    );
     try {
-      const path = this.folders.blobPath(digest);
-      if (await this.folders.stat(path)) await rm(path, { force: true });
+      return await going;
     } finally {
       this.#going.delete(digest);
     }
   }
 
-  /** Without reading it; `undefined` when there is no such file. */
+  async #remove(digest: Digest, isRecorded: () => Promise<boolean>): Promise<boolean> {
+    if (await isRecorded()) return false;
+    const path = this.folders.blobPath(digest);
+    if (await this.folders.stat(path)) await rm(path, { force: true });
+    return true;
+  }
+
+  /** Without reading it; `undefined` when there is no such file, or it is being removed. */
   async statBlob(digest: Digest): Promise<{ size: number; modifiedAt: number } | undefined> {
+    if (this.#going.has(digest)) return undefined;
     const found = await this.folders.stat(this.folders.blobPath(digest));
     return found?.isFile()
       ? { size: found.size, modifiedAt: Math.round(found.mtimeMs) }
