@@ -50,23 +50,28 @@ export function logRequest(ctx: V2Context, parts: { metrics: Metrics; log: Log }
   const isFault = isCut || (error !== undefined && !isGone && ctx.status >= 500);
   parts.log[isFault ? 'warn' : 'info'](
     {
-      ...(client !== undefined && { client }),
+      // The log leaves out what is undefined.
+      client,
       method: ctx.method,
       kind,
-      ...(target ? { target: formatTarget(target) } : upstream !== undefined && { upstream }),
-      ...(reference !== undefined && { reference }),
+      target: target && formatTarget(target),
+      upstream: target ? undefined : upstream,
+      reference,
       status: ctx.status,
-      ...(source && { source }),
+      source,
       bytes,
       ms: Math.round((endedAt - startedAt) * 10) / 10,
-      ...(isGone && { left: true }),
-      ...(isCut && { cut: true }),
-      ...(!isFault && !isGone && error !== undefined && refusalOf(ctx, error)),
-      // The message of an upstream's fault says all; a stack of this code adds nothing.
-      ...(isFault && (error instanceof UpstreamError ? { reason: error.message } : { err: error })),
+      left: isGone || undefined,
+      cut: isCut || undefined,
+      ...(error !== undefined && !isGone && (isFault ? faultOf(error) : refusalOf(ctx, error))),
     },
     'request',
   );
+}
+
+/** The message of an upstream's fault says all; a stack of this code adds nothing. */
+function faultOf(error: unknown): object {
+  return error instanceof UpstreamError ? { reason: error.message } : { err: error };
 }
 
 /** Of a path or a registry that a client made up. */

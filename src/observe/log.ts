@@ -16,7 +16,7 @@ export function createLog(options: { level?: string } = {}): Log {
       name: 'entrepot',
       level: options.level ?? 'info',
       base: {},
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: formatTime,
       redact: {
         paths: ['err.headers', 'err.options', 'err.cause.headers', 'err.cause.options'],
         censor: '[redacted]',
@@ -24,6 +24,15 @@ export function createLog(options: { level?: string } = {}): Log {
     },
     openStdout(),
   );
+}
+
+let formatted = { ms: 0, text: '' };
+
+/** Many lines fall into one millisecond. */
+function formatTime(): string {
+  const ms = Date.now();
+  if (ms !== formatted.ms) formatted = { ms, text: `,"time":"${new Date(ms).toISOString()}"` };
+  return formatted.text;
 }
 
 /**

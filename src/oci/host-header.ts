@@ -18,11 +18,13 @@ interface RequestHead {
  * gone by another one.
  */
 export function hostOf({ rawHeaders, httpVersion, url = '' }: RequestHead): string {
-  const hosts = rawHeaders.filter(
-    (_, place) => place % 2 === 1 && rawHeaders[place - 1]?.toLowerCase() === 'host',
-  );
-  const [host = '', ...others] = hosts;
-  if (others.length > 0) throw badRequest(TEXTS.severalHosts);
+  let said: string | undefined;
+  for (let place = 0; place < rawHeaders.length; place += 2) {
+    if (rawHeaders[place]?.toLowerCase() !== 'host') continue;
+    if (said !== undefined) throw badRequest(TEXTS.severalHosts);
+    said = rawHeaders[place + 1];
+  }
+  const host = said ?? '';
   if (host === '' && httpVersion !== '1.0') throw badRequest(TEXTS.noHost);
   if (host !== '' && !HOST.test(host)) throw badRequest(TEXTS.badHost);
   if (url.startsWith('/')) return host;

@@ -58,15 +58,16 @@ export function essence(contentType: string | undefined): string {
  */
 export function isAcceptable(mediaType: string, accept: string | undefined): boolean {
   if (accept === undefined || accept.trim() === '') return true;
-  const family = `${mediaType.split('/', 1)[0]}/*`;
+  const ranges = ['*/*', `${mediaType.slice(0, mediaType.indexOf('/'))}/*`, mediaType];
   let best = -1;
   let accepted = false;
-  for (const part of accept.split(',')) {
-    const [range = '', ...parameters] = part.split(';').map((text) => text.trim().toLowerCase());
-    const specificity = [`*/*`, family, mediaType].indexOf(range);
+  for (const part of accept.toLowerCase().split(',')) {
+    const end = part.indexOf(';');
+    const range = end === -1 ? part : part.slice(0, end);
+    const specificity = ranges.indexOf(range.trim());
     if (specificity <= best) continue;
     best = specificity;
-    accepted = !parameters.some((parameter) => /^q=0(?:\.0*)?$/.test(parameter));
+    accepted = end === -1 || !/;\s*q=0(?:\.0*)?\s*(?:;|$)/.test(part);
   }
   return accepted;
 }
