@@ -139,7 +139,7 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   tldts: ['src/upstream/challenge.ts'],
   level: ['src/store/catalog/tables.ts'],
   'lru-cache': ['src/time', 'src/net', 'src/store/catalog', 'src/upstream', 'src/mirror'],
-  'prom-client': ['src/observe/metrics.ts'],
+  'prom-client': ['src/observe'],
   pino: ['src/observe/log.ts'],
   commander: ['src/cli'],
   zod: ['src/config'],

@@ -45,7 +45,15 @@ export async function startEngine(config: Config, options: EngineOptions) {
   const parts = await openParts(config, options);
   const { log, metrics, store, mirror, scrubber, sync, inUse, ownListeners } = parts;
   const { path, maxBytes } = config.store;
-  metrics.storeLimitBytes.set(maxBytes);
+  metrics.store.limitBytes.set(maxBytes);
+  metrics.startAt(Object.keys(config.upstreams));
+  metrics.measure(() => {
+    metrics.store.blobs.set(store.catalog.usage.blobs);
+    for (const [state, bytes] of Object.entries(store.care.bytes)) {
+      metrics.store.bytes.set({ state }, bytes);
+    }
+  });
+  metrics.measure(async () => sync.measure());
   const status = (): ServerStatus => ({
     version: packageJson.version,
     offline: config.offline,
@@ -63,7 +71,6 @@ export async function startEngine(config: Config, options: EngineOptions) {
     createAdminApp: (unreadyReason: () => string | undefined) =>
       createAdminApp({
         ...parts,
-        usage: () => ({ blobs: store.catalog.usage.blobs, bytes: store.care.bytes }),
         unreadyReason,
         status,
         store: parts.storeAdmin,
@@ -132,7 +139,7 @@ async function openParts(config: Config, options: EngineOptions) {
     ...store.parts,
     ...shared,
     heal: async (digest) => mirror.heal(digest),
-    found: () => metrics.integrityFailures.inc({ upstream: '', where: 'scrub' }),
+    found: (damage) => metrics.found(damage),
   });
   const storeAdmin = new StoreAdmin({ store, scrubber, addressing, limits: config.store, now });
   const sync: Sync = new Sync({

@@ -18,14 +18,19 @@ export async function surveyImages(parts: Parts): Promise<Pick<SyncStatus, 'imag
   const images: SyncImage[] = [];
   const unresolved = parts.state.unresolved(parts.config).length;
   const counts = { ready: 0, partial: 0, stale: 0, unresolved };
+  const kept = { moved: 0, deleted: 0 };
+  let missingBytes = 0;
   for (const known of parts.state.current.images) {
     const image = await describeReadiness(parts, known);
     images.push(image);
     counts[image.state] += 1;
+    missingBytes += image.missingBytes;
+    if (known.kept !== undefined) kept[known.kept] += 1;
   }
-  for (const [state, count] of Object.entries(counts)) {
-    parts.metrics.syncImages.set({ state }, count);
-  }
+  const { sync } = parts.metrics;
+  for (const [state, count] of Object.entries(counts)) sync.images.set({ state }, count);
+  for (const [why, count] of Object.entries(kept)) sync.keptImages.set({ why }, count);
+  sync.missingBytes.set(missingBytes);
   return { counts, images };
 }
 

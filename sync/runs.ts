@@ -121,7 +121,10 @@ export class SyncRuns {
       ...(report.bytes > 0 && seconds > 0 && { bytesPerSecond: report.bytes / seconds }),
     });
     log.info(describeForLog(report), 'sync run');
-    this.#parts.metrics.syncFailures.inc(report.failures.length);
+    const { sync } = this.#parts.metrics;
+    sync.failures.inc(report.failures.length);
+    const ended = report.aborted === undefined ? 'failed' : 'aborted';
+    sync.runs.inc({ result: report.isOk ? 'ok' : ended });
     this.#measure();
     if (!isInterrupted) await surveyImages(this.#parts);
   }
@@ -130,10 +133,12 @@ export class SyncRuns {
   #measure(): void {
     const { metrics, state } = this.#parts;
     const { last, succeededAt } = state.current;
-    if (succeededAt !== undefined) metrics.syncLastSuccess.set(succeededAt / 1000);
+    if (succeededAt !== undefined) metrics.sync.lastSuccess.set(succeededAt / 1000);
     if (!last) return;
-    metrics.syncLastRunBytes.set(last.bytes);
-    metrics.syncLastRunSeconds.set((last.endedAt - last.startedAt) / 1000);
+    metrics.sync.lastRunOk.set(last.isOk ? 1 : 0);
+    metrics.sync.lastRunEnd.set(last.endedAt / 1000);
+    metrics.sync.lastRunBytes.set(last.bytes);
+    metrics.sync.lastRunSeconds.set((last.endedAt - last.startedAt) / 1000);
   }
 
   /** Never rejects: a run that failed has a report too. */

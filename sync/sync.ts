@@ -84,9 +84,13 @@ export class Sync implements SyncApi {
     };
   }
 
-  /** The first who asks waits for them; later they are as they were at the last look. */
+  /** Sets the metrics. The first who asks waits for them; later they are as at the last look. */
   async measure(): Promise<void> {
-    const { log, timer } = this.#parts;
+    const { log, timer, metrics } = this.#parts;
+    const { nextRunAt } = this.#runs;
+    // A schedule may name no day that comes.
+    if (Number.isFinite(nextRunAt)) metrics.sync.nextRun.set(Number(nextRunAt) / 1000);
+    else metrics.sync.nextRun.remove();
     const last = this.#survey;
     const now = timer.steady();
     if (!last || now - last.at >= LOOK_MS) {

@@ -15,11 +15,6 @@ import { TEXTS } from './texts.ts';
 
 export interface AdminParts {
   readonly metrics: Metrics;
-  readonly usage: () => {
-    readonly blobs: number;
-    /** By their state. */
-    readonly bytes: Readonly<Record<string, number>>;
-  };
   /** Why the mirror does not serve; `undefined` when it does. */
   readonly unreadyReason: () => string | undefined;
   readonly status: () => ServerStatus;
@@ -45,14 +40,8 @@ export function createAdminApp(parts: AdminParts): Koa {
     ctx.body = reason === undefined ? { status: 'ready' } : { status: 'not ready', reason };
   });
   router.get('/metrics', async (ctx) => {
-    const { blobs, bytes } = parts.usage();
-    parts.metrics.storeBlobs.set(blobs);
-    for (const [state, count] of Object.entries(bytes)) {
-      parts.metrics.storeBytes.set({ state }, count);
-    }
-    await parts.sync.measure();
     ctx.set('Content-Type', parts.metrics.registry.contentType);
-    ctx.body = await parts.metrics.registry.metrics();
+    ctx.body = await parts.metrics.expose();
   });
   router.get('/api/v1/status', (ctx) => {
     ctx.body = parts.status();

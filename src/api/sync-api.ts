@@ -4,8 +4,6 @@
  */
 export interface SyncApi {
   status(): Promise<SyncStatus>;
-  /** Sees to it that the metrics of sync tell how it stands. */
-  measure(): Promise<void>;
   /**
    * Resolves the rules, or takes the digests of a lock, and compares them with the store. Fetches
    * manifests at most. Throws `RegistryError` with status 400 for what is no lock, and for one that

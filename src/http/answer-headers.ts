@@ -23,7 +23,9 @@ export function setCacheHeaders(
   answer: Answer<unknown>,
   options: { stored: boolean },
 ): void {
-  ctx.state.record.source = answer.source;
+  const { record } = ctx.state;
+  record.source = answer.source;
+  record.reason = answer.value === undefined ? 'absent' : answer.reason;
   const stored = options.stored && answer.source === 'miss' ? '; stored' : '';
   ctx.set('Cache-Status', CACHE_STATUS[answer.source] + stored);
   if (answer.ageMs !== undefined) {

@@ -1,5 +1,5 @@
 import type { ParameterizedContext } from 'koa';
-import type { CacheResult } from '../mirror/answer.ts';
+import type { CacheResult, MissReason } from '../mirror/answer.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
@@ -21,6 +21,8 @@ export interface RequestRecord {
   /** Tag or digest. */
   reference?: string;
   source?: CacheResult;
+  /** Of a miss or a bypass. */
+  reason?: MissReason | undefined;
   /** Content bytes sent. */
   bytes: number;
   /** When the headers went out, where the body takes its time. */
@@ -96,12 +98,16 @@ function count(
   { endedAt, metrics }: { endedAt: number; metrics: Metrics },
 ): void {
   const { kind, upstream, source, bytes, startedAt, answeredAt = endedAt } = record;
-  const code = String(ctx.status);
-  metrics.httpRequests.inc({ kind, method: methodLabel(ctx.method), code });
+  const method = methodLabel(ctx.method);
+  metrics.httpRequests.inc({ kind, method, code: String(ctx.status) });
   if (upstream === undefined || !source) return;
-  metrics.cacheRequests.inc({ upstream, kind, result: source });
-  metrics.httpRequestSeconds.observe({ kind, result: source }, (answeredAt - startedAt) / 1000);
-  if (bytes > 0) metrics.httpResponseBytes.inc({ kind, result: source }, bytes);
+  const result = source;
+  metrics.cacheRequests.inc({ upstream, kind, method, result });
+  metrics.httpRequestSeconds.observe({ kind, result }, (answeredAt - startedAt) / 1000);
+  if (bytes > 0) metrics.httpResponseBytes.inc({ upstream, kind, result }, bytes);
+  if (result !== 'miss' && result !== 'bypass') return;
+  const { reason = result === 'miss' ? 'cold' : 'unstored' } = record;
+  metrics.cacheMisses.inc({ upstream, kind, reason });
 }
 
 /** A client may send any method; the values of a label must be bounded. */

@@ -1,157 +1,233 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { Declarations } from './declarations.ts';
+import { METHODS, MISS_REASONS, PURPOSES, RESULTS } from './label-values.ts';
+import { StoreMetrics } from './store-metrics.ts';
+import { SyncMetrics } from './sync-metrics.ts';
 
 /** Seconds; the ends are a held manifest and the header deadline of containerd. */
 const LATENCY_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30];
+/** Seconds of a transfer, or of the wait for its turn. */
+const TRANSFER_BUCKETS = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600];
+
+/** Of the process, which has one of each, however many mirrors are in it. */
+let ofProcess: Registry | undefined;
 
 /**
- * Every metric of the process, declared in one place. Labels are bounded by the configuration:
- * never a repository, a tag, a digest or a client's address.
+ * Every metric, declared in one place: those of pulls and upstreams here, those of store and sync
+ * beside. Labels are bounded by the program and its configuration: never a repository, a tag, a
+ * digest, a user or a client's address.
  */
-export class Metrics {
-  readonly registry = new Registry();
+export class Metrics extends Declarations {
+  readonly store;
+  readonly sync;
+  /** What was counted so far; `expose` measures the rest before. */
+  readonly registry;
+  readonly #measures: (() => Promise<void> | void)[] = [];
+  #isOfProcess = false;
 
-  readonly cacheRequests = this.#counter(
+  readonly buildInfo = this.gauge(
+    'entrepot_build_info',
+    'Always 1: the version of the program and of the Node that runs it',
+    ['version', 'node'],
+  );
+  readonly ready = this.gauge('entrepot_ready', 'Whether /readyz says that the mirror serves');
+  readonly reloadOk = this.gauge(
+    'entrepot_config_last_reload_successful',
+    'Whether the configuration was taken when it was last read, at the start or by a reload',
+  );
+  readonly reloadedAt = this.gauge(
+    'entrepot_config_last_reload_success_timestamp_seconds',
+    'When the configuration that is in force was read',
+  );
+  readonly certificateExpiry = this.gauge(
+    'entrepot_certificate_expiry_timestamp_seconds',
+    'When the first certificate ends of those that the configuration names: client (shown to the upstream), authority (that the upstream is checked by)',
+    ['upstream', 'kind'],
+  );
+
+  readonly cacheRequests = this.counter(
     'entrepot_cache_requests_total',
     'Requests for content by how the cache answered them',
-    ['upstream', 'kind', 'result'],
+    ['upstream', 'kind', 'method', 'result'],
   );
-  readonly httpRequests = this.#counter(
+  readonly cacheMisses = this.counter(
+    'entrepot_cache_misses_total',
+    'Answers whose result is miss or bypass, by why',
+    ['upstream', 'kind', 'reason'],
+  );
+  readonly httpRequests = this.counter(
     'entrepot_http_requests_total',
     'Requests answered on the public listener',
     ['kind', 'method', 'code'],
   );
-  readonly httpRequestSeconds = this.#histogram(
+  readonly httpRequestSeconds = this.histogram(
     'entrepot_http_request_duration_seconds',
     'Time to the first byte of the answer',
-    ['kind', 'result'],
+    { labels: ['kind', 'result'], buckets: LATENCY_BUCKETS },
   );
-  readonly httpResponseBytes = this.#counter(
+  readonly httpResponseBytes = this.counter(
     'entrepot_http_response_bytes_total',
     'Content bytes sent to clients',
-    ['kind', 'result'],
+    ['upstream', 'kind', 'result'],
   );
-  readonly upstreamRequests = this.#counter(
+
+  readonly upstreamRequests = this.counter(
     'entrepot_upstream_requests_total',
-    'Requests to upstreams, each attempt once, by final status or "error"',
-    ['upstream', 'kind', 'code'],
+    'Requests to upstreams, each attempt once, by final status or "error"; Docker Hub counts GETs of manifests',
+    ['upstream', 'kind', 'method', 'purpose', 'code'],
   );
-  readonly upstreamRequestSeconds = this.#histogram(
+  readonly upstreamRequestSeconds = this.histogram(
     'entrepot_upstream_request_duration_seconds',
     "Time to the upstream's response headers",
-    ['upstream', 'kind'],
+    { labels: ['upstream', 'kind', 'method', 'purpose'], buckets: LATENCY_BUCKETS },
   );
-  readonly upstreamBytes = this.#counter(
+  readonly upstreamBytes = this.counter(
     'entrepot_upstream_bytes_total',
     'Content bytes received from upstreams',
+    ['upstream', 'kind', 'purpose'],
+  );
+  readonly tokenRequests = this.counter(
+    'entrepot_upstream_token_requests_total',
+    'Tokens asked for at the token service of the upstream, by whether one was given',
+    ['upstream', 'result'],
+  );
+  readonly credentialExpiry = this.gauge(
+    'entrepot_upstream_credential_expiry_timestamp_seconds',
+    'When the first credential ends of those that were issued for the upstream; renewed before, where the issuer answers',
     ['upstream'],
   );
-  readonly upstreamUp = this.#gauge(
+  readonly upstreamUp = this.gauge(
     'entrepot_upstream_up',
     'Whether the upstream answers: 0 from the third failure in a row to the next answer; absent before the first answer',
     ['upstream'],
   );
-  readonly upstreamRefusedAccounts = this.#gauge(
+  readonly upstreamRefusedAccounts = this.gauge(
     'entrepot_upstream_refused_accounts',
     'Accounts whose login the upstream refuses, as of the last request of each',
     ['upstream'],
   );
-  readonly rateLimitLimit = this.#gauge(
+  readonly rateLimitLimit = this.gauge(
     'entrepot_upstream_ratelimit_limit',
     'Requests that the upstream allows in a window',
     ['upstream'],
   );
-  readonly rateLimitRemaining = this.#gauge(
+  readonly rateLimitRemaining = this.gauge(
     'entrepot_upstream_ratelimit_remaining',
     'Requests left in the window, as last told by the upstream',
     ['upstream'],
   );
-  readonly rateLimitWindowSeconds = this.#gauge(
+  readonly rateLimitWindowSeconds = this.gauge(
     'entrepot_upstream_ratelimit_window_seconds',
     'Length of the window',
     ['upstream'],
   );
-  readonly rateLimitEmptySeconds = this.#gauge(
+  readonly rateLimitEmptySeconds = this.gauge(
     'entrepot_upstream_ratelimit_empty_seconds',
     'When nothing is left, at the rate of the last hour; absent while nothing is used',
     ['upstream'],
   );
-  readonly downloadsInFlight = this.#gauge(
+
+  readonly downloadsInFlight = this.gauge(
     'entrepot_downloads_in_flight',
     'Blob transfers from the upstream, running or waiting for their turn',
     ['upstream'],
   );
-  readonly downloadResumes = this.#counter(
+  readonly downloads = this.counter(
+    'entrepot_downloads_total',
+    'Blob transfers that ended: kept, passed (to clients alone, since the store did not take it), absent or failed',
+    ['upstream', 'result'],
+  );
+  readonly downloadBytes = this.counter(
+    'entrepot_download_bytes_total',
+    'Sizes of the blobs that transfers brought whole, each once: kept, or passed to clients alone',
+    ['upstream', 'result'],
+  );
+  readonly downloadSeconds = this.histogram(
+    'entrepot_download_duration_seconds',
+    'How long the blob transfers took that brought a whole blob, with the wait for their turn',
+    { labels: ['upstream'], buckets: TRANSFER_BUCKETS },
+  );
+  readonly downloadResumes = this.counter(
     'entrepot_download_resumes_total',
     'Transfers that went on after a break',
     ['upstream'],
   );
-  readonly integrityFailures = this.#counter(
+  readonly queueWaiting = this.gauge(
+    'entrepot_transfer_queue_waiting',
+    'Blob transfers that wait for their turn',
+    ['upstream'],
+  );
+  readonly queueWaitSeconds = this.histogram(
+    'entrepot_transfer_queue_wait_seconds',
+    'How long blob transfers waited for their turn',
+    { labels: ['upstream'], buckets: TRANSFER_BUCKETS },
+  );
+  readonly tagsMoved = this.counter(
+    'entrepot_tags_moved_total',
+    'Held tags that the upstream said to mean another manifest now',
+    ['upstream'],
+  );
+  readonly tagsGone = this.counter(
+    'entrepot_tags_gone_total',
+    'Held tags that the upstream said to have no more',
+    ['upstream'],
+  );
+  readonly integrityFailures = this.counter(
     'entrepot_integrity_failures_total',
     'Contents that were not what their digest says',
     ['upstream', 'where'],
   );
-  readonly storeBytes = this.#gauge(
-    'entrepot_store_bytes',
-    'Bytes of the store: used by held blobs, partial, quarantined, other (catalog, journal), reserved for running downloads',
-    ['state'],
-  );
-  readonly storeBlobs = this.#gauge('entrepot_store_blobs', 'Held blobs', []);
-  readonly evictedBytes = this.#counter(
-    'entrepot_evicted_bytes_total',
-    'Bytes of evicted images, by what they were needed for: budget, free-space or request',
-    ['reason'],
-  );
-  readonly storeLimitBytes = this.#gauge(
-    'entrepot_store_limit_bytes',
-    'The configured size of the store',
-    [],
-  );
 
-  readonly syncImages = this.#gauge(
-    'entrepot_sync_images',
-    'Images that the site must hold, by readiness',
-    ['state'],
-  );
-  readonly syncLastSuccess = this.#gauge(
-    'entrepot_sync_last_success_timestamp_seconds',
-    'End of the last run without a failure',
-    [],
-  );
-  readonly syncLastRunBytes = this.#gauge(
-    'entrepot_sync_last_run_bytes',
-    'Bytes that the last run fetched',
-    [],
-  );
-  readonly syncLastRunSeconds = this.#gauge(
-    'entrepot_sync_last_run_duration_seconds',
-    'How long the last run took',
-    [],
-  );
-  readonly syncFailures = this.#counter(
-    'entrepot_sync_failures_total',
-    'Images and rules that runs could not bring to their end',
-    [],
-  );
-
-  #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
-    return new Counter({ name, help, labelNames, registers: [this.registry] });
+  constructor(registry = new Registry()) {
+    super(registry);
+    this.registry = registry;
+    this.store = new StoreMetrics(registry);
+    this.sync = new SyncMetrics(registry);
   }
 
-  #gauge<Label extends string>(name: string, help: string, labelNames: Label[]): Gauge<Label> {
-    return new Gauge({ name, help, labelNames, registers: [this.registry] });
+  /**
+   * Counters of these upstreams are exported with 0 before the first count: so many series each as
+   * the sets below have, and no more.
+   */
+  startAt(upstreams: readonly string[]): void {
+    const upstream = upstreams;
+    const content = ['manifest', 'blob'];
+    this.start(this.cacheRequests, { upstream, kind: content, method: METHODS, result: RESULTS });
+    this.start(this.cacheMisses, { upstream, kind: content, reason: MISS_REASONS });
+    this.start(this.httpResponseBytes, { upstream, kind: content, result: RESULTS });
+    this.start(this.httpRequestSeconds, { kind: content, result: ['hit', 'miss'] });
+    const asked = { upstream, kind: content, method: METHODS, purpose: PURPOSES };
+    this.start(this.upstreamRequests, { ...asked, code: ['200', '429', 'error'] });
+    this.start(this.upstreamBytes, { upstream, kind: content, purpose: PURPOSES });
+    for (const metric of [this.downloadsInFlight, this.downloadResumes])
+      this.start(metric, { upstream });
+    this.start(this.integrityFailures, { upstream, where: ['manifest', 'download', 'store'] });
+    this.start(this.integrityFailures, { upstream: [''], where: ['scrub'] });
   }
 
-  #histogram<Label extends string>(
-    name: string,
-    help: string,
-    labelNames: Label[],
-  ): Histogram<Label> {
-    return new Histogram({
-      name,
-      help,
-      labelNames,
-      buckets: LATENCY_BUCKETS,
-      registers: [this.registry],
-    });
+  /** A held blob was found wrong. */
+  found({ fault, healed }: { readonly fault: string; readonly healed: boolean }): void {
+    this.integrityFailures.inc({ upstream: '', where: 'scrub' });
+    this.store.scrubFindings.inc({ fault, result: healed ? 'healed' : 'open' });
+  }
+
+  /** What is measured at each scrape, and must be cheap. */
+  measure(measure: () => Promise<void> | void): void {
+    this.#measures.push(measure);
+  }
+
+  /** Descriptors, memory and the delay of the event loop are exported as well. */
+  addProcess(): void {
+    this.#isOfProcess = true;
+    if (ofProcess) return;
+    ofProcess = new Registry();
+    collectDefaultMetrics({ register: ofProcess });
+  }
+
+  /** An exposition. */
+  async expose(): Promise<string> {
+    await Promise.all(this.#measures.map(async (measure) => measure()));
+    const own = await this.registry.metrics();
+    return this.#isOfProcess && ofProcess ? `${own}\n${await ofProcess.metrics()}` : own;
   }
 }

@@ -1,3 +1,5 @@
+import type { Purpose } from '../observe/label-values.ts';
+
 /** Who goes first where not all can go at once; `abandoned`: what a client began and left. */
 export const PRIORITY = {
   interactive: 30,
@@ -36,6 +38,13 @@ export const SCRUB: Demand = { priority: PRIORITY.scrub };
 /** This client waits; `undefined` where nothing is known of it. */
 export function demandOf(client: string | undefined): Demand {
   return { ...INTERACTIVE, client };
+}
+
+/** As the metrics tell it apart; what a client began and left is its own. */
+export function purposeOf({ priority }: Demand): Purpose {
+  if (priority === PRIORITY.hydration) return 'hydration';
+  if (priority === PRIORITY.sync) return 'sync';
+  return priority === PRIORITY.scrub ? 'healing' : 'client';
 }
 
 /** Background work leaves the reserve of a quota to what is interactive. */

@@ -138,10 +138,8 @@ export class ManifestReader {
     try {
       const manifest = parseManifest(bytes, response.headers['content-type']);
       if (expected !== undefined && digest !== expected) {
-        this.#parts.metrics.integrityFailures.inc({
-          upstream: this.#parts.upstream,
-          where: 'manifest',
-        });
+        const { metrics, upstream } = this.#parts;
+        metrics.integrityFailures.inc({ upstream, where: 'manifest' });
         throw new ManifestError(TEXTS.otherDigest({ digest, expected }));
       }
       return { digest, bytes, manifest };

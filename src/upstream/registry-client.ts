@@ -9,6 +9,7 @@ import { Accounts } from './accounts.ts';
 import { Authenticator } from './authenticator.ts';
 import { Bandwidth } from './bandwidth.ts';
 import type { Trouble } from './breaker.ts';
+import { purposeOf } from './demand.ts';
 import { Elsewhere } from './elsewhere.ts';
 import { openCredentials } from './credentials/open-credentials.ts';
 import { Greeting } from './greeting.ts';
@@ -156,7 +157,8 @@ export class RegistryClient {
 
   async #attempt(wanted: RegistryRequest): Promise<RegistryResponse> {
     const { metrics, config } = this.#parts;
-    const labels = { upstream: config.name, kind: wanted.kind };
+    const { kind, method, demand } = wanted;
+    const labels = { upstream: config.name, kind, method, purpose: purposeOf(demand) };
     const started = performance.now();
     const count = (code: string): void => {
       metrics.upstreamRequests.inc({ ...labels, code });
@@ -218,12 +220,14 @@ export class RegistryClient {
   }
 
   async *#counted(
-    { demand, deadline, isStream = false }: RegistryRequest,
+    { kind, demand, deadline, isStream = false }: RegistryRequest,
     response: TransportResponse,
   ): AsyncGenerator<Buffer> {
-    const bytes = this.#parts.metrics.upstreamBytes.labels({ upstream: this.#parts.config.name });
+    const { metrics, config } = this.#parts;
+    const upstream = config.name;
     for await (const chunk of response.chunks()) {
-      bytes.inc(chunk.length);
+      const purpose = purposeOf(demand);
+      metrics.upstreamBytes.inc({ upstream, kind, purpose }, chunk.length);
       const turn = this.#bandwidth?.take(chunk.length, demand);
       if (turn) await (deadline && !isStream ? deadline.without(turn) : turn);
       yield chunk;

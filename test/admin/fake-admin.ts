@@ -18,7 +18,6 @@ export const SERVER_STATUS: ServerStatus = {
 export function createFakeAdmin(parts: Partial<AdminParts>): Koa {
   return createAdminApp({
     metrics: new Metrics(),
-    usage: () => ({ blobs: 0, bytes: { used: 0 } }),
     unreadyReason: () => undefined,
     status: () => SERVER_STATUS,
     store: new FakeStoreApi(),

@@ -161,8 +161,6 @@ export class FakeSyncApi implements SyncApi {
     return this.#answer(['status'], this.statusNow);
   }
 
-  async measure(): Promise<void> {}
-
   async plan(lock?: unknown): Promise<SyncPlan> {
     return this.#answer(['plan', lock], this.planNow);
   }

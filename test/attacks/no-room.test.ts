@@ -113,7 +113,7 @@ test('a wrong byte of a blob without room completes for nobody, and is counted',
   await mirror.idle();
   const { values } = await mirror.server.metrics.integrityFailures.get();
   t.deepEqual(
-    values.map(({ labels, value }) => ({ ...labels, value })),
+    values.filter(({ value }) => value > 0).map(({ labels, value }) => ({ ...labels, value })),
     [{ upstream: 'hub.example', where: 'download', value: 1 }],
   );
   t.true((await get(url)).body.equals(blob.bytes));

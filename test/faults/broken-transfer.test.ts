@@ -128,7 +128,9 @@ test('one flipped byte: no client completes, nothing is kept, the next request s
   t.deepEqual(registry.conversation(), [GET, GET]);
   const failures = await mirror.server.metrics.integrityFailures.get();
   t.deepEqual(
-    failures.values.map(({ labels, value }) => ({ ...labels, value })),
+    failures.values
+      .filter(({ value }) => value > 0)
+      .map(({ labels, value }) => ({ ...labels, value })),
     [{ upstream: 'docker.io', where: 'download', value: 1 }],
   );
 });

@@ -17,15 +17,19 @@ export async function storeState(
 /** Requests for blobs and manifests by how they were answered, such as `blob hit`. */
 export async function cacheResults(mirror: TestMirror): Promise<Record<string, number>> {
   const { values } = await mirror.server.metrics.cacheRequests.get();
-  return Object.fromEntries(
-    values.map(({ labels, value }) => [`${labels.kind} ${labels.result}`, value]),
-  );
+  const results: Record<string, number> = {};
+  for (const { labels, value } of values) {
+    const name = `${labels.kind} ${labels.result}`;
+    if (value > 0) results[name] = (results[name] ?? 0) + value;
+  }
+  return results;
 }
 
 /** Contents that were not what their digest says, by where that was found. */
 export async function integrityFailures(mirror: TestMirror): Promise<Record<string, number>> {
   const { values } = await mirror.server.metrics.integrityFailures.get();
-  return Object.fromEntries(values.map(({ labels, value }) => [String(labels.where), value]));
+  const counted = values.filter(({ value }) => value > 0);
+  return Object.fromEntries(counted.map(({ labels, value }) => [String(labels.where), value]));
 }
 
 /** How often the log says it. */

@@ -238,7 +238,7 @@ async function passThrough(t: ExecutionContext, place: Place, blob: Stored): Pro
   const reason = `no room for ${blob.size} bytes: ${NOTHING}`;
   const { state, reason: why, reservedBytes } = await summary(mirror);
   t.deepEqual({ state, why, reservedBytes }, { state: 'full', why: reason, reservedBytes: 0 });
-  const line = `entrepot_cache_requests_total{upstream="${UPSTREAM}",kind="blob",result="bypass"}`;
+  const line = `entrepot_cache_requests_total{upstream="${UPSTREAM}",kind="blob",method="GET",result="bypass"}`;
   t.is(await metric(mirror, line), '2');
   const lines = mirror.log.filter(({ msg }) => String(msg).startsWith('the store takes nothing'));
   t.deepEqual(

@@ -189,8 +189,8 @@ test('offline, an empty list of what was never seen is no hit, for clients and m
   const metrics = (await get(`${adminUrl}/metrics`)).body.toString();
   const counts = metrics.match(/entrepot_cache_requests_total\{.*referrers.*/g);
   t.deepEqual(counts, [
-    'entrepot_cache_requests_total{upstream="hub.example",kind="referrers",result="miss"} 2',
-    'entrepot_cache_requests_total{upstream="hub.example",kind="referrers",result="stale"} 1',
+    'entrepot_cache_requests_total{upstream="hub.example",kind="referrers",method="GET",result="miss"} 2',
+    'entrepot_cache_requests_total{upstream="hub.example",kind="referrers",method="GET",result="stale"} 1',
   ]);
   assertNoDial(t, island);
 });

@@ -91,7 +91,8 @@ export class Care {
       otherBytes: () => this.otherBytes + this.#foreignBytes,
       now,
       evicted: (image, reason) => {
-        metrics.evictedBytes.inc({ reason }, image.bytes);
+        metrics.store.evictedBytes.inc({ reason }, image.bytes);
+        metrics.store.evictedImages.inc({ reason }, image.image === '' ? 0 : 1);
         log.info({ ...image, reason }, 'evicted');
       },
       ended: ({ images }) => {

@@ -1,0 +1,53 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+/** Declares metrics in a registry. */
+export abstract class Declarations {
+  readonly #registers: Registry[];
+
+  constructor(registry: Registry) {
+    this.#registers = [registry];
+  }
+
+  protected counter<Label extends string = never>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[] = [],
+  ): Counter<Label> {
+    return new Counter({ name, help, labelNames, registers: this.#registers });
+  }
+
+  /** Absent until its first value is known. */
+  protected gauge<Label extends string = never>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[] = [],
+  ): Gauge<Label> {
+    const gauge = new Gauge({ name, help, labelNames, registers: this.#registers });
+    if (labelNames.length === 0) gauge.remove();
+    return gauge;
+  }
+
+  protected histogram<Label extends string>(
+    name: string,
+    help: string,
+    { labels: labelNames, buckets }: { labels: readonly Label[]; buckets: number[] },
+  ): Histogram<Label> {
+    return new Histogram({ name, help, labelNames, buckets, registers: this.#registers });
+  }
+
+  /** Exports every set of these values from now on, so that the first count is seen as one. */
+  protected start<Label extends string>(
+    metric: Counter<Label> | Gauge<Label> | Histogram<Label>,
+    values: Readonly<Record<Label, readonly string[]>>,
+  ): void {
+    let sets: Record<string, string>[] = [{}];
+    for (const [name, each] of Object.entries<readonly string[]>(values)) {
+      sets = sets.flatMap((set) => each.map((value) => ({ ...set, [name]: value })));
+    }
+    for (const set of sets) {
+      const labels = set as Record<Label, string>;
+      if (metric instanceof Histogram) metric.zero(labels);
+      else metric.inc(labels, 0);
+    }
+  }
+}

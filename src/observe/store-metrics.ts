@@ -1,0 +1,76 @@
+import { Declarations } from './declarations.ts';
+
+/** Why images were evicted. */
+const EVICTION_REASONS = ['budget', 'free-space', 'request'];
+const FAULTS = ['damaged', 'truncated', 'missing', 'unreadable'];
+
+/** What the store holds, what of its disk is left, and what care found in it. */
+export class StoreMetrics extends Declarations {
+  readonly bytes = this.gauge(
+    'entrepot_store_bytes',
+    'Bytes of the store: used by held blobs, partial, quarantined, other (catalog, journal), reserved for running downloads',
+    ['state'],
+  );
+  readonly blobs = this.gauge('entrepot_store_blobs', 'Held blobs');
+  readonly images = this.gauge(
+    'entrepot_store_images',
+    'Held images and parts of images that are evicted as one',
+  );
+  readonly pins = this.gauge(
+    'entrepot_store_pins',
+    'Pins by who made them: hand, config, use (lists of images in use) or sync',
+    ['origin'],
+  );
+  readonly limitBytes = this.gauge(
+    'entrepot_store_limit_bytes',
+    'The configured size of the store',
+  );
+  readonly freeBytes = this.gauge(
+    'entrepot_store_free_bytes',
+    'What is free on the disk of the store; absent where the disk does not say',
+  );
+  readonly minFreeBytes = this.gauge(
+    'entrepot_store_min_free_bytes',
+    'What the configuration leaves free on the disk',
+  );
+  readonly state = this.gauge(
+    'entrepot_store_state',
+    'Whether the store is in this state: ok, full (something found no room), read-only or failing (the disk refuses)',
+    ['state'],
+  );
+  readonly evictedImages = this.counter(
+    'entrepot_evicted_images_total',
+    'Evicted images, by what they were needed for: budget, free-space or request',
+    ['reason'],
+  );
+  readonly evictedBytes = this.counter(
+    'entrepot_evicted_bytes_total',
+    'Bytes of evicted images, by what they were needed for: budget, free-space or request',
+    ['reason'],
+  );
+  readonly scrubbedBlobs = this.counter(
+    'entrepot_scrub_blobs_total',
+    'Held blobs that were read to be compared with their digest',
+  );
+  readonly scrubbedBytes = this.counter(
+    'entrepot_scrub_bytes_total',
+    'Held bytes that were read to be compared with their digest',
+  );
+  readonly scrubFindings = this.counter(
+    'entrepot_scrub_findings_total',
+    'Held blobs that were found wrong: healed (fetched anew) or open',
+    ['fault', 'result'],
+  );
+  readonly verifiedAt = this.gauge(
+    'entrepot_verify_last_end_timestamp_seconds',
+    'When all that is held was last verified; absent before the first time',
+  );
+
+  constructor(registry: ConstructorParameters<typeof Declarations>[0]) {
+    super(registry);
+    const [reason, fault] = [EVICTION_REASONS, FAULTS];
+    this.start(this.evictedImages, { reason });
+    this.start(this.evictedBytes, { reason });
+    this.start(this.scrubFindings, { fault, result: ['healed', 'open'] });
+  }
+}
