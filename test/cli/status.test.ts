@@ -5,7 +5,9 @@ import { createFolder } from '../config/config-folder.ts';
 import { claimPort } from '../helpers/claim-port.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { buildImage } from '../helpers/image.ts';
-import { UPSTREAM, startScene } from '../helpers/scene.ts';
+import { get } from '../helpers/client.ts';
+import { createTempFolder, startMirror } from '../helpers/mirror.ts';
+import { REPOSITORY, UPSTREAM, startScene } from '../helpers/scene.ts';
 import { serve } from '../helpers/serve.ts';
 
 /** Runs `entrepot status` with a configuration file that names this admin address. */
@@ -75,6 +77,74 @@ test('an upstream that is down is told with its reason, and the exit code says i
   ]);
   t.is(json.code, 1);
 });
+
+test('a store full of pins exits with 1, also after a restart, until what it refused is kept', async (t) => {
+  const storePath = await createTempFolder(t);
+  const store = { maxBytes: 200_000 };
+  const { registry, mirror, clock, manifest, blob, image, ask } = await startScene(t, {
+    storePath,
+    store,
+  });
+  await manifest('latest');
+  await blob(image.layer(1));
+  await mirror.idle();
+  const pin = { origin: 'hand', image: `${UPSTREAM}/${REPOSITORY}:latest`, since: clock.now() };
+  await mirror.server.store.care.pins.add(pin);
+  const large = buildImage({ seed: 'large', layers: [199_000, 10] });
+  registry.addImage('library/large', 'v1', large);
+  const path = `/v2/library/large/blobs/${large.layer(0).digest}`;
+  t.is((await status(t, new URL(mirror.server.adminUrl).host)).code, 0);
+  t.true((await ask(path)).body.equals(large.layer(0).bytes));
+  await mirror.idle();
+  const { code, stdout } = await status(t, new URL(mirror.server.adminUrl).host);
+  t.regex(stdout, /^store full since \S+: no room for 199000 bytes: /m);
+  t.is(code, 1);
+  await mirror.stop();
+  const upstreams = { [UPSTREAM]: { url: registry.url } };
+  const again = await startMirror(t, { storePath, store, clock, upstreams });
+  const admin = new URL(again.server.adminUrl).host;
+  const restarted = await status(t, admin);
+  t.regex(restarted.stdout, /^store full since \S+: no room for 199000 bytes: /m);
+  t.is(restarted.code, 1);
+  // Small things still fit.
+  const small = `/v2/library/large/blobs/${large.layer(1).digest}`;
+  t.is((await get(`${again.url}${small}`)).status, 200);
+  await again.idle();
+  t.is((await status(t, admin)).code, 1);
+  await again.server.store.care.pins.remove(pin);
+  // The catalog of a store as small as this would be most of it.
+  again.server.blobs.folders.otherSizes = async function* () {};
+  again.server.store.care.otherBytes = 0;
+  t.is((await get(`${again.url}${path}`)).status, 200);
+  await again.idle();
+  t.is((await status(t, admin)).code, 0);
+  await again.stop();
+  const last = await startMirror(t, { storePath, store, clock, upstreams });
+  t.is((await status(t, new URL(last.server.adminUrl).host)).code, 0);
+});
+
+for (const isPinned of [true, false]) {
+  test(`a start finds a store ${isPinned ? 'full of pins full' : 'that it can empty ok'}, before anything is refused`, async (t) => {
+    const storePath = await createTempFolder(t);
+    const { registry, mirror, clock, manifest, blob, image } = await startScene(t, { storePath });
+    await manifest('latest');
+    await blob(image.layer(1));
+    await mirror.idle();
+    const pin = { origin: 'hand', image: `${UPSTREAM}/${REPOSITORY}:latest`, since: clock.now() };
+    if (isPinned) await mirror.server.store.care.pins.add(pin);
+    await mirror.stop();
+    const again = await startMirror(t, {
+      storePath,
+      store: { maxBytes: 4_000 },
+      clock,
+      upstreams: { [UPSTREAM]: { url: registry.url } },
+    });
+    await again.server.store.care.settled;
+    const { code, stdout } = await status(t, new URL(again.server.adminUrl).host);
+    t.is(/^store full since \S+: no room for 100 bytes: /m.test(stdout), isPinned, stdout);
+    t.is(code, isPinned ? 1 : 0);
+  });
+}
 
 test('an offline server says so', async (t) => {
   const { mirror } = await startScene(t, { offline: true });

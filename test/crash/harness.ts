@@ -150,7 +150,7 @@ export class Harness {
         factsFile: join(this.#folder, 'facts'),
         pin: this.#pin,
         // The next start writes the journal anew, wherever it is killed meanwhile.
-        before: async ({ catalog }) => catalog.recordJournalBytes(Number.MAX_SAFE_INTEGER),
+        before: async ({ catalog }) => catalog.recordFigure('journal', Number.MAX_SAFE_INTEGER),
       });
     } catch (error) {
       throw new Error(`the store at ${path} does not open`, { cause: error });

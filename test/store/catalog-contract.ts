@@ -541,12 +541,14 @@ export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog
     const forgotten = [{ origin: 'sync', image: pin.image }];
     await catalog.changePins({ recorded: [{ ...pin, reason: 'why' }], forgotten });
     t.deepEqual(told.at(-1), { unpin: { origin: 'sync', image: pin.image } });
-    t.is(await catalog.journalBytes(), undefined);
-    await catalog.recordJournalBytes(1234);
+    t.is(await catalog.findFigure('journal'), undefined);
+    await catalog.recordFigure('journal', 1234);
+    await catalog.recordFigure('refused', 56);
     await catalog.close();
     const again = await open();
     t.deepEqual(await again.listPins(), [{ ...pin, reason: 'why' }]);
-    t.is(await again.journalBytes(), 1234);
+    t.is(await again.findFigure('journal'), 1234);
+    t.is(await again.findFigure('refused'), 56);
   });
 
   test('what is written after the close is refused, each time, and holds nothing open', async (t) => {

@@ -224,6 +224,14 @@ export class Budget {
     return freeable >= lacking;
   }
 
+  /** What must stay reaches above the high watermark: below the low one there would be room again. */
+  async findCrowding(): Promise<NoRoomError | undefined> {
+    await this.#catalog.counted;
+    const { least, enough } = this.#ledger.margin;
+    const hasRoom = (await this.canHold(Math.ceil(least))) || this.#isClosing;
+    return hasRoom ? undefined : new NoRoomError(Math.ceil(enough));
+  }
+
   /** Begins to evict when the store is above its high watermark. */
   wake(): void {
     const isVain = this.#freeableBytes !== undefined;

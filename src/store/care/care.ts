@@ -6,7 +6,7 @@ import type { Metrics } from '../../observe/metrics.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import type { Journal } from '../journal/journal.ts';
-import { ReadOnlyError, type Step } from '../faults.ts';
+import { NoRoomError, ReadOnlyError, type Step } from '../faults.ts';
 import { AccessTimes } from './access-times.ts';
 import { Budget } from './budget.ts';
 import { sumOf } from './evictor.ts';
@@ -65,11 +65,16 @@ export class Care {
   #settleAgain: NodeJS.Timeout | undefined;
   readonly #stop = new AbortController();
   #settling: Promise<void> = Promise.resolve();
+  /** Of which pins it is known whether they leave room. */
+  #lookedAtPins = -1;
+  #looking: Promise<void> = Promise.resolve();
 
   /** `pins`: those of the configuration, which stand beside those that the catalog keeps. */
   static async open({ pins, ...parts }: CareParts & { pins: readonly Pin[] }): Promise<Care> {
     const { catalog } = parts;
     const care = new Care(parts, await Pins.open({ catalog, configured: pins }));
+    const refusedBytes = await catalog.findFigure('refused');
+    if (refusedBytes) care.health.refused(new NoRoomError(refusedBytes));
     await Promise.race([care.#measure(), sleep(MEASURED_MS, undefined, { ref: false })]);
     return care;
   }
@@ -78,7 +83,11 @@ export class Care {
     const { catalog, blobs, config, metrics, log, now, step } = parts;
     this.#parts = parts;
     this.pins = pins;
-    this.health = new Health({ log, now });
+    this.health = new Health({
+      log,
+      now,
+      keep: (bytes) => void this.health.recorded(catalog.recordFigure('refused', bytes)),
+    });
     if (blobs.isReadOnly) this.health.refused(new ReadOnlyError(config.path));
     this.access = new AccessTimes({ catalog, now });
     this.inventory = new Inventory({ catalog, blobs, pins, now });
@@ -121,6 +130,7 @@ export class Care {
   settle(): void {
     if (this.#parts.blobs.isReadOnly) return;
     this.#settleAgain = setTimeout(() => this.settle(), RECONCILE_AGAIN_MS).unref();
+    this.#lookForRoom();
     this.#settling = this.#reconcile().catch((err: unknown) => {
       if (this.#stop.signal.aborted) return;
       this.#parts.log.error({ err }, 'the store could not be reconciled');
@@ -129,7 +139,18 @@ export class Care {
 
   /** Resolves when `settle` is through. */
   get settled(): Promise<void> {
-    return this.#settling;
+    return Promise.all([this.#settling, this.#looking]).then(() => undefined);
+  }
+
+  /** A store that pins have filled says so before something finds no room. */
+  #lookForRoom(): void {
+    const { version } = this.pins;
+    if (this.#lookedAtPins === version) return;
+    this.#lookedAtPins = version;
+    const looking = this.budget.findCrowding().then((found) => found && this.health.refused(found));
+    this.#looking = looking.catch((err: unknown) => {
+      this.#parts.log.error({ err }, 'the room beside the pins could not be found out');
+    });
   }
 
   /** While files, catalog and journal are still open. */
@@ -140,6 +161,7 @@ export class Care {
     await this.#settling;
     await this.#measuring?.catch(() => undefined);
     await this.budget.close();
+    await this.#looking;
     await this.#flush();
   }
 
@@ -175,6 +197,7 @@ export class Care {
       await this.access.flush();
       if (this.#parts.blobs.isReadOnly) return;
       await this.#parts.catalog.keepReserve();
+      this.#lookForRoom();
       // Where nothing new is pulled, only this finds out that the disk takes writes again.
       if (await this.#takesAgain()) this.health.takesAgain();
     } catch (err) {

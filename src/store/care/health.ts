@@ -2,6 +2,13 @@ import type { StoreSummary } from '../../api/store-api.ts';
 import type { Log } from '../../observe/log.ts';
 import { isWithoutRoom, NoRoomError } from '../faults.ts';
 
+export interface HealthParts {
+  readonly log: Log;
+  readonly now: () => number;
+  /** Keeps for the next start how large what a full store refused is; 0 when it takes that again. */
+  readonly keep: (refusedBytes: number) => void;
+}
+
 /** What operators are told. */
 export type StoreCondition = Pick<StoreSummary, 'state' | 'reason' | 'since'>;
 
@@ -12,17 +19,19 @@ const CALM_MS = 60_000;
  * Whether the store takes what is fetched: clients are served either way, operators must know. A store
  * that fails is ok again with the next content that is kept. One that is full still has room for small
  * things: it is ok again when it kept as much at once as it refused, or a minute after the last refusal
- * if there is room for that.
+ * if there is room for that, also when it was refused before a restart.
  */
 export class Health {
   readonly #log: Log;
   readonly #now: () => number;
+  readonly #keep: HealthParts['keep'];
   #condition: StoreCondition = { state: 'ok' };
   /** Of the largest content that found no room since the store was ok. */
   #refusedBytes = 0;
   #refusedAt = 0;
 
-  constructor(parts: { log: Log; now: () => number }) {
+  constructor(parts: HealthParts) {
+    this.#keep = parts.keep;
     this.#log = parts.log;
     this.#now = parts.now;
   }
@@ -42,7 +51,9 @@ export class Health {
     if (error instanceof NoRoomError && error.isTooLarge) return;
     const state = isWithoutRoom(error) ? 'full' : 'failing';
     this.#refusedAt = this.#now();
-    this.#refusedBytes = Math.max(this.#refusedBytes, bytes);
+    const isLarger = bytes > this.#refusedBytes;
+    if (isLarger) this.#refusedBytes = bytes;
+    if (isLarger && state === 'full') this.#keep(bytes);
     const reason = error instanceof Error ? error.message : String(error);
     const isNew = this.#condition.state !== state;
     this.#condition = {
@@ -79,6 +90,7 @@ export class Health {
   takesAgain(): void {
     if (this.#condition.state === 'ok') return;
     this.#refusedBytes = 0;
+    this.#keep(0);
     this.#log.info({ before: this.#condition }, 'the store takes content again');
     this.#condition = { state: 'ok' };
   }

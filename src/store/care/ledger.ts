@@ -54,6 +54,12 @@ export class Ledger {
     return Math.max(0, Math.ceil(this.#taken - this.#maxBytes * WATERMARK.low));
   }
 
+  /** Between all and the high watermark, and between all and the low one. */
+  get margin(): { readonly least: number; readonly enough: number } {
+    const all = this.#maxBytes;
+    return { least: all - all * WATERMARK.high, enough: all - all * WATERMARK.low };
+  }
+
   has(room: Room): boolean {
     return this.#rooms.has(room);
   }

@@ -269,13 +269,18 @@ export interface Catalog {
 
   // The database.
 
-  /** The size of the journal when it was last written anew. */
-  journalBytes(): Promise<number | undefined>;
-  recordJournalBytes(bytes: number): Promise<void>;
+  findFigure(name: Figure): Promise<number | undefined>;
+  recordFigure(name: Figure, bytes: number): Promise<void>;
   /** Sets a little of the disk aside, with which images can be evicted when it is full. */
   keepReserve(): Promise<void>;
   close(): Promise<void>;
 }
+
+/**
+ * What is to be known after a restart: the size of the `journal` when it was last written anew, and of the
+ * largest content that a full store has `refused`.
+ */
+export type Figure = 'journal' | 'refused';
 
 /**
  * What is evicted as one, as text: `upstream/repository digest` for a manifest of a repository, and

@@ -8,6 +8,7 @@ import {
   type BlobRecord,
   type Catalog,
   type Evicted,
+  type Figure,
   type JournalEntry,
   type Link,
   type ManifestEntry,
@@ -19,7 +20,7 @@ import {
 } from './catalog.ts';
 import { Eviction } from './eviction.ts';
 import { HeldCount } from './held-count.ts';
-import { JOURNAL_BYTES, LevelReader } from './level-reader.ts';
+import { LevelReader } from './level-reader.ts';
 import { PullClock } from './pull-clock.ts';
 import { RecordCache } from './record-cache.ts';
 import { TagMoves, type TagMove } from './tag-moves.ts';
@@ -324,8 +325,8 @@ export class LevelCatalog extends LevelReader implements Catalog {
     for (const told of this.#watchers) told(target);
   }
 
-  async recordJournalBytes(bytes: number): Promise<void> {
-    await this.#write((batch) => batch.put(JOURNAL_BYTES, bytes, { sublevel: this.tables.meta }));
+  async recordFigure(name: Figure, bytes: number): Promise<void> {
+    await this.#write((batch) => batch.put(name, bytes, { sublevel: this.tables.meta }));
   }
 
   async keepReserve(): Promise<void> {

@@ -17,13 +17,12 @@ import {
   type ManifestRecord,
   type Members,
   type Node,
+  type Figure,
   type Origin,
   type TagRecord,
 } from './catalog.ts';
 import { below, digestPart, keysBelow, recencyTime, tagOf, type Tables } from './tables.ts';
 
-/** In the meta table: the journal's size when it was last written anew. */
-export const JOURNAL_BYTES = 'journal';
 /** Records of one read. */
 const PAGE = 1000;
 
@@ -279,7 +278,7 @@ export class LevelReader {
     return this.tables.pins.values().all();
   }
 
-  async journalBytes(): Promise<number | undefined> {
-    return this.tables.meta.get(JOURNAL_BYTES);
+  async findFigure(name: Figure): Promise<number | undefined> {
+    return this.tables.meta.get(name);
   }
 }

@@ -117,9 +117,9 @@ export class Journal {
    */
   async compactFrom(catalog: Catalog, signal?: AbortSignal): Promise<boolean> {
     await this.idle();
-    if (!this.#isToCompact(await catalog.journalBytes())) return false;
+    if (!this.#isToCompact(await catalog.findFigure('journal'))) return false;
     await this.compact(until(signal, describeCatalog(catalog)));
-    await catalog.recordJournalBytes(this.#size);
+    await catalog.recordFigure('journal', this.#size);
     return true;
   }
 
