@@ -157,7 +157,7 @@ export class HttpUpstream implements Upstream {
     digest: Digest,
     options: BlobOptions = {},
   ): Promise<BlobBody | undefined> {
-    const { start = 0, end, demand = INTERACTIVE, size: findSize } = options;
+    const { start = 0, end, demand = INTERACTIVE, size: findSize, withinMs } = options;
     const ranged = start > 0 || end !== undefined;
     const response = await this.#client.send({
       kind: 'blob',
@@ -166,6 +166,7 @@ export class HttpUpstream implements Upstream {
       headers: ranged ? { range: `bytes=${start}-${end === undefined ? '' : end - 1}` } : {},
       demand,
       isStream: true,
+      ...(withinMs !== undefined && { withinMs }),
     });
     if (response.status === 404) return undefined;
     const size = response.codings.length > 0 ? await this.#sizeOf(response, findSize) : undefined;

@@ -134,7 +134,7 @@ export class RegistryClient {
     const { timing } = this.#parts;
     const pauses = pausesOf(timing);
     const lastStart = performance.now() + timing.attemptsMs;
-    using deadline = this.#sender.startDeadline();
+    using deadline = this.#sender.startDeadline(wanted.withinMs);
     for (let attempts = 1; ; attempts += 1) {
       try {
         return await deadline.within(attempt({ ...wanted, deadline }));

@@ -37,6 +37,8 @@ export interface RegistryRequest {
   readonly demand: Demand;
   /** Of the whole question; each request has one of its own without it. */
   readonly deadline?: Deadline;
+  /** Of an exchange that is to end earlier than others. */
+  readonly withinMs?: number;
   /** How often it may be sent; three times unless given. */
   readonly attempts?: number;
   /** A blob: its body is no part of the exchange, and the caller repeats by itself what failed. */

@@ -65,6 +65,8 @@ export interface BlobOptions {
   readonly start?: number;
   /** Exclusive. */
   readonly end?: number;
+  /** How long its headers may take, redirects and all; the time of any exchange unless given. */
+  readonly withinMs?: number;
   /** Of the whole blob, as its descriptor says it; asked where the answer alone does not tell enough. */
   readonly size?: () => Promise<number | undefined>;
 }

@@ -100,6 +100,26 @@ test('whoever waits for a turn is told so in time, those who joined as well', as
   t.true((await get(urlOf(layer))).body.equals(layer.bytes));
 });
 
+test('a second attempt to begin a transfer has the time that the first one left', async (t) => {
+  const { registry, mirror, add, urlOf } = await startSite(t, {
+    timing: { firstByteMs: 1_000, attemptsMs: 900 },
+  });
+  const layer = add('layer');
+  registry.status(layer, 503);
+  const hung = registry.hang(layer);
+  const { status, body } = await get(urlOf(layer));
+  t.is(status, 504);
+  // The limit of a single request says `no answer` and is still to come.
+  t.regex(body.toString(), /no whole answer from [\d.:]+ within \d{1,3} ms/);
+  await mirror.idle();
+  t.deepEqual(registry.conversation(), [
+    `GET /v2/library/app/blobs/${layer.digest}`,
+    `GET /v2/library/app/blobs/${layer.digest}`,
+    'GET /v2/',
+  ]);
+  hung.open();
+});
+
 test('an upstream that breaks off after each byte is asked a few times', async (t) => {
   const { registry, mirror, add, urlOf } = await startSite(t, { leftovers: { partials: true } });
   const layer = add('layer');

@@ -138,15 +138,21 @@ export class Transfer {
     return queue.askWhileWaiting(this.line(), worth, ask);
   }
 
-  /** Resolves when the upstream's headers are here; false when it has no such blob. */
+  /**
+   * Resolves when the upstream's headers are here; false when it has no such blob. All attempts
+   * together have no more time than a first byte may take, from the turn on.
+   */
   async start(position: number): Promise<boolean> {
     this.#position = position;
     await this.#takeTurn();
-    const lastStart = performance.now() + this.#parts.timing.attemptsMs;
+    const { attemptsMs, firstByteMs } = this.#parts.timing;
+    const begun = performance.now();
+    const [lastStart, lastByte] = [begun + attemptsMs, begun + Math.max(firstByteMs, attemptsMs)];
     for (let attempt = 1; ; attempt += 1) {
       try {
         await this.#takeTurn();
-        this.#body = await this.#open();
+        const leftMs = Math.ceil(lastByte - performance.now());
+        this.#body = await this.#open(attempt > 1 ? leftMs : undefined);
         if (!this.#body) this.#giveTurn();
         return this.#body !== undefined;
       } catch (error) {
@@ -237,7 +243,7 @@ export class Transfer {
     return this.#honoursRange && !this.#repeats && left > NEARLY_DONE_BYTES;
   }
 
-  async #open(): Promise<BlobBody | undefined> {
+  async #open(withinMs?: number): Promise<BlobBody | undefined> {
     const { upstream, repository, digest, demand, describedSize: size } = this.#parts;
     const start = this.#honoursRange ? this.#position : 0;
     // Some registries refuse an open range.
@@ -246,6 +252,7 @@ export class Transfer {
     const asking = upstream.getBlob(repository, digest, {
       start,
       ...(this.#honoursRange && end !== undefined && { end }),
+      ...(withinMs !== undefined && { withinMs }),
       size,
       demand,
     });
