@@ -168,23 +168,33 @@ export class Tags {
       const ageMs = this.#age(target, tag, saidAt);
       return resolvedTag({ value: stat, source: 'hit', ...rest, ageMs });
     }
-    const isGone = record
-      ? record.goneAt !== undefined
-      : isOffline && this.#parts.gone.wasNever(target, tag);
-    const asked = this.#ask(target, tag, { detail, demand });
-    const asking = kept
+    const isGone = record?.goneAt !== undefined;
+    const asking = this.#ask(target, tag, { detail, demand });
+    const asked = record ? asking : asking.catch(async (error) => this.#absent(target, tag, error));
+    const found = kept
       ? asked.catch(asAbsence).then((answer) => (answer?.value ? answer : kept))
       : asked;
     // Nothing may stand in: the answer is worth any wait.
-    if (!isGone && !(copy && policy.mayServeStale(age?.atLeast))) return asking;
+    if (!isGone && !(copy && policy.mayServeStale(age?.atLeast))) return found;
     try {
-      return await upstreams.withinDeadline(target, asking);
+      return await upstreams.withinDeadline(target, found);
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
       if (error.isAbsence) throw error;
       if (isGone || !copy) return kept ?? NEGATIVE;
       return resolvedTag({ ...copy, source: 'stale', warning: error.message });
     }
+  }
+
+  /** Of a tag that is not held, while the upstream is away: what it said of all of them before. */
+  async #absent(target: Target, tag: Tag, error: unknown): Promise<ResolvedTag> {
+    const { gone, listings } = this.#parts;
+    if (!(error instanceof UpstreamError)) throw error;
+    const isKnown =
+      error.isAway &&
+      ((await listings.isUntold(target, tag)) || (await gone.wasNever(target, tag)));
+    if (isKnown || error.isHearsay) return { ...NEGATIVE, warning: error.message };
+    throw error;
   }
 
   /** What the upstream says. Shared by all who ask at once. */

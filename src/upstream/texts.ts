@@ -17,6 +17,7 @@ export const TEXTS = {
   answered: ({ host, status }: { host: string; status: number }) => `${host} answered ${status}`,
   anonymously: 'anonymously',
   withCredentials: 'with the configured credentials',
+  mirrorSays: ({ warning }: { warning: string }) => `its mirror says: ${warning}`,
   copyNotConfirmed: 'its copy is not confirmed',
   manifestTooLarge: ({ bytes }: { bytes: number }) => `a manifest larger than ${bytes} bytes`,
   otherDigest: ({ digest, expected }: { digest: string; expected: string }) =>
