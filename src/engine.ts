@@ -67,7 +67,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
     mirror,
     /** What the listeners in front of the applications must be told to. */
     ownListeners,
-    createApp: (state: { isFull?: boolean } = {}) => createApp({ ...parts, ...state }),
+    createApp: (state: { isFull?: boolean } = {}) => createApp({ ...parts, ...state, config }),
     createAdminApp: (unreadyReason: () => string | undefined) =>
       createAdminApp({
         ...parts,

@@ -5,6 +5,7 @@ import { load } from './config-folder.ts';
 
 const YAML = `
 listen: "[::]:5000"
+log: { level: warn, access: 12.5% }
 store: { path: /srv/entrepot, maxBytes: 1GB, pins: ["docker.io/library/nginx:1.27"], inUse: /srv/in-use }
 upstreams:
   docker.io:
@@ -26,6 +27,12 @@ test('what is in force is told in the words of the file and without a secret', (
     text,
     `listen: "[::]:5000"
 admin: 127.0.0.1:5001
+trustProxy: []
+log:
+  level: warn
+  access: 12.5%
+tracing:
+  otlp: none
 grace: 8s
 offline: false
 store:

@@ -46,6 +46,9 @@ test('without a file the well-known registries are served from ./data on the usu
   t.deepEqual(rest, {
     listen: { host: '0.0.0.0', port: 5000 },
     admin: { host: '127.0.0.1', port: 5001 },
+    trustProxy: [],
+    log: { level: 'info', access: 1 },
+    tracing: {},
     graceMs: 8_000,
     offline: false,
     store: {
@@ -115,6 +118,9 @@ test('every key of the file ends up in the configuration', (t) => {
   const yaml = `
 listen: { address: "[::]:5443" }
 admin: { address: :0, open: true }
+trustProxy: [10.0.0.0/8, "::1"]
+log: { level: warn, access: 12.5% }
+tracing: { otlp: http://collector:4318/v1/traces }
 grace: 1m
 offline: true
 store:
@@ -154,6 +160,9 @@ upstreams:
   t.deepEqual(rest, {
     listen: { host: '::', port: 5443 },
     admin: { host: '0.0.0.0', port: 0, open: true },
+    trustProxy: ['10.0.0.0/8', '::1'],
+    log: { level: 'warn', access: 0.125 },
+    tracing: { otlp: 'http://collector:4318/v1/traces' },
     graceMs: 60_000,
     offline: true,
     store: {

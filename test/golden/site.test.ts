@@ -40,7 +40,13 @@ test('the headers of pulls, and what the log says of each', async (t) => {
   const lines = site.log
     .filter(({ msg }) => msg === 'request')
     .map((line) =>
-      JSON.stringify({ ...line, time: 'TIME', ms: 'MS', ...(line['err'] ? { err: 'ERROR' } : {}) }),
+      JSON.stringify({
+        ...line,
+        time: 'TIME',
+        ttfbMs: 'MS',
+        ms: 'MS',
+        ...(line['err'] ? { err: 'ERROR' } : {}),
+      }),
     );
   matchGolden(t, 'log.txt', site.even(`${lines.join('\n')}\n`));
 });
