@@ -73,6 +73,8 @@ export const TEXTS = {
   pemPath: 'write the path of a PEM file',
   pemContents: 'write the path of a PEM file, not what is in it',
   notPem: ({ path }: { path: string }) => `${path} is not a PEM file`,
+  notCertificates: ({ path }: { path: string }) =>
+    `${path} holds no certificate, or one that is not whole`,
   keyOfOther: 'the key does not belong to the certificate',
   keyPairUnusable: ({ code }: { code: string }) => `TLS cannot use cert and key (${code})`,
   onlyWithoutCa: 'only counts those of ca alone; write ca: PATH, or leave only out',

@@ -104,6 +104,8 @@ export const TEXTS = {
   helperSaid: ({ said }: { said: string }) => `failed${said}`,
   secretKept: 'the file of a secret cannot be used, and the secret of before is kept',
   secretRenewed: 'the file of a secret is read again',
+  certificatesKept: 'a file under tls cannot be used, and what it held before is kept',
+  certificatesRenewed: 'the files under tls are read again',
   configNotJson: ({ file }: { file: string }) =>
     `${file} is not JSON as docker login or podman login writes it`,
   configWithout: ({ file, server }: { file: string; server: string }) =>

@@ -2,6 +2,7 @@ import test from 'ava';
 import { describeConfig } from '../../src/config/describe-config.ts';
 import { formatYaml } from '../../src/config/yaml.ts';
 import { load } from './config-folder.ts';
+import { createCertificates } from '../helpers/certificate.ts';
 
 const YAML = `
 listen: "[::]:5000"
@@ -15,9 +16,10 @@ upstreams:
     tags: { staleWhileRevalidate: 1h30m, immutable: ["*:v1"] }
   ghcr.io: { hydrate: false }
 `;
+const { ca } = await createCertificates();
 const INPUT = {
   yaml: YAML,
-  files: { 'ca.pem': '-----BEGIN CERTIFICATE-----\nhunter3\n' },
+  files: { 'ca.pem': `hunter3\n${String(ca)}` },
   env: { TOKEN: 'hunter2', HTTPS_PROXY: 'http://bob:hunter4@proxy.example:3128' },
 };
 

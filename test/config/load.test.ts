@@ -114,7 +114,7 @@ test('a name that every object has is no upstream', (t) => {
   }
 });
 
-test('every key of the file ends up in the configuration', (t) => {
+test('every key of the file ends up in the configuration', async (t) => {
   const yaml = `
 listen: { address: "[::]:5443" }
 admin: { address: :0, open: true }
@@ -153,7 +153,7 @@ upstreams:
       negativeTtl: 0s
       immutable: ["*:v[0-9]*"]
 `;
-  const files = { 'ca.pem': '-----BEGIN CERTIFICATE-----\nAAA=\n' };
+  const files = { 'ca.pem': String((await createCertificates()).ca) };
   const withCa = yaml.replace('    proxy:', '    tls: { ca: ca.pem, insecure: true }\n    proxy:');
   const { config, file = '' } = load(t, { yaml: withCa, files, env: { TOKEN: 'hunter2' } });
   const { upstreams, ...rest } = config;
@@ -181,7 +181,13 @@ upstreams:
       name: 'reg.example',
       url: 'http://10.0.0.5:5000/artifactory/api/docker',
       credentials: [{ provider: 'password', username: 'alice', password: 'hunter2' }],
-      tls: { ca: files['ca.pem'], insecure: true, only: false, system: true },
+      tls: {
+        ca: files['ca.pem'],
+        files: { ca: join(file, '../ca.pem') },
+        insecure: true,
+        only: false,
+        system: true,
+      },
       proxy: 'http://proxy.example:3128',
       hosts: ['hub.mirror.example', 'mirror:5000'],
       storage: ['minio.corp.example', '10.20.30.0/24', 'fd12::/48'],
@@ -363,6 +369,11 @@ upstreams: { docker.io: { tls: { ca: ca.pem, cert: client.crt, key: client.key }
     ca: files['ca.pem'],
     cert: files['client.crt'],
     key: files['client.key'],
+    files: {
+      ca: join(file, '../ca.pem'),
+      cert: join(file, '../client.crt'),
+      key: join(file, '../client.key'),
+    },
     insecure: false,
     only: false,
     system: true,
