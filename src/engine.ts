@@ -4,7 +4,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { REAL_TIMER } from '../sync/schedule.ts';
 import { SyncState } from '../sync/state.ts';
 import { NOTHING_TO_SYNC, Sync } from '../sync/sync.ts';
-import { createAdminApp } from './admin/admin-app.ts';
+import { createAdminApp, createProbeApp } from './admin/admin-app.ts';
 import { canonicalImage, StoreAdmin } from './admin/store-admin.ts';
 import type { ServerStatus } from './api/status-api.ts';
 import type { InUseList, PassedOver, Pin } from './api/store-api.ts';
@@ -12,7 +12,6 @@ import type { Config } from './config/config.ts';
 import { createApp } from './http/app.ts';
 import { Addressing } from './mirror/addressing.ts';
 import { Mirror, OPEN_GATE, type Gate, type MirrorParts } from './mirror/mirror.ts';
-import { Authorities } from './net/authorities.ts';
 import { OwnListeners } from './net/own-listeners.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
 import { Via } from './net/via.ts';
@@ -46,15 +45,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
   const parts = await openParts(config, options);
   const { log, metrics, store, mirror, scrubber, sync, inUse, ownListeners } = parts;
   const { path, maxBytes } = config.store;
-  metrics.store.limitBytes.set(maxBytes);
-  metrics.startAt(Object.keys(config.upstreams));
-  metrics.measure(() => {
-    metrics.store.blobs.set(store.catalog.usage.blobs);
-    for (const [state, bytes] of Object.entries(store.care.bytes)) {
-      metrics.store.bytes.set({ state }, bytes);
-    }
-  });
-  metrics.measure(async () => sync.measure());
+  measureAll(config, parts);
   const status = (): ServerStatus => ({
     version: packageJson.version,
     offline: config.offline,
@@ -68,7 +59,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
     mirror,
     /** What the listeners in front of the applications must be told to. */
     ownListeners,
-    createApp: (state: { isFull?: boolean } = {}) => createApp({ ...parts, ...state, config }),
+    createApp: (state: { isFull?: boolean } = {}) => createApp({ ...parts, ...state }),
     createAdminApp: (unreadyReason: () => string | undefined) =>
       createAdminApp({
         ...parts,
@@ -77,6 +68,8 @@ export async function startEngine(config: Config, options: EngineOptions) {
         store: parts.storeAdmin,
         host: config.admin.host,
       }),
+    createProbeApp: (unreadyReason: () => string | undefined) =>
+      createProbeApp({ ...parts, unreadyReason }),
     /** Begins what goes on beside the pulls. */
     work: () => {
       store.care.settle();
@@ -106,6 +99,22 @@ export async function startEngine(config: Config, options: EngineOptions) {
     },
   };
 }
+
+/** What a scrape finds beside what was counted: a look at the disk, and a count of images a minute. */
+function measureAll(
+  { upstreams }: Config,
+  { metrics, store, storeAdmin, sync }: Pick<Parts, 'metrics' | 'store' | 'storeAdmin' | 'sync'>,
+): void {
+  metrics.startAt(Object.keys(upstreams));
+  metrics.measure(async () => {
+    const summary = await storeAdmin.summary();
+    const origins = store.care.pins.list().map(({ origin }) => origin);
+    metrics.store.show(store.care.bytes, summary, { origins, isReadOnly: store.blobs.isReadOnly });
+  });
+  metrics.measure(async () => sync.measure());
+}
+
+type Parts = Awaited<ReturnType<typeof openParts>>;
 
 /** Builds the parts by hand, the store first. */
 async function openParts(config: Config, options: EngineOptions) {
@@ -140,7 +149,7 @@ async function openParts(config: Config, options: EngineOptions) {
     ...store.parts,
     ...shared,
     heal: async (digest) => mirror.heal(digest),
-    found: (damage) => metrics.found(damage),
+    ...metrics.ofScrub,
   });
   const storeAdmin = new StoreAdmin({ store, scrubber, addressing, limits: config.store, now });
   const sync: Sync = new Sync({
@@ -206,24 +215,15 @@ function configuredPins(
 
 function createUpstreams(
   config: Config,
-  parts: Omit<
-    ConstructorParameters<typeof HttpUpstream>[0],
-    'config' | 'userAgent' | 'authorities'
-  >,
+  parts: Omit<ConstructorParameters<typeof HttpUpstream>[0], 'config' | 'userAgent'>,
 ): Map<string, Upstream> {
-  const { log } = parts;
-  const authorities = new Authorities({
-    failed: (reason) =>
-      log.warn({ reason }, 'the authorities of the system cannot be read, those of before count'),
-    renewed: () => log.info({}, 'the authorities of the system are read again'),
-  });
   const userAgent = `entrepot/${packageJson.version}`;
   return new Map(
     Object.values(config.upstreams).map((upstream) => [
       upstream.name,
       config.offline
         ? createOfflineUpstream(upstream.name)
-        : new HttpUpstream({ ...parts, config: upstream, userAgent, authorities }),
+        : new HttpUpstream({ ...parts, config: upstream, userAgent }),
     ]),
   );
 }

@@ -1,9 +1,10 @@
 import type { LookupFunction } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
+import packageJson from '../package.json' with { type: 'json' };
 import type { RebuildReport } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
 import type { Gate } from './mirror/mirror.ts';
-import { startEngine } from './engine.ts';
+import { startEngine, type Engine } from './engine.ts';
 import type { AnswerLimits } from './http/answer-places.ts';
 import { Listener, type Pause } from './http/listener.ts';
 import type { Timing } from './net/timing.ts';
@@ -32,6 +33,8 @@ export interface ServerOptions {
 export interface RunningServer {
   readonly url: string;
   readonly adminUrl: string;
+  /** Of `metrics.listen`. */
+  readonly metricsUrl?: string;
   readonly metrics: Metrics;
   readonly store: Store;
   readonly catalog: Catalog;
@@ -56,7 +59,10 @@ export async function startServer(
     started.close(),
   );
   let isClosing = false;
-  const adminApp = engine.createAdminApp(() => (isClosing ? 'shutting down' : undefined));
+  const unreadyReason = (): string | undefined => (isClosing ? 'shutting down' : undefined);
+  engine.metrics.addProcess({ version: packageJson.version, node: process.version });
+  engine.metrics.measure(() => engine.metrics.ready.set(isClosing ? 0 : 1));
+  const adminApp = engine.createAdminApp(unreadyReason);
   const admin = undo.adopt(
     await Listener.open(config.admin, adminApp.callback(), log),
     async (opened) => opened.close(0),
@@ -67,15 +73,21 @@ export async function startServer(
     await Listener.open(config.listen, engine.createApp().callback(), log, full),
     async (opened) => opened.close(0),
   );
-  for (const { address } of [admin, listener]) if (address) engine.ownListeners.add(address);
+  const probed = await openProbes(undo, config, { engine, unreadyReason, log });
+  const listeners = [admin, listener, ...(probed ? [probed] : [])];
+  for (const { address } of listeners) if (address) engine.ownListeners.add(address);
   await engine.store.sign(` (${process.pid}, its admin API is at ${admin.url})`);
   engine.work();
-  log.info({ url: listener.url, adminUrl: admin.url, store: config.store.path }, 'listening');
+  const urls = {
+    url: listener.url,
+    adminUrl: admin.url,
+    ...(probed && { metricsUrl: probed.url }),
+  };
+  log.info({ ...urls, store: config.store.path }, 'listening');
   const parts = undo.move();
   const { store, mirror, metrics } = engine;
   return {
-    url: listener.url,
-    adminUrl: admin.url,
+    ...urls,
     metrics,
     store,
     catalog: store.catalog,
@@ -92,6 +104,20 @@ export async function startServer(
       await parts.disposeAsync();
     },
   };
+}
+
+/** The listener of `metrics.listen`, where there is one. */
+async function openProbes(
+  undo: AsyncDisposableStack,
+  { metrics }: Config,
+  parts: { engine: Engine; unreadyReason: () => string | undefined; log: Log },
+): Promise<Listener | undefined> {
+  if (!metrics?.listen) return undefined;
+  const app = parts.engine.createProbeApp(parts.unreadyReason);
+  return undo.adopt(
+    await Listener.open(metrics.listen, app.callback(), parts.log),
+    async (opened) => opened.close(0),
+  );
 }
 
 /**

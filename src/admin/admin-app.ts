@@ -13,16 +13,19 @@ import { toRegistryError } from '../oci/upstream-error.ts';
 import { addApiRoutes } from './api-routes.ts';
 import { TEXTS } from './texts.ts';
 
-export interface AdminParts {
+export interface ProbeParts {
   readonly metrics: Metrics;
   /** Why the mirror does not serve; `undefined` when it does. */
   readonly unreadyReason: () => string | undefined;
+  readonly log: Log;
+}
+
+export interface AdminParts extends ProbeParts {
   readonly status: () => ServerStatus;
   readonly store: StoreApi;
   readonly sync: SyncApi;
   /** The host of the configured address: a name that it may be asked under. */
   readonly host: string;
-  readonly log: Log;
 }
 
 /** Asked by probes and scrapers, under whatever host name they have for this listener. */
@@ -30,6 +33,23 @@ const PUBLIC: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics'])
 
 /** The private application: health, metrics and the API of the commands. */
 export function createAdminApp(parts: AdminParts): Koa {
+  const router = createProbes(parts);
+  router.get('/api/v1/status', (ctx) => {
+    ctx.body = parts.status();
+  });
+  addApiRoutes(router, parts);
+  return createApp(router, parts, ({ path, req }) => {
+    const host = hostOf(req);
+    if (!PUBLIC.has(path)) requireOwnHost(host, req, parts.host);
+  });
+}
+
+/** What scrapers and probes may know, and nothing else. */
+export function createProbeApp(parts: ProbeParts): Koa {
+  return createApp(createProbes(parts), parts);
+}
+
+function createProbes(parts: ProbeParts): Router {
   const router = new Router();
   router.get('/healthz', (ctx) => {
     ctx.body = { status: 'ok' };
@@ -43,20 +63,23 @@ export function createAdminApp(parts: AdminParts): Koa {
     ctx.set('Content-Type', parts.metrics.registry.contentType);
     ctx.body = await parts.metrics.expose();
   });
-  router.get('/api/v1/status', (ctx) => {
-    ctx.body = parts.status();
-  });
-  addApiRoutes(router, parts);
+  return router;
+}
+
+function createApp(
+  router: Router,
+  { log }: Pick<ProbeParts, 'log'>,
+  admit: (ctx: Koa.Context) => void = () => {},
+): Koa {
   const app = new Koa();
   // Errors end in the first middleware; what reaches Koa is a client that left.
   app.silent = true;
   app.use(async (ctx, next) => {
     try {
-      const host = hostOf(ctx.req);
-      if (!PUBLIC.has(ctx.path)) requireOwnHost(host, ctx.req, parts.host);
+      admit(ctx);
       await next();
     } catch (error) {
-      answerError(ctx, error, parts.log);
+      answerError(ctx, error, log);
     }
   });
   app.use(router.routes());

@@ -8,7 +8,6 @@ import type {
 import { formatDuration, formatShare, formatByteSize, formatRate } from './quantity.ts';
 import { formatListenAddress } from './listen.ts';
 import { proxyOf } from './proxy.ts';
-import { formatAccess } from './observe-schema.ts';
 import type { SyncRule } from './sync-rule-schema.ts';
 import type { SyncConfig } from './sync-schema.ts';
 import type { TagSelection } from './tag-selection-schema.ts';
@@ -17,14 +16,20 @@ import { formatUpstreamUrl } from './upstream-url.ts';
 const HIDDEN = '(hidden)';
 
 /** The configuration in the keys of the file, with all defaults and without secrets. */
-export function describeConfig({ listen, admin, graceMs, offline, store, ...rest }: Config) {
-  const { trustProxy, log, tracing, defaultUpstream, upstreams, sync } = rest;
+export function describeConfig({
+  listen,
+  admin,
+  metrics,
+  graceMs,
+  offline,
+  store,
+  ...rest
+}: Config) {
+  const { defaultUpstream, upstreams, sync } = rest;
   return {
     listen: describeListen(listen),
     admin: describeListen(admin),
-    trustProxy,
-    log: { level: log.level, access: formatAccess(log.access) },
-    tracing: { otlp: tracing.otlp ?? 'none' },
+    ...(metrics?.listen && { metrics: { listen: describeListen(metrics.listen) } }),
     grace: formatDuration(graceMs),
     offline,
     store: {

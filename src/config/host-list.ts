@@ -42,14 +42,13 @@ export function parseHostEntry(text: string): AddressEntry | HostEntry {
   return { host: `${zone}${host}`, ...port };
 }
 
-/** `undefined` for what is no address and no range of addresses. */
-export function parseAddress(text: string): AddressEntry | undefined {
+function parseAddress(text: string): AddressEntry | undefined {
   const [, address = '', bits] = /^\[?([0-9a-f:.]+)\]?(?:\/(\d{1,3}))?$/i.exec(text) ?? [];
   const version = isIP(address);
   if (version === 0) return undefined;
   const widest = version === 4 ? 32 : 128;
   const length = Number(bits ?? widest);
-  if (length > widest) return undefined;
+  if (length > widest) throw new ConfigError([TEXTS.hostEntry]);
   return { address, family: version === 4 ? 'ipv4' : 'ipv6', bits: length };
 }
 

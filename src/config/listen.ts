@@ -1,8 +1,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { z } from 'zod';
-import { checkKeyPair, readPemFile } from './pem.ts';
 import { ConfigError } from './problems.ts';
-import type { Source } from './source.ts';
+import { checkKeyPair, readPemFile, type Source } from './source.ts';
 import { isLoopbackHost } from './proxy.ts';
 import { converted } from './section.ts';
 import { TEXTS } from './texts.ts';
@@ -52,6 +51,13 @@ export function listenSchema(source: Source, defaultAddress: string) {
   return doorSchema(z.strictObject(doorShape(source, defaultAddress)), defaultAddress);
 }
 
+/** As `listenSchema`, for a listener that is only there when it is named. */
+export function optionalListenSchema(source: Source) {
+  const { address: _, ...shape } = doorShape(source, '');
+  const address = ADDRESS_TEXT.describe('Address and port.');
+  return writtenDoor(z.strictObject({ address, ...shape })).exactOptional();
+}
+
 /** As `listenSchema`, with the operator's word that it may stand open on a network. */
 export function adminSchema(source: Source, defaultAddress: string) {
   const open = z
@@ -77,6 +83,10 @@ interface Door extends Pick<ListenAddress, 'open'> {
 }
 
 function doorSchema(door: z.ZodType<Door>, defaultAddress: string) {
+  return writtenDoor(door).prefault(defaultAddress);
+}
+
+function writtenDoor(door: z.ZodType<Door>) {
   const written = door.transform(({ address, tls, open }) => ({
     ...address,
     ...(tls && { tls }),
@@ -84,8 +94,7 @@ function doorSchema(door: z.ZodType<Door>, defaultAddress: string) {
   }));
   return z
     .union([ADDRESS_TEXT, written], { error: TEXTS.addressOrMap })
-    .transform((address): ListenAddress => address)
-    .prefault(defaultAddress);
+    .transform((address): ListenAddress => address);
 }
 
 /** Checks the files and keeps their paths. */
@@ -106,26 +115,40 @@ function tlsSchema({ directory }: Source) {
     );
 }
 
+interface Doors {
+  readonly listen?: Partial<ListenAddress>;
+  readonly admin?: Partial<ListenAddress>;
+  readonly metrics?: { readonly listen?: Partial<ListenAddress> | undefined } | undefined;
+}
+
 /**
- * `listen` and `admin` cannot share a port, and `admin`, which asks for no login, stands on a network
- * only by the operator's word; a name but `localhost` may mean any address. An address that is wrong
- * has its own problem.
+ * No two of `listen`, `admin` and `metrics.listen` can share a port, and `admin`, which asks for no
+ * login, stands on a network only by the operator's word; a name but `localhost` may mean any address.
+ * An address that is wrong has its own problem.
  */
-export function checkDoors(
-  { listen, admin }: { listen?: Partial<ListenAddress>; admin?: Partial<ListenAddress> },
-  context: z.RefinementCtx,
-): void {
-  const tell = (message: string): void =>
-    context.addIssue({ code: 'custom', path: ['admin'], message });
-  const isShared =
-    listen?.port !== undefined &&
-    listen.port !== 0 &&
-    listen.port === admin?.port &&
-    (listen.host === admin.host || [listen, admin].some(({ host }) => isAnyAddress(host)));
-  if (isShared) tell(TEXTS.portTaken({ port: listen.port }));
+export function checkDoors({ listen, admin, metrics }: Doors, context: z.RefinementCtx): void {
+  const tell = (path: string[], message: string): void =>
+    context.addIssue({ code: 'custom', path, message });
+  const doors = [
+    { door: 'listen', at: listen, path: ['listen'] },
+    { door: 'admin', at: admin, path: ['admin'] },
+    { door: 'metrics.listen', at: metrics?.listen, path: ['metrics', 'listen'] },
+  ];
+  for (const [place, { at, path }] of doors.entries()) {
+    const taken = doors.slice(0, place).find((other) => haveOnePort(at, other.at));
+    if (taken) tell(path, TEXTS.portTaken({ door: taken.door, port: at?.port ?? 0 }));
+  }
   const { host, port = 0, open = false } = admin ?? {};
   if (host === undefined || open || isLoopbackHost(host)) return;
-  tell(TEXTS.adminOpen({ address: formatListenAddress({ host, port }) }));
+  tell(['admin'], TEXTS.adminOpen({ address: formatListenAddress({ host, port }) }));
+}
+
+function haveOnePort(
+  one: Partial<ListenAddress> = {},
+  other: Partial<ListenAddress> = {},
+): boolean {
+  if (one.port === undefined || one.port === 0 || one.port !== other.port) return false;
+  return one.host === other.host || isAnyAddress(one.host) || isAnyAddress(other.host);
 }
 
 function isAnyAddress(host: string | undefined): boolean {

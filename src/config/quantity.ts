@@ -184,8 +184,7 @@ export const durationOrForever = quantity(
   TEXTS.durationOrForever,
 );
 
-/** The written form of a share, for editors. */
-export const SHARE = /^(\d{1,3}(?:\.\d+)?)%$/;
+const SHARE = /^(\d{1,3}(?:\.\d+)?)%$/;
 
 /** A share such as `20%`, as a number from 0 to 1. */
 export const shareSchema = quantity(SHARE, parseShare, TEXTS.share);

@@ -1,8 +1,13 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { duration, shareSchema, storeSizeSchema } from './quantity.ts';
-import { adminSchema, checkDoors, DEFAULT_ADDRESSES, listenSchema } from './listen.ts';
-import { logSchema, tracingSchema, trustProxySchema } from './observe-schema.ts';
+import {
+  adminSchema,
+  checkDoors,
+  DEFAULT_ADDRESSES,
+  listenSchema,
+  optionalListenSchema,
+} from './listen.ts';
 import {
   DEFAULT_UPSTREAM,
   registryForm,
@@ -30,11 +35,13 @@ export function configSchema(source: Source) {
         admin: adminSchema(source, DEFAULT_ADDRESSES.admin).describe(
           'Where /healthz, /readyz, /metrics and the API are.',
         ),
-        trustProxy: trustProxySchema.describe(
-          'Proxies in front, whose X-Forwarded-For and X-Forwarded-Host count: addresses and ranges.',
-        ),
-        log: logSchema.describe('What is written to standard output.'),
-        tracing: tracingSchema.describe('Where spans of requests are sent.'),
+        metrics: section('listen', {
+          listen: optionalListenSchema(source).describe(
+            'Where /metrics, /healthz and /readyz are as well, and nothing else.',
+          ),
+        })
+          .exactOptional()
+          .describe('For scrapers and probes on a network.'),
         grace: duration
           .refine((ms) => ms <= MAX_GRACE_MS, TEXTS.atMost({ limit: '"1h"' }))
           .prefault('8s')

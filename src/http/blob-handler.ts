@@ -65,6 +65,7 @@ export class BlobHandler {
       } finally {
         // As it turned out while the body was sent.
         ctx.state.record.source = answer.source;
+        ctx.state.record.reason = answer.reason;
       }
     } else {
       ctx.status = 200;

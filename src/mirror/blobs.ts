@@ -7,7 +7,7 @@ import type { BlobStore, StoredBlob } from '../store/files/blob-store.ts';
 import type { AccessTimes, Health } from '../store/care/care.ts';
 import type { BlobRecord, Catalog } from '../store/catalog/catalog.ts';
 import type { Demand } from '../upstream/demand.ts';
-import type { Answer, CacheResult } from './answer.ts';
+import type { Answer, CacheResult, MissReason } from './answer.ts';
 import type { Interest } from './downloads/demand.ts';
 import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
@@ -78,7 +78,8 @@ export class Blobs {
     }
     if (found === 'again') return this.get(target, digest, demand, attempt + 1);
     if (!found) return this.#absent(target, digest, 'GET');
-    return answerOf(found);
+    const reason = isForeign ? 'foreign' : this.#parts.blobs.whyLost(digest);
+    return answerOf(found, reason);
   }
 
   /**
@@ -130,7 +131,8 @@ export class Blobs {
       return { value: undefined, source: 'negative' };
     const head = await this.#parts.possession.head(target, digest);
     if (!head) return this.#absent(target, digest, 'HEAD');
-    return { value: { size: head.size, isVerified: false }, source: 'miss' };
+    const reason = held ? 'foreign' : this.#parts.blobs.whyLost(digest);
+    return { value: { size: head.size, isVerified: false }, source: 'miss', reason };
   }
 
   /** What a running download tells of a blob that this repository is known to have. */
@@ -213,13 +215,17 @@ export class Blobs {
 }
 
 /** Whether the store has room is known only after the headers, so the source is read at the end. */
-function answerOf(found: Joined): Answer<Content> {
+function answerOf(found: Joined, reason?: MissReason): Answer<Content> {
   const { content, interest } = found;
   const source = sourceOf(found);
+  const isUnstored = (): boolean => content instanceof Download && content.state === 'unstored';
   return {
     value: content instanceof Download ? new JoinedDownload(content, interest) : content,
     get source() {
-      return content instanceof Download && content.state === 'unstored' ? 'bypass' : source;
+      return isUnstored() ? 'bypass' : source;
+    },
+    get reason() {
+      return isUnstored() ? undefined : reason;
     },
   };
 }

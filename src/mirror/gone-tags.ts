@@ -1,3 +1,4 @@
+import type { Metrics } from '../observe/metrics.ts';
 import { attachedSubject } from '../oci/cosign.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Tag, Target } from '../oci/reference.ts';
@@ -20,6 +21,7 @@ export interface GoneTagsParts {
   readonly catalog: Catalog;
   readonly pins: Pins;
   readonly health: Health;
+  readonly metrics: Metrics;
   readonly selection: Selection;
 }
 
@@ -51,17 +53,16 @@ export class GoneTags {
   }
 
   /** Whether a tag that is not held is known never to have been: one of a subject whose own were looked for. */
-  async wasNever(target: Target, tag: Tag): Promise<boolean> {
+  wasNever(target: Target, tag: Tag): boolean {
     const digest = attachedSubject(tag);
-    if (digest === undefined) return false;
-    const { catalog, selection } = this.#parts;
-    return selection.isSearched({ target, digest }) || catalog.wasSearched({ target, digest });
+    return digest !== undefined && this.#parts.selection.isSearched({ target, digest });
   }
 
   async add(target: Target, tag: Tag, goneAt: number): Promise<void> {
-    const { catalog, health } = this.#parts;
+    const { catalog, health, metrics } = this.#parts;
     const record = await catalog.findTag(target, tag);
     if (record?.goneAt !== undefined || !record) return;
+    metrics.tagsGone.inc({ upstream: target.upstream });
     await health.recorded(catalog.recordTag(target, tag, { ...record, goneAt }));
   }
 }

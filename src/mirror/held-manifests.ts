@@ -65,6 +65,11 @@ export class HeldManifests {
     return bytes && { ...record, digest, bytes };
   }
 
+  /** Why it was here and is no more. */
+  whyLost(digest: Digest): ReturnType<BlobStore['whyLost']> {
+    return this.#parts.blobs.whyLost(digest);
+  }
+
   /** Whether the store has something of this digest that could be a manifest, for any repository. */
   async mayHold(digest: Digest): Promise<boolean> {
     const record = await this.#parts.catalog.findBlob(digest);

@@ -59,7 +59,8 @@ export class Manifests {
       if (head?.body) return await this.keep(target, head.body, demand);
       if (head && !value)
         return this.#remembered(target, digest, await this.fetch(target, digest, demand));
-      return this.#remembered(target, digest, { value, source: 'miss' });
+      const reason = this.#parts.heldManifests.whyLost(digest);
+      return this.#remembered(target, digest, { value, source: 'miss', reason });
     } catch (error) {
       throw await this.#refusalOf(target, digest, error);
     }
@@ -114,7 +115,9 @@ export class Manifests {
       tags,
       isPulled: isInteractive(demand),
     });
-    return { value: held, source: isKept ? 'miss' : 'bypass', ageMs: 0 };
+    return isKept
+      ? { value: held, source: 'miss', ageMs: 0, reason: heldManifests.whyLost(body.digest) }
+      : { value: held, source: 'bypass', ageMs: 0 };
   }
 
   /** Held, or lately said to be absent. */

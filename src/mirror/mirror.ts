@@ -88,7 +88,11 @@ export class Mirror {
         Object.values(config.upstreams).map(({ name, tags, concurrency }) => {
           const upstream = parts.upstreams.get(name);
           if (!upstream) throw new TypeError(`no upstream was built for ${name}`);
-          const queue = new TransferQueue(concurrency, { patienceMs: parts.timing.turnMs });
+          const queue = new TransferQueue(concurrency, {
+            patienceMs: parts.timing.turnMs,
+            lined: (count) => metrics.queueWaiting.set({ upstream: name }, count),
+            began: (seconds) => metrics.queueWaitSeconds.observe({ upstream: name }, seconds),
+          });
           return [name, { upstream, policy: new Policy(tags), queue }];
         }),
       ),
@@ -104,7 +108,7 @@ export class Mirror {
     const listings = new Listings(asked);
     const heldManifests = new HeldManifests(parts);
     const manifests = new Manifests({ ...asked, heldManifests, possession, announced });
-    const tags = new Tags({ ...asked, manifests, announced, listings, heldManifests });
+    const tags = new Tags({ ...asked, metrics, manifests, announced, listings, heldManifests });
     const engine = { upstreams, catalog, downloads, manifests, tags, listings, gone, clock };
     this.downloads = downloads;
     this.listings = listings;

@@ -1,3 +1,4 @@
+import type { Metrics } from '../observe/metrics.ts';
 import { digestOf, type Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
@@ -33,6 +34,7 @@ export interface TagsParts {
   readonly listings: Listings;
   readonly heldManifests: HeldManifests;
   readonly health: Health;
+  readonly metrics: Metrics;
   readonly clock: Clock;
 }
 
@@ -168,33 +170,23 @@ export class Tags {
       const ageMs = this.#age(target, tag, saidAt);
       return resolvedTag({ value: stat, source: 'hit', ...rest, ageMs });
     }
-    const isGone = record?.goneAt !== undefined;
-    const asking = this.#ask(target, tag, { detail, demand });
-    const asked = record ? asking : asking.catch(async (error) => this.#absent(target, tag, error));
-    const found = kept
+    const isGone = record
+      ? record.goneAt !== undefined
+      : isOffline && this.#parts.gone.wasNever(target, tag);
+    const asked = this.#ask(target, tag, { detail, demand });
+    const asking = kept
       ? asked.catch(asAbsence).then((answer) => (answer?.value ? answer : kept))
       : asked;
     // Nothing may stand in: the answer is worth any wait.
-    if (!isGone && !(copy && policy.mayServeStale(age?.atLeast))) return found;
+    if (!isGone && !(copy && policy.mayServeStale(age?.atLeast))) return asking;
     try {
-      return await upstreams.withinDeadline(target, found);
+      return await upstreams.withinDeadline(target, asking);
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
       if (error.isAbsence) throw error;
       if (isGone || !copy) return kept ?? NEGATIVE;
       return resolvedTag({ ...copy, source: 'stale', warning: error.message });
     }
-  }
-
-  /** Of a tag that is not held, while the upstream is away: what it said of all of them before. */
-  async #absent(target: Target, tag: Tag, error: unknown): Promise<ResolvedTag> {
-    const { gone, listings } = this.#parts;
-    if (!(error instanceof UpstreamError)) throw error;
-    const isKnown =
-      error.isAway &&
-      ((await listings.isUntold(target, tag)) || (await gone.wasNever(target, tag)));
-    if (isKnown || error.isHearsay) return { ...NEGATIVE, warning: error.message };
-    throw error;
   }
 
   /** What the upstream says. Shared by all who ask at once. */
@@ -286,6 +278,7 @@ export class Tags {
     return resolvedTag({
       value: held,
       source: isSame ? 'revalidated' : 'miss',
+      ...(previous && !isSame && { reason: 'moved' }),
       ageMs: this.#age(target, tag, saidAt),
       ...(warning !== undefined && { warning }),
     });
@@ -296,6 +289,7 @@ export class Tags {
     const { digest, body, saidAt, warning } = told;
     const { manifests, upstreams } = this.#parts;
     const askedAt = this.#ages.now();
+    const previous = await this.#parts.catalog.findTag(target, tag);
     let fetched = await (body
       ? manifests.keep(target, body, demand)
       : manifests.fetch(target, digest, demand));
@@ -307,6 +301,9 @@ export class Tags {
     if (!fetched.value) return this.#recordGone(target, tag, askedAt.wall);
     if (fetched.source !== 'bypass') {
       await this.#record(target, tag, fetched.value.digest, saidAt);
+      if (previous && previous.digest !== fetched.value.digest) {
+        fetched = { ...fetched, reason: 'moved' };
+      }
     }
     if (warning === undefined) return resolvedTag(fetched);
     return resolvedTag({ ...fetched, ageMs: this.#age(target, tag, saidAt), warning });
@@ -332,9 +329,11 @@ export class Tags {
   }
 
   async #record(target: Target, tag: Tag, digest: Digest, saidAt: Instant): Promise<void> {
-    const { announced, catalog, health } = this.#parts;
+    const { announced, catalog, health, metrics } = this.#parts;
     announced.delete(target, tag);
     this.#ages.heard(target, tag, saidAt);
+    const before = await catalog.findTag(target, tag);
+    if (before && before.digest !== digest) metrics.tagsMoved.inc({ upstream: target.upstream });
     await health.recorded(catalog.recordTag(target, tag, { digest, checkedAt: saidAt.wall }));
   }
 

@@ -2,19 +2,12 @@ import { LRUCache } from 'lru-cache';
 import { Agent, buildConnector, ProxyAgent, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
 import { proxyOf } from '../config/proxy.ts';
+import { secureContextOf } from './authorities.ts';
 import type { DialGuard, OriginKind } from './dial-guard.ts';
 import type { Timing } from './timing.ts';
-import type { Contexts, Trust } from './trust.ts';
 
 type Connector = buildConnector.connector;
 type Config = Pick<UpstreamConfig, 'url' | 'tls' | 'proxy' | 'environment'>;
-
-interface AgentsParts {
-  readonly config: Config;
-  readonly guard: DialGuard;
-  readonly timing: Timing;
-  readonly trust: Trust;
-}
 
 /** The timers of `Transport` are exact and cover what retries need; undici's own are switched off. */
 const OPTIONS = { headersTimeout: 0, bodyTimeout: 0, allowH2: false };
@@ -39,31 +32,24 @@ interface Way {
  * The pools of connections for one upstream, by the way to a host: the proxy is chosen for each host,
  * the client certificate and `insecure` are for the registry's own origin only. Its authorities also
  * count for its host on other ports, and for hosts that the configuration names; all others need a
- * certificate of a public authority or of the system's. When a file of them says something else, the
- * next request of TLS has connections of its own; those of before end with the answers that run, idle
- * ones at once, so that there are never more of them than running requests.
+ * certificate of a public authority or of the system's.
  */
 export class Agents {
   readonly #config: Config;
   readonly #guard: DialGuard;
   readonly #timing: Timing;
-  readonly #trust: Trust;
   readonly #agents = new Map<string, Dispatcher>();
-  readonly #leaving = new Set<Dispatcher>();
-  #contexts: Contexts | undefined;
 
-  constructor({ config, guard, timing, trust }: AgentsParts) {
+  constructor(config: Config, guard: DialGuard, timing: Timing) {
     this.#config = config;
     this.#guard = guard;
     this.#timing = timing;
-    this.#trust = trust;
   }
 
   of(kind: OriginKind, url: URL): Dispatcher {
     const isTrusted = kind === 'registry' || this.#guard.isTrusted(kind, url);
     const isSecure = url.protocol === 'https:';
     const way = { kind, isTrusted, isSecure, proxy: proxyOf(this.#config, url) };
-    if (isSecure || isSecureProxy(way.proxy)) this.#look();
     const key = JSON.stringify(way);
     const known = this.#agents.get(key);
     if (known) return known;
@@ -73,24 +59,7 @@ export class Agents {
   }
 
   async close(): Promise<void> {
-    const all = [...this.#agents.values(), ...this.#leaving];
-    await Promise.all(all.map(async (agent) => agent.destroy()));
-  }
-
-  #look(): void {
-    const { contexts } = this.#trust;
-    if (contexts === this.#contexts) return;
-    this.#contexts = contexts;
-    const former = [...this.#agents.values()];
-    this.#agents.clear();
-    for (const agent of former) void this.#leave(agent);
-  }
-
-  async #leave(agent: Dispatcher): Promise<void> {
-    this.#leaving.add(agent);
-    // What destroys it meanwhile has ended it as well.
-    await agent.close().catch(() => undefined);
-    this.#leaving.delete(agent);
+    await Promise.all([...this.#agents.values()].map(async (agent) => agent.destroy()));
   }
 
   #create({ kind, isTrusted, isSecure, proxy }: Way): Dispatcher {
@@ -99,14 +68,13 @@ export class Agents {
     const whose = kind === 'registry' ? kind : isTrusted ? 'ours' : 'others';
     const options = {
       timeout,
-      ...(isSecure && { secureContext: this.#trust.contexts.of(whose) }),
+      ...(isSecure && { secureContext: secureContextOf(tls, whose) }),
       ...(kind === 'registry' && { rejectUnauthorized: !tls.insecure }),
     };
     if (proxy === undefined)
       return new Agent({ ...OPTIONS, connect: this.#connector(kind, options) });
-    const secureContext = isSecureProxy(proxy) && {
-      secureContext: this.#trust.contexts.of('others'),
-    };
+    const isSecureProxy = proxy.startsWith('https:');
+    const secureContext = isSecureProxy && { secureContext: secureContextOf(tls, 'others') };
     const proxyTls = { timeout, ...secureContext };
     return new ProxyAgent({ ...OPTIONS, uri: proxy, proxyTls, requestTls: options });
   }
@@ -134,8 +102,4 @@ export class Agents {
       return (byPort.get(port) ?? create(port))(named, callback);
     };
   }
-}
-
-function isSecureProxy(proxy: string | undefined): boolean {
-  return proxy?.startsWith('https:') ?? false;
 }

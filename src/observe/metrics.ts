@@ -178,6 +178,15 @@ export class Metrics extends Declarations {
     ['upstream', 'where'],
   );
 
+  /** What the scrub tells: a blob that was read, and one that was found wrong. */
+  readonly ofScrub = {
+    read: (bytes: number): void => this.store.read(bytes),
+    found: ({ fault, healed }: { readonly fault: string; readonly healed: boolean }): void => {
+      this.integrityFailures.inc({ upstream: '', where: 'scrub' });
+      this.store.scrubFindings.inc({ fault, result: healed ? 'healed' : 'open' });
+    },
+  };
+
   constructor(registry = new Registry()) {
     super(registry);
     this.registry = registry;
@@ -199,16 +208,22 @@ export class Metrics extends Declarations {
     const asked = { upstream, kind: content, method: METHODS, purpose: PURPOSES };
     this.start(this.upstreamRequests, { ...asked, code: ['200', '429', 'error'] });
     this.start(this.upstreamBytes, { upstream, kind: content, purpose: PURPOSES });
-    for (const metric of [this.downloadsInFlight, this.downloadResumes])
+    this.start(this.tokenRequests, { upstream, result: ['ok', 'failed'] });
+    this.start(this.downloads, { upstream, result: ['kept', 'passed', 'absent', 'failed'] });
+    this.start(this.downloadBytes, { upstream, result: ['kept', 'passed'] });
+    for (const metric of [
+      this.downloadsInFlight,
+      this.downloadSeconds,
+      this.downloadResumes,
+      this.queueWaiting,
+      this.queueWaitSeconds,
+      this.tagsMoved,
+      this.tagsGone,
+    ]) {
       this.start(metric, { upstream });
+    }
     this.start(this.integrityFailures, { upstream, where: ['manifest', 'download', 'store'] });
     this.start(this.integrityFailures, { upstream: [''], where: ['scrub'] });
-  }
-
-  /** A held blob was found wrong. */
-  found({ fault, healed }: { readonly fault: string; readonly healed: boolean }): void {
-    this.integrityFailures.inc({ upstream: '', where: 'scrub' });
-    this.store.scrubFindings.inc({ fault, result: healed ? 'healed' : 'open' });
   }
 
   /** What is measured at each scrape, and must be cheap. */
@@ -216,12 +231,19 @@ export class Metrics extends Declarations {
     this.#measures.push(measure);
   }
 
-  /** Descriptors, memory and the delay of the event loop are exported as well. */
-  addProcess(): void {
+  /** For a process that serves: descriptors, memory and the delay of the event loop are its own. */
+  addProcess(program: { readonly version: string; readonly node: string }): void {
+    this.buildInfo.set(program, 1);
+    this.reloadOk.set(1);
+    this.reloadedAt.setToCurrentTime();
     this.#isOfProcess = true;
     if (ofProcess) return;
     ofProcess = new Registry();
     collectDefaultMetrics({ register: ofProcess });
+    // Gauges whose names say that they are counters.
+    for (const what of ['handles', 'requests', 'resources']) {
+      ofProcess.removeSingleMetric(`nodejs_active_${what}_total`);
+    }
   }
 
   /** An exposition. */

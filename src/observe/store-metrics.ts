@@ -4,6 +4,20 @@ import { Declarations } from './declarations.ts';
 const EVICTION_REASONS = ['budget', 'free-space', 'request'];
 const FAULTS = ['damaged', 'truncated', 'missing', 'unreadable'];
 
+const STATES = ['ok', 'full', 'read-only', 'failing'];
+const ORIGINS = ['hand', 'config', 'use', 'sync'];
+
+/** Of the store's summary what is measured. */
+interface Summary {
+  readonly blobs: number;
+  readonly images: number;
+  readonly maxBytes: number;
+  readonly minFreeBytes: number;
+  readonly freeBytes?: number;
+  readonly state: string;
+  readonly verify: { readonly last?: { readonly endedAt: number } };
+}
+
 /** What the store holds, what of its disk is left, and what care found in it. */
 export class StoreMetrics extends Declarations {
   readonly bytes = this.gauge(
@@ -14,7 +28,7 @@ export class StoreMetrics extends Declarations {
   readonly blobs = this.gauge('entrepot_store_blobs', 'Held blobs');
   readonly images = this.gauge(
     'entrepot_store_images',
-    'Held images and parts of images that are evicted as one',
+    'Held images, as counted within the last minute',
   );
   readonly pins = this.gauge(
     'entrepot_store_pins',
@@ -72,5 +86,34 @@ export class StoreMetrics extends Declarations {
     this.start(this.evictedImages, { reason });
     this.start(this.evictedBytes, { reason });
     this.start(this.scrubFindings, { fault, result: ['healed', 'open'] });
+  }
+
+  /** The scrub has read a blob. */
+  read(bytes: number): void {
+    this.scrubbedBlobs.inc();
+    this.scrubbedBytes.inc(bytes);
+  }
+
+  /** How it is now. */
+  show(
+    bytes: Readonly<Record<string, number>>,
+    summary: Summary,
+    { origins, isReadOnly }: { readonly origins: readonly string[]; readonly isReadOnly: boolean },
+  ): void {
+    const { freeBytes, verify } = summary;
+    for (const [state, count] of Object.entries(bytes)) this.bytes.set({ state }, count);
+    this.blobs.set(summary.blobs);
+    this.images.set(summary.images);
+    this.limitBytes.set(summary.maxBytes);
+    this.minFreeBytes.set(summary.minFreeBytes);
+    if (freeBytes === undefined) this.freeBytes.remove();
+    else this.freeBytes.set(freeBytes);
+    const now = isReadOnly ? 'read-only' : summary.state;
+    for (const state of STATES) this.state.set({ state }, state === now ? 1 : 0);
+    for (const origin of ORIGINS) {
+      const own = origins.filter((each) => each.split(':', 1)[0] === origin);
+      this.pins.set({ origin }, own.length);
+    }
+    if (verify.last) this.verifiedAt.set(verify.last.endedAt / 1000);
   }
 }

@@ -6,13 +6,13 @@ import type { Credential, CredentialSource } from './credentials/credential.ts';
 import { ExpiringValue } from './expiring-value.ts';
 import type { Greeting } from './greeting.ts';
 import type { Secrets } from './secrets.ts';
-import { TokenService } from './token-service.ts';
+import { TokenService, type TokenServiceParts } from './token-service.ts';
 import type { Timing } from '../net/timing.ts';
 import { basic, type Sender, type TransportResponse } from '../net/transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { TEXTS } from './texts.ts';
 
-export interface AuthenticatorParts {
+export interface AuthenticatorParts extends Pick<TokenServiceParts, 'asked'> {
   readonly upstream: string;
   /** The registry's `/v2/`; credentials belong to it and to its realm only. */
   readonly registry: URL;

@@ -11,6 +11,7 @@ import { Bandwidth } from './bandwidth.ts';
 import type { Trouble } from './breaker.ts';
 import { purposeOf } from './demand.ts';
 import { Elsewhere } from './elsewhere.ts';
+import { showCertificateEnds } from './certificate-ends.ts';
 import { openCredentials } from './credentials/open-credentials.ts';
 import { Greeting } from './greeting.ts';
 import { judge, parseRetryAfter, readErrorMessage } from './registry-answer.ts';
@@ -53,13 +54,22 @@ export class RegistryClient {
   readonly #bandwidth: Bandwidth | undefined;
 
   constructor(parts: RegistrySenderParts) {
-    const { config, clock, timing, log } = parts;
+    const { config, clock, timing, log, metrics } = parts;
     this.#parts = parts;
     const sender = new RegistrySender(parts, this.secrets);
     this.#sender = sender;
     const { base: registry, closing } = sender;
     const { secrets } = this;
-    const opened = { upstream: config.name, registry, sender, clock, secrets, closing, timing };
+    const upstream = config.name;
+    const asked = (isGiven: boolean): void =>
+      metrics.tokenRequests.inc({ upstream, result: isGiven ? 'ok' : 'failed' });
+    const ends = new Map<string, number>();
+    const ending = (label: string, at: number): void => {
+      ends.set(label, at);
+      metrics.credentialExpiry.set({ upstream }, Math.min(...ends.values()) / 1000);
+    };
+    showCertificateEnds(config, metrics);
+    const opened = { upstream, registry, sender, clock, secrets, closing, timing, asked, ending };
     const context = { ...opened, log, greeting: new Greeting(opened) };
     const elsewhere = new Elsewhere({ ...opened, realms: sender.realms, gateway: registry });
     const sources = config.credentials.map((entry) => openCredentials(entry, context));

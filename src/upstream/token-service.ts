@@ -29,6 +29,8 @@ export interface TokenServiceParts {
   /** What it issues is one more. */
   readonly secrets: Secrets;
   readonly clock: Clock;
+  /** Told whether a token was given. */
+  readonly asked?: (isGiven: boolean) => void;
 }
 
 interface TokenAnswer extends Pick<TransportResponse, 'status' | 'headers'> {
@@ -60,6 +62,17 @@ export class TokenService {
 
   /** The header's value. Throws `UpstreamError`. */
   async ask(wanted: TokenRequest, signal?: AbortSignal): Promise<Issued<string>> {
+    let isGiven = false;
+    try {
+      const issued = await this.#ask(wanted, signal);
+      isGiven = true;
+      return issued;
+    } finally {
+      this.#parts.asked?.(isGiven);
+    }
+  }
+
+  async #ask(wanted: TokenRequest, signal?: AbortSignal): Promise<Issued<string>> {
     const { credential } = wanted;
     const isIdentity = credential?.kind === 'identity-token';
     const first = await this.#send(isIdentity ? postForm(wanted) : getForm(wanted), signal);

@@ -58,9 +58,6 @@ export interface MirrorOptions {
   readonly gate?: Gate;
   readonly graceMs?: number;
   readonly listen?: Partial<Config['listen']>;
-  readonly trustProxy?: Config['trustProxy'];
-  readonly log?: Partial<Config['log']>;
-  readonly tracing?: Config['tracing'];
   readonly store?: Partial<Config['store']>;
   readonly sync?: Config['sync'];
   /** A store that an earlier mirror of the same test left; the caller removes it. */
@@ -177,9 +174,6 @@ export function createConfig(storePath: string, options: MirrorOptions): Config 
   return {
     listen: { host: '127.0.0.1', port: 0, ...options.listen },
     admin: { host: '127.0.0.1', port: 0 },
-    trustProxy: options.trustProxy ?? [],
-    log: { level: 'debug', access: 1, ...options.log },
-    tracing: options.tracing ?? {},
     graceMs: options.graceMs ?? 20,
     offline: options.offline ?? false,
     store: {

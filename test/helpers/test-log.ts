@@ -1,15 +1,15 @@
-import { createLog, type Log } from '../../src/observe/log.ts';
+import { pino, type Logger } from 'pino';
 
 type Line = Readonly<Record<string, unknown>>;
 
 /** A log that tests read, one object a line. */
 export class TestLog {
   readonly lines: Line[] = [];
-  readonly logger: Log;
+  readonly logger: Logger;
   readonly #watchers = new Set<() => void>();
 
   constructor(level: 'debug' | 'info' = 'debug') {
-    this.logger = createLog({ level, destination: { write: (text) => this.#write(text) } });
+    this.logger = pino({ level, base: {} }, { write: (text: string) => this.#write(text) });
   }
 
   /** Resolves once it has said this so many times. */

@@ -392,9 +392,8 @@ test('the log counts what was released and what was guarded apart, with times to
   t.deepEqual(
     { ...line, time: 0 },
     {
-      level: 'info',
+      level: 30,
       time: 0,
-      name: 'entrepot',
       startedAt: at,
       endedAt: at,
       isOk: false,

@@ -311,7 +311,9 @@ export class Downloads {
     const { metrics } = this.#parts;
     const { upstream } = download.target;
     metrics.downloadsInFlight.inc({ upstream });
+    const startedAt = performance.now();
     await download.run();
+    this.#outcomes.count(download, (performance.now() - startedAt) / 1000);
     this.#forget(entry);
     this.#downloads.delete(download);
     metrics.downloadsInFlight.dec({ upstream });

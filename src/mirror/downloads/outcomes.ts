@@ -42,6 +42,20 @@ export class Outcomes {
     return this.#sizes.get(keyOf(download));
   }
 
+  /** Of a download that has ended, so many seconds after its beginning. */
+  count(
+    { target, state, size = 0, failure }: Outcome & { failure: unknown },
+    seconds: number,
+  ): void {
+    const { metrics } = this.#parts;
+    const { upstream } = target;
+    const result = resultOf(state, failure);
+    metrics.downloads.inc({ upstream, result });
+    if (result !== 'kept' && result !== 'passed') return;
+    metrics.downloadBytes.inc({ upstream, result }, size);
+    metrics.downloadSeconds.observe({ upstream }, seconds);
+  }
+
   report(outcome: Outcome, failure: unknown): void {
     const { target, digest, state, size } = outcome;
     const { metrics, health, log } = this.#parts;
@@ -61,6 +75,13 @@ export class Outcomes {
     }
     log.warn({ ...about, state, ...faultOf(failure) }, 'download');
   }
+}
+
+/** A blob that is `finished` and failed was served, and could not be recorded. */
+function resultOf(state: DownloadState, failure: unknown): 'kept' | 'passed' | 'absent' | 'failed' {
+  if (state === 'absent') return 'absent';
+  if (state === 'finished') return failure === undefined ? 'kept' : 'passed';
+  return state === 'unstored' && !(failure instanceof IntegrityError) ? 'passed' : 'failed';
 }
 
 function keyOf({ target, digest }: Pick<Outcome, 'target' | 'digest'>): string {

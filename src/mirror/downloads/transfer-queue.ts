@@ -6,6 +6,10 @@ import { DroppedError, LOOKS, Turn, type QueueDemand } from './turn.ts';
 export interface TransferQueueOptions {
   /** How long a transfer may bring next to nothing while others wait; milliseconds. */
   readonly patienceMs?: number | undefined;
+  /** Told how many wait. */
+  readonly lined?: (waiting: number) => void;
+  /** Told how long one waited that has its turn now; seconds. */
+  readonly began?: (seconds: number) => void;
 }
 
 /** Small beside a client's patience of 25 s: others have their turn long before it ends. */
@@ -33,6 +37,7 @@ const MAX_HEADS = 32;
 export class TransferQueue {
   readonly #heads = new PQueue({ concurrency: MAX_HEADS });
   readonly #places: number;
+  readonly #options: TransferQueueOptions;
   readonly #lookMs: number;
   /** In the order of arrival. */
   readonly #waiting = new Set<Turn>();
@@ -41,7 +46,9 @@ export class TransferQueue {
   readonly #slow = new Set<Turn>();
   #looking: NodeJS.Timeout | undefined;
 
-  constructor(places: number, { patienceMs = PATIENCE_MS }: TransferQueueOptions = {}) {
+  constructor(places: number, options: TransferQueueOptions = {}) {
+    const { patienceMs = PATIENCE_MS } = options;
+    this.#options = options;
     this.#places = places;
     this.#lookMs = patienceMs / LOOKS;
   }
@@ -87,6 +94,7 @@ export class TransferQueue {
     }
     this.#revoke();
     this.#watch();
+    this.#options.lined?.(this.#waiting.size);
   }
 
   /**
@@ -133,6 +141,7 @@ export class TransferQueue {
 
   #run(turn: Turn): void {
     this.#running.add(turn);
+    if (turn.isWaiting) this.#options.began?.((performance.now() - turn.linedAt) / 1000);
     turn.move('running');
   }
 

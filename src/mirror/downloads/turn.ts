@@ -38,6 +38,8 @@ type TurnState = 'waiting' | 'running' | 'slow' | 'over';
 /** One transfer's place in the queue of its upstream. */
 export class Turn implements Disposable {
   readonly demand: QueueDemand;
+  /** On the clock of `performance.now()`. */
+  readonly linedAt = performance.now();
   readonly #queue: QueueOfTurns;
   readonly #begun = Promise.withResolvers<void>();
   /** It has had a place before. */

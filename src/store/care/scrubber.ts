@@ -17,6 +17,8 @@ export interface ScrubberParts {
    */
   readonly heal: (digest: Digest, signal: AbortSignal) => Promise<string | undefined>;
   readonly found: (damage: Damage) => void;
+  /** Told of each blob that was read, with its bytes, also where it is wrong. */
+  readonly read?: (bytes: number) => void;
   readonly log: Log;
   readonly now: () => number;
   /** Waits; a test lets time pass. */
@@ -151,7 +153,12 @@ export class Scrubber {
     digest: Digest,
     onRead: (bytes: number) => Promise<void> | void,
   ): Promise<{ healing: Promise<Damage> } | undefined> {
-    const finding = await this.#examine(digest, onRead);
+    let bytes = 0;
+    const finding = await this.#examine(digest, (read) => {
+      bytes += read;
+      return onRead(read);
+    });
+    this.#parts.read?.(bytes);
     if (!finding) return undefined;
     const { blobs, catalog, found, log } = this.#parts;
     const isThere = await blobs.find(digest).then(Boolean, () => finding.fault === 'unreadable');

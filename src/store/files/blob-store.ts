@@ -29,6 +29,8 @@ export interface Verdicts {
   readonly damaged?: () => Promise<void>;
 }
 
+const MAX_LOST = 10_000;
+
 /** What the catalog knows of a file, to judge it by. */
 export interface Expected {
   /** Bytes. */
@@ -53,6 +55,8 @@ export class BlobStore {
   /** One quarantine at a time: what a second one means to move may have been replaced. */
   readonly #queue = new PQueue({ concurrency: 1 });
   readonly #examinations = new Examinations();
+  /** What was here since the start, and why it is no more; the last ones. */
+  readonly #lost = new Map<Digest, 'evicted' | 'damaged'>();
   /** Files that are being removed, and when they are. */
   readonly #going = new Map<Digest, Promise<unknown>>();
   /** Damaged files that could not be moved away, by their change time. */
@@ -84,6 +88,18 @@ export class BlobStore {
     this.#path = config.path;
     this.#durability = config.durability;
     this.#step = config.step ?? noStep;
+  }
+
+  /** Why it is not here any more, of the last 10,000 since the start. */
+  whyLost(digest: Digest): 'evicted' | 'damaged' | undefined {
+    return this.#lost.get(digest);
+  }
+
+  #lose(digest: Digest, why: 'evicted' | 'damaged'): void {
+    this.#lost.delete(digest);
+    this.#lost.set(digest, why);
+    const [first] = this.#lost.size > MAX_LOST ? this.#lost.keys() : [];
+    if (first !== undefined) this.#lost.delete(first);
   }
 
   /**
@@ -215,6 +231,7 @@ export class BlobStore {
         // A disk that takes no writes any more: at least it is not served.
         this.#condemned.set(digest, found.ctimeMs);
       }
+      this.#lose(digest, 'damaged');
       return true;
     });
   }
@@ -240,6 +257,7 @@ export class BlobStore {
     if (await isRecorded()) return false;
     const path = this.folders.blobPath(digest);
     if (await this.folders.stat(path)) await rm(path, { force: true });
+    this.#lose(digest, 'evicted');
     return true;
   }
 

@@ -108,8 +108,7 @@ export class Checkup {
     if (!config.url.startsWith('https:')) return skipped(TEXTS.plainHttp);
     if (!this.#connection) return NOT_REACHED;
     const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(timing.connectMs)]);
-    const secureContext = this.#transport.trust.contexts.of('registry');
-    return checkTls(config, this.#connection.socket, { signal, clock, secureContext });
+    return checkTls(config, this.#connection.socket, { signal, clock });
   }
 
   async #ping(): Promise<Outcome> {

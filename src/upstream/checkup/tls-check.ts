@@ -1,10 +1,10 @@
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect, type PeerCertificate, type SecureContext, type TLSSocket } from 'node:tls';
+import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { timeUntil, type Clock } from '../../time/clock.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
 import { endpointOf, formatEndpoint } from '../../net/connection.ts';
-import { isUnknownAuthority } from '../../net/authorities.ts';
+import { isUnknownAuthority, secureContextOf } from '../../net/authorities.ts';
 import { printable } from '../secrets.ts';
 import { failed, keyOf, ok, warning, type Outcome } from './finding.ts';
 import { TEXTS } from '../texts.ts';
@@ -12,8 +12,6 @@ import { TEXTS } from '../texts.ts';
 export interface TlsOptions {
   readonly signal: AbortSignal;
   readonly clock: Clock;
-  /** Whom the transport trusts, and what it shows. */
-  readonly secureContext: SecureContext;
 }
 
 const DAY_MS = 86_400_000;
@@ -22,11 +20,11 @@ const FEW_DAYS = 14;
 export async function checkTls(
   config: UpstreamConfig,
   socket: Duplex,
-  options: TlsOptions,
+  { signal, clock }: TlsOptions,
 ): Promise<Outcome> {
   let secured: TLSSocket;
   try {
-    secured = await shakeHands(config, socket, options);
+    secured = await shakeHands(config, socket, signal);
   } catch (error) {
     return explainHandshake(error, config);
   }
@@ -36,13 +34,13 @@ export async function checkTls(
   secured.destroy();
   const fault = secured.authorized ? undefined : explainFault(String(code), certificate, config);
   if (config.tls.insecure) return describeUnchecked(fault, config);
-  return fault ?? describe(certificate, config, options.clock);
+  return fault ?? describe(certificate, config, clock);
 }
 
 async function shakeHands(
   config: UpstreamConfig,
   socket: Duplex,
-  { signal, secureContext }: TlsOptions,
+  signal: AbortSignal,
 ): Promise<TLSSocket> {
   const { host } = endpointOf(new URL(config.url));
   const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -51,7 +49,7 @@ async function shakeHands(
     socket,
     host,
     ...(isIP(host) === 0 && { servername: host }),
-    secureContext,
+    secureContext: secureContextOf(config.tls, 'registry'),
     ALPNProtocols: ['http/1.1'],
     rejectUnauthorized: false,
   });

@@ -42,6 +42,8 @@ export interface IssuedCredentialParts {
   readonly clock: Clock;
   /** What the provider is asked with, where that stands in a file: what was issued by an older one counts no more. */
   readonly basis?: HeldFiles<unknown> | undefined;
+  /** Told when one ends, milliseconds since 1970, where its issuer says. */
+  readonly ending?: (label: string, at: number) => void;
   /** Aborts when the mirror closes. */
   readonly closing?: AbortSignal | undefined;
 }
@@ -56,7 +58,8 @@ export class IssuedCredential implements CredentialSource {
   readonly #basis: HeldFiles<unknown> | undefined;
   #issuedBy: unknown;
 
-  constructor({ upstream, label, issue, secrets, clock, basis, closing }: IssuedCredentialParts) {
+  constructor(parts: IssuedCredentialParts) {
+    const { upstream, label, issue, secrets, clock, basis, closing, ending } = parts;
     this.label = label;
     this.#basis = basis;
     this.#value = new ExpiringValue({
@@ -66,6 +69,8 @@ export class IssuedCredential implements CredentialSource {
           this.#issuedBy = basis?.current;
           const issued = await askProvider(issue, { closing });
           secrets.add(secretOf(issued.value));
+          const { lifeMs, expiresAt = lifeMs && clock.wall() + lifeMs } = issued;
+          if (expiresAt !== undefined) ending?.(label, expiresAt);
           return issued;
         } catch (error) {
           if (error instanceof UpstreamError) throw error;

@@ -21,6 +21,8 @@ export interface CredentialsContext {
   /** What is opened is one more. */
   readonly secrets: Secrets;
   readonly log: Log;
+  /** Told when an issued one ends, milliseconds since 1970, where its issuer says. */
+  readonly ending?: (label: string, at: number) => void;
   /** Aborts when the mirror closes. */
   readonly closing?: AbortSignal | undefined;
 }

@@ -1,0 +1,29 @@
+import { X509Certificate } from 'node:crypto';
+import type { UpstreamConfig } from '../config/config.ts';
+import type { Metrics } from '../observe/metrics.ts';
+
+/** Tells when the certificates end that the configuration of an upstream names. */
+export function showCertificateEnds(
+  { name: upstream, tls }: Pick<UpstreamConfig, 'name' | 'tls'>,
+  metrics: Metrics,
+): void {
+  for (const [kind, pem] of [
+    ['client', tls.cert],
+    ['authority', tls.ca],
+  ] as const) {
+    const labels = { upstream, kind };
+    const end = pem === undefined ? undefined : firstEnd(pem);
+    if (end === undefined) metrics.certificateExpiry.remove(labels);
+    else metrics.certificateExpiry.set(labels, end / 1000);
+  }
+}
+
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** Of the certificates in a PEM file, milliseconds since 1970. */
+function firstEnd(pem: string): number | undefined {
+  const ends = (pem.match(CERTIFICATE) ?? []).map((each) =>
+    new X509Certificate(each).validToDate.getTime(),
+  );
+  return ends.length > 0 ? Math.min(...ends) : undefined;
+}
