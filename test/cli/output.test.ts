@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { formatTable } from '../../src/cli/format.ts';
 import { createFolder } from '../config/config-folder.ts';
@@ -90,6 +91,30 @@ testHangUp('a server whose terminal hangs up closes its store and ends with 0', 
   });
   t.is(code, '0\n');
   t.is((await runMain(['verify'], { cwd })).code, 0);
+});
+
+test('through npm as README.md writes it the output is the document of --json alone', async (t) => {
+  const project = fileURLToPath(new URL('../../', import.meta.url));
+  const form = 'npm run --silent entrepot --';
+  t.true(readFileSync(join(project, 'README.md'), 'utf8').includes(`\`${form} X\``));
+  const cwd = createFolder(t, { 'entrepot.yaml': YAML });
+  const [command = '', ...args] = form.split(' ');
+  const options = ['--json', '--config', join(cwd, 'entrepot.yaml')];
+  for (const [words, code] of [
+    [['config', 'check'], 0],
+    [['ls'], 1],
+  ] as const) {
+    const child = spawn(command, [...args, ...words, ...options], { cwd: project });
+    const [[exit], out, errors] = await Promise.all([
+      once(child, 'exit'),
+      text(child.stdout),
+      text(child.stderr),
+    ]);
+    t.is(exit, code, errors);
+    const document = JSON.parse(code === 0 ? out : errors) as object;
+    t.true(('valid' in document ? 'config' : 'error') in document);
+    t.is(code === 0 ? errors : out, '');
+  }
 });
 
 test('a table fits the terminal: names have a line of their own, words stay whole', (t) => {
