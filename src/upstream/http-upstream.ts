@@ -56,7 +56,10 @@ export class HttpUpstream implements Upstream {
     this.#client = new RegistryClient(parts);
     this.#listings = new ListingReader({ upstream: this.name, client: this.#client });
     this.#referrers = new Referrers({ listings: this.#listings, clock });
-    this.#heads = new HeadTrust(clock);
+    this.#heads = new HeadTrust({
+      clock,
+      isCounted: () => this.#client.accounts.some(({ limit }) => limit !== undefined),
+    });
     this.#manifests = new ManifestReader({
       upstream: this.name,
       client: this.#client,
@@ -108,7 +111,7 @@ export class HttpUpstream implements Upstream {
     { demand = INTERACTIVE, size: listed, isWanted = false }: BlobHeadOptions = {},
   ): Promise<BlobHead | undefined> {
     const doubts404 = isWanted || listed !== undefined;
-    return this.#heads.ask<BlobHead>({
+    return this.#heads.ask<BlobHead & { digest?: never }>({
       kind: 'blob',
       head: async () => {
         const response = await this.#client.send({

@@ -49,6 +49,7 @@ export class ManifestReader {
     let isAbsent = false;
     return this.#parts.heads.ask({
       kind: 'manifest',
+      tag: isDigestReference(reference) ? undefined : `${repository}:${reference}`,
       head: async () => {
         const head = await this.#askHead(repository, reference, demand);
         isAbsent = head === 'absent';

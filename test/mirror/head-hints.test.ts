@@ -1,7 +1,9 @@
 import test from 'ava';
 import { HOUR, MINUTE } from '../helpers/clock.ts';
+import { get } from '../helpers/client.ts';
 import { buildImage } from '../helpers/image.ts';
-import { REPOSITORY, idle, startScene } from '../helpers/scene.ts';
+import { createTempFolder, startMirror } from '../helpers/mirror.ts';
+import { REPOSITORY, UPSTREAM, idle, startScene } from '../helpers/scene.ts';
 
 const HEAD = `HEAD /v2/${REPOSITORY}/manifests/latest`;
 const GET = `GET /v2/${REPOSITORY}/manifests/latest`;
@@ -103,4 +105,106 @@ test('a digest that HEAD made up costs one failed pull at most: then GET is aske
     GET,
     GET,
   ]);
+});
+
+test('a tag that HEADs for ever say not to have moved is asked by GET once a day, and stays moved', async (t) => {
+  const { registry, manifest, image, clock } = await startScene(t, { tags: { ttlMs: MINUTE } });
+  t.deepEqual((await manifest('latest')).body, image.manifest.bytes);
+  const moved = buildImage({ seed: 'moved', layers: [10] });
+  registry.addImage(REPOSITORY, 'latest', moved, { name: 'moved' });
+  const headers = {
+    'Docker-Content-Digest': image.manifest.digest,
+    'Content-Type': image.manifest.mediaType,
+    'Content-Length': String(image.manifest.size),
+  };
+  registry.status('latest', 200, { ...byHead, headers, body: '' });
+  registry.clear();
+  clock.advance(24 * HOUR - 1);
+  t.deepEqual((await manifest('latest')).body, image.manifest.bytes);
+  t.deepEqual(registry.conversation(), [HEAD]);
+  clock.advance(MINUTE);
+  t.deepEqual((await manifest('latest')).body, moved.manifest.bytes);
+  t.deepEqual(registry.conversation(), [HEAD, GET]);
+  // The HEAD still says the old digest, which is held.
+  for (const asked of [[HEAD, GET], [HEAD, GET], [GET]]) {
+    registry.clear();
+    clock.advance(MINUTE + 1);
+    t.deepEqual((await manifest('latest')).body, moved.manifest.bytes);
+    t.deepEqual(registry.conversation(), asked);
+  }
+  // And once the tag is moved back the GET says so too.
+  registry.heal();
+  registry.addImage(REPOSITORY, 'latest', image, { name: 'app' });
+  registry.clear();
+  clock.advance(HOUR);
+  t.deepEqual((await manifest('latest')).body, image.manifest.bytes);
+  clock.advance(HOUR);
+  t.deepEqual((await manifest('latest')).body, image.manifest.bytes);
+  t.deepEqual(registry.conversation(), [HEAD, GET, HEAD]);
+});
+
+test('where pulls are counted, a tag that HEADs say not to have moved is asked by GET once a week', async (t) => {
+  const { registry, manifest, clock } = await startScene(t, { tags: { ttlMs: MINUTE } });
+  registry.rateLimit({ limit: 100, remaining: 80, window: 21_600 });
+  await manifest('latest');
+  registry.clear();
+  for (let day = 1; day <= 8; day += 1) {
+    clock.advance(24 * HOUR);
+    await manifest('latest');
+  }
+  t.deepEqual(registry.conversation(), [...Array.from({ length: 6 }, () => HEAD), GET, HEAD]);
+});
+
+test('what is remembered of HEADs is asked once more after a restart', async (t) => {
+  const storePath = await createTempFolder(t);
+  const { registry, mirror, manifest, image, clock } = await startScene(t, { storePath });
+  registry.status(/\/manifests\//, 405, byHead);
+  await manifest('latest');
+  await manifest('latest');
+  t.deepEqual(registry.conversation(), [HEAD, GET, GET]);
+  await mirror.stop();
+  registry.clear();
+  const upstreams = { [UPSTREAM]: { url: registry.url } };
+  const again = await startMirror(t, { storePath, clock, upstreams });
+  const path = `${again.url}/v2/${REPOSITORY}/manifests/latest`;
+  for (const method of ['HEAD', 'GET'] as const) {
+    const { status, headers } = await get(path, { method });
+    t.deepEqual([status, headers['docker-content-digest']], [200, image.manifest.digest]);
+  }
+  t.deepEqual(registry.conversation(), [HEAD, GET, GET]);
+});
+
+test('through a parent mirror GET decides all the same, and each of the two asks once', async (t) => {
+  const { registry, mirror, image } = await startScene(t, { tags: { ttlMs: MINUTE } });
+  registry.status(/\/manifests\//, 405, byHead);
+  const child = await startMirror(t, { upstreams: { [UPSTREAM]: { url: mirror.url } } });
+  const path = `${child.url}/v2/${REPOSITORY}/manifests/latest`;
+  t.is(
+    (await get(path, { method: 'HEAD' })).headers['docker-content-digest'],
+    image.manifest.digest,
+  );
+  t.deepEqual((await get(path)).body, image.manifest.bytes);
+  t.deepEqual(registry.conversation(), [HEAD, GET]);
+});
+
+test('HEAD of a blob between its last byte and its commit has its answer from it', async (t) => {
+  const { registry, mirror, blob, image } = await startScene(t);
+  const layer = image.layer(1);
+  const { promise: committing, resolve: open } = Promise.withResolvers<void>();
+  const { promise: arrived, resolve: arrive } = Promise.withResolvers<void>();
+  const { catalog } = mirror.server;
+  const record = catalog.recordBlob.bind(catalog);
+  catalog.recordBlob = async (...args) => {
+    arrive();
+    await committing;
+    return record(...args);
+  };
+  const pulling = blob(layer);
+  await arrived;
+  const head = await blob(layer, { method: 'HEAD' });
+  t.deepEqual([head.status, head.headers['content-length']], [200, String(layer.size)]);
+  open();
+  t.deepEqual((await pulling).body, layer.bytes);
+  await idle(mirror);
+  t.deepEqual(registry.conversation(), [`GET /v2/${REPOSITORY}/blobs/<app.layer1>`]);
 });

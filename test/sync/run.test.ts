@@ -302,3 +302,58 @@ test('a tag that moves during a run is right at the next one', async (t) => {
     state: 'ready',
   });
 });
+
+test('where HEAD of manifests is refused sync asks each tag by GET, once a run, and keeps what that brought', async (t) => {
+  const site = await Site.start(t, { rules: [named('v1', 'v2')] });
+  const { registry } = site;
+  registry.addImage(REPOSITORY, 'v1', image('v1'), { name: 'v1' });
+  registry.addImage(REPOSITORY, 'v2', image('v2'), { name: 'v2' });
+  registry.status(/\/manifests\//, 405, { method: 'HEAD', times: Infinity });
+  t.true((await site.run()).isOk);
+  const asked = site.asked();
+  t.deepEqual(
+    asked.filter((line) => line.startsWith('GET') && line.includes('/manifests/')),
+    [`GET /v2/${REPOSITORY}/manifests/v1`, `GET /v2/${REPOSITORY}/manifests/v2`],
+  );
+  t.is(asked.filter((line) => line.includes('/blobs/')).length, 4);
+  const moved = image('moved');
+  registry.addImage(REPOSITORY, 'v2', moved, { name: 'moved' });
+  t.true((await site.run()).isOk);
+  t.deepEqual(site.asked(), [
+    `GET /v2/${REPOSITORY}/blobs/<moved.config>`,
+    `GET /v2/${REPOSITORY}/blobs/<moved.layer0>`,
+    `GET /v2/${REPOSITORY}/manifests/v1`,
+    `GET /v2/${REPOSITORY}/manifests/v2`,
+  ]);
+  t.deepEqual((await site.manifest(REPOSITORY, 'v2')).body, moved.manifest.bytes);
+});
+
+test('a tag that HEADs for ever say not to have moved is synced a day later', async (t) => {
+  const site = await Site.start(t, { rules: [named('v1')] });
+  const { registry, timer } = site;
+  const before = image('before');
+  registry.addImage(REPOSITORY, 'v1', before, { name: 'before' });
+  await site.run();
+  const moved = image('moved');
+  registry.addImage(REPOSITORY, 'v1', moved, { name: 'moved' });
+  const headers = {
+    'Docker-Content-Digest': before.manifest.digest,
+    'Content-Type': before.manifest.mediaType,
+    'Content-Length': String(before.manifest.size),
+  };
+  const lie = { method: 'HEAD', times: Infinity, headers, body: '' } as const;
+  registry.status('v1', 200, lie);
+  site.asked();
+  const known = await site.run();
+  t.is(known.images.kept, 1);
+  t.deepEqual(site.asked(), [`HEAD /v2/${REPOSITORY}/manifests/v1`]);
+  await timer.advance(24 * 3_600_000);
+  t.is((await site.run()).images.fetched, 1);
+  t.deepEqual(site.asked(), [
+    `GET /v2/${REPOSITORY}/blobs/<moved.config>`,
+    `GET /v2/${REPOSITORY}/blobs/<moved.layer0>`,
+    `GET /v2/${REPOSITORY}/manifests/v1`,
+  ]);
+  t.is((await site.run()).images.kept, 1);
+  t.deepEqual((await site.manifest(REPOSITORY, 'v1')).body, moved.manifest.bytes);
+});
