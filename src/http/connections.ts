@@ -48,8 +48,6 @@ export class Connections {
   readonly #open = new Set<Connection>();
   readonly #bySocket = new Map<Socket, Connection>();
   readonly #byEnds = new Map<string, Connection>();
-  /** Those without a request, in the order of `idleSince`. */
-  readonly #idle = new Set<Connection>();
   #isLast = false;
 
   constructor(serve: RequestListener, full?: WhenFull) {
@@ -68,12 +66,10 @@ export class Connections {
     this.#open.add(connection);
     this.#bySocket.set(socket, connection);
     this.#byEnds.set(ends, connection);
-    this.#idle.add(connection);
     socket.once('close', () => {
       this.#open.delete(connection);
       this.#bySocket.delete(socket);
       if (this.#byEnds.get(ends) === connection) this.#byEnds.delete(ends);
-      this.#idle.delete(connection);
     });
     if (this.#open.size > this.#max) this.#makeRoom(connection);
     return connection;
@@ -104,8 +100,8 @@ export class Connections {
   /** Closes those that had a request once and none for this long, in milliseconds. */
   closeIdle(idleMs = 0): void {
     const since = performance.now() - idleMs;
-    for (const { socket, hasAsked, idleSince } of this.#idle) {
-      if (hasAsked && idleSince <= since) socket.destroySoon();
+    for (const { socket, current, hasAsked, idleSince } of this.#open) {
+      if (!current && hasAsked && idleSince <= since) socket.destroySoon();
     }
   }
 
@@ -127,19 +123,20 @@ export class Connections {
   #makeRoom({ client }: Connection): void {
     const isOwn = (other: Connection): boolean => other.client === client;
     const hasHalf = this.#open.values().filter(isOwn).toArray().length > this.#max / 2;
-    const longest = this.#idle.values().find((other) => !hasHalf || isOwn(other));
-    if (!longest) return;
-    this.#idle.delete(longest);
-    longest.socket.destroy();
+    this.#open
+      .values()
+      .filter(({ current, socket }) => !current && socket.writable)
+      .filter((idle) => !hasHalf || isOwn(idle))
+      .reduce<Connection | undefined>(longerIdle, undefined)
+      ?.socket.destroy();
   }
 
   #begin(connection: Connection, request: IncomingMessage, response: ServerResponse): void {
     connection.current = response;
     connection.hasAsked = true;
-    this.#idle.delete(connection);
     if (this.#isLast) response.shouldKeepAlive = false;
     let leave: (() => void) | undefined;
-    response.once('close', () => {
+    response.on('close', () => {
       leave?.();
       this.#ended(connection);
     });
@@ -158,12 +155,16 @@ export class Connections {
     if (!socket.writable) return;
     if (this.#isLast) return socket.destroySoon();
     const next = ahead.shift();
-    if (!next) return void this.#idle.add(connection);
+    if (!next) return;
     this.#begin(connection, ...next);
     if (ahead.length === 0) socket.resume();
     // The end of an answer starts the reading of the next request; what is here comes first.
     else setImmediate(() => ahead.length > 0 && socket.pause());
   }
+}
+
+function longerIdle(longest: Connection | undefined, other: Connection): Connection {
+  return longest && longest.idleSince <= other.idleSince ? longest : other;
 }
 
 /**

@@ -50,8 +50,7 @@ export class ManifestHandler {
     if ('bytes' in manifest) {
       ctx.body = manifest.bytes;
       ctx.state.record.bytes = isHead ? 0 : manifest.size;
-    }
-    ctx.length = manifest.size;
+    } else ctx.length = manifest.size;
   }
 }
 

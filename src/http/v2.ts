@@ -49,13 +49,9 @@ export function createV2Router(mirror: Mirror, addressing: Addressing): Router<V
   router.get(/^(?:\/(?!v2\/)([^/]+))?\/v2\/_catalog$/, async (ctx) => {
     await lists.repositories(ctx, understandCatalogRequest(ctx, addressing));
   });
-  content(pathOf('manifests/([^/]+)'), 'manifest', async (ctx, request) =>
-    manifests.handle(ctx, request),
-  );
-  content(pathOf('blobs/([^/]+)'), 'blob', async (ctx, request) => blobs.handle(ctx, request));
-  content(pathOf('tags/(list)'), 'tags', async (ctx, request) => lists.tags(ctx, request));
-  content(pathOf('referrers/([^/]+)'), 'referrers', async (ctx, request) =>
-    lists.referrers(ctx, request),
-  );
+  content(pathOf('manifests/([^/]+)'), 'manifest', manifests.handle.bind(manifests));
+  content(pathOf('blobs/([^/]+)'), 'blob', blobs.handle.bind(blobs));
+  content(pathOf('tags/(list)'), 'tags', lists.tags.bind(lists));
+  content(pathOf('referrers/([^/]+)'), 'referrers', lists.referrers.bind(lists));
   return router;
 }

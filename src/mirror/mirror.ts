@@ -135,13 +135,8 @@ export class Mirror {
     if (isDigestReference(reference)) {
       return this.#pulled(target, await this.#manifests.hold(target, reference, demand));
     }
-    const { manifest, ...resolved } = await this.#tags.resolve(
-      target,
-      reference,
-      'manifest',
-      demand,
-    );
-    return this.#pulled(target, { ...resolved, value: manifest });
+    const resolved = await this.#tags.resolve(target, reference, 'manifest', demand);
+    return this.#pulled(target, { ...resolved, value: resolved.manifest });
   }
 
   /** As `getManifest`, but what is not held is only asked for by HEAD. */
@@ -157,8 +152,8 @@ export class Mirror {
         await this.#manifests.describe(target, reference, demand),
       );
     }
-    const { manifest, ...resolved } = await this.#tags.resolve(target, reference, 'digest', demand);
-    return this.#polledBy('tag', target, { ...resolved, value: manifest });
+    const resolved = await this.#tags.resolve(target, reference, 'digest', demand);
+    return this.#polledBy('tag', target, { ...resolved, value: resolved.manifest });
   }
 
   async #pulled(target: Target, answer: Answer<HeldManifest>): Promise<Answer<HeldManifest>> {

@@ -6,7 +6,7 @@ import { TEXTS } from './texts.ts';
 
 /** What a tag means, with as much of its manifest as was needed. */
 export interface ResolvedTag<Manifest extends ManifestStat = ManifestStat> extends Answer<Digest> {
-  readonly manifest?: Manifest;
+  readonly manifest?: Manifest | undefined;
 }
 
 /** The copy of a tag that the upstream has no more. */
@@ -19,9 +19,8 @@ export function keptTag(
 
 export const NEGATIVE: ResolvedTag = { value: undefined, source: 'negative' };
 
-export function resolvedTag<Manifest extends ManifestStat>({
-  value,
-  ...answer
-}: Answer<Manifest>): ResolvedTag<Manifest> {
-  return { ...answer, value: value?.digest, ...(value && { manifest: value }) };
+export function resolvedTag<Manifest extends ManifestStat>(
+  answer: Answer<Manifest>,
+): ResolvedTag<Manifest> {
+  return { ...answer, value: answer.value?.digest, manifest: answer.value };
 }

@@ -48,10 +48,10 @@ export class TagAges {
   of(target: Target, tag: Tag, then: number): Age {
     const wall = ageOf(then, this.#clock);
     const steady = this.#steadyAge(target, tag, then);
-    const known = [then < FIRST_PLAUSIBLE ? undefined : wall, steady].filter(isKnown);
+    const plausible = then < FIRST_PLAUSIBLE ? undefined : wall;
     return {
       atMost: wall === undefined ? undefined : Math.max(wall, steady ?? 0),
-      atLeast: known.length === 0 ? undefined : known.reduce((a, b) => Math.min(a, b)),
+      atLeast: plausible === undefined ? steady : Math.min(plausible, steady ?? plausible),
     };
   }
 
@@ -67,8 +67,4 @@ export class TagAges {
 
 export function earlier({ wall, steady }: Instant, ms: number): Instant {
   return { wall: wall - ms, steady: steady - ms };
-}
-
-function isKnown(age: number | undefined): age is number {
-  return age !== undefined;
 }

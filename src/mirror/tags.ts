@@ -140,22 +140,23 @@ export class Tags {
   ): Promise<ResolvedTag> {
     const { upstreams, catalog, manifests } = this.#parts;
     const { policy, upstream } = upstreams.of(target);
-    const isOffline = upstream.status.state === 'offline';
     const record = await catalog.findTag(target, tag);
     const held = record && (await manifests.find(target, record.digest));
     const age = record && this.#ages.of(target, tag, record.checkedAt);
     const copy = held && { value: held, ageMs: age?.atMost };
-    if (copy && record.goneAt === undefined) {
-      const freshness = policy.freshness(target.repository, tag, copy.ageMs);
-      if (freshness === 'fresh') return resolvedTag({ ...copy, source: 'hit' });
-      const { digest } = record;
+    const present = record?.goneAt === undefined ? copy : undefined;
+    const freshness = present && policy.freshness(target.repository, tag, present.ageMs);
+    if (present && freshness === 'fresh') return resolvedTag({ ...present, source: 'hit' });
+    const isOffline = upstream.status.state === 'offline';
+    if (present) {
+      const { digest } = present.value;
       if (isOffline && (await this.#parts.gone.isReady(target, tag, digest))) {
-        return resolvedTag({ ...copy, source: 'hit' });
+        return resolvedTag({ ...present, source: 'hit' });
       }
       if (freshness === 'usable' && !isOffline) {
         // Its failure shows in the metrics of the upstream and, once it matters, to a client.
         this.refresh(target, tag, HYDRATION).catch(() => undefined);
-        return resolvedTag({ ...copy, source: 'stale', warning: TEXTS.beingRevalidated });
+        return resolvedTag({ ...present, source: 'stale', warning: TEXTS.beingRevalidated });
       }
     }
     // The upstream removed it, and a pin keeps it all the same.
