@@ -49,7 +49,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
   const status = (): ServerStatus => ({
     version: packageJson.version,
     offline: config.offline,
-    store: { path, maxBytes, ...store.catalog.usage },
+    store: { path, id: store.id, maxBytes, ...store.catalog.usage },
     downloads: mirror.activity.downloads,
     upstreams: mirror.upstreams,
   });

@@ -155,6 +155,11 @@ export interface PrivateAdmin {
   close(): Promise<void>;
 }
 
+/** Of the store of this configuration, also while another process has it. */
+export async function readStoreId({ store }: Config): Promise<string | undefined> {
+  return Store.idAt(store.path);
+}
+
 /** What this process makes is for its user alone, also what LevelDB makes. A thread cannot say so. */
 function closeMask(): void {
   if (isMainThread) process.umask(0o077);

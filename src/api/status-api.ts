@@ -4,6 +4,8 @@ export interface ServerStatus {
   readonly offline: boolean;
   readonly store: {
     readonly path: string;
+    /** Absent where the disk did not take one. */
+    readonly id?: string | undefined;
     readonly maxBytes: number;
     readonly blobs: number;
     readonly bytes: number;

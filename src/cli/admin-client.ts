@@ -10,6 +10,7 @@ import { request as httpsRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import type { ServerStatus } from '../api/status-api.ts';
 import type { Config, ListenConfig } from '../config/config.ts';
 import { formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
@@ -43,7 +44,7 @@ const TIMEOUT_MS = 10_000;
 const STORE_TIMEOUT_MS = 10 * 60_000;
 
 /**
- * Runs with the admin API of the server of this configuration; where none listens, with the same
+ * Runs with the admin API of the server of this configuration; where none answers, with the same
  * API in this process, on a private socket and with the store opened for it.
  */
 export async function withAdmin<T>(
@@ -52,7 +53,7 @@ export async function withAdmin<T>(
   run: (ask: Ask) => Promise<T>,
   ifNoStore: IfNoStore = 'refuse',
 ): Promise<T> {
-  if (await isServed(config.admin)) return run(askStore(config.admin));
+  if (await isServed(config, context)) return run(askStore(config.admin));
   const ask = async (path: string): Promise<T> => run(askStore({ path }));
   return withPrivateAdmin(config, { context, ifNoStore }, ask);
 }
@@ -113,15 +114,30 @@ export async function askOnce<Answer>(
   return (await withAdmin(config, context, ask, ifNoStore)) as Answer;
 }
 
-/** Whether a server answers there. Throws `AdminError` when it is something else that does. */
-export async function isServed(admin: ListenConfig): Promise<boolean> {
+/**
+ * Whether the server of this configuration answers. One of another store that has its address is not
+ * asked: the lock of the store says whether a server has it. Throws `AdminError` when it is no server
+ * at all that answers.
+ */
+export async function isServed(config: Config, context: StoreContext): Promise<boolean> {
   try {
-    await askAdmin(admin, '/healthz');
-    return true;
+    const status = (await askAdmin(config.admin, '/api/v1/status')) as ServerStatus;
+    return await hasOurStore(status, config, context);
   } catch (error) {
     if (error instanceof AdminError && error.isUnserved) return false;
     throw error;
   }
+}
+
+/** Where a path differs, a mount may be why: the id tells. What has none counts as ours. */
+export async function hasOurStore(
+  { store: { path, id } }: ServerStatus,
+  config: Config,
+  context: Pick<StoreContext, 'readStoreId'>,
+): Promise<boolean> {
+  if (path === config.store.path || id === undefined) return true;
+  const own = await context.readStoreId(config);
+  return own === undefined || own === id;
 }
 
 /** Asks the admin API at this address. Throws `AdminError`. */

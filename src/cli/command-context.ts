@@ -54,6 +54,8 @@ export interface StoreParts {
     socketPath: string,
     options: { log: Log; newStorePath?: string },
   ) => Promise<{ readonly isNew: boolean; close(): Promise<void> }>;
+  /** Of the store of this configuration; `undefined` where there is none, or it cannot be read. */
+  readonly readStoreId: (config: Config) => Promise<string | undefined>;
   /** Makes the catalog anew from the files of a store that nobody else has open. */
   readonly rebuildCatalog: (config: Config) => Promise<RebuildReport>;
 }
@@ -75,12 +77,15 @@ function defaultParts(): StoreParts {
     pause: async (milliseconds, signal) =>
       setTimeout(milliseconds, undefined, { ...(signal && { signal }) }),
     startPrivateAdmin: async (...args) => (await loadServer()).startPrivateAdmin(...args),
+    readStoreId: async (...args) => (await loadServer()).readStoreId(...args),
     rebuildCatalog: async (...args) => (await loadServer()).rebuildCatalog(...args),
   };
 }
 
 /** The server and its modules are loaded only when needed. */
-async function loadServer(): Promise<Pick<StoreParts, 'startPrivateAdmin' | 'rebuildCatalog'>> {
+async function loadServer(): Promise<
+  Pick<StoreParts, 'startPrivateAdmin' | 'readStoreId' | 'rebuildCatalog'>
+> {
   return import('../server.ts');
 }
 

@@ -1,18 +1,29 @@
 import type { AccountStatus, ServerStatus } from '../api/status-api.ts';
 import type { StoreSummary } from '../api/store-api.ts';
 import { formatDuration, formatByteSize } from '../config/quantity.ts';
+import { formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
-import { askAdmin } from './admin-client.ts';
+import { askAdmin, hasOurStore } from './admin-client.ts';
 import { formatLabelled, formatTable, onOneLine, roundSize } from './format.ts';
-import { EXIT_CODE, print, type CommandContext, type CommandOptions } from './command-context.ts';
+import {
+  AdminError,
+  EXIT_CODE,
+  print,
+  type CommandOptions,
+  type StoreContext,
+} from './command-context.ts';
+import { TEXTS } from './texts.ts';
 
 /** Prints how the running server does; 1 when an upstream is down or the store cannot keep all. */
-export async function printStatus(
-  options: CommandOptions,
-  context: CommandContext,
-): Promise<number> {
+export async function printStatus(options: CommandOptions, context: StoreContext): Promise<number> {
   const { config } = loadConfig({ file: options.config, ...context });
   const status = (await askAdmin(config.admin, '/api/v1/status')) as ServerStatus;
+  if (!(await hasOurStore(status, config, context))) {
+    const address = formatListenAddress(config.admin);
+    throw new AdminError(
+      TEXTS.otherStore({ address, path: status.store.path, own: config.store.path }),
+    );
+  }
   const store = (await askAdmin(config.admin, '/api/v1/store')) as StoreSummary;
   const isDown = status.upstreams.some(({ state }) => state === 'down');
   print(options, context, { ...status, store }, (columns) => describe(status, store, columns));

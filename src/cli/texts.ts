@@ -7,6 +7,8 @@ export const TEXTS = {
     `there is no store at ${path} yet: all is planned as for an empty one`,
   foreign: ({ address, status }: { address: string; status: number }) =>
     `what listens at ${address} answered ${status} and is not this version's admin API`,
+  otherStore: ({ address, path, own }: { address: string; path: string; own: string }) =>
+    `the server at ${address} has another store, ${path}: name its configuration with --config, or start one for ${own} at another admin address`,
   silent: 'no answer',
   noReport: ({ run }: { run: string }) =>
     `the ${run} ended without a report; the log of the server says why`,

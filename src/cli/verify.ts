@@ -42,7 +42,7 @@ async function rebuild(
   options: CommandOptions,
   context: StoreContext,
 ): Promise<number> {
-  if (await isServed(config.admin)) {
+  if (await isServed(config, context)) {
     const address = formatListenAddress(config.admin);
     throw new AdminError(TEXTS.serverRuns({ address }));
   }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FILE_MODE, readOwn, writeOwn } from './own-file.ts';
@@ -16,12 +17,26 @@ export async function checkFormat(path: string): Promise<void> {
   if (found !== undefined) refuseOtherFormat(path, found);
 }
 
-/** A disk that refuses it gets the number at a later start. */
-export async function writeFormat(path: string): Promise<void> {
+/**
+ * The id of the store stands on the second line; resolves with it. A disk that refuses the file gets
+ * it at a later start.
+ */
+export async function writeFormat(path: string): Promise<string | undefined> {
   const found = await lstat(fileOf(path)).catch(() => undefined);
   const isClosed = found?.isFile() === true && (found.mode & 0o777) === FILE_MODE;
-  if (isClosed && (await readFormat(path)) === FORMAT) return;
-  await writeOwn(fileOf(path), `${FORMAT}\n`).catch(() => undefined);
+  const known = await readStoreId(path);
+  if (isClosed && known !== undefined && (await readFormat(path)) === FORMAT) return known;
+  const id = known ?? randomUUID();
+  return writeOwn(fileOf(path), `${FORMAT}\n${id}\n`).then(
+    () => id,
+    () => known,
+  );
+}
+
+/** By which two stores are told apart wherever they are mounted; `undefined` where it cannot be read. */
+export async function readStoreId(path: string): Promise<string | undefined> {
+  const text = await readOwn(fileOf(path), 64).catch(() => undefined);
+  return /^\d+\n([0-9a-f-]{36})\n/.exec(text ?? '')?.[1];
 }
 
 export function refuseOtherFormat(path: string, found: number): void {

@@ -10,7 +10,7 @@ import { openCatalog } from './catalog/open-catalog.ts';
 import { rebuildCatalog, type RebuildOptions } from './catalog/rebuild.ts';
 import { BlobStore } from './files/blob-store.ts';
 import { ForeignFileError, writeOwn } from './own-file.ts';
-import { checkFormat, writeFormat } from './format.ts';
+import { checkFormat, readStoreId, writeFormat } from './format.ts';
 import { Journal } from './journal/journal.ts';
 import { openInPlace, preparePlace } from './place.ts';
 import { noStep, type Step } from './faults.ts';
@@ -58,6 +58,8 @@ export interface StoreParts {
 /** All of a store, opened for this process alone. */
 export class Store {
   readonly path: string;
+  /** Absent where the disk did not take one. */
+  readonly id: string | undefined;
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
   readonly journal: Journal;
@@ -75,6 +77,11 @@ export class Store {
       ),
     );
     return isThere.includes(true);
+  }
+
+  /** Of the store there, also while another process has it. */
+  static async idAt(path: string): Promise<string | undefined> {
+    return readStoreId(path);
   }
 
   /** Throws when another process has it. Asks the network nothing and reads no blob. */
@@ -107,7 +114,7 @@ export class Store {
     undo.adopt(catalog, async (opened) => opened.close());
     // Whoever has the catalog has the store; what a killed process signed counts no more.
     await rm(signatureOf(path), { force: true }).catch(() => undefined);
-    await writeFormat(path);
+    const id = await writeFormat(path);
     await blobs.takeOver();
     journal = undo.adopt(
       await openJournal(join(root, 'journal'), { blobs, isSynced: durability === 'full', step }),
@@ -115,7 +122,7 @@ export class Store {
     );
     const care = await Care.open({ ...parts, catalog, blobs, journal });
     undo.move();
-    return new Store({ path, root, blobs, catalog, journal, care });
+    return new Store({ path, id, root, blobs, catalog, journal, care });
   }
 
   /**
@@ -128,8 +135,11 @@ export class Store {
     return rebuildCatalog({ ...options, entries });
   }
 
-  constructor(parts: Pick<Store, 'path' | 'blobs' | 'catalog' | 'journal' | 'care'> & Rooted) {
+  constructor(
+    parts: Pick<Store, 'path' | 'id' | 'blobs' | 'catalog' | 'journal' | 'care'> & Rooted,
+  ) {
     this.path = parts.path;
+    this.id = parts.id;
     this.#root = parts.root;
     this.blobs = parts.blobs;
     this.catalog = parts.catalog;

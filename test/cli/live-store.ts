@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import { runCommand } from '../../src/cli/program.ts';
 import { startPrivateAdmin } from '../../src/server.ts';
 import { createFolder } from '../config/config-folder.ts';
+import { claimPort } from '../helpers/claim-port.ts';
 import { get } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import {
@@ -58,11 +59,15 @@ const older = buildImage({ seed: 'older', layers: [20_000] });
 
 export const WORLD = { index, amd64, arm64, provenance, signature, cosigned, old, older };
 
+type Run = (...args: string[]) => Promise<Result>;
+
 export interface LiveStore {
   readonly registry: FakeRegistry;
   readonly mirror: TestMirror;
   /** As an operator does on the server's machine: with the server, or when it is stopped. */
-  readonly run: (...args: string[]) => Promise<Result>;
+  readonly run: Run;
+  /** The same with another `store.path`. */
+  readonly runAt: (storePath: string) => Run;
 }
 
 /** `org/app:v1` pulled in part 3 days ago, `org/old:v1` and `:v0` in whole 40 and 60 days ago. */
@@ -78,7 +83,9 @@ export async function startLiveStore(t: ExecutionContext): Promise<LiveStore> {
   const storePath = await createTempFolder(t);
   let now = NOON - 60 * DAY;
   const upstreams = { [UPSTREAM]: { url: registry.url } };
-  const mirror = await startMirror(t, { storePath, upstreams, clock: clockOf(() => now) });
+  // Nobody else listens there while this one is stopped.
+  const admin = { port: await claimPort() };
+  const mirror = await startMirror(t, { storePath, upstreams, admin, clock: clockOf(() => now) });
   const pull = async (repository: string, ...paths: string[]): Promise<void> => {
     for (const path of paths) {
       const { status } = await get(`${mirror.url}/v2/${repository}/${path}`);
@@ -99,18 +106,23 @@ export async function startLiveStore(t: ExecutionContext): Promise<LiveStore> {
   await pull('org/app', `manifests/${fallbackTag(amd64.manifest.digest)}.sig`);
   await pull('org/app', ...blobsOf(cosigned));
   now = NOON;
-  return { registry, mirror, run: commandsOf(t, { registry, mirror }) };
+  const runAt = (path: string): Run => commandsOf(t, { registry, mirror, storePath: path });
+  return { registry, mirror, run: runAt(storePath), runAt };
 }
 
 function commandsOf(
   t: ExecutionContext,
-  { registry, mirror }: Pick<LiveStore, 'registry' | 'mirror'>,
-): LiveStore['run'] {
+  {
+    registry,
+    mirror,
+    storePath,
+  }: Pick<LiveStore, 'registry' | 'mirror'> & { readonly storePath: string },
+): Run {
   const log = pino({ level: 'silent' });
   const yaml = [
     'listen: 127.0.0.1:0',
     `admin: ${new URL(mirror.server.adminUrl).host}`,
-    `store: { path: ${mirror.storePath}, maxBytes: 1TiB, minFreeBytes: 0 }`,
+    `store: { path: ${storePath}, maxBytes: 1TiB, minFreeBytes: 0 }`,
     `defaultUpstream: ${UPSTREAM}`,
     `upstreams: { ${UPSTREAM}: { url: "${registry.url}", hydrate: false } }`,
   ].join('\n');

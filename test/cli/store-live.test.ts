@@ -1,7 +1,8 @@
-import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { chmod, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import test from 'ava';
 import type { Stored } from '../helpers/image.ts';
-import { blobPath } from '../helpers/mirror.ts';
+import { blobPath, createTempFolder, startMirror } from '../helpers/mirror.ts';
 import { NOON, startLiveStore, UPSTREAM, WORLD, type LiveStore } from './live-store.ts';
 
 const DAY = 86_400_000;
@@ -304,6 +305,39 @@ test('the catalog is made anew while no server runs, and never under one', async
     said('the catalog is made anew from the files: 4 images, 7 manifests, 5 tags, 18 blobs\n'),
   );
   t.deepEqual([await run('ls'), await run('explain', 'org/app:v1'), await run('pins')], before);
+});
+
+test('a server of another store that has the address is not asked for this one', async (t) => {
+  const { run, mirror, registry } = await startLiveStore(t);
+  const { host, port } = new URL(mirror.server.adminUrl);
+  const [listed, rebuilt] = [await run('ls'), /^the catalog is made anew from the files: 4 images/];
+  await mirror.stop();
+  const upstreams = { [UPSTREAM]: { url: registry.url } };
+  const other = await startMirror(t, { upstreams, admin: { port: Number(port) } });
+  t.deepEqual(await run('ls'), listed);
+  t.is((await run('pin', 'org/old:v0')).stdout, 'pinned hub.example/org/old:v0\n');
+  t.deepEqual(other.server.store.care.pins.list(), []);
+  t.regex((await run('verify', '--rebuild')).stdout, rebuilt);
+  t.deepEqual(
+    await run('status'),
+    refused(
+      `the server at ${host} has another store, ${other.storePath}: name its configuration with --config, or start one for ${mirror.storePath} at another admin address`,
+    ),
+  );
+  const again = await startMirror(t, { upstreams, storePath: mirror.storePath });
+  t.deepEqual(
+    await run('ls'),
+    refused(
+      `the store ${mirror.storePath} is in use by another process (${process.pid}, its admin API is at ${again.server.adminUrl}); stop it, or set another store.path`,
+    ),
+  );
+});
+
+test('the server of a store is asked under whatever path that is mounted', async (t) => {
+  const { runAt, run, mirror } = await startLiveStore(t);
+  const mount = join(await createTempFolder(t), 'mount');
+  await symlink(mirror.storePath, mount);
+  t.deepEqual(await runAt(mount)('ls'), await run('ls'));
 });
 
 test('the status tells the store of a running server, and needs one', async (t) => {

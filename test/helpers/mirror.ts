@@ -58,6 +58,7 @@ export interface MirrorOptions {
   readonly gate?: Gate;
   readonly graceMs?: number;
   readonly listen?: Partial<Config['listen']>;
+  readonly admin?: Partial<Config['admin']>;
   readonly store?: Partial<Config['store']>;
   readonly sync?: Config['sync'];
   /** A store that an earlier mirror of the same test left; the caller removes it. */
@@ -173,7 +174,7 @@ export function createConfig(storePath: string, options: MirrorOptions): Config 
   const [defaultUpstream = ''] = Object.keys(options.upstreams);
   return {
     listen: { host: '127.0.0.1', port: 0, ...options.listen },
-    admin: { host: '127.0.0.1', port: 0 },
+    admin: { host: '127.0.0.1', port: 0, ...options.admin },
     graceMs: options.graceMs ?? 20,
     offline: options.offline ?? false,
     store: {

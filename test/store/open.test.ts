@@ -43,6 +43,9 @@ async function openStore(t: ExecutionContext, path: string): Promise<Store> {
   return store;
 }
 
+/** The number of the format, and the id of the store. */
+const FORMAT_FILE = /^2\n[0-9a-f-]{36}\n$/;
+
 test('a store of a program that put no number on it opens with all it holds, and has one then', async (t) => {
   const path = await createTempFolder(t);
   await cp(WITHOUT_NUMBER, path, { recursive: true });
@@ -56,7 +59,7 @@ test('a store of a program that put no number on it opens with all it holds, and
   await store.care.settled;
   for await (const digest of store.blobs.folders.list())
     t.truthy(await store.blobs.readBytes(digest));
-  t.is(await readFile(join(path, 'format'), 'utf8'), '2\n');
+  t.regex(await readFile(join(path, 'format'), 'utf8'), FORMAT_FILE);
   await store.close();
   await t.notThrowsAsync(openStore(t, path));
 });
@@ -96,12 +99,27 @@ test('a store of a newer program is refused with what to do, and nothing of it i
   t.deepEqual((await readdir(path)).toSorted(), ['catalog.new', 'format']);
 });
 
+test("a store keeps its id, which is no other one's, also when it is written by the program before this one", async (t) => {
+  const path = await createTempFolder(t);
+  const [first, other] = [await openStore(t, path), await openStore(t, await createTempFolder(t))];
+  t.not(first.id, other.id);
+  await first.close();
+  t.is(await Store.idAt(path), first.id);
+  t.is((await openStore(t, path)).id, first.id);
+  const before = await createTempFolder(t);
+  await cp(BEFORE, before, { recursive: true });
+  t.is(await Store.idAt(before), undefined);
+  const { id } = await openStore(t, before);
+  t.truthy(id);
+  t.is(await Store.idAt(before), id);
+});
+
 test('a number that a power loss left empty is written again', async (t) => {
   const path = await createTempFolder(t);
   await (await openStore(t, path)).close();
   await writeFile(join(path, 'format'), '');
   await openStore(t, path);
-  t.is(await readFile(join(path, 'format'), 'utf8'), '2\n');
+  t.regex(await readFile(join(path, 'format'), 'utf8'), FORMAT_FILE);
 });
 
 test('a start that fails after the store was opened closes it', async (t) => {
