@@ -1,0 +1,185 @@
+import type { Page } from './dashboard.ts';
+
+const HERE = '{instance=~"$instance"}';
+
+/** The process that serves: version, configuration, memory, descriptors, certificates. */
+export const PROCESS: Page = {
+  uid: 'entrepot-process',
+  title: 'Entrepot / Process',
+  description:
+    'The process that serves: version, configuration, memory, descriptors, certificates.',
+  rows: [
+    {
+      title: 'What runs',
+      panels: [
+        {
+          title: 'Version',
+          description: 'How many mirrors run each version of the program and of Node.',
+          shape: 'value',
+          unit: 'short',
+          empty: 'No mirror is scraped',
+          queries: [
+            {
+              expr: `count by (version, node) (entrepot_build_info${HERE})`,
+              legend: '{{version}} on Node {{node}}',
+            },
+          ],
+        },
+        {
+          title: 'Running for',
+          description: 'Since the start of the process. Counters start at 0 with it.',
+          shape: 'value',
+          unit: 's',
+          empty: 'No mirror is scraped',
+          queries: [{ expr: `time() - process_start_time_seconds${HERE}`, legend: '{{instance}}' }],
+        },
+        {
+          title: 'Configuration',
+          description:
+            'Whether the file was taken when it was last read. When it is refused, the one before stays in force; the log says what is wrong, as `entrepot config check` does.',
+          shape: 'value',
+          unit: 'none',
+          empty: 'No mirror is scraped',
+          words: { 0: 'refused', 1: 'in force' },
+          colours: [
+            [null, 'red'],
+            [1, 'green'],
+          ],
+          queries: [
+            { expr: `entrepot_config_last_reload_successful${HERE}`, legend: '{{instance}}' },
+          ],
+        },
+        {
+          title: 'Read',
+          description: 'How long ago the configuration was read that is in force.',
+          shape: 'value',
+          unit: 's',
+          empty: 'No mirror is scraped',
+          queries: [
+            {
+              expr: `time() - entrepot_config_last_reload_success_timestamp_seconds${HERE}`,
+              legend: '{{instance}} ago',
+            },
+          ],
+        },
+        {
+          title: 'Certificates and credentials end in',
+          description:
+            'Until the first certificate or issued credential of each upstream ends. Issued credentials are renewed by themselves while their issuer answers.',
+          shape: 'bars',
+          unit: 's',
+          empty: 'None has an end',
+          width: 24,
+          colours: [
+            [null, 'red'],
+            [604800, 'orange'],
+            [2592000, 'green'],
+          ],
+          queries: [
+            {
+              expr: `min by (upstream, kind) (entrepot_certificate_expiry_timestamp_seconds${HERE}) - time()`,
+              legend: '{{upstream}} {{kind}} certificate',
+            },
+            {
+              expr: `min by (upstream) (entrepot_upstream_credential_expiry_timestamp_seconds${HERE}) - time()`,
+              legend: '{{upstream}} credential',
+            },
+          ],
+        },
+      ],
+    },
+    {
+      title: 'What it takes',
+      panels: [
+        {
+          title: 'CPU',
+          description:
+            'Seconds of processor time a second; above 1 only with more threads than one.',
+          shape: 'chart',
+          unit: 'percentunit',
+          empty: 'No mirror is scraped',
+          min: 0,
+          queries: [
+            {
+              expr: `rate(process_cpu_seconds_total${HERE}[$__rate_interval])`,
+              legend: '{{instance}}',
+            },
+          ],
+        },
+        {
+          title: 'Memory',
+          description: 'Resident bytes, and the part that the heap of JavaScript uses.',
+          shape: 'chart',
+          unit: 'bytes',
+          empty: 'No mirror is scraped',
+          min: 0,
+          queries: [
+            { expr: `process_resident_memory_bytes${HERE}`, legend: '{{instance}} resident' },
+            { expr: `nodejs_heap_size_used_bytes${HERE}`, legend: '{{instance}} heap' },
+          ],
+        },
+        {
+          title: 'Delay of the event loop',
+          description:
+            'Seconds that a step waited for the one before: 99 of 100, and the longest, since the last scrape.',
+          shape: 'chart',
+          unit: 's',
+          empty: 'No mirror is scraped',
+          min: 0,
+          queries: [
+            { expr: `nodejs_eventloop_lag_p99_seconds${HERE}`, legend: '{{instance}} 99 %' },
+            { expr: `nodejs_eventloop_lag_max_seconds${HERE}`, legend: '{{instance}} longest' },
+          ],
+        },
+        {
+          title: 'Descriptors',
+          description: 'Open files and connections, of those that the process may have.',
+          shape: 'chart',
+          unit: 'percentunit',
+          empty: 'No mirror is scraped',
+          min: 0,
+          queries: [
+            {
+              expr: `process_open_fds${HERE} / process_max_fds${HERE}`,
+              legend: '{{instance}}',
+            },
+          ],
+        },
+      ],
+    },
+    {
+      title: 'What it answers',
+      panels: [
+        {
+          title: 'Answers by status',
+          description: 'Requests a second on the public listener, by status.',
+          shape: 'chart',
+          unit: 'reqps',
+          empty: 'Nothing was asked for',
+          isStacked: true,
+          min: 0,
+          queries: [
+            {
+              expr: `sum by (code) (rate(entrepot_http_requests_total${HERE}[$__rate_interval]))`,
+              legend: '{{code}}',
+            },
+          ],
+        },
+        {
+          title: 'Breaks that were mended',
+          description: 'Transfers that went on after a break, in the hour before each moment.',
+          shape: 'chart',
+          unit: 'short',
+          empty: 'None',
+          min: 0,
+          queries: [
+            {
+              expr: `sum by (upstream) (increase(entrepot_download_resumes_total${HERE}[1h]))`,
+              legend: '{{upstream}}',
+            },
+          ],
+        },
+      ],
+    },
+  ],
+};
