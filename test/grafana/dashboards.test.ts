@@ -25,7 +25,9 @@ test('what is committed is what the code makes', (t) => {
   const made = generate();
   const folder = join(GRAFANA, 'dashboards');
   t.deepEqual(
-    readdirSync(folder).map((name) => join(folder, name)).toSorted(),
+    readdirSync(folder)
+      .map((name) => join(folder, name))
+      .toSorted(),
     [...made.keys()].toSorted(),
   );
   for (const [path, text] of made) t.is(readFileSync(path, 'utf8'), text, path);
@@ -34,7 +36,11 @@ test('what is committed is what the code makes', (t) => {
 test('every panel has an id of its own, and each query a letter and a name for its series', (t) => {
   for (const [path, text] of generate()) {
     const { panels } = JSON.parse(text) as {
-      panels: { id?: number; type: string; targets?: { refId?: string; legendFormat?: string }[] }[];
+      panels: {
+        id?: number;
+        type: string;
+        targets?: { refId?: string; legendFormat?: string }[];
+      }[];
     };
     const ids = panels.map(({ id }) => id);
     t.deepEqual(ids, [...new Set(ids)], path);
@@ -52,4 +58,82 @@ test('every panel says in sentences what it shows, and what it means when there 
     t.regex(description, /^[A-Z`].*\.$/, title);
     t.regex(empty, /^[A-Z].*[^.]$/, title);
   }
+});
+
+/** Of the process, by `prom-client`, and what Prometheus itself writes of a scrape. */
+const FOREIGN = /^(?:process_|nodejs_)\w+$|^up$/;
+/** Of a scrape, and of histograms. */
+const FOREIGN_LABELS = ['instance', 'job', 'le', 'alertstate', 'alertname'];
+const EXPRESSIONS = [
+  ...PANELS.flatMap(({ queries }) => queries.map(({ expr }) => expr)),
+  ...['alerts.yaml', 'recording.yaml'].flatMap((name) => rulesOf(name).map(({ expr }) => expr)),
+];
+
+test('every metric and label that a panel, an alert or a recording asks for is there', (t) => {
+  const labelsOf = new Map(
+    (new Metrics().registry.getMetricsAsArray() as { name: string; labelNames?: string[] }[]).map(
+      ({ name, labelNames = [] }) => [name, labelNames],
+    ),
+  );
+  const asked = EXPRESSIONS.flatMap((expr) => [
+    ...expr.matchAll(/\b((?:entrepot|process|nodejs)_\w+|up)\b(?:\{([^}]*)\})?/g),
+  ]);
+  t.true(asked.length > EXPRESSIONS.length / 2);
+  for (const [whole, name = '', matchers = ''] of asked) {
+    const labels = labelsOf.get(name) ?? labelsOf.get(name.replace(/_(?:bucket|sum|count)$/, ''));
+    if (!FOREIGN.test(name)) t.truthy(labels, whole);
+    for (const [, label = ''] of matchers.matchAll(/(\w+)\s*(?:=~|!~|!=|=)/g)) {
+      t.true(FOREIGN_LABELS.includes(label) || labels?.includes(label), `${whole}: ${label}`);
+    }
+  }
+  const grouped = EXPRESSIONS.flatMap((expr) => [...expr.matchAll(/\b(?:by|on) \(([^)]*)\)/g)]);
+  const known = new Set([...FOREIGN_LABELS, ...[...labelsOf.values()].flat()]);
+  for (const [whole, labels = ''] of grouped) {
+    for (const label of labels.split(/,\s*/)) t.true(known.has(label), whole);
+  }
+});
+
+test('the unit of a panel is that of its metrics', (t) => {
+  for (const { title, unit, queries } of PANELS) {
+    for (const { expr } of queries) {
+      const [, name = ''] = /\b((?:entrepot|process|nodejs)_\w+)/.exec(expr) ?? [];
+      const isShare = / \/ /.test(expr) && !/-deriv/.test(expr);
+      const isRate = /\brate\(/.test(expr) && !expr.startsWith('histogram_quantile');
+      const ofSeconds = /_seconds(?:_bucket|_total)?$/.test(name);
+      const ofBytes = /_bytes(?:_total)?$/.test(name);
+      const units = isShare
+        ? ['percentunit', 'short']
+        : /-deriv/.test(expr) || /time\(\)/.test(expr)
+          ? ['s']
+          : ofSeconds
+            ? isRate
+              ? ['percentunit']
+              : ['s']
+            : ofBytes
+              ? [isRate ? 'Bps' : 'bytes']
+              : [isRate ? 'reqps' : 'short', 'none'];
+      t.true(units.includes(unit), `${title}: ${unit} of ${expr}`);
+    }
+  }
+});
+
+test('every alert says what it means, what to look at and what to do, with a command that there is', (t) => {
+  const help = readFileSync(join(GRAFANA, '..', 'test', 'golden', 'help.txt'), 'utf8');
+  for (const { alert, annotations } of rulesOf('alerts.yaml')) {
+    t.truthy(annotations?.summary, alert);
+    const commands = [...(annotations?.runbook ?? '').matchAll(/`entrepot ([a-z ]+)`/g)];
+    t.true(commands.length > 0, alert);
+    for (const [, command = ''] of commands) {
+      t.true(help.includes(`$ entrepot ${command} --help`), `${alert}: ${command}`);
+    }
+  }
+});
+
+test('every alert is tried, with times that are its own', (t) => {
+  const tried = readFileSync(join(GRAFANA, 'rules', 'alerts.test.yaml'), 'utf8');
+  const alerts = rulesOf('alerts.yaml').map(({ alert = '' }) => alert);
+  t.deepEqual(
+    alerts.filter((alert) => !tried.includes(`alertname="${alert}"`)),
+    [],
+  );
 });
