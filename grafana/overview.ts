@@ -127,7 +127,7 @@ export const OVERVIEW: Page = {
             'Docker Hub counts a GET of a manifest as a pull: those of clients less those to it, in the time shown.',
           shape: 'value',
           unit: 'short',
-          empty: 'docker.io is no upstream',
+          empty: 'No upstream is docker.io',
           queries: [
             {
               expr: `sum(increase(entrepot_cache_requests_total{upstream="docker.io",kind="manifest",method="GET",result!="negative",instance=~"$instance"}[$__range])) - sum(increase(entrepot_upstream_requests_total{upstream="docker.io",kind="manifest",method="GET",code="200",instance=~"$instance"}[$__range]))`,

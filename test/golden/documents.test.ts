@@ -5,9 +5,9 @@ import packageJson from '../../package.json' with { type: 'json' };
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'];
-const FOLDERS = ['src', 'sync', 'test', 'deploy', '.ci'];
+const FOLDERS = ['src', 'sync', 'test', 'deploy', 'grafana', '.ci'];
 /** `sync` has files alone, and names of the API without an ending. */
-const PATHS = /(?<![\w/.-])(?:(?:src|test|deploy|\.ci)\/[\w./-]*\w|sync\/[\w-]+\.ts)/g;
+const PATHS = /(?<![\w/.-])(?:(?:src|test|deploy|grafana|\.ci)\/[\w./-]*\w|sync\/[\w-]+\.ts)/g;
 const NAMES = new Set([
   ...readdirSync(ROOT),
   ...globSync(`{${FOLDERS.join(',')}}/**`, { cwd: ROOT }).map((path) => basename(path)),
