@@ -12,6 +12,7 @@ import type { Config } from './config/config.ts';
 import { createApp } from './http/app.ts';
 import { Addressing } from './mirror/addressing.ts';
 import { Mirror, OPEN_GATE, type Gate, type MirrorParts } from './mirror/mirror.ts';
+import { Authorities } from './net/authorities.ts';
 import { OwnListeners } from './net/own-listeners.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
 import { Via } from './net/via.ts';
@@ -59,7 +60,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
     mirror,
     /** What the listeners in front of the applications must be told to. */
     ownListeners,
-    createApp: (state: { isFull?: boolean } = {}) => createApp({ ...parts, ...state }),
+    createApp: (state: { isFull?: boolean } = {}) => createApp({ ...parts, ...state, config }),
     createAdminApp: (unreadyReason: () => string | undefined) =>
       createAdminApp({
         ...parts,
@@ -215,15 +216,24 @@ function configuredPins(
 
 function createUpstreams(
   config: Config,
-  parts: Omit<ConstructorParameters<typeof HttpUpstream>[0], 'config' | 'userAgent'>,
+  parts: Omit<
+    ConstructorParameters<typeof HttpUpstream>[0],
+    'config' | 'userAgent' | 'authorities'
+  >,
 ): Map<string, Upstream> {
+  const { log } = parts;
+  const authorities = new Authorities({
+    failed: (reason) =>
+      log.warn({ reason }, 'the authorities of the system cannot be read, those of before count'),
+    renewed: () => log.info({}, 'the authorities of the system are read again'),
+  });
   const userAgent = `entrepot/${packageJson.version}`;
   return new Map(
     Object.values(config.upstreams).map((upstream) => [
       upstream.name,
       config.offline
         ? createOfflineUpstream(upstream.name)
-        : new HttpUpstream({ ...parts, config: upstream, userAgent }),
+        : new HttpUpstream({ ...parts, config: upstream, userAgent, authorities }),
     ]),
   );
 }

@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
-import { createLog, type Log } from '../observe/log.ts';
+import { createLog, lookOf, type Log } from '../observe/log.ts';
 import {
   EXIT_CODE,
   StopSignals,
@@ -23,9 +23,11 @@ interface Server {
 export async function serve(
   options: CommandOptions,
   context: CommandContext,
-  { log = createLog(), start = startServer }: Partial<ServeParts> = {},
+  { log: given, start = startServer }: Partial<ServeParts> = {},
 ): Promise<number> {
   const { config, warnings, file } = loadConfig({ file: options.config, ...context });
+  const { level } = config.log;
+  const log = given ?? createLog({ level, look: lookOf(context.stdout, context.env) });
   using stop = new StopSignals(context, config);
   log.info({ file }, file === undefined ? 'starting on defaults' : 'starting');
   for (const warning of warnings) log.warn({ file }, warning);

@@ -2,7 +2,7 @@ import type { SyncRunState } from '../api/sync-api.ts';
 import { ConfigError } from '../config/problems.ts';
 import { loadConfig } from '../config/load.ts';
 import type { SyncConfig } from '../config/sync-schema.ts';
-import { createLog, type Log } from '../observe/log.ts';
+import { createLog, lookOf, type Log } from '../observe/log.ts';
 import { Backoff } from '../time/backoff.ts';
 import { askAdmin, type Ask } from './admin-client.ts';
 import { followRun } from './follow-run.ts';
@@ -41,13 +41,15 @@ interface Runs {
 export async function syncDaemon(
   options: SyncDaemonOptions,
   context: StoreContext,
-  { log = createLog(), openSchedule = loadSchedule }: Partial<SyncDaemonParts> = {},
+  { log: given, openSchedule = loadSchedule }: Partial<SyncDaemonParts> = {},
 ): Promise<number> {
   const { config, warnings, file } = loadConfig({ file: options.config, ...context });
   if (config.sync === undefined) {
     const problems = [TEXTS.nothingToRun];
     throw new ConfigError(problems, { ...(file !== undefined && { file }) });
   }
+  const { level } = config.log;
+  const log = given ?? createLog({ level, look: lookOf(context.stdout, context.env) });
   using stop = new StopSignals(context, config);
   const stopping = new AbortController();
   void stop.first.then((name) => stopping.abort(name));

@@ -8,6 +8,7 @@ import type {
 import { formatDuration, formatShare, formatByteSize, formatRate } from './quantity.ts';
 import { formatListenAddress } from './listen.ts';
 import { proxyOf } from './proxy.ts';
+import { formatAccess } from './observe-schema.ts';
 import type { SyncRule } from './sync-rule-schema.ts';
 import type { SyncConfig } from './sync-schema.ts';
 import type { TagSelection } from './tag-selection-schema.ts';
@@ -25,11 +26,14 @@ export function describeConfig({
   store,
   ...rest
 }: Config) {
-  const { defaultUpstream, upstreams, sync } = rest;
+  const { trustProxy, log, tracing, defaultUpstream, upstreams, sync } = rest;
   return {
     listen: describeListen(listen),
     admin: describeListen(admin),
     ...(metrics?.listen && { metrics: { listen: describeListen(metrics.listen) } }),
+    trustProxy,
+    log: { level: log.level, access: formatAccess(log.access) },
+    tracing: { otlp: tracing.otlp ?? 'none' },
     grace: formatDuration(graceMs),
     offline,
     store: {

@@ -67,10 +67,18 @@ export const FOREIGN_KEYS: readonly ForeignKeys[] = [
   { at: '', keys: 'pollinterval interval cron', write: "sync: { schedule: '0 * * * *' }" },
   { at: '', keys: 'images preload prefetch warm', write: `sync: { rules: [${RULE}] }` },
   { at: '', keys: 'pin pinned', write: 'store: { pins: [docker.io/library/nginx:1.27] }' },
+  { at: '', keys: 'logs logging loglevel level verbose', write: 'log: { level: info }' },
+  { at: '', keys: 'accesslog', write: 'log: { access: <true> }' },
+  { at: '', keys: 'logformat', say: TEXTS.noLogKeys },
   {
     at: '',
-    keys: 'log logs logging loglevel logformat accesslog level verbose',
-    say: TEXTS.noLogKeys,
+    keys: 'otel opentelemetry otlp telemetry trace traces',
+    write: 'tracing: { otlp: http://HOST:4318/v1/traces }',
+  },
+  {
+    at: '',
+    keys: 'trustedproxy trustedproxies trustforwardheader realip proxyprotocol',
+    write: 'trustProxy: [10.0.0.0/8]',
   },
   { at: '', keys: 'version', say: TEXTS.leaveOut },
 
@@ -80,6 +88,15 @@ export const FOREIGN_KEYS: readonly ForeignKeys[] = [
     { at, keys: 'host bind ip', write: 'address: 0.0.0.0:5000' },
     { at, keys: 'certificate certfile keyfile', write: TLS },
   ]),
+
+  // log and tracing
+  { at: 'log', keys: 'accesslog requests sample sampling', write: 'access: <true>' },
+  { at: 'log', keys: 'format formatter output fields file path', say: TEXTS.noLogKeys },
+  {
+    at: 'tracing',
+    keys: 'endpoint url collector exporter otel',
+    write: 'otlp: http://HOST:4318/v1/traces',
+  },
 
   // store
   {

@@ -4,6 +4,8 @@ import { TEXTS } from './texts.ts';
 
 export interface HeldFilesParts<Value> {
   readonly paths: readonly string[];
+  /** What is looked at besides, also folders, of which an entry that comes or goes is seen; `read` judges it. */
+  readonly places?: readonly string[];
   /** What they said when the configuration was read; else they are read when they are first wanted. */
   readonly value?: Value;
   /** Reads them. What it throws is told, and must hold no secret. */
@@ -33,7 +35,6 @@ export class HeldFiles<Value> {
   constructor(parts: HeldFilesParts<Value>) {
     this.#parts = parts;
     if ('value' in parts) this.#held = { value: parts.value };
-    this.#stamp = this.#held && this.#look();
     this.#isLasting = parts.paths.every(isLasting);
   }
 
@@ -67,7 +68,8 @@ export class HeldFiles<Value> {
   }
 
   #look(): string {
-    return this.#parts.paths.map(stampOf).join(' ');
+    const { paths, places = [] } = this.#parts;
+    return [...paths, ...places].map(stampOf).join(' ');
   }
 }
 

@@ -42,13 +42,14 @@ export function parseHostEntry(text: string): AddressEntry | HostEntry {
   return { host: `${zone}${host}`, ...port };
 }
 
-function parseAddress(text: string): AddressEntry | undefined {
+/** `undefined` for what is no address and no range of addresses. */
+export function parseAddress(text: string): AddressEntry | undefined {
   const [, address = '', bits] = /^\[?([0-9a-f:.]+)\]?(?:\/(\d{1,3}))?$/i.exec(text) ?? [];
   const version = isIP(address);
   if (version === 0) return undefined;
   const widest = version === 4 ? 32 : 128;
   const length = Number(bits ?? widest);
-  if (length > widest) throw new ConfigError([TEXTS.hostEntry]);
+  if (length > widest) return undefined;
   return { address, family: version === 4 ? 'ipv4' : 'ipv6', bits: length };
 }
 

@@ -1,7 +1,8 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { z } from 'zod';
+import { checkKeyPair, readPemFile } from './pem.ts';
 import { ConfigError } from './problems.ts';
-import { checkKeyPair, readPemFile, type Source } from './source.ts';
+import type { Source } from './source.ts';
 import { isLoopbackHost } from './proxy.ts';
 import { converted } from './section.ts';
 import { TEXTS } from './texts.ts';

@@ -184,7 +184,8 @@ export const durationOrForever = quantity(
   TEXTS.durationOrForever,
 );
 
-const SHARE = /^(\d{1,3}(?:\.\d+)?)%$/;
+/** The written form of a share, for editors. */
+export const SHARE = /^(\d{1,3}(?:\.\d+)?)%$/;
 
 /** A share such as `20%`, as a number from 0 to 1. */
 export const shareSchema = quantity(SHARE, parseShare, TEXTS.share);

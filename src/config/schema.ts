@@ -8,6 +8,7 @@ import {
   listenSchema,
   optionalListenSchema,
 } from './listen.ts';
+import { logSchema, tracingSchema, trustProxySchema } from './observe-schema.ts';
 import {
   DEFAULT_UPSTREAM,
   registryForm,
@@ -42,6 +43,11 @@ export function configSchema(source: Source) {
         })
           .exactOptional()
           .describe('For scrapers and probes on a network.'),
+        trustProxy: trustProxySchema.describe(
+          'Proxies in front, whose X-Forwarded-For and X-Forwarded-Host count: addresses and ranges.',
+        ),
+        log: logSchema.describe('What is written to standard output.'),
+        tracing: tracingSchema.describe('Where spans of requests are sent.'),
         grace: duration
           .refine((ms) => ms <= MAX_GRACE_MS, TEXTS.atMost({ limit: '"1h"' }))
           .prefault('8s')

@@ -21,7 +21,7 @@ export const TEXTS = {
   unknownKeyAtTop: ({ right }: { right: string }) =>
     `unknown key here; write ${right} at the top of the file`,
   noLogKeys:
-    'unknown key; leave it out: the log is one line of JSON for each event, on standard output',
+    'unknown key; leave it out: lines are for people on a terminal and JSON elsewhere, on standard output',
   leaveOut: 'unknown key; leave it out',
   unknownKey: ({ keys }: { keys: string }) => `unknown key; known here: ${keys}`,
   atMost: ({ limit }: { limit: string }) => `write at most ${limit}`,
@@ -73,6 +73,8 @@ export const TEXTS = {
   pemPath: 'write the path of a PEM file',
   pemContents: 'write the path of a PEM file, not what is in it',
   notPem: ({ path }: { path: string }) => `${path} is not a PEM file`,
+  notCertificates: ({ path }: { path: string }) =>
+    `${path} holds no certificate, or one that is not whole`,
   keyOfOther: 'the key does not belong to the certificate',
   keyPairUnusable: ({ code }: { code: string }) => `TLS cannot use cert and key (${code})`,
   onlyWithoutCa: 'only counts those of ca alone; write ca: PATH, or leave only out',
@@ -88,6 +90,16 @@ export const TEXTS = {
     `whoever reaches ${address} may read, pin and remove everything; write 127.0.0.1, or { address: "${address}", open: true } if that is meant (admin.open)`,
   folder: 'write the path of a folder',
   file: 'write the path of a file',
+  proxies: 'write a list of the addresses and ranges of the proxies in front, such as [10.0.0.0/8]',
+
+  // log and tracing
+  logLevel: ({ levels }: { levels: string }) => `write one of ${levels}`,
+  access: 'write true, false, or a share of the requests such as 10%',
+  otlp: 'write the URL of a collector, such as http://collector:4318/v1/traces',
+  otlpGrpc: ({ url }: { url: string }) =>
+    `4317 is the port for gRPC; write ${url}, which takes OTLP over HTTP`,
+  otlpWithSecret:
+    'write the URL without a user, a password and a query; what the collector wants to know stands in OTEL_EXPORTER_OTLP_HEADERS of the environment',
   durability: 'write full or rename',
   imageMeant: ({ image }: { image: string }) => `write ${image}, the image with its registry`,
   pin: 'write an image with its registry, such as "docker.io/library/nginx:1.27"',

@@ -3,7 +3,8 @@ import { ConfigError } from './problems.ts';
 import { credentialsSchema, type CredentialsDocument } from './credentials-schema.ts';
 import { GLOB_FORM, parseGlob, parseTagGlob } from './glob.ts';
 import { HOST_ENTRY_FORM, parseHostEntry } from './host-list.ts';
-import { checkKeyPair, readPemFile, type Source, type Environment } from './source.ts';
+import { checkAuthorities, checkKeyPair, readPemFile, type PemFile } from './pem.ts';
+import type { Source, Environment } from './source.ts';
 import { findProxy, parseProxyUrl, proxyVariables } from './proxy.ts';
 import {
   HOST_FORM,
@@ -119,14 +120,24 @@ function patterns() {
   );
 }
 
-/** Keeps the contents of the PEM files. */
+/** Keeps the contents of the PEM files beside their paths: they are read again when they change. */
 function tlsSchema(source: Source) {
   const pem = z
     .string()
-    .transform(converted((path: string) => readPemFile(path, source.directory).contents))
+    .transform(converted((path: string) => readPemFile(path, source.directory)))
+    .exactOptional();
+  const authorities = z
+    .string()
+    .transform(
+      converted((path: string) => {
+        const file = readPemFile(path, source.directory);
+        checkAuthorities(file);
+        return file;
+      }),
+    )
     .exactOptional();
   return section('ca', {
-    ca: pem.describe(
+    ca: authorities.describe(
       'PEM file of authorities to trust for this upstream, beside the public ones and those of the system.',
     ),
     only: z
@@ -147,15 +158,29 @@ function tlsSchema(source: Source) {
   }).transform(converted(checkTls));
 }
 
-function checkTls<T extends { ca?: string; only: boolean; cert?: string; key?: string }>(
-  tls: T,
-): T {
-  if (tls.only && tls.ca === undefined) throw new ConfigError([TEXTS.onlyWithoutCa]);
-  if ((tls.cert === undefined) !== (tls.key === undefined)) {
-    throw new ConfigError([TEXTS.keyPairHalf]);
-  }
-  if (tls.cert !== undefined && tls.key !== undefined) checkKeyPair(tls.cert, tls.key);
-  return tls;
+interface TlsDocument {
+  readonly ca?: PemFile;
+  readonly cert?: PemFile;
+  readonly key?: PemFile;
+  readonly only: boolean;
+  readonly system: boolean;
+  readonly insecure: boolean;
+}
+
+function checkTls({ ca, cert, key, ...rest }: TlsDocument) {
+  if (rest.only && !ca) throw new ConfigError([TEXTS.onlyWithoutCa]);
+  if (!cert !== !key) throw new ConfigError([TEXTS.keyPairHalf]);
+  if (cert && key) checkKeyPair(cert.contents, key.contents);
+  const files = {
+    ...(ca && { ca: ca.path }),
+    ...(cert && key && { cert: cert.path, key: key.path }),
+  };
+  return {
+    ...rest,
+    ...(ca && { ca: ca.contents }),
+    ...(cert && key && { cert: cert.contents, key: key.contents }),
+    ...(Object.keys(files).length > 0 && { files }),
+  };
 }
 
 /** The upstream of the file with the defaults that depend on its name and the environment. */

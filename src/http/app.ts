@@ -1,4 +1,5 @@
 import Koa from 'koa';
+import type { Config } from '../config/config.ts';
 import type { Addressing } from '../mirror/addressing.ts';
 import type { Mirror } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
@@ -6,9 +7,11 @@ import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { hostOf } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/upstream-error.ts';
+import { requestId } from './request-id.ts';
 import { logRequest, type RequestRecord, type V2State, type V2Context } from './request-record.ts';
 import { ClientGoneError } from './send.ts';
 import { TEXTS } from './texts.ts';
+import { TrustedProxies } from './trusted-proxies.ts';
 import { createV2Router } from './v2.ts';
 
 /** Some forty mirrors in a row; passed on, more would meet the limits of servers on the way. */
@@ -28,6 +31,7 @@ export interface AppParts {
   readonly via: ViaHeader;
   readonly metrics: Metrics;
   readonly log: Log;
+  readonly config: Pick<Config, 'log' | 'trustProxy'>;
   /** It answers those for whom there is no place. */
   readonly isFull?: boolean;
 }
@@ -41,14 +45,17 @@ export function createApp(parts: AppParts): Koa<V2State> {
   // Errors end in the middleware below; what reaches Koa is a client that left.
   app.silent = true;
   const routes = createV2Router(parts.mirror, parts.addressing).routes();
+  const proxies = new TrustedProxies(parts.config.trustProxy);
   app.use(async (ctx, next) => {
     const startedAt = performance.now();
-    const client = clientOf(ctx);
-    const record: RequestRecord = { startedAt, client, kind: 'other', bytes: 0 };
+    const client = proxies.clientOf(ctx.req);
+    const id = requestId(ctx.get('X-Request-Id'));
+    const record: RequestRecord = { startedAt, id, client, kind: 'other', bytes: 0 };
     ctx.state.record = record;
+    ctx.set('X-Request-Id', id);
     try {
       if (parts.isFull) throw noPlace();
-      ctx.state.host = hostOf(ctx.req);
+      ctx.state.host = proxies.hostOf(ctx.req, hostOf(ctx.req));
       requireRead(ctx);
       const received = ctx.get('Via');
       if (received === '') await next();
@@ -65,14 +72,6 @@ export function createApp(parts: AppParts): Koa<V2State> {
     throw new RegistryError('UNSUPPORTED', { status: 404, message: TEXTS.noEndpoint });
   });
   return app;
-}
-
-/**
- * The address of who asks, for the access log and for fair turns: that of the connection. An IPv4
- * address that arrives on an IPv6 socket is itself.
- */
-function clientOf({ req: { socket } }: V2Context): string | undefined {
-  return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '');
 }
 
 function noPlace(): RegistryError {

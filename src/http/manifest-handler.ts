@@ -30,9 +30,13 @@ export class ManifestHandler {
     setCacheHeaders(ctx, answer, { stored: !isHead && answer.value !== undefined });
     const manifest = answer.value;
     if (!manifest) {
+      const asked = { upstream: target.upstream, reference: request.reference };
+      const about = { ...target, ...asked };
+      const { warning: reason } = answer;
       throw new RegistryError('MANIFEST_UNKNOWN', {
-        message: TEXTS.noManifest({ ...target, reference: request.reference }),
-        detail: { upstream: target.upstream, reference: request.reference },
+        message:
+          reason === undefined ? TEXTS.noManifest(about) : TEXTS.hadNone({ ...about, reason }),
+        detail: asked,
       });
     }
     ctx.set('Vary', 'Accept');

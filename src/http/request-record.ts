@@ -1,9 +1,12 @@
 import type { ParameterizedContext } from 'koa';
+import type { Config } from '../config/config.ts';
 import type { CacheResult, MissReason } from '../mirror/answer.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import { toRegistryError, UpstreamError } from '../oci/upstream-error.ts';
+import { strikeShapes } from '../observe/secret-shapes.ts';
+import { isSampled } from './request-id.ts';
 import { ClientGoneError } from './send.ts';
 
 export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'ping' | 'other';
@@ -12,6 +15,8 @@ export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog'
 export interface RequestRecord {
   /** On the clock of `performance.now()`. */
   readonly startedAt: number;
+  /** Its client's or a new one; in the answer too. */
+  readonly id: string;
   /** The address of who asks; none at a socket in a folder. */
   readonly client: string | undefined;
   kind: RequestKind;
@@ -40,29 +45,22 @@ export interface V2State {
 export type V2Context = ParameterizedContext<V2State>;
 
 /** Writes the line and the metrics of a request whose handlers are done: the one place for both. */
-export function logRequest(ctx: V2Context, parts: { metrics: Metrics; log: Log }): void {
+export function logRequest(
+  ctx: V2Context,
+  { metrics, log, config }: { metrics: Metrics; log: Log; config: Pick<Config, 'log'> },
+): void {
   const { record } = ctx.state;
   const endedAt = performance.now();
-  count(ctx, record, { endedAt, metrics: parts.metrics });
-  const { client, kind, upstream, target, source, bytes, error, reference } = record;
-  const { startedAt, answeredAt } = record;
+  count(ctx, record, { endedAt, metrics });
+  const { error, answeredAt, id } = record;
   const isGone = error instanceof ClientGoneError;
   // After the headers only the cut connection tells the client, and only this line the operator.
   const isCut = error !== undefined && !isGone && answeredAt !== undefined;
   const isFault = isCut || (error !== undefined && !isGone && ctx.status >= 500);
-  parts.log[isFault ? 'warn' : 'info'](
+  if (!isFault && ctx.status < 400 && !isSampled(id, config.log.access)) return;
+  log[isFault ? 'warn' : 'info'](
     {
-      // The log leaves out what is undefined.
-      client,
-      method: ctx.method,
-      kind,
-      target: target && formatTarget(target),
-      upstream: target ? undefined : upstream,
-      reference,
-      status: ctx.status,
-      source,
-      bytes,
-      ms: Math.round((endedAt - startedAt) * 10) / 10,
+      ...factsOf(ctx, endedAt),
       left: isGone || undefined,
       cut: isCut || undefined,
       ...(error !== undefined && !isGone && (isFault ? faultOf(error) : refusalOf(ctx, error))),
@@ -76,7 +74,34 @@ function faultOf(error: unknown): object {
   return error instanceof UpstreamError ? { reason: error.message } : { err: error };
 }
 
-/** Of a path or a registry that a client made up. */
+/** Who asked for what, and what came of it; the log leaves out what is undefined. */
+function factsOf({ method, status, state, req }: V2Context, endedAt: number) {
+  const { id, client, kind, upstream, target, source, bytes, reference, ...record } = state.record;
+  const { startedAt, answeredAt = endedAt } = record;
+  const agent = req.headers['user-agent'];
+  return {
+    id,
+    client,
+    agent: agent && strikeShapes(agent.slice(0, MAX_SHOWN)),
+    method,
+    kind,
+    target: target && formatTarget(target),
+    upstream,
+    reference,
+    status,
+    source,
+    missed: missReason(state.record),
+    bytes,
+    ttfbMs: tenths(answeredAt - startedAt),
+    ms: tenths(endedAt - startedAt),
+  };
+}
+
+function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+/** Of what a client made up: a path, a registry, its own name. */
 const MAX_SHOWN = 300;
 
 /** Why it was refused, and what was asked for in the client's own words where no target tells. */
@@ -86,8 +111,8 @@ function refusalOf({ req, state }: V2Context, error: unknown): Record<string, st
   const [path = '', search] = (req.url ?? '').split('?', 2);
   const namespace = new URLSearchParams(search).get('ns') ?? undefined;
   return {
-    ...(!state.record.target && { path: path.slice(0, MAX_SHOWN) }),
-    ...(namespace !== undefined && { ns: namespace.slice(0, MAX_SHOWN) }),
+    ...(!state.record.target && { path: strikeShapes(path.slice(0, MAX_SHOWN)) }),
+    ...(namespace !== undefined && { ns: strikeShapes(namespace.slice(0, MAX_SHOWN)) }),
     reason: message,
   };
 }
@@ -105,9 +130,14 @@ function count(
   metrics.cacheRequests.inc({ upstream, kind, method, result });
   metrics.httpRequestSeconds.observe({ kind, result }, (answeredAt - startedAt) / 1000);
   if (bytes > 0) metrics.httpResponseBytes.inc({ upstream, kind, result }, bytes);
-  if (result !== 'miss' && result !== 'bypass') return;
-  const { reason = result === 'miss' ? 'cold' : 'unstored' } = record;
-  metrics.cacheMisses.inc({ upstream, kind, reason });
+  const reason = missReason(record);
+  if (reason) metrics.cacheMisses.inc({ upstream, kind, reason });
+}
+
+/** `undefined` for what is neither a miss nor a bypass. */
+function missReason({ source, reason }: RequestRecord): MissReason | undefined {
+  if (source === 'miss') return reason ?? 'cold';
+  return source === 'bypass' ? (reason ?? 'unstored') : undefined;
 }
 
 /** A client may send any method; the values of a label must be bounded. */

@@ -12,6 +12,13 @@ export const TEXTS = {
     `${upstream} has no repository ${repository}`,
   noManifest: (manifest: { upstream: string; repository: string; reference: string }) =>
     `${manifest.upstream} has no manifest ${manifest.reference} in ${manifest.repository}`,
+  hadNone: (manifest: {
+    upstream: string;
+    repository: string;
+    reference: string;
+    reason: string;
+  }) =>
+    `${manifest.upstream} had no manifest ${manifest.reference} in ${manifest.repository} when it was last asked; ${manifest.reason}`,
   impossibleTag: (manifest: { upstream: string; repository: string; reference: string }) =>
     `${manifest.upstream} has no manifest "${manifest.reference}" in ${manifest.repository}: no tag can be so`,
   notAcceptable: ({ image, mediaType }: { image: string; mediaType: string }) =>

@@ -53,9 +53,11 @@ export class GoneTags {
   }
 
   /** Whether a tag that is not held is known never to have been: one of a subject whose own were looked for. */
-  wasNever(target: Target, tag: Tag): boolean {
+  async wasNever(target: Target, tag: Tag): Promise<boolean> {
     const digest = attachedSubject(tag);
-    return digest !== undefined && this.#parts.selection.isSearched({ target, digest });
+    if (digest === undefined) return false;
+    const { catalog, selection } = this.#parts;
+    return selection.isSearched({ target, digest }) || catalog.wasSearched({ target, digest });
   }
 
   async add(target: Target, tag: Tag, goneAt: number): Promise<void> {

@@ -184,6 +184,9 @@ export class Hydrator {
       });
     }
     if (failures.length > 0) throw failures[0];
+    // What cannot be written is learnt again.
+    if (!signal.aborted)
+      await this.#parts.catalog.recordSearch({ target, digest }).catch(() => undefined);
   }
 
   /** A list that stands in for one that could not be had is none: it is asked for again later. */

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { type Descriptor, weightOf } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { itemKey, type Repository, type Tag, type Target } from '../oci/reference.ts';
+import type { Health } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
@@ -19,13 +20,24 @@ export interface ListingsParts {
   readonly catalog: Catalog;
   readonly flight: SingleFlight;
   readonly gone: GoneTags;
+  readonly health: Health;
   readonly clock: Clock;
 }
 
 interface Listing<Item> {
   readonly items: readonly Item[] | undefined;
-  /** A moment of the steady clock. */
-  readonly since: number;
+  /** A moment of the steady clock; left out of an earlier run's. */
+  readonly since?: number;
+}
+
+/** What `#list` is to answer. */
+interface Wanted<Item> {
+  readonly question: Question;
+  readonly ask: (demand: Demand) => Promise<readonly Item[] | undefined>;
+  readonly held: () => Promise<readonly Item[]>;
+  /** Whether what the list is about is held: that none of it is held is then known. */
+  readonly isKnown?: () => Promise<boolean>;
+  readonly isNeverAbsent: boolean;
 }
 
 /** Memory of all remembered lists together: two of the longest that an upstream may give. */
@@ -37,6 +49,8 @@ const MAX_REMEMBERED_FAILURES = 1_000;
 const MAX_INCOMPLETE = 10_000;
 /** Also where absences count for no time: what took thousands of requests is not repeated by the next client. */
 const MIN_FAILURE_MS = 5_000;
+/** Tags that a warning names. */
+const MAX_NAMED = 5;
 
 /**
  * Lists that only an upstream knows in full; what is held stands in when it cannot be asked. One that
@@ -62,15 +76,26 @@ export class Listings {
     this.#failures = new ExpiringMap({ max: MAX_REMEMBERED_FAILURES, clock: parts.clock });
   }
 
-  /** In byte order. `value` is `undefined` when the upstream has no such repository. */
+  /**
+   * In byte order. `value` is `undefined` when the upstream has no such repository. What it says of tags is
+   * kept for the time when it cannot be asked. A tag that is answered here whatever it says is listed too.
+   */
   async tags(target: Target, demand: Demand = INTERACTIVE): Promise<Answer<readonly Tag[]>> {
-    const { upstreams } = this.#parts;
-    return this.#list({
+    let absence: UpstreamError | undefined;
+    await this.#toldTags(target);
+    const answer = await this.#list({
       question: { what: 'tags', of: target, demand },
-      ask: (asked) => upstreams.of(target).upstream.listTags(target.repository, asked),
+      ask: async (asked) => this.askTags(target, asked),
       held: () => this.#heldTags(target),
       isNeverAbsent: false,
+    }).catch((error: unknown): Answer<readonly Tag[]> => {
+      if (!(error instanceof UpstreamError && error.isAbsence)) throw error;
+      absence = error;
+      return { value: undefined, source: 'miss' };
     });
+    const listed = await this.#withHeld(target, answer);
+    if (absence && !listed.value) throw absence;
+    return listed;
   }
 
   async #heldTags(target: Target): Promise<Tag[]> {
@@ -80,6 +105,60 @@ export class Listings {
       if (!(await gone.has(target, tag))) held.push(tag);
     }
     return held;
+  }
+
+  /** From the upstream, not from memory. */
+  async askTags(target: Target, demand: Demand): Promise<readonly Tag[] | undefined> {
+    const { upstreams, catalog, health, clock } = this.#parts;
+    const tags = await upstreams.of(target).upstream.listTags(target.repository, demand);
+    await health.recorded(catalog.recordTagList(target, tags, clock.wall()));
+    return tags;
+  }
+
+  /** Whether all tags that the upstream last told are known, and this is none of them. */
+  async isUntold(target: Target, tag: Tag): Promise<boolean> {
+    const told = await this.#toldTags(target);
+    return told !== undefined && !hasItem(told, tag);
+  }
+
+  /** Those that the upstream last told, in this run or before. */
+  async #toldTags(target: Target): Promise<readonly Tag[] | undefined> {
+    const key = keyOf({ what: 'tags', of: target });
+    const known = this.#remembered.get(key) as Listing<Tag> | undefined;
+    if (known) return known.items;
+    const items = await this.#parts.catalog.findTagList(target).catch(() => undefined);
+    // One that was told meanwhile counts.
+    if (items && !this.#remembered.has(key)) this.#remembered.set(key, { items });
+    return items;
+  }
+
+  /**
+   * The list with what a pull would be answered: the tags that are held and were confirmed after it was
+   * told, or that are kept whatever it says, and without those that are gone since.
+   */
+  async #withHeld(target: Target, answer: Answer<readonly Tag[]>): Promise<Answer<readonly Tag[]>> {
+    const { catalog, clock, gone, upstreams } = this.#parts;
+    const { policy } = upstreams.of(target);
+    const { value: listed = [], source, ageMs = Infinity } = answer;
+    const toldAt = source === 'miss' ? Infinity : clock.wall() - ageMs;
+    const tags = new Set(listed);
+    const kept: Tag[] = [];
+    for (const tag of await catalog.listTags(target)) {
+      const record = await catalog.findTag(target, tag);
+      if (!record) continue;
+      const isGone = await gone.has(target, tag);
+      if (isGone && record.goneAt! >= toldAt) tags.delete(tag);
+      if (isGone || tags.has(tag)) continue;
+      const isKept = gone.isKept(target, tag, record.digest);
+      if (isKept || policy.isImmutable(target.repository, tag)) kept.push(tag);
+      else if (record.checkedAt <= toldAt) continue;
+      tags.add(tag);
+    }
+    if (tags.size === 0 && !answer.value) return answer;
+    const value = [...tags].toSorted(inByteOrder);
+    if (kept.length === 0 || source === 'stale') return { ...answer, value };
+    const warning = TEXTS.keptBeside({ ...target, tags: kept.slice(0, MAX_NAMED).join(', ') });
+    return { ...answer, value, source: answer.value ? source : 'stale', warning };
   }
 
   /**
@@ -111,7 +190,7 @@ export class Listings {
     for (const each of await catalog.listReferrers(target, subject)) {
       if (!all.has(each.digest)) all.set(each.digest, each);
     }
-    const value = [...all.values()].toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
+    const value = [...all.values()].toSorted((a, b) => inByteOrder(a.digest, b.digest));
     return { ...answer, value };
   }
 
@@ -133,21 +212,16 @@ export class Listings {
     return { value: await held(), source: 'stale', warning };
   }
 
-  async #list<Item extends string | Descriptor>(wanted: {
-    question: Question;
-    ask: (demand: Demand) => Promise<readonly Item[] | undefined>;
-    held: () => Promise<readonly Item[]>;
-    /** Whether what the list is about is held: that none of it is held is then known. */
-    isKnown?: () => Promise<boolean>;
-    isNeverAbsent: boolean;
-  }): Promise<Answer<readonly Item[]>> {
+  async #list<Item extends string | Descriptor>(
+    wanted: Wanted<Item>,
+  ): Promise<Answer<readonly Item[]>> {
     const { clock, upstreams } = this.#parts;
-    const { what, of, about = '' } = wanted.question;
+    const { of } = wanted.question;
     const { policy } = upstreams.of(of);
-    const key = `${what} ${of.upstream}/${of.repository ?? ''} ${about}`;
+    const key = keyOf(wanted.question);
     // A key has lists of one type.
     const known = this.#remembered.get(key) as Listing<Item> | undefined;
-    const ageMs = known && clock.steady() - known.since;
+    const ageMs = known?.since === undefined ? undefined : clock.steady() - known.since;
     if (known && isBelieved(known, ageMs, policy)) {
       return { value: known.items, source: known.items ? 'hit' : 'negative', ageMs };
     }
@@ -169,17 +243,14 @@ export class Listings {
         value: standIn ?? held,
         source: isKnown ? 'stale' : 'miss',
         warning: error.message,
-        ...(known && { ageMs }),
+        ...(ageMs !== undefined && { ageMs }),
       };
     }
   }
 
   async #ask<Item extends string | Descriptor>(
     key: string,
-    {
-      question,
-      ask,
-    }: { question: Question; ask: (demand: Demand) => Promise<readonly Item[] | undefined> },
+    { question, ask }: Pick<Wanted<Item>, 'question' | 'ask'>,
   ): Promise<readonly Item[] | undefined> {
     const { flight, clock, upstreams } = this.#parts;
     const failure = this.#failures.get(key);
@@ -203,4 +274,23 @@ export class Listings {
 /** An absence as long as any other one, a list as long as a tag. */
 function isBelieved(known: Listing<unknown>, ageMs: number | undefined, policy: Policy): boolean {
   return known.items ? policy.isFresh(ageMs) : policy.isStillAbsent(ageMs);
+}
+
+function keyOf({ what, of, about = '' }: Question): string {
+  return `${what} ${of.upstream}/${of.repository ?? ''} ${about}`;
+}
+
+function inByteOrder(a: string, b: string): number {
+  return a < b ? -1 : 1;
+}
+
+/** Of a list in byte order, which may be long. */
+function hasItem(list: readonly string[], item: string): boolean {
+  let [low, high] = [0, list.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (list[middle]! < item) low = middle + 1;
+    else high = middle;
+  }
+  return list[low] === item;
 }

@@ -29,9 +29,13 @@ export class Policy {
 
   freshness(repository: Repository, tag: Tag, ageMs: Age): Freshness {
     const { ttlMs, staleWhileRevalidateMs } = this.#config;
-    if (this.#immutable.some((matches) => matches(repository, tag))) return 'fresh';
+    if (this.isImmutable(repository, tag)) return 'fresh';
     if (this.isFresh(ageMs)) return 'fresh';
     return isYounger(ageMs, ttlMs + staleWhileRevalidateMs) ? 'usable' : 'expired';
+  }
+
+  isImmutable(repository: Repository, tag: Tag): boolean {
+    return this.#immutable.some((matches) => matches(repository, tag));
   }
 
   isFresh(ageMs: Age): boolean {

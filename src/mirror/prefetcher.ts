@@ -5,6 +5,7 @@ import type { Catalog } from '../store/catalog/catalog.ts';
 import { SYNC } from '../upstream/demand.ts';
 import type { DownloadDemand } from './downloads/demand.ts';
 import type { Downloads } from './downloads/downloads.ts';
+import type { Listings } from './listings.ts';
 import type { Manifests } from './manifests.ts';
 import type { Upstreams } from './upstreams.ts';
 import type { Clock } from '../time/clock.ts';
@@ -18,6 +19,7 @@ export interface PrefetcherParts {
   readonly manifests: Manifests;
   readonly tags: Tags;
   readonly gone: GoneTags;
+  readonly listings: Listings;
   readonly clock: Clock;
 }
 
@@ -35,7 +37,7 @@ export class Prefetcher {
 
   /** From the upstream, not from memory; `undefined` when it has no such repository. */
   async listTags(target: Target): Promise<readonly Tag[] | undefined> {
-    return this.#upstream(target).listTags(target.repository, SYNC);
+    return this.#parts.listings.askTags(target, SYNC);
   }
 
   /** `undefined` when the registry does not list its repositories. */

@@ -97,9 +97,9 @@ export class Tags {
   async resolve(target: Target, tag: Tag, detail: TagDetail, demand: Demand): Promise<ResolvedTag>;
   async resolve(target: Target, tag: Tag, detail: TagDetail, demand: Demand): Promise<ResolvedTag> {
     const subject = fallbackSubject(tag);
-    if (!subject) return this.#resolve(target, tag, detail, demand);
-    // A fallback tag exists wherever there are referrers.
     const found = this.#resolve(target, tag, detail, demand);
+    if (!subject) return found;
+    // A fallback tag exists wherever there are referrers.
     const resolved = await found.catch(() => undefined);
     if (resolved?.value) return resolved;
     const made = await this.#makeFallback(target, subject, demand).catch(() => undefined);
@@ -160,10 +160,8 @@ export class Tags {
       }
     }
     // The upstream removed it, and a pin keeps it all the same.
-    const kept =
-      copy && this.#parts.gone.isKept(target, tag, copy.value.digest)
-        ? keptTag(target, copy)
-        : undefined;
+    const isKept = copy && this.#parts.gone.isKept(target, tag, copy.value.digest);
+    const kept = isKept ? keptTag(target, copy) : undefined;
     if (this.#negatives.has(itemKey(target, tag))) return kept ?? NEGATIVE;
     const announced = detail === 'digest' && this.#announced(target, tag);
     if (announced) {
@@ -171,33 +169,40 @@ export class Tags {
       const ageMs = this.#age(target, tag, saidAt);
       return resolvedTag({ value: stat, source: 'hit', ...rest, ageMs });
     }
-    const isGone = record
-      ? record.goneAt !== undefined
-      : isOffline && this.#parts.gone.wasNever(target, tag);
-    const asked = this.#ask(target, tag, { detail, demand });
-    const asking = kept
+    const isGone = record?.goneAt !== undefined;
+    const asking = this.#ask(target, tag, { detail, demand });
+    const asked = record ? asking : asking.catch(async (error) => this.#absent(target, tag, error));
+    const found = kept
       ? asked.catch(asAbsence).then((answer) => (answer?.value ? answer : kept))
       : asked;
     // Nothing may stand in: the answer is worth any wait.
-    if (!isGone && !(copy && policy.mayServeStale(age?.atLeast))) return asking;
+    if (!isGone && !(copy && policy.mayServeStale(age?.atLeast))) return found;
     try {
-      return await upstreams.withinDeadline(target, asking);
+      return await upstreams.withinDeadline(target, found);
     } catch (error) {
-      if (!(error instanceof UpstreamError)) throw error;
-      if (error.isAbsence) throw error;
+      if (!(error instanceof UpstreamError) || error.isAbsence) throw error;
       if (isGone || !copy) return kept ?? NEGATIVE;
       return resolvedTag({ ...copy, source: 'stale', warning: error.message });
     }
+  }
+
+  /** Of a tag that is not held, while the upstream is away: what it said of all of them before. */
+  async #absent(target: Target, tag: Tag, error: unknown): Promise<ResolvedTag> {
+    const { gone, listings } = this.#parts;
+    if (!(error instanceof UpstreamError)) throw error;
+    const isUntold = error.isAway && (await listings.isUntold(target, tag));
+    const isKnown = isUntold || (error.isAway && (await gone.wasNever(target, tag)));
+    if (isKnown || error.isHearsay) return { ...NEGATIVE, warning: error.message };
+    throw error;
   }
 
   /** What the upstream says. Shared by all who ask at once. */
   async #ask(
     target: Target,
     tag: Tag,
-    by: { detail: TagDetail; demand: Demand },
+    { detail, demand }: { detail: TagDetail; demand: Demand },
   ): Promise<ResolvedTag> {
     const { flight, manifests } = this.#parts;
-    const { detail, demand } = by;
     const what = detail === 'manifest' ? 'tag with its manifest' : 'tag';
     const askedAt = this.#ages.now();
     const asking = flight.do({ what, of: target, about: tag, demand }, async (asked) => {
@@ -226,9 +231,8 @@ export class Tags {
 
   /** What the upstream said within the ttl of a tag whose manifest is not held. */
   #announced(target: Target, tag: Tag): Announcement | undefined {
-    const { announced, upstreams } = this.#parts;
-    const { policy } = upstreams.of(target);
-    const known = announced.get(target, tag);
+    const { policy } = this.#parts.upstreams.of(target);
+    const known = this.#parts.announced.get(target, tag);
     return known && policy.isFresh(this.#age(target, tag, known.saidAt)) ? known : undefined;
   }
 
@@ -268,18 +272,15 @@ export class Tags {
     const isSame = previous?.digest === held.digest;
     if (isSame && warning !== undefined) {
       // Nobody has confirmed it again.
-      const { atMost: ageMs } = this.#ages.of(
-        target,
-        tag,
-        Math.max(previous.checkedAt, saidAt.wall),
-      );
+      const saidLast = Math.max(previous.checkedAt, saidAt.wall);
+      const { atMost: ageMs } = this.#ages.of(target, tag, saidLast);
       return resolvedTag({ value: held, source: 'stale', ageMs, warning });
     }
-    await this.#record(target, tag, held.digest, saidAt);
+    const isMoved = await this.#record(target, tag, held.digest, saidAt);
     return resolvedTag({
       value: held,
       source: isSame ? 'revalidated' : 'miss',
-      ...(previous && !isSame && { reason: 'moved' }),
+      ...(isMoved && { reason: 'moved' }),
       ageMs: this.#age(target, tag, saidAt),
       ...(warning !== undefined && { warning }),
     });
@@ -290,7 +291,6 @@ export class Tags {
     const { digest, body, saidAt, warning } = told;
     const { manifests, upstreams } = this.#parts;
     const askedAt = this.#ages.now();
-    const previous = await this.#parts.catalog.findTag(target, tag);
     let fetched = await (body
       ? manifests.keep(target, body, demand)
       : manifests.fetch(target, digest, demand));
@@ -301,10 +301,8 @@ export class Tags {
     }
     if (!fetched.value) return this.#recordGone(target, tag, askedAt.wall);
     if (fetched.source !== 'bypass') {
-      await this.#record(target, tag, fetched.value.digest, saidAt);
-      if (previous && previous.digest !== fetched.value.digest) {
-        fetched = { ...fetched, reason: 'moved' };
-      }
+      const isMoved = await this.#record(target, tag, fetched.value.digest, saidAt);
+      if (isMoved) fetched = { ...fetched, reason: 'moved' };
     }
     if (warning === undefined) return resolvedTag(fetched);
     return resolvedTag({ ...fetched, ageMs: this.#age(target, tag, saidAt), warning });
@@ -329,13 +327,16 @@ export class Tags {
     return { value: undefined, source: 'miss' };
   }
 
-  async #record(target: Target, tag: Tag, digest: Digest, saidAt: Instant): Promise<void> {
+  /** Whether the tag meant another manifest before. */
+  async #record(target: Target, tag: Tag, digest: Digest, saidAt: Instant): Promise<boolean> {
     const { announced, catalog, health, metrics } = this.#parts;
     announced.delete(target, tag);
     this.#ages.heard(target, tag, saidAt);
     const before = await catalog.findTag(target, tag);
-    if (before && before.digest !== digest) metrics.tagsMoved.inc({ upstream: target.upstream });
+    const isMoved = before !== undefined && before.digest !== digest;
+    if (isMoved) metrics.tagsMoved.inc({ upstream: target.upstream });
     await health.recorded(catalog.recordTag(target, tag, { digest, checkedAt: saidAt.wall }));
+    return isMoved;
   }
 
   #age(target: Target, tag: Tag, { wall }: Instant): number | undefined {

@@ -27,6 +27,8 @@ export const TEXTS = {
   stopping: 'this mirror is being stopped',
   keptHere: ({ upstream }: { upstream: string }) =>
     `${upstream} has this tag no more; a pin keeps it here`,
+  keptBeside: ({ upstream, tags }: { upstream: string; tags: string }) =>
+    `${upstream} does not list these tags any more, which are kept here: ${tags}`,
   beingRevalidated: 'being revalidated',
   parentSays: ({ warning }: { warning: string }) => `its mirror says: ${warning}`,
   parentOf: ({ upstream, reason }: { upstream: string; reason: string }) =>

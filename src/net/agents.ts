@@ -2,12 +2,19 @@ import { LRUCache } from 'lru-cache';
 import { Agent, buildConnector, ProxyAgent, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
 import { proxyOf } from '../config/proxy.ts';
-import { secureContextOf } from './authorities.ts';
 import type { DialGuard, OriginKind } from './dial-guard.ts';
 import type { Timing } from './timing.ts';
+import type { Contexts, Trust } from './trust.ts';
 
 type Connector = buildConnector.connector;
 type Config = Pick<UpstreamConfig, 'url' | 'tls' | 'proxy' | 'environment'>;
+
+interface AgentsParts {
+  readonly config: Config;
+  readonly guard: DialGuard;
+  readonly timing: Timing;
+  readonly trust: Trust;
+}
 
 /** The timers of `Transport` are exact and cover what retries need; undici's own are switched off. */
 const OPTIONS = { headersTimeout: 0, bodyTimeout: 0, allowH2: false };
@@ -32,24 +39,31 @@ interface Way {
  * The pools of connections for one upstream, by the way to a host: the proxy is chosen for each host,
  * the client certificate and `insecure` are for the registry's own origin only. Its authorities also
  * count for its host on other ports, and for hosts that the configuration names; all others need a
- * certificate of a public authority or of the system's.
+ * certificate of a public authority or of the system's. When a file of them says something else, the
+ * next request of TLS has connections of its own; those of before end with the answers that run, idle
+ * ones at once, so that there are never more of them than running requests.
  */
 export class Agents {
   readonly #config: Config;
   readonly #guard: DialGuard;
   readonly #timing: Timing;
+  readonly #trust: Trust;
   readonly #agents = new Map<string, Dispatcher>();
+  readonly #leaving = new Set<Dispatcher>();
+  #contexts: Contexts | undefined;
 
-  constructor(config: Config, guard: DialGuard, timing: Timing) {
+  constructor({ config, guard, timing, trust }: AgentsParts) {
     this.#config = config;
     this.#guard = guard;
     this.#timing = timing;
+    this.#trust = trust;
   }
 
   of(kind: OriginKind, url: URL): Dispatcher {
     const isTrusted = kind === 'registry' || this.#guard.isTrusted(kind, url);
     const isSecure = url.protocol === 'https:';
     const way = { kind, isTrusted, isSecure, proxy: proxyOf(this.#config, url) };
+    if (isSecure || isSecureProxy(way.proxy)) this.#look();
     const key = JSON.stringify(way);
     const known = this.#agents.get(key);
     if (known) return known;
@@ -59,7 +73,24 @@ export class Agents {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#agents.values()].map(async (agent) => agent.destroy()));
+    const all = [...this.#agents.values(), ...this.#leaving];
+    await Promise.all(all.map(async (agent) => agent.destroy()));
+  }
+
+  #look(): void {
+    const { contexts } = this.#trust;
+    if (contexts === this.#contexts) return;
+    this.#contexts = contexts;
+    const former = [...this.#agents.values()];
+    this.#agents.clear();
+    for (const agent of former) void this.#leave(agent);
+  }
+
+  async #leave(agent: Dispatcher): Promise<void> {
+    this.#leaving.add(agent);
+    // What destroys it meanwhile has ended it as well.
+    await agent.close().catch(() => undefined);
+    this.#leaving.delete(agent);
   }
 
   #create({ kind, isTrusted, isSecure, proxy }: Way): Dispatcher {
@@ -68,13 +99,14 @@ export class Agents {
     const whose = kind === 'registry' ? kind : isTrusted ? 'ours' : 'others';
     const options = {
       timeout,
-      ...(isSecure && { secureContext: secureContextOf(tls, whose) }),
+      ...(isSecure && { secureContext: this.#trust.contexts.of(whose) }),
       ...(kind === 'registry' && { rejectUnauthorized: !tls.insecure }),
     };
     if (proxy === undefined)
       return new Agent({ ...OPTIONS, connect: this.#connector(kind, options) });
-    const isSecureProxy = proxy.startsWith('https:');
-    const secureContext = isSecureProxy && { secureContext: secureContextOf(tls, 'others') };
+    const secureContext = isSecureProxy(proxy) && {
+      secureContext: this.#trust.contexts.of('others'),
+    };
     const proxyTls = { timeout, ...secureContext };
     return new ProxyAgent({ ...OPTIONS, uri: proxy, proxyTls, requestTls: options });
   }
@@ -102,4 +134,8 @@ export class Agents {
       return (byPort.get(port) ?? create(port))(named, callback);
     };
   }
+}
+
+function isSecureProxy(proxy: string | undefined): boolean {
+  return proxy?.startsWith('https:') ?? false;
 }

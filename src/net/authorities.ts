@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { env, platform } from 'node:process';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
-import type { UpstreamConfig } from '../config/config.ts';
-
-type Tls = UpstreamConfig['tls'];
+import { HeldFiles, type HeldFilesParts } from '../config/held-files.ts';
+import { TEXTS } from './texts.ts';
 
 /** Of those who sign a certificate and are not trusted, as TLS says it. */
 const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
@@ -13,55 +14,124 @@ const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
-/** Where distributions keep their bundle. */
+/** Where OpenSSL looks, unless `SSL_CERT_FILE` and `SSL_CERT_DIR` say another place. */
+const DEFAULT_FILE = '/etc/ssl/cert.pem';
+const DEFAULT_FOLDER = '/etc/ssl/certs';
+
+/** Where distributions keep their bundle, for where nothing is there. */
 const USUAL_BUNDLES = [
-  '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
   '/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem',
   '/etc/ssl/ca-bundle.pem',
-  '/etc/ssl/cert.pem',
   '/var/lib/ca-certificates/ca-bundle.pem',
 ];
 
+/** Of one file; all authorities of all systems together are a quarter of a MiB. */
+const MAX_BYTES = 8 * 1024 * 1024;
+
+const BEGIN = '-----BEGIN CERTIFICATE-----';
 const BLOCK = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
-/** By whether the system's store counts. Hundreds of authorities take tens of milliseconds and some MB. */
-const withoutOwn = new Map<boolean, SecureContext>();
+/** These keep the system's authorities where only Node finds them, and only once. */
+const HAS_NO_FILES: ReadonlySet<string> = new Set(['darwin', 'win32']);
 
 export function isUnknownAuthority(code: string): boolean {
   return UNKNOWN_AUTHORITY.has(code);
 }
 
 /**
- * Whom a connection trusts: the public authorities, those of the system unless that is switched off,
- * and for hosts that are ours those of `ca`, beside them or alone.
+ * The authorities that count for all upstreams: the public ones, which come with Node, and those of
+ * the system's store as it is now. A look at the store is a `stat` of its file, its folder and each
+ * usual bundle: a file of the folder that is written over in place is seen when a handshake is refused.
  */
-export function secureContextOf(tls: Tls, of: 'registry' | 'ours' | 'others'): SecureContext {
-  const { ca, cert, key, only, system } = tls;
-  const isOwnCertificate = of === 'registry' && cert !== undefined && key !== undefined;
-  const identity = isOwnCertificate ? { cert, key } : {};
-  if (of !== 'others' && ca !== undefined) {
-    return createSecureContext({ ...identity, ca: only ? ca : [...authorities(system), ca] });
+export class Authorities {
+  readonly #public: readonly string[] = getCACertificates('default');
+  readonly #system: HeldFiles<readonly string[]>;
+  #all: { readonly system: readonly string[]; readonly list: readonly string[] } | undefined;
+  /** Hundreds of authorities take tens of milliseconds and some MB. */
+  readonly #contexts = new WeakMap<readonly string[], SecureContext>();
+
+  constructor(told: Pick<HeldFilesParts<unknown>, 'failed' | 'renewed'>) {
+    const { SSL_CERT_FILE: named, SSL_CERT_DIR: folder = DEFAULT_FOLDER } = env;
+    const file = named ?? DEFAULT_FILE;
+    const places = { file, isNamed: named !== undefined, folder };
+    let isFirst = true;
+    this.#system = new HeldFiles({
+      ...told,
+      paths: [],
+      places: [file, folder, ...USUAL_BUNDLES],
+      read: () => {
+        const { found, fault } = readSystem(places);
+        if (fault !== undefined && !isFirst) throw new Error(fault);
+        isFirst = false;
+        return found;
+      },
+    });
   }
-  if (isOwnCertificate) return createSecureContext({ ...identity, ca: authorities(system) });
-  const known = withoutOwn.get(system);
-  if (known) return known;
-  const context = createSecureContext({ ca: authorities(system) });
-  withoutOwn.set(system, context);
-  return context;
+
+  /** As PEM; the same object as before while the store says the same. */
+  withSystem(system: boolean): readonly string[] {
+    if (!system) return this.#public;
+    const now = this.#system.current;
+    if (now !== this.#all?.system) {
+      this.#all = { system: now, list: [...new Set([...this.#public, ...now])] };
+    }
+    return this.#all.list;
+  }
+
+  /** One for all who trust nobody besides. */
+  contextOf(list: readonly string[]): SecureContext {
+    const known = this.#contexts.get(list);
+    if (known) return known;
+    const context = createSecureContext({ ca: [...list] });
+    this.#contexts.set(list, context);
+    return context;
+  }
+
+  /** Reads the store whether it looks changed or not. */
+  again(): void {
+    this.#system.again();
+  }
 }
 
-function authorities(system: boolean): string[] {
-  return [...new Set([...getCACertificates('default'), ...(system ? systemAuthorities() : [])])];
+interface Places {
+  readonly file: string;
+  readonly isNamed: boolean;
+  readonly folder: string;
 }
 
-/**
- * As OpenSSL finds them: `SSL_CERT_FILE` and `SSL_CERT_DIR`, else `/etc/ssl`; else the bundle of the
- * distribution.
- */
-function systemAuthorities(): string[] {
-  const found = getCACertificates('system');
-  if (found.length > 0) return found;
-  const bundle = USUAL_BUNDLES.find((path) => existsSync(path));
-  return bundle === undefined ? [] : [...(readFileSync(bundle, 'latin1').match(BLOCK) ?? [])];
+/** What is there, and why that is not all of it: what an update leaves for a moment. */
+function readSystem({ file, isNamed, folder }: Places): {
+  found: readonly string[];
+  fault?: string;
+} {
+  if (HAS_NO_FILES.has(platform)) return { found: getCACertificates('system') };
+  const first = [file, ...filesIn(folder)].map(readBlocks);
+  const all = first.some(({ blocks }) => blocks.length > 0) ? first : USUAL_BUNDLES.map(readBlocks);
+  const found = [...new Set(all.flatMap(({ blocks }) => blocks))];
+  const cut = all.find(({ isCut }) => isCut);
+  if (cut) return { found, fault: TEXTS.cutCertificates({ path: cut.path }) };
+  const isMissing = found.length === 0 || (isNamed && first[0]?.blocks.length === 0);
+  return isMissing ? { found, fault: TEXTS.noCertificates({ path: file }) } : { found };
+}
+
+function filesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).map((name) => join(folder, name));
+  } catch {
+    return [];
+  }
+}
+
+/** The certificates of a plain file; of anything else none. */
+function readBlocks(path: string): { path: string; blocks: string[]; isCut: boolean } {
+  let text = '';
+  try {
+    const file = statSync(path);
+    if (file.isFile() && file.size <= MAX_BYTES) text = readFileSync(path, 'latin1');
+  } catch {
+    // Who may not read it, or finds it gone, has none of it.
+  }
+  const blocks = text.match(BLOCK) ?? [];
+  return { path, blocks, isCut: text.split(BEGIN).length - 1 > blocks.length };
 }

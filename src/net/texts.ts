@@ -12,6 +12,8 @@ export const TEXTS = {
     `the certificate of ${host} is of an authority that is not trusted (${code}); set ${key}.tls.ca to the PEM file of that authority`,
   unknownAuthorityOfOther: ({ host, code, key }: { host: string; code: string; key: string }) =>
     `the certificate of ${host} is of an authority that is not trusted (${code}); add that authority to the store of the system, or list the host in ${key}.storage or ${key}.realms and set ${key}.tls.ca`,
+  cutCertificates: ({ path }: { path: string }) => `${path} ends within a certificate`,
+  noCertificates: ({ path }: { path: string }) => `no certificate is in ${path}`,
   // Where an upstream leads and nobody follows.
   aRedirect: 'a redirect',
   aRealm: 'a token realm',

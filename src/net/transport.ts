@@ -1,7 +1,7 @@
 import type { UpstreamConfig } from '../config/config.ts';
 import { ConfigError } from '../config/problems.ts';
 import { Agents } from './agents.ts';
-import { isUnknownAuthority } from './authorities.ts';
+import { isUnknownAuthority, type Authorities } from './authorities.ts';
 import { Deadline } from './deadline.ts';
 import { DialGuard, RefusedDial, type DialGuardParts, type OriginKind } from './dial-guard.ts';
 import {
@@ -13,6 +13,7 @@ import {
 import { codingsOf, readDocument, type Coding } from './content-coding.ts';
 import { TEXTS } from './texts.ts';
 import type { Timing } from './timing.ts';
+import { Trust, type TrustParts } from './trust.ts';
 import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';
 
 export interface TransportRequest extends OutgoingRequest {
@@ -50,6 +51,9 @@ export interface TransportResponse {
 export interface TransportParts extends DialGuardParts {
   readonly config: DialGuardParts['config'] & Pick<UpstreamConfig, 'tls' | 'proxy' | 'environment'>;
   readonly timing: Timing;
+  readonly authorities: Authorities;
+  /** Told of the certificate files of the upstream; nobody is unless given. */
+  readonly trustTold?: TrustParts['told'] | undefined;
 }
 
 /** What sends a request: the transport, or what stands in front of it. */
@@ -58,21 +62,28 @@ export type Sender = Pick<Transport, 'send'>;
 /** No descriptor or memory left for a socket (socket(2), connect(2)). */
 const SHORTAGES: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
 
+/** As TLS and Node name what is wrong with a certificate, of either side. */
+const REFUSED_HANDSHAKE = /^ERR_(?:SSL|TLS)_|CERT|_CA$|CRL|SIGNATURE|^HOSTNAME_MISMATCH$/;
+
+const DEAF: TrustParts['told'] = { failed: () => {}, renewed: () => {} };
+
 /** The one place that opens sockets to an upstream: one request, no retry, no redirect. */
 export class Transport {
   /** Where its requests may lead. */
   readonly guard: DialGuard;
+  readonly trust: Trust;
   readonly #upstream: string;
   readonly #timing: Timing;
   readonly #agents: Agents;
   readonly #closing = new AbortController();
 
   constructor(parts: TransportParts) {
-    const { config, timing } = parts;
+    const { config, timing, authorities, trustTold = DEAF } = parts;
     this.#upstream = config.name;
     this.#timing = timing;
     this.guard = new DialGuard(parts);
-    this.#agents = new Agents(config, this.guard, timing);
+    this.trust = new Trust({ tls: config.tls, authorities, told: trustTold });
+    this.#agents = new Agents({ config, guard: this.guard, timing, trust: this.trust });
   }
 
   /** Of one exchange with this host, however many requests it takes. */
@@ -198,6 +209,7 @@ export class Transport {
     if (error instanceof ConfigError) return this.#error('bad-response', error.message);
     if (error instanceof RefusedDial) return this.#error('bad-response', error.message);
     const code = (error as NodeJS.ErrnoException).code ?? (error as Error).name;
+    if (REFUSED_HANDSHAKE.test(code)) this.trust.again();
     const isTimeout = code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT';
     const reason = isUnknownAuthority(code)
       ? this.#unknownAuthority(url, code)

@@ -1,28 +1,52 @@
-import { pino, type Logger } from 'pino';
+import { pino, type DestinationStream, type Logger } from 'pino';
+import { lineForPeople } from './line-for-people.ts';
 
 export type Log = Logger;
+
+/** JSON for programs; lines for people on a terminal, where it may have colours. */
+export type Look = 'json' | 'plain' | 'colour';
+
+export interface LogOptions {
+  /** What is below it is left out. */
+  readonly level?: 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  readonly look?: Look;
+  /** Standard output unless given. */
+  readonly destination?: DestinationStream;
+}
 
 /** Most characters that wait while nothing can be written: lines after these are lost. */
 const MAX_WAITING = 1024 * 1024;
 
+/** How the log of a process looks: the one place that decides. */
+export function lookOf(
+  { isTTY = false }: { readonly isTTY?: boolean },
+  env: Readonly<Record<string, string | undefined>>,
+): Look {
+  if (!isTTY) return 'json';
+  // https://no-color.org
+  return env['NO_COLOR'] || env['TERM'] === 'dumb' ? 'plain' : 'colour';
+}
+
 /**
- * JSON lines on stdout, written in batches while an earlier write is under way. Nothing here logs
+ * Lines on stdout, written in batches while an earlier write is under way. Nothing here logs
  * headers; the paths below catch what an error of a library might carry along. They are exact: a
  * wildcard would be looked for in every line.
  */
-export function createLog(options: { level?: string } = {}): Log {
+export function createLog({ level = 'info', look = 'json', destination }: LogOptions = {}): Log {
+  const output = destination ?? openStdout();
   return pino(
     {
       name: 'entrepot',
-      level: options.level ?? 'info',
+      level,
       base: {},
+      formatters: { level: (word) => ({ level: word }) },
       timestamp: formatTime,
       redact: {
         paths: ['err.headers', 'err.options', 'err.cause.headers', 'err.cause.options'],
         censor: '[redacted]',
       },
     },
-    openStdout(),
+    look === 'json' ? output : forPeople(output, look),
   );
 }
 
@@ -33,6 +57,14 @@ function formatTime(): string {
   const ms = Date.now();
   if (ms !== formatted.ms) formatted = { ms, text: `,"time":"${new Date(ms).toISOString()}"` };
   return formatted.text;
+}
+
+function forPeople(output: DestinationStream, look: Look): DestinationStream {
+  const write = (json: string): void => {
+    const line = JSON.parse(json) as Readonly<Record<string, unknown>>;
+    output.write(`${lineForPeople(line, look === 'colour')}\n`);
+  };
+  return { write };
 }
 
 /**

@@ -4,6 +4,11 @@ import { TEXTS } from './texts.ts';
 /** A name, an IPv4 address or an IPv6 one in brackets, and a port (RFC 3986 section 3.2.2). */
 const HOST = /^(?:\[[\da-f:.]+\]|(?:[\w.~!$&'()*+,;=-]|%[\da-f]{2})+)(?::\d{0,5})?$/i;
 
+/** Whether a text may stand in a `Host` header. */
+export function isHost(text: string): boolean {
+  return HOST.test(text);
+}
+
 interface RequestHead {
   /** Names and values in turn. */
   readonly rawHeaders: readonly string[];
@@ -26,10 +31,10 @@ export function hostOf({ rawHeaders, httpVersion, url = '' }: RequestHead): stri
   }
   const host = said ?? '';
   if (host === '' && httpVersion !== '1.0') throw badRequest(TEXTS.noHost);
-  if (host !== '' && !HOST.test(host)) throw badRequest(TEXTS.badHost);
+  if (host !== '' && !isHost(host)) throw badRequest(TEXTS.badHost);
   if (url.startsWith('/')) return host;
   const [, authority = ''] = /^https?:\/\/([^/?#]*)/i.exec(url) ?? [];
-  if (!HOST.test(authority) || !URL.canParse(url)) throw badRequest(TEXTS.noPath);
+  if (!isHost(authority) || !URL.canParse(url)) throw badRequest(TEXTS.noPath);
   return authority;
 }
 

@@ -70,6 +70,17 @@ export class UpstreamError extends Error {
     return this.fault === 'refused' && this.status === 410;
   }
 
+  /** Nothing was heard of it: what it said before is all that is known. */
+  get isAway(): boolean {
+    const isMute = this.fault === 'unreachable' || this.fault === 'timeout';
+    return this.fault === 'offline' || (isMute && !this.isOurs);
+  }
+
+  /** It is a mirror that says 404 of what its own upstream lately did not have, and cannot ask that now. */
+  get isHearsay(): boolean {
+    return this.fault === 'failing' && this.status === 404;
+  }
+
   constructor(
     upstream: string,
     fault: UpstreamFault,

@@ -86,7 +86,7 @@ export class ManifestReader {
     const digest = isDigestReference(reference)
       ? reference
       : response.headers['docker-content-digest'];
-    if (response.status === 404) return 'absent';
+    if (response.status === 404) return this.#absence(response);
     if (!isDigest(digest)) return undefined;
     const mediaType = essence(response.headers['content-type']);
     // No manifest is empty: some middleboxes answer every HEAD with a length of 0.
@@ -123,7 +123,7 @@ export class ManifestReader {
       },
       MAX_MANIFEST_BYTES,
     );
-    if (response.status === 404) return undefined;
+    if (response.status === 404) return void this.#absence(response);
     if (!response.bytes) {
       throw this.#badResponse(TEXTS.manifestTooLarge({ bytes: MAX_MANIFEST_BYTES }));
     }
@@ -149,6 +149,13 @@ export class ManifestReader {
       const what = this.#parts.client.secrets.tell(error.message, 300);
       throw this.#badResponse(TEXTS.sent({ host: response.url.host, what }), { cause: error });
     }
+  }
+
+  /** Throws where a mirror says so that could not ask. */
+  #absence({ headers, status }: Pick<SmallResponse, 'headers' | 'status'>): 'absent' {
+    const copy = parentCopy(headers, this.#parts.client.secrets);
+    if (!copy) return 'absent';
+    throw new UpstreamError(this.#parts.upstream, 'failing', TEXTS.mirrorSays(copy), { status });
   }
 
   #badResponse(reason: string, options: UpstreamErrorOptions = {}): UpstreamError {

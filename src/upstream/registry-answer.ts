@@ -35,7 +35,7 @@ const MAX_CREDIBLE_MS = 48 * MAX_RETRY_AFTER_MS;
 /** For a date that only our own clock can be compared with, which may be wrong. */
 const MAX_UNDATED_MS = 60_000;
 /** RFC 9211, as this mirror writes it itself. */
-const STALE = /(?:^|,)\s*entrepot\s*;\s*hit\s*;\s*detail=stale\s*(?:$|,)/;
+const COPY = /(?:^|,)\s*entrepot\s*;\s*hit\s*;\s*detail=(stale|negative)\s*(?:$|,)/;
 /** The spec's one form of a warning. */
 const WARNING = /^299 - "((?:[^"\\]|\\.)*)"/;
 
@@ -155,9 +155,11 @@ export function parentCopy(
   headers: Readonly<Record<string, string>>,
   secrets: Secrets,
 ): ParentCopy | undefined {
-  const status = headers['cache-status'];
-  if (status === undefined || !STALE.test(status)) return undefined;
-  const text = WARNING.exec(headers['warning'] ?? '')?.[1] ?? TEXTS.copyNotConfirmed;
+  const detail = COPY.exec(headers['cache-status'] ?? '')?.[1];
+  const told = WARNING.exec(headers['warning'] ?? '')?.[1];
+  // An absence without a warning is what its upstream just said.
+  if (detail === undefined || (detail === 'negative' && told === undefined)) return undefined;
+  const text = told ?? TEXTS.copyNotConfirmed;
   const seconds = parseLength(headers['age']) ?? 0;
   const warning = secrets.tell(text.replaceAll(/\\(.)/g, '$1'), MAX_WARNING_LENGTH);
   return { ageMs: seconds * 1000, warning };

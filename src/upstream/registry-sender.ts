@@ -2,6 +2,7 @@ import type { LookupFunction } from 'node:net';
 import { LRUCache } from 'lru-cache';
 import type { UpstreamConfig } from '../config/config.ts';
 import type { HostList } from '../config/host-list.ts';
+import type { Authorities } from '../net/authorities.ts';
 import type { Deadline } from '../net/deadline.ts';
 import { WrittenUrl } from '../net/exchange.ts';
 import type { OwnListeners } from '../net/own-listeners.ts';
@@ -63,6 +64,7 @@ export interface RegistrySenderParts {
   readonly userAgent: string;
   readonly via: Via;
   readonly clock: Clock;
+  readonly authorities: Authorities;
   /** None in a command, which listens nowhere. */
   readonly ownListeners?: OwnListeners;
   /** How names become addresses; the system's way unless given. */
@@ -87,16 +89,23 @@ export class RegistrySender implements Sender {
   readonly #tokenServices = new LRUCache<string, Breaker>({ max: MAX_TOKEN_SERVICES });
 
   constructor(parts: RegistrySenderParts, secrets: Secrets) {
-    const { config, metrics } = parts;
+    const { config, metrics, log } = parts;
+    const upstream = config.name;
     this.#parts = parts;
     this.#secrets = secrets;
     this.base = new URL(`${config.url}/v2/`);
-    this.#transport = new Transport(parts);
+    this.#transport = new Transport({
+      ...parts,
+      trustTold: {
+        failed: (reason) => log.warn({ upstream, reason }, TEXTS.certificatesKept),
+        renewed: () => log.info({ upstream }, TEXTS.certificatesRenewed),
+      },
+    });
     this.breaker = this.#createBreaker({
       what: 'upstream',
       url: this.#address(''),
       isAlive: (status) => status < 500,
-      show: (isUp) => metrics.upstreamUp.set({ upstream: config.name }, isUp ? 1 : 0),
+      show: (isUp) => metrics.upstreamUp.set({ upstream }, isUp ? 1 : 0),
     });
   }
 

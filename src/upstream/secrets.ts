@@ -1,25 +1,12 @@
 import { LRUCache } from 'lru-cache';
+import { STRUCK, strikeShapes } from '../observe/secret-shapes.ts';
 
-const STRUCK = '(hidden)';
 /** Accounts with what a provider issued for each, and tokens, of which clients' scopes make many. */
 const MAX_KEPT = 500;
 /** More than is ever shown of what the other side says. */
 const MAX_TEXT_LENGTH = 8 * 1024;
 /** Shorter ones are words that our own texts may hold. */
 const MIN_LENGTH_ANYWHERE = 8;
-
-/** What looks like a secret wherever it stands, whether it is one of ours or not. */
-const SHAPES: readonly (readonly [RegExp, string])[] = [
-  // The query of a URL, which may be signed, and a name and password in it.
-  [/(\bhttps?:\/\/[^\s?"'<>]*)\?[^\s"'<>]*/gi, `$1?${STRUCK}`],
-  [/(\bhttps?:\/\/)[^\s/@"'<>]*@/gi, `$1${STRUCK}@`],
-  [/\b(bearer|basic)\s+[\w+/=.~-]{8,}/gi, `$1 ${STRUCK}`],
-  [/\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?/g, STRUCK],
-  [
-    /\b((?:x-(?:amz|goog)-)?(?:signature|credential|security-token)|sig|(?:\w+_)?token|password|passwd|(?:\w+_)?secret)(["']?\s*(?:=\s*["']?|:\s*["']?(?=[^\s&"',;]{12})))[^\s&"',;]+/gi,
-    `$1$2${STRUCK}`,
-  ],
-];
 
 /** Shorter ones stand in what is decoded by chance. */
 const MIN_CARRIED_LENGTH = 4;
@@ -85,9 +72,7 @@ export class Secrets {
     const isCut = text.length > MAX_TEXT_LENGTH;
     // What is cut in two is found no more.
     const whole = isCut ? text.slice(0, MAX_TEXT_LENGTH).replace(/\S*$/, '') : text;
-    let struck = this.#strikeEncoded(whole, 1);
-    for (const [shape, replacement] of SHAPES) struck = struck.replaceAll(shape, replacement);
-    return struck;
+    return strikeShapes(this.#strikeEncoded(whole, 1));
   }
 
   /** Our own words, in which the other side may have had a part: a host's name, say. */

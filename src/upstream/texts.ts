@@ -17,6 +17,7 @@ export const TEXTS = {
   answered: ({ host, status }: { host: string; status: number }) => `${host} answered ${status}`,
   anonymously: 'anonymously',
   withCredentials: 'with the configured credentials',
+  mirrorSays: ({ warning }: { warning: string }) => `its mirror says: ${warning}`,
   copyNotConfirmed: 'its copy is not confirmed',
   manifestTooLarge: ({ bytes }: { bytes: number }) => `a manifest larger than ${bytes} bytes`,
   otherDigest: ({ digest, expected }: { digest: string; expected: string }) =>
@@ -103,6 +104,8 @@ export const TEXTS = {
   helperSaid: ({ said }: { said: string }) => `failed${said}`,
   secretKept: 'the file of a secret cannot be used, and the secret of before is kept',
   secretRenewed: 'the file of a secret is read again',
+  certificatesKept: 'a file under tls cannot be used, and what it held before is kept',
+  certificatesRenewed: 'the files under tls are read again',
   configNotJson: ({ file }: { file: string }) =>
     `${file} is not JSON as docker login or podman login writes it`,
   configWithout: ({ file, server }: { file: string; server: string }) =>

@@ -2,10 +2,10 @@ import { EventEmitter } from 'node:events';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { pino } from 'pino';
 import { createStoreContext, type StoreParts } from '../../src/cli/command-context.ts';
 import { syncDaemon, type SyncDaemonParts } from '../../src/cli/sync-daemon.ts';
 import type { Listener } from '../../src/http/listener.ts';
+import { createLog } from '../../src/observe/log.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { DAY, FakeStoreApi, NOON } from '../admin/fake-store-api.ts';
 import { FakeSyncApi, PROBLEM, PROGRESS, SYNC_REPORT } from '../admin/fake-sync-api.ts';
@@ -66,14 +66,14 @@ async function runDaemon(t: ExecutionContext, scene: Scene) {
   const log: Line[] = [];
   const write = (text: string): void => {
     const {
-      level,
-      time: _,
+      name: _,
+      time: ___,
       file: __,
       ...line
     } = JSON.parse(
       text.replaceAll(server.href, 'SERVER').replaceAll(server.host, 'HOST'),
     ) as Record<string, unknown>;
-    log.push({ level: pino.levels.labels[Number(level)], ...line });
+    log.push(line);
     heard?.(line);
   };
   const process = {
@@ -86,7 +86,7 @@ async function runDaemon(t: ExecutionContext, scene: Scene) {
   };
   const context = createStoreContext(process, { pause, now: () => NOON });
   const code = await syncDaemon({ server }, context, {
-    log: pino({ base: {} }, { write }),
+    log: createLog({ destination: { write } }),
     ...(openSchedule && { openSchedule }),
   });
   t.deepEqual(signals.eventNames(), []);

@@ -2,9 +2,11 @@ import test from 'ava';
 import { describeConfig } from '../../src/config/describe-config.ts';
 import { formatYaml } from '../../src/config/yaml.ts';
 import { load } from './config-folder.ts';
+import { createCertificates } from '../helpers/certificate.ts';
 
 const YAML = `
 listen: "[::]:5000"
+log: { level: warn, access: 12.5% }
 store: { path: /srv/entrepot, maxBytes: 1GB, pins: ["docker.io/library/nginx:1.27"], inUse: /srv/in-use }
 upstreams:
   docker.io:
@@ -14,9 +16,10 @@ upstreams:
     tags: { staleWhileRevalidate: 1h30m, immutable: ["*:v1"] }
   ghcr.io: { hydrate: false }
 `;
+const { ca } = await createCertificates();
 const INPUT = {
   yaml: YAML,
-  files: { 'ca.pem': '-----BEGIN CERTIFICATE-----\nhunter3\n' },
+  files: { 'ca.pem': `hunter3\n${String(ca)}` },
   env: { TOKEN: 'hunter2', HTTPS_PROXY: 'http://bob:hunter4@proxy.example:3128' },
 };
 
@@ -26,6 +29,12 @@ test('what is in force is told in the words of the file and without a secret', (
     text,
     `listen: "[::]:5000"
 admin: 127.0.0.1:5001
+trustProxy: []
+log:
+  level: warn
+  access: 12.5%
+tracing:
+  otlp: none
 grace: 8s
 offline: false
 store:

@@ -46,6 +46,9 @@ test('without a file the well-known registries are served from ./data on the usu
   t.deepEqual(rest, {
     listen: { host: '0.0.0.0', port: 5000 },
     admin: { host: '127.0.0.1', port: 5001 },
+    trustProxy: [],
+    log: { level: 'info', access: 1 },
+    tracing: {},
     graceMs: 8_000,
     offline: false,
     store: {
@@ -111,10 +114,13 @@ test('a name that every object has is no upstream', (t) => {
   }
 });
 
-test('every key of the file ends up in the configuration', (t) => {
+test('every key of the file ends up in the configuration', async (t) => {
   const yaml = `
 listen: { address: "[::]:5443" }
 admin: { address: :0, open: true }
+trustProxy: [10.0.0.0/8, "::1"]
+log: { level: warn, access: 12.5% }
+tracing: { otlp: http://collector:4318/v1/traces }
 grace: 1m
 offline: true
 store:
@@ -147,13 +153,16 @@ upstreams:
       negativeTtl: 0s
       immutable: ["*:v[0-9]*"]
 `;
-  const files = { 'ca.pem': '-----BEGIN CERTIFICATE-----\nAAA=\n' };
+  const files = { 'ca.pem': String((await createCertificates()).ca) };
   const withCa = yaml.replace('    proxy:', '    tls: { ca: ca.pem, insecure: true }\n    proxy:');
   const { config, file = '' } = load(t, { yaml: withCa, files, env: { TOKEN: 'hunter2' } });
   const { upstreams, ...rest } = config;
   t.deepEqual(rest, {
     listen: { host: '::', port: 5443 },
     admin: { host: '0.0.0.0', port: 0, open: true },
+    trustProxy: ['10.0.0.0/8', '::1'],
+    log: { level: 'warn', access: 0.125 },
+    tracing: { otlp: 'http://collector:4318/v1/traces' },
     graceMs: 60_000,
     offline: true,
     store: {
@@ -172,7 +181,13 @@ upstreams:
       name: 'reg.example',
       url: 'http://10.0.0.5:5000/artifactory/api/docker',
       credentials: [{ provider: 'password', username: 'alice', password: 'hunter2' }],
-      tls: { ca: files['ca.pem'], insecure: true, only: false, system: true },
+      tls: {
+        ca: files['ca.pem'],
+        files: { ca: join(file, '../ca.pem') },
+        insecure: true,
+        only: false,
+        system: true,
+      },
       proxy: 'http://proxy.example:3128',
       hosts: ['hub.mirror.example', 'mirror:5000'],
       storage: ['minio.corp.example', '10.20.30.0/24', 'fd12::/48'],
@@ -354,6 +369,11 @@ upstreams: { docker.io: { tls: { ca: ca.pem, cert: client.crt, key: client.key }
     ca: files['ca.pem'],
     cert: files['client.crt'],
     key: files['client.key'],
+    files: {
+      ca: join(file, '../ca.pem'),
+      cert: join(file, '../client.crt'),
+      key: join(file, '../client.key'),
+    },
     insecure: false,
     only: false,
     system: true,

@@ -220,6 +220,19 @@ test(tells, 'certificates are files that can be read, and come with their keys',
   ],
 });
 
+test(tells, 'authorities that are no certificates or not whole are refused', {
+  yaml: 'defaultUpstream: a.example\nupstreams: { a.example: { tls: { ca: cut.pem } }, b.example: { tls: { ca: key.pem } }, c.example: { tls: { ca: bad.pem } } }',
+  files: {
+    'cut.pem': '-----BEGIN CERTIFICATE-----\nMIIB\n',
+    'key.pem': '-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n',
+    'bad.pem': '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
+  },
+  says: ['a', 'b', 'c'].map(
+    (name, index) =>
+      `upstreams.${name}.example.tls.ca: DIR/${['cut', 'key', 'bad'][index]}.pem holds no certificate, or one that is not whole`,
+  ),
+});
+
 test(tells, 'a client certificate without its key is refused', {
   yaml: upstream('tls: { cert: cert.pem }'),
   files: { 'cert.pem': '-----BEGIN CERTIFICATE-----\n' },

@@ -35,11 +35,18 @@ test('the headers of pulls, and what the log says of each', async (t) => {
   site.minutes(60);
   told.push(await site.pull(`GET ${manifests}/v1`));
   told.push(await site.pull(`GET ${manifests}/v2`));
+  told.push(await site.pull('GET /v2/org/junk/manifests/v2'));
   matchGolden(t, 'pulls.txt', told.join(''));
   const lines = site.log
     .filter(({ msg }) => msg === 'request')
     .map((line) =>
-      JSON.stringify({ ...line, time: 'TIME', ms: 'MS', ...(line['err'] ? { err: 'ERROR' } : {}) }),
+      JSON.stringify({
+        ...line,
+        time: 'TIME',
+        ttfbMs: 'MS',
+        ms: 'MS',
+        ...(line['err'] ? { err: 'ERROR' } : {}),
+      }),
     );
   matchGolden(t, 'log.txt', site.even(`${lines.join('\n')}\n`));
 });

@@ -2,10 +2,10 @@
 import { EventEmitter } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import { pino } from 'pino';
 import packageJson from '../../package.json' with { type: 'json' };
 import { runCommand } from '../../src/cli/program.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { createLog } from '../../src/observe/log.ts';
 import { startServer, type RunningServer } from '../../src/server.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { get, open } from '../helpers/client.ts';
@@ -76,7 +76,7 @@ export class Site {
     const server = await startServer(
       { ...config, graceMs: 20 },
       {
-        log: pino({ level: 'debug', name: 'entrepot', base: {} }, { write }),
+        log: createLog({ level: 'debug', destination: { write } }),
         clock: clockOf(() => clock.now),
         timing: TEST_TIMING,
       },
@@ -159,6 +159,7 @@ export class Site {
       .replaceAll(this.#storePath, 'STORE')
       .replaceAll(/"(free|other)Bytes": \d+/g, '"$1Bytes": N')
       .replaceAll(packageJson.version, 'VERSION')
+      .replaceAll(/\b[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\b/g, 'ID')
       .replaceAll(/(127\.0\.0\.1|localhost):\d+/g, '$1:PORT')
       .replaceAll(/\bport \d+/g, 'port PORT')
       .replaceAll(/\b\d+ ms\b/g, 'N ms');

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { createServer as createHttpsServer } from 'node:https';
+import { createServer as createHttpsServer, Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { claimPort, untilRefused } from './claim-port.ts';
 
@@ -12,6 +12,8 @@ export interface TlsOptions {
   readonly ca?: string | Buffer;
   /** True: a connection without a valid client certificate is refused. `ask`: it is served too. */
   readonly requestClientCert?: boolean | 'ask';
+  /** How long an idle connection is kept, in milliseconds; Node's 5 s unless given. */
+  readonly keepAliveTimeout?: number;
 }
 
 interface Parts {
@@ -84,6 +86,12 @@ export class FakeOrigin {
     await this.refuse();
     this.#tls = tls;
     await this.accept();
+  }
+
+  /** Another certificate and other authorities from the next handshake on; what is connected goes on. */
+  renewTls({ key, cert, ca }: TlsOptions): void {
+    const server = this.#server;
+    if (server instanceof HttpsServer) server.setSecureContext({ key, cert, ca });
   }
 
   /** Destroys every connection, and each new one as soon as it is accepted. */

@@ -47,7 +47,7 @@
  *
  * Whole upstream   refuse(): ECONNREFUSED, all connections destroyed. drop(): accepted and at
  *                  once destroyed. accept(): well again, on the same port. changeTls(tls): another
- *                  certificate.
+ *                  certificate; renewTls(tls): the same, and what is connected goes on.
  *                  rateLimit({ limit, remaining }): Docker Hub's headers; a GET of a manifest
  *                  counts, and is 429 when none remain.
  *                  revokeTokens(), expireSignatures(): what was given out is refused from now on.
@@ -262,6 +262,11 @@ export class FakeRegistry extends FakeFaults {
   /** All origins come back on their ports with another certificate. */
   async changeTls(tls: TlsOptions): Promise<void> {
     await Promise.all([...this.#origins.values()].map((origin) => origin.changeTls(tls)));
+  }
+
+  /** All origins have another certificate from the next handshake on. */
+  renewTls(tls: TlsOptions): void {
+    for (const origin of this.#origins.values()) origin.renewTls(tls);
   }
 
   async accept(): Promise<void> {

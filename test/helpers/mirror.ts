@@ -58,6 +58,9 @@ export interface MirrorOptions {
   readonly gate?: Gate;
   readonly graceMs?: number;
   readonly listen?: Partial<Config['listen']>;
+  readonly trustProxy?: Config['trustProxy'];
+  readonly log?: Partial<Config['log']>;
+  readonly tracing?: Config['tracing'];
   readonly admin?: Partial<Config['admin']>;
   readonly store?: Partial<Config['store']>;
   readonly sync?: Config['sync'];
@@ -175,6 +178,9 @@ export function createConfig(storePath: string, options: MirrorOptions): Config 
   return {
     listen: { host: '127.0.0.1', port: 0, ...options.listen },
     admin: { host: '127.0.0.1', port: 0, ...options.admin },
+    trustProxy: options.trustProxy ?? [],
+    log: { level: 'debug', access: 1, ...options.log },
+    tracing: options.tracing ?? {},
     graceMs: options.graceMs ?? 20,
     offline: options.offline ?? false,
     store: {

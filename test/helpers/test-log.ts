@@ -1,15 +1,15 @@
-import { pino, type Logger } from 'pino';
+import { createLog, type Log } from '../../src/observe/log.ts';
 
 type Line = Readonly<Record<string, unknown>>;
 
 /** A log that tests read, one object a line. */
 export class TestLog {
   readonly lines: Line[] = [];
-  readonly logger: Logger;
+  readonly logger: Log;
   readonly #watchers = new Set<() => void>();
 
   constructor(level: 'debug' | 'info' = 'debug') {
-    this.logger = pino({ level, base: {} }, { write: (text: string) => this.#write(text) });
+    this.logger = createLog({ level, destination: { write: (text) => this.#write(text) } });
   }
 
   /** Resolves once it has said this so many times. */

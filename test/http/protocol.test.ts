@@ -655,7 +655,7 @@ test('the same digest pulled through two repositories at once is kept for both',
     t.is(answer.headers['cache-status'], 'entrepot; fwd=miss; stored');
   }
   t.deepEqual(
-    mirror.log.filter(({ level }) => Number(level) > 40),
+    mirror.log.filter(({ level }) => level === 'error' || level === 'fatal'),
     [],
   );
 });

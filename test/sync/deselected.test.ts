@@ -392,8 +392,9 @@ test('the log counts what was released and what was guarded apart, with times to
   t.deepEqual(
     { ...line, time: 0 },
     {
-      level: 30,
+      level: 'info',
       time: 0,
+      name: 'entrepot',
       startedAt: at,
       endedAt: at,
       isOk: false,

@@ -171,14 +171,14 @@ for (const [how, spoil, reason] of [
         msg === KEPT || msg === RENEWED ? [{ msg, level, upstream, account, why }] : [],
       );
     const of = { upstream: UPSTREAM, account: 'robot' };
-    const kept = { ...of, msg: KEPT, level: 40, why: reason.replace('FILE', file) };
+    const kept = { ...of, msg: KEPT, level: 'warn', why: reason.replace('FILE', file) };
     t.deepEqual(told(), [kept]);
     auth.password = NEW;
     await rm(file, { recursive: true, force: true });
     await writeFile(file, NEW);
     addImage(scene, 'three');
     t.is((await manifest('three')).status, 200);
-    t.deepEqual(told(), [kept, { ...of, msg: RENEWED, level: 30, why: undefined }]);
+    t.deepEqual(told(), [kept, { ...of, msg: RENEWED, level: 'info', why: undefined }]);
   });
 }
 

@@ -158,6 +158,10 @@ export interface Catalog {
   recordTag(target: Target, tag: Tag, record: TagRecord): Promise<void>;
   /** In byte order, as the tags list of the distribution spec wants it. */
   listTags(target: Target): Promise<Tag[]>;
+  /** All tags that the upstream says it has, in byte order; `undefined` when it does not say, or no more. */
+  recordTagList(target: Target, tags: readonly Tag[] | undefined, now: number): Promise<void>;
+  /** As last recorded; `undefined` also where it was too long, or a tag was evicted that it lacks. */
+  findTagList(target: Target): Promise<readonly Tag[] | undefined>;
   /** The tags that mean this manifest. */
   tagsOf(node: Node): Promise<Tag[]>;
   /** Every tag of every repository. */
@@ -197,6 +201,10 @@ export interface Catalog {
   holders(digest: Digest): AsyncIterable<Node>;
   /** Held manifests about this one, by the referrers API and by cosign's tags. */
   referrers(node: Node): AsyncIterable<Digest>;
+  /** All that could be attached to it was asked for, and what there was is held. */
+  recordSearch(node: Node): Promise<void>;
+  /** Not once any of it was evicted. */
+  wasSearched(node: Node): Promise<boolean>;
   /** Held manifests that this one belongs to by one of its tags, in cosign's naming. */
   attachedTo(node: Node): Promise<Digest[]>;
   /** The manifest and all above it that it is part of. */

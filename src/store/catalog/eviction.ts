@@ -1,11 +1,15 @@
 import type { Digest } from '../../oci/digest.ts';
-import { formatTarget, type Tag } from '../../oci/reference.ts';
+import { attachedSubject } from '../../oci/cosign.ts';
+import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
 import { nodeOf, unitOf, type Evicted, type Node } from './catalog.ts';
 import type { LevelReader } from './level-reader.ts';
 import { keysBelow, recencyKey, type Batch } from './tables.ts';
 
 type TableName = 'tags' | 'names' | 'manifests' | 'members' | 'blobs' | 'links' | 'holders';
-type Removal = readonly [TableName | 'referrers' | 'access' | 'recency' | 'uses', string];
+type Removal = readonly [
+  TableName | 'referrers' | 'access' | 'recency' | 'uses' | 'searched' | 'lists' | 'listed',
+  string,
+];
 
 /**
  * Works out what the eviction of one unit removes: the manifest with all that it alone holds, in
@@ -42,6 +46,7 @@ export class Eviction {
     const digests = node
       ? new Set([...this.#loosened.values()].map(({ digest }) => digest))
       : new Set([unit as Digest]);
+    if (node) await this.#forgetList(node.target);
     await this.#forgetUnit(unit);
     const blobs: { digest: Digest; size: number }[] = [];
     for (const digest of digests) {
@@ -69,12 +74,15 @@ export class Eviction {
     this.#visited.set(unit, node);
     this.#remove('manifests', unit);
     this.#remove('uses', unit);
+    this.#remove('searched', unit);
     this.#removeHolder(node, digest);
     await this.#forgetUnit(unit);
     for (const tag of await this.#graph.tagsOf(node)) {
       this.#tags.push(tag);
       this.#remove('tags', `${formatTarget(target)} ${tag}`);
       this.#remove('names', `${unit} ${tag}`);
+      const subject = attachedSubject(tag);
+      if (subject) this.#remove('searched', unitOf(target, subject));
     }
     const members = await this.#graph.members(digest);
     if (members?.subject) {
@@ -101,6 +109,15 @@ export class Eviction {
       return;
     }
     await this.#visit(node);
+  }
+
+  /** A list without a tag that is evicted would hide it. */
+  async #forgetList(target: Target): Promise<void> {
+    if (this.#tags.length === 0) return;
+    const listed = await this.#graph.findTagList(target);
+    if (!listed || this.#tags.every((tag) => listed.includes(tag))) return;
+    this.#remove('lists', formatTarget(target));
+    this.#remove('listed', formatTarget(target));
   }
 
   #removeHolder(node: Node, holder: Digest): void {

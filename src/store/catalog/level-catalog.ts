@@ -23,6 +23,7 @@ import { HeldCount } from './held-count.ts';
 import { LevelReader } from './level-reader.ts';
 import { PullClock } from './pull-clock.ts';
 import { RecordCache } from './record-cache.ts';
+import { TagLists } from './tag-lists.ts';
 import { TagMoves, type TagMove } from './tag-moves.ts';
 import { below, Tables, type Batch } from './tables.ts';
 
@@ -175,8 +176,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   async recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void> {
     await this.#writes.add(async () => {
       const at = this.pullMoment(record.storedAt);
-      const put = (batch: Batch): void => this.#putLink(batch, target, digest);
-      await this.#putBlob(digest, record, { at, put });
+      await this.#putBlob(digest, record, { at, put: (to) => this.#putLink(to, target, digest) });
       await this.#rememberLink(target, digest);
     });
   }
@@ -284,27 +284,27 @@ export class LevelCatalog extends LevelReader implements Catalog {
 
   async recordAccess(pulls: ReadonlyMap<string, number>): Promise<void> {
     if (pulls.size === 0) return;
-    await this.#writes.add(async () => {
-      const known = await this.tables.access.getMany([...pulls.keys()]);
-      const put = (batch: Batch): void => {
-        for (const [position, [unit, time]] of [...pulls].entries()) {
-          const earlier = known[position];
-          // The unit may have been evicted meanwhile.
-          if (earlier === undefined || earlier >= time) continue;
-          this.tables.putAccess(batch, unit, time, earlier);
-        }
-      };
-      // Not synced: a loss costs no image.
-      await this.tables.write(put, { sync: false });
-    });
+    await this.#writes.add(async () => this.tables.writePulls(pulls));
   }
 
   async recordUse(node: Node): Promise<void> {
+    await this.#mark(node, 'uses');
+  }
+
+  async recordSearch(node: Node): Promise<void> {
+    if (!(await this.wasSearched(node))) await this.#mark(node, 'searched');
+  }
+
+  async #mark(node: Node, table: 'uses' | 'searched'): Promise<void> {
     await this.#writes.add(async () => {
       if (!(await this.isHeld(node))) return;
-      const unit = unitOf(node.target, node.digest);
-      await this.tables.write((batch) => batch.put(unit, 1, { sublevel: this.tables.uses }));
+      const [unit, sublevel] = [unitOf(node.target, node.digest), this.tables[table]];
+      await this.tables.write((batch) => batch.put(unit, 1, { sublevel }));
     });
+  }
+
+  async recordTagList(target: Target, tags: readonly Tag[] | undefined, now: number) {
+    await this.#writes.add(async () => new TagLists(this.tables).record(target, tags, now));
   }
 
   async changePins({ recorded = [], forgotten = [] }: PinChange): Promise<void> {

@@ -73,6 +73,10 @@ export class LevelReader {
     return keys.map(tagOf);
   }
 
+  async findTagList(target: Target): Promise<readonly Tag[] | undefined> {
+    return this.tables.lists.get(formatTarget(target));
+  }
+
   async *tags(): AsyncGenerator<{ target: Target; tag: Tag; record: TagRecord }> {
     for await (const [name, record] of this.tables.tags.iterator()) {
       yield { target: splitTarget(name.slice(0, name.indexOf(' '))), tag: tagOf(name), record };
@@ -268,6 +272,10 @@ export class LevelReader {
 
   async wasUsed({ target, digest }: Node): Promise<boolean> {
     return this.tables.uses.has(unitOf(target, digest));
+  }
+
+  async wasSearched({ target, digest }: Node): Promise<boolean> {
+    return this.tables.searched.has(unitOf(target, digest));
   }
 
   async lastPull(unit: string): Promise<number | undefined> {

@@ -36,6 +36,9 @@ export type Batch = ReturnType<Level<string, unknown>['batch']>;
  * | recency   | time unit                  | the units in the order of `access`       |
  * | uses      | target digest              | a client asked for a blob of it          |
  * | pins      | origin image               | the pin                                  |
+ * | lists     | target                     | its tags, as last told, in byte order    |
+ * | listed    | target                     | since when, and how long that list is    |
+ * | searched  | target digest              | all that is attached to it was asked for |
  */
 export class Tables {
   readonly db: Level<string, unknown>;
@@ -59,6 +62,9 @@ export class Tables {
   readonly recency;
   readonly uses;
   readonly pins;
+  readonly lists;
+  readonly listed;
+  readonly searched;
 
   /** Throws when another process has it open or a newer version wrote it. */
   static async open(path: string, options: TablesOptions): Promise<Tables> {
@@ -104,6 +110,9 @@ export class Tables {
     this.recency = this.#table<1>('recency');
     this.uses = this.#table<1>('uses');
     this.pins = this.#table<Pin>('pins');
+    this.lists = this.#table<readonly Tag[]>('lists');
+    this.listed = this.#table<{ at: number; bytes: number }>('listed');
+    this.searched = this.#table<1>('searched');
   }
 
   #table<Value>(name: string) {
@@ -177,6 +186,20 @@ export class Tables {
     }
     batch.put(unit, time, { sublevel: this.access });
     batch.put(recencyKey(time, unit), 1, { sublevel: this.recency });
+  }
+
+  /** Raises the last pulls of units that exist. Not synced: a loss costs no image. */
+  async writePulls(pulls: ReadonlyMap<string, number>): Promise<void> {
+    const known = await this.access.getMany([...pulls.keys()]);
+    const put = (batch: Batch): void => {
+      for (const [position, [unit, time]] of [...pulls].entries()) {
+        const earlier = known[position];
+        // The unit may have been evicted meanwhile.
+        if (earlier === undefined || earlier >= time) continue;
+        this.putAccess(batch, unit, time, earlier);
+      }
+    };
+    await this.write(put, { sync: false });
   }
 
   /** Writes after it fail. */

@@ -108,7 +108,8 @@ export class Checkup {
     if (!config.url.startsWith('https:')) return skipped(TEXTS.plainHttp);
     if (!this.#connection) return NOT_REACHED;
     const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(timing.connectMs)]);
-    return checkTls(config, this.#connection.socket, { signal, clock });
+    const secureContext = this.#transport.trust.contexts.of('registry');
+    return checkTls(config, this.#connection.socket, { signal, clock, secureContext });
   }
 
   async #ping(): Promise<Outcome> {

@@ -2,6 +2,7 @@ import PQueue from 'p-queue';
 import packageJson from '../../../package.json' with { type: 'json' };
 import type { Finding, UpstreamReport } from '../../api/status-api.ts';
 import type { Config } from '../../config/config.ts';
+import { Authorities } from '../../net/authorities.ts';
 import { DEFAULT_TIMING, type Timing } from '../../net/timing.ts';
 import { Via } from '../../net/via.ts';
 import { createLog } from '../../observe/log.ts';
@@ -43,6 +44,7 @@ export async function* examineUpstreams(
     log: createLog({ level: 'silent' }),
     userAgent: `entrepot/${packageJson.version}`,
     via: new Via(),
+    authorities: new Authorities({ failed: () => {}, renewed: () => {} }),
   };
   const queue = new PQueue({ concurrency: AT_A_TIME });
   const reports = Object.values(config.upstreams).map((upstream) => ({

@@ -1,10 +1,10 @@
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
+import { connect, type PeerCertificate, type SecureContext, type TLSSocket } from 'node:tls';
 import { timeUntil, type Clock } from '../../time/clock.ts';
 import type { UpstreamConfig } from '../../config/config.ts';
 import { endpointOf, formatEndpoint } from '../../net/connection.ts';
-import { isUnknownAuthority, secureContextOf } from '../../net/authorities.ts';
+import { isUnknownAuthority } from '../../net/authorities.ts';
 import { printable } from '../secrets.ts';
 import { failed, keyOf, ok, warning, type Outcome } from './finding.ts';
 import { TEXTS } from '../texts.ts';
@@ -12,6 +12,8 @@ import { TEXTS } from '../texts.ts';
 export interface TlsOptions {
   readonly signal: AbortSignal;
   readonly clock: Clock;
+  /** Whom the transport trusts, and what it shows. */
+  readonly secureContext: SecureContext;
 }
 
 const DAY_MS = 86_400_000;
@@ -20,11 +22,11 @@ const FEW_DAYS = 14;
 export async function checkTls(
   config: UpstreamConfig,
   socket: Duplex,
-  { signal, clock }: TlsOptions,
+  options: TlsOptions,
 ): Promise<Outcome> {
   let secured: TLSSocket;
   try {
-    secured = await shakeHands(config, socket, signal);
+    secured = await shakeHands(config, socket, options);
   } catch (error) {
     return explainHandshake(error, config);
   }
@@ -34,13 +36,13 @@ export async function checkTls(
   secured.destroy();
   const fault = secured.authorized ? undefined : explainFault(String(code), certificate, config);
   if (config.tls.insecure) return describeUnchecked(fault, config);
-  return fault ?? describe(certificate, config, clock);
+  return fault ?? describe(certificate, config, options.clock);
 }
 
 async function shakeHands(
   config: UpstreamConfig,
   socket: Duplex,
-  signal: AbortSignal,
+  { signal, secureContext }: TlsOptions,
 ): Promise<TLSSocket> {
   const { host } = endpointOf(new URL(config.url));
   const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -49,7 +51,7 @@ async function shakeHands(
     socket,
     host,
     ...(isIP(host) === 0 && { servername: host }),
-    secureContext: secureContextOf(config.tls, 'registry'),
+    secureContext,
     ALPNProtocols: ['http/1.1'],
     rejectUnauthorized: false,
   });
