@@ -370,3 +370,33 @@ test('a refusal that is encoded is told in the words of the registry', async (t)
   const refused = await ask('manifests/v1');
   t.true(refused.body.toString().includes('not on a Sunday'));
 });
+
+for (const [header, by] of [
+  ['aws-chunked', asItIs],
+  ['gzip', asItIs],
+  ['gzip', gzipSync],
+] as const) {
+  const what = `${by === asItIs ? 'raw' : 'encoded'} bytes as ${header}`;
+  test(`${what}: a parent mirror and its child have them right, and serve them offline`, async (t) => {
+    const world = await setUp(t);
+    const { registry, mirror, image } = world;
+    registry.encode(/./, header, { ...always, by });
+    const storePath = await createTempFolder(t);
+    const child = async (url: string, offline: boolean): Promise<TestMirror> =>
+      startMirror(t, { storePath, offline, upstreams: { [UPSTREAM]: { url, hydrate: 'off' } } });
+    const asker = (of: TestMirror) => async (path: string) => get(`${of.url}${PATH}/${path}`);
+    const online = await child(mirror.url, false);
+    await pull(t, { ...world, ask: asker(online) });
+    await idle(online);
+    t.deepEqual(blobRequests(world), ONE_FETCH);
+    await online.stop();
+    const held = await child('http://127.0.0.1:1', true);
+    const manifest = await asker(held)('manifests/v1');
+    t.deepEqual(manifest.body, image.manifest.bytes);
+    t.is(manifest.headers['content-type'], image.manifest.mediaType);
+    for (const { digest, bytes } of image.blobs) {
+      const { headers, body } = await asker(held)(`blobs/${digest}`);
+      t.deepEqual([body, headers['content-encoding']], [bytes, undefined]);
+    }
+  });
+}

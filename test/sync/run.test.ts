@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import test from 'ava';
 import type { SyncProblem } from '../../src/api/sync-api.ts';
 import { until } from '../helpers/until.ts';
@@ -357,3 +358,29 @@ test('a tag that HEADs for ever say not to have moved is synced a day later', as
   t.is((await site.run()).images.kept, 1);
   t.deepEqual((await site.manifest(REPOSITORY, 'v1')).body, moved.manifest.bytes);
 });
+
+for (const [header, isEncoded] of [
+  ['aws-chunked', false],
+  ['gzip', false],
+  ['gzip', true],
+] as const) {
+  const what = isEncoded ? 'encoded' : 'raw';
+  test(`${what} bytes as ${header} under a wrong type are synced right, with one fetch each`, async (t) => {
+    const site = await Site.start(t, { rules: [named('v1')] });
+    const { registry } = site;
+    const app = image('app');
+    registry.addImage(REPOSITORY, 'v1', app, { name: 'app' });
+    const by = isEncoded ? gzipSync : (bytes: Buffer) => bytes;
+    registry.encode(/./, header, { times: Infinity, by });
+    registry.contentType(/manifests/, 'text/plain', { times: Infinity });
+    t.true((await site.run()).isOk);
+    t.deepEqual(
+      site.asked().filter((line) => line.includes('/blobs/')),
+      [`GET /v2/${REPOSITORY}/blobs/<app.config>`, `GET /v2/${REPOSITORY}/blobs/<app.layer0>`],
+    );
+    t.is((await site.sync.status()).images[0]?.state, 'ready');
+    const manifest = await site.manifest(REPOSITORY, 'v1');
+    t.is(manifest.headers['content-type'], app.manifest.mediaType);
+    t.deepEqual((await site.blob(REPOSITORY, app.layer(0).digest)).body, app.layer(0).bytes);
+  });
+}
