@@ -71,7 +71,7 @@ test('a rule that matches nothing is an exit code of plan, run and status', asyn
       parts: { pause: async () => setImmediate() },
     });
     t.is(code, 1, command);
-    t.regex(stdout, /sync\.rules\[0\] +hub\.example\/library\/app +no tag of the list matches/);
+    t.regex(stdout, /hub\.example\/library\/app +sync\.rules\[0\] +no tag of the list matches/);
   }
 });
 
