@@ -1,9 +1,12 @@
+import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
 import type { ServerStatus, UpstreamStatus } from '../../src/api/status-api.ts';
 import type { AuthOptions } from '../helpers/fake-token-server.ts';
 import { get } from '../helpers/client.ts';
 import type { TestMirror } from '../helpers/mirror.ts';
 import { UPSTREAM, startScene } from '../helpers/scene.ts';
+import { runStoreCommand } from '../cli/run-store-command.ts';
+import { rule, syncConfig } from '../sync/rules.ts';
 
 const REFUSED = 'the upstream refuses the login of an account';
 const TAKEN = 'the upstream takes the login of the account again';
@@ -93,4 +96,23 @@ test('an upstream that was never asked is not up: its state is unknown and its m
   t.is((await manifest('latest')).status, 200);
   t.is((await statusOf(mirror))?.state, 'up');
   t.deepEqual(await metricsOf(mirror), [1, undefined]);
+});
+
+test('a wrong password that only sync meets shows in status, metrics and one warning too', async (t) => {
+  const auth = { kind: 'bearer', username: 'robot', password: 'of-today' } as const;
+  const { mirror, registry } = await startScene(t, {
+    registry: { auth },
+    upstream: { credentials: { username: 'robot', password: 'of-yesterday' } },
+    sync: syncConfig([rule('library/app', { tags: { names: ['latest'] } })]),
+  });
+  const admin = new URL(mirror.server.adminUrl).host;
+  const parts = { pause: async () => setImmediate() };
+  const run = await runStoreCommand(t, ['sync', 'run'], { admin, parts });
+  t.is(run.code, 1);
+  const said = `the token service ${registry.host} answered 401 to the configured credentials`;
+  t.true(run.stdout.includes(said), run.stdout);
+  const { stdout } = await runStoreCommand(t, ['status'], { admin });
+  t.regex(stdout, /^hub\.example +robot +login refused since \S+Z: the token service .* up$/m);
+  t.deepEqual(await metricsOf(mirror), [1, 1]);
+  t.is(mirror.log.filter(({ msg }) => msg === REFUSED).length, 1);
 });
