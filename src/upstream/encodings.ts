@@ -11,6 +11,8 @@ export interface AskedBlob {
   readonly digest: Digest;
   /** As its descriptor says it. */
   readonly size: number | undefined;
+  /** Of what the storage keeps, as its answer to a range says it; asked for where nothing else tells. */
+  readonly findKept?: () => Promise<number | undefined>;
 }
 
 /** More than the storage hosts of any registry; a host that is forgotten costs one more guess. */
@@ -24,19 +26,23 @@ const FREE_BYTES = 16 * 1024 * 1024;
 
 /**
  * Whether blobs whose answer names a compression are compressed: many stores repeat the header of an
- * upload over bytes that are the blob's own. A length that is the descriptor's tells; without both it
- * is guessed, the digest decides, and its word is remembered by host.
+ * upload over bytes that are the blob's own. A length that is the descriptor's tells. Without a length one
+ * byte is asked for by range, whose answer says how many there are. What is guessed even so the digest
+ * decides, and its word is remembered by host.
  */
 export class Encodings {
   /** Whether the header is true. */
   readonly #hosts = new LRUCache<string, boolean>({ max: MAX_HOSTS });
 
   /** A 200. */
-  body(response: RegistryResponse, asked: AskedBlob): BlobBody {
+  async body(response: RegistryResponse, asked: AskedBlob): Promise<BlobBody> {
     const { codings, headers } = response;
     const length = parseLength(headers['content-length']);
     if (codings.length === 0) return bodyOf(response, { size: length });
-    const reading = this.#read(response.url.host, { length, size: asked.size });
+    const { host } = response.url;
+    const isUntold = length === undefined && asked.size !== undefined && !this.#hosts.has(host);
+    const kept = isUntold ? await asked.findKept?.() : undefined;
+    const reading = this.#read(host, { length, size: asked.size, kept });
     const { isDecoded, isGuess } = reading;
     const chunks = isDecoded ? decoded(response, codings, asked) : response.chunks;
     const size = asked.size ?? (isDecoded || isGuess ? undefined : length);
@@ -52,13 +58,14 @@ export class Encodings {
 
   #read(
     host: string,
-    { length, size }: { length?: number | undefined; size: number | undefined },
+    { length, size, kept }: Record<'length' | 'size' | 'kept', number | undefined>,
   ): Reading {
     const known = this.#hosts.get(host);
     const isSure = length !== undefined && size !== undefined;
     const isGuess = !isSure && known === undefined;
     // What a proxy encodes on the way has no length; what a store keeps has.
-    const isDecoded = isSure ? length !== size : (known ?? length === undefined);
+    const isLikely = kept === undefined ? length === undefined : kept !== size;
+    const isDecoded = isSure ? length !== size : (known ?? isLikely);
     const settle = (isRight: boolean): void => {
       if (isRight) this.#hosts.set(host, isDecoded);
       else if (isGuess) this.#hosts.set(host, !isDecoded);

@@ -174,7 +174,35 @@ export class HttpUpstream implements Upstream {
     if (response.status === 404) return undefined;
     const size = response.codings.length > 0 ? await this.#sizeOf(response, findSize) : undefined;
     if (response.status === 206) return this.#partialBody(response, start, size);
-    return this.#encodings.body(response, { digest, size });
+    return this.#encodings.body(response, {
+      digest,
+      size,
+      findKept: async () => this.#keptSize(repository, digest, demand),
+    });
+  }
+
+  /** Of which the encoded answer is made; `undefined` where a range is not one of an encoding. */
+  async #keptSize(
+    repository: Repository,
+    digest: Digest,
+    demand: Demand,
+  ): Promise<number | undefined> {
+    try {
+      const { status, headers, codings, ...response } = await this.#client.send({
+        kind: 'blob',
+        method: 'GET',
+        ...this.#target(repository, `blobs/${digest}`),
+        headers: { range: 'bytes=0-0' },
+        demand,
+        attempts: 1,
+      });
+      response.discard();
+      const isOfEncoding = status === 206 && codings.length > 0;
+      return isOfEncoding ? parseContentRange(headers['content-range'])?.size : undefined;
+    } catch {
+      // The answer that is under way says more.
+      return undefined;
+    }
   }
 
   async listTags(repository: Repository, demand: Demand = INTERACTIVE): Promise<Tag[] | undefined> {

@@ -131,23 +131,29 @@ for (const [what, by] of [
   ['encoded', gzipSync],
 ] as const) {
   const bothWays = `${what} bytes as gzip without a length`;
-  test(`${bothWays}: a wrong guess costs one fetch, and none of the next blob`, async (t) => {
-    const world = await setUp(t);
-    const { registry, image, ask } = world;
-    await ask('manifests/v1');
-    registry.encode(/blobs/, 'gzip', { ...always, by });
-    registry.omitHeaders(/blobs/, ['content-length'], always);
-    const other = registry.addBlob(REPOSITORY, buildBlob('other', 500), { name: 'other' });
-    for (const blob of [image.layer(0), image.layer(1), other]) {
-      t.deepEqual((await ask(`blobs/${blob.digest}`)).body, blob.bytes);
-    }
-    const first = `GET ${PATH}/blobs/<app.layer0>`;
-    t.deepEqual(blobRequests(world), [
-      ...(what === 'raw' ? [first, first] : [first]),
-      `GET ${PATH}/blobs/<app.layer1>`,
-      `GET ${PATH}/blobs/<other>`,
-    ]);
-  });
+  for (const hasRanges of [true, false]) {
+    const cost = hasRanges ? 'a byte by range tells, once' : 'a wrong guess costs one fetch';
+    test(`${bothWays}: ${cost}, and nothing of the next blob`, async (t) => {
+      const world = await setUp(t);
+      const { registry, image, ask } = world;
+      await ask('manifests/v1');
+      registry.encode(/blobs/, 'gzip', { ...always, by });
+      registry.omitHeaders(/blobs/, ['content-length'], always);
+      if (!hasRanges) registry.ignoreRange(/blobs/, always);
+      const other = registry.addBlob(REPOSITORY, buildBlob('other', 500), { name: 'other' });
+      for (const blob of [image.layer(0), image.layer(1), other]) {
+        t.deepEqual((await ask(`blobs/${blob.digest}`)).body, blob.bytes);
+      }
+      const first = `GET ${PATH}/blobs/<app.layer0>`;
+      t.deepEqual(blobRequests(world), [
+        first,
+        `${first} bytes=0-0`,
+        ...(what === 'raw' && !hasRanges ? [first] : []),
+        `GET ${PATH}/blobs/<app.layer1>`,
+        `GET ${PATH}/blobs/<other>`,
+      ]);
+    });
+  }
 
   test(`${what} bytes as gzip of a size that nobody knows: the same`, async (t) => {
     const world = await setUp(t);
@@ -241,7 +247,7 @@ test('no client completes what is wrong both ways, and each way is tried once', 
   await t.throwsAsync(ask(`blobs/${image.layer(0).digest}`), { instanceOf: TruncatedError });
   await idle(mirror);
   const line = `GET ${PATH}/blobs/<app.layer0>`;
-  t.deepEqual(blobRequests(world), [line, line]);
+  t.deepEqual(blobRequests(world), [line, `${line} bytes=0-0`, line]);
   registry.heal();
   t.deepEqual((await ask(`blobs/${image.layer(0).digest}`)).body, image.layer(0).bytes);
 });
@@ -343,19 +349,33 @@ test('what another upstream brought is shown by the whole where ranges are of an
   t.deepEqual(asked, [`HEAD ${line}`, ...ranges, `GET ${line}`, `GET ${line}`]);
 });
 
-test('without room a wrong guess cuts its client short, and the next one has it right', async (t) => {
+test('without room a byte by range tells how a blob without a length is to be read', async (t) => {
   const layer = store(gzipSync(randomBytes('large', 2_000_000)));
   const world = await setUp(t, { layers: [layer], store: { maxBytes: 1_000_000 } });
   const { registry, ask, mirror } = world;
   await ask('manifests/v1');
   registry.encode(/blobs/, 'gzip', { ...always, by: asItIs });
   registry.omitHeaders(/blobs/, ['content-length'], always);
-  await t.throwsAsync(ask(`blobs/${layer.digest}`), { instanceOf: TruncatedError });
-  await idle(mirror);
-  t.deepEqual((await ask(`blobs/${layer.digest}`)).body, layer.bytes);
+  t.true((await ask(`blobs/${layer.digest}`)).body.equals(layer.bytes));
   await idle(mirror);
   const line = `GET ${PATH}/blobs/<app.layer0>`;
-  t.deepEqual(blobRequests(world), [line, line]);
+  t.deepEqual(blobRequests(world), [line, `${line} bytes=0-0`]);
+});
+
+test('without room and ranges a wrong guess cuts its client short, and the next one has it right', async (t) => {
+  const layer = store(gzipSync(randomBytes('large', 2_000_000)));
+  const world = await setUp(t, { layers: [layer], store: { maxBytes: 1_000_000 } });
+  const { registry, ask, mirror } = world;
+  await ask('manifests/v1');
+  registry.encode(/blobs/, 'gzip', { ...always, by: asItIs });
+  registry.omitHeaders(/blobs/, ['content-length'], always);
+  registry.ignoreRange(/blobs/, always);
+  await t.throwsAsync(ask(`blobs/${layer.digest}`), { instanceOf: TruncatedError });
+  await idle(mirror);
+  t.true((await ask(`blobs/${layer.digest}`)).body.equals(layer.bytes));
+  await idle(mirror);
+  const line = `GET ${PATH}/blobs/<app.layer0>`;
+  t.deepEqual(blobRequests(world), [line, `${line} bytes=0-0`, line]);
 });
 
 test('a refusal that is encoded is told in the words of the registry', async (t) => {
