@@ -1,5 +1,5 @@
 // npm run test:again -- COUNT FILE…: runs these suites so many times in a row, beside a busy loop, and says
-// which tests failed how often.
+// which tests failed how often, and why.
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -21,7 +21,9 @@ process.exitCode = failures.size === 0 && rounds > 0 ? 0 : 1;
 async function run(): Promise<string[]> {
   const { promise, resolve } = Promise.withResolvers<string[]>();
   execFile(process.execPath, [AVA, ...files], { maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {
-    const lines = `${stdout}\n${stderr}`.split('\n').filter((line) => /^ {2}[✘×] /u.test(line));
+    const said = `${stdout}\n${stderr}`.split('\n').filter((line) => !/^ {2}✔ /u.test(line));
+    if (error) process.stdout.write(`${said.join('\n')}\n`);
+    const lines = said.filter((line) => /^ {2}[✘×] /u.test(line));
     resolve(error && lines.length === 0 ? ['no test ran'] : lines.map((line) => line.trim()));
   });
   return promise;

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import {
   brotliCompressSync,
   deflateRawSync,
@@ -17,8 +18,9 @@ import {
   type Image,
   type Stored,
 } from '../helpers/image.ts';
-import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
+import { createTempFolder, partialPath, startMirror, type TestMirror } from '../helpers/mirror.ts';
 import { idle, REPOSITORY, startScene, UPSTREAM } from '../helpers/scene.ts';
+import { until } from '../helpers/until.ts';
 
 const always = { times: Infinity } as const;
 const asItIs = (bytes: Buffer): Buffer => bytes;
@@ -223,6 +225,9 @@ test('a partial file of an encoded answer goes on after a restart', async (t) =>
   const stalled = registry.stall(layer, { after: 200_000 });
   const broken = get(`${first.url}${url}`).catch((error: unknown) => error);
   await stalled.arrived();
+  // What the registry has sent may still be on its way.
+  const partial = partialPath(storePath, layer.digest, UPSTREAM);
+  await until('a part is kept', async () => (await stat(partial)).size > 0);
   await first.abandon();
   t.true((await broken) instanceof Error);
   registry.clear();
