@@ -21,6 +21,8 @@ export interface ServerOptions {
   readonly clock?: Clock;
   /** Of clients; without them, as many as the descriptors of the process allow. */
   readonly connections?: number;
+  /** How long a client may take over the headers of a request. */
+  readonly headersMs?: number;
   /** Of answers to clients under way. */
   readonly answers?: AnswerLimits;
   readonly lookup?: LookupFunction | undefined;

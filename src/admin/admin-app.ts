@@ -38,9 +38,10 @@ export function createAdminApp(parts: AdminParts): Koa {
     ctx.body = parts.status();
   });
   addApiRoutes(router, parts);
-  return createApp(router, parts, ({ path, req }) => {
-    const host = hostOf(req);
-    if (!PUBLIC.has(path)) requireOwnHost(host, req, parts.host);
+  return createApp(router, parts, (ctx) => {
+    // Before the path is looked at, which Koa cannot of a target that is no URL.
+    const host = hostOf(ctx.req);
+    if (!PUBLIC.has(ctx.path)) requireOwnHost(host, ctx.req, parts.host);
   });
 }
 

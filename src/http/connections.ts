@@ -19,6 +19,8 @@ export interface WhenFull {
   readonly refuse: RequestListener;
   readonly connections?: number;
   readonly answers?: AnswerLimits;
+  /** For the headers of a request; 15 s unless given. */
+  readonly headersMs?: number;
 }
 
 interface Connection {

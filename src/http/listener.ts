@@ -14,6 +14,8 @@ import { TEXTS } from './texts.ts';
 const MAX_HEADER_BYTES = 64 * 1024;
 const HEADERS_TIMEOUT_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 30_000;
+/** Node's own is 30 s: a deadline would be three times as long as it says. */
+const DEADLINES_POLL_MS = 1_000;
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 /** Without a byte either way; longer than any client waits (containerd: 5 minutes). */
 const IDLE_TIMEOUT_MS = 10 * 60_000;
@@ -57,11 +59,13 @@ export class Listener {
     { serve, log, full }: { serve: RequestListener; log: Log; full: WhenFull | undefined },
   ) {
     this.#connections = new Connections(serve, full);
+    const headersTimeout = full?.headersMs ?? HEADERS_TIMEOUT_MS;
     const handle: RequestListener = (...exchange) => this.#connections.receive(...exchange);
     const options = {
       maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: HEADERS_TIMEOUT_MS,
+      headersTimeout,
       requestTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: DEADLINES_POLL_MS,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
       noDelay: true,
       // The application answers these in the error format of the spec.
@@ -71,7 +75,7 @@ export class Listener {
     this.#scheme = tls ? 'https' : 'http';
     if (tls) {
       const server = createHttpsServer(
-        { ...options, handshakeTimeout: HEADERS_TIMEOUT_MS, ...readCertificate(tls) },
+        { ...options, handshakeTimeout: headersTimeout, ...readCertificate(tls) },
         handle,
       );
       this.#server = server;

@@ -53,6 +53,7 @@ export interface MirrorOptions {
   readonly clock?: Clock;
   readonly connections?: number;
   readonly answers?: AnswerLimits;
+  readonly headersMs?: number;
   /** How names of other machines become addresses. */
   readonly lookup?: LookupFunction;
   readonly gate?: Gate;
@@ -120,6 +121,7 @@ export async function startMirror(
     ...(options.clock && { clock: options.clock }),
     ...(options.connections !== undefined && { connections: options.connections }),
     ...(options.answers && { answers: options.answers }),
+    ...(options.headersMs !== undefined && { headersMs: options.headersMs }),
     lookup: options.lookup,
     gate: options.gate,
   });

@@ -11,7 +11,12 @@ import { createCertificates } from '../helpers/certificate.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { get, rawRequest } from '../helpers/client.ts';
 import { buildImage, type Image } from '../helpers/image.ts';
-import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
+import {
+  createTempFolder,
+  startMirror,
+  type MirrorOptions,
+  type TestMirror,
+} from '../helpers/mirror.ts';
 import {
   assertSpecError,
   codeOf,
@@ -27,12 +32,16 @@ interface World {
   readonly port: number;
 }
 
-async function createWorld(t: ExecutionContext): Promise<World> {
+async function createWorld(
+  t: ExecutionContext,
+  options: Partial<MirrorOptions> = {},
+): Promise<World> {
   const registry = await FakeRegistry.start(t);
   const image = buildImage({ seed: 1, layers: [3000] });
   registry.addImage('app', 'v1', image);
   const mirror = await startMirror(t, {
     upstreams: { 'registry.example': { url: registry.url } },
+    ...options,
   });
   return { registry, mirror, image, port: Number(new URL(mirror.url).port) };
 }
@@ -609,12 +618,12 @@ test('clients that connect and say nothing do not keep the server from closing',
 });
 
 test('a slow or silent client is cut off by the deadlines of the listener', async (t) => {
-  const world = await createWorld(t);
+  const world = await createWorld(t, { headersMs: 500 });
   const begin = (text: string): { ended: Promise<string>; stop: () => void } => {
     const socket = connect({ host: '127.0.0.1', port: world.port });
     socket.write(text);
-    // One byte a second, as slowloris does: never idle, never done.
-    const drip = setInterval(() => text !== '' && socket.write('x'), 1000);
+    // Byte by byte, as slowloris does: never idle, never done.
+    const drip = setInterval(() => text !== '' && socket.write('x'), 100);
     const ended = receive(socket).finally(() => clearInterval(drip));
     return { ended, stop: () => socket.destroy() };
   };
