@@ -115,7 +115,7 @@ for (const path of ['/api/v1/sync/plan', '/api/v1/sync/run']) {
     sync.fault = OTHER_RULES;
     t.deepEqual(await post(path, { lock: LOCK }), {
       status: 400,
-      body: { error: 'the rules have changed since it was written', detail: 'lock.rules' },
+      body: { error: 'lock.rules: the rules have changed since it was written' },
     });
     t.deepEqual(lines, []);
   });

@@ -219,7 +219,7 @@ for (const command of ['plan', 'run']) {
     const admin = await startAdmin(t, sync);
     const file = join(createFolder(t, { 'plan.lock': documentOf(LOCK) }), 'plan.lock');
     const args = ['sync', command, '--locked', file];
-    const error = `the lock ${file}: the rules have changed since it was written: lock.rules`;
+    const error = `the lock ${file}: lock.rules: the rules have changed since it was written`;
     t.deepEqual(await runStoreCommand(t, args, { admin }), {
       code: 64,
       stdout: '',
