@@ -108,6 +108,7 @@ function measureAll(
 ): void {
   metrics.startAt(Object.keys(upstreams));
   metrics.measure(async () => {
+    await store.catalog.counted;
     const summary = await storeAdmin.summary();
     const origins = store.care.pins.list().map(({ origin }) => origin);
     metrics.store.show(store.care.bytes, summary, { origins, isReadOnly: store.blobs.isReadOnly });

@@ -203,10 +203,17 @@ export class Metrics extends Declarations {
     const content = ['manifest', 'blob'];
     this.start(this.cacheRequests, { upstream, kind: content, method: METHODS, result: RESULTS });
     this.start(this.cacheMisses, { upstream, kind: content, reason: MISS_REASONS });
+    this.start(this.httpRequests, {
+      kind: content,
+      method: METHODS,
+      code: ['200', '404', '429', '502'],
+    });
     this.start(this.httpResponseBytes, { upstream, kind: content, result: RESULTS });
     this.start(this.httpRequestSeconds, { kind: content, result: ['hit', 'miss'] });
     const asked = { upstream, kind: content, method: METHODS, purpose: PURPOSES };
     this.start(this.upstreamRequests, { ...asked, code: ['200', '429', 'error'] });
+    const client = { ...asked, method: ['GET'], purpose: ['client'] };
+    this.start(this.upstreamRequestSeconds, client);
     this.start(this.upstreamBytes, { upstream, kind: content, purpose: PURPOSES });
     this.start(this.tokenRequests, { upstream, result: ['ok', 'failed'] });
     this.start(this.downloads, { upstream, result: ['kept', 'passed', 'absent', 'failed'] });
@@ -240,8 +247,9 @@ export class Metrics extends Declarations {
     if (ofProcess) return;
     ofProcess = new Registry();
     collectDefaultMetrics({ register: ofProcess });
-    // Gauges whose names say that they are counters.
+    // They walk all that is open at each scrape, and half of them are gauges named as counters.
     for (const what of ['handles', 'requests', 'resources']) {
+      ofProcess.removeSingleMetric(`nodejs_active_${what}`);
       ofProcess.removeSingleMetric(`nodejs_active_${what}_total`);
     }
   }
