@@ -110,8 +110,11 @@ function measureAll(
   metrics.measure(async () => {
     await store.catalog.counted;
     const summary = await storeAdmin.summary();
+    const { last } = summary.verify;
+    const verifiedAt = last?.endedAt ?? (await store.catalog.findFigure('verified'));
     const origins = store.care.pins.list().map(({ origin }) => origin);
-    metrics.store.show(store.care.bytes, summary, { origins, isReadOnly: store.blobs.isReadOnly });
+    const { isReadOnly } = store.blobs;
+    metrics.store.show(store.care.bytes, summary, { origins, isReadOnly, verifiedAt });
   });
   metrics.measure(async () => sync.measure());
 }

@@ -15,7 +15,14 @@ interface Summary {
   readonly minFreeBytes: number;
   readonly freeBytes?: number;
   readonly state: string;
-  readonly verify: { readonly last?: { readonly endedAt: number } };
+}
+
+interface Beside {
+  /** Of each pin. */
+  readonly origins: readonly string[];
+  readonly isReadOnly: boolean;
+  /** Milliseconds since 1970. */
+  readonly verifiedAt: number | undefined;
 }
 
 /** What the store holds, what of its disk is left, and what care found in it. */
@@ -98,9 +105,9 @@ export class StoreMetrics extends Declarations {
   show(
     bytes: Readonly<Record<string, number>>,
     summary: Summary,
-    { origins, isReadOnly }: { readonly origins: readonly string[]; readonly isReadOnly: boolean },
+    { origins, isReadOnly, verifiedAt }: Beside,
   ): void {
-    const { freeBytes, verify } = summary;
+    const { freeBytes } = summary;
     for (const [state, count] of Object.entries(bytes)) this.bytes.set({ state }, count);
     this.blobs.set(summary.blobs);
     this.images.set(summary.images);
@@ -114,6 +121,6 @@ export class StoreMetrics extends Declarations {
       const own = origins.filter((each) => each.split(':', 1)[0] === origin);
       this.pins.set({ origin }, own.length);
     }
-    if (verify.last) this.verifiedAt.set(verify.last.endedAt / 1000);
+    if (verifiedAt !== undefined) this.verifiedAt.set(verifiedAt / 1000);
   }
 }

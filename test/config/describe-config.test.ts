@@ -6,6 +6,7 @@ import { createCertificates } from '../helpers/certificate.ts';
 
 const YAML = `
 listen: "[::]:5000"
+metrics: { listen: ":9101" }
 log: { level: warn, access: 12.5% }
 store: { path: /srv/entrepot, maxBytes: 1GB, pins: ["docker.io/library/nginx:1.27"], inUse: /srv/in-use }
 upstreams:
@@ -29,6 +30,8 @@ test('what is in force is told in the words of the file and without a secret', (
     text,
     `listen: "[::]:5000"
 admin: 127.0.0.1:5001
+metrics:
+  listen: 0.0.0.0:9101
 trustProxy: []
 log:
   level: warn

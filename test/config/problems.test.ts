@@ -102,6 +102,24 @@ test(tells, 'listen and admin cannot share a port', {
   says: ['admin: listen has port 5001 already; write another one'],
 });
 
+test(tells, 'metrics.listen has a port of its own', {
+  yaml: 'metrics: { listen: 10.0.0.1:5000 }\nadmin: 127.0.0.1:5000',
+  says: [
+    'admin: listen has port 5000 already; write another one',
+    'metrics.listen: listen has port 5000 already; write another one',
+  ],
+});
+
+test(tells, 'metrics.listen does not share the port of admin', {
+  yaml: 'metrics: { listen: :5001 }',
+  says: ['metrics.listen: admin has port 5001 already; write another one'],
+});
+
+test('metrics.listen may stand on a network', (t) => {
+  const { config } = load(t, { yaml: 'metrics: { listen: :9101 }' });
+  t.deepEqual(config.metrics, { listen: { host: '0.0.0.0', port: 9101 } });
+});
+
 test(tells, 'the store needs room and a known durability', {
   yaml: 'store: { path: "", maxBytes: 0, minFreeBytes: -1, durability: half }',
   says: [

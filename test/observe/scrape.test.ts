@@ -109,6 +109,13 @@ test('the first scrape of the next process shows the same gauges, with one count
   await manifest('latest');
   await blob(image.layer(0));
   await mirror.idle();
+  const verifying = await get(`${mirror.server.adminUrl}/api/v1/verify`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{}',
+  });
+  t.is(verifying.status, 202);
+  await mirror.logged('verified all that is held');
   const gauges = async (adminUrl: string): Promise<object> => {
     const scrape = await Scrape.of(adminUrl);
     const names = [
@@ -117,6 +124,7 @@ test('the first scrape of the next process shows the same gauges, with one count
       'store_limit_bytes',
       'store_min_free_bytes',
       'ready',
+      'verify_last_end_timestamp_seconds',
     ];
     return {
       ...Object.fromEntries(names.map((name) => [name, scrape.sum(name)])),

@@ -145,7 +145,11 @@ export class Scrubber {
       tell();
     }
     const damaged = await Promise.all(healing);
-    this.#last = { startedAt, endedAt: now(), blobs, bytes, damaged };
+    const endedAt = now();
+    this.#last = { startedAt, endedAt, blobs, bytes, damaged };
+    await catalog
+      .recordFigure('verified', endedAt)
+      .catch((err: unknown) => log.error({ err }, 'the catalog could not be written'));
     log.info({ blobs, bytes, damaged: damaged.length }, 'verified all that is held');
   }
 

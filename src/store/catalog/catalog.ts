@@ -286,9 +286,9 @@ export interface Catalog {
 
 /**
  * What is to be known after a restart: the size of the `journal` when it was last written anew, and of the
- * largest content that a full store has `refused`.
+ * largest content that a full store has `refused`, and when all was last `verified`.
  */
-export type Figure = 'journal' | 'refused';
+export type Figure = 'journal' | 'refused' | 'verified';
 
 /**
  * What is evicted as one, as text: `upstream/repository digest` for a manifest of a repository, and
