@@ -1,4 +1,5 @@
-import { findGlob } from './glob.ts';
+import { findGlob, isGlob } from './glob.ts';
+import { imageMeant } from './image.ts';
 import { ConfigError, describeProblem } from './problems.ts';
 import {
   DEFAULT_UPSTREAM,
@@ -24,6 +25,7 @@ export function findConflicts(document: unknown): string[] {
   return [
     ...entries.flatMap(([name]) => nameProblems(name)),
     ...defaultUpstreamProblems(findUpstreamNames(document), defaultUpstream),
+    ...pinProblems(findUpstreamNames(document), document),
     ...hostProblems(entries),
     ...entries.flatMap(([name, upstream]) => patternProblems(name, mapOf(upstream))),
     ...entries.flatMap(([name, upstream]) => regionProblems(name, mapOf(upstream))),
@@ -57,6 +59,18 @@ function defaultUpstreamProblems(names: string[] | undefined, written: unknown):
   const remedy = names.length === 0 ? TEXTS.addOne : TEXTS.oneOf({ names: names.join(', ') });
   const which = written === undefined ? TEXTS.itsDefault({ name }) : name;
   return [describeProblem(['defaultUpstream'], TEXTS.noUpstream({ name: which, remedy }))];
+}
+
+/** A pin of a registry that no request can mean keeps nothing. One that is written wrongly is the schema's. */
+function pinProblems(names: string[] | undefined, document: unknown): string[] {
+  const { pins } = mapOf(mapOf(document)['store']);
+  return (names && Array.isArray(pins) ? pins : []).flatMap((pin: unknown, position) => {
+    const image = typeof pin === 'string' && findGlob(pin) ? imageMeant(pin) : undefined;
+    const [name = '', ...rest] = image?.split('/') ?? [];
+    if (!names || rest.length === 0 || isGlob(name) || names.includes(name)) return [];
+    const remedy = TEXTS.addOrOneOf({ names: names.join(', ') });
+    return [describeProblem(['store', 'pins', position], TEXTS.noUpstream({ name, remedy }))];
+  });
 }
 
 function hostProblems(upstreams: readonly [string, unknown][]): string[] {
@@ -128,11 +142,12 @@ function repositoryPatternMeant(registry: string, pattern: string): string {
   return below === '*' ? '**' : `library/${below}`;
 }
 
-/** `${NAME}` is put in by other programs. Names of accounts may look like it, and secrets have their own problem. */
+/** `${NAME}` and `$NAME` are put in by other programs. Names of accounts may look like it, and secrets have their own problem. */
 function variableProblems(value: unknown, path: readonly (string | number)[]): string[] {
   if (typeof value === 'string') {
-    const [text, name] = /\$\{([A-Za-z_]\w*)[^}]*\}/.exec(value) ?? [];
-    if (text === undefined || name === undefined || path[2] === 'credentials') return [];
+    const [, braced, plain] = /\$(?:\{([A-Za-z_]\w*)[^}]*\}|([A-Z][A-Z0-9_]+))/.exec(value) ?? [];
+    const name = braced ?? plain;
+    if (name === undefined || path[2] === 'credentials') return [];
     return [describeProblem(path, TEXTS.variable({ name }))];
   }
   if (Array.isArray(value)) {

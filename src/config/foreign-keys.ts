@@ -48,7 +48,7 @@ export const FOREIGN_KEYS: readonly ForeignKeys[] = [
   },
   {
     at: '',
-    keys: 'auth auths configs credentials login password token user username',
+    keys: 'auth auths authentication configs credentials login password token user username',
     write: `upstreams: { docker.io: { ${ACCOUNT} } }`,
   },
   {
@@ -162,6 +162,12 @@ export const FOREIGN_KEYS: readonly ForeignKeys[] = [
     keys: 'auth',
     write: 'username: NAME, password: { file: PATH }',
   },
+
+  ...['store', 'sync', 'sync.rules.[]'].map((at) => ({
+    at,
+    keys: 'auth auths authentication login password token user username',
+    say: TEXTS.unknownKeyAtTop({ right: `upstreams: { REGISTRY: { ${ACCOUNT} } }` }),
+  })),
 
   // sync
   {

@@ -18,8 +18,11 @@ export function imageMeant(text: string): string | undefined {
   const isRegistry = /[.:]|^localhost$/i.test(first);
   const registry = isRegistry ? registryNameMeant(first) : DOCKER_HUB;
   if (registry === undefined) return undefined;
+  const path = isRegistry ? plain.slice(slash + 1) : plain;
+  // The pages of Docker Hub stand under `_/` and `r/`.
+  const isPage = /\.docker\.com$/i.test(first);
   const [, repository = '', reference = ''] =
-    /^([^:@]*)(.*)$/s.exec(isRegistry ? plain.slice(slash + 1) : plain) ?? [];
+    /^([^:@]*)(.*)$/s.exec(isPage ? path.replace(/^[_r]\//, '') : path) ?? [];
   const isShort = registry === DOCKER_HUB && repository !== '' && !/\/|\*\*/.test(repository);
   return `${registry}/${isShort ? 'library/' : ''}${repository.toLowerCase()}${reference}`;
 }

@@ -4,7 +4,11 @@ import { TEXTS } from './texts.ts';
 import { converted } from './section.ts';
 
 /** A quantity as the file has it: its written form, for editors, and the number that it is. */
-export function quantity(form: RegExp, parse: (text: string) => number, error: string) {
+export function quantity(
+  form: RegExp,
+  parse: (text: string) => number,
+  error: string | ((issue: { readonly input: unknown }) => string),
+) {
   return z.string({ error }).meta({ pattern: form.source }).transform(converted(parse));
 }
 
@@ -46,33 +50,35 @@ function rightSizes(text: string): string[] {
   return /b$/i.test(text) ? [decimal!] : [decimal!, of1024!];
 }
 
-/** A size without a unit that is less than this many bytes is not meant in bytes. */
-const LEAST_BARE_BYTES = 1_000_000;
-
-/** A size of the store. A small number without a unit is refused: nobody means 100 bytes by `100`. */
-export const storeSizeSchema = z
-  .union(
-    [
-      z.string().meta({ pattern: `^0$|^\\d{7,}$|${WITH_UNIT.source}` }),
-      z.literal(0),
-      z.number().min(LEAST_BARE_BYTES, { error: ({ input }) => bareSize(String(input)) }),
-    ],
-    { error: TEXTS.size },
-  )
-  .transform(converted(parseStoreSize));
-
-function parseStoreSize(size: string | number): number {
-  const bytes = parseByteSize(size);
-  const isBare = !WITH_UNIT.test(String(size));
-  if (isBare && bytes > 0 && bytes < LEAST_BARE_BYTES)
-    throw new ConfigError([bareSize(String(size))]);
-  return bytes;
+/**
+ * A size of the store. A number without a unit that has fewer digits than a number of bytes could
+ * sensibly have is refused: nobody means 100 bytes by `100`.
+ */
+export function storeSizeSchema(leastDigits: number) {
+  const least = 10 ** (leastDigits - 1);
+  const parse = (size: string | number): number => {
+    const bytes = parseByteSize(size);
+    const isBare = !WITH_UNIT.test(String(size));
+    if (isBare && bytes > 0 && bytes < least) throw new ConfigError([bareSize(String(size))]);
+    return bytes;
+  };
+  return z
+    .union(
+      [
+        z.string().meta({ pattern: `^0$|^\\d{${leastDigits},}$|${WITH_UNIT.source}` }),
+        z.literal(0),
+        z.number().min(least, { error: ({ input }) => bareSize(String(input)) }),
+      ],
+      { error: TEXTS.size },
+    )
+    .transform(converted(parse));
 }
 
 function bareSize(text: string): string {
   if (!(Number(text) > 0)) return TEXTS.notThis({ advice: TEXTS.size, text });
-  // 102400 is 100 GiB in MiB.
-  const unit = Number(text) < 10_000 ? 'GiB' : 'MiB';
+  // 102400 is 100 GiB in MiB, 104857600 in KiB.
+  const amount = Number(text);
+  const unit = amount < 10_000 ? 'GiB' : amount < 1_000_000 ? 'MiB' : 'KiB';
   return TEXTS.sizeBare({ text, right: `${text}${unit}` });
 }
 
@@ -188,7 +194,10 @@ export const durationOrForever = quantity(
 export const SHARE = /^(\d{1,3}(?:\.\d+)?)%$/;
 
 /** A share such as `20%`, as a number from 0 to 1. */
-export const shareSchema = quantity(SHARE, parseShare, TEXTS.share);
+export const shareSchema = quantity(SHARE, parseShare, ({ input }) => {
+  if (typeof input !== 'number' || !(input > 0 && input <= 100) || input === 1) return TEXTS.share;
+  return TEXTS.writeName({ name: formatShare(input < 1 ? input : input / 100) });
+});
 
 function parseShare(text: string): number {
   const share = Number(SHARE.exec(text)?.[1]) / 100;

@@ -86,7 +86,7 @@ function storeSchema(source: Source) {
       .transform((path) => resolve(source.directory, path))
       .prefault('./data')
       .describe('Folder of the store.'),
-    maxBytes: storeSizeSchema
+    maxBytes: storeSizeSchema(10)
       .refine((bytes) => bytes > 0, TEXTS.sizeAboveZero)
       .prefault('100GiB')
       .describe('Most bytes below path. Above it, images not pulled for longest go.'),
@@ -94,7 +94,7 @@ function storeSchema(source: Source) {
       .refine((share) => share > 0, TEXTS.shareAboveZero)
       .prefault('50%')
       .describe('Most of maxBytes for one blob. A larger one is passed through and not kept.'),
-    minFreeBytes: storeSizeSchema
+    minFreeBytes: storeSizeSchema(7)
       .prefault('2GiB')
       .describe('Bytes of the disk to leave free; images go for it too.'),
     durability: z

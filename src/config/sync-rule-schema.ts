@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { DIGEST } from '../oci/digest.ts';
 import { isRepository } from '../oci/reference.ts';
-import { ConfigError } from './problems.ts';
+import { ConfigError, repeated } from './problems.ts';
 import { durationOrForever } from './quantity.ts';
 import { isGlob, parseGlob } from './glob.ts';
 import { imageMeant } from './image.ts';
@@ -104,7 +104,7 @@ export const ruleDefaultsSchema = z
   .transform((value): RuleDefaults => value ?? {});
 
 export function ruleSchema({ upstreams }: Source) {
-  return z.strictObject({
+  const shape = {
     image: z
       .string(TEXTS.image)
       .meta({ pattern: `${registryForm('/')}[^:@]+$` })
@@ -118,6 +118,12 @@ export function ruleSchema({ upstreams }: Source) {
       .default([])
       .describe('Digests that are wanted besides tags.'),
     ...common,
+  };
+  return z.strictObject(shape, {
+    error: ({ code, input }) =>
+      code === 'invalid_type' && typeof input === 'string'
+        ? TEXTS.mapWith({ key: 'image', value: repeated(input) })
+        : undefined,
   });
 }
 
@@ -170,11 +176,13 @@ const MAX_LENGTH = 255;
  */
 function parseSyncImage(text: string, upstreams?: readonly string[]): string {
   if (text.length > MAX_LENGTH) throw new ConfigError([TEXTS.tooLong({ most: MAX_LENGTH })]);
+  if (text.startsWith('^')) parseGlob(text);
   const slash = text.indexOf('/');
   const [registry, repository] = [text.slice(0, Math.max(slash, 0)), text.slice(slash + 1)];
   if (isGlob(registry)) throw new ConfigError([TEXTS.imageRegistryGlob]);
-  if (!/[.:]/.test(registry) && registry !== 'localhost') {
-    const image = imageMeant(text.replace(/[:@].*$/, ''));
+  const isAddress = /^[a-z]+:\/\//i.test(text);
+  if (isAddress || (!/[.:]/.test(registry) && registry !== 'localhost')) {
+    const image = imageMeant(text.replace(/(?<=[^/:]\/?[^/:]*)[:@][^/]*$/, ''));
     throw new ConfigError([TEXTS.imageMeant({ image: image ?? text })]);
   }
   if (repository.includes('@')) throw new ConfigError([TEXTS.imageWithDigest]);
@@ -182,7 +190,7 @@ function parseSyncImage(text: string, upstreams?: readonly string[]): string {
   const name = registryNameMeant(registry);
   if (name === undefined) throw new ConfigError([TEXTS.registryName]);
   if (name !== registry) {
-    throw new ConfigError([TEXTS.writeName({ name: `${name}/${repository}` })]);
+    throw new ConfigError([TEXTS.writeName({ name: imageMeant(text) ?? name })]);
   }
   if (upstreams?.includes(name) === false) {
     throw new ConfigError([
@@ -190,7 +198,15 @@ function parseSyncImage(text: string, upstreams?: readonly string[]): string {
     ]);
   }
   if (isGlob(repository)) parseGlob(repository);
-  else if (!isRepository(repository)) throw new ConfigError([TEXTS.imageRepository]);
+  else if (!isRepository(repository)) throw new ConfigError([repositoryAdvice(text, repository)]);
   const isShort = name === DOCKER_HUB && isRepository(repository) && !repository.includes('/');
   return `${name}/${isShort ? `library/${repository}` : repository}`;
+}
+
+/** Throws where it is a regular expression, with the pattern that it means. */
+function repositoryAdvice(text: string, repository: string): string {
+  if (/[$^]/.test(repository)) parseGlob(repository);
+  const isInCapitals = isRepository(repository.toLowerCase());
+  const image = isInCapitals ? imageMeant(text) : undefined;
+  return image === undefined ? TEXTS.imageRepository : TEXTS.writeName({ name: image });
 }

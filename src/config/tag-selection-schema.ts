@@ -103,6 +103,8 @@ function checkNames({ names, exclude }: TagSelection, context: z.RefinementCtx):
 function checkTag(text: string): string {
   if (isTag(text)) return text;
   const advice = TEXTS.tag;
+  const isRegex = /^\^|[^}]\$$|\.[*+]|\\/.test(text);
+  if (isRegex) throw new ConfigError([TEXTS.tagIsRegex({ advice, text })]);
   throw new ConfigError([isGlob(text) ? TEXTS.tagIsGlob({ advice, text }) : advice]);
 }
 

@@ -190,6 +190,8 @@ export const TEXTS = {
   tags: 'write a tag, a list of tags, or a map of names, globs, regex, semver, newest and exclude',
   tagsEmpty: 'an empty list selects nothing; write a tag, or leave the key out for latest',
   tag: 'a tag has letters, digits, ".", "_" and "-", at most 128 of them',
+  tagIsRegex: ({ advice, text }: { advice: string; text: string }) =>
+    `${advice}; for an expression write regex: ['${text}']`,
   tagIsGlob: ({ advice, text }: { advice: string; text: string }) =>
     `${advice}; for a pattern write globs: ["${text}"]`,
   excluded: ({ pattern }: { pattern: string }) =>

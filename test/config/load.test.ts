@@ -129,7 +129,7 @@ store:
   maxBlobShare: 12.5%
   minFreeBytes: 0
   durability: rename
-  pins: [docker.io/library/nginx:1.27, 'ghcr.io/org/*:stable']
+  pins: [reg.example/library/nginx:1.27, 'reg.example/org/*:stable']
   inUse: lists/in-use
 defaultUpstream: reg.example
 upstreams:
@@ -171,7 +171,7 @@ upstreams:
       maxBlobShare: 0.125,
       minFreeBytes: 0,
       durability: 'rename',
-      pins: ['docker.io/library/nginx:1.27', 'ghcr.io/org/*:stable'],
+      pins: ['reg.example/library/nginx:1.27', 'reg.example/org/*:stable'],
       inUse: join(file, '../lists/in-use'),
     },
     defaultUpstream: 'reg.example',

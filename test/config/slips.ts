@@ -2,6 +2,7 @@
 export type Slip = readonly [yaml: string, path: string, right: string];
 
 const upstream = (keys: string) => `upstreams: { docker.io: { ${keys} } }`;
+const rule = (keys: string) => `sync: { rules: [{ ${keys} }] }`;
 const allow = (pattern: string) => upstream(`allow: ['**', '${pattern}']`);
 
 const SIZES: readonly Slip[] = [
@@ -9,6 +10,14 @@ const SIZES: readonly Slip[] = [
   ['store: { maxBytes: 10 }', 'store.maxBytes', '10GiB'],
   ["store: { maxBytes: '500' }", 'store.maxBytes', '500GiB'],
   ['store: { maxBytes: 102400 }', 'store.maxBytes', '102400MiB'],
+  ['store: { maxBytes: 50000 }', 'store.maxBytes', '50000MiB'],
+  ["store: { maxBytes: '104857600' }", 'store.maxBytes', '104857600KiB'],
+  ['store: { minFreeBytes: 2048 }', 'store.minFreeBytes', '2048GiB'],
+  ['store: { minFreeBytes: 50000 }', 'store.minFreeBytes', '50000MiB'],
+  ['store: { maxBlobShare: 50 }', 'store.maxBlobShare', 'write 50%'],
+  ['store: { maxBlobShare: 0.5 }', 'store.maxBlobShare', 'write 50%'],
+  ['sync: { releaseShare: 20 }', 'sync.releaseShare', 'write 20%'],
+  ['sync: { bandwidth: 100G }', 'sync.bandwidth', '100GB/s or 100GiB/s'],
   ['store: { minFreeBytes: 2 }', 'store.minFreeBytes', '2GiB'],
   ['store: { maxBytes: 100G }', 'store.maxBytes', '100GB or 100GiB'],
   ['store: { maxBytes: 1.5t }', 'store.maxBytes', '1.5TB or 1.5TiB'],
@@ -37,6 +46,10 @@ const PATTERNS: readonly Slip[] = [
     'upstreams.docker.io.tags.immutable[0]',
     '"^v1" is a regular expression, and patterns have *, ?, [a-z] and {a,b}; write v1*',
   ],
+  [rule("image: '^ghcr.io/org/.*'"), 'sync.rules[0].image', 'ghcr.io/org/**'],
+  [rule("image: 'ghcr.io/^org/app'"), 'sync.rules[0].image', 'org/app*'],
+  [rule("image: ghcr.io/org/a, tags: ['^v1']"), 'sync.rules[0].tags[0]', "regex: ['^v1']"],
+  [rule("image: ghcr.io/org/a, tags: '1\\.27.*'"), 'sync.rules[0].tags', "regex: ['1\\.27.*']"],
   ["store: { pins: ['ghcr.io/org/.*:v1'] }", 'store.pins[0]', 'ghcr.io/org/*:v1'],
 ];
 
@@ -45,6 +58,8 @@ const URLS: readonly Slip[] = [
   ...[
     'https://hub.docker.com',
     'https://hub.docker.com/r/library/nginx',
+    'https://cloud.docker.com',
+    'https://app.docker.com/repositories',
     'https://index.docker.io/v1/',
     'https://index.docker.io',
     'https://docker.io',
@@ -79,6 +94,7 @@ const URLS: readonly Slip[] = [
 const NAMES: readonly (readonly [wrong: string, right: string])[] = [
   ['hub.docker.com', 'docker.io'],
   ['registry.hub.docker.com', 'docker.io'],
+  ['cloud.docker.com', 'docker.io'],
   ['index.docker.io', 'docker.io'],
   ['https://index.docker.io/v1/', 'docker.io'],
   ['Docker.io', 'docker.io'],
@@ -191,6 +207,33 @@ const KEYS: readonly Slip[] = [
   [upstream('auth: aHVudGVyMg=='), 'upstreams.docker.io.auth', CREDENTIALS],
   [upstream('username: me'), 'upstreams.docker.io.username', CREDENTIALS],
   [upstream('password: hunter2'), 'upstreams.docker.io.password', CREDENTIALS],
+  ['authentication: {}', 'authentication', CREDENTIALS],
+  ['store: { auth: {} }', 'store.auth', CREDENTIALS],
+  ['sync: { auth: {} }', 'sync.auth', CREDENTIALS],
+  [rule('image: docker.io/org/a, auth: hunter2'), 'sync.rules[0].auth', CREDENTIALS],
+  [
+    rule('image: docker.io/org/a, insecure: true'),
+    'sync.rules[0].insecure',
+    'tls: { insecure: true }',
+  ],
+  ['store: { insecure: true }', 'store.insecure', 'tls: { insecure: true }'],
+  ['sync: { insecure: true }', 'sync.insecure', 'tls: { insecure: true }'],
+  [
+    upstream('insecure: true, url: "http://a.example"'),
+    'upstreams.docker.io.insecure',
+    'write tls: { insecure: true }',
+  ],
+  [upstream('store: /data'), 'upstreams.docker.io.store', 'write store: … at the top'],
+  [upstream('logLevel: debug'), 'upstreams.docker.io.logLevel', 'write log: { level: … }'],
+  ['sync: { logLevel: debug }', 'sync.logLevel', 'write log: { level: … }'],
+  ['store: { logLevel: debug }', 'store.logLevel', 'write log: { level: … }'],
+  [
+    rule('image: docker.io/org/a, logLevel: debug'),
+    'sync.rules[0].logLevel',
+    'write log: { level: … }',
+  ],
+  ['sync: { maxBytes: 100G }', 'sync.maxBytes', 'write store: { maxBytes: … }'],
+  [upstream('maxBytes: 100'), 'upstreams.docker.io.maxBytes', 'write store: { maxBytes: … }'],
   ['logLevel: debug', 'logLevel', 'write log: { level: info }'],
   ['log_level: debug', 'log_level', 'write log: { level: info }'],
   ['log: debug', 'log', 'write { level: debug }'],
@@ -244,6 +287,17 @@ const IMAGES: readonly Slip[] = [
   [pin('index.docker.io/library/nginx'), 'store.pins[0]', 'docker.io/library/nginx'],
   [pin('docker://docker.io/library/nginx'), 'store.pins[0]', 'docker.io/library/nginx'],
   [pin('https://hub.docker.com/org/app'), 'store.pins[0]', 'docker.io/org/app'],
+  [pin('hub.docker.com/r/org/app:1'), 'store.pins[0]', 'docker.io/org/app:1'],
+  [pin('https://hub.docker.com/_/nginx'), 'store.pins[0]', 'docker.io/library/nginx'],
+  [pin('other.example/org/app:1'), 'store.pins[0]', 'other.example is not under upstreams'],
+  [
+    `${pin('ghcr.io/org/app')}\n${upstream('hosts: []')}`,
+    'store.pins[0]',
+    'ghcr.io is not under upstreams; add it there, or write one of docker.io',
+  ],
+  [rule('image: hub.docker.com/r/org/app'), 'sync.rules[0].image', 'docker.io/org/app'],
+  [rule('image: https://hub.docker.com/_/nginx'), 'sync.rules[0].image', 'docker.io/library/nginx'],
+  [rule('image: ghcr.io/Org/App'), 'sync.rules[0].image', 'write ghcr.io/org/app'],
   ['sync: { rules: [{ image: nginx:1 }] }', 'sync.rules[0].image', 'docker.io/library/nginx'],
   [allow('docker.io/library/*'), 'upstreams.docker.io.allow[1]', 'library/*'],
   [allow('Index.docker.io:443/library/*'), 'upstreams.docker.io.allow[1]', 'library/*'],
@@ -275,11 +329,23 @@ const VARIABLES: readonly Slip[] = [
   [password('hunter2'), PASSWORD, 'write { file: PATH } or { env: VARIABLE }'],
   [password('$hunter2'), PASSWORD, 'write { file: PATH } or { env: VARIABLE }'],
   ['store: { path: "${DATA}/store" }', 'store.path', '${DATA}'],
+  ['store: { path: $DATA }', 'store.path', '${DATA}'],
+  ['listen: "${LISTEN}"', 'listen', '${LISTEN}'],
+  ['defaultUpstream: "${HUB}"', 'defaultUpstream', '${HUB}'],
+  [upstream('proxy: "${PROXY}"'), 'upstreams.docker.io.proxy', '${PROXY}'],
+  [rule('image: "${HUB}/org/app"'), 'sync.rules[0].image', '${HUB}'],
+  [rule('image: docker.io/org/app, tags: ["${TAG}"]'), 'sync.rules[0].tags[0]', '${TAG}'],
+  ['sync: { schedule: $CRON }', 'sync.schedule', '${CRON}'],
   [upstream('url: "https://${HOST}"'), 'upstreams.docker.io.url', '${HOST}'],
 ];
 
 /** A text where a map or a list is meant. */
 const SHAPES: readonly Slip[] = [
+  [
+    'sync: { rules: [docker.io/library/nginx] }',
+    'sync.rules[0]',
+    'write { image: docker.io/library/nginx }',
+  ],
   ['store: /srv/entrepot', 'store', 'write { path: /srv/entrepot }'],
   [
     'upstreams: { docker.io: https://parent.example/v2/docker.io }',

@@ -322,7 +322,7 @@ test(refuses, 'bandwidth: 5, jitter: 25h, concurrency: 0, releaseShare: 0.2', [
   'bandwidth: write a rate such as "20MiB/s"',
   'jitter: write at most 24h',
   'concurrency: write a whole number of 1 or more',
-  'releaseShare: write a share such as 20%, from 0% to 100%',
+  'releaseShare: write 20%',
 ]);
 test(refuses, 'releaseShare: 101%', [
   'releaseShare: write a share such as 20%, from 0% to 100%, not "101%"',
@@ -354,7 +354,7 @@ test(
   'write the digest under digests, and the image without it',
 );
 test(image, 'index.docker.io/library/node', 'write docker.io/library/node');
-test(image, 'ghcr.io/Org/app', LOWER);
+test(image, 'ghcr.io/Org/app', 'write ghcr.io/org/app');
 test(image, 'ghcr.io/', LOWER);
 test(image, 'ghcr.io//app', LOWER);
 test(image, 'ghcr.io/org/{a,b', '"org/{a,b" opens { and does not close it; write {a,b}');
