@@ -1,18 +1,18 @@
 import type { ByteRange, Content, Reader } from '../oci/content.ts';
 import type { Digest } from '../oci/digest.ts';
-import { isSameTarget, itemKey, type Target } from '../oci/reference.ts';
+import { isSameTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore, StoredBlob } from '../store/files/blob-store.ts';
 import type { AccessTimes, Health } from '../store/care/care.ts';
 import type { BlobRecord, Catalog } from '../store/catalog/catalog.ts';
 import type { Demand } from '../upstream/demand.ts';
+import { Absences } from './absences.ts';
 import type { Answer, CacheResult, MissReason } from './answer.ts';
 import type { Interest } from './downloads/demand.ts';
 import { Download } from './downloads/download.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
 import type { Clock } from '../time/clock.ts';
-import { ExpiringMap } from '../time/expiring-map.ts';
 import type { Possession } from './possession.ts';
 import type { Hydrator } from './hydrator.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -41,27 +41,37 @@ export class Blobs {
   /** Records whose damaged files were reported already. */
   readonly #reported = new WeakSet<BlobRecord>();
   /** What upstreams lately said they do not have, by GET. */
-  readonly #negatives: ExpiringMap<string, true>;
+  readonly #absences: Absences;
   /** What they said so of by HEAD, which counts for a HEAD alone: some fetch on GET only. */
-  readonly #headNegatives: ExpiringMap<string, true>;
+  readonly #headAbsences: Absences;
 
   constructor(parts: BlobsParts) {
     this.#parts = parts;
-    this.#negatives = new ExpiringMap({ max: MAX_NEGATIVES, clock: parts.clock });
-    this.#headNegatives = new ExpiringMap({ max: MAX_NEGATIVES, clock: parts.clock });
+    this.#absences = new Absences(parts);
+    this.#headAbsences = new Absences(parts);
   }
 
   /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
-  async get(target: Target, digest: Digest, demand: Demand, attempt = 1): Promise<Answer<Content>> {
+  async get(target: Target, digest: Digest, demand: Demand): Promise<Answer<Content>> {
+    return this.#absences.listen(target, digest, this.#get(target, digest, demand, 1));
+  }
+
+  async #get(
+    target: Target,
+    digest: Digest,
+    demand: Demand,
+    attempt: number,
+  ): Promise<Answer<Content>> {
     const held = await this.#held(target, digest);
     const mayRead = await this.#mayRead(target, digest, held);
-    if (mayRead === 'damaged') return this.get(target, digest, demand, attempt);
+    if (mayRead === 'damaged') return this.#get(target, digest, demand, attempt);
     if (!mayRead) return this.#absent(target, digest, 'HEAD');
     this.#parts.access.note(target, digest);
     this.#parts.hydrator.blobPulled(target, digest);
     const isForeign = mayRead === 'foreign';
     if (held && !isForeign) return { value: held, source: 'hit' };
-    if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
+    const absence = this.#absences.answer(target, digest);
+    if (absence) return absence;
     const { downloads } = this.#parts;
     // A HEAD goes round a loop of mirrors and comes back as a fault; a transfer would wait for itself.
     if (
@@ -76,7 +86,7 @@ export class Blobs {
     if (found === 'again' && attempt === MAX_ATTEMPTS) {
       return this.#bypass(target, digest, demand, new Error(TEXTS.notFoundEachTime));
     }
-    if (found === 'again') return this.get(target, digest, demand, attempt + 1);
+    if (found === 'again') return this.#get(target, digest, demand, attempt + 1);
     if (!found) return this.#absent(target, digest, 'GET');
     const reason = isForeign ? 'foreign' : this.#parts.blobs.whyLost(digest);
     return answerOf(found, reason);
@@ -127,9 +137,11 @@ export class Blobs {
       return this.stat(target, digest);
     const joined = held ? undefined : await this.#statRunning(target, digest);
     if (joined) return joined;
-    if (this.#isNegative(target, digest) || this.#headNegatives.has(itemKey(target, digest)))
-      return { value: undefined, source: 'negative' };
-    const head = await this.#parts.possession.head(target, digest);
+    const absence =
+      this.#absences.answer(target, digest) ?? this.#headAbsences.answer(target, digest);
+    if (absence) return absence;
+    const asking = this.#parts.possession.head(target, digest);
+    const head = await this.#headAbsences.listen(target, digest, asking);
     if (!head) return this.#absent(target, digest, 'HEAD');
     const reason = held ? 'foreign' : this.#parts.blobs.whyLost(digest);
     return { value: { size: head.size, isVerified: false }, source: 'miss', reason };
@@ -196,20 +208,16 @@ export class Blobs {
   async #mayRead(target: Target, digest: Digest, held: StoredBlob | undefined) {
     const { downloads, possession } = this.#parts;
     const running = downloads.targetOf(target, digest);
-    const isAbsent = this.#isNegative(target, digest);
+    const isAbsent = this.#absences.has(target, digest);
     return possession.mayRead(target, digest, { held, running, isAbsent });
-  }
-
-  #isNegative(target: Target, digest: Digest): boolean {
-    return this.#negatives.has(itemKey(target, digest));
   }
 
   /** `by`: how the upstream said so. */
   #absent(target: Target, digest: Digest, by: 'GET' | 'HEAD'): Answer<never> {
-    if (this.#isNegative(target, digest)) return { value: undefined, source: 'negative' };
-    const { negativeTtlMs } = this.#parts.upstreams.of(target).policy;
-    const negatives = by === 'GET' ? this.#negatives : this.#headNegatives;
-    negatives.set(itemKey(target, digest), true, negativeTtlMs);
+    const known = this.#absences.answer(target, digest);
+    if (known) return known;
+    const absences = by === 'GET' ? this.#absences : this.#headAbsences;
+    absences.add(target, digest);
     return { value: undefined, source: 'miss' };
   }
 }
@@ -238,7 +246,6 @@ function sourceOf({ content, joined }: Joined): CacheResult {
 
 /** Looks into the store and at the running downloads before the store is bypassed. */
 const MAX_ATTEMPTS = 8;
-const MAX_NEGATIVES = 10_000;
 
 /** A client that has its headers reads at once, or not at all. */
 const EXPECTED_MS = 10_000;

@@ -1,15 +1,15 @@
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { formatTarget, itemKey, type Target } from '../oci/reference.ts';
+import { formatTarget, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import { INTERACTIVE, isInteractive, type Demand } from '../upstream/demand.ts';
 import type { ManifestBody, ManifestHead } from '../upstream/upstream.ts';
+import { Absences } from './absences.ts';
 import type { AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
 import type { HeldManifest, HeldManifests, ManifestStat } from './held-manifests.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
-import { ExpiringMap } from '../time/expiring-map.ts';
 import type { Possession } from './possession.ts';
 import type { Question, SingleFlight } from './single-flight.ts';
 import { TEXTS } from './texts.ts';
@@ -25,17 +25,15 @@ export interface ManifestsParts {
   readonly clock: Clock;
 }
 
-const MAX_NEGATIVES = 10_000;
-
 /** Manifests by digest. A digest is immutable: what is held is answered without a question. */
 export class Manifests {
   readonly #parts: ManifestsParts;
   /** What upstreams lately said they do not have. */
-  readonly #negatives: ExpiringMap<string, true>;
+  readonly #absences: Absences;
 
   constructor(parts: ManifestsParts) {
     this.#parts = parts;
-    this.#negatives = new ExpiringMap({ max: MAX_NEGATIVES, clock: parts.clock });
+    this.#absences = new Absences(parts);
   }
 
   /** The manifest, fetched when it is not held. Throws `UpstreamError` when the upstream cannot say. */
@@ -124,13 +122,11 @@ export class Manifests {
   async #known(target: Target, digest: Digest): Promise<Answer<HeldManifest> | undefined> {
     const held = await this.find(target, digest);
     if (held) return { value: held, source: 'hit', ageMs: ageOf(held.storedAt, this.#parts.clock) };
-    if (!this.#negatives.has(itemKey(target, digest))) return undefined;
-    return { value: undefined, source: 'negative' };
+    return this.#absences.answer(target, digest);
   }
 
   #remembered<Value>(target: Target, digest: Digest, answer: Answer<Value>): Answer<Value> {
-    const { negativeTtlMs } = this.#parts.upstreams.of(target).policy;
-    if (!answer.value) this.#negatives.set(itemKey(target, digest), true, negativeTtlMs);
+    if (!answer.value) this.#absences.add(target, digest);
     return answer;
   }
 
@@ -151,7 +147,7 @@ export class Manifests {
    */
   async #refusalOf(target: Target, digest: Digest, error: unknown): Promise<unknown> {
     if (!(error instanceof UpstreamError)) return error;
-    if (error.isAbsence) this.#remembered(target, digest, { value: undefined, source: 'miss' });
+    if (error.isAbsence) this.#absences.add(target, digest, error);
     if (!error.isSilence) return error;
     const { catalog } = this.#parts;
     for await (const index of catalog.holdersIn(target, digest)) {

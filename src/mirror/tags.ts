@@ -4,11 +4,12 @@ import { MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { formatReferrersIndex } from '../oci/descriptor.ts';
 import { fallbackSubject } from '../oci/cosign.ts';
-import { itemKey, type Tag, type Target } from '../oci/reference.ts';
+import type { Tag, Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Health } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import { HYDRATION, type Demand } from '../upstream/demand.ts';
+import { Absences } from './absences.ts';
 import type { Announcement, AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
 import type { GoneTags } from './gone-tags.ts';
@@ -17,7 +18,6 @@ import type { Listings } from './listings.ts';
 import { statOf, type Manifests } from './manifests.ts';
 import type { ManifestBody } from '../upstream/upstream.ts';
 import type { Clock } from '../time/clock.ts';
-import { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
 import { keptTag, NEGATIVE, resolvedTag, type ResolvedTag } from './resolved-tag.ts';
 import { earlier, TagAges, type Instant } from './tag-ages.ts';
@@ -56,8 +56,6 @@ interface TagHead {
   readonly warning?: string;
 }
 
-const MAX_NEGATIVES = 10_000;
-
 /**
  * What tags mean now, for GET and HEAD alike. Manifests know only digests; all about time is here.
  *
@@ -79,12 +77,12 @@ export class Tags {
   readonly #parts: TagsParts;
   readonly #ages: TagAges;
   /** What upstreams lately said they do not have. */
-  readonly #negatives: ExpiringMap<string, true>;
+  readonly #absences: Absences;
 
   constructor(parts: TagsParts) {
     this.#parts = parts;
     this.#ages = new TagAges(parts.clock);
-    this.#negatives = new ExpiringMap({ max: MAX_NEGATIVES, clock: parts.clock });
+    this.#absences = new Absences(parts);
   }
 
   /** Throws `UpstreamError` when the upstream cannot say and no copy may stand in. */
@@ -162,7 +160,9 @@ export class Tags {
     // The upstream removed it, and a pin keeps it all the same.
     const isKept = copy && this.#parts.gone.isKept(target, tag, copy.value.digest);
     const kept = isKept ? keptTag(target, copy) : undefined;
-    if (this.#negatives.has(itemKey(target, tag))) return kept ?? NEGATIVE;
+    if (kept && this.#absences.has(target, tag)) return kept;
+    const absence = this.#absences.answer(target, tag);
+    if (absence) return absence;
     const announced = detail === 'digest' && this.#announced(target, tag);
     if (announced) {
       const { stat, saidAt, ...rest } = announced;
@@ -223,8 +223,8 @@ export class Tags {
       return resolvedTag({ value: stat, source: 'miss', ...rest });
     });
     return asking.catch(async (error: unknown) => {
-      const isAbsence = error instanceof UpstreamError && error.isAbsence;
-      if (isAbsence) await this.#recordGone(target, tag, askedAt.wall);
+      if (error instanceof UpstreamError && error.isAbsence)
+        await this.#recordGone(target, tag, askedAt.wall, error);
       throw error;
     });
   }
@@ -317,14 +317,13 @@ export class Tags {
     });
   }
 
-  /** The upstream has no such tag. */
-  async #recordGone(target: Target, tag: Tag, goneAt: number): Promise<ResolvedTag> {
-    const { announced, gone, upstreams } = this.#parts;
-    const { negativeTtlMs } = upstreams.of(target).policy;
-    this.#negatives.set(itemKey(target, tag), true, negativeTtlMs);
+  /** The upstream has no such tag, as it may say in words of its own. */
+  async #recordGone(target: Target, tag: Tag, goneAt: number, words?: UpstreamError) {
+    const { announced, gone } = this.#parts;
+    this.#absences.add(target, tag, words);
     announced.delete(target, tag);
     await gone.add(target, tag, goneAt);
-    return { value: undefined, source: 'miss' };
+    return { value: undefined, source: 'miss' } satisfies ResolvedTag;
   }
 
   /** Whether the tag meant another manifest before. */

@@ -91,12 +91,45 @@ test('410 is an absence in words: 404, remembered as one, and a held tag is gone
   const list = await ask(`/v2/${REPOSITORY}/tags/list`);
   t.deepEqual(refusalOf(list), refusal(registry, 410, 'NAME_UNKNOWN'));
   registry.clear();
-  for (const tag of ['latest', 'other']) t.is((await manifest(tag)).status, 404);
+  for (const tag of ['latest', 'other']) {
+    t.deepEqual(refusalOf(await manifest(tag)), refusal(registry, 410, 'MANIFEST_UNKNOWN'));
+    t.is((await manifest(tag, { method: 'HEAD' })).status, 404);
+  }
+  t.deepEqual(refusalOf(await blob(image.layer(0))), refusal(registry, 410, 'BLOB_UNKNOWN'));
+  t.is((await blob(image.layer(0), { method: 'HEAD' })).status, 404);
   t.deepEqual(registry.conversation(), []);
+  for (const method of ['HEAD', 'GET'] as const) {
+    const { digest } = buildImage({ seed: method, layers: [] }).manifest;
+    t.is((await manifest(digest, { method })).status, 404);
+    registry.clear();
+    t.deepEqual(refusalOf(await manifest(digest)), refusal(registry, 410, 'MANIFEST_UNKNOWN'));
+    t.deepEqual(registry.conversation(), []);
+  }
   clock.advance(2 * HOUR);
   await registry.refuse();
   t.is((await manifest('latest')).status, 404);
 });
+
+for (const status of [412, 451, 410]) {
+  test(`all who wait for an answer of ${status} hear the same words, without a secret`, async (t) => {
+    const { registry, manifest, blob, image } = await startScene(t);
+    const secret = `token=${'S3cr3t'.repeat(4)}`;
+    const body = JSON.stringify({ errors: [{ code: 'POLICY', message: `no, see /x?${secret}` }] });
+    const gate = registry.hold(({ method }) => method === 'GET', { before: 'headers' });
+    registry.status(/./, status, { ...always, contentType: 'application/json', body });
+    const asking = [1, 2, 3].map(async () => manifest('latest'));
+    const blobs = [1, 2, 3].map(async () => blob(image.layer(0)));
+    await gate.arrived();
+    gate.open();
+    for (const wanted of [asking, blobs]) {
+      const answers = (await Promise.all(wanted)).map(refusalOf);
+      t.is(new Set(answers.map((answer) => JSON.stringify(answer))).size, 1);
+      const message = String(answers[0]?.['message']);
+      t.true(message.includes(`answered ${status}: POLICY: no, see /x?`), message);
+      t.false(message.includes('S3cr3t'), message);
+    }
+  });
+}
 
 for (const [form, contentType, body] of [
   [
