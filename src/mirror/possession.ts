@@ -2,13 +2,15 @@ import { randomInt } from 'node:crypto';
 import type { Metrics } from '../observe/metrics.ts';
 import { readAll } from '../oci/content.ts';
 import type { Digest } from '../oci/digest.ts';
-import { isSameTarget, type Target } from '../oci/reference.ts';
+import { isSameTarget, itemKey, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Health } from '../store/care/care.ts';
 import type { Catalog, Link, Origin } from '../store/catalog/catalog.ts';
 import type { StoredBlob } from '../store/files/blob-store.ts';
 import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
 import type { BlobBody, BlobHead } from '../upstream/upstream.ts';
+import type { Clock } from '../time/clock.ts';
+import { ExpiringMap } from '../time/expiring-map.ts';
 import type { SingleFlight } from './single-flight.ts';
 import { TEXTS } from './texts.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -19,6 +21,7 @@ export interface PossessionParts {
   readonly flight: SingleFlight;
   readonly health: Health;
   readonly metrics: Metrics;
+  readonly clock: Clock;
 }
 
 /** What the mirror has of a blob that is asked for. */
@@ -39,6 +42,9 @@ export type Evidence = 'shown' | 'absent' | 'unshown';
 
 /** Asked for at a random place: nobody who lacks the blob can guess them, and any link sends them soon. */
 const PROOF_BYTES = 64 * 1024;
+/** A registry that has a manifest as a blob seldom changes its mind. */
+const AS_BLOB_MS = 3_600_000;
+const MAX_AS_BLOBS = 10_000;
 /** A client waits for its headers meanwhile; after that a transfer of its own is quicker. */
 const PATIENCE_MS = 5_000;
 
@@ -49,9 +55,12 @@ const PATIENCE_MS = 5_000;
  */
 export class Possession {
   readonly #parts: PossessionParts;
+  /** Held manifests, by whether the registry also has them as blobs. */
+  readonly #asBlobs: ExpiringMap<string, boolean>;
 
   constructor(parts: PossessionParts) {
     this.#parts = parts;
+    this.#asBlobs = new ExpiringMap({ max: MAX_AS_BLOBS, clock: parts.clock });
   }
 
   /** Of what nobody knows where it came from, as after a rebuild, it is the only upstream's. */
@@ -84,7 +93,10 @@ export class Possession {
     const isRunning = running !== undefined && isSameTarget(running, target);
     if (!held && isRunning) return true;
     const link = await catalog.findLink(target, digest);
-    if (link === 'proven') return true;
+    if (link === 'proven') {
+      const isManifest = held !== undefined && (await catalog.isHeld({ target, digest }));
+      return isManifest ? this.#isAsBlob(target, digest) : true;
+    }
     const origin = held ? await this.originOf(digest, target) : 'own';
     if (isRunning) return origin === 'own' ? true : 'foreign';
     if (isAbsent) return false;
@@ -94,6 +106,30 @@ export class Possession {
     return this.#showForeign(target, held, {
       isOpenInSilence: link === 'claimed' && origin === 'unknown' && isLayer,
     });
+  }
+
+  /**
+   * Whether a held manifest is there as a blob too is what the registry says: some say yes, some 404. A yes
+   * counts for an hour, a no for the negative ttl. While it is silent, what is held is served.
+   */
+  async #isAsBlob(target: Target, digest: Digest): Promise<boolean> {
+    const { flight, upstreams } = this.#parts;
+    const key = itemKey(target, digest);
+    const known = this.#asBlobs.get(key);
+    if (known !== undefined) return known;
+    const { policy, upstream } = upstreams.of(target);
+    const asking = flight.do(
+      { what: 'manifest as blob', of: target, about: digest },
+      async (demand) => upstream.headBlob(target.repository, digest, { demand, isWanted: true }),
+    );
+    try {
+      const isThere = (await upstreams.withinDeadline(target, asking)) !== undefined;
+      this.#asBlobs.set(key, isThere, isThere ? AS_BLOB_MS : policy.negativeTtlMs);
+      return isThere;
+    } catch (error) {
+      if (error instanceof UpstreamError && error.isSilence) return true;
+      throw error;
+    }
   }
 
   /** Between two upstreams: only bytes show that this one has the blob too. */

@@ -12,6 +12,7 @@ export interface Question {
     | 'manifest by tag'
     | 'manifest by HEAD'
     | 'blob by HEAD'
+    | 'manifest as blob'
     | 'blob by range'
     | 'tags'
     | 'referrers'
