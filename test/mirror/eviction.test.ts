@@ -27,6 +27,7 @@ async function startPlace(
 ): Promise<Place> {
   const scene = await startScene(t, { tags: { ttlMs: 1000 * MINUTE }, ...options });
   const { registry, mirror, clock, ask } = scene;
+  await mirror.server.store.care.settled;
   // The catalog of a store as small as these would be most of it.
   mirror.server.blobs.folders.otherSizes = async function* () {};
   mirror.server.store.care.otherBytes = 0;
@@ -305,6 +306,12 @@ test('a store full of pins stays full while small things still fit, and is ok a 
   t.false(await budget.canHold(70_000));
   await pins.remove(pin);
   t.true(await budget.canHold(70_000));
+});
+
+test('a disk that is smaller than the store may be has room from the start', async (t) => {
+  const { mirror } = await startScene(t, { store: { maxBytes: 2 ** 52 } });
+  await mirror.server.store.care.settled;
+  t.is((await summary(mirror)).state, 'ok');
 });
 
 test('a disk at its floor is the same, and ends with it', async (t) => {

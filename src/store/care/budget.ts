@@ -227,7 +227,7 @@ export class Budget {
   /** What must stay reaches above the high watermark: below the low one there would be room again. */
   async findCrowding(): Promise<NoRoomError | undefined> {
     await this.#catalog.counted;
-    const { least, enough } = this.#ledger.margin;
+    const { least, enough } = this.#ledger.marginOn(await this.#blobs.folders.freeBytes());
     const hasRoom = (await this.canHold(Math.ceil(least))) || this.#isClosing;
     return hasRoom ? undefined : new NoRoomError(Math.ceil(enough));
   }

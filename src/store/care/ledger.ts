@@ -54,9 +54,12 @@ export class Ledger {
     return Math.max(0, Math.ceil(this.#taken - this.#maxBytes * WATERMARK.low));
   }
 
-  /** Between all and the high watermark, and between all and the low one. */
-  get margin(): { readonly least: number; readonly enough: number } {
-    const all = this.#maxBytes;
+  /**
+   * Between all and the high watermark, and between all and the low one. A disk that has fewer bytes
+   * than the store may take is all there is.
+   */
+  marginOn(freeBytes = Infinity): { readonly least: number; readonly enough: number } {
+    const all = Math.min(this.#maxBytes, this.#taken + freeBytes);
     return { least: all - all * WATERMARK.high, enough: all - all * WATERMARK.low };
   }
 
