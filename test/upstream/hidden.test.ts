@@ -5,6 +5,8 @@ import { createTempFolder, startMirror } from '../helpers/mirror.ts';
 import { get } from '../helpers/client.ts';
 import { buildImage } from '../helpers/image.ts';
 import { MINUTE, SECOND } from '../helpers/clock.ts';
+import { rule, syncConfig } from '../sync/rules.ts';
+import { until } from '../helpers/until.ts';
 import { REPOSITORY, UPSTREAM, refusalOf, startScene, told, type Scene } from '../helpers/scene.ts';
 
 const USER = { username: 'robot', password: 'pass:word' };
@@ -90,6 +92,36 @@ test('after a restart a hidden repository is pulled as before', async (t) => {
     ]);
     await mirror.stop();
   }
+});
+
+test('a hidden repository is pulled through a parent that has the account, and by its sync', async (t) => {
+  const registry = await FakeRegistry.start(t, { auth: { kind: 'bearer', ...USER } });
+  hide(registry);
+  const image = buildImage({ seed: 'app', layers: [10] });
+  registry.addImage(REPOSITORY, 'latest', image, { name: 'app' });
+  const upstreams = { [UPSTREAM]: { url: registry.url, credentials: USER } };
+  const parent = await startMirror(t, { upstreams });
+  const namespace = { url: parent.url, namespace: UPSTREAM };
+  const child = await startMirror(t, { upstreams: { [UPSTREAM]: namespace } });
+  const path = `/v2/${REPOSITORY}`;
+  t.is((await get(`${child.url}${path}/manifests/latest`)).status, 200);
+  t.is((await get(`${child.url}${path}/blobs/${image.layer(0).digest}`)).status, 200);
+  const [first, ...others] = registry.requests.map(({ authorization }) => authorization);
+  t.deepEqual([first, others.includes('none')], ['none', false]);
+  t.is(registry.conversation()[0], PING);
+
+  registry.clear();
+  const sync = syncConfig([rule(REPOSITORY, { tags: { names: ['latest'] } })]);
+  const site = await startMirror(t, { upstreams, sync });
+  const { adminUrl } = site.server;
+  await get(`${adminUrl}/api/v1/sync/run`, { method: 'POST' });
+  await until('all is there', async () => {
+    const { body } = await get(`${adminUrl}/api/v1/sync`);
+    return /"ready":1\b/.test(body.toString());
+  });
+  const asked = registry.requests.map(({ authorization }) => authorization);
+  t.deepEqual(asked.indexOf('none'), asked.lastIndexOf('none'));
+  t.is(registry.conversation()[0], PING);
 });
 
 test('fifty first requests of an account share one question for the login', async (t) => {

@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { MINUTE } from '../helpers/clock.ts';
@@ -5,6 +7,7 @@ import type { AuthOptions } from '../helpers/fake-token-server.ts';
 import type { FakeRegistry } from '../helpers/fake-registry.ts';
 import type { RecordedRequest } from '../helpers/recorded-request.ts';
 import type { UpstreamOptions } from '../helpers/mirror.ts';
+import { createTempFolder } from '../helpers/mirror.ts';
 import { REPOSITORY, UPSTREAM, refusalOf, startScene, type Scene } from '../helpers/scene.ts';
 
 const SCOPE = `repository:${REPOSITORY}:pull`;
@@ -191,6 +194,23 @@ test('a bearer credential is sent as it is, and no token is asked for', async (t
     `GET /v2/${REPOSITORY}/blobs/<app.layer0>`,
   ]);
   for (const { headers } of registry.requests) t.is(headers.authorization, 'Bearer abc.def');
+});
+
+test('a bearer credential whose file is replaced is the new one with the next request', async (t) => {
+  const file = join(await createTempFolder(t), 'token');
+  await writeFile(file, 'abc.def');
+  const { registry, manifest, blob, image } = await startGuarded(t, undefined, [
+    { provider: 'bearer', token: 'abc.def', file },
+  ]);
+  t.is((await manifest('latest')).status, 200);
+  await writeFile(file, 'two words');
+  t.is((await blob(image.layer(0))).status, 200);
+  await writeFile(file, 'next.one');
+  t.is((await blob(image.layer(1))).status, 200);
+  t.deepEqual(
+    registry.requests.map(({ headers }) => headers.authorization),
+    ['abc.def', 'abc.def', 'abc.def', 'next.one'].map((token) => `Bearer ${token}`),
+  );
 });
 
 test('a bearer credential that is refused is refused: nothing else is tried', async (t) => {

@@ -1,7 +1,10 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { CredentialsConfig } from '../../../src/config/config.ts';
 import { MINUTE } from '../../helpers/clock.ts';
 import { buildImage, type Image } from '../../helpers/image.ts';
+import { createTempFolder } from '../../helpers/mirror.ts';
 import { refusalOf } from '../../helpers/scene.ts';
 import { refreshToken, startAzureRegistry, type AzureRegistry } from './azure-registry.ts';
 import { createCloudCertificate } from './cloud-certificate.ts';
@@ -43,7 +46,7 @@ async function startRegistry(
 }
 
 /** A service principal with its authority, Microsoft Entra, on loopback. */
-async function startPrincipal(t: ExecutionContext): Promise<World> {
+async function startPrincipal(t: ExecutionContext, credentials = PRINCIPAL): Promise<World> {
   const { azure, image, secrets } = await startRegistry(t);
   const certificate = await createCloudCertificate(t);
   const entra = await FakeCloud.start(
@@ -56,7 +59,7 @@ async function startPrincipal(t: ExecutionContext): Promise<World> {
   );
   const mirror = await CloudMirror.start(t, {
     url: azure.url,
-    credentials: PRINCIPAL,
+    credentials,
     env: { AZURE_AUTHORITY_HOST: entra.url, NODE_EXTRA_CA_CERTS: certificate.file },
   });
   return Object.assign(azure, { image, entra, mirror, secrets });
@@ -107,6 +110,25 @@ test.serial(`a service principal's token is exchanged by the registry itself`, a
   });
   await world.mirror.keeps(t, world.secrets);
 });
+
+test.serial(
+  'a client secret whose file is replaced is the new one with the next request',
+  async (t) => {
+    const file = join(await createTempFolder(t), 'secret');
+    await writeFile(file, SECRET);
+    const world = await startPrincipal(t, { ...PRINCIPAL, file });
+    const { mirror, registry } = world;
+    t.is((await mirror.get(MANIFEST)).status, 200);
+    await writeFile(file, 'the~next~secret');
+    registry.addImage('app', 'v2', buildImage({ seed: 'v2', layers: [] }));
+    t.is((await mirror.get('/v2/app/manifests/v2')).status, 200);
+    t.deepEqual(
+      tokenForms(world).map((form) => form.get('client_secret')),
+      [SECRET, 'the~next~secret'],
+    );
+    await mirror.keeps(t, [...world.secrets, 'the~next~secret']);
+  },
+);
 
 test.serial('near its end the refresh token is exchanged anew, once for all', async (t) => {
   const world = await startPrincipal(t);

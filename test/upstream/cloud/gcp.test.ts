@@ -115,6 +115,30 @@ test.serial(`a service account's key buys a token for the registry's service`, a
   await mirror.keeps(t, [auth.password, ...KEY_LINES]);
 });
 
+test.serial('a key whose file is replaced buys the token of the next request', async (t) => {
+  const { registry, google, env } = await startGoogle(t);
+  const file = join(await createTempFolder(t), 'key.json');
+  await writeFile(file, KEY);
+  const credentials = { provider: 'gcp', key: KEY, file } as const;
+  const mirror = await CloudMirror.start(t, { url: registry.url, credentials, env });
+  t.is((await mirror.get(MANIFEST)).status, 200);
+  await writeFile(file, '{"type":"service_account",');
+  registry.addImage('app', 'v2', buildImage({ seed: 'v2', layers: [] }));
+  t.is((await mirror.get('/v2/app/manifests/v2')).status, 200);
+  await writeFile(file, KEY.replace('puller@site', 'next@site'));
+  registry.addImage('app', 'v3', buildImage({ seed: 'v3', layers: [] }));
+  t.is((await mirror.get('/v2/app/manifests/v3')).status, 200);
+  const issuers = google.requests.map(({ body }) => {
+    const [, payload = ''] = (new URLSearchParams(body).get('assertion') ?? '').split('.');
+    return (JSON.parse(Buffer.from(payload, 'base64url').toString()) as { iss: string }).iss;
+  });
+  t.deepEqual(
+    issuers,
+    ['puller', 'next'].map((name) => `${name}@site.iam.gserviceaccount.com`),
+  );
+  await mirror.keeps(t, KEY_LINES);
+});
+
 test.serial('a key file that the environment names is a default credential', async (t) => {
   const { registry, google, env } = await startGoogle(t);
   const file = join(await createTempFolder(t), 'key.json');
