@@ -18,6 +18,7 @@ import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
 import { Via } from './net/via.ts';
 import type { Log } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
+import { Traces } from './observe/traces.ts';
 import { RegistryError } from './oci/errors.ts';
 import { DEFAULT_TAG } from './oci/image-name.ts';
 import { InUseFile, Scrubber } from './store/care/care.ts';
@@ -44,7 +45,7 @@ export type Engine = Awaited<ReturnType<typeof startEngine>>;
 /** Opens the store, without a single request to the network. */
 export async function startEngine(config: Config, options: EngineOptions) {
   const parts = await openParts(config, options);
-  const { log, metrics, store, mirror, scrubber, sync, inUse, ownListeners } = parts;
+  const { log, metrics, store, mirror, scrubber, sync, inUse, ownListeners, traces } = parts;
   const { path, maxBytes } = config.store;
   measureAll(config, parts);
   const status = (): ServerStatus => ({
@@ -96,6 +97,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
       await mirrored;
       await scrubbed;
       await sync.closed();
+      await traces.close();
       await store.close();
     },
   };
@@ -134,15 +136,8 @@ async function openParts(config: Config, options: EngineOptions) {
     await Store.open({ ...shared, config: config.store, pins, ...(step && { step }) }),
     async (opened) => opened.close(),
   );
-  const upstreams = createUpstreams(config, {
-    timing,
-    metrics,
-    log,
-    via,
-    clock,
-    ownListeners,
-    lookup,
-  });
+  const calling = { timing, metrics, log, via, clock, ownListeners, lookup };
+  const upstreams = createUpstreams(config, calling);
   const { gate = OPEN_GATE } = options;
   const selection: MirrorParts['selection'] = {
     isReady: async (image) => sync.isReady(image),
@@ -168,6 +163,7 @@ async function openParts(config: Config, options: EngineOptions) {
     isOffline: config.offline,
   });
   const inUse = await watchInUse(config, storeAdmin, log);
+  const traces = await openTraces(config.tracing, shared);
   undo.move();
   return {
     ...shared,
@@ -180,7 +176,24 @@ async function openParts(config: Config, options: EngineOptions) {
     storeAdmin,
     sync,
     inUse,
+    traces,
   };
+}
+
+/** What makes spans is loaded only where the configuration says where they go. */
+async function openTraces(
+  { otlp: url }: Config['tracing'],
+  { log, metrics }: { log: Log; metrics: Metrics },
+): Promise<Traces> {
+  if (url === undefined) return new Traces();
+  const { OtlpTracer } = await import('./observe/otlp-tracer.ts');
+  let isTold = false;
+  const lost = (count: number): void => {
+    metrics.spansLost.inc(count);
+    if (!isTold) log.warn({ url }, 'the collector does not take all spans');
+    isTold = true;
+  };
+  return new Traces(new OtlpTracer({ url, version: packageJson.version, lost }));
 }
 
 /** Watches the list of images in use; without one, the pins of an earlier list are removed. */

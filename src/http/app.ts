@@ -4,6 +4,7 @@ import type { Addressing } from '../mirror/addressing.ts';
 import type { Mirror } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { Traces } from '../observe/traces.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { hostOf } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/upstream-error.ts';
@@ -31,6 +32,7 @@ export interface AppParts {
   readonly via: ViaHeader;
   readonly metrics: Metrics;
   readonly log: Log;
+  readonly traces: Traces;
   readonly config: Pick<Config, 'log' | 'trustProxy'>;
   /** It answers those for whom there is no place. */
   readonly isFull?: boolean;
@@ -50,7 +52,8 @@ export function createApp(parts: AppParts): Koa<V2State> {
     const startedAt = performance.now();
     const client = proxies.clientOf(ctx.req);
     const id = requestId(ctx.get('X-Request-Id'));
-    const record: RequestRecord = { startedAt, id, client, kind: 'other', bytes: 0 };
+    const trace = parts.traces.receive(ctx.req.headers);
+    const record: RequestRecord = { startedAt, id, client, trace, kind: 'other', bytes: 0 };
     ctx.state.record = record;
     ctx.set('X-Request-Id', id);
     try {
@@ -58,8 +61,9 @@ export function createApp(parts: AppParts): Koa<V2State> {
       ctx.state.host = proxies.hostOf(ctx.req, hostOf(ctx.req));
       requireRead(ctx);
       const received = ctx.get('Via');
-      if (received === '') await next();
-      else await parts.via.follow(refuseLoop(parts.via, received), next);
+      const via = received === '' ? undefined : refuseLoop(parts.via, received);
+      const work = via === undefined ? next : () => parts.via.follow(via, next);
+      await (trace ? Traces.follow(trace, work) : work());
     } catch (error) {
       record.error = error;
       answerError(ctx, error);

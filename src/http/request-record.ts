@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts';
 import type { CacheResult, MissReason } from '../mirror/answer.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { Facts, OpenSpan, Traces } from '../observe/traces.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import { toRegistryError, UpstreamError } from '../oci/upstream-error.ts';
 import { strikeShapes } from '../observe/secret-shapes.ts';
@@ -19,6 +20,7 @@ export interface RequestRecord {
   readonly id: string;
   /** The address of who asks; none at a socket in a folder. */
   readonly client: string | undefined;
+  readonly trace: ReturnType<Traces['receive']>;
   kind: RequestKind;
   /** The upstream meant; set with `target`, and alone where there is no repository. */
   upstream?: string;
@@ -57,16 +59,30 @@ export function logRequest(
   // After the headers only the cut connection tells the client, and only this line the operator.
   const isCut = error !== undefined && !isGone && answeredAt !== undefined;
   const isFault = isCut || (error !== undefined && !isGone && ctx.status >= 500);
-  if (!isFault && ctx.status < 400 && !isSampled(id, config.log.access)) return;
+  const isLogged = isFault || ctx.status >= 400 || isSampled(id, config.log.access);
+  const span = record.trace?.span;
+  if (!isLogged && !span) return;
+  const facts = factsOf(ctx, endedAt);
+  if (span) endSpan(ctx, span, facts);
+  if (!isLogged) return;
   log[isFault ? 'warn' : 'info'](
     {
-      ...factsOf(ctx, endedAt),
+      ...facts,
       left: isGone || undefined,
       cut: isCut || undefined,
       ...(error !== undefined && !isGone && (isFault ? faultOf(error) : refusalOf(ctx, error))),
     },
     'request',
   );
+}
+
+/** In the words of the log, and what all who trace HTTP call the two facts that they look for. */
+function endSpan({ method, status, state }: V2Context, span: OpenSpan, facts: Facts): void {
+  const { kind, error } = state.record;
+  for (const [name, value] of Object.entries(facts)) span.add({ [`entrepot.${name}`]: value });
+  span.add({ 'http.request.method': method, 'http.response.status_code': status });
+  const fault = status < 500 || error === undefined ? undefined : toRegistryError(error).message;
+  span.end(`${methodLabel(method)} ${kind}`, fault);
 }
 
 /** The message of an upstream's fault says all; a stack of this code adds nothing. */
@@ -76,11 +92,13 @@ function faultOf(error: unknown): object {
 
 /** Who asked for what, and what came of it; the log leaves out what is undefined. */
 function factsOf({ method, status, state, req }: V2Context, endedAt: number) {
-  const { id, client, kind, upstream, target, source, bytes, reference, ...record } = state.record;
+  const { id, trace, client, kind, upstream, target, source, bytes, reference, ...record } =
+    state.record;
   const { startedAt, answeredAt = endedAt } = record;
   const agent = req.headers['user-agent'];
   return {
     id,
+    trace: trace?.place.traceparent.split('-')[1],
     client,
     agent: agent && strikeShapes(agent.slice(0, MAX_SHOWN)),
     method,

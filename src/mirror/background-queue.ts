@@ -1,4 +1,5 @@
 import PQueue from 'p-queue';
+import { Traces } from '../observe/traces.ts';
 import type { Log } from '../observe/log.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, itemKey, type Target } from '../oci/reference.ts';
@@ -120,7 +121,7 @@ export class BackgroundQueue {
   #plan(work: BackgroundWork, lane: Lane, attempt: number): void {
     const { pauses } = this.#options;
     const start = (): void => void lane.queue.add(async () => this.#run(work, lane, attempt));
-    const timer = setTimeout(start, pauses.after(attempt)).unref();
+    const timer = Traces.apart(() => setTimeout(start, pauses.after(attempt)).unref());
     this.#due.set(itemKey(work.target, work.digest), timer);
   }
 

@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import { isSameTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { Traces } from '../observe/traces.ts';
 import type { BlobStore, StoredBlob } from '../store/files/blob-store.ts';
 import type { AccessTimes, Health } from '../store/care/care.ts';
 import type { BlobRecord, Catalog } from '../store/catalog/catalog.ts';
@@ -62,7 +63,7 @@ export class Blobs {
     demand: Demand,
     attempt: number,
   ): Promise<Answer<Content>> {
-    const held = await this.#held(target, digest);
+    const held = await Traces.span('look up blob', async () => this.#held(target, digest));
     const mayRead = await this.#mayRead(target, digest, held);
     if (mayRead === 'damaged') return this.#get(target, digest, demand, attempt);
     if (!mayRead) return this.#absent(target, digest, 'HEAD');

@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
+import { Traces } from '../observe/traces.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore } from '../store/files/blob-store.ts';
 import {
@@ -97,6 +98,14 @@ export class HeldManifests {
    * manifest is served all the same, and `isKept` is false.
    */
   async put(
+    target: Target,
+    body: ManifestBody,
+    wanted: Pick<ManifestEntry, 'tags' | 'isPulled'>,
+  ): Promise<{ held: HeldManifest; isKept: boolean }> {
+    return Traces.span('commit', async () => this.#put(target, body, wanted));
+  }
+
+  async #put(
     target: Target,
     body: ManifestBody,
     { tags, isPulled = true }: Pick<ManifestEntry, 'tags' | 'isPulled'>,

@@ -1,5 +1,6 @@
 import type { Config, HydrateMode } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
+import { Traces } from '../observe/traces.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isDigestReference, type Reference, type Target } from '../oci/reference.ts';
@@ -135,7 +136,9 @@ export class Mirror {
     if (isDigestReference(reference)) {
       return this.#pulled(target, await this.#manifests.hold(target, reference, demand));
     }
-    const resolved = await this.#tags.resolve(target, reference, 'manifest', demand);
+    const resolved = await Traces.span('resolve tag', async () =>
+      this.#tags.resolve(target, reference, 'manifest', demand),
+    );
     return this.#pulled(target, { ...resolved, value: resolved.manifest });
   }
 
@@ -152,7 +155,9 @@ export class Mirror {
         await this.#manifests.describe(target, reference, demand),
       );
     }
-    const resolved = await this.#tags.resolve(target, reference, 'digest', demand);
+    const resolved = await Traces.span('resolve tag', async () =>
+      this.#tags.resolve(target, reference, 'digest', demand),
+    );
     return this.#polledBy('tag', target, { ...resolved, value: resolved.manifest });
   }
 

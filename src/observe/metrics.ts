@@ -65,6 +65,10 @@ export class Metrics extends Declarations {
     'Time to the first byte of the answer',
     { labels: ['kind', 'result'], buckets: LATENCY_BUCKETS },
   );
+  readonly spansLost = this.counter(
+    'entrepot_trace_spans_lost_total',
+    'Spans that the collector did not take, or for which there was no room',
+  );
   readonly httpResponseBytes = this.counter(
     'entrepot_http_response_bytes_total',
     'Content bytes sent to clients',

@@ -15,6 +15,7 @@ import {
 } from '../net/transport.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { Traces } from '../observe/traces.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Via } from '../net/via.ts';
 import type { Clock } from '../time/clock.ts';
@@ -221,28 +222,42 @@ export class RegistrySender implements Sender {
     return url;
   }
 
+  /**
+   * `Via` and the place in a trace are for the registry itself: storage, signed addresses and whoever
+   * else it leads to learn nothing of who asks.
+   */
   async #ask(
-    { method, headers, scope, demand: { signal }, deadline, isStream = false }: RegistryRequest,
+    wanted: RegistryRequest,
     url: URL,
     authorization: string | undefined,
   ): Promise<TransportResponse> {
     const { userAgent, via } = this.#parts;
+    const { method, kind, headers, scope, demand, deadline, isStream = false } = wanted;
     const isOwn = this.#transport.guard.isOwn(url);
-    const request: TransportRequest = {
-      method,
-      url,
-      signal,
-      deadline,
-      isStream,
-      isStorage: true,
-      headers: {
-        'user-agent': userAgent,
-        ...headers,
-        ...(isOwn && { via: via.header }),
-        ...(authorization !== undefined && { authorization }),
-      },
+    const send = async (): Promise<TransportResponse> => {
+      const request: TransportRequest = {
+        method,
+        url,
+        signal: demand.signal,
+        deadline,
+        isStream,
+        isStorage: true,
+        headers: {
+          'user-agent': userAgent,
+          ...headers,
+          ...(isOwn && { via: via.header, ...Traces.headers }),
+          ...(authorization !== undefined && { authorization }),
+        },
+      };
+      const response = await this.#send(request, scope);
+      Traces.add({ 'http.response.status_code': response.status });
+      return response;
     };
-    return this.#send(request, scope);
+    const facts = { 'http.request.method': method, 'server.address': url.host };
+    return Traces.span(`${isOwn ? 'ask upstream for' : 'follow to'} ${kind}`, send, {
+      kind: 'client',
+      facts,
+    });
   }
 
   /** A storage host or token service that is down says nothing about the registry. */

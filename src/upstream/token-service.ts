@@ -1,3 +1,4 @@
+import { Traces } from '../observe/traces.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Clock } from '../time/clock.ts';
 import type { Credential } from './credentials/credential.ts';
@@ -62,9 +63,11 @@ export class TokenService {
 
   /** The header's value. Throws `UpstreamError`. */
   async ask(wanted: TokenRequest, signal?: AbortSignal): Promise<Issued<string>> {
+    const facts = { 'server.address': wanted.realm.host, 'entrepot.scope': wanted.scope };
     let isGiven = false;
     try {
-      const issued = await this.#ask(wanted, signal);
+      const ask = async (): Promise<Issued<string>> => this.#ask(wanted, signal);
+      const issued = await Traces.span('ask for token', ask, { kind: 'client', facts });
       isGiven = true;
       return issued;
     } finally {

@@ -1,3 +1,4 @@
+import { Traces } from '../../observe/traces.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
 import { NoRoomError, type Budget, type Health, type Room } from '../../store/care/care.ts';
@@ -82,6 +83,10 @@ export class Deposit implements Disposable {
 
   /** After the ingest was verified. The file is not removed before its record stands. */
   async commit(): Promise<void> {
+    await Traces.span('commit', async () => this.#commit());
+  }
+
+  async #commit(): Promise<void> {
     const { blobs, catalog, budget, health, now } = this.#parts;
     const { digest, written } = this.ingest;
     using _ = blobs.lease(digest);

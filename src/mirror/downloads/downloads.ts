@@ -1,5 +1,6 @@
 import { chainLength } from '../../net/via.ts';
 import { MIN_BYTES_PER_SECOND, type Timing } from '../../net/timing.ts';
+import { Traces, type Place } from '../../observe/traces.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, isSameTarget, type Target } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
@@ -53,6 +54,8 @@ interface Entry {
   opening: Promise<StoredBlob | Download>;
   /** Of the request that began it. */
   readonly chainLength: number;
+  /** In the trace of that request. */
+  place?: Place | undefined;
   /** Its upstream has said whether it has the blob. */
   isAnswered: boolean;
 }
@@ -131,6 +134,7 @@ export class Downloads {
     const own = interest.use(entry.demand.join(wanted));
     const joined = { joined: running !== undefined, interest: own };
     const content = await entry.opening;
+    if (running) Traces.link(entry.place);
     if (content instanceof StoredBlob) {
       // It came after the client's look into the store: whether it may be read was not asked.
       return isInteractive(wanted) ? 'again' : { content, ...joined };
@@ -312,7 +316,15 @@ export class Downloads {
     const { upstream } = download.target;
     metrics.downloadsInFlight.inc({ upstream });
     const startedAt = performance.now();
-    await download.run();
+    await Traces.span(
+      'transfer',
+      async () => {
+        entry.place = Traces.here;
+        await download.run();
+        Traces.add({ 'entrepot.bytes': download.size, 'entrepot.state': download.state });
+      },
+      { facts: { 'entrepot.upstream': upstream, 'entrepot.digest': download.digest } },
+    );
     this.#outcomes.count(download, (performance.now() - startedAt) / 1000);
     this.#forget(entry);
     this.#downloads.delete(download);

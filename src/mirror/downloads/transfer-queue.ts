@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import PQueue from 'p-queue';
 import { isInteractive } from '../../upstream/demand.ts';
 import { TEXTS } from '../texts.ts';
@@ -76,7 +77,10 @@ export class TransferQueue {
     const isWorth = worth.then(() => true);
     if (!(await Promise.race([begun, isWorth]))) return undefined;
     const asked = async (): Promise<Told | undefined> => (turn.isWaiting ? ask() : undefined);
-    return Promise.race([begun, this.#heads.add(asked).catch(() => undefined)]);
+    return Promise.race([
+      begun,
+      this.#heads.add(AsyncLocalStorage.bind(asked)).catch(() => undefined),
+    ]);
   }
 
   /** The turn's part. */
