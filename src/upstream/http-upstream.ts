@@ -16,7 +16,7 @@ import { bodyOf, Encodings } from './encodings.ts';
 import { HeadTrust } from './head-trust.ts';
 import { ListingReader, type ListingRequest } from './listing.ts';
 import { ManifestReader } from './manifest-reader.ts';
-import { sizeFrom } from './registry-answer.ts';
+import { isOfBlob, sizeFrom } from './registry-answer.ts';
 import { Referrers } from './referrers.ts';
 import { RegistryClient, type RegistryResponse } from './registry-client.ts';
 import type { RegistrySenderParts } from './registry-sender.ts';
@@ -119,9 +119,11 @@ export class HttpUpstream implements Upstream {
           method: 'HEAD',
           ...this.#target(repository, `blobs/${digest}`),
           demand,
+          takesPages: true,
         });
         response.discard();
         if (response.status === 404) return undefined;
+        if (response.page && !isOfBlob(response, digest, listed)) throw response.page;
         const said = sizeFrom(response);
         // Some middleboxes answer every HEAD without a length, with one of 0, or that of what they pack.
         const size = listed ?? (said === 0 && !isEmpty(digest) ? undefined : said);
@@ -168,11 +170,17 @@ export class HttpUpstream implements Upstream {
       ...this.#target(repository, `blobs/${digest}`),
       headers: ranged ? { range: `bytes=${start}-${end === undefined ? '' : end - 1}` } : {},
       demand,
+      takesPages: true,
       isStream: true,
       ...(withinMs !== undefined && { withinMs }),
     });
     if (response.status === 404) return undefined;
-    const size = response.codings.length > 0 ? await this.#sizeOf(response, findSize) : undefined;
+    const isDoubtful = response.codings.length > 0 || response.page !== undefined;
+    const size = isDoubtful ? await this.#sizeOf(response, findSize) : undefined;
+    if (response.page && !isOfBlob(response, digest, size)) {
+      response.discard();
+      throw response.page;
+    }
     if (response.status === 206) return this.#partialBody(response, start, size);
     return this.#encodings.body(response, {
       digest,
@@ -248,7 +256,7 @@ export class HttpUpstream implements Upstream {
     await this.#client.close();
   }
 
-  /** Only where an answer says that it is compressed. */
+  /** Only where an answer says that it is compressed, or a page. */
   async #sizeOf(
     response: RegistryResponse,
     findSize: BlobOptions['size'],

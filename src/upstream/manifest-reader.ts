@@ -81,8 +81,10 @@ export class ManifestReader {
       ...this.#parts.target(repository, `manifests/${reference}`),
       headers: { accept: MANIFEST_ACCEPT },
       demand,
+      takesPages: true,
     });
     response.discard();
+    if (response.page && !isDigest(response.headers['docker-content-digest'])) throw response.page;
     const digest = isDigestReference(reference)
       ? reference
       : response.headers['docker-content-digest'];
@@ -120,12 +122,15 @@ export class ManifestReader {
         method: 'GET',
         ...this.#parts.target(repository, `manifests/${reference}`),
         headers: { accept: MANIFEST_ACCEPT },
+        takesPages: true,
       },
       MAX_MANIFEST_BYTES,
     );
     if (response.status === 404) return void this.#absence(response);
     if (!response.bytes) {
-      throw this.#badResponse(TEXTS.manifestTooLarge({ bytes: MAX_MANIFEST_BYTES }));
+      throw (
+        response.page ?? this.#badResponse(TEXTS.manifestTooLarge({ bytes: MAX_MANIFEST_BYTES }))
+      );
     }
     const body = this.#verifyManifest(reference, response.bytes, response);
     return { body, copy: parentCopy(response.headers, this.#parts.client.secrets) };
@@ -146,6 +151,7 @@ export class ManifestReader {
       return { digest, bytes, manifest };
     } catch (error) {
       if (!(error instanceof ManifestError)) throw error;
+      if (response.page) throw response.page;
       const what = this.#parts.client.secrets.tell(error.message, 300);
       throw this.#badResponse(TEXTS.sent({ host: response.url.host, what }), { cause: error });
     }

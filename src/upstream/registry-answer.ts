@@ -1,6 +1,7 @@
 import { parseJsonObject } from '../net/json-object.ts';
 import type { TransportResponse } from '../net/transport.ts';
-import { parseLength } from '../oci/length.ts';
+import type { Digest } from '../oci/digest.ts';
+import { parseContentRange, parseLength } from '../oci/length.ts';
 import { essence } from '../oci/media-types.ts';
 import type { UpstreamFault } from '../oci/upstream-error.ts';
 import { timeUntil, type Clock } from '../time/clock.ts';
@@ -171,4 +172,16 @@ export function sizeFrom({
   headers,
 }: Pick<TransportResponse, 'codings' | 'headers'>): number | undefined {
   return codings.length > 0 ? undefined : parseLength(headers['content-length']);
+}
+
+/** Whether an answer that calls itself a page has the blob's digest, or its length as listed. */
+export function isOfBlob(
+  { codings, headers }: Pick<TransportResponse, 'codings' | 'headers'>,
+  digest: Digest,
+  size: number | undefined,
+): boolean {
+  if (headers['docker-content-digest'] === digest) return true;
+  if (size === undefined) return false;
+  const range = parseContentRange(headers['content-range']);
+  return size === (range?.size ?? sizeFrom({ codings, headers }));
 }

@@ -31,10 +31,15 @@ export interface RegistryResponse extends Pick<
 > {
   /** Must be read, or the response discarded, to free the connection. */
   readonly chunks: AsyncIterable<Buffer>;
+  /** It calls itself a page: thrown by whoever does not know its bytes to be right. */
+  readonly page?: UpstreamError;
   discard(): void;
 }
 
-export interface SmallResponse extends Pick<RegistryResponse, 'status' | 'headers' | 'url'> {
+export interface SmallResponse extends Pick<
+  RegistryResponse,
+  'status' | 'headers' | 'url' | 'page'
+> {
   /** Without its encoding. `undefined` when it is longer than was allowed, and with a 404. */
   readonly bytes: Buffer | undefined;
 }
@@ -124,10 +129,10 @@ export class RegistryClient {
   /** Resolves with the whole of a small body; one that breaks off is asked for again. */
   async read(wanted: RegistryRequest, maxBytes: number): Promise<SmallResponse> {
     return this.#repeat(wanted, async (request) => {
-      const { status, headers, url, codings, chunks } = await this.#attempt(request);
+      const { status, headers, url, codings, chunks, page } = await this.#attempt(request);
       const wanted = { limit: maxBytes, codings };
       const bytes = status === 404 ? undefined : await readDocument(chunks, wanted);
-      return { status, headers, url, bytes };
+      return { status, headers, url, bytes, ...(page && { page }) };
     });
   }
 
@@ -193,6 +198,9 @@ export class RegistryClient {
       const answer = await account.ask(wanted).finally(() => this.#accounts.show(metrics));
       const fault = await this.#findFault(wanted, answer, account);
       if (!fault) return this.#accept(wanted, answer.response);
+      if (isContent(wanted, answer)) {
+        return { ...(await this.#accept(wanted, answer.response)), page: fault };
+      }
       // Another account's limit is another one; a storage host's is no account's.
       if (fault.fault !== 'rate-limited' || !answer.isOwn) throw fault;
       if ((fault.retryAfterMs ?? 0) < (refusal?.retryAfterMs ?? Infinity)) refusal = fault;
@@ -212,7 +220,7 @@ export class RegistryClient {
     const login = account.isAnonymous || !isOwn ? TEXTS.anonymously : TEXTS.withCredentials;
     const verdict = judge(answer, { login });
     if (!verdict) return undefined;
-    const said = await readErrorMessage(response, this.secrets);
+    const said = isContent(wanted, answer) ? '' : await readErrorMessage(response, this.secrets);
     const isLimit = status === 429 && isOwn;
     const retryAfterMs = isLimit ? account.quota.waitMs(wanted) : parseRetryAfter(headers, clock);
     const reason = `${verdict.reason}${said}${this.#sender.tellMove(answer.movedTo)}`;
@@ -249,4 +257,9 @@ export class RegistryClient {
 function isPassing(error: unknown): boolean {
   if (!(error instanceof UpstreamError) || error.isUnasked) return false;
   return error.fault === 'unreachable' || error.fault === 'timeout' || error.fault === 'failing';
+}
+
+/** Whether what was found wrong with an answer is that it calls itself a page, which may be untrue. */
+function isContent({ takesPages = false }: RegistryRequest, { response }: RegistryAnswer): boolean {
+  return takesPages && response.status < 300;
 }

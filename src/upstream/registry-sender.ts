@@ -43,6 +43,8 @@ export interface RegistryRequest {
   readonly withinMs?: number;
   /** How often it may be sent; three times unless given. */
   readonly attempts?: number;
+  /** An answer that calls itself a page is passed on, with the fault that it is unless its bytes are right. */
+  readonly takesPages?: boolean;
   /** A blob: its body is no part of the exchange, and the caller repeats by itself what failed. */
   readonly isStream?: boolean;
 }
