@@ -12,7 +12,8 @@ export interface HeldFilesParts<Value> {
   readonly read: () => Value;
   /** Told once of files that cannot be used, until they can be again. */
   readonly failed: (reason: string) => void;
-  readonly renewed: () => void;
+  /** Told what they say now. */
+  renewed(value: Value): void;
 }
 
 /** More than any secret, and four times the public authorities of all systems together. */
@@ -57,7 +58,7 @@ export class HeldFiles<Value> {
       const value = this.#parts.read();
       const isNew = this.#held && !isDeepStrictEqual(value, this.#held.value);
       if (!this.#held || isNew) this.#held = { value };
-      if (isNew || this.#isBroken) this.#parts.renewed();
+      if (isNew || this.#isBroken) this.#parts.renewed(value);
       this.#isBroken = false;
     } catch (error) {
       if (!this.#held) throw error;

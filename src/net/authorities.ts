@@ -56,7 +56,7 @@ export class Authorities {
     const file = named ?? DEFAULT_FILE;
     const places = { file, isNamed: named !== undefined, folder };
     let isFirst = true;
-    this.#system = new HeldFiles({
+    this.#system = new HeldFiles<readonly string[]>({
       ...told,
       paths: [],
       places: [file, folder, ...USUAL_BUNDLES],

@@ -13,7 +13,7 @@ export interface TrustParts {
   readonly tls: Tls;
   readonly authorities: Authorities;
   /** Told of the upstream's own files. */
-  readonly told: Pick<HeldFilesParts<unknown>, 'failed' | 'renewed'>;
+  readonly told: Pick<HeldFilesParts<TlsTexts>, 'failed' | 'renewed'>;
 }
 
 /** Whom the connections for one upstream trust and what they show, by what the files say at one time. */

@@ -1,10 +1,10 @@
 import { X509Certificate } from 'node:crypto';
-import type { UpstreamConfig } from '../config/config.ts';
+import type { TlsTexts } from '../config/pem.ts';
 import type { Metrics } from '../observe/metrics.ts';
 
-/** Tells when the certificates end that the configuration of an upstream names. */
+/** Tells when the certificates end that an upstream's files hold. */
 export function showCertificateEnds(
-  { name: upstream, tls }: Pick<UpstreamConfig, 'name' | 'tls'>,
+  { upstream, tls }: { readonly upstream: string; readonly tls: TlsTexts },
   metrics: Metrics,
 ): void {
   for (const [kind, pem] of [
@@ -20,10 +20,14 @@ export function showCertificateEnds(
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
-/** Of the certificates in a PEM file, milliseconds since 1970. */
+/** Of the certificates in a PEM file, milliseconds since 1970; `undefined` where none can be read. */
 function firstEnd(pem: string): number | undefined {
-  const ends = (pem.match(CERTIFICATE) ?? []).map((each) =>
-    new X509Certificate(each).validToDate.getTime(),
-  );
-  return ends.length > 0 ? Math.min(...ends) : undefined;
+  try {
+    const ends = (pem.match(CERTIFICATE) ?? []).map((each) =>
+      new X509Certificate(each).validToDate.getTime(),
+    );
+    return ends.length > 0 ? Math.min(...ends) : undefined;
+  } catch {
+    return undefined;
+  }
 }

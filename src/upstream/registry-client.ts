@@ -11,7 +11,6 @@ import { Bandwidth } from './bandwidth.ts';
 import type { Trouble } from './breaker.ts';
 import { purposeOf } from './demand.ts';
 import { Elsewhere } from './elsewhere.ts';
-import { showCertificateEnds } from './certificate-ends.ts';
 import { openCredentials } from './credentials/open-credentials.ts';
 import { Greeting } from './greeting.ts';
 import { judge, parseRetryAfter, readErrorMessage } from './registry-answer.ts';
@@ -73,7 +72,6 @@ export class RegistryClient {
       ends.set(label, at);
       metrics.credentialExpiry.set({ upstream }, Math.min(...ends.values()) / 1000);
     };
-    showCertificateEnds(config, metrics);
     const opened = { upstream, registry, sender, clock, secrets, closing, timing, asked, ending };
     const context = { ...opened, log, greeting: new Greeting(opened) };
     const elsewhere = new Elsewhere({ ...opened, realms: sender.realms, gateway: registry });

@@ -19,6 +19,7 @@ import { Traces } from '../observe/traces.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Via } from '../net/via.ts';
 import type { Clock } from '../time/clock.ts';
+import { showCertificateEnds } from './certificate-ends.ts';
 import { Breaker, type BreakerParts, type Trouble } from './breaker.ts';
 import type { Demand } from './demand.ts';
 import type { Elsewhere } from './elsewhere.ts';
@@ -97,11 +98,15 @@ export class RegistrySender implements Sender {
     this.#parts = parts;
     this.#secrets = secrets;
     this.base = new URL(`${config.url}/v2/`);
+    showCertificateEnds({ upstream, tls: config.tls }, metrics);
     this.#transport = new Transport({
       ...parts,
       trustTold: {
         failed: (reason) => log.warn({ upstream, reason }, TEXTS.certificatesKept),
-        renewed: () => log.info({ upstream }, TEXTS.certificatesRenewed),
+        renewed: (tls) => {
+          log.info({ upstream }, TEXTS.certificatesRenewed);
+          showCertificateEnds({ upstream, tls }, metrics);
+        },
       },
     });
     this.breaker = this.#createBreaker({

@@ -1,14 +1,12 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import test from 'ava';
 import { Metrics } from '../../src/observe/metrics.ts';
-import { showCertificateEnds } from '../../src/upstream/certificate-ends.ts';
-import { issueCertificates } from '../helpers/certificate.ts';
 import { get } from '../helpers/client.ts';
-import { HOUR, MINUTE } from '../helpers/clock.ts';
+import { MINUTE } from '../helpers/clock.ts';
 import { buildImage } from '../helpers/image.ts';
 import { blobPath, type TestMirror } from '../helpers/mirror.ts';
 import { Scrape } from '../helpers/scrape.ts';
-import { startScene, UPSTREAM } from '../helpers/scene.ts';
+import { startScene } from '../helpers/scene.ts';
 import { until } from '../helpers/until.ts';
 
 const scrape = async ({ server }: TestMirror): Promise<Scrape> => Scrape.of(server.adminUrl);
@@ -145,25 +143,6 @@ test('a verification tells what it read, what was wrong, and when it ended', asy
   t.is(now.sum('verify_last_end_timestamp_seconds'), clock.now() / 1000);
   t.is(now.sum('upstream_bytes_total', { purpose: 'healing', kind: 'blob' }), 3000);
   t.true(now.sum('store_bytes', { state: 'quarantined' }) > 0);
-});
-
-test('the first certificate of a configuration that ends is told, and none where there is none', async (t) => {
-  const { issued } = await issueCertificates({ long: { days: 90 }, short: { days: 2 } });
-  const metrics = new Metrics();
-  const tls = {
-    insecure: false,
-    system: true,
-    only: false,
-    ca: `${issued.long.cert.toString()}${issued.short.cert.toString()}`,
-  };
-  showCertificateEnds({ name: UPSTREAM, tls }, metrics);
-  const now = new Scrape(await metrics.registry.metrics());
-  const end = now.sum('certificate_expiry_timestamp_seconds', {
-    upstream: UPSTREAM,
-    kind: 'authority',
-  });
-  t.true(Math.abs(end * 1000 - Date.now() - 48 * HOUR) < HOUR);
-  t.is(now.find('certificate_expiry_timestamp_seconds', { kind: 'client' }), undefined);
 });
 
 test('every metric stands in the README', async (t) => {

@@ -9,7 +9,8 @@ import { open } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage } from '../helpers/image.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
-import { REPOSITORY, idle, startScene, type Scene } from '../helpers/scene.ts';
+import { Scrape } from '../helpers/scrape.ts';
+import { REPOSITORY, UPSTREAM, idle, startScene, type Scene } from '../helpers/scene.ts';
 import { until } from '../helpers/until.ts';
 
 const KEPT = 'a file under tls cannot be used, and what it held before is kept';
@@ -20,7 +21,7 @@ const SYSTEM_RENEWED = 'the authorities of the system are read again';
 const { ca, issued } = await issueCertificates({
   server: { commonName: 'localhost' },
   first: { commonName: 'first client' },
-  second: { commonName: 'second client' },
+  second: { commonName: 'second client', days: 90 },
 });
 const other = await createCertificates();
 
@@ -90,6 +91,19 @@ async function startRotation(t: ExecutionContext): Promise<Rotation> {
 function said(log: Scene['mirror']['log'], messages: readonly string[]): string[] {
   return log.flatMap(({ msg }) => (messages.includes(String(msg)) ? [String(msg)] : []));
 }
+
+test('a metric tells when the client certificate and the authority end, also of a pair that took their place', async (t) => {
+  const { mirror, swap, pull } = await startRotation(t);
+  const daysOf = async (kind: string): Promise<number> => {
+    const scrape = await Scrape.of(mirror.server.adminUrl);
+    const end = scrape.sum('certificate_expiry_timestamp_seconds', { upstream: UPSTREAM, kind });
+    return Math.round((end - Date.now() / 1000) / 86_400);
+  };
+  t.deepEqual([await daysOf('client'), await daysOf('authority')], [2, 365]);
+  await swap({ ca, ...issued.second });
+  t.is(await pull('one'), 200);
+  t.deepEqual([await daysOf('client'), await daysOf('authority')], [90, 365]);
+});
 
 test('a client certificate that is replaced is shown with the next request, and a running transfer ends as it began', async (t) => {
   const { registry, mirror, image, swap, pull, seen, told } = await startRotation(t);

@@ -90,7 +90,12 @@ function configured(
     context.secrets.add(text);
     return create(text);
   };
-  const held = new HeldFiles({ paths: [file], value, read, ...tellers(file, label, context) });
+  const held = new HeldFiles<Credential>({
+    paths: [file],
+    value,
+    read,
+    ...tellers(file, label, context),
+  });
   return {
     label,
     get: async () => held.current,
