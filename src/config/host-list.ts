@@ -34,7 +34,8 @@ export function parseHostEntry(text: string): AddressEntry | HostEntry {
   if (address) return { ...address, ...port };
   const [, zone = '', named = ''] = /^(\*\.)?(.*)$/s.exec(withoutDot(before)) ?? [];
   const host = hostMeant(named);
-  if (!isHost(host)) throw new ConfigError([TEXTS.hostEntry]);
+  const isRange = /^\[?[\d.:a-f]+\]?\/\d+$/i.test(before);
+  if (isRange || !isHost(host)) throw new ConfigError([TEXTS.hostEntry]);
   if (host !== named) {
     const behind = digits === undefined ? '' : `:${digits}`;
     throw new ConfigError([TEXTS.writeName({ name: `${zone}${host}${behind}` })]);
