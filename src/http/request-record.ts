@@ -81,13 +81,14 @@ function endSpan({ method, status, state }: V2Context, span: OpenSpan, facts: Fa
   const { kind, error } = state.record;
   for (const [name, value] of Object.entries(facts)) span.add({ [`entrepot.${name}`]: value });
   span.add({ 'http.request.method': method, 'http.response.status_code': status });
-  const fault = status < 500 || error === undefined ? undefined : toRegistryError(error).message;
+  const fault =
+    status < 500 || error === undefined ? undefined : strikeShapes(toRegistryError(error).message);
   span.end(`${methodLabel(method)} ${kind}`, fault);
 }
 
 /** The message of an upstream's fault says all; a stack of this code adds nothing. */
 function faultOf(error: unknown): object {
-  return error instanceof UpstreamError ? { reason: error.message } : { err: error };
+  return error instanceof UpstreamError ? { reason: strikeShapes(error.message) } : { err: error };
 }
 
 /** Who asked for what, and what came of it; the log leaves out what is undefined. */
@@ -131,7 +132,7 @@ function refusalOf({ req, state }: V2Context, error: unknown): Record<string, st
   return {
     ...(!state.record.target && { path: strikeShapes(path.slice(0, MAX_SHOWN)) }),
     ...(namespace !== undefined && { ns: strikeShapes(namespace.slice(0, MAX_SHOWN)) }),
-    reason: message,
+    reason: strikeShapes(message),
   };
 }
 

@@ -7,7 +7,7 @@ type Style = Parameters<typeof styleText>[0];
 const BESIDE: ReadonlySet<string> = new Set(['level', 'time', 'name', 'msg', 'err']);
 /** Those of an access line that are columns, and those that only programs look for. */
 const OF_REQUEST: ReadonlySet<string> = new Set(
-  'client method target upstream reference status source bytes ms id kind agent missed ttfbMs path reason left cut'.split(
+  'client method target upstream reference status source bytes ms id trace kind agent missed ttfbMs path reason left cut'.split(
     ' ',
   ),
 );

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingHttpHeaders } from 'node:http';
+import { strikeShapes } from './secret-shapes.ts';
 
 /** What a span says; what is undefined is left out. Never a query, a header or a body. */
 export type Facts = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -93,7 +94,8 @@ export class Traces {
       span.end();
       return value;
     } catch (error) {
-      span.end(undefined, error instanceof Error ? error.message : String(error));
+      const fault = error instanceof Error ? error.message : String(error);
+      span.end(undefined, strikeShapes(fault));
       throw error;
     }
   }
