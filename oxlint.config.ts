@@ -27,6 +27,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'deadline.ts',
       'exchange.ts',
       'json-object.ts',
+      'large-documents.ts',
       'own-listeners.ts',
       'reach.ts',
       'timing.ts',
@@ -152,7 +153,7 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   scslre: ['src/config/pattern.ts'],
   semver: ['src/config', 'sync'],
   croner: ['src/config', 'sync'],
-  'p-queue': ['src/store', 'src/upstream', 'src/mirror', 'sync'],
+  'p-queue': ['src/net', 'src/store', 'src/upstream', 'src/mirror', 'sync'],
 };
 
 const MAY_TOUCH_PROCESS = ['src/entrepot.js', 'src/main.ts', 'src/server.ts'];

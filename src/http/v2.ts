@@ -25,8 +25,8 @@ function pathOf(tail: string): RegExp {
 /** The read side of the distribution spec. */
 export function createV2Router(mirror: Mirror, addressing: Addressing): Router<V2State> {
   const router = new Router<V2State>();
-  const manifests = new ManifestHandler(mirror);
   const buffers = new BufferPool();
+  const manifests = new ManifestHandler(mirror, buffers);
   const blobs = new BlobHandler(mirror.blobs, buffers);
   const lists = new ListHandler(mirror.listings, buffers);
   const content = (path: RegExp, kind: RequestKind, handle: Handle): void => {

@@ -1,4 +1,6 @@
 import { LRUCache } from 'lru-cache';
+import { LargeDocuments, SMALL_BYTES } from '../net/large-documents.ts';
+import type { Reader } from '../oci/content.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
@@ -22,9 +24,13 @@ export interface ManifestStat {
   readonly size: number;
 }
 
-/** A manifest with its bytes in memory, ready to be sent. */
+/** A verified manifest, ready to be sent. */
 export interface HeldManifest extends ManifestStat {
-  readonly bytes: Buffer;
+  /**
+   * In memory or, of a large one that is kept, a reader of its file for each who asks, unless it was
+   * evicted meanwhile.
+   */
+  readonly body: Buffer | (() => Promise<Reader | undefined>);
   readonly storedAt: number;
 }
 
@@ -44,13 +50,18 @@ const MAX_HOT_BYTES = 64 * 1024 * 1024;
 /** Of one manifest in memory beside its bytes. */
 const ENTRY_BYTES = 500;
 
-/** Held manifests: the catalog says whose they are, the store has the bytes, the hot ones stay in memory. */
+/**
+ * Held manifests: the catalog says whose they are, the store has the bytes. The hot ones stay in memory,
+ * up to 64 KiB each; a larger one is read once to verify it, and then by each client at its own pace.
+ */
 export class HeldManifests {
   readonly #parts: HeldManifestsParts;
   readonly #hot = new LRUCache<Digest, Buffer>({
     maxSize: MAX_HOT_BYTES,
     sizeCalculation: (bytes) => ENTRY_BYTES + bytes.length,
   });
+
+  readonly #large = new LargeDocuments();
 
   /** Records whose files were found damaged. */
   readonly #told = new WeakSet<BlobRecord>();
@@ -62,8 +73,34 @@ export class HeldManifests {
   /** `undefined` unless this repository is known to have it and the bytes are whole. */
   async find(target: Target, digest: Digest): Promise<HeldManifest | undefined> {
     const record = await this.#parts.catalog.findManifest(target, digest);
-    const bytes = record && (await this.#bytes(target, digest));
-    return bytes && { ...record, digest, bytes };
+    if (!record) return undefined;
+    const body = await this.#body(target, digest, record);
+    return body && { ...record, digest, body };
+  }
+
+  async #body(
+    target: Target,
+    digest: Digest,
+    { size }: { size: number },
+  ): Promise<HeldManifest['body'] | undefined> {
+    if (size <= SMALL_BYTES) return this.#bytes(target, digest);
+    const isWhole = await this.#found(target, digest, async () => this.#verify(digest));
+    return isWhole ? async () => this.#open(digest) : undefined;
+  }
+
+  /** One chunk of a few is in memory at a time. */
+  async #verify(digest: Digest): Promise<true | undefined> {
+    const release = await this.#large.enter();
+    try {
+      const blob = await this.#parts.blobs.find(digest);
+      return (await blob?.verify()) || undefined;
+    } finally {
+      release();
+    }
+  }
+
+  async #open(digest: Digest): Promise<Reader | undefined> {
+    return (await this.#parts.blobs.find(digest))?.open();
   }
 
   /** Why it was here and is no more. */
@@ -83,11 +120,18 @@ export class HeldManifests {
     digest: Digest,
     mediaType: string,
   ): Promise<ManifestBody | undefined> {
-    const bytes = await this.#bytes(target, digest);
-    if (!bytes) return undefined;
+    const size = (await this.#parts.catalog.findBlob(digest))?.size ?? 0;
+    const release = size > SMALL_BYTES ? await this.#large.enter() : undefined;
     try {
-      return { digest, bytes, manifest: parseManifest(bytes, mediaType) };
+      const bytes = await this.#bytes(target, digest);
+      if (bytes) {
+        const manifest = parseManifest(bytes, mediaType);
+        return { digest, bytes, manifest, ...(release && { release }) };
+      }
+      release?.();
+      return undefined;
     } catch (error) {
+      release?.();
       if (error instanceof ManifestError) return undefined;
       throw error;
     }
@@ -114,7 +158,8 @@ export class HeldManifests {
     const { digest, bytes, manifest } = body;
     const { mediaType } = manifest;
     const storedAt = now();
-    const held = { digest, mediaType, size: bytes.length, bytes, storedAt };
+    const held = { digest, mediaType, size: bytes.length, body: bytes, storedAt };
+    const isLarge = bytes.length > SMALL_BYTES;
     try {
       using _ = blobs.lease(digest);
       const received = bytes.length;
@@ -132,7 +177,10 @@ export class HeldManifests {
         'the manifest could not be kept',
       );
       return { held, isKept: false };
+    } finally {
+      body.release?.();
     }
+    if (isLarge) return { held: { ...held, body: async () => this.#open(digest) }, isKept: true };
     this.#hot.set(digest, bytes);
     return { held, isKept: true };
   }
@@ -140,20 +188,32 @@ export class HeldManifests {
   async #bytes(target: Target, digest: Digest): Promise<Buffer | undefined> {
     const hot = this.#hot.get(digest);
     if (hot) return hot;
-    const { blobs, catalog, log, metrics } = this.#parts;
+    const bytes = await this.#found(target, digest, async () =>
+      this.#parts.blobs.readBytes(digest),
+    );
+    if (bytes && bytes.length <= SMALL_BYTES) this.#hot.set(digest, bytes);
+    return bytes;
+  }
+
+  /** What is looked for; `undefined` where that is missing or damaged. */
+  async #found<Found>(
+    target: Target,
+    digest: Digest,
+    look: () => Promise<Found | undefined>,
+  ): Promise<Found | undefined> {
+    const { catalog, log, metrics } = this.#parts;
     try {
       // Before the bytes: the record of those that are fetched anew is another one.
       const record = await catalog.findBlob(digest);
-      const bytes = await blobs.readBytes(digest);
-      if (bytes) this.#hot.set(digest, bytes);
+      const found = await look();
       // Told and counted once, however many find it.
-      else if (record && !this.#told.has(record)) {
+      if (found === undefined && record && !this.#told.has(record)) {
         this.#told.add(record);
         log.warn({ digest }, 'a held manifest is missing or damaged');
         metrics.integrityFailures.inc({ upstream: target.upstream, where: 'store' });
         await catalog.forgetBlob(digest);
       }
-      return bytes;
+      return found;
     } catch (err) {
       // What the disk cannot give is fetched anew.
       log.error({ digest, err }, 'a held manifest could not be read');

@@ -42,13 +42,15 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #response = Promise.withResolvers<IncomingAnswer>();
   readonly #ended = Promise.withResolvers<void>();
   readonly #received: (bytes: number) => void;
+  readonly #isStream: boolean;
   #controller: Dispatcher.DispatchController | undefined;
   #body: ResponseBody | undefined;
   #aborted: Error | undefined;
 
-  /** `received` is told of each chunk of the body. */
-  constructor(received: (bytes: number) => void = () => {}) {
+  /** `received` is told of each chunk of the body; `isStream`: a blob's. */
+  constructor(received: (bytes: number) => void, { isStream }: { isStream: boolean }) {
     this.#received = received;
+    this.#isStream = isStream;
   }
 
   get response(): Promise<IncomingAnswer> {
@@ -102,7 +104,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     headers: IncomingHttpHeaders,
   ): void {
     if (status < 200) return;
-    this.#body = new ResponseBody(controller);
+    this.#body = new ResponseBody(controller, this.#isStream ? HIGH_WATER_BYTES : SMALL_WATER_BYTES);
     this.#response.resolve({ status, headers, body: this.#body });
   }
 
@@ -126,7 +128,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#ended.resolve();
   }
 }
-/** Beyond this the socket is not read until the consumer has caught up. */
+/** Of a document, which may have to wait for its place in memory. */
+const SMALL_WATER_BYTES = 64 * 1024;
+/** Of a blob. */
 const HIGH_WATER_BYTES = 512 * 1024;
 /** An answer nobody wants is read to its end when that is near, to keep the connection: an error document. */
 const MAX_DUMP_BYTES = 8 * 1024;
@@ -145,21 +149,24 @@ export interface BodySource {
  */
 export class ResponseBody {
   readonly #source: BodySource;
+  readonly #mostBytes: number;
   readonly #chunks: Buffer[] = [];
   #queuedBytes = 0;
   #isPaused = false;
   #ending: { readonly error: Error | undefined } | undefined;
   #waiting: PromiseWithResolvers<void> | undefined;
 
-  constructor(source: BodySource) {
+  /** Beyond so many bytes the socket is not read until the consumer has caught up. */
+  constructor(source: BodySource, mostBytes: number) {
     this.#source = source;
+    this.#mostBytes = mostBytes;
   }
 
   /** The source's part. */
   push(chunk: Buffer): void {
     this.#chunks.push(chunk);
     this.#queuedBytes += chunk.length;
-    if (this.#queuedBytes > HIGH_WATER_BYTES && !this.#isPaused) {
+    if (this.#queuedBytes > this.#mostBytes && !this.#isPaused) {
       this.#isPaused = true;
       this.#source.pause();
     }
@@ -211,7 +218,7 @@ export class ResponseBody {
 
   #hand(chunk: Buffer): Buffer {
     this.#queuedBytes -= chunk.length;
-    if (this.#isPaused && this.#queuedBytes <= HIGH_WATER_BYTES / 2) {
+    if (this.#isPaused && this.#queuedBytes <= this.#mostBytes / 2) {
       this.#isPaused = false;
       this.#source.resume();
     }

@@ -111,7 +111,7 @@ export class Transport {
     if (refusal !== undefined) throw this.#error('bad-response', refusal);
     const ms = isStream ? this.#timing.firstByteMs : this.#timing.headersMs;
     const late = this.#error('timeout', TEXTS.noAnswer({ host: url.host, ms }));
-    const exchange = new Exchange((bytes) => deadline.received(bytes));
+    const exchange = new Exchange((bytes) => deadline.received(bytes), { isStream });
     const timer = setTimeout(() => exchange.abort(late), ms);
     if (signal) exchange.follow(signal);
     const release = exchange.follow(deadline.signal);

@@ -293,6 +293,7 @@ export class HttpUpstream implements Upstream {
   ): Promise<readonly Descriptor[]> {
     const head = await this.#manifests.head(repository, tag, { demand, isGuess: true });
     const index = head?.body ?? (head && (await this.getManifest(repository, tag, demand)));
+    index?.release?.();
     return index && isIndexType(index.manifest.mediaType) ? index.manifest.successors : [];
   }
 

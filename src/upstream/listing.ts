@@ -133,7 +133,7 @@ export class ListingReader {
   }
 
   #parse<Entry extends string | Descriptor>(
-    { bytes, headers, url }: SmallResponse,
+    { bytes, headers, url, release }: SmallResponse,
     {
       wanted,
       read,
@@ -147,6 +147,7 @@ export class ListingReader {
     const { host } = url;
     if (!bytes) throw this.#tooLong(TEXTS.pageTooLarge({ host, bytes: MAX_PAGE_BYTES }));
     const document = parseJsonObject(bytes);
+    release();
     if (!document) throw this.#badResponse(TEXTS.noList({ host, kind: wanted.kind }));
     const contentType = headers['content-type'];
     // Servers written in Go say null for an empty list.

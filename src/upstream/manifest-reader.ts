@@ -148,8 +148,9 @@ export class ManifestReader {
         metrics.integrityFailures.inc({ upstream, where: 'manifest' });
         throw new ManifestError(TEXTS.otherDigest({ digest, expected }));
       }
-      return { digest, bytes, manifest };
+      return { digest, bytes, manifest, release: response.release };
     } catch (error) {
+      response.release();
       if (!(error instanceof ManifestError)) throw error;
       if (response.page) throw response.page;
       const what = this.#parts.client.secrets.tell(error.message, 300);

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AccountStatus } from '../api/status-api.ts';
 import { readDocument } from '../net/content-coding.ts';
+import { LargeDocuments, SMALL_BYTES } from '../net/large-documents.ts';
 import { pausesOf } from '../net/timing.ts';
 import type { TransportResponse } from '../net/transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -41,6 +42,8 @@ export interface SmallResponse extends Pick<
 > {
   /** Without its encoding. `undefined` when it is longer than was allowed, and with a 404. */
   readonly bytes: Buffer | undefined;
+  /** To be called when the bytes are needed no more: until then a long answer has a place in memory. */
+  readonly release: () => void;
 }
 
 const MAX_ATTEMPTS = 3;
@@ -56,6 +59,7 @@ export class RegistryClient {
   readonly #sender: RegistrySender;
   readonly #accounts: Accounts;
   readonly #bandwidth: Bandwidth | undefined;
+  readonly #large = new LargeDocuments();
 
   constructor(parts: RegistrySenderParts) {
     const { config, clock, timing, log, metrics } = parts;
@@ -128,9 +132,21 @@ export class RegistryClient {
   async read(wanted: RegistryRequest, maxBytes: number): Promise<SmallResponse> {
     return this.#repeat(wanted, async (request) => {
       const { status, headers, url, codings, chunks, page } = await this.#attempt(request);
-      const wanted = { limit: maxBytes, codings };
-      const bytes = status === 404 ? undefined : await readDocument(chunks, wanted);
-      return { status, headers, url, bytes, ...(page && { page }) };
+      let release = (): void => {};
+      const enter = async (): Promise<void> => {
+        const entered = this.#large.enter();
+        release = await (request.deadline?.without(entered) ?? entered);
+      };
+      try {
+        const limits = { limit: maxBytes, codings };
+        const weighed = weigh(chunks, enter);
+        const bytes = status === 404 ? undefined : await readDocument(weighed, limits);
+        if (!bytes) release();
+        return { status, headers, url, bytes, ...(page && { page }), release: () => release() };
+      } catch (error) {
+        release();
+        throw error;
+      }
     });
   }
 
@@ -248,6 +264,23 @@ export class RegistryClient {
       if (turn) await (deadline && !isStream ? deadline.without(turn) : turn);
       yield chunk;
     }
+  }
+}
+
+/** Enters before more is read of what turns out to be large. */
+async function* weigh(
+  chunks: AsyncIterable<Buffer>,
+  enter: () => Promise<void>,
+): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  let isLarge = false;
+  for await (const chunk of chunks) {
+    bytes += chunk.length;
+    if (bytes > SMALL_BYTES && !isLarge) {
+      isLarge = true;
+      await enter();
+    }
+    yield chunk;
   }
 }
 

@@ -111,6 +111,8 @@ export interface ManifestBody {
   readonly digest: Digest;
   readonly bytes: Buffer;
   readonly manifest: Manifest;
+  /** To be called when the bytes are kept or needed no more: until then a large one has a place in memory. */
+  readonly release?: () => void;
 }
 
 export interface BlobHead {
