@@ -148,7 +148,7 @@ async function openParts(config: Config, options: EngineOptions) {
   const scrubber = new Scrubber({
     ...store.parts,
     ...shared,
-    heal: async (digest) => mirror.heal(digest),
+    heal: async (digest, signal) => mirror.heal(digest, signal),
     ...metrics.ofScrub,
   });
   const storeAdmin = new StoreAdmin({ store, scrubber, addressing, limits: config.store, now });
@@ -206,7 +206,10 @@ async function watchInUse(
   const changed = async (list: InUseList): Promise<readonly PassedOver[]> =>
     (await storeAdmin.setInUse('file', list)).passedOver;
   if (path === undefined) {
-    await changed({ entries: [], isWhole: true });
+    // What a full disk does not take now is taken at a later start: until then too much is pinned.
+    await changed({ entries: [], isWhole: true }).catch((err: unknown) =>
+      log.error({ err }, 'the pins of an earlier list of images in use stay'),
+    );
     return undefined;
   }
   const file = new InUseFile({ path, changed, log });

@@ -32,10 +32,11 @@ export class Healer {
     this.#parts = parts;
   }
 
-  /** Resolves with why it could not be had, or with nothing. */
-  async heal(digest: Digest): Promise<string | undefined> {
+  /** Resolves with why it could not be had, or with nothing. Asks nobody any more once the signal aborts. */
+  async heal(digest: Digest, signal: AbortSignal): Promise<string | undefined> {
     let reason: string = TEXTS.noRepositoryHasIt;
     for (const { target, isManifest } of await this.#sources(digest)) {
+      signal.throwIfAborted();
       const failure = await this.#fetchInTime(target, digest, isManifest);
       if (failure === undefined) return undefined;
       reason = failure;

@@ -183,8 +183,8 @@ export class Mirror {
   }
 
   /** Fetches again what was held and is damaged. Resolves with why it could not be had, or nothing. */
-  async heal(digest: Digest): Promise<string | undefined> {
-    return this.#healer.heal(digest);
+  async heal(digest: Digest, signal: AbortSignal): Promise<string | undefined> {
+    return this.#healer.heal(digest, signal);
   }
 
   /** Goes on with what clients pulled and earlier runs left in part. */

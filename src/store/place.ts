@@ -11,9 +11,9 @@ import {
   stat,
   symlink,
 } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { getuid } from 'node:process';
+import { getuid, kill, pid } from 'node:process';
 import type { Log } from '../observe/log.ts';
 import { isFull, isRefused } from './faults.ts';
 import type { BlobStore } from './files/blob-store.ts';
@@ -33,6 +33,8 @@ const OPENING_BYTES = 16 * 1024 * 1024;
  * is what LevelDB keeps below 4 MiB, and a list of the tables.
  */
 const COPIED_BYTES = 64 * 1024 * 1024;
+/** Names of copies begin so; the number of their process follows, which counts on this machine alone. */
+const COPY_OF_OURS = `entrepot-catalog-${hostname()}-`;
 const TABLE = /\.(?:ldb|sst)$/;
 const COPIED = /^(?:CURRENT|MANIFEST-\d+|\d+\.(?:log|ldb|sst))$/;
 
@@ -89,10 +91,11 @@ async function openCopy<Opened>(
 ): Promise<{ catalog: Opened; root: string }> {
   const faults: unknown[] = [];
   for (const folder of [tmpdir(), '/dev/shm']) {
+    await removeLeftCopies(folder);
     for (const mostBytes of [COPIED_BYTES, 0]) {
       let root: string | undefined;
       try {
-        root = await mkdtemp(join(folder, 'entrepot-catalog-'));
+        root = await mkdtemp(join(folder, `${COPY_OF_OURS}${pid}-`));
         const copied = await copyCatalog(join(path, 'catalog'), join(root, 'catalog'), mostBytes);
         const catalog = await open(root, copied.isLinked);
         log.info({ root, ...copied }, 'a copy of the catalog serves');
@@ -105,6 +108,26 @@ async function openCopy<Opened>(
     }
   }
   throw faults[0];
+}
+
+/** Those of processes of this user and machine that were killed; what is not surely one stays. */
+async function removeLeftCopies(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch((): string[] => [])) {
+    const owner = name.startsWith(COPY_OF_OURS) ? parseInt(name.slice(COPY_OF_OURS.length), 10) : 0;
+    if (!(owner > 0) || isRunning(owner)) continue;
+    const path = join(folder, name);
+    const found = await lstat(path).catch(() => undefined);
+    if (!found?.isDirectory() || found.uid !== getuid?.()) continue;
+    await rm(path, { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+function isRunning(owner: number): boolean {
+  try {
+    return kill(owner, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
 }
 
 /** Of a database that another process writes the copy may be damaged; then it is made anew. */

@@ -1,5 +1,7 @@
 import test from 'ava';
 import { parseDigest } from '../../src/oci/digest.ts';
+import { Healer, type HealerParts } from '../../src/mirror/healer.ts';
+import { TEST_TIMING } from '../helpers/mirror.ts';
 import { holdImage, verify } from '../faults/held-image.ts';
 import { injure } from '../faults/injury.ts';
 
@@ -54,4 +56,27 @@ test('the end of the process ends a fetch that heals', async (t) => {
   await body.arrived();
   await mirror.abandon();
   t.deepEqual(registry.conversation(), ['GET /v2/library/app/blobs/<app.layer0>']);
+});
+
+test('nobody else is asked for what is damaged once the scrub has ended', async (t) => {
+  const stop = new AbortController();
+  const digest = parseDigest(`sha256:${'0'.repeat(64)}`);
+  const asked: string[] = [];
+  const healer = new Healer({
+    timing: TEST_TIMING,
+    catalog: {
+      async *holders() {},
+      linked: async () =>
+        ['one.example', 'other.example'].map((upstream) => ({ upstream, repository: 'team/app' })),
+    },
+    downloads: {
+      hold: async ({ upstream }: { upstream: string }) => {
+        asked.push(upstream);
+        stop.abort();
+        throw new Error('aborted');
+      },
+    },
+  } as unknown as HealerParts);
+  await t.throwsAsync(healer.heal(digest, stop.signal), { name: 'AbortError' });
+  t.deepEqual(asked, ['one.example']);
 });
