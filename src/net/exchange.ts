@@ -104,7 +104,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
     headers: IncomingHttpHeaders,
   ): void {
     if (status < 200) return;
-    this.#body = new ResponseBody(controller, this.#isStream ? HIGH_WATER_BYTES : SMALL_WATER_BYTES);
+    this.#body = new ResponseBody(
+      controller,
+      this.#isStream ? HIGH_WATER_BYTES : SMALL_WATER_BYTES,
+    );
     this.#response.resolve({ status, headers, body: this.#body });
   }
 
