@@ -123,7 +123,7 @@ export class AnswerPlaces {
     const left = (this.#countOf.get(client) ?? 0) - 1;
     if (left > 0) this.#countOf.set(client, left);
     else this.#countOf.delete(client);
-    if (!this.#isCrowded) {
+    if (this.#sampling && !this.#isCrowded) {
       clearInterval(this.#sampling);
       this.#sampling = undefined;
     }

@@ -93,8 +93,8 @@ function faultOf(error: unknown): object {
 
 /** Who asked for what, and what came of it; the log leaves out what is undefined. */
 function factsOf({ method, status, state, req }: V2Context, endedAt: number) {
-  const { id, trace, client, kind, upstream, target, source, bytes, reference, ...record } =
-    state.record;
+  const { record } = state;
+  const { id, trace, client, kind, upstream, target, source, bytes, reference } = record;
   const { startedAt, answeredAt = endedAt } = record;
   const agent = req.headers['user-agent'];
   return {
@@ -109,7 +109,7 @@ function factsOf({ method, status, state, req }: V2Context, endedAt: number) {
     reference,
     status,
     source,
-    missed: missReason(state.record),
+    missed: missReason(record),
     bytes,
     ttfbMs: tenths(answeredAt - startedAt),
     ms: tenths(endedAt - startedAt),
