@@ -39,7 +39,7 @@ export function lineForPeople(line: Line, isColoured: boolean): string {
     ([key]) => !BESIDE.has(key) && !(isRequest && OF_REQUEST.has(key)),
   );
   const facts = others.map(([key, value]) => `  ${paint('dim', `${key}=`)}${textOf(value)}`);
-  return `${time}  ${told}${facts.join('')}${errorOf(line['err'], paint)}`;
+  return `${time}  ${told}${facts.join('')}${errorOf(line, paint)}`;
 }
 
 type Paint = (style: Style, text: string) => string;
@@ -91,9 +91,12 @@ function span(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
-function errorOf(error: unknown, paint: Paint): string {
+/** The stack of what is an error here; of a warning its message alone, which says what others did. */
+function errorOf({ err: error, level }: Line, paint: Paint): string {
   if (error === undefined) return '';
-  const { stack } = (error ?? {}) as { stack?: unknown };
+  const { stack, message } = (error ?? {}) as { stack?: unknown; message?: unknown };
+  if (level === 'warn' && typeof message === 'string')
+    return paint('dim', `  (${textOf(message)})`);
   const text = typeof stack === 'string' ? stack : JSON.stringify(error);
   const lines = text.split('\n');
   return lines.map((line) => `\n          ${paint('dim', textOf(line))}`).join('');

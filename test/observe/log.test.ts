@@ -76,6 +76,7 @@ test('anything else is its message and its facts, an error with its stack', (t) 
   const told = written('plain', (log) => {
     log.info({ url: 'http://127.0.0.1:5000', n: 2 }, 'listening');
     log.error({ err }, 'failed');
+    log.warn({ err }, 'download');
   });
   t.is(
     told,
@@ -83,6 +84,7 @@ test('anything else is its message and its facts, an error with its stack', (t) 
 TIME  ERROR failed
           Error: broken
               at here
+TIME  WARN download  (broken)
 `,
   );
 });
