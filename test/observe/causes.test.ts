@@ -1,7 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import test from 'ava';
 import { Metrics } from '../../src/observe/metrics.ts';
-import { get } from '../helpers/client.ts';
+import { get, open } from '../helpers/client.ts';
 import { MINUTE } from '../helpers/clock.ts';
 import { buildImage } from '../helpers/image.ts';
 import { blobPath, type TestMirror } from '../helpers/mirror.ts';
@@ -78,6 +78,12 @@ test('transfers are counted as they ended, and those that wait for their turn', 
   await until('one waits', async () => (await scrape(mirror)).sum('transfer_queue_waiting') === 1);
   gate.open();
   await Promise.all([first, second]);
+  const pause = registry.hold(large.layer(0), { after: 2 ** 20 });
+  const left = await open(`${mirror.url}/v2/library/app/blobs/${large.layer(0).digest}`);
+  await pause.arrived();
+  left.destroy();
+  pause.open();
+  await mirror.idle();
   registry.corrupt(image.layer(0), { at: 10 });
   await t.throwsAsync(blob(image.layer(0)));
   t.is((await blob(buildImage({ seed: 'none', layers: [7] }).layer(0))).status, 404);
@@ -87,11 +93,11 @@ test('transfers are counted as they ended, and those that wait for their turn', 
     result,
     now.sum('downloads_total', { result }),
   ]);
-  t.deepEqual(Object.fromEntries(ended), { kept: 2, passed: 1, absent: 1, failed: 1 });
+  t.deepEqual(Object.fromEntries(ended), { kept: 2, passed: 1, absent: 1, failed: 2 });
   t.is(now.sum('download_bytes_total', { result: 'passed' }), 30 * 2 ** 20);
   t.is(now.sum('download_bytes_total', { result: 'kept' }), 4 * 2 ** 20 + 1);
   t.is(now.sum('download_duration_seconds_count'), 3);
-  t.is(now.sum('transfer_queue_wait_seconds_count'), 5);
+  t.is(now.sum('transfer_queue_wait_seconds_count'), 6);
   t.is(now.sum('transfer_queue_waiting'), 0);
 });
 

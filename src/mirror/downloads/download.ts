@@ -52,6 +52,7 @@ export class Download implements Content, Growing, Outcome {
   #ahead: DirectReader | undefined;
   #chunks: AsyncGenerator<Buffer, undefined> | undefined;
   #passage: Passage | undefined;
+  isBroken = false;
   #state: DownloadState = 'starting';
   #failure: unknown;
   /** Clients have their headers from a HEAD. */
@@ -157,8 +158,7 @@ export class Download implements Content, Growing, Outcome {
   async openDirect(range: ByteRange, { isWhole, client }: OwnRequest): Promise<Reader> {
     const isPassed = isWhole || this.#passage?.has(range.start) === true;
     const passed = isPassed ? this.#passage?.open(range, client) : undefined;
-    const { source } = this.#parts;
-    const own = { source, range, client, isUnverified: !isWhole };
+    const own = { source: this.#parts.source, range, client, isUnverified: !isWhole };
     return passed ?? DirectReader.behind(this.#ingest, own, this.size);
   }
 
@@ -308,6 +308,7 @@ export class Download implements Content, Growing, Outcome {
       const { failure } = this.#passage;
       // Whoever it was passed on to was cut short: the bytes were not the digest's.
       if (failure instanceof IntegrityError) this.#fail(failure);
+      this.isBroken = failure !== undefined;
     } catch (error) {
       await this.#giveUp(error);
     }
@@ -322,8 +323,7 @@ export class Download implements Content, Growing, Outcome {
     }
     const isEmpty = error instanceof IntegrityError && this.#ingest?.written === 0;
     this.#end('failed', isEmpty ? this.#badResponse() : error);
-    const keep = !(error instanceof IntegrityError);
-    await this.#deposit?.abort({ keep });
+    await this.#deposit?.abort({ keep: !(error instanceof IntegrityError) });
   }
 
   #badResponse(reason = TEXTS.emptyBody(this)): UpstreamError {

@@ -23,6 +23,13 @@ export interface Outcome {
   readonly size: number | undefined;
 }
 
+/** Of one that has ended. */
+interface Ended extends Outcome {
+  readonly failure: unknown;
+  /** It was passed on, and not to its end. */
+  readonly isBroken: boolean;
+}
+
 /** Within it ranges of a blob that found no room need no transfer of the whole. */
 const NO_ROOM_MS = 30_000;
 const MAX_NO_ROOM = 1_000;
@@ -43,13 +50,11 @@ export class Outcomes {
   }
 
   /** Of a download that has ended, so many seconds after its beginning. */
-  count(
-    { target, state, size = 0, failure }: Outcome & { failure: unknown },
-    seconds: number,
-  ): void {
+  count(ended: Ended, seconds: number): void {
+    const { target, size = 0 } = ended;
     const { metrics } = this.#parts;
     const { upstream } = target;
-    const result = resultOf(state, failure);
+    const result = resultOf(ended);
     metrics.downloads.inc({ upstream, result });
     if (result !== 'kept' && result !== 'passed') return;
     metrics.downloadBytes.inc({ upstream, result }, size);
@@ -78,10 +83,14 @@ export class Outcomes {
 }
 
 /** A blob that is `finished` and failed was served, and could not be recorded. */
-function resultOf(state: DownloadState, failure: unknown): 'kept' | 'passed' | 'absent' | 'failed' {
+function resultOf({
+  state,
+  failure,
+  isBroken,
+}: Pick<Ended, 'state' | 'failure' | 'isBroken'>): 'kept' | 'passed' | 'absent' | 'failed' {
   if (state === 'absent') return 'absent';
   if (state === 'finished') return failure === undefined ? 'kept' : 'passed';
-  return state === 'unstored' && !(failure instanceof IntegrityError) ? 'passed' : 'failed';
+  return state === 'unstored' && !isBroken ? 'passed' : 'failed';
 }
 
 function keyOf({ target, digest }: Pick<Outcome, 'target' | 'digest'>): string {
