@@ -31,6 +31,16 @@ function createContext(t: ExecutionContext, yaml = QUIET) {
   return { context, signals, kills, errors };
 }
 
+test('log.level is that of the process, whose lines are JSON where it is no terminal', async (t) => {
+  const yaml = `${QUIET}log: { level: warn }\nupstreams: { docker.io: { tls: { insecure: true } } }\n`;
+  const child = startMain(['serve'], { cwd: createFolder(t, { 'entrepot.yaml': yaml }) });
+  t.teardown(() => child.kill('SIGKILL'));
+  const [told] = (await once(child.stdout!, 'data')) as [Buffer];
+  const [line = ''] = told.toString().split('\n');
+  const { level, msg } = JSON.parse(line) as Record<string, string>;
+  t.deepEqual([level, msg?.split(':')[0]], ['warn', 'upstreams.docker.io.tls.insecure']);
+});
+
 /** A server whose start and end wait for a test. */
 function createParts() {
   const started = new Gate();
