@@ -140,6 +140,10 @@ for (const args of [
     t.deepEqual(Object.keys(schema.properties), [
       'listen',
       'admin',
+      'metrics',
+      'trustProxy',
+      'log',
+      'tracing',
       'grace',
       'offline',
       'store',
