@@ -17,7 +17,7 @@ export interface TlsOptions {
 }
 
 interface Parts {
-  /** The name in the address; it always listens on 127.0.0.1. */
+  /** The name in the address; it listens on 127.0.0.1, or on ::1 where it is `[::1]`. */
   readonly host: string;
   readonly tls?: TlsOptions | undefined;
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
@@ -65,7 +65,7 @@ export class FakeOrigin {
     server.on('connection', (socket) => this.#connected(socket));
     this.#server = server;
     this.#port ||= await claimPort();
-    server.listen(this.#port, '127.0.0.1');
+    server.listen(this.#port, this.#parts.host === '[::1]' ? '::1' : '127.0.0.1');
     await once(server, 'listening');
   }
 

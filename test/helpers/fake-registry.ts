@@ -79,9 +79,9 @@ export interface FakeRegistryOptions extends RouteOptions {
   readonly auth?: AuthOptions;
   readonly tls?: TlsOptions;
   /** The host name in all addresses, to tell two registries apart by name. Default `127.0.0.1`. */
-  readonly host?: '127.0.0.1' | 'localhost';
+  readonly host?: '127.0.0.1' | 'localhost' | '[::1]';
   /** The host name of the storage origin. Default: that of the registry (the port always differs). */
-  readonly storageHost?: '127.0.0.1' | 'localhost';
+  readonly storageHost?: '127.0.0.1' | 'localhost' | '[::1]';
   /** By the code that stands for it; `token`: all that the token endpoint refuses. */
   readonly errors?: Readonly<Record<string, Wording>>;
   /** The clock that tokens expire by. */

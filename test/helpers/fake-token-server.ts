@@ -23,7 +23,7 @@ export interface AuthOptions {
   /** The realm in the challenge, verbatim. */
   readonly realm?: string;
   /** A host name moves the token endpoint to that name on a port of its own. */
-  readonly realmHost?: 'same' | '127.0.0.1' | 'localhost';
+  readonly realmHost?: 'same' | '127.0.0.1' | 'localhost' | '[::1]';
   /** The path of the token endpoint. Default `/token`. */
   readonly path?: string;
   /** `null`: challenges name none, and none is asked for. */
