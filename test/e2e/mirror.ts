@@ -23,20 +23,22 @@ export interface Outcome {
 /** `entrepot serve` as an operator starts it: a process and a configuration file. */
 export class Mirror {
   /** What clients are told. */
-  readonly url = `http://127.0.0.1:${PORT}`;
+  readonly url: string;
   readonly storePath: string;
   readonly #netns: Netns;
   readonly #settings: string;
   #service: Service | undefined;
 
-  private constructor(netns: Netns) {
+  private constructor(netns: Netns, host: string) {
+    this.url = `http://${host}:${PORT}`;
     this.#netns = netns;
     this.#settings = join(netns.directory, 'entrepot.yaml');
     this.storePath = join(netns.directory, 'store');
   }
 
-  static async start(netns: Netns, settings: object): Promise<Mirror> {
-    const mirror = new Mirror(netns);
+  /** `host`: the address that clients are told. */
+  static async start(netns: Netns, settings: object, host = '127.0.0.1'): Promise<Mirror> {
+    const mirror = new Mirror(netns, host);
     await mirror.#start(settings);
     return mirror;
   }

@@ -6,6 +6,8 @@ import type { Service } from './service.ts';
 interface RegistryOptions {
   readonly name: string;
   readonly port: number;
+  /** The address it listens on; 127.0.0.1 unless given. */
+  readonly host?: string;
   /** Where it keeps what was pushed; more than one may serve from the same. */
   readonly data: string;
 }
@@ -22,8 +24,9 @@ export class Registry {
     this.service = service;
   }
 
-  static async start(netns: Netns, { name, port, data }: RegistryOptions): Promise<Registry> {
-    const address = `127.0.0.1:${port}`;
+  static async start(netns: Netns, options: RegistryOptions): Promise<Registry> {
+    const { name, port, host = '127.0.0.1', data } = options;
+    const address = `${host}:${port}`;
     const settings = join(netns.directory, `${name}.yml`);
     const content = {
       version: '0.1',

@@ -2,7 +2,7 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { get } from '../helpers/client.ts';
 import type { FakeRegistryOptions } from '../helpers/fake-registry.ts';
-import { buildArtifact, buildImage } from '../helpers/image.ts';
+import { buildArtifact } from '../helpers/image.ts';
 import { REPOSITORY, startScene, type Scene } from '../helpers/scene.ts';
 
 const SIX = '[::1]';
@@ -32,7 +32,11 @@ function asker({ mirror }: Scene, host: string): (path: string) => Promise<Buffe
 test('a registry, its realm, its storage and its pages at IPv6 literals are read, by a mirror at one', async (t) => {
   const scene = await startBySix(t, '::1');
   const { registry, mirror, image } = scene;
-  const signature = buildArtifact({ seed: 'signature', subject: image.manifest });
+  const signature = buildArtifact({
+    seed: 'signature',
+    subject: image.manifest,
+    artifactType: 'application/vnd.test.signature',
+  });
   registry.addImage(REPOSITORY, undefined, signature, { name: 'signature' });
   t.true(mirror.url.startsWith(`http://${SIX}:`), mirror.url);
   const ask = asker(scene, SIX);
