@@ -57,8 +57,8 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'net'],
     facade: [
       'bandwidth.ts',
-      'checkup/examine.ts',
-      'checkup/image-check.ts',
+      'checkup/checkup.ts',
+      'checkup/registry-check.ts',
       'demand.ts',
       'upstream.ts',
     ],

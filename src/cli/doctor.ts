@@ -1,6 +1,6 @@
 import type { Finding, UpstreamReport } from '../api/status-api.ts';
-import type { CheckupOptions } from '../upstream/checkup/examine.ts';
-import type { WantedImage } from '../upstream/checkup/image-check.ts';
+import type { CheckupOptions } from '../upstream/checkup/checkup.ts';
+import type { CheckedImage } from '../upstream/checkup/registry-check.ts';
 import { DOCKER_HUB } from '../config/registries.ts';
 import { Addressing } from '../mirror/addressing.ts';
 import { DEFAULT_TAG } from '../oci/image-name.ts';
@@ -51,14 +51,14 @@ async function* examine(
   options: CheckupOptions,
 ): AsyncGenerator<UpstreamReport> {
   const wanted = resolveImages(config, images);
-  const { examineUpstreams } = await import('../upstream/checkup/examine.ts');
+  const { examineUpstreams } = await import('../upstream/checkup/checkup.ts');
   yield* examineUpstreams(config, wanted, options);
 }
 
 /** By upstream, as the mirror would look them up. */
-function resolveImages(config: Config, images: readonly string[]): Map<string, WantedImage[]> {
+function resolveImages(config: Config, images: readonly string[]): Map<string, CheckedImage[]> {
   const addressing = new Addressing(config);
-  const wanted = new Map<string, WantedImage[]>();
+  const wanted = new Map<string, CheckedImage[]>();
   for (const image of images) {
     const { upstream, ...rest } = resolveImage(addressing, image);
     wanted.set(upstream, [...(wanted.get(upstream) ?? []), rest]);
@@ -69,7 +69,7 @@ function resolveImages(config: Config, images: readonly string[]): Map<string, W
   return wanted;
 }
 
-function defaultImages(addressing: Addressing): WantedImage[] {
+function defaultImages(addressing: Addressing): CheckedImage[] {
   try {
     const { repository, reference } = resolveImage(addressing, HUB_IMAGE);
     return [{ repository, reference }];
@@ -84,7 +84,7 @@ function defaultImages(addressing: Addressing): WantedImage[] {
 function resolveImage(
   addressing: Addressing,
   image: string,
-): WantedImage & { readonly upstream: string } {
+): CheckedImage & { readonly upstream: string } {
   const { target, tag = DEFAULT_TAG, digest } = addressing.resolveImage(image);
   return { ...target, reference: digest ?? tag };
 }

@@ -26,14 +26,14 @@ export interface BreakerParts {
 }
 
 /** What is wrong with an upstream as a whole. */
-export interface Trouble {
+export interface UpstreamProblem {
   readonly state: 'suspect' | 'down';
   /** Milliseconds since 1970. */
   readonly since: number;
   readonly reason: string;
 }
 
-interface Outage extends Trouble {
+interface Outage extends UpstreamProblem {
   readonly error: UpstreamError;
   /** Moments of the steady clock. */
   readonly downFrom: number;
@@ -67,7 +67,7 @@ const OUTAGE_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
 export class Breaker {
   readonly #parts: BreakerParts;
   readonly #pauses: Backoff;
-  #suspicion: Trouble | undefined;
+  #suspicion: UpstreamProblem | undefined;
   #outage: Outage | undefined;
   #probing: Promise<void> | undefined;
   /** Probes in a row that found it down. */
@@ -84,7 +84,7 @@ export class Breaker {
   }
 
   /** `undefined` while nothing speaks against the upstream. */
-  get trouble(): Trouble | undefined {
+  get problem(): UpstreamProblem | undefined {
     return this.#outage ?? this.#suspicion;
   }
 

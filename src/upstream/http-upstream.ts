@@ -71,9 +71,9 @@ export class HttpUpstream implements Upstream {
   }
 
   get status(): Upstream['status'] {
-    const { trouble, accounts, hasAnswered } = this.#client;
-    if (!trouble) return { state: hasAnswered ? 'up' : 'unknown', accounts };
-    const { state, since, reason } = trouble;
+    const { problem, accounts, hasAnswered } = this.#client;
+    if (!problem) return { state: hasAnswered ? 'up' : 'unknown', accounts };
+    const { state, since, reason } = problem;
     return { state, since, reason, accounts };
   }
 

@@ -9,7 +9,7 @@ import { Account } from './account.ts';
 import { Accounts } from './accounts.ts';
 import { Authenticator } from './authenticator.ts';
 import { Bandwidth } from './bandwidth.ts';
-import type { Trouble } from './breaker.ts';
+import type { UpstreamProblem } from './breaker.ts';
 import { purposeOf } from './demand.ts';
 import { Elsewhere } from './elsewhere.ts';
 import { openCredentials } from './credentials/open-credentials.ts';
@@ -94,8 +94,8 @@ export class RegistryClient {
     return this.#sender.base;
   }
 
-  get trouble(): Trouble | undefined {
-    return this.#sender.trouble;
+  get problem(): UpstreamProblem | undefined {
+    return this.#sender.problem;
   }
 
   get hasAnswered(): boolean {

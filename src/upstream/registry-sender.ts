@@ -20,7 +20,7 @@ import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Via } from '../net/via.ts';
 import type { Clock } from '../time/clock.ts';
 import { showCertificateEnds } from './certificate-ends.ts';
-import { Breaker, type BreakerParts, type Trouble } from './breaker.ts';
+import { Breaker, type BreakerParts, type UpstreamProblem } from './breaker.ts';
 import type { Demand } from './demand.ts';
 import type { Elsewhere } from './elsewhere.ts';
 import type { Secrets } from './secrets.ts';
@@ -118,9 +118,9 @@ export class RegistrySender implements Sender {
   }
 
   /** `undefined` while nothing speaks against the registry, or a token service that it needs. */
-  get trouble(): Trouble | undefined {
-    const [missed] = [...this.#tokenServices.values()].flatMap(({ trouble }) => trouble ?? []);
-    return this.breaker.trouble ?? (missed && { ...missed, state: 'suspect' });
+  get problem(): UpstreamProblem | undefined {
+    const [missed] = [...this.#tokenServices.values()].flatMap(({ problem }) => problem ?? []);
+    return this.breaker.problem ?? (missed && { ...missed, state: 'suspect' });
   }
 
   /** Hosts that the configuration names, beside the registry's own domain. */

@@ -1,5 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
-import type { CheckupOptions } from '../../src/upstream/checkup/examine.ts';
+import type { CheckupOptions } from '../../src/upstream/checkup/checkup.ts';
 import { issueCertificates } from '../helpers/certificate.ts';
 import { get } from '../helpers/client.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../helpers/fake-registry.ts';

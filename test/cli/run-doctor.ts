@@ -1,5 +1,5 @@
 import type { ExecutionContext } from 'ava';
-import type { CheckupOptions } from '../../src/upstream/checkup/examine.ts';
+import type { CheckupOptions } from '../../src/upstream/checkup/checkup.ts';
 import type { CommandContext } from '../../src/cli/command-context.ts';
 import { doctor } from '../../src/cli/doctor.ts';
 import { runCommand } from '../../src/cli/program.ts';

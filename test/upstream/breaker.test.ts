@@ -593,7 +593,7 @@ test('a question of our own that this machine had no socket for is no verdict', 
   const silent = breaker.isSilent();
   probes[0]?.reject(ours);
   t.false(await silent);
-  t.is(breaker.trouble, undefined);
+  t.is(breaker.problem, undefined);
 });
 
 test('failures of requests from before an answer say nothing', async (t) => {
@@ -606,7 +606,7 @@ test('failures of requests from before an answer say nothing', async (t) => {
   for (const { reject } of late) reject(NO_ROUTE);
   for (const answer of early) await t.throwsAsync(answer);
   t.is(probes.length, 1);
-  t.is(breaker.trouble, undefined);
+  t.is(breaker.problem, undefined);
 });
 
 test('whether it is silent is asked once for all who want to know, and not while the pause lasts', async (t) => {

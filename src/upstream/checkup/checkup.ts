@@ -1,4 +1,6 @@
-import type { CredentialsConfig, UpstreamConfig } from '../../config/config.ts';
+import PQueue from 'p-queue';
+import packageJson from '../../../package.json' with { type: 'json' };
+import type { CredentialsConfig, UpstreamConfig, Config } from '../../config/config.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { chooseChallenge, parseChallenges, type Challenge } from '../challenge.ts';
 import { HttpUpstream } from '../http-upstream.ts';
@@ -6,27 +8,88 @@ import { Quota } from '../quota.ts';
 import type { RegistrySenderParts } from '../registry-sender.ts';
 import type { Connection } from '../../net/connection.ts';
 import { Transport } from '../../net/transport.ts';
-import { checkConnection, checkName } from './connection-check.ts';
+import { checkConnection, checkName, checkTls } from './connection-check.ts';
 import { checkCredential } from './credential-check.ts';
-import type { CheckName, Finding } from '../../api/status-api.ts';
-import { failed, keyOf, reasonOf, skipped, type Outcome } from './finding.ts';
-import { checkImage, type WantedImage } from './image-check.ts';
-import { checkClock, checkQuota, checkRegistry } from './registry-check.ts';
-import { checkTls } from './tls-check.ts';
+import type { CheckName, Finding, UpstreamReport } from '../../api/status-api.ts';
+import { failed, configKey, causeOf, skipped, type CheckResult } from './check-result.ts';
+import {
+  checkClock,
+  checkQuota,
+  checkRegistry,
+  checkImage,
+  type CheckedImage,
+} from './registry-check.ts';
 import { Secrets } from '../secrets.ts';
 import { TEXTS } from '../texts.ts';
+import { Authorities } from '../../net/authorities.ts';
+import { DEFAULT_TIMING, type Timing } from '../../net/timing.ts';
+import { Via } from '../../net/via.ts';
+import { createLog } from '../../observe/log.ts';
+import { Metrics } from '../../observe/metrics.ts';
+import { SYSTEM_CLOCK, type Clock } from '../../time/clock.ts';
 
-export interface CheckupParts extends RegistrySenderParts {
+interface CheckupParts extends RegistrySenderParts {
   /** To ask for; the first one is what a token is asked for. */
-  readonly images: readonly WantedImage[];
+  readonly images: readonly CheckedImage[];
   /** For all checks together. */
   readonly budgetMs: number;
   /** Calls `expire` when the time is over; what it returns stops it. */
   readonly startTimer: (expire: () => void, ms: number) => () => void;
 }
 
+export interface CheckupOptions {
+  readonly timing?: Timing;
+  readonly clock?: Clock;
+  /** Counts the most that one upstream may take. */
+  readonly startTimer?: CheckupParts['startTimer'];
+}
+
+const BUDGET_MS = 15_000;
+const AT_A_TIME = 4;
+
+const OFFLINE: Finding = { check: 'offline', ...skipped(TEXTS.checkOffline) };
+
+/**
+ * Examines the upstreams, several at a time, and yields what it finds in the order of the
+ * configuration. The images are those to ask for, by upstream.
+ */
+export async function* examineUpstreams(
+  config: Pick<Config, 'upstreams' | 'offline'>,
+  images: ReadonlyMap<string, readonly CheckedImage[]>,
+  options: CheckupOptions = {},
+): AsyncGenerator<UpstreamReport> {
+  const parts = {
+    timing: DEFAULT_TIMING,
+    clock: SYSTEM_CLOCK,
+    startTimer: startRealTimer,
+    ...options,
+    budgetMs: BUDGET_MS,
+    metrics: new Metrics(),
+    log: createLog({ level: 'silent' }),
+    userAgent: `entrepot/${packageJson.version}`,
+    via: new Via(),
+    authorities: new Authorities({ failed: () => {}, renewed: () => {} }),
+  };
+  const queue = new PQueue({ concurrency: AT_A_TIME });
+  const reports = Object.values(config.upstreams).map((upstream) => ({
+    name: upstream.name,
+    url: upstream.url,
+    checks: queue.add(async () => {
+      if (config.offline) return [OFFLINE];
+      const wanted = images.get(upstream.name) ?? [];
+      return new Checkup({ ...parts, config: upstream, images: wanted }).run();
+    }),
+  }));
+  for (const { checks, ...report } of reports) yield { ...report, checks: await checks };
+}
+
+function startRealTimer(expire: () => void, ms: number): () => void {
+  const timer = setTimeout(expire, ms);
+  return () => clearTimeout(timer);
+}
+
 /** A configured credential, or none, and what was found of it. */
-interface Account {
+interface CheckedAccount {
   readonly entry: CredentialsConfig | undefined;
   /** For the operator, without a secret. */
   readonly label: string;
@@ -36,7 +99,7 @@ interface Account {
 const NOT_REACHED = skipped(TEXTS.notReached);
 
 /** Examines one upstream from its name to an image. A check that fails ends those that need it. */
-export class Checkup {
+class Checkup {
   readonly #parts: CheckupParts;
   readonly #transport: Transport;
   readonly #deadline = new AbortController();
@@ -59,11 +122,11 @@ export class Checkup {
     const { startTimer, budgetMs, images } = this.#parts;
     const stopTimer = startTimer(() => this.#deadline.abort(), budgetMs);
     try {
-      const isRegistry = await this.#reach();
-      const accounts = isRegistry ? await this.#logIn() : [];
+      const isRegistry = await this.#checkWay();
+      const accounts = isRegistry ? await this.#checkCredentials() : [];
       if (!isRegistry) this.#add('credential', NOT_REACHED);
       const asked = [];
-      for (const account of accounts) asked.push(await this.#ask(account));
+      for (const account of accounts) asked.push(await this.#checkImages(account));
       if (!isRegistry) asked.push({ quota: NOT_REACHED, images: [NOT_REACHED] });
       for (const { quota } of asked) this.#add('quota', quota);
       this.#add('clock', checkClock(this.#answer));
@@ -78,32 +141,32 @@ export class Checkup {
     }
   }
 
-  /** True when a registry answers. */
-  async #reach(): Promise<boolean> {
+  /** From the name to the answer of the registry; true when a registry answers. */
+  async #checkWay(): Promise<boolean> {
     const { config } = this.#parts;
-    const steps: [CheckName, () => Promise<Outcome>][] = [
+    const checks: [CheckName, () => Promise<CheckResult>][] = [
       ['name', async () => checkName(config)],
-      ['connection', async () => this.#connect()],
-      ['tls', async () => this.#secure()],
-      ['registry', async () => this.#ping()],
+      ['connection', async () => this.#checkConnection()],
+      ['tls', async () => this.#checkTls()],
+      ['registry', async () => this.#checkRegistry()],
     ];
     let isBlocked = false;
-    for (const [check, step] of steps) {
-      const outcome: Outcome = isBlocked ? NOT_REACHED : await this.#within(step);
-      this.#add(check, outcome);
-      isBlocked ||= outcome.state === 'failed';
+    for (const [name, check] of checks) {
+      const result: CheckResult = isBlocked ? NOT_REACHED : await this.#within(check);
+      this.#add(name, result);
+      isBlocked ||= result.state === 'failed';
     }
     return !isBlocked;
   }
 
-  async #connect(): Promise<Outcome> {
+  async #checkConnection(): Promise<CheckResult> {
     const { config, timing } = this.#parts;
-    const { outcome, connection } = await checkConnection(config, { timing, signal: this.#signal });
+    const { result, connection } = await checkConnection(config, { timing, signal: this.#signal });
     this.#connection = connection;
-    return outcome;
+    return result;
   }
 
-  async #secure(): Promise<Outcome> {
+  async #checkTls(): Promise<CheckResult> {
     const { config, clock, timing } = this.#parts;
     if (!config.url.startsWith('https:')) return skipped(TEXTS.plainHttp);
     if (!this.#connection) return NOT_REACHED;
@@ -112,7 +175,7 @@ export class Checkup {
     return checkTls(config, this.#connection.socket, { signal, clock, secureContext });
   }
 
-  async #ping(): Promise<Outcome> {
+  async #checkRegistry(): Promise<CheckResult> {
     const { config, userAgent, clock } = this.#parts;
     const response = await this.#transport.send({
       method: 'GET',
@@ -127,7 +190,7 @@ export class Checkup {
     return checkRegistry(config, response, this.#secrets);
   }
 
-  async #logIn(): Promise<Account[]> {
+  async #checkCredentials(): Promise<CheckedAccount[]> {
     const { config, images } = this.#parts;
     const prefix = config.prefix === undefined ? '' : `${config.prefix}/`;
     const parts = {
@@ -139,25 +202,29 @@ export class Checkup {
       secrets: this.#secrets,
       signal: this.#signal,
     };
-    const accounts: Account[] = [];
+    const accounts: CheckedAccount[] = [];
     for (const entry of config.credentials.length > 0 ? config.credentials : [undefined]) {
-      const outcome = await this.#within(async () => checkCredential(entry, parts));
-      this.#add('credential', outcome);
+      const result = await this.#within(async () => checkCredential(entry, parts));
+      this.#add('credential', result);
       const label = entry?.provider === 'password' ? entry.username : entry?.provider;
-      accounts.push({ entry, label: label ?? 'anonymous', isRefused: outcome.state === 'failed' });
+      accounts.push({ entry, label: label ?? 'anonymous', isRefused: result.state === 'failed' });
     }
     return accounts;
   }
 
   /** Asks for the images, which also shows the quota. */
-  async #ask({ entry, label, isRefused }: Account): Promise<{ quota: Outcome; images: Outcome[] }> {
+  async #checkImages({
+    entry,
+    label,
+    isRefused,
+  }: CheckedAccount): Promise<{ quota: CheckResult; images: CheckResult[] }> {
     const { config, images } = this.#parts;
     if (images.length === 0) return { quota: this.#readQuota(label), images: [] };
     if (isRefused) return { quota: NOT_REACHED, images: [NOT_REACHED] };
     const credentials = entry ? [entry] : [];
     const upstream = new HttpUpstream({ ...this.#parts, config: { ...config, credentials } });
     const parts = { config, upstream, label, signal: this.#signal };
-    const found: Outcome[] = [];
+    const found: CheckResult[] = [];
     try {
       for (const image of images) {
         found.push(await this.#within(async () => checkImage(image, parts)));
@@ -170,7 +237,7 @@ export class Checkup {
   }
 
   /** The quota as far as the first answer tells it. */
-  #readQuota(label: string): Outcome {
+  #readQuota(label: string): CheckResult {
     const { config, clock } = this.#parts;
     const quota = new Quota(clock);
     quota.observe(this.#answer?.headers ?? {});
@@ -182,7 +249,7 @@ export class Checkup {
   }
 
   /** What the check finds, or why it could not be made. */
-  async #within(check: () => Promise<Outcome>): Promise<Outcome> {
+  async #within(check: () => Promise<CheckResult>): Promise<CheckResult> {
     const signal = this.#signal;
     if (signal.aborted) return skipped(TEXTS.noTimeLeft);
     const { promise, reject } = Promise.withResolvers<never>();
@@ -197,19 +264,19 @@ export class Checkup {
     }
   }
 
-  #explain(error: unknown): Outcome {
+  #explain(error: unknown): CheckResult {
     const { config, budgetMs } = this.#parts;
     if (this.#signal.aborted && error === this.#signal.reason) {
       return failed(TEXTS.outOfTime({ seconds: budgetMs / 1000 }), TEXTS.findDroppingFirewall);
     }
-    const detail = reasonOf(error, config.name);
+    const detail = causeOf(error, config.name);
     const isTimeout = error instanceof UpstreamError && error.fault === 'timeout';
     return isTimeout ? failed(detail, TEXTS.findHoldingProxy) : failed(detail, adviseOn(config));
   }
 
-  #add(check: CheckName, outcome: Outcome): void {
-    const detail = this.#secrets.strikeOwn(outcome.detail);
-    this.#findings.push({ check, ...outcome, detail });
+  #add(check: CheckName, result: CheckResult): void {
+    const detail = this.#secrets.strikeOwn(result.detail);
+    this.#findings.push({ check, ...result, detail });
   }
 }
 
@@ -217,10 +284,10 @@ export class Checkup {
 function adviseOn(config: UpstreamConfig): string {
   const way = TEXTS.findCuttingProxy;
   if (config.url.startsWith('http:')) {
-    return TEXTS.writeHttps({ key: keyOf(config, 'url'), way });
+    return TEXTS.writeHttps({ key: configKey(config, 'url'), way });
   }
   // TLS 1.3 tells of a missing client certificate only by closing in place of the first answer.
-  const key = keyOf(config, 'tls.cert');
+  const key = configKey(config, 'tls.cert');
   return TEXTS.setClientCertificateElse({ key, way });
 }
 

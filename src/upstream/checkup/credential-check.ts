@@ -10,7 +10,15 @@ import type { Log } from '../../observe/log.ts';
 import type { Timing } from '../../net/timing.ts';
 import type { Sender } from '../../net/transport.ts';
 import { Greeting } from '../greeting.ts';
-import { failed, keyOf, ok, reasonOf, skipped, warning, type Outcome } from './finding.ts';
+import {
+  failed,
+  configKey,
+  passed,
+  causeOf,
+  skipped,
+  warning,
+  type CheckResult,
+} from './check-result.ts';
 import type { Secrets } from '../secrets.ts';
 import { TEXTS } from '../texts.ts';
 
@@ -33,7 +41,7 @@ export interface CredentialCheckParts {
 export async function checkCredential(
   entry: CredentialsConfig | undefined,
   parts: CredentialCheckParts,
-): Promise<Outcome> {
+): Promise<CheckResult> {
   const { config, challenge } = parts;
   let source: CredentialSource | undefined;
   try {
@@ -42,12 +50,12 @@ export async function checkCredential(
     await source?.get();
   } catch (error) {
     return failed(
-      TEXTS.noIssue({ provider: entry?.provider ?? '', reason: reasonOf(error, config.name) }),
-      TEXTS.checkProvider({ key: keyOf(config, 'credentials') }),
+      TEXTS.noIssue({ provider: entry?.provider ?? '', reason: causeOf(error, config.name) }),
+      TEXTS.checkProvider({ key: configKey(config, 'credentials') }),
     );
   }
   if (!challenge) {
-    if (!source) return ok(TEXTS.noneAsked);
+    if (!source) return passed(TEXTS.noneAsked);
     return skipped(TEXTS.loginNotAsked({ label: source.label }), TEXTS.namePrivateImage);
   }
   try {
@@ -61,7 +69,7 @@ async function answerChallenge(
   challenge: Challenge,
   source: CredentialSource | undefined,
   parts: CredentialCheckParts,
-): Promise<Outcome> {
+): Promise<CheckResult> {
   const { config, repository } = parts;
   const own = challenge.parameters['scope'] ?? '';
   const scope = repository === undefined ? own : `repository:${repository}:pull`;
@@ -76,7 +84,7 @@ async function answerChallenge(
   const label = source?.label ?? 'anonymous';
   if (!proof.token) return showProof(proof, label, parts);
   const { host } = new URL(challenge.parameters['realm'] ?? '');
-  return ok(TEXTS.tokenAccepted({ label, host }));
+  return passed(TEXTS.tokenAccepted({ label, host }));
 }
 
 /** A password or bearer token that no token service exchanges is tried at the registry. */
@@ -84,13 +92,13 @@ async function showProof(
   { authorization }: Proof,
   label: string,
   parts: CredentialCheckParts,
-): Promise<Outcome> {
+): Promise<CheckResult> {
   const { config, registry: url, sender, signal } = parts;
   const headers = { accept: 'application/json', authorization };
   const response = await sender.send({ method: 'GET', url, headers, signal });
   await response.dump();
   const { status } = response;
-  if (status === 200) return ok(TEXTS.accepted({ label, host: url.host }));
+  if (status === 200) return passed(TEXTS.accepted({ label, host: url.host }));
   const detail = TEXTS.loginAnswered({ label, host: url.host, status });
   const isRefused = status === 401 || status === 403;
   return failed(detail, isRefused ? renewal(parts) : TEXTS.askOperatorOnly({ of: config.name }));
@@ -100,15 +108,15 @@ function explain(
   error: unknown,
   source: CredentialSource | undefined,
   parts: CredentialCheckParts,
-): Outcome {
+): CheckResult {
   const { config, repository } = parts;
   const of = source?.label ?? 'anonymous';
-  const detail = TEXTS.faultOf({ of, reason: reasonOf(error, config.name) });
+  const detail = TEXTS.faultOf({ of, reason: causeOf(error, config.name) });
   const fault = error instanceof UpstreamError ? error.fault : undefined;
   if (fault === 'bad-response') return failed(detail, TEXTS.portalForTokens);
   if (fault !== 'unauthorized' && fault !== 'denied') return failed(detail, TEXTS.openTokenService);
   if (source) return failed(detail, renewal(parts));
-  const key = keyOf(config, 'credentials');
+  const key = configKey(config, 'credentials');
   // Some token services refuse an anonymous token that names no public repository.
   if (repository !== undefined) return failed(detail, TEXTS.set({ key }));
   return warning(detail, TEXTS.namePublicImage({ key }));
@@ -116,5 +124,5 @@ function explain(
 
 function renewal({ config, repository }: CredentialCheckParts): string {
   const more = repository === undefined ? '' : TEXTS.mayPull({ repository });
-  return TEXTS.renewCredentials({ key: keyOf(config, 'credentials'), more });
+  return TEXTS.renewCredentials({ key: configKey(config, 'credentials'), more });
 }

@@ -7,8 +7,20 @@ import { chooseChallenge, parseChallenges, readRealm } from '../challenge.ts';
 import { followRedirect, isRedirect } from '../registry-sender.ts';
 import { judge, readErrorMessage, type Verdict } from '../registry-answer.ts';
 import type { Secrets } from '../secrets.ts';
-import { failed, keyOf, ok, skipped, warning, type Outcome } from './finding.ts';
+import {
+  failed,
+  configKey,
+  passed,
+  skipped,
+  warning,
+  type CheckResult,
+  causeOf,
+} from './check-result.ts';
 import { TEXTS } from '../texts.ts';
+import type { Reference, Repository } from '../../oci/reference.ts';
+import { UpstreamError } from '../../oci/upstream-error.ts';
+import { PRIORITY } from '../demand.ts';
+import type { Upstream } from '../upstream.ts';
 
 const WARN_SECONDS = 60;
 const FAIL_SECONDS = 15 * 60;
@@ -18,7 +30,7 @@ export async function checkRegistry(
   config: UpstreamConfig,
   response: TransportResponse,
   secrets: Secrets,
-): Promise<Outcome> {
+): Promise<CheckResult> {
   const { status, headers, url: registry } = response;
   if (status === 401) {
     await response.dump();
@@ -34,32 +46,32 @@ export async function checkRegistry(
     return explainFault({ ...verdict, reason }, config, registry);
   }
   response.destroy();
-  if (status !== 404) return ok(TEXTS.noLogin);
+  if (status !== 404) return passed(TEXTS.noLogin);
   const detail = TEXTS.noRegistry({ host: registry.host });
-  return failed(detail, TEXTS.checkUrl({ key: keyOf(config, 'url') }));
+  return failed(detail, TEXTS.checkUrl({ key: configKey(config, 'url') }));
 }
 
 function checkChallenge(
   config: UpstreamConfig,
   { url: registry, challenges: lines }: TransportResponse,
   secrets: Secrets,
-): Outcome {
+): CheckResult {
   const challenges = parseChallenges(lines);
   const challenge = chooseChallenge(challenges);
   if (!challenge) {
     const schemes = challenges.map(({ scheme }) => secrets.tell(scheme)).join(', ');
     return failed(TEXTS.otherLogin({ schemes: schemes || TEXTS.noScheme }), TEXTS.offerLogin);
   }
-  if (challenge.scheme === 'basic') return ok(TEXTS.basicLogin);
+  if (challenge.scheme === 'basic') return passed(TEXTS.basicLogin);
   const realm = readRealm(challenge, registry, {
     withCredentials: config.credentials.length > 0,
     realms: HostList.of(config, 'realms'),
   });
   if (realm === undefined) return failed(TEXTS.noTokenService, TEXTS.setRealm);
   if (typeof realm === 'object') {
-    return ok(TEXTS.bearerLogin({ origin: realm.origin, way: wayTo(realm, config) }));
+    return passed(TEXTS.bearerLogin({ origin: realm.origin, way: wayTo(realm, config) }));
   }
-  return failed(realm, TEXTS.correctRealm({ key: keyOf(config, 'url') }));
+  return failed(realm, TEXTS.correctRealm({ key: configKey(config, 'url') }));
 }
 
 /** A host has a proxy of its own, or none. */
@@ -72,19 +84,22 @@ function explainRedirect(
   config: UpstreamConfig,
   registry: URL,
   location: string | undefined,
-): Outcome {
+): CheckResult {
   const target = followRedirect(registry, location);
   const where = typeof target === 'string' ? target : TEXTS.redirectTo({ origin: target.origin });
-  return warning(TEXTS.redirected({ where }), TEXTS.setUrlOrSignIn({ key: keyOf(config, 'url') }));
+  return warning(
+    TEXTS.redirected({ where }),
+    TEXTS.setUrlOrSignIn({ key: configKey(config, 'url') }),
+  );
 }
 
 function explainFault(
   { fault, reason: detail }: Verdict,
   config: UpstreamConfig,
   registry: URL,
-): Outcome {
+): CheckResult {
   if (fault === 'rate-limited') {
-    const key = keyOf(config, 'credentials');
+    const key = configKey(config, 'credentials');
     return warning(detail, TEXTS.waitAndSetAccount({ key }));
   }
   if (fault === 'denied') {
@@ -93,13 +108,13 @@ function explainFault(
   if (fault === 'failing') {
     return failed(detail, TEXTS.askOperator({ of: registry.host }));
   }
-  return failed(detail, TEXTS.checkUrlOrPortal({ key: keyOf(config, 'url') }));
+  return failed(detail, TEXTS.checkUrlOrPortal({ key: configKey(config, 'url') }));
 }
 
 /** The local clock against the `Date` of an answer that came `at` milliseconds since 1970. */
 export function checkClock(
   answer: { readonly headers: Readonly<Record<string, string>>; readonly at: number } | undefined,
-): Outcome {
+): CheckResult {
   if (!answer) return skipped(TEXTS.noAnswer);
   const { headers, at } = answer;
   const sent = Date.parse(headers['date'] ?? '');
@@ -108,7 +123,7 @@ export function checkClock(
   const age = /^\d{1,9}$/.test(headers['age'] ?? '') ? Number(headers['age']) : 0;
   const seconds = Math.round((at - sent) / 1000) - age;
   const size = Math.abs(seconds);
-  if (size <= WARN_SECONDS) return ok(TEXTS.clockRight({ seconds: WARN_SECONDS }));
+  if (size <= WARN_SECONDS) return passed(TEXTS.clockRight({ seconds: WARN_SECONDS }));
   const by = sayAge(size);
   const detail = seconds > 0 ? TEXTS.clockAhead({ by }) : TEXTS.clockBehind({ by });
   const advice = TEXTS.setClockFor;
@@ -123,12 +138,12 @@ function sayAge(seconds: number): string {
 }
 
 /** What an account may still pull, as far as the registry tells. */
-export function checkQuota(label: string, quota: QuotaStatus, config: UpstreamConfig): Outcome {
+export function checkQuota(label: string, quota: QuotaStatus, config: UpstreamConfig): CheckResult {
   const { limit, remaining, windowSeconds, blockedForSeconds } = quota;
   const of = String(limit ?? TEXTS.unknownLimit);
   const window =
     windowSeconds === undefined ? '' : TEXTS.inWindow({ window: sayWindow(windowSeconds) });
-  const advice = TEXTS.waitOrSetAccount({ key: keyOf(config, 'credentials') });
+  const advice = TEXTS.waitOrSetAccount({ key: configKey(config, 'credentials') });
   if (remaining === 0) {
     return warning(TEXTS.nothingLeft({ label, limit: of, window }), advice);
   }
@@ -136,13 +151,75 @@ export function checkQuota(label: string, quota: QuotaStatus, config: UpstreamCo
     return warning(TEXTS.refusedFor({ label, seconds: blockedForSeconds }), advice);
   }
   if (remaining !== undefined) {
-    return ok(TEXTS.left({ label, remaining, limit: of, window }));
+    return passed(TEXTS.left({ label, remaining, limit: of, window }));
   }
-  if (limit !== undefined) return ok(TEXTS.leftUntold({ label, limit, window }));
-  return ok(TEXTS.noLimit({ label }));
+  if (limit !== undefined) return passed(TEXTS.leftUntold({ label, limit, window }));
+  return passed(TEXTS.noLimit({ label }));
 }
 
 function sayWindow(seconds: number): string {
   if (seconds % 3600 === 0) return `${seconds / 3600} h`;
   return seconds % 60 === 0 ? `${seconds / 60} min` : `${seconds} s`;
+}
+
+/** An image that an upstream is asked for. */
+export interface CheckedImage {
+  readonly repository: Repository;
+  readonly reference: Reference;
+}
+
+interface ImageCheckParts {
+  readonly config: UpstreamConfig;
+  readonly upstream: Upstream;
+  /** The account that asks. */
+  readonly label: string;
+  readonly signal: AbortSignal;
+}
+
+/** A HEAD of the image's manifest, which costs no quota; a GET where the registry has no HEAD. */
+export async function checkImage(
+  { repository, reference }: CheckedImage,
+  { config, upstream, label, signal }: ImageCheckParts,
+): Promise<CheckResult> {
+  const separator = reference.includes(':') ? '@' : ':';
+  const who = config.credentials.length > 1 ? TEXTS.asAccount({ label }) : '';
+  const image = `${config.name}/${repository}${separator}${reference}${who}`;
+  try {
+    const head = await upstream.headManifest(repository, reference, {
+      priority: PRIORITY.interactive,
+      signal,
+    });
+    if (!head) {
+      return failed(TEXTS.imageMissing({ image }), TEXTS.checkImageName);
+    }
+    return passed(TEXTS.imageThere({ image, digest: `, ${head.digest}` }));
+  } catch (error) {
+    if (!(error instanceof UpstreamError)) throw error;
+    return explain(error, { image, repository, config });
+  }
+}
+
+function explain(
+  error: UpstreamError,
+  { image, repository, config }: { image: string; repository: string; config: UpstreamConfig },
+): CheckResult {
+  const detail = TEXTS.faultOf({ of: image, reason: causeOf(error, config.name) });
+  const key = configKey(config, 'credentials');
+  switch (error.fault) {
+    case 'unauthorized':
+    case 'denied':
+      return config.credentials.length > 0
+        ? failed(detail, TEXTS.giveRight({ key, repository }))
+        : failed(detail, TEXTS.setIfPrivate({ key, repository }));
+    case 'rate-limited':
+      return warning(detail, TEXTS.waitOrSetAccount({ key }));
+    case 'refused':
+    case 'bad-response':
+      return failed(detail, TEXTS.portalForRegistry);
+    case 'offline':
+    case 'unreachable':
+    case 'timeout':
+    case 'failing':
+      return failed(detail, TEXTS.askOperator({ of: config.name }));
+  }
 }
