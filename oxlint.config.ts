@@ -97,6 +97,10 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     facade: ['schedule.ts'],
     parts: ['state.ts', 'sync.ts'],
   },
+  'configured.ts': {
+    imports: ['oci', 'api', 'config', 'net', 'upstream', 'mirror', 'admin'],
+  },
+  'reload.ts': { imports: ['oci', 'api', 'config', 'observe'] },
   'engine.ts': {
     imports: [
       'oci',
@@ -106,15 +110,26 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'observe',
       'net',
       'store',
-      'upstream',
       'mirror',
       'http',
       'admin',
       'sync',
+      'configured.ts',
     ],
   },
   'server.ts': {
-    imports: ['time', 'api', 'config', 'observe', 'net', 'store', 'mirror', 'http', 'engine.ts'],
+    imports: [
+      'time',
+      'api',
+      'config',
+      'observe',
+      'net',
+      'store',
+      'mirror',
+      'http',
+      'reload.ts',
+      'engine.ts',
+    ],
   },
   cli: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'upstream', 'mirror', 'sync', 'server.ts'],
@@ -126,7 +141,14 @@ export const ROOMS: Readonly<Record<string, Room>> = {
 };
 
 /** The files that put the house together. */
-export const HEADS = ['engine.ts', 'server.ts', 'main.ts', 'entrepot.js'];
+export const HEADS = [
+  'configured.ts',
+  'reload.ts',
+  'engine.ts',
+  'server.ts',
+  'main.ts',
+  'entrepot.js',
+];
 
 /** The only places that may import a package: one dependency, one door. */
 export const DOORS: Readonly<Record<string, readonly string[]>> = {

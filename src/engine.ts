@@ -1,32 +1,28 @@
 import type { LookupFunction } from 'node:net';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
 import { REAL_TIMER } from '../sync/schedule.ts';
 import { SyncState } from '../sync/state.ts';
 import { NOTHING_TO_SYNC, Sync } from '../sync/sync.ts';
-import { createAdminApp, createProbeApp } from './admin/admin-app.ts';
+import { createAdminApp, createProbeApp, type AdminParts } from './admin/admin-app.ts';
 import { canonicalImage, StoreAdmin } from './admin/store-admin.ts';
 import type { ServerStatus } from './api/status-api.ts';
-import type { InUseList, PassedOver, Pin } from './api/store-api.ts';
+import type { InUseList, PassedOver } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
+import { createConfigured, type Configured } from './configured.ts';
 import { createApp } from './http/app.ts';
-import { Addressing } from './mirror/addressing.ts';
 import { Mirror, OPEN_GATE, type Gate, type MirrorParts } from './mirror/mirror.ts';
-import { Authorities } from './net/authorities.ts';
 import { OwnListeners } from './net/own-listeners.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
 import { Via } from './net/via.ts';
 import type { Log } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Traces } from './observe/traces.ts';
-import { RegistryError } from './oci/errors.ts';
 import { DEFAULT_TAG } from './oci/image-name.ts';
 import { InUseFile, Scrubber } from './store/care/care.ts';
 import { Store, type Step } from './store/store.ts';
 import { SYSTEM_CLOCK, type Clock } from './time/clock.ts';
-import { HttpUpstream } from './upstream/http-upstream.ts';
-import { createOfflineUpstream } from './upstream/offline-upstream.ts';
-import type { Upstream } from './upstream/upstream.ts';
 
 export interface EngineOptions {
   readonly log: Log;
@@ -45,45 +41,43 @@ export type Engine = Awaited<ReturnType<typeof startEngine>>;
 /** Opens the store, without a single request to the network. */
 export async function startEngine(config: Config, options: EngineOptions) {
   const parts = await openParts(config, options);
-  const { log, metrics, store, mirror, scrubber, sync, inUse, ownListeners, traces } = parts;
-  const { path, maxBytes } = config.store;
+  const { log, metrics, store, mirror, scrubber, sync, ownListeners, traces } = parts;
   measureAll(config, parts);
-  const status = (): ServerStatus => ({
-    version: packageJson.version,
-    offline: config.offline,
-    store: { path, id: store.id, maxBytes, ...store.catalog.usage },
-    downloads: mirror.activity.downloads,
-    upstreams: mirror.upstreams,
-  });
   return {
     metrics,
     store,
     mirror,
     /** What the listeners in front of the applications must be told to. */
     ownListeners,
-    createApp: (state: { isFull?: boolean } = {}) => createApp({ ...parts, ...state, config }),
-    createAdminApp: (unreadyReason: () => string | undefined) =>
+    /** By the configuration as it is now. */
+    createApp: (state: { isFull?: boolean } = {}) =>
+      createApp({ ...parts, ...parts.configured, ...state }),
+    createAdminApp: (doors: Pick<AdminParts, 'unreadyReason' | 'reload'>) =>
       createAdminApp({
         ...parts,
-        unreadyReason,
-        status,
+        ...doors,
+        status: () => describeStatus(parts),
         store: parts.storeAdmin,
         host: config.admin.host,
       }),
     createProbeApp: (unreadyReason: () => string | undefined) =>
       createProbeApp({ ...parts, unreadyReason }),
+    /** Takes another configuration: all of it at once or, when it throws, nothing. */
+    configure: (next: Config) => configure(next, parts),
     /** Begins what goes on beside the pulls. */
     work: () => {
       store.care.settle();
       scrubber.start();
-      if (store.blobs.isReadOnly) return;
-      if (config.sync && !config.offline) sync.start();
+      parts.isWorking = !store.blobs.isReadOnly;
+      if (!parts.isWorking) return;
+      startSync(parts);
       void store.care.settled
         .then(async () => mirror.resumeHydration())
         .catch((err: unknown) => log.error({ err }, 'what is incomplete was not looked for'));
     },
     /** Ends what no client waits for; clients are served as before. */
     stop: () => {
+      parts.isWorking = false;
       void scrubber.close();
       sync.stop();
       mirror.stop();
@@ -93,13 +87,54 @@ export async function startEngine(config: Config, options: EngineOptions) {
       const scrubbed = scrubber.close();
       sync.stop();
       const mirrored = mirror.close();
-      await inUse?.close();
+      await (await parts.inUse)?.close();
       await mirrored;
       await scrubbed;
       await sync.closed();
       await traces.close();
       await store.close();
     },
+  };
+}
+
+/** Running transfers, answers and runs of sync go on with what they began with. */
+function configure(next: Config, parts: Parts): void {
+  const { configured, create, log, metrics, mirror, storeAdmin, store, sync } = parts;
+  const before = configured.config;
+  const made = create(next, configured);
+  parts.configured = made;
+  mirror.configure(made.upstreams);
+  storeAdmin.configure({ addressing: made.addressing, limits: next.store });
+  store.care.configure(next.store, made.pins);
+  metrics.startAt(Object.keys(next.upstreams));
+  log.level = log.level === 'silent' ? log.level : next.log.level;
+  const isSame = isDeepStrictEqual([before.sync, before.offline], [next.sync, next.offline]);
+  if (!isSame) {
+    sync.configure(next.sync ?? NOTHING_TO_SYNC, { isOffline: next.offline });
+    startSync(parts);
+  }
+  if (next.store.inUse === before.store.inUse) return;
+  parts.inUse = parts.inUse
+    .then(async (file) => file?.close())
+    .then(async () => watchInUse(next, storeAdmin, log))
+    .catch((err: unknown) => {
+      log.error({ err }, 'the list of images in use cannot be watched');
+      return undefined;
+    });
+}
+
+function startSync({ isWorking, sync, configured: { config } }: Parts): void {
+  if (isWorking && config.sync && !config.offline) sync.start();
+}
+
+function describeStatus({ store, mirror, configured: { config } }: Parts): ServerStatus {
+  const { path, maxBytes } = config.store;
+  return {
+    version: packageJson.version,
+    offline: config.offline,
+    store: { path, id: store.id, maxBytes, ...store.catalog.usage },
+    downloads: mirror.activity.downloads,
+    upstreams: mirror.upstreams,
   };
 }
 
@@ -127,23 +162,24 @@ type Parts = Awaited<ReturnType<typeof openParts>>;
 async function openParts(config: Config, options: EngineOptions) {
   const { log, timing = DEFAULT_TIMING, clock = SYSTEM_CLOCK, lookup, step } = options;
   const now = (): number => clock.wall();
-  const [metrics, via, addressing] = [new Metrics(), new Via(), new Addressing(config)];
-  const ownListeners = new OwnListeners();
+  const [metrics, via, ownListeners] = [new Metrics(), new Via(), new OwnListeners()];
   const shared = { metrics, log, now };
-  const pins = configuredPins(config, { addressing, log, now });
+  const asking = { ...shared, timing, via, clock, ownListeners, lookup };
+  const create = (wanted: Config, before?: Configured): Configured =>
+    createConfigured(wanted, asking, before);
+  const configured = create(config);
+  const { pins, upstreams, addressing } = configured;
   await using undo = new AsyncDisposableStack();
   const store = undo.adopt(
     await Store.open({ ...shared, config: config.store, pins, ...(step && { step }) }),
     async (opened) => opened.close(),
   );
-  const calling = { timing, metrics, log, via, clock, ownListeners, lookup };
-  const upstreams = createUpstreams(config, calling);
   const { gate = OPEN_GATE } = options;
   const selection: MirrorParts['selection'] = {
     isReady: async (image) => sync.isReady(image),
     isSearched: (image) => sync.isSearched(image),
   };
-  const asked = { config, upstreams, timing, clock, gate, selection };
+  const asked = { upstreams, timing, clock, gate, selection };
   const mirror = new Mirror({ ...store.parts, ...shared, ...asked });
   const scrubber = new Scrubber({
     ...store.parts,
@@ -158,26 +194,30 @@ async function openParts(config: Config, options: EngineOptions) {
     config: config.sync ?? NOTHING_TO_SYNC,
     state: await SyncState.open(join(store.path, 'sync.json')),
     prefetcher: mirror.prefetcher,
-    canonical: (image) => canonicalImage(addressing, image, DEFAULT_TAG),
+    canonical: (image) => canonicalImage(parts.configured.addressing, image, DEFAULT_TAG),
     timer: { ...REAL_TIMER, ...clock },
     isOffline: config.offline,
   });
-  const inUse = await watchInUse(config, storeAdmin, log);
+  const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));
   const traces = await openTraces(config.tracing, shared);
-  undo.move();
-  return {
+  const parts = {
     ...shared,
     via,
     ownListeners,
-    addressing,
     store,
     mirror,
     scrubber,
     storeAdmin,
     sync,
+    create,
+    /** What a reload replaces. */
+    configured,
     inUse,
     traces,
+    isWorking: false,
   };
+  undo.move();
+  return parts;
 }
 
 /** What makes spans is loaded only where the configuration says where they go. */
@@ -215,45 +255,4 @@ async function watchInUse(
   const file = new InUseFile({ path, changed, log });
   await file.watch();
   return file;
-}
-
-/** A pin of an upstream that is not configured is left out and logged. */
-function configuredPins(
-  config: Config,
-  parts: { addressing: Addressing; log: Log; now: () => number },
-): Pin[] {
-  return config.store.pins.flatMap((text) => {
-    try {
-      const image = canonicalImage(parts.addressing, text);
-      return [{ origin: 'config', image, since: parts.now() }];
-    } catch (error) {
-      if (!(error instanceof RegistryError)) throw error;
-      parts.log.warn({ pin: text, reason: error.message }, 'not pinned');
-      return [];
-    }
-  });
-}
-
-function createUpstreams(
-  config: Config,
-  parts: Omit<
-    ConstructorParameters<typeof HttpUpstream>[0],
-    'config' | 'userAgent' | 'authorities'
-  >,
-): Map<string, Upstream> {
-  const { log } = parts;
-  const authorities = new Authorities({
-    failed: (reason) =>
-      log.warn({ reason }, 'the authorities of the system cannot be read, those of before count'),
-    renewed: () => log.info({}, 'the authorities of the system are read again'),
-  });
-  const userAgent = `entrepot/${packageJson.version}`;
-  return new Map(
-    Object.values(config.upstreams).map((upstream) => [
-      upstream.name,
-      config.offline
-        ? createOfflineUpstream(upstream.name)
-        : new HttpUpstream({ ...parts, config: upstream, userAgent, authorities }),
-    ]),
-  );
 }

@@ -1,17 +1,21 @@
+import type { RequestListener } from 'node:http';
 import type { LookupFunction } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
 import packageJson from '../package.json' with { type: 'json' };
+import type { ReloadReport } from './api/status-api.ts';
 import type { RebuildReport } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
+import type { LoadedConfig } from './config/load.ts';
 import type { Gate } from './mirror/mirror.ts';
 import { startEngine, type Engine } from './engine.ts';
 import type { AnswerLimits } from './http/answer-places.ts';
-import { Listener, type Pause } from './http/listener.ts';
+import { Listener, type Pause, type WhenFull } from './http/listener.ts';
 import type { Timing } from './net/timing.ts';
 import { createLog, type Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { Catalog } from './store/catalog/catalog.ts';
 import type { BlobStore } from './store/files/blob-store.ts';
+import { Reload } from './reload.ts';
 import { NoStoreError, Store, type Step } from './store/store.ts';
 import type { Clock } from './time/clock.ts';
 
@@ -30,6 +34,8 @@ export interface ServerOptions {
   /** How the halves of the grace are waited for. */
   readonly pause?: Pause;
   readonly step?: Step;
+  /** Reads the configuration again, for a reload. */
+  readonly load?: () => LoadedConfig;
 }
 
 export interface RunningServer {
@@ -45,6 +51,8 @@ export interface RunningServer {
   activity(): { downloads: number; questions: number; openFiles: number };
   /** Images that are due to be fetched or completed in the background. */
   hydrations(): number;
+  /** Reads the configuration again. Throws a `RegistryError` when it stays as it was. */
+  reload(): ReloadReport;
   /** Lets running answers finish within the configured grace; keeps partial downloads. */
   close(): Promise<void>;
 }
@@ -64,18 +72,19 @@ export async function startServer(
   const unreadyReason = (): string | undefined => (isClosing ? 'shutting down' : undefined);
   engine.metrics.addProcess({ version: packageJson.version, node: process.version });
   engine.metrics.measure(() => engine.metrics.ready.set(isClosing ? 0 : 1));
-  const adminApp = engine.createAdminApp(unreadyReason);
-  const admin = undo.adopt(
-    await Listener.open(config.admin, adminApp.callback(), log),
-    async (opened) => opened.close(0),
-  );
-  const refuse = engine.createApp({ isFull: true }).callback();
-  const full = { ...options, refuse };
-  const listener = undo.adopt(
-    await Listener.open(config.listen, engine.createApp().callback(), log, full),
-    async (opened) => opened.close(0),
-  );
-  const probed = await openProbes(undo, config, { engine, unreadyReason, log });
+  const door = createDoor(engine);
+  const { metrics, store, mirror } = engine;
+  const parts = { load: options.load, config, log, metrics, configure: door.configure };
+  const reload = new Reload(parts);
+  const adminApp = engine.createAdminApp({ unreadyReason, reload: () => reload.run() });
+  const listen = async (...where: Parameters<typeof Listener.open>): Promise<Listener> =>
+    undo.adopt(await Listener.open(...where), async (opened) => opened.close(0));
+  const admin = await listen(config.admin, adminApp.callback(), log);
+  const full: WhenFull = { ...options, refuse: door.refuse };
+  const listener = await listen(config.listen, door.serve, log, full);
+  const probes = engine.createProbeApp(unreadyReason).callback();
+  const { listen: probedAt } = config.metrics ?? {};
+  const probed = probedAt && (await listen(probedAt, probes, log));
   const listeners = [admin, listener, ...(probed ? [probed] : [])];
   for (const { address } of listeners) if (address) engine.ownListeners.add(address);
   await engine.store.sign(` (${process.pid}, its admin API is at ${admin.url})`);
@@ -86,8 +95,7 @@ export async function startServer(
     ...(probed && { metricsUrl: probed.url }),
   };
   log.info({ ...urls, store: config.store.path }, 'listening');
-  const parts = undo.move();
-  const { store, mirror, metrics } = engine;
+  const opened = undo.move();
   return {
     ...urls,
     metrics,
@@ -99,27 +107,30 @@ export async function startServer(
       const { downloads, questions } = mirror.activity;
       return { downloads, questions, openFiles: store.blobs.openFiles.count };
     },
+    reload: () => reload.run(),
     close: async () => {
       isClosing = true;
       engine.stop();
       await listener.close(config.graceMs, options.pause);
-      await parts.disposeAsync();
+      await opened.disposeAsync();
     },
   };
 }
 
-/** The listener of `metrics.listen`, where there is one. */
-async function openProbes(
-  undo: AsyncDisposableStack,
-  { metrics }: Config,
-  parts: { engine: Engine; unreadyReason: () => string | undefined; log: Log },
-): Promise<Listener | undefined> {
-  if (!metrics?.listen) return undefined;
-  const app = parts.engine.createProbeApp(parts.unreadyReason);
-  return undo.adopt(
-    await Listener.open(metrics.listen, app.callback(), parts.log),
-    async (opened) => opened.close(0),
-  );
+/** What answers clients, and those for whom there is no place: by the configuration that is in force. */
+function createDoor(engine: Engine) {
+  const create = (): RequestListener[] =>
+    [false, true].map((isFull) => engine.createApp({ isFull }).callback());
+  let [serve, refuse] = create();
+  return {
+    /** Throws when the engine does not take it, and then nothing has changed. */
+    configure: (next: Config) => {
+      engine.configure(next);
+      [serve, refuse] = create();
+    },
+    serve: ((...exchange) => serve?.(...exchange)) satisfies RequestListener,
+    refuse: ((...exchange) => refuse?.(...exchange)) satisfies RequestListener,
+  };
 }
 
 /**
@@ -142,7 +153,10 @@ export async function startPrivateAdmin(
     await startEngine({ ...config, store }, { ...options, log }),
     async (started) => started.close(),
   );
-  const app = engine.createAdminApp(() => 'this process serves no pulls');
+  const app = engine.createAdminApp({
+    unreadyReason: () => 'this process serves no pulls',
+    reload: () => new Reload({ ...engine, config, log, load: undefined }).run(),
+  });
   undo.adopt(await Listener.open({ path: socketPath }, app.callback(), log), async (opened) =>
     opened.close(0),
   );

@@ -46,6 +46,11 @@ const PAUSES = new Backoff({ firstMs: 60_000, maxMs: 60 * 60_000 });
  */
 export class SyncRuns {
   readonly #parts: SyncParts;
+  /** Absent: the first run may begin at once. */
+  readonly #after: Promise<void> | undefined;
+  /** Ends the schedule, and then the work that outlasts its run. */
+  readonly #over = new AbortController();
+  readonly #left = new AbortController();
   readonly #cap: Bandwidth | undefined;
   #running: Running | undefined;
   readonly #works = new Map<string, UpstreamWork>();
@@ -53,9 +58,11 @@ export class SyncRuns {
   #nextRunAt: number | undefined;
   #serving: Promise<void> = Promise.resolve();
 
-  constructor(parts: SyncParts) {
+  /** `after`: what has to end before the first of them begins. */
+  constructor(parts: SyncParts, after?: Promise<void>) {
     const { bytesPerSecond } = parts.config;
-    this.#parts = parts;
+    this.#parts = { ...parts, signal: AbortSignal.any([parts.signal, this.#left.signal]) };
+    this.#after = after;
     this.#measure();
     this.#cap = bytesPerSecond === undefined ? undefined : new Bandwidth(bytesPerSecond);
   }
@@ -73,8 +80,20 @@ export class SyncRuns {
     return this.#nextRunAt;
   }
 
+  /**
+   * Begins no run any more, and resolves when nothing runs. A run under way comes to its end; what
+   * outlasts it stops, and what it has of each file is kept.
+   */
+  async leave(): Promise<void> {
+    this.#over.abort();
+    await this.#running?.ended;
+    this.#left.abort(new Error(TEXTS.stopping));
+    await this.closed();
+  }
+
   /** Resolves, after the signal has aborted, when nothing runs. */
   async closed(): Promise<void> {
+    await this.#after;
     await this.#serving;
     await this.#running?.ended;
     await Promise.allSettled([...this.#works.values()].map(({ made }) => made));
@@ -85,7 +104,7 @@ export class SyncRuns {
     const { log, signal } = this.#parts;
     this.#isServing = true;
     this.#serving = this.#serve().catch((err: unknown) => {
-      if (!signal.aborted) log.error({ err }, 'sync ended');
+      if (!signal.aborted && !this.#over.signal.aborted) log.error({ err }, 'sync ended');
     });
   }
 
@@ -108,6 +127,7 @@ export class SyncRuns {
 
   async #carryOut(running: Running, lock: unknown): Promise<void> {
     const { log, state, timer, signal } = this.#parts;
+    if (this.#after) await this.#after;
     const began = timer.steady();
     await state.update({ isRunning: true });
     const report = await this.#attempt(running, lock);
@@ -238,16 +258,20 @@ export class SyncRuns {
   }
 
   async #serve(): Promise<void> {
-    const { config, state, schedule, timer, signal } = this.#parts;
+    const { config, state, schedule, timer } = this.#parts;
+    const signal = AbortSignal.any([this.#parts.signal, this.#over.signal]);
+    const isOver = (): boolean => signal.aborted;
+    if (this.#after) await this.#after;
+    if (isOver()) return;
     const { isRunning, last } = state.current;
     if (isRunning || !last || !state.isOf(config)) await this.run();
-    await this.#repeat();
-    if (signal.aborted) return;
+    await this.#repeat(signal);
+    if (isOver()) return;
     this.#nextRunAt = schedule.nextRun(timer.wall());
     // A run that fell due while no process ran begins at once.
     for await (const _ of schedule.runs(signal, state.current.last?.startedAt)) {
       await this.run();
-      await this.#repeat();
+      await this.#repeat(signal);
       this.#nextRunAt = schedule.nextRun(timer.wall());
     }
   }
@@ -256,8 +280,8 @@ export class SyncRuns {
    * Repeats a run that could not reach an upstream, be it one of an earlier process, after growing
    * pauses from its end on, until the next one is due.
    */
-  async #repeat(): Promise<void> {
-    const { schedule, state, timer, signal } = this.#parts;
+  async #repeat(signal: AbortSignal): Promise<void> {
+    const { schedule, state, timer } = this.#parts;
     for (;;) {
       const { last, misses } = state.current;
       if (signal.aborted || !last || misses === 0) return;

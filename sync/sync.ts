@@ -47,9 +47,11 @@ const LOOK_MS = 5 * 60_000;
 
 /** Keeps the images of the rules on this site and answers the API's questions about them. */
 export class Sync implements SyncApi {
-  readonly #parts: SyncOptions & SyncParts;
+  #parts: SyncOptions & SyncParts;
   readonly #stop = new AbortController();
-  readonly #runs: SyncRuns;
+  #runs: SyncRuns;
+  /** By the rules before, while it comes to its end. */
+  #before: SyncRuns | undefined;
   #survey: { readonly at: number; readonly made: Promise<unknown> } | undefined;
 
   constructor({ timer = REAL_TIMER, ...given }: SyncOptions) {
@@ -58,8 +60,24 @@ export class Sync implements SyncApi {
     this.#runs = new SyncRuns(this.#parts);
   }
 
+  /**
+   * Goes by this configuration from now on, and is to be started again. A run under way ends by the
+   * rules that it began with, before the next one begins.
+   */
+  configure(config: SyncConfig, { isOffline }: Pick<SyncOptions, 'isOffline'>): void {
+    const before = this.#runs;
+    const schedule = new Schedule(config, this.#parts.timer);
+    this.#parts = { ...this.#parts, config, schedule, isOffline };
+    this.#survey = undefined;
+    this.#before = before;
+    const ended = before.leave().finally(() => {
+      if (this.#before === before) this.#before = undefined;
+    });
+    this.#runs = new SyncRuns(this.#parts, ended);
+  }
+
   get runState(): SyncRunState {
-    const { progress } = this.#runs;
+    const { progress } = this.#before ?? this.#runs;
     const { last } = this.#parts.state.current;
     return { ...(progress && { running: progress }), ...(last && { last }) };
   }

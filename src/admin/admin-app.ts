@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { Router } from '@koa/router';
 import Koa from 'koa';
-import type { ServerStatus } from '../api/status-api.ts';
+import type { ReloadReport, ServerStatus } from '../api/status-api.ts';
 import type { StoreApi } from '../api/store-api.ts';
 import type { SyncApi } from '../api/sync-api.ts';
 import type { Log } from '../observe/log.ts';
@@ -10,6 +10,7 @@ import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { hostOf } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/upstream-error.ts';
+import { AdminInput } from './admin-input.ts';
 import { addApiRoutes } from './api-routes.ts';
 import { TEXTS } from './texts.ts';
 
@@ -24,6 +25,8 @@ export interface AdminParts extends ProbeParts {
   readonly status: () => ServerStatus;
   readonly store: StoreApi;
   readonly sync: SyncApi;
+  /** Reads the configuration again; throws a `RegistryError` when it stays as it was. */
+  readonly reload: () => ReloadReport;
   /** The host of the configured address: a name that it may be asked under. */
   readonly host: string;
 }
@@ -36,6 +39,10 @@ export function createAdminApp(parts: AdminParts): Koa {
   const router = createProbes(parts);
   router.get('/api/v1/status', (ctx) => {
     ctx.body = parts.status();
+  });
+  router.post('/api/v1/reload', async (ctx) => {
+    await AdminInput.ofBody(ctx.req, []);
+    ctx.body = parts.reload();
   });
   addApiRoutes(router, parts);
   return createApp(router, parts, (ctx) => {

@@ -40,11 +40,16 @@ const COUNT_MS = 60_000;
 
 /** The store as operators ask about it, in the names that clients use. */
 export class StoreAdmin implements StoreApi {
-  readonly #parts: StoreAdminParts;
+  #parts: StoreAdminParts;
   #counted: { at: number; images: Promise<number> } | undefined;
 
   constructor(parts: StoreAdminParts) {
     this.#parts = parts;
+  }
+
+  /** By these names and limits from now on. */
+  configure(configured: Pick<StoreAdminParts, 'addressing' | 'limits'>): void {
+    this.#parts = { ...this.#parts, ...configured };
   }
 
   get verifyState(): VerifyState {

@@ -16,6 +16,15 @@ export interface ServerStatus {
   readonly upstreams: readonly UpstreamStatus[];
 }
 
+/** What a reload of the configuration changed, by the keys of the file. */
+export interface ReloadReport {
+  /** In force from now on. */
+  readonly changed: readonly string[];
+  /** In force from the next start on. */
+  readonly restart: readonly string[];
+  readonly warnings: readonly string[];
+}
+
 export interface UpstreamStatus {
   readonly name: string;
   /**

@@ -138,10 +138,16 @@ type StopParts = Pick<CommandContext, 'signals' | 'stderr' | 'kill' | 'wait'>;
 export class StopSignals implements Disposable {
   readonly first: Promise<StopSignal>;
   readonly #parts: StopParts;
+  readonly #names: readonly StopSignal[];
   readonly #ended = new AbortController();
   readonly #listener: (signal: StopSignal) => void;
 
-  constructor(parts: StopParts, { graceMs }: Pick<Config, 'graceMs'>) {
+  constructor(
+    parts: StopParts,
+    { graceMs }: Pick<Config, 'graceMs'>,
+    names: readonly StopSignal[] = NAMES,
+  ) {
+    this.#names = names;
     const { promise, resolve } = Promise.withResolvers<StopSignal>();
     let count = 0;
     this.first = promise;
@@ -152,7 +158,7 @@ export class StopSignals implements Disposable {
       resolve(signal);
       void this.#bound(Math.max(graceMs, LEAST_STOP_MS));
     };
-    for (const name of NAMES) parts.signals.on(name, this.#listener);
+    for (const name of names) parts.signals.on(name, this.#listener);
   }
 
   /** Ends the process so long after the signal, unless all has ended before. */
@@ -167,7 +173,7 @@ export class StopSignals implements Disposable {
 
   [Symbol.dispose](): void {
     this.#ended.abort();
-    for (const name of NAMES) this.#parts.signals.off(name, this.#listener);
+    for (const name of this.#names) this.#parts.signals.off(name, this.#listener);
   }
 }
 

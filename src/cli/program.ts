@@ -133,7 +133,11 @@ function add(parent: Command, name: string, description: string): Command {
 }
 
 function addServerCommands({ parent, run }: Group): void {
-  add(parent, 'serve', 'serve pulls until SIGTERM, SIGINT or SIGHUP').action(run(serve));
+  add(
+    parent,
+    'serve',
+    'serve pulls until SIGTERM or SIGINT; SIGHUP reads the configuration again',
+  ).action(run(serve));
   add(parent, 'status', 'say how the running server and its upstreams do').action(run(printStatus));
   add(parent, 'doctor', 'examine every upstream, and say what to do about what is wrong')
     .argument('[image...]', 'to look for, such as docker.io/library/alpine:latest')

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts';
-import { loadConfig } from '../config/load.ts';
+import { loadConfig, type LoadedConfig } from '../config/load.ts';
 import { createLog, lookOf, type Log } from '../observe/log.ts';
+import { RegistryError } from '../oci/errors.ts';
 import {
   EXIT_CODE,
   StopSignals,
@@ -12,33 +13,74 @@ import { tellingWhy } from './start-failure.ts';
 /** What `serve` needs of the server; a test gives its own. */
 export interface ServeParts {
   readonly log: Log;
-  readonly start: (config: Config, options: { log: Log }) => Promise<Server>;
+  readonly start: (
+    config: Config,
+    options: { log: Log; load: () => LoadedConfig },
+  ) => Promise<Server>;
 }
 
 interface Server {
+  reload(): unknown;
   close(): Promise<void>;
 }
 
-/** Runs until a signal; resolves with the exit code when everything is closed. */
+/**
+ * Runs until a signal to stop; resolves with the exit code when everything is closed. SIGHUP has the
+ * configuration read again.
+ */
 export async function serve(
   options: CommandOptions,
   context: CommandContext,
   { log: given, start = startServer }: Partial<ServeParts> = {},
 ): Promise<number> {
-  const { config, warnings, file } = loadConfig({ file: options.config, ...context });
+  const load = (): LoadedConfig => loadConfig({ file: options.config, ...context });
+  const { config, warnings, file } = load();
   const { level } = config.log;
   const log = given ?? createLog({ level, look: lookOf(context.stdout, context.env) });
-  using stop = new StopSignals(context, config);
+  using stop = new StopSignals(context, config, ['SIGTERM', 'SIGINT']);
+  using hangUp = new HangUp(context);
   log.info({ file }, file === undefined ? 'starting on defaults' : 'starting');
   for (const warning of warnings) log.warn({ file }, warning);
-  const server = await tellingWhy(async () => start(config, { log }), {
+  const server = await tellingWhy(async () => start(config, { log, load }), {
     ...config,
     uid: context.uid,
   });
+  hangUp.does(() => server.reload());
   log.info({ signal: await stop.first }, 'stopping');
   await server.close();
   log.info('stopped');
   return EXIT_CODE.ok;
+}
+
+/** SIGHUP: before the server runs it waits, and counts once. */
+class HangUp implements Disposable {
+  readonly #signals: CommandContext['signals'];
+  #isDue = false;
+  #reload = (): void => {
+    this.#isDue = true;
+  };
+  readonly #listener = (): void => this.#reload();
+
+  constructor({ signals }: Pick<CommandContext, 'signals'>) {
+    this.#signals = signals;
+    signals.on('SIGHUP', this.#listener);
+  }
+
+  /** The log has said what is wrong when it is refused. */
+  does(reload: () => unknown): void {
+    this.#reload = () => {
+      try {
+        reload();
+      } catch (error) {
+        if (!(error instanceof RegistryError)) throw error;
+      }
+    };
+    if (this.#isDue) this.#reload();
+  }
+
+  [Symbol.dispose](): void {
+    this.#signals.off('SIGHUP', this.#listener);
+  }
 }
 
 /** The server and its modules are loaded only when needed, so that `config check` starts in an instant. */

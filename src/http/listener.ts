@@ -24,6 +24,8 @@ const CERTIFICATE_POLL_MS = 1_000;
 /** The client took too long over the headers of a request. */
 const LATE = 'ERR_HTTP_REQUEST_TIMEOUT';
 
+export type { WhenFull } from './connections.ts';
+
 /** Rejects when the signal aborts first. */
 export type Pause = (milliseconds: number, signal: AbortSignal) => Promise<unknown>;
 

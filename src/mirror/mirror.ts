@@ -1,4 +1,4 @@
-import type { Config, HydrateMode } from '../config/config.ts';
+import type { HydrateMode } from '../config/config.ts';
 import type { Log } from '../observe/log.ts';
 import { Traces } from '../observe/traces.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -10,12 +10,10 @@ import type { Catalog } from '../store/catalog/catalog.ts';
 import type { Timing } from '../net/timing.ts';
 import type { Clock } from '../time/clock.ts';
 import type { Demand } from '../upstream/demand.ts';
-import type { Upstream } from '../upstream/upstream.ts';
 import { AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
 import { Blobs } from './blobs.ts';
 import { Downloads } from './downloads/downloads.ts';
-import { TransferQueue } from './downloads/transfer-queue.ts';
 import { GoneTags, type Selection } from './gone-tags.ts';
 import { Healer } from './healer.ts';
 import { Hydrator } from './hydrator.ts';
@@ -23,11 +21,12 @@ import { Listings } from './listings.ts';
 import { HeldManifests, type HeldManifest, type ManifestStat } from './held-manifests.ts';
 import { Manifests } from './manifests.ts';
 import { PolledImages } from './polled-images.ts';
-import { Policy } from './policy.ts';
 import { Possession } from './possession.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { UpstreamStatus } from '../api/status-api.ts';
-import { Upstreams } from './upstreams.ts';
+import { Upstreams, type ConfiguredUpstream } from './upstreams.ts';
+
+export type { ConfiguredUpstream } from './upstreams.ts';
 import { Prefetcher } from './prefetcher.ts';
 import { Tags } from './tags.ts';
 
@@ -44,8 +43,8 @@ export interface Gate {
 export const OPEN_GATE: Gate = { pass: async () => {} };
 
 export interface MirrorParts {
-  readonly config: Config;
-  readonly upstreams: ReadonlyMap<string, Upstream>;
+  /** By their names. */
+  readonly upstreams: ReadonlyMap<string, ConfiguredUpstream>;
   readonly blobs: BlobStore;
   readonly pins: Pins;
   readonly catalog: Catalog;
@@ -81,23 +80,10 @@ export class Mirror {
   readonly #flight: SingleFlight;
 
   constructor(parts: MirrorParts) {
-    const { catalog, blobs, access, health, log, now, clock, config, metrics } = parts;
+    const { catalog, blobs, access, health, log, now, clock, metrics } = parts;
     const flight = new SingleFlight(parts.timing);
     this.#flight = flight;
-    const upstreams = new Upstreams(
-      new Map(
-        Object.values(config.upstreams).map(({ name, tags, concurrency }) => {
-          const upstream = parts.upstreams.get(name);
-          if (!upstream) throw new TypeError(`no upstream was built for ${name}`);
-          const queue = new TransferQueue(concurrency, {
-            patienceMs: parts.timing.turnMs,
-            lined: (count) => metrics.queueWaiting.set({ upstream: name }, count),
-            began: (seconds) => metrics.queueWaitSeconds.observe({ upstream: name }, seconds),
-          });
-          return [name, { upstream, policy: new Policy(tags), queue }];
-        }),
-      ),
-    );
+    const upstreams = new Upstreams(parts.upstreams, parts);
     const announced = new AnnouncedTags();
     const gone = new GoneTags(parts);
     const asked = { upstreams, catalog, flight, health, clock, gone };
@@ -117,8 +103,7 @@ export class Mirror {
     this.#manifests = manifests;
     this.#tags = tags;
     this.#healer = new Healer({ ...engine, timing: parts.timing });
-    const modeOf = ({ upstream }: Target): HydrateMode =>
-      config.offline ? 'off' : (config.upstreams[upstream]?.hydrate ?? 'off');
+    const modeOf = (target: Target): HydrateMode => upstreams.modeOf(target);
     const behind = { ...engine, modeOf, quietMs: parts.timing.hydrateMs, log };
     const hydrator = new Hydrator(behind);
     this.#hydrator = hydrator;
@@ -180,6 +165,11 @@ export class Mirror {
       this.#polled.asked(target, answer.value.digest, by);
     }
     return answer;
+  }
+
+  /** Asks these upstreams from now on; what runs goes on with those it began with. */
+  configure(upstreams: ReadonlyMap<string, ConfiguredUpstream>): void {
+    this.#upstreams.configure(upstreams);
   }
 
   /** Fetches again what was held and is damaged. Resolves with why it could not be had, or nothing. */

@@ -1,9 +1,12 @@
 import type { UpstreamStatus } from '../api/status-api.ts';
+import type { HydrateMode, UpstreamConfig } from '../config/config.ts';
+import type { Timing } from '../net/timing.ts';
+import type { Metrics } from '../observe/metrics.ts';
 import type { Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import type { TransferQueue } from './downloads/transfer-queue.ts';
-import type { Policy } from './policy.ts';
+import { TransferQueue } from './downloads/transfer-queue.ts';
+import { Policy } from './policy.ts';
 import { TEXTS } from './texts.ts';
 
 /** A configured upstream with what the engine keeps beside it. */
@@ -11,19 +14,72 @@ export interface MirroredUpstream {
   readonly upstream: Upstream;
   readonly policy: Policy;
   readonly queue: TransferQueue;
+  readonly hydrate: HydrateMode;
+}
+
+/** An upstream as it is configured, with what asks it. */
+export interface ConfiguredUpstream {
+  readonly config: Pick<UpstreamConfig, 'tags' | 'concurrency' | 'hydrate'>;
+  readonly upstream: Upstream;
 }
 
 /** The configured upstreams by name. */
 export class Upstreams {
-  readonly #byName: ReadonlyMap<string, MirroredUpstream>;
+  readonly #parts: { readonly timing: Timing; readonly metrics: Metrics };
+  #byName: ReadonlyMap<string, MirroredUpstream> = new Map();
+  /** By name, those that are configured no more: what was asked of them before comes to its end. */
+  readonly #former = new Map<string, MirroredUpstream>();
+  /** Those that others took the place of, while something still runs with them. */
+  readonly #left = new Set<WeakRef<Upstream>>();
 
-  constructor(byName: ReadonlyMap<string, MirroredUpstream>) {
-    this.#byName = byName;
+  constructor(
+    configured: ReadonlyMap<string, ConfiguredUpstream>,
+    parts: { timing: Timing; metrics: Metrics },
+  ) {
+    this.#parts = parts;
+    this.configure(configured);
+  }
+
+  /**
+   * These from now on. Whatever began goes on with what it began with; the transfers of one name share
+   * one queue, before and after. An upstream that was left is not closed, since it keeps nothing open
+   * but connections in use.
+   */
+  configure(configured: ReadonlyMap<string, ConfiguredUpstream>): void {
+    for (const left of this.#left) if (!left.deref()) this.#left.delete(left);
+    for (const [name, entry] of this.#byName) {
+      if (!configured.has(name)) this.#former.set(name, entry);
+    }
+    this.#byName = new Map(
+      [...configured].map(([name, { config, upstream }]) => {
+        const { tags, concurrency, hydrate } = config;
+        const before = this.#byName.get(name) ?? this.#former.get(name);
+        this.#former.delete(name);
+        const queue = before?.queue ?? this.#createQueue(name, concurrency);
+        queue.resize(concurrency);
+        if (before && before.upstream !== upstream) this.#left.add(new WeakRef(before.upstream));
+        return [name, { upstream, policy: new Policy(tags), queue, hydrate }];
+      }),
+    );
+  }
+
+  #createQueue(upstream: string, places: number): TransferQueue {
+    const { timing, metrics } = this.#parts;
+    return new TransferQueue(places, {
+      patienceMs: timing.turnMs,
+      lined: (count) => metrics.queueWaiting.set({ upstream }, count),
+      began: (seconds) => metrics.queueWaitSeconds.observe({ upstream }, seconds),
+    });
+  }
+
+  /** Of what is configured no more nothing is fetched ahead. */
+  modeOf({ upstream }: Pick<Target, 'upstream'>): HydrateMode {
+    return this.#byName.get(upstream)?.hydrate ?? 'off';
   }
 
   /** Targets are made from configured names only. */
   of(target: Pick<Target, 'upstream'>): MirroredUpstream {
-    const found = this.#byName.get(target.upstream);
+    const found = this.#byName.get(target.upstream) ?? this.#former.get(target.upstream);
     if (!found) throw new TypeError(`no upstream ${target.upstream} is configured`);
     return found;
   }
@@ -68,6 +124,10 @@ export class Upstreams {
   }
 
   async close(): Promise<void> {
-    for (const { upstream } of this.#byName.values()) await upstream.close();
+    const all = [...this.#byName.values(), ...this.#former.values()].map(
+      ({ upstream }) => upstream,
+    );
+    const left = [...this.#left].flatMap((each) => each.deref() ?? []);
+    await Promise.all([...all, ...left].map(async (upstream) => upstream.close()));
   }
 }

@@ -22,6 +22,7 @@ export function createFakeAdmin(parts: Partial<AdminParts>): Koa {
     status: () => SERVER_STATUS,
     store: new FakeStoreApi(),
     sync: new FakeSyncApi(),
+    reload: () => ({ changed: [], restart: [], warnings: [] }),
     host: '127.0.0.1',
     log: pino({ level: 'silent' }),
     ...parts,

@@ -1,5 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import { createServer } from 'node:net';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -45,17 +47,23 @@ test('log.level is that of the process, whose lines are JSON where it is no term
 function createParts() {
   const started = new Gate();
   const closed = new Gate();
+  const reloads: string[] = [];
+  const { promise: first, resolve } = Promise.withResolvers<void>();
   const parts: Pick<ServeParts, 'log' | 'start'> = {
     log: createLog({ level: 'silent' }),
     start: async () => {
       await started.pass();
-      return { close: async () => closed.pass() };
+      const reload = (): void => {
+        reloads.push('reloaded');
+        resolve();
+      };
+      return { reload, close: async () => closed.pass() };
     },
   };
-  return { parts, started, closed };
+  return { parts, started, closed, reloads, first };
 }
 
-for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) {
+for (const signal of ['SIGTERM', 'SIGINT']) {
   test(`${signal} closes the server and waits for it`, async (t) => {
     const { context, signals, kills } = createContext(t);
     const { parts, started, closed } = createParts();
@@ -81,6 +89,24 @@ test('a second signal ends the process at once', async (t) => {
   t.deepEqual(kills, ['SIGINT']);
   closed.open();
   await code;
+});
+
+test('SIGHUP has the configuration read again, once the server runs; one before counts once', async (t) => {
+  const { context, signals } = createContext(t);
+  const { parts, started, closed, reloads, first } = createParts();
+  const code = serve({}, context, parts);
+  await started.arrived();
+  for (let count = 0; count < 3; count += 1) signals.emit('SIGHUP', 'SIGHUP');
+  t.deepEqual(reloads, []);
+  started.open();
+  closed.open();
+  await first;
+  t.deepEqual(reloads, ['reloaded']);
+  signals.emit('SIGHUP', 'SIGHUP');
+  t.deepEqual(reloads, ['reloaded', 'reloaded']);
+  signals.emit('SIGTERM', 'SIGTERM');
+  t.is(await code, 0);
+  t.deepEqual(signals.eventNames(), []);
 });
 
 test('a signal during the start closes what has started', async (t) => {
@@ -123,25 +149,63 @@ test('warnings of the configuration are logged', async (t) => {
 });
 
 /** Resolves with the log up to and with the line that says the server listens. */
-async function listening(child: ChildProcess): Promise<{ url: string; adminUrl: string }> {
-  for await (const line of createInterface({ input: child.stdout! })) {
-    const entry = JSON.parse(line) as { msg: string; url: string; adminUrl: string };
-    if (entry.msg === 'listening') return entry;
+async function listening(child: ChildProcess): Promise<Listening> {
+  const lines = linesOf(child);
+  for (;;) {
+    const { value, done } = await lines.next();
+    if (done) throw new Error('the process ended without listening');
+    if (value['msg'] !== 'listening') continue;
+    return { url: String(value['url']), adminUrl: String(value['adminUrl']), lines };
   }
-  throw new Error('the process ended without listening');
 }
 
-for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
-  test(`the program serves until ${signal} and then exits with 0`, async (t) => {
-    const child = startMain(['serve'], { cwd: createFolder(t, { 'entrepot.yaml': QUIET }) });
-    t.teardown(() => child.kill('SIGKILL'));
-    const exited = once(child, 'exit');
-    const { url } = await listening(child);
-    t.is((await fetch(`${url}/v2/`)).status, 200);
-    child.kill(signal);
-    t.deepEqual(await exited, [0, null]);
-  });
+interface Listening {
+  readonly url: string;
+  readonly adminUrl: string;
+  /** What the log says after it. */
+  readonly lines: AsyncGenerator<Record<string, unknown>>;
 }
+
+async function* linesOf(child: ChildProcess): AsyncGenerator<Record<string, unknown>> {
+  for await (const line of createInterface({ input: child.stdout! })) {
+    yield JSON.parse(line) as Record<string, unknown>;
+  }
+}
+
+test('the program serves until SIGTERM and then exits with 0', async (t) => {
+  const child = startMain(['serve'], { cwd: createFolder(t, { 'entrepot.yaml': QUIET }) });
+  t.teardown(() => child.kill('SIGKILL'));
+  const exited = once(child, 'exit');
+  const { url } = await listening(child);
+  t.is((await fetch(`${url}/v2/`)).status, 200);
+  child.kill('SIGTERM');
+  t.deepEqual(await exited, [0, null]);
+});
+
+test('SIGHUP: the program takes a good file, refuses a broken one in words, and serves on', async (t) => {
+  const cwd = createFolder(t, { 'entrepot.yaml': QUIET });
+  const child = startMain(['serve'], { cwd });
+  t.teardown(() => child.kill('SIGKILL'));
+  const exited = once(child, 'exit');
+  const { url, lines } = await listening(child);
+  const hangUpWith = async (yaml: string): Promise<Record<string, unknown>> => {
+    writeFileSync(join(cwd, 'entrepot.yaml'), `${QUIET}${yaml}`);
+    child.kill('SIGHUP');
+    for (;;) {
+      const { value = {} } = await lines.next();
+      if (String(value['msg']).includes('reloaded')) return value;
+    }
+  };
+  const collector = 'tracing: { otlp: "http://127.0.0.1:9/v1/traces" }';
+  const taken = await hangUpWith(`defaultUpstream: ghcr.io\n${collector}\n`);
+  t.like(taken, { changed: ['defaultUpstream'], restart: ['tracing'] });
+  const refused = await hangUpWith('upstreems: {}\n');
+  t.is(refused['msg'], 'configuration not reloaded, the one before stays in force');
+  t.regex(String(refused['problems']), /upstreems/);
+  t.is((await fetch(`${url}/v2/`)).status, 200);
+  child.kill('SIGTERM');
+  t.deepEqual(await exited, [0, null]);
+});
 
 test('SIGTERM to npm ends the server with its last words', async (t) => {
   const cwd = createFolder(t, { 'entrepot.yaml': QUIET });

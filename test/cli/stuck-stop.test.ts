@@ -114,7 +114,7 @@ test('a start that makes the catalog anew holds up no stop', async (t) => {
     log: createLog({ level: 'silent' }),
     start: async () => {
       await started.pass();
-      return { close: async () => undefined };
+      return { reload: () => undefined, close: async () => undefined };
     },
   });
   await started.arrived();

@@ -10,6 +10,9 @@ import type {
   TagsConfig,
   UpstreamConfig,
 } from '../../src/config/config.ts';
+import type { ReloadReport } from '../../src/api/status-api.ts';
+import type { LoadedConfig } from '../../src/config/load.ts';
+import { ConfigError } from '../../src/config/problems.ts';
 import type { AnswerLimits } from '../../src/http/answer-places.ts';
 import { startServer, type RunningServer } from '../../src/server.ts';
 import type { Clock } from '../../src/time/clock.ts';
@@ -95,12 +98,21 @@ export interface TestMirror {
   readonly log: readonly Record<string, unknown>[];
   /** Resolves once the log has said this so many times. */
   logged(message: string, count?: number): Promise<void>;
+  /**
+   * Has it read its configuration again, which says this now, or is wrong: what the admin API answers.
+   */
+  reload(next: MirrorOptions | ConfigError): Promise<{ status: number; body: ReloadAnswer }>;
   /** Resolves when nothing runs: clients learn of their last byte before it is recorded. */
   idle(): Promise<void>;
   /** Closes it before the end of the test, with the checks of the end. */
   stop(): Promise<void>;
   /** Closes it in the middle of things, without the checks. */
   abandon(): Promise<void>;
+}
+
+export interface ReloadAnswer extends Partial<ReloadReport> {
+  readonly error?: string;
+  readonly detail?: unknown;
 }
 
 /**
@@ -115,8 +127,14 @@ export async function startMirror(
   const storePath = options.storePath ?? (await createTempFolder(t));
   const config = createConfig(storePath, options);
   const log = new TestLog();
+  let written: MirrorOptions | ConfigError = options;
+  const load = (): LoadedConfig => {
+    if (written instanceof ConfigError) throw written;
+    return { config: createConfig(storePath, written), warnings: [], file: undefined };
+  };
   const server = await startServer(config, {
     log: log.logger,
+    load,
     timing: { ...TEST_TIMING, ...options.timing },
     ...(options.clock && { clock: options.clock }),
     ...(options.connections !== undefined && { connections: options.connections }),
@@ -151,6 +169,14 @@ export async function startMirror(
     storePath,
     config,
     log: log.lines,
+    reload: async (next) => {
+      written = next;
+      const answer = await fetch(`${server.adminUrl}/api/v1/reload`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+      });
+      return { status: answer.status, body: (await answer.json()) as ReloadAnswer };
+    },
     logged: async (message, count) => log.said(message, count),
     idle: async () => settle(server),
     stop,

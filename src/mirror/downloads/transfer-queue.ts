@@ -37,7 +37,7 @@ const MAX_HEADS = 32;
  */
 export class TransferQueue {
   readonly #heads = new PQueue({ concurrency: MAX_HEADS });
-  readonly #places: number;
+  #places: number;
   readonly #options: TransferQueueOptions;
   readonly #lookMs: number;
   /** In the order of arrival. */
@@ -81,6 +81,12 @@ export class TransferQueue {
       begun,
       this.#heads.add(AsyncLocalStorage.bind(asked)).catch(() => undefined),
     ]);
+  }
+
+  /** So many places from now on; what has one keeps it. */
+  resize(places: number): void {
+    this.#places = places;
+    this.refill();
   }
 
   /** The turn's part. */

@@ -11,11 +11,11 @@ import {
   type Shortage,
 } from './evictor.ts';
 import { NoRoomError } from '../faults.ts';
-import { Ledger, Room, type LedgerParts } from './ledger.ts';
+import { Ledger, Room, type LedgerParts, type Limits } from './ledger.ts';
 import type { Pins } from './pins.ts';
 
-export interface BudgetParts
-  extends Omit<EvictorParts, 'stuck'>, Pick<LedgerParts, 'limits' | 'otherBytes'> {
+export interface BudgetParts extends Omit<EvictorParts, 'stuck'>, Pick<LedgerParts, 'otherBytes'> {
+  readonly limits: Limits;
   /** Told of each eviction that came to its end. */
   readonly ended: (result: EvictionResult) => void;
   /** Told of partial and damaged files that were removed to make room. */
@@ -57,8 +57,7 @@ export class Budget {
   readonly #pins: Pins;
   readonly #evictor: Evictor;
   readonly #ledger: Ledger;
-  readonly #stepBytes: number;
-  readonly #mostBytes: number;
+  #limits: Limits;
   readonly #queue = new PQueue({ concurrency: 1 });
   #isAwake = false;
   /** Downloads that want room now; an eviction ahead of need makes way for them. */
@@ -68,15 +67,25 @@ export class Budget {
   #isClosing = false;
 
   constructor(parts: BudgetParts) {
-    const { maxBytes, maxBlobShare } = parts.limits;
     this.#parts = parts;
+    this.#limits = parts.limits;
     this.#catalog = parts.catalog;
     this.#blobs = parts.blobs;
     this.#pins = parts.pins;
-    this.#ledger = new Ledger(parts);
-    this.#stepBytes = Math.max(STEP.least, Math.min(maxBytes * STEP.share, STEP.most));
-    this.#mostBytes = Math.floor(maxBytes * maxBlobShare);
+    this.#ledger = new Ledger({ ...parts, limits: () => this.#limits });
     this.#evictor = new Evictor({ ...parts, stuck: () => this.#noteVain(0, STUCK_MS) });
+  }
+
+  /** These from now on: what was let in stays in, and what is above them is evicted beside the work. */
+  configure(limits: Limits): void {
+    this.#limits = limits;
+    this.#inVain = { ...this.#inVain, until: 0 };
+    this.wake();
+  }
+
+  /** The largest blob that is kept. */
+  get #mostBytes(): number {
+    return Math.floor(this.#limits.maxBytes * this.#limits.maxBlobShare);
   }
 
   /** Promised to running downloads. */
@@ -97,7 +106,7 @@ export class Budget {
       size,
       written,
       mostBytes: this.#mostBytes,
-      stepBytes: this.#stepBytes,
+      stepBytes: Math.max(STEP.least, Math.min(this.#limits.maxBytes * STEP.share, STEP.most)),
       grant: async (wanting, upTo) => this.#grant(wanting, upTo),
       end: (ended) => this.#ledger.delete(ended),
     });
@@ -126,7 +135,7 @@ export class Budget {
 
   #refuseTooLarge(bytes: number): void {
     const most = this.#mostBytes;
-    if (bytes > this.#parts.limits.maxBytes) throw new NoRoomError(bytes);
+    if (bytes > this.#limits.maxBytes) throw new NoRoomError(bytes);
     if (bytes > most) throw new NoRoomError(bytes, { most });
   }
 

@@ -61,6 +61,7 @@ export class Care {
   #measureAt = 0;
   #isMostlyOther = false;
   readonly #parts: CareParts;
+  #config: StoreConfig;
   readonly #flushing: NodeJS.Timeout;
   #settleAgain: NodeJS.Timeout | undefined;
   readonly #stop = new AbortController();
@@ -82,6 +83,7 @@ export class Care {
   constructor(parts: CareParts, pins: Pins) {
     const { catalog, blobs, config, metrics, log, now, step } = parts;
     this.#parts = parts;
+    this.#config = config;
     this.pins = pins;
     this.health = new Health({
       log,
@@ -112,6 +114,15 @@ export class Care {
       ...(step && { step }),
     });
     this.#flushing = setInterval(() => void this.#flush(), FLUSH_MS).unref();
+  }
+
+  /** Limits and pins of the configuration, from now on. */
+  configure(config: StoreConfig, pins: readonly Pin[]): void {
+    this.#config = config;
+    this.pins.configure(pins);
+    this.budget.configure(config);
+    this.#lookedAtPins = -1;
+    if (!this.#parts.blobs.isReadOnly) this.#lookForRoom();
   }
 
   /** Where the bytes below the store's path are, by their state. */
@@ -183,10 +194,11 @@ export class Care {
     this.otherBytes = bytes;
     const now = performance.now();
     this.#measureAt = now + (now - startedAt) / MEASURING_SHARE;
-    const { config, log } = this.#parts;
-    const isMostlyOther = bytes + this.#foreignBytes > config.maxBytes / 2;
+    const { log } = this.#parts;
+    const { maxBytes } = this.#config;
+    const isMostlyOther = bytes + this.#foreignBytes > maxBytes / 2;
     if (isMostlyOther && !this.#isMostlyOther) {
-      log.warn({ bytes, maxBytes: config.maxBytes }, 'most of the store is taken by other files');
+      log.warn({ bytes, maxBytes }, 'most of the store is taken by other files');
     }
     this.#isMostlyOther = isMostlyOther;
   }

@@ -12,7 +12,8 @@ export interface Limits {
 export interface LedgerParts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
-  readonly limits: Limits;
+  /** As they are configured now. */
+  readonly limits: () => Limits;
   /** Bytes below the store's path that are neither blobs nor partial or damaged files. */
   readonly otherBytes?: () => number;
 }
@@ -124,7 +125,7 @@ export class Ledger {
   /** For content: what is left beside catalog, journal, and files that are none of the store's. */
   get #maxBytes(): number {
     const { otherBytes = () => 0 } = this.#parts;
-    const { maxBytes } = this.#parts.limits;
+    const { maxBytes } = this.#parts.limits();
     return Math.max(maxBytes - otherBytes(), Math.min(maxBytes / 2, LEAST_BYTES));
   }
 
@@ -138,7 +139,7 @@ export class Ledger {
 
   #judge(coming: number, others: number, free: number): { bytes: number; reason: Shortage } {
     const ofBudget = this.#held + others + coming - this.#maxBytes;
-    const ofDisk = this.#parts.limits.minFreeBytes + others + coming - free;
+    const ofDisk = this.#parts.limits().minFreeBytes + others + coming - free;
     return ofDisk > ofBudget
       ? { bytes: Math.max(0, ofDisk), reason: 'free-space' }
       : { bytes: Math.max(0, ofBudget), reason: 'budget' };

@@ -52,6 +52,13 @@ export class Pins {
     return this.#globs.size > 0;
   }
 
+  /** These of the configuration, in place of those before; nothing is written. */
+  configure(pins: readonly Pin[]): void {
+    const [{ origin } = { origin: 'config' }] = pins;
+    for (const pin of this.list()) if (pin.origin === origin) this.#drop(pin);
+    for (const pin of pins) this.#add(pin);
+  }
+
   async add(pin: Pin): Promise<void> {
     await this.#queue.add(async () => this.#change({ recorded: [pin] }));
   }
