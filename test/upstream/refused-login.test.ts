@@ -65,8 +65,8 @@ for (const [kind, saysOf] of [
           msg,
         ]),
       [
-        [40, UPSTREAM, 'robot', reason, REFUSED],
-        [30, UPSTREAM, 'robot', undefined, TAKEN],
+        ['warn', UPSTREAM, 'robot', reason, REFUSED],
+        ['info', UPSTREAM, 'robot', undefined, TAKEN],
       ],
     );
   });
