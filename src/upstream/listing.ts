@@ -100,10 +100,13 @@ export class ListingReader {
       while (path !== undefined) {
         this.#visit(reading, path);
         const response: SmallResponse = await this.#request(wanted, path);
-        if (response.status === 404) return;
+        if (response.status === 404) {
+          if (reading.visited.size > 1) throw this.#badResponse(TEXTS.listWithout(wanted));
+          return;
+        }
         wanted.demand.advanced?.();
         yield this.#parse(response, { wanted, read, reading });
-        const next = nextPage(response.headers['link'], response.url, client.base);
+        const next = nextPage(response.headers['link'], response.url, client.base, path);
         path = next === path ? undefined : next;
       }
     } catch (error) {
@@ -197,17 +200,26 @@ function asCostly(error: unknown): unknown {
 /**
  * The next page of a listing, as a path below the registry's `/v2/`; `undefined` at the end.
  * Registries behind a proxy write internal hosts into absolute links, so only path and query count:
- * no link leads to another host.
+ * no link leads to another host. Where a gateway led from the path that was `asked` to one in a folder of
+ * another registry, the link is read without that folder, which the gateway adds again.
  * @see https://www.rfc-editor.org/rfc/rfc8288
  */
-export function nextPage(link: string | undefined, page: URL, base: URL): string | undefined {
+export function nextPage(
+  link: string | undefined,
+  page: URL,
+  base: URL,
+  asked = '',
+): string | undefined {
   const match = /<([^>]*)>[^,]*;\s*rel="?next"?/i.exec(link ?? '');
   const address = match?.[1];
   if (address === undefined || !URL.canParse(address, page)) return undefined;
   const next = new URL(address, page);
-  const start = next.pathname.indexOf('/v2/');
-  if (start === -1) return undefined;
-  const path = `${next.pathname.slice(start + '/v2/'.length)}${next.search}`;
+  const [end = ''] = asked.split('?', 1);
+  const folder = page.pathname.endsWith(`/${end}`) ? page.pathname.slice(0, -end.length) : '';
+  const isInside = folder !== '' && next.pathname.startsWith(folder);
+  const from = isInside ? folder.length : next.pathname.indexOf('/v2/') + '/v2/'.length;
+  if (!isInside && !next.pathname.includes('/v2/')) return undefined;
+  const path = `${next.pathname.slice(from)}${next.search}`;
   const rebased = URL.parse(path, base)?.href;
   return rebased?.startsWith(base.href) && rebased !== page.href ? path : undefined;
 }

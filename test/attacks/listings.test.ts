@@ -141,6 +141,16 @@ test('a list of too many names ends with the page that is too much', async (t) =
   t.is(asked.length, 3);
 });
 
+test('a list of which a later page is not there is no list, rather than a shorter one', async (t) => {
+  const page = { body: names('tags', ['a', 'b']), next: `${TAGS}?last=b` };
+  const { asked, ask } = await start(t, (address) =>
+    address.includes('last=') ? undefined : page,
+  );
+  const { status, message } = refusalOf(await ask(TAGS));
+  t.deepEqual([status, message], [502, `${UPSTREAM}: a list of tags without tags`]);
+  t.deepEqual(asked, [`GET ${TAGS}?n=1000`, `GET ${TAGS}?last=b`]);
+});
+
 test('a page larger than any is refused, and not read to its end', async (t) => {
   const { asked, ask } = await start(t, () => ({ body: names('tags', many(600_000)) }));
   const reason = `${UPSTREAM}: HOST sent more than 4194304 bytes as one page of a list`;
