@@ -21,7 +21,7 @@ export function understandRequest(
 ): ContentRequest {
   const { record } = ctx.state;
   record.kind = kind;
-  const [, name = '', reference = ''] = ctx['captures'] as (string | undefined)[];
+  const [, name = '', , reference = ''] = ctx['captures'] as (string | undefined)[];
   const target = addressing.resolve({ name: decode(name), ...registryNamed(ctx) });
   record.upstream = target.upstream;
   record.target = target;

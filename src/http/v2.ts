@@ -12,15 +12,18 @@ import type { RequestKind, V2State, V2Context } from './request-record.ts';
 import { ListHandler } from './list-handler.ts';
 import { ManifestHandler } from './manifest-handler.ts';
 
-type Handle = (ctx: V2Context, request: ContentRequest) => Promise<void>;
+interface Content {
+  readonly kind: RequestKind;
+  readonly handle: (ctx: V2Context, request: ContentRequest) => Promise<void>;
+}
 
 /**
  * `/v2/…`, or `/<upstream>/v2/…` as clients ask that put a mirror's path in front. A name may
- * contain the keywords, so it reaches up to the last one.
+ * contain the keywords, so it reaches up to the last one. All in one, since the router tries each of
+ * its routes for each request.
  */
-function pathOf(tail: string): RegExp {
-  return new RegExp(`^(?:/(?!v2/)([^/]+))?/v2/(.+)/${tail}$`);
-}
+const CONTENT =
+  /^(?:\/(?!v2\/)([^/]+))?\/v2\/(.+)\/(manifests|blobs|tags(?=\/list$)|referrers)\/([^/]+)$/;
 
 /** The read side of the distribution spec. */
 export function createV2Router(mirror: Mirror, addressing: Addressing): Router<V2State> {
@@ -29,12 +32,17 @@ export function createV2Router(mirror: Mirror, addressing: Addressing): Router<V
   const manifests = new ManifestHandler(mirror, buffers);
   const blobs = new BlobHandler(mirror.blobs, buffers);
   const lists = new ListHandler(mirror.listings, buffers);
-  const content = (path: RegExp, kind: RequestKind, handle: Handle): void => {
-    router.get(path, async (ctx) => {
-      const request = understandRequest(ctx, kind, addressing);
-      await handle(ctx, request);
-    });
+  const contents: Readonly<Record<string, Content>> = {
+    manifests: { kind: 'manifest', handle: manifests.handle.bind(manifests) },
+    blobs: { kind: 'blob', handle: blobs.handle.bind(blobs) },
+    tags: { kind: 'tags', handle: lists.tags.bind(lists) },
+    referrers: { kind: 'referrers', handle: lists.referrers.bind(lists) },
   };
+  router.get(CONTENT, async (ctx, next) => {
+    const content = contents[ctx['captures']?.[2] ?? ''];
+    if (!content) return next();
+    await content.handle(ctx, understandRequest(ctx, content.kind, addressing));
+  });
   // Balancers ask here whether the server is alive.
   router.get(/^\/$/, (ctx) => {
     ctx.body = '';
@@ -49,9 +57,5 @@ export function createV2Router(mirror: Mirror, addressing: Addressing): Router<V
   router.get(/^(?:\/(?!v2\/)([^/]+))?\/v2\/_catalog$/, async (ctx) => {
     await lists.repositories(ctx, understandCatalogRequest(ctx, addressing));
   });
-  content(pathOf('manifests/([^/]+)'), 'manifest', manifests.handle.bind(manifests));
-  content(pathOf('blobs/([^/]+)'), 'blob', blobs.handle.bind(blobs));
-  content(pathOf('tags/(list)'), 'tags', lists.tags.bind(lists));
-  content(pathOf('referrers/([^/]+)'), 'referrers', lists.referrers.bind(lists));
   return router;
 }
