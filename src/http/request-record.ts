@@ -62,19 +62,19 @@ export function logRequest(
   const isLogged = isFault || ctx.status >= 400 || isSampled(id, config.log.access);
   const span = record.trace?.span;
   if (!isLogged && !span) return;
-  const facts = factsOf(ctx, endedAt);
+  const facts: AccessFacts = factsOf(ctx, endedAt);
   if (span) endSpan(ctx, span, facts);
   if (!isLogged) return;
-  log[isFault ? 'warn' : 'info'](
-    {
-      ...facts,
-      left: isGone || undefined,
-      cut: isCut || undefined,
-      ...(error !== undefined && !isGone && (isFault ? faultOf(error) : refusalOf(ctx, error))),
-    },
-    'request',
-  );
+  // Into the one object: a copy of it would cost as much as the line.
+  if (isGone) facts.left = true;
+  else if (error !== undefined) {
+    if (isCut) facts.cut = true;
+    Object.assign(facts, isFault ? faultOf(error) : refusalOf(ctx, error));
+  }
+  log[isFault ? 'warn' : 'info'](facts, 'request');
 }
+
+type AccessFacts = ReturnType<typeof factsOf> & { left?: true; cut?: true };
 
 /** In the words of the log, and what all who trace HTTP call the two facts that they look for. */
 function endSpan({ method, status, state }: V2Context, span: OpenSpan, facts: Facts): void {
