@@ -21,15 +21,12 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   net: {
     imports: ['oci', 'time', 'config'],
     facade: [
+      'address-class.ts',
       'authorities.ts',
       'connection.ts',
       'content-coding.ts',
       'deadline.ts',
       'exchange.ts',
-      'json-object.ts',
-      'large-documents.ts',
-      'own-listeners.ts',
-      'reach.ts',
       'timing.ts',
       'transport.ts',
       'via.ts',
@@ -62,7 +59,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'demand.ts',
       'upstream.ts',
     ],
-    parts: ['http-upstream.ts', 'offline-upstream.ts'],
+    parts: ['http-upstream.ts'],
   },
   'mirror/downloads': {
     imports: [],

@@ -8,7 +8,7 @@ import type { ConfiguredUpstream } from './mirror/mirror.ts';
 import { Authorities } from './net/authorities.ts';
 import { RegistryError } from './oci/errors.ts';
 import { HttpUpstream } from './upstream/http-upstream.ts';
-import { createOfflineUpstream } from './upstream/offline-upstream.ts';
+import { createOfflineUpstream } from './upstream/upstream.ts';
 
 /** What follows from a configuration alone. A reload makes another one, and all of it counts at once. */
 export interface Configured {

@@ -1,6 +1,6 @@
 import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import { formatTarget } from '../src/oci/reference.ts';
-import { matchesRepository, mayMatch } from './rule-match.ts';
+import { matchesRepository, mayMatch } from './tag-selector.ts';
 import type { Resolution } from './resolver.ts';
 import type { KnownImage } from './state.ts';
 import { keyOf, describeImage } from './wanted-image.ts';

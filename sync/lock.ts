@@ -4,7 +4,7 @@ import type { SyncLock } from '../src/api/sync-api.ts';
 import { isDigest } from '../src/oci/digest.ts';
 import { RegistryError } from '../src/oci/errors.ts';
 import { isTag, isTargetName, splitTarget } from '../src/oci/reference.ts';
-import { mayMatch } from './rule-match.ts';
+import { mayMatch } from './tag-selector.ts';
 import { describeImage, keyOf, joinWanted, wantedBy, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 

@@ -4,11 +4,15 @@ import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import { isGlob } from '../src/config/glob.ts';
 import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import { parseDigest, type Digest } from '../src/oci/digest.ts';
-import { formatImageName } from '../src/oci/image-name.ts';
-import { formatTarget, splitTarget, type Tag, type Target } from '../src/oci/reference.ts';
-import { matchesRepository } from './rule-match.ts';
+import {
+  formatTarget,
+  splitTarget,
+  type Tag,
+  type Target,
+  formatImageName,
+} from '../src/oci/reference.ts';
 import type { Retries } from './retries.ts';
-import { TagSelector } from './tag-selector.ts';
+import { TagSelector, matchesRepository } from './tag-selector.ts';
 import { keyOf, joinWanted, wantedBy, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';

@@ -1,8 +1,7 @@
 import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
 import type { Pace } from '../src/mirror/downloads/demand.ts';
-import { parseImageName } from '../src/oci/image-name.ts';
-import { splitTarget } from '../src/oci/reference.ts';
+import { splitTarget, parseImageName } from '../src/oci/reference.ts';
 import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import type { Bandwidth } from '../src/upstream/bandwidth.ts';
 import { PRIORITY } from '../src/upstream/demand.ts';

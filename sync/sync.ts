@@ -14,7 +14,7 @@ import { SyncRuns } from './runs.ts';
 import { readLock, formatLock } from './lock.ts';
 import { makePlan, isToFetch, missingOf, type Plan, type PlannedItem } from './planner.ts';
 import { describeReadiness, explainImage, surveyImages } from './readiness.ts';
-import { findFailure } from './rule-match.ts';
+import { findFailure } from './tag-selector.ts';
 import { REAL_TIMER, Schedule, type Timer } from './schedule.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';

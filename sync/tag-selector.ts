@@ -1,9 +1,19 @@
 import semver, { type SemVer } from 'semver';
-import { parseGlob } from '../src/config/glob.ts';
+import { parseGlob, isGlob } from '../src/config/glob.ts';
 import { parseRegex, type Pattern } from '../src/config/pattern.ts';
 import type { TagSelection } from '../src/config/tag-selection-schema.ts';
 import { isAttachedTag } from '../src/oci/cosign.ts';
-import { parseTag, type Tag } from '../src/oci/reference.ts';
+import {
+  parseTag,
+  type Tag,
+  formatTarget,
+  splitTarget,
+  type Target,
+  parseImageName,
+} from '../src/oci/reference.ts';
+import type { SyncRule } from '../src/config/sync-rule-schema.ts';
+import type { SyncProblem } from '../src/api/sync-api.ts';
+import type { WantedImage } from './wanted-image.ts';
 
 /** A glob or a regex that begins as tags do which are named after a digest. */
 const NAMES_DIGESTS = /^(?:\^|\\A|\{|\((?:\?(?:P?<\w+>|:))?)*sha(?:256|512)\\?-/;
@@ -180,4 +190,63 @@ function parse(match: RegExpExecArray | null): SemVer | undefined {
   const text = `${major}.${minor}.${patch}${suffix === undefined ? '' : `-${suffix}`}`;
   const metadata = build === undefined ? '' : `+${build.replaceAll('_', '-')}`;
   return semver.parse(text + metadata, LOOSE) ?? undefined;
+}
+
+interface Compiled {
+  readonly hasRepository: (name: string) => boolean;
+  readonly tags: TagSelector;
+}
+
+/** Each rule is compiled once; it is asked about many images and never changes. */
+const COMPILED = new WeakMap<SyncRule, Compiled>();
+
+/**
+ * Whether a rule may select an image, whatever its upstream lists just now: where `newest` decides,
+ * any tag that could be among them counts.
+ */
+export function mayMatch(
+  rule: SyncRule,
+  image: Pick<WantedImage, 'target' | 'tag'> & Partial<Pick<WantedImage, 'digest'>>,
+): boolean {
+  const { target, tag, digest } = image;
+  if (!matchesRepository(rule, target)) return false;
+  if (tag === undefined) return digest !== undefined && rule.digests.includes(digest);
+  return compile(rule).tags.select([tag]).selected.includes(tag);
+}
+
+export function matchesRepository(rule: SyncRule, target: Target): boolean {
+  return compile(rule).hasRepository(formatTarget(target));
+}
+
+/**
+ * The problem of an image, which is written `name:tag` or `name@digest`; else the problem of its
+ * repository, or of a rule that may select it.
+ */
+export function findFailure(
+  image: string,
+  problems: readonly SyncProblem[],
+  rules: readonly SyncRule[],
+): SyncProblem | undefined {
+  const own = problems.find((problem) => problem.image === image);
+  if (own) return own;
+  const { name, ...reference } = parseImageName(image);
+  const wanted = { target: splitTarget(name), ...reference };
+  return problems.find((problem) => {
+    const rule = rules.find(({ path }) => path === problem.rule);
+    if (rule === undefined || !mayMatch(rule, wanted)) return false;
+    return problem.image === rule.image || problem.image === name;
+  });
+}
+
+function compile(rule: SyncRule): Compiled {
+  const known = COMPILED.get(rule);
+  if (known) return known;
+  const { image } = rule;
+  const pattern = isGlob(image) ? parseGlob(image) : undefined;
+  const compiled = {
+    hasRepository: (name: string) => (pattern ? pattern.matches(name) : name === image),
+    tags: new TagSelector(rule.tags),
+  };
+  COMPILED.set(rule, compiled);
+  return compiled;
 }

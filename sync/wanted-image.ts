@@ -1,7 +1,6 @@
 import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import type { Digest } from '../src/oci/digest.ts';
-import { formatImageName } from '../src/oci/image-name.ts';
-import { formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
+import { formatTarget, type Tag, type Target, formatImageName } from '../src/oci/reference.ts';
 
 /** The parts of an image that a site wants: of which platforms, and what is attached to it. */
 export interface WantedParts {

@@ -19,8 +19,13 @@ import type { Addressing } from '../mirror/addressing.ts';
 import { isDigest, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { readListed } from '../oci/image-list.ts';
-import { DEFAULT_TAG, formatImageName } from '../oci/image-name.ts';
-import { formatTarget, splitTarget, type Tag } from '../oci/reference.ts';
+import {
+  formatTarget,
+  splitTarget,
+  type Tag,
+  DEFAULT_TAG,
+  formatImageName,
+} from '../oci/reference.ts';
 import { sumOf, type EvictionResult, type Scrubber } from '../store/care/care.ts';
 import type { Node } from '../store/catalog/catalog.ts';
 import type { Store } from '../store/store.ts';

@@ -3,7 +3,7 @@ import type { CheckupOptions } from '../upstream/checkup/checkup.ts';
 import type { CheckedImage } from '../upstream/checkup/registry-check.ts';
 import { DOCKER_HUB } from '../config/registries.ts';
 import { Addressing } from '../mirror/addressing.ts';
-import { DEFAULT_TAG } from '../oci/image-name.ts';
+import { DEFAULT_TAG } from '../oci/reference.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { RegistryError } from '../oci/errors.ts';

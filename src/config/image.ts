@@ -1,6 +1,5 @@
 import { RegistryError } from '../oci/errors.ts';
-import { parseImageName } from '../oci/image-name.ts';
-import { isRepository } from '../oci/reference.ts';
+import { isRepository, parseImageName } from '../oci/reference.ts';
 import { isGlob, parseGlob } from './glob.ts';
 import { ConfigError } from './problems.ts';
 import { DOCKER_HUB, registryForm, registryNameMeant } from './registries.ts';

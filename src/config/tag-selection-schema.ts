@@ -1,7 +1,6 @@
 import semver from 'semver';
 import { z } from 'zod';
-import { DEFAULT_TAG } from '../oci/image-name.ts';
-import { isTag } from '../oci/reference.ts';
+import { isTag, DEFAULT_TAG } from '../oci/reference.ts';
 import { ConfigError } from './problems.ts';
 import { isGlob, parseGlob } from './glob.ts';
 import { parseRegex } from './pattern.ts';

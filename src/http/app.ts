@@ -8,8 +8,13 @@ import { Traces } from '../observe/traces.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { hostOf } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/upstream-error.ts';
-import { requestId } from './request-id.ts';
-import { logRequest, type RequestRecord, type V2State, type V2Context } from './request-record.ts';
+import {
+  logRequest,
+  type RequestRecord,
+  type V2State,
+  type V2Context,
+  requestId,
+} from './request-record.ts';
 import { ClientGoneError } from './send.ts';
 import { TEXTS } from './texts.ts';
 import { TrustedProxies } from './trusted-proxies.ts';

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { ByteRange, Reader } from '../oci/content.ts';
+import { type ByteRange, type Reader, parseLength } from '../oci/content.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { parseLength } from '../oci/length.ts';
 import { TEXTS } from './texts.ts';
 
 /** A header line has room for more; podman asks for up to 1024 at once. */

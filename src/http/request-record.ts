@@ -7,8 +7,8 @@ import type { Facts, OpenSpan, Traces } from '../observe/traces.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import { toRegistryError, UpstreamError } from '../oci/upstream-error.ts';
 import { strikeShapes } from '../observe/secret-shapes.ts';
-import { isSampled } from './request-id.ts';
 import { ClientGoneError } from './send.ts';
+import { hash, randomUUID } from 'node:crypto';
 
 export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'ping' | 'other';
 
@@ -162,4 +162,18 @@ function missReason({ source, reason }: RequestRecord): MissReason | undefined {
 /** A client may send any method; the values of a label must be bounded. */
 function methodLabel(method: string): string {
   return method === 'GET' || method === 'HEAD' ? method : 'other';
+}
+
+/** What clients and proxies make: UUIDs, ULIDs, trace ids, nginx's and Envoy's. */
+const ID = /^[\w.:-]{1,128}$/;
+
+/** The id of a request: that of who sends it, where it is one that a log can hold, else a new one. */
+export function requestId(given: string): string {
+  return ID.test(given) && strikeShapes(given) === given ? given : randomUUID();
+}
+
+/** Whether a share of all ids has this one; the same answer for the same id, here and elsewhere. */
+function isSampled(id: string, share: number): boolean {
+  if (share === 0 || share === 1) return share === 1;
+  return Number.parseInt(hash('sha256', id).slice(0, 8), 16) < share * 2 ** 32;
 }

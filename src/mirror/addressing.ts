@@ -3,8 +3,7 @@ import { parseGlobs } from '../config/glob.ts';
 import { DOCKER_HUB, pathAlias, registryOf } from '../config/registries.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { parseImageName } from '../oci/image-name.ts';
-import { parseRepository, type Tag, type Target } from '../oci/reference.ts';
+import { parseRepository, type Tag, type Target, parseImageName } from '../oci/reference.ts';
 import { TEXTS } from './texts.ts';
 
 /** The parts of a request that may say which upstream it means. */

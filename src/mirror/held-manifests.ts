@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { LargeDocuments, SMALL_BYTES } from '../net/large-documents.ts';
+import { LargeDocuments, SMALL_BYTES } from '../net/exchange.ts';
 import type { Reader } from '../oci/content.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, ManifestError, parseManifest } from '../oci/manifest.ts';

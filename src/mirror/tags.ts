@@ -11,7 +11,7 @@ import type { Catalog } from '../store/catalog/catalog.ts';
 import { HYDRATION, type Demand } from '../upstream/demand.ts';
 import { Absences } from './absences.ts';
 import type { Announcement, AnnouncedTags } from './announced-tags.ts';
-import type { Answer } from './answer.ts';
+import { type Answer, keptTag, ABSENT_TAG, resolvedTag, type ResolvedTag } from './answer.ts';
 import type { GoneTags } from './gone-tags.ts';
 import type { HeldManifest, HeldManifests, ManifestStat } from './held-manifests.ts';
 import type { Listings } from './listings.ts';
@@ -19,7 +19,6 @@ import { statOf, type Manifests } from './manifests.ts';
 import type { ManifestBody } from '../upstream/upstream.ts';
 import type { Clock } from '../time/clock.ts';
 import type { SingleFlight } from './single-flight.ts';
-import { keptTag, NEGATIVE, resolvedTag, type ResolvedTag } from './resolved-tag.ts';
 import { earlier, TagAges, type Instant } from './tag-ages.ts';
 import { TEXTS } from './texts.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -181,7 +180,7 @@ export class Tags {
       return await upstreams.withinDeadline(target, found);
     } catch (error) {
       if (!(error instanceof UpstreamError) || error.isAbsence) throw error;
-      if (isGone || !copy) return kept ?? NEGATIVE;
+      if (isGone || !copy) return kept ?? ABSENT_TAG;
       return resolvedTag({ ...copy, source: 'stale', warning: error.message });
     }
   }
@@ -192,7 +191,7 @@ export class Tags {
     if (!(error instanceof UpstreamError)) throw error;
     const isUntold = error.isAway && (await listings.isUntold(target, tag));
     const isKnown = isUntold || (error.isAway && (await gone.wasNever(target, tag)));
-    if (isKnown || error.isHearsay) return { ...NEGATIVE, warning: error.message };
+    if (isKnown || error.isHearsay) return { ...ABSENT_TAG, warning: error.message };
     throw error;
   }
 

@@ -1,6 +1,5 @@
-import { pipeline } from 'node:stream';
 import zlib from 'node:zlib';
-import { parseJsonObject } from './json-object.ts';
+import { pipeline } from 'node:stream';
 import { readSmall } from './exchange.ts';
 
 /** A compression that can be undone. */
@@ -109,4 +108,15 @@ export async function readDocument(
 
 async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
+}
+
+/** The bytes as a JSON object; `undefined` for anything else. */
+export function parseJsonObject(bytes: Buffer | undefined): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(bytes?.toString('utf8') ?? '');
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return isObject ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
 }

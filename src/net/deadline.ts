@@ -85,3 +85,42 @@ export class Deadline implements Disposable {
     this.#controller.abort(error);
   }
 }
+
+/** The rate is taken over so many stall limits: one long pause is not a slow upstream. */
+const RATE_STALLS = 2;
+
+/** Tells when an upstream sends fewer bytes a second than the minimum rate, over the time it is waited for. */
+export class RateFloor {
+  readonly #overMs: number;
+  readonly #tooSlow = Promise.withResolvers<void>();
+  /** Time spent waiting for the upstream, and bytes received in it. */
+  #waitedMs = 0;
+  #came = 0;
+  #waitingSince = 0;
+
+  constructor(stallMs: number) {
+    this.#overMs = RATE_STALLS * stallMs;
+  }
+
+  /** Resolves once the upstream has sent less than the minimum. */
+  get tooSlow(): Promise<void> {
+    return this.#tooSlow.promise;
+  }
+
+  /** The upstream is waited for from now on. */
+  wait(): void {
+    this.#waitingSince = performance.now();
+  }
+
+  /** It was waited for until now, and these bytes came. */
+  count(bytes: number): void {
+    const now = performance.now();
+    this.#waitedMs += now - this.#waitingSince;
+    this.#waitingSince = now;
+    this.#came += bytes;
+    if (this.#waitedMs < this.#overMs) return;
+    if (this.#came * 1000 < MIN_BYTES_PER_SECOND * this.#waitedMs) this.#tooSlow.resolve();
+    this.#waitedMs = 0;
+    this.#came = 0;
+  }
+}

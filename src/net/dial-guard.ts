@@ -2,8 +2,7 @@ import { lookup as systemLookup } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import type { UpstreamConfig } from '../config/config.ts';
 import { HostList, hostOf, portOf } from '../config/host-list.ts';
-import type { OwnListeners } from './own-listeners.ts';
-import { reachOf, type Reach } from './reach.ts';
+import { addressClassOf, type AddressClass, type OwnListeners } from './address-class.ts';
 import { TEXTS } from './texts.ts';
 
 /** `registry`: the upstream's own origin. `storage`: where it redirects to. `realm`: where tokens are. */
@@ -43,7 +42,7 @@ export class DialGuard {
   readonly #parts: DialGuardParts;
   readonly #lists: Readonly<Record<'storage' | 'realm', HostList>>;
   /** Of the registry as the configuration writes it. */
-  readonly #ownReach: Reach;
+  readonly #ownClass: AddressClass;
   readonly #isBehindProxy: boolean;
 
   constructor(parts: DialGuardParts) {
@@ -54,7 +53,7 @@ export class DialGuard {
     };
     this.#registry = new URL(parts.config.url);
     const { protocol, hostname } = this.#registry;
-    this.#ownReach = reachOf(hostname);
+    this.#ownClass = addressClassOf(hostname);
     this.#isBehindProxy = protocol === 'http:' && parts.config.proxy !== undefined;
   }
 
@@ -86,9 +85,10 @@ export class DialGuard {
     if (kind === 'registry') return undefined;
     const host = hostOf(url);
     const place = { host, address: host, port: portOf(url) };
-    const near = from ? reachOf(from.hostname) : this.#ownReach;
+    const near = from ? addressClassOf(from.hostname) : this.#ownClass;
     if (this.#mayDial(kind, place, near)) return undefined;
-    const isThere = this.#isBehindProxy && kind === 'storage' && reachOf(host) === 'internal';
+    const isThere =
+      this.#isBehindProxy && kind === 'storage' && addressClassOf(host) === 'internal';
     if (isThere && !this.#isOwnListener(host, place.port)) return undefined;
     return this.#reason(kind, { ...place, host: url.host });
   }
@@ -116,12 +116,12 @@ export class DialGuard {
   #mayDial(
     kind: 'storage' | 'realm',
     { host, address, port }: Place,
-    near = this.#ownReach,
+    near = this.#ownClass,
   ): boolean {
     if (this.#isOwnListener(address, port)) return false;
     const list = this.#lists[kind];
     if (list.has(host, port) || (isIP(address) !== 0 && list.has(address, port))) return true;
-    const reach = reachOf(address);
+    const reach = addressClassOf(address);
     return reach === 'public' || (reach !== 'link-local' && reach === near);
   }
 

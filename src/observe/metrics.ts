@@ -1,6 +1,5 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import { Declarations } from './declarations.ts';
-import { METHODS, MISS_REASONS, PURPOSES, RESULTS } from './label-values.ts';
+import { Declarations, METHODS, MISS_REASONS, PURPOSES, CACHE_RESULTS } from './declarations.ts';
 import { StoreMetrics } from './store-metrics.ts';
 import { SyncMetrics } from './sync-metrics.ts';
 
@@ -205,14 +204,19 @@ export class Metrics extends Declarations {
   startAt(upstreams: readonly string[]): void {
     const upstream = upstreams;
     const content = ['manifest', 'blob'];
-    this.start(this.cacheRequests, { upstream, kind: content, method: METHODS, result: RESULTS });
+    this.start(this.cacheRequests, {
+      upstream,
+      kind: content,
+      method: METHODS,
+      result: CACHE_RESULTS,
+    });
     this.start(this.cacheMisses, { upstream, kind: content, reason: MISS_REASONS });
     this.start(this.httpRequests, {
       kind: content,
       method: METHODS,
       code: ['200', '404', '429', '502'],
     });
-    this.start(this.httpResponseBytes, { upstream, kind: content, result: RESULTS });
+    this.start(this.httpResponseBytes, { upstream, kind: content, result: CACHE_RESULTS });
     this.start(this.httpRequestSeconds, { kind: content, result: ['hit', 'miss'] });
     const asked = { upstream, kind: content, method: METHODS, purpose: PURPOSES };
     this.start(this.upstreamRequests, { ...asked, code: ['200', '429', 'error'] });

@@ -1,6 +1,6 @@
 import { getDomain } from 'tldts';
 import type { HostList } from '../config/host-list.ts';
-import { reachOf } from '../net/reach.ts';
+import { addressClassOf } from '../net/address-class.ts';
 import { TEXTS } from './texts.ts';
 
 /** One challenge of a `WWW-Authenticate` header; names in lower case. */
@@ -107,7 +107,8 @@ export function refuseRealm(
   const isOwnHost = realm.hostname === registry.hostname || realm.hostname === gateway?.hostname;
   if (isOwnHost || realms.hasHostOf(realm)) return undefined;
   const { host } = realm;
-  if (reachOf(realm.hostname) !== 'public') return TEXTS.realmInside({ host, key: realms.key });
+  if (addressClassOf(realm.hostname) !== 'public')
+    return TEXTS.realmInside({ host, key: realms.key });
   if (withCredentials && !isOwnRealm(realm.hostname, registry.hostname)) {
     return TEXTS.realmForeign({ host, registry: registry.host, key: realms.key });
   }

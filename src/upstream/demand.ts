@@ -1,4 +1,4 @@
-import type { Purpose } from '../observe/label-values.ts';
+import type { Purpose } from '../observe/declarations.ts';
 
 /** Who goes first where not all can go at once; `abandoned`: what a client began and left. */
 export const PRIORITY = {

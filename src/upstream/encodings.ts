@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { DecodingError, decode, type Coding } from '../net/content-coding.ts';
 import { IntegrityError, type Digest } from '../oci/digest.ts';
-import { parseLength } from '../oci/length.ts';
+import { parseLength } from '../oci/content.ts';
 import type { RegistryResponse } from './registry-client.ts';
 import { TEXTS } from './texts.ts';
 import type { BlobBody, Reading } from './upstream.ts';

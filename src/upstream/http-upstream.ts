@@ -2,7 +2,7 @@ import { fallbackTag } from '../oci/cosign.ts';
 import { Deadline } from '../net/deadline.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { isEmpty, type Digest } from '../oci/digest.ts';
-import { parseContentRange } from '../oci/length.ts';
+import { parseContentRange } from '../oci/content.ts';
 import { isIndexType } from '../oci/media-types.ts';
 import {
   isRepository,

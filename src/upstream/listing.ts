@@ -1,4 +1,4 @@
-import { parseJsonObject } from '../net/json-object.ts';
+import { parseJsonObject } from '../net/content-coding.ts';
 import { type Descriptor, weightOf } from '../oci/descriptor.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Demand } from './demand.ts';

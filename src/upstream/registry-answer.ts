@@ -1,7 +1,7 @@
-import { parseJsonObject } from '../net/json-object.ts';
+import { parseJsonObject } from '../net/content-coding.ts';
 import type { TransportResponse } from '../net/transport.ts';
 import type { Digest } from '../oci/digest.ts';
-import { parseContentRange, parseLength } from '../oci/length.ts';
+import { parseContentRange, parseLength } from '../oci/content.ts';
 import { essence } from '../oci/media-types.ts';
 import type { UpstreamFault } from '../oci/upstream-error.ts';
 import { timeUntil, type Clock } from '../time/clock.ts';

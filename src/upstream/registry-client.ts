@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AccountStatus } from '../api/status-api.ts';
 import { readDocument } from '../net/content-coding.ts';
-import { LargeDocuments, SMALL_BYTES } from '../net/large-documents.ts';
+import { LargeDocuments, SMALL_BYTES } from '../net/exchange.ts';
 import { pausesOf } from '../net/timing.ts';
 import type { TransportResponse } from '../net/transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';

@@ -5,7 +5,7 @@ import type { HostList } from '../config/host-list.ts';
 import type { Authorities } from '../net/authorities.ts';
 import type { Deadline } from '../net/deadline.ts';
 import { WrittenUrl } from '../net/exchange.ts';
-import type { OwnListeners } from '../net/own-listeners.ts';
+import type { OwnListeners } from '../net/address-class.ts';
 import type { Timing } from '../net/timing.ts';
 import {
   Transport,

@@ -4,7 +4,7 @@ import type { Clock } from '../time/clock.ts';
 import type { Credential } from './credentials/credential.ts';
 import type { Issued } from './expiring-value.ts';
 import { describeErrors, parseRetryAfter } from './registry-answer.ts';
-import { parseJsonObject } from '../net/json-object.ts';
+import { parseJsonObject } from '../net/content-coding.ts';
 import {
   basic,
   type Sender,

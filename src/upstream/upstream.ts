@@ -4,6 +4,8 @@ import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, Repository, Tag } from '../oci/reference.ts';
 import type { UpstreamStatus } from '../api/status-api.ts';
 import type { Demand } from './demand.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import { TEXTS } from './texts.ts';
 
 /**
  * A registry that content comes from. Absence is `undefined` and means that the registry itself
@@ -134,4 +136,26 @@ export interface BlobBody {
   readonly chunks: AsyncIterable<Buffer>;
   /** Closes the transfer when nobody will read the chunks. */
   discard(): void;
+}
+
+/** The upstream of a mirror that is set offline. It has no code that could open a connection. */
+export function createOfflineUpstream(name: string): Upstream {
+  const refuse = async (): Promise<never> => {
+    throw new UpstreamError(name, 'offline', TEXTS.offline);
+  };
+  return {
+    name,
+    status: { state: 'offline', accounts: [] },
+    isSilent: async () => true,
+    watch: () => () => {},
+    headManifest: refuse,
+    getManifest: refuse,
+    misledByHead: () => {},
+    headBlob: refuse,
+    getBlob: refuse,
+    listTags: refuse,
+    listReferrers: refuse,
+    listRepositories: refuse,
+    close: async () => {},
+  };
 }

@@ -1,8 +1,12 @@
 import test from 'ava';
 import * as fc from 'fast-check';
 import { digestOf } from '../../src/oci/digest.ts';
-import { formatImageName, parseImageName, type ImageName } from '../../src/oci/image-name.ts';
-import { parseTag } from '../../src/oci/reference.ts';
+import {
+  parseTag,
+  formatImageName,
+  parseImageName,
+  type ImageName,
+} from '../../src/oci/reference.ts';
 
 const DIGEST = digestOf(Buffer.from('image'));
 const registry = fc.constantFrom('', 'docker.io/', 'reg.example:5000/', 'localhost:80/');

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { SyncRule } from '../../src/config/sync-rule-schema.ts';
 import { splitTarget } from '../../src/oci/reference.ts';
-import { matchesRepository } from '../../sync/rule-match.ts';
+import { matchesRepository } from '../../sync/tag-selector.ts';
 
 function ruleFor(image: string): SyncRule {
   return {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { reachOf, type Reach } from '../../src/net/reach.ts';
+import { addressClassOf, type AddressClass } from '../../src/net/address-class.ts';
 import { HostList } from '../../src/config/host-list.ts';
 import { refuseRealm } from '../../src/upstream/challenge.ts';
 
@@ -85,7 +85,7 @@ test('the reason names the realm and never what could be secret in it', (t) => {
   t.is(refuse('https://user:hidden@ghcr.io/token'), 'token realm carries user information');
 });
 
-const REACHES: Record<Reach, string[]> = {
+const REACHES: Record<AddressClass, string[]> = {
   public: [
     'ghcr.io',
     'localhost.example',
@@ -133,8 +133,8 @@ const REACHES: Record<Reach, string[]> = {
   ],
 };
 
-for (const [reach, hosts] of Object.entries(REACHES) as [Reach, string[]][]) {
-  for (const host of hosts) test(`${host} is ${reach}`, (t) => t.is(reachOf(host), reach));
+for (const [reach, hosts] of Object.entries(REACHES) as [AddressClass, string[]][]) {
+  for (const host of hosts) test(`${host} is ${reach}`, (t) => t.is(addressClassOf(host), reach));
 }
 
 for (const [entry, host, port, isNamed] of [

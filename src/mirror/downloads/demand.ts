@@ -1,4 +1,7 @@
+import type { Target } from '../../oci/reference.ts';
 import { isInteractive, PRIORITY, type Demand } from '../../upstream/demand.ts';
+import { UpstreamError } from '../../oci/upstream-error.ts';
+import { TEXTS } from '../texts.ts';
 
 /**
  * Resolves when this many bytes, which have just come, may be passed on; at once when the signal
@@ -121,5 +124,35 @@ export class SharedDemand implements Demand {
       ({ pace, priority }) => !pace && slowed && priority > slowed.priority,
     );
     return isHurried ? undefined : slowed?.pace;
+  }
+}
+
+/** How long one client waits for a download; without a number it waits for ever. */
+export class WaitLimit implements Disposable {
+  readonly #ms: number | undefined;
+  readonly #over = Promise.withResolvers<void>();
+  readonly #timer: NodeJS.Timeout | undefined;
+
+  constructor(ms: number | undefined) {
+    this.#ms = ms;
+    if (ms !== undefined) this.#timer = setTimeout(() => this.#over.resolve(), ms);
+  }
+
+  /** Settles as the promise does, or rejects with what the download is late with. */
+  async wait<Value>(
+    download: { readonly target: Target; readonly isWaiting: boolean },
+    promise: Promise<Value>,
+  ): Promise<Value> {
+    const late = this.#over.promise.then(() => {
+      const { target, isWaiting } = download;
+      const ms = this.#ms ?? 0;
+      const reason = isWaiting ? TEXTS.noTurnWithin({ ms }) : TEXTS.noAnswerWithin({ ms });
+      throw new UpstreamError(target.upstream, 'timeout', reason, { isUnasked: isWaiting });
+    });
+    return Promise.race([promise, late]);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
   }
 }

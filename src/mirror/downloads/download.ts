@@ -102,8 +102,8 @@ export class Download implements Content, Growing, Outcome {
   }
 
   /** Resolves once its upstream has brought next to nothing for a while; it goes on all the same. */
-  get dripped(): Promise<void> {
-    return this.#transfer.dripped;
+  get tooSlow(): Promise<void> {
+    return this.#transfer.tooSlow;
   }
 
   get isWaiting(): boolean {

@@ -9,12 +9,11 @@ import { INTERACTIVE, isInteractive } from '../../upstream/demand.ts';
 import { sizeInManifests, type Possession, type Evidence } from '../possession.ts';
 import { TEXTS } from '../texts.ts';
 import type { Upstreams } from '../upstreams.ts';
-import { SharedDemand, type DownloadDemand, type Interest } from './demand.ts';
+import { SharedDemand, type DownloadDemand, type Interest, WaitLimit } from './demand.ts';
 import type { DepositParts } from './deposit.ts';
 import { Download } from './download.ts';
 import { Outcomes, type OutcomesParts } from './outcomes.ts';
 import type { Passage } from './passage.ts';
-import { Patience } from './patience.ts';
 
 export interface DownloadsParts extends DepositParts, OutcomesParts {
   readonly upstreams: Upstreams;
@@ -108,8 +107,8 @@ export class Downloads {
     try {
       const content = await this.#running.get(keyOf(target, digest))?.opening;
       if (!(content instanceof Download)) return content;
-      using patience = this.#patience(INTERACTIVE);
-      return (await patience.wait(content, content.started)) ? content : undefined;
+      using limit = this.#waitLimit(INTERACTIVE);
+      return (await limit.wait(content, content.started)) ? content : undefined;
     } catch {
       return undefined;
     }
@@ -129,7 +128,7 @@ export class Downloads {
     const key = keyOf(target, digest);
     const running = this.#running.get(key);
     const entry = running ?? this.#begin(key, target, digest, { isForeign });
-    using patience = this.#patience(wanted);
+    using limit = this.#waitLimit(wanted);
     using interest = new DisposableStack();
     const own = interest.use(entry.demand.join(wanted));
     const joined = { joined: running !== undefined, interest: own };
@@ -142,7 +141,7 @@ export class Downloads {
     // Whoever joined after the failure, or for another repository, begins a download of its own.
     const isOwn = !running || (isSameTarget(target, content.target) && !content.hasFailed);
     try {
-      if ((isOwn || !content.hasFailed) && (await patience.wait(content, content.started))) {
+      if ((isOwn || !content.hasFailed) && (await limit.wait(content, content.started))) {
         interest.move();
         return { content, ...joined };
       }
@@ -153,7 +152,7 @@ export class Downloads {
     }
     // One that is passed on to others may go on for long.
     if (content.state === 'unstored') this.#forget(entry);
-    else await patience.wait(content, this.#downloads.get(content) ?? Promise.resolve());
+    else await limit.wait(content, this.#downloads.get(content) ?? Promise.resolve());
     return 'again';
   }
 
@@ -173,12 +172,11 @@ export class Downloads {
       const content = await running.opening;
       if (content instanceof Download && content.hasFailed) entry = begin();
     }
-    using patience = this.#patience(wanted);
+    using limit = this.#waitLimit(wanted);
     const interest = entry.demand.join(wanted);
     const content = await entry.opening;
     try {
-      const isThere =
-        content instanceof StoredBlob || (await patience.wait(content, content.started));
+      const isThere = content instanceof StoredBlob || (await limit.wait(content, content.started));
       if (isThere) return { content, joined: entry === running, interest };
     } catch (error) {
       interest[Symbol.dispose]();
@@ -192,10 +190,10 @@ export class Downloads {
    * How long a client waits in all, for a turn too: a second more than the upstream has for its first
    * byte, so that what the upstream's own silence is told by comes first. Background work has time.
    */
-  #patience(wanted: DownloadDemand): Patience {
+  #waitLimit(wanted: DownloadDemand): WaitLimit {
     const { firstByteMs, attemptsMs } = this.#parts.timing;
     const ms = Math.max(firstByteMs, attemptsMs) + SLACK_MS;
-    return new Patience(isInteractive(wanted) ? ms : undefined);
+    return new WaitLimit(isInteractive(wanted) ? ms : undefined);
   }
 
   /**
@@ -219,7 +217,7 @@ export class Downloads {
     const { content } = joined;
     if (content instanceof StoredBlob) return true;
     const isSettled = content.settled.then(() => true);
-    if (!(await Promise.race([isSettled, content.dripped]))) throw drips(content);
+    if (!(await Promise.race([isSettled, content.tooSlow]))) throw drips(content);
     if (content.state !== 'unstored') await this.#downloads.get(content);
     if (content.failure instanceof Error) throw content.failure;
     return true;

@@ -5,7 +5,7 @@ import type { Timing } from '../../net/timing.ts';
 import type { BlobBody, BlobHead, Reading, Upstream } from '../../upstream/upstream.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { TEXTS } from '../texts.ts';
-import { DripWatch } from './drip-watch.ts';
+import { RateFloor } from '../../net/deadline.ts';
 import { MAX_RETRY_AFTER_MS, Retries } from './retries.ts';
 import type { TransferQueue } from './transfer-queue.ts';
 import type { QueueDemand, Turn } from './turn.ts';
@@ -68,12 +68,12 @@ export class Transfer {
   #handedOnAt: number | undefined;
   /** Its connection was closed until somebody takes bytes again. */
   #isResting = false;
-  readonly #drip: DripWatch;
+  readonly #rateFloor: RateFloor;
   readonly #retries: Retries;
 
   constructor(parts: TransferParts) {
     this.#parts = parts;
-    this.#drip = new DripWatch(parts.timing.stallMs);
+    this.#rateFloor = new RateFloor(parts.timing.stallMs);
     this.#retries = new Retries(parts.timing, parts.demand.signal);
   }
 
@@ -86,8 +86,8 @@ export class Transfer {
    * Broken connections included. The time in which it waits for a turn, or for whoever takes the
    * bytes, does not count.
    */
-  get dripped(): Promise<void> {
-    return this.#drip.dripped;
+  get tooSlow(): Promise<void> {
+    return this.#rateFloor.tooSlow;
   }
 
   /** Whether the bytes had to be decoded was guessed: before the digest tells nobody should see them. */
@@ -175,7 +175,7 @@ export class Transfer {
       for (let breaks = 0, fair = this.#position; ;) {
         try {
           await this.#takeTurn();
-          this.#drip.wait();
+          this.#rateFloor.wait();
           this.#body ??= await this.#reopen(breaks > 0);
           this.#isDraining = true;
           if (yield* this.#drain(this.#body)) return undefined;
@@ -188,7 +188,7 @@ export class Transfer {
           breaks += 1;
           if (breaks > MAX_BREAKS || !this.#mayGoOn(error, MAX_RETRY_AFTER_MS)) throw error;
           await this.#pause(breaks, error);
-          this.#drip.count(0);
+          this.#rateFloor.count(0);
         }
       }
     } finally {
@@ -292,7 +292,7 @@ export class Transfer {
       const left = chunk.subarray(Math.min(skip, chunk.length));
       skip -= chunk.length - left.length;
       this.#turn?.moved(chunk.length);
-      this.#drip.count(chunk.length);
+      this.#rateFloor.count(chunk.length);
       // The whole comes although a range was asked for.
       const fresh = left.subarray(0, (this.#parts.end ?? Infinity) - this.#position);
       if (fresh.length < left.length && fresh.length === 0) return true;
@@ -307,7 +307,7 @@ export class Transfer {
       this.#handedOnAt = performance.now();
       yield fresh;
       this.#handedOnAt = undefined;
-      this.#drip.wait();
+      this.#rateFloor.wait();
       if (this.#isInterrupted()) return false;
     }
     if (this.#end !== undefined && this.#position < this.#end) {

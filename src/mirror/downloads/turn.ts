@@ -20,7 +20,7 @@ interface QueueOfTurns {
 
 /** Looks in the time of one patience. */
 export const LOOKS = 2;
-/** Patience with the first byte, in multiples: storage hosts and mirrors take their time over it. */
+/** WaitLimit with the first byte, in multiples: storage hosts and mirrors take their time over it. */
 const FIRST_BYTE_FACTOR = 3;
 /** Configs and other small blobs have places of their own, as many as the large ones. */
 const SMALL_BYTES = 1024 * 1024;

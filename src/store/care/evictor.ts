@@ -7,8 +7,7 @@ import type { BlobStore } from '../files/blob-store.ts';
 import { noStep, type Step } from '../faults.ts';
 import { TEXTS } from '../texts.ts';
 import type { AccessTimes } from './access-times.ts';
-import { PinSurvey } from './pin-survey.ts';
-import type { Pins } from './pins.ts';
+import { type Pins, PinSurvey } from './pins.ts';
 import { Protection } from './protection.ts';
 
 /** What images are evicted for. */

@@ -1,9 +1,8 @@
 import type { ImageSummary, ManifestReport } from '../../api/store-api.ts';
 import { findGlob, isGlob } from '../../config/glob.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { parseImageName } from '../../oci/image-name.ts';
 import { isForeignType, isManifestType } from '../../oci/media-types.ts';
-import { formatTarget, splitTarget } from '../../oci/reference.ts';
+import { formatTarget, splitTarget, parseImageName } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import { unitOf, type Catalog, type Member, type Node } from '../catalog/catalog.ts';
 import type { Pins } from './pins.ts';

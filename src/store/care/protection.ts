@@ -3,8 +3,7 @@ import { formatTarget, isSameTarget } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import { nodeOf, unitOf, type Catalog, type Node } from '../catalog/catalog.ts';
 import { TEXTS } from '../texts.ts';
-import { describePin, type PinSurvey } from './pin-survey.ts';
-import type { Pins } from './pins.ts';
+import { type Pins, describePin, type PinSurvey } from './pins.ts';
 
 /** A busy blob that more manifests list protects itself and no image. */
 const MAX_HOLDERS = 32;

@@ -6,7 +6,7 @@ import {
 } from '@azure/identity';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import type { Issued } from '../expiring-value.ts';
-import { parseJsonObject } from '../../net/json-object.ts';
+import { parseJsonObject } from '../../net/content-coding.ts';
 import type { Sender } from '../../net/transport.ts';
 import { firstLine, inOneLine } from './ask-provider.ts';
 import type { Credential } from './credential.ts';

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { Readable } from 'node:stream';
-import { parseJsonObject } from '../../net/json-object.ts';
+import { parseJsonObject } from '../../net/content-coding.ts';
 import type { Issued } from '../expiring-value.ts';
 import type { Credential } from './credential.ts';
 import { TEXTS } from '../texts.ts';

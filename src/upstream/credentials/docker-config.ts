@@ -1,7 +1,7 @@
 import { canonicalRegistryName } from '../../config/registries.ts';
 import { readTextFile } from '../../config/source.ts';
 import type { Issued } from '../expiring-value.ts';
-import { parseJsonObject } from '../../net/json-object.ts';
+import { parseJsonObject } from '../../net/content-coding.ts';
 import { issueFromHelper } from './credential-helper.ts';
 import type { Credential } from './credential.ts';
 import { TEXTS } from '../texts.ts';

@@ -1,6 +1,6 @@
 import { GoogleAuth, JWT, gcpMetadata, type AuthClient, type gaxios } from 'google-auth-library';
 import type { Issued } from '../expiring-value.ts';
-import { parseJsonObject } from '../../net/json-object.ts';
+import { parseJsonObject } from '../../net/content-coding.ts';
 import { firstLine, inOneLine } from './ask-provider.ts';
 import type { Credential } from './credential.ts';
 import { TEXTS } from '../texts.ts';

@@ -1,10 +1,11 @@
-import { BlockList, isIP } from 'node:net';
+import { BlockList, isIP, type AddressInfo } from 'node:net';
+import { networkInterfaces } from 'node:os';
 
 /**
  * `loopback`: this machine. `internal`: a private network. `link-local` is also where the instance
  * metadata services of the clouds live.
  */
-export type Reach = 'public' | 'internal' | 'loopback' | 'link-local';
+export type AddressClass = 'public' | 'internal' | 'loopback' | 'link-local';
 
 type Subnet = readonly [address: string, bits: number];
 
@@ -59,7 +60,7 @@ const INTERNAL = createList(
  * How far away a host is, by its literal form only: names are not resolved. IPv4 addresses inside
  * IPv6 ones count as themselves.
  */
-export function reachOf(hostname: string): Reach {
+export function addressClassOf(hostname: string): AddressClass {
   const host = hostname
     .replace(/^\[|\]$/g, '')
     .replace(/\.$/, '')
@@ -89,4 +90,44 @@ function createList(ipv4: readonly Subnet[], ipv6: readonly Subnet[]): BlockList
 
 function hexOf(address: string): string {
   return Buffer.from(address.split('.').map(Number)).toString('hex');
+}
+
+/**
+ * Where this process itself listens. No upstream may have these addresses dialled: what answers
+ * there is meant for this machine, or would ask the mirror for what it is asking.
+ */
+export class OwnListeners {
+  readonly #bound: Pick<AddressInfo, 'address' | 'port'>[] = [];
+
+  add({ address, port }: Pick<AddressInfo, 'address' | 'port'>): void {
+    this.#bound.push({ address, port });
+  }
+
+  /** Whether a connection to this literal address and port would come back to this process. */
+  includes(address: string, port: number): boolean {
+    const at = this.#bound.filter((own) => own.port === port);
+    return at.some((own) => reachedBy(own.address).check(address, familyOf(address)));
+  }
+}
+
+/** The addresses by which a listener can be reached from this machine, mapped forms included. */
+function reachedBy(bound: string): BlockList {
+  const list = new BlockList();
+  const add = (address: string): void => list.addAddress(address, familyOf(address));
+  const isAny = bound === '0.0.0.0' || bound === '::';
+  add(bound);
+  // To Linux, the unspecified address as a destination is the loopback one.
+  ['0.0.0.0', '::'].forEach(add);
+  if (!isAny) return list;
+  list.addSubnet('127.0.0.0', 8, 'ipv4');
+  add('::1');
+  // As they are now: an interface may have come since the listener was opened.
+  for (const { address } of Object.values(networkInterfaces()).flatMap((each) => each ?? [])) {
+    add(address);
+  }
+  return list;
+}
+
+function familyOf(address: string): 'ipv4' | 'ipv6' {
+  return isIP(address) === 4 ? 'ipv4' : 'ipv6';
 }
