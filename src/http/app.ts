@@ -18,7 +18,7 @@ import {
 import { ClientGoneError } from './send.ts';
 import { TEXTS } from './texts.ts';
 import { TrustedProxies } from './trusted-proxies.ts';
-import { createV2Router } from './v2.ts';
+import { createV2 } from './v2.ts';
 
 /** Some forty mirrors in a row; passed on, more would meet the limits of servers on the way. */
 const MAX_VIA_LENGTH = 2048;
@@ -51,7 +51,6 @@ export function createApp(parts: AppParts): Koa<V2State> {
   const app = new Koa<V2State>();
   // Errors end in the middleware below; what reaches Koa is a client that left.
   app.silent = true;
-  const routes = createV2Router(parts.mirror, parts.addressing).routes();
   const proxies = new TrustedProxies(parts.config.trustProxy);
   app.use(async (ctx, next) => {
     const startedAt = performance.now();
@@ -76,7 +75,9 @@ export function createApp(parts: AppParts): Koa<V2State> {
       logRequest(ctx, parts);
     }
   });
-  app.use(routes);
+  const { content, rest } = createV2(parts.mirror, parts.addressing);
+  app.use(content);
+  app.use(rest.routes());
   app.use(() => {
     throw new RegistryError('UNSUPPORTED', { status: 404, message: TEXTS.noEndpoint });
   });

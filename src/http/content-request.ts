@@ -13,16 +13,24 @@ export interface ContentRequest {
   readonly demand: Demand;
 }
 
+/** The path of a request, in parts as the client spelled them. */
+interface ContentPath {
+  readonly kind: RequestKind;
+  /** What stands before `/v2/`. */
+  readonly prefix: string | undefined;
+  readonly name: string;
+  readonly reference: string;
+}
+
 /** Throws a `RegistryError` for what is no request of this registry. */
 export function understandRequest(
   ctx: V2Context,
-  kind: RequestKind,
+  { kind, prefix, name, reference }: ContentPath,
   addressing: Addressing,
 ): ContentRequest {
   const { record } = ctx.state;
   record.kind = kind;
-  const [, name = '', , reference = ''] = ctx['captures'] as (string | undefined)[];
-  const target = addressing.resolve({ name: decode(name), ...registryNamed(ctx) });
+  const target = addressing.resolve({ name: decode(name), ...registryNamed(ctx, prefix) });
   record.upstream = target.upstream;
   record.target = target;
   record.reference = decode(reference);
@@ -31,18 +39,21 @@ export function understandRequest(
 }
 
 /** A request for what an upstream has: the same ways of saying which, but for the repository. */
-export function understandCatalogRequest(ctx: V2Context, addressing: Addressing): RegistryTarget {
+export function understandCatalogRequest(
+  ctx: V2Context,
+  prefix: string | undefined,
+  addressing: Addressing,
+): RegistryTarget {
   const { record } = ctx.state;
   record.kind = 'catalog';
-  const registry = addressing.resolveRegistry(registryNamed(ctx));
+  const registry = addressing.resolveRegistry(registryNamed(ctx, prefix));
   record.upstream = registry.upstream;
   ctx.set('OCI-Namespace', registry.upstream);
   return registry;
 }
 
 /** The ways to name a registry; containerd's `ns` counts before the header of the spec. */
-function registryNamed(ctx: V2Context) {
-  const [prefix] = ctx['captures'] as (string | undefined)[];
+function registryNamed(ctx: V2Context, prefix: string | undefined) {
   return {
     prefix: prefix === undefined ? undefined : decode(prefix),
     namespace: queryValue(ctx, 'ns') || ctx.get('OCI-Namespace') || undefined,

@@ -1,4 +1,5 @@
 import { Router } from '@koa/router';
+import type { Middleware } from 'koa';
 import type { Addressing } from '../mirror/addressing.ts';
 import type { Mirror } from '../mirror/mirror.ts';
 import { BlobHandler } from './blob-handler.ts';
@@ -19,15 +20,19 @@ interface Content {
 
 /**
  * `/v2/…`, or `/<upstream>/v2/…` as clients ask that put a mirror's path in front. A name may
- * contain the keywords, so it reaches up to the last one. All in one, since the router tries each of
- * its routes for each request.
+ * contain the keywords, so it reaches up to the last one.
  */
 const CONTENT =
   /^(?:\/(?!v2\/)([^/]+))?\/v2\/(.+)\/(manifests|blobs|tags(?=\/list$)|referrers)\/([^/]+)$/;
 
-/** The read side of the distribution spec. */
-export function createV2Router(mirror: Mirror, addressing: Addressing): Router<V2State> {
-  const router = new Router<V2State>();
+/**
+ * The read side of the distribution spec. What nearly all requests are for is told from the rest by
+ * one look at the path; a router tries each of its routes.
+ */
+export function createV2(
+  mirror: Mirror,
+  addressing: Addressing,
+): { content: Middleware<V2State>; rest: Router<V2State> } {
   const buffers = new BufferPool();
   const manifests = new ManifestHandler(mirror, buffers);
   const blobs = new BlobHandler(mirror.blobs, buffers);
@@ -38,11 +43,18 @@ export function createV2Router(mirror: Mirror, addressing: Addressing): Router<V
     tags: { kind: 'tags', handle: lists.tags.bind(lists) },
     referrers: { kind: 'referrers', handle: lists.referrers.bind(lists) },
   };
-  router.get(CONTENT, async (ctx, next) => {
-    const content = contents[ctx['captures']?.[2] ?? ''];
-    if (!content) return next();
-    await content.handle(ctx, understandRequest(ctx, content.kind, addressing));
-  });
+  const content: Middleware<V2State> = async (ctx, next) => {
+    const [, prefix, name = '', what = '', reference = ''] = CONTENT.exec(ctx.path) ?? [];
+    const found = contents[what];
+    if (!found) return next();
+    const path = { kind: found.kind, prefix, name, reference };
+    await found.handle(ctx, understandRequest(ctx, path, addressing));
+  };
+  return { content, rest: createRouter(lists, addressing) };
+}
+
+function createRouter(lists: ListHandler, addressing: Addressing): Router<V2State> {
+  const router = new Router<V2State>();
   // Balancers ask here whether the server is alive.
   router.get(/^\/$/, (ctx) => {
     ctx.body = '';
@@ -55,7 +67,8 @@ export function createV2Router(mirror: Mirror, addressing: Addressing): Router<V
     ctx.body = Buffer.from('{}');
   });
   router.get(/^(?:\/(?!v2\/)([^/]+))?\/v2\/_catalog$/, async (ctx) => {
-    await lists.repositories(ctx, understandCatalogRequest(ctx, addressing));
+    const [prefix] = (ctx['captures'] ?? []) as (string | undefined)[];
+    await lists.repositories(ctx, understandCatalogRequest(ctx, prefix, addressing));
   });
   return router;
 }
