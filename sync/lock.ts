@@ -29,11 +29,13 @@ export function formatLock(
 export function readLock(config: SyncConfig, document: unknown, now: number): WantedImage[] {
   const lock = asLock(document);
   if (lock.rules !== fingerprint(config)) throw refuse(TEXTS.lockOfOtherRules);
-  return lock.images.map(({ image, tag, digest, rule: path }, position) => {
+  return lock.images.map(({ image: written, tag, digest, rule: path }, position) => {
     const rule = config.rules.find((known) => known.path === path);
     const place = `lock.images[${position}]`;
     if (!rule) throw refuse(TEXTS.lockRule({ place, path }));
-    if (!isTargetName(image)) throw refuse(TEXTS.lockImage({ place, image }));
+    // Hosts know no capitals; repositories have none.
+    const image = written.replace(/^[^/]*/, (host) => host.toLowerCase());
+    if (!isTargetName(image)) throw refuse(adviseOnImage(place, image));
     if (!isDigest(digest)) throw refuse(TEXTS.lockDigest({ place, digest }));
     if (tag !== undefined && !isTag(tag)) throw refuse(TEXTS.lockTag({ place, tag }));
     const found = { target: splitTarget(image), ...(tag !== undefined && { tag }), digest };
@@ -60,6 +62,12 @@ function asLock(document: unknown): SyncLock {
     images.every((entry) => typeof entry?.image === 'string');
   if (!isSound) throw refuse(TEXTS.lockDamaged);
   return { version, rules, createdAt, images };
+}
+
+function adviseOnImage(place: string, image: string): string {
+  const right = image.toLowerCase();
+  const advice = isTargetName(right) ? TEXTS.lockWrite({ image: right }) : '';
+  return `${TEXTS.lockImage({ place, image })}${advice}`;
 }
 
 function refuse(message: string): RegistryError {

@@ -12,6 +12,7 @@ export const TEXTS = {
     `${place}.rule: there is no ${path}; make a new lock`,
   lockImage: ({ place, image }: { place: string; image: string }) =>
     `${place}.image: "${image}" is not an image`,
+  lockWrite: ({ image }: { image: string }) => `; write ${image}`,
   lockDigest: ({ place, digest }: { place: string; digest: string }) =>
     `${place}.digest: "${digest}" is not a digest`,
   lockTag: ({ place, tag }: { place: string; tag: string }) =>

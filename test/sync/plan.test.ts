@@ -150,6 +150,18 @@ test('a lock of what could not be resolved lets go of nothing', async (t) => {
   t.is(site.pins.length, 2);
 });
 
+test('a lock that names the host in capitals means the same images', async (t) => {
+  const site = await Site.start(t, { rules: [rule('library/app', { tags: { names: ['v1'] } })] });
+  site.registry.addImage('library/app', 'v1', buildImage({ seed: 1, layers: [10] }));
+  const { lock, images } = await site.sync.plan();
+  const [entry] = lock.images;
+  const shouted = entry!.image.replace(UPSTREAM, UPSTREAM.toUpperCase());
+  const document = { ...lock, images: [{ ...entry, image: shouted }] };
+  t.deepEqual((await site.sync.plan(document)).images, images);
+  t.true((await site.run(document)).isOk);
+  t.deepEqual(site.pins, [`${entry!.image}@${entry!.digest}`]);
+});
+
 test('what is no lock of these rules is refused with the place in it', async (t) => {
   const tags = { names: ['v1'] };
   const site = await Site.start(t, {
@@ -159,6 +171,7 @@ test('what is no lock of these rules is refused with the place in it', async (t)
   const { lock } = await site.sync.plan();
   const [image] = lock.images;
   const upwards = image!.image.replace('app', '../etc');
+  const loud = image!.image.replace('app', 'App');
   const withImage = (change: object) => ({ ...lock, images: [image, { ...image, ...change }] });
   const cases: [unknown, RegExp][] = [
     [null, /^lock\.version: /],
@@ -179,6 +192,10 @@ test('what is no lock of these rules is refused with the place in it', async (t)
     [
       withImage({ image: upwards, rule: 'sync.rules[1]' }),
       /^lock\.images\[1\]\.image: "[^"]+\/library\/\.\.\/etc" is not an image$/,
+    ],
+    [
+      withImage({ image: loud }),
+      /^lock\.images\[1\]\.image: "[^"]+\/library\/App" is not an image; write [^"]+\/library\/app$/,
     ],
   ];
   for (const [document, message] of cases) {
