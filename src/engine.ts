@@ -21,7 +21,7 @@ import { Metrics } from './observe/metrics.ts';
 import { Traces } from './observe/traces.ts';
 import { DEFAULT_TAG } from './oci/reference.ts';
 import { InUseFile, Scrubber } from './store/care/care.ts';
-import { Store, type Step } from './store/store.ts';
+import { Store, type CrashPoint } from './store/store.ts';
 import { SYSTEM_CLOCK, type Clock } from './time/clock.ts';
 
 export interface EngineOptions {
@@ -32,7 +32,7 @@ export interface EngineOptions {
   readonly lookup?: LookupFunction | undefined;
   /** What may leave; everything unless given. */
   readonly gate?: Gate | undefined;
-  readonly step?: Step;
+  readonly step?: CrashPoint;
 }
 
 /** All but the listeners: the store, the upstreams, the mirror, and the work beside the pulls. */

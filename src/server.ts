@@ -16,7 +16,7 @@ import type { Metrics } from './observe/metrics.ts';
 import type { Catalog } from './store/catalog/catalog.ts';
 import type { BlobStore } from './store/files/blob-store.ts';
 import { Reload } from './reload.ts';
-import { NoStoreError, Store, type Step } from './store/store.ts';
+import { NoStoreError, Store, type CrashPoint } from './store/store.ts';
 import type { Clock } from './time/clock.ts';
 
 export interface ServerOptions {
@@ -33,7 +33,7 @@ export interface ServerOptions {
   readonly gate?: Gate | undefined;
   /** How the halves of the grace are waited for. */
   readonly pause?: Pause;
-  readonly step?: Step;
+  readonly step?: CrashPoint;
   /** Reads the configuration again, for a reload. */
   readonly load?: () => LoadedConfig;
 }

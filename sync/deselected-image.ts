@@ -3,7 +3,7 @@ import { formatTarget } from '../src/oci/reference.ts';
 import { matchesRepository, mayMatch } from './tag-selector.ts';
 import type { Resolution } from './resolver.ts';
 import type { KnownImage } from './state.ts';
-import { keyOf, describeImage } from './wanted-image.ts';
+import { imageKey, describeImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { ReleasedImage } from '../src/api/sync-api.ts';
 
@@ -35,13 +35,15 @@ export function findDeselected(
   resolution: Found,
   { rules, releaseShare }: { rules: readonly SyncRule[]; releaseShare: number },
 ): DeselectedImage[] {
-  const wanted = new Set(resolution.images.map(keyOf));
-  const digests = new Set(resolution.images.map(({ target, digest }) => keyOf({ target, digest })));
+  const wanted = new Set(resolution.images.map(imageKey));
+  const digests = new Set(
+    resolution.images.map(({ target, digest }) => imageKey({ target, digest })),
+  );
   const deselected = known.flatMap((image): DeselectedImage[] => {
-    const isMoved = wanted.has(keyOf(image));
+    const isMoved = wanted.has(imageKey(image));
     const decision = decide(image, { rules, isMoved, resolution });
     // The same digest is still wanted, by another tag or without one: only a tag may be kept beside.
-    const isWanted = digests.has(keyOf({ target: image.target, digest: image.digest }));
+    const isWanted = digests.has(imageKey({ target: image.target, digest: image.digest }));
     if (isWanted && (isMoved || image.tag === undefined || decision.action === 'release'))
       return [];
     return [{ image, ...decision }];
@@ -98,7 +100,7 @@ function isGone(
   { absent, listed }: Pick<Resolution, 'absent' | 'listed'>,
 ): boolean {
   const { target, tag } = image;
-  if (absent.has(keyOf(image))) return true;
+  if (absent.has(imageKey(image))) return true;
   if (listed.get(target.upstream)?.has(target.repository) === false) return true;
   return tag !== undefined && listed.get(formatTarget(target))?.has(tag) === false;
 }

@@ -5,7 +5,7 @@ import { isDigest } from '../src/oci/digest.ts';
 import { RegistryError } from '../src/oci/errors.ts';
 import { isTag, isTargetName, splitTarget } from '../src/oci/reference.ts';
 import { mayMatch } from './tag-selector.ts';
-import { describeImage, keyOf, joinWanted, wantedBy, type WantedImage } from './wanted-image.ts';
+import { describeImage, imageKey, joinWanted, wantedBy, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 
 /** The lock of these images: their digests, for a later run to fetch exactly these. */
@@ -18,7 +18,7 @@ export function formatLock(
     version: 1,
     rules: fingerprint(config),
     createdAt: new Date(now).toISOString(),
-    images: images.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1)).map(describeImage),
+    images: images.toSorted((a, b) => (imageKey(a) < imageKey(b) ? -1 : 1)).map(describeImage),
   };
 }
 
@@ -40,7 +40,7 @@ export function readLock(config: SyncConfig, document: unknown, now: number): Wa
     if (tag !== undefined && !isTag(tag)) throw refuse(TEXTS.lockTag({ place, tag }));
     const found = { target: splitTarget(image), ...(tag !== undefined && { tag }), digest };
     if (!mayMatch(rule, found)) {
-      throw refuse(TEXTS.lockSelects({ place, path, image: keyOf(found) }));
+      throw refuse(TEXTS.lockSelects({ place, path, image: imageKey(found) }));
     }
     const checkedAt = Math.min(now, Date.parse(lock.createdAt));
     // The lock names one rule; others may want more platforms of the same image.

@@ -8,14 +8,14 @@ import { findDeselected, type DeselectedImage } from './deselected-image.ts';
 import { readLock } from './lock.ts';
 import type { Retries } from './retries.ts';
 import type { KnownImage } from './state.ts';
-import { joinResolutions, reasonOf, Resolver, type Resolution } from './resolver.ts';
+import { joinResolutions, errorMessage, Resolver, type Resolution } from './resolver.ts';
 import {
   describeWithheld,
   findImageFiles,
   type ManifestSource,
   type ImageFiles,
 } from './image-files.ts';
-import { keyOf, nameOf, versionKeyOf, type WantedImage } from './wanted-image.ts';
+import { imageKey, imageName, imageVersionKey, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 
@@ -68,7 +68,7 @@ interface Found {
 
 /** Searches for referrers, so that each is made once in a plan. */
 interface Searches {
-  /** When earlier runs looked for the referrers of an image, by `versionKeyOf`. */
+  /** When earlier runs looked for the referrers of an image, by `imageVersionKey`. */
   readonly earlier: ReadonlyMap<string, number | undefined>;
   readonly begun: Map<string, Promise<Found>>;
 }
@@ -97,7 +97,7 @@ export function upstreamPlans(
   lock: unknown,
 ): ReadonlyMap<string, (retries?: Retries) => Promise<ResolvedPlan>> {
   const known = parts.state.current.images;
-  const earlier = new Map(known.map((image) => [versionKeyOf(image), image.searchedAt]));
+  const earlier = new Map(known.map((image) => [imageVersionKey(image), image.searchedAt]));
   return new Map(
     resolutionsOf(parts, lock).map(([upstream, resolving]) => [
       upstream,
@@ -128,7 +128,7 @@ export function joinPlans(
   const deselected = findDeselected(known, { ...resolution, isLocked }, config);
   const settled = new Set(
     deselected.flatMap(({ action, became, image }) =>
-      action === 'keep' && became === 'deleted' ? [nameOf(image)] : [],
+      action === 'keep' && became === 'deleted' ? [imageName(image)] : [],
     ),
   );
   return {
@@ -184,13 +184,13 @@ async function examineAll(
         if (withheld.length > 0) {
           problems.push({
             rule: wanted.rule,
-            image: nameOf(wanted),
+            image: imageName(wanted),
             reason: describeWithheld(withheld),
           });
         }
       } catch (error) {
         failed.push(wanted);
-        problems.push({ rule: wanted.rule, image: nameOf(wanted), reason: reasonOf(error) });
+        problems.push({ rule: wanted.rule, image: imageName(wanted), reason: errorMessage(error) });
       }
     }),
   );
@@ -206,7 +206,7 @@ async function examine(
   const { catalog, timer } = parts;
   const { target, tag, digest, referrers } = wanted;
   const before = tag && (await catalog.findTag(target, tag))?.digest;
-  const earlier = searches.earlier.get(versionKeyOf(wanted));
+  const earlier = searches.earlier.get(imageVersionKey(wanted));
   const searchAge = earlier === undefined ? undefined : ageOf(earlier, timer);
   const isSearched = !referrers || (searchAge !== undefined && searchAge < SEARCH_AGAIN_MS);
   const attached: Attached[] = [];
@@ -238,7 +238,7 @@ function sourceOf(
   return {
     manifest: async (digest) => holdManifest(parts, target, digest),
     referrers: async (digest) => {
-      const key = keyOf({ target, digest });
+      const key = imageKey({ target, digest });
       // Several tags often mean one image, which is searched once.
       const search = searches.begun.get(key) ?? searchReferrers(parts, target, digest);
       searches.begun.set(key, search);
@@ -293,5 +293,7 @@ export function missingOf(items: readonly PlannedItem[]): { files: number; bytes
 }
 
 function byPriority(a: PlannedItem, b: PlannedItem): number {
-  return b.wanted.priority - a.wanted.priority || (keyOf(a.wanted) < keyOf(b.wanted) ? -1 : 1);
+  return (
+    b.wanted.priority - a.wanted.priority || (imageKey(a.wanted) < imageKey(b.wanted) ? -1 : 1)
+  );
 }

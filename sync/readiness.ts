@@ -2,7 +2,7 @@ import type { SyncImage, SyncStatus } from '../src/api/sync-api.ts';
 import { ageOf } from '../src/time/clock.ts';
 import type { KnownImage } from './state.ts';
 import { findImageFiles, type ImageFiles } from './image-files.ts';
-import { describeImage, digestNameOf, nameOf } from './wanted-image.ts';
+import { describeImage, imageDigestName, imageName } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 
@@ -37,7 +37,7 @@ export async function surveyImages(parts: Parts): Promise<Pick<SyncStatus, 'imag
 /** By `name:tag` or `name@digest`, with its registry. */
 export async function explainImage(parts: Parts, name: string): Promise<SyncImage | undefined> {
   const found = parts.state.current.images.find(
-    (image) => nameOf(image) === name || digestNameOf(image) === name,
+    (image) => imageName(image) === name || imageDigestName(image) === name,
   );
   return found && describeReadiness(parts, found);
 }

@@ -13,7 +13,7 @@ import {
 } from '../src/oci/reference.ts';
 import type { Retries } from './retries.ts';
 import { TagSelector, matchesRepository } from './tag-selector.ts';
-import { keyOf, joinWanted, wantedBy, type WantedImage } from './wanted-image.ts';
+import { imageKey, joinWanted, wantedBy, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 import { MAX_MANIFEST_BYTES } from '../src/oci/manifest.ts';
@@ -21,7 +21,7 @@ import { isManifestType } from '../src/oci/media-types.ts';
 
 export interface Resolution {
   readonly images: readonly WantedImage[];
-  /** Tags and digests that the upstream says it does not have, by `keyOf`. */
+  /** Tags and digests that the upstream says it does not have, by `imageKey`. */
   readonly absent: ReadonlySet<string>;
   /** Paths of rules whose images could not all be resolved. */
   readonly unknown: ReadonlySet<string>;
@@ -192,13 +192,13 @@ export class Resolver {
 
   #add(rule: SyncRule, found: Pick<WantedImage, 'target' | 'tag' | 'digest'>): void {
     const image = wantedBy(rule, found, this.#parts.timer.wall());
-    const known = this.#images.get(keyOf(image));
-    this.#images.set(keyOf(image), known ? joinWanted(known, image) : image);
+    const known = this.#images.get(imageKey(image));
+    this.#images.set(imageKey(image), known ? joinWanted(known, image) : image);
   }
 
   #failToAsk(rule: SyncRule, image: string, error: unknown): void {
     this.#unasked.add(rule.path);
-    this.#fail(rule, image, reasonOf(error));
+    this.#fail(rule, image, errorMessage(error));
   }
 
   #fail(rule: SyncRule, image: string, reason: string): void {
@@ -207,7 +207,7 @@ export class Resolver {
   }
 }
 
-export function reasonOf(error: unknown): string {
+export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 

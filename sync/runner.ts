@@ -10,10 +10,16 @@ import { fingerprint } from './lock.ts';
 import type { RunProgress } from './run-progress.ts';
 import { isToFetch, type Plan, type PlannedItem, type UpstreamPlan } from './planner.ts';
 import { PASSING_FAULTS, Retries } from './retries.ts';
-import { reasonOf } from './resolver.ts';
+import { errorMessage } from './resolver.ts';
 import type { KnownImage } from './state.ts';
 import { findImageFiles, type MissingFile } from './image-files.ts';
-import { digestNameOf, keyOf, nameOf, versionKeyOf, type WantedImage } from './wanted-image.ts';
+import {
+  imageDigestName,
+  imageKey,
+  imageName,
+  imageVersionKey,
+  type WantedImage,
+} from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 
@@ -24,7 +30,7 @@ export interface RunnerParts extends SyncParts {
   readonly gaveUp: () => void;
 }
 
-export interface Outcome {
+export interface RunOutcome {
   readonly fetched: number;
   readonly kept: number;
   readonly failures: readonly SyncProblem[];
@@ -53,14 +59,14 @@ export class Runner {
     const { config, progress, state, signal } = this.#parts;
     const wanted = wantedOf(plan);
     await pinImages(this.#parts, [...wanted, ...state.current.images]);
-    const renewed = new Set(wanted.map(versionKeyOf));
+    const renewed = new Set(wanted.map(imageVersionKey));
     const rules = new Set(config.rules.filter(isOf(plan)).map(({ path }) => path));
     await record(this.#parts, plan, {
-      others: state.current.images.filter((image) => !renewed.has(versionKeyOf(image))),
+      others: state.current.images.filter((image) => !renewed.has(imageVersionKey(image))),
       open: state.unresolved(config).filter(({ rule }) => !rules.has(rule)),
     });
     const fetched = nothingFetched();
-    for (const image of plan.failed) fetched.absent.add(keyOf(image));
+    for (const image of plan.failed) fetched.absent.add(imageKey(image));
     progress.expect(plan.items);
     const queue = new PQueue({ concurrency: config.concurrency });
     await queue.addAll(plan.items.map((item) => async () => this.#bring(item, fetched)));
@@ -76,7 +82,7 @@ export class Runner {
     if (isAborted(signal)) return;
     if (failure !== undefined) {
       fetched.failures.push(failure);
-      fetched.absent.add(keyOf(item.wanted));
+      fetched.absent.add(imageKey(item.wanted));
     } else {
       // Its plan told that it failed.
       if (isToFetch(item) && isWhole) fetched.fetched += 1;
@@ -94,7 +100,7 @@ async function pinImages(
 ): Promise<void> {
   const own = pins.list().filter(({ origin }) => origin === ORIGIN);
   const pinned = new Map(own.map((pin) => [pin.image, pin]));
-  for (const [image, same] of Map.groupBy(images, digestNameOf)) {
+  for (const [image, same] of Map.groupBy(images, imageDigestName)) {
     const before = pinned.get(image);
     const tags = [...new Set(same.flatMap(({ tag = [] }) => tag))].toSorted();
     if (before?.tags?.join(' ') === tags.join(' ')) continue;
@@ -108,7 +114,7 @@ export async function concludeRun(
   parts: SyncParts,
   plan: Plan,
   fetched: readonly Fetched[],
-): Promise<Outcome> {
+): Promise<RunOutcome> {
   const { config, pins, state, log } = parts;
   const { absent, searched, ...done } = joinFetched(fetched);
   const deselected = plan.deselected.map((image) => postpone(image, absent));
@@ -124,16 +130,16 @@ export async function concludeRun(
   );
   const open = state.unresolved(config).filter(({ rule }) => rules.has(rule));
   const going = deselected.filter(({ action }) => action === 'release').map(({ image }) => image);
-  const gone = new Set(going.map(versionKeyOf));
+  const gone = new Set(going.map(imageVersionKey));
   await record(parts, plan, { others: [...others, ...plan.others], open, searched, going: gone });
   for (const { image, action, why, isUnasked } of deselected) {
     const message = isUnasked ? 'could not be asked for' : 'left the selection';
-    log.info({ image: nameOf(image), rule: image.rule, action, why }, message);
+    log.info({ image: imageName(image), rule: image.rule, action, why }, message);
   }
-  const left = state.current.images.filter((image) => !gone.has(versionKeyOf(image)));
+  const left = state.current.images.filter((image) => !gone.has(imageVersionKey(image)));
   // The pin is by digest, which another tag that stays may share.
-  const stays = new Set(left.map(digestNameOf));
-  for (const name of going.map(digestNameOf)) {
+  const stays = new Set(left.map(imageDigestName));
+  for (const name of going.map(imageDigestName)) {
     if (!stays.has(name)) await pins.remove({ origin: ORIGIN, image: name });
   }
   await pinImages(parts, left);
@@ -149,20 +155,20 @@ async function record(
     others: readonly KnownImage[];
     open: readonly SyncProblem[];
     searched?: SearchTimes;
-    /** What is recorded until its pin is gone, by `versionKeyOf`. */
+    /** What is recorded until its pin is gone, by `imageVersionKey`. */
     going?: ReadonlySet<string>;
   },
 ): Promise<void> {
   const { config, state } = parts;
   const searched: SearchTimes = new Map([
-    ...state.current.images.map((image) => [versionKeyOf(image), image.searchedAt] as const),
+    ...state.current.images.map((image) => [imageVersionKey(image), image.searchedAt] as const),
     ...plan.items.filter(({ attached }) => attached.length === 0).map(searchOf),
     ...(beside.searched ?? []),
   ]);
   const wanted = wantedOf(plan).map((image) => withSearch(image, searched));
   const images: KnownImage[] = [...wanted, ...beside.others];
-  const known = new Set(images.map(nameOf));
-  const staying = images.filter((image) => !beside.going?.has(versionKeyOf(image)));
+  const known = new Set(images.map(imageName));
+  const staying = images.filter((image) => !beside.going?.has(imageVersionKey(image)));
   const resolved = new Set(staying.map(({ rule }) => rule));
   // When a list failed, the images that it selected before stay selected, and it is no open question.
   const unresolved = plan.problems.filter(
@@ -202,7 +208,7 @@ function joinFetched(each: readonly Fetched[]): Fetched {
 /** The previous image of a tag stays until the new one is held. */
 function postpone(deselected: DeselectedImage, absent: ReadonlySet<string>): DeselectedImage {
   const { image, action, why } = deselected;
-  if (action !== 'release' || !absent.has(keyOf(image))) return deselected;
+  if (action !== 'release' || !absent.has(imageKey(image))) return deselected;
   return { ...deselected, action: 'guarded', why: TEXTS.postponed({ why }) };
 }
 
@@ -210,14 +216,14 @@ function postpone(deselected: DeselectedImage, absent: ReadonlySet<string>): Des
 async function bring(parts: RunnerParts, item: PlannedItem): Promise<SyncProblem | undefined> {
   const { timer, log, signal, gaveUp } = parts;
   const { rule } = item.wanted;
-  const image = nameOf(item.wanted);
+  const image = imageName(item.wanted);
   try {
     const retries = new Retries({ timer, signal, faults: PASSING_FAULTS, gaveUp });
     await retries.run(async () => fetchImage(parts, item));
     return undefined;
   } catch (error) {
     if (signal.aborted) return undefined;
-    const reason = reasonOf(error);
+    const reason = errorMessage(error);
     log.warn({ image, rule, reason }, 'not synced');
     return { rule, image, reason };
   }
@@ -265,16 +271,16 @@ function isOf({ upstream }: UpstreamPlan): (rule: SyncRule) => boolean {
   return ({ image }) => splitTarget(image).upstream === upstream;
 }
 
-/** When referrers were last looked for, by `versionKeyOf`. */
+/** When referrers were last looked for, by `imageVersionKey`. */
 type SearchTimes = Map<string, number | undefined>;
 
 function withSearch(image: KnownImage, searched: SearchTimes): KnownImage {
-  const searchedAt = searched.get(versionKeyOf(image));
+  const searchedAt = searched.get(imageVersionKey(image));
   return searchedAt === undefined ? image : { ...image, searchedAt };
 }
 
 function searchOf({ wanted, searchedAt }: PlannedItem): [string, number | undefined] {
-  return [versionKeyOf(wanted), searchedAt];
+  return [imageVersionKey(wanted), searchedAt];
 }
 
 /** A function, so that the compiler does not take an earlier answer for this one. */

@@ -2,7 +2,7 @@ import type { SyncProblem, SyncProgress, SyncReport, ReleasedImage } from '../sr
 import { Bandwidth } from '../src/upstream/bandwidth.ts';
 import { joinPlans, upstreamPlans, type ResolvedPlan } from './planner.ts';
 import { surveyImages } from './readiness.ts';
-import { reasonOf } from './resolver.ts';
+import { errorMessage } from './resolver.ts';
 import { PASSING_ANSWERS, Retries } from './retries.ts';
 import { RunProgress } from './run-progress.ts';
 import { concludeRun, Runner, isOneImage, type Fetched } from './runner.ts';
@@ -166,7 +166,7 @@ export class SyncRuns {
     const { timer } = this.#parts;
     const startedAt = timer.wall();
     const { failures, released, ...rest } = await this.#planAndFetch(running, lock).catch(
-      (error: unknown): RunResult => ({ ...NOTHING_DONE, aborted: reasonOf(error) }),
+      (error: unknown): RunResult => ({ ...NOTHING_DONE, aborted: errorMessage(error) }),
     );
     return {
       startedAt,

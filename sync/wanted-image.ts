@@ -26,22 +26,25 @@ export interface WantedImage extends WantedParts {
 }
 
 /** Identifies an image from run to run: by its tag, else by its digest. */
-export function keyOf({ target, tag, digest }: Pick<WantedImage, 'target' | 'tag' | 'digest'>) {
+export function imageKey({ target, tag, digest }: Pick<WantedImage, 'target' | 'tag' | 'digest'>) {
   return `${formatTarget(target)} ${tag ?? digest}`;
 }
 
-/** As `keyOf`, with the digest: a kept copy and the new image of one tag differ. */
-export function versionKeyOf(image: Pick<WantedImage, 'target' | 'tag' | 'digest'>): string {
-  return `${keyOf(image)} ${image.digest}`;
+/** As `imageKey`, with the digest: a kept copy and the new image of one tag differ. */
+export function imageVersionKey(image: Pick<WantedImage, 'target' | 'tag' | 'digest'>): string {
+  return `${imageKey(image)} ${image.digest}`;
 }
 
 /** `name:tag`, or `name@digest` without a tag. */
-export function nameOf({ target, tag, digest }: Pick<WantedImage, 'target' | 'tag' | 'digest'>) {
+export function imageName({ target, tag, digest }: Pick<WantedImage, 'target' | 'tag' | 'digest'>) {
   const name = formatTarget(target);
   return formatImageName({ name, ...(tag === undefined ? { digest } : { tag }) });
 }
 
-export function digestNameOf({ target, digest }: Pick<WantedImage, 'target' | 'digest'>): string {
+export function imageDigestName({
+  target,
+  digest,
+}: Pick<WantedImage, 'target' | 'digest'>): string {
   return formatImageName({ name: formatTarget(target), digest });
 }
 

@@ -1,18 +1,18 @@
+import Koa from 'koa';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { Router } from '@koa/router';
-import Koa from 'koa';
 import type { ReloadReport, ServerStatus } from '../api/status-api.ts';
-import type { StoreApi } from '../api/store-api.ts';
+import type { StoreApi, NewPin, Pin, AbsentImage } from '../api/store-api.ts';
 import type { SyncApi } from '../api/sync-api.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { hostOf } from '../oci/host-header.ts';
+import { requestedHost } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/upstream-error.ts';
 import { AdminInput } from './admin-input.ts';
-import { addApiRoutes } from './api-routes.ts';
 import { TEXTS } from './texts.ts';
+import { isAttachedTag } from '../oci/cosign.ts';
 
 export interface ProbeParts {
   readonly metrics: Metrics;
@@ -47,7 +47,7 @@ export function createAdminApp(parts: AdminParts): Koa {
   addApiRoutes(router, parts);
   return createApp(router, parts, (ctx) => {
     // Before the path is looked at, which Koa cannot of a target that is no URL.
-    const host = hostOf(ctx.req);
+    const host = requestedHost(ctx.req);
     if (!PUBLIC.has(ctx.path)) requireOwnHost(host, ctx.req, parts.host);
   });
 }
@@ -132,4 +132,163 @@ function isOpenToNetwork(configured: string): boolean {
 function isAddress(name: string): boolean {
   const [, bracketed] = /^\[(.*)\]$/.exec(name) ?? [];
   return bracketed === undefined ? isIP(name) === 4 : isIP(bracketed) === 6;
+}
+
+/** A lock has some 250 bytes an image. */
+const MAX_LOCK_BYTES = 64 * 2 ** 20;
+/** 100,000 images of 160 bytes. */
+const MAX_IN_USE_BYTES = 16 * 2 ** 20;
+const SORTS = ['name', 'size', 'oldest'] as const;
+const DEFAULT_LIMIT = 1000;
+const MAX_LIMIT = 100_000;
+/** Of a repository of which another tag was asked for. */
+const MAX_TAGS_TOLD = 5;
+/** It stands in `use:<source>`. */
+const SOURCE = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
+
+/** What commands and scripts ask of the store and of sync, under `/api/v1`. */
+function addApiRoutes(router: Router, { store, sync }: { store: StoreApi; sync: SyncApi }): void {
+  addImageRoutes(router, store);
+  addExplainRoute(router, store, sync);
+  addCollectionRoutes(router, store);
+  addPinRoutes(router, store);
+  addSyncRoutes(router, sync);
+}
+
+function addImageRoutes(router: Router, store: StoreApi): void {
+  router.get('/api/v1/store', async (ctx) => {
+    ctx.body = await store.summary();
+  });
+  router.get('/api/v1/images', async (ctx) => {
+    const input = AdminInput.ofQuery(ctx.query, ['sort', 'limit', 'match']);
+    const match = input.optionalText('match');
+    const sort = input.optionalOneOf('sort', SORTS) ?? 'name';
+    const limit = input.optionalCount('limit', MAX_LIMIT) ?? DEFAULT_LIMIT;
+    ctx.body = {
+      images: await store.images({ sort, limit, ...(match !== undefined && { match }) }),
+    };
+  });
+}
+
+/** What is held of an image, and what a rule wants of it: either is worth an answer. */
+function addExplainRoute(router: Router, store: StoreApi, sync: SyncApi): void {
+  router.get('/api/v1/explain', async (ctx) => {
+    const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
+    const report = await store.explain(image);
+    const wanted = await sync.explain(image);
+    const failure = wanted?.state === 'ready' ? undefined : sync.failure(image);
+    const absence = report ? undefined : await store.absence(image);
+    if (absence && !wanted && !failure) {
+      throw new RegistryError('NAME_UNKNOWN', { message: describeAbsence(absence) });
+    }
+    ctx.body = {
+      image: absence?.image,
+      ...report,
+      ...(wanted && { sync: wanted }),
+      ...(failure && { failure }),
+    };
+  });
+}
+
+function addCollectionRoutes(router: Router, store: StoreApi): void {
+  router.get('/api/v1/gc', async (ctx) => {
+    const input = AdminInput.ofQuery(ctx.query, ['bytes']);
+    ctx.body = await store.planCollection(input.optionalCount('bytes', Number.MAX_SAFE_INTEGER));
+  });
+  router.post('/api/v1/gc', async (ctx) => {
+    const input = await AdminInput.ofBody(ctx.req, ['bytes']);
+    ctx.body = await store.collect(input.optionalCount('bytes', Number.MAX_SAFE_INTEGER));
+  });
+  router.get('/api/v1/verify', (ctx) => {
+    ctx.body = store.verifyState;
+  });
+  router.post('/api/v1/verify', async (ctx) => {
+    await AdminInput.ofBody(ctx.req, []);
+    ctx.status = 202;
+    ctx.body = store.startVerify();
+  });
+}
+
+function addPinRoutes(router: Router, store: StoreApi): void {
+  router.get('/api/v1/pins', (ctx) => {
+    ctx.body = { pins: store.pins() };
+  });
+  router.post('/api/v1/pins', async (ctx) => {
+    const input = await AdminInput.ofBody(ctx.req, ['image', 'reason']);
+    const pin = await store.pin(input.text('image'), input.optionalText('reason'));
+    ctx.status = 201;
+    [ctx.body] = await withHeld(store, [pin]);
+  });
+  // Without a body: a web page of another origin may not send DELETE without being asked for.
+  router.delete('/api/v1/pins', async (ctx) => {
+    const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
+    if (!(await store.unpin(image))) {
+      const pins = await store.pinsOf(image);
+      throw new RegistryError('NAME_UNKNOWN', {
+        message: TEXTS.notPinned({ image }),
+        // The pins that keep it.
+        ...(pins.length > 0 && { detail: { pins } }),
+      });
+    }
+    ctx.status = 204;
+  });
+  router.put('/api/v1/in-use/:source', async (ctx) => {
+    const source = ctx.params['source'] ?? '';
+    if (!SOURCE.test(source)) {
+      throw new RegistryError('UNSUPPORTED', {
+        status: 400,
+        message: TEXTS.badSource({ source: JSON.stringify(source.slice(0, 80)) }),
+      });
+    }
+    const input = await AdminInput.ofBody(ctx.req, ['images', 'add'], MAX_IN_USE_BYTES);
+    const isWhole = input.optionalFlag('add') !== true;
+    const list = { entries: input.texts('images'), isWhole };
+    const { pins, passedOver } = await store.setInUse(source, list);
+    ctx.body = { pins: await withHeld(store, pins), passedOver };
+  });
+}
+
+async function withHeld(store: StoreApi, pins: readonly Pin[]): Promise<NewPin[]> {
+  const held = await store.findHeld(pins.map(({ image }) => image));
+  return pins.map((pin) => ({ ...pin, isHeld: held.has(pin.image) }));
+}
+
+/** What the site must hold: how that stands, what a run would do, and the run. */
+function addSyncRoutes(router: Router, sync: SyncApi): void {
+  router.get('/api/v1/sync', async (ctx) => {
+    ctx.body = await sync.status();
+  });
+  router.post('/api/v1/sync/plan', async (ctx) => {
+    ctx.body = await sync.plan(await readLock(ctx.req));
+  });
+  router.get('/api/v1/sync/run', (ctx) => {
+    ctx.body = sync.runState;
+  });
+  router.post('/api/v1/sync/run', async (ctx) => {
+    const lock = await readLock(ctx.req);
+    // The caller would take the report of the other run for that of the lock.
+    if (lock !== undefined && sync.runState.running !== undefined) {
+      throw new RegistryError('UNSUPPORTED', {
+        status: 409,
+        message: TEXTS.runUnderWay,
+      });
+    }
+    ctx.status = 202;
+    ctx.body = sync.run(lock);
+  });
+}
+
+async function readLock(request: IncomingMessage): Promise<object | undefined> {
+  const input = await AdminInput.ofBody(request, ['lock'], MAX_LOCK_BYTES);
+  return input.optionalObject('lock');
+}
+
+/** What was looked for, and what is held beside it. */
+function describeAbsence({ image, repository, tags }: AbsentImage): string {
+  const own = tags.filter((tag) => !isAttachedTag(tag));
+  if (own.length === 0) return TEXTS.notHeld({ image });
+  const told = own.slice(0, MAX_TAGS_TOLD).join(', ');
+  const more = own.length - MAX_TAGS_TOLD;
+  const others = more > 0 ? TEXTS.andMore({ tags: told, more }) : told;
+  return TEXTS.othersHeld({ image, repository, tags: others });
 }

@@ -39,7 +39,7 @@ export interface Signals {
 export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
 /** What the commands of the store need beside the process; a test gives its own. */
-export interface StoreParts {
+export interface StoreCommandParts {
   readonly openLog: () => Log;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -60,16 +60,16 @@ export interface StoreParts {
   readonly rebuildCatalog: (config: Config) => Promise<RebuildReport>;
 }
 
-export interface StoreContext extends CommandContext, StoreParts {}
+export interface StoreContext extends CommandContext, StoreCommandParts {}
 
 export function createStoreContext(
   context: CommandContext,
-  parts: Partial<StoreParts>,
+  parts: Partial<StoreCommandParts>,
 ): StoreContext {
   return { ...defaultParts(), ...parts, ...context };
 }
 
-function defaultParts(): StoreParts {
+function defaultParts(): StoreCommandParts {
   return {
     // stdout is for what the command prints.
     openLog: () => createLog({ level: 'silent' }),
@@ -84,7 +84,7 @@ function defaultParts(): StoreParts {
 
 /** The server and its modules are loaded only when needed. */
 async function loadServer(): Promise<
-  Pick<StoreParts, 'startPrivateAdmin' | 'readStoreId' | 'rebuildCatalog'>
+  Pick<StoreCommandParts, 'startPrivateAdmin' | 'readStoreId' | 'rebuildCatalog'>
 > {
   return import('../server.ts');
 }

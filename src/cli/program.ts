@@ -9,7 +9,7 @@ import {
   UsageError,
   type CommandContext,
   createStoreContext,
-  type StoreParts,
+  type StoreCommandParts,
   FILE_OPTION,
   JSON_OPTION,
 } from './command-context.ts';
@@ -32,7 +32,7 @@ import { verify } from './verify.ts';
 export async function runCommand(
   args: readonly string[],
   context: CommandContext,
-  parts: Partial<StoreParts> = {},
+  parts: Partial<StoreCommandParts> = {},
 ): Promise<number> {
   let exitCode: number = EXIT_CODE.ok;
   const program = new Command('entrepot')

@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts';
 import { loadConfig, type LoadedConfig } from '../config/load.ts';
-import { createLog, lookOf, type Log } from '../observe/log.ts';
+import { createLog, logFormatOf, type Log } from '../observe/log.ts';
 import { RegistryError } from '../oci/errors.ts';
 import {
   EXIT_CODE,
@@ -36,7 +36,7 @@ export async function serve(
   const load = (): LoadedConfig => loadConfig({ file: options.config, ...context });
   const { config, warnings, file } = load();
   const { level } = config.log;
-  const log = given ?? createLog({ level, look: lookOf(context.stdout, context.env) });
+  const log = given ?? createLog({ level, format: logFormatOf(context.stdout, context.env) });
   using stop = new StopSignals(context, config, ['SIGTERM', 'SIGINT']);
   using hangUp = new HangUp(context);
   log.info({ file }, file === undefined ? 'starting on defaults' : 'starting');

@@ -2,7 +2,7 @@ import type { SyncRunState } from '../api/sync-api.ts';
 import { ConfigError } from '../config/problems.ts';
 import { loadConfig } from '../config/load.ts';
 import type { SyncConfig } from '../config/sync-schema.ts';
-import { createLog, lookOf, type Log } from '../observe/log.ts';
+import { createLog, logFormatOf, type Log } from '../observe/log.ts';
 import { Backoff } from '../time/backoff.ts';
 import { askAdmin, type Ask } from './admin-client.ts';
 import { followRun } from './follow-run.ts';
@@ -49,7 +49,7 @@ export async function syncDaemon(
     throw new ConfigError(problems, { ...(file !== undefined && { file }) });
   }
   const { level } = config.log;
-  const log = given ?? createLog({ level, look: lookOf(context.stdout, context.env) });
+  const log = given ?? createLog({ level, format: logFormatOf(context.stdout, context.env) });
   using stop = new StopSignals(context, config);
   const stopping = new AbortController();
   void stop.first.then((name) => stopping.abort(name));

@@ -2,7 +2,7 @@ import { ConfigError } from './problems.ts';
 import { TEXTS } from './texts.ts';
 
 /** A registry as it is known without the configuration file. */
-export interface Registry {
+export interface WellKnownRegistry {
   readonly name: string;
   readonly url: string;
   /** Other names that clients use for the same registry. */
@@ -17,7 +17,7 @@ export const DOCKER_HUB = 'docker.io';
 export const DEFAULT_UPSTREAM = DOCKER_HUB;
 
 /** Public registries that need no account: the upstreams of a file without `upstreams`. */
-export const WELL_KNOWN_REGISTRIES: readonly Registry[] = [
+export const WELL_KNOWN_REGISTRIES: readonly WellKnownRegistry[] = [
   {
     name: DOCKER_HUB,
     url: 'https://registry-1.docker.io',
@@ -51,7 +51,7 @@ export const WELL_KNOWN_REGISTRIES: readonly Registry[] = [
 ];
 
 /** The registry of a name; one that is not well known is reached at its own name. */
-export function registryOf(name: string): Registry {
+export function registryOf(name: string): WellKnownRegistry {
   return WELL_KNOWN_REGISTRIES.find((known) => known.name === name) ?? registryAt(name);
 }
 
@@ -60,12 +60,12 @@ export function canonicalRegistryName(name: string): string {
   return WELL_KNOWN_REGISTRIES.find(({ aliases }) => aliases.includes(name))?.name ?? name;
 }
 
-function registryAt(name: string, mistaken: readonly string[] = []): Registry {
+function registryAt(name: string, mistaken: readonly string[] = []): WellKnownRegistry {
   return { name, url: `https://${name}`, aliases: [], mistaken };
 }
 
 /** The well-known registry that a host or a short name means, its web pages among them. */
-export function findRegistry(host: string): Registry | undefined {
+export function findRegistry(host: string): WellKnownRegistry | undefined {
   return WELL_KNOWN_REGISTRIES.find(({ name, aliases, mistaken }) =>
     [name, ...aliases, ...mistaken].includes(host),
   );

@@ -6,7 +6,7 @@ import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { Traces } from '../observe/traces.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { hostOf } from '../oci/host-header.ts';
+import { requestedHost } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/upstream-error.ts';
 import {
   logRequest,
@@ -62,7 +62,7 @@ export function createApp(parts: AppParts): Koa<V2State> {
     ctx.set('X-Request-Id', id);
     try {
       if (parts.isFull) throw noPlace();
-      ctx.state.host = proxies.hostOf(ctx.req, hostOf(ctx.req));
+      ctx.state.host = proxies.hostOf(ctx.req, requestedHost(ctx.req));
       requireRead(ctx);
       const received = ctx.get('Via');
       const via = received === '' ? undefined : refuseLoop(parts.via, received);

@@ -3,10 +3,10 @@ import type { Config } from '../config/config.ts';
 import type { CacheResult, MissReason } from '../mirror/answer.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import type { Facts, OpenSpan, Traces } from '../observe/traces.ts';
+import type { SpanAttributes, OpenSpan, Traces } from '../observe/traces.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import { toRegistryError, UpstreamError } from '../oci/upstream-error.ts';
-import { strikeShapes } from '../observe/secret-shapes.ts';
+import { redact } from '../observe/secret-shapes.ts';
 import { ClientGoneError } from './send.ts';
 import { hash, randomUUID } from 'node:crypto';
 
@@ -77,18 +77,22 @@ export function logRequest(
 type AccessFacts = ReturnType<typeof factsOf> & { left?: true; cut?: true };
 
 /** In the words of the log, and what all who trace HTTP call the two facts that they look for. */
-function endSpan({ method, status, state }: V2Context, span: OpenSpan, facts: Facts): void {
+function endSpan(
+  { method, status, state }: V2Context,
+  span: OpenSpan,
+  facts: SpanAttributes,
+): void {
   const { kind, error } = state.record;
   for (const [name, value] of Object.entries(facts)) span.add({ [`entrepot.${name}`]: value });
   span.add({ 'http.request.method': method, 'http.response.status_code': status });
   const fault =
-    status < 500 || error === undefined ? undefined : strikeShapes(toRegistryError(error).message);
+    status < 500 || error === undefined ? undefined : redact(toRegistryError(error).message);
   span.end(`${methodLabel(method)} ${kind}`, fault);
 }
 
 /** The message of an upstream's fault says all; a stack of this code adds nothing. */
 function faultOf(error: unknown): object {
-  return error instanceof UpstreamError ? { reason: strikeShapes(error.message) } : { err: error };
+  return error instanceof UpstreamError ? { reason: redact(error.message) } : { err: error };
 }
 
 /** Who asked for what, and what came of it; the log leaves out what is undefined. */
@@ -99,9 +103,9 @@ function factsOf({ method, status, state, req }: V2Context, endedAt: number) {
   const agent = req.headers['user-agent'];
   return {
     id,
-    trace: trace?.place.traceparent.split('-')[1],
+    trace: trace?.context.traceparent.split('-')[1],
     client,
-    agent: agent && strikeShapes(agent.slice(0, MAX_SHOWN)),
+    agent: agent && redact(agent.slice(0, MAX_SHOWN)),
     method,
     kind,
     target: target && formatTarget(target),
@@ -130,9 +134,9 @@ function refusalOf({ req, state }: V2Context, error: unknown): Record<string, st
   const [path = '', search] = (req.url ?? '').split('?', 2);
   const namespace = new URLSearchParams(search).get('ns') ?? undefined;
   return {
-    ...(!state.record.target && { path: strikeShapes(path.slice(0, MAX_SHOWN)) }),
-    ...(namespace !== undefined && { ns: strikeShapes(namespace.slice(0, MAX_SHOWN)) }),
-    reason: strikeShapes(message),
+    ...(!state.record.target && { path: redact(path.slice(0, MAX_SHOWN)) }),
+    ...(namespace !== undefined && { ns: redact(namespace.slice(0, MAX_SHOWN)) }),
+    reason: redact(message),
   };
 }
 
@@ -169,7 +173,7 @@ const ID = /^[\w.:-]{1,128}$/;
 
 /** The id of a request: that of who sends it, where it is one that a log can hold, else a new one. */
 export function requestId(given: string): string {
-  return ID.test(given) && strikeShapes(given) === given ? given : randomUUID();
+  return ID.test(given) && redact(given) === given ? given : randomUUID();
 }
 
 /** Whether a share of all ids has this one; the same answer for the same id, here and elsewhere. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { HostList } from '../config/host-list.ts';
-import { isHost } from '../oci/host-header.ts';
+import { isHostHeader } from '../oci/host-header.ts';
 
 type Headers = Pick<IncomingMessage, 'headers'> & {
   readonly socket: { readonly remoteAddress?: string | undefined };
@@ -46,7 +46,7 @@ export class TrustedProxies {
     const peer = plainAddress(socket.remoteAddress);
     if (told === undefined || peer === undefined || !this.#isTrusted(peer)) return host;
     const named = [told].flat().join(',').split(',').at(-1)?.trim() ?? '';
-    return named !== '' && isHost(named) ? named : host;
+    return named !== '' && isHostHeader(named) ? named : host;
   }
 
   #isTrusted(address: string): boolean {

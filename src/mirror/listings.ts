@@ -9,7 +9,7 @@ import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
 import type { Answer } from './answer.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
-import type { GoneTags } from './gone-tags.ts';
+import type { GoneTags } from './absences.ts';
 import type { Policy } from './policy.ts';
 import type { Question, SingleFlight } from './single-flight.ts';
 import { TEXTS } from './texts.ts';

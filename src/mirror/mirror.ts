@@ -14,7 +14,7 @@ import { AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
 import { Blobs } from './blobs.ts';
 import { Downloads } from './downloads/downloads.ts';
-import { GoneTags, type Selection } from './gone-tags.ts';
+import { GoneTags, type Selection } from './absences.ts';
 import { Healer } from './healer.ts';
 import { Hydrator } from './hydrator.ts';
 import { Listings } from './listings.ts';

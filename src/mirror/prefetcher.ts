@@ -9,7 +9,7 @@ import type { Listings } from './listings.ts';
 import type { Manifests } from './manifests.ts';
 import type { Upstreams } from './upstreams.ts';
 import type { Clock } from '../time/clock.ts';
-import type { GoneTags } from './gone-tags.ts';
+import type { GoneTags } from './absences.ts';
 import type { Tags } from './tags.ts';
 
 export interface PrefetcherParts {

@@ -4,7 +4,7 @@ import type { UpstreamConfig } from '../config/config.ts';
 import { proxyOf } from '../config/proxy.ts';
 import type { DialGuard, OriginKind } from './dial-guard.ts';
 import type { Timing } from './timing.ts';
-import type { Contexts, Trust } from './trust.ts';
+import type { SecureContexts, Trust } from './authorities.ts';
 
 type Connector = buildConnector.connector;
 type Config = Pick<UpstreamConfig, 'url' | 'tls' | 'proxy' | 'environment'>;
@@ -50,7 +50,7 @@ export class Agents {
   readonly #trust: Trust;
   readonly #agents = new Map<string, Dispatcher>();
   readonly #leaving = new Set<Dispatcher>();
-  #contexts: Contexts | undefined;
+  #contexts: SecureContexts | undefined;
 
   constructor({ config, guard, timing, trust }: AgentsParts) {
     this.#config = config;

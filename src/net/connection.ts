@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Client } from 'undici';
 import type { Timing } from './timing.ts';
-import { basic } from './transport.ts';
+import { basicAuthorization } from './transport.ts';
 
 /** A host and port to connect to. */
 export interface Endpoint {
@@ -73,6 +73,6 @@ export async function openTunnel(
 
 function proxyLogin({ username, password }: URL): Record<string, string> {
   if (username === '') return {};
-  const login = basic(decodeURIComponent(username), decodeURIComponent(password));
+  const login = basicAuthorization(decodeURIComponent(username), decodeURIComponent(password));
   return { 'proxy-authorization': login };
 }

@@ -1,7 +1,7 @@
 import type { UpstreamConfig } from '../config/config.ts';
 import { ConfigError } from '../config/problems.ts';
 import { Agents } from './agents.ts';
-import { isUnknownAuthority, type Authorities } from './authorities.ts';
+import { isUnknownAuthority, type Authorities, Trust, type TrustParts } from './authorities.ts';
 import { Deadline } from './deadline.ts';
 import { DialGuard, RefusedDial, type DialGuardParts, type OriginKind } from './dial-guard.ts';
 import {
@@ -13,7 +13,6 @@ import {
 import { codingsOf, readDocument, type Coding } from './content-coding.ts';
 import { TEXTS } from './texts.ts';
 import type { Timing } from './timing.ts';
-import { Trust, type TrustParts } from './trust.ts';
 import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';
 
 export interface TransportRequest extends OutgoingRequest {
@@ -244,6 +243,6 @@ export function isOwnShortage(error: unknown): boolean {
 }
 
 /** The value of `Authorization` for a name and a password. */
-export function basic(username: string, password: string): string {
+export function basicAuthorization(username: string, password: string): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }

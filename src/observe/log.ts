@@ -3,13 +3,13 @@ import { lineForPeople } from './line-for-people.ts';
 
 export type Log = Logger;
 
-/** JSON for programs; lines for people on a terminal, where it may have colours. */
-export type Look = 'json' | 'plain' | 'colour';
+/** JSON for programs; lines for people, with or without colours. */
+export type LogFormat = 'json' | 'plain' | 'colour';
 
 export interface LogOptions {
   /** What is below it is left out. */
   readonly level?: 'debug' | 'info' | 'warn' | 'error' | 'silent';
-  readonly look?: Look;
+  readonly format?: LogFormat;
   /** Standard output unless given. */
   readonly destination?: DestinationStream;
 }
@@ -18,10 +18,10 @@ export interface LogOptions {
 const MAX_WAITING = 1024 * 1024;
 
 /** How the log of a process looks: the one place that decides. */
-export function lookOf(
+export function logFormatOf(
   { isTTY = false }: { readonly isTTY?: boolean },
   env: Readonly<Record<string, string | undefined>>,
-): Look {
+): LogFormat {
   if (!isTTY) return 'json';
   // https://no-color.org
   return env['NO_COLOR'] || env['TERM'] === 'dumb' ? 'plain' : 'colour';
@@ -32,7 +32,7 @@ export function lookOf(
  * headers; the paths below catch what an error of a library might carry along. They are exact: a
  * wildcard would be looked for in every line.
  */
-export function createLog({ level = 'info', look = 'json', destination }: LogOptions = {}): Log {
+export function createLog({ level = 'info', format = 'json', destination }: LogOptions = {}): Log {
   const output = destination ?? openStdout();
   return pino(
     {
@@ -46,7 +46,7 @@ export function createLog({ level = 'info', look = 'json', destination }: LogOpt
         censor: '[redacted]',
       },
     },
-    look === 'json' ? output : forPeople(output, look),
+    format === 'json' ? output : forPeople(output, format),
   );
 }
 
@@ -59,10 +59,10 @@ function formatTime(): string {
   return formatted.text;
 }
 
-function forPeople(output: DestinationStream, look: Look): DestinationStream {
+function forPeople(output: DestinationStream, format: LogFormat): DestinationStream {
   const write = (json: string): void => {
     const line = JSON.parse(json) as Readonly<Record<string, unknown>>;
-    output.write(`${lineForPeople(line, look === 'colour')}\n`);
+    output.write(`${lineForPeople(line, format === 'colour')}\n`);
   };
   return { write };
 }

@@ -23,7 +23,7 @@ import {
   type SpanExporter,
   type SpanProcessor,
 } from '@opentelemetry/sdk-trace';
-import type { Facts, OpenSpan, Place, Tracer, SpanKind as Kind } from './traces.ts';
+import type { SpanAttributes, OpenSpan, TraceContext, Tracer, SpanKind as Kind } from './traces.ts';
 
 export interface OtlpTracerParts {
   /** That takes OTLP over HTTP. */
@@ -74,7 +74,7 @@ export class OtlpTracer implements Tracer {
     });
   }
 
-  start(name: string, kind: Kind, parent: Place | undefined): OpenSpan {
+  start(name: string, kind: Kind, parent: TraceContext | undefined): OpenSpan {
     const context = parent ? trace.setSpanContext(ROOT_CONTEXT, contextOf(parent)) : ROOT_CONTEXT;
     const tracer = this.#provider.getTracer('entrepot');
     return new OtlpSpan(tracer.startSpan(name, { kind: KINDS[kind] }, context), parent);
@@ -91,25 +91,25 @@ export class OtlpTracer implements Tracer {
 }
 
 class OtlpSpan implements OpenSpan {
-  readonly place: Place;
+  readonly context: TraceContext;
   readonly #span: Span;
 
-  constructor(span: Span, parent: Place | undefined) {
+  constructor(span: Span, parent: TraceContext | undefined) {
     this.#span = span;
     const { traceId, spanId, traceFlags } = span.spanContext();
     const flags = traceFlags.toString(16).padStart(2, '0');
-    this.place = {
+    this.context = {
       traceparent: `00-${traceId}-${spanId}-${flags}`,
       tracestate: parent?.tracestate,
     };
   }
 
-  add(facts: Facts): void {
+  add(facts: SpanAttributes): void {
     this.#span.setAttributes(facts);
   }
 
-  link(place: Place): void {
-    this.#span.addLink({ context: contextOf(place) });
+  link(context: TraceContext): void {
+    this.#span.addLink({ context: contextOf(context) });
   }
 
   end(name?: string, fault?: string): void {
@@ -121,7 +121,7 @@ class OtlpSpan implements OpenSpan {
   }
 }
 
-function contextOf({ traceparent, tracestate }: Place): SpanContext {
+function contextOf({ traceparent, tracestate }: TraceContext): SpanContext {
   const [, traceId = '', spanId = '', flags = ''] = traceparent.split('-');
   return {
     traceId,

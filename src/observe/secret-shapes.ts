@@ -1,15 +1,15 @@
 /** What stands in place of a secret. */
-export const STRUCK = '(hidden)';
+export const REDACTED = '(hidden)';
 
 const SHAPES: readonly (readonly [RegExp, string])[] = [
   // The query of a URL, which may be signed, and a name and password in it.
-  [/(\bhttps?:\/\/[^\s?"'<>]*)\?[^\s"'<>]*/gi, `$1?${STRUCK}`],
-  [/(\bhttps?:\/\/)[^\s/@"'<>]*@/gi, `$1${STRUCK}@`],
-  [/\b(bearer|basic)\s+[\w+/=.~-]{8,}/gi, `$1 ${STRUCK}`],
-  [/\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?/g, STRUCK],
+  [/(\bhttps?:\/\/[^\s?"'<>]*)\?[^\s"'<>]*/gi, `$1?${REDACTED}`],
+  [/(\bhttps?:\/\/)[^\s/@"'<>]*@/gi, `$1${REDACTED}@`],
+  [/\b(bearer|basic)\s+[\w+/=.~-]{8,}/gi, `$1 ${REDACTED}`],
+  [/\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?/g, REDACTED],
   [
     /\b((?:x-(?:amz|goog)-)?(?:signature|credential|security-token)|sig|(?:\w+_)?token|password|passwd|(?:\w+_)?secret)(["']?\s*(?:=\s*["']?|:\s*["']?(?=[^\s&"',;]{12})))[^\s&"',;]+/gi,
-    `$1$2${STRUCK}`,
+    `$1$2${REDACTED}`,
   ],
 ];
 
@@ -17,9 +17,9 @@ const SHAPES: readonly (readonly [RegExp, string])[] = [
 const SUSPECT = /[=:?@]|eyJ|bearer|basic/i;
 
 /** A text of others without what looks like a secret wherever it stands, whether it is one of ours or not. */
-export function strikeShapes(text: string): string {
+export function redact(text: string): string {
   if (!SUSPECT.test(text)) return text;
-  let struck = text;
-  for (const [shape, replacement] of SHAPES) struck = struck.replaceAll(shape, replacement);
-  return struck;
+  let redacted = text;
+  for (const [shape, replacement] of SHAPES) redacted = redacted.replaceAll(shape, replacement);
+  return redacted;
 }

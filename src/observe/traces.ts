@@ -1,22 +1,22 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingHttpHeaders } from 'node:http';
-import { strikeShapes } from './secret-shapes.ts';
+import { redact } from './secret-shapes.ts';
 
 /** What a span says; what is undefined is left out. Never a query, a header or a body. */
-export type Facts = Readonly<Record<string, string | number | boolean | undefined>>;
+export type SpanAttributes = Readonly<Record<string, string | number | boolean | undefined>>;
 
 /** Where work stands in a trace, in the words of https://www.w3.org/TR/trace-context/. */
-export interface Place {
+export interface TraceContext {
   readonly traceparent: string;
   readonly tracestate?: string | undefined;
 }
 
 /** A piece of work that is being told of. */
 export interface OpenSpan {
-  readonly place: Place;
-  add(facts: Facts): void;
+  readonly context: TraceContext;
+  add(facts: SpanAttributes): void;
   /** Work of another trace that this one waits for. */
-  link(place: Place): void;
+  link(context: TraceContext): void;
   /** `fault`: why it failed. */
   end(name?: string, fault?: string): void;
 }
@@ -26,14 +26,14 @@ export type SpanKind = 'server' | 'client' | 'internal';
 
 /** What makes spans, and sends them away behind the work. */
 export interface Tracer {
-  start(name: string, kind: SpanKind, parent: Place | undefined): OpenSpan;
+  start(name: string, kind: SpanKind, parent: TraceContext | undefined): OpenSpan;
   /** Ends soon, whatever becomes of the spans that wait. */
   close(): Promise<void>;
 }
 
 /** What the work of this moment is a part of. */
 interface Current {
-  readonly place: Place;
+  readonly context: TraceContext;
   readonly span?: OpenSpan;
   readonly tracer?: Tracer;
 }
@@ -57,11 +57,11 @@ export class Traces {
 
   /** The trace of a request that came; `undefined` where there is nothing to tell anybody. */
   receive(headers: IncomingHttpHeaders): Current | undefined {
-    const parent = placeOf(headers);
+    const parent = contextOf(headers);
     const tracer = this.#tracer;
-    if (!tracer) return parent && { place: parent };
+    if (!tracer) return parent && { context: parent };
     const span = tracer.start('request', 'server', parent);
-    return { place: span.place, span, tracer };
+    return { context: span.context, span, tracer };
   }
 
   async close(): Promise<void> {
@@ -82,44 +82,44 @@ export class Traces {
   static async span<Value>(
     name: string,
     work: () => Promise<Value>,
-    { kind = 'internal', facts }: { kind?: SpanKind; facts?: Facts } = {},
+    { kind = 'internal', facts }: { kind?: SpanKind; facts?: SpanAttributes } = {},
   ): Promise<Value> {
     const outer = current.getStore();
     if (!outer?.tracer) return work();
-    const { tracer, place } = outer;
-    const span = tracer.start(name, kind, place);
+    const { tracer, context } = outer;
+    const span = tracer.start(name, kind, context);
     if (facts) span.add(facts);
     try {
-      const value = await current.run({ place: span.place, span, tracer }, work);
+      const value = await current.run({ context: span.context, span, tracer }, work);
       span.end();
       return value;
     } catch (error) {
       const fault = error instanceof Error ? error.message : String(error);
-      span.end(undefined, strikeShapes(fault));
+      span.end(undefined, redact(fault));
       throw error;
     }
   }
 
   /** Says more of the piece of work that is under way. */
-  static add(facts: Facts): void {
+  static add(facts: SpanAttributes): void {
     current.getStore()?.span?.add(facts);
   }
 
   /** Says that it waits for work that others have begun. */
-  static link(place: Place | undefined): void {
-    if (place) current.getStore()?.span?.link(place);
+  static link(context: TraceContext | undefined): void {
+    if (context) current.getStore()?.span?.link(context);
   }
 
   /** Of the work of this moment; none where there are no spans. */
-  static get here(): Place | undefined {
-    return current.getStore()?.span?.place;
+  static get here(): TraceContext | undefined {
+    return current.getStore()?.span?.context;
   }
 
   /** The headers of a request to an upstream. */
   static get headers(): Readonly<Record<string, string>> {
-    const place = current.getStore()?.place;
-    if (!place) return NO_HEADERS;
-    const { traceparent, tracestate } = place;
+    const context = current.getStore()?.context;
+    if (!context) return NO_HEADERS;
+    const { traceparent, tracestate } = context;
     return { traceparent, ...(tracestate !== undefined && { tracestate }) };
   }
 }
@@ -131,7 +131,7 @@ const TRACEPARENT =
   /^(?!ff)([\da-f]{2})-((?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2})(-.*)?$/;
 
 /** `undefined` for what is no `traceparent`. */
-function placeOf({ traceparent, tracestate }: IncomingHttpHeaders): Place | undefined {
+function contextOf({ traceparent, tracestate }: IncomingHttpHeaders): TraceContext | undefined {
   if (typeof traceparent !== 'string' || traceparent.length > MAX_STATE_LENGTH) return undefined;
   const [, version, ids, more] = TRACEPARENT.exec(traceparent.trim()) ?? [];
   if (ids === undefined || (version === '00' && more !== undefined)) return undefined;

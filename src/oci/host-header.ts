@@ -5,7 +5,7 @@ import { TEXTS } from './texts.ts';
 const HOST = /^(?:\[[\da-f:.]+\]|(?:[\w.~!$&'()*+,;=-]|%[\da-f]{2})+)(?::\d{0,5})?$/i;
 
 /** Whether a text may stand in a `Host` header. */
-export function isHost(text: string): boolean {
+export function isHostHeader(text: string): boolean {
   return HOST.test(text);
 }
 
@@ -22,7 +22,7 @@ interface RequestHead {
  * target is a path or such a URL, and exactly one `Host` says a host: what stands in front might have
  * gone by another one.
  */
-export function hostOf({ rawHeaders, httpVersion, url = '' }: RequestHead): string {
+export function requestedHost({ rawHeaders, httpVersion, url = '' }: RequestHead): string {
   let said: string | undefined;
   for (let place = 0; place < rawHeaders.length; place += 2) {
     if (rawHeaders[place]?.toLowerCase() !== 'host') continue;
@@ -31,10 +31,10 @@ export function hostOf({ rawHeaders, httpVersion, url = '' }: RequestHead): stri
   }
   const host = said ?? '';
   if (host === '' && httpVersion !== '1.0') throw badRequest(TEXTS.noHost);
-  if (host !== '' && !isHost(host)) throw badRequest(TEXTS.badHost);
+  if (host !== '' && !isHostHeader(host)) throw badRequest(TEXTS.badHost);
   if (url.startsWith('/')) return host;
   const [, authority = ''] = /^https?:\/\/([^/?#]*)/i.exec(url) ?? [];
-  if (!isHost(authority) || !URL.canParse(url)) throw badRequest(TEXTS.noPath);
+  if (!isHostHeader(authority) || !URL.canParse(url)) throw badRequest(TEXTS.noPath);
   return authority;
 }
 

@@ -97,9 +97,9 @@ export function faultOf(error: unknown): { reason: string } | { err: unknown } {
 }
 
 /** Told the name of each point at which a crash must lose nothing; tests end the process there. */
-export type Step = (name: string) => void;
+export type CrashPoint = (name: string) => void;
 
-export const noStep: Step = () => undefined;
+export const noCrashPoint: CrashPoint = () => undefined;
 
 /** A command was to open a store where there is none. */
 export class NoStoreError extends Error {

@@ -24,7 +24,7 @@ export async function checkFormat(path: string): Promise<void> {
 export async function writeFormat(path: string): Promise<string | undefined> {
   const found = await lstat(fileOf(path)).catch(() => undefined);
   const isClosed = found?.isFile() === true && (found.mode & 0o777) === FILE_MODE;
-  const known = await readStoreId(path);
+  const known = await readId(path);
   if (isClosed && known !== undefined && (await readFormat(path)) === FORMAT) return known;
   const id = known ?? randomUUID();
   return writeOwn(fileOf(path), `${FORMAT}\n${id}\n`).then(
@@ -34,7 +34,7 @@ export async function writeFormat(path: string): Promise<string | undefined> {
 }
 
 /** By which two stores are told apart wherever they are mounted; `undefined` where it cannot be read. */
-export async function readStoreId(path: string): Promise<string | undefined> {
+export async function readId(path: string): Promise<string | undefined> {
   const text = await readOwn(fileOf(path), 64).catch(() => undefined);
   return /^\d+\n([0-9a-f-]{36})\n/.exec(text ?? '')?.[1];
 }

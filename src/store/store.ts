@@ -7,13 +7,13 @@ import type { Metrics } from '../observe/metrics.ts';
 import { Care } from './care/care.ts';
 import type { Catalog, JournalEntry } from './catalog/catalog.ts';
 import { openCatalog } from './catalog/open-catalog.ts';
-import { rebuildCatalog, type RebuildOptions } from './catalog/rebuild.ts';
+import { rebuildFromFiles, type RebuildOptions } from './catalog/rebuild.ts';
 import { BlobStore } from './files/blob-store.ts';
 import { ForeignFileError, writeOwn } from './own-file.ts';
-import { checkFormat, readStoreId, writeFormat } from './format.ts';
+import { checkFormat, readId, writeFormat } from './format.ts';
 import { Journal } from './journal/journal.ts';
 import { openInPlace, preparePlace } from './place.ts';
-import { noStep, type Step } from './faults.ts';
+import { noCrashPoint, type CrashPoint } from './faults.ts';
 
 /*
  * A store is what a mirror keeps on its disk. It has four rooms, each with one facade, below which
@@ -43,7 +43,7 @@ import { noStep, type Step } from './faults.ts';
  * the disk refused; the admin API asks `care`; nobody outside sees the journal or the database.
  */
 
-export { NoStoreError, type Step } from './faults.ts';
+export { NoStoreError, type CrashPoint } from './faults.ts';
 
 export interface StoreParts {
   readonly config: StoreConfig;
@@ -52,7 +52,7 @@ export interface StoreParts {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly now: () => number;
-  readonly step?: Step;
+  readonly step?: CrashPoint;
 }
 
 /** All of a store, opened for this process alone. */
@@ -81,12 +81,12 @@ export class Store {
 
   /** Of the store there, also while another process has it. */
   static async idAt(path: string): Promise<string | undefined> {
-    return readStoreId(path);
+    return readId(path);
   }
 
   /** Throws when another process has it. Asks the network nothing and reads no blob. */
   static async open(parts: StoreParts): Promise<Store> {
-    const { config, log, now, step = noStep } = parts;
+    const { config, log, now, step = noCrashPoint } = parts;
     await using undo = new AsyncDisposableStack();
     const { path, durability } = config;
     await checkFormat(path);
@@ -132,7 +132,7 @@ export class Store {
   static async rebuild(options: Omit<RebuildOptions, 'entries'>): Promise<RebuildReport> {
     await checkFormat(options.path);
     const entries = (): AsyncGenerator<JournalEntry> => Journal.read(join(options.path, 'journal'));
-    return rebuildCatalog({ ...options, entries });
+    return rebuildFromFiles({ ...options, entries });
   }
 
   constructor(
@@ -187,7 +187,7 @@ function signatureOf(path: string): string {
 /** A link or a folder in its place is put aside, itself and not what it leads to. */
 async function openJournal(
   path: string,
-  { blobs, ...options }: { blobs: BlobStore; isSynced: boolean; step: Step },
+  { blobs, ...options }: { blobs: BlobStore; isSynced: boolean; step: CrashPoint },
 ): Promise<Journal> {
   try {
     return await Journal.open(path, options);

@@ -1,7 +1,7 @@
 import type { TransportResponse } from '../net/transport.ts';
-import type { Authenticator, Proof } from './authenticator.ts';
+import type { Authenticator, ChallengeAnswer } from './authenticator.ts';
 import type { Challenge } from './challenge.ts';
-import type { Elsewhere } from './elsewhere.ts';
+import type { RedirectLogins } from './redirect-logins.ts';
 import { Quota } from './quota.ts';
 import { parseRetryAfter } from './registry-answer.ts';
 import type { RegistryAnswer, RegistryRequest, RegistrySender } from './registry-sender.ts';
@@ -13,7 +13,7 @@ import type { Clock } from '../time/clock.ts';
 
 export interface AccountParts {
   readonly sender: RegistrySender;
-  readonly elsewhere: Elsewhere;
+  readonly redirectLogins: RedirectLogins;
   readonly authenticator: Authenticator;
   readonly clock: Clock;
   readonly secrets: Secrets;
@@ -81,16 +81,16 @@ export class Account {
     if ((reason === undefined) === (this.#refused === undefined)) return;
     const { clock, secrets, turned } = this.#parts;
     this.#refused =
-      reason === undefined ? reason : { since: clock.wall(), reason: secrets.strikeOwn(reason) };
+      reason === undefined ? reason : { since: clock.wall(), reason: secrets.redactOwn(reason) };
     turned(this);
   }
 
   async #ask(wanted: RegistryRequest): Promise<RegistryAnswer> {
-    const { sender, authenticator, elsewhere } = this.#parts;
+    const { sender, authenticator, redirectLogins } = this.#parts;
     const login = new Login(authenticator, wanted.scope);
     let authorization = await login.firstHeader();
     for (let tries = 1; ; tries += 1) {
-      const answer = await sender.follow(wanted, authorization, elsewhere);
+      const answer = await sender.follow(wanted, authorization, redirectLogins);
       // No credential of this account belongs there.
       if (!answer.isOwn) return answer;
       const { response } = answer;
@@ -127,7 +127,7 @@ class Login {
   readonly #authenticator: Authenticator;
   #scope: string;
   #isExact = false;
-  #proof: Proof | undefined;
+  #proof: ChallengeAnswer | undefined;
   #challenge: Challenge | undefined;
   #hasFreshToken = false;
   #hasFreshCredential = false;

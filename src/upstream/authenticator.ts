@@ -4,11 +4,11 @@ import type { Clock } from '../time/clock.ts';
 import { chooseChallenge, parseChallenges, type Challenge, readRealm } from './challenge.ts';
 import type { Credential, CredentialSource } from './credentials/credential.ts';
 import { ExpiringValue } from './expiring-value.ts';
-import type { Greeting } from './greeting.ts';
+import type { ChallengeProbe } from './challenge-probe.ts';
 import type { Secrets } from './secrets.ts';
 import { TokenService, type TokenServiceParts } from './token-service.ts';
 import type { Timing } from '../net/timing.ts';
-import { basic, type Sender, type TransportResponse } from '../net/transport.ts';
+import { basicAuthorization, type Sender, type TransportResponse } from '../net/transport.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import { TEXTS } from './texts.ts';
 
@@ -16,7 +16,7 @@ export interface AuthenticatorParts extends Pick<TokenServiceParts, 'asked'> {
   readonly upstream: string;
   /** The registry's `/v2/`; credentials belong to it and to its realm only. */
   readonly registry: URL;
-  readonly greeting: Greeting;
+  readonly challengeProbe: ChallengeProbe;
   /** Without one, anonymous. */
   readonly credentials?: CredentialSource | undefined;
   /** Hosts beside the registry's own domain that its tokens may come from. */
@@ -30,7 +30,7 @@ export interface AuthenticatorParts extends Pick<TokenServiceParts, 'asked'> {
 }
 
 /** The answer to a challenge: a header, and what it was made from. */
-export interface Proof {
+export interface ChallengeAnswer {
   readonly authorization: string;
   readonly credential: Credential | undefined;
   /** The token behind it, to drop when the registry refuses it. */
@@ -60,14 +60,14 @@ export class Authenticator {
   }
 
   /**
-   * The login that the registry's last challenge asked for, for an account also that of its greeting;
+   * The login that the registry's last challenge asked for, for an account also that of `/v2/`;
    * `undefined` before the first one.
    */
-  async anticipate(scope: string): Promise<Proof | undefined> {
+  async anticipate(scope: string): Promise<ChallengeAnswer | undefined> {
     const credential = await this.#ready();
     if (credential) return { authorization: `Bearer ${credential.token}`, credential };
     if (this.#parts.credentials && !this.#challenge) {
-      const greeted = await this.#parts.greeting.challenge();
+      const greeted = await this.#parts.challengeProbe.challenge();
       this.#challenge ??= greeted;
     }
     return this.#challenge && this.answer(this.#challenge, scope);
@@ -81,14 +81,16 @@ export class Authenticator {
   /** An account that nobody has asked for its name, because the registry could not be asked how. */
   get isKept(): boolean {
     return (
-      this.#parts.credentials !== undefined && !this.#challenge && !this.#parts.greeting.isTold
+      this.#parts.credentials !== undefined &&
+      !this.#challenge &&
+      !this.#parts.challengeProbe.isTold
     );
   }
 
   /** Reads what a 401 asks for. Some registries say it only in the answer to `/v2/`. */
   async learn(lines: readonly string[]): Promise<Challenge> {
     const greet = async (): Promise<Challenge | undefined> =>
-      lines.length === 0 ? this.#parts.greeting.challenge() : undefined;
+      lines.length === 0 ? this.#parts.challengeProbe.challenge() : undefined;
     const challenge = chooseChallenge(parseChallenges(lines)) ?? this.#challenge ?? (await greet());
     if (!challenge) {
       throw this.#error('unauthorized', TEXTS.unknownLogin);
@@ -103,7 +105,7 @@ export class Authenticator {
     scope: string,
     exactly = false,
     isSecond = false,
-  ): Promise<Proof> {
+  ): Promise<ChallengeAnswer> {
     const credential = await this.#parts.credentials?.get();
     if (credential?.kind === 'bearer') {
       return { authorization: `Bearer ${credential.token}`, credential };
@@ -132,7 +134,7 @@ export class Authenticator {
     return credential?.kind === 'bearer' ? credential : undefined;
   }
 
-  #basic(credential: Exclude<Credential, { kind: 'bearer' }> | undefined): Proof {
+  #basic(credential: Exclude<Credential, { kind: 'bearer' }> | undefined): ChallengeAnswer {
     if (!credential) {
       throw this.#error('unauthorized', TEXTS.noCredentials);
     }
@@ -140,7 +142,7 @@ export class Authenticator {
       throw this.#error('unauthorized', TEXTS.tokenForPassword);
     }
     const { username, password } = credential;
-    return { authorization: basic(username, password), credential };
+    return { authorization: basicAuthorization(username, password), credential };
   }
 
   #tokenOf(wanted: Parameters<TokenService['ask']>[0]): ExpiringValue<string> {

@@ -154,7 +154,7 @@ export class Breaker {
   }
 
   #suspect(said: string): void {
-    const reason = this.#parts.secrets.strikeOwn(said);
+    const reason = this.#parts.secrets.redactOwn(said);
     this.#suspicion ??= { state: 'suspect', since: this.#parts.clock.wall(), reason };
     void this.#test();
   }
@@ -197,7 +197,7 @@ export class Breaker {
 
   #fail(error: UpstreamError): void {
     const { upstream, what, show, log, clock, secrets } = this.#parts;
-    const reason = secrets.strikeOwn(error.reason);
+    const reason = secrets.redactOwn(error.reason);
     if (!this.#outage) {
       log.warn({ upstream, reason }, `the ${what} is down`);
       show(false);

@@ -14,10 +14,9 @@ import {
 import { INTERACTIVE, type Demand } from './demand.ts';
 import { bodyOf, Encodings } from './encodings.ts';
 import { HeadTrust } from './head-trust.ts';
-import { ListingReader, type ListingRequest } from './listing.ts';
+import { ListingReader, type ListingRequest, Referrers } from './listing.ts';
 import { ManifestReader } from './manifest-reader.ts';
 import { isOfBlob, sizeFrom } from './registry-answer.ts';
-import { Referrers } from './referrers.ts';
 import { RegistryClient, type RegistryResponse } from './registry-client.ts';
 import type { RegistrySenderParts } from './registry-sender.ts';
 import type {

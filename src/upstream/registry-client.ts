@@ -11,9 +11,9 @@ import { Authenticator } from './authenticator.ts';
 import { Bandwidth } from './bandwidth.ts';
 import type { UpstreamProblem } from './breaker.ts';
 import { purposeOf } from './demand.ts';
-import { Elsewhere } from './elsewhere.ts';
+import { RedirectLogins } from './redirect-logins.ts';
 import { openCredentials } from './credentials/open-credentials.ts';
-import { Greeting } from './greeting.ts';
+import { ChallengeProbe } from './challenge-probe.ts';
 import { judge, parseRetryAfter, readErrorMessage } from './registry-answer.ts';
 import {
   RegistrySender,
@@ -77,13 +77,17 @@ export class RegistryClient {
       metrics.credentialExpiry.set({ upstream }, Math.min(...ends.values()) / 1000);
     };
     const opened = { upstream, registry, sender, clock, secrets, closing, timing, asked, ending };
-    const context = { ...opened, log, greeting: new Greeting(opened) };
-    const elsewhere = new Elsewhere({ ...opened, realms: sender.realms, gateway: registry });
+    const context = { ...opened, log, challengeProbe: new ChallengeProbe(opened) };
+    const redirectLogins = new RedirectLogins({
+      ...opened,
+      realms: sender.realms,
+      gateway: registry,
+    });
     const sources = config.credentials.map((entry) => openCredentials(entry, context));
     const accounts = (sources.length > 0 ? sources : [undefined]).map((credentials) => {
       const authenticator = new Authenticator({ ...context, realms: sender.realms, credentials });
       const turned = this.#tellLogin;
-      return new Account({ sender, elsewhere, authenticator, clock, secrets, turned });
+      return new Account({ sender, redirectLogins, authenticator, clock, secrets, turned });
     });
     this.#accounts = new Accounts(config.name, accounts, clock);
     this.#bandwidth =
@@ -180,7 +184,7 @@ export class RegistryClient {
   /** A redirect or a token service may have put one into the name of a host. */
   #withoutSecrets(error: unknown): unknown {
     if (!(error instanceof UpstreamError)) return error;
-    const reason = this.secrets.strikeOwn(error.reason);
+    const reason = this.secrets.redactOwn(error.reason);
     return reason === error.reason ? error : error.withReason(reason);
   }
 

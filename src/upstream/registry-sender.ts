@@ -22,15 +22,15 @@ import type { Clock } from '../time/clock.ts';
 import { showCertificateEnds } from './certificate-ends.ts';
 import { Breaker, type BreakerParts, type UpstreamProblem } from './breaker.ts';
 import type { Demand } from './demand.ts';
-import type { Elsewhere } from './elsewhere.ts';
+import type { RedirectLogins } from './redirect-logins.ts';
 import type { Secrets } from './secrets.ts';
 import { TEXTS } from './texts.ts';
 
 /** The kinds of upstream requests that metrics tell apart. */
-export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog';
+export type RegistryRequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog';
 
 export interface RegistryRequest {
-  readonly kind: RequestKind;
+  readonly kind: RegistryRequestKind;
   readonly method: 'GET' | 'HEAD';
   /** Below `/v2/`, with its query. */
   readonly path: string;
@@ -145,12 +145,12 @@ export class RegistrySender implements Sender {
 
   /**
    * Any path may redirect; `Authorization` stays on the registry's own origin. Another registry that is
-   * led to is asked with a login of `elsewhere`.
+   * led to is asked with a login of `redirectLogins`.
    */
   async follow(
     wanted: RegistryRequest,
     authorization: string | undefined,
-    elsewhere: Elsewhere,
+    redirectLogins: RedirectLogins,
   ): Promise<RegistryAnswer> {
     const { guard } = this.#transport;
     let url = this.#address(wanted.path);
@@ -159,7 +159,7 @@ export class RegistrySender implements Sender {
       const isOwn = guard.isOwn(url);
       const response = isOwn
         ? await this.#ask(wanted, url, authorization)
-        : await this.#askOther(wanted, url, elsewhere);
+        : await this.#askOther(wanted, url, redirectLogins);
       const { status } = response;
       if (!isRedirect(status)) return { response, authorization, isOwn, movedTo };
       await response.dump();
@@ -191,7 +191,7 @@ export class RegistrySender implements Sender {
   #noteMove({ path }: RegistryRequest, { origin, pathname }: URL): string | undefined {
     const end = `/v2/${path.replace(/\?.*$/, '')}`;
     if (origin === this.base.origin || !pathname.endsWith(end)) return undefined;
-    const url = this.#secrets.strikeOwn(`${origin}${pathname.slice(0, -end.length)}`);
+    const url = this.#secrets.redactOwn(`${origin}${pathname.slice(0, -end.length)}`);
     if (url === this.#movedTo) return url;
     this.#movedTo = url;
     const upstream = this.#parts.config.name;
@@ -206,15 +206,17 @@ export class RegistrySender implements Sender {
   async #askOther(
     wanted: RegistryRequest,
     url: URL,
-    elsewhere: Elsewhere,
+    redirectLogins: RedirectLogins,
   ): Promise<TransportResponse> {
-    const sent = await elsewhere.anticipate(url);
+    const sent = await redirectLogins.anticipate(url);
     const response = await this.#ask(wanted, url, sent);
     if (response.status !== 401) return response;
-    const authorization = await elsewhere.answer(url, response, sent).catch((error: unknown) => {
-      response.destroy();
-      throw error;
-    });
+    const authorization = await redirectLogins
+      .answer(url, response, sent)
+      .catch((error: unknown) => {
+        response.destroy();
+        throw error;
+      });
     if (authorization === undefined) return response;
     await response.dump();
     return this.#ask(wanted, url, authorization);

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { STRUCK, strikeShapes } from '../observe/secret-shapes.ts';
+import { REDACTED, redact } from '../observe/secret-shapes.ts';
 
 /** Accounts with what a provider issued for each, and tokens, of which clients' scopes make many. */
 const MAX_KEPT = 500;
@@ -50,7 +50,7 @@ const DECODERS: readonly ((text: string) => string)[] = [
 
 /**
  * The secrets that one upstream is asked with. Whatever it or its token service says is told to
- * people only through here: an echo of what it was sent is struck out, as it is, and in the forms that
+ * people only through here: an echo of what it was sent is hidden, as it is, and in the forms that
  * it travels in: percent-encoded, escaped as JSON or HTML, in hex, in Base64 at any place of a longer
  * text, and twice so.
  */
@@ -64,58 +64,58 @@ export class Secrets {
 
   /** Words of the other side for people: without a secret, and safe in a header, a log line and a terminal. */
   tell(text: string, maxLength = 100): string {
-    return printable(this.strike(text), maxLength);
+    return printable(this.redact(text), maxLength);
   }
 
   /** The same as long as it is, and in its own letters. */
-  strike(text: string): string {
+  redact(text: string): string {
     const isCut = text.length > MAX_TEXT_LENGTH;
     // What is cut in two is found no more.
     const whole = isCut ? text.slice(0, MAX_TEXT_LENGTH).replace(/\S*$/, '') : text;
-    return strikeShapes(this.#strikeEncoded(whole, 1));
+    return redact(this.#redactEncoded(whole, 1));
   }
 
   /** Our own words, in which the other side may have had a part: a host's name, say. */
-  strikeOwn(text: string): string {
-    return this.#strikeEncoded(text, MIN_LENGTH_ANYWHERE);
+  redactOwn(text: string): string {
+    return this.#redactEncoded(text, MIN_LENGTH_ANYWHERE);
   }
 
-  #strikeEncoded(text: string, minLength: number): string {
-    let struck = this.#strikePlain(text, minLength);
-    let decoded = struck;
+  #redactEncoded(text: string, minLength: number): string {
+    let redacted = this.#redactPlain(text, minLength);
+    let decoded = redacted;
     for (const decode of Array.from({ length: MAX_DEPTH }, () => DECODERS).flat()) {
       const before = decoded;
       decoded = decode(before);
       if (decoded === before) continue;
-      const plain = this.#strikePlain(decoded, minLength);
+      const plain = this.#redactPlain(decoded, minLength);
       // Only what hides a secret is shown otherwise than it was said.
-      if (plain !== decoded) struck = decoded = plain;
+      if (plain !== decoded) redacted = decoded = plain;
     }
-    return struck;
+    return redacted;
   }
 
-  #strikePlain(text: string, minLength: number): string {
-    const struck = this.#strikeForms(text, minLength);
+  #redactPlain(text: string, minLength: number): string {
+    const redacted = this.#redactForms(text, minLength);
     const minCarried = Math.max(minLength, MIN_CARRIED_LENGTH);
-    const all = [...struck.matchAll(ENCODED_RUN)].map(([run]) => decodingsOf(run)).join(' ');
+    const all = [...redacted.matchAll(ENCODED_RUN)].map(([run]) => decodingsOf(run)).join(' ');
     const carried = this.#forms()
       .filter((form) => form.length >= minCarried && all.includes(form))
       .toArray();
-    if (carried.length === 0) return struck;
-    return struck.replaceAll(ENCODED_RUN, (run) => {
+    if (carried.length === 0) return redacted;
+    return redacted.replaceAll(ENCODED_RUN, (run) => {
       const decoded = decodingsOf(run);
-      return carried.some((form) => decoded.includes(form)) ? STRUCK : run;
+      return carried.some((form) => decoded.includes(form)) ? REDACTED : run;
     });
   }
 
-  #strikeForms(text: string, minLength: number): string {
-    let struck = text;
+  #redactForms(text: string, minLength: number): string {
+    let redacted = text;
     const lower = text.toLowerCase();
     for (const form of this.#forms()) {
       if (form.length < minLength || !lower.includes(form)) continue;
-      struck = struck.replaceAll(new RegExp(RegExp.escape(form), 'gi'), STRUCK);
+      redacted = redacted.replaceAll(new RegExp(RegExp.escape(form), 'gi'), REDACTED);
     }
-    return struck;
+    return redacted;
   }
 
   #forms(): IteratorObject<string> {

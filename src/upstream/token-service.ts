@@ -6,7 +6,7 @@ import type { Issued } from './expiring-value.ts';
 import { describeErrors, parseRetryAfter } from './registry-answer.ts';
 import { parseJsonObject } from '../net/content-coding.ts';
 import {
-  basic,
+  basicAuthorization,
   type Sender,
   type TransportRequest,
   type TransportResponse,
@@ -133,7 +133,7 @@ function getForm({ realm, service, scope, credential }: TokenRequest): Transport
   url.searchParams.append('scope', scope);
   const headers: Record<string, string> = { accept: 'application/json' };
   if (credential?.kind === 'password') {
-    headers['authorization'] = basic(credential.username, credential.password);
+    headers['authorization'] = basicAuthorization(credential.username, credential.password);
   }
   return { method: 'GET', url, headers };
 }

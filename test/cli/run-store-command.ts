@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { runCommand } from '../../src/cli/program.ts';
-import type { StoreParts } from '../../src/cli/command-context.ts';
+import type { StoreCommandParts } from '../../src/cli/command-context.ts';
 import { Listener, type SocketPath } from '../../src/http/listener.ts';
 import type { ListenConfig } from '../../src/config/config.ts';
 import { createFolder } from '../config/config-folder.ts';
@@ -37,7 +37,7 @@ export interface RunOptions {
   readonly columns?: number;
   /** What is printed goes to a terminal of so many columns. */
   readonly printColumns?: number | undefined;
-  readonly parts?: Partial<StoreParts>;
+  readonly parts?: Partial<StoreCommandParts>;
   readonly signals?: EventEmitter;
 }
 
@@ -90,7 +90,7 @@ export class PrivateAdmin {
     this.sync = sync;
   }
 
-  readonly start: StoreParts['startPrivateAdmin'] = async (config, path) => {
+  readonly start: StoreCommandParts['startPrivateAdmin'] = async (config, path) => {
     this.folder = dirname(path);
     const mode = (statSync(this.folder).mode & 0o777).toString(8);
     this.events.push(`opened ${config.store.path} in a folder of mode ${mode}`);

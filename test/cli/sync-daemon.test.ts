@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { createStoreContext, type StoreParts } from '../../src/cli/command-context.ts';
+import { createStoreContext, type StoreCommandParts } from '../../src/cli/command-context.ts';
 import { syncDaemon, type SyncDaemonParts } from '../../src/cli/sync-daemon.ts';
 import type { Listener } from '../../src/http/listener.ts';
 import { createLog } from '../../src/observe/log.ts';
@@ -55,7 +55,7 @@ type Line = Readonly<Record<string, unknown>>;
 interface Scene {
   readonly server: URL;
   readonly signals?: EventEmitter;
-  readonly pause: StoreParts['pause'];
+  readonly pause: StoreCommandParts['pause'];
   readonly openSchedule?: SyncDaemonParts['openSchedule'];
   readonly heard?: (line: Line) => void;
 }

@@ -1,11 +1,11 @@
 import { stripVTControlCharacters } from 'node:util';
 import test from 'ava';
-import { createLog, lookOf, type Look } from '../../src/observe/log.ts';
+import { createLog, logFormatOf, type LogFormat } from '../../src/observe/log.ts';
 
-/** What a log of this look writes. */
-function written(look: Look, write: (log: ReturnType<typeof createLog>) => void): string {
+/** What a log of this format writes. */
+function written(format: LogFormat, write: (log: ReturnType<typeof createLog>) => void): string {
   const lines: string[] = [];
-  write(createLog({ look, destination: { write: (text) => lines.push(text) } }));
+  write(createLog({ format, destination: { write: (text) => lines.push(text) } }));
   return lines.join('').replaceAll(/^\d\d:\d\d:\d\d/gm, 'TIME');
 }
 
@@ -26,12 +26,12 @@ const REQUEST = {
 };
 
 test('a terminal has lines for people, in colours unless it says otherwise, and all else JSON', (t) => {
-  t.is(lookOf({}, {}), 'json');
-  t.is(lookOf({ isTTY: false }, { NO_COLOR: '' }), 'json');
-  t.is(lookOf({ isTTY: true }, {}), 'colour');
-  t.is(lookOf({ isTTY: true }, { NO_COLOR: '' }), 'colour');
-  t.is(lookOf({ isTTY: true }, { NO_COLOR: '1' }), 'plain');
-  t.is(lookOf({ isTTY: true }, { TERM: 'dumb' }), 'plain');
+  t.is(logFormatOf({}, {}), 'json');
+  t.is(logFormatOf({ isTTY: false }, { NO_COLOR: '' }), 'json');
+  t.is(logFormatOf({ isTTY: true }, {}), 'colour');
+  t.is(logFormatOf({ isTTY: true }, { NO_COLOR: '' }), 'colour');
+  t.is(logFormatOf({ isTTY: true }, { NO_COLOR: '1' }), 'plain');
+  t.is(logFormatOf({ isTTY: true }, { TERM: 'dumb' }), 'plain');
 });
 
 test('JSON has the level as a word and the time by RFC 3339', (t) => {

@@ -4,8 +4,8 @@ import test, { type ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
 import { type Digest, digestOf, IntegrityError } from '../../src/oci/digest.ts';
 import { Ingest, type IngestPlace } from '../../src/store/files/ingest.ts';
-import { OpenFiles } from '../../src/store/files/open-files.ts';
-import { noStep } from '../../src/store/faults.ts';
+import { OpenFiles } from '../../src/store/files/stored-blob.ts';
+import { noCrashPoint } from '../../src/store/faults.ts';
 import { randomBytes } from '../helpers/image.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 
@@ -33,7 +33,7 @@ async function createWorld(
     openFiles,
     createFolder: async () => mkdir(join(folder, 'blobs', 'ab'), { recursive: true }),
     claim: { resize: () => undefined, end: () => undefined },
-    step: noStep,
+    step: noCrashPoint,
   };
   return { bytes, digest, place, openFiles, open: async () => Ingest.open(digest, place) };
 }

@@ -6,7 +6,7 @@ import type { SyncRule } from '../../src/config/sync-rule-schema.ts';
 import { startEngine, type Engine } from '../../src/engine.ts';
 import { Listener } from '../../src/http/listener.ts';
 import type { SyncReport } from '../../src/api/sync-api.ts';
-import type { Step } from '../../src/store/store.ts';
+import type { CrashPoint } from '../../src/store/store.ts';
 import type { Timing } from '../../src/net/timing.ts';
 import { SyncState } from '../../sync/state.ts';
 import { Sync } from '../../sync/sync.ts';
@@ -43,7 +43,7 @@ export interface SiteOptions extends Partial<Omit<SyncConfig, 'rules'>> {
   /** Of an earlier site of the same test. */
   readonly storePath?: string;
   readonly timer?: FakeTimer;
-  readonly step?: Step;
+  readonly step?: CrashPoint;
 }
 
 /** How often a run is looked at that waits for no time to pass. */

@@ -13,9 +13,9 @@ import {
   type DownloadState,
   type Growing,
   type OwnRequest,
+  GrowthSignal,
 } from './following-reader.ts';
-import { Growth } from './growth.ts';
-import type { Outcome, Outcomes } from './outcomes.ts';
+import type { DownloadOutcome, Outcomes } from './outcomes.ts';
 import { Passage } from './passage.ts';
 import { Transfer, type TransferSource } from './transfer.ts';
 
@@ -39,14 +39,14 @@ const PATIENCE_MS = 2_000;
  * client that leaves changes nothing here but how urgent it is. While it waits for its turn its
  * clients have their headers from a HEAD; what the store does not take is passed on to them.
  */
-export class Download implements Content, Growing, Outcome {
+export class Download implements Content, Growing, DownloadOutcome {
   readonly target: Target;
   readonly digest: Digest;
   readonly #parts: DownloadParts;
   readonly #transfer: Transfer;
   readonly #knownSize: number | undefined;
   readonly #started = Promise.withResolvers<boolean>();
-  readonly #growth = new Growth();
+  readonly #growth = new GrowthSignal();
   readonly #settled = Promise.withResolvers<void>();
   #deposit: Deposit | undefined;
   #ahead: DirectReader | undefined;

@@ -1,6 +1,6 @@
 import { chainLength } from '../../net/via.ts';
 import { MIN_BYTES_PER_SECOND, type Timing } from '../../net/timing.ts';
-import { Traces, type Place } from '../../observe/traces.ts';
+import { Traces, type TraceContext } from '../../observe/traces.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, isSameTarget, type Target } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
@@ -54,7 +54,7 @@ interface Entry {
   /** Of the request that began it. */
   readonly chainLength: number;
   /** In the trace of that request. */
-  place?: Place | undefined;
+  place?: TraceContext | undefined;
   /** Its upstream has said whether it has the blob. */
   isAnswered: boolean;
 }

@@ -223,3 +223,18 @@ export class FollowingReader implements Reader {
     this.#aheadReader = undefined;
   }
 }
+
+/** Wakes all that wait for the next byte or the next state. */
+export class GrowthSignal {
+  #next = Promise.withResolvers<void>();
+
+  /** To be taken before what is waited for is looked at, so that no change is missed. */
+  get next(): Promise<void> {
+    return this.#next.promise;
+  }
+
+  wake(): void {
+    this.#next.resolve();
+    this.#next = Promise.withResolvers();
+  }
+}

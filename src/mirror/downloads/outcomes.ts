@@ -16,7 +16,7 @@ export interface OutcomesParts {
 }
 
 /** Of a download. */
-export interface Outcome {
+export interface DownloadOutcome {
   readonly target: Target;
   readonly digest: Digest;
   readonly state: DownloadState;
@@ -24,7 +24,7 @@ export interface Outcome {
 }
 
 /** Of one that has ended. */
-interface Ended extends Outcome {
+interface Ended extends DownloadOutcome {
   readonly failure: unknown;
   /** It was passed on, and not to its end. */
   readonly isBroken: boolean;
@@ -45,7 +45,7 @@ export class Outcomes {
   }
 
   /** Of a blob that lately found no room. */
-  sizeOf(download: Pick<Outcome, 'target' | 'digest'>): number | undefined {
+  sizeOf(download: Pick<DownloadOutcome, 'target' | 'digest'>): number | undefined {
     return this.#sizes.get(keyOf(download));
   }
 
@@ -61,7 +61,7 @@ export class Outcomes {
     metrics.downloadSeconds.observe({ upstream }, seconds);
   }
 
-  report(outcome: Outcome, failure: unknown): void {
+  report(outcome: DownloadOutcome, failure: unknown): void {
     const { target, digest, state, size } = outcome;
     const { metrics, health, log } = this.#parts;
     const about = { target: formatTarget(target), digest };
@@ -93,6 +93,6 @@ function resultOf({
   return state === 'unstored' && !isBroken ? 'passed' : 'failed';
 }
 
-function keyOf({ target, digest }: Pick<Outcome, 'target' | 'digest'>): string {
+function keyOf({ target, digest }: Pick<DownloadOutcome, 'target' | 'digest'>): string {
   return `${formatTarget(target)} ${digest}`;
 }

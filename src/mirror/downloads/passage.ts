@@ -3,7 +3,7 @@ import { type Digester, IntegrityError } from '../../oci/digest.ts';
 import { TEXTS } from '../texts.ts';
 import type { SharedDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';
-import { Growth } from './growth.ts';
+import { GrowthSignal } from './following-reader.ts';
 import { DroppedError } from './turn.ts';
 import type { Transfer, TransferSource } from './transfer.ts';
 
@@ -58,9 +58,9 @@ export class Passage {
   #hasEnded = false;
   #state: 'passing' | 'verified' | 'failed' = 'passing';
   #failure: Error | undefined;
-  readonly #growth = new Growth();
+  readonly #growth = new GrowthSignal();
   /** For the pump, which may have something to do. */
-  readonly #change = new Growth();
+  readonly #change = new GrowthSignal();
 
   constructor(parts: PassageParts) {
     this.#parts = parts;

@@ -6,7 +6,7 @@ import { UpstreamError } from '../../oci/upstream-error.ts';
 export const MAX_RETRY_AFTER_MS = 60_000;
 
 /** Whether and when a transfer that failed is tried again. */
-export class Retries {
+export class TransferRetries {
   readonly #timing: Timing;
   readonly #signal: AbortSignal | undefined;
 

@@ -6,7 +6,7 @@ import type { BlobBody, BlobHead, Reading, Upstream } from '../../upstream/upstr
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { TEXTS } from '../texts.ts';
 import { RateFloor } from '../../net/deadline.ts';
-import { MAX_RETRY_AFTER_MS, Retries } from './retries.ts';
+import { MAX_RETRY_AFTER_MS, TransferRetries } from './retries.ts';
 import type { TransferQueue } from './transfer-queue.ts';
 import type { QueueDemand, Turn } from './turn.ts';
 
@@ -69,12 +69,12 @@ export class Transfer {
   /** Its connection was closed until somebody takes bytes again. */
   #isResting = false;
   readonly #rateFloor: RateFloor;
-  readonly #retries: Retries;
+  readonly #retries: TransferRetries;
 
   constructor(parts: TransferParts) {
     this.#parts = parts;
     this.#rateFloor = new RateFloor(parts.timing.stallMs);
-    this.#retries = new Retries(parts.timing, parts.demand.signal);
+    this.#retries = new TransferRetries(parts.timing, parts.demand.signal);
   }
 
   /** Bytes of the whole blob, once known. */

@@ -6,7 +6,7 @@ import type { Metrics } from '../../observe/metrics.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import type { Journal } from '../journal/journal.ts';
-import { NoRoomError, ReadOnlyError, type Step } from '../faults.ts';
+import { NoRoomError, ReadOnlyError, type CrashPoint } from '../faults.ts';
 import { AccessTimes } from './access-times.ts';
 import { Budget } from './budget.ts';
 import { sumOf } from './evictor.ts';
@@ -34,7 +34,7 @@ export interface CareParts {
   readonly log: Log;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  readonly step?: Step;
+  readonly step?: CrashPoint;
 }
 
 const FLUSH_MS = 10_000;

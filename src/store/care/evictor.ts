@@ -4,7 +4,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag } from '../../oci/reference.ts';
 import { nodeOf, unitOf, type Catalog, type Evicted, type Node } from '../catalog/catalog.ts';
 import type { BlobStore } from '../files/blob-store.ts';
-import { noStep, type Step } from '../faults.ts';
+import { noCrashPoint, type CrashPoint } from '../faults.ts';
 import { TEXTS } from '../texts.ts';
 import type { AccessTimes } from './access-times.ts';
 import { type Pins, PinSurvey } from './pins.ts';
@@ -48,7 +48,7 @@ export interface EvictorParts {
   readonly evicted: (image: EvictedImage, reason: Shortage) => void;
   /** Told that the disk does not remove a file: more evictions would empty the catalog and not the disk. */
   readonly stuck: () => void;
-  readonly step?: Step;
+  readonly step?: CrashPoint;
 }
 
 export interface EvictionOptions {
@@ -87,7 +87,7 @@ const BUSY = new Error('being read or written');
  */
 export class Evictor {
   readonly #parts: EvictorParts;
-  readonly #step: Step;
+  readonly #step: CrashPoint;
   readonly #survey: PinSurvey;
   /** What the last plan found and that is not evicted yet. */
   #planned: { due: Due[]; until: number; pins: number } = { due: [], until: 0, pins: -1 };
@@ -96,7 +96,7 @@ export class Evictor {
   constructor(parts: EvictorParts) {
     this.#parts = parts;
     this.#survey = new PinSurvey(parts);
-    this.#step = parts.step ?? noStep;
+    this.#step = parts.step ?? noCrashPoint;
   }
 
   /** What `evict` would do. */

@@ -1,14 +1,14 @@
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isOwnFolder, look, syncFolder } from '../own-file.ts';
-import { isDamage, noStep, type Step } from '../faults.ts';
+import { isDamage, noCrashPoint, type CrashPoint } from '../faults.ts';
 import { Tables } from './tables.ts';
 
 export interface SwapOptions {
   /** The folder that the catalog lies in. */
   readonly root: string;
   readonly durability: 'full' | 'rename';
-  readonly step: Step;
+  readonly step: CrashPoint;
   /** What becomes of the old catalog, or of what stood in its place; without it, it is removed. */
   readonly discard?: (path: string) => Promise<void>;
 }
@@ -38,7 +38,7 @@ export class CatalogSwap {
 
   /** Finishes or undoes what a crash left. */
   static async recover(root: string): Promise<void> {
-    const swap = new CatalogSwap({ root, durability: 'full', step: noStep }, undefined);
+    const swap = new CatalogSwap({ root, durability: 'full', step: noCrashPoint }, undefined);
     if (await look(swap.newPath)) {
       if (await isComplete(swap.newPath)) return swap.finish();
       await remove(swap.newPath);

@@ -21,10 +21,9 @@ import {
 import { Eviction } from './eviction.ts';
 import { HeldCount } from './held-count.ts';
 import { LevelReader } from './level-reader.ts';
-import { PullClock } from './pull-clock.ts';
+import { PullClock } from '../../time/clock.ts';
 import { RecordCache } from './record-cache.ts';
-import { TagLists } from './tag-lists.ts';
-import { TagMoves, type TagMove } from './tag-moves.ts';
+import { TagLists, TagMoves, type TagMove } from './tag-records.ts';
 import { below, Tables, type Batch } from './tables.ts';
 
 export interface LevelCatalogOptions {

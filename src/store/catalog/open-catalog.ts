@@ -4,8 +4,8 @@ import type { Log } from '../../observe/log.ts';
 import type { JournalEntry } from './catalog.ts';
 import { CatalogSwap, markOf } from './catalog-swap.ts';
 import { LevelCatalog, type LevelCatalogOptions } from './level-catalog.ts';
-import { rebuildCatalog } from './rebuild.ts';
-import { isDamage, isFull, type Step } from '../faults.ts';
+import { rebuildFromFiles } from './rebuild.ts';
+import { isDamage, isFull, type CrashPoint } from '../faults.ts';
 import { readOwn, writeOwn } from '../own-file.ts';
 import { Tables } from './tables.ts';
 
@@ -19,7 +19,7 @@ export interface OpenCatalogOptions extends LevelCatalogOptions {
   readonly root: string;
   readonly log: Log;
   readonly entries: () => AsyncIterable<JournalEntry>;
-  readonly step: Step;
+  readonly step: CrashPoint;
   /** Keeps a damaged catalog for whoever wants to know what happened to it; without it, it is removed. */
   readonly discard?: (path: string) => Promise<void>;
 }
@@ -62,7 +62,7 @@ async function openWhole({ unreadable, ...options }: OpenCatalogOptions): Promis
     log.error({ err }, 'the catalog is damaged and is made anew from the files');
   }
   const keep = !isEmpty && discard !== undefined && { discard };
-  const rebuilt = await rebuildCatalog({ ...rest, path, root, ...keep });
+  const rebuilt = await rebuildFromFiles({ ...rest, path, root, ...keep });
   log.info(rebuilt, 'the catalog was made anew');
   return LevelCatalog.open(catalogPath, opening);
 }

@@ -12,7 +12,7 @@ import {
 } from './catalog.ts';
 import { LevelCatalog } from './level-catalog.ts';
 import type { RebuildReport, Pin } from '../../api/store-api.ts';
-import { noStep, type Step } from '../faults.ts';
+import { noCrashPoint, type CrashPoint } from '../faults.ts';
 import type { Tag, Target } from '../../oci/reference.ts';
 import { below, tagOf, type Batch, type Tables } from './tables.ts';
 
@@ -24,7 +24,7 @@ export interface RebuildOptions {
   readonly durability: 'full' | 'rename';
   /** The journal's entries, read only while no other process has the store. */
   readonly entries: () => AsyncIterable<JournalEntry>;
-  readonly step?: Step;
+  readonly step?: CrashPoint;
   /** What becomes of the old catalog; without it, it is removed. */
   readonly discard?: (path: string) => Promise<void>;
 }
@@ -35,8 +35,8 @@ export interface RebuildOptions {
  * gives way when the new one is complete. Throws when another process has the store, or a newer
  * version wrote its catalog.
  */
-export async function rebuildCatalog(options: RebuildOptions): Promise<RebuildReport> {
-  const { path, root = path, step = noStep } = options;
+export async function rebuildFromFiles(options: RebuildOptions): Promise<RebuildReport> {
+  const { path, root = path, step = noCrashPoint } = options;
   await CatalogSwap.recover(root);
   await using swap = await CatalogSwap.begin({ ...options, root, step });
   const report = await fillCatalog(swap.newPath, { ...options, step });
@@ -49,7 +49,7 @@ export async function rebuildCatalog(options: RebuildOptions): Promise<RebuildRe
 
 async function fillCatalog(
   catalogPath: string,
-  { path, durability, entries, step }: RebuildOptions & { readonly step: Step },
+  { path, durability, entries, step }: RebuildOptions & { readonly step: CrashPoint },
 ): Promise<RebuildReport> {
   const store = new BlobStore({ path, durability });
   // Writes are not synced: a crash discards an incomplete catalog.

@@ -7,9 +7,8 @@ import { type Digest, IntegrityError } from '../../oci/digest.ts';
 import { AsideFiles } from './aside-files.ts';
 import { asideName, Folders, isMissing } from './folders.ts';
 import { Ingest } from './ingest.ts';
-import { OpenFiles } from './open-files.ts';
-import { noStep, ReadOnlyError, type Step } from '../faults.ts';
-import { StoredBlob, type StoredBlobParts } from './stored-blob.ts';
+import { noCrashPoint, ReadOnlyError, type CrashPoint } from '../faults.ts';
+import { StoredBlob, type StoredBlobParts, OpenFiles } from './stored-blob.ts';
 
 export type { Aside } from './folders.ts';
 export type { Ingest } from './ingest.ts';
@@ -18,7 +17,7 @@ export { StoredBlob } from './stored-blob.ts';
 export interface BlobStoreConfig {
   readonly path: string;
   readonly durability: 'full' | 'rename';
-  readonly step?: Step;
+  readonly step?: CrashPoint;
 }
 
 /** Told of what reading all of a file that was not trusted has shown. */
@@ -51,7 +50,7 @@ export class BlobStore {
   isReadOnly = false;
   readonly #path: string;
   readonly #durability: 'full' | 'rename';
-  readonly #step: Step;
+  readonly #step: CrashPoint;
   /** One quarantine at a time: what a second one means to move may have been replaced. */
   readonly #queue = new PQueue({ concurrency: 1 });
   readonly #examinations = new Examinations();
@@ -87,7 +86,7 @@ export class BlobStore {
     this.aside = new AsideFiles(this.folders);
     this.#path = config.path;
     this.#durability = config.durability;
-    this.#step = config.step ?? noStep;
+    this.#step = config.step ?? noCrashPoint;
   }
 
   /** Why it is not here any more, of the last 10,000 since the start. */

@@ -2,9 +2,9 @@ import { rename, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Digest, Digester, IntegrityError, splitDigest } from '../../oci/digest.ts';
 import type { Claim } from './aside-files.ts';
-import type { OpenFiles } from './open-files.ts';
+import type { OpenFiles } from './stored-blob.ts';
 import { ForeignFileError, openOwn, syncFolder } from '../own-file.ts';
-import type { Step } from '../faults.ts';
+import type { CrashPoint } from '../faults.ts';
 import { TEXTS } from '../texts.ts';
 
 /*
@@ -28,7 +28,7 @@ export interface IngestPlace {
   readonly claim: Claim;
   readonly durability: 'full' | 'rename';
   readonly openFiles: OpenFiles;
-  readonly step: Step;
+  readonly step: CrashPoint;
 }
 
 const READ_BACK_BYTES = 1024 * 1024;

@@ -5,12 +5,12 @@ import { formatLine, parseLine, readLines } from './journal-lines.ts';
 import { formatTarget } from '../../oci/reference.ts';
 import { tagEntry, type Catalog, type JournalEntry } from '../catalog/catalog.ts';
 import { look, openOwn, syncFolder } from '../own-file.ts';
-import { noStep, type Step } from '../faults.ts';
+import { noCrashPoint, type CrashPoint } from '../faults.ts';
 
 export interface JournalOptions {
   /** What was written outlives a power loss, as the catalog's facts do. */
   readonly isSynced?: boolean;
-  readonly step?: Step;
+  readonly step?: CrashPoint;
   /** How much waits in memory while the disk refuses; beyond it the journal has a gap. */
   readonly maxPendingBytes?: number;
 }
@@ -28,7 +28,7 @@ const MIN_COMPACTED_BYTES = 1024 * 1024;
 export class Journal {
   readonly #path: string;
   readonly #isSynced: boolean;
-  readonly #step: Step;
+  readonly #step: CrashPoint;
   readonly #maxPendingBytes: number;
   /** Writes and the end of a compaction, one at a time. */
   readonly #writes = new PQueue({ concurrency: 1 });
@@ -64,7 +64,7 @@ export class Journal {
     this.#handle = file.handle;
     this.#size = file.size;
     this.#isSynced = options.isSynced ?? false;
-    this.#step = options.step ?? noStep;
+    this.#step = options.step ?? noCrashPoint;
     this.#maxPendingBytes = options.maxPendingBytes ?? MAX_PENDING_BYTES;
   }
 

@@ -275,7 +275,7 @@ class Checkup {
   }
 
   #add(check: CheckName, result: CheckResult): void {
-    const detail = this.#secrets.strikeOwn(result.detail);
+    const detail = this.#secrets.redactOwn(result.detail);
     this.#findings.push({ check, ...result, detail });
   }
 }

@@ -2,14 +2,14 @@ import type { Clock } from '../../time/clock.ts';
 import type { CredentialsConfig, UpstreamConfig } from '../../config/config.ts';
 import { HostList } from '../../config/host-list.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
-import { Authenticator, type Proof } from '../authenticator.ts';
+import { Authenticator, type ChallengeAnswer } from '../authenticator.ts';
 import type { Challenge } from '../challenge.ts';
 import type { CredentialSource } from '../credentials/credential.ts';
 import { openCredentials } from '../credentials/open-credentials.ts';
 import type { Log } from '../../observe/log.ts';
 import type { Timing } from '../../net/timing.ts';
 import type { Sender } from '../../net/transport.ts';
-import { Greeting } from '../greeting.ts';
+import { ChallengeProbe } from '../challenge-probe.ts';
 import {
   failed,
   configKey,
@@ -78,7 +78,7 @@ async function answerChallenge(
     upstream: config.name,
     realms: HostList.of(config, 'realms'),
     credentials: source,
-    greeting: new Greeting(parts),
+    challengeProbe: new ChallengeProbe(parts),
   });
   const proof = await authenticator.answer(challenge, scope);
   const label = source?.label ?? 'anonymous';
@@ -89,7 +89,7 @@ async function answerChallenge(
 
 /** A password or bearer token that no token service exchanges is tried at the registry. */
 async function showProof(
-  { authorization }: Proof,
+  { authorization }: ChallengeAnswer,
   label: string,
   parts: CredentialCheckParts,
 ): Promise<CheckResult> {

@@ -74,7 +74,7 @@ export class IssuedCredential implements CredentialSource {
           return issued;
         } catch (error) {
           if (error instanceof UpstreamError) throw error;
-          const reason = TEXTS.noCredential({ label, reason: secrets.strike(firstLine(error)) });
+          const reason = TEXTS.noCredential({ label, reason: secrets.redact(firstLine(error)) });
           throw new UpstreamError(upstream, 'unauthorized', reason, { cause: error });
         }
       },

@@ -134,7 +134,7 @@ function tellers(
 ): Pick<HeldFilesParts<unknown>, 'failed' | 'renewed'> {
   return {
     failed: (reason) =>
-      log.warn({ upstream, account, file, reason: secrets.strike(reason) }, TEXTS.secretKept),
+      log.warn({ upstream, account, file, reason: secrets.redact(reason) }, TEXTS.secretKept),
     renewed: () => log.info({ upstream, account, file }, TEXTS.secretRenewed),
   };
 }

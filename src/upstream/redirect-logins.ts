@@ -2,9 +2,9 @@ import { LRUCache } from 'lru-cache';
 import type { TransportResponse } from '../net/transport.ts';
 import { Authenticator, type AuthenticatorParts } from './authenticator.ts';
 import { chooseChallenge, parseChallenges } from './challenge.ts';
-import { Greeting } from './greeting.ts';
+import { ChallengeProbe } from './challenge-probe.ts';
 
-type ElsewhereParts = Omit<AuthenticatorParts, 'registry' | 'credentials' | 'greeting'>;
+type RedirectLoginsParts = Omit<AuthenticatorParts, 'registry' | 'credentials' | 'challengeProbe'>;
 
 /** A gateway to more registries than these has the last ones' tokens. */
 const MAX_REGISTRIES = 8;
@@ -14,11 +14,11 @@ const CONTENT = /\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\/[^/]+$/;
  * The logins at other registries that the upstream, a gateway, redirects requests to. Each is asked as
  * anybody may, by its own challenge and with a token of its own; no credential of the upstream goes there.
  */
-export class Elsewhere {
-  readonly #parts: ElsewhereParts;
+export class RedirectLogins {
+  readonly #parts: RedirectLoginsParts;
   readonly #registries = new LRUCache<string, Authenticator>({ max: MAX_REGISTRIES });
 
-  constructor(parts: ElsewhereParts) {
+  constructor(parts: RedirectLoginsParts) {
     this.#parts = parts;
   }
 
@@ -50,7 +50,10 @@ export class Elsewhere {
     const known = this.#registries.get(origin);
     if (known) return known;
     const parts = { ...this.#parts, registry: new URL('/v2/', origin) };
-    const authenticator = new Authenticator({ ...parts, greeting: new Greeting(parts) });
+    const authenticator = new Authenticator({
+      ...parts,
+      challengeProbe: new ChallengeProbe(parts),
+    });
     this.#registries.set(origin, authenticator);
     return authenticator;
   }

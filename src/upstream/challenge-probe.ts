@@ -4,7 +4,7 @@ import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Clock } from '../time/clock.ts';
 import { chooseChallenge, parseChallenges, type Challenge } from './challenge.ts';
 
-export interface GreetingParts {
+export interface ChallengeProbeParts {
   /** The registry's `/v2/`. */
   readonly registry: URL;
   readonly sender: Sender;
@@ -22,15 +22,15 @@ const RETRY_MS = 10_000;
  * private by 404, which asks for nothing. It is asked once for all accounts, and a challenge is
  * remembered for good; no client chooses the question, and none waits for it longer than for a probe.
  */
-export class Greeting {
-  readonly #parts: GreetingParts;
+export class ChallengeProbe {
+  readonly #parts: ChallengeProbeParts;
   #challenge: Challenge | undefined;
   #asking: Promise<void> | undefined;
   /** Of the steady clock. */
   #nextAt = -Infinity;
   #isTold = false;
 
-  constructor(parts: GreetingParts) {
+  constructor(parts: ChallengeProbeParts) {
     this.#parts = parts;
   }
 
