@@ -72,7 +72,7 @@ function resolveImages(config: Config, images: readonly string[]): Map<string, C
 function defaultImages(addressing: Addressing): CheckedImage[] {
   try {
     const { repository, reference } = resolveImage(addressing, HUB_IMAGE);
-    return [{ repository, reference }];
+    return [{ repository, reference, isDefault: true }];
   } catch (error) {
     // The site does not allow it.
     if (error instanceof RegistryError) return [];

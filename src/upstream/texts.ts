@@ -280,5 +280,7 @@ export const TEXTS = {
     `give the account in ${key} the right to pull ${repository}, and check the name`,
   setIfPrivate: ({ key, repository }: { key: string; repository: string }) =>
     `check the name, and set ${key} if ${repository} is private`,
+  storageElsewhere:
+    'the registry keeps its blobs at that host; without it in the list nothing of them is pulled',
   portalForRegistry: 'a portal or proxy on the way may answer in place of the registry',
 } as const;

@@ -25,7 +25,9 @@ async function startRegistry(
   options: FakeRegistryOptions = {},
 ): Promise<FakeRegistry> {
   const registry = await FakeRegistry.start(t, options);
-  registry.addImage('library/app', 'latest', buildImage({ seed: 'app', layers: [100] }));
+  registry.addImage('library/app', 'latest', buildImage({ seed: 'app', layers: [100] }), {
+    name: 'app',
+  });
   return registry;
 }
 
@@ -63,6 +65,14 @@ ${CLOCK}  skipped  image       not reached
 const RENEW =
   'correct or renew upstreams.reg.example.credentials; check that the account is not locked and may pull library/app';
 
+/** What it takes to show that an image can be pulled. */
+const ASKED = [
+  'GET /v2/',
+  'HEAD /v2/library/app/manifests/latest',
+  'GET /v2/library/app/manifests/<app>',
+  'GET /v2/library/app/blobs/<app.config> bytes=0-0',
+];
+
 /** How the summary counts. */
 function total(ok: number, warning: number, failed: number, skipped: number): string {
   return `\n1 upstream: ${ok} ok, ${warning} warning, ${failed} failed, ${skipped} skipped\n`;
@@ -75,7 +85,22 @@ test('an open registry is well', async (t) => {
     stdout: `${HTTP_HEAD}${OPEN}${total(7, 0, 0, 1)}`,
     stderr: '',
   });
-  t.deepEqual(registry.conversation(), ['GET /v2/', 'HEAD /v2/library/app/manifests/latest']);
+  t.deepEqual(registry.conversation(), ASKED);
+});
+
+test('storage that the mirror may not dial is told with the key that allows it', async (t) => {
+  const registry = await startRegistry(t);
+  const location = 'http://169.254.10.10/blob?X-Signature=hunter2';
+  registry.status(/\/blobs\//, 307, { headers: { Location: location } });
+  const { code, stdout } = await runDoctor(t, { yaml: site(registry.url), args: [IMAGE] });
+  t.is(code, 1);
+  t.true(
+    stdout.includes(
+      '  failed   image       reg.example/library/app:latest: a redirect to the internal address 169.254.10.10; if that is meant, list it in upstreams.reg.example.storage -> ',
+    ),
+    stdout,
+  );
+  t.false(stdout.includes('hunter2'));
 });
 
 test('--json is one document', async (t) => {
@@ -156,7 +181,7 @@ test('images are looked for at their upstreams, which come in the order of the f
       '2 upstreams: 14 ok, 0 warning, 1 failed, 2 skipped',
     ],
   );
-  t.deepEqual(hub.conversation(), ['GET /v2/', 'HEAD /v2/library/app/manifests/latest']);
+  t.deepEqual(hub.conversation(), ASKED);
 });
 
 test('without images Docker Hub is asked for alpine, and others get a hint', async (t) => {
@@ -183,7 +208,7 @@ test('a credential is taken by the token service, and the quota is told', async 
   t.deepEqual(await runDoctor(t, { yaml: site(registry.url, LOGIN), env: ENV, args: [IMAGE] }), {
     code: 0,
     stdout: `${HTTP_HEAD}${BEARER}  ok       credential  robot: accepted by the token service 127.0.0.1:PORT
-  ok       quota       robot: 76 of 100 left in 6 h
+  ok       quota       robot: 75 of 100 left in 6 h
 ${CLOCK}${THERE}${total(7, 0, 0, 1)}`,
     stderr: '',
   });

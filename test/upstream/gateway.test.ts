@@ -7,6 +7,7 @@ import { buildArtifact, buildImage, type Image } from '../helpers/image.ts';
 import { startMirror } from '../helpers/mirror.ts';
 import { REPOSITORY, UPSTREAM, refusalOf, startScene } from '../helpers/scene.ts';
 import { serve } from '../helpers/serve.ts';
+import { runDoctor } from '../cli/run-doctor.ts';
 import { rule } from '../sync/rules.ts';
 import { Site } from '../sync/site.ts';
 
@@ -181,4 +182,21 @@ test('an image behind a gateway is synced with its referrers, and served and lis
   const answer = await get(`${app}/referrers/${image.manifest.digest}`);
   const { manifests } = JSON.parse(String(answer.body)) as { manifests: { digest: string }[] };
   t.deepEqual(manifests.map(({ digest }) => digest).toSorted(), digestsOf(referrers));
+});
+
+test('doctor says that a gateway redirects, and that its image can be pulled', async (t) => {
+  const { back, gateway } = await startBack(t, 'site/');
+  const yaml = `defaultUpstream: ${UPSTREAM}\nupstreams: { ${UPSTREAM}: { url: '${gateway.url}' } }`;
+  const { code, stdout } = await runDoctor(t, { yaml, args: [`${UPSTREAM}/${REPOSITORY}:latest`] });
+  t.is(code, 0, stdout);
+  t.regex(stdout, /^ {2}warning {2}registry +\/v2\/ is answered with a redirect to http:/m);
+  t.regex(stdout, /^ {2}ok {7}image +hub\.example\/library\/app:latest is there, DIGEST$/m);
+  const at = `/v2/site/${REPOSITORY}`;
+  t.deepEqual(back.conversation(), [
+    `HEAD ${at}/manifests/latest`,
+    `GET token repository:site/${REPOSITORY}:pull`,
+    `HEAD ${at}/manifests/latest`,
+    `GET ${at}/manifests/<app>`,
+    `GET ${at}/blobs/<app.config> bytes=0-0`,
+  ]);
 });

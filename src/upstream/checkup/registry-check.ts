@@ -17,9 +17,11 @@ import {
   causeOf,
 } from './check-result.ts';
 import { TEXTS } from '../texts.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { isManifestType } from '../../oci/media-types.ts';
 import type { Reference, Repository } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
-import { PRIORITY } from '../demand.ts';
+import { PRIORITY, type Demand } from '../demand.ts';
 import type { Upstream } from '../upstream.ts';
 
 const WARN_SECONDS = 60;
@@ -166,6 +168,8 @@ function sayWindow(seconds: number): string {
 export interface CheckedImage {
   readonly repository: Repository;
   readonly reference: Reference;
+  /** Nobody named it: nothing that may count as a pull is asked for. */
+  readonly isDefault?: boolean;
 }
 
 interface ImageCheckParts {
@@ -176,27 +180,46 @@ interface ImageCheckParts {
   readonly signal: AbortSignal;
 }
 
-/** A HEAD of the image's manifest, which costs no quota; a GET where the registry has no HEAD. */
+/**
+ * A HEAD of the image's manifest, which costs no quota; a GET where the registry has no HEAD. Of an image that
+ * was named also its manifest, that of its first platform, and one byte of a blob, which may be in a
+ * storage that the mirror is not to dial.
+ */
 export async function checkImage(
-  { repository, reference }: CheckedImage,
+  { repository, reference, isDefault = false }: CheckedImage,
   { config, upstream, label, signal }: ImageCheckParts,
 ): Promise<CheckResult> {
+  const demand = { priority: PRIORITY.interactive, signal };
   const separator = reference.includes(':') ? '@' : ':';
   const who = config.credentials.length > 1 ? TEXTS.asAccount({ label }) : '';
   const image = `${config.name}/${repository}${separator}${reference}${who}`;
   try {
-    const head = await upstream.headManifest(repository, reference, {
-      priority: PRIORITY.interactive,
-      signal,
-    });
+    const head = await upstream.headManifest(repository, reference, demand);
     if (!head) {
       return failed(TEXTS.imageMissing({ image }), TEXTS.checkImageName);
     }
+    if (!isDefault) await reachBlob(upstream, { repository, digest: head.digest }, demand);
     return passed(TEXTS.imageThere({ image, digest: `, ${head.digest}` }));
   } catch (error) {
     if (!(error instanceof UpstreamError)) throw error;
     return explain(error, { image, repository, config });
   }
+}
+
+async function reachBlob(
+  upstream: Upstream,
+  { repository, digest }: { repository: Repository; digest: Digest },
+  demand: Demand,
+): Promise<void> {
+  const body = await upstream.getManifest(repository, digest, demand);
+  body?.release?.();
+  const [first] = body?.manifest.successors ?? [];
+  if (!first) return;
+  if (isManifestType(first.mediaType)) {
+    return reachBlob(upstream, { repository, digest: first.digest }, demand);
+  }
+  const blob = await upstream.getBlob(repository, first.digest, { demand, start: 0, end: 1 });
+  blob?.discard();
 }
 
 function explain(
@@ -215,7 +238,9 @@ function explain(
       return warning(detail, TEXTS.waitOrSetAccount({ key }));
     case 'refused':
     case 'bad-response':
-      return failed(detail, TEXTS.portalForRegistry);
+      return detail.includes(configKey(config, 'storage'))
+        ? failed(detail, TEXTS.storageElsewhere)
+        : failed(detail, TEXTS.portalForRegistry);
     case 'offline':
     case 'unreachable':
     case 'timeout':
