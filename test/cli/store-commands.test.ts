@@ -35,6 +35,15 @@ async function startAdmin(t: ExecutionContext, store: FakeStoreApi): Promise<str
   return new URL(listener.url).host;
 }
 
+const COLLECTION_TABLES = [
+  'IMAGE            TAGS    DIGEST               SIZE      PULLED       WHY',
+  'ghcr.io/org/app  v1, v2  sha256:fedcba987654  1.00 GiB  40 days ago  pulled longest ago',
+  '',
+  'older, and kept:',
+  'IMAGE                    TAGS  DIGEST               WHY',
+  'docker.io/library/nginx  1.27  sha256:0123456789ab  pinned by hand',
+];
+
 const documentOf = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
 const lines = (...texts: string[]): string => `${texts.join('\n')}\n`;
 
@@ -99,12 +108,7 @@ const ROWS: readonly Row[] = [
     text: lines(
       'would go: 1 image, 7 blobs, 1.00 GiB, less than the 2.00 GiB wanted',
       '',
-      'IMAGE            TAGS    DIGEST               SIZE      PULLED       WHY',
-      'ghcr.io/org/app  v1, v2  sha256:fedcba987654  1.00 GiB  40 days ago  pulled longest ago',
-      '',
-      'older, and kept:',
-      'IMAGE                    TAGS  DIGEST               WHY',
-      'docker.io/library/nginx  1.27  sha256:0123456789ab  pinned by hand',
+      ...COLLECTION_TABLES,
     ),
     json: COLLECTION,
   },
@@ -114,12 +118,7 @@ const ROWS: readonly Row[] = [
     text: lines(
       'gone: 1 image, 7 blobs, 1.00 GiB, less than the 2.00 GiB wanted',
       '',
-      'IMAGE            TAGS    DIGEST               SIZE      PULLED       WHY',
-      'ghcr.io/org/app  v1, v2  sha256:fedcba987654  1.00 GiB  40 days ago  pulled longest ago',
-      '',
-      'older, and kept:',
-      'IMAGE                    TAGS  DIGEST               WHY',
-      'docker.io/library/nginx  1.27  sha256:0123456789ab  pinned by hand',
+      ...COLLECTION_TABLES,
     ),
     json: COLLECTION,
   },

@@ -122,6 +122,16 @@ export function refusalOf({ status, headers, body }: ClientAnswer): Record<strin
   };
 }
 
+/** The refusal of a pull whose redirect was not followed. */
+export function redirectRefusal(reason: string): Record<string, unknown> {
+  return {
+    status: 502,
+    code: 'UNAVAILABLE',
+    message: `${UPSTREAM}: ${reason}`,
+    detail: { upstream: UPSTREAM, fault: 'bad-response', upstreamStatus: 307 },
+  };
+}
+
 /** The `Warning` of a stale answer with this cause. */
 export function staleWarning(cause: string): string {
   return `299 - "served from the mirror's copy: ${cause.replaceAll('"', String.raw`\"`)}"`;
