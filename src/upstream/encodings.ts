@@ -29,6 +29,10 @@ const FREE_BYTES = 16 * 1024 * 1024;
  * upload over bytes that are the blob's own. A length that is the descriptor's tells. Without a length one
  * byte is asked for by range, whose answer says how many there are. What is guessed even so the digest
  * decides, and its word is remembered by host.
+ *
+ * Storage that sends no length and knows no ranges has one client without room cut short by a wrong guess,
+ * once a host: a layer that is gzip and a layer that was gzipped begin alike, the two hashes that would
+ * tell them apart are known at the last byte, and without room nothing can be held back till then.
  */
 export class Encodings {
   /** Whether the header is true. */
