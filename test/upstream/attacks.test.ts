@@ -510,7 +510,9 @@ const LINKS: [claim: string, link: string, asked: string[]][] = [
 
 for (const [claim, link, asked] of LINKS) {
   test(`a link ${claim} leads nowhere else than to the registry's own /v2/`, async (t) => {
-    t.deepEqual(await followed(t, `${link}; rel="next"`), asked);
+    // The registry has no such page, and a list without its later pages is none.
+    const status = asked.length > 0 ? 502 : 200;
+    t.deepEqual(await followed(t, `${link}; rel="next"`, status), asked);
   });
 }
 
