@@ -1,7 +1,8 @@
+import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { attachedSubject } from '../oci/cosign.ts';
 import type { Digest } from '../oci/digest.ts';
-import { type Tag, type Target, itemKey } from '../oci/reference.ts';
+import { formatTarget, itemKey, type Tag, type Target } from '../oci/reference.ts';
 import type { Health, Pins } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -27,6 +28,7 @@ export interface GoneTagsParts {
   readonly pins: Pins;
   readonly health: Health;
   readonly metrics: Metrics;
+  readonly log: Log;
   readonly selection: Selection;
 }
 
@@ -66,10 +68,11 @@ export class GoneTags {
   }
 
   async add(target: Target, tag: Tag, goneAt: number): Promise<void> {
-    const { catalog, health, metrics } = this.#parts;
+    const { catalog, health, log, metrics } = this.#parts;
     const record = await catalog.findTag(target, tag);
     if (record?.goneAt !== undefined || !record) return;
     metrics.tagsGone.inc({ upstream: target.upstream });
+    log.info({ target: formatTarget(target), tag, digest: record.digest }, 'tag gone');
     await health.recorded(catalog.recordTag(target, tag, { ...record, goneAt }));
   }
 }
@@ -88,6 +91,11 @@ export class Absences {
   constructor({ upstreams, clock }: { upstreams: Upstreams; clock: Clock }) {
     this.#upstreams = upstreams;
     this.#told = new ExpiringMap({ max: MAX_ABSENCES, clock });
+  }
+
+  /** Of an absence in the upstream's words: nothing. Throws any other error. */
+  static require(this: void, error: unknown): undefined {
+    if (!(error instanceof UpstreamError && error.isAbsence)) throw error;
   }
 
   has(target: Target, item: string): boolean {

@@ -95,7 +95,15 @@ export class Mirror {
     const listings = new Listings(asked);
     const heldManifests = new HeldManifests(parts);
     const manifests = new Manifests({ ...asked, heldManifests, possession, announced });
-    const tags = new Tags({ ...asked, metrics, manifests, announced, listings, heldManifests });
+    const tags = new Tags({
+      ...asked,
+      metrics,
+      log,
+      manifests,
+      announced,
+      listings,
+      heldManifests,
+    });
     const engine = { upstreams, catalog, downloads, manifests, tags, listings, gone, clock };
     this.downloads = downloads;
     this.listings = listings;

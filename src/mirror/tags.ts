@@ -1,10 +1,11 @@
+import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { digestOf, type Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { formatReferrersIndex } from '../oci/descriptor.ts';
 import { fallbackSubject } from '../oci/cosign.ts';
-import type { Tag, Target } from '../oci/reference.ts';
+import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Health } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
@@ -34,6 +35,7 @@ export interface TagsParts {
   readonly health: Health;
   readonly metrics: Metrics;
   readonly clock: Clock;
+  readonly log: Log;
 }
 
 /**
@@ -171,7 +173,7 @@ export class Tags {
     const asking = this.#ask(target, tag, { detail, demand });
     const asked = record ? asking : asking.catch(async (error) => this.#absent(target, tag, error));
     const found = kept
-      ? asked.catch(asAbsence).then((answer) => (answer?.value ? answer : kept))
+      ? asked.catch(Absences.require).then((answer) => (answer?.value ? answer : kept))
       : asked;
     // Nothing may stand in: the answer is worth any wait.
     if (!isGone && !(copy && policy.mayServeStale(age?.atLeast))) return found;
@@ -326,12 +328,15 @@ export class Tags {
 
   /** Whether the tag meant another manifest before. */
   async #record(target: Target, tag: Tag, digest: Digest, saidAt: Instant): Promise<boolean> {
-    const { announced, catalog, health, metrics } = this.#parts;
+    const { announced, catalog, health, log, metrics } = this.#parts;
     announced.delete(target, tag);
     this.#ages.heard(target, tag, saidAt);
     const before = await catalog.findTag(target, tag);
     const isMoved = before !== undefined && before.digest !== digest;
-    if (isMoved) metrics.tagsMoved.inc({ upstream: target.upstream });
+    if (isMoved) {
+      metrics.tagsMoved.inc({ upstream: target.upstream });
+      log.info({ target: formatTarget(target), tag, from: before.digest, to: digest }, 'tag moved');
+    }
     await health.recorded(catalog.recordTag(target, tag, { digest, checkedAt: saidAt.wall }));
     return isMoved;
   }
@@ -339,9 +344,4 @@ export class Tags {
   #age(target: Target, tag: Tag, { wall }: Instant): number | undefined {
     return this.#ages.of(target, tag, wall).atMost;
   }
-}
-
-/** What says in words of its own that there is no such tag; anything else is thrown again. */
-function asAbsence(error: unknown): undefined {
-  if (!(error instanceof UpstreamError && error.isAbsence)) throw error;
 }

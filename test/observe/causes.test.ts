@@ -61,6 +61,10 @@ test('a miss says why: cold, evicted, damaged, moved, absent', async (t) => {
   const now = await scrape(mirror);
   t.is(now.sum('tags_moved_total'), 1);
   t.is(now.sum('tags_gone_total'), 1);
+  const told = mirror.log.filter(({ msg }) => msg === 'tag moved' || msg === 'tag gone');
+  const held = { target: 'hub.example/library/app', tag: 'latest' };
+  t.like(told[0], { ...held, from: image.manifest.digest, to: next.manifest.digest });
+  t.like(told[1], { ...held, digest: next.manifest.digest, msg: 'tag gone' });
 });
 
 test('transfers are counted as they ended, and those that wait for their turn', async (t) => {
