@@ -17,16 +17,21 @@ export const OVERVIEW: Page = {
         {
           title: 'Mirrors',
           description:
-            'Whether each mirror says that it serves (/readyz). `entrepot status` on its machine says why it does not.',
+            'Whether each mirror says that it serves (/readyz); away: Prometheus cannot reach it. `entrepot status` on its machine says why it does not.',
           shape: 'value',
           unit: 'none',
           empty: 'No mirror is scraped',
-          words: { 0: 'not ready', 1: 'ready' },
+          words: { '-1': 'away', 0: 'not ready', 1: 'ready' },
           colours: [
             [null, 'red'],
             [1, 'green'],
           ],
-          queries: [{ expr: `entrepot_ready${HERE}`, legend: '{{instance}}' }],
+          queries: [
+            {
+              expr: `max by (instance) (entrepot_ready${HERE} or on (instance) (up{job="entrepot",instance=~"$instance"} == 0) - 1)`,
+              legend: '{{instance}}',
+            },
+          ],
         },
         {
           title: 'Upstreams',
@@ -76,6 +81,7 @@ export const OVERVIEW: Page = {
           shape: 'value',
           unit: 'percentunit',
           empty: 'Nothing was asked for',
+          max: 1,
           colours: [
             [null, 'red'],
             [0.5, 'orange'],
@@ -95,6 +101,7 @@ export const OVERVIEW: Page = {
           shape: 'value',
           unit: 'percentunit',
           empty: 'Nothing was sent',
+          max: 1,
           colours: [
             [null, 'red'],
             [0.5, 'orange'],
@@ -130,7 +137,7 @@ export const OVERVIEW: Page = {
           empty: 'No upstream is docker.io',
           queries: [
             {
-              expr: `sum(increase(entrepot_cache_requests_total{upstream="docker.io",kind="manifest",method="GET",result!="negative",instance=~"$instance"}[$__range])) - sum(increase(entrepot_upstream_requests_total{upstream="docker.io",kind="manifest",method="GET",code="200",instance=~"$instance"}[$__range]))`,
+              expr: `round(sum(increase(entrepot_cache_requests_total{upstream="docker.io",kind="manifest",method="GET",result!="negative",instance=~"$instance"}[$__range])) - sum(increase(entrepot_upstream_requests_total{upstream="docker.io",kind="manifest",method="GET",code="200",instance=~"$instance"}[$__range])))`,
               legend: 'pulls',
             },
           ],
@@ -164,7 +171,7 @@ export const OVERVIEW: Page = {
               legend: 'to clients',
             },
             {
-              expr: `sum by (purpose) (rate(entrepot_upstream_bytes_total${HERE}[$__rate_interval]))`,
+              expr: `sum by (purpose) (rate(entrepot_upstream_bytes_total${HERE}[$__rate_interval])) > 0`,
               legend: 'from upstreams for {{purpose}}',
             },
           ],
@@ -268,11 +275,11 @@ export const OVERVIEW: Page = {
           min: 0,
           queries: [
             {
-              expr: `histogram_quantile(0.5, sum by (upstream, le) (rate(entrepot_upstream_request_duration_seconds_bucket${HERE}[$__rate_interval])))`,
+              expr: `histogram_quantile(0.5, sum by (upstream, le) (rate(entrepot_upstream_request_duration_seconds_bucket${HERE}[$__rate_interval]))) >= 0`,
               legend: '{{upstream}} half',
             },
             {
-              expr: `histogram_quantile(0.99, sum by (upstream, le) (rate(entrepot_upstream_request_duration_seconds_bucket${HERE}[$__rate_interval])))`,
+              expr: `histogram_quantile(0.99, sum by (upstream, le) (rate(entrepot_upstream_request_duration_seconds_bucket${HERE}[$__rate_interval]))) >= 0`,
               legend: '{{upstream}} 99 %',
             },
           ],
@@ -305,7 +312,7 @@ export const OVERVIEW: Page = {
               legend: '{{upstream}} refused accounts',
             },
             {
-              expr: `sum by (upstream) (increase(entrepot_upstream_token_requests_total{result="failed",instance=~"$instance"}[1h])) > 0`,
+              expr: `round(sum by (upstream) (increase(entrepot_upstream_token_requests_total{result="failed",instance=~"$instance"}[1h]))) > 0`,
               legend: '{{upstream}} failed tokens',
             },
           ],
@@ -357,9 +364,9 @@ export const OVERVIEW: Page = {
           ],
         },
         {
-          title: 'Days until the disk is full',
+          title: 'Time until the disk is full',
           description:
-            'Until only `store.minFreeBytes` are free, at the rate of the last six hours. Nothing is shown while the disk does not fill; from then on the mirror makes room.',
+            'Until only `store.minFreeBytes` are free, at the rate of the last six hours. From then on the mirror makes room. A disk that does not fill, or is full, is not shown.',
           shape: 'bars',
           unit: 's',
           empty: 'The disk does not fill',
@@ -370,7 +377,7 @@ export const OVERVIEW: Page = {
           ],
           queries: [
             {
-              expr: `(entrepot_store_free_bytes${HERE} - entrepot_store_min_free_bytes${HERE}) / (-deriv(entrepot_store_free_bytes${HERE}[6h]) > 0)`,
+              expr: `(entrepot_store_free_bytes${HERE} - entrepot_store_min_free_bytes${HERE} > 0) / (-deriv(entrepot_store_free_bytes${HERE}[6h]) > 0)`,
               legend: '{{instance}}',
             },
           ],
@@ -382,7 +389,7 @@ export const OVERVIEW: Page = {
 
 function quantiles(results: string) {
   return [0.5, 0.99].map((share) => ({
-    expr: `histogram_quantile(${share}, sum by (kind, le) (rate(entrepot_http_request_duration_seconds_bucket{${results},instance=~"$instance"}[$__rate_interval])))`,
+    expr: `histogram_quantile(${share}, sum by (kind, le) (rate(entrepot_http_request_duration_seconds_bucket{${results},instance=~"$instance"}[$__rate_interval]))) >= 0`,
     legend: `{{kind}} ${share === 0.5 ? 'half' : '99 %'}`,
   }));
 }

@@ -138,6 +138,7 @@ export const PROCESS: Page = {
           unit: 'percentunit',
           empty: 'No mirror is scraped',
           min: 0,
+          max: 1,
           queries: [
             {
               expr: `process_open_fds${HERE} / process_max_fds${HERE}`,
@@ -174,7 +175,7 @@ export const PROCESS: Page = {
           min: 0,
           queries: [
             {
-              expr: `sum by (upstream) (increase(entrepot_download_resumes_total${HERE}[1h]))`,
+              expr: `round(sum by (upstream) (increase(entrepot_download_resumes_total${HERE}[1h]))) > 0`,
               legend: '{{upstream}}',
             },
           ],

@@ -94,7 +94,7 @@ export const STORE: Page = {
           min: 0,
           queries: [
             {
-              expr: `sum by (reason) (increase(entrepot_evicted_images_total${HERE}[1h]))`,
+              expr: `round(sum by (reason) (increase(entrepot_evicted_images_total${HERE}[1h])))`,
               legend: '{{reason}}',
             },
           ],
@@ -107,6 +107,7 @@ export const STORE: Page = {
           unit: 'percentunit',
           empty: 'Nothing was asked for',
           min: 0,
+          max: 1,
           queries: [
             {
               expr: `sum(increase(entrepot_cache_misses_total{reason="evicted",instance=~"$instance"}[1h])) / (sum(increase(entrepot_cache_requests_total${HERE}[1h])) > 0)`,
@@ -125,26 +126,26 @@ export const STORE: Page = {
           min: 0,
           queries: [
             {
-              expr: `sum by (result) (increase(entrepot_downloads_total${HERE}[1h]))`,
+              expr: `round(sum by (result) (increase(entrepot_downloads_total${HERE}[1h])))`,
               legend: '{{result}}',
             },
           ],
         },
         {
-          title: 'Waiting transfers',
+          title: 'Transfers under way',
           description:
             'Blob transfers that wait for their turn, and that run or wait, by upstream.',
           shape: 'chart',
           unit: 'short',
-          empty: 'Nothing was fetched',
+          empty: 'Nothing is fetched',
           min: 0,
           queries: [
             {
-              expr: `sum by (upstream) (entrepot_transfer_queue_waiting${HERE})`,
+              expr: `sum by (upstream) (entrepot_transfer_queue_waiting${HERE}) > 0`,
               legend: '{{upstream}} waiting',
             },
             {
-              expr: `sum by (upstream) (entrepot_downloads_in_flight${HERE})`,
+              expr: `sum by (upstream) (entrepot_downloads_in_flight${HERE}) > 0`,
               legend: '{{upstream}} all',
             },
           ],
@@ -159,11 +160,11 @@ export const STORE: Page = {
           min: 0,
           queries: [
             {
-              expr: `histogram_quantile(0.95, sum by (upstream, le) (increase(entrepot_transfer_queue_wait_seconds_bucket${HERE}[1h])))`,
+              expr: `histogram_quantile(0.95, sum by (upstream, le) (increase(entrepot_transfer_queue_wait_seconds_bucket${HERE}[1h]))) >= 0`,
               legend: '{{upstream}} wait',
             },
             {
-              expr: `histogram_quantile(0.95, sum by (upstream, le) (increase(entrepot_download_duration_seconds_bucket${HERE}[1h])))`,
+              expr: `histogram_quantile(0.95, sum by (upstream, le) (increase(entrepot_download_duration_seconds_bucket${HERE}[1h]))) >= 0`,
               legend: '{{upstream}} whole',
             },
           ],
@@ -187,7 +188,7 @@ export const STORE: Page = {
           ],
           queries: [
             {
-              expr: `sum by (result) (increase(entrepot_scrub_findings_total${HERE}[$__range]))`,
+              expr: `round(sum by (result) (increase(entrepot_scrub_findings_total${HERE}[$__range])))`,
               legend: '{{result}}',
             },
           ],
@@ -245,7 +246,7 @@ export const STORE: Page = {
           min: 0,
           queries: [
             {
-              expr: `sum by (upstream, where) (increase(entrepot_integrity_failures_total${HERE}[1h])) > 0`,
+              expr: `round(sum by (upstream, where) (increase(entrepot_integrity_failures_total${HERE}[1h]))) > 0`,
               legend: '{{upstream}} {{where}}',
             },
           ],
@@ -253,18 +254,18 @@ export const STORE: Page = {
         {
           title: 'Tags that moved or went',
           description:
-            'Held tags that an upstream said to mean another image now, or to have no more, in the hour before each moment.',
+            'Held tags that an upstream said to mean another image now, or to have no more, in the hour before each moment. The log names them.',
           shape: 'chart',
           unit: 'short',
           empty: 'None',
           min: 0,
           queries: [
             {
-              expr: `sum by (upstream) (increase(entrepot_tags_moved_total${HERE}[1h]))`,
+              expr: `round(sum by (upstream) (increase(entrepot_tags_moved_total${HERE}[1h]))) > 0`,
               legend: '{{upstream}} moved',
             },
             {
-              expr: `sum by (upstream) (increase(entrepot_tags_gone_total${HERE}[1h]))`,
+              expr: `round(sum by (upstream) (increase(entrepot_tags_gone_total${HERE}[1h]))) > 0`,
               legend: '{{upstream}} gone',
             },
           ],

@@ -16,6 +16,7 @@ export const SYNC: Page = {
           description:
             'Images that the site must hold and that would not serve as wanted without the link: partial (bytes are missing), stale (older than the rule allows), unresolved (the upstream could not say what they are). `entrepot sync status` names them.',
           shape: 'value',
+          width: 5,
           unit: 'short',
           empty: 'No sync rules',
           colours: [
@@ -33,6 +34,7 @@ export const SYNC: Page = {
           title: 'Ready',
           description: 'Images that the site must hold and that are whole and young enough.',
           shape: 'value',
+          width: 4,
           unit: 'short',
           empty: 'No sync rules',
           queries: [
@@ -44,8 +46,10 @@ export const SYNC: Page = {
         },
         {
           title: 'Missing',
-          description: 'Bytes that the site must hold and does not.',
+          description:
+            'Bytes that the site must hold and does not, as far as is known: an unresolved image has no size.',
           shape: 'value',
+          width: 5,
           unit: 'bytes',
           empty: 'No sync rules',
           colours: [
@@ -59,32 +63,38 @@ export const SYNC: Page = {
           description:
             'Images that are kept although their tag at the upstream moved, or was deleted: they can be had from nowhere else.',
           shape: 'value',
+          width: 5,
           unit: 'short',
           empty: 'No sync rules',
           queries: [{ expr: `sum by (why) (entrepot_sync_kept_images${HERE})`, legend: '{{why}}' }],
         },
         {
+          title: 'Away',
+          description:
+            'Upstreams that do not answer now: of these only what is held is to be had. One that was never asked is not shown.',
+          shape: 'value',
+          unit: 'none',
+          empty: 'All that were asked answer',
+          width: 5,
+          words: { 0: 'down' },
+          colours: [[null, 'red']],
+          queries: [
+            {
+              expr: `min by (upstream) (entrepot_upstream_up${HERE}) == 0`,
+              legend: '{{upstream}}',
+            },
+          ],
+        },
+        {
           title: 'Readiness',
           description: 'Images that the site must hold, by state.',
           shape: 'chart',
+          width: 24,
           unit: 'short',
           empty: 'No sync rules',
           isStacked: true,
           min: 0,
           queries: [{ expr: `sum by (state) (entrepot_sync_images${HERE})`, legend: '{{state}}' }],
-        },
-        {
-          title: 'Upstreams that would not be asked',
-          description:
-            'Upstreams that do not answer now: what is not held of them is not to be had, whatever sync wants.',
-          shape: 'chart',
-          unit: 'short',
-          empty: 'None was asked yet',
-          min: 0,
-          max: 1,
-          queries: [
-            { expr: `min by (upstream) (entrepot_upstream_up${HERE})`, legend: '{{upstream}}' },
-          ],
         },
       ],
     },
@@ -109,7 +119,7 @@ export const SYNC: Page = {
           description: 'When a run last ended without a failure.',
           shape: 'value',
           unit: 's',
-          empty: 'No run yet',
+          empty: 'None yet',
           queries: [
             {
               expr: `time() - entrepot_sync_last_success_timestamp_seconds${HERE}`,
@@ -131,7 +141,7 @@ export const SYNC: Page = {
           ],
         },
         {
-          title: 'Took',
+          title: 'Last run took',
           description: 'How long the last run took.',
           shape: 'value',
           unit: 's',
@@ -153,7 +163,7 @@ export const SYNC: Page = {
           min: 0,
           queries: [
             {
-              expr: `sum by (result) (increase(entrepot_sync_runs_total${HERE}[1h]))`,
+              expr: `round(sum by (result) (increase(entrepot_sync_runs_total${HERE}[1h])))`,
               legend: '{{result}}',
             },
           ],
@@ -168,7 +178,7 @@ export const SYNC: Page = {
           min: 0,
           queries: [
             {
-              expr: `sum by (instance) (increase(entrepot_sync_failures_total${HERE}[1h]))`,
+              expr: `round(sum by (instance) (increase(entrepot_sync_failures_total${HERE}[1h])))`,
               legend: '{{instance}}',
             },
           ],
@@ -191,7 +201,7 @@ export const SYNC: Page = {
           min: 0,
           queries: [
             {
-              expr: `sum by (upstream) (rate(entrepot_upstream_bytes_total{purpose="sync",instance=~"$instance"}[$__rate_interval]))`,
+              expr: `sum by (upstream) (rate(entrepot_upstream_bytes_total{purpose="sync",instance=~"$instance"}[$__rate_interval])) > 0`,
               legend: '{{upstream}}',
             },
           ],

@@ -5,6 +5,7 @@ import test, { type TestFn } from 'ava';
 
 /** The Debian packages that bring the commands which tests run. */
 const PACKAGES = {
+  amtool: 'prometheus-alertmanager',
   containerd: 'containerd',
   ctr: 'containerd',
   'docker-registry': 'docker-registry',
@@ -13,6 +14,10 @@ const PACKAGES = {
   nsenter: 'util-linux',
   openssl: 'openssl',
   podman: 'podman',
+  prlimit: 'util-linux',
+  prometheus: 'prometheus',
+  'prometheus-alertmanager': 'prometheus-alertmanager',
+  promtool: 'prometheus',
   script: 'bsdutils',
   skopeo: 'skopeo',
   umoci: 'umoci',
