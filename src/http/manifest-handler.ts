@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer';
 import type { Answer } from '../mirror/answer.ts';
 import type { HeldManifest, ManifestStat } from '../mirror/held-manifests.ts';
 import type { Mirror } from '../mirror/mirror.ts';
@@ -74,7 +75,8 @@ export class ManifestHandler {
     }
     ctx.status = 200;
     if ('body' in manifest && Buffer.isBuffer(manifest.body) && manifest.size <= SMALL_BYTES) {
-      ctx.body = manifest.body;
+      // Text goes out in one write with the headers; bytes are put together by the kernel.
+      ctx.body = isAscii(manifest.body) ? manifest.body.toString('latin1') : manifest.body;
       ctx.state.record.bytes = isHead ? 0 : manifest.size;
       return;
     }
