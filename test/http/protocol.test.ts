@@ -310,7 +310,13 @@ test('bytes are exact: odd JSON, binary and large contents come as they are', as
     MEDIA_TYPES.manifest,
   );
   registry.addManifest('app', odd, { tags: ['odd'] });
+  const foreign = store(
+    odd.bytes.toString().replace('1e2', '"Größe 貨物 🚢"'),
+    MEDIA_TYPES.manifest,
+  );
+  registry.addManifest('app', foreign, { tags: ['foreign'] });
   const contents: [string, Stored][] = [
+    ['manifests/foreign', foreign],
     ['manifests/odd', odd],
     [`manifests/${odd.digest}`, odd],
     ['manifests/v1', image.manifest],
