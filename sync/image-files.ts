@@ -9,7 +9,7 @@ import { TEXTS } from './texts.ts';
 export interface MissingFile {
   readonly digest: Digest;
   readonly size: number;
-  /** Of the manifest of one platform. */
+  /** The platform of a manifest that an index names. */
   readonly platform?: string;
 }
 

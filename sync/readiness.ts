@@ -34,7 +34,7 @@ export async function surveyImages(parts: Parts): Promise<Pick<SyncStatus, 'imag
   return { counts, images };
 }
 
-/** By `name:tag` or `name@digest`, with its registry. */
+/** Explains the image of a name `name:tag` or `name@digest`, with its registry. */
 export async function explainImage(parts: Parts, name: string): Promise<SyncImage | undefined> {
   const found = parts.state.current.images.find(
     (image) => imageName(image) === name || imageDigestName(image) === name,

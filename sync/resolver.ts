@@ -25,9 +25,9 @@ export interface Resolution {
   readonly absent: ReadonlySet<string>;
   /** Paths of rules whose images could not all be resolved. */
   readonly unknown: ReadonlySet<string>;
-  /** Those of them that match nothing of what the upstream has. */
+  /** The rules that match nothing that the upstream has. */
   readonly empty: ReadonlySet<string>;
-  /** Those of them whose upstream gave no answer. */
+  /** The rules whose upstream gave no answer. */
   readonly unasked: ReadonlySet<string>;
   /**
    * Lists as the upstreams gave them: the tags of each repository, the repositories of each

@@ -187,7 +187,7 @@ export interface Fetched {
   kept: number;
   readonly failures: SyncProblem[];
   readonly absent: Set<string>;
-  /** Of images whose signatures under cosign's tags are recorded, by which they are found again. */
+  /** When the tags of cosign were last looked for, by image. */
   readonly searched: SearchTimes;
 }
 
@@ -266,7 +266,7 @@ function wantedOf({ items, failed }: Pick<Plan, 'items' | 'failed'>): WantedImag
   return [...items.map(({ wanted }) => wanted), ...failed];
 }
 
-/** Of the rules, those for the upstream of a plan. */
+/** Whether a rule is for the upstream of a plan. */
 function isOf({ upstream }: UpstreamPlan): (rule: SyncRule) => boolean {
   return ({ image }) => splitTarget(image).upstream === upstream;
 }

@@ -29,7 +29,7 @@ interface Document {
   readonly succeededAt?: number;
   /** How many runs in a row could not reach an upstream. */
   readonly misses: number;
-  /** Of the last run that fetched something. */
+  /** The rate of the last run that fetched something. */
   readonly bytesPerSecond?: number;
 }
 

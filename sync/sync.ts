@@ -50,7 +50,7 @@ export class Sync implements SyncApi {
   #parts: SyncOptions & SyncParts;
   readonly #stop = new AbortController();
   #runs: SyncRuns;
-  /** By the rules before, while it comes to its end. */
+  /** The runs by the rules before a reload, until they end. */
   #before: SyncRuns | undefined;
   #survey: { readonly at: number; readonly made: Promise<unknown> } | undefined;
 

@@ -41,7 +41,7 @@ export class TagSelector {
   /** Globs and regexes. */
   readonly #patterns: readonly Pattern[];
   readonly #regexes: readonly Pattern[];
-  /** Those that begin as tags do which are named after a digest. */
+  /** Patterns that begin like tags that are named after a digest. */
   readonly #ofDigests: readonly Pattern[];
   readonly #exclude: readonly Pattern[];
   readonly #range: semver.Range | undefined;
@@ -165,7 +165,7 @@ export function findVersion(tag: string): SemVer | undefined {
   return match?.[3] === undefined ? undefined : parse(match);
 }
 
-/** Of what a rule's regex caught: `1.27` is 1.27.0 and `20260101` is 20260101.0.0. */
+/** The version in what a rule's regex caught: `1.27` is 1.27.0 and `20260101` is 20260101.0.0. */
 export function findVersionPart(text: string): SemVer | undefined {
   return parse(matchVersion(text));
 }

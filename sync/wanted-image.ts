@@ -30,7 +30,7 @@ export function imageKey({ target, tag, digest }: Pick<WantedImage, 'target' | '
   return `${formatTarget(target)} ${tag ?? digest}`;
 }
 
-/** As `imageKey`, with the digest: a kept copy and the new image of one tag differ. */
+/** Like `imageKey`, with the digest, so that a kept copy and the new image of one tag differ. */
 export function imageVersionKey(image: Pick<WantedImage, 'target' | 'tag' | 'digest'>): string {
   return `${imageKey(image)} ${image.digest}`;
 }

@@ -77,7 +77,7 @@ export class GoneTags {
   }
 }
 
-/** With the words of those that have any: 600 characters, which the upstream's room cuts them to. */
+/** Absences in memory, with the words of the upstream where it gave any: at most 600 characters each. */
 const MAX_ABSENCES = 10_000;
 
 /**

@@ -28,7 +28,7 @@ export class AnnouncedTags {
     max: MAX_TAGS,
     dispose: (entry) => this.#forget(entry),
   });
-  /** By the manifest that they mean. */
+  /** The tags that mean a manifest, by that manifest. */
   readonly #tagsOf = new Map<string, Set<Tag>>();
 
   set(target: Target, tag: Tag, announcement: Announcement): void {

@@ -10,7 +10,7 @@ export type { CacheResult, MissReason };
 export interface Answer<Value> {
   readonly value: Value | undefined;
   readonly source: CacheResult;
-  /** Of a miss or a bypass, where it is another one than `cold`, `absent` and `unstored`. */
+  /** Why it is a miss or a bypass, where that is not `cold`, `absent` or `unstored`. */
   readonly reason?: MissReason | undefined;
   /** Since the upstream last confirmed it; left out where nothing is known of that. */
   readonly ageMs?: number | undefined;

@@ -38,7 +38,7 @@ interface Lane {
  * how many upstreams are configured, and none takes the places of another one.
  */
 const PLACES = 2;
-/** That wait for their turn with one upstream: half a KiB each. What is left out is due when it is asked for again. */
+/** Most images that wait for one upstream, half a KiB each. One beyond that is due when a client asks again. */
 const MAX_DUE = 5_000;
 const LOOKS_AT_A_TIME = 2;
 const MAX_LOOKS = 10_000;
@@ -55,7 +55,7 @@ export class BackgroundQueue {
   readonly #options: BackgroundQueueOptions;
   readonly #abort = new AbortController();
   readonly #lanes = new Map<string, Lane>();
-  /** From being added until it is done or given up. */
+  /** Work from when it is added until it is done or given up. */
   readonly #due = new Map<string, NodeJS.Timeout>();
   readonly #looks = new PQueue({ concurrency: LOOKS_AT_A_TIME });
   readonly #looked: ExpiringMap<string, true>;

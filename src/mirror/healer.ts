@@ -16,7 +16,7 @@ export interface HealerParts {
 
 /** 300 MiB at 1 MiB/s. What takes longer goes on beside the reading of other blobs. */
 const PATIENCE_MS = 300_000;
-/** Of one upstream that go on so: what is damaged beyond these is fetched by a later scrub. */
+/** Slow fetches from one upstream that go on beside the scrub; other damaged blobs wait for a later one. */
 const MAX_LATE = 2;
 
 /**

@@ -47,7 +47,7 @@ export interface HeldManifestsParts {
 /** A client waits for the manifest meanwhile. */
 const PATIENCE_MS = 500;
 const MAX_HOT_BYTES = 64 * 1024 * 1024;
-/** Of one manifest in memory beside its bytes. */
+/** What one manifest takes in memory beside its bytes. */
 const ENTRY_BYTES = 500;
 
 /**

@@ -223,7 +223,7 @@ export class Hydrator {
     return missing;
   }
 
-  /** Of BuildKit, in the same index, about platforms that are held. */
+  /** The attestations that BuildKit put into the same index, for platforms that are held. */
   async #attestations(target: Target, digest: Digest): Promise<Digest[]> {
     const { catalog } = this.#parts;
     const found: Digest[] = [];
@@ -288,7 +288,7 @@ class ImageUses {
     return false;
   }
 
-  /** Of several that share a blob, the one whose manifest was pulled last, unless one is in use. */
+  /** The image that was pulled last of those that share a blob; none while one of them is in use. */
   async #imageOf(target: Target, holders: readonly Digest[]): Promise<Digest | undefined> {
     const catalog = this.#catalog;
     if (holders.length < 2) return holders[0];

@@ -42,7 +42,7 @@ interface Wanted<Item> {
 
 /** Memory of all remembered lists together: two of the longest that an upstream may give. */
 const MAX_REMEMBERED_BYTES = 32 * 1024 * 1024;
-/** Of one list beside its entries. */
+/** What one list takes in memory beside its entries. */
 const LIST_BYTES = 500;
 const MAX_REMEMBERED_FAILURES = 1_000;
 /** As many subjects as are asked about within the ttl of a list. */
@@ -121,7 +121,7 @@ export class Listings {
     return told !== undefined && !hasItem(told, tag);
   }
 
-  /** Those that the upstream last told, in this run or before. */
+  /** The tags that the upstream last listed, in this run or before. */
   async #toldTags(target: Target): Promise<readonly Tag[] | undefined> {
     const key = keyOf({ what: 'tags', of: target });
     const known = this.#remembered.get(key) as Listing<Tag> | undefined;
@@ -284,7 +284,7 @@ function inByteOrder(a: string, b: string): number {
   return a < b ? -1 : 1;
 }
 
-/** Of a list in byte order, which may be long. */
+/** Whether a list in byte order has the item; the list may be long. */
 function hasItem(list: readonly string[], item: string): boolean {
   let [low, high] = [0, list.length];
   while (low < high) {

@@ -43,7 +43,7 @@ export interface Gate {
 export const OPEN_GATE: Gate = { pass: async () => {} };
 
 export interface MirrorParts {
-  /** By their names. */
+  /** Upstreams by name. */
   readonly upstreams: ReadonlyMap<string, ConfiguredUpstream>;
   readonly blobs: BlobStore;
   readonly pins: Pins;

@@ -60,7 +60,7 @@ export class PolledImages {
     this.#fetched = new ExpiringMap({ max: MAX_REMEMBERED, clock });
   }
 
-  /** Those that are being looked at, or whose manifest is due. */
+  /** How many images are being looked at or wait for their manifest. */
   get size(): number {
     return this.#queue.size;
   }

@@ -63,7 +63,7 @@ export class Possession {
     this.#asBlobs = new ExpiringMap({ max: MAX_AS_BLOBS, clock: parts.clock });
   }
 
-  /** Of what nobody knows where it came from, as after a rebuild, it is the only upstream's. */
+  /** Where a blob came from. After a rebuild nobody knows; then it counts for the only upstream. */
   async originOf(digest: Digest, { upstream }: Pick<Target, 'upstream'>): Promise<Origin> {
     const { upstreams, catalog } = this.#parts;
     const origin = await catalog.originOf(digest, upstream);

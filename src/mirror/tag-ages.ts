@@ -10,9 +10,9 @@ export interface Instant {
 
 /** Milliseconds since the upstream spoke. The clocks need not agree. */
 export interface Age {
-  /** By the clock that says most; `undefined` when the wall clock was set back since. */
+  /** The larger age of the two clocks; `undefined` when the wall clock was set back since. */
   readonly atMost: number | undefined;
-  /** By the clock that says least; `undefined` when none can tell. */
+  /** The smaller age of the two clocks; `undefined` when neither can tell. */
   readonly atLeast: number | undefined;
 }
 
@@ -44,7 +44,7 @@ export class TagAges {
     this.#heard.set(itemKey(target, tag), moment);
   }
 
-  /** Of what it said at this moment of the wall clock. */
+  /** The age of an answer that the upstream gave at this moment of the wall clock. */
   of(target: Target, tag: Tag, then: number): Age {
     const wall = ageOf(then, this.#clock);
     const steady = this.#steadyAge(target, tag, then);

@@ -186,7 +186,7 @@ export class Tags {
     }
   }
 
-  /** Of a tag that is not held, while the upstream is away: what it said of all of them before. */
+  /** The answer for a tag that is not held while the upstream is away: absent where it was known to be. */
   async #absent(target: Target, tag: Tag, error: unknown): Promise<ResolvedTag> {
     const { gone, listings } = this.#parts;
     if (!(error instanceof UpstreamError)) throw error;

@@ -27,9 +27,9 @@ export interface ConfiguredUpstream {
 export class Upstreams {
   readonly #parts: { readonly timing: Timing; readonly metrics: Metrics };
   #byName: ReadonlyMap<string, MirroredUpstream> = new Map();
-  /** By name, those that are configured no more: what was asked of them before comes to its end. */
+  /** Upstreams that the configuration names no more, by name: requests that began before still use them. */
   readonly #former = new Map<string, MirroredUpstream>();
-  /** Those that others took the place of, while something still runs with them. */
+  /** Upstreams that a reload replaced, as long as a transfer still uses them. */
   readonly #left = new Set<WeakRef<Upstream>>();
 
   constructor(
@@ -72,7 +72,7 @@ export class Upstreams {
     });
   }
 
-  /** Of what is configured no more nothing is fetched ahead. */
+  /** How much is fetched ahead of demand; nothing from an upstream that is configured no more. */
   modeOf({ upstream }: Pick<Target, 'upstream'>): HydrateMode {
     return this.#byName.get(upstream)?.hydrate ?? 'off';
   }

@@ -232,7 +232,7 @@ export class Breaker {
   }
 }
 
-/** Not so a request that its caller gave up, or that this machine had no socket for. */
+/** Whether the upstream failed, and not the caller or this machine. */
 function isUpstreamFault(error: unknown): error is UpstreamError {
   return error instanceof UpstreamError && !error.isOurs;
 }

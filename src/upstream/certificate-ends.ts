@@ -20,7 +20,7 @@ export function showCertificateEnds(
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
-/** Of the certificates in a PEM file, milliseconds since 1970; `undefined` where none can be read. */
+/** The earliest end of the certificates in a PEM file, milliseconds since 1970; `undefined` where none can be read. */
 function firstEnd(pem: string): number | undefined {
   try {
     const ends = (pem.match(CERTIFICATE) ?? []).map((each) =>

@@ -26,7 +26,7 @@ export class ChallengeProbe {
   readonly #parts: ChallengeProbeParts;
   #challenge: Challenge | undefined;
   #asking: Promise<void> | undefined;
-  /** Of the steady clock. */
+  /** A moment of the steady clock. */
   #nextAt = -Infinity;
   #isTold = false;
 

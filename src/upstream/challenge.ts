@@ -71,7 +71,7 @@ const KNOWN_REALM_HOSTS: Readonly<Record<string, string>> = {
 
 export interface RealmOptions {
   readonly withCredentials: boolean;
-  /** That the configuration names. */
+  /** Hosts of token services that the configuration names. */
   readonly realms: HostList;
   /** What redirects to the registry, and may be its token service. */
   readonly gateway?: URL | undefined;

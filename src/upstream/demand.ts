@@ -1,6 +1,6 @@
 import type { Purpose } from '../observe/declarations.ts';
 
-/** Who goes first where not all can go at once; `abandoned`: what a client began and left. */
+/** The order of requests that wait for one place. `abandoned`: a download that its client left. */
 export const PRIORITY = {
   interactive: 30,
   hydration: 20,
@@ -19,7 +19,7 @@ export interface Demand {
   readonly signal?: AbortSignal | undefined;
   /** Told of each part of a long answer, which is not silent then. */
   readonly advanced?: () => void;
-  /** Who asks, so that turns can be fair between clients; background work has none. */
+  /** The client that asks, so that turns are fair between clients; background work has none. */
   readonly client?: string | undefined;
 }
 
@@ -40,7 +40,7 @@ export function demandOf(client: string | undefined): Demand {
   return { ...INTERACTIVE, client };
 }
 
-/** As the metrics tell it apart; what a client began and left is its own. */
+/** The purpose in metrics; a download that its client left counts as a client's. */
 export function purposeOf({ priority }: Demand): Purpose {
   if (priority === PRIORITY.hydration) return 'hydration';
   if (priority === PRIORITY.sync) return 'sync';

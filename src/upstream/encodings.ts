@@ -9,9 +9,9 @@ import type { BlobBody, Reading } from './upstream.ts';
 /** The whole blob that was asked for. */
 export interface AskedBlob {
   readonly digest: Digest;
-  /** As its descriptor says it. */
+  /** The size that its descriptor says. */
   readonly size: number | undefined;
-  /** Of what the storage keeps, as its answer to a range says it; asked for where nothing else tells. */
+  /** The size of what the storage keeps, from its answer to a range; asked where nothing else tells. */
   readonly findKept?: () => Promise<number | undefined>;
 }
 

@@ -16,7 +16,7 @@ const LIFE_SHARE = 0.8;
 const RETRY_MS = 10_000;
 /** The longest of the field, Amazon's: who says more has a wrong clock, or is mistaken. */
 const MAX_LIFE_MS = 12 * 3_600_000;
-/** Of what is issued and has ended already, which is so too. */
+/** How long a credential counts whose end is not told, or is past already. */
 const UNKNOWN_LIFE_MS = 10 * 60_000;
 
 export interface ExpiringValueParts<Value> {

@@ -28,7 +28,7 @@ const MISSES_TO_LEAVE_OUT = 2;
 const UNMOVED_MS = 24 * 3_600_000;
 /** The same where the upstream counts pulls. */
 const UNMOVED_COUNTED_MS = 7 * UNMOVED_MS;
-/** Of the tags last asked about, so many are remembered. */
+/** Most tags that are remembered, those last asked about. */
 const MAX_TAGS = 10_000;
 
 /** What HEADs say that a tag means. */

@@ -188,7 +188,7 @@ export class HttpUpstream implements Upstream {
     });
   }
 
-  /** Of which the encoded answer is made; `undefined` where a range is not one of an encoding. */
+  /** The size that the storage keeps, of the encoded bytes; `undefined` where a range is not one of them. */
   async #keptSize(
     repository: Repository,
     digest: Digest,

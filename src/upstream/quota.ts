@@ -56,7 +56,7 @@ export class Quota {
   #emptyUntil = -Infinity;
   /** In a row, of the account as a whole. */
   #refusals = 0;
-  /** By the scope that a request needs, which names its repository. */
+  /** Refusals by the scope that a request needs, which names its repository. */
   readonly #refused = new LRUCache<string, Refused>({ max: MAX_REFUSED });
   /** Scopes refused since the last other answer. */
   readonly #refusedInRow = new Set<string>();

@@ -59,7 +59,7 @@ export class RedirectLogins {
   }
 }
 
-/** Of what a registry is asked for; `undefined` for other addresses, of storage. */
+/** The scope of a request to a registry; `undefined` for the address of a storage host. */
 function scopeOf({ pathname }: URL): string | undefined {
   const repository = CONTENT.exec(pathname)?.[1];
   return repository === undefined ? undefined : `repository:${repository}:pull`;

@@ -24,7 +24,7 @@ import {
 import { Secrets } from './secrets.ts';
 import { TEXTS } from './texts.ts';
 
-/** Of status 200, 206 and 404; everything else is thrown. */
+/** An answer with status 200, 206 or 404; every other status is thrown. */
 export interface RegistryResponse extends Pick<
   TransportResponse,
   'status' | 'headers' | 'url' | 'codings'
@@ -42,7 +42,7 @@ export interface SmallResponse extends Pick<
 > {
   /** Without its encoding. `undefined` when it is longer than was allowed, and with a 404. */
   readonly bytes: Buffer | undefined;
-  /** To be called when the bytes are needed no more: until then a long answer has a place in memory. */
+  /** Call it when the bytes are needed no more: until then a long answer has a place in memory. */
   readonly release: () => void;
 }
 
@@ -208,7 +208,7 @@ export class RegistryClient {
     }
   }
 
-  /** By the account that has most left, and by the next one when that is at its limit after all. */
+  /** Asks with the account that has most pulls left, and with the next one when that is at its limit. */
   async #inTurn(wanted: RegistryRequest): Promise<RegistryResponse> {
     const { metrics } = this.#parts;
     let refusal: UpstreamError | undefined;

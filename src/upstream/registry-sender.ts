@@ -38,9 +38,9 @@ export interface RegistryRequest {
   readonly scope: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly demand: Demand;
-  /** Of the whole question; each request has one of its own without it. */
+  /** The time limit of all requests together; without it each request has one of its own. */
   readonly deadline?: Deadline;
-  /** Of an exchange that is to end earlier than others. */
+  /** A shorter time limit than that of other exchanges. */
   readonly withinMs?: number;
   /** How often it may be sent; three times unless given. */
   readonly attempts?: number;
@@ -89,7 +89,7 @@ export class RegistrySender implements Sender {
   readonly breaker: Breaker;
   /** Where it was last said to be for ever. */
   #movedTo: string | undefined;
-  /** By the origin of a token service elsewhere; a registry that names more has the last ones. */
+  /** Breakers by the origin of a token service on another host; the last used ones stay. */
   readonly #tokenServices = new LRUCache<string, Breaker>({ max: MAX_TOKEN_SERVICES });
 
   constructor(parts: RegistrySenderParts, secrets: Secrets) {
@@ -133,7 +133,7 @@ export class RegistrySender implements Sender {
     return this.#transport.closing;
   }
 
-  /** Of one question to the registry. */
+  /** Begins the time limit of one question to the registry. */
   startDeadline(ms = this.#parts.timing.exchangeMs): Deadline {
     return this.#transport.startDeadline(this.base.host, ms);
   }

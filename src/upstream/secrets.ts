@@ -10,7 +10,7 @@ const MIN_LENGTH_ANYWHERE = 8;
 
 /** Shorter ones stand in what is decoded by chance. */
 const MIN_CARRIED_LENGTH = 4;
-/** Of Base64 or hex, long enough to hold a secret of four bytes. */
+/** A run of Base64 or hex that is long enough to hold a secret of four bytes. */
 const ENCODED_RUN = /[\w+/-]{6,}={0,2}/g;
 const HEX_RUN = /[\da-f]{8,}/gi;
 /** What is encoded and encoded again. */
@@ -67,7 +67,7 @@ export class Secrets {
     return printable(this.redact(text), maxLength);
   }
 
-  /** The same as long as it is, and in its own letters. */
+  /** Words of the other side without secrets, neither cut nor made printable. */
   redact(text: string): string {
     const isCut = text.length > MAX_TEXT_LENGTH;
     // What is cut in two is found no more.
@@ -123,7 +123,7 @@ export class Secrets {
   }
 }
 
-/** As it is, and as URLs, forms and JSON hold it; in lower case, since it is found in any. */
+/** The secret as it is, and as URLs, forms and JSON write it; in lower case, for a search that ignores case. */
 function formsOf(secret: string): readonly string[] {
   const inForm = new URLSearchParams({ '': secret }).toString().slice(1);
   const inJson = JSON.stringify(secret).slice(1, -1);

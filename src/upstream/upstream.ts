@@ -34,7 +34,7 @@ export interface Upstream {
     reference: Reference,
     demand?: Demand,
   ): Promise<ManifestBody | undefined>;
-  /** To be called when a HEAD of a manifest told of another one than GET brings, or of none that is there. */
+  /** Call it when HEAD and GET of a tag differ: HEAD named another manifest, or one that is not there. */
   misledByHead(): void;
   headBlob(
     repository: Repository,
@@ -69,7 +69,7 @@ export interface BlobOptions {
   readonly end?: number;
   /** How long its headers may take, redirects and all; the time of any exchange unless given. */
   readonly withinMs?: number;
-  /** Of the whole blob, as its descriptor says it; asked where the answer alone does not tell enough. */
+  /** The size of the whole blob by its descriptor; asked where the answer does not tell it. */
   readonly size?: () => Promise<number | undefined>;
 }
 
@@ -78,7 +78,7 @@ export interface Reading {
   readonly isDecoded: boolean;
   /** Nothing tells whether that is so: until the digest does, the other way is as likely. */
   readonly isGuess: boolean;
-  /** To be told what the digest says, so that the next answer of the host is read by it. */
+  /** Tells whether the digest was right: the next answer of the host is read accordingly. */
   settle(isRight: boolean): void;
 }
 
@@ -113,7 +113,7 @@ export interface ManifestBody {
   readonly digest: Digest;
   readonly bytes: Buffer;
   readonly manifest: Manifest;
-  /** To be called when the bytes are kept or needed no more: until then a large one has a place in memory. */
+  /** Call it when the bytes are kept or needed no more: until then a large document has a place in memory. */
   readonly release?: () => void;
 }
 

@@ -57,7 +57,7 @@ export class SharedDemand implements Demand {
     return this.#interests.size;
   }
 
-  /** Those that wait for it, each once; one whose name is not known is `''`. */
+  /** The clients that wait for it, each once; a client whose address is not known is `''`. */
   get clients(): ReadonlySet<string> {
     return this.#clients;
   }
@@ -116,7 +116,7 @@ export class SharedDemand implements Demand {
     for (const watcher of this.#watchers) watcher();
   }
 
-  /** That of whoever joined first with one, unless somebody more urgent has none. */
+  /** The pace of the first that joined with one; none where somebody more urgent joined without. */
   get #pace(): Pace | undefined {
     const demands = [...this.#interests].map(({ demand }) => demand);
     const slowed = demands.find(({ pace }) => pace);

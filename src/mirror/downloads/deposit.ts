@@ -155,7 +155,7 @@ class RecentChunks {
     this.#size = 0;
   }
 
-  /** From this position to the end of the chunk that holds it. */
+  /** The bytes from this position to the end of the chunk that holds it. */
   find(position: number): Buffer | undefined {
     const chunk = this.#chunks.findLast(({ start }) => start <= position);
     const bytes = chunk?.bytes.subarray(position - chunk.start);

@@ -25,7 +25,7 @@ export interface DownloadParts extends DepositParts {
   readonly demand: SharedDemand;
   readonly outcomes: Outcomes;
   readonly passages: Set<Passage>;
-  /** Of a blob that the store could not give. */
+  /** The size of a blob that the store could not give. */
   readonly knownSize?: number | undefined;
   /** Why it is passed on and not kept, where that is known before. */
   readonly unstorable?: Error | undefined;

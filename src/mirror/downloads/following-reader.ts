@@ -14,7 +14,7 @@ import type { Ingest } from '../../store/files/blob-store.ts';
 export type DownloadState =
   'starting' | 'streaming' | 'finished' | 'absent' | 'failed' | 'unstored';
 
-/** Who goes on by itself. */
+/** The transfer of one reader that asks the upstream itself. */
 export interface OwnRequest {
   /** The answer is the whole blob: what goes out unverified must not complete it. */
   readonly isWhole: boolean;
@@ -68,7 +68,7 @@ export class FollowingReader implements Reader {
   readonly #download: Growing;
   readonly #ingest: Ingest;
   readonly #end: number;
-  /** Of what goes past the file. */
+  /** How to ask the upstream for bytes that the file does not get. */
   readonly #request: OwnRequest;
   readonly #rangeMs: number;
   #position: number;
@@ -228,7 +228,7 @@ export class FollowingReader implements Reader {
 export class GrowthSignal {
   #next = Promise.withResolvers<void>();
 
-  /** To be taken before what is waited for is looked at, so that no change is missed. */
+  /** Resolves at the next change. Take it before you look at the state, so that no change is missed. */
   get next(): Promise<void> {
     return this.#next.promise;
   }

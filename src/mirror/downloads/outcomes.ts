@@ -44,12 +44,12 @@ export class Outcomes {
     this.#sizes = new ExpiringMap({ max: MAX_NO_ROOM, clock: parts.clock });
   }
 
-  /** Of a blob that lately found no room. */
+  /** The size of a blob that lately found no room. */
   sizeOf(download: Pick<DownloadOutcome, 'target' | 'digest'>): number | undefined {
     return this.#sizes.get(keyOf(download));
   }
 
-  /** Of a download that has ended, so many seconds after its beginning. */
+  /** Counts a download that ended so many seconds after it began. */
   count(ended: Ended, seconds: number): void {
     const { target, size = 0 } = ended;
     const { metrics } = this.#parts;

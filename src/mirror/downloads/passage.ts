@@ -32,7 +32,7 @@ interface Piece {
   readonly before: Digester;
 }
 
-/** Of each blob. Whoever asks before so much was passed on joins. */
+/** Bytes of one blob that stay in memory; a client that asks before so many were passed on joins. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
 /**
  * Of all together: half of it is a window for each of the eight places that one upstream has by
@@ -151,7 +151,7 @@ export class Passage {
     this.#parts.passages.delete(this);
   }
 
-  /** From this position to the end of the piece that holds it. */
+  /** The bytes from this position to the end of the piece that holds it. */
   find(position: number): Buffer | undefined {
     const piece = this.#pieces.findLast(({ start }) => start <= position);
     return piece?.bytes.subarray(position - piece.start, this.readable - piece.start);

@@ -64,7 +64,7 @@ export class AccessTimes {
     }
   }
 
-  /** That a pull counts for. `pulls`: of which the catalog does not know yet. */
+  /** The images that a pull counts for. `pulls`: the pulls that the catalog does not know of yet. */
   async #unitsOf(node: Node, pulls: ReadonlyMap<string, number>): Promise<string[]> {
     const catalog = this.#catalog;
     if (await catalog.isHeld(node)) return this.#imageOf(node, pulls);

@@ -124,7 +124,7 @@ export class Budget {
     return room;
   }
 
-  /** Of a blob that is in: more bytes of it come. */
+  /** Makes room for more bytes of a blob that was let in. */
   async #grant(room: Room, upTo: number): Promise<void> {
     this.#refuseTooLarge(room.size ?? upTo);
     if (await this.#ledger.extend(room, upTo)) return;

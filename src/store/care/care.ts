@@ -52,9 +52,9 @@ export class Care {
   readonly inventory: Inventory;
   readonly pins: Pins;
   lastCollection: StoreSummary['lastCollection'];
-  /** Of catalog, journal and whatever else lies beside the blobs, as far as it was measured. */
+  /** Bytes of catalog, journal and all else beside the blobs, as last measured. */
   otherBytes = 0;
-  /** Of what lies among the blobs and is none. */
+  /** Bytes of files among the blobs that are no blobs. */
   #foreignBytes = 0;
   #measuring: Promise<void> | undefined;
   /** On the steady clock; not before it is measured again. */
@@ -66,7 +66,7 @@ export class Care {
   #settleAgain: NodeJS.Timeout | undefined;
   readonly #stop = new AbortController();
   #settling: Promise<void> = Promise.resolve();
-  /** Of which pins it is known whether they leave room. */
+  /** The version of the pins that were last checked for whether they leave room. */
   #lookedAtPins = -1;
   #looking: Promise<void> = Promise.resolve();
 

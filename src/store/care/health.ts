@@ -26,7 +26,7 @@ export class Health {
   readonly #now: () => number;
   readonly #keep: HealthParts['keep'];
   #condition: StoreCondition = { state: 'ok' };
-  /** Of the largest content that found no room since the store was ok. */
+  /** The size of the largest blob that found no room since the store was ok. */
   #refusedBytes = 0;
   #refusedAt = 0;
 

@@ -16,7 +16,7 @@ export interface InUseFileParts {
 const POLL_MS = 5_000;
 /** The pods of a large cluster as JSON; read into memory whenever the file is looked at. */
 const MAX_BYTES = 64 * 2 ** 20;
-/** Of the lines that were passed over, in one line of the log. */
+/** Most lines of the list that one log line names as passed over. */
 const MAX_TOLD = 20;
 
 /**

@@ -48,13 +48,13 @@ export class Inventory {
     return this.#summarise(node, await this.#walk(node, { isExact: false }));
   }
 
-  /** As `describe`, by a look at every file. */
+  /** Like `describe`, but looks at every file. */
   async explain(node: Node): Promise<ImageSummary & { manifests: readonly ManifestReport[] }> {
     const found = await this.#walk(node, { isExact: true });
     return { ...(await this.#summarise(node, found)), manifests: found.manifests };
   }
 
-  /** Those of the images, written as pins are, of which something is held. */
+  /** Which of the images something is held of; images are written as pins are. */
   async findHeld(images: readonly string[]): Promise<ReadonlySet<string>> {
     const held = new Set<string>();
     for (const image of images) {

@@ -4,7 +4,7 @@ import type { Shortage } from './evictor.ts';
 
 export interface Limits {
   readonly maxBytes: number;
-  /** Of `maxBytes` for one blob, from 0 to 1. */
+  /** The share of `maxBytes` that one blob may take, from 0 to 1. */
   readonly maxBlobShare: number;
   readonly minFreeBytes: number;
 }
@@ -12,13 +12,13 @@ export interface Limits {
 export interface LedgerParts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
-  /** As they are configured now. */
+  /** The limits of the configuration as it is now. */
   readonly limits: () => Limits;
   /** Bytes below the store's path that are neither blobs nor partial or damaged files. */
   readonly otherBytes?: () => number;
 }
 
-/** Of the budget: above the first, evicting begins beside the work; it ends below the second. */
+/** Shares of the budget: eviction begins above `high` and ends below `low`. */
 const WATERMARK = { high: 0.98, low: 0.95 } as const;
 /**
  * Content has half of the budget, and of a large one this many bytes, whatever else lies below the
@@ -33,7 +33,7 @@ const LEAST_BYTES = 16 * 1024 * 1024;
  */
 export class Ledger {
   readonly #parts: LedgerParts;
-  /** Of blobs that were let in. */
+  /** The room of each blob that was let in. */
   readonly #rooms = new Set<Room>();
 
   constructor(parts: LedgerParts) {
@@ -151,11 +151,11 @@ function sum(rooms: Iterable<Room>, bytesOf: (room: Room) => number): number {
 }
 
 export interface RoomParts {
-  /** Of the blob; `undefined` when its upstream did not tell. */
+  /** The size of the blob; `undefined` when its upstream did not tell. */
   readonly size: number | undefined;
   /** Bytes that are on disk already. */
   readonly written: number;
-  /** That one blob may take; without a known size room is made no further ahead. */
+  /** Most bytes that one blob may take; without a known size room is made no further ahead. */
   readonly mostBytes: number;
   /** How far ahead of what has come room is made at most. */
   readonly stepBytes: number;
@@ -192,12 +192,12 @@ export class Room implements Disposable {
     return this.#written;
   }
 
-  /** That room was made for and that have not come yet. */
+  /** Bytes that room was made for and that have not come yet. */
   get grantedBytes(): number {
     return Math.max(0, this.#granted - this.#written);
   }
 
-  /** That others may not count on. */
+  /** Bytes that other blobs may not count on. */
   get promisedBytes(): number {
     const believed = Math.min(this.remainingBytes, this.#written + this.#parts.stepBytes);
     return Math.max(this.grantedBytes, believed);

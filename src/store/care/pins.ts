@@ -146,7 +146,7 @@ export class PinSurvey {
   readonly #pins: Pins;
   /** By repository. */
   #named = new Map<string, readonly Pin[]>();
-  /** By repository, for each unit that stays. */
+  /** Why each image stays, by repository. */
   readonly #reasons = new Map<string, ReadonlyMap<string, string>>();
   /** Repositories with pins that are to be looked up. */
   readonly #changed = new Set<string>();

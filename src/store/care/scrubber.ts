@@ -32,7 +32,7 @@ const BETWEEN_PASSES_MS = 3_600_000;
 /** After the start, when other work comes first. */
 const FIRST_PASS_MS = 60_000;
 
-/** Of damaged blobs that could not be fetched; more wait for a client that asks for them. */
+/** Most damaged blobs that are tried again; others wait for a client that asks for them. */
 const MAX_UNHEALED = 10_000;
 
 const realPause = async (ms: number, signal: AbortSignal): Promise<void> =>
@@ -53,7 +53,7 @@ export class Scrubber {
   #verifying: Promise<void> | undefined;
   #progress: VerifyProgress | undefined;
   #last: VerifyReport | undefined;
-  /** By the upstreams that are known to have a blob. */
+  /** One queue for each set of upstreams that have a blob. */
   readonly #lanes = new Map<string, PQueue>();
   readonly #unhealed = new Map<Digest, About>();
 
@@ -202,7 +202,7 @@ export class Scrubber {
     return retried;
   }
 
-  /** In turn with others of the same upstreams. */
+  /** Fetches a blob after the others of the same upstreams. */
   async #heal(
     about: About,
     { upstreams, told }: { upstreams: readonly string[]; told: (damage: Damage) => Damage },

@@ -105,7 +105,7 @@ class Checkup {
   readonly #deadline = new AbortController();
   readonly #signal = this.#deadline.signal;
   readonly #findings: Finding[] = [];
-  /** Of all accounts: no finding shows one. */
+  /** The secrets of all accounts, which no finding shows. */
   readonly #secrets = new Secrets();
   #connection: Connection | undefined;
   #challenge: Challenge | undefined;

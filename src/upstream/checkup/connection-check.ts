@@ -29,7 +29,7 @@ interface FirstHop {
   readonly url: URL;
   readonly endpoint: Endpoint;
   readonly address: string;
-  /** As findings name a place there. */
+  /** How findings name an address there. */
   readonly name: (place: string) => string;
   /** The key of the configuration that leads there. */
   readonly key: string;

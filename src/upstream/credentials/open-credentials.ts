@@ -32,7 +32,7 @@ type FixedConfig = Extract<
   { provider: 'password' | 'identity-token' | 'bearer' }
 >;
 type IssuedConfig = Exclude<CredentialsConfig, FixedConfig>;
-/** Of Docker's file what it holds. */
+/** The configured source, with the content of Docker's file where that is the source. */
 type Basis = IssuedConfig & { readonly document?: DockerConfig };
 
 /** The source of a configured credential. A provider's library loads when it is first asked. */
