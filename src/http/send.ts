@@ -1,11 +1,20 @@
 import type { ServerResponse } from 'node:http';
 import type { Reader } from '../oci/content.ts';
 import type { BufferPool } from './buffer-pool.ts';
+import { TEXTS } from './texts.ts';
 
 /** The client closed the connection before the end of its answer. */
 export class ClientGoneError extends Error {
   override readonly name = 'ClientGoneError';
 }
+
+/**
+ * How long a client is kept waiting for the next bytes once it has its headers: for a turn at the
+ * upstream, for the upstream itself, for a disk. containerd gives a pull up after five minutes without
+ * progress (`image_pull_progress_timeout`), docker and podman never: whoever is cut off then goes on by
+ * `Range` or asks again, and what nobody waits for takes neither a connection nor a turn.
+ */
+const PATIENCE_MS = 5 * 60_000;
 
 export interface SendOptions {
   /** The bytes of the whole content. */
@@ -18,8 +27,8 @@ export interface SendOptions {
 /**
  * Sends what the reader gives at the pace of the client: the next chunk is read when the kernel has
  * taken the one before, whose buffer keeps the client busy meanwhile. So a client that stops holds
- * one chunk. Rejects with `ClientGoneError`, or with the reader's fault; then the response must not
- * be completed.
+ * one chunk. Rejects with `ClientGoneError`, with the reader's fault, or when nothing comes for longer
+ * than clients wait; then the response must not be completed.
  */
 export async function send(
   response: ServerResponse,
@@ -29,11 +38,11 @@ export async function send(
   using client = new Client(response);
   for (let isDone = false; !isDone;) {
     // What waits for its upstream holds no buffer.
-    if (reader.ready) await client.stays(reader.ready());
+    if (reader.ready) await client.waits(reader.ready());
     let scratch: Buffer | undefined = buffers.take(size);
     let isIdle = false;
     try {
-      const bytes = await client.stays(reader.read(scratch));
+      const bytes = await client.waits(reader.read(scratch));
       isDone = bytes.length === 0;
       if (bytes.buffer !== scratch.buffer) {
         // Memory that others read too: a client that stops holds no buffer of its own.
@@ -64,10 +73,12 @@ function write(
   return promise;
 }
 
-/** The other end of a response, watched by one listener however many chunks it takes. */
+/** The other end of a response, watched by one listener and one timer however many chunks it takes. */
 class Client implements Disposable {
   readonly #response: ServerResponse;
-  readonly #onClose = (): void => this.#leave();
+  readonly #onClose = (): void => this.#leave(new ClientGoneError());
+  readonly #timer = setTimeout(() => this.#tire(), PATIENCE_MS).unref();
+  #isWaiting = false;
   #isGone: boolean;
   #abandon: ((error: Error) => void) | undefined;
 
@@ -77,8 +88,15 @@ class Client implements Disposable {
     response.once('close', this.#onClose);
   }
 
+  /** As `stays`, and rejects when it takes longer than clients wait. */
+  async waits<Value>(promise: Promise<Value>): Promise<Value> {
+    this.#timer.refresh();
+    return this.stays(promise, true);
+  }
+
   /** Settles as the promise does, or rejects when the client goes first. */
-  async stays<Value>(promise: Promise<Value>): Promise<Value> {
+  async stays<Value>(promise: Promise<Value>, isWaiting = false): Promise<Value> {
+    this.#isWaiting = isWaiting;
     if (this.#isGone) {
       promise.catch(() => undefined);
       throw new ClientGoneError();
@@ -90,11 +108,16 @@ class Client implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
     this.#response.off('close', this.#onClose);
   }
 
-  #leave(): void {
+  #tire(): void {
+    if (this.#isWaiting) this.#leave(new Error(TEXTS.noBytesWithin({ ms: PATIENCE_MS })));
+  }
+
+  #leave(why: Error): void {
     this.#isGone = true;
-    this.#abandon?.(new ClientGoneError());
+    this.#abandon?.(why);
   }
 }

@@ -28,4 +28,5 @@ export const TEXTS = {
   tooManyRanges: ({ most }: { most: number }) => `more than ${most} ranges in one request`,
   ownCopy: ({ reason }: { reason: string }) => `served from the mirror's copy: ${reason}`,
   notConfirmed: 'not confirmed',
+  noBytesWithin: ({ ms }: { ms: number }) => `no bytes for the rest of an answer within ${ms} ms`,
 } as const;

@@ -67,6 +67,7 @@ export class Upstreams {
     const { timing, metrics } = this.#parts;
     return new TransferQueue(places, {
       patienceMs: timing.turnMs,
+      upstream,
       lined: (count) => metrics.queueWaiting.set({ upstream }, count),
       began: (seconds) => metrics.queueWaitSeconds.observe({ upstream }, seconds),
     });

@@ -1,3 +1,4 @@
+import { mock } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
@@ -9,6 +10,7 @@ import { parseDigest } from '../../src/oci/digest.ts';
 import { parseRepository } from '../../src/oci/reference.ts';
 import { INTERACTIVE, PRIORITY } from '../../src/upstream/demand.ts';
 import { get, open, type OpenResponse } from '../helpers/client.ts';
+import { MINUTE } from '../helpers/clock.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { Gate } from '../helpers/gate.ts';
 import { buildBlob, type Stored } from '../helpers/image.ts';
@@ -31,7 +33,10 @@ async function startBench(
   const config = createConfig(await createTempFolder(t), {
     upstreams: { [UPSTREAM]: { url: registry.url, concurrency, ...limits } },
   });
-  const engine = await startEngine(config, { log, timing: { ...TEST_TIMING, turnMs: 60_000 } });
+  const engine = await startEngine(config, {
+    log,
+    timing: { ...TEST_TIMING, turnMs: 10 * MINUTE },
+  });
   const listener = await Listener.open(config.listen, engine.createApp().callback(), log);
   let isClosed = false;
   const close = async (): Promise<void> => {
@@ -54,6 +59,8 @@ async function startBench(
     /** Blobs of so many MiB: larger than those that wait for no turn. */
     blob: (name: string, size = 2): Stored =>
       registry.addBlob(REPOSITORY, buildBlob(name, size * MIB), { name }),
+    sync: async (blob: Stored): Promise<boolean> =>
+      engine.mirror.prefetcher.holdBlob(TARGET, parseDigest(blob.digest)),
     hold: async (blob: Stored, options: DownloadDemand): Promise<boolean> =>
       engine.mirror.downloads.hold(TARGET, parseDigest(blob.digest), options),
     /** At this very moment, like a pull unless told otherwise. */
@@ -192,6 +199,42 @@ test('sync leaves one place to the pulls', async (t) => {
   t.deepEqual(await Promise.all(holdings), [true, true, true, true]);
   t.is(sum(asked), 8 * MIB);
 });
+
+test.serial(
+  'a sync download without a turn for ten minutes gives up, unless a pull has joined it; a later attempt has it',
+  async (t) => {
+    const { registry, blob, sync, openPull, lineUp } = await startBench(t, 1);
+    mock.timers.enable({ apis: ['setInterval'] });
+    t.teardown(() => mock.timers.reset());
+    const [first, left, joined] = [blob('first'), blob('left'), blob('joined')];
+    const headers = registry.hold(first, { before: 'headers' });
+    const pulling = openPull(first);
+    await headers.arrived();
+    const giving = t.throwsAsync(sync(left), {
+      name: 'UpstreamError',
+      message: `${UPSTREAM}: no turn for a transfer within 600000 ms`,
+    });
+    const holding = sync(joined);
+    await lineUp(3);
+    mock.timers.tick(5 * MINUTE);
+    const pull = await openPull(joined);
+    t.is(registry.requests.length, 2);
+    mock.timers.tick(5 * MINUTE);
+    const error = await giving;
+    t.like(error, { fault: 'timeout', isUnasked: true });
+    headers.open();
+    await (await pulling).rest();
+    t.true((await pull.rest()).equals(joined.bytes));
+    t.true(await holding);
+    t.true(await sync(left));
+    t.deepEqual(registry.conversation(), [
+      'GET /v2/library/app/blobs/<first>',
+      'HEAD /v2/library/app/blobs/<joined>',
+      'GET /v2/library/app/blobs/<joined>',
+      'GET /v2/library/app/blobs/<left>',
+    ]);
+  },
+);
 
 test('where there is one place sync may have it', async (t) => {
   const { blob, hold } = await startBench(t, 1);

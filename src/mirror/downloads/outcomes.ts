@@ -66,7 +66,7 @@ export class Outcomes {
     const { metrics, health, log } = this.#parts;
     const about = { target: formatTarget(target), digest };
     if (failure instanceof DroppedError) {
-      log.info({ ...about, reason: failure.message }, 'download');
+      log.info({ ...about, reason: failure.reason }, 'download');
       return;
     }
     if (failure instanceof NoRoomError && size !== undefined) {

@@ -178,7 +178,8 @@ export class Passage {
       demand.signal.removeEventListener('abort', wake);
       transfer.discard();
       await chunks.return(undefined).catch(() => undefined);
-      if (this.#state === 'passing') this.#fail(new DroppedError(TEXTS.unwanted));
+      if (this.#state === 'passing')
+        this.#fail(new DroppedError(this.source.upstream.name, TEXTS.unwanted));
       this.#growth.wake();
       this.#hasEnded = true;
       this.#wake();

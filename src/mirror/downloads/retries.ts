@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pausesOf, type Timing } from '../../net/timing.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
+import { DroppedError } from './turn.ts';
 
 /** A registry that asks for a longer pause gets it, but not from a waiting client. */
 export const MAX_RETRY_AFTER_MS = 60_000;
@@ -19,6 +20,7 @@ export class TransferRetries {
   /** Whether another attempt may do better; a limit of the rate is waited for within the patience. */
   mayHelp(error: unknown, patienceMs: number): boolean {
     if (this.#signal?.aborted || !(error instanceof UpstreamError)) return false;
+    if (error instanceof DroppedError) return false;
     switch (error.fault) {
       case 'unreachable':
       case 'timeout':

@@ -5,6 +5,8 @@ import { TEXTS } from '../texts.ts';
 import { DroppedError, LOOKS, Turn, type QueueDemand } from './turn.ts';
 
 export interface TransferQueueOptions {
+  /** For what is told of a transfer that was dropped. */
+  readonly upstream?: string;
   /** How long a transfer may bring next to nothing while others wait; milliseconds. */
   readonly patienceMs?: number | undefined;
   /** Told how many wait. */
@@ -19,6 +21,11 @@ const PATIENCE_MS = 1_000;
 const MAX_SLOW = 256;
 /** More than the layers of what a few clients begin and leave at once. */
 const MAX_UNREAD = 64;
+/**
+ * How long one waits for its turn that no client reads. Hydration and sync try again later, and have
+ * other blobs to fetch, perhaps of an upstream that has a place.
+ */
+const UNREAD_MS = 10 * 60_000;
 /** Questions by HEAD about what waits, at a time. */
 const MAX_HEADS = 32;
 
@@ -32,6 +39,9 @@ const MAX_HEADS = 32;
  * goes on beside those that have one for as long as that is so. One that nobody reads gives it up to
  * one that somebody reads, as does the youngest of a client that has all places to the first of a
  * client that has none. A lone client may have all.
+ *
+ * Nothing waits for ever: clients leave after their own patience, and what no client reads is dropped
+ * once it has waited for ten minutes, or when too many such transfers wait.
  *
  * `p-queue` would not do: its priorities are told at the entrance, and what runs keeps its place.
  */
@@ -119,7 +129,7 @@ export class TransferQueue {
       unread += 1;
       if (!first || (first.isResumed && !turn.isResumed)) first = turn;
     }
-    if (unread > MAX_UNREAD) first?.drop(new DroppedError(TEXTS.tooManyUnread));
+    if (unread > MAX_UNREAD) first?.drop(this.#dropped(TEXTS.tooManyUnread));
   }
 
   #next(): Turn | undefined {
@@ -207,8 +217,19 @@ export class TransferQueue {
     for (const turn of this.#running) {
       if (turn.isStalled && this.#waiting.size > 0) this.#slowDown(turn);
     }
+    for (const turn of this.#waiting) this.#endLate(turn);
     this.refill();
     for (const turn of this.#slow) if (!turn.isIdle) this.#speedUp(turn);
+  }
+
+  #endLate(turn: Turn): void {
+    turn.waitedMs += this.#lookMs;
+    if (turn.waitedMs < UNREAD_MS || isInteractive(turn.demand)) return;
+    turn.drop(this.#dropped(TEXTS.noTurnWithin({ ms: UNREAD_MS })));
+  }
+
+  #dropped(reason: string): DroppedError {
+    return new DroppedError(this.#options.upstream ?? '', reason);
   }
 
   #slowDown(turn: Turn): void {

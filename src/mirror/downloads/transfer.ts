@@ -140,7 +140,8 @@ export class Transfer {
 
   /**
    * Resolves when the upstream's headers are here; false when it has no such blob. All attempts
-   * together have no more time than a first byte may take, from the turn on.
+   * together, with their logins and redirects, have no more time than a first byte may take, from the
+   * turn on.
    */
   async start(position: number): Promise<boolean> {
     this.#position = position;
@@ -151,8 +152,7 @@ export class Transfer {
     for (let attempt = 1; ; attempt += 1) {
       try {
         await this.#takeTurn();
-        const leftMs = Math.ceil(lastByte - performance.now());
-        this.#body = await this.#open(attempt > 1 ? leftMs : undefined);
+        this.#body = await this.#open(Math.ceil(lastByte - performance.now()));
         if (!this.#body) this.#giveTurn();
         return this.#body !== undefined;
       } catch (error) {
@@ -243,7 +243,7 @@ export class Transfer {
     return this.#honoursRange && !this.#repeats && left > NEARLY_DONE_BYTES;
   }
 
-  async #open(withinMs?: number): Promise<BlobBody | undefined> {
+  async #open(withinMs: number): Promise<BlobBody | undefined> {
     const { upstream, repository, digest, demand, describedSize: size } = this.#parts;
     const start = this.#honoursRange ? this.#position : 0;
     // Some registries refuse an open range.
@@ -252,7 +252,7 @@ export class Transfer {
     const asking = upstream.getBlob(repository, digest, {
       start,
       ...(this.#honoursRange && end !== undefined && { end }),
-      ...(withinMs !== undefined && { withinMs }),
+      withinMs,
       size,
       demand,
     });
@@ -278,9 +278,9 @@ export class Transfer {
   }
 
   async #reopen(isBroken: boolean): Promise<BlobBody> {
-    const { upstream, metrics } = this.#parts;
+    const { upstream, metrics, timing } = this.#parts;
     if (isBroken) metrics.downloadResumes.inc({ upstream: upstream.name });
-    const body = await this.#open();
+    const body = await this.#open(timing.firstByteMs);
     if (body) return body;
     throw new UpstreamError(upstream.name, 'bad-response', TEXTS.vanishedDuringTransfer);
   }

@@ -1,4 +1,5 @@
 import { MIN_BYTES_PER_SECOND } from '../../net/timing.ts';
+import { UpstreamError } from '../../oci/upstream-error.ts';
 import { PRIORITY, type Demand } from '../../upstream/demand.ts';
 
 /** Whose transfer it is, as it is now; what is left out is wanted by one unknown client. */
@@ -7,9 +8,11 @@ export interface QueueDemand extends Demand {
   readonly clients?: ReadonlySet<string>;
 }
 
-/** Nobody waited for it, and too many such transfers waited for their turn. */
-export class DroppedError extends Error {
-  override readonly name = 'DroppedError';
+/** No client waited for it, and it waited for its turn for too long or with too many others. */
+export class DroppedError extends UpstreamError {
+  constructor(upstream: string, reason: string) {
+    super(upstream, 'timeout', reason, { isUnasked: true });
+  }
 }
 
 /** What a turn asks of the queue that it stands in. */
@@ -47,6 +50,8 @@ export class Turn implements Disposable {
   /** Told when the place was taken away because next to nothing came. */
   onSlow: ((patienceMs: number) => void) | undefined;
   state: TurnState = 'waiting';
+  /** As the queue has seen it. */
+  waitedMs = 0;
   /** The place is wanted by somebody who goes first. */
   isRevoked = false;
   /** It could not go on later from where it is. */
