@@ -1,5 +1,6 @@
 /** The places of an upstream are for those who read, in fair shares, and never held for nothing. */
 import { Agent } from 'node:http';
+import { mock } from 'node:test';
 import test, { type ExecutionContext } from 'ava';
 import { SharedDemand } from '../../src/mirror/downloads/demand.ts';
 import { TransferQueue } from '../../src/mirror/downloads/transfer-queue.ts';
@@ -11,6 +12,7 @@ import { buildBlob, buildImage, type Stored } from '../helpers/image.ts';
 import { startMirror, type MirrorOptions, type TestMirror } from '../helpers/mirror.ts';
 
 const MIB = 1024 * 1024;
+const FIRST_BYTE_MS = 20_000;
 const always = { times: Infinity };
 
 interface Site {
@@ -225,24 +227,34 @@ test('an upstream that refuses HEAD tells by GET, in its turn', async (t) => {
   await running.rest();
 });
 
-test('those who joined a silent transfer share one new attempt; whoever comes later joins that one', async (t) => {
-  const registry = await FakeRegistry.start(t);
-  const blob = registry.addBlob('team/app', buildBlob(t.title, 2 * MIB), { name: 'layer' });
-  const mirror = await startMirror(t, {
-    upstreams: { 'hub.example': { url: registry.url } },
-    timing: { firstByteMs: 1_000, attemptsMs: 0 },
-  });
-  const url = `${mirror.url}/v2/team/app/blobs/${blob.digest}`;
-  const silent = registry.hang(blob, { method: 'GET' });
-  const first = get(url);
-  await silent.arrived();
-  const second = registry.hold(blob, { before: 'headers', method: 'GET' });
-  const joined = Array.from({ length: 20 }, async () => get(url));
-  await second.arrived();
-  const later = Array.from({ length: 20 }, async () => get(url));
-  t.is((await first).status, 504);
-  second.open();
-  for (const { body } of await Promise.all([...joined, ...later])) t.true(body.equals(blob.bytes));
-  t.is((await registry.seen(blob)).length, 2);
-  silent.open();
-});
+// Serial: it has the timers of the whole process, whose other waits are longer.
+test.serial(
+  'those who joined a silent transfer share one new attempt; whoever comes later joins that one',
+  async (t) => {
+    const registry = await FakeRegistry.start(t);
+    const blob = registry.addBlob('team/app', buildBlob(t.title, 2 * MIB), { name: 'layer' });
+    const mirror = await startMirror(t, {
+      upstreams: { 'hub.example': { url: registry.url } },
+      timing: { firstByteMs: FIRST_BYTE_MS, attemptsMs: 0 },
+    });
+    const url = `${mirror.url}/v2/team/app/blobs/${blob.digest}`;
+    const silent = registry.hang(blob, { method: 'GET' });
+    mock.timers.enable({ apis: ['setTimeout'] });
+    t.teardown(() => mock.timers.reset());
+    const first = get(url);
+    await silent.arrived();
+    const second = registry.hold(blob, { before: 'headers', method: 'GET' });
+    const joined = Array.from({ length: 20 }, async () => get(url));
+    await get(`${mirror.url}/v2/`);
+    mock.timers.tick(FIRST_BYTE_MS);
+    mock.timers.reset();
+    await second.arrived();
+    const later = Array.from({ length: 20 }, async () => get(url));
+    t.is((await first).status, 504);
+    second.open();
+    for (const { body } of await Promise.all([...joined, ...later]))
+      t.true(body.equals(blob.bytes));
+    t.is((await registry.seen(blob)).length, 2);
+    silent.open();
+  },
+);
