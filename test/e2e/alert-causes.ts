@@ -77,7 +77,7 @@ export const ALERT_CAUSES: readonly Cause[] = [
     alerts: ['EntrepotQuotaLow', 'EntrepotQuotaEnds'],
     on: 'site',
     begin: (all) => {
-      all.registries['docker.io'].rateLimit({ limit: 100_000, remaining: 9000 });
+      all.registries['docker.io'].rateLimit({ limit: 30_000, remaining: 2500 });
       all.repeat('quota', async (turn) => {
         all.publish('docker.io', 'library/many', `v${turn}`);
         await all.ask(all.site, 'docker.io', `library/many/manifests/v${turn}`);
@@ -85,7 +85,7 @@ export const ALERT_CAUSES: readonly Cause[] = [
     },
     end: async (all) => {
       all.stop('quota');
-      all.registries['docker.io'].rateLimit({ limit: 100_000, remaining: 100_000 });
+      all.registries['docker.io'].rateLimit({ limit: 30_000, remaining: 30_000 });
       await all.ask(all.site, 'docker.io', 'library/many/manifests/none', { method: 'HEAD' });
     },
   },

@@ -3,7 +3,7 @@ import type { Drawn } from '../grafana/draw.ts';
 import type { Observatory } from './observatory.ts';
 
 /** A dashboard that shows so much; a real one hours. */
-const SECONDS = 180;
+const SECONDS = 600;
 const TEN_YEARS = 10 * 365 * 86_400;
 
 /** What a Prometheus has for a panel, with the names of its legend. */
