@@ -29,7 +29,7 @@ interface Notice {
 }
 
 /**
- * A Prometheus that scrapes mirrors each second and evaluates the committed rules with all their times
+ * A Prometheus that scrapes mirrors every two seconds and evaluates the committed rules with all their times
  * divided by 60, and an Alertmanager that tells this test of each alert that begins and ends.
  */
 export class Observatory {
@@ -64,7 +64,7 @@ export class Observatory {
     };
     await write(join(folder, 'alertmanager.yaml'), { route, receivers: [receiver] });
     await write(join(folder, 'prometheus.yaml'), {
-      global: { scrape_interval: '1s', evaluation_interval: '1s' },
+      global: { scrape_interval: '2s', scrape_timeout: '2s', evaluation_interval: '1s' },
       rule_files: ['*.rules.yaml'],
       scrape_configs: [
         { job_name: 'entrepot', static_configs: Object.entries(mirrors).map(target) },
@@ -126,9 +126,11 @@ export class Observatory {
     );
   }
 
-  /** What was told last of an alert of a mirror. */
-  stateOf(alert: string, mirror: string): Notice['status'] | undefined {
-    return this.#of(alert, mirror).at(-1);
+  /** Resolves once the last that was told of an alert of a mirror is this. */
+  async stands(alert: string, status: Notice['status'], mirror: string): Promise<void> {
+    await until(`${alert} stands at ${status}`, () => this.#of(alert, mirror).at(-1) === status, {
+      withinMs: 240_000,
+    });
   }
 
   /** Each alert that ever began, with its mirror. */

@@ -70,11 +70,11 @@ testSite(
     await lookAtRecordings(t, watch);
 
     for (const { alerts, on, end } of ALERT_CAUSES) {
-      for (const alert of end ? alerts : []) t.is(watch.stateOf(alert, on), 'firing', alert);
+      for (const alert of end ? alerts : []) await watch.stands(alert, 'firing', on);
       await end?.(all);
     }
     const ends = async ({ alerts, on }: Cause): Promise<unknown> =>
-      Promise.all(alerts.map(async (alert) => watch.told(alert, 'resolved', on)));
+      Promise.all(alerts.map(async (alert) => watch.stands(alert, 'resolved', on)));
     await Promise.all(ALERT_CAUSES.filter(({ on }) => on === 'edge').map(ends));
     const left = all.edge.end('SIGTERM');
     await watch.told('EntrepotNotReady', 'firing', 'edge');

@@ -14,7 +14,6 @@ const PACKAGES = {
   nsenter: 'util-linux',
   openssl: 'openssl',
   podman: 'podman',
-  prlimit: 'util-linux',
   prometheus: 'prometheus',
   'prometheus-alertmanager': 'prometheus-alertmanager',
   promtool: 'prometheus',
