@@ -41,7 +41,7 @@ export type Engine = Awaited<ReturnType<typeof startEngine>>;
 /** Opens the store, without a single request to the network. */
 export async function startEngine(config: Config, options: EngineOptions) {
   const parts = await openParts(config, options);
-  const { log, metrics, store, mirror, scrubber, sync, ownListeners, traces } = parts;
+  const { metrics, store, mirror, scrubber, sync, ownListeners, traces } = parts;
   measureAll(config, parts);
   return {
     metrics,
@@ -71,9 +71,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
       parts.isWorking = !store.blobs.isReadOnly;
       if (!parts.isWorking) return;
       startSync(parts);
-      void store.care.settled
-        .then(async () => mirror.resumeHydration())
-        .catch((err: unknown) => log.error({ err }, 'what is incomplete was not looked for'));
+      resumeHydration(parts);
     },
     /** Ends what no client waits for; clients are served as before. */
     stop: () => {
@@ -103,7 +101,7 @@ function configure(next: Config, parts: Parts): void {
   const before = configured.config;
   const made = create(next, configured);
   parts.configured = made;
-  mirror.configure(made.upstreams);
+  mirror.configure(made.upstreams, { isOffline: next.offline });
   storeAdmin.configure({ addressing: made.addressing, limits: next.store });
   store.care.configure(next.store, made.pins);
   metrics.startAt(Object.keys(next.upstreams));
@@ -113,6 +111,11 @@ function configure(next: Config, parts: Parts): void {
     sync.configure(next.sync ?? NOTHING_TO_SYNC, { isOffline: next.offline });
     startSync(parts);
   }
+  const begins = [...made.upstreams].some(
+    ([name, { config }]) =>
+      config.hydrate !== (configured.upstreams.get(name)?.config.hydrate ?? 'off'),
+  );
+  if (begins) resumeHydration(parts);
   if (next.store.inUse === before.store.inUse) return;
   parts.inUse = parts.inUse
     .then(async (file) => file?.close())
@@ -121,6 +124,14 @@ function configure(next: Config, parts: Parts): void {
       log.error({ err }, 'the list of images in use cannot be watched');
       return undefined;
     });
+}
+
+/** What is incomplete is completed in the background, by the modes that count now. */
+function resumeHydration({ isWorking, store, mirror, log }: Parts): void {
+  if (!isWorking) return;
+  void store.care.settled
+    .then(async () => mirror.resumeHydration())
+    .catch((err: unknown) => log.error({ err }, 'what is incomplete was not looked for'));
 }
 
 function startSync({ isWorking, sync, configured: { config } }: Parts): void {

@@ -33,8 +33,14 @@ export async function serve(
   context: CommandContext,
   { log: given, start = startServer }: Partial<ServeParts> = {},
 ): Promise<number> {
-  const load = (): LoadedConfig => loadConfig({ file: options.config, ...context });
-  const { config, warnings, file } = load();
+  const { config, warnings, file } = loadConfig({ file: options.config, ...context });
+  // A file that is gone is an error from now on, and not the defaults.
+  let known = file ?? options.config;
+  const load = (): LoadedConfig => {
+    const loaded = loadConfig({ ...context, file: known });
+    known = loaded.file;
+    return loaded;
+  };
   const { level } = config.log;
   const log = given ?? createLog({ level, format: logFormatOf(context.stdout, context.env) });
   using stop = new StopSignals(context, config, ['SIGTERM', 'SIGINT']);

@@ -53,6 +53,7 @@ export class Hydrator {
   /** Looked at lately: a hot image is not asked about with every pull. */
   readonly #done: ExpiringMap<string, true>;
   #resuming: Promise<void> = Promise.resolve();
+  #resumingNext: Promise<void> | undefined;
 
   constructor(parts: HydratorParts) {
     const { catalog, clock, log, quietMs } = parts;
@@ -99,14 +100,26 @@ export class Hydrator {
     if (this.#parts.modeOf(target) === 'off' || this.#isKnown(target, digest)) return;
     const run = async (signal: AbortSignal): Promise<void> => {
       await this.#fetchAll(target, digest, signal);
-      if (!signal.aborted) this.#done.set(itemKey(target, digest), true, DONE_MS);
+      if (this.#isWanted(target, signal)) this.#done.set(itemKey(target, digest), true, DONE_MS);
     };
     this.#queue.add({ target, digest, run });
   }
 
+  /** A reload may have removed the upstream, or switched this off. */
+  #isWanted(target: Target, signal: AbortSignal): boolean {
+    return !signal.aborted && this.#parts.modeOf(target) !== 'off';
+  }
+
   /** What clients pulled and earlier runs left in part. What sync selects is for sync to fetch. */
   async resume(): Promise<void> {
-    if (!this.#queue.isClosed) this.#resuming = this.#resume();
+    // One look that has not begun sees all of it.
+    this.#resumingNext ??= this.#resuming
+      .catch(() => undefined)
+      .then(async () => {
+        this.#resumingNext = undefined;
+        await this.#resume();
+      });
+    this.#resuming = this.#resumingNext;
     return this.#resuming;
   }
 
@@ -157,7 +170,7 @@ export class Hydrator {
     if (!(await this.#parts.catalog.isHeld({ target, digest }))) return;
     const failures: unknown[] = [];
     const attempt = async (work: () => Promise<void>): Promise<void> => {
-      if (signal.aborted) return;
+      if (!this.#isWanted(target, signal)) return;
       await work().catch((error: unknown) => failures.push(error));
     };
     const seen = new Set<Digest>([digest]);
@@ -185,7 +198,7 @@ export class Hydrator {
     }
     if (failures.length > 0) throw failures[0];
     // What cannot be written is learnt again.
-    if (!signal.aborted)
+    if (this.#isWanted(target, signal))
       await this.#parts.catalog.recordSearch({ target, digest }).catch(() => undefined);
   }
 

@@ -87,6 +87,7 @@ export class Mirror {
     const announced = new AnnouncedTags();
     const gone = new GoneTags(parts);
     const asked = { upstreams, catalog, flight, health, clock, gone };
+    metrics.measure(() => upstreams.show());
     this.#access = access;
     this.#gate = parts.gate;
     this.#upstreams = upstreams;
@@ -176,8 +177,8 @@ export class Mirror {
   }
 
   /** Asks these upstreams from now on; what runs goes on with those it began with. */
-  configure(upstreams: ReadonlyMap<string, ConfiguredUpstream>): void {
-    this.#upstreams.configure(upstreams);
+  configure(...upstreams: Parameters<Upstreams['configure']>): void {
+    this.#upstreams.configure(...upstreams);
   }
 
   /** Fetches again what was held and is damaged. Resolves with why it could not be had, or nothing. */

@@ -96,7 +96,12 @@ export class PolledImages {
   async #fetch(target: Target, digest: Digest): Promise<void> {
     const { catalog, manifests, hydrator, modeOf } = this.#parts;
     const key = itemKey(target, digest);
-    if (this.#fetched.has(key) || (await catalog.isHeld({ target, digest }))) return;
+    if (
+      modeOf(target) === 'off' ||
+      this.#fetched.has(key) ||
+      (await catalog.isHeld({ target, digest }))
+    )
+      return;
     if (!this.#queue.mayAsk(target, MAX_AN_HOUR)) return;
     // Until the upstream has answered: one that fails is asked again after an hour.
     this.#fetched.set(key, true, HOUR_MS);

@@ -37,18 +37,27 @@ export class Upstreams {
     parts: { timing: Timing; metrics: Metrics },
   ) {
     this.#parts = parts;
-    this.configure(configured);
+    this.configure(configured, { isOffline: false });
   }
 
   /**
    * These from now on. Whatever began goes on with what it began with; the transfers of one name share
-   * one queue, before and after. An upstream that was left is not closed, since it keeps nothing open
-   * but connections in use.
+   * one queue, before and after. An upstream that was left keeps nothing open but connections in use,
+   * and opens none any more once the mirror is offline.
    */
-  configure(configured: ReadonlyMap<string, ConfiguredUpstream>): void {
-    for (const left of this.#left) if (!left.deref()) this.#left.delete(left);
+  configure(
+    configured: ReadonlyMap<string, ConfiguredUpstream>,
+    { isOffline }: { readonly isOffline: boolean },
+  ): void {
     for (const [name, entry] of this.#byName) {
+      if (configured.get(name)?.upstream === entry.upstream) continue;
+      this.#left.add(new WeakRef(entry.upstream));
       if (!configured.has(name)) this.#former.set(name, entry);
+    }
+    for (const left of this.#left) {
+      const upstream = left.deref();
+      if (upstream) upstream.leave({ isOffline });
+      else this.#left.delete(left);
     }
     this.#byName = new Map(
       [...configured].map(([name, { config, upstream }]) => {
@@ -57,7 +66,6 @@ export class Upstreams {
         this.#former.delete(name);
         const queue = before?.queue ?? this.#createQueue(name, concurrency);
         queue.resize(concurrency);
-        if (before && before.upstream !== upstream) this.#left.add(new WeakRef(before.upstream));
         return [name, { upstream, policy: new Policy(tags), queue, hydrate }];
       }),
     );
@@ -124,10 +132,14 @@ export class Upstreams {
     return [...this.#byName].map(([name, { upstream }]) => ({ name, ...upstream.status }));
   }
 
+  /** Sets the gauges of each, and of no former one. */
+  show(): void {
+    this.#parts.metrics.clearUpstreams();
+    for (const { upstream } of this.#byName.values()) upstream.show();
+  }
+
   async close(): Promise<void> {
-    const all = [...this.#byName.values(), ...this.#former.values()].map(
-      ({ upstream }) => upstream,
-    );
+    const all = [...this.#byName.values()].map(({ upstream }) => upstream);
     const left = [...this.#left].flatMap((each) => each.deref() ?? []);
     await Promise.all([...all, ...left].map(async (upstream) => upstream.close()));
   }

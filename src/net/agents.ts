@@ -50,6 +50,8 @@ export class Agents {
   readonly #trust: Trust;
   readonly #agents = new Map<string, Dispatcher>();
   readonly #leaving = new Set<Dispatcher>();
+  #isLeft = false;
+  #isShut = false;
   #contexts: SecureContexts | undefined;
 
   constructor({ config, guard, timing, trust }: AgentsParts) {
@@ -72,6 +74,16 @@ export class Agents {
     return agent;
   }
 
+  /**
+   * What runs ends on the connections that it has, idle ones close at once, and a new one is for one
+   * request; when it is shut there is no new one.
+   */
+  leave({ isShut }: { readonly isShut: boolean }): void {
+    this.#isLeft = true;
+    this.#isShut ||= isShut;
+    this.#leaveAll();
+  }
+
   async close(): Promise<void> {
     const all = [...this.#agents.values(), ...this.#leaving];
     await Promise.all(all.map(async (agent) => agent.destroy()));
@@ -81,6 +93,10 @@ export class Agents {
     const { contexts } = this.#trust;
     if (contexts === this.#contexts) return;
     this.#contexts = contexts;
+    this.#leaveAll();
+  }
+
+  #leaveAll(): void {
     const former = [...this.#agents.values()];
     this.#agents.clear();
     for (const agent of former) void this.#leave(agent);
@@ -97,18 +113,19 @@ export class Agents {
     const { tls } = this.#config;
     const timeout = this.#timing.connectMs;
     const whose = kind === 'registry' ? kind : isTrusted ? 'ours' : 'others';
+    const common = { ...OPTIONS, ...(this.#isLeft && { pipelining: 0 }) };
     const options = {
       timeout,
       ...(isSecure && { secureContext: this.#trust.contexts.of(whose) }),
       ...(kind === 'registry' && { rejectUnauthorized: !tls.insecure }),
     };
     if (proxy === undefined)
-      return new Agent({ ...OPTIONS, connect: this.#connector(kind, options) });
+      return new Agent({ ...common, connect: this.#connector(kind, options) });
     const secureContext = isSecureProxy(proxy) && {
       secureContext: this.#trust.contexts.of('others'),
     };
     const proxyTls = { timeout, ...secureContext };
-    return new ProxyAgent({ ...OPTIONS, uri: proxy, proxyTls, requestTls: options });
+    return new ProxyAgent({ ...common, uri: proxy, proxyTls, requestTls: options });
   }
 
   /** One connector a port, since the address is judged together with it. */
@@ -125,6 +142,8 @@ export class Agents {
       return connector;
     };
     return (options, callback) => {
+      // A request that lost its connection asks for another one.
+      if (this.#isShut) return callback(new Error('no connection is opened any more'), null);
       const port = Number(options.port || (options.protocol === 'https:' ? 443 : 80));
       // The dot at the end of a name is for DNS, and no part of the name that a certificate has.
       const { hostname } = options;

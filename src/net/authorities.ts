@@ -201,9 +201,14 @@ export class Trust {
     this.#held = new HeldFiles({ ...parts.told, paths, value, read });
   }
 
+  /** What the upstream's own files say; the same object as before while they say the same. */
+  get own(): TlsTexts {
+    return this.#held?.current ?? this.#parts.tls;
+  }
+
   /** The same object as before while the files say the same. */
   get contexts(): SecureContexts {
-    const own = this.#held?.current ?? this.#parts.tls;
+    const { own } = this;
     const list = this.#parts.authorities.withSystem(this.#parts.tls.system);
     if (own === this.#contexts?.own && list === this.#contexts.list) return this.#contexts;
     return (this.#contexts = new SecureContexts(this.#parts, own, list));

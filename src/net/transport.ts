@@ -75,6 +75,8 @@ export class Transport {
   readonly #timing: Timing;
   readonly #agents: Agents;
   readonly #closing = new AbortController();
+  /** Why nothing is asked any more. */
+  #refusal: string | undefined;
 
   constructor(parts: TransportParts) {
     const { config, timing, authorities, trustTold = DEAF } = parts;
@@ -106,6 +108,9 @@ export class Transport {
   ): Promise<TransportResponse> {
     const { url, signal, isStream = false } = wanted;
     const kind = this.#kindOf(wanted);
+    if (this.#refusal !== undefined) {
+      throw this.#error('offline', this.#refusal, { isUnasked: true });
+    }
     const refusal = this.guard.refusal(kind, url);
     if (refusal !== undefined) throw this.#error('bad-response', refusal);
     const ms = isStream ? this.#timing.firstByteMs : this.#timing.headersMs;
@@ -180,6 +185,12 @@ export class Transport {
   /** Aborts when it closes. */
   get closing(): AbortSignal {
     return this.#closing.signal;
+  }
+
+  /** Keeps no connection beyond its request; with a refusal, opens none any more. */
+  leave(refusal?: string): void {
+    this.#refusal ??= refusal;
+    this.#agents.leave({ isShut: refusal !== undefined });
   }
 
   /** What runs ends at once. */

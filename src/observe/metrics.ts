@@ -241,6 +241,22 @@ export class Metrics extends Declarations {
     this.start(this.integrityFailures, { upstream: [''], where: ['scrub'] });
   }
 
+  /** Gauges of upstreams as they are configured: whoever is asked for them sets them anew. */
+  clearUpstreams(): void {
+    for (const gauge of [
+      this.upstreamUp,
+      this.upstreamRefusedAccounts,
+      this.credentialExpiry,
+      this.certificateExpiry,
+      this.rateLimitLimit,
+      this.rateLimitRemaining,
+      this.rateLimitWindowSeconds,
+      this.rateLimitEmptySeconds,
+    ]) {
+      gauge.reset();
+    }
+  }
+
   /** What is measured at each scrape, and must be cheap. */
   measure(measure: () => Promise<void> | void): void {
     this.#measures.push(measure);

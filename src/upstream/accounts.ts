@@ -79,7 +79,6 @@ export class Accounts {
     if (rests.length > 0) metrics.rateLimitRemaining.set(label, sum(rests));
     if (windows.length > 0) metrics.rateLimitWindowSeconds.set(label, Math.max(...windows));
     if (ends.length > 0) metrics.rateLimitEmptySeconds.set(label, Math.max(...ends));
-    else metrics.rateLimitEmptySeconds.remove(label);
   }
 
   get status(): AccountStatus[] {

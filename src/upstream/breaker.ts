@@ -15,8 +15,6 @@ export interface BreakerParts {
   readonly probe: () => Promise<number>;
   /** Whether a status of the probe is a sign of life. */
   readonly isAlive: (status: number) => boolean;
-  /** Not called before the first answer, or the first outage. */
-  readonly show: (isUp: boolean) => void;
   /** Whatever reason is told or logged is told without them. */
   readonly secrets: Secrets;
   readonly log: Log;
@@ -91,6 +89,11 @@ export class Breaker {
   /** Whether it has answered anything since the start. */
   get hasAnswered(): boolean {
     return this.#answers > 0;
+  }
+
+  /** `undefined` before the first answer, or the first outage. */
+  get isUp(): boolean | undefined {
+    return this.#outage ? false : this.hasAnswered || undefined;
   }
 
   /** Whether the registry gives no sign of life to our own question, which is asked now unless it just was. */
@@ -181,8 +184,7 @@ export class Breaker {
   }
 
   #succeed(): void {
-    const { upstream, what, show, log, clock } = this.#parts;
-    if (this.#answers === 0) show(true);
+    const { upstream, what, log, clock } = this.#parts;
     this.#answers += 1;
     this.#refusals = 0;
     this.#brokenConnections = 0;
@@ -192,16 +194,12 @@ export class Breaker {
     const downMs = Math.round(clock.steady() - this.#outage.downFrom);
     log.info({ upstream, downMs }, `the ${what} answers again`);
     this.#outage = undefined;
-    show(true);
   }
 
   #fail(error: UpstreamError): void {
-    const { upstream, what, show, log, clock, secrets } = this.#parts;
+    const { upstream, what, log, clock, secrets } = this.#parts;
     const reason = secrets.redactOwn(error.reason);
-    if (!this.#outage) {
-      log.warn({ upstream, reason }, `the ${what} is down`);
-      show(false);
-    }
+    if (!this.#outage) log.warn({ upstream, reason }, `the ${what} is down`);
     this.#refusals += 1;
     const now = clock.steady();
     this.#outage = {
@@ -234,5 +232,5 @@ export class Breaker {
 
 /** Whether the upstream failed, and not the caller or this machine. */
 function isUpstreamFault(error: unknown): error is UpstreamError {
-  return error instanceof UpstreamError && !error.isOurs;
+  return error instanceof UpstreamError && !error.isOurs && error.fault !== 'offline';
 }

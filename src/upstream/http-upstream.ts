@@ -251,6 +251,14 @@ export class HttpUpstream implements Upstream {
     );
   }
 
+  show(): void {
+    this.#client.show();
+  }
+
+  leave({ isOffline }: { isOffline: boolean }): void {
+    this.#client.leave(isOffline ? TEXTS.offline : undefined);
+  }
+
   async close(): Promise<void> {
     await this.#client.close();
   }

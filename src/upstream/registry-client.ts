@@ -60,22 +60,23 @@ export class RegistryClient {
   readonly #accounts: Accounts;
   readonly #bandwidth: Bandwidth | undefined;
   readonly #large = new LargeDocuments();
+  /** By the label of the account; milliseconds since 1970. */
+  readonly #credentialEnds = new Map<string, number>();
+  /** A login was refused, or taken after that. */
+  #hasTurned = false;
 
   constructor(parts: RegistrySenderParts) {
     const { config, clock, timing, log, metrics } = parts;
     this.#parts = parts;
     const sender = new RegistrySender(parts, this.secrets);
     this.#sender = sender;
-    const { base: registry, closing } = sender;
+    const { base: registry } = sender;
+    const { closing } = sender.transport;
     const { secrets } = this;
     const upstream = config.name;
     const asked = (isGiven: boolean): void =>
       metrics.tokenRequests.inc({ upstream, result: isGiven ? 'ok' : 'failed' });
-    const ends = new Map<string, number>();
-    const ending = (label: string, at: number): void => {
-      ends.set(label, at);
-      metrics.credentialExpiry.set({ upstream }, Math.min(...ends.values()) / 1000);
-    };
+    const ending = (label: string, at: number): void => void this.#credentialEnds.set(label, at);
     const opened = { upstream, registry, sender, clock, secrets, closing, timing, asked, ending };
     const context = { ...opened, log, challengeProbe: new ChallengeProbe(opened) };
     const redirectLogins = new RedirectLogins({
@@ -119,13 +120,29 @@ export class RegistryClient {
   }
 
   readonly #tellLogin = ({ label: account, refused }: Account): void => {
-    const { config, log, metrics } = this.#parts;
+    const { config, log } = this.#parts;
     const upstream = config.name;
     if (refused) log.warn({ upstream, account, reason: refused.reason }, TEXTS.loginRefused);
     else log.info({ upstream, account }, TEXTS.loginTaken);
-    const count = this.accounts.filter((status) => status.refused).length;
-    metrics.upstreamRefusedAccounts.set({ upstream }, count);
+    this.#hasTurned = true;
   };
+
+  /** Sets its gauges. */
+  show(): void {
+    const { config, metrics } = this.#parts;
+    const label = { upstream: config.name };
+    this.#sender.show();
+    this.#accounts.show(metrics);
+    if (this.#credentialEnds.size > 0)
+      metrics.credentialExpiry.set(label, Math.min(...this.#credentialEnds.values()) / 1000);
+    const refused = this.accounts.filter((status) => status.refused).length;
+    if (this.#hasTurned) metrics.upstreamRefusedAccounts.set(label, refused);
+  }
+
+  /** As `Upstream.leave`. */
+  leave(refusal?: string): void {
+    this.#sender.transport.leave(refusal);
+  }
 
   /** Resolves with the headers. */
   async send(wanted: RegistryRequest): Promise<RegistryResponse> {
@@ -156,7 +173,7 @@ export class RegistryClient {
 
   async close(): Promise<void> {
     this.#bandwidth?.close();
-    await this.#sender.close();
+    await this.#sender.transport.close();
   }
 
   /** All attempts together have one deadline, and what they wait for goes on without them. */
@@ -210,10 +227,9 @@ export class RegistryClient {
 
   /** Asks with the account that has most pulls left, and with the next one when that is at its limit. */
   async #inTurn(wanted: RegistryRequest): Promise<RegistryResponse> {
-    const { metrics } = this.#parts;
     let refusal: UpstreamError | undefined;
     for (const account of this.#accounts.inOrder(wanted)) {
-      const answer = await account.ask(wanted).finally(() => this.#accounts.show(metrics));
+      const answer = await account.ask(wanted);
       const fault = await this.#findFault(wanted, answer, account);
       if (!fault) return this.#accept(wanted, answer.response);
       if (isContent(wanted, answer)) {

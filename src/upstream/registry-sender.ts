@@ -19,7 +19,7 @@ import { Traces } from '../observe/traces.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Via } from '../net/via.ts';
 import type { Clock } from '../time/clock.ts';
-import { showCertificateEnds } from './certificate-ends.ts';
+import { certificateEnds } from './certificate-ends.ts';
 import { Breaker, type BreakerParts, type UpstreamProblem } from './breaker.ts';
 import type { Demand } from './demand.ts';
 import type { RedirectLogins } from './redirect-logins.ts';
@@ -93,27 +93,22 @@ export class RegistrySender implements Sender {
   readonly #tokenServices = new LRUCache<string, Breaker>({ max: MAX_TOKEN_SERVICES });
 
   constructor(parts: RegistrySenderParts, secrets: Secrets) {
-    const { config, metrics, log } = parts;
+    const { config, log } = parts;
     const upstream = config.name;
     this.#parts = parts;
     this.#secrets = secrets;
     this.base = new URL(`${config.url}/v2/`);
-    showCertificateEnds({ upstream, tls: config.tls }, metrics);
     this.#transport = new Transport({
       ...parts,
       trustTold: {
         failed: (reason) => log.warn({ upstream, reason }, TEXTS.certificatesKept),
-        renewed: (tls) => {
-          log.info({ upstream }, TEXTS.certificatesRenewed);
-          showCertificateEnds({ upstream, tls }, metrics);
-        },
+        renewed: () => log.info({ upstream }, TEXTS.certificatesRenewed),
       },
     });
     this.breaker = this.#createBreaker({
       what: 'upstream',
       url: this.#address(''),
       isAlive: (status) => status < 500,
-      show: (isUp) => metrics.upstreamUp.set({ upstream }, isUp ? 1 : 0),
     });
   }
 
@@ -128,9 +123,9 @@ export class RegistrySender implements Sender {
     return this.#transport.guard.namedAs('realm');
   }
 
-  /** Aborts when it closes. */
-  get closing(): AbortSignal {
-    return this.#transport.closing;
+  /** For whoever ends its connections, or ends with them. */
+  get transport(): Pick<Transport, 'closing' | 'leave' | 'close'> {
+    return this.#transport;
   }
 
   /** Begins the time limit of one question to the registry. */
@@ -183,8 +178,14 @@ export class RegistrySender implements Sender {
       : TEXTS.moved({ host: this.base.host, key: `upstreams.${name}.url`, url });
   }
 
-  async close(): Promise<void> {
-    await this.#transport.close();
+  /** Sets its gauges. */
+  show(): void {
+    const { config, metrics } = this.#parts;
+    const { isUp } = this.breaker;
+    if (isUp !== undefined) metrics.upstreamUp.set({ upstream: config.name }, isUp ? 1 : 0);
+    for (const [kind, end] of certificateEnds(this.#transport.trust.own)) {
+      metrics.certificateExpiry.set({ upstream: config.name, kind }, end / 1000);
+    }
   }
 
   /** Where the registry is now, when all that it was asked for is there under the same path. */
@@ -283,7 +284,7 @@ export class RegistrySender implements Sender {
     // Without a scope, of which clients choose a part; some answer that with an error of any kind.
     const url = new URL(pathname, origin);
     const isAlive = (): boolean => true;
-    const breaker = this.#createBreaker({ what: 'token service', url, isAlive, show: () => {} });
+    const breaker = this.#createBreaker({ what: 'token service', url, isAlive });
     this.#tokenServices.set(origin, breaker);
     return breaker;
   }
@@ -291,7 +292,7 @@ export class RegistrySender implements Sender {
   #createBreaker({
     url,
     ...parts
-  }: Pick<BreakerParts, 'what' | 'isAlive' | 'show'> & { readonly url: URL }): Breaker {
+  }: Pick<BreakerParts, 'what' | 'isAlive'> & { readonly url: URL }): Breaker {
     const { config, timing, log, clock } = this.#parts;
     return new Breaker({
       ...parts,

@@ -50,6 +50,13 @@ export interface Upstream {
   listReferrers(repository: Repository, subject: Digest, demand?: Demand): Promise<ReferrerList>;
   /** `undefined` when the registry does not list its repositories, as most public ones. */
   listRepositories(demand?: Demand): Promise<Repository[] | undefined>;
+  /** Sets its gauges. */
+  show(): void;
+  /**
+   * Another one takes its place: what runs goes on, and no connection is kept beyond its request. When
+   * the mirror is offline now, none is opened any more: what would need one fails.
+   */
+  leave(options: { readonly isOffline: boolean }): void;
   close(): Promise<void>;
 }
 
@@ -156,6 +163,8 @@ export function createOfflineUpstream(name: string): Upstream {
     listTags: refuse,
     listReferrers: refuse,
     listRepositories: refuse,
+    show: () => {},
+    leave: () => {},
     close: async () => {},
   };
 }

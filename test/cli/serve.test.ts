@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import { createServer } from 'node:net';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -202,6 +202,12 @@ test('SIGHUP: the program takes a good file, refuses a broken one in words, and 
   const refused = await hangUpWith('upstreems: {}\n');
   t.is(refused['msg'], 'configuration not reloaded, the one before stays in force');
   t.regex(String(refused['problems']), /upstreems/);
+  // A file that is gone is no wish for the defaults.
+  rmSync(join(cwd, 'entrepot.yaml'));
+  child.kill('SIGHUP');
+  const { value: gone = {} } = await lines.next();
+  t.is(gone['msg'], 'configuration not reloaded, the one before stays in force');
+  t.regex(String(gone['problems']), /entrepot\.yaml/);
   t.is((await fetch(`${url}/v2/`)).status, 200);
   child.kill('SIGTERM');
   t.deepEqual(await exited, [0, null]);

@@ -4,6 +4,8 @@ import { get, open } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage, type Image } from '../helpers/image.ts';
 import { startMirror, type MirrorOptions, type TestMirror } from '../helpers/mirror.ts';
+import { Scrape } from '../helpers/scrape.ts';
+import { until } from '../helpers/until.ts';
 
 const HUB = 'docker.io';
 const OTHER = 'ghcr.io';
@@ -79,6 +81,8 @@ test('an upstream that stays as it was keeps its connections and what it knows',
   const world = await start(t);
   const { hub, other, mirror } = world;
   await get(manifestAt(world, HUB));
+  // What follows a pull in the background has connections of its own.
+  await mirror.idle();
   const { connections } = hub;
   const both = { [HUB]: { url: hub.url }, [OTHER]: { url: other.url } };
   await mirror.reload({ upstreams: both });
@@ -118,6 +122,90 @@ test('a broken file changes nothing, and every problem is told', async (t) => {
     await gaugeOf(world, 'entrepot_config_last_reload_successful'),
     'entrepot_config_last_reload_successful 1',
   );
+});
+
+test('gauges of an upstream are those of its present configuration, and gone with it', async (t) => {
+  const world = await start(t);
+  const { hub, other, image, mirror } = world;
+  hub.rateLimit({ limit: 100, remaining: 76 });
+  const gauges = async (): Promise<string[]> => {
+    const { text } = await Scrape.of(mirror.server.adminUrl);
+    const all = text.matchAll(/^entrepot_(upstream_up|upstream_ratelimit_\w+)\{.*$/gm);
+    return [...all].map(([line]) => line.replace('entrepot_upstream_', ''));
+  };
+  t.is((await get(manifestAt(world, HUB))).status, 200);
+  t.deepEqual((await gauges()).slice(0, 2), [
+    `up{upstream="${HUB}"} 1`,
+    `ratelimit_limit{upstream="${HUB}"} 100`,
+  ]);
+  const layer = image.layer(0);
+  const gate = hub.hold(layer, { after: 1000 });
+  const running = await open(`${mirror.url}/v2/team/app/blobs/${layer.digest}`);
+  await gate.arrived();
+  await mirror.reload({ upstreams: { [HUB]: { url: other.url } } });
+  t.deepEqual(await gauges(), []);
+  // What ends with the former one says nothing of the present one.
+  gate.open();
+  t.deepEqual(await running.rest(), layer.bytes);
+  t.deepEqual(await gauges(), []);
+  t.is((await get(manifestAt(world, HUB))).status, 200);
+  t.deepEqual(await gauges(), [`up{upstream="${HUB}"} 1`]);
+  await mirror.reload({ upstreams: { [OTHER]: { url: other.url } } });
+  t.deepEqual(await gauges(), []);
+});
+
+test('an upstream that is left keeps no connection, but those of what still runs', async (t) => {
+  const world = await start(t);
+  const { hub, other, image, mirror } = world;
+  const layer = image.layer(0);
+  const gate = hub.hold(layer, { after: 1000 });
+  hub.cut(layer, { after: 2000 });
+  const running = await open(`${mirror.url}/v2/team/app/blobs/${layer.digest}`);
+  await gate.arrived();
+  t.is((await get(manifestAt(world, HUB))).status, 200);
+  await mirror.reload({ upstreams: { [HUB]: { url: other.url } } });
+  await until('the idle one is closed', () => hub.openSockets === 1);
+  // What breaks off goes on with what it began with, and leaves nothing behind.
+  gate.open();
+  t.deepEqual(await running.rest(), layer.bytes);
+  await until('all are closed', () => hub.openSockets === 0);
+  t.is((await get(manifestAt(world, HUB))).status, 200);
+});
+
+test('offline: nothing is dialled after the reload, and a transfer ends on the connection that it has', async (t) => {
+  const world = await start(t);
+  const { hub, image, mirror } = world;
+  const upstreams = { [HUB]: { url: hub.url } };
+  const layer = image.layer(0);
+  const url = `${mirror.url}/v2/team/app/blobs/${layer.digest}`;
+  const gate = hub.hold(layer, { after: 1000 });
+  const running = await open(url);
+  await gate.arrived();
+  await mirror.reload({ upstreams, offline: true });
+  const { connections } = hub;
+  gate.open();
+  t.deepEqual(await running.rest(), layer.bytes);
+  t.is((await get(manifestAt(world, HUB))).status, 504);
+  t.is(hub.connections, connections);
+  await mirror.reload({ upstreams });
+  t.is((await get(manifestAt(world, HUB))).status, 200);
+});
+
+test('offline: a transfer that breaks off is not asked for again', async (t) => {
+  const world = await start(t, { leftovers: { partials: true } });
+  const { hub, image, mirror } = world;
+  const layer = image.layer(0);
+  const gate = hub.hold(layer, { after: 1000 });
+  hub.cut(layer, { after: 2000 });
+  const running = await open(`${mirror.url}/v2/team/app/blobs/${layer.digest}`);
+  await gate.arrived();
+  // Left once, and shut later.
+  await mirror.reload({ upstreams: { [OTHER]: { url: hub.url } } });
+  await mirror.reload({ upstreams: { [OTHER]: { url: hub.url } }, offline: true });
+  const { connections } = hub;
+  gate.open();
+  await t.throwsAsync(running.rest());
+  t.is(hub.connections, connections);
 });
 
 test('what needs a restart is said and does not count', async (t) => {
@@ -225,4 +313,7 @@ test('a hundred files, good and broken, while clients pull: no pull fails, none 
   t.true(pulls.every((count) => count > 0));
   await mirror.reload(good[0]!);
   t.is((await get(manifestAt(world, OTHER))).status, 404);
+  // Of all that were configured meanwhile, nothing is left open.
+  await mirror.idle();
+  await until('the former ones are closed', () => other.openSockets === 0 && hub.openSockets <= 1);
 });

@@ -251,6 +251,7 @@ test('what both have left is shown as one sum', async (t) => {
   await manifest('v1', 'HEAD');
   await manifest('v2', 'HEAD');
   const { rateLimitLimit, rateLimitRemaining } = mirror.server.metrics;
+  await mirror.server.metrics.expose();
   const values = await Promise.all([rateLimitLimit.get(), rateLimitRemaining.get()]);
   t.deepEqual(
     values.map(({ values: [entry] }) => [entry?.labels, entry?.value]),

@@ -36,6 +36,7 @@ async function startBreakable(
 }
 
 async function up({ server }: TestMirror): Promise<number[]> {
+  await server.metrics.expose();
   return (await server.metrics.upstreamUp.get()).values.map(({ value }) => value);
 }
 
@@ -548,7 +549,6 @@ function createBreaker(): Bench {
     what: 'upstream',
     host: HOST,
     isAlive: (status) => status < 500,
-    show: () => {},
     probe: async () => {
       const probe = Promise.withResolvers<number>();
       probes.push(probe);

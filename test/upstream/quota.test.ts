@@ -584,6 +584,7 @@ async function shown({ server }: TestMirror): Promise<Record<string, number[]>> 
     window: rateLimitWindowSeconds,
     empty: rateLimitEmptySeconds,
   };
+  await server.metrics.expose();
   const entries = Object.entries(gauges).map(async ([name, gauge]) => {
     const { values } = await gauge.get();
     return [name, values.map(({ value }) => value)] as const;

@@ -18,6 +18,7 @@ async function statusOf({ server }: TestMirror): Promise<UpstreamStatus | undefi
 
 async function metricsOf({ server }: TestMirror): Promise<(number | undefined)[]> {
   const { upstreamUp, upstreamRefusedAccounts } = server.metrics;
+  await server.metrics.expose();
   const [up, refused] = await Promise.all([upstreamUp.get(), upstreamRefusedAccounts.get()]);
   return [up.values[0]?.value, refused.values[0]?.value];
 }

@@ -5,6 +5,7 @@ import type { ExecutionContext } from 'ava';
 import type { CredentialsConfig } from '../../../src/config/config.ts';
 import { get, type ClientAnswer, type GetOptions } from '../../helpers/client.ts';
 import { createConfig, createTempFolder } from '../../helpers/mirror.ts';
+import { Scrape } from '../../helpers/scrape.ts';
 import type { FromChild, ToChild } from './serve-child.ts';
 
 const CHILD = join(import.meta.dirname, 'serve-child.ts');
@@ -71,6 +72,10 @@ export class CloudMirror {
     const answer = await get(`${this.url}${path}`, options);
     this.#bodies.push(JSON.stringify(answer.headers), answer.body.toString());
     return answer;
+  }
+
+  async scrape(): Promise<Scrape> {
+    return Scrape.of(this.#adminUrl);
   }
 
   async advance(advanceMs: number): Promise<void> {

@@ -8,7 +8,7 @@ import { FakeRegistry } from '../../helpers/fake-registry.ts';
 import { buildImage, type Image } from '../../helpers/image.ts';
 import { createTempFolder } from '../../helpers/mirror.ts';
 import { refusalOf } from '../../helpers/scene.ts';
-import { CloudMirror, denied } from './cloud-mirror.ts';
+import { CloudMirror, denied, UPSTREAM } from './cloud-mirror.ts';
 import { until } from '../../helpers/until.ts';
 import { FakeCloud, type CloudAnswer } from './fake-cloud.ts';
 
@@ -76,6 +76,20 @@ function shown({ registry }: World): string[] {
       : Buffer.from(authorization.slice(6), 'base64').toString(),
   );
 }
+
+test.serial('a metric tells when the credential ends that was issued', async (t) => {
+  const expiresAt = Math.round(Date.now() / 1000) + 3600;
+  const authorizationToken = Buffer.from('AWS:first:pass:word').toString('base64');
+  const authorizationData = [{ authorizationToken, expiresAt }];
+  const { mirror } = await startWorld(t, { answer: () => ({ body: { authorizationData } }) });
+  const told = async (): Promise<number | undefined> =>
+    (await mirror.scrape()).find('upstream_credential_expiry_timestamp_seconds', {
+      upstream: UPSTREAM,
+    });
+  t.is(await told(), undefined);
+  t.is((await mirror.get(MANIFEST)).status, 200);
+  t.is(await told(), expiresAt);
+});
 
 test.serial(
   'a pull with the default chain asks ECR once and shows the whole password',
