@@ -91,8 +91,8 @@ testSite(
     const own = ['EntrepotNotReady edge', 'EntrepotDown edge'];
     t.deepEqual([...watch.everFired].toSorted(), [...expected, ...own].toSorted());
     t.deepEqual(
-      new Set([...watch.everFired].map((name) => name.split(' ')[0])),
-      new Set((await rulesOf('alerts')).map(({ alert }) => alert)),
+      [...watch.everFired].map((name) => name.split(' ')[0] ?? '').toSorted(),
+      (await rulesOf('alerts')).map(({ alert = '' }) => alert).toSorted(),
     );
   },
 );
