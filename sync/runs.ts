@@ -84,9 +84,10 @@ export class SyncRuns {
    * Begins no run any more, and resolves when nothing runs. A run under way comes to its end; what
    * outlasts it stops, and what it has of each file is kept.
    */
-  async leave(): Promise<void> {
+  async leave({ isAtOnce = false } = {}): Promise<void> {
+    const isWaiting = this.#parts.schedule.closed !== undefined;
     this.#over.abort();
-    await this.#running?.ended;
+    if (!isAtOnce && !isWaiting) await this.#running?.ended;
     this.#left.abort(new Error(TEXTS.stopping));
     await this.closed();
   }
@@ -128,6 +129,8 @@ export class SyncRuns {
   async #carryOut(running: Running, lock: unknown): Promise<void> {
     const { log, state, timer, signal } = this.#parts;
     if (this.#after) await this.#after;
+    // Other rules count by now.
+    if (this.#over.signal.aborted) return;
     const began = timer.steady();
     await state.update({ isRunning: true });
     const report = await this.#attempt(running, lock);

@@ -50,8 +50,8 @@ export class Sync implements SyncApi {
   #parts: SyncOptions & SyncParts;
   readonly #stop = new AbortController();
   #runs: SyncRuns;
-  /** The runs by the rules before a reload, until they end. */
-  #before: SyncRuns | undefined;
+  /** The runs by the rules before each reload, until they end. */
+  readonly #before = new Set<SyncRuns>();
   #survey: { readonly at: number; readonly made: Promise<unknown> } | undefined;
 
   constructor({ timer = REAL_TIMER, ...given }: SyncOptions) {
@@ -62,22 +62,22 @@ export class Sync implements SyncApi {
 
   /**
    * Goes by this configuration from now on, and is to be started again. A run under way ends by the
-   * rules that it began with, before the next one begins.
+   * rules that it began with, before the next one begins; at once, where it waits for a window or
+   * nothing may be fetched any more.
    */
   configure(config: SyncConfig, { isOffline }: Pick<SyncOptions, 'isOffline'>): void {
     const before = this.#runs;
     const schedule = new Schedule(config, this.#parts.timer);
     this.#parts = { ...this.#parts, config, schedule, isOffline };
     this.#survey = undefined;
-    this.#before = before;
-    const ended = before.leave().finally(() => {
-      if (this.#before === before) this.#before = undefined;
-    });
+    this.#before.add(before);
+    const ended = before.leave({ isAtOnce: isOffline }).finally(() => this.#before.delete(before));
     this.#runs = new SyncRuns(this.#parts, ended);
   }
 
   get runState(): SyncRunState {
-    const { progress } = this.#before ?? this.#runs;
+    const all = [...this.#before, this.#runs];
+    const [progress] = all.flatMap((runs) => runs.progress ?? []);
     const { last } = this.#parts.state.current;
     return { ...(progress && { running: progress }), ...(last && { last }) };
   }

@@ -26,7 +26,7 @@ interface Server {
 
 /**
  * Runs until a signal to stop; resolves with the exit code when everything is closed. SIGHUP has the
- * configuration read again.
+ * configuration read again; at a terminal it means that this is gone, and with it who could stop the server.
  */
 export async function serve(
   options: CommandOptions,
@@ -43,15 +43,16 @@ export async function serve(
   };
   const { level } = config.log;
   const log = given ?? createLog({ level, format: logFormatOf(context.stdout, context.env) });
-  using stop = new StopSignals(context, config, ['SIGTERM', 'SIGINT']);
-  using hangUp = new HangUp(context);
+  const { isTTY = false } = context.stdout;
+  using stop = new StopSignals(context, config, isTTY ? undefined : ['SIGTERM', 'SIGINT']);
+  using hangUp = isTTY ? undefined : new HangUp(context);
   log.info({ file }, file === undefined ? 'starting on defaults' : 'starting');
   for (const warning of warnings) log.warn({ file }, warning);
   const server = await tellingWhy(async () => start(config, { log, load }), {
     ...config,
     uid: context.uid,
   });
-  hangUp.does(() => server.reload());
+  hangUp?.does(() => server.reload());
   log.info({ signal: await stop.first }, 'stopping');
   await server.close();
   log.info('stopped');

@@ -12,7 +12,10 @@ import { buildBlob } from '../helpers/image.ts';
 const MIB = 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 const BLOB = buildBlob('windows', 16 * MIB);
-const SOURCE = { digest: parseDigest(BLOB.digest) } as TransferSource;
+const SOURCE = {
+  digest: parseDigest(BLOB.digest),
+  upstream: { name: 'docker.io' },
+} as TransferSource;
 
 async function* chunksOf({ bytes }: { readonly bytes: Buffer }): AsyncGenerator<Buffer, undefined> {
   for (let start = 0; start < bytes.length; start += CHUNK_BYTES) {
