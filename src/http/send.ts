@@ -39,6 +39,11 @@ export async function send(
   for (let isDone = false; !isDone;) {
     // What waits for its upstream holds no buffer.
     if (reader.ready) await client.waits(reader.ready());
+    const shared = reader.shared?.();
+    if (shared) {
+      await client.stays(write(response, shared, onSent));
+      continue;
+    }
     let scratch: Buffer | undefined = buffers.take(size);
     let isIdle = false;
     try {

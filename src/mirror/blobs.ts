@@ -280,6 +280,7 @@ class JoinedDownload implements Content {
       const reader = await this.#download.open(range, demand.client);
       return {
         ready: async () => reader.ready?.(),
+        shared: () => reader.shared?.(),
         read: async (scratch) => reader.read(scratch),
         close: async () => {
           interest[Symbol.dispose]();

@@ -25,6 +25,11 @@ export interface Reader {
    */
   ready?(): Promise<void>;
   /**
+   * Reads the next bytes where they are in memory that others read too: many readers of one transfer
+   * would each take a buffer for nothing. `undefined` is no end: `read` goes on.
+   */
+  shared?(): Buffer | undefined;
+  /**
    * Resolves with the next bytes, and with an empty buffer only at the end. The buffer is `scratch`
    * or shared memory, which the caller must not write to. Rejects when the content is damaged or
    * cannot be fetched: then the caller must not complete the answer that it was sending.

@@ -102,6 +102,14 @@ export class FollowingReader implements Reader {
     }
   }
 
+  shared(): Buffer | undefined {
+    const isPlain = !this.#closed && !this.#isUnreadable && !this.#ahead && !this.#aheadReader;
+    const available = Math.min(this.#end, this.#download.readable) - this.#position;
+    if (!isPlain || available <= 0) return undefined;
+    const recent = this.#download.findRecent(this.#position);
+    return recent && this.#advance(recent.subarray(0, available));
+  }
+
   async read(scratch: Buffer): Promise<Buffer> {
     while (this.#position < this.#end && !this.#closed) {
       // Taken before the state is read, so that no change is missed.

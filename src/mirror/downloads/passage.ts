@@ -303,18 +303,22 @@ class PassageReader implements Reader {
     await this.#own?.ready();
   }
 
+  shared(): Buffer | undefined {
+    const left = this.#range.end - this.#position;
+    const bytes = this.#own ? undefined : this.#passage.find(this.#position)?.subarray(0, left);
+    if (!bytes || bytes.length === 0) return undefined;
+    this.#position += bytes.length;
+    this.#passage.moved(this.#position - bytes.length, this.#position);
+    return bytes;
+  }
+
   async read(): Promise<Buffer> {
     while (this.#position < this.#range.end) {
       if (this.#own) return this.#own.read();
       // Taken before the state is read, so that no change is missed.
       const { growth } = this.#passage;
-      const bytes = this.#passage.find(this.#position) ?? EMPTY;
-      const wanted = bytes.subarray(0, this.#range.end - this.#position);
-      if (wanted.length > 0) {
-        this.#position += wanted.length;
-        this.#passage.moved(this.#position - wanted.length, this.#position);
-        return wanted;
-      }
+      const bytes = this.shared();
+      if (bytes) return bytes;
       if (this.#passage.failure !== undefined) throw this.#passage.failure;
       if (this.#passage.isVerified) break;
       await growth;
