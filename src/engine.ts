@@ -126,9 +126,13 @@ function configure(next: Config, parts: Parts): void {
     });
 }
 
-/** What is incomplete is completed in the background, by the modes that count now. */
-function resumeHydration({ isWorking, store, mirror, log }: Parts): void {
-  if (!isWorking) return;
+/**
+ * What is incomplete is completed in the background, by the modes that count now. It is looked for among
+ * all that is held, unless no upstream has any of it completed.
+ */
+function resumeHydration({ isWorking, store, mirror, log, configured }: Parts): void {
+  const modes = [...configured.upstreams.values()].map(({ config }) => config.hydrate);
+  if (!isWorking || modes.every((mode) => mode === 'off')) return;
   void store.care.settled
     .then(async () => mirror.resumeHydration())
     .catch((err: unknown) => log.error({ err }, 'what is incomplete was not looked for'));
