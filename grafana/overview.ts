@@ -137,7 +137,7 @@ export const OVERVIEW: Page = {
           empty: 'No upstream is docker.io',
           queries: [
             {
-              expr: `round(sum(increase(entrepot_cache_requests_total{upstream="docker.io",kind="manifest",method="GET",result!="negative",instance=~"$instance"}[$__range])) - sum(increase(entrepot_upstream_requests_total{upstream="docker.io",kind="manifest",method="GET",code="200",instance=~"$instance"}[$__range])))`,
+              expr: `round(sum(increase(entrepot_cache_requests_total{upstream="docker.io",kind="manifest",method="GET",result!="negative",instance=~"$instance"}[$__range])) - sum(increase(entrepot_upstream_requests_total{upstream="docker.io",kind="manifest",method="GET",code=~"200|404",instance=~"$instance"}[$__range])))`,
               legend: 'pulls',
             },
           ],
