@@ -7,7 +7,7 @@ const MAX_BUFFER_BYTES = 1024 * 1024;
 const TARGET_BYTES = 16 * 1024 * 1024;
 
 /**
- * Buffers for one chunk each. Those given back are kept for the next one: fresh memory costs more in
+ * Buffers for one chunk each, also for the second one of a client. Those given back are kept for the next one: fresh memory costs more in
  * page faults than the copy into it.
  */
 export class BufferPool {
@@ -24,6 +24,11 @@ export class BufferPool {
     if (!spare) return Buffer.allocUnsafeSlow(length);
     this.#spareBytes -= length;
     return spare;
+  }
+
+  /** So few are taken that each client may have a second one, to read into while the first is written. */
+  get isRoomy(): boolean {
+    return this.#taken < TARGET_BYTES / MAX_BUFFER_BYTES;
   }
 
   /** `isIdle` says that neither a read nor a write may still touch it. */

@@ -25,10 +25,10 @@ export interface SendOptions {
 }
 
 /**
- * Sends what the reader gives at the pace of the client: the next chunk is read when the kernel has
- * taken the one before, whose buffer keeps the client busy meanwhile. So a client that stops holds
- * one chunk. Rejects with `ClientGoneError`, with the reader's fault, or when nothing comes for longer
- * than clients wait; then the response must not be completed.
+ * Sends what the reader gives at the pace of the client: the next chunk of many clients is read when
+ * the kernel has taken the one before, so that one that stops holds one chunk. Of few, and where the
+ * bytes are there, it is read meanwhile. Rejects with `ClientGoneError`, with the reader's fault, or when
+ * nothing comes for longer than clients wait; then the response must not be completed.
  */
 export async function send(
   response: ServerResponse,
@@ -36,29 +36,57 @@ export async function send(
   { size, buffers, onSent }: SendOptions,
 ): Promise<void> {
   using client = new Client(response);
-  for (let isDone = false; !isDone;) {
+  using held = new HeldBuffers(buffers);
+  let writing = Promise.resolve();
+  for (;;) {
+    if (reader.ready || !buffers.isRoomy) await client.stays(writing);
     // What waits for its upstream holds no buffer.
     if (reader.ready) await client.waits(reader.ready());
     const shared = reader.shared?.();
     if (shared) {
-      await client.stays(write(response, shared, onSent));
+      writing = write(response, shared, onSent);
       continue;
     }
-    let scratch: Buffer | undefined = buffers.take(size);
-    let isIdle = false;
-    try {
-      const bytes = await client.waits(reader.read(scratch));
-      isDone = bytes.length === 0;
-      if (bytes.buffer !== scratch.buffer) {
-        // Memory that others read too: a client that stops holds no buffer of its own.
-        buffers.give(scratch, true);
-        scratch = undefined;
-      }
-      if (!isDone) await client.stays(write(response, bytes, onSent));
-      isIdle = true;
-    } finally {
-      if (scratch) buffers.give(scratch, isIdle);
-    }
+    const scratch = held.take(size);
+    const bytes = await client.waits(reader.read(scratch)).catch(async (error: unknown) => {
+      // What was read before the fault was right: the client resumes behind it.
+      await client.stays(writing);
+      throw error;
+    });
+    const isDone = bytes.length === 0;
+    // Memory that others read too: a client that stops holds no buffer of its own.
+    if (isDone || bytes.buffer !== scratch.buffer) held.give(scratch);
+    await client.stays(writing);
+    if (isDone) return;
+    writing = write(response, bytes, (sent) => {
+      held.give(scratch);
+      onSent(sent);
+    });
+  }
+}
+
+/** The buffers of one answer; in the end, those that a read or a write may still touch are given up. */
+class HeldBuffers implements Disposable {
+  readonly #pool: BufferPool;
+  readonly #busy = new Set<Buffer>();
+
+  constructor(pool: BufferPool) {
+    this.#pool = pool;
+  }
+
+  take(size: number): Buffer {
+    const buffer = this.#pool.take(size);
+    this.#busy.add(buffer);
+    return buffer;
+  }
+
+  give(buffer: Buffer): void {
+    if (this.#busy.delete(buffer)) this.#pool.give(buffer, true);
+  }
+
+  [Symbol.dispose](): void {
+    for (const buffer of this.#busy) this.#pool.give(buffer, false);
+    this.#busy.clear();
   }
 }
 
