@@ -95,7 +95,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     parts: ['state.ts', 'sync.ts'],
   },
   'configured.ts': {
-    imports: ['oci', 'api', 'config', 'net', 'upstream', 'mirror', 'admin'],
+    imports: ['oci', 'api', 'config', 'upstream', 'mirror', 'admin'],
   },
   'reload.ts': { imports: ['oci', 'api', 'config', 'observe'] },
   'engine.ts': {

@@ -5,7 +5,6 @@ import type { Pin } from './api/store-api.ts';
 import type { Config, UpstreamConfig } from './config/config.ts';
 import { Addressing } from './mirror/addressing.ts';
 import type { ConfiguredUpstream } from './mirror/mirror.ts';
-import { Authorities } from './net/authorities.ts';
 import { RegistryError } from './oci/errors.ts';
 import { HttpUpstream } from './upstream/http-upstream.ts';
 import { createOfflineUpstream } from './upstream/upstream.ts';
@@ -21,7 +20,7 @@ export interface Configured {
 
 export type ConfiguredParts = Omit<
   ConstructorParameters<typeof HttpUpstream>[0],
-  'config' | 'userAgent' | 'authorities'
+  'config' | 'userAgent'
 > & { readonly now: () => number };
 
 /** `before`: upstreams of it that are configured as they were stay, with all that they know. */
@@ -44,12 +43,6 @@ function createUpstreams(
   parts: ConfiguredParts,
   before?: Configured,
 ): Configured['upstreams'] {
-  const { log } = parts;
-  const authorities = new Authorities({
-    failed: (reason) =>
-      log.warn({ reason }, 'the authorities of the system cannot be read, those of before count'),
-    renewed: () => log.info({}, 'the authorities of the system are read again'),
-  });
   const userAgent = `entrepot/${packageJson.version}`;
   return new Map(
     Object.values(upstreams).map((written) => {
@@ -59,7 +52,7 @@ function createUpstreams(
       if (known && isDeepStrictEqual(known.config, config)) return [name, known];
       const upstream = offline
         ? createOfflineUpstream(name)
-        : new HttpUpstream({ ...parts, config, userAgent, authorities });
+        : new HttpUpstream({ ...parts, config, userAgent });
       return [name, { config, upstream }];
     }),
   );

@@ -13,6 +13,7 @@ import type { Config } from './config/config.ts';
 import { createConfigured, type Configured } from './configured.ts';
 import { createApp } from './http/app.ts';
 import { Mirror, OPEN_GATE, type Gate, type MirrorParts } from './mirror/mirror.ts';
+import { Authorities } from './net/authorities.ts';
 import { OwnListeners } from './net/address-class.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
 import { Via } from './net/via.ts';
@@ -179,7 +180,8 @@ async function openParts(config: Config, options: EngineOptions) {
   const now = (): number => clock.wall();
   const [metrics, via, ownListeners] = [new Metrics(), new Via(), new OwnListeners()];
   const shared = { metrics, log, now };
-  const asking = { ...shared, timing, via, clock, ownListeners, lookup };
+  const authorities = openAuthorities(log);
+  const asking = { ...shared, timing, via, clock, ownListeners, lookup, authorities };
   const create = (wanted: Config, before?: Configured): Configured =>
     createConfigured(wanted, asking, before);
   const configured = create(config);
@@ -233,6 +235,15 @@ async function openParts(config: Config, options: EngineOptions) {
   };
   undo.move();
   return parts;
+}
+
+/** Those of the process: every upstream of every configuration shares them. */
+function openAuthorities(log: Log): Authorities {
+  return new Authorities({
+    failed: (reason) =>
+      log.warn({ reason }, 'the authorities of the system cannot be read, those of before count'),
+    renewed: () => log.info({}, 'the authorities of the system are read again'),
+  });
 }
 
 /** What makes spans is loaded only where the configuration says where they go. */

@@ -1,3 +1,6 @@
+import { readdirSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import test, { type ExecutionContext } from 'ava';
 import { ConfigError } from '../../src/config/problems.ts';
 import { get, open } from '../helpers/client.ts';
@@ -316,4 +319,34 @@ test('a hundred files, good and broken, while clients pull: no pull fails, none 
   // Of all that were configured meanwhile, nothing is left open.
   await mirror.idle();
   await until('the former ones are closed', () => other.openSockets === 0 && hub.openSockets <= 1);
+});
+
+/** Far below what fifty former upstreams would take, if something held them. */
+const MAX_GROWTH_BYTES = 2 * 1024 * 1024;
+
+test('reload after reload takes neither memory nor descriptors', async (t) => {
+  const world = await start(t);
+  const { hub, other, mirror } = world;
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const settled = async (): Promise<{ heap: number; descriptors: number }> => {
+    await mirror.idle();
+    await until('the former ones are closed', () => hub.openSockets + other.openSockets <= 1);
+    collect();
+    const descriptors = readdirSync('/proc/self/fd').length;
+    return { heap: process.memoryUsage().heapUsed, descriptors };
+  };
+  const reloads = async (count: number): Promise<void> => {
+    for (let n = 0; n < count; n += 1) {
+      const { url } = n % 2 === 0 ? other : hub;
+      await mirror.reload({ upstreams: { [HUB]: { url } } });
+      t.is((await get(manifestAt(world, HUB))).status, 200);
+    }
+  };
+  await reloads(50);
+  const before = await settled();
+  await reloads(50);
+  const after = await settled();
+  t.true(after.heap - before.heap < MAX_GROWTH_BYTES, `${after.heap - before.heap} bytes more`);
+  t.true(after.descriptors <= before.descriptors, `${after.descriptors} descriptors`);
 });
