@@ -23,6 +23,7 @@ import {
   TEST_TIMING,
   type MirrorOptions,
 } from '../helpers/mirror.ts';
+import { missingPackages, testUnless } from '../helpers/needs.ts';
 import { until } from '../helpers/until.ts';
 import { serve } from '../helpers/serve.ts';
 
@@ -55,7 +56,6 @@ async function launch(t: ExecutionContext, world: World, graceMs = 100): Promise
   return { ...server, close };
 }
 
-const promtool = await runPromtool('# HELP a b\n# TYPE a gauge\na 1\n');
 const pairs = [await createCertificates(), await createCertificates()] as const;
 
 interface TlsWorld {
@@ -481,10 +481,8 @@ test('every metric of the contract is declared with a help text, and no label na
   }
 });
 
-const testPromtool = promtool === undefined ? test.skip : test;
-
-testPromtool(
-  `promtool finds nothing to say about the metrics${promtool === undefined ? ' (install the Debian package prometheus)' : ''}`,
+testUnless('promtool', missingPackages('promtool'))(
+  'promtool finds nothing to say about the metrics',
   async (t) => {
     const world = await createWorld(t);
     const { server, url } = await startMirror(t, world.options);
@@ -495,25 +493,10 @@ testPromtool(
   },
 );
 
-/** `undefined` where there is no promtool. */
-async function runPromtool(
-  exposition: string,
-): Promise<{ code: number | null; output: string } | undefined> {
+async function runPromtool(exposition: string): Promise<{ code: unknown; output: string }> {
   const child = spawn('promtool', ['check', 'metrics'], { stdio: 'pipe' });
-  const failed = once(child, 'error') as Promise<[NodeJS.ErrnoException]>;
-  const exited = once(child, 'exit') as Promise<[number | null]>;
-  failed.catch(() => undefined);
-  exited.catch(() => undefined);
-  child.stdin.on('error', () => undefined);
   child.stdin.end(exposition);
   const output = Promise.all([text(child.stdout), text(child.stderr)]);
-  const ended = await Promise.race([
-    failed.then(([error]) => error),
-    exited.then(([code]) => code),
-  ]);
-  if (ended instanceof Error) {
-    if (ended.code === 'ENOENT') return undefined;
-    throw ended;
-  }
-  return { code: ended, output: (await output).join('') };
+  const [code] = await once(child, 'exit');
+  return { code, output: (await output).join('') };
 }
