@@ -1,4 +1,5 @@
 /** A transfer that breaks, drips or ends badly: its clients get every byte that there is, and nobody waits for ever. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { arrivals } from '../helpers/arrivals.ts';
 import { get, open, TruncatedError } from '../helpers/client.ts';
@@ -98,6 +99,29 @@ test('whoever waits for a turn is told so in time, those who joined as well', as
   t.true((await running.rest()).equals(first.bytes));
   await mirror.idle();
   t.true((await get(urlOf(layer))).body.equals(layer.bytes));
+});
+
+test('the registry and the storage that it redirects to have the time of one first byte together', async (t) => {
+  const registry = await FakeRegistry.start(t, { redirectBlobs: 307 });
+  const mirror = await startMirror(t, {
+    upstreams: { [HUB]: { url: registry.url } },
+    timing: { firstByteMs: 1_000, attemptsMs: 500 },
+  });
+  const layer = registry.addBlob(REPOSITORY, buildBlob(t.title, 1000), { name: 'layer' });
+  const path = `/v2/${REPOSITORY}/blobs/${layer.digest}`;
+  const redirect = registry.hold(path);
+  const storage = registry.hang(layer);
+  const asking = get(`${mirror.url}${path}`);
+  await redirect.arrived();
+  // What the registry takes is no more the storage's.
+  await sleep(200);
+  redirect.open();
+  const { status, body } = await asking;
+  t.is(status, 504);
+  // The limit of the second request alone says `no answer`, and is still to come.
+  t.regex(body.toString(), /no whole answer/);
+  await mirror.idle();
+  storage.open();
 });
 
 test('a second attempt to begin a transfer has the time that the first one left', async (t) => {
