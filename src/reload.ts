@@ -97,10 +97,16 @@ function flatten({ graceMs, ...rest }: Config): Map<string, unknown> {
 
 /** What is wanted, but for what counts from the next start on. */
 function keepUntilRestart(running: Config, wanted: Config): Config {
-  const { trustProxy, log, offline, defaultUpstream, upstreams, sync } = wanted;
-  const { sync: _, ...kept } = running;
-  const { path, durability } = running.store;
-  const store = { ...wanted.store, path, durability };
-  const taken = { trustProxy, log, offline, defaultUpstream, upstreams, store };
-  return { ...kept, ...taken, ...(sync && { sync }) };
+  const next = merge(running, wanted, '');
+  return { ...next, store: merge(running.store, wanted.store, 'store.') };
+}
+
+/** Of the keys that stand below `prefix` in the file, those of the running configuration that wait for a start. */
+function merge<Section extends object>(running: Section, wanted: Section, prefix: string): Section {
+  const waits = ([key]: readonly [string, unknown]): boolean =>
+    AT_START.includes(`${prefix}${key === 'graceMs' ? 'grace' : key}`);
+  return Object.fromEntries([
+    ...Object.entries(wanted).filter((entry) => !waits(entry)),
+    ...Object.entries(running).filter(waits),
+  ]) as Section;
 }

@@ -140,7 +140,7 @@ function readBlocks(path: string): { path: string; blocks: string[]; isCut: bool
 
 type Tls = UpstreamConfig['tls'];
 
-/** HostTrust a host is: the registry itself, one that its authorities count for, or any other. */
+/** Whose a host is: the registry itself, one that its authorities count for, or any other. */
 type HostTrust = 'registry' | 'ours' | 'others';
 
 export interface TrustParts {

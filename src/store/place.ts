@@ -96,6 +96,7 @@ async function openCopy<Opened>(
       let root: string | undefined;
       try {
         root = await mkdtemp(join(folder, `${COPY_OF_OURS}${pid}-`));
+        made.add(root);
         const copied = await copyCatalog(join(path, 'catalog'), join(root, 'catalog'), mostBytes);
         const catalog = await open(root, copied.isLinked);
         log.info({ root, ...copied }, 'a copy of the catalog serves');
@@ -110,12 +111,16 @@ async function openCopy<Opened>(
   throw faults[0];
 }
 
+/** The copies that this process made: a container gives all of its processes the same number. */
+const made = new Set<string>();
+
 /** Those of processes of this user and machine that were killed; what is not surely one stays. */
 async function removeLeftCopies(folder: string): Promise<void> {
   for (const name of await readdir(folder).catch((): string[] => [])) {
     const owner = name.startsWith(COPY_OF_OURS) ? parseInt(name.slice(COPY_OF_OURS.length), 10) : 0;
-    if (!(owner > 0) || isRunning(owner)) continue;
     const path = join(folder, name);
+    const isInUse = owner === pid ? made.has(path) : isRunning(owner);
+    if (!(owner > 0) || isInUse) continue;
     const found = await lstat(path).catch(() => undefined);
     if (!found?.isDirectory() || found.uid !== getuid?.()) continue;
     await rm(path, { recursive: true, force: true }).catch(() => undefined);

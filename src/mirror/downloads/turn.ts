@@ -23,7 +23,7 @@ interface QueueOfTurns {
 
 /** Looks in the time of one patience. */
 export const LOOKS = 2;
-/** WaitLimit with the first byte, in multiples: storage hosts and mirrors take their time over it. */
+/** How long the first byte is waited for, in multiples of the wait for others: storage hosts and mirrors take their time over it. */
 const FIRST_BYTE_FACTOR = 3;
 /** Configs and other small blobs have places of their own, as many as the large ones. */
 const SMALL_BYTES = 1024 * 1024;
