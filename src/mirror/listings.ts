@@ -146,10 +146,10 @@ export class Listings {
     for (const tag of await catalog.listTags(target)) {
       const record = await catalog.findTag(target, tag);
       if (!record) continue;
-      const isGone = await gone.has(target, tag);
-      if (isGone && record.goneAt! >= toldAt) tags.delete(tag);
-      if (isGone || tags.has(tag)) continue;
       const isKept = gone.isKept(target, tag, record.digest);
+      const goneAt = isKept ? undefined : record.goneAt;
+      if (goneAt !== undefined && goneAt >= toldAt) tags.delete(tag);
+      if (goneAt !== undefined || tags.has(tag)) continue;
       if (isKept || policy.isImmutable(target.repository, tag)) kept.push(tag);
       else if (record.checkedAt <= toldAt) continue;
       tags.add(tag);
