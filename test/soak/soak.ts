@@ -151,11 +151,20 @@ export class Soak {
     if (minute % VERIFY_EVERY_MINUTES === VERIFY_EVERY_MINUTES - 1) await this.#verify();
   }
 
-  /** Between the pulls: none is cut in the middle, so none may fail but for what is not held. */
+  /**
+   * Between the pulls: none is cut in the middle, so none may fail but for what is not held. Hydration
+   * asks at any moment: a pull that joined its question from before the end of the outage would be
+   * refused with it, so what runs at the end comes to its own first.
+   */
   async #setAway(isAway: boolean): Promise<void> {
     if (this.#isAway === isAway) return;
+    if (isAway) {
+      await this.#registry.refuse();
+    } else {
+      await this.#registry.accept();
+      await this.#rest();
+    }
     this.#isAway = isAway;
-    await (isAway ? this.#registry.refuse() : this.#registry.accept());
   }
 
   async #pull(image: WorldImage): Promise<void> {
