@@ -1,6 +1,6 @@
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import packageJson from '../../package.json' with { type: 'json' };
+import { CommanderError } from 'commander';
 import { ConfigError } from '../config/problems.ts';
+import { createProgram } from './command-lines.ts';
 import { count, onOneLine } from './format.ts';
 import {
   AdminError,
@@ -10,23 +10,7 @@ import {
   type CommandContext,
   createStoreContext,
   type StoreCommandParts,
-  FILE_OPTION,
-  JSON_OPTION,
 } from './command-context.ts';
-import { parseByteSize } from '../config/quantity.ts';
-import { checkConfig, printConfigSchema } from './config.ts';
-import { doctor } from './doctor.ts';
-import { explain } from './explain.ts';
-import { gc } from './gc.ts';
-import { ls } from './ls.ts';
-import { listPins, pin, unpin } from './pins.ts';
-import { serve } from './serve.ts';
-import { printStatus } from './status.ts';
-import { syncDaemon } from './sync-daemon.ts';
-import { syncPlan } from './sync-plan.ts';
-import { syncRun } from './sync-run.ts';
-import { syncStatus } from './sync-status.ts';
-import { verify } from './verify.ts';
 
 /** Runs one command. Resolves with the exit code; what went wrong is on stderr by then. */
 export async function runCommand(
@@ -35,39 +19,21 @@ export async function runCommand(
   parts: Partial<StoreCommandParts> = {},
 ): Promise<number> {
   let exitCode: number = EXIT_CODE.ok;
-  const program = new Command('entrepot')
-    .description(packageJson.description)
-    .version(packageJson.version)
-    .exitOverride()
-    .configureOutput({
-      writeOut: (text) => context.stdout.write(text),
-      writeErr: (text) => context.stderr.write(text),
-    });
   const storeContext = createStoreContext(context, parts);
-  addCommandLines({
-    parent: program,
-    run:
-      (action) =>
-      async (...args) => {
-        // The last one that commander gives is the command itself.
-        const given = [...args.slice(0, -1), storeContext] as never[];
-        exitCode = await action(...given);
-      },
+  const output = {
+    writeOut: (text: string) => context.stdout.write(text),
+    writeErr: (text: string) => context.stderr.write(text),
+  };
+  const program = createProgram(output, (action) => async (...args) => {
+    // The last one that commander gives is the command itself.
+    const given = [...args.slice(0, -1), storeContext] as never[];
+    exitCode = await action(...given);
   });
-  pointToHelp(program);
   try {
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
   } catch (error) {
     return reportError(error, { isJson: args.includes('--json'), ...context });
-  }
-}
-
-/** After a command that is not known; each command says by itself what is wrong with its options. */
-function pointToHelp(program: Command): void {
-  program.showHelpAfterError('(entrepot --help lists the commands)');
-  for (const group of program.commands.filter(({ commands }) => commands.length > 0)) {
-    group.showHelpAfterError(`(entrepot ${group.name()} --help lists its commands)`);
   }
 }
 
@@ -97,152 +63,4 @@ function reportConfigError({ problems, file }: ConfigError, { stderr }: CommandC
   );
   for (const problem of problems) stderr.write(`  ${problem}\n`);
   return EXIT_CODE.config;
-}
-
-const MAX_LIMIT = 100_000;
-const LOCKED_OPTION = [
-  '--locked <file>',
-  'take the digests of this lock instead of what the tags mean now',
-] as const;
-const ALL_OPTION = ['--all', 'show more than 50 images'] as const;
-
-/** A command: its arguments, its options and what it may touch. */
-type Action = (...args: never[]) => number | Promise<number>;
-
-/** Where a group of command lines belongs, and what makes a command of each. */
-interface Group {
-  readonly parent: Command;
-  readonly run: (action: Action) => (...args: unknown[]) => Promise<void>;
-}
-
-/** Every command with its arguments and options. */
-function addCommandLines(group: Group): void {
-  addServerCommands(group);
-  addConfigCommands(group);
-  addStoreCommands(group);
-  addPinCommands(group);
-  addSyncCommands(group);
-}
-
-function add(parent: Command, name: string, description: string): Command {
-  return parent
-    .command(name)
-    .description(description)
-    .option(...FILE_OPTION)
-    .option(...JSON_OPTION);
-}
-
-function addServerCommands({ parent, run }: Group): void {
-  add(
-    parent,
-    'serve',
-    'serve pulls until SIGTERM or SIGINT; SIGHUP reads the configuration again',
-  ).action(run(serve));
-  add(parent, 'status', 'say how the running server and its upstreams do').action(run(printStatus));
-  add(parent, 'doctor', 'examine every upstream, and say what to do about what is wrong')
-    .argument('[image...]', 'to look for, such as docker.io/library/alpine:latest')
-    .action(run(doctor));
-}
-
-function addConfigCommands({ parent: program, run }: Group): void {
-  const parent = program
-    .command('config')
-    .description('check the configuration, describe its keys');
-  add(parent, 'check', 'say what is wrong, or print what is in force').action(run(checkConfig));
-  parent
-    .command('schema')
-    .description('print the JSON Schema of the file, for editors')
-    .option(...JSON_OPTION)
-    .action(run(printConfigSchema));
-}
-
-/** What is held, and what goes. */
-function addStoreCommands({ parent, run }: Group): void {
-  add(parent, 'ls', 'list the held images')
-    .argument('[glob]', 'over the name, or over name:tag, such as "docker.io/library/*:1.*"')
-    .addOption(
-      new Option('--sort <order>', 'by name, by size, or the oldest pull first')
-        .choices(['name', 'size', 'oldest'])
-        .default('name'),
-    )
-    .option('--limit <count>', 'so many at most', parseLimit, 1000)
-    .action(run(ls));
-  add(parent, 'explain', 'say what is held of an image, what is missing, and what keeps it')
-    .argument('<image>')
-    .action(run(explain));
-  add(parent, 'gc', 'make room: what was pulled longest ago goes first')
-    .option('--dry-run', 'only say what would go')
-    .option('--bytes <size>', 'so much, such as 10GiB; else down to the low watermark', parseBytes)
-    .action(run(gc));
-  add(parent, 'verify', 'read all that is held, and fetch again what is damaged')
-    .option('--rebuild', 'make the catalog anew from the files; the server must not run')
-    .action(run(verify));
-}
-
-function addPinCommands({ parent, run }: Group): void {
-  add(parent, 'pin', 'keep an image, however old it gets')
-    .argument(
-      '[image]',
-      'a name, name:tag, name@digest, or a glob of one of these with its registry: "*" stops at a slash, "**" does not',
-    )
-    .option('--reason <text>', 'why, for those who read the list of pins')
-    .option(
-      '--in-use <file>',
-      'keep the images that this file lists, one a line, and no older list',
-    )
-    .option(
-      '--source <name>',
-      'who has them in use; each has a list of its own (default: "default")',
-    )
-    .action(run(pin));
-  add(parent, 'pins', 'list what is pinned, by whom and why').action(run(listPins));
-  add(parent, 'unpin', 'take back a pin by hand')
-    .argument('<image>', 'as it was pinned')
-    .action(run(unpin));
-}
-
-/** What the site must hold. */
-function addSyncCommands({ parent: program, run }: Group): void {
-  const parent = program.command('sync').description('hold what the site must hold');
-  add(
-    parent,
-    'plan',
-    'say what a run would fetch, keep and release: 0 nothing, 2 something, 1 problems',
-  )
-    .option('--lock <file>', 'write the digests down, to be looked through and replayed')
-    .option(...LOCKED_OPTION)
-    .option(...ALL_OPTION)
-    .action(run(syncPlan));
-  add(parent, 'run', 'fetch what is missing, and report')
-    .option(...LOCKED_OPTION)
-    .action(run(syncRun));
-  add(parent, 'status', 'say what would break without the upstreams: 0 only when all is ready')
-    .option(...ALL_OPTION)
-    .action(run(syncStatus));
-  add(parent, 'daemon', 'have a server elsewhere run by the schedule, until SIGTERM or SIGINT')
-    .requiredOption('--server <url>', 'its admin API, such as http://127.0.0.1:5001', parseServer)
-    .action(run(syncDaemon));
-}
-
-function parseLimit(text: string): number {
-  const limit = Number(text);
-  if (/^\d+$/.test(text) && limit >= 1 && limit <= MAX_LIMIT) return limit;
-  throw new InvalidArgumentError(`Write a whole number from 1 to ${MAX_LIMIT}.`);
-}
-
-function parseBytes(text: string): number {
-  try {
-    const bytes = parseByteSize(text);
-    if (bytes >= 1) return bytes;
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-  }
-  throw new InvalidArgumentError('Write a size such as "10GiB" or "500MB".');
-}
-
-function parseServer(text: string): URL {
-  const url = URL.parse(text);
-  const isPlain = url && ['http:', 'https:'].includes(url.protocol) && !url.search && !url.hash;
-  if (isPlain && url.username === '' && url.password === '') return url;
-  throw new InvalidArgumentError('Write a URL such as "http://127.0.0.1:5001".');
 }
