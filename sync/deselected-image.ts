@@ -3,7 +3,7 @@ import { formatTarget } from '../src/oci/reference.ts';
 import { matchesRepository, mayMatch } from './tag-selector.ts';
 import type { Resolution } from './resolver.ts';
 import type { KnownImage } from './state.ts';
-import { imageKey, describeImage } from './wanted-image.ts';
+import { describeImage, imageKey, imageVersionKey } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { ReleasedImage } from '../src/api/sync-api.ts';
 
@@ -23,6 +23,8 @@ type Decision = Omit<DeselectedImage, 'image'>;
 interface Found extends Omit<Resolution, 'problems'> {
   /** The images are those of a lock. */
   readonly isLocked: boolean;
+  /** Known images of which files were never fetched, by `imageVersionKey`. */
+  readonly unfinished: ReadonlySet<string>;
 }
 
 /**
@@ -81,6 +83,9 @@ function decide(
     return isSlip
       ? { action: 'guarded', why: TEXTS.emptyRule }
       : { action: 'release', why: TEXTS.unselected };
+  }
+  if (isMoved && resolution.unfinished.has(imageVersionKey(image))) {
+    return { action: 'release', why: TEXTS.movedUnfinished, became: 'moved' };
   }
   if (isMoved || image.kept === 'moved') return byPolicy('moved', covering);
   if (isGone(image, resolution)) return byPolicy('deleted', covering);

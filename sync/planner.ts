@@ -112,11 +112,12 @@ export function upstreamPlans(
 }
 
 /** The plans of all upstreams but those that are still under way, whose images stay as they are. */
-export function joinPlans(
-  { config, state, timer, signal }: SyncParts,
+export async function joinPlans(
+  parts: SyncParts,
   ends: readonly PromiseSettledResult<ResolvedPlan>[],
   { isLocked, open = new Set() }: { isLocked: boolean; open?: ReadonlySet<string> },
-): Plan {
+): Promise<Plan> {
+  const { config, state, timer, signal } = parts;
   signal.throwIfAborted();
   const plans = ends.map((end) => {
     if (end.status === 'rejected') throw end.reason;
@@ -125,7 +126,8 @@ export function joinPlans(
   const isOpen = ({ target }: KnownImage): boolean => open.has(target.upstream);
   const known = state.current.images.filter((image) => !isOpen(image));
   const resolution = joinResolutions(plans.map((plan) => plan.resolution));
-  const deselected = findDeselected(known, { ...resolution, isLocked }, config);
+  const unfinished = await findUnfinished(parts, known, resolution.images);
+  const deselected = findDeselected(known, { ...resolution, isLocked, unfinished }, config);
   const settled = new Set(
     deselected.flatMap(({ action, became, image }) =>
       action === 'keep' && became === 'deleted' ? [imageName(image)] : [],
@@ -140,6 +142,25 @@ export function joinPlans(
     failed: plans.flatMap(({ failed }) => failed),
     others: state.current.images.filter(isOpen),
   };
+}
+
+/** Images whose tag moved before all of their files were fetched, by `imageVersionKey`. */
+async function findUnfinished(
+  parts: SyncParts,
+  known: readonly KnownImage[],
+  wanted: readonly WantedImage[],
+): Promise<ReadonlySet<string>> {
+  const digests = new Map(wanted.map((image) => [imageKey(image), image.digest]));
+  const unfinished = new Set<string>();
+  for (const image of known) {
+    const now = digests.get(imageKey(image));
+    if (image.kept !== undefined || now === undefined || now === image.digest) continue;
+    const { missing } = await findImageFiles(parts, image, image);
+    // A manifest of a platform may be one that the upstream never had.
+    if (missing.some(({ platform }) => platform === undefined))
+      unfinished.add(imageVersionKey(image));
+  }
+  return unfinished;
 }
 
 /** How the images of each upstream are found: by the rules, or in the lock. */

@@ -202,7 +202,7 @@ export class SyncRuns {
     running.isMissing = ended.some(({ isMissing }) => isMissing);
     const open = new Set(this.#works.keys());
     const ends = ended.flatMap(({ end }) => end ?? []);
-    const plan = joinPlans(this.#parts, ends, { isLocked: lock !== undefined, open });
+    const plan = await joinPlans(this.#parts, ends, { isLocked: lock !== undefined, open });
     const done = ends.flatMap((end) => (end.status === 'fulfilled' ? end.value.done : []));
     const { fetched, kept, failures, deselected } = await concludeRun(this.#parts, plan, done);
     const underWay = config.rules

@@ -43,6 +43,7 @@ export const TEXTS = {
   notInLock: 'the lock leaves it out',
   newerOnes: 'its rule takes newer ones in its place',
   moved: 'its tag means another image now',
+  movedUnfinished: 'its tag means another image now, and not all of it was fetched before',
   deleted: 'the upstream has it no more',
   kept: ({ why }: { why: string }) => `${why}; the rule says keep`,
   guarded: ({

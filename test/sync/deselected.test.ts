@@ -112,6 +112,20 @@ test('moved upstream: the old image is kept or released as the rule says', async
   t.deepEqual(released.site.pins, [pinOf(next)]);
 });
 
+test('moved upstream before it was here: what is left of it goes, whatever the rule says', async (t) => {
+  const site = await Site.start(t, { rules: [wants('keep', { names: ['v1'] })] });
+  const begun = publish(site.registry, 'v1');
+  site.registry.status(begun.layer(0), 404, { times: Infinity });
+  t.false((await site.run()).isOk);
+  t.deepEqual(site.pins, [pinOf(begun)]);
+  const fresh = publish(site.registry, 'v1', 'fresh');
+  const why = `${MOVED}, and not all of it was fetched before`;
+  t.deepEqual(told(await site.run()), [{ tag: 'v1', action: 'release', why }]);
+  t.deepEqual(site.pins, [pinOf(fresh)]);
+  const { counts } = await site.sync.status();
+  t.deepEqual(counts, { ready: 1, partial: 0, stale: 0, unresolved: 0 });
+});
+
 test('what a tag meant is let go of only when what it means now is here', async (t) => {
   const { site, image } = await settle(t, ['v1'], { rules: [wants('release', { names: ['v1'] })] });
   const fresh = publish(site.registry, 'v1', 'fresh');
