@@ -1,10 +1,14 @@
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import test from 'ava';
 import packageJson from '../../package.json' with { type: 'json' };
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'];
+const DOCUMENTS = globSync(
+  ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md', 'docs/**/*.md'],
+  { cwd: ROOT },
+).toSorted();
+const LONGEST_README = 250;
 const FOLDERS = ['src', 'sync', 'test', 'deploy', 'grafana', '.ci'];
 /** `sync` has files alone, and names of the API without an ending. */
 const PATHS = /(?<![\w/.-])(?:(?:src|test|deploy|grafana|\.ci)\/[\w./-]*\w|sync\/[\w-]+\.ts)/g;
@@ -41,11 +45,13 @@ for (const document of DOCUMENTS) {
   });
 
   test(`the links of ${document} lead somewhere`, (t) => {
-    const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => anchorOf(heading));
     const links = [...text.matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, link = '']) => link);
-    const dead = links.filter((link) =>
-      link.startsWith('#') ? !headings.includes(link.slice(1)) : !existsSync(join(ROOT, link)),
-    );
+    const dead = links.filter((link) => {
+      const [path = '', anchor] = link.split('#');
+      const target = path === '' ? document : join(dirname(document), path);
+      if (!existsSync(join(ROOT, target))) return true;
+      return anchor !== undefined && !anchorsOf(read(target)).includes(anchor);
+    });
     t.deepEqual(dead, []);
   });
 
@@ -79,6 +85,18 @@ for (const document of DOCUMENTS) {
     );
   });
 }
+
+test('the README is short, and every page of docs stands in its index', (t) => {
+  t.true(read('README.md').split('\n').length <= LONGEST_README);
+  const index = read('docs/README.md');
+  const pages = DOCUMENTS.filter((path) => /^docs\/(?!README)/.test(path)).map((path) =>
+    basename(path),
+  );
+  t.deepEqual(
+    pages.filter((page) => !index.includes(`](${page})`)),
+    [],
+  );
+});
 
 test('what the answers in CONTRIBUTING.md name stands in the files that they name', (t) => {
   const [, answers = ''] =
@@ -124,12 +142,14 @@ function read(path: string): string {
   return readFileSync(join(ROOT, path), 'utf8');
 }
 
-/** As the forges make it of a heading. */
-function anchorOf(heading: string): string {
-  return heading
-    .toLowerCase()
-    .replaceAll(/[^\w -]/g, '')
-    .replaceAll(' ', '-');
+/** Of the headings, as the forges make them. */
+function anchorsOf(text: string): string[] {
+  return [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\w -]/g, '')
+      .replaceAll(' ', '-'),
+  );
 }
 
 function isCommand(line: string): boolean {
