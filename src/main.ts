@@ -20,6 +20,7 @@ const exitCode = await runCommand(process.argv.slice(2), {
   env: process.env,
   cwd: process.cwd(),
   uid: process.getuid?.(),
+  node: process.versions.node,
   stdout: process.stdout,
   stderr: process.stderr,
   signals: process,

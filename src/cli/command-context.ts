@@ -3,6 +3,7 @@ import type { RebuildReport } from '../api/store-api.ts';
 import type { Config } from '../config/config.ts';
 import type { Environment } from '../config/source.ts';
 import { createLog, type Log } from '../observe/log.ts';
+import { hasColours, paint } from './colours.ts';
 import { TEXTS } from './texts.ts';
 
 /** All that a command may touch of the process it runs in. */
@@ -11,6 +12,8 @@ export interface CommandContext {
   readonly cwd: string;
   /** Of the user that it runs as, where the system has such numbers. */
   readonly uid?: number | undefined;
+  /** The version of Node. */
+  readonly node?: string;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly signals: Signals;
@@ -105,13 +108,21 @@ export const JSON_OPTION = ['--json', 'print JSON'] as const;
 /** The answer of a command: with `--json` its document, else the text for people. */
 export function print(
   { json }: CommandOptions,
-  context: Pick<CommandContext, 'stdout'>,
+  context: Pick<CommandContext, 'stdout' | 'env'>,
   document: unknown,
   /** Given how wide the terminal is, where it is one. */
   text: (columns: number | undefined) => string,
 ): void {
   if (json) printJson(document, context);
-  else context.stdout.write(text(columnsOf(context.stdout)));
+  else printText(text(columnsOf(context.stdout)), context);
+}
+
+/** A text for people, in colours where the output shows them. */
+export function printText(
+  text: string,
+  { stdout, env }: Pick<CommandContext, 'stdout' | 'env'>,
+): void {
+  stdout.write(hasColours(stdout, env) ? paint(text) : text);
 }
 
 /** How wide a terminal is; `undefined` for what is none, or does not say. */

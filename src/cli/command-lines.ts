@@ -1,14 +1,22 @@
-import { Command, InvalidArgumentError, Option, type OutputConfiguration } from 'commander';
+import {
+  CommanderError,
+  InvalidArgumentError,
+  Option,
+  type HelpConfiguration,
+  type OutputConfiguration,
+} from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import { ConfigError } from '../config/problems.ts';
 import { parseByteSize } from '../config/quantity.ts';
 import { FILE_OPTION, JSON_OPTION } from './command-context.ts';
+import { styled } from './colours.ts';
+import { CommandLine } from './command-line.ts';
 import { checkConfig, printConfigSchema } from './config.ts';
 import { doctor } from './doctor.ts';
 import { explain } from './explain.ts';
 import { gc } from './gc.ts';
 import { ls } from './ls.ts';
-import { listPins, pin, unpin } from './pins.ts';
+import { checkPin, listPins, pin, unpin } from './pins.ts';
 import { serve } from './serve.ts';
 import { printStatus } from './status.ts';
 import { syncDaemon } from './sync-daemon.ts';
@@ -32,36 +40,38 @@ type Run = (action: Action) => (...args: unknown[]) => Promise<void>;
 
 /** Where a group of command lines belongs, and what makes a command of each. */
 interface Group {
-  readonly parent: Command;
+  readonly parent: CommandLine;
   readonly run: Run;
 }
 
+const HELP: HelpConfiguration = { styleTitle: (title) => styled('bold', title) };
+
 /** Every command with its arguments and options. */
-export function createProgram(output: OutputConfiguration, run: Run): Command {
-  const program = new Command('entrepot')
+export function createProgram(output: OutputConfiguration, run: Run): CommandLine {
+  const program = new CommandLine('entrepot')
     .description(packageJson.description)
-    .version(packageJson.version)
+    .option('-V, --version', 'print the version of entrepot and of Node; with --json, as JSON')
     .exitOverride()
-    .configureOutput(output);
+    .configureHelp(HELP)
+    .configureOutput(output)
+    .withExamples('entrepot serve --config entrepot.yaml', 'entrepot status', 'entrepot help ls');
+  program.on('option:version', () => {
+    // Which ends the command, as help does.
+    throw new CommanderError(0, VERSION_CODE, '');
+  });
   const group = { parent: program, run };
   addServerCommands(group);
   addConfigCommands(group);
   addStoreCommands(group);
   addPinCommands(group);
   addSyncCommands(group);
-  pointToHelp(program);
   return program;
 }
 
-/** After a command that is not known; each command says by itself what is wrong with its options. */
-function pointToHelp(program: Command): void {
-  program.showHelpAfterError('(entrepot --help lists the commands)');
-  for (const group of program.commands.filter(({ commands }) => commands.length > 0)) {
-    group.showHelpAfterError(`(entrepot ${group.name()} --help lists its commands)`);
-  }
-}
+/** Of the `CommanderError` that asks for the version. */
+export const VERSION_CODE = 'entrepot.version';
 
-function add(parent: Command, name: string, description: string): Command {
+function add(parent: CommandLine, name: string, description: string): CommandLine {
   return parent
     .command(name)
     .description(description)
@@ -70,26 +80,31 @@ function add(parent: Command, name: string, description: string): Command {
 }
 
 function addServerCommands({ parent, run }: Group): void {
-  add(
-    parent,
-    'serve',
-    'serve pulls until SIGTERM or SIGINT; SIGHUP reads the configuration again',
-  ).action(run(serve));
-  add(parent, 'status', 'say how the running server and its upstreams do').action(run(printStatus));
+  add(parent, 'serve', 'serve pulls until SIGTERM or SIGINT; SIGHUP reads the configuration again')
+    .withExamples('entrepot serve', 'entrepot serve --config /etc/entrepot/entrepot.yaml')
+    .action(run(serve));
+  add(parent, 'status', 'say how the running server and its upstreams do')
+    .withExamples('entrepot status', 'entrepot status --json')
+    .action(run(printStatus));
   add(parent, 'doctor', 'examine every upstream, and say what to do about what is wrong')
     .argument('[image...]', 'to look for, such as docker.io/library/alpine:latest')
+    .withExamples('entrepot doctor', 'entrepot doctor ghcr.io/org/app:1.4')
     .action(run(doctor));
 }
 
 function addConfigCommands({ parent: program, run }: Group): void {
   const parent = program
     .command('config')
-    .description('check the configuration, describe its keys');
-  add(parent, 'check', 'say what is wrong, or print what is in force').action(run(checkConfig));
+    .description('check the configuration, describe its keys')
+    .withExamples('entrepot config check', 'entrepot config schema');
+  add(parent, 'check', 'say what is wrong, or print what is in force')
+    .withExamples('entrepot config check', 'entrepot config check --config new.yaml --json')
+    .action(run(checkConfig));
   parent
     .command('schema')
     .description('print the JSON Schema of the file, for editors')
     .option(...JSON_OPTION)
+    .withExamples('entrepot config schema > entrepot.schema.json')
     .action(run(printConfigSchema));
 }
 
@@ -103,16 +118,23 @@ function addStoreCommands({ parent, run }: Group): void {
         .default('name'),
     )
     .option('--limit <count>', 'so many at most', parseLimit, 1000)
+    .withExamples('entrepot ls', 'entrepot ls "docker.io/library/*:1.*" --sort oldest --limit 20')
     .action(run(ls));
   add(parent, 'explain', 'say what is held of an image, what is missing, and what keeps it')
     .argument('<image>')
+    .withExamples(
+      'entrepot explain docker.io/library/alpine:3.22',
+      'entrepot explain ghcr.io/org/app@sha256:…',
+    )
     .action(run(explain));
   add(parent, 'gc', 'make room: what was pulled longest ago goes first')
     .option('--dry-run', 'only say what would go')
     .option('--bytes <size>', 'so much, such as 10GiB; else down to the low watermark', parseBytes)
+    .withExamples('entrepot gc --dry-run', 'entrepot gc --bytes 10GiB')
     .action(run(gc));
   add(parent, 'verify', 'read all that is held, and fetch again what is damaged')
     .option('--rebuild', 'make the catalog anew from the files; the server must not run')
+    .withExamples('entrepot verify', 'entrepot verify --rebuild')
     .action(run(verify));
 }
 
@@ -131,16 +153,28 @@ function addPinCommands({ parent, run }: Group): void {
       '--source <name>',
       'who has them in use; each has a list of its own (default: "default")',
     )
+    .withExamples(
+      'entrepot pin docker.io/library/alpine:3.22 --reason "base of all"',
+      'entrepot pin "ghcr.io/org/**"',
+      'entrepot pin --in-use images.txt --source cluster-a',
+    )
+    .requires(checkPin)
     .action(run(pin));
-  add(parent, 'pins', 'list what is pinned, by whom and why').action(run(listPins));
+  add(parent, 'pins', 'list what is pinned, by whom and why')
+    .withExamples('entrepot pins', 'entrepot pins --json')
+    .action(run(listPins));
   add(parent, 'unpin', 'take back a pin by hand')
     .argument('<image>', 'as it was pinned')
+    .withExamples('entrepot unpin docker.io/library/alpine:3.22')
     .action(run(unpin));
 }
 
 /** What the site must hold. */
 function addSyncCommands({ parent: program, run }: Group): void {
-  const parent = program.command('sync').description('hold what the site must hold');
+  const parent = program
+    .command('sync')
+    .description('hold what the site must hold')
+    .withExamples('entrepot sync plan', 'entrepot sync run');
   add(
     parent,
     'plan',
@@ -149,22 +183,30 @@ function addSyncCommands({ parent: program, run }: Group): void {
     .option('--lock <file>', 'write the digests down, to be looked through and replayed')
     .option(...LOCKED_OPTION)
     .option(...ALL_OPTION)
+    .withExamples(
+      'entrepot sync plan',
+      'entrepot sync plan --lock site.lock',
+      'entrepot sync plan --locked site.lock --all',
+    )
     .action(run(syncPlan));
   add(parent, 'run', 'fetch what is missing, and report')
     .option(...LOCKED_OPTION)
+    .withExamples('entrepot sync run', 'entrepot sync run --locked site.lock')
     .action(run(syncRun));
   add(parent, 'status', 'say what would break without the upstreams: 0 only when all is ready')
     .option(...ALL_OPTION)
+    .withExamples('entrepot sync status', 'entrepot sync status --all --json')
     .action(run(syncStatus));
   add(parent, 'daemon', 'have a server elsewhere run by the schedule, until SIGTERM or SIGINT')
     .requiredOption('--server <url>', 'its admin API, such as http://127.0.0.1:5001', parseServer)
+    .withExamples('entrepot sync daemon --server http://127.0.0.1:5001')
     .action(run(syncDaemon));
 }
 
 function parseLimit(text: string): number {
   const limit = Number(text);
   if (/^\d+$/.test(text) && limit >= 1 && limit <= MAX_LIMIT) return limit;
-  throw new InvalidArgumentError(`Write a whole number from 1 to ${MAX_LIMIT}.`);
+  throw new InvalidArgumentError(`write a whole number from 1 to ${MAX_LIMIT}`);
 }
 
 function parseBytes(text: string): number {
@@ -174,12 +216,12 @@ function parseBytes(text: string): number {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
   }
-  throw new InvalidArgumentError('Write a size such as "10GiB" or "500MB".');
+  throw new InvalidArgumentError('write a size such as "10GiB" or "500MB"');
 }
 
 function parseServer(text: string): URL {
   const url = URL.parse(text);
   const isPlain = url && ['http:', 'https:'].includes(url.protocol) && !url.search && !url.hash;
   if (isPlain && url.username === '' && url.password === '') return url;
-  throw new InvalidArgumentError('Write a URL such as "http://127.0.0.1:5001".');
+  throw new InvalidArgumentError('write a URL such as "http://127.0.0.1:5001"');
 }

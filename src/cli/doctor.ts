@@ -13,6 +13,7 @@ import {
   UsageError,
   columnsOf,
   print,
+  printText,
   type CommandContext,
   type CommandOptions,
 } from './command-context.ts';
@@ -31,8 +32,7 @@ export async function doctor(
   const reports: UpstreamReport[] = [];
   try {
     for await (const report of examine(config, images, checkup)) {
-      if (!options.json)
-        context.stdout.write(`${formatReport(report, columnsOf(context.stdout))}\n`);
+      if (!options.json) printText(`${formatReport(report, columnsOf(context.stdout))}\n`, context);
       reports.push(report);
     }
   } catch (error) {

@@ -22,6 +22,16 @@ interface PinOptions extends CommandOptions {
   readonly source?: string;
 }
 
+/** What does not go together of an image, a list of images in use, a reason and a source. */
+export function checkPin([image]: readonly string[], options: PinOptions): string | undefined {
+  const { inUse, source, reason } = options;
+  if (inUse !== undefined) {
+    return image === undefined && reason === undefined ? undefined : TEXTS.imageOrList;
+  }
+  if (source !== undefined) return TEXTS.sourceAlone;
+  return image === undefined ? TEXTS.noImage : undefined;
+}
+
 /** Keeps an image whatever its age; or, with a file, the images that something has in use. */
 export async function pin(
   image: string | undefined,
@@ -29,12 +39,7 @@ export async function pin(
   context: StoreContext,
 ): Promise<number> {
   const { inUse: file, source = DEFAULT_SOURCE, reason } = options;
-  if (file !== undefined) {
-    if (image !== undefined || reason !== undefined) throw new UsageError(TEXTS.imageOrList);
-    return pinInUse({ file, source }, options, context);
-  }
-  if (image === undefined) throw new UsageError(TEXTS.noImage);
-  if (options.source !== undefined) throw new UsageError(TEXTS.sourceAlone);
+  if (file !== undefined) return pinInUse({ file, source }, options, context);
   const document = await askOnce<NewPin>(options, context, {
     path: '/api/v1/pins',
     method: 'POST',

@@ -1,13 +1,20 @@
-import { CommanderError } from 'commander';
+import { CommanderError, type OutputConfiguration } from 'commander';
+import packageJson from '../../package.json' with { type: 'json' };
 import { ConfigError } from '../config/problems.ts';
-import { createProgram } from './command-lines.ts';
+import { hasColours, styled } from './colours.ts';
+import type { LineProblem } from './command-line.ts';
+import { createProgram, VERSION_CODE } from './command-lines.ts';
+import { TEXTS } from './texts.ts';
 import { count, onOneLine } from './format.ts';
 import {
   AdminError,
   EXIT_CODE,
   InterruptedError,
   UsageError,
+  columnsOf,
+  print,
   type CommandContext,
+  type CommandOptions,
   createStoreContext,
   type StoreCommandParts,
 } from './command-context.ts';
@@ -20,34 +27,84 @@ export async function runCommand(
 ): Promise<number> {
   let exitCode: number = EXIT_CODE.ok;
   const storeContext = createStoreContext(context, parts);
-  const output = {
-    writeOut: (text: string) => context.stdout.write(text),
-    writeErr: (text: string) => context.stderr.write(text),
-  };
-  const program = createProgram(output, (action) => async (...args) => {
+  const isJson = args.includes('--json');
+  const program = createProgram(outputOf(context), (action) => async (...given) => {
+    if (program.problems.length > 0) return;
     // The last one that commander gives is the command itself.
-    const given = [...args.slice(0, -1), storeContext] as never[];
-    exitCode = await action(...given);
+    exitCode = await action(...([...given.slice(0, -1), storeContext] as never[]));
   });
   try {
     await program.parseAsync(args, { from: 'user' });
-    return exitCode;
+    return reportLine(program.problems, { isJson, ...context }) ?? exitCode;
   } catch (error) {
-    return reportError(error, { isJson: args.includes('--json'), ...context });
+    if (error instanceof CommanderError && error.code === VERSION_CODE) {
+      printVersion({ json: isJson }, context);
+    }
+    return reportError(error, { isJson, ...context });
   }
 }
 
-function reportError(
-  error: unknown,
-  { isJson, ...context }: CommandContext & { isJson: boolean },
-): number {
+function outputOf({ stdout, stderr, env }: CommandContext): OutputConfiguration {
+  return {
+    writeOut: (text) => stdout.write(text),
+    writeErr: (text) => stderr.write(text),
+    getOutHelpWidth: () => columnsOf(stdout) ?? USUAL_COLUMNS,
+    getErrHelpWidth: () => columnsOf(stderr) ?? USUAL_COLUMNS,
+    getOutHasColors: () => hasColours(stdout, env),
+    getErrHasColors: () => hasColours(stderr, env),
+  };
+}
+
+/** Of help where the output is no terminal. */
+const USUAL_COLUMNS = 80;
+
+function printVersion(options: CommandOptions, context: CommandContext): void {
+  const { version } = packageJson;
+  const { node = 'unknown' } = context;
+  print(options, context, { version, node }, () => `entrepot ${version}, Node ${node}\n`);
+}
+
+type ErrorContext = CommandContext & { readonly isJson: boolean };
+
+/** All that is wrong with the command line at once; `undefined` when nothing is. */
+function reportLine(
+  problems: readonly LineProblem[],
+  { isJson, stderr, env }: ErrorContext,
+): number | undefined {
+  const [first] = problems;
+  if (!first) return undefined;
+  const { path } = first.command;
+  const title = TEXTS.lineProblems({ problems: count(problems.length, 'problem') });
+  const texts = problems.map(({ text }) => onOneLine(text));
+  if (isJson) stderr.write(`${JSON.stringify({ error: title, problems: texts })}\n`);
+  else
+    stderr.write(`${formatProblems(title, texts, { stderr, env })}${TEXTS.lineHelp({ path })}\n`);
+  return EXIT_CODE.usage;
+}
+
+/** Each below the title. */
+function formatProblems(
+  title: string,
+  problems: readonly string[],
+  context: Pick<CommandContext, 'stderr' | 'env'>,
+): string {
+  return [markOf(context) + title, ...problems.map((problem) => `  ${problem}`), ''].join('\n');
+}
+
+/** What an error begins with. */
+function markOf({ stderr, env }: Pick<CommandContext, 'stderr' | 'env'>): string {
+  return hasColours(stderr, env) ? `${styled('red', 'entrepot:')} ` : 'entrepot: ';
+}
+
+function reportError(error: unknown, { isJson, ...context }: ErrorContext): number {
+  const mark = markOf(context);
   const tell = (reason: string, exitCode: number): number => {
-    const line = isJson ? JSON.stringify({ error: reason }) : `entrepot: ${onOneLine(reason)}`;
+    const line = isJson ? JSON.stringify({ error: reason }) : `${mark}${onOneLine(reason)}`;
     context.stderr.write(`${line}\n`);
     return exitCode;
   };
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_CODE.ok : EXIT_CODE.usage;
-  if (error instanceof ConfigError) return reportConfigError(error, context);
+  if (error instanceof ConfigError) return reportConfigError(error, { isJson, ...context });
   if (error instanceof UsageError) return tell(error.message, EXIT_CODE.usage);
   if (error instanceof InterruptedError) return tell(error.message, EXIT_CODE.interrupted);
   if (error instanceof AdminError) {
@@ -57,10 +114,11 @@ function reportError(
   return EXIT_CODE.failed;
 }
 
-function reportConfigError({ problems, file }: ConfigError, { stderr }: CommandContext): number {
-  stderr.write(
-    `entrepot: ${count(problems.length, 'problem')} in ${file ?? 'the configuration'}\n`,
-  );
-  for (const problem of problems) stderr.write(`  ${problem}\n`);
+function reportConfigError({ problems, file }: ConfigError, context: ErrorContext): number {
+  const title = `${count(problems.length, 'problem')} in ${file ?? 'the configuration'}`;
+  const told = context.isJson
+    ? `${JSON.stringify({ error: title, problems })}\n`
+    : formatProblems(title, problems, context);
+  context.stderr.write(told);
   return EXIT_CODE.config;
 }

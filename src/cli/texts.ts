@@ -1,5 +1,28 @@
 /** What commands say in sentences: errors, remedies, titles. Cells of tables stand with their table. */
 export const TEXTS = {
+  // The command line.
+  lineProblems: ({ problems }: { problems: string }) => `${problems} in the command line`,
+  lineHelp: ({ path }: { path: string }) => `"${path} --help" tells how it is written`,
+  unknownCommand: ({ name, path }: { name: string; path: string }) =>
+    `${name}: there is no such command; "${path} --help" lists those there are`,
+  nearCommand: ({ name, near }: { name: string; near: string }) =>
+    `${name}: there is no such command; did you mean "${near}"?`,
+  unknownOption: ({ name, path }: { name: string; path: string }) =>
+    `${name}: ${path} has no such option; leave it out`,
+  nearOption: ({ name, near }: { name: string; near: string }) =>
+    `${name}: there is no such option; did you mean ${near}?`,
+  optionBefore: ({ name, path }: { name: string; path: string }) =>
+    `${name}: options stand behind their command; write "${path} ${name}"`,
+  missingArgument: ({ name, path }: { name: string; path: string }) =>
+    `<${name}> is missing; write it behind "${path}"`,
+  missingValue: ({ flags }: { flags: string }) => `${flags}: its value is missing; write it behind`,
+  missingOption: ({ flags, description }: { flags: string; description: string }) =>
+    `${flags} is missing: ${description}`,
+  badValue: ({ name, value, remedy }: { name: string; value: string; remedy: string }) =>
+    `${name} ${value}: ${remedy}`,
+  oneOf: ({ words }: { words: string }) => `write one of ${words}`,
+  tooMany: ({ word, path, most }: { word: string; path: string; most: string }) =>
+    `${word}: ${path} takes ${most}; leave it out, or quote what belongs together`,
   // The admin API, and the store where no server runs.
   unserved: ({ address, reason }: { address: string; reason: string }) =>
     `no server answers at ${address} (${reason}): start it with "entrepot serve", or name its configuration with --config`,

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { FOREIGN_KEYS } from './foreign-keys.ts';
 import { formatPath, type Path, type UnknownKey } from './problems.ts';
 import { findRegistry, hostMeant } from './registries.ts';
+import { findNear, plain } from './spelling.ts';
 import { TEXTS } from './texts.ts';
 
 /** A file with keys: the configuration, or a part of it. */
@@ -66,23 +67,12 @@ function adviseRegistry({ key, value }: UnknownKey, path: Path): string | undefi
 
 function adviseNear(unknown: UnknownKey, places: readonly Place[]): string | undefined {
   const { key, known } = unknown;
-  const [nearest] = known
-    .map((name) => ({ name, edits: countEdits(plain(name), plain(key)) }))
-    .filter(({ name, edits }) => edits <= mostEdits(name))
-    .toSorted((a, b) => a.edits - b.edits);
-  if (nearest) return TEXTS.unknownKeyWrite({ right: nearest.name });
+  const nearest = findNear(key, known);
+  if (nearest !== undefined) return TEXTS.unknownKeyWrite({ right: nearest });
   return advisePlaces(
     unknown,
-    places.filter(({ path }) => {
-      const name = path.at(-1) ?? '';
-      return countEdits(plain(name), plain(key)) <= mostEdits(name);
-    }),
+    places.filter(({ path }) => findNear(key, path.slice(-1)) !== undefined),
   );
-}
-
-/** Of a short name one letter may be wrong, else two. */
-function mostEdits(name: string): number {
-  return name.length < 6 ? 1 : 2;
 }
 
 /** The way to those places that lie nearest, at most three of them. */
@@ -124,11 +114,6 @@ function nest(place: readonly string[], value: string): string {
 /** A value that may be repeated: a text may be a secret. */
 function simple(value: unknown): string | undefined {
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined;
-}
-
-/** `max_bytes`, `max-bytes` and `maxbytes` are one. */
-function plain(key: string): string {
-  return key.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
 }
 
 /** A key that the schema knows. */
@@ -175,27 +160,4 @@ function placesOf(schema: z.ZodType): Place[] {
 function isSecretNode(node: unknown): boolean {
   const { properties = {} } = node as Node;
   return 'file' in properties && 'env' in properties;
-}
-
-/** Letters to add, take away, change or swap with the next one (optimal string alignment). */
-function countEdits(a: string, b: string): number {
-  let [before, last]: [number[], number[]] = [
-    [],
-    Array.from({ length: b.length + 1 }, (_, n) => n),
-  ];
-  for (let row = 1; row <= a.length; row += 1) {
-    const next = [row];
-    for (let column = 1; column <= b.length; column += 1) {
-      const isSame = a[row - 1] === b[column - 1];
-      const isSwapped = a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1];
-      next[column] = Math.min(
-        last[column]! + 1,
-        next[column - 1]! + 1,
-        last[column - 1]! + (isSame ? 0 : 1),
-        isSwapped && row > 1 && column > 1 ? before[column - 2]! + 1 : Infinity,
-      );
-    }
-    [before, last] = [last, next];
-  }
-  return last[b.length]!;
 }

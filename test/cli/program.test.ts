@@ -9,9 +9,18 @@ const VERSION = (
   }
 ).version;
 
-test('--version is the one of the package', async (t) => {
-  const result = await runMain(['--version'], { cwd: createFolder(t, {}) });
-  t.deepEqual(result, { code: 0, stdout: `${VERSION}\n`, stderr: '' });
+test('--version is that of the package, beside that of Node', async (t) => {
+  const { node } = process.versions;
+  const cwd = createFolder(t, {});
+  const plain = await runMain(['--version'], { cwd });
+  t.deepEqual(plain, { code: 0, stdout: `entrepot ${VERSION}, Node ${node}\n`, stderr: '' });
+  for (const args of [
+    ['--version', '--json'],
+    ['--json', '-V'],
+  ]) {
+    const { code, stdout } = await runMain(args, { cwd });
+    t.deepEqual([code, JSON.parse(stdout)], [0, { version: VERSION, node }]);
+  }
 });
 
 test('--help lists the commands', async (t) => {
@@ -62,13 +71,22 @@ test('an unknown command is a usage error', async (t) => {
     code: 64,
     stdout: '',
     stderr:
-      "error: unknown command 'sevre'\n(Did you mean serve?)\n(entrepot --help lists the commands)\n",
+      'entrepot: 1 problem in the command line\n' +
+      '  sevre: there is no such command; did you mean "entrepot serve"?\n' +
+      '"entrepot --help" tells how it is written\n',
   });
 });
 
 test('an unknown option is a usage error', async (t) => {
   const result = await runMain(['config', 'check', '--quiet'], { cwd: createFolder(t, {}) });
-  t.deepEqual(result, { code: 64, stdout: '', stderr: "error: unknown option '--quiet'\n" });
+  t.deepEqual(result, {
+    code: 64,
+    stdout: '',
+    stderr:
+      'entrepot: 1 problem in the command line\n' +
+      '  --quiet: entrepot config check has no such option; leave it out\n' +
+      '"entrepot config check --help" tells how it is written\n',
+  });
 });
 
 test('an argument too many is a usage error', async (t) => {

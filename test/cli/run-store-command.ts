@@ -37,6 +37,8 @@ export interface RunOptions {
   readonly columns?: number;
   /** What is printed goes to a terminal of so many columns. */
   readonly printColumns?: number | undefined;
+  /** Plain, where it says nothing else. */
+  readonly env?: Readonly<Record<string, string>>;
   readonly parts?: Partial<StoreCommandParts>;
   readonly signals?: EventEmitter;
 }
@@ -48,11 +50,11 @@ export async function runStoreCommand(
   options: RunOptions = {},
 ): Promise<Result> {
   const { admin = NOWHERE, files = {}, isTTY = false, columns, printColumns } = options;
-  const { parts = {}, signals } = options;
+  const { parts = {}, signals, env = { NO_COLOR: '1' } } = options;
   const output = { stdout: '', stderr: '' };
   const yaml = `listen: 127.0.0.1:0\nadmin: ${admin}\nstore: { path: /srv/store }\n`;
   const context = {
-    env: {},
+    env,
     cwd: createFolder(t, { ...files, 'entrepot.yaml': yaml }),
     stdout: {
       ...(printColumns !== undefined && { isTTY: true, columns: printColumns }),

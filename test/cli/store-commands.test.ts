@@ -414,37 +414,26 @@ for (const args of [
   });
 }
 
-for (const [args, stderr] of [
-  [
-    ['ls', '--sort', 'colour'],
-    "error: option '--sort <order>' argument 'colour' is invalid. Allowed choices are name, size, oldest.\n",
-  ],
-  [
-    ['ls', '--limit', '0'],
-    "error: option '--limit <count>' argument '0' is invalid. Write a whole number from 1 to 100000.\n",
-  ],
-  [
-    ['gc', '--bytes', 'much'],
-    'error: option \'--bytes <size>\' argument \'much\' is invalid. Write a size such as "10GiB" or "500MB".\n',
-  ],
-  [
-    ['gc', '--bytes', '0'],
-    'error: option \'--bytes <size>\' argument \'0\' is invalid. Write a size such as "10GiB" or "500MB".\n',
-  ],
-  [['explain'], "error: missing required argument 'image'\n"],
-  [['unpin'], "error: missing required argument 'image'\n"],
-  [['pin'], 'entrepot: write an image, or --in-use with a file of them\n'],
-  [['pin', 'a', '--source', 'b'], 'entrepot: --source goes with --in-use\n'],
+for (const [args, problem] of [
+  [['ls', '--sort', 'colour'], '--sort colour: write one of name, size, oldest'],
+  [['ls', '--limit', '0'], '--limit 0: write a whole number from 1 to 100000'],
+  [['gc', '--bytes', 'much'], '--bytes much: write a size such as "10GiB" or "500MB"'],
+  [['gc', '--bytes', '0'], '--bytes 0: write a size such as "10GiB" or "500MB"'],
+  [['explain'], '<image> is missing; write it behind "entrepot explain"'],
+  [['unpin'], '<image> is missing; write it behind "entrepot unpin"'],
+  [['pin'], 'write an image, or --in-use with a file of them'],
+  [['pin', 'a', '--source', 'b'], '--source goes with --in-use'],
   [
     ['pin', 'a', '--in-use', 'list.txt'],
-    'entrepot: write either an image with its reason, or --in-use with a file\n',
+    'write either an image with its reason, or --in-use with a file',
   ],
   [
     ['pin', '--in-use', 'list.txt', '--reason', 'b'],
-    'entrepot: write either an image with its reason, or --in-use with a file\n',
+    'write either an image with its reason, or --in-use with a file',
   ],
 ] as const) {
   test(`${args.join(' ')} is a usage error`, async (t) => {
+    const stderr = `entrepot: 1 problem in the command line\n  ${problem}\n"entrepot ${args[0]} --help" tells how it is written\n`;
     t.deepEqual(await runStoreCommand(t, args), { code: 64, stdout: '', stderr });
   });
 }

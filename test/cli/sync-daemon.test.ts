@@ -328,7 +328,7 @@ for (const url of [
     t.deepEqual(await runStoreCommand(t, ['sync', 'daemon', '--server', url]), {
       code: 64,
       stdout: '',
-      stderr: `error: option '--server <url>' argument '${url}' is invalid. Write a URL such as "http://127.0.0.1:5001".\n`,
+      stderr: `entrepot: 1 problem in the command line\n  --server ${url}: write a URL such as "http://127.0.0.1:5001"\n"entrepot sync daemon --help" tells how it is written\n`,
     });
   });
 }
@@ -337,6 +337,7 @@ test('sync daemon without a server is a usage error', async (t) => {
   t.deepEqual(await runStoreCommand(t, ['sync', 'daemon']), {
     code: 64,
     stdout: '',
-    stderr: "error: required option '--server <url>' not specified\n",
+    stderr:
+      'entrepot: 1 problem in the command line\n  --server <url> is missing: its admin API, such as http://127.0.0.1:5001\n"entrepot sync daemon --help" tells how it is written\n',
   });
 });

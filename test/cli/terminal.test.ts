@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { text } from 'node:stream/consumers';
+import { stripVTControlCharacters } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import type { ServerStatus } from '../../src/api/status-api.ts';
@@ -138,6 +139,25 @@ function assertFits(
   t.deepEqual(lost.difference(NEEDLESS), new Set(), shown);
 }
 
+/** A terminal shows the same text in colours; a pipe, and one that wants none, show none. */
+async function assertColours(
+  t: ExecutionContext,
+  args: readonly string[],
+  { admin, piped }: { admin: string; piped: string },
+): Promise<void> {
+  const show = async (env: Readonly<Record<string, string>>, ...more: string[]) =>
+    (await runStoreCommand(t, [...args, ...more], { admin, printColumns: 0, env })).stdout;
+  const coloured = await show({});
+  t.not(coloured, piped);
+  t.is(stripVTControlCharacters(coloured), piped);
+  t.is(await show({ TERM: 'dumb' }), piped);
+  t.is(await show({ NO_COLOR: '1' }), piped);
+  t.is(await show({ FORCE_COLOR: '0' }), piped);
+  t.is(await show({ NO_COLOR: '1', FORCE_COLOR: '1' }), coloured);
+  const json = await show({ FORCE_COLOR: '1' }, '--json');
+  t.is(stripVTControlCharacters(json), json);
+}
+
 for (const command of [
   'ls',
   'pins',
@@ -161,6 +181,7 @@ for (const command of [
     }
     const unknown = await runStoreCommand(t, args, { admin, printColumns: 0 });
     t.deepEqual(unknown, piped);
+    await assertColours(t, args, { admin, piped: piped.stdout });
   });
 }
 
@@ -179,7 +200,7 @@ test('doctor: fits a terminal, and is whole and unfolded in a pipe', async (t) =
     const cwd = createFolder(t, { 'entrepot.yaml': yaml });
     const stderr = { write: (text: string) => t.fail(text) };
     const kill = () => t.fail('the command must not end the process');
-    await doctor([], {}, { env: {}, cwd, stdout, stderr, signals: process, kill });
+    await doctor([], {}, { env: { NO_COLOR: '1' }, cwd, stdout, stderr, signals: process, kill });
     return printed;
   };
   const piped = await run();
@@ -199,6 +220,7 @@ testTerminal('on a terminal of the system the tables have its width', async (t) 
   const line = `stty columns 60; ${process.execPath} ${MAIN} sync status`;
   const terminal = spawn('script', ['--quiet', '--return', '--command', line, '/dev/null'], {
     cwd,
+    env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const shown = (await text(terminal.stdout)).replaceAll('\r', '');
