@@ -1,5 +1,6 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readlinkSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -26,12 +27,15 @@ export class MirrorProcess {
       heapMebibytes,
       mask = '022',
       env = {},
+      program,
     }: {
       maxFileBytes?: number | 'unlimited';
       maxFiles?: number;
       heapMebibytes?: number;
       mask?: string;
       env?: Readonly<Record<string, string>>;
+      /** What is run instead of this checkout in this Node. */
+      program?: readonly string[];
     } = {},
   ): Promise<MirrorProcess> {
     const file = join(folder, 'entrepot.yaml');
@@ -41,7 +45,8 @@ export class MirrorProcess {
     const files = maxFiles === undefined ? '' : `ulimit -n ${maxFiles}; `;
     const command = `umask ${mask}; ${files}ulimit -f ${limit}; exec "$0" "$@"`;
     const heap = heapMebibytes === undefined ? [] : [`--max-old-space-size=${heapMebibytes}`];
-    const args = ['-c', command, process.execPath, ...heap, MAIN, 'serve', '--config', file];
+    const started = program ?? [process.execPath, ...heap, MAIN];
+    const args = ['-c', command, ...started, 'serve', '--config', file];
     const child = spawn('sh', args, {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...process.env, ...env },
@@ -64,6 +69,11 @@ export class MirrorProcess {
 
   get pid(): number {
     return this.#child.pid ?? 0;
+  }
+
+  /** The file of the program that runs in the process. */
+  get executable(): string {
+    return readlinkSync(`/proc/${this.pid}/exe`);
   }
 
   /** From now on a new descriptor is below this; those that are open stay. */

@@ -1,0 +1,66 @@
+// npm run build: compiles and bundles the project into dist, with the types of the admin API.
+import { execFileSync } from 'node:child_process';
+import { globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { build as bundle, type Plugin } from 'esbuild';
+import packageJson from '../../package.json' with { type: 'json' };
+import { describeLicences, findBundled } from './third-party.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const DIST = join(ROOT, 'dist');
+
+/** What the program knows of itself; the rest of package.json is for those who build it. */
+const ownManifest: Plugin = {
+  name: 'own-manifest',
+  setup(build) {
+    const { version, description, engines } = packageJson;
+    build.onLoad({ filter: /\/package\.json$/ }, ({ path }) =>
+      path === join(ROOT, 'package.json')
+        ? { contents: JSON.stringify({ version, description, engines }), loader: 'json' }
+        : undefined,
+    );
+  },
+};
+
+rmSync(DIST, { recursive: true, force: true });
+const { metafile } = await bundle({
+  absWorkingDir: ROOT,
+  entryPoints: { main: 'src/entrepot.js' },
+  outdir: DIST,
+  chunkNames: 'chunks/[name]-[hash]',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: `node${packageJson.engines.node.replace('>=', '')}`,
+  // Its compiled part is found beside its own files.
+  external: ['classic-level'],
+  plugins: [ownManifest],
+  // What is CommonJS within the bundle asks for the modules of Node with it.
+  banner: {
+    js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
+  },
+  legalComments: 'none',
+  metafile: true,
+  logLevel: 'warning',
+});
+writeFileSync(join(DIST, 'THIRD-PARTY.txt'), describeLicences(findBundled(metafile, ROOT)));
+const launcher = readFileSync(join(import.meta.dirname, 'entrepot.sh'), 'utf8');
+writeFileSync(
+  join(DIST, 'entrepot'),
+  launcher.replace('NODE_NEEDED', packageJson.engines.node.replace('>=', '')),
+  { mode: 0o755 },
+);
+declareApi();
+
+/** One file of types for each of src/api, and `index.d.ts`, which has all of them. */
+function declareApi(): void {
+  const sources = globSync('src/api/*.ts', { cwd: ROOT }).toSorted();
+  const options = ['--ignoreConfig', '--declaration', '--emitDeclarationOnly', '--strict'];
+  options.push('--module', 'nodenext', '--target', 'esnext', '--types', 'node');
+  options.push('--allowImportingTsExtensions', '--outDir', join(DIST, 'api'));
+  const compiler = join(ROOT, 'node_modules', '.bin', 'tsc');
+  execFileSync(compiler, [...options, ...sources], { cwd: ROOT, stdio: 'inherit' });
+  const lines = sources.map((file) => `export type * from './${basename(file, '.ts')}.js';\n`);
+  writeFileSync(join(DIST, 'api', 'index.d.ts'), lines.join(''));
+}
