@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { Router } from '@koa/router';
 import type { ReloadReport, ServerStatus } from '../api/status-api.ts';
-import type { StoreApi, NewPin, Pin, AbsentImage } from '../api/store-api.ts';
+import type { AbsentImage, NewPin, Pin, RemovalReport, StoreApi } from '../api/store-api.ts';
 import type { SyncApi } from '../api/sync-api.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -199,6 +199,14 @@ function addCollectionRoutes(router: Router, store: StoreApi): void {
     const input = await AdminInput.ofBody(ctx.req, ['bytes']);
     ctx.body = await store.collect(input.optionalCount('bytes', Number.MAX_SAFE_INTEGER));
   });
+  router.get('/api/v1/rm', async (ctx) => {
+    const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
+    ctx.body = await removed(store, image, { isPlan: true });
+  });
+  router.post('/api/v1/rm', async (ctx) => {
+    const image = (await AdminInput.ofBody(ctx.req, ['image'])).text('image');
+    ctx.body = await removed(store, image, { isPlan: false });
+  });
   router.get('/api/v1/verify', (ctx) => {
     ctx.body = store.verifyState;
   });
@@ -207,6 +215,18 @@ function addCollectionRoutes(router: Router, store: StoreApi): void {
     ctx.status = 202;
     ctx.body = store.startVerify();
   });
+}
+
+/** Throws `NAME_UNKNOWN` for what is not held. */
+async function removed(
+  store: StoreApi,
+  image: string,
+  options: { isPlan: boolean },
+): Promise<RemovalReport> {
+  const report = await store.remove(image, options);
+  if (report) return report;
+  const message = describeAbsence(await store.absence(image));
+  throw new RegistryError('NAME_UNKNOWN', { message });
 }
 
 function addPinRoutes(router: Router, store: StoreApi): void {

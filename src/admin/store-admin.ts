@@ -7,6 +7,7 @@ import type {
   InUseList,
   PassedOver,
   Pin,
+  RemovalReport,
   StoreApi,
   StoreSummary,
   AbsentImage,
@@ -30,6 +31,7 @@ import { sumOf, type EvictionResult, type Scrubber } from '../store/care/care.ts
 import type { Node } from '../store/catalog/catalog.ts';
 import type { Store } from '../store/store.ts';
 import { ageOf } from '../time/clock.ts';
+import { ImageRemoval } from './image-removal.ts';
 import { TEXTS } from './texts.ts';
 
 export interface StoreAdminParts {
@@ -134,6 +136,10 @@ export class StoreAdmin implements StoreApi {
 
   async collect(bytes?: number): Promise<CollectionReport> {
     return this.#report(await this.#parts.store.care.budget.evict(bytes));
+  }
+
+  async remove(image: string, options: { isPlan: boolean }): Promise<RemovalReport | undefined> {
+    return new ImageRemoval(image, this.#parts).run(options);
   }
 
   startVerify(): VerifyState {

@@ -36,6 +36,26 @@ export const TEXTS = {
     `nothing of ${image} is held; of ${repository} there is ${tags}`,
   andMore: ({ tags, more }: { tags: string; more: number }) => `${tags} and ${more} more`,
   runUnderWay: 'a run is under way already: wait for its end, then replay the lock',
+  // The removal of an image.
+  namesNoImage: ({ image }: { image: string }) =>
+    `${image} is not one image: write it as REPOSITORY:TAG or REPOSITORY@DIGEST`,
+  bareName: ({ image }: { image: string }) =>
+    `say which image of ${image}: write ${image}:TAG or ${image}@DIGEST`,
+  bareNameOf: ({ image, held }: { image: string; held: string }) =>
+    `say which image of ${image}: write ${image}:TAG or ${image}@DIGEST; there is ${held}`,
+  keptBy: ({ image, reasons }: { image: string; reasons: string }) => `${image} stays: ${reasons}`,
+  keptByHand: ({ image }: { image: string }) =>
+    `it is pinned by hand as ${image}; "entrepot unpin ${image}" takes that back`,
+  keptByConfig: ({ image }: { image: string }) =>
+    `it is pinned by the configuration as ${image}; take that out of store.pins`,
+  keptInUse: ({ image, source }: { image: string; source: string }) =>
+    `${source} has it in use as ${image}; leave it out of the list of ${source}`,
+  keptBySync: ({ rule }: { rule: string }) =>
+    `sync selects it by ${rule}; change that rule, and the next run lets it go`,
+  beingPulled: ({ image }: { image: string }) =>
+    `${image} stays: it is being pulled; try again when that is done`,
+  partOf: ({ image, whole }: { image: string; whole: string }) =>
+    `${image} stays: it is part of ${whole}; remove that instead`,
   unlisted: 'no manifest lists it',
   oldest: 'pulled longest ago',
 } as const;

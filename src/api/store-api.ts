@@ -13,6 +13,12 @@ export interface StoreApi {
   /** What would go to bring the store down by this many bytes; without it, to its low watermark. */
   planCollection(bytes?: number): Promise<CollectionReport>;
   collect(bytes?: number): Promise<CollectionReport>;
+  /**
+   * Takes one image out, named by tag or digest; with `isPlan` it only says what would go. `undefined`
+   * when it is not held. Throws a `RegistryError` with status 400 for what names no single image, and
+   * with 409, which says by whom and what to do, when it is kept.
+   */
+  remove(image: string, options: { isPlan: boolean }): Promise<RemovalReport | undefined>;
   /** Begins unless it runs already. */
   startVerify(): VerifyState;
   readonly verifyState: VerifyState;
@@ -161,6 +167,22 @@ export interface CollectedImage {
   readonly lastPulledAt: number;
   readonly bytes: number;
   readonly why: string;
+}
+
+/** What went, or would go, with an image that was removed by its name. */
+export interface RemovalReport {
+  /** As it was named, with its registry. */
+  readonly image: string;
+  readonly digest: string;
+  /** Those that went. */
+  readonly tags: readonly string[];
+  /**
+   * Only the tag went: what else holds the image, its other tags, or digests of images that it is
+   * part of.
+   */
+  readonly stays?: { readonly tags: readonly string[]; readonly partOf: readonly string[] };
+  /** Blobs that other images have too are not among it. */
+  readonly released: Released;
 }
 
 export interface VerifyState {

@@ -17,6 +17,7 @@ import { explain } from './explain.ts';
 import { gc } from './gc.ts';
 import { ls } from './ls.ts';
 import { checkPin, listPins, pin, unpin } from './pins.ts';
+import { rm } from './rm.ts';
 import { serve } from './serve.ts';
 import { printStatus } from './status.ts';
 import { syncDaemon } from './sync-daemon.ts';
@@ -132,6 +133,14 @@ function addStoreCommands({ parent, run }: Group): void {
     .option('--bytes <size>', 'so much, such as 10GiB; else down to the low watermark', parseBytes)
     .withExamples('entrepot gc --dry-run', 'entrepot gc --bytes 10GiB')
     .action(run(gc));
+  add(parent, 'rm', 'take one image out of the store; the next pull fetches it anew')
+    .argument('<image>', 'with its tag or digest')
+    .option('--dry-run', 'only say what would go')
+    .withExamples(
+      'entrepot rm ghcr.io/org/app:1.4',
+      'entrepot rm ghcr.io/org/app@sha256:… --dry-run',
+    )
+    .action(run(rm));
   add(parent, 'verify', 'read all that is held, and fetch again what is damaged')
     .option('--rebuild', 'make the catalog anew from the files; the server must not run')
     .withExamples('entrepot verify', 'entrepot verify --rebuild')

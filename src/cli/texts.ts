@@ -70,6 +70,8 @@ export const TEXTS = {
   notAskedFor: 'nobody asked for it',
   nothingToGo: 'nothing has to go',
   kept: 'older, and kept:',
+  tagAlone: ({ image, others }: { image: string; others: string }) =>
+    `the tag ${image}; the image stays as ${others}, so nothing is freed`,
   rebuilt: ({ counts }: { counts: string }) => `the catalog is made anew from the files: ${counts}`,
   allWell: 'all as they should be',
   // Pins.

@@ -7,6 +7,7 @@ import type {
   InUseList,
   PassedOver,
   Pin,
+  RemovalReport,
   StoreApi,
   StoreSummary,
   AbsentImage,
@@ -115,6 +116,13 @@ export const COLLECTION: CollectionReport = {
   kept: [{ image: NGINX, tags: ['1.27'], digest: DIGEST, why: 'pinned by hand' }],
 };
 
+export const REMOVAL: RemovalReport = {
+  image: 'ghcr.io/org/app:v1',
+  digest: OTHER_DIGEST,
+  tags: ['v1'],
+  released: { images: 1, blobs: 7, bytes: 1_073_741_824 },
+};
+
 export const SUMMARY: StoreSummary = {
   path: '/srv/store',
   bytes: 60_001_500,
@@ -138,6 +146,7 @@ export class FakeStoreApi implements StoreApi {
   imagesNow: readonly ImageSummary[] = IMAGES;
   reportNow: ImageReport | undefined = REPORT;
   collectionNow = COLLECTION;
+  removalNow: RemovalReport | undefined = REMOVAL;
   tagsNow: readonly string[] = [];
   pinsOfNow: readonly Pin[] = [];
   /** Images of which nothing is held. */
@@ -181,6 +190,10 @@ export class FakeStoreApi implements StoreApi {
 
   async collect(bytes?: number): Promise<CollectionReport> {
     return this.#answer(['collect', bytes], this.collectionNow);
+  }
+
+  async remove(image: string, options: { isPlan: boolean }): Promise<RemovalReport | undefined> {
+    return this.#answer(['remove', image, options], this.removalNow);
   }
 
   startVerify(): VerifyState {

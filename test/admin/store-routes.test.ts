@@ -19,6 +19,7 @@ import {
   NOON,
   NO_IMAGE,
   PINS,
+  REMOVAL,
   REPORT,
   SUMMARY,
 } from './fake-store-api.ts';
@@ -220,6 +221,26 @@ test('POST gc collects, by as much as its body says', async (t) => {
   ]);
 });
 
+test('GET rm says what would go, POST rm removes it', async (t) => {
+  const { store, send, write } = await startAdmin(t);
+  const image = 'ghcr.io/org/app:v1';
+  t.deepEqual(await send(`/api/v1/rm?image=${image}`), { status: 200, body: REMOVAL });
+  t.deepEqual(await write('POST', '/api/v1/rm', { image }), { status: 200, body: REMOVAL });
+  t.deepEqual(store.calls, [
+    ['remove', image, { isPlan: true }],
+    ['remove', image, { isPlan: false }],
+  ]);
+  store.removalNow = undefined;
+  store.tagsNow = ['v2'];
+  t.deepEqual(await write('POST', '/api/v1/rm', { image }), {
+    status: 404,
+    body: { error: `nothing of ${image} is held; of ghcr.io/org/app there is v2` },
+  });
+  t.is((await send('/api/v1/rm')).status, 400);
+  t.is((await write('POST', '/api/v1/rm', {})).status, 400);
+  t.is((await write('POST', '/api/v1/rm', { image, all: true })).status, 400);
+});
+
 test('POST verify begins it and answers with its state, which GET tells too', async (t) => {
   const { store, send, write } = await startAdmin(t);
   const start = { startedAt: NOON, blobs: 0, bytes: 0, totalBlobs: 9, totalBytes: 70, damaged: 0 };
@@ -378,6 +399,7 @@ for (const [method, path] of [
   ['POST', '/api/v1/verify'],
   ['POST', '/api/v1/pins'],
   ['PUT', '/api/v1/in-use/a'],
+  ['POST', '/api/v1/rm'],
 ] as const) {
   for (const type of [
     'text/plain',

@@ -33,9 +33,9 @@ export function noteFacts({ catalog, blobs }: RunningServer, file: string): () =
     await recordManifest(target, entry, at);
     note('kept', [imageKey(formatTarget(target), entry.descriptor.digest)]);
   };
-  catalog.evict = async (unit) => {
-    note('going', keysOf(await catalog.planEvictions()(unit)));
-    const evicted = await evict(unit);
+  catalog.evict = async (unit, only) => {
+    note('going', keysOf(await catalog.planEvictions()(unit, only)));
+    const evicted = await evict(unit, only);
     note('gone', keysOf(evicted));
     return evicted;
   };

@@ -429,6 +429,12 @@ export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog
       t.deepEqual(tags, [parseTag(['one', 'two'][position]!)]);
     }
     t.deepEqual(catalog.usage, { blobs: 5, bytes: 50 }, 'a plan removes nothing');
+    const alone = { tags: [parseTag('one')], manifests: [], unlinked: [], blobs: [], bytes: 0 };
+    t.deepEqual(await catalog.evict(units[0]!, parseTag('one')), { ...alone, left: [] });
+    t.deepEqual(await catalog.evict(units[0]!, parseTag('two')), { ...alone, tags: [], left: [] });
+    t.is(await catalog.findTag(APP, parseTag('one')), undefined);
+    t.true(await catalog.isHeld({ target: APP, digest: digest('one') }));
+    t.deepEqual(catalog.usage, { blobs: 5, bytes: 50 }, 'a tag has no bytes');
     const { blobs } = await catalog.evict(units[0]!);
     t.deepEqual(blobs.map((blob) => blob.digest).toSorted(), removes[0]);
     t.deepEqual(catalog.usage, { blobs: 3, bytes: 30 });

@@ -11,6 +11,7 @@ import {
   type Shortage,
 } from './evictor.ts';
 import { NoRoomError } from '../faults.ts';
+import { Remover, type Hindrance, type NamedImage, type Removed } from './remover.ts';
 import { Ledger, Room, type LedgerParts, type Limits } from './ledger.ts';
 import type { Pins } from './pins.ts';
 
@@ -56,6 +57,7 @@ export class Budget {
   readonly #blobs: BlobStore;
   readonly #pins: Pins;
   readonly #evictor: Evictor;
+  readonly #remover: Remover;
   readonly #ledger: Ledger;
   #limits: Limits;
   readonly #queue = new PQueue({ concurrency: 1 });
@@ -74,6 +76,10 @@ export class Budget {
     this.#pins = parts.pins;
     this.#ledger = new Ledger({ ...parts, limits: () => this.#limits });
     this.#evictor = new Evictor({ ...parts, stuck: () => this.#noteVain(0, STUCK_MS) });
+    this.#remover = new Remover({
+      ...parts,
+      release: async (...unit) => this.#evictor.release(...unit),
+    });
   }
 
   /** These from now on: what was let in stays in, and what is above them is evicted beside the work. */
@@ -294,6 +300,13 @@ export class Budget {
   }
 
   readonly #isWanted = (): boolean => this.#waiting > 0;
+
+  /** Evicts one image by its name, whatever its age; or only says what that would do. */
+  async remove(image: NamedImage, { isPlan = false } = {}): Promise<Removed | Hindrance> {
+    if (!isPlan) this.#blobs.requireWritable();
+    await this.#catalog.counted;
+    return this.#queue.add(async () => this.#remover.remove(image, { isPlan }));
+  }
 
   /** What `evict` would do. */
   async plan(bytes?: number): Promise<EvictionResult> {

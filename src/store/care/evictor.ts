@@ -149,20 +149,26 @@ export class Evictor {
     wantedBytes: number,
     { reason, isOver, units }: EvictionOptions & Pick<Walk, 'units'>,
   ): Promise<Walked> {
-    const { catalog, evicted: told } = this.#parts;
+    const { evicted: told } = this.#parts;
     return this.#walk(wantedBytes, {
       units,
       evict: async (unit) => {
-        const evicted = await catalog.evict(unit);
-        this.#step('evict.released');
-        const freed = await this.#removeFiles(evicted);
-        this.#step('evict.removed');
+        const freed = await this.release(unit);
         await nextTurn();
         return freed;
       },
       told: (image) => told(image, reason),
       ...(isOver && { isOver }),
     });
+  }
+
+  /** Evicts a unit, or one tag of it alone, and then removes the files that nothing holds any more. */
+  async release(unit: string, only?: Tag): Promise<Evicted> {
+    const evicted = await this.#parts.catalog.evict(unit, only);
+    this.#step('evict.released');
+    const freed = await this.#removeFiles(evicted);
+    this.#step('evict.removed');
+    return freed;
   }
 
   /** Walks end after the image that is being evicted. */

@@ -262,9 +262,9 @@ export interface Catalog {
   /** Units, the one that was not pulled for longest first. */
   oldest(): AsyncIterable<{ unit: string; time: number }>;
   /** What `evict` would remove. Each plan of one planner counts what those before it would remove. */
-  planEvictions(): (unit: string) => Promise<Evicted>;
-  /** Removes the records of a unit. The files of its blobs are the caller's to remove, afterwards. */
-  evict(unit: string): Promise<Evicted>;
+  planEvictions(): (unit: string, only?: Tag) => Promise<Evicted>;
+  /** Removes the records of a unit, or `only` a tag of it. The files of its blobs are the caller's to remove, afterwards. */
+  evict(unit: string, only?: Tag): Promise<Evicted>;
 
   // Pins.
 

@@ -40,14 +40,17 @@ export class Eviction {
     return this.#links;
   }
 
-  async plan(unit: string): Promise<Evicted> {
+  /** Of all that the unit is; with `only`, of one of its tags, and the rest of it stays. */
+  async plan(unit: string, only?: Tag): Promise<Evicted> {
     const node = nodeOf(unit);
-    if (node) await this.#visit(node);
+    if (node && only !== undefined) {
+      if ((await this.#graph.tagsOf(node)).includes(only)) this.#forgetTag(node, only);
+    } else if (node) await this.#visit(node);
     const digests = node
       ? new Set([...this.#loosened.values()].map(({ digest }) => digest))
       : new Set([unit as Digest]);
     if (node) await this.#forgetList(node.target);
-    await this.#forgetUnit(unit);
+    if (only === undefined) await this.#forgetUnit(unit);
     const blobs: { digest: Digest; size: number }[] = [];
     for (const digest of digests) {
       const blob = await this.#freeBlob(digest);
@@ -77,13 +80,7 @@ export class Eviction {
     this.#remove('searched', unit);
     this.#removeHolder(node, digest);
     await this.#forgetUnit(unit);
-    for (const tag of await this.#graph.tagsOf(node)) {
-      this.#tags.push(tag);
-      this.#remove('tags', `${formatTarget(target)} ${tag}`);
-      this.#remove('names', `${unit} ${tag}`);
-      const subject = attachedSubject(tag);
-      if (subject) this.#remove('searched', unitOf(target, subject));
-    }
+    for (const tag of await this.#graph.tagsOf(node)) this.#forgetTag(node, tag);
     const members = await this.#graph.members(digest);
     if (members?.subject) {
       this.#remove('referrers', `${unitOf(target, members.subject)} ${digest}`);
@@ -109,6 +106,14 @@ export class Eviction {
       return;
     }
     await this.#visit(node);
+  }
+
+  #forgetTag({ target, digest }: Node, tag: Tag): void {
+    this.#tags.push(tag);
+    this.#remove('tags', `${formatTarget(target)} ${tag}`);
+    this.#remove('names', `${unitOf(target, digest)} ${tag}`);
+    const subject = attachedSubject(tag);
+    if (subject) this.#remove('searched', unitOf(target, subject));
   }
 
   /** A list without a tag that is evicted would hide it. */

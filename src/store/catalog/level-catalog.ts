@@ -248,15 +248,15 @@ export class LevelCatalog extends LevelReader implements Catalog {
     this.#journal([{ blob: digest, of: formatTarget(target) }]);
   }
 
-  planEvictions(): (unit: string) => Promise<Evicted> {
+  planEvictions(): (unit: string, only?: Tag) => Promise<Evicted> {
     const removed = new Set<string>();
-    return async (unit) => new Eviction(this, removed).plan(unit);
+    return async (unit, only) => new Eviction(this, removed).plan(unit, only);
   }
 
-  async evict(unit: string): Promise<Evicted> {
+  async evict(unit: string, only?: Tag): Promise<Evicted> {
     return this.#writes.add(async () => {
       const eviction = new Eviction(this);
-      const evicted = await eviction.plan(unit);
+      const evicted = await eviction.plan(unit, only);
       await this.tables.write((batch) => eviction.apply(batch));
       for (const link of eviction.links) this.#hotLinks.delete(link);
       this.#forgetEvicted(evicted, unit);

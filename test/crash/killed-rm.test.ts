@@ -1,0 +1,57 @@
+import { join } from 'node:path';
+import test from 'ava';
+import type { ImageSummary } from '../../src/api/store-api.ts';
+import { Store } from '../../src/store/store.ts';
+import { get } from '../helpers/client.ts';
+import { FakeRegistry } from '../helpers/fake-registry.ts';
+import { buildImage } from '../helpers/image.ts';
+import { createConfig, createTempFolder, startMirror, TEST_TIMING } from '../helpers/mirror.ts';
+import { UPSTREAM } from '../helpers/scene.ts';
+import { ChildMirror } from './child-mirror.ts';
+
+for (const step of ['evict.released', 'evict.removed']) {
+  test(`killed at ${step} of the removal of an image: it is gone, all else is whole`, async (t) => {
+    const registry = await FakeRegistry.start(t);
+    const images = [10, 20].map((size) => buildImage({ seed: 'pair', layers: [30_000, size] }));
+    const upstreams = { [UPSTREAM]: { url: registry.url } };
+    const folder = await createTempFolder(t);
+    const config = createConfig(join(folder, 'store'), { upstreams });
+    const files = { factsFile: join(folder, 'facts'), logFile: join(folder, 'log') };
+    const killAt = { step, count: 1 };
+    const mirror = await ChildMirror.start({ config, timing: TEST_TIMING, killAt, ...files });
+    if (typeof mirror === 'string') throw new Error(`the mirror did not start: ${mirror}`);
+    t.teardown(async () => mirror.kill());
+    for (const [at, image] of images.entries()) {
+      registry.addImage('library/app', `v${at}`, image);
+      for (const path of [
+        `manifests/v${at}`,
+        ...image.blobs.map(({ digest }) => `blobs/${digest}`),
+      ]) {
+        t.is((await get(`${mirror.url}/v2/library/app/${path}`)).status, 200);
+      }
+    }
+    const removal = fetch(`${mirror.adminUrl}/api/v1/rm`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ image: `${UPSTREAM}/library/app:v0` }),
+    });
+    await t.throwsAsync(removal);
+    t.is(await mirror.gone, 'SIGKILL');
+    const list = async (): Promise<string[]> => {
+      // Its end compares every file with its record.
+      const again = await startMirror(t, {
+        upstreams,
+        storePath: config.store.path,
+        offline: true,
+      });
+      await again.server.store.care.settled;
+      const answer = await fetch(`${again.server.adminUrl}/api/v1/images`);
+      const { images: held } = (await answer.json()) as { images: ImageSummary[] };
+      await again.stop();
+      return held.map(({ tags, state }) => `${tags.join(' ')} ${state}`);
+    };
+    t.deepEqual(await list(), ['v1 complete']);
+    await Store.rebuild(config.store);
+    t.deepEqual(await list(), ['v1 complete']);
+  });
+}
