@@ -19,19 +19,20 @@ export interface ReloadParts {
 
 /** Sections of the file whose keys are told one by one. */
 const SECTIONS = ['store', 'upstreams', 'log'] as const;
-/** What counts from the next start on: the sockets are open and the store is, and so is the collector's. */
-const AT_START = [
-  'listen',
-  'admin',
-  'metrics',
-  'tracing',
-  'grace',
-  'store.path',
-  'store.durability',
-];
 
 /** Reads the configuration again while the mirror serves. A broken one changes nothing. */
 export class Reload {
+  /** Keys that count from the next start on: the sockets are open and the store is, and so is the collector's. */
+  static readonly AT_START: readonly string[] = [
+    'listen',
+    'admin',
+    'metrics',
+    'tracing',
+    'grace',
+    'store.path',
+    'store.durability',
+  ];
+
   readonly #parts: ReloadParts;
   #config: Config;
 
@@ -47,7 +48,7 @@ export class Reload {
     try {
       const { config: wanted, warnings, file } = load();
       const changes = changedKeys(this.#config, wanted);
-      const isAtStart = (key: string): boolean => AT_START.includes(key);
+      const isAtStart = (key: string): boolean => Reload.AT_START.includes(key);
       const report = {
         changed: changes.filter((key) => !isAtStart(key)),
         restart: changes.filter(isAtStart),
@@ -104,7 +105,7 @@ function keepUntilRestart(running: Config, wanted: Config): Config {
 /** Of the keys that stand below `prefix` in the file, those of the running configuration that wait for a start. */
 function merge<Section extends object>(running: Section, wanted: Section, prefix: string): Section {
   const waits = ([key]: readonly [string, unknown]): boolean =>
-    AT_START.includes(`${prefix}${key === 'graceMs' ? 'grace' : key}`);
+    Reload.AT_START.includes(`${prefix}${key === 'graceMs' ? 'grace' : key}`);
   return Object.fromEntries([
     ...Object.entries(wanted).filter((entry) => !waits(entry)),
     ...Object.entries(running).filter(waits),

@@ -157,7 +157,7 @@ function secretSchema(source: Source) {
       },
       { error: secretError(source.env) },
     )
-    .meta({ minProperties: 1, maxProperties: 1 })
+    .meta({ title: 'secret', minProperties: 1, maxProperties: 1 })
     .transform(
       converted(({ file: written, env }): Secret => {
         if ((written === undefined) === (env === undefined)) {

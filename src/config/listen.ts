@@ -69,7 +69,7 @@ export function adminSchema(source: Source, defaultAddress: string) {
   return doorSchema(z.strictObject(shape), defaultAddress);
 }
 
-const ADDRESS_TEXT = z.string().transform(converted(parseListenAddress));
+const ADDRESS_TEXT = z.string().meta({ title: 'address' }).transform(converted(parseListenAddress));
 
 function doorShape(source: Source, defaultAddress: string) {
   return {
@@ -102,6 +102,7 @@ function writtenDoor(door: z.ZodType<Door>) {
 function tlsSchema({ directory }: Source) {
   const pem = z
     .string({ error: TEXTS.pemPath })
+    .meta({ title: 'PEM file' })
     .transform(converted((path: string) => readPemFile(path, directory)));
   return z
     .strictObject({

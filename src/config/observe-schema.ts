@@ -27,7 +27,10 @@ export const logSchema = section('level', {
     .describe('Lines below it are left out.'),
   access: z
     .union(
-      [z.boolean().transform(Number), z.string().regex(SHARE, TEXTS.access).pipe(shareSchema)],
+      [
+        z.boolean().transform(Number),
+        z.string().regex(SHARE, TEXTS.access).meta({ title: 'share' }).pipe(shareSchema),
+      ],
       {
         error: ({ input }) => adviseAccess(input),
       },
@@ -60,7 +63,7 @@ const COLLECTOR = '^https?://[^/?#@]+/[^?#]+$';
 export const tracingSchema = section('otlp', {
   otlp: z
     .string()
-    .meta({ pattern: COLLECTOR })
+    .meta({ title: 'URL', pattern: COLLECTOR })
     .transform(converted(parseCollector))
     .exactOptional()
     .describe('URL that takes OTLP over HTTP. Left out: no spans.'),
@@ -89,7 +92,10 @@ const RANGE =
 /** `trustProxy`: addresses and ranges, of which names are none. */
 export const trustProxySchema = z
   .array(
-    z.string({ error: TEXTS.proxies }).meta({ pattern: RANGE }).transform(validated(checkProxy)),
+    z
+      .string({ error: TEXTS.proxies })
+      .meta({ title: 'address or range', pattern: RANGE })
+      .transform(validated(checkProxy)),
     {
       error: ({ input }) => (typeof input === 'string' ? undefined : TEXTS.proxies),
     },

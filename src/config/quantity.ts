@@ -3,13 +3,20 @@ import { ConfigError } from './problems.ts';
 import { TEXTS } from './texts.ts';
 import { converted } from './section.ts';
 
-/** A quantity as the file has it: its written form, for editors, and the number that it is. */
+interface Form {
+  /** What it is called, for editors and documents. */
+  readonly title: string;
+  /** How it is written. */
+  readonly form: RegExp;
+}
+
+/** A quantity as the file has it, and the number that it is. */
 export function quantity(
-  form: RegExp,
+  { title, form }: Form,
   parse: (text: string) => number,
   error: string | ((issue: { readonly input: unknown }) => string),
 ) {
-  return z.string({ error }).meta({ pattern: form.source }).transform(converted(parse));
+  return z.string({ error }).meta({ title, pattern: form.source }).transform(converted(parse));
 }
 
 const SIZE_UNITS: Readonly<Record<string, number>> = {
@@ -71,6 +78,7 @@ export function storeSizeSchema(leastDigits: number) {
       ],
       { error: TEXTS.size },
     )
+    .meta({ title: 'size' })
     .transform(converted(parse));
 }
 
@@ -90,8 +98,7 @@ export function formatByteSize(bytes: number): string {
   return `${bytes}B`;
 }
 
-/** The written form of a rate, for editors. */
-export const RATE = /^(\d+(?:\.\d+)? ?(?:[KMGTP]iB|[kKMGTP]?B))\/s$/;
+const RATE = /^(\d+(?:\.\d+)? ?(?:[KMGTP]iB|[kKMGTP]?B))\/s$/;
 
 /** Bytes a second of `50MiB/s`, at least 1. Throws a `ConfigError` that says what to write. */
 export function parseRate(text: string): number {
@@ -117,6 +124,9 @@ function rateAdvice(text: string): string {
   if (sizes.length === 0) return TEXTS.rate;
   return TEXTS.writeName({ name: sizes.map((right) => `${right}/s`).join(' or ') });
 }
+
+/** Bytes a second. */
+export const rate = (error: string) => quantity({ title: 'rate', form: RATE }, parseRate, error);
 
 /** The shortest exact form; `parseRate` gives the same number back. */
 export function formatRate(bytesPerSecond: number): string {
@@ -181,11 +191,15 @@ export function formatDuration(milliseconds: number): string {
 }
 
 /** A duration of the file, in milliseconds. */
-export const duration = quantity(DURATION, parseDuration, TEXTS.duration);
+export const duration = quantity(
+  { title: 'duration', form: DURATION },
+  parseDuration,
+  TEXTS.duration,
+);
 
 /** As `duration`, and `forever` is `Infinity`. */
 export const durationOrForever = quantity(
-  new RegExp(`${DURATION.source}|^forever$`),
+  { title: 'duration or forever', form: new RegExp(`${DURATION.source}|^forever$`) },
   parseDurationOrForever,
   TEXTS.durationOrForever,
 );
@@ -194,7 +208,7 @@ export const durationOrForever = quantity(
 export const SHARE = /^(\d{1,3}(?:\.\d+)?)%$/;
 
 /** A share such as `20%`, as a number from 0 to 1. */
-export const shareSchema = quantity(SHARE, parseShare, ({ input }) => {
+export const shareSchema = quantity({ title: 'share', form: SHARE }, parseShare, ({ input }) => {
   if (typeof input !== 'number' || !(input > 0 && input <= 100) || input === 1) return TEXTS.share;
   return TEXTS.writeName({ name: formatShare(input < 1 ? input : input / 100) });
 });

@@ -59,7 +59,7 @@ export function configSchema(source: Source) {
         store: storeSchema(source).describe('Where what was pulled is kept.'),
         defaultUpstream: z
           .string()
-          .meta({ pattern: registryForm('$') })
+          .meta({ title: 'registry', pattern: registryForm('$') })
           .default(DEFAULT_UPSTREAM)
           .describe('The upstream of a request that names none; one of upstreams.'),
         upstreams: z
@@ -83,6 +83,7 @@ function storeSchema(source: Source) {
     path: z
       .string()
       .min(1, TEXTS.folder)
+      .meta({ title: 'folder' })
       .transform((path) => resolve(source.directory, path))
       .prefault('./data')
       .describe('Folder of the store.'),
@@ -103,13 +104,18 @@ function storeSchema(source: Source) {
       .describe('full: what is stored survives power loss. rename: it survives a killed process.'),
     pins: z
       .array(
-        z.string().min(1, TEXTS.pin).meta({ pattern: PIN_FORM }).transform(converted(parsePin)),
+        z
+          .string()
+          .min(1, TEXTS.pin)
+          .meta({ title: 'image or pattern', pattern: PIN_FORM })
+          .transform(converted(parsePin)),
       )
       .prefault([])
       .describe('Images that are never evicted: names, name:tag, name@digest, or globs of these.'),
     inUse: z
       .string()
       .min(1, TEXTS.file)
+      .meta({ title: 'file' })
       .transform((path) => resolve(source.directory, path))
       .exactOptional()
       .describe('File with the images that are in use, one a line: never evicted. Read on change.'),

@@ -74,7 +74,9 @@ const common = {
     .union(
       [
         z.string().transform(converted(parseAll)).meta({ const: 'all' }),
-        z.array(z.string().transform(converted(parsePlatform))).min(1, TEXTS.platforms),
+        z
+          .array(z.string().meta({ title: 'platform' }).transform(converted(parsePlatform)))
+          .min(1, TEXTS.platforms),
       ],
       { error: TEXTS.platforms },
     )
@@ -107,14 +109,14 @@ export function ruleSchema({ upstreams }: Source) {
   const shape = {
     image: z
       .string(TEXTS.image)
-      .meta({ pattern: `${registryForm('/')}[^:@]+$` })
+      .meta({ title: 'image', pattern: `${registryForm('/')}[^:@]+$` })
       .transform(converted((text: string) => parseSyncImage(text, upstreams)))
       .describe('REGISTRY/REPOSITORY; the repository may be a pattern.'),
     tags: tagSelectionSchema
       .nullish()
       .describe('The tags that are wanted. Left out: latest, or none where digests are written.'),
     digests: z
-      .array(z.string().regex(DIGEST, TEXTS.digest))
+      .array(z.string().regex(DIGEST, TEXTS.digest).meta({ title: 'digest' }))
       .default([])
       .describe('Digests that are wanted besides tags.'),
     ...common,

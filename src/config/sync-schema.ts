@@ -3,7 +3,7 @@ import { relative, resolve } from 'node:path';
 import { z } from 'zod';
 import { Cron } from 'croner';
 import { ConfigError, describeIssue, describeProblems } from './problems.ts';
-import { duration, shareSchema, RATE, parseRate, quantity } from './quantity.ts';
+import { duration, shareSchema, rate } from './quantity.ts';
 import { isGlob } from './glob.ts';
 import { converted, type Frozen } from './section.ts';
 import { type Source, readTextFile } from './source.ts';
@@ -58,7 +58,7 @@ function isKnown(timeZone: string): boolean {
 const DAY = 86_400_000;
 const MAX_WINDOW_MS = 31 * DAY;
 
-const cron = z.string(TEXTS.cron).transform(converted(parseCron));
+const cron = z.string(TEXTS.cron).meta({ title: 'cron' }).transform(converted(parseCron));
 
 /** The `sync` key. Absent and `~` are the same: nothing is fetched ahead of demand. */
 export function syncSchema(source: Source) {
@@ -66,12 +66,18 @@ export function syncSchema(source: Source) {
   return z
     .strictObject({
       files: z
-        .array(z.string().transform(converted(readFiles(source))))
-        .default([])
+        .array(
+          z
+            .string()
+            .meta({ title: 'file or pattern' })
+            .transform(converted(readFiles(source))),
+        )
+        .prefault([])
         .describe('Files of { defaults, rules } that are added to these; patterns as well.'),
       schedule: cron.prefault('0 * * * *').describe('When runs begin; cron.'),
       timezone: z
         .string()
+        .meta({ title: 'time zone' })
         .transform(converted(parseTimeZone))
         .exactOptional()
         .describe("Time zone of schedule and windows. Left out: the machine's."),
@@ -79,7 +85,7 @@ export function syncSchema(source: Source) {
         .array(windowSchema())
         .default([])
         .describe('Bytes are fetched only inside of these. Left out: at any time.'),
-      bandwidth: quantity(RATE, parseRate, TEXTS.syncRate)
+      bandwidth: rate(TEXTS.syncRate)
         .exactOptional()
         .describe('Most bytes a second of all that sync fetches. Left out: no limit.'),
       jitter: duration
@@ -95,7 +101,7 @@ export function syncSchema(source: Source) {
         .prefault('20%')
         .describe('Most of what was held that one run may release.'),
       defaults: ruleDefaultsSchema.describe('What rules have that do not say it themselves.'),
-      rules: rules.default([]).describe('What must be held.'),
+      rules: rules.prefault([]).describe('What must be held.'),
     })
     .transform(({ files, defaults, rules: own, bandwidth, jitter, ...rest }) => {
       // A file that two entries name counts once.

@@ -29,21 +29,22 @@ export const NO_TAGS: TagSelection = { names: [], globs: [], regexes: [], exclud
 /** The selection of a rule without `tags` and `digests`. */
 export const LATEST: TagSelection = { ...NO_TAGS, names: [DEFAULT_TAG] };
 
-const name = z.string().transform(converted(checkTag));
-const glob = z.string().transform(validated(parseGlob));
-const regex = z.string().transform(validated(parseRegex));
+const name = z.string().meta({ title: 'tag' }).transform(converted(checkTag));
+const glob = z.string().meta({ title: 'pattern' }).transform(validated(parseGlob));
+const regex = z.string().meta({ title: 'expression' }).transform(validated(parseRegex));
 const count = z.int(TEXTS.newest).min(1, TEXTS.newest);
 
 const selection = z
   .strictObject({
-    names: z.array(name).default([]).describe('Tags that are wanted whatever the rest says.'),
-    globs: z.array(glob).default([]).describe('Patterns of tags, such as "22-*".'),
+    names: z.array(name).prefault([]).describe('Tags that are wanted whatever the rest says.'),
+    globs: z.array(glob).prefault([]).describe('Patterns of tags, such as "22-*".'),
     regex: z
       .union([regex, z.array(regex)], { error: TEXTS.regexes })
       .default([])
       .describe('Expressions (RE2); ^ and $ bind. The group "version" is the version of the tag.'),
     semver: z
       .string()
+      .meta({ title: 'range of versions' })
       .transform(converted(checkRange))
       .exactOptional()
       .describe('Range that the version must lie in, such as ">=20 <23".'),
@@ -63,7 +64,7 @@ const selection = z
       )
       .exactOptional()
       .describe('Of all that match, only so many.'),
-    exclude: z.array(glob).default([]).describe('Patterns of tags that are not wanted.'),
+    exclude: z.array(glob).prefault([]).describe('Patterns of tags that are not wanted.'),
   })
   .transform(({ regex: expressions, ...rest }): TagSelection => {
     return { ...rest, regexes: [expressions].flat() };

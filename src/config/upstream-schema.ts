@@ -18,7 +18,7 @@ import {
 import { validated, converted, section } from './section.ts';
 import { parseUpstreamUrl } from './upstream-url.ts';
 import { TEXTS } from './texts.ts';
-import { duration, durationOrForever, parseRate, quantity, RATE } from './quantity.ts';
+import { duration, durationOrForever, rate } from './quantity.ts';
 
 const MAX_REVALIDATE_TIMEOUT_MS = 3_600_000;
 
@@ -39,7 +39,13 @@ const tagsSchema = section('ttl', {
     .describe('How long past the ttl a held tag is answered at once while upstream is asked.'),
   negativeTtl: duration.prefault('30s').describe("How long upstream's 404 is believed."),
   immutable: z
-    .array(z.string().regex(/.:./, { error: TEXTS.tagGlob }).transform(validated(parseTagGlob)))
+    .array(
+      z
+        .string()
+        .regex(/.:./, { error: TEXTS.tagGlob })
+        .meta({ title: 'pattern' })
+        .transform(validated(parseTagGlob)),
+    )
     .prefault([])
     .describe('Patterns of repository:tag that are never asked for again once they are held.'),
 });
@@ -49,7 +55,7 @@ export function upstreamSchema(source: Source) {
   return section('url', {
     url: z
       .string()
-      .meta({ pattern: URL_FORM })
+      .meta({ title: 'URL', pattern: URL_FORM })
       .transform(converted(parseUpstreamUrl))
       .exactOptional()
       .describe(
@@ -63,13 +69,14 @@ export function upstreamSchema(source: Source) {
     tls: tlsSchema(source).describe("How the upstream's certificate is checked."),
     proxy: z
       .string()
+      .meta({ title: 'URL' })
       .transform(converted(parseProxyUrl))
       .exactOptional()
       .describe(
         'Proxy on the way to this upstream, its token service and its storage, but for hosts in NO_PROXY. Left out: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, for each host by itself.',
       ),
     hosts: z
-      .array(z.string().meta({ pattern: HOST_FORM }).transform(converted(parseHost)))
+      .array(z.string().meta({ title: 'host', pattern: HOST_FORM }).transform(converted(parseHost)))
       .prefault([])
       .describe("Values of a request's Host header that mean this upstream."),
     storage: hostEntries().describe(
@@ -88,7 +95,7 @@ export function upstreamSchema(source: Source) {
       .min(1, TEXTS.asCount)
       .default(8)
       .describe('Blob transfers from this upstream at a time.'),
-    bandwidth: quantity(RATE, parseRate, TEXTS.rate)
+    bandwidth: rate(TEXTS.rate)
       .exactOptional()
       .describe('Most bytes a second from this upstream. Left out: no limit.'),
     hydrate: z
@@ -106,8 +113,13 @@ export function upstreamSchema(source: Source) {
 
 function hostEntries() {
   return z
-    .array(z.string().meta({ pattern: HOST_ENTRY_FORM }).transform(validated(parseHostEntry)))
-    .default([]);
+    .array(
+      z
+        .string()
+        .meta({ title: 'host or range', pattern: HOST_ENTRY_FORM })
+        .transform(validated(parseHostEntry)),
+    )
+    .prefault([]);
 }
 
 function patterns() {
@@ -115,7 +127,7 @@ function patterns() {
     z
       .string()
       .min(1, TEXTS.repositoryGlob)
-      .meta({ pattern: GLOB_FORM })
+      .meta({ title: 'pattern', pattern: GLOB_FORM })
       .transform(validated(parseGlob)),
   );
 }
@@ -124,10 +136,12 @@ function patterns() {
 function tlsSchema(source: Source) {
   const pem = z
     .string()
+    .meta({ title: 'PEM file' })
     .transform(converted((path: string) => readPemFile(path, source.directory)))
     .exactOptional();
   const authorities = z
     .string()
+    .meta({ title: 'PEM file' })
     .transform(
       converted((path: string) => {
         const file = readPemFile(path, source.directory);

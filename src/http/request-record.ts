@@ -1,6 +1,7 @@
 import type { ParameterizedContext } from 'koa';
 import type { Config } from '../config/config.ts';
 import type { CacheResult, MissReason } from '../mirror/answer.ts';
+import type { REQUEST_KINDS } from '../observe/declarations.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { SpanAttributes, OpenSpan, Traces } from '../observe/traces.ts';
@@ -10,7 +11,7 @@ import { redact } from '../observe/secret-shapes.ts';
 import { ClientGoneError } from './send.ts';
 import { hash, randomUUID } from 'node:crypto';
 
-export type RequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'ping' | 'other';
+export type RequestKind = (typeof REQUEST_KINDS)[number];
 
 /** A request as the access log and the metrics tell of it; the handlers fill it in. */
 export interface RequestRecord {

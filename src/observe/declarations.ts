@@ -1,45 +1,61 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
+/** The labels of a metric, each with all values that it can have; `ANY` where HTTP or the configuration bounds them. */
+export type Labels<Label extends string = string> = Readonly<Record<Label, readonly string[]>>;
+
+type Metric<Label extends string> = Counter<Label> | Gauge<Label> | Histogram<Label>;
+
+export const ANY: readonly string[] = [];
+
 /** Declares metrics in a registry. */
 export abstract class Declarations {
+  /** By the name of the metric. */
+  readonly labels: Map<string, Labels>;
   readonly #registers: Registry[];
 
-  constructor(registry: Registry) {
+  constructor(registry: Registry, labels = new Map<string, Labels>()) {
     this.#registers = [registry];
+    this.labels = labels;
   }
 
   protected counter<Label extends string = never>(
     name: string,
     help: string,
-    labelNames: readonly Label[] = [],
+    labels?: Labels<Label>,
   ): Counter<Label> {
-    return new Counter({ name, help, labelNames, registers: this.#registers });
+    return new Counter(this.#declare({ name, help }, labels));
   }
 
   /** Absent until its first value is known. */
   protected gauge<Label extends string = never>(
     name: string,
     help: string,
-    labelNames: readonly Label[] = [],
+    labels?: Labels<Label>,
   ): Gauge<Label> {
-    const gauge = new Gauge({ name, help, labelNames, registers: this.#registers });
-    if (labelNames.length === 0) gauge.remove();
+    const gauge = new Gauge(this.#declare({ name, help }, labels));
+    if (!labels) gauge.remove();
     return gauge;
   }
 
   protected histogram<Label extends string>(
     name: string,
     help: string,
-    { labels: labelNames, buckets }: { labels: readonly Label[]; buckets: number[] },
+    { labels, buckets }: { labels: Labels<Label>; buckets: number[] },
   ): Histogram<Label> {
-    return new Histogram({ name, help, labelNames, buckets, registers: this.#registers });
+    return new Histogram(this.#declare({ name, help, buckets }, labels));
+  }
+
+  #declare<About extends { name: string }, Label extends string>(
+    about: About,
+    labels?: Labels<Label>,
+  ) {
+    this.labels.set(about.name, labels ?? {});
+    const labelNames = Object.keys(labels ?? {}) as Label[];
+    return { ...about, labelNames, registers: this.#registers };
   }
 
   /** Exports every set of these values from now on, so that the first count is seen as one. */
-  protected start<Label extends string>(
-    metric: Counter<Label> | Gauge<Label> | Histogram<Label>,
-    values: Readonly<Record<Label, readonly string[]>>,
-  ): void {
+  protected start<Label extends string>(metric: Metric<Label>, values: Labels<Label>): void {
     let sets: Record<string, string>[] = [{}];
     for (const [name, each] of Object.entries<readonly string[]>(values)) {
       sets = sets.flatMap((set) => each.map((value) => ({ ...set, [name]: value })));
@@ -86,3 +102,8 @@ export const PURPOSES = ['client', 'hydration', 'sync', 'healing'] as const;
 export type Purpose = (typeof PURPOSES)[number];
 
 export const METHODS = ['GET', 'HEAD'] as const;
+
+/** What upstreams are asked for. */
+export const CONTENT_KINDS = ['manifest', 'blob', 'tags', 'referrers', 'catalog'] as const;
+/** What clients ask for: `ping` is `/v2/` itself. */
+export const REQUEST_KINDS = [...CONTENT_KINDS, 'ping', 'other'] as const;

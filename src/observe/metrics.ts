@@ -1,5 +1,14 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import { Declarations, METHODS, MISS_REASONS, PURPOSES, CACHE_RESULTS } from './declarations.ts';
+import {
+  ANY,
+  CACHE_RESULTS,
+  CONTENT_KINDS,
+  Declarations,
+  METHODS,
+  MISS_REASONS,
+  PURPOSES,
+  REQUEST_KINDS,
+} from './declarations.ts';
 import { StoreMetrics } from './store-metrics.ts';
 import { SyncMetrics } from './sync-metrics.ts';
 
@@ -27,7 +36,7 @@ export class Metrics extends Declarations {
   readonly buildInfo = this.gauge(
     'entrepot_build_info',
     'Always 1: the version of the program and of the Node that runs it',
-    ['version', 'node'],
+    { version: ANY, node: ANY },
   );
   readonly ready = this.gauge('entrepot_ready', 'Whether /readyz says that the mirror serves');
   readonly reloadOk = this.gauge(
@@ -41,28 +50,28 @@ export class Metrics extends Declarations {
   readonly certificateExpiry = this.gauge(
     'entrepot_certificate_expiry_timestamp_seconds',
     'When the first certificate ends of those that the configuration names: client (shown to the upstream), authority (that the upstream is checked by)',
-    ['upstream', 'kind'],
+    { upstream: ANY, kind: ['client', 'authority'] },
   );
 
   readonly cacheRequests = this.counter(
     'entrepot_cache_requests_total',
     'Requests for content by how the cache answered them',
-    ['upstream', 'kind', 'method', 'result'],
+    { upstream: ANY, kind: REQUEST_KINDS, method: [...METHODS, 'other'], result: CACHE_RESULTS },
   );
   readonly cacheMisses = this.counter(
     'entrepot_cache_misses_total',
     'Answers whose result is miss or bypass, by why',
-    ['upstream', 'kind', 'reason'],
+    { upstream: ANY, kind: REQUEST_KINDS, reason: MISS_REASONS },
   );
   readonly httpRequests = this.counter(
     'entrepot_http_requests_total',
     'Requests answered on the public listener',
-    ['kind', 'method', 'code'],
+    { kind: REQUEST_KINDS, method: [...METHODS, 'other'], code: ANY },
   );
   readonly httpRequestSeconds = this.histogram(
     'entrepot_http_request_duration_seconds',
     'Time to the first byte of the answer',
-    { labels: ['kind', 'result'], buckets: LATENCY_BUCKETS },
+    { labels: { kind: REQUEST_KINDS, result: CACHE_RESULTS }, buckets: LATENCY_BUCKETS },
   );
   readonly spansLost = this.counter(
     'entrepot_trace_spans_lost_total',
@@ -71,114 +80,117 @@ export class Metrics extends Declarations {
   readonly httpResponseBytes = this.counter(
     'entrepot_http_response_bytes_total',
     'Content bytes sent to clients',
-    ['upstream', 'kind', 'result'],
+    { upstream: ANY, kind: REQUEST_KINDS, result: CACHE_RESULTS },
   );
 
   readonly upstreamRequests = this.counter(
     'entrepot_upstream_requests_total',
     'Requests to upstreams, each attempt once, by final status or "error"; Docker Hub counts GETs of manifests',
-    ['upstream', 'kind', 'method', 'purpose', 'code'],
+    { upstream: ANY, kind: CONTENT_KINDS, method: METHODS, purpose: PURPOSES, code: ANY },
   );
   readonly upstreamRequestSeconds = this.histogram(
     'entrepot_upstream_request_duration_seconds',
     "Time to the upstream's response headers",
-    { labels: ['upstream', 'kind', 'method', 'purpose'], buckets: LATENCY_BUCKETS },
+    {
+      labels: { upstream: ANY, kind: CONTENT_KINDS, method: METHODS, purpose: PURPOSES },
+      buckets: LATENCY_BUCKETS,
+    },
   );
   readonly upstreamBytes = this.counter(
     'entrepot_upstream_bytes_total',
     'Content bytes received from upstreams',
-    ['upstream', 'kind', 'purpose'],
+    { upstream: ANY, kind: CONTENT_KINDS, purpose: PURPOSES },
   );
   readonly tokenRequests = this.counter(
     'entrepot_upstream_token_requests_total',
     'Tokens asked for at the token service of the upstream, by whether one was given',
-    ['upstream', 'result'],
+    { upstream: ANY, result: ['ok', 'failed'] },
   );
   readonly credentialExpiry = this.gauge(
     'entrepot_upstream_credential_expiry_timestamp_seconds',
     'When the first credential ends of those that were issued for the upstream; renewed before, where the issuer answers',
-    ['upstream'],
+    { upstream: ANY },
   );
   readonly upstreamUp = this.gauge(
     'entrepot_upstream_up',
     'Whether the upstream answers: 0 from the third failure in a row to the next answer; absent before the first answer',
-    ['upstream'],
+    { upstream: ANY },
   );
   readonly upstreamRefusedAccounts = this.gauge(
     'entrepot_upstream_refused_accounts',
     'Accounts whose login the upstream refuses, as of the last request of each',
-    ['upstream'],
+    { upstream: ANY },
   );
   readonly rateLimitLimit = this.gauge(
     'entrepot_upstream_ratelimit_limit',
     'Requests that the upstream allows in a window',
-    ['upstream'],
+    { upstream: ANY },
   );
   readonly rateLimitRemaining = this.gauge(
     'entrepot_upstream_ratelimit_remaining',
     'Requests left in the window, as last told by the upstream',
-    ['upstream'],
+    { upstream: ANY },
   );
   readonly rateLimitWindowSeconds = this.gauge(
     'entrepot_upstream_ratelimit_window_seconds',
     'Length of the window',
-    ['upstream'],
+    { upstream: ANY },
   );
   readonly rateLimitEmptySeconds = this.gauge(
     'entrepot_upstream_ratelimit_empty_seconds',
     'When nothing is left, at the rate of the last hour; absent while nothing is used',
-    ['upstream'],
+    { upstream: ANY },
   );
 
   readonly downloadsInFlight = this.gauge(
     'entrepot_downloads_in_flight',
     'Blob transfers from the upstream, running or waiting for their turn',
-    ['upstream'],
+    { upstream: ANY },
   );
   readonly downloads = this.counter(
     'entrepot_downloads_total',
     'Blob transfers that ended: kept, passed (to clients alone, since the store did not take it), absent or failed',
-    ['upstream', 'result'],
+    { upstream: ANY, result: ['kept', 'passed', 'absent', 'failed'] },
   );
   readonly downloadBytes = this.counter(
     'entrepot_download_bytes_total',
     'Sizes of the blobs that transfers brought whole, each once: kept, or passed to clients alone',
-    ['upstream', 'result'],
+    { upstream: ANY, result: ['kept', 'passed'] },
   );
   readonly downloadSeconds = this.histogram(
     'entrepot_download_duration_seconds',
     'How long the blob transfers took that brought a whole blob, with the wait for their turn',
-    { labels: ['upstream'], buckets: TRANSFER_BUCKETS },
+    { labels: { upstream: ANY }, buckets: TRANSFER_BUCKETS },
   );
   readonly downloadResumes = this.counter(
     'entrepot_download_resumes_total',
     'Transfers that went on after a break',
-    ['upstream'],
+    { upstream: ANY },
   );
   readonly queueWaiting = this.gauge(
     'entrepot_transfer_queue_waiting',
     'Blob transfers that wait for their turn',
-    ['upstream'],
+    { upstream: ANY },
   );
   readonly queueWaitSeconds = this.histogram(
     'entrepot_transfer_queue_wait_seconds',
     'How long blob transfers waited for their turn',
-    { labels: ['upstream'], buckets: TRANSFER_BUCKETS },
+    { labels: { upstream: ANY }, buckets: TRANSFER_BUCKETS },
   );
   readonly tagsMoved = this.counter(
     'entrepot_tags_moved_total',
     'Held tags that the upstream said to mean another manifest now',
-    ['upstream'],
+    { upstream: ANY },
   );
   readonly tagsGone = this.counter(
     'entrepot_tags_gone_total',
     'Held tags that the upstream said to have no more',
-    ['upstream'],
+    { upstream: ANY },
   );
   readonly integrityFailures = this.counter(
     'entrepot_integrity_failures_total',
     'Contents that were not what their digest says',
-    ['upstream', 'where'],
+    { upstream: ANY, where: ['manifest', 'download', 'store', 'scrub'] },
   );
 
   /** What the scrub tells: a blob that was read, and one that was found wrong. */
@@ -193,8 +205,8 @@ export class Metrics extends Declarations {
   constructor(registry = new Registry()) {
     super(registry);
     this.registry = registry;
-    this.store = new StoreMetrics(registry);
-    this.sync = new SyncMetrics(registry);
+    this.store = new StoreMetrics(registry, this.labels);
+    this.sync = new SyncMetrics(registry, this.labels);
   }
 
   /**

@@ -30,7 +30,7 @@ export class StoreMetrics extends Declarations {
   readonly bytes = this.gauge(
     'entrepot_store_bytes',
     'Bytes of the store: used by held blobs, partial, quarantined, other (catalog, journal), reserved for running downloads',
-    ['state'],
+    { state: ['used', 'partial', 'quarantined', 'other', 'reserved'] },
   );
   readonly blobs = this.gauge('entrepot_store_blobs', 'Held blobs');
   readonly images = this.gauge(
@@ -40,7 +40,7 @@ export class StoreMetrics extends Declarations {
   readonly pins = this.gauge(
     'entrepot_store_pins',
     'Pins by who made them: hand, config, use (lists of images in use) or sync',
-    ['origin'],
+    { origin: ORIGINS },
   );
   readonly limitBytes = this.gauge(
     'entrepot_store_limit_bytes',
@@ -57,17 +57,17 @@ export class StoreMetrics extends Declarations {
   readonly state = this.gauge(
     'entrepot_store_state',
     'Whether the store is in this state: ok, full (something found no room), read-only or failing (the disk refuses)',
-    ['state'],
+    { state: STATES },
   );
   readonly evictedImages = this.counter(
     'entrepot_evicted_images_total',
     'Evicted images, by what they were needed for: budget, free-space or request',
-    ['reason'],
+    { reason: EVICTION_REASONS },
   );
   readonly evictedBytes = this.counter(
     'entrepot_evicted_bytes_total',
     'Bytes of evicted images, by what they were needed for: budget, free-space or request',
-    ['reason'],
+    { reason: EVICTION_REASONS },
   );
   readonly scrubbedBlobs = this.counter(
     'entrepot_scrub_blobs_total',
@@ -80,15 +80,15 @@ export class StoreMetrics extends Declarations {
   readonly scrubFindings = this.counter(
     'entrepot_scrub_findings_total',
     'Held blobs that were found wrong: healed (fetched anew) or open',
-    ['fault', 'result'],
+    { fault: FAULTS, result: ['healed', 'open'] },
   );
   readonly verifiedAt = this.gauge(
     'entrepot_verify_last_end_timestamp_seconds',
     'When all that is held was last verified; absent before the first time',
   );
 
-  constructor(registry: ConstructorParameters<typeof Declarations>[0]) {
-    super(registry);
+  constructor(...parts: ConstructorParameters<typeof Declarations>) {
+    super(...parts);
     const [reason, fault] = [EVICTION_REASONS, FAULTS];
     this.start(this.evictedImages, { reason });
     this.start(this.evictedBytes, { reason });

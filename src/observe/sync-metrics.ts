@@ -5,20 +5,20 @@ export class SyncMetrics extends Declarations {
   readonly images = this.gauge(
     'entrepot_sync_images',
     'Images that the site must hold, by readiness',
-    ['state'],
+    { state: ['ready', 'partial', 'stale', 'unresolved'] },
   );
   readonly keptImages = this.gauge(
     'entrepot_sync_kept_images',
     'Images that are kept although the tag at the upstream has moved, or was deleted',
-    ['why'],
+    { why: ['moved', 'deleted'] },
   );
   readonly missingBytes = this.gauge(
     'entrepot_sync_missing_bytes',
     'Bytes that the site must hold and does not',
   );
-  readonly runs = this.counter('entrepot_sync_runs_total', 'Runs that ended, by result', [
-    'result',
-  ]);
+  readonly runs = this.counter('entrepot_sync_runs_total', 'Runs that ended, by result', {
+    result: ['ok', 'failed', 'aborted'],
+  });
   readonly lastSuccess = this.gauge(
     'entrepot_sync_last_success_timestamp_seconds',
     'End of the last run without a failure',
@@ -48,8 +48,8 @@ export class SyncMetrics extends Declarations {
     'Images and rules that runs could not bring to their end',
   );
 
-  constructor(registry: ConstructorParameters<typeof Declarations>[0]) {
-    super(registry);
+  constructor(...parts: ConstructorParameters<typeof Declarations>) {
+    super(...parts);
     this.start(this.runs, { result: ['ok', 'failed', 'aborted'] });
   }
 }

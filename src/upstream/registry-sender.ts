@@ -14,6 +14,7 @@ import {
   type TransportResponse,
 } from '../net/transport.ts';
 import type { Log } from '../observe/log.ts';
+import type { CONTENT_KINDS } from '../observe/declarations.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { Traces } from '../observe/traces.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -27,7 +28,7 @@ import type { Secrets } from './secrets.ts';
 import { TEXTS } from './texts.ts';
 
 /** The kinds of upstream requests that metrics tell apart. */
-export type RegistryRequestKind = 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog';
+export type RegistryRequestKind = (typeof CONTENT_KINDS)[number];
 
 export interface RegistryRequest {
   readonly kind: RegistryRequestKind;

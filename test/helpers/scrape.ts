@@ -1,3 +1,5 @@
+import { deepStrictEqual } from 'node:assert';
+import { Metrics } from '../../src/observe/metrics.ts';
 import { get } from './client.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -8,7 +10,10 @@ interface Sample {
   readonly value: number;
 }
 
-/** What `/metrics` said at one moment. */
+/** The labels of each metric with the values that they may have. */
+const DECLARED = new Metrics().labels;
+
+/** What `/metrics` said at one moment. Throws where a label has a value that its metric does not declare. */
 export class Scrape {
   readonly samples: readonly Sample[];
   readonly text: string;
@@ -36,6 +41,7 @@ export class Scrape {
           value: value === '+Inf' ? Infinity : Number(value),
         };
       });
+    deepStrictEqual(this.samples.filter(isStrange), []);
   }
 
   /** The sum over all series of a metric that have these labels; `undefined` where there is none. */
@@ -60,4 +66,13 @@ export class Scrape {
     const own = this.samples.filter(({ name }) => !/^(?:process|nodejs)_/.test(name));
     return own.map(({ name, labels }) => `${name} ${JSON.stringify(labels)}`);
   }
+}
+
+function isStrange({ name, labels }: Sample): boolean {
+  const metric = `entrepot_${name}`;
+  const declared =
+    DECLARED.get(metric) ?? DECLARED.get(metric.replace(/_(?:bucket|sum|count)$/, ''));
+  return Object.entries(declared ?? {}).some(
+    ([label, values]) => values.length > 0 && !values.includes(labels[label] ?? ''),
+  );
 }

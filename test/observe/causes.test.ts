@@ -1,6 +1,5 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import test from 'ava';
-import { Metrics } from '../../src/observe/metrics.ts';
 import { get, open } from '../helpers/client.ts';
 import { MINUTE } from '../helpers/clock.ts';
 import { buildImage } from '../helpers/image.ts';
@@ -153,13 +152,4 @@ test('a verification tells what it read, what was wrong, and when it ended', asy
   t.is(now.sum('verify_last_end_timestamp_seconds'), clock.now() / 1000);
   t.is(now.sum('upstream_bytes_total', { purpose: 'healing', kind: 'blob' }), 3000);
   t.true(now.sum('store_bytes', { state: 'quarantined' }) > 0);
-});
-
-test('every metric stands in docs/metrics.md', async (t) => {
-  const page = await readFile('docs/metrics.md', 'utf8');
-  const declared = new Metrics().registry.getMetricsAsArray() as unknown as { name: string }[];
-  const missing = declared
-    .map(({ name }) => name.replace('entrepot_', ''))
-    .filter((name) => !page.includes(`\`${name}\``));
-  t.deepEqual(missing, []);
 });
