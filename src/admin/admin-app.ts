@@ -138,7 +138,7 @@ function isAddress(name: string): boolean {
 const MAX_LOCK_BYTES = 64 * 2 ** 20;
 /** 100,000 images of 160 bytes. */
 const MAX_IN_USE_BYTES = 16 * 2 ** 20;
-const SORTS = ['name', 'size', 'oldest'] as const;
+const SORTS = ['name', 'size', 'oldest', 'pulls'] as const;
 const DEFAULT_LIMIT = 1000;
 const MAX_LIMIT = 100_000;
 /** Of a repository of which another tag was asked for. */

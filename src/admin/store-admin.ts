@@ -27,7 +27,7 @@ import {
   DEFAULT_TAG,
   formatImageName,
 } from '../oci/reference.ts';
-import { sumOf, type EvictionResult, type Scrubber } from '../store/care/care.ts';
+import { sumOf, type Care, type EvictionResult, type Scrubber } from '../store/care/care.ts';
 import type { Node } from '../store/catalog/catalog.ts';
 import type { Store } from '../store/store.ts';
 import { ageOf } from '../time/clock.ts';
@@ -86,7 +86,7 @@ export class StoreAdmin implements StoreApi {
   }
 
   async images({ match, sort, limit }: ImageQuery): Promise<ImageSummary[]> {
-    const { inventory } = this.#parts.store.care;
+    const { inventory } = await this.#upToDate();
     const pattern = match === undefined ? undefined : patternOf(match);
     let found: ImageSummary[] = [];
     for await (const node of inventory.images()) {
@@ -100,7 +100,8 @@ export class StoreAdmin implements StoreApi {
   }
 
   async explain(image: string): Promise<ImageReport | undefined> {
-    const { catalog, care } = this.#parts.store;
+    const { catalog } = this.#parts.store;
+    const care = await this.#upToDate();
     const node = await this.#find(image);
     const record = node && (await catalog.findManifest(node.target, node.digest));
     if (!node || !record) return undefined;
@@ -117,6 +118,13 @@ export class StoreAdmin implements StoreApi {
       tagsCheckedAt: Object.fromEntries(checked),
       partOf: [...(await catalog.parents(node)), ...(await catalog.attachedTo(node))],
     };
+  }
+
+  /** With the pulls of this moment; where the disk takes none, with those before. */
+  async #upToDate(): Promise<Care> {
+    const { care } = this.#parts.store;
+    await care.access.flush().catch(() => undefined);
+    return care;
   }
 
   async absence(image: string): Promise<AbsentImage> {
@@ -324,6 +332,8 @@ const ORDER = {
   size: (a: ImageSummary, b: ImageSummary) => b.bytes - a.bytes || compare(a.image, b.image),
   oldest: (a: ImageSummary, b: ImageSummary) =>
     a.lastPulledAt - b.lastPulledAt || compare(a.image, b.image),
+  pulls: (a: ImageSummary, b: ImageSummary) =>
+    b.pulls - a.pulls || b.lastPulledAt - a.lastPulledAt || compare(a.image, b.image),
 } as const;
 
 function compare(a: string, b: string): number {

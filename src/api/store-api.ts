@@ -105,7 +105,7 @@ export interface Released {
 
 export interface ImageQuery {
   readonly match?: string;
-  readonly sort: 'name' | 'size' | 'oldest';
+  readonly sort: 'name' | 'size' | 'oldest' | 'pulls';
   readonly limit: number;
 }
 
@@ -119,6 +119,8 @@ export interface ImageSummary {
   /** What evicting it alone would free. */
   readonly ownBytes: number;
   readonly lastPulledAt: number;
+  /** How often clients fetched its manifest while it was held; a catalog made anew counts from zero. */
+  readonly pulls: number;
   readonly state: 'complete' | 'partial';
   readonly missingBytes: number;
   readonly pins: readonly Pin[];

@@ -114,12 +114,19 @@ function addStoreCommands({ parent, run }: Group): void {
   add(parent, 'ls', 'list the held images')
     .argument('[glob]', 'over the name, or over name:tag, such as "docker.io/library/*:1.*"')
     .addOption(
-      new Option('--sort <order>', 'by name, by size, or the oldest pull first')
-        .choices(['name', 'size', 'oldest'])
+      new Option(
+        '--sort <order>',
+        'by name, by size, the oldest pull first, or the most pulls first',
+      )
+        .choices(['name', 'size', 'oldest', 'pulls'])
         .default('name'),
     )
     .option('--limit <count>', 'so many at most', parseLimit, 1000)
-    .withExamples('entrepot ls', 'entrepot ls "docker.io/library/*:1.*" --sort oldest --limit 20')
+    .withExamples(
+      'entrepot ls',
+      'entrepot ls "docker.io/library/*:1.*" --sort oldest --limit 20',
+      'entrepot ls --sort pulls',
+    )
     .action(run(ls));
   add(parent, 'explain', 'say what is held of an image, what is missing, and what keeps it')
     .argument('<image>')

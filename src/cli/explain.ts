@@ -100,6 +100,7 @@ function formatReport(
     ['size', TEXTS.size({ bytes: roundSize(bytes), own: roundSize(ownBytes) })],
     ['stored', ago(report.storedAt)],
     ['pulled', ago(report.lastPulledAt)],
+    ['pulls', String(report.pulls)],
     ...Object.entries(report.tagsCheckedAt).map(
       ([tag, at]) => ['checked', `${tag} ${ago(at)}`] as const,
     ),

@@ -38,10 +38,11 @@ function rowsOf(images: readonly ImageSummary[], now: number): string[][] {
     shortDigest(image.digest),
     roundSize(image.bytes),
     roundSize(image.ownBytes),
+    String(image.pulls),
     formatAge(image.lastPulledAt, now),
     describeState(image),
   ]);
-  return [['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'OWN', 'PULLED', 'STATE'], ...rows];
+  return [['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'OWN', 'PULLS', 'PULLED', 'STATE'], ...rows];
 }
 
 function describeState({ state, missingBytes, pins }: ImageSummary): string {

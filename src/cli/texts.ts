@@ -72,7 +72,8 @@ export const TEXTS = {
   kept: 'older, and kept:',
   tagAlone: ({ image, others }: { image: string; others: string }) =>
     `the tag ${image}; the image stays as ${others}, so nothing is freed`,
-  rebuilt: ({ counts }: { counts: string }) => `the catalog is made anew from the files: ${counts}`,
+  rebuilt: ({ counts }: { counts: string }) =>
+    `the catalog is made anew from the files: ${counts}; when and how often images were pulled is lost, and counted from now on`,
   allWell: 'all as they should be',
   // Pins.
   imageOrList: 'write either an image with its reason, or --in-use with a file',

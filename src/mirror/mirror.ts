@@ -158,7 +158,7 @@ export class Mirror {
   async #pulled(target: Target, answer: Answer<HeldManifest>): Promise<Answer<HeldManifest>> {
     if (answer.value) {
       await this.#gate.pass(target, answer.value.digest);
-      this.#access.note(target, answer.value.digest);
+      this.#access.note(target, answer.value.digest, 1);
       this.#hydrator.pulled(target, answer.value.digest);
     }
     return answer;

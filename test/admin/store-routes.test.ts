@@ -313,7 +313,7 @@ for (const [method, path, body, error] of [
     'GET',
     '/api/v1/images?sort=colour',
     undefined,
-    '"sort" must be "name" or "size" or "oldest", not "colour"',
+    '"sort" must be "name" or "size" or "oldest" or "pulls", not "colour"',
   ],
   [
     'GET',

@@ -460,9 +460,9 @@ export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog
     t.false(await catalog.wasPulled({ target: APP, digest: digest('second') }));
     await catalog.recordAccess(
       new Map([
-        [first, 4000],
-        [second, 500],
-        [unitOf(APP, digest('unknown')), 9000],
+        [first, { at: 4000, count: 1 }],
+        [second, { at: 500, count: 1 }],
+        [unitOf(APP, digest('unknown')), { at: 9000, count: 1 }],
       ]),
     );
     t.deepEqual(await Array.fromAsync(catalog.oldest()), [
@@ -488,13 +488,44 @@ export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog
       now = 5000;
       await catalog.recordManifest(APP, entry('after'), now);
       const after = unitOf(APP, digest('after'));
-      await catalog.recordAccess(new Map([[after, catalog.pullMoment(now)]]));
+      await catalog.recordAccess(new Map([[after, { at: catalog.pullMoment(now), count: 0 }]]));
       now = 6000;
-      await catalog.recordAccess(new Map([[hot, catalog.pullMoment(now)]]));
+      await catalog.recordAccess(new Map([[hot, { at: catalog.pullMoment(now), count: 0 }]]));
       const order = await Array.fromAsync(catalog.oldest(), ({ unit }) => unit);
       t.deepEqual(order, [before, after, hot]);
     });
   }
+
+  test('how often a manifest was fetched adds up until it is evicted, also over a restart', async (t) => {
+    const open = await create(t);
+    const catalog = await open();
+    const nodes = ['first', 'other', 'unknown'].map((seed) => ({
+      target: APP,
+      digest: digest(seed),
+    }));
+    const counts = async (of: Catalog) =>
+      Promise.all(nodes.map(async (node) => of.countPulls(node)));
+    for (const seed of ['first', 'other']) await catalog.recordManifest(APP, entry(seed), 1000);
+    t.deepEqual(await counts(catalog), [0, 0, 0]);
+    const [unit, other, unknown] = nodes.map((node) => unitOf(node.target, node.digest));
+    for (const at of [4000, 3000]) {
+      await catalog.recordAccess(
+        new Map([
+          [unit!, { at, count: 2 }],
+          [other!, { at, count: 0 }],
+          [unknown!, { at, count: 7 }],
+        ]),
+      );
+    }
+    t.deepEqual(await counts(catalog), [4, 0, 0]);
+    t.is(await catalog.lastPull(unit!), 4000);
+    await catalog.close();
+    const again = await open();
+    t.deepEqual(await counts(again), [4, 0, 0]);
+    await again.evict(unit!);
+    await again.recordManifest(APP, entry('first'), 5000);
+    t.deepEqual(await counts(again), [0, 0, 0]);
+  });
 
   test('that a client asked for a blob of a manifest is kept until it is evicted', async (t) => {
     const open = await create(t);

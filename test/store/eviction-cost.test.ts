@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava';
 import { parseTag } from '../../src/oci/reference.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { buildImage, type Image } from '../helpers/image.ts';
+import { countReads } from './count-reads.ts';
 import { APP, ImageStore, targetOf } from './image-store.ts';
 
 const OTHER = targetOf('hub.example/other');
@@ -32,25 +33,6 @@ async function fill(
     })),
   );
   return { store, pins, others };
-}
-
-/** Every read of the database from now on. */
-function countReads({ catalog }: ImageStore): () => number {
-  let reads = 0;
-  const { tables } = catalog;
-  for (const table of Object.values(tables) as object[]) {
-    for (const name of ['get', 'getMany', 'has', 'hasMany', 'keys', 'values', 'iterator']) {
-      const read = (table as Record<string, unknown>)[name];
-      if (typeof read !== 'function' || !('sublevel' in table)) continue;
-      Object.assign(table, {
-        [name]: (...args: unknown[]): unknown => {
-          reads += 1;
-          return (read as (...given: unknown[]) => unknown).apply(table, args);
-        },
-      });
-    }
-  }
-  return () => reads;
 }
 
 /** Reads of one eviction after the survey is made. */

@@ -1,6 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
-import { nodeOf, unitOf, type Catalog, type Node } from '../catalog/catalog.ts';
+import { nodeOf, unitOf, type Catalog, type Node, type PullTally } from '../catalog/catalog.ts';
 
 /** A pull of a blob that more manifests of a repository list counts for none of them. */
 const MAX_HOLDERS = 32;
@@ -8,16 +8,17 @@ const MAX_HOLDERS = 32;
 const UNITS_A_WRITE = 200;
 
 /**
- * When images were last pulled. A pull is noted in memory and written with many others; it counts
- * for the image that the pulled thing is a part of. Of several that share it, it counts for the one
- * whose manifest was pulled last: clients fetch the manifest first.
+ * When images were last pulled, and how often. A pull is noted in memory and written with many others;
+ * its time counts for the image that the pulled thing is a part of. Of several that share it, it counts
+ * for the one whose manifest was pulled last: clients fetch the manifest first. The number is that of
+ * the fetches of each manifest itself: one that has all of an image fetches its manifest once.
  */
 export class AccessTimes {
   readonly #catalog: Catalog;
   readonly #now: () => number;
-  #noted = new Map<string, number>();
+  #noted = new Map<string, PullTally>();
   /** On their way into the catalog. */
-  #writing: ReadonlyMap<string, number> = new Map();
+  #writing: ReadonlyMap<string, PullTally> = new Map();
   #flushing: Promise<void> = Promise.resolve();
 
   constructor(parts: { catalog: Catalog; now: () => number }) {
@@ -25,11 +26,13 @@ export class AccessTimes {
     this.#now = parts.now;
   }
 
-  note(target: Target, digest: Digest): void {
+  /** `fetches`: 1 where a client fetched this manifest, and did not only ask for it or for a blob. */
+  note(target: Target, digest: Digest, fetches: 0 | 1 = 0): void {
     const unit = unitOf(target, digest);
+    const count = (this.#noted.get(unit)?.count ?? 0) + fetches;
     // The map is in the order of the last pulls, in which they are written.
     this.#noted.delete(unit);
-    this.#noted.set(unit, this.#catalog.pullMoment(this.#now()));
+    this.#noted.set(unit, { at: this.#catalog.pullMoment(this.#now()), count });
   }
 
   /** Whether one of these was pulled, and the catalog does not know of it yet. */
@@ -49,10 +52,12 @@ export class AccessTimes {
     this.#noted = new Map();
     this.#writing = noted;
     try {
-      let pulls = new Map<string, number>();
-      for (const [unit, time] of noted) {
+      let pulls = new Map<string, PullTally>();
+      for (const [unit, { at, count }] of noted) {
         for (const each of await this.#unitsOf(nodeOf(unit)!, pulls)) {
-          pulls.set(each, Math.max(time, pulls.get(each) ?? 0));
+          const known = pulls.get(each) ?? { at: 0, count: 0 };
+          const own = each === unit ? count : 0;
+          pulls.set(each, { at: Math.max(at, known.at), count: known.count + own });
         }
         if (pulls.size < UNITS_A_WRITE) continue;
         await this.#catalog.recordAccess(pulls);
@@ -65,7 +70,7 @@ export class AccessTimes {
   }
 
   /** The images that a pull counts for. `pulls`: the pulls that the catalog does not know of yet. */
-  async #unitsOf(node: Node, pulls: ReadonlyMap<string, number>): Promise<string[]> {
+  async #unitsOf(node: Node, pulls: ReadonlyMap<string, PullTally>): Promise<string[]> {
     const catalog = this.#catalog;
     if (await catalog.isHeld(node)) return this.#imageOf(node, pulls);
     const holders: Digest[] = [];
@@ -78,7 +83,7 @@ export class AccessTimes {
   }
 
   /** A manifest and what it is a part of. */
-  async #imageOf(node: Node, pulls: ReadonlyMap<string, number>): Promise<string[]> {
+  async #imageOf(node: Node, pulls: ReadonlyMap<string, PullTally>): Promise<string[]> {
     const catalog = this.#catalog;
     const digests = new Set([node.digest]);
     for (const digest of digests) {
@@ -94,12 +99,12 @@ export class AccessTimes {
   async #lastPulled(
     target: Target,
     digests: readonly Digest[],
-    pulls: ReadonlyMap<string, number>,
+    pulls: ReadonlyMap<string, PullTally>,
   ): Promise<Digest | undefined> {
     if (digests.length < 2) return digests[0];
     const units = digests.map((digest) => unitOf(target, digest));
     const known = await this.#catalog.lastPulls(units);
-    const times = units.map((unit, place) => Math.max(pulls.get(unit) ?? 0, known[place] ?? 0));
+    const times = units.map((unit, place) => Math.max(pulls.get(unit)?.at ?? 0, known[place] ?? 0));
     return digests[times.indexOf(Math.max(...times))];
   }
 }

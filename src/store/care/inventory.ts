@@ -80,6 +80,7 @@ export class Inventory {
       ownBytes,
       // What a clock that ran ahead has stamped is shown as of now.
       lastPulledAt: Math.min((await catalog.lastPull(unit)) ?? 0, this.#now()),
+      pulls: await catalog.countPulls(node),
       state: missing.size === 0 ? 'complete' : 'partial',
       missingBytes,
       pins: this.#pins.of({ target, digest, tags }),

@@ -1,6 +1,6 @@
 import type { Pin } from '../../api/store-api.ts';
-import type { Descriptor, Platform } from '../../oci/descriptor.ts';
-import { isDigest, type Digest } from '../../oci/digest.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import type { Digest } from '../../oci/digest.ts';
 import type { Manifest } from '../../oci/manifest.ts';
 import {
   formatTarget,
@@ -92,6 +92,12 @@ export interface ManifestEntry {
 export interface PinChange {
   readonly recorded?: readonly Pin[];
   readonly forgotten?: readonly Pick<Pin, 'origin' | 'image'>[];
+}
+
+/** When a unit was last pulled, and how many pulls of it are to be added. */
+export interface PullTally {
+  readonly at: number;
+  readonly count: number;
 }
 
 /** What the eviction of a unit removes. */
@@ -248,9 +254,11 @@ export interface Catalog {
 
   /** For a pull that happens now: a moment that is not before that of any recorded pull. */
   pullMoment(now: number): number;
-  /** Last pulls of units that exist; an earlier time than the known one changes nothing. */
-  recordAccess(pulls: ReadonlyMap<string, number>): Promise<void>;
+  /** Of units that exist. An earlier time than the known one leaves it. */
+  recordAccess(pulls: ReadonlyMap<string, PullTally>): Promise<void>;
   lastPull(unit: string): Promise<number | undefined>;
+  /** How often clients have fetched a held manifest since it was stored, as far as that was counted. */
+  countPulls(node: Node): Promise<number>;
   /** In the order of the units; 0 where none is known. */
   lastPulls(units: string[]): Promise<number[]>;
   /** Whether a client has asked for a held manifest, or for a part of it, since it was stored. */
@@ -320,31 +328,4 @@ export function describeManifest(
     ...(annotations && { annotations }),
   };
   return { descriptor, successors, ...(subject && { subject }) };
-}
-
-/** How BuildKit ties an attestation to a platform's manifest of the same index. */
-const ATTESTED = 'vnd.docker.reference.digest';
-
-/** What the catalog keeps of a manifest's content. */
-export function listMembers(manifest: {
-  readonly successors: readonly Descriptor[];
-  readonly subject?: Digest;
-}): Members {
-  const { successors, subject } = manifest;
-  return { successors: successors.map(describeMember), ...(subject && { subject }) };
-}
-
-function describeMember({ digest, size, mediaType, platform, annotations }: Descriptor): Member {
-  const attests = annotations?.[ATTESTED];
-  return {
-    digest,
-    size,
-    mediaType,
-    ...(platform && { platform: formatPlatform(platform) }),
-    ...(isDigest(attests) && { attests }),
-  };
-}
-
-function formatPlatform({ os, architecture, variant }: Platform): string {
-  return variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`;
 }

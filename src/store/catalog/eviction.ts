@@ -7,7 +7,17 @@ import { keysBelow, recencyKey, type Batch } from './tables.ts';
 
 type TableName = 'tags' | 'names' | 'manifests' | 'members' | 'blobs' | 'links' | 'holders';
 type Removal = readonly [
-  TableName | 'referrers' | 'access' | 'recency' | 'uses' | 'searched' | 'lists' | 'listed',
+  (
+    | TableName
+    | 'referrers'
+    | 'access'
+    | 'recency'
+    | 'pulls'
+    | 'uses'
+    | 'searched'
+    | 'lists'
+    | 'listed'
+  ),
   string,
 ];
 
@@ -136,6 +146,7 @@ export class Eviction {
     const time = await this.#graph.lastPull(unit);
     if (time === undefined) return;
     this.#remove('access', unit);
+    this.#remove('pulls', unit);
     this.#remove('recency', recencyKey(time, unit));
   }
 

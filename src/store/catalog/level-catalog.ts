@@ -2,7 +2,6 @@ import PQueue from 'p-queue';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
 import {
-  listMembers,
   tagEntry,
   unitOf,
   type BlobRecord,
@@ -14,6 +13,7 @@ import {
   type ManifestEntry,
   type ManifestRecord,
   type PinChange,
+  type PullTally,
   type Node,
   type TagRecord,
   type Usage,
@@ -22,6 +22,7 @@ import { Eviction } from './eviction.ts';
 import { HeldCount } from './held-count.ts';
 import { LevelReader } from './level-reader.ts';
 import { PullClock } from '../../time/clock.ts';
+import { listMembers } from './list-members.ts';
 import { RecordCache } from './record-cache.ts';
 import { TagLists, TagMoves, type TagMove } from './tag-records.ts';
 import { below, Tables, type Batch } from './tables.ts';
@@ -281,7 +282,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
     return this.#isReplay ? this.#pulls.see(now) : this.#pulls.next(now);
   }
 
-  async recordAccess(pulls: ReadonlyMap<string, number>): Promise<void> {
+  async recordAccess(pulls: ReadonlyMap<string, PullTally>): Promise<void> {
     if (pulls.size === 0) return;
     await this.#writes.add(async () => this.tables.writePulls(pulls));
   }

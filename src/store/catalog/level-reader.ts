@@ -260,6 +260,10 @@ export class LevelReader {
     return (await this.tables.access.getMany(units)).map((time) => time ?? 0);
   }
 
+  async countPulls({ target, digest }: Node): Promise<number> {
+    return (await this.tables.pulls.get(unitOf(target, digest))) ?? 0;
+  }
+
   async wasPulled({ target, digest }: Node): Promise<boolean> {
     const unit = unitOf(target, digest);
     const record = await this.tables.manifests.get(unit);

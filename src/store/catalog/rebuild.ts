@@ -31,7 +31,7 @@ export interface RebuildOptions {
 
 /**
  * Makes the catalog anew from the files of blobs and the journal, as far as there is one. What
- * neither tells is lost: last pulls and uses, and proofs of blobs that a manifest lists. The old catalog
+ * neither tells is lost: last pulls, their numbers, uses, and proofs of blobs that a manifest lists. The old catalog
  * gives way when the new one is complete. Throws when another process has the store, or a newer
  * version wrote its catalog.
  */

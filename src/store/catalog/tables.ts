@@ -8,7 +8,7 @@ import type { Tag } from '../../oci/reference.ts';
 import { FOLDER_MODE, look, openOwn, readOwn, writeOwn } from '../own-file.ts';
 import { FORMAT, refuseOtherFormat } from '../format.ts';
 import { TEXTS } from '../texts.ts';
-import type { BlobRecord, ManifestRecord, Members, TagRecord } from './catalog.ts';
+import type { BlobRecord, ManifestRecord, Members, PullTally, TagRecord } from './catalog.ts';
 
 export interface TablesOptions {
   readonly durability: 'full' | 'rename';
@@ -34,6 +34,7 @@ export type Batch = ReturnType<Level<string, unknown>['batch']>;
  * | referrers | target subject digest      | its descriptor                           |
  * | access    | unit                       | its last pull, milliseconds since 1970   |
  * | recency   | time unit                  | the units in the order of `access`       |
+ * | pulls     | target digest              | how often clients fetched the manifest   |
  * | uses      | target digest              | a client asked for a blob of it          |
  * | pins      | origin image               | the pin                                  |
  * | lists     | target                     | its tags, as last told, in byte order    |
@@ -60,6 +61,7 @@ export class Tables {
   readonly referrers;
   readonly access;
   readonly recency;
+  readonly pulls;
   readonly uses;
   readonly pins;
   readonly lists;
@@ -108,6 +110,7 @@ export class Tables {
     this.referrers = this.#table<Descriptor>('referrers');
     this.access = this.#table<number>('access');
     this.recency = this.#table<1>('recency');
+    this.pulls = this.#table<number>('pulls');
     this.uses = this.#table<1>('uses');
     this.pins = this.#table<Pin>('pins');
     this.lists = this.#table<readonly Tag[]>('lists');
@@ -188,15 +191,18 @@ export class Tables {
     batch.put(recencyKey(time, unit), 1, { sublevel: this.recency });
   }
 
-  /** Raises the last pulls of units that exist. Not synced: a loss costs no image. */
-  async writePulls(pulls: ReadonlyMap<string, number>): Promise<void> {
-    const known = await this.access.getMany([...pulls.keys()]);
+  /** Raises the last pulls of units that exist, and how many there were. Not synced: a loss costs no image. */
+  async writePulls(pulls: ReadonlyMap<string, PullTally>): Promise<void> {
+    const units = [...pulls.keys()];
+    const [known, counts] = [await this.access.getMany(units), await this.pulls.getMany(units)];
     const put = (batch: Batch): void => {
-      for (const [position, [unit, time]] of [...pulls].entries()) {
+      for (const [position, [unit, { at, count }]] of [...pulls].entries()) {
         const earlier = known[position];
         // The unit may have been evicted meanwhile.
-        if (earlier === undefined || earlier >= time) continue;
-        this.putAccess(batch, unit, time, earlier);
+        if (earlier === undefined) continue;
+        if (earlier < at) this.putAccess(batch, unit, at, earlier);
+        const sum = (counts[position] ?? 0) + count;
+        if (count > 0) batch.put(unit, sum, { sublevel: this.pulls });
       }
     };
     await this.write(put, { sync: false });
