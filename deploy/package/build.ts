@@ -32,6 +32,8 @@ const { metafile } = await bundle({
   splitting: true,
   format: 'esm',
   platform: 'node',
+  // Of a CommonJS package `import()` would give the default alone, and nothing unused would stay out.
+  mainFields: ['module', 'main'],
   target: `node${packageJson.engines.node.replace('>=', '')}`,
   // Its compiled part is found beside its own files.
   external: ['classic-level'],

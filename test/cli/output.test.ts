@@ -9,7 +9,8 @@ import { formatTable } from '../../src/cli/format.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { missingPackages, testUnless } from '../helpers/needs.ts';
 import { until } from '../helpers/until.ts';
-import { MAIN, runMain } from './run-main.ts';
+import { MAIN } from '../helpers/process.ts';
+import { runMain } from './run-main.ts';
 
 const YAML =
   'listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ngrace: 100ms\noffline: true\nstore: { path: data }\n';

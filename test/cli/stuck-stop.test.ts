@@ -14,7 +14,7 @@ import { createLog } from '../../src/observe/log.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { Gate } from '../helpers/gate.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
-import { MAIN } from './run-main.ts';
+import { MAIN } from '../helpers/process.ts';
 
 const CONFIG =
   'listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ngrace: 100ms\noffline: true\nstore: { path: data }\n';

@@ -29,7 +29,7 @@ import {
 import { createFolder } from '../config/config-folder.ts';
 import { claimPort } from '../helpers/claim-port.ts';
 import { missingPackages, testUnless } from '../helpers/needs.ts';
-import { MAIN } from './run-main.ts';
+import { MAIN } from '../helpers/process.ts';
 import { runStoreCommand } from './run-store-command.ts';
 
 const NAME = 'registry.gitlab.corp.example_5050/platform/observability/collector-contrib';

@@ -1,9 +1,11 @@
 /** What an operator gets who installs the packed file: what is in it, and that it serves, with whichever Node. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { globSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import anyTest, { type TestFn } from 'ava';
 import { MirrorProcess } from '../helpers/process.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
@@ -118,6 +120,22 @@ test('npx runs it, with what it is given on its input and how it ends', (t) => {
   t.deepEqual([code, told.split(',')[0]], [0, `entrepot ${packageJson.version}`]);
   t.is(npx('entrepot', 'serve', '--config', 'absent.yaml')[0], 78);
   t.is(npx('entrepot', 'serve', '--colour')[0], 64);
+});
+
+test('what the suites of these files claim of the program holds for the installed one', async (t) => {
+  t.timeout(5 * MINUTES);
+  const suites = ['cli/config', 'cli/output', 'cli/program', 'cli/serve', 'http/lifecycle'];
+  suites.push('e2e/offline');
+  const files = suites.map((name) => join('test', `${name}.test.ts`));
+  const ava = join(PROJECT, 'node_modules', '.bin', 'ava');
+  const main = join(t.context.folder, 'node_modules', 'entrepot', 'dist', 'main.js');
+  const child = spawn(process.execPath, [ava, '--concurrency=1', '--tap', ...files], {
+    cwd: PROJECT,
+    env: { ...process.env, ENTREPOT_MAIN: main },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [output, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  t.is(code, 0, output.replace(/^ok .*\n/gm, ''));
 });
 
 /** What the program needs of a system besides Node. */

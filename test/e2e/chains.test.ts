@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { MAIN } from '../helpers/process.ts';
 import { pulls } from './pull-claims.ts';
 import type { Netns } from './netns.ts';
 import type { PublishedImage } from './published-image.ts';
@@ -12,7 +13,6 @@ import { startWorld, type World } from './world.ts';
 const run = suite('chains');
 const runContainerd = suite('chains with containerd', 'containerd', 'ctr');
 
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const PARENT_PORT = 8090;
 const PARENT = `http://127.0.0.1:${PARENT_PORT}`;
 const OTHER = 'http://127.0.0.1:9';

@@ -1,10 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { MAIN } from '../helpers/process.ts';
 import type { Netns } from './netns.ts';
 import type { Service } from './service.ts';
 
 const ASK = join(import.meta.dirname, 'ask.ts');
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const PORT = 8080;
 const ADMIN_PORT = 8081;
 

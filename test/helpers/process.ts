@@ -8,7 +8,9 @@ import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 
 const run = promisify(execFile);
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+/** What tests start as the program: this checkout, or the main file of a package that `ENTREPOT_MAIN` names. */
+export const MAIN =
+  process.env['ENTREPOT_MAIN'] ?? join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 
 /** A mirror in a process of its own, for what happens to processes. */
 export class MirrorProcess {

@@ -1,0 +1,227 @@
+/** What an installed package loads only when it is used, and what ships beside the program. */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { globSync, readFileSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import { createCertificates } from '../helpers/certificate.ts';
+import { get } from '../helpers/client.ts';
+import { FakeCollector } from '../helpers/fake-collector.ts';
+import { FakeRegistry } from '../helpers/fake-registry.ts';
+import { buildImage } from '../helpers/image.ts';
+import { createTempFolder } from '../helpers/mirror.ts';
+import { MirrorProcess } from '../helpers/process.ts';
+import { refreshToken, startAzureRegistry } from '../upstream/cloud/azure-registry.ts';
+import { FakeCloud } from '../upstream/cloud/fake-cloud.ts';
+import { bareEnvironment, installPacked, packProject } from './packed.ts';
+
+const test = anyTest as TestFn<{ folders: string; folder: string; main: string }>;
+const PROJECT = join(import.meta.dirname, '..', '..');
+const MINUTES = 60_000;
+const UPSTREAM = 'cloud.example';
+const KEYS = { AWS_ACCESS_KEY_ID: 'AKIDEXAMPLEEXAMPLE', AWS_SECRET_ACCESS_KEY: 'secret' };
+const IMAGE = buildImage({ seed: 'parts', layers: [3000] });
+
+test.before(async (t) => {
+  t.timeout(3 * MINUTES);
+  const folders = await mkdtemp(join(tmpdir(), 'entrepot-parts-'));
+  const folder = join(folders, 'installed');
+  await mkdir(folder);
+  await installPacked(folder, (await packProject(join(folders, 'checkout'))).tarball);
+  const main = join(folder, 'node_modules', 'entrepot', 'dist', 'main.js');
+  Object.assign(t.context, { folders, folder, main });
+});
+test.after.always((t) => rm(t.context.folders, { recursive: true, force: true }));
+
+/** The cloud that a provider asks, what leads its library there, and what the registry is then told. */
+const CLOUDS = {
+  ecr: {
+    credentials: { provider: 'ecr', region: 'eu-central-1' },
+    answer: () => ({ body: { authorizationData: [amazonToken()] } }),
+    env: (cloud: FakeCloud) => ({ ...KEYS, AWS_ENDPOINT_URL_ECR: cloud.url }),
+    user: 'AWS',
+  },
+  'ecr-public': {
+    credentials: { provider: 'ecr-public' },
+    answer: () => ({ body: { authorizationData: amazonToken() } }),
+    env: (cloud: FakeCloud) => ({ ...KEYS, AWS_ENDPOINT_URL_ECR_PUBLIC: cloud.url }),
+    user: 'AWS',
+  },
+  gcp: {
+    credentials: { provider: 'gcp' },
+    answer: () => ({
+      headers: { 'metadata-flavor': 'Google' },
+      body: { access_token: 'issued', expires_in: 3599, token_type: 'Bearer' },
+    }),
+    env: (cloud: FakeCloud) => ({ GCE_METADATA_HOST: cloud.host }),
+    user: 'oauth2accesstoken',
+  },
+} as const;
+
+for (const [provider, { credentials, answer, env, user }] of Object.entries(CLOUDS)) {
+  test(`the package has what ${provider} needs: its password pulls an image`, async (t) => {
+    const cloud = await FakeCloud.start(t, answer);
+    const auth = { kind: 'basic' as const, username: user, password: 'issued' };
+    const registry = await FakeRegistry.start(t, { auth });
+    registry.addImage('app', 'v1', IMAGE);
+    const mirror = await startPackage(t, {
+      upstream: { url: registry.url, credentials: [credentials] },
+      env: env(cloud),
+    });
+    await pull(t, mirror);
+    t.true(cloud.requests.length > 0);
+  });
+}
+
+test('the package has what acr needs: its token pulls an image', async (t) => {
+  const azure = await startAzureRegistry(t);
+  azure.auth.identityToken = refreshToken('first', Date.now() + 35 * MINUTES);
+  azure.registry.addImage('app', 'v1', IMAGE);
+  const cloud = await FakeCloud.start(t, () => ({
+    body: {
+      token_type: 'Bearer',
+      access_token: 'aad.access.token',
+      expires_in: 3600,
+      expires_on: String(Math.floor(Date.now() / 1000) + 3600),
+      resource: 'https://containerregistry.azure.net',
+    },
+  }));
+  const mirror = await startPackage(t, {
+    upstream: { url: azure.url, credentials: [{ provider: 'acr' }] },
+    env: { AZURE_POD_IDENTITY_AUTHORITY_HOST: cloud.url },
+  });
+  await pull(t, mirror);
+  t.is(azure.exchanges.length, 1);
+});
+
+test('the package asks a credential helper, serves over TLS, and tells a collector', async (t) => {
+  const { ca, server } = await createCertificates();
+  const folder = await createTempFolder(t);
+  const [cert, key] = [join(folder, 'tls.crt'), join(folder, 'tls.key')];
+  await writeFile(cert, server.cert);
+  await writeFile(key, server.key);
+  const helper = join(folder, 'docker-credential-site');
+  await writeFile(helper, `#!/bin/sh\necho '{"Username":"me","Secret":"issued"}'\n`);
+  await chmod(helper, 0o755);
+  const auth = { kind: 'basic' as const, username: 'me', password: 'issued' };
+  const registry = await FakeRegistry.start(t, { auth });
+  registry.addImage('app', 'v1', IMAGE);
+  const collector = await FakeCollector.start(t);
+  const mirror = await startPackage(t, {
+    upstream: { url: registry.url, credentials: [{ provider: 'helper', name: 'site' }] },
+    config: {
+      listen: { address: '127.0.0.1:0', tls: { cert, key } },
+      tracing: { otlp: collector.url },
+    },
+    env: { PATH: `${folder}:/usr/bin:/bin` },
+  });
+  await pull(t, mirror, ca);
+  t.is(await mirror.end('SIGTERM'), 0);
+  t.true(collector.spans.some(({ name }) => name === 'GET manifest'));
+});
+
+test('doctor, a plan of sync and the list of images work from the package', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  registry.addImage('app', 'v1', IMAGE);
+  const folder = await createTempFolder(t);
+  const rules = [{ image: `${UPSTREAM}/app`, tags: ['v1'] }];
+  const upstream = { url: registry.url };
+  const mirror = await startPackage(t, { folder, upstream, config: { sync: { rules } } });
+  await pull(t, mirror);
+  await mirror.end('SIGTERM');
+  const run = async (...args: string[]): Promise<[number, unknown]> => {
+    const { main } = t.context;
+    const options = ['--json', '--config', join(folder, 'entrepot.yaml')];
+    const child = spawn(process.execPath, [main, ...args, ...options], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [output, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+    return [Number(code), JSON.parse(output)];
+  };
+  t.like(await run('doctor'), [0]);
+  t.like(await run('sync', 'plan'), [0]);
+  t.regex(JSON.stringify(await run('ls')), /cloud\.example\/app/);
+});
+
+test('a program is checked by the types of the admin API', async (t) => {
+  const { folder } = t.context;
+  const program = (field: string): string =>
+    `import type { ServerStatus, StoreSummary, SyncPlan } from 'entrepot/api';
+export const told = (status: ServerStatus): [string, keyof StoreSummary, keyof SyncPlan] =>
+  [status.${field}, 'bytes', 'images'];
+`;
+  const check = async (field: string): Promise<[number | null, string]> => {
+    const file = join(folder, `${field}.ts`);
+    await writeFile(file, program(field));
+    const options = ['--noEmit', '--strict', '--ignoreConfig', '--module', 'nodenext'];
+    const compiler = join(PROJECT, 'node_modules', '.bin', 'tsc');
+    const { status, stdout } = spawnSync(compiler, [...options, '--target', 'esnext', file], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
+    return [status, stdout];
+  };
+  t.deepEqual(await check('version'), [0, '']);
+  t.regex((await check('wersion'))[1], /'wersion' does not exist on type 'ServerStatus'/);
+});
+
+test('the licence of each package in the bundle is in the package', (t) => {
+  const dist = join(t.context.main, '..');
+  const told = readFileSync(join(dist, 'THIRD-PARTY.txt'), 'utf8');
+  const listed = new Set(told.match(/^(@[\w.-]+\/)?[\w.-]+ \d[\w.+-]* \([^)]+\)+$/gm) ?? []);
+  const names = new Set<string>();
+  for (const chunk of globSync('{*.js,chunks/*.js}', { cwd: dist })) {
+    const code = readFileSync(join(dist, chunk), 'utf8');
+    for (const [, name = ''] of code.matchAll(
+      /^ *\/\/ .*node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm,
+    )) {
+      names.add(name);
+    }
+  }
+  t.true(names.size > 50, 'the bundle says what is in it');
+  const missing = [...names].filter(
+    (name) => ![...listed].some((line) => line.startsWith(`${name} `)),
+  );
+  t.deepEqual(missing, []);
+  t.false(/undefined/.test([...listed].join('\n')));
+});
+
+interface Started {
+  readonly folder?: string;
+  readonly upstream: object;
+  readonly config?: object;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** The installed package with nothing of this machine's clouds and proxies in its environment. */
+async function startPackage(
+  t: ExecutionContext<{ main: string }>,
+  { folder, upstream, config = {}, env = {} }: Started,
+): Promise<MirrorProcess> {
+  const home = await createTempFolder(t);
+  await symlink(process.execPath, join(home, 'node'));
+  const { PATH = '' } = bareEnvironment();
+  return MirrorProcess.start(
+    t,
+    folder ?? home,
+    { upstreams: { [UPSTREAM]: upstream }, defaultUpstream: UPSTREAM, ...config },
+    { program: [join(home, 'node'), t.context.main], env: { HOME: home, PATH, ...env } },
+  );
+}
+
+async function pull(t: ExecutionContext, { url }: MirrorProcess, ca?: Buffer): Promise<void> {
+  const options = ca ? { tls: { ca } } : {};
+  const manifest = await get(`${url}/v2/app/manifests/v1`, options);
+  t.true(manifest.body.equals(IMAGE.manifest.bytes), manifest.body.toString());
+  for (const { digest, bytes } of IMAGE.blobs) {
+    t.true((await get(`${url}/v2/app/blobs/${digest}`, options)).body.equals(bytes));
+  }
+}
+
+function amazonToken(): object {
+  const authorizationToken = Buffer.from('AWS:issued').toString('base64');
+  return { authorizationToken, expiresAt: Date.now() / 1000 + 43_200 };
+}
