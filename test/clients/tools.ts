@@ -5,6 +5,8 @@ interface Tool {
   readonly module: string;
   readonly version: string;
   readonly tags?: readonly string[];
+  /** The file that Go makes of it, where that is not the name here. */
+  readonly binary?: string;
 }
 
 const CONTAINERD = { version: 'v2.4.2', tags: ['no_btrfs', 'no_zfs', 'no_devmapper'] };
@@ -19,6 +21,7 @@ export const TOOLS = {
   regctl: { module: 'github.com/regclient/regclient/cmd/regctl', version: 'v0.11.7' },
   oras: { module: 'oras.land/oras/cmd/oras', version: 'v1.3.6' },
   helm: { module: 'helm.sh/helm/v4/cmd/helm', version: 'v4.3.1' },
+  helm3: { module: 'helm.sh/helm/v3/cmd/helm', version: 'v3.22.0', binary: 'helm' },
   cosign: { module: 'github.com/sigstore/cosign/v3/cmd/cosign', version: 'v3.1.3' },
   containerd: { module: 'github.com/containerd/containerd/v2/cmd/containerd', ...CONTAINERD },
   ctr: { module: 'github.com/containerd/containerd/v2/cmd/ctr', ...CONTAINERD },
@@ -27,5 +30,6 @@ export const TOOLS = {
 /** Built once and kept: a version has a folder of its own. */
 export function toolPath(name: keyof typeof TOOLS): string {
   const root = join(import.meta.dirname, '..', '..', '.cache', 'clients');
-  return join(root, `${name}-${TOOLS[name].version}`, name);
+  const tool: Tool = TOOLS[name];
+  return join(root, `${name}-${tool.version}`, tool.binary ?? name);
 }
