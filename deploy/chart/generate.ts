@@ -47,11 +47,9 @@ export function chartFiles(): Map<string, string> {
 /** The plain manifests, as this Helm renders them for a namespace `entrepot`. */
 export function manifests(helm: string): Map<string, string> {
   const rendered = Object.entries(MANIFESTS).map(([name, { values, templates }]) => {
-    const args = [
-      ...['template', 'entrepot', CHART, '--namespace', 'entrepot'],
-      ...templates.flatMap((template) => ['--show-only', `templates/${template}.yaml`]),
-      ...values.flatMap((value) => ['--set', value]),
-    ];
+    const shown = templates.flatMap((name) => ['--show-only', `templates/${name}.yaml`]);
+    const set = values.flatMap((value) => ['--set', value]);
+    const args = ['template', 'entrepot', CHART, '--namespace', 'entrepot', ...shown, ...set];
     const { status, stdout, stderr } = spawnSync(helm, args, { encoding: 'utf8' });
     if (status !== 0) throw new Error(stderr);
     const head = `# Rendered from the chart in deploy/chart by its generate.ts: ${values.join(', ')}\n`;

@@ -47,17 +47,17 @@ while (!stopped.signal.aborted) {
 }
 // Nothing that was begun is under way any more: the last word is that the files go.
 done = undefined;
-await reach('--remove');
-process.exitCode = done === undefined ? 1 : 0;
+process.exitCode = (await reach('--remove')) ? 0 : 1;
 
 /** Runs the command where it was not the last thing done. What fails is tried again after the next look. */
-async function reach(wanted: '--write' | '--remove'): Promise<void> {
-  if (done === wanted) return;
+async function reach(wanted: '--write' | '--remove'): Promise<boolean> {
+  if (done === wanted) return true;
   const failure = await run(wanted);
   tell(failure === undefined ? 'info' : 'error', `${wanted}: ${failure ?? 'done'}`);
-  if (failure !== undefined) return;
+  if (failure !== undefined) return false;
   done = wanted;
   if (values.state !== undefined) writeFileSync(values.state, `${wanted}\n`);
+  return true;
 }
 
 /** In a session of its own: what stops this file is no reason to stop half-way. */
