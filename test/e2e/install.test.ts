@@ -1,20 +1,17 @@
 /** What an operator does with a checkout: the packages of a release and a start, with no other Node than npm's. */
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { cp, writeFile } from 'node:fs/promises';
-import { basename, delimiter, join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { promisify } from 'node:util';
 import test from 'ava';
+import { copyCommitted, outsideEnvironment } from '../helpers/checkout.ts';
 import { get } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage } from '../helpers/image.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 
-const run = promisify(execFile);
-const PROJECT = join(import.meta.dirname, '..', '..');
-const UNCOMMITTED: ReadonlySet<string> = new Set(['node_modules', '.cache', 'data']);
 /** What npm says where neither its registry nor its cache has the packages. */
 const NO_NETWORK =
   /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREACH|EHOSTUNREACH|E\w*TIMEDOUT|E\w*TIMEOUT|ENOTCACHED)\b/;
@@ -46,7 +43,7 @@ test('npm ci --omit=dev and npm start work from a copy of the committed tree: an
   await writeFile(join(folder, 'entrepot.yaml'), JSON.stringify(config));
   const npm = spawn('npm', ['--silent', '--prefix', folder, 'start'], {
     cwd: folder,
-    env: environment(),
+    env: outsideEnvironment(),
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true,
   });
@@ -77,22 +74,11 @@ test('npm ci --omit=dev and npm start work from a copy of the committed tree: an
   t.true(existsSync(join(folder, 'data', 'format')));
 });
 
-/** What is not under version control, as an unpacked release, is committed but for what grows in it. */
-async function copyCommitted(folder: string): Promise<void> {
-  if (existsSync(join(PROJECT, '.git'))) {
-    const archive = 'git -c safe.directory="*" -C "$1" archive HEAD | tar -x -C "$2"';
-    await run('bash', ['-o', 'pipefail', '-c', archive, 'bash', PROJECT, folder]);
-    return;
-  }
-  const filter = (path: string): boolean => !UNCOMMITTED.has(basename(path));
-  await cp(PROJECT, folder, { recursive: true, filter });
-}
-
 async function install(folder: string): Promise<{ code: number | null; output: string }> {
   const args = ['ci', '--omit=dev', '--prefer-offline', '--no-audit', '--no-fund'];
   const npm = spawn('npm', ['--prefix', folder, ...args], {
     cwd: folder,
-    env: environment(),
+    env: outsideEnvironment(),
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
@@ -101,11 +87,4 @@ async function install(folder: string): Promise<{ code: number | null; output: s
   }
   const [code] = (await once(npm, 'close')) as [number | null];
   return { code, output };
-}
-
-/** In its path neither the Node nor the programs of this project's own packages are. */
-function environment(): NodeJS.ProcessEnv {
-  const { NODE_COMPILE_CACHE: _, PATH = '', ...rest } = process.env;
-  const elsewhere = PATH.split(delimiter).filter((folder) => !folder.includes('node_modules'));
-  return { ...rest, PATH: elsewhere.join(delimiter) };
 }

@@ -70,6 +70,19 @@ export class Netns {
     return stdout;
   }
 
+  /** A process that is written to, by its standard input, and read; it ends with the namespace. */
+  open(
+    command: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ): ChildProcess {
+    const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    return spawn('nsenter', this.#enter('env', [...settings, command, ...args]), {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: environment(this.directory),
+    });
+  }
+
   async start(name: string, command: string, ...args: string[]): Promise<Service> {
     const log = join(this.directory, `${name}.log`);
     const file = await open(log, 'a');
