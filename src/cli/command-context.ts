@@ -24,6 +24,8 @@ export interface CommandContext {
   readonly kill: (signal: StopSignal | 'SIGKILL') => void;
   /** How a stop that takes long is waited for. Rejects when the signal aborts. */
   readonly wait?: (milliseconds: number, signal: AbortSignal) => Promise<unknown>;
+  /** Milliseconds by a clock that nobody sets. */
+  readonly steady?: () => number;
 }
 
 export interface Output {
@@ -139,10 +141,16 @@ const NAMES: readonly StopSignal[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
 /** A shorter grace is for the clients; to close a sound store takes less than this on a busy machine. */
 const LEAST_STOP_MS = 5_000;
 
-type StopParts = Pick<CommandContext, 'signals' | 'stderr' | 'kill' | 'wait'>;
+/**
+ * One Ctrl-C comes twice where npm started the process: from the terminal, which tells all of a group,
+ * and from npm, which passes it on. Nobody presses it again sooner than this.
+ */
+const ECHO_MS = 500;
+
+type StopParts = Pick<CommandContext, 'signals' | 'stderr' | 'kill' | 'wait' | 'steady'>;
 
 /**
- * The first signal asks for an orderly end; the second one no longer waits for it. What has not ended
+ * The first signal asks for an orderly end; the second one, but its echo, no longer waits for it. What has not ended
  * within the grace, or 5 s where that is longer, is left as after a kill, which takes nothing that was
  * promised: a disk that no longer answers, or a catalog that is being made anew, holds up no stop.
  */
@@ -160,12 +168,16 @@ export class StopSignals implements Disposable {
   ) {
     this.#names = names;
     const { promise, resolve } = Promise.withResolvers<StopSignal>();
-    let count = 0;
+    const { kill, steady = () => performance.now() } = parts;
+    let heard: { signal: StopSignal; at: number } | undefined;
     this.first = promise;
     this.#parts = parts;
     this.#listener = (signal) => {
-      count += 1;
-      if (count > 1) return parts.kill(signal);
+      if (heard) {
+        const isEcho = signal === heard.signal && steady() - heard.at < ECHO_MS;
+        return isEcho ? undefined : kill(signal);
+      }
+      heard = { signal, at: steady() };
       resolve(signal);
       void this.#bound(Math.max(graceMs, LEAST_STOP_MS));
     };

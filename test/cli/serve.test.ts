@@ -91,6 +91,24 @@ test('a second signal ends the process at once', async (t) => {
   await code;
 });
 
+test('a Ctrl-C that npm passes on besides is one, and the next one ends the process at once', async (t) => {
+  const { context, signals, kills } = createContext(t);
+  const { parts, started, closed } = createParts();
+  let now = 0;
+  started.open();
+  const code = serve({}, { ...context, steady: () => now }, parts);
+  signals.emit('SIGINT', 'SIGINT');
+  await closed.arrived();
+  now = 499;
+  signals.emit('SIGINT', 'SIGINT');
+  t.deepEqual(kills, []);
+  now = 500;
+  signals.emit('SIGINT', 'SIGINT');
+  t.deepEqual(kills, ['SIGINT']);
+  closed.open();
+  await code;
+});
+
 test('SIGHUP has the configuration read again, once the server runs; one before counts once', async (t) => {
   const { context, signals } = createContext(t);
   const { parts, started, closed, reloads, first } = createParts();
