@@ -61,7 +61,7 @@ export class Reader {
   }
 
   /** All of a document but the blocks that begin with these lines. False when a line was not as told. */
-  async read(path: string, isLeftOut = (_: Command): boolean => false): Promise<boolean> {
+  async read(path: string, isLeftOut: (first: Command) => boolean = () => false): Promise<boolean> {
     let transcript = '';
     for (const { commands, output } of readBlocks(join(this.#machine.folder, path))) {
       if (commands.length === 0 || isLeftOut(commands[0]!)) continue;
