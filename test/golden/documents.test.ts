@@ -65,7 +65,9 @@ for (const document of DOCUMENTS) {
       named.filter((name) => !scripts.includes(name)),
       [],
     );
-    const programs = code.flatMap((line) => /\bnpx (\w+)/.exec(line)?.[1] ?? []);
+    const programs = code
+      .flatMap((line) => /\bnpx (\w+)/.exec(line)?.[1] ?? [])
+      .filter((name) => !Object.hasOwn(packageJson.bin, name));
     t.deepEqual(
       programs.filter((name) => !existsSync(join(ROOT, 'node_modules', '.bin', name))),
       [],
