@@ -191,12 +191,11 @@ async function openParts(config: Config, options: EngineOptions) {
     await Store.open({ ...shared, config: config.store, pins, ...(step && { step }) }),
     async (opened) => opened.close(),
   );
-  const { gate = OPEN_GATE } = options;
   const selection: MirrorParts['selection'] = {
     isReady: async (image) => sync.isReady(image),
     isSearched: (image) => sync.isSearched(image),
   };
-  const asked = { upstreams, timing, clock, gate, selection };
+  const asked = { upstreams, timing, clock, gate: options.gate ?? OPEN_GATE, selection };
   const mirror = new Mirror({ ...store.parts, ...shared, ...asked });
   const scrubber = new Scrubber({
     ...store.parts,
@@ -204,7 +203,8 @@ async function openParts(config: Config, options: EngineOptions) {
     heal: async (digest, signal) => mirror.heal(digest, signal),
     ...metrics.ofScrub,
   });
-  const storeAdmin = new StoreAdmin({ store, scrubber, addressing, limits: config.store, now });
+  const limits = config.store;
+  const storeAdmin = new StoreAdmin({ store, scrubber, mirror, addressing, limits, now });
   const sync: Sync = new Sync({
     ...store.parts,
     ...shared,

@@ -199,6 +199,9 @@ function addCollectionRoutes(router: Router, store: StoreApi): void {
     const input = await AdminInput.ofBody(ctx.req, ['bytes']);
     ctx.body = await store.collect(input.optionalCount('bytes', Number.MAX_SAFE_INTEGER));
   });
+  router.post('/api/v1/refresh', async (ctx) => {
+    ctx.body = await store.refresh((await AdminInput.ofBody(ctx.req, ['image'])).text('image'));
+  });
   router.get('/api/v1/rm', async (ctx) => {
     const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
     ctx.body = await removed(store, image, { isPlan: true });

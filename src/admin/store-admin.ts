@@ -7,6 +7,7 @@ import type {
   InUseList,
   PassedOver,
   Pin,
+  RefreshReport,
   RemovalReport,
   StoreApi,
   StoreSummary,
@@ -17,6 +18,7 @@ import { ConfigError } from '../config/problems.ts';
 import { isGlob, parseGlob } from '../config/glob.ts';
 import type { Pattern } from '../config/pattern.ts';
 import type { Addressing } from '../mirror/addressing.ts';
+import type { Mirror } from '../mirror/mirror.ts';
 import { isDigest, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { readListed } from '../oci/image-list.ts';
@@ -32,11 +34,13 @@ import type { Node } from '../store/catalog/catalog.ts';
 import type { Store } from '../store/store.ts';
 import { ageOf } from '../time/clock.ts';
 import { ImageRemoval } from './image-removal.ts';
+import { refreshTag } from './tag-refresh.ts';
 import { TEXTS } from './texts.ts';
 
 export interface StoreAdminParts {
   readonly store: Store;
   readonly scrubber: Scrubber;
+  readonly mirror: Pick<Mirror, 'refresh'>;
   readonly addressing: Addressing;
   readonly limits: { readonly maxBytes: number; readonly minFreeBytes: number };
   readonly now: () => number;
@@ -144,6 +148,10 @@ export class StoreAdmin implements StoreApi {
 
   async collect(bytes?: number): Promise<CollectionReport> {
     return this.#report(await this.#parts.store.care.budget.evict(bytes));
+  }
+
+  async refresh(image: string): Promise<RefreshReport> {
+    return refreshTag(image, this.#parts);
   }
 
   async remove(image: string, options: { isPlan: boolean }): Promise<RemovalReport | undefined> {

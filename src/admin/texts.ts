@@ -26,6 +26,14 @@ export const TEXTS = {
     `"${name}" must be a whole number from 1 to ${most}, not ${found}`,
   badSource: ({ source }: { source: string }) =>
     `name the source with up to 64 letters, digits, ".", "_" and "-", not ${source}`,
+  namesNoTag: ({ image }: { image: string }) =>
+    `${image} names no tag: write one, such as docker.io/library/alpine:3.22; a digest means the same for ever`,
+  refreshOffline:
+    'this mirror is set offline and asks no upstream: what is held stays as it is; to ask, take offline: true away and reload',
+  notRefreshed: ({ image, reason }: { image: string; reason: string }) =>
+    `${image} could not be asked about: ${reason}; what is held stays as it is`,
+  notAsked: ({ image, reason }: { image: string; reason: string }) =>
+    `${image} could not be asked about: ${reason}`,
   namesNone: ({ source, entries }: { source: string; entries: string }) =>
     `no entry names an image${entries}: what ${source} had in use stays pinned; an empty list, [] as JSON, says that nothing is in use`,
   unnamed: 'an image without a name',

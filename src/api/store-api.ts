@@ -10,6 +10,12 @@ export interface StoreApi {
   explain(image: string): Promise<ImageReport | undefined>;
   /** What `explain` looked for and did not find. Throws as it does. */
   absence(image: string): Promise<AbsentImage>;
+  /**
+   * What the upstream says now that a tag means, whatever is held; `latest` where none is written. The
+   * manifest of a held tag that moved is held from then on. Throws `RegistryError` for what names no tag,
+   * and where the upstream cannot be asked: then what is held stays as it is.
+   */
+  refresh(image: string): Promise<RefreshReport>;
   /** What would go to bring the store down by this many bytes; without it, to its low watermark. */
   planCollection(bytes?: number): Promise<CollectionReport>;
   collect(bytes?: number): Promise<CollectionReport>;
@@ -37,6 +43,23 @@ export interface StoreApi {
    * `RegistryError` when a whole list has entries, and none that names an image.
    */
   setInUse(source: string, list: InUseList): Promise<InUse>;
+}
+
+/** What a tag means at the upstream, beside what it meant here. */
+export interface RefreshReport {
+  /** With its registry and tag. */
+  readonly image: string;
+  /**
+   * `unheld`: the upstream has it and nothing of it is held; `gone`: the upstream has it no more; `absent`:
+   * it is neither there nor held.
+   */
+  readonly state: 'unchanged' | 'moved' | 'unheld' | 'gone' | 'absent';
+  /** At the upstream, now. */
+  readonly digest?: string;
+  /** Here, before. */
+  readonly before?: string;
+  /** The upstream has it no more, and a pin keeps it: it is served all the same. */
+  readonly isKept?: true;
 }
 
 export interface InUseList {

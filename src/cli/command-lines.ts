@@ -17,6 +17,7 @@ import { explain } from './explain.ts';
 import { gc } from './gc.ts';
 import { ls } from './ls.ts';
 import { checkPin, listPins, pin, unpin } from './pins.ts';
+import { refresh } from './refresh.ts';
 import { rm } from './rm.ts';
 import { serve } from './serve.ts';
 import { printStatus } from './status.ts';
@@ -140,6 +141,10 @@ function addStoreCommands({ parent, run }: Group): void {
     .option('--bytes <size>', 'so much, such as 10GiB; else down to the low watermark', parseBytes)
     .withExamples('entrepot gc --dry-run', 'entrepot gc --bytes 10GiB')
     .action(run(gc));
+  add(parent, 'refresh', 'ask the upstream what a tag means now, whatever is held')
+    .argument('<image>', 'with its tag')
+    .withExamples('entrepot refresh docker.io/library/alpine:3.22')
+    .action(run(refresh));
   add(parent, 'rm', 'take one image out of the store; the next pull fetches it anew')
     .argument('<image>', 'with its tag or digest')
     .option('--dry-run', 'only say what would go')

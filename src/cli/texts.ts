@@ -122,4 +122,16 @@ export const TEXTS = {
     `the lock ${path} cannot be written: ${reason}; name a file in a folder that is there`,
   lockNotWritten: ({ file, problems }: { file: string; problems: string }) =>
     `${file} is not written: ${problems}`,
+  tagUnchanged: ({ image, digest }: { image: string; digest: string }) =>
+    `${image} is unchanged: ${digest}`,
+  tagMoved: ({ image, digest, before }: Record<'image' | 'digest' | 'before', string>) =>
+    `${image} has moved to ${digest}, from ${before}; "entrepot warm ${image}" fetches all of it now`,
+  tagUnheld: ({ image, digest }: { image: string; digest: string }) =>
+    `${image} is ${digest} and not held; "entrepot warm ${image}" fetches it now`,
+  tagGone: ({ image }: { image: string }) =>
+    `${image} is gone: the upstream has it no more, and it is not served any longer`,
+  tagKept: ({ image }: { image: string }) =>
+    `${image} is gone: the upstream has it no more; a pin keeps it, and it is served as before`,
+  tagAbsent: ({ image }: { image: string }) =>
+    `${image} is not there: the upstream has no such tag`,
 } as const;

@@ -43,7 +43,8 @@ export class ManifestHandler {
   }
 
   async #answer(ctx: V2Context, request: ContentRequest): Promise<'gone' | void> {
-    const { target, demand } = request;
+    const { target } = request;
+    const demand = wantsAnew(ctx) ? { ...request.demand, isAnew: true } : request.demand;
     requirePossible(request);
     const reference = parseReference(request.reference);
     const isHead = ctx.method === 'HEAD';
@@ -131,6 +132,15 @@ function requirePossible({ target, reference }: ContentRequest): void {
     message: TEXTS.impossibleTag({ ...target, reference: shown }),
     detail: { upstream: target.upstream, reference: shown },
   });
+}
+
+/**
+ * RFC 9111, section 5.2.1.4: a copy is not used before the upstream has confirmed it. Of a digest there is
+ * nothing to confirm.
+ */
+function wantsAnew({ req }: V2Context): boolean {
+  const directives = req.headers['cache-control'];
+  return directives !== undefined && /(?:^|,)\s*no-cache\s*(?:,|$)/i.test(directives);
 }
 
 /** GHCR's answer, which clients understand; content is never converted. */

@@ -3,13 +3,13 @@ import type { Log } from '../observe/log.ts';
 import { Traces } from '../observe/traces.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
-import { isDigestReference, type Reference, type Target } from '../oci/reference.ts';
+import { isDigestReference, type Reference, type Tag, type Target } from '../oci/reference.ts';
 import type { BlobStore } from '../store/files/blob-store.ts';
 import type { AccessTimes, Budget, Health, Pins } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import type { Timing } from '../net/timing.ts';
 import type { Clock } from '../time/clock.ts';
-import type { Demand } from '../upstream/demand.ts';
+import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
 import { AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
 import { Blobs } from './blobs.ts';
@@ -153,6 +153,14 @@ export class Mirror {
       this.#tags.resolve(target, reference, 'digest', demand),
     );
     return this.#polledBy('tag', target, { ...resolved, value: resolved.manifest });
+  }
+
+  /**
+   * What the upstream says now that the tag means, with its manifest held where one was before; `undefined`
+   * when it has no such tag. Throws `UpstreamError` when it cannot say.
+   */
+  async refresh(target: Target, tag: Tag): Promise<Digest | undefined> {
+    return this.#tags.refresh(target, tag, { ...INTERACTIVE, isAnew: true });
   }
 
   async #pulled(target: Target, answer: Answer<HeldManifest>): Promise<Answer<HeldManifest>> {

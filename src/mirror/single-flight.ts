@@ -108,7 +108,10 @@ export class SingleFlight {
  */
 function keyOf({ what, of, about = '', demand = INTERACTIVE }: Question): string {
   const { upstream, repository = '' } = of;
-  const who = isInteractive(demand) ? 'client' : 'background';
+  const asker = isInteractive(demand) ? 'client' : 'background';
+  // What a digest means is never known anew.
+  const isAnew = demand.isAnew && !about.includes(':');
+  const who = isAnew ? `${asker} anew` : asker;
   const chain = what === 'manifest' ? '' : chainLength();
   return `${who} ${chain} ${upstream}/${repository} ${about} ${what}`;
 }

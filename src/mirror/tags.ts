@@ -1,9 +1,6 @@
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { digestOf, type Digest } from '../oci/digest.ts';
-import { MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
-import { OCI_INDEX } from '../oci/media-types.ts';
-import { formatReferrersIndex } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
 import { fallbackSubject } from '../oci/cosign.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -13,10 +10,12 @@ import { HYDRATION, type Demand } from '../upstream/demand.ts';
 import type { Announcement, AnnouncedTags } from './announced-tags.ts';
 import { type Answer, keptTag, ABSENT_TAG, resolvedTag, type ResolvedTag } from './answer.ts';
 import { type GoneTags, Absences } from './absences.ts';
+import { makeFallbackTag } from './fallback-tag.ts';
 import type { HeldManifest, HeldManifests, ManifestStat } from './held-manifests.ts';
 import type { Listings } from './listings.ts';
 import { statOf, type Manifests } from './manifests.ts';
 import type { ManifestBody } from '../upstream/upstream.ts';
+import { Renewals } from './renewals.ts';
 import type { Clock } from '../time/clock.ts';
 import type { SingleFlight } from './single-flight.ts';
 import { earlier, TagAges, type Instant } from './tag-ages.ts';
@@ -59,7 +58,7 @@ interface TagHead {
 /**
  * What tags mean now, for GET and HEAD alike. Manifests know only digests; all about time is here.
  *
- *   resolve ── held and fresh, or offline and ready ───────────────────▶ hit
+ *   resolve ── held and fresh, unless wished anew, or offline and ready ───────────────────▶ hit
  *           ├─ held and usable, asked about behind the client ─────────▶ stale
  *           ├─ said to be absent within the negative ttl ──────────────▶ negative, or stale if kept
  *           ├─ announced within the ttl, for a HEAD ───────────────────▶ hit
@@ -78,10 +77,12 @@ export class Tags {
   readonly #ages: TagAges;
   /** What upstreams lately said they do not have. */
   readonly #absences: Absences;
+  readonly #renewals: Renewals;
 
   constructor(parts: TagsParts) {
     this.#parts = parts;
     this.#ages = new TagAges(parts.clock);
+    this.#renewals = new Renewals(parts.clock);
     this.#absences = new Absences(parts);
   }
 
@@ -100,52 +101,41 @@ export class Tags {
     // A fallback tag exists wherever there are referrers.
     const resolved = await found.catch(() => undefined);
     if (resolved?.value) return resolved;
-    const made = await this.#makeFallback(target, subject, demand).catch(() => undefined);
+    const about = { target, subject, demand };
+    const made = await makeFallbackTag(this.#parts, about).catch(() => undefined);
     return made?.value ? resolvedTag(made) : found;
   }
 
   /**
-   * The tag that clients read which do not know the referrers API, made from the list of referrers
-   * where the registry has no such tag. The made index is kept like a pulled one, so that it can be
-   * fetched by its digest too. Without a value when the subject has no referrers.
+   * What the upstream says that it means: no copy stands in. With its manifest held, unless a client only
+   * wishes to know a tag that is not held.
    */
-  async #makeFallback(
-    target: Target,
-    subject: Digest,
-    demand: Demand,
-  ): Promise<Answer<HeldManifest>> {
-    const { listings, heldManifests } = this.#parts;
-    const listed = await listings.referrers(target, subject, demand);
-    if (!listed.value || listed.value.length === 0) return { value: undefined, source: 'miss' };
-    const bytes = formatReferrersIndex(listed.value);
-    // No client would take it for a manifest.
-    if (bytes.length > MAX_MANIFEST_BYTES) return { value: undefined, source: 'miss' };
-    const body = { digest: digestOf(bytes), bytes, manifest: parseManifest(bytes, OCI_INDEX) };
-    const { held } = await heldManifests.put(target, body, { tags: [] });
-    return { ...listed, value: held };
-  }
-
-  /** What the upstream says that it means, with its manifest held, for work that no client waits for. */
   async refresh(target: Target, tag: Tag, demand: Demand): Promise<Digest | undefined> {
-    return (await this.#ask(target, tag, { detail: 'manifest', demand })).value;
+    const isHeld = !demand.isAnew || (await this.#parts.catalog.findTag(target, tag));
+    const detail = isHeld ? 'manifest' : 'digest';
+    const asked = this.#ask(target, tag, { detail, demand });
+    return (await (demand.isAnew ? asked.catch(Absences.require) : asked))?.value;
   }
 
   async #resolve(
     target: Target,
     tag: Tag,
     detail: TagDetail,
-    demand: Demand,
+    wanted: Demand,
   ): Promise<ResolvedTag> {
     const { upstreams, catalog, manifests } = this.#parts;
     const { policy, upstream } = upstreams.of(target);
+    const isOffline = upstream.status.state === 'offline';
+    const demand = isOffline ? wanted : this.#renewals.grant(target, tag, wanted);
+    const isAnew = demand.isAnew && !isOffline;
     const record = await catalog.findTag(target, tag);
     const held = record && (await manifests.find(target, record.digest));
     const age = record && this.#ages.of(target, tag, record.checkedAt);
     const copy = held && { value: held, ageMs: age?.atMost };
     const present = record?.goneAt === undefined ? copy : undefined;
-    const freshness = present && policy.freshness(target.repository, tag, present.ageMs);
+    const known = present && policy.freshness(target.repository, tag, present.ageMs);
+    const freshness = isAnew ? 'expired' : known;
     if (present && freshness === 'fresh') return resolvedTag({ ...present, source: 'hit' });
-    const isOffline = upstream.status.state === 'offline';
     if (present) {
       const { digest } = present.value;
       if (isOffline && (await this.#parts.gone.isReady(target, tag, digest))) {
@@ -160,10 +150,10 @@ export class Tags {
     // The upstream removed it, and a pin keeps it all the same.
     const isKept = copy && this.#parts.gone.isKept(target, tag, copy.value.digest);
     const kept = isKept ? keptTag(target, copy) : undefined;
-    if (kept && this.#absences.has(target, tag)) return kept;
-    const absence = this.#absences.answer(target, tag);
+    if (kept && !isAnew && this.#absences.has(target, tag)) return kept;
+    const absence = isAnew ? undefined : this.#absences.answer(target, tag);
     if (absence) return absence;
-    const announced = detail === 'digest' && this.#announced(target, tag);
+    const announced = detail === 'digest' && !isAnew && this.#announced(target, tag);
     if (announced) {
       const { stat, saidAt, ...rest } = announced;
       const ageMs = this.#age(target, tag, saidAt);
@@ -207,7 +197,8 @@ export class Tags {
     const askedAt = this.#ages.now();
     const asking = flight.do({ what, of: target, about: tag, demand }, async (asked) => {
       // Clients send HEAD and GET in a row.
-      const announced = detail === 'manifest' ? this.#announced(target, tag) : undefined;
+      const isKnown = detail === 'manifest' && !demand.isAnew;
+      const announced = isKnown ? this.#announced(target, tag) : undefined;
       const told = announced
         ? { ...announced, digest: announced.stat.digest }
         : await this.#head(target, tag, asked);

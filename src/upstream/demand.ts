@@ -21,6 +21,8 @@ export interface Demand {
   readonly advanced?: () => void;
   /** The client that asks, so that turns are fair between clients; background work has none. */
   readonly client?: string | undefined;
+  /** Wants to know what the registry says now: what is known of a tag, here or at a parent, is not enough. */
+  readonly isAnew?: boolean;
 }
 
 /** A client waits. */

@@ -79,7 +79,7 @@ export class ManifestReader {
       kind: 'manifest',
       method: 'HEAD',
       ...this.#parts.target(repository, `manifests/${reference}`),
-      headers: { accept: MANIFEST_ACCEPT },
+      headers: headersFor(reference, demand),
       demand,
       takesPages: true,
     });
@@ -121,7 +121,7 @@ export class ManifestReader {
         kind: 'manifest',
         method: 'GET',
         ...this.#parts.target(repository, `manifests/${reference}`),
-        headers: { accept: MANIFEST_ACCEPT },
+        headers: headersFor(reference, asked.demand),
         takesPages: true,
       },
       MAX_MANIFEST_BYTES,
@@ -168,4 +168,10 @@ export class ManifestReader {
   #badResponse(reason: string, options: UpstreamErrorOptions = {}): UpstreamError {
     return new UpstreamError(this.#parts.upstream, 'bad-response', reason, options);
   }
+}
+
+/** A mirror at the other side hears that its own copy of a tag is not enough (RFC 9111, section 5.2.1.4). */
+function headersFor(reference: Reference, { isAnew = false }: Demand): Record<string, string> {
+  const isTold = isAnew && !isDigestReference(reference);
+  return { accept: MANIFEST_ACCEPT, ...(isTold && { 'cache-control': 'no-cache' }) };
 }

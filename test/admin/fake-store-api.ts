@@ -6,6 +6,7 @@ import type {
   InUse,
   InUseList,
   PassedOver,
+  RefreshReport,
   Pin,
   RemovalReport,
   StoreApi,
@@ -125,6 +126,13 @@ export const REMOVAL: RemovalReport = {
   released: { images: 1, blobs: 7, bytes: 1_073_741_824 },
 };
 
+export const REFRESH: RefreshReport = {
+  image: 'ghcr.io/org/app:v1',
+  state: 'moved',
+  digest: OTHER_DIGEST,
+  before: DIGEST,
+};
+
 export const SUMMARY: StoreSummary = {
   path: '/srv/store',
   bytes: 60_001_500,
@@ -192,6 +200,10 @@ export class FakeStoreApi implements StoreApi {
 
   async collect(bytes?: number): Promise<CollectionReport> {
     return this.#answer(['collect', bytes], this.collectionNow);
+  }
+
+  async refresh(image: string): Promise<RefreshReport> {
+    return this.#answer(['refresh', image], REFRESH);
   }
 
   async remove(image: string, options: { isPlan: boolean }): Promise<RemovalReport | undefined> {

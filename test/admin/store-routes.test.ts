@@ -19,6 +19,7 @@ import {
   NOON,
   NO_IMAGE,
   PINS,
+  REFRESH,
   REMOVAL,
   REPORT,
   SUMMARY,
@@ -221,6 +222,14 @@ test('POST gc collects, by as much as its body says', async (t) => {
   ]);
 });
 
+test('POST refresh asks about one tag', async (t) => {
+  const { store, write } = await startAdmin(t);
+  const image = 'ghcr.io/org/app:v1';
+  t.deepEqual(await write('POST', '/api/v1/refresh', { image }), { status: 200, body: REFRESH });
+  t.deepEqual(store.calls, [['refresh', image]]);
+  t.is((await write('POST', '/api/v1/refresh', {})).status, 400);
+});
+
 test('GET rm says what would go, POST rm removes it', async (t) => {
   const { store, send, write } = await startAdmin(t);
   const image = 'ghcr.io/org/app:v1';
@@ -399,6 +408,7 @@ for (const [method, path] of [
   ['POST', '/api/v1/verify'],
   ['POST', '/api/v1/pins'],
   ['PUT', '/api/v1/in-use/a'],
+  ['POST', '/api/v1/refresh'],
   ['POST', '/api/v1/rm'],
 ] as const) {
   for (const type of [

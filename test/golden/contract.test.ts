@@ -15,6 +15,7 @@ const COMMANDS = [
   ['ls'],
   ['explain'],
   ['gc'],
+  ['refresh'],
   ['rm'],
   ['verify'],
   ['pin'],
