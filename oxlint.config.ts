@@ -94,6 +94,10 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     facade: ['schedule.ts'],
     parts: ['state.ts', 'sync.ts'],
   },
+  clients: {
+    imports: ['config'],
+    facade: ['clients.ts', 'mirror-place.ts', 'recipe.ts'],
+  },
   'configured.ts': {
     imports: ['oci', 'api', 'config', 'upstream', 'mirror', 'admin'],
   },
@@ -129,7 +133,18 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     ],
   },
   cli: {
-    imports: ['oci', 'time', 'api', 'config', 'observe', 'upstream', 'mirror', 'sync', 'server.ts'],
+    imports: [
+      'oci',
+      'time',
+      'api',
+      'config',
+      'observe',
+      'upstream',
+      'mirror',
+      'sync',
+      'clients',
+      'server.ts',
+    ],
     facade: [],
     parts: ['program.ts'],
   },

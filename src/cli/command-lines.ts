@@ -1,4 +1,5 @@
 import {
+  Argument,
   CommanderError,
   InvalidArgumentError,
   Option,
@@ -9,6 +10,8 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { ConfigError } from '../config/problems.ts';
 import { parseByteSize } from '../config/quantity.ts';
 import { FILE_OPTION, JSON_OPTION } from './command-context.ts';
+import { CLIENT_KINDS } from '../clients/clients.ts';
+import { clients } from './clients.ts';
 import { styled } from './colours.ts';
 import { CommandLine } from './command-line.ts';
 import { checkConfig, printConfigSchema } from './config.ts';
@@ -92,6 +95,20 @@ function addServerCommands({ parent, run }: Group): void {
     .argument('[image...]', 'to look for, such as docker.io/library/alpine:latest')
     .withExamples('entrepot doctor', 'entrepot doctor ghcr.io/org/app:1.4')
     .action(run(doctor));
+  addClients({ parent, run });
+}
+
+function addClients({ parent, run }: Group): void {
+  add(parent, 'clients', 'print what a kind of client needs to pull through this mirror')
+    .addArgument(new Argument('<kind>', 'of client').choices(CLIENT_KINDS))
+    .option('--address <url>', 'where clients reach this mirror; else as it listens', parseMirror)
+    .option('--ca <file>', 'the authority of its certificate, in PEM')
+    .option('--no-fallback', 'never ask the upstream where the mirror fails')
+    .withExamples(
+      'entrepot clients docker',
+      'entrepot clients containerd --address https://mirror.example:5000 --ca ca.crt',
+    )
+    .action(run(clients));
 }
 
 function addConfigCommands({ parent: program, run }: Group): void {
@@ -245,4 +262,14 @@ function parseServer(text: string): URL {
   const isPlain = url && ['http:', 'https:'].includes(url.protocol) && !url.search && !url.hash;
   if (isPlain && url.username === '' && url.password === '') return url;
   throw new InvalidArgumentError('write a URL such as "http://127.0.0.1:5001"');
+}
+
+function parseMirror(text: string): URL {
+  const url = URL.parse(text);
+  const isPlain =
+    url && ['http:', 'https:'].includes(url.protocol) && url.href === `${url.origin}/`;
+  if (isPlain) return url;
+  throw new InvalidArgumentError(
+    'write a URL without a path, such as "https://mirror.example:5000"',
+  );
 }

@@ -1,0 +1,33 @@
+import { caFile, type Recipe } from './recipe.ts';
+import type { MirrorPlace } from './mirror-place.ts';
+import { TEXTS } from './texts.ts';
+
+export const BUILDKITD_TOML = '/etc/buildkit/buildkitd.toml';
+const CA_PATH = '/etc/buildkit/entrepot-ca.crt';
+
+/** What concerns the connection stands under the mirror's own name, and not under the registry's. */
+export function describeBuildkit(mirror: MirrorPlace): Recipe {
+  const { host, isHttp, ca, registries, fallback } = mirror;
+  const own = [
+    ...(isHttp ? ['http = true'] : []),
+    ...(ca === undefined ? [] : [`ca = ["${CA_PATH}"]`]),
+  ];
+  const tables = [
+    ...registries.map((registry) => [`[registry."${registry}"]`, `mirrors = ["${host}"]`]),
+    ...(own.length > 0 ? [[`[registry."${host}"]`, ...own]] : []),
+  ];
+  return {
+    files: [
+      ...caFile(mirror, CA_PATH),
+      {
+        path: BUILDKITD_TOML,
+        content: tables
+          .map(([head, ...rest]) => [head, ...rest.map((line) => `  ${line}`), ''].join('\n'))
+          .join('\n'),
+        format: 'toml',
+      },
+    ],
+    steps: [TEXTS.restartBuildkit],
+    notes: [fallback ? TEXTS.fallbackAnyError : TEXTS.buildkitFallsBack],
+  };
+}

@@ -1,0 +1,46 @@
+/** What people are told of clients: what is not known, what comes next, when the upstream is asked. */
+export const TEXTS = {
+  // The mirror.
+  addressUnknown: ({ listen, shown }: { listen: string; shown: string }) =>
+    `listen: ${listen} tells no address that clients reach this mirror at; name it with --address ${shown}`,
+  loopbackOnly: ({ url }: { url: string }) =>
+    `${url} is reached on this machine alone; for others name an address with --address`,
+  caWithoutTls: '--ca has no use: the address is plain http',
+  caUnknown:
+    'the authority of the certificate is not named: clients must trust it already, or name it with --ca',
+  // When clients ask the upstream.
+  fallbackAnyError: 'where the mirror fails, or answers with an error, the upstream is asked',
+  fallbackUntilManifest:
+    'where the mirror fails before it gave the manifest, the upstream is asked; after that all comes from the mirror',
+  noFallback: 'the upstream is never asked: without the mirror nothing is pulled',
+  // What comes next.
+  readAtEachPull: 'nothing has to be restarted: hosts.toml is read at each pull',
+  configPath: ({ folder }: { folder: string }) =>
+    `containerd must read ${folder}: under [plugins."io.containerd.cri.v1.images".registry] (version = 3, containerd 2.x) or [plugins."io.containerd.grpc.v1.cri".registry] (version = 2, containerd 1.x) of /etc/containerd/config.toml write config_path = "${folder}"; then: systemctl restart containerd`,
+  reloadDocker: 'for daemon.json: systemctl reload docker',
+  dockerAtEachPull: 'certs.d is read at each pull',
+  dockerStores: ({ host }: { host: string }) =>
+    `hosts.toml counts in the containerd image store alone, the default of fresh installations of Docker 29; in the older store only Docker Hub is mirrored, and others are pulled by name: ${host}/ghcr.io/org/app`,
+  dockerNoFallback:
+    'in the older image store Docker Hub is asked where the mirror fails: only the containerd image store can be kept from it',
+  dockerLoopback:
+    'from Docker 29.10 on, a named insecure registry ends what holds for loopback otherwise; so all of loopback is named',
+  dockerByName: ({ host }: { host: string }) =>
+    `to pull ${host}/ghcr.io/org/app by name over plain http, name ${host} in insecure-registries too`,
+  reloadCrio: 'systemctl reload crio',
+  podmanAtEachPull: 'nothing has to be restarted: podman, buildah and skopeo read it at each pull',
+  rootless:
+    'a user with a registries.conf of its own, in ~/.config/containers, does not read these files',
+  restartBuildkit:
+    'systemctl restart buildkit; or for docker buildx: docker buildx create --use --config /etc/buildkit/buildkitd.toml',
+  buildkitFallsBack: 'BuildKit asks the upstream where the mirror fails: it cannot be kept from it',
+  restartRancher: ({ kind }: { kind: string }) =>
+    `on a server: systemctl restart ${kind}${kind === 'k3s' ? '' : '-server'}; on an agent: systemctl restart ${kind}-agent`,
+  rancherConfigPath: ({ kind }: { kind: string }) =>
+    `${kind} writes the hosts.toml of its containerd from this file: do not use "entrepot clients containerd" beside it`,
+  patchTalos: ({ path }: { path: string }) =>
+    `talosctl patch machineconfig --nodes NODE --patch @${path}`,
+  talosVersion: 'these documents are of Talos 1.12 and later',
+  kanikoFlags: 'give these arguments to the executor',
+  kanikoCa: ({ path }: { path: string }) => `mount entrepot-ca.crt there as ${path}`,
+} as const;
