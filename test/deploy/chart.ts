@@ -25,7 +25,7 @@ export const HELMS: readonly string[] = [HELM, toolPath('helm3')].filter((path) 
 
 export const NO_HELM = existsSync(HELM) ? undefined : 'build Helm: node test/clients/build.ts helm';
 
-export interface Rendered {
+interface Rendered {
   readonly status: number | null;
   readonly stdout: string;
   readonly stderr: string;
@@ -53,9 +53,16 @@ export function objectsOf(rendered: string): KubernetesObject[] {
     .filter((object) => object !== null);
 }
 
-/** All objects with these values. Throws what Helm says when it refuses them. */
-export function render(values: object = {}, program?: string): KubernetesObject[] {
+const rendered = new Map<string, KubernetesObject[]>();
+
+/** All objects with these values, made once. Throws what Helm says when it refuses them. */
+export function render(values: object = {}, program: string = HELM): KubernetesObject[] {
+  const key = JSON.stringify([values, program]);
+  const known = rendered.get(key);
+  if (known) return known;
   const { status, stdout, stderr } = helm('template', values, program);
   if (status !== 0) throw new Error(stderr);
-  return objectsOf(stdout);
+  const objects = objectsOf(stdout);
+  rendered.set(key, objects);
+  return objects;
 }
