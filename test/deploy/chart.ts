@@ -39,9 +39,10 @@ export function helm(
   command: 'template' | 'lint',
   values: object = {},
   program: string = HELM,
+  chart: string = CHART,
 ): Rendered {
   const name = command === 'template' ? ['entrepot'] : ['--strict'];
-  return spawnSync(program, [command, ...name, CHART, ...CLUSTER, '--values', '-'], {
+  return spawnSync(program, [command, ...name, chart, ...CLUSTER, '--values', '-'], {
     input: JSON.stringify(values),
     encoding: 'utf8',
   });
