@@ -7,8 +7,9 @@ import { SyncState } from '../sync/state.ts';
 import { NOTHING_TO_SYNC, Sync } from '../sync/sync.ts';
 import { createAdminApp, createProbeApp, type AdminParts } from './admin/admin-app.ts';
 import { canonicalImage, StoreAdmin } from './admin/store-admin.ts';
-import type { ServerStatus } from './api/status-api.ts';
+import type { ServerStatus, SyncRunStatus } from './api/status-api.ts';
 import type { InUseList, PassedOver } from './api/store-api.ts';
+import type { SyncReport } from './api/sync-api.ts';
 import type { Config } from './config/config.ts';
 import { createConfigured, type Configured } from './configured.ts';
 import { createApp } from './http/app.ts';
@@ -44,6 +45,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
   const parts = await openParts(config, options);
   const { metrics, store, mirror, scrubber, sync, ownListeners, traces } = parts;
   measureAll(config, parts);
+  const uptimeSeconds = countSeconds(options.clock ?? SYSTEM_CLOCK);
   return {
     metrics,
     store,
@@ -57,7 +59,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
       createAdminApp({
         ...parts,
         ...doors,
-        status: () => describeStatus(parts),
+        status: async () => describeStatus(parts, uptimeSeconds()),
         store: parts.storeAdmin,
         host: config.admin.host,
       }),
@@ -143,15 +145,35 @@ function startSync({ isWorking, sync, configured: { config } }: Parts): void {
   if (isWorking && config.sync && !config.offline) sync.start();
 }
 
-function describeStatus({ store, mirror, configured: { config } }: Parts): ServerStatus {
+async function describeStatus(parts: Parts, uptimeSeconds: number): Promise<ServerStatus> {
+  const { store, mirror, metrics, sync } = parts;
+  const { config } = parts.configured;
   const { path, maxBytes } = config.store;
+  const { requests, hits } = await metrics.countHits();
+  const { running, last } = sync.runState;
   return {
     version: packageJson.version,
+    uptimeSeconds,
     offline: config.offline,
     store: { path, id: store.id, maxBytes, ...store.catalog.usage },
     downloads: mirror.activity.downloads,
+    cache: { requests, hits, ...(requests > 0 && { hitRatio: hits / requests }) },
+    ...(config.sync && {
+      sync: { isRunning: running !== undefined, ...(last && { last: summarise(last) }) },
+    }),
     upstreams: mirror.upstreams,
   };
+}
+
+/** Whole ones, from now on. */
+function countSeconds(clock: Clock): () => number {
+  const startedAt = clock.steady();
+  return () => Math.floor((clock.steady() - startedAt) / 1000);
+}
+
+function summarise(run: SyncReport): SyncRunStatus {
+  const { startedAt, endedAt, isOk, images, bytes, aborted } = run;
+  return { startedAt, endedAt, isOk, images, bytes, ...(aborted !== undefined && { aborted }) };
 }
 
 /** What a scrape finds beside what was counted: a look at the disk, and a count of images a minute. */

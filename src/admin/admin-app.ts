@@ -22,7 +22,7 @@ export interface ProbeParts {
 }
 
 export interface AdminParts extends ProbeParts {
-  readonly status: () => ServerStatus;
+  readonly status: () => ServerStatus | Promise<ServerStatus>;
   readonly store: StoreApi;
   readonly sync: SyncApi;
   /** Reads the configuration again; throws a `RegistryError` when it stays as it was. */
@@ -37,8 +37,8 @@ const PUBLIC: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics'])
 /** The private application: health, metrics and the API of the commands. */
 export function createAdminApp(parts: AdminParts): Koa {
   const router = createProbes(parts);
-  router.get('/api/v1/status', (ctx) => {
-    ctx.body = parts.status();
+  router.get('/api/v1/status', async (ctx) => {
+    ctx.body = await parts.status();
   });
   router.post('/api/v1/reload', async (ctx) => {
     await AdminInput.ofBody(ctx.req, []);

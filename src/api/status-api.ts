@@ -1,6 +1,9 @@
+import type { SyncReport } from './sync-api.ts';
+
 /** The document of `/api/v1/status`. Times are milliseconds since 1970, sizes bytes. */
 export interface ServerStatus {
   readonly version: string;
+  readonly uptimeSeconds: number;
   readonly offline: boolean;
   readonly store: {
     readonly path: string;
@@ -12,9 +15,27 @@ export interface ServerStatus {
   };
   /** Those that run. */
   readonly downloads: number;
+  readonly cache: CacheStatus;
+  /** Absent where nothing is to be synced. */
+  readonly sync?: { readonly isRunning: boolean; readonly last?: SyncRunStatus };
   /** In the order of the configuration. */
   readonly upstreams: readonly UpstreamStatus[];
 }
+
+/** Requests for content since the start, without those for what was known to be absent. */
+export interface CacheStatus {
+  readonly requests: number;
+  /** Answered by what was held, or by a transfer that ran already. */
+  readonly hits: number;
+  /** From 0 to 1; absent before the first request. */
+  readonly hitRatio?: number;
+}
+
+/** How the last run of sync ended, also one of an earlier process. */
+export type SyncRunStatus = Pick<
+  SyncReport,
+  'startedAt' | 'endedAt' | 'isOk' | 'images' | 'bytes' | 'aborted'
+>;
 
 /** What a reload of the configuration changed, by the keys of the file. */
 export interface ReloadReport {

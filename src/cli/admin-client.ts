@@ -10,6 +10,7 @@ import { request as httpsRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import packageJson from '../../package.json' with { type: 'json' };
 import type { ServerStatus } from '../api/status-api.ts';
 import type { Config, ListenConfig } from '../config/config.ts';
 import { formatListenAddress } from '../config/listen.ts';
@@ -121,7 +122,7 @@ export async function askOnce<Answer>(
  */
 export async function isServed(config: Config, context: StoreContext): Promise<boolean> {
   try {
-    const status = (await askAdmin(config.admin, '/api/v1/status')) as ServerStatus;
+    const status = await askStatus(config.admin);
     return await hasOurStore(status, config, context);
   } catch (error) {
     if (error instanceof AdminError && error.isUnserved) return false;
@@ -138,6 +139,24 @@ export async function hasOurStore(
   if (path === config.store.path || id === undefined) return true;
   const own = await context.readStoreId(config);
   return own === undefined || own === id;
+}
+
+/**
+ * How the server at this address does. Throws `AdminError` also for another program, and for a server
+ * of before what this command asks for.
+ */
+export async function askStatus(admin: AdminAddress): Promise<ServerStatus> {
+  const path = '/api/v1/status';
+  const status = (await askAdmin(admin, path)) as Partial<ServerStatus> | null;
+  const address = nameOf(admin);
+  if (typeof status?.version !== 'string' || typeof status.store?.path !== 'string') {
+    throw new AdminError(TEXTS.foreign({ address, what: TEXTS.answered({ status: 200 }) }));
+  }
+  if (status.uptimeSeconds === undefined) {
+    const { version } = status;
+    throw new AdminError(TEXTS.olderServer({ address, version, own: packageJson.version }));
+  }
+  return status as ServerStatus;
 }
 
 /** Asks the admin API at this address. Throws `AdminError`. */
@@ -157,15 +176,28 @@ export async function askAdmin(
     ...(signal && { signal }),
     ...(isWrite && { headers: { 'Content-Type': 'application/json' } }),
   });
-  request.once('timeout', () => request.destroy(new Error(TEXTS.silent)));
+  request.once('timeout', () => {
+    const message = TEXTS.silent({ address: name, seconds: timeoutMs / 1000 });
+    request.destroy(new AdminError(message));
+  });
   request.once('error', (cause: NodeJS.ErrnoException) => {
-    const reason = cause.message || (cause.code ?? '');
-    const message = TEXTS.unserved({ address: name, reason });
-    reject(new AdminError(message, { cause, isUnserved: cause.code === 'ECONNREFUSED' }));
+    const isUnserved = cause.code === 'ECONNREFUSED';
+    const message = explain(cause, name);
+    reject(cause instanceof AdminError ? cause : new AdminError(message, { cause, isUnserved }));
   });
   request.once('response', resolve);
   request.end(isWrite ? JSON.stringify(body ?? {}) : undefined);
   return readAnswer(await promise, name);
+}
+
+function explain({ code = '', message }: NodeJS.ErrnoException, address: string): string {
+  const reason = message || code;
+  if (code === 'ECONNREFUSED') return TEXTS.unserved({ address, reason });
+  // Node's parser has met what is no HTTP, or the connection ended before an answer.
+  if (code.startsWith('HPE_') || code === 'ECONNRESET') {
+    return TEXTS.foreign({ address, what: TEXTS.notHttp });
+  }
+  return TEXTS.unreachable({ address, reason });
 }
 
 function askStore(admin: AdminAddress): Ask {
@@ -194,7 +226,7 @@ function open(
 async function readAnswer(response: IncomingMessage, name: string): Promise<unknown> {
   const { statusCode: status = 0 } = response;
   const isOk = status >= 200 && status < 300;
-  const foreign = TEXTS.foreign({ address: name, status });
+  const foreign = TEXTS.foreign({ address: name, what: TEXTS.answered({ status }) });
   try {
     const body = await text(response);
     if (status === 204) return undefined;

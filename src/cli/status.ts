@@ -1,10 +1,10 @@
-import type { AccountStatus, ServerStatus } from '../api/status-api.ts';
+import type { AccountStatus, CacheStatus, ServerStatus } from '../api/status-api.ts';
 import type { StoreSummary } from '../api/store-api.ts';
 import { formatDuration, formatByteSize } from '../config/quantity.ts';
 import { formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
-import { askAdmin, hasOurStore } from './admin-client.ts';
-import { formatLabelled, formatTable, onOneLine, roundSize } from './format.ts';
+import { askAdmin, askStatus, hasOurStore } from './admin-client.ts';
+import { count, formatAge, formatLabelled, formatTable, onOneLine, roundSize } from './format.ts';
 import {
   AdminError,
   EXIT_CODE,
@@ -17,7 +17,7 @@ import { TEXTS } from './texts.ts';
 /** Prints how the running server does; 1 when an upstream is down or the store cannot keep all. */
 export async function printStatus(options: CommandOptions, context: StoreContext): Promise<number> {
   const { config } = loadConfig({ file: options.config, ...context });
-  const status = (await askAdmin(config.admin, '/api/v1/status')) as ServerStatus;
+  const status = await askStatus(config.admin);
   if (!(await hasOurStore(status, config, context))) {
     const address = formatListenAddress(config.admin);
     throw new AdminError(
@@ -26,12 +26,18 @@ export async function printStatus(options: CommandOptions, context: StoreContext
   }
   const store = (await askAdmin(config.admin, '/api/v1/store')) as StoreSummary;
   const isDown = status.upstreams.some(({ state }) => state === 'down');
-  print(options, context, { ...status, store }, (columns) => describe(status, store, columns));
+  print(options, context, { ...status, store }, (columns) =>
+    describe(status, store, { columns, now: context.now() }),
+  );
   return isDown || store.state !== 'ok' ? EXIT_CODE.failed : EXIT_CODE.ok;
 }
 
-function describe(status: ServerStatus, store: StoreSummary, columns: number | undefined): string {
-  const { version, offline, downloads, upstreams } = status;
+function describe(
+  status: ServerStatus,
+  store: StoreSummary,
+  { columns, now }: { columns: number | undefined; now: number },
+): string {
+  const { version, uptimeSeconds, offline, downloads, upstreams } = status;
   const rows = upstreams.flatMap(({ name, state, since, reason, accounts }) => {
     const bare = state === 'unknown' ? 'unknown: no answer yet' : state;
     const what =
@@ -40,15 +46,43 @@ function describe(status: ServerStatus, store: StoreSummary, columns: number | u
     return quotas.map((quota, row) => (row === 0 ? [name, ...quota, what] : ['', ...quota, '']));
   });
   return [
-    `entrepot ${version}${offline ? ', offline' : ''}, ${downloads} downloads running\n`,
     formatLabelled(
       '',
-      `store ${store.path}: ${store.blobs} blobs, ${roundSize(store.bytes)} of ${formatByteSize(store.maxBytes)}`,
+      `entrepot ${version}${offline ? ', offline' : ''}, up ${formatUptime(uptimeSeconds)}, ${count(downloads, 'download')} running`,
       columns,
     ),
+    formatLabelled('', describeStore(store), columns),
+    formatLabelled('', describeCache(status.cache), columns),
+    ...(status.sync ? [formatLabelled('', describeSync(status.sync, now), columns)] : []),
     `${formatTrouble(store, columns)}\n`,
     formatTable([['UPSTREAM', 'ACCOUNT', 'QUOTA', 'STATE'], ...rows], columns),
   ].join('');
+}
+
+/** In its two largest units. */
+function formatUptime(seconds: number): string {
+  const least = seconds >= 86_400 ? 3600 : seconds >= 3600 ? 60 : 1;
+  return formatSeconds(seconds - (seconds % least));
+}
+
+function describeStore({ path, blobs, bytes, maxBytes, freeBytes }: StoreSummary): string {
+  const free = freeBytes === undefined ? '' : `, ${roundSize(freeBytes)} of its disk free`;
+  return `store ${path}: ${count(blobs, 'blob')}, ${roundSize(bytes)} of ${formatByteSize(maxBytes)}${free}`;
+}
+
+function describeCache({ requests, hitRatio }: CacheStatus): string {
+  if (hitRatio === undefined) return TEXTS.noRequests;
+  const percent = (100 * hitRatio).toFixed(1);
+  return TEXTS.hitRatio({ percent, requests: count(requests, 'request') });
+}
+
+function describeSync({ isRunning, last }: NonNullable<ServerStatus['sync']>, now: number): string {
+  const running = isRunning ? ', and one is under way' : '';
+  if (!last) return `sync: ${TEXTS.noRun}${running}`;
+  const { fetched, kept, failed } = last.images;
+  const end = last.isOk ? 'ok' : (last.aborted ?? 'failed');
+  const images = `${count(fetched, 'image')} fetched, ${kept} kept, ${failed} failed`;
+  return `sync: last run ${formatAge(last.endedAt, now)}, ${end}: ${images}${running}`;
 }
 
 /** Empty while the store is ok. */

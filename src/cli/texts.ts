@@ -28,11 +28,18 @@ export const TEXTS = {
     `no server answers at ${address} (${reason}): start it with "entrepot serve", or name its configuration with --config`,
   noStoreYet: ({ path }: { path: string }) =>
     `there is no store at ${path} yet: all is planned as for an empty one`,
-  foreign: ({ address, status }: { address: string; status: number }) =>
-    `what listens at ${address} answered ${status} and is not this version's admin API`,
+  unreachable: ({ address, reason }: { address: string; reason: string }) =>
+    `${address} cannot be reached (${reason}): see that it is the address of the admin API, that nothing between refuses it, and that both sides speak TLS or neither does`,
+  silent: ({ address, seconds }: { address: string; seconds: number }) =>
+    `the server at ${address} did not answer within ${seconds} s: its log says what it waits for; else start it anew`,
+  foreign: ({ address, what }: { address: string; what: string }) =>
+    `what listens at ${address} is not an admin API of entrepot (${what}): stop that program, or name another address`,
+  notHttp: 'it does not speak HTTP',
+  answered: ({ status }: { status: number }) => `it answered ${status}`,
+  olderServer: ({ address, version, own }: { address: string; version: string; own: string }) =>
+    `the server at ${address} is entrepot ${version}, older than this command (${own}): start it anew from this version`,
   otherStore: ({ address, path, own }: { address: string; path: string; own: string }) =>
     `the server at ${address} has another store, ${path}: name its configuration with --config, or start one for ${own} at another admin address`,
-  silent: 'no answer',
   noReport: ({ run }: { run: string }) =>
     `the ${run} ended without a report; the log of the server says why`,
   serverRuns: ({ address }: { address: string }) =>
@@ -59,6 +66,10 @@ export const TEXTS = {
   addressElsewhereRemedy: 'set one that is',
   addressDenied: 'may not be opened by this user',
   addressDeniedRemedy: 'set a port above 1023, or run it as another user',
+  // How the server does.
+  hitRatio: ({ percent, requests }: { percent: string; requests: string }) =>
+    `${percent}% of ${requests} since the start were hits`,
+  noRequests: 'no request since the start',
   // What is held.
   nothingHeld: 'nothing is held',
   nothingHeldOf: ({ match }: { match: string }) => `nothing of ${match} is held`,

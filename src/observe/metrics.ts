@@ -17,6 +17,9 @@ const LATENCY_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 /** Seconds of a transfer, or of the wait for its turn. */
 const TRANSFER_BUCKETS = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600];
 
+/** Of `CACHE_RESULTS` those for which nothing more was asked of the upstream than whether it still holds. */
+const HITS: readonly string[] = ['hit', 'stale', 'revalidated', 'joined'];
+
 /** Of the process, which has one of each, however many mirrors are in it. */
 let ofProcess: Registry | undefined;
 
@@ -288,6 +291,17 @@ export class Metrics extends Declarations {
       ofProcess.removeSingleMetric(`nodejs_active_${what}`);
       ofProcess.removeSingleMetric(`nodejs_active_${what}_total`);
     }
+  }
+
+  /** What was counted of requests for content so far, as the recorded hit ratio counts it. */
+  async countHits(): Promise<{ requests: number; hits: number }> {
+    const { values } = await this.cacheRequests.get();
+    const sum = (results: readonly string[]): number =>
+      values
+        .filter(({ labels }) => results.includes(String(labels.result)))
+        .reduce((total, { value }) => total + value, 0);
+    const asked = CACHE_RESULTS.filter((result) => result !== 'negative');
+    return { requests: sum(asked), hits: sum(HITS) };
   }
 
   /** An exposition. */

@@ -8,9 +8,11 @@ import { FakeSyncApi } from './fake-sync-api.ts';
 
 export const SERVER_STATUS: ServerStatus = {
   version: '1.2.3',
+  uptimeSeconds: 273_600,
   offline: false,
   store: { path: '/srv/store', maxBytes: 107_374_182_400, blobs: 9, bytes: 60_001_500 },
   downloads: 0,
+  cache: { requests: 1204, hits: 1050, hitRatio: 1050 / 1204 },
   upstreams: [],
 };
 

@@ -1,5 +1,7 @@
 import { createServer } from 'node:http';
+import { createServer as createTcpServer } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
+import type { ServerStatus } from '../../src/api/status-api.ts';
 import { runCommand } from '../../src/cli/program.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { claimPort } from '../helpers/claim-port.ts';
@@ -39,10 +41,14 @@ test('a server that does well is told in a table: store, accounts, quota with it
   const { code, stdout, stderr } = await status(t, new URL(mirror.server.adminUrl).host);
   t.is(stderr, '');
   t.is(
-    stdout.replace(mirror.storePath, 'STORE').replace(/^entrepot \S+,/, 'entrepot VERSION,'),
+    stdout
+      .replace(mirror.storePath, 'STORE')
+      .replace(/^entrepot \S+,/, 'entrepot VERSION,')
+      .replace(/\S+ \S+ of its disk free/, 'N of its disk free'),
     [
-      'entrepot VERSION, 0 downloads running',
-      `store STORE: 2 blobs, ${(usage.bytes / 1024).toPrecision(3)} KiB of 1TiB`,
+      'entrepot VERSION, up 30m, 0 downloads running',
+      `store STORE: 2 blobs, ${(usage.bytes / 1024).toPrecision(3)} KiB of 1TiB, N of its disk free`,
+      '0.0% of 2 requests since the start were hits',
       '',
       'UPSTREAM     ACCOUNT  QUOTA                                   STATE',
       'hub.example  robot    78 of 100 left, in 6h, empty in 19h30m  up',
@@ -146,10 +152,49 @@ for (const isPinned of [true, false]) {
   });
 }
 
+test('the hit ratio is that of the requests since the start', async (t) => {
+  const { mirror, manifest } = await startScene(t);
+  const admin = new URL(mirror.server.adminUrl).host;
+  t.regex((await status(t, admin)).stdout, /^no request since the start$/m);
+  for (const tag of ['latest', 'latest', 'latest']) await manifest(tag);
+  t.regex((await status(t, admin)).stdout, /^66\.7% of 3 requests since the start were hits$/m);
+  const { stdout } = await status(t, admin, ['--json']);
+  const { cache, uptimeSeconds, sync } = JSON.parse(stdout) as ServerStatus;
+  t.deepEqual(cache, { requests: 3, hits: 2, hitRatio: 2 / 3 });
+  t.is(uptimeSeconds, 0);
+  t.is(sync, undefined);
+});
+
+test('a server of before what this command asks for is told from another program', async (t) => {
+  const server = createServer((_, response) => {
+    response.end('{ "version": "0.0.9", "store": { "path": "/srv/store" } }');
+  });
+  const { host } = await serve(t, server);
+  const { code, stderr } = await status(t, host);
+  t.is(code, 1);
+  t.is(
+    stderr.replace(/\([^)]*\)/, '(OWN)'),
+    `entrepot: the server at ${host} is entrepot 0.0.9, older than this command (OWN): start it anew from this version\n`,
+  );
+});
+
+test('what speaks no HTTP at the address is told', async (t) => {
+  const server = createTcpServer((socket) => socket.end('SSH-2.0-OpenSSH_9.9\r\n'));
+  const port = await claimPort();
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const { code, stderr } = await status(t, `127.0.0.1:${port}`);
+  t.is(code, 1);
+  t.is(
+    stderr,
+    `entrepot: what listens at 127.0.0.1:${port} is not an admin API of entrepot (it does not speak HTTP): stop that program, or name another address\n`,
+  );
+});
+
 test('an offline server says so', async (t) => {
   const { mirror } = await startScene(t, { offline: true });
   const { code, stdout } = await status(t, new URL(mirror.server.adminUrl).host);
-  t.regex(stdout, /^entrepot \S+, offline, 0 downloads running\n/);
+  t.regex(stdout, /^entrepot \S+, offline, up 0s, 0 downloads running\n/);
   t.regex(stdout, /^hub\.example +offline$/m);
   t.is(code, 0);
 });
@@ -177,7 +222,7 @@ for (const [what, body] of [
     t.is(code, 1);
     t.is(
       stderr,
-      `entrepot: what listens at ${host} answered ${body === undefined ? 404 : 200} and is not this version's admin API\n`,
+      `entrepot: what listens at ${host} is not an admin API of entrepot (it answered ${body === undefined ? 404 : 200}): stop that program, or name another address\n`,
     );
   });
 }

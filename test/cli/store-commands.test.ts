@@ -477,7 +477,7 @@ for (const args of [...COMMANDS, ['verify', '--rebuild']]) {
     t.deepEqual(await runStoreCommand(t, args, { admin }), {
       code: 1,
       stdout: '',
-      stderr: `entrepot: what listens at ${admin} answered 200 and is not this version's admin API\n`,
+      stderr: `entrepot: what listens at ${admin} is not an admin API of entrepot (it answered 200): stop that program, or name another address\n`,
     });
   });
 }
@@ -661,8 +661,9 @@ for (const [state, reason] of [
     t.deepEqual(await runStoreCommand(t, ['status'], { admin }), {
       code: 1,
       stdout: lines(
-        'entrepot 1.2.3, 0 downloads running',
-        'store /srv/store: 9 blobs, 57.2 MiB of 100GiB',
+        'entrepot 1.2.3, up 3d4h, 0 downloads running',
+        'store /srv/store: 9 blobs, 57.2 MiB of 100GiB, 466 GiB of its disk free',
+        '87.2% of 1204 requests since the start were hits',
         `store ${state} since 2026-11-21T12:00:00.000Z: ${reason}`,
         '',
         'UPSTREAM  ACCOUNT  QUOTA  STATE',

@@ -299,7 +299,7 @@ test('another program at the address is said, and asked again', async (t) => {
     STARTING,
     {
       level: 'warn',
-      reason: `what listens at SERVER answered 200 and is not this version's admin API`,
+      reason: `what listens at SERVER is not an admin API of entrepot (it answered 200): stop that program, or name another address`,
       retryInMs: 1_000,
       msg: 'retrying',
     },
