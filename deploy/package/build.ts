@@ -9,16 +9,52 @@ import { describeLicences, findBundled } from './third-party.ts';
 const ROOT = join(import.meta.dirname, '..', '..');
 const DIST = join(ROOT, 'dist');
 
+const { version, description, engines } = packageJson;
+
 /** What the program knows of itself; the rest of package.json is for those who build it. */
 const ownManifest: Plugin = {
   name: 'own-manifest',
   setup(build) {
-    const { version, description, engines } = packageJson;
     build.onLoad({ filter: /\/package\.json$/ }, ({ path }) =>
       path === join(ROOT, 'package.json')
-        ? { contents: JSON.stringify({ version, description, engines }), loader: 'json' }
+        ? { contents: JSON.stringify({ version, description }), loader: 'json' }
         : undefined,
     );
+    // Only what every Node can read; the folder stands alone, wherever it is copied.
+    build.onLoad({ filter: /\/src\/entrepot\.js$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8').replace('../package.json', './package.json'),
+      loader: 'js',
+    }));
+  },
+};
+
+/** Of undici what is used; all of it would bring a whole `fetch`, WebSockets and mocks into each process. */
+const partsOfUndici: Plugin = {
+  name: 'parts-of-undici',
+  setup(build) {
+    build.onLoad({ filter: /\/node_modules\/undici\/index\.js$/ }, () => ({
+      contents: `
+        const Dispatcher = require('./lib/dispatcher/dispatcher');
+        Object.assign(Dispatcher.prototype, require('./lib/api'));
+        exports.Agent = require('./lib/dispatcher/agent');
+        exports.Client = require('./lib/dispatcher/client');
+        exports.ProxyAgent = require('./lib/dispatcher/proxy-agent');
+        exports.buildConnector = require('./lib/core/connect');`,
+    }));
+  },
+};
+
+/** What judges regular expressions has large tables: they are made when the first one is judged. */
+const judgeWhenAsked: Plugin = {
+  name: 'judge-when-asked',
+  setup(build) {
+    build.onResolve({ filter: /^scslre$/ }, ({ namespace }) =>
+      namespace === 'file' ? { path: 'scslre', namespace: 'when-asked' } : undefined,
+    );
+    build.onLoad({ filter: /./, namespace: 'when-asked' }, () => ({
+      contents: `exports.analyse = (...given) => require('scslre').analyse(...given);`,
+      resolveDir: ROOT,
+    }));
   },
 };
 
@@ -34,10 +70,10 @@ const { metafile } = await bundle({
   platform: 'node',
   // Of a CommonJS package `import()` would give the default alone, and nothing unused would stay out.
   mainFields: ['module', 'main'],
-  target: `node${packageJson.engines.node.replace('>=', '')}`,
+  target: `node${engines.node.replace('>=', '')}`,
   // Its compiled part is found beside its own files.
   external: ['classic-level'],
-  plugins: [ownManifest],
+  plugins: [ownManifest, partsOfUndici, judgeWhenAsked],
   // What is CommonJS within the bundle asks for the modules of Node with it.
   banner: {
     js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
@@ -46,11 +82,12 @@ const { metafile } = await bundle({
   metafile: true,
   logLevel: 'warning',
 });
+writeFileSync(join(DIST, 'package.json'), JSON.stringify({ type: 'module', engines }));
 writeFileSync(join(DIST, 'THIRD-PARTY.txt'), describeLicences(findBundled(metafile, ROOT)));
 const launcher = readFileSync(join(import.meta.dirname, 'entrepot.sh'), 'utf8');
 writeFileSync(
   join(DIST, 'entrepot'),
-  launcher.replace('NODE_NEEDED', packageJson.engines.node.replace('>=', '')),
+  launcher.replace('NODE_NEEDED', engines.node.replace('>=', '')),
   { mode: 0o755 },
 );
 declareApi();

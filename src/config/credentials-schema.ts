@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Source, readTextFile } from './source.ts';
 import { TEXTS } from './texts.ts';
 import { ConfigError } from './problems.ts';

@@ -1,5 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net';
-import { z } from 'zod';
+import * as z from 'zod';
 import { checkKeyPair, readPemFile } from './pem.ts';
 import { ConfigError } from './problems.ts';
 import type { Source } from './source.ts';

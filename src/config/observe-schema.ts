@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseAddress } from './host-list.ts';
 import { ConfigError } from './problems.ts';
 import { formatShare, SHARE, shareSchema } from './quantity.ts';

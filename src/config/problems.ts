@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { TEXTS } from './texts.ts';
 
 /** All problems of a configuration; each begins with its path in the file. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ConfigError } from './problems.ts';
 import { TEXTS } from './texts.ts';
 import { converted } from './section.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { DIGEST } from '../oci/digest.ts';
 import { isRepository } from '../oci/reference.ts';
 import { ConfigError, repeated } from './problems.ts';

@@ -1,6 +1,6 @@
 import { globSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { Cron } from 'croner';
 import { ConfigError, describeIssue, describeProblems } from './problems.ts';
 import { duration, shareSchema, rate } from './quantity.ts';

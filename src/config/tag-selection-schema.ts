@@ -1,5 +1,5 @@
 import semver from 'semver';
-import { z } from 'zod';
+import * as z from 'zod';
 import { isTag, DEFAULT_TAG } from '../oci/reference.ts';
 import { ConfigError } from './problems.ts';
 import { isGlob, parseGlob } from './glob.ts';

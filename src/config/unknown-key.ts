@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { FOREIGN_KEYS } from './foreign-keys.ts';
 import { formatPath, type Path, type UnknownKey } from './problems.ts';
 import { findRegistry, hostMeant } from './registries.ts';

@@ -127,7 +127,7 @@ test('doctor, a plan of sync and the list of images work from the package', asyn
   const registry = await FakeRegistry.start(t);
   registry.addImage('app', 'v1', IMAGE);
   const folder = await createTempFolder(t);
-  const rules = [{ image: `${UPSTREAM}/app`, tags: ['v1'] }];
+  const rules = [{ image: `${UPSTREAM}/app`, tags: { regex: '^v\\d+$' } }];
   const upstream = { url: registry.url };
   const mirror = await startPackage(t, { folder, upstream, config: { sync: { rules } } });
   await pull(t, mirror);
@@ -144,6 +144,16 @@ test('doctor, a plan of sync and the list of images work from the package', asyn
   t.like(await run('doctor'), [0]);
   t.like(await run('sync', 'plan'), [0]);
   t.regex(JSON.stringify(await run('ls')), /cloud\.example\/app/);
+});
+
+test('the package judges regular expressions', async (t) => {
+  const cwd = await createTempFolder(t);
+  const rule = { image: 'docker.io/library/app', tags: { regex: '^(a+)+$' } };
+  await writeFile(join(cwd, 'entrepot.yaml'), JSON.stringify({ sync: { rules: [rule] } }));
+  const args = [t.context.main, 'config', 'check'];
+  const { status, stderr } = spawnSync(process.execPath, args, { cwd, encoding: 'utf8' });
+  t.is(status, 78);
+  t.regex(stderr, /catastrophic backtracking/);
 });
 
 test('a program is checked by the types of the admin API', async (t) => {
