@@ -161,6 +161,7 @@ export class Site {
       .replaceAll(packageJson.version, 'VERSION')
       .replaceAll(/\b[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\b/g, 'ID')
       .replaceAll(/(127\.0\.0\.1|localhost):\d+/g, '$1:PORT')
+      .replaceAll(/\S+ \S+ of its disk free/g, 'N of its disk free')
       .replaceAll(/\bport \d+/g, 'port PORT')
       .replaceAll(/\b\d+ ms\b/g, 'N ms');
   }
