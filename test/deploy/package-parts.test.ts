@@ -16,6 +16,7 @@ import { createTempFolder } from '../helpers/mirror.ts';
 import { MirrorProcess } from '../helpers/process.ts';
 import { refreshToken, startAzureRegistry } from '../upstream/cloud/azure-registry.ts';
 import { FakeCloud } from '../upstream/cloud/fake-cloud.ts';
+import packageJson from '../../package.json' with { type: 'json' };
 import { bareEnvironment, installPacked, packProject } from './packed.ts';
 
 const test = anyTest as TestFn<{ folders: string; folder: string; main: string }>;
@@ -197,6 +198,46 @@ test('the licence of each package in the bundle is in the package', (t) => {
   );
   t.deepEqual(missing, []);
   t.false(/undefined/.test([...listed].join('\n')));
+});
+
+test('the bill of materials lists the packages that the lock has for production, with their licences', (t) => {
+  interface Component {
+    readonly name: string;
+    readonly version: string;
+    readonly licenses?: readonly object[];
+    readonly hashes: readonly { readonly alg: string; readonly content: string }[];
+  }
+  interface Bom {
+    readonly bomFormat: string;
+    readonly metadata: { readonly component: object };
+    readonly components: readonly Component[];
+  }
+  const dist = join(t.context.main, '..');
+  const bom = JSON.parse(readFileSync(join(dist, 'sbom.cdx.json'), 'utf8')) as Bom;
+  t.is(bom.bomFormat, 'CycloneDX');
+  const { version } = packageJson;
+  t.like(bom.metadata.component, { type: 'application', name: 'entrepot', version });
+  const lock = JSON.parse(readFileSync(join(PROJECT, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { version: string; dev?: boolean; integrity: string }>;
+  };
+  const locked = new Map<string, string>();
+  for (const [path, { version, dev, integrity }] of Object.entries(lock.packages)) {
+    if (path === '' || dev) continue;
+    const sum = Buffer.from(integrity.replace('sha512-', ''), 'base64').toString('hex');
+    locked.set(`${path.replace(/^.*node_modules\//, '')}@${version}`, sum);
+  }
+  const listed = bom.components.map(
+    ({ name, version, hashes }) =>
+      [`${name}@${version}`, hashes.find(({ alg }) => alg === 'SHA-512')?.content] as const,
+  );
+  t.deepEqual(
+    listed.toSorted(([a], [b]) => (a < b ? -1 : 1)),
+    [...locked].toSorted(([a], [b]) => (a < b ? -1 : 1)),
+  );
+  t.deepEqual(
+    bom.components.filter(({ licenses = [] }) => licenses.length === 0),
+    [],
+  );
 });
 
 interface Started {

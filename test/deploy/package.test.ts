@@ -46,7 +46,9 @@ test('the packed file has the bundle, documents and files for deployment, and no
       'README.md',
       'SECURITY.md',
       'package.json',
-      ...['THIRD-PARTY.txt', 'entrepot', 'main.js', 'package.json'].map((name) => `dist/${name}`),
+      ...['THIRD-PARTY.txt', 'entrepot', 'main.js', 'package.json', 'sbom.cdx.json'].map(
+        (name) => `dist/${name}`,
+      ),
       ...globSync('*.ts', { cwd: join(PROJECT, 'src', 'api') }).map(
         (name) => `dist/api/${name.replace('.ts', '.d.ts')}`,
       ),
