@@ -92,7 +92,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   sync: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'store', 'upstream', 'mirror'],
     facade: ['schedule.ts'],
-    parts: ['state.ts', 'sync.ts'],
+    parts: ['state.ts', 'sync.ts', 'warmer.ts'],
   },
   clients: {
     imports: ['config'],

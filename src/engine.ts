@@ -5,6 +5,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { REAL_TIMER } from '../sync/schedule.ts';
 import { SyncState } from '../sync/state.ts';
 import { NOTHING_TO_SYNC, Sync } from '../sync/sync.ts';
+import { Warmer } from '../sync/warmer.ts';
 import { createAdminApp, createProbeApp, type AdminParts } from './admin/admin-app.ts';
 import { canonicalImage, StoreAdmin } from './admin/store-admin.ts';
 import type { ServerStatus, SyncRunStatus } from './api/status-api.ts';
@@ -13,6 +14,7 @@ import type { SyncReport } from './api/sync-api.ts';
 import type { Config } from './config/config.ts';
 import { createConfigured, type Configured } from './configured.ts';
 import { createApp } from './http/app.ts';
+import type { ResolvedImage } from './mirror/addressing.ts';
 import { Mirror, OPEN_GATE, type Gate, type MirrorParts } from './mirror/mirror.ts';
 import { Authorities } from './net/authorities.ts';
 import { OwnListeners } from './net/address-class.ts';
@@ -43,7 +45,7 @@ export type Engine = Awaited<ReturnType<typeof startEngine>>;
 /** Opens the store, without a single request to the network. */
 export async function startEngine(config: Config, options: EngineOptions) {
   const parts = await openParts(config, options);
-  const { metrics, store, mirror, scrubber, sync, ownListeners, traces } = parts;
+  const { metrics, store, mirror, scrubber, sync, warm, ownListeners, traces } = parts;
   measureAll(config, parts);
   const uptimeSeconds = countSeconds(options.clock ?? SYSTEM_CLOCK);
   return {
@@ -81,17 +83,20 @@ export async function startEngine(config: Config, options: EngineOptions) {
       parts.isWorking = false;
       void scrubber.close();
       sync.stop();
+      warm.stop();
       mirror.stop();
     },
     close: async () => {
       // All is stopped before anything is waited for.
       const scrubbed = scrubber.close();
       sync.stop();
+      warm.stop();
       const mirrored = mirror.close();
       await (await parts.inUse)?.close();
       await mirrored;
       await scrubbed;
       await sync.closed();
+      await warm.closed();
       await traces.close();
       await store.close();
     },
@@ -100,7 +105,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
 
 /** Running transfers, answers and runs of sync go on with what they began with. */
 function configure(next: Config, parts: Parts): void {
-  const { configured, create, log, metrics, mirror, storeAdmin, store, sync } = parts;
+  const { configured, create, log, metrics, mirror, storeAdmin, store, sync, warm } = parts;
   const before = configured.config;
   const made = create(next, configured);
   parts.configured = made;
@@ -109,6 +114,7 @@ function configure(next: Config, parts: Parts): void {
   store.care.configure(next.store, made.pins);
   metrics.startAt(Object.keys(next.upstreams));
   log.level = log.level === 'silent' ? log.level : next.log.level;
+  warm.configure({ isOffline: next.offline });
   const isSame = isDeepStrictEqual([before.sync, before.offline], [next.sync, next.offline]);
   if (!isSame) {
     sync.configure(next.sync ?? NOTHING_TO_SYNC, { isOffline: next.offline });
@@ -199,13 +205,11 @@ type Parts = Awaited<ReturnType<typeof openParts>>;
 /** Builds the parts by hand, the store first. */
 async function openParts(config: Config, options: EngineOptions) {
   const { log, timing = DEFAULT_TIMING, clock = SYSTEM_CLOCK, lookup, step } = options;
-  const now = (): number => clock.wall();
   const [metrics, via, ownListeners] = [new Metrics(), new Via(), new OwnListeners()];
-  const shared = { metrics, log, now };
+  const shared = { metrics, log, now: (): number => clock.wall() };
   const authorities = openAuthorities(log);
   const asking = { ...shared, timing, via, clock, ownListeners, lookup, authorities };
-  const create = (wanted: Config, before?: Configured): Configured =>
-    createConfigured(wanted, asking, before);
+  const create = (to: Config, from?: Configured): Configured => createConfigured(to, asking, from);
   const configured = create(config);
   const { pins, upstreams, addressing } = configured;
   await using undo = new AsyncDisposableStack();
@@ -217,26 +221,27 @@ async function openParts(config: Config, options: EngineOptions) {
     isReady: async (image) => sync.isReady(image),
     isSearched: (image) => sync.isSearched(image),
   };
+  const own = { ...store.parts, ...shared };
   const asked = { upstreams, timing, clock, gate: options.gate ?? OPEN_GATE, selection };
-  const mirror = new Mirror({ ...store.parts, ...shared, ...asked });
+  const mirror = new Mirror({ ...own, ...asked });
   const scrubber = new Scrubber({
-    ...store.parts,
-    ...shared,
+    ...own,
     heal: async (digest, signal) => mirror.heal(digest, signal),
     ...metrics.ofScrub,
   });
   const limits = config.store;
-  const storeAdmin = new StoreAdmin({ store, scrubber, mirror, addressing, limits, now });
+  const storeAdmin = new StoreAdmin({ ...own, store, scrubber, mirror, addressing, limits });
+  const timer = { ...REAL_TIMER, ...clock };
+  const fetching = { ...own, timer, isOffline: config.offline };
   const sync: Sync = new Sync({
-    ...store.parts,
-    ...shared,
+    ...fetching,
     config: config.sync ?? NOTHING_TO_SYNC,
     state: await SyncState.open(join(store.path, 'sync.json')),
     prefetcher: mirror.prefetcher,
     canonical: (image) => canonicalImage(parts.configured.addressing, image, DEFAULT_TAG),
-    timer: { ...REAL_TIMER, ...clock },
-    isOffline: config.offline,
   });
+  const resolve = (image: string): ResolvedImage => parts.configured.addressing.resolveImage(image);
+  const warm = new Warmer({ ...fetching, prefetcher: mirror.warming, resolve });
   const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));
   const traces = await openTraces(config.tracing, shared);
   const parts = {
@@ -248,6 +253,7 @@ async function openParts(config: Config, options: EngineOptions) {
     scrubber,
     storeAdmin,
     sync,
+    warm,
     create,
     /** What a reload replaces. */
     configured,

@@ -1,41 +1,19 @@
 import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
-import { cosignTags } from '../src/oci/cosign.ts';
-import type { Digest } from '../src/oci/digest.ts';
-import { splitTarget, type Tag, type Target } from '../src/oci/reference.ts';
-import { ageOf } from '../src/time/clock.ts';
+import { splitTarget } from '../src/oci/reference.ts';
 import { findDeselected, type DeselectedImage } from './deselected-image.ts';
 import { readLock } from './lock.ts';
 import type { Retries } from './retries.ts';
 import type { KnownImage } from './state.ts';
 import { joinResolutions, errorMessage, Resolver, type Resolution } from './resolver.ts';
-import {
-  describeWithheld,
-  findImageFiles,
-  type ManifestSource,
-  type ImageFiles,
-} from './image-files.ts';
+import { examine, type Examined, type Searches } from './examination.ts';
+import { describeWithheld, findImageFiles } from './image-files.ts';
 import { imageKey, imageName, imageVersionKey, type WantedImage } from './wanted-image.ts';
-import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 
-/** An image with the files that it lacks. */
-export interface PlannedItem {
+/** An image that is wanted, with the files that it lacks. */
+export interface PlannedItem extends Examined {
   readonly wanted: WantedImage;
-  readonly files: ImageFiles;
-  /** The digest that its tag has in the catalog. */
-  readonly before?: Digest;
-  /** When its referrers were last looked for. */
-  readonly searchedAt?: number;
-  /**
-   * Signatures and the like under cosign's tags, which are recorded once all of the image is held.
-   */
-  readonly attached: readonly Attached[];
-}
-
-export interface Attached {
-  readonly tag: Tag;
-  readonly digest: Digest;
 }
 
 /** What is wanted of one upstream. */
@@ -60,23 +38,8 @@ export interface ResolvedPlan extends UpstreamPlan {
   readonly resolution: Resolution;
 }
 
-/** What a search for the referrers of one manifest finds. */
-interface Found {
-  readonly listed: readonly Digest[];
-  readonly attached: readonly Attached[];
-}
-
-/** Searches for referrers, so that each is made once in a plan. */
-interface Searches {
-  /** When earlier runs looked for the referrers of an image, by `imageVersionKey`. */
-  readonly earlier: ReadonlyMap<string, number | undefined>;
-  readonly begun: Map<string, Promise<Found>>;
-}
-
 /** Images of one upstream that are examined at a time. */
 const AT_A_TIME = 4;
-/** Referrers of a complete image are searched for again after this time. */
-const SEARCH_AGAIN_MS = 24 * 3_600_000;
 
 /**
  * Turns rules into a plan: resolves tags by HEAD, fetches manifests that are not held, and checks
@@ -198,7 +161,7 @@ async function examineAll(
     images.map((wanted) => async () => {
       if (signal.aborted) return;
       try {
-        const work = async () => examine(parts, wanted, searches);
+        const work = async () => ({ wanted, ...(await examine(parts, wanted, searches)) });
         const item = await (retries ? retries.run(work) : work());
         items.push(item);
         const { withheld } = item.files;
@@ -219,86 +182,6 @@ async function examineAll(
   return { items: items.toSorted(byPriority), problems, failed };
 }
 
-async function examine(
-  parts: SyncParts,
-  wanted: WantedImage,
-  searches: Searches,
-): Promise<PlannedItem> {
-  const { catalog, timer } = parts;
-  const { target, tag, digest, referrers } = wanted;
-  const before = tag && (await catalog.findTag(target, tag))?.digest;
-  const earlier = searches.earlier.get(imageVersionKey(wanted));
-  const searchAge = earlier === undefined ? undefined : ageOf(earlier, timer);
-  const isSearched = !referrers || (searchAge !== undefined && searchAge < SEARCH_AGAIN_MS);
-  const attached: Attached[] = [];
-  let files = await findImageFiles(parts, { target, digest }, wanted);
-  const isDone = files.missing.length === 0 && isSearched;
-  if (!isDone) {
-    const source = sourceOf(parts, { target, attached, searches });
-    files = await findImageFiles({ ...parts, source }, { target, digest }, wanted);
-    if (files.bytes === 0) throw new Error(TEXTS.noManifest);
-  }
-  if (files.isForOthers) {
-    throw new Error(TEXTS.otherPlatforms({ platforms: [wanted.platforms].flat().join(', ') }));
-  }
-  const searchedAt = isDone ? earlier : timer.wall();
-  return {
-    wanted,
-    ...(before && { before }),
-    files,
-    ...(referrers && searchedAt !== undefined && { searchedAt }),
-    attached,
-  };
-}
-
-/** What is found under cosign's tags is added to `attached`. */
-function sourceOf(
-  parts: SyncParts,
-  { target, attached, searches }: { target: Target; attached: Attached[]; searches: Searches },
-): ManifestSource {
-  return {
-    manifest: async (digest) => holdManifest(parts, target, digest),
-    referrers: async (digest) => {
-      const key = imageKey({ target, digest });
-      // Several tags often mean one image, which is searched once.
-      const search = searches.begun.get(key) ?? searchReferrers(parts, target, digest);
-      searches.begun.set(key, search);
-      // A failed search is not remembered, so that another attempt searches again.
-      search.catch(() => searches.begun.delete(key));
-      const found = await search;
-      for (const each of found.attached) attached.push(each);
-      return [...found.listed, ...found.attached.map((each) => each.digest)];
-    },
-  };
-}
-
-async function searchReferrers(parts: SyncParts, target: Target, digest: Digest): Promise<Found> {
-  const { prefetcher } = parts;
-  const found = { listed: [] as Digest[], attached: [] as Attached[] };
-  // A referrer that is listed and answers 404 is no part of the image.
-  for (const referrer of await prefetcher.referrers(target, digest)) {
-    if (await holdManifest(parts, target, referrer.digest)) found.listed.push(referrer.digest);
-  }
-  for (const tag of cosignTags(digest)) {
-    const meant = await prefetcher.resolve(target, tag);
-    if (meant && (await holdManifest(parts, target, meant))) {
-      found.attached.push({ tag, digest: meant });
-    }
-  }
-  return found;
-}
-
-/** False when the upstream has no such manifest. */
-async function holdManifest(parts: SyncParts, target: Target, digest: Digest): Promise<boolean> {
-  const { catalog, blobs, prefetcher, signal } = parts;
-  signal.throwIfAborted();
-  const record = await catalog.findBlob(digest);
-  const file = record && (await blobs.statBlob(digest));
-  // The manifest would count as held by its record, although its file is gone.
-  if (record && file?.size !== record.size) await catalog.forgetBlob(digest);
-  return prefetcher.holdManifest(target, digest);
-}
-
 /** Whether files are missing or its tag has another digest in the catalog. */
 export function isToFetch({ wanted, files, before }: PlannedItem): boolean {
   const isToMove = wanted.tag !== undefined && before !== wanted.digest;
@@ -306,7 +189,10 @@ export function isToFetch({ wanted, files, before }: PlannedItem): boolean {
 }
 
 /** What the images lack together: a file that several of them lack is fetched once. */
-export function missingOf(items: readonly PlannedItem[]): { files: number; bytes: number } {
+export function missingOf(items: readonly Pick<PlannedItem, 'files'>[]): {
+  files: number;
+  bytes: number;
+} {
   const sizes = new Map(
     items.flatMap(({ files }) => files.missing.map(({ digest, size }) => [digest, size])),
   );

@@ -20,6 +20,8 @@ export interface RetriesParts {
   readonly signal: AbortSignal;
   /** The faults after which another attempt is made. */
   readonly faults: readonly UpstreamFault[];
+  /** A moment of the steady clock: no pause is begun that would end after it. */
+  readonly until?: number;
   /** Called when the attempts end with a fault that a later run may not meet. */
   readonly gaveUp?: () => void;
 }
@@ -55,11 +57,17 @@ export class Retries {
     }
   }
 
-  #isLast({ fault, upstream, isOurs }: UpstreamError, attempt: number): boolean {
+  #isLast(error: UpstreamError, attempt: number): boolean {
+    const { fault, upstream, isOurs } = error;
     // A shortage of sockets on this machine ends soon.
     if (!isOurs && !this.#parts.faults.includes(fault)) return true;
     if (attempt === MAX_ATTEMPTS) this.#spent.add(upstream);
-    return this.#spent.has(upstream);
+    return this.#spent.has(upstream) || this.#isTooLong(pauseAfter(error, attempt));
+  }
+
+  #isTooLong(pauseMs: number): boolean {
+    const { timer, until = Infinity } = this.#parts;
+    return timer.steady() + pauseMs > until;
   }
 }
 

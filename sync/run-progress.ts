@@ -28,7 +28,7 @@ export class RunProgress {
   }
 
   /** Images of one more upstream. */
-  expect(items: readonly PlannedItem[]): void {
+  expect(items: readonly Pick<PlannedItem, 'files'>[]): void {
     this.#run?.expect(items);
     this.#images.total += items.length;
     this.#bytes.total += missingOf(items).bytes;

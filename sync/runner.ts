@@ -12,7 +12,7 @@ import { isToFetch, type Plan, type PlannedItem, type UpstreamPlan } from './pla
 import { PASSING_FAULTS, Retries } from './retries.ts';
 import { errorMessage } from './resolver.ts';
 import type { KnownImage } from './state.ts';
-import { findImageFiles, type MissingFile } from './image-files.ts';
+import { fetchImage, type FetchParts } from './image-fetch.ts';
 import {
   imageDigestName,
   imageKey,
@@ -219,7 +219,7 @@ async function bring(parts: RunnerParts, item: PlannedItem): Promise<SyncProblem
   const image = imageName(item.wanted);
   try {
     const retries = new Retries({ timer, signal, faults: PASSING_FAULTS, gaveUp });
-    await retries.run(async () => fetchImage(parts, item));
+    await retries.run(async () => fetchImage(fetchPartsOf(parts), item));
     return undefined;
   } catch (error) {
     if (signal.aborted) return undefined;
@@ -229,37 +229,17 @@ async function bring(parts: RunnerParts, item: PlannedItem): Promise<SyncProblem
   }
 }
 
-/** An index of which the upstream lacks a manifest is recorded with the rest of it. */
-async function fetchImage(
-  parts: RunnerParts,
-  { wanted, files, attached }: PlannedItem,
-): Promise<void> {
-  const { prefetcher, catalog, schedule, progress, cap, signal } = parts;
-  const { target, tag, digest, checkedAt } = wanted;
-  const withAttached = { ...parts, attached: attached.map((each) => each.digest) };
-  const pace: Pace = async (bytes, unpaced) => {
-    progress.fetched(bytes);
-    await cap?.take(bytes, { priority: PRIORITY.sync, signal: unpaced });
+/** Files are fetched while a window is open, one after the other, at the pace of the cap. */
+function fetchPartsOf(parts: RunnerParts): FetchParts {
+  const { schedule, progress, cap, signal } = parts;
+  const pace: Pace = async (bytes, unpaced) =>
+    cap?.take(bytes, { priority: PRIORITY.sync, signal: unpaced });
+  return {
+    ...parts,
+    filesAtATime: 1,
+    opened: async () => schedule.opened(signal),
+    demand: { ...(cap && { pace }), came: (bytes) => progress.fetched(bytes) },
   };
-  // Measured again: blobs that it shares with another image may be held by now.
-  const withheld = new Set(files.withheld.map((file) => file.digest));
-  const missingNow = async (): Promise<MissingFile[]> => {
-    const { missing } = await findImageFiles(withAttached, wanted, wanted);
-    return missing.filter((file) => !withheld.has(file.digest));
-  };
-  for (const blob of await missingNow()) {
-    await schedule.opened(signal);
-    if (!(await prefetcher.holdBlob(target, blob.digest, { pace }))) {
-      throw new Error(TEXTS.noBlob(blob));
-    }
-    signal.throwIfAborted();
-  }
-  const [first] = await missingNow();
-  if (first) throw new Error(TEXTS.lost(first));
-  for (const each of attached) {
-    await catalog.recordTag(target, each.tag, { digest: each.digest, checkedAt });
-  }
-  if (tag !== undefined) await catalog.recordTag(target, tag, { digest, checkedAt });
 }
 
 function wantedOf({ items, failed }: Pick<Plan, 'items' | 'failed'>): WantedImage[] {

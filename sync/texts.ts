@@ -3,6 +3,15 @@ export const TEXTS = {
   offline:
     'this mirror is set offline and asks no upstream; "entrepot sync status" tells what is ready',
   stopping: 'the server is stopping',
+  late: 'not all of it was here by the deadline',
+  warmOffline:
+    'this mirror is set offline and asks no upstream; "entrepot explain IMAGE" tells what is held of an image',
+  warmNone: 'name an image at least',
+  warmTooMany: ({ most }: { most: number }) => `name ${most} images at most`,
+  warmNoImage: ({ image }: { image: string }) =>
+    `${image} is not one image: write it as REPOSITORY:TAG or REPOSITORY@DIGEST`,
+  warmBusy: ({ most }: { most: number }) =>
+    `${most} warms run already: wait for the end of one of them`,
 
   lockVersion: 'lock.version: not a lock of this version; make a new one',
   lockDamaged: 'lock: damaged; make a new one with "sync plan --lock"',

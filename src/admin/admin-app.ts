@@ -5,6 +5,7 @@ import { Router } from '@koa/router';
 import type { ReloadReport, ServerStatus } from '../api/status-api.ts';
 import type { AbsentImage, NewPin, Pin, RemovalReport, StoreApi } from '../api/store-api.ts';
 import type { SyncApi } from '../api/sync-api.ts';
+import type { WarmApi } from '../api/warm-api.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
@@ -12,6 +13,7 @@ import { requestedHost } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/upstream-error.ts';
 import { AdminInput } from './admin-input.ts';
 import { TEXTS } from './texts.ts';
+import { addWarmRoutes } from './warm-routes.ts';
 import { isAttachedTag } from '../oci/cosign.ts';
 
 export interface ProbeParts {
@@ -25,6 +27,7 @@ export interface AdminParts extends ProbeParts {
   readonly status: () => ServerStatus | Promise<ServerStatus>;
   readonly store: StoreApi;
   readonly sync: SyncApi;
+  readonly warm: WarmApi;
   /** Reads the configuration again; throws a `RegistryError` when it stays as it was. */
   readonly reload: () => ReloadReport;
   /** The host of the configured address: a name that it may be asked under. */
@@ -45,6 +48,7 @@ export function createAdminApp(parts: AdminParts): Koa {
     ctx.body = parts.reload();
   });
   addApiRoutes(router, parts);
+  addWarmRoutes(router, parts.warm);
   return createApp(router, parts, (ctx) => {
     // Before the path is looked at, which Koa cannot of a target that is no URL.
     const host = requestedHost(ctx.req);

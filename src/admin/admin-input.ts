@@ -66,6 +66,10 @@ export class AdminInput {
     throw invalid(TEXTS.noTexts({ name, found }));
   }
 
+  optionalTexts(name: string): readonly string[] | undefined {
+    return this.#values.get(name) === undefined ? undefined : this.texts(name);
+  }
+
   optionalOneOf<Choice extends string>(
     name: string,
     choices: readonly Choice[],

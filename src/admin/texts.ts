@@ -44,6 +44,13 @@ export const TEXTS = {
     `nothing of ${image} is held; of ${repository} there is ${tags}`,
   andMore: ({ tags, more }: { tags: string; more: number }) => `${tags} and ${more} more`,
   runUnderWay: 'a run is under way already: wait for its end, then replay the lock',
+  // Images that are warmed.
+  noSuchWarm:
+    'no such warm is known: it ended long ago, or the server has restarted; ask for its images again',
+  deadline: ({ least, most, found }: Record<'least' | 'most' | 'found', string>) =>
+    `"deadline" must be from ${least} to ${most}, not ${found}`,
+  noPlatforms: '"platforms" must name one at least; leave it out for all of them',
+  notParsed: ({ name, reason }: { name: string; reason: string }) => `"${name}": ${reason}`,
   // The removal of an image.
   namesNoImage: ({ image }: { image: string }) =>
     `${image} is not one image: write it as REPOSITORY:TAG or REPOSITORY@DIGEST`,

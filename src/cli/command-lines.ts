@@ -29,6 +29,7 @@ import { syncPlan } from './sync-plan.ts';
 import { syncRun } from './sync-run.ts';
 import { syncStatus } from './sync-status.ts';
 import { verify } from './verify.ts';
+import { warm } from './warm.ts';
 
 const MAX_LIMIT = 100_000;
 const LOCKED_OPTION = [
@@ -162,6 +163,18 @@ function addStoreCommands({ parent, run }: Group): void {
     .argument('<image>', 'with its tag')
     .withExamples('entrepot refresh docker.io/library/alpine:3.22')
     .action(run(refresh));
+  add(parent, 'warm', 'fetch whole images ahead of their clients; 0 when all are ready, else 1')
+    .argument(
+      '<image...>',
+      'a tag is asked for anew; they are kept as pulled ones are, "pin" keeps longer',
+    )
+    .option('--platforms <list>', 'of these only, such as linux/amd64,linux/arm64', parseList)
+    .option('--deadline <time>', 'what is not here by then is late, from 1s to 1h (default: "10m")')
+    .withExamples(
+      'entrepot warm docker.io/library/alpine:3.22 ghcr.io/org/app:1.4',
+      'entrepot warm ghcr.io/org/app:1.4 --platforms linux/arm64 --deadline 30m',
+    )
+    .action(run(warm));
   add(parent, 'rm', 'take one image out of the store; the next pull fetches it anew')
     .argument('<image>', 'with its tag or digest')
     .option('--dry-run', 'only say what would go')
@@ -245,6 +258,10 @@ function parseLimit(text: string): number {
   const limit = Number(text);
   if (/^\d+$/.test(text) && limit >= 1 && limit <= MAX_LIMIT) return limit;
   throw new InvalidArgumentError(`write a whole number from 1 to ${MAX_LIMIT}`);
+}
+
+function parseList(text: string): readonly string[] {
+  return text.split(',').map((each) => each.trim());
 }
 
 function parseBytes(text: string): number {

@@ -13,8 +13,10 @@ interface Started {
   readonly startedAt: number;
 }
 
-/** Of a verification or a run of sync: how far it is, and the report of the last one. */
+/** Of a verification, a run of sync or a warm: how far it is, and the report of the last one. */
 export interface RunState<Progress extends Started, Report extends Started> {
+  /** Where several may run: which one it is, to be looked at under its path. */
+  readonly id?: string;
   readonly running?: Progress;
   readonly last?: Report;
 }
@@ -47,7 +49,7 @@ export async function followRun<Progress extends Started, Report extends Started
 export interface ShowParts<Progress> {
   readonly path: string;
   readonly body?: object;
-  /** `run` or `verification`. */
+  /** `run`, `verification` or `warm`. */
   readonly noun: string;
   readonly describe: (progress: Progress) => string;
   /** From 0 to 1. */
@@ -64,10 +66,15 @@ export async function showRun<Progress extends Started, Report extends Started>(
   // With JSON nothing but the document is printed.
   const line = new ProgressLine(options.json ? { write: () => true } : stderr, now);
   type State = RunState<Progress, Report>;
+  let place = path;
   try {
     const report = await followRun<Progress, Report>({
-      start: async () => (await ask(path, { method: 'POST', ...(body && { body }) })) as State,
-      look: async () => (await ask(path)) as State,
+      start: async () => {
+        const begun = (await ask(path, { method: 'POST', ...(body && { body }) })) as State;
+        if (begun.id !== undefined) place = `${path}/${begun.id}`;
+        return begun;
+      },
+      look: async () => (await ask(place)) as State,
       wait: async (running) => {
         line.show(describe(running), shareOf?.(running));
         await pause(POLL_MS);

@@ -9,7 +9,7 @@ import type { AccessTimes, Budget, Health, Pins } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import type { Timing } from '../net/timing.ts';
 import type { Clock } from '../time/clock.ts';
-import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
+import { INTERACTIVE, SYNC, WARM, type Demand } from '../upstream/demand.ts';
 import { AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
 import { Blobs } from './blobs.ts';
@@ -62,13 +62,15 @@ export interface MirrorParts {
 
 /**
  * The engine: what is asked of it comes from the store or, once, from an upstream. The doors ask it
- * for manifests, blobs and lists, sync through `prefetcher`; everything else stands behind it.
+ * for manifests, blobs and lists, sync through `prefetcher`, who warms images through `warming`;
+ * everything else stands behind it.
  */
 export class Mirror {
   readonly blobs: Blobs;
   readonly listings: Listings;
   readonly downloads: Downloads;
   readonly prefetcher: Prefetcher;
+  readonly warming: Prefetcher;
   readonly #manifests: Manifests;
   readonly #tags: Tags;
   readonly #healer: Healer;
@@ -108,7 +110,8 @@ export class Mirror {
     const engine = { upstreams, catalog, downloads, manifests, tags, listings, gone, clock };
     this.downloads = downloads;
     this.listings = listings;
-    this.prefetcher = new Prefetcher(engine);
+    this.prefetcher = new Prefetcher(engine, SYNC);
+    this.warming = new Prefetcher(engine, WARM);
     this.#manifests = manifests;
     this.#tags = tags;
     this.#healer = new Healer({ ...engine, timing: parts.timing });

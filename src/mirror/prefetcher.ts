@@ -2,7 +2,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Repository, Tag, Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
-import { SYNC } from '../upstream/demand.ts';
+import type { Demand } from '../upstream/demand.ts';
 import type { DownloadDemand } from './downloads/demand.ts';
 import type { Downloads } from './downloads/downloads.ts';
 import type { Listings } from './listings.ts';
@@ -24,35 +24,37 @@ export interface PrefetcherParts {
 }
 
 /**
- * Asks and fetches for sync, before any client does: its questions leave the reserve of a quota to
- * pulls, its transfers wait behind theirs. Everything throws `UpstreamError` when the upstream cannot
- * say.
+ * Asks and fetches for sync, or to warm images, before any client does: its questions leave the
+ * reserve of a quota to pulls, its transfers wait behind theirs. Everything throws `UpstreamError` when
+ * the upstream cannot say.
  */
 export class Prefetcher {
   readonly #parts: PrefetcherParts;
+  readonly #demand: Demand;
 
-  constructor(parts: PrefetcherParts) {
+  constructor(parts: PrefetcherParts, demand: Demand) {
     this.#parts = parts;
+    this.#demand = demand;
   }
 
   /** From the upstream, not from memory; `undefined` when it has no such repository. */
   async listTags(target: Target): Promise<readonly Tag[] | undefined> {
-    return this.#parts.listings.askTags(target, SYNC);
+    return this.#parts.listings.askTags(target, this.#demand);
   }
 
   /** `undefined` when the registry does not list its repositories. */
   async listRepositories(upstream: string): Promise<readonly Repository[] | undefined> {
-    return this.#upstream({ upstream }).listRepositories(SYNC);
+    return this.#upstream({ upstream }).listRepositories(this.#demand);
   }
 
   /** What the upstream says that the tag means; nothing is held for it but what only a GET tells. */
   async resolve(target: Target, tag: Tag): Promise<Digest | undefined> {
     const { gone, clock, manifests } = this.#parts;
     const askedAt = clock.wall();
-    const head = await this.#upstream(target).headManifest(target.repository, tag, SYNC);
+    const head = await this.#upstream(target).headManifest(target.repository, tag, this.#demand);
     if (!head) await gone.add(target, tag, askedAt);
     // What it cost a pull to learn is not fetched again.
-    if (head?.body) await manifests.keep(target, head.body, SYNC);
+    if (head?.body) await manifests.keep(target, head.body, this.#demand);
     return head?.digest;
   }
 
@@ -60,7 +62,7 @@ export class Prefetcher {
     const { referrers } = await this.#upstream(target).listReferrers(
       target.repository,
       subject,
-      SYNC,
+      this.#demand,
     );
     return referrers;
   }
@@ -69,16 +71,16 @@ export class Prefetcher {
   async holdManifest(target: Target, digest: Digest): Promise<boolean> {
     const { catalog, manifests } = this.#parts;
     const isHeld = (await catalog.isHeld({ target, digest })) && (await catalog.findBlob(digest));
-    return isHeld ? true : manifests.fetchKept(target, digest, SYNC);
+    return isHeld ? true : manifests.fetchKept(target, digest, this.#demand);
   }
 
   /** False when the upstream has no such blob. Asks nothing when the store has it, whoever's it is. */
   async holdBlob(
     target: Target,
     digest: Digest,
-    options: Pick<DownloadDemand, 'pace'> = {},
+    options: Pick<DownloadDemand, 'pace' | 'came' | 'signal'> = {},
   ): Promise<boolean> {
-    return this.#parts.downloads.hold(target, digest, { ...options, ...SYNC });
+    return this.#parts.downloads.hold(target, digest, { ...options, ...this.#demand });
   }
 
   #upstream(target: Pick<Target, 'upstream'>) {

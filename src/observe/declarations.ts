@@ -98,7 +98,7 @@ export const MISS_REASONS = [
 export type MissReason = (typeof MISS_REASONS)[number];
 
 /** For whom an upstream is asked; `hydration` is also that of tags answered meanwhile. */
-export const PURPOSES = ['client', 'hydration', 'sync', 'healing'] as const;
+export const PURPOSES = ['client', 'warm', 'hydration', 'sync', 'healing'] as const;
 export type Purpose = (typeof PURPOSES)[number];
 
 export const METHODS = ['GET', 'HEAD'] as const;

@@ -3,6 +3,7 @@ import type { Purpose } from '../observe/declarations.ts';
 /** The order of requests that wait for one place. `abandoned`: a download that its client left. */
 export const PRIORITY = {
   interactive: 30,
+  warm: 25,
   hydration: 20,
   abandoned: 15,
   sync: 10,
@@ -31,6 +32,9 @@ export const INTERACTIVE: Demand = { priority: PRIORITY.interactive };
 /** Nobody waits: for images that were pulled in part or only polled, and tags answered meanwhile. */
 export const HYDRATION: Demand = { priority: PRIORITY.hydration };
 
+/** Somebody waits for whole images before any client asks, and has set a deadline. */
+export const WARM: Demand = { priority: PRIORITY.warm };
+
 /** For what a site must hold before anybody asks. */
 export const SYNC: Demand = { priority: PRIORITY.sync };
 
@@ -44,6 +48,7 @@ export function demandOf(client: string | undefined): Demand {
 
 /** The purpose in metrics; a download that its client left counts as a client's. */
 export function purposeOf({ priority }: Demand): Purpose {
+  if (priority === PRIORITY.warm) return 'warm';
   if (priority === PRIORITY.hydration) return 'hydration';
   if (priority === PRIORITY.sync) return 'sync';
   return priority === PRIORITY.scrub ? 'healing' : 'client';

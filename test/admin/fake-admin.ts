@@ -5,6 +5,7 @@ import type { ServerStatus } from '../../src/api/status-api.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { FakeStoreApi } from './fake-store-api.ts';
 import { FakeSyncApi } from './fake-sync-api.ts';
+import { FakeWarmApi } from './fake-warm-api.ts';
 
 export const SERVER_STATUS: ServerStatus = {
   version: '1.2.3',
@@ -24,6 +25,7 @@ export function createFakeAdmin(parts: Partial<AdminParts>): Koa {
     status: () => SERVER_STATUS,
     store: new FakeStoreApi(),
     sync: new FakeSyncApi(),
+    warm: new FakeWarmApi(),
     reload: () => ({ changed: [], restart: [], warnings: [] }),
     host: '127.0.0.1',
     log: pino({ level: 'silent' }),

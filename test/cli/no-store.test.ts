@@ -35,6 +35,8 @@ for (const args of [
   ['explain', 'nginx'],
   ['gc', '--dry-run'],
   ['gc'],
+  ['rm', 'nginx:1'],
+  ['warm', 'nginx'],
   ['verify'],
   ['verify', '--rebuild'],
   ['pins'],

@@ -450,6 +450,8 @@ const COMMANDS = [
   ['ls'],
   ['explain', 'a'],
   ['gc'],
+  ['rm', 'a:1'],
+  ['warm', 'a'],
   ['verify'],
   ['pin', 'a'],
   ['pins'],

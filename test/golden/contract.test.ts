@@ -17,6 +17,7 @@ const COMMANDS = [
   ['explain'],
   ['gc'],
   ['refresh'],
+  ['warm'],
   ['rm'],
   ['verify'],
   ['pin'],

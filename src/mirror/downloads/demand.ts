@@ -10,7 +10,9 @@ import { TEXTS } from '../texts.ts';
 export type Pace = (bytes: number, signal: AbortSignal) => Promise<void>;
 
 /** What one asker wants of a download. */
-export interface DownloadDemand extends Pick<Demand, 'priority' | 'client'> {
+export interface DownloadDemand extends Pick<Demand, 'priority' | 'client' | 'signal'> {
+  /** Told of bytes as they come. */
+  readonly came?: ((bytes: number) => void) | undefined;
   /** Slows the download until someone with a higher priority and without a pace joins it. */
   readonly pace?: Pace | undefined;
 }
@@ -72,11 +74,13 @@ export class SharedDemand implements Demand {
     return this.#wanted.promise;
   }
 
-  /** Until the result is disposed of. */
+  /** Until the result is disposed of, or the signal of who joins aborts. */
   join(demand: DownloadDemand): Interest {
     const leave = (): void => {
+      demand.signal?.removeEventListener('abort', leave);
       if (this.#interests.delete(interest)) this.#change();
     };
+    demand.signal?.addEventListener('abort', leave);
     const interest: Interest = { demand, [Symbol.dispose]: leave };
     this.#interests.add(interest);
     if (isInteractive(demand)) this.#wanted.resolve();
@@ -92,6 +96,7 @@ export class SharedDemand implements Demand {
 
   /** Resolves when this many bytes, which have just come, may be passed on. */
   async pass(bytes: number): Promise<void> {
+    for (const { demand } of this.#interests) demand.came?.(bytes);
     const { signal } = this.#unpaced;
     if (!signal.aborted) await this.#pace?.(bytes, signal);
   }

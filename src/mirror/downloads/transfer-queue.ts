@@ -31,9 +31,9 @@ const MAX_HEADS = 32;
 
 /**
  * The transfers of one upstream, so many at a time: those that somebody reads first, then by
- * priority, then those of the client that has fewest, then in the order of arrival. Those below
- * hydration never take the last place, so that a pull need not wait for the end of one; where there
- * is only one place, they may have it.
+ * priority, then those of the client that has fewest, then in the order of arrival. Those of whole
+ * images, for sync or to warm them, never take the last place, so that a pull need not wait for the
+ * end of one; where there is only one place, they may have it.
  *
  * A place is never held for nothing: one that brings next to nothing loses it while others wait, and
  * goes on beside those that have one for as long as that is so. One that nobody reads gives it up to
@@ -137,8 +137,8 @@ export class TransferQueue {
     const isSmallFull = this.#hold(true) >= this.#places;
     const hasPlace = ({ isSmall }: Turn): boolean => !isFull || (isSmall && !isSmallFull);
     if (isFull && isSmallFull) return undefined;
-    const next = this.#first(hasPlace);
-    return next && (!next.isPrefetch || this.#hasPlaceForPrefetch()) ? next : undefined;
+    const mayPrefetch = this.#hasPlaceForPrefetch();
+    return this.#first((turn) => hasPlace(turn) && (mayPrefetch || !turn.isPrefetch));
   }
 
   /** How many places are taken: a small blob takes a large one's only where no other is left. */

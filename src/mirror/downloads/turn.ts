@@ -83,8 +83,10 @@ export class Turn implements Disposable {
     return (this.#size ?? Infinity) <= SMALL_BYTES;
   }
 
+  /** For whole images that no client has asked for: there may be many of them. */
   get isPrefetch(): boolean {
-    return this.demand.priority < PRIORITY.hydration;
+    const { priority } = this.demand;
+    return priority < PRIORITY.hydration || priority === PRIORITY.warm;
   }
 
   /** Of the blob; a small one need not wait for the large ones. */

@@ -1,0 +1,65 @@
+import PQueue from 'p-queue';
+import type { DownloadDemand } from '../src/mirror/downloads/demand.ts';
+import type { Examined, ResolvedWant } from './examination.ts';
+import { findImageFiles, type MissingFile } from './image-files.ts';
+import type { SyncParts } from './parts.ts';
+import { TEXTS } from './texts.ts';
+import type { WantedImage } from './wanted-image.ts';
+
+export interface FetchParts extends Pick<SyncParts, 'prefetcher' | 'catalog' | 'blobs' | 'signal'> {
+  readonly filesAtATime: number;
+  /** Resolves when a file may be fetched. */
+  readonly opened: () => Promise<void>;
+  readonly demand: Pick<DownloadDemand, 'pace' | 'came' | 'signal'>;
+}
+
+interface FetchedImage extends Pick<Examined, 'files' | 'attached'> {
+  readonly wanted: ResolvedWant & Pick<WantedImage, 'checkedAt'>;
+}
+
+/**
+ * Fetches what an examined image lacks, and then moves its tag. An index of which the upstream lacks a
+ * manifest is recorded with the rest of it.
+ */
+export async function fetchImage(
+  parts: FetchParts,
+  { wanted, files, attached }: FetchedImage,
+): Promise<void> {
+  const { catalog } = parts;
+  const { target, tag, digest, checkedAt } = wanted;
+  const withAttached = { ...parts, attached: attached.map((each) => each.digest) };
+  // Measured again: blobs that it shares with another image may be held by now.
+  const withheld = new Set(files.withheld.map((file) => file.digest));
+  const missingNow = async (): Promise<MissingFile[]> => {
+    const { missing } = await findImageFiles(withAttached, wanted, wanted);
+    return missing.filter((file) => !withheld.has(file.digest));
+  };
+  await fetchFiles(parts, wanted, await missingNow());
+  const [first] = await missingNow();
+  if (first) throw new Error(TEXTS.lost(first));
+  for (const each of attached) {
+    await catalog.recordTag(target, each.tag, { digest: each.digest, checkedAt });
+  }
+  if (tag !== undefined) await catalog.recordTag(target, tag, { digest, checkedAt });
+}
+
+/** Begins no further file once one has failed. */
+async function fetchFiles(
+  { prefetcher, filesAtATime, opened, demand, signal }: FetchParts,
+  { target }: Pick<WantedImage, 'target'>,
+  missing: readonly MissingFile[],
+): Promise<void> {
+  const queue = new PQueue({ concurrency: filesAtATime });
+  const fetchFile = async ({ digest }: MissingFile): Promise<void> => {
+    await opened();
+    if (!(await prefetcher.holdBlob(target, digest, demand))) {
+      throw new Error(TEXTS.noBlob({ digest }));
+    }
+    signal.throwIfAborted();
+  };
+  try {
+    await queue.addAll(missing.map((file) => async () => fetchFile(file)));
+  } finally {
+    queue.clear();
+  }
+}

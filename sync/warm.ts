@@ -1,0 +1,206 @@
+import PQueue from 'p-queue';
+import type { WarmedImage, WarmProgress, WarmReport, WarmWish } from '../src/api/warm-api.ts';
+import type { Digest } from '../src/oci/digest.ts';
+import { formatImageName, formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
+import { examine, type Searches } from './examination.ts';
+import { fetchImage } from './image-fetch.ts';
+import { describeWithheld, findImageFiles } from './image-files.ts';
+import type { SyncParts } from './parts.ts';
+import { errorMessage } from './resolver.ts';
+import { PASSING_ANSWERS, PASSING_FAULTS, Retries } from './retries.ts';
+import { RunProgress } from './run-progress.ts';
+import { TEXTS } from './texts.ts';
+
+export type WarmParts = Pick<SyncParts, 'prefetcher' | 'catalog' | 'blobs' | 'timer' | 'log'>;
+
+/** An image as it was asked for: a digest decides when there is a tag too. */
+export interface NamedImage {
+  readonly target: Target;
+  readonly tag?: Tag;
+  readonly digest?: Digest;
+}
+
+/** What became of one image so far. */
+interface Outcome {
+  digest?: Digest | undefined;
+  /** It came to its end before the deadline. */
+  isOver?: boolean;
+  isReady?: boolean;
+  failure?: unknown;
+}
+
+/** Images of one upstream at a time, and files of one image, as many as Docker fetches. */
+const IMAGES_AT_A_TIME = 4;
+const FILES_AT_A_TIME = 3;
+
+/**
+ * Fetches whole images once, until its deadline: manifest, wanted platforms, configs, layers and what
+ * is attached. A tag moves when all of its image is here. At the deadline nothing more is begun; a file
+ * that is on its way goes on as one that its client has left. It pins nothing.
+ */
+export class Warm {
+  readonly #parts: WarmParts;
+  readonly #wish: Omit<WarmWish, 'images'>;
+  readonly #outcomes: ReadonlyMap<NamedImage, Outcome>;
+  readonly #startedAt: number;
+  /** On the steady clock. */
+  readonly #until: number;
+  readonly #abort = new AbortController();
+  readonly #stopped = Promise.withResolvers<void>();
+  readonly #late = new Error(TEXTS.late);
+  readonly #progress: RunProgress;
+  readonly #searches: Searches = { earlier: new Map(), begun: new Map() };
+  /** Work that may go on behind the report. */
+  readonly #works: Promise<void>[] = [];
+  /** Resolves with the report's being there. */
+  readonly ended: Promise<void>;
+  report: WarmReport | undefined;
+
+  constructor(parts: WarmParts, images: readonly NamedImage[], wish: Omit<WarmWish, 'images'>) {
+    const { timer } = parts;
+    this.#parts = parts;
+    this.#wish = wish;
+    this.#outcomes = new Map(images.map((image) => [image, {}]));
+    this.#startedAt = timer.wall();
+    this.#until = timer.steady() + wish.deadlineMs;
+    this.#progress = new RunProgress(timer);
+    this.#abort.signal.addEventListener('abort', () => this.#stopped.resolve(), { once: true });
+    this.ended = this.#run().catch((err: unknown) =>
+      parts.log.error({ err }, 'images could not be warmed'),
+    );
+  }
+
+  get progress(): WarmProgress {
+    const { phase: _, images, ...progress } = this.#progress.describe('fetching');
+    const deadlineAt = this.#startedAt + this.#wish.deadlineMs;
+    return { ...progress, deadlineAt, images: { ...images, total: this.#outcomes.size } };
+  }
+
+  /** Ends it before its time. */
+  stop(reason: string): void {
+    this.#abort.abort(new Error(reason));
+  }
+
+  /** Resolves when nothing of it is under way any more. */
+  async settled(): Promise<void> {
+    await this.ended;
+    await Promise.all(this.#works);
+  }
+
+  async #run(): Promise<void> {
+    const { timer, log } = this.#parts;
+    const over = new AbortController();
+    timer.wait(this.#wish.deadlineMs, over.signal).then(
+      () => this.#abort.abort(this.#late),
+      () => undefined,
+    );
+    const lanes = Map.groupBy(this.#outcomes.keys(), ({ target }) => target.upstream);
+    await Promise.all([...lanes.values()].map(async (images) => this.#bringAll(images)));
+    over.abort();
+    const images: WarmedImage[] = [];
+    for (const image of this.#outcomes.keys()) images.push(await this.#describe(image));
+    const isOk = images.every(({ state }) => state === 'ready');
+    this.report = { startedAt: this.#startedAt, endedAt: timer.wall(), isOk, images };
+    const counts = Object.entries(Object.groupBy(images, ({ state }) => state));
+    const told = Object.fromEntries(counts.map(([state, { length }]) => [state, length]));
+    log.info({ ...told, bytes: this.#progress.fetchedBytes }, 'images warmed');
+  }
+
+  /** Those of one upstream, so that a slow one takes the places of no other. */
+  async #bringAll(images: readonly NamedImage[]): Promise<void> {
+    const retries = { ...this.#parts, signal: this.#abort.signal, until: this.#until };
+    const asking = new Retries({ ...retries, faults: PASSING_ANSWERS });
+    const fetching = new Retries({ ...retries, faults: PASSING_FAULTS });
+    const queue = new PQueue({ concurrency: IMAGES_AT_A_TIME });
+    await queue.addAll(
+      images.map((image) => async () => {
+        if (this.#abort.signal.aborted) return;
+        const work = this.#bring(image, { asking, fetching });
+        this.#works.push(work);
+        await Promise.race([work, this.#stopped.promise]);
+      }),
+    );
+  }
+
+  /** Never rejects. */
+  async #bring(image: NamedImage, by: { asking: Retries; fetching: Retries }): Promise<void> {
+    const { signal } = this.#abort;
+    const outcome = this.#outcomes.get(image) ?? {};
+    const trying = async <Value>(retries: Retries, work: () => Promise<Value>): Promise<Value> =>
+      retries.run(async () => {
+        try {
+          return await work();
+        } catch (error) {
+          if (!signal.aborted) outcome.failure = error;
+          throw error;
+        }
+      });
+    try {
+      outcome.digest = await trying(by.asking, async () => this.#resolve(image));
+      await this.#fetch({ ...image, digest: outcome.digest }, by, trying);
+      outcome.isReady = true;
+    } catch (error) {
+      if (!signal.aborted) outcome.failure = error;
+    }
+    outcome.isOver = outcome.isReady === true || !signal.aborted;
+    if (outcome.isOver) this.#progress.ended(outcome.isReady === true);
+  }
+
+  async #resolve({ target, tag, digest }: NamedImage): Promise<Digest> {
+    const meant = digest ?? (tag && (await this.#parts.prefetcher.resolve(target, tag)));
+    if (!meant) throw new Error(TEXTS.noTag);
+    return meant;
+  }
+
+  async #fetch(
+    { target, tag, digest }: NamedImage & { readonly digest: Digest },
+    by: { asking: Retries; fetching: Retries },
+    trying: <Value>(retries: Retries, work: () => Promise<Value>) => Promise<Value>,
+  ): Promise<void> {
+    const { timer, catalog } = this.#parts;
+    const { signal } = this.#abort;
+    const { platforms } = this.#wish;
+    const wanted = { target, digest, platforms, referrers: true, ...(tag && { tag }) };
+    const checkedAt = timer.wall();
+    const examined = await trying(by.asking, async () =>
+      examine({ ...this.#parts, signal }, wanted, this.#searches),
+    );
+    this.#progress.expect([examined]);
+    const parts = {
+      ...this.#parts,
+      signal,
+      filesAtATime: FILES_AT_A_TIME,
+      opened: async () => signal.throwIfAborted(),
+      demand: { signal, came: (bytes: number) => this.#progress.fetched(bytes) },
+    };
+    const item = { ...examined, wanted: { ...wanted, checkedAt } };
+    await trying(by.fetching, async () => fetchImage(parts, item));
+    if (examined.files.withheld.length > 0) {
+      throw new Error(describeWithheld(examined.files.withheld));
+    }
+    // What cannot be written is learnt again.
+    for (const each of examined.searched) {
+      await catalog.recordSearch({ target, digest: each }).catch(() => undefined);
+    }
+  }
+
+  async #describe(image: NamedImage): Promise<WarmedImage> {
+    const { digest, isOver, isReady, failure } = this.#outcomes.get(image) ?? {};
+    const node = digest && { target: image.target, digest };
+    const wants = { platforms: this.#wish.platforms, referrers: true };
+    const files = node && (await findImageFiles(this.#parts, node, wants));
+    const { bytes = 0, missingBytes = 0 } = files ?? {};
+    const about = {
+      image: formatImageName({
+        name: formatTarget(image.target),
+        ...(image.digest ? { digest: image.digest } : image.tag && { tag: image.tag }),
+      }),
+      ...(digest && { digest }),
+    };
+    if (isReady) return { ...about, state: 'ready', bytes, missingBytes };
+    const { reason } = this.#abort.signal as { reason?: unknown };
+    const state = !isOver && reason === this.#late ? 'late' : 'failed';
+    const causes = [...(isOver ? [] : [reason]), ...(failure === undefined ? [] : [failure])];
+    return { ...about, state, bytes, missingBytes, reason: causes.map(errorMessage).join(': ') };
+  }
+}

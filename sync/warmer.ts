@@ -1,0 +1,126 @@
+import { randomUUID } from 'node:crypto';
+import type { WarmApi, WarmState, WarmWish } from '../src/api/warm-api.ts';
+import { isGlob } from '../src/config/glob.ts';
+import { isDigest } from '../src/oci/digest.ts';
+import { RegistryError } from '../src/oci/errors.ts';
+import { DEFAULT_TAG, itemKey } from '../src/oci/reference.ts';
+import { REAL_TIMER, type Timer } from './schedule.ts';
+import { TEXTS } from './texts.ts';
+import { Warm, type NamedImage, type WarmParts } from './warm.ts';
+
+export interface WarmerParts extends Omit<WarmParts, 'timer'> {
+  /** Throws a `RegistryError` for what is no image of this mirror. */
+  readonly resolve: (image: string) => NamedImage;
+  readonly timer?: Timer;
+  /** The mirror is set never to dial. */
+  readonly isOffline: boolean;
+}
+
+/** Of one wish; with `MAX_RUNNING` it bounds what is remembered of those that run, a KiB an image. */
+const MAX_IMAGES = 100;
+const MAX_RUNNING = 4;
+/** Reports that are remembered, a quarter of a KiB an image. */
+const MAX_ENDED = 16;
+
+/**
+ * Fetches whole images ahead of their clients, whenever somebody asks for it: below what clients ask
+ * for and above hydration. One that was begun goes on to its end or its deadline, though nobody looks
+ * any more. What several of them, sync and clients want at once is fetched once.
+ */
+export class Warmer implements WarmApi {
+  readonly #parts: WarmerParts;
+  readonly #timer: Timer;
+  readonly #running = new Map<string, Warm>();
+  /** The latest last. */
+  readonly #ended = new Map<string, Warm>();
+  /** What was on its way at a deadline. */
+  readonly #leftovers = new Set<Promise<void>>();
+  #isOffline: boolean;
+
+  constructor(parts: WarmerParts) {
+    this.#parts = parts;
+    this.#timer = parts.timer ?? REAL_TIMER;
+    this.#isOffline = parts.isOffline;
+  }
+
+  /** Those that run end at once where nothing may be fetched any more. */
+  configure({ isOffline }: Pick<WarmerParts, 'isOffline'>): void {
+    this.#isOffline = isOffline;
+    if (isOffline) for (const warm of this.#running.values()) warm.stop(TEXTS.warmOffline);
+  }
+
+  begin({ images, ...wish }: WarmWish): WarmState {
+    if (this.#isOffline) throw refusal(409, TEXTS.warmOffline);
+    const named = this.#read(images);
+    if (this.#running.size >= MAX_RUNNING) {
+      const message = TEXTS.warmBusy({ most: MAX_RUNNING });
+      throw new RegistryError('TOOMANYREQUESTS', { message });
+    }
+    const id = randomUUID();
+    const warm = new Warm({ ...this.#parts, timer: this.#timer }, named, wish);
+    this.#running.set(id, warm);
+    const settled = warm.settled().finally(() => this.#leftovers.delete(settled));
+    this.#leftovers.add(settled);
+    void warm.ended.finally(() => this.#end(id, warm));
+    return { id, running: warm.progress };
+  }
+
+  state(id: string): WarmState | undefined {
+    const running = this.#running.get(id);
+    if (running) return { id, running: running.progress };
+    const last = this.#ended.get(id)?.report;
+    return last && { id, last };
+  }
+
+  /** Ends what runs. The mirror aborts its downloads. */
+  stop(): void {
+    for (const warm of this.#running.values()) warm.stop(TEXTS.stopping);
+  }
+
+  /** Resolves, after `stop`, when nothing runs any more. */
+  async closed(): Promise<void> {
+    await Promise.allSettled(this.#leftovers);
+  }
+
+  #end(id: string, warm: Warm): void {
+    this.#running.delete(id);
+    this.#ended.set(id, warm);
+    for (const oldest of this.#ended.keys()) {
+      if (this.#ended.size > MAX_ENDED) this.#ended.delete(oldest);
+    }
+  }
+
+  /** Each once. All that is wrong with them is told together. */
+  #read(images: readonly string[]): NamedImage[] {
+    if (images.length === 0) throw refusal(400, TEXTS.warmNone);
+    if (images.length > MAX_IMAGES) throw refusal(400, TEXTS.warmTooMany({ most: MAX_IMAGES }));
+    const named = new Map<string, NamedImage>();
+    const problems: RegistryError[] = [];
+    for (const image of images) {
+      try {
+        const each = this.#readOne(image);
+        named.set(itemKey(each.target, each.digest ?? each.tag ?? DEFAULT_TAG), each);
+      } catch (error) {
+        if (!(error instanceof RegistryError)) throw error;
+        problems.push(error);
+      }
+    }
+    const [first, ...more] = problems;
+    if (!first) return [...named.values()];
+    if (more.length === 0) throw first;
+    const message = [...new Set(problems.map((problem) => problem.message))].join('; ');
+    throw new RegistryError(first.code, { status: first.status, message, cause: first });
+  }
+
+  #readOne(image: string): NamedImage {
+    if (isGlob(image) || isDigest(image)) {
+      throw refusal(400, TEXTS.warmNoImage({ image: JSON.stringify(image.slice(0, 255)) }));
+    }
+    const { target, tag, digest } = this.#parts.resolve(image);
+    return { target, ...(digest ? { digest } : { tag: tag ?? DEFAULT_TAG }) };
+  }
+}
+
+function refusal(status: number, message: string): RegistryError {
+  return new RegistryError('UNSUPPORTED', { status, message });
+}
