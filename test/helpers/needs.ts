@@ -6,12 +6,14 @@ import test, { type TestFn } from 'ava';
 /** The Debian packages that bring the commands which tests run. */
 const PACKAGES = {
   amtool: 'prometheus-alertmanager',
+  bwrap: 'bubblewrap',
   containerd: 'containerd',
   ctr: 'containerd',
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
   ip: 'iproute2',
   nsenter: 'util-linux',
+  nginx: 'nginx-light',
   openssl: 'openssl',
   podman: 'podman',
   prometheus: 'prometheus',
@@ -19,6 +21,7 @@ const PACKAGES = {
   promtool: 'prometheus',
   script: 'bsdutils',
   skopeo: 'skopeo',
+  'systemd-analyze': 'systemd',
   umoci: 'umoci',
   unshare: 'util-linux',
 } as const;
