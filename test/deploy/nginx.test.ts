@@ -1,0 +1,122 @@
+/** The configuration of nginx before a mirror: what a client gets through it, and what the mirror knows of the client. */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { Agent } from 'node:https';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import anyTest, { type ExecutionContext } from 'ava';
+import { createCertificates } from '../helpers/certificate.ts';
+import { claimPort } from '../helpers/claim-port.ts';
+import { get, open, type GetOptions } from '../helpers/client.ts';
+import { FakeRegistry } from '../helpers/fake-registry.ts';
+import { buildImage } from '../helpers/image.ts';
+import { createTempFolder, startMirror } from '../helpers/mirror.ts';
+import { missingPackages, testUnless } from '../helpers/needs.ts';
+import { until } from '../helpers/until.ts';
+
+const FILE = join(import.meta.dirname, '..', '..', 'deploy', 'nginx', 'entrepot.conf');
+const MIB = 1024 * 1024;
+
+const test = testUnless('nginx', missingPackages('nginx')) as typeof anyTest;
+
+/** Nginx with the shipped file, but for its ports and its certificate, before a mirror of one registry. */
+async function startSite(t: ExecutionContext) {
+  const registry = await FakeRegistry.start(t);
+  const image = buildImage({ seed: 'front', layers: [4 * MIB] });
+  registry.addImage('library/app', 'v1', image);
+  const mirror = await startMirror(t, {
+    upstreams: { 'hub.example': { url: registry.url } },
+    trustProxy: ['127.0.0.1'],
+  });
+  const folder = await createTempFolder(t);
+  const { ca, server } = await createCertificates();
+  const port = await claimPort();
+  const [cert, key] = [join(folder, 'tls.crt'), join(folder, 'tls.key')];
+  await writeFile(cert, server.cert);
+  await writeFile(key, server.key);
+  const site = (await readFile(FILE, 'utf8'))
+    .replace('server 127.0.0.1:5000;', `server ${new URL(mirror.url).host};`)
+    .replace('listen 443 ssl;', `listen 127.0.0.1:${port} ssl;`)
+    .replace('    listen [::]:443 ssl;\n', '')
+    .replace('/etc/ssl/mirror.example.crt', cert)
+    .replace('/etc/ssl/mirror.example.key', key);
+  for (const name of ['body', 'proxy']) await mkdir(join(folder, name));
+  const main = join(folder, 'nginx.conf');
+  await writeFile(
+    main,
+    `daemon off; pid ${folder}/pid; error_log stderr;
+     events {}
+     http { access_log off; client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy;
+            fastcgi_temp_path ${folder}/f; uwsgi_temp_path ${folder}/u; scgi_temp_path ${folder}/s;
+            ${site} }`,
+  );
+  const args = ['-c', main, '-e', 'stderr'];
+  const checked = spawnSync('nginx', ['-t', ...args], { encoding: 'utf8' });
+  t.is(checked.status, 0, checked.stderr);
+  t.notRegex(checked.stderr, /warn/);
+  const nginx = spawn('nginx', args, { stdio: ['ignore', 'inherit', 'inherit'] });
+  const gone = once(nginx, 'exit');
+  t.teardown(async () => {
+    nginx.kill('SIGQUIT');
+    await gone;
+  });
+  const url = `https://127.0.0.1:${port}`;
+  const options = { tls: { ca } };
+  await until('nginx listens', async () =>
+    get(`${url}/v2/`, options).then(
+      () => true,
+      () => false,
+    ),
+  );
+  const ask = async (path: string, more: GetOptions = {}) =>
+    get(`${url}/v2/library/app/${path}`, { ...options, ...more });
+  return { registry, image, mirror, url, ask, options };
+}
+
+test('through nginx: an image with its headers, ranges, and errors as they are', async (t) => {
+  const { image, mirror, ask } = await startSite(t);
+  const manifest = await ask('manifests/v1');
+  t.true(manifest.body.equals(image.manifest.bytes));
+  t.is(manifest.headers['docker-content-digest'], image.manifest.digest);
+  const layer = image.layer(0);
+  const blob = await ask(`blobs/${layer.digest}`);
+  t.true(blob.body.equals(layer.bytes));
+  t.is(blob.headers['content-encoding'], undefined);
+  await mirror.idle();
+  const part = await ask(`blobs/${layer.digest}`, { headers: { range: 'bytes=10-19' } });
+  t.deepEqual([part.status, part.body], [206, layer.bytes.subarray(10, 20)]);
+  const missing = await ask('manifests/none');
+  t.is(missing.status, 404);
+  t.regex(missing.body.toString(), /MANIFEST_UNKNOWN/);
+  const long = await ask('manifests/v1', {
+    headers: { authorization: 'Bearer '.padEnd(12_000, 'x') },
+  });
+  t.is(long.status, 200);
+});
+
+test('through nginx: bytes of a cold blob come before it is whole', async (t) => {
+  const { image, registry, ask, url, options } = await startSite(t);
+  await ask('manifests/v1');
+  const layer = image.layer(0);
+  const held = registry.hold(layer, { method: 'GET', after: MIB });
+  const coming = await open(`${url}/v2/library/app/blobs/${layer.digest}`, options);
+  const first = await coming.read(MIB / 2);
+  t.true(first.length >= MIB / 2 && first.equals(layer.bytes.subarray(0, first.length)));
+  held.open();
+  t.true((await coming.rest()).equals(layer.bytes.subarray(first.length)));
+});
+
+test('behind nginx the log has the address of the client, whatever the client says of it', async (t) => {
+  const { mirror, ask, options } = await startSite(t);
+  const agent = new Agent({ localAddress: '127.0.0.9', ca: options.tls.ca });
+  await ask('manifests/v1', {
+    agent,
+    headers: {
+      'x-forwarded-for': '203.0.113.9',
+      forwarded: 'for=203.0.113.9',
+      'user-agent': 'one',
+    },
+  });
+  await until('the line', () => mirror.log.some(({ agent }) => agent === 'one'));
+  t.is(mirror.log.find(({ agent }) => agent === 'one')?.['client'], '127.0.0.9');
+});
