@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { Agent } from 'node:https';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import anyTest, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { createCertificates } from '../helpers/certificate.ts';
 import { claimPort } from '../helpers/claim-port.ts';
 import { get, open, type GetOptions } from '../helpers/client.ts';
@@ -17,7 +17,7 @@ import { until } from '../helpers/until.ts';
 const FILE = join(import.meta.dirname, '..', '..', 'deploy', 'nginx', 'entrepot.conf');
 const MIB = 1024 * 1024;
 
-const test = testUnless('nginx', missingPackages('nginx')) as typeof anyTest;
+const test = testUnless('nginx', missingPackages('nginx'));
 
 /** Nginx with the shipped file, but for its ports and its certificate, before a mirror of one registry. */
 async function startSite(t: ExecutionContext) {

@@ -37,7 +37,7 @@ const obstacle =
   (spawnSync('/usr/bin/python3', ['-c', 'import seccomp']).status === 0
     ? undefined
     : 'install the Debian packages: python3-seccomp');
-const test = testUnless('unit', obstacle) as TestFn as TestFn<Walls>;
+const test = testUnless('unit', obstacle) as TestFn<Walls>;
 if (obstacle === undefined) {
   (anyTest as TestFn<Walls>).before(async (t) => {
     t.timeout(3 * MINUTES);
@@ -69,8 +69,16 @@ async function buildWalls(): Promise<Walls> {
     state,
     entrepot: join(program, 'node_modules', '.bin', 'entrepot'),
     prefix: [
-      ...['unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'],
-      ...['sh', '-c', `${mount} && exec bwrap --seccomp 9 "$@" 9<'${filter}'`, 'sh'],
+      'unshare',
+      '--mount',
+      '--pid',
+      '--fork',
+      '--kill-child',
+      '--mount-proc',
+      'sh',
+      '-c',
+      `${mount} && exec bwrap --seccomp 9 "$@" 9<'${filter}'`,
+      'sh',
       ...walls,
     ],
   };
@@ -132,7 +140,9 @@ test('an image is pulled through the command of the unit, within its walls', asy
     etc,
     {
       ...shipped,
-      ...{ listen: '127.0.0.1:0', admin: '127.0.0.1:0', store: { path: state } },
+      listen: '127.0.0.1:0',
+      admin: '127.0.0.1:0',
+      store: { path: state },
       upstreams: { 'docker.io': { url: registry.url.replace('127.0.0.1', 'localhost') } },
     },
     { program: [...prefix, entrepot] },
