@@ -1,8 +1,31 @@
 /** What the documents tell to type is typed, line by line, and does what they say. */
-import { createTempFolder } from '../helpers/mirror.ts';
+import { globSync, readFileSync } from 'node:fs';
+import { symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
 import { copyCommitted } from '../helpers/checkout.ts';
+import { createTempFolder } from '../helpers/mirror.ts';
 import { missingPackages, missingRights, testUnless } from '../helpers/needs.ts';
+import { readBlocks, type Block } from './document.ts';
 import { Reader } from './reader.ts';
+
+const PROJECT = join(import.meta.dirname, '..', '..');
+
+/** Blocks that are not typed here, by their first line, and why. */
+const LEFT_OUT: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  'CONTRIBUTING.md': { 'npm ci': 'the checks of this project, of which this is one' },
+  'docs/operations.md': {
+    'mkdir -p "$BACKUP" && rm -rf "$BACKUP/catalog"': 'operations.test.ts types it',
+    [String.raw`cd "$BACKUP/blobs/sha256" && find . -type f -printf '%f  %p\n' | sha256sum --check --quiet && cd "$OLDPWD"`]:
+      'operations.test.ts types it',
+    'mkdir -p "$STORE"': 'operations.test.ts types it, while no server has the store',
+  },
+};
+
+const DOCUMENTS = globSync('{*,{docs,deploy,grafana}/**/*}.md', { cwd: PROJECT }).toSorted();
+const PAGES = DOCUMENTS.map((path) => ({ path, blocks: readBlocks(join(PROJECT, path)) })).filter(
+  ({ blocks }) => blocks.length > 0,
+);
 
 const obstacle = missingPackages('unshare', 'nsenter', 'ip', 'openssl') ?? missingRights();
 const run = testUnless('documents', obstacle).serial;
@@ -10,11 +33,64 @@ const run = testUnless('documents', obstacle).serial;
 run('the README, typed by somebody who has Node, npm and git alone', async (t) => {
   const folder = await createTempFolder(t);
   await copyCommitted(folder);
-  const reader = await Reader.start(t, { folder, programs: ['node', 'npm', 'git'] });
+  const reader = await startReader(t, { folder, programs: ['node', 'npm', 'git'] });
+  if (!(await reader.read('README.md'))) return;
+  await t.notThrowsAsync(reader.interruptServer());
+  t.notRegex(await reader.serverLog(), /"level":"(?:warn|error)"/);
+  t.regex((await reader.requests()).join('\n'), /^GET https:\/\/registry-1\.docker\.io\/v2\//m);
+});
+
+for (const { path, blocks } of PAGES) {
+  if (path === 'README.md' || blocks.every((block) => isLeftOut(path, block))) continue;
+  run(`${path}, typed beside a running server`, async (t) => {
+    const folder = await createTempFolder(t);
+    await copyCommitted(folder);
+    await symlink(join(PROJECT, 'node_modules'), join(folder, 'node_modules'));
+    const reader = await startReader(t, { folder });
+    await reader.type('npm start');
+    await reader.type('entrepot() { npm run --silent entrepot -- "$@"; }');
+    await reader.read(path, (block) => !isLeftOut(path, block));
+  });
+}
+
+test('each block that is left out is there', (t) => {
+  const named = Object.entries(LEFT_OUT).flatMap(([path, lines]) =>
+    Object.keys(lines).map((line) => [path, line]),
+  );
+  const found = PAGES.flatMap(({ path, blocks }) =>
+    blocks.map((block) => [path, firstLine(block)]),
+  );
+  t.deepEqual(
+    named.filter(([path, line]) => !found.some((other) => other[0] === path && other[1] === line)),
+    [],
+  );
+});
+
+test('each block of shell lines is a fence of `sh` with a line in it, and stands at the margin', (t) => {
+  for (const path of DOCUMENTS) {
+    const fences = readFileSync(join(PROJECT, path), 'utf8').match(
+      /^.*```(?:sh|bash|shell|zsh)\b/gm,
+    );
+    const blocks = readBlocks(join(PROJECT, path)).filter(({ commands }) => commands.length > 0);
+    t.is(fences?.length ?? 0, blocks.length, path);
+  }
+});
+
+async function startReader(
+  t: ExecutionContext,
+  machine: Parameters<typeof Reader.start>[1],
+): Promise<Reader> {
+  const reader = await Reader.start(t, machine);
   t.teardown(async () => {
     if (!t.passed) t.log(await reader.serverLog(), await reader.requests());
   });
-  if (!(await reader.read('README.md'))) return;
-  await t.notThrowsAsync(reader.interruptServer());
-  t.regex((await reader.requests()).join('\n'), /^GET https:\/\/registry-1\.docker\.io\/v2\//m);
-});
+  return reader;
+}
+
+function isLeftOut(path: string, block: Block): boolean {
+  return LEFT_OUT[path]?.[firstLine(block)] !== undefined;
+}
+
+function firstLine({ commands }: Block): string {
+  return commands[0]!.text.split('\n', 1)[0]!;
+}

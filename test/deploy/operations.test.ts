@@ -130,9 +130,9 @@ test('a backup that is made while images are pulled starts elsewhere, verifies a
   const { site, mirror } = await startHeld(t);
   const [backup, restored] = [await createTempFolder(t), await createTempFolder(t)];
   const before = new Map(site.held);
-  let isCopied = false;
-  const copying = backUp(mirror.storePath, backup).finally(() => (isCopied = true));
-  for (let count = 0; !isCopied; count += 1) await pull(site, mirror, `new-${count}`);
+  const copied = new AbortController();
+  const copying = backUp(mirror.storePath, backup).finally(() => copied.abort());
+  for (let count = 0; !copied.signal.aborted; count += 1) await pull(site, mirror, `new-${count}`);
   await copying;
   t.true(site.held.size > before.size);
   await restore(backup, restored);

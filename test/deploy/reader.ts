@@ -6,7 +6,7 @@ import { Netns } from '../e2e/netns.ts';
 import { issueCertificates } from '../helpers/certificate.ts';
 import { outsideEnvironment } from '../helpers/checkout.ts';
 import { until } from '../helpers/until.ts';
-import { readBlocks, withoutChance, type Command } from './document.ts';
+import { readBlocks, withoutChance, type Block } from './document.ts';
 import { PUBLIC_REGISTRIES } from './public-names.ts';
 import { Terminal, type Typed } from './terminal.ts';
 
@@ -60,11 +60,11 @@ export class Reader {
     return new Reader(t, netns, machine, programs === undefined ? {} : { PATH: programs });
   }
 
-  /** All of a document but the blocks that begin with these lines. False when a line was not as told. */
-  async read(path: string, isLeftOut: (first: Command) => boolean = () => false): Promise<boolean> {
+  /** All blocks of a document that count. False when a line was not as told. */
+  async read(path: string, counts: (block: Block) => boolean = () => true): Promise<boolean> {
     let transcript = '';
-    for (const { commands, output } of readBlocks(join(this.#machine.folder, path))) {
-      if (commands.length === 0 || isLeftOut(commands[0]!)) continue;
+    const blocks = readBlocks(join(this.#machine.folder, path)).filter((block) => counts(block));
+    for (const { commands, output } of blocks) {
       let printed = '';
       for (const command of commands) {
         const typed = await this.type(command.text);
