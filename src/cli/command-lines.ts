@@ -9,11 +9,17 @@ import {
 import packageJson from '../../package.json' with { type: 'json' };
 import { ConfigError } from '../config/problems.ts';
 import { parseByteSize } from '../config/quantity.ts';
-import { FILE_OPTION, JSON_OPTION } from './command-context.ts';
+import {
+  FILE_OPTION,
+  JSON_OPTION,
+  type CommandContext,
+  type CommandOptions,
+} from './command-context.ts';
 import { CLIENT_KINDS } from '../clients/clients.ts';
 import { clients } from './clients.ts';
 import { styled } from './colours.ts';
 import { CommandLine } from './command-line.ts';
+import { printCompletion, SHELLS, type Shell } from './completion.ts';
 import { checkConfig, printConfigSchema } from './config.ts';
 import { doctor } from './doctor.ts';
 import { explain } from './explain.ts';
@@ -71,6 +77,7 @@ export function createProgram(output: OutputConfiguration, run: Run): CommandLin
   addStoreCommands(group);
   addPinCommands(group);
   addSyncCommands(group);
+  addCompletion(group);
   return program;
 }
 
@@ -252,6 +259,20 @@ function addSyncCommands({ parent: program, run }: Group): void {
     .requiredOption('--server <url>', 'its admin API, such as http://127.0.0.1:5001', parseServer)
     .withExamples('entrepot sync daemon --server http://127.0.0.1:5001')
     .action(run(syncDaemon));
+}
+
+function addCompletion({ parent, run }: Group): void {
+  parent
+    .command('completion')
+    .description('print a script by which a shell completes these commands')
+    .addArgument(new Argument('<shell>', 'that completes').choices(SHELLS))
+    .option(...JSON_OPTION)
+    .withExamples('entrepot completion bash > /etc/bash_completion.d/entrepot')
+    .action(
+      run((shell: Shell, options: CommandOptions, context: CommandContext) =>
+        printCompletion(parent, shell, context, options),
+      ),
+    );
 }
 
 function parseLimit(text: string): number {

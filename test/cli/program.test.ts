@@ -23,30 +23,6 @@ test('--version is that of the package, beside that of Node', async (t) => {
   }
 });
 
-test('--help lists the commands', async (t) => {
-  const { code, stdout, stderr } = await runMain(['--help'], { cwd: createFolder(t, {}) });
-  t.is(code, 0);
-  t.deepEqual(
-    [...stdout.matchAll(/^ {2}([a-z]+)(?: .*)? {2,}[a-z]/gm)].map(([, name]) => name),
-    [
-      'serve',
-      'status',
-      'doctor',
-      'config',
-      'ls',
-      'explain',
-      'gc',
-      'verify',
-      'pin',
-      'pins',
-      'unpin',
-      'sync',
-      'help',
-    ],
-  );
-  t.is(stderr, '');
-});
-
 for (const [name, usage] of [
   ['ls', 'ls [options] [glob]'],
   ['explain', 'explain [options] <image>'],

@@ -1,34 +1,18 @@
 import { EventEmitter } from 'node:events';
 import test from 'ava';
+import type { Command } from 'commander';
+import { createProgram } from '../../src/cli/command-lines.ts';
 import { runCommand } from '../../src/cli/program.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { matchGolden } from './golden.ts';
 
-const COMMANDS = [
-  [],
-  ['serve'],
-  ['status'],
-  ['doctor'],
-  ['clients'],
-  ['config'],
-  ['config', 'check'],
-  ['config', 'schema'],
-  ['ls'],
-  ['explain'],
-  ['gc'],
-  ['refresh'],
-  ['warm'],
-  ['rm'],
-  ['verify'],
-  ['pin'],
-  ['unpin'],
-  ['pins'],
-  ['sync'],
-  ['sync', 'plan'],
-  ['sync', 'run'],
-  ['sync', 'status'],
-  ['sync', 'daemon'],
-];
+/** Every command by its words. */
+const COMMANDS = wordsOf(createProgram({}, () => async () => {}));
+
+function wordsOf(command: Command, above: readonly string[] = []): string[][] {
+  const below = command.commands.flatMap((each) => wordsOf(each, [...above, each.name()]));
+  return [[...above], ...below];
+}
 
 const WRONG = [
   ['nonsense'],

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { alertsPage } from './pages/alerts-page.ts';
+import { commandsPage } from './pages/commands-page.ts';
 import { configurationPage } from './pages/configuration-page.ts';
 import { metricsPage } from './pages/metrics-page.ts';
 
@@ -10,7 +11,12 @@ const BEGIN = '<!-- What follows is made: GOLDEN=write npx ava test/golden/pages
 const END = '<!-- The end of what is made. -->';
 
 /** Of each page that has a part made of the code, that part. */
-const PAGES = { alerts: alertsPage, configuration: configurationPage, metrics: metricsPage };
+const PAGES = {
+  alerts: alertsPage,
+  commands: commandsPage,
+  configuration: configurationPage,
+  metrics: metricsPage,
+};
 
 for (const [name, make] of Object.entries(PAGES)) {
   test(`docs/${name}.md tells what the code has`, async (t) => {

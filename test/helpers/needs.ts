@@ -6,11 +6,13 @@ import test, { type TestFn } from 'ava';
 /** The Debian packages that bring the commands which tests run. */
 const PACKAGES = {
   amtool: 'prometheus-alertmanager',
+  bash: 'bash',
   bwrap: 'bubblewrap',
   containerd: 'containerd',
   ctr: 'containerd',
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
+  fish: 'fish',
   ip: 'iproute2',
   nsenter: 'util-linux',
   nginx: 'nginx-light',
@@ -24,6 +26,7 @@ const PACKAGES = {
   'systemd-analyze': 'systemd',
   umoci: 'umoci',
   unshare: 'util-linux',
+  zsh: 'zsh',
 } as const;
 
 export type Command = keyof typeof PACKAGES;
