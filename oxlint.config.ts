@@ -96,7 +96,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   clients: {
     imports: ['config'],
-    facade: ['clients.ts', 'mirror-place.ts', 'recipe.ts'],
+    facade: ['answer.ts', 'clients.ts', 'mirror-place.ts', 'placing.ts', 'recipe.ts', 'refusal.ts'],
   },
   'configured.ts': {
     imports: ['oci', 'api', 'config', 'upstream', 'mirror', 'admin'],
@@ -182,7 +182,8 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   pino: ['src/observe/log.ts'],
   commander: ['src/cli'],
   zod: ['src/config'],
-  yaml: ['src/config/yaml.ts'],
+  yaml: ['src/config/yaml.ts', 'src/clients/yaml-lines.ts'],
+  'smol-toml': ['src/clients/toml.ts'],
   re2js: ['src/config'],
   scslre: ['src/config/pattern.ts'],
   semver: ['src/config', 'sync'],

@@ -16,7 +16,7 @@ import {
   type CommandOptions,
 } from './command-context.ts';
 import { CLIENT_KINDS } from '../clients/clients.ts';
-import { clients } from './clients.ts';
+import { checkClients, clients } from './clients.ts';
 import { styled } from './colours.ts';
 import { CommandLine } from './command-line.ts';
 import { printCompletion, SHELLS, type Shell } from './completion.ts';
@@ -112,10 +112,16 @@ function addClients({ parent, run }: Group): void {
     .option('--address <url>', 'where clients reach this mirror; else as it listens', parseMirror)
     .option('--ca <file>', 'the authority of its certificate, in PEM')
     .option('--no-fallback', 'never ask the upstream where the mirror fails')
+    .option('--write', 'bring it into the files of this node, and keep what is in them')
+    .option('--remove', 'take it out of the files of this node again')
+    .option('--check', 'say which files of this node are in force: 0 only when all are')
+    .option('--root <folder>', 'where the file system of the node is mounted')
     .withExamples(
       'entrepot clients docker',
       'entrepot clients containerd --address https://mirror.example:5000 --ca ca.crt',
+      'entrepot clients podman --address http://mirror.example:5000 --write',
     )
+    .requires(checkClients)
     .action(run(clients));
 }
 

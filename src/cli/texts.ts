@@ -86,6 +86,13 @@ export const TEXTS = {
   rebuilt: ({ counts }: { counts: string }) =>
     `the catalog is made anew from the files: ${counts}; when and how often images were pulled is lost, and counted from now on`,
   allWell: 'all as they should be',
+  // The files of a node.
+  oneOfThese: '--write, --remove and --check do not go together; write one of them',
+  rootAlone: '--root goes with --write, --remove or --check',
+  notOnNode: ({ kind }: { kind: string }) =>
+    `${kind} reads no file on a node; use what "entrepot clients ${kind}" prints`,
+  noneOfOurs: 'nothing of ours is there',
+  nothingChanged: 'nothing is changed',
   // Pins.
   imageOrList: 'write either an image with its reason, or --in-use with a file',
   noImage: 'write an image, or --in-use with a file of them',

@@ -2,8 +2,10 @@ import { caFile, type Recipe } from './recipe.ts';
 import type { MirrorPlace } from './mirror-place.ts';
 import { TEXTS } from './texts.ts';
 
-export const BUILDKITD_TOML = '/etc/buildkit/buildkitd.toml';
+const BUILDKITD_TOML = '/etc/buildkit/buildkitd.toml';
 const CA_PATH = '/etc/buildkit/entrepot-ca.crt';
+
+export const BUILDKIT_PLACES = [CA_PATH, BUILDKITD_TOML];
 
 /** What concerns the connection stands under the mirror's own name, and not under the registry's. */
 export function describeBuildkit(mirror: MirrorPlace): Recipe {

@@ -1,11 +1,32 @@
 import { caFile, type Recipe } from './recipe.ts';
 import type { MirrorPlace } from './mirror-place.ts';
+import type { NodeFiles } from './node-files.ts';
+import type { RefusedFile } from './placing.ts';
+import { parseYamlFile } from './yaml-lines.ts';
 import { TEXTS } from './texts.ts';
 
 export type RancherKind = 'k3s' | 'rke2';
 
-export function rancherFolder(kind: RancherKind): string {
+function rancherFolder(kind: RancherKind): string {
   return `/etc/rancher/${kind}`;
+}
+
+export function placesOfRancher(kind: RancherKind): string[] {
+  const folder = rancherFolder(kind);
+  const names = ['entrepot-ca.crt', 'registries.yaml', 'config.yaml.d/50-entrepot.yaml'];
+  return names.map((name) => `${folder}/${name}`);
+}
+
+/** Where it is told to read another file. */
+export function objectionsOfRancher(kind: RancherKind, node: NodeFiles): RefusedFile[] {
+  const folder = rancherFolder(kind);
+  const path = `${folder}/registries.yaml`;
+  const configs = [`${folder}/config.yaml`, ...node.list(`${folder}/config.yaml.d/*.yaml`)];
+  return configs.flatMap((config) => {
+    const other = parseYamlFile(node.read(config) ?? '')?.['private-registry'];
+    if (typeof other !== 'string' || other === path) return [];
+    return [{ path, reason: TEXTS.otherFile({ config, other }) }];
+  });
 }
 
 /** k3s and RKE2, which write the configuration of their containerd themselves at every start. */

@@ -43,4 +43,43 @@ export const TEXTS = {
   talosVersion: 'these documents are of Talos 1.12 and later',
   kanikoFlags: 'give these arguments to the executor',
   kanikoCa: ({ path }: { path: string }) => `mount entrepot-ca.crt there as ${path}`,
+  // Files that are left as they are.
+  cannotMerge:
+    'ours cannot be brought in so that all else means what it meant; bring it in by hand',
+  notToml: 'it is no TOML that can be read; mend it first',
+  notYaml: 'it is no YAML that can be read as one map; mend it first',
+  otherForm: ({ key }: { key: string }) =>
+    `${key} stands there in a form that has no room for ours; bring it in by hand`,
+  notAnObject: 'it is no JSON object; mend it first',
+  notAList: ({ list }: { list: string }) =>
+    `${list} is no list, or stands there twice; mend it first`,
+  editedList: ({ list, values }: { list: string; values: string }) =>
+    `${list} was edited around ours; take out ${values} by hand`,
+  brokenMarks: 'one of the two marks around ours is gone; take out ours and the other mark by hand',
+  brokenRecord: ({ path }: { path: string }) =>
+    `${path}, which tells what is ours, cannot be read; take out ours by hand, then that file`,
+  recordAbout:
+    'what "entrepot clients docker --write" put into daemon.json; --remove takes it out by this file',
+  noTextFile: 'it is no text file',
+  linksInCircle: 'its links lead in a circle',
+  noConfigPath: ({ folder }: { folder: string }) =>
+    `config_path is not set, so that containerd reads no hosts.toml; write config_path = "${folder}" under [plugins."io.containerd.cri.v1.images".registry] (version = 3) or [plugins."io.containerd.grpc.v1.cri".registry] (version = 2), and restart containerd`,
+  configPathConflict: ({ key }: { key: string }) =>
+    `it has ${key} of the registry, which containerd refuses beside config_path; move that into hosts.toml, set config_path, and restart containerd`,
+  otherTable: ({ registry, path }: { registry: string; path: string }) =>
+    `${path} has a table of ${registry} that ours would take the place of; bring the mirror in there by hand, or take that table out`,
+  otherFile: ({ config, other }: { config: string; other: string }) =>
+    `${config} has ${other} read instead; bring the mirror in there by hand`,
+  olderStore: 'the image store that daemon.json names reads no hosts.toml',
+  hostsWin: ({ path }: { path: string }) =>
+    `in the containerd image store ${path}, which names a host of its own, takes the place of registry-mirrors; bring the mirror in there, or take that file away`,
+  missing: 'it is not there',
+  different: 'ours in it is not as it would be written now; write it again with --write',
+  // The mirror's answer.
+  answers: ({ url }: { url: string }) => `${url} answers`,
+  noAnswer: ({ url, reason }: { url: string; reason: string }) =>
+    `${url} does not answer: ${reason}`,
+  noRegistry: ({ url, status }: { url: string; status: number }) =>
+    `what listens at ${url} is no registry: it answered ${status}`,
+  tooLate: ({ seconds }: { seconds: number }) => `nothing within ${seconds} s`,
 } as const;
