@@ -17,6 +17,8 @@ export const BUDGETS = {
   coldTotalByDirect: { atMost: 1.03 },
   coldFirstByteMs: { atMost: 10 },
   manyClientsMiB: { atMost: 250 },
+  packageIdleMiB: { atMost: 140 },
+  packageFirstAnswerS: { atMost: 1 },
   catalogStartS: { atMost: 2 },
   /** The slowest of a hundred hits. */
   catalogHitMs: { atMost: 1 },

@@ -9,6 +9,7 @@ import { measureColdPull } from './cold-pull.ts';
 import { explainMissing, type Command } from './debian.ts';
 import { measureManifestRate } from './manifest-rate.ts';
 import { measureManyClients } from './many-clients.ts';
+import { measurePackageStart } from './package-start.ts';
 import type { Row } from './row.ts';
 import { measureSyncBeside } from './sync-beside.ts';
 import { Table } from './table.ts';
@@ -50,6 +51,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     comparesCheckouts: true,
   },
   memory: { measure: measureManyClients, needs: ['curl'], peers: ['docker-registry'] },
+  package: { measure: measurePackageStart, needs: [], peers: [] },
   catalog: { measure: measureCatalog, needs: [], peers: [] },
   zipf: { measure: measureZipf, needs: [], peers: [] },
   sync: { measure: measureSyncBeside, needs: [], peers: [] },

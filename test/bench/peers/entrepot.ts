@@ -15,13 +15,15 @@ export interface EntrepotOptions {
   /** Beside the defaults. */
   readonly settings?: object;
   readonly checkout?: string;
+  /** Its main file, of a package. */
+  readonly program?: string | undefined;
 }
 
 /** `entrepot serve` on defaults, but for a tag that stays fresh. */
 export async function startEntrepot(
   bench: Workbench,
   origin: BenchProcess,
-  { store = bench.newPath('store'), settings = {}, checkout }: EntrepotOptions = {},
+  { store = bench.newPath('store'), settings = {}, checkout, program }: EntrepotOptions = {},
 ): Promise<BenchProcess> {
   const port = await freePort();
   const file = bench.newPath('entrepot.yaml');
@@ -43,7 +45,13 @@ export async function startEntrepot(
   return BenchProcess.start({
     name: checkout === undefined ? 'Entrepot' : OTHER_CHECKOUT,
     command: process.execPath,
-    args: [...profiling, join(checkout ?? ROOT, 'src', 'main.ts'), 'serve', '--config', file],
+    args: [
+      ...profiling,
+      program ?? join(checkout ?? ROOT, 'src', 'main.ts'),
+      'serve',
+      '--config',
+      file,
+    ],
     port,
     log: bench.newPath('entrepot.log'),
   });
