@@ -44,12 +44,12 @@ export function chartFiles(): Map<string, string> {
   return new Map(files.map(([path, text]) => [below(path), text]));
 }
 
-/** The plain manifests, as this Helm renders them for a namespace `entrepot`. */
+/** The plain manifests, as this Helm renders them for a namespace `mirrors`. */
 export function manifests(helm: string): Map<string, string> {
   const rendered = Object.entries(MANIFESTS).map(([name, { values, templates }]) => {
     const shown = templates.flatMap((name) => ['--show-only', `templates/${name}.yaml`]);
     const set = values.flatMap((value) => ['--set', value]);
-    const args = ['template', 'entrepot', CHART, '--namespace', 'entrepot', ...shown, ...set];
+    const args = ['template', 'entrepot', CHART, '--namespace', 'mirrors', ...shown, ...set];
     const { status, stdout, stderr } = spawnSync(helm, args, { encoding: 'utf8' });
     if (status !== 0) throw new Error(stderr);
     const head = `# Rendered from the chart in deploy/chart by its generate.ts: ${values.join(', ')}\n`;

@@ -1,24 +1,42 @@
 // node test/clients/build.ts [NAME…]: builds these programs, or all of them, where they are not built yet.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { TOOLS, toolPath } from './tools.ts';
+import { dirname, join } from 'node:path';
+import { TOOLS, toolPath, type Tool, type ToolName } from './tools.ts';
 
 const asked = process.argv.slice(2);
-const names = (asked.length > 0 ? asked : Object.keys(TOOLS)) as (keyof typeof TOOLS)[];
+const names = (asked.length > 0 ? asked : Object.keys(TOOLS)) as ToolName[];
 const missing = names.filter((name) => !existsSync(toolPath(name)));
-if (missing.length > 0 && spawnSync('go', ['version']).status !== 0) {
-  fail(`Go is needed to build ${missing.join(', ')}: install it (Debian package golang-go)`);
-}
 for (const name of missing) {
-  const { module, version, ...rest } = TOOLS[name];
-  const flags = 'tags' in rest ? ['-tags', rest.tags.join(',')] : [];
-  process.stdout.write(`building ${name} ${version} …\n`);
-  const { status } = spawnSync('go', ['install', ...flags, `${module}@${version}`], {
-    stdio: 'inherit',
-    env: { ...process.env, GOBIN: dirname(toolPath(name)), CGO_ENABLED: '0' },
-  });
-  if (status !== 0) fail(`${name} ${version} was not built`);
+  const tool: Tool = TOOLS[name];
+  process.stdout.write(`building ${name} ${tool.version} …\n`);
+  if (!(tool.python === undefined ? buildByGo(name, tool) : installByPython(name, tool))) {
+    fail(`${name} ${tool.version} was not built`);
+  }
+}
+
+function buildByGo(name: ToolName, { module, version, tags }: Tool): boolean {
+  if (!runs('go', ['version']))
+    fail(`Go is needed to build ${name}: install it (Debian package golang-go)`);
+  const flags = tags ? ['-tags', tags.join(',')] : [];
+  const env = { ...process.env, GOBIN: dirname(toolPath(name)), CGO_ENABLED: '0' };
+  return runs('go', ['install', ...flags, `${module}@${version}`], env);
+}
+
+function installByPython(name: ToolName, { python, version }: Tool): boolean {
+  const folder = join(dirname(toolPath(name)), '..');
+  if (!runs('python3', ['-m', 'venv', folder])) {
+    fail(`Python is needed to install ${name}: install it (Debian package python3-venv)`);
+  }
+  return runs(join(folder, 'bin', 'pip'), ['install', '--quiet', `${python}==${version}`]);
+}
+
+function runs(
+  program: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): boolean {
+  return spawnSync(program, args, { stdio: 'inherit', env }).status === 0;
 }
 
 function fail(reason: string): never {

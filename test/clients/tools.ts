@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 
-interface Tool {
-  /** A command of a Go module, at a version. */
-  readonly module: string;
+export interface Tool {
+  /** A command of a Go module, or a package of Python, at a version. */
+  readonly module?: string;
+  readonly python?: string;
   readonly version: string;
   readonly tags?: readonly string[];
-  /** The file that Go makes of it, where that is not the name here. */
+  /** The file that is made of it, where that is not the name here. */
   readonly binary?: string;
 }
 
@@ -22,13 +23,21 @@ export const TOOLS = {
   oras: { module: 'oras.land/oras/cmd/oras', version: 'v1.3.6' },
   helm: { module: 'helm.sh/helm/v4/cmd/helm', version: 'v4.3.1' },
   helm3: { module: 'helm.sh/helm/v3/cmd/helm', version: 'v3.22.0', binary: 'helm' },
+  /** Carries the schemas of Kubernetes. */
+  'kubernetes-validate': {
+    python: 'kubernetes-validate',
+    version: '1.37.0',
+    binary: 'bin/kubernetes-validate',
+  },
   cosign: { module: 'github.com/sigstore/cosign/v3/cmd/cosign', version: 'v3.1.3' },
   containerd: { module: 'github.com/containerd/containerd/v2/cmd/containerd', ...CONTAINERD },
   ctr: { module: 'github.com/containerd/containerd/v2/cmd/ctr', ...CONTAINERD },
 } as const satisfies Readonly<Record<string, Tool>>;
 
+export type ToolName = keyof typeof TOOLS;
+
 /** Built once and kept: a version has a folder of its own. */
-export function toolPath(name: keyof typeof TOOLS): string {
+export function toolPath(name: ToolName): string {
   const root = join(import.meta.dirname, '..', '..', '.cache', 'clients');
   const tool: Tool = TOOLS[name];
   return join(root, `${name}-${tool.version}`, tool.binary ?? name);

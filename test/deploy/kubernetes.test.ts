@@ -4,6 +4,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
+import { toolPath } from '../clients/tools.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 import { missingPackages, testUnless } from '../helpers/needs.ts';
 import { HELM, NO_HELM, objectsOf, render, type KubernetesObject } from './chart.ts';
@@ -11,12 +12,12 @@ import { VALUE_SETS } from './chart-values.ts';
 import { CUSTOM_RESOURCES } from './custom-resources.ts';
 
 const PROJECT = join(import.meta.dirname, '..', '..');
-const VALIDATE = join(PROJECT, '.cache/kubernetes-validate-1.37.0/bin/kubernetes-validate');
+const VALIDATE = toolPath('kubernetes-validate');
 /** The oldest that the chart takes, the newest that there are schemas of, and some between. */
 const RELEASES = ['1.27', '1.30', '1.33', '1.35', '1.37'];
 const NO_SCHEMAS = existsSync(VALIDATE)
   ? undefined
-  : 'install the schemas: .ci/run has the line for kubernetes-validate';
+  : 'install the schemas: node test/clients/build.ts kubernetes-validate';
 const test = testUnless('the schemas of Kubernetes', NO_HELM ?? NO_SCHEMAS);
 const testRules = testUnless('the rules of the chart', NO_HELM ?? missingPackages('promtool'));
 
