@@ -36,7 +36,10 @@ async function tell(t: ExecutionContext, line: string, yaml: string): Promise<st
   if (words.includes('--json')) t.notThrows(() => void JSON.parse(output.stdout || output.stderr));
   const { stdout, stderr } = output;
   const told = `$ entrepot ${line}\n${stdout}${stderr === '' ? '' : `--- stderr\n${stderr}`}--- exit ${code}\n\n`;
-  return told.replaceAll(cwd, 'FOLDER').replaceAll(/127\.0\.0\.1:\d+/g, '127.0.0.1:PORT');
+  return told
+    .replaceAll(cwd, 'FOLDER')
+    .replaceAll(/127\.0\.0\.1:\d+/g, '127.0.0.1:PORT')
+    .replaceAll(/"(\w+At)": (?:\d+|"[^"]*")/g, '"$1": TIME');
 }
 
 async function tellAll(t: ExecutionContext, lines: readonly string[], yaml: string) {
