@@ -25,8 +25,8 @@ const STORE_FAULTS: Readonly<Record<string, string>> = {
 
 const DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM']);
 
-/** Errors of the store that say all: who has it, or that there is none. */
-const TOLD: ReadonlySet<unknown> = new Set(['STORE_IN_USE', 'STORE_ABSENT']);
+/** Errors of the store that say all: who has it, that there is none, or that another version wrote it. */
+const TOLD: ReadonlySet<unknown> = new Set(['STORE_IN_USE', 'STORE_ABSENT', 'STORE_FORMAT']);
 
 /** What Node adds to an error of `listen`. */
 interface ListenError extends NodeJS.ErrnoException {

@@ -22,7 +22,10 @@ const LEFT_OUT: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
 };
 
-const DOCUMENTS = globSync('{*,{docs,deploy,grafana}/**/*}.md', { cwd: PROJECT }).toSorted();
+const DOCUMENTS = globSync(
+  '{README,CONTRIBUTING,SECURITY,CHANGELOG,docs/**/*,deploy/**/*,grafana/**/*}.md',
+  { cwd: PROJECT },
+).toSorted();
 const PAGES = DOCUMENTS.map((path) => ({ path, blocks: readBlocks(join(PROJECT, path)) })).filter(
   ({ blocks }) => blocks.length > 0,
 );
