@@ -82,18 +82,21 @@ function row(
 ): string {
   const restarts = Reload.AT_START.includes(path) ? ' **Restart.**' : '';
   const [meaning = '', told] = textOf(node).split(/ Default: (.*)\.$/);
-  const value =
-    node.default === undefined ? (told ?? (isRequired ? 'required' : '')) : defaultOf(node.default);
+  const value = defaultOf(node.default) ?? told ?? (isRequired ? 'required' : '');
   const shown = value === '' || value === 'required' ? value : `\`${value}\``;
-  const cells = [`\`${key}\``, valueOf(node), shown, `${meaning}${restarts}`];
+  const entries = isMap(node.default) ? ` Left out: ${Object.keys(node.default).join(', ')}.` : '';
+  const cells = [`\`${key}\``, valueOf(node), shown, `${meaning}${entries}${restarts}`];
   return `| ${cells.map((cell) => cell.replaceAll('|', String.raw`\|`)).join(' | ')} |`;
 }
 
-/** The upstreams that are there without a file stand below. */
-function defaultOf(value: unknown): string {
-  const isMap = typeof value === 'object' && value !== null && !Array.isArray(value);
-  if (isMap) return Object.keys(value).join(', ');
+/** A map's entries are told with its meaning. */
+function defaultOf(value: unknown): string | undefined {
+  if (value === undefined || isMap(value)) return undefined;
   return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function isMap(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function valueOf(node: Node): string {
