@@ -13,14 +13,21 @@ export function hostsFiles(
   { folder, caPath }: { readonly folder: string; readonly caPath: string },
 ): ClientFile[] {
   const lines = [
-    fallback ? `[host."${url}"]` : `server = "${url}"`,
     'capabilities = ["pull", "resolve"]',
     ...(ca === undefined ? [] : [`ca = "${caPath}"`]),
   ];
-  const content = lines.map((line, at) => `${fallback && at > 0 ? '  ' : ''}${line}\n`).join('');
+  const content = fallback
+    ? [`[host."${url}"]`, ...lines.map((line) => `  ${line}`), '']
+    : [
+        `server = "${url}"`,
+        ...lines,
+        '# containerd 1.x reads no file without this table.',
+        '[host]',
+        '',
+      ];
   return registries.map((registry) => ({
     path: join(folder, registry, 'hosts.toml'),
-    content,
+    content: content.join('\n'),
     format: 'toml-first',
   }));
 }

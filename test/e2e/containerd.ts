@@ -18,7 +18,7 @@ interface Programs {
   readonly pullFlags: readonly string[];
 }
 
-/** containerd with a `hosts.toml` for every registry: it names the registry by `?ns=`. */
+/** containerd with a `hosts.toml` for every registry, or those of /etc/containerd: it names the registry by `?ns=`. */
 export class Containerd implements Client {
   readonly #netns: Netns;
   readonly #socket: string;
@@ -35,14 +35,14 @@ export class Containerd implements Client {
 
   static async start(
     netns: Netns,
-    mirror: string,
+    mirror: string | undefined,
     programs: Programs = { containerd: 'containerd', ctr: 'ctr', pullFlags: [] },
   ): Promise<Containerd> {
     const home = join(netns.directory, 'containerd');
-    const hosts = join(home, 'certs.d');
-    await mkdir(join(hosts, '_default'), { recursive: true });
+    const hosts = mirror === undefined ? '/etc/containerd/certs.d' : join(home, 'certs.d');
+    await mkdir(join(home, 'certs.d', '_default'), { recursive: true });
     await writeFile(
-      join(hosts, '_default', 'hosts.toml'),
+      join(home, 'certs.d', '_default', 'hosts.toml'),
       `[host."${mirror}"]\ncapabilities = ["pull", "resolve"]\n`,
     );
     const socket = join(home, 'containerd.sock');

@@ -11,7 +11,7 @@ interface InspectedImage {
   readonly RootFS: { readonly Layers: readonly string[] };
 }
 
-/** Docker Engine with `registry-mirrors`: for docker.io only. */
+/** Docker Engine with `registry-mirrors`: for docker.io only; or as its own files in /etc/docker say. */
 export class Dockerd implements Client {
   readonly #root: string;
   readonly #agent: Agent;
@@ -22,13 +22,15 @@ export class Dockerd implements Client {
     this.#agent = new Agent(options);
   }
 
-  static async start(netns: Netns, mirror: string): Promise<Dockerd> {
+  static async start(netns: Netns, mirror?: string): Promise<Dockerd> {
     const home = join(netns.directory, 'docker');
     await mkdir(home);
     // dockerd looks up the name of the registry on every pull, whoever it then asks.
     await netns.run('sh', '-c', 'echo 127.0.0.1 docker.io >>/etc/hosts');
-    const settings = join(home, 'daemon.json');
-    await writeFile(settings, JSON.stringify({ 'registry-mirrors': [mirror] }));
+    const settings = mirror === undefined ? '/etc/docker/daemon.json' : join(home, 'daemon.json');
+    if (mirror !== undefined) {
+      await writeFile(settings, JSON.stringify({ 'registry-mirrors': [mirror] }));
+    }
     const socket = join(home, 'docker.sock');
     const service = await netns.start(
       'dockerd',

@@ -8,10 +8,20 @@ import type { Netns } from './netns.ts';
 export class Podman implements Client {
   readonly #netns: Netns;
   readonly #home: string;
+  readonly #registries: readonly string[];
 
-  private constructor(netns: Netns, home: string) {
+  private constructor(netns: Netns, home: string, registries: readonly string[] = []) {
     this.#netns = netns;
     this.#home = home;
+    this.#registries = registries;
+  }
+
+  /** As the files in /etc/containers say. */
+  static async installed(netns: Netns): Promise<Podman> {
+    const home = join(netns.directory, 'podman');
+    await mkdir(home);
+    await writePolicy(home);
+    return new Podman(netns, home);
   }
 
   /** `registries`: what the upstreams are called, and the first path component the mirror knows them by. */
@@ -32,9 +42,9 @@ insecure = true
 `,
     );
     await writeFile(join(home, 'registries.conf'), tables.join(''));
-    const policy = { default: [{ type: 'insecureAcceptAnything' }] };
-    await writeFile(join(home, 'policy.json'), JSON.stringify(policy));
-    return new Podman(netns, home);
+    await writePolicy(home);
+    const variable = `CONTAINERS_REGISTRIES_CONF=${join(home, 'registries.conf')}`;
+    return new Podman(netns, home, [variable]);
   }
 
   async pull(image: ImageName): Promise<string> {
@@ -52,7 +62,7 @@ insecure = true
   async #podman(...args: string[]): Promise<string> {
     return this.#netns.run(
       'env',
-      `CONTAINERS_REGISTRIES_CONF=${join(this.#home, 'registries.conf')}`,
+      ...this.#registries,
       'podman',
       `--root=${join(this.#home, 'root')}`,
       `--runroot=${join(this.#home, 'run')}`,
@@ -63,4 +73,9 @@ insecure = true
       ...args,
     );
   }
+}
+
+async function writePolicy(home: string): Promise<void> {
+  const policy = { default: [{ type: 'insecureAcceptAnything' }] };
+  await writeFile(join(home, 'policy.json'), JSON.stringify(policy));
 }
