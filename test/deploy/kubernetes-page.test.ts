@@ -34,10 +34,10 @@ exec '${HELM}' template "$@"
   }
   await chmod(join(folder, 'helm'), 0o755);
   const env = { PATH: `${folder}:${process.env['PATH']}` };
-  t.is(blocks('sh').length, 5);
-  for (const block of blocks('sh')) {
+  t.is(blocks('console').length, 5);
+  for (const block of blocks('console')) {
     // A value that is kept from before has no meaning to `template`.
-    const typed = block.replaceAll(' --reuse-values', '');
+    const typed = block.replaceAll(/^\$ /gm, '').replaceAll(' --reuse-values', '');
     const { status, stderr } = spawnSync('sh', ['-e', '-c', typed], {
       cwd: PROJECT,
       env,

@@ -53,11 +53,12 @@ process.exitCode = (await reach('--remove')) ? 0 : 1;
 async function reach(wanted: '--write' | '--remove'): Promise<boolean> {
   if (done === wanted) return true;
   const failure = await run(wanted);
+  if (failure === undefined) {
+    done = wanted;
+    if (values.state !== undefined) writeFileSync(values.state, `${wanted}\n`);
+  }
   tell(failure === undefined ? 'info' : 'error', `${wanted}: ${failure ?? 'done'}`);
-  if (failure !== undefined) return false;
-  done = wanted;
-  if (values.state !== undefined) writeFileSync(values.state, `${wanted}\n`);
-  return true;
+  return failure === undefined;
 }
 
 /** In a session of its own: what stops this file is no reason to stop half-way. */
