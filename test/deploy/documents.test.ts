@@ -58,17 +58,13 @@ for (const { path, blocks } of PAGES) {
   });
 }
 
-test('each block that is left out is there', (t) => {
-  const named = Object.entries(LEFT_OUT).flatMap(([path, lines]) =>
-    Object.keys(lines).map((line) => [path, line]),
-  );
-  const found = PAGES.flatMap(({ path, blocks }) =>
-    blocks.map((block) => [path, firstLine(block)]),
-  );
-  t.deepEqual(
-    named.filter(([path, line]) => !found.some((other) => other[0] === path && other[1] === line)),
-    [],
-  );
+test('each page and block that is left out is there', (t) => {
+  for (const [path, left] of Object.entries(LEFT_OUT)) {
+    const lines = PAGES.find((page) => page.path === path)?.blocks.map(firstLine);
+    t.truthy(lines, path);
+    if (typeof left === 'string') continue;
+    for (const line of Object.keys(left)) t.true(lines?.includes(line), `${path}: ${line}`);
+  }
 });
 
 test('each block of shell lines is a fence of `sh` with a line in it, and stands at the margin', (t) => {
