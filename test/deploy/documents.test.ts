@@ -15,7 +15,6 @@ const PROJECT = join(import.meta.dirname, '..', '..');
 const LEFT_OUT: Readonly<Record<string, string | Readonly<Record<string, string>>>> = {
   'CONTRIBUTING.md': { 'npm ci': 'the checks of this project, of which this is one' },
   'docs/commands.md': 'the examples of the help, of images and files that are nowhere',
-  'docs/kubernetes.md': 'needs a cluster, with helm and kubectl before it',
   'docs/operations.md': {
     'mkdir -p "$BACKUP" && rm -rf "$BACKUP/catalog"': 'operations.test.ts types it',
     [String.raw`cd "$BACKUP/blobs/sha256" && find . -type f -printf '%f  %p\n' | sha256sum --check --quiet && cd "$OLDPWD"`]:
