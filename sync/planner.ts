@@ -8,7 +8,14 @@ import type { KnownImage } from './state.ts';
 import { joinResolutions, errorMessage, Resolver, type Resolution } from './resolver.ts';
 import { examine, type Examined, type Searches } from './examination.ts';
 import { describeWithheld, findImageFiles } from './image-files.ts';
-import { imageKey, imageName, imageVersionKey, type WantedImage } from './wanted-image.ts';
+import type { ImageScope } from './image-scope.ts';
+import {
+  imageKey,
+  imageName,
+  imageVersionKey,
+  isOneImage,
+  type WantedImage,
+} from './wanted-image.ts';
 import type { SyncParts } from './parts.ts';
 
 /** An image that is wanted, with the files that it lacks. */
@@ -29,8 +36,9 @@ export interface UpstreamPlan {
 export interface Plan extends Omit<UpstreamPlan, 'upstream'> {
   readonly createdAt: number;
   readonly deselected: readonly DeselectedImage[];
-  /** What is known of upstreams that are still under way. */
+  /** What is known of upstreams that are still under way, and of images that it is not about. */
   readonly others: readonly KnownImage[];
+  readonly only?: ImageScope | undefined;
 }
 
 /** The plan of one upstream, with what it was made from. */
@@ -58,11 +66,12 @@ export async function makePlan(parts: SyncParts, lock: unknown): Promise<Plan> {
 export function upstreamPlans(
   parts: SyncParts,
   lock: unknown,
+  only?: ImageScope,
 ): ReadonlyMap<string, (retries?: Retries) => Promise<ResolvedPlan>> {
   const known = parts.state.current.images;
   const earlier = new Map(known.map((image) => [imageVersionKey(image), image.searchedAt]));
   return new Map(
-    resolutionsOf(parts, lock).map(([upstream, resolving]) => [
+    resolutionsOf(parts, lock, only).map(([upstream, resolving]) => [
       upstream,
       async (retries) => {
         const searches: Searches = { earlier, begun: new Map() };
@@ -78,7 +87,16 @@ export function upstreamPlans(
 export async function joinPlans(
   parts: SyncParts,
   ends: readonly PromiseSettledResult<ResolvedPlan>[],
-  { isLocked, open = new Set() }: { isLocked: boolean; open?: ReadonlySet<string> },
+  {
+    isLocked,
+    open = new Set(),
+    only,
+  }: {
+    readonly isLocked: boolean;
+    readonly open?: ReadonlySet<string>;
+    /** All others stay as they are. */
+    readonly only?: ImageScope;
+  },
 ): Promise<Plan> {
   const { config, state, timer, signal } = parts;
   signal.throwIfAborted();
@@ -86,7 +104,8 @@ export async function joinPlans(
     if (end.status === 'rejected') throw end.reason;
     return end.value;
   });
-  const isOpen = ({ target }: KnownImage): boolean => open.has(target.upstream);
+  const isOpen = (image: KnownImage): boolean =>
+    open.has(image.target.upstream) || (only !== undefined && !only.has(image));
   const known = state.current.images.filter((image) => !isOpen(image));
   const resolution = joinResolutions(plans.map((plan) => plan.resolution));
   const unfinished = await findUnfinished(parts, known, resolution.images);
@@ -104,6 +123,7 @@ export async function joinPlans(
     problems: plans.flatMap(({ problems }) => problems).filter(({ image }) => !settled.has(image)),
     failed: plans.flatMap(({ failed }) => failed),
     others: state.current.images.filter(isOpen),
+    only,
   };
 }
 
@@ -130,21 +150,36 @@ async function findUnfinished(
 function resolutionsOf(
   parts: SyncParts,
   lock: unknown,
+  only: ImageScope | undefined,
 ): (readonly [upstream: string, resolve: (retries?: Retries) => Promise<Resolution>])[] {
   const { config, timer } = parts;
   if (lock !== undefined) {
-    const images = readLock(config, lock, timer.wall());
+    const locked = readLock(config, lock, timer.wall());
+    const images = only ? locked.filter((image) => only.has(image)) : locked;
     const byUpstream = Map.groupBy(images, ({ target }) => target.upstream);
     return [...byUpstream].map(([upstream, own]) => [
       upstream,
       async () => ({ ...joinResolutions([]), images: own }),
     ]);
   }
-  const byUpstream = Map.groupBy(config.rules, ({ image }) => splitTarget(image).upstream);
-  return [...byUpstream].map(([upstream, rules]) => [
+  const rules = only?.narrow(config.rules) ?? config.rules;
+  const byUpstream = Map.groupBy(rules, ({ image }) => splitTarget(image).upstream);
+  return [...byUpstream].map(([upstream, own]) => [
     upstream,
-    async (retries) => Resolver.resolve({ ...parts, retries }, rules),
+    async (retries) => {
+      const resolution = await Resolver.resolve({ ...parts, retries }, own);
+      return only ? withinScope(resolution, only) : resolution;
+    },
   ]);
+}
+
+/** Of an image that its rule took no longer it is said. */
+function withinScope(resolution: Resolution, only: ImageScope): Resolution {
+  const images = resolution.images.filter((image) => only.has(image));
+  const problems = resolution.problems.filter(
+    (problem) => only.isAbout(problem) || !isOneImage(problem.image),
+  );
+  return { ...resolution, images, problems };
 }
 
 async function examineAll(

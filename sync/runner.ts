@@ -1,7 +1,7 @@
 import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
 import type { Pace } from '../src/mirror/downloads/demand.ts';
-import { splitTarget, parseImageName } from '../src/oci/reference.ts';
+import { splitTarget } from '../src/oci/reference.ts';
 import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import type { Bandwidth } from '../src/upstream/bandwidth.ts';
 import { PRIORITY } from '../src/upstream/demand.ts';
@@ -11,6 +11,7 @@ import type { RunProgress } from './run-progress.ts';
 import { isToFetch, type Plan, type PlannedItem, type UpstreamPlan } from './planner.ts';
 import { PASSING_FAULTS, Retries } from './retries.ts';
 import { errorMessage } from './resolver.ts';
+import type { ImageScope } from './image-scope.ts';
 import type { KnownImage } from './state.ts';
 import { fetchImage, type FetchParts } from './image-fetch.ts';
 import {
@@ -18,6 +19,7 @@ import {
   imageKey,
   imageName,
   imageVersionKey,
+  isOneImage,
   type WantedImage,
 } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
@@ -26,6 +28,8 @@ import type { SyncParts } from './parts.ts';
 export interface RunnerParts extends SyncParts {
   readonly progress: RunProgress;
   readonly cap: Bandwidth | undefined;
+  /** All others stay as they are. */
+  readonly only?: ImageScope | undefined;
   /** Called for each image whose failure a later run may not meet. */
   readonly gaveUp: () => void;
 }
@@ -56,14 +60,17 @@ export class Runner {
 
   /** Fetches the images of one upstream, while others may still be planned. */
   async fetch(plan: UpstreamPlan): Promise<Fetched> {
-    const { config, progress, state, signal } = this.#parts;
+    const { config, progress, state, signal, only } = this.#parts;
     const wanted = wantedOf(plan);
     await pinImages(this.#parts, [...wanted, ...state.current.images]);
     const renewed = new Set(wanted.map(imageVersionKey));
     const rules = new Set(config.rules.filter(isOf(plan)).map(({ path }) => path));
     await record(this.#parts, plan, {
       others: state.current.images.filter((image) => !renewed.has(imageVersionKey(image))),
-      open: state.unresolved(config).filter(({ rule }) => !rules.has(rule)),
+      open: only
+        ? openBeside(this.#parts, only)
+        : state.unresolved(config).filter(({ rule }) => !rules.has(rule)),
+      only,
     });
     const fetched = nothingFetched();
     for (const image of plan.failed) fetched.absent.add(imageKey(image));
@@ -128,10 +135,19 @@ export async function concludeRun(
       .filter(({ image }) => underWay.has(splitTarget(image).upstream))
       .map(({ path }) => path),
   );
-  const open = state.unresolved(config).filter(({ rule }) => rules.has(rule));
+  const { only } = plan;
+  const open = only
+    ? openBeside(parts, only)
+    : state.unresolved(config).filter(({ rule }) => rules.has(rule));
   const going = deselected.filter(({ action }) => action === 'release').map(({ image }) => image);
   const gone = new Set(going.map(imageVersionKey));
-  await record(parts, plan, { others: [...others, ...plan.others], open, searched, going: gone });
+  await record(parts, plan, {
+    others: [...others, ...plan.others],
+    open,
+    only,
+    searched,
+    going: gone,
+  });
   for (const { image, action, why, isUnasked } of deselected) {
     const message = isUnasked ? 'could not be asked for' : 'left the selection';
     log.info({ image: imageName(image), rule: image.rule, action, why }, message);
@@ -157,6 +173,8 @@ async function record(
     searched?: SearchTimes;
     /** What is recorded until its pin is gone, by `imageVersionKey`. */
     going?: ReadonlySet<string>;
+    /** Then it says nothing of what the rules select besides. */
+    only?: ImageScope | undefined;
   },
 ): Promise<void> {
   const { config, state } = parts;
@@ -174,11 +192,23 @@ async function record(
   const unresolved = plan.problems.filter(
     ({ image, rule }) => !known.has(image) && (isOneImage(image) || !resolved.has(rule)),
   );
+  // A few images tell nothing of whether other rules were ever resolved.
+  if (beside.only && !state.isOf(config)) return state.update({ images });
+  const open = beside.open.filter(({ image }) => !known.has(image));
   await state.update({
     images,
-    unresolved: [...beside.open, ...unresolved],
+    unresolved: [...new Map([...open, ...unresolved].map((each) => [keyOf(each), each])).values()],
     rules: fingerprint(config),
   });
+}
+
+function keyOf({ rule, image }: SyncProblem): string {
+  return `${rule} ${image}`;
+}
+
+/** What is open of all but a few images. */
+function openBeside({ config, state }: SyncParts, only: ImageScope): SyncProblem[] {
+  return state.unresolved(config).filter((problem) => !only.isAbout(problem));
 }
 
 /** What the fetching of one upstream came to. */
@@ -266,10 +296,4 @@ function searchOf({ wanted, searchedAt }: PlannedItem): [string, number | undefi
 /** A function, so that the compiler does not take an earlier answer for this one. */
 function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
-}
-
-/** Whether a name has a tag or a digest; otherwise it is a repository or a pattern. */
-export function isOneImage(name: string): boolean {
-  const { tag, digest } = parseImageName(name);
-  return tag !== undefined || digest !== undefined;
 }

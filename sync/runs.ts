@@ -1,16 +1,17 @@
-import type { SyncProblem, SyncProgress, SyncReport, ReleasedImage } from '../src/api/sync-api.ts';
+import type { SyncProgress, SyncReport } from '../src/api/sync-api.ts';
 import { Bandwidth } from '../src/upstream/bandwidth.ts';
-import { joinPlans, upstreamPlans, type ResolvedPlan } from './planner.ts';
+import { joinPlans, upstreamPlans } from './planner.ts';
 import { surveyImages } from './readiness.ts';
 import { errorMessage } from './resolver.ts';
-import { PASSING_ANSWERS, Retries } from './retries.ts';
 import { RunProgress } from './run-progress.ts';
-import { concludeRun, Runner, isOneImage, type Fetched } from './runner.ts';
+import { beginUpstreamWork, type UpstreamWork } from './upstream-work.ts';
+import type { ImageScope } from './image-scope.ts';
+import { describeForLog, NOTHING_DONE, resultOf, type RunResult } from './run-result.ts';
+import { concludeRun } from './runner.ts';
 import { splitTarget } from '../src/oci/reference.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 import { Backoff } from '../src/time/backoff.ts';
-import { describeReleased } from './deselected-image.ts';
 
 interface Running {
   readonly progress: RunProgress;
@@ -18,24 +19,15 @@ interface Running {
   readonly ended: Promise<void>;
   /** An upstream could not be reached and may be later. */
   isMissing: boolean;
+  /** Of the selection it is about these alone. */
+  readonly only?: ImageScope | undefined;
 }
 
-/** The work of a run at one upstream. It may outlast its run, and goes on in the next one. */
-interface UpstreamWork {
-  readonly upstream: string;
-  readonly progress: RunProgress;
-  isMissing: boolean;
-  readonly made: Promise<ResolvedPlan & { readonly done: Fetched }>;
-  end?: PromiseSettledResult<ResolvedPlan & { readonly done: Fetched }>;
+/** What a run goes by. */
+export interface RunWish {
+  readonly lock?: unknown;
+  readonly only?: ImageScope | undefined;
 }
-
-type RunResult = Pick<SyncReport, 'images' | 'failures' | 'released' | 'aborted'>;
-
-const NOTHING_DONE: RunResult = {
-  images: { fetched: 0, kept: 0, failed: 0 },
-  failures: [],
-  released: [],
-};
 
 /** Pauses before a run is repeated because an upstream could not be reached. */
 const PAUSES = new Backoff({ firstMs: 60_000, maxMs: 60 * 60_000 });
@@ -70,9 +62,12 @@ export class SyncRuns {
   /** `undefined` while nothing runs. */
   get progress(): SyncProgress | undefined {
     if (!this.#running) return undefined;
-    const { progress, phase } = this.#running;
+    const { progress, phase, only } = this.#running;
     const { closed } = this.#parts.schedule;
-    return closed ? progress.describe('waiting', closed.closedUntil) : progress.describe(phase);
+    const told = closed
+      ? progress.describe('waiting', closed.closedUntil)
+      : progress.describe(phase);
+    return { ...told, ...(only && { only: only.names }) };
   }
 
   /** Milliseconds since 1970; `undefined` before `start`. */
@@ -109,15 +104,20 @@ export class SyncRuns {
     });
   }
 
-  /** Runs, or waits for the end of the current run. */
-  async run(lock?: unknown): Promise<void> {
-    if (this.#running) return this.#running.ended;
+  /** Runs, or waits for the end of the current run, unless that is about a few images. */
+  async run({ lock, only }: RunWish = {}): Promise<void> {
+    while (this.#running) {
+      const { ended, only: isOfSome } = this.#running;
+      if (!isOfSome) return ended;
+      await ended;
+    }
     const { promise, resolve } = Promise.withResolvers<void>();
     const progress = new RunProgress(this.#parts.timer);
-    const running: Running = { progress, phase: 'planning', ended: promise, isMissing: false };
+    const ended = promise;
+    const running: Running = { progress, phase: 'planning', ended, isMissing: false, only };
     this.#running = running;
     try {
-      await this.#carryOut(running, lock);
+      await (only ? this.#carryOutSome(running, only, lock) : this.#carryOut(running, lock));
     } catch (err) {
       this.#parts.log.error({ err }, 'a sync run could not be brought to its end');
     } finally {
@@ -133,7 +133,8 @@ export class SyncRuns {
     if (this.#over.signal.aborted) return;
     const began = timer.steady();
     await state.update({ isRunning: true });
-    const report = await this.#attempt(running, lock);
+    const work = async (): Promise<RunResult> => this.#planAndFetch(running, lock);
+    const report = await this.#attempt(running, work);
     const isInterrupted = signal.aborted;
     const seconds = (timer.steady() - began) / 1000;
     await state.update({
@@ -144,12 +145,57 @@ export class SyncRuns {
       ...(report.bytes > 0 && seconds > 0 && { bytesPerSecond: report.bytes / seconds }),
     });
     log.info(describeForLog(report), 'sync run');
+    this.#count(report);
+    this.#measure();
+    if (!isInterrupted) await surveyImages(this.#parts);
+  }
+
+  #count(report: SyncReport): void {
     const { sync } = this.#parts.metrics;
     sync.failures.inc(report.failures.length);
     const ended = report.aborted === undefined ? 'failed' : 'aborted';
     sync.runs.inc({ result: report.isOk ? 'ok' : ended });
-    this.#measure();
-    if (!isInterrupted) await surveyImages(this.#parts);
+  }
+
+  /** As a run of all, but that it is none: it tells nothing of when the last of those was. */
+  async #carryOutSome(running: Running, only: ImageScope, lock: unknown): Promise<void> {
+    const { log, state, signal } = this.#parts;
+    if (this.#after) await this.#after;
+    if (this.#over.signal.aborted) return;
+    const work = async (): Promise<RunResult> => this.#fetchSome(running, only, lock);
+    const report = { ...(await this.#attempt(running, work)), only: only.names };
+    state.lastOfSome = report;
+    log.info(describeForLog(report), 'sync run of some images');
+    this.#count(report);
+    if (!signal.aborted) await surveyImages(this.#parts);
+  }
+
+  /** At a server it lasts no longer than until the next run of all is due. */
+  async #fetchSome(running: Running, only: ImageScope, lock: unknown): Promise<RunResult> {
+    const { schedule, timer, signal: ended } = this.#parts;
+    const [due, over] = [new AbortController(), new AbortController()];
+    if (this.#isServing) {
+      const isOver = AbortSignal.any([ended, over.signal]);
+      const next = schedule.nextStart(timer.wall(), isOver);
+      void next.then((at) => at !== undefined && due.abort(new Error(TEXTS.nextIsDue)));
+    }
+    const parts = { ...this.#parts, signal: AbortSignal.any([ended, due.signal]) };
+    const works = [...upstreamPlans(parts, lock, only)].map(([upstream, make]) =>
+      this.#begin(upstream, make, { ...parts, only }),
+    );
+    for (const { progress } of works) progress.passOn(running.progress);
+    const ends = await Promise.allSettled(works.map(async ({ made }) => made));
+    over.abort();
+    const plan = await joinPlans(parts, ends, { isLocked: lock !== undefined, only });
+    const done = ends.flatMap((end) => (end.status === 'fulfilled' ? end.value.done : []));
+    const outcome = await concludeRun(parts, plan, done);
+    const told = [...plan.problems, ...outcome.failures];
+    const found = new Set([...plan.items.map(({ wanted }) => wanted), ...plan.failed]);
+    const leftOut = only
+      .without([...found])
+      .filter((image) => !told.some((problem) => problem.image === image))
+      .map((image) => ({ rule: '', image, reason: TEXTS.scopeLeftOut }));
+    return resultOf(outcome, [...told, ...leftOut]);
   }
 
   /** Tells the last run, be it of an earlier process, to the metrics. */
@@ -165,12 +211,13 @@ export class SyncRuns {
   }
 
   /** Never rejects: a run that failed has a report too. */
-  async #attempt(running: Running, lock: unknown): Promise<SyncReport> {
+  async #attempt(running: Running, work: () => Promise<RunResult>): Promise<SyncReport> {
     const { timer } = this.#parts;
     const startedAt = timer.wall();
-    const { failures, released, ...rest } = await this.#planAndFetch(running, lock).catch(
-      (error: unknown): RunResult => ({ ...NOTHING_DONE, aborted: errorMessage(error) }),
-    );
+    const { failures, released, ...rest } = await work().catch((error: unknown): RunResult => ({
+      ...NOTHING_DONE,
+      aborted: errorMessage(error),
+    }));
     return {
       startedAt,
       bytes: running.progress.fetchedBytes,
@@ -192,7 +239,7 @@ export class SyncRuns {
       this.#works.clear();
     }
     for (const [upstream, make] of upstreamPlans(this.#parts, lock)) {
-      if (!this.#works.has(upstream)) this.#begin(upstream, make);
+      if (!this.#works.has(upstream)) this.#works.set(upstream, this.#begin(upstream, make));
     }
     const works = [...this.#works.values()];
     for (const { progress } of works) progress.passOn(running.progress);
@@ -204,37 +251,22 @@ export class SyncRuns {
     const ends = ended.flatMap(({ end }) => end ?? []);
     const plan = await joinPlans(this.#parts, ends, { isLocked: lock !== undefined, open });
     const done = ends.flatMap((end) => (end.status === 'fulfilled' ? end.value.done : []));
-    const { fetched, kept, failures, deselected } = await concludeRun(this.#parts, plan, done);
+    const outcome = await concludeRun(this.#parts, plan, done);
     const underWay = config.rules
       .filter(({ image }) => open.has(splitTarget(image).upstream))
       .map(({ path, image }) => ({ rule: path, image, reason: TEXTS.underWay }));
-    const all: SyncProblem[] = [...plan.problems, ...failures, ...underWay];
-    const failed = new Set(all.map(({ image }) => image).filter(isOneImage)).size;
-    return {
-      images: { fetched, kept, failed },
-      failures: all,
-      released: deselected.map(describeReleased),
-    };
+    return resultOf(outcome, [...plan.problems, ...outcome.failures, ...underWay]);
   }
 
-  #begin(upstream: string, make: (retries: Retries) => Promise<ResolvedPlan>): void {
-    const { timer, signal } = this.#parts;
-    const progress = new RunProgress(timer);
-    const gaveUp = (): void => {
-      work.isMissing = true;
-    };
-    // An upstream that cannot be reached keeps no other one waiting: the next run asks it again.
-    const retries = new Retries({ timer, signal, faults: PASSING_ANSWERS, gaveUp });
-    const runner = new Runner({ ...this.#parts, progress, cap: this.#cap, gaveUp });
-    const made = make(retries).then(async (plan) => {
+  #begin(
+    upstream: string,
+    make: Parameters<typeof beginUpstreamWork>[1],
+    parts: SyncParts & Pick<RunWish, 'only'> = this.#parts,
+  ): UpstreamWork {
+    const planned = (): void => {
       if (this.#running) this.#running.phase = 'fetching';
-      return { ...plan, done: await runner.fetch(plan) };
-    });
-    const work: UpstreamWork = { upstream, progress, isMissing: false, made };
-    this.#works.set(upstream, work);
-    void Promise.allSettled([made]).then(([end]) => {
-      work.end = end;
-    });
+    };
+    return beginUpstreamWork(upstream, make, { ...parts, cap: this.#cap, planned });
   }
 
   /**
@@ -296,19 +328,4 @@ export class SyncRuns {
       await this.run();
     }
   }
-}
-
-/** A report as one line of the log tells it: numbers for lists, times as people read them. */
-function describeForLog(report: SyncReport): object {
-  const { startedAt, endedAt, failures, released, ...rest } = report;
-  const count = (wanted: ReleasedImage['action']): number =>
-    released.filter(({ action }) => action === wanted).length;
-  return {
-    startedAt: new Date(startedAt).toISOString(),
-    endedAt: new Date(endedAt).toISOString(),
-    ...rest,
-    failures: failures.length,
-    released: count('release'),
-    guarded: count('guarded'),
-  };
 }

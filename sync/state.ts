@@ -43,6 +43,8 @@ export class SyncState {
   readonly #path: string;
   #document: Document;
   #written: Promise<void> = Promise.resolve();
+  /** The report of the last run of some images alone; it is not written down. */
+  lastOfSome: SyncReport | undefined;
 
   static async open(path: string): Promise<SyncState> {
     return new SyncState(path, (await read(path)) ?? EMPTY);

@@ -11,6 +11,7 @@ import type { SyncConfig } from '../src/config/sync-schema.ts';
 import { RegistryError } from '../src/oci/errors.ts';
 import { isSameTarget } from '../src/oci/reference.ts';
 import { SyncRuns } from './runs.ts';
+import { ImageScope } from './image-scope.ts';
 import { readLock, formatLock } from './lock.ts';
 import { makePlan, isToFetch, missingOf, type Plan, type PlannedItem } from './planner.ts';
 import { describeReadiness, explainImage, surveyImages } from './readiness.ts';
@@ -163,8 +164,23 @@ export class Sync implements SyncApi {
     this.#refuseOffline();
     const { config, timer } = this.#parts;
     if (lock !== undefined) readLock(config, lock, timer.wall());
-    void this.#runs.run(lock);
+    void this.#runs.run({ lock });
     return this.runState;
+  }
+
+  runSome(images: readonly string[], lock?: unknown): SyncRunState {
+    this.#refuseOffline();
+    const { config, canonical, timer } = this.#parts;
+    const locked = lock === undefined ? undefined : readLock(config, lock, timer.wall());
+    const only = ImageScope.read(images, { ...config, locked, canonical });
+    void this.#runs.run({ lock, only });
+    return this.someState;
+  }
+
+  get someState(): SyncRunState {
+    const { running } = this.runState;
+    const last = this.#parts.state.lastOfSome;
+    return { id: 'images', ...(running?.only && { running }), ...(last && { last }) };
   }
 
   /** Ends the current run at its next step. The mirror aborts its downloads. */

@@ -29,6 +29,15 @@ export const TEXTS = {
   lockSelects: ({ place, path, image }: { place: string; path: string; image: string }) =>
     `${place}: ${path} does not select ${image}`,
 
+  scopeEmpty: 'name an image at least',
+  scopeGlob: ({ image }: { image: string }) =>
+    `"${image}" is not one image: write it as REPOSITORY:TAG or REPOSITORY@DIGEST`,
+  scopeUnselected: ({ images }: { images: string }) =>
+    `no rule selects ${images}; add one under "sync", or fetch it once with "entrepot warm"`,
+  scopeNotLocked: ({ images }: { images: string }) => `the lock leaves out ${images}`,
+  scopeLeftOut: 'no rule selects it now: its rule takes newer ones',
+  nextIsDue: 'the next run of all is due',
+
   notResolved: 'no run has resolved it yet',
   noCatalog: ({ upstream }: { upstream: string }) =>
     `${upstream} does not list its repositories: write each one by name`,

@@ -1,6 +1,12 @@
 import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import type { Digest } from '../src/oci/digest.ts';
-import { formatTarget, type Tag, type Target, formatImageName } from '../src/oci/reference.ts';
+import {
+  formatImageName,
+  formatTarget,
+  parseImageName,
+  type Tag,
+  type Target,
+} from '../src/oci/reference.ts';
 
 /** The parts of an image that a site wants: of which platforms, and what is attached to it. */
 export interface WantedParts {
@@ -76,4 +82,10 @@ export function joinWanted(a: WantedImage, b: WantedImage): WantedImage {
     freshMs: Math.min(a.freshMs, b.freshMs),
     removed: a.removed === 'keep' || b.removed === 'keep' ? 'keep' : 'release',
   };
+}
+
+/** Whether a name has a tag or a digest; otherwise it is a repository or a pattern. */
+export function isOneImage(name: string): boolean {
+  const { tag, digest } = parseImageName(name);
+  return tag !== undefined || digest !== undefined;
 }

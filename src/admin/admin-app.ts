@@ -291,17 +291,23 @@ function addSyncRoutes(router: Router, sync: SyncApi): void {
   router.get('/api/v1/sync/run', (ctx) => {
     ctx.body = sync.runState;
   });
+  router.get('/api/v1/sync/run/images', (ctx) => {
+    ctx.body = sync.someState;
+  });
   router.post('/api/v1/sync/run', async (ctx) => {
-    const lock = await readLock(ctx.req);
-    // The caller would take the report of the other run for that of the lock.
-    if (lock !== undefined && sync.runState.running !== undefined) {
+    const input = await AdminInput.ofBody(ctx.req, ['lock', 'images'], MAX_LOCK_BYTES);
+    const [lock, images] = [input.optionalObject('lock'), input.optionalTexts('images')];
+    const { running } = sync.runState;
+    const isOfAll = lock === undefined && images === undefined;
+    // The caller would take the report of the other run for its own.
+    if (running && (!isOfAll || running.only)) {
       throw new RegistryError('UNSUPPORTED', {
         status: 409,
         message: TEXTS.runUnderWay,
       });
     }
     ctx.status = 202;
-    ctx.body = sync.run(lock);
+    ctx.body = images ? sync.runSome(images, lock) : sync.run(lock);
   });
 }
 

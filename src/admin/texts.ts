@@ -43,7 +43,7 @@ export const TEXTS = {
   othersHeld: ({ image, repository, tags }: { image: string; repository: string; tags: string }) =>
     `nothing of ${image} is held; of ${repository} there is ${tags}`,
   andMore: ({ tags, more }: { tags: string; more: number }) => `${tags} and ${more} more`,
-  runUnderWay: 'a run is under way already: wait for its end, then replay the lock',
+  runUnderWay: 'a run is under way already: wait for its end, then begin this one',
   // Images that are warmed.
   noSuchWarm:
     'no such warm is known: it ended long ago, or the server has restarted; ask for its images again',

@@ -12,7 +12,14 @@ export interface SyncApi {
   plan(lock?: unknown): Promise<SyncPlan>;
   /** Begins a run unless one runs already; throws as `plan` does. */
   run(lock?: unknown): SyncRunState;
+  /**
+   * Begins a run of these images alone, which must be selected: all others stay as they are. Throws as
+   * `plan` does, and with status 400 for what no rule, or not the lock, selects.
+   */
+  runSome(images: readonly string[], lock?: unknown): SyncRunState;
   readonly runState: SyncRunState;
+  /** Of the last run of some images alone, which `runState` does not remember. */
+  readonly someState: SyncRunState;
   /**
    * What the rules say about an image; `undefined` when none selects it. Throws `RegistryError` for
    * what names no image.
@@ -136,6 +143,8 @@ export interface SyncLock {
 }
 
 export interface SyncRunState {
+  /** Of a run of some images: where it is looked at. */
+  readonly id?: 'images';
   readonly running?: SyncProgress;
   readonly last?: SyncReport;
 }
@@ -143,6 +152,8 @@ export interface SyncRunState {
 export interface SyncProgress {
   readonly startedAt: number;
   readonly phase: 'planning' | 'fetching' | 'waiting';
+  /** Some images that it is about alone. */
+  readonly only?: readonly string[];
   /** Of `waiting`: until the next window opens. */
   readonly until?: number;
   readonly images: { readonly done: number; readonly failed: number; readonly total: number };
@@ -163,4 +174,6 @@ export interface SyncReport {
   readonly released: readonly ReleasedImage[];
   /** Why it ended before its end. */
   readonly aborted?: string;
+  /** Some images that it was about alone. */
+  readonly only?: readonly string[];
 }

@@ -255,6 +255,7 @@ function addSyncCommands({ parent: program, run }: Group): void {
     .action(run(syncPlan));
   add(parent, 'run', 'fetch what is missing, and report')
     .option(...LOCKED_OPTION)
+    .option('--image <image...>', 'of the selection these alone; all others stay as they are')
     .withExamples('entrepot sync run', 'entrepot sync run --locked site.lock')
     .action(run(syncRun));
   add(parent, 'status', 'say what would break without the upstreams: 0 only when all is ready')

@@ -28,6 +28,8 @@ export async function withLock<T>(
   } catch (error) {
     if (!(error instanceof AdminError) || (error.status !== 400 && error.status !== 413))
       throw error;
+    // It is about the images that were named beside the lock.
+    if (error.detail !== undefined) throw error;
     throw new UsageError(TEXTS.lockRefused({ path, reason: error.message }), { cause: error });
   }
 }

@@ -11,6 +11,7 @@ import { TEXTS } from './texts.ts';
 
 interface SyncRunOptions extends CommandOptions {
   readonly locked?: string;
+  readonly image?: readonly string[];
 }
 
 /** Fetches what is missing, or joins the run that does, and reports; 1 when not all went well. */
@@ -22,7 +23,11 @@ export async function syncRun(options: SyncRunOptions, context: StoreContext): P
       config,
       context,
       async (ask) =>
-        showRun<SyncProgress, SyncReport>(ask, { ...parts, body: { lock } }, { options, context }),
+        showRun<SyncProgress, SyncReport>(
+          ask,
+          { ...parts, body: { lock, images: options.image } },
+          { options, context },
+        ),
       'make',
     ),
   );

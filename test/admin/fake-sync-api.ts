@@ -152,6 +152,7 @@ export class FakeSyncApi implements SyncApi {
   /** What a run begins with. */
   runStart: SyncRunState = {};
   runState: SyncRunState = {};
+  someState: SyncRunState = { id: 'images' };
   imageNow: SyncImage | undefined;
   failureNow: SyncProblem | undefined;
   /** Thrown by whatever is asked next. */
@@ -169,6 +170,11 @@ export class FakeSyncApi implements SyncApi {
     this.#answer(['run', lock], undefined);
     this.runState = this.runStart;
     return this.runState;
+  }
+
+  runSome(images: readonly string[], lock?: unknown): SyncRunState {
+    this.#answer(['runSome', images, lock], undefined);
+    return this.someState;
   }
 
   async explain(image: string): Promise<SyncImage | undefined> {

@@ -73,6 +73,35 @@ test('POST sync/run begins one and answers with its state, which GET tells too',
   ]);
 });
 
+test('POST sync/run of some images tells of them apart, and begins none beside another run', async (t) => {
+  const { sync, send, post } = await startAdmin(t);
+  const images = ['a:1', 'b@sha256:1'];
+  const running = { ...PROGRESS, only: images };
+  sync.someState = { id: 'images', running };
+  t.deepEqual(await post('/api/v1/sync/run', { images }), { status: 202, body: sync.someState });
+  t.deepEqual(await post('/api/v1/sync/run', { images, lock: LOCK }), {
+    status: 202,
+    body: sync.someState,
+  });
+  t.deepEqual(await send('/api/v1/sync/run/images'), { status: 200, body: sync.someState });
+  const calls = [
+    ['runSome', images, undefined],
+    ['runSome', images, LOCK],
+  ];
+  t.deepEqual(sync.calls, calls);
+  const error = 'a run is under way already: wait for its end, then begin this one';
+  for (const [state, body] of [
+    [{ running: PROGRESS }, { images }],
+    [{ running }, { images }],
+    [{ running }, {}],
+  ] as const) {
+    sync.runState = state;
+    t.deepEqual(await post('/api/v1/sync/run', body), { status: 409, body: { error } });
+  }
+  t.is((await post('/api/v1/sync/run', { images: 'a' })).status, 400);
+  t.deepEqual(sync.calls, calls);
+});
+
 test('a lock is replayed when nothing runs, and never passed off as the run that does', async (t) => {
   const { sync, post } = await startAdmin(t);
   sync.runStart = { running: PROGRESS };
@@ -82,18 +111,21 @@ test('a lock is replayed when nothing runs, and never passed off as the run that
   });
   t.deepEqual(await post('/api/v1/sync/run', { lock: LOCK }), {
     status: 409,
-    body: { error: 'a run is under way already: wait for its end, then replay the lock' },
+    body: { error: 'a run is under way already: wait for its end, then begin this one' },
   });
   t.deepEqual(sync.calls, [['run', LOCK]]);
 });
 
-for (const path of ['/api/v1/sync/plan', '/api/v1/sync/run']) {
+for (const [path, keys] of [
+  ['/api/v1/sync/plan', '"lock"'],
+  ['/api/v1/sync/run', '"lock" or "images"'],
+] as const) {
   for (const [body, error] of [
     ['{"lock":null}', '"lock" must be an object, not null'],
     ['{"lock":[]}', '"lock" must be an object, not []'],
     ['{"lock":"plan.lock"}', '"lock" must be an object, not "plan.lock"'],
-    ['{"locked":{}}', '"locked" is not known here: write "lock"'],
-    ['[]', 'the body must be a JSON object with "lock"'],
+    ['{"locked":{}}', `"locked" is not known here: write ${keys}`],
+    ['[]', `the body must be a JSON object with ${keys}`],
     ['{"lock":', 'the body is not JSON in UTF-8'],
   ] as const) {
     test(`POST ${path} with ${body} is refused`, async (t) => {

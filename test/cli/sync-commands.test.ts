@@ -168,6 +168,32 @@ test('the lock is written, read through, and replayed by plan and run', async (t
   ]);
 });
 
+test('of some images a run is looked at apart, with a lock or without', async (t) => {
+  const { sync, parts } = runScene([]);
+  const only = ['a:1', 'b:2'];
+  const last = { ...SYNC_REPORT, only };
+  sync.someState = { id: 'images', last };
+  const admin = await startAdmin(t, sync);
+  const files = { 'plan.lock': documentOf(LOCK) };
+  const run = ['sync', 'run', '--image', ...only];
+  const options = { admin, files, parts };
+  t.is((await runStoreCommand(t, run, options)).code, 0);
+  const json = await runStoreCommand(t, [...run, '--locked', 'plan.lock', '--json'], options);
+  t.deepEqual([json.code, JSON.parse(json.stdout)], [0, last]);
+  t.deepEqual(sync.calls, [
+    ['runSome', only, undefined],
+    ['runSome', only, LOCK],
+  ]);
+  // What is wrong with the images is not said of the lock.
+  const message = 'no rule selects a:1';
+  sync.fault = new RegistryError('UNSUPPORTED', { status: 400, message, detail: {} });
+  t.deepEqual(await runStoreCommand(t, [...run, '--locked', 'plan.lock'], options), {
+    code: 64,
+    stdout: '',
+    stderr: `entrepot: ${message}\n`,
+  });
+});
+
 test('a lock is found from the folder of the command', async (t) => {
   const sync = new FakeSyncApi();
   const admin = await startAdmin(t, sync);
@@ -424,7 +450,7 @@ test('a lock is not replayed while another run is under way', async (t) => {
   t.deepEqual(await runStoreCommand(t, args, { admin, files }), {
     code: 1,
     stdout: '',
-    stderr: 'entrepot: a run is under way already: wait for its end, then replay the lock\n',
+    stderr: 'entrepot: a run is under way already: wait for its end, then begin this one\n',
   });
   t.deepEqual(sync.calls, []);
 });
