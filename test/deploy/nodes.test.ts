@@ -168,6 +168,22 @@ test('what fails is tried again, is not called done, and is how the loop ends', 
   );
 });
 
+test('what a write that failed may have left is taken away at the end', async (t) => {
+  const answers = [500, 500, 500, 200];
+  let looks = 0;
+  const server = createServer((_, response) => {
+    const status = answers[looks++];
+    if (status !== undefined) response.writeHead(status).end();
+  });
+  const { origin } = await serve(t, server);
+  const log = join(await createTempFolder(t), 'log');
+  const failing = ['--', 'sh', '-c', 'echo "$1" >>"$0"; [ "$1" = --remove ]', log];
+  const loop = new NodeLoop(t, [`--address=${origin}`, ...failing]);
+  await until('the look after the write is there', () => looks > answers.length);
+  t.is(await loop.end('SIGTERM'), 0);
+  t.is(readFileSync(log, 'utf8'), '--remove\n--write\n--remove\n');
+});
+
 /** A node's file system, and the command that the chart runs on it. */
 async function startNode(t: ExecutionContext): Promise<{
   root: string;

@@ -46,12 +46,13 @@ while (!stopped.signal.aborted) {
   );
 }
 // Nothing that was begun is under way any more: the last word is that the files go.
-done = undefined;
 process.exitCode = (await reach('--remove')) ? 0 : 1;
 
 /** Runs the command where it was not the last thing done. What fails is tried again after the next look. */
 async function reach(wanted: '--write' | '--remove'): Promise<boolean> {
   if (done === wanted) return true;
+  // What is cut short may have done a part.
+  done = undefined;
   const failure = await run(wanted);
   if (failure === undefined) {
     done = wanted;
