@@ -1,6 +1,8 @@
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import test from 'ava';
+import { configJsonSchema } from '../../src/config/schema.ts';
+import { Metrics } from '../../src/observe/metrics.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -22,6 +24,11 @@ const HELP = new Map(
     .split(/^\$ entrepot /m)
     .map((text) => [text.slice(0, text.indexOf('--help')).trim(), text]),
 );
+
+/** The keys of the configuration, each as the last two names of its path: `tls.ca`. */
+const KEYS = new Set(keysBelow(configJsonSchema()));
+const MAPS = new Set([...KEYS].map((key) => key.split('.')[0]));
+const METRICS = new Metrics().labels;
 
 for (const document of DOCUMENTS) {
   const text = read(document);
@@ -53,6 +60,24 @@ for (const document of DOCUMENTS) {
       return anchor !== undefined && !anchorsOf(read(target)).includes(anchor);
     });
     t.deepEqual(dead, []);
+  });
+
+  test(`the keys and metrics that ${document} names are there`, (t) => {
+    const paths = code.flatMap((span) => /^[a-z]\w*(?:\.[a-z]\w*)+(?=$|:)/i.exec(span)?.[0] ?? []);
+    // The page on Kubernetes names values of the chart, which are called alike.
+    const isOfChart = document === 'docs/kubernetes.md';
+    const keys = isOfChart
+      ? []
+      : paths.filter((path) => MAPS.has(path.split('.')[0]) && !NAMES.has(path));
+    t.deepEqual(
+      keys.filter((path) => !KEYS.has(path.split('.').slice(-2).join('.'))),
+      [],
+    );
+    const metrics = code.flatMap((span) => /^entrepot_\w+$/.exec(span)?.[0] ?? []);
+    t.deepEqual(
+      metrics.filter((name) => !METRICS.has(name.replace(/_(?:bucket|sum|count)$/, ''))),
+      [],
+    );
   });
 
   test(`the npm scripts and programs that ${document} names are there`, (t) => {
@@ -142,6 +167,17 @@ test('the layout in CONTRIBUTING.md is the tree of folders', (t) => {
 
 function read(path: string): string {
   return readFileSync(join(ROOT, path), 'utf8');
+}
+
+function keysBelow(node: object, above = ''): string[] {
+  return Object.entries(node).flatMap(([name, value]: [string, unknown]) => {
+    if (typeof value !== 'object' || value === null) return [];
+    if (name !== 'properties') return keysBelow(value, above);
+    return Object.entries(value as Record<string, object>).flatMap(([key, inner]) => [
+      `${above}.${key}`,
+      ...keysBelow(inner, key),
+    ]);
+  });
 }
 
 /** Of the headings, as the forges make them. */
