@@ -387,3 +387,20 @@ test("a place that is given up is the next one's", async (t) => {
   await Promise.all(over);
   t.deepEqual(began, ['next']);
 });
+
+test('who joins a download until a deadline has left it from then on, and is told of bytes no more', async (t) => {
+  const demand = new SharedDemand();
+  const deadline = new AbortController();
+  const told: number[] = [];
+  const came = (bytes: number): unknown => told.push(bytes);
+  demand.join({ priority: PRIORITY.warm, signal: deadline.signal, came });
+  await demand.pass(10);
+  t.deepEqual([demand.priority, demand.isAbandoned], [PRIORITY.warm, false]);
+  deadline.abort();
+  await demand.pass(5);
+  t.deepEqual([demand.priority, demand.isAbandoned], [PRIORITY.abandoned, true]);
+  demand.join({ priority: PRIORITY.warm, signal: deadline.signal });
+  t.true(demand.isAbandoned, 'too late');
+  t.deepEqual(told, [10]);
+  t.false(demand.signal.aborted, 'it goes on for whoever asks next');
+});

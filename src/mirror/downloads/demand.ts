@@ -85,6 +85,7 @@ export class SharedDemand implements Demand {
     this.#interests.add(interest);
     if (isInteractive(demand)) this.#wanted.resolve();
     this.#change();
+    if (demand.signal?.aborted) leave();
     return interest;
   }
 
