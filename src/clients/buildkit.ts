@@ -9,9 +9,10 @@ export const BUILDKIT_PLACES = [CA_PATH, BUILDKITD_TOML];
 
 /** What concerns the connection stands under the mirror's own name, and not under the registry's. */
 export function describeBuildkit(mirror: MirrorPlace): Recipe {
-  const { host, isHttp, ca, registries, fallback } = mirror;
+  const { host, isHttp, isLoopback, ca, registries, fallback } = mirror;
   const own = [
-    ...(isHttp ? ['http = true'] : []),
+    // Which is what BuildKit takes loopback for, unless it is told.
+    ...(isHttp || isLoopback ? [`http = ${isHttp}`] : []),
     ...(ca === undefined ? [] : [`ca = ["${CA_PATH}"]`]),
   ];
   const tables = [

@@ -1,6 +1,7 @@
 // node test/clients/build.ts [NAME…]: builds these programs, or all of them, where they are not built yet.
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { TOOLS, toolPath, type Tool, type ToolName } from './tools.ts';
 
@@ -15,12 +16,23 @@ for (const name of missing) {
   }
 }
 
-function buildByGo(name: ToolName, { module, version, tags }: Tool): boolean {
+function buildByGo(name: ToolName, { module, version, tags, hasExcludes }: Tool): boolean {
   if (!runs('go', ['version']))
     fail(`Go is needed to build ${name}: install it (Debian package golang-go)`);
   const flags = tags ? ['-tags', tags.join(',')] : [];
   const env = { ...process.env, GOBIN: dirname(toolPath(name)), CGO_ENABLED: '0' };
-  return runs('go', ['install', ...flags, `${module}@${version}`], env);
+  if (!hasExcludes) return runs('go', ['install', ...flags, `${module}@${version}`], env);
+  const cwd = mkdtempSync(join(tmpdir(), 'entrepot-build-'));
+  try {
+    const steps = [
+      ['mod', 'init', 'build'],
+      ['get', `${module}@${version}`],
+      ['build', ...flags, '-o', toolPath(name), String(module)],
+    ];
+    return steps.every((args) => runs('go', args, env, cwd));
+  } finally {
+    rmSync(cwd, { recursive: true });
+  }
 }
 
 function installByPython(name: ToolName, { python, version }: Tool): boolean {
@@ -35,8 +47,9 @@ function runs(
   program: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv = process.env,
+  cwd?: string,
 ): boolean {
-  return spawnSync(program, args, { stdio: 'inherit', env }).status === 0;
+  return spawnSync(program, args, { stdio: 'inherit', env, cwd }).status === 0;
 }
 
 function fail(reason: string): never {

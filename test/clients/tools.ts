@@ -8,8 +8,11 @@ export interface Tool {
   readonly tags?: readonly string[];
   /** The file that is made of it, where that is not the name here. */
   readonly binary?: string;
+  /** The module says what to exclude, so that Go installs it only as a part of another one. */
+  readonly hasExcludes?: boolean;
 }
 
+const BUILDKIT = { version: 'v0.34.2', hasExcludes: true };
 const CONTAINERD = { version: 'v2.4.2', tags: ['no_btrfs', 'no_zfs', 'no_devmapper'] };
 
 /** Clients that are newer than the Debian packages, or have none, and the specification's own program. */
@@ -31,6 +34,8 @@ export const TOOLS = {
   },
   cosign: { module: 'github.com/sigstore/cosign/v3/cmd/cosign', version: 'v3.1.3' },
   containerd: { module: 'github.com/containerd/containerd/v2/cmd/containerd', ...CONTAINERD },
+  buildkitd: { module: 'github.com/moby/buildkit/cmd/buildkitd', ...BUILDKIT },
+  buildctl: { module: 'github.com/moby/buildkit/cmd/buildctl', ...BUILDKIT },
   ctr: { module: 'github.com/containerd/containerd/v2/cmd/ctr', ...CONTAINERD },
 } as const satisfies Readonly<Record<string, Tool>>;
 

@@ -22,6 +22,7 @@ const PACKAGES = {
   'prometheus-alertmanager': 'prometheus-alertmanager',
   promtool: 'prometheus',
   script: 'bsdutils',
+  runc: 'runc',
   skopeo: 'skopeo',
   'systemd-analyze': 'systemd',
   umoci: 'umoci',
