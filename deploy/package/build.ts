@@ -83,7 +83,10 @@ const { metafile } = await bundle({
   logLevel: 'warning',
 });
 writeFileSync(join(DIST, 'package.json'), JSON.stringify({ type: 'module', engines }));
-writeFileSync(join(DIST, 'THIRD-PARTY.txt'), describeLicences(findBundled(metafile, ROOT)));
+writeFileSync(
+  join(DIST, 'THIRD-PARTY.txt'),
+  describeLicences(findBundled(metafile, ROOT), readFileSync(join(ROOT, 'LICENSE'), 'utf8')),
+);
 const launcher = readFileSync(join(import.meta.dirname, 'entrepot.sh'), 'utf8');
 writeFileSync(
   join(DIST, 'entrepot'),

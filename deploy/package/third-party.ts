@@ -1,6 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Metafile } from 'esbuild';
+import packageJson from '../../package.json' with { type: 'json' };
 
 /** A package of which code is in the bundle. */
 export interface BundledPackage {
@@ -29,18 +30,24 @@ export function findBundled({ outputs }: Metafile, root: string): BundledPackage
 }
 
 /** The text that goes with the bundle: the licences and notices of the packages, each text once. */
-export function describeLicences(packages: readonly BundledPackage[]): string {
-  const byText = Map.groupBy(packages, ({ folder }) => {
-    const files = globSync('*', { cwd: folder }).toSorted();
-    return files
-      .filter((file) => /^(licen[cs]e|copying|notice)/i.test(file))
-      .map((file) => readFileSync(join(folder, file), 'utf8').trim())
-      .join('\n\n');
+export function describeLicences(packages: readonly BundledPackage[], ownLicence: string): string {
+  const byText = Map.groupBy(packages, (one) => findText(one, ownLicence));
+  const sections = [...byText].map(([text, bearers]) => {
+    const names = bearers.map((one) => `${one.name} ${one.version} (${one.license})`);
+    return `${names.join('\n')}\n\n${text}`;
   });
-  const sections = [...byText].map(([text, bearers]) =>
-    [bearers.map((one) => `${one.name} ${one.version} (${one.license})`).join('\n'), text].join(
-      '\n\n',
-    ),
-  );
   return `${sections.join(`\n\n${'-'.repeat(80)}\n\n`)}\n`;
+}
+
+/** What a package says itself, by files or by its readme; one that only names ours is given its text. */
+function findText({ name, license, folder }: BundledPackage, ownLicence: string): string {
+  const read = (file: string): string => readFileSync(join(folder, file), 'utf8');
+  const files = globSync('*', { cwd: folder }).toSorted();
+  const texts = files.filter((file) => /^(licen[cs]e|copying|notice)/i.test(file)).map(read);
+  if (texts.length > 0) return texts.map((text) => text.trim()).join('\n\n');
+  if (license === packageJson.license) return ownLicence.trim();
+  const readme = files.filter((file) => /^readme/i.test(file)).map(read);
+  const section = /^#* *licen[cs]e\s*$[^]*/im.exec(readme.join('\n'))?.[0].trim();
+  if (section === undefined) throw new Error(`${name} has no text of its licence`);
+  return section;
 }

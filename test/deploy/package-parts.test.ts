@@ -198,6 +198,11 @@ test('the licence of each package in the bundle is in the package', (t) => {
   );
   t.deepEqual(missing, []);
   t.false(/undefined/.test([...listed].join('\n')));
+  const sections = told.split(`\n${'-'.repeat(80)}\n`).map((section) => section.trim());
+  t.deepEqual(
+    sections.filter((section) => !section.includes('\n\n')),
+    [],
+  );
 });
 
 test('the bill of materials lists the packages that the lock has for production, with their licences', (t) => {

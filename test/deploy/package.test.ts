@@ -124,6 +124,18 @@ test('npx runs it, with what it is given on its input and how it ends', (t) => {
   t.is(npx('entrepot', 'serve', '--colour')[0], 64);
 });
 
+test("npx runs it in the machine's Node where that is supported, not in the one that npm puts before it", async (t) => {
+  const programs = await createTempFolder(t);
+  const node = `case "$1" in */dist/main.js) echo "the machine's"; exit 7 ;; esac\nexec '${process.execPath}' "$@"`;
+  await writeProgram(join(programs, 'node'), node);
+  const { status, stdout } = spawnSync('npx', ['entrepot', '--version'], {
+    cwd: t.context.folder,
+    env: bareEnvironment(programs),
+    encoding: 'utf8',
+  });
+  t.deepEqual([status, stdout], [7, "the machine's\n"]);
+});
+
 test('what the suites of these files claim of the program holds for the installed one', async (t) => {
   t.timeout(5 * MINUTES);
   const suites = ['cli/config', 'cli/output', 'cli/program', 'cli/serve', 'http/lifecycle'];
