@@ -424,3 +424,22 @@ test('clients podman: a table of the same registry in another file is refused', 
   t.is(code, 1);
   t.true(stdout.includes('10-site.conf has a table of ghcr.io'));
 });
+
+test('clients containerd: beside a host of the operator the mirror is asked first, or alone is refused', async (t) => {
+  const path = '/etc/containerd/certs.d/ghcr.io/hosts.toml';
+  const foreign = 'server = "https://ghcr.io"\n\n# ours\n[host."https://other.example"]\n';
+  const node = await Node.create(t, { ...KINDS.containerd, [path]: foreign });
+  t.like(await node.write('containerd'), { code: 0 });
+  const { host } = parseToml(node.read(path));
+  t.deepEqual(Object.keys(host as object), [
+    'https://mirror.example:5000',
+    'https://other.example',
+  ]);
+  t.like(await node.remove('containerd'), { code: 0 });
+  t.is(node.read(path), foreign);
+  for (const text of [foreign, foreign.replace(/^server.*\n/, '')]) {
+    node.put(path, text);
+    t.like(await node.write('containerd', '--no-fallback'), { code: 1 });
+    t.is(node.read(path), text);
+  }
+});
