@@ -10,6 +10,7 @@ const PACKAGES = {
   bwrap: 'bubblewrap',
   containerd: 'containerd',
   ctr: 'containerd',
+  debootstrap: 'debootstrap',
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
   fish: 'fish',
