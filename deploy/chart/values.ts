@@ -18,7 +18,7 @@ const IMAGE = z
     pullPolicy: z.enum(['IfNotPresent', 'Always', 'Never']).default('IfNotPresent'),
     pullSecrets: NAMES.default([]).describe('Names of Secrets.'),
   })
-  .describe('Built from deploy/Dockerfile and brought to a registry, or to each node.');
+  .describe('Built from deploy/image/Dockerfile and brought to a registry, or to each node.');
 
 const CONFIG = z
   .looseObject({
