@@ -85,7 +85,7 @@ for (const document of DOCUMENTS) {
       ...[...line.matchAll(/\bnpm (?:run )?(?:--silent )?([\w:]+)/g)].map(([, name = '']) => name),
       ...(/^test:\w+$/.test(line) ? [line] : []),
     ]);
-    const scripts = ['ci', 'pack', ...Object.keys(packageJson.scripts)];
+    const scripts = ['ci', 'install', 'pack', ...Object.keys(packageJson.scripts)];
     t.deepEqual(
       named.filter((name) => !scripts.includes(name)),
       [],
