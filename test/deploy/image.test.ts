@@ -37,7 +37,7 @@ test('the image holds the package and Node, and nothing of who built it', async 
   const modules = await readdir(join(root, 'opt', 'entrepot', 'node_modules'));
   t.true(modules.includes('entrepot'));
   t.deepEqual(
-    modules.filter((name) => /^node-/.test(name) && name !== 'node-gyp-build'),
+    modules.filter((name) => name.startsWith('node-') && name !== 'node-gyp-build'),
     [],
   );
   const compiled = join(root, 'opt/entrepot/node_modules/classic-level/prebuilds');
@@ -51,7 +51,7 @@ test('the image holds the package and Node, and nothing of who built it', async 
   t.deepEqual(config.command, ['entrepot', 'serve']);
 });
 
-test('read-only, as its user, an image is pulled through it, and its health check is content', async (t) => {
+test('read-only, as its user, an image is pulled through it', async (t) => {
   const built = t.context.built!;
   const registry = await FakeRegistry.start(t);
   const image = buildImage({ seed: 'image', layers: [100_000] });

@@ -74,20 +74,18 @@ export class BuiltImage {
   /** What runs a command in it as its user, with nothing to write to but this store, and /tmp. */
   walls(store: string, configuration?: string): string[] {
     const [uid = '', gid = ''] = this.config.user.split(':');
-    const own = '/etc/entrepot/entrepot.yaml';
-    return [
-      'bwrap',
-      ...['--die-with-parent', '--unshare-user', '--uid', uid, '--gid', gid, '--cap-drop', 'ALL'],
-      ...['--ro-bind', this.root, '/', '--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp'],
-      ...['--bind', store, '/var/lib/entrepot', '--chdir', this.config.workingDirectory],
-      ...(configuration === undefined ? [] : ['--ro-bind', configuration, own]),
-      ...[
-        '--clearenv',
-        '--setenv',
-        'PATH',
-        '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-      ],
+    const user = ['--unshare-user', '--uid', uid, '--gid', gid, '--cap-drop', 'ALL'];
+    const system = ['--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp', '--clearenv'];
+    const path = [
+      '--setenv',
+      'PATH',
+      '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     ];
+    const folders = ['--bind', store, '/var/lib/entrepot', '--chdir', this.config.workingDirectory];
+    const own = '/etc/entrepot/entrepot.yaml';
+    const mounted = configuration === undefined ? [] : ['--ro-bind', configuration, own];
+    const root = ['bwrap', '--die-with-parent', '--ro-bind', this.root, '/'];
+    return [root, user, system, path, folders, mounted].flat();
   }
 
   async remove(): Promise<void> {
