@@ -2,6 +2,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import test, { type ExecutionContext } from 'ava';
 import { ConfigError } from '../../src/config/problems.ts';
+import { load } from '../config/config-folder.ts';
+import { SLIPS } from '../config/slips.ts';
 import { get, open } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage, type Image } from '../helpers/image.ts';
@@ -102,6 +104,26 @@ test('another login is used by the next request', async (t) => {
   t.is((await get(url)).status, 403);
   await mirror.reload({ upstreams: { [HUB]: { ...upstream, credentials: login } } });
   t.is((await get(url)).status, 200);
+});
+
+test('each slip that people make is refused with all its problems, and changes nothing', async (t) => {
+  const world = await start(t);
+  const { mirror } = world;
+  const told = async (): Promise<unknown> => {
+    const { body } = await get(`${mirror.server.adminUrl}/api/v1/status`);
+    const { uptimeSeconds: _, ...rest } = JSON.parse(body.toString()) as Record<string, unknown>;
+    return rest;
+  };
+  t.is((await get(manifestAt(world, HUB))).status, 200);
+  await mirror.idle();
+  const before = await told();
+  for (const [yaml] of SLIPS) {
+    const error = t.throws(() => load(t, { yaml }), { instanceOf: ConfigError });
+    const { status, body } = await mirror.reload(error);
+    t.deepEqual([status, body.detail], [422, { problems: [...error.problems] }], yaml);
+  }
+  t.deepEqual(await told(), before);
+  t.is((await get(manifestAt(world, HUB))).status, 200);
 });
 
 test('a broken file changes nothing, and every problem is told', async (t) => {
