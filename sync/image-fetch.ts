@@ -43,23 +43,25 @@ export async function fetchImage(
   if (tag !== undefined) await catalog.recordTag(target, tag, { digest, checkedAt });
 }
 
-/** Begins no further file once one has failed. */
+/** Begins no further file once one has failed, and ends when those that run have ended. */
 async function fetchFiles(
   { prefetcher, filesAtATime, opened, demand, signal }: FetchParts,
   { target }: Pick<WantedImage, 'target'>,
   missing: readonly MissingFile[],
 ): Promise<void> {
   const queue = new PQueue({ concurrency: filesAtATime });
+  const failures: unknown[] = [];
   const fetchFile = async ({ digest }: MissingFile): Promise<void> => {
+    if (failures.length > 0) return;
     await opened();
     if (!(await prefetcher.holdBlob(target, digest, demand))) {
       throw new Error(TEXTS.noBlob({ digest }));
     }
     signal.throwIfAborted();
   };
-  try {
-    await queue.addAll(missing.map((file) => async () => fetchFile(file)));
-  } finally {
-    queue.clear();
-  }
+  const fetching = missing.map(
+    (file) => async () => fetchFile(file).catch((error: unknown) => void failures.push(error)),
+  );
+  await queue.addAll(fetching);
+  if (failures.length > 0) throw failures[0];
 }

@@ -355,11 +355,17 @@ test('the status tells the store of a running server, and needs one', async (t) 
   const { host } = new URL(mirror.server.adminUrl);
   const status = await run('status');
   t.deepEqual(
-    { ...status, stdout: status.stdout.replace(/^entrepot \S+,/, 'entrepot VERSION,') },
+    {
+      ...status,
+      stdout: status.stdout
+        .replace(/^entrepot \S+,/, 'entrepot VERSION,')
+        .replace(/, \S+ \S+ of its disk free/, ', FREE of its disk free'),
+    },
     said(
       lines(
-        'entrepot VERSION, 0 downloads running',
-        'store STORE: 18 blobs, 113 KiB of 1TiB',
+        'entrepot VERSION, up 60d, 0 downloads running',
+        'store STORE: 18 blobs, 113 KiB of 1TiB, FREE of its disk free',
+        '5.0% of 20 requests since the start were hits',
         '',
         'UPSTREAM     ACCOUNT    QUOTA          STATE',
         'hub.example  anonymous  no limit told  up',
