@@ -18,7 +18,7 @@ function describe(command: Command): string {
     ['```sh', ...examples, '```'].join('\n'),
     tableOf(command),
   ];
-  return [...own, ...commands.map(describe)].join('\n\n');
+  return [...own.filter((part) => part !== ''), ...commands.map(describe)].join('\n\n');
 }
 
 function sentence(text: string): string {
@@ -31,6 +31,8 @@ function tableOf(command: CommandLine): string {
     ...visibleArguments.map((each) => [argumentTerm(each), describeValue(each)]),
     ...visibleOptions.map((each) => [each.flags, describeValue(each)]),
   ];
+  // A group of commands has none of its own.
+  if (rows.length === 0) return '';
   const lines = rows.map(([term = '', text = '']) => `| \`${term}\` | ${cell(text)} |`);
   return [`| of \`${command.name()}\` | |`, '| --- | --- |', ...lines].join('\n');
 }
