@@ -103,7 +103,7 @@ for (const [network, config] of [
       in_image ${check} >/dev/null 2>&1 && { echo 'content without a server'; exit 1; }
       in_image ${built.config.command.join(' ')} > '${folder}/log' 2>&1 &
       for _ in $(seq 100); do
-        in_image ${check} > '${folder}/health' 2>&1 && break
+        in_image ${check} > '${folder}/health' 2>&1 && { echo healthy; break; }
         sleep 0.2
       done
       cat '${folder}/health' '${folder}/log'
@@ -120,6 +120,7 @@ for (const [network, config] of [
         timeout: 2 * MINUTES,
       },
     );
+    t.regex(stdout, /^healthy$/m, stdout + stderr);
     t.regex(stdout, /statuses 200 200/, stdout + stderr);
     t.notRegex(stdout, /content without a server/);
   });
