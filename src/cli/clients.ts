@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { askMirror } from '../clients/answer.ts';
 import {
   checkClient,
@@ -101,7 +102,7 @@ function list(lines: readonly string[]): string {
 }
 
 function writeFiles(kind: ClientKind, mirror: MirrorPlace, { options, context }: Call): number {
-  const node = openNode(options.root ?? '/');
+  const node = nodeAt(options);
   const placement = writeClient(kind, mirror, node);
   const { steps, notes } = describeClient(kind, mirror, node);
   const hasChanged = placement.files.some(({ change }) => change !== 'unchanged');
@@ -113,7 +114,7 @@ function writeFiles(kind: ClientKind, mirror: MirrorPlace, { options, context }:
 }
 
 function removeFiles(kind: ClientKind, options: ClientsOptions, context: CommandContext): number {
-  const placement = removeClient(kind, openNode(options.root ?? '/'));
+  const placement = removeClient(kind, nodeAt(options));
   print(options, context, placement, () => {
     const isEmpty = placement.files.length + placement.refused.length === 0;
     return isEmpty ? `${TEXTS.noneOfOurs}\n` : formatPlacement(placement);
@@ -139,7 +140,7 @@ async function checkFiles(
   mirror: MirrorPlace,
   { options, context }: Call,
 ): Promise<number> {
-  const files = checkClient(kind, mirror, openNode(options.root ?? '/'));
+  const files = checkClient(kind, mirror, nodeAt(options));
   const answer = await askMirror(mirror);
   const isInForce = files.every((file) => file.isInForce) && answer.isSound;
   print(options, context, { ok: isInForce, files, mirror: answer }, () => {
@@ -151,4 +152,10 @@ async function checkFiles(
 
 function formatChecked({ path, isInForce, reason }: CheckedFile): string {
   return isInForce ? `in force  ${path}\n` : `not so    ${path}: ${reason}\n`;
+}
+
+/** The file system of the node. Throws `UsageError` where `--root` names no folder. */
+function nodeAt({ root = '/' }: ClientsOptions): ReturnType<typeof openNode> {
+  if (statSync(root, { throwIfNoEntry: false })?.isDirectory()) return openNode(root);
+  throw new UsageError(TEXTS.noRoot({ root }));
 }

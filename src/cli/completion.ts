@@ -47,7 +47,7 @@ _entrepot() {
       ${pathsOf(places)}) place="$place \${COMP_WORDS[i]}" ;;
     esac
   done
-${casesOf(places, { files: 'COMPREPLY=($(compgen -f -- "$word")); return', none: 'return' })}
+${casesOf(places, { files: 'mapfile -t COMPREPLY < <(compgen -f -- "$word"); return', none: 'return' })}
   COMPREPLY=($(compgen -W "\${found[*]}" -- "$word"))
 }
 complete -o filenames -F _entrepot entrepot

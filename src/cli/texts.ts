@@ -89,6 +89,8 @@ export const TEXTS = {
   // The files of a node.
   oneOfThese: '--write, --remove and --check do not go together; write one of them',
   rootAlone: '--root goes with --write, --remove or --check',
+  noRoot: ({ root }: { root: string }) =>
+    `--root ${root}: there is no such folder; name the one where the node's file system is mounted`,
   notOnNode: ({ kind }: { kind: string }) =>
     `${kind} reads no file on a node; use what "entrepot clients ${kind}" prints`,
   noneOfOurs: 'nothing of ours is there',

@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   closeSync,
   fchmodSync,
   fchownSync,
@@ -83,7 +84,7 @@ export class NodeFiles {
   write(path: string, text: string): void {
     const file = this.#resolve(path);
     const before = statOf(file);
-    mkdirSync(dirname(file), { recursive: true, mode: 0o755 });
+    makeFolders(dirname(file));
     const draft = draftOf(file);
     rmSync(draft, { force: true });
     const open = openSync(draft, 'wx', NEW_MODE);
@@ -183,4 +184,11 @@ function syncFolder(path: string): void {
   } finally {
     closeSync(folder);
   }
+}
+
+/** For everybody to read, whatever the mask of who runs this: clients of other users look for files below. */
+function makeFolders(folder: string): void {
+  const first = mkdirSync(folder, { recursive: true });
+  if (first === undefined) return;
+  for (let made = folder; made.length >= first.length; made = dirname(made)) chmodSync(made, 0o755);
 }

@@ -140,7 +140,11 @@ function listEdits({ path, content }: ClientFile, node: NodeFiles): Edit[] {
   const { text: after, pieces } = addLists(start, lists);
   if (takeLists(after, pieces) !== start) throw new Refusal(TEXTS.cannotMerge);
   // None where all of it is there by hand, or stands where an editor has moved it to.
-  if (pieces.length === 0) return [{ path: `${path}${RECORD}`, text: undefined }];
+  if (pieces.length === 0)
+    return [
+      { path, text: before },
+      { path: `${path}${RECORD}`, text: undefined },
+    ];
   if (record && isDeepStrictEqual(tryJson(text ?? ''), tryJson(after))) return [];
   const isNew = before === undefined;
   const newFolders = isNew ? (record?.newFolders ?? node.countMissingFolders(path)) : 0;

@@ -443,3 +443,24 @@ test('clients containerd: beside a host of the operator the mirror is asked firs
     t.is(node.read(path), text);
   }
 });
+
+test('clients docker: where the operator has listed the new address, the old one goes all the same', async (t) => {
+  const path = '/etc/docker/daemon.json';
+  const node = await Node.create(t, { [path]: '{"registry-mirrors": []}' });
+  await node.write('docker');
+  node.put(path, node.read(path).replace('5000"]', '5000", "https://new.example:5000"]'));
+  const other = new ClientsCommand(t, YAML, {});
+  const address = ['--address', 'https://new.example:5000', '--root', node.root];
+  t.like(await other.run('docker', ...address, '--write'), { code: 0 });
+  t.deepEqual(JSON.parse(node.read(path)), { 'registry-mirrors': ['https://new.example:5000'] });
+  t.false(existsSync(join(node.root, `${path}.entrepot`)));
+});
+
+test('clients: a root that is no folder is told as one', async (t) => {
+  const command = new ClientsCommand(t, YAML, { 'ca.crt': CA.toString() });
+  for (const option of ['--write', '--remove', '--check']) {
+    const { code, stderr } = await command.run('podman', ...ADDRESS, '--root', '/nope', option);
+    t.is(code, 64);
+    t.regex(stderr, /--root \/nope: there is no such folder/);
+  }
+});

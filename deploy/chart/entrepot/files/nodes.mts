@@ -80,11 +80,11 @@ function run(wanted: string): Promise<string | undefined> {
 
 /** Whether a client would be served: the registry's own greeting, within LOOK_MS as a whole. */
 function answers(): Promise<boolean> {
-  const url = new URL('/v2/', values.address);
   const signal = AbortSignal.any([stopped.signal, AbortSignal.timeout(LOOK_MS)]);
   return new Promise((resolve) => {
     const no = (): void => resolve(false);
     try {
+      const url = new URL('/v2/', values.address);
       const ca = values.ca === undefined ? {} : { ca: readFileSync(values.ca) };
       const open = url.protocol === 'https:' ? requestHttps : requestHttp;
       const request = open(url, { signal, agent: false, ...ca }, (response) => {
