@@ -409,10 +409,6 @@ test('clients: options that do not go together, and kinds without files on a nod
     await command.run('talos', '--write'),
     usage('talos reads no file on a node; use what "entrepot clients talos" prints'),
   );
-  t.like(await command.run('docker', '--remove', '--root', '/nowhere'), {
-    code: 1,
-    stderr: "entrepot: ENOENT: no such file or directory, lstat '/nowhere'\n",
-  });
 });
 
 test('clients podman: a table of the same registry in another file is refused', async (t) => {
