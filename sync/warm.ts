@@ -52,9 +52,8 @@ export class Warm {
   readonly #searches: Searches = { earlier: new Map(), begun: new Map() };
   /** Work that may go on behind the report. */
   readonly #works: Promise<void>[] = [];
-  /** Resolves with the report's being there. */
-  readonly ended: Promise<void>;
-  report: WarmReport | undefined;
+  /** Never rejects. */
+  readonly ended: Promise<WarmReport>;
 
   constructor(parts: WarmParts, images: readonly NamedImage[], wish: Omit<WarmWish, 'images'>) {
     const { timer } = parts;
@@ -65,9 +64,7 @@ export class Warm {
     this.#until = timer.steady() + wish.deadlineMs;
     this.#progress = new RunProgress(timer);
     this.#abort.signal.addEventListener('abort', () => this.#stopped.resolve(), { once: true });
-    this.ended = this.#run().catch((err: unknown) =>
-      parts.log.error({ err }, 'images could not be warmed'),
-    );
+    this.ended = this.#run();
   }
 
   get progress(): WarmProgress {
@@ -87,7 +84,7 @@ export class Warm {
     await Promise.all(this.#works);
   }
 
-  async #run(): Promise<void> {
+  async #run(): Promise<WarmReport> {
     const { timer, log } = this.#parts;
     const over = new AbortController();
     timer.wait(this.#wish.deadlineMs, over.signal).then(
@@ -100,10 +97,10 @@ export class Warm {
     const images: WarmedImage[] = [];
     for (const image of this.#outcomes.keys()) images.push(await this.#describe(image));
     const isOk = images.every(({ state }) => state === 'ready');
-    this.report = { startedAt: this.#startedAt, endedAt: timer.wall(), isOk, images };
     const counts = Object.entries(Object.groupBy(images, ({ state }) => state));
     const told = Object.fromEntries(counts.map(([state, { length }]) => [state, length]));
     log.info({ ...told, bytes: this.#progress.fetchedBytes }, 'images warmed');
+    return { startedAt: this.#startedAt, endedAt: timer.wall(), isOk, images };
   }
 
   /** Those of one upstream, so that a slow one takes the places of no other. */
@@ -188,8 +185,9 @@ export class Warm {
     const { digest, isOver, isReady, failure } = this.#outcomes.get(image) ?? {};
     const node = digest && { target: image.target, digest };
     const wants = { platforms: this.#wish.platforms, referrers: true };
-    const files = node && (await findImageFiles(this.#parts, node, wants));
-    const { bytes = 0, missingBytes = 0 } = files ?? {};
+    // What the catalog cannot say now is left out of the report, which has a line for each image.
+    const files = node && findImageFiles(this.#parts, node, wants).catch(() => undefined);
+    const { bytes = 0, missingBytes = 0 } = (await files) ?? {};
     const about = {
       image: formatImageName({
         name: formatTarget(image.target),

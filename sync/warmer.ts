@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { WarmApi, WarmState, WarmWish } from '../src/api/warm-api.ts';
+import type { WarmApi, WarmReport, WarmState, WarmWish } from '../src/api/warm-api.ts';
 import { isGlob } from '../src/config/glob.ts';
 import { isDigest } from '../src/oci/digest.ts';
 import { RegistryError } from '../src/oci/errors.ts';
@@ -18,6 +18,7 @@ export interface WarmerParts extends Omit<WarmParts, 'timer'> {
 
 /** Of one wish; with `MAX_RUNNING` it bounds what is remembered of those that run, a KiB an image. */
 const MAX_IMAGES = 100;
+/** Also counted while files that were on their way at the deadline still come. */
 const MAX_RUNNING = 4;
 /** Reports that are remembered, a quarter of a KiB an image. */
 const MAX_ENDED = 16;
@@ -32,9 +33,9 @@ export class Warmer implements WarmApi {
   readonly #timer: Timer;
   readonly #running = new Map<string, Warm>();
   /** The latest last. */
-  readonly #ended = new Map<string, Warm>();
-  /** What was on its way at a deadline. */
-  readonly #leftovers = new Set<Promise<void>>();
+  readonly #ended = new Map<string, WarmReport>();
+  /** Those that run, and what was on its way at a deadline. */
+  readonly #unsettled = new Set<Promise<void>>();
   #isOffline: boolean;
 
   constructor(parts: WarmerParts) {
@@ -52,23 +53,23 @@ export class Warmer implements WarmApi {
   begin({ images, ...wish }: WarmWish): WarmState {
     if (this.#isOffline) throw refusal(409, TEXTS.warmOffline);
     const named = this.#read(images);
-    if (this.#running.size >= MAX_RUNNING) {
+    if (this.#unsettled.size >= MAX_RUNNING) {
       const message = TEXTS.warmBusy({ most: MAX_RUNNING });
       throw new RegistryError('TOOMANYREQUESTS', { message });
     }
     const id = randomUUID();
     const warm = new Warm({ ...this.#parts, timer: this.#timer }, named, wish);
     this.#running.set(id, warm);
-    const settled = warm.settled().finally(() => this.#leftovers.delete(settled));
-    this.#leftovers.add(settled);
-    void warm.ended.finally(() => this.#end(id, warm));
+    const settled = warm.settled().finally(() => this.#unsettled.delete(settled));
+    this.#unsettled.add(settled);
+    void warm.ended.then((report) => this.#end(id, report));
     return { id, running: warm.progress };
   }
 
   state(id: string): WarmState | undefined {
     const running = this.#running.get(id);
     if (running) return { id, running: running.progress };
-    const last = this.#ended.get(id)?.report;
+    const last = this.#ended.get(id);
     return last && { id, last };
   }
 
@@ -79,12 +80,12 @@ export class Warmer implements WarmApi {
 
   /** Resolves, after `stop`, when nothing runs any more. */
   async closed(): Promise<void> {
-    await Promise.allSettled(this.#leftovers);
+    await Promise.allSettled(this.#unsettled);
   }
 
-  #end(id: string, warm: Warm): void {
+  #end(id: string, report: WarmReport): void {
     this.#running.delete(id);
-    this.#ended.set(id, warm);
+    this.#ended.set(id, report);
     for (const oldest of this.#ended.keys()) {
       if (this.#ended.size > MAX_ENDED) this.#ended.delete(oldest);
     }

@@ -42,6 +42,9 @@ function shareOf({ phase, bytes }: SyncProgress): number | undefined {
 
 function formatReport(report: SyncReport, columns: number | undefined): string {
   const { startedAt, endedAt, images, bytes, aborted, failures, released } = report;
+  const hasAny =
+    images.fetched + images.kept + images.failed + failures.length + released.length > 0;
+  if (!hasAny && aborted === undefined) return `${TEXTS.nothingSelected}\n`;
   const seconds = Math.max(1, Math.round((endedAt - startedAt) / 1000));
   const done = `${count(images.fetched, 'image')} fetched, ${images.kept} kept, ${images.failed} failed`;
   const time = formatDuration(seconds * 1000);

@@ -10,14 +10,21 @@ import { describeDocker, DOCKER_PLACES, shadowsOfDocker } from './docker.ts';
 import { describeKaniko } from './kaniko.ts';
 import type { MirrorPlace } from './mirror-place.ts';
 import { NodeFiles } from './node-files.ts';
-import { displace, isInPlace, place, type Placement, type RefusedFile } from './placing.ts';
+import {
+  displace,
+  hasOurs,
+  isInPlace,
+  place,
+  type Placement,
+  type RefusedFile,
+} from './placing.ts';
 import {
   describeRancher,
   objectionsOfRancher,
   placesOfRancher,
   type RancherKind,
 } from './rancher.ts';
-import type { Recipe } from './recipe.ts';
+import type { ClientFile, Recipe } from './recipe.ts';
 import { describeTalos } from './talos.ts';
 import { TEXTS } from './texts.ts';
 
@@ -108,14 +115,16 @@ export function checkClient(kind: ClientKind, mirror: MirrorPlace, node: NodeFil
   const { files } = describeClient(kind, mirror, node);
   const checked = files.map((file) => {
     const { path } = file;
-    const reason =
-      node.has(path) && isInPlace(file, node)
-        ? all.find((other) => other.path === path)?.reason
-        : node.has(path)
-          ? TEXTS.different
-          : TEXTS.missing;
+    const reason = faultOf(file, node) ?? all.find((other) => other.path === path)?.reason;
     return { path, isInForce: reason === undefined, ...(reason !== undefined && { reason }) };
   });
   const others = all.filter(({ path }) => !files.some((file) => file.path === path));
   return [...checked, ...others.map(({ path, reason }) => ({ path, isInForce: false, reason }))];
+}
+
+/** What is wrong with a file of ours; `undefined` when it is as it would be written now. */
+function faultOf(file: ClientFile, node: NodeFiles): string | undefined {
+  if (!node.has(file.path)) return TEXTS.missing;
+  if (isInPlace(file, node)) return undefined;
+  return hasOurs(file.path, node) ? TEXTS.different : TEXTS.notWritten;
 }

@@ -44,6 +44,7 @@ export class NodeFiles {
     const file = this.#resolve(path);
     const found = statOf(file);
     if (!found) return undefined;
+    if (found.isDirectory()) throw new Refusal(TEXTS.isFolder);
     if (!found.isFile() || found.size > MAX_BYTES) throw new Refusal(TEXTS.noTextFile);
     try {
       const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -150,6 +150,8 @@ function listEdits({ path, content }: ClientFile, node: NodeFiles): Edit[] {
   const newFolders = isNew ? (record?.newFolders ?? node.countMissingFolders(path)) : 0;
   const told = { about: TEXTS.recordAbout, isNew, newFolders, pieces };
   return [
+    // Killed before the next one, what is left is the operator's, and an old record that tells of nothing.
+    { path, text: before },
     { path: `${path}${RECORD}`, text: `${JSON.stringify(told, undefined, 2)}\n` },
     { path, text: after },
   ];
@@ -196,6 +198,11 @@ function tryJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** Whether anything of ours is in the file, as far as it can be read. */
+export function hasOurs(path: string, node: NodeFiles): boolean {
+  return findOurs([path], node).length > 0;
 }
 
 /** Whether ours is there as it would be written now. */

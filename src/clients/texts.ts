@@ -46,6 +46,7 @@ export const TEXTS = {
   // Files that are left as they are.
   cannotMerge:
     'ours cannot be brought in so that all else means what it meant; bring it in by hand',
+  isFolder: 'it is a folder; a file is wanted there',
   notToml: 'it is no TOML that can be read; mend it first',
   notYaml: 'it is no YAML that can be read as one map; mend it first',
   otherForm: ({ key }: { key: string }) =>
@@ -74,6 +75,7 @@ export const TEXTS = {
   hostsWin: ({ path }: { path: string }) =>
     `in the containerd image store ${path}, which names a host of its own, takes the place of registry-mirrors; bring the mirror in there, or take that file away`,
   missing: 'it is not there',
+  notWritten: 'nothing of ours is in it; bring it in with --write',
   different: 'ours in it is not as it would be written now; write it again with --write',
   // The mirror's answer.
   answers: ({ url }: { url: string }) => `${url} answers`,

@@ -460,3 +460,26 @@ test('clients: a root that is no folder is told as one', async (t) => {
     t.regex(stderr, /--root \/nope: there is no such folder/);
   }
 });
+
+test('clients docker: a change of the address that is killed at any of its writes loses track of nothing', async (t) => {
+  const path = '/etc/docker/daemon.json';
+  const before = '{"debug": true}';
+  const other = new ClientsCommand(t, YAML, { 'ca.crt': CA.toString() });
+  const moved = ['--address', 'https://new.example:5000', '--ca', 'ca.crt'];
+  /** After the first write, and after the second. */
+  for (const isRecorded of [false, true]) {
+    const node = await Node.create(t, { [path]: before });
+    await other.run('docker', ...moved, '--root', node.root, '--write');
+    const record = node.read(`${path}.entrepot`);
+    await node.remove('docker');
+    await node.write('docker');
+    node.put(path, before);
+    if (isRecorded) node.put(`${path}.entrepot`, record);
+    t.like(await other.run('docker', ...moved, '--root', node.root, '--write'), { code: 0 });
+    t.deepEqual((JSON.parse(node.read(path)) as Record<string, unknown>)['registry-mirrors'], [
+      'https://new.example:5000',
+    ]);
+    t.like(await node.remove('docker'), { code: 0 });
+    t.is(node.read(path), before);
+  }
+});

@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { dirname, join } from 'node:path';
@@ -67,6 +67,9 @@ test('the files are there while the mirror answers, and the node is as it was wh
   await until('the files are written', () => loop.done.length === 1);
   t.true(readFileSync(join(root, HOSTS), 'utf8').includes(mirror.url));
   const written = files();
+  await rm(dirname(join(root, HOSTS)), { recursive: true });
+  await until('what somebody took away is back', () => existsSync(join(root, HOSTS)));
+  t.deepEqual([files(), loop.done.length], [written, 1]);
 
   await mirror.end('SIGKILL');
   await until('the files are withdrawn', () => loop.done.length === 2);

@@ -10,6 +10,11 @@ import { parseArgs } from 'node:util';
 /** Most time for one look at the mirror, and for one run of the command. */
 const LOOK_MS = 5_000;
 const COMMAND_MS = 20_000;
+/** After so many looks that found nothing new the command runs again: others write to a node's files too. */
+const LOOKS_BETWEEN = 30;
+/** At the end the files are to go before the pod is killed. */
+const LAST_TRIES = 3;
+const LAST_PAUSE_MS = 1_000;
 
 /** What follows `--` is the command that writes with `--write` and takes away with `--remove`, each at one blow. */
 const { values, positionals } = parseArgs({
@@ -31,6 +36,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => st
 let vain = 0;
 /** What was done last; unknown at the start, as files of a pod that was killed may be there. */
 let done: '--write' | '--remove' | undefined;
+/** Looks until it is done again. */
+let rest = 0;
 
 while (!stopped.signal.aborted) {
   if (values.mode === 'remove') await reach('--remove');
@@ -46,19 +53,30 @@ while (!stopped.signal.aborted) {
   );
 }
 // Nothing that was begun is under way any more: the last word is that the files go.
-process.exitCode = (await reach('--remove')) ? 0 : 1;
+let isAway = await reach('--remove');
+for (let tries = 1; !isAway && tries < LAST_TRIES; tries += 1) {
+  await pause(LAST_PAUSE_MS);
+  isAway = await reach('--remove');
+}
+process.exitCode = isAway ? 0 : 1;
 
-/** Runs the command where it was not the last thing done. What fails is tried again after the next look. */
+/** Runs the command where it was not the last thing done, or long ago. What fails is tried again after the next look. */
 async function reach(wanted: '--write' | '--remove'): Promise<boolean> {
-  if (done === wanted) return true;
+  const isKnown = done === wanted;
+  if (isKnown && rest > 0) {
+    rest -= 1;
+    return true;
+  }
   // What is cut short may have done a part.
   done = undefined;
   const failure = await run(wanted);
   if (failure === undefined) {
     done = wanted;
+    rest = LOOKS_BETWEEN;
     if (values.state !== undefined) writeFileSync(values.state, `${wanted}\n`);
   }
-  tell(failure === undefined ? 'info' : 'error', `${wanted}: ${failure ?? 'done'}`);
+  if (!isKnown || failure !== undefined)
+    tell(failure === undefined ? 'info' : 'error', `${wanted}: ${failure ?? 'done'}`);
   return failure === undefined;
 }
 
