@@ -1,3 +1,5 @@
+import type { SyncProgress } from './sync-api.ts';
+
 /**
  * What the admin API needs of whoever fetches whole images ahead of their clients. Times are
  * milliseconds since 1970, sizes bytes; images are written with their registry.
@@ -26,15 +28,9 @@ export interface WarmState {
   readonly last?: WarmReport;
 }
 
-export interface WarmProgress {
-  readonly startedAt: number;
+/** Bytes are those of the images that were looked at so far. */
+export interface WarmProgress extends Omit<SyncProgress, 'phase' | 'only' | 'until'> {
   readonly deadlineAt: number;
-  readonly images: { readonly done: number; readonly failed: number; readonly total: number };
-  /** Of the images that were looked at so far. */
-  readonly bytes: { readonly done: number; readonly total: number };
-  /** Over the last seconds. */
-  readonly bytesPerSecond: number;
-  readonly secondsLeft?: number;
 }
 
 export interface WarmReport {

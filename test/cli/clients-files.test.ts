@@ -6,6 +6,7 @@ import {
   mkdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -482,4 +483,16 @@ test('clients docker: a change of the address that is killed at any of its write
     t.like(await node.remove('docker'), { code: 0 });
     t.is(node.read(path), before);
   }
+});
+
+test('clients docker --check: a file in which nothing of ours is, is told as that, and a folder as one', async (t) => {
+  const node = await Node.create(t, { '/etc/docker/daemon.json': '{"debug": true}' });
+  const command = new ClientsCommand(t, YAML, { 'ca.crt': CA.toString() });
+  const run = async (option: string) =>
+    command.run('docker', ...ADDRESS, '--root', node.root, option);
+  const { stdout } = await run('--check');
+  t.regex(stdout, /not so +\/etc\/docker\/daemon\.json: nothing of ours is in it/);
+  rmSync(join(node.root, '/etc/docker/daemon.json'));
+  mkdirSync(join(node.root, '/etc/docker/daemon.json'));
+  t.regex((await run('--write')).stdout, /daemon\.json: it is a folder; a file is wanted there/);
 });

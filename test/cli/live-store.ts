@@ -71,7 +71,10 @@ export interface LiveStore {
 }
 
 /** `org/app:v1` pulled in part 3 days ago, `org/old:v1` and `:v0` in whole 40 and 60 days ago. */
-export async function startLiveStore(t: ExecutionContext): Promise<LiveStore> {
+export async function startLiveStore(
+  t: ExecutionContext,
+  { isServed = true } = {},
+): Promise<LiveStore> {
   const registry = await FakeRegistry.start(t);
   for (const image of [amd64, arm64, provenance, signature]) {
     registry.addImage('org/app', undefined, image);
@@ -106,6 +109,7 @@ export async function startLiveStore(t: ExecutionContext): Promise<LiveStore> {
   await pull('org/app', `manifests/${fallbackTag(amd64.manifest.digest)}.sig`);
   await pull('org/app', ...blobsOf(cosigned));
   now = NOON;
+  if (!isServed) await mirror.stop();
   const runAt = (path: string): Run => commandsOf(t, { registry, mirror, storePath: path });
   return { registry, mirror, run: runAt(storePath), runAt };
 }

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { RefreshReport } from '../../src/api/store-api.ts';
 import { buildImage } from '../helpers/image.ts';
-import { startLiveStore, WORLD, type LiveStore } from './live-store.ts';
+import { startLiveStore, WORLD } from './live-store.ts';
 
 const OLD = 'hub.example/org/old';
 const IMAGE = `${OLD}:v1`;
@@ -11,15 +11,8 @@ const HEAD = 'HEAD /v2/org/old/manifests/v1';
 
 for (const isServed of [true, false]) {
   const how = isServed ? 'of a running server' : 'that no server has open';
-  const begin = async (t: Parameters<typeof startLiveStore>[0]): Promise<LiveStore> => {
-    const live = await startLiveStore(t);
-    if (!isServed) await live.mirror.stop();
-    live.registry.clear();
-    return live;
-  };
-
   test(`a store ${how}: refresh says that a tag is unchanged, has moved, or is gone`, async (t) => {
-    const { run, registry } = await begin(t);
+    const { run, registry } = await startLiveStore(t, { isServed });
     // After a month what a HEAD says is once compared with a GET.
     await run('refresh', 'org/old:v1');
     registry.clear();

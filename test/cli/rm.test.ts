@@ -7,7 +7,7 @@ import { Store } from '../../src/store/store.ts';
 import { get } from '../helpers/client.ts';
 import { buildImage, fallbackTag, type Stored } from '../helpers/image.ts';
 import { blobPath, startMirror } from '../helpers/mirror.ts';
-import { NOON, startLiveStore, WORLD, type LiveStore } from './live-store.ts';
+import { NOON, startLiveStore, WORLD } from './live-store.ts';
 
 const { amd64, cosigned, index, old, older, provenance, signature } = WORLD;
 const OLD = 'hub.example/org/old';
@@ -35,14 +35,8 @@ const refused = (reason: string, code = 1) => ({
 
 for (const isServed of [true, false]) {
   const how = isServed ? 'of a running server' : 'that no server has open';
-  const begin = async (t: Parameters<typeof startLiveStore>[0]): Promise<LiveStore> => {
-    const live = await startLiveStore(t);
-    if (!isServed) await live.mirror.stop();
-    return live;
-  };
-
   test(`a store ${how}: rm takes one image out by its tag or its digest, and says what is freed`, async (t) => {
-    const { run, mirror } = await begin(t);
+    const { run, mirror } = await startLiveStore(t, { isServed });
     const would = said(`would go: ${OLD}:v0, 3 blobs, 20.3 KiB\n`);
     t.deepEqual(await run('rm', 'org/old:v0', '--dry-run'), would);
     t.deepEqual(await run('rm', 'org/old:v0', '--dry-run'), would, 'nothing has gone');
@@ -68,7 +62,7 @@ for (const isServed of [true, false]) {
   });
 
   test(`a store ${how}: of an image with other tags rm takes the one tag alone`, async (t) => {
-    const { run } = await begin(t);
+    const { run } = await startLiveStore(t, { isServed });
     const app = 'hub.example/org/app';
     const gone = `the tag ${app}:v1; the image stays as latest, so nothing is freed\n`;
     t.deepEqual(await run('rm', 'org/app:v1', '--dry-run'), said(`would go: ${gone}`));
@@ -79,7 +73,7 @@ for (const isServed of [true, false]) {
   });
 
   test(`a store ${how}: rm asks for one image, and says what to write`, async (t) => {
-    const { run } = await begin(t);
+    const { run } = await startLiveStore(t, { isServed });
     for (const [image, reason] of [
       ['org/old', `say which image of ${OLD}: write ${OLD}:TAG or ${OLD}@DIGEST; there is v0, v1`],
       [
@@ -110,7 +104,7 @@ for (const isServed of [true, false]) {
   });
 
   test(`a store ${how}: rm leaves what is pinned, and says who keeps it and how that ends`, async (t) => {
-    const { run } = await begin(t);
+    const { run } = await startLiveStore(t, { isServed });
     await run('pin', '--in-use', 'in-use', '--source', 'cluster-a');
     await run('pin', 'hub.example/org/*:v0', '--reason', 'why');
     const stays = refused(

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { Stored } from '../helpers/image.ts';
 import { blobPath, createTempFolder, startMirror } from '../helpers/mirror.ts';
-import { NOON, startLiveStore, UPSTREAM, WORLD, type LiveStore } from './live-store.ts';
+import { NOON, startLiveStore, UPSTREAM, WORLD } from './live-store.ts';
 
 const DAY = 86_400_000;
 const { index, amd64, arm64, provenance, signature, cosigned, old, older } = WORLD;
@@ -73,14 +73,8 @@ const HELD = size(
 
 for (const isServed of [true, false]) {
   const how = isServed ? 'of a running server' : 'that no server has open';
-  const begin = async (t: Parameters<typeof startLiveStore>[0]): Promise<LiveStore> => {
-    const live = await startLiveStore(t);
-    if (!isServed) await live.mirror.stop();
-    return live;
-  };
-
   test(`a store ${how}: what is held is listed and explained`, async (t) => {
-    const { run } = await begin(t);
+    const { run } = await startLiveStore(t, { isServed });
     t.deepEqual(await run('ls'), said(lines(IMAGES, APP, V0, V1)));
     t.deepEqual(await run('ls', '--sort', 'oldest'), said(lines(IMAGES, V0, V1, APP)));
     t.deepEqual(await run('ls', '--sort', 'size'), said(lines(IMAGES, V1, APP, V0)));
@@ -119,7 +113,7 @@ for (const isServed of [true, false]) {
   });
 
   test(`a store ${how}: a pin keeps what would go first, and its image goes without it`, async (t) => {
-    const { run } = await begin(t);
+    const { run } = await startLiveStore(t, { isServed });
     const first = `hub.example/org/old  v0    ${short(older.manifest)}  20.3 KiB  60 days ago  pulled longest ago`;
     const plan = ['gc', '--dry-run', '--bytes', '20KiB'];
     const would = lines(
@@ -184,7 +178,7 @@ for (const isServed of [true, false]) {
   });
 
   test(`a store ${how}: of a pin it is said whether something of it is held`, async (t) => {
-    const { run } = await begin(t);
+    const { run } = await startLiveStore(t, { isServed });
     const digest = older.manifest.digest;
     const [none, hint] = [': nothing of it is held yet', ' ("*" stops at a slash, "**" does not)'];
     for (const [image, more] of [
@@ -205,7 +199,7 @@ for (const isServed of [true, false]) {
   });
 
   test(`a store ${how}: a digest without its repository is explained by the image that has it`, async (t) => {
-    const { run } = await begin(t);
+    const { run } = await startLiveStore(t, { isServed });
     const named = await run('explain', `hub.example/org/old@${old.manifest.digest}`);
     t.deepEqual(await run('explain', old.manifest.digest), named);
     t.deepEqual(await run('explain', old.layer(0).digest), named);
@@ -214,7 +208,7 @@ for (const isServed of [true, false]) {
   });
 
   test(`a store ${how}: what others pinned is not unpinned by hand, and they are named`, async (t) => {
-    const { run } = await begin(t);
+    const { run } = await startLiveStore(t, { isServed });
     await run('pin', '--in-use', 'in-use', '--source', 'cluster-a');
     await run('pin', 'hub.example/**');
     t.deepEqual(
@@ -226,7 +220,7 @@ for (const isServed of [true, false]) {
   });
 
   test(`a store ${how}: what a cluster runs stays as long as its list says so`, async (t) => {
-    const { run } = await begin(t);
+    const { run } = await startLiveStore(t, { isServed });
     const source = ['--source', 'cluster-a'];
     t.deepEqual(
       await run('pin', '--in-use', 'in-use', ...source),
@@ -259,7 +253,7 @@ for (const isServed of [true, false]) {
   });
 
   test(`a store ${how}: damage is found, fetched again where that can be, and told`, async (t) => {
-    const { run, mirror, registry } = await begin(t);
+    const { run, mirror, registry } = await startLiveStore(t, { isServed });
     t.deepEqual(await run('verify'), said('18 blobs, 113 KiB in 1s: all as they should be\n'));
     const [here, lost] = [old.layer(0), older.layer(0)];
     for (const { digest, bytes } of [here, lost]) {
