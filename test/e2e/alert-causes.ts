@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { HOUR } from '../helpers/clock.ts';
 import type { Stored } from '../helpers/image.ts';
 import { blobPath, type TestMirror } from '../helpers/mirror.ts';
+import { until } from '../helpers/until.ts';
 import { credential, MIB, type ObservedSite } from './observed-site.ts';
 
 /** What is done to a mirror, and what makes it well again. */
@@ -124,8 +125,18 @@ export const ALERT_CAUSES: readonly Cause[] = [
     alerts: ['EntrepotDamage'],
     on: 'site',
     begin: async (all) => {
-      await spoil(blobPath(all.site.storePath, all.image.layer(0).digest));
+      const spoilt = blobPath(all.site.storePath, all.image.layer(0).digest);
+      const whole = await readFile(spoilt);
+      await spoil(spoilt);
       await all.command(all.site, 'verify');
+      // Until it is fetched again, a run of sync would count the images that it is part of.
+      const isHealed = async (): Promise<boolean> =>
+        readFile(spoilt).then(
+          (found) => found.equals(whole),
+          () => false,
+        );
+      await until('the damage is mended', isHealed);
+      await all.site.idle();
     },
   },
   {

@@ -35,37 +35,25 @@ export async function makeTraffic(all: ObservedSite, watch: Observatory): Promis
   await site.idle();
 }
 
-/** One that brings nothing leaves its place to who waits: a scrape that comes late does not see it. */
-const ATTEMPTS = 5;
-const SEEN_MS = 12_000;
+/**
+ * One that brings nothing leaves its place to the next one after a moment: so many are held that some wait
+ * for longer than a scrape takes to come.
+ */
+const HELD = 16;
 
-/** One transfer breaks and goes on, another one waits for its turn meanwhile. */
+/** One transfer breaks and goes on, others wait for their turn meanwhile. */
 async function waitForTurn(all: ObservedSite, watch: Observatory): Promise<void> {
-  for (let attempt = 1; ; attempt += 1) {
-    const isSeen = await seeOneWait(all, watch, { isFirst: attempt === 1 });
-    if (isSeen) return;
-    if (attempt === ATTEMPTS) throw new Error('nobody was seen to wait for a turn');
-  }
-}
-
-async function seeOneWait(
-  all: ObservedSite,
-  watch: Observatory,
-  { isFirst }: { isFirst: boolean },
-): Promise<boolean> {
   const { site, registries } = all;
-  const layers = all.publish('ghcr.io', 'library/large', 'v1', [2 * MIB, 3 * MIB]).layers;
-  const [first, second] = layers.map(({ digest }) => `library/large/blobs/${digest}`);
-  // The figures of the pages know of one break.
-  if (isFirst) registries['ghcr.io'].cut(layers[0]!, { after: MIB });
-  const gate = registries['ghcr.io'].hold(layers[0]!, { after: 1000, times: 1 });
-  const running = all.ask(site, 'ghcr.io', first ?? '');
-  await gate.arrived();
-  const waiting = all.ask(site, 'ghcr.io', second ?? '');
-  const look = async (): Promise<boolean> =>
-    (await watch.now('entrepot_transfer_queue_waiting > 0')).length > 0;
-  const isSeen = await until('one is seen to wait', look, { withinMs: SEEN_MS }).catch(() => false);
-  gate.open();
-  await Promise.all([running, waiting]);
-  return isSeen;
+  const sizes = Array.from({ length: HELD }, () => 2 * MIB);
+  const { layers } = all.publish('ghcr.io', 'library/large', 'v1', sizes);
+  registries['ghcr.io'].cut(layers[0]!, { after: MIB });
+  const gates = layers.map((layer) => registries['ghcr.io'].hold(layer, { after: 1000, times: 1 }));
+  const asked = layers.map(async ({ digest }) =>
+    all.ask(site, 'ghcr.io', `library/large/blobs/${digest}`),
+  );
+  await until('one is seen to wait', async () => {
+    return (await watch.now('entrepot_transfer_queue_waiting > 0')).length > 0;
+  });
+  for (const gate of gates) gate.open();
+  await Promise.all(asked);
 }
