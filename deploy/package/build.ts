@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { build as bundle, type Plugin } from 'esbuild';
+import { build as bundle, type Plugin } from 'esbuild-wasm';
 import packageJson from '../../package.json' with { type: 'json' };
 import { describeLicences, findBundled } from './third-party.ts';
 

@@ -1,6 +1,6 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Metafile } from 'esbuild';
+import type { Metafile } from 'esbuild-wasm';
 import packageJson from '../../package.json' with { type: 'json' };
 
 /** A package of which code is in the bundle. */

@@ -281,3 +281,11 @@ function amazonToken(): object {
   const authorizationToken = Buffer.from('AWS:issued').toString('base64');
   return { authorizationToken, expiresAt: Date.now() / 1000 + 43_200 };
 }
+
+test('of all that is installed for development and production the database alone runs a script', (t) => {
+  const { packages } = JSON.parse(readFileSync(join(PROJECT, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { hasInstallScript?: boolean }>;
+  };
+  const scripted = Object.keys(packages).filter((path) => packages[path]?.hasInstallScript);
+  t.deepEqual(scripted, ['node_modules/classic-level']);
+});
