@@ -1,0 +1,151 @@
+import type { Readable } from 'node:stream';
+import type { SyncProgress } from './sync-api.ts';
+
+/**
+ * What the admin API needs of whoever makes bundles and takes them in. Times are milliseconds since
+ * 1970, sizes bytes; images are written with their registry.
+ */
+export interface BundleApi {
+  /** What this site holds, as a signed file. */
+  inventory(): Promise<Uint8Array>;
+  /**
+   * Begins to fetch what a bundle is to have and the mirror lacks; what it has is not evicted until
+   * `end`. Throws `RegistryError` with status 400 for what cannot be read, with 409 while as many
+   * drafts as may be are open.
+   */
+  draft(wish: BundleWish): DraftState;
+  /** `undefined` for what never was, or has ended. */
+  draftState(id: string): DraftState | undefined;
+  /** The bytes of a blob of a draft, from a position on; `undefined` for what is none of its blobs. */
+  openBlob(id: string, digest: string, range: BlobRange): Promise<Readable | undefined>;
+  end(id: string): void;
+  /**
+   * Takes in one part of a bundle, and all of the bundle once its last part is here. Throws
+   * `RegistryError` with what is wrong; nothing that a client could see was written then.
+   */
+  receive(part: Readable, options: ReceiveOptions): Promise<BundleState>;
+  /** Bundles of which parts are awaited, and the last one of each series. */
+  bundles(): Promise<BundlesReport>;
+}
+
+export interface BlobRange {
+  readonly start: number;
+  /** Exclusive. */
+  readonly end: number;
+}
+
+export interface BundleWish {
+  /** `name:tag` or `name@digest`; without images and lock, what the rules of sync select. */
+  readonly images?: readonly string[];
+  readonly lock?: unknown;
+  /** The inventory of the site that it is for, base64; without one it carries everything. */
+  readonly inventory?: string;
+  /** What is added beside images; the caller has the bytes. */
+  readonly files: readonly BundledFile[];
+}
+
+export interface DraftState {
+  readonly id: string;
+  readonly running?: Omit<SyncProgress, 'only' | 'until'>;
+  readonly last?: DraftReport;
+}
+
+export interface DraftReport {
+  readonly startedAt: number;
+  readonly endedAt: number;
+  /** Absent where something could not be fetched. */
+  readonly draft?: BundleDraft;
+  readonly problems: readonly { readonly image: string; readonly reason: string }[];
+}
+
+/** All that a bundle says of itself but how it is cut into parts. */
+export interface BundleDraft {
+  /** Whose numbers count up: the id of the store that made it. */
+  readonly series: string;
+  /** Higher with each bundle of the series that differs from the one before. */
+  readonly number: number;
+  /** The site that it is for; absent where it carries everything. */
+  readonly site?: string;
+  /** Sorted by name, tag and digest. */
+  readonly images: readonly BundledImage[];
+  /** Images of the site that the series brought and that are not selected any more: `name:tag`. */
+  readonly released: readonly string[];
+  /** What it carries, in this order. */
+  readonly blobs: readonly BundledBlob[];
+  /** What its images need and the site holds, sorted. */
+  readonly needs: readonly BundledBlob[];
+  /** What it carries beside images. */
+  readonly files: readonly BundledFile[];
+}
+
+export interface BundledImage {
+  /** Registry and repository. */
+  readonly name: string;
+  readonly tag?: string;
+  readonly digest: string;
+  readonly mediaType: string;
+  /** Bytes of the manifest. */
+  readonly size: number;
+  /** The image that it is attached to: it is a signature, an attestation or another referrer of it. */
+  readonly subject?: string;
+}
+
+export interface BundledBlob {
+  readonly digest: string;
+  readonly size: number;
+}
+
+export interface BundledFile {
+  /** Without a folder. */
+  readonly name: string;
+  readonly digest: string;
+  readonly size: number;
+}
+
+export interface ReceiveOptions {
+  /** Takes a bundle whose number is not above the last one of its series. */
+  readonly allowOlder: boolean;
+}
+
+/** How far a bundle is that this site takes in. */
+export interface BundleState {
+  /** The digest of its signed manifest. */
+  readonly id: string;
+  readonly series: string;
+  readonly number: number;
+  /** Of `parts`, those that are here; parts count from 1. */
+  readonly received: readonly number[];
+  readonly awaited: readonly number[];
+  readonly images: number;
+  /** Absent until all of it is here and in force. */
+  readonly report?: ImportReport;
+}
+
+export interface ImportReport {
+  readonly appliedAt: number;
+  readonly images: number;
+  /** Tags that mean another digest than before, with new ones. */
+  readonly moved: readonly {
+    readonly image: string;
+    readonly digest: string;
+    readonly before?: string;
+  }[];
+  /** What was not held before. */
+  readonly blobs: number;
+  readonly bytes: number;
+  readonly released: readonly string[];
+  /** Files that are in place, and those that its key may not bring. */
+  readonly files: readonly string[];
+  readonly refusedFiles: readonly string[];
+}
+
+export interface BundlesReport {
+  readonly awaited: readonly BundleState[];
+  readonly applied: readonly {
+    readonly series: string;
+    readonly number: number;
+    readonly id: string;
+    readonly key: string;
+    readonly appliedAt: number;
+  }[];
+}
