@@ -89,6 +89,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     facade: [],
     parts: ['admin-app.ts', 'store-admin.ts'],
   },
+  'sync/bundle': { imports: [], facade: [] },
   sync: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'store', 'upstream', 'mirror'],
     facade: ['schedule.ts'],
@@ -182,6 +183,8 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   pino: ['src/observe/log.ts'],
   commander: ['src/cli'],
   zod: ['src/config'],
+  cborg: ['sync/bundle'],
+  'tar-stream': ['sync/bundle'],
   yaml: ['src/config/yaml.ts', 'src/clients/yaml-lines.ts'],
   'smol-toml': ['src/clients/toml.ts'],
   re2js: ['src/config'],
@@ -295,7 +298,7 @@ export function outerOf(room: string): string {
 }
 
 export function pathOf(room: string): string {
-  return room === 'sync' ? room : `src/${room}`;
+  return outerOf(room) === 'sync' ? room : `src/${room}`;
 }
 
 export function isFile(path: string): boolean {

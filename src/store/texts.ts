@@ -9,6 +9,7 @@ export const TEXTS = {
   olderFormat: ({ path, found, known }: { path: string; found: number; known: number }) =>
     `${path} was written by an older, unreleased version (format ${found}, this one knows ${known}): point store.path elsewhere`,
   foreign: ({ path }: { path: string }) => `${path} is no file of the store`,
+  noManifest: ({ image }: { image: string }) => `${image} is not held, so no tag can mean it`,
   readOnly: ({ path }: { path: string }) =>
     `${path} cannot be written: what it holds is served, and nothing is added until a start finds it writable`,
   tooLargeToCopy: ({ path, most }: { path: string; most: number }) =>

@@ -42,6 +42,52 @@ const V1 = parseTag('v1');
 
 /** Declares a test for each promise. `create` makes a new catalog and says how it is opened. */
 export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog>): void {
+  test('tags of several repositories are set at once, whatever was known of them, or none is', async (t) => {
+    const open = await create(t);
+    const entries: JournalEntry[] = [];
+    const first = await open({ now: () => 5000, journal: (more) => entries.push(...more) });
+    const other = targetOf('other');
+    await first.recordManifest(APP, entry('old', { tags: [{ tag: V1, checkedAt: 3000 }] }), 3000);
+    await first.recordManifest(APP, entry('new'), 3000);
+    await first.recordManifest(other, entry('new'), 3000);
+    const mean = (target: Target, name: string) => ({
+      target,
+      tag: V1,
+      record: { digest: digest(name), checkedAt: 1000 },
+    });
+    await t.throwsAsync(first.setTags([mean(APP, 'new'), mean(other, 'absent')]), {
+      message: /is not held, so no tag can mean it/,
+    });
+    t.is((await first.findTag(APP, V1))?.digest, digest('old'));
+    entries.length = 0;
+    await first.setTags([mean(APP, 'new'), mean(other, 'new')]);
+    const read = async (catalog: Catalog) => [
+      (await catalog.findTag(APP, V1))?.digest,
+      (await catalog.findTag(other, V1))?.digest,
+      await catalog.tagsOf({ target: APP, digest: digest('old') }),
+      await catalog.tagsOf({ target: APP, digest: digest('new') }),
+    ];
+    t.deepEqual(await read(first), [digest('new'), digest('new'), [], [V1]]);
+    t.deepEqual(
+      entries.map((each) => ('tag' in each ? [each.of, each.is] : [])),
+      [
+        ['registry.example/app', digest('new')],
+        ['registry.example/other', digest('new')],
+      ],
+    );
+    await first.close();
+    t.deepEqual(await read(await open()), [digest('new'), digest('new'), [], [V1]]);
+  });
+
+  test('blobs that come with their manifest as proven are those of its repository', async (t) => {
+    const catalog = await (await create(t))();
+    const layers = [descriptor('a'), descriptor('b')];
+    const proven = [digest('a')];
+    await catalog.recordManifest(APP, entry('image', { successors: layers, proven }), 1000);
+    t.is(await catalog.findLink(APP, digest('a')), 'proven');
+    t.is(await catalog.findLink(APP, digest('b')), 'claimed');
+  });
+
   test('every fact survives closing and opening again', async (t) => {
     const open = await create(t);
     const first = await open();

@@ -42,6 +42,8 @@ export interface BlobRecord {
   readonly storedAt: number;
   /** Whose transfer brought it; left out where nobody remembers, as after a rebuild. */
   readonly upstream?: string;
+  /** The bundle that brought it: series and number. */
+  readonly bundle?: string;
   /** The file's change time when its bytes were last known to be right, milliseconds. */
   readonly changedAt?: number;
   /** When all of it was last read and found right. */
@@ -87,6 +89,15 @@ export interface ManifestEntry {
   readonly tags: readonly ({ readonly tag: Tag } & Omit<TagRecord, 'digest'>)[];
   /** False: no client has asked for it. Its last pull is then a moment before it was stored. */
   readonly isPulled?: boolean;
+  /** Blobs that its repository is known to have beside what was proven before. */
+  readonly proven?: readonly Digest[];
+}
+
+/** What a tag is to mean. */
+export interface TagMeaning {
+  readonly target: Target;
+  readonly tag: Tag;
+  readonly record: TagRecord;
 }
 
 export interface PinChange {
@@ -162,6 +173,11 @@ export interface Catalog {
    * recorded of a manifest that is not held.
    */
   recordTag(target: Target, tag: Tag, record: TagRecord): Promise<void>;
+  /**
+   * What all of these tags mean from now on, whatever was known of them: a reader sees all as they were
+   * before, or all as they are then. Rejects, and moves none, when one of the manifests is not held.
+   */
+  setTags(meanings: readonly TagMeaning[]): Promise<void>;
   /** In byte order, as the tags list of the distribution spec wants it. */
   listTags(target: Target): Promise<Tag[]>;
   /** All tags that the upstream says it has, in byte order; `undefined` when it does not say, or no more. */

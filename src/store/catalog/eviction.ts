@@ -1,7 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import { attachedSubject } from '../../oci/cosign.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
-import { nodeOf, unitOf, type Evicted, type Node } from './catalog.ts';
+import { nodeOf, unitOf, type Evicted, type JournalEntry, type Node } from './catalog.ts';
 import type { LevelReader } from './level-reader.ts';
 import { keysBelow, recencyKey, type Batch } from './tables.ts';
 
@@ -196,4 +196,16 @@ export class Eviction {
 
 function holderKey({ target, digest }: Node, holder: Digest): string {
   return `${digest} ${formatTarget(target)} ${holder}`;
+}
+
+/** For the journal; `of` is the target of the unit. */
+export function evictedEntries(
+  { tags, manifests, unlinked }: Pick<Evicted, 'tags' | 'manifests' | 'unlinked'>,
+  of: string,
+): JournalEntry[] {
+  return [
+    ...tags.map((tag) => ({ untagged: tag, of })),
+    ...manifests.map(({ digest }) => ({ gone: digest, of })),
+    ...unlinked.map(({ target, digest }) => ({ gone: digest, of: formatTarget(target) })),
+  ];
 }

@@ -15,15 +15,16 @@ import {
   type PinChange,
   type PullTally,
   type Node,
+  type TagMeaning,
   type TagRecord,
   type Usage,
 } from './catalog.ts';
-import { Eviction } from './eviction.ts';
+import { evictedEntries, Eviction } from './eviction.ts';
+import { HotRecords } from './hot-records.ts';
 import { HeldCount } from './held-count.ts';
 import { LevelReader } from './level-reader.ts';
 import { PullClock } from '../../time/clock.ts';
 import { listMembers } from './list-members.ts';
-import { RecordCache } from './record-cache.ts';
 import { TagLists, TagMoves, type TagMove } from './tag-records.ts';
 import { below, Tables, type Batch } from './tables.ts';
 
@@ -41,9 +42,6 @@ export interface LevelCatalogOptions {
   readonly isLinked?: boolean;
 }
 
-/** Records of each kind in memory. */
-const MAX_HOT = 50_000;
-
 /** The catalog on LevelDB: each write is one atomic batch. */
 export class LevelCatalog extends LevelReader implements Catalog {
   readonly #journal: (entries: readonly JournalEntry[]) => void;
@@ -54,10 +52,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   readonly #pulls: PullClock;
   readonly #isReplay: boolean;
   readonly #watchers: ((target: Target) => void)[] = [];
-  readonly #hotTags: RecordCache<TagRecord>;
-  readonly #hotManifests: RecordCache<ManifestRecord>;
-  readonly #hotBlobs: RecordCache<BlobRecord>;
-  readonly #hotLinks: RecordCache<Link>;
+  readonly #hot: HotRecords;
 
   /** Throws when another process has it open or a newer version wrote it. */
   static async open(path: string, options: LevelCatalogOptions): Promise<LevelCatalog> {
@@ -81,12 +76,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
     this.#pulls = options.pulls;
     this.#isReplay = options.isReplay ?? false;
     this.#moves = new TagMoves(tables, now);
-    const cache = <Value extends {}>(read: (key: string) => Promise<Value | undefined>) =>
-      new RecordCache({ max: MAX_HOT, read, unreadable });
-    this.#hotTags = cache((key) => tables.tags.get(key));
-    this.#hotManifests = cache((key) => tables.manifests.get(key));
-    this.#hotBlobs = cache((key) => tables.blobs.get(key));
-    this.#hotLinks = cache((key) => this.link(key));
+    this.#hot = new HotRecords(this, unreadable);
     // Nobody need wait for the count: its iterator sees the store as it is now.
     this.#held = new HeldCount(tables.blobs.values(), unreadable);
   }
@@ -100,7 +90,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   }
 
   async findTag(target: Target, tag: Tag): Promise<TagRecord | undefined> {
-    return this.#hotTags.find(`${formatTarget(target)} ${tag}`);
+    return this.#hot.tags.find(`${formatTarget(target)} ${tag}`);
   }
 
   async recordTag(target: Target, tag: Tag, record: TagRecord): Promise<void> {
@@ -115,17 +105,27 @@ export class LevelCatalog extends LevelReader implements Catalog {
     });
   }
 
+  async setTags(meanings: readonly TagMeaning[]): Promise<void> {
+    await this.#writes.add(async () => {
+      const moves = await this.#moves.ofAll(meanings);
+      await this.tables.write((batch) => {
+        for (const move of moves) this.#moves.put(batch, move.target, [move]);
+      });
+      for (const move of moves) this.#rememberTags(move.target, [move]);
+    });
+  }
+
   #rememberTags(target: Target, moves: readonly TagMove[]): void {
     if (moves.some(({ record, before }) => record.digest !== before?.digest)) this.#tell(target);
     for (const { tag, record, before } of moves) {
-      this.#hotTags.set(`${formatTarget(target)} ${tag}`, record);
+      this.#hot.tags.set(`${formatTarget(target)} ${tag}`, record);
       if (before?.digest === record.digest && before.goneAt === record.goneAt) continue;
       this.#journal([tagEntry(target, tag, record)]);
     }
   }
 
   async findManifest(target: Target, digest: Digest): Promise<ManifestRecord | undefined> {
-    return this.#hotManifests.find(unitOf(target, digest));
+    return this.#hot.manifests.find(unitOf(target, digest));
   }
 
   async recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
@@ -135,6 +135,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   async #recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
     const { tables } = this;
     const { digest, mediaType, size } = entry.descriptor;
+    const proven = [digest, ...(entry.proven ?? [])];
     const unit = unitOf(target, digest);
     const known = await this.findBlob(digest);
     const blob = known ?? { size, storedAt: now };
@@ -150,7 +151,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
       batch.put(unit, record, { sublevel: tables.manifests });
       batch.put(digest, blob, { sublevel: tables.blobs });
       batch.put(digest, listMembers(entry), { sublevel: tables.members });
-      this.#putLink(batch, target, digest);
+      for (const each of proven) this.#putLink(batch, target, each);
       for (const held of [digest, ...entry.successors.map((successor) => successor.digest)]) {
         batch.put(`${held} ${unit}`, 1, { sublevel: tables.holders });
       }
@@ -163,14 +164,14 @@ export class LevelCatalog extends LevelReader implements Catalog {
     });
     this.#admit(digest, blob, known);
     if (!isKnown) this.#tell(target);
-    this.#hotManifests.set(unit, record);
-    this.#hotLinks.set(`${digest} ${formatTarget(target)}`, 'proven');
+    this.#hot.manifests.set(unit, record);
+    for (const each of proven) this.#hot.links.set(`${each} ${formatTarget(target)}`, 'proven');
     this.#journal([{ manifest: digest, of: formatTarget(target), type: mediaType, at: now }]);
     this.#rememberTags(target, moves);
   }
 
   override async findBlob(digest: Digest): Promise<BlobRecord | undefined> {
-    return this.#hotBlobs.find(digest);
+    return this.#hot.blobs.find(digest);
   }
 
   async recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void> {
@@ -212,7 +213,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
       const put = (batch: Batch) => batch.put(digest, record, { sublevel: this.tables.blobs });
       // Not synced: a loss costs one more reading of the file.
       await this.tables.write(put, { sync: false });
-      this.#hotBlobs.set(digest, record);
+      this.#hot.blobs.set(digest, record);
     });
   }
 
@@ -222,13 +223,13 @@ export class LevelCatalog extends LevelReader implements Catalog {
       if (!known) return;
       await this.tables.write((batch) => batch.del(digest, { sublevel: this.tables.blobs }));
       // After the write: a reader before it would remember the old record.
-      this.#hotBlobs.delete(digest);
+      this.#hot.blobs.delete(digest);
       this.#held.add(-1, -known.size);
     });
   }
 
   async findLink(target: Target, digest: Digest): Promise<Link | undefined> {
-    return this.#hotLinks.find(`${digest} ${formatTarget(target)}`);
+    return this.#hot.links.find(`${digest} ${formatTarget(target)}`);
   }
 
   async recordLink(target: Target, digest: Digest): Promise<void> {
@@ -244,7 +245,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
 
   /** In the journal stands no link to what a manifest of the repository lists. */
   async #rememberLink(target: Target, digest: Digest): Promise<void> {
-    this.#hotLinks.set(`${digest} ${formatTarget(target)}`, 'proven');
+    this.#hot.links.set(`${digest} ${formatTarget(target)}`, 'proven');
     for await (const _ of this.holdersIn(target, digest)) return;
     this.#journal([{ blob: digest, of: formatTarget(target) }]);
   }
@@ -259,23 +260,20 @@ export class LevelCatalog extends LevelReader implements Catalog {
       const eviction = new Eviction(this);
       const evicted = await eviction.plan(unit, only);
       await this.tables.write((batch) => eviction.apply(batch));
-      for (const link of eviction.links) this.#hotLinks.delete(link);
+      for (const link of eviction.links) this.#hot.links.delete(link);
       this.#forgetEvicted(evicted, unit);
       return evicted;
     });
   }
 
-  #forgetEvicted({ manifests, tags, unlinked, blobs, bytes }: Evicted, unit: string): void {
+  #forgetEvicted(evicted: Evicted, unit: string): void {
+    const { manifests, tags, blobs, bytes } = evicted;
     const of = unit.slice(0, Math.max(0, unit.lastIndexOf(' ')));
-    for (const { target, digest } of manifests) this.#hotManifests.delete(unitOf(target, digest));
-    for (const tag of tags) this.#hotTags.delete(`${of} ${tag}`);
-    for (const { digest } of blobs) this.#hotBlobs.delete(digest);
+    for (const { target, digest } of manifests) this.#hot.manifests.delete(unitOf(target, digest));
+    for (const tag of tags) this.#hot.tags.delete(`${of} ${tag}`);
+    for (const { digest } of blobs) this.#hot.blobs.delete(digest);
     this.#held.add(-blobs.length, -bytes);
-    this.#journal([
-      ...tags.map((tag) => ({ untagged: tag, of })),
-      ...manifests.map(({ digest }) => ({ gone: digest, of })),
-      ...unlinked.map(({ target, digest }) => ({ gone: digest, of: formatTarget(target) })),
-    ]);
+    this.#journal(evictedEntries(evicted, of));
   }
 
   pullMoment(now: number): number {
@@ -345,6 +343,6 @@ export class LevelCatalog extends LevelReader implements Catalog {
   /** Counts and remembers a blob, after its record was written. */
   #admit(digest: Digest, record: BlobRecord, known: BlobRecord | undefined): void {
     if (!known) this.#held.add(1, record.size);
-    this.#hotBlobs.set(digest, record);
+    this.#hot.blobs.set(digest, record);
   }
 }

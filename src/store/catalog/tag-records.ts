@@ -1,7 +1,8 @@
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
+import { TEXTS } from '../texts.ts';
 import type { Batch, Tables } from './tables.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { saidAt, unitOf, type ManifestEntry, type TagRecord } from './catalog.ts';
+import { saidAt, unitOf, type ManifestEntry, type TagMeaning, type TagRecord } from './catalog.ts';
 
 /** Repositories with a list. */
 const MAX_LISTS = 2_000;
@@ -106,6 +107,17 @@ export class TagMoves {
       if (knownAt > saidAt(said) && knownAt <= this.#now()) return [];
       return [{ tag, record: { digest, ...said }, before }];
     });
+  }
+
+  /** All of them, whatever was known. Throws when one of the manifests is not held. */
+  async ofAll(meanings: readonly TagMeaning[]): Promise<(TagMove & Pick<TagMeaning, 'target'>)[]> {
+    const images = meanings.map(({ target, record }) => unitOf(target, record.digest));
+    const held = await this.#tables.manifests.getMany(images);
+    const lost = images.find((_, place) => held[place] === undefined);
+    if (lost !== undefined) throw new Error(TEXTS.noManifest({ image: lost }));
+    const keys = meanings.map(({ target, tag }) => `${formatTarget(target)} ${tag}`);
+    const known = await this.#tables.tags.getMany(keys);
+    return meanings.map((meaning, place) => ({ ...meaning, before: known[place] }));
   }
 
   put(batch: Batch, target: Target, moves: readonly TagMove[]): void {

@@ -1,10 +1,33 @@
 import { LRUCache } from 'lru-cache';
+import type { BlobRecord, Link, ManifestRecord, TagRecord } from './catalog.ts';
+import type { LevelReader } from './level-reader.ts';
+
+/** Records of each kind in memory. */
+const MAX_HOT = 50_000;
+
+/** The lately used records of the tables that pulls read. */
+export class HotRecords {
+  readonly tags: RecordCache<TagRecord>;
+  readonly manifests: RecordCache<ManifestRecord>;
+  readonly blobs: RecordCache<BlobRecord>;
+  readonly links: RecordCache<Link>;
+
+  constructor(reader: LevelReader, unreadable: (error: unknown) => void) {
+    const { tables } = reader;
+    const cache = <Value extends {}>(read: (key: string) => Promise<Value | undefined>) =>
+      new RecordCache({ max: MAX_HOT, read, unreadable });
+    this.tags = cache((key) => tables.tags.get(key));
+    this.manifests = cache((key) => tables.manifests.get(key));
+    this.blobs = cache((key) => tables.blobs.get(key));
+    this.links = cache((key) => reader.link(key));
+  }
+}
 
 /**
  * The lately used records of a table, in memory. What cannot be read counts as not known, so that
  * no pull breaks for it.
  */
-export class RecordCache<Value extends {}> {
+class RecordCache<Value extends {}> {
   readonly #hot: LRUCache<string, Value>;
   readonly #read: (key: string) => Promise<Value | undefined>;
   readonly #unreadable: (error: unknown) => void;
