@@ -14,3 +14,9 @@ export interface BundleManifest extends BundleDraft {
   /** One more part is there, from which a lost one can be made. */
   readonly hasParity: boolean;
 }
+
+/** The one form of a manifest: the same one has the same bytes. */
+export declare function formatManifest(manifest: BundleManifest): Buffer;
+
+/** Throws a `BundleError` with code `format` for all but what `formatManifest` makes. */
+export declare function parseManifest(bytes: Uint8Array): BundleManifest;
