@@ -83,6 +83,30 @@ address = "${socket}"
     await this.#ctr('images', 'rm', '--sync', formatImage(image));
   }
 
+  /** Loads an archive of images, and unpacks those of this machine's platform. */
+  async load(archive: string): Promise<void> {
+    await this.#ctr('images', 'import', ...SNAPSHOTTER, archive);
+  }
+
+  /** Digest of each image that it has, by its name. */
+  async images(): Promise<Map<string, string>> {
+    const table = await this.#ctr('images', 'ls');
+    const rows = table.trim().split('\n').slice(1);
+    return new Map(
+      rows.map((row) => {
+        const [name = '', , digest = ''] = row.split(/\s+/);
+        return [name, digest];
+      }),
+    );
+  }
+
+  /** Of an image, as it says itself: whether all content is there, and whether it is unpacked. */
+  async check(image: ImageName): Promise<{ isComplete: boolean; isUnpacked: boolean }> {
+    const filter = `name==${formatImage(image)}`;
+    const table = await this.#ctr('images', 'check', ...SNAPSHOTTER, filter);
+    return { isComplete: /\bcomplete \(/.test(table), isUnpacked: /\btrue\s*$/.test(table) };
+  }
+
   async #ctr(...args: string[]): Promise<string> {
     return this.#netns.run(this.#programs.ctr, '--address', this.#socket, ...args);
   }

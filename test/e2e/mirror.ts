@@ -18,6 +18,8 @@ export interface Reply {
 export interface Outcome {
   readonly code: number;
   readonly output: string;
+  /** What a command that failed said is wrong. */
+  readonly problems: string;
 }
 
 /** `entrepot serve` as an operator starts it: a process and a configuration file. */
@@ -57,14 +59,14 @@ export class Mirror {
 
   /** `entrepot …` with the configuration of this mirror. Rejects only when it does not exit. */
   async command(...args: readonly string[]): Promise<Outcome> {
-    const command = [MAIN, ...args, '--config', this.#settings];
-    try {
-      return { code: 0, output: await this.#netns.run(process.execPath, ...command) };
-    } catch (error) {
-      const { code, stdout } = error as { code?: unknown; stdout?: string };
-      if (typeof code !== 'number' || stdout === undefined) throw error;
-      return { code, output: stdout };
-    }
+    return this.#run([...args, '--config', this.#settings]);
+  }
+
+  /** `entrepot …` of the kind that asks no mirror, on its machine. Rejects when it fails. */
+  async tool(...args: readonly string[]): Promise<string> {
+    const { code, output, problems } = await this.#run(args);
+    if (code !== 0) throw new Error(`entrepot ${args.join(' ')}: ${problems}`);
+    return output;
   }
 
   async log(): Promise<string> {
@@ -86,4 +88,21 @@ export class Mirror {
     await this.#netns.listening(this.#service, PORT);
     await this.#netns.listening(this.#service, ADMIN_PORT);
   }
+
+  async #run(args: readonly string[]): Promise<Outcome> {
+    try {
+      const output = await this.#netns.run(process.execPath, MAIN, ...args);
+      return { code: 0, output, problems: '' };
+    } catch (error) {
+      const { code, stdout, stderr = '' } = error as Failed;
+      if (typeof code !== 'number' || stdout === undefined) throw error;
+      return { code, output: stdout, problems: stderr };
+    }
+  }
+}
+
+interface Failed {
+  readonly code?: unknown;
+  readonly stdout?: string;
+  readonly stderr?: string;
 }

@@ -111,7 +111,7 @@ export function claimPulls(run: ReturnType<typeof suite>, subject: Subject): voi
  * Pulls, compares the files with the original's, and removes all of it again. That the client asked
  * for every part again shows in what the kernel carried.
  */
-export function pulls(t: ExecutionContext, { netns }: World, client: Client) {
+export function pulls(t: ExecutionContext, { netns }: Pick<World, 'netns'>, client: Client) {
   return async (image: PublishedImage, name: ImageName = image.byTag): Promise<void> => {
     const before = await netns.traffic();
     const root = await client.pull(name);

@@ -1,51 +1,20 @@
-import { createHash } from 'node:crypto';
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
+import { claimAttachments } from './attachment-claims.ts';
 import { Containerd } from './containerd.ts';
 import { countDials, NO_DIALS } from './dials.ts';
+import { digestsOf } from './digests.ts';
 import { Dockerd } from './dockerd.ts';
-import { NATIVE_ARCHITECTURE } from './image-layout.ts';
 import { OTHER_REGISTRY } from './images.ts';
 import { Podman } from './podman.ts';
 import type { PublishedImage } from './published-image.ts';
 import { pulls } from './pull-claims.ts';
-import { publishRelease } from './release.ts';
-import type { Attachment, Release } from './release.ts';
-import { Skopeo } from './skopeo.ts';
 import { suite } from './suite.ts';
-import { startWorld } from './world.ts';
+import { PLATFORMS, startSynced, SYNC } from './synced-world.ts';
+import type { SyncedWorld } from './synced-world.ts';
 import type { World } from './world.ts';
 
 const run = suite('sync', 'dockerd', 'containerd', 'ctr', 'podman');
-
-const PLATFORMS = [`linux/${NATIVE_ARCHITECTURE}`];
-
-/** Tags by a glob and by name, a repository by a glob that its registry's catalog resolves. */
-const SYNC = {
-  // Nothing falls due while a test runs.
-  schedule: '0 0 1 1 *',
-  defaults: { platforms: PLATFORMS },
-  rules: [
-    { image: 'docker.io/library/app', tags: { globs: ['1*'] } },
-    { image: 'docker.io/library/legacy', tags: ['1'] },
-    { image: `${OTHER_REGISTRY}/library/*`, tags: ['1'] },
-  ],
-};
-
-interface Wanted {
-  readonly image: PublishedImage;
-  /** Where the rule stands. */
-  readonly rule: string;
-  /** All that the site must hold for it. */
-  readonly parts: readonly string[];
-}
-
-interface SyncedWorld extends World {
-  readonly release: Release;
-  /** In the order in which `sync status` tells them. */
-  readonly wanted: readonly Wanted[];
-}
 
 interface Status {
   readonly rules: number;
@@ -80,33 +49,9 @@ run('what was synced is pulled by every client with the registries gone', async 
 
 run('signature and SBOM of what was synced are there with the registries gone', async (t) => {
   const world = await startSynced(t);
-  const { netns, mirror, origin, otherOrigin, release } = world;
-  const { signature, sbom } = release;
+  const { origin, otherOrigin, release } = world;
   await Promise.all([origin.stop(), otherOrigin.stop()]);
-
-  const skopeo = await Skopeo.create(netns, mirror.url);
-  const references = [signature.tag, sbom.manifest.digest];
-  for (const [at, { parts }] of [signature, sbom].entries()) {
-    const name = { ...release.image.byTag, reference: references[at]! };
-    const pulled = new Set(await digestsIn(await skopeo.pullAll(name)));
-    t.deepEqual(
-      digestsOf(parts).filter((digest) => !pulled.has(digest)),
-      [],
-    );
-  }
-  const path = '/v2/library/app';
-  const [list, tagged, manifest, content] = await mirror.ask(
-    `GET ${path}/referrers/${sbom.subject}`,
-    `GET ${path}/manifests/${sbom.tag}`,
-    `GET ${path}/manifests/${sbom.manifest.digest}`,
-    `GET ${path}/blobs/${sbom.layer.digest}`,
-  );
-  for (const { body } of [list!, tagged!]) {
-    const { manifests } = JSON.parse(body) as { readonly manifests: readonly object[] };
-    t.deepEqual(manifests, [{ ...sbom.manifest, artifactType: sbom.layer.mediaType }]);
-  }
-  t.is(digestOf(Buffer.from(manifest!.body)), sbom.manifest.digest);
-  t.is(content!.body, sbom.content);
+  await claimAttachments(t, world, release);
 });
 
 run('offline: what was not chosen is told by name, what is lost as well', async (t) => {
@@ -157,66 +102,6 @@ run('offline: what was not chosen is told by name, what is lost as well', async 
   t.true(explained.output.includes(lost), explained.output);
 });
 
-/** A world with a release in it, and a mirror that has synced all of it through the command. */
-async function startSynced(t: ExecutionContext): Promise<SyncedWorld> {
-  const world = await startWorld(t);
-  t.timeout(300_000);
-  const { mirror, origin, otherOrigin } = world;
-  const release = await publishRelease(world);
-  const synced = { ...world, release, wanted: wantedOf(world, release) };
-  await Promise.all([origin.takeRequests(), otherOrigin.takeRequests()]);
-
-  await mirror.restart({ ...world.settings, sync: SYNC }, 'SIGTERM');
-  // It joins the run that the start of the server began, or does it again.
-  const { code, output } = await mirror.command('sync', 'run', '--json');
-  t.is(code, 0, output);
-  const report = JSON.parse(output) as Report;
-  const { isOk, failures, released } = report;
-  t.deepEqual({ isOk, failures, released }, { isOk: true, failures: [], released: [] });
-  t.is(report.images.fetched + report.images.kept, 4);
-
-  // Each part once, though images and repositories share some; nothing of other platforms. What two
-  // registries share is shown again by whichever comes second, whose word for it counts for nothing.
-  const digests = new Set(synced.wanted.flatMap(({ parts }) => digestsOf(parts)));
-  const all = [...digests].toSorted();
-  const fetched = [...(await fetchedFrom(origin)), ...(await fetchedFrom(otherOrigin))];
-  t.deepEqual([...new Set(fetched)].toSorted(), all);
-  const again = fetched.filter((digest, place) => fetched.indexOf(digest) < place);
-  t.deepEqual([...new Set(again)].toSorted(), sharedOf(synced).toSorted());
-  t.deepEqual(await heldIn(mirror.storePath), all);
-  return synced;
-}
-
-interface Report {
-  readonly isOk: boolean;
-  readonly images: { readonly fetched: number; readonly kept: number };
-  readonly failures: unknown;
-  readonly released: unknown;
-}
-
-function wantedOf({ images }: World, { image, signature, sbom }: Release): Wanted[] {
-  const all = (wanted: PublishedImage, ...attachments: readonly Attachment[]) => [
-    ...wanted.parts,
-    ...attachments.flatMap(({ parts }) => parts),
-  ];
-  // The SBOM is one of a platform that both have.
-  return [
-    { image: images.oci, rule: 'sync.rules[0]', parts: all(images.oci, sbom) },
-    { image, rule: 'sync.rules[0]', parts: all(image, signature, sbom) },
-    { image: images.docker, rule: 'sync.rules[1]', parts: all(images.docker) },
-    { image: images.other, rule: 'sync.rules[2]', parts: all(images.other) },
-  ];
-}
-
-/** The parts that both registries have. */
-function sharedOf({ images, wanted }: Pick<SyncedWorld, 'images' | 'wanted'>): string[] {
-  const digestsWhere = (isOther: boolean): Set<string> => {
-    const these = wanted.filter(({ image }) => (image === images.other) === isOther);
-    return new Set(these.flatMap(({ parts }) => digestsOf(parts)));
-  };
-  return [...digestsWhere(true).intersection(digestsWhere(false))];
-}
-
 /** As `sync status` has to tell it, sizes from the registries' own files. */
 async function describe({ images, wanted }: SyncedWorld) {
   return Promise.all(
@@ -252,37 +137,6 @@ async function status({ mirror }: World) {
     images: images.map((image) => ({ ...image, checkedAt: 0 })),
     ...(unresolved !== undefined && { unresolved }),
   };
-}
-
-/** What a registry was asked to send by its digest. */
-async function fetchedFrom(origin: World['origin']): Promise<string[]> {
-  const requests = await origin.takeRequests();
-  const gets = requests.filter((line) => /^GET .*\/(manifests|blobs)\/sha256:/.test(line));
-  return digestsOf(gets);
-}
-
-function digestsOf(parts: readonly string[]): string[] {
-  return parts.map((part) => part.slice(part.indexOf('sha256:')));
-}
-
-function digestOf(bytes: Buffer): string {
-  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-}
-
-/** Of the files that skopeo wrote, whatever they are called. */
-async function digestsIn(directory: string): Promise<string[]> {
-  const names = await readdir(directory);
-  return Promise.all(names.map(async (name) => digestOf(await readFile(join(directory, name)))));
-}
-
-/** What the files of a store have for content, in order. */
-async function heldIn(store: string): Promise<string[]> {
-  const entries = await readdir(join(store, 'blobs'), { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile());
-  const digests = files.map(async ({ parentPath, name }) =>
-    digestOf(await readFile(join(parentPath, name))),
-  );
-  return (await Promise.all(digests)).toSorted();
 }
 
 function blobPath(store: string, digest: string): string {
