@@ -93,7 +93,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   sync: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'store', 'upstream', 'mirror'],
     facade: ['schedule.ts'],
-    parts: ['state.ts', 'sync.ts', 'warmer.ts'],
+    parts: ['bundle/drafts.ts', 'state.ts', 'sync.ts', 'warmer.ts'],
   },
   clients: {
     imports: ['config'],
@@ -103,9 +103,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     imports: ['oci', 'api', 'config', 'upstream', 'mirror', 'admin'],
   },
   'reload.ts': { imports: ['oci', 'api', 'config', 'observe'] },
+  'beside.ts': {
+    imports: ['oci', 'time', 'config', 'store', 'mirror', 'admin', 'sync'],
+  },
   'engine.ts': {
     imports: [
-      'oci',
       'time',
       'api',
       'config',
@@ -115,8 +117,8 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'mirror',
       'http',
       'admin',
-      'sync',
       'configured.ts',
+      'beside.ts',
     ],
   },
   'server.ts': {
@@ -157,6 +159,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
 export const HEADS = [
   'configured.ts',
   'reload.ts',
+  'beside.ts',
   'engine.ts',
   'server.ts',
   'main.ts',

@@ -1,20 +1,14 @@
 import type { LookupFunction } from 'node:net';
-import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
-import { REAL_TIMER } from '../sync/schedule.ts';
-import { SyncState } from '../sync/state.ts';
-import { NOTHING_TO_SYNC, Sync } from '../sync/sync.ts';
-import { Warmer } from '../sync/warmer.ts';
 import { createAdminApp, createProbeApp, type AdminParts } from './admin/admin-app.ts';
-import { canonicalImage, StoreAdmin } from './admin/store-admin.ts';
+import { StoreAdmin } from './admin/store-admin.ts';
 import type { ServerStatus, SyncRunStatus } from './api/status-api.ts';
 import type { InUseList, PassedOver } from './api/store-api.ts';
 import type { SyncReport } from './api/sync-api.ts';
+import { openBeside } from './beside.ts';
 import type { Config } from './config/config.ts';
 import { createConfigured, type Configured } from './configured.ts';
 import { createApp } from './http/app.ts';
-import type { ResolvedImage } from './mirror/addressing.ts';
 import { Mirror, OPEN_GATE, type Gate, type MirrorParts } from './mirror/mirror.ts';
 import { Authorities } from './net/authorities.ts';
 import { OwnListeners } from './net/address-class.ts';
@@ -23,7 +17,6 @@ import { Via } from './net/via.ts';
 import type { Log } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Traces } from './observe/traces.ts';
-import { DEFAULT_TAG } from './oci/reference.ts';
 import { InUseFile, Scrubber } from './store/care/care.ts';
 import { Store, type CrashPoint } from './store/store.ts';
 import { SYSTEM_CLOCK, type Clock } from './time/clock.ts';
@@ -45,7 +38,7 @@ export type Engine = Awaited<ReturnType<typeof startEngine>>;
 /** Opens the store, without a single request to the network. */
 export async function startEngine(config: Config, options: EngineOptions) {
   const parts = await openParts(config, options);
-  const { metrics, store, mirror, scrubber, sync, warm, ownListeners, traces } = parts;
+  const { metrics, store, mirror, scrubber, beside, ownListeners, traces } = parts;
   measureAll(config, parts);
   const uptimeSeconds = countSeconds(options.clock ?? SYSTEM_CLOCK);
   return {
@@ -60,6 +53,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
     createAdminApp: (doors: Pick<AdminParts, 'unreadyReason' | 'reload'>) =>
       createAdminApp({
         ...parts,
+        ...beside,
         ...doors,
         status: async () => describeStatus(parts, uptimeSeconds()),
         store: parts.storeAdmin,
@@ -82,21 +76,18 @@ export async function startEngine(config: Config, options: EngineOptions) {
     stop: () => {
       parts.isWorking = false;
       void scrubber.close();
-      sync.stop();
-      warm.stop();
+      beside.stop();
       mirror.stop();
     },
     close: async () => {
       // All is stopped before anything is waited for.
       const scrubbed = scrubber.close();
-      sync.stop();
-      warm.stop();
+      beside.stop();
       const mirrored = mirror.close();
       await (await parts.inUse)?.close();
       await mirrored;
       await scrubbed;
-      await sync.closed();
-      await warm.closed();
+      await beside.closed();
       await traces.close();
       await store.close();
     },
@@ -105,7 +96,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
 
 /** Running transfers, answers and runs of sync go on with what they began with. */
 function configure(next: Config, parts: Parts): void {
-  const { configured, create, log, metrics, mirror, storeAdmin, store, sync, warm } = parts;
+  const { configured, create, log, metrics, mirror, storeAdmin, store, beside } = parts;
   const before = configured.config;
   const made = create(next, configured);
   parts.configured = made;
@@ -114,12 +105,7 @@ function configure(next: Config, parts: Parts): void {
   store.care.configure(next.store, made.pins);
   metrics.startAt(Object.keys(next.upstreams));
   log.level = log.level === 'silent' ? log.level : next.log.level;
-  warm.configure({ isOffline: next.offline });
-  const isSame = isDeepStrictEqual([before.sync, before.offline], [next.sync, next.offline]);
-  if (!isSame) {
-    sync.configure(next.sync ?? NOTHING_TO_SYNC, { isOffline: next.offline });
-    startSync(parts);
-  }
+  if (beside.configure(before, next)) startSync(parts);
   const begins = [...made.upstreams].some(
     ([name, { config }]) =>
       config.hydrate !== (configured.upstreams.get(name)?.config.hydrate ?? 'off'),
@@ -231,17 +217,14 @@ async function openParts(config: Config, options: EngineOptions) {
   });
   const limits = config.store;
   const storeAdmin = new StoreAdmin({ ...own, store, scrubber, mirror, addressing, limits });
-  const timer = { ...REAL_TIMER, ...clock };
-  const fetching = { ...own, timer, isOffline: config.offline };
-  const sync: Sync = new Sync({
-    ...fetching,
-    config: config.sync ?? NOTHING_TO_SYNC,
-    state: await SyncState.open(join(store.path, 'sync.json')),
-    prefetcher: mirror.prefetcher,
-    canonical: (image) => canonicalImage(parts.configured.addressing, image, DEFAULT_TAG),
+  const beside = await openBeside(config, {
+    ...own,
+    clock,
+    store,
+    mirror,
+    addressing: () => parts.configured.addressing,
   });
-  const resolve = (image: string): ResolvedImage => parts.configured.addressing.resolveImage(image);
-  const warm = new Warmer({ ...fetching, prefetcher: mirror.warming, resolve });
+  const { sync } = beside;
   const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));
   const traces = await openTraces(config.tracing, shared);
   const parts = {
@@ -252,8 +235,8 @@ async function openParts(config: Config, options: EngineOptions) {
     mirror,
     scrubber,
     storeAdmin,
+    beside,
     sync,
-    warm,
     create,
     /** What a reload replaces. */
     configured,

@@ -2,6 +2,7 @@ import Koa from 'koa';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { Router } from '@koa/router';
+import type { BundleApi } from '../api/bundle-api.ts';
 import type { ReloadReport, ServerStatus } from '../api/status-api.ts';
 import type { AbsentImage, NewPin, Pin, RemovalReport, StoreApi } from '../api/store-api.ts';
 import type { SyncApi } from '../api/sync-api.ts';
@@ -12,6 +13,7 @@ import { RegistryError } from '../oci/errors.ts';
 import { requestedHost } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/upstream-error.ts';
 import { AdminInput } from './admin-input.ts';
+import { addBundleRoutes } from './bundle-routes.ts';
 import { TEXTS } from './texts.ts';
 import { addWarmRoutes } from './warm-routes.ts';
 import { isAttachedTag } from '../oci/cosign.ts';
@@ -28,6 +30,7 @@ export interface AdminParts extends ProbeParts {
   readonly store: StoreApi;
   readonly sync: SyncApi;
   readonly warm: WarmApi;
+  readonly bundles: BundleApi;
   /** Reads the configuration again; throws a `RegistryError` when it stays as it was. */
   readonly reload: () => ReloadReport;
   /** The host of the configured address: a name that it may be asked under. */
@@ -49,6 +52,7 @@ export function createAdminApp(parts: AdminParts): Koa {
   });
   addApiRoutes(router, parts);
   addWarmRoutes(router, parts.warm);
+  addBundleRoutes(router, parts.bundles);
   return createApp(router, parts, (ctx) => {
     // Before the path is looked at, which Koa cannot of a target that is no URL.
     const host = requestedHost(ctx.req);

@@ -97,6 +97,17 @@ export class AdminInput {
     throw invalid(TEXTS.noObject({ name, found: show(value) }));
   }
 
+  /** A list of objects, whose keys are the caller's to check. */
+  optionalObjects(name: string): readonly object[] | undefined {
+    const value = this.#values.get(name);
+    if (value === undefined) return undefined;
+    const isSound =
+      Array.isArray(value) &&
+      value.every((each) => typeof each === 'object' && each !== null && !Array.isArray(each));
+    if (isSound) return value as object[];
+    throw invalid(TEXTS.noObjects({ name, found: show(value) }));
+  }
+
   /** A whole number from 1 to `most`. */
   optionalCount(name: string, most: number): number | undefined {
     const value = this.#values.get(name);

@@ -22,6 +22,8 @@ export const TEXTS = {
     `"${name}" must be true or false, not ${found}`,
   noObject: ({ name, found }: { name: string; found: string }) =>
     `"${name}" must be an object, not ${found}`,
+  noObjects: ({ name, found }: { name: string; found: string }) =>
+    `"${name}" must be a list of objects, not ${found}`,
   noCount: ({ name, most, found }: { name: string; most: number; found: string }) =>
     `"${name}" must be a whole number from 1 to ${most}, not ${found}`,
   badSource: ({ source }: { source: string }) =>
@@ -51,6 +53,15 @@ export const TEXTS = {
     `"deadline" must be from ${least} to ${most}, not ${found}`,
   noPlatforms: '"platforms" must name one at least; leave it out for all of them',
   notParsed: ({ name, reason }: { name: string; reason: string }) => `"${name}": ${reason}`,
+  // Bundles.
+  noSuchDraft:
+    'no such draft is open: it ended, nobody asked for it for ten minutes, or the server has restarted; make the bundle anew',
+  noSuchBlob: ({ digest }: { digest: string }) =>
+    `${digest} is no blob of this draft, or is held no more: make the bundle anew`,
+  badRange: ({ start, end }: Record<'start' | 'end', string>) =>
+    `"start" and "end" must be byte positions, the first below the second, not ${start} and ${end}`,
+  badFile: ({ at }: { at: number }) =>
+    `"files[${at}]" must have a name without a folder, a digest and a size`,
   // The removal of an image.
   namesNoImage: ({ image }: { image: string }) =>
     `${image} is not one image: write it as REPOSITORY:TAG or REPOSITORY@DIGEST`,

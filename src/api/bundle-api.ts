@@ -6,19 +6,32 @@ import type { SyncProgress } from './sync-api.ts';
  * 1970, sizes bytes; images are written with their registry.
  */
 export interface BundleApi {
-  /** What this site holds, as a signed file. */
+  readonly drafts: DraftApi;
+}
+
+/** What this site holds. */
+export interface InventoryApi {
+  /** As a signed file. */
   inventory(): Promise<Uint8Array>;
+}
+
+/** What bundles are made of. */
+export interface DraftApi {
   /**
    * Begins to fetch what a bundle is to have and the mirror lacks; what it has is not evicted until
-   * `end`. Throws `RegistryError` with status 400 for what cannot be read, with 409 while as many
-   * drafts as may be are open.
+   * `end`, or until nobody has asked for it for ten minutes. Throws `RegistryError` with status 400
+   * for what cannot be read, with 409 while as many drafts as may be are open.
    */
   draft(wish: BundleWish): DraftState;
   /** `undefined` for what never was, or has ended. */
   draftState(id: string): DraftState | undefined;
-  /** The bytes of a blob of a draft, from a position on; `undefined` for what is none of its blobs. */
+  /** The bytes of a blob of a draft; `undefined` for what is none of its blobs, or held no more. */
   openBlob(id: string, digest: string, range: BlobRange): Promise<Readable | undefined>;
   end(id: string): void;
+}
+
+/** Bundles that come in. */
+export interface IntakeApi {
   /**
    * Takes in one part of a bundle, and all of the bundle once its last part is here. Throws
    * `RegistryError` with what is wrong; nothing that a client could see was written then.

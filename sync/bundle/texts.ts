@@ -22,4 +22,7 @@ export const TEXTS = {
     `its ${what} is of another kind (${type}): read it with a newer version of entrepot`,
   envelopeKey: ({ what, id }: { what: string; id: string }) =>
     `its ${what} is not signed by a key that is trusted here (it names ${id}), or was changed after: see who made it, and have a copy by another way`,
+  // Drafts.
+  tooManyDrafts: ({ most }: { most: number }) =>
+    `${most} bundles are being made already: wait for the end of one of them`,
 } as const;

@@ -1,0 +1,87 @@
+import type { Router } from '@koa/router';
+import type { BlobRange, BundleApi, BundledFile, BundleWish, DraftApi } from '../api/bundle-api.ts';
+import { isDigest } from '../oci/digest.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { AdminInput } from './admin-input.ts';
+import { TEXTS } from './texts.ts';
+
+/** A lock of 100,000 images and an inventory of as many, in base64. */
+const MAX_WISH_BYTES = 64 * 2 ** 20;
+/** The longest name that file systems take. */
+const MAX_NAME_LENGTH = 255;
+
+/** Bundles that are made here and taken in here. */
+export function addBundleRoutes(router: Router, { drafts }: BundleApi): void {
+  addDraftRoutes(router, drafts);
+}
+
+/** A draft is answered at once and looked at later; its blobs are asked for when it is ready. */
+function addDraftRoutes(router: Router, drafts: DraftApi): void {
+  router.post('/api/v1/bundles/drafts', async (ctx) => {
+    const names = ['images', 'lock', 'inventory', 'files'];
+    const state = drafts.draft(readWish(await AdminInput.ofBody(ctx.req, names, MAX_WISH_BYTES)));
+    ctx.status = 202;
+    ctx.set('Location', `/api/v1/bundles/drafts/${state.id}`);
+    ctx.body = state;
+  });
+  router.get('/api/v1/bundles/drafts/:id', (ctx) => {
+    const state = drafts.draftState(ctx.params['id'] ?? '');
+    if (!state) throw new RegistryError('NAME_UNKNOWN', { message: TEXTS.noSuchDraft });
+    ctx.body = state;
+  });
+  router.delete('/api/v1/bundles/drafts/:id', (ctx) => {
+    drafts.end(ctx.params['id'] ?? '');
+    ctx.status = 204;
+  });
+  router.get('/api/v1/bundles/drafts/:id/blobs/:digest', async (ctx) => {
+    const { id = '', digest = '' } = ctx.params;
+    const range = readRange(AdminInput.ofQuery(ctx.query, ['start', 'end']));
+    if (!drafts.draftState(id)) {
+      throw new RegistryError('NAME_UNKNOWN', { message: TEXTS.noSuchDraft });
+    }
+    const bytes = await drafts.openBlob(id, digest, range);
+    if (!bytes) {
+      throw new RegistryError('BLOB_UNKNOWN', { message: TEXTS.noSuchBlob({ digest }) });
+    }
+    ctx.type = 'application/octet-stream';
+    ctx.length = range.end - range.start;
+    ctx.body = bytes;
+  });
+}
+
+function readWish(input: AdminInput): BundleWish {
+  const images = input.optionalTexts('images');
+  const lock = input.optionalObject('lock');
+  const inventory = input.optionalText('inventory');
+  return {
+    ...(images && { images }),
+    ...(lock && { lock }),
+    ...(inventory !== undefined && { inventory }),
+    files: (input.optionalObjects('files') ?? []).map(readFile),
+  };
+}
+
+function readFile(value: object, at: number): BundledFile {
+  const { name, digest, size } = value as Partial<Record<string, unknown>>;
+  const isName =
+    typeof name === 'string' &&
+    name.length <= MAX_NAME_LENGTH &&
+    !/[/\\\0]/.test(name) &&
+    !/^\.{0,2}$/.test(name);
+  if (!isName || !isDigest(digest) || !Number.isSafeInteger(size) || Number(size) < 0) {
+    throw invalid(TEXTS.badFile({ at }));
+  }
+  return { name, digest, size: Number(size) };
+}
+
+function readRange(input: AdminInput): BlobRange {
+  const [start, end] = [input.text('start'), input.text('end')];
+  const range = { start: Number(start), end: Number(end) };
+  const isSound = [start, end].every((each) => /^\d{1,15}$/.test(each)) && range.start < range.end;
+  if (!isSound) throw invalid(TEXTS.badRange({ start, end }));
+  return range;
+}
+
+function invalid(message: string): RegistryError {
+  return new RegistryError('UNSUPPORTED', { status: 400, message });
+}

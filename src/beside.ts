@@ -1,0 +1,66 @@
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { Drafts } from '../sync/bundle/drafts.ts';
+import { REAL_TIMER } from '../sync/schedule.ts';
+import { SyncState } from '../sync/state.ts';
+import { NOTHING_TO_SYNC, Sync, type SyncOptions } from '../sync/sync.ts';
+import { Warmer } from '../sync/warmer.ts';
+import { canonicalImage } from './admin/store-admin.ts';
+import type { Config } from './config/config.ts';
+import type { Addressing, ResolvedImage } from './mirror/addressing.ts';
+import type { Mirror } from './mirror/mirror.ts';
+import { DEFAULT_TAG } from './oci/reference.ts';
+import type { Store } from './store/store.ts';
+import type { Clock } from './time/clock.ts';
+
+interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | 'metrics' | 'log'> {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly mirror: Mirror;
+  /** By the configuration as it is now. */
+  readonly addressing: () => Addressing;
+}
+
+/**
+ * The work beside the pulls that the admin API is asked for: what the site must hold, what is warmed,
+ * and what goes by bundle.
+ */
+export async function openBeside(config: Config, parts: BesideParts) {
+  const { clock, store, mirror, addressing, ...own } = parts;
+  const fetching = { ...own, timer: { ...REAL_TIMER, ...clock }, isOffline: config.offline };
+  const sync = new Sync({
+    ...fetching,
+    config: config.sync ?? NOTHING_TO_SYNC,
+    state: await SyncState.open(join(store.path, 'sync.json')),
+    prefetcher: mirror.prefetcher,
+    canonical: (image) => canonicalImage(addressing(), image, DEFAULT_TAG),
+  });
+  const resolve = (image: string): ResolvedImage => addressing().resolveImage(image);
+  const warm = new Warmer({ ...fetching, prefetcher: mirror.warming, resolve });
+  const drafts = new Drafts(fetching);
+  return {
+    sync,
+    warm,
+    bundles: { drafts },
+    /** True when sync goes by other rules, and is to be started again. */
+    configure: (before: Config, next: Config): boolean => {
+      const isOffline = next.offline;
+      warm.configure({ isOffline });
+      const isSame = isDeepStrictEqual([before.sync, before.offline], [next.sync, isOffline]);
+      if (!isSame) sync.configure(next.sync ?? NOTHING_TO_SYNC, { isOffline });
+      return !isSame;
+    },
+    /** Ends what is under way at its next step. */
+    stop: () => {
+      sync.stop();
+      warm.stop();
+      drafts.stop();
+    },
+    /** Resolves, after `stop`, when nothing is under way any more. */
+    closed: async () => {
+      await sync.closed();
+      await warm.closed();
+      await drafts.closed();
+    },
+  };
+}
