@@ -26,7 +26,7 @@ export function describeConfig({
   store,
   ...rest
 }: Config) {
-  const { trustProxy, log, tracing, defaultUpstream, upstreams, sync } = rest;
+  const { trustProxy, log, tracing, defaultUpstream, upstreams, sync, bundles } = rest;
   return {
     listen: describeListen(listen),
     admin: describeListen(admin),
@@ -47,7 +47,16 @@ export function describeConfig({
       Object.entries(upstreams).map(([name, upstream]) => [name, describeUpstream(upstream)]),
     ),
     ...(sync && { sync: describeSync(sync) }),
+    ...(Object.keys(bundles.trust).length > 0 && { bundles: describeBundles(bundles) }),
   };
+}
+
+function describeBundles({ trust }: Config['bundles']) {
+  const keys = Object.entries(trust).map(([name, { file, may }]) => [
+    name,
+    { file: file.path, may },
+  ]);
+  return { trust: Object.fromEntries(keys) as object };
 }
 
 function describeListen({ tls, open, ...rest }: ListenConfig) {

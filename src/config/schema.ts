@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
+import { bundlesSchema } from './bundles-schema.ts';
 import { duration, shareSchema, storeSizeSchema } from './quantity.ts';
 import {
   adminSchema,
@@ -69,6 +70,7 @@ export function configSchema(source: Source) {
           .prefault(Object.fromEntries(WELL_KNOWN_REGISTRIES.map(({ name }) => [name, null])))
           .describe('The registries that may be pulled from, and no others.'),
         sync: syncSchema(source).describe('What is fetched ahead of demand, and kept.'),
+        bundles: bundlesSchema(source).describe('Bundles that are carried to this site.'),
       },
       { error: ({ code }) => (code === 'invalid_type' ? TEXTS.root : undefined) },
     )

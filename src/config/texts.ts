@@ -51,6 +51,13 @@ export const TEXTS = {
     `"${text}" never comes; write a day that its months have`,
   timeZone: 'write a time zone such as Europe/Berlin or UTC',
 
+  // Bundles
+  bundleKey: 'write { file: courier.pub, may: [images] }',
+  bundleKeyName: 'write a name of letters, digits, ".", "_" and "-", such as courier',
+  bundleMay: 'write a list of images and trust, such as [images]',
+  notBundleKey: ({ path }: { path: string }) =>
+    `${path} holds no public key of Ed25519 or P-256; write the file that ends in .pub of "entrepot bundle keygen"`,
+
   // Files, secrets and certificates
   unreadable: ({ path, reason }: { path: string; reason: string }) =>
     `cannot read ${path}: ${reason}`,

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
@@ -49,6 +50,7 @@ test('without a file the well-known registries are served from ./data on the usu
     trustProxy: [],
     log: { level: 'info', access: 1 },
     tracing: {},
+    bundles: { trust: {} },
     graceMs: 8_000,
     offline: false,
     store: {
@@ -123,6 +125,7 @@ log: { level: warn, access: 12.5% }
 tracing: { otlp: http://collector:4318/v1/traces }
 grace: 1m
 offline: true
+bundles: { trust: { courier: { file: courier.pub, may: [images, trust] }, lab: { file: courier.pub } } }
 store:
   path: cache
   maxBytes: 1GB
@@ -153,7 +156,8 @@ upstreams:
       negativeTtl: 0s
       immutable: ["*:v[0-9]*"]
 `;
-  const files = { 'ca.pem': String((await createCertificates()).ca) };
+  const pem = generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' });
+  const files = { 'ca.pem': String((await createCertificates()).ca), 'courier.pub': pem };
   const withCa = yaml.replace('    proxy:', '    tls: { ca: ca.pem, insecure: true }\n    proxy:');
   const { config, file = '' } = load(t, { yaml: withCa, files, env: { TOKEN: 'hunter2' } });
   const { upstreams, ...rest } = config;
@@ -163,6 +167,12 @@ upstreams:
     trustProxy: ['10.0.0.0/8', '::1'],
     log: { level: 'warn', access: 0.125 },
     tracing: { otlp: 'http://collector:4318/v1/traces' },
+    bundles: {
+      trust: {
+        courier: { file: { path: join(file, '../courier.pub'), pem }, may: ['images', 'trust'] },
+        lab: { file: { path: join(file, '../courier.pub'), pem }, may: ['images'] },
+      },
+    },
     graceMs: 60_000,
     offline: true,
     store: {

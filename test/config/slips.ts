@@ -247,6 +247,21 @@ const KEYS: readonly Slip[] = [
   ['log: { access: off }', 'log.access', 'write true, false, or a share'],
   ['log: { acess: true }', 'log.acess', 'write access'],
   ['logFormat: json', 'logFormat', 'leave it out'],
+  [
+    'bundles: { trust: { courier: courier.pub } }',
+    'bundles.trust.courier',
+    'write { file: courier.pub, may: [images] }',
+  ],
+  [
+    'bundles: { trust: { "a b": { file: none.pub } } }',
+    'bundles.trust.a b',
+    'write a name of letters',
+  ],
+  [
+    'bundles: { trust: { courier: { file: none.pub, may: [all] } } }',
+    'bundles.trust.courier.may[0]',
+    'images and trust',
+  ],
   ['otel: { endpoint: x }', 'otel', 'write tracing: { otlp: http://HOST:4318/v1/traces }'],
   ['tracing: http://c:4318/v1/traces', 'tracing', 'write { otlp: http://c:4318/v1/traces }'],
   ['tracing: { endpoint: x }', 'tracing.endpoint', 'write otlp: http://HOST:4318/v1/traces'],
@@ -376,6 +391,11 @@ export const SEEN_BY_EDITORS: readonly Slip[] = [
 
 export const SLIPS: readonly Slip[] = [
   ...SEEN_BY_EDITORS,
+  [
+    'bundles: { trust: { courier: { file: none.pub } } }',
+    'bundles.trust.courier.file',
+    'cannot read',
+  ],
   ...PATTERNS,
   ...URLS,
   ...IMAGES,

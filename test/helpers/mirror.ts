@@ -66,6 +66,7 @@ export interface MirrorOptions {
   readonly trustProxy?: Config['trustProxy'];
   readonly log?: Partial<Config['log']>;
   readonly tracing?: Config['tracing'];
+  readonly bundles?: Config['bundles'];
   readonly admin?: Partial<Config['admin']>;
   readonly store?: Partial<Config['store']>;
   readonly sync?: Config['sync'];
@@ -210,6 +211,7 @@ export function createConfig(storePath: string, options: MirrorOptions): Config 
     trustProxy: options.trustProxy ?? [],
     log: { level: 'debug', access: 1, ...options.log },
     tracing: options.tracing ?? {},
+    bundles: options.bundles ?? { trust: {} },
     graceMs: options.graceMs ?? 20,
     offline: options.offline ?? false,
     store: {
