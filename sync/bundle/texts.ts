@@ -25,4 +25,16 @@ export const TEXTS = {
   // Drafts.
   tooManyDrafts: ({ most }: { most: number }) =>
     `${most} bundles are being made already: wait for the end of one of them`,
+
+  // Inventories.
+  inventoryForm:
+    'this is no inventory of entrepot, or it is damaged: make one at the site with "entrepot inventory", and copy it again',
+  inventorySignature:
+    'this inventory was damaged or changed on its way: copy it again from the site',
+  inventoryFormat: ({ format }: { format: string }) =>
+    `this inventory is of another version (${format}): read it with a newer version of entrepot`,
+  inventorySize: ({ most }: { most: number }) =>
+    `this inventory is larger than ${most} bytes: make bundles without one`,
+  inventoryCount: ({ most }: { most: number }) =>
+    `this inventory has more than ${most} manifests, blobs or images, or too many series: make bundles without one`,
 } as const;
