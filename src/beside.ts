@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Drafts } from '../sync/bundle/drafts.ts';
+import { Layouts } from '../sync/bundle/layouts.ts';
 import { REAL_TIMER } from '../sync/schedule.ts';
 import { SyncState } from '../sync/state.ts';
 import { NOTHING_TO_SYNC, Sync, type SyncOptions } from '../sync/sync.ts';
@@ -10,7 +11,7 @@ import type { Config } from './config/config.ts';
 import type { Addressing, ResolvedImage } from './mirror/addressing.ts';
 import type { Mirror } from './mirror/mirror.ts';
 import { DEFAULT_TAG } from './oci/reference.ts';
-import type { Store } from './store/store.ts';
+import type { CrashPoint, Store } from './store/store.ts';
 import type { Clock } from './time/clock.ts';
 
 interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | 'metrics' | 'log'> {
@@ -19,6 +20,7 @@ interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | '
   readonly mirror: Mirror;
   /** By the configuration as it is now. */
   readonly addressing: () => Addressing;
+  readonly step?: CrashPoint | undefined;
 }
 
 /**
@@ -26,7 +28,7 @@ interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | '
  * and what goes by bundle.
  */
 export async function openBeside(config: Config, parts: BesideParts) {
-  const { clock, store, mirror, addressing, ...own } = parts;
+  const { clock, store, mirror, addressing, step = () => undefined, ...own } = parts;
   const fetching = { ...own, timer: { ...REAL_TIMER, ...clock }, isOffline: config.offline };
   const sync = new Sync({
     ...fetching,
@@ -38,10 +40,12 @@ export async function openBeside(config: Config, parts: BesideParts) {
   const resolve = (image: string): ResolvedImage => addressing().resolveImage(image);
   const warm = new Warmer({ ...fetching, prefetcher: mirror.warming, resolve });
   const drafts = new Drafts(fetching);
+  const now = (): number => clock.wall();
+  const layouts = new Layouts({ ...own, ...store.parts, resolve, now, step });
   return {
     sync,
     warm,
-    bundles: { drafts },
+    bundles: { drafts, layouts },
     /** True when sync goes by other rules, and is to be started again. */
     configure: (before: Config, next: Config): boolean => {
       const isOffline = next.offline;
@@ -61,6 +65,7 @@ export async function openBeside(config: Config, parts: BesideParts) {
       await sync.closed();
       await warm.closed();
       await drafts.closed();
+      await layouts.closed();
     },
   };
 }

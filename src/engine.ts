@@ -223,6 +223,7 @@ async function openParts(config: Config, options: EngineOptions) {
     store,
     mirror,
     addressing: () => parts.configured.addressing,
+    step,
   });
   const { sync } = beside;
   const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));

@@ -4,6 +4,8 @@ import { RegistryError } from '../oci/errors.ts';
 import { TEXTS } from './texts.ts';
 
 const MAX_BODY_BYTES = 2 ** 20;
+/** All of it, however slowly it comes. */
+const BODY_MS = 30_000;
 const MAX_SHOWN = 80;
 
 /**
@@ -134,6 +136,7 @@ function requireJson(request: IncomingMessage): void {
 async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
+  const timer = setTimeout(() => request.destroy(), BODY_MS);
   try {
     for await (const chunk of request as AsyncIterable<Buffer>) {
       bytes += chunk.length;
@@ -141,6 +144,8 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buf
     }
   } catch (cause) {
     throw invalid(TEXTS.bodyCut, cause);
+  } finally {
+    clearTimeout(timer);
   }
   if (bytes <= maxBytes) return Buffer.concat(chunks);
   throw new RegistryError('UNSUPPORTED', {

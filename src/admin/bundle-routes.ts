@@ -1,7 +1,10 @@
+import type { IncomingMessage } from 'node:http';
 import type { Router } from '@koa/router';
 import type { BlobRange, BundleApi, BundledFile, BundleWish, DraftApi } from '../api/bundle-api.ts';
+import type { LayoutApi } from '../api/layout-api.ts';
 import { isDigest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
+import { essence } from '../oci/media-types.ts';
 import { AdminInput } from './admin-input.ts';
 import { TEXTS } from './texts.ts';
 
@@ -11,8 +14,9 @@ const MAX_WISH_BYTES = 64 * 2 ** 20;
 const MAX_NAME_LENGTH = 255;
 
 /** Bundles that are made here and taken in here. */
-export function addBundleRoutes(router: Router, { drafts }: BundleApi): void {
+export function addBundleRoutes(router: Router, { drafts, layouts }: BundleApi): void {
   addDraftRoutes(router, drafts);
+  addLayoutRoute(router, layouts);
 }
 
 /** A draft is answered at once and looked at later; its blobs are asked for when it is ready. */
@@ -47,6 +51,22 @@ function addDraftRoutes(router: Router, drafts: DraftApi): void {
     ctx.length = range.end - range.start;
     ctx.body = bytes;
   });
+}
+
+/** An image as other tools write it to files, in a tar that is read as it comes. */
+function addLayoutRoute(router: Router, layouts: LayoutApi): void {
+  router.post('/api/v1/bundles/layouts', async (ctx) => {
+    const input = AdminInput.ofQuery(ctx.query, ['image', 'ref']);
+    const [image, ref] = [input.text('image'), input.optionalText('ref')];
+    requireTar(ctx.req);
+    ctx.body = await layouts.importLayout(ctx.req, { image, ...(ref !== undefined && { ref }) });
+  });
+}
+
+/** A form of a web page cannot say so. */
+function requireTar({ headers }: IncomingMessage): void {
+  if (essence(headers['content-type']) === 'application/x-tar') return;
+  throw new RegistryError('UNSUPPORTED', { status: 415, message: TEXTS.noTar });
 }
 
 function readWish(input: AdminInput): BundleWish {

@@ -54,6 +54,7 @@ export const TEXTS = {
   noPlatforms: '"platforms" must name one at least; leave it out for all of them',
   notParsed: ({ name, reason }: { name: string; reason: string }) => `"${name}": ${reason}`,
   // Bundles.
+  noTar: 'a tar is sent with "Content-Type: application/x-tar"',
   noSuchDraft:
     'no such draft is open: it ended, nobody asked for it for ten minutes, or the server has restarted; make the bundle anew',
   noSuchBlob: ({ digest }: { digest: string }) =>

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { LayoutApi } from './layout-api.ts';
 import type { SyncProgress } from './sync-api.ts';
 
 /**
@@ -7,6 +8,7 @@ import type { SyncProgress } from './sync-api.ts';
  */
 export interface BundleApi {
   readonly drafts: DraftApi;
+  readonly layouts: LayoutApi;
 }
 
 /** What this site holds. */

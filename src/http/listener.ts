@@ -66,7 +66,8 @@ export class Listener {
     const options = {
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout,
-      requestTimeout: REQUEST_TIMEOUT_MS,
+      // A command may send the admin API an image of any size: what is idle is closed all the same.
+      requestTimeout: full ? REQUEST_TIMEOUT_MS : 0,
       connectionsCheckingInterval: DEADLINES_POLL_MS,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
       noDelay: true,

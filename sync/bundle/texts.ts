@@ -26,6 +26,72 @@ export const TEXTS = {
   tooManyDrafts: ({ most }: { most: number }) =>
     `${most} bundles are being made already: wait for the end of one of them`,
 
+  // Layouts of other tools.
+  layoutTar: ({ reason }: { reason: string }) =>
+    `this is no tar, or a damaged one (${reason}): name the folder or the tar of an OCI layout or of a docker-archive`,
+  layoutCompressed: ({ name, command }: { name: string; command: string }) =>
+    `this tar is compressed with ${name}: unpack it on the way, with "${command} FILE | entrepot bundle import - --as IMAGE"`,
+  layoutCut: 'the tar ended before its end: send it again',
+  layoutEntries: ({ most }: { most: number }) =>
+    `the tar has more than ${most} entries: write a layout of one image, with "skopeo copy" or "docker save"`,
+  layoutOther: ({ most }: { most: number }) =>
+    `the tar has more than ${most} bytes that belong to no image: write a layout of one image, with "skopeo copy" or "docker save"`,
+  layoutName: ({ name }: { name: string }) =>
+    `the tar has an entry ${name}, which leads out of it: this is no layout, see who made it`,
+  layoutLink: ({ name, to }: { name: string; to: string }) =>
+    `the tar has a link ${name} to ${to}, which leads out of it: this is no layout, see who made it`,
+  layoutType: ({ name, type }: { name: string; type: string }) =>
+    `${name} is a ${type}, where a layout has files: write it with "skopeo copy" or "docker save"`,
+  layoutOtherType: 'sparse file, or of an unknown type',
+  layoutSize: ({ name }: { name: string }) =>
+    `the tar says two sizes, or none that can be, of ${name}: write it with "skopeo copy" or "docker save"`,
+  layoutTwice: ({ name }: { name: string }) =>
+    `the tar has ${name} twice: write it with "skopeo copy" or "docker save"`,
+  layoutDocument: ({ name, most }: { name: string; most: number }) =>
+    `${name} has more than ${most} bytes, as no registry takes it: this is no image`,
+  layoutNotJson: ({ name }: { name: string }) => `${name} is not JSON: copy the layout again`,
+  layoutVersion: ({ found }: { found: string }) =>
+    `its oci-layout is of another version (${found}): write one of 1.0.0`,
+  layoutNone:
+    'there is neither an OCI layout nor a docker-archive in it: the tar of a layout has "oci-layout" and "index.json" at its top, that of a docker-archive "manifest.json"',
+  layoutEmpty: 'it lists no image',
+  layoutSeveral: ({ names }: { names: string }) =>
+    `it has several images: name one with --ref, of ${names}`,
+  layoutNoSuch: ({ ref, names }: { ref: string; names: string }) =>
+    `it has no image ${ref}: name one with --ref, of ${names}`,
+  layoutContent: ({ digest, actual }: { digest: string; actual: string }) =>
+    `the bytes of ${digest} are ${actual}: it is damaged, copy the layout again`,
+  layoutListed: ({
+    digest,
+    listed,
+    actual,
+  }: Record<'listed' | 'actual', number> & { digest: string }) =>
+    `${digest} has ${actual} bytes and is listed with ${listed}: it is damaged, copy the layout again`,
+  layoutMissing: ({ digest }: { digest: string }) =>
+    `${digest} is missing: it is not the whole image, copy it again with all that belongs to it`,
+  layoutManifest: ({ digest, reason }: { digest: string; reason: string }) =>
+    `${digest} is no manifest that can be kept: ${reason}`,
+  layoutDepth: ({ most }: { most: number }) =>
+    `its indexes list indexes more than ${most} deep: no registry takes it`,
+  layoutOtherDigest: ({ digest, wanted }: { digest: string; wanted: string }) =>
+    `the image is ${digest}, and it was to be ${wanted}: name its tag or its own digest with --as`,
+  layoutLost: ({ digest }: { digest: string }) =>
+    `${digest} came, and the disk does not give it back: see "entrepot status", then import it again`,
+  layoutNotKept: ({ reason }: { reason: string }) =>
+    `the store does not take it: ${reason}; make room with "entrepot gc", or raise store.maxSize`,
+  layoutBusy: ({ most }: { most: number }) =>
+    `${most} imports run already: wait for the end of one of them`,
+  layoutNoImage: ({ image }: { image: string }) =>
+    `${image} is not one image: write it as REPOSITORY:TAG or REPOSITORY@DIGEST`,
+  layoutPinned: 'imported',
+  archiveManifest: 'its manifest.json is none of a docker-archive: write it with "docker save"',
+  archiveLacks: ({ name }: { name: string }) =>
+    `its manifest.json names ${name}, which is missing: it is not the whole image, save it again`,
+  archiveConfig:
+    'its config does not say which layers it has: write it with "docker save" of Docker 1.10 or newer',
+  archiveLayers: ({ layers, told }: Record<'layers' | 'told', number>) =>
+    `it has ${layers} layers and its config tells of ${told}: it is damaged, save it again`,
+
   // Inventories.
   inventoryForm:
     'this is no inventory of entrepot, or it is damaged: make one at the site with "entrepot inventory", and copy it again',

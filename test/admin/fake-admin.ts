@@ -4,6 +4,7 @@ import { createAdminApp, type AdminParts } from '../../src/admin/admin-app.ts';
 import type { ServerStatus } from '../../src/api/status-api.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { FakeDraftApi } from './fake-draft-api.ts';
+import { FakeLayoutApi } from './fake-layout-api.ts';
 import { FakeStoreApi } from './fake-store-api.ts';
 import { FakeSyncApi } from './fake-sync-api.ts';
 import { FakeWarmApi } from './fake-warm-api.ts';
@@ -27,7 +28,7 @@ export function createFakeAdmin(parts: Partial<AdminParts>): Koa {
     store: new FakeStoreApi(),
     sync: new FakeSyncApi(),
     warm: new FakeWarmApi(),
-    bundles: { drafts: new FakeDraftApi() },
+    bundles: { drafts: new FakeDraftApi(), layouts: new FakeLayoutApi() },
     reload: () => ({ changed: [], restart: [], warnings: [] }),
     host: '127.0.0.1',
     log: pino({ level: 'silent' }),

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import PQueue from 'p-queue';
+import type { Digest } from '../../oci/digest.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import {
@@ -306,6 +307,15 @@ export class Budget {
     if (!isPlan) this.#blobs.requireWritable();
     await this.#catalog.counted;
     return this.#queue.add(async () => this.#remover.remove(image, { isPlan }));
+  }
+
+  /** Takes blobs out again that were let in for nothing: those that no manifest lists and nobody uses. */
+  async discard(digests: readonly Digest[]): Promise<void> {
+    for (const digest of digests) {
+      await this.#queue.add(async () => {
+        if (!this.#blobs.isBusy(digest)) await this.#evictor.release(digest);
+      });
+    }
   }
 
   /** What `evict` would do. */

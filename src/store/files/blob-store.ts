@@ -3,14 +3,16 @@ import type { Stats } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import PQueue from 'p-queue';
 import { readAll } from '../../oci/content.ts';
-import { type Digest, IntegrityError } from '../../oci/digest.ts';
+import { type Algorithm, type Digest, IntegrityError } from '../../oci/digest.ts';
+import { Arrival } from './arrival.ts';
 import { AsideFiles } from './aside-files.ts';
 import { asideName, Folders, isMissing } from './folders.ts';
-import { Ingest } from './ingest.ts';
+import { Ingest, type FinalPlace } from './ingest.ts';
 import { noCrashPoint, ReadOnlyError, type CrashPoint } from '../faults.ts';
 import { StoredBlob, type StoredBlobParts, OpenFiles } from './stored-blob.ts';
 
 export type { Aside } from './folders.ts';
+export type { Arrival } from './arrival.ts';
 export type { Ingest } from './ingest.ts';
 export { StoredBlob } from './stored-blob.ts';
 
@@ -179,21 +181,38 @@ export class BlobStore {
     return this.#openIngest(digest, `@${encodeURIComponent(upstream)}`);
   }
 
+  /** For bytes that get their name from what they turn out to be; what a kill leaves of it is swept. */
+  async arrive(algorithm: Algorithm = 'sha256'): Promise<Arrival> {
+    this.requireWritable();
+    const name = `.${randomUUID()}`;
+    await this.folders.requireOwn('ingest');
+    const partial = this.folders.asidePath('ingest', name);
+    return Arrival.open(algorithm, {
+      partial,
+      claim: await this.aside.claim(name),
+      finalPlace: async (digest) => this.#finalPlace(digest, partial),
+    });
+  }
+
   async #openIngest(digest: Digest, suffix: string): Promise<Ingest> {
     this.requireWritable();
+    const name = asideName(`${digest}${suffix}`);
+    const place = await this.#finalPlace(digest, this.folders.asidePath('ingest', name));
+    await this.folders.requireOwn('ingest');
+    const claim = await this.aside.claim(name);
+    return Ingest.open(digest, { ...place, claim, openFiles: this.openFiles });
+  }
+
+  async #finalPlace(digest: Digest, partial: string): Promise<FinalPlace> {
     // A removal under way would take the new file with the old one.
     await this.#going.get(digest);
-    const name = asideName(`${digest}${suffix}`);
-    await this.folders.requireOwn('ingest');
-    return Ingest.open(digest, {
-      partial: this.folders.asidePath('ingest', name),
-      claim: await this.aside.claim(name),
+    return {
+      partial,
       final: this.folders.blobPath(digest),
       createFolder: async () => this.folders.createFor(digest),
       durability: this.#durability,
-      openFiles: this.openFiles,
       step: this.#step,
-    });
+    };
   }
 
   /** Throws `ReadOnlyError` when nothing is kept or removed in this run. */

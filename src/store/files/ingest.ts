@@ -19,16 +19,20 @@ import { TEXTS } from '../texts.ts';
  * digest and its owner, so a later ingest of both goes on where this one stopped.
  */
 
-export interface IngestPlace {
+/** From where to where a file goes that was found right. */
+export interface FinalPlace {
   readonly partial: string;
   readonly final: string;
   /** Makes the final folder; resolves with the highest one that was missing. */
   readonly createFolder: () => Promise<string | undefined>;
+  readonly durability: 'full' | 'rename';
+  readonly step: CrashPoint;
+}
+
+export interface IngestPlace extends FinalPlace {
   /** Of the partial file's name, which the ingest ends. */
   readonly claim: Claim;
-  readonly durability: 'full' | 'rename';
   readonly openFiles: OpenFiles;
-  readonly step: CrashPoint;
 }
 
 const READ_BACK_BYTES = 1024 * 1024;
@@ -124,22 +128,10 @@ export class Ingest {
    * with the file's change time, milliseconds. When it rejects, `abort` is still to be called.
    */
   async commit(): Promise<number> {
-    const { partial, final, createFolder, durability, step } = this.#place;
-    const folder = dirname(final);
-    step('commit.verified');
-    if (durability === 'full') await this.#handle.sync();
-    step('commit.synced');
-    const created = await createFolder();
-    await rename(partial, final);
-    step('commit.renamed');
-    if (durability === 'full') {
-      await syncFolder(folder);
-      if (created !== undefined) await syncAbove(folder, created);
-    }
-    const { ctimeMs } = await this.#handle.stat();
+    const changedAt = await moveIntoPlace(this.#handle, this.#place);
     await this.#endWriting({ isKept: false });
-    step('commit.done');
-    return ctimeMs;
+    this.#place.step('commit.done');
+    return changedAt;
   }
 
   /** Ends the writing without a blob. The writer's hold on the file ends. */
@@ -197,6 +189,23 @@ export class Ingest {
       position += count;
     }
   }
+}
+
+/** Resolves with the file's change time, milliseconds, once its name is its digest. */
+export async function moveIntoPlace(handle: FileHandle, place: FinalPlace): Promise<number> {
+  const { partial, final, createFolder, durability, step } = place;
+  const folder = dirname(final);
+  step('commit.verified');
+  if (durability === 'full') await handle.sync();
+  step('commit.synced');
+  const created = await createFolder();
+  await rename(partial, final);
+  step('commit.renamed');
+  if (durability === 'full') {
+    await syncFolder(folder);
+    if (created !== undefined) await syncAbove(folder, created);
+  }
+  return (await handle.stat()).ctimeMs;
 }
 
 /** What is none of our files gives way to a new one: itself, not what a link leads to. */
