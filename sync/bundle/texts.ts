@@ -103,4 +103,8 @@ export const TEXTS = {
     `this inventory is larger than ${most} bytes: make bundles without one`,
   inventoryCount: ({ most }: { most: number }) =>
     `this inventory has more than ${most} manifests, blobs or images, or too many series: make bundles without one`,
+
+  // Layers that are made of held ones.
+  recipe: ({ digest }: { digest: string }) =>
+    `its recipe ${digest} does not make a layer: have the bundle made again, without an inventory`,
 } as const;
