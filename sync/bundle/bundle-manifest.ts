@@ -1,4 +1,4 @@
-import type { BundleDraft } from '../../src/api/bundle-api.ts';
+import type { BundleDraft, BundledImage } from '../../src/api/bundle-api.ts';
 
 /**
  * What stands at the head of every part of a bundle, in a signed envelope. The content is one sequence:
@@ -15,8 +15,42 @@ export interface BundleManifest extends BundleDraft {
   readonly hasParity: boolean;
 }
 
-/** The one form of a manifest: the same one has the same bytes. */
-export declare function formatManifest(manifest: BundleManifest): Buffer;
+/** The one form of a manifest: the same one has the same bytes, whatever the order of its keys is. */
+export function formatManifest(manifest: BundleManifest): Buffer {
+  const { format, series, number, site, index, cuts, hasParity } = manifest;
+  const document = {
+    format,
+    series,
+    number,
+    site,
+    index: { digest: index.digest, size: index.size },
+    hasParity,
+    cuts,
+    images: manifest.images.map(({ name, tag, digest, mediaType, size, subject }) => ({
+      name,
+      tag,
+      digest,
+      mediaType,
+      size,
+      subject,
+    })),
+    released: manifest.released,
+    files: manifest.files.map(({ name, digest, size }) => ({ name, digest, size })),
+    blobs: manifest.blobs.map(({ digest, size }) => ({ digest, size })),
+    needs: manifest.needs.map(({ digest, size }) => ({ digest, size })),
+  };
+  return Buffer.from(`${JSON.stringify(document)}\n`);
+}
 
-/** Throws a `BundleError` with code `format` for all but what `formatManifest` makes. */
-export declare function parseManifest(bytes: Uint8Array): BundleManifest;
+/** The order of images in a manifest: by name, tag and digest; below zero where `a` comes first. */
+export function compareImages(a: BundledImage, b: BundledImage): number {
+  return (
+    compareTexts(a.name, b.name) ||
+    compareTexts(a.tag ?? '', b.tag ?? '') ||
+    compareTexts(a.digest, b.digest)
+  );
+}
+
+export function compareTexts(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}

@@ -1,4 +1,5 @@
-import type { Digest } from '../../src/oci/digest.ts';
+import { digestOf, parseDigest, splitDigest, type Digest } from '../../src/oci/digest.ts';
+import type { BundledBlob } from '../../src/api/bundle-api.ts';
 import type { BundleManifest } from './bundle-manifest.ts';
 
 /** One file of the layout that the parts of a bundle are cut from. */
@@ -23,15 +24,72 @@ export interface Slice {
   readonly isWhole: boolean;
 }
 
+/** What the content is made of. */
+export type Contents = Pick<BundleManifest, 'index' | 'files' | 'blobs'>;
+
 /** The parity part, from which a lost part can be made; other parts count from 1. */
 export const PARITY_PART = 0;
 
-/** The content of a bundle in its order. */
-export declare function contentOf(
-  manifest: Pick<BundleManifest, 'index' | 'files' | 'blobs'>,
-): Iterable<ContentEntry>;
+/** The file `oci-layout`, by which tools know a layout. */
+export const OCI_LAYOUT = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
 
-export declare function partsOf(manifest: Pick<BundleManifest, 'cuts'>): number;
+/** Entries before the files and blobs. */
+const LAYOUT_ENTRIES = 2;
+
+export function countEntries({ files, blobs }: Contents): number {
+  return LAYOUT_ENTRIES + files.length + blobs.length;
+}
+
+/** The entry at a position of the content, which must be one. */
+export function entryAt({ index, files, blobs }: Contents, position: number): ContentEntry {
+  if (position === 0) {
+    return { path: 'oci-layout', digest: digestOf(OCI_LAYOUT), size: OCI_LAYOUT.length };
+  }
+  if (position === 1) return entry('index.json', index);
+  const file = files[position - LAYOUT_ENTRIES];
+  if (file) return entry(`with/${file.name}`, file);
+  const blob = blobs[position - LAYOUT_ENTRIES - files.length];
+  if (!blob) throw new RangeError(`the content has no entry ${position}`);
+  const { algorithm, encoded } = splitDigest(parseDigest(blob.digest));
+  return entry(`blobs/${algorithm}/${encoded}`, blob);
+}
+
+/** The content of a bundle in its order. */
+export function* contentOf(contents: Contents): Generator<ContentEntry, void> {
+  const count = countEntries(contents);
+  for (let position = 0; position < count; position += 1) yield entryAt(contents, position);
+}
+
+/** Without the parity part. */
+export function countParts({ cuts }: Pick<BundleManifest, 'cuts'>): number {
+  return cuts.length + 1;
+}
 
 /** What a part carries, in the order of its tar; parts count from 1. */
-export declare function slicesOf(manifest: BundleManifest, part: number): Iterable<Slice>;
+export function* slicesOf(
+  manifest: Contents & Pick<BundleManifest, 'cuts'>,
+  part: number,
+): Generator<Slice, void> {
+  const [first, offset] = manifest.cuts[part - 2] ?? [0, 0];
+  const [last, stop] = manifest.cuts[part - 1] ?? [countEntries(manifest), 0];
+  for (let position = first; position < last; position += 1) {
+    const of = entryAt(manifest, position);
+    yield sliceOf(of, { entry: position, start: position === first ? offset : 0, end: of.size });
+  }
+  if (stop === 0) return;
+  const start = last === first ? offset : 0;
+  yield sliceOf(entryAt(manifest, last), { entry: last, start, end: stop });
+}
+
+function sliceOf(of: ContentEntry, place: Pick<Slice, 'entry' | 'start' | 'end'>): Slice {
+  const isWhole = place.start === 0 && place.end === of.size;
+  return { path: isWhole ? of.path : slicePath(place), ...place, of, isWhole };
+}
+
+export function slicePath({ entry, start }: Pick<Slice, 'entry' | 'start'>): string {
+  return `slices/${entry}/${start}`;
+}
+
+function entry(path: string, { digest, size }: BundledBlob): ContentEntry {
+  return { path, digest: parseDigest(digest), size };
+}

@@ -24,7 +24,13 @@ export interface Unverified {
   readonly signature: Buffer;
 }
 
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+interface Document {
+  readonly payloadType: string;
+  readonly payload: string;
+  readonly signatures: readonly [{ readonly keyid: string; readonly sig: string }];
+}
+
+const KEY_ID = /^sha256:[0-9a-f]{64}$/;
 
 /**
  * Signs a payload with its type. Envelopes of payloads of one size and type have one size.
@@ -67,42 +73,36 @@ export function openEnvelope(
   throw new BundleError('signature', TEXTS.envelopeKey({ what: nounOf(type), id: keyId }));
 }
 
-/** Looks into an envelope without asking who signed it. Throws a `BundleError` with code `format`. */
+/**
+ * Looks into an envelope without asking who signed it. Throws a `BundleError` with code `format` for all
+ * but the bytes that `sealEnvelope` makes.
+ */
 export function readEnvelope(bytes: Uint8Array, type: PayloadType): Unverified {
-  const { payloadType, payload, signatures } = parse(bytes, type);
   const what = nounOf(type);
-  const [signature, ...others] = Array.isArray(signatures) ? (signatures as unknown[]) : [];
-  const { keyid, sig } = (signature ?? {}) as Record<string, unknown>;
-  if (
-    typeof payloadType !== 'string' ||
-    !isBase64(payload) ||
-    others.length > 0 ||
-    typeof keyid !== 'string' ||
-    !isBase64(sig)
-  ) {
-    throw new BundleError('format', TEXTS.envelopeForm({ what }));
-  }
-  if (payloadType !== type) {
-    throw new BundleError('format', TEXTS.envelopeType({ what, type: clip(payloadType) }));
-  }
-  return {
-    payload: Buffer.from(payload, 'base64'),
-    keyId: clip(keyid),
-    signature: Buffer.from(sig, 'base64'),
-  };
-}
-
-function parse(bytes: Uint8Array, type: PayloadType): Record<string, unknown> {
+  let envelope: Unverified;
+  let payloadType: string;
   try {
-    return (JSON.parse(Buffer.from(bytes).toString()) ?? {}) as Record<string, unknown>;
+    const document = JSON.parse(Buffer.from(bytes).toString()) as Document;
+    const [{ keyid, sig }] = document.signatures;
+    const [payload, signature] = [document.payload, sig].map((text) => Buffer.from(text, 'base64'));
+    envelope = { payload: payload!, keyId: keyid, signature: signature! };
+    ({ payloadType } = document);
+    // A second signature, another key or another way to write it: of all that there is one form.
+    if (
+      typeof payloadType !== 'string' ||
+      !KEY_ID.test(keyid) ||
+      !format(envelope, payloadType).equals(bytes)
+    )
+      throw new TypeError();
   } catch (error) {
-    const message = TEXTS.envelopeForm({ what: nounOf(type) });
-    throw new BundleError('format', message, { cause: error });
+    throw new BundleError('format', TEXTS.envelopeForm({ what }), { cause: error });
   }
+  if (payloadType === type) return envelope;
+  throw new BundleError('format', TEXTS.envelopeType({ what, type: clip(payloadType) }));
 }
 
-function format({ payload, keyId, signature }: Unverified, payloadType: PayloadType): Buffer {
-  const envelope = {
+function format({ payload, keyId, signature }: Unverified, payloadType: string): Buffer {
+  const envelope: Document = {
     payloadType,
     payload: payload.toString('base64'),
     signatures: [{ keyid: keyId, sig: signature.toString('base64') }],
@@ -114,10 +114,6 @@ function format({ payload, keyId, signature }: Unverified, payloadType: PayloadT
 function encodeForSignature(payload: Uint8Array, type: PayloadType): Buffer {
   const head = `DSSEv1 ${Buffer.byteLength(type)} ${type} ${payload.length} `;
   return Buffer.concat([Buffer.from(head), payload]);
-}
-
-function isBase64(text: unknown): text is string {
-  return typeof text === 'string' && BASE64.test(text);
 }
 
 function nounOf(type: PayloadType): string {

@@ -107,4 +107,36 @@ export const TEXTS = {
   // Layers that are made of held ones.
   recipe: ({ digest }: { digest: string }) =>
     `its recipe ${digest} does not make a layer: have the bundle made again, without an inventory`,
+
+  // The manifest and its parts.
+  manifestForm: ({ place }: { place: string }) =>
+    `its manifest is not as it must be (${place}): this is no bundle of entrepot, or it is damaged; copy it again`,
+  manifestVersion: 'its manifest is of another form: read it with a newer version of entrepot',
+  partTooSmall: ({ least }: { least: number }) =>
+    `parts of this size have no room beside their manifest: write ${least} bytes at least`,
+  partsTooMany: ({ most }: { most: number }) =>
+    `that makes more than ${most} parts: write a larger size`,
+  noBundle:
+    'this is no bundle of entrepot: name the parts that "entrepot bundle create" wrote; a layout or an archive of another tool goes with a name of its own',
+  packed: 'this is compressed: unpack it first, and name what comes out',
+  headTooLarge: ({ path }: { path: string }) =>
+    `its ${path} is larger than one may be: this is no bundle of entrepot, or it is damaged; copy it again`,
+  entry: ({ path }: { path: string }) =>
+    `where ${path} has to stand is something else: the part is damaged or put together by somebody else; copy it again`,
+  padding: 'between its files is something else than zeros: the part is damaged; copy it again',
+  truncated: 'it ends before its end: copy this part again, whole',
+  contentLong: ({ path, digest }: { path: string; digest: string }) =>
+    `${path} has more bytes than ${digest} has: have it made anew`,
+  contentShort: ({ path, digest }: { path: string; digest: string }) =>
+    `${path} has fewer bytes than ${digest} has: have it made anew`,
+  contentDigest: ({ path, digest }: { path: string; digest: string }) =>
+    `the bytes of ${path} are not those of ${digest}: copy this part again`,
+  trailerKey: 'its trailer and its manifest name two keys: the part was changed; copy it again',
+  trailerDigest: ({ part }: { part: number }) =>
+    `the bytes of part ${part} are not those that were signed: copy this part again`,
+  behindEnd: 'behind its end is something else: the part is damaged; copy it again',
+  rebuildMissing: ({ part }: { part: number }) =>
+    `part ${part} is missing too, and the parity part makes up for one: have a copy of one of them`,
+  rebuildShort: ({ path }: { path: string }) =>
+    `${path} ends before its end, so that nothing can be made from it: copy it again`,
 } as const;

@@ -1,0 +1,89 @@
+import { Readable } from 'node:stream';
+import type { BundledFile } from '../../../src/api/bundle-api.ts';
+import { digestOf, type Digest } from '../../../src/oci/digest.ts';
+import {
+  compareTexts,
+  formatManifest,
+  type BundleManifest,
+} from '../../../sync/bundle/bundle-manifest.ts';
+import { countParts, type ContentEntry } from '../../../sync/bundle/content.ts';
+import { cutBundle } from '../../../sync/bundle/cut-bundle.ts';
+import { PAYLOAD_TYPE, sealEnvelope } from '../../../sync/bundle/envelope.ts';
+import { writePart, type ByteRange } from '../../../sync/bundle/part-writer.ts';
+import { SigningKey } from '../../../sync/bundle/signing-key.ts';
+
+/** What a bundle of a test has in it. */
+export interface MadeContents {
+  /** Of blobs; each becomes one. */
+  readonly blobs?: readonly Buffer[];
+  /** Blobs by SHA-512. */
+  readonly wide?: readonly Buffer[];
+  readonly files?: Readonly<Record<string, Buffer>>;
+  readonly partBytes?: number;
+  readonly key?: SigningKey;
+  /** What else stands in the manifest. */
+  readonly manifest?: Partial<BundleManifest>;
+}
+
+/** A bundle in memory, with all its parts. */
+export class MadeBundle {
+  readonly key: SigningKey;
+  readonly manifest: BundleManifest;
+  readonly envelope: Buffer;
+  /** The bytes of each entry of the content, by its digest. */
+  readonly bytes: ReadonlyMap<string, Buffer>;
+
+  constructor({ blobs = [], wide = [], files = {}, partBytes, ...parts }: MadeContents = {}) {
+    const index = Buffer.from('{"schemaVersion":2,"manifests":[]}');
+    const named = Object.entries(files).map(([name, bytes]) => ({ name, ...describe(bytes) }));
+    const described = [
+      ...blobs.map((bytes) => describe(bytes)),
+      ...wide.map((bytes) => ({ digest: digestOf(bytes, 'sha512'), size: bytes.length })),
+    ];
+    this.bytes = new Map([
+      ...[index, ...blobs, ...Object.values(files)].map((each) => [digestOf(each), each] as const),
+      ...wide.map((each) => [digestOf(each, 'sha512'), each] as const),
+    ]);
+    const manifest = {
+      ...{ format: 1 as const, series: 'made', number: 1, hasParity: false },
+      ...{ images: [], released: [], needs: [], index: describe(index) },
+      files: named.toSorted((a: BundledFile, b: BundledFile) => compareTexts(a.name, b.name)),
+      blobs: described.toSorted((a, b) => compareTexts(a.digest, b.digest)),
+      ...parts.manifest,
+    };
+    this.key = parts.key ?? SigningKey.generate();
+    this.manifest = cutBundle(manifest, partBytes);
+    const payload = formatManifest(this.manifest);
+    this.envelope = sealEnvelope(payload, PAYLOAD_TYPE.manifest, this.key);
+  }
+
+  get parts(): number {
+    return countParts(this.manifest);
+  }
+
+  open = ({ digest }: ContentEntry, { start, end }: ByteRange): Readable =>
+    Readable.from([this.bytes.get(digest)!.subarray(start, end)]);
+
+  write(part: number): AsyncGenerator<Uint8Array, void> {
+    const { manifest, envelope, key, open } = this;
+    return writePart({ manifest, envelope, key, open, part });
+  }
+
+  /** The file of a part. */
+  async part(part: number): Promise<Buffer> {
+    return Buffer.concat(await Array.fromAsync(this.write(part)));
+  }
+
+  async all(): Promise<Buffer[]> {
+    return Promise.all(Array.from({ length: this.parts }, async (_, at) => this.part(at + 1)));
+  }
+}
+
+export function describe(bytes: Buffer): { digest: Digest; size: number } {
+  return { digest: digestOf(bytes), size: bytes.length };
+}
+
+/** A stream of these bytes, in chunks of this size. */
+export async function* streamOf(bytes: Buffer, chunk = bytes.length): AsyncGenerator<Buffer, void> {
+  for (let at = 0; at < bytes.length; at += chunk) yield bytes.subarray(at, at + chunk);
+}
