@@ -45,8 +45,14 @@ export class MadeBundle {
       ...wide.map((each) => [digestOf(each, 'sha512'), each] as const),
     ]);
     const manifest = {
-      ...{ format: 1 as const, series: 'made', number: 1, hasParity: false },
-      ...{ images: [], released: [], needs: [], index: describe(index) },
+      format: 1 as const,
+      series: 'made',
+      number: 1,
+      hasParity: false,
+      index: describe(index),
+      images: [],
+      released: [],
+      needs: [],
       files: named.toSorted((a: BundledFile, b: BundledFile) => compareTexts(a.name, b.name)),
       blobs: described.toSorted((a, b) => compareTexts(a.digest, b.digest)),
       ...parts.manifest,
@@ -64,8 +70,8 @@ export class MadeBundle {
   open = ({ digest }: ContentEntry, { start, end }: ByteRange): Readable =>
     Readable.from([this.bytes.get(digest)!.subarray(start, end)]);
 
-  write(part: number): AsyncGenerator<Uint8Array, void> {
-    const { manifest, envelope, key, open } = this;
+  write(part: number, open = this.open): AsyncGenerator<Uint8Array, void> {
+    const { manifest, envelope, key } = this;
     return writePart({ manifest, envelope, key, open, part });
   }
 
