@@ -10,6 +10,7 @@ import { request as httpsRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { ServerStatus } from '../api/status-api.ts';
 import type { Config, ListenConfig } from '../config/config.ts';
@@ -32,6 +33,10 @@ export interface AdminRequest {
   readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** Sent as JSON. */
   readonly body?: object;
+  /** Sent as it comes, in place of a body. */
+  readonly tar?: AsyncIterable<Uint8Array>;
+  /** The answer is bytes: a `Readable`, which the caller reads to its end or destroys. */
+  readonly isBinary?: boolean;
   /** How long the other side may be silent. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
@@ -163,7 +168,7 @@ export async function askStatus(admin: AdminAddress): Promise<ServerStatus> {
 export async function askAdmin(
   admin: AdminAddress,
   path: string,
-  { method = 'GET', body, timeoutMs = TIMEOUT_MS, signal }: AdminRequest = {},
+  { method = 'GET', body, tar, isBinary, timeoutMs = TIMEOUT_MS, signal }: AdminRequest = {},
 ): Promise<unknown> {
   const name = nameOf(admin);
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
@@ -174,7 +179,9 @@ export async function askAdmin(
     timeout: timeoutMs,
     agent: false,
     ...(signal && { signal }),
-    ...(isWrite && { headers: { 'Content-Type': 'application/json' } }),
+    ...(isWrite && {
+      headers: { 'Content-Type': tar ? 'application/x-tar' : 'application/json' },
+    }),
   });
   request.once('timeout', () => {
     const message = TEXTS.silent({ address: name, seconds: timeoutMs / 1000 });
@@ -186,8 +193,31 @@ export async function askAdmin(
     reject(cause instanceof AdminError ? cause : new AdminError(message, { cause, isUnserved }));
   });
   request.once('response', resolve);
-  request.end(isWrite ? JSON.stringify(body ?? {}) : undefined);
-  return readAnswer(await promise, name);
+  if (!tar) request.end(isWrite ? JSON.stringify(body ?? {}) : undefined);
+  else void send(tar, request).catch(reject);
+  const answer = await promise;
+  if (isBinary && answer.statusCode === 200) return answer;
+  try {
+    return await readAnswer(answer, name);
+  } finally {
+    // A refusal may come before all is sent.
+    request.destroy();
+  }
+}
+
+/** Rejects with what is wrong with the source; what becomes of the request is told by its events. */
+async function send(source: AsyncIterable<Uint8Array>, request: ClientRequest): Promise<void> {
+  const failures: unknown[] = [];
+  const chunks = async function* read(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* source;
+    } catch (error) {
+      failures.push(error);
+      throw error;
+    }
+  };
+  await pipeline(chunks, request).catch(() => undefined);
+  if (failures.length > 0) throw failures[0];
 }
 
 function explain({ code = '', message }: NodeJS.ErrnoException, address: string): string {

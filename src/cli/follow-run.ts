@@ -1,10 +1,6 @@
 import type { Ask } from './admin-client.ts';
-import {
-  AdminError,
-  type CommandOptions,
-  type StoreContext,
-  type Output,
-} from './command-context.ts';
+import { AdminError, type CommandOptions, type StoreContext } from './command-context.ts';
+import { ProgressLine } from './progress-line.ts';
 import { TEXTS } from './texts.ts';
 
 const POLL_MS = 500;
@@ -62,9 +58,8 @@ export async function showRun<Progress extends Started, Report extends Started>(
   { path, body, noun, describe, shareOf }: ShowParts<Progress>,
   { options, context }: { options: CommandOptions; context: StoreContext },
 ): Promise<Report> {
-  const { stderr, now, pause } = context;
-  // With JSON nothing but the document is printed.
-  const line = new ProgressLine(options.json ? { write: () => true } : stderr, now);
+  const { pause } = context;
+  const line = ProgressLine.of(options, context);
   type State = RunState<Progress, Report>;
   let place = path;
   try {
@@ -85,49 +80,4 @@ export async function showRun<Progress extends Started, Report extends Started>(
     line.end();
   }
   throw new AdminError(TEXTS.noReport({ run: noun }));
-}
-
-const LINE_EVERY_MS = 10_000;
-const TO_LINE_START = '\r\u001B[K';
-const USUAL_COLUMNS = 80;
-const [MIN_BAR, MAX_BAR] = [8, 30];
-
-/**
- * How far something is: one line that is rewritten on a terminal, with a bar where it has room for
- * one, else a line every ten seconds.
- */
-class ProgressLine {
-  readonly #output: Output;
-  readonly #now: () => number;
-  #shownAt: number;
-
-  constructor(output: Output, now: () => number) {
-    this.#output = output;
-    this.#now = now;
-    this.#shownAt = now();
-  }
-
-  /** `share`, from 0 to 1, is how much is done. */
-  show(text: string, share?: number): void {
-    if (this.#output.isTTY) {
-      this.#output.write(`${TO_LINE_START}${this.#fit(text, share)}`);
-    } else if (this.#now() - this.#shownAt >= LINE_EVERY_MS) {
-      this.#shownAt = this.#now();
-      this.#output.write(`${text}\n`);
-    }
-  }
-
-  /** Leaves the terminal's line free for what follows. */
-  end(): void {
-    if (this.#output.isTTY) this.#output.write(TO_LINE_START);
-  }
-
-  /** A line that wraps could not be rewritten: the last column stays free, for the cursor. */
-  #fit(text: string, share: number | undefined): string {
-    const columns = (this.#output.columns || USUAL_COLUMNS) - 1;
-    const room = Math.min(MAX_BAR, columns - text.length - '[] '.length);
-    if (share === undefined || room < MIN_BAR) return text.slice(0, columns);
-    const done = Math.floor(room * Math.min(1, Math.max(0, share)));
-    return `[${'#'.repeat(done)}${'-'.repeat(room - done)}] ${text}`;
-  }
 }
