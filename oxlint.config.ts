@@ -93,7 +93,14 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   sync: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'store', 'upstream', 'mirror'],
     facade: ['schedule.ts'],
-    parts: ['bundle/drafts.ts', 'bundle/layouts.ts', 'state.ts', 'sync.ts', 'warmer.ts'],
+    parts: [
+      'bundle/drafts.ts',
+      'bundle/layouts.ts',
+      'bundle/site-inventory.ts',
+      'state.ts',
+      'sync.ts',
+      'warmer.ts',
+    ],
   },
   clients: {
     imports: ['config'],

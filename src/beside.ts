@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Drafts } from '../sync/bundle/drafts.ts';
 import { Layouts } from '../sync/bundle/layouts.ts';
+import { SiteInventory } from '../sync/bundle/site-inventory.ts';
 import { REAL_TIMER } from '../sync/schedule.ts';
 import { SyncState } from '../sync/state.ts';
 import { NOTHING_TO_SYNC, Sync, type SyncOptions } from '../sync/sync.ts';
@@ -42,10 +43,11 @@ export async function openBeside(config: Config, parts: BesideParts) {
   const drafts = new Drafts(fetching);
   const now = (): number => clock.wall();
   const layouts = new Layouts({ ...own, ...store.parts, resolve, now, step });
+  const inventory = new SiteInventory({ store, applied: () => new Map() });
   return {
     sync,
     warm,
-    bundles: { drafts, layouts },
+    bundles: { inventory, drafts, layouts },
     /** True when sync goes by other rules, and is to be started again. */
     configure: (before: Config, next: Config): boolean => {
       const isOffline = next.offline;
@@ -59,6 +61,7 @@ export async function openBeside(config: Config, parts: BesideParts) {
       sync.stop();
       warm.stop();
       drafts.stop();
+      inventory.stop();
     },
     /** Resolves, after `stop`, when nothing is under way any more. */
     closed: async () => {
@@ -66,6 +69,7 @@ export async function openBeside(config: Config, parts: BesideParts) {
       await warm.closed();
       await drafts.closed();
       await layouts.closed();
+      await inventory.closed();
     },
   };
 }

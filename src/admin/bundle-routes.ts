@@ -14,7 +14,11 @@ const MAX_WISH_BYTES = 64 * 2 ** 20;
 const MAX_NAME_LENGTH = 255;
 
 /** Bundles that are made here and taken in here. */
-export function addBundleRoutes(router: Router, { drafts, layouts }: BundleApi): void {
+export function addBundleRoutes(router: Router, { inventory, drafts, layouts }: BundleApi): void {
+  router.get('/api/v1/inventory', async (ctx) => {
+    ctx.type = 'application/octet-stream';
+    ctx.body = await inventory.make();
+  });
   addDraftRoutes(router, drafts);
   addLayoutRoute(router, layouts);
 }

@@ -7,14 +7,15 @@ import type { SyncProgress } from './sync-api.ts';
  * 1970, sizes bytes; images are written with their registry.
  */
 export interface BundleApi {
+  readonly inventory: InventoryApi;
   readonly drafts: DraftApi;
   readonly layouts: LayoutApi;
 }
 
 /** What this site holds. */
 export interface InventoryApi {
-  /** As a signed file. */
-  inventory(): Promise<Uint8Array>;
+  /** As a signed file. Rejects with a `RegistryError` with status 503 where none can be made. */
+  make(): Promise<Buffer>;
 }
 
 /** What bundles are made of. */

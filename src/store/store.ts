@@ -9,7 +9,7 @@ import type { Catalog, JournalEntry } from './catalog/catalog.ts';
 import { openCatalog } from './catalog/open-catalog.ts';
 import { rebuildFromFiles, type RebuildOptions } from './catalog/rebuild.ts';
 import { BlobStore } from './files/blob-store.ts';
-import { ForeignFileError, writeOwn } from './own-file.ts';
+import { ForeignFileError, readOwn, writeOwn } from './own-file.ts';
 import { checkFormat, readId, writeFormat } from './format.ts';
 import { Journal } from './journal/journal.ts';
 import { openInPlace, preparePlace } from './place.ts';
@@ -44,6 +44,10 @@ import { noCrashPoint, type CrashPoint } from './faults.ts';
  */
 
 export { NoStoreError, type CrashPoint } from './faults.ts';
+
+/** Of a key in PEM, which has some 240. */
+const MAX_KEY_BYTES = 4096;
+const KEY = /^-----BEGIN PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+\n-----END PRIVATE KEY-----\n$/;
 
 export interface StoreParts {
   readonly config: StoreConfig;
@@ -152,6 +156,22 @@ export class Store {
     Pick<Care, 'access' | 'budget' | 'health' | 'pins'> {
     const { access, budget, health, pins } = this.care;
     return { blobs: this.blobs, catalog: this.catalog, access, budget, health, pins };
+  }
+
+  /**
+   * The private key of the site, in PKCS#8 in PEM, by which what it says of itself is known as its own.
+   * Made where there is none, by one caller at a time; `undefined` where the disk did not take one.
+   */
+  async key(make: () => string): Promise<string | undefined> {
+    const path = join(this.path, 'site.key');
+    const known = await readOwn(path, MAX_KEY_BYTES);
+    if (known !== undefined && KEY.test(known)) return known;
+    if (this.blobs.isReadOnly) return undefined;
+    const made = make();
+    return writeOwn(path, made).then(
+      () => made,
+      () => undefined,
+    );
   }
 
   /** Tells the next process that wants the store who has it. */

@@ -1,5 +1,6 @@
 import type { Digest } from '../../src/oci/digest.ts';
 import type { Tag } from '../../src/oci/reference.ts';
+import type { MemberMask } from './member-mask.ts';
 
 /** What a site holds, as it tells those who send it bundles. */
 export interface Inventory {
@@ -12,11 +13,8 @@ export interface Inventory {
    * is left out unless it is an image of its own.
    */
   readonly complete: ReadonlySet<Digest>;
-  /**
-   * Manifests that are held with a part of what they list. Bit `n % 8` of byte `n / 8` says whether the
-   * successor at place `n` is held with all below it; bytes of zeros at the end are left out.
-   */
-  readonly partial: ReadonlyMap<Digest, Uint8Array>;
+  /** Manifests that are held with a part of what they list. */
+  readonly partial: ReadonlyMap<Digest, MemberMask>;
   /** Blobs that no held manifest lists. */
   readonly blobs: ReadonlySet<Digest>;
   /** Sorted by name, tag and digest. */

@@ -5,6 +5,7 @@ import { BundleError } from './bundle-error.ts';
 import { decodeCbor, encodeCbor } from './cbor.ts';
 import { packDigests, unpackDigests, type PackedDigests } from './digest-list.ts';
 import type { Inventory, SiteImage } from './inventory.ts';
+import { MemberMask } from './member-mask.ts';
 import { packMasks, packPlaces, PLACE_BYTES, unpackMasks, unpackPlaces } from './packed-numbers.ts';
 import { compareImages, formatNames, parseNames } from './site-images.ts';
 import { TEXTS } from './texts.ts';
@@ -51,9 +52,11 @@ export async function packInventory(inventory: Inventory): Promise<Buffer> {
     site,
     applied,
     manifests: packDigests(manifests),
-    masks: await pack(packMasks(manifests.map((digest) => partial.get(digest)))),
+    masks: await pack(
+      packMasks(manifests.map((digest) => partial.get(digest) ?? MemberMask.whole)),
+    ),
     blobs: packDigests([...blobs].toSorted()),
-    names: await pack(Buffer.from(formatNames(images))),
+    names: await pack(Buffer.from(formatNames(images, manifests))),
     places: await pack(packPlaces(images.map(({ digest }) => places.get(digest)!))),
   };
   return encodeCbor(packed);
@@ -87,23 +90,26 @@ async function read(packed: ReadonlyMap<keyof Packed, unknown>): Promise<Invento
   const inventory = {
     site: readId(packed.get('site')),
     applied: readApplied(packed.get('applied')),
-    complete: new Set(manifests.filter((_, place) => masks[place] === undefined)),
+    complete: new Set(manifests.filter((_, place) => masks[place]!.isWhole)),
     partial: new Map(
-      manifests.flatMap((digest, place) => (masks[place] ? [[digest, masks[place]]] : [])),
+      manifests
+        .map((digest, place) => [digest, masks[place]!] as const)
+        .filter(([, mask]) => !mask.isWhole),
     ),
     blobs: new Set(unpackDigests(packed.get('blobs'))),
-    images: readImages(
-      names,
-      places.map((place) => manifests[place]),
-    ),
+    images: readImages(names, manifests, places),
   };
   return inventory;
 }
 
-function readImages(names: string, digests: readonly (Digest | undefined)[]): SiteImage[] {
+function readImages(
+  names: string,
+  manifests: readonly Digest[],
+  places: readonly number[],
+): SiteImage[] {
   const images: SiteImage[] = [];
-  for (const name of parseNames(names, digests.length)) {
-    const digest = digests[images.length];
+  for (const name of parseNames(names, manifests, places.length)) {
+    const digest = manifests[places[images.length] ?? manifests.length];
     requireForm(digest !== undefined, 'places');
     const image = { ...name, digest };
     const last = images.at(-1);
@@ -111,7 +117,8 @@ function readImages(names: string, digests: readonly (Digest | undefined)[]): Si
     requireForm(!last || (compareImages(last, image) < 0 && !isSame), 'order of images');
     images.push(image);
   }
-  requireForm(images.length === digests.length && formatNames(images) === names, 'names');
+  requireForm(images.length === places.length, 'places');
+  requireForm(formatNames(images, manifests) === names, 'names');
   return images;
 }
 

@@ -1,3 +1,5 @@
+import { MemberMask } from './member-mask.ts';
+
 const LENGTH_BYTES = 2;
 export const PLACE_BYTES = 4;
 
@@ -5,28 +7,29 @@ export const PLACE_BYTES = 4;
  * Each with its length in two bytes before it, one more than it is: 0 stands for a manifest of which all is
  * held. A manifest that could have a longer mask is too large to be held.
  */
-export function packMasks(masks: readonly (Uint8Array | undefined)[]): Buffer {
-  const parts = masks.flatMap((mask) => {
+export function packMasks(masks: readonly MemberMask[]): Buffer {
+  const parts = masks.flatMap(({ bytes }) => {
     const length = Buffer.alloc(LENGTH_BYTES);
-    length.writeUInt16BE(mask ? mask.length + 1 : 0);
-    return mask ? [length, mask] : [length];
+    length.writeUInt16BE(bytes ? bytes.length + 1 : 0);
+    return bytes ? [length, bytes] : [length];
   });
   return Buffer.concat(parts);
 }
 
 /** Throws for what `packMasks` does not make of so many. */
-export function unpackMasks(bytes: Buffer, count: number): (Uint8Array | undefined)[] {
-  const masks: (Uint8Array | undefined)[] = [];
+export function unpackMasks(packed: Buffer, count: number): MemberMask[] {
+  const masks: MemberMask[] = [];
   let at = 0;
   for (let place = 0; place < count; place += 1) {
-    const length = bytes.readUInt16BE(at);
-    at += LENGTH_BYTES;
-    const mask = length === 0 ? undefined : bytes.subarray(at, at + length - 1);
-    if (mask && (mask.length !== length - 1 || mask.at(-1) === 0)) throw new Error('half a mask');
-    masks.push(mask);
-    at += mask?.length ?? 0;
+    const length = packed.readUInt16BE(at);
+    const bytes = packed.subarray(at + LENGTH_BYTES, at + LENGTH_BYTES + length - 1);
+    if (length > 0 && (bytes.length !== length - 1 || bytes.at(-1) === 0)) {
+      throw new Error('half a mask');
+    }
+    masks.push(length === 0 ? MemberMask.whole : new MemberMask(bytes));
+    at += LENGTH_BYTES + Math.max(0, length - 1);
   }
-  if (at !== bytes.length) throw new Error('masks of nothing');
+  if (at !== packed.length) throw new Error('masks of nothing');
   return masks;
 }
 

@@ -55,7 +55,7 @@ export class SiteHoldings {
     const mask = this.#inventory.partial.get(manifest);
     if (!mask) return this.#isWhole(manifest);
     const { successors = [] } = (await this.#catalog.members(manifest)) ?? {};
-    return successors.some((member, place) => member.digest === digest && hasBit(mask, place));
+    return successors.some((member, place) => member.digest === digest && mask.has(place));
   }
 
   async #isWhole(manifest: Digest): Promise<boolean> {
@@ -64,8 +64,4 @@ export class SiteHoldings {
     this.#whole.set(manifest, isWhole);
     return isWhole;
   }
-}
-
-function hasBit(mask: Uint8Array, place: number): boolean {
-  return (((mask[place >>> 3] ?? 0) >>> (place & 7)) & 1) === 1;
 }

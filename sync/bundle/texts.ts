@@ -93,6 +93,9 @@ export const TEXTS = {
     `it has ${layers} layers and its config tells of ${told}: it is damaged, save it again`,
 
   // Inventories.
+  inventoryUnsigned:
+    'the store has no key to sign with, since its disk takes no writes: see "entrepot status"',
+  inventoryStopped: 'the server is stopping: ask for the inventory again when it runs',
   inventoryForm:
     'this is no inventory of entrepot, or it is damaged: make one at the site with "entrepot inventory", and copy it again',
   inventorySignature:

@@ -28,7 +28,11 @@ export function createFakeAdmin(parts: Partial<AdminParts>): Koa {
     store: new FakeStoreApi(),
     sync: new FakeSyncApi(),
     warm: new FakeWarmApi(),
-    bundles: { drafts: new FakeDraftApi(), layouts: new FakeLayoutApi() },
+    bundles: {
+      inventory: { make: async () => Buffer.from('inventory') },
+      drafts: new FakeDraftApi(),
+      layouts: new FakeLayoutApi(),
+    },
     reload: () => ({ changed: [], restart: [], warnings: [] }),
     host: '127.0.0.1',
     log: pino({ level: 'silent' }),
