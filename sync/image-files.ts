@@ -27,8 +27,16 @@ export interface ImageFiles {
 
 interface Parts extends Pick<SyncParts, 'catalog' | 'blobs'> {
   readonly source?: ManifestSource;
+  /** Told of each file that the image is made of, held or not, and of one that several images share with each. */
+  readonly found?: (digest: Digest, of: ImagePart) => void;
   /** Referrers that the catalog does not know yet. */
   readonly attached?: readonly Digest[];
+}
+
+/** The image itself, or what is attached to a manifest of it. */
+export interface ImagePart {
+  readonly digest: Digest;
+  readonly subject?: Digest;
 }
 
 /** Fetches the manifests that are not held; without it they count as missing. */
@@ -51,8 +59,9 @@ export async function findImageFiles(
   wants: WantedParts,
 ): Promise<ImageFiles> {
   const walk = new ImageWalk(parts, node, wants);
-  for (const digest of [node.digest, ...(parts.attached ?? [])])
-    await walk.visit(unknownMember(digest));
+  for (const digest of [node.digest, ...(parts.attached ?? [])]) {
+    await walk.visit(unknownMember(digest), { digest });
+  }
   return walk.files;
 }
 
@@ -83,8 +92,9 @@ class ImageWalk {
     };
   }
 
-  async visit(member: Member): Promise<void> {
+  async visit(member: Member, of: ImagePart): Promise<void> {
     const { digest, size, platform } = member;
+    this.#parts.found?.(digest, of);
     if (this.#seen.has(digest)) return;
     this.#seen.add(digest);
     const { catalog, source } = this.#parts;
@@ -99,14 +109,16 @@ class ImageWalk {
     }
     await this.#lookAt(member);
     const successors = (await catalog.members(digest))?.successors ?? [];
-    for (const blob of successors) await this.#visitBlob(blob);
-    for (const child of this.#chosen(successors)) await this.visit(child);
+    for (const blob of successors) await this.#visitBlob(blob, of);
+    for (const child of this.#chosen(successors)) await this.visit(child, of);
     if (this.#wants.referrers) await this.#visitReferrers(digest);
   }
 
-  async #visitBlob(member: Member): Promise<void> {
+  async #visitBlob(member: Member, of: ImagePart): Promise<void> {
     const { digest, mediaType } = member;
-    if (isManifestType(mediaType) || isForeignType(mediaType) || this.#seen.has(digest)) return;
+    if (isManifestType(mediaType) || isForeignType(mediaType)) return;
+    this.#parts.found?.(digest, of);
+    if (this.#seen.has(digest)) return;
     this.#seen.add(digest);
     await this.#lookAt(member);
   }
@@ -131,9 +143,13 @@ class ImageWalk {
     const { catalog, source } = this.#parts;
     const found = (await source?.referrers(digest)) ?? [];
     for await (const referrer of catalog.referrers({ ...this.#node, digest })) {
-      await this.visit(unknownMember(referrer));
+      await this.#visitReferrer(referrer, digest);
     }
-    for (const referrer of found) await this.visit(unknownMember(referrer));
+    for (const referrer of found) await this.#visitReferrer(referrer, digest);
+  }
+
+  async #visitReferrer(digest: Digest, subject: Digest): Promise<void> {
+    await this.visit(unknownMember(digest), { digest, subject });
   }
 
   /** The manifests of an index that are wanted. */

@@ -8,11 +8,14 @@ import type { BlobStore } from '../src/store/files/blob-store.ts';
 import type { Schedule, Timer } from './schedule.ts';
 import type { SyncState } from './state.ts';
 
+/** Who is asked for images: the upstreams, or whoever stands for them. */
+export type Source = Pick<Prefetcher, keyof Prefetcher>;
+
 /** What the classes of sync work with. */
 export interface SyncParts {
   readonly config: SyncConfig;
   readonly state: SyncState;
-  readonly prefetcher: Prefetcher;
+  readonly prefetcher: Source;
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly pins: Pins;

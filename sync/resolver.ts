@@ -2,7 +2,6 @@ import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
 import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import { isGlob } from '../src/config/glob.ts';
-import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import { parseDigest, type Digest } from '../src/oci/digest.ts';
 import {
   formatTarget,
@@ -15,7 +14,7 @@ import type { Retries } from './retries.ts';
 import { TagSelector, matchesRepository } from './tag-selector.ts';
 import { imageKey, joinWanted, wantedBy, type WantedImage } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
-import type { SyncParts } from './parts.ts';
+import type { Source, SyncParts } from './parts.ts';
 import { MAX_MANIFEST_BYTES } from '../src/oci/manifest.ts';
 import { isManifestType } from '../src/oci/media-types.ts';
 
@@ -184,7 +183,7 @@ export class Resolver {
     return asking;
   }
 
-  async #inQueue<Value>(ask: (prefetcher: Prefetcher) => Promise<Value>): Promise<Value> {
+  async #inQueue<Value>(ask: (prefetcher: Source) => Promise<Value>): Promise<Value> {
     const { prefetcher, retries } = this.#parts;
     const work = async (): Promise<Value> => ask(prefetcher);
     return this.#queue.add(async () => (retries ? retries.run(work) : work()));

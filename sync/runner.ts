@@ -1,19 +1,14 @@
 import PQueue from 'p-queue';
 import type { SyncProblem } from '../src/api/sync-api.ts';
-import type { Pace } from '../src/mirror/downloads/demand.ts';
 import { splitTarget } from '../src/oci/reference.ts';
 import type { SyncRule } from '../src/config/sync-rule-schema.ts';
-import type { Bandwidth } from '../src/upstream/bandwidth.ts';
-import { PRIORITY } from '../src/upstream/demand.ts';
 import type { DeselectedImage } from './deselected-image.ts';
 import { fingerprint } from './lock.ts';
-import type { RunProgress } from './run-progress.ts';
-import { isToFetch, type Plan, type PlannedItem, type UpstreamPlan } from './planner.ts';
+import { bringImage, type BringParts } from './image-bringing.ts';
 import { PASSING_FAULTS, Retries } from './retries.ts';
-import { errorMessage } from './resolver.ts';
+import { isToFetch, type Plan, type PlannedItem, type UpstreamPlan } from './planner.ts';
 import type { ImageScope } from './image-scope.ts';
 import type { KnownImage } from './state.ts';
-import { fetchImage, type FetchParts } from './image-fetch.ts';
 import {
   imageDigestName,
   imageKey,
@@ -25,9 +20,7 @@ import {
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 
-export interface RunnerParts extends SyncParts {
-  readonly progress: RunProgress;
-  readonly cap: Bandwidth | undefined;
+export interface RunnerParts extends SyncParts, Omit<BringParts, 'retries'> {
   /** All others stay as they are. */
   readonly only?: ImageScope | undefined;
   /** Called for each image whose failure a later run may not meet. */
@@ -82,9 +75,10 @@ export class Runner {
   }
 
   async #bring(item: PlannedItem, fetched: Fetched): Promise<void> {
-    const { progress, signal } = this.#parts;
+    const { progress, timer, signal, gaveUp } = this.#parts;
     if (signal.aborted) return;
-    const failure = await bring(this.#parts, item);
+    const retries = new Retries({ timer, signal, faults: PASSING_FAULTS, gaveUp });
+    const failure = await bringImage({ ...this.#parts, retries }, item);
     const isWhole = item.files.withheld.length === 0;
     if (isAborted(signal)) return;
     if (failure !== undefined) {
@@ -240,36 +234,6 @@ function postpone(deselected: DeselectedImage, absent: ReadonlySet<string>): Des
   const { image, action, why } = deselected;
   if (action !== 'release' || !absent.has(imageKey(image))) return deselected;
   return { ...deselected, action: 'guarded', why: TEXTS.postponed({ why }) };
-}
-
-/** Why it is not ready; `undefined` when it is, or when the signal aborted. */
-async function bring(parts: RunnerParts, item: PlannedItem): Promise<SyncProblem | undefined> {
-  const { timer, log, signal, gaveUp } = parts;
-  const { rule } = item.wanted;
-  const image = imageName(item.wanted);
-  try {
-    const retries = new Retries({ timer, signal, faults: PASSING_FAULTS, gaveUp });
-    await retries.run(async () => fetchImage(fetchPartsOf(parts), item));
-    return undefined;
-  } catch (error) {
-    if (signal.aborted) return undefined;
-    const reason = errorMessage(error);
-    log.warn({ image, rule, reason }, 'not synced');
-    return { rule, image, reason };
-  }
-}
-
-/** Files are fetched while a window is open, one after the other, at the pace of the cap. */
-function fetchPartsOf(parts: RunnerParts): FetchParts {
-  const { schedule, progress, cap, signal } = parts;
-  const pace: Pace = async (bytes, unpaced) =>
-    cap?.take(bytes, { priority: PRIORITY.sync, signal: unpaced });
-  return {
-    ...parts,
-    filesAtATime: 1,
-    opened: async () => schedule.opened(signal),
-    demand: { ...(cap && { pace }), came: (bytes) => progress.fetched(bytes) },
-  };
 }
 
 function wantedOf({ items, failed }: Pick<Plan, 'items' | 'failed'>): WantedImage[] {

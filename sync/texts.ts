@@ -8,7 +8,7 @@ export const TEXTS = {
     'this mirror is set offline and asks no upstream; "entrepot explain IMAGE" tells what is held of an image',
   warmNone: 'name an image at least',
   warmTooMany: ({ most }: { most: number }) => `name ${most} images at most`,
-  warmNoImage: ({ image }: { image: string }) =>
+  notOneImage: ({ image }: { image: string }) =>
     `${image} is not one image: write it as REPOSITORY:TAG or REPOSITORY@DIGEST`,
   warmBusy: ({ most }: { most: number }) =>
     `${most} warms run already: wait for the end of one of them`,

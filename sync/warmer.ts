@@ -1,9 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { WarmApi, WarmReport, WarmState, WarmWish } from '../src/api/warm-api.ts';
-import { isGlob } from '../src/config/glob.ts';
-import { isDigest } from '../src/oci/digest.ts';
 import { RegistryError } from '../src/oci/errors.ts';
-import { DEFAULT_TAG, itemKey } from '../src/oci/reference.ts';
+import { readNamedImages } from './named-images.ts';
 import { REAL_TIMER, type Timer } from './schedule.ts';
 import { TEXTS } from './texts.ts';
 import { Warm, type NamedImage, type WarmParts } from './warm.ts';
@@ -52,7 +50,9 @@ export class Warmer implements WarmApi {
 
   begin({ images, ...wish }: WarmWish): WarmState {
     if (this.#isOffline) throw refusal(409, TEXTS.warmOffline);
-    const named = this.#read(images);
+    if (images.length === 0) throw refusal(400, TEXTS.warmNone);
+    if (images.length > MAX_IMAGES) throw refusal(400, TEXTS.warmTooMany({ most: MAX_IMAGES }));
+    const named = readNamedImages(images, this.#parts.resolve);
     if (this.#unsettled.size >= MAX_RUNNING) {
       const message = TEXTS.warmBusy({ most: MAX_RUNNING });
       throw new RegistryError('TOOMANYREQUESTS', { message });
@@ -89,36 +89,6 @@ export class Warmer implements WarmApi {
     for (const oldest of this.#ended.keys()) {
       if (this.#ended.size > MAX_ENDED) this.#ended.delete(oldest);
     }
-  }
-
-  /** Each once. All that is wrong with them is told together. */
-  #read(images: readonly string[]): NamedImage[] {
-    if (images.length === 0) throw refusal(400, TEXTS.warmNone);
-    if (images.length > MAX_IMAGES) throw refusal(400, TEXTS.warmTooMany({ most: MAX_IMAGES }));
-    const named = new Map<string, NamedImage>();
-    const problems: RegistryError[] = [];
-    for (const image of images) {
-      try {
-        const each = this.#readOne(image);
-        named.set(itemKey(each.target, each.digest ?? each.tag ?? DEFAULT_TAG), each);
-      } catch (error) {
-        if (!(error instanceof RegistryError)) throw error;
-        problems.push(error);
-      }
-    }
-    const [first, ...more] = problems;
-    if (!first) return [...named.values()];
-    if (more.length === 0) throw first;
-    const message = [...new Set(problems.map((problem) => problem.message))].join('; ');
-    throw new RegistryError(first.code, { status: first.status, message, cause: first });
-  }
-
-  #readOne(image: string): NamedImage {
-    if (isGlob(image) || isDigest(image)) {
-      throw refusal(400, TEXTS.warmNoImage({ image: JSON.stringify(image.slice(0, 255)) }));
-    }
-    const { target, tag, digest } = this.#parts.resolve(image);
-    return { target, ...(digest ? { digest } : { tag: tag ?? DEFAULT_TAG }) };
   }
 }
 
