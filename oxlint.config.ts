@@ -46,7 +46,13 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   store: {
     imports: ['oci', 'time', 'api', 'config', 'observe'],
-    facade: ['care/care.ts', 'catalog/catalog.ts', 'files/blob-store.ts', 'store.ts'],
+    facade: [
+      'care/care.ts',
+      'catalog/catalog.ts',
+      'files/blob-store.ts',
+      'own-file.ts',
+      'store.ts',
+    ],
   },
   'upstream/credentials': { imports: [], facade: ['credential.ts', 'open-credentials.ts'] },
   'upstream/checkup': { imports: ['upstream/credentials'], facade: [] },

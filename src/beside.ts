@@ -31,16 +31,19 @@ interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | '
 export async function openBeside(config: Config, parts: BesideParts) {
   const { clock, store, mirror, addressing, step = () => undefined, ...own } = parts;
   const fetching = { ...own, timer: { ...REAL_TIMER, ...clock }, isOffline: config.offline };
-  const sync = new Sync({
+  const selecting = {
     ...fetching,
     config: config.sync ?? NOTHING_TO_SYNC,
     state: await SyncState.open(join(store.path, 'sync.json')),
     prefetcher: mirror.prefetcher,
+  };
+  const sync = new Sync({
+    ...selecting,
     canonical: (image) => canonicalImage(addressing(), image, DEFAULT_TAG),
   });
   const resolve = (image: string): ResolvedImage => addressing().resolveImage(image);
   const warm = new Warmer({ ...fetching, prefetcher: mirror.warming, resolve });
-  const drafts = new Drafts(fetching);
+  const drafts = new Drafts({ ...selecting, resolve, store });
   const now = (): number => clock.wall();
   const layouts = new Layouts({ ...own, ...store.parts, resolve, now, step });
   const inventory = new SiteInventory({ store, applied: () => new Map() });
@@ -54,6 +57,7 @@ export async function openBeside(config: Config, parts: BesideParts) {
       warm.configure({ isOffline });
       const isSame = isDeepStrictEqual([before.sync, before.offline], [next.sync, isOffline]);
       if (!isSame) sync.configure(next.sync ?? NOTHING_TO_SYNC, { isOffline });
+      drafts.configure(next.sync ?? NOTHING_TO_SYNC);
       return !isSame;
     },
     /** Ends what is under way at its next step. */

@@ -27,7 +27,8 @@ export function addBundleRoutes(router: Router, { inventory, drafts, layouts }: 
 function addDraftRoutes(router: Router, drafts: DraftApi): void {
   router.post('/api/v1/bundles/drafts', async (ctx) => {
     const names = ['images', 'lock', 'inventory', 'files'];
-    const state = drafts.draft(readWish(await AdminInput.ofBody(ctx.req, names, MAX_WISH_BYTES)));
+    const input = await AdminInput.ofBody(ctx.req, names, MAX_WISH_BYTES);
+    const state = await drafts.draft(readWish(input));
     ctx.status = 202;
     ctx.set('Location', `/api/v1/bundles/drafts/${state.id}`);
     ctx.body = state;
@@ -51,6 +52,8 @@ function addDraftRoutes(router: Router, drafts: DraftApi): void {
     if (!bytes) {
       throw new RegistryError('BLOB_UNKNOWN', { message: TEXTS.noSuchBlob({ digest }) });
     }
+    // Its headers are sent by then: only a broken connection tells that not all of it came.
+    bytes.once('error', () => ctx.res.destroy());
     ctx.type = 'application/octet-stream';
     ctx.length = range.end - range.start;
     ctx.body = bytes;

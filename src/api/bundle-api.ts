@@ -25,7 +25,7 @@ export interface DraftApi {
    * `end`, or until nobody has asked for it for ten minutes. Throws `RegistryError` with status 400
    * for what cannot be read, with 409 while as many drafts as may be are open.
    */
-  draft(wish: BundleWish): DraftState;
+  draft(wish: BundleWish): Promise<DraftState>;
   /** `undefined` for what never was, or has ended. */
   draftState(id: string): DraftState | undefined;
   /** The bytes of a blob of a draft; `undefined` for what is none of its blobs, or held no more. */
@@ -62,7 +62,7 @@ export interface BundleWish {
 
 export interface DraftState {
   readonly id: string;
-  readonly running?: Omit<SyncProgress, 'only' | 'until'>;
+  readonly running?: Omit<SyncProgress, 'only'>;
   readonly last?: DraftReport;
 }
 
@@ -71,7 +71,15 @@ export interface DraftReport {
   readonly endedAt: number;
   /** Absent where something could not be fetched. */
   readonly draft?: BundleDraft;
+  /** What was selected and the site has already. */
+  readonly there?: {
+    readonly images: number;
+    readonly blobs: number;
+    readonly bytes: number;
+  };
   readonly problems: readonly { readonly image: string; readonly reason: string }[];
+  /** Tags that are as their upstream last said, which gave no answer now: `name:tag`. */
+  readonly unasked: readonly string[];
 }
 
 /** All that a bundle says of itself but how it is cut into parts. */

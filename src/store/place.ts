@@ -22,7 +22,7 @@ import { TEXTS } from './texts.ts';
 
 /** What the store keeps beside each other; its path may hold other things too. */
 const OWN =
-  /^(?:blobs|ingest|quarantine|catalog(?:\..+)?|journal(?:\.new)?|format|sync\.json(?:\.new)?)$/;
+  /^(?:blobs|ingest|quarantine|catalog(?:\..+)?|journal(?:\.new)?|format|(?:sync|bundles-made)\.json(?:\.new)?)$/;
 const FILES_AT_ONCE = 16;
 
 /** Bytes of partial and damaged files that give way to the opening of a database on a full disk. */

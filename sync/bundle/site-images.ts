@@ -8,8 +8,14 @@ const UNTAGGED = '@';
 /** Stands before the place of a manifest, for a tag that is named after its digest. */
 const AFTER = '#';
 
+interface Named {
+  readonly name: string;
+  readonly tag?: string;
+  readonly digest: string;
+}
+
 /** By name, then those without a tag, then by tag and digest. */
-export function compareImages(a: SiteImage, b: SiteImage): number {
+export function compareImages(a: Named, b: Named): number {
   return (
     compareTexts(a.name, b.name) ||
     compareTexts(a.tag ?? '', b.tag ?? '') ||

@@ -23,6 +23,13 @@ export const TEXTS = {
   envelopeKey: ({ what, id }: { what: string; id: string }) =>
     `its ${what} is not signed by a key that is trusted here (it names ${id}), or was changed after: see who made it, and have a copy by another way`,
   // Drafts.
+  noImages: 'name an image at least, or none for all that the rules of sync select',
+  noSelection:
+    'this site has no rules of sync: name the images that the bundle is to have, or write rules under "sync"',
+  gone: ({ digest }: { digest: string }) =>
+    `${digest} was here and is not any more: make the bundle anew`,
+  noSeries: 'this store has no id, because its disk did not take one: free its disk and restart',
+  draftEnded: 'the draft was ended',
   tooManyDrafts: ({ most }: { most: number }) =>
     `${most} bundles are being made already: wait for the end of one of them`,
 

@@ -5,7 +5,7 @@ import type { BlobRange, BundleWish, DraftApi, DraftState } from '../../src/api/
 export class FakeDraftApi implements DraftApi {
   readonly calls: unknown[][] = [];
 
-  draft(wish: BundleWish): DraftState {
+  async draft(wish: BundleWish): Promise<DraftState> {
     this.calls.push(['draft', wish]);
     return { id: 'd1' };
   }

@@ -1,0 +1,84 @@
+import { join } from 'node:path';
+import { isDigest, type Digest } from '../../src/oci/digest.ts';
+import { readOwn, writeOwn } from '../../src/store/own-file.ts';
+
+interface Document {
+  readonly version: 1;
+  /** The last one. */
+  readonly number: number;
+  /** Of what the bundle with this number is made of. */
+  readonly content: Digest;
+  /** Tags that the series has brought, as `name:tag`, the latest last. */
+  readonly brought: readonly string[];
+}
+
+/** Of their tags 100 bytes each. */
+const MAX_BROUGHT = 100_000;
+const MAX_BYTES = 16 * 2 ** 20;
+
+/**
+ * The numbers of the bundles that this store has made, in a file of it. Without the file the numbers
+ * begin anew, above those of the inventories that bundles are made for.
+ */
+export class BundleNumbers {
+  readonly #path: string;
+  #last: Document | undefined;
+  #isRead = false;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(storePath: string) {
+    this.#path = join(storePath, 'bundles-made.json');
+  }
+
+  /** Of these tags those that the series has brought. */
+  async broughtOf(tags: readonly string[]): Promise<string[]> {
+    const brought = new Set((await this.#read())?.brought);
+    return tags.filter((tag) => brought.has(tag));
+  }
+
+  /**
+   * The number of a bundle of this content: that of the last one where it is the same, else the next one,
+   * and in any case above the given one. It is on the disk when this resolves.
+   */
+  async take(
+    content: Digest,
+    { above, brought }: { above: number; brought: readonly string[] },
+  ): Promise<number> {
+    const taken = this.#turn.then(async () => {
+      const last = await this.#read();
+      if (last?.content === content && last.number > above) return last.number;
+      const number = Math.max(last?.number ?? 0, above) + 1;
+      const all = [...new Set(last?.brought).difference(new Set(brought)), ...brought];
+      const next = { version: 1, number, content, brought: all.slice(-MAX_BROUGHT) } as const;
+      await writeOwn(this.#path, JSON.stringify(next));
+      this.#last = next;
+      return number;
+    });
+    this.#turn = taken.catch(() => undefined);
+    return taken;
+  }
+
+  async #read(): Promise<Document | undefined> {
+    if (!this.#isRead) {
+      const text = await readOwn(this.#path, MAX_BYTES);
+      this.#last = text === undefined ? undefined : parse(text);
+      this.#isRead = true;
+    }
+    return this.#last;
+  }
+}
+
+function parse(text: string): Document | undefined {
+  try {
+    const document = JSON.parse(text) as Document;
+    const { number, content, brought } = document;
+    const isSound =
+      (document.version as number) === 1 &&
+      Number.isSafeInteger(number) &&
+      isDigest(content) &&
+      Array.isArray(brought);
+    return isSound ? document : undefined;
+  } catch {
+    return undefined;
+  }
+}
