@@ -98,7 +98,12 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   'sync/bundle': { imports: [], facade: [] },
   sync: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'store', 'upstream', 'mirror'],
-    facade: ['schedule.ts'],
+    facade: [
+      'bundle/bundle-error.ts',
+      'bundle/signing-key.ts',
+      'bundle/trusted-key.ts',
+      'schedule.ts',
+    ],
     parts: [
       'bundle/drafts.ts',
       'bundle/layouts.ts',

@@ -9,12 +9,9 @@ import {
 import packageJson from '../../package.json' with { type: 'json' };
 import { ConfigError } from '../config/problems.ts';
 import { parseByteSize } from '../config/quantity.ts';
-import {
-  FILE_OPTION,
-  JSON_OPTION,
-  type CommandContext,
-  type CommandOptions,
-} from './command-context.ts';
+import { addBundleCommands } from './bundle-lines.ts';
+import { JSON_OPTION, type CommandContext, type CommandOptions } from './command-context.ts';
+import { add, type Group, type Run } from './command-group.ts';
 import { CLIENT_KINDS } from '../clients/clients.ts';
 import { checkClients, clients } from './clients.ts';
 import { styled } from './colours.ts';
@@ -44,18 +41,6 @@ const LOCKED_OPTION = [
 ] as const;
 const ALL_OPTION = ['--all', 'show more than 50 images'] as const;
 
-/** A command: its arguments, its options and what it may touch. */
-type Action = (...args: never[]) => number | Promise<number>;
-
-/** Makes of an action what commander calls. */
-type Run = (action: Action) => (...args: unknown[]) => Promise<void>;
-
-/** Where a group of command lines belongs, and what makes a command of each. */
-interface Group {
-  readonly parent: CommandLine;
-  readonly run: Run;
-}
-
 const HELP: HelpConfiguration = { styleTitle: (title) => styled('bold', title) };
 
 /** Every command with its arguments and options. */
@@ -77,20 +62,13 @@ export function createProgram(output: OutputConfiguration, run: Run): CommandLin
   addStoreCommands(group);
   addPinCommands(group);
   addSyncCommands(group);
+  addBundleCommands(group);
   addCompletion(group);
   return program;
 }
 
 /** Of the `CommanderError` that asks for the version. */
 export const VERSION_CODE = 'entrepot.version';
-
-function add(parent: CommandLine, name: string, description: string): CommandLine {
-  return parent
-    .command(name)
-    .description(description)
-    .option(...FILE_OPTION)
-    .option(...JSON_OPTION);
-}
 
 function addServerCommands({ parent, run }: Group): void {
   add(parent, 'serve', 'serve pulls until SIGTERM or SIGINT; SIGHUP reads the configuration again')

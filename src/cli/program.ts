@@ -1,5 +1,6 @@
 import { CommanderError, type OutputConfiguration } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
+import { BundleError } from '../../sync/bundle/bundle-error.ts';
 import { ConfigError } from '../config/problems.ts';
 import { hasColours, styled } from './colours.ts';
 import type { LineProblem } from './command-line.ts';
@@ -106,6 +107,7 @@ function reportError(error: unknown, { isJson, ...context }: ErrorContext): numb
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_CODE.ok : EXIT_CODE.usage;
   if (error instanceof ConfigError) return reportConfigError(error, { isJson, ...context });
   if (error instanceof UsageError) return tell(error.message, EXIT_CODE.usage);
+  if (error instanceof BundleError) return tell(error.message, EXIT_CODE.failed);
   if (error instanceof InterruptedError) return tell(error.message, EXIT_CODE.interrupted);
   if (error instanceof AdminError) {
     return tell(error.message, error.status === 400 ? EXIT_CODE.usage : EXIT_CODE.failed);

@@ -2,13 +2,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { SyncLock } from '../api/sync-api.ts';
 import { AdminError, UsageError } from './command-context.ts';
+import { touchFile } from './touch-file.ts';
 import { TEXTS } from './texts.ts';
 
 /** As JSON to look through and to compare. Throws `UsageError`. */
 export function writeLock(lock: SyncLock, file: string, cwd: string): void {
   const path = resolve(cwd, file);
   const text = `${JSON.stringify(lock, undefined, 2)}\n`;
-  touch(() => writeFileSync(path, text), path, TEXTS.lockUnwritable);
+  touchFile(() => writeFileSync(path, text), path, TEXTS.lockUnwritable);
 }
 
 /** Runs with what the file holds; what the server says against it is told with its path. */
@@ -20,7 +21,7 @@ export async function withLock<T>(
   if (file === undefined) return run(undefined);
   const path = resolve(cwd, file);
   const lock = parse(
-    touch(() => readFileSync(path, 'utf8'), path, TEXTS.lockUnreadable),
+    touchFile(() => readFileSync(path, 'utf8'), path, TEXTS.lockUnreadable),
     path,
   );
   try {
@@ -31,17 +32,6 @@ export async function withLock<T>(
     // It is about the images that were named beside the lock.
     if (error.detail !== undefined) throw error;
     throw new UsageError(TEXTS.lockRefused({ path, reason: error.message }), { cause: error });
-  }
-}
-
-function touch<T>(act: () => T, path: string, tell: typeof TEXTS.lockUnreadable): T {
-  try {
-    return act();
-  } catch (error) {
-    const { code, syscall, message } = error as NodeJS.ErrnoException;
-    if (syscall === undefined) throw error;
-    const reason = (message.split(', ')[0] ?? message).replace(`${code}: `, '');
-    throw new UsageError(tell({ path, reason }), { cause: error });
   }
 }
 

@@ -117,6 +117,15 @@ export const TEXTS = {
     `${images} of registries that are not mirrored here`,
   unpinned: ({ image }: { image: string }) => `unpinned ${image}`,
   nothingPinned: 'nothing is pinned',
+  // Bundles.
+  keyThere: ({ path }: { path: string }) =>
+    `${path} is there already, and a key that is written over is lost: name another file`,
+  keyPrivate: ({ path }: { path: string }) => `${path}: for whoever makes bundles, and nobody else`,
+  keyPublic: ({ path }: { path: string }) => `${path}: for sites, under bundles.trust`,
+  keyUnreadable: ({ path, reason }: { path: string; reason: string }) =>
+    `the key ${path} cannot be read: ${reason}`,
+  keyUnwritable: ({ path, reason }: { path: string; reason: string }) =>
+    `the key ${path} cannot be written: ${reason}`,
   // Sync.
   noRules: 'no rules: write under "sync" what the site must hold',
   nothingSelected: 'nothing is selected: write under "sync" what the site must hold',

@@ -1,0 +1,23 @@
+import { FILE_OPTION, JSON_OPTION } from './command-context.ts';
+import type { CommandLine } from './command-line.ts';
+
+/** A command: its arguments, its options and what it may touch. */
+type Action = (...args: never[]) => number | Promise<number>;
+
+/** Makes of an action what commander calls. */
+export type Run = (action: Action) => (...args: unknown[]) => Promise<void>;
+
+/** Where a group of command lines belongs, and what makes a command of each. */
+export interface Group {
+  readonly parent: CommandLine;
+  readonly run: Run;
+}
+
+/** A command that reads the configuration. */
+export function add(parent: CommandLine, name: string, description: string): CommandLine {
+  return parent
+    .command(name)
+    .description(description)
+    .option(...FILE_OPTION)
+    .option(...JSON_OPTION);
+}
