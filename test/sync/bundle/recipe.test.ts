@@ -7,6 +7,8 @@ import { BundleError } from '../../../sync/bundle/bundle-error.ts';
 import { findRecipe } from '../../../sync/bundle/recipe-finder.ts';
 import type { Recipe } from '../../../sync/bundle/recipe.ts';
 import { randomBytes } from '../../helpers/image.ts';
+import { createTempFolder } from '../../helpers/mirror.ts';
+import { missingPackages, testUnless } from '../../helpers/needs.ts';
 import {
   formatInstruction,
   parseInstruction,
@@ -20,6 +22,7 @@ import {
   type LayerFile,
 } from './framed-layer.ts';
 import { MemoryContent } from './memory-content.ts';
+import { chunkedBySkopeo } from './skopeo-layer.ts';
 
 type Files = readonly LayerFile[];
 
@@ -160,6 +163,25 @@ function applied(files: Files, { kind, at, size }: Edit): LayerFile[] {
   const changed = kind === 'touch' ? { ...old, modifiedAt: size } : { ...fresh, name: old.name };
   return files.toSpliced(at, 1, changed);
 }
+
+testUnless('skopeo', missingPackages('skopeo'))(
+  'of a layer that skopeo wrote as zstd:chunked the changed file and what tells of all are carried',
+  async (t) => {
+    const changed = file('usr/lib/20', 5000, 'changed');
+    const folders = [await createTempFolder(t), await createTempFolder(t)] as const;
+    const old = await chunkedBySkopeo(folders[0], tarOf(FILES));
+    const fresh = await chunkedBySkopeo(folders[1], tarOf(FILES.with(20, changed)));
+    const recipe = await exact(t, fresh, [old]);
+    const steps = stepsOf(t, await bytesOf(recipe!), fresh);
+    t.deepEqual(
+      steps.map(({ from }) => from?.source),
+      [0, undefined, 0, undefined],
+    );
+    // The file, its header, and the two tables: of its files, and of the tar's headers.
+    t.true(steps[1]!.length > 5000 && steps[1]!.length < 5200);
+    t.true(recipe!.size < fresh.length / 10, `${recipe!.size} of ${fresh.length}`);
+  },
+);
 
 test('a layer of which all files were written anew is made of their contents and new headers', async (t) => {
   const old = chunkedLayer(FILES);
