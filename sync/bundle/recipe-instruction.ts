@@ -5,7 +5,7 @@
  * LEB128 of at most eight bytes.
  */
 export interface RecipeInstruction {
-  /** Bytes; never 0. */
+  /** Bytes. */
   readonly length: number;
   /** Left out where the bytes follow. */
   readonly from?: { readonly source: number; readonly start: number };
@@ -25,8 +25,8 @@ export function parseInstruction(
   bytes: Uint8Array,
 ): (RecipeInstruction & { readonly bytes: number }) | undefined {
   const head = parseNumber(bytes, 0);
-  const length = Math.floor((head?.value ?? 0) / 2);
-  if (!head || length === 0) return undefined;
+  if (!head) return undefined;
+  const length = Math.floor(head.value / 2);
   if (head.value % 2 === 0) return { length, bytes: head.end };
   const source = parseNumber(bytes, head.end);
   const start = source && parseNumber(bytes, source.end);
@@ -48,7 +48,7 @@ function parseNumber(bytes: Uint8Array, at: number): { value: number; end: numbe
     const byte = bytes[at + index];
     if (byte === undefined) return undefined;
     value += (byte % 128) * 128 ** index;
-    if (byte < 128) return Number.isSafeInteger(value) ? { value, end: at + index + 1 } : undefined;
+    if (byte < 128) return { value, end: at + index + 1 };
   }
   return undefined;
 }

@@ -183,15 +183,44 @@ testUnless('skopeo', missingPackages('skopeo'))(
   },
 );
 
-test('a layer of which all files were written anew is made of their contents and new headers', async (t) => {
-  const old = chunkedLayer(FILES);
-  const fresh = chunkedLayer(FILES.map((entry) => ({ ...entry, modifiedAt: 1_700_000_000 })));
+test('a layer of which all files were written anew is made of their contents and new headers, and what is tiny is carried', async (t) => {
+  const files = FILES.flatMap((entry) => [entry, file(`${entry.name}.d`, 5)]);
+  const old = chunkedLayer(files);
+  const fresh = chunkedLayer(files.map((entry) => ({ ...entry, modifiedAt: 1_700_000_000 })));
   const recipe = await exact(t, fresh.bytes, [old.bytes]);
   const copies = stepsOf(t, await bytesOf(recipe!), fresh.bytes).filter(({ from }) => from);
   t.deepEqual(
     copies.map(({ length }) => length),
-    FILES.map((_, index) => fresh.frames[2 * index + 1]!.length),
+    FILES.map((_, index) => fresh.frames[4 * index + 1]!.length),
   );
+});
+
+test('contents that stand in a layer several times break no run of what is found', async (t) => {
+  const files = FILES.map((entry, index) =>
+    index % 3 === 0 ? { ...entry, bytes: FILES[0]!.bytes } : entry,
+  );
+  const old = chunkedLayer([...files, files[5]!, files[6]!]);
+  const fresh = chunkedLayer(files.with(20, file('usr/lib/20', 5000, 'changed')));
+  const recipe = await exact(t, fresh.bytes, [old.bytes]);
+  const steps = stepsOf(t, await bytesOf(recipe!), fresh.bytes);
+  t.deepEqual(
+    steps.map(({ from }) => from?.start),
+    [0, undefined, before(old, 42), undefined],
+  );
+});
+
+test('of more pieces than half a million those behind them are carried', async (t) => {
+  const frames = 500_010;
+  const bytes = Buffer.alloc(20 * frames + 8, 'GNUlInUx');
+  for (let index = 0; index < frames; index += 1) {
+    bytes.writeUInt32LE(0xfd2fb528, 20 * index);
+    bytes.writeUInt32LE(index, 20 * index + 4);
+  }
+  const recipe = await exact(t, bytes, [bytes]);
+  t.deepEqual(stepsOf(t, await bytesOf(recipe!), bytes), [
+    { length: 20 * 500_000, from: { source: 0, start: 0 } },
+    { length: 20 * 10 + 8 },
+  ]);
 });
 
 test('of a long frame that ends otherwise than before the same beginning is found', async (t) => {
@@ -244,7 +273,9 @@ test('plain gzip, plain zstd and plain tar gain nothing, and no more than their 
     t.is(fresh!.bytesRead, 19);
     t.is(await findRecipe(chunked, [old!]), undefined);
   }
+  chunked.bytesRead = 0;
   t.is(await findRecipe(new MemoryContent(stargzLayer(FILES).bytes), [chunked]), undefined);
+  t.is(chunked.bytesRead, 19);
 });
 
 test('there is no recipe where it would save less than it takes to tell of it', async (t) => {
