@@ -61,9 +61,7 @@ export class LayoutTar {
         entry.resume();
       }
     } catch (error) {
-      throw error instanceof BundleError
-        ? error
-        : new BundleError('format', TEXTS.layoutTar(tellOf(error)));
+      throw asBundleError(error);
     } finally {
       stop();
     }
@@ -82,7 +80,7 @@ export class LayoutTar {
       }
     };
     const fail = (): void => {
-      parser.destroy(new BundleError('truncated', TEXTS.layoutCut));
+      if (!tar.readableEnded) parser.destroy(new BundleError('truncated', TEXTS.layoutCut));
     };
     tar.on('data', count).once('error', fail).once('close', fail);
     const sink = parser as unknown as NodeJS.WritableStream;
@@ -114,9 +112,15 @@ export class LayoutTar {
   }
 
   async *#content(entry: Entry): AsyncGenerator<Buffer> {
-    for await (const chunk of entry as AsyncIterable<Buffer>) {
-      this.#read += chunk.length;
-      yield chunk;
+    const chunks = (entry as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+    for (;;) {
+      // What whoever reads it throws is theirs.
+      const next = await chunks.next().catch((error: unknown) => {
+        throw asBundleError(error);
+      });
+      if (next.done) return;
+      this.#read += next.value.length;
+      yield next.value;
     }
   }
 }
@@ -135,8 +139,9 @@ function readName(text: string): string {
 function readTarget(name: string, link: string): string {
   const parts = name.split('/').slice(0, -1);
   for (const part of link.split('/')) {
-    if (part === '..' && parts.pop() === undefined) parts.push('..');
-    else if (!['', '.', '..'].includes(part)) parts.push(part);
+    const isUp = part === '..' && parts.length > 0 && parts.at(-1) !== '..';
+    if (isUp) parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
   }
   try {
     return readName(link.startsWith('/') ? link : parts.join('/'));
@@ -165,6 +170,9 @@ function show(text: string): string {
   return JSON.stringify(text.length > 120 ? `${text.slice(0, 120)}…` : text);
 }
 
-function tellOf(error: unknown): { reason: string } {
-  return { reason: error instanceof Error ? error.message : String(error) };
+/** What the parser says, be it of the tar or of the entry that is read. */
+function asBundleError(error: unknown): BundleError {
+  if (error instanceof BundleError) return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  return new BundleError('format', TEXTS.layoutTar({ reason }), { cause: error });
 }

@@ -1,0 +1,325 @@
+import { readdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Readable } from 'node:stream';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import test, { type ExecutionContext } from 'ava';
+import * as fc from 'fast-check';
+import { buildImage, digestOf, randomBytes } from '../../helpers/image.ts';
+import {
+  blobEntry,
+  blobsOf,
+  layoutOf,
+  named,
+  startSite,
+  storedOf,
+  tarOf,
+  type Site,
+  type TarEntry,
+} from './layout-site.ts';
+
+const app = buildImage({ seed: 'app', layers: [20_000, 2_000] });
+const FILES = layoutOf([named(app.manifest)], blobsOf(app));
+const EVIL = { name: 'evil', bytes: 'evil' };
+
+/** Sets bytes of the header of the first entry, whose sum is right again then. */
+async function withHeader(at: number, bytes: Buffer | string, entry: TarEntry = EVIL) {
+  const tar = await tarOf([entry, ...FILES]);
+  Buffer.from(bytes).copy(tar, at);
+  tar.fill(' ', 148, 156);
+  const sum = tar.subarray(0, 512).reduce((total, byte) => total + byte, 0);
+  tar.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  return tar;
+}
+
+const SIZE_AT = 124;
+const TYPE_AT = 156;
+
+function base256(first: number, ...last: number[]): Buffer {
+  return Buffer.from([
+    first,
+    ...Array<number>(11 - last.length).fill(first === 0xff ? 0xff : 0),
+    ...last,
+  ]);
+}
+
+async function withEntry(entry: TarEntry): Promise<Buffer> {
+  return tarOf([entry, ...FILES]);
+}
+
+const [layer] = app.layers;
+const other = randomBytes('other', layer!.size);
+const lying = storedOf(
+  Buffer.from(app.manifest.bytes.toString().replace('20000', '19999')),
+  app.manifest.mediaType,
+);
+const archive = (Config: string, Layers: readonly string[], ...more: TarEntry[]): TarEntry[] => [
+  ...more,
+  { name: 'manifest.json', bytes: JSON.stringify([{ Config, RepoTags: null, Layers }]) },
+];
+const config = `${app.config.digest.slice(7)}.json`;
+const CONFIG = { name: config, bytes: app.config.bytes };
+
+/** What comes, and what is said of it. */
+const REFUSED: Readonly<Record<string, readonly [tar: () => Promise<Buffer> | Buffer, RegExp]>> = {
+  'a name with two dots': [async () => withEntry({ ...EVIL, name: '../evil' }), /leads out of it/],
+  'a name with dots in the middle': [
+    async () => withEntry({ ...EVIL, name: 'blobs/../../evil' }),
+    /leads out of it/,
+  ],
+  'an absolute name': [async () => withEntry({ ...EVIL, name: '/tmp/evil' }), /leads out of it/],
+  'a name of Windows': [async () => withEntry({ ...EVIL, name: '..\\evil' }), /leads out of it/],
+  'a name of PAX that leads out': [
+    async () => withEntry({ ...EVIL, pax: { path: '../../evil' } }),
+    /leads out of it/,
+  ],
+  'a hard link': [
+    async () => withEntry({ name: 'x.tar', type: 'link', to: '/etc/passwd' }),
+    /"x.tar" is a link, where a layout has files/,
+  ],
+  'a device': [
+    async () => withEntry({ name: 'blobs/null', type: 'character-device' }),
+    /is a character-device, where a layout has files/,
+  ],
+  'a pipe': [async () => withEntry({ name: 'pipe', type: 'fifo' }), /is a fifo/],
+  'a link in the place of a blob': [
+    async () => withEntry({ name: blobEntry(layer!).name, type: 'symlink', to: '../../other' }),
+    /is a symlink, where a layout has files/,
+  ],
+  'a link that leads out': [
+    async () => withEntry({ name: 'a/layer.tar', type: 'symlink', to: '../../../etc/passwd' }),
+    /has a link "a\/layer.tar" to "..\/..\/..\/etc\/passwd", which leads out of it/,
+  ],
+  'a link to an absolute name': [
+    async () => withEntry({ name: 'a/layer.tar', type: 'symlink', to: '/etc/passwd' }),
+    /which leads out of it/,
+  ],
+  'a negative size': [async () => withHeader(SIZE_AT, base256(0xff, 0xfe)), /no tar, or a damaged/],
+  'a size that is none': [async () => withHeader(SIZE_AT, 'zzzzzzzzzzz\0'), /no tar, or a damaged/],
+  'a huge size': [
+    async () => withHeader(SIZE_AT, base256(0x80, 0x7f, 0, 0, 0, 0, 0, 0, 0)),
+    /says two sizes, or none that can be/,
+  ],
+  'a blob larger than the store': [
+    async () => withHeader(SIZE_AT, base256(0x80, 1, 0, 0, 0, 0, 0, 0), blobEntry(layer!)),
+    /the store does not take it: /,
+  ],
+  'another size in PAX': [
+    async () => withEntry({ ...EVIL, pax: { size: '2' } }),
+    /says two sizes, or none that can be/,
+  ],
+  'no number as the size of PAX': [
+    async () => withEntry({ ...EVIL, pax: { size: '8e99' } }),
+    /says two sizes, or none that can be/,
+  ],
+  'a sparse file by PAX': [
+    async () => withEntry({ ...EVIL, pax: { 'GNU.sparse.size': '99999999' } }),
+    /says two sizes, or none that can be/,
+  ],
+  'a sparse file by its type': [
+    async () => withHeader(TYPE_AT, 'S'),
+    /sparse file, or of an unknown/,
+  ],
+  'an entry twice': [async () => tarOf([...FILES, FILES[2]!]), /twice/],
+  'a document twice': [async () => tarOf([...FILES, FILES[1]!]), /"index.json" twice/],
+  'no tar': [() => randomBytes('noise', 5000), /no tar, or a damaged/],
+  nothing: [() => Buffer.alloc(0), /neither an OCI layout nor a docker-archive/],
+  'an empty tar': [async () => tarOf([]), /neither an OCI layout nor a docker-archive/],
+  'a tar within a folder': [
+    async () => tarOf(FILES.map((file) => ({ ...file, name: `app/${file.name}` }))),
+    /neither an OCI layout nor a docker-archive/,
+  ],
+  'a tar by gzip': [
+    async () => gzipSync(await tarOf(FILES)),
+    /with "gzip -dc FILE \| entrepot bundle import - --as IMAGE"/,
+  ],
+  'a tar by zstd': [
+    async () => zstdCompressSync(await tarOf(FILES)),
+    /with "zstd -dc FILE \| entrepot bundle import - --as IMAGE"/,
+  ],
+  'a blob that is another one': [
+    async () =>
+      tarOf(FILES.map((file) => (file.bytes === layer!.bytes ? { ...file, bytes: other } : file))),
+    new RegExp(`the bytes of ${layer!.digest} are ${digestOf(other)}: it is damaged`),
+  ],
+  'a layer that is missing': [
+    async () => tarOf(FILES.filter(({ bytes }) => bytes !== layer!.bytes)),
+    new RegExp(`${layer!.digest} is missing`),
+  ],
+  'a manifest that is missing': [
+    async () => tarOf(FILES.filter(({ bytes }) => bytes !== app.manifest.bytes)),
+    new RegExp(`${app.manifest.digest} is missing`),
+  ],
+  'a manifest with another size of a layer': [
+    async () => tarOf(layoutOf([named(lying)], [lying, ...blobsOf(app)])),
+    /has 20000 bytes and is listed with 19999/,
+  ],
+  'a manifest that is none': [
+    async () => {
+      const text = storedOf(Buffer.from('[]'), app.manifest.mediaType);
+      return tarOf(layoutOf([named(text)], [text]));
+    },
+    /is no manifest that can be kept/,
+  ],
+  'an index without images': [async () => tarOf(layoutOf([], [])), /it lists no image/],
+  'an index that is no JSON': [
+    async () => tarOf([FILES[0]!, { name: 'index.json', bytes: '{' }]),
+    /index.json is no manifest that can be kept/,
+  ],
+  'an index of a million brackets': [
+    async () => tarOf([FILES[0]!, { name: 'index.json', bytes: '['.repeat(1_000_000) }]),
+    /index.json is no manifest that can be kept/,
+  ],
+  'an index of more than 4 MiB': [
+    async () => tarOf([FILES[0]!, { name: 'index.json', bytes: ' '.repeat(4_194_305) }]),
+    /index.json has more than 4194304 bytes/,
+  ],
+  'a layout of another version': [
+    async () =>
+      tarOf([{ ...FILES[0]!, bytes: '{"imageLayoutVersion":"2.0.0"}' }, ...FILES.slice(1)]),
+    /of another version \("2.0.0"\)/,
+  ],
+  'an archive that lacks a layer': [
+    async () => tarOf(archive(config, ['a/layer.tar', 'b/layer.tar'], CONFIG)),
+    /its manifest.json names "a\/layer.tar", which is missing/,
+  ],
+  'an archive whose links go round': [
+    async () =>
+      tarOf(
+        archive(
+          config,
+          ['a/layer.tar', 'b/layer.tar'],
+          CONFIG,
+          { name: 'a/layer.tar', type: 'symlink', to: '../b/layer.tar' },
+          { name: 'b/layer.tar', type: 'symlink', to: '../a/layer.tar' },
+        ),
+      ),
+    /its manifest.json names "a\/layer.tar", which is missing/,
+  ],
+  'an archive with another config': [
+    async () => tarOf(archive(config, [], { ...CONFIG, bytes: '{}' })),
+    new RegExp(`the bytes of ${app.config.digest} are `),
+  ],
+  'an archive with too few layers': [
+    async () => tarOf(archive(config, [], CONFIG)),
+    /it has 0 layers and its config tells of 2/,
+  ],
+  'an archive with other layers': [
+    async () =>
+      tarOf(
+        archive(
+          config,
+          ['b.tar', 'a.tar'],
+          CONFIG,
+          { name: 'a.tar', bytes: layer!.bytes },
+          { name: 'b.tar', bytes: app.layer(1).bytes },
+        ),
+      ),
+    new RegExp(`the bytes of ${layer!.digest} are ${app.layer(1).digest}`),
+  ],
+  'an archive with a list that is none': [
+    async () => tarOf([{ name: 'manifest.json', bytes: '[{"Config":1}]' }]),
+    /its manifest.json is none of a docker-archive/,
+  ],
+};
+
+/** Nothing of it is to be seen, by a client or on the disk. */
+async function nothingIsLeft(t: ExecutionContext, site: Site, message: string): Promise<void> {
+  await site.mirror.idle();
+  t.is(site.mirror.server.catalog.usage.blobs, 0, message);
+  t.deepEqual(await Array.fromAsync(site.mirror.server.blobs.folders.list()), [], message);
+  t.deepEqual(await readdir(`${site.mirror.storePath}/ingest`), [], message);
+  t.false((await readdir(dirname(site.mirror.storePath))).includes('evil'), message);
+  const pulls = ['manifests/v1', `manifests/${app.manifest.digest}`, `blobs/${layer!.digest}`];
+  for (const path of pulls) t.is((await site.pull(path)).status, 504, message);
+}
+
+test('what is no sound image is refused, and nothing of it is left', async (t) => {
+  const site = await startSite(t);
+  for (const [name, [tar, said]] of Object.entries(REFUSED)) {
+    const { status, error = '' } = await site.bring(await tar(), 'app:v1');
+    t.is(status, name === 'a blob larger than the store' ? 507 : 422, `${name}: ${error}`);
+    t.regex(error, said, name);
+    await nothingIsLeft(t, site, name);
+  }
+});
+
+test('a tar that ends early is refused, wherever it ends', async (t) => {
+  const site = await startSite(t);
+  const tar = await tarOf(FILES.toReversed());
+  for (let end = 100; end < tar.length - 1024; end += 2900) {
+    const { status } = await site.bring(tar.subarray(0, end), 'app:v1');
+    t.is(status, 422, `${end} bytes`);
+  }
+  await nothingIsLeft(t, site, 'cut tars');
+  // Its last two blocks are empty, and some writers leave them out.
+  t.is((await site.bring(tar.subarray(0, -1024), 'app:v1')).status, 200);
+});
+
+/** Goes on until it is answered, or for so many chunks. */
+async function bringMuch(site: Site, chunk: () => Buffer, most: number) {
+  const answered = new AbortController();
+  const chunks = function* (): Generator<Buffer> {
+    for (let sent = 0; sent < most && !answered.signal.aborted; sent += 1) yield chunk();
+  };
+  const answer = await site.bring(Readable.from(chunks()), 'app:v1');
+  answered.abort();
+  return answer;
+}
+
+test('tars without an end are refused when they have gone too far', async (t) => {
+  const site = await startSite(t);
+  const one = (await withHeader(0, 'tiny')).subarray(0, 1024);
+  const hundred = Buffer.concat(Array<Buffer>(100).fill(one));
+  const tiny = await bringMuch(site, () => hundred, 10_000);
+  t.regex(tiny.error ?? '', /more than 50000 entries/);
+  const pax = (await withEntry({ ...EVIL, pax: { comment: 'x' } })).subarray(0, 1024);
+  const paxes = Buffer.concat(Array<Buffer>(1024).fill(pax));
+  t.regex((await bringMuch(site, () => paxes, 2_000)).error ?? '', /more than 268435456 bytes/);
+  await nothingIsLeft(t, site, 'endless tars');
+});
+
+test('whatever is changed in a tar, what is held in the end is right', async (t) => {
+  const site = await startSite(t);
+  const tar = await tarOf(FILES);
+  const change = fc.record({
+    at: fc.nat(tar.length - 1),
+    bytes: fc.uint8Array({ minLength: 1, maxLength: 12 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
+      const changed = Buffer.from(tar);
+      for (const { at, bytes } of changes) Buffer.from(bytes).copy(changed, at);
+      const { status, error } = await site.bring(changed, 'app:v1');
+      if (status !== 200 && status !== 422 && status !== 507) throw new Error(`${status} ${error}`);
+      const pulled = await site.pull('manifests/v1');
+      if (pulled.status === 200 && !pulled.body.equals(app.manifest.bytes))
+        throw new Error('wrong');
+    }),
+    { numRuns: 60, seed: 1 },
+  );
+  await site.bring(tar, 'app:v1');
+  for (const { digest, bytes } of app.blobs) {
+    t.deepEqual((await site.pull(`blobs/${digest}`)).body, bytes);
+  }
+});
+
+test('what is no upload of a tar for an image of this mirror is refused unread', async (t) => {
+  const site = await startSite(t);
+  const tar = await tarOf(FILES);
+  const refused = async (...args: Parameters<Site['bring']>) => {
+    const { status, error } = await site.bring(...args);
+    return [status, error];
+  };
+  t.deepEqual(await refused(tar, 'ghcr.io/org/app:1'), [
+    404,
+    '"ghcr.io" is not an upstream of this mirror, which has hub.example; add it under "upstreams" in the configuration file',
+  ]);
+  t.deepEqual(await refused(tar, 'app*'), [
+    400,
+    '"app*" is not one image: write it as REPOSITORY:TAG or REPOSITORY@DIGEST',
+  ]);
+  t.deepEqual(await refused(tar, 'app:1', { type: 'application/json' }), [
+    415,
+    'a tar is sent with "Content-Type: application/x-tar"',
+  ]);
+});
