@@ -1,6 +1,7 @@
 import type { ExecutionContext } from 'ava';
 import { decodeInventory, type ReadInventory } from '../../../sync/bundle/inventory-file.ts';
 import { get } from '../../helpers/client.ts';
+import type { Image } from '../../helpers/image.ts';
 import type { TestMirror } from '../../helpers/mirror.ts';
 
 /** The inventory that a mirror gives of itself. */
@@ -25,4 +26,16 @@ export async function pull(
     t.is((await get(`${mirror.url}/v2/${repository}/${path}`)).status, 200, path);
   }
   await mirror.idle();
+}
+
+/** A manifest by its digest, and all its blobs. */
+export async function pullImage(
+  t: ExecutionContext,
+  mirror: TestMirror,
+  repository: string,
+  { manifest, blobs }: Image,
+): Promise<void> {
+  const served = blobs.filter(({ mediaType }) => !mediaType.includes('foreign'));
+  const paths = served.map(({ digest }) => `blobs/${digest}`);
+  await pull(t, mirror, repository, `manifests/${manifest.digest}`, ...paths);
 }
