@@ -3,6 +3,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { Drafts } from '../sync/bundle/drafts.ts';
 import { Layouts } from '../sync/bundle/layouts.ts';
 import { SiteInventory } from '../sync/bundle/site-inventory.ts';
+import { Imports } from '../sync/bundle/imports.ts';
+import { SiteState } from '../sync/bundle/site-state.ts';
 import { REAL_TIMER } from '../sync/schedule.ts';
 import { SyncState } from '../sync/state.ts';
 import { NOTHING_TO_SYNC, Sync, type SyncOptions } from '../sync/sync.ts';
@@ -12,16 +14,20 @@ import type { Config } from './config/config.ts';
 import type { Addressing, ResolvedImage } from './mirror/addressing.ts';
 import type { Mirror } from './mirror/mirror.ts';
 import { DEFAULT_TAG } from './oci/reference.ts';
+import type { Budget } from './store/care/care.ts';
 import type { CrashPoint, Store } from './store/store.ts';
 import type { Clock } from './time/clock.ts';
 
 interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | 'metrics' | 'log'> {
+  readonly budget: Budget;
+  readonly step: CrashPoint;
   readonly clock: Clock;
   readonly store: Store;
   readonly mirror: Mirror;
   /** By the configuration as it is now. */
   readonly addressing: () => Addressing;
-  readonly step?: CrashPoint | undefined;
+  /** The same. */
+  readonly config: () => Config;
 }
 
 /**
@@ -29,13 +35,17 @@ interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | '
  * and what goes by bundle.
  */
 export async function openBeside(config: Config, parts: BesideParts) {
-  const { clock, store, mirror, addressing, step = () => undefined, ...own } = parts;
+  const { clock, store, mirror, addressing, ...own } = parts;
+  const now = (): number => clock.wall();
+  const brought = await SiteState.open(store.path);
+  const syncState = await SyncState.open(join(store.path, 'sync.json'));
   const fetching = { ...own, timer: { ...REAL_TIMER, ...clock }, isOffline: config.offline };
   const selecting = {
     ...fetching,
     config: config.sync ?? NOTHING_TO_SYNC,
-    state: await SyncState.open(join(store.path, 'sync.json')),
+    state: syncState,
     prefetcher: mirror.prefetcher,
+    keptBeside: () => brought.imageNames,
   };
   const sync = new Sync({
     ...selecting,
@@ -44,13 +54,19 @@ export async function openBeside(config: Config, parts: BesideParts) {
   const resolve = (image: string): ResolvedImage => addressing().resolveImage(image);
   const warm = new Warmer({ ...fetching, prefetcher: mirror.warming, resolve });
   const drafts = new Drafts({ ...selecting, resolve, store });
-  const now = (): number => clock.wall();
-  const layouts = new Layouts({ ...own, ...store.parts, resolve, now, step });
-  const inventory = new SiteInventory({ store, applied: () => new Map() });
+  const inventory = new SiteInventory({ store, applied: () => brought.numbers });
+  const layouts = new Layouts({ ...own, ...store.parts, resolve, now });
+  const imports = new Imports({
+    ...own,
+    storePath: store.path,
+    state: brought,
+    synced: () => syncState.imageNames,
+    now,
+  });
   return {
     sync,
     warm,
-    bundles: { inventory, drafts, layouts },
+    bundles: { inventory, drafts, imports, layouts },
     /** True when sync goes by other rules, and is to be started again. */
     configure: (before: Config, next: Config): boolean => {
       const isOffline = next.offline;
@@ -66,6 +82,7 @@ export async function openBeside(config: Config, parts: BesideParts) {
       warm.stop();
       drafts.stop();
       inventory.stop();
+      imports.stop();
     },
     /** Resolves, after `stop`, when nothing is under way any more. */
     closed: async () => {
@@ -74,6 +91,7 @@ export async function openBeside(config: Config, parts: BesideParts) {
       await drafts.closed();
       await layouts.closed();
       await inventory.closed();
+      await imports.closed();
     },
   };
 }

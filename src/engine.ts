@@ -18,7 +18,7 @@ import type { Log } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Traces } from './observe/traces.ts';
 import { InUseFile, Scrubber } from './store/care/care.ts';
-import { Store, type CrashPoint } from './store/store.ts';
+import { noCrashPoint, Store, type CrashPoint } from './store/store.ts';
 import { SYSTEM_CLOCK, type Clock } from './time/clock.ts';
 
 export interface EngineOptions {
@@ -190,7 +190,8 @@ type Parts = Awaited<ReturnType<typeof openParts>>;
 
 /** Builds the parts by hand, the store first. */
 async function openParts(config: Config, options: EngineOptions) {
-  const { log, timing = DEFAULT_TIMING, clock = SYSTEM_CLOCK, lookup, step } = options;
+  const { log, timing = DEFAULT_TIMING, clock = SYSTEM_CLOCK, lookup } = options;
+  const { step = noCrashPoint } = options;
   const [metrics, via, ownListeners] = [new Metrics(), new Via(), new OwnListeners()];
   const shared = { metrics, log, now: (): number => clock.wall() };
   const authorities = openAuthorities(log);
@@ -200,7 +201,7 @@ async function openParts(config: Config, options: EngineOptions) {
   const { pins, upstreams, addressing } = configured;
   await using undo = new AsyncDisposableStack();
   const store = undo.adopt(
-    await Store.open({ ...shared, config: config.store, pins, ...(step && { step }) }),
+    await Store.open({ ...shared, config: config.store, pins, step }),
     async (opened) => opened.close(),
   );
   const selection: MirrorParts['selection'] = {
@@ -222,8 +223,9 @@ async function openParts(config: Config, options: EngineOptions) {
     clock,
     store,
     mirror,
-    addressing: () => parts.configured.addressing,
     step,
+    addressing: () => parts.configured.addressing,
+    config: () => parts.configured.config,
   });
   const { sync } = beside;
   const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));

@@ -21,6 +21,7 @@ const exitCode = await runCommand(process.argv.slice(2), {
   cwd: process.cwd(),
   uid: process.getuid?.(),
   node: process.versions.node,
+  stdin: () => process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
   signals: process,

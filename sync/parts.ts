@@ -19,6 +19,8 @@ export interface SyncParts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly pins: Pins;
+  /** What bundles brought and the site keeps, as `name@digest`: its pins are not only those of the rules. */
+  readonly keptBeside: () => ReadonlySet<string>;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly timer: Timer;

@@ -5,7 +5,7 @@ import { isDigest } from '../src/oci/digest.ts';
 import type { SyncProblem, SyncReport } from '../src/api/sync-api.ts';
 import { fingerprint } from './lock.ts';
 import { TEXTS } from './texts.ts';
-import type { WantedImage } from './wanted-image.ts';
+import { imageDigestName, type WantedImage } from './wanted-image.ts';
 
 /** An image that an earlier run selected. */
 export interface KnownImage extends WantedImage {
@@ -62,6 +62,11 @@ export class SyncState {
 
   get current(): Document {
     return this.#document;
+  }
+
+  /** What is selected or kept, as `name@digest`. */
+  get imageNames(): ReadonlySet<string> {
+    return new Set(this.#document.images.map(imageDigestName));
   }
 
   /** Rules and images of which it is not known what they select. */

@@ -1,7 +1,14 @@
 import type { IncomingMessage } from 'node:http';
 import type { Router } from '@koa/router';
-import type { BlobRange, BundleApi, BundledFile, BundleWish, DraftApi } from '../api/bundle-api.ts';
 import type { LayoutApi } from '../api/layout-api.ts';
+import type {
+  BlobRange,
+  BundleApi,
+  BundledFile,
+  BundleWish,
+  DraftApi,
+  IntakeApi,
+} from '../api/bundle-api.ts';
 import { isDigest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { essence } from '../oci/media-types.ts';
@@ -14,13 +21,28 @@ const MAX_WISH_BYTES = 64 * 2 ** 20;
 const MAX_NAME_LENGTH = 255;
 
 /** Bundles that are made here and taken in here. */
-export function addBundleRoutes(router: Router, { inventory, drafts, layouts }: BundleApi): void {
+export function addBundleRoutes(router: Router, bundles: BundleApi): void {
+  const { inventory, drafts, imports, layouts } = bundles;
   router.get('/api/v1/inventory', async (ctx) => {
     ctx.type = 'application/octet-stream';
     ctx.body = await inventory.make();
   });
   addDraftRoutes(router, drafts);
+  addImportRoutes(router, imports);
   addLayoutRoute(router, layouts);
+}
+
+/** A part is read as it comes, and answered when all of it is in the store. */
+function addImportRoutes(router: Router, imports: IntakeApi): void {
+  router.get('/api/v1/bundles', (ctx) => {
+    ctx.body = imports.report;
+  });
+  router.post('/api/v1/bundles/parts', async (ctx) => {
+    requireTar(ctx.req);
+    const input = AdminInput.ofQuery(ctx.query, ['allowOlder']);
+    const allowOlder = input.optionalOneOf('allowOlder', ['true', 'false']) === 'true';
+    ctx.body = await imports.receive(ctx.req, { allowOlder });
+  });
 }
 
 /** A draft is answered at once and looked at later; its blobs are asked for when it is ready. */

@@ -10,6 +10,7 @@ export interface BundleApi {
   readonly inventory: InventoryApi;
   readonly drafts: DraftApi;
   readonly layouts: LayoutApi;
+  readonly imports: IntakeApi;
 }
 
 /** What this site holds. */
@@ -41,7 +42,7 @@ export interface IntakeApi {
    */
   receive(part: Readable, options: ReceiveOptions): Promise<BundleState>;
   /** Bundles of which parts are awaited, and the last one of each series. */
-  bundles(): Promise<BundlesReport>;
+  readonly report: BundlesReport;
 }
 
 export interface BlobRange {

@@ -194,7 +194,7 @@ export async function askAdmin(
   });
   request.once('response', resolve);
   if (!tar) request.end(isWrite ? JSON.stringify(body ?? {}) : undefined);
-  else void send(tar, request).catch(reject);
+  else void send(tar, request, reject);
   const answer = await promise;
   if (isBinary && answer.statusCode === 200) return answer;
   try {
@@ -205,19 +205,21 @@ export async function askAdmin(
   }
 }
 
-/** Rejects with what is wrong with the source; what becomes of the request is told by its events. */
-async function send(source: AsyncIterable<Uint8Array>, request: ClientRequest): Promise<void> {
-  const failures: unknown[] = [];
+/** Tells what is wrong with the source; what becomes of the request is told by its events. */
+async function send(
+  source: AsyncIterable<Uint8Array>,
+  request: ClientRequest,
+  failed: (error: unknown) => void,
+): Promise<void> {
   const chunks = async function* read(): AsyncGenerator<Uint8Array> {
     try {
       yield* source;
     } catch (error) {
-      failures.push(error);
+      failed(error);
       throw error;
     }
   };
   await pipeline(chunks, request).catch(() => undefined);
-  if (failures.length > 0) throw failures[0];
 }
 
 function explain({ code = '', message }: NodeJS.ErrnoException, address: string): string {

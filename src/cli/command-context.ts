@@ -14,6 +14,8 @@ export interface CommandContext {
   readonly uid?: number | undefined;
   /** The version of Node. */
   readonly node?: string;
+  /** Opened by who reads it. */
+  readonly stdin?: () => AsyncIterable<Uint8Array>;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly signals: Signals;

@@ -163,4 +163,13 @@ export const TEXTS = {
     `${image} is gone: the upstream has it no more; a pin keeps it, and it is served as before`,
   tagAbsent: ({ image }: { image: string }) =>
     `${image} is not there: the upstream has no such tag`,
+
+  // Bundles
+  bundleStdinAlone: 'standard input is one part: give "-" alone',
+  unreadableFile: ({ path, reason }: { path: string; reason: string }) =>
+    `${path} cannot be read (${reason})`,
+  noBundleIn: ({ path }: { path: string }) =>
+    `${path} has no file that ends in .tar: name the folder or the files of the bundle`,
+  rebuiltPart: ({ part }: { part: number }) => `part ${part}, made from the others`,
+  ofFile: ({ name, reason }: { name: string; reason: string }) => `${name}: ${reason}`,
 } as const;

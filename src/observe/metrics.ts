@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
+import { BundleMetrics } from './bundle-metrics.ts';
 import {
   ANY,
   CACHE_RESULTS,
@@ -31,6 +32,7 @@ let ofProcess: Registry | undefined;
 export class Metrics extends Declarations {
   readonly store;
   readonly sync;
+  readonly bundles;
   /** What was counted so far; `expose` measures the rest before. */
   readonly registry;
   readonly #measures: (() => Promise<void> | void)[] = [];
@@ -210,6 +212,7 @@ export class Metrics extends Declarations {
     this.registry = registry;
     this.store = new StoreMetrics(registry, this.labels);
     this.sync = new SyncMetrics(registry, this.labels);
+    this.bundles = new BundleMetrics(registry, this.labels);
   }
 
   /**

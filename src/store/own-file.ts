@@ -60,8 +60,9 @@ const FOREIGN: ReadonlySet<string> = new Set(['ELOOP', 'ENXIO', 'ENODEV', 'EISDI
 export async function readOwn(path: string, mostBytes: number): Promise<string | undefined> {
   try {
     await using file = await openOwn(path, 'read');
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(mostBytes), 0, mostBytes, 0);
-    return buffer.toString('utf8', 0, bytesRead);
+    const bytes = Buffer.alloc(Math.min(mostBytes, (await file.stat()).size));
+    const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
+    return bytes.toString('utf8', 0, bytesRead);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'EFOREIGN') return undefined;

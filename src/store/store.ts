@@ -43,7 +43,7 @@ import { noCrashPoint, type CrashPoint } from './faults.ts';
  * the disk refused; the admin API asks `care`; nobody outside sees the journal or the database.
  */
 
-export { NoStoreError, type CrashPoint } from './faults.ts';
+export { noCrashPoint, NoStoreError, type CrashPoint } from './faults.ts';
 
 /** Of a key in PEM, which has some 240. */
 const MAX_KEY_BYTES = 4096;

@@ -22,6 +22,35 @@ export const TEXTS = {
     `its ${what} is of another kind (${type}): read it with a newer version of entrepot`,
   envelopeKey: ({ what, id }: { what: string; id: string }) =>
     `its ${what} is not signed by a key that is trusted here (it names ${id}), or was changed after: see who made it, and have a copy by another way`,
+
+  // What a site takes in.
+  noTrust:
+    'this site trusts no key: name the public key of whoever makes its bundles in bundles.trust',
+  mayBringNo: ({ key, what }: { key: string; what: string }) =>
+    `the key ${key} may not bring ${what}: say so in bundles.trust, or have them brought by another key`,
+  older: ({ number, last }: { number: number; last: number }) =>
+    `this bundle has number ${number}, and number ${last} of its series is in force: import a newer one, or this one with --allow-older`,
+  parityAlone: 'a parity part brings nothing by itself: import it together with the other parts',
+  unknownRegistries: ({ names }: { names: string }) =>
+    `this site does not serve what the bundle brings from ${names}: add it to upstreams, and reload the configuration`,
+  needsMissing: ({ count, digests }: { count: number; digests: string }) =>
+    `this site lacks ${count} blobs that the bundle builds on (${digests}): have another one made for the inventory of today`,
+  noRoomFor: ({ bytes, reason }: { bytes: number; reason: string }) =>
+    `there is no room for ${bytes} bytes of this bundle (${reason}): free some, or raise store.maxBytes`,
+  piecesWrong: ({ digest, parts }: { digest: string; parts: string }) =>
+    `${digest} is not what its pieces come to: import parts ${parts} again`,
+  carriedLost: ({ digest, number }: { digest: string; number: number }) =>
+    `${digest} is gone again: import all parts of bundle ${number} once more`,
+  cannotKeep:
+    'this store cannot be written: nothing can be imported until a start finds it writable',
+  kept: 'what is held is pinned, in use, or not enough to make room',
+  stopping: 'the server is stopping',
+  noFolder: ({ path }: { path: string }) => `${path} is no folder: move what stands there away`,
+  fileLost: ({ digest }: { digest: string }) =>
+    `the file ${digest} is gone again: import the bundle once more`,
+  tooManyImports: ({ most }: { most: number }) =>
+    `${most} parts wait to be imported already: import one after the other`,
+
   // Drafts.
   noImages: 'name an image at least, or none for all that the rules of sync select',
   noSelection:

@@ -5,6 +5,7 @@ import type { ServerStatus } from '../../src/api/status-api.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { FakeDraftApi } from './fake-draft-api.ts';
 import { FakeLayoutApi } from './fake-layout-api.ts';
+import { FakeIntakeApi } from './fake-intake-api.ts';
 import { FakeStoreApi } from './fake-store-api.ts';
 import { FakeSyncApi } from './fake-sync-api.ts';
 import { FakeWarmApi } from './fake-warm-api.ts';
@@ -31,6 +32,7 @@ export function createFakeAdmin(parts: Partial<AdminParts>): Koa {
     bundles: {
       inventory: { make: async () => Buffer.from('inventory') },
       drafts: new FakeDraftApi(),
+      imports: new FakeIntakeApi(),
       layouts: new FakeLayoutApi(),
     },
     reload: () => ({ changed: [], restart: [], warnings: [] }),

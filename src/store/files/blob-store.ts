@@ -8,12 +8,14 @@ import { Arrival } from './arrival.ts';
 import { AsideFiles } from './aside-files.ts';
 import { asideName, Folders, isMissing } from './folders.ts';
 import { Ingest, type FinalPlace } from './ingest.ts';
+import { Pieces } from './pieces.ts';
 import { noCrashPoint, ReadOnlyError, type CrashPoint } from '../faults.ts';
 import { StoredBlob, type StoredBlobParts, OpenFiles } from './stored-blob.ts';
 
 export type { Aside } from './folders.ts';
 export type { Arrival } from './arrival.ts';
 export type { Ingest } from './ingest.ts';
+export type { Pieces } from './pieces.ts';
 export { StoredBlob } from './stored-blob.ts';
 
 export interface BlobStoreConfig {
@@ -213,6 +215,18 @@ export class BlobStore {
       durability: this.#durability,
       step: this.#step,
     };
+  }
+
+  /** For a blob that comes in pieces; `ingest` with the same owner verifies and keeps it, after `close`. */
+  async pieces(digest: Digest, owner: string): Promise<Pieces> {
+    this.requireWritable();
+    const name = asideName(`${digest}@${encodeURIComponent(owner)}`);
+    await this.folders.requireOwn('ingest');
+    const partial = this.folders.asidePath('ingest', name);
+    const claim = await this.aside.claim(name);
+    const isSynced = this.#durability === 'full';
+    const length = (await this.folders.stat(partial))?.size ?? 0;
+    return new Pieces({ digest, partial, claim, isSynced, openFiles: this.openFiles }, length);
   }
 
   /** Throws `ReadOnlyError` when nothing is kept or removed in this run. */

@@ -1,0 +1,223 @@
+import type { BundledImage, ImportReport } from '../../src/api/bundle-api.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import { parseManifest, type Manifest } from '../../src/oci/manifest.ts';
+import { isForeignType, isManifestType } from '../../src/oci/media-types.ts';
+import {
+  formatImageName,
+  itemKey,
+  splitTarget,
+  type Tag,
+  type Target,
+} from '../../src/oci/reference.ts';
+import type { Pins } from '../../src/store/care/care.ts';
+import {
+  describeManifest,
+  type Catalog,
+  type TagMeaning,
+} from '../../src/store/catalog/catalog.ts';
+import type { BlobStore } from '../../src/store/files/blob-store.ts';
+import type { CrashPoint } from '../../src/store/store.ts';
+import { BundleError } from './bundle-error.ts';
+import type { BundleManifest } from './bundle-manifest.ts';
+import type { BroughtImage, SiteState } from './site-state.ts';
+import { TEXTS } from './texts.ts';
+
+export interface ApplicationParts {
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+  readonly pins: Pins;
+  readonly state: SiteState;
+  /** What the rules of sync keep, as `name@digest`. */
+  readonly synced: () => ReadonlySet<string>;
+  readonly now: () => number;
+  readonly step: CrashPoint;
+}
+
+/** A manifest that is about to be recorded in a repository. */
+interface Found {
+  readonly target: Target;
+  readonly digest: Digest;
+  readonly size: number;
+  readonly manifest: Manifest;
+  /** What it lists that is no manifest. */
+  readonly blobs: readonly Digest[];
+}
+
+const ORIGIN = 'sync';
+const REASON = 'bundle ';
+
+/**
+ * Puts a bundle in force of which all content is in the store: manifests are recorded, the lowest first;
+ * its images are pinned; then all tags move at once; then images are released. Killed at any step, it
+ * is done over by another import of the same bundle. Its blobs are leased meanwhile.
+ */
+export class Application {
+  readonly #parts: ApplicationParts;
+  readonly #manifest: BundleManifest;
+  readonly #here: ReadonlyMap<string, number>;
+
+  constructor(parts: ApplicationParts, manifest: BundleManifest) {
+    this.#parts = parts;
+    this.#manifest = manifest;
+    const { blobs, needs } = manifest;
+    this.#here = new Map([...needs, ...blobs].map(({ digest, size }) => [digest, size]));
+  }
+
+  /** Throws a `BundleError` with code `needs` or `content` before anything is written that a client could see. */
+  async apply(): Promise<Pick<ImportReport, 'images' | 'moved' | 'released'>> {
+    const { state, step } = this.#parts;
+    const found = await this.#findAll();
+    step('bundle.checked');
+    for (const each of found) await this.#record(each);
+    step('bundle.recorded');
+    const own = this.#manifest.images.filter(({ subject }) => subject === undefined);
+    await this.#pin(own);
+    step('bundle.pinned');
+    const moved = await this.#move();
+    step('bundle.tagged');
+    const released = this.#manifest.released.filter(
+      (name) => state.current.images[name]?.series === this.#manifest.series,
+    );
+    await state.keep(new Map(own.map((image) => [nameOf(image), this.#brought(image)])), released);
+    await this.#unpin();
+    step('bundle.released');
+    return { images: own.length, moved, released };
+  }
+
+  #brought({ digest }: BundledImage): BroughtImage {
+    return { digest: digest as Digest, series: this.#manifest.series };
+  }
+
+  /** Every manifest of every image, each after those that it lists, with all of its blobs looked for. */
+  async #findAll(): Promise<Found[]> {
+    const found = new Map<string, Found>();
+    for (const { name, digest } of this.#manifest.images) {
+      await this.#find(splitTarget(name), digest as Digest, found);
+    }
+    return [...found.values()];
+  }
+
+  /** As deep as indexes may be nested: deeper ones are refused. */
+  async #find(target: Target, digest: Digest, found: Map<string, Found>, depth = 0): Promise<void> {
+    if (found.has(itemKey(target, digest))) return;
+    const bytes = await this.#parts.blobs.readBytes(digest);
+    if (!bytes || depth > MAX_DEPTH) throw this.#lacks(digest);
+    const manifest = parseManifest(bytes, this.#typeOf(digest));
+    const { true: manifests = [], false: others = [] } = Object.groupBy(
+      manifest.successors,
+      ({ mediaType }) => String(isManifestType(mediaType)),
+    );
+    for (const child of manifests) {
+      // Other platforms are no part of it.
+      if (this.#here.has(child.digest)) await this.#find(target, child.digest, found, depth + 1);
+    }
+    const blobs = others.filter(({ mediaType }) => !isForeignType(mediaType));
+    for (const blob of blobs) await this.#requireBlob(blob);
+    found.set(itemKey(target, digest), {
+      target,
+      digest,
+      size: bytes.length,
+      manifest,
+      blobs: blobs.map((blob) => blob.digest),
+    });
+  }
+
+  /** Where it does not say it itself. */
+  #typeOf(digest: Digest): string | undefined {
+    return this.#manifest.images.find((image) => image.digest === digest)?.mediaType;
+  }
+
+  async #requireBlob({ digest, size }: { digest: Digest; size: number }): Promise<void> {
+    const { catalog, blobs } = this.#parts;
+    const [record, file] = await Promise.all([catalog.findBlob(digest), blobs.statBlob(digest)]);
+    if (record?.size !== size || file?.size !== size) throw this.#lacks(digest);
+  }
+
+  #lacks(digest: Digest): BundleError {
+    const isCarried = this.#manifest.blobs.some((blob) => blob.digest === digest);
+    const { number } = this.#manifest;
+    return isCarried
+      ? new BundleError('content', TEXTS.carriedLost({ digest, number }))
+      : new BundleError('needs', TEXTS.needsMissing({ count: 1, digests: digest }));
+  }
+
+  async #record({ target, digest, size, manifest, blobs: proven }: Found): Promise<void> {
+    const { catalog, now } = this.#parts;
+    const links = await Promise.all(proven.map(async (each) => catalog.findLink(target, each)));
+    const isProven = links.every((link) => link === 'proven');
+    if (isProven && (await catalog.isHeld({ target, digest }))) return;
+    const entry = {
+      ...describeManifest(digest, size, manifest),
+      tags: [],
+      isPulled: false,
+      proven,
+    };
+    await catalog.recordManifest(target, entry, now());
+  }
+
+  async #pin(images: readonly BundledImage[]): Promise<void> {
+    const { pins, now } = this.#parts;
+    const known = new Map(
+      pins.list().flatMap((pin) => (pin.origin === ORIGIN ? [[pin.image, pin] as const] : [])),
+    );
+    const wanted = Map.groupBy(images, ({ name, digest }) => `${name}@${digest}`);
+    await pins.replace(
+      ORIGIN,
+      [...wanted].map(([image, same]) => {
+        const {
+          reason = `${REASON}${this.#manifest.series}`,
+          since = now(),
+          tags = [],
+        } = known.get(image) ?? {};
+        const own = same.flatMap(({ tag = [] }) => tag);
+        return {
+          origin: ORIGIN,
+          image,
+          tags: [...new Set([...tags, ...own])].toSorted(),
+          reason,
+          since,
+        };
+      }),
+      { isAdded: true },
+    );
+  }
+
+  /** All tags in one write. Resolves with those that mean something else than before. */
+  async #move(): Promise<ImportReport['moved']> {
+    const { catalog, now } = this.#parts;
+    const checkedAt = now();
+    const meanings: TagMeaning[] = [];
+    const moved: { image: string; digest: string; before?: string }[] = [];
+    for (const image of this.#manifest.images) {
+      if (image.tag === undefined) continue;
+      const [target, tag] = [splitTarget(image.name), image.tag as Tag];
+      const digest = image.digest as Digest;
+      meanings.push({ target, tag, record: { digest, checkedAt } });
+      const before = (await catalog.findTag(target, tag))?.digest;
+      if (before === digest || image.subject !== undefined) continue;
+      moved.push({ image: nameOf(image), digest, ...(before && { before }) });
+    }
+    await catalog.setTags(meanings);
+    return moved;
+  }
+
+  /** What bundles brought and nobody wants any more may be evicted. */
+  async #unpin(): Promise<void> {
+    const { pins, state, synced } = this.#parts;
+    const wanted = synced().union(state.imageNames);
+    for (const { origin, image, reason = '' } of pins.list()) {
+      const isOurs = origin === ORIGIN && reason.startsWith(REASON);
+      if (isOurs && !wanted.has(image)) await pins.remove({ origin, image });
+    }
+  }
+}
+
+/** Runtimes follow two levels; an index of indexes of an index is none that anybody pulls. */
+const MAX_DEPTH = 4;
+
+function nameOf({ name, tag, digest }: BundledImage): string {
+  return formatImageName({
+    name,
+    ...(tag === undefined ? { digest: digest as Digest } : { tag: tag as Tag }),
+  });
+}

@@ -1,0 +1,80 @@
+import { createWriteStream } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { BundledFile } from '../../src/api/bundle-api.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { Catalog } from '../../src/store/catalog/catalog.ts';
+import type { BlobStore } from '../../src/store/files/blob-store.ts';
+import { FILE_MODE, FOLDER_MODE, isOwnFolder, syncFolder } from '../../src/store/own-file.ts';
+import { BundleError } from './bundle-error.ts';
+import { TEXTS } from './texts.ts';
+
+interface FilesParts {
+  readonly storePath: string;
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+}
+
+const CHUNK_BYTES = 1024 * 1024;
+
+/** The files that bundles bring beside images: `bundles/NAME` below the store's path. */
+export class BundleFiles {
+  readonly #parts: FilesParts;
+  readonly #folder: string;
+
+  constructor(parts: FilesParts) {
+    this.#parts = parts;
+    this.#folder = join(parts.storePath, 'bundles');
+  }
+
+  /** Out of the store, where they came in by digest; each takes the place of the one of its name. Resolves with paths. */
+  async place(files: readonly BundledFile[]): Promise<string[]> {
+    if (files.length === 0) return [];
+    await mkdir(this.#folder, { recursive: true, mode: FOLDER_MODE });
+    if (!(await isOwnFolder(this.#folder))) {
+      throw new BundleError('content', TEXTS.noFolder({ path: this.#folder }));
+    }
+    const paths: string[] = [];
+    for (const { name, digest } of files) {
+      const path = join(this.#folder, name);
+      await this.#copy(digest as Digest, path);
+      paths.push(path);
+    }
+    await syncFolder(this.#folder);
+    for (const { digest } of files) await this.#discard(digest as Digest);
+    return paths;
+  }
+
+  async #copy(digest: Digest, path: string): Promise<void> {
+    const { blobs } = this.#parts;
+    const blob = await blobs.find(digest);
+    if (!blob) throw new BundleError('content', TEXTS.fileLost({ digest }));
+    const fresh = `${path}.new`;
+    await rm(fresh, { force: true });
+    const reader = await blob.open();
+    try {
+      await pipeline(
+        async function* chunks() {
+          for (;;) {
+            const bytes = await reader.read(Buffer.allocUnsafe(CHUNK_BYTES));
+            if (bytes.length === 0) return;
+            yield bytes;
+          }
+        },
+        createWriteStream(fresh, { flags: 'wx', mode: FILE_MODE, flush: true }),
+      );
+    } finally {
+      await reader.close();
+    }
+    await rename(fresh, path);
+  }
+
+  /** Its bytes need not be held twice, unless an image has them too. */
+  async #discard(digest: Digest): Promise<void> {
+    const { catalog, blobs } = this.#parts;
+    for await (const _ of catalog.holders(digest)) return;
+    await catalog.forgetBlob(digest);
+    await blobs.delete(digest, async () => catalog.hasBlob(digest));
+  }
+}

@@ -1,0 +1,164 @@
+import { IntegrityError, type Digest } from '../../src/oci/digest.ts';
+import { NoRoomError, type Budget } from '../../src/store/care/care.ts';
+import type { Catalog } from '../../src/store/catalog/catalog.ts';
+import type { BlobStore, Ingest, Pieces } from '../../src/store/files/blob-store.ts';
+import { BundleError } from './bundle-error.ts';
+import type { BundleManifest } from './bundle-manifest.ts';
+import { contentOf, type ContentEntry, type Slice } from './content.ts';
+import { TEXTS } from './texts.ts';
+
+export interface IntakeParts {
+  readonly catalog: Catalog;
+  readonly blobs: BlobStore;
+  readonly budget: Budget;
+  readonly now: () => number;
+}
+
+/** Whose partial files they are; no registry has this name. */
+const OWNER = 'bundle:';
+
+/**
+ * Takes the content of one bundle into the store, by digest: no client sees any of it before a manifest of
+ * its repository lists it. What has come, whole or in pieces, is not evicted before `close`.
+ */
+export class Intake {
+  readonly #parts: IntakeParts;
+  readonly #pieces = new Map<Digest, Pieces>();
+  /** What is here already is not evicted before the rest comes. */
+  readonly #leases = new DisposableStack();
+  readonly #leased = new Set<Digest>();
+  /** Series and number, as `explain` tells where a blob came from. */
+  readonly #bundle: string;
+  /** Blobs that were not held before, and their bytes. */
+  readonly came = { blobs: 0, bytes: 0 };
+
+  constructor(parts: IntakeParts, { series, number }: Pick<BundleManifest, 'series' | 'number'>) {
+    this.#parts = parts;
+    this.#bundle = `${series} ${number}`;
+  }
+
+  /** What is held already is left unread. Throws a `BundleError` with code `room`, and what the disk says. */
+  async take({ of, start, end, isWhole }: Slice, bytes: AsyncIterable<Buffer>): Promise<void> {
+    if (!isKept(of)) return;
+    this.lease(of.digest);
+    if (await this.isHeld(of)) return;
+    if (isWhole) await this.#keep(of, bytes);
+    else await this.#keepPiece(of, { start, end }, bytes);
+  }
+
+  lease(digest: Digest): void {
+    if (this.#leased.has(digest)) return;
+    this.#leased.add(digest);
+    this.#leases.use(this.#parts.blobs.lease(digest));
+  }
+
+  async isHeld({ digest, size }: Pick<ContentEntry, 'digest' | 'size'>): Promise<boolean> {
+    const { catalog, blobs } = this.#parts;
+    const [record, file] = await Promise.all([catalog.findBlob(digest), blobs.statBlob(digest)]);
+    return record?.size === size && file?.size === size;
+  }
+
+  async #keep(entry: ContentEntry, bytes: AsyncIterable<Buffer>): Promise<void> {
+    const { budget, blobs } = this.#parts;
+    const { digest, size } = entry;
+    using room = await roomFor(size, async () => budget.admit(size));
+    const ingest = await blobs.ingest(digest, OWNER);
+    try {
+      // What a killed process left of it comes again.
+      await ingest.reset();
+      for await (const chunk of bytes) {
+        await roomFor(size, async () => room.take(chunk.length));
+        await ingest.append(chunk);
+        room.wrote(chunk.length);
+      }
+      await this.#commit(ingest, entry);
+    } catch (error) {
+      await ingest.abort({ keep: false });
+      throw error;
+    }
+  }
+
+  async #keepPiece(
+    { digest }: ContentEntry,
+    { start, end }: Pick<Slice, 'start' | 'end'>,
+    bytes: AsyncIterable<Buffer>,
+  ): Promise<void> {
+    const { blobs, budget } = this.#parts;
+    const size = end - start;
+    using _ = await roomFor(size, async () => budget.admit(size, { received: size }));
+    const pieces = this.#pieces.get(digest) ?? (await blobs.pieces(digest, OWNER));
+    this.#pieces.set(digest, pieces);
+    await pieces.write(bytes, start);
+  }
+
+  /**
+   * Puts together what was cut and has all its pieces. Throws a `BundleError` with code `content` for what
+   * then is not its digest: its pieces are gone, and the parts that bring them are told.
+   */
+  async complete(entry: ContentEntry, parts: readonly number[]): Promise<void> {
+    const { digest } = entry;
+    if (await this.isHeld(entry)) return;
+    this.#pieces.get(digest)?.close();
+    this.#pieces.delete(digest);
+    const ingest = await this.#parts.blobs.ingest(digest, OWNER);
+    try {
+      await this.#commit(ingest, entry);
+    } catch (error) {
+      await ingest.abort({ keep: false });
+      if (!(error instanceof IntegrityError)) throw error;
+      const message = TEXTS.piecesWrong({ digest, parts: parts.join(', ') });
+      throw new BundleError('content', message, { cause: error });
+    }
+  }
+
+  async #commit(ingest: Ingest, { digest, size }: ContentEntry): Promise<void> {
+    const { catalog, now } = this.#parts;
+    await ingest.verify(size);
+    const changedAt = await ingest.commit();
+    const storedAt = now();
+    const known = { size, storedAt, changedAt, verifiedAt: storedAt, bundle: this.#bundle };
+    await catalog.adoptBlob(digest, known);
+    this.came.blobs += 1;
+    this.came.bytes += size;
+  }
+
+  close(): void {
+    for (const pieces of this.#pieces.values()) pieces.close();
+    this.#pieces.clear();
+    this.#leases.dispose();
+  }
+}
+
+/** The entries that are cut, each with the parts that bring it. */
+export function cutEntries(manifest: BundleManifest): Map<ContentEntry, readonly number[]> {
+  const parts = new Map<number, Set<number>>();
+  for (const [place, [entry, offset]] of manifest.cuts.entries()) {
+    if (offset === 0) continue;
+    parts.set(entry, new Set([...(parts.get(entry) ?? []), place + 1, place + 2]));
+  }
+  const cut = new Map<ContentEntry, readonly number[]>();
+  let position = 0;
+  for (const entry of contentOf(manifest)) {
+    const bringing = parts.get(position);
+    if (bringing && isKept(entry)) cut.set(entry, [...bringing]);
+    position += 1;
+  }
+  return cut;
+}
+
+/** What only tools that read the layout need is verified and not kept. */
+function isKept({ path }: ContentEntry): boolean {
+  return path !== 'oci-layout' && path !== 'index.json';
+}
+
+/** Throws a `BundleError` with code `room` where the store has none. */
+async function roomFor<Value>(bytes: number, ask: () => Promise<Value>): Promise<Value> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof NoRoomError)) throw error;
+    throw new BundleError('room', TEXTS.noRoomFor({ bytes, reason: error.message }), {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,154 @@
+import { join } from 'node:path';
+import { isDigest, type Digest } from '../../src/oci/digest.ts';
+import { parseImageName } from '../../src/oci/reference.ts';
+import { readOwn, writeOwn } from '../../src/store/own-file.ts';
+
+/** An image that a bundle brought and that the site keeps. */
+export interface BroughtImage {
+  readonly digest: Digest;
+  readonly series: string;
+}
+
+/** The last bundle of a series and key that is in force. */
+export interface AppliedBundle {
+  readonly series: string;
+  /** The id of the key that signed it. */
+  readonly key: string;
+  readonly number: number;
+  readonly id: Digest;
+  readonly appliedAt: number;
+}
+
+/** A bundle of which parts are awaited. */
+export interface OpenBundle {
+  readonly id: Digest;
+  readonly series: string;
+  readonly number: number;
+  readonly images: number;
+  readonly parts: number;
+  /** In ascending order. */
+  readonly received: readonly number[];
+}
+
+interface Document {
+  readonly version: 1;
+  readonly applied: readonly AppliedBundle[];
+  /** By `name:tag`, or `name@digest` without a tag. */
+  readonly images: Readonly<Record<string, BroughtImage>>;
+  /** The one that was begun last is the last. */
+  readonly open: readonly OpenBundle[];
+}
+
+const EMPTY: Document = { version: 1, applied: [], images: {}, open: [] };
+/** 100,000 images of 300 bytes, and as much again. */
+const MAX_BYTES = 64 * 2 ** 20;
+/** Of series and keys; the one that was applied longest ago is forgotten. */
+const MAX_APPLIED = 1_000;
+/** Of bundles of which parts are awaited; the one that was begun longest ago is forgotten. */
+const MAX_OPEN = 16;
+
+/**
+ * What a site remembers of bundles, in one file of the store: which are in force, which images they
+ * brought, and which parts of others are here. Without the file every bundle is taken for the first of
+ * its series, and parts are awaited anew.
+ */
+export class SiteState {
+  readonly #path: string;
+  #document: Document;
+  #written: Promise<void> = Promise.resolve();
+
+  static async open(storePath: string): Promise<SiteState> {
+    const path = join(storePath, 'bundles.json');
+    return new SiteState(path, parse(await readOwn(path, MAX_BYTES)) ?? EMPTY);
+  }
+
+  private constructor(path: string, document: Document) {
+    this.#path = path;
+    this.#document = document;
+  }
+
+  get current(): Document {
+    return this.#document;
+  }
+
+  /** The highest number of each series that is in force, whoever signed it. */
+  get numbers(): ReadonlyMap<string, number> {
+    const numbers = new Map<string, number>();
+    for (const { series, number } of this.#document.applied) {
+      numbers.set(series, Math.max(number, numbers.get(series) ?? 0));
+    }
+    return numbers;
+  }
+
+  /** What bundles brought and the site keeps, as `name@digest`. */
+  get imageNames(): ReadonlySet<string> {
+    const images = Object.entries(this.#document.images);
+    return new Set(images.map(([image, { digest }]) => `${parseImageName(image).name}@${digest}`));
+  }
+
+  lastOf({ series, key }: Pick<AppliedBundle, 'series' | 'key'>): AppliedBundle | undefined {
+    return this.#document.applied.find((each) => each.series === series && each.key === key);
+  }
+
+  findOpen(id: Digest): OpenBundle | undefined {
+    return this.#document.open.find((each) => each.id === id);
+  }
+
+  /** In the place of what was known of it. Resolves with what was forgotten to make room for it. */
+  async record(bundle: OpenBundle): Promise<readonly OpenBundle[]> {
+    const { open } = this.#document;
+    const place = open.findIndex(({ id }) => id === bundle.id);
+    if (place !== -1) {
+      await this.#update({ open: open.with(place, bundle) });
+      return [];
+    }
+    const all = [...open, bundle];
+    await this.#update({ open: all.slice(-MAX_OPEN) });
+    return all.slice(0, -MAX_OPEN);
+  }
+
+  /** The images are to be kept from now on, in the place of what these names and the released ones meant. */
+  async keep(
+    images: ReadonlyMap<string, BroughtImage>,
+    released: readonly string[],
+  ): Promise<void> {
+    const all = { ...this.#document.images };
+    for (const name of released) delete all[name];
+    await this.#update({ images: { ...all, ...Object.fromEntries(images) } });
+  }
+
+  /** It is in force, and no part of it is awaited any more. */
+  async conclude(bundle: AppliedBundle): Promise<void> {
+    const { applied, open } = this.#document;
+    const others = applied.filter(
+      ({ series, key }) => series !== bundle.series || key !== bundle.key,
+    );
+    await this.#update({
+      applied: [...others, bundle].slice(-MAX_APPLIED),
+      open: open.filter(({ id }) => id !== bundle.id),
+    });
+  }
+
+  async #update(change: Partial<Document>): Promise<void> {
+    this.#document = { ...this.#document, ...change };
+    const written = this.#written.then(async () =>
+      writeOwn(this.#path, JSON.stringify(this.#document)),
+    );
+    this.#written = written.catch(() => undefined);
+    await written;
+  }
+}
+
+function parse(text: string | undefined): Document | undefined {
+  try {
+    const document = { ...EMPTY, ...(JSON.parse(text ?? '') as object) } as Document;
+    const digests = [
+      ...document.applied.map(({ id }) => id),
+      ...document.open.map(({ id }) => id),
+      ...Object.values(document.images).map(({ digest }) => digest),
+    ];
+    return (document.version as number) === 1 && digests.every(isDigest) ? document : undefined;
+  } catch {
+    return undefined;
+  }
+}
