@@ -90,11 +90,11 @@ function compare(a: PartHead, b: PartHead): number {
 /** Of a folder the files whose names say that they are parts. */
 async function filesAt(path: string): Promise<string[]> {
   const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
-    throw new UsageError(TEXTS.unreadableFile({ path, reason: cause.code ?? cause.message }));
+    throw new AdminError(TEXTS.unreadableFile({ path, reason: cause.code ?? cause.message }));
   });
   if (!found.isDirectory()) return [path];
   const names = (await readdir(path)).filter((name) => /^[^.].*\.tar$/.test(name));
-  if (names.length === 0) throw new UsageError(TEXTS.noBundleIn({ path }));
+  if (names.length === 0) throw new AdminError(TEXTS.noBundleIn({ path }));
   return names.toSorted().map((name) => join(path, name));
 }
 

@@ -1,6 +1,7 @@
 import { Option } from 'commander';
+import { importBundle } from './bundle-import.ts';
 import { generateKey } from './bundle-keygen.ts';
-import { JSON_OPTION } from './command-context.ts';
+import { FILE_OPTION, JSON_OPTION } from './command-context.ts';
 import type { Group } from './command-group.ts';
 
 /** Images across a gap that no network spans. */
@@ -24,4 +25,17 @@ export function addBundleCommands({ parent: program, run }: Group): void {
       'entrepot bundle keygen --out maker.key --algorithm p256',
     )
     .action(run(generateKey));
+  parent
+    .command('import')
+    .description('take in parts of bundles, in any order; 0 when all of each is in force, else 1')
+    .argument('<path...>', 'files, folders of them, or - for standard input')
+    .option('--receipt <file>', 'write what the site holds then, for the next bundle')
+    .option('--allow-older', 'also a bundle that is older than the one in force')
+    .option(...FILE_OPTION)
+    .option(...JSON_OPTION)
+    .withExamples(
+      'entrepot bundle import /media/disk --receipt site.inventory',
+      'entrepot bundle import - < bundle.tar',
+    )
+    .action(run(importBundle));
 }
