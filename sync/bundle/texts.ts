@@ -120,6 +120,10 @@ export const TEXTS = {
   layoutNoImage: ({ image }: { image: string }) =>
     `${image} is not one image: write it as REPOSITORY:TAG or REPOSITORY@DIGEST`,
   layoutPinned: 'imported',
+  folderLacks: ({ name }: { name: string }) =>
+    `the folder is none of an OCI layout, it has no ${name}: name the one that "skopeo copy" or "umoci" wrote`,
+  folderLink: ({ name }: { name: string }) =>
+    `${name} is a link or no file, and is not followed: copy the layout with "cp -rL" first`,
   archiveManifest: 'its manifest.json is none of a docker-archive: write it with "docker save"',
   archiveLacks: ({ name }: { name: string }) =>
     `its manifest.json names ${name}, which is missing: it is not the whole image, save it again`,
