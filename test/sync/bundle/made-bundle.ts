@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { BundledFile } from '../../../src/api/bundle-api.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
@@ -92,4 +93,10 @@ export function describe(bytes: Buffer): { digest: Digest; size: number } {
 /** A stream of these bytes, in chunks of this size. */
 export async function* streamOf(bytes: Buffer, chunk = bytes.length): AsyncGenerator<Buffer, void> {
   for (let at = 0; at < bytes.length; at += chunk) yield bytes.subarray(at, at + chunk);
+}
+
+/** Bytes that no compression and no mix-up of places leaves equal. */
+export function patterned(size: number): Buffer {
+  const seed = createHash('sha512').update(`${size}`).digest();
+  return Buffer.alloc(size, seed);
 }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -10,7 +9,7 @@ import { contentOf, type Slice } from '../../../sync/bundle/content.ts';
 import { partSizes } from '../../../sync/bundle/part-layout.ts';
 import { peekPart, readPart } from '../../../sync/bundle/part-reader.ts';
 import { tarHeader } from '../../../sync/bundle/tar-entry.ts';
-import { describe, MadeBundle, streamOf } from './made-bundle.ts';
+import { describe, MadeBundle, patterned, streamOf } from './made-bundle.ts';
 
 const BLOBS = [0, 1, 511, 512, 513, 5000, 70_000].map((size) => patterned(size));
 
@@ -215,10 +214,4 @@ async function readAll(
 
 function algorithmOf(digest: string): 'sha256' | 'sha512' {
   return digest.startsWith('sha512') ? 'sha512' : 'sha256';
-}
-
-/** Bytes that no compression and no mix-up of places leaves equal. */
-function patterned(size: number): Buffer {
-  const seed = createHash('sha512').update(`${size}`).digest();
-  return Buffer.alloc(size, seed);
 }

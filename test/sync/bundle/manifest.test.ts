@@ -1,0 +1,225 @@
+import * as fc from 'fast-check';
+import test from 'ava';
+import type { BundledImage } from '../../../src/api/bundle-api.ts';
+import { digestOf } from '../../../src/oci/digest.ts';
+import { BundleError } from '../../../sync/bundle/bundle-error.ts';
+import {
+  compareImages,
+  compareTexts,
+  formatManifest,
+  type BundleManifest,
+} from '../../../sync/bundle/bundle-manifest.ts';
+import { cutBundle } from '../../../sync/bundle/cut-bundle.ts';
+import { parseManifest } from '../../../sync/bundle/parse-manifest.ts';
+
+const A = digestOf(Buffer.from('a'));
+const B = digestOf(Buffer.from('b'));
+const [LOW, HIGH] = A < B ? [A, B] : [B, A];
+
+const IMAGE: BundledImage = {
+  name: 'docker.io/library/alpine',
+  tag: '3.22',
+  digest: LOW,
+  mediaType: 'application/vnd.oci.image.index.v1+json',
+  size: 10,
+};
+
+const MANIFEST: BundleManifest = {
+  format: 1,
+  series: 'b1946ac92492d2347c6235b4d2611184',
+  number: 7,
+  site: 'far.site-1',
+  index: { digest: digestOf(Buffer.from('index')), size: 5 },
+  hasParity: false,
+  cuts: [
+    [1, 2],
+    [4, 0],
+  ],
+  images: [IMAGE],
+  released: ['docker.io/library/alpine:3.21', 'ghcr.io/org/app:v1'],
+  files: [
+    { name: 'db.tar.gz', digest: A, size: 1 },
+    { name: 'root', digest: B, size: 1 },
+  ],
+  blobs: [{ digest: LOW, size: 10 }],
+  needs: [{ digest: HIGH, size: 20 }],
+};
+
+const parse = (manifest: unknown): BundleManifest =>
+  parseManifest(formatManifest(manifest as BundleManifest));
+
+test('what is written is read, with each key in one place', (t) => {
+  t.deepEqual(parse(MANIFEST), MANIFEST);
+  const turned = Object.fromEntries(Object.entries(MANIFEST).toReversed()) as never;
+  t.deepEqual(formatManifest(turned), formatManifest(MANIFEST));
+  const { site: _, ...everywhere } = MANIFEST;
+  t.deepEqual(parse(everywhere), everywhere);
+});
+
+test('each thing that may not be is refused, with its place', (t) => {
+  const blob = { digest: LOW, size: 10 };
+  const wrong: readonly [string, Record<string, unknown>][] = [
+    ['series', { series: '' }],
+    ['series', { series: '../x' }],
+    ['number', { number: 0 }],
+    ['number', { number: 1.5 }],
+    ['number', { number: 2 ** 53 }],
+    ['site', { site: 'a b' }],
+    ['index', { index: { digest: digestOf(Buffer.from(''), 'sha512'), size: 1 } }],
+    ['index', { index: { digest: A, size: -1 } }],
+    ['hasParity', { hasParity: 1 }],
+    ['images[0]', { images: [{ ...IMAGE, name: 'alpine' }] }],
+    ['images[0]', { images: [{ ...IMAGE, name: 'docker.io/../alpine' }] }],
+    ['images[0]', { images: [{ ...IMAGE, name: 'docker.io/Alpine' }] }],
+    ['images[0]', { images: [{ ...IMAGE, name: 'dock\u{1b}[31m/alpine' }] }],
+    ['images[0]', { images: [{ ...IMAGE, tag: '.x' }] }],
+    ['images[0]', { images: [{ ...IMAGE, tag: null }] }],
+    ['images[0]', { images: [{ ...IMAGE, mediaType: 'a\nb' }] }],
+    ['images[0]', { images: [{ ...IMAGE, subject: 'sha256:a' }] }],
+    // It is neither carried nor needed, or with another size.
+    ['images[0]', { images: [{ ...IMAGE, digest: MANIFEST.index.digest }] }],
+    ['images[0]', { images: [{ ...IMAGE, size: 11 }] }],
+    ['images[1]', { images: [IMAGE, IMAGE] }],
+    ['images[1]', { images: [IMAGE, { ...IMAGE, tag: '3.21' }] }],
+    ['released[0]', { released: ['docker.io/library/alpine'] }],
+    ['released[1]', { released: ['docker.io/a:b', 'docker.io/a:b'] }],
+    ['released', { released: Array.from({ length: 1_000_001 }, () => '') }],
+    ['files[0]', { files: [{ name: '.hidden', ...blob }] }],
+    ['files[0]', { files: [{ name: 'a/b', ...blob }] }],
+    ['files[0]', { files: [{ name: '..', ...blob }] }],
+    ['files[0]', { files: [{ name: 'a'.repeat(91), ...blob }] }],
+    ['files[1]', { files: [MANIFEST.files[1], MANIFEST.files[0]] }],
+    ['blobs[0]', { blobs: [{ digest: 'md5:a', size: 1 }] }],
+    ['blobs[0]', { blobs: [{ digest: LOW, size: '10' }] }],
+    ['blobs[0]', { blobs: [{ digest: LOW, size: 2 ** 53 }] }],
+    ['blobs[1]', { blobs: [blob, blob] }],
+    ['blobs[1]', { blobs: [{ digest: HIGH, size: 1 }, blob], needs: [] }],
+    ['blobs', { blobs: Array.from({ length: 1_000_001 }, () => ({})) }],
+    ['needs[0]', { needs: [blob] }],
+    ['sizes', { needs: [{ digest: HIGH, size: 2 ** 53 - 1 }] }],
+    ['cuts[0]', { cuts: [[0, 0]] }],
+    ['cuts[0]', { cuts: [[5, 0]] }],
+    ['cuts[0]', { cuts: [[4, 10]] }],
+    ['cuts[0]', { cuts: [[4, -1]] }],
+    ['cuts[0]', { cuts: [[1.5, 0]] }],
+    ['cuts[0]', { cuts: [[1, 0, 0]] }],
+    ['cuts[0]', { cuts: ['ab'] }],
+    [
+      'cuts[1]',
+      {
+        cuts: [
+          [1, 2],
+          [1, 2],
+        ],
+      },
+    ],
+    [
+      'cuts[1]',
+      {
+        cuts: [
+          [4, 0],
+          [1, 2],
+        ],
+      },
+    ],
+    ['cuts', { cuts: Array.from({ length: 10_000 }, () => [1, 1]) }],
+  ];
+  for (const [place, change] of wrong) {
+    const error = t.throws(
+      () => parse({ ...MANIFEST, ...change }),
+      { instanceOf: BundleError },
+      place,
+    );
+    t.is(error.code, 'format');
+    t.true(
+      error.message.startsWith(`its manifest is not as it must be (${place}): `),
+      `${place}: ${error.message}`,
+    );
+  }
+});
+
+test('another form, another version and more than 64 MiB are refused', (t) => {
+  const text = formatManifest(MANIFEST).toString();
+  const refusal = (written: string | Buffer): string =>
+    t.throws(() => parseManifest(Buffer.from(written)), { instanceOf: BundleError }).message;
+  t.regex(refusal(text.replace('"format":1', '"format":2')), /newer version/);
+  t.regex(refusal(text.trimEnd()), /\(form\)/);
+  t.regex(refusal(text.replace('{', '{"more":1,')), /\(form\)/);
+  t.regex(refusal(text.replace('{', '{"__proto__":{"site":"x"},')), /\(form\)/);
+  t.regex(refusal(text.replace('"number":7', '"number":7,"number":7')), /\(form\)/);
+  t.regex(refusal(text.replace('"number":7', '"number":7.0')), /\(form\)/);
+  t.regex(refusal(''), /\(JSON\)/);
+  t.regex(refusal('null'), /\(JSON\)/);
+  t.regex(refusal('['.repeat(1_000_000)), /\(JSON\)/);
+  t.regex(refusal(Buffer.alloc(64 * 1024 * 1024 + 1, ' ')), /\(bytes\)/);
+});
+
+test('whatever stands at a place of it, it is refused as no manifest or is one', (t) => {
+  const places = placesOf(MANIFEST);
+  fc.assert(
+    fc.property(fc.constantFrom(...places), fc.jsonValue(), (place, value) => {
+      const document = structuredClone(MANIFEST) as unknown as Record<string, unknown>;
+      const [last = '', ...above] = place.toReversed();
+      const parent = above
+        .toReversed()
+        .reduce<Record<string, unknown>>((at, key) => at[key] as Record<string, unknown>, document);
+      parent[last] = value;
+      const bytes = Buffer.from(`${JSON.stringify(document)}\n`);
+      try {
+        t.deepEqual(formatManifest(parseManifest(bytes)), bytes);
+      } catch (error) {
+        if (!(error instanceof BundleError) || error.code !== 'format') throw error;
+      }
+    }),
+    { numRuns: 2000 },
+  );
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+      t.throws(() => parseManifest(bytes), { instanceOf: BundleError });
+    }),
+  );
+});
+
+test('any cut of any content is a manifest again', (t) => {
+  const sizes = fc.array(fc.integer({ min: 0, max: 3_000_000 }), { maxLength: 60 });
+  const choice = fc.record({
+    sizes,
+    partBytes: fc.integer({ min: 100_000, max: 2_000_000 }),
+    hasParity: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(choice, ({ sizes, partBytes, hasParity }) => {
+      const blobs = sizes
+        .map((size, at) => ({ digest: digestOf(Buffer.from(`${at}`)) as string, size }))
+        .toSorted((a, b) => compareTexts(a.digest, b.digest));
+      const { cuts: _, ...draft } = MANIFEST;
+      const manifest = cutBundle({ ...draft, images: [], needs: [], blobs, hasParity }, partBytes);
+      t.deepEqual(parse(manifest), manifest);
+    }),
+  );
+});
+
+test('images stand by name, tag and digest', (t) => {
+  const { tag: _, ...untagged } = IMAGE;
+  const images = [
+    { ...IMAGE, name: 'docker.io/a' },
+    { ...untagged, digest: LOW },
+    { ...untagged, digest: HIGH },
+    { ...IMAGE, tag: '3.3' },
+    IMAGE,
+  ];
+  t.deepEqual(images.toReversed().toSorted(compareImages), [
+    images[0]!,
+    images[1]!,
+    images[2]!,
+    IMAGE,
+    images[3]!,
+  ]);
+});
+
+/** The path of each value of a document, and of the document's parts. */
+function placesOf(value: unknown, above: readonly string[] = []): string[][] {
+  if (typeof value !== 'object' || value === null) return [[...above]];
+  const below = Object.entries(value).flatMap(([key, each]) => placesOf(each, [...above, key]));
+  return above.length === 0 ? below : [[...above], ...below];
+}
