@@ -101,6 +101,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     facade: [
       'bundle/bundle-error.ts',
       'bundle/content.ts',
+      'bundle/inventory-file.ts',
       'bundle/parity.ts',
       'bundle/part-reader.ts',
       'bundle/signing-key.ts',

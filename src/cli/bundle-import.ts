@@ -1,7 +1,6 @@
 import { createReadStream } from 'node:fs';
-import { readdir, stat, writeFile } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { buffer } from 'node:stream/consumers';
 import { Readable } from 'node:stream';
 import { BundleError } from '../../sync/bundle/bundle-error.ts';
 import { PARITY_PART, countParts } from '../../sync/bundle/content.ts';
@@ -21,6 +20,7 @@ import {
 } from './command-context.ts';
 import { roundSize } from './format.ts';
 import { ProgressLine } from './progress-line.ts';
+import { saveInventory } from './save-inventory.ts';
 import { TEXTS } from './texts.ts';
 
 export interface ImportOptions extends CommandOptions {
@@ -53,8 +53,7 @@ export async function importBundle(
       const states = await sendAll(ask, await withRebuilt(ask, found), { options, context });
       const isDone = states.every(({ report }) => report !== undefined);
       if (isDone && options.receipt !== undefined) {
-        const receipt = (await ask('/api/v1/inventory', { isBinary: true })) as Readable;
-        await writeFile(resolve(context.cwd, options.receipt), await buffer(receipt));
+        await saveInventory(ask, resolve(context.cwd, options.receipt));
       }
       return states;
     },

@@ -2,10 +2,15 @@ import { Option } from 'commander';
 import { importBundle } from './bundle-import.ts';
 import { generateKey } from './bundle-keygen.ts';
 import { FILE_OPTION, JSON_OPTION } from './command-context.ts';
-import type { Group } from './command-group.ts';
+import { add, type Group } from './command-group.ts';
+import { inventory } from './inventory.ts';
 
 /** Images across a gap that no network spans. */
 export function addBundleCommands({ parent: program, run }: Group): void {
+  add(program, 'inventory', 'write down what this site holds, for whoever makes bundles for it')
+    .requiredOption('--out <file>', 'where it goes; a file that is there is replaced')
+    .withExamples('entrepot inventory --out site.inventory')
+    .action(run(inventory));
   const parent = program
     .command('bundle')
     .description('carry images to a site that no network reaches')

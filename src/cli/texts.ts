@@ -126,6 +126,10 @@ export const TEXTS = {
     `the key ${path} cannot be read: ${reason}`,
   keyUnwritable: ({ path, reason }: { path: string; reason: string }) =>
     `the key ${path} cannot be written: ${reason}`,
+  inventoryUnwritable: ({ path, reason }: { path: string; reason: string }) =>
+    `the inventory ${path} cannot be written: ${reason}; name a file in a folder that is there`,
+  inventoryCut: ({ reason }: { reason: string }) =>
+    `the inventory broke off (${reason}): run the command again`,
   // Sync.
   noRules: 'no rules: write under "sync" what the site must hold',
   nothingSelected: 'nothing is selected: write under "sync" what the site must hold',

@@ -209,6 +209,8 @@ for (const [what, plant] of [
       'journal.new',
       'sync.json',
       'sync.json.new',
+      'site.key',
+      'site.key.new',
     ]) {
       await rm(join(storePath, name), { force: true });
       await plant(secret, join(storePath, name));
@@ -217,6 +219,7 @@ for (const [what, plant] of [
     await pull(second);
     await second.server.store.catalog.keepReserve();
     await second.server.store.journal.compactFrom(second.server.catalog);
+    t.is((await fetch(`${second.server.adminUrl}/api/v1/inventory`)).status, 200);
     await second.idle();
     t.is(await fingerprint(secret), before);
     t.is((await readFile(secret)).toString(), SECRET);
