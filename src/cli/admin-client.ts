@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import {
+  Agent as HttpAgent,
   request as httpRequest,
   type ClientRequest,
   type IncomingMessage,
   type RequestOptions,
 } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -40,6 +41,8 @@ export interface AdminRequest {
   /** How long the other side may be silent. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
+  /** Without one each request has a connection of its own. */
+  readonly agent?: HttpAgent;
 }
 
 /** A listener of this machine, a socket, or a server wherever it is. */
@@ -168,7 +171,7 @@ export async function askStatus(admin: AdminAddress): Promise<ServerStatus> {
 export async function askAdmin(
   admin: AdminAddress,
   path: string,
-  { method = 'GET', body, tar, isBinary, timeoutMs = TIMEOUT_MS, signal }: AdminRequest = {},
+  { method = 'GET', body, tar, isBinary, timeoutMs = TIMEOUT_MS, signal, agent }: AdminRequest = {},
 ): Promise<unknown> {
   const name = nameOf(admin);
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
@@ -177,7 +180,7 @@ export async function askAdmin(
     method,
     path,
     timeout: timeoutMs,
-    agent: false,
+    agent: agent ?? false,
     ...(signal && { signal }),
     ...(isWrite && {
       headers: { 'Content-Type': tar ? 'application/x-tar' : 'application/json' },
@@ -232,9 +235,16 @@ function explain({ code = '', message }: NodeJS.ErrnoException, address: string)
   return TEXTS.unreachable({ address, reason });
 }
 
+/** Bytes are read over one connection, which is kept from answer to answer. */
 function askStore(admin: AdminAddress): Ask {
+  const isSecure = 'url' in admin ? admin.url.protocol === 'https:' : 'tls' in admin && admin.tls;
+  const agent = new (isSecure ? HttpsAgent : HttpAgent)({ keepAlive: true, maxSockets: 1 });
   return async (path, request) =>
-    askAdmin(admin, path, { timeoutMs: STORE_TIMEOUT_MS, ...request });
+    askAdmin(admin, path, {
+      timeoutMs: STORE_TIMEOUT_MS,
+      ...(request?.isBinary && { agent }),
+      ...request,
+    });
 }
 
 function open(

@@ -1,8 +1,9 @@
 import { Option } from 'commander';
+import { checkCreate, createBundle } from './bundle-create.ts';
 import { importBundle } from './bundle-import.ts';
 import { generateKey } from './bundle-keygen.ts';
 import { FILE_OPTION, JSON_OPTION } from './command-context.ts';
-import { add, type Group } from './command-group.ts';
+import { add, parseBytes, type Group } from './command-group.ts';
 import { inventory } from './inventory.ts';
 
 /** Images across a gap that no network spans. */
@@ -43,4 +44,25 @@ export function addBundleCommands({ parent: program, run }: Group): void {
       'entrepot bundle import - < bundle.tar',
     )
     .action(run(importBundle));
+  addCreate({ parent, run });
+}
+
+function addCreate({ parent, run }: Group): void {
+  add(parent, 'create', 'make a bundle of what the rules of sync select, a lock, or named images')
+    .argument('[image...]', 'with all platforms, unless a rule selects it')
+    .option('--lock <file>', 'the images of this lock')
+    .option('--for <inventory>', 'leave out what the site of this inventory has')
+    .requiredOption('--key <file>', 'the private key that signs it')
+    .option('--out <path>', 'a file, or a folder that is there')
+    .option('--to <folder>', 'a drop folder: a part has its name once it is whole')
+    .option('--split <size>', 'in parts of so much at most, such as 4GiB', parseBytes)
+    .option('--parity', 'one more part, from which any one lost part can be made')
+    .option('--with <file...>', 'carry these files as well')
+    .withExamples(
+      'entrepot bundle create --key maker.key --out full.tar',
+      'entrepot bundle create --for site.inventory --key maker.key --out /media/disk --split 4GiB',
+      'entrepot bundle create ghcr.io/org/app:1.4 --key maker.key --out app.tar',
+    )
+    .requires(checkCreate)
+    .action(run(createBundle));
 }

@@ -1,3 +1,6 @@
+import { InvalidArgumentError } from 'commander';
+import { ConfigError } from '../config/problems.ts';
+import { parseByteSize } from '../config/quantity.ts';
 import { FILE_OPTION, JSON_OPTION } from './command-context.ts';
 import type { CommandLine } from './command-line.ts';
 
@@ -20,4 +23,14 @@ export function add(parent: CommandLine, name: string, description: string): Com
     .description(description)
     .option(...FILE_OPTION)
     .option(...JSON_OPTION);
+}
+
+export function parseBytes(text: string): number {
+  try {
+    const bytes = parseByteSize(text);
+    if (bytes >= 1) return bytes;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+  }
+  throw new InvalidArgumentError('write a size such as "10GiB" or "500MB"');
 }

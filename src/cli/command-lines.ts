@@ -7,11 +7,9 @@ import {
   type OutputConfiguration,
 } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
-import { ConfigError } from '../config/problems.ts';
-import { parseByteSize } from '../config/quantity.ts';
 import { addBundleCommands } from './bundle-lines.ts';
 import { JSON_OPTION, type CommandContext, type CommandOptions } from './command-context.ts';
-import { add, type Group, type Run } from './command-group.ts';
+import { add, parseBytes, type Group, type Run } from './command-group.ts';
 import { CLIENT_KINDS } from '../clients/clients.ts';
 import { checkClients, clients } from './clients.ts';
 import { styled } from './colours.ts';
@@ -268,16 +266,6 @@ function parseLimit(text: string): number {
 
 function parseList(text: string): readonly string[] {
   return text.split(',').map((each) => each.trim());
-}
-
-function parseBytes(text: string): number {
-  try {
-    const bytes = parseByteSize(text);
-    if (bytes >= 1) return bytes;
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-  }
-  throw new InvalidArgumentError('write a size such as "10GiB" or "500MB"');
 }
 
 function parseServer(text: string): URL {

@@ -47,6 +47,8 @@ export interface ShowParts<Progress> {
   readonly body?: object;
   /** `run`, `verification` or `warm`. */
   readonly noun: string;
+  /** Told which one it is, where several may run. */
+  readonly begun?: (id: string) => void;
   readonly describe: (progress: Progress) => string;
   /** From 0 to 1. */
   readonly shareOf?: (progress: Progress) => number | undefined;
@@ -55,7 +57,7 @@ export interface ShowParts<Progress> {
 /** Follows a run on a progress line, if any. Throws `AdminError` when it ends without a report. */
 export async function showRun<Progress extends Started, Report extends Started>(
   ask: Ask,
-  { path, body, noun, describe, shareOf }: ShowParts<Progress>,
+  { path, body, noun, begun: tell, describe, shareOf }: ShowParts<Progress>,
   { options, context }: { options: CommandOptions; context: StoreContext },
 ): Promise<Report> {
   const { pause } = context;
@@ -66,7 +68,10 @@ export async function showRun<Progress extends Started, Report extends Started>(
     const report = await followRun<Progress, Report>({
       start: async () => {
         const begun = (await ask(path, { method: 'POST', ...(body && { body }) })) as State;
-        if (begun.id !== undefined) place = `${path}/${begun.id}`;
+        if (begun.id !== undefined) {
+          place = `${path}/${begun.id}`;
+          tell?.(begun.id);
+        }
         return begun;
       },
       look: async () => (await ask(place)) as State,

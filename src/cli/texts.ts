@@ -130,6 +130,38 @@ export const TEXTS = {
     `the inventory ${path} cannot be written: ${reason}; name a file in a folder that is there`,
   inventoryCut: ({ reason }: { reason: string }) =>
     `the inventory broke off (${reason}): run the command again`,
+  bundleOutOrTo:
+    'say where the bundle goes: --out with a file or a folder, or --to with a drop folder',
+  bundleNoFolder: ({ path }: { path: string }) =>
+    `there is no folder ${path}: make it, or name one that is there`,
+  bundleNoFile: ({ path }: { path: string }) =>
+    `${path} is neither a file nor a folder: name a file or a folder that the bundle goes to`,
+  bundleUnwritable: ({ path, reason }: { path: string; reason: string }) =>
+    `${path} cannot be written: ${reason}; name a place that this user may write to`,
+  bundleNoRoom: ({ path }: { path: string }) =>
+    `the disk of ${path} is full: nothing is left of the bundle there; make room, or name another place`,
+  bundleTooLarge: ({ path, needed, free }: Record<'path' | 'needed' | 'free', string>) =>
+    `the bundle is ${needed}, and the disk of ${path} has ${free} free: make room, or name another place`,
+  bundleFileTwice: ({ path, other }: Record<'path' | 'other', string>) =>
+    `${path} and ${other} have one name: a bundle carries files by their names; rename one of them`,
+  bundleFileNone: ({ path }: { path: string }) =>
+    `${path} is no file: name files; a folder goes as a tar of it`,
+  bundleFileUnreadable: ({ path, reason }: { path: string; reason: string }) =>
+    `the file ${path} cannot be read: ${reason}`,
+  bundleFileChanged: ({ path }: { path: string }) =>
+    `${path} was changed while it was read: nothing is written; make the bundle again`,
+  bundleDamaged: ({ digest }: { digest: string }) =>
+    `${digest} is damaged in the store: nothing is written; "entrepot verify" fetches it anew, then make the bundle again`,
+  bundleBroken: ({ digest }: { digest: string }) =>
+    `the server broke off ${digest}: nothing is written; it was damaged, or the server was stopped: make the bundle again`,
+  bundleWriting: ({ done, all }: Record<'done' | 'all', string>) => `writing: ${done} of ${all}`,
+  bundleNotMade: 'no bundle was made:',
+  bundleNothing: ({ there }: { there: string }) =>
+    `the site has all of it already (${there}): no bundle is written`,
+  bundleUnasked: ({ image }: { image: string }) =>
+    `${image} is what it was when its upstream was last asked, which gave no answer now`,
+  inventoryUnreadable: ({ path, reason }: { path: string; reason: string }) =>
+    `the inventory ${path} cannot be read: ${reason}`,
   // Sync.
   noRules: 'no rules: write under "sync" what the site must hold',
   nothingSelected: 'nothing is selected: write under "sync" what the site must hold',

@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { CommandLine } from '../../src/cli/command-line.ts';
 import { createProgram } from '../../src/cli/command-lines.ts';
 import { runCommand } from '../../src/cli/program.ts';
+import { SigningKey } from '../../sync/bundle/signing-key.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { claimPort } from '../helpers/claim-port.ts';
 import { serve } from '../helpers/serve.ts';
@@ -22,9 +23,12 @@ function linesOf(command: CommandLine): string[] {
   return [line.replace(/^entrepot | >.*/g, '')];
 }
 
+/** That examples name. */
+const KEY = SigningKey.generate().format();
+
 async function tell(t: ExecutionContext, line: string, yaml: string): Promise<string> {
   const output = { stdout: '', stderr: '' };
-  const cwd = createFolder(t, { 'entrepot.yaml': yaml });
+  const cwd = createFolder(t, { 'entrepot.yaml': yaml, 'maker.key': KEY });
   const words = (line.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replaceAll('"', ''));
   const code = await runCommand(words, {
     env: {},

@@ -1,0 +1,206 @@
+import type { Readable } from 'node:stream';
+import type { BundleDraft, DraftReport, DraftState } from '../api/bundle-api.ts';
+import { loadConfig } from '../config/load.ts';
+import { digestOf } from '../oci/digest.ts';
+import { cutBundle } from '../../sync/bundle/cut-bundle.ts';
+import { formatLayoutIndex } from '../../sync/bundle/layout-index.ts';
+import type { SigningKey } from '../../sync/bundle/signing-key.ts';
+import { withAdmin, type Ask } from './admin-client.ts';
+import { formatCreated, type CreateReport } from './bundle-created.ts';
+import { readCarriedFiles, readInventoryFile, type CarriedFile } from './bundle-input.ts';
+import { BundlePacking } from './bundle-packing.ts';
+import { BundleTarget, type TargetOptions } from './bundle-target.ts';
+import {
+  AdminError,
+  EXIT_CODE,
+  print,
+  type CommandOptions,
+  type StoreContext,
+} from './command-context.ts';
+import { showRun } from './follow-run.ts';
+import { roundSize } from './format.ts';
+import { readSigningKey } from './key-files.ts';
+import { ProgressLine } from './progress-line.ts';
+import { describeProgress } from './sync-format.ts';
+import { withLock } from './sync-lock.ts';
+import { TEXTS } from './texts.ts';
+import { untilStopped } from './until-stopped.ts';
+
+interface CreateOptions extends CommandOptions, TargetOptions {
+  readonly lock?: string;
+  readonly for?: string;
+  readonly key: string;
+  readonly split?: number;
+  readonly parity?: boolean;
+  readonly with?: readonly string[];
+}
+
+/** What does not go together of where the bundle goes. */
+export function checkCreate(_: readonly string[], { out, to }: TargetOptions): string | undefined {
+  return (out === undefined) === (to === undefined) ? TEXTS.bundleOutOrTo : undefined;
+}
+
+/**
+ * Makes a bundle of what a draft of the server has, and signs it: the private key stays here. 1 where
+ * something could not be fetched; then there is no bundle. What a create that fails has written is removed.
+ */
+export async function createBundle(
+  images: readonly string[],
+  options: CreateOptions,
+  context: StoreContext,
+): Promise<number> {
+  const { cwd } = context;
+  const { config } = loadConfig({ file: options.config, ...context });
+  // All that may be wrong with the command is told before anything is fetched.
+  const key = readSigningKey(options.key, cwd);
+  await using target = BundleTarget.choose(options, cwd);
+  const inventory =
+    options.for === undefined ? undefined : await readInventoryFile(options.for, cwd);
+  const files = await readCarriedFiles(options.with ?? [], cwd);
+  const report = await untilStopped(config, context, async (signal) =>
+    withLock(options.lock, cwd, async (lock) =>
+      withAdmin(config, context, async (ask) => {
+        const wish = { ...(images.length > 0 && { images }), lock, inventory };
+        const parts = { key, target, files, signal, options, context };
+        return new BundleMaking(parts, stoppable(ask, signal)).run(wish);
+      }),
+    ),
+  );
+  print(options, context, report, (columns) => formatCreated(report, columns));
+  return report.problems.length === 0 ? EXIT_CODE.ok : EXIT_CODE.failed;
+}
+
+/** Asks nothing more once the signal has aborted. */
+function stoppable(ask: Ask, signal: AbortSignal): Ask {
+  return async (path, request) => {
+    signal.throwIfAborted();
+    return ask(path, { signal, ...request });
+  };
+}
+
+interface MakingParts {
+  readonly key: SigningKey;
+  readonly target: BundleTarget;
+  readonly files: readonly CarriedFile[];
+  readonly signal: AbortSignal;
+  readonly options: CreateOptions;
+  readonly context: StoreContext;
+}
+
+const DRAFTS = '/api/v1/bundles/drafts';
+/** How often the progress of writing is shown. */
+const SHOW_MS = 200;
+
+/** One bundle, from the draft of the server to its parts. */
+class BundleMaking {
+  readonly #parts: MakingParts;
+  readonly #ask: Ask;
+
+  constructor(parts: MakingParts, ask: Ask) {
+    this.#parts = parts;
+    this.#ask = ask;
+  }
+
+  async run(wish: object): Promise<CreateReport> {
+    const { files, options, context } = this.#parts;
+    let place = '';
+    const body = {
+      ...wish,
+      files: files.map(({ name, digest, size }) => ({ name, digest, size })),
+    };
+    try {
+      const report = await showRun<NonNullable<DraftState['running']>, DraftReport>(
+        this.#ask,
+        {
+          path: DRAFTS,
+          body,
+          noun: 'draft',
+          begun: (id) => {
+            place = `${DRAFTS}/${id}`;
+          },
+          describe: describeProgress,
+          shareOf: ({ bytes }) => (bytes.total === 0 ? undefined : bytes.done / bytes.total),
+        },
+        { options, context },
+      );
+      return await this.#make(report, place);
+    } finally {
+      // It would end by itself.
+      if (place !== '') await this.#ask(place, { method: 'DELETE' }).catch(() => undefined);
+    }
+  }
+
+  async #make(
+    { draft, there, problems, unasked }: DraftReport,
+    place: string,
+  ): Promise<CreateReport> {
+    const { key } = this.#parts;
+    const about = { key: key.public.id, ...(there && { there }), problems, unasked };
+    if (!draft) return { ...about, parts: [] };
+    const { series, number, site, images, blobs, files, released } = draft;
+    const isEmpty = images.length + files.length === 0;
+    return {
+      ...about,
+      series,
+      ...(!isEmpty && { number }),
+      ...(site !== undefined && { site }),
+      images: new Set(images.map(({ name, digest }) => `${name}@${digest}`)).size,
+      tags: images.filter(({ tag }) => tag !== undefined).length,
+      blobs: blobs.length,
+      bytes: blobs.reduce((sum, { size }) => sum + size, 0),
+      files: files.map(({ name }) => name),
+      released,
+      parts: isEmpty ? [] : await this.#pack(draft, place),
+    };
+  }
+
+  async #pack(draft: BundleDraft, place: string): Promise<CreateReport['parts']> {
+    const { key, target, files, signal, options, context } = this.#parts;
+    const index = formatLayoutIndex(draft.images);
+    const { split, parity = false } = options;
+    const described = { digest: digestOf(index), size: index.length };
+    const manifest = cutBundle({ format: 1, ...draft, index: described, hasParity: parity }, split);
+    await target.requireRoom(manifest);
+    const line = ProgressLine.of(options, context);
+    const total = [...draft.blobs, ...draft.files].reduce((sum, { size }) => sum + size, 0);
+    let [done, shownAt] = [0, 0];
+    const wrote = (bytes: number): void => {
+      done += bytes;
+      if (context.now() - shownAt < SHOW_MS) return;
+      shownAt = context.now();
+      line.show(
+        TEXTS.bundleWriting({ done: roundSize(done), all: roundSize(total) }),
+        done / total,
+      );
+    };
+    try {
+      return await new BundlePacking({
+        manifest,
+        key,
+        index,
+        files: new Map(files.map(({ name, path }) => [name, path])),
+        target,
+        openBlob: async (digest, { start, end }) =>
+          this.#openBlob(`${place}/blobs/${digest}?start=${start}&end=${end}`, digest),
+        signal,
+        wrote,
+      }).run();
+    } finally {
+      line.end();
+    }
+  }
+
+  async #openBlob(path: string, digest: string): Promise<AsyncIterable<Uint8Array>> {
+    const bytes = (await this.#ask(path, { isBinary: true })) as Readable;
+    return tellingBreak(bytes, digest);
+  }
+}
+
+/** The server breaks off where it finds a blob damaged, or is stopped. */
+async function* tellingBreak(bytes: Readable, digest: string): AsyncGenerator<Uint8Array, void> {
+  try {
+    yield* bytes as AsyncIterable<Uint8Array>;
+  } catch (cause) {
+    throw new AdminError(TEXTS.bundleBroken({ digest }), { cause });
+  }
+}
