@@ -105,6 +105,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'bundle/cut-bundle.ts',
       'bundle/envelope.ts',
       'bundle/inventory-file.ts',
+      'bundle/layout-folder.ts',
       'bundle/layout-index.ts',
       'bundle/parity.ts',
       'bundle/part-layout.ts',

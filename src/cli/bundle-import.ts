@@ -2,7 +2,6 @@ import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { BundleError } from '../../sync/bundle/bundle-error.ts';
 import { PARITY_PART, countParts } from '../../sync/bundle/content.ts';
 import { rebuildPart } from '../../sync/bundle/parity.ts';
 import { peekPart, type PartHead } from '../../sync/bundle/part-reader.ts';
@@ -10,6 +9,7 @@ import type { BundlesReport, BundleState } from '../api/bundle-api.ts';
 import { loadConfig } from '../config/load.ts';
 import { withAdmin, type Ask } from './admin-client.ts';
 import { describeImport } from './bundle-format.ts';
+import { importLayout } from './bundle-layout.ts';
 import {
   AdminError,
   EXIT_CODE,
@@ -18,32 +18,44 @@ import {
   type CommandOptions,
   type StoreContext,
 } from './command-context.ts';
-import { roundSize } from './format.ts';
 import { ProgressLine } from './progress-line.ts';
 import { saveInventory } from './save-inventory.ts';
+import { describing, sendTar, type TarSource } from './tar-upload.ts';
 import { TEXTS } from './texts.ts';
 
 export interface ImportOptions extends CommandOptions {
   readonly receipt?: string;
   readonly allowOlder?: boolean;
+  /** The image that a layout of another tool is to be. */
+  readonly as?: string;
+  readonly ref?: string;
+}
+
+/** What does not go together on the command line; `undefined` when all does. */
+export function checkImport(
+  paths: readonly string[],
+  { as, ref, receipt, allowOlder }: ImportOptions,
+): string | undefined {
+  if (as === undefined) return ref === undefined ? undefined : TEXTS.refAlone;
+  if (receipt !== undefined || allowOlder === true) return TEXTS.layoutAlone;
+  return paths.length > 1 ? TEXTS.layoutsAlone : undefined;
 }
 
 /** A part that is to be sent. */
-interface Source {
-  readonly name: string;
+interface Source extends TarSource {
   /** As it says itself; unknown of standard input. */
   readonly head?: PartHead;
-  /** Bytes, where that is known. */
-  readonly size?: number;
-  readonly open: () => AsyncIterable<Uint8Array>;
 }
 
-/** Takes in parts of bundles; 0 when all of each bundle is in force, 1 while parts are awaited. */
+/** Takes in a layout of another tool, or parts of bundles: 0 when all of each bundle is in force, 1 while parts are awaited. */
 export async function importBundle(
   paths: readonly string[],
   options: ImportOptions,
   context: StoreContext,
 ): Promise<number> {
+  const { as } = options;
+  const [path = ''] = paths;
+  if (as !== undefined) return importLayout(path, { ...options, as }, context);
   const { config } = loadConfig({ file: options.config, ...context });
   const found = await findSources(paths, context);
   const bundles = await withAdmin(
@@ -144,43 +156,12 @@ async function sendAll(
   try {
     for (const [place, source] of sources.entries()) {
       const title = sources.length === 1 ? '' : `${place + 1} of ${sources.length} parts, `;
-      const tar = counted(source.open(), (bytes) => {
-        const share = source.size ? bytes / source.size : undefined;
-        const of = source.size ? ` of ${roundSize(source.size)}` : '';
-        line.show(`${title}${roundSize(bytes)}${of}`, share);
-      });
       const path = `/api/v1/bundles/parts?allowOlder=${options.allowOlder === true}`;
-      const state = await describing(source.name, async () => ask(path, { method: 'POST', tar }));
-      const { id } = state as BundleState;
-      states.set(id, state as BundleState);
+      const state = (await sendTar(ask, path, { source, line, title })) as BundleState;
+      states.set(state.id, state);
     }
   } finally {
     line.end();
   }
   return [...states.values()];
-}
-
-async function* counted(
-  source: AsyncIterable<Uint8Array>,
-  came: (bytes: number) => void,
-): AsyncGenerator<Uint8Array> {
-  let bytes = 0;
-  for await (const chunk of source) {
-    yield chunk;
-    bytes += chunk.length;
-    came(bytes);
-  }
-}
-
-/** What is wrong with a part is told with its name. */
-async function describing<Value>(name: string, work: () => Promise<Value>): Promise<Value> {
-  try {
-    return await work();
-  } catch (error) {
-    const isTold = error instanceof BundleError || error instanceof AdminError;
-    if (!isTold) throw error;
-    const fault =
-      error instanceof AdminError ? { status: error.status, cause: error } : { cause: error };
-    throw new AdminError(TEXTS.ofFile({ name, reason: error.message }), fault);
-  }
 }

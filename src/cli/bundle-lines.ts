@@ -1,6 +1,6 @@
 import { Option } from 'commander';
 import { checkCreate, createBundle } from './bundle-create.ts';
-import { importBundle } from './bundle-import.ts';
+import { checkImport, importBundle } from './bundle-import.ts';
 import { generateKey } from './bundle-keygen.ts';
 import { FILE_OPTION, JSON_OPTION } from './command-context.ts';
 import { add, parseBytes, type Group } from './command-group.ts';
@@ -33,16 +33,22 @@ export function addBundleCommands({ parent: program, run }: Group): void {
     .action(run(generateKey));
   parent
     .command('import')
-    .description('take in parts of bundles, in any order; 0 when all of each is in force, else 1')
+    .description(
+      'take in parts of bundles, in any order: 0 when all of each is in force, else 1; or a layout',
+    )
     .argument('<path...>', 'files, folders of them, or - for standard input')
     .option('--receipt <file>', 'write what the site holds then, for the next bundle')
     .option('--allow-older', 'also a bundle that is older than the one in force')
+    .option('--as <image>', 'it is an OCI layout or a docker-archive: take it in as this image')
+    .option('--ref <name>', 'which image of it, where it has several: a name or a digest of it')
     .option(...FILE_OPTION)
     .option(...JSON_OPTION)
     .withExamples(
       'entrepot bundle import /media/disk --receipt site.inventory',
       'entrepot bundle import - < bundle.tar',
+      'entrepot bundle import app.tar --as ghcr.io/org/app:1.4',
     )
+    .requires(checkImport)
     .action(run(importBundle));
   addCreate({ parent, run });
 }

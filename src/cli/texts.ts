@@ -202,10 +202,15 @@ export const TEXTS = {
 
   // Bundles
   bundleStdinAlone: 'standard input is one part: give "-" alone',
+  refAlone: '--ref goes with --as',
+  layoutAlone: '--receipt and --allow-older are for bundles; leave them out with --as',
+  layoutsAlone: '--as takes one layout: write one path',
+  ownDigests:
+    'registry digests are not kept: a docker-archive has no manifest, so this one is made from it, the same each time',
   unreadableFile: ({ path, reason }: { path: string; reason: string }) =>
     `${path} cannot be read (${reason})`,
   noBundleIn: ({ path }: { path: string }) =>
-    `${path} has no file that ends in .tar: name the folder or the files of the bundle`,
+    `${path} has no file that ends in .tar: name the folder or the files of the bundle; a layout of another tool is taken in with --as IMAGE`,
   rebuiltPart: ({ part }: { part: number }) => `part ${part}, made from the others`,
   ofFile: ({ name, reason }: { name: string; reason: string }) => `${name}: ${reason}`,
 } as const;

@@ -14,6 +14,8 @@ interface LayoutFile {
 
 const DOCUMENTS = ['oci-layout', 'index.json'] as const;
 const ALGORITHMS = ['sha256', 'sha512'] as const;
+/** Of a tar. */
+const BLOCK = 512;
 
 /**
  * The folder of an OCI layout, to be sent as a tar: its two documents, then the blobs by their digests, and
@@ -45,9 +47,10 @@ export class LayoutFolder {
     this.#files = files;
   }
 
-  /** Of all files. */
+  /** Of the tar, about: a long name takes two blocks more. */
   get size(): number {
-    return this.#files.reduce((sum, { size }) => sum + size, 0);
+    const blocks = this.#files.reduce((sum, { size }) => sum + 1 + Math.ceil(size / BLOCK), 2);
+    return blocks * BLOCK;
   }
 
   /** Rejects when a file is another one by now. */

@@ -124,6 +124,8 @@ export const TEXTS = {
     `the folder is none of an OCI layout, it has no ${name}: name the one that "skopeo copy" or "umoci" wrote`,
   folderLink: ({ name }: { name: string }) =>
     `${name} is a link or no file, and is not followed: copy the layout with "cp -rL" first`,
+  exportOther: ({ path }: { path: string }) =>
+    `${path} has something else than an OCI layout in it: name an empty folder, or one that is a layout`,
   archiveManifest: 'its manifest.json is none of a docker-archive: write it with "docker save"',
   archiveLacks: ({ name }: { name: string }) =>
     `its manifest.json names ${name}, which is missing: it is not the whole image, save it again`,

@@ -1,6 +1,7 @@
 import { mkdirSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { EventEmitter } from 'node:events';
+import type { Readable } from 'node:stream';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { runCommand } from '../../src/cli/program.ts';
@@ -41,6 +42,7 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly parts?: Partial<StoreCommandParts>;
   readonly signals?: EventEmitter;
+  readonly stdin?: () => Readable;
 }
 
 /** Runs a command in a fresh folder with `entrepot.yaml`, on Saturday noon. */
@@ -50,7 +52,7 @@ export async function runStoreCommand(
   options: RunOptions = {},
 ): Promise<Result> {
   const { admin = NOWHERE, files = {}, isTTY = false, columns, printColumns } = options;
-  const { parts = {}, signals, env = { NO_COLOR: '1' } } = options;
+  const { parts = {}, signals, env = { NO_COLOR: '1' }, stdin } = options;
   const output = { stdout: '', stderr: '' };
   const yaml = `listen: 127.0.0.1:0\nadmin: ${admin}\nstore: { path: /srv/store }\n`;
   const context = {
@@ -66,6 +68,7 @@ export async function runStoreCommand(
       write: (text: string) => (output.stderr += text),
     },
     signals: signals ?? new EventEmitter(),
+    ...(stdin && { stdin }),
     kill: () => t.fail('the command must not end the process'),
   };
   const code = await runCommand(args, context, {
