@@ -1,5 +1,7 @@
 import PQueue from 'p-queue';
 import type { DownloadDemand } from '../src/mirror/downloads/demand.ts';
+import type { Digest } from '../src/oci/digest.ts';
+import type { Target } from '../src/oci/reference.ts';
 import type { Examined, ResolvedWant } from './examination.ts';
 import { findImageFiles, type MissingFile } from './image-files.ts';
 import type { SyncParts } from './parts.ts';
@@ -13,17 +15,18 @@ export interface FetchParts extends Pick<SyncParts, 'prefetcher' | 'catalog' | '
   readonly demand: Pick<DownloadDemand, 'pace' | 'came' | 'signal'>;
 }
 
-interface FetchedImage extends Pick<Examined, 'files' | 'attached'> {
+interface FetchedImage extends Pick<Examined, 'files' | 'attached' | 'searched'> {
   readonly wanted: ResolvedWant & Pick<WantedImage, 'checkedAt'>;
 }
 
 /**
  * Fetches what an examined image lacks, and then moves its tag. An index of which the upstream lacks a
- * manifest is recorded with the rest of it.
+ * manifest is recorded with the rest of it. Then it is known that there is no more to it than what was
+ * found just now.
  */
 export async function fetchImage(
   parts: FetchParts,
-  { wanted, files, attached }: FetchedImage,
+  { wanted, files, attached, searched }: FetchedImage,
 ): Promise<void> {
   const { catalog } = parts;
   const { target, tag, digest, checkedAt } = wanted;
@@ -41,6 +44,18 @@ export async function fetchImage(
     await catalog.recordTag(target, each.tag, { digest: each.digest, checkedAt });
   }
   if (tag !== undefined) await catalog.recordTag(target, tag, { digest, checkedAt });
+  await recordSearches(parts, target, searched);
+}
+
+/** All that is attached to these manifests is held. What cannot be written is learnt again. */
+export async function recordSearches(
+  { catalog }: Pick<SyncParts, 'catalog'>,
+  target: Target,
+  searched: readonly Digest[],
+): Promise<void> {
+  for (const digest of searched) {
+    await catalog.recordSearch({ target, digest }).catch(() => undefined);
+  }
 }
 
 /** Begins no further file once one has failed, and ends when those that run have ended. */

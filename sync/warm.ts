@@ -154,7 +154,7 @@ export class Warm {
     by: { asking: Retries; fetching: Retries },
     trying: <Value>(retries: Retries, work: () => Promise<Value>) => Promise<Value>,
   ): Promise<void> {
-    const { timer, catalog } = this.#parts;
+    const { timer } = this.#parts;
     const { signal } = this.#abort;
     const { platforms } = this.#wish;
     const wanted = { target, digest, platforms, referrers: true, ...(tag && { tag }) };
@@ -174,10 +174,6 @@ export class Warm {
     await trying(by.fetching, async () => fetchImage(parts, item));
     if (examined.files.withheld.length > 0) {
       throw new Error(describeWithheld(examined.files.withheld));
-    }
-    // What cannot be written is learnt again.
-    for (const each of examined.searched) {
-      await catalog.recordSearch({ target, digest: each }).catch(() => undefined);
     }
   }
 

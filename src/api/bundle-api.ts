@@ -113,6 +113,11 @@ export interface BundledImage {
   readonly size: number;
   /** The image that it is attached to: it is a signature, an attestation or another referrer of it. */
   readonly subject?: string;
+  /**
+   * All that could be attached to it and to its platforms was looked for, and is in the bundle or at the
+   * site: there is nothing else.
+   */
+  readonly isSearched?: true;
 }
 
 export interface BundledBlob {

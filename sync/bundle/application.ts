@@ -68,13 +68,14 @@ export class Application {
     const { state, step } = this.#parts;
     const found = await this.#findAll();
     step('bundle.checked');
-    for (const each of found) await this.#record(each);
+    for (const each of found.values()) await this.#record(each);
     step('bundle.recorded');
     const own = this.#manifest.images.filter(({ subject }) => subject === undefined);
     await this.#pin(own);
     step('bundle.pinned');
     const moved = await this.#move();
     step('bundle.tagged');
+    await this.#recordSearches(found);
     const released = this.#manifest.released.filter(
       (name) => state.current.images[name]?.series === this.#manifest.series,
     );
@@ -89,12 +90,12 @@ export class Application {
   }
 
   /** Every manifest of every image, each after those that it lists, with all of its blobs looked for. */
-  async #findAll(): Promise<Found[]> {
+  async #findAll(): Promise<Map<string, Found>> {
     const found = new Map<string, Found>();
     for (const { name, digest } of this.#manifest.images) {
       await this.#find(splitTarget(name), digest as Digest, found);
     }
-    return [...found.values()];
+    return found;
   }
 
   /** As deep as indexes may be nested: deeper ones are refused. */
@@ -153,6 +154,20 @@ export class Application {
       proven,
     };
     await catalog.recordManifest(target, entry, now());
+  }
+
+  /** Once what is attached has its tags: whatever else is asked for is known to be none from then on. */
+  async #recordSearches(found: ReadonlyMap<string, Found>): Promise<void> {
+    const { catalog } = this.#parts;
+    const record = async (target: Target, digest: Digest): Promise<void> => {
+      const { manifest } = found.get(itemKey(target, digest)) ?? {};
+      if (!manifest) return;
+      await catalog.recordSearch({ target, digest });
+      for (const child of manifest.successors) await record(target, child.digest);
+    };
+    for (const { name, digest, isSearched } of this.#manifest.images) {
+      if (isSearched) await record(splitTarget(name), digest as Digest);
+    }
   }
 
   async #pin(images: readonly BundledImage[]): Promise<void> {

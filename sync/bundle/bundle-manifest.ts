@@ -26,13 +26,14 @@ export function formatManifest(manifest: BundleManifest): Buffer {
     index: { digest: index.digest, size: index.size },
     hasParity,
     cuts,
-    images: manifest.images.map(({ name, tag, digest, mediaType, size, subject }) => ({
+    images: manifest.images.map(({ name, tag, digest, mediaType, size, subject, isSearched }) => ({
       name,
       tag,
       digest,
       mediaType,
       size,
       subject,
+      isSearched,
     })),
     released: manifest.released,
     files: manifest.files.map(({ name, digest, size }) => ({ name, digest, size })),

@@ -106,7 +106,8 @@ class Content {
     return attaching.length > 0 ? attaching : [undefined];
   }
 
-  async #addPart({ target }: ContentImage, tag: Tag | undefined, part: Part): Promise<void> {
+  async #addPart(wanted: ContentImage, tag: Tag | undefined, part: Part): Promise<void> {
+    const { target } = wanted;
     const { digest, subject, files } = part;
     const name = formatTarget(target);
     const manifest = await this.#parts.catalog.findManifest(target, digest);
@@ -122,10 +123,30 @@ class Content {
       return;
     }
     const { mediaType, size } = manifest;
-    this.#images.set(key, { ...tagged, mediaType, size, ...(subject && { subject }) });
+    // Of an image that is wanted twice, as with other platforms, all has to be.
+    const isSearched =
+      (this.#images.get(key) ?? { isSearched: true }).isSearched === true &&
+      (await this.#isSearched(wanted, files));
+    this.#images.set(key, {
+      ...tagged,
+      mediaType,
+      size,
+      ...(subject && { subject }),
+      ...(isSearched && { isSearched }),
+    });
     for (const file of files) (there.has(file) ? this.#needed : this.#carried).add(file);
     // What it is attached to may be an image that is left out.
     if (subject && (await this.#look(subject))) this.#needed.add(subject);
+  }
+
+  /** Whether all that is attached to its manifests is known, and comes along. */
+  async #isSearched({ target, referrers }: ContentImage, files: Part['files']): Promise<boolean> {
+    const { catalog } = this.#parts;
+    if (!referrers) return false;
+    for (const digest of await catalog.heldOf(target, [...files])) {
+      if (!(await catalog.wasSearched({ target, digest }))) return false;
+    }
+    return true;
   }
 
   /** Whether the site has it. */

@@ -3,6 +3,7 @@ import type { DraftReport } from '../../src/api/bundle-api.ts';
 import type { SyncProblem, SyncProgress } from '../../src/api/sync-api.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { Bandwidth } from '../../src/upstream/bandwidth.ts';
+import { recordSearches } from '../image-fetch.ts';
 import { bringImage, type BringParts } from '../image-bringing.ts';
 import { findImageFiles } from '../image-files.ts';
 import type { SyncParts } from '../parts.ts';
@@ -133,8 +134,11 @@ export class DraftImages {
 
   async #bring(parts: BringParts, item: PlannedItem): Promise<SyncProblem | undefined> {
     if (parts.signal.aborted) return undefined;
+    const { target } = item.wanted;
+    const searched = item.searched.filter((each) => this.#source.isSearched(target, each));
     const isHeld = !isToFetch(item) && item.attached.length === 0;
-    const failure = isHeld ? undefined : await bringImage(parts, item);
+    if (isHeld) await recordSearches(parts, target, searched);
+    const failure = isHeld ? undefined : await bringImage(parts, { ...item, searched });
     this.#progress.ended(failure === undefined);
     return failure;
   }

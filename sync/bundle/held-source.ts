@@ -1,9 +1,10 @@
-import { isAttachedTag } from '../../src/oci/cosign.ts';
+import { attachedSubject, isAttachedTag } from '../../src/oci/cosign.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import {
   formatImageName,
   formatTarget,
+  itemKey,
   type Repository,
   type Tag,
   type Target,
@@ -22,6 +23,8 @@ export class HeldSource implements Source {
   readonly #parts: HeldSourceParts;
   readonly #retries: Retries;
   readonly #unasked = new Set<string>();
+  /** Manifests of which their upstream did not say what is attached to them. */
+  readonly #unsearched = new Set<string>();
 
   constructor(parts: HeldSourceParts) {
     this.#parts = parts;
@@ -31,6 +34,11 @@ export class HeldSource implements Source {
   /** Tags that mean here what they meant when their upstream was last asked, as `name:tag`; sorted. */
   get unasked(): string[] {
     return [...this.#unasked].toSorted();
+  }
+
+  /** Whether the upstream said what is attached to a manifest, wherever it was asked for that. */
+  isSearched(target: Target, digest: Digest): boolean {
+    return !this.#unsearched.has(itemKey(target, digest));
   }
 
   async listTags(target: Target): Promise<readonly Tag[] | undefined> {
@@ -54,6 +62,8 @@ export class HeldSource implements Source {
     const held = async (): Promise<Digest | 'absent' | undefined> => {
       const { digest, goneAt } = (await catalog.findTag(target, tag)) ?? {};
       // What is attached to an image is part of it where it is held, and not missed where it is not.
+      const subject = attachedSubject(tag);
+      if (subject) this.#unsearched.add(itemKey(target, subject));
       if (isAttachedTag(tag)) return digest ?? 'absent';
       if (digest === undefined || goneAt !== undefined) return undefined;
       this.#unasked.add(formatImageName({ name: formatTarget(target), tag }));
@@ -70,7 +80,10 @@ export class HeldSource implements Source {
     const { prefetcher, catalog } = this.#parts;
     return this.#ask(
       async () => prefetcher.referrers(target, subject),
-      async () => catalog.listReferrers(target, subject),
+      async () => {
+        this.#unsearched.add(itemKey(target, subject));
+        return catalog.listReferrers(target, subject);
+      },
     );
   }
 

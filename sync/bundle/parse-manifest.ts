@@ -71,12 +71,13 @@ function checkImages({ images, released }: BundleManifest): void {
   checkList<BundledImage>(images, {
     place: 'images',
     most: MANIFEST_LIMITS.images,
-    isSound: ({ name, tag, digest, mediaType, size, subject }) =>
+    isSound: ({ name, tag, digest, mediaType, size, subject, isSearched }) =>
       isName(asText(name)) &&
       (tag === undefined || isTag(tag)) &&
       isBlob({ digest, size }) &&
       PRINTABLE.test(asText(mediaType)) &&
-      (subject === undefined || isDigest(subject)),
+      (subject === undefined || isDigest(subject)) &&
+      [undefined, true].includes(isSearched),
     compare: compareImages,
   });
   checkList<string>(released, {

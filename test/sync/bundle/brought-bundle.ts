@@ -28,9 +28,10 @@ export function trusted(key: SigningKey, may: ('images' | 'trust')[] = ['images'
 }
 
 export interface BroughtImage {
-  readonly image: Image;
+  readonly image: Pick<Image, 'manifest' | 'blobs'>;
   readonly repository: string;
   readonly tag: string;
+  readonly isSearched?: true;
 }
 
 /** A bundle of whole images, without what the site has. */
@@ -65,9 +66,9 @@ export function bundleOf(
   });
 }
 
-function entryOf({ image: { manifest }, repository, tag }: BroughtImage): BundledImage {
+function entryOf({ image: { manifest }, repository, tag, ...rest }: BroughtImage): BundledImage {
   const { digest, mediaType, size } = manifest;
-  return { name: `${REGISTRY}/${repository}`, tag, digest, mediaType, size };
+  return { name: `${REGISTRY}/${repository}`, tag, digest, mediaType, size, ...rest };
 }
 
 function compare(a: BundledImage, b: BundledImage): number {

@@ -43,7 +43,7 @@ test('a draft of a named image fetches what is missing once, and of what is held
   t.deepEqual(draft, {
     series: mirror.server.store.id!,
     number: 1,
-    images: [{ name: APP, digest, tag: 'v1', mediaType, size }],
+    images: [{ name: APP, digest, tag: 'v1', mediaType, size, isSearched: true }],
     blobs: filesOf(image),
     needs: [],
     released: [],

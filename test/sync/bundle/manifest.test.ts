@@ -76,6 +76,7 @@ test('each thing that may not be is refused, with its place', (t) => {
     ['images[0]', { images: [{ ...IMAGE, tag: null }] }],
     ['images[0]', { images: [{ ...IMAGE, mediaType: 'a\nb' }] }],
     ['images[0]', { images: [{ ...IMAGE, subject: 'sha256:a' }] }],
+    ['images[0]', { images: [{ ...IMAGE, isSearched: false }] }],
     // It is neither carried nor needed, or with another size.
     ['images[0]', { images: [{ ...IMAGE, digest: MANIFEST.index.digest }] }],
     ['images[0]', { images: [{ ...IMAGE, size: 11 }] }],
