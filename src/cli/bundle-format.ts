@@ -16,7 +16,7 @@ function describeOne(
   const title = `bundle ${number} of series ${series}`;
   if (!report) {
     const all = awaited.length + received.length;
-    const text = `${title}: ${received.length} of ${count(all, 'part')} here, awaited: ${awaited.join(', ')}`;
+    const text = `${title}: ${received.length} of ${count(all, 'part')} here, awaited: ${describeParts(awaited)}`;
     return `${formatLabelled('', text, columns)}\n`;
   }
   const { images, moved, blobs, bytes, released, files, refusedFiles } = report;
@@ -35,4 +35,15 @@ function describeOne(
   const table =
     rows.length === 0 ? '' : formatTable([['TAG', 'MEANS', 'BEFORE'], ...rows], columns);
   return `${lines.map((line) => formatLabelled('', line, columns)).join('\n')}\n${table}`;
+}
+
+/** `1-3, 7`: as a person reads them out. */
+export function describeParts(parts: readonly number[]): string {
+  const runs: [first: number, last: number][] = [];
+  for (const part of parts) {
+    const run = runs.at(-1);
+    if (run && run[1] === part - 1) run[1] = part;
+    else runs.push([part, part]);
+  }
+  return runs.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(', ');
 }

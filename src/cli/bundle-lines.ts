@@ -2,7 +2,8 @@ import { Option } from 'commander';
 import { checkCreate, createBundle } from './bundle-create.ts';
 import { checkImport, importBundle } from './bundle-import.ts';
 import { generateKey } from './bundle-keygen.ts';
-import { FILE_OPTION, JSON_OPTION } from './command-context.ts';
+import { printBundles } from './bundle-status.ts';
+import { JSON_OPTION } from './command-context.ts';
 import { add, parseBytes, type Group } from './command-group.ts';
 import { inventory } from './inventory.ts';
 
@@ -15,7 +16,19 @@ export function addBundleCommands({ parent: program, run }: Group): void {
   const parent = program
     .command('bundle')
     .description('carry images to a site that no network reaches')
-    .withExamples('entrepot bundle keygen --out maker.key');
+    .withExamples(
+      'entrepot bundle create --key maker.key --out full.tar',
+      'entrepot bundle status',
+    );
+  addKeygen({ parent, run });
+  addCreate({ parent, run });
+  addImport({ parent, run });
+  add(parent, 'status', 'say which bundles are in force, and which parts of others are awaited')
+    .withExamples('entrepot bundle status', 'entrepot bundle status --json')
+    .action(run(printBundles));
+}
+
+function addKeygen({ parent, run }: Group): void {
   parent
     .command('keygen')
     .description('make a key that signs bundles; sites trust its public half under bundles.trust')
@@ -31,26 +44,6 @@ export function addBundleCommands({ parent: program, run }: Group): void {
       'entrepot bundle keygen --out maker.key --algorithm p256',
     )
     .action(run(generateKey));
-  parent
-    .command('import')
-    .description(
-      'take in parts of bundles, in any order: 0 when all of each is in force, else 1; or a layout',
-    )
-    .argument('<path...>', 'files, folders of them, or - for standard input')
-    .option('--receipt <file>', 'write what the site holds then, for the next bundle')
-    .option('--allow-older', 'also a bundle that is older than the one in force')
-    .option('--as <image>', 'it is an OCI layout or a docker-archive: take it in as this image')
-    .option('--ref <name>', 'which image of it, where it has several: a name or a digest of it')
-    .option(...FILE_OPTION)
-    .option(...JSON_OPTION)
-    .withExamples(
-      'entrepot bundle import /media/disk --receipt site.inventory',
-      'entrepot bundle import - < bundle.tar',
-      'entrepot bundle import app.tar --as ghcr.io/org/app:1.4',
-    )
-    .requires(checkImport)
-    .action(run(importBundle));
-  addCreate({ parent, run });
 }
 
 function addCreate({ parent, run }: Group): void {
@@ -71,4 +64,26 @@ function addCreate({ parent, run }: Group): void {
     )
     .requires(checkCreate)
     .action(run(createBundle));
+}
+
+function addImport({ parent, run }: Group): void {
+  add(
+    parent,
+    'import',
+    'take in parts of bundles, in any order: 0 when all is in force, else 1; or a layout',
+  )
+    .argument('[path...]', 'files, folders of them, or - for standard input')
+    .option('--watch <folder>', 'take in what appears in it, until SIGTERM or SIGINT')
+    .option('--receipt <file>', 'write what the site holds then, for the next bundle')
+    .option('--allow-older', 'also a bundle that is older than the one in force')
+    .option('--as <image>', 'it is an OCI layout or a docker-archive: take it in as this image')
+    .option('--ref <name>', 'which image of it, where it has several: a name or a digest of it')
+    .withExamples(
+      'entrepot bundle import /media/disk --receipt site.inventory',
+      'entrepot bundle import - < bundle.tar',
+      'entrepot bundle import --watch /srv/from-outside',
+      'entrepot bundle import app.tar --as ghcr.io/org/app:1.4',
+    )
+    .requires(checkImport)
+    .action(run(importBundle));
 }

@@ -20,12 +20,12 @@ const STEP_BYTES = 2 ** 20;
 export async function sendTar(
   ask: Ask,
   path: string,
-  { source, line, title = '' }: { source: TarSource; line: ProgressLine; title?: string },
+  { source, line, title = '' }: { source: TarSource; line?: ProgressLine; title?: string },
 ): Promise<unknown> {
   const { name, size } = source;
   const tar = counted(source.open(), (bytes) => {
     const of = size ? ` of ${roundSize(size)}` : '';
-    line.show(`${title}${roundSize(bytes)}${of}`, size ? bytes / size : undefined);
+    line?.show(`${title}${roundSize(bytes)}${of}`, size ? bytes / size : undefined);
   });
   return describing(name, async () => ask(path, { method: 'POST', tar }));
 }

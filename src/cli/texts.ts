@@ -211,6 +211,11 @@ export const TEXTS = {
     `${path} cannot be read (${reason})`,
   noBundleIn: ({ path }: { path: string }) =>
     `${path} has no file that ends in .tar: name the folder or the files of the bundle; a layout of another tool is taken in with --as IMAGE`,
+  noBundles: 'no bundle was ever imported here',
+  partsAwaited: ({ received, all, awaited }: { received: number; all: number; awaited: string }) =>
+    `${received} of ${all} parts here, awaited: ${awaited}`,
+  watchAlone: 'a folder is watched for bundles alone: leave out the paths and --as, or --watch',
+  noBundle: 'name files or folders of bundles, - for standard input, or a folder with --watch',
   rebuiltPart: ({ part }: { part: number }) => `part ${part}, made from the others`,
   ofFile: ({ name, reason }: { name: string; reason: string }) => `${name}: ${reason}`,
 } as const;

@@ -1,0 +1,89 @@
+import { createReadStream } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PARITY_PART, countParts } from '../../sync/bundle/content.ts';
+import { rebuildPart } from '../../sync/bundle/parity.ts';
+import { peekPart, type PartHead } from '../../sync/bundle/part-reader.ts';
+import type { BundlesReport } from '../api/bundle-api.ts';
+import { AdminError } from './command-context.ts';
+import { describing, type TarSource } from './tar-upload.ts';
+import { TEXTS } from './texts.ts';
+
+/** A part of a bundle that is to be sent to the server. */
+export interface BundleSource extends TarSource {
+  /** As it says itself; unknown of standard input. */
+  readonly head?: PartHead;
+}
+
+/**
+ * The parts in these files and folders, those of one bundle together and in their order, older bundles
+ * first. What cannot be read as one is told to `failed`, else thrown. Their heads stay in memory.
+ */
+export async function findSources(
+  paths: readonly string[],
+  failed?: (path: string, error: AdminError) => void,
+): Promise<BundleSource[]> {
+  const files = (await Promise.all(paths.map(filesAt))).flat();
+  const sources: (BundleSource & { readonly head: PartHead })[] = [];
+  for (const path of new Set(files)) {
+    try {
+      sources.push(await describing(path, async () => sourceAt(path)));
+    } catch (error) {
+      if (!failed || !(error instanceof AdminError)) throw error;
+      failed(path, error);
+    }
+  }
+  return sources.toSorted((a, b) => compare(a.head, b.head));
+}
+
+async function sourceAt(path: string): Promise<BundleSource & { readonly head: PartHead }> {
+  const open = (): AsyncIterable<Uint8Array> => createReadStream(path);
+  return { name: path, head: await peekPart(open(), 'any'), size: (await stat(path)).size, open };
+}
+
+function compare(a: PartHead, b: PartHead): number {
+  if (a.id === b.id) return a.part - b.part;
+  return a.manifest.number - b.manifest.number || (a.id < b.id ? -1 : 1);
+}
+
+/** Of a folder the files whose names say that they are parts, and that are not being written. */
+export async function filesAt(path: string): Promise<string[]> {
+  const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+    throw new AdminError(TEXTS.unreadableFile({ path, reason: cause.code ?? cause.message }));
+  });
+  if (!found.isDirectory()) return [path];
+  const names = (await readdir(path)).filter((name) => /^[^.].*\.tar$/.test(name));
+  return names.toSorted().map((name) => join(path, name));
+}
+
+/** What is to be sent: without what is here already, and with the one part that can be made from the others. */
+export function sourcesToSend(
+  sources: readonly BundleSource[],
+  { awaited }: Pick<BundlesReport, 'awaited'>,
+): BundleSource[] {
+  return [...Map.groupBy(sources, ({ head }) => head?.id)].flatMap(([id, same]) => {
+    const received = awaited.find((each) => each.id === id)?.received ?? [];
+    const isOver = ({ head }: BundleSource): boolean =>
+      head !== undefined && (head.part === PARITY_PART || received.includes(head.part));
+    return [...same.filter((each) => !isOver(each)), ...lostPart(same, received)];
+  });
+}
+
+/** The part that is neither given nor here, where the parity part and all others are given. */
+function lostPart(
+  sources: readonly BundleSource[],
+  received: readonly number[],
+): readonly BundleSource[] {
+  const parity = sources.find(({ head }) => head?.part === PARITY_PART);
+  const manifest = parity?.head?.manifest;
+  if (!parity || !manifest) return [];
+  const files = new Map(
+    sources.flatMap(({ head, name }) => (head?.part ? [[head.part, name]] : [])),
+  );
+  const parts = Array.from({ length: countParts(manifest) }, (_, place) => place + 1);
+  const [part, ...others] = parts.filter((each) => !files.has(each));
+  if (part === undefined || others.length > 0 || received.includes(part)) return [];
+  const open = (): AsyncIterable<Uint8Array> =>
+    rebuildPart({ manifest, part, files, parity: parity.name });
+  return [{ name: TEXTS.rebuiltPart({ part }), open }];
+}
