@@ -1,6 +1,7 @@
 import { Option } from 'commander';
 import { checkCreate, createBundle } from './bundle-create.ts';
 import { checkImport, importBundle } from './bundle-import.ts';
+import { inspectBundle } from './bundle-inspect.ts';
 import { generateKey } from './bundle-keygen.ts';
 import { printBundles } from './bundle-status.ts';
 import { JSON_OPTION } from './command-context.ts';
@@ -22,6 +23,7 @@ export function addBundleCommands({ parent: program, run }: Group): void {
     );
   addKeygen({ parent, run });
   addCreate({ parent, run });
+  addInspect({ parent, run });
   addImport({ parent, run });
   add(parent, 'status', 'say which bundles are in force, and which parts of others are awaited')
     .withExamples('entrepot bundle status', 'entrepot bundle status --json')
@@ -44,6 +46,23 @@ function addKeygen({ parent, run }: Group): void {
       'entrepot bundle keygen --out maker.key --algorithm p256',
     )
     .action(run(generateKey));
+}
+
+function addInspect({ parent, run }: Group): void {
+  parent
+    .command('inspect')
+    .description(
+      'say what is in a bundle, and verify each part; 0 when it is whole and right, else 1',
+    )
+    .argument('<path...>', 'files, or folders of them')
+    .option('--key <file>', 'the public key that it must be signed by')
+    .option('--all', 'show more than 50 images')
+    .option(...JSON_OPTION)
+    .withExamples(
+      'entrepot bundle inspect /media/disk --key maker.key.pub',
+      'entrepot bundle inspect app-1-of-2.tar app-2-of-2.tar --json',
+    )
+    .action(run(inspectBundle));
 }
 
 function addCreate({ parent, run }: Group): void {

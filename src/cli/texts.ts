@@ -162,6 +162,21 @@ export const TEXTS = {
     `${image} is what it was when its upstream was last asked, which gave no answer now`,
   inventoryUnreadable: ({ path, reason }: { path: string; reason: string }) =>
     `the inventory ${path} cannot be read: ${reason}`,
+
+  inspectFor: ({ site }: { site: string }) => `the site ${site}, by its inventory`,
+  inspectForAll: 'any site: it needs nothing but itself',
+  inspectSigned: ({ id }: { id: string }) => `by the key ${id}, which is the one that was given`,
+  inspectUnverified: ({ id }: { id: string }) =>
+    `by the key ${id}, as it says: give its public half with --key to know`,
+  inspectForeign: ({ id }: { id: string }) => `not by the key that was given; it names ${id}`,
+  inspectNeeds: ({ blobs, bytes }: Record<'blobs' | 'bytes', string>) =>
+    `${blobs} of ${bytes}, which the site holds`,
+  inspectNeedsNone: 'nothing that it does not carry',
+  inspectWhole: ({ parts }: { parts: string }) => `${parts}, all here`,
+  inspectMissing: ({ here, parts, missing }: Record<'here' | 'missing' | 'parts', string>) =>
+    `${here} of ${parts} here, missing: ${missing}`,
+  inspectRebuild: 'the parity part makes up for it',
+  inspectProblems: 'what is no part that can be read:',
   // Sync.
   noRules: 'no rules: write under "sync" what the site must hold',
   nothingSelected: 'nothing is selected: write under "sync" what the site must hold',

@@ -169,6 +169,8 @@ export const TEXTS = {
   entry: ({ path }: { path: string }) =>
     `where ${path} has to stand is something else: the part is damaged or put together by somebody else; copy it again`,
   padding: 'between its files is something else than zeros: the part is damaged; copy it again',
+  unreadable: ({ reason }: { reason: string }) =>
+    `its disk does not give it (${reason}): see that it is there and can be read`,
   truncated: 'it ends before its end: copy this part again, whole',
   contentLong: ({ path, digest }: { path: string; digest: string }) =>
     `${path} has more bytes than ${digest} has: have it made anew`,

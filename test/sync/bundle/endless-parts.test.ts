@@ -21,6 +21,10 @@ test('streams without an end are refused within 4 MiB, at every place', async (t
       header: tarHeader('entrepot/manifest.json', 100 * MIB),
       fill: Buffer.alloc(64 * 1024, '{'),
     },
+    numbers: {
+      header: tarHeader('entrepot/part.json', 100 * MIB),
+      fill: Buffer.alloc(64 * 1024, '{'),
+    },
     zeros: { header: Buffer.alloc(0), fill: Buffer.alloc(64 * 1024) },
   };
   for (const [name, { header, fill }] of Object.entries(endless)) {

@@ -217,12 +217,21 @@ test('parts of two bundles and of two places do not go together', async (t) => {
         bytes.subarray(head),
       ]),
       'two parts in one': Buffer.concat([bytes, mine[(at + 1) % mine.length]!]),
-      'a number that is none': Buffer.concat([
-        bytes.subarray(0, own[1]!.start),
-        tarFile('entrepot/part.json', Buffer.from(`{"part":0,"of":${mine.length}}\n`)),
-        bytes.subarray(head),
-      ]),
     };
+    for (const text of [
+      `{"part":0,"of":${mine.length}}\n`,
+      `{"part":${mine.length + 1},"of":${mine.length}}\n`,
+      `{"part":${at + 1},"of":${mine.length + 1}}\n`,
+      `{"part":${at + 1},"of":${mine.length}} `,
+      `{"part":${at + 1},"of":${mine.length},"of":${mine.length}}\n`,
+      'null',
+    ]) {
+      mixtures[text] = Buffer.concat([
+        bytes.subarray(0, own[1]!.start),
+        tarFile('entrepot/part.json', Buffer.from(text)),
+        bytes.subarray(head),
+      ]);
+    }
     for (const [name, mixed] of Object.entries(mixtures)) await refused(t, mixed, `${name}: ${at}`);
   }
 });

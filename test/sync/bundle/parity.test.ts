@@ -1,14 +1,12 @@
-import { open, readFile, stat, writeFile } from 'node:fs/promises';
-import { createWriteStream } from 'node:fs';
-import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import test, { type ExecutionContext } from 'ava';
 import { createFolder } from '../../config/config-folder.ts';
 import { BundleError } from '../../../sync/bundle/bundle-error.ts';
 import { PARITY_PART } from '../../../sync/bundle/content.ts';
-import { ParityFile, rebuildPart } from '../../../sync/bundle/parity.ts';
+import { rebuildPart } from '../../../sync/bundle/parity.ts';
 import { readPart } from '../../../sync/bundle/part-reader.ts';
 import { MadeBundle, patterned, streamOf } from './made-bundle.ts';
+import { writeBundle } from './written-bundle.ts';
 
 const BLOBS = [1, 3000, 70_000, 9].map((size) => patterned(size));
 
@@ -38,6 +36,13 @@ test('the parity part is a part: signed, verified in one pass, and no larger tha
     changed[at]! ^= 4;
     await t.throwsAsync(readPart(streamOf(changed), visitor), { instanceOf: BundleError }, `${at}`);
   }
+  const digit = bytes.indexOf('{"parts":[') + '{"parts":['.length;
+  const resized = Buffer.from(bytes);
+  resized[digit]! ^= 1;
+  const error = await t.throwsAsync(readPart(streamOf(resized), visitor), {
+    instanceOf: BundleError,
+  });
+  t.regex(error.message, /^where entrepot\/parity\.json has to stand is something else/);
 });
 
 test('the same bundle has the same parity part', async (t) => {
@@ -85,16 +90,5 @@ async function write(
     ...(key && { key }),
     manifest: { hasParity: true },
   });
-  const folder = createFolder(t, {});
-  const parity = join(folder, 'parity.tar');
-  await using file = await open(parity, 'wx+');
-  const mixing = new ParityFile(file, bundle);
-  const files = new Map<number, string>();
-  for (let part = 1; part <= bundle.parts; part += 1) {
-    const path = join(folder, `${part}.tar`);
-    await pipeline(mixing.mix(bundle.write(part)), createWriteStream(path));
-    files.set(part, path);
-  }
-  await mixing.seal();
-  return { bundle, files, parity };
+  return { bundle, ...(await writeBundle(bundle, createFolder(t, {}))) };
 }
