@@ -6,7 +6,7 @@ export function describeImport(
   bundles: readonly BundleState[],
   columns: number | undefined,
 ): string {
-  return bundles.map((bundle) => describeOne(bundle, columns)).join('\n');
+  return bundles.map((bundle) => describeOne(bundle, columns)).join('');
 }
 
 function describeOne(
@@ -17,7 +17,7 @@ function describeOne(
   if (!report) {
     const all = awaited.length + received.length;
     const text = `${title}: ${received.length} of ${count(all, 'part')} here, awaited: ${describeParts(awaited)}`;
-    return `${formatLabelled('', text, columns)}\n`;
+    return formatLabelled('', text, columns);
   }
   const { images, moved, blobs, bytes, released, files, refusedFiles } = report;
   const came = `${count(images, 'image')}, ${count(blobs, 'blob')} of ${roundSize(bytes)} new`;
@@ -34,7 +34,7 @@ function describeOne(
   ]);
   const table =
     rows.length === 0 ? '' : formatTable([['TAG', 'MEANS', 'BEFORE'], ...rows], columns);
-  return `${lines.map((line) => formatLabelled('', line, columns)).join('\n')}\n${table}`;
+  return `${lines.map((line) => formatLabelled('', line, columns)).join('')}${table}`;
 }
 
 /** `1-3, 7`: as a person reads them out. */

@@ -15,6 +15,9 @@ export interface BundleManifest extends BundleDraft {
   readonly hasParity: boolean;
 }
 
+/** The id of a store, which names a series and a site: a UUID in lower case. */
+export const STORE_ID = /^[0-9a-f-]{36}$/;
+
 /** The one form of a manifest: the same one has the same bytes, whatever the order of its keys is. */
 export function formatManifest(manifest: BundleManifest): Buffer {
   const { format, series, number, site, index, cuts, hasParity } = manifest;

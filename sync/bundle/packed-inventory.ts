@@ -2,6 +2,7 @@ import { promisify } from 'node:util';
 import { brotliCompress, brotliDecompress, constants } from 'node:zlib';
 import type { Digest } from '../../src/oci/digest.ts';
 import { BundleError } from './bundle-error.ts';
+import { STORE_ID } from './bundle-manifest.ts';
 import { decodeCbor, encodeCbor } from './cbor.ts';
 import { packDigests, unpackDigests, type PackedDigests } from './digest-list.ts';
 import type { Inventory, SiteImage } from './inventory.ts';
@@ -18,7 +19,6 @@ const MAX_SERIES = 1_000;
 /** Of names with tags, and of masks, as they come out of their compression. */
 const MAX_TEXT_BYTES = 64 * 2 ** 20;
 const MAX_PLACES_BYTES = MAX_COUNT * PLACE_BYTES;
-const ID = /^[0-9a-f-]{36}$/;
 
 const compress = promisify(brotliCompress);
 const expand = promisify(brotliDecompress);
@@ -133,7 +133,7 @@ function readApplied(value: unknown): Map<string, number> {
 }
 
 function readId(value: unknown): string {
-  requireForm(typeof value === 'string' && ID.test(value), 'id');
+  requireForm(typeof value === 'string' && STORE_ID.test(value), 'id');
   return value;
 }
 

@@ -6,6 +6,7 @@ import {
   compareImages,
   compareTexts,
   formatManifest,
+  STORE_ID,
   type BundleManifest,
 } from './bundle-manifest.ts';
 import { countEntries, entryAt } from './content.ts';
@@ -22,7 +23,6 @@ export const MANIFEST_LIMITS = {
   parts: 10_000,
 } as const;
 
-const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 /** With its folder it is within what a header of ustar has room for. */
 const FILE_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,89}$/;
 const PRINTABLE = /^[\x21-\x7e]{1,512}$/;
@@ -60,9 +60,9 @@ function checkHead({ format, series, number, site, index, hasParity }: BundleMan
   if ((format as unknown) !== 1) {
     throw new BundleError('format', TEXTS.manifestVersion);
   }
-  check(ID.test(asText(series)), 'series');
+  check(STORE_ID.test(asText(series)), 'series');
   check(Number.isSafeInteger(number) && number > 0, 'number');
-  check(site === undefined || ID.test(asText(site)), 'site');
+  check(site === undefined || STORE_ID.test(asText(site)), 'site');
   check(isBlob(index) && index.digest.startsWith('sha256:'), 'index');
   check(typeof hasParity === 'boolean', 'hasParity');
 }

@@ -67,6 +67,7 @@ export async function runStoreCommand(
       ...(columns && { columns }),
       write: (text: string) => (output.stderr += text),
     },
+    ...(stdin && { stdin }),
     signals: signals ?? new EventEmitter(),
     ...(stdin && { stdin }),
     kill: () => t.fail('the command must not end the process'),

@@ -15,6 +15,7 @@ import {
   startAirGapped,
   trusted,
 } from './brought-bundle.ts';
+import { SERIES } from './made-bundle.ts';
 
 const APP = buildImage({ seed: 'app', layers: [30_000, 5_000] });
 const NEXT = buildImage({ seed: 'next', layers: [40_000] });
@@ -60,7 +61,7 @@ test('a bundle is served from its last byte on, pinned, and told', async (t) => 
   ]);
   t.like(await ask(site, '/api/v1/bundles'), {
     awaited: [],
-    applied: [{ series: 'made', number: 1 }],
+    applied: [{ series: SERIES, number: 1 }],
   });
 });
 
@@ -243,7 +244,7 @@ test('images that a series has released may be evicted; those of another series 
   const bundles = [
     bundleOf([{ image: APP, repository: 'org/app', tag: 'v1' }]),
     bundleOf([{ image: TOOL, repository: 'org/tool', tag: 'v1' }], {
-      manifest: { series: 'other' },
+      manifest: { series: SERIES.replace('5a', '6b') },
     }),
     bundleOf([{ image: NEXT, repository: 'org/next', tag: 'v1' }], {
       manifest: { number: 2, released: [`${REGISTRY}/org/app:v1`, `${REGISTRY}/org/tool:v1`] },

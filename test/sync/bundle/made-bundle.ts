@@ -13,6 +13,9 @@ import { PAYLOAD_TYPE, sealEnvelope } from '../../../sync/bundle/envelope.ts';
 import { writePart, type ByteRange } from '../../../sync/bundle/part-writer.ts';
 import { SigningKey } from '../../../sync/bundle/signing-key.ts';
 
+/** The store that made it. */
+export const SERIES = '5a7e0000-0000-4000-8000-000000000001';
+
 /** What a bundle of a test has in it. */
 export interface MadeContents {
   /** Of blobs; each becomes one. */
@@ -47,7 +50,7 @@ export class MadeBundle {
     ]);
     const manifest = {
       format: 1 as const,
-      series: 'made',
+      series: SERIES,
       number: 1,
       hasParity: false,
       index: describe(index),

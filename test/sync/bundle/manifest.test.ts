@@ -26,9 +26,9 @@ const IMAGE: BundledImage = {
 
 const MANIFEST: BundleManifest = {
   format: 1,
-  series: 'b1946ac92492d2347c6235b4d2611184',
+  series: 'b1946ac9-2492-d234-7c62-35b4d2611184',
   number: 7,
-  site: 'far.site-1',
+  site: 'c2a57bd0-3603-e4a3-8d58-46c5fe272222',
   index: { digest: digestOf(Buffer.from('index')), size: 5 },
   hasParity: false,
   cuts: [
