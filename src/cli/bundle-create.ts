@@ -62,20 +62,12 @@ export async function createBundle(
       withAdmin(config, context, async (ask) => {
         const wish = { ...(images.length > 0 && { images }), lock, inventory };
         const parts = { key, target, files, signal, options, context };
-        return new BundleMaking(parts, stoppable(ask, signal)).run(wish);
+        return new BundleMaking(parts, ask).run(wish);
       }),
     ),
   );
   print(options, context, report, (columns) => formatCreated(report, columns));
   return report.problems.length === 0 ? EXIT_CODE.ok : EXIT_CODE.failed;
-}
-
-/** Asks nothing more once the signal has aborted. */
-function stoppable(ask: Ask, signal: AbortSignal): Ask {
-  return async (path, request) => {
-    signal.throwIfAborted();
-    return ask(path, { signal, ...request });
-  };
 }
 
 interface MakingParts {
@@ -95,10 +87,16 @@ const SHOW_MS = 200;
 class BundleMaking {
   readonly #parts: MakingParts;
   readonly #ask: Ask;
+  readonly #askAnyway: Ask;
 
   constructor(parts: MakingParts, ask: Ask) {
+    const { signal } = parts;
     this.#parts = parts;
-    this.#ask = ask;
+    this.#askAnyway = ask;
+    this.#ask = async (path, request) => {
+      signal.throwIfAborted();
+      return ask(path, { signal, ...request });
+    };
   }
 
   async run(wish: object): Promise<CreateReport> {
@@ -126,7 +124,7 @@ class BundleMaking {
       return await this.#make(report, place);
     } finally {
       // It would end by itself.
-      if (place !== '') await this.#ask(place, { method: 'DELETE' }).catch(() => undefined);
+      if (place !== '') await this.#askAnyway(place, { method: 'DELETE' }).catch(() => undefined);
     }
   }
 

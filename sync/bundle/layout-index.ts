@@ -1,12 +1,28 @@
 import type { BundledImage } from '../../src/api/bundle-api.ts';
-import { OCI_INDEX } from '../../src/oci/media-types.ts';
+import {
+  DOCKER_LIST,
+  DOCKER_MANIFEST,
+  OCI_INDEX,
+  OCI_MANIFEST,
+} from '../../src/oci/media-types.ts';
+
+/** Of Docker's manifests those of OCI that are read alike. */
+const ALIKE: Readonly<Record<string, string>> = {
+  [DOCKER_LIST]: OCI_INDEX,
+  [DOCKER_MANIFEST]: OCI_MANIFEST,
+};
 
 /**
  * The `index.json` of a bundle: a descriptor for each image under its full name, with its tag or, where it has
- * none, its digest. By that name skopeo finds it in the layout and containerd keeps it.
+ * none, its digest. By that name skopeo finds it in the layout and containerd keeps it. skopeo 1.9, for one, sees
+ * only types of OCI there, so that an image of Docker's type has a second descriptor, of the one that is read alike.
  */
 export function formatLayoutIndex(images: readonly BundledImage[]): Buffer {
-  const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests: images.map(describe) };
+  const manifests = images.flatMap((image) => {
+    const alike = ALIKE[image.mediaType];
+    return [image, ...(alike === undefined ? [] : [{ ...image, mediaType: alike }])].map(describe);
+  });
+  const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests };
   return Buffer.from(`${JSON.stringify(index)}\n`);
 }
 
