@@ -61,6 +61,7 @@ test('an image is named by its digest, and comes with all platforms and what is 
     digest,
     mediaType,
     size,
+    isSearched: true,
   });
   const rows = [
     rowOf(index),
@@ -141,7 +142,7 @@ test('while an upstream is away a draft is made of what is held whole, and says 
     before.images.map(({ tag }) => tag).filter((tag) => tag === 'multi' || tag === 'v1'),
     ['multi', 'v1'],
   );
-  registry.refuse();
+  await registry.refuse();
   const away = await drafts.report();
   t.deepEqual(away.draft, before);
   t.deepEqual(away.unasked, [`${APP}:multi`, `${APP}:v1`]);
@@ -178,9 +179,17 @@ test('what is wrong with a wish is told before anything is asked', async (t) => 
       400,
       '"library/*" is not one image: write it as REPOSITORY:TAG or REPOSITORY@DIGEST',
     ],
-    [{ images: ['elsewhere.example/app:v1'] }, 404, 'x'],
+    [
+      { images: ['elsewhere.example/app:v1'] },
+      404,
+      '"elsewhere.example" is not an upstream of this mirror, which has hub.example; add it under "upstreams" in the configuration file',
+    ],
     [{ lock: {} }, 400, 'lock.version: not a lock of this version; make a new one'],
-    [{ inventory: 'bm9uZQ==' }, 400, 'x'],
+    [
+      { inventory: 'bm9uZQ==' },
+      400,
+      'this is no inventory of entrepot, or it is damaged: make one at the site with "entrepot inventory", and copy it again',
+    ],
     [
       { files: [{ name: '../x', digest: `sha256:${'0'.repeat(64)}`, size: 1 }] },
       400,
