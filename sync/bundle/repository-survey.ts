@@ -8,61 +8,76 @@ import { MemberMask } from './member-mask.ts';
 export interface SurveyParts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
+  readonly signal: AbortSignal;
 }
 
-/** Looks at what one repository holds. A verdict is remembered until `forget`. */
-export class RepositorySurvey {
-  readonly target: Target;
-  readonly #parts: SurveyParts;
-  readonly #manifests = new Map<Digest, Promise<MemberMask | undefined>>();
-  readonly #blobs = new Map<Digest, Promise<boolean>>();
+/** Looked at side by side. */
+const BATCH = 64;
+/** Beyond so many blobs they are looked at anew. */
+const MAX_BLOBS = 20_000;
 
-  constructor(target: Target, parts: SurveyParts) {
-    this.target = target;
+/** Looks at all manifests of one repository. */
+export class RepositorySurvey {
+  readonly #target: Target;
+  readonly #parts: SurveyParts;
+  /** Of the repository, those that are held by the records. */
+  readonly #held: ReadonlySet<Digest>;
+  readonly #masks = new Map<Digest, Promise<MemberMask | undefined>>();
+  readonly #blobs = new Map<Digest, Promise<boolean>>();
+  /** Manifests that a held one lists. */
+  readonly #listed = new Set<Digest>();
+  /** Manifests that have a subject. */
+  readonly #attached = new Set<Digest>();
+
+  constructor(target: Target, held: ReadonlySet<Digest>, parts: SurveyParts) {
+    this.#target = target;
+    this.#held = held;
     this.#parts = parts;
   }
 
-  /** How many verdicts are remembered. */
-  get size(): number {
-    return this.#manifests.size + this.#blobs.size;
+  /**
+   * What is served of the members of each manifest, unless another one says so: one that lists it, where
+   * all of it is held, it has no tag and is no referrer. Rejects when the signal aborts.
+   */
+  async run(tagged: ReadonlyMap<Digest, unknown>): Promise<Map<Digest, MemberMask>> {
+    const masks = new Map<Digest, MemberMask>();
+    const digests = [...this.#held];
+    for (let at = 0; at < digests.length; at += BATCH) {
+      this.#parts.signal.throwIfAborted();
+      const batch = digests.slice(at, at + BATCH);
+      const found = await Promise.all(batch.map(async (digest) => this.#look(digest)));
+      for (const [place, mask] of found.entries()) if (mask) masks.set(batch[place]!, mask);
+      if (this.#blobs.size > MAX_BLOBS) this.#blobs.clear();
+    }
+    const isNamed = ([digest, mask]: [Digest, MemberMask]): boolean =>
+      tagged.has(digest) ||
+      this.#attached.has(digest) ||
+      !this.#listed.has(digest) ||
+      !mask.isWhole;
+    return new Map([...masks].filter(isNamed));
   }
 
-  forget(): void {
-    this.#manifests.clear();
-    this.#blobs.clear();
-  }
-
-  /** What is held of the members of a manifest; `undefined` where the manifest itself is not held. */
-  async look(digest: Digest): Promise<MemberMask | undefined> {
-    const known = this.#manifests.get(digest) ?? this.#look(digest);
-    this.#manifests.set(digest, known);
+  /** `undefined` where the manifest itself is not held. */
+  async #look(digest: Digest): Promise<MemberMask | undefined> {
+    const known = this.#masks.get(digest) ?? this.#lookAtMembers(digest);
+    this.#masks.set(digest, known);
     return known;
   }
 
-  /** Whether a manifest is to be told: not when one that is held here lists it and all of it is held. */
-  async isNamed(digest: Digest, mask: MemberMask): Promise<boolean> {
-    const { catalog } = this.#parts;
-    if (!mask.isWhole) return true;
-    if ((await catalog.members(digest))?.subject) return true;
-    for await (const holder of catalog.holdersIn(this.target, digest)) {
-      if (await this.look(holder)) return false;
-    }
-    return true;
-  }
-
-  async #look(digest: Digest): Promise<MemberMask | undefined> {
-    const { catalog } = this.#parts;
-    if (!(await catalog.isHeld({ target: this.target, digest }))) return undefined;
-    if (!(await this.#isKept(digest))) return undefined;
-    const members = await catalog.members(digest);
+  async #lookAtMembers(digest: Digest): Promise<MemberMask | undefined> {
+    if (!this.#held.has(digest) || !(await this.#isKept(digest))) return undefined;
+    const members = await this.#parts.catalog.members(digest);
     if (!members) return undefined;
+    if (members.subject) this.#attached.add(digest);
     const whole = members.successors.map(async (member) => this.#isWhole(member));
     return MemberMask.of(await Promise.all(whole));
   }
 
   async #isWhole({ digest, mediaType }: Member): Promise<boolean> {
-    if (isManifestType(mediaType)) return (await this.look(digest))?.isWhole === true;
-    return isForeignType(mediaType) || this.#isKept(digest);
+    if (isForeignType(mediaType)) return true;
+    if (!isManifestType(mediaType)) return this.#isKept(digest);
+    this.#listed.add(digest);
+    return (await this.#look(digest))?.isWhole === true;
   }
 
   async #isKept(digest: Digest): Promise<boolean> {
@@ -71,15 +86,12 @@ export class RepositorySurvey {
     return known;
   }
 
-  /** As for `findImageFiles`: on record, of that length, and come through this upstream. */
+  /** As `findImageFiles` has it: on record, of that length, and come through this upstream. */
   async #lookAtFile(digest: Digest): Promise<boolean> {
     const { catalog, blobs } = this.#parts;
     const record = await catalog.findBlob(digest);
-    if (!record) return false;
-    const [file, origin] = await Promise.all([
-      blobs.statBlob(digest),
-      catalog.originOf(digest, this.target.upstream),
-    ]);
-    return file?.size === record.size && origin !== 'foreign';
+    if (!record || (await blobs.statBlob(digest))?.size !== record.size) return false;
+    if ((await catalog.findLink(this.#target, digest)) === 'proven') return true;
+    return (await catalog.originOf(digest, this.#target.upstream)) !== 'foreign';
   }
 }

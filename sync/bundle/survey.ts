@@ -1,13 +1,9 @@
 import type { Digest } from '../../src/oci/digest.ts';
-import { formatTarget, isSameTarget } from '../../src/oci/reference.ts';
+import { formatTarget, splitTarget, type Tag } from '../../src/oci/reference.ts';
 import type { Inventory, SiteImage } from './inventory.ts';
 import type { MemberMask } from './member-mask.ts';
 import { RepositorySurvey, type SurveyParts } from './repository-survey.ts';
-
-/** Looked at side by side. */
-const BATCH = 64;
-/** Of one repository; beyond it they are forgotten and found anew. */
-const MAX_VERDICTS = 50_000;
+import { TagsInOrder } from './tags-in-order.ts';
 
 interface Found {
   readonly image: SiteImage;
@@ -16,24 +12,22 @@ interface Found {
 }
 
 /**
- * Goes through all that a store holds. It reads records and looks at files, and opens none. What it keeps
- * in mind grows with the manifests that it names, and not with their layers.
+ * Goes through all that a store holds. It reads records, and looks at files without opening any. What it
+ * keeps in mind are the manifests and tags that it tells, and more only of one repository at a time.
  */
 export class Survey {
-  readonly #parts: SurveyParts & { readonly signal: AbortSignal };
+  readonly #parts: SurveyParts;
   readonly #masks = new Map<Digest, MemberMask>();
   readonly #found: Found[] = [];
 
   /** Rejects when the signal aborts. */
-  static async of(
-    parts: SurveyParts & { readonly signal: AbortSignal },
-  ): Promise<Omit<Inventory, 'site' | 'applied'>> {
+  static async of(parts: SurveyParts): Promise<Omit<Inventory, 'site' | 'applied'>> {
     const survey = new Survey(parts);
     await survey.#visitRepositories();
     return { ...survey.#holdings, blobs: await survey.#unlistedBlobs() };
   }
 
-  private constructor(parts: SurveyParts & { readonly signal: AbortSignal }) {
+  private constructor(parts: SurveyParts) {
     this.#parts = parts;
   }
 
@@ -49,57 +43,50 @@ export class Survey {
     };
   }
 
-  /** Their manifests come one after the other. */
+  /** The manifests of each come one after the other, and its tags in the same order of repositories. */
   async #visitRepositories(): Promise<void> {
-    let repository: RepositorySurvey | undefined;
-    let batch: Digest[] = [];
+    await using tags = new TagsInOrder(this.#parts.catalog);
+    let name = '';
+    let held = new Set<Digest>();
     const visit = async (): Promise<void> => {
-      this.#parts.signal.throwIfAborted();
-      await Promise.all(batch.map(async (digest) => this.#visit(repository!, digest)));
-      batch = [];
-      if (repository!.size > MAX_VERDICTS) repository!.forget();
+      if (held.size > 0) await this.#visit(name, held, await tags.of(name));
     };
     for await (const { target, digest } of this.#parts.catalog.manifests()) {
-      const isNext = !repository || !isSameTarget(repository.target, target);
-      if (repository && (isNext || batch.length === BATCH)) await visit();
-      if (isNext) repository = new RepositorySurvey(target, this.#parts);
-      batch.push(digest);
+      const next = formatTarget(target);
+      if (next !== name) {
+        await visit();
+        name = next;
+        held = new Set();
+      }
+      held.add(digest);
     }
-    if (repository) await visit();
+    await visit();
   }
 
-  async #visit(repository: RepositorySurvey, digest: Digest): Promise<void> {
-    const mask = await repository.look(digest);
-    if (!mask) return;
-    const { target } = repository;
-    const tags = await this.#parts.catalog.tagsOf({ target, digest });
-    if (tags.length === 0 && !(await repository.isNamed(digest, mask))) return;
-    const known = this.#masks.get(digest);
-    this.#masks.set(digest, known ? known.or(mask) : mask);
-    const image = { name: formatTarget(target), digest };
-    const images = tags.length === 0 ? [image] : tags.map((tag) => ({ ...image, tag }));
-    this.#found.push(...images.map((each) => ({ image: each, mask })));
+  async #visit(
+    name: string,
+    held: ReadonlySet<Digest>,
+    tagged: ReadonlyMap<Digest, readonly Tag[]>,
+  ): Promise<void> {
+    const repository = new RepositorySurvey(splitTarget(name), held, this.#parts);
+    for (const [digest, mask] of await repository.run(tagged)) {
+      const known = this.#masks.get(digest);
+      this.#masks.set(digest, known ? known.or(mask) : mask);
+      const image = { name, digest };
+      const tags = tagged.get(digest);
+      const images = tags ? tags.map((tag) => ({ ...image, tag })) : [image];
+      this.#found.push(...images.map((each) => ({ image: each, mask })));
+    }
   }
 
-  /** What a manifest lists it says itself, as far as it is served. */
+  /** Of what a manifest lists, that one tells. */
   async #unlistedBlobs(): Promise<Set<Digest>> {
+    const { catalog, blobs, signal } = this.#parts;
     const found = new Set<Digest>();
-    let batch: Promise<void>[] = [];
-    for await (const [digest, { size }] of this.#parts.catalog.listBlobs()) {
-      batch.push(
-        this.#isUnlisted(digest, size).then((isUnlisted) => void (isUnlisted && found.add(digest))),
-      );
-      if (batch.length < BATCH) continue;
-      this.#parts.signal.throwIfAborted();
-      await Promise.all(batch);
-      batch = [];
+    for await (const [digest, { size }] of catalog.unlistedBlobs()) {
+      signal.throwIfAborted();
+      if ((await blobs.statBlob(digest))?.size === size) found.add(digest);
     }
-    await Promise.all(batch);
     return found;
-  }
-
-  async #isUnlisted(digest: Digest, size: number): Promise<boolean> {
-    for await (const _ of this.#parts.catalog.holders(digest)) return false;
-    return (await this.#parts.blobs.statBlob(digest))?.size === size;
   }
 }

@@ -609,6 +609,32 @@ export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog
     t.deepEqual(await catalog.findBlob(digests[1]!), { size: 1, storedAt: 1, verifiedAt: 7 });
   });
 
+  test('blobs that no held manifest lists are told, however many there are', async (t) => {
+    const catalog = await (await create(t))();
+    const told = async (): Promise<Digest[]> =>
+      Array.fromAsync(catalog.unlistedBlobs(), ([each]) => each);
+    t.deepEqual(await told(), []);
+    const digests = Array.from({ length: 1100 }, (_, seed) => digest(seed)).toSorted();
+    for (const each of digests) await catalog.adoptBlob(each, { size: 1, storedAt: 1 });
+    t.deepEqual(await told(), digests);
+    // Of both pages, and one that is not held.
+    const listed = [digests[0]!, digests[999]!, digests[1000]!, digests[1099]!];
+    const successors = [...listed, digest('other')].map((each) => ({
+      ...descriptor('layer'),
+      digest: each,
+    }));
+    await catalog.recordManifest(APP, entry('m', { successors }), 1);
+    t.deepEqual(
+      await told(),
+      digests.filter((each) => !listed.includes(each)),
+    );
+    await catalog.evict(unitOf(APP, digest('m')));
+    t.deepEqual(
+      await told(),
+      digests.filter((each) => !listed.includes(each)),
+    );
+  });
+
   test('links, pins and the size of the journal', async (t) => {
     const open = await create(t);
     const told: JournalEntry[] = [];

@@ -250,6 +250,8 @@ export interface Catalog {
   forgetBlob(digest: Digest): Promise<void>;
   /** In byte order; those whose digest begins with the prefix. */
   listBlobs(prefix?: string): AsyncIterable<[Digest, BlobRecord]>;
+  /** In byte order; those that are no held manifest, and that no held one lists. */
+  unlistedBlobs(): AsyncIterable<[Digest, BlobRecord]>;
 
   // Links: which repository has which digest.
 

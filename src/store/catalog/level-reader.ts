@@ -232,13 +232,28 @@ export class LevelReader {
     return this.tables.blobs.has(digest);
   }
 
-  /** Page by page: one iterator for all of it would keep the database from freeing space meanwhile. */
   async *listBlobs(prefix = ''): AsyncGenerator<[Digest, BlobRecord]> {
+    for await (const page of this.#pagesOfBlobs(prefix)) yield* page;
+  }
+
+  async *unlistedBlobs(): AsyncGenerator<[Digest, BlobRecord]> {
+    for await (const page of this.#pagesOfBlobs('')) {
+      const free = new Map(page);
+      const lt = below(page.at(-1)![0]).lt;
+      for await (const entry of this.tables.holders.keys({ gt: page[0]![0], lt })) {
+        free.delete(entry.slice(0, entry.indexOf(' ')) as Digest);
+      }
+      yield* free;
+    }
+  }
+
+  /** One iterator for all of it would keep the database from freeing space meanwhile. */
+  async *#pagesOfBlobs(prefix: string): AsyncGenerator<[Digest, BlobRecord][]> {
     // `~` sorts behind every digest.
     const lt = `${prefix}~`;
     for (let gt = prefix; ;) {
       const page = await this.tables.blobs.iterator({ gt, lt, limit: PAGE }).all();
-      for (const [digest, record] of page) yield [digest as Digest, record];
+      if (page.length > 0) yield page as [Digest, BlobRecord][];
       if (page.length < PAGE) return;
       gt = page.at(-1)![0];
     }

@@ -2,7 +2,10 @@ import { stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Digest } from '../../../src/oci/digest.ts';
+import { RegistryError } from '../../../src/oci/errors.ts';
 import type { ReadInventory } from '../../../sync/bundle/inventory-file.ts';
+import { SiteInventory } from '../../../sync/bundle/site-inventory.ts';
+import { get } from '../../helpers/client.ts';
 import { FakeRegistry } from '../../helpers/fake-registry.ts';
 import {
   buildArtifact,
@@ -259,4 +262,60 @@ test('a store that takes no writes and has no key says so', async (t) => {
   t.is((await readSite(t, mirror)).site, mirror.server.store.id!);
   mirror.server.blobs.isReadOnly = true;
   t.is((await readSite(t, mirror)).site, mirror.server.store.id!);
+});
+
+test('repositories whose names begin alike keep their own tags', async (t) => {
+  const { registry, mirror } = await startSite(t);
+  const repositories = ['org/a', 'org/a-b', 'org/a.b', 'org/a/b', 'org/a0', 'org/a_b', 'org/ab'];
+  for (const repository of repositories) {
+    const image = buildImage({ seed: repository, layers: [100] });
+    registry.addImage(repository, 'v1', image);
+    registry.addImage(repository, undefined, buildImage({ seed: `${repository} 2`, layers: [90] }));
+    await pull(t, mirror, repository, 'manifests/v1');
+    await pullImage(t, mirror, repository, image);
+  }
+  const { complete, images } = told(await readSite(t, mirror));
+  t.is(complete.length, repositories.length);
+  const names = images.map((each) => each.replace(/@.*/, ''));
+  t.deepEqual(
+    names,
+    repositories.toSorted().map((each) => `${UPSTREAM}/${each}:v1`),
+  );
+});
+
+test('what came through another upstream is not served through this one', async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const upstreams = { 'a.example': { url: registry.url }, 'b.example': { url: registry.url } };
+  const mirror = await startMirror(t, { upstreams });
+  const image = buildImage({ seed: 'app', layers: [1000] });
+  registry.addImage('org/app', 'v1', image);
+  const { digest } = image.manifest;
+  const from = (upstream: string) => async (path: string) =>
+    get(`${mirror.url}/v2/org/app/${path}?ns=${upstream}`);
+  const [a, b] = [from('a.example'), from('b.example')];
+  await a('manifests/v1');
+  await b('manifests/v1');
+  for (const blob of image.blobs) await b(`blobs/${blob.digest}`);
+  await mirror.idle();
+  const images = [`b.example/org/app:v1@${digest}`];
+  t.deepEqual(told(await readSite(t, mirror)), { ...NOTHING, complete: [digest], images });
+  for (const blob of image.blobs) await a(`blobs/${blob.digest}`);
+  await mirror.idle();
+  t.deepEqual(told(await readSite(t, mirror)).images, [
+    `a.example/org/app:v1@${digest}`,
+    ...images,
+  ]);
+});
+
+test('one that is being made ends with the server, and says so', async (t) => {
+  const { registry, mirror } = await startSite(t);
+  registry.addIndex('org/app', 'v1', index);
+  await pull(t, mirror, 'org/app', 'manifests/v1');
+  const inventory = new SiteInventory({ store: mirror.server.store, applied: () => new Map() });
+  const making = inventory.make();
+  inventory.stop();
+  const error = await t.throwsAsync(making, { instanceOf: RegistryError });
+  t.is(error.status, 503);
+  t.is(error.message, 'the server is stopping: ask for the inventory again when it runs');
+  await inventory.closed();
 });
