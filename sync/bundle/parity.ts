@@ -57,7 +57,7 @@ export class ParityFile {
 
   /** Makes it whole, once all parts have gone through it. */
   async seal(): Promise<void> {
-    const { start, length, sizes, total } = this.#layout;
+    const { start, length, sizes } = this.#layout;
     const { manifest, envelope, key } = this.#parts;
     const head = Buffer.concat([
       tarFile(PART_PATH.manifest, envelope),
@@ -65,8 +65,6 @@ export class ParityFile {
       tarHeader(PARITY_PATH, length),
     ]);
     await writeAll(this.#file, head, 0);
-    // Also the padding behind it.
-    await this.#file.truncate(total);
     const sha256 = await this.#hash();
     const line = contentLine({ path: PARITY_PATH, size: length, sha256 });
     const trailer = formatTrailer({
@@ -75,6 +73,7 @@ export class ParityFile {
       digest: digestOf(Buffer.from(line)),
     });
     const sealed = tarFile(PART_PATH.trailer, sealEnvelope(trailer, PAYLOAD_TYPE.trailer, key));
+    // What is left out before it are zeros.
     await writeAll(
       this.#file,
       Buffer.concat([sealed, TAR_END]),

@@ -155,6 +155,9 @@ test('bundle inspect says which parts are missing, and whether they can be made'
 
 test('bundle inspect finds the part that is damaged, that is another file, and that is by another key', async (t) => {
   const { run, folder, cwd } = await start(t);
+  await writeFile(join(cwd, 'packed.tar'), Buffer.alloc(600, Buffer.from('1f8b', 'hex')));
+  t.is((await run('disk')).code, 0);
+  t.is((await run('disk', 'packed.tar')).code, 1);
   const path = join(folder, '2.tar');
   const bytes = await readFile(path);
   bytes[bytes.length - 4000]! ^= 1;
@@ -164,7 +167,6 @@ test('bundle inspect finds the part that is damaged, that is another file, and t
   t.regex(damaged.stdout, /^2 +\d+\.\d+ KiB {2}wrong {2}\/disk\/2\.tar +.*copy this part again$/m);
   t.is(damaged.stdout.match(/ {2}whole {2}/g)?.length, 3);
   await writeFile(path, 'no bundle');
-  await writeFile(join(cwd, 'packed.tar'), Buffer.alloc(600, Buffer.from('1f8b', 'hex')));
   const other = await run('disk', 'packed.tar');
   t.is(other.code, 1);
   t.true(other.stdout.includes('what is no part that can be read:\n'));

@@ -78,6 +78,7 @@ test('a foreign key, no key, another type and a second signature are refused', (
   t.is(code(write({ payloadType: 1 })), 'format');
   t.is(code(write({ payload: 'e30=\n' })), 'format');
   t.is(code(write({ signatures: [{ ...signatures[0], sig: '' }] })), 'signature');
+  t.is(code(write({ signatures: [{ ...signatures[0], keyid: 'a\u{1b}[31m' }] })), 'format');
   t.is(code(Buffer.from(` ${bytes.toString()}`)), 'format');
   for (const text of ['', 'null', '[]', '1', '{"signatures":[null]}']) {
     t.is(code(Buffer.from(text)), 'format', text);

@@ -9,7 +9,8 @@ import {
   formatManifest,
   type BundleManifest,
 } from '../../../sync/bundle/bundle-manifest.ts';
-import { cutBundle } from '../../../sync/bundle/cut-bundle.ts';
+import { cutBundle, cutContent } from '../../../sync/bundle/cut-bundle.ts';
+import { TAIL_BYTES } from '../../../sync/bundle/part-layout.ts';
 import { parseManifest } from '../../../sync/bundle/parse-manifest.ts';
 
 const A = digestOf(Buffer.from('a'));
@@ -198,6 +199,30 @@ test('any cut of any content is a manifest again', (t) => {
       t.deepEqual(parse(manifest), manifest);
     }),
   );
+});
+
+test('an entry with a path that needs a header of its own is cut inside, however much room there is', (t) => {
+  const digest = digestOf(Buffer.from('wide'), 'sha512');
+  const path = `blobs/sha512/${digest.slice('sha512:'.length)}`;
+  const fixed = { headBytes: 0, tail: TAIL_BYTES };
+  for (let room = 2048; room <= 4096; room += 512) {
+    for (const size of [0, 1, 511, 512, 513, 1023, 1024, 1025, 1536, 1537, 2048, 2049, 5000]) {
+      const before = { path: 'index.json', digest, size: 700 };
+      const partBytes = room + fixed.tail;
+      const cuts = cutContent([before, { path, digest, size }], { partBytes, ...fixed });
+      const places = [[0, 0], ...cuts, [2, 0]] as [number, number][];
+      for (const [at, [entry, offset]] of places.entries()) {
+        if (at === 0) continue;
+        const [from, start] = places[at - 1]!;
+        t.true(entry > from || (entry === from && offset > start), `${room} ${size}`);
+        t.true(offset === 0 || offset < (entry === 0 ? 700 : size), `${room} ${size}`);
+      }
+    }
+  }
+  t.throws(() => cutContent([], { partBytes: 2047 + fixed.tail, ...fixed }), {
+    instanceOf: BundleError,
+    message: `parts of this size have no room beside their manifest: write ${2048 + fixed.tail} bytes at least`,
+  });
 });
 
 test('images stand by name, tag and digest', (t) => {
