@@ -13,6 +13,7 @@ import { isDigest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { essence } from '../oci/media-types.ts';
 import { AdminInput } from './admin-input.ts';
+import { readPlatforms } from './parsed-input.ts';
 import { TEXTS } from './texts.ts';
 
 /** A lock of 100,000 images and an inventory of as many, in base64. */
@@ -48,7 +49,7 @@ function addImportRoutes(router: Router, imports: IntakeApi): void {
 /** A draft is answered at once and looked at later; its blobs are asked for when it is ready. */
 function addDraftRoutes(router: Router, drafts: DraftApi): void {
   router.post('/api/v1/bundles/drafts', async (ctx) => {
-    const names = ['images', 'lock', 'inventory', 'files'];
+    const names = ['images', 'lock', 'inventory', 'files', 'platforms', 'isPlain'];
     const input = await AdminInput.ofBody(ctx.req, names, MAX_WISH_BYTES);
     const state = await drafts.draft(readWish(input));
     ctx.status = 202;
@@ -102,11 +103,15 @@ function readWish(input: AdminInput): BundleWish {
   const images = input.optionalTexts('images');
   const lock = input.optionalObject('lock');
   const inventory = input.optionalText('inventory');
+  const platforms = readPlatforms(input);
+  const isPlain = input.optionalFlag('isPlain');
   return {
     ...(images && { images }),
     ...(lock && { lock }),
     ...(inventory !== undefined && { inventory }),
     files: (input.optionalObjects('files') ?? []).map(readFile),
+    ...(platforms && { platforms }),
+    ...(isPlain !== undefined && { isPlain }),
   };
 }
 

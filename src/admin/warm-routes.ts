@@ -1,10 +1,9 @@
 import type { Router } from '@koa/router';
 import type { WarmApi, WarmWish } from '../api/warm-api.ts';
-import { parsePlatform } from '../config/platform.ts';
-import { ConfigError } from '../config/problems.ts';
 import { formatDuration, parseDuration } from '../config/quantity.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { AdminInput } from './admin-input.ts';
+import { parsed, readPlatforms } from './parsed-input.ts';
 import { TEXTS } from './texts.ts';
 
 const DEFAULT_DEADLINE = '10m';
@@ -38,25 +37,9 @@ function readWish(input: AdminInput): WarmWish {
     const bounds = { least: formatDuration(LEAST_MS), most: formatDuration(MOST_MS) };
     throw invalid(TEXTS.deadline({ ...bounds, found: deadline }));
   }
-  const platforms = input.optionalTexts('platforms') ?? 'all';
-  if (platforms === 'all') return { images, platforms, deadlineMs };
-  if (platforms.length === 0) throw invalid(TEXTS.noPlatforms);
-  return {
-    images,
-    platforms: platforms.map((each) => parsed('platforms', each, parsePlatform)),
-    deadlineMs,
-  };
+  return { images, platforms: readPlatforms(input) ?? 'all', deadlineMs };
 }
 
-function parsed<Value>(name: string, text: string, parse: (text: string) => Value): Value {
-  try {
-    return parse(text);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    throw invalid(TEXTS.notParsed({ name, reason: error.problems.join('; ') }), error);
-  }
-}
-
-function invalid(message: string, cause?: unknown): RegistryError {
-  return new RegistryError('UNSUPPORTED', { status: 400, message, cause });
+function invalid(message: string): RegistryError {
+  return new RegistryError('UNSUPPORTED', { status: 400, message });
 }

@@ -59,6 +59,10 @@ export interface BundleWish {
   readonly inventory?: string;
   /** What is added beside images; the caller has the bytes. */
   readonly files: readonly BundledFile[];
+  /** Of named images these alone; without them, as rules want them, else all. */
+  readonly platforms?: readonly string[];
+  /** No bundle is made of it: it takes no number, and has nothing that is attached to its images. */
+  readonly isPlain?: boolean;
 }
 
 export interface DraftState {

@@ -1,27 +1,19 @@
-import type { Readable } from 'node:stream';
-import type { BundleDraft, DraftReport, DraftState } from '../api/bundle-api.ts';
+import type { BundleDraft } from '../api/bundle-api.ts';
 import { loadConfig } from '../config/load.ts';
 import { digestOf } from '../oci/digest.ts';
 import { cutBundle } from '../../sync/bundle/cut-bundle.ts';
 import { formatLayoutIndex } from '../../sync/bundle/layout-index.ts';
 import type { SigningKey } from '../../sync/bundle/signing-key.ts';
 import { withAdmin, type Ask } from './admin-client.ts';
+import { withDraft, type ReadyDraft } from './bundle-draft.ts';
 import { formatCreated, type CreateReport } from './bundle-created.ts';
 import { readCarriedFiles, readInventoryFile, type CarriedFile } from './bundle-input.ts';
 import { BundlePacking } from './bundle-packing.ts';
 import { BundleTarget, type TargetOptions } from './bundle-target.ts';
-import {
-  AdminError,
-  EXIT_CODE,
-  print,
-  type CommandOptions,
-  type StoreContext,
-} from './command-context.ts';
-import { showRun } from './follow-run.ts';
+import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { roundSize } from './format.ts';
 import { readSigningKey } from './key-files.ts';
 import { ProgressLine } from './progress-line.ts';
-import { describeProgress } from './sync-format.ts';
 import { withLock } from './sync-lock.ts';
 import { TEXTS } from './texts.ts';
 import { untilStopped } from './until-stopped.ts';
@@ -79,7 +71,6 @@ interface MakingParts {
   readonly context: StoreContext;
 }
 
-const DRAFTS = '/api/v1/bundles/drafts';
 /** How often the progress of writing is shown. */
 const SHOW_MS = 200;
 
@@ -87,52 +78,22 @@ const SHOW_MS = 200;
 class BundleMaking {
   readonly #parts: MakingParts;
   readonly #ask: Ask;
-  readonly #askAnyway: Ask;
 
   constructor(parts: MakingParts, ask: Ask) {
-    const { signal } = parts;
     this.#parts = parts;
-    this.#askAnyway = ask;
-    this.#ask = async (path, request) => {
-      signal.throwIfAborted();
-      return ask(path, { signal, ...request });
-    };
+    this.#ask = ask;
   }
 
   async run(wish: object): Promise<CreateReport> {
-    const { files, options, context } = this.#parts;
-    let place = '';
-    const body = {
-      ...wish,
-      files: files.map(({ name, digest, size }) => ({ name, digest, size })),
-    };
-    try {
-      const report = await showRun<NonNullable<DraftState['running']>, DraftReport>(
-        this.#ask,
-        {
-          path: DRAFTS,
-          body,
-          noun: 'draft',
-          begun: (id) => {
-            place = `${DRAFTS}/${id}`;
-          },
-          describe: describeProgress,
-          shareOf: ({ bytes }) => (bytes.total === 0 ? undefined : bytes.done / bytes.total),
-        },
-        { options, context },
-      );
-      return await this.#make(report, place);
-    } finally {
-      // It would end by itself.
-      if (place !== '') await this.#askAnyway(place, { method: 'DELETE' }).catch(() => undefined);
-    }
+    const { files, ...shown } = this.#parts;
+    const carried = files.map(({ name, digest, size }) => ({ name, digest, size }));
+    const make = async (draft: ReadyDraft): Promise<CreateReport> => this.#make(draft);
+    return withDraft(this.#ask, { ...wish, files: carried }, shown, make);
   }
 
-  async #make(
-    { draft, there, problems, unasked }: DraftReport,
-    place: string,
-  ): Promise<CreateReport> {
+  async #make({ report, openBlob }: ReadyDraft): Promise<CreateReport> {
     const { key } = this.#parts;
+    const { draft, there, problems, unasked } = report;
     const about = { key: key.public.id, ...(there && { there }), problems, unasked };
     if (!draft) return { ...about, parts: [] };
     const { series, number, site, images, blobs, files, released } = draft;
@@ -148,11 +109,14 @@ class BundleMaking {
       bytes: blobs.reduce((sum, { size }) => sum + size, 0),
       files: files.map(({ name }) => name),
       released,
-      parts: isEmpty ? [] : await this.#pack(draft, place),
+      parts: isEmpty ? [] : await this.#pack(draft, openBlob),
     };
   }
 
-  async #pack(draft: BundleDraft, place: string): Promise<CreateReport['parts']> {
+  async #pack(
+    draft: BundleDraft,
+    openBlob: ReadyDraft['openBlob'],
+  ): Promise<CreateReport['parts']> {
     const { key, target, files, signal, options, context } = this.#parts;
     const index = formatLayoutIndex(draft.images);
     const { split, parity = false } = options;
@@ -178,27 +142,12 @@ class BundleMaking {
         index,
         files: new Map(files.map(({ name, path }) => [name, path])),
         target,
-        openBlob: async (digest, { start, end }) =>
-          this.#openBlob(`${place}/blobs/${digest}?start=${start}&end=${end}`, digest),
+        openBlob,
         signal,
         wrote,
       }).run();
     } finally {
       line.end();
     }
-  }
-
-  async #openBlob(path: string, digest: string): Promise<AsyncIterable<Uint8Array>> {
-    const bytes = (await this.#ask(path, { isBinary: true })) as Readable;
-    return tellingBreak(bytes, digest);
-  }
-}
-
-/** The server breaks off where it finds a blob damaged, or is stopped. */
-async function* tellingBreak(bytes: Readable, digest: string): AsyncGenerator<Uint8Array, void> {
-  try {
-    yield* bytes as AsyncIterable<Uint8Array>;
-  } catch (cause) {
-    throw new AdminError(TEXTS.bundleBroken({ digest }), { cause });
   }
 }

@@ -1,11 +1,12 @@
 import { Option } from 'commander';
 import { checkCreate, createBundle } from './bundle-create.ts';
+import { exportImage } from './bundle-export.ts';
 import { checkImport, importBundle } from './bundle-import.ts';
 import { inspectBundle } from './bundle-inspect.ts';
 import { generateKey } from './bundle-keygen.ts';
 import { printBundles } from './bundle-status.ts';
 import { JSON_OPTION } from './command-context.ts';
-import { add, parseBytes, type Group } from './command-group.ts';
+import { add, parseBytes, parseList, type Group } from './command-group.ts';
 import { inventory } from './inventory.ts';
 
 /** Images across a gap that no network spans. */
@@ -25,6 +26,12 @@ export function addBundleCommands({ parent: program, run }: Group): void {
   addCreate({ parent, run });
   addInspect({ parent, run });
   addImport({ parent, run });
+  add(parent, 'export', 'write one image to an OCI layout, for tools that know no bundles')
+    .argument('<image>', 'with its tag or digest; what is attached to it stays here')
+    .requiredOption('--oci-layout <folder>', 'an empty one, or a layout that the image is added to')
+    .option('--platforms <list>', 'of these only, such as linux/amd64,linux/arm64', parseList)
+    .withExamples('entrepot bundle export ghcr.io/org/app:1.4 --oci-layout layout')
+    .action(run(exportImage));
   add(parent, 'status', 'say which bundles are in force, and which parts of others are awaited')
     .withExamples('entrepot bundle status', 'entrepot bundle status --json')
     .action(run(printBundles));

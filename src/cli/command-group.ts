@@ -34,3 +34,7 @@ export function parseBytes(text: string): number {
   }
   throw new InvalidArgumentError('write a size such as "10GiB" or "500MB"');
 }
+
+export function parseList(text: string): readonly string[] {
+  return text.split(',').map((each) => each.trim());
+}

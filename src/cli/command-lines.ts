@@ -9,7 +9,7 @@ import {
 import packageJson from '../../package.json' with { type: 'json' };
 import { addBundleCommands } from './bundle-lines.ts';
 import { JSON_OPTION, type CommandContext, type CommandOptions } from './command-context.ts';
-import { add, parseBytes, type Group, type Run } from './command-group.ts';
+import { add, parseBytes, type Group, type Run, parseList } from './command-group.ts';
 import { CLIENT_KINDS } from '../clients/clients.ts';
 import { checkClients, clients } from './clients.ts';
 import { styled } from './colours.ts';
@@ -262,10 +262,6 @@ function parseLimit(text: string): number {
   const limit = Number(text);
   if (/^\d+$/.test(text) && limit >= 1 && limit <= MAX_LIMIT) return limit;
   throw new InvalidArgumentError(`write a whole number from 1 to ${MAX_LIMIT}`);
-}
-
-function parseList(text: string): readonly string[] {
-  return text.split(',').map((each) => each.trim());
 }
 
 function parseServer(text: string): URL {

@@ -155,6 +155,9 @@ export const TEXTS = {
   bundleBroken: ({ digest }: { digest: string }) =>
     `the server broke off ${digest}: nothing is written; it was damaged, or the server was stopped: make the bundle again`,
   bundleWriting: ({ done, all }: Record<'done' | 'all', string>) => `writing: ${done} of ${all}`,
+  exportNothing: 'nothing was written:',
+  exportUnwritable: ({ path, reason }: { path: string; reason: string }) =>
+    `${path} cannot be written: ${reason}; make room, or name another folder`,
   bundleNotMade: 'no bundle was made:',
   bundleNothing: ({ there }: { there: string }) =>
     `the site has all of it already (${there}): no bundle is written`,

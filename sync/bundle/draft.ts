@@ -28,6 +28,8 @@ export interface DraftWish {
   readonly selection: Selection;
   readonly inventory?: Inventory | undefined;
   readonly files: readonly BundledFile[];
+  /** No bundle is made of it. */
+  readonly isPlain?: boolean | undefined;
 }
 
 const CHUNK_BYTES = 256 * 1024;
@@ -142,7 +144,7 @@ export class Draft {
 
   async #number({ tags, ...content }: Omit<DraftContent, 'there'>): Promise<BundleDraft> {
     const { id: series, numbers } = this.#parts;
-    const { inventory, files, selection } = this.#wish;
+    const { inventory, files, selection, isPlain = false } = this.#wish;
     if (series === undefined) throw new Error(TEXTS.noSeries);
     const unnumbered = {
       series,
@@ -153,7 +155,8 @@ export class Draft {
     };
     const above = inventory?.applied.get(series) ?? 0;
     // What carries nothing is not written, and takes no number.
-    if (content.images.length + files.length === 0) return { ...unnumbered, number: above };
+    const isEmpty = content.images.length + files.length === 0;
+    if (isPlain || isEmpty) return { ...unnumbered, number: above };
     const digest = digestOf(Buffer.from(JSON.stringify(unnumbered)));
     return { ...unnumbered, number: await numbers.take(digest, { above, brought: tags }) };
   }

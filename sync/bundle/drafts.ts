@@ -48,11 +48,11 @@ export class Drafts implements DraftApi {
     const selection = readSelection(wish, this.#parts);
     if (this.#open.size >= MAX_OPEN) throw refuse(409, TEXTS.tooManyDrafts({ most: MAX_OPEN }));
     const { store, ...parts } = this.#parts;
-    const { files } = wish;
+    const { files, isPlain } = wish;
     const id = randomUUID();
     const draft = new Draft(
       { ...parts, id: store.id, numbers: this.#numbers },
-      { selection, inventory, files },
+      { selection, inventory, files, isPlain },
     );
     this.#open.set(id, draft);
     void draft.unusedFor(IDLE_MS).then(() => this.end(id));

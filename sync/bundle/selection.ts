@@ -44,7 +44,8 @@ const NAMED = {
  * Images that are named come with all platforms, unless rules select them: then as these want them.
  * Throws a `RegistryError` with what is wrong with the wish.
  */
-export function readSelection({ images, lock }: BundleWish, parts: SelectionParts): Selection {
+export function readSelection(wish: BundleWish, parts: SelectionParts): Selection {
+  const { images, lock } = wish;
   const { config, timer, resolve } = parts;
   const named = images && readNamedImages(images, resolve);
   if (named?.length === 0) throw refuse(TEXTS.noImages);
@@ -57,7 +58,7 @@ export function readSelection({ images, lock }: BundleWish, parts: SelectionPart
     return { config, lock, only, isWhole: false, isByRules: false };
   }
   if (named) {
-    const rules = named.flatMap((image) => rulesFor(image, parts));
+    const rules = named.flatMap((image) => rulesFor(image, wish, parts));
     return { config: { ...config, rules }, isWhole: false, isByRules: false };
   }
   if (config.rules.length === 0) throw refuse(TEXTS.noSelection);
@@ -65,7 +66,11 @@ export function readSelection({ images, lock }: BundleWish, parts: SelectionPart
 }
 
 /** Rules that select this image alone. */
-function rulesFor(image: NamedImage, { config, state }: SelectionParts): SyncRule[] {
+function rulesFor(
+  image: NamedImage,
+  { platforms, isPlain = false }: BundleWish,
+  { config, state }: SelectionParts,
+): SyncRule[] {
   const { target, tag, digest } = image;
   const known = state.current.images.filter(
     (each) => each.digest === digest && isSameTarget(each.target, target),
@@ -80,6 +85,8 @@ function rulesFor(image: NamedImage, { config, state }: SelectionParts): SyncRul
     image: formatTarget(target),
     tags: digest || !tag ? NO_TAGS : { ...NO_TAGS, names: [tag] },
     digests: digest ? [digest] : [],
+    ...(platforms && { platforms }),
+    ...(isPlain && { referrers: false }),
   };
   return wants.map((rule) => ({ ...rule, ...alone }));
 }
