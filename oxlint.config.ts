@@ -104,6 +104,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'bundle/content.ts',
       'bundle/cut-bundle.ts',
       'bundle/envelope.ts',
+      'bundle/head-pool.ts',
       'bundle/inspection.ts',
       'bundle/inventory-file.ts',
       'bundle/layout-export.ts',

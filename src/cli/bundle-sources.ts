@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PARITY_PART, countParts } from '../../sync/bundle/content.ts';
+import { HeadPool } from '../../sync/bundle/head-pool.ts';
 import { rebuildPart } from '../../sync/bundle/parity.ts';
 import { peekPart, type PartHead } from '../../sync/bundle/part-reader.ts';
 import type { BundlesReport } from '../api/bundle-api.ts';
@@ -17,7 +18,8 @@ export interface BundleSource extends TarSource {
 
 /**
  * The parts in these files and folders, those of one bundle together and in their order, older bundles
- * first. What cannot be read as one is told to `failed`, else thrown. Their heads stay in memory.
+ * first. What cannot be read as one is told to `failed`, else thrown. One manifest of each bundle stays in
+ * memory.
  */
 export async function findSources(
   paths: readonly string[],
@@ -25,9 +27,11 @@ export async function findSources(
 ): Promise<BundleSource[]> {
   const files = (await Promise.all(paths.map(filesAt))).flat();
   const sources: (BundleSource & { readonly head: PartHead })[] = [];
+  const heads = new HeadPool();
   for (const path of new Set(files)) {
     try {
-      sources.push(await describing(path, async () => sourceAt(path)));
+      const source = await describing(path, async () => sourceAt(path));
+      sources.push({ ...source, head: heads.share(source.head) });
     } catch (error) {
       if (!failed || !(error instanceof AdminError)) throw error;
       failed(path, error);

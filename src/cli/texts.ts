@@ -123,9 +123,9 @@ export const TEXTS = {
   keyPrivate: ({ path }: { path: string }) => `${path}: for whoever makes bundles, and nobody else`,
   keyPublic: ({ path }: { path: string }) => `${path}: for sites, under bundles.trust`,
   keyUnreadable: ({ path, reason }: { path: string; reason: string }) =>
-    `the key ${path} cannot be read: ${reason}`,
+    `the key ${path} cannot be read: ${reason}; name a file that "entrepot bundle keygen" wrote`,
   keyUnwritable: ({ path, reason }: { path: string; reason: string }) =>
-    `the key ${path} cannot be written: ${reason}`,
+    `the key ${path} cannot be written: ${reason}; name a file in a folder that is there`,
   inventoryUnwritable: ({ path, reason }: { path: string; reason: string }) =>
     `the inventory ${path} cannot be written: ${reason}; name a file in a folder that is there`,
   inventoryCut: ({ reason }: { reason: string }) =>

@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { BundleError } from './bundle-error.ts';
 import type { BundleManifest } from './bundle-manifest.ts';
 import { countParts } from './content.ts';
+import { HeadPool } from './head-pool.ts';
 import { parityLayout } from './part-layout.ts';
 import { peekPart, readPart, type PartHead } from './part-reader.ts';
 import { TEXTS } from './texts.ts';
@@ -57,16 +58,17 @@ interface FoundPart extends InspectedPart {
 
 type Problem = Inspection['problems'][number];
 
-/** Reads and verifies parts of bundles, one after the other; holds their manifests. */
+/** Reads and verifies parts of bundles, one after the other; holds one manifest of each bundle. */
 export async function inspectParts(
   paths: readonly string[],
   options: InspectOptions,
 ): Promise<Inspection> {
   const found: FoundPart[] = [];
   const problems: Problem[] = [];
+  const heads = new HeadPool();
   for (const path of paths) {
     const result = await inspectPart(path, options);
-    if ('head' in result) found.push(result);
+    if ('head' in result) found.push({ ...result, head: heads.share(result.head) });
     else problems.push(result);
   }
   const groups = [...Map.groupBy(found, ({ head }) => head.id).values()];

@@ -1,6 +1,7 @@
 import { writeFile, mkdir, rm, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { findSources } from '../../src/cli/bundle-sources.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { SigningKey } from '../../sync/bundle/signing-key.ts';
 import { createFolder } from '../config/config-folder.ts';
@@ -221,6 +222,13 @@ test('bundle inspect says what is wrong with its paths', async (t) => {
   const empty = await runInFolder(t, cwd, ['bundle', 'inspect', 'empty']);
   t.is(empty.code, 1);
   t.regex(empty.stderr, /empty has no file that ends in \.tar/);
+});
+
+test('however many parts there are, one manifest of each bundle is held', async (t) => {
+  const { folder } = await start(t);
+  const sources = await findSources([folder]);
+  t.is(new Set(sources.map(({ head }) => head?.manifest)).size, 1);
+  t.is(sources.length, 4);
 });
 
 function idOf(bundle: MadeBundle): string {

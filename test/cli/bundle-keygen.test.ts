@@ -59,7 +59,7 @@ test('bundle keygen never writes over a key, and says what is wrong with its lin
   t.is(nowhere.code, 64);
   t.is(
     nowhere.stderr,
-    `entrepot: the key ${cwd}/none/a.key cannot be written: no such file or directory\n`,
+    `entrepot: the key ${cwd}/none/a.key cannot be written: no such file or directory; name a file in a folder that is there\n`,
   );
   const wrong = await runInFolder(t, cwd, ['bundle', 'keygen', '--algorithm', 'rsa']);
   t.is(wrong.code, 64);
@@ -100,7 +100,8 @@ test('a file that is no key of its kind is refused with what to do', (t) => {
         }
       }),
     );
-  const none = 'the key none cannot be read: no such file or directory';
+  const none =
+    'the key none cannot be read: no such file or directory; name a file that "entrepot bundle keygen" wrote';
   t.deepEqual(refusals(readSigningKey), {
     public:
       'public: this is a public key: name the private one, which "entrepot bundle keygen" wrote beside it',
