@@ -1,6 +1,11 @@
 import type { BundledImage, ImportReport } from '../../src/api/bundle-api.ts';
 import type { Digest } from '../../src/oci/digest.ts';
-import { parseManifest, type Manifest } from '../../src/oci/manifest.ts';
+import {
+  MAX_MANIFEST_BYTES,
+  ManifestError,
+  parseManifest,
+  type Manifest,
+} from '../../src/oci/manifest.ts';
 import { isForeignType, isManifestType } from '../../src/oci/media-types.ts';
 import {
   formatImageName,
@@ -101,9 +106,8 @@ export class Application {
   /** As deep as indexes may be nested: deeper ones are refused. */
   async #find(target: Target, digest: Digest, found: Map<string, Found>, depth = 0): Promise<void> {
     if (found.has(itemKey(target, digest))) return;
-    const bytes = await this.#parts.blobs.readBytes(digest);
-    if (!bytes || depth > MAX_DEPTH) throw this.#lacks(digest);
-    const manifest = parseManifest(bytes, this.#typeOf(digest));
+    if (depth > MAX_DEPTH) throw new BundleError('format', TEXTS.tooDeep({ most: MAX_DEPTH }));
+    const manifest = await this.#readManifest(digest);
     const { true: manifests = [], false: others = [] } = Object.groupBy(
       manifest.successors,
       ({ mediaType }) => String(isManifestType(mediaType)),
@@ -117,10 +121,26 @@ export class Application {
     found.set(itemKey(target, digest), {
       target,
       digest,
-      size: bytes.length,
+      size: this.#here.get(digest) ?? 0,
       manifest,
       blobs: blobs.map((blob) => blob.digest),
     });
+  }
+
+  /** Throws a `BundleError` for one that is gone, and for what no registry would take. */
+  async #readManifest(digest: Digest): Promise<Manifest> {
+    if ((this.#here.get(digest) ?? 0) > MAX_MANIFEST_BYTES) {
+      throw new BundleError('format', TEXTS.manifestBytes({ digest, most: MAX_MANIFEST_BYTES }));
+    }
+    const bytes = await this.#parts.blobs.readBytes(digest);
+    if (!bytes) throw this.#lacks(digest);
+    try {
+      return parseManifest(bytes, this.#typeOf(digest));
+    } catch (error) {
+      if (!(error instanceof ManifestError)) throw error;
+      const message = TEXTS.noManifest({ digest, reason: error.message });
+      throw new BundleError('format', message, { cause: error });
+    }
   }
 
   /** Where it does not say it itself. */

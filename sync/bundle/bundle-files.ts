@@ -38,7 +38,8 @@ export class BundleFiles {
     const paths: string[] = [];
     for (const { name, digest } of files) {
       const path = join(this.#folder, name);
-      await this.#copy(digest as Digest, path);
+      // No file of a bundle has a name that begins so.
+      await this.#copy(digest as Digest, { path, fresh: join(this.#folder, `.${name}.new`) });
       paths.push(path);
     }
     await syncFolder(this.#folder);
@@ -46,11 +47,10 @@ export class BundleFiles {
     return paths;
   }
 
-  async #copy(digest: Digest, path: string): Promise<void> {
+  async #copy(digest: Digest, { path, fresh }: Record<'path' | 'fresh', string>): Promise<void> {
     const { blobs } = this.#parts;
     const blob = await blobs.find(digest);
     if (!blob) throw new BundleError('content', TEXTS.fileLost({ digest }));
-    const fresh = `${path}.new`;
     await rm(fresh, { force: true });
     const reader = await blob.open();
     try {

@@ -183,13 +183,15 @@ export class Imports implements IntakeApi {
     throw new BundleError('room', TEXTS.noRoomFor({ bytes, reason }));
   }
 
-  /** What it brought is on the disk; what is cut and has all its pieces is put together. */
+  /**
+   * What it brought is on the disk; what is cut and has all its pieces is put together. The last part is
+   * remembered only with the bundle in force: until then it is awaited, and comes again.
+   */
   async #noteReceived({ id, manifest, part }: PartHead): Promise<OpenBundle> {
     const { state } = this.#parts;
     const { received } = state.findOpen(id) ?? { received: [] };
     const now = [...new Set([...received, part])].toSorted((a, b) => a - b);
     const open = { ...aboutOf(id, manifest), received: now };
-    await state.record(open);
     for (const [entry, parts] of cutEntries(manifest)) {
       if (!parts.includes(part) || !parts.every((each) => now.includes(each))) continue;
       try {
@@ -199,6 +201,8 @@ export class Imports implements IntakeApi {
         throw error;
       }
     }
+    const isWhole = now.length === open.parts;
+    await state.record({ ...open, received: isWhole ? now.filter((each) => each !== part) : now });
     return open;
   }
 

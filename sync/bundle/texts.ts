@@ -41,6 +41,12 @@ export const TEXTS = {
     `${digest} is not what its pieces come to: import parts ${parts} again`,
   carriedLost: ({ digest, number }: { digest: string; number: number }) =>
     `${digest} is gone again: import all parts of bundle ${number} once more`,
+  noManifest: ({ digest, reason }: { digest: string; reason: string }) =>
+    `${digest} is no manifest that can be kept (${reason}): have the bundle made again, without that image`,
+  manifestBytes: ({ digest, most }: { digest: string; most: number }) =>
+    `the manifest ${digest} has more than ${most} bytes, as no registry takes it: have the bundle made again, without that image`,
+  tooDeep: ({ most }: { most: number }) =>
+    `its indexes list indexes more than ${most} deep: have the bundle made again, without that image`,
   cannotKeep:
     'this store cannot be written: nothing can be imported until a start finds it writable',
   kept: 'what is held is pinned, in use, or not enough to make room',
