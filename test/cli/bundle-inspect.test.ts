@@ -21,6 +21,9 @@ const IMAGE = {
 };
 const [ID, SHORT] = [digestOf(INDEX), digestOf(INDEX).slice(0, 19)];
 
+const SERIES = '5f70bf18a086007016e948b04aed3b82';
+const SITE = 'b1946ac92492d2347c6235b4d2611184';
+
 /** What is inspected, in a folder of its own: parts `1.tar` and so on, `parity.tar`, and the keys. */
 async function start(t: ExecutionContext, isParted = true) {
   const cwd = createFolder(t, {
@@ -35,10 +38,10 @@ async function start(t: ExecutionContext, isParted = true) {
     key: KEY,
     ...(isParted && { partBytes: 30_000 }),
     manifest: {
-      series: 'b1946ac9',
+      series: SERIES,
       number: 7,
       hasParity: isParted,
-      ...(isParted && { site: 'far-1', needs: [NEEDED] }),
+      ...(isParted && { site: SITE, needs: [NEEDED] }),
       images: [
         { ...IMAGE, tag: '3.22' },
         { ...IMAGE, name: 'docker.io/library/signature', subject: ID },
@@ -63,10 +66,10 @@ test('bundle inspect says what a bundle is, for whom, by whom and what it needs;
   t.is(
     stdout.replaceAll(/\d+\.\d+ KiB(?= +whole)/g, sizes),
     [
-      'bundle    7 of the series b1946ac9',
+      `bundle    7 of the series ${SERIES}`,
       `id        ${idOf(bundle)}`,
       `signed    by the key ${KEY.public.id}, which is the one that was given`,
-      'for       the site far-1, by its inventory',
+      `for       the site ${SITE}, by its inventory`,
       'carries   2 images, 2 blobs of 30.0 KiB, 1 file of 2 B',
       'needs     1 blob of 30.0 MiB, which the site holds',
       'releases  1 image',
