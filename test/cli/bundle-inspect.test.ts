@@ -21,8 +21,8 @@ const IMAGE = {
 };
 const [ID, SHORT] = [digestOf(INDEX), digestOf(INDEX).slice(0, 19)];
 
-const SERIES = '5f70bf18a086007016e948b04aed3b82';
-const SITE = 'b1946ac92492d2347c6235b4d2611184';
+const SERIES = '5f70bf18-a086-4007-816e-948b04aed3b8';
+const SITE = 'b1946ac9-2492-4234-8c62-35b4d2611184';
 
 /** What is inspected, in a folder of its own: parts `1.tar` and so on, `parity.tar`, and the keys. */
 async function start(t: ExecutionContext, isParted = true) {
