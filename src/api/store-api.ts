@@ -168,7 +168,23 @@ export interface ManifestReport {
   /** False for a platform that nobody asked for. */
   readonly isWanted: boolean;
   readonly bytes: number;
+  /** What is held of it: the manifest itself, and what it lists that is no manifest. */
+  readonly held: readonly HeldBlob[];
   readonly missing: readonly { readonly digest: string; readonly size: number }[];
+}
+
+/**
+ * Bytes that are held, and where they first came from: an upstream, a bundle or a layout; without any of
+ * them nobody remembers.
+ */
+export interface HeldBlob {
+  readonly digest: string;
+  readonly size: number;
+  readonly storedAt: number;
+  readonly upstream?: string;
+  readonly bundle?: { readonly series: string; readonly number: number };
+  /** An OCI layout or a docker-archive. */
+  readonly layout?: true;
 }
 
 export interface CollectionReport {

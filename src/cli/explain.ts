@@ -11,6 +11,7 @@ import {
   roundSize,
   shortDigest,
 } from './format.ts';
+import { describeBundles, formatOrigin, formatOthers } from './blob-origin.ts';
 import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { TEXTS } from './texts.ts';
 
@@ -112,17 +113,24 @@ function formatReport(
       ] as const;
     }),
     ...report.partOf.map((root) => ['part of', root] as const),
+    ...describeBundles(report.manifests).map((bundle) => ['bundle', bundle] as const),
     ...wanted,
   ];
-  const rows = report.manifests.map(describeManifest);
-  const heading = ['MANIFEST', 'ROLE', 'PLATFORM', 'SIZE', 'STATE'];
+  const rows = report.manifests.map((manifest) => describeManifest(manifest, now));
+  const heading = ['MANIFEST', 'ROLE', 'PLATFORM', 'SIZE', 'STATE', 'FROM'];
   const title = tags.length === 0 ? image : `${image}:${tags.join(', ')}`;
-  return `${formatLabelled('', title, columns)}${formatFacts(facts, columns)}\n${formatTable([heading, ...rows], columns)}`;
+  return [
+    `${formatLabelled('', title, columns)}${formatFacts(facts, columns)}`,
+    formatTable([heading, ...rows], columns),
+    ...formatOthers(report.manifests, { now, columns }),
+  ].join('\n');
 }
 
-function describeManifest(manifest: ManifestReport): string[] {
-  const { digest, role, platform = '', bytes } = manifest;
-  return [shortDigest(digest), role, platform, roundSize(bytes), stateOf(manifest)];
+function describeManifest(manifest: ManifestReport, now: number): string[] {
+  const { digest, role, platform = '', bytes, held } = manifest;
+  const own = held.find((blob) => blob.digest === digest);
+  const from = own ? formatOrigin(own, now) : '';
+  return [shortDigest(digest), role, platform, roundSize(bytes), stateOf(manifest), from];
 }
 
 function stateOf({ isHeld, isWanted, missing }: ManifestReport): string {

@@ -79,6 +79,12 @@ export const TEXTS = {
   size: ({ bytes, own }: { bytes: string; own: string }) =>
     `${bytes}; without it there would be ${own} more room`,
   notAskedFor: 'nobody asked for it',
+  ofSeries: ({ series, number }: { series: string; number: number }) =>
+    `${number} of series ${series}`,
+  fromBundle: ({ series, number }: { series: string; number: number }) =>
+    `bundle ${number} of ${series}`,
+  fromLayout: 'a layout',
+  fromUnknown: 'unknown',
   nothingToGo: 'nothing has to go',
   kept: 'older, and kept:',
   tagAlone: ({ image, others }: { image: string; others: string }) =>

@@ -24,6 +24,7 @@ import type { BlobStore } from '../../src/store/files/blob-store.ts';
 import type { CrashPoint } from '../../src/store/store.ts';
 import { BundleError } from './bundle-error.ts';
 import type { BundleManifest } from './bundle-manifest.ts';
+import { recordOwner } from './record-owner.ts';
 import type { BroughtImage, SiteState } from './site-state.ts';
 import { TEXTS } from './texts.ts';
 
@@ -173,6 +174,7 @@ export class Application {
       isPulled: false,
       proven,
     };
+    await recordOwner(catalog, target, [digest, ...proven]);
     await catalog.recordManifest(target, entry, now());
   }
 

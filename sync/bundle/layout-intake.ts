@@ -141,7 +141,7 @@ export class LayoutIntake implements AsyncDisposable {
     const isNew = !(await catalog.findBlob(digest));
     const changedAt = await arrival.commit();
     step('layout.written');
-    await catalog.adoptBlob(digest, { size, changedAt, storedAt: now() });
+    await catalog.adoptBlob(digest, { size, changedAt, storedAt: now(), layout: true });
     step('layout.adopted');
     if (isNew) this.#added.add(digest);
     health.took(size);

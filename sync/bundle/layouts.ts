@@ -23,6 +23,7 @@ import { LayoutClosure, readManifest } from './layout-closure.ts';
 import { LayoutFiles } from './layout-files.ts';
 import { LayoutIntake, type LayoutIntakeParts } from './layout-intake.ts';
 import { LayoutTar } from './layout-tar.ts';
+import { recordOwner } from './record-owner.ts';
 import { TEXTS } from './texts.ts';
 
 export interface LayoutsParts extends LayoutIntakeParts {
@@ -160,6 +161,7 @@ export class Layouts implements LayoutApi {
         isPulled: false,
         proven,
       };
+      await recordOwner(catalog, target, [digest, ...proven]);
       await catalog.recordManifest(target, entry, now());
       step('layout.recorded');
     }

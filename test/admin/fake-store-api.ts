@@ -65,6 +65,12 @@ export const IMAGES: readonly [ImageSummary, ImageSummary] = [
   },
 ];
 
+const BUNDLE = { series: '5b7a0c1e-93d4-4a52-8f60-1d2e3f405162', number: 7 };
+
+function blobDigest(figure: number): string {
+  return `sha256:${String(figure).repeat(64)}`;
+}
+
 export const REPORT: ImageReport = {
   ...IMAGES[0],
   storedAt: NOON - 3 * DAY,
@@ -78,6 +84,7 @@ export const REPORT: ImageReport = {
       isHeld: true,
       isWanted: true,
       bytes: 1_024,
+      held: [{ digest: DIGEST, size: 1_024, upstream: 'docker.io', storedAt: NOON - 3 * DAY }],
       missing: [],
     },
     {
@@ -88,6 +95,13 @@ export const REPORT: ImageReport = {
       isHeld: true,
       isWanted: true,
       bytes: 60_000_000,
+      held: [
+        { digest: OTHER_DIGEST, size: 1_024, upstream: 'docker.io', storedAt: NOON - 3 * DAY },
+        { digest: blobDigest(3), size: 4_000, upstream: 'docker.io', storedAt: NOON - 3 * DAY },
+        { digest: blobDigest(4), size: 40_000_000, bundle: BUNDLE, storedAt: NOON - 9 * DAY },
+        { digest: blobDigest(5), size: 10_000_000, storedAt: NOON - 3 * DAY },
+        { digest: blobDigest(6), size: 9_994_976, layout: true, storedAt: NOON - 3_600_000 },
+      ],
       missing: [{ digest: `sha256:${'1'.repeat(64)}`, size: 12_582_912 }],
     },
     {
@@ -98,6 +112,7 @@ export const REPORT: ImageReport = {
       isHeld: false,
       isWanted: false,
       bytes: 0,
+      held: [],
       missing: [],
     },
   ],

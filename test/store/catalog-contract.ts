@@ -128,7 +128,9 @@ export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog
         { mediaType: MANIFEST, size: 10, storedAt: 1000 },
         state,
       );
-      t.deepEqual(await catalog.findBlob(digest('index')), { size: 10, storedAt: 1000 }, state);
+      const { upstream } = APP;
+      const index = { size: 10, storedAt: 1000, upstream };
+      t.deepEqual(await catalog.findBlob(digest('index')), index, state);
       t.deepEqual(await catalog.findBlob(digest('blob')), { size: 7, storedAt: 2000 }, state);
       t.is(await catalog.findBlob(digest('gone')), undefined, state);
       t.is(await catalog.findLink(APP, digest('gone')), 'proven', state);
@@ -148,6 +150,33 @@ export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog
     await check(first, 'as recorded');
     await first.close();
     await check(await open(), 'opened again');
+  });
+
+  test('a blob that comes again came when it first did, and from there', async (t) => {
+    const open = await create(t);
+    const catalog = await open();
+    const size = 10;
+    const brought = { size, storedAt: 1000, bundle: 'series 7' };
+    for (const name of ['layer', 'image']) await catalog.adoptBlob(digest(name), brought);
+    await catalog.recordBlob(APP, digest('layer'), {
+      size,
+      storedAt: 2000,
+      changedAt: 5,
+      upstream: APP.upstream,
+    });
+    await catalog.recordManifest(APP, entry('image'), 2000);
+    t.deepEqual(await catalog.findBlob(digest('layer')), {
+      ...brought,
+      changedAt: 5,
+      upstream: APP.upstream,
+    });
+    t.deepEqual(await catalog.findBlob(digest('image')), brought);
+    // Of a file whose origin nobody remembers the next one counts.
+    await catalog.adoptBlob(digest('found'), { size, storedAt: 1000 });
+    const sent = { size, storedAt: 2000, upstream: APP.upstream };
+    await catalog.recordBlob(APP, digest('found'), sent);
+    await catalog.adoptBlob(digest('found'), { ...brought, storedAt: 3000 });
+    t.deepEqual(await catalog.findBlob(digest('found')), sent);
   });
 
   test('the upstream and the whole repository are part of every key', async (t) => {

@@ -1,10 +1,16 @@
-import type { ImageSummary, ManifestReport } from '../../api/store-api.ts';
+import type { HeldBlob, ImageSummary, ManifestReport } from '../../api/store-api.ts';
 import { findGlob, isGlob } from '../../config/glob.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isForeignType, isManifestType } from '../../oci/media-types.ts';
 import { formatTarget, splitTarget, parseImageName } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
-import { unitOf, type Catalog, type Member, type Node } from '../catalog/catalog.ts';
+import {
+  unitOf,
+  type BlobRecord,
+  type Catalog,
+  type Member,
+  type Node,
+} from '../catalog/catalog.ts';
 import type { Pins } from './pins.ts';
 
 interface Place {
@@ -106,11 +112,11 @@ export class Inventory {
     if (found.manifests.some((known) => known.digest === digest)) return;
     const node = { target, digest };
     const catalog = this.#catalog;
-    const isHeld = (await this.#size(digest, found)) !== undefined && (await catalog.isHeld(node));
+    const isHeld = (await this.#find(digest, found)) !== undefined && (await catalog.isHeld(node));
     const successors = isHeld ? ((await catalog.members(digest))?.successors ?? []) : [];
     const blobs = successors.filter(({ mediaType }) => !isManifestType(mediaType));
     const isWanted = isHeld || isAsked;
-    const own = isWanted ? await this.#count([member, ...blobs], found) : { bytes: 0, missing: [] };
+    const own = isWanted ? await this.#count([member, ...blobs], found) : NOTHING;
     const { mediaType, platform } = member;
     const described = platform === undefined ? { mediaType } : { mediaType, platform };
     found.manifests.push({ digest, role, isHeld, isWanted, ...described, ...own });
@@ -146,27 +152,41 @@ export class Inventory {
   async #count(
     members: readonly Member[],
     found: Found,
-  ): Promise<Pick<ManifestReport, 'bytes' | 'missing'>> {
+  ): Promise<Pick<ManifestReport, 'bytes' | 'held' | 'missing'>> {
+    const held: HeldBlob[] = [];
     const missing: { digest: Digest; size: number }[] = [];
     let bytes = 0;
     for (const { digest, size, mediaType } of members) {
-      const held = await this.#size(digest, found);
-      if (held !== undefined) {
-        bytes += held;
-        found.held.set(digest, held);
+      const record = await this.#find(digest, found);
+      if (record) {
+        bytes += record.size;
+        held.push({ digest, ...describeOrigin(record) });
+        found.held.set(digest, record.size);
       } else if (!isForeignType(mediaType)) {
         missing.push({ digest, size });
         found.missing.set(digest, size);
       }
     }
-    return { bytes, missing };
+    return { bytes, held, missing };
   }
 
-  async #size(digest: Digest, { isExact }: Found): Promise<number | undefined> {
-    const size = (await this.#catalog.findBlob(digest))?.size;
-    if (size === undefined || !isExact) return size;
-    return (await this.#blobs.statBlob(digest))?.size === size ? size : undefined;
+  async #find(digest: Digest, { isExact }: Found): Promise<BlobRecord | undefined> {
+    const record = await this.#catalog.findBlob(digest);
+    if (!record || !isExact) return record;
+    return (await this.#blobs.statBlob(digest))?.size === record.size ? record : undefined;
   }
+}
+
+const NOTHING = { bytes: 0, held: [], missing: [] };
+
+/** What a bundle or a layout brought came from there, whosever it is. */
+function describeOrigin({ size, storedAt, ...from }: BlobRecord): Omit<HeldBlob, 'digest'> {
+  const { upstream, bundle, layout } = from;
+  const known = { size, storedAt };
+  if (layout) return { ...known, layout };
+  if (bundle === undefined) return { ...known, ...(upstream !== undefined && { upstream }) };
+  const [series = '', number] = bundle.split(' ');
+  return { ...known, bundle: { series, number: Number(number) } };
 }
 
 function sum(sizes: ReadonlyMap<Digest, number>): number {

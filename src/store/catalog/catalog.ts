@@ -40,10 +40,12 @@ export interface ManifestRecord {
 export interface BlobRecord {
   readonly size: number;
   readonly storedAt: number;
-  /** Whose transfer brought it; left out where nobody remembers, as after a rebuild. */
+  /** Whose it is, which mostly sent it; left out where nobody remembers, as after a rebuild. */
   readonly upstream?: string;
-  /** The bundle that brought it: series and number. */
+  /** The bundle that brought it: series and number, with a space between. */
   readonly bundle?: string;
+  /** An OCI layout or a docker-archive brought it. */
+  readonly layout?: true;
   /** The file's change time when its bytes were last known to be right, milliseconds. */
   readonly changedAt?: number;
   /** When all of it was last read and found right. */
@@ -192,10 +194,7 @@ export interface Catalog {
   // Manifests of a repository.
 
   findManifest(target: Target, digest: Digest): Promise<ManifestRecord | undefined>;
-  /**
-   * The manifest, its blob, what it lists, its place among its subject's referrers, and its tags,
-   * each under the rule of `recordTag`.
-   */
+  /** With its blob, what it lists, its place among its subject's referrers, and its tags as by `recordTag`. */
   recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void>;
   /** Whether it is held as a manifest of the repository. */
   isHeld(node: Node): Promise<boolean>;
@@ -240,9 +239,9 @@ export interface Catalog {
   findBlob(digest: Digest): Promise<BlobRecord | undefined>;
   /** Rejects when it cannot be read. */
   hasBlob(digest: Digest): Promise<boolean>;
-  /** The blob is on disk, and this repository is proven to hold it. */
+  /** The blob is on disk, and this repository is proven to hold it. Where and when it first came stays. */
   recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void>;
-  /** The blob is on disk, and nobody knows for which repository. */
+  /** The blob is on disk, and nobody knows for which repository. The same stays. */
   adoptBlob(digest: Digest, record: BlobRecord): Promise<void>;
   /** More is known of the file of a recorded blob; of a forgotten one nothing is recorded. */
   updateBlob(digest: Digest, change: Partial<BlobRecord>): Promise<void>;

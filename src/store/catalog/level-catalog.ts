@@ -19,6 +19,7 @@ import {
   type TagRecord,
   type Usage,
 } from './catalog.ts';
+import { withFirstOrigin } from './first-origin.ts';
 import { evictedEntries, Eviction } from './eviction.ts';
 import { HotRecords } from './hot-records.ts';
 import { HeldCount } from './held-count.ts';
@@ -36,7 +37,7 @@ export interface LevelCatalogOptions {
   readonly unreadable?: (error: unknown) => void;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
-  /** What is recorded happened when it says, and not just now. */
+  /** What is recorded happened when it says, and not just now; where files came from is not known. */
   readonly isReplay?: boolean;
   /** Tables of the database may be links to those of another one. */
   readonly isLinked?: boolean;
@@ -136,9 +137,9 @@ export class LevelCatalog extends LevelReader implements Catalog {
     const { tables } = this;
     const { digest, mediaType, size } = entry.descriptor;
     const proven = [digest, ...(entry.proven ?? [])];
-    const unit = unitOf(target, digest);
-    const known = await this.findBlob(digest);
-    const blob = known ?? { size, storedAt: now };
+    const [unit, known] = [unitOf(target, digest), await this.findBlob(digest)];
+    const from = this.#isReplay ? {} : { upstream: target.upstream };
+    const blob = known ?? { size, storedAt: now, ...from };
     const lastPull = await this.lastPull(unit);
     const isKnown = await this.isHeld({ target, digest });
     const isPulled = entry.isPulled !== false || (await this.wasPulled({ target, digest }));
@@ -190,17 +191,17 @@ export class LevelCatalog extends LevelReader implements Catalog {
   /** One that no manifest lists is a unit of its own. */
   async #putBlob(
     digest: Digest,
-    record: BlobRecord,
+    given: BlobRecord,
     { at, put }: { at: number; put?: (batch: Batch) => void },
   ): Promise<void> {
-    const { tables } = this;
     const known = await this.findBlob(digest);
-    const holders = await tables.holders.keys({ ...below(digest), limit: 1 }).all();
+    const record = withFirstOrigin(given, known);
+    const holders = await this.tables.holders.keys({ ...below(digest), limit: 1 }).all();
     const lastPull = await this.lastPull(digest);
-    await tables.write((batch) => {
-      batch.put(digest, record, { sublevel: tables.blobs });
+    await this.tables.write((batch) => {
+      batch.put(digest, record, { sublevel: this.tables.blobs });
       put?.(batch);
-      if (holders.length === 0) tables.putAccess(batch, digest, at, lastPull);
+      if (holders.length === 0) this.tables.putAccess(batch, digest, at, lastPull);
     });
     this.#admit(digest, record, known);
   }

@@ -1,5 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import test from 'ava';
+import type { ImageReport } from '../../../src/api/store-api.ts';
 import { buildArtifact, buildImage, buildIndex, digestOf } from '../../helpers/image.ts';
 import { get } from '../../helpers/client.ts';
 import {
@@ -71,6 +72,13 @@ test('an image of an OCI layout is pulled under its name, with its own digests a
   const pins = await get(`${site.mirror.server.adminUrl}/api/v1/pins`);
   const [pin] = (JSON.parse(pins.body.toString()) as { pins: Record<string, unknown>[] }).pins;
   t.like(pin, { origin: 'hand', image: `${UPSTREAM}/${REPOSITORY}:v1`, reason: 'imported' });
+  const explained = await get(
+    `${site.mirror.server.adminUrl}/api/v1/explain?image=${UPSTREAM}/${REPOSITORY}:v1`,
+  );
+  const { manifests } = JSON.parse(explained.body.toString()) as ImageReport;
+  const held = manifests.flatMap((each) => each.held);
+  t.is(new Set(held.map(({ digest }) => digest)).size, report.blobs);
+  t.true(held.every(({ layout, upstream }) => layout && upstream === undefined));
 });
 
 test('what is imported again costs nothing, and a moved tag tells what it meant', async (t) => {
