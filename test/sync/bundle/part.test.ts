@@ -8,6 +8,7 @@ import { BundleError } from '../../../sync/bundle/bundle-error.ts';
 import { contentOf, entryAt, slicesOf, type Slice } from '../../../sync/bundle/content.ts';
 import { partSizes } from '../../../sync/bundle/part-layout.ts';
 import { peekPart, readPart } from '../../../sync/bundle/part-reader.ts';
+import { SigningKey } from '../../../sync/bundle/signing-key.ts';
 import { tarHeader } from '../../../sync/bundle/tar-entry.ts';
 import { describe, MadeBundle, patterned, streamOf } from './made-bundle.ts';
 
@@ -114,6 +115,20 @@ test('the same input makes the same bytes', async (t) => {
   const bundle = new MadeBundle({ blobs: BLOBS, partBytes: 9000 });
   const again = new MadeBundle({ blobs: BLOBS.toReversed(), partBytes: 9000, key: bundle.key });
   t.deepEqual(await again.all(), await bundle.all());
+});
+
+test('with P-256 a bundle made again differs in its signatures alone', async (t) => {
+  const key = SigningKey.generate('p256');
+  const contents = { blobs: BLOBS, partBytes: 9216, key };
+  const [bundle, again] = [new MadeBundle(contents), new MadeBundle(contents)];
+  t.deepEqual(again.manifest, bundle.manifest);
+  for (const [at, part] of (await bundle.all()).entries()) {
+    const other = await again.part(at + 1);
+    t.is(partSizes(bundle.manifest)[at], part.length);
+    t.false(other.equals(part));
+    t.is(unsigned(other), unsigned(part));
+    t.is((await readAll(bundle, { part })).head.part, at + 1);
+  }
 });
 
 test('what an entry has too much, too little or otherwise ends the writing', async (t) => {
@@ -225,4 +240,8 @@ async function readAll(
 
 function algorithmOf(digest: string): 'sha256' | 'sha512' {
   return digest.startsWith('sha512') ? 'sha512' : 'sha256';
+}
+
+function unsigned(part: Buffer): string {
+  return part.toString('latin1').replaceAll(/"sig":"[^"]*"/g, '');
 }
