@@ -14,16 +14,23 @@ const ALIKE: Readonly<Record<string, string>> = {
 
 /**
  * The `index.json` of a bundle: a descriptor for each image under its full name, with its tag or, where it has
- * none, its digest. By that name skopeo finds it in the layout and containerd keeps it. skopeo 1.9, for one, sees
- * only types of OCI there, so that an image of Docker's type has a second descriptor, of the one that is read alike.
+ * none, its digest. By that name skopeo finds it in the layout and containerd keeps it.
  */
 export function formatLayoutIndex(images: readonly BundledImage[]): Buffer {
-  const manifests = images.flatMap((image) => {
-    const alike = ALIKE[image.mediaType];
-    return [image, ...(alike === undefined ? [] : [{ ...image, mediaType: alike }])].map(describe);
-  });
+  const manifests = images.flatMap(withTypeAlike).map(describe);
   const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests };
   return Buffer.from(`${JSON.stringify(index)}\n`);
+}
+
+/**
+ * skopeo 1.9, for one, sees only types of OCI in an index, so that an image of Docker's type has a second
+ * descriptor there, of the one that is read alike.
+ */
+export function withTypeAlike<Descriptor extends { readonly mediaType: string }>(
+  descriptor: Descriptor,
+): Descriptor[] {
+  const alike = ALIKE[descriptor.mediaType];
+  return [descriptor, ...(alike === undefined ? [] : [{ ...descriptor, mediaType: alike }])];
 }
 
 function describe({ name, tag, digest, mediaType, size, subject }: BundledImage): object {

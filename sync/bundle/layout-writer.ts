@@ -7,6 +7,7 @@ import { Digester, splitDigest, type Digest } from '../../src/oci/digest.ts';
 import { OCI_INDEX } from '../../src/oci/media-types.ts';
 import { BundleError } from './bundle-error.ts';
 import { parseDocument } from './layout-files.ts';
+import { withTypeAlike } from './layout-index.ts';
 import { TEXTS } from './texts.ts';
 
 /** An image as the index of a layout lists it. */
@@ -97,7 +98,7 @@ export class LayoutWriter {
       schemaVersion: 2,
       mediaType: OCI_INDEX,
       ...this.#index,
-      manifests: [...others, root],
+      manifests: [...others, ...withTypeAlike(root)],
     };
     await this.#place('index.json', [Buffer.from(`${JSON.stringify(index)}\n`)]);
     return ref;

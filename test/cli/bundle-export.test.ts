@@ -31,6 +31,7 @@ const signature = buildArtifact({
   subject: index.manifest,
 });
 const other = buildImage({ seed: 'other', layers: [5_000] });
+const docker = buildImage({ seed: 'docker', layers: [700], docker: true });
 
 async function start(t: ExecutionContext) {
   const registry = await FakeRegistry.start(t);
@@ -38,6 +39,7 @@ async function start(t: ExecutionContext) {
   registry.addManifest('app', index.manifest, { tags: ['v1'] });
   registry.addImage('other', 'v1', other);
   registry.addImage('real', 'v2', await realImage('real'));
+  registry.addImage('docker', 'v3', docker);
   const mirror = await startMirror(t, { upstreams: { [UPSTREAM]: { url: registry.url } } });
   const folder = join(await createTempFolder(t), 'layout');
   const admin = new URL(mirror.server.adminUrl).host;
@@ -169,6 +171,9 @@ testTools('skopeo, podman and umoci read what is exported', async (t) => {
   await call('skopeo', '--policy', policy, 'copy', `oci:${folder}:v2`, `dir:${home}/copy`);
   t.deepEqual(await readFile(join(home, 'copy', 'manifest.json')), manifest.bytes);
   t.is((await call('umoci', 'ls', '--layout', folder)).trim(), 'v2');
+  await run(['docker:v3', '--oci-layout', join(home, 'docker')]);
+  await call('skopeo', '--policy', policy, 'copy', `oci:${home}/docker:v3`, `dir:${home}/copy`);
+  t.deepEqual(await readFile(join(home, 'copy', 'manifest.json')), docker.manifest.bytes);
   await call('umoci', 'unpack', '--image', `${folder}:v2`, join(home, 'bundle'));
   t.deepEqual((await readdir(join(home, 'bundle', 'rootfs'))).toSorted(), ['one', 'two']);
   const storage = [`--root=${home}/root`, `--runroot=${home}/run`, '--storage-driver=vfs'];
