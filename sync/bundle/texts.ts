@@ -120,7 +120,7 @@ export const TEXTS = {
   layoutLost: ({ digest }: { digest: string }) =>
     `${digest} came, and the disk does not give it back: see "entrepot status", then import it again`,
   layoutNotKept: ({ reason }: { reason: string }) =>
-    `the store does not take it: ${reason}; make room with "entrepot gc", or raise store.maxSize`,
+    `the store does not take it: ${reason}; make room with "entrepot gc", or raise store.maxBytes`,
   layoutBusy: ({ most }: { most: number }) =>
     `${most} imports run already: wait for the end of one of them`,
   layoutNoImage: ({ image }: { image: string }) =>
