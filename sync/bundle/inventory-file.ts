@@ -64,7 +64,9 @@ function readParts(bytes: Uint8Array): {
     const isForm = Array.isArray(parts) && parts.every((part) => part instanceof Uint8Array);
     const [payload, der, signature, ...rest] = isForm ? parts : [];
     if (!payload || !der || !signature || rest.length > 0) throw new Error('it has other parts');
-    return { payload, key: TrustedKey.decode(der), signature };
+    const key = TrustedKey.decode(der);
+    if (!key.der.equals(der)) throw new Error('its key is in another form than its own');
+    return { payload, key, signature };
   } catch (cause) {
     throw new BundleError('inventory', TEXTS.inventoryForm, { cause });
   }

@@ -19,10 +19,10 @@ export class TagsInOrder implements AsyncDisposable {
     const tags = new Map<Digest, Tag[]>();
     for (;;) {
       const entry = await this.#peek();
-      const order = entry ? compare(formatTarget(entry.target), name) : 1;
-      if (!entry || order > 0) return tags;
+      const found = entry && formatTarget(entry.target);
+      if (!entry || !found || found > name) return tags;
       this.#next = undefined;
-      if (order < 0) continue;
+      if (found < name) continue;
       const { digest } = entry.record;
       const known = tags.get(digest);
       if (known) known.push(entry.tag);
@@ -41,10 +41,4 @@ export class TagsInOrder implements AsyncDisposable {
     this.#next = done ? undefined : (value as Entry);
     return this.#next;
   }
-}
-
-/** Keys of the catalog end a name with a space, which sorts before all that a name has in it. */
-function compare(a: string, b: string): number {
-  if (a === b) return 0;
-  return `${a} ` < `${b} ` ? -1 : 1;
 }

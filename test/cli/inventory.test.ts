@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import test from 'ava';
 import { decodeInventory } from '../../sync/bundle/inventory-file.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
@@ -91,5 +91,12 @@ test('inventory says what is wrong with its line and its file', async (t) => {
     stderr: `entrepot: the inventory ${nowhere} cannot be written: no such file or directory; name a file in a folder that is there\n`,
   });
   t.is((await run('inventory')).code, 64);
+  const { code, stderr } = await run('inventory', '--out', folder);
+  t.is(code, 64);
+  t.true(stderr.startsWith(`entrepot: the inventory ${folder} cannot be written: `), stderr);
+  t.deepEqual(
+    readdirSync(dirname(folder)).filter((name) => name.startsWith(`${basename(folder)}.`)),
+    [],
+  );
   t.deepEqual(readdirSync(folder), []);
 });

@@ -12,6 +12,7 @@ import {
   buildBlob,
   buildImage,
   buildIndex,
+  fallbackIndex,
   fallbackTag,
   type Image,
 } from '../../helpers/image.ts';
@@ -139,6 +140,15 @@ test('referrers and the signatures of cosign are told for themselves', async (t)
     `${NAME}:${signature}@${cosigned.manifest.digest}`,
     `${NAME}:v1@${subject.digest}`,
   ]);
+
+  // As registries without the referrers API list them.
+  const list = registry.addManifest('org/app', fallbackIndex([sbom]), {
+    tags: [fallbackTag(subject.digest)],
+  });
+  await pull(t, mirror, 'org/app', `manifests/${fallbackTag(subject.digest)}`);
+  const listed = await readSite(t, mirror);
+  t.true(listed.complete.has(list.digest as Digest));
+  t.true(listed.complete.has(sbom.manifest.digest as Digest));
 });
 
 test('a layer that clients fetch from elsewhere is not missed', async (t) => {
@@ -178,6 +188,10 @@ test('what one repository holds and another one does not serve is told for the f
   const images = [`${UPSTREAM}/org/copy:v1@${digest}`];
   const partial = [`${digest} 1`];
   t.deepEqual(told(await readSite(t, mirror)), { ...NOTHING, partial, images });
+  // Each has what the other one lacks.
+  await pullImage(t, mirror, 'org/app', arm64.image);
+  t.deepEqual(told(await readSite(t, mirror)), { ...NOTHING, partial: [`${digest} 3`] });
+  await pullImage(t, mirror, 'org/copy', arm64.image);
   await pullImage(t, mirror, 'org/app', amd64.image);
   const { images: both } = told(await readSite(t, mirror));
   t.deepEqual(both, [`${UPSTREAM}/org/app:v1@${digest}`, ...images]);
@@ -194,6 +208,11 @@ test('a file that is gone or too short is not held', async (t) => {
   t.deepEqual(told(await readSite(t, mirror)).partial, [`${digest} 5`]);
   await truncate(blobPath(mirror.storePath, digest), 1);
   t.deepEqual(told(await readSite(t, mirror)), NOTHING);
+  const lone = registry.addBlob('org/app', buildBlob('lone', 500));
+  await pull(t, mirror, 'org/app', `blobs/${lone.digest}`);
+  t.deepEqual(told(await readSite(t, mirror)).blobs, [lone.digest]);
+  await truncate(blobPath(mirror.storePath, lone.digest), 499);
+  t.deepEqual(told(await readSite(t, mirror)).blobs, []);
   await mirror.abandon();
 });
 
