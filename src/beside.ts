@@ -58,6 +58,7 @@ export async function openBeside(config: Config, parts: BesideParts) {
   const layouts = new Layouts({ ...own, ...store.parts, resolve, now });
   const imports = new Imports({
     ...own,
+    timer: fetching.timer,
     storePath: store.path,
     state: brought,
     synced: () => syncState.imageNames,

@@ -31,15 +31,16 @@ export class ByteSource implements AsyncDisposable {
     throw new BundleError('truncated', TEXTS.truncated);
   }
 
-  /** Exactly so many bytes, which are held. Throws a `BundleError` with code `truncated` where there are fewer. */
+  /**
+   * Exactly so many bytes, which are held once, however small the chunks are that bring them. Throws a
+   * `BundleError` with code `truncated` where there are fewer.
+   */
   async exactly(size: number): Promise<Buffer> {
-    const chunks: Buffer[] = [];
-    for (let left = size; left > 0;) {
-      const chunk = await this.some(left);
-      chunks.push(chunk);
-      left -= chunk.length;
-    }
-    return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+    const first = size === 0 ? NONE : await this.some(size);
+    if (first.length === size) return first;
+    const bytes = Buffer.allocUnsafeSlow(size);
+    for (let at = first.copy(bytes); at < size;) at += (await this.some(size - at)).copy(bytes, at);
+    return bytes;
   }
 
   /** Ends the stream, wherever it is. */

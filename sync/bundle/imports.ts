@@ -19,12 +19,13 @@ import type { BundleManifest } from './bundle-manifest.ts';
 import { BundleFiles } from './bundle-files.ts';
 import { PARITY_PART, countParts } from './content.ts';
 import { cutEntries, Intake, type IntakeParts } from './intake.ts';
+import { PacedSource, type PaceParts } from './paced-source.ts';
 import { readPart, type PartHead } from './part-reader.ts';
 import type { OpenBundle } from './site-state.ts';
 import { TEXTS } from './texts.ts';
 import { TrustedKey } from './trusted-key.ts';
 
-export interface ImportsParts extends ApplicationParts, IntakeParts {
+export interface ImportsParts extends ApplicationParts, IntakeParts, Pick<PaceParts, 'timer'> {
   readonly storePath: string;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -95,20 +96,25 @@ export class Imports implements IntakeApi {
     if (blobs.isReadOnly) throw new BundleError('room', TEXTS.cannotKeep);
     const trusted = this.#trusted;
     let intake: Intake | undefined;
-    const head = await readPart(part.iterator({ destroyOnReturn: false }), {
-      keys: trusted.map(({ key }) => key),
-      admit: async (admitted) => {
-        this.#stop.signal.throwIfAborted();
-        intake = await this.#admit(admitted, { trusted, ...options });
-        this.#parts.step('bundle.admitted');
+    const isHindering = (): boolean => this.#queue.size > 0;
+    const chunks = part.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
+    const head = await readPart(
+      new PacedSource(chunks, { timer: this.#parts.timer, isHindering }),
+      {
+        keys: trusted.map(({ key }) => key),
+        admit: async (admitted) => {
+          this.#stop.signal.throwIfAborted();
+          intake = await this.#admit(admitted, { trusted, ...options });
+          this.#parts.step('bundle.admitted');
+        },
+        take: async (slice, bytes) => {
+          this.#stop.signal.throwIfAborted();
+          await intake?.take(slice, bytes);
+          metrics.bundles.bytes.inc(slice.end - slice.start);
+          this.#parts.step('bundle.taken');
+        },
       },
-      take: async (slice, bytes) => {
-        this.#stop.signal.throwIfAborted();
-        await intake?.take(slice, bytes);
-        metrics.bundles.bytes.inc(slice.end - slice.start);
-        this.#parts.step('bundle.taken');
-      },
-    });
+    );
     const open = await this.#noteReceived(head);
     this.#parts.step('bundle.received');
     const state = describeOpen(open);

@@ -56,6 +56,8 @@ export const TEXTS = {
     `the file ${digest} is gone again: import the bundle once more`,
   tooManyImports: ({ most }: { most: number }) =>
     `${most} parts wait to be imported already: import one after the other`,
+  tooSlow:
+    'other parts wait, and this one comes too slowly: copy it to a disk of this machine first, and import it from there',
 
   // Drafts.
   noImages: 'name an image at least, or none for all that the rules of sync select',
