@@ -16,8 +16,8 @@ import { AdminInput } from './admin-input.ts';
 import { readPlatforms } from './parsed-input.ts';
 import { TEXTS } from './texts.ts';
 
-/** A lock of 100,000 images and an inventory of as many, in base64. */
-const MAX_WISH_BYTES = 64 * 2 ** 20;
+/** The largest inventory, which has 64 MiB, in base64, and beside it a lock of some 40,000 images. */
+const MAX_WISH_BYTES = 96 * 2 ** 20;
 /** The longest name that file systems take. */
 const MAX_NAME_LENGTH = 255;
 
