@@ -222,6 +222,10 @@ test('bundle inspect says what is wrong with its paths', async (t) => {
   await mkdir(join(cwd, 'empty'));
   const none = await runInFolder(t, cwd, ['bundle', 'inspect', 'none.tar']);
   t.deepEqual([none.code, none.stderr], [1, `entrepot: ${cwd}/none.tar cannot be read (ENOENT)\n`]);
+  await mkdir(join(cwd, 'odd', 'folder.tar'), { recursive: true });
+  const odd = await runInFolder(t, cwd, ['bundle', 'inspect', 'odd']);
+  t.is(odd.code, 1);
+  t.regex(odd.stdout, /odd\/folder\.tar +its disk does not give it \(EISDIR\): see that/);
   const empty = await runInFolder(t, cwd, ['bundle', 'inspect', 'empty']);
   t.is(empty.code, 1);
   t.regex(empty.stderr, /empty has no file that ends in \.tar/);
