@@ -151,10 +151,17 @@ export class Imports implements IntakeApi {
     }
     this.#requireRegistries(manifest);
     const intake = this.#intakes.get(id) ?? new Intake(this.#parts, manifest);
-    await this.#requireNeeds(manifest, intake);
-    await this.#requireRoom(manifest, intake);
+    const known = state.findOpen(id);
     this.#intakes.set(id, intake);
-    const open = state.findOpen(id) ?? { ...aboutOf(id, manifest), received: [] };
+    try {
+      await this.#requireNeeds(manifest, intake);
+      await this.#requireRoom(await intake.countLacking(manifest, known?.received ?? []));
+    } catch (error) {
+      // Of what is refused nothing is kept from being evicted.
+      if (!known) this.#forget(id);
+      throw error;
+    }
+    const open = known ?? { ...aboutOf(id, manifest), received: [] };
     for (const forgotten of await state.record(open)) this.#forget(forgotten.id);
     return intake;
   }
@@ -179,11 +186,7 @@ export class Imports implements IntakeApi {
     throw new BundleError('needs', TEXTS.needsMissing({ count, digests }));
   }
 
-  async #requireRoom({ blobs, files }: BundleManifest, intake: Intake): Promise<void> {
-    let bytes = 0;
-    for (const { digest, size } of [...blobs, ...files]) {
-      if (!(await intake.isHeld({ digest: digest as Digest, size }))) bytes += size;
-    }
+  async #requireRoom(bytes: number): Promise<void> {
     if (await this.#parts.budget.canHold(bytes)) return;
     const reason = TEXTS.kept;
     throw new BundleError('room', TEXTS.noRoomFor({ bytes, reason }));
@@ -222,7 +225,8 @@ export class Imports implements IntakeApi {
       const placed = mayBringFiles ? await this.#files.place(manifest.files) : [];
       step('bundle.placed');
       const { series, number } = manifest;
-      await state.conclude({ series, key: keyId, number, id, appliedAt: now() });
+      const over = await state.conclude({ series, key: keyId, number, id, appliedAt: now() });
+      for (const older of over) this.#forget(older.id);
       step('bundle.concluded');
       metrics.bundles.appliedAt.set(now() / 1000);
       const refused = mayBringFiles ? [] : manifest.files.map(({ name }) => name);

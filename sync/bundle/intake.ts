@@ -4,7 +4,7 @@ import type { Catalog } from '../../src/store/catalog/catalog.ts';
 import type { BlobStore, Ingest, Pieces } from '../../src/store/files/blob-store.ts';
 import { BundleError } from './bundle-error.ts';
 import type { BundleManifest } from './bundle-manifest.ts';
-import { contentOf, type ContentEntry, type Slice } from './content.ts';
+import { contentOf, slicesOf, type ContentEntry, type Slice } from './content.ts';
 import { TEXTS } from './texts.ts';
 
 export interface IntakeParts {
@@ -52,10 +52,38 @@ export class Intake {
     this.#leases.use(this.#parts.blobs.lease(digest));
   }
 
+  /** In full length; and of what was touched since its bytes were known to be right, all is read. */
   async isHeld({ digest, size }: Pick<ContentEntry, 'digest' | 'size'>): Promise<boolean> {
-    const { catalog, blobs } = this.#parts;
-    const [record, file] = await Promise.all([catalog.findBlob(digest), blobs.statBlob(digest)]);
-    return record?.size === size && file?.size === size;
+    const { catalog, blobs, now } = this.#parts;
+    const record = await catalog.findBlob(digest);
+    if (record?.size !== size) return false;
+    const blob = await blobs.find(digest, record, {
+      verified: async (changedAt) => catalog.updateBlob(digest, { changedAt, verifiedAt: now() }),
+      damaged: async () => catalog.forgetBlob(digest),
+    });
+    return blob !== undefined && (!blob.isTouched || (await blob.verify()));
+  }
+
+  /**
+   * Bytes of a bundle that are still to be written, with the pieces that these parts brought. What is
+   * held of it is not evicted from now on. Throws a `BundleError` with code `room` for a blob that is
+   * larger than this store keeps one.
+   */
+  async countLacking(manifest: BundleManifest, received: readonly number[]): Promise<number> {
+    const lacking = new Map<string, number>();
+    for (const { digest, size } of [...manifest.blobs, ...manifest.files]) {
+      this.lease(digest as Digest);
+      if (await this.isHeld({ digest: digest as Digest, size })) continue;
+      await roomFor(size, async () => this.#parts.budget.requireSize(size));
+      lacking.set(digest, size);
+    }
+    for (const { of, start, end, isWhole } of received.flatMap((part) => [
+      ...slicesOf(manifest, part),
+    ])) {
+      const left = isWhole ? undefined : lacking.get(of.digest);
+      if (left !== undefined) lacking.set(of.digest, left - (end - start));
+    }
+    return lacking.values().reduce((sum, bytes) => sum + bytes, 0);
   }
 
   async #keep(entry: ContentEntry, bytes: AsyncIterable<Buffer>): Promise<void> {

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { isDigest, type Digest } from '../../src/oci/digest.ts';
 import { parseImageName } from '../../src/oci/reference.ts';
 import { readOwn, writeOwn } from '../../src/store/own-file.ts';
+import { MANIFEST_LIMITS } from './parse-manifest.ts';
 
 /** An image that a bundle brought and that the site keeps. */
 export interface BroughtImage {
@@ -117,16 +118,22 @@ export class SiteState {
     await this.#update({ images: { ...all, ...Object.fromEntries(images) } });
   }
 
-  /** It is in force, and no part of it is awaited any more. */
-  async conclude(bundle: AppliedBundle): Promise<void> {
+  /**
+   * It is in force, and no part of it or of an older one of its series is awaited any more. Resolves with
+   * those of which parts were.
+   */
+  async conclude(bundle: AppliedBundle): Promise<readonly OpenBundle[]> {
     const { applied, open } = this.#document;
-    const others = applied.filter(
-      ({ series, key }) => series !== bundle.series || key !== bundle.key,
+    const { series, key, id, number } = bundle;
+    const others = applied.filter((each) => each.series !== series || each.key !== key);
+    const over = open.filter(
+      (each) => each.id === id || (each.series === series && each.number < number),
     );
     await this.#update({
       applied: [...others, bundle].slice(-MAX_APPLIED),
-      open: open.filter(({ id }) => id !== bundle.id),
+      open: open.filter((each) => !over.includes(each)),
     });
+    return over;
   }
 
   async #update(change: Partial<Document>): Promise<void> {
@@ -147,8 +154,18 @@ function parse(text: string | undefined): Document | undefined {
       ...document.open.map(({ id }) => id),
       ...Object.values(document.images).map(({ digest }) => digest),
     ];
-    return (document.version as number) === 1 && digests.every(isDigest) ? document : undefined;
+    const isSound =
+      (document.version as number) === 1 &&
+      digests.every(isDigest) &&
+      document.applied.every(({ number }) => Number.isSafeInteger(number)) &&
+      document.open.every(isOpenBundle);
+    return isSound ? document : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isOpenBundle({ parts, received }: OpenBundle): boolean {
+  const isPart = (part: number): boolean => Number.isSafeInteger(part) && part > 0 && part <= parts;
+  return parts <= MANIFEST_LIMITS.parts && received.every(isPart);
 }

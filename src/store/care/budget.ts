@@ -118,7 +118,7 @@ export class Budget {
       end: (ended) => this.#ledger.delete(ended),
     });
     const upTo = written + received;
-    this.#refuseTooLarge(size ?? upTo);
+    this.requireSize(size ?? upTo);
     const isIn = (await this.#ledger.enter(room)) && (await this.#ledger.extend(room, upTo));
     if (!isIn) {
       const work = async (): Promise<void> => {
@@ -133,14 +133,15 @@ export class Budget {
 
   /** Makes room for more bytes of a blob that was let in. */
   async #grant(room: Room, upTo: number): Promise<void> {
-    this.#refuseTooLarge(room.size ?? upTo);
+    this.requireSize(room.size ?? upTo);
     if (await this.#ledger.extend(room, upTo)) return;
     const work = async (): Promise<void> => this.#makeRoom(room, upTo);
     await this.#inTurn(room, { work, patienceMs: STEP_PATIENCE_MS });
     this.wake();
   }
 
-  #refuseTooLarge(bytes: number): void {
+  /** Throws `NoRoomError` for a blob that is larger than one may be. */
+  requireSize(bytes: number): void {
     const most = this.#mostBytes;
     if (bytes > this.#limits.maxBytes) throw new NoRoomError(bytes);
     if (bytes > most) throw new NoRoomError(bytes, { most });

@@ -39,6 +39,11 @@ export class StoredBlob implements Content {
     return this.#parts.trust === 'trusted';
   }
 
+  /** Something has touched it since its bytes were last known to be right. */
+  get isTouched(): boolean {
+    return this.#parts.trust === 'touched';
+  }
+
   /**
    * Of a file that was touched the last byte comes when all were read and found right. So it is with
    * one of which nobody knows; but a part of that comes at once, unverified, and all of it is read
