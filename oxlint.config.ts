@@ -85,13 +85,18 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'prefetcher.ts',
     ],
   },
+  access: {
+    imports: ['oci', 'time', 'api', 'config', 'observe', 'store'],
+    facade: ['access.ts', 'rules.ts', 'subject.ts'],
+    parts: ['access-store.ts'],
+  },
   http: {
-    imports: ['oci', 'config', 'observe', 'upstream', 'mirror'],
+    imports: ['oci', 'config', 'observe', 'upstream', 'mirror', 'access'],
     facade: [],
     parts: ['answer-places.ts', 'app.ts', 'listener.ts'],
   },
   admin: {
-    imports: ['oci', 'time', 'api', 'config', 'observe', 'store', 'mirror'],
+    imports: ['oci', 'time', 'api', 'config', 'observe', 'store', 'mirror', 'access'],
     facade: [],
     parts: ['admin-app.ts', 'store-admin.ts'],
   },
@@ -150,6 +155,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'net',
       'store',
       'mirror',
+      'access',
       'http',
       'admin',
       'configured.ts',
@@ -216,6 +222,8 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   undici: ['src/net'],
   tldts: ['src/upstream/challenge.ts'],
   level: ['src/store/catalog/tables.ts'],
+  '@node-rs/bcrypt': ['src/access/passwords.ts'],
+  jose: ['src/access'],
   'lru-cache': ['src/time', 'src/net', 'src/store/catalog', 'src/upstream', 'src/mirror'],
   'prom-client': ['src/observe'],
   pino: ['src/observe/log.ts'],
@@ -229,7 +237,7 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   scslre: ['src/config/pattern.ts'],
   semver: ['src/config', 'sync'],
   croner: ['src/config', 'sync'],
-  'p-queue': ['src/net', 'src/store', 'src/upstream', 'src/mirror', 'sync'],
+  'p-queue': ['src/net', 'src/store', 'src/upstream', 'src/mirror', 'src/access', 'sync'],
 };
 
 const MAY_TOUCH_PROCESS = ['src/entrepot.js', 'src/main.ts', 'src/server.ts'];

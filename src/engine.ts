@@ -5,6 +5,8 @@ import { StoreAdmin } from './admin/store-admin.ts';
 import type { ServerStatus, SyncRunStatus } from './api/status-api.ts';
 import type { InUseList, PassedOver } from './api/store-api.ts';
 import type { SyncReport } from './api/sync-api.ts';
+import { AccessStore } from './access/access-store.ts';
+import type { AccessApi } from './api/access-api.ts';
 import { openBeside } from './beside.ts';
 import type { Config } from './config/config.ts';
 import { createConfigured, type Configured } from './configured.ts';
@@ -55,6 +57,8 @@ export async function startEngine(config: Config, options: EngineOptions) {
         ...parts,
         ...beside,
         ...doors,
+        access: () => parts.access,
+        tokens: apiOf(parts.accessStore),
         status: async () => describeStatus(parts, uptimeSeconds()),
         store: parts.storeAdmin,
         host: config.admin.host,
@@ -100,6 +104,7 @@ function configure(next: Config, parts: Parts): void {
   const before = configured.config;
   const made = create(next, configured);
   parts.configured = made;
+  parts.access = parts.accessStore.access(next);
   mirror.configure(made.upstreams, { isOffline: next.offline });
   storeAdmin.configure({ addressing: made.addressing, limits: next.store });
   store.care.configure(next.store, made.pins);
@@ -218,16 +223,14 @@ async function openParts(config: Config, options: EngineOptions) {
   });
   const limits = config.store;
   const storeAdmin = new StoreAdmin({ ...own, store, scrubber, mirror, addressing, limits });
+  const working = { ...own, clock, store, mirror, step };
   const beside = await openBeside(config, {
-    ...own,
-    clock,
-    store,
-    mirror,
-    step,
+    ...working,
     addressing: () => parts.configured.addressing,
     config: () => parts.configured.config,
   });
   const { sync } = beside;
+  const accessStore = await AccessStore.open({ path: store.path, id: store.id, clock, log });
   const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));
   const traces = await openTraces(config.tracing, shared);
   const parts = {
@@ -239,6 +242,8 @@ async function openParts(config: Config, options: EngineOptions) {
     scrubber,
     storeAdmin,
     beside,
+    accessStore,
+    access: accessStore.access(config),
     sync,
     create,
     /** What a reload replaces. */
@@ -249,6 +254,15 @@ async function openParts(config: Config, options: EngineOptions) {
   };
   undo.move();
   return parts;
+}
+
+/** What the admin API is asked of tokens. */
+function apiOf({ tokens }: AccessStore): AccessApi {
+  return {
+    tokens: () => tokens.list(),
+    createToken: async (wish) => tokens.create(wish),
+    revokeToken: async (id) => tokens.revoke(id),
+  };
 }
 
 /** Those of the process: every upstream of every configuration shares them. */

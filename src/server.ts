@@ -1,3 +1,4 @@
+import { chmod, rm } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
 import type { LookupFunction } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
@@ -5,6 +6,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import type { ReloadReport } from './api/status-api.ts';
 import type { RebuildReport } from './api/store-api.ts';
 import type { Config } from './config/config.ts';
+import { adminSocketPath } from './config/listen.ts';
 import type { LoadedConfig } from './config/load.ts';
 import type { Gate } from './mirror/mirror.ts';
 import { startEngine, type Engine } from './engine.ts';
@@ -80,6 +82,8 @@ export async function startServer(
   const listen = async (...where: Parameters<typeof Listener.open>): Promise<Listener> =>
     undo.adopt(await Listener.open(...where), async (opened) => opened.close(0));
   const admin = await listen(config.admin, adminApp.callback(), log);
+  const own = async (path: string): Promise<Listener> => listen({ path }, adminApp.callback(), log);
+  if (config.access) await openSocket(adminSocketPath(config), own);
   const full: WhenFull = { ...options, refuse: door.refuse };
   const listener = await listen(config.listen, door.serve, log, full);
   const probes = engine.createProbeApp(unreadyReason).callback();
@@ -115,6 +119,16 @@ export async function startServer(
       await opened.disposeAsync();
     },
   };
+}
+
+/** Where rules say who may write, commands of the store's own user need none. A killed server left its socket. */
+async function openSocket(
+  path: string,
+  listen: (path: string) => Promise<Listener>,
+): Promise<void> {
+  await rm(path, { force: true });
+  await listen(path);
+  await chmod(path, 0o600);
 }
 
 /** What answers clients, and those for whom there is no place: by the configuration that is in force. */

@@ -71,8 +71,8 @@ const { metafile } = await bundle({
   // Of a CommonJS package `import()` would give the default alone, and nothing unused would stay out.
   mainFields: ['module', 'main'],
   target: `node${engines.node.replace('>=', '')}`,
-  // Its compiled part is found beside its own files.
-  external: ['classic-level'],
+  // Their compiled parts are found beside their own files.
+  external: ['classic-level', '@node-rs/bcrypt'],
   plugins: [ownManifest, partsOfUndici, judgeWhenAsked],
   // What is CommonJS within the bundle asks for the modules of Node with it.
   banner: {

@@ -10,6 +10,9 @@ const KEPT = join(ROOT, '.cache', 'package.json');
 /** What only those who build it need. */
 const LEFT_OUT = new Set(['scripts', 'devDependencies', 'ava', 'c8', 'allowScripts']);
 
+/** The database, and the comparison of passwords. */
+const COMPILED = ['classic-level', '@node-rs/bcrypt'];
+
 const text = readFileSync(MANIFEST, 'utf8');
 const manifest = JSON.parse(text) as object;
 if (process.argv[2] === '--restore') {
@@ -20,13 +23,17 @@ if (process.argv[2] === '--restore') {
   writeFileSync(MANIFEST, `${JSON.stringify(packed(), null, 2)}\n`);
 }
 
-/** Its packages are in the bundle, but for the database with its compiled part: of that, what was tested. */
+/** Its packages are in the bundle, but for those with a compiled part: of them, what was tested. */
 function packed(): object {
-  const database = readFileSync(join(ROOT, 'node_modules/classic-level/package.json'), 'utf8');
   return {
     ...Object.fromEntries(Object.entries(manifest).filter(([key]) => !LEFT_OUT.has(key))),
     bin: { entrepot: 'dist/entrepot' },
     exports: { './api': { types: './dist/api/index.d.ts' }, './package.json': './package.json' },
-    dependencies: { 'classic-level': (JSON.parse(database) as { version: string }).version },
+    dependencies: Object.fromEntries(COMPILED.map((name) => [name, versionOf(name)])),
   };
+}
+
+function versionOf(name: string): string {
+  const manifest = readFileSync(join(ROOT, 'node_modules', name, 'package.json'), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
 }

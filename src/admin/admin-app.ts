@@ -12,9 +12,13 @@ import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { requestedHost } from '../oci/host-header.ts';
 import { toRegistryError } from '../oci/upstream-error.ts';
+import type { Access } from '../access/access.ts';
+import type { AccessApi } from '../api/access-api.ts';
+import { admitToAdmin, isOfSocketFile } from './admin-door.ts';
 import { AdminInput } from './admin-input.ts';
 import { addBundleRoutes } from './bundle-routes.ts';
 import { TEXTS } from './texts.ts';
+import { addTokenRoutes } from './token-routes.ts';
 import { addWarmRoutes } from './warm-routes.ts';
 import { isAttachedTag } from '../oci/cosign.ts';
 
@@ -33,6 +37,9 @@ export interface AdminParts extends ProbeParts {
   readonly bundles: BundleApi;
   /** Reads the configuration again; throws a `RegistryError` when it stays as it was. */
   readonly reload: () => ReloadReport;
+  /** Who may ask what; whoever reaches this listener where there is none. */
+  readonly access: () => Access | undefined;
+  readonly tokens: AccessApi;
   /** The host of the configured address: a name that it may be asked under. */
   readonly host: string;
 }
@@ -52,11 +59,16 @@ export function createAdminApp(parts: AdminParts): Koa {
   });
   addApiRoutes(router, parts);
   addWarmRoutes(router, parts.warm);
+  addTokenRoutes(router, parts.tokens);
   addBundleRoutes(router, parts.bundles);
-  return createApp(router, parts, (ctx) => {
+  return createApp(router, parts, async (ctx) => {
     // Before the path is looked at, which Koa cannot of a target that is no URL.
     const host = requestedHost(ctx.req);
     if (!PUBLIC.has(ctx.path)) requireOwnHost(host, ctx.req, parts.host);
+    const subject = await admitToAdmin(ctx, parts.access());
+    const isWrite = ctx.method !== 'GET' && ctx.method !== 'HEAD';
+    const { method, path } = ctx;
+    if (isWrite && subject !== undefined) parts.log.info({ subject, method, path }, 'admin write');
   });
 }
 
@@ -85,14 +97,14 @@ function createProbes(parts: ProbeParts): Router {
 function createApp(
   router: Router,
   { log }: Pick<ProbeParts, 'log'>,
-  admit: (ctx: Koa.Context) => void = () => {},
+  admit: (ctx: Koa.Context) => Promise<void> = async () => {},
 ): Koa {
   const app = new Koa();
   // Errors end in the first middleware; what reaches Koa is a client that left.
   app.silent = true;
   app.use(async (ctx, next) => {
     try {
-      admit(ctx);
+      await admit(ctx);
       await next();
     } catch (error) {
       answerError(ctx, error, log);
@@ -120,11 +132,9 @@ function answerError(ctx: Koa.Context, error: unknown, log: Log): void {
  * one thing that it cannot change. A listener that the operator opened to a network goes by names
  * that only the network knows. Throws `DENIED`.
  */
-function requireOwnHost(host: string, { socket }: IncomingMessage, configured: string): void {
-  // Who may open a socket in a folder is a matter of the folder's mode; no browser can. A closed
-  // connection has no address either.
-  const isOfSocketFile = !socket.destroyed && socket.localAddress === undefined;
-  if (isOfSocketFile || isOpenToNetwork(configured)) return;
+function requireOwnHost(host: string, request: IncomingMessage, configured: string): void {
+  // No browser can open a socket in a folder.
+  if (isOfSocketFile(request) || isOpenToNetwork(configured)) return;
   const name = host.replace(/:\d*$/, '').replace(/\.$/, '').toLowerCase();
   const own = ['localhost', configured.toLowerCase()];
   if (isAddress(name) || own.includes(name)) return;

@@ -53,6 +53,15 @@ export const TEXTS = {
     `"deadline" must be from ${least} to ${most}, not ${found}`,
   noPlatforms: '"platforms" must name one at least; leave it out for all of them',
   notParsed: ({ name, reason }: { name: string; reason: string }) => `"${name}": ${reason}`,
+  // Access.
+  adminLogin: ({ role }: { role: string }) =>
+    `log in with a user or a token that has the role ${role} (access.rules)`,
+  adminRole: ({ subject, role }: { subject: string; role: string }) =>
+    `${subject} has not the role ${role}: give it in access.rules`,
+  tokenName: '"name" must be of letters, digits, ".", "_" and "-", such as ci',
+  tokenExpires: ({ most }: { most: number }) =>
+    `"expires" must be a duration such as "90d", at most ${most} days`,
+  noSuchToken: ({ id }: { id: string }) => `there is no token ${id}`,
   // Bundles.
   noTar: 'a tar is sent with "Content-Type: application/x-tar"',
   noSuchDraft:

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import {
   Agent as HttpAgent,
@@ -15,7 +15,7 @@ import { pipeline } from 'node:stream/promises';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { ServerStatus } from '../api/status-api.ts';
 import type { Config, ListenConfig } from '../config/config.ts';
-import { formatListenAddress } from '../config/listen.ts';
+import { adminSocketPath, formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
 import {
   AdminError,
@@ -52,6 +52,12 @@ const TIMEOUT_MS = 10_000;
 /** The store may be busy for long before it answers: to free a terabyte takes its time. */
 const STORE_TIMEOUT_MS = 10 * 60_000;
 
+/** Where the server of this configuration is asked: by its socket, where only that needs no role. */
+export function adminOf(config: Pick<Config, 'access' | 'admin' | 'store'>): AdminAddress {
+  const path = adminSocketPath(config);
+  return config.access && existsSync(path) ? { path } : config.admin;
+}
+
 /**
  * Runs with the admin API of the server of this configuration; where none answers, with the same
  * API in this process, on a private socket and with the store opened for it.
@@ -62,7 +68,7 @@ export async function withAdmin<T>(
   run: (ask: Ask) => Promise<T>,
   ifNoStore: IfNoStore = 'refuse',
 ): Promise<T> {
-  if (await isServed(config, context)) return run(askStore(config.admin));
+  if (await isServed(config, context)) return run(askStore(adminOf(config)));
   const ask = async (path: string): Promise<T> => run(askStore({ path }));
   return withPrivateAdmin(config, { context, ifNoStore }, ask);
 }
@@ -130,7 +136,7 @@ export async function askOnce<Answer>(
  */
 export async function isServed(config: Config, context: StoreContext): Promise<boolean> {
   try {
-    const status = await askStatus(config.admin);
+    const status = await askStatus(adminOf(config));
     return await hasOurStore(status, config, context);
   } catch (error) {
     if (error instanceof AdminError && error.isUnserved) return false;

@@ -3,7 +3,7 @@ import type { StoreSummary } from '../api/store-api.ts';
 import { formatDuration, formatByteSize } from '../config/quantity.ts';
 import { formatListenAddress } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
-import { askAdmin, askStatus, hasOurStore } from './admin-client.ts';
+import { adminOf, askAdmin, askStatus, hasOurStore } from './admin-client.ts';
 import { count, formatAge, formatLabelled, formatTable, onOneLine, roundSize } from './format.ts';
 import {
   AdminError,
@@ -17,14 +17,14 @@ import { TEXTS } from './texts.ts';
 /** Prints how the running server does; 1 when an upstream is down or the store cannot keep all. */
 export async function printStatus(options: CommandOptions, context: StoreContext): Promise<number> {
   const { config } = loadConfig({ file: options.config, ...context });
-  const status = await askStatus(config.admin);
+  const status = await askStatus(adminOf(config));
   if (!(await hasOurStore(status, config, context))) {
     const address = formatListenAddress(config.admin);
     throw new AdminError(
       TEXTS.otherStore({ address, path: status.store.path, own: config.store.path }),
     );
   }
-  const store = (await askAdmin(config.admin, '/api/v1/store')) as StoreSummary;
+  const store = (await askAdmin(adminOf(config), '/api/v1/store')) as StoreSummary;
   const isDown = status.upstreams.some(({ state }) => state === 'down');
   print(options, context, { ...status, store }, (columns) =>
     describe(status, store, { columns, now: context.now() }),

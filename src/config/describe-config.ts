@@ -26,7 +26,7 @@ export function describeConfig({
   store,
   ...rest
 }: Config) {
-  const { trustProxy, log, tracing, defaultUpstream, upstreams, sync, bundles } = rest;
+  const { trustProxy, log, tracing, defaultUpstream, upstreams, sync, bundles, access } = rest;
   return {
     listen: describeListen(listen),
     admin: describeListen(admin),
@@ -47,8 +47,13 @@ export function describeConfig({
       Object.entries(upstreams).map(([name, upstream]) => [name, describeUpstream(upstream)]),
     ),
     ...(sync && { sync: describeSync(sync) }),
+    ...(access && { access: describeAccess(access) }),
     ...(Object.keys(bundles.trust).length > 0 && { bundles: describeBundles(bundles) }),
   };
+}
+
+function describeAccess({ token, ...access }: NonNullable<Config['access']>) {
+  return { token: { ...token, ttl: formatDuration(token.ttl) }, ...access };
 }
 
 function describeBundles({ trust }: Config['bundles']) {

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { isIPv4, isIPv6 } from 'node:net';
 import * as z from 'zod';
 import { checkKeyPair, readPemFile } from './pem.ts';
@@ -155,4 +156,9 @@ function haveOnePort(
 
 function isAnyAddress(host: string | undefined): boolean {
   return host === '0.0.0.0' || host === '::';
+}
+
+/** The socket of the admin API, where access control is configured: for commands of the store's own user. */
+export function adminSocketPath({ store }: { readonly store: { readonly path: string } }): string {
+  return join(store.path, 'admin.sock');
 }

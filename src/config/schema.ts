@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
+import { accessSchema } from './access-schema.ts';
 import { bundlesSchema } from './bundles-schema.ts';
 import { duration, shareSchema, storeSizeSchema } from './quantity.ts';
 import {
@@ -70,6 +71,7 @@ export function configSchema(source: Source) {
           .prefault(Object.fromEntries(WELL_KNOWN_REGISTRIES.map(({ name }) => [name, null])))
           .describe('The registries that may be pulled from, and no others.'),
         sync: syncSchema(source).describe('What is fetched ahead of demand, and kept.'),
+        access: accessSchema(source).describe('Who may pull what; left out, everybody may.'),
         bundles: bundlesSchema(source).describe('Bundles that are carried to this site.'),
       },
       { error: ({ code }) => (code === 'invalid_type' ? TEXTS.root : undefined) },

@@ -51,6 +51,24 @@ export const TEXTS = {
     `"${text}" never comes; write a day that its months have`,
   timeZone: 'write a time zone such as Europe/Berlin or UTC',
 
+  // Access
+  accessService: 'write a name of letters, digits, ".", "_" and "-"',
+  accessTtl: 'write a duration from 1m to 1h',
+  accessWho:
+    'write a list of anonymous, user:NAME, group:NAME, token:NAME, k8s:CLUSTER:NAMESPACE:ACCOUNT, cert:NAME or oidc:ISSUER:NAME',
+  accessFrom: 'write a list of addresses and ranges such as 10.0.0.0/8',
+  accessMay: 'write a list of pull, list, metrics, view, operate and admin',
+  accessImages: 'write a list of repositories with their registry, such as ghcr.io/org/**',
+  accessNoImages: 'leave it out: roles of the admin door are not about images',
+  htpasswdUser: ({ path, line }: { path: string; line: number }) =>
+    `${path}, line ${line}: write user:hash, as "htpasswd -B" does`,
+  htpasswdHash: ({ path, line, user }: { path: string; line: number; user: string }) =>
+    `${path}, line ${line}: the hash of ${user} is not bcrypt; write it anew with "htpasswd -B ${path} ${user}"`,
+  htpasswdCost: (where: { path: string; line: number; user: string; most: number }) =>
+    `${where.path}, line ${where.line}: the hash of ${where.user} costs more than ${where.most}; write it anew with "htpasswd -B -C ${where.most} ${where.path} ${where.user}"`,
+  htpasswdUsers: ({ path, most }: { path: string; most: number }) =>
+    `${path} has more than ${most} users`,
+
   // Bundles
   bundleKey: 'write { file: courier.pub, may: [images] }',
   bundleKeyName: 'write a name of letters, digits, ".", "_" and "-", such as courier',

@@ -27,6 +27,7 @@ export function setCacheHeaders(
   record.source = answer.source;
   record.reason = answer.value === undefined ? 'absent' : answer.reason;
   const stored = options.stored && answer.source === 'miss' ? '; stored' : '';
+  if (ctx.state.isPrivate) ctx.set('Cache-Control', 'private');
   ctx.set('Cache-Status', CACHE_STATUS[answer.source] + stored);
   if (answer.ageMs !== undefined) {
     ctx.set('Age', String(Math.max(0, Math.floor(answer.ageMs / 1000))));
@@ -48,7 +49,8 @@ export function setContentHeaders(
   ctx.set('Docker-Content-Digest', content.digest);
   if (!content.isVerified) return ctx.set('Cache-Control', 'no-store');
   ctx.set('ETag', `"${content.digest}"`);
-  ctx.set('Cache-Control', options.isImmutable ? 'max-age=31536000, immutable' : 'no-cache');
+  const age = options.isImmutable ? 'max-age=31536000, immutable' : 'no-cache';
+  ctx.set('Cache-Control', ctx.state.isPrivate ? `private, ${age}` : age);
 }
 
 /**

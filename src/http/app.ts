@@ -21,6 +21,8 @@ import { TEXTS } from './texts.ts';
 import { TrustedProxies } from './trusted-proxies.ts';
 import { Router } from '@koa/router';
 import type { Middleware } from 'koa';
+import type { Access } from '../access/access.ts';
+import type { Verb } from '../access/rules.ts';
 import { BlobHandler } from './blob-handler.ts';
 import { BufferPool } from './buffer-pool.ts';
 import {
@@ -28,8 +30,10 @@ import {
   understandRequest,
   type ContentRequest,
 } from './content-request.ts';
+import { Door } from './door.ts';
 import { ListHandler } from './list-handler.ts';
 import { ManifestHandler } from './manifest-handler.ts';
+import { TokenHandler } from './token-handler.ts';
 
 /** Some forty mirrors in a row; passed on, more would meet the limits of servers on the way. */
 const MAX_VIA_LENGTH = 2048;
@@ -50,6 +54,8 @@ export interface AppParts {
   readonly log: Log;
   readonly traces: Traces;
   readonly config: Pick<Config, 'log' | 'trustProxy'>;
+  /** Who may pull what; everybody everything where it is left out. */
+  readonly access?: Access | undefined;
   /** It answers those for whom there is no place. */
   readonly isFull?: boolean;
 }
@@ -74,7 +80,8 @@ export function createApp(parts: AppParts): Koa<V2State> {
     try {
       if (parts.isFull) throw noPlace();
       ctx.state.host = proxies.hostOf(ctx.req, requestedHost(ctx.req));
-      requireRead(ctx);
+      ctx.state.scheme = proxies.schemeOf(ctx.req);
+      requireRead(ctx, parts.access);
       const received = ctx.get('Via');
       const via = received === '' ? undefined : refuseLoop(parts.via, received);
       const work = via === undefined ? next : () => parts.via.follow(via, next);
@@ -86,7 +93,7 @@ export function createApp(parts: AppParts): Koa<V2State> {
       logRequest(ctx, parts);
     }
   });
-  const { content, rest } = createV2(parts.mirror, parts.addressing);
+  const { content, rest } = createV2(parts);
   app.use(content);
   app.use(rest.routes());
   app.use(() => {
@@ -119,9 +126,12 @@ function refuseLoop(via: ViaHeader, received: string): string {
   });
 }
 
+const TOKEN_PATH = '/token';
+
 /** A mirror takes no writes; the same answer for all names says nothing about any. */
-function requireRead(ctx: V2Context): void {
+function requireRead(ctx: V2Context, access: Access | undefined): void {
   if (ctx.method === 'GET' || ctx.method === 'HEAD') return;
+  if (access && ctx.method === 'POST' && ctx.path === TOKEN_PATH) return;
   throw new RegistryError('UNSUPPORTED', {
     message: TEXTS.readOnly,
     headers: { Allow: 'GET, HEAD' },
@@ -146,6 +156,7 @@ function answerError(ctx: V2Context, error: unknown): void {
   ]) {
     ctx.remove(name);
   }
+  if (ctx.state.isPrivate) ctx.set('Cache-Control', 'private, no-store');
   ctx.set(answer.headers);
   ctx.status = answer.status;
   ctx.set('Content-Type', 'application/json');
@@ -156,6 +167,7 @@ function answerError(ctx: V2Context, error: unknown): void {
 
 interface Content {
   readonly kind: RequestKind;
+  readonly verb: Verb;
   readonly handle: (ctx: V2Context, request: ContentRequest) => Promise<void>;
 }
 
@@ -170,46 +182,66 @@ const CONTENT =
  * The read side of the distribution spec. What nearly all requests are for is told from the rest by
  * one look at the path; a router tries each of its routes.
  */
-function createV2(
-  mirror: Mirror,
-  addressing: Addressing,
-): { content: Middleware<V2State>; rest: Router<V2State> } {
+function createV2({
+  mirror,
+  addressing,
+  access,
+}: Pick<AppParts, 'mirror' | 'addressing' | 'access'>): {
+  content: Middleware<V2State>;
+  rest: Router<V2State>;
+} {
+  const door = new Door(access);
   const buffers = new BufferPool();
   const manifests = new ManifestHandler(mirror, buffers);
   const blobs = new BlobHandler(mirror.blobs, buffers);
   const lists = new ListHandler(mirror.listings, buffers);
   const contents: Readonly<Record<string, Content>> = {
-    manifests: { kind: 'manifest', handle: manifests.handle.bind(manifests) },
-    blobs: { kind: 'blob', handle: blobs.handle.bind(blobs) },
-    tags: { kind: 'tags', handle: lists.tags.bind(lists) },
-    referrers: { kind: 'referrers', handle: lists.referrers.bind(lists) },
+    manifests: { kind: 'manifest', verb: 'pull', handle: manifests.handle.bind(manifests) },
+    blobs: { kind: 'blob', verb: 'pull', handle: blobs.handle.bind(blobs) },
+    tags: { kind: 'tags', verb: 'list', handle: lists.tags.bind(lists) },
+    referrers: { kind: 'referrers', verb: 'pull', handle: lists.referrers.bind(lists) },
   };
   const content: Middleware<V2State> = async (ctx, next) => {
     const [, prefix, name = '', what = '', reference = ''] = CONTENT.exec(ctx.path) ?? [];
     const found = contents[what];
     if (!found) return next();
     const path = { kind: found.kind, prefix, name, reference };
-    await found.handle(ctx, understandRequest(ctx, path, addressing));
+    const request = understandRequest(ctx, path, addressing);
+    await door.admit(ctx, found.verb, request.target);
+    await found.handle(ctx, request);
   };
-  return { content, rest: createRouter(lists, addressing) };
+  return { content, rest: createRouter({ lists, addressing, door, access }) };
 }
 
-function createRouter(lists: ListHandler, addressing: Addressing): Router<V2State> {
+function createRouter({
+  lists,
+  addressing,
+  door,
+  access,
+}: Pick<AppParts, 'addressing' | 'access'> & { lists: ListHandler; door: Door }): Router<V2State> {
   const router = new Router<V2State>();
   // Balancers ask here whether the server is alive.
   router.get(/^\/$/, (ctx) => {
     ctx.body = '';
     ctx.status = 200;
   });
-  router.get(/^(?:\/(?!v2\/?$)[^/]+)?\/v2\/?$/, (ctx) => {
+  router.get(/^(?:\/(?!v2\/?$)[^/]+)?\/v2\/?$/, async (ctx) => {
     ctx.state.record.kind = 'ping';
+    await door.ping(ctx);
     ctx.set('Docker-Distribution-Api-Version', 'registry/2.0');
     ctx.set('Content-Type', 'application/json');
     ctx.body = Buffer.from('{}');
   });
   router.get(/^(?:\/(?!v2\/)([^/]+))?\/v2\/_catalog$/, async (ctx) => {
     const [prefix] = (ctx['captures'] ?? []) as (string | undefined)[];
-    await lists.repositories(ctx, understandCatalogRequest(ctx, prefix, addressing));
+    const { upstream, isAllowed } = understandCatalogRequest(ctx, prefix, addressing);
+    const isListed = await door.listed(ctx, upstream);
+    const isWanted = (name: string): boolean => isAllowed(name) && isListed(name);
+    await lists.repositories(ctx, { upstream, isAllowed: isWanted });
   });
+  if (access) {
+    const tokens = new TokenHandler(access);
+    router.all(TOKEN_PATH, async (ctx) => tokens.handle(ctx));
+  }
   return router;
 }

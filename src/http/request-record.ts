@@ -28,6 +28,12 @@ export interface RequestRecord {
   target?: Target;
   /** Tag or digest. */
   reference?: string;
+  /** Who asks, as rules name it; left out where nobody is asked. */
+  subject?: string;
+  /** That lets it in. */
+  rule?: string | undefined;
+  /** No rule lets the subject in, and the client is told that it is not there. */
+  denied?: true;
   source?: CacheResult;
   /** Of a miss or a bypass. */
   reason?: MissReason | undefined;
@@ -43,6 +49,10 @@ export interface V2State {
   record: RequestRecord;
   /** That the request is for. */
   host: string;
+  /** By which the client reaches this mirror. */
+  scheme: 'http' | 'https';
+  /** The answer depends on who asked. */
+  isPrivate?: boolean;
 }
 
 export type V2Context = ParameterizedContext<V2State>;
@@ -109,6 +119,8 @@ function factsOf({ method, status, state, req }: V2Context, endedAt: number) {
     agent: agent && redact(agent.slice(0, MAX_SHOWN)),
     method,
     kind,
+    subject: record.subject,
+    denied: record.denied,
     target: target && formatTarget(target),
     upstream,
     reference,

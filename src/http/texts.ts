@@ -28,5 +28,11 @@ export const TEXTS = {
   tooManyRanges: ({ most }: { most: number }) => `more than ${most} ranges in one request`,
   ownCopy: ({ reason }: { reason: string }) => `served from the mirror's copy: ${reason}`,
   notConfirmed: 'not confirmed',
+  logIn: 'log in to this mirror, with a user or a token that may pull this',
+  wrongLogin: 'this user and password, or token, are not known here',
+  tooManyScopes: ({ most }: { most: number }) => `more than ${most} scopes in one request`,
+  tokenForm:
+    'send a form (application/x-www-form-urlencoded) of at most 64 KiB, with its Content-Length',
+  tokenGrant: 'grant_type must be password or refresh_token',
   noBytesWithin: ({ ms }: { ms: number }) => `no bytes for the rest of an answer within ${ms} ms`,
 } as const;

@@ -49,6 +49,15 @@ export class TrustedProxies {
     return named !== '' && isHostHeader(named) ? named : host;
   }
 
+  /** By which the client reaches this mirror, as the proxy next to it tells; else as it came here. */
+  schemeOf({ headers, socket }: Headers): 'http' | 'https' {
+    const peer = plainAddress(socket.remoteAddress);
+    const told = [headers['x-forwarded-proto'] ?? ''].flat().at(-1)?.split(',').at(-1)?.trim();
+    const isTold = told === 'http' || told === 'https';
+    if (isTold && peer !== undefined && this.#isTrusted(peer)) return told;
+    return 'encrypted' in socket && socket.encrypted === true ? 'https' : 'http';
+  }
+
   #isTrusted(address: string): boolean {
     return this.#proxies?.has(address, 0) ?? false;
   }

@@ -106,4 +106,4 @@ export const METHODS = ['GET', 'HEAD'] as const;
 /** What upstreams are asked for. */
 export const CONTENT_KINDS = ['manifest', 'blob', 'tags', 'referrers', 'catalog'] as const;
 /** What clients ask for: `ping` is `/v2/` itself. */
-export const REQUEST_KINDS = [...CONTENT_KINDS, 'ping', 'other'] as const;
+export const REQUEST_KINDS = [...CONTENT_KINDS, 'ping', 'token', 'other'] as const;

@@ -10,6 +10,7 @@ export const TEXTS = {
   RANGE_INVALID: 'requested range is outside the content',
   TAG_INVALID: 'invalid tag',
   TOOMANYREQUESTS: 'too many requests',
+  UNAUTHORIZED: 'authentication required',
   UNAVAILABLE: 'upstream registry unavailable',
   UNKNOWN: 'internal error',
   UNSUPPORTED: 'the operation is unsupported',

@@ -35,6 +35,12 @@ export function createFakeAdmin(parts: Partial<AdminParts>): Koa {
       imports: new FakeIntakeApi(),
       layouts: new FakeLayoutApi(),
     },
+    access: () => undefined,
+    tokens: {
+      tokens: () => [],
+      createToken: async (wish) => ({ ...wish, id: 't1', createdAt: 0, secret: 'ent_secret' }),
+      revokeToken: async () => false,
+    },
     reload: () => ({ changed: [], restart: [], warnings: [] }),
     host: '127.0.0.1',
     log: pino({ level: 'silent' }),

@@ -67,6 +67,7 @@ export interface MirrorOptions {
   readonly log?: Partial<Config['log']>;
   readonly tracing?: Config['tracing'];
   readonly bundles?: Config['bundles'];
+  readonly access?: Config['access'];
   readonly admin?: Partial<Config['admin']>;
   readonly store?: Partial<Config['store']>;
   readonly sync?: Config['sync'];
@@ -212,6 +213,7 @@ export function createConfig(storePath: string, options: MirrorOptions): Config 
     log: { level: 'debug', access: 1, ...options.log },
     tracing: options.tracing ?? {},
     bundles: options.bundles ?? { trust: {} },
+    ...(options.access && { access: options.access }),
     graceMs: options.graceMs ?? 20,
     offline: options.offline ?? false,
     store: {

@@ -1,0 +1,71 @@
+import type { Config } from '../config/config.ts';
+import { HeldFiles } from '../config/held-files.ts';
+import { parseHtpasswd } from '../config/htpasswd.ts';
+import { readTextFile } from '../config/source.ts';
+import type { Log } from '../observe/log.ts';
+import type { Clock } from '../time/clock.ts';
+import { AccessKeys } from './access-keys.ts';
+import { Access } from './access.ts';
+import { ApiTokens } from './api-tokens.ts';
+import { BearerTokens } from './bearer-tokens.ts';
+import { Passwords } from './passwords.ts';
+import { Rules } from './rules.ts';
+
+export interface AccessStoreParts {
+  readonly path: string;
+  /** Of the store; absent where the disk does not take one. */
+  readonly id: string | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** What access control keeps in the store, whichever rules count. */
+export class AccessStore {
+  readonly tokens: ApiTokens;
+  readonly #keys: AccessKeys;
+  readonly #parts: AccessStoreParts;
+
+  static async open(parts: AccessStoreParts): Promise<AccessStore> {
+    const { path, clock } = parts;
+    const tokens = await ApiTokens.open(path, clock);
+    return new AccessStore(tokens, await AccessKeys.open(path, clock), parts);
+  }
+
+  private constructor(tokens: ApiTokens, keys: AccessKeys, parts: AccessStoreParts) {
+    this.tokens = tokens;
+    this.#keys = keys;
+    this.#parts = parts;
+  }
+
+  /** By the rules of a configuration; `undefined` where it has none, and everybody may pull everything. */
+  access({ access: config }: Pick<Config, 'access'>): Access | undefined {
+    if (!config) return undefined;
+    const { id = 'entrepot', clock, log } = this.#parts;
+    const { service = `entrepot-${id.slice(0, 8)}`, ttl: ttlMs } = config.token;
+    const users = usersOf(config, log);
+    return new Access({
+      service,
+      users,
+      tokens: this.tokens,
+      bearers: new BearerTokens({ keys: this.#keys, clock, service, ttlMs }),
+      passwords: new Passwords({ users, clock }),
+      rules: new Rules(config.rules),
+    });
+  }
+}
+
+/** As the file has them now; while it cannot be read, those of before. */
+function usersOf(
+  { htpasswd }: NonNullable<Config['access']>,
+  log: Log,
+): () => ReadonlyMap<string, string> {
+  if (!htpasswd) return () => new Map();
+  const { file: path } = htpasswd;
+  const files = new HeldFiles({
+    paths: [path],
+    read: () => parseHtpasswd(readTextFile(path), path),
+    failed: (reason) => log.error({ reason }, 'the users stay as they were'),
+    renewed: (now) => log.info({ users: now.size }, 'the users are read again'),
+  });
+  return () => files.current;
+}

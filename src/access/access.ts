@@ -1,0 +1,152 @@
+import { createHash } from 'node:crypto';
+import { formatTarget, type Target } from '../oci/reference.ts';
+import { isApiToken, type ApiTokens } from './api-tokens.ts';
+import type { BearerTokens, Claims, Grant } from './bearer-tokens.ts';
+import type { Passwords } from './passwords.ts';
+import type { Asker, Decision, Role, Rules, Verb } from './rules.ts';
+import { ANONYMOUS, type Subject } from './subject.ts';
+
+export interface AccessParts {
+  readonly tokens: ApiTokens;
+  readonly bearers: BearerTokens;
+  readonly passwords: Passwords;
+  readonly rules: Rules;
+  /** The hashes of the users, as the file has them now. */
+  readonly users: () => ReadonlyMap<string, string>;
+  /** By which tokens of this mirror are known. */
+  readonly service: string;
+}
+
+/** Who shows what in the header `Authorization`. */
+export interface Shown extends Asker {
+  readonly grant: Grant;
+  /** Something was shown that says nothing here: a pull secret of the upstream, a wrong password. */
+  readonly isForeign: boolean;
+  /** By a token that is for these alone. */
+  readonly claims?: Claims;
+}
+
+/** A header longer than this is none of a client that is to be served. */
+const MAX_HEADER = 16 * 1024;
+const JSON_KEY_USER = '_json_key';
+
+/** Who asks, and what they may: the one place for both. */
+export class Access {
+  readonly #parts: AccessParts;
+
+  constructor(parts: AccessParts) {
+    this.#parts = parts;
+  }
+
+  get service(): string {
+    return this.#parts.service;
+  }
+
+  /** A token, as clients expect the answer. */
+  async issue(claims: Claims): Promise<object> {
+    const { token, expiresIn, issuedAt } = await this.#parts.bearers.issue(claims);
+    return {
+      token,
+      access_token: token,
+      token_type: 'Bearer',
+      expires_in: expiresIn,
+      issued_at: new Date(issuedAt * 1000).toISOString(),
+    };
+  }
+
+  /** What is shown and says nothing here is as if nothing were shown. Throws `TOOMANYREQUESTS`. */
+  async identify(authorization: string | undefined, address: string | undefined): Promise<Shown> {
+    const nobody = { subject: ANONYMOUS, grant: { kind: 'none' }, address } as const;
+    if (authorization === undefined || authorization.length > MAX_HEADER) {
+      return { ...nobody, isForeign: authorization !== undefined };
+    }
+    const [, scheme = '', value = ''] = /^(\S+) +(\S+)$/.exec(authorization) ?? [];
+    const found =
+      scheme.toLowerCase() === 'basic'
+        ? await this.#identifyPair(value, address)
+        : scheme.toLowerCase() === 'bearer'
+          ? await this.#identifyBearer(value)
+          : undefined;
+    return found ? { ...found, address, isForeign: false } : { ...nobody, isForeign: true };
+  }
+
+  async #identifyPair(
+    encoded: string,
+    address: string | undefined,
+  ): Promise<Pick<Shown, 'subject' | 'grant'> | undefined> {
+    const pair = Buffer.from(encoded, 'base64').toString('utf8');
+    const colon = pair.indexOf(':');
+    if (colon === -1) return undefined;
+    return this.identifyUser(pair.slice(0, colon), pair.slice(colon + 1), address);
+  }
+
+  /** A name and a secret, as Basic authentication and forms have them. */
+  async identifyUser(
+    user: string,
+    secret: string,
+    address: string | undefined,
+  ): Promise<Pick<Shown, 'subject' | 'grant'> | undefined> {
+    if (isApiToken(secret)) return this.#identifyToken(secret);
+    if (user === JSON_KEY_USER) return this.#identifyToken(secretOfKeyFile(secret) ?? '');
+    if (!(await this.#parts.passwords.verify(user, secret, address))) return undefined;
+    const mark = markOf(this.#parts.users().get(user) ?? '');
+    return { subject: { names: [`user:${user}`] }, grant: { kind: 'user', user, mark } };
+  }
+
+  #identifyToken(secret: string): Pick<Shown, 'subject' | 'grant'> | undefined {
+    const token = this.#parts.tokens.find(secret);
+    if (!token) return undefined;
+    return { subject: { names: [`token:${token.name}`] }, grant: { kind: 'token', id: token.id } };
+  }
+
+  async #identifyBearer(
+    token: string,
+  ): Promise<Pick<Shown, 'subject' | 'grant' | 'claims'> | undefined> {
+    if (isApiToken(token)) return this.#identifyToken(token);
+    const claims = await this.#parts.bearers.verify(token);
+    if (!claims || !this.#counts(claims.grant)) return undefined;
+    return { subject: claims.subject, grant: claims.grant, claims };
+  }
+
+  /** Whether what a token was given for still stands. */
+  #counts(grant: Grant): boolean {
+    if (grant.kind === 'token') return this.#parts.tokens.findById(grant.id) !== undefined;
+    if (grant.kind === 'none') return true;
+    const hash = this.#parts.users().get(grant.user);
+    return hash !== undefined && markOf(hash) === grant.mark;
+  }
+
+  decide(asker: Asker, verb: Verb, target: Target): Decision {
+    return this.#parts.rules.decide(asker, verb, target);
+  }
+
+  hasRole(asker: Asker, role: Role): Decision {
+    return this.#parts.rules.hasRole(asker, role);
+  }
+}
+
+/** Whether a token is for this repository: it names it with its registry or, as some clients do, without. */
+export function isInScope({ claims }: Pick<Shown, 'claims'>, target: Target): boolean {
+  if (!claims) return true;
+  const { repositories } = claims;
+  return repositories.includes(formatTarget(target)) || repositories.includes(target.repository);
+}
+
+export function isAnonymous({ subject }: { readonly subject: Subject }): boolean {
+  return subject.names.length === 0;
+}
+
+/** A password that was changed is another grant. */
+function markOf(hash: string): string {
+  return createHash('sha256').update(hash).digest('base64url').slice(0, 16);
+}
+
+/** The secret of a key file that is given as a password; those of other issuers have another type. */
+function secretOfKeyFile(text: string): string | undefined {
+  try {
+    const { type, secret } = JSON.parse(text) as { type?: unknown; secret?: unknown };
+    return type === 'entrepot_key' && typeof secret === 'string' ? secret : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto';
+import type { JWTPayload } from 'jose';
+import type { Clock } from '../time/clock.ts';
+import { ExpiringMap } from '../time/expiring-map.ts';
+import type { AccessKeys } from './access-keys.ts';
+import type { Subject } from './subject.ts';
+
+/** What makes a token count no more before its end: a user whose password changed, a revoked token. */
+export type Grant =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'user'; readonly user: string; readonly mark: string }
+  | { readonly kind: 'token'; readonly id: string };
+
+/** What a token of ours says. */
+export interface Claims {
+  readonly subject: Subject;
+  readonly grant: Grant;
+  /** Names of repositories as the client wrote them: the token is for these alone. */
+  readonly repositories: readonly string[];
+  /** Lists of repositories may be asked for. */
+  readonly catalog: boolean;
+}
+
+export interface BearerTokensParts {
+  readonly keys: AccessKeys;
+  readonly clock: Clock;
+  /** `iss` and `aud`. */
+  readonly service: string;
+  readonly ttlMs: number;
+}
+
+const ALGORITHM = 'ES256';
+const TYPE = 'entrepot+jwt';
+/** Verified ones are remembered by their hash; a KiB each at most. */
+const MAX_REMEMBERED = 20_000;
+/** Longer ones are none of ours. */
+const MAX_LENGTH = 8 * 1024;
+const TOLERANCE_SECONDS = 5;
+
+/**
+ * The short-lived tokens that clients get for their credentials. They say who asked and for which
+ * repositories; what that subject may do is judged at each pull.
+ */
+export class BearerTokens {
+  readonly #parts: BearerTokensParts;
+  readonly #verified: ExpiringMap<string, Claims>;
+
+  constructor(parts: BearerTokensParts) {
+    this.#parts = parts;
+    this.#verified = new ExpiringMap({ max: MAX_REMEMBERED, clock: parts.clock });
+  }
+
+  async issue(claims: Claims): Promise<{ token: string; expiresIn: number; issuedAt: number }> {
+    const { keys, clock, service, ttlMs } = this.#parts;
+    const key = await keys.signing();
+    const issuedAt = Math.floor(clock.wall() / 1000);
+    const expiresIn = Math.floor(ttlMs / 1000);
+    const { SignJWT } = await import('jose');
+    const token = await new SignJWT({ ent: claims })
+      .setProtectedHeader({ alg: ALGORITHM, kid: key.id, typ: TYPE })
+      .setIssuer(service)
+      .setAudience(service)
+      .setSubject(claims.subject.names[0] ?? '')
+      .setIssuedAt(issuedAt)
+      .setNotBefore(issuedAt)
+      .setExpirationTime(issuedAt + expiresIn)
+      .sign(key.privateKey);
+    return { token, expiresIn, issuedAt };
+  }
+
+  /** `undefined` for what is none of ours, or does not count. */
+  async verify(token: string): Promise<Claims | undefined> {
+    if (token.length > MAX_LENGTH) return undefined;
+    const { keys, clock, service } = this.#parts;
+    const mark = createHash('sha256').update(service).update('\0').update(token).digest('base64');
+    const known = this.#verified.get(mark);
+    if (known) return known;
+    try {
+      const { decodeProtectedHeader, jwtVerify } = await import('jose');
+      const { kid, alg } = decodeProtectedHeader(token);
+      const key = keys.find(kid);
+      if (!key || alg !== ALGORITHM) return undefined;
+      const now = clock.wall();
+      const { payload } = await jwtVerify(token, key.publicKey, {
+        algorithms: [ALGORITHM],
+        typ: TYPE,
+        issuer: service,
+        audience: service,
+        currentDate: new Date(now),
+        clockTolerance: TOLERANCE_SECONDS,
+        requiredClaims: ['exp', 'iat', 'nbf'],
+      });
+      const claims = readClaims(payload);
+      this.#verified.set(mark, claims, Number(payload.exp) * 1000 - now);
+      return claims;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** Signed by ourselves, so of our own form. */
+function readClaims({ ent }: JWTPayload): Claims {
+  return ent as Claims;
+}

@@ -1,0 +1,52 @@
+import type { Router } from '@koa/router';
+import type { AccessApi } from '../api/access-api.ts';
+import { ConfigError } from '../config/problems.ts';
+import { parseDuration } from '../config/quantity.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { AdminInput } from './admin-input.ts';
+import { TEXTS } from './texts.ts';
+
+/** It stands in `token:NAME`. */
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
+const MAX_DAYS = 3_660;
+const DAY_MS = 86_400_000;
+
+/** Tokens for scripts and machines. */
+export function addTokenRoutes(router: Router, access: AccessApi): void {
+  router.get('/api/v1/tokens', (ctx) => {
+    ctx.body = { tokens: access.tokens() };
+  });
+  router.post('/api/v1/tokens', async (ctx) => {
+    const input = await AdminInput.ofBody(ctx.req, ['name', 'owner', 'expires']);
+    const name = input.text('name');
+    if (!NAME.test(name)) throw invalid(TEXTS.tokenName);
+    const ms = durationOf(input.optionalText('expires'));
+    const expiresAt = ms === undefined ? {} : { expiresAt: Date.now() + ms };
+    const owner = input.optionalText('owner') ?? name;
+    ctx.status = 201;
+    ctx.set('Cache-Control', 'no-store');
+    ctx.body = await access.createToken({ name, owner, ...expiresAt });
+  });
+  router.delete('/api/v1/tokens/:id', async (ctx) => {
+    const { id = '' } = ctx.params;
+    if (!(await access.revokeToken(id))) {
+      throw new RegistryError('NAME_UNKNOWN', { message: TEXTS.noSuchToken({ id }) });
+    }
+    ctx.status = 204;
+  });
+}
+
+function durationOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const ms = parseDuration(text);
+    if (ms >= 60_000 && ms <= MAX_DAYS * DAY_MS) return ms;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+  }
+  throw invalid(TEXTS.tokenExpires({ most: MAX_DAYS }));
+}
+
+function invalid(message: string): RegistryError {
+  return new RegistryError('UNSUPPORTED', { status: 400, message });
+}

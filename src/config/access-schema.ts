@@ -1,0 +1,85 @@
+import { resolve } from 'node:path';
+import * as z from 'zod';
+import { parseGlob, parseGlobs } from './glob.ts';
+import { parseAddress } from './host-list.ts';
+import { parseHtpasswd } from './htpasswd.ts';
+import { duration } from './quantity.ts';
+import { section, validated } from './section.ts';
+import { readTextFile, type Source } from './source.ts';
+import { TEXTS } from './texts.ts';
+
+/** What a rule gives of images, and the roles that it gives at the admin door. */
+export const PULL_VERBS = ['pull', 'list'] as const;
+export const ROLES = ['metrics', 'view', 'operate', 'admin'] as const;
+
+const SERVICE = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$/;
+const MAX_TTL_MS = 3_600_000;
+/** Kinds of identities, as they stand in front of a name. */
+const WHO = /^(?:anonymous|(?:user|group|token|k8s|cert|oidc):[^\s]{1,240})$/;
+
+/** `access`: who may pull what, and what else. Without it everyone may pull everything. */
+export function accessSchema(source: Source) {
+  const users = z
+    .string()
+    .min(1, TEXTS.file)
+    .meta({ title: 'file' })
+    .transform((path) => resolve(source.directory, path))
+    .transform(validated((path) => parseHtpasswd(readTextFile(path), path)));
+  return z
+    .strictObject({
+      token: section('ttl', {
+        service: z
+          .string()
+          .regex(SERVICE, TEXTS.accessService)
+          .exactOptional()
+          .describe('`iss` and `aud` of the tokens that are given out; else an id of the store.'),
+        ttl: duration
+          .refine((ms) => ms >= 60_000 && ms <= MAX_TTL_MS, TEXTS.accessTtl)
+          .prefault('5m')
+          .describe('How long a token counts, from 1m to 1h.'),
+      }).describe('The tokens that clients get for their credentials.'),
+      htpasswd: z
+        .strictObject({
+          file: users.describe(
+            'Lines of user:hash, by bcrypt alone ("htpasswd -B"). Read again on change.',
+          ),
+        })
+        .exactOptional()
+        .describe('Users with passwords.'),
+      rules: z
+        .array(ruleSchema())
+        .prefault([])
+        .describe('Each gives something; what none gives is refused.'),
+    })
+    .exactOptional();
+}
+
+function ruleSchema() {
+  return z
+    .strictObject({
+      who: z
+        .array(z.string().regex(WHO, TEXTS.accessWho).transform(validated(parseGlob)))
+        .min(1, TEXTS.accessWho)
+        .describe('anonymous, or names of identities with their kind; globs of them.'),
+      from: z
+        .array(z.string().refine((text) => parseAddress(text) !== undefined, TEXTS.accessFrom))
+        .min(1, TEXTS.accessFrom)
+        .exactOptional()
+        .describe('Only from these addresses and ranges.'),
+      may: z
+        .array(z.enum([...PULL_VERBS, ...ROLES], { error: TEXTS.accessMay }))
+        .min(1, TEXTS.accessMay)
+        .describe('pull and list images; metrics, view, operate and admin at the admin door.'),
+      images: z
+        .array(z.string().transform(validated((glob: string) => parseGlobs([glob]))))
+        .min(1, TEXTS.accessImages)
+        .exactOptional()
+        .describe('Repositories with their registry; globs of them.'),
+    })
+    .check(({ value, issues }) => {
+      const isOfImages = value.may.some((each) => (PULL_VERBS as readonly string[]).includes(each));
+      if (isOfImages === (value.images !== undefined)) return;
+      const message = isOfImages ? TEXTS.accessImages : TEXTS.accessNoImages;
+      issues.push({ code: 'custom', message, input: value, path: ['images'] });
+    });
+}

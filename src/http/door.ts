@@ -1,0 +1,93 @@
+import type { Access, Shown } from '../access/access.ts';
+import { isAnonymous, isInScope } from '../access/access.ts';
+import { ANONYMOUS, describeSubject } from '../access/subject.ts';
+import type { Verb } from '../access/rules.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { formatTarget, type Target } from '../oci/reference.ts';
+import type { V2Context } from './request-record.ts';
+import { TEXTS } from './texts.ts';
+
+/**
+ * Who comes in: before the store or an upstream is asked, what rules do not give is refused. Nobody who
+ * has not said who it is learns whether something is there; who has, and may not, is told that it is not.
+ * Where no rules are configured everybody comes in.
+ */
+export class Door {
+  readonly #access: Access | undefined;
+
+  constructor(access: Access | undefined) {
+    this.#access = access;
+  }
+
+  /** `/v2/`: here clients learn that they may show something. Throws `UNAUTHORIZED`. */
+  async ping(ctx: V2Context): Promise<void> {
+    if (!this.#access) return;
+    const shown = await this.#identify(ctx);
+    // A token that was given to nobody in particular is one, too.
+    if (shown.claims || !isAnonymous(shown)) return;
+    throw this.#challenge(ctx, {});
+  }
+
+  /** Throws `UNAUTHORIZED`, or `NAME_UNKNOWN` as of a repository that is not there. */
+  async admit(ctx: V2Context, verb: Verb, target: Target): Promise<void> {
+    if (!this.#access) return;
+    const shown = await this.#identify(ctx);
+    const { address } = shown;
+    const open = this.#access.decide({ subject: ANONYMOUS, address }, verb, target);
+    const { record } = ctx.state;
+    if (open.isAllowed) {
+      record.rule = open.rule;
+      return;
+    }
+    ctx.state.isPrivate = true;
+    if (isAnonymous(shown) || !isInScope(shown, target)) {
+      throw this.#challenge(ctx, { scope: `repository:${formatTarget(target)}:pull` });
+    }
+    const { isAllowed, rule } = this.#access.decide(shown, verb, target);
+    if (isAllowed) {
+      record.rule = rule;
+      return;
+    }
+    record.denied = true;
+    throw new RegistryError('NAME_UNKNOWN', {
+      message: TEXTS.noRepository(target),
+      detail: { upstream: target.upstream, name: target.repository },
+    });
+  }
+
+  /** Which repositories of an upstream are listed to who asks. Throws `UNAUTHORIZED` where none may be. */
+  async listed(ctx: V2Context, upstream: string): Promise<(repository: string) => boolean> {
+    const access = this.#access;
+    if (!access) return () => true;
+    const shown = await this.#identify(ctx);
+    ctx.state.isPrivate = true;
+    const isTooNarrow = shown.claims !== undefined && !shown.claims.catalog;
+    const asker = isTooNarrow ? { subject: ANONYMOUS, address: shown.address } : shown;
+    return (repository) =>
+      access.decide(asker, 'list', { upstream, repository: repository as Target['repository'] })
+        .isAllowed;
+  }
+
+  async #identify(ctx: V2Context): Promise<Shown> {
+    const { record } = ctx.state;
+    const shown = await this.#access!.identify(ctx.req.headers.authorization, record.client);
+    record.subject = describeSubject(shown.subject);
+    return shown;
+  }
+
+  /** The address of the realm is that under which the client asked; what is signed is not. */
+  #challenge(ctx: V2Context, { scope }: { scope?: string }): RegistryError {
+    const shown = ctx.get('Authorization') !== '';
+    const realm = `${ctx.state.scheme}://${ctx.state.host}/token`;
+    const parts = [
+      `Bearer realm="${realm}"`,
+      `service="${this.#access!.service}"`,
+      ...(scope === undefined ? [] : [`scope="${scope}"`]),
+      ...(shown && scope !== undefined ? ['error="insufficient_scope"'] : []),
+    ];
+    return new RegistryError('UNAUTHORIZED', {
+      message: TEXTS.logIn,
+      headers: { 'WWW-Authenticate': parts.join(','), 'Cache-Control': 'no-store' },
+    });
+  }
+}

@@ -1,0 +1,111 @@
+import { buffer } from 'node:stream/consumers';
+import type { Access, Shown } from '../access/access.ts';
+import { isAnonymous } from '../access/access.ts';
+import { ANONYMOUS, describeSubject } from '../access/subject.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { isRepository } from '../oci/reference.ts';
+import type { V2Context } from './request-record.ts';
+import { TEXTS } from './texts.ts';
+
+/** A name, a secret and some scopes. */
+const MAX_FORM_BYTES = 64 * 1024;
+const FORM_MS = 10_000;
+/** A client asks for the repositories of one pull, or of a build. */
+const MAX_SCOPES = 100;
+
+/**
+ * `/token`: what clients get for their credentials. Without a scope it is a login, which fails with a wrong
+ * secret; with one, what says nothing here is a secret of the upstream, and the token is that of nobody.
+ * @see https://distribution.github.io/distribution/spec/auth/token/
+ * @see https://distribution.github.io/distribution/spec/auth/oauth/
+ */
+export class TokenHandler {
+  readonly #access: Access;
+
+  constructor(access: Access) {
+    this.#access = access;
+  }
+
+  async handle(ctx: V2Context): Promise<void> {
+    ctx.state.record.kind = 'token';
+    ctx.set('Cache-Control', 'no-store');
+    ctx.set('Pragma', 'no-cache');
+    const { parameters, shown } =
+      ctx.method === 'POST' ? await this.#readForm(ctx) : await this.#readQuery(ctx);
+    ctx.state.record.subject = describeSubject(shown.subject);
+    const scopes = parameters.getAll('scope').flatMap((each) => each.split(' '));
+    if (scopes.length > MAX_SCOPES) throw invalid(TEXTS.tooManyScopes({ most: MAX_SCOPES }));
+    const isLogin = scopes.every((scope) => scope === '');
+    if (isLogin && isAnonymous(shown)) {
+      throw new RegistryError('UNAUTHORIZED', {
+        message: TEXTS.wrongLogin,
+        headers: { 'WWW-Authenticate': `Basic realm="${this.#access.service}"` },
+      });
+    }
+    const { subject, grant } = shown;
+    const answer = await this.#access.issue({ subject, grant, ...readScopes(scopes) });
+    ctx.body = answer;
+  }
+
+  async #readQuery(ctx: V2Context): Promise<Asked> {
+    const parameters = new URLSearchParams(ctx.querystring);
+    const { record } = ctx.state;
+    const shown = await this.#access.identify(ctx.get('Authorization') || undefined, record.client);
+    return { parameters, shown };
+  }
+
+  /** A password, or an API token as the refresh token. */
+  async #readForm(ctx: V2Context): Promise<Asked> {
+    if (!ctx.is('application/x-www-form-urlencoded')) throw invalid(TEXTS.tokenForm);
+    const parameters = new URLSearchParams(await readText(ctx));
+    const { client: address } = ctx.state.record;
+    const grant = parameters.get('grant_type') ?? '';
+    const [user, secret] =
+      grant === 'refresh_token'
+        ? ['', parameters.get('refresh_token') ?? '']
+        : [parameters.get('username') ?? '', parameters.get('password') ?? ''];
+    if (grant !== 'password' && grant !== 'refresh_token') throw invalid(TEXTS.tokenGrant);
+    const found = await this.#access.identifyUser(user, secret, address);
+    const nobody = { subject: ANONYMOUS, grant: { kind: 'none' } } as const;
+    return { parameters, shown: { ...(found ?? nobody), address, isForeign: !found } };
+  }
+}
+
+interface Asked {
+  readonly parameters: URLSearchParams;
+  readonly shown: Shown;
+}
+
+/** What no pull asks for is dropped. */
+function readScopes(scopes: readonly string[]): { repositories: string[]; catalog: boolean } {
+  const repositories: string[] = [];
+  let catalog = false;
+  for (const scope of scopes) {
+    const [, name = '', actions = ''] =
+      /^repository(?:\([a-z]+\))?:(.+):([a-z*,]*)$/.exec(scope) ?? [];
+    const isPull = /(?:^|,)(?:pull|\*)(?:,|$)/.test(actions);
+    if (isPull && isName(name)) repositories.push(name);
+    catalog ||= /^registry:catalog:(?:\*|.*\blist\b)/.test(scope);
+  }
+  return { repositories: [...new Set(repositories)], catalog };
+}
+
+/** With its registry, which may have a port, or without. */
+function isName(name: string): boolean {
+  return name.length <= 512 && isRepository(name.replace(/^[a-z0-9.-]+:\d+\//, ''));
+}
+
+async function readText(ctx: V2Context): Promise<string> {
+  const length = Number(ctx.get('Content-Length') || Number.NaN);
+  if (!(length <= MAX_FORM_BYTES)) throw invalid(TEXTS.tokenForm);
+  const timer = setTimeout(() => ctx.req.destroy(), FORM_MS);
+  try {
+    return String(await buffer(ctx.req));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function invalid(message: string): RegistryError {
+  return new RegistryError('UNSUPPORTED', { status: 400, message });
+}
