@@ -45,7 +45,7 @@ export async function openBeside(config: Config, parts: BesideParts) {
     config: config.sync ?? NOTHING_TO_SYNC,
     state: syncState,
     prefetcher: mirror.prefetcher,
-    keptBeside: () => brought.imageNames,
+    brought: () => brought.images,
   };
   const sync = new Sync({
     ...selecting,

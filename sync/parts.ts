@@ -6,7 +6,7 @@ import type { Pins } from '../src/store/care/care.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
 import type { Schedule, Timer } from './schedule.ts';
-import type { SyncState } from './state.ts';
+import type { KnownImage, SyncState } from './state.ts';
 
 /** Who is asked for images: the upstreams, or whoever stands for them. */
 export type Source = Pick<Prefetcher, keyof Prefetcher>;
@@ -19,8 +19,8 @@ export interface SyncParts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly pins: Pins;
-  /** What bundles brought and the site keeps, as `name@digest`: its pins are not only those of the rules. */
-  readonly keptBeside: () => ReadonlySet<string>;
+  /** What bundles brought and the site keeps beside what the rules select. */
+  readonly brought: () => readonly KnownImage[];
   readonly metrics: Metrics;
   readonly log: Log;
   readonly timer: Timer;

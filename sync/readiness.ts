@@ -2,17 +2,20 @@ import type { SyncImage, SyncStatus } from '../src/api/sync-api.ts';
 import { ageOf } from '../src/time/clock.ts';
 import type { KnownImage } from './state.ts';
 import { findImageFiles, type ImageFiles } from './image-files.ts';
-import { describeImage, imageDigestName, imageName } from './wanted-image.ts';
+import { describeImage, imageDigestName, imageName, imageVersionKey } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
 
 const MAX_MISSING_TOLD = 10;
 
-type Parts = Pick<SyncParts, 'config' | 'state' | 'metrics' | 'catalog' | 'blobs' | 'timer'>;
+type Parts = Pick<
+  SyncParts,
+  'config' | 'state' | 'brought' | 'metrics' | 'catalog' | 'blobs' | 'timer'
+>;
 
 /**
- * Every selected image with how much of it is held, judged by the files on the disk, and the counts
- * of states, which also go to the metrics.
+ * Every image that is selected or that a bundle brought, with how much of it is held, judged by the files
+ * on the disk, and the counts of states, which also go to the metrics.
  */
 export async function surveyImages(parts: Parts): Promise<Pick<SyncStatus, 'images' | 'counts'>> {
   const images: SyncImage[] = [];
@@ -20,7 +23,7 @@ export async function surveyImages(parts: Parts): Promise<Pick<SyncStatus, 'imag
   const counts = { ready: 0, partial: 0, stale: 0, unresolved };
   const kept = { moved: 0, deleted: 0 };
   let missingBytes = 0;
-  for (const known of parts.state.current.images) {
+  for (const known of imagesOf(parts)) {
     const image = await describeReadiness(parts, known);
     images.push(image);
     counts[image.state] += 1;
@@ -32,6 +35,13 @@ export async function surveyImages(parts: Parts): Promise<Pick<SyncStatus, 'imag
   for (const [why, count] of Object.entries(kept)) sync.keptImages.set({ why }, count);
   sync.missingBytes.set(missingBytes);
   return { counts, images };
+}
+
+/** What a rule selects and a bundle brought too is the rule's. */
+function imagesOf({ state, brought }: Parts): KnownImage[] {
+  const selected = state.current.images;
+  const own = new Set(selected.map(imageVersionKey));
+  return [...selected, ...brought().filter((image) => !own.has(imageVersionKey(image)))];
 }
 
 /** Explains the image of a name `name:tag` or `name@digest`, with its registry. */

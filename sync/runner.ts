@@ -148,7 +148,7 @@ export async function concludeRun(
   }
   const left = state.current.images.filter((image) => !gone.has(imageVersionKey(image)));
   // The pin is by digest, which another tag that stays may share.
-  const stays = new Set([...left.map(imageDigestName), ...parts.keptBeside()]);
+  const stays = new Set([...left.map(imageDigestName), ...parts.brought().map(imageDigestName)]);
   for (const name of going.map(imageDigestName)) {
     if (!stays.has(name)) await pins.remove({ origin: ORIGIN, image: name });
   }

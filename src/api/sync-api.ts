@@ -30,7 +30,7 @@ export interface SyncApi {
 }
 
 export interface SyncStatus {
-  /** Without rules there is nothing to be ready. */
+  /** Without rules, and without images that a bundle brought, there is nothing to be ready. */
   readonly rules: number;
   /** `unresolved`: rules and images of which it is not known what they select. */
   readonly counts: {
@@ -39,7 +39,7 @@ export interface SyncStatus {
     readonly stale: number;
     readonly unresolved: number;
   };
-  /** In the order of rules and tags. */
+  /** In the order of rules and tags; then what bundles brought. */
   readonly images: readonly SyncImage[];
   /** What is selected and has no digest yet: no run has resolved it, or none could. */
   readonly unresolved?: readonly SyncProblem[];
@@ -53,7 +53,7 @@ export interface SyncImage {
   readonly image: string;
   readonly tag?: string;
   readonly digest: string;
-  /** Where the rule stands in the configuration. */
+  /** Where the rule stands in the configuration; `bundle` and its series for what a bundle brought. */
   readonly rule: string;
   readonly platforms: readonly string[] | 'all';
   readonly state: 'ready' | 'partial' | 'stale';
@@ -68,7 +68,7 @@ export interface SyncImage {
   }[];
   /** Its tag does not mean it here. */
   readonly lacksTag?: true;
-  /** When the upstream last confirmed it. */
+  /** When the upstream last confirmed it, or a bundle brought it. */
   readonly checkedAt: number;
   /** Why it is not ready, or what became of it upstream. */
   readonly reason?: string;

@@ -39,12 +39,12 @@ interface Layout {
 function formatStatus(status: SyncStatus, layout: Layout): string {
   const { now, columns } = layout;
   const { images, rules, unresolved = [] } = status;
-  if (rules === 0) return `${TEXTS.noRules}\n`;
+  if (rules + images.length === 0) return `${TEXTS.noRules}\n`;
   const ordered = STATES.flatMap((state) => images.filter((image) => image.state === state));
   const rows = ordered.map((image) => describe(image, now));
   return [
     images.length === 0 ? '' : `${formatRows(HEADING, rows, layout)}\n`,
-    ...[describeCounts(status), ...describeRuns(status, now)].map((line) =>
+    ...[describeCounts(status), ...(rules > 0 ? describeRuns(status, now) : [])].map((line) =>
       formatLabelled('', line, columns),
     ),
     formatProblems(TEXTS.unknown, unresolved, columns),

@@ -23,6 +23,7 @@ import {
 import type { BlobStore } from '../../src/store/files/blob-store.ts';
 import type { CrashPoint } from '../../src/store/store.ts';
 import { BundleError } from './bundle-error.ts';
+import { findBroughtParts } from './brought-parts.ts';
 import type { BundleManifest } from './bundle-manifest.ts';
 import { recordOwner } from './record-owner.ts';
 import type { BroughtImage, SiteState } from './site-state.ts';
@@ -85,14 +86,24 @@ export class Application {
     const released = this.#manifest.released.filter(
       (name) => state.current.images[name]?.series === this.#manifest.series,
     );
-    await state.keep(new Map(own.map((image) => [nameOf(image), this.#brought(image)])), released);
+    const kept = new Map<string, BroughtImage>();
+    for (const image of own) kept.set(nameOf(image), await this.#brought(image, found));
+    await state.keep(kept, released);
     await this.#unpin();
     step('bundle.released');
     return { images: own.length, moved, released };
   }
 
-  #brought({ digest }: BundledImage): BroughtImage {
-    return { digest: digest as Digest, series: this.#manifest.series };
+  async #brought(
+    { name, digest: root }: BundledImage,
+    found: ReadonlyMap<string, Found>,
+  ): Promise<BroughtImage> {
+    const { catalog, now } = this.#parts;
+    const [target, digest] = [splitTarget(name), root as Digest];
+    const parts = await findBroughtParts(catalog, digest, (each) =>
+      found.has(itemKey(target, each)),
+    );
+    return { digest, series: this.#manifest.series, ...parts, broughtAt: now() };
   }
 
   /** Every manifest of every image, each after those that it lists, with all of its blobs looked for. */

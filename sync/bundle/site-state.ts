@@ -1,13 +1,16 @@
 import { join } from 'node:path';
 import { isDigest, type Digest } from '../../src/oci/digest.ts';
-import { parseImageName } from '../../src/oci/reference.ts';
+import { parseImageName, splitTarget } from '../../src/oci/reference.ts';
 import { readOwn, writeOwn } from '../../src/store/own-file.ts';
+import type { KnownImage } from '../state.ts';
+import { imageDigestName, type WantedParts } from '../wanted-image.ts';
 import { MANIFEST_LIMITS } from './parse-manifest.ts';
 
 /** An image that a bundle brought and that the site keeps. */
-export interface BroughtImage {
+export interface BroughtImage extends WantedParts {
   readonly digest: Digest;
   readonly series: string;
+  readonly broughtAt: number;
 }
 
 /** The last bundle of a series and key that is in force. */
@@ -81,10 +84,29 @@ export class SiteState {
     return numbers;
   }
 
-  /** What bundles brought and the site keeps, as `name@digest`. */
+  /** What bundles brought and the site keeps: as if a rule had selected it, and never too old. */
+  get images(): readonly KnownImage[] {
+    return Object.entries(this.#document.images).map(([image, brought]) => {
+      const { name, tag } = parseImageName(image);
+      const { digest, series, platforms, referrers, broughtAt } = brought;
+      return {
+        target: splitTarget(name),
+        ...(tag !== undefined && { tag }),
+        digest,
+        platforms,
+        referrers,
+        rule: `bundle ${series}`,
+        priority: 0,
+        freshMs: Infinity,
+        removed: 'keep',
+        checkedAt: broughtAt,
+      };
+    });
+  }
+
+  /** The same, as `name@digest`. */
   get imageNames(): ReadonlySet<string> {
-    const images = Object.entries(this.#document.images);
-    return new Set(images.map(([image, { digest }]) => `${parseImageName(image).name}@${digest}`));
+    return new Set(this.images.map(imageDigestName));
   }
 
   lastOf({ series, key }: Pick<AppliedBundle, 'series' | 'key'>): AppliedBundle | undefined {

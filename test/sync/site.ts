@@ -98,7 +98,7 @@ export class Site {
       timer,
       canonical,
       isOffline: offline,
-      keptBeside: () => new Set<string>(),
+      brought: () => [],
     };
     const state = await SyncState.open(join(storePath, 'sync.json'));
     const site = new Site({

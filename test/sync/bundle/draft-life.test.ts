@@ -131,7 +131,7 @@ test('a draft ends once nobody has asked for it for ten minutes', async (t) => {
     log: { info: () => undefined, warn: () => undefined } as never,
     timer,
     store,
-    keptBeside: () => new Set<string>(),
+    brought: () => [],
     state: await SyncState.open(`${storePath}/sync.json`),
     config: NOTHING_TO_SYNC,
     resolve: () => ({ target: splitTarget(APP), tag: parseTag('v1') }),
