@@ -2,6 +2,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { formatManifest, type BundleManifest } from './bundle-manifest.ts';
 import { countParts, slicesOf } from './content.ts';
 import { envelopeSize, PAYLOAD_TYPE } from './envelope.ts';
+import { MANIFEST_LIMITS } from './parse-manifest.ts';
 import { BLOCK, paddingOf, TAR_END, tarSize } from './tar-entry.ts';
 
 /** What stands in the tar of a part beside content. */
@@ -17,11 +18,11 @@ export const PART_PATH = {
 /** The content of the parity part: all parts laid over each other by XOR, shorter ones filled up with zeros. */
 export const PARITY_PATH = 'parity';
 
-const MOST_PARTS = 10_000;
 const MOST_DIGITS = String(Number.MAX_SAFE_INTEGER).length;
 
 /** What stands behind the content of any part, at most. */
-export const TAIL_BYTES = tarSize(PART_PATH.trailer, trailerSize(MOST_PARTS)) + TAR_END.length;
+export const TAIL_BYTES =
+  tarSize(PART_PATH.trailer, trailerSize(MANIFEST_LIMITS.parts)) + TAR_END.length;
 
 /** The signed end of a part. */
 export interface Trailer {
@@ -63,7 +64,7 @@ export function formatParity(sizes: readonly number[]): Buffer {
 export function headSize(envelope: number): number {
   return (
     tarSize(PART_PATH.manifest, envelope) +
-    tarSize(PART_PATH.part, formatPart(MOST_PARTS, MOST_PARTS).length)
+    tarSize(PART_PATH.part, formatPart(MANIFEST_LIMITS.parts, MANIFEST_LIMITS.parts).length)
   );
 }
 
