@@ -7,13 +7,11 @@ export type PackedDigests = readonly [sha256: Uint8Array, sha512: Uint8Array];
 
 /** Of sorted ones, each there once. */
 export function packDigests(digests: readonly Digest[]): PackedDigests {
-  const bytesOf = (algorithm: Algorithm): Buffer =>
-    Buffer.concat(
-      digests
-        .map(splitDigest)
-        .filter((digest) => digest.algorithm === algorithm)
-        .map(({ encoded }) => Buffer.from(encoded, 'hex')),
-    );
+  const all = digests.map(splitDigest);
+  const bytesOf = (algorithm: Algorithm): Buffer => {
+    const own = all.filter((digest) => digest.algorithm === algorithm);
+    return Buffer.from(own.map(({ encoded }) => encoded).join(''), 'hex');
+  };
   return [bytesOf('sha256'), bytesOf('sha512')];
 }
 

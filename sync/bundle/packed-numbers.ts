@@ -8,12 +8,15 @@ export const PLACE_BYTES = 4;
  * held. A manifest that could have a longer mask is too large to be held.
  */
 export function packMasks(masks: readonly MemberMask[]): Buffer {
-  const parts = masks.flatMap(({ bytes }) => {
-    const length = Buffer.alloc(LENGTH_BYTES);
-    length.writeUInt16BE(bytes ? bytes.length + 1 : 0);
-    return bytes ? [length, bytes] : [length];
-  });
-  return Buffer.concat(parts);
+  const size = masks.reduce((sum, { bytes }) => sum + LENGTH_BYTES + (bytes?.length ?? 0), 0);
+  const packed = Buffer.alloc(size);
+  let at = 0;
+  for (const { bytes } of masks) {
+    at = packed.writeUInt16BE(bytes ? bytes.length + 1 : 0, at);
+    packed.set(bytes ?? [], at);
+    at += bytes?.length ?? 0;
+  }
+  return packed;
 }
 
 /** Throws for what `packMasks` does not make of so many. */
