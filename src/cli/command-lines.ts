@@ -7,6 +7,7 @@ import {
   type OutputConfiguration,
 } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
+import { addAccessCommands } from './access-lines.ts';
 import { addBundleCommands } from './bundle-lines.ts';
 import { JSON_OPTION, type CommandContext, type CommandOptions } from './command-context.ts';
 import { add, parseBytes, type Group, type Run, parseList } from './command-group.ts';
@@ -61,6 +62,7 @@ export function createProgram(output: OutputConfiguration, run: Run): CommandLin
   addPinCommands(group);
   addSyncCommands(group);
   addBundleCommands(group);
+  addAccessCommands(group);
   addCompletion(group);
   return program;
 }

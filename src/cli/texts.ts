@@ -242,4 +242,12 @@ export const TEXTS = {
   noBundle: 'name files or folders of bundles, - for standard input, or a folder with --watch',
   rebuiltPart: ({ part }: { part: number }) => `part ${part}, made from the others`,
   ofFile: ({ name, reason }: { name: string; reason: string }) => `${name}: ${reason}`,
+
+  // Access
+  unwritableFile: ({ path, reason }: { path: string; reason: string }) =>
+    `${path} cannot be written (${reason})`,
+  keyWritten: ({ path }: { path: string }) =>
+    `the key is in ${path}: user _json_key, its contents as the password`,
+  noTokens: 'no token was made here',
+  tokenRevoked: ({ id }: { id: string }) => `token ${id} counts no more`,
 } as const;

@@ -1,0 +1,57 @@
+/** `token create`, `list` and `revoke` against a running server. */
+import { readFileSync, statSync, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
+import { runStoreCommand } from '../cli/run-store-command.ts';
+
+async function start(t: ExecutionContext): Promise<TestMirror> {
+  return startMirror(t, { upstreams: { 'hub.example': { url: 'http://127.0.0.1:9' } } });
+}
+
+async function run(t: ExecutionContext, { server }: TestMirror, args: readonly string[]) {
+  const parts = { readStoreId: async () => undefined };
+  return runStoreCommand(t, ['token', ...args], { admin: new URL(server.adminUrl).host, parts });
+}
+
+test('a token is made, listed without its secret, and taken back', async (t) => {
+  const mirror = await start(t);
+  const { code, stdout, stderr } = await run(t, mirror, [
+    'create',
+    'ci',
+    '--owner',
+    'alice',
+    '--expires',
+    '90d',
+  ]);
+  t.is(code, 0, stderr);
+  t.regex(stdout, /^ent_[a-z0-9]{12}_[A-Za-z0-9_-]{43}\n$/);
+  const secret = stdout.trim();
+  const [, id = ''] = secret.split('_');
+  const listed = await run(t, mirror, ['list']);
+  t.regex(
+    listed.stdout,
+    new RegExp(`^ID +NAME +OWNER +MADE +USED +EXPIRES\\n${id} +ci +alice .* never +\\d{4}-`),
+  );
+  t.false(listed.stdout.includes(secret));
+  t.false(readFileSync(join(mirror.storePath, 'tokens.json'), 'utf8').includes(secret));
+  t.is((await run(t, mirror, ['revoke', id])).stdout, `token ${id} counts no more\n`);
+  t.is((await run(t, mirror, ['list'])).stdout, 'no token was made here\n');
+  const again = await run(t, mirror, ['revoke', id]);
+  t.deepEqual([again.code, again.stderr], [1, `entrepot: there is no token ${id}\n`]);
+});
+
+test("a key file has the form that clients take, and is its maker's alone", async (t) => {
+  const mirror = await start(t);
+  const path = join(await createTempFolder(t), 'key.json');
+  const { code, stdout } = await run(t, mirror, ['create', 'site', '--json-key', path]);
+  t.is(code, 0);
+  t.false(stdout.includes('ent_'));
+  t.like(JSON.parse(readFileSync(path, 'utf8')), { type: 'entrepot_key' });
+  t.is(statSync(path).mode & 0o777, 0o600);
+  t.is((await run(t, mirror, ['create', 'site', '--json-key', path])).code, 1);
+  const other = `${path}.other`;
+  t.is((await run(t, mirror, ['create', 'a b', '--json-key', other])).code, 64);
+  t.false(existsSync(other));
+  t.is((await run(t, mirror, ['create', 'x', '--expires', '1s'])).code, 64);
+});
