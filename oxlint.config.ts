@@ -117,6 +117,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'bundle/layout-index.ts',
       'bundle/layout-writer.ts',
       'bundle/parity.ts',
+      'bundle/parse-manifest.ts',
       'bundle/part-layout.ts',
       'bundle/part-reader.ts',
       'bundle/part-writer.ts',

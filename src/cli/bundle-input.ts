@@ -4,6 +4,7 @@ import { basename, resolve } from 'node:path';
 import type { BundledFile } from '../api/bundle-api.ts';
 import { Digester } from '../oci/digest.ts';
 import { BundleError } from '../../sync/bundle/bundle-error.ts';
+import { isBundledName } from '../../sync/bundle/parse-manifest.ts';
 import { decodeInventory } from '../../sync/bundle/inventory-file.ts';
 import { UsageError } from './command-context.ts';
 import { touchFile } from './touch-file.ts';
@@ -14,7 +15,7 @@ export interface CarriedFile extends BundledFile {
   readonly path: string;
 }
 
-/** Sorted by name. Throws `UsageError` for what is no file, and for two of one name. */
+/** Sorted by name. Throws `UsageError` for what is no file, for a name that none may have, and for two of one name. */
 export async function readCarriedFiles(
   files: readonly string[],
   cwd: string,
@@ -23,6 +24,7 @@ export async function readCarriedFiles(
   for (const path of new Set(files.map((file) => resolve(cwd, file)))) {
     const name = basename(path);
     const same = carried.get(name);
+    if (!isBundledName(name)) throw new UsageError(TEXTS.bundleFileName({ path }));
     if (same) throw new UsageError(TEXTS.bundleFileTwice({ path, other: same.path }));
     try {
       if (!(await stat(path)).isFile()) throw new UsageError(TEXTS.bundleFileNone({ path }));

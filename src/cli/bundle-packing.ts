@@ -5,6 +5,7 @@ import { formatManifest, type BundleManifest } from '../../sync/bundle/bundle-ma
 import { countParts, PARITY_PART, type ContentEntry } from '../../sync/bundle/content.ts';
 import { PAYLOAD_TYPE, sealEnvelope } from '../../sync/bundle/envelope.ts';
 import { ParityFile } from '../../sync/bundle/parity.ts';
+import { parseManifest } from '../../sync/bundle/parse-manifest.ts';
 import { writePart, type ByteRange } from '../../sync/bundle/part-writer.ts';
 import type { SigningKey } from '../../sync/bundle/signing-key.ts';
 import { Digester, splitDigest } from '../oci/digest.ts';
@@ -59,7 +60,10 @@ export class BundlePacking {
   constructor(parts: PackParts) {
     const { manifest, key } = parts;
     this.#parts = parts;
-    this.#envelope = sealEnvelope(formatManifest(manifest), PAYLOAD_TYPE.manifest, key);
+    const payload = formatManifest(manifest);
+    // What no site could read is not signed.
+    parseManifest(payload);
+    this.#envelope = sealEnvelope(payload, PAYLOAD_TYPE.manifest, key);
   }
 
   async run(): Promise<readonly PackedPart[]> {

@@ -150,6 +150,8 @@ export const TEXTS = {
     `the bundle is ${needed}, and the disk of ${path} has ${free} free: make room, or name another place`,
   bundleFileTwice: ({ path, other }: Record<'path' | 'other', string>) =>
     `${path} and ${other} have one name: a bundle carries files by their names; rename one of them`,
+  bundleFileName: ({ path }: { path: string }) =>
+    `${path}: a file in a bundle has a name of at most 90 letters, digits, dots, hyphens and underscores, with no dot in front: rename it`,
   bundleFileNone: ({ path }: { path: string }) =>
     `${path} is no file: name files; a folder goes as a tar of it`,
   bundleFileUnreadable: ({ path, reason }: { path: string; reason: string }) =>

@@ -31,7 +31,9 @@ export class BundleFiles {
   /** Out of the store, where they came in by digest; each takes the place of the one of its name. Resolves with paths. */
   async place(files: readonly BundledFile[]): Promise<string[]> {
     if (files.length === 0) return [];
-    await mkdir(this.#folder, { recursive: true, mode: FOLDER_MODE });
+    await mkdir(this.#folder, { mode: FOLDER_MODE }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
     if (!(await isOwnFolder(this.#folder))) {
       throw new BundleError('content', TEXTS.noFolder({ path: this.#folder }));
     }

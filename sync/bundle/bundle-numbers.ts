@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { isDigest, type Digest } from '../../src/oci/digest.ts';
 import { readOwn, writeOwn } from '../../src/store/own-file.ts';
+import { BundleError } from './bundle-error.ts';
+import { TEXTS } from './texts.ts';
 
 interface Document {
   readonly version: 1;
@@ -15,6 +17,8 @@ interface Document {
 /** Of their tags 100 bytes each. */
 const MAX_BROUGHT = 100_000;
 const MAX_BYTES = 16 * 2 ** 20;
+/** So far above what was made here an inventory may be, as when the file was lost. */
+const MAX_AHEAD = 1_000_000;
 
 /**
  * The numbers of the bundles that this store has made, in a file of it. Without the file the numbers
@@ -38,7 +42,8 @@ export class BundleNumbers {
 
   /**
    * The number of a bundle of this content: that of the last one where it is the same, else the next one,
-   * and in any case above the given one. It is on the disk when this resolves.
+   * and in any case above the given one. It is on the disk when this resolves. Throws a `BundleError`
+   * where the given one is more than a million above all that were made here: no inventory uses them up.
    */
   async take(
     content: Digest,
@@ -47,7 +52,11 @@ export class BundleNumbers {
     const taken = this.#turn.then(async () => {
       const last = await this.#read();
       if (last?.content === content && last.number > above) return last.number;
-      const number = Math.max(last?.number ?? 0, above) + 1;
+      const made = last?.number ?? 0;
+      if (above > made + MAX_AHEAD) {
+        throw new BundleError('inventory', TEXTS.inventoryAhead({ number: above, made }));
+      }
+      const number = Math.max(made, above) + 1;
       const all = [...new Set(last?.brought).difference(new Set(brought)), ...brought];
       const next = { version: 1, number, content, brought: all.slice(-MAX_BROUGHT) } as const;
       await writeOwn(this.#path, JSON.stringify(next));

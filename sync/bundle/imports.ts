@@ -83,11 +83,12 @@ export class Imports implements IntakeApi {
       return state;
     } catch (error) {
       metrics.bundles.imported.inc({ result: 'refused' });
-      if (!(error instanceof BundleError)) throw error;
-      const { code, message } = error;
+      const refusal = error instanceof BundleError ? error : ofDisk(error);
+      if (!refusal) throw error;
+      const { code, message } = refusal;
       log.warn({ code, reason: message }, 'bundle refused');
       const status = STATUS[code] ?? 422;
-      throw new RegistryError('UNSUPPORTED', { status, message, detail: { code }, cause: error });
+      throw new RegistryError('UNSUPPORTED', { status, message, detail: { code }, cause: refusal });
     }
   }
 
@@ -270,6 +271,13 @@ function describeOpen({ parts, received, ...about }: OpenBundle): BundleState {
 
 function countsOf({ images, moved, blobs, bytes, released }: ImportReport) {
   return { images, moved: moved.length, blobs, bytes, released: released.length };
+}
+
+/** What the disk says to what is written, as a refusal. */
+function ofDisk(error: unknown): BundleError | undefined {
+  const { syscall, message: reason } = error as NodeJS.ErrnoException;
+  if (syscall === undefined) return undefined;
+  return new BundleError('room', TEXTS.diskRefuses({ reason }), { cause: error });
 }
 
 /** Few of many. */

@@ -27,6 +27,11 @@ export const MANIFEST_LIMITS = {
 const FILE_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,89}$/;
 const PRINTABLE = /^[\x21-\x7e]{1,512}$/;
 
+/** Whether a file may have this name in a bundle. */
+export function isBundledName(name: string): boolean {
+  return FILE_NAME.test(name);
+}
+
 /**
  * Reads what `formatManifest` made, and nothing else. A manifest has at most 64 MiB, 1,000,000 blobs, as
  * many needs and images, 10,000 files and 10,000 parts; lists are sorted and have nothing twice; sizes
@@ -92,7 +97,7 @@ function checkLists({ files, blobs, needs, images }: BundleManifest): void {
   checkList<BundledFile>(files, {
     place: 'files',
     most: MANIFEST_LIMITS.files,
-    isSound: (file) => FILE_NAME.test(asText(file.name)) && isBlob(file),
+    isSound: (file) => isBundledName(asText(file.name)) && isBlob(file),
     compare: (a, b) => compareTexts(a.name, b.name),
   });
   const parts = {

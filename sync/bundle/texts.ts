@@ -47,6 +47,8 @@ export const TEXTS = {
     `the manifest ${digest} has more than ${most} bytes, as no registry takes it: have the bundle made again, without that image`,
   tooDeep: ({ most }: { most: number }) =>
     `its indexes list indexes more than ${most} deep: have the bundle made again, without that image`,
+  diskRefuses: ({ reason }: { reason: string }) =>
+    `the disk does not take it (${reason}): see "entrepot status", then import it again`,
   cannotKeep:
     'this store cannot be written: nothing can be imported until a start finds it writable',
   kept: 'what is held is pinned, in use, or not enough to make room',
@@ -156,6 +158,8 @@ export const TEXTS = {
     `this inventory is larger than ${most} bytes: make bundles without one`,
   inventoryCount: ({ most }: { most: number }) =>
     `this inventory has more than ${most} manifests, blobs or images, or too many series: make bundles without one`,
+  inventoryAhead: ({ number, made }: Record<'number' | 'made', number>) =>
+    `this inventory says that bundle ${number} of this mirror is in force, and the last one that was made here is ${made}: have the site make another inventory`,
 
   // Layers that are made of held ones.
   recipe: ({ digest }: { digest: string }) =>
