@@ -20,6 +20,7 @@ import { TEXTS } from './texts.ts';
 const MAX_WISH_BYTES = 96 * 2 ** 20;
 /** The longest name that file systems take. */
 const MAX_NAME_LENGTH = 255;
+const LINGER_MS = 10_000;
 
 /** Bundles that are made here and taken in here. */
 export function addBundleRoutes(router: Router, bundles: BundleApi): void {
@@ -42,7 +43,7 @@ function addImportRoutes(router: Router, imports: IntakeApi): void {
     requireTar(ctx.req);
     const input = AdminInput.ofQuery(ctx.query, ['allowOlder']);
     const allowOlder = input.optionalOneOf('allowOlder', ['true', 'false']) === 'true';
-    ctx.body = await imports.receive(ctx.req, { allowOlder });
+    ctx.body = await orDrained(ctx.req, imports.receive(ctx.req, { allowOlder }));
   });
 }
 
@@ -89,8 +90,24 @@ function addLayoutRoute(router: Router, layouts: LayoutApi): void {
     const input = AdminInput.ofQuery(ctx.query, ['image', 'ref']);
     const [image, ref] = [input.text('image'), input.optionalText('ref')];
     requireTar(ctx.req);
-    ctx.body = await layouts.importLayout(ctx.req, { image, ...(ref !== undefined && { ref }) });
+    const wish = { image, ...(ref !== undefined && { ref }) };
+    ctx.body = await orDrained(ctx.req, layouts.importLayout(ctx.req, wish));
   });
+}
+
+/**
+ * Of a tar that is refused before its end the rest is read and let go, for ten seconds at most: a connection that is
+ * closed with bytes unread is reset, and the refusal may be lost with it. Its sender closes it.
+ */
+async function orDrained<Answer>(request: IncomingMessage, work: Promise<Answer>): Promise<Answer> {
+  try {
+    return await work;
+  } catch (error) {
+    const late = setTimeout(() => request.destroy(), LINGER_MS);
+    request.once('close', () => clearTimeout(late));
+    request.resume();
+    throw error;
+  }
 }
 
 /** A form of a web page cannot say so. */

@@ -189,7 +189,10 @@ export async function askAdmin(
     agent: agent ?? false,
     ...(signal && { signal }),
     ...(isWrite && {
-      headers: { 'Content-Type': tar ? 'application/x-tar' : 'application/json' },
+      // A tar may be refused before its end: the server keeps the connection until the refusal is read.
+      headers: tar
+        ? { 'Content-Type': 'application/x-tar', Connection: 'keep-alive' }
+        : { 'Content-Type': 'application/json' },
     }),
   });
   request.once('timeout', () => {
