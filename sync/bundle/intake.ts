@@ -41,7 +41,7 @@ export class Intake {
   async take({ of, start, end, isWhole }: Slice, bytes: AsyncIterable<Buffer>): Promise<void> {
     if (!isKept(of)) return;
     this.lease(of.digest);
-    if (await this.isHeld(of)) return;
+    if ((await this.isHeld(of)) || (await this.#adopt(of))) return;
     if (isWhole) await this.#keep(of, bytes);
     else await this.#keepPiece(of, { start, end }, bytes);
   }
@@ -84,6 +84,16 @@ export class Intake {
       if (left !== undefined) lacking.set(of.digest, left - (end - start));
     }
     return lacking.values().reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** A kill may have come between a file and its record: the pieces that it was made of are gone. */
+  async #adopt({ digest, size }: ContentEntry): Promise<boolean> {
+    const { catalog, blobs, now } = this.#parts;
+    const [record, file] = await Promise.all([catalog.findBlob(digest), blobs.statBlob(digest)]);
+    if (record || file?.size !== size) return false;
+    // Nobody knows how the file was since: it is verified when it is read.
+    await catalog.adoptBlob(digest, { size, storedAt: now(), bundle: this.#bundle });
+    return true;
   }
 
   async #keep(entry: ContentEntry, bytes: AsyncIterable<Buffer>): Promise<void> {

@@ -14,7 +14,8 @@ const ALIKE: Readonly<Record<string, string>> = {
 
 /**
  * The `index.json` of a bundle: a descriptor for each image under its full name, with its tag or, where it has
- * none, its digest. By that name skopeo finds it in the layout and containerd keeps it.
+ * none, its digest. By that name skopeo finds it in the layout and containerd keeps it. What is attached to an
+ * image has no name there: whatever has one is unpacked by `ctr image import`, which fails for what is no image.
  */
 export function formatLayoutIndex(images: readonly BundledImage[]): Buffer {
   const manifests = images.flatMap(withTypeAlike).map(describe);
@@ -35,14 +36,9 @@ export function withTypeAlike<Descriptor extends { readonly mediaType: string }>
 
 function describe({ name, tag, digest, mediaType, size, subject }: BundledImage): object {
   const reference = tag === undefined ? `${name}@${digest}` : `${name}:${tag}`;
-  return {
-    mediaType,
-    digest,
-    size,
-    annotations: {
-      'io.containerd.image.name': reference,
-      ...(subject !== undefined && { 'io.containerd.manifest.subject': subject }),
-      'org.opencontainers.image.ref.name': reference,
-    },
-  };
+  const annotations =
+    subject === undefined
+      ? { 'io.containerd.image.name': reference, 'org.opencontainers.image.ref.name': reference }
+      : { 'io.containerd.manifest.subject': subject };
+  return { mediaType, digest, size, annotations };
 }
