@@ -17,14 +17,15 @@ export class Skopeo implements Client {
 
   static async create(netns: Netns, mirror: string): Promise<Skopeo> {
     const home = join(netns.directory, 'skopeo');
-    await mkdir(home);
+    await mkdir(home, { recursive: true });
     const policy = { default: [{ type: 'insecureAcceptAnything' }] };
     await writeFile(join(home, 'policy.json'), JSON.stringify(policy));
     return new Skopeo(netns, home, mirror);
   }
 
   async pull(image: ImageName): Promise<string> {
-    await this.#copy(image, `oci:${this.#layout}:pulled`);
+    const destination = `oci:${this.#layout}:pulled`;
+    await this.#copy(this.#sourceOf(image), destination, '--src-tls-verify=false');
     const bundle = join(this.#home, 'bundle');
     await this.#netns.run('umoci', 'unpack', '--image', `${this.#layout}:pulled`, bundle);
     return join(bundle, 'rootfs');
@@ -37,9 +38,14 @@ export class Skopeo implements Client {
 
   /** Every platform, bytes as they come; the directory they are in, each file named by its hash. */
   async pullAll(image: ImageName): Promise<string> {
+    return this.copy(this.#sourceOf(image), '--all', '--src-tls-verify=false');
+  }
+
+  /** Bytes as they come, of this machine's platform unless told otherwise. */
+  async copy(source: string, ...flags: string[]): Promise<string> {
     const directory = join(this.#home, 'all');
     await rm(directory, { recursive: true, force: true });
-    await this.#copy(image, `dir:${directory}`, '--all', '--preserve-digests');
+    await this.#copy(source, `dir:${directory}`, '--preserve-digests', ...flags);
     return directory;
   }
 
@@ -47,21 +53,15 @@ export class Skopeo implements Client {
     return join(this.#home, 'layout');
   }
 
-  async #copy(image: ImageName, destination: string, ...flags: string[]): Promise<void> {
-    const { registry, repository, reference } = image;
+  #sourceOf({ registry, repository, reference }: ImageName): string {
     const separator = reference.includes(':') ? '@' : ':';
     const path = `${registry.replace(':', '_')}/${repository}${separator}${reference}`;
+    return `docker://${this.#mirror}/${path}`;
+  }
+
+  async #copy(source: string, destination: string, ...flags: string[]): Promise<void> {
     const policy = join(this.#home, 'policy.json');
-    await this.#netns.run(
-      'skopeo',
-      '--policy',
-      policy,
-      'copy',
-      '--quiet',
-      '--src-tls-verify=false',
-      ...flags,
-      `docker://${this.#mirror}/${path}`,
-      destination,
-    );
+    const quiet = ['--policy', policy, 'copy', '--quiet', ...flags];
+    await this.#netns.run('skopeo', ...quiet, source, destination);
   }
 }

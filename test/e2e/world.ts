@@ -1,3 +1,5 @@
+import { cp } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { OTHER_REGISTRY, publishedImages } from './images.ts';
 import type { Images } from './images.ts';
@@ -30,12 +32,18 @@ export async function startWorld(
   upstream: UpstreamSettings = {},
 ): Promise<World> {
   t.timeout(120_000);
-  const images = await publishedImages();
+  const published = await publishedImages();
   const netns = await Netns.create();
   t.teardown(async () => netns.close());
+  // What a test pushes is its own.
+  const data = join(netns.directory, 'registry');
+  const otherData = join(netns.directory, 'other-registry');
+  await cp(published.data, data, { recursive: true });
+  await cp(published.otherData, otherData, { recursive: true });
+  const images = { ...published, data, otherData };
   const [origin, otherOrigin] = await Promise.all([
-    Origin.start(netns, { name: 'origin', port: 5000, data: images.data }),
-    Origin.start(netns, { name: 'other-origin', port: 5010, data: images.otherData }),
+    Origin.start(netns, { name: 'origin', port: 5000, data }),
+    Origin.start(netns, { name: 'other-origin', port: 5010, data: otherData }),
   ]);
   const common = { hydrate: false, tags: { ttl: '0s' }, ...upstream };
   const settings = {
