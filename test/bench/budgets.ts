@@ -26,4 +26,10 @@ export const BUDGETS = {
   catalogWorstMs: { atMost: 50 },
   /** First byte of a pull beside a sync by that of the same pull without one. */
   syncFirstByteByIdle: { atMost: 1.2 },
+  bundleSpeedBySha256sum: { atLeast: 0.8 },
+  /** Of each process, server and command. */
+  bundleMiB: { atMost: 150 },
+  /** A bundle by the bytes that the site lacks. */
+  bundleByMissing: { atMost: 1.01 },
+  inventoryBytesAnImage: { atMost: 40 },
 } as const satisfies Record<string, Budget | Record<string, Budget>>;

@@ -57,6 +57,26 @@ export class Content {
     return digest;
   }
 
+  /** The tag means an image of this config and these layers from now on. */
+  async addImage(
+    tag: string,
+    { config, layers }: { readonly config: BenchBlob; readonly layers: readonly BenchBlob[] },
+  ): Promise<BenchBlob> {
+    const describe = (type: string, blob: BenchBlob) => ({
+      mediaType: `application/vnd.oci.image.${type}`,
+      ...blob,
+    });
+    const manifest = JSON.stringify({
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      config: describe('config.v1+json', config),
+      layers: layers.map((layer) => describe('layer.v1.tar', layer)),
+    });
+    const digest = `sha256:${createHash('sha256').update(manifest).digest('hex')}`;
+    for (const name of [tag, digest]) await writeFile(join(this.path, 'manifests', name), manifest);
+    return { digest, size: manifest.length };
+  }
+
   blobPath(digest: string): string {
     return join(this.path, 'blobs', digest.replace('sha256:', ''));
   }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureBlobThroughput } from './blob-throughput.ts';
 import { measureZipf } from './catalog-zipf.ts';
+import { measureBundle } from './bundle.ts';
 import { measureCatalog } from './catalog.ts';
 import { measureColdBurst } from './cold-burst.ts';
 import { measureColdPull } from './cold-pull.ts';
@@ -55,6 +56,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   catalog: { measure: measureCatalog, needs: [], peers: [] },
   zipf: { measure: measureZipf, needs: [], peers: [] },
   sync: { measure: measureSyncBeside, needs: [], peers: [] },
+  bundle: { measure: measureBundle, needs: [], peers: [] },
 };
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));

@@ -1,9 +1,6 @@
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
 import { request, type IncomingMessage } from 'node:http';
 import { json } from 'node:stream/consumers';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SyncReport, SyncRunState } from '../../src/api/sync-api.ts';
 import { freePort } from './bench-process.ts';
@@ -166,20 +163,7 @@ async function newBlobs({ content }: Workbench): Promise<string[]> {
 async function publish({ content }: Workbench): Promise<void> {
   for (const tag of tagNames()) {
     const layer = await content.addBlob(LAYER_BYTES);
-    const describe = (type: string) => ({
-      mediaType: `application/vnd.oci.image.${type}`,
-      ...layer,
-    });
-    const manifest = JSON.stringify({
-      schemaVersion: 2,
-      mediaType: 'application/vnd.oci.image.manifest.v1+json',
-      config: describe('config.v1+json'),
-      layers: [describe('layer.v1.tar')],
-    });
-    const digest = `sha256:${createHash('sha256').update(manifest).digest('hex')}`;
-    for (const name of [tag, digest]) {
-      await writeFile(join(content.path, 'manifests', name), manifest);
-    }
+    await content.addImage(tag, { config: layer, layers: [layer] });
   }
 }
 
