@@ -1,7 +1,17 @@
+import { chmod, stat } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import test from 'ava';
 import type { ImageReport } from '../../../src/api/store-api.ts';
-import { buildArtifact, buildImage, buildIndex, digestOf } from '../../helpers/image.ts';
+import {
+  buildArtifact,
+  buildImage,
+  buildIndex,
+  descriptorOf,
+  digestOf,
+  MEDIA_TYPES,
+  storeJson,
+} from '../../helpers/image.ts';
+import { blobPath } from '../../helpers/mirror.ts';
 import { get } from '../../helpers/client.ts';
 import {
   blobsOf,
@@ -91,6 +101,51 @@ test('what is imported again costs nothing, and a moved tag tells what it meant'
   const moved = await site.bring(second, `${UPSTREAM}/${REPOSITORY}:latest`);
   t.like(moved.report, { blobs: 4, before: app.manifest.digest, digest: amd64.manifest.digest });
   t.deepEqual((await site.pull('manifests/latest')).body, amd64.manifest.bytes);
+});
+
+test('what is held is read and not written again, unless somebody has touched it', async (t) => {
+  const site = await startSite(t);
+  const tar = await tarOf(layoutOf([named(app.manifest)], blobsOf(app)));
+  await site.bring(tar, 'app:v1');
+  const [kept, touched] = app.layers.map(({ digest }) => blobPath(site.mirror.storePath, digest));
+  const before = await Promise.all([stat(kept!), stat(touched!)]);
+  await chmod(touched!, 0o640);
+  t.like((await site.bring(tar, 'app:v1')).report, { blobs: 0, bytes: 0 });
+  const after = await Promise.all([stat(kept!), stat(touched!)]);
+  t.is(after[0].ino, before[0].ino);
+  t.not(after[1].ino, before[1].ino);
+});
+
+test('digests of sha512, an index of indexes, and layers that registries do not give are taken', async (t) => {
+  const site = await startSite(t);
+  const layer = { ...app.layer(0), digest: digestOf(app.layer(0).bytes, 'sha512') };
+  const elsewhere = { ...descriptorOf(app.layer(1)), mediaType: `${MEDIA_TYPES.layer}.foreign` };
+  const foreign = elsewhere.mediaType.replace('v1.tar', 'nondistributable.v1.tar');
+  const manifest = storeJson(
+    {
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPES.manifest,
+      config: descriptorOf(app.config),
+      layers: [descriptorOf(layer), { ...elsewhere, mediaType: foreign }],
+    },
+    MEDIA_TYPES.manifest,
+  );
+  const inner = storeJson(
+    { schemaVersion: 2, manifests: [descriptorOf(manifest)] },
+    MEDIA_TYPES.index,
+  );
+  const outer = storeJson(
+    { schemaVersion: 2, manifests: [descriptorOf(inner)] },
+    MEDIA_TYPES.index,
+  );
+  const files = layoutOf([named(outer)], [outer, inner, manifest, app.config, layer]);
+  const { report, error } = await site.bring(await tarOf(files), 'app:v1');
+  t.is(error, undefined);
+  t.like(report, { digest: outer.digest, blobs: 5, leftOut: [], platforms: ['linux/amd64'] });
+  for (const { digest, bytes } of [outer, inner, manifest]) {
+    t.deepEqual((await site.pull(`manifests/${digest}`)).body, bytes);
+  }
+  t.deepEqual((await site.pull(`blobs/${layer.digest}`)).body, layer.bytes);
 });
 
 test('a pin by hand that is there already keeps its reason', async (t) => {

@@ -6,6 +6,8 @@
  *   const answer = await site.pull('manifests/v1');
  */
 import type { ExecutionContext } from 'ava';
+import { readdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pack } from 'tar-stream';
@@ -118,4 +120,20 @@ export function named({ mediaType, digest, size }: Stored, name?: string, ref?: 
 
 export function storedOf(bytes: Buffer, mediaType = 'application/octet-stream'): Stored {
   return { bytes, size: bytes.length, digest: digestOf(bytes), mediaType };
+}
+
+/** Nothing of an image is to be seen, by a client or on the disk. */
+export async function isLeftAlone(
+  t: ExecutionContext,
+  { mirror, pull }: Site,
+  { manifest, layers }: Image,
+  message: string,
+): Promise<void> {
+  await mirror.idle();
+  t.is(mirror.server.catalog.usage.blobs, 0, message);
+  t.deepEqual(await Array.fromAsync(mirror.server.blobs.folders.list()), [], message);
+  t.deepEqual(await readdir(`${mirror.storePath}/ingest`), [], message);
+  t.false((await readdir(dirname(mirror.storePath))).includes('evil'), message);
+  const pulls = ['manifests/v1', `manifests/${manifest.digest}`, `blobs/${layers[0]?.digest}`];
+  for (const path of pulls) t.is((await pull(path)).status, 504, message);
 }
