@@ -30,7 +30,7 @@ async function start(t: ExecutionContext, rules = RULES) {
   const file = join(folder, 'htpasswd');
   writeFileSync(
     file,
-    `alice:${hashSync('wonder', { cost: COST })}\nops:${hashSync('ops', { cost: COST })}\nbob:${hashSync('bob', { cost: COST })}\n`,
+    `alice:${hashSync('wonder', COST)}\nops:${hashSync('ops', COST)}\nbob:${hashSync('bob', COST)}\n`,
   );
   const mirror = await startMirror(t, {
     upstreams: { [HUB]: { url: registry.url } },
