@@ -11,6 +11,7 @@ import type { SigningKey } from '../../sync/bundle/signing-key.ts';
 import { Digester, splitDigest } from '../oci/digest.ts';
 import type { BundleTarget } from './bundle-target.ts';
 import { TEXTS } from './texts.ts';
+import { collected } from './young-buffers.ts';
 
 export interface PackParts {
   readonly manifest: BundleManifest;
@@ -94,7 +95,7 @@ export class BundlePacking {
     for (let part = 1; part <= countParts(manifest); part += 1) {
       await this.#write(part, async (file) => {
         const bytes = writePart({ manifest, envelope, part, key, open });
-        await file.writeFile(parity ? parity.mix(bytes) : bytes, { signal });
+        await file.writeFile(collected(parity ? parity.mix(bytes) : bytes), { signal });
       });
       const [proven = Infinity] = manifest.cuts[part - 1] ?? [];
       if (target.isDropFolder) await this.#place(proven);

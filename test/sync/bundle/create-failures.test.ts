@@ -1,21 +1,16 @@
-import { readdirSync, readFileSync, watch } from 'node:fs';
+import { readdirSync, watch } from 'node:fs';
 import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import test from 'ava';
 import { parseDigest } from '../../../src/oci/digest.ts';
 import { buildImage } from '../../helpers/image.ts';
-import { until } from '../../helpers/until.ts';
 import { Connected } from './connected.ts';
 import { APP, REPOSITORY } from './draft-world.ts';
 import { readBundlePart } from './read-bundle.ts';
 
-const MAIN = join(import.meta.dirname, '..', '..', '..', 'src', 'entrepot.js');
-
 /** What lies in the folder of the commands beside what each test begins with. */
 function leftIn(site: Connected, folder = ''): string[] {
-  const own = ['entrepot.yaml', 'maker.key', 'drop', 'public.pub', 'damaged', 'with', 'all'];
+  const own = ['entrepot.yaml', 'maker.key', 'drop', 'public.pub', 'damaged', 'with'];
   return readdirSync(site.path(folder)).filter((name) => !own.includes(name));
 }
 
@@ -155,34 +150,4 @@ test('a signal while an image is fetched, or a bundle written, leaves nothing', 
   site.signals.emit('SIGTERM', 'SIGTERM');
   t.like(await writing, { code: 130, stdout: '' });
   t.deepEqual(leftIn(site), []);
-});
-
-test('a kill in the middle leaves whole parts in a drop folder, and the next one completes them', async (t) => {
-  const site = await Connected.start(t);
-  const image = buildImage({ seed: 'one', layers: Array.from({ length: 40 }, () => 9000) });
-  site.registry.addImage(REPOSITORY, 'v1', image);
-  await mkdir(site.path('drop'));
-  await mkdir(site.path('all'));
-  await site.create(`${APP}:v1`, '--to', 'all', '--split', '24KiB');
-  const wanted = readdirSync(site.path('all'));
-  const drop = site.path('drop');
-  const isPlaced = async (): Promise<boolean> =>
-    readdirSync(drop).some((name) => name.endsWith('.tar'));
-  const args = ['bundle', 'create', `${APP}:v1`, '--key', 'maker.key', '--to', 'drop'];
-  const child = spawn(process.execPath, [MAIN, ...args, '--split', '24KiB'], {
-    cwd: site.folder,
-    stdio: 'ignore',
-  });
-  const ended = once(child, 'exit');
-  await until('a part is placed', isPlaced);
-  child.kill('SIGKILL');
-  t.deepEqual(await ended, [null, 'SIGKILL']);
-  const placed = readdirSync(drop).filter((name) => name.endsWith('.tar'));
-  t.true(placed.length > 0 && placed.length < wanted.length);
-  for (const name of placed) await readBundlePart(join(drop, name));
-  t.is((await site.create(`${APP}:v1`, '--to', 'drop', '--split', '24KiB')).code, 0);
-  t.deepEqual(readdirSync(drop), wanted);
-  for (const name of wanted) {
-    t.deepEqual(readFileSync(join(drop, name)), readFileSync(join(site.path('all'), name)));
-  }
 });
