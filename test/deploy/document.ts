@@ -32,10 +32,12 @@ export function readBlocks(path: string): Block[] {
   });
 }
 
-/** Words that are others at each run: digests, times, sizes, and the widths of columns that follow. */
+/** Words that are others at each run: digests, ids, times, sizes, and the widths of columns that follow. */
 export function withoutChance(output: string): string {
   return output
     .replaceAll(/\bsha256:[0-9a-f]{12,64}\b/g, 'DIGEST')
+    .replaceAll(/\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, 'ID')
+    .replaceAll(/\bbundle-[0-9a-f]{8}-/g, 'bundle-ID-')
     .replaceAll(/\b\d+(?:\.\d+)? (?:B|[KMGT]iB)\b(?:\/s)?/g, 'SIZE')
     .replaceAll(/\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?\b/g, 'TIME')
     .replaceAll(/\bjust now\b|\b\d+ (?:second|minute|hour|day)s? ago\b/g, 'AGO')

@@ -68,7 +68,8 @@ export class Reader {
       let printed = '';
       for (const command of commands) {
         const typed = await this.type(command.text);
-        printed += typed.output;
+        // A document tells paths as seen from the folder.
+        printed += typed.output.replaceAll(`${this.#machine.folder}/`, '');
         transcript += `$ ${command.text}\n${typed.output}`;
         const where = `${path}:${command.line}\n${transcript}`;
         if (!this.#t.is(typed.code, command.code, where)) return false;

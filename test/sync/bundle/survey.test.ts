@@ -1,10 +1,9 @@
-import { stat, truncate, writeFile } from 'node:fs/promises';
+import { stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { RegistryError } from '../../../src/oci/errors.ts';
 import type { ReadInventory } from '../../../sync/bundle/inventory-file.ts';
-import { SigningKey } from '../../../sync/bundle/signing-key.ts';
 import { SiteInventory } from '../../../sync/bundle/site-inventory.ts';
 import { get } from '../../helpers/client.ts';
 import { FakeRegistry } from '../../helpers/fake-registry.ts';
@@ -338,17 +337,4 @@ test('one that is being made ends with the server, and says so', async (t) => {
   t.is(error.status, 503);
   t.is(error.message, 'the server is stopping: ask for the inventory again when it runs');
   await inventory.closed();
-});
-
-test('the key that the store has is used, also one of P-256; what is none gives way to a new one', async (t) => {
-  const { mirror } = await startSite(t);
-  const path = join(mirror.storePath, 'site.key');
-  const key = SigningKey.generate('p256');
-  await writeFile(path, key.format());
-  t.is((await readSite(t, mirror)).key.id, key.public.id);
-  await writeFile(path, key.format().slice(0, -30));
-  const { id } = (await readSite(t, mirror)).key;
-  t.not(id, key.public.id);
-  t.is((await readSite(t, mirror)).key.id, id);
-  t.is((await stat(path)).mode & 0o777, 0o600);
 });
