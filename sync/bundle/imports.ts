@@ -97,6 +97,7 @@ export class Imports implements IntakeApi {
     if (blobs.isReadOnly) throw new BundleError('room', TEXTS.cannotKeep);
     const trusted = this.#trusted;
     let intake: Intake | undefined;
+    let isHere = false;
     const isHindering = (): boolean => this.#queue.size > 0;
     const chunks = part.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
     const head = await readPart(
@@ -106,11 +107,14 @@ export class Imports implements IntakeApi {
         admit: async (admitted) => {
           this.#stop.signal.throwIfAborted();
           intake = await this.#admit(admitted, { trusted, ...options });
+          const { received = [] } = this.#parts.state.findOpen(admitted.id) ?? {};
+          isHere = received.includes(admitted.part);
           this.#parts.step('bundle.admitted');
         },
         take: async (slice, bytes) => {
           this.#stop.signal.throwIfAborted();
-          await intake?.take(slice, bytes);
+          // Only its trailer proves a piece: a bad copy of a part must not undo a good one.
+          if (slice.isWhole || !isHere) await intake?.take(slice, bytes);
           metrics.bundles.bytes.inc(slice.end - slice.start);
           this.#parts.step('bundle.taken');
         },

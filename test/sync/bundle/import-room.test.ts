@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import test from 'ava';
 import type { Digest } from '../../../src/oci/digest.ts';
+import { cutEntries } from '../../../sync/bundle/intake.ts';
 import { get } from '../../helpers/client.ts';
 import { buildImage, type Stored } from '../../helpers/image.ts';
 import type { TestMirror } from '../../helpers/mirror.ts';
@@ -29,6 +30,23 @@ test('pieces that are here take no room a second time', async (t) => {
     t.is(status, 200, JSON.stringify(body));
   }
   t.deepEqual((await pull(site, 'org/big', 'v1')).body, BIG.manifest.bytes);
+});
+
+test('a bad copy of a part that is here undoes no piece of it', async (t) => {
+  const site = await startAirGapped(t);
+  const bundle = bundleOf([{ image: APP, repository: 'org/app', tag: 'v1' }], {
+    partBytes: 20_000,
+  });
+  t.true(cutEntries(bundle.manifest).size > 0);
+  for (const part of await bundle.all()) {
+    const { status, body } = await bring(site, part);
+    t.is(status, 200, JSON.stringify(body));
+    // All but the head and the trailer.
+    const [start, end] = [part.length - 8_000, part.length - 5_000];
+    const bad = Buffer.from(part).fill(1, start, end);
+    if ((body['awaited'] as []).length > 0) t.is((await bring(site, bad)).status, 422);
+  }
+  t.deepEqual((await pull(site, 'org/app', 'v1')).body, APP.manifest.bytes);
 });
 
 test('a blob that is larger than the store keeps one refuses the first part already', async (t) => {
