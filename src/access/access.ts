@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { RegistryError } from '../oci/errors.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import { isApiToken, type ApiTokens } from './api-tokens.ts';
 import type { BearerTokens, Claims, Grant } from './bearer-tokens.ts';
@@ -22,6 +23,8 @@ export interface Shown extends Asker {
   readonly grant: Grant;
   /** Something was shown that says nothing here: a pull secret of the upstream, a wrong password. */
   readonly isForeign: boolean;
+  /** Why what was shown could not be looked at: too many wrong ones. */
+  readonly refusal?: RegistryError;
   /** By a token that is for these alone. */
   readonly claims?: Claims;
 }
@@ -54,20 +57,25 @@ export class Access {
     };
   }
 
-  /** What is shown and says nothing here is as if nothing were shown. Throws `TOOMANYREQUESTS`. */
+  /** What is shown and says nothing here is as if nothing were shown. */
   async identify(authorization: string | undefined, address: string | undefined): Promise<Shown> {
     const nobody = { subject: ANONYMOUS, grant: { kind: 'none' }, address } as const;
     if (authorization === undefined || authorization.length > MAX_HEADER) {
       return { ...nobody, isForeign: authorization !== undefined };
     }
     const [, scheme = '', value = ''] = /^(\S+) +(\S+)$/.exec(authorization) ?? [];
-    const found =
-      scheme.toLowerCase() === 'basic'
-        ? await this.#identifyPair(value, address)
-        : scheme.toLowerCase() === 'bearer'
-          ? await this.#identifyBearer(value)
-          : undefined;
-    return found ? { ...found, address, isForeign: false } : { ...nobody, isForeign: true };
+    try {
+      const found =
+        scheme.toLowerCase() === 'basic'
+          ? await this.#identifyPair(value, address)
+          : scheme.toLowerCase() === 'bearer'
+            ? await this.#identifyBearer(value)
+            : undefined;
+      return found ? { ...found, address, isForeign: false } : { ...nobody, isForeign: true };
+    } catch (error) {
+      if (!(error instanceof RegistryError)) throw error;
+      return { ...nobody, isForeign: true, refusal: error };
+    }
   }
 
   async #identifyPair(
@@ -80,7 +88,7 @@ export class Access {
     return this.identifyUser(pair.slice(0, colon), pair.slice(colon + 1), address);
   }
 
-  /** A name and a secret, as Basic authentication and forms have them. */
+  /** A name and a secret, as Basic authentication and forms have them. Throws `TOOMANYREQUESTS`. */
   async identifyUser(
     user: string,
     secret: string,

@@ -16,7 +16,7 @@ export interface PasswordsParts {
 /** bcrypt takes a core for a quarter of a second: at most two work at a time, and so many wait. */
 const AT_A_TIME = 2;
 const MAX_WAITING = 100;
-/** How long a password that was right is believed while its hash is the same. */
+/** How long the result counts while the hash is the same. */
 const REMEMBER_MS = 5 * 60_000;
 const MAX_REMEMBERED = 10_000;
 /** So many wrong ones of an account from one address, and no more are compared for a while. */
@@ -29,16 +29,18 @@ const MAX_PASSWORD_BYTES = 72;
 const NOBODY = '$2b$10$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW';
 
 /**
- * Passwords of users. A right one is remembered for five minutes as a keyed hash, so that pulls cost no
- * hash of it; one that comes several times at once is compared once. Wrong ones are counted for each pair
- * of address and account, so that nobody locks out another's account, and unknown users cost the same.
+ * Passwords of users. One that was compared is remembered for five minutes as a keyed hash, right or wrong,
+ * so that pulls cost no hash, nor do those with a pull secret of the upstream; one that comes several times
+ * at once is compared once. Different wrong ones are counted for each pair of address and account, so that
+ * nobody locks out another's account, and unknown users cost the same.
  */
 export class Passwords {
   readonly #parts: PasswordsParts;
   readonly #compare: (password: string, hash: string) => Promise<boolean>;
   readonly #queue = new PQueue({ concurrency: AT_A_TIME });
   readonly #key = randomBytes(32);
-  readonly #right: ExpiringMap<string, true>;
+  /** Pairs that were compared, by a keyed hash. */
+  readonly #compared: ExpiringMap<string, boolean>;
   readonly #failures: ExpiringMap<string, number>;
   readonly #running = new Map<string, Promise<boolean>>();
 
@@ -46,7 +48,7 @@ export class Passwords {
     const { clock, compare = verify } = parts;
     this.#parts = parts;
     this.#compare = compare;
-    this.#right = new ExpiringMap({ max: MAX_REMEMBERED, clock });
+    this.#compared = new ExpiringMap({ max: MAX_REMEMBERED, clock });
     this.#failures = new ExpiringMap({ max: MAX_FAILING, clock });
   }
 
@@ -58,7 +60,8 @@ export class Passwords {
   async verify(user: string, password: string, address = ''): Promise<boolean> {
     const hash = this.#parts.users().get(user);
     const mark = this.#markOf(user, password, hash ?? '');
-    if (this.#right.has(mark)) return true;
+    const known = this.#compared.get(mark);
+    if (known !== undefined) return known;
     const pair = `${address} ${user}`;
     const failures = this.#failures.get(pair) ?? 0;
     const isBusy = this.#queue.size >= MAX_WAITING;
@@ -69,8 +72,8 @@ export class Passwords {
     }
     const running = this.#running.get(mark) ?? this.#run(mark, password, hash ?? NOBODY);
     const isRight = (await running) && hash !== undefined;
-    if (isRight) this.#right.set(mark, true, REMEMBER_MS);
-    else this.#failures.set(pair, failures + 1, FAILURES_MS);
+    this.#compared.set(mark, isRight, REMEMBER_MS);
+    if (!isRight) this.#failures.set(pair, (this.#failures.get(pair) ?? 0) + 1, FAILURES_MS);
     return isRight;
   }
 

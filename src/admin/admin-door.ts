@@ -30,6 +30,7 @@ export async function admitToAdmin(
   const isOther = shown.claims !== undefined;
   if (!isOther && access.hasRole(shown, role).isAllowed) return describeSubject(shown.subject);
   if (isAnonymous(shown) || isOther) {
+    if (shown.refusal) throw shown.refusal;
     throw new RegistryError('UNAUTHORIZED', {
       message: TEXTS.adminLogin({ role }),
       headers: {

@@ -25,7 +25,7 @@ export class Door {
     const shown = await this.#identify(ctx);
     // A token that was given to nobody in particular is one, too.
     if (shown.claims || !isAnonymous(shown)) return;
-    throw this.#challenge(ctx, {});
+    throw shown.refusal ?? this.#challenge(ctx, {});
   }
 
   /** Throws `UNAUTHORIZED`, or `NAME_UNKNOWN` as of a repository that is not there. */
@@ -41,7 +41,9 @@ export class Door {
     }
     ctx.state.isPrivate = true;
     if (isAnonymous(shown) || !isInScope(shown, target)) {
-      throw this.#challenge(ctx, { scope: `repository:${formatTarget(target)}:pull` });
+      throw (
+        shown.refusal ?? this.#challenge(ctx, { scope: `repository:${formatTarget(target)}:pull` })
+      );
     }
     const { isAllowed, rule } = this.#access.decide(shown, verb, target);
     if (isAllowed) {

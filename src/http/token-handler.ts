@@ -37,6 +37,7 @@ export class TokenHandler {
     if (scopes.length > MAX_SCOPES) throw invalid(TEXTS.tooManyScopes({ most: MAX_SCOPES }));
     const isLogin = scopes.every((scope) => scope === '');
     if (isLogin && isAnonymous(shown)) {
+      if (shown.refusal) throw shown.refusal;
       throw new RegistryError('UNAUTHORIZED', {
         message: TEXTS.wrongLogin,
         headers: { 'WWW-Authenticate': `Basic realm="${this.#access.service}"` },

@@ -54,6 +54,14 @@ test('wrong ones of one address keep nobody else out of the account', async (t) 
   t.true(await passwords.verify('alice', 'wonder', '10.0.0.1'));
 });
 
+test('a secret of the upstream that comes with every pull is compared once, and keeps nobody out', async (t) => {
+  const { passwords, compared } = create({ alice: 'hash of wonder' });
+  for (let n = 0; n < 1_000; n += 1) {
+    t.false(await passwords.verify('hub-user', 'secret of the hub', '10.0.0.1'));
+  }
+  t.is(compared.length, 1);
+});
+
 test('an unknown user costs as much as a known one', async (t) => {
   const { passwords, compared } = create({ alice: 'hash of wonder' });
   t.false(await passwords.verify('nobody', 'x', '10.0.0.1'));
