@@ -103,6 +103,8 @@ export interface BundleDraft {
   readonly blobs: readonly BundledBlob[];
   /** What its images need and the site holds, sorted. */
   readonly needs: readonly BundledBlob[];
+  /** What is made at the site of what it needs and of new bytes, sorted; absent where nothing is. */
+  readonly recipes?: readonly BundledRecipe[];
   /** What it carries beside images. */
   readonly files: readonly BundledFile[];
 }
@@ -127,6 +129,14 @@ export interface BundledImage {
 export interface BundledBlob {
   readonly digest: string;
   readonly size: number;
+}
+
+/** A layer that the site makes of others: that takes less than to carry it. */
+export interface BundledRecipe extends BundledBlob {
+  /** How it is made, and the new bytes. */
+  readonly recipe: BundledBlob;
+  /** Digests of the layers that it is made of, as the recipe counts them. */
+  readonly sources: readonly string[];
 }
 
 export interface BundledFile {

@@ -8,6 +8,7 @@ import type { Catalog } from '../../src/store/catalog/catalog.ts';
 import type { BlobStore } from '../../src/store/files/blob-store.ts';
 import { FILE_MODE, FOLDER_MODE, isOwnFolder, syncFolder } from '../../src/store/own-file.ts';
 import { BundleError } from './bundle-error.ts';
+import { discardBlob } from './discarded-blob.ts';
 import { TEXTS } from './texts.ts';
 
 interface FilesParts {
@@ -45,7 +46,7 @@ export class BundleFiles {
       paths.push(path);
     }
     await syncFolder(this.#folder);
-    for (const { digest } of files) await this.#discard(digest as Digest);
+    for (const { digest } of files) await discardBlob(this.#parts, digest as Digest);
     return paths;
   }
 
@@ -70,13 +71,5 @@ export class BundleFiles {
       await reader.close();
     }
     await rename(fresh, path);
-  }
-
-  /** Its bytes need not be held twice, unless an image has them too. */
-  async #discard(digest: Digest): Promise<void> {
-    const { catalog, blobs } = this.#parts;
-    for await (const _ of catalog.holders(digest)) return;
-    await catalog.forgetBlob(digest);
-    await blobs.delete(digest, async () => catalog.hasBlob(digest));
   }
 }

@@ -2,7 +2,7 @@ import type { BundleDraft, BundledImage } from '../../src/api/bundle-api.ts';
 
 /**
  * What stands at the head of every part of a bundle, in a signed envelope. The content is one sequence:
- * `oci-layout`, `index.json`, the files, the blobs, each in the order of its list. Parts are cut out of
+ * `oci-layout`, `index.json`, the files, the blobs, the recipes, each in the order of its list. Parts are cut out of
  * that sequence.
  */
 export interface BundleManifest extends BundleDraft {
@@ -42,6 +42,12 @@ export function formatManifest(manifest: BundleManifest): Buffer {
     files: manifest.files.map(({ name, digest, size }) => ({ name, digest, size })),
     blobs: manifest.blobs.map(({ digest, size }) => ({ digest, size })),
     needs: manifest.needs.map(({ digest, size }) => ({ digest, size })),
+    recipes: manifest.recipes?.map(({ digest, size, recipe, sources }) => ({
+      digest,
+      size,
+      recipe: { digest: recipe.digest, size: recipe.size },
+      sources,
+    })),
   };
   return Buffer.from(`${JSON.stringify(document)}\n`);
 }

@@ -1,10 +1,10 @@
 import { digestOf, parseDigest, splitDigest, type Digest } from '../../src/oci/digest.ts';
-import type { BundledBlob } from '../../src/api/bundle-api.ts';
+import type { BundledBlob, BundledRecipe } from '../../src/api/bundle-api.ts';
 import type { BundleManifest } from './bundle-manifest.ts';
 
 /** One file of the layout that the parts of a bundle are cut from. */
 export interface ContentEntry {
-  /** `blobs/sha256/…` */
+  /** `blobs/sha256/…`; `recipes/sha256/…` of what makes the blob of this digest. */
   readonly path: string;
   readonly digest: Digest;
   readonly size: number;
@@ -25,7 +25,7 @@ export interface Slice {
 }
 
 /** What the content is made of. */
-export type Contents = Pick<BundleManifest, 'index' | 'files' | 'blobs'>;
+export type Contents = Pick<BundleManifest, 'index' | 'files' | 'blobs' | 'recipes'>;
 
 /** The parity part, from which a lost part can be made; other parts count from 1. */
 export const PARITY_PART = 0;
@@ -36,22 +36,40 @@ export const OCI_LAYOUT = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
 /** Entries before the files and blobs. */
 const LAYOUT_ENTRIES = 2;
 
-export function countEntries({ files, blobs }: Contents): number {
-  return LAYOUT_ENTRIES + files.length + blobs.length;
+export function countEntries({ files, blobs, recipes = [] }: Contents): number {
+  return LAYOUT_ENTRIES + files.length + blobs.length + recipes.length;
 }
 
 /** The entry at a position of the content, which must be one. */
-export function entryAt({ index, files, blobs }: Contents, position: number): ContentEntry {
+export function entryAt(contents: Contents, position: number): ContentEntry {
+  const { index, files, blobs, recipes = [] } = contents;
   if (position === 0) {
     return { path: 'oci-layout', digest: digestOf(OCI_LAYOUT), size: OCI_LAYOUT.length };
   }
   if (position === 1) return entry('index.json', index);
   const file = files[position - LAYOUT_ENTRIES];
   if (file) return entry(`with/${file.name}`, file);
-  const blob = blobs[position - LAYOUT_ENTRIES - files.length];
-  if (!blob) throw new RangeError(`the content has no entry ${position}`);
-  const { algorithm, encoded } = splitDigest(parseDigest(blob.digest));
-  return entry(`blobs/${algorithm}/${encoded}`, blob);
+  const place = position - LAYOUT_ENTRIES - files.length;
+  const blob = blobs[place];
+  if (blob) return entry(`blobs/${pathOf(blob)}`, blob);
+  const made = recipes[place - blobs.length];
+  if (!made) throw new RangeError(`the content has no entry ${position}`);
+  return recipeEntry(made);
+}
+
+/** A recipe in the content, and the blob that it makes. */
+export interface RecipeEntry extends ContentEntry {
+  readonly makes: Pick<ContentEntry, 'digest' | 'size'>;
+  /** As the recipe counts them. */
+  readonly sources: readonly Digest[];
+}
+
+export function recipesOf({ recipes = [] }: Pick<Contents, 'recipes'>): RecipeEntry[] {
+  return recipes.map((made) => ({
+    ...recipeEntry(made),
+    makes: { digest: parseDigest(made.digest), size: made.size },
+    sources: made.sources.map(parseDigest),
+  }));
 }
 
 /** The content of a bundle in its order. */
@@ -92,4 +110,13 @@ export function slicePath({ entry, start }: Pick<Slice, 'entry' | 'start'>): str
 
 function entry(path: string, { digest, size }: BundledBlob): ContentEntry {
   return { path, digest: parseDigest(digest), size };
+}
+
+function recipeEntry(made: BundledRecipe): ContentEntry {
+  return entry(`recipes/${pathOf(made)}`, made.recipe);
+}
+
+function pathOf({ digest }: BundledBlob): string {
+  const { algorithm, encoded } = splitDigest(parseDigest(digest));
+  return `${algorithm}/${encoded}`;
 }

@@ -20,6 +20,7 @@ import { BundleFiles } from './bundle-files.ts';
 import { PARITY_PART, countParts } from './content.ts';
 import { cutEntries, Intake, type IntakeParts } from './intake.ts';
 import { PacedSource, type PaceParts } from './paced-source.ts';
+import { MadeLayers } from './made-layers.ts';
 import { readPart, type PartHead } from './part-reader.ts';
 import type { OpenBundle } from './site-state.ts';
 import { TEXTS } from './texts.ts';
@@ -226,6 +227,7 @@ export class Imports implements IntakeApi {
   ): Promise<ImportReport> {
     const { state, step, metrics, now } = this.#parts;
     try {
+      await new MadeLayers(this.#parts, manifest, intake).make();
       const applied = await new Application(this.#parts, manifest).apply();
       const placed = mayBringFiles ? await this.#files.place(manifest.files) : [];
       step('bundle.placed');

@@ -4,7 +4,7 @@ import type { Catalog } from '../../src/store/catalog/catalog.ts';
 import type { BlobStore, Ingest, Pieces } from '../../src/store/files/blob-store.ts';
 import { BundleError } from './bundle-error.ts';
 import type { BundleManifest } from './bundle-manifest.ts';
-import { contentOf, slicesOf, type ContentEntry, type Slice } from './content.ts';
+import { contentOf, recipesOf, slicesOf, type ContentEntry, type Slice } from './content.ts';
 import { TEXTS } from './texts.ts';
 
 export interface IntakeParts {
@@ -13,6 +13,8 @@ export interface IntakeParts {
   readonly budget: Budget;
   readonly now: () => number;
 }
+
+type Entry = Pick<ContentEntry, 'digest' | 'size'>;
 
 /** Whose partial files they are; no registry has this name. */
 const OWNER = 'bundle:';
@@ -32,17 +34,21 @@ export class Intake {
   /** Blobs that were not held before, and their bytes. */
   readonly came = { blobs: 0, bytes: 0 };
 
-  constructor(parts: IntakeParts, { series, number }: Pick<BundleManifest, 'series' | 'number'>) {
+  /** What recipes make, by the paths of these. */
+  readonly #made: ReadonlyMap<string, Entry>;
+
+  constructor(parts: IntakeParts, manifest: BundleManifest) {
     this.#parts = parts;
-    this.#bundle = `${series} ${number}`;
+    this.#bundle = `${manifest.series} ${manifest.number}`;
+    this.#made = new Map(recipesOf(manifest).map(({ path, makes }) => [path, makes]));
   }
 
   /** What is held already is left unread. Throws a `BundleError` with code `room`, and what the disk says. */
   async take({ of, start, end, isWhole }: Slice, bytes: AsyncIterable<Buffer>): Promise<void> {
     if (!isKept(of)) return;
     this.lease(of.digest);
-    if ((await this.isHeld(of)) || (await this.#adopt(of))) return;
-    if (isWhole) await this.#keep(of, bytes);
+    if ((await this.#isDone(of)) || (await this.#adopt(of))) return;
+    if (isWhole) await this.keep(of, bytes);
     else await this.#keepPiece(of, { start, end }, bytes);
   }
 
@@ -53,7 +59,7 @@ export class Intake {
   }
 
   /** In full length; and of what was touched since its bytes were known to be right, all is read. */
-  async isHeld({ digest, size }: Pick<ContentEntry, 'digest' | 'size'>): Promise<boolean> {
+  async isHeld({ digest, size }: Entry): Promise<boolean> {
     const { catalog, blobs, now } = this.#parts;
     const record = await catalog.findBlob(digest);
     if (record?.size !== size) return false;
@@ -71,11 +77,18 @@ export class Intake {
    */
   async countLacking(manifest: BundleManifest, received: readonly number[]): Promise<number> {
     const lacking = new Map<string, number>();
-    for (const { digest, size } of [...manifest.blobs, ...manifest.files]) {
-      this.lease(digest as Digest);
-      if (await this.isHeld({ digest: digest as Digest, size })) continue;
+    const isLacking = async ({ digest, size }: Entry): Promise<boolean> => {
+      this.lease(digest);
+      if (await this.isHeld({ digest, size })) return false;
       await roomFor(size, async () => this.#parts.budget.requireSize(size));
       lacking.set(digest, size);
+      return true;
+    };
+    for (const { digest, size } of [...manifest.blobs, ...manifest.files]) {
+      await isLacking({ digest: digest as Digest, size });
+    }
+    for (const recipe of recipesOf(manifest)) {
+      if (await isLacking(recipe.makes)) await isLacking(recipe);
     }
     for (const { of, start, end, isWhole } of received.flatMap((part) => [
       ...slicesOf(manifest, part),
@@ -96,7 +109,14 @@ export class Intake {
     return true;
   }
 
-  async #keep(entry: ContentEntry, bytes: AsyncIterable<Buffer>): Promise<void> {
+  /** Also where it is a recipe and what it makes is held. */
+  async #isDone(entry: ContentEntry): Promise<boolean> {
+    const makes = this.#made.get(entry.path);
+    return (makes !== undefined && (await this.isHeld(makes))) || this.isHeld(entry);
+  }
+
+  /** Throws an `IntegrityError` for bytes that are not the digest's. */
+  async keep(entry: Entry & Partial<ContentEntry>, bytes: AsyncIterable<Buffer>): Promise<void> {
     const { budget, blobs } = this.#parts;
     const { digest, size } = entry;
     using room = await roomFor(size, async () => budget.admit(size));
@@ -135,7 +155,7 @@ export class Intake {
    */
   async complete(entry: ContentEntry, parts: readonly number[]): Promise<void> {
     const { digest } = entry;
-    if (await this.isHeld(entry)) return;
+    if (await this.#isDone(entry)) return;
     this.#pieces.get(digest)?.close();
     this.#pieces.delete(digest);
     const ingest = await this.#parts.blobs.ingest(digest, OWNER);
@@ -149,13 +169,17 @@ export class Intake {
     }
   }
 
-  async #commit(ingest: Ingest, { digest, size }: ContentEntry): Promise<void> {
+  async #commit(
+    ingest: Ingest,
+    { digest, size, path = '' }: Entry & Partial<ContentEntry>,
+  ): Promise<void> {
     const { catalog, now } = this.#parts;
     await ingest.verify(size);
     const changedAt = await ingest.commit();
     const storedAt = now();
     const known = { size, storedAt, changedAt, verifiedAt: storedAt, bundle: this.#bundle };
     await catalog.adoptBlob(digest, known);
+    if (this.#made.has(path)) return;
     this.came.blobs += 1;
     this.came.bytes += size;
   }

@@ -1,4 +1,9 @@
-import type { BundledBlob, BundledFile, BundledImage } from '../../src/api/bundle-api.ts';
+import type {
+  BundledBlob,
+  BundledFile,
+  BundledImage,
+  BundledRecipe,
+} from '../../src/api/bundle-api.ts';
 import { isDigest } from '../../src/oci/digest.ts';
 import { isTag, isTargetName } from '../../src/oci/reference.ts';
 import { BundleError } from './bundle-error.ts';
@@ -10,6 +15,7 @@ import {
   type BundleManifest,
 } from './bundle-manifest.ts';
 import { countEntries, entryAt } from './content.ts';
+import { MAX_SOURCES } from './recipe-finder.ts';
 import { TEXTS } from './texts.ts';
 
 /** What a manifest may have at most. */
@@ -18,6 +24,7 @@ export const MANIFEST_LIMITS = {
   /** Of those that it carries, and of those that it needs. */
   blobs: 1_000_000,
   images: 1_000_000,
+  recipes: 100_000,
   files: 10_000,
   /** Without the parity part. */
   parts: 10_000,
@@ -34,7 +41,7 @@ export function isBundledName(name: string): boolean {
 
 /**
  * Reads what `formatManifest` made, and nothing else. A manifest has at most 64 MiB, 1,000,000 blobs, as
- * many needs and images, 10,000 files and 10,000 parts; lists are sorted and have nothing twice; sizes
+ * many needs and images, 100,000 recipes, 10,000 files and 10,000 parts; lists are sorted and have nothing twice; sizes
  * are whole numbers from 0 on, and so is their sum; what it carries it does not need. Throws a
  * `BundleError` with code `format` that names the place.
  */
@@ -93,7 +100,7 @@ function checkImages({ images, released }: BundleManifest): void {
   });
 }
 
-function checkLists({ files, blobs, needs, images }: BundleManifest): void {
+function checkLists({ files, blobs, needs, images, recipes }: BundleManifest): void {
   checkList<BundledFile>(files, {
     place: 'files',
     most: MANIFEST_LIMITS.files,
@@ -115,15 +122,40 @@ function checkLists({ files, blobs, needs, images }: BundleManifest): void {
   for (const [position, { digest, size }] of images.entries()) {
     check(sizes.get(digest) === size, `images[${position}]`);
   }
+  checkRecipes(recipes, { carried: blobs, needs });
+}
+
+/** A recipe makes what is neither carried nor held, of what is needed, and is smaller than that. */
+function checkRecipes(
+  recipes: readonly BundledRecipe[] | undefined,
+  { carried, needs }: Record<'carried' | 'needs', readonly BundledBlob[]>,
+): void {
+  if (recipes === undefined) return;
+  const held = new Set(needs.map(({ digest }) => digest));
+  const there = new Set([...carried, ...needs].map(({ digest }) => digest));
+  checkList<BundledRecipe>(recipes, {
+    place: 'recipes',
+    most: MANIFEST_LIMITS.recipes,
+    isSound: (made) =>
+      isBlob(made) &&
+      !there.has(made.digest) &&
+      isBlob(made.recipe) &&
+      made.recipe.digest.startsWith('sha256:') &&
+      made.recipe.size < made.size &&
+      Array.isArray(made.sources) &&
+      made.sources.length > 0 &&
+      made.sources.length <= MAX_SOURCES &&
+      made.sources.every((source) => held.has(source)),
+    compare: (a, b) => compareTexts(a.digest, b.digest),
+  });
+  check(recipes.length > 0, 'recipes');
 }
 
 function checkCuts(manifest: BundleManifest): void {
-  const { cuts, files, blobs, needs, index } = manifest;
+  const { cuts, files, blobs, needs, index, recipes = [] } = manifest;
   const total = [index, ...files].reduce((sum, { size }) => sum + size, 0);
-  check(
-    Number.isSafeInteger([...blobs, ...needs].reduce((sum, { size }) => sum + size, total)),
-    'sizes',
-  );
+  const all = [...blobs, ...needs, ...recipes, ...recipes.map(({ recipe }) => recipe)];
+  check(Number.isSafeInteger(all.reduce((sum, { size }) => sum + size, total)), 'sizes');
   const count = countEntries(manifest);
   checkList<readonly [number, number]>(cuts, {
     place: 'cuts',

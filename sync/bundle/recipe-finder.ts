@@ -30,10 +30,6 @@ export async function findRecipe(
   for (const [index, source] of sources.entries()) {
     if (found.bytes < ENOUGH * blob.size) await found.lookIn(source, index, framing);
   }
-  const recipe = new Recipe({
-    blob,
-    sources: sources.map(({ digest }) => digest),
-    instructions: found.instructions(),
-  });
+  const recipe = new Recipe({ blob, sources, instructions: found.instructions() });
   return recipe.size + OVERHEAD_BYTES < blob.size ? recipe : undefined;
 }

@@ -11,7 +11,7 @@ export interface RecipeParts {
   /** What is made by it. */
   readonly blob: WholeContent;
   /** Blobs that it may take bytes of; the instructions count them. */
-  readonly sources: readonly Digest[];
+  readonly sources: readonly WholeContent[];
   readonly instructions: Iterable<RecipeInstruction>;
 }
 
@@ -22,7 +22,7 @@ export interface RecipeParts {
 export class Recipe {
   readonly blob: WholeContent;
   /** Those that it takes bytes of, as it counts them. */
-  readonly sources: readonly Digest[];
+  readonly sources: readonly WholeContent[];
   /** Bytes of all of it, with the new ones. */
   readonly size: number;
   /** One after the other, without the new bytes. */
@@ -30,7 +30,7 @@ export class Recipe {
 
   constructor({ blob, sources, instructions }: RecipeParts) {
     const script = new GrowingBytes();
-    const used = new Set<Digest>();
+    const used = new Set<WholeContent>();
     let newBytes = 0;
     for (const { length, from } of instructions) {
       const source = from && sources[from.source];

@@ -164,6 +164,8 @@ export const TEXTS = {
   // Layers that are made of held ones.
   recipe: ({ digest }: { digest: string }) =>
     `its recipe ${digest} does not make a layer: have the bundle made again, without an inventory`,
+  sourceLost: ({ digest }: { digest: string }) =>
+    `the copy of ${digest} at this site, of which the bundle makes a layer, is missing or damaged: have a bundle made from a new inventory of this site`,
 
   // The manifest and its parts.
   manifestForm: ({ place }: { place: string }) =>

@@ -20,6 +20,8 @@ export const SERIES = '5a7e0000-0000-4000-8000-000000000001';
 export interface MadeContents {
   /** Of blobs; each becomes one. */
   readonly blobs?: readonly Buffer[];
+  /** What the manifest names beside blobs and files: recipes. */
+  readonly others?: readonly Buffer[];
   /** Blobs by SHA-512. */
   readonly wide?: readonly Buffer[];
   readonly files?: Readonly<Record<string, Buffer>>;
@@ -37,7 +39,14 @@ export class MadeBundle {
   /** The bytes of each entry of the content, by its digest. */
   readonly bytes: ReadonlyMap<string, Buffer>;
 
-  constructor({ blobs = [], wide = [], files = {}, partBytes, ...parts }: MadeContents = {}) {
+  constructor({
+    blobs = [],
+    others = [],
+    wide = [],
+    files = {},
+    partBytes,
+    ...parts
+  }: MadeContents = {}) {
     const index = Buffer.from('{"schemaVersion":2,"manifests":[]}');
     const named = Object.entries(files).map(([name, bytes]) => ({ name, ...describe(bytes) }));
     const described = [
@@ -45,7 +54,9 @@ export class MadeBundle {
       ...wide.map((bytes) => ({ digest: digestOf(bytes, 'sha512'), size: bytes.length })),
     ];
     this.bytes = new Map([
-      ...[index, ...blobs, ...Object.values(files)].map((each) => [digestOf(each), each] as const),
+      ...[index, ...blobs, ...others, ...Object.values(files)].map(
+        (each) => [digestOf(each), each] as const,
+      ),
       ...wide.map((each) => [digestOf(each, 'sha512'), each] as const),
     ]);
     const manifest = {

@@ -57,6 +57,55 @@ test('what is written is read, with each key in one place', (t) => {
   t.deepEqual(parse(everywhere), everywhere);
 });
 
+const C = digestOf(Buffer.from('c'));
+const RECIPE = { digest: C, size: 100, recipe: { digest: A, size: 99 }, sources: [HIGH] };
+
+test('a recipe makes what is not there of what is needed, is smaller than that, and has four sources at most', (t) => {
+  const made = { ...MANIFEST, recipes: [RECIPE] };
+  t.deepEqual(parse(made), made);
+  const more = ['d', 'e', 'f', 'g'].map((seed) => ({
+    digest: digestOf(Buffer.from(seed)),
+    size: 1,
+  }));
+  const needs = [...MANIFEST.needs, ...more].toSorted((a, b) => compareTexts(a.digest, b.digest));
+  const four = { ...RECIPE, sources: more.map(({ digest }) => digest) };
+  t.deepEqual(parse({ ...made, needs, recipes: [four] }).recipes, [four]);
+  const wrong: readonly [string, unknown, object?][] = [
+    ['recipes', []],
+    ['recipes', null],
+    ['recipes', {}],
+    ['recipes', Array.from({ length: 100_001 }, () => RECIPE)],
+    ['recipes[0]', [null]],
+    ['recipes[0]', [{ ...RECIPE, recipe: undefined }]],
+    ['recipes[0]', [{ ...RECIPE, digest: LOW }]],
+    ['recipes[0]', [{ ...RECIPE, digest: HIGH }]],
+    ['recipes[0]', [{ ...RECIPE, size: -1 }]],
+    ['recipes[0]', [{ ...RECIPE, size: 99 }]],
+    ['recipes[0]', [{ ...RECIPE, recipe: { digest: A, size: -1 } }]],
+    [
+      'recipes[0]',
+      [{ ...RECIPE, recipe: { digest: digestOf(Buffer.from(''), 'sha512'), size: 1 } }],
+    ],
+    ['recipes[0]', [{ ...RECIPE, sources: [] }]],
+    ['recipes[0]', [{ ...RECIPE, sources: undefined }]],
+    ['recipes[0]', [{ ...RECIPE, sources: [LOW] }]],
+    ['recipes[0]', [{ ...RECIPE, sources: [C] }]],
+    ['recipes[0]', [{ ...four, sources: [...four.sources, HIGH] }], { needs }],
+    ['recipes[1]', [RECIPE, RECIPE]],
+    ['sizes', [{ ...RECIPE, size: 2 ** 53 - 1 }]],
+  ];
+  for (const [place, recipes, rest] of wrong) {
+    const { message } = t.throws(
+      () => parseManifest(Buffer.from(JSON.stringify({ ...MANIFEST, ...rest, recipes }))),
+      {
+        instanceOf: BundleError,
+        code: 'format',
+      },
+    );
+    t.true(message.includes(`(${place})`), `${place}: ${message}`);
+  }
+});
+
 test('each thing that may not be is refused, with its place', (t) => {
   const blob = { digest: LOW, size: 10 };
   const wrong: readonly [string, Record<string, unknown>][] = [
