@@ -14,6 +14,7 @@ import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './comm
 import { roundSize } from './format.ts';
 import { readSigningKey } from './key-files.ts';
 import { ProgressLine } from './progress-line.ts';
+import { countRebuilt } from './rebuilt-layers.ts';
 import { withLock } from './sync-lock.ts';
 import { TEXTS } from './texts.ts';
 import { untilStopped } from './until-stopped.ts';
@@ -97,6 +98,7 @@ class BundleMaking {
     const about = { key: key.public.id, ...(there && { there }), problems, unasked };
     if (!draft) return { ...about, parts: [] };
     const { series, number, site, images, blobs, files, released } = draft;
+    const rebuilt = countRebuilt(draft.recipes);
     const isEmpty = images.length + files.length === 0;
     return {
       ...about,
@@ -107,6 +109,7 @@ class BundleMaking {
       tags: images.filter(({ tag }) => tag !== undefined).length,
       blobs: blobs.length,
       bytes: blobs.reduce((sum, { size }) => sum + size, 0),
+      ...(rebuilt && { rebuilt }),
       files: files.map(({ name }) => name),
       released,
       parts: isEmpty ? [] : await this.#pack(draft, openBlob),
@@ -124,7 +127,9 @@ class BundleMaking {
     const manifest = cutBundle({ format: 1, ...draft, index: described, hasParity: parity }, split);
     await target.requireRoom(manifest);
     const line = ProgressLine.of(options, context);
-    const total = [...draft.blobs, ...draft.files].reduce((sum, { size }) => sum + size, 0);
+    const recipes = draft.recipes?.map(({ recipe }) => recipe) ?? [];
+    const carried = [...draft.blobs, ...recipes, ...draft.files];
+    const total = carried.reduce((sum, { size }) => sum + size, 0);
     let [done, shownAt] = [0, 0];
     const wrote = (bytes: number): void => {
       done += bytes;

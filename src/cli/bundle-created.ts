@@ -1,6 +1,7 @@
 import type { DraftReport } from '../api/bundle-api.ts';
 import type { PackedPart } from './bundle-packing.ts';
 import { count, formatLabelled, formatTable, roundSize } from './format.ts';
+import { formatRebuilt, type RebuiltLayers } from './rebuilt-layers.ts';
 import { TEXTS } from './texts.ts';
 
 /** What became of a bundle that was asked for. */
@@ -16,6 +17,8 @@ export interface CreateReport extends Pick<DraftReport, 'there' | 'problems' | '
   readonly tags?: number;
   readonly blobs?: number;
   readonly bytes?: number;
+  /** Absent also where no layer is. */
+  readonly rebuilt?: RebuiltLayers;
   readonly files?: readonly string[];
   readonly released?: readonly string[];
   readonly parts: readonly PackedPart[];
@@ -35,6 +38,7 @@ export function formatCreated(report: CreateReport, columns: number | undefined)
     label('bundle', `${number} of series ${series}`),
     ...(report.site === undefined ? [] : [label('for', `site ${report.site}`)]),
     label('carries', carried),
+    ...(report.rebuilt ? [label('rebuilds', formatRebuilt(report.rebuilt))] : []),
     ...files.map((name) => label('with', name)),
     ...(report.site === undefined ? [] : [label('there', describeThere(report).there)]),
     ...released.map((image) => label('releases', image)),

@@ -20,6 +20,7 @@ import {
 import { count, formatLabelled, formatTable, roundSize, shortDigest } from './format.ts';
 import { readTrustedKey } from './key-files.ts';
 import { ProgressLine } from './progress-line.ts';
+import { countRebuilt, formatRebuilt } from './rebuilt-layers.ts';
 import { formatRows } from './sync-format.ts';
 import { TEXTS } from './texts.ts';
 
@@ -77,6 +78,7 @@ function describe({ isOk, bundles, problems }: Inspection): object {
     bundles: bundles.map(({ id, manifest: { cuts, ...manifest }, ...rest }) => ({
       id,
       ...manifest,
+      rebuilt: countRebuilt(manifest.recipes),
       ...rest,
       partCount: countParts({ cuts }),
     })),
@@ -99,6 +101,7 @@ function formatInspection({ bundles, problems }: Inspection, layout: Layout): st
 function formatBundle(bundle: InspectedBundle, layout: Layout): string {
   const { id, manifest } = bundle;
   const { number, series, site, images, blobs, files, released } = manifest;
+  const rebuilt = countRebuilt(manifest.recipes);
   const carried = [
     count(images.length, 'image'),
     `${count(blobs.length, 'blob')} of ${roundSize(sizeOf(blobs))}`,
@@ -110,6 +113,7 @@ function formatBundle(bundle: InspectedBundle, layout: Layout): string {
     ['signed', tellKey(bundle)],
     ['for', site === undefined ? TEXTS.inspectForAll : TEXTS.inspectFor({ site })],
     ['carries', carried.join(', ')],
+    ...(rebuilt ? [['rebuilds', formatRebuilt(rebuilt)] as const] : []),
     ['needs', tellNeeds(manifest.needs)],
     ...(released.length > 0 ? [['releases', count(released.length, 'image')] as const] : []),
     ['parts', tellParts(bundle)],

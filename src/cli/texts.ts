@@ -169,6 +169,13 @@ export const TEXTS = {
   bundleNotMade: 'no bundle was made:',
   bundleNothing: ({ there }: { there: string }) =>
     `the site has all of it already (${there}): no bundle is written`,
+  bundleRebuilt: ({
+    layers,
+    bytes,
+    carried,
+    saved,
+  }: Record<'layers' | 'bytes' | 'carried' | 'saved', string>) =>
+    `${layers} of ${bytes} from those that the site has and ${carried} of what is new: saves ${saved}`,
   bundleUnasked: ({ image }: { image: string }) =>
     `${image} is what it was when its upstream was last asked, which gave no answer now`,
   inventoryUnreadable: ({ path, reason }: { path: string; reason: string }) =>

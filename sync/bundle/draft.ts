@@ -6,14 +6,18 @@ import type {
   DraftReport,
   DraftState,
 } from '../../src/api/bundle-api.ts';
+import type { Content } from '../../src/oci/content.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { formatImageName } from '../../src/oci/reference.ts';
 import { errorMessage } from '../resolver.ts';
 import type { BundleNumbers } from './bundle-numbers.ts';
 import { findContent, type DraftContent } from './draft-content.ts';
 import { DraftImages, type DraftImagesParts } from './draft-images.ts';
+import { findRecipes } from './draft-recipes.ts';
+import { findHeldBlob, type HeldBlobParts } from './held-blob.ts';
 import type { Inventory } from './inventory.ts';
 import type { Selection } from './selection.ts';
+import type { Recipe } from './recipe.ts';
 import { SiteHoldings } from './site-holdings.ts';
 import { TEXTS } from './texts.ts';
 
@@ -42,6 +46,7 @@ export class Draft {
   readonly #images: DraftImages;
   readonly #leases = new Map<Digest, Disposable>();
   readonly #sizes = new Map<string, number>();
+  #recipes: ReadonlyMap<string, Recipe> = new Map();
   readonly #ended: Promise<void>;
   #report: DraftReport | undefined;
   #usedAt: number;
@@ -76,38 +81,22 @@ export class Draft {
   }
 
   /** `undefined` for what is not to be carried, or held no more. What is damaged goes into quarantine. */
-  async openBlob(digest: string, { start, end }: BlobRange): Promise<Readable | undefined> {
-    const { catalog, blobs, timer, log } = this.#parts;
-    const size = this.#sizes.get(digest);
-    if (size === undefined || end > size) return undefined;
-    const known = digest as Digest;
-    const record = await catalog.findBlob(known);
-    const blob = await blobs.find(known, record ?? { size }, {
-      verified: async (changedAt) =>
-        catalog.updateBlob(known, { changedAt, verifiedAt: timer.wall() }),
-      damaged: async () => {
-        log.warn({ digest }, 'a held blob is missing, damaged or unreadable');
-        await catalog.forgetBlob(known);
-      },
-    });
-    const reader = await blob?.open({ start, end });
-    if (!reader) return undefined;
-    const use = (): unknown => this.use();
-    return Readable.from(
-      (async function* read() {
-        try {
-          for (;;) {
-            use();
-            const bytes = await reader.read(Buffer.allocUnsafe(CHUNK_BYTES));
-            if (bytes.length === 0) return;
-            yield bytes;
-          }
-        } finally {
-          await reader.close();
-        }
-      })(),
-      { objectMode: false, highWaterMark: CHUNK_BYTES },
+  async openBlob(digest: string, range: BlobRange): Promise<Readable | undefined> {
+    const recipe = this.#recipes.get(digest);
+    const size = recipe?.size ?? this.#sizes.get(digest);
+    if (size === undefined || range.end > size) return undefined;
+    const blob = recipe ? undefined : await findHeldBlob(this.#heldParts, digest as Digest);
+    const bytes = recipe?.read(range) ?? (blob && chunksOf(blob, range));
+    return (
+      bytes && Readable.from(this.#used(bytes), { objectMode: false, highWaterMark: CHUNK_BYTES })
     );
+  }
+
+  async *#used(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+    for await (const chunk of chunks) {
+      this.use();
+      yield chunk;
+    }
   }
 
   /** Resolves when nothing of it is under way any more. */
@@ -135,11 +124,31 @@ export class Draft {
     const { images, problems, unasked } = await this.#images.bring();
     if (problems.length > 0) return { problems, unasked };
     const holdings = inventory && new SiteHoldings(inventory, catalog);
-    const { there, ...content } = await findContent(this.#parts, images, holdings);
+    const { there, ...whole } = await findContent(this.#parts, images, holdings);
     this.#abort.signal.throwIfAborted();
-    for (const { digest, size } of content.blobs) this.#sizes.set(digest, size);
+    for (const { digest, size } of whole.blobs) this.#sizes.set(digest, size);
     this.#release(this.#sizes);
+    const content = await this.#findRecipes(whole, holdings);
     return { draft: await this.#number(content), there, problems, unasked };
+  }
+
+  get #heldParts(): HeldBlobParts {
+    const { catalog, blobs, log, timer } = this.#parts;
+    return { catalog, blobs, log, now: () => timer.wall() };
+  }
+
+  /** What they make stays leased: they read it. */
+  async #findRecipes<Found extends Omit<DraftContent, 'there'>>(
+    whole: Found,
+    holdings: SiteHoldings | undefined,
+  ): Promise<Found> {
+    const { inventory } = this.#wish;
+    if (!holdings || !inventory) return whole;
+    const { signal } = this.#abort;
+    const parts = { ...this.#heldParts, signal, holdings, siteImages: inventory.images };
+    const { content, recipes } = await findRecipes(parts, whole);
+    this.#recipes = recipes;
+    return content;
   }
 
   async #number({ tags, ...content }: Omit<DraftContent, 'there'>): Promise<BundleDraft> {
@@ -182,5 +191,18 @@ export class Draft {
       lease[Symbol.dispose]();
       this.#leases.delete(digest);
     }
+  }
+}
+
+async function* chunksOf(blob: Content, range: BlobRange): AsyncGenerator<Buffer, void> {
+  const reader = await blob.open(range);
+  try {
+    for (;;) {
+      const bytes = await reader.read(Buffer.allocUnsafe(CHUNK_BYTES));
+      if (bytes.length === 0) return;
+      yield bytes;
+    }
+  } finally {
+    await reader.close();
   }
 }

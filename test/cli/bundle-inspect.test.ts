@@ -242,3 +242,34 @@ function idOf(bundle: MadeBundle): string {
   const { payload } = JSON.parse(bundle.envelope.toString()) as { payload: string };
   return describe(Buffer.from(payload, 'base64')).digest;
 }
+
+test('bundle inspect says which layers the site makes, and what that saves', async (t) => {
+  const cwd = createFolder(t, {});
+  const recipe = patterned(2048);
+  const MIB = 1024 * 1024;
+  const bundle = new MadeBundle({
+    others: [recipe],
+    manifest: {
+      needs: [NEEDED],
+      recipes: [
+        {
+          digest: digestOf(patterned(9)),
+          size: 31 * MIB,
+          recipe: describe(recipe),
+          sources: [NEEDED.digest],
+        },
+      ],
+    },
+  });
+  await writeBundle(bundle, cwd);
+  const { code, stdout } = await runInFolder(t, cwd, ['bundle', 'inspect', '.']);
+  t.is(code, 0);
+  t.regex(
+    stdout,
+    /\nrebuilds +1 layer of 31\.0 MiB from those that the site has and 2\.00 KiB of what is new: saves 31\.0 MiB\nneeds +1 blob /,
+  );
+  const { stdout: json } = await runInFolder(t, cwd, ['bundle', 'inspect', '.', '--json']);
+  t.like(JSON.parse(json), {
+    bundles: [{ rebuilt: { layers: 1, bytes: 31 * MIB, carriedBytes: 2048 } }],
+  });
+});
