@@ -1,10 +1,12 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import { digestOf, type Image } from '../../helpers/image.ts';
 import { createTempFolder } from '../../helpers/mirror.ts';
+import { until } from '../../helpers/until.ts';
 import { missingPackages, missingRights, testUnless } from '../../helpers/needs.ts';
 import { realImage, writeFiles } from './layout-folder.ts';
 import { blobsOf, layoutOf, named, startSite, type Site } from './layout-site.ts';
@@ -13,6 +15,10 @@ const test = testUnless('what skopeo writes to a file', missingPackages('skopeo'
 const testPodman = testUnless(
   'what podman saves to a file',
   missingPackages('podman') ?? missingRights(),
+);
+const testDocker = testUnless(
+  'what docker saves to a file',
+  missingPackages('dockerd', 'skopeo') ?? missingRights(),
 );
 
 /** A folder with the image as an OCI layout, `oci:layout:x`, where tools run. */
@@ -25,6 +31,7 @@ async function createFolder(t: ExecutionContext, image: Image) {
   const run = async (command: string, ...args: string[]): Promise<string> =>
     (await promisify(execFile)(command, args, { cwd: folder })).stdout;
   return {
+    folder,
     copy: async (from: string, to: string) =>
       run('skopeo', '--policy', 'policy.json', 'copy', from, to),
     podman: async (...args: string[]) =>
@@ -38,6 +45,8 @@ async function createFolder(t: ExecutionContext, image: Image) {
         '--events-backend=none',
         ...args,
       ),
+    docker: async (...args: string[]) =>
+      run('docker', `--host=unix://${folder}/docker.sock`, ...args),
     bring: async (site: Site, file: string, options: { ref?: string } = {}) =>
       site.bring(await readFile(join(folder, file)), 'app:v1', options),
   };
@@ -117,4 +126,34 @@ testPodman('what podman saves in either form is pulled', async (t) => {
   for (const { digest } of (JSON.parse(saved.body.toString()) as Pulled).layers) {
     t.is(digestOf((await site.pull(`blobs/${digest}`)).body), digest);
   }
+});
+
+testDocker('what docker saves is pulled', async (t) => {
+  const image = await realImage('docker');
+  const { folder, copy, docker, bring } = await createFolder(t, image);
+  await copy('oci:layout:x', 'docker-archive:app.tar:registry.example/app:x');
+  const places = [
+    `--data-root=${folder}/data`,
+    `--exec-root=${folder}/exec`,
+    `--pidfile=${folder}/pid`,
+  ];
+  const nets = ['--bridge=none', '--iptables=false', '--ip6tables=false'];
+  const host = `--host=unix://${folder}/docker.sock`;
+  const daemon = spawn('dockerd', [...places, ...nets, host, '--storage-driver=vfs'], {
+    stdio: 'ignore',
+  });
+  const gone = once(daemon, 'exit');
+  t.teardown(async () => {
+    daemon.kill();
+    await gone;
+  });
+  await until('dockerd', async () => docker('version').catch(() => ''));
+  await docker('load', '--input=app.tar');
+  await docker('save', '--output=saved.tar', 'registry.example/app:x');
+  const site = await startSite(t);
+  const { report, error } = await bring(site, 'saved.tar', { ref: 'registry.example/app:x' });
+  t.is(error, undefined);
+  t.deepEqual(report.platforms, ['linux/amd64']);
+  if (report.form === 'docker-archive') await isPulledUncompressed(t, site, image);
+  else t.is((await site.pull('manifests/v1')).headers['docker-content-digest'], report.digest);
 });
