@@ -89,7 +89,12 @@ type Kept =
 function describeKeeper({ origin, image, reason = '' }: Pin): string {
   if (origin === 'hand') return TEXTS.keptByHand({ image });
   if (origin === 'config') return TEXTS.keptByConfig({ image });
-  if (origin === 'sync') return TEXTS.keptBySync({ rule: reason });
+  if (origin === 'sync') {
+    const [, series] = /^bundle (.+)$/.exec(reason) ?? [];
+    return series === undefined
+      ? TEXTS.keptBySync({ rule: reason })
+      : TEXTS.keptByBundle({ series });
+  }
   return TEXTS.keptInUse({ image, source: origin.replace(/^use:/, '') });
 }
 

@@ -88,6 +88,8 @@ export const TEXTS = {
     `${source} has it in use as ${image}; leave it out of the list of ${source}`,
   keptBySync: ({ rule }: { rule: string }) =>
     `sync selects it by ${rule}; change that rule, and the next run lets it go`,
+  keptByBundle: ({ series }: { series: string }) =>
+    `a bundle of series ${series} brought it; one that is made for this site without it lets it go`,
   beingPulled: ({ image }: { image: string }) =>
     `${image} stays: it is being pulled; try again when that is done`,
   partOf: ({ image, whole }: { image: string; whole: string }) =>

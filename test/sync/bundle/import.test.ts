@@ -65,6 +65,22 @@ test('a bundle is served from its last byte on, pinned, and told', async (t) => 
   });
 });
 
+test('an image that a bundle keeps is not removed, and who asks is told what lets it go', async (t) => {
+  const site = await startAirGapped(t);
+  const bundle = bundleOf([{ image: APP, repository: 'org/app', tag: 'v1' }]);
+  t.is((await bring(site, await bundle.part(1))).status, 200);
+  const { status, body } = await get(`${site.server.adminUrl}/api/v1/rm`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ image: `${REGISTRY}/org/app:v1` }),
+  });
+  t.is(status, 409);
+  t.regex(
+    String(body),
+    new RegExp(`a bundle of series ${SERIES} brought it; one that is made for`),
+  );
+});
+
 test('until all of it is here a client sees what was before; then all tags mean the new images', async (t) => {
   const site = await startAirGapped(t, { store: { minFreeBytes: 0 } });
   const first = bundleOf([{ image: APP, repository: 'org/app', tag: 'v1' }]);
