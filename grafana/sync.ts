@@ -208,5 +208,57 @@ export const SYNC: Page = {
         },
       ],
     },
+    {
+      title: 'Bundles',
+      panels: [
+        {
+          title: 'Last bundle',
+          description:
+            'When a bundle was last put in force. `entrepot bundle status` names the parts that are awaited.',
+          shape: 'value',
+          width: 4,
+          unit: 's',
+          empty: 'No bundle yet',
+          queries: [
+            {
+              expr: `time() - entrepot_bundle_applied_timestamp_seconds${HERE}`,
+              legend: '{{instance}} ago',
+            },
+          ],
+        },
+        {
+          title: 'Parts of bundles',
+          description:
+            'Parts that were imported in the hour before each moment: applied (all of the bundle is in force), awaited (others are missing) or refused. The log says why one was refused.',
+          shape: 'chart',
+          width: 10,
+          unit: 'short',
+          empty: 'No part was imported',
+          isStacked: true,
+          min: 0,
+          queries: [
+            {
+              expr: `round(sum by (result) (increase(entrepot_bundle_parts_total${HERE}[1h])))`,
+              legend: '{{result}}',
+            },
+          ],
+        },
+        {
+          title: 'Bytes from bundles',
+          description: 'Bytes of content a second that were read from bundles and found right.',
+          shape: 'chart',
+          width: 10,
+          unit: 'Bps',
+          empty: 'No part was imported',
+          min: 0,
+          queries: [
+            {
+              expr: `sum by (instance) (rate(entrepot_bundle_bytes_total${HERE}[$__rate_interval]))`,
+              legend: '{{instance}}',
+            },
+          ],
+        },
+      ],
+    },
   ],
 };

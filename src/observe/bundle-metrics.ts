@@ -13,7 +13,7 @@ export class BundleMetrics extends Declarations {
   );
   readonly appliedAt = this.gauge(
     'entrepot_bundle_applied_timestamp_seconds',
-    'When the last bundle was put in force',
+    'When the last bundle was put in force; absent where none ever was',
   );
 
   constructor(...parts: ConstructorParameters<typeof Declarations>) {

@@ -62,6 +62,10 @@ export class Imports implements IntakeApi {
   constructor(parts: ImportsParts) {
     this.#parts = parts;
     this.#files = new BundleFiles(parts);
+    // Those of earlier runs count too.
+    const { applied } = parts.state.current;
+    const last = Math.max(...applied.map(({ appliedAt }) => appliedAt));
+    if (applied.length > 0) parts.metrics.bundles.appliedAt.set(last / 1000);
   }
 
   get report(): BundlesReport {

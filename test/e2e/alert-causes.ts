@@ -5,6 +5,7 @@ import { HOUR } from '../helpers/clock.ts';
 import type { Stored } from '../helpers/image.ts';
 import { blobPath, type TestMirror } from '../helpers/mirror.ts';
 import { until } from '../helpers/until.ts';
+import { bring, bundleOf } from '../sync/bundle/brought-bundle.ts';
 import { credential, MIB, type ObservedSite } from './observed-site.ts';
 
 /** What is done to a mirror, and what makes it well again. */
@@ -153,6 +154,23 @@ export const ALERT_CAUSES: readonly Cause[] = [
         all.registries['wanted.example'].addBlob('site/wanted', layer);
       }
       await all.command(all.site, 'sync/run');
+    },
+  },
+  {
+    alerts: ['EntrepotBundleRefused'],
+    on: 'site',
+    begin: async (all) => {
+      await bring(all.site, Buffer.from('no part of a bundle'));
+    },
+  },
+  {
+    // Its store says that the last one came long ago.
+    alerts: ['EntrepotBundleLate'],
+    on: 'small',
+    begin: () => undefined,
+    end: async (all) => {
+      const bundle = bundleOf([], { files: { note: Buffer.from('all is well') } });
+      await bring(all.small, await bundle.part(1));
     },
   },
   {

@@ -8,9 +8,11 @@ import { claimPort } from '../helpers/claim-port.ts';
 import { get, type ClientAnswer, type GetOptions } from '../helpers/client.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildImage, type Image } from '../helpers/image.ts';
+import { buildImage, digestOf, type Image } from '../helpers/image.ts';
 import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
 import { MirrorProcess } from '../helpers/process.ts';
+import { COURIER, trusted } from '../sync/bundle/brought-bundle.ts';
+import { SERIES } from '../sync/bundle/made-bundle.ts';
 import { rule, syncConfig } from '../sync/rules.ts';
 import { FakeCloud } from '../upstream/cloud/fake-cloud.ts';
 
@@ -33,7 +35,7 @@ type Name = (typeof REGISTRIES)[number] | 'ecr.example' | 'tls.example';
 
 /**
  * Four mirrors with all that can befall them: `site` has many registries and sync rules, `small` a store
- * that is too small, `disk` a disk that fills, and `edge` is a process of its own, which signals reach.
+ * that is too small, and an old bundle, `disk` a disk that fills, and `edge` is a process of its own, which signals reach.
  */
 export class ObservedSite {
   readonly registries: Readonly<Record<Name, FakeRegistry>>;
@@ -160,6 +162,8 @@ async function build(t: ExecutionContext): Promise<Parts> {
   const small = await startMirror(t, {
     upstreams: { 'plain.example': plain },
     store: { maxBytes: 24 * MIB },
+    storePath: await storeWithOldBundle(t),
+    bundles: { trust: { courier: trusted(COURIER) } },
   });
   const tmpfs = await SmallDisk.mount(t, 32 * MIB);
   const disk = await startMirror(t, {
@@ -178,6 +182,18 @@ async function build(t: ExecutionContext): Promise<Parts> {
     ...edge,
     edge: await edge.startEdge(),
   };
+}
+
+/** A store where a bundle was put in force long ago. */
+async function storeWithOldBundle(t: ExecutionContext): Promise<string> {
+  const path = await createTempFolder(t);
+  const bundle = { series: SERIES, key: 'old', number: 1, id: digestOf('old') };
+  const applied = [{ ...bundle, appliedAt: Date.now() - 40 * 24 * HOUR }];
+  await writeFile(
+    join(path, 'bundles.json'),
+    JSON.stringify({ version: 1, applied, images: {}, open: [] }),
+  );
+  return path;
 }
 
 async function startRegistries(

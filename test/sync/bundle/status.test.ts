@@ -3,14 +3,16 @@ import { rmSync } from 'node:fs';
 import test from 'ava';
 import type { SyncStatus } from '../../../src/api/sync-api.ts';
 import { get } from '../../helpers/client.ts';
+import { clockOf } from '../../helpers/clock.ts';
 import { buildImage, buildIndex } from '../../helpers/image.ts';
-import { blobPath } from '../../helpers/mirror.ts';
+import { blobPath, type TestMirror } from '../../helpers/mirror.ts';
 import { rule, syncConfig } from '../rules.ts';
-import { bring, bundleOf, COURIER, REGISTRY, trusted } from './brought-bundle.ts';
+import { bring, bundleOf, COURIER, REGISTRY, startAirGapped, trusted } from './brought-bundle.ts';
 import { Connected } from './connected.ts';
 import { SERIES } from './made-bundle.ts';
 
 const RULE = `bundle ${SERIES}`;
+const OTHER_SERIES = SERIES.replace('5', '6');
 const BUNDLES = { trust: { courier: trusted(COURIER) } };
 const APP = buildImage({ seed: 'app', layers: [9000] });
 const ARM = buildImage({ seed: 'arm', layers: [4000] });
@@ -31,9 +33,12 @@ async function statusOf({ mirror }: Connected): Promise<SyncStatus> {
   return JSON.parse(String(body)) as SyncStatus;
 }
 
-async function readyOf({ mirror }: Connected): Promise<string | undefined> {
-  const { body } = await get(`${mirror.server.adminUrl}/metrics`);
-  return /^entrepot_sync_images\{state="ready"\} (\d+)$/m.exec(String(body))?.[1];
+async function valueOf({ server }: TestMirror, metric: string): Promise<string | undefined> {
+  const { body } = await get(`${server.adminUrl}/metrics`);
+  const line = String(body)
+    .split('\n')
+    .find((each) => each.startsWith(`${metric} `));
+  return line?.slice(metric.length + 1);
 }
 
 test('what bundles brought is ready or partial, and decides how sync status ends', async (t) => {
@@ -71,7 +76,7 @@ test('what bundles brought is ready or partial, and decides how sync status ends
     ].join('\n'),
     stderr: '',
   });
-  t.is(await readyOf(site), '2');
+  t.is(await valueOf(site.mirror, 'entrepot_sync_images{state="ready"}'), '2');
   rmSync(blobPath(site.mirror.storePath, APP.layer(0).digest));
   const partial = await site.run('sync', 'status');
   t.is(partial.code, 1);
@@ -99,4 +104,17 @@ test('what a rule selects too is listed once, as the rule wants it', async (t) =
     images.map(({ image, rule: of }) => `${image} ${of}`),
     [`${REGISTRY}/org/tool sync.rules[0]`, `${REGISTRY}/org/app ${RULE}`],
   );
+});
+
+test('when a bundle was last put in force is told after a restart too, and nothing where none was', async (t) => {
+  const metric = 'entrepot_bundle_applied_timestamp_seconds';
+  const before = await startAirGapped(t, { clock: clockOf(() => 2_000_000) });
+  t.is(await valueOf(before, metric), undefined);
+  for (const bundle of [BUNDLE, bundleOf([], { manifest: { series: OTHER_SERIES } })]) {
+    t.is((await bring(before, await bundle.part(1))).status, 200);
+  }
+  t.is(await valueOf(before, metric), '2000');
+  await before.stop();
+  const after = await startAirGapped(t, { storePath: before.storePath });
+  t.is(await valueOf(after, metric), '2000');
 });
