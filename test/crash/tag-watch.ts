@@ -71,16 +71,20 @@ export class TagWatch {
   async #client(paths: readonly string[], first: number): Promise<void> {
     for (let at = first; !this.#isOver; at += 1) {
       const path = paths[at % paths.length]!;
+      const mirror = this.#mirror;
       try {
         await this.#pull(path);
       } catch (error) {
-        await this.#judge(path, error);
+        await this.#judge(path, { error, mirror });
       }
     }
   }
 
-  async #judge(path: string, error: unknown): Promise<void> {
-    const mirror = this.#mirror;
+  /** `mirror` is the one that was there when the pull began. */
+  async #judge(
+    path: string,
+    { error, mirror }: { readonly error: unknown; readonly mirror: ChildMirror },
+  ): Promise<void> {
     await Promise.race([mirror.gone, pause(NOTICE_MS)]);
     if (!this.#isGone && this.#mirror === mirror) this.#note(path, String(error));
     await pause(RETRY_MS);
