@@ -10,6 +10,7 @@ export const IMPORT_STEPS: Readonly<Record<string, readonly number[]>> = {
   'commit.renamed': [3, 5, 8],
   'commit.done': [3, 5, 8],
   'bundle.received': [1],
+  'bundle.made': [1, 4],
   'bundle.checked': [1],
   'bundle.recorded': [1],
   'bundle.pinned': [1],

@@ -7,9 +7,18 @@ import { runCommand } from '../../src/cli/program.ts';
 import type { Config } from '../../src/config/config.ts';
 import { startServer } from '../../src/server.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildBlob, buildImage, MEDIA_TYPES, type Image } from '../helpers/image.ts';
+import {
+  buildBlob,
+  buildImage,
+  MEDIA_TYPES,
+  randomBytes,
+  store,
+  type Image,
+  type Stored,
+} from '../helpers/image.ts';
 import { createConfig, TEST_TIMING } from '../helpers/mirror.ts';
 import { UPSTREAM } from '../helpers/scene.ts';
+import { chunkedLayer } from '../sync/bundle/framed-layer.ts';
 import { rule, syncConfig } from '../sync/rules.ts';
 
 const REPOSITORIES = ['library/web', 'library/api', 'library/store'];
@@ -105,7 +114,7 @@ export class ImportWorld {
       for (const tag of TAGS) {
         const image = buildImage({
           seed: `${seed} of ${repository}:${tag}`,
-          layers: [base, ...LAYERS],
+          layers: [base, ...LAYERS, chunkedAs(`${seed} of ${repository}:${tag}`, repository)],
         });
         this.#registry.addImage(repository, tag, image);
         images.set(`${repository}/manifests/${tag}`, image);
@@ -113,6 +122,15 @@ export class ImportWorld {
     }
     return images;
   }
+}
+
+/** A layer that a site makes of the one before: one of its files is another one each time. */
+function chunkedAs(seed: string, repository: string): Stored {
+  const files = [`files of ${repository}`, seed].map((name, at) => ({
+    name: `usr/${at}`,
+    bytes: randomBytes(name, at === 0 ? 60_000 : 2_000),
+  }));
+  return store(chunkedLayer(files).bytes, MEDIA_TYPES.layer);
 }
 
 /** In this process, with a configuration that names the server alone. */
