@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
 import type { Router } from '@koa/router';
 import type { LayoutApi } from '../api/layout-api.ts';
 import type {
@@ -77,10 +78,11 @@ function addDraftRoutes(router: Router, drafts: DraftApi): void {
       throw new RegistryError('BLOB_UNKNOWN', { message: TEXTS.noSuchBlob({ digest }) });
     }
     // Its headers are sent by then: only a broken connection tells that not all of it came.
-    bytes.once('error', () => ctx.res.destroy());
+    const stream = bytes instanceof Readable ? bytes : Readable.from(bytes);
+    stream.once('error', () => ctx.res.destroy());
     ctx.type = 'application/octet-stream';
     ctx.length = range.end - range.start;
-    ctx.body = bytes;
+    ctx.body = stream;
   });
 }
 

@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import type { LayoutApi } from './layout-api.ts';
 import type { SyncProgress } from './sync-api.ts';
 
@@ -16,7 +15,7 @@ export interface BundleApi {
 /** What this site holds. */
 export interface InventoryApi {
   /** As a signed file. Rejects with a `RegistryError` with status 503 where none can be made. */
-  make(): Promise<Buffer>;
+  make(): Promise<Uint8Array>;
 }
 
 /** What bundles are made of. */
@@ -30,7 +29,11 @@ export interface DraftApi {
   /** `undefined` for what never was, or has ended. */
   draftState(id: string): DraftState | undefined;
   /** The bytes of a blob of a draft; `undefined` for what is none of its blobs, or held no more. */
-  openBlob(id: string, digest: string, range: BlobRange): Promise<Readable | undefined>;
+  openBlob(
+    id: string,
+    digest: string,
+    range: BlobRange,
+  ): Promise<AsyncIterable<Uint8Array> | undefined>;
   end(id: string): void;
 }
 
@@ -40,7 +43,7 @@ export interface IntakeApi {
    * Takes in one part of a bundle, and all of the bundle once its last part is here. Throws
    * `RegistryError` with what is wrong; nothing that a client could see was written then.
    */
-  receive(part: Readable, options: ReceiveOptions): Promise<BundleState>;
+  receive(part: AsyncIterable<Uint8Array>, options: ReceiveOptions): Promise<BundleState>;
   /** Bundles of which parts are awaited, and the last one of each series. */
   readonly report: BundlesReport;
 }

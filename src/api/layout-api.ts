@@ -1,5 +1,3 @@
-import type { Readable } from 'node:stream';
-
 /**
  * What the admin API needs of whoever takes in images that other tools wrote to files. Sizes are bytes;
  * images are written with their registry.
@@ -10,7 +8,7 @@ export interface LayoutApi {
    * gives it its tag. Throws `RegistryError` with what is wrong; nothing that a client could see was
    * written then, and the tar may have been read in part.
    */
-  importLayout(tar: Readable, wish: LayoutWish): Promise<LayoutReport>;
+  importLayout(tar: AsyncIterable<Uint8Array>, wish: LayoutWish): Promise<LayoutReport>;
 }
 
 export interface LayoutWish {

@@ -56,6 +56,8 @@ class Watcher {
   readonly #folder: string;
   readonly #parts: WatcherParts;
   #seen = new Map<string, Seen>();
+  /** Why the last look came to nothing: it is told once. */
+  #trouble: string | undefined;
 
   constructor(folder: string, parts: WatcherParts) {
     this.#folder = folder;
@@ -69,9 +71,12 @@ class Watcher {
       const due = await this.#findDue();
       if (due.length > 0)
         await withAdmin(config, context, async (ask) => this.#bring(ask, due), 'make');
+      this.#trouble = undefined;
     } catch (error) {
       if (!(error instanceof AdminError)) throw error;
-      log.warn({ folder: this.#folder, reason: error.message }, 'could not look');
+      const { message: reason } = error;
+      if (reason !== this.#trouble) log.warn({ folder: this.#folder, reason }, 'could not look');
+      this.#trouble = reason;
     }
   }
 

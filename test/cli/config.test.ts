@@ -150,6 +150,8 @@ for (const args of [
       'defaultUpstream',
       'upstreams',
       'sync',
+      'access',
+      'bundles',
     ]);
   });
 }
