@@ -8,7 +8,7 @@ export const IMPORT_STEPS: Readonly<Record<string, readonly number[]>> = {
   'commit.verified': [3, 5, 8],
   'commit.synced': [3, 5, 8],
   'commit.renamed': [3, 5, 8],
-  'commit.done': [3, 5, 8],
+  'commit.done': [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
   'bundle.received': [1],
   'bundle.made': [1, 4],
   'bundle.checked': [1],
