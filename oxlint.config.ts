@@ -123,6 +123,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'bundle/part-writer.ts',
       'bundle/signing-key.ts',
       'bundle/trusted-key.ts',
+      'bundle/write-behind.ts',
       'schedule.ts',
     ],
     parts: [

@@ -12,6 +12,7 @@ import { Digester, splitDigest } from '../oci/digest.ts';
 import type { BundleTarget } from './bundle-target.ts';
 import { TEXTS } from './texts.ts';
 import { collected } from './young-buffers.ts';
+import { writeBehind } from '../../sync/bundle/write-behind.ts';
 
 export interface PackParts {
   readonly manifest: BundleManifest;
@@ -95,7 +96,8 @@ export class BundlePacking {
     for (let part = 1; part <= countParts(manifest); part += 1) {
       await this.#write(part, async (file) => {
         const bytes = writePart({ manifest, envelope, part, key, open });
-        await file.writeFile(collected(parity ? parity.mix(bytes) : bytes), { signal });
+        const chunks = collected(parity ? parity.mix(bytes) : bytes);
+        await writeBehind(chunks, Infinity, async (block) => file.writeFile(block, { signal }));
       });
       const [proven = Infinity] = manifest.cuts[part - 1] ?? [];
       if (target.isDropFolder) await this.#place(proven);

@@ -10,6 +10,9 @@ import { AdminError } from './command-context.ts';
 import { describing, type TarSource } from './tar-upload.ts';
 import { TEXTS } from './texts.ts';
 
+/** Of what is read of a file and sent at a time. */
+const CHUNK_BYTES = 1024 * 1024;
+
 /** A part of a bundle that is to be sent to the server. */
 export interface BundleSource extends TarSource {
   /** As it says itself; unknown of standard input. */
@@ -41,7 +44,8 @@ export async function findSources(
 }
 
 async function sourceAt(path: string): Promise<BundleSource & { readonly head: PartHead }> {
-  const open = (): AsyncIterable<Uint8Array> => createReadStream(path);
+  const open = (): AsyncIterable<Uint8Array> =>
+    createReadStream(path, { highWaterMark: CHUNK_BYTES });
   return { name: path, head: await peekPart(open(), 'any'), size: (await stat(path)).size, open };
 }
 

@@ -21,7 +21,7 @@ import { PARITY_PART, countParts } from './content.ts';
 import { cutEntries, Intake, type IntakeParts } from './intake.ts';
 import { PacedSource, type PaceParts } from './paced-source.ts';
 import { MadeLayers } from './made-layers.ts';
-import { readPart, type PartHead } from './part-reader.ts';
+import { readPart, type PartHead, type PartVisitor } from './part-reader.ts';
 import type { OpenBundle } from './site-state.ts';
 import { TEXTS } from './texts.ts';
 import { TrustedKey } from './trusted-key.ts';
@@ -105,26 +105,29 @@ export class Imports implements IntakeApi {
     let isHere = false;
     const isHindering = (): boolean => this.#queue.size > 0;
     const chunks = part.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
-    const head = await readPart(
-      new PacedSource(chunks, { timer: this.#parts.timer, isHindering }),
-      {
-        keys: trusted.map(({ key }) => key),
-        admit: async (admitted) => {
-          this.#stop.signal.throwIfAborted();
-          intake = await this.#admit(admitted, { trusted, ...options });
-          const { received = [] } = this.#parts.state.findOpen(admitted.id) ?? {};
-          isHere = received.includes(admitted.part);
-          this.#parts.step('bundle.admitted');
-        },
-        take: async (slice, bytes) => {
-          this.#stop.signal.throwIfAborted();
-          // Only its trailer proves a piece: a bad copy of a part must not undo a good one.
-          if (slice.isWhole || !isHere) await intake?.take(slice, bytes);
-          metrics.bundles.bytes.inc(slice.end - slice.start);
-          this.#parts.step('bundle.taken');
-        },
+    const visitor: PartVisitor = {
+      keys: trusted.map(({ key }) => key),
+      admit: async (admitted) => {
+        this.#stop.signal.throwIfAborted();
+        intake = await this.#admit(admitted, { trusted, ...options });
+        const { received = [] } = this.#parts.state.findOpen(admitted.id) ?? {};
+        isHere = received.includes(admitted.part);
+        this.#parts.step('bundle.admitted');
       },
-    );
+      take: async (slice, bytes) => {
+        this.#stop.signal.throwIfAborted();
+        // Only its trailer proves a piece: a bad copy of a part must not undo a good one.
+        if (slice.isWhole || !isHere) await intake?.take(slice, bytes);
+        metrics.bundles.bytes.inc(slice.end - slice.start);
+        this.#parts.step('bundle.taken');
+      },
+    };
+    const source = new PacedSource(chunks, { timer: this.#parts.timer, isHindering });
+    const head = await readPart(source, visitor).catch(async (error: unknown) => {
+      await intake?.settled().catch(() => undefined);
+      throw error;
+    });
+    await intake?.settled();
     const open = await this.#noteReceived(head);
     this.#parts.step('bundle.received');
     const state = describeOpen(open);

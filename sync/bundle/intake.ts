@@ -6,6 +6,7 @@ import { BundleError } from './bundle-error.ts';
 import type { BundleManifest } from './bundle-manifest.ts';
 import { contentOf, recipesOf, slicesOf, type ContentEntry, type Slice } from './content.ts';
 import { TEXTS } from './texts.ts';
+import { writeBehind } from './write-behind.ts';
 
 export interface IntakeParts {
   readonly catalog: Catalog;
@@ -16,6 +17,8 @@ export interface IntakeParts {
 
 type Entry = Pick<ContentEntry, 'digest' | 'size'>;
 
+/** Blobs that wait for the disk while others come; each has an open file. */
+const MAX_RECORDING = 4;
 /** Whose partial files they are; no registry has this name. */
 const OWNER = 'bundle:';
 
@@ -31,6 +34,9 @@ export class Intake {
   readonly #leased = new Set<Digest>();
   /** Series and number, as `explain` tells where a blob came from. */
   readonly #bundle: string;
+  /** Blobs whose bytes are in a file, by digest, until they are recorded. */
+  readonly #recording = new Map<Digest, Promise<void>>();
+  #failure: { readonly error: unknown } | undefined;
   /** Blobs that were not held before, and their bytes. */
   readonly came = { blobs: 0, bytes: 0 };
 
@@ -43,13 +49,20 @@ export class Intake {
     this.#made = new Map(recipesOf(manifest).map(({ path, makes }) => [path, makes]));
   }
 
-  /** What is held already is left unread. Throws a `BundleError` with code `room`, and what the disk says. */
+  /**
+   * What is held already is left unread; what is not may still wait for the disk when it resolves, until
+   * `settled`. Throws a `BundleError` with code `room`, and what the disk says.
+   */
   async take({ of, start, end, isWhole }: Slice, bytes: AsyncIterable<Buffer>): Promise<void> {
     if (!isKept(of)) return;
+    this.#throwFailure();
     this.lease(of.digest);
+    // A file may have the bytes of a blob.
+    await this.#recording.get(of.digest);
     if ((await this.#isDone(of)) || (await this.#adopt(of))) return;
-    if (isWhole) await this.keep(of, bytes);
-    else await this.#keepPiece(of, { start, end }, bytes);
+    if (!isWhole) return this.#keepPiece(of, { start, end }, bytes);
+    const { recorded } = await this.#write(of, bytes);
+    await this.#record(of.digest, recorded);
   }
 
   lease(digest: Digest): void {
@@ -115,25 +128,65 @@ export class Intake {
     return (makes !== undefined && (await this.isHeld(makes))) || this.isHeld(entry);
   }
 
-  /** Throws an `IntegrityError` for bytes that are not the digest's. */
+  /** It is recorded when it resolves. Throws an `IntegrityError` for bytes that are not the digest's. */
   async keep(entry: Entry & Partial<ContentEntry>, bytes: AsyncIterable<Buffer>): Promise<void> {
+    const { recorded } = await this.#write(entry, bytes);
+    await recorded;
+  }
+
+  /** Its bytes are in a file when it resolves; the disk may still have to bring them home. */
+  async #write(
+    entry: Entry & Partial<ContentEntry>,
+    bytes: AsyncIterable<Buffer>,
+  ): Promise<{ readonly recorded: Promise<void> }> {
     const { budget, blobs } = this.#parts;
     const { digest, size } = entry;
-    using room = await roomFor(size, async () => budget.admit(size));
+    using undo = new DisposableStack();
+    const room = undo.use(await roomFor(size, async () => budget.admit(size)));
     const ingest = await blobs.ingest(digest, OWNER);
     try {
       // What a killed process left of it comes again.
       await ingest.reset();
-      for await (const chunk of bytes) {
-        await roomFor(size, async () => room.take(chunk.length));
-        await ingest.append(chunk);
-        room.wrote(chunk.length);
-      }
-      await this.#commit(ingest, entry);
+      await writeBehind(bytes, size, async (block) => {
+        await roomFor(size, async () => room.take(block.length));
+        await ingest.append(block);
+        room.wrote(block.length);
+      });
     } catch (error) {
       await ingest.abort({ keep: false });
       throw error;
     }
+    const held = undo.move();
+    const recorded = this.#commit(ingest, entry)
+      .catch(async (error: unknown) => {
+        await ingest.abort({ keep: false });
+        throw error;
+      })
+      .finally(() => held.dispose());
+    return { recorded };
+  }
+
+  /** Goes on while a few blobs are still being recorded: `settled` waits for them. */
+  async #record(digest: Digest, recorded: Promise<void>): Promise<void> {
+    const noted = recorded
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => this.#recording.delete(digest));
+    this.#recording.set(digest, noted);
+    if (this.#recording.size >= MAX_RECORDING) await Promise.race(this.#recording.values());
+  }
+
+  /** Resolves when all that was taken is recorded. Throws what kept one from it. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#recording.values());
+    this.#throwFailure();
+  }
+
+  #throwFailure(): void {
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure) throw failure.error;
   }
 
   async #keepPiece(
