@@ -14,7 +14,7 @@ function createTree(): CommandLine {
 
 /** The words of a line as a shell gives them to a program. */
 function wordsOf(line: string): string[] {
-  const [program, ...words] = line.replace(/ >.*/, '').match(/"[^"]*"|\S+/g) ?? [];
+  const [program, ...words] = line.replace(/ [<>] .*/, '').match(/"[^"]*"|\S+/g) ?? [];
   if (program !== 'entrepot') throw new Error(`no line of entrepot: ${line}`);
   return words.map((word) => word.replaceAll('"', ''));
 }
