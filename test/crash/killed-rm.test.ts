@@ -7,6 +7,7 @@ import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage } from '../helpers/image.ts';
 import { createConfig, createTempFolder, startMirror, TEST_TIMING } from '../helpers/mirror.ts';
 import { UPSTREAM } from '../helpers/scene.ts';
+import { until } from '../helpers/until.ts';
 import { ChildMirror } from './child-mirror.ts';
 
 for (const step of ['evict.released', 'evict.removed']) {
@@ -30,6 +31,11 @@ for (const step of ['evict.released', 'evict.removed']) {
         t.is((await get(`${mirror.url}/v2/library/app/${path}`)).status, 200);
       }
     }
+    // Clients have their last byte before it is recorded.
+    await until('both images to be complete', async () => {
+      const held = await heldImages(mirror.adminUrl);
+      return held.length === images.length && held.every((each) => each.endsWith(' complete'));
+    });
     const removal = fetch(`${mirror.adminUrl}/api/v1/rm`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
@@ -45,13 +51,19 @@ for (const step of ['evict.released', 'evict.removed']) {
         offline: true,
       });
       await again.server.store.care.settled;
-      const answer = await fetch(`${again.server.adminUrl}/api/v1/images`);
-      const { images: held } = (await answer.json()) as { images: ImageSummary[] };
+      const held = await heldImages(again.server.adminUrl);
       await again.stop();
-      return held.map(({ tags, state }) => `${tags.join(' ')} ${state}`);
+      return held;
     };
     t.deepEqual(await list(), ['v1 complete']);
     await Store.rebuild(config.store);
     t.deepEqual(await list(), ['v1 complete']);
   });
+}
+
+/** `v1 complete` */
+async function heldImages(adminUrl: string): Promise<string[]> {
+  const answer = await fetch(`${adminUrl}/api/v1/images`);
+  const { images } = (await answer.json()) as { images: ImageSummary[] };
+  return images.map(({ tags, state }) => `${tags.join(' ')} ${state}`);
 }
