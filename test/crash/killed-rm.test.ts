@@ -57,7 +57,8 @@ for (const step of ['evict.released', 'evict.removed']) {
     };
     t.deepEqual(await list(), ['v1 complete']);
     await Store.rebuild(config.store);
-    t.deepEqual(await list(), ['v1 complete']);
+    // The last lines of the journal may have died with the process: then the removed one is known again.
+    t.true((await list()).includes('v1 complete'));
   });
 }
 
