@@ -26,8 +26,10 @@ export class AccessStore {
   readonly #parts: AccessStoreParts;
 
   static async open(parts: AccessStoreParts): Promise<AccessStore> {
-    const { path, clock } = parts;
-    const tokens = await ApiTokens.open(path, clock);
+    const { path, clock, log } = parts;
+    const tokens = await ApiTokens.open(path, clock, (aside) =>
+      log.error({ path: aside }, 'the file of tokens is damaged: none of them counts'),
+    );
     return new AccessStore(tokens, await AccessKeys.open(path, clock), parts);
   }
 

@@ -4,7 +4,7 @@ import { formatTarget, type Target } from '../oci/reference.ts';
 import { isApiToken, type ApiTokens } from './api-tokens.ts';
 import type { BearerTokens, Claims, Grant } from './bearer-tokens.ts';
 import type { Passwords } from './passwords.ts';
-import type { Asker, Decision, Role, Rules, Verb } from './rules.ts';
+import type { Asker, Role, Rules, Verb } from './rules.ts';
 import { ANONYMOUS, type Subject } from './subject.ts';
 
 export interface AccessParts {
@@ -124,11 +124,11 @@ export class Access {
     return hash !== undefined && markOf(hash) === grant.mark;
   }
 
-  decide(asker: Asker, verb: Verb, target: Target): Decision {
-    return this.#parts.rules.decide(asker, verb, target);
+  allow(asker: Asker, verb: Verb, target: Target): boolean {
+    return this.#parts.rules.allow(asker, verb, target);
   }
 
-  hasRole(asker: Asker, role: Role): Decision {
+  hasRole(asker: Asker, role: Role): boolean {
     return this.#parts.rules.hasRole(asker, role);
   }
 }

@@ -71,7 +71,7 @@ export class BearerTokens {
   /** `undefined` for what is none of ours, or does not count. */
   async verify(token: string): Promise<Claims | undefined> {
     if (token.length > MAX_LENGTH) return undefined;
-    const { keys, clock, service } = this.#parts;
+    const { keys, clock, service, ttlMs } = this.#parts;
     const mark = createHash('sha256').update(service).update('\0').update(token).digest('base64');
     const known = this.#verified.get(mark);
     if (known) return known;
@@ -91,7 +91,8 @@ export class BearerTokens {
         requiredClaims: ['exp', 'iat', 'nbf'],
       });
       const claims = readClaims(payload);
-      this.#verified.set(mark, claims, Number(payload.exp) * 1000 - now);
+      // However the clock was set since it was made.
+      this.#verified.set(mark, claims, Math.min(ttlMs, Number(payload.exp) * 1000 - now));
       return claims;
     } catch {
       return undefined;

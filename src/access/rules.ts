@@ -14,12 +14,6 @@ export interface Asker {
   readonly address: string | undefined;
 }
 
-export interface Decision {
-  readonly isAllowed: boolean;
-  /** Where the rule stands that allows it. */
-  readonly rule?: string;
-}
-
 /** What each role includes. */
 const INCLUDED: Readonly<Record<Role, readonly Role[]>> = {
   metrics: ['metrics'],
@@ -27,8 +21,6 @@ const INCLUDED: Readonly<Record<Role, readonly Role[]>> = {
   operate: ['operate', 'view', 'metrics'],
   admin: ['admin', 'operate', 'view', 'metrics'],
 };
-
-const REFUSED: Decision = { isAllowed: false };
 
 /**
  * Who may do what: what no rule gives is refused. A rule for `anonymous` is for everybody. The name of
@@ -41,23 +33,18 @@ export class Rules {
     this.#rules = rules.map((rule, place) => new Rule(rule, `access.rules[${place}]`));
   }
 
-  decide(asker: Asker, verb: Verb, target: Target): Decision {
+  allow(asker: Asker, verb: Verb, target: Target): boolean {
     const image = formatTarget(target);
-    const rule = this.#rules.find(
-      (each) => each.gives(verb) && each.isAbout(image) && each.isFor(asker),
-    );
-    return rule ? { isAllowed: true, rule: rule.path } : REFUSED;
+    return this.#rules.some((rule) => rule.gives(verb) && rule.isAbout(image) && rule.isFor(asker));
   }
 
   /** At the admin door. */
-  hasRole(asker: Asker, role: Role): Decision {
-    const rule = this.#rules.find((each) => each.givesRole(role) && each.isFor(asker));
-    return rule ? { isAllowed: true, rule: rule.path } : REFUSED;
+  hasRole(asker: Asker, role: Role): boolean {
+    return this.#rules.some((rule) => rule.givesRole(role) && rule.isFor(asker));
   }
 }
 
 class Rule {
-  readonly path: string;
   readonly #config: RuleConfig;
   readonly #isOpen: boolean;
   readonly #isNamed: (name: string) => boolean;
@@ -66,7 +53,6 @@ class Rule {
 
   constructor(config: RuleConfig, path: string) {
     const { who, from, images = [] } = config;
-    this.path = path;
     this.#config = config;
     this.#isOpen = who.includes('anonymous');
     const patterns = who.map((each) => parseGlob(each));

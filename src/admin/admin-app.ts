@@ -78,7 +78,8 @@ export function createProbeApp(parts: ProbeParts): Koa {
 }
 
 function createProbes(parts: ProbeParts): Router {
-  const router = new Router();
+  // One path is one route: roles are judged by it.
+  const router = new Router({ sensitive: true });
   router.get('/healthz', (ctx) => {
     ctx.body = { status: 'ok' };
   });

@@ -9,8 +9,8 @@ import { TEXTS } from './texts.ts';
 
 /** Asked by probes, which show nothing. */
 const OPEN: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
-/** What gives rights, or takes them. */
-const OF_ADMINS = /^\/api\/v1\/(?:reload|tokens)(?:\/|$)/;
+/** What gives rights, or takes them; in any case, as a router may take it. */
+const OF_ADMINS = /^\/api\/v1\/(?:reload|tokens)(?:\/|$)/i;
 
 /**
  * Who may ask the admin API, where access control is configured: whoever may open its socket in the store's
@@ -28,7 +28,7 @@ export async function admitToAdmin(
   const shown = await access.identify(ctx.get('Authorization') || undefined, address);
   // The token of a pull is none for this door.
   const isOther = shown.claims !== undefined;
-  if (!isOther && access.hasRole(shown, role).isAllowed) return describeSubject(shown.subject);
+  if (!isOther && access.hasRole(shown, role)) return describeSubject(shown.subject);
   if (isAnonymous(shown) || isOther) {
     if (shown.refusal) throw shown.refusal;
     throw new RegistryError('UNAUTHORIZED', {

@@ -20,12 +20,11 @@ export function addTokenRoutes(router: Router, access: AccessApi): void {
     const input = await AdminInput.ofBody(ctx.req, ['name', 'owner', 'expires']);
     const name = input.text('name');
     if (!NAME.test(name)) throw invalid(TEXTS.tokenName);
-    const ms = durationOf(input.optionalText('expires'));
-    const expiresAt = ms === undefined ? {} : { expiresAt: Date.now() + ms };
+    const lifetimeMs = durationOf(input.optionalText('expires'));
     const owner = input.optionalText('owner') ?? name;
     ctx.status = 201;
     ctx.set('Cache-Control', 'no-store');
-    ctx.body = await access.createToken({ name, owner, ...expiresAt });
+    ctx.body = await access.createToken({ name, owner, ...(lifetimeMs && { lifetimeMs }) });
   });
   router.delete('/api/v1/tokens/:id', async (ctx) => {
     const { id = '' } = ctx.params;

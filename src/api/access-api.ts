@@ -11,11 +11,13 @@ export interface TokenWish {
   readonly name: string;
   /** Who answers for it; rules do not look at it. */
   readonly owner: string;
-  readonly expiresAt?: number;
+  /** Without it, it counts until it is revoked. */
+  readonly lifetimeMs?: number;
 }
 
-export interface ApiToken extends TokenWish {
+export interface ApiToken extends Pick<TokenWish, 'name' | 'owner'> {
   readonly id: string;
+  readonly expiresAt?: number;
   readonly createdAt: number;
   /** The day on which it was last used. */
   readonly usedAt?: number;

@@ -21,35 +21,34 @@ export class Door {
 
   /** `/v2/`: here clients learn that they may show something. Throws `UNAUTHORIZED`. */
   async ping(ctx: V2Context): Promise<void> {
-    if (!this.#access) return;
-    const shown = await this.#identify(ctx);
+    const access = this.#access;
+    if (!access) return;
+    const shown = await this.#identify(access, ctx);
     // A token that was given to nobody in particular is one, too.
     if (shown.claims || !isAnonymous(shown)) return;
-    throw shown.refusal ?? this.#challenge(ctx, {});
+    throw shown.refusal ?? challenge(access, ctx);
   }
 
-  /** Throws `UNAUTHORIZED`, or `NAME_UNKNOWN` as of a repository that is not there. */
+  /**
+   * Of what is open to everybody nobody is asked who it is: a pull secret of the upstream is not even looked
+   * at. Throws `UNAUTHORIZED`, or `NAME_UNKNOWN` as of a repository that is not there.
+   */
   async admit(ctx: V2Context, verb: Verb, target: Target): Promise<void> {
-    if (!this.#access) return;
-    const shown = await this.#identify(ctx);
-    const { address } = shown;
-    const open = this.#access.decide({ subject: ANONYMOUS, address }, verb, target);
+    const access = this.#access;
+    if (!access) return;
     const { record } = ctx.state;
-    if (open.isAllowed) {
-      record.rule = open.rule;
+    const nobody = { subject: ANONYMOUS, address: record.client };
+    if (access.allow(nobody, verb, target)) {
+      record.subject = describeSubject(ANONYMOUS);
       return;
     }
+    const shown = await this.#identify(access, ctx);
     ctx.state.isPrivate = true;
     if (isAnonymous(shown) || !isInScope(shown, target)) {
-      throw (
-        shown.refusal ?? this.#challenge(ctx, { scope: `repository:${formatTarget(target)}:pull` })
-      );
+      const scope = `repository:${formatTarget(target)}:pull`;
+      throw shown.refusal ?? challenge(access, ctx, scope);
     }
-    const { isAllowed, rule } = this.#access.decide(shown, verb, target);
-    if (isAllowed) {
-      record.rule = rule;
-      return;
-    }
+    if (access.allow(shown, verb, target)) return;
     record.denied = true;
     throw new RegistryError('NAME_UNKNOWN', {
       message: TEXTS.noRepository(target),
@@ -57,39 +56,38 @@ export class Door {
     });
   }
 
-  /** Which repositories of an upstream are listed to who asks. Throws `UNAUTHORIZED` where none may be. */
+  /** Which repositories of an upstream are listed to who asks. */
   async listed(ctx: V2Context, upstream: string): Promise<(repository: string) => boolean> {
     const access = this.#access;
     if (!access) return () => true;
-    const shown = await this.#identify(ctx);
+    const shown = await this.#identify(access, ctx);
     ctx.state.isPrivate = true;
     const isTooNarrow = shown.claims !== undefined && !shown.claims.catalog;
     const asker = isTooNarrow ? { subject: ANONYMOUS, address: shown.address } : shown;
     return (repository) =>
-      access.decide(asker, 'list', { upstream, repository: repository as Target['repository'] })
-        .isAllowed;
+      access.allow(asker, 'list', { upstream, repository: repository as Target['repository'] });
   }
 
-  async #identify(ctx: V2Context): Promise<Shown> {
+  async #identify(access: Access, ctx: V2Context): Promise<Shown> {
     const { record } = ctx.state;
-    const shown = await this.#access!.identify(ctx.req.headers.authorization, record.client);
+    const shown = await access.identify(ctx.req.headers.authorization, record.client);
     record.subject = describeSubject(shown.subject);
     return shown;
   }
+}
 
-  /** The address of the realm is that under which the client asked; what is signed is not. */
-  #challenge(ctx: V2Context, { scope }: { scope?: string }): RegistryError {
-    const shown = ctx.get('Authorization') !== '';
-    const realm = `${ctx.state.scheme}://${ctx.state.host}/token`;
-    const parts = [
-      `Bearer realm="${realm}"`,
-      `service="${this.#access!.service}"`,
-      ...(scope === undefined ? [] : [`scope="${scope}"`]),
-      ...(shown && scope !== undefined ? ['error="insufficient_scope"'] : []),
-    ];
-    return new RegistryError('UNAUTHORIZED', {
-      message: TEXTS.logIn,
-      headers: { 'WWW-Authenticate': parts.join(','), 'Cache-Control': 'no-store' },
-    });
-  }
+/** The address of the realm is that under which the client asked; what is signed is not. */
+function challenge(access: Access, ctx: V2Context, scope?: string): RegistryError {
+  const realm = `${ctx.state.scheme}://${ctx.state.host}/token`;
+  const isShort = scope !== undefined && ctx.get('Authorization') !== '';
+  const parts = [
+    `Bearer realm="${realm}"`,
+    `service="${access.service}"`,
+    ...(scope === undefined ? [] : [`scope="${scope}"`]),
+    ...(isShort ? ['error="insufficient_scope"'] : []),
+  ];
+  return new RegistryError('UNAUTHORIZED', {
+    message: TEXTS.logIn,
+    headers: { 'WWW-Authenticate': parts.join(','), 'Cache-Control': 'no-store' },
+  });
 }

@@ -30,8 +30,6 @@ export interface RequestRecord {
   reference?: string;
   /** Who asks, as rules name it; left out where nobody is asked. */
   subject?: string;
-  /** That lets it in. */
-  rule?: string | undefined;
   /** No rule lets the subject in, and the client is told that it is not there. */
   denied?: true;
   source?: CacheResult;

@@ -20,6 +20,7 @@ const RULES: Rules = [
   { who: ['anonymous'], may: ['pull'], images: [`${HUB}/library/**`] },
   { who: ['user:alice', 'token:ci'], may: ['pull', 'list'], images: [`${HUB}/org/**`] },
   { who: ['user:ops'], may: ['admin'] },
+  { who: ['user:carol'], may: ['operate'] },
 ];
 
 async function start(t: ExecutionContext, rules = RULES) {
@@ -30,7 +31,9 @@ async function start(t: ExecutionContext, rules = RULES) {
   const file = join(folder, 'htpasswd');
   writeFileSync(
     file,
-    `alice:${hashSync('wonder', COST)}\nops:${hashSync('ops', COST)}\nbob:${hashSync('bob', COST)}\n`,
+    Object.entries({ alice: 'wonder', ops: 'ops', bob: 'bob', carol: 'carol' })
+      .map(([user, password]) => `${user}:${hashSync(password, COST)}\n`)
+      .join(''),
   );
   const mirror = await startMirror(t, {
     upstreams: { [HUB]: { url: registry.url } },
@@ -189,6 +192,12 @@ test('the admin door asks for a role, also on loopback', async (t) => {
   t.is(await ask('/api/v1/gc', 'POST'), 401);
   t.is(await ask('/api/v1/gc', 'POST', basic('alice', 'wonder')), 403);
   t.is(await ask('/api/v1/gc', 'POST', basic('ops', 'ops')), 200);
+  // However its path is written, a token is for who has the role admin.
+  for (const path of ['/api/v1/tokens', '/api/v1/TOKENS', '/API/v1/tokens', '/api/v1/tokens/']) {
+    t.is(await ask(path, 'POST', basic('carol', 'carol')), 403, path);
+    t.is(await ask(path, 'GET', basic('carol', 'carol')), 403, path);
+  }
+  t.is(await ask('/api/v1/gc', 'POST', basic('carol', 'carol')), 200);
   t.true(mirror.log.some(({ msg, subject }) => msg === 'admin write' && subject === 'user:ops'));
 });
 

@@ -1,7 +1,9 @@
 /** `token create`, `list` and `revoke` against a running server. */
-import { readFileSync, statSync, existsSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { ApiTokens } from '../../src/access/api-tokens.ts';
+import { Clock } from '../helpers/clock.ts';
 import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
 import { runStoreCommand } from '../cli/run-store-command.ts';
 
@@ -54,4 +56,44 @@ test("a key file has the form that clients take, and is its maker's alone", asyn
   t.is((await run(t, mirror, ['create', 'a b', '--json-key', other])).code, 64);
   t.false(existsSync(other));
   t.is((await run(t, mirror, ['create', 'x', '--expires', '1s'])).code, 64);
+});
+
+test('a disk that refuses one change undoes no other one', async (t) => {
+  const folder = await createTempFolder(t);
+  const tokens = await ApiTokens.open(folder, new Clock(), () => t.fail());
+  const { id, secret } = await tokens.create({ name: 'ci', owner: 'alice' });
+  // Where the new file would be written.
+  mkdirSync(join(folder, 'tokens.json.new'));
+  t.truthy(tokens.find(secret));
+  const refused = tokens.create({ name: 'other', owner: 'alice' });
+  const revoked = refused
+    .catch(() => undefined)
+    .then(async () => {
+      rmdirSync(join(folder, 'tokens.json.new'));
+      return tokens.revoke(id);
+    });
+  await t.throwsAsync(refused);
+  t.true(await revoked);
+  t.is(tokens.find(secret), undefined);
+  t.deepEqual(tokens.list(), []);
+  const again = await ApiTokens.open(folder, new Clock(), () => t.fail());
+  t.is(again.find(secret), undefined);
+});
+
+test('of a damaged file no token counts, and what it was is put beside', async (t) => {
+  const first = await start(t);
+  const { stdout } = await run(t, first, ['create', 'ci']);
+  await first.stop();
+  const path = join(first.storePath, 'tokens.json');
+  writeFileSync(path, readFileSync(path, 'utf8').slice(0, -3));
+  const second = await startMirror(t, {
+    upstreams: { 'hub.example': { url: 'http://127.0.0.1:9' } },
+    storePath: first.storePath,
+  });
+  t.is((await run(t, second, ['list'])).stdout, 'no token was made here\n');
+  t.true(
+    second.log.some(({ msg }) => msg === 'the file of tokens is damaged: none of them counts'),
+  );
+  t.true(existsSync(`${path}.damaged`));
+  t.regex(stdout, /^ent_/);
 });
