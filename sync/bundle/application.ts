@@ -1,4 +1,5 @@
 import type { BundledImage, ImportReport } from '../../src/api/bundle-api.ts';
+import type { Descriptor } from '../../src/oci/descriptor.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import {
   MAX_MANIFEST_BYTES,
@@ -15,17 +16,13 @@ import {
   type Target,
 } from '../../src/oci/reference.ts';
 import type { Pins } from '../../src/store/care/care.ts';
-import {
-  describeManifest,
-  type Catalog,
-  type TagMeaning,
-} from '../../src/store/catalog/catalog.ts';
+import type { Catalog, TagMeaning } from '../../src/store/catalog/catalog.ts';
 import type { BlobStore } from '../../src/store/files/blob-store.ts';
 import type { CrashPoint } from '../../src/store/store.ts';
 import { BundleError } from './bundle-error.ts';
 import { findBroughtParts } from './brought-parts.ts';
 import type { BundleManifest } from './bundle-manifest.ts';
-import { recordOwner } from './record-owner.ts';
+import { recordBrought } from './record-brought.ts';
 import type { BroughtImage, SiteState } from './site-state.ts';
 import { TEXTS } from './texts.ts';
 
@@ -40,14 +37,10 @@ export interface ApplicationParts {
   readonly step: CrashPoint;
 }
 
-/** A manifest that is about to be recorded in a repository. */
+/** A manifest that is to be recorded in a repository; it is read again then, so that none is kept in memory. */
 interface Found {
   readonly target: Target;
   readonly digest: Digest;
-  readonly size: number;
-  readonly manifest: Manifest;
-  /** What it lists that is no manifest. */
-  readonly blobs: readonly Digest[];
 }
 
 const ORIGIN = 'sync';
@@ -61,12 +54,16 @@ const REASON = 'bundle ';
 export class Application {
   readonly #parts: ApplicationParts;
   readonly #manifest: BundleManifest;
+  /** Sizes of what it carries and needs. */
   readonly #here: ReadonlyMap<string, number>;
+  /** Of its images, where a manifest does not say it itself. */
+  readonly #types: ReadonlyMap<string, string>;
 
   constructor(parts: ApplicationParts, manifest: BundleManifest) {
     this.#parts = parts;
     this.#manifest = manifest;
-    const { blobs, needs } = manifest;
+    const { blobs, needs, images } = manifest;
+    this.#types = new Map(images.map(({ digest, mediaType }) => [digest, mediaType]));
     this.#here = new Map([...needs, ...blobs].map(({ digest, size }) => [digest, size]));
   }
 
@@ -119,24 +116,27 @@ export class Application {
   async #find(target: Target, digest: Digest, found: Map<string, Found>, depth = 0): Promise<void> {
     if (found.has(itemKey(target, digest))) return;
     if (depth > MAX_DEPTH) throw new BundleError('format', TEXTS.tooDeep({ most: MAX_DEPTH }));
-    const manifest = await this.#readManifest(digest);
-    const { true: manifests = [], false: others = [] } = Object.groupBy(
-      manifest.successors,
-      ({ mediaType }) => String(isManifestType(mediaType)),
-    );
-    for (const child of manifests) {
-      // Other platforms are no part of it.
-      if (this.#here.has(child.digest)) await this.#find(target, child.digest, found, depth + 1);
-    }
-    const blobs = others.filter(({ mediaType }) => !isForeignType(mediaType));
+    const { children, blobs } = await this.#read(digest);
+    for (const child of children) await this.#find(target, child, found, depth + 1);
     for (const blob of blobs) await this.#requireBlob(blob);
-    found.set(itemKey(target, digest), {
-      target,
-      digest,
-      size: this.#here.get(digest) ?? 0,
-      manifest,
-      blobs: blobs.map((blob) => blob.digest),
-    });
+    found.set(itemKey(target, digest), { target, digest });
+  }
+
+  /** What of its manifests and blobs is part of the image: other platforms are not. */
+  async #read(digest: Digest): Promise<{
+    readonly manifest: Manifest;
+    readonly children: readonly Digest[];
+    readonly blobs: readonly Descriptor[];
+  }> {
+    const manifest = await this.#readManifest(digest);
+    const listed = manifest.successors;
+    const children = listed.filter(
+      (each) => isManifestType(each.mediaType) && this.#here.has(each.digest),
+    );
+    const blobs = listed.filter(
+      ({ mediaType }) => !isManifestType(mediaType) && !isForeignType(mediaType),
+    );
+    return { manifest, children: children.map((child) => child.digest), blobs };
   }
 
   /** Throws a `BundleError` for one that is gone, and for what no registry would take. */
@@ -147,17 +147,12 @@ export class Application {
     const bytes = await this.#parts.blobs.readBytes(digest);
     if (!bytes) throw this.#lacks(digest);
     try {
-      return parseManifest(bytes, this.#typeOf(digest));
+      return parseManifest(bytes, this.#types.get(digest));
     } catch (error) {
       if (!(error instanceof ManifestError)) throw error;
       const message = TEXTS.noManifest({ digest, reason: error.message });
       throw new BundleError('format', message, { cause: error });
     }
-  }
-
-  /** Where it does not say it itself. */
-  #typeOf(digest: Digest): string | undefined {
-    return this.#manifest.images.find((image) => image.digest === digest)?.mediaType;
   }
 
   async #requireBlob({ digest, size }: { digest: Digest; size: number }): Promise<void> {
@@ -174,29 +169,25 @@ export class Application {
       : new BundleError('needs', TEXTS.needsMissing({ count: 1, digests: digest }));
   }
 
-  async #record({ target, digest, size, manifest, blobs: proven }: Found): Promise<void> {
+  async #record({ target, digest }: Found): Promise<void> {
     const { catalog, now } = this.#parts;
+    const { manifest, blobs } = await this.#read(digest);
+    const proven = blobs.map((blob) => blob.digest);
     const links = await Promise.all(proven.map(async (each) => catalog.findLink(target, each)));
     const isProven = links.every((link) => link === 'proven');
     if (isProven && (await catalog.isHeld({ target, digest }))) return;
-    const entry = {
-      ...describeManifest(digest, size, manifest),
-      tags: [],
-      isPulled: false,
-      proven,
-    };
-    await recordOwner(catalog, target, [digest, ...proven]);
-    await catalog.recordManifest(target, entry, now());
+    const size = this.#here.get(digest) ?? 0;
+    await recordBrought(catalog, { target, digest, size, manifest, proven }, now());
   }
 
   /** Once what is attached has its tags: whatever else is asked for is known to be none from then on. */
   async #recordSearches(found: ReadonlyMap<string, Found>): Promise<void> {
     const { catalog } = this.#parts;
     const record = async (target: Target, digest: Digest): Promise<void> => {
-      const { manifest } = found.get(itemKey(target, digest)) ?? {};
-      if (!manifest) return;
+      if (!found.has(itemKey(target, digest))) return;
       await catalog.recordSearch({ target, digest });
-      for (const child of manifest.successors) await record(target, child.digest);
+      const successors = (await catalog.members(digest))?.successors ?? [];
+      for (const child of successors) await record(target, child.digest);
     };
     for (const { name, digest, isSearched } of this.#manifest.images) {
       if (isSearched) await record(splitTarget(name), digest as Digest);

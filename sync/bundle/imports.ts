@@ -1,5 +1,5 @@
 import PQueue from 'p-queue';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type {
   BundlesReport,
   BundleState,
@@ -73,7 +73,7 @@ export class Imports implements IntakeApi {
     return { awaited: open.map(describeOpen), applied };
   }
 
-  async receive(part: Readable, options: ReceiveOptions): Promise<BundleState> {
+  async receive(part: AsyncIterable<Uint8Array>, options: ReceiveOptions): Promise<BundleState> {
     if (this.#queue.size >= MAX_WAITING) {
       const message = TEXTS.tooManyImports({ most: MAX_WAITING });
       throw new RegistryError('TOOMANYREQUESTS', { message });
@@ -97,14 +97,15 @@ export class Imports implements IntakeApi {
     }
   }
 
-  async #receive(part: Readable, options: ReceiveOptions): Promise<BundleState> {
+  async #receive(part: AsyncIterable<Uint8Array>, options: ReceiveOptions): Promise<BundleState> {
     const { blobs, metrics } = this.#parts;
     if (blobs.isReadOnly) throw new BundleError('room', TEXTS.cannotKeep);
     const trusted = this.#trusted;
     let intake: Intake | undefined;
     let isHere = false;
     const isHindering = (): boolean => this.#queue.size > 0;
-    const chunks = part.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
+    // Of what is refused the sender still reads the answer.
+    const chunks = part instanceof Readable ? part.iterator({ destroyOnReturn: false }) : part;
     const visitor: PartVisitor = {
       keys: trusted.map(({ key }) => key),
       admit: async (admitted) => {

@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { LayoutApi, LayoutReport, LayoutWish } from '../../src/api/layout-api.ts';
 import { isGlob } from '../../src/config/glob.ts';
 import type { Log } from '../../src/observe/log.ts';
@@ -15,7 +15,6 @@ import {
   type Target,
 } from '../../src/oci/reference.ts';
 import { NoRoomError, type Pins } from '../../src/store/care/care.ts';
-import { describeManifest } from '../../src/store/catalog/catalog.ts';
 import { BundleError } from './bundle-error.ts';
 import { readDockerArchive } from './docker-archive.ts';
 import { chooseImage, type LayoutImage } from './layout-choice.ts';
@@ -23,7 +22,7 @@ import { LayoutClosure, readManifest } from './layout-closure.ts';
 import { LayoutFiles } from './layout-files.ts';
 import { LayoutIntake, type LayoutIntakeParts } from './layout-intake.ts';
 import { LayoutTar } from './layout-tar.ts';
-import { recordOwner } from './record-owner.ts';
+import { recordBrought } from './record-brought.ts';
 import { TEXTS } from './texts.ts';
 
 export interface LayoutsParts extends LayoutIntakeParts {
@@ -64,13 +63,14 @@ export class Layouts implements LayoutApi {
     this.#parts = parts;
   }
 
-  async importLayout(tar: Readable, wish: LayoutWish): Promise<LayoutReport> {
+  async importLayout(tar: AsyncIterable<Uint8Array>, wish: LayoutWish): Promise<LayoutReport> {
     const place = this.#place(wish.image);
     if (this.#running.size >= MAX_RUNNING) {
       const message = TEXTS.layoutBusy({ most: MAX_RUNNING });
       throw new RegistryError('TOOMANYREQUESTS', { message });
     }
-    const running = this.#run(tar, place, wish.ref);
+    const stream = tar instanceof Readable ? tar : Readable.from(tar);
+    const running = this.#run(stream, place, wish.ref);
     const ended = running.catch(() => undefined).finally(() => this.#running.delete(ended));
     this.#running.add(ended);
     try {
@@ -155,14 +155,7 @@ export class Layouts implements LayoutApi {
       const listed = manifest.successors.map((successor) => successor.digest);
       const proven = listed.filter((each) => intake.sizeOf(each) !== undefined);
       const size = intake.sizeOf(digest) ?? 0;
-      const entry = {
-        ...describeManifest(digest, size, manifest),
-        tags: [],
-        isPulled: false,
-        proven,
-      };
-      await recordOwner(catalog, target, [digest, ...proven]);
-      await catalog.recordManifest(target, entry, now());
+      await recordBrought(catalog, { target, digest, size, manifest, proven }, now());
       step('layout.recorded');
     }
     const isPinned = pins.list().some((pin) => pin.origin === 'hand' && pin.image === name);

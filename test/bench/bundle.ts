@@ -13,7 +13,7 @@ import { judge, type Row } from './row.ts';
 import type { Workbench } from './workbench.ts';
 
 const GIB = 1024 ** 3;
-/** Of the full form; the small one is for a disk without room for this twice and some. */
+/** Of the full form; the small one is for a disk without room for this three times and some. */
 const FULL_BYTES = 20 * GIB;
 const SMALL_BYTES = 2 * GIB;
 const LAYER_BYTES = GIB / 4;
@@ -73,7 +73,7 @@ export async function measureBundle(bench: Workbench): Promise<Row[]> {
 
 async function sizeFor(folder: string): Promise<number> {
   const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize > 2.5 * FULL_BYTES ? FULL_BYTES : SMALL_BYTES;
+  return bavail * bsize > 3.2 * FULL_BYTES ? FULL_BYTES : SMALL_BYTES;
 }
 
 /** The folder of a store that holds the images of all these tags. */

@@ -87,10 +87,8 @@ export class Pins {
     await this.#queue.add(async () => {
       const wanted = new Map(pins.map((pin) => [pin.image, pin]));
       const before = this.list().filter((pin) => pin.origin === origin);
-      const reasons = new Map(before.map(({ image, reason }) => [image, reason]));
-      const recorded = [...wanted.values()].filter(
-        ({ image, reason }) => !reasons.has(image) || reasons.get(image) !== reason,
-      );
+      const known = new Map(before.map((pin) => [pin.image, aboutOf(pin)]));
+      const recorded = [...wanted.values()].filter((pin) => known.get(pin.image) !== aboutOf(pin));
       const forgotten = isAdded ? [] : before.filter(({ image }) => !wanted.has(image));
       await this.#change({ recorded, forgotten });
     });
@@ -134,6 +132,11 @@ export class Pins {
       this.#globs.delete(image);
     }
   }
+}
+
+/** What of a pin is more than its name and its age. */
+function aboutOf({ reason, tags }: Pin): string {
+  return JSON.stringify([reason, tags]);
 }
 
 /**

@@ -65,6 +65,22 @@ test('a bundle is served from its last byte on, pinned, and told', async (t) => 
   });
 });
 
+test('a pin names each tag under which bundles brought its image', async (t) => {
+  const site = await startAirGapped(t);
+  for (const [number, tag] of [
+    [1, 'v1'],
+    [2, 'stable'],
+  ] as const) {
+    const bundle = bundleOf([{ image: APP, repository: 'org/app', tag }], { manifest: { number } });
+    t.is((await bring(site, await bundle.part(1))).status, 200);
+  }
+  const { pins } = (await ask(site, '/api/v1/pins')) as { pins: { tags: string[] }[] };
+  t.deepEqual(
+    pins.map(({ tags }) => tags),
+    [['stable', 'v1']],
+  );
+});
+
 test('an image that a bundle keeps is not removed, and who asks is told what lets it go', async (t) => {
   const site = await startAirGapped(t);
   const bundle = bundleOf([{ image: APP, repository: 'org/app', tag: 'v1' }]);
