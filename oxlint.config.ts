@@ -124,6 +124,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'bundle/signing-key.ts',
       'bundle/trusted-key.ts',
       'bundle/write-behind.ts',
+      'bundle/young-buffers.ts',
       'schedule.ts',
     ],
     parts: [

@@ -11,7 +11,7 @@ import type { SigningKey } from '../../sync/bundle/signing-key.ts';
 import { Digester, splitDigest } from '../oci/digest.ts';
 import type { BundleTarget } from './bundle-target.ts';
 import { TEXTS } from './texts.ts';
-import { collected } from './young-buffers.ts';
+import { collected } from '../../sync/bundle/young-buffers.ts';
 import { writeBehind } from '../../sync/bundle/write-behind.ts';
 
 export interface PackParts {

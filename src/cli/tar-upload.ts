@@ -1,4 +1,5 @@
 import { BundleError } from '../../sync/bundle/bundle-error.ts';
+import { collected } from '../../sync/bundle/young-buffers.ts';
 import type { Ask } from './admin-client.ts';
 import { AdminError } from './command-context.ts';
 import { roundSize } from './format.ts';
@@ -35,7 +36,7 @@ async function* counted(
   came: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
   let [bytes, told] = [0, 0];
-  for await (const chunk of source) {
+  for await (const chunk of collected(source)) {
     yield chunk;
     bytes += chunk.length;
     if (bytes - told < STEP_BYTES) continue;

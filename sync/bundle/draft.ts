@@ -20,6 +20,7 @@ import type { Selection } from './selection.ts';
 import type { Recipe } from './recipe.ts';
 import { SiteHoldings } from './site-holdings.ts';
 import { TEXTS } from './texts.ts';
+import { collected } from './young-buffers.ts';
 
 export interface DraftParts extends Omit<DraftImagesParts, 'signal' | 'keep'> {
   /** Of the store. */
@@ -93,7 +94,7 @@ export class Draft {
   }
 
   async *#used(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
-    for await (const chunk of chunks) {
+    for await (const chunk of collected(chunks)) {
       this.use();
       yield chunk;
     }

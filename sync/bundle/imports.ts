@@ -25,6 +25,7 @@ import { readPart, type PartHead, type PartVisitor } from './part-reader.ts';
 import type { OpenBundle } from './site-state.ts';
 import { TEXTS } from './texts.ts';
 import { TrustedKey } from './trusted-key.ts';
+import { collected } from './young-buffers.ts';
 
 export interface ImportsParts extends ApplicationParts, IntakeParts, Pick<PaceParts, 'timer'> {
   readonly storePath: string;
@@ -123,7 +124,7 @@ export class Imports implements IntakeApi {
         this.#parts.step('bundle.taken');
       },
     };
-    const source = new PacedSource(chunks, { timer: this.#parts.timer, isHindering });
+    const source = new PacedSource(collected(chunks), { timer: this.#parts.timer, isHindering });
     const head = await readPart(source, visitor).catch(async (error: unknown) => {
       await intake?.settled().catch(() => undefined);
       throw error;

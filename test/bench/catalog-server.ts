@@ -1,12 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { MAIN } from '../helpers/process.ts';
 import { BenchProcess, freePort } from './bench-process.ts';
 import { UPSTREAM } from './catalog-store.ts';
 import type { Workbench } from './workbench.ts';
 
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const SETTLE_DEADLINE_MS = 300_000;
 
 interface Parts {

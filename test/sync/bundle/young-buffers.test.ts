@@ -1,5 +1,5 @@
 import test from 'ava';
-import { collected } from '../../src/cli/young-buffers.ts';
+import { collected } from '../../../sync/bundle/young-buffers.ts';
 
 const MIB = 2 ** 20;
 
