@@ -1,4 +1,4 @@
-// node test/summary.ts FILE BROKEN: reads what ava printed, says which tests were slowest, and ends with
+// node test/summary.ts FILE BROKEN: reads what ava printed, says which tests were slowest and which failed, and ends with
 // "N passed, N failed[, N skipped]". BROKEN commands ended badly, with or without a test that says so.
 import { readFileSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';
@@ -29,10 +29,19 @@ for (const { title, seconds } of timed.slice(0, SLOWEST)) {
   say(`${seconds.toFixed(1).padStart(7)} s  ${title}`);
 }
 
+tell(
+  'Unsteady, they failed and passed when run again:',
+  lines.filter((line) => line.startsWith('  ~ ')),
+);
+tell('Failed:', failed);
 const failures = Math.max(failed.length, Number(broken));
 const skips = skipped.length > 0 ? `, ${skipped.length} skipped` : '';
 say(`${passed.length} passed, ${failures} failed${skips}`);
 process.exitCode = failures === 0 ? 0 : 1;
+
+function tell(what: string, titles: readonly string[]): void {
+  if (titles.length > 0) say([what, ...titles].join('\n'));
+}
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);

@@ -13,6 +13,13 @@ test('passes', (t) => t.pass());
 test.runIf(false)('is left out', (t) => t.pass());
 `;
 const BROKEN = `${SUITE}test('fails', (t) => t.fail());\n`;
+const UNSTEADY = `import { existsSync, writeFileSync } from 'node:fs';
+${SUITE}test('fails once', (t) => {
+  const isAgain = existsSync('ran');
+  writeFileSync('ran', '');
+  t.true(isAgain);
+});
+`;
 const CRASHED = `${SUITE}setImmediate(() => { throw new Error('crashed'); });\n`;
 
 interface Machine {
@@ -23,15 +30,27 @@ interface Machine {
 
 /** The last line of `.ci/run`, and how it ended, in a checkout with these commands. */
 async function runOn(t: ExecutionContext, machine: Machine): Promise<readonly [string, number]> {
+  const { lines, code } = await outputOn(t, machine);
+  return [lines.at(-1) ?? '', code];
+}
+
+async function outputOn(t: ExecutionContext, machine: Machine) {
   const folder = await createTempFolder(t);
   const programs = join(folder, 'programs');
   await mkdir(join(folder, 'test'));
   await mkdir(programs);
   await cp(join(ROOT, '.ci'), join(folder, '.ci'), { recursive: true });
-  await cp(join(ROOT, 'test', 'summary.ts'), join(folder, 'test', 'summary.ts'));
+  for (const script of ['summary.ts', 'failed-suites.ts']) {
+    await cp(join(ROOT, 'test', script), join(folder, 'test', script));
+  }
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
-  const suites = { 'whole.test.js': SUITE, 'broken.test.js': BROKEN, 'crashed.test.js': CRASHED };
+  const suites = {
+    'whole.test.js': SUITE,
+    'broken.test.js': BROKEN,
+    'crashed.test.js': CRASHED,
+    'unsteady.test.js': UNSTEADY,
+  };
   for (const [name, suite] of Object.entries(suites)) await writeFile(join(folder, name), suite);
   const cases = Object.entries(machine.commands).map(([name, does]) => `'${name}') ${does};;`);
   const isInstalled = machine.installs === undefined ? 'echo ok installed' : 'false';
@@ -49,7 +68,7 @@ async function runOn(t: ExecutionContext, machine: Machine): Promise<readonly [s
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const [output, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
-  return [output.trim().split('\n').at(-1) ?? '', Number(code)];
+  return { lines: output.trim().split('\n'), code: Number(code) };
 }
 
 const whole = 'ava whole.test.js';
@@ -74,4 +93,26 @@ test('it counts what passed also where the check, a package or the peers failed'
 
 test('a run that could not install the project counts one failure', async (t) => {
   t.deepEqual(await runOn(t, { commands: { ci: 'exit 1' } }), ['0 passed, 1 failed', 1]);
+});
+
+test('a suite that passes when it is run again is told as unsteady, and stops nothing', async (t) => {
+  const commands = { 'run test:rooms': 'ava unsteady.test.js', 'run test:peers': whole };
+  const { lines, code } = await outputOn(t, { commands });
+  const told = 'Unsteady, they failed and passed when run again:';
+  t.deepEqual(lines.slice(lines.indexOf(told)), [
+    told,
+    '  ~ ✘ [fail]: fails once',
+    '2 passed, 0 failed, 2 skipped',
+  ]);
+  t.is(code, 0);
+});
+
+test('where more suites fail than a chance explains none is run again', async (t) => {
+  const suites = ['one', 'two', 'three', 'four'].map((name) => `${name}.test.js`).join(' ');
+  const commands = {
+    'run test:rooms': `for suite in ${suites}; do cp whole.test.js $suite; echo "  $suite:1"; done; exit 1`,
+  };
+  const { lines, code } = await outputOn(t, { commands });
+  t.false(lines.some((line) => line.startsWith('a second time')));
+  t.is(code, 1);
 });
