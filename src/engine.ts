@@ -59,6 +59,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
         ...doors,
         access: () => parts.access,
         tokens: apiOf(parts.accessStore),
+        resolve: (image) => parts.configured.addressing.resolveImage(image).target,
         status: async () => describeStatus(parts, uptimeSeconds()),
         store: parts.storeAdmin,
         host: config.admin.host,

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { RuleReport, RuleVerdict } from '../api/access-api.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import { isApiToken, type ApiTokens } from './api-tokens.ts';
@@ -126,6 +127,16 @@ export class Access {
 
   allow(asker: Asker, verb: Verb, target: Target): boolean {
     return this.#parts.rules.allow(asker, verb, target);
+  }
+
+  /** As `allow`, with the rule that decides. */
+  explain(asker: Asker, verb: Verb, target: Target): RuleVerdict {
+    return this.#parts.rules.explain(asker, verb, target);
+  }
+
+  /** The rules that give this of an image to somebody. */
+  rulesAbout(verb: Verb, target: Target): readonly RuleReport[] {
+    return this.#parts.rules.about(verb, target);
   }
 
   hasRole(asker: Asker, role: Role): boolean {

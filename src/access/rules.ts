@@ -1,3 +1,4 @@
+import type { RulePart, RuleReport, RuleVerdict } from '../api/access-api.ts';
 import { parseGlob, parseGlobs } from '../config/glob.ts';
 import { HostList } from '../config/host-list.ts';
 import type { Config } from '../config/config.ts';
@@ -14,6 +15,13 @@ export interface Asker {
   readonly address: string | undefined;
 }
 
+interface Question {
+  readonly asker: Asker;
+  readonly wish: Verb | Role;
+  /** With its registry; a role is about none. */
+  readonly image?: string;
+}
+
 /** What each role includes. */
 const INCLUDED: Readonly<Record<Role, readonly Role[]>> = {
   metrics: ['metrics'],
@@ -21,6 +29,11 @@ const INCLUDED: Readonly<Record<Role, readonly Role[]>> = {
   operate: ['operate', 'view', 'metrics'],
   admin: ['admin', 'operate', 'view', 'metrics'],
 };
+
+/** In the order in which they are looked at. */
+const PARTS: readonly RulePart[] = ['may', 'images', 'from', 'who'];
+/** Rules that would nearly give what is refused; more help nobody. */
+const MAX_NEAREST = 10;
 
 /**
  * Who may do what: what no rule gives is refused. A rule for `anonymous` is for everybody. The name of
@@ -34,49 +47,86 @@ export class Rules {
   }
 
   allow(asker: Asker, verb: Verb, target: Target): boolean {
-    const image = formatTarget(target);
-    return this.#rules.some((rule) => rule.gives(verb) && rule.isAbout(image) && rule.isFor(asker));
+    return this.#giving({ asker, wish: verb, image: formatTarget(target) }) !== undefined;
   }
 
   /** At the admin door. */
   hasRole(asker: Asker, role: Role): boolean {
-    return this.#rules.some((rule) => rule.givesRole(role) && rule.isFor(asker));
+    return this.#giving({ asker, wish: role }) !== undefined;
+  }
+
+  /** As `allow`, with the rule that decides; of a refusal the rules of which one part alone is in the way. */
+  explain(asker: Asker, verb: Verb, target: Target): RuleVerdict {
+    const question = { asker, wish: verb, image: formatTarget(target) };
+    const by = this.#giving(question);
+    if (by) return { isAllowed: true, by: by.report };
+    const nearest = this.#rules.flatMap((rule) => {
+      const [lacks, ...others] = rule.lacks(question);
+      return lacks === undefined || others.length > 0 ? [] : [{ ...rule.report, lacks }];
+    });
+    return { isAllowed: false, nearest: nearest.slice(0, MAX_NEAREST) };
+  }
+
+  /** The rules that give this of an image to somebody. */
+  about(verb: Verb, target: Target): RuleReport[] {
+    const asker = { subject: { names: [] }, address: undefined };
+    const question = { asker, wish: verb, image: formatTarget(target) };
+    return this.#rules
+      .filter((rule) => rule.lacks(question).every((part) => part === 'who' || part === 'from'))
+      .map(({ report }) => report);
+  }
+
+  #giving(question: Question): Rule | undefined {
+    return this.#rules.find((rule) => rule.gives(question));
   }
 }
 
 class Rule {
-  readonly #config: RuleConfig;
+  readonly report: RuleReport;
+  readonly #may: ReadonlySet<Verb | Role>;
   readonly #isOpen: boolean;
   readonly #isNamed: (name: string) => boolean;
   readonly #isImage: (image: string) => boolean;
   readonly #from: HostList | undefined;
 
-  constructor(config: RuleConfig, path: string) {
-    const { who, from, images = [] } = config;
-    this.#config = config;
+  constructor(config: RuleConfig, place: string) {
+    const { who, from, may, images = [] } = config;
+    this.report = { place, ...config };
+    this.#may = new Set(
+      may.flatMap((each): readonly (Verb | Role)[] => (isRole(each) ? INCLUDED[each] : [each])),
+    );
     this.#isOpen = who.includes('anonymous');
     const patterns = who.map((each) => parseGlob(each));
     this.#isNamed = (name) => patterns.some((pattern) => pattern.matches(name));
     this.#isImage = parseGlobs(images);
-    this.#from = from && new HostList(`${path}.from`, from);
+    this.#from = from && new HostList(`${place}.from`, from);
   }
 
-  gives(verb: Verb): boolean {
-    return this.#config.may.includes(verb);
+  /** Where every part holds. */
+  gives(question: Question): boolean {
+    return PARTS.every((part) => this.#holds(part, question));
   }
 
-  givesRole(role: Role): boolean {
-    return this.#config.may.some(
-      (each) => each in INCLUDED && INCLUDED[each as Role].includes(role),
-    );
+  /** The parts that are in the way; none where the rule gives what is asked for. */
+  lacks(question: Question): RulePart[] {
+    return PARTS.filter((part) => !this.#holds(part, question));
   }
 
-  isAbout(image: string): boolean {
-    return this.#isImage(image);
+  /** The one place where a part of a rule is matched. */
+  #holds(part: RulePart, { asker: { subject, address }, wish, image }: Question): boolean {
+    switch (part) {
+      case 'may':
+        return this.#may.has(wish);
+      case 'images':
+        return image === undefined || this.#isImage(image);
+      case 'from':
+        return !this.#from || (address !== undefined && this.#from.has(address, 0));
+      case 'who':
+        return this.#isOpen || subject.names.some(this.#isNamed);
+    }
   }
+}
 
-  isFor({ subject, address }: Asker): boolean {
-    if (this.#from && (address === undefined || !this.#from.has(address, 0))) return false;
-    return this.#isOpen || subject.names.some(this.#isNamed);
-  }
+function isRole(wish: Verb | Role): wish is Role {
+  return wish in INCLUDED;
 }

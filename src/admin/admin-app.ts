@@ -4,23 +4,26 @@ import { isIP } from 'node:net';
 import { Router } from '@koa/router';
 import type { BundleApi } from '../api/bundle-api.ts';
 import type { ReloadReport, ServerStatus } from '../api/status-api.ts';
-import type { AbsentImage, NewPin, Pin, RemovalReport, StoreApi } from '../api/store-api.ts';
+import type { NewPin, Pin, RemovalReport, StoreApi } from '../api/store-api.ts';
 import type { SyncApi } from '../api/sync-api.ts';
 import type { WarmApi } from '../api/warm-api.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { requestedHost } from '../oci/host-header.ts';
+import type { Target } from '../oci/reference.ts';
 import { toRegistryError } from '../oci/upstream-error.ts';
 import type { Access } from '../access/access.ts';
 import type { AccessApi } from '../api/access-api.ts';
 import { admitToAdmin, isOfSocketFile } from './admin-door.ts';
 import { AdminInput } from './admin-input.ts';
 import { addBundleRoutes } from './bundle-routes.ts';
+import { addExplainRoute, type ExplainParts } from './explain-route.ts';
+import { describeAbsence } from './image-absence.ts';
+import { addPolicyRoutes } from './policy-routes.ts';
 import { TEXTS } from './texts.ts';
 import { addTokenRoutes } from './token-routes.ts';
 import { addWarmRoutes } from './warm-routes.ts';
-import { isAttachedTag } from '../oci/cosign.ts';
 
 export interface ProbeParts {
   readonly metrics: Metrics;
@@ -40,6 +43,8 @@ export interface AdminParts extends ProbeParts {
   /** Who may ask what; whoever reaches this listener where there is none. */
   readonly access: () => Access | undefined;
   readonly tokens: AccessApi;
+  /** The repository of an image as any client names it. Throws a `RegistryError`. */
+  readonly resolve: (image: string) => Target;
   /** The host of the configured address: a name that it may be asked under. */
   readonly host: string;
 }
@@ -58,6 +63,7 @@ export function createAdminApp(parts: AdminParts): Koa {
     ctx.body = parts.reload();
   });
   addApiRoutes(router, parts);
+  addPolicyRoutes(router, parts);
   addWarmRoutes(router, parts.warm);
   addTokenRoutes(router, parts.tokens);
   addBundleRoutes(router, parts.bundles);
@@ -160,15 +166,14 @@ const MAX_IN_USE_BYTES = 16 * 2 ** 20;
 const SORTS = ['name', 'size', 'oldest', 'pulls'] as const;
 const DEFAULT_LIMIT = 1000;
 const MAX_LIMIT = 100_000;
-/** Of a repository of which another tag was asked for. */
-const MAX_TAGS_TOLD = 5;
 /** It stands in `use:<source>`. */
 const SOURCE = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
 
 /** What commands and scripts ask of the store and of sync, under `/api/v1`. */
-function addApiRoutes(router: Router, { store, sync }: { store: StoreApi; sync: SyncApi }): void {
+function addApiRoutes(router: Router, parts: ExplainParts): void {
+  const { store, sync } = parts;
   addImageRoutes(router, store);
-  addExplainRoute(router, store, sync);
+  addExplainRoute(router, parts);
   addCollectionRoutes(router, store);
   addPinRoutes(router, store);
   addSyncRoutes(router, sync);
@@ -185,26 +190,6 @@ function addImageRoutes(router: Router, store: StoreApi): void {
     const limit = input.optionalCount('limit', MAX_LIMIT) ?? DEFAULT_LIMIT;
     ctx.body = {
       images: await store.images({ sort, limit, ...(match !== undefined && { match }) }),
-    };
-  });
-}
-
-/** What is held of an image, and what a rule wants of it: either is worth an answer. */
-function addExplainRoute(router: Router, store: StoreApi, sync: SyncApi): void {
-  router.get('/api/v1/explain', async (ctx) => {
-    const image = AdminInput.ofQuery(ctx.query, ['image']).text('image');
-    const report = await store.explain(image);
-    const wanted = await sync.explain(image);
-    const failure = wanted?.state === 'ready' ? undefined : sync.failure(image);
-    const absence = report ? undefined : await store.absence(image);
-    if (absence && !wanted && !failure) {
-      throw new RegistryError('NAME_UNKNOWN', { message: describeAbsence(absence) });
-    }
-    ctx.body = {
-      image: absence?.image,
-      ...report,
-      ...(wanted && { sync: wanted }),
-      ...(failure && { failure }),
     };
   });
 }
@@ -329,14 +314,4 @@ function addSyncRoutes(router: Router, sync: SyncApi): void {
 async function readLock(request: IncomingMessage): Promise<object | undefined> {
   const input = await AdminInput.ofBody(request, ['lock'], MAX_LOCK_BYTES);
   return input.optionalObject('lock');
-}
-
-/** What was looked for, and what is held beside it. */
-function describeAbsence({ image, repository, tags }: AbsentImage): string {
-  const own = tags.filter((tag) => !isAttachedTag(tag));
-  if (own.length === 0) return TEXTS.notHeld({ image });
-  const told = own.slice(0, MAX_TAGS_TOLD).join(', ');
-  const more = own.length - MAX_TAGS_TOLD;
-  const others = more > 0 ? TEXTS.andMore({ tags: told, more }) : told;
-  return TEXTS.othersHeld({ image, repository, tags: others });
 }

@@ -68,6 +68,15 @@ export class AdminInput {
     throw invalid(TEXTS.noTexts({ name, found }));
   }
 
+  /** Of a query: every value of a name that may stand there several times. */
+  optionalEach(name: string): readonly string[] {
+    const value = this.#values.get(name) ?? [];
+    const values = Array.isArray(value) ? (value as unknown[]) : [value];
+    const isSound = values.every((each) => typeof each === 'string' && each.trim() !== '');
+    if (isSound) return values as string[];
+    throw invalid(TEXTS.noText({ name, found: show(value) }));
+  }
+
   optionalTexts(name: string): readonly string[] | undefined {
     return this.#values.get(name) === undefined ? undefined : this.texts(name);
   }

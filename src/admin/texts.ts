@@ -61,6 +61,8 @@ export const TEXTS = {
   tokenName: '"name" must be of letters, digits, ".", "_" and "-", such as ci',
   tokenExpires: ({ most }: { most: number }) =>
     `"expires" must be a duration such as "90d", at most ${most} days`,
+  policySubject: '"as" must name who asks as rules do, such as anonymous, user:alice or token:ci',
+  policyAddress: '"from" must be an address, such as 10.2.0.7',
   noSuchToken: ({ id }: { id: string }) => `there is no token ${id}`,
   // Bundles.
   noTar: 'a tar is sent with "Content-Type: application/x-tar"',

@@ -27,3 +27,39 @@ export interface NewApiToken extends ApiToken {
   /** Told once. */
   readonly secret: string;
 }
+
+/** A part of a rule, as the configuration names it. */
+export type RulePart = 'may' | 'images' | 'from' | 'who';
+
+/** A rule as the configuration has it. */
+export interface RuleReport {
+  /** `access.rules[2]`, counted from 0. */
+  readonly place: string;
+  readonly who: readonly string[];
+  readonly from?: readonly string[];
+  readonly may: readonly string[];
+  readonly images?: readonly string[];
+}
+
+/** The one part of a rule that keeps it from giving what is asked for. */
+export interface NearRule extends RuleReport {
+  readonly lacks: RulePart;
+}
+
+/** What the rules say, and which one says it. */
+export type RuleVerdict =
+  | { readonly isAllowed: true; readonly by: RuleReport }
+  | { readonly isAllowed: false; readonly nearest: readonly NearRule[] };
+
+/** Whether a subject may have an image. Each power that has a say stands under a key of its own. */
+export interface PolicyReport {
+  /** With its registry, as rules name it. */
+  readonly image: string;
+  /** As rules name who asks; empty for nobody in particular. */
+  readonly subject: readonly string[];
+  readonly address?: string;
+  /** Whether it may be pulled, by all that have a say. */
+  readonly isAllowed: boolean;
+  /** By `access.rules`; left out where there are none, and everybody may. */
+  readonly access?: { readonly pull: RuleVerdict; readonly list: RuleVerdict };
+}

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
-import { parseGlob, parseGlobs } from './glob.ts';
+import { isGlob, parseGlob, parseGlobs } from './glob.ts';
 import { parseAddress } from './host-list.ts';
 import { parseHtpasswd } from './htpasswd.ts';
 import { duration } from './quantity.ts';
@@ -16,6 +16,11 @@ const SERVICE = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$/;
 const MAX_TTL_MS = 3_600_000;
 /** Kinds of identities, as they stand in front of a name. */
 const WHO = /^(?:anonymous|(?:user|group|token|k8s|cert|oidc):[^\s]{1,240})$/;
+
+/** Whether a text is one identity, as rules name it; a glob names several. */
+export function isIdentity(name: string): boolean {
+  return WHO.test(name) && !isGlob(name);
+}
 
 /** `access`: who may pull what, and what else. Without it everyone may pull everything. */
 export function accessSchema(source: Source) {

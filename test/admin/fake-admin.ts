@@ -2,6 +2,7 @@ import type Koa from 'koa';
 import { pino } from 'pino';
 import { createAdminApp, type AdminParts } from '../../src/admin/admin-app.ts';
 import type { ServerStatus } from '../../src/api/status-api.ts';
+import { splitTarget } from '../../src/oci/reference.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { FakeDraftApi } from './fake-draft-api.ts';
 import { FakeLayoutApi } from './fake-layout-api.ts';
@@ -36,6 +37,7 @@ export function createFakeAdmin(parts: Partial<AdminParts>): Koa {
       layouts: new FakeLayoutApi(),
     },
     access: () => undefined,
+    resolve: splitTarget,
     tokens: {
       tokens: () => [],
       createToken: async (wish) => ({ ...wish, id: 't1', createdAt: 0, secret: 'ent_secret' }),
