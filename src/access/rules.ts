@@ -64,7 +64,11 @@ export class Rules {
       const [lacks, ...others] = rule.lacks(question);
       return lacks === undefined || others.length > 0 ? [] : [{ ...rule.report, lacks }];
     });
-    return { isAllowed: false, nearest: nearest.slice(0, MAX_NEAREST) };
+    // Those of the image come first, for every other rule of the subject is about other images.
+    const sorted = nearest.toSorted(
+      (one, other) => Number(one.lacks === 'images') - Number(other.lacks === 'images'),
+    );
+    return { isAllowed: false, nearest: sorted.slice(0, MAX_NEAREST) };
   }
 
   /** The rules that give this of an image to somebody. */

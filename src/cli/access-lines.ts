@@ -1,8 +1,39 @@
 import { add, type Group } from './command-group.ts';
+import { checkPolicy, parseAddress, parseGroup, parseSubject } from './policy.ts';
 import { createToken, listTokens, revokeToken } from './tokens.ts';
 
 /** Who may pull what. */
-export function addAccessCommands({ parent: program, run }: Group): void {
+export function addAccessCommands(group: Group): void {
+  addPolicyCommands(group);
+  addTokenCommands(group);
+}
+
+function addPolicyCommands({ parent: program, run }: Group): void {
+  const parent = program
+    .command('policy')
+    .description('who may pull what, and why')
+    .withExamples('entrepot policy check ghcr.io/org/app --as user:alice');
+  add(
+    parent,
+    'check',
+    'say which rule gives an image to a subject, or why none: 0 when it may pull',
+  )
+    .argument('<image>', 'as any client names it')
+    .requiredOption(
+      '--as <subject>',
+      'as rules name it: anonymous, user:alice, token:ci; again for what it belongs to',
+      parseSubject,
+    )
+    .option('--group <name>', 'a group that it is in; may stand several times', parseGroup)
+    .option('--from <address>', 'that it asks from', parseAddress)
+    .withExamples(
+      'entrepot policy check docker.io/library/alpine:3.22 --as anonymous',
+      'entrepot policy check ghcr.io/org/app --as user:alice --group devs --from 10.2.0.7',
+    )
+    .action(run(checkPolicy));
+}
+
+function addTokenCommands({ parent: program, run }: Group): void {
   const parent = program
     .command('token')
     .description('tokens by which scripts and machines pull')

@@ -75,9 +75,9 @@ export async function withAdmin<T>(
 
 /**
  * A command in the wrong folder must leave no store behind: only a run of sync makes one, and a plan
- * takes one that is empty and gone with the command.
+ * takes one that is empty and gone with the command. Who asks of the configuration alone ignores it.
  */
-export type IfNoStore = 'refuse' | 'pretend' | 'make';
+export type IfNoStore = 'refuse' | 'pretend' | 'ignore' | 'make';
 
 /**
  * Runs with the path of a socket that only this user can reach, where this process answers for the
@@ -96,7 +96,8 @@ async function withPrivateAdmin<T>(
   undo.defer(async () => rm(folder, { recursive: true, force: true }));
   const socketPath = join(folder, 'admin.sock');
   const { openLog, startPrivateAdmin } = context;
-  const places = { make: config.store.path, pretend: join(folder, 'store'), refuse: undefined };
+  const own = join(folder, 'store');
+  const places = { make: config.store.path, pretend: own, ignore: own, refuse: undefined };
   const newStorePath = places[ifNoStore];
   const start = async () =>
     startPrivateAdmin(config, socketPath, {

@@ -1,5 +1,7 @@
+import type { RuleReport } from '../api/access-api.ts';
 import type { ImageReport, ManifestReport } from '../api/store-api.ts';
 import type { SyncImage, SyncProblem } from '../api/sync-api.ts';
+import { loadConfig } from '../config/load.ts';
 import { askOnce } from './admin-client.ts';
 import {
   count,
@@ -13,6 +15,7 @@ import {
 } from './format.ts';
 import { describeBundles, formatOrigin, formatOthers } from './blob-origin.ts';
 import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
+import { RuleNames } from './rule-names.ts';
 import { TEXTS } from './texts.ts';
 
 /** What is held of an image, and what a rule of sync wants of it: either may be absent. */
@@ -20,10 +23,12 @@ type Explanation = (ImageReport | { readonly image: string; readonly digest?: ne
   readonly sync?: SyncImage;
   /** Why the last run of sync did not get it. */
   readonly failure?: SyncProblem;
+  /** The rules by which somebody may pull it; left out where everybody may pull everything. */
+  readonly pullers?: readonly RuleReport[];
 };
 
 /**
- * Prints what is held of an image, what is missing, what keeps it, and what a rule wants of it.
+ * Prints what is held of an image, what is missing, what keeps it, what a rule wants of it, and who may pull it.
  * Nothing held is a failure.
  */
 export async function explain(
@@ -33,8 +38,9 @@ export async function explain(
 ): Promise<number> {
   const path = `/api/v1/explain?${new URLSearchParams({ image }).toString()}`;
   const document = await askOnce<Explanation>(options, context, { path });
+  const rules = new RuleNames(loadConfig({ file: options.config, ...context }));
   print(options, context, document, (columns) =>
-    formatExplanation(document, { now: context.now(), columns }),
+    formatExplanation(document, { now: context.now(), columns, rules }),
   );
   return document.digest === undefined ? EXIT_CODE.failed : EXIT_CODE.ok;
 }
@@ -45,14 +51,16 @@ interface Layout {
   readonly now: number;
   /** Of the terminal, where it is one. */
   readonly columns: number | undefined;
+  readonly rules: RuleNames;
 }
 
 function formatExplanation(document: Explanation, layout: Layout): string {
-  const { sync, failure } = document;
-  const { now, columns } = layout;
+  const { sync, failure, pullers } = document;
+  const { now, columns, rules } = layout;
   const wanted = [
     ...(sync ? describeWanted(sync, now) : []),
     ...(failure ? describeFailure(failure, sync) : []),
+    ...(pullers ? describePullers(pullers, rules) : []),
   ];
   if (document.digest !== undefined) return formatReport(document, wanted, layout);
   const facts: readonly Fact[] = [['state', TEXTS.notHeld], ...wanted];
@@ -63,6 +71,16 @@ function formatFacts(facts: readonly Fact[], columns: number | undefined): strin
   return facts
     .map(([name, fact]) => formatLabelled(`  ${name.padEnd(8)} `, fact, columns))
     .join('');
+}
+
+/** Whom rules give it, rule by rule. */
+function describePullers(pullers: readonly RuleReport[], rules: RuleNames): readonly Fact[] {
+  if (pullers.length === 0) return [['access', TEXTS.noPullers]];
+  return pullers.map((rule) => {
+    const from = rule.from ? ` from ${rule.from.join(', ')}` : '';
+    const who = `${rule.who.join(', ')}${from}`;
+    return ['access', TEXTS.pullers({ rule: rules.name(rule), who })];
+  });
 }
 
 /** Of a rule that could not be resolved, nothing but its name and the reason is known. */

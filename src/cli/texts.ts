@@ -257,6 +257,26 @@ export const TEXTS = {
     `${path} cannot be written (${reason})`,
   keyWritten: ({ path }: { path: string }) =>
     `the key is in ${path}: user _json_key, its contents as the password`,
+  policySubject: 'write who asks as rules name it: anonymous, user:NAME, token:NAME, group:NAME, …',
+  policyGroup: 'write the name of a group as rules have it behind group:',
+  policyAddress: 'write an address such as 10.2.0.7',
+  policyTitle: ({ image, who }: { image: string; who: string }) => `${image} for ${who}`,
+  policyOpen: 'allowed: the configuration has no access, so that everybody may',
+  policyAllowed: ({ rule, what }: { rule: string; what: string }) => `allowed by ${rule}: ${what}`,
+  policyRefused: 'refused: no rule gives it; nearest are',
+  policyFar: 'refused: no rule gives it, and none nearly does',
+  policyOthers: ({ rule, who }: { rule: string; who: string }) =>
+    `${rule} gives it to others: ${who}`,
+  policyImages: ({ rule, images }: { rule: string; images: string }) =>
+    `${rule} gives other images: ${images}`,
+  policyMay: ({ rule, may, verb }: Record<'rule' | 'may' | 'verb', string>) =>
+    `${rule} gives ${may} of it, and not ${verb}`,
+  policyFrom: ({ rule, from }: { rule: string; from: string }) =>
+    `${rule} gives it from other addresses: ${from}`,
+  policyUnknownFrom: ({ rule, from }: { rule: string; from: string }) =>
+    `${rule} gives it from ${from} alone; say with --from where it is asked from`,
+  pullers: ({ rule, who }: { rule: string; who: string }) => `${who}, by ${rule}`,
+  noPullers: 'nobody: no rule gives it',
   noTokens: 'no token was made here',
   tokenRevoked: ({ id }: { id: string }) => `token ${id} counts no more`,
 } as const;

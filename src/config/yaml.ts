@@ -1,4 +1,4 @@
-import { Document, isMap, LineCounter, parseDocument, stringify, visit } from 'yaml';
+import { Document, isMap, isNode, LineCounter, parseDocument, stringify, visit } from 'yaml';
 import { ConfigError } from './problems.ts';
 import { TEXTS } from './texts.ts';
 
@@ -30,6 +30,15 @@ export function parseYaml(text: string): unknown {
         return TEXTS.yamlFault({ line, column: col, fault: withoutSource(message) });
       }),
   );
+}
+
+/** The line on which a value of a YAML text begins, from 1; `undefined` where it is not found, as behind an alias. */
+export function findLine(text: string, path: readonly (string | number)[]): number | undefined {
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, { lineCounter, prettyErrors: false, logLevel: 'error' });
+  const node = document.getIn(path, true);
+  const at = isNode(node) ? node.range?.[0] : undefined;
+  return at === undefined ? undefined : lineCounter.linePos(at).line;
 }
 
 /** The message without the quoted text, which may be a secret. */

@@ -1,0 +1,126 @@
+import { isIP } from 'node:net';
+import { InvalidArgumentError } from 'commander';
+import type { NearRule, PolicyReport, RuleReport, RuleVerdict } from '../api/access-api.ts';
+import { isIdentity } from '../config/access-schema.ts';
+import { loadConfig } from '../config/load.ts';
+import { withAdmin } from './admin-client.ts';
+import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
+import { formatLabelled } from './format.ts';
+import { RuleNames } from './rule-names.ts';
+import { TEXTS } from './texts.ts';
+
+interface PolicyOptions extends CommandOptions {
+  readonly as: readonly string[];
+  readonly group?: readonly string[];
+  readonly from?: string;
+}
+
+/** Says whether a subject may have an image, and which rule decides: 0 when it may be pulled. */
+export async function checkPolicy(
+  image: string,
+  options: PolicyOptions,
+  context: StoreContext,
+): Promise<number> {
+  const { as, group = [], from } = options;
+  const loaded = loadConfig({ file: options.config, ...context });
+  const names = [...as, ...group.map((name) => `group:${name}`)];
+  const query = new URLSearchParams([
+    ['image', image],
+    ...names.map((name) => ['as', name]),
+    ...(from === undefined ? [] : [['from', from]]),
+  ]);
+  const path = `/api/v1/policy?${query.toString()}`;
+  const report = (await withAdmin(
+    loaded.config,
+    context,
+    async (ask) => ask(path),
+    'ignore',
+  )) as PolicyReport;
+  const rules = new RuleNames(loaded);
+  print(options, context, withLines(report, rules), (columns) => format(report, rules, columns));
+  return report.isAllowed ? EXIT_CODE.ok : EXIT_CODE.failed;
+}
+
+/** One of `--as`, behind those before it. */
+export function parseSubject(text: string, before: readonly string[] = []): readonly string[] {
+  if (isIdentity(text)) return [...before, text];
+  throw new InvalidArgumentError(TEXTS.policySubject);
+}
+
+/** One of `--group`, behind those before it. */
+export function parseGroup(text: string, before: readonly string[] = []): readonly string[] {
+  if (isIdentity(`group:${text}`)) return [...before, text];
+  throw new InvalidArgumentError(TEXTS.policyGroup);
+}
+
+export function parseAddress(text: string): string {
+  if (isIP(text) !== 0) return text;
+  throw new InvalidArgumentError(TEXTS.policyAddress);
+}
+
+/** The report as it came, each rule with its line where the file has it. */
+function withLines(report: PolicyReport, rules: RuleNames): object {
+  const { access, ...rest } = report;
+  if (!access) return rest;
+  const lined = <Rule extends RuleReport>(rule: Rule): Rule => ({ ...rule, ...rules.lineOf(rule) });
+  const verdict = (of: RuleVerdict): RuleVerdict =>
+    of.isAllowed ? { ...of, by: lined(of.by) } : { ...of, nearest: of.nearest.map(lined) };
+  return { ...rest, access: { pull: verdict(access.pull), list: verdict(access.list) } };
+}
+
+function format(report: PolicyReport, rules: RuleNames, columns: number | undefined): string {
+  const { image, subject, address, access } = report;
+  const who = subject.length === 0 ? 'anonymous' : subject.join(', ');
+  const from = address === undefined ? '' : ` from ${address}`;
+  const title = formatLabelled('', TEXTS.policyTitle({ image, who: `${who}${from}` }), columns);
+  const verbs = ['pull', 'list'] as const;
+  const facts = verbs.flatMap((verb) =>
+    access
+      ? describeVerdict(verb, access[verb], { rules, address })
+      : [[verb, TEXTS.policyOpen] as const],
+  );
+  return `${title}${facts.map(([name, fact]) => formatLabelled(`  ${name.padEnd(4)}  `, fact, columns)).join('')}`;
+}
+
+type Fact = readonly [name: string, fact: string];
+
+interface Told {
+  readonly rules: RuleNames;
+  readonly address: string | undefined;
+}
+
+function describeVerdict(verb: string, verdict: RuleVerdict, told: Told): readonly Fact[] {
+  if (verdict.isAllowed) {
+    const { by } = verdict;
+    const rule = told.rules.name(by);
+    return [[verb, TEXTS.policyAllowed({ rule, what: describeRule(by) })]];
+  }
+  const { nearest } = verdict;
+  return [
+    [verb, nearest.length > 0 ? TEXTS.policyRefused : TEXTS.policyFar],
+    ...nearest.map((rule) => ['', describeNear(verb, rule, told)] as const),
+  ];
+}
+
+function describeRule({ who, from, may, images = [] }: RuleReport): string {
+  const where = from ? ` from ${from.join(', ')}` : '';
+  return `${who.join(', ')}${where} may ${may.join(', ')} ${images.join(', ')}`;
+}
+
+/** What of a rule keeps it from giving this. */
+function describeNear(verb: string, near: NearRule, { rules, address }: Told): string {
+  const rule = rules.name(near);
+  const list = (texts: readonly string[] = []): string => texts.join(', ');
+  switch (near.lacks) {
+    case 'who':
+      return TEXTS.policyOthers({ rule, who: list(near.who) });
+    case 'images':
+      return TEXTS.policyImages({ rule, images: list(near.images) });
+    case 'may':
+      return TEXTS.policyMay({ rule, may: list(near.may), verb });
+    case 'from':
+      return address === undefined
+        ? TEXTS.policyUnknownFrom({ rule, from: list(near.from) })
+        : TEXTS.policyFrom({ rule, from: list(near.from) });
+  }
+}
