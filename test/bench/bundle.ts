@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SyncRunState } from '../../src/api/sync-api.ts';
@@ -13,7 +13,7 @@ import { judge, type Row } from './row.ts';
 import type { Workbench } from './workbench.ts';
 
 const GIB = 1024 ** 3;
-/** Of the full form; the small one is for a disk without room for this three times and some. */
+/** Of the full form, and of the usual one. */
 const FULL_BYTES = 20 * GIB;
 const SMALL_BYTES = 2 * GIB;
 const LAYER_BYTES = GIB / 4;
@@ -46,8 +46,8 @@ interface Round {
 export async function measureBundle(bench: Workbench): Promise<Row[]> {
   const folder = bench.newPath('bundles');
   await mkdir(folder);
-  const size = await sizeFor(folder);
-  const isFull = size === FULL_BYTES;
+  const { isFull } = bench.options;
+  const size = isFull ? FULL_BYTES : SMALL_BYTES;
   const tags = Array.from({ length: size / LAYER_BYTES / LAYERS }, (_, at) => `image-${at}`);
   const key = join(folder, 'key');
   await runCommand(process.execPath, MAIN, 'bundle', 'keygen', '--out', key);
@@ -69,11 +69,6 @@ export async function measureBundle(bench: Workbench): Promise<Row[]> {
   const increment = await measureIncrement(bench, { store, tags, key, folder, receipt });
   const note = `${(size / GIB).toFixed(0)} GiB in ${tags.length} images`;
   return [...toRows(rounds, { note, nearMiB }), increment, await measureInventory(bench, folder)];
-}
-
-async function sizeFor(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize > 3.2 * FULL_BYTES ? FULL_BYTES : SMALL_BYTES;
 }
 
 /** The folder of a store that holds the images of all these tags. */

@@ -1,4 +1,4 @@
-// npm run bench [-- [ROW …] [--rounds N] [--against CHECKOUT] [--out FILE] [--profile FOLDER]]
+// npm run bench [-- [ROW …] [--rounds N] [--against CHECKOUT] [--out FILE] [--profile FOLDER] [--full]]
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureBlobThroughput } from './blob-throughput.ts';
@@ -67,6 +67,7 @@ const { values, positionals } = parseArgs({
     against: { type: 'string' },
     out: { type: 'string' },
     profile: { type: 'string' },
+    full: { type: 'boolean', default: false },
   },
 });
 const rows = Object.keys(MEASUREMENTS).filter(
@@ -88,6 +89,7 @@ async function run(chosen: readonly string[]): Promise<Table> {
   await using bench = await Workbench.open({
     profileFolder: values.profile,
     against: values.against,
+    isFull: values.full,
     rounds: values.rounds === undefined ? undefined : Number(values.rounds),
   });
   const measured: Row[] = [];

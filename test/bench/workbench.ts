@@ -16,6 +16,8 @@ export interface WorkbenchOptions {
   readonly against?: string | undefined;
   /** Of each measurement, instead of its own number of them. */
   readonly rounds?: number | undefined;
+  /** With as much as a large site has, where a row has such a form. It takes 65 GB of the disk. */
+  readonly isFull: boolean;
 }
 
 /** What all measurements share: a folder, an upstream registry with its content, a place to talk. */

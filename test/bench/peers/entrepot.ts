@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { MAIN } from '../../helpers/process.ts';
 import { BenchProcess, freePort } from '../bench-process.ts';
 import type { Workbench } from '../workbench.ts';
 
-const ROOT = join(import.meta.dirname, '..', '..', '..');
 const UPSTREAM = 'upstream.test';
 
 /** What rows call an Entrepot of `--against`. */
@@ -47,7 +47,7 @@ export async function startEntrepot(
     command: process.execPath,
     args: [
       ...profiling,
-      program ?? join(checkout ?? ROOT, 'src', 'main.ts'),
+      program ?? (checkout === undefined ? MAIN : join(checkout, 'src', 'main.ts')),
       'serve',
       '--config',
       file,
