@@ -1,0 +1,25 @@
+/** Somebody who signed, as a rule may name it. */
+export type Signer =
+  | { readonly kind: 'key'; readonly key: string }
+  | { readonly kind: 'keyless'; readonly identity: string; readonly issuer: string }
+  | { readonly kind: 'notation'; readonly identity: string };
+
+/** Evidence that counts: who signed it is one whom the rule names. */
+export interface Verified {
+  readonly signer: Signer;
+  /** The earliest time at which a witness whom we trust saw the signature, milliseconds since 1970. */
+  readonly at?: number;
+  /** The digest of the evidence. */
+  readonly what: string;
+  /** What was stated of the image, where it was more than a signature. */
+  readonly statement?: { readonly predicateType: string; readonly predicate: unknown };
+}
+
+/** Evidence that does not count. */
+export interface Refusal {
+  readonly code: string;
+  /** One sentence: what is wrong. */
+  readonly reason: string;
+  /** The digest of the evidence. */
+  readonly what?: string;
+}
