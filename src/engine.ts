@@ -16,6 +16,7 @@ import { Authorities } from './net/authorities.ts';
 import { OwnListeners } from './net/address-class.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
 import { Via } from './net/via.ts';
+import { Audit } from './observe/audit.ts';
 import type { Log } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Traces } from './observe/traces.ts';
@@ -94,6 +95,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
       await scrubbed;
       await beside.closed();
       await traces.close();
+      await parts.audit.close();
       await store.close();
     },
   };
@@ -110,6 +112,7 @@ function configure(next: Config, parts: Parts): void {
   storeAdmin.configure({ addressing: made.addressing, limits: next.store });
   store.care.configure(next.store, made.pins);
   metrics.startAt(Object.keys(next.upstreams));
+  parts.audit.configure(next.log.audit);
   log.level = log.level === 'silent' ? log.level : next.log.level;
   if (beside.configure(before, next)) startSync(parts);
   const begins = [...made.upstreams].some(
@@ -231,7 +234,7 @@ async function openParts(config: Config, options: EngineOptions) {
     config: () => parts.configured.config,
   });
   const { sync } = beside;
-  const accessStore = await AccessStore.open({ path: store.path, id: store.id, clock, log });
+  const access = await openAccess(config, { ...shared, clock, store });
   const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));
   const traces = await openTraces(config.tracing, shared);
   const parts = {
@@ -243,11 +246,9 @@ async function openParts(config: Config, options: EngineOptions) {
     scrubber,
     storeAdmin,
     beside,
-    accessStore,
-    access: accessStore.access(config),
+    ...access,
     sync,
     create,
-    /** What a reload replaces. */
     configured,
     inUse,
     traces,
@@ -255,6 +256,17 @@ async function openParts(config: Config, options: EngineOptions) {
   };
   undo.move();
   return parts;
+}
+
+/** Who may pull what, and where it is written who did. */
+async function openAccess(
+  config: Config,
+  { store, ...shared }: Pick<Parts, 'log' | 'metrics' | 'store'> & { readonly clock: Clock },
+) {
+  const audit = openAudit(config.log.audit, shared);
+  const { path, id } = store;
+  const accessStore = await AccessStore.open({ ...shared, path, id, audit });
+  return { audit, accessStore, access: accessStore.access(config) };
 }
 
 /** What the admin API is asked of tokens. */
@@ -289,6 +301,17 @@ async function openTraces(
     isTold = true;
   };
   return new Traces(new OtlpTracer({ url, version: packageJson.version, lost }));
+}
+
+function openAudit(
+  path: string | undefined,
+  { log, metrics }: Pick<Parts, 'log' | 'metrics'>,
+): Audit {
+  return new Audit(path, {
+    lost: (lines) => metrics.access.auditLost.inc(lines),
+    failed: (reason, file) => log.error({ file, reason }, 'the audit cannot be written'),
+    renewed: (file) => log.info({ file }, 'the audit is written again'),
+  });
 }
 
 /** Watches the list of images in use; without one, the pins of an earlier list are removed. */

@@ -1,22 +1,22 @@
 import Koa from 'koa';
 import type { IncomingMessage } from 'node:http';
-import { isIP } from 'node:net';
 import { Router } from '@koa/router';
 import type { BundleApi } from '../api/bundle-api.ts';
 import type { ReloadReport, ServerStatus } from '../api/status-api.ts';
 import type { NewPin, Pin, RemovalReport, StoreApi } from '../api/store-api.ts';
 import type { SyncApi } from '../api/sync-api.ts';
 import type { WarmApi } from '../api/warm-api.ts';
+import type { Audit } from '../observe/audit.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { requestedHost } from '../oci/host-header.ts';
 import type { Target } from '../oci/reference.ts';
 import { toRegistryError } from '../oci/upstream-error.ts';
 import type { Access } from '../access/access.ts';
 import type { AccessApi } from '../api/access-api.ts';
-import { admitToAdmin, isOfSocketFile } from './admin-door.ts';
+import { admitToAdmin, requireOwnHost } from './admin-door.ts';
 import { AdminInput } from './admin-input.ts';
+import { logAdminRequest } from './admin-record.ts';
 import { addBundleRoutes } from './bundle-routes.ts';
 import { addExplainRoute, type ExplainParts } from './explain-route.ts';
 import { describeAbsence } from './image-absence.ts';
@@ -42,15 +42,13 @@ export interface AdminParts extends ProbeParts {
   readonly reload: () => ReloadReport;
   /** Who may ask what; whoever reaches this listener where there is none. */
   readonly access: () => Access | undefined;
+  readonly audit: Audit;
   readonly tokens: AccessApi;
   /** The repository of an image as any client names it. Throws a `RegistryError`. */
   readonly resolve: (image: string) => Target;
   /** The host of the configured address: a name that it may be asked under. */
   readonly host: string;
 }
-
-/** Asked by probes and scrapers, under whatever host name they have for this listener. */
-const PUBLIC: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics']);
 
 /** The private application: health, metrics and the API of the commands. */
 export function createAdminApp(parts: AdminParts): Koa {
@@ -67,15 +65,11 @@ export function createAdminApp(parts: AdminParts): Koa {
   addWarmRoutes(router, parts.warm);
   addTokenRoutes(router, parts.tokens);
   addBundleRoutes(router, parts.bundles);
-  return createApp(router, parts, async (ctx) => {
-    // Before the path is looked at, which Koa cannot of a target that is no URL.
-    const host = requestedHost(ctx.req);
-    if (!PUBLIC.has(ctx.path)) requireOwnHost(host, ctx.req, parts.host);
-    const subject = await admitToAdmin(ctx, parts.access());
-    const isWrite = ctx.method !== 'GET' && ctx.method !== 'HEAD';
-    const { method, path } = ctx;
-    if (isWrite && subject !== undefined) parts.log.info({ subject, method, path }, 'admin write');
-  });
+  const admit = async (ctx: Koa.Context): Promise<void> => {
+    requireOwnHost(ctx, parts.host);
+    await admitToAdmin(ctx, parts.access());
+  };
+  return createApp(router, parts, { admit, end: (ctx) => logAdminRequest(ctx, parts) });
 }
 
 /** What scrapers and probes may know, and nothing else. */
@@ -101,20 +95,29 @@ function createProbes(parts: ProbeParts): Router {
   return router;
 }
 
+interface AdminHooks {
+  /** Before a route; throws for whom it does not let in. */
+  readonly admit: (ctx: Koa.Context) => Promise<void>;
+  /** When it is answered, or refused. */
+  readonly end: (ctx: Koa.Context) => void;
+}
+
 function createApp(
   router: Router,
   { log }: Pick<ProbeParts, 'log'>,
-  admit: (ctx: Koa.Context) => Promise<void> = async () => {},
+  { admit, end }: Partial<AdminHooks> = {},
 ): Koa {
   const app = new Koa();
   // Errors end in the first middleware; what reaches Koa is a client that left.
   app.silent = true;
   app.use(async (ctx, next) => {
     try {
-      await admit(ctx);
+      await admit?.(ctx);
       await next();
     } catch (error) {
       answerError(ctx, error, log);
+    } finally {
+      end?.(ctx);
     }
   });
   app.use(router.routes());
@@ -131,32 +134,6 @@ function answerError(ctx: Koa.Context, error: unknown, log: Log): void {
   ctx.set(headers);
   ctx.status = status;
   ctx.body = { error: message, ...(typeof detail === 'object' && { detail }) };
-}
-
-/**
- * Refuses what was asked under a name that is not this listener's. A page of a name that its owner
- * points here (DNS rebinding) is of the same origin as the API for a browser, and its `Host` is the
- * one thing that it cannot change. A listener that the operator opened to a network goes by names
- * that only the network knows. Throws `DENIED`.
- */
-function requireOwnHost(host: string, request: IncomingMessage, configured: string): void {
-  // No browser can open a socket in a folder.
-  if (isOfSocketFile(request) || isOpenToNetwork(configured)) return;
-  const name = host.replace(/:\d*$/, '').replace(/\.$/, '').toLowerCase();
-  const own = ['localhost', configured.toLowerCase()];
-  if (isAddress(name) || own.includes(name)) return;
-  throw new RegistryError('DENIED', {
-    message: TEXTS.otherHost({ host: JSON.stringify(host.slice(0, 255)) }),
-  });
-}
-
-function isOpenToNetwork(configured: string): boolean {
-  return isIP(configured) !== 0 && !/^(?:127\.|::1$)/.test(configured);
-}
-
-function isAddress(name: string): boolean {
-  const [, bracketed] = /^\[(.*)\]$/.exec(name) ?? [];
-  return bracketed === undefined ? isIP(name) === 4 : isIP(bracketed) === 6;
 }
 
 /** A lock has some 250 bytes an image. */

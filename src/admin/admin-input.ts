@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { ParsedUrlQuery } from 'node:querystring';
+import type { Context } from 'koa';
 import { RegistryError } from '../oci/errors.ts';
 import { TEXTS } from './texts.ts';
 
@@ -7,17 +8,32 @@ const MAX_BODY_BYTES = 2 ** 20;
 /** All of it, however slowly it comes. */
 const BODY_MS = 30_000;
 const MAX_SHOWN = 80;
+/** What says of a change what was changed, and is no secret. */
+const TOLD: ReadonlySet<string> = new Set(
+  'image images ref reason name owner expires bytes add platforms deadline allowOlder'.split(' '),
+);
 
 /**
  * The named values of a query or of a JSON body, and no others. Whatever is wrong is thrown as a
  * `RegistryError` with status 400 that says what to write.
  */
 export class AdminInput {
+  /** By the request, or the query of one. */
+  static readonly #read = new WeakMap<object, AdminInput>();
+
   readonly #values: ReadonlyMap<string, unknown>;
   readonly #isText: boolean;
 
   static ofQuery(query: ParsedUrlQuery, names: readonly string[]): AdminInput {
-    return new AdminInput(Object.entries(query), names, true);
+    const input = new AdminInput(Object.entries(query), names, true);
+    AdminInput.#read.set(query, input);
+    return input;
+  }
+
+  /** What was read of a request so far, of the names that a log may tell. */
+  static readFrom({ req, query }: Pick<Context, 'req' | 'query'>): [string, unknown][] {
+    const inputs = [req, query].flatMap((from) => AdminInput.#read.get(from) ?? []);
+    return inputs.flatMap((input) => [...input.#values]).filter(([name]) => TOLD.has(name));
   }
 
   /**
@@ -34,7 +50,9 @@ export class AdminInput {
     if (typeof body !== 'object' || body === null || Array.isArray(body)) {
       throw invalid(TEXTS.bodyNoObject({ names: listOf(names) }));
     }
-    return new AdminInput(Object.entries(body), names, false);
+    const input = new AdminInput(Object.entries(body), names, false);
+    AdminInput.#read.set(request, input);
+    return input;
   }
 
   constructor(values: [string, unknown][], names: readonly string[], isText: boolean) {

@@ -59,6 +59,7 @@ export const TEXTS = {
   adminRole: ({ subject, role }: { subject: string; role: string }) =>
     `${subject} has not the role ${role}: give it in access.rules`,
   tokenName: '"name" must be of letters, digits, ".", "_" and "-", such as ci',
+  tokenOwner: '"owner" must be of at most 128 characters, and none that a terminal obeys',
   tokenExpires: ({ most }: { most: number }) =>
     `"expires" must be a duration such as "90d", at most ${most} days`,
   policySubject: '"as" must name who asks as rules do, such as anonymous, user:alice or token:ci',

@@ -3,11 +3,14 @@ import type { AccessApi } from '../api/access-api.ts';
 import { ConfigError } from '../config/problems.ts';
 import { parseDuration } from '../config/quantity.ts';
 import { RegistryError } from '../oci/errors.ts';
+import { adminRecordOf } from './admin-record.ts';
 import { AdminInput } from './admin-input.ts';
 import { TEXTS } from './texts.ts';
 
 /** It stands in `token:NAME`. */
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
+/** A person or a team, in any letters; nothing that a terminal obeys. 10,000 tokens are one file. */
+const OWNER = /^[^\p{C}\p{Zl}\p{Zp}]{1,128}$/u;
 const MAX_DAYS = 3_660;
 const DAY_MS = 86_400_000;
 
@@ -22,9 +25,12 @@ export function addTokenRoutes(router: Router, access: AccessApi): void {
     if (!NAME.test(name)) throw invalid(TEXTS.tokenName);
     const lifetimeMs = durationOf(input.optionalText('expires'));
     const owner = input.optionalText('owner') ?? name;
+    if (!OWNER.test(owner)) throw invalid(TEXTS.tokenOwner);
     ctx.status = 201;
     ctx.set('Cache-Control', 'no-store');
-    ctx.body = await access.createToken({ name, owner, ...(lifetimeMs && { lifetimeMs }) });
+    const made = await access.createToken({ name, owner, ...(lifetimeMs && { lifetimeMs }) });
+    adminRecordOf(ctx).madeId = made.id;
+    ctx.body = made;
   });
   router.delete('/api/v1/tokens/:id', async (ctx) => {
     const { id = '' } = ctx.params;

@@ -32,7 +32,7 @@ export function describeConfig({
     admin: describeListen(admin),
     ...(metrics?.listen && { metrics: { listen: describeListen(metrics.listen) } }),
     trustProxy,
-    log: { level: log.level, access: formatAccess(log.access) },
+    log: { level: log.level, access: formatAccess(log.access), audit: log.audit ?? 'none' },
     tracing: { otlp: tracing.otlp ?? 'none' },
     grace: formatDuration(graceMs),
     offline,

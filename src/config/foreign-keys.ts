@@ -91,6 +91,7 @@ export const FOREIGN_KEYS: readonly ForeignKeys[] = [
 
   // log and tracing
   { at: 'log', keys: 'accesslog requests sample sampling', write: 'access: <true>' },
+  { at: 'log', keys: 'auditlog auditfile', write: 'audit: FILE' },
   { at: 'log', keys: 'format formatter output fields file path', say: TEXTS.noLogKeys },
   {
     at: 'tracing',

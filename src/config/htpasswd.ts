@@ -4,8 +4,8 @@ import { TEXTS } from './texts.ts';
 /** `$2y$` and its kind, with the cost that one guess may take at most. */
 const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/;
 const MAX_COST = 12;
-/** Characters that a name may have; Basic authentication ends it with a colon. */
-const USER = /^[^\s:\0]{1,128}$/;
+/** What a name may have: Basic authentication ends it with a colon, and a terminal obeys none of it. */
+const USER = /^[^\s:\p{C}]{1,128}$/u;
 const MAX_USERS = 10_000;
 
 /**

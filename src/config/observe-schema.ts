@@ -1,8 +1,10 @@
+import { resolve } from 'node:path';
 import * as z from 'zod';
 import { parseAddress } from './host-list.ts';
 import { ConfigError } from './problems.ts';
 import { formatShare, SHARE, shareSchema } from './quantity.ts';
 import { converted, section, validated } from './section.ts';
+import type { Source } from './source.ts';
 import { TEXTS } from './texts.ts';
 
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
@@ -20,26 +22,36 @@ const LEVEL_MEANT: Readonly<Record<string, (typeof LEVELS)[number]>> = {
 };
 
 /** `log`; more of what is written, and where to, is a key of it. */
-export const logSchema = section('level', {
-  level: z
-    .enum(LEVELS, { error: ({ input }) => adviseLevel(input) })
-    .default('info')
-    .describe('Lines below it are left out.'),
-  access: z
-    .union(
-      [
-        z.boolean().transform(Number),
-        z.string().regex(SHARE, TEXTS.access).meta({ title: 'share' }).pipe(shareSchema),
-      ],
-      {
-        error: ({ input }) => adviseAccess(input),
-      },
-    )
-    .prefault(true)
-    .describe(
-      'A line for each request, for none, or for a share such as 10%. Errors have one always.',
-    ),
-});
+export const logSchema = (source: Source) =>
+  section('level', {
+    level: z
+      .enum(LEVELS, { error: ({ input }) => adviseLevel(input) })
+      .default('info')
+      .describe('Lines below it are left out.'),
+    access: z
+      .union(
+        [
+          z.boolean().transform(Number),
+          z.string().regex(SHARE, TEXTS.access).meta({ title: 'share' }).pipe(shareSchema),
+        ],
+        {
+          error: ({ input }) => adviseAccess(input),
+        },
+      )
+      .prefault(true)
+      .describe(
+        'A line for each request, for none, or for a share such as 10%. Errors have one always.',
+      ),
+    audit: z
+      .string({ error: TEXTS.file })
+      .min(1, TEXTS.file)
+      .meta({ title: 'file' })
+      .transform((path) => resolve(source.directory, path))
+      .exactOptional()
+      .describe(
+        'A file of its own, with a line of JSON for each pull, refusal, login and change: who, what, when. Left out: none.',
+      ),
+  });
 
 function adviseLevel(input: unknown): string {
   const word = String(input).toLowerCase();

@@ -48,7 +48,7 @@ export function configSchema(source: Source) {
         trustProxy: trustProxySchema.describe(
           'Proxies in front, whose X-Forwarded-For and X-Forwarded-Host count: addresses and ranges.',
         ),
-        log: logSchema.describe('What is written to standard output.'),
+        log: logSchema(source).describe('What is written to standard output, and of who did what.'),
         tracing: tracingSchema.describe('Where spans of requests are sent.'),
         grace: duration
           .refine((ms) => ms <= MAX_GRACE_MS, TEXTS.atMost({ limit: '"1h"' }))

@@ -2,6 +2,7 @@ import Koa from 'koa';
 import type { Config } from '../config/config.ts';
 import type { Addressing } from '../mirror/addressing.ts';
 import type { Mirror } from '../mirror/mirror.ts';
+import type { Audit } from '../observe/audit.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { Traces } from '../observe/traces.ts';
@@ -52,6 +53,7 @@ export interface AppParts {
   readonly via: ViaHeader;
   readonly metrics: Metrics;
   readonly log: Log;
+  readonly audit: Audit;
   readonly traces: Traces;
   readonly config: Pick<Config, 'log' | 'trustProxy'>;
   /** Who may pull what; everybody everything where it is left out. */

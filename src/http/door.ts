@@ -4,7 +4,8 @@ import { ANONYMOUS, describeSubject } from '../access/subject.ts';
 import type { Verb } from '../access/rules.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
-import type { V2Context } from './request-record.ts';
+import type { Denial } from '../observe/declarations.ts';
+import type { RequestRecord, V2Context } from './request-record.ts';
 import { TEXTS } from './texts.ts';
 
 /**
@@ -26,6 +27,7 @@ export class Door {
     const shown = await this.#identify(access, ctx);
     // A token that was given to nobody in particular is one, too.
     if (shown.claims || !isAnonymous(shown)) return;
+    ctx.state.record.denied = denialOf(shown);
     throw shown.refusal ?? challenge(access, ctx);
   }
 
@@ -45,11 +47,12 @@ export class Door {
     const shown = await this.#identify(access, ctx);
     ctx.state.isPrivate = true;
     if (isAnonymous(shown) || !isInScope(shown, target)) {
+      record.denied = denialOf(shown);
       const scope = `repository:${formatTarget(target)}:pull`;
       throw shown.refusal ?? challenge(access, ctx, scope);
     }
     if (access.allow(shown, verb, target)) return;
-    record.denied = true;
+    record.denied = 'rule';
     throw new RegistryError('NAME_UNKNOWN', {
       message: TEXTS.noRepository(target),
       detail: { upstream: target.upstream, name: target.repository },
@@ -71,9 +74,23 @@ export class Door {
   async #identify(access: Access, ctx: V2Context): Promise<Shown> {
     const { record } = ctx.state;
     const shown = await access.identify(ctx.req.headers.authorization, record.client);
-    record.subject = describeSubject(shown.subject);
+    recordShown(record, shown);
     return shown;
   }
+}
+
+/** Who asks, as the log tells of it; of what says nothing here only that it was shown. */
+export function recordShown(record: RequestRecord, { subject, grant, isForeign }: Shown): void {
+  record.subject = describeSubject(subject);
+  if (grant.kind === 'token') record.tokenId = grant.id;
+  if (isForeign) record.foreign = true;
+}
+
+/** Why who shows this is not let in. */
+export function denialOf(shown: Shown): Denial {
+  if (shown.refusal) return 'limit';
+  if (shown.isForeign) return 'credentials';
+  return shown.claims ? 'scope' : 'anonymous';
 }
 
 /** The address of the realm is that under which the client asked; what is signed is not. */

@@ -1,7 +1,8 @@
 import type { ParameterizedContext } from 'koa';
 import type { Config } from '../config/config.ts';
 import type { CacheResult, MissReason } from '../mirror/answer.ts';
-import type { REQUEST_KINDS } from '../observe/declarations.ts';
+import type { Audit, AuditEvent } from '../observe/audit.ts';
+import type { Denial, REQUEST_KINDS } from '../observe/declarations.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { SpanAttributes, OpenSpan, Traces } from '../observe/traces.ts';
@@ -30,8 +31,12 @@ export interface RequestRecord {
   reference?: string;
   /** Who asks, as rules name it; left out where nobody is asked. */
   subject?: string;
-  /** No rule lets the subject in, and the client is told that it is not there. */
-  denied?: true;
+  /** Of the API token by which the subject is known, of which several may have one name. */
+  tokenId?: string;
+  /** Why the subject is not let in; where no rule lets it in the client is told that nothing is there. */
+  denied?: Denial;
+  /** Something was shown that says nothing here: perhaps a secret of the upstream. */
+  foreign?: true;
   source?: CacheResult;
   /** Of a miss or a bypass. */
   reason?: MissReason | undefined;
@@ -55,11 +60,15 @@ export interface V2State {
 
 export type V2Context = ParameterizedContext<V2State>;
 
-/** Writes the line and the metrics of a request whose handlers are done: the one place for both. */
-export function logRequest(
-  ctx: V2Context,
-  { metrics, log, config }: { metrics: Metrics; log: Log; config: Pick<Config, 'log'> },
-): void {
+export interface RequestLogs {
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly audit: Audit;
+  readonly config: Pick<Config, 'log'>;
+}
+
+/** Writes the lines and the metrics of a request whose handlers are done: the one place for all of them. */
+export function logRequest(ctx: V2Context, { metrics, log, audit, config }: RequestLogs): void {
   const { record } = ctx.state;
   const endedAt = performance.now();
   count(ctx, record, { endedAt, metrics });
@@ -70,9 +79,11 @@ export function logRequest(
   const isFault = isCut || (error !== undefined && !isGone && ctx.status >= 500);
   const isLogged = isFault || ctx.status >= 400 || isSampled(id, config.log.access);
   const span = record.trace?.span;
-  if (!isLogged && !span) return;
+  const event = audit.isOn ? auditEventOf(record) : undefined;
+  if (!isLogged && !span && !event) return;
   const facts: AccessFacts = factsOf(ctx, endedAt);
   if (span) endSpan(ctx, span, facts);
+  if (event) writeAudit(ctx, event, { facts, audit });
   if (!isLogged) return;
   // Into the one object: a copy of it would cost as much as the line.
   if (isGone) facts.left = true;
@@ -84,6 +95,43 @@ export function logRequest(
 }
 
 type AccessFacts = ReturnType<typeof factsOf> & { left?: true; cut?: true };
+
+/** What happened, where it is something that is asked later; nobody logs in by asking whether there is a registry. */
+function auditEventOf({ kind, denied, subject }: RequestRecord): AuditEvent['event'] | undefined {
+  switch (kind) {
+    case 'manifest':
+    case 'blob':
+    case 'referrers':
+      return 'pull';
+    case 'tags':
+    case 'catalog':
+      return 'list';
+    case 'token':
+      return 'login';
+    case 'ping':
+      return subject === undefined || denied === 'anonymous' ? undefined : 'login';
+    case 'other':
+      return undefined;
+  }
+}
+
+/** In the words of the log, with what was given; how long it took is no matter of it. */
+function writeAudit(
+  { response, state }: V2Context,
+  event: AuditEvent['event'],
+  { facts, audit }: { facts: AccessFacts; audit: Audit },
+): void {
+  const { ttfbMs: _, ms: __, source: ___, missed: ____, ...told } = facts;
+  const { error } = state.record;
+  const digest = error === undefined && response.get('Docker-Content-Digest');
+  audit.write({
+    event,
+    door: 'public',
+    ...told,
+    ...(digest && digest !== told.reference && { digest }),
+    ...(error instanceof ClientGoneError && { left: true }),
+  });
+}
 
 /** In the words of the log, and what all who trace HTTP call the two facts that they look for. */
 function endSpan(
@@ -117,8 +165,10 @@ function factsOf({ method, status, state, req }: V2Context, endedAt: number) {
     agent: agent && redact(agent.slice(0, MAX_SHOWN)),
     method,
     kind,
-    subject: record.subject,
+    subject: record.subject?.slice(0, MAX_SHOWN),
+    tokenId: record.tokenId,
     denied: record.denied,
+    foreign: record.foreign,
     target: target && formatTarget(target),
     upstream,
     reference,
@@ -159,6 +209,7 @@ function count(
   const { kind, upstream, source, bytes, startedAt, answeredAt = endedAt } = record;
   const method = methodLabel(ctx.method);
   metrics.httpRequests.inc({ kind, method, code: String(ctx.status) });
+  if (record.denied) metrics.access.denials.inc({ door: 'public', reason: record.denied });
   if (upstream === undefined || !source) return;
   const result = source;
   metrics.cacheRequests.inc({ upstream, kind, method, result });

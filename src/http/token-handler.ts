@@ -1,9 +1,10 @@
 import { buffer } from 'node:stream/consumers';
 import type { Access, Shown } from '../access/access.ts';
 import { isAnonymous } from '../access/access.ts';
-import { ANONYMOUS, describeSubject } from '../access/subject.ts';
+import { ANONYMOUS } from '../access/subject.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { isRepository } from '../oci/reference.ts';
+import { denialOf, recordShown } from './door.ts';
 import type { V2Context } from './request-record.ts';
 import { TEXTS } from './texts.ts';
 
@@ -32,11 +33,12 @@ export class TokenHandler {
     ctx.set('Pragma', 'no-cache');
     const { parameters, shown } =
       ctx.method === 'POST' ? await this.#readForm(ctx) : await this.#readQuery(ctx);
-    ctx.state.record.subject = describeSubject(shown.subject);
+    recordShown(ctx.state.record, shown);
     const scopes = parameters.getAll('scope').flatMap((each) => each.split(' '));
     if (scopes.length > MAX_SCOPES) throw invalid(TEXTS.tooManyScopes({ most: MAX_SCOPES }));
     const isLogin = scopes.every((scope) => scope === '');
     if (isLogin && isAnonymous(shown)) {
+      ctx.state.record.denied = denialOf(shown);
       if (shown.refusal) throw shown.refusal;
       throw new RegistryError('UNAUTHORIZED', {
         message: TEXTS.wrongLogin,
@@ -66,9 +68,14 @@ export class TokenHandler {
         ? ['', parameters.get('refresh_token') ?? '']
         : [parameters.get('username') ?? '', parameters.get('password') ?? ''];
     if (grant !== 'password' && grant !== 'refresh_token') throw invalid(TEXTS.tokenGrant);
-    const found = await this.#access.identifyUser(user, secret, address);
-    const nobody = { subject: ANONYMOUS, grant: { kind: 'none' } } as const;
-    return { parameters, shown: { ...(found ?? nobody), address, isForeign: !found } };
+    const nobody = { subject: ANONYMOUS, grant: { kind: 'none' }, address } as const;
+    try {
+      const found = await this.#access.identifyUser(user, secret, address);
+      return { parameters, shown: { ...(found ?? nobody), address, isForeign: !found } };
+    } catch (error) {
+      if (!(error instanceof RegistryError)) throw error;
+      return { parameters, shown: { ...nobody, isForeign: true, refusal: error } };
+    }
   }
 }
 

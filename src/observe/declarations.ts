@@ -107,3 +107,17 @@ export const METHODS = ['GET', 'HEAD'] as const;
 export const CONTENT_KINDS = ['manifest', 'blob', 'tags', 'referrers', 'catalog'] as const;
 /** What clients ask for: `ping` is `/v2/` itself. */
 export const REQUEST_KINDS = [...CONTENT_KINDS, 'ping', 'token', 'other'] as const;
+
+/** The public listener, and that of the admin API. */
+export const DOORS = ['public', 'admin'] as const;
+export type Door = (typeof DOORS)[number];
+/**
+ * Why a request is refused that asks for nothing wrong. `anonymous`: nobody has said who asks; `credentials`:
+ * what was shown says nothing here; `scope`: a token for something else; `rule`: no rule gives it to who asks;
+ * `limit`: too many wrong passwords, or logins at a time; `host`: asked under a name that is not the listener's.
+ */
+export const DENIALS = ['anonymous', 'credentials', 'scope', 'rule', 'limit', 'host'] as const;
+export type Denial = (typeof DENIALS)[number];
+/** `unknown`: of no account here; `limited`: not compared, since too many wrong ones came. */
+export const PASSWORD_RESULTS = ['right', 'wrong', 'unknown', 'limited'] as const;
+export type PasswordResult = (typeof PASSWORD_RESULTS)[number];

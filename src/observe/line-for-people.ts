@@ -22,6 +22,9 @@ const LEVEL_STYLE: Readonly<Record<string, Style>> = {
 /** Control characters, and those that turn the direction of text: a terminal obeys them. */
 const OBEYED = /[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
+/** Most lines have none, which is found sooner than each of those above. */
+const BEYOND_PRINTABLE = /[^ -~]/;
+
 /**
  * A line of the log as people read it on a terminal: the time of day, then of a request what was
  * asked and how it went, in columns, and of anything else the message and its facts. One line, but
@@ -38,7 +41,7 @@ export function lineForPeople(line: Line, isColoured: boolean): string {
   const others = Object.entries(line).filter(
     ([key]) => !BESIDE.has(key) && !(isRequest && OF_REQUEST.has(key)),
   );
-  const facts = others.map(([key, value]) => `  ${paint('dim', `${key}=`)}${textOf(value)}`);
+  const facts = others.map(([key, value]) => `  ${paint('dim', `${key}=`)}${factOf(value)}`);
   return `${time}  ${told}${facts.join('')}${errorOf(line, paint)}`;
 }
 
@@ -102,9 +105,20 @@ function errorOf({ err: error, level }: Line, paint: Paint): string {
   return lines.map((line) => `\n          ${paint('dim', textOf(line))}`).join('');
 }
 
+/** In quotes where it could be taken for several facts. */
+function factOf(value: unknown): string {
+  const text = textOf(value);
+  return typeof value === 'string' && / {2}|^"/.test(text) ? textOf(JSON.stringify(value)) : text;
+}
+
 /** On one line, and nothing that a terminal obeys. */
 function textOf(value: unknown): string {
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return escapeObeyed(typeof value === 'string' ? value : JSON.stringify(value));
+}
+
+/** Without what a terminal obeys. JSON stays what it is: it may escape any character so. */
+export function escapeObeyed(text: string): string {
+  if (!BEYOND_PRINTABLE.test(text)) return text;
   return text.replace(OBEYED, (character) => {
     const code = character.codePointAt(0) ?? 0;
     return `\\u${code.toString(16).padStart(4, '0')}`;

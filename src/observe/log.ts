@@ -1,5 +1,5 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
-import { lineForPeople } from './line-for-people.ts';
+import { escapeObeyed, lineForPeople } from './line-for-people.ts';
 
 export type Log = Logger;
 
@@ -40,6 +40,8 @@ export function createLog({ level = 'info', format = 'json', destination }: LogO
       level,
       base: {},
       formatters: { level: (word) => ({ level: word }) },
+      // JSON leaves some of what a terminal obeys as it is.
+      hooks: { streamWrite: (line) => `${escapeObeyed(line.slice(0, -1))}\n` },
       timestamp: formatTime,
       redact: {
         paths: ['err.headers', 'err.options', 'err.cause.headers', 'err.cause.options'],

@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
+import { AccessMetrics } from './access-metrics.ts';
 import { BundleMetrics } from './bundle-metrics.ts';
 import {
   ANY,
@@ -33,6 +34,7 @@ export class Metrics extends Declarations {
   readonly store;
   readonly sync;
   readonly bundles;
+  readonly access;
   /** What was counted so far; `expose` measures the rest before. */
   readonly registry;
   readonly #measures: (() => Promise<void> | void)[] = [];
@@ -213,6 +215,7 @@ export class Metrics extends Declarations {
     this.store = new StoreMetrics(registry, this.labels);
     this.sync = new SyncMetrics(registry, this.labels);
     this.bundles = new BundleMetrics(registry, this.labels);
+    this.access = new AccessMetrics(registry, this.labels);
   }
 
   /**

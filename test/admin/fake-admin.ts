@@ -3,6 +3,7 @@ import { pino } from 'pino';
 import { createAdminApp, type AdminParts } from '../../src/admin/admin-app.ts';
 import type { ServerStatus } from '../../src/api/status-api.ts';
 import { splitTarget } from '../../src/oci/reference.ts';
+import { Audit } from '../../src/observe/audit.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { FakeDraftApi } from './fake-draft-api.ts';
 import { FakeLayoutApi } from './fake-layout-api.ts';
@@ -38,6 +39,7 @@ export function createFakeAdmin(parts: Partial<AdminParts>): Koa {
     },
     access: () => undefined,
     resolve: splitTarget,
+    audit: new Audit(undefined, { lost: () => {}, failed: () => {}, renewed: () => {} }),
     tokens: {
       tokens: () => [],
       createToken: async (wish) => ({ ...wish, id: 't1', createdAt: 0, secret: 'ent_secret' }),

@@ -36,6 +36,7 @@ trustProxy: []
 log:
   level: warn
   access: 12.5%
+  audit: none
 tracing:
   otlp: none
 grace: 8s

@@ -121,7 +121,7 @@ test('every key of the file ends up in the configuration', async (t) => {
 listen: { address: "[::]:5443" }
 admin: { address: :0, open: true }
 trustProxy: [10.0.0.0/8, "::1"]
-log: { level: warn, access: 12.5% }
+log: { level: warn, access: 12.5%, audit: audit.log }
 tracing: { otlp: http://collector:4318/v1/traces }
 grace: 1m
 offline: true
@@ -165,7 +165,7 @@ upstreams:
     listen: { host: '::', port: 5443 },
     admin: { host: '0.0.0.0', port: 0, open: true },
     trustProxy: ['10.0.0.0/8', '::1'],
-    log: { level: 'warn', access: 0.125 },
+    log: { level: 'warn', access: 0.125, audit: join(file, '../audit.log') },
     tracing: { otlp: 'http://collector:4318/v1/traces' },
     bundles: {
       trust: {

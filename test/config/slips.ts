@@ -244,6 +244,8 @@ const KEYS: readonly Slip[] = [
   ['log: { format: json }', 'log.format', 'leave it out'],
   ['log: { accessLog: false }', 'log.accessLog', 'write access: false'],
   ['log: { access: 0.1 }', 'log.access', 'write 10%'],
+  ['log: { audit: true }', 'log.audit', 'write the path of a file'],
+  ['log: { auditLog: /var/log/a }', 'log.auditLog', 'write audit: FILE'],
   ['log: { access: off }', 'log.access', 'write true, false, or a share'],
   ['log: { acess: true }', 'log.acess', 'write access'],
   ['logFormat: json', 'logFormat', 'leave it out'],

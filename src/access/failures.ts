@@ -1,0 +1,87 @@
+import { isIPv6 } from 'node:net';
+import type { Clock } from '../time/clock.ts';
+import { ExpiringMap } from '../time/expiring-map.ts';
+
+interface Count {
+  readonly failures: number;
+  /** A moment of the steady clock: then it begins anew. */
+  readonly until: number;
+}
+
+const WINDOW_MS = 60_000;
+/** Of one account from one network. */
+const MAX_OF_PAIR = 10;
+/** Of all accounts from one network, which may be that of a whole site behind one address. */
+const MAX_OF_NETWORK = 300;
+/** Pairs, and networks, that are known at a time: 100 bytes each. */
+const MAX_COUNTED = 10_000;
+
+/**
+ * How many wrong passwords came in a minute: ten of an account from one network, so that nobody locks out another's
+ * account, and 300 of all accounts together, so that nobody tries one password with each of them. An attempt counts
+ * from its beginning, so that many at once are no more.
+ */
+export class Failures {
+  static readonly WINDOW_SECONDS = WINDOW_MS / 1000;
+
+  readonly #clock: Clock;
+  readonly #pairs: ExpiringMap<string, Count>;
+  readonly #networks: ExpiringMap<string, Count>;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#pairs = new ExpiringMap({ max: MAX_COUNTED, clock });
+    this.#networks = new ExpiringMap({ max: MAX_COUNTED, clock });
+  }
+
+  /** Whether one more may be tried; it counts as a failure then, unless it is taken back. */
+  begin(account: string, network: string): boolean {
+    const pair = pairOf(account, network);
+    const isFree =
+      (this.#pairs.get(pair)?.failures ?? 0) < MAX_OF_PAIR &&
+      (this.#networks.get(network)?.failures ?? 0) < MAX_OF_NETWORK;
+    if (isFree) this.#add(pair, network, 1);
+    return isFree;
+  }
+
+  /** It was right. */
+  takeBack(account: string, network: string): void {
+    this.#add(pairOf(account, network), network, -1);
+  }
+
+  #add(pair: string, network: string, change: number): void {
+    const now = this.#clock.steady();
+    for (const [map, key] of [
+      [this.#pairs, pair],
+      [this.#networks, network],
+    ] as const) {
+      const { failures, until } = map.get(key) ?? { failures: 0, until: now + WINDOW_MS };
+      map.set(key, { failures: Math.max(0, failures + change), until }, until - now);
+    }
+  }
+}
+
+function pairOf(account: string, network: string): string {
+  return `${network} ${account}`;
+}
+
+/** Of an IPv6 address that of its subnet, all of whose 2^64 addresses one machine may have. */
+export function networkOf(address: string): string {
+  if (!isIPv6(address)) return address;
+  const [front = '', back] = (address.split('%', 1)[0] ?? '').split('::');
+  const groups = front === '' ? [] : front.split(':');
+  const missing = back === undefined ? 0 : 8 - groups.length - groupsOf(back);
+  const all = [
+    ...groups,
+    ...Array.from({ length: missing }, () => '0'),
+    ...(back ?? '').split(':'),
+  ];
+  const subnet = all.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16));
+  return `${subnet.join(':')}::/64`;
+}
+
+/** An IPv4 address at the end is two of them. */
+function groupsOf(text: string): number {
+  if (text === '') return 0;
+  return text.split(':').length + (text.includes('.') ? 1 : 0);
+}
