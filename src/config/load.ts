@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { findAccessWarnings } from './access-findings.ts';
 import { findConflicts, findUpstreamNames } from './conflicts.ts';
 import { ConfigError, describeIssue, describeProblem, describeProblems } from './problems.ts';
 import type { Config, UpstreamConfig } from './config.ts';
@@ -79,7 +80,11 @@ function deepFreeze<T>(value: T): T {
 }
 
 /** Warnings about a valid configuration that may not be what the operator means. */
-export function findWarnings({ upstreams }: Config): string[] {
+export function findWarnings(config: Config): string[] {
+  return [...findUpstreamWarnings(config), ...findAccessWarnings(config)];
+}
+
+function findUpstreamWarnings({ upstreams }: Config): string[] {
   return Object.values(upstreams).flatMap(({ name, url, credentials, tls }) => {
     const warn = (key: string, text: string) => describeProblem(['upstreams', name, key], text);
     return [

@@ -60,6 +60,36 @@ export const TEXTS = {
   accessMay: 'write a list of pull, list, metrics, view, operate and admin',
   accessImages: 'write a list of repositories with their registry, such as ghcr.io/org/**',
   accessNoImages: 'leave it out: roles of the admin door are not about images',
+  accessNoKind: ({ key }: { key: string }) =>
+    `it names nobody, for there is no access.${key}; set that, or take it out`,
+  accessNoUser: ({ path }: { path: string }) =>
+    `it names nobody: ${path} has no such user; add one, or take it out`,
+  accessNoGroups:
+    'it names nobody, for nothing tells the groups of who asks; set groups of access.oidc, or take it out',
+  accessNoIssuer: ({ key, names }: { key: string; names: string }) =>
+    `it names nobody, for access.${key} has no such name; write one of ${names}`,
+  accessImageTag: ({ right }: { right: string }) =>
+    `it matches no repository, and rules are about these, whatever the tag; write ${right}`,
+  accessImageMeant: ({ right }: { right: string }) =>
+    `it matches no repository: each has its registry in front; write ${right}`,
+  accessImageNever:
+    'it matches no repository: write one with its registry, in lower case, such as ghcr.io/org/**',
+  accessCovered: ({ earlier }: { earlier: number }) =>
+    `it gives nothing that access.rules[${earlier}] does not give; take it out, or narrow that one`,
+  accessFromLocal: ({ key }: { key: string }) =>
+    `it never counts: ${key} is reached from this machine alone; name the proxy in front in trustProxy, or listen on a network`,
+  accessFromProxies: ({ range }: { range: string }) =>
+    `whoever asks from ${range} is believed any address, for trustProxy has it; name the proxies alone there`,
+  accessShut: 'no rule can give anything to anybody, so that all is refused; write one that does',
+  accessPlain:
+    'passwords and tokens reach it unencrypted; set tls, or name the proxy in front that has it in trustProxy',
+  accessPlainAdmin: 'passwords and tokens reach it unencrypted; set tls',
+  accessMetricsOpen:
+    'it asks for no role: whoever reaches it reads the metrics, whatever access.rules say',
+  accessDocker:
+    'Docker asks Docker Hub itself for what is refused here, for its registry-mirrors is advisory and gets no login; "entrepot clients docker" tells how to pull by the name of the mirror',
+  fileOpen: ({ path }: { path: string }) =>
+    `every user of this machine may read it; take that away: chmod o-r ${path}`,
   htpasswdUser: ({ path, line }: { path: string; line: number }) =>
     `${path}, line ${line}: write user:hash, as "htpasswd -B" does`,
   htpasswdHash: ({ path, line, user }: { path: string; line: number; user: string }) =>
