@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { RuleReport, RuleVerdict } from '../api/access-api.ts';
+import { pathAlias } from '../config/registries.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import { isApiToken, type ApiTokens } from './api-tokens.ts';
@@ -144,11 +145,24 @@ export class Access {
   }
 }
 
-/** Whether a token is for this repository: it names it with its registry or, as some clients do, without. */
-export function isInScope({ claims }: Pick<Shown, 'claims'>, target: Target): boolean {
+/** A repository that is asked for, and its name as the client wrote it. */
+export interface NamedTarget {
+  readonly target: Target;
+  readonly name: string;
+}
+
+/**
+ * Whether a token is for this repository: it names it with its registry or without, or as the client asks
+ * for it now. Docker and Podman ask for a token by what stands in the path.
+ */
+export function isInScope(
+  { claims }: Pick<Shown, 'claims'>,
+  { target, name }: NamedTarget,
+): boolean {
   if (!claims) return true;
-  const { repositories } = claims;
-  return repositories.includes(formatTarget(target)) || repositories.includes(target.repository);
+  const { upstream, repository } = target;
+  const names = [formatTarget(target), `${pathAlias(upstream)}/${repository}`, repository, name];
+  return claims.repositories.some((each) => names.includes(each));
 }
 
 export function isAnonymous({ subject }: { readonly subject: Subject }): boolean {

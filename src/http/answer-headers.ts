@@ -17,6 +17,13 @@ const CACHE_STATUS: Record<CacheResult, string> = {
 /** The spec's limit of all warnings in a response. */
 const MAX_WARNING_BYTES = 4096;
 
+/** The answer, or error, is for who asked alone: no cache on the way gives it to anybody else. */
+export function keepApart(ctx: V2Context): void {
+  ctx.state.isPrivate = true;
+  ctx.set('Cache-Control', 'private, no-store');
+  ctx.vary('Authorization');
+}
+
 /** Where the answer came from, how old it is, why it may be outdated; also for the record. */
 export function setCacheHeaders(
   ctx: V2Context,

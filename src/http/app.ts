@@ -209,7 +209,7 @@ function createV2({
     if (!found) return next();
     const path = { kind: found.kind, prefix, name, reference };
     const request = understandRequest(ctx, path, addressing);
-    await door.admit(ctx, found.verb, request.target);
+    await door.admit(ctx, found.verb, request);
     await found.handle(ctx, request);
   };
   return { content, rest: createRouter({ lists, addressing, door, access }) };

@@ -8,6 +8,8 @@ import { TEXTS } from './texts.ts';
 /** A request for content, understood once; handlers see nothing of its spelling. */
 export interface ContentRequest {
   readonly target: Target;
+  /** The repository as the client wrote it: some ask for a token by this name. */
+  readonly name: string;
   /** The last path component: tag or digest as the client wrote it. */
   readonly reference: string;
   readonly demand: Demand;
@@ -25,17 +27,18 @@ interface ContentPath {
 /** Throws a `RegistryError` for what is no request of this registry. */
 export function understandRequest(
   ctx: V2Context,
-  { kind, prefix, name, reference }: ContentPath,
+  { kind, prefix, reference, ...path }: ContentPath,
   addressing: Addressing,
 ): ContentRequest {
   const { record } = ctx.state;
   record.kind = kind;
-  const target = addressing.resolve({ name: decode(name), ...registryNamed(ctx, prefix) });
+  const name = decode(path.name);
+  const target = addressing.resolve({ name, ...registryNamed(ctx, prefix) });
   record.upstream = target.upstream;
   record.target = target;
   record.reference = decode(reference);
   ctx.set('OCI-Namespace', target.upstream);
-  return { target, reference: record.reference, demand: demandOf(record.client) };
+  return { target, name, reference: record.reference, demand: demandOf(record.client) };
 }
 
 /** A request for what an upstream has: the same ways of saying which, but for the repository. */

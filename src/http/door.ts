@@ -2,9 +2,12 @@ import type { Access, Shown } from '../access/access.ts';
 import { isAnonymous, isInScope } from '../access/access.ts';
 import { ANONYMOUS, describeSubject } from '../access/subject.ts';
 import type { Verb } from '../access/rules.ts';
+import { pathAlias } from '../config/registries.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { formatTarget, type Target } from '../oci/reference.ts';
+import type { Target } from '../oci/reference.ts';
 import type { Denial } from '../observe/declarations.ts';
+import { keepApart } from './answer-headers.ts';
+import type { ContentRequest } from './content-request.ts';
 import type { RequestRecord, V2Context } from './request-record.ts';
 import { TEXTS } from './texts.ts';
 
@@ -24,6 +27,7 @@ export class Door {
   async ping(ctx: V2Context): Promise<void> {
     const access = this.#access;
     if (!access) return;
+    keepApart(ctx);
     const shown = await this.#identify(access, ctx);
     // A token that was given to nobody in particular is one, too.
     if (shown.claims || !isAnonymous(shown)) return;
@@ -35,21 +39,23 @@ export class Door {
    * Of what is open to everybody nobody is asked who it is: a pull secret of the upstream is not even looked
    * at. Throws `UNAUTHORIZED`, or `NAME_UNKNOWN` as of a repository that is not there.
    */
-  async admit(ctx: V2Context, verb: Verb, target: Target): Promise<void> {
+  async admit(ctx: V2Context, verb: Verb, request: ContentRequest): Promise<void> {
     const access = this.#access;
     if (!access) return;
+    const { target } = request;
     const { record } = ctx.state;
-    const nobody = { subject: ANONYMOUS, address: record.client };
-    if (access.allow(nobody, verb, target)) {
+    const isOpenTo = (address: string | undefined): boolean =>
+      access.allow({ subject: ANONYMOUS, address }, verb, target);
+    // What is open to some networks alone is no answer for the others.
+    if (!isOpenTo(undefined)) keepApart(ctx);
+    if (isOpenTo(record.client)) {
       record.subject = describeSubject(ANONYMOUS);
       return;
     }
     const shown = await this.#identify(access, ctx);
-    ctx.state.isPrivate = true;
-    if (isAnonymous(shown) || !isInScope(shown, target)) {
+    if (isAnonymous(shown) || !isInScope(shown, request)) {
       record.denied = denialOf(shown);
-      const scope = `repository:${formatTarget(target)}:pull`;
-      throw shown.refusal ?? challenge(access, ctx, scope);
+      throw shown.refusal ?? challenge(access, ctx, scopeOf(target));
     }
     if (access.allow(shown, verb, target)) return;
     record.denied = 'rule';
@@ -63,8 +69,8 @@ export class Door {
   async listed(ctx: V2Context, upstream: string): Promise<(repository: string) => boolean> {
     const access = this.#access;
     if (!access) return () => true;
+    keepApart(ctx);
     const shown = await this.#identify(access, ctx);
-    ctx.state.isPrivate = true;
     const isTooNarrow = shown.claims !== undefined && !shown.claims.catalog;
     const asker = isTooNarrow ? { subject: ANONYMOUS, address: shown.address } : shown;
     return (repository) =>
@@ -91,6 +97,11 @@ export function denialOf(shown: Shown): Denial {
   if (shown.refusal) return 'limit';
   if (shown.isForeign) return 'credentials';
   return shown.claims ? 'scope' : 'anonymous';
+}
+
+/** Docker, Podman and skopeo take no colon in the name. */
+function scopeOf({ upstream, repository }: Target): string {
+  return `repository:${pathAlias(upstream)}/${repository}:pull`;
 }
 
 /** The address of the realm is that under which the client asked; what is signed is not. */

@@ -4,6 +4,7 @@ import { isAnonymous } from '../access/access.ts';
 import { ANONYMOUS } from '../access/subject.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { isRepository } from '../oci/reference.ts';
+import { keepApart } from './answer-headers.ts';
 import { denialOf, recordShown } from './door.ts';
 import type { V2Context } from './request-record.ts';
 import { TEXTS } from './texts.ts';
@@ -29,7 +30,7 @@ export class TokenHandler {
 
   async handle(ctx: V2Context): Promise<void> {
     ctx.state.record.kind = 'token';
-    ctx.set('Cache-Control', 'no-store');
+    keepApart(ctx);
     ctx.set('Pragma', 'no-cache');
     const { parameters, shown } =
       ctx.method === 'POST' ? await this.#readForm(ctx) : await this.#readQuery(ctx);

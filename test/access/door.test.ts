@@ -90,7 +90,7 @@ test('a token is for the repositories of its scope, and what its subject may is 
   const scope = `repository:${HUB}/org/secret:pull`;
   const alice = await tokenFor(ask, [scope], basic('alice', 'wonder'));
   t.is(alice.status, 200);
-  t.is(alice.headers['cache-control'], 'no-store');
+  t.is(alice.headers['cache-control'], 'private, no-store');
   const pull = async (token: string, path = '/v2/org/secret/manifests/v1') =>
     (await ask(path, `Bearer ${token}`)).status;
   t.is(await pull(alice.token), 200);

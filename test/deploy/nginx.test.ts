@@ -1,25 +1,19 @@
 /** The configuration of nginx before a mirror: what a client gets through it, and what the mirror knows of the client. */
-import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { Agent } from 'node:https';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { createCertificates } from '../helpers/certificate.ts';
-import { claimPort } from '../helpers/claim-port.ts';
 import { get, open, type GetOptions } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildImage } from '../helpers/image.ts';
-import { createTempFolder, startMirror } from '../helpers/mirror.ts';
+import { startMirror } from '../helpers/mirror.ts';
 import { missingPackages, testUnless } from '../helpers/needs.ts';
 import { until } from '../helpers/until.ts';
+import { startNginx } from './nginx-site.ts';
 
-const FILE = join(import.meta.dirname, '..', '..', 'deploy', 'nginx', 'entrepot.conf');
 const MIB = 1024 * 1024;
 
 const test = testUnless('nginx', missingPackages('nginx'));
 
-/** Nginx with the shipped file, but for its ports and its certificate, before a mirror of one registry. */
+/** Nginx before a mirror of one registry. */
 async function startSite(t: ExecutionContext) {
   const registry = await FakeRegistry.start(t);
   const image = buildImage({ seed: 'front', layers: [4 * MIB] });
@@ -28,46 +22,8 @@ async function startSite(t: ExecutionContext) {
     upstreams: { 'hub.example': { url: registry.url } },
     trustProxy: ['127.0.0.1'],
   });
-  const folder = await createTempFolder(t);
-  const { ca, server } = await createCertificates();
-  const port = await claimPort();
-  const [cert, key] = [join(folder, 'tls.crt'), join(folder, 'tls.key')];
-  await writeFile(cert, server.cert);
-  await writeFile(key, server.key);
-  const site = (await readFile(FILE, 'utf8'))
-    .replace('server 127.0.0.1:5000;', `server ${new URL(mirror.url).host};`)
-    .replace('listen 443 ssl;', `listen 127.0.0.1:${port} ssl;`)
-    .replace('    listen [::]:443 ssl;\n', '')
-    .replace('/etc/ssl/mirror.example.crt', cert)
-    .replace('/etc/ssl/mirror.example.key', key);
-  for (const name of ['body', 'proxy']) await mkdir(join(folder, name));
-  const main = join(folder, 'nginx.conf');
-  await writeFile(
-    main,
-    `daemon off; pid ${folder}/pid; error_log stderr;
-     events {}
-     http { access_log off; client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy;
-            fastcgi_temp_path ${folder}/f; uwsgi_temp_path ${folder}/u; scgi_temp_path ${folder}/s;
-            ${site} }`,
-  );
-  const args = ['-c', main, '-e', 'stderr'];
-  const checked = spawnSync('nginx', ['-t', ...args], { encoding: 'utf8' });
-  t.is(checked.status, 0, checked.stderr);
-  t.notRegex(checked.stderr, /warn/);
-  const nginx = spawn('nginx', args, { stdio: ['ignore', 'inherit', 'inherit'] });
-  const gone = once(nginx, 'exit');
-  t.teardown(async () => {
-    nginx.kill('SIGQUIT');
-    await gone;
-  });
-  const url = `https://127.0.0.1:${port}`;
+  const { url, ca } = await startNginx(t, mirror.url);
   const options = { tls: { ca } };
-  await until('nginx listens', async () =>
-    get(`${url}/v2/`, options).then(
-      () => true,
-      () => false,
-    ),
-  );
   const ask = async (path: string, more: GetOptions = {}) =>
     get(`${url}/v2/library/app/${path}`, { ...options, ...more });
   return { registry, image, mirror, url, ask, options };

@@ -20,16 +20,18 @@ interface Programs {
 
 /** containerd with a `hosts.toml` for every registry, or those of /etc/containerd: it names the registry by `?ns=`. */
 export class Containerd implements Client {
+  /** Where it is asked. */
+  readonly socket: string;
+  /** The folder with the files of its mirrors. */
+  readonly hosts: string;
   readonly #netns: Netns;
-  readonly #socket: string;
-  readonly #hosts: string;
   readonly #programs: Programs;
   #views = 0;
 
   private constructor(netns: Netns, socket: string, hosts: string, programs: Programs) {
     this.#netns = netns;
-    this.#socket = socket;
-    this.#hosts = hosts;
+    this.socket = socket;
+    this.hosts = hosts;
     this.#programs = programs;
   }
 
@@ -61,36 +63,36 @@ address = "${socket}"
     const containerd = new Containerd(netns, socket, hosts, programs);
     await until('containerd to answer', async () => {
       await service.assertRunning();
-      return containerd.#ctr('version').catch(() => undefined);
+      return containerd.ctr('version').catch(() => undefined);
     });
     return containerd;
   }
 
   async pull(image: ImageName): Promise<string> {
     const { pullFlags } = this.#programs;
-    const flags = ['--print-chainid', ...SNAPSHOTTER, '--hosts-dir', this.#hosts, ...pullFlags];
-    const progress = await this.#ctr('images', 'pull', ...flags, formatImage(image));
+    const flags = ['--print-chainid', ...SNAPSHOTTER, '--hosts-dir', this.hosts, ...pullFlags];
+    const progress = await this.ctr('images', 'pull', ...flags, formatImage(image));
     const [, chain] = /^image chain ID: (\S+)$/m.exec(progress) ?? [];
     if (chain === undefined) throw new Error(`ctr images pull: ${progress}`);
     // The native snapshotter shows a view in the directory of what is viewed. The view itself is
     // garbage from the start and goes with the image.
     const key = `view-${++this.#views}`;
-    const mounts = await this.#ctr('snapshots', ...SNAPSHOTTER, 'view', '--mounts', key, chain);
+    const mounts = await this.ctr('snapshots', ...SNAPSHOTTER, 'view', '--mounts', key, chain);
     return (JSON.parse(mounts) as readonly Mount[])[0]!.Source;
   }
 
   async remove(image: ImageName): Promise<void> {
-    await this.#ctr('images', 'rm', '--sync', formatImage(image));
+    await this.ctr('images', 'rm', '--sync', formatImage(image));
   }
 
   /** Loads an archive of images, and unpacks those of this machine's platform. */
   async load(archive: string): Promise<void> {
-    await this.#ctr('images', 'import', ...SNAPSHOTTER, archive);
+    await this.ctr('images', 'import', ...SNAPSHOTTER, archive);
   }
 
   /** Digest of each image that it has, by its name. */
   async images(): Promise<Map<string, string>> {
-    const table = await this.#ctr('images', 'ls');
+    const table = await this.ctr('images', 'ls');
     const rows = table.trim().split('\n').slice(1);
     return new Map(
       rows.map((row) => {
@@ -103,11 +105,12 @@ address = "${socket}"
   /** Of an image, as it says itself: whether all content is there, and whether it is unpacked. */
   async check(image: ImageName): Promise<{ isComplete: boolean; isUnpacked: boolean }> {
     const filter = `name==${formatImage(image)}`;
-    const table = await this.#ctr('images', 'check', ...SNAPSHOTTER, filter);
+    const table = await this.ctr('images', 'check', ...SNAPSHOTTER, filter);
     return { isComplete: /\bcomplete \(/.test(table), isUnpacked: /\btrue\s*$/.test(table) };
   }
 
-  async #ctr(...args: string[]): Promise<string> {
-    return this.#netns.run(this.#programs.ctr, '--address', this.#socket, ...args);
+  /** `ctr …`, as its user types it. */
+  async ctr(...args: readonly string[]): Promise<string> {
+    return this.#netns.run(this.#programs.ctr, '--address', this.socket, ...args);
   }
 }

@@ -13,10 +13,13 @@ interface InspectedImage {
 
 /** Docker Engine with `registry-mirrors`: for docker.io only; or as its own files in /etc/docker say. */
 export class Dockerd implements Client {
+  /** Where it is asked. */
+  readonly socket: string;
   readonly #root: string;
   readonly #agent: Agent;
 
   private constructor(root: string, socket: string) {
+    this.socket = socket;
     this.#root = root;
     const options = { keepAlive: false, socketPath: socket };
     this.#agent = new Agent(options);

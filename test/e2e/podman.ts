@@ -49,8 +49,7 @@ insecure = true
 
   async pull(image: ImageName): Promise<string> {
     const name = formatImage(image);
-    const policy = join(this.#home, 'policy.json');
-    await this.#podman('pull', '--quiet', '--signature-policy', policy, name);
+    await this.#podman('pull', '--quiet', '--signature-policy', this.policy, name);
     return (await this.#podman('image', 'mount', name)).trim();
   }
 
@@ -59,8 +58,9 @@ insecure = true
     await this.#podman('rmi', formatImage(image));
   }
 
-  async #podman(...args: string[]): Promise<string> {
-    return this.#netns.run(
+  /** `podman …` with a storage of its own. */
+  command(...args: readonly string[]): [string, ...string[]] {
+    return [
       'env',
       ...this.#registries,
       'podman',
@@ -71,7 +71,16 @@ insecure = true
       '--cgroup-manager=cgroupfs',
       '--events-backend=none',
       ...args,
-    );
+    ];
+  }
+
+  /** By which it takes images that nobody has signed. */
+  get policy(): string {
+    return join(this.#home, 'policy.json');
+  }
+
+  async #podman(...args: string[]): Promise<string> {
+    return this.#netns.run(...this.command(...args));
   }
 }
 

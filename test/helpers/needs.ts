@@ -11,6 +11,7 @@ const PACKAGES = {
   containerd: 'containerd',
   ctr: 'containerd',
   debootstrap: 'debootstrap',
+  docker: 'docker.io',
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
   fish: 'fish',
