@@ -1,4 +1,5 @@
 import type { Bundle } from '@sigstore/bundle';
+import { HashAlgorithm } from '@sigstore/protobuf-specs';
 import { hash } from 'node:crypto';
 import type { Refusal, Signer, Verified } from '../verdict.ts';
 import { readClassic, type ClassicLayer } from './classic.ts';
@@ -102,17 +103,26 @@ interface Read {
 
 type Message = Extract<Bundle['content'], { $case: 'messageSignature' }>['messageSignature'];
 
+const ALGORITHMS: Readonly<Partial<Record<HashAlgorithm, string>>> = {
+  [HashAlgorithm.SHA2_256]: 'sha256',
+  [HashAlgorithm.SHA2_384]: 'sha384',
+  [HashAlgorithm.SHA2_512]: 'sha512',
+};
+
+/** What a signature outside an envelope says that it is of. */
 function checkMessage({ messageDigest }: Message, { image, kind }: Asked): void {
   if (kind !== 'signature') throw refuse('predicate-type', { type: 'a signature' });
-  const { length } = messageDigest.digest;
-  checkDigests({ [`sha${length * 8}`]: messageDigest.digest.toString('hex') }, image);
+  const algorithm = ALGORITHMS[messageDigest.algorithm] ?? 'unknown';
+  checkDigests({ [algorithm]: messageDigest.digest.toString('hex') }, image);
 }
 
 /** Whatever it was that was thrown, it is a refusal. */
 function asRefused(error: unknown, isRead: boolean): Refused {
   if (error instanceof Refused) return error;
   const why = error instanceof Error ? error.message.slice(0, 200) : 'unknown';
-  const code = CODES[String((error as { code?: unknown } | undefined)?.code)];
+  const name = String((error as { code?: unknown } | undefined)?.code);
+  if (name === 'SIGNATURE_ERROR') return refuse('signature');
+  const code = CODES[name];
   if (code) return refuse(code, { why });
   return isRead ? refuse('unverified', { why }) : refuse('malformed', { why });
 }

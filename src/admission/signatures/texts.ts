@@ -27,8 +27,9 @@ export const REASONS = {
   unverified: ({ why }: { why: string }) => `it could not be verified: ${why}`,
 } as const;
 
-/** What is wrong with evidence or with what it is judged by. */
+/** With what is wrong with evidence, or with what it is judged by. */
 export const TEXTS = {
+  ...REASONS,
   notUtf8: 'it is no text in UTF-8',
   notJson: 'it is no JSON',
   twice: ({ name }: { name: string }) => `it has ${quote(name)} twice`,
