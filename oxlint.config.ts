@@ -86,7 +86,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     ],
   },
   access: {
-    imports: ['oci', 'time', 'api', 'config', 'observe', 'store'],
+    imports: ['oci', 'time', 'api', 'config', 'observe', 'net', 'store'],
     facade: ['access.ts', 'rules.ts', 'subject.ts'],
     parts: ['access-store.ts'],
   },

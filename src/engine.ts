@@ -5,7 +5,7 @@ import { StoreAdmin } from './admin/store-admin.ts';
 import type { ServerStatus, SyncRunStatus } from './api/status-api.ts';
 import type { InUseList, PassedOver } from './api/store-api.ts';
 import type { SyncReport } from './api/sync-api.ts';
-import { AccessStore } from './access/access-store.ts';
+import { AccessStore, type AccessStoreParts } from './access/access-store.ts';
 import type { AccessApi } from './api/access-api.ts';
 import { openBeside } from './beside.ts';
 import type { Config } from './config/config.ts';
@@ -96,6 +96,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
       await beside.closed();
       await traces.close();
       await parts.audit.close();
+      await parts.accessStore.close();
       await store.close();
     },
   };
@@ -234,7 +235,8 @@ async function openParts(config: Config, options: EngineOptions) {
     config: () => parts.configured.config,
   });
   const { sync } = beside;
-  const access = await openAccess(config, { ...shared, clock, store });
+  const net = { timing, authorities, lookup };
+  const access = await openAccess(config, { ...shared, clock, store, net });
   const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));
   const traces = await openTraces(config.tracing, shared);
   const parts = {
@@ -261,7 +263,10 @@ async function openParts(config: Config, options: EngineOptions) {
 /** Who may pull what, and where it is written who did. */
 async function openAccess(
   config: Config,
-  { store, ...shared }: Pick<Parts, 'log' | 'metrics' | 'store'> & { readonly clock: Clock },
+  {
+    store,
+    ...shared
+  }: Pick<Parts, 'log' | 'metrics' | 'store'> & Pick<AccessStoreParts, 'clock' | 'net'>,
 ) {
   const audit = openAudit(config.log.audit, shared);
   const { path, id } = store;

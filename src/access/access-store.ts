@@ -10,6 +10,11 @@ import { AccessKeys } from './access-keys.ts';
 import { Access } from './access.ts';
 import { ApiTokens } from './api-tokens.ts';
 import { BearerTokens } from './bearer-tokens.ts';
+import { FetchedKeys, type FetchedKeysParts } from './fetched-keys.ts';
+import { Issuer, type IssuerConfig } from './issuer.ts';
+import { Issuers } from './issuers.ts';
+import { KeptKeys } from './kept-keys.ts';
+import { PinnedKeys } from './pinned-keys.ts';
 import { Passwords, type PasswordAttempt } from './passwords.ts';
 import { Rules } from './rules.ts';
 
@@ -21,13 +26,18 @@ export interface AccessStoreParts {
   readonly log: Log;
   readonly audit: Audit;
   readonly metrics: Metrics;
+  /** How addresses of keys are reached. */
+  readonly net: FetchedKeysParts['net'];
 }
 
 /** What access control keeps in the store, whichever rules count. */
 export class AccessStore {
   readonly tokens: ApiTokens;
   readonly #keys: AccessKeys;
+  readonly #kept: KeptKeys;
   readonly #parts: AccessStoreParts;
+  /** By what they are configured as: a reload that leaves that as it is leaves them, too. */
+  #fetched: ReadonlyMap<string, FetchedKeys> = new Map();
 
   static async open(parts: AccessStoreParts): Promise<AccessStore> {
     const { path, clock, log } = parts;
@@ -41,17 +51,19 @@ export class AccessStore {
       unwritten: (reason, file) =>
         log.error({ path: file, reason }, 'the keys of tokens count until the process ends'),
     });
-    return new AccessStore(tokens, keys, parts);
+    return new AccessStore({ ...parts, tokens, keys, kept: await KeptKeys.open(path) });
   }
 
-  private constructor(tokens: ApiTokens, keys: AccessKeys, parts: AccessStoreParts) {
-    this.tokens = tokens;
-    this.#keys = keys;
+  private constructor(parts: AccessStoreParts & Opened) {
+    this.tokens = parts.tokens;
+    this.#keys = parts.keys;
+    this.#kept = parts.kept;
     this.#parts = parts;
   }
 
   /** By the rules of a configuration; `undefined` where it has none, and everybody may pull everything. */
-  access({ access: config }: Pick<Config, 'access'>): Access | undefined {
+  access({ access: config, offline }: Pick<Config, 'access' | 'offline'>): Access | undefined {
+    const issuers = this.#openIssuers(config, offline);
     if (!config) return undefined;
     const { id = 'entrepot', clock, log } = this.#parts;
     const { service = `entrepot-${id.slice(0, 8)}`, ttl: ttlMs } = config.token;
@@ -62,6 +74,7 @@ export class AccessStore {
       tokens: this.tokens,
       bearers: new BearerTokens({ keys: this.#keys, clock, service, ttlMs }),
       passwords: new Passwords({ users, clock, judged: (attempt) => this.#tell(attempt) }),
+      issuers: new Issuers({ issuers, clock, log }),
       rules: new Rules(config.rules),
     });
   }
@@ -74,6 +87,44 @@ export class AccessStore {
     log.info({ account, client }, 'wrong password');
     audit.write({ event: 'login', client, account, denied: 'credentials' });
   }
+
+  /** What is asked of issuers ends. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#fetched.values()].map(async (keys) => keys.close()));
+  }
+
+  #openIssuers(config: Config['access'], isOffline: boolean): readonly Issuer[] {
+    const { oidc = [], kubernetes = [] } = config ?? {};
+    const before = this.#fetched;
+    const fetched = new Map<string, FetchedKeys>();
+    const open = (issuer: IssuerConfig, key: string): Issuer => {
+      const { jwks } = issuer;
+      const [name, { log }] = [`${issuer.kind}:${issuer.name}`, this.#parts];
+      if ('file' in jwks) {
+        return new Issuer(issuer, new PinnedKeys({ path: jwks.file, issuer: name, log }));
+      }
+      const mark = JSON.stringify([name, key, isOffline, jwks]);
+      const parts = { ...this.#parts, config: jwks, issuer: name, key, isOffline };
+      const keys = before.get(mark) ?? new FetchedKeys({ ...parts, kept: this.#kept });
+      fetched.set(mark, keys);
+      return new Issuer(issuer, keys);
+    };
+    const issuers = [
+      ...oidc.map((each, place) => open({ kind: 'oidc', ...each }, `access.oidc[${place}].jwks`)),
+      ...kubernetes.map((each, place) =>
+        open({ kind: 'k8s', ...each }, `access.kubernetes[${place}].jwks`),
+      ),
+    ];
+    this.#fetched = fetched;
+    for (const [mark, keys] of before) if (!fetched.has(mark)) void keys.close();
+    return issuers;
+  }
+}
+
+interface Opened {
+  readonly tokens: ApiTokens;
+  readonly keys: AccessKeys;
+  readonly kept: KeptKeys;
 }
 
 /** As the file has them now; while it cannot be read, those of before, or none. */

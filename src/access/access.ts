@@ -5,6 +5,7 @@ import { RegistryError } from '../oci/errors.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import { isApiToken, type ApiTokens } from './api-tokens.ts';
 import type { BearerTokens, Claims, Grant } from './bearer-tokens.ts';
+import { isJwt, type Issuers } from './issuers.ts';
 import type { Passwords } from './passwords.ts';
 import type { Asker, Role, Rules, Verb } from './rules.ts';
 import { ANONYMOUS, type Subject } from './subject.ts';
@@ -13,6 +14,7 @@ export interface AccessParts {
   readonly tokens: ApiTokens;
   readonly bearers: BearerTokens;
   readonly passwords: Passwords;
+  readonly issuers: Issuers;
   readonly rules: Rules;
   /** The hashes of the users, as the file has them now. */
   readonly users: () => ReadonlyMap<string, string>;
@@ -34,6 +36,8 @@ export interface Shown extends Asker {
 /** A header longer than this is none of a client that is to be served. */
 const MAX_HEADER = 16 * 1024;
 const JSON_KEY_USER = '_json_key';
+/** Of the groups in one JWT that rules name; they stand in the tokens that are given for it. */
+const MAX_GROUPS_LENGTH = 3000;
 
 /** Who asks, and what they may: the one place for both. */
 export class Access {
@@ -57,6 +61,12 @@ export class Access {
       expires_in: expiresIn,
       issued_at: new Date(issuedAt * 1000).toISOString(),
     };
+  }
+
+  /** Whether a token may be given for it: not for another one, nor for what has ended by now. */
+  mayIssue({ grant, claims }: Shown): boolean {
+    if (claims) return false;
+    return grant.kind !== 'issuer' || this.#parts.issuers.counts(grant);
   }
 
   /** What is shown and says nothing here is as if nothing were shown. */
@@ -97,6 +107,7 @@ export class Access {
     address: string | undefined,
   ): Promise<Pick<Shown, 'subject' | 'grant'> | undefined> {
     if (isApiToken(secret)) return this.#identifyToken(secret);
+    if (isJwt(secret)) return this.identifyJwt(secret);
     if (user === JSON_KEY_USER) return this.#identifyToken(secretOfKeyFile(secret) ?? '');
     if (!(await this.#parts.passwords.verify(user, secret, address))) return undefined;
     const mark = markOf(this.#parts.users().get(user) ?? '');
@@ -109,18 +120,33 @@ export class Access {
     return { subject: { names: [`token:${token.name}`] }, grant: { kind: 'token', id: token.id } };
   }
 
+  /** By a JWT of a configured issuer: an identity token, or that of a service account. */
+  async identifyJwt(jwt: string): Promise<Pick<Shown, 'subject' | 'grant'> | undefined> {
+    const { issuers, rules } = this.#parts;
+    const verified = await issuers.verify(jwt);
+    if (!verified) return undefined;
+    const [name = '', ...groups] = verified.subject.names;
+    let length = 0;
+    const counting = groups.filter(
+      (group) => rules.names(group) && (length += Buffer.byteLength(group)) <= MAX_GROUPS_LENGTH,
+    );
+    return { subject: { names: [name, ...counting] }, grant: verified.grant };
+  }
+
   async #identifyBearer(
     token: string,
   ): Promise<Pick<Shown, 'subject' | 'grant' | 'claims'> | undefined> {
     if (isApiToken(token)) return this.#identifyToken(token);
     const claims = await this.#parts.bearers.verify(token);
-    if (!claims || !this.#counts(claims.grant)) return undefined;
+    if (!claims) return this.identifyJwt(token);
+    if (!this.#counts(claims.grant)) return undefined;
     return { subject: claims.subject, grant: claims.grant, claims };
   }
 
   /** Whether what a token was given for still stands. */
   #counts(grant: Grant): boolean {
     if (grant.kind === 'token') return this.#parts.tokens.findById(grant.id) !== undefined;
+    if (grant.kind === 'issuer') return this.#parts.issuers.counts(grant);
     if (grant.kind === 'none') return true;
     const hash = this.#parts.users().get(grant.user);
     return hash !== undefined && markOf(hash) === grant.mark;

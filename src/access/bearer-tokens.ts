@@ -9,7 +9,9 @@ import type { Subject } from './subject.ts';
 export type Grant =
   | { readonly kind: 'none' }
   | { readonly kind: 'user'; readonly user: string; readonly mark: string }
-  | { readonly kind: 'token'; readonly id: string };
+  | { readonly kind: 'token'; readonly id: string }
+  /** By an issuer as it is configured now, until its JWT ends (seconds since 1970). */
+  | { readonly kind: 'issuer'; readonly issuer: string; readonly until: number };
 
 /** What a token of ours says. */
 export interface Claims {
@@ -54,7 +56,9 @@ export class BearerTokens {
     const { keys, clock, service, ttlMs } = this.#parts;
     const key = await keys.signing();
     const issuedAt = Math.floor(clock.wall() / 1000);
-    const expiresIn = Math.floor(ttlMs / 1000);
+    const { grant } = claims;
+    const leftSeconds = grant.kind === 'issuer' ? Math.floor(grant.until) - issuedAt : Infinity;
+    const expiresIn = Math.min(Math.floor(ttlMs / 1000), leftSeconds);
     const { SignJWT } = await import('jose');
     const token = await new SignJWT({ ent: claims })
       .setProtectedHeader({ alg: ALGORITHM, kid: key.id, typ: TYPE })

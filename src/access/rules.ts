@@ -50,6 +50,11 @@ export class Rules {
     return this.#giving({ asker, wish: verb, image: formatTarget(target) }) !== undefined;
   }
 
+  /** Whether any rule is for who has this name. */
+  names(name: string): boolean {
+    return this.#rules.some((rule) => rule.names(name));
+  }
+
   /** At the admin door. */
   hasRole(asker: Asker, role: Role): boolean {
     return this.#giving({ asker, wish: role }) !== undefined;
@@ -114,6 +119,10 @@ class Rule {
   /** The parts that are in the way; none where the rule gives what is asked for. */
   lacks(question: Question): RulePart[] {
     return PARTS.filter((part) => !this.#holds(part, question));
+  }
+
+  names(name: string): boolean {
+    return this.#isNamed(name);
   }
 
   /** The one place where a part of a rule is matched. */

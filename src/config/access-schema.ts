@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { isGlob, parseGlob, parseGlobs } from './glob.ts';
 import { parseAddress } from './host-list.ts';
 import { parseHtpasswd } from './htpasswd.ts';
+import { checkIssuers, kubernetesSchema, oidcSchema } from './issuer-schema.ts';
 import { duration } from './quantity.ts';
 import { section, validated } from './section.ts';
 import { readTextFile, type Source } from './source.ts';
@@ -51,11 +52,18 @@ export function accessSchema(source: Source) {
         })
         .exactOptional()
         .describe('Users with passwords.'),
+      oidc: oidcSchema(source).exactOptional().describe('OIDC providers whose JWTs count.'),
+      kubernetes: kubernetesSchema(source)
+        .exactOptional()
+        .describe(
+          'Clusters whose service accounts count; those of one issuer differ by their keys.',
+        ),
       rules: z
         .array(ruleSchema())
         .prefault([])
         .describe('Each gives something; what none gives is refused.'),
     })
+    .superRefine(checkIssuers)
     .exactOptional();
 }
 

@@ -3,6 +3,13 @@ import * as z from 'zod';
 import { type Source, readTextFile } from './source.ts';
 import { TEXTS } from './texts.ts';
 import { ConfigError } from './problems.ts';
+import {
+  bearerSchema,
+  isBearer,
+  readSecretFile,
+  secretSchema,
+  type Secret,
+} from './secret-schema.ts';
 import { converted } from './section.ts';
 
 const profileSchema = z
@@ -120,12 +127,6 @@ function parseMap(text: string): Record<string, unknown> | undefined {
   }
 }
 
-interface Secret {
-  readonly text: string;
-  /** Absolute; `undefined` for one of the environment, which stays as it is. */
-  readonly file: string | undefined;
-}
-
 /** The secret as a key of its entry, beside the file that it is read from again. */
 function named<Key extends string>(key: Key, { text, file }: Secret) {
   return { [key]: text, ...(file !== undefined && { file }) } as Record<Key, string> & {
@@ -135,71 +136,10 @@ function named<Key extends string>(key: Key, { text, file }: Secret) {
 
 /** The secret of a credential's file as it is now. Throws a `ConfigError`, as at the start. */
 export function readSecret(provider: CredentialsDocument['provider'], file: string): string {
-  const text = readFile(file);
+  const text = readSecretFile(file);
   if (provider === 'gcp' && !isServiceAccount(text)) throw new ConfigError([TEXTS.serviceAccount]);
   if (provider === 'bearer' && !isBearer(text)) throw new ConfigError([TEXTS.bearer]);
   return text;
-}
-
-function isBearer(text: string): boolean {
-  return /^[\x21-\x7e]+$/.test(text);
-}
-
-/**
- * A secret in another file or in the environment, which is read at once. No problem holds it.
- */
-function secretSchema(source: Source) {
-  return z
-    .strictObject(
-      {
-        file: z.string().min(1).optional().describe('File that holds the secret and nothing else.'),
-        env: z.string().min(1).optional().describe('Environment variable that holds the secret.'),
-      },
-      { error: secretError(source.env) },
-    )
-    .meta({ title: 'secret', minProperties: 1, maxProperties: 1 })
-    .transform(
-      converted(({ file: written, env }): Secret => {
-        if ((written === undefined) === (env === undefined)) {
-          throw new ConfigError([TEXTS.secretTwice]);
-        }
-        const file = written === undefined ? undefined : resolve(source.directory, written);
-        const text = file === undefined ? readVariable(env ?? '', source.env) : readFile(file);
-        return { text, file };
-      }),
-    );
-}
-
-function secretError(env: Source['env']) {
-  return ({ code, input }: z.core.$ZodRawIssue): string | undefined => {
-    if (code !== 'invalid_type') return undefined;
-    if (input === undefined) return TEXTS.secretMissing;
-    const name = typeof input === 'string' ? findVariable(input, env) : undefined;
-    return name === undefined ? TEXTS.secretInFile : TEXTS.secretOfVariable({ name });
-  };
-}
-
-/** The variable of `${HUB}` or `${HUB:-…}`; `$HUB` may as well be a secret, unless it is set. */
-function findVariable(text: string, env: Source['env']): string | undefined {
-  const [, braced, bare] =
-    /^\$(?:\{([A-Za-z_]\w*)(?:[:?+=-].*)?\}|([A-Za-z_]\w*))$/.exec(text) ?? [];
-  return braced ?? (bare !== undefined && bare in env ? bare : undefined);
-}
-
-/** Without the file's last line end. */
-function readFile(path: string): string {
-  const secret = readTextFile(path).replace(/\r?\n$/, '');
-  if (secret === '') throw new ConfigError([TEXTS.secretFileEmpty({ path })]);
-  return secret;
-}
-
-function readVariable(name: string, env: Source['env']): string {
-  const meant = findVariable(name, env);
-  if (meant !== undefined) throw new ConfigError([TEXTS.secretOfVariable({ name: meant })]);
-  const secret = env[name];
-  if (secret === undefined) throw new ConfigError([TEXTS.variableNotSet({ name })]);
-  if (secret === '') throw new ConfigError([TEXTS.variableEmpty({ name })]);
-  return secret;
 }
 
 const PROVIDERS = ['ecr', 'ecr-public', 'gcp', 'acr', 'ibm', 'helper', 'docker-config'];
@@ -257,9 +197,7 @@ function accountSchema(source: Source) {
       identityToken: z
         .exactOptional(secret)
         .describe('Refresh token that the token service exchanges.'),
-      token: z
-        .exactOptional(secret.refine(({ text }) => isBearer(text), TEXTS.bearer))
-        .describe('Bearer token that is sent as it is.'),
+      token: z.exactOptional(bearerSchema(source)).describe('Bearer token that is sent as it is.'),
     })
     .check(z.superRefine(checkForm, { when: () => true }))
     .meta({ oneOf: FORMS.map((required) => ({ required })) })

@@ -52,8 +52,24 @@ export function describeConfig({
   };
 }
 
-function describeAccess({ token, ...access }: NonNullable<Config['access']>) {
-  return { token: { ...token, ttl: formatDuration(token.ttl) }, ...access };
+type AccessConfig = NonNullable<Config['access']>;
+
+function describeAccess({ token, oidc, kubernetes, rules, ...access }: AccessConfig) {
+  return {
+    token: { ...token, ttl: formatDuration(token.ttl) },
+    ...access,
+    ...(oidc && { oidc: oidc.map(describeIssuer) }),
+    ...(kubernetes && { kubernetes: kubernetes.map(describeIssuer) }),
+    rules,
+  };
+}
+
+type IssuerConfig = NonNullable<AccessConfig['kubernetes']>[number];
+
+function describeIssuer({ jwks, ...issuer }: IssuerConfig) {
+  if ('file' in jwks) return { ...issuer, jwks };
+  const { url, ca, token } = jwks;
+  return { ...issuer, jwks: { url, ...(ca && { ca: ca.path }), ...(token && { token: HIDDEN }) } };
 }
 
 function describeBundles({ trust }: Config['bundles']) {

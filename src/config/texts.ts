@@ -98,6 +98,22 @@ export const TEXTS = {
     `${where.path}, line ${where.line}: the hash of ${where.user} costs more than ${where.most}; write it anew with "htpasswd -B -C ${where.most} ${where.path} ${where.user}"`,
   htpasswdUsers: ({ path, most }: { path: string; most: number }) =>
     `${path} has more than ${most} users`,
+  issuerName: 'write a name of letters, digits, ".", "_" and "-", such as corp',
+  issuerText: 'write it as it stands in the tokens, without spaces',
+  issuerClaim: 'write the name of a claim, such as sub or groups',
+  issuerTwice: ({ name }: { name: string }) => `write another name; there is one called ${name}`,
+  issuerShared: 'another issuer has it; only clusters may share one',
+  kidTwice: ({ name, kid }: { name: string; kid: string }) =>
+    `the key ${JSON.stringify(kid.slice(0, 80))} is also one of ${name}, so that its tokens could be of either cluster`,
+  jwksForms: 'write { file: PATH } or { url: URL, ca: PATH, token: … }',
+  jwksUrl:
+    'write an https URL; http only of this machine, such as http://127.0.0.1:8001/openid/v1/jwks',
+  notJwks: ({ source, most }: { source: string; most: number }) =>
+    `${source} is no JWKS of at most ${most} keys: { "keys": [...] }`,
+  emptyJwks: ({ source }: { source: string }) =>
+    `${source} has no public key with a kid that could verify a signature`,
+  privateJwks: ({ source }: { source: string }) =>
+    `${source} holds a secret key; only public ones belong there`,
 
   // Bundles
   bundleKey: 'write { file: courier.pub, may: [images] }',

@@ -33,6 +33,8 @@ export const TEXTS = {
   tooManyScopes: ({ most }: { most: number }) => `more than ${most} scopes in one request`,
   tokenForm:
     'send a form (application/x-www-form-urlencoded) of at most 64 KiB, with its Content-Length',
-  tokenGrant: 'grant_type must be password or refresh_token',
+  tokenGrant:
+    'grant_type must be password, refresh_token or urn:ietf:params:oauth:grant-type:jwt-bearer',
+  wrongAssertion: 'this JWT is of no issuer that is known here, has ended, or does not count here',
   noBytesWithin: ({ ms }: { ms: number }) => `no bytes for the rest of an answer within ${ms} ms`,
 } as const;

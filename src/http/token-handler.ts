@@ -12,6 +12,8 @@ import { TEXTS } from './texts.ts';
 /** A name, a secret and some scopes. */
 const MAX_FORM_BYTES = 64 * 1024;
 const FORM_MS = 10_000;
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+const NOBODY = { subject: ANONYMOUS, grant: { kind: 'none' } } as const;
 /** A client asks for the repositories of one pull, or of a build. */
 const MAX_SCOPES = 100;
 
@@ -32,9 +34,14 @@ export class TokenHandler {
     ctx.state.record.kind = 'token';
     keepApart(ctx);
     ctx.set('Pragma', 'no-cache');
-    const { parameters, shown } =
-      ctx.method === 'POST' ? await this.#readForm(ctx) : await this.#readQuery(ctx);
+    const isForm = ctx.method === 'POST';
+    const asked = isForm ? await this.#readForm(ctx) : await this.#readQuery(ctx);
+    const { parameters } = asked;
+    const shown = this.#access.mayIssue(asked.shown) ? asked.shown : asNobody(asked.shown);
     recordShown(ctx.state.record, shown);
+    if (isForm && parameters.get('grant_type') === JWT_BEARER && isAnonymous(shown)) {
+      return refuseAssertion(ctx);
+    }
     const scopes = parameters.getAll('scope').flatMap((each) => each.split(' '));
     if (scopes.length > MAX_SCOPES) throw invalid(TEXTS.tooManyScopes({ most: MAX_SCOPES }));
     const isLogin = scopes.every((scope) => scope === '');
@@ -58,26 +65,45 @@ export class TokenHandler {
     return { parameters, shown };
   }
 
-  /** A password, or an API token as the refresh token. */
+  /** A password, an API token or a JWT as the refresh token, or a JWT as the assertion (RFC 7523). */
   async #readForm(ctx: V2Context): Promise<Asked> {
     if (!ctx.is('application/x-www-form-urlencoded')) throw invalid(TEXTS.tokenForm);
     const parameters = new URLSearchParams(await readText(ctx));
     const { client: address } = ctx.state.record;
-    const grant = parameters.get('grant_type') ?? '';
-    const [user, secret] =
-      grant === 'refresh_token'
-        ? ['', parameters.get('refresh_token') ?? '']
-        : [parameters.get('username') ?? '', parameters.get('password') ?? ''];
-    if (grant !== 'password' && grant !== 'refresh_token') throw invalid(TEXTS.tokenGrant);
-    const nobody = { subject: ANONYMOUS, grant: { kind: 'none' }, address } as const;
     try {
-      const found = await this.#access.identifyUser(user, secret, address);
-      return { parameters, shown: { ...(found ?? nobody), address, isForeign: !found } };
+      const found = await this.#identifyForm(parameters, address);
+      return { parameters, shown: { ...(found ?? NOBODY), address, isForeign: !found } };
     } catch (error) {
-      if (!(error instanceof RegistryError)) throw error;
-      return { parameters, shown: { ...nobody, isForeign: true, refusal: error } };
+      if (!(error instanceof RegistryError) || error.code !== 'TOOMANYREQUESTS') throw error;
+      return { parameters, shown: { ...NOBODY, address, isForeign: true, refusal: error } };
     }
   }
+
+  async #identifyForm(form: URLSearchParams, address: string | undefined) {
+    const field = (name: string): string => form.get(name) ?? '';
+    switch (field('grant_type')) {
+      case 'password':
+        return this.#access.identifyUser(field('username'), field('password'), address);
+      case 'refresh_token':
+        return this.#access.identifyUser('', field('refresh_token'), address);
+      case JWT_BEARER:
+        return this.#access.identifyJwt(field('assertion'));
+      default:
+        throw invalid(TEXTS.tokenGrant);
+    }
+  }
+}
+
+/** Nothing is given for it. */
+function asNobody({ address }: Shown): Shown {
+  return { ...NOBODY, address, isForeign: true };
+}
+
+/** Who sends an assertion means this mirror: what does not count is no pull secret of an upstream. */
+function refuseAssertion(ctx: V2Context): void {
+  ctx.state.record.denied = 'credentials';
+  ctx.status = 400;
+  ctx.body = { error: 'invalid_grant', error_description: TEXTS.wrongAssertion };
 }
 
 interface Asked {

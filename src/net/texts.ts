@@ -9,7 +9,7 @@ export const TEXTS = {
   noConnection: ({ host, code }: { host: string; code: string }) =>
     `no connection to ${host} (${code})`,
   unknownAuthority: ({ host, code, key }: { host: string; code: string; key: string }) =>
-    `the certificate of ${host} is of an authority that is not trusted (${code}); set ${key}.tls.ca to the PEM file of that authority`,
+    `the certificate of ${host} is of an authority that is not trusted (${code}); set ${key} to the PEM file of that authority`,
   unknownAuthorityOfOther: ({ host, code, key }: { host: string; code: string; key: string }) =>
     `the certificate of ${host} is of an authority that is not trusted (${code}); add that authority to the store of the system, or list the host in ${key}.storage or ${key}.realms and set ${key}.tls.ca`,
   cutCertificates: ({ path }: { path: string }) => `${path} ends within a certificate`,

@@ -53,6 +53,8 @@ export interface TransportParts extends DialGuardParts {
   readonly authorities: Authorities;
   /** Told of the certificate files of the upstream; nobody is unless given. */
   readonly trustTold?: TrustParts['told'] | undefined;
+  /** Where the configuration names the authorities of the host; under the upstream unless given. */
+  readonly caKey?: string;
 }
 
 /** What sends a request: the transport, or what stands in front of it. */
@@ -72,6 +74,7 @@ export class Transport {
   readonly guard: DialGuard;
   readonly trust: Trust;
   readonly #upstream: string;
+  readonly #caKey: string;
   readonly #timing: Timing;
   readonly #agents: Agents;
   readonly #closing = new AbortController();
@@ -81,6 +84,7 @@ export class Transport {
   constructor(parts: TransportParts) {
     const { config, timing, authorities, trustTold = DEAF } = parts;
     this.#upstream = config.name;
+    this.#caKey = parts.caKey ?? `upstreams.${config.name}.tls.ca`;
     this.#timing = timing;
     this.guard = new DialGuard(parts);
     this.trust = new Trust({ tls: config.tls, authorities, told: trustTold });
@@ -207,11 +211,11 @@ export class Transport {
 
   /** With the key that mends it. */
   #unknownAuthority(url: URL, code: string): string {
-    const [host, key] = [url.host, `upstreams.${this.#upstream}`];
+    const { host } = url;
     const isOurs = this.guard.isOwn(url) || hasOurTrust(this.guard, url);
     return isOurs
-      ? TEXTS.unknownAuthority({ host, code, key })
-      : TEXTS.unknownAuthorityOfOther({ host, code, key });
+      ? TEXTS.unknownAuthority({ host, code, key: this.#caKey })
+      : TEXTS.unknownAuthorityOfOther({ host, code, key: `upstreams.${this.#upstream}` });
   }
 
   #fault(error: unknown, url: URL): UpstreamError {

@@ -6,6 +6,7 @@ import type { Config, UpstreamConfig } from '../../src/config/config.ts';
 import { ConfigError } from '../../src/config/problems.ts';
 import { proxyOf } from '../../src/config/proxy.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { jwksOf, SigningKey } from '../access/fake-issuer.ts';
 import { createCertificates } from '../helpers/certificate.ts';
 import { createFolder, load } from './config-folder.ts';
 
@@ -126,6 +127,11 @@ tracing: { otlp: http://collector:4318/v1/traces }
 grace: 1m
 offline: true
 bundles: { trust: { courier: { file: courier.pub, may: [images, trust] }, lab: { file: courier.pub } } }
+access:
+  token: { service: entrepot-a, ttl: 1m }
+  oidc: [{ name: corp, issuer: https://id.example, audience: entrepot, jwks: { url: https://id.example/jwks, ca: ca.pem, token: { env: TOKEN } }, subject: email, groups: teams }]
+  kubernetes: [{ name: prod, issuer: https://k8s.example, audience: entrepot, jwks: { file: prod.jwks } }]
+  rules: [{ who: ['k8s:prod:team-a:*', 'group:devs'], may: [pull], images: ['**'] }]
 store:
   path: cache
   maxBytes: 1GB
@@ -157,7 +163,11 @@ upstreams:
       immutable: ["*:v[0-9]*"]
 `;
   const pem = generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' });
-  const files = { 'ca.pem': String((await createCertificates()).ca), 'courier.pub': pem };
+  const files = {
+    'ca.pem': String((await createCertificates()).ca),
+    'courier.pub': pem,
+    'prod.jwks': jwksOf(new SigningKey()),
+  };
   const withCa = yaml.replace('    proxy:', '    tls: { ca: ca.pem, insecure: true }\n    proxy:');
   const { config, file = '' } = load(t, { yaml: withCa, files, env: { TOKEN: 'hunter2' } });
   const { upstreams, ...rest } = config;
@@ -172,6 +182,32 @@ upstreams:
         courier: { file: { path: join(file, '../courier.pub'), pem }, may: ['images', 'trust'] },
         lab: { file: { path: join(file, '../courier.pub'), pem }, may: ['images'] },
       },
+    },
+    access: {
+      token: { service: 'entrepot-a', ttl: 60_000 },
+      oidc: [
+        {
+          name: 'corp',
+          issuer: 'https://id.example',
+          audience: 'entrepot',
+          jwks: {
+            url: 'https://id.example/jwks',
+            ca: { path: join(file, '../ca.pem'), contents: files['ca.pem'] },
+            token: { text: 'hunter2', file: undefined },
+          },
+          subject: 'email',
+          groups: 'teams',
+        },
+      ],
+      kubernetes: [
+        {
+          name: 'prod',
+          issuer: 'https://k8s.example',
+          audience: 'entrepot',
+          jwks: { file: join(file, '../prod.jwks') },
+        },
+      ],
+      rules: [{ who: ['k8s:prod:team-a:*', 'group:devs'], may: ['pull'], images: ['**'] }],
     },
     graceMs: 60_000,
     offline: true,

@@ -292,6 +292,46 @@ const KEYS: readonly Slip[] = [
   ['sync: { registries: [] }', 'sync.registries', 'write rules: [{ image: '],
 ];
 
+const cluster = (keys: string) =>
+  `access: { kubernetes: [{ name: prod, issuer: https://k8s.example, audience: entrepot, ${keys} }] }`;
+const ISSUERS: readonly Slip[] = [
+  [cluster('jwks: https://k8s.example/jwks'), 'access.kubernetes[0].jwks', '{ url: URL'],
+  [cluster('jwks: {}'), 'access.kubernetes[0].jwks', 'write { file: PATH } or { url: URL'],
+  [
+    cluster('jwks: { file: a, url: https://k8s.example/jwks }'),
+    'access.kubernetes[0].jwks',
+    'write { file: PATH } or { url: URL',
+  ],
+  [
+    cluster('jwks: { url: https://k8s.example/jwks }, groups: teams'),
+    'access.kubernetes[0].groups',
+    'unknown key',
+  ],
+];
+const FILES_OF_ISSUERS: readonly Slip[] = [
+  [cluster('jwks: { file: none.jwks }'), 'access.kubernetes[0].jwks.file', 'cannot read'],
+  [
+    cluster('jwks: { url: http://k8s.example/jwks }'),
+    'access.kubernetes[0].jwks.url',
+    'write an https URL',
+  ],
+  [
+    cluster('jwks: { url: https://u:hunter2@k8s.example/jwks }'),
+    'access.kubernetes[0].jwks.url',
+    'write an https URL',
+  ],
+  [
+    cluster('jwks: { url: https://k8s.example/jwks, token: hunter2 }'),
+    'access.kubernetes[0].jwks.token',
+    'a secret does not stand in this file',
+  ],
+  [
+    `access: { oidc: [{ name: 'a:b', issuer: i, audience: a, jwks: { url: https://k8s.example/ } }] }`,
+    'access.oidc[0].name',
+    'write a name of letters',
+  ],
+];
+
 const pin = (image: string) => `store: { pins: ['${image}'] }`;
 const IMAGES: readonly Slip[] = [
   [pin('nginx:1'), 'store.pins[0]', 'docker.io/library/nginx:1'],
@@ -388,6 +428,7 @@ export const SEEN_BY_EDITORS: readonly Slip[] = [
   ...REGISTRIES,
   ...HOSTS,
   ...KEYS,
+  ...ISSUERS,
   ...SHAPES,
 ];
 
@@ -398,6 +439,7 @@ export const SLIPS: readonly Slip[] = [
     'bundles.trust.courier.file',
     'cannot read',
   ],
+  ...FILES_OF_ISSUERS,
   ...PATTERNS,
   ...URLS,
   ...IMAGES,

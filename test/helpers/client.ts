@@ -21,6 +21,8 @@ export interface GetOptions {
   readonly path?: string;
   readonly body?: Buffer | string;
   readonly signal?: AbortSignal;
+  /** A socket in a folder, in the place of the host of the URL. */
+  readonly socketPath?: string;
   readonly tls?: {
     readonly ca?: string | Buffer;
     readonly cert?: string | Buffer;
@@ -63,7 +65,7 @@ export async function get(url: string | URL, options: GetOptions = {}): Promise<
 /** Resolves with the headers; the body stays in the socket until it is read. */
 export async function open(url: string | URL, options: GetOptions = {}): Promise<OpenResponse> {
   const target = new URL(url);
-  const { method = 'GET', headers, agent = false, path, body, signal, tls } = options;
+  const { method = 'GET', headers, agent = false, path, body, signal, socketPath, tls } = options;
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const settings: RequestOptions = {
     method,
@@ -71,6 +73,7 @@ export async function open(url: string | URL, options: GetOptions = {}): Promise
     ...(headers && { headers: { ...headers } }),
     ...(path !== undefined && { path }),
     ...(signal && { signal }),
+    ...(socketPath !== undefined && { socketPath }),
   };
   const request =
     target.protocol === 'https:'

@@ -15,11 +15,13 @@ import type { ReloadReport } from '../../src/api/status-api.ts';
 import type { LoadedConfig } from '../../src/config/load.ts';
 import { ConfigError } from '../../src/config/problems.ts';
 import type { AnswerLimits } from '../../src/http/answer-places.ts';
+import { adminSocketPath } from '../../src/config/listen.ts';
 import { startServer, type RunningServer } from '../../src/server.ts';
 import type { Clock } from '../../src/time/clock.ts';
 import type { Gate } from '../../src/mirror/mirror.ts';
 import type { Timing } from '../../src/net/timing.ts';
 import { digestOf } from '../../src/oci/digest.ts';
+import { get } from './client.ts';
 import { TestLog } from './test-log.ts';
 import { until } from './until.ts';
 
@@ -174,11 +176,13 @@ export async function startMirror(
     log: log.lines,
     reload: async (next) => {
       written = next;
-      const answer = await fetch(`${server.adminUrl}/api/v1/reload`, {
+      // As the command does it, which needs no role.
+      const { status, body } = await get(`${server.adminUrl}/api/v1/reload`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
+        ...(options.access && { socketPath: adminSocketPath(config) }),
       });
-      return { status: answer.status, body: (await answer.json()) as ReloadAnswer };
+      return { status, body: JSON.parse(String(body)) as ReloadAnswer };
     },
     logged: async (message, count) => log.said(message, count),
     idle: async () => settle(server),
