@@ -158,9 +158,11 @@ async function measureInventory(bench: Workbench, folder: string): Promise<Row> 
   const store = bench.newPath('store');
   await CatalogStore.fill(store, INVENTORY_IMAGES * BLOBS_AN_IMAGE);
   const out = join(folder, 'inventory');
-  await using site = await start(bench, { store });
+  await using scope = new AsyncDisposableStack();
+  // Last of all: the server is gone by then.
+  scope.defer(async () => rm(store, { recursive: true }));
+  const site = scope.use(await start(bench, { store }));
   const { seconds, peakMiB } = await site.entrepot('inventory', '--out', out);
-  await rm(store, { recursive: true });
   return judge({
     work: 'inventory of 10,000 images with a tag each, of an image',
     unit: 'bytes',

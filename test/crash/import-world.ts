@@ -133,14 +133,18 @@ function chunkedAs(seed: string, repository: string): Stored {
   return store(chunkedLayer(files).bytes, MEDIA_TYPES.layer);
 }
 
-/** In this process, with a configuration that names the server alone. */
+/**
+ * In this process, with a configuration that names the server, and a store that cannot be made: where the server
+ * is gone already the command fails, and leaves no store of its own for the next one.
+ */
 async function entrepot(
   folder: string,
   args: readonly string[],
   adminUrl?: string,
 ): Promise<Ended> {
   const file = join(folder, 'command.yaml');
-  await writeFile(file, JSON.stringify({ ...(adminUrl && { admin: new URL(adminUrl).host }) }));
+  const admin = adminUrl === undefined ? {} : { admin: new URL(adminUrl).host };
+  await writeFile(file, JSON.stringify({ ...admin, store: { path: join(file, 'store') } }));
   let problems = '';
   const code = await runCommand(args, {
     env: { NO_COLOR: '1', ENTREPOT_CONFIG: file },
