@@ -166,6 +166,11 @@ export class Access {
     return this.#parts.rules.about(verb, target);
   }
 
+  /** Whether there is anything that rules give the verb for. */
+  allowsSome(asker: Asker, verb: Verb): boolean {
+    return this.#parts.rules.allowsSome(asker, verb);
+  }
+
   hasRole(asker: Asker, role: Role): boolean {
     return this.#parts.rules.hasRole(asker, role);
   }

@@ -55,6 +55,11 @@ export class Rules {
     return this.#rules.some((rule) => rule.names(name));
   }
 
+  /** Whether there are images at all for which a rule gives it. */
+  allowsSome(asker: Asker, verb: Verb): boolean {
+    return this.#giving({ asker, wish: verb }) !== undefined;
+  }
+
   /** At the admin door. */
   hasRole(asker: Asker, role: Role): boolean {
     return this.#giving({ asker, wish: role }) !== undefined;

@@ -67,6 +67,8 @@ export function createAdminApp(parts: AdminParts): Koa {
   addBundleRoutes(router, parts.bundles);
   const admit = async (ctx: Koa.Context): Promise<void> => {
     requireOwnHost(ctx, parts.host);
+    // What depends on who asks is for no cache.
+    if (parts.access()) ctx.set('Cache-Control', 'no-store');
     await admitToAdmin(ctx, parts.access());
   };
   return createApp(router, parts, { admit, end: (ctx) => logAdminRequest(ctx, parts) });

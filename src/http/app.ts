@@ -15,7 +15,6 @@ import {
   type V2State,
   type V2Context,
   requestId,
-  type RequestKind,
 } from './request-record.ts';
 import { ClientGoneError } from './send.ts';
 import { TEXTS } from './texts.ts';
@@ -23,7 +22,6 @@ import { TrustedProxies } from './trusted-proxies.ts';
 import { Router } from '@koa/router';
 import type { Middleware } from 'koa';
 import type { Access } from '../access/access.ts';
-import type { Verb } from '../access/rules.ts';
 import { BlobHandler } from './blob-handler.ts';
 import { BufferPool } from './buffer-pool.ts';
 import {
@@ -31,6 +29,7 @@ import {
   understandRequest,
   type ContentRequest,
 } from './content-request.ts';
+import { CONTENT_ROUTES } from './content-routes.ts';
 import { Door } from './door.ts';
 import { ListHandler } from './list-handler.ts';
 import { ManifestHandler } from './manifest-handler.ts';
@@ -167,18 +166,13 @@ function answerError(ctx: V2Context, error: unknown): void {
   if (!ctx.req.complete) ctx.set('Connection', 'close');
 }
 
-interface Content {
-  readonly kind: RequestKind;
-  readonly verb: Verb;
-  readonly handle: (ctx: V2Context, request: ContentRequest) => Promise<void>;
-}
-
 /**
  * `/v2/…`, or `/<upstream>/v2/…` as clients ask that put a mirror's path in front. A name may
  * contain the keywords, so it reaches up to the last one.
  */
 const CONTENT =
   /^(?:\/(?!v2\/)([^/]+))?\/v2\/(.+)\/(manifests|blobs|tags(?=\/list$)|referrers)\/([^/]+)$/;
+type Content = keyof typeof CONTENT_ROUTES;
 
 /**
  * The read side of the distribution spec. What nearly all requests are for is told from the rest by
@@ -197,20 +191,22 @@ function createV2({
   const manifests = new ManifestHandler(mirror, buffers);
   const blobs = new BlobHandler(mirror.blobs, buffers);
   const lists = new ListHandler(mirror.listings, buffers);
-  const contents: Readonly<Record<string, Content>> = {
-    manifests: { kind: 'manifest', verb: 'pull', handle: manifests.handle.bind(manifests) },
-    blobs: { kind: 'blob', verb: 'pull', handle: blobs.handle.bind(blobs) },
-    tags: { kind: 'tags', verb: 'list', handle: lists.tags.bind(lists) },
-    referrers: { kind: 'referrers', verb: 'pull', handle: lists.referrers.bind(lists) },
-  };
+  const handlers = {
+    manifests: manifests.handle.bind(manifests),
+    blobs: blobs.handle.bind(blobs),
+    tags: lists.tags.bind(lists),
+    referrers: lists.referrers.bind(lists),
+  } satisfies Record<Content, (ctx: V2Context, request: ContentRequest) => Promise<void>>;
   const content: Middleware<V2State> = async (ctx, next) => {
     const [, prefix, name = '', what = '', reference = ''] = CONTENT.exec(ctx.path) ?? [];
-    const found = contents[what];
-    if (!found) return next();
-    const path = { kind: found.kind, prefix, name, reference };
+    if (what === '') return next();
+    const { kind, verb } = CONTENT_ROUTES[what as Content];
+    const path = { kind, prefix, name, reference };
     const request = understandRequest(ctx, path, addressing);
-    await door.admit(ctx, found.verb, request);
-    await found.handle(ctx, request);
+    await door.admit(ctx, verb, request);
+    // Who may not come in learns nothing of this either.
+    addressing.requireAllowed(request.target);
+    await handlers[what as Content](ctx, request);
   };
   return { content, rest: createRouter({ lists, addressing, door, access }) };
 }
@@ -238,6 +234,7 @@ function createRouter({
     const [prefix] = (ctx['captures'] ?? []) as (string | undefined)[];
     const { upstream, isAllowed } = understandCatalogRequest(ctx, prefix, addressing);
     const isListed = await door.listed(ctx, upstream);
+    if (!isListed) return lists.noRepositories(ctx);
     const isWanted = (name: string): boolean => isAllowed(name) && isListed(name);
     await lists.repositories(ctx, { upstream, isAllowed: isWanted });
   });

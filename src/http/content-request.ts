@@ -24,7 +24,7 @@ interface ContentPath {
   readonly reference: string;
 }
 
-/** Throws a `RegistryError` for what is no request of this registry. */
+/** Throws a `RegistryError` for what is no request of this registry; whether it may be served is asked later. */
 export function understandRequest(
   ctx: V2Context,
   { kind, prefix, reference, ...path }: ContentPath,
@@ -33,7 +33,7 @@ export function understandRequest(
   const { record } = ctx.state;
   record.kind = kind;
   const name = decode(path.name);
-  const target = addressing.resolve({ name, ...registryNamed(ctx, prefix) });
+  const target = addressing.locate({ name, ...registryNamed(ctx, prefix) });
   record.upstream = target.upstream;
   record.target = target;
   record.reference = decode(reference);

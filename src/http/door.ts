@@ -65,14 +65,25 @@ export class Door {
     });
   }
 
-  /** Which repositories of an upstream are listed to who asks. */
-  async listed(ctx: V2Context, upstream: string): Promise<(repository: string) => boolean> {
+  /**
+   * Which repositories of an upstream are listed to who asks; `undefined` where no rule lists any to them, for
+   * which nobody is to be asked. Throws `UNAUTHORIZED`.
+   */
+  async listed(
+    ctx: V2Context,
+    upstream: string,
+  ): Promise<((repository: string) => boolean) | undefined> {
     const access = this.#access;
     if (!access) return () => true;
     keepApart(ctx);
     const shown = await this.#identify(access, ctx);
     const isTooNarrow = shown.claims !== undefined && !shown.claims.catalog;
     const asker = isTooNarrow ? { subject: ANONYMOUS, address: shown.address } : shown;
+    if (!access.allowsSome(asker, 'list')) {
+      if (!isAnonymous(asker)) return undefined;
+      ctx.state.record.denied = denialOf(shown);
+      throw shown.refusal ?? challenge(access, ctx, 'registry:catalog:*');
+    }
     return (repository) =>
       access.allow(asker, 'list', { upstream, repository: repository as Target['repository'] });
   }

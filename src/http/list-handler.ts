@@ -54,6 +54,13 @@ export class ListHandler {
     await sendList(ctx, 'application/json', { body, buffers: this.#buffers });
   }
 
+  /** For whom nothing is listed. */
+  async noRepositories(ctx: V2Context): Promise<void> {
+    parsePage(ctx);
+    const body = new JsonList({}, 'repositories', () => []);
+    await sendList(ctx, 'application/json', { body, buffers: this.#buffers });
+  }
+
   /** A list too long for one answer continues after its last digest. */
   async referrers(ctx: V2Context, { target, reference, demand }: ContentRequest): Promise<void> {
     const answer = await this.#listings.referrers(target, parseDigest(reference), demand);

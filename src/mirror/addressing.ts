@@ -3,7 +3,13 @@ import { parseGlobs } from '../config/glob.ts';
 import { DOCKER_HUB, pathAlias, registryOf } from '../config/registries.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { parseRepository, type Tag, type Target, parseImageName } from '../oci/reference.ts';
+import {
+  formatTarget,
+  parseImageName,
+  parseRepository,
+  type Tag,
+  type Target,
+} from '../oci/reference.ts';
 import { TEXTS } from './texts.ts';
 
 /** The parts of a request that may say which upstream it means. */
@@ -69,15 +75,24 @@ export class Addressing {
 
   /** Throws `NAME_UNKNOWN` for what is not configured, `NAME_INVALID`, `DENIED`. */
   resolve(address: Address): Target {
+    const target = this.locate(address);
+    this.requireAllowed(target);
+    return target;
+  }
+
+  /** Which repository is meant, whether this mirror may serve it or not. Throws as `resolve`, but for `DENIED`. */
+  locate(address: Address): Target {
     const { entry, rest } = this.#choose(address);
     const isShort = entry.config.name === DOCKER_HUB && !rest.includes('/');
     const repository = parseRepository(isShort ? `library/${rest}` : rest);
-    if (!entry.isAllowed(repository)) {
-      throw new RegistryError('DENIED', {
-        message: TEXTS.notAllowed({ repository: `${entry.config.name}/${repository}` }),
-      });
-    }
     return { upstream: entry.config.name, repository };
+  }
+
+  /** Throws `DENIED` for what the upstream's `allow` and `deny` leave out. */
+  requireAllowed(target: Target): void {
+    if (this.#byName.get(target.upstream)?.isAllowed(target.repository)) return;
+    const message = TEXTS.notAllowed({ repository: formatTarget(target) });
+    throw new RegistryError('DENIED', { message });
   }
 
   /** Throws as `resolve` does, and `TAG_INVALID` or `DIGEST_INVALID`. */

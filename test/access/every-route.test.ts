@@ -1,176 +1,259 @@
 /**
- * Every kind of request × verb × way of addressing × identity × repository, beside an evaluator that knows
- * only the rules: what it refuses is told apart by nothing, what it allows is answered.
+ * Every route to content × verb × way of addressing × identity × rule, where it is held, cold or out of reach,
+ * beside an evaluator that knows only who may what: what it refuses is told apart by nothing and asks for
+ * nothing, what it allows is answered. All of it would be a quarter of a million requests: for those who
+ * are told apart most each combination is asked, and of the rest one way in turn.
  */
-import { hashSync } from '@node-rs/bcrypt';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { Agent } from 'node:http';
 import test, { type ExecutionContext } from 'ava';
 import { get, type ClientAnswer } from '../helpers/client.ts';
-import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildImage, type Image } from '../helpers/image.ts';
-import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
+import { watchRoutes } from '../helpers/running-routes.ts';
+import { countReads } from './count-reads.ts';
+import { identitiesOf } from './identities.ts';
+import { lasting, ROUTES, WAYS } from './requests.ts';
+import {
+  HUB,
+  KINDS,
+  mayDo,
+  OTHER,
+  startWorld,
+  type Identity,
+  type Kind,
+  type World,
+} from './world.ts';
 
-const HUB = 'hub.example';
-const OTHER = 'other.example';
-const IMAGES = new Map<string, Image>(
-  ['open/a', 'team/b', 'closed/c'].map((name) => [name, buildImage({ seed: name, layers: [500] })]),
-);
+/** For these each combination is asked. */
+const TOLD_APART = ['nobody', 'bob', 'alice', 'alice by a token for another one', 'API token'];
 
-/** What each identity may, in the plainest words. */
-const MAY: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
-  nobody: { 'open/a': ['pull'] },
-  foreign: { 'open/a': ['pull'] },
-  bob: { 'open/a': ['pull'] },
-  alice: { 'open/a': ['pull'], 'team/b': ['pull', 'list'] },
-  'alice by token': { 'open/a': ['pull'], 'team/b': ['pull', 'list'] },
-};
-
-const RULES = [
-  { who: ['anonymous'], may: ['pull' as const], images: [`${HUB}/open/**`] },
-  { who: ['user:al*'], may: ['pull' as const, 'list' as const], images: [`${HUB}/team/*`] },
-  // Of another registry: equal names are other repositories.
-  { who: ['anonymous'], may: ['pull' as const, 'list' as const], images: [`${OTHER}/**`] },
-];
-
-interface Route {
-  readonly verb: 'pull' | 'list';
-  readonly below: (image: Image) => string;
-  readonly headers?: Readonly<Record<string, string>>;
+interface Case {
+  readonly identity: Identity;
+  readonly who: string;
+  readonly method: 'GET' | 'HEAD';
+  readonly kind: Kind;
+  readonly isThere: boolean;
+  readonly route: string;
+  readonly way: string;
 }
 
-const ROUTES: Readonly<Record<string, Route>> = {
-  'manifest by tag': { verb: 'pull', below: () => 'manifests/v1' },
-  'manifest by digest': { verb: 'pull', below: ({ manifest }) => `manifests/${manifest.digest}` },
-  blob: { verb: 'pull', below: (image) => `blobs/${image.layer(0).digest}` },
-  range: {
-    verb: 'pull',
-    below: (image) => `blobs/${image.layer(0).digest}`,
-    headers: { range: 'bytes=0-9' },
-  },
-  referrers: { verb: 'pull', below: ({ manifest }) => `referrers/${manifest.digest}` },
-  tags: { verb: 'list', below: () => 'tags/list' },
-};
-
-/** The ways to say of which registry a repository is. */
-const WAYS: Readonly<
-  Record<
-    string,
-    (name: string, below: string) => { path: string; headers?: Record<string, string> }
-  >
-> = {
-  default: (name, below) => ({ path: `/v2/${name}/${below}` }),
-  ns: (name, below) => ({ path: `/v2/${name}/${below}?ns=${HUB}` }),
-  header: (name, below) => ({ path: `/v2/${name}/${below}`, headers: { 'oci-namespace': HUB } }),
-  path: (name, below) => ({ path: `/v2/${HUB}/${name}/${below}` }),
-  prefix: (name, below) => ({ path: `/${HUB}/v2/${name}/${below}` }),
-  host: (name, below) => ({ path: `/v2/${name}/${below}`, headers: { host: 'hub.mirror' } }),
-};
-
-async function start(t: ExecutionContext): Promise<TestMirror> {
-  const registry = await FakeRegistry.start(t);
-  for (const [name, image] of IMAGES) registry.addImage(name, 'v1', image);
-  const file = join(await createTempFolder(t), 'htpasswd');
-  const lines = ['alice', 'bob'].map((user) => `${user}:${hashSync(user, 4)}\n`);
-  writeFileSync(file, lines.join(''));
-  const upstreams = {
-    [HUB]: { url: registry.url, hosts: ['hub.mirror'] },
-    [OTHER]: { url: registry.url },
-  };
-  const access = { token: { ttl: 300_000 }, htpasswd: { file }, rules: RULES };
-  return startMirror(t, { upstreams, access });
+/** Pseudo-random, the same every time. */
+function* turns(): Generator<number> {
+  for (let state = 1; ;) {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+    yield state >>> 8;
+  }
 }
 
-function basic(user: string, password: string): Record<string, string> {
-  return { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` };
-}
-
-async function identities(mirror: TestMirror): Promise<Record<string, Record<string, string>>> {
-  const names = [...IMAGES.keys()].flatMap((name) => [name, `${name}-absent`]);
-  const scopes = names.map((name) => `scope=repository:${HUB}/${name}:pull`);
-  const { body } = await get(`${mirror.url}/token?service=x&${scopes.join('&')}`, {
-    headers: basic('alice', 'alice'),
-  });
-  const { token } = JSON.parse(String(body)) as { token: string };
-  return {
-    nobody: {},
-    foreign: basic('hub-user', 'secret of the hub'),
-    bob: basic('bob', 'bob'),
-    alice: basic('alice', 'alice'),
-    'alice by token': { authorization: `Bearer ${token}` },
-  };
-}
-
-/** Of a refusal: the same for what is there and what is not. */
-function refusalOf({ status, headers, body }: ClientAnswer, name: string): unknown[] {
-  const { 'cache-control': cache, 'content-type': type, 'docker-content-digest': digest } = headers;
-  return [status, cache, type, digest, String(body).replaceAll(name, 'NAME')];
-}
-
-for (const state of ['cold', 'held']) {
-  test(`${state}: what rules allow is answered, and nothing else tells that it is there`, async (t) => {
-    t.timeout(120_000);
-    const mirror = await start(t);
-    const all = await identities(mirror);
-    if (state === 'held') await holdAll(mirror);
-    for (const [who, shown] of Object.entries(all)) {
-      for (const [name, image] of IMAGES) {
-        for (const [what, { verb, below, headers: more }] of Object.entries(ROUTES)) {
-          for (const [way, address] of Object.entries(WAYS)) {
-            for (const method of what === 'tags' || what === 'referrers'
-              ? ['GET']
-              : ['GET', 'HEAD']) {
-              const { path, headers } = address(name, below(image));
-              const request = {
-                method,
-                path,
-                headers: { accept: '*/*', ...more, ...headers, ...shown },
-              };
-              const answer = await get(mirror.url, request);
-              const told = `${who}: ${method} ${what} of ${name} by ${way}: ${answer.status}`;
-              const isAllowed = MAY[who]?.[name]?.includes(verb) === true;
-              if (isAllowed) t.true(answer.status === 200 || answer.status === 206, told);
-              else {
-                const absent = address(`${name}-absent`, below(image));
-                const other = await get(mirror.url, { ...request, path: absent.path });
-                t.is(answer.status, who === 'nobody' || who === 'foreign' ? 401 : 404, told);
-                t.deepEqual(refusalOf(answer, name), refusalOf(other, `${name}-absent`), told);
-              }
-            }
-          }
+function* casesOf(identities: Readonly<Record<string, Identity>>): Generator<Case> {
+  const turn = turns();
+  const pick = <Item>(items: readonly Item[]): Item => items[turn.next().value! % items.length]!;
+  const ways = Object.keys(WAYS);
+  for (const [who, identity] of Object.entries(identities)) {
+    for (const kind of KINDS) {
+      for (const route of Object.keys(ROUTES)) {
+        const common = { who, identity, kind, route };
+        if (!TOLD_APART.includes(who)) {
+          const [method, isThere] = [pick(['GET', 'HEAD'] as const), pick([true, true, false])];
+          yield { ...common, method, isThere, way: pick(ways) };
+          continue;
+        }
+        for (const method of ['GET', 'HEAD'] as const) {
+          for (const isThere of [true, false])
+            yield { ...common, method, isThere, way: pick(ways) };
         }
       }
+      for (const way of TOLD_APART.includes(who) ? ways : []) {
+        const route = pick(Object.keys(ROUTES));
+        yield { who, identity, kind, route, way, method: 'GET', isThere: pick([true, false]) };
+      }
     }
-    const lines = mirror.log.filter(({ msg }) => msg === 'request');
-    const undecided = lines.filter(
-      ({ kind, subject }) => kind !== 'token' && subject === undefined,
-    );
-    t.deepEqual(undecided, []);
+  }
+}
+
+/** The naive evaluator. */
+function expected({ identity, kind, route, way }: Case): 'open' | 'private' | 401 | 404 {
+  const { upstream } = WAYS[way]!;
+  const { verb } = ROUTES[route]!;
+  if (mayDo('nobody', upstream, kind, verb)) return 'open';
+  if (mayDo('inside', upstream, kind, verb) && identity.who === 'inside') return 'private';
+  if (identity.who === 'nobody' || identity.who === 'inside' || identity.isNarrow) return 401;
+  return mayDo(identity.who, upstream, kind, verb) ? 'private' : 404;
+}
+
+function nameOf({ kind, isThere }: Case): string {
+  return `${kind}/${isThere ? 'here1' : 'away1'}`;
+}
+
+async function ask(world: World, each: Case, agent: Agent): Promise<ClientAnswer> {
+  const { upstream, path, headers } = WAYS[each.way]!;
+  const { below, headers: more } = ROUTES[each.route]!;
+  return get(world.mirror.url, {
+    method: each.method,
+    path: path(nameOf(each), below(world, upstream, each.kind)),
+    headers: { accept: '*/*', ...headers, ...more, ...each.identity.headers },
+    agent,
   });
 }
 
-/** Fetched by somebody who may, so that all of it is in the store. */
-async function holdAll(mirror: TestMirror): Promise<void> {
-  for (const [name, image] of IMAGES) {
-    for (const below of ['manifests/v1', ...image.blobs.map(({ digest }) => `blobs/${digest}`)]) {
-      await get(`${mirror.url}/v2/${OTHER}/${name}/${below}`, { headers: { accept: '*/*' } });
-    }
-  }
-  await mirror.idle();
+/** Of a refusal all that a client sees, without what it said itself and what changes with each answer. */
+function seenOf({ status, headers, body }: ClientAnswer, each: Case): string {
+  const { upstream } = WAYS[each.way]!;
+  const told = JSON.stringify([status, lasting(headers), String(body)]);
+  return told
+    .replaceAll(nameOf(each), 'NAME')
+    .replaceAll(upstream, 'UPSTREAM')
+    .replaceAll(upstream.replace(':', '_'), 'UPSTREAM')
+    .replaceAll(/realm=\\"http:\/\/[^/]+\//g, 'realm=\\"http://HOST/')
+    .replaceAll(/"content-length":"\d+"/g, '"content-length":"N"');
 }
 
-test('the catalog lists what who asks may list', async (t) => {
-  const mirror = await start(t);
-  const all = await identities(mirror);
-  const names = async (who: string): Promise<unknown> => {
-    const { status, body } = await get(`${mirror.url}/v2/_catalog?ns=${HUB}`, {
-      headers: all[who]!,
+/** All that may stand in a refusal. */
+const REFUSAL_HEADERS = new Set(
+  'cache-control connection content-length content-type date keep-alive oci-namespace vary www-authenticate x-request-id'.split(
+    ' ',
+  ),
+);
+
+function checkRefusal(t: ExecutionContext, answer: ClientAnswer, each: Case, told: string): void {
+  const { status, headers, body } = answer;
+  // Clients of tokens take no colon in the name.
+  const canonical = `${WAYS[each.way]!.upstream.replace(':', '_')}/${nameOf(each)}`;
+  const outcome = expected(each);
+  t.is(status, outcome as number, told);
+  t.is(headers['cache-control'], outcome === 401 ? 'no-store' : 'private, no-store', told);
+  t.is(headers.vary, 'Authorization', told);
+  t.deepEqual(
+    Object.keys(headers).filter((name) => !REFUSAL_HEADERS.has(name)),
+    [],
+    told,
+  );
+  const isShort = 'authorization' in each.identity.headers ? ',error="insufficient_scope"' : '';
+  const challenge = new RegExp(
+    `^Bearer realm="http://[^/"]+/token",service="entrepot-[0-9a-f]{8}",scope="repository:${canonical}:pull"${isShort}$`,
+  );
+  if (outcome === 401) t.regex(String(headers['www-authenticate']), challenge, told);
+  else t.is(headers['www-authenticate'], undefined, told);
+  if (each.method === 'HEAD') return;
+  const { errors } = JSON.parse(String(body)) as { errors: { code: string }[] };
+  t.is(errors[0]?.code, outcome === 401 ? 'UNAUTHORIZED' : 'NAME_UNKNOWN', told);
+}
+
+/** What is allowed and there: `undefined` where neither this mirror nor anybody else has it. */
+function checkAllowed(
+  t: ExecutionContext,
+  { status, headers, body }: ClientAnswer,
+  { each, world, isOutOfReach }: { each: Case; world: World; isOutOfReach: boolean },
+): void {
+  const { method, kind, route, way } = each;
+  const { upstream } = WAYS[way]!;
+  const told = describe(each, status);
+  if (expected(each) === 'private')
+    t.regex(String(headers['cache-control']), /private|no-store/, told);
+  else t.notRegex(String(headers['cache-control']), /private/, told);
+  t.is(headers['www-authenticate'], undefined, told);
+  if (isOutOfReach) {
+    t.true([200, 404, 503, 504].includes(status), told);
+    return;
+  }
+  t.is(status, route === 'range' && method === 'GET' ? 206 : 200, told);
+  if (method === 'HEAD') return;
+  const image = world.image(upstream, kind);
+  const { bytes } = route.startsWith('manifest') ? image.manifest : image.layer(0);
+  if (route === 'range') t.deepEqual(body, bytes.subarray(10, 20), told);
+  else if (route === 'tags') t.true(String(body).includes('"v1"'), told);
+  else if (route === 'referrers' || route === 'fallback tag') {
+    t.true(String(body).includes(world.attached(upstream, kind).manifest.digest), told);
+  } else t.deepEqual(body, bytes, told);
+}
+
+function describe(each: Case, status: number): string {
+  return `${each.who}: ${each.method} ${each.route} of ${nameOf(each)} by ${each.way}: ${status}`;
+}
+
+/** All that exists, fetched by who may. */
+async function hold(world: World, { keeper }: Readonly<Record<string, Identity>>): Promise<void> {
+  for (const upstream of [HUB, OTHER]) {
+    for (const kind of KINDS) {
+      const more = world.attached(upstream, kind);
+      const other = [more.manifest, ...more.blobs, ...world.image(upstream, kind).blobs];
+      const paths = [
+        ...Object.values(ROUTES).map(({ below }) => below(world, upstream, kind)),
+        ...other.map(({ digest }, place) => `${place === 0 ? 'manifests' : 'blobs'}/${digest}`),
+      ];
+      for (const path of paths) {
+        await get(`${world.mirror.url}/v2/${upstream}/${kind}/here1/${path}`, {
+          headers: { accept: '*/*', ...keeper!.headers },
+        });
+      }
+    }
+  }
+  await world.mirror.idle();
+}
+
+const STATES = {
+  cold: { isHeld: false, isOffline: false },
+  held: { isHeld: true, isOffline: false },
+  'offline, held': { isHeld: true, isOffline: true },
+  'offline, not held': { isHeld: false, isOffline: true },
+};
+
+for (const [state, { isHeld, isOffline }] of Object.entries(STATES)) {
+  test(`${state}: what rules allow is answered, and nothing else is told or asked for`, async (t) => {
+    t.timeout(300_000);
+    const running = watchRoutes();
+    let world = await startWorld(t);
+    const identities = await identitiesOf(world);
+    if (isHeld) await hold(world, identities);
+    if (isOffline) world = await world.goOffline();
+    const { routes, others } = running.clients();
+    const undecided = routes.filter((each) => each.startsWith('GET …'));
+    t.deepEqual([...new Set(Object.values(ROUTES).map(({ of }) => of))].toSorted(), undecided);
+    // What begins and ends each request, what routes to content, and what answers the rest.
+    t.is(others, 3);
+    const agent = new Agent({ keepAlive: true, maxSockets: 8 });
+    t.teardown(() => agent.destroy());
+    const cases = [...casesOf(identities)];
+    const isRefused = (each: Case): boolean => typeof expected(each) === 'number';
+
+    for (const registry of Object.values(world.registries)) registry.clear();
+    const reads = countReads(world.mirror.server);
+    const seen = new Map<string, Set<string>>();
+    await inTurns(cases.filter(isRefused), async (each) => {
+      const answer = await ask(world, each, agent);
+      checkRefusal(t, answer, each, describe(each, answer.status));
+      const isShown = 'authorization' in each.identity.headers;
+      const key = JSON.stringify([expected(each), each.method, isShown]);
+      seen.set(key, (seen.get(key) ?? new Set()).add(seenOf(answer, each)));
     });
-    return status === 200
-      ? (JSON.parse(String(body)) as { repositories: string[] }).repositories
-      : status;
-  };
-  t.deepEqual(await names('alice'), ['team/b']);
-  t.deepEqual(await names('bob'), []);
-  t.deepEqual(await names('nobody'), []);
-});
+    // Whatever is refused looks the same, whether it is there or not, and whatever was asked for.
+    t.deepEqual(
+      [...seen].map(([key, { size }]) => [key, size]),
+      [...seen].map(([key]) => [key, 1]),
+    );
+    t.is(seen.size, 6);
+    t.deepEqual(
+      Object.values(world.registries).flatMap((registry) => registry.conversation()),
+      [],
+    );
+    t.deepEqual(reads(), []);
+
+    const isOutOfReach = isOffline && !isHeld;
+    await inTurns(
+      cases.filter((each) => !isRefused(each) && each.isThere),
+      async (each) => {
+        checkAllowed(t, await ask(world, each, agent), { each, world, isOutOfReach });
+      },
+    );
+    await world.mirror.idle();
+    // The other half of the counting: those that are let in ask.
+    t.true(reads().length > 0);
+  });
+}
+
+/** Eight at a time. */
+async function inTurns(cases: readonly Case[], work: (each: Case) => Promise<void>): Promise<void> {
+  const rest = cases.values();
+  const workers = Array.from({ length: 8 }, async () => {
+    for (const each of rest) await work(each);
+  });
+  await Promise.all(workers);
+}
