@@ -91,6 +91,7 @@ export class AccessStore {
   /** What is asked of issuers ends. */
   async close(): Promise<void> {
     await Promise.all([...this.#fetched.values()].map(async (keys) => keys.close()));
+    await this.#kept.settle();
   }
 
   #openIssuers(config: Config['access'], isOffline: boolean): readonly Issuer[] {

@@ -112,32 +112,37 @@ export class FetchedKeys implements IssuerKeys {
   /** All who wait give up together, and later ones at once. */
   async #waitFor(running: Promise<void>, ms: number): Promise<void> {
     const late = new AbortController();
-    const ended = running.finally(() => {
-      this.#waited = undefined;
-      this.#coolUntil = this.#parts.clock.steady() + COOL_DOWN_MS;
-      late.abort();
-    });
+    const ended = running.finally(() => late.abort());
     await Promise.race([ended, sleep(ms, undefined, late).catch(() => undefined)]);
   }
 
   async #refresh(): Promise<void> {
-    const { config, issuer, clock, kept, log } = this.#parts;
-    try {
-      const set = await this.#fetch();
-      const isNew = !isDeepStrictEqual(set, this.#set);
-      this.#fetchedAt = clock.steady();
-      if (isNew || this.#isFailing) log.info({ issuer, keys: set.size }, TEXTS.keysFetched);
-      this.#isFailing = false;
-      if (!isNew) return;
+    const { clock } = this.#parts;
+    const [answer] = await Promise.allSettled([this.#fetch()]);
+    this.#waited = undefined;
+    this.#coolUntil = clock.steady() + COOL_DOWN_MS;
+    if (answer.status === 'rejected') return this.#fail(answer.reason as Error);
+    this.#fetchedAt = clock.steady();
+    this.#take(answer.value);
+  }
+
+  #take(set: KeySet): void {
+    const { config, issuer, kept, log } = this.#parts;
+    const isNew = !isDeepStrictEqual(set, this.#set);
+    if (isNew) {
       this.#set = set;
       void kept.keep(config.url, set);
-    } catch (error) {
-      if (!this.#isFailing && !this.#isClosed) {
-        const reason = error instanceof UpstreamError ? error.reason : (error as Error).message;
-        log.warn({ issuer, reason }, TEXTS.keysNotFetched);
-      }
-      this.#isFailing = true;
     }
+    if (isNew || this.#isFailing) log.info({ issuer, keys: set.size }, TEXTS.keysFetched);
+    this.#isFailing = false;
+  }
+
+  /** Told once, until an answer is good again. */
+  #fail(error: Error): void {
+    const { issuer, log } = this.#parts;
+    const reason = error instanceof UpstreamError ? error.reason : error.message;
+    if (!this.#isFailing && !this.#isClosed) log.warn({ issuer, reason }, TEXTS.keysNotFetched);
+    this.#isFailing = true;
   }
 
   /** Redirects are not followed: the operator writes where the keys are. */

@@ -38,6 +38,11 @@ export class KeptKeys {
     const text = JSON.stringify({ version: 1, sets });
     await this.#writes.add(async () => writeOwn(this.#path, text).catch(() => undefined));
   }
+
+  /** Resolves when all is written. */
+  async settle(): Promise<void> {
+    await this.#writes.onIdle();
+  }
 }
 
 /** What is damaged is fetched anew. */

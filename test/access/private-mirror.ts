@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { writeFileSync } from 'node:fs';
+import { Agent } from 'node:http';
 import type { ExecutionContext } from 'ava';
 import type { Config } from '../../src/config/config.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
@@ -49,8 +50,11 @@ export async function startPrivateMirror(
     ...others,
   };
   const mirror = await startMirror(t, options);
+  const agent = new Agent({ keepAlive: true });
+  t.teardown(() => agent.destroy());
   const ask = async (path: string, authorization?: string): Promise<ClientAnswer> =>
     get(`${mirror.url}${path}`, {
+      agent,
       headers: { accept: '*/*', ...(authorization && { authorization }) },
     });
   return {
