@@ -64,6 +64,7 @@ export const TEXTS = {
     `"expires" must be a duration such as "90d", at most ${most} days`,
   policySubject: '"as" must name who asks as rules do, such as anonymous, user:alice or token:ci',
   policyAddress: '"from" must be an address, such as 10.2.0.7',
+  tokenId: 'an id has twelve letters and digits, as "token list" shows it',
   noSuchToken: ({ id }: { id: string }) => `there is no token ${id}`,
   // Bundles.
   noTar: 'a tar is sent with "Content-Type: application/x-tar"',

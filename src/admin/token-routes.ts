@@ -9,6 +9,7 @@ import { TEXTS } from './texts.ts';
 
 /** It stands in `token:NAME`. */
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
+const ID = /^[a-z0-9]{12}$/;
 /** A person or a team, in any letters; nothing that a terminal obeys. 10,000 tokens are one file. */
 const OWNER = /^[^\p{C}\p{Zl}\p{Zp}]{1,128}$/u;
 const MAX_DAYS = 3_660;
@@ -34,6 +35,8 @@ export function addTokenRoutes(router: Router, access: AccessApi): void {
   });
   router.delete('/api/v1/tokens/:id', async (ctx) => {
     const { id = '' } = ctx.params;
+    // What is no id may be a whole token.
+    if (!ID.test(id)) throw invalid(TEXTS.tokenId);
     if (!(await access.revokeToken(id))) {
       throw new RegistryError('NAME_UNKNOWN', { message: TEXTS.noSuchToken({ id }) });
     }

@@ -278,5 +278,7 @@ export const TEXTS = {
   pullers: ({ rule, who }: { rule: string; who: string }) => `${who}, by ${rule}`,
   noPullers: 'nobody: no rule gives it',
   noTokens: 'no token was made here',
+  tokenId:
+    'write the id of the token as "entrepot token list" shows it: of ent_ID_SECRET what stands in the middle',
   tokenRevoked: ({ id }: { id: string }) => `token ${id} counts no more`,
 } as const;

@@ -5,6 +5,7 @@ import { askOnce } from './admin-client.ts';
 import {
   AdminError,
   EXIT_CODE,
+  UsageError,
   print,
   type CommandOptions,
   type StoreContext,
@@ -19,6 +20,7 @@ interface CreateOptions extends CommandOptions {
 }
 
 const PATH = '/api/v1/tokens';
+const ID = /^[a-z0-9]{12}$/;
 
 /** Makes a token, whose secret is told here and never again. */
 export async function createToken(
@@ -92,7 +94,9 @@ export async function revokeToken(
   options: CommandOptions,
   context: StoreContext,
 ): Promise<number> {
-  const path = `${PATH}/${encodeURIComponent(id)}`;
+  // A whole token would stand in a URL.
+  if (!ID.test(id)) throw new UsageError(TEXTS.tokenId);
+  const path = `${PATH}/${id}`;
   await askOnce<undefined>(options, context, { path, method: 'DELETE' });
   print(options, context, { revoked: id }, () => `${TEXTS.tokenRevoked({ id })}\n`);
   return EXIT_CODE.ok;
