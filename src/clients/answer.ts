@@ -13,7 +13,7 @@ export interface MirrorAnswer {
 }
 
 /** Whether a registry answers at the mirror's address within 10 s: 200, or 401 where it wants a login. */
-export async function askMirror({ url, isHttp, ca }: MirrorPlace): Promise<MirrorAnswer> {
+export async function askMirror({ url, isHttp, ca, fallback }: MirrorPlace): Promise<MirrorAnswer> {
   const signal = AbortSignal.timeout(MOST_SECONDS * 1000);
   const trusted = [...getCACertificates('default'), ...getCACertificates('system')];
   try {
@@ -23,8 +23,10 @@ export async function askMirror({ url, isHttp, ca }: MirrorPlace): Promise<Mirro
     const [answer] = (await once(request, 'response')) as [IncomingMessage];
     answer.destroy();
     const { statusCode: status = 0 } = answer;
-    const isSound = status === 200 || status === 401;
-    return { isSound, told: isSound ? TEXTS.answers({ url }) : TEXTS.noRegistry({ url, status }) };
+    if (status === 200) return { isSound: true, told: TEXTS.answers({ url }) };
+    if (status !== 401) return { isSound: false, told: TEXTS.noRegistry({ url, status }) };
+    // What is in force would have the upstream give what is refused here.
+    return { isSound: true, told: fallback ? TEXTS.asksWho({ url }) : TEXTS.wantsLogin({ url }) };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const late = TEXTS.tooLate({ seconds: MOST_SECONDS });

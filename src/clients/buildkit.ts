@@ -1,4 +1,4 @@
-import { caFile, type Recipe } from './recipe.ts';
+import { caFile, loginStep, type Recipe } from './recipe.ts';
 import type { MirrorPlace } from './mirror-place.ts';
 import { TEXTS } from './texts.ts';
 
@@ -30,7 +30,10 @@ export function describeBuildkit(mirror: MirrorPlace): Recipe {
         format: 'toml',
       },
     ],
-    steps: [TEXTS.restartBuildkit],
-    notes: [fallback ? TEXTS.fallbackAnyError : TEXTS.buildkitFallsBack],
+    steps: [TEXTS.restartBuildkit, ...loginStep(mirror, TEXTS.buildkitLogin({ host }))],
+    notes: [
+      ...(mirror.hasAccess ? [TEXTS.buildkitByName({ host })] : []),
+      fallback ? TEXTS.fallbackAnyError : TEXTS.buildkitFallsBack,
+    ],
   };
 }

@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { hostsFiles } from './hosts-toml.ts';
-import { caFile, type Recipe } from './recipe.ts';
+import { caFile, loginStep, type Recipe } from './recipe.ts';
 import type { MirrorPlace } from './mirror-place.ts';
 import type { NodeFiles } from './node-files.ts';
 import type { RefusedFile } from './placing.ts';
@@ -23,7 +23,11 @@ export function describeContainerd(mirror: MirrorPlace, node?: NodeFiles): Recip
       ...caFile(mirror, CA_PATH),
       ...hostsFiles(mirror, mirror.registries, { folder, caPath: CA_PATH }),
     ],
-    steps: [TEXTS.readAtEachPull, TEXTS.configPath({ folder })],
+    steps: [
+      TEXTS.readAtEachPull,
+      TEXTS.configPath({ folder }),
+      ...loginStep(mirror, TEXTS.containerdLogin({ folder })),
+    ],
     notes: [mirror.fallback ? TEXTS.fallbackAnyError : TEXTS.noFallback],
   };
 }

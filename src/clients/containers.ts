@@ -1,4 +1,4 @@
-import { caFile, type Recipe } from './recipe.ts';
+import { caFile, loginStep, type Recipe } from './recipe.ts';
 import type { MirrorPlace } from './mirror-place.ts';
 import type { NodeFiles } from './node-files.ts';
 import { pathAlias } from '../config/registries.ts';
@@ -14,15 +14,20 @@ export const CONTAINERS_PLACES = [`${CERTS}/*/ca.crt`, DROP_IN];
 
 /** CRI-O: as Podman, but it must be told. */
 export function describeCrio(mirror: MirrorPlace): Recipe {
-  return describe(mirror, TEXTS.reloadCrio);
+  const { host } = mirror;
+  return describe(mirror, [TEXTS.reloadCrio, ...loginStep(mirror, TEXTS.crioLogin({ host }))]);
 }
 
 /** Podman, Buildah and skopeo. */
 export function describePodman(mirror: MirrorPlace): Recipe {
-  return describe(mirror, TEXTS.podmanAtEachPull);
+  const { host } = mirror;
+  return describe(mirror, [
+    TEXTS.podmanAtEachPull,
+    ...loginStep(mirror, TEXTS.podmanLogin({ host })),
+  ]);
 }
 
-function describe(mirror: MirrorPlace, step: string): Recipe {
+function describe(mirror: MirrorPlace, steps: readonly string[]): Recipe {
   const { host, registries, fallback } = mirror;
   return {
     files: [
@@ -33,7 +38,7 @@ function describe(mirror: MirrorPlace, step: string): Recipe {
         format: 'toml',
       },
     ],
-    steps: [step],
+    steps,
     notes: [fallback ? TEXTS.fallbackUntilManifest : TEXTS.noFallback, TEXTS.rootless],
   };
 }

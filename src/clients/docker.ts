@@ -4,7 +4,7 @@ import { withoutMarked } from './marks.ts';
 import type { MirrorPlace } from './mirror-place.ts';
 import type { NodeFiles } from './node-files.ts';
 import type { RefusedFile } from './placing.ts';
-import { caFile, type ClientFile, type Recipe } from './recipe.ts';
+import { caFile, loginStep, type ClientFile, type Recipe } from './recipe.ts';
 import { parseToml, tableAt } from './toml.ts';
 import { TEXTS } from './texts.ts';
 
@@ -37,8 +37,13 @@ export function describeDocker(mirror: MirrorPlace): Recipe {
       ...(hasHub ? [daemonJson(mirror)] : []),
       ...hostsFiles(mirror, byHosts, { folder: DOCKER_HOSTS, caPath }),
     ],
-    steps: [...(hasHub ? [TEXTS.reloadDocker] : []), TEXTS.dockerAtEachPull],
+    steps: [
+      ...(hasHub ? [TEXTS.reloadDocker] : []),
+      TEXTS.dockerAtEachPull,
+      ...loginStep(mirror, TEXTS.dockerLogin({ host })),
+    ],
     notes: [
+      ...(mirror.hasAccess ? [TEXTS.dockerAdvisory] : []),
       ...(others.length > 0 ? [TEXTS.dockerStores({ host })] : []),
       ...(fallback ? [TEXTS.fallbackAnyError] : [TEXTS.dockerNoFallback]),
       ...(isHttp && mirror.isLoopback ? [TEXTS.dockerLoopback] : []),

@@ -1,5 +1,5 @@
 import { DOCKER_HUB, pathAlias } from '../config/registries.ts';
-import type { ClientFile, Recipe } from './recipe.ts';
+import { loginStep, type ClientFile, type Recipe } from './recipe.ts';
 import type { MirrorPlace } from './mirror-place.ts';
 import { TEXTS } from './texts.ts';
 
@@ -22,7 +22,11 @@ export function describeKaniko(mirror: MirrorPlace): Recipe {
   const flags = lines.map((line) => `${line}\n`).join('');
   return {
     files: [...authority, { path: 'kaniko-flags.txt', content: flags, format: 'none' }],
-    steps: [TEXTS.kanikoFlags, ...(ca === undefined ? [] : [TEXTS.kanikoCa({ path: CA_PATH })])],
+    steps: [
+      TEXTS.kanikoFlags,
+      ...(ca === undefined ? [] : [TEXTS.kanikoCa({ path: CA_PATH })]),
+      ...loginStep(mirror, TEXTS.kanikoLogin({ host })),
+    ],
     notes: [fallback ? TEXTS.fallbackUntilManifest : TEXTS.noFallback],
   };
 }

@@ -8,6 +8,7 @@ const BLOCK = new RegExp(
   'gm',
 );
 const NEW_FILE = /\(new file(?:, new folders: (\d+))?\)/;
+const ORIGIN = new RegExp(`^([ \\t]*${BEGIN}\\b[^\\n]*?) ${NEW_FILE.source}`, 'gm');
 
 /** What stood in a file before ours came. */
 export interface Origin {
@@ -41,6 +42,11 @@ export function withoutMarked(text: string): Origin | undefined {
   const [mark, folders = '0'] = made;
   const isNew = mark !== undefined && left === '';
   return { text: isNew ? undefined : left, newFolders: Number(folders) };
+}
+
+/** The text as it would be if no mark said that the file is new. */
+export function withoutOrigin(text: string): string {
+  return text.replace(ORIGIN, '$1');
 }
 
 /** Stands for a block that took the place of a line's end; no text file has it. */

@@ -30,7 +30,10 @@ export class MirrorPlace {
   /** The names of the upstreams, as clients write them. */
   readonly registries: readonly string[];
   readonly defaultUpstream: string;
+  /** Never where rules say who may pull what: the upstream would give what is refused here. */
   readonly fallback: boolean;
+  /** It asks who pulls. */
+  readonly hasAccess: boolean;
   /** What could not be told from the configuration. */
   readonly notes: readonly string[];
 
@@ -44,8 +47,10 @@ export class MirrorPlace {
     this.ca = this.isHttp ? undefined : (readCa(ca, directory) ?? ownAuthority(config.listen));
     this.registries = Object.keys(config.upstreams);
     this.defaultUpstream = config.defaultUpstream;
-    this.fallback = fallback;
+    this.hasAccess = config.access !== undefined;
+    this.fallback = fallback && !this.hasAccess;
     this.notes = [
+      ...(this.hasAccess ? [TEXTS.mirrorOnly] : []),
       ...(this.isLoopback ? [TEXTS.loopbackOnly({ url: this.url })] : []),
       ...(this.isHttp && ca !== undefined ? [TEXTS.caWithoutTls] : []),
       ...(this.isHttp || this.ca !== undefined ? [] : [TEXTS.caUnknown]),

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { addLists, takeLists, type ListRecord } from './json-lists.ts';
-import { withoutMarked, type Origin } from './marks.ts';
+import { withoutMarked, withoutOrigin, type Origin } from './marks.ts';
 import { merge } from './merge.ts';
 import type { NodeFiles } from './node-files.ts';
 import type { ClientFile } from './recipe.ts';
@@ -208,7 +208,11 @@ export function hasOurs(path: string, node: NodeFiles): boolean {
 /** Whether ours is there as it would be written now. */
 export function isInPlace(file: ClientFile, node: NodeFiles): boolean {
   try {
-    return planWrite(file, node).change === 'unchanged';
+    const { edits } = planWrite(file, node);
+    // What the operator wrote into a file of ours changes what the mark tells of it, and nothing else.
+    return edits.every(
+      ({ path, text = '' }) => withoutOrigin(text) === withoutOrigin(node.read(path) ?? ''),
+    );
   } catch (error) {
     if (error instanceof Refusal) return false;
     throw error;

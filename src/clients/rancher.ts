@@ -1,4 +1,4 @@
-import { caFile, type Recipe } from './recipe.ts';
+import { caFile, loginStep, type Recipe } from './recipe.ts';
 import type { MirrorPlace } from './mirror-place.ts';
 import type { NodeFiles } from './node-files.ts';
 import type { RefusedFile } from './placing.ts';
@@ -54,7 +54,15 @@ export function describeRancher(kind: RancherKind, mirror: MirrorPlace): Recipe 
             },
           ]),
     ],
-    steps: [TEXTS.restartRancher({ kind })],
+    steps: [
+      TEXTS.restartRancher({ kind }),
+      ...loginStep(
+        mirror,
+        ca === undefined
+          ? TEXTS.rancherLogin({ host, folder })
+          : TEXTS.rancherLoginBeside({ host, folder }),
+      ),
+    ],
     notes: [
       fallback ? TEXTS.fallbackAnyError : TEXTS.noFallback,
       TEXTS.rancherConfigPath({ kind }),

@@ -37,6 +37,11 @@ export type Describe = (mirror: MirrorPlace) => Recipe;
 /** The mode of a new file: who pulls must read it, and nothing in it is secret. */
 export const NEW_MODE = 0o644;
 
+/** Where credentials go, where the mirror asks who pulls. No file has them: what is written is for all to read. */
+export function loginStep({ hasAccess }: MirrorPlace, told: string): string[] {
+  return hasAccess ? [told] : [];
+}
+
 /** The file with the mirror's authority, or none. */
 export function caFile({ ca }: MirrorPlace, path: string): ClientFile[] {
   return ca === undefined ? [] : [{ path, content: ca, format: 'pem' }];

@@ -1,4 +1,4 @@
-import type { Recipe } from './recipe.ts';
+import { loginStep, type Recipe } from './recipe.ts';
 import type { MirrorPlace } from './mirror-place.ts';
 import { TEXTS } from './texts.ts';
 
@@ -23,7 +23,7 @@ export function describeTalos(mirror: MirrorPlace): Recipe {
     .join('---\n');
   return {
     files: [{ path, content, format: 'none' }],
-    steps: [TEXTS.patchTalos({ path })],
+    steps: [TEXTS.patchTalos({ path }), ...loginStep(mirror, TEXTS.talosLogin({ host }))],
     notes: [fallback ? TEXTS.fallbackAnyError : TEXTS.noFallback, TEXTS.talosVersion],
   };
 }

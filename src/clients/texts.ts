@@ -13,6 +13,31 @@ export const TEXTS = {
   fallbackUntilManifest:
     'where the mirror fails before it gave the manifest, the upstream is asked; after that all comes from the mirror',
   noFallback: 'the upstream is never asked: without the mirror nothing is pulled',
+  mirrorOnly:
+    'rules say who may pull what (access): no file names the upstream, which would give what is refused here',
+  // Where credentials go.
+  dockerLogin: ({ host }: { host: string }) =>
+    `who may pull more than everybody pulls by the name of the mirror: docker login ${host}; docker pull ${host}/ghcr.io/org/app`,
+  dockerAdvisory:
+    'registry-mirrors is advisory: what the mirror refuses Docker asks Docker Hub itself for. A login of the mirror is shown to neither registry-mirrors nor hosts.toml, but for images that are pulled by its name; the older image store shows the mirror a login of Docker Hub',
+  containerdLogin: ({ folder }: { folder: string }) =>
+    `a login of the whole node stands at the end of each hosts.toml below ${folder}, behind ours, which chmod 600 is for then: [header], and below it Authorization = "Basic …", the base64 of USER:PASSWORD; a pod shows the mirror what its pull secret has for the image's own registry`,
+  crioLogin: ({ host }: { host: string }) =>
+    `the login stands in the file that global_auth_file of crio.conf names: podman login --authfile FILE ${host}; pull secrets of pods are not shown to a mirror`,
+  podmanLogin: ({ host }: { host: string }) =>
+    `each user logs in to the mirror: podman login ${host}, which buildah and skopeo read too; root has a login of its own`,
+  buildkitLogin: ({ host }: { host: string }) =>
+    `who builds logs in to the mirror: docker login ${host}; BuildKit asks the client for it by that name`,
+  buildkitByName: ({ host }: { host: string }) =>
+    `what must come from the mirror alone is named so: FROM ${host}/ghcr.io/org/app`,
+  rancherLogin: ({ host, folder }: { host: string; folder: string }) =>
+    `the login stands in ${folder}/registries.yaml: under configs, "${host}": { auth: { username: USER, password: PASSWORD } }, and chmod 600`,
+  rancherLoginBeside: ({ host, folder }: { host: string; folder: string }) =>
+    `the login stands in ${folder}/registries.yaml under configs, "${host}", beside tls: auth: { username: USER, password: PASSWORD }, and chmod 600; where --write is used, write that whole entry yourself and leave --ca out`,
+  talosLogin: ({ host }: { host: string }) =>
+    `the login is a document of its own, which is applied in the same way: apiVersion v1alpha1, kind RegistryAuthConfig, name "${host}", username, password`,
+  kanikoLogin: ({ host }: { host: string }) =>
+    `the login stands in /kaniko/.docker/config.json as docker login ${host} writes it`,
   // What comes next.
   readAtEachPull: 'nothing has to be restarted: hosts.toml is read at each pull',
   configPath: ({ folder }: { folder: string }) =>
@@ -78,6 +103,9 @@ export const TEXTS = {
   notWritten: 'nothing of ours is in it; bring it in with --write',
   different: 'ours in it is not as it would be written now; write it again with --write',
   // The mirror's answer.
+  wantsLogin: ({ url }: { url: string }) => `${url} answers, and asks for a login`,
+  asksWho: ({ url }: { url: string }) =>
+    `${url} answers, and asks for a login; to keep clients from the upstream, write the files with --no-fallback`,
   answers: ({ url }: { url: string }) => `${url} answers`,
   noAnswer: ({ url, reason }: { url: string; reason: string }) =>
     `${url} does not answer: ${reason}`,

@@ -3,12 +3,30 @@ import { join } from 'node:path';
 import test from 'ava';
 import { CLIENT_KINDS } from '../../src/clients/clients.ts';
 import { ClientsCommand } from '../cli/run-clients.ts';
+import { matchGolden } from './golden.ts';
 import { issueCertificates } from '../helpers/certificate.ts';
 
 const DOCUMENT = join(import.meta.dirname, '..', '..', 'docs', 'clients.md');
 /** A command, and what it printed. */
 const RECIPE = /^```console\n\$ entrepot clients (.*)\n[^]*?^```$/gm;
 const PEM = /(-----BEGIN CERTIFICATE-----\n)[^]*?( *-----END CERTIFICATE-----)/g;
+
+const ACCESS = `upstreams: { docker.io: ~, ghcr.io: ~ }
+access: { rules: [{ who: [anonymous], may: [pull], images: ['docker.io/library/**'] }] }
+`;
+
+test('what every kind of client needs where rules say who may pull', async (t) => {
+  const { ca } = await issueCertificates({});
+  const command = new ClientsCommand(t, ACCESS, { 'ca.crt': ca.toString() });
+  const told: string[] = [];
+  for (const kind of CLIENT_KINDS) {
+    const line = [kind, '--address', 'https://mirror.example:5000', '--ca', 'ca.crt'];
+    const { code, stdout, stderr } = await command.run(...line);
+    t.is(code, 0, stderr);
+    told.push(`$ entrepot clients ${line.join(' ')}\n${stdout.replace(PEM, '$1…\n$2')}\n`);
+  }
+  matchGolden(t, 'clients-access.txt', told.join(''));
+});
 
 test('the recipes of docs/clients.md are what the command prints, for every kind', async (t) => {
   const { ca } = await issueCertificates({});
