@@ -91,7 +91,8 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     parts: ['access-store.ts'],
   },
   'admission/signatures': { imports: [], facade: [] },
-  admission: { imports: ['oci', 'config'], facade: [] },
+  'admission/vulnerabilities': { imports: [], facade: [] },
+  admission: { imports: ['oci', 'time', 'config', 'observe', 'net'], facade: [] },
   http: {
     imports: ['oci', 'config', 'observe', 'upstream', 'mirror', 'access'],
     facade: [],
@@ -246,7 +247,15 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   scslre: ['src/config/pattern.ts'],
   semver: ['src/config', 'sync'],
   croner: ['src/config', 'sync'],
-  'p-queue': ['src/net', 'src/store', 'src/upstream', 'src/mirror', 'src/access', 'sync'],
+  'p-queue': [
+    'src/net',
+    'src/store',
+    'src/upstream',
+    'src/mirror',
+    'src/access',
+    'src/admission/vulnerabilities',
+    'sync',
+  ],
 };
 
 const MAY_TOUCH_PROCESS = ['src/entrepot.js', 'src/main.ts', 'src/server.ts'];

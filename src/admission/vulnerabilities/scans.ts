@@ -1,0 +1,264 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import PQueue from 'p-queue';
+import { Backoff } from '../../time/backoff.ts';
+import type { Clock } from '../../time/clock.ts';
+import { isReportType, nameOf } from './media-types.ts';
+import { parseReport, parseSbomReport, type SbomReport, type ScanSubject } from './report.ts';
+import { ScanFault } from './scan-fault.ts';
+import type { ScanOutcome } from './scan-outcome.ts';
+import type { AdapterScan, ReportAnswer, ScannerAdapter } from './scanner-adapter.ts';
+import type { ScannerMetadata } from './scanner-metadata.ts';
+import { TEXTS } from './texts.ts';
+
+export interface WantedScan extends ScanSubject {
+  /** Of the manifest. */
+  readonly mediaType: string;
+  readonly tag?: string | undefined;
+  /**
+   * The scanner's login to this mirror: `Bearer …`, or `Basic …` of a name and a password without a colon.
+   * Asked for when the scan begins, so that its life begins then.
+   */
+  readonly credential: () => Promise<string>;
+  /** An SBOM is wanted besides, where the adapter makes one. */
+  readonly withSbom?: boolean | undefined;
+  /** Nobody waits for it: whatever somebody waits for goes first. */
+  readonly isBackground?: boolean | undefined;
+}
+
+export interface ScansParts {
+  readonly adapter: Pick<ScannerAdapter, 'metadata' | 'submit' | 'report'>;
+  /** Where the adapter pulls from this mirror. */
+  readonly registryUrl: string;
+  readonly clock: Clock;
+  /** So many at a time; two unless given, which is more than most adapters work on. */
+  readonly atOnce?: number | undefined;
+  /** For one scan from its turn on; ten minutes unless given: Trivy's adapter gives up after five. */
+  readonly scanMs?: number | undefined;
+  /** A scanner whose database is older is not asked; any counts unless given. */
+  readonly maxDatabaseAgeMs?: number | undefined;
+  readonly wait?: ((ms: number, signal: AbortSignal) => Promise<void>) | undefined;
+}
+
+interface Running {
+  readonly outcome: Promise<ScanOutcome>;
+  readonly isBackground: boolean;
+}
+
+type Polled = Extract<ReportAnswer, { readonly kind: 'report' | 'unknown' }>;
+
+const AT_ONCE = 2;
+const SCAN_MS = 10 * 60_000;
+/** Beyond the running ones. A database update has a thousand images judged anew, a few at a time. */
+const MAX_WAITING = 2_000;
+/** What an adapter told about itself counts for so long. */
+const METADATA_MS = 30_000;
+/** Where the adapter does not say when to ask again: Harbor asks after 2 s first, then each 5 s. */
+const PAUSES = new Backoff({ firstMs: 1_000, factor: 1.5, maxMs: 5_000 });
+/** So many requests for a report in a row may fail: an adapter that restarts is not given up. */
+const MAX_SILENCES = 3;
+/** A report is asked for anew once. */
+const MAX_SUBMISSIONS = 2;
+const CREDENTIAL = /^(?:Bearer [\w.~+/-]+=*|Basic [A-Za-z0-9+/]+=*)$/;
+
+/**
+ * The scans that one adapter is asked for: one of a digest at a time, whoever wants it, and so many at
+ * once. What waits is bounded (2,000); each has a deadline. A scan that has begun goes on when nobody waits
+ * for it any more.
+ */
+export class Scans {
+  readonly #parts: ScansParts;
+  readonly #queue: PQueue;
+  readonly #closing = new AbortController();
+  readonly #running = new Map<string, Running>();
+  #metadata: { readonly value: Promise<ScannerMetadata>; readonly until: number } | undefined;
+
+  constructor(parts: ScansParts) {
+    this.#parts = parts;
+    this.#queue = new PQueue({ concurrency: parts.atOnce ?? AT_ONCE });
+  }
+
+  /** What the adapter says of itself, at most 30 s old. Throws {@link ScanFault}. */
+  async metadata(): Promise<ScannerMetadata> {
+    const { adapter, clock } = this.#parts;
+    const now = clock.steady();
+    if (this.#metadata && now < this.#metadata.until) return this.#metadata.value;
+    const value = adapter.metadata(this.#closing.signal);
+    this.#metadata = { value, until: now + METADATA_MS };
+    value.catch(() => {
+      if (this.#metadata?.value === value) this.#metadata = undefined;
+    });
+    return value;
+  }
+
+  /** Never rejects. Whoever wants a digest that is being scanned shares that scan. */
+  async scan(wanted: WantedScan): Promise<ScanOutcome> {
+    const { digest, isBackground = false } = wanted;
+    const known = this.#running.get(digest);
+    if (known) {
+      if (known.isBackground && !isBackground) this.#promote(digest);
+      return known.outcome;
+    }
+    if (this.#closing.signal.aborted) return failed(new ScanFault('closing', TEXTS.closing));
+    if (this.#queue.size >= MAX_WAITING) {
+      return failed(new ScanFault('busy', TEXTS.tooManyScans({ most: MAX_WAITING })));
+    }
+    const options = { id: digest, priority: isBackground ? 0 : 1 };
+    const outcome = this.#queue.add(async () => this.#outcome(wanted), options);
+    this.#running.set(digest, { outcome, isBackground });
+    return outcome.finally(() => this.#running.delete(digest));
+  }
+
+  /** What runs or waits ends at once. */
+  async close(): Promise<void> {
+    this.#closing.abort(new ScanFault('closing', TEXTS.closing));
+    await this.#queue.onIdle();
+  }
+
+  #promote(digest: string): void {
+    try {
+      this.#queue.setPriority(digest, 1);
+    } catch {
+      // It has begun.
+    }
+  }
+
+  async #outcome(wanted: WantedScan): Promise<ScanOutcome> {
+    try {
+      this.#closing.signal.throwIfAborted();
+      return await this.#scan(wanted);
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  async #scan(wanted: WantedScan): Promise<ScanOutcome> {
+    const { clock, scanMs = SCAN_MS } = this.#parts;
+    const end = clock.steady() + scanMs;
+    const metadata = await this.metadata();
+    const { vulnerability, database, scanner } = metadata;
+    if (!vulnerability) return { kind: 'unscannable', reason: TEXTS.noReports({ scanner }) };
+    if (!vulnerability.consumes.includes(nameOf(wanted.mediaType))) {
+      return {
+        kind: 'unscannable',
+        reason: TEXTS.notConsumed({ scanner, type: wanted.mediaType }),
+      };
+    }
+    this.#checkAge(metadata);
+    const type = vulnerability.produces;
+    for (let submission = 1; submission <= MAX_SUBMISSIONS; submission++) {
+      const answer = await this.#submit(wanted, metadata);
+      if (answer.kind === 'incapable') return { kind: 'unscannable', reason: answer.reason };
+      const polled = await this.#poll(answer.id, { type }, end);
+      if (polled.kind === 'unknown') continue;
+      if (!isReportType('vulnerability', polled.type)) {
+        throw new ScanFault('wrong-type', TEXTS.wrongType);
+      }
+      const report = parseReport(polled.document, subjectOf(wanted));
+      const sbom = await this.#sbom(answer.id, wanted, metadata, end);
+      return { kind: 'report', report, database, ...(sbom && { sbom }) };
+    }
+    return { kind: 'missing', reason: TEXTS.noReport({ scanner }) };
+  }
+
+  #checkAge({ database: { updatedAt } }: ScannerMetadata): void {
+    const { clock, maxDatabaseAgeMs } = this.#parts;
+    if (maxDatabaseAgeMs === undefined) return;
+    if (updatedAt !== undefined && clock.wall() - updatedAt <= maxDatabaseAgeMs) return;
+    const at = updatedAt === undefined ? undefined : new Date(updatedAt).toISOString();
+    throw new ScanFault('old-database', TEXTS.oldDatabase({ at }));
+  }
+
+  async #submit(
+    wanted: WantedScan,
+    metadata: ScannerMetadata,
+  ): Promise<Awaited<ReturnType<ScannerAdapter['submit']>>> {
+    const { adapter, registryUrl } = this.#parts;
+    const authorization = await wanted.credential();
+    if (!isReadable(authorization)) throw new ScanFault('credential', TEXTS.badCredential);
+    const { repository, digest, tag, mediaType } = wanted;
+    const scan = {
+      registry: { url: registryUrl, authorization },
+      artifact: { repository, digest, ...(tag !== undefined && { tag }), mime_type: mediaType },
+      enabled_capabilities: capabilitiesOf(wanted, metadata),
+    };
+    return adapter.submit(scan, this.#closing.signal);
+  }
+
+  /** Asks until there is a report, or none will come. */
+  async #poll(
+    id: string,
+    types: { readonly type: string; readonly sbomType?: string },
+    end: number,
+  ): Promise<Polled> {
+    const { adapter, clock, wait = pause } = this.#parts;
+    const { signal } = this.#closing;
+    let silences = 0;
+    let afterMs = PAUSES.after(1);
+    for (let asked = 2; ; asked++) {
+      if (clock.steady() + afterMs > end) throw new ScanFault('deadline', TEXTS.noReportInTime);
+      await wait(afterMs, signal);
+      const answer = await adapter.report(id, types, signal);
+      if (answer.kind === 'report' || answer.kind === 'unknown') return answer;
+      afterMs = PAUSES.after(asked);
+      if (answer.kind === 'pending') {
+        silences = 0;
+        afterMs = answer.afterMs ?? afterMs;
+      } else if (++silences > MAX_SILENCES) throw answer.fault;
+    }
+  }
+
+  /** Without one the report counts all the same. */
+  async #sbom(
+    id: string,
+    wanted: WantedScan,
+    { sbom }: ScannerMetadata,
+    end: number,
+  ): Promise<SbomReport | undefined> {
+    if (wanted.withSbom !== true || !sbom) return undefined;
+    try {
+      const types = { type: sbom.produces, sbomType: sbom.mediaType };
+      const polled = await this.#poll(id, types, end);
+      if (polled.kind === 'unknown' || !isReportType('sbom', polled.type)) return undefined;
+      return parseSbomReport(polled.document, subjectOf(wanted));
+    } catch (error) {
+      this.#closing.signal.throwIfAborted();
+      if (error instanceof ScanFault) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Adapters take two words, and of a name and a password what stands between the first two colons. */
+function isReadable(credential: string): boolean {
+  if (!CREDENTIAL.test(credential)) return false;
+  const [scheme, value = ''] = credential.split(' ');
+  if (scheme === 'Bearer') return true;
+  return Buffer.from(value, 'base64').toString('utf8').split(':').length === 2;
+}
+
+/** Each names its reports: Trivy's adapter refuses those that do not. */
+function capabilitiesOf(
+  { withSbom }: WantedScan,
+  { vulnerability, sbom }: ScannerMetadata,
+): AdapterScan['enabled_capabilities'] {
+  const types = vulnerability ? [vulnerability.produces] : [];
+  const first = { type: 'vulnerability', produces_mime_types: types };
+  if (withSbom !== true || !sbom) return [first];
+  const parameters = { sbom_media_types: [sbom.mediaType] };
+  return [first, { type: 'sbom', produces_mime_types: [sbom.produces], parameters }];
+}
+
+function subjectOf({ repository, digest }: WantedScan): ScanSubject {
+  return { repository, digest };
+}
+
+function failed(error: unknown): ScanOutcome {
+  if (!(error instanceof ScanFault)) {
+    return { kind: 'error', code: 'failed', reason: (error as Error).message };
+  }
+  return { kind: 'error', code: error.code, reason: error.message };
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+}

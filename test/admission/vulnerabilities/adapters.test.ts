@@ -1,0 +1,438 @@
+/** Scans by the forms of real adapters. */
+import test from 'ava';
+import { ANCHORE } from './anchore-form.ts';
+import {
+  createScans,
+  DIGEST,
+  FakeAdapter,
+  REPOSITORY,
+  sendBytes,
+  sendError,
+  SUBJECT,
+} from './fake-adapter.ts';
+import { GRYPE } from './grype-form.ts';
+import { TRIVY } from './trivy-form.ts';
+
+const AT = Date.parse('2030-01-01T00:00:05.490Z');
+
+for (const form of [TRIVY, GRYPE, ANCHORE]) {
+  test(`${form.name}: a scan goes from the request to the report, each header byte for byte`, async (t) => {
+    const adapter = await FakeAdapter.start(t, { form });
+    const { scan } = createScans(t, adapter.url);
+    const outcome = await scan();
+    t.is(outcome.kind, 'report', JSON.stringify(outcome));
+    t.is(
+      adapter.header('/metadata', 'accept'),
+      'application/vnd.scanner.adapter.metadata+json; version=1.0',
+    );
+    t.is(
+      adapter.header('POST', 'content-type'),
+      'application/vnd.scanner.adapter.scan.request+json; version=1.0',
+    );
+    t.is(
+      adapter.header('POST', 'accept'),
+      'application/vnd.scanner.adapter.scan.response+json; version=1.0',
+    );
+    t.is(adapter.header('/report', 'accept'), form.reportType);
+    t.deepEqual(
+      adapter.requests.map(({ line }) => line),
+      ['GET /api/v1/metadata', 'POST /api/v1/scan', 'GET /api/v1/scan/job%3A123/report'],
+    );
+    t.deepEqual(adapter.requests[1]?.body, {
+      registry: { url: 'http://mirror.example:5000', authorization: 'Bearer abc.def' },
+      artifact: {
+        repository: REPOSITORY,
+        digest: DIGEST,
+        mime_type: 'application/vnd.oci.image.manifest.v1+json',
+      },
+      enabled_capabilities: [{ type: 'vulnerability', produces_mime_types: [form.reportType] }],
+    });
+  });
+
+  test(`${form.name}: "not ready" is asked again, a second scan is begun where the first is forgotten`, async (t) => {
+    const adapter = await FakeAdapter.start(t, {
+      form,
+      onReport: (request, response, asked) => {
+        if (asked === 3) {
+          sendError(response, 404, 'cannot find scan job');
+          return true;
+        }
+        if (asked > 4) return false;
+        response.writeHead(302, form.pending(request.url ?? ''));
+        response.end();
+        return true;
+      },
+    });
+    const { scan } = createScans(t, adapter.url);
+    t.is((await scan()).kind, 'report');
+    t.is(adapter.count('POST'), 2);
+    t.is(adapter.count('/report'), 5);
+  });
+
+  test(`${form.name}: a clean image has no findings`, async (t) => {
+    const adapter = await FakeAdapter.start(t, {
+      form,
+      onReport: (_, response) => {
+        response.writeHead(200, { 'content-type': form.reportType });
+        response.end(JSON.stringify(form.cleanReport(SUBJECT)));
+      },
+    });
+    const outcome = await createScans(t, adapter.url).scan();
+    t.like(outcome, { kind: 'report', report: { findings: [] } });
+  });
+}
+
+test('Trivy: its report is read, with the date of its database', async (t) => {
+  const adapter = await FakeAdapter.start(t, { form: TRIVY });
+  const outcome = await createScans(t, adapter.url).scan();
+  t.deepEqual(outcome, {
+    kind: 'report',
+    database: {
+      version: 'Trivy 0.68.2 2029-12-31T06:16:33.000Z 2029-12-31T01:05:12.000Z',
+      updatedAt: Date.UTC(2029, 11, 31, 6, 16, 33),
+    },
+    report: {
+      repository: REPOSITORY,
+      digest: DIGEST,
+      generatedAt: AT,
+      scanner: 'Trivy 0.68.2',
+      findings: [
+        {
+          id: 'CVE-2024-45491',
+          aliases: [],
+          package: 'libexpat1',
+          version: '2.5.0-1',
+          fixVersion: '2.5.0-1+deb12u1',
+          severity: 'critical',
+        },
+        {
+          id: 'CVE-2023-44487',
+          aliases: ['GHSA-qppj-fm5r-hxr3'],
+          package: 'libnghttp2-14',
+          version: '1.52.0-1',
+          fixVersion: '1.52.0-1+deb12u1',
+          severity: 'high',
+        },
+        {
+          id: 'CVE-2011-3374',
+          aliases: [],
+          package: 'apt',
+          version: '2.6.1',
+          fixVersion: undefined,
+          severity: 'low',
+        },
+        {
+          id: 'TEMP-0841856-B18BAF',
+          aliases: [],
+          package: 'bash',
+          version: '5.2.15-2+b2',
+          fixVersion: undefined,
+          severity: 'unknown',
+        },
+      ],
+    },
+  });
+});
+
+test('Grype: an advisory of GitHub is also known by its CVE', async (t) => {
+  const adapter = await FakeAdapter.start(t, { form: GRYPE });
+  const outcome = await createScans(t, adapter.url).scan();
+  if (outcome.kind !== 'report') return t.fail(JSON.stringify(outcome));
+  const [log4j, busybox, client] = outcome.report.findings;
+  t.deepEqual(log4j, {
+    id: 'GHSA-jfh8-c2jp-5v3q',
+    aliases: ['CVE-2021-44228'],
+    package: 'log4j-core',
+    version: '2.14.1',
+    fixVersion: '2.15.0',
+    severity: 'critical',
+  });
+  t.deepEqual([busybox?.package, client?.package], ['busybox', 'ssl_client']);
+});
+
+test('Anchore: its own name for a fix counts, and severities that only it has', async (t) => {
+  const adapter = await FakeAdapter.start(t, { form: ANCHORE });
+  const outcome = await createScans(t, adapter.url).scan();
+  if (outcome.kind !== 'report') return t.fail(JSON.stringify(outcome));
+  t.deepEqual(
+    outcome.report.findings.map(({ severity, fixVersion }) => [severity, fixVersion]),
+    [
+      ['high', '1.10-0ubuntu4.1'],
+      ['negligible', undefined],
+    ],
+  );
+});
+
+test('an SBOM comes with the report where it is wanted and made', async (t) => {
+  const adapter = await FakeAdapter.start(t, { form: TRIVY });
+  const outcome = await createScans(t, adapter.url).scan({ withSbom: true });
+  t.like(outcome, {
+    kind: 'report',
+    sbom: {
+      digest: DIGEST,
+      mediaType: 'application/vnd.cyclonedx+json',
+      document: { bomFormat: 'CycloneDX' },
+    },
+  });
+  t.is(adapter.header('/report', 'accept'), TRIVY.sbomType);
+  t.is(
+    adapter.requests.at(-1)?.line,
+    'GET /api/v1/scan/job%3A123/report?sbom_media_type=application%2Fvnd.cyclonedx%2Bjson',
+  );
+  t.deepEqual(adapter.requests.find(({ body }) => body)?.body?.enabled_capabilities?.[1], {
+    type: 'sbom',
+    produces_mime_types: [TRIVY.sbomType!],
+    parameters: { sbom_media_types: ['application/vnd.cyclonedx+json'] },
+  });
+  const old = await FakeAdapter.start(t, { form: ANCHORE });
+  const without = await createScans(t, old.url).scan({ withSbom: true });
+  t.like(without, { kind: 'report', sbom: undefined });
+});
+
+test('a report counts although its SBOM is none, or of something else', async (t) => {
+  for (const sbom of [
+    '{}',
+    '[',
+    JSON.stringify({ ...TRIVY.report(SUBJECT), media_type: 'x', sbom: {} }),
+  ]) {
+    const adapter = await FakeAdapter.start(t, {
+      onReport: (request, response) => {
+        if (request.headers.accept !== TRIVY.sbomType) return false;
+        response.writeHead(200, { 'content-type': TRIVY.sbomType });
+        response.end(sbom);
+        return true;
+      },
+    });
+    t.like(await createScans(t, adapter.url).scan({ withSbom: true }), {
+      kind: 'report',
+      sbom: undefined,
+    });
+  }
+});
+
+test("the types of reports are asked for in the adapter's own spelling, if that is harmless", async (t) => {
+  const spellings = [
+    ['application/vnd.scanner.adaptevuln.report.harbor+json; version=1.0', true],
+    ['application/vnd.security.vulnerability.report;version=1.1', true],
+    ['application/vnd.security.vulnerability.report+json; version=1.1', true],
+    ['application/vnd.security.vulnerability.report; version=1.1\r\nx: y', false],
+    ['application/vnd.scanner.adapter.vuln.report.raw', false],
+  ] as const;
+  for (const [type, isKnown] of spellings) {
+    const form = {
+      ...TRIVY,
+      reportType: type,
+      metadata: {
+        ...TRIVY.metadata,
+        capabilities: [
+          {
+            consumes_mime_types: ['application/vnd.oci.image.manifest.v1+json'],
+            produces_mime_types: [type],
+          },
+        ],
+      },
+    };
+    const adapter = await FakeAdapter.start(t, { form });
+    const { kind } = await createScans(t, adapter.url).scan();
+    t.is(kind, isKnown ? 'report' : 'unscannable', type);
+    if (isKnown) t.is(adapter.header('/report', 'accept'), type);
+  }
+});
+
+test('metadata of either version of its type is read', async (t) => {
+  for (const version of ['1.0', '1.1']) {
+    const adapter = await FakeAdapter.start(t, {
+      onMetadata: (_, response) => {
+        const type = `application/vnd.scanner.adapter.metadata+json; version=${version}`;
+        response.writeHead(200, { 'content-type': type });
+        response.end(JSON.stringify(TRIVY.metadata));
+      },
+    });
+    const { scanner } = await createScans(t, adapter.url).scans.metadata();
+    t.is(scanner, 'Trivy 0.68.2');
+  }
+});
+
+test('what the adapter does not read is unscannable, and it is not asked', async (t) => {
+  const adapter = await FakeAdapter.start(t);
+  const outcome = await createScans(t, adapter.url).scan({
+    mediaType: 'application/vnd.cncf.helm.config.v1+json',
+  });
+  t.deepEqual(outcome, {
+    kind: 'unscannable',
+    reason: 'Trivy 0.68.2 does not scan what is application/vnd.cncf.helm.config.v1+json',
+  });
+  t.is(adapter.count('POST'), 0);
+});
+
+test('an adapter that says that it cannot makes an image unscannable', async (t) => {
+  const adapter = await FakeAdapter.start(t, {
+    onScan: (_, response) => sendError(response, 501, 'no capability'),
+  });
+  t.deepEqual(await createScans(t, adapter.url).scan(), {
+    kind: 'unscannable',
+    reason: 'the scanner answered 501: no capability',
+  });
+});
+
+test('a report that is not there after a second scan is missing', async (t) => {
+  const adapter = await FakeAdapter.start(t, {
+    onReport: (_, response) => sendError(response, 404, 'cannot find scan job'),
+  });
+  t.like(await createScans(t, adapter.url).scan(), { kind: 'missing' });
+  t.is(adapter.count('POST'), 2);
+});
+
+test('the adapter is asked again when it says so, from a second to a minute', async (t) => {
+  const sent = 'Tue, 01 Jan 2030 00:00:00 GMT';
+  const headers = [
+    [{ 'refresh-after': '7' }, 7_000],
+    [{ 'retry-after': '9' }, 9_000],
+    [{ 'refresh-after': '3', 'retry-after': '9' }, 3_000],
+    [{ 'refresh-after': '0' }, 1_000],
+    [{ 'refresh-after': '-5' }, 1_000],
+    [{ 'refresh-after': '86400' }, 60_000],
+    [{ 'refresh-after': '1e9' }, undefined],
+    [{ 'retry-after': 'Tue, 01 Jan 2030 00:00:20 GMT', date: sent }, 20_000],
+    [{ 'retry-after': 'soon' }, undefined],
+    [{}, undefined],
+  ] as const;
+  for (const [given, expected] of headers) {
+    const adapter = await FakeAdapter.start(t, {
+      onReport: (_, response, asked) => {
+        if (asked > 1) return false;
+        response.writeHead(302, given).end();
+        return true;
+      },
+    });
+    const { scan, pauses } = createScans(t, adapter.url);
+    t.is((await scan()).kind, 'report');
+    t.deepEqual(pauses, [1_000, expected ?? 1_500], JSON.stringify(given));
+  }
+});
+
+test('a scan has a deadline, however often "not ready" comes', async (t) => {
+  const adapter = await FakeAdapter.start(t, {
+    onReport: (request, response) =>
+      void response.writeHead(302, TRIVY.pending(request.url ?? '')).end(),
+  });
+  const { scan, pauses } = createScans(t, adapter.url, { scanMs: 60_000 });
+  t.deepEqual(await scan(), {
+    kind: 'error',
+    code: 'deadline',
+    reason: 'the scanner had no report in time',
+  });
+  t.true(pauses.reduce((sum, each) => sum + each, 0) <= 60_000);
+});
+
+test('an adapter that restarts during a scan is not given up, one that stays away is', async (t) => {
+  const restarting = await FakeAdapter.start(t, {
+    onReport: (request, response, asked) => {
+      if (asked > 3) return false;
+      if (asked === 1) {
+        request.socket.destroy();
+        return true;
+      }
+      sendError(response, 503, 'starting');
+      return true;
+    },
+  });
+  t.is((await createScans(t, restarting.url).scan()).kind, 'report');
+  const away = await FakeAdapter.start(t, {
+    onReport: (_, response) => sendError(response, 503, 'starting'),
+  });
+  t.deepEqual(await createScans(t, away.url).scan(), {
+    kind: 'error',
+    code: 'failed',
+    reason: 'the scanner answered 503: starting',
+  });
+  t.is(away.count('/report'), 4);
+});
+
+test('one scan of a digest runs at a time, so many of all; what somebody waits for goes first', async (t) => {
+  let running = 0;
+  let most = 0;
+  const order: string[] = [];
+  const adapter = await FakeAdapter.start(t, {
+    onReport: (request, response) => {
+      running--;
+      const digest = decodeURIComponent(request.url ?? '').match(/sha256:\w+/)?.[0];
+      sendBytes(
+        response,
+        JSON.stringify(TRIVY.report({ ...SUBJECT, digest: digest as typeof DIGEST })),
+      );
+    },
+    onScan: (_, response) => {
+      most = Math.max(most, ++running);
+      const digest = adapter.requests.at(-1)?.body?.artifact?.digest ?? '';
+      order.push(digest.slice(-1));
+      response.writeHead(202).end(JSON.stringify({ id: digest }));
+    },
+  });
+  const { scans, scan } = createScans(t, adapter.url, { atOnce: 1 });
+  const digestOf = (end: string): typeof DIGEST =>
+    `sha256:${'0'.repeat(63)}${end}` as typeof DIGEST;
+  const wanted = ['1', '2', '3'].map(async (end) =>
+    scan({ digest: digestOf(end), isBackground: true }),
+  );
+  wanted.push(
+    scan({ digest: digestOf('4') }),
+    scan({ digest: digestOf('3') }),
+    scan({ digest: digestOf('4') }),
+  );
+  const outcomes = await Promise.all(wanted);
+  t.true(outcomes.every(({ kind }) => kind === 'report'));
+  t.is(most, 1);
+  t.deepEqual(order, ['1', '4', '3', '2']);
+  t.is(outcomes[3], outcomes[5]);
+  await scans.close();
+  t.like(await scan(), { kind: 'error', code: 'closing' });
+});
+
+test('the login of the scanner is one that adapters can read, and is asked for when the scan begins', async (t) => {
+  const adapter = await FakeAdapter.start(t);
+  const { scan } = createScans(t, adapter.url);
+  const basic = (text: string): string => `Basic ${Buffer.from(text).toString('base64')}`;
+  for (const bad of [
+    '',
+    'abc',
+    'Bearer a b',
+    'Bearer a\r\nb',
+    'Digest x',
+    basic('user:pass:word'),
+    basic('user'),
+  ]) {
+    t.like(await scan({ credential: async () => bad }), { kind: 'error', code: 'credential' }, bad);
+  }
+  t.is(adapter.count('POST'), 0);
+  for (const good of ['Bearer eyJ.a-b_c.d~e', basic('scanner:secret')]) {
+    t.is((await scan({ credential: async () => good })).kind, 'report', good);
+    t.is(adapter.requests.findLast(({ body }) => body)?.body?.registry?.authorization, good);
+  }
+  const failing = await scan({ credential: async () => Promise.reject(new Error('no key')) });
+  t.like(failing, { kind: 'error', code: 'failed', reason: 'no key' });
+});
+
+test("the adapter's own login goes with each request, and what it refuses is told", async (t) => {
+  const adapter = await FakeAdapter.start(t);
+  const login = (): Record<string, string> => ({ 'X-ScannerAdapter-API-Key': 'key' });
+  await createScans(t, adapter.url, { login }).scan();
+  t.true(adapter.requests.every(({ raw }) => raw.includes('X-ScannerAdapter-API-Key')));
+  const shut = await FakeAdapter.start(t, {
+    onMetadata: (_, response) => sendError(response, 401, 'unauthorized'),
+  });
+  t.like(await createScans(t, shut.url).scan(), { kind: 'error', code: 'unauthorized' });
+});
+
+test('an adapter may be at a path of its host', async (t) => {
+  const adapter = await FakeAdapter.start(t, {
+    onMetadata: () => false,
+    onReport: (request, response) => {
+      if (request.url?.endsWith('/metadata')) response.end(JSON.stringify(TRIVY.metadata));
+      else if (request.method === 'POST') response.writeHead(202).end('{"id":"1"}');
+      else sendBytes(response, JSON.stringify(TRIVY.report(SUBJECT)));
+    },
+  });
+  t.is((await createScans(t, new URL('/trivy/', adapter.url)).scan()).kind, 'report');
+  t.is(adapter.requests[0]?.line, 'GET /trivy/api/v1/metadata');
+});
