@@ -225,6 +225,7 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   'google-auth-library': ['src/upstream/credentials/gcp.ts'],
   koa: ['src/http', 'src/admin'],
   '@koa/router': ['src/http', 'src/admin'],
+  '@noble/curves': ['src/admission/signatures/signing-key.ts'],
   '@sigstore/bundle': ['src/admission/signatures'],
   '@sigstore/core': ['src/admission/signatures'],
   '@sigstore/protobuf-specs': ['src/admission/signatures'],
