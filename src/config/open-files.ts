@@ -10,6 +10,15 @@ export function findOpenFiles(config: Config): string[] {
   const { access, listen, admin, metrics, upstreams } = config;
   const files: (readonly [path: readonly (string | number)[], file: string | undefined])[] = [
     [['access', 'htpasswd', 'file'], access?.htpasswd?.file],
+    ...(['oidc', 'kubernetes'] as const).flatMap((kind) =>
+      (access?.[kind] ?? []).map(
+        ({ jwks }, at) =>
+          [
+            ['access', kind, at, 'jwks', 'token'],
+            'token' in jwks ? jwks.token.file : undefined,
+          ] as const,
+      ),
+    ),
     [['listen', 'tls', 'key'], listen.tls?.key],
     [['admin', 'tls', 'key'], admin.tls?.key],
     [['metrics', 'listen', 'tls', 'key'], metrics?.listen?.tls?.key],

@@ -68,6 +68,7 @@ export const TEXTS = {
     'it names nobody, for nothing tells the groups of who asks; set groups of access.oidc, or take it out',
   accessNoIssuer: ({ key, names }: { key: string; names: string }) =>
     `it names nobody, for access.${key} has no such name; write one of ${names}`,
+  accessWhoForm: ({ form }: { form: string }) => `it names nobody; write ${form}`,
   accessImageTag: ({ right }: { right: string }) =>
     `it matches no repository, and rules are about these, whatever the tag; write ${right}`,
   accessImageMeant: ({ right }: { right: string }) =>

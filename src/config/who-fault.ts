@@ -1,5 +1,5 @@
 import type { Config } from './config.ts';
-import { findGlob } from './glob.ts';
+import { findGlob, isGlob } from './glob.ts';
 import { TEXTS } from './texts.ts';
 
 type Access = NonNullable<Config['access']>;
@@ -10,16 +10,16 @@ export function whoFault(
   access: Access,
   users: readonly string[] | undefined,
 ): string | undefined {
-  const [kind = '', issuer = ''] = name.split(':');
+  const [kind = ''] = name.split(':');
   switch (kind) {
     case 'user':
       return userFault(name, access, users);
     case 'group':
       return hasGroups(access) ? undefined : TEXTS.accessNoGroups;
     case 'k8s':
-      return issuerFault(issuer, 'kubernetes', access);
+      return issuerFault(name, 'kubernetes', access);
     case 'oidc':
-      return issuerFault(issuer, 'oidc', access);
+      return issuerFault(name, 'oidc', access);
     case 'cert':
       return 'certificates' in access ? undefined : TEXTS.accessNoKind({ key: 'certificates' });
     default:
@@ -38,26 +38,24 @@ function userFault(
   return TEXTS.accessNoUser({ path: htpasswd.file });
 }
 
-/** What of the issuers matters here. */
-interface Issuer {
-  readonly name: string;
-  readonly groups?: string;
-}
+/** Names of issuers, and what stands behind them. */
+const FORMS = {
+  kubernetes: [/^k8s:[^:]+:[^:]+:[^:]+$/, 'k8s:CLUSTER:NAMESPACE:ACCOUNT'],
+  oidc: [/^oidc:[^:]+:./, 'oidc:ISSUER:NAME'],
+} as const;
 
-type Issuers = Access & Readonly<Partial<Record<'oidc' | 'kubernetes', readonly Issuer[]>>>;
-
-function issuerFault(
-  glob: string,
-  key: 'oidc' | 'kubernetes',
-  access: Issuers,
-): string | undefined {
+function issuerFault(name: string, key: keyof typeof FORMS, access: Access): string | undefined {
+  const [form, written] = FORMS[key];
+  const [, glob = ''] = name.split(':');
   const names = (access[key] ?? []).map(({ name }) => name);
   if (names.length === 0) return TEXTS.accessNoKind({ key });
   const pattern = findGlob(glob);
-  if (names.some((name) => pattern?.matches(name))) return undefined;
-  return TEXTS.accessNoIssuer({ key, names: names.join(', ') });
+  if (!names.some((issuer) => pattern?.matches(issuer))) {
+    return TEXTS.accessNoIssuer({ key, names: names.join(', ') });
+  }
+  return isGlob(name) || form.test(name) ? undefined : TEXTS.accessWhoForm({ form: written });
 }
 
-function hasGroups({ oidc = [] }: Issuers): boolean {
+function hasGroups({ oidc = [] }: Access): boolean {
   return oidc.some(({ groups }) => groups !== undefined);
 }

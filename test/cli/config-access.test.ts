@@ -17,11 +17,12 @@ interface Site {
   readonly access?: string;
   /** At the top of the file. */
   readonly top?: string;
+  readonly files?: Readonly<Record<string, string>>;
 }
 
 function siteOf(
   t: ExecutionContext,
-  { rules = [], access = 'htpasswd: { file: htpasswd }', top }: Site,
+  { rules = [], access = 'htpasswd: { file: htpasswd }', top, files }: Site,
 ) {
   const yaml = [
     top ?? 'listen: 127.0.0.1:5000',
@@ -29,7 +30,7 @@ function siteOf(
     `access:\n  ${access}\n  rules:`,
     ...[OPEN_HUB, ...rules].map((rule) => `    - ${rule}`),
   ].join('\n');
-  const site = new AccessSite(t, yaml, { htpasswd: USERS });
+  const site = new AccessSite(t, yaml, { htpasswd: USERS, ...files });
   chmodSync(join(site.cwd, 'htpasswd'), 0o640);
   return site;
 }
@@ -124,6 +125,41 @@ test('config check: names of nobody', async (t) => {
   t.deepEqual(await of('group:devs'), [
     'who[0]: it names nobody, for nothing tells the groups of who asks; set groups of access.oidc, or take it out',
   ]);
+});
+
+const ISSUERS = `token: { ttl: 5m }
+  oidc:
+    - { name: corp, issuer: 'https://id.example', audience: entrepot, jwks: { url: 'https://id.example/jwks', token: { file: htpasswd } } }
+  kubernetes:
+    - { name: prod, issuer: 'https://kubernetes.default.svc', audience: entrepot, jwks: { url: 'https://10.0.0.1/jwks' } }`;
+
+test('config check: names of issuers that are configured, and groups that one of them tells', async (t) => {
+  const of = async (who: string, access = ISSUERS) =>
+    warnings(t, { rules: [ruleOf(who)], access, files: { htpasswd: 'bearer' } });
+  for (const who of [
+    'k8s:prod:team:app',
+    'k8s:prod:team:*',
+    'k8s:**',
+    'oidc:corp:alice',
+    'oidc:c*:*',
+  ]) {
+    t.deepEqual(await of(who), [], who);
+  }
+  t.deepEqual(await of('k8s:stage:team:app'), [
+    'who[0]: it names nobody, for access.kubernetes has no such name; write one of prod',
+  ]);
+  t.deepEqual(await of('oidc:other:alice'), [
+    'who[0]: it names nobody, for access.oidc has no such name; write one of corp',
+  ]);
+  t.deepEqual(await of('k8s:prod:team'), [
+    'who[0]: it names nobody; write k8s:CLUSTER:NAMESPACE:ACCOUNT',
+  ]);
+  t.deepEqual(await of('oidc:corp'), ['who[0]: it names nobody; write oidc:ISSUER:NAME']);
+  t.regex((await of('group:devs'))[0]!, /nothing tells the groups/);
+  t.deepEqual(
+    await of('group:devs', ISSUERS.replace('name: corp,', 'name: corp, groups: groups,')),
+    [],
+  );
 });
 
 /** A rule, one behind it, and whether the latter gives nothing more. */
@@ -237,6 +273,9 @@ test('config check: secrets that every user of the machine may read', async (t) 
   );
   t.is(await check(0o640), '');
   const yaml = `upstreams: { ghcr.io: { credentials: [{ username: a, password: { file: password } }] } }\ndefaultUpstream: ghcr.io\n`;
+  const withIssuers = `listen: 127.0.0.1:5000\naccess:\n  ${ISSUERS}\n  rules: [${OPEN_HUB}]\n`;
+  site.write(withIssuers.replace('file: htpasswd', 'file: password'));
+  t.is(await check(0o644), told('access.oidc[0].jwks.token', 'password'));
   site.write(yaml);
   t.is(await check(0o604), told('upstreams.ghcr.io.credentials[0]', 'password'));
 });
