@@ -109,7 +109,7 @@ function configure(next: Config, parts: Parts): void {
   const made = create(next, configured);
   parts.configured = made;
   parts.access = parts.accessStore.access(next);
-  mirror.configure(made.upstreams, { isOffline: next.offline });
+  mirror.configure(made.upstreams, { ...next.access?.limits, isOffline: next.offline });
   storeAdmin.configure({ addressing: made.addressing, limits: next.store });
   store.care.configure(next.store, made.pins);
   metrics.startAt(Object.keys(next.upstreams));
@@ -220,7 +220,7 @@ async function openParts(config: Config, options: EngineOptions) {
   };
   const own = { ...store.parts, ...shared };
   const asked = { upstreams, timing, clock, gate: options.gate ?? OPEN_GATE, selection };
-  const mirror = new Mirror({ ...own, ...asked });
+  const mirror = new Mirror({ ...own, ...asked, limits: config.access?.limits });
   const scrubber = new Scrubber({
     ...own,
     heal: async (digest, signal) => mirror.heal(digest, signal),

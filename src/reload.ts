@@ -18,7 +18,7 @@ export interface ReloadParts {
 }
 
 /** Sections of the file whose keys are told one by one. */
-const SECTIONS = ['store', 'upstreams', 'log'] as const;
+const SECTIONS = ['store', 'upstreams', 'log', 'access'] as const;
 
 /** Reads the configuration again while the mirror serves. A broken one changes nothing. */
 export class Reload {
@@ -31,6 +31,7 @@ export class Reload {
     'grace',
     'store.path',
     'store.durability',
+    'access.certificates',
   ];
 
   readonly #parts: ReloadParts;
@@ -99,11 +100,20 @@ function flatten({ graceMs, ...rest }: Config): Map<string, unknown> {
 /** What is wanted, but for what counts from the next start on. */
 function keepUntilRestart(running: Config, wanted: Config): Config {
   const next = merge(running, wanted, '');
-  return { ...next, store: merge(running.store, wanted.store, 'store.') };
+  const access = wanted.access && merge(running.access ?? {}, wanted.access, 'access.');
+  return {
+    ...next,
+    store: merge(running.store, wanted.store, 'store.'),
+    ...(access && { access }),
+  };
 }
 
 /** Of the keys that stand below `prefix` in the file, those of the running configuration that wait for a start. */
-function merge<Section extends object>(running: Section, wanted: Section, prefix: string): Section {
+function merge<Section extends object>(
+  running: Partial<Section>,
+  wanted: Section,
+  prefix: string,
+): Section {
   const waits = ([key]: readonly [string, unknown]): boolean =>
     Reload.AT_START.includes(`${prefix}${key === 'graceMs' ? 'grace' : key}`);
   return Object.fromEntries([

@@ -11,7 +11,7 @@ import type { LoadedConfig } from './config/load.ts';
 import type { Gate } from './mirror/mirror.ts';
 import { startEngine, type Engine } from './engine.ts';
 import type { AnswerLimits } from './http/answer-places.ts';
-import { Listener, type Pause, type WhenFull } from './http/listener.ts';
+import { Listener, type ListenPlace, type Pause, type WhenFull } from './http/listener.ts';
 import type { Timing } from './net/timing.ts';
 import { createLog, type Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
@@ -81,11 +81,11 @@ export async function startServer(
   const adminApp = engine.createAdminApp({ unreadyReason, reload: () => reload.run() });
   const listen = async (...where: Parameters<typeof Listener.open>): Promise<Listener> =>
     undo.adopt(await Listener.open(...where), async (opened) => opened.close(0));
-  const admin = await listen(config.admin, adminApp.callback(), log);
+  const admin = await listen(placeOf(config, 'admin'), adminApp.callback(), log);
   const own = async (path: string): Promise<Listener> => listen({ path }, adminApp.callback(), log);
   if (config.access) await openSocket(adminSocketPath(config), own);
   const full: WhenFull = { ...options, refuse: door.refuse };
-  const listener = await listen(config.listen, door.serve, log, full);
+  const listener = await listen(placeOf(config, 'listen'), door.serve, log, full);
   const probes = engine.createProbeApp(unreadyReason).callback();
   const { listen: probedAt } = config.metrics ?? {};
   const probed = probedAt && (await listen(probedAt, probes, log));
@@ -119,6 +119,11 @@ export async function startServer(
       await opened.disposeAsync();
     },
   };
+}
+
+/** Where clients come in, and by which authorities they are known. */
+function placeOf(config: Config, door: 'listen' | 'admin'): ListenPlace {
+  return { ...config[door], clientCa: config.access?.certificates?.ca };
 }
 
 /** Where rules say who may write, commands of the store's own user need none. A killed server left its socket. */

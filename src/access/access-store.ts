@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts';
 import { HeldFiles } from '../config/held-files.ts';
 import { parseHtpasswd } from '../config/htpasswd.ts';
+import { readClientAuthorities } from '../config/pem.ts';
 import { readTextFile } from '../config/source.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Log } from '../observe/log.ts';
@@ -15,6 +16,7 @@ import { Issuer, type IssuerConfig } from './issuer.ts';
 import { Issuers } from './issuers.ts';
 import { KeptKeys } from './kept-keys.ts';
 import { PinnedKeys } from './pinned-keys.ts';
+import { ClientCertificates } from './client-certificates.ts';
 import { Passwords, type PasswordAttempt } from './passwords.ts';
 import { Rules } from './rules.ts';
 
@@ -75,6 +77,7 @@ export class AccessStore {
       bearers: new BearerTokens({ keys: this.#keys, clock, service, ttlMs }),
       passwords: new Passwords({ users, clock, judged: (attempt) => this.#tell(attempt) }),
       issuers: new Issuers({ issuers, clock, log }),
+      certificates: certificatesOf(config, { clock, log }),
       rules: new Rules(config.rules),
     });
   }
@@ -153,4 +156,21 @@ function attempt<Value>(read: () => Value): Value | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** By the authorities of the file, which is looked at with each request that came with one. */
+function certificatesOf(
+  { certificates }: NonNullable<Config['access']>,
+  { clock, log }: Pick<AccessStoreParts, 'clock' | 'log'>,
+): ClientCertificates | undefined {
+  if (!certificates) return undefined;
+  const { ca: path } = certificates;
+  const files = new HeldFiles({
+    paths: [path],
+    read: () => readClientAuthorities(path),
+    failed: (reason) => log.error({ reason }, 'the authorities of clients stay as they were'),
+    renewed: ({ fingerprints }) =>
+      log.info({ authorities: fingerprints.length }, 'the authorities of clients are read again'),
+  });
+  return new ClientCertificates({ authorities: () => files.current, clock, log });
 }

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { RuleReport, RuleVerdict } from '../api/access-api.ts';
 import { pathAlias } from '../config/registries.ts';
+import type { Socket } from 'node:net';
 import { RegistryError } from '../oci/errors.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import { isApiToken, type ApiTokens } from './api-tokens.ts';
 import type { BearerTokens, Claims, Grant } from './bearer-tokens.ts';
+import type { ClientCertificates } from './client-certificates.ts';
 import { isJwt, type Issuers } from './issuers.ts';
 import type { Passwords } from './passwords.ts';
 import type { Asker, Role, Rules, Verb } from './rules.ts';
@@ -15,6 +17,8 @@ export interface AccessParts {
   readonly bearers: BearerTokens;
   readonly passwords: Passwords;
   readonly issuers: Issuers;
+  /** Left out where clients are asked for none. */
+  readonly certificates?: ClientCertificates | undefined;
   readonly rules: Rules;
   /** The hashes of the users, as the file has them now. */
   readonly users: () => ReadonlyMap<string, string>;
@@ -22,16 +26,25 @@ export interface AccessParts {
   readonly service: string;
 }
 
-/** Who shows what in the header `Authorization`. */
+/** Where a request comes from. */
+export interface Origin {
+  readonly address: string | undefined;
+  /** Of the client itself, which may have shown a certificate on it. */
+  readonly connection?: Socket | undefined;
+}
+
+/** Who shows what. */
 export interface Shown extends Asker {
   readonly grant: Grant;
-  /** Something was shown that says nothing here: a pull secret of the upstream, a wrong password. */
+  /** A secret was shown that says nothing here: a pull secret of the upstream, a wrong password. */
   readonly isForeign: boolean;
   /** Why what was shown could not be looked at: too many wrong ones. */
   readonly refusal?: RegistryError;
   /** By a token that is for these alone. */
   readonly claims?: Claims;
 }
+
+type Found = Pick<Shown, 'subject' | 'grant' | 'claims'>;
 
 /** A header longer than this is none of a client that is to be served. */
 const MAX_HEADER = 16 * 1024;
@@ -69,59 +82,86 @@ export class Access {
     return grant.kind !== 'issuer' || this.#parts.issuers.counts(grant);
   }
 
-  /** What is shown and says nothing here is as if nothing were shown. */
-  async identify(authorization: string | undefined, address: string | undefined): Promise<Shown> {
-    const nobody = { subject: ANONYMOUS, grant: { kind: 'none' }, address } as const;
-    if (authorization === undefined || authorization.length > MAX_HEADER) {
-      return { ...nobody, isForeign: authorization !== undefined };
-    }
-    const [, scheme = '', value = ''] = /^(\S+) +(\S+)$/.exec(authorization) ?? [];
+  /** By the header `Authorization`, which counts before a certificate. */
+  async identify(authorization: string | undefined, origin: Origin): Promise<Shown> {
+    if (!authorization) return { ...this.#withoutSecret(origin), isForeign: false };
+    return this.#identify(origin, async () => {
+      const [scheme, value] = readHeader(authorization);
+      if (scheme === 'bearer') return this.#identifyBearer(value);
+      const pair = scheme === 'basic' ? readPair(value) : undefined;
+      return pair && this.#identifyPair(pair, origin);
+    });
+  }
+
+  /** By a name and a secret, as forms have them. */
+  async identifyUser(user: string, secret: string, origin: Origin): Promise<Shown> {
+    return this.#identify(origin, async () => this.#identifyPair({ user, secret }, origin));
+  }
+
+  /** By a JWT, as an assertion. */
+  async identifyAssertion(jwt: string, origin: Origin): Promise<Shown> {
+    return this.#identify(origin, async () => this.#identifyJwt(jwt));
+  }
+
+  /** A secret that says nothing here is as none. */
+  async #identify(origin: Origin, look: () => Promise<Found | undefined>): Promise<Shown> {
     try {
-      const found =
-        scheme.toLowerCase() === 'basic'
-          ? await this.#identifyPair(value, address)
-          : scheme.toLowerCase() === 'bearer'
-            ? await this.#identifyBearer(value)
-            : undefined;
-      return found ? { ...found, address, isForeign: false } : { ...nobody, isForeign: true };
+      const found = await look();
+      if (found) return { ...found, address: origin.address, isForeign: false };
+      return { ...this.#withoutSecret(origin), isForeign: true };
     } catch (error) {
       if (!(error instanceof RegistryError)) throw error;
-      return { ...nobody, isForeign: true, refusal: error };
+      return { ...this.#withoutSecret(origin), isForeign: true, refusal: error };
     }
   }
 
-  async #identifyPair(
-    encoded: string,
-    address: string | undefined,
-  ): Promise<Pick<Shown, 'subject' | 'grant'> | undefined> {
-    const pair = Buffer.from(encoded, 'base64').toString('utf8');
-    const colon = pair.indexOf(':');
-    if (colon === -1) return undefined;
-    return this.identifyUser(pair.slice(0, colon), pair.slice(colon + 1), address);
+  #withoutSecret({ address, connection }: Origin): Found & Pick<Shown, 'address'> {
+    const shown = this.#parts.certificates?.find(connection);
+    if (!shown) return { subject: ANONYMOUS, grant: { kind: 'none' }, address };
+    const { name, endsAt, authorities } = shown;
+    const grant = { kind: 'certificate', endsAt, authorities } as const;
+    return { subject: { names: [name] }, grant, address };
   }
 
-  /** A name and a secret, as Basic authentication and forms have them. Throws `TOOMANYREQUESTS`. */
-  async identifyUser(
-    user: string,
-    secret: string,
-    address: string | undefined,
-  ): Promise<Pick<Shown, 'subject' | 'grant'> | undefined> {
+  /**
+   * Who stands in line for what is open to everybody, where it costs nothing to know: no password is
+   * compared for it, and no issuer is asked.
+   */
+  async recognize(authorization: string | undefined, origin: Origin): Promise<Asker> {
+    const [scheme, value] = readHeader(authorization ?? '');
+    const pair = scheme === 'basic' ? readPair(value) : undefined;
+    const found =
+      scheme === 'bearer'
+        ? await this.#identifyOwn(value)
+        : pair && this.#isCheap(pair)
+          ? await this.#identifyPair(pair, origin)
+          : undefined;
+    return found ? { ...found, address: origin.address } : this.#withoutSecret(origin);
+  }
+
+  #isCheap({ user, secret }: Pair): boolean {
+    if (isApiToken(secret) || user === JSON_KEY_USER) return true;
+    return !isJwt(secret) && this.#parts.passwords.remembers(user, secret);
+  }
+
+  /** Throws `TOOMANYREQUESTS`. */
+  async #identifyPair({ user, secret }: Pair, { address }: Origin): Promise<Found | undefined> {
     if (isApiToken(secret)) return this.#identifyToken(secret);
-    if (isJwt(secret)) return this.identifyJwt(secret);
+    if (isJwt(secret)) return this.#identifyJwt(secret);
     if (user === JSON_KEY_USER) return this.#identifyToken(secretOfKeyFile(secret) ?? '');
     if (!(await this.#parts.passwords.verify(user, secret, address))) return undefined;
     const mark = markOf(this.#parts.users().get(user) ?? '');
     return { subject: { names: [`user:${user}`] }, grant: { kind: 'user', user, mark } };
   }
 
-  #identifyToken(secret: string): Pick<Shown, 'subject' | 'grant'> | undefined {
+  #identifyToken(secret: string): Found | undefined {
     const token = this.#parts.tokens.find(secret);
     if (!token) return undefined;
     return { subject: { names: [`token:${token.name}`] }, grant: { kind: 'token', id: token.id } };
   }
 
   /** By a JWT of a configured issuer: an identity token, or that of a service account. */
-  async identifyJwt(jwt: string): Promise<Pick<Shown, 'subject' | 'grant'> | undefined> {
+  async #identifyJwt(jwt: string): Promise<Found | undefined> {
     const { issuers, rules } = this.#parts;
     const verified = await issuers.verify(jwt);
     if (!verified) return undefined;
@@ -133,13 +173,15 @@ export class Access {
     return { subject: { names: [name, ...counting] }, grant: verified.grant };
   }
 
-  async #identifyBearer(
-    token: string,
-  ): Promise<Pick<Shown, 'subject' | 'grant' | 'claims'> | undefined> {
+  async #identifyBearer(token: string): Promise<Found | undefined> {
+    return (await this.#identifyOwn(token)) ?? this.#identifyJwt(token);
+  }
+
+  /** By what this mirror has given out. */
+  async #identifyOwn(token: string): Promise<Found | undefined> {
     if (isApiToken(token)) return this.#identifyToken(token);
     const claims = await this.#parts.bearers.verify(token);
-    if (!claims) return this.identifyJwt(token);
-    if (!this.#counts(claims.grant)) return undefined;
+    if (!claims || !this.#counts(claims.grant)) return undefined;
     return { subject: claims.subject, grant: claims.grant, claims };
   }
 
@@ -148,6 +190,7 @@ export class Access {
     if (grant.kind === 'token') return this.#parts.tokens.findById(grant.id) !== undefined;
     if (grant.kind === 'issuer') return this.#parts.issuers.counts(grant);
     if (grant.kind === 'none') return true;
+    if (grant.kind === 'certificate') return this.#parts.certificates?.counts(grant) ?? false;
     const hash = this.#parts.users().get(grant.user);
     return hash !== undefined && markOf(hash) === grant.mark;
   }
@@ -174,6 +217,26 @@ export class Access {
   hasRole(asker: Asker, role: Role): boolean {
     return this.#parts.rules.hasRole(asker, role);
   }
+}
+
+interface Pair {
+  readonly user: string;
+  readonly secret: string;
+}
+
+/** Its scheme and what follows; nothing of what is no such header. */
+function readHeader(authorization: string): readonly [scheme: string, value: string] {
+  if (authorization.length > MAX_HEADER) return ['', ''];
+  const [, scheme = '', value = ''] = /^(\S+) +(\S+)$/.exec(authorization) ?? [];
+  return [scheme.toLowerCase(), value];
+}
+
+/** As Basic authentication has it. */
+function readPair(encoded: string): Pair | undefined {
+  const pair = Buffer.from(encoded, 'base64').toString('utf8');
+  const colon = pair.indexOf(':');
+  if (colon === -1) return undefined;
+  return { user: pair.slice(0, colon), secret: pair.slice(colon + 1) };
 }
 
 /** A repository that is asked for, and its name as the client wrote it. */

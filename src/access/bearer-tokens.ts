@@ -11,7 +11,13 @@ export type Grant =
   | { readonly kind: 'user'; readonly user: string; readonly mark: string }
   | { readonly kind: 'token'; readonly id: string }
   /** By an issuer as it is configured now, until its JWT ends (seconds since 1970). */
-  | { readonly kind: 'issuer'; readonly issuer: string; readonly until: number };
+  | { readonly kind: 'issuer'; readonly issuer: string; readonly until: number }
+  | {
+      readonly kind: 'certificate';
+      /** By the wall clock; the token ends with it. */
+      readonly endsAt: number;
+      readonly authorities: readonly string[];
+    };
 
 /** What a token of ours says. */
 export interface Claims {
@@ -57,8 +63,8 @@ export class BearerTokens {
     const key = await keys.signing();
     const issuedAt = Math.floor(clock.wall() / 1000);
     const { grant } = claims;
-    const leftSeconds = grant.kind === 'issuer' ? Math.floor(grant.until) - issuedAt : Infinity;
-    const expiresIn = Math.min(Math.floor(ttlMs / 1000), leftSeconds);
+    const leftMs = endOf(grant) - issuedAt * 1000;
+    const expiresIn = Math.floor(Math.min(ttlMs, leftMs) / 1000);
     const { SignJWT } = await import('jose');
     const token = await new SignJWT({ ent: claims })
       .setProtectedHeader({ alg: ALGORITHM, kid: key.id, typ: TYPE })
@@ -102,6 +108,12 @@ export class BearerTokens {
       return undefined;
     }
   }
+}
+
+/** A token ends no later than what it was given for; milliseconds since 1970. */
+function endOf(grant: Grant): number {
+  if (grant.kind === 'issuer') return grant.until * 1000;
+  return grant.kind === 'certificate' ? grant.endsAt : Infinity;
 }
 
 /** Signed by ourselves, so of our own form. */

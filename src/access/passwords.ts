@@ -67,6 +67,12 @@ export class Passwords {
     return this.#parts.users().has(user);
   }
 
+  /** Whether `verify` would answer without a hash. */
+  remembers(user: string, password: string): boolean {
+    const hash = this.#parts.users().get(user) ?? '';
+    return this.#compared.get(this.#markOf(user, password, hash)) !== undefined;
+  }
+
   /** Throws `TOOMANYREQUESTS` while too many wrong ones came from this address, or too many wait. */
   async verify(user: string, password: string, address = ''): Promise<boolean> {
     const users = this.#parts.users();

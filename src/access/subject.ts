@@ -9,6 +9,20 @@ export interface Subject {
 
 export const ANONYMOUS: Subject = { names: [] };
 
+/**
+ * Who stands in line, so that turns are fair: the subject, from wherever it comes; the address where nobody
+ * has said who it is. No name of a subject is an address.
+ */
+export function inLine({
+  subject: { names },
+  address,
+}: {
+  readonly subject: Subject;
+  readonly address: string | undefined;
+}): string | undefined {
+  return names[0] ?? address;
+}
+
 /** As logs tell of it. */
 export function describeSubject({ names: [name = 'anonymous'] }: Subject): string {
   return name;

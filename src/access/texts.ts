@@ -1,4 +1,4 @@
-/** What clients read of access control, and what the log says of issuers. */
+/** What clients read of access control, and what the log says of issuers and certificates. */
 export const TEXTS = {
   tooManyTokens: ({ most }: { most: number }) =>
     `there are ${most} tokens already: revoke those that nobody uses`,
@@ -17,4 +17,12 @@ export const TEXTS = {
   jwtIssuer: 'no issuer of the configuration has its iss and kid',
   jwtFuture: 'it is from the future (iat)',
   jwtSubject: 'its claims name nobody that rules could',
+  notVerified: ({ code }: { code: string }) =>
+    `it is not verified by the authorities of access.certificates (${code})`,
+  notOfClients: 'its extended key usage does not name clientAuth',
+  nameless: 'it has neither a URI among its names nor a common name',
+  nameUnusable:
+    'its first URI, or its common name, has other characters than names may have, or there are several common names',
+  certificateEnded: 'it, or one of its authorities, has ended',
+  authorityGone: 'its authority is not among those of access.certificates any more',
 } as const;

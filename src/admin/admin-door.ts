@@ -29,7 +29,8 @@ export async function admitToAdmin(ctx: Koa.Context, access: Access | undefined)
   if (!access || OPEN.has(ctx.path) || isOfSocketFile(ctx.req)) return;
   const role = roleOf(ctx);
   const address = ctx.req.socket.remoteAddress?.replace(/^::ffff:/, '');
-  const shown = await access.identify(ctx.get('Authorization') || undefined, address);
+  const origin = { address, connection: ctx.req.socket };
+  const shown = await access.identify(ctx.get('Authorization') || undefined, origin);
   // The token of a pull is none for this door.
   const isOther = shown.claims !== undefined;
   record.subject = describeSubject(shown.subject);

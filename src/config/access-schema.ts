@@ -4,6 +4,7 @@ import { isGlob, parseGlob, parseGlobs } from './glob.ts';
 import { parseAddress } from './host-list.ts';
 import { parseHtpasswd } from './htpasswd.ts';
 import { checkIssuers, kubernetesSchema, oidcSchema } from './issuer-schema.ts';
+import { readClientAuthorities } from './pem.ts';
 import { duration } from './quantity.ts';
 import { section, validated } from './section.ts';
 import { readTextFile, type Source } from './source.ts';
@@ -25,12 +26,12 @@ export function isIdentity(name: string): boolean {
 
 /** `access`: who may pull what, and what else. Without it everyone may pull everything. */
 export function accessSchema(source: Source) {
-  const users = z
+  const file = z
     .string()
     .min(1, TEXTS.file)
     .meta({ title: 'file' })
-    .transform((path) => resolve(source.directory, path))
-    .transform(validated((path) => parseHtpasswd(readTextFile(path), path)));
+    .transform((path) => resolve(source.directory, path));
+  const users = file.transform(validated((path) => parseHtpasswd(readTextFile(path), path)));
   return z
     .strictObject({
       token: section('ttl', {
@@ -58,6 +59,24 @@ export function accessSchema(source: Source) {
         .describe(
           'Clusters whose service accounts count; those of one issuer differ by their keys.',
         ),
+      certificates: z
+        .strictObject({
+          ca: file
+            .transform(validated(readClientAuthorities))
+            .describe('PEM file of the authorities that count, alone. Read again on change.'),
+        })
+        .exactOptional()
+        .describe('Clients are asked for a certificate, where listen has TLS.'),
+      limits: z
+        .strictObject({
+          downloads: z
+            .int({ error: TEXTS.asCount })
+            .min(1, TEXTS.asCount)
+            .exactOptional()
+            .describe('Downloads that one may have begun while others want to begin some.'),
+        })
+        .exactOptional()
+        .describe('Of each subject, or each address where nobody has said who it is.'),
       rules: z
         .array(ruleSchema())
         .prefault([])
@@ -65,6 +84,17 @@ export function accessSchema(source: Source) {
     })
     .superRefine(checkIssuers)
     .exactOptional();
+}
+
+/** An error where certificates are asked for and nobody can show one. A value of a wrong type has its own. */
+export function checkCertificates(
+  { access, listen }: { readonly access?: unknown; readonly listen?: { readonly tls?: unknown } },
+  context: z.RefinementCtx,
+): void {
+  const isAsked = typeof access === 'object' && access !== null && 'certificates' in access;
+  if (!isAsked || !listen || listen.tls) return;
+  const path = ['access', 'certificates'];
+  context.addIssue({ code: 'custom', path, message: TEXTS.certificatesNeedTls });
 }
 
 function ruleSchema() {

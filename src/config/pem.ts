@@ -48,12 +48,36 @@ export function checkKeyPair(cert: string, key: string): void {
   }
 }
 
+/** Authorities by which the certificates of clients are verified. */
+export interface ClientAuthorities {
+  readonly pem: string;
+  /** Of each, its SHA-256 as Node writes it. */
+  readonly fingerprints: readonly string[];
+}
+
+/** What such a file holds now. Throws a `ConfigError` unless one of them at least is a root. */
+export function readClientAuthorities(path: string): ClientAuthorities {
+  const file = readPemFile(path, '/');
+  checkAuthorities(file);
+  const all = blocksOf(file).map((pem) => new X509Certificate(pem));
+  // TLS verifies up to a certificate that signs itself, and to nothing below.
+  if (!all.some((each) => each.checkIssued(each))) {
+    throw new ConfigError([TEXTS.noRoot({ path })]);
+  }
+  return { pem: file.contents, fingerprints: all.map(({ fingerprint256 }) => fingerprint256) };
+}
+
 /** Throws a `ConfigError` unless the PEM text is certificates, each of them whole: TLS passes over others. */
-export function checkAuthorities({ path, contents }: PemFile): void {
-  const blocks = contents.match(BLOCK) ?? [];
+export function checkAuthorities(file: PemFile): void {
+  const { path, contents } = file;
+  const blocks = blocksOf(file);
   const begun = contents.match(BEGIN)?.length ?? 0;
   const isWhole = blocks.length > 0 && blocks.length === begun && blocks.every(isCertificate);
   if (!isWhole) throw new ConfigError([TEXTS.notCertificates({ path })]);
+}
+
+function blocksOf({ contents }: PemFile): readonly string[] {
+  return contents.match(BLOCK) ?? [];
 }
 
 function isCertificate(pem: string): boolean {

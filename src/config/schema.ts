@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
-import { accessSchema } from './access-schema.ts';
+import { accessSchema, checkCertificates } from './access-schema.ts';
 import { bundlesSchema } from './bundles-schema.ts';
 import { duration, shareSchema, storeSizeSchema } from './quantity.ts';
 import {
@@ -76,7 +76,8 @@ export function configSchema(source: Source) {
       },
       { error: ({ code }) => (code === 'invalid_type' ? TEXTS.root : undefined) },
     )
-    .check(z.superRefine(checkDoors, { when: () => true }));
+    .check(z.superRefine(checkDoors, { when: () => true }))
+    .check(z.superRefine(checkCertificates, { when: () => true }));
 }
 
 /** What `configSchema` makes of a valid file. */

@@ -59,6 +59,8 @@ export const TEXTS = {
   accessFrom: 'write a list of addresses and ranges such as 10.0.0.0/8',
   accessMay: 'write a list of pull, list, metrics, view, operate and admin',
   accessImages: 'write a list of repositories with their registry, such as ghcr.io/org/**',
+  certificatesNeedTls:
+    'clients show certificates in TLS alone; write listen: { address: …, tls: { cert: PATH, key: PATH } }',
   accessNoImages: 'leave it out: roles of the admin door are not about images',
   accessNoKind: ({ key }: { key: string }) =>
     `it names nobody, for there is no access.${key}; set that, or take it out`,
@@ -147,6 +149,8 @@ export const TEXTS = {
   notPem: ({ path }: { path: string }) => `${path} is not a PEM file`,
   notCertificates: ({ path }: { path: string }) =>
     `${path} holds no certificate, or one that is not whole`,
+  noRoot: ({ path }: { path: string }) =>
+    `${path} holds no root: add the certificate that signs itself`,
   keyOfOther: 'the key does not belong to the certificate',
   keyPairUnusable: ({ code }: { code: string }) => `TLS cannot use cert and key (${code})`,
   onlyWithoutCa: 'only counts those of ca alone; write ca: PATH, or leave only out',

@@ -19,6 +19,7 @@ import {
 import { ClientGoneError } from './send.ts';
 import { TEXTS } from './texts.ts';
 import { TrustedProxies } from './trusted-proxies.ts';
+import { demandOf } from '../upstream/demand.ts';
 import { Router } from '@koa/router';
 import type { Middleware } from 'koa';
 import type { Access } from '../access/access.ts';
@@ -77,6 +78,8 @@ export function createApp(parts: AppParts): Koa<V2State> {
     const trace = parts.traces.receive(ctx.req.headers);
     const record: RequestRecord = { startedAt, id, client, trace, kind: 'other', bytes: 0 };
     ctx.state.record = record;
+    ctx.state.inLine = client;
+    ctx.state.isProxied = proxies.isProxied(ctx.req);
     ctx.set('X-Request-Id', id);
     try {
       if (parts.isFull) throw noPlace();
@@ -206,7 +209,8 @@ function createV2({
     await door.admit(ctx, verb, request);
     // Who may not come in learns nothing of this either.
     addressing.requireAllowed(request.target);
-    await handlers[what as Content](ctx, request);
+    const demand = demandOf(ctx.state.inLine);
+    await handlers[what as Content](ctx, { ...request, demand });
   };
   return { content, rest: createRouter({ lists, addressing, door, access }) };
 }

@@ -32,6 +32,8 @@ interface Connection {
   /** Requests behind it, in order. */
   readonly ahead: (readonly [request: IncomingMessage, response: ServerResponse])[];
   hasAsked: boolean;
+  /** It ends with the answer under way. */
+  isLast: boolean;
   /** When it was made or its last answer ended; on the steady clock. */
   idleSince: number;
 }
@@ -62,7 +64,7 @@ export class Connections {
 
   accept(socket: Socket): Connection {
     const idleSince = performance.now();
-    const state = { current: undefined, ahead: [], hasAsked: false, idleSince };
+    const state = { current: undefined, ahead: [], hasAsked: false, isLast: false, idleSince };
     const connection: Connection = { client: socket.remoteAddress, socket, ...state };
     const ends = endsOf(socket);
     this.#open.add(connection);
@@ -117,6 +119,17 @@ export class Connections {
     this.closeIdle();
   }
 
+  /** These end with the answer under way, or at once: their clients connect again. */
+  renew(isMeant: (socket: Socket) => boolean): void {
+    for (const connection of this.#open) {
+      const { current, socket } = connection;
+      if (!isMeant(socket)) continue;
+      connection.isLast = true;
+      if (current) current.shouldKeepAlive = false;
+      else socket.destroySoon();
+    }
+  }
+
   /** Also those that never finish a handshake, which the server's own closing does not know. */
   cut(): void {
     for (const { socket } of this.#open) socket.destroy();
@@ -136,7 +149,7 @@ export class Connections {
   #begin(connection: Connection, request: IncomingMessage, response: ServerResponse): void {
     connection.current = response;
     connection.hasAsked = true;
-    if (this.#isLast) response.shouldKeepAlive = false;
+    if (this.#isLast || connection.isLast) response.shouldKeepAlive = false;
     let leave: (() => void) | undefined;
     response.on('close', () => {
       leave?.();
@@ -155,7 +168,7 @@ export class Connections {
     connection.current = undefined;
     connection.idleSince = performance.now();
     if (!socket.writable) return;
-    if (this.#isLast) return socket.destroySoon();
+    if (this.#isLast || connection.isLast) return socket.destroySoon();
     const next = ahead.shift();
     if (!next) return;
     this.#begin(connection, ...next);

@@ -1,17 +1,21 @@
 import type { Addressing, RegistryTarget } from '../mirror/addressing.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Target } from '../oci/reference.ts';
-import { demandOf, type Demand } from '../upstream/demand.ts';
+import type { Demand } from '../upstream/demand.ts';
 import type { RequestKind, V2Context } from './request-record.ts';
 import { TEXTS } from './texts.ts';
 
 /** A request for content, understood once; handlers see nothing of its spelling. */
-export interface ContentRequest {
+export interface UnderstoodRequest {
   readonly target: Target;
   /** The repository as the client wrote it: some ask for a token by this name. */
   readonly name: string;
   /** The last path component: tag or digest as the client wrote it. */
   readonly reference: string;
+}
+
+/** Once it is known who asks. */
+export interface ContentRequest extends UnderstoodRequest {
   readonly demand: Demand;
 }
 
@@ -29,7 +33,7 @@ export function understandRequest(
   ctx: V2Context,
   { kind, prefix, reference, ...path }: ContentPath,
   addressing: Addressing,
-): ContentRequest {
+): UnderstoodRequest {
   const { record } = ctx.state;
   record.kind = kind;
   const name = decode(path.name);
@@ -38,7 +42,7 @@ export function understandRequest(
   record.target = target;
   record.reference = decode(reference);
   ctx.set('OCI-Namespace', target.upstream);
-  return { target, name, reference: record.reference, demand: demandOf(record.client) };
+  return { target, name, reference: record.reference };
 }
 
 /** A request for what an upstream has: the same ways of saying which, but for the repository. */

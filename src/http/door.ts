@@ -1,13 +1,13 @@
-import type { Access, Shown } from '../access/access.ts';
+import type { Access, Origin, Shown } from '../access/access.ts';
 import { isAnonymous, isInScope } from '../access/access.ts';
-import { ANONYMOUS, describeSubject } from '../access/subject.ts';
+import { ANONYMOUS, describeSubject, inLine } from '../access/subject.ts';
 import type { Verb } from '../access/rules.ts';
 import { pathAlias } from '../config/registries.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Target } from '../oci/reference.ts';
 import type { Denial } from '../observe/declarations.ts';
 import { keepApart } from './answer-headers.ts';
-import type { ContentRequest } from './content-request.ts';
+import type { UnderstoodRequest } from './content-request.ts';
 import type { RequestRecord, V2Context } from './request-record.ts';
 import { TEXTS } from './texts.ts';
 
@@ -36,10 +36,11 @@ export class Door {
   }
 
   /**
-   * Of what is open to everybody nobody is asked who it is: a pull secret of the upstream is not even looked
-   * at. Throws `UNAUTHORIZED`, or `NAME_UNKNOWN` as of a repository that is not there.
+   * Of what is open to everybody nobody is asked who it is: no password is compared, which may be a pull
+   * secret of the upstream. Who says it all the same stands in line by name. Throws `UNAUTHORIZED`, or
+   * `NAME_UNKNOWN` as of a repository that is not there.
    */
-  async admit(ctx: V2Context, verb: Verb, request: ContentRequest): Promise<void> {
+  async admit(ctx: V2Context, verb: Verb, request: UnderstoodRequest): Promise<void> {
     const access = this.#access;
     if (!access) return;
     const { target } = request;
@@ -49,7 +50,9 @@ export class Door {
     // What is open to some networks alone is no answer for the others.
     if (!isOpenTo(undefined)) keepApart(ctx);
     if (isOpenTo(record.client)) {
-      record.subject = describeSubject(ANONYMOUS);
+      const asker = await access.recognize(ctx.req.headers.authorization, originOf(ctx));
+      record.subject = describeSubject(asker.subject);
+      ctx.state.inLine = inLine(asker);
       return;
     }
     const shown = await this.#identify(access, ctx);
@@ -89,11 +92,17 @@ export class Door {
   }
 
   async #identify(access: Access, ctx: V2Context): Promise<Shown> {
-    const { record } = ctx.state;
-    const shown = await access.identify(ctx.req.headers.authorization, record.client);
-    recordShown(record, shown);
+    const shown = await access.identify(ctx.req.headers.authorization, originOf(ctx));
+    recordShown(ctx.state.record, shown);
+    ctx.state.inLine = inLine(shown);
     return shown;
   }
+}
+
+/** Behind a trusted proxy the connection is that of the proxy, and so is the certificate shown on it. */
+export function originOf({ state, req }: V2Context): Origin {
+  const { isProxied, record } = state;
+  return { address: record.client, ...(!isProxied && { connection: req.socket }) };
 }
 
 /** Who asks, as the log tells of it; of what says nothing here only that it was shown. */

@@ -44,10 +44,7 @@ export class ListHandler {
 
   async repositories(ctx: V2Context, { upstream, isAllowed }: RegistryTarget): Promise<void> {
     const page = parsePage(ctx);
-    const answer = await this.#listings.repositories(
-      { upstream },
-      demandOf(ctx.state.record.client),
-    );
+    const answer = await this.#listings.repositories({ upstream }, demandOf(ctx.state.inLine));
     setCacheHeaders(ctx, answer, { stored: false });
     const wanted = { ...page, nameOf: (name: string) => name, isWanted: isAllowed };
     const body = new JsonList({}, 'repositories', turnTo(ctx, answer.value ?? [], wanted));

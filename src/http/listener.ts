@@ -1,10 +1,13 @@
+import { constants } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { TLSSocket } from 'node:tls';
 import type { ListenConfig } from '../config/config.ts';
+import { readClientAuthorities } from '../config/pem.ts';
 import type { Log } from '../observe/log.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { Connections, type WhenFull } from './connections.ts';
@@ -36,6 +39,12 @@ export interface SocketPath {
   readonly path: string;
 }
 
+/** Where it listens, and with what. */
+export interface ListenPlace extends ListenConfig {
+  /** File of the authorities that certificates of clients are verified by; without it they are asked for none. */
+  readonly clientCa?: string | undefined;
+}
+
 /** A listening socket with its server: plain or TLS, with limits on what clients may do to it. */
 export class Listener {
   readonly #server: Server | HttpsServer;
@@ -46,7 +55,7 @@ export class Listener {
 
   /** Resolves when it listens. */
   static async open(
-    config: ListenConfig | SocketPath,
+    config: ListenPlace | SocketPath,
     serve: RequestListener,
     log: Log,
     full?: WhenFull,
@@ -57,7 +66,7 @@ export class Listener {
   }
 
   constructor(
-    config: ListenConfig | SocketPath,
+    config: ListenPlace | SocketPath,
     { serve, log, full }: { serve: RequestListener; log: Log; full: WhenFull | undefined },
   ) {
     this.#connections = new Connections(serve, full);
@@ -74,15 +83,17 @@ export class Listener {
       // The application answers these in the error format of the spec.
       requireHostHeader: false,
     };
-    const tls = 'path' in config ? undefined : config.tls;
-    this.#scheme = tls ? 'https' : 'http';
-    if (tls) {
+    const files =
+      'path' in config || !config.tls ? undefined : { ...config.tls, ...clientCaOf(config) };
+    this.#scheme = files ? 'https' : 'http';
+    if (files) {
+      const asked = { requestCert: files.clientCa !== undefined, rejectUnauthorized: false };
       const server = createHttpsServer(
-        { ...options, handshakeTimeout: headersTimeout, ...readCertificate(tls) },
+        { ...options, handshakeTimeout: headersTimeout, ...asked, ...readTls(files) },
         handle,
       );
       this.#server = server;
-      this.#stopReloading = reloadCertificate(server, tls, log);
+      this.#stopReloading = this.#reloadTls(server, files, log);
     } else {
       this.#server = createHttpServer(options, handle);
       this.#stopReloading = () => {};
@@ -140,7 +151,27 @@ export class Listener {
     ended.abort();
   }
 
-  async #listen(config: ListenConfig | SocketPath): Promise<void> {
+  /** By polling: a watcher misses links that are swapped, as Kubernetes does with secrets. */
+  #reloadTls(server: HttpsServer, tls: TlsFiles, log: Log): () => void {
+    const { cert, clientCa } = tls;
+    const reload = (): void => {
+      try {
+        server.setSecureContext(readTls(tls));
+        if (clientCa !== undefined) this.#connections.renew(mayShowCertificate);
+        log.info({ cert, clientCa }, 'certificate reloaded');
+      } catch (err) {
+        // Certificate and key are replaced one after the other: the second change completes the pair.
+        log.warn({ cert, clientCa, err }, 'certificate not reloaded, the old one stays');
+      }
+    };
+    const files = Object.values(tls);
+    for (const file of files) watchFile(file, { interval: CERTIFICATE_POLL_MS }, reload);
+    return () => {
+      for (const file of files) unwatchFile(file, reload);
+    };
+  }
+
+  async #listen(config: ListenPlace | SocketPath): Promise<void> {
     this.#server.listen(
       'path' in config ? { path: config.path } : { host: config.host, port: config.port },
     );
@@ -153,28 +184,28 @@ export class Listener {
   }
 }
 
-type Certificate = NonNullable<ListenConfig['tls']>;
-
-function readCertificate(tls: Certificate): { cert: Buffer; key: Buffer } {
-  return { cert: readFileSync(tls.cert), key: readFileSync(tls.key) };
+interface TlsFiles extends NonNullable<ListenConfig['tls']> {
+  readonly clientCa?: string;
 }
 
-/** By polling: a watcher misses links that are swapped, as Kubernetes does with secrets. */
-function reloadCertificate(server: HttpsServer, tls: Certificate, log: Log): () => void {
-  const reload = (): void => {
-    try {
-      server.setSecureContext(readCertificate(tls));
-      log.info({ cert: tls.cert }, 'certificate reloaded');
-    } catch (err) {
-      // Certificate and key are replaced one after the other: the second change completes the pair.
-      log.warn({ cert: tls.cert, err }, 'certificate not reloaded, the old one stays');
-    }
-  };
-  const files = [tls.cert, tls.key];
-  for (const file of files) watchFile(file, { interval: CERTIFICATE_POLL_MS }, reload);
-  return () => {
-    for (const file of files) unwatchFile(file, reload);
-  };
+function clientCaOf({ clientCa }: ListenPlace): Pick<TlsFiles, 'clientCa'> {
+  return clientCa === undefined ? {} : { clientCa };
+}
+
+/**
+ * No session is taken up again where clients show certificates: they are verified with each connection,
+ * by the authorities of that day. The clients of registries that are written in Go take none up anyway.
+ */
+function readTls({ cert, key, clientCa }: TlsFiles) {
+  const own = { cert: readFileSync(cert), key: readFileSync(key) };
+  if (clientCa === undefined) return own;
+  const { pem: ca } = readClientAuthorities(clientCa);
+  return { ...own, ca, secureOptions: constants.SSL_OP_NO_TICKET };
+}
+
+/** Also one that still shakes hands. */
+function mayShowCertificate(socket: Socket): boolean {
+  return !(socket instanceof TLSSocket) || socket.getPeerX509Certificate() !== undefined;
 }
 
 /** What cannot be parsed as a request: a spec error where the client can still hear it. */

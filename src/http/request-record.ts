@@ -54,6 +54,10 @@ export interface V2State {
   host: string;
   /** By which the client reaches this mirror. */
   scheme: 'http' | 'https';
+  /** It came by a proxy that the operator trusts. */
+  isProxied: boolean;
+  /** Who waits for turns: a subject, or an address. */
+  inLine: string | undefined;
   /** The answer depends on who asked. */
   isPrivate?: boolean;
 }

@@ -1,11 +1,11 @@
 import { buffer } from 'node:stream/consumers';
-import type { Access, Shown } from '../access/access.ts';
+import type { Access, Origin, Shown } from '../access/access.ts';
 import { isAnonymous } from '../access/access.ts';
 import { ANONYMOUS } from '../access/subject.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { isRepository } from '../oci/reference.ts';
 import { keepApart } from './answer-headers.ts';
-import { denialOf, recordShown } from './door.ts';
+import { denialOf, originOf, recordShown } from './door.ts';
 import type { V2Context } from './request-record.ts';
 import { TEXTS } from './texts.ts';
 
@@ -39,13 +39,15 @@ export class TokenHandler {
     const { parameters } = asked;
     const shown = this.#access.mayIssue(asked.shown) ? asked.shown : asNobody(asked.shown);
     recordShown(ctx.state.record, shown);
-    if (isForm && parameters.get('grant_type') === JWT_BEARER && isAnonymous(shown)) {
+    // A wrong secret is told, also to who shows a certificate besides.
+    const isUnproven = isAnonymous(shown) || shown.isForeign;
+    if (isForm && parameters.get('grant_type') === JWT_BEARER && isUnproven) {
       return refuseAssertion(ctx);
     }
     const scopes = parameters.getAll('scope').flatMap((each) => each.split(' '));
     if (scopes.length > MAX_SCOPES) throw invalid(TEXTS.tooManyScopes({ most: MAX_SCOPES }));
     const isLogin = scopes.every((scope) => scope === '');
-    if (isLogin && isAnonymous(shown)) {
+    if (isLogin && isUnproven) {
       ctx.state.record.denied = denialOf(shown);
       if (shown.refusal) throw shown.refusal;
       throw new RegistryError('UNAUTHORIZED', {
@@ -60,8 +62,7 @@ export class TokenHandler {
 
   async #readQuery(ctx: V2Context): Promise<Asked> {
     const parameters = new URLSearchParams(ctx.querystring);
-    const { record } = ctx.state;
-    const shown = await this.#access.identify(ctx.get('Authorization') || undefined, record.client);
+    const shown = await this.#access.identify(ctx.req.headers.authorization, originOf(ctx));
     return { parameters, shown };
   }
 
@@ -69,25 +70,18 @@ export class TokenHandler {
   async #readForm(ctx: V2Context): Promise<Asked> {
     if (!ctx.is('application/x-www-form-urlencoded')) throw invalid(TEXTS.tokenForm);
     const parameters = new URLSearchParams(await readText(ctx));
-    const { client: address } = ctx.state.record;
-    try {
-      const found = await this.#identifyForm(parameters, address);
-      return { parameters, shown: { ...(found ?? NOBODY), address, isForeign: !found } };
-    } catch (error) {
-      if (!(error instanceof RegistryError) || error.code !== 'TOOMANYREQUESTS') throw error;
-      return { parameters, shown: { ...NOBODY, address, isForeign: true, refusal: error } };
-    }
+    return { parameters, shown: await this.#identifyForm(parameters, originOf(ctx)) };
   }
 
-  async #identifyForm(form: URLSearchParams, address: string | undefined) {
+  async #identifyForm(form: URLSearchParams, origin: Origin): Promise<Shown> {
     const field = (name: string): string => form.get(name) ?? '';
     switch (field('grant_type')) {
       case 'password':
-        return this.#access.identifyUser(field('username'), field('password'), address);
+        return this.#access.identifyUser(field('username'), field('password'), origin);
       case 'refresh_token':
-        return this.#access.identifyUser('', field('refresh_token'), address);
+        return this.#access.identifyUser('', field('refresh_token'), origin);
       case JWT_BEARER:
-        return this.#access.identifyJwt(field('assertion'));
+        return this.#access.identifyAssertion(field('assertion'), origin);
       default:
         throw invalid(TEXTS.tokenGrant);
     }

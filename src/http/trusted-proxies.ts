@@ -58,6 +58,12 @@ export class TrustedProxies {
     return 'encrypted' in socket && socket.encrypted === true ? 'https' : 'http';
   }
 
+  /** Whether a trusted proxy sent it: at the other end of the connection is not who asks. */
+  isProxied({ socket }: Headers): boolean {
+    const peer = plainAddress(socket.remoteAddress);
+    return peer !== undefined && this.#isTrusted(peer);
+  }
+
   #isTrusted(address: string): boolean {
     return this.#proxies?.has(address, 0) ?? false;
   }

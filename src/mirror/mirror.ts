@@ -24,7 +24,7 @@ import { PolledImages } from './polled-images.ts';
 import { Possession } from './possession.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { UpstreamStatus } from '../api/status-api.ts';
-import { Upstreams, type ConfiguredUpstream } from './upstreams.ts';
+import { Upstreams, type ConfiguredUpstream, type UpstreamLimits } from './upstreams.ts';
 
 export type { ConfiguredUpstream } from './upstreams.ts';
 import { Prefetcher } from './prefetcher.ts';
@@ -53,6 +53,7 @@ export interface MirrorParts {
   readonly health: Health;
   readonly gate: Gate;
   readonly selection: Selection;
+  readonly limits?: Omit<UpstreamLimits, 'isOffline'> | undefined;
   readonly timing: Timing;
   readonly metrics: Metrics;
   readonly log: Log;

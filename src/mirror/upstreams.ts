@@ -5,9 +5,18 @@ import type { Metrics } from '../observe/metrics.ts';
 import type { Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import { Shares } from './downloads/shares.ts';
 import { TransferQueue } from './downloads/transfer-queue.ts';
 import { Policy } from './policy.ts';
 import { TEXTS } from './texts.ts';
+
+/** What counts for all upstreams. */
+export interface UpstreamLimits {
+  /** Never open a connection any more. */
+  readonly isOffline: boolean;
+  /** Transfers that one client may have begun while others want some; without a limit if left out. */
+  readonly downloads?: number | undefined;
+}
 
 /** A configured upstream with what the engine keeps beside it. */
 export interface MirroredUpstream {
@@ -26,6 +35,7 @@ export interface ConfiguredUpstream {
 /** The configured upstreams by name. */
 export class Upstreams {
   readonly #parts: { readonly timing: Timing; readonly metrics: Metrics };
+  readonly #shares = new Shares();
   #byName: ReadonlyMap<string, MirroredUpstream> = new Map();
   /** Upstreams that the configuration names no more, by name: requests that began before still use them. */
   readonly #former = new Map<string, MirroredUpstream>();
@@ -34,10 +44,14 @@ export class Upstreams {
 
   constructor(
     configured: ReadonlyMap<string, ConfiguredUpstream>,
-    parts: { timing: Timing; metrics: Metrics },
+    parts: {
+      timing: Timing;
+      metrics: Metrics;
+      limits?: Omit<UpstreamLimits, 'isOffline'> | undefined;
+    },
   ) {
     this.#parts = parts;
-    this.configure(configured, { isOffline: false });
+    this.configure(configured, { ...parts.limits, isOffline: false });
   }
 
   /**
@@ -47,8 +61,9 @@ export class Upstreams {
    */
   configure(
     configured: ReadonlyMap<string, ConfiguredUpstream>,
-    { isOffline }: { readonly isOffline: boolean },
+    { isOffline, downloads }: UpstreamLimits,
   ): void {
+    this.#shares.configure(downloads);
     for (const [name, entry] of this.#byName) {
       if (configured.get(name)?.upstream === entry.upstream) continue;
       this.#left.add(new WeakRef(entry.upstream));
@@ -76,6 +91,7 @@ export class Upstreams {
     return new TransferQueue(places, {
       patienceMs: timing.turnMs,
       upstream,
+      shares: this.#shares,
       lined: (count) => metrics.queueWaiting.set({ upstream }, count),
       began: (seconds) => metrics.queueWaitSeconds.observe({ upstream }, seconds),
     });

@@ -119,7 +119,7 @@ test('a name that every object has is no upstream', (t) => {
 
 test('every key of the file ends up in the configuration', async (t) => {
   const yaml = `
-listen: { address: "[::]:5443" }
+listen: { address: "[::]:5443", tls: { cert: server.crt, key: server.key } }
 admin: { address: :0, open: true }
 trustProxy: [10.0.0.0/8, "::1"]
 log: { level: warn, access: 12.5%, audit: audit.log }
@@ -129,6 +129,8 @@ offline: true
 bundles: { trust: { courier: { file: courier.pub, may: [images, trust] }, lab: { file: courier.pub } } }
 access:
   token: { service: entrepot-a, ttl: 1m }
+  certificates: { ca: ca.pem }
+  limits: { downloads: 8 }
   oidc: [{ name: corp, issuer: https://id.example, audience: entrepot, jwks: { url: https://id.example/jwks, ca: ca.pem, token: { env: TOKEN } }, subject: email, groups: teams }]
   kubernetes: [{ name: prod, issuer: https://k8s.example, audience: entrepot, jwks: { file: prod.jwks } }]
   rules: [{ who: ['k8s:prod:team-a:*', 'group:devs'], may: [pull], images: ['**'] }]
@@ -163,16 +165,23 @@ upstreams:
       immutable: ["*:v[0-9]*"]
 `;
   const pem = generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' });
+  const { ca, server } = await createCertificates();
   const files = {
-    'ca.pem': String((await createCertificates()).ca),
+    'ca.pem': String(ca),
     'courier.pub': pem,
+    'server.crt': String(server.cert),
+    'server.key': String(server.key),
     'prod.jwks': jwksOf(new SigningKey()),
   };
   const withCa = yaml.replace('    proxy:', '    tls: { ca: ca.pem, insecure: true }\n    proxy:');
   const { config, file = '' } = load(t, { yaml: withCa, files, env: { TOKEN: 'hunter2' } });
   const { upstreams, ...rest } = config;
   t.deepEqual(rest, {
-    listen: { host: '::', port: 5443 },
+    listen: {
+      host: '::',
+      port: 5443,
+      tls: { cert: join(file, '../server.crt'), key: join(file, '../server.key') },
+    },
     admin: { host: '0.0.0.0', port: 0, open: true },
     trustProxy: ['10.0.0.0/8', '::1'],
     log: { level: 'warn', access: 0.125, audit: join(file, '../audit.log') },
@@ -185,6 +194,8 @@ upstreams:
     },
     access: {
       token: { service: 'entrepot-a', ttl: 60_000 },
+      certificates: { ca: join(file, '../ca.pem') },
+      limits: { downloads: 8 },
       oidc: [
         {
           name: 'corp',

@@ -228,6 +228,16 @@ test(
   'a prefix behind /v2/ and ns say the same; write one of the two',
 );
 
+test(tells, 'certificates of clients are shown in TLS, and verified by roots', {
+  yaml: 'access: { certificates: { ca: text.pem }, limits: { downloads: 0 } }',
+  files: { 'text.pem': 'no certificate' },
+  says: [
+    'access.certificates.ca: DIR/text.pem is not a PEM file',
+    'access.limits.downloads: write a whole number of 1 or more',
+    'access.certificates: clients show certificates in TLS alone; write listen: { address: …, tls: { cert: PATH, key: PATH } }',
+  ],
+});
+
 test(tells, 'certificates are files that can be read, and come with their keys', {
   yaml: upstream('tls: { ca: gone.pem, cert: text.pem, insecure: yes }'),
   files: { 'text.pem': 'no certificate' },

@@ -17,6 +17,12 @@ export interface Wanted {
   readonly commonName?: string;
   /** As in `subjectAltName`. */
   readonly names?: readonly string[];
+  /** The subject as openssl takes it, instead of the common name alone. */
+  readonly subject?: string;
+  /** Further lines of an extension file. */
+  readonly extensions?: readonly string[];
+  /** Another one that signs it, made before; else the authority. */
+  readonly by?: string;
   /** How long it is good; negative, it has ended. */
   readonly days?: number;
 }
@@ -46,10 +52,13 @@ export async function issueCertificates<Name extends string>(
   const folder = await mkdtemp(join(tmpdir(), 'entrepot-certificates-'));
   try {
     const authority = join(folder, 'authority');
-    await request(authority, 'test authority', ['-x509', '-days', '365']);
+    const pathOf = (name: string): string => join(folder, `issued-${name}`);
+    await request(authority, '/CN=test authority', ['-x509', '-days', '365']);
     const issued: Partial<Record<Name, KeyPair>> = {};
     for (const name of Object.keys(wanted) as Name[]) {
-      issued[name] = await issue(authority, join(folder, `issued-${name}`), wanted[name]);
+      const { by } = wanted[name];
+      const signer = by === undefined ? authority : pathOf(by);
+      issued[name] = await issue(signer, pathOf(name), wanted[name]);
     }
     const ca = await readFile(`${authority}.crt`);
     return { ca, issued: issued as Record<Name, KeyPair> };
@@ -59,9 +68,11 @@ export async function issueCertificates<Name extends string>(
 }
 
 async function issue(authority: string, path: string, wanted: Wanted): Promise<KeyPair> {
-  const { commonName = 'server', names = OWN_NAMES, days = 2 } = wanted;
-  await request(path, commonName, []);
-  await writeFile(`${path}.ext`, `subjectAltName=${names.join(',')}\n`);
+  const { commonName = 'server', names = OWN_NAMES, days = 2, extensions = [] } = wanted;
+  const { subject = `/CN=${commonName}` } = wanted;
+  await request(path, subject, ['-utf8']);
+  const lines = [...(names.length > 0 ? [`subjectAltName=${names.join(',')}`] : []), ...extensions];
+  await writeFile(`${path}.ext`, `${lines.join('\n')}\n`);
   const signer = ['-CA', `${authority}.crt`, '-CAkey', `${authority}.key`, '-CAcreateserial'];
   const input = ['-in', `${path}.crt`, '-extfile', `${path}.ext`];
   const output = ['-days', String(days), '-out', `${path}.crt`];
@@ -69,10 +80,10 @@ async function issue(authority: string, path: string, wanted: Wanted): Promise<K
   return { key: await readFile(`${path}.key`), cert: await readFile(`${path}.crt`) };
 }
 
-async function request(path: string, commonName: string, extra: readonly string[]): Promise<void> {
+async function request(path: string, subject: string, extra: readonly string[]): Promise<void> {
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
   const output = ['-keyout', `${path}.key`, '-out', `${path}.crt`];
-  await openssl('req', '-new', ...key, ...output, '-subj', `/CN=${commonName}`, ...extra);
+  await openssl('req', '-new', ...key, ...output, '-subj', subject, ...extra);
 }
 
 async function openssl(...args: readonly string[]): Promise<void> {

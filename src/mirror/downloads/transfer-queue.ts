@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import PQueue from 'p-queue';
 import { isInteractive } from '../../upstream/demand.ts';
 import { TEXTS } from '../texts.ts';
+import { Shares, type Standing } from './shares.ts';
 import { DroppedError, LOOKS, Turn, type QueueDemand } from './turn.ts';
 
 export interface TransferQueueOptions {
@@ -9,6 +10,8 @@ export interface TransferQueueOptions {
   readonly upstream?: string;
   /** How long a transfer may bring next to nothing while others wait; milliseconds. */
   readonly patienceMs?: number | undefined;
+  /** Of all upstreams together; those of this one alone if left out. */
+  readonly shares?: Shares;
   /** Told how many wait. */
   readonly lined?: (waiting: number) => void;
   /** Told how long one waited that has its turn now; seconds. */
@@ -31,14 +34,15 @@ const MAX_HEADS = 32;
 
 /**
  * The transfers of one upstream, so many at a time: those that somebody reads first, then by
- * priority, then those of the client that has fewest, then in the order of arrival. Those of whole
+ * priority, then as `Shares` says: those of the client that has fewest, and last those of one that has
+ * reached its limit; then in the order of arrival. Those of whole
  * images, for sync or to warm them, never take the last place, so that a pull need not wait for the
  * end of one; where there is only one place, they may have it.
  *
  * A place is never held for nothing: one that brings next to nothing loses it while others wait, and
  * goes on beside those that have one for as long as that is so. One that nobody reads gives it up to
- * one that somebody reads, as does the youngest of a client that has all places to the first of a
- * client that has none. A lone client may have all.
+ * one that somebody reads, as does the youngest of a client that has several to the first of a client
+ * that has none, and of a client past its limit to one below. A lone client may have all.
  *
  * Nothing waits for ever: clients leave after their own patience, and what no client reads is dropped
  * once it has waited for ten minutes, or when too many such transfers wait.
@@ -50,6 +54,7 @@ export class TransferQueue {
   #places: number;
   readonly #options: TransferQueueOptions;
   readonly #lookMs: number;
+  readonly #shares: Shares;
   /** In the order of arrival. */
   readonly #waiting = new Set<Turn>();
   /** In the order of beginning. */
@@ -58,10 +63,12 @@ export class TransferQueue {
   #looking: NodeJS.Timeout | undefined;
 
   constructor(places: number, options: TransferQueueOptions = {}) {
-    const { patienceMs = PATIENCE_MS } = options;
+    const { patienceMs = PATIENCE_MS, shares = new Shares() } = options;
     this.#options = options;
     this.#places = places;
     this.#lookMs = patienceMs / LOOKS;
+    this.#shares = shares;
+    shares.add(() => this.#running);
   }
 
   /** A turn that may have begun already. */
@@ -151,10 +158,10 @@ export class TransferQueue {
 
   #first(isMeant: (turn: Turn) => boolean): Turn | undefined {
     let first: Turn | undefined;
-    const loads = this.#loads();
+    const standing = this.#shares.of(this.#running);
     for (const turn of this.#waiting) {
       if (!isMeant(turn)) continue;
-      if (!first || isBefore(turn, first, loads)) first = turn;
+      if (!first || isBefore(turn, first, standing)) first = turn;
     }
     return first;
   }
@@ -163,15 +170,6 @@ export class TransferQueue {
     this.#running.add(turn);
     if (turn.isWaiting) this.#options.began?.((performance.now() - turn.linedAt) / 1000);
     turn.move('running');
-  }
-
-  /** How many places each client has. */
-  #loads(): Map<string, number> {
-    const loads = new Map<string, number>();
-    for (const turn of this.#running) {
-      for (const client of clientsOf(turn)) loads.set(client, (loads.get(client) ?? 0) + 1);
-    }
-    return loads;
   }
 
   #hasPlaceForPrefetch(): boolean {
@@ -194,9 +192,8 @@ export class TransferQueue {
     const unread = youngest.filter(({ demand }) => !isInteractive(demand));
     const [least] = unread.toSorted((a, b) => a.demand.priority - b.demand.priority);
     if (least) return least;
-    const loads = this.#loads();
-    if (loadOf(first, loads) > 0) return undefined;
-    return youngest.find((turn) => loadOf(turn, loads) > 1);
+    const standing = this.#shares.of(this.#running);
+    return youngest.find((turn) => standing.makesWay(turn, first));
   }
 
   /** Looks at the running ones while others wait. */
@@ -251,25 +248,10 @@ export class TransferQueue {
 }
 
 /** What was interrupted goes on before what has not begun. */
-function isBefore(one: Turn, other: Turn, loads: ReadonlyMap<string, number>): boolean {
+function isBefore(one: Turn, other: Turn, standing: Standing): boolean {
   const [priority, otherPriority] = [one.demand.priority, other.demand.priority];
   if (priority !== otherPriority) return priority > otherPriority;
-  const [load, otherLoad] = [loadOf(one, loads), loadOf(other, loads)];
-  if (load !== otherLoad) return load < otherLoad;
+  const order = standing.compare(one, other);
+  if (order !== 0) return order < 0;
   return one.isResumed && !other.isResumed;
-}
-
-function clientsOf({ demand }: Turn): Iterable<string> {
-  return demand.clients ?? (isInteractive(demand) ? [demand.client ?? ''] : []);
-}
-
-/** Of whoever of its clients has fewest places: one more is no more than fair to that one. */
-function loadOf(turn: Turn, loads: ReadonlyMap<string, number>): number {
-  const { client, clients } = turn.demand;
-  // Nearly all have one, and all that wait are looked at.
-  if (client !== undefined) return loads.get(client) ?? 0;
-  if (clients?.size === 0) return 0;
-  let least = Infinity;
-  for (const each of clientsOf(turn)) least = Math.min(least, loads.get(each) ?? 0);
-  return least === Infinity ? 0 : least;
 }
