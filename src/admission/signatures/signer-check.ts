@@ -2,7 +2,7 @@ import type { Bundle } from '@sigstore/bundle';
 import { RFC3161Timestamp } from '@sigstore/core';
 import { toSignedEntity, Verifier, type TrustMaterial } from '@sigstore/verify';
 import type { KeyObject } from 'node:crypto';
-import { isGlob, parseGlob } from '../../config/glob.ts';
+import { findGlob, isGlob } from '../../config/glob.ts';
 import type { Signer, Verified } from '../verdict.ts';
 import { readIdentity, type Identity } from './certificate.ts';
 import { checkTie, type Maker } from './log-tie.ts';
@@ -40,7 +40,8 @@ const BY_KEY = { ctlogThreshold: 0, tlogThreshold: 0, timestampThreshold: 0 };
 export class SignerCheck {
   readonly #root: TrustRoot | undefined;
   readonly #keys: ReadonlyMap<string, KeyObject>;
-  readonly #matchers = new Map<string, (identity: string) => boolean>();
+  /** Of the configuration: as many as it has. */
+  readonly #patterns = new Map<string, NonNullable<ReturnType<typeof findGlob>>>();
 
   constructor({ root, keys }: SigstoreTrust) {
     this.#root = root;
@@ -119,16 +120,15 @@ export class SignerCheck {
       throw refuse('issuer', { identity, issuer });
   }
 
-  /** A glob of the configuration, or the whole name. */
+  /** A glob of the configuration, or the whole name. What is neither means nobody. */
   #matches(wanted: string, identity: string): boolean {
     if (!isGlob(wanted)) return wanted === identity;
-    let matcher = this.#matchers.get(wanted);
-    if (!matcher) {
-      const pattern = parseGlob(wanted);
-      matcher = (text) => pattern.matches(text);
-      this.#matchers.set(wanted, matcher);
+    let pattern = this.#patterns.get(wanted);
+    if (!pattern) {
+      pattern = findGlob(wanted);
+      if (pattern) this.#patterns.set(wanted, pattern);
     }
-    return matcher(identity);
+    return pattern?.matches(identity) ?? false;
   }
 }
 
