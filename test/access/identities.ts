@@ -1,8 +1,10 @@
 /** All who may ask, by what they show. */
-import { MINUTE } from '../helpers/clock.ts';
+import { HOUR, MINUTE } from '../helpers/clock.ts';
+import { serviceAccount } from './fake-issuer.ts';
 import {
   basic,
   bearer,
+  CLUSTER,
   createToken,
   DESK,
   HUB,
@@ -15,6 +17,8 @@ import {
   type Identity,
   type World,
 } from './world.ts';
+
+const DAY = 24 * HOUR;
 
 /** A line here is asked for everything, everywhere. */
 export async function identitiesOf(world: World): Promise<Readonly<Record<string, Identity>>> {
@@ -32,6 +36,9 @@ export async function identitiesOf(world: World): Promise<Readonly<Record<string
   const expired = await tokenFor(mirror, basic('alice', 'alice'));
   world.clock.advance(6 * MINUTE);
   const alice = await tokenFor(mirror, basic('alice', 'alice'));
+  const account = async (namespace: string, at = world.clock.wall()): Promise<string> =>
+    world.cluster.sign(serviceAccount(CLUSTER, { at, namespace, account: 'builder' }));
+  const builder = await account('team-a');
   const key = JSON.stringify({ type: 'entrepot_key', id: ci.id, secret: ci.secret });
   return {
     nobody: { headers: {}, who: 'nobody' },
@@ -105,6 +112,27 @@ export async function identitiesOf(world: World): Promise<Readonly<Record<string
     },
     'revoked API token': { headers: bearer(past.secret), who: 'nobody' },
     'token of a revoked API token': { headers: bearer(pastBearer), who: 'nobody' },
+    'service account': { headers: basic('anything', builder), who: 'ci' },
+    'service account by its own bearer': { headers: bearer(builder), who: 'ci' },
+    'token of a service account': {
+      headers: bearer(
+        await tokenByForm(mirror, {
+          grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
+          assertion: builder,
+          scope: all,
+        }),
+      ),
+      who: 'ci',
+      isToken: true,
+    },
+    'service account of another namespace': {
+      headers: basic('anything', await account('team-b')),
+      who: 'stranger',
+    },
+    'service account of yesterday': {
+      headers: bearer(await account('team-a', world.clock.wall() - DAY)),
+      who: 'nobody',
+    },
     'foreign key file': {
       headers: basic('_json_key', JSON.stringify({ type: 'service_account' })),
       who: 'nobody',

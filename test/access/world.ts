@@ -11,17 +11,21 @@ import { Clock, MINUTE } from '../helpers/clock.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import { buildArtifact, buildImage, type Image } from '../helpers/image.ts';
 import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
+import { jwksOf, SigningKey } from './fake-issuer.ts';
+import { writeJwks } from './private-mirror.ts';
 
 export const HUB = 'hub.example:5000';
 export const OTHER = 'docker.io';
 export const INSIDE = '10.2.0.9';
+export const CLUSTER = 'https://kubernetes.default.svc';
 export const DESK = '10.3.0.9';
 
 /** By the first part of their names. Of each there is `here1`, which exists, and `away1`, which does not. */
 export const KINDS = ['open', 'lsts', 'nets', 'team', 'pull', 'tags', 'desk', 'none'] as const;
 export type Kind = (typeof KINDS)[number];
 export type Verb = 'pull' | 'list';
-export type Who = 'nobody' | 'inside' | 'bob' | 'alice' | 'alice at desk' | 'ci' | 'keeper';
+export type Who =
+  'nobody' | 'inside' | 'stranger' | 'bob' | 'alice' | 'alice at desk' | 'ci' | 'keeper';
 
 export const RULES = [
   { who: ['anonymous'], may: ['pull' as const], images: [`${HUB}/open/**`] },
@@ -33,7 +37,7 @@ export const RULES = [
     images: [`${HUB}/nets/**`],
   },
   {
-    who: ['user:al*', 'token:ci'],
+    who: ['user:al*', 'token:ci', 'k8s:prod:team-a:*'],
     may: ['pull' as const, 'list' as const],
     images: [`${HUB}/team/*`],
   },
@@ -82,6 +86,8 @@ export interface World {
   readonly registries: Readonly<Record<string, FakeRegistry>>;
   readonly clock: Clock;
   readonly htpasswd: string;
+  /** Of the cluster `prod`; the accounts of its namespace `team-a` may what the API token `ci` may. */
+  readonly cluster: SigningKey;
   image(upstream: string, kind: Kind): Image;
   /** The one that is attached to it. */
   attached(upstream: string, kind: Kind): Image;
@@ -107,6 +113,9 @@ export async function startWorld(t: ExecutionContext, { offline = false } = {}):
   }
   const htpasswd = join(await createTempFolder(t), 'htpasswd');
   writeUsers(htpasswd, Object.fromEntries(USERS.map((user) => [user, user])));
+  const cluster = new SigningKey();
+  const jwks = await writeJwks(t, jwksOf(cluster));
+  const kubernetes = [{ name: 'prod', issuer: CLUSTER, audience: 'entrepot', jwks }];
   const storePath = await createTempFolder(t);
   const start = async (isOffline: boolean): Promise<World> => {
     const mirror = await startMirror(t, {
@@ -118,7 +127,12 @@ export async function startWorld(t: ExecutionContext, { offline = false } = {}):
       storePath,
       clock,
       trustProxy: ['127.0.0.1'],
-      access: { token: { ttl: 5 * MINUTE }, htpasswd: { file: htpasswd }, rules: RULES },
+      access: {
+        token: { ttl: 5 * MINUTE },
+        htpasswd: { file: htpasswd },
+        kubernetes,
+        rules: RULES,
+      },
     });
     const find = (upstream: string, kind: Kind) => images.get(`${upstream}/${kind}`)!;
     return {
@@ -126,6 +140,7 @@ export async function startWorld(t: ExecutionContext, { offline = false } = {}):
       registries,
       clock,
       htpasswd,
+      cluster,
       image: (upstream, kind) => find(upstream, kind).image,
       attached: (upstream, kind) => find(upstream, kind).attached,
       goOffline: async () => {
