@@ -2,10 +2,11 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { createCertificates } from '../helpers/certificate.ts';
+import { createCertificates, issueCertificates } from '../helpers/certificate.ts';
 import { Clock, HOUR, MINUTE, SECOND } from '../helpers/clock.ts';
 import { Gate } from '../helpers/gate.ts';
 import { createTempFolder, type MirrorOptions } from '../helpers/mirror.ts';
+import { startProxy } from '../helpers/proxy.ts';
 import { until } from '../helpers/until.ts';
 import {
   givesKeys,
@@ -320,4 +321,27 @@ test('an address is asked with its authority alone, and with a token as its file
     ['Bearer hunter2', 'Bearer hunter3'],
   );
   t.false(JSON.stringify(mirror.log).includes('hunter'));
+});
+
+test('an address is asked through the proxy of the environment', async (t) => {
+  const [clock, key] = [new Clock(), new SigningKey()];
+  const wanted = { id: { names: ['DNS:id.example'] } };
+  const { ca, issued } = await issueCertificates(wanted);
+  const keys = await startKeyServer(t, givesKeys(key), issued.id);
+  const proxy = await startProxy(t, { lead: () => new URL(keys.url).host });
+  const path = join(await createTempFolder(t), 'ca.pem');
+  writeFileSync(path, ca);
+  const prod: Jwks = {
+    url: 'https://id.example/keys',
+    ca: { path, contents: String(ca) },
+    environment: { HTTPS_PROXY: proxy.url },
+  };
+  const who = ['k8s:prod:team-a:builder'];
+  const { pull } = await startPrivateMirror(t, who, clusters({ prod }), { clock });
+  t.is(await pull(await tokenOf(key, clock)), 200);
+  t.deepEqual(proxy.lines, ['CONNECT id.example:443']);
+  t.deepEqual(
+    keys.requests.map(({ url }) => url),
+    ['/keys'],
+  );
 });
