@@ -165,9 +165,11 @@ function certificatesOf(
 ): ClientCertificates | undefined {
   if (!certificates) return undefined;
   const { ca: path } = certificates;
+  const read = () => readClientAuthorities(path);
   const files = new HeldFiles({
     paths: [path],
-    read: () => readClientAuthorities(path),
+    value: attempt(read) ?? { pem: '', fingerprints: [] },
+    read,
     failed: (reason) => log.error({ reason }, 'the authorities of clients stay as they were'),
     renewed: ({ fingerprints }) =>
       log.info({ authorities: fingerprints.length }, 'the authorities of clients are read again'),

@@ -119,14 +119,17 @@ export class Connections {
     this.closeIdle();
   }
 
-  /** These end with the answer under way, or at once: their clients connect again. */
+  /**
+   * These end with the answer under way, or at once where one has ended: their clients ask again on another
+   * one. One that has asked for nothing yet ends with its first answer.
+   */
   renew(isMeant: (socket: Socket) => boolean): void {
     for (const connection of this.#open) {
-      const { current, socket } = connection;
+      const { current, socket, hasAsked } = connection;
       if (!isMeant(socket)) continue;
       connection.isLast = true;
       if (current) current.shouldKeepAlive = false;
-      else socket.destroySoon();
+      else if (hasAsked) socket.destroySoon();
     }
   }
 

@@ -1,6 +1,6 @@
 /** Client certificates as identities, over real TLS: what counts, what does not, and for how long. */
 import { X509Certificate } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { Agent } from 'node:https';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -74,13 +74,14 @@ async function start(t: ExecutionContext, { authority = CA, ...options }: Option
   const tls = { cert: place('server.crt', server.cert), key: place('server.key', server.key) };
   const ca = place('clients.crt', authority);
   const htpasswd = { file: place('htpasswd', `bob:${hashSync('builder', 4)}\n`) };
-  const mirror = await startMirror(t, {
+  const all: MirrorOptions = {
     upstreams: { [HUB]: { url: registry.url } },
     listen: { tls },
     admin: { tls },
     access: { token: { ttl: 300_000 }, htpasswd, certificates: { ca }, rules: RULES },
     ...options,
-  });
+  };
+  const mirror = await startMirror(t, all);
   const ask = async (
     path: string,
     shown?: Shown,
@@ -93,7 +94,7 @@ async function start(t: ExecutionContext, { authority = CA, ...options }: Option
     });
   const reasons = (): unknown[] =>
     mirror.log.filter(({ msg }) => msg === LOGGED).map(({ reason }) => reason);
-  return { mirror, registry, ask, ca, reasons };
+  return { mirror, options: all, ask, ca, reasons };
 }
 
 /** One connection for all requests. */
@@ -267,8 +268,9 @@ test('an authority that is taken out of the file counts no more, and one that is
   const headers = { authorization: `Bearer ${token}` };
   t.is((await ask(SECRET_PATH, undefined, { headers })).status, 200);
   writeFileSync(ca, OTHER.ca);
-  // Whatever TLS still knows of it: with the next request.
-  t.is((await ask(SECRET_PATH, undefined, { agent })).status, 401);
+  // Whatever TLS still knows of it: with the next request, and as clients do again where that meets its end.
+  const next = async (): Promise<ClientAnswer> => ask(SECRET_PATH, undefined, { agent });
+  t.is((await next().catch(next)).status, 401);
   t.is((await ask(SECRET_PATH, undefined, { headers })).status, 401);
   t.is(reasons().at(-1), 'its authority is not among those of access.certificates any more');
   // Of both listeners.
@@ -281,6 +283,30 @@ test('an authority that is taken out of the file counts no more, and one that is
   writeFileSync(ca, OTHER.ca.subarray(0, 200));
   await mirror.logged('certificate not reloaded, the old one stays', 2);
   t.is((await ask(SECRET_PATH, OTHER.issued.alice)).status, 200);
+});
+
+test('a file of authorities that goes away takes nothing away', async (t) => {
+  const { ask, mirror, ca } = await start(t);
+  const { alice } = ISSUED;
+  rmSync(ca);
+  t.is((await ask(SECRET_PATH, alice)).status, 200);
+  await mirror.logged('the authorities of clients stay as they were');
+  t.is((await ask(SECRET_PATH, alice)).status, 200);
+});
+
+test('certificates are asked for from the next start on; other rules count at once', async (t) => {
+  const { ask, mirror, options } = await start(t, { admin: {} });
+  const { alice, carol } = ISSUED;
+  t.is((await ask(SECRET_PATH, alice)).status, 200);
+  const rules: typeof RULES = [{ who: ['cert:carol'], may: ['pull'], images: [`${HUB}/org/**`] }];
+  const { body } = await mirror.reload({ ...options, access: { token: { ttl: 300_000 }, rules } });
+  t.deepEqual(body, {
+    changed: ['access.htpasswd', 'access.rules'],
+    restart: ['access.certificates'],
+    warnings: [],
+  });
+  t.is((await ask(SECRET_PATH, alice)).status, 404);
+  t.is((await ask(SECRET_PATH, carol)).status, 200);
 });
 
 test('a session of TLS is not taken up again: hands are shaken and the certificate is verified each time', async (t) => {
