@@ -155,7 +155,9 @@ const NODES = z
     fallback: z
       .boolean()
       .default(true)
-      .describe('Whether nodes may go to the upstream without it.'),
+      .describe(
+        'Whether nodes may go to the upstream without it. With config.access they may not: an upstream is no way around a refusal.',
+      ),
     authority: z
       .string()
       .default('')
@@ -187,8 +189,12 @@ const VALUES = z.strictObject({
     .default(1)
     .describe('One process owns a store: never more than 1. 0 stops it for work on the volume.'),
   config: CONFIG,
-  secrets: NAMES.default([]).describe('Names of Secrets, mounted at /run/secrets/NAME.'),
-  authorities: NAMES.default([]).describe('Names of ConfigMaps, mounted at /etc/entrepot/ca/NAME.'),
+  secrets: NAMES.default([]).describe(
+    'Names of Secrets, mounted at /run/secrets/NAME: passwords of upstreams, users of config.access.',
+  ),
+  authorities: NAMES.default([]).describe(
+    'Names of ConfigMaps, mounted at /etc/entrepot/ca/NAME: certificates, and keys of issuers for config.access.',
+  ),
   tls: z
     .strictObject({
       secret: z.string().default('').describe('A Secret of type kubernetes.io/tls.'),

@@ -105,6 +105,23 @@ test('secrets are mounted as files; the chart makes none, and nodes are told of 
   );
 });
 
+test('with rules of access their files are mounted, and nodes have no way around the mirror', (t) => {
+  const objects = render(VALUE_SETS['access']);
+  const [mirror] = podOf(objects, 'StatefulSet').containers;
+  const places = mirror.volumeMounts.map(({ mountPath }) => mountPath);
+  t.true(places.includes('/run/secrets/mirror-users'));
+  t.true(places.includes('/etc/entrepot/ca/prod-keys'));
+  const [nodes] = podOf(objects, 'DaemonSet').containers;
+  t.true(nodes.args.includes('--no-fallback'));
+  t.false(
+    podOf(render(VALUE_SETS['nodes of containerd']), 'DaemonSet').containers[0].args.includes(
+      '--no-fallback',
+    ),
+  );
+  const given = objects.find(({ metadata }) => metadata.name.endsWith('-nodes'));
+  t.notRegex(given!.data!['entrepot.yaml']!, /access|htpasswd|alice/);
+});
+
 test('every selector finds the pods and services that it means', (t) => {
   const objects = render(ALL_ON);
   const pods = objects

@@ -88,6 +88,29 @@ const FEATURES = {
       fallback: false,
     },
   },
+  access: {
+    config: {
+      access: {
+        htpasswd: { file: '/run/secrets/mirror-users/htpasswd' },
+        kubernetes: [
+          {
+            name: 'prod',
+            issuer: 'https://kubernetes.default.svc',
+            audience: 'entrepot',
+            jwks: { file: '/etc/entrepot/ca/prod-keys/jwks.json' },
+          },
+        ],
+        rules: [
+          { who: ['anonymous'], may: ['pull'], images: ['docker.io/library/**'] },
+          { who: ['user:alice', 'k8s:prod:team-a:*'], may: ['pull', 'list'], images: ['**'] },
+        ],
+      },
+    },
+    secrets: ['mirror-users'],
+    authorities: ['prod-keys'],
+    tls: { secret: 'mirror-tls' },
+    nodes: { mode: 'write', address: 'https://$(NODE_IP):30500', authority: 'mirror-ca' },
+  },
   'nodes let go': { nodes: { mode: 'remove', address: 'http://10.96.0.50:5000' } },
 } as const;
 

@@ -52,7 +52,7 @@ test('the values on the page are values of the chart', (t) => {
     const block = parse(text) as { kind?: string; spec: { valuesContent: string } };
     return block.kind === 'HelmChart' ? (parse(block.spec.valuesContent) as object) : block;
   });
-  t.is(values.length, 3);
+  t.is(values.length, 4);
   for (const some of values) {
     const { status, stderr } = helm('template', some);
     t.is(status, 0, stderr);

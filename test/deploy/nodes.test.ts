@@ -106,7 +106,8 @@ test('what a pod left that was killed is whole, and goes when the mirror does no
 });
 
 test('only looks in vain one after the other count, and one good look is enough to come back', async (t) => {
-  const answers = [200, 500, 503, 200, 404, 500, 500, 500, 200];
+  // A mirror that asks who is there answers 401.
+  const answers = [200, 500, 503, 401, 404, 500, 500, 500, 401];
   let looks = 0;
   const paths = new Set<string>();
   const server = createServer(({ method, url }, response) => {

@@ -7,10 +7,20 @@ import { readFileSync } from 'node:fs';
 import { request as askHttp } from 'node:http';
 import { createServer } from 'node:https';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildImage, buildIndex } from '../helpers/image.ts';
+import {
+  buildImage,
+  buildIndex,
+  MEDIA_TYPES,
+  randomBytes,
+  store,
+  type Stored,
+} from '../helpers/image.ts';
+import { buffer } from 'node:stream/consumers';
+import { pack } from 'tar-stream';
 import { PUBLIC_REGISTRIES } from './public-names.ts';
 
 const PLATFORMS = ['amd64', 'arm64'].map((architecture) => ({ os: 'linux', architecture }));
+/** Bytes of the one file of each layer. */
 const LAYERS = [300_000, 40_000];
 
 const [key, cert] = process.argv.slice(2).map((path) => readFileSync(path));
@@ -20,15 +30,13 @@ for (const { hosts, realm, images } of PUBLIC_REGISTRIES) {
   const registry = await FakeRegistry.start({ teardown: () => undefined }, auth);
   for (const [repository, tags] of Object.entries(images)) {
     for (const tag of tags) {
-      const children = PLATFORMS.map((platform) => ({
-        platform,
-        image: buildImage({
-          seed: `${repository}:${tag} ${platform.architecture}`,
-          layers: LAYERS,
-          platform,
-        }),
-      }));
-      registry.addIndex(repository, tag, buildIndex(children));
+      const children = PLATFORMS.map(async (platform) => {
+        const seed = `${repository}:${tag} ${platform.architecture}`;
+        const layers = LAYERS.map(async (size) => buildLayer(seed, size));
+        const image = buildImage({ seed, layers: await Promise.all(layers), platform });
+        return { platform, image };
+      });
+      registry.addIndex(repository, tag, buildIndex(await Promise.all(children)));
     }
   }
   for (const host of hosts) ports.set(host, new URL(registry.url).port);
@@ -47,3 +55,11 @@ const front = createServer({ key, cert }, (request, response) => {
 });
 front.listen(443);
 await once(front, 'listening');
+
+/** One that container engines unpack: a folder of its own with one file. */
+async function buildLayer(seed: string, size: number): Promise<Stored> {
+  const tar = pack();
+  tar.entry({ name: `files/${size}`, mtime: new Date(0) }, randomBytes(`${seed} ${size}`, size));
+  tar.finalize();
+  return store(await buffer(tar), MEDIA_TYPES.layer);
+}

@@ -26,6 +26,8 @@ export interface AccessWorld extends World {
 
 export async function startAccessWorld(t: ExecutionContext): Promise<AccessWorld> {
   const world = await startWorld(t);
+  // Several pulls of several clients, beside whatever else this machine does.
+  t.timeout(300_000);
   const { mirror, netns, settings } = world;
   const password = { user: 'alice', secret: 'wonder land' };
   const stranger = { user: 'bob', secret: 'builder' };

@@ -18,6 +18,9 @@ import { ToolLogin } from './tool-login.ts';
 /** By which Docker keeps what it has for Docker Hub. */
 const HUB_LOGIN = 'https://index.docker.io/v1/';
 
+/** Refused at their mirror, engines ask Docker Hub itself, which this machine does not reach. */
+const ASKS_HUB = { message: /registry-1\.docker\.io/ };
+
 const run = suite('access', 'docker', 'dockerd', 'podman', 'containerd', 'ctr');
 
 claimAccess(run, {
@@ -118,10 +121,10 @@ run(
     const pull = async (image: string) => netns.run('docker', ...docker, 'pull', '--quiet', image);
     await logins.write({ [HUB_LOGIN]: foreign });
     await pull('library/legacy:1');
-    await t.throwsAsync(pull('library/app:1'), REFUSED);
+    await t.throwsAsync(pull('library/app:1'), ASKS_HUB);
     // It shows its mirror what it has for Docker Hub, and nothing else.
     await logins.write({ [new URL(mirror.url).host]: password });
-    await t.throwsAsync(pull('library/app:1'), REFUSED);
+    await t.throwsAsync(pull('library/app:1'), ASKS_HUB);
     await logins.write({ [HUB_LOGIN]: password });
     await pull('library/app:1');
     t.false((await mirror.log()).includes(foreign.secret));
@@ -161,8 +164,8 @@ run(
       await containerd.ctr('images', 'pull', ...flags, formatImage(image));
       await containerd.ctr('images', 'rm', '--sync', formatImage(image));
     };
-    await t.throwsAsync(pull(images.oci.byTag), REFUSED);
-    await t.throwsAsync(pull(images.oci.byTag, stranger), REFUSED);
+    await t.throwsAsync(pull(images.oci.byTag), ASKS_HUB);
+    await t.throwsAsync(pull(images.oci.byTag, stranger), ASKS_HUB);
     for (const login of [password, keyFile]) {
       for (const image of [images.oci, images.other]) await pull(image.byTag, login);
     }

@@ -96,7 +96,7 @@ function run(wanted: string): Promise<string | undefined> {
   });
 }
 
-/** Whether a client would be served: the registry's own greeting, within LOOK_MS as a whole. */
+/** Whether a client would be served: the registry's own greeting, or its question who is there, within LOOK_MS. */
 function answers(): Promise<boolean> {
   const signal = AbortSignal.any([stopped.signal, AbortSignal.timeout(LOOK_MS)]);
   return new Promise((resolve) => {
@@ -107,7 +107,7 @@ function answers(): Promise<boolean> {
       const open = url.protocol === 'https:' ? requestHttps : requestHttp;
       const request = open(url, { signal, agent: false, ...ca }, (response) => {
         response.resume().once('error', no);
-        resolve(response.statusCode === 200);
+        resolve([200, 401].includes(response.statusCode ?? 0));
       });
       request.once('error', no).end();
     } catch (error) {
