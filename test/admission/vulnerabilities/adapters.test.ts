@@ -389,6 +389,46 @@ test('one scan of a digest runs at a time, so many of all; what somebody waits f
   t.like(await scan(), { kind: 'error', code: 'closing' });
 });
 
+test('what an adapter tells of itself counts for half a minute, a failure not at all', async (t) => {
+  const adapter = await FakeAdapter.start(t, {
+    onMetadata: (_, response, asked) => {
+      if (asked > 1) return false;
+      sendError(response, 500, 'starting');
+      return true;
+    },
+  });
+  const { scans, clock } = createScans(t, adapter.url);
+  await t.throwsAsync(scans.metadata(), { message: 'the scanner answered 500: starting' });
+  await Promise.all([scans.metadata(), scans.metadata()]);
+  clock.advance(29_999);
+  await scans.metadata();
+  t.is(adapter.count('/metadata'), 2);
+  clock.advance(1);
+  await scans.metadata();
+  t.is(adapter.count('/metadata'), 3);
+});
+
+test('what waits for its turn is bounded', async (t) => {
+  const { promise: asked, resolve } = Promise.withResolvers<void>();
+  const adapter = await FakeAdapter.start(t, { onScan: () => resolve() });
+  const { scans, scan } = createScans(t, adapter.url, { atOnce: 1 });
+  const digestOf = (at: number): typeof DIGEST =>
+    `sha256:${at.toString(16).padStart(64, '0')}` as typeof DIGEST;
+  const first = scan({ digest: digestOf(0) });
+  await asked;
+  const waiting = Array.from({ length: 2_000 }, async (_, at) =>
+    scan({ digest: digestOf(at + 1) }),
+  );
+  t.deepEqual(await scan({ digest: digestOf(2_001) }), {
+    kind: 'error',
+    code: 'busy',
+    reason: '2000 scans wait already',
+  });
+  await scans.close();
+  const outcomes = await Promise.all([first, ...waiting]);
+  t.true(outcomes.every((outcome) => outcome.kind === 'error' && outcome.code === 'closing'));
+});
+
 test('the login of the scanner is one that adapters can read, and is asked for when the scan begins', async (t) => {
   const adapter = await FakeAdapter.start(t);
   const { scan } = createScans(t, adapter.url);

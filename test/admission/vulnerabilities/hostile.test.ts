@@ -40,13 +40,21 @@ async function report(
   return scan(t, { onReport: (_, response) => sendBytes(response, bytes) });
 }
 
-/** Sends for ever, as fast as it is read; what is returned tells how much went out. */
-function flood(response: ServerResponse, chunk: Buffer): void {
-  const send = (): void => {
-    while (!response.destroyed && response.write(chunk));
+/** An answer that is sent for ever, as fast as it is read; `sent`: how many bytes of it went out. */
+class Flood {
+  sent = 0;
+
+  readonly answer = (response: ServerResponse, status: number): void => {
+    const { socket } = response;
+    const chunk = Buffer.alloc(64 * 1024, ' ');
+    response.writeHead(status, { 'content-type': TRIVY.reportType });
+    const send = (): void => {
+      while (!response.destroyed && response.write(chunk));
+      this.sent = socket?.bytesWritten ?? this.sent;
+    };
+    response.on('drain', send);
+    send();
   };
-  response.on('drain', send);
-  send();
 }
 
 test('an adapter that is down is told as such', async (t) => {
@@ -87,38 +95,34 @@ test('an answer that goes on for ever in small pieces ends after its time', asyn
 });
 
 test('an endless report is left at 16 MiB', async (t) => {
-  let sent = 0;
-  const outcome = await scan(t, {
-    onReport: (_, response) => {
-      response.writeHead(200, { 'content-type': TRIVY.reportType });
-      const { socket } = response;
-      response.once('close', () => (sent = socket?.bytesWritten ?? 0));
-      flood(response, Buffer.alloc(64 * 1024, ' '));
-    },
-  });
+  const flood = new Flood();
+  const outcome = await scan(t, { onReport: (_, response) => flood.answer(response, 200) });
   t.deepEqual(outcome, {
     kind: 'error',
     code: 'too-large',
     reason: 'the answer has more than 16777216 bytes',
   });
-  t.true(sent < 64 * MIB);
+  t.true(flood.sent < 64 * MIB, String(flood.sent));
 });
 
 test('an endless answer of any other kind is left much earlier', async (t) => {
-  const endless = (status: number) => (_: unknown, response: ServerResponse) => {
-    response.writeHead(status);
-    flood(response, Buffer.alloc(64 * 1024, ' '));
-  };
-  t.like(await scan(t, { onMetadata: endless(200) }), { code: 'too-large' });
-  t.like(await scan(t, { onScan: endless(202) }), { code: 'too-large' });
-  // The body of an error is only told to people.
-  t.like(await scan(t, { onScan: endless(500) }), {
-    code: 'failed',
-    reason: 'the scanner answered 500',
-  });
-  t.like(await scan(t, { onReport: endless(500) }), { code: 'failed' });
-  t.like(await scan(t, { onReport: endless(404) }), { kind: 'missing' });
-  t.like(await scan(t, { onReport: endless(302) }, { scanMs: 4_000 }), { code: 'deadline' });
+  const cases = [
+    ['onMetadata', 200, { code: 'too-large' }],
+    ['onScan', 202, { code: 'too-large' }],
+    // The body of an error is only told to people.
+    ['onMetadata', 503, { code: 'failed', reason: 'the scanner answered 503' }],
+    ['onScan', 500, { code: 'failed', reason: 'the scanner answered 500' }],
+    ['onReport', 500, { code: 'failed' }],
+    ['onReport', 404, { kind: 'missing' }],
+    ['onReport', 302, { code: 'deadline' }],
+  ] as const;
+  for (const [what, status, expected] of cases) {
+    const flood = new Flood();
+    const answer = (_: unknown, response: ServerResponse): void => flood.answer(response, status);
+    t.like(await scan(t, { [what]: answer }, { scanMs: 4_000 }), expected, `${what} ${status}`);
+    // What the sockets of both sides hold went out as well.
+    t.true(flood.sent < 16 * MIB, `${what} ${status}: ${flood.sent}`);
+  }
 });
 
 test('a report that is no object, or cut, is none', async (t) => {
