@@ -160,8 +160,7 @@ class Exceptions {
   /** The one that lasts longest. Those that have ended are remembered. */
   find({ id, aliases }: Finding): VulnerabilityException | undefined {
     const named = [id, ...aliases].flatMap((name) => this.#byName.get(name.toUpperCase()) ?? []);
-    const all = [...this.#whole, ...named].toSorted((one, other) => other.until - one.until);
-    const [longest] = all;
+    const [longest] = [...this.#whole, ...named].toSorted((one, other) => other.until - one.until);
     if (!longest || longest.until > this.#now) return longest;
     if (!this.ended.includes(longest)) this.ended.push(longest);
     return undefined;

@@ -106,7 +106,8 @@ export function describeScanner({ name, version }: Readonly<Record<string, unkno
   return words.join(' ').trim();
 }
 
-function parseFinding(entry: unknown): Finding {
+/** A finding in the form of such a report. Throws {@link ScanFault}. */
+export function parseFinding(entry: unknown): Finding {
   const item = isRecord(entry) ? entry : {};
   const id = textOf(item['id'], MAX_ID);
   const name = textOf(item['package'] ?? '', MAX_TEXT);

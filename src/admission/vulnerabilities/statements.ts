@@ -28,6 +28,7 @@ export class Statements {
 
   /** The newest one about the finding, where it says that it does not count. */
   lifting({ id, aliases, package: name, version }: Finding): VexStatement | undefined {
+    if (this.#newest.size === 0) return undefined;
     const keys = [id, ...aliases]
       .map(plainId)
       .flatMap((each) => [keyOf(each), keyOf(each, { name }), keyOf(each, { name, version })]);

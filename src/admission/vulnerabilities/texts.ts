@@ -18,6 +18,7 @@ export const TEXTS = {
   noReports: ({ scanner }: { scanner: string }) =>
     `${scanner} makes no report of vulnerabilities that can be read here`,
   noSbom: 'the report has no SBOM in SPDX or CycloneDX',
+  noScan: 'it is no scan by Trivy or Grype, and none in the form of in-toto',
   noScanId: 'the scanner gave no identifier for the scan',
   notConsumed: ({ scanner, type }: { scanner: string; type: string }) =>
     `${scanner} does not scan what is ${type}`,

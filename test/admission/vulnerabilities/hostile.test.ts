@@ -153,6 +153,8 @@ test('nesting and mere number are bounded before anything is built of them', asy
   // Brackets and commas in a text are none.
   const told = { ...REPORT, note: `\\"${'[,"'.repeat(MIB / 2)}` };
   t.is((await report(t, told)).kind, 'report');
+  t.like(await report(t, `{"a":"${'\\\\'.repeat(9)}",${deep.slice(1)}`), { code: 'too-large' });
+  t.like(await report(t, `{"a":"${'['.repeat(MIB)}`), { code: 'malformed' });
 });
 
 test('10,000 findings are read, one more is refused', async (t) => {
@@ -394,11 +396,13 @@ test('a mirror that stops leaves no scan behind', async (t) => {
   const { promise: asked, resolve } = Promise.withResolvers<void>();
   const adapter = await FakeAdapter.start(t, { onReport: () => resolve() });
   const { scans, scan } = createScans(t, adapter.url, { atOnce: 1 });
-  const both = [scan(), scan({ digest: OTHER_DIGEST })];
+  let minted = 0;
+  const credential = async (): Promise<string> => `Bearer ${++minted}`;
+  const both = [scan({ credential }), scan({ credential, digest: OTHER_DIGEST })];
   await asked;
   await scans.close();
   for (const outcome of await Promise.all(both)) {
     t.like(outcome, { kind: 'error', code: 'closing' });
   }
-  t.is(adapter.count('POST'), 1);
+  t.deepEqual([adapter.count('POST'), minted], [1, 1]);
 });
