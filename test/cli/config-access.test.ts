@@ -171,6 +171,7 @@ const PAIRS: readonly (readonly [string, string, boolean])[] = [
   [ruleOf('user:alice', 'ghcr.io/org/**'), ruleOf('user:alice', 'ghcr.io/org/*/x'), true],
   [ruleOf('user:alice', 'ghcr.io/*/**'), ruleOf('user:alice', 'ghcr.io/**'), false],
   [ruleOf('user:alice', 'ghcr.io/{a,b}'), ruleOf('user:alice', 'ghcr.io/a'), true],
+  [ruleOf('user:alice', 'ghcr.io/{a,a/*}'), ruleOf('user:alice', 'ghcr.io/a/**'), false],
   [ruleOf('user:alice', 'ghcr.io/a'), ruleOf('user:alice', 'ghcr.io/{a,b}'), false],
   [ruleOf('user:alice', 'ghcr.io/?'), ruleOf('user:alice', 'ghcr.io/*'), false],
   [ruleOf('user:alice', 'ghcr.io/[a-c]'), ruleOf('user:alice', 'ghcr.io/[a-c]'), true],
