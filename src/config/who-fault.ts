@@ -21,7 +21,7 @@ export function whoFault(
     case 'oidc':
       return issuerFault(name, 'oidc', access);
     case 'cert':
-      return 'certificates' in access ? undefined : TEXTS.accessNoKind({ key: 'certificates' });
+      return access.certificates ? undefined : TEXTS.accessNoKind({ key: 'certificates' });
     default:
       return undefined;
   }

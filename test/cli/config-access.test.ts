@@ -162,6 +162,23 @@ test('config check: names of issuers that are configured, and groups that one of
   );
 });
 
+test('config check: names of certificates where clients are asked for one', async (t) => {
+  const { ca, issued } = await issueCertificates({ server: {} });
+  const site = siteOf(t, {
+    rules: [ruleOf('cert:node-*')],
+    access: 'certificates: { ca: ca.crt }',
+    top: 'listen: { address: "127.0.0.1:5000", tls: { cert: tls.crt, key: tls.key } }',
+    files: {
+      'ca.crt': String(ca),
+      'tls.crt': String(issued.server.cert),
+      'tls.key': String(issued.server.key),
+    },
+  });
+  chmodSync(join(site.cwd, 'tls.key'), 0o600);
+  const { code, stderr } = await site.run('config', 'check');
+  t.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+});
+
 /** A rule, one behind it, and whether the latter gives nothing more. */
 const PAIRS: readonly (readonly [string, string, boolean])[] = [
   [ruleOf('user:alice'), ruleOf('user:alice', 'ghcr.io/org/app'), true],
