@@ -157,12 +157,15 @@ test('while a provider is away, or answers nonsense, the last good keys count', 
 });
 
 test('nobody waits for a provider that is slow when its keys are known', async (t) => {
-  const { keys, token, pull, clock } = await start(t);
+  const { keys, token, pull, clock } = await start(t, { timing: { headersMs: HOUR } });
   t.is(await pull(await token()), 200);
   const gate = new Gate();
   const answer = keys.answer;
   keys.answer = (request, response) => void gate.pass().then(() => answer(request, response));
-  clock.advance(11 * MINUTE);
+  clock.advance(9 * MINUTE);
+  t.is(await pull(await token()), 200);
+  t.is(keys.requests.length, 1);
+  clock.advance(2 * MINUTE);
   t.is(await pull(await token()), 200);
   await gate.arrived();
   t.is(await pull(await token()), 200);
@@ -176,6 +179,15 @@ test('a login waits for a silent provider as long as for any small answer, and n
   t.is(await pull(await token()), 401);
   await mirror.logged(NOT_FETCHED);
   t.regex(String(failures()[0]), /no whole answer from .* within 300 ms/);
+  t.is(await pull(await token()), 401);
+  t.is(keys.requests.length, 1);
+});
+
+test('a login waits no longer for an answer that grows, and a later one not at all', async (t) => {
+  const { keys, token, pull } = await start(t, { timing: { headersMs: 300, stallMs: HOUR } });
+  // Each KiB is a second more for all of it: five minutes.
+  keys.answer = (_request, response) => void response.writeHead(200).write(' '.repeat(307_200));
+  t.is(await pull(await token()), 401);
   t.is(await pull(await token()), 401);
   t.is(keys.requests.length, 1);
 });
