@@ -2,7 +2,9 @@
  * Every route of the admin door, read from the running application, × method × identity × role; its metrics,
  * health and private socket. A new route has no decision until it stands here.
  */
+import { once } from 'node:events';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { adminSocketPath } from '../../src/config/listen.ts';
 import { get } from '../helpers/client.ts';
@@ -186,6 +188,25 @@ test('each route is for who has its role, by each method, and for nobody else', 
   }
   // Whatever is refused looks the same, whether there is such a route or not.
   for (const [key, { size }] of refusals) t.is(size, 1, key);
+});
+
+test('a connection that is reset at once is not taken for the socket in the folder', async (t) => {
+  const { mirror } = await start(t);
+  const { port } = new URL(mirror.server.adminUrl);
+  const head =
+    'POST /api/v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
+  for (let n = 0; n < 100; n += 1) {
+    const socket = connect(Number(port), '127.0.0.1');
+    await once(socket, 'connect');
+    socket.write(`${head}Content-Length: 0\r\n\r\n`, () => socket.resetAndDestroy());
+    await once(socket, 'close');
+  }
+  const refused = await get(`${mirror.server.adminUrl}/api/v1/verify`, { method: 'POST' });
+  t.is(refused.status, 401);
+  t.deepEqual(
+    mirror.log.filter(({ subject }) => subject === 'socket'),
+    [],
+  );
 });
 
 test('who may open the socket in the folder needs no role; the listener of metrics asks nobody', async (t) => {

@@ -9,6 +9,7 @@ import {
   DESK,
   HUB,
   INSIDE,
+  PROVIDER,
   revokeToken,
   scopesOf,
   tokenByForm,
@@ -38,6 +39,11 @@ export async function identitiesOf(world: World): Promise<Readonly<Record<string
   const alice = await tokenFor(mirror, basic('alice', 'alice'));
   const account = async (namespace: string, at = world.clock.wall()): Promise<string> =>
     world.cluster.sign(serviceAccount(CLUSTER, { at, namespace, account: 'builder' }));
+  const person = async (groups: readonly string[]): Promise<string> => {
+    const now = Math.floor(world.clock.wall() / 1000);
+    const times = { iat: now, exp: now + 3_600 };
+    return world.provider.sign({ iss: PROVIDER, aud: 'entrepot', sub: 'carol', groups, ...times });
+  };
   const builder = await account('team-a');
   const key = JSON.stringify({ type: 'entrepot_key', id: ci.id, secret: ci.secret });
   return {
@@ -125,6 +131,13 @@ export async function identitiesOf(world: World): Promise<Readonly<Record<string
       who: 'ci',
       isToken: true,
     },
+    'member of a group': { headers: basic('anything', await person(['devs', 'ops'])), who: 'dev' },
+    'member of a group by token': {
+      headers: bearer(await tokenFor(mirror, basic('x', await person(['devs'])))),
+      who: 'dev',
+      isToken: true,
+    },
+    'member of another group': { headers: bearer(await person(['devs2'])), who: 'stranger' },
     'service account of another namespace': {
       headers: basic('anything', await account('team-b')),
       who: 'stranger',

@@ -18,6 +18,7 @@ export const HUB = 'hub.example:5000';
 export const OTHER = 'docker.io';
 export const INSIDE = '10.2.0.9';
 export const CLUSTER = 'https://kubernetes.default.svc';
+export const PROVIDER = 'https://id.example';
 export const DESK = '10.3.0.9';
 
 /** By the first part of their names. Of each there is `here1`, which exists, and `away1`, which does not. */
@@ -25,7 +26,7 @@ export const KINDS = ['open', 'lsts', 'nets', 'team', 'pull', 'tags', 'desk', 'n
 export type Kind = (typeof KINDS)[number];
 export type Verb = 'pull' | 'list';
 export type Who =
-  'nobody' | 'inside' | 'stranger' | 'bob' | 'alice' | 'alice at desk' | 'ci' | 'keeper';
+  'nobody' | 'inside' | 'stranger' | 'bob' | 'alice' | 'alice at desk' | 'ci' | 'dev' | 'keeper';
 
 export const RULES = [
   { who: ['anonymous'], may: ['pull' as const], images: [`${HUB}/open/**`] },
@@ -41,7 +42,11 @@ export const RULES = [
     may: ['pull' as const, 'list' as const],
     images: [`${HUB}/team/*`],
   },
-  { who: ['user:alice'], may: ['pull' as const], images: [`${HUB}/pull/{here,away}1`] },
+  {
+    who: ['user:alice', 'group:devs'],
+    may: ['pull' as const],
+    images: [`${HUB}/pull/{here,away}1`],
+  },
   { who: ['user:alice'], may: ['list' as const], images: [`${HUB}/tags/**`] },
   { who: ['user:alice'], from: ['10.3.0.0/16'], may: ['pull' as const], images: [`${HUB}/desk/*`] },
   // Of another registry: equal names are other repositories.
@@ -60,7 +65,7 @@ const MAY: Readonly<Record<string, Rights>> = {
     lsts: { nobody: ['list'] },
     nets: { inside: ['pull', 'list'] },
     team: { alice: ['pull', 'list'], 'alice at desk': ['pull', 'list'], ci: ['pull', 'list'] },
-    pull: { alice: ['pull'], 'alice at desk': ['pull'] },
+    pull: { alice: ['pull'], 'alice at desk': ['pull'], dev: ['pull'] },
     tags: { alice: ['list'], 'alice at desk': ['list'] },
     desk: { 'alice at desk': ['pull'] },
   },
@@ -88,6 +93,8 @@ export interface World {
   readonly htpasswd: string;
   /** Of the cluster `prod`; the accounts of its namespace `team-a` may what the API token `ci` may. */
   readonly cluster: SigningKey;
+  /** Of the provider `corp`, whose groups are groups. */
+  readonly provider: SigningKey;
   image(upstream: string, kind: Kind): Image;
   /** The one that is attached to it. */
   attached(upstream: string, kind: Kind): Image;
@@ -113,9 +120,19 @@ export async function startWorld(t: ExecutionContext, { offline = false } = {}):
   }
   const htpasswd = join(await createTempFolder(t), 'htpasswd');
   writeUsers(htpasswd, Object.fromEntries(USERS.map((user) => [user, user])));
-  const cluster = new SigningKey();
+  const [cluster, provider] = [new SigningKey(), new SigningKey()];
   const jwks = await writeJwks(t, jwksOf(cluster));
   const kubernetes = [{ name: 'prod', issuer: CLUSTER, audience: 'entrepot', jwks }];
+  const oidc = [
+    {
+      name: 'corp',
+      issuer: PROVIDER,
+      audience: 'entrepot',
+      jwks: await writeJwks(t, jwksOf(provider)),
+      subject: 'sub',
+      groups: 'groups',
+    },
+  ];
   const storePath = await createTempFolder(t);
   const start = async (isOffline: boolean): Promise<World> => {
     const mirror = await startMirror(t, {
@@ -131,6 +148,7 @@ export async function startWorld(t: ExecutionContext, { offline = false } = {}):
         token: { ttl: 5 * MINUTE },
         htpasswd: { file: htpasswd },
         kubernetes,
+        oidc,
         rules: RULES,
       },
     });
@@ -141,6 +159,7 @@ export async function startWorld(t: ExecutionContext, { offline = false } = {}):
       clock,
       htpasswd,
       cluster,
+      provider,
       image: (upstream, kind) => find(upstream, kind).image,
       attached: (upstream, kind) => find(upstream, kind).attached,
       goOffline: async () => {
