@@ -92,7 +92,10 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   'admission/signatures': { imports: [], facade: [] },
   'admission/vulnerabilities': { imports: [], facade: [] },
-  admission: { imports: ['oci', 'time', 'config', 'observe', 'net'], facade: [] },
+  admission: {
+    imports: ['oci', 'time', 'config', 'observe', 'net'],
+    facade: ['signatures/trust-refresh.ts', 'signatures/trust-root.ts'],
+  },
   http: {
     imports: ['oci', 'config', 'observe', 'upstream', 'mirror', 'access'],
     facade: [],
@@ -191,6 +194,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'observe',
       'upstream',
       'mirror',
+      'admission',
       'sync',
       'clients',
       'server.ts',
@@ -229,6 +233,7 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   '@sigstore/bundle': ['src/admission/signatures'],
   '@sigstore/core': ['src/admission/signatures'],
   '@sigstore/protobuf-specs': ['src/admission/signatures'],
+  '@sigstore/tuf': ['src/admission/signatures/trust-refresh.ts'],
   '@sigstore/verify': ['src/admission/signatures'],
   undici: ['src/net'],
   tldts: ['src/upstream/challenge.ts'],

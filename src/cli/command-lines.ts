@@ -30,6 +30,7 @@ import { syncDaemon } from './sync-daemon.ts';
 import { syncPlan } from './sync-plan.ts';
 import { syncRun } from './sync-run.ts';
 import { syncStatus } from './sync-status.ts';
+import { addTrustCommands } from './trust-lines.ts';
 import { verify } from './verify.ts';
 import { warm } from './warm.ts';
 
@@ -63,6 +64,7 @@ export function createProgram(output: OutputConfiguration, run: Run): CommandLin
   addSyncCommands(group);
   addBundleCommands(group);
   addAccessCommands(group);
+  addTrustCommands(group);
   addCompletion(group);
   return program;
 }

@@ -280,5 +280,14 @@ export const TEXTS = {
   noTokens: 'no token was made here',
   tokenId:
     'write the id of the token as "entrepot token list" shows it: of ent_ID_SECRET what stands in the middle',
+  trustNotFetched: ({ mirror, reason }: { mirror: string; reason: string }) =>
+    `${mirror} gave no trust root that counts: ${reason}; the file is as it was`,
+  trustOther: ({ path, reason }: { path: string; reason: string }) =>
+    `${path} is there already and is no trust root (${reason}): name another file`,
+  trustUnreadable: ({ path, reason }: { path: string; reason: string }) =>
+    `the trust root ${path} cannot be read: ${reason}`,
+  trustUnwritable: ({ path, reason }: { path: string; reason: string }) =>
+    `the trust root ${path} cannot be written: ${reason}; name a file in a folder that is there`,
+  trustUnchanged: 'as it was',
   tokenRevoked: ({ id }: { id: string }) => `token ${id} counts no more`,
 } as const;

@@ -14,7 +14,7 @@ import { matchGolden } from './golden.ts';
 const LINES = linesOf(createProgram({}, () => async () => {}));
 /** They ask no server, or go on until they are stopped. */
 const ALONE =
-  /^(?:serve|doctor|clients|config|completion|sync daemon|bundle keygen|bundle inspect)\b/;
+  /^(?:serve|doctor|clients|config|completion|sync daemon|bundle keygen|bundle inspect|trust refresh)\b/;
 
 function linesOf(command: CommandLine): string[] {
   const below = command.commands.filter((each) => each instanceof CommandLine);
@@ -73,7 +73,8 @@ test('what every command says where another program has the address', async (t) 
 
 test('what every command says of a configuration that is wrong in two places', async (t) => {
   const reading = LINES.filter(
-    (line) => !/^(?:completion|config schema|bundle keygen|bundle inspect)\b/.test(line),
+    (line) =>
+      !/^(?:completion|config schema|bundle keygen|bundle inspect|trust refresh)\b/.test(line),
   );
   const told = await tellAll(t, reading, 'admim: 127.0.0.1:1\nstore: { maxBytes: much }\n');
   t.deepEqual([...new Set(told.match(/^--- exit .*/gm))], ['--- exit 78']);

@@ -49,6 +49,8 @@ export const TEXTS = {
   notForCode: 'it is not for signing code',
   trustRootType: ({ type }: { type: string }) =>
     `${quote(type)} is no trust root that is read here`,
+  authority: ({ what, name, from, until }: Record<'what' | 'name' | 'from' | 'until', string>) =>
+    `${what}: ${name}, from ${from}${until === '' ? '' : ` until ${until}`}`,
   noAuthority: 'it has no authority of certificates',
   notPublicKey: 'it is no public key in PEM ("-----BEGIN PUBLIC KEY-----")',
   weakKey: 'it is no ECDSA key (P-256, P-384, P-521), RSA key of 2048 bits or more, or Ed25519 key',

@@ -27,23 +27,26 @@ export type RootMaterial = Omit<TrustMaterial, 'publicKey'>;
 export class TrustRoot {
   readonly digest: Digest;
   readonly material: RootMaterial;
+  /** One line for each authority and log: what it is, and when it was in use. */
+  readonly authorities: readonly string[];
 
   /** Throws a `TypeError` that says why it is no trust root. */
   static parse(bytes: Uint8Array): TrustRoot {
     try {
-      return new TrustRoot(digestOf(bytes), readMaterial(bytes));
+      return new TrustRoot(digestOf(bytes), readRoot(bytes));
     } catch (error) {
       throw new TypeError(error instanceof Error ? error.message : String(error), { cause: error });
     }
   }
 
-  private constructor(digest: Digest, material: RootMaterial) {
+  private constructor(digest: Digest, root: TrustedRoot) {
     this.digest = digest;
-    this.material = material;
+    this.material = toTrustMaterial(root, NO_KEY);
+    this.authorities = describe(root);
   }
 }
 
-function readMaterial(bytes: Uint8Array): RootMaterial {
+function readRoot(bytes: Uint8Array): TrustedRoot {
   const json = parseStrictObject(bytes, 'it', MAX_BYTES);
   const type = String(json['mediaType']);
   if (!MEDIA_TYPES.has(type)) throw refuse('malformed', { why: TEXTS.trustRootType({ type }) });
@@ -59,7 +62,37 @@ function readMaterial(bytes: Uint8Array): RootMaterial {
   if (certificateAuthorities.length === 0) {
     throw refuse('malformed', { why: TEXTS.noAuthority });
   }
-  return toTrustMaterial(root, NO_KEY);
+  return root;
+}
+
+function describe(root: TrustedRoot): string[] {
+  const ofLogs = (what: string, logs: TrustedRoot['tlogs']): string[] =>
+    logs.map(({ baseUrl, logId, publicKey }) => {
+      const key = logId?.keyId.toString('hex').slice(0, 8) ?? '';
+      return TEXTS.authority({ what, name: `${baseUrl} ${key}`, ...inUse(publicKey?.validFor) });
+    });
+  const ofCertificates = (what: string, list: TrustedRoot['certificateAuthorities']): string[] =>
+    list.map(({ subject, uri, validFor }) => {
+      const { organization = '', commonName = '' } = subject ?? {};
+      const name = `${uri} ${organization}/${commonName}`.trim();
+      return TEXTS.authority({ what, name, ...inUse(validFor) });
+    });
+  return [
+    ...ofCertificates('certificates', root.certificateAuthorities),
+    ...ofLogs('log of certificates', root.ctlogs),
+    ...ofLogs('log of signatures', root.tlogs),
+    ...ofCertificates('timestamps', root.timestampAuthorities),
+  ];
+}
+
+function inUse(time: { start?: Date | undefined; end?: Date | undefined } | undefined): {
+  from: string;
+  until: string;
+} {
+  const [from = '', until = ''] = [time?.start, time?.end].map((each) =>
+    each?.toISOString().slice(0, 10),
+  );
+  return { from, until };
 }
 
 function tooMany(what: string, most: number): Error {

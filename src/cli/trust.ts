@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { TrustRoot } from '../admission/signatures/trust-root.ts';
+import {
+  AdminError,
+  EXIT_CODE,
+  print,
+  UsageError,
+  type CommandContext,
+  type CommandOptions,
+} from './command-context.ts';
+import { formatLabelled } from './format.ts';
+import { TEXTS } from './texts.ts';
+import { touchFile } from './touch-file.ts';
+
+interface TrustOptions extends CommandOptions {
+  readonly out: string;
+  readonly mirror: string;
+  readonly root?: string;
+}
+
+export const PUBLIC_SIGSTORE = 'https://tuf-repo-cdn.sigstore.dev';
+
+/**
+ * Fetches the trust root into a file, which is the old one until all of the new one is on the disk. It is
+ * written where nothing changed too: its time is that of the last refresh.
+ */
+export async function refreshTrust(
+  { out, mirror, root, ...options }: TrustOptions,
+  context: CommandContext,
+): Promise<number> {
+  const path = resolve(context.cwd, out);
+  const before = await readOld(path);
+  const rootPath = root === undefined ? undefined : resolve(context.cwd, root);
+  if (rootPath !== undefined) {
+    touchFile(() => readFileSync(rootPath), rootPath, TEXTS.trustUnreadable);
+  }
+  const folder = `${path}.tuf`;
+  if (!existsSync(folder)) touchFile(() => mkdirSync(folder), path, TEXTS.trustUnwritable);
+  const fresh = await fetchRoot({ mirror, folder, rootPath });
+  touchFile(() => replace(path, fresh.bytes), path, TEXTS.trustUnwritable);
+  const { digest } = fresh.root;
+  const added = missingIn(before, fresh.root);
+  const removed = before ? missingIn(fresh.root, before) : [];
+  const isChanged = digest !== before?.digest;
+  print(options, context, { path, digest, isChanged, added, removed }, (columns) =>
+    [
+      formatLabelled('trust root ', path, columns),
+      formatLabelled('digest     ', digest, columns),
+      ...(isChanged ? [] : [formatLabelled('changed    ', TEXTS.trustUnchanged, columns)]),
+      ...added.map((each) => formatLabelled('new        ', each, columns)),
+      ...removed.map((each) => formatLabelled('gone       ', each, columns)),
+    ].join(''),
+  );
+  return EXIT_CODE.ok;
+}
+
+/** Whatever else is there is not written over. */
+async function readOld(path: string): Promise<TrustRoot | undefined> {
+  if (!existsSync(path)) return undefined;
+  const bytes = touchFile(() => readFileSync(path), path, TEXTS.trustUnreadable);
+  const { TrustRoot } = await import('../admission/signatures/trust-root.ts');
+  try {
+    return TrustRoot.parse(bytes);
+  } catch (cause) {
+    const { message: reason } = cause as Error;
+    throw new UsageError(TEXTS.trustOther({ path, reason }), { cause });
+  }
+}
+
+async function fetchRoot(source: {
+  mirror: string;
+  folder: string;
+  rootPath: string | undefined;
+}): Promise<{ bytes: Buffer; root: TrustRoot }> {
+  const { fetchTrustRoot } = await import('../admission/signatures/trust-refresh.ts');
+  try {
+    return await fetchTrustRoot(source);
+  } catch (cause) {
+    const { mirror } = source;
+    const { message: reason } = cause as Error;
+    throw new AdminError(TEXTS.trustNotFetched({ mirror, reason }), { cause });
+  }
+}
+
+function replace(path: string, bytes: Buffer): void {
+  const fresh = `${path}.${randomUUID()}`;
+  try {
+    writeFileSync(fresh, bytes, { flag: 'wx', flush: true });
+    renameSync(fresh, path);
+  } catch (error) {
+    rmSync(fresh, { force: true });
+    throw error;
+  }
+}
+
+/** What one trust root has and the other one has not. */
+function missingIn(one: TrustRoot | undefined, other: TrustRoot): string[] {
+  const known = new Set(one?.authorities);
+  return other.authorities.filter((each) => !known.has(each));
+}
