@@ -20,8 +20,7 @@ export class CertificateError extends Error {
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 /** More than any authority signs in a row. */
 const MAX_CHAIN = 16;
-/** Node writes a name as JSON where its text could be read in two ways: such a name names nobody. */
-const QUOTED = /"(?:[^"\\]|\\.)*"/g;
+/** In Node's text of all names none has a comma: one that has is written as JSON, with an escape in its place. */
 const URI_NAME = /(?:^|, )URI:([^,]*)/;
 const URI = /^[a-z][a-z0-9+.-]{0,31}:[\w.~:/?#[\]@!$&'()*+;=%-]{1,200}$/;
 /** Without a colon: no common name can be taken for a URI. */
@@ -66,7 +65,7 @@ function chainOf(socket: TLSSocket): readonly X509Certificate[] {
 
 /** The first name that is a URI, else the common name; other characters in it than names have are a fault. */
 function nameOf(leaf: X509Certificate): string {
-  const [, uri] = URI_NAME.exec((leaf.subjectAltName ?? '').replaceAll(QUOTED, '""')) ?? [];
+  const [, uri] = URI_NAME.exec(leaf.subjectAltName ?? '') ?? [];
   if (uri !== undefined) {
     if (URI.test(uri)) return uri;
     throw new CertificateError(TEXTS.nameUnusable);

@@ -55,7 +55,7 @@ interface Waiting {
 /**
  * The places for answers under way. A request that finds none waits in order. The last quarter is
  * closed to a client that has half of all, and half of the room to wait to each, so that no address
- * shuts the others out.
+ * shuts the others out. By address: it is asked who somebody is only once there is a place to do so.
  */
 export class AnswerPlaces {
   readonly #limits: AnswerLimits;

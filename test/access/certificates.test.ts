@@ -175,7 +175,7 @@ function lengthOf(tag: number, length: number): Buffer {
   return Buffer.from(length < 128 ? [tag, length] : [tag, 0x82, length >> 8, length & 0xff]);
 }
 
-const [DNS, URI] = [0x82, 0x86] as const;
+const [MAIL, DNS, URI] = [0x81, 0x82, 0x86] as const;
 
 function rawNames(...names: readonly Buffer[]): Wanted {
   const inside = Buffer.concat(names);
@@ -214,9 +214,18 @@ test('names that could be read in two ways name nobody', async (t) => {
   }
 });
 
+function otherKind(...lines: readonly string[]): Wanted {
+  return client('carol', {
+    extensions: [FOR_CLIENTS, 'subjectAltName=@kinds', '[kinds]', ...lines],
+  });
+}
+
 test('a name of another kind that reads like a URI in the list of names is none', async (t) => {
   const { ca, issued } = await issueCertificates({
     inDns: client('carol', rawNames(rawName(DNS, `x, URI:${WORKLOAD}, DNS:y`))),
+    inMail: client('carol', rawNames(rawName(MAIL, `x@y, URI:${WORKLOAD}, z`))),
+    inOther: otherKind(`otherName.1=1.3.6.1.4.1.311.20.2.3;UTF8:x, URI:${WORKLOAD}, y`),
+    inFolder: otherKind('dirName.1=folder', '[folder]', `CN=x, URI:${WORKLOAD}, y`),
     inQuotes: client('carol', rawNames(rawName(DNS, `x", URI:${WORKLOAD}, DNS:"y`))),
   });
   const { ask, mirror } = await start(t, { authority: ca });
