@@ -7,6 +7,7 @@ import { copyCommitted } from '../helpers/checkout.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 import { missingPackages, missingRights, testUnless } from '../helpers/needs.ts';
 import { readBlocks, type Block } from './document.ts';
+import { startEngines } from './engines.ts';
 import { Reader } from './reader.ts';
 
 const PROJECT = join(import.meta.dirname, '..', '..');
@@ -23,6 +24,9 @@ const LEFT_OUT: Readonly<Record<string, string | Readonly<Record<string, string>
   },
 };
 
+/** The page that is typed beside container engines. */
+const WITH_ENGINES = 'docs/access.md';
+
 const DOCUMENTS = globSync(
   '{README,CONTRIBUTING,SECURITY,CHANGELOG,docs/**/*,deploy/**/*,grafana/**/*}.md',
   { cwd: PROJECT },
@@ -31,7 +35,10 @@ const PAGES = DOCUMENTS.map((path) => ({ path, blocks: readBlocks(join(PROJECT, 
   ({ blocks }) => blocks.length > 0,
 );
 
-const obstacle = missingPackages('unshare', 'nsenter', 'ip', 'openssl') ?? missingRights();
+const obstacle =
+  missingPackages('unshare', 'nsenter', 'ip', 'openssl') ??
+  missingPackages('docker', 'dockerd', 'podman', 'containerd', 'ctr') ??
+  missingRights();
 const run = testUnless('documents', obstacle).serial;
 
 run('the README, typed by somebody who has Node, npm and git alone', async (t) => {
@@ -52,6 +59,7 @@ for (const { path, blocks } of PAGES) {
     await symlink(join(PROJECT, 'node_modules'), join(folder, 'node_modules'));
     const reader = await startReader(t, { folder });
     await reader.type('npm start');
+    if (path === WITH_ENGINES) await startEngines(reader);
     await reader.type('entrepot() { npm run --silent entrepot -- "$@"; }');
     await reader.read(path, (block) => !isLeftOut(path, block));
   });
