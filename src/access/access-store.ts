@@ -131,7 +131,10 @@ interface Opened {
   readonly kept: KeptKeys;
 }
 
-/** As the file has them now; while it cannot be read, those of before, or none. */
+/**
+ * As the file has them now; while it cannot be read, those of before, or none. Requests that come together
+ * have one look at the file.
+ */
 function usersOf(
   { htpasswd }: NonNullable<Config['access']>,
   log: Log,
@@ -146,7 +149,11 @@ function usersOf(
     failed: (reason) => log.error({ reason }, 'the users stay as they were'),
     renewed: (now) => log.info({ users: now.size }, 'the users are read again'),
   });
-  return () => files.current;
+  let users: ReadonlyMap<string, string> | undefined;
+  return () => {
+    if (!users) setImmediate(() => (users = undefined)).unref();
+    return (users ??= files.current);
+  };
 }
 
 /** What went wrong is told when the file is next looked at. */

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { RuleReport, RuleVerdict } from '../api/access-api.ts';
 import { pathAlias } from '../config/registries.ts';
 import type { Socket } from 'node:net';
@@ -55,6 +55,7 @@ const MAX_GROUPS_LENGTH = 3000;
 /** Who asks, and what they may: the one place for both. */
 export class Access {
   readonly #parts: AccessParts;
+  readonly #marks = new WeakMap<object, Map<string, string>>();
 
   constructor(parts: AccessParts) {
     this.#parts = parts;
@@ -150,7 +151,7 @@ export class Access {
     if (isJwt(secret)) return this.#identifyJwt(secret);
     if (user === JSON_KEY_USER) return this.#identifyToken(secretOfKeyFile(secret) ?? '');
     if (!(await this.#parts.passwords.verify(user, secret, address))) return undefined;
-    const mark = markOf(this.#parts.users().get(user) ?? '');
+    const mark = this.#markOf(user) ?? '';
     return { subject: { names: [`user:${user}`] }, grant: { kind: 'user', user, mark } };
   }
 
@@ -191,8 +192,21 @@ export class Access {
     if (grant.kind === 'issuer') return this.#parts.issuers.counts(grant);
     if (grant.kind === 'none') return true;
     if (grant.kind === 'certificate') return this.#parts.certificates?.counts(grant) ?? false;
-    const hash = this.#parts.users().get(grant.user);
-    return hash !== undefined && markOf(hash) === grant.mark;
+    return this.#markOf(grant.user) === grant.mark;
+  }
+
+  /** Of the password that a user has now; made once while the file says the same. */
+  #markOf(user: string): string | undefined {
+    const users = this.#parts.users();
+    const marks = this.#marks.get(users) ?? new Map<string, string>();
+    this.#marks.set(users, marks);
+    const known = marks.get(user);
+    if (known !== undefined) return known;
+    const passwordHash = users.get(user);
+    if (passwordHash === undefined) return undefined;
+    const mark = markOf(passwordHash);
+    marks.set(user, mark);
+    return mark;
   }
 
   allow(asker: Asker, verb: Verb, target: Target): boolean {
@@ -264,8 +278,8 @@ export function isAnonymous({ subject }: { readonly subject: Subject }): boolean
 }
 
 /** A password that was changed is another grant. */
-function markOf(hash: string): string {
-  return createHash('sha256').update(hash).digest('base64url').slice(0, 16);
+function markOf(passwordHash: string): string {
+  return hash('sha256', passwordHash, 'base64url').slice(0, 16);
 }
 
 /** The secret of a key file that is given as a password; those of other issuers have another type. */

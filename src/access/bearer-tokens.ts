@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { JWTPayload } from 'jose';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
@@ -82,7 +82,7 @@ export class BearerTokens {
   async verify(token: string): Promise<Claims | undefined> {
     if (token.length > MAX_LENGTH) return undefined;
     const { keys, clock, service, ttlMs } = this.#parts;
-    const mark = createHash('sha256').update(service).update('\0').update(token).digest('base64');
+    const mark = hash('sha256', `${service}\0${token}`, 'base64');
     const known = this.#verified.get(mark);
     if (known) return known;
     try {

@@ -26,6 +26,10 @@ export const BUDGETS = {
   catalogWorstMs: { atMost: 50 },
   /** First byte of a pull beside a sync by that of the same pull without one. */
   syncFirstByteByIdle: { atMost: 1.2 },
+  guardedBlobByOpen: { atLeast: 0.98 },
+  guardedManifestByOpen: { atLeast: 0.9 },
+  /** Of 10,000 pulls with a password, after the first. */
+  passwordsCompared: { atMost: 0 },
   bundleSpeedBySha256sum: { atLeast: 0.8 },
   /** Of each process, server and command. */
   bundleMiB: { atMost: 150 },

@@ -13,13 +13,15 @@ export interface CurlOptions {
   readonly parallel?: number;
   /** Of each download. */
   readonly bytesPerSecond?: number;
+  /** Each as `Name: value`. */
+  readonly headers?: readonly string[];
   readonly signal?: AbortSignal;
 }
 
 /** One process that fetches all these and keeps nothing. Rejects unless every one is complete. */
 export async function curl(
   urls: readonly string[],
-  { parallel, bytesPerSecond, signal }: CurlOptions = {},
+  { parallel, bytesPerSecond, headers = [], signal }: CurlOptions = {},
 ): Promise<Download[]> {
   const format = '%{time_total} %{size_download}\n';
   const args = ['--silent', '--show-error', '--fail', '--write-out', format];
@@ -27,6 +29,7 @@ export async function curl(
     args.push('--parallel', '--parallel-immediate', '--parallel-max', String(parallel));
   }
   if (bytesPerSecond !== undefined) args.push('--limit-rate', String(bytesPerSecond));
+  for (const header of headers) args.push('--header', header);
   for (const url of urls) args.push('--output', '/dev/null', url);
   const { stdout } = await run('curl', args, signal ? { signal } : {});
   return stdout

@@ -1,6 +1,7 @@
 // npm run bench [-- [ROW …] [--rounds N] [--against CHECKOUT] [--out FILE] [--profile FOLDER] [--full]]
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { measureAccess } from './access.ts';
 import { measureBlobThroughput } from './blob-throughput.ts';
 import { measureZipf } from './catalog-zipf.ts';
 import { measureBundle } from './bundle.ts';
@@ -56,6 +57,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   catalog: { measure: measureCatalog, needs: [], peers: [] },
   zipf: { measure: measureZipf, needs: [], peers: [] },
   sync: { measure: measureSyncBeside, needs: [], peers: [] },
+  access: { measure: measureAccess, needs: ['curl', 'wrk'], peers: [] },
   bundle: { measure: measureBundle, needs: [], peers: [] },
 };
 

@@ -1,6 +1,4 @@
-import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
 import type { BenchProcess } from './bench-process.ts';
 import { BUDGETS, type Budget } from './budgets.ts';
 import { startDockerRegistry } from './peers/docker-registry.ts';
@@ -8,8 +6,7 @@ import { startEntrepot, startOtherCheckout } from './peers/entrepot.ts';
 import { interleave } from './rounds.ts';
 import { judge, type Row } from './row.ts';
 import { manifestUrl, type Workbench } from './workbench.ts';
-
-const run = promisify(execFile);
+import { wrk } from './wrk.ts';
 
 const TAG = 'v1';
 const LAYERS = 8;
@@ -103,12 +100,6 @@ async function startKoa(
 /** Requests a second. */
 async function load(server: BenchProcess, reference: string, seconds: number): Promise<number> {
   const url = manifestUrl(server, reference);
-  const shape = ['--threads', '1', '--connections', String(CONNECTIONS)];
-  const args = [...shape, '--duration', `${seconds}s`, '--header', `Accept: ${ACCEPT}`, url];
-  const { stdout } = await run('wrk', args);
-  const rate = Number(/^Requests\/sec:\s+([\d.]+)/m.exec(stdout)?.[1]);
-  if (!(rate > 0) || /Non-2xx|Socket errors/.test(stdout)) {
-    throw new Error(`${server.name} did not answer every request:\n${stdout}`);
-  }
-  return rate;
+  return (await wrk(url, { connections: CONNECTIONS, headers: [`Accept: ${ACCEPT}`], seconds }))
+    .rate;
 }
