@@ -2,12 +2,12 @@ import type { Page } from './dashboard.ts';
 
 const HERE = '{instance=~"$instance"}';
 
-/** The process that serves: version, configuration, memory, descriptors, certificates. */
+/** The process that serves: version, configuration, memory, descriptors, certificates, and whom it lets in. */
 export const PROCESS: Page = {
   uid: 'entrepot-process',
   title: 'Entrepot / Process',
   description:
-    'The process that serves: version, configuration, memory, descriptors, certificates.',
+    'The process that serves: version, configuration, memory, descriptors, certificates, and whom it lets in.',
   rows: [
     {
       title: 'What runs',
@@ -177,6 +177,56 @@ export const PROCESS: Page = {
             {
               expr: `round(sum by (upstream) (increase(entrepot_download_resumes_total${HERE}[1h]))) > 0`,
               legend: '{{upstream}}',
+            },
+          ],
+        },
+      ],
+    },
+    {
+      title: 'Who is let in',
+      panels: [
+        {
+          title: 'Refusals',
+          description:
+            'Requests that were refused by who asked, in the hour before each moment. Clients that ask without a login first, as Docker does, are `anonymous`; `rule` is somebody known who may not.',
+          shape: 'chart',
+          unit: 'short',
+          empty: 'Nobody was refused',
+          min: 0,
+          queries: [
+            {
+              expr: `round(sum by (door, reason) (increase(entrepot_access_denials_total${HERE}[1h]))) > 0`,
+              legend: '{{door}} {{reason}}',
+            },
+          ],
+        },
+        {
+          title: 'Passwords',
+          description:
+            'Passwords that were shown for the first time, in the hour before each moment. Many that are `wrong` or `limited` are guesses; `unknown` are mostly pull secrets of upstreams.',
+          shape: 'chart',
+          unit: 'short',
+          empty: 'None was shown',
+          min: 0,
+          queries: [
+            {
+              expr: `round(sum by (result) (increase(entrepot_access_passwords_total${HERE}[1h]))) > 0`,
+              legend: '{{result}}',
+            },
+          ],
+        },
+        {
+          title: 'Audit lines lost',
+          description:
+            'Lines of `log.audit` that could not be written, in the hour before each moment.',
+          shape: 'chart',
+          unit: 'short',
+          empty: 'None',
+          min: 0,
+          queries: [
+            {
+              expr: `round(sum by (instance) (increase(entrepot_audit_lines_lost_total${HERE}[1h]))) > 0`,
+              legend: '{{instance}}',
             },
           ],
         },

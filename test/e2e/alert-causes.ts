@@ -1,6 +1,6 @@
-import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { HOUR } from '../helpers/clock.ts';
 import type { Stored } from '../helpers/image.ts';
 import { blobPath, type TestMirror } from '../helpers/mirror.ts';
@@ -154,6 +154,26 @@ export const ALERT_CAUSES: readonly Cause[] = [
         all.registries['wanted.example'].addBlob('site/wanted', layer);
       }
       await all.command(all.site, 'sync/run');
+    },
+  },
+  {
+    alerts: ['EntrepotPasswordsGuessed'],
+    on: 'small',
+    begin: async ({ small }) => {
+      for (let guess = 0; guess < 100; guess += 1) {
+        const pair = Buffer.from(`nobody:${guess}`).toString('base64');
+        await fetch(`${small.url}/token`, { headers: { authorization: `Basic ${pair}` } });
+      }
+    },
+  },
+  {
+    alerts: ['EntrepotAuditLost'],
+    on: 'disk',
+    begin: async (all) => {
+      await all.ask(all.disk, 'plain.example', APP);
+    },
+    end: async ({ disk }) => {
+      await mkdir(dirname(disk.config.log.audit ?? ''));
     },
   },
   {

@@ -164,12 +164,20 @@ async function build(t: ExecutionContext): Promise<Parts> {
     store: { maxBytes: 24 * MIB },
     storePath: await storeWithOldBundle(t),
     bundles: { trust: { courier: trusted(COURIER) } },
+    access: {
+      token: { ttl: HOUR },
+      rules: [
+        { who: ['anonymous'], may: ['admin'] },
+        { who: ['anonymous'], may: ['pull', 'list'], images: ['**'] },
+      ],
+    },
   });
   const tmpfs = await SmallDisk.mount(t, 32 * MIB);
   const disk = await startMirror(t, {
     upstreams: { 'plain.example': plain },
     storePath: tmpfs.path,
     store: { minFreeBytes: 2 * MIB, maxBytes: 64 * MIB },
+    log: { audit: join(await createTempFolder(t), 'no-folder', 'audit.log') },
   });
   const edge = await prepareEdge(t, registries);
   return {
