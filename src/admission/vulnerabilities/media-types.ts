@@ -6,6 +6,11 @@ export const SCAN_RESPONSE = 'application/vnd.scanner.adapter.scan.response+json
 export const SPDX = 'application/spdx+json';
 export const CYCLONEDX = 'application/vnd.cyclonedx+json';
 
+export const IMAGES: ReadonlySet<string> = new Set([
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+]);
+
 /** Those of a report, the one that is preferred first; two are spelt in other ways by the README of the API. */
 const REPORTS: Readonly<Record<'vulnerability' | 'sbom', readonly string[]>> = {
   vulnerability: [

@@ -8,13 +8,11 @@ export interface PackageUrl {
   readonly repository: string | undefined;
 }
 
-const MAX_LENGTH = 2_048;
 /** The name of a package of these is not told apart by its namespace, which is the distribution. */
 const DISTRIBUTIONS: ReadonlySet<string> = new Set(['deb', 'apk', 'rpm', 'alpm']);
 
 /** @see https://github.com/package-url/purl-spec/blob/main/PURL-SPECIFICATION.rst */
 export function parsePackageUrl(text: string): PackageUrl | undefined {
-  if (text.length > MAX_LENGTH) return undefined;
   const match =
     /^pkg:\/*(?<type>[a-z][a-z\d.+-]*)\/(?<path>[^?#]+)(?:\?(?<query>[^#]*))?(?:#.*)?$/i.exec(text);
   const { type = '', path = '', query = '' } = match?.groups ?? {};

@@ -6,6 +6,7 @@
  * - `busy`: too many scans wait already.
  * - `closing`: the mirror is being stopped.
  * - `credential`: the scanner's login to the mirror is none that adapters can read.
+ * - `incapable`: the adapter scans no images, or makes no report that can be read here.
  * - `unauthorized`: the adapter does not take the mirror's login.
  * - `redirected`: it sends the mirror elsewhere, where nobody follows.
  * - `failed`: it says that it failed.
@@ -21,6 +22,7 @@ export type ScanFaultCode =
   | 'busy'
   | 'closing'
   | 'credential'
+  | 'incapable'
   | 'unauthorized'
   | 'redirected'
   | 'failed'

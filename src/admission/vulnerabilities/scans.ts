@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import PQueue from 'p-queue';
 import { Backoff } from '../../time/backoff.ts';
 import type { Clock } from '../../time/clock.ts';
-import { isReportType, nameOf } from './media-types.ts';
+import { IMAGES, isReportType, nameOf } from './media-types.ts';
 import { parseReport, parseSbomReport, type SbomReport, type ScanSubject } from './report.ts';
 import { ScanFault } from './scan-fault.ts';
 import type { ScanOutcome } from './scan-outcome.ts';
@@ -11,7 +11,7 @@ import type { ScannerMetadata } from './scanner-metadata.ts';
 import { TEXTS } from './texts.ts';
 
 export interface WantedScan extends ScanSubject {
-  /** Of the manifest. */
+  /** Of the manifest; of what is no image, that of its config, which no adapter reads. */
   readonly mediaType: string;
   readonly tag?: string | undefined;
   /**
@@ -136,7 +136,10 @@ export class Scans {
     const end = clock.steady() + scanMs;
     const metadata = await this.metadata();
     const { vulnerability, database, scanner } = metadata;
-    if (!vulnerability) return { kind: 'unscannable', reason: TEXTS.noReports({ scanner }) };
+    // Of an adapter that does nothing it was set up for, no image is unscannable.
+    if (!vulnerability?.consumes.some((type) => IMAGES.has(type))) {
+      throw new ScanFault('incapable', TEXTS.noReports({ scanner }));
+    }
     if (!vulnerability.consumes.includes(nameOf(wanted.mediaType))) {
       return {
         kind: 'unscannable',

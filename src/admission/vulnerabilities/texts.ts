@@ -16,7 +16,7 @@ export const TEXTS = {
     `${scanner} has no report of it, also after a second scan`,
   noReportInTime: 'the scanner had no report in time',
   noReports: ({ scanner }: { scanner: string }) =>
-    `${scanner} makes no report of vulnerabilities that can be read here`,
+    `${scanner} scans no images, or makes no report that can be read here`,
   noSbom: 'the report has no SBOM in SPDX or CycloneDX',
   noScan: 'it is no scan by Trivy or Grype, and none in the form of in-toto',
   noScanId: 'the scanner gave no identifier for the scan',

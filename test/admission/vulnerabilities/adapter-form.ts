@@ -8,19 +8,19 @@ export interface AdapterForm {
   readonly reportType: string;
   readonly sbomType?: string;
   /** A report as the adapter writes it. */
-  report(subject: ScanSubject): object;
+  readonly report: (subject: ScanSubject) => object;
   /** Of an image in which it finds nothing. */
-  cleanReport(subject: ScanSubject): object;
+  readonly cleanReport: (subject: ScanSubject) => object;
   /** Why it refuses a request for a scan. */
-  refusal(
+  readonly refusal: (
     request: AdapterRequest,
-  ): { readonly status: number; readonly message: string } | undefined;
+  ) => { readonly status: number; readonly message: string } | undefined;
   /** The type of a report that is asked for otherwise is refused with this status. */
   readonly wrongTypeStatus: number;
   /** The content type of its answer to a scan. */
   readonly scanResponseType: string;
   /** Headers of "not ready yet". */
-  pending(path: string): Readonly<Record<string, string>>;
+  readonly pending: (path: string) => Readonly<Record<string, string>>;
 }
 
 export interface AdapterRequest {

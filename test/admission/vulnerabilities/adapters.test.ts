@@ -233,8 +233,9 @@ test("the types of reports are asked for in the adapter's own spelling, if that 
       },
     };
     const adapter = await FakeAdapter.start(t, { form });
-    const { kind } = await createScans(t, adapter.url).scan();
-    t.is(kind, isKnown ? 'report' : 'unscannable', type);
+    const outcome = await createScans(t, adapter.url).scan();
+    const code = outcome.kind === 'error' ? outcome.code : outcome.kind;
+    t.is(code, isKnown ? 'report' : 'incapable', type);
     if (isKnown) t.is(adapter.header('/report', 'accept'), type);
   }
 });

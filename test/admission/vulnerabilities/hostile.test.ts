@@ -9,6 +9,7 @@ import {
   createScans,
   DIGEST,
   FakeAdapter,
+  OCI_MANIFEST,
   OTHER_DIGEST,
   REPOSITORY,
   sendBytes,
@@ -379,16 +380,29 @@ test('metadata of nonsense says nothing', async (t) => {
     const outcome = await scan(t, { onMetadata: (_, response) => void response.end(text) });
     t.like(outcome, { kind: 'error', code: 'malformed' }, text);
   }
-  for (const capabilities of [
+});
+
+test('an adapter that scans no images makes nothing unscannable: that could be let through', async (t) => {
+  const { reportType } = TRIVY;
+  const useless = [
     [],
     [7],
     [{}],
     [{ produces_mime_types: 'x', consumes_mime_types: {} }],
-  ]) {
+    [{ produces_mime_types: [reportType], consumes_mime_types: [] }],
+    [
+      {
+        produces_mime_types: [reportType],
+        consumes_mime_types: ['application/vnd.cyclonedx+json'],
+      },
+    ],
+    [{ type: 'sbom', produces_mime_types: [reportType], consumes_mime_types: [OCI_MANIFEST] }],
+  ];
+  for (const capabilities of useless) {
     const outcome = await scan(t, {
       onMetadata: (_, response) => void response.end(JSON.stringify({ scanner: {}, capabilities })),
     });
-    t.is(outcome.kind, 'unscannable', JSON.stringify(capabilities));
+    t.like(outcome, { kind: 'error', code: 'incapable' }, JSON.stringify(capabilities));
   }
 });
 

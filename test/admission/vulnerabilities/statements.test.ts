@@ -244,6 +244,7 @@ test('CycloneDX: what is affected is the image, or a package of a document about
     [[], false],
     [undefined, false],
     [['image'], false],
+    [[{ ref: `pkg:deb/debian/libnghttp2-14?x=${'x'.repeat(2_048)}` }], false],
   ];
   for (const [affects, expected] of cases) {
     t.is(isLifted([cycloneDx({ affects })]), expected, JSON.stringify(affects));
