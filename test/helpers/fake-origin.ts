@@ -12,7 +12,7 @@ export interface TlsOptions {
   readonly ca?: string | Buffer;
   /** True: a connection without a valid client certificate is refused. `ask`: it is served too. */
   readonly requestClientCert?: boolean | 'ask';
-  /** How long an idle connection is kept, in milliseconds; Node's 5 s unless given. */
+  /** How long an idle connection is kept, in milliseconds; a minute unless given. */
   readonly keepAliveTimeout?: number;
 }
 
@@ -103,7 +103,13 @@ export class FakeOrigin {
   #createServer(): Server {
     const { handle } = this.#parts;
     const tls = this.#tls;
-    const limits = { maxHeaderSize: 65_536, requestTimeout: 0, headersTimeout: 0 };
+    const limits = {
+      maxHeaderSize: 65_536,
+      requestTimeout: 0,
+      headersTimeout: 0,
+      // Told to clients, which keep a connection as long: on a slow machine a test counts them, too.
+      keepAliveTimeout: 60_000,
+    };
     if (!tls) return createHttpServer(limits, handle);
     const { requestClientCert = false, ...rest } = tls;
     const settings = { ...limits, ...rest, requestCert: requestClientCert !== false };
