@@ -22,6 +22,8 @@ export interface Signing {
   readonly log?:
     'dsse 0.0.1' | 'intoto 0.0.2' | 'hashedrekord 0.0.1' | 'hashedrekord 0.0.2' | 'dsse 0.0.2';
   readonly isStamped?: boolean;
+  /** Whether the log of certificates has seen that of the signer. */
+  readonly isLogged?: boolean;
   /** How long after the certificate was issued the log and the timestamp say that it was used. */
   readonly laterMs?: number;
 }
@@ -37,6 +39,8 @@ export class Authority {
   readonly at: number;
   readonly root: Json;
   readonly #ca: Awaited<ReturnType<typeof initializeCA>>;
+  /** The same one, which tells its log nothing. */
+  readonly #silent: Awaited<ReturnType<typeof initializeCA>>;
   readonly #log: Pair;
   readonly #clock: Pair;
 
@@ -46,6 +50,7 @@ export class Authority {
     const [ca, ct, log, clock] = [newPair(), newPair(), newPair(), newPair()];
     const logOfCertificates = await initializeCTLog(ct, new Date(at));
     const authority = await initializeCA(ca, logOfCertificates, new Date(at));
+    const silent = await initializeCA(ca, undefined, new Date(at));
     const { rootCertificate, intCertificate } = await initializeTSA(clock, new Date(at));
     const start = new Date(at - 7_200_000).toISOString();
     const chain = (...certificates: ArrayBufferView<ArrayBuffer>[]): Json => ({
@@ -59,12 +64,13 @@ export class Authority {
       ctlogs: [describeLog('https://ct.mock', ct.publicKey, start)],
       timestampAuthorities: [chain(intCertificate, rootCertificate)],
     };
-    return new Authority({ at, ca: authority, log, clock, root });
+    return new Authority({ at, ca: authority, silent, log, clock, root });
   }
 
   private constructor(parts: {
     at: number;
     ca: Awaited<ReturnType<typeof initializeCA>>;
+    silent: Awaited<ReturnType<typeof initializeCA>>;
     log: Pair;
     clock: Pair;
     root: Json;
@@ -72,6 +78,7 @@ export class Authority {
     this.at = parts.at;
     this.root = parts.root;
     this.#ca = parts.ca;
+    this.#silent = parts.silent;
     this.#log = parts.log;
     this.#clock = parts.clock;
   }
@@ -159,8 +166,10 @@ export class Authority {
     return rest;
   }
 
-  async #issue(key: KeyObject, { identity = IDENTITY, issuer = ISSUER }: Signing): Promise<Buffer> {
-    const certificate = await this.#ca.issueCertificate({
+  async #issue(key: KeyObject, signing: Signing): Promise<Buffer> {
+    const { identity = IDENTITY, issuer = ISSUER, isLogged = true } = signing;
+    const authority = isLogged ? this.#ca : this.#silent;
+    const certificate = await authority.issueCertificate({
       publicKey: key.export({ format: 'der', type: 'spki' }),
       subjectAltName: identity,
       extensions: [{ oid: '1.3.6.1.4.1.57264.1.8', value: issuer }],

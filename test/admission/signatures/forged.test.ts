@@ -1,6 +1,18 @@
 import { sign } from 'node:crypto';
 import { base64, encode, newPair, type Json } from './authority.ts';
-import { bytes, chain, edit, flip, get, getText, reword, set, take, text } from './mutations.ts';
+import {
+  add,
+  bytes,
+  chain,
+  edit,
+  flip,
+  get,
+  getText,
+  reword,
+  set,
+  take,
+  text,
+} from './mutations.ts';
 import {
   BODY,
   CERTIFICATE,
@@ -24,6 +36,8 @@ import {
   signed,
   stampAgain,
   testRefused,
+  version,
+  withChain,
 } from './keyless.ts';
 
 const FORGED: readonly Refused[] = [
@@ -41,6 +55,17 @@ const FORGED: readonly Refused[] = [
     'timestamp',
   ],
   ['its entry in its own log', take(ENTRY, forged)(first), 'log-entry'],
+  [
+    'a chain that brings the authority that calls itself the same',
+    chain(
+      withChain,
+      version('0.2'),
+      add('verificationMaterial.x509CertificateChain.certificates', {
+        rawBytes: get(rogue.root, ROOT_CERTIFICATE),
+      }),
+    )(await enterAgain(forged)),
+    'certificate',
+  ],
   ['a signature with another bit', flip(SIGNATURE)(first), 'log-tie'],
   [
     'such a signature in the log',

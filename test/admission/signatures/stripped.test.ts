@@ -19,6 +19,7 @@ import {
 } from './keyless.ts';
 
 const STRIPPED: readonly Refused[] = [
+  ['a certificate that no log has seen', await signed({ isLogged: false }), 'certificate'],
   ['no entry in a log, and no time', set(ENTRIES, [])(first), 'timestamp'],
   ['no entry in a log, but a timestamp', set(ENTRIES, [])(proven), 'log-entry'],
   ['no list of entries', drop(ENTRIES)(first), 'timestamp'],
