@@ -4,6 +4,7 @@ import { toSignedEntity, Verifier, type TrustMaterial } from '@sigstore/verify';
 import type { KeyObject } from 'node:crypto';
 import { findGlob, isGlob } from '../../config/glob.ts';
 import type { Signer, Verified } from '../verdict.ts';
+import { checkBounds } from './bounds.ts';
 import { readIdentity, type Identity } from './certificate.ts';
 import { checkTie, type Maker } from './log-tie.ts';
 import { refuse } from './refused.ts';
@@ -54,6 +55,7 @@ export class SignerCheck {
     content: SignedContent,
     signers: readonly Signer[],
   ): Pick<Verified, 'signer' | 'at'> {
+    checkBounds(bundle);
     const material = bundle.verificationMaterial;
     switch (material.content.$case) {
       case 'publicKey':

@@ -1,11 +1,14 @@
 import { base64, type Json, type JsonValue } from './authority.ts';
 import { chain, get, repeat, reword, set, take, text } from './mutations.ts';
 import {
+  CERTIFICATE,
+  CHECKPOINT,
   ENTRIES,
   ENTRY,
   PAYLOAD,
   type Refused,
   SIGNATURE,
+  STAMP,
   TIMES,
   first,
   plain,
@@ -97,6 +100,29 @@ const UNUSUAL: readonly Refused[] = [
     )(first),
     'malformed',
   ],
+  [
+    'a certificate of more than 16 KiB',
+    set(CERTIFICATE, base64(withLongName(2 ** 14)))(first),
+    'malformed',
+  ],
+  [
+    'a certificate with a name of 16 KiB',
+    set(CERTIFICATE, base64(withLongName(2 ** 14 - 50)))(first),
+    'certificate',
+  ],
+  ['a certificate of 4,000 levels', set(CERTIFICATE, base64(levels(4000)))(first), 'unverified'],
+  [
+    'a timestamp of more than 16 KiB',
+    set(STAMP, base64(Buffer.alloc(2 ** 14 + 1)))(proven),
+    'malformed',
+  ],
+  ['a timestamp of 4,000 levels', set(STAMP, base64(levels(4000)))(proven), 'unverified'],
+  [
+    'a place of 21 digits',
+    set(`${ENTRY}.inclusionProof.logIndex`, '9'.repeat(21))(first),
+    'malformed',
+  ],
+  ['a note of more than 16 KiB', set(CHECKPOINT, 'a'.repeat(2 ** 14 + 1))(first), 'malformed'],
   ['a name twice', JSON.stringify(first).replace('{', '{"mediaType":"a",'), 'malformed'],
   [
     'a name twice in another spelling',
@@ -174,4 +200,26 @@ function looseBits(bundle: Json): Json {
 
 function nested(levels: number): JsonValue {
   return levels === 0 ? 1 : [nested(levels - 1)];
+}
+
+/** A certificate whose extension has a name of so many bytes. */
+function withLongName(bytes: number): Buffer {
+  const name = der(0x06, Buffer.alloc(bytes, 0x81));
+  const extension = der(0xa3, der(0x30, der(0x30, Buffer.concat([name, der(0x04)]))));
+  const body = der(0x30, Buffer.concat([...Array.from({ length: 7 }, () => der(0x30)), extension]));
+  return der(0x30, Buffer.concat([body, der(0x30), der(0x30)]));
+}
+
+/** One within the other. */
+function levels(count: number): Buffer {
+  let value: Buffer = der(0x30);
+  for (let level = 0; level < count; level += 1) value = der(0x30, value);
+  return value;
+}
+
+function der(tag: number, value: Buffer = Buffer.alloc(0)): Buffer {
+  const { length } = value;
+  const short = length < 128 ? [length] : [0x81, length];
+  const written = length < 256 ? short : [0x82, length >> 8, length & 0xff];
+  return Buffer.concat([Buffer.from([tag, ...written]), value]);
 }
