@@ -51,7 +51,9 @@ export type ReportAnswer =
   /** The adapter does not know this scan any more. */
   | { readonly kind: 'unknown' }
   /** It gave no answer, and may give one later. */
-  | { readonly kind: 'silent'; readonly fault: ScanFault };
+  | { readonly kind: 'silent'; readonly fault: ScanFault }
+  /** It says that the scan failed. */
+  | { readonly kind: 'failed'; readonly fault: ScanFault };
 
 interface Asked {
   readonly method: 'GET' | 'POST';
@@ -147,6 +149,7 @@ export class ScannerAdapter {
       return { kind: 'unknown' };
     }
     if (AWAY.has(status)) return { kind: 'silent', fault: await this.#refusal(answer) };
+    if (status === 500) return { kind: 'failed', fault: await this.#refusal(answer) };
     if (status !== 200) throw await this.#refusal(answer);
     const document = await this.#read(answer, REPORT);
     return { kind: 'report', document, type: headers['content-type'] ?? '' };

@@ -54,8 +54,11 @@ const MAX_WAITING = 2_000;
 const METADATA_MS = 30_000;
 /** Where the adapter does not say when to ask again: Harbor asks after 2 s first, then each 5 s. */
 const PAUSES = new Backoff({ firstMs: 1_000, factor: 1.5, maxMs: 5_000 });
-/** So many requests for a report in a row may fail: an adapter that restarts is not given up. */
-const MAX_SILENCES = 3;
+/**
+ * So many requests for a report in a row may go wrong: an adapter that restarts is not given up, and
+ * Anchore's says that a scan failed that it has not begun yet.
+ */
+const MAX_FAULTS = { silent: 3, failed: 1 };
 /** A report is asked for anew once. */
 const MAX_SUBMISSIONS = 2;
 const CREDENTIAL = /^(?:Bearer [\w.~+/-]+=*|Basic [A-Za-z0-9+/]+=*)$/;
@@ -195,7 +198,7 @@ export class Scans {
   ): Promise<Polled> {
     const { adapter, clock, wait = pause } = this.#parts;
     const { signal } = this.#closing;
-    let silences = 0;
+    let faults = 0;
     let afterMs = PAUSES.after(1);
     for (let asked = 2; ; asked++) {
       if (clock.steady() + afterMs > end) throw new ScanFault('deadline', TEXTS.noReportInTime);
@@ -204,9 +207,9 @@ export class Scans {
       if (answer.kind === 'report' || answer.kind === 'unknown') return answer;
       afterMs = PAUSES.after(asked);
       if (answer.kind === 'pending') {
-        silences = 0;
+        faults = 0;
         afterMs = answer.afterMs ?? afterMs;
-      } else if (++silences > MAX_SILENCES) throw answer.fault;
+      } else if (++faults > MAX_FAULTS[answer.kind]) throw answer.fault;
     }
   }
 

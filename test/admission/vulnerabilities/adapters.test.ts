@@ -350,6 +350,28 @@ test('an adapter that restarts during a scan is not given up, one that stays awa
   t.is(away.count('/report'), 4);
 });
 
+test('Anchore: a scan that it has not begun yet is asked for again, one that failed is given up', async (t) => {
+  const slow = await FakeAdapter.start(t, {
+    form: ANCHORE,
+    onReport: (_, response, asked) => {
+      if (asked > 1) return false;
+      sendError(response, 500, 'create scan not ready');
+      return true;
+    },
+  });
+  t.is((await createScans(t, slow.url).scan()).kind, 'report');
+  const failing = await FakeAdapter.start(t, {
+    form: ANCHORE,
+    onReport: (_, response) => sendError(response, 500, 'analysis failed'),
+  });
+  t.deepEqual(await createScans(t, failing.url).scan(), {
+    kind: 'error',
+    code: 'failed',
+    reason: 'the scanner answered 500: analysis failed',
+  });
+  t.is(failing.count('/report'), 2);
+});
+
 test('one scan of a digest runs at a time, so many of all; what somebody waits for goes first', async (t) => {
   let running = 0;
   let most = 0;
