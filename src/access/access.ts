@@ -141,8 +141,9 @@ export class Access {
   }
 
   #isCheap({ user, secret }: Pair): boolean {
-    if (isApiToken(secret) || user === JSON_KEY_USER) return true;
-    return !isJwt(secret) && this.#parts.passwords.remembers(user, secret);
+    if (isApiToken(secret)) return true;
+    if (isJwt(secret)) return false;
+    return user === JSON_KEY_USER || this.#parts.passwords.remembers(user, secret);
   }
 
   /** Throws `TOOMANYREQUESTS`. */

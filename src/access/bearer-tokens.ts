@@ -30,7 +30,7 @@ export interface Claims {
 }
 
 export interface BearerTokensParts {
-  readonly keys: AccessKeys;
+  readonly keys: Pick<AccessKeys, 'signing' | 'find'>;
   readonly clock: Clock;
   /** `iss` and `aud`. */
   readonly service: string;
@@ -39,8 +39,9 @@ export interface BearerTokensParts {
 
 const ALGORITHM = 'ES256';
 const TYPE = 'entrepot+jwt';
-/** Verified ones are remembered by their hash; a KiB each at most. */
+/** Verified ones are remembered by their hash, so many and so many bytes of them: anybody may have long ones. */
 const MAX_REMEMBERED = 20_000;
+const MAX_REMEMBERED_BYTES = 16 * 2 ** 20;
 /** Longer ones are none of ours. */
 const MAX_LENGTH = 8 * 1024;
 const TOLERANCE_SECONDS = 5;
@@ -55,7 +56,8 @@ export class BearerTokens {
 
   constructor(parts: BearerTokensParts) {
     this.#parts = parts;
-    this.#verified = new ExpiringMap({ max: MAX_REMEMBERED, clock: parts.clock });
+    const limits = { max: MAX_REMEMBERED, maxBytes: MAX_REMEMBERED_BYTES };
+    this.#verified = new ExpiringMap({ ...limits, clock: parts.clock });
   }
 
   async issue(claims: Claims): Promise<{ token: string; expiresIn: number; issuedAt: number }> {
@@ -102,7 +104,8 @@ export class BearerTokens {
       });
       const claims = readClaims(payload);
       // However the clock was set since it was made.
-      this.#verified.set(mark, claims, Math.min(ttlMs, Number(payload.exp) * 1000 - now));
+      const leftMs = Math.min(ttlMs, Number(payload.exp) * 1000 - now);
+      this.#verified.set(mark, claims, leftMs, token.length);
       return claims;
     } catch {
       return undefined;

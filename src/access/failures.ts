@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { isIPv6 } from 'node:net';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
@@ -13,7 +14,7 @@ const WINDOW_MS = 60_000;
 const MAX_OF_PAIR = 10;
 /** Of all accounts from one network, which may be that of a whole site behind one address. */
 const MAX_OF_NETWORK = 300;
-/** Pairs, and networks, that are known at a time: 100 bytes each. */
+/** Pairs, and networks, that are known at a time: some 200 bytes each. */
 const MAX_COUNTED = 10_000;
 
 /**
@@ -61,8 +62,9 @@ export class Failures {
   }
 }
 
+/** As short whatever an account is called: those that nobody has are counted, too. */
 function pairOf(account: string, network: string): string {
-  return `${network} ${account}`;
+  return `${network} ${createHash('sha256').update(account).digest('base64')}`;
 }
 
 /** Of an IPv6 address that of its subnet, all of whose 2^64 addresses one machine may have. */

@@ -32,8 +32,9 @@ const ALGORITHMS = 'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA 
 const TYPES: ReadonlySet<unknown> = new Set([undefined, 'jwt', 'at+jwt']);
 /** By which the clocks of an issuer and of this machine may differ. */
 const TOLERANCE_SECONDS = 120;
-/** Verified ones are remembered by their hash; a KiB each. */
+/** Verified ones are remembered by their hash, so many and so many bytes of them. */
 const MAX_REMEMBERED = 20_000;
+const MAX_REMEMBERED_BYTES = 32 * 2 ** 20;
 const DAY_MS = 86_400_000;
 const MAX_TOLD = 100;
 
@@ -60,7 +61,8 @@ export class Issuers {
 
   constructor(parts: IssuersParts) {
     this.#parts = parts;
-    this.#verified = new ExpiringMap({ max: MAX_REMEMBERED, clock: parts.clock });
+    const limits = { max: MAX_REMEMBERED, maxBytes: MAX_REMEMBERED_BYTES };
+    this.#verified = new ExpiringMap({ ...limits, clock: parts.clock });
     this.#told = new ExpiringMap({ max: MAX_TOLD, clock: parts.clock });
   }
 
@@ -112,7 +114,7 @@ export class Issuers {
     };
     const stands = (): boolean => this.#stands(issuer, kid, key);
     const leftMs = (exp + TOLERANCE_SECONDS) * 1000 - now;
-    this.#verified.set(hash, { verified, stands }, Math.min(leftMs, DAY_MS));
+    this.#verified.set(hash, { verified, stands }, Math.min(leftMs, DAY_MS), token.length);
     return verified;
   }
 

@@ -63,10 +63,6 @@ export class Passwords {
     this.#failures = new Failures(clock);
   }
 
-  has(user: string): boolean {
-    return this.#parts.users().has(user);
-  }
-
   /** Whether `verify` would answer without a hash. */
   remembers(user: string, password: string): boolean {
     const hash = this.#parts.users().get(user) ?? '';

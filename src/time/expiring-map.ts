@@ -7,13 +7,23 @@ interface Entry<Value> {
   readonly until: number;
 }
 
-/** Entries that each count for a time of their own; of more than `max` the least used are dropped. */
+export interface ExpiringMapParts {
+  readonly max: number;
+  /** Of all entries together; then each is set with its own. */
+  readonly maxBytes?: number;
+  readonly clock: Clock;
+}
+
+/**
+ * Entries that each count for a time of their own; of more than `max`, or more than `maxBytes`, the least used
+ * are dropped.
+ */
 export class ExpiringMap<Key extends string, Value> {
   readonly #entries: LRUCache<Key, Entry<Value>>;
   readonly #clock: Clock;
 
-  constructor({ max, clock }: { max: number; clock: Clock }) {
-    this.#entries = new LRUCache({ max });
+  constructor({ max, maxBytes, clock }: ExpiringMapParts) {
+    this.#entries = new LRUCache({ max, ...(maxBytes !== undefined && { maxSize: maxBytes }) });
     this.#clock = clock;
   }
 
@@ -26,7 +36,9 @@ export class ExpiringMap<Key extends string, Value> {
     return this.get(key) !== undefined;
   }
 
-  set(key: Key, value: Value, ttlMs: number): void {
-    if (ttlMs > 0) this.#entries.set(key, { value, until: this.#clock.steady() + ttlMs });
+  set(key: Key, value: Value, ttlMs: number, bytes?: number): void {
+    if (!(ttlMs > 0)) return;
+    const entry = { value, until: this.#clock.steady() + ttlMs };
+    this.#entries.set(key, entry, bytes === undefined ? {} : { size: bytes });
   }
 }

@@ -199,6 +199,7 @@ test('what is open to everybody is pulled with a token of a provider that does n
   const corp = { name: 'corp', issuer, audience: 'entrepot', jwks: away, subject: 'sub' };
   const { ask, pull, mirror } = await startPrivateMirror(t, ['oidc:corp:*'], { oidc: [corp] });
   t.is((await ask(OPEN, basic(jwt))).status, 200);
+  t.is((await ask(OPEN, basic(jwt, '_json_key'))).status, 200);
   t.false(mirror.log.some(({ issuer: of }) => of === 'oidc:corp'));
   t.is(await pull(jwt), 401);
   await mirror.logged('the keys of an issuer cannot be fetched: those of before count');
