@@ -90,7 +90,7 @@ export const TEXTS = {
   accessMetricsOpen:
     'it asks for no role: whoever reaches it reads the metrics, whatever access.rules say',
   accessDocker:
-    'Docker asks Docker Hub itself for what is refused here, for its registry-mirrors is advisory and gets no login; "entrepot clients docker" tells how to pull by the name of the mirror',
+    'Docker asks Docker Hub itself for what is refused here, for its registry-mirrors is advisory; "entrepot clients docker" tells how to pull by the name of the mirror',
   fileOpen: ({ path }: { path: string }) =>
     `every user of this machine may read it; take that away: chmod o-r ${path}`,
   htpasswdUser: ({ path, line }: { path: string; line: number }) =>

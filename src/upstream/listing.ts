@@ -253,13 +253,14 @@ const REMEMBER_MS = 6 * 3_600_000;
 
 /**
  * Referrers as the distribution spec defines them: the API where the registry has one, which is
- * probed and remembered for each namespace of it, together with the tag that clients of registries
- * without it write.
+ * probed and remembered for each repository of it, together with the tag that clients of registries
+ * without it write. A registry says the same of a repository that it does not have: that is no word
+ * about the one beside it.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
  */
 export class Referrers {
   readonly #parts: ReferrersParts;
-  /** Namespaces that are taken to have no API. */
+  /** Repositories that are taken to have no API. */
   readonly #without: ExpiringMap<string, true>;
 
   constructor(parts: ReferrersParts) {
@@ -269,9 +270,9 @@ export class Referrers {
 
   /** Throws `UpstreamError` when neither way could be asked. */
   async list(wanted: ReferrersRequest): Promise<ReferrerList> {
-    const namespace = wanted.path.split('/', 1)[0] ?? '';
-    const isWithout = this.#without.has(namespace);
-    const listed = isWithout ? undefined : await this.#ask(wanted, namespace);
+    const repository = wanted.path.slice(0, wanted.path.lastIndexOf('/referrers/'));
+    const isWithout = this.#without.has(repository);
+    const listed = isWithout ? undefined : await this.#ask(wanted, repository);
     const tagged = await wanted.fallback().catch((error: unknown) => {
       if (listed) return [];
       throw error;
@@ -284,7 +285,7 @@ export class Referrers {
   /** `undefined` when the registry does not have the API. */
   async #ask(
     { path, scope, demand }: ReferrersRequest,
-    namespace: string,
+    repository: string,
   ): Promise<Descriptor[] | undefined> {
     const wanted = {
       kind: 'referrers',
@@ -312,7 +313,7 @@ export class Referrers {
       // way, and Quay's 400 is about this subject alone.
       if (!NO_API.has(status)) return undefined;
     }
-    if (!found) this.#without.set(namespace, true, REMEMBER_MS);
+    if (!found) this.#without.set(repository, true, REMEMBER_MS);
     return found;
   }
 }

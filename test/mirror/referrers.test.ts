@@ -57,7 +57,7 @@ test('the list of the API is enough when the fallback tag cannot be asked', asyn
   t.deepEqual(json(await ask(pathOf(image))), indexOf(signature));
 });
 
-test('a registry without the API is not asked for it again, in that namespace and for hours', async (t) => {
+test('a registry without the API is not asked for it again, of that repository and for hours', async (t) => {
   const { registry, image, ask, clock } = await startScene(t, { registry: { referrers: 'none' } });
   const other = buildImage({ seed: 'other', layers: [1] });
   registry.addImage('team/app', 'latest', other, { name: 'other' });
@@ -76,6 +76,15 @@ test('a registry without the API is not asked for it again, in that namespace an
   clock.advance(6 * HOUR);
   await ask(pathOf(image));
   t.deepEqual(registry.conversation(), [probe, tag]);
+});
+
+test('that a repository is not there says nothing of the referrers of the one beside it', async (t) => {
+  const { registry, image, ask } = await startScene(t);
+  const signature = artifact('signature', SIGNATURE, image);
+  registry.addImage(REPOSITORY, undefined, signature);
+  const [namespace] = REPOSITORY.split('/');
+  await ask(`/v2/${namespace}/absent/referrers/${image.manifest.digest}`);
+  t.deepEqual(json(await ask(pathOf(image))), indexOf(signature));
 });
 
 test('where a registry has no API, held referrers are told beside its tag, also within its ttl', async (t) => {
