@@ -10,8 +10,15 @@ export type Grant =
   | { readonly kind: 'none' }
   | { readonly kind: 'user'; readonly user: string; readonly mark: string }
   | { readonly kind: 'token'; readonly id: string }
-  /** By an issuer as it is configured now, until its JWT ends (seconds since 1970). */
-  | { readonly kind: 'issuer'; readonly issuer: string; readonly until: number }
+  | {
+      readonly kind: 'issuer';
+      /** As it is configured now. */
+      readonly issuer: string;
+      /** By which it has signed the JWT. */
+      readonly key: string;
+      /** Then the JWT ends; seconds since 1970. */
+      readonly until: number;
+    }
   | {
       readonly kind: 'certificate';
       /** By the wall clock; the token ends with it. */

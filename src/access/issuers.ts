@@ -67,9 +67,9 @@ export class Issuers {
   }
 
   /** Whether what was given for a JWT still stands. */
-  counts({ issuer, until }: IssuerGrant): boolean {
-    const isKnown = this.#parts.issuers.some(({ mark }) => mark === issuer);
-    return isKnown && this.#parts.clock.wall() < until * 1000;
+  counts({ issuer, key, until }: IssuerGrant): boolean {
+    const found = this.#parts.issuers.find(({ mark }) => mark === issuer);
+    return found !== undefined && isLeft(found, key) && this.#parts.clock.wall() < until * 1000;
   }
 
   /** `undefined` for what is none, or does not count; the log says why at the level debug. */
@@ -110,20 +110,19 @@ export class Issuers {
     if (!subject) throw new Error(TEXTS.jwtSubject);
     const verified = {
       subject,
-      grant: { kind: 'issuer', issuer: issuer.mark, until: exp } as const,
+      grant: { kind: 'issuer', issuer: issuer.mark, key: key.mark, until: exp } as const,
     };
-    const stands = (): boolean => this.#stands(issuer, kid, key);
+    const stands = (): boolean => isLeft(issuer, key.mark) && !this.#isOfOther(issuer, kid);
     const leftMs = (exp + TOLERANCE_SECONDS) * 1000 - now;
     this.#verified.set(hash, { verified, stands }, Math.min(leftMs, DAY_MS), token.length);
     return verified;
   }
 
-  #stands(issuer: Issuer, kid: string, { key }: IssuerKey): boolean {
-    const isOfOther = this.#parts.issuers.some(
+  /** Whether another cluster that shares the issuer has a key of this name. */
+  #isOfOther(issuer: Issuer, kid: string): boolean {
+    return this.#parts.issuers.some(
       (other) => other !== issuer && other.iss === issuer.iss && other.keys.current.has(kid),
     );
-    if (isOfOther) return false;
-    return !issuer.keys.isPinned || issuer.keys.current.get(kid)?.key.equals(key) === true;
   }
 
   /** Of clusters that share an issuer the key tells which one it is. */
@@ -142,4 +141,9 @@ export class Issuers {
     }
     throw new Error(TEXTS.jwtIssuer);
   }
+}
+
+/** Whether a key that has verified something still may: a pinned file is the operator's word. */
+function isLeft({ keys: { isPinned, current } }: Issuer, mark: string): boolean {
+  return !isPinned || current.values().some((key) => key.mark === mark);
 }

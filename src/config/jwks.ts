@@ -1,10 +1,12 @@
-import { createPublicKey, type KeyObject, type webcrypto } from 'node:crypto';
+import { createHash, createPublicKey, type KeyObject, type webcrypto } from 'node:crypto';
 import { ConfigError } from './problems.ts';
 import { TEXTS } from './texts.ts';
 
 /** A public key by which an issuer signs. */
 export interface IssuerKey {
   readonly key: KeyObject;
+  /** Of the key alone, whatever its `kid` is. */
+  readonly mark: string;
   /** The algorithms that it may be used with. */
   readonly algorithms: readonly string[];
 }
@@ -81,10 +83,15 @@ function readKey(jwk: Jwk): IssuerKey | undefined {
   try {
     const key = createPublicKey({ key: jwk, format: 'jwk' });
     const algorithms = algorithmsOf(key).filter((each) => alg === undefined || alg === each);
-    return algorithms.length > 0 ? { key, algorithms } : undefined;
+    return algorithms.length > 0 ? { key, mark: markOf(key), algorithms } : undefined;
   } catch {
     return undefined;
   }
+}
+
+function markOf(key: KeyObject): string {
+  const bytes = key.export({ type: 'spki', format: 'der' });
+  return createHash('sha256').update(bytes).digest('base64url').slice(0, 16);
 }
 
 function algorithmsOf({ asymmetricKeyType: type, asymmetricKeyDetails = {} }: KeyObject): string[] {

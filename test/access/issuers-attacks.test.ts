@@ -281,17 +281,26 @@ test('what is given for a JWT ends with it, and with what its issuer is configur
 });
 
 test('a key that is taken out of a pinned file counts no more, and one that is put in counts', async (t) => {
-  const { key, claims, pull, options } = await start(t);
+  const { key, claims, ask, pull, post, options } = await start(t);
   const next = new SigningKey();
   const [before, after] = [await key.sign(claims()), await next.sign(claims())];
   t.deepEqual([await pull(before), await pull(after)], [200, 401]);
+  const scope = `repository:${HUB}/org/secret:pull`;
+  const given = await post({ grant_type: JWT_BEARER, assertion: before, scope });
+  const token = `Bearer ${tokenIn(given)}`;
+  t.is((await ask(SECRET, token)).status, 200);
   const [corp] = options.access?.oidc ?? [];
   const { file } = corp!.jwks as { file: string };
   writeFileSync(file, jwksOf(next));
   t.deepEqual([await pull(before), await pull(after)], [401, 200]);
+  // Nor does what was given for it, also where another key has its name.
+  t.is((await ask(SECRET, token)).status, 401);
+  writeFileSync(file, jwksOf(next, new SigningKey({ kid: key.kid })));
+  t.is((await ask(SECRET, token)).status, 401);
   // What is half written changes nothing.
   writeFileSync(file, jwksOf(key, next).slice(0, -9));
   t.deepEqual([await pull(before), await pull(after)], [401, 200]);
   writeFileSync(file, jwksOf(key, next));
   t.deepEqual([await pull(before), await pull(after)], [200, 200]);
+  t.is((await ask(SECRET, token)).status, 200);
 });
