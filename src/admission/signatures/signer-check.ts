@@ -82,9 +82,14 @@ export class SignerCheck {
     const publicKey = (): never => {
       throw refuse('signature');
     };
+    const known = withKnownWitnesses(bundle, root);
+    const isInLog = known.verificationMaterial.tlogEntries.length > 0;
+    if (!isInLog && bundle.verificationMaterial.tlogEntries.length > 0) {
+      throw refuse('log-entry', { why: TEXTS.unknownLog });
+    }
     const options = BY_CERTIFICATE;
-    const at = verify({ bundle, content, material: { ...root, publicKey }, options });
-    checkWitnesses(bundle, root, { certificate: der }, at);
+    const at = verify({ bundle: known, content, material: { ...root, publicKey }, options });
+    checkWitnesses(known, root, { certificate: der }, at);
     const identity = readIdentity(Buffer.from(der));
     this.#checkIdentity(identity, asked);
     return { signer: { kind: 'keyless', ...identity }, ...(at !== undefined && { at }) };
@@ -164,7 +169,10 @@ function checkWitnesses(bundle: Bundle, root: RootMaterial, maker: Maker, at?: n
   }
 }
 
-/** A key needs no witnesses: those whom the trust root does not know tell nothing, for or against. */
+/**
+ * Witnesses whom the trust root does not know tell nothing, for or against: there may be newer ones than it
+ * lists. A key needs none, a certificate is left with those that are known.
+ */
 function withKnownWitnesses(bundle: Bundle, root: RootMaterial): Bundle {
   const { tlogEntries, timestampVerificationData } = bundle.verificationMaterial;
   const timestamps = timestampVerificationData?.rfc3161Timestamps ?? [];

@@ -42,6 +42,7 @@ export const TEXTS = {
   noPem: ({ what, type }: { what: string; type: string }) => `${what} is no PEM block of a ${type}`,
   otherKey: 'it names another key',
   unknownKind: 'it is of an unknown kind',
+  unknownLog: 'the trust root does not know the log',
   noKeyOfLog: 'the key of the log was not in use then',
   names: 'it has not exactly one name',
   notText: 'a name in it is no ASCII text',

@@ -3,7 +3,7 @@ import { Sigstore } from '../../../src/admission/signatures/sigstore.ts';
 import { TrustRoot } from '../../../src/admission/signatures/trust-root.ts';
 import type { Refusal, Verified } from '../../../src/admission/verdict.ts';
 import { ISSUER, IDENTITY, type Json } from './authority.ts';
-import { authority, image, rogue, signed, signers, statement } from './keyless.ts';
+import { authority, enterAgain, image, rogue, signed, signers, statement } from './keyless.ts';
 import { drop, flip, get, getText, set, text } from './mutations.ts';
 import { codeOf } from './signed-by-cosign.ts';
 
@@ -56,7 +56,9 @@ function annotate(bundle: Json): Json {
 const plain = annotate(await signed({ payload, isPlain: true }));
 const stamped = annotate(await signed({ payload, isPlain: true, isStamped: true }));
 const later = annotate(await signed({ payload, isPlain: true, laterMs: 1000 }));
-const forged = annotate(await signed({ payload, isPlain: true }, rogue));
+const rogues = await signed({ payload, isPlain: true }, rogue);
+const forged = annotate(rogues);
+const inOurLog = annotate(await enterAgain(rogues));
 const late = annotate(await signed({ payload, isPlain: true, laterMs: 601_000 }));
 const enveloped = await signed({ payload: stated });
 
@@ -76,7 +78,8 @@ test('an attestation with a certificate tells what it states', async (t) => {
 });
 
 const CASES: readonly (readonly [name: string, annotations: Json, code: string])[] = [
-  ['an authority that calls itself the same', forged, 'certificate'],
+  ['an authority that calls itself the same', forged, 'log-entry'],
+  ['an authority that calls itself the same, in a log that we trust', inOurLog, 'certificate'],
   ['a certificate that had ended', late, 'certificate'],
   ['no entry in the log', without(plain, NAMES.entry), 'timestamp'],
   ['a timestamp, but no entry in the log', without(stamped, NAMES.entry), 'log-entry'],
@@ -113,7 +116,7 @@ const CASES: readonly (readonly [name: string, annotations: Json, code: string])
   ['an entry that is a list', { ...plain, [NAMES.entry]: '[]' }, 'malformed'],
   [
     'a chain of its own, of an authority that calls itself the same',
-    { ...forged, 'dev.sigstore.cosign/chain': forged[NAMES.certificate] },
+    { ...inOurLog, 'dev.sigstore.cosign/chain': inOurLog[NAMES.certificate] },
     'certificate',
   ],
 ];

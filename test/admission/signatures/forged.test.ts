@@ -41,7 +41,7 @@ import {
 } from './keyless.ts';
 
 const FORGED: readonly Refused[] = [
-  ['a signature by an authority that calls itself the same', forged, 'certificate'],
+  ['a signature by an authority that calls itself the same', forged, 'log-entry'],
   ['its signature in a log that we trust', await enterAgain(forged), 'certificate'],
   [
     'its signature in a log that we trust, with a timestamp that we trust',

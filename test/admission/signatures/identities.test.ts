@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import test from 'ava';
 import { readIdentity } from '../../../src/admission/signatures/certificate.ts';
 import { IDENTITY, ISSUER, type Json } from './authority.ts';
-import { get, getText, set } from './mutations.ts';
-import { authority, judge, signed } from './keyless.ts';
+import { add, get, getText, set } from './mutations.ts';
+import { authority, judge, rogue, signed } from './keyless.ts';
 import { codeOf } from './signed-by-cosign.ts';
 
 const bundle = await signed();
@@ -129,6 +129,16 @@ test('of timestampAuthorities in the trust root those count that were in use the
     );
   }
   t.is(codeOf(judge(one, undefined, edited('timestampAuthorities', []))), 'timestamp');
+});
+
+test('a witness whom the trust root does not know tells nothing, and those that it knows are enough', async (t) => {
+  const stamped = await signed({ isStamped: true });
+  t.is(codeOf(judge(stamped, undefined, edited('timestampAuthorities', []))), 'admitted');
+  const entry = get(await signed({ laterMs: 1000 }, rogue), 'verificationMaterial.tlogEntries.0');
+  const inTwoLogs = add('verificationMaterial.tlogEntries', entry)(bundle);
+  t.is(codeOf(judge(inTwoLogs)), 'admitted');
+  t.is(codeOf(judge(set('verificationMaterial.tlogEntries', [entry!])(bundle))), 'log-entry');
+  t.is(codeOf(judge(set('verificationMaterial.tlogEntries', [entry!])(stamped))), 'log-entry');
 });
 
 function edited(path: string, value: Json | Json[]): Json {
