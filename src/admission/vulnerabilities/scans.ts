@@ -41,15 +41,16 @@ export interface ScansParts {
 
 interface Running {
   readonly outcome: Promise<ScanOutcome>;
-  readonly isBackground: boolean;
+  /** Has it wait with those that somebody waits for. */
+  readonly promote: () => void;
 }
 
 type Polled = Extract<ReportAnswer, { readonly kind: 'report' | 'unknown' }>;
 
 const AT_ONCE = 2;
 const SCAN_MS = 10 * 60_000;
-/** Beyond the running ones. A database update has a thousand images judged anew, a few at a time. */
-const MAX_WAITING = 2_000;
+/** Beyond the running ones. A database update has a thousand images judged anew. */
+const MAX_WAITING = { wanted: 2_000, background: 2_000 };
 /** What an adapter told about itself counts for so long. */
 const METADATA_MS = 30_000;
 /** Where the adapter does not say when to ask again: Harbor asks after 2 s first, then each 5 s. */
@@ -65,19 +66,24 @@ const CREDENTIAL = /^(?:Bearer [\w.~+/-]+=*|Basic [A-Za-z0-9+/]+=*)$/;
 
 /**
  * The scans that one adapter is asked for: one of a digest at a time, whoever wants it, and so many at
- * once. What waits is bounded (2,000); each has a deadline. A scan that has begun goes on when nobody waits
- * for it any more.
+ * once, of which one place is kept for those that somebody waits for. What waits is bounded (2,000, and as
+ * many in the background); each has a deadline. A scan that has begun goes on when nobody waits for it any
+ * more.
  */
 export class Scans {
   readonly #parts: ScansParts;
   readonly #queue: PQueue;
+  /** Where scans that nobody waits for wait until they may stand in the queue. */
+  readonly #background: PQueue;
   readonly #closing = new AbortController();
   readonly #running = new Map<string, Running>();
   #metadata: { readonly value: Promise<ScannerMetadata>; readonly until: number } | undefined;
 
   constructor(parts: ScansParts) {
+    const { atOnce = AT_ONCE } = parts;
     this.#parts = parts;
-    this.#queue = new PQueue({ concurrency: parts.atOnce ?? AT_ONCE });
+    this.#queue = new PQueue({ concurrency: atOnce });
+    this.#background = new PQueue({ concurrency: Math.max(1, atOnce - 1) });
   }
 
   /** What the adapter says of itself, at most 30 s old. Throws {@link ScanFault}. */
@@ -98,31 +104,32 @@ export class Scans {
     const { digest, isBackground = false } = wanted;
     const known = this.#running.get(digest);
     if (known) {
-      if (known.isBackground && !isBackground) this.#promote(digest);
+      if (!isBackground) known.promote();
       return known.outcome;
     }
     if (this.#closing.signal.aborted) return failed(new ScanFault('closing', TEXTS.closing));
-    if (this.#queue.size >= MAX_WAITING) {
-      return failed(new ScanFault('busy', TEXTS.tooManyScans({ most: MAX_WAITING })));
+    const most = MAX_WAITING[isBackground ? 'background' : 'wanted'];
+    if ((isBackground ? this.#background : this.#queue).size >= most) {
+      return failed(new ScanFault('busy', TEXTS.tooManyScans({ most })));
     }
-    const options = { id: digest, priority: isBackground ? 0 : 1 };
-    const outcome = this.#queue.add(async () => this.#outcome(wanted), options);
-    this.#running.set(digest, { outcome, isBackground });
+    const { promise: outcome, resolve } = Promise.withResolvers<ScanOutcome>();
+    let begun: Promise<void> | undefined;
+    const begin = async (): Promise<void> => {
+      begun ??= this.#queue.add(async () => resolve(await this.#outcome(wanted)));
+      await begun;
+    };
+    const promote = (): void => void begin();
+    this.#running.set(digest, { outcome, promote });
+    if (isBackground) void this.#background.add(begin);
+    else promote();
     return outcome.finally(() => this.#running.delete(digest));
   }
 
   /** What runs or waits ends at once. */
   async close(): Promise<void> {
     this.#closing.abort(new ScanFault('closing', TEXTS.closing));
+    await this.#background.onIdle();
     await this.#queue.onIdle();
-  }
-
-  #promote(digest: string): void {
-    try {
-      this.#queue.setPriority(digest, 1);
-    } catch {
-      // It has begun.
-    }
   }
 
   async #outcome(wanted: WantedScan): Promise<ScanOutcome> {

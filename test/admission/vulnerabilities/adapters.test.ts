@@ -1,6 +1,7 @@
 /** Scans by the forms of real adapters. */
 import test from 'ava';
 import { ANCHORE } from './anchore-form.ts';
+import { until } from '../../helpers/until.ts';
 import {
   createScans,
   DIGEST,
@@ -393,15 +394,11 @@ test('one scan of a digest runs at a time, so many of all; what somebody waits f
     },
   });
   const { scans, scan } = createScans(t, adapter.url, { atOnce: 1 });
-  const digestOf = (end: string): typeof DIGEST =>
-    `sha256:${'0'.repeat(63)}${end}` as typeof DIGEST;
-  const wanted = ['1', '2', '3'].map(async (end) =>
-    scan({ digest: digestOf(end), isBackground: true }),
-  );
+  const wanted = [1, 2, 3].map(async (at) => scan({ digest: digestOf(at), isBackground: true }));
   wanted.push(
-    scan({ digest: digestOf('4') }),
-    scan({ digest: digestOf('3') }),
-    scan({ digest: digestOf('4') }),
+    scan({ digest: digestOf(4) }),
+    scan({ digest: digestOf(3) }),
+    scan({ digest: digestOf(4) }),
   );
   const outcomes = await Promise.all(wanted);
   t.true(outcomes.every(({ kind }) => kind === 'report'));
@@ -431,26 +428,48 @@ test('what an adapter tells of itself counts for half a minute, a failure not at
   t.is(adapter.count('/metadata'), 3);
 });
 
-test('what waits for its turn is bounded', async (t) => {
+test('one place is kept for scans that somebody waits for', async (t) => {
+  const { promise: asked, resolve } = Promise.withResolvers<void>();
+  const adapter = await FakeAdapter.start(t, {
+    onScan: () => {
+      if (adapter.requests.at(-1)?.body?.artifact?.digest === DIGEST) return false;
+      resolve();
+      return true;
+    },
+  });
+  const { scan } = createScans(t, adapter.url, { atOnce: 2 });
+  for (const at of [1, 2, 3]) void scan({ digest: digestOf(at), isBackground: true });
+  await asked;
+  t.is((await scan()).kind, 'report');
+  // One that waits in the background is begun at once for who wants it.
+  void scan({ digest: digestOf(3) });
+  await until('the third', () => adapter.count('POST') === 3);
+  t.is(adapter.requests.at(-1)?.body?.artifact?.digest, digestOf(3));
+});
+
+test('what waits for its turn is bounded, and the background leaves room', async (t) => {
   const { promise: asked, resolve } = Promise.withResolvers<void>();
   const adapter = await FakeAdapter.start(t, { onScan: () => resolve() });
   const { scans, scan } = createScans(t, adapter.url, { atOnce: 1 });
-  const digestOf = (at: number): typeof DIGEST =>
-    `sha256:${at.toString(16).padStart(64, '0')}` as typeof DIGEST;
-  const first = scan({ digest: digestOf(0) });
+  const first = scan({ digest: digestOf(0), isBackground: true });
   await asked;
-  const waiting = Array.from({ length: 2_000 }, async (_, at) =>
-    scan({ digest: digestOf(at + 1) }),
-  );
-  t.deepEqual(await scan({ digest: digestOf(2_001) }), {
-    kind: 'error',
-    code: 'busy',
-    reason: '2000 scans wait already',
-  });
+  const busy = { kind: 'error', code: 'busy', reason: '2000 scans wait already' } as const;
+  const fill = (from: number, isBackground: boolean): ReturnType<typeof scan>[] =>
+    Array.from({ length: 2_000 }, async (_, at) =>
+      scan({ digest: digestOf(from + at), isBackground }),
+    );
+  const waiting = fill(1, true);
+  t.deepEqual(await scan({ digest: digestOf(9_000), isBackground: true }), busy);
+  waiting.push(...fill(3_000, false));
+  t.deepEqual(await scan({ digest: digestOf(9_000) }), busy);
   await scans.close();
   const outcomes = await Promise.all([first, ...waiting]);
   t.true(outcomes.every((outcome) => outcome.kind === 'error' && outcome.code === 'closing'));
 });
+
+function digestOf(at: number): typeof DIGEST {
+  return `sha256:${at.toString(16).padStart(64, '0')}` as typeof DIGEST;
+}
 
 test('the login of the scanner is one that adapters can read, and is asked for when the scan begins', async (t) => {
   const adapter = await FakeAdapter.start(t);
