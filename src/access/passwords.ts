@@ -83,7 +83,8 @@ export class Passwords {
     const started = this.#run({ password, hash: hash ?? nobodyOf(users), network })
       .then((isRight) => {
         const isKnown = hash !== undefined;
-        const isLet = isRight && isKnown;
+        // Who comes with a password that was changed while it waited would be given tokens of the new one.
+        const isLet = isRight && isKnown && this.#parts.users().get(user) === hash;
         this.#compared.set(mark, isLet, REMEMBER_MS);
         if (isLet) this.#failures.takeBack(user, network);
         const result = isLet ? 'right' : isKnown ? 'wrong' : 'unknown';

@@ -4,7 +4,7 @@ import { RegistryError } from '../../src/oci/errors.ts';
 import { Passwords } from '../../src/access/passwords.ts';
 import { Clock } from '../helpers/clock.ts';
 
-function create(users: Record<string, string>) {
+function create(users: Record<string, string>, wait: () => Promise<void> = async () => {}) {
   const compared: string[] = [];
   const clock = new Clock();
   let known = new Map(Object.entries(users));
@@ -13,6 +13,7 @@ function create(users: Record<string, string>) {
     clock,
     compare: async (password, hash) => {
       compared.push(password);
+      await wait();
       return hash === `hash of ${password}`;
     },
   });
@@ -67,4 +68,15 @@ test('an unknown user costs as much as a known one', async (t) => {
   t.false(await passwords.verify('nobody', 'x', '10.0.0.1'));
   t.false(await passwords.verify('alice', 'x', '10.0.0.1'));
   t.is(compared.length, 2);
+});
+
+test('a password that was changed, or whose user was taken away, while it was compared is none', async (t) => {
+  for (const now of [{ alice: 'hash of other' }, {}]) {
+    const gate = Promise.withResolvers<void>();
+    const { passwords, change } = create({ alice: 'hash of wonder' }, async () => gate.promise);
+    const login = passwords.verify('alice', 'wonder', '10.0.0.1');
+    change(now);
+    gate.resolve();
+    t.false(await login);
+  }
 });
