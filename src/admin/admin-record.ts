@@ -69,7 +69,9 @@ function inputOf(ctx: Koa.Context): object | undefined {
 function shortened(value: unknown): unknown {
   if (typeof value === 'string') return redact(value.slice(0, MAX_SHOWN));
   if (!Array.isArray(value)) return typeof value === 'object' ? undefined : value;
-  const listed = value.slice(0, MAX_LISTED).map(shortened);
+  // What stands in a list is a text: lists in lists are nothing that anybody asks for.
+  const texts = value.filter((each) => typeof each === 'string');
+  const listed = texts.slice(0, MAX_LISTED).map(shortened);
   const more = value.length - listed.length;
   return more > 0 ? [...listed, `and ${more} more`] : listed;
 }

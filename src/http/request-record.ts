@@ -175,7 +175,7 @@ function factsOf({ method, status, state, req }: V2Context, endedAt: number) {
     foreign: record.foreign,
     target: target && formatTarget(target),
     upstream,
-    reference,
+    reference: reference?.slice(0, MAX_SHOWN),
     status,
     source,
     missed: missReason(record),
@@ -189,7 +189,7 @@ function tenths(ms: number): number {
   return Math.round(ms * 10) / 10;
 }
 
-/** Of what a client made up: a path, a registry, its own name. */
+/** Of what a client made up: a path, a registry, a tag, its own name. */
 const MAX_SHOWN = 300;
 
 /** Why it was refused, and what was asked for in the client's own words where no target tells. */

@@ -210,6 +210,29 @@ test('no name that anybody makes up is more than one value of one line', async (
   t.true(text().length / lines().length < 2_000);
 });
 
+test('a line is short however much was asked for, so that nobody crowds out the lines of others', async (t) => {
+  const { ask, admin, text, lines, mirror } = await start(t);
+  const long = '%01'.repeat(20_000);
+  for (const kind of ['manifests', 'blobs', 'referrers']) {
+    for (const name of ['library/open', 'org/private']) await ask(`/v2/${name}/${kind}/${long}`);
+  }
+  const headers = basic('ops', 'ops');
+  const wide = Array.from({ length: 10 }, () => Array.from({ length: 10 }, () => 'x'.repeat(300)));
+  const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
+  for (const image of [JSON.stringify(wide), deep]) {
+    const { status } = await admin('/api/v1/pins', {
+      method: 'POST',
+      headers,
+      body: `{"image":${image}}`,
+    });
+    t.is(status, 400);
+  }
+  await until('all lines', () => lines().length === 8);
+  for (const line of [...text().split('\n'), ...mirror.log.map((each) => JSON.stringify(each))]) {
+    t.true(line.length < 4_000, line.slice(0, 500));
+  }
+});
+
 test('a file that was moved away gives way to a new one', async (t) => {
   const { ask, path, told } = await start(t);
   await ask('/v2/library/open/manifests/v1');
