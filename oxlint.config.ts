@@ -90,11 +90,16 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     facade: ['access.ts', 'rules.ts', 'subject.ts'],
     parts: ['access-store.ts'],
   },
-  'admission/signatures': { imports: [], facade: [] },
+  'admission/signatures': {
+    imports: [],
+    facade: [],
+    parts: ['classic.ts', 'signing-key.ts', 'sigstore.ts', 'trust-root.ts'],
+  },
   'admission/vulnerabilities': { imports: [], facade: [] },
   admission: {
-    imports: ['oci', 'time', 'config', 'observe', 'net'],
+    imports: ['oci', 'time', 'config', 'observe', 'net', 'mirror'],
     facade: ['signatures/trust-refresh.ts', 'signatures/trust-root.ts'],
+    parts: ['admission.ts'],
   },
   http: {
     imports: ['oci', 'config', 'observe', 'upstream', 'mirror', 'access'],
@@ -165,6 +170,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'store',
       'mirror',
       'access',
+      'admission',
       'http',
       'admin',
       'configured.ts',

@@ -5,13 +5,14 @@ import { StoreAdmin } from './admin/store-admin.ts';
 import type { ServerStatus, SyncRunStatus } from './api/status-api.ts';
 import type { InUseList, PassedOver } from './api/store-api.ts';
 import type { SyncReport } from './api/sync-api.ts';
+import { Admission } from './admission/admission.ts';
 import { AccessStore, type AccessStoreParts } from './access/access-store.ts';
 import type { AccessApi } from './api/access-api.ts';
 import { openBeside } from './beside.ts';
 import type { Config } from './config/config.ts';
 import { createConfigured, type Configured } from './configured.ts';
 import { createApp } from './http/app.ts';
-import { Mirror, OPEN_GATE, type Gate, type MirrorParts } from './mirror/mirror.ts';
+import { Mirror, type Attachments, type Gate, type MirrorParts } from './mirror/mirror.ts';
 import { Authorities } from './net/authorities.ts';
 import { OwnListeners } from './net/address-class.ts';
 import { DEFAULT_TIMING, type Timing } from './net/timing.ts';
@@ -30,7 +31,7 @@ export interface EngineOptions {
   readonly clock?: Clock;
   /** How names of other machines become addresses; the system's way unless given. */
   readonly lookup?: LookupFunction | undefined;
-  /** What may leave; everything unless given. */
+  /** What may leave; unless given, what the configuration admits. */
   readonly gate?: Gate | undefined;
   readonly step?: CrashPoint;
 }
@@ -92,6 +93,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
       const mirrored = mirror.close();
       await (await parts.inUse)?.close();
       await mirrored;
+      await parts.admission.close();
       await scrubbed;
       await beside.closed();
       await traces.close();
@@ -109,6 +111,7 @@ function configure(next: Config, parts: Parts): void {
   const made = create(next, configured);
   parts.configured = made;
   parts.access = parts.accessStore.access(next);
+  parts.admission.configure(next);
   mirror.configure(made.upstreams, { ...next.access?.limits, isOffline: next.offline });
   storeAdmin.configure({ addressing: made.addressing, limits: next.store });
   store.care.configure(next.store, made.pins);
@@ -219,15 +222,18 @@ async function openParts(config: Config, options: EngineOptions) {
     isSearched: (image) => sync.isSearched(image),
   };
   const own = { ...store.parts, ...shared };
-  const asked = { upstreams, timing, clock, gate: options.gate ?? OPEN_GATE, selection };
-  const mirror = new Mirror({ ...own, ...asked, limits: config.access?.limits });
+  const attachments = (): Attachments => mirror.attachments;
+  const admission = new Admission({ ...shared, config, clock, attachments });
+  const asked = { upstreams, timing, clock, gate: options.gate ?? admission, selection };
+  const mirror: Mirror = new Mirror({ ...own, ...asked, limits: config.access?.limits });
   const scrubber = new Scrubber({
     ...own,
     heal: async (digest, signal) => mirror.heal(digest, signal),
     ...metrics.ofScrub,
   });
-  const limits = config.store;
-  const storeAdmin = new StoreAdmin({ ...own, store, scrubber, mirror, addressing, limits });
+  const kept = { store, mirror, addressing, limits: config.store };
+  const storeAdmin = new StoreAdmin({ ...own, ...kept, scrubber });
+  const built = { via, ownListeners, store, mirror, scrubber, storeAdmin };
   const working = { ...own, clock, store, mirror, step };
   const beside = await openBeside(config, {
     ...working,
@@ -235,25 +241,20 @@ async function openParts(config: Config, options: EngineOptions) {
     config: () => parts.configured.config,
   });
   const { sync } = beside;
-  const net = { timing, authorities, lookup };
-  const access = await openAccess(config, { ...shared, clock, store, net });
+  const reaching = { clock, store, net: { timing, authorities, lookup } };
+  const access = await openAccess(config, { ...shared, ...reaching });
   const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));
-  const traces = await openTraces(config.tracing, shared);
   const parts = {
     ...shared,
-    via,
-    ownListeners,
-    store,
-    mirror,
-    scrubber,
-    storeAdmin,
+    ...built,
     beside,
     ...access,
+    admission,
     sync,
     create,
     configured,
     inUse,
-    traces,
+    traces: await openTraces(config.tracing, shared),
     isWorking: false,
   };
   undo.move();

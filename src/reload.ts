@@ -18,7 +18,7 @@ export interface ReloadParts {
 }
 
 /** Sections of the file whose keys are told one by one. */
-const SECTIONS = ['store', 'upstreams', 'log', 'access'] as const;
+const SECTIONS = ['store', 'upstreams', 'log', 'access', 'admission'] as const;
 
 /** Reads the configuration again while the mirror serves. A broken one changes nothing. */
 export class Reload {

@@ -26,7 +26,8 @@ export function describeConfig({
   store,
   ...rest
 }: Config) {
-  const { trustProxy, log, tracing, defaultUpstream, upstreams, sync, bundles, access } = rest;
+  const { trustProxy, log, tracing, defaultUpstream, upstreams, sync, bundles, access, admission } =
+    rest;
   return {
     listen: describeListen(listen),
     admin: describeListen(admin),
@@ -48,6 +49,7 @@ export function describeConfig({
     ),
     ...(sync && { sync: describeSync(sync) }),
     ...(access && { access: describeAccess(access) }),
+    ...(admission && { admission }),
     ...(Object.keys(bundles.trust).length > 0 && { bundles: describeBundles(bundles) }),
   };
 }

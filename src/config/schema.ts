@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
 import { accessSchema, checkCertificates } from './access-schema.ts';
+import { admissionSchema } from './admission-schema.ts';
 import { bundlesSchema } from './bundles-schema.ts';
 import { duration, shareSchema, storeSizeSchema } from './quantity.ts';
 import {
@@ -72,6 +73,7 @@ export function configSchema(source: Source) {
           .describe('The registries that may be pulled from, and no others.'),
         sync: syncSchema(source).describe('What is fetched ahead of demand, and kept.'),
         access: accessSchema(source).describe('Who may pull what; left out, everybody may.'),
+        admission: admissionSchema(source).describe('What may be pulled; left out, all of it may.'),
         bundles: bundlesSchema(source).describe('Bundles that are carried to this site.'),
       },
       { error: ({ code }) => (code === 'invalid_type' ? TEXTS.root : undefined) },

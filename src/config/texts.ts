@@ -59,6 +59,17 @@ export const TEXTS = {
   accessFrom: 'write a list of addresses and ranges such as 10.0.0.0/8',
   accessMay: 'write a list of pull, list, metrics, view, operate and admin',
   accessImages: 'write a list of repositories with their registry, such as ghcr.io/org/**',
+  admissionMode: 'write off, audit or enforce',
+  admissionSigner: 'write { key: NAME } or { identity: WHO, issuer: https://PROVIDER }',
+  admissionKeyName: 'write a name of letters, digits, ".", "_" and "-"',
+  admissionNoRoot:
+    'who signs without a key is traced back to a root; write admission.trust.sigstore: { trustedRoot: FILE }',
+  admissionNoKey: ({ name }: { name: string }) =>
+    `"${name}" is no name of a key; write it under admission.trust.keys`,
+  notSignerKey: ({ path }: { path: string }) =>
+    `${path} is no public key in PEM; write the file that cosign calls cosign.pub`,
+  notTrustedRoot: ({ path }: { path: string }) =>
+    `${path} is no trusted root of a Sigstore; write its trusted_root.json`,
   certificatesNeedTls:
     'clients show certificates in TLS alone; write listen: { address: …, tls: { cert: PATH, key: PATH } }',
   accessNoImages: 'leave it out: roles of the admin door are not about images',

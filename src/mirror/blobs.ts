@@ -12,6 +12,7 @@ import { Absences } from './absences.ts';
 import type { Answer, CacheResult, MissReason } from './answer.ts';
 import type { Interest } from './downloads/demand.ts';
 import { Download } from './downloads/download.ts';
+import type { Gate } from './gate.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
 import type { Clock } from '../time/clock.ts';
 import type { Possession } from './possession.ts';
@@ -25,6 +26,7 @@ export interface BlobsParts {
   readonly catalog: Catalog;
   readonly downloads: Downloads;
   readonly possession: Possession;
+  readonly gate: Gate;
   readonly metrics: Metrics;
   readonly access: AccessTimes;
   readonly hydrator: Hydrator;
@@ -54,6 +56,7 @@ export class Blobs {
 
   /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
   async get(target: Target, digest: Digest, demand: Demand): Promise<Answer<Content>> {
+    await this.#pass(target, digest);
     return this.#absences.listen(target, digest, this.#get(target, digest, demand, 1));
   }
 
@@ -125,17 +128,26 @@ export class Blobs {
 
   /** Never begins a transfer of bytes, nor waits for more than the headers of one. */
   async stat(target: Target, digest: Digest): Promise<Answer<BlobStat>> {
+    await this.#pass(target, digest);
+    return this.#stat(target, digest);
+  }
+
+  async #pass(target: Target, digest: Digest): Promise<void> {
+    await this.#parts.gate.passBlob(target, digest, this.#parts.clock.steady());
+  }
+
+  async #stat(target: Target, digest: Digest): Promise<Answer<BlobStat>> {
     const { downloads } = this.#parts;
     const wasRunning = downloads.targetOf(target, digest) !== undefined;
     const held = await this.#held(target, digest);
     if (held && (await this.#parts.possession.isOwn(target, digest))) {
       const mayRead = await this.#mayRead(target, digest, held);
-      if (mayRead === 'damaged') return this.stat(target, digest);
+      if (mayRead === 'damaged') return this.#stat(target, digest);
       return mayRead ? { value: held, source: 'hit' } : this.#absent(target, digest, 'HEAD');
     }
     // It was kept after the look into the store.
     if (!held && wasRunning && !downloads.targetOf(target, digest))
-      return this.stat(target, digest);
+      return this.#stat(target, digest);
     const joined = held ? undefined : await this.#statRunning(target, digest);
     if (joined) return joined;
     const absence =

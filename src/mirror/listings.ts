@@ -222,7 +222,8 @@ export class Listings {
     // A key has lists of one type.
     const known = this.#remembered.get(key) as Listing<Item> | undefined;
     const ageMs = known?.since === undefined ? undefined : clock.steady() - known.since;
-    if (known && isBelieved(known, ageMs, policy)) {
+    const isAnew = wanted.question.demand?.isAnew;
+    if (known && !isAnew && isBelieved(known, ageMs, policy)) {
       return { value: known.items, source: known.items ? 'hit' : 'negative', ageMs };
     }
     const asking = this.#ask(key, wanted);

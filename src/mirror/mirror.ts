@@ -11,10 +11,12 @@ import type { Timing } from '../net/timing.ts';
 import type { Clock } from '../time/clock.ts';
 import { INTERACTIVE, SYNC, WARM, type Demand } from '../upstream/demand.ts';
 import { AnnouncedTags } from './announced-tags.ts';
+import { Attachments } from './attachments.ts';
 import type { Answer } from './answer.ts';
 import { Blobs } from './blobs.ts';
 import { Downloads } from './downloads/downloads.ts';
 import { GoneTags, type Selection } from './absences.ts';
+import type { Gate } from './gate.ts';
 import { Healer } from './healer.ts';
 import { Hydrator } from './hydrator.ts';
 import { Listings } from './listings.ts';
@@ -30,17 +32,8 @@ export type { ConfiguredUpstream } from './upstreams.ts';
 import { Prefetcher } from './prefetcher.ts';
 import { Tags } from './tags.ts';
 
-/**
- * May this manifest leave the mirror? Asked before its first byte or header does, for GET and HEAD,
- * by tag and by digest, held or just fetched. What decides stands above the mirror.
- */
-export interface Gate {
-  /** Resolves when it may leave. Throws the `RegistryError` that the client is told when it may not. */
-  pass(target: Target, digest: Digest): Promise<void>;
-}
-
-/** Without a rule, everything may leave. */
-export const OPEN_GATE: Gate = { pass: async () => {} };
+export type { Gate } from './gate.ts';
+export type { Attachments, Reach } from './attachments.ts';
 
 export interface MirrorParts {
   /** Upstreams by name. */
@@ -68,6 +61,8 @@ export interface MirrorParts {
  */
 export class Mirror {
   readonly blobs: Blobs;
+  /** For the gate: it is not asked by what it asks for itself. */
+  readonly attachments: Attachments;
   readonly listings: Listings;
   readonly downloads: Downloads;
   readonly prefetcher: Prefetcher;
@@ -79,6 +74,7 @@ export class Mirror {
   readonly #polled: PolledImages;
   readonly #access: AccessTimes;
   readonly #gate: Gate;
+  readonly #clock: Clock;
   readonly #upstreams: Upstreams;
   readonly #flight: SingleFlight;
 
@@ -93,6 +89,7 @@ export class Mirror {
     metrics.measure(() => upstreams.show());
     this.#access = access;
     this.#gate = parts.gate;
+    this.#clock = clock;
     this.#upstreams = upstreams;
     const possession = new Possession({ ...asked, metrics });
     const downloads = new Downloads({ ...parts, upstreams, possession });
@@ -120,7 +117,9 @@ export class Mirror {
     const behind = { ...engine, modeOf, quietMs: parts.timing.hydrateMs, log };
     const hydrator = new Hydrator(behind);
     this.#hydrator = hydrator;
-    const served = { ...asked, ...behind, blobs, metrics, access, now, possession, hydrator };
+    this.attachments = new Attachments({ ...engine, blobs });
+    const { gate } = parts;
+    const served = { ...asked, ...behind, blobs, metrics, access, now, possession, hydrator, gate };
     this.blobs = new Blobs(served);
     this.#polled = new PolledImages({ ...behind, hydrator, access });
   }
@@ -131,13 +130,14 @@ export class Mirror {
     reference: Reference,
     demand: Demand,
   ): Promise<Answer<HeldManifest>> {
+    const askedAt = this.#clock.steady();
     if (isDigestReference(reference)) {
-      return this.#pulled(target, await this.#manifests.hold(target, reference, demand));
+      return this.#pulled(target, askedAt, await this.#manifests.hold(target, reference, demand));
     }
     const resolved = await Traces.span('resolve tag', async () =>
       this.#tags.resolve(target, reference, 'manifest', demand),
     );
-    return this.#pulled(target, { ...resolved, value: resolved.manifest });
+    return this.#pulled(target, askedAt, { ...resolved, value: resolved.manifest });
   }
 
   /** As `getManifest`, but what is not held is only asked for by HEAD. */
@@ -146,17 +146,15 @@ export class Mirror {
     reference: Reference,
     demand: Demand,
   ): Promise<Answer<ManifestStat>> {
+    const askedAt = this.#clock.steady();
     if (isDigestReference(reference)) {
-      return this.#polledBy(
-        'digest',
-        target,
-        await this.#manifests.describe(target, reference, demand),
-      );
+      const answer = await this.#manifests.describe(target, reference, demand);
+      return this.#polledBy('digest', target, askedAt, answer);
     }
     const resolved = await Traces.span('resolve tag', async () =>
       this.#tags.resolve(target, reference, 'digest', demand),
     );
-    return this.#polledBy('tag', target, { ...resolved, value: resolved.manifest });
+    return this.#polledBy('tag', target, askedAt, { ...resolved, value: resolved.manifest });
   }
 
   /**
@@ -167,9 +165,13 @@ export class Mirror {
     return this.#tags.refresh(target, tag, { ...INTERACTIVE, isAnew: true });
   }
 
-  async #pulled(target: Target, answer: Answer<HeldManifest>): Promise<Answer<HeldManifest>> {
+  async #pulled(
+    target: Target,
+    askedAt: number,
+    answer: Answer<HeldManifest>,
+  ): Promise<Answer<HeldManifest>> {
     if (answer.value) {
-      await this.#gate.pass(target, answer.value.digest);
+      await this.#gate.pass(target, answer.value.digest, askedAt);
       this.#access.note(target, answer.value.digest, 1);
       this.#hydrator.pulled(target, answer.value.digest);
     }
@@ -179,10 +181,11 @@ export class Mirror {
   async #polledBy(
     by: 'tag' | 'digest',
     target: Target,
+    askedAt: number,
     answer: Answer<ManifestStat>,
   ): Promise<Answer<ManifestStat>> {
     if (answer.value) {
-      await this.#gate.pass(target, answer.value.digest);
+      await this.#gate.pass(target, answer.value.digest, askedAt);
       this.#polled.asked(target, answer.value.digest, by);
     }
     return answer;

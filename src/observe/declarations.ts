@@ -108,6 +108,10 @@ export const CONTENT_KINDS = ['manifest', 'blob', 'tags', 'referrers', 'catalog'
 /** What clients ask for: `ping` is `/v2/` itself. */
 export const REQUEST_KINDS = [...CONTENT_KINDS, 'ping', 'token', 'other'] as const;
 
+/** What a rule of admission does, and what it says of an image. */
+export const ADMISSION_MODES = ['audit', 'enforce'] as const;
+export const ADMISSION_OUTCOMES = ['admitted', 'refused', 'unknown'] as const;
+
 /** The public listener, and that of the admin API. */
 export const DOORS = ['public', 'admin'] as const;
 export type Door = (typeof DOORS)[number];

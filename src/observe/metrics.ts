@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
+import { AdmissionMetrics } from './admission-metrics.ts';
 import { AccessMetrics } from './access-metrics.ts';
 import { BundleMetrics } from './bundle-metrics.ts';
 import {
@@ -35,6 +36,7 @@ export class Metrics extends Declarations {
   readonly sync;
   readonly bundles;
   readonly access;
+  readonly admission;
   /** What was counted so far; `expose` measures the rest before. */
   readonly registry;
   readonly #measures: (() => Promise<void> | void)[] = [];
@@ -216,6 +218,7 @@ export class Metrics extends Declarations {
     this.sync = new SyncMetrics(registry, this.labels);
     this.bundles = new BundleMetrics(registry, this.labels);
     this.access = new AccessMetrics(registry, this.labels);
+    this.admission = new AdmissionMetrics(registry, this.labels);
   }
 
   /**

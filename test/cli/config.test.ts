@@ -151,6 +151,7 @@ for (const args of [
       'upstreams',
       'sync',
       'access',
+      'admission',
       'bundles',
     ]);
   });

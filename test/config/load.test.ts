@@ -127,6 +127,9 @@ tracing: { otlp: http://collector:4318/v1/traces }
 grace: 1m
 offline: true
 bundles: { trust: { courier: { file: courier.pub, may: [images, trust] }, lab: { file: courier.pub } } }
+admission:
+  trust: { sigstore: { trustedRoot: trusted_root.json }, keys: { release: { file: courier.pub } } }
+  rules: [{ images: ['ghcr.io/org/**'], mode: audit, signedBy: [{ key: release }, { identity: 'https://id.example/*', issuer: https://id.example }] }]
 access:
   token: { service: entrepot-a, ttl: 1m }
   certificates: { ca: ca.pem }
@@ -169,6 +172,8 @@ upstreams:
   const files = {
     'ca.pem': String(ca),
     'courier.pub': pem,
+    'trusted_root.json':
+      '{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}',
     'server.crt': String(server.cert),
     'server.key': String(server.key),
     'prod.jwks': jwksOf(new SigningKey()),
@@ -191,6 +196,22 @@ upstreams:
         courier: { file: { path: join(file, '../courier.pub'), pem }, may: ['images', 'trust'] },
         lab: { file: { path: join(file, '../courier.pub'), pem }, may: ['images'] },
       },
+    },
+    admission: {
+      trust: {
+        sigstore: { trustedRoot: join(file, '../trusted_root.json') },
+        keys: { release: { file: join(file, '../courier.pub') } },
+      },
+      rules: [
+        {
+          images: ['ghcr.io/org/**'],
+          mode: 'audit',
+          signedBy: [
+            { key: 'release' },
+            { identity: 'https://id.example/*', issuer: 'https://id.example' },
+          ],
+        },
+      ],
     },
     access: {
       token: { service: 'entrepot-a', ttl: 60_000 },

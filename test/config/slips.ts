@@ -264,6 +264,36 @@ const KEYS: readonly Slip[] = [
     'bundles.trust.courier.may[0]',
     'images and trust',
   ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ key: release }] }] }',
+    'admission.rules[0].signedBy[0]',
+    '"release" is no name of a key; write it under admission.trust.keys',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ identity: a, issuer: b }] }] }',
+    'admission.rules[0].signedBy[0]',
+    'write admission.trust.sigstore: { trustedRoot: FILE }',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ identity: a }] }] }',
+    'admission.rules[0].signedBy[0]',
+    'write { key: NAME } or { identity: WHO, issuer: https://PROVIDER }',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: warn, signedBy: [{ key: a }] }] }',
+    'admission.rules[0].mode',
+    'write off, audit or enforce',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: audit }] }',
+    'admission.rules[0].signedBy',
+    'missing; write a list',
+  ],
+  [
+    'admission: { trust: { keys: { release: { file: none.pub } } } }',
+    'admission.trust.keys.release.file',
+    'no such file',
+  ],
   ['otel: { endpoint: x }', 'otel', 'write tracing: { otlp: http://HOST:4318/v1/traces }'],
   ['tracing: http://c:4318/v1/traces', 'tracing', 'write { otlp: http://c:4318/v1/traces }'],
   ['tracing: { endpoint: x }', 'tracing.endpoint', 'write otlp: http://HOST:4318/v1/traces'],

@@ -260,6 +260,7 @@ async function startSite(
       pass: async (target) => {
         if (target.repository === 'library/slow') await pause(slow.ms());
       },
+      passBlob: async () => {},
     },
     timing: { connectMs: 2000, attemptsMs: 100 },
     store: { maxBytes: 256 * MIB },

@@ -70,6 +70,7 @@ export interface MirrorOptions {
   readonly tracing?: Config['tracing'];
   readonly bundles?: Config['bundles'];
   readonly access?: Config['access'];
+  readonly admission?: Config['admission'];
   readonly metrics?: Config['metrics'];
   readonly admin?: Partial<Config['admin']>;
   readonly store?: Partial<Config['store']>;
@@ -219,6 +220,7 @@ export function createConfig(storePath: string, options: MirrorOptions): Config 
     tracing: options.tracing ?? {},
     bundles: options.bundles ?? { trust: {} },
     ...(options.access && { access: options.access }),
+    ...(options.admission && { admission: options.admission }),
     ...(options.metrics && { metrics: options.metrics }),
     graceMs: options.graceMs ?? 20,
     offline: options.offline ?? false,

@@ -20,6 +20,7 @@ test('a manifest that the gate refuses leaves by no way: GET and HEAD, tag and d
       if (digest !== image.manifest.digest) return;
       throw new RegistryError('DENIED', { message: 'refused by a rule' });
     },
+    passBlob: async () => {},
   };
   const mirror = await startMirror(t, {
     upstreams: { 'reg.example': { url: registry.url } },

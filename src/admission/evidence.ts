@@ -1,0 +1,109 @@
+import type { Attachments, Reach } from '../mirror/mirror.ts';
+import { cosignTags } from '../oci/cosign.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import { parseManifest, type Manifest } from '../oci/manifest.ts';
+import { OCI_MANIFEST } from '../oci/media-types.ts';
+import type { Target } from '../oci/reference.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
+import { isBundleType, SIMPLE_SIGNING } from './manifest-kind.ts';
+import type { ClassicLayer } from './signatures/classic.ts';
+
+/** A signature that is attached to an image, not yet looked at. */
+export interface Attached {
+  /** The manifest that carries it. */
+  readonly manifest: Digest;
+  readonly signature: { readonly bundle: Uint8Array } | { readonly layer: ClassicLayer };
+}
+
+export interface EvidenceParts {
+  readonly attachments: Attachments;
+  readonly target: Target;
+  readonly subject: Digest;
+  readonly reach: Reach;
+  /** Told of what could not be had, so that nobody knows whether there is more. */
+  readonly missed: (error: UpstreamError) => void;
+}
+
+/** Of an image; what is attached beyond them is not looked at. */
+const MAX_SIGNATURES = 32;
+const MAX_SIGNATURE_BYTES = 2 ** 20;
+const PREDICATE = 'dev.sigstore.bundle.predicateType';
+const SIGNATURE = 'https://sigstore.dev/cosign/sign/v1';
+
+/**
+ * The signatures of an image: Sigstore bundles among its referrers, then the layers of cosign's tag. At most
+ * 32 of them, of 1 MiB each.
+ */
+export class Evidence {
+  readonly #parts: EvidenceParts;
+  #left = MAX_SIGNATURES;
+
+  constructor(parts: EvidenceParts) {
+    this.#parts = parts;
+  }
+
+  async *signatures(): AsyncGenerator<Attached> {
+    const { attachments, target, subject, reach } = this.#parts;
+    const listed = await this.#tried(async () => attachments.referrers(target, subject, reach));
+    const bundles = (listed ?? []).filter(({ artifactType }) => isBundleType(artifactType));
+    // Those that are attestations by their own word come last.
+    const sorted = bundles.toSorted((one, other) => Number(states(one)) - Number(states(other)));
+    for (const { digest } of sorted) {
+      if (this.#left <= 0) return;
+      yield* this.#carriedBy(digest, isBundleType);
+    }
+    const [tag] = cosignTags(subject);
+    const digest = tag && (await this.#tried(async () => attachments.tagged(target, tag, reach)));
+    if (digest) yield* this.#carriedBy(digest, (type) => type === SIMPLE_SIGNING);
+  }
+
+  async *#carriedBy(
+    digest: Digest,
+    isWanted: (mediaType: string) => boolean,
+  ): AsyncGenerator<Attached> {
+    const { attachments, target, reach } = this.#parts;
+    const bytes = await this.#tried(async () => attachments.manifest(target, digest, reach));
+    for (const part of (bytes && parsed(bytes)?.successors) ?? []) {
+      if (!isWanted(part.mediaType)) continue;
+      if ((this.#left -= 1) < 0) return;
+      const most = MAX_SIGNATURE_BYTES;
+      const read = async () => attachments.blob(target, part, { reach, most });
+      const payload = await this.#tried(read);
+      if (payload) yield { manifest: digest, signature: signatureOf(part, payload) };
+    }
+  }
+
+  async #tried<Found>(look: () => Promise<Found>): Promise<Found | undefined> {
+    try {
+      return await look();
+    } catch (error) {
+      const { target, missed } = this.#parts;
+      const why = error instanceof Error ? error.message : String(error);
+      missed(
+        error instanceof UpstreamError ? error : new UpstreamError(target.upstream, 'failing', why),
+      );
+      return undefined;
+    }
+  }
+}
+
+function signatureOf(part: Descriptor, payload: Uint8Array): Attached['signature'] {
+  const { mediaType, annotations = {} } = part;
+  if (mediaType !== SIMPLE_SIGNING) return { bundle: payload };
+  return { layer: { mediaType, payload, annotations } };
+}
+
+function states({ annotations }: Descriptor): boolean {
+  const type = annotations?.[PREDICATE];
+  return type !== undefined && type !== SIGNATURE;
+}
+
+/** What is no manifest carries no signature. */
+function parsed(bytes: Uint8Array): Manifest | undefined {
+  try {
+    return parseManifest(bytes, OCI_MANIFEST);
+  } catch {
+    return undefined;
+  }
+}

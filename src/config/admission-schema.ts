@@ -1,0 +1,140 @@
+import { createPublicKey } from 'node:crypto';
+import { resolve } from 'node:path';
+import * as z from 'zod';
+import { parseGlob, parseGlobs } from './glob.ts';
+import { ConfigError } from './problems.ts';
+import { section, validated } from './section.ts';
+import { readTextFile, type Source } from './source.ts';
+import { TEXTS } from './texts.ts';
+
+/** `audit` only tells what would be refused. */
+const MODES = ['off', 'audit', 'enforce'] as const;
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
+
+/** `admission`: what may be pulled. Without it everything may. The files of keys and roots are looked at. */
+export function admissionSchema(source: Source) {
+  const file = z
+    .string()
+    .min(1, TEXTS.file)
+    .meta({ title: 'file' })
+    .transform((path) => resolve(source.directory, path));
+  const key = z.strictObject({
+    file: file
+      .transform(validated(checkPublicKey))
+      .describe('Public key in PEM, as cosign writes it. Read again on change.'),
+  });
+  return z
+    .strictObject({
+      trust: section('keys', {
+        sigstore: z
+          .strictObject({
+            trustedRoot: file
+              .transform(validated(checkTrustedRoot))
+              .describe('trusted_root.json of a Sigstore. Read again on change.'),
+          })
+          .exactOptional()
+          .describe('To whom signatures without keys are traced back.'),
+        keys: z
+          .record(z.string().regex(NAME, TEXTS.admissionKeyName), key)
+          .prefault({})
+          .describe('Public keys, by names of your own.'),
+      }).describe('Whose signatures can be verified.'),
+      rules: z
+        .array(ruleSchema())
+        .prefault([])
+        .describe('An image has to meet each rule about its repository.'),
+    })
+    .superRefine(checkSigners)
+    .exactOptional();
+}
+
+function ruleSchema() {
+  const signer = z
+    .strictObject({
+      key: z.string().exactOptional().describe('A name among trust.keys.'),
+      identity: z
+        .string()
+        .min(1, TEXTS.admissionSigner)
+        .transform(validated(parseGlob))
+        .exactOptional()
+        .describe('Who the certificate names: the whole of it, or a glob.'),
+      issuer: z
+        .string()
+        .min(1, TEXTS.admissionSigner)
+        .exactOptional()
+        .describe('Who says so: the whole address of the OIDC provider.'),
+    })
+    .refine(isWhole, TEXTS.admissionSigner);
+  return z.strictObject({
+    images: z
+      .array(z.string().transform(validated((glob: string) => parseGlobs([glob]))))
+      .min(1, TEXTS.accessImages)
+      .describe('Repositories with their registry; globs of them.'),
+    mode: z
+      .enum(MODES, { error: TEXTS.admissionMode })
+      .describe('enforce: refuse. audit: only tell what would be refused. off: neither.'),
+    signedBy: z
+      .array(signer)
+      .min(1, TEXTS.admissionSigner)
+      .describe('One of them has to have signed the image, or an index that lists it.'),
+  });
+}
+
+interface Signer {
+  readonly key?: string;
+  readonly identity?: string;
+  readonly issuer?: string;
+}
+
+/** A key, or an identity with its issuer, without which anybody may have it. */
+function isWhole({ key, identity, issuer }: Signer): boolean {
+  const isNamed = identity !== undefined && issuer !== undefined;
+  return key === undefined ? isNamed : identity === undefined && issuer === undefined;
+}
+
+interface Written {
+  readonly trust: {
+    readonly sigstore?: object;
+    readonly keys: Readonly<Record<string, unknown>>;
+  };
+  readonly rules: readonly {
+    readonly signedBy: readonly Signer[];
+  }[];
+}
+
+/** An error where nobody could ever meet a rule. */
+function checkSigners({ trust, rules }: Written, context: z.RefinementCtx): void {
+  for (const [at, { signedBy }] of rules.entries()) {
+    for (const [place, signer] of signedBy.entries()) {
+      const path = ['rules', at, 'signedBy', place];
+      const tell = (message: string) => context.addIssue({ code: 'custom', path, message });
+      const { key } = signer;
+      if (key === undefined) {
+        if (!trust.sigstore) tell(TEXTS.admissionNoRoot);
+      } else if (!Object.hasOwn(trust.keys, key)) {
+        tell(TEXTS.admissionNoKey({ name: key }));
+      }
+    }
+  }
+}
+
+function checkPublicKey(path: string): void {
+  const text = readTextFile(path);
+  try {
+    if (text.includes('PRIVATE KEY')) throw new TypeError('a private key');
+    createPublicKey(text);
+  } catch (cause) {
+    throw new ConfigError([TEXTS.notSignerKey({ path })], { cause });
+  }
+}
+
+function checkTrustedRoot(path: string): void {
+  const text = readTextFile(path);
+  try {
+    const { mediaType } = JSON.parse(text) as { mediaType?: unknown };
+    if (String(mediaType).startsWith('application/vnd.dev.sigstore.trustedroot')) return;
+  } catch (cause) {
+    throw new ConfigError([TEXTS.notTrustedRoot({ path })], { cause });
+  }
+  throw new ConfigError([TEXTS.notTrustedRoot({ path })]);
+}

@@ -1,0 +1,13 @@
+import type { Digest } from '../oci/digest.ts';
+import type { Target } from '../oci/reference.ts';
+
+/**
+ * May this leave the mirror? Asked before the first byte or header of it does, whether it is held or just
+ * fetched. What decides stands above the mirror. `askedAt`: when the client asked, by the steady clock.
+ */
+export interface Gate {
+  /** Of a manifest: for GET and HEAD, by tag and by digest. Throws the `RegistryError` that the client is told. */
+  pass(target: Target, digest: Digest, askedAt: number): Promise<void>;
+  /** Of a blob. Throws as `pass` does. */
+  passBlob(target: Target, digest: Digest, askedAt: number): Promise<void>;
+}

@@ -1,0 +1,42 @@
+import type { ExecutionContext } from 'ava';
+import type { Config } from '../../src/config/config.ts';
+import type { ClientAnswer } from '../helpers/client.ts';
+import { createTempFolder } from '../helpers/mirror.ts';
+import { startScene, UPSTREAM, type Scene, type SceneOptions } from '../helpers/scene.ts';
+import { KeyHolder } from './signing.ts';
+
+export type AdmissionConfig = NonNullable<Config['admission']>;
+type Rule = AdmissionConfig['rules'][number];
+
+export interface Guarded extends Scene {
+  readonly signer: KeyHolder;
+  readonly folder: string;
+  readonly admission: AdmissionConfig;
+}
+
+/** A mirror whose rule asks for the signature of one key on everything of its upstream. */
+export async function startGuarded(
+  t: ExecutionContext,
+  { rule = {}, ...options }: SceneOptions & { readonly rule?: Partial<Rule> } = {},
+): Promise<Guarded> {
+  const folder = await createTempFolder(t);
+  const signer = new KeyHolder();
+  const admission: AdmissionConfig = {
+    trust: { keys: { release: { file: signer.writeKey(folder) } } },
+    rules: [
+      { images: [`${UPSTREAM}/**`], mode: 'enforce', signedBy: [{ key: 'release' }], ...rule },
+    ],
+  };
+  const scene = await startScene(t, { admission, ...options });
+  return { ...scene, signer, folder, admission };
+}
+
+export function messageOf({ body }: ClientAnswer): string {
+  const { errors } = JSON.parse(body.toString()) as { errors: [{ message: string }] };
+  return errors[0].message;
+}
+
+export function codeOf({ body }: ClientAnswer): string {
+  const { errors } = JSON.parse(body.toString()) as { errors: [{ code: string }] };
+  return errors[0].code;
+}
