@@ -104,7 +104,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   http: {
     imports: ['oci', 'config', 'observe', 'upstream', 'mirror', 'access'],
     facade: [],
-    parts: ['answer-places.ts', 'app.ts', 'listener.ts'],
+    parts: ['answer-places.ts', 'app.ts', 'listener.ts', 'own-socket.ts'],
   },
   admin: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'store', 'mirror', 'access'],

@@ -1,4 +1,3 @@
-import { chmod, rm } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
 import type { LookupFunction } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
@@ -12,6 +11,7 @@ import type { Gate } from './mirror/mirror.ts';
 import { startEngine, type Engine } from './engine.ts';
 import type { AnswerLimits } from './http/answer-places.ts';
 import { Listener, type ListenPlace, type Pause, type WhenFull } from './http/listener.ts';
+import { OwnSocket } from './http/own-socket.ts';
 import type { Timing } from './net/timing.ts';
 import { createLog, type Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
@@ -76,14 +76,17 @@ export async function startServer(
   engine.metrics.measure(() => engine.metrics.ready.set(isClosing ? 0 : 1));
   const door = createDoor(engine);
   const { metrics, store, mirror } = engine;
-  const parts = { load: options.load, config, log, metrics, configure: door.configure };
-  const reload = new Reload(parts);
+  const configure = (next: Config): void => {
+    door.configure(next);
+    void socket.openFor(next);
+  };
+  const reload = new Reload({ load: options.load, config, log, metrics, configure });
   const adminApp = engine.createAdminApp({ unreadyReason, reload: () => reload.run() });
   const listen = async (...where: Parameters<typeof Listener.open>): Promise<Listener> =>
     undo.adopt(await Listener.open(...where), async (opened) => opened.close(0));
   const admin = await listen(placeOf(config, 'admin'), adminApp.callback(), log);
-  const own = async (path: string): Promise<Listener> => listen({ path }, adminApp.callback(), log);
-  if (config.access) await openSocket(adminSocketPath(config), own);
+  const socket = undo.use(new OwnSocket(adminSocketPath(config), adminApp.callback(), log));
+  await socket.openFor(config);
   const full: WhenFull = { ...options, refuse: door.refuse };
   const listener = await listen(placeOf(config, 'listen'), door.serve, log, full);
   const probes = engine.createProbeApp(unreadyReason).callback();
@@ -107,10 +110,7 @@ export async function startServer(
     catalog: store.catalog,
     blobs: store.blobs,
     hydrations: () => mirror.activity.hydrations,
-    activity: () => {
-      const { downloads, questions } = mirror.activity;
-      return { downloads, questions, openFiles: store.blobs.openFiles.count };
-    },
+    activity: () => activityOf(engine),
     reload: () => reload.run(),
     close: async () => {
       isClosing = true;
@@ -121,19 +121,14 @@ export async function startServer(
   };
 }
 
+function activityOf({ mirror, store }: Engine): ReturnType<RunningServer['activity']> {
+  const { downloads, questions } = mirror.activity;
+  return { downloads, questions, openFiles: store.blobs.openFiles.count };
+}
+
 /** Where clients come in, and by which authorities they are known. */
 function placeOf(config: Config, door: 'listen' | 'admin'): ListenPlace {
   return { ...config[door], clientCa: config.access?.certificates?.ca };
-}
-
-/** Where rules say who may write, commands of the store's own user need none. A killed server left its socket. */
-async function openSocket(
-  path: string,
-  listen: (path: string) => Promise<Listener>,
-): Promise<void> {
-  await rm(path, { force: true });
-  await listen(path);
-  await chmod(path, 0o600);
 }
 
 /** What answers clients, and those for whom there is no place: by the configuration that is in force. */
