@@ -1,11 +1,12 @@
 import type { Attachments, Reach } from '../mirror/mirror.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import type { UpstreamError } from '../oci/upstream-error.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import { Evidence } from './evidence.ts';
-import { kindOf, type ManifestKind } from './manifest-kind.ts';
+import { kindOf, MAX_EVIDENCE_BYTES, type ManifestKind } from './manifest-kind.ts';
 import { TEXTS } from './texts.ts';
 import type { Trusted } from './trust.ts';
 import type { Refusal, Signer } from './verdict.ts';
@@ -150,9 +151,30 @@ export class Judge {
     const known = this.#kinds.get(digest);
     if (known) return known;
     const bytes = await this.#attachments().manifest(target, digest, 'upstream');
-    const kind = bytes && kindOf(bytes);
-    if (kind) this.#kinds.set(digest, kind, KIND_MS);
+    if (!bytes) return undefined;
+    const form = kindOf(bytes);
+    const isOther = form.is === 'evidence' && !(await this.#areTexts(target, form.texts ?? []));
+    const kind: ManifestKind = isOther ? { is: 'image' } : form;
+    this.#kinds.set(digest, kind, KIND_MS);
     return kind;
+  }
+
+  /** What is JSON is nothing that a runtime could unpack. Throws `UpstreamError` where it cannot be had. */
+  async #areTexts(target: Target, parts: readonly Descriptor[]): Promise<boolean> {
+    const how = { reach: 'upstream', most: MAX_EVIDENCE_BYTES } as const;
+    for (const part of parts) {
+      const bytes = await this.#attachments().blob(target, part, how);
+      if (!bytes || !isJson(bytes)) return false;
+    }
+    return true;
+  }
+}
+
+function isJson(bytes: Buffer): boolean {
+  try {
+    return typeof JSON.parse(bytes.toString()) === 'object';
+  } catch {
+    return false;
   }
 }
 

@@ -4,18 +4,26 @@ import { OCI_INDEX, OCI_MANIFEST } from '../oci/media-types.ts';
 
 /**
  * What a manifest is to a gate. `evidence`: a signature, an attestation, or a list of what is attached to an
- * image; `artifact`: something else about an image, which no runtime can run; `image`: all the rest.
+ * image; where `texts` are named it is so if each of them is JSON, and else an image. `artifact`: a document
+ * about an image. `image`: all the rest.
  */
 export type ManifestKind =
-  | { readonly is: 'evidence' }
+  | { readonly is: 'evidence'; readonly texts?: readonly Descriptor[] }
   | { readonly is: 'artifact'; readonly subject: Digest }
   | { readonly is: 'image' };
 
 export const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json';
 const ENVELOPE = 'application/vnd.dsse.envelope.v1+json';
 const BUNDLE = /^application\/vnd\.dev\.sigstore\.bundle(?:\.v0\.\d+)?\+json(?:;version=0\.\d+)?$/;
-/** Configs and layers that some runtime takes. */
-const RUNNABLE = /^application\/vnd\.(?:oci\.image\.(?:config|layer)|docker\.)/;
+const NOTATION = 'application/vnd.cncf.notary.signature';
+const NOTATION_ENVELOPE = /^application\/(?:jose\+json|cose)$/;
+/** Configs that no tool takes for something to run or to install. */
+const INERT_CONFIGS = new Set(['application/vnd.oci.empty.v1+json', NOTATION]);
+const IMAGE_CONFIG = 'application/vnd.oci.image.config.v1+json';
+const DOCUMENT =
+  /^(?:application\/(?:spdx\+json|vnd\.cyclonedx\+(?:json|xml)|vnd\.in-toto\+json|vnd\.syft\+json|openvex\+json|sarif\+json)|text\/spdx(?:\+(?:json|xml))?)$/;
+/** More than an image has attestations under one tag. */
+const MAX_LAYERS = 64;
 /**
  * Readers differ in what they make of other spellings of these: Go takes `Layers` for `layers`. A manifest
  * with any other field is an image.
@@ -32,7 +40,7 @@ const FIELDS = new Set([
 ]);
 const PART_FIELDS = new Set(['mediaType', 'artifactType', 'digest', 'size', 'annotations', 'data']);
 /** An attestation has as many at most, a signature far fewer. */
-const MAX_EVIDENCE_BYTES = 2 ** 24;
+export const MAX_EVIDENCE_BYTES = 2 ** 24;
 
 export function isBundleType(mediaType: string | undefined): boolean {
   return mediaType !== undefined && BUNDLE.test(mediaType);
@@ -40,7 +48,8 @@ export function isBundleType(mediaType: string | undefined): boolean {
 
 /**
  * Read from the form alone: what a manifest calls itself opens nothing to what could be run. Each layer of
- * evidence is evidence and has at most 16 MiB; each entry of a list names the type of an artifact and no
+ * evidence is evidence and has at most 16 MiB, 64 of them; earlier versions of cosign give it the config of an
+ * image, and some runtimes look at nothing else. Each entry of a list names the type of an artifact and no
  * platform, and what it lists is judged by itself.
  */
 export function kindOf(bytes: Uint8Array): ManifestKind {
@@ -48,27 +57,34 @@ export function kindOf(bytes: Uint8Array): ManifestKind {
   const type = document['mediaType'];
   if (!hasOnly(document, FIELDS)) return { is: 'image' };
   if (Array.isArray(document['manifests'])) {
-    const isList = (type === undefined || type === OCI_INDEX) && isAttachmentList(document);
+    const isIndex = type === undefined || type === OCI_INDEX;
+    const isOnlyIndex = isIndex && !('config' in document) && !('layers' in document);
+    const isList = isOnlyIndex && isAttachmentList(document);
     return { is: isList ? 'evidence' : 'image' };
   }
   const isOther = type !== undefined && type !== OCI_MANIFEST;
   if (isOther || !Array.isArray(document['layers'])) return { is: 'image' };
   const layers = document['layers'].map(readPart);
-  if (layers.length > 0 && layers.every(isEvidence)) return { is: 'evidence' };
+  const config = readPart(document['config'])?.mediaType ?? '';
+  const isInert = INERT_CONFIGS.has(config);
+  if (layers.length > 0 && layers.length <= MAX_LAYERS && layers.every(isEvidence)) {
+    if (isInert) return { is: 'evidence' };
+    return config === IMAGE_CONFIG ? { is: 'evidence', texts: layers } : { is: 'image' };
+  }
   const subject = readDescriptor(document['subject'])?.digest;
-  const parts = [readPart(document['config']), ...layers];
-  const isInert = parts.every((part) => part && !RUNNABLE.test(part.mediaType));
-  return subject && isInert ? { is: 'artifact', subject } : { is: 'image' };
+  const isDocument = isInert && layers.every((layer) => layer && DOCUMENT.test(layer.mediaType));
+  return subject && isDocument ? { is: 'artifact', subject } : { is: 'image' };
 }
 
 function parse(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   return JSON.parse(Buffer.from(bytes).toString()) as Readonly<Record<string, unknown>>;
 }
 
-function isEvidence(layer: Descriptor | undefined): boolean {
+function isEvidence(layer: Descriptor | undefined): layer is Descriptor {
   if (!layer || layer.size > MAX_EVIDENCE_BYTES) return false;
   const { mediaType } = layer;
-  return mediaType === SIMPLE_SIGNING || mediaType === ENVELOPE || isBundleType(mediaType);
+  if (mediaType === SIMPLE_SIGNING || mediaType === ENVELOPE) return true;
+  return isBundleType(mediaType) || NOTATION_ENVELOPE.test(mediaType);
 }
 
 function isAttachmentList({ manifests }: Readonly<Record<string, unknown>>): boolean {
