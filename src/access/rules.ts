@@ -1,4 +1,5 @@
 import type { RulePart, RuleReport, RuleVerdict } from '../api/access-api.ts';
+import { includesWish, PULL_VERBS, ROLES, type Role, type Verb } from '../config/access-schema.ts';
 import { parseGlob, parseGlobs } from '../config/glob.ts';
 import { HostList } from '../config/host-list.ts';
 import type { Config } from '../config/config.ts';
@@ -6,8 +7,7 @@ import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Subject } from './subject.ts';
 
 type RuleConfig = NonNullable<Config['access']>['rules'][number];
-export type Verb = 'pull' | 'list';
-export type Role = 'metrics' | 'view' | 'operate' | 'admin';
+export type { Role, Verb };
 
 /** Who asks, and from where; no address at a socket in a folder. */
 export interface Asker {
@@ -22,14 +22,7 @@ interface Question {
   readonly image?: string;
 }
 
-/** What each role includes. */
-const INCLUDED: Readonly<Record<Role, readonly Role[]>> = {
-  metrics: ['metrics'],
-  view: ['view', 'metrics'],
-  operate: ['operate', 'view', 'metrics'],
-  admin: ['admin', 'operate', 'view', 'metrics'],
-};
-
+const WISHES = [...PULL_VERBS, ...ROLES];
 /** In the order in which they are looked at. */
 const PARTS: readonly RulePart[] = ['may', 'images', 'from', 'who'];
 /** Rules that would nearly give what is refused; more help nobody. */
@@ -106,9 +99,7 @@ class Rule {
   constructor(config: RuleConfig, place: string) {
     const { who, from, may, images = [] } = config;
     this.report = { place, ...config };
-    this.#may = new Set(
-      may.flatMap((each): readonly (Verb | Role)[] => (isRole(each) ? INCLUDED[each] : [each])),
-    );
+    this.#may = new Set(WISHES.filter((wish) => may.some((each) => includesWish(each, wish))));
     this.#isOpen = who.includes('anonymous');
     const patterns = who.map((each) => parseGlob(each));
     this.#isNamed = (name) => patterns.some((pattern) => pattern.matches(name));
@@ -143,8 +134,4 @@ class Rule {
         return this.#isOpen || subject.names.some(this.#isNamed);
     }
   }
-}
-
-function isRole(wish: Verb | Role): wish is Role {
-  return wish in INCLUDED;
 }

@@ -8,7 +8,7 @@ import { describeSubject } from '../access/subject.ts';
 import type { Denial } from '../observe/declarations.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { requestedHost } from '../oci/host-header.ts';
-import { adminRecordOf } from './admin-record.ts';
+import { adminRecordOf, clientOf } from './admin-record.ts';
 import { TEXTS } from './texts.ts';
 
 /** Asked by probes, which show nothing. */
@@ -28,8 +28,7 @@ export async function admitToAdmin(ctx: Koa.Context, access: Access | undefined)
   if (isOfSocketFile(ctx.req)) record.subject = 'socket';
   if (!access || OPEN.has(ctx.path) || isOfSocketFile(ctx.req)) return;
   const role = roleOf(ctx);
-  const address = ctx.req.socket.remoteAddress?.replace(/^::ffff:/, '');
-  const origin = { address, connection: ctx.req.socket };
+  const origin = { address: clientOf(ctx), connection: ctx.req.socket };
   const shown = await access.identify(ctx.get('Authorization') || undefined, origin);
   // The token of a pull is none for this door.
   const isOther = shown.claims !== undefined;

@@ -1,3 +1,4 @@
+import { isRole } from './access-schema.ts';
 import type { Config, ListenConfig } from './config.ts';
 import { describeProblem } from './problems.ts';
 import { isLoopbackHost } from './proxy.ts';
@@ -10,9 +11,7 @@ export function findAccessWarnings(config: Config): string[] {
   const { access, listen, admin, metrics, trustProxy } = config;
   if (!access) return [];
   const { warnings, isShut } = findRuleFaults(config);
-  const hasRoles = access.rules.some(({ may }) =>
-    may.some((each) => each !== 'pull' && each !== 'list'),
-  );
+  const hasRoles = access.rules.some(({ may }) => may.some(isRole));
   const isMetricsOpen = metrics?.listen && !isLoopbackHost(metrics.listen.host) && hasRoles;
   const warn = (key: string, text: string): string => describeProblem(key.split('.'), text);
   return [

@@ -13,6 +13,8 @@ import { TEXTS } from './texts.ts';
 /** What a rule gives of images, and the roles that it gives at the admin door. */
 export const PULL_VERBS = ['pull', 'list'] as const;
 export const ROLES = ['metrics', 'view', 'operate', 'admin'] as const;
+export type Verb = (typeof PULL_VERBS)[number];
+export type Role = (typeof ROLES)[number];
 
 const SERVICE = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$/;
 const MAX_TTL_MS = 3_600_000;
@@ -22,6 +24,16 @@ const WHO = /^(?:anonymous|(?:user|group|token|k8s|cert|oidc):[^\s]{1,240})$/;
 /** Whether a text is one identity, as rules name it; a glob names several. */
 export function isIdentity(name: string): boolean {
   return WHO.test(name) && !isGlob(name);
+}
+
+export function isRole(wish: Verb | Role): wish is Role {
+  return (ROLES as readonly string[]).includes(wish);
+}
+
+/** Whether a rule that gives the one gives the other, too: each role includes those before it. */
+export function includesWish(given: Verb | Role, wish: Verb | Role): boolean {
+  if (!isRole(given) || !isRole(wish)) return given === wish;
+  return ROLES.indexOf(given) >= ROLES.indexOf(wish);
 }
 
 /** `access`: who may pull what, and what else. Without it everyone may pull everything. */
@@ -120,7 +132,7 @@ function ruleSchema() {
         .describe('Repositories with their registry; globs of them.'),
     })
     .check(({ value, issues }) => {
-      const isOfImages = value.may.some((each) => (PULL_VERBS as readonly string[]).includes(each));
+      const isOfImages = value.may.some((each) => !isRole(each));
       if (isOfImages === (value.images !== undefined)) return;
       const message = isOfImages ? TEXTS.accessImages : TEXTS.accessNoImages;
       issues.push({ code: 'custom', message, input: value, path: ['images'] });

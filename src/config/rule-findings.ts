@@ -5,7 +5,7 @@ import { parseHtpasswd } from './htpasswd.ts';
 import { imageGlobFault } from './image-glob.ts';
 import { ConfigError, describeProblem } from './problems.ts';
 import { isLoopbackHost } from './proxy.ts';
-import { ROLES } from './access-schema.ts';
+import { includesWish, isRole } from './access-schema.ts';
 import { readTextFile } from './source.ts';
 import { TEXTS } from './texts.ts';
 import { whoFault } from './who-fault.ts';
@@ -112,26 +112,13 @@ function covers(wide: RuleConfig, narrow: RuleConfig): boolean {
     (texts ?? []).every(by);
   const isOpen = wide.who.includes('anonymous');
   return (
-    everyOf(narrow.may, (each) => wide.may.some((other) => includes(other, each))) &&
+    narrow.may.every((each) => wide.may.some((other) => includesWish(other, each))) &&
     (isOpen || everyOf(narrow.who, (name) => wide.who.some((other) => coversGlob(other, name)))) &&
     everyOf(narrow.images, (glob) => !!wide.images?.some((other) => coversGlob(other, glob))) &&
     (!wide.from ||
       (narrow.from !== undefined &&
         everyOf(narrow.from, (range) => !!wide.from?.some((other) => coversRange(other, range)))))
   );
-}
-
-function includes(wide: string, narrow: string): boolean {
-  return wide === narrow || (isRole(narrow) && rankOf(wide) > rankOf(narrow));
-}
-
-function isRole(text: string): boolean {
-  return rankOf(text) >= 0;
-}
-
-/** Each role includes those before it. */
-function rankOf(text: string): number {
-  return (ROLES as readonly string[]).indexOf(text);
 }
 
 function coversRange(wide: string, narrow: string): boolean {
