@@ -7,7 +7,7 @@ import { formatTarget, type Target } from '../oci/reference.ts';
 import { isApiToken, type ApiTokens } from './api-tokens.ts';
 import type { BearerTokens, Claims, Grant } from './bearer-tokens.ts';
 import type { ClientCertificates } from './client-certificates.ts';
-import { isJwt, type Issuers } from './issuers.ts';
+import { isJwt, type Issuers, type Verified } from './issuers.ts';
 import type { Passwords } from './passwords.ts';
 import type { Asker, Role, Rules, Verb } from './rules.ts';
 import { ANONYMOUS, type Subject } from './subject.ts';
@@ -56,6 +56,8 @@ const MAX_GROUPS_LENGTH = 3000;
 export class Access {
   readonly #parts: AccessParts;
   readonly #marks = new WeakMap<object, Map<string, string>>();
+  /** Of JWTs, for as long as they are remembered as verified. */
+  readonly #found = new WeakMap<Verified, Found>();
 
   constructor(parts: AccessParts) {
     this.#parts = parts;
@@ -164,15 +166,22 @@ export class Access {
 
   /** By a JWT of a configured issuer: an identity token, or that of a service account. */
   async #identifyJwt(jwt: string): Promise<Found | undefined> {
-    const { issuers, rules } = this.#parts;
-    const verified = await issuers.verify(jwt);
+    const verified = await this.#parts.issuers.verify(jwt);
     if (!verified) return undefined;
-    const [name = '', ...groups] = verified.subject.names;
+    const found = this.#found.get(verified) ?? this.#withGroups(verified);
+    this.#found.set(verified, found);
+    return found;
+  }
+
+  /** Of thousands of groups those that rules name are looked for once: that takes longer than all else of a request. */
+  #withGroups({ subject, grant }: Verified): Found {
+    const [name = '', ...groups] = subject.names;
     let length = 0;
     const counting = groups.filter(
-      (group) => rules.names(group) && (length += Buffer.byteLength(group)) <= MAX_GROUPS_LENGTH,
+      (group) =>
+        this.#parts.rules.names(group) && (length += Buffer.byteLength(group)) <= MAX_GROUPS_LENGTH,
     );
-    return { subject: { names: [name, ...counting] }, grant: verified.grant };
+    return { subject: { names: [name, ...counting] }, grant };
   }
 
   async #identifyBearer(token: string): Promise<Found | undefined> {

@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import { AccessKeys } from '../../src/access/access-keys.ts';
+import { Access, type AccessParts } from '../../src/access/access.ts';
 import { BearerTokens } from '../../src/access/bearer-tokens.ts';
 import { Failures } from '../../src/access/failures.ts';
 import { Clock } from '../helpers/clock.ts';
@@ -65,4 +66,25 @@ test('tokens that were verified are remembered up to 16 MiB of them', async (t) 
   for (let n = 0; n < most; n += 1) t.truthy(await tokens.verify(await make()));
   t.truthy(await tokens.verify(first));
   t.is(verified, 2 * most + 1);
+});
+
+test('of the thousands of groups in a JWT those that rules name are looked for once', async (t) => {
+  const groups = Array.from({ length: 2000 }, (_, n) => `group:${n}`);
+  const verified = { subject: { names: ['oidc:corp:alice', ...groups] }, grant: { kind: 'none' } };
+  let looks = 0;
+  const access = new Access({
+    bearers: { verify: async () => undefined },
+    issuers: { verify: async () => verified },
+    rules: {
+      names: (group: string) => {
+        looks += 1;
+        return group === 'group:7';
+      },
+    },
+  } as unknown as AccessParts);
+  for (let n = 0; n < 10; n += 1) {
+    const { subject } = await access.identify('Bearer eyJ.x.y', { address: '10.0.0.1' });
+    t.deepEqual(subject.names, ['oidc:corp:alice', 'group:7']);
+  }
+  t.is(looks, groups.length);
 });
