@@ -136,16 +136,16 @@ export class Access {
     const found =
       scheme === 'bearer'
         ? await this.#identifyOwn(value)
-        : pair && this.#isCheap(pair)
+        : pair && this.#isCheap(pair, origin)
           ? await this.#identifyPair(pair, origin)
           : undefined;
     return found ? { ...found, address: origin.address } : this.#withoutSecret(origin);
   }
 
-  #isCheap({ user, secret }: Pair): boolean {
+  #isCheap({ user, secret }: Pair, { address }: Origin): boolean {
     if (isApiToken(secret)) return true;
     if (isJwt(secret)) return false;
-    return user === JSON_KEY_USER || this.#parts.passwords.remembers(user, secret);
+    return user === JSON_KEY_USER || this.#parts.passwords.remembers(user, secret, address);
   }
 
   /** Throws `TOOMANYREQUESTS`. */

@@ -28,21 +28,39 @@ export class Failures {
   readonly #clock: Clock;
   readonly #pairs: ExpiringMap<string, Count>;
   readonly #networks: ExpiringMap<string, Count>;
+  /** Pairs whose network has no more to try. */
+  readonly #refused: ExpiringMap<string, Count>;
 
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#pairs = new ExpiringMap({ max: MAX_COUNTED, clock });
     this.#networks = new ExpiringMap({ max: MAX_COUNTED, clock });
+    this.#refused = new ExpiringMap({ max: MAX_COUNTED, clock });
   }
 
   /** Whether one more may be tried; it counts as a failure then, unless it is taken back. */
   begin(account: string, network: string): boolean {
     const pair = pairOf(account, network);
     const isFree =
-      (this.#pairs.get(pair)?.failures ?? 0) < MAX_OF_PAIR &&
-      (this.#networks.get(network)?.failures ?? 0) < MAX_OF_NETWORK;
+      (this.#pairs.get(pair)?.failures ?? 0) < MAX_OF_PAIR && !this.#isCrowded(network);
     if (isFree) this.#add(pair, network, 1);
     return isFree;
+  }
+
+  /** Whether more of an account were tried from there than are looked at, those that were refused included. */
+  isSpent(account: string, network: string): boolean {
+    const pair = pairOf(account, network);
+    const counts = [this.#pairs, this.#refused].map((map) => map.get(pair)?.failures ?? 0);
+    return counts.reduce((one, other) => one + other) >= MAX_OF_PAIR;
+  }
+
+  /** One was tried that is not looked at. To be told only of accounts that there are: they are so many. */
+  refuse(account: string, network: string): void {
+    const until = this.#networks.get(network)?.until;
+    // Nobody may tell afterwards by what is free again which accounts there are: both end at once.
+    if (until !== undefined && this.#isCrowded(network)) {
+      this.#addTo(this.#refused, pairOf(account, network), { change: 1, until });
+    }
   }
 
   /** It was right. */
@@ -50,15 +68,25 @@ export class Failures {
     this.#add(pairOf(account, network), network, -1);
   }
 
+  #isCrowded(network: string): boolean {
+    return (this.#networks.get(network)?.failures ?? 0) >= MAX_OF_NETWORK;
+  }
+
   #add(pair: string, network: string, change: number): void {
-    const now = this.#clock.steady();
-    for (const [map, key] of [
-      [this.#pairs, pair],
-      [this.#networks, network],
-    ] as const) {
-      const { failures, until } = map.get(key) ?? { failures: 0, until: now + WINDOW_MS };
-      map.set(key, { failures: Math.max(0, failures + change), until }, until - now);
-    }
+    const until = this.#clock.steady() + WINDOW_MS;
+    this.#addTo(this.#pairs, pair, { change, until });
+    this.#addTo(this.#networks, network, { change, until });
+  }
+
+  /** What has no count yet has one until then. */
+  #addTo(
+    map: ExpiringMap<string, Count>,
+    key: string,
+    { change, until: end }: { readonly change: number; readonly until: number },
+  ): void {
+    const { failures, until } = map.get(key) ?? { failures: 0, until: end };
+    const count = { failures: Math.max(0, failures + change), until };
+    map.set(key, count, until - this.#clock.steady());
   }
 }
 

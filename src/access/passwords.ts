@@ -64,9 +64,19 @@ export class Passwords {
   }
 
   /** Whether `verify` would answer without a hash. */
-  remembers(user: string, password: string): boolean {
+  remembers(user: string, password: string, address = ''): boolean {
     const hash = this.#parts.users().get(user) ?? '';
-    return this.#compared.get(this.#markOf(user, password, hash)) !== undefined;
+    const mark = this.#markOf(user, password, hash);
+    return this.#recall(mark, { user, network: networkOf(address) }) !== undefined;
+  }
+
+  /**
+   * What a comparison said. A right one counts no more than others while too many wrong ones of the account came:
+   * else who guesses would learn of as many as he likes which one its owner has used lately.
+   */
+  #recall(mark: string, { user, network }: { user: string; network: string }): boolean | undefined {
+    const known = this.#compared.get(mark);
+    return known && this.#failures.isSpent(user, network) ? undefined : known;
   }
 
   /** Throws `TOOMANYREQUESTS` while too many wrong ones came from this address, or too many wait. */
@@ -74,11 +84,11 @@ export class Passwords {
     const users = this.#parts.users();
     const hash = users.get(user);
     const mark = this.#markOf(user, password, hash ?? '');
-    const known = this.#compared.get(mark);
+    const network = networkOf(address);
+    const known = this.#recall(mark, { user, network });
     if (known !== undefined) return known;
     const running = this.#running.get(mark);
     if (running) return running;
-    const network = networkOf(address);
     this.#requireTurn(user, network, address);
     const started = this.#run({ password, hash: hash ?? nobodyOf(users), network })
       .then((isRight) => {
@@ -101,6 +111,7 @@ export class Passwords {
       this.#queue.size >= MAX_WAITING ||
       (this.#ofNetwork.get(network) ?? 0) >= MAX_WAITING_OF_NETWORK;
     if (!isBusy && this.#failures.begin(user, network)) return;
+    if (!isBusy && this.#parts.users().has(user)) this.#failures.refuse(user, network);
     this.#parts.judged?.({ result: 'limited', address });
     throw new RegistryError('TOOMANYREQUESTS', {
       message: isBusy ? TEXTS.tooManyLogins : TEXTS.tooManyFailures,

@@ -77,6 +77,23 @@ test('of fifty guesses at once ten are compared, as of fifty in a row', async (t
   t.is(await inARow.log('alice', 'wonder', '10.0.0.2'), 'right');
 });
 
+test('who has guessed too often learns nothing of further guesses, although the owner logs in meanwhile', async (t) => {
+  const { log, seen, clock } = create();
+  t.is(await log('alice', 'wonder', '10.0.0.1'), 'right');
+  for (let n = 0; n < 10; n += 1) t.is(await log('alice', `guess ${n}`, '10.0.0.2'), 'wrong');
+  for (const guess of ['another guess', 'wonder'])
+    t.is(await log('alice', guess, '10.0.0.2'), '60');
+  // Nor after guesses of other accounts, as many as an address may.
+  for (let n = 0; n < 300; n += 1) await log(`user-${n}`, 'x', '10.0.0.3');
+  for (let n = 0; n < 10; n += 1) t.is(await log('alice', `guess ${n}!`, '10.0.0.3'), '60');
+  t.is(await log('alice', 'wonder', '10.0.0.3'), '60');
+  t.is(await log('alice', 'wonder', '10.0.0.1'), 'right');
+  t.is(seen.hashes.length, 311);
+  // Nor by what is free again, and when, that there is such an account.
+  clock.advance(60_000);
+  for (const name of ['alice', 'nobody']) t.is(await log(name, 'later', '10.0.0.3'), 'wrong');
+});
+
 test('one password for each account is tried with three hundred of them in a minute', async (t) => {
   const { log, clock, attempts } = create();
   const results: string[] = [];
