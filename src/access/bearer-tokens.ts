@@ -49,8 +49,8 @@ const TYPE = 'entrepot+jwt';
 /** Verified ones are remembered by their hash, so many and so many bytes of them: anybody may have long ones. */
 const MAX_REMEMBERED = 20_000;
 const MAX_REMEMBERED_BYTES = 16 * 2 ** 20;
-/** Longer ones are none of ours. */
-const MAX_LENGTH = 8 * 1024;
+/** Longer ones are none of ours: one for a hundred repositories has 12 KiB. */
+const MAX_LENGTH = 16 * 1024;
 const TOLERANCE_SECONDS = 5;
 
 /**

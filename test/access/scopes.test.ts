@@ -65,3 +65,13 @@ test('a token for the name that stands in the path, or that the challenge says, 
   const namespaced = `/v2/library/app/manifests/v1?ns=${PORTED}`;
   t.is((await ask(namespaced, await tokenFor('repository:library/app:pull'))).status, 200);
 });
+
+test('a token for a hundred repositories is for each of them', async (t) => {
+  const { ask } = await start(t);
+  const names = Array.from({ length: 99 }, (_, n) => `${'team/'.repeat(14)}app-${n}`);
+  const scopes = [...names, 'library/app'].map((name) => ['scope', `repository:${name}:pull`]);
+  const { body } = await ask(`/token?${new URLSearchParams(scopes).toString()}`, ALICE);
+  const token = `Bearer ${(JSON.parse(String(body)) as { token: string }).token}`;
+  t.is((await ask('/v2/', token)).status, 200);
+  t.is((await ask('/v2/library/app/manifests/v1', token)).status, 200);
+});
