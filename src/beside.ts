@@ -18,7 +18,10 @@ import type { Budget } from './store/care/care.ts';
 import type { CrashPoint, Store } from './store/store.ts';
 import type { Clock } from './time/clock.ts';
 
-interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | 'metrics' | 'log'> {
+interface BesideParts extends Pick<
+  SyncOptions,
+  'catalog' | 'blobs' | 'pins' | 'refusal' | 'metrics' | 'log'
+> {
   readonly budget: Budget;
   readonly step: CrashPoint;
   readonly clock: Clock;

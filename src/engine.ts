@@ -237,6 +237,7 @@ async function openParts(config: Config, options: EngineOptions) {
   const working = { ...own, clock, store, mirror, step };
   const beside = await openBeside(config, {
     ...working,
+    refusal: async (...image) => admission.refusal(...image),
     addressing: () => parts.configured.addressing,
     config: () => parts.configured.config,
   });

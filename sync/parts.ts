@@ -2,6 +2,8 @@ import type { SyncConfig } from '../src/config/sync-schema.ts';
 import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import type { Log } from '../src/observe/log.ts';
 import type { Metrics } from '../src/observe/metrics.ts';
+import type { Digest } from '../src/oci/digest.ts';
+import type { Target } from '../src/oci/reference.ts';
 import type { Pins } from '../src/store/care/care.ts';
 import type { Catalog } from '../src/store/catalog/catalog.ts';
 import type { BlobStore } from '../src/store/files/blob-store.ts';
@@ -21,6 +23,8 @@ export interface SyncParts {
   readonly pins: Pins;
   /** What bundles brought and the site keeps beside what the rules select. */
   readonly brought: () => readonly KnownImage[];
+  /** Why a held image may not be pulled, by what is held; nothing where it may. */
+  readonly refusal: (target: Target, digest: Digest) => Promise<string | undefined>;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly timer: Timer;

@@ -10,7 +10,7 @@ const MAX_MISSING_TOLD = 10;
 
 type Parts = Pick<
   SyncParts,
-  'config' | 'state' | 'brought' | 'metrics' | 'catalog' | 'blobs' | 'timer'
+  'config' | 'state' | 'brought' | 'refusal' | 'metrics' | 'catalog' | 'blobs' | 'timer'
 >;
 
 /**
@@ -59,11 +59,14 @@ export async function describeReadiness(parts: Parts, image: KnownImage): Promis
   const meant = tag && (await catalog.findTag(target, tag))?.digest;
   // A copy that is kept after its tag moved is served by digest only.
   const isElsewhere = tag !== undefined && meant !== digest && kept !== 'moved';
-  const isPartial = missing.length > 0 || isElsewhere || isForOthers;
+  const isIncomplete = missing.length > 0 || isElsewhere || isForOthers;
+  // What may not be pulled is of no use to the site.
+  const refusal = isIncomplete ? undefined : await parts.refusal(target, digest);
+  const isPartial = isIncomplete || refusal !== undefined;
   const isStale = kept === undefined && (ageOf(checkedAt, timer) ?? 0) > freshMs;
-  const reason = isPartial
+  const reason = isIncomplete
     ? describeLack({ missing, isForOthers }, isElsewhere ? meant : undefined)
-    : describeAge(image, isStale);
+    : (refusal ?? describeAge(image, isStale));
   return {
     ...describeImage(image),
     platforms,

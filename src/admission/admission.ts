@@ -93,6 +93,23 @@ export class Admission implements Gate {
     }
   }
 
+  /** Why a held image would be refused by what is held of it; nothing is asked of an upstream. */
+  async refusal(target: Target, digest: Digest): Promise<string | undefined> {
+    for (const rule of this.#about(target)) {
+      if (rule.mode === 'audit') continue;
+      const { name, signers, mark } = rule;
+      try {
+        const trusted = await this.#trust!.current();
+        const demands = { signers, mark, trusted, reach: 'held' } as const;
+        const verdict = await this.#judge.manifest(target, digest, demands);
+        if (verdict.is !== 'admitted') return TEXTS.heldUnsigned({ rule: name });
+      } catch (error) {
+        return error instanceof Error ? error.message : String(error);
+      }
+    }
+    return undefined;
+  }
+
   /** Resolves when no judgement runs. */
   async close(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);

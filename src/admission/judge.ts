@@ -18,6 +18,8 @@ export interface Demands {
   readonly trusted: Trusted;
   /** Of the signers: other ones have another one. */
   readonly mark: string;
+  /** Left out: the upstream is asked for what is not held. */
+  readonly reach?: 'held';
 }
 
 /** Indexes that a manifest is looked for in, above one another too, and holders of a blob. */
@@ -78,7 +80,8 @@ export class Judge {
   async #signed(target: Target, digest: Digest, demands: Demands): Promise<Verdict> {
     const lineage = await this.#lineage(target, digest);
     let own: Verdict | undefined;
-    for (const reach of ['held', 'upstream'] as const) {
+    const reaches = demands.reach ? [demands.reach] : (['held', 'upstream'] as const);
+    for (const reach of reaches) {
       for (const each of lineage) {
         const found = await this.#verdict(target, each, reach, demands);
         if (found?.is === 'admitted') return found;

@@ -6,6 +6,8 @@ export const TEXTS = {
     more === 0 ? reason : `${reason} (and ${more} more signatures that do not count)`,
   refused: ({ image, rule, reason }: { image: string; rule: string; reason: string }) =>
     `${image} may not be pulled here: ${rule} asks for a signature, and ${reason}; have it signed by one whom the rule names, or ask who runs this mirror`,
+  heldUnsigned: ({ rule }: { rule: string }) =>
+    `it may not be pulled: no signature that ${rule} asks for is held`,
   offline: 'none that counts is held here, and this site is offline',
   pullFirst: ({ image }: { image: string }) =>
     `no manifest that is held here and may be pulled lists this blob of ${image}; pull the manifest first`,

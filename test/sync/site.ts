@@ -99,6 +99,7 @@ export class Site {
       canonical,
       isOffline: offline,
       brought: () => [],
+      refusal: async () => undefined,
     };
     const state = await SyncState.open(join(storePath, 'sync.json'));
     const site = new Site({

@@ -127,6 +127,7 @@ test('a draft ends once nobody has asked for it for ten minutes', async (t) => {
     ...store.parts,
     pins: store.care.pins,
     prefetcher: mirror.prefetcher,
+    refusal: async () => undefined,
     metrics,
     log: { info: () => undefined, warn: () => undefined } as never,
     timer,
