@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { LookupFunction } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -52,6 +53,7 @@ export class FetchedKeys implements IssuerKeys {
   readonly #parts: FetchedKeysParts;
   readonly #transport: Transport;
   readonly #token: HeldFiles<string> | undefined;
+  readonly #origin: string;
   #set: KeySet | undefined;
   /** A moment of the steady clock; a set that was kept is older than any. */
   #fetchedAt = -Infinity;
@@ -65,7 +67,8 @@ export class FetchedKeys implements IssuerKeys {
     const { config, issuer, key, kept, net, log } = parts;
     const { url, ca, token, environment } = config;
     this.#parts = parts;
-    this.#set = kept.find(url);
+    this.#origin = originOf(config);
+    this.#set = kept.find(this.#origin);
     this.#token = token && tokenOf(token, { issuer, log });
     this.#transport = new Transport({
       ...net,
@@ -127,11 +130,11 @@ export class FetchedKeys implements IssuerKeys {
   }
 
   #take(set: KeySet): void {
-    const { config, issuer, kept, log } = this.#parts;
+    const { issuer, kept, log } = this.#parts;
     const isNew = !isDeepStrictEqual(set, this.#set);
     if (isNew) {
       this.#set = set;
-      void kept.keep(config.url, set);
+      void kept.keep(this.#origin, set);
     }
     if (isNew || this.#isFailing) log.info({ issuer, keys: set.size }, TEXTS.keysFetched);
     this.#isFailing = false;
@@ -165,6 +168,11 @@ export class FetchedKeys implements IssuerKeys {
     if (!bytes) throw new Error(TEXTS.keysTooLong({ host: url.host, most: MAX_BYTES }));
     return parseJwks(String(bytes), url.host);
   }
+}
+
+/** By whose word they are good: what came by authorities that count no more is nobody's. */
+function originOf({ url, ca }: FetchedKeysParts['config']): string {
+  return ca ? `${url} ${createHash('sha256').update(ca.contents).digest('base64url')}` : url;
 }
 
 function tokenOf(

@@ -37,7 +37,7 @@ export class Issuer {
     this.keys = keys;
     this.#config = config;
     const claims = kind === 'oidc' ? [config.subject, config.groups] : [];
-    const from = 'file' in jwks ? jwks.file : jwks.url;
+    const from = 'file' in jwks ? jwks.file : [jwks.url, jwks.ca?.contents];
     const parts = JSON.stringify([this.name, issuer, audience, from, ...claims]);
     this.mark = createHash('sha256').update(parts).digest('base64url').slice(0, 16);
   }

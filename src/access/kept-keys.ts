@@ -7,7 +7,7 @@ const MAX_SETS = 32;
 const MAX_BYTES = 8 * 2 ** 20;
 
 /**
- * The last good keys of each address that keys are fetched from, in one file of the store: after a restart
+ * The last good keys of each origin, an address with the authorities that count for it, in one file of the store: after a restart
  * they count while the address does not answer. Public keys only; at most the 32 sets that changed last.
  */
 export class KeptKeys {
@@ -25,16 +25,16 @@ export class KeptKeys {
     this.#sets = sets;
   }
 
-  find(url: string): KeySet | undefined {
-    return this.#sets.get(url);
+  find(origin: string): KeySet | undefined {
+    return this.#sets.get(origin);
   }
 
   /** What the disk does not take is fetched once more after the next start. Never rejects. */
-  async keep(url: string, set: KeySet): Promise<void> {
-    this.#sets.delete(url);
-    this.#sets.set(url, set);
+  async keep(origin: string, set: KeySet): Promise<void> {
+    this.#sets.delete(origin);
+    this.#sets.set(origin, set);
     for (const [oldest] of [...this.#sets].slice(0, -MAX_SETS)) this.#sets.delete(oldest);
-    const sets = [...this.#sets].map(([from, keys]) => ({ url: from, jwks: formatJwks(keys) }));
+    const sets = [...this.#sets].map(([from, keys]) => ({ origin: from, jwks: formatJwks(keys) }));
     const text = JSON.stringify({ version: 1, sets });
     await this.#writes.add(async () => writeOwn(this.#path, text).catch(() => undefined));
   }
@@ -48,8 +48,12 @@ export class KeptKeys {
 /** What is damaged is fetched anew. */
 function parse(text: string | undefined): Map<string, KeySet> {
   try {
-    const { sets } = JSON.parse(text ?? '') as { sets: { url: string; jwks: object }[] };
-    return new Map(sets.map(({ url, jwks }) => [url, parseJwks(JSON.stringify(jwks), url)]));
+    const { sets } = JSON.parse(text ?? '') as {
+      sets: { origin: string; jwks: object }[];
+    };
+    return new Map(
+      sets.map(({ origin, jwks }) => [origin, parseJwks(JSON.stringify(jwks), origin)]),
+    );
   } catch {
     return new Map();
   }

@@ -16,7 +16,14 @@ import {
   startKeyServer,
   type KeyServer,
 } from './fake-issuer.ts';
-import { startPrivateMirror, type Issuers, type PrivateMirror } from './private-mirror.ts';
+import {
+  basic,
+  SECRET,
+  startPrivateMirror,
+  tokenIn,
+  type Issuers,
+  type PrivateMirror,
+} from './private-mirror.ts';
 
 const CLUSTER = 'https://kubernetes.default.svc';
 const FETCHED = 'the keys of an issuer are fetched';
@@ -333,6 +340,26 @@ test('an address is asked with its authority alone, and with a token as its file
     ['Bearer hunter2', 'Bearer hunter3'],
   );
   t.false(JSON.stringify(mirror.log).includes('hunter'));
+});
+
+test('keys that came by other authorities count no more, whatever answers there now', async (t) => {
+  const [clock, key] = [new Clock(), new SigningKey()];
+  const [mine, other] = [await createCertificates(), await createCertificates()];
+  const keys = await startKeyServer(t, givesKeys(key), mine.server);
+  const path = join(await createTempFolder(t), 'ca.pem');
+  const by = (ca: Buffer | string): Issuers =>
+    clusters({ prod: { url: keys.url, ca: { path, contents: String(ca) } } });
+  const who = ['k8s:prod:team-a:builder'];
+  const { pull, become, ask } = await startPrivateMirror(t, who, by(mine.ca), { clock });
+  const jwt = await tokenOf(key, clock);
+  const given = `Bearer ${tokenIn(await ask('/token?scope=repository:org/secret:pull', basic(jwt)))}`;
+  t.is((await ask(SECRET, given)).status, 200);
+  await become(who, by(other.ca));
+  t.is(await pull(await tokenOf(key, clock)), 401);
+  t.is((await ask(SECRET, given)).status, 401);
+  await become(who, by(mine.ca));
+  keys.answer = (request) => request.socket.destroy();
+  t.is(await pull(await tokenOf(key, clock)), 200);
 });
 
 test('an address is asked through the proxy of the environment', async (t) => {
