@@ -15,17 +15,22 @@ export function findAccessWarnings(config: Config): string[] {
   const isMetricsOpen = metrics?.listen && !isLoopbackHost(metrics.listen.host) && hasRoles;
   const warn = (key: string, text: string): string => describeProblem(key.split('.'), text);
   return [
-    ...(isShut ? [shutProblem()] : []),
     ...warnings,
+    ...(isShut ? [shutProblem()] : []),
     ...(isPlain(listen) && trustProxy.length === 0 ? [warn('listen', TEXTS.accessPlain)] : []),
     ...(isPlain(admin) ? [warn('admin', TEXTS.accessPlainAdmin)] : []),
+    ...(!hasRoles && !isLoopbackHost(admin.host) ? [warn('admin', TEXTS.accessNoRoles)] : []),
     ...(isMetricsOpen ? [warn('metrics.listen', TEXTS.accessMetricsOpen)] : []),
   ];
 }
 
-/** What `config check` does not let pass, although a server would start and refuse everybody. */
+/**
+ * What `config check` does not let pass, although a server would start and refuse everybody: why each rule
+ * gives nothing, and behind them that none does.
+ */
 export function findAccessProblems(config: Config): string[] {
-  return findRuleFaults(config).isShut ? [shutProblem()] : [];
+  const { warnings, isShut } = findRuleFaults(config);
+  return isShut ? [...warnings, shutProblem()] : [];
 }
 
 /** Clients that do not obey: of images that are open to everybody there is nothing to obey. */

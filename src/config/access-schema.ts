@@ -5,9 +5,11 @@ import { parseAddress } from './host-list.ts';
 import { parseHtpasswd } from './htpasswd.ts';
 import { checkIssuers, kubernetesSchema, oidcSchema } from './issuer-schema.ts';
 import { readClientAuthorities } from './pem.ts';
+import { repeated } from './problems.ts';
 import { duration } from './quantity.ts';
 import { section, validated } from './section.ts';
 import { readTextFile, type Source } from './source.ts';
+import { RULE_WORDS } from './rule-words.ts';
 import { TEXTS } from './texts.ts';
 
 /** What a rule gives of images, and the roles that it gives at the admin door. */
@@ -15,11 +17,13 @@ export const PULL_VERBS = ['pull', 'list'] as const;
 export const ROLES = ['metrics', 'view', 'operate', 'admin'] as const;
 export type Verb = (typeof PULL_VERBS)[number];
 export type Role = (typeof ROLES)[number];
+const MAY = [...PULL_VERBS, ...ROLES] as const;
 
 const SERVICE = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$/;
 const MAX_TTL_MS = 3_600_000;
 /** Kinds of identities, as they stand in front of a name. */
-const WHO = /^(?:anonymous|(?:user|group|token|k8s|cert|oidc):[^\s]{1,240})$/;
+const KINDS = ['user', 'group', 'token', 'k8s', 'cert', 'oidc'];
+const WHO = new RegExp(`^(?:anonymous|(?:${KINDS.join('|')}):[^\\s]{1,240})$`);
 
 /** Whether a text is one identity, as rules name it; a glob names several. */
 export function isIdentity(name: string): boolean {
@@ -43,7 +47,6 @@ export function accessSchema(source: Source) {
     .min(1, TEXTS.file)
     .meta({ title: 'file' })
     .transform((path) => resolve(source.directory, path));
-  const users = file.transform(validated((path) => parseHtpasswd(readTextFile(path), path)));
   return z
     .strictObject({
       token: section('ttl', {
@@ -57,14 +60,7 @@ export function accessSchema(source: Source) {
           .prefault('5m')
           .describe('How long a token counts, from 1m to 1h.'),
       }).describe('The tokens that clients get for their credentials.'),
-      htpasswd: z
-        .strictObject({
-          file: users.describe(
-            'Lines of user:hash, by bcrypt alone ("htpasswd -B"). Read again on change.',
-          ),
-        })
-        .exactOptional()
-        .describe('Users with passwords.'),
+      htpasswd: htpasswdSchema(file).exactOptional().describe('Users with passwords.'),
       oidc: oidcSchema(source).exactOptional().describe('OIDC providers whose JWTs count.'),
       kubernetes: kubernetesSchema(source)
         .exactOptional()
@@ -98,6 +94,22 @@ export function accessSchema(source: Source) {
     .exactOptional();
 }
 
+/** A text in its place is the path of the file. */
+function htpasswdSchema(path: z.ZodType<string>) {
+  const file = path
+    .transform(validated((users) => parseHtpasswd(readTextFile(users), users)))
+    .describe('Lines of user:hash, by bcrypt alone ("htpasswd -B"). Read again on change.');
+  return z.strictObject(
+    { file },
+    {
+      error: ({ code, input }) =>
+        code === 'invalid_type'
+          ? TEXTS.mapWith({ key: 'file', value: repeated(input) })
+          : undefined,
+    },
+  );
+}
+
 /** An error where certificates are asked for and nobody can show one. A value of a wrong type has its own. */
 export function checkCertificates(
   { access, listen }: { readonly access?: unknown; readonly listen?: { readonly tls?: unknown } },
@@ -113,16 +125,25 @@ function ruleSchema() {
   return z
     .strictObject({
       who: z
-        .array(z.string().regex(WHO, TEXTS.accessWho).transform(validated(parseGlob)))
+        .array(
+          z
+            .string()
+            .regex(WHO, { error: ({ input }) => RULE_WORDS.who(input, KINDS) })
+            .transform(validated(parseGlob)),
+        )
         .min(1, TEXTS.accessWho)
         .describe('anonymous, or names of identities with their kind; globs of them.'),
       from: z
-        .array(z.string().refine((text) => parseAddress(text) !== undefined, TEXTS.accessFrom))
+        .array(
+          z.string().refine((text) => parseAddress(text) !== undefined, {
+            error: ({ input }) => RULE_WORDS.from(input),
+          }),
+        )
         .min(1, TEXTS.accessFrom)
         .exactOptional()
         .describe('Only from these addresses and ranges.'),
       may: z
-        .array(z.enum([...PULL_VERBS, ...ROLES], { error: TEXTS.accessMay }))
+        .array(z.enum(MAY, { error: ({ input }) => RULE_WORDS.may(input, MAY) }))
         .min(1, TEXTS.accessMay)
         .describe('pull and list images; metrics, view, operate and admin at the admin door.'),
       images: z

@@ -170,6 +170,24 @@ export const FOREIGN_KEYS: readonly ForeignKeys[] = [
     say: TEXTS.unknownKeyAtTop({ right: `upstreams: { REGISTRY: { ${ACCOUNT} } }` }),
   })),
 
+  // One rule of access
+  {
+    at: 'access.rules.[]',
+    keys: 'image repo repos repository repositories',
+    write: "images: ['ghcr.io/org/**']",
+  },
+  {
+    at: 'access.rules.[]',
+    keys: 'user users group groups subject subjects identity identities',
+    write: "who: ['user:NAME']",
+  },
+  {
+    at: 'access.rules.[]',
+    keys: 'allow verbs actions permissions role roles',
+    write: 'may: [pull]',
+  },
+  { at: 'access.rules.[]', keys: 'deny blacklist except exclude', say: TEXTS.accessNoDeny },
+
   // sync
   {
     at: 'sync',

@@ -1,7 +1,8 @@
 import { expandBraces } from './glob-cover.ts';
-import { findGlob } from './glob.ts';
+import { findGlob, isGlob } from './glob.ts';
 import { imageMeant } from './image.ts';
-import { DOCKER_HUB, pathAlias } from './registries.ts';
+import { DOCKER_HUB, findRegistry, hostMeant, pathAlias, registryNameMeant } from './registries.ts';
+import { findNear } from './spelling.ts';
 import { TEXTS } from './texts.ts';
 
 interface Registries {
@@ -20,13 +21,46 @@ export function imageGlobFault(glob: string, registries: Registries): string | u
   if (matchesSome(glob, names)) return undefined;
   const bare = withoutReference(glob);
   if (bare !== glob && matchesSome(bare, names)) return TEXTS.accessImageTag({ right: bare });
+  const small = bare.toLowerCase();
+  if (matchesSome(small, names)) return TEXTS.accessImageCase({ right: small });
+  if (isRegistry(bare, names)) return registryFault(bare, names);
   const right = [bare, ...otherForms(bare, registries)].find((form) => matchesSome(form, names));
   if (right !== undefined) return TEXTS.accessImageMeant({ right });
   const [name = ''] = glob.split('/');
-  if (!names.some((upstream) => findGlob(name)?.matches(upstream))) {
-    return TEXTS.noUpstream({ name, remedy: TEXTS.addOrOneOf({ names: names.join(', ') }) });
-  }
-  return TEXTS.accessImageNever;
+  if (names.some((upstream) => findGlob(name)?.matches(upstream))) return TEXTS.accessImageNever;
+  const near = nearForm(bare, names);
+  return noUpstream(name, names, near);
+}
+
+function noUpstream(name: string, names: readonly string[], near?: string): string {
+  const remedy =
+    near === undefined
+      ? TEXTS.addOrOneOf({ names: names.join(', ') })
+      : TEXTS.didYouMean({ right: near });
+  return TEXTS.noUpstream({ name, remedy });
+}
+
+/** Whether it is the name of a registry and nothing else. */
+function isRegistry(glob: string, names: readonly string[]): boolean {
+  const host = hostMeant(glob);
+  const isKnown = names.includes(host) || (host.includes('.') && findRegistry(host) !== undefined);
+  return !/[/*]/.test(glob) && isKnown;
+}
+
+function registryFault(text: string, names: readonly string[]): string {
+  const name = registryNameMeant(text) ?? text;
+  return names.includes(name)
+    ? TEXTS.accessImageRegistry({ right: `${name}/**` })
+    : noUpstream(name, names);
+}
+
+/** The image of an upstream whose name is nearly that in front; a well-known registry is no slip for another one. */
+function nearForm(glob: string, names: readonly string[]): string | undefined {
+  const [name = '', ...path] = glob.split('/');
+  if (isGlob(name) || findRegistry(name)) return undefined;
+  const near = findNear(name, names);
+  const form = near === undefined ? undefined : imageMeant([near, ...path].join('/'));
+  return form !== undefined && matchesSome(form, names) ? form : undefined;
 }
 
 /** Whether some repository of an upstream may have a name that it matches. */
@@ -61,12 +95,12 @@ function withoutReference(glob: string): string {
 function* otherForms(glob: string, { names, standard }: Registries): Generator<string> {
   const meant = imageMeant(glob);
   if (meant !== undefined) yield meant;
-  yield glob.toLowerCase();
   const [first = '', ...rest] = glob.split('/');
   if (!/[.:]/.test(first)) yield `${standard}/${glob}`;
   const path = rest.join('/');
   const name = names.find((upstream) => pathAlias(upstream) === first);
   if (name !== undefined) yield `${name}/${path}`;
   yield path;
-  yield imageMeant(path) ?? path;
+  // Behind the address of the mirror stands a registry; what stands behind a registry is of no other one.
+  if (/^[^/]*[.:][^/]*\//.test(path)) yield imageMeant(path) ?? path;
 }

@@ -119,6 +119,8 @@ function tlsSchema({ directory }: Source) {
 }
 
 interface Doors {
+  /** Whatever it is: who may do what at `admin` stands there. */
+  readonly access?: unknown;
   readonly listen?: Partial<ListenAddress>;
   readonly admin?: Partial<ListenAddress>;
   readonly metrics?: { readonly listen?: Partial<ListenAddress> | undefined } | undefined;
@@ -126,10 +128,14 @@ interface Doors {
 
 /**
  * No two of `listen`, `admin` and `metrics.listen` can share a port, and `admin`, which asks for no
- * login, stands on a network only by the operator's word; a name but `localhost` may mean any address.
+ * login without `access`, then stands on a network only by the operator's word; a name but `localhost`
+ * may mean any address.
  * An address that is wrong has its own problem.
  */
-export function checkDoors({ listen, admin, metrics }: Doors, context: z.RefinementCtx): void {
+export function checkDoors(
+  { access, listen, admin, metrics }: Doors,
+  context: z.RefinementCtx,
+): void {
   const tell = (path: string[], message: string): void =>
     context.addIssue({ code: 'custom', path, message });
   const doors = [
@@ -142,7 +148,7 @@ export function checkDoors({ listen, admin, metrics }: Doors, context: z.Refinem
     if (taken) tell(path, TEXTS.portTaken({ door: taken.door, port: at?.port ?? 0 }));
   }
   const { host, port = 0, open = false } = admin ?? {};
-  if (host === undefined || open || isLoopbackHost(host)) return;
+  if (host === undefined || open || access !== undefined || isLoopbackHost(host)) return;
   tell(['admin'], TEXTS.adminOpen({ address: formatListenAddress({ host, port }) }));
 }
 

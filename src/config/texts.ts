@@ -56,6 +56,14 @@ export const TEXTS = {
   accessTtl: 'write a duration from 1m to 1h',
   accessWho:
     'write a list of anonymous, user:NAME, group:NAME, token:NAME, k8s:CLUSTER:NAMESPACE:ACCOUNT, cert:NAME or oidc:ISSUER:NAME',
+  accessWhoEach:
+    'write anonymous, user:NAME, group:NAME, token:NAME, k8s:CLUSTER:NAMESPACE:ACCOUNT, cert:NAME or oidc:ISSUER:NAME',
+  accessFromEach: 'write an address or a range such as 10.0.0.0/8',
+  accessMayEach: 'write pull, list, metrics, view, operate or admin',
+  accessMayPush:
+    'a mirror takes no images from clients; write pull, list, metrics, view, operate or admin, or take it out',
+  accessNoDeny:
+    'unknown key; leave it out: rules only give, and what none gives is refused; narrow the rule that gives too much',
   accessFrom: 'write a list of addresses and ranges such as 10.0.0.0/8',
   accessMay: 'write a list of pull, list, metrics, view, operate and admin',
   accessImages: 'write a list of repositories with their registry, such as ghcr.io/org/**',
@@ -86,6 +94,10 @@ export const TEXTS = {
     `it matches no repository, and rules are about these, whatever the tag; write ${right}`,
   accessImageMeant: ({ right }: { right: string }) =>
     `it matches no repository: each has its registry in front; write ${right}`,
+  accessImageCase: ({ right }: { right: string }) =>
+    `it matches no repository: names are lower case; write ${right}`,
+  accessImageRegistry: ({ right }: { right: string }) =>
+    `it matches no repository: it is a registry; write ${right} for all of it`,
   accessImageNever:
     'it matches no repository: write one with its registry, in lower case, such as ghcr.io/org/**',
   accessCovered: ({ earlier }: { earlier: number }) =>
@@ -98,6 +110,8 @@ export const TEXTS = {
   accessPlain:
     'passwords and tokens reach it unencrypted; set tls, or name the proxy in front that has it in trustProxy',
   accessPlainAdmin: 'passwords and tokens reach it unencrypted; set tls',
+  accessNoRoles:
+    'it is on a network, and no rule gives anybody a role there; write one, such as may: [view], or 127.0.0.1',
   accessMetricsOpen:
     'it asks for no role: whoever reaches it reads the metrics, whatever access.rules say',
   accessDocker:
@@ -201,6 +215,7 @@ export const TEXTS = {
   itsDefault: ({ name }: { name: string }) => `${name}, its default,`,
   addOne: 'add one there',
   oneOf: ({ names }: { names: string }) => `write one of ${names}`,
+  didYouMean: ({ right }: { right: string }) => `did you mean ${right}?`,
   addOrOneOf: ({ names }: { names: string }) => `add it there, or write one of ${names}`,
   host: 'write a host in lower case, and a port if it has one',
   hostTaken: ({ host, owner }: { host: string; owner: string }) =>

@@ -53,7 +53,6 @@ const IMAGES = [
   ['docker.io/nginx', 'docker.io/library/nginx'],
   ['docker.io/*', 'docker.io/library/*'],
   ['index.docker.io/org/**', 'docker.io/org/**'],
-  ['GHCR.io/Org/App', 'ghcr.io/org/app'],
   ['https://ghcr.io/org/**', 'ghcr.io/org/**'],
   ['mirror.example:5000/ghcr.io/org/**', 'ghcr.io/org/**'],
   ['reg.example_5000/team/**', 'reg.example:5000/team/**'],
@@ -83,12 +82,23 @@ test('config check: rules know no tags, and no registry that is not configured',
   );
   const names = ['quay.io', 'q*.io'];
   t.deepEqual(
-    await of(...names.map((name) => `${name}/{a,b}/**`)),
+    await of(...names.map((name) => `${name}/x/**`)),
     names.map(
       (name, at) =>
         `images[${at}]: ${name} is not under upstreams; add it there, or write one of docker.io, ghcr.io, reg.example:5000`,
     ),
   );
+  t.deepEqual(await of('quay.io', 'gcr.io/a/**', 'ghcr.oi/org/app', 'docker.oi/nginx'), [
+    'images[0]: quay.io is not under upstreams; add it there, or write one of docker.io, ghcr.io, reg.example:5000',
+    'images[1]: gcr.io is not under upstreams; add it there, or write one of docker.io, ghcr.io, reg.example:5000',
+    'images[2]: ghcr.oi is not under upstreams; did you mean ghcr.io/org/app?',
+    'images[3]: docker.oi is not under upstreams; did you mean docker.io/library/nginx?',
+  ]);
+  t.deepEqual(await of('docker.io', 'reg.example:5000', 'GHCR.io/Org/App'), [
+    'images[0]: it matches no repository: it is a registry; write docker.io/** for all of it',
+    'images[1]: it matches no repository: it is a registry; write reg.example:5000/** for all of it',
+    'images[2]: it matches no repository: names are lower case; write ghcr.io/org/app',
+  ]);
   t.deepEqual(await of('ghcr.io/'), [
     'images[0]: it matches no repository: write one with its registry, in lower case, such as ghcr.io/org/**',
   ]);
@@ -265,6 +275,18 @@ test('config check: listeners that tell passwords or metrics to a network', asyn
   );
 });
 
+test('config check: with access the admin door may stand on a network, with TLS and with roles', async (t) => {
+  const rules = [`{ who: ['user:alice'], may: [admin] }`];
+  const top = 'listen: 127.0.0.1:5000\nadmin: 0.0.0.0:5001';
+  t.deepEqual(await warnings(t, { rules, top }), [
+    'admin: passwords and tokens reach it unencrypted; set tls',
+  ]);
+  t.deepEqual(await warnings(t, { top }), [
+    'admin: passwords and tokens reach it unencrypted; set tls',
+    'admin: it is on a network, and no rule gives anybody a role there; write one, such as may: [view], or 127.0.0.1',
+  ]);
+});
+
 test('config check: secrets that every user of the machine may read', async (t) => {
   const { issued } = await issueCertificates({ server: {} });
   const site = siteOf(t, {
@@ -318,11 +340,25 @@ const shutBy = (rules: string): string =>
 test('config check: rules that can give nothing to anybody are a problem', async (t) => {
   const problem =
     'access.rules: no rule can give anything to anybody, so that all is refused; write one that does';
-  for (const rules of ['[]', `[${ruleOf('user:nobody')}]`, `[${ruleOf('anonymous', 'nginx')}]`]) {
+  const why = [
+    'access.rules[0].who[0]: it names nobody, for there is no access.htpasswd; set that, or take it out',
+    'access.rules[0].images[0]: it matches no repository: each has its registry in front; write docker.io/library/nginx',
+  ];
+  const shut = [
+    ['[]'],
+    [`[${ruleOf('user:nobody')}]`, why[0]],
+    [`[${ruleOf('anonymous', 'nginx')}]`, why[1]],
+  ] as const;
+  for (const [rules, ...reasons] of shut) {
     const site = new AccessSite(t, shutBy(rules));
     const { code, stderr, stdout } = await site.run('config', 'check');
     t.deepEqual({ code, stdout }, { code: 78, stdout: '' });
-    t.is(stderr, `entrepot: 1 problem in DIR/entrepot.yaml\n  ${problem}\n`);
+    const problems = [...reasons, problem];
+    t.deepEqual(stderr.split('\n'), [
+      `entrepot: ${problems.length === 1 ? '1 problem' : '2 problems'} in DIR/entrepot.yaml`,
+      ...problems.map((each) => `  ${each}`),
+      '',
+    ]);
   }
 });
 

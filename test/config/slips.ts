@@ -362,6 +362,41 @@ const FILES_OF_ISSUERS: readonly Slip[] = [
   ],
 ];
 
+const ruleWith = (keys: string) => `access: { rules: [{ ${keys} }] }`;
+const given = (who: string, may = '[pull]', rest = '') =>
+  ruleWith(`who: ${who}, may: ${may}, images: [ghcr.io/org/app]${rest}`);
+const RULES: readonly Slip[] = [
+  [
+    ruleWith('who: [anonymous], may: [pull], image: ghcr.io/org/app'),
+    'access.rules[0].image',
+    "write images: ['",
+  ],
+  [
+    ruleWith('user: alice, may: [pull], images: [ghcr.io/org/app]'),
+    'access.rules[0].user',
+    'write who: [',
+  ],
+  [
+    given('[anonymous]', '[pull]', ', deny: [ghcr.io/a/b]'),
+    'access.rules[0].deny',
+    'leave it out: rules only give',
+  ],
+  [given('[alice]'), 'access.rules[0].who[0]', 'write user:alice, not "alice"'],
+  [given('[Anonymous]'), 'access.rules[0].who[0]', 'write anonymous, not "Anonymous"'],
+  [given("['tokn:x']"), 'access.rules[0].who[0]', 'write token:x, not "tokn:x"'],
+  [given("['ldap:x']"), 'access.rules[0].who[0]', 'oidc:ISSUER:NAME, not "ldap:x"'],
+  [given("['u:hunter2@b']"), 'access.rules[0].who[0]', 'write anonymous, user:NAME'],
+  [given('[anonymous]', '[pul]'), 'access.rules[0].may[0]', 'write pull, not "pul"'],
+  [given('[anonymous]', '[pull, push]'), 'access.rules[0].may[1]', 'a mirror takes no images'],
+  [given('[anonymous]', '[pull, own]'), 'access.rules[0].may[1]', 'or admin, not "own"'],
+  [
+    given('[anonymous]', '[pull]', ', from: [10.0.0.0/33]'),
+    'access.rules[0].from[0]',
+    'such as 10.0.0.0/8, not "10.0.0.0/33"',
+  ],
+  ['access: { htpasswd: htpasswd }', 'access.htpasswd', 'write { file: htpasswd }'],
+];
+
 const pin = (image: string) => `store: { pins: ['${image}'] }`;
 const IMAGES: readonly Slip[] = [
   [pin('nginx:1'), 'store.pins[0]', 'docker.io/library/nginx:1'],
@@ -459,6 +494,7 @@ export const SEEN_BY_EDITORS: readonly Slip[] = [
   ...HOSTS,
   ...KEYS,
   ...ISSUERS,
+  ...RULES,
   ...SHAPES,
 ];
 
