@@ -41,6 +41,17 @@ for (const [name, parts] of Object.entries(DISGUISES)) {
   });
 }
 
+test('a manifest that is refused leaves as no blob, whatever lists it as one', async (t) => {
+  const { registry, image, manifest, blob } = await startGuarded(t);
+  const { bytes } = image.manifest;
+  registry.addBlob(REPOSITORY, image.manifest);
+  t.is((await manifest('latest')).status, 403);
+  const evidence = attachDocument(registry, { layerType: SIMPLE, bytes });
+  t.is(evidence.layer.digest, image.manifest.digest);
+  t.is((await manifest(evidence.manifest.digest)).status, 200);
+  t.is((await blob(image.manifest)).status, 403);
+});
+
 test('an image that calls itself a signature, a list or an artifact of an image is none', async (t) => {
   const { registry, image, manifest, signer } = await startGuarded(t);
   signer.attach(registry, REPOSITORY, image.manifest);

@@ -3,6 +3,9 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { buildImage, buildIndex, fallbackIndex, fallbackTag } from '../helpers/image.ts';
 import { createTempFolder, startMirror } from '../helpers/mirror.ts';
+import { parseDigest } from '../../src/oci/digest.ts';
+import { parseRepository } from '../../src/oci/reference.ts';
+import { unitOf } from '../../src/store/catalog/catalog.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { get } from '../helpers/client.ts';
 import { idle, REPOSITORY, startScene, UPSTREAM } from '../helpers/scene.ts';
@@ -81,7 +84,9 @@ test('what is signed is pulled while the upstream is away, also after a restart'
 });
 
 test('pushed first and signed later: refused, and admitted within thirty seconds', async (t) => {
-  const { registry, image, manifest, signer, clock } = await startGuarded(t);
+  // Lists are believed for an hour, but not those of an image that was refused.
+  const tags = { ttlMs: HOUR, negativeTtlMs: HOUR };
+  const { registry, image, manifest, signer, clock } = await startGuarded(t, { tags });
   const refused = await manifest('latest');
   t.is(refused.status, 403);
   t.regex(
@@ -92,6 +97,19 @@ test('pushed first and signed later: refused, and admitted within thirty seconds
   t.is((await manifest('latest')).status, 403);
   clock.advance(30_000);
   t.is((await manifest('latest')).status, 200);
+});
+
+test('what was admitted is refused when its signature is neither here nor at the upstream any more', async (t) => {
+  const { registry, image, mirror, manifest, signer } = await startGuarded(t);
+  const carrier = signer.attach(registry, REPOSITORY, image.manifest);
+  t.is((await manifest('latest')).status, 200);
+  await mirror.idle();
+  const target = { upstream: UPSTREAM, repository: parseRepository(REPOSITORY) };
+  const { catalog } = mirror.server;
+  await catalog.evict(unitOf(target, parseDigest(image.manifest.digest)));
+  t.false(await catalog.isHeld({ target, digest: parseDigest(carrier.digest) }));
+  registry.remove(carrier);
+  t.is((await manifest('latest')).status, 403);
 });
 
 test('the signature of another key, of another image, and a broken one do not count', async (t) => {
