@@ -265,21 +265,6 @@ const KEYS: readonly Slip[] = [
     'images and trust',
   ],
   [
-    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ key: release }] }] }',
-    'admission.rules[0].signedBy[0]',
-    '"release" is no name of a key; write it under admission.trust.keys',
-  ],
-  [
-    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ identity: a, issuer: b }] }] }',
-    'admission.rules[0].signedBy[0]',
-    'write admission.trust.sigstore: { trustedRoot: FILE }',
-  ],
-  [
-    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ identity: a }] }] }',
-    'admission.rules[0].signedBy[0]',
-    'write { key: NAME } or { identity: WHO, issuer: https://PROVIDER }',
-  ],
-  [
     'admission: { rules: [{ images: [ghcr.io/org/**], mode: warn, signedBy: [{ key: a }] }] }',
     'admission.rules[0].mode',
     'write off, audit or enforce',
@@ -288,11 +273,6 @@ const KEYS: readonly Slip[] = [
     'admission: { rules: [{ images: [ghcr.io/org/**], mode: audit }] }',
     'admission.rules[0].signedBy',
     'missing; write a list',
-  ],
-  [
-    'admission: { trust: { keys: { release: { file: none.pub } } } }',
-    'admission.trust.keys.release.file',
-    'no such file',
   ],
   ['otel: { endpoint: x }', 'otel', 'write tracing: { otlp: http://HOST:4318/v1/traces }'],
   ['tracing: http://c:4318/v1/traces', 'tracing', 'write { otlp: http://c:4318/v1/traces }'],
@@ -389,11 +369,6 @@ const RULES: readonly Slip[] = [
   [given('[anonymous]', '[pul]'), 'access.rules[0].may[0]', 'write pull, not "pul"'],
   [given('[anonymous]', '[pull, push]'), 'access.rules[0].may[1]', 'a mirror takes no images'],
   [given('[anonymous]', '[pull, own]'), 'access.rules[0].may[1]', 'or admin, not "own"'],
-  [
-    given('[anonymous]', '[pull]', ', from: [10.0.0.0/33]'),
-    'access.rules[0].from[0]',
-    'such as 10.0.0.0/8, not "10.0.0.0/33"',
-  ],
   ['access: { htpasswd: htpasswd }', 'access.htpasswd', 'write { file: htpasswd }'],
 ];
 
@@ -500,6 +475,31 @@ export const SEEN_BY_EDITORS: readonly Slip[] = [
 
 export const SLIPS: readonly Slip[] = [
   ...SEEN_BY_EDITORS,
+  [
+    given('[anonymous]', '[pull]', ', from: [10.0.0.0/33]'),
+    'access.rules[0].from[0]',
+    'such as 10.0.0.0/8, not "10.0.0.0/33"',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ key: release }] }] }',
+    'admission.rules[0].signedBy[0]',
+    '"release" is no name of a key; write it under admission.trust.keys',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ identity: a, issuer: b }] }] }',
+    'admission.rules[0].signedBy[0]',
+    'write admission.trust.sigstore: { trustedRoot: FILE }',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ identity: a }] }] }',
+    'admission.rules[0].signedBy[0]',
+    'write { key: NAME } or { identity: WHO, issuer: https://PROVIDER }',
+  ],
+  [
+    'admission: { trust: { keys: { release: { file: none.pub } } } }',
+    'admission.trust.keys.release.file',
+    'no such file',
+  ],
   [
     'bundles: { trust: { courier: { file: none.pub } } }',
     'bundles.trust.courier.file',
