@@ -219,6 +219,14 @@ export class Access {
     return mark;
   }
 
+  /** Whether a user, or a token, of this name is there now; of other kinds nobody has a list. */
+  knows(name: string): boolean {
+    const [kind] = name.split(':', 1);
+    const rest = name.slice(name.indexOf(':') + 1);
+    if (kind === 'user') return this.#parts.users().has(rest);
+    return kind !== 'token' || this.#parts.tokens.has(rest);
+  }
+
   allow(asker: Asker, verb: Verb, target: Target): boolean {
     return this.#parts.rules.allow(asker, verb, target);
   }

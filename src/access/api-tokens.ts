@@ -114,6 +114,11 @@ export class ApiTokens {
     return describe(token);
   }
 
+  /** Whether one of this name counts now. */
+  has(name: string): boolean {
+    return this.list().some((token) => token.name === name && this.findById(token.id));
+  }
+
   /** By the day: a token in use costs one write a day, and where the disk refuses it one an hour. */
   #noteUse({ id, usedAt = 0 }: Kept): void {
     const now = this.#clock.wall();

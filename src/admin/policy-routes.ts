@@ -26,6 +26,7 @@ export function addPolicyRoutes(router: Router, { access, resolve }: PolicyParts
     const address = addressOf(input.optionalText('from'));
     const rules = access();
     const asker = { subject, address };
+    const unknown = subject.names.filter((name) => rules?.knows(name) === false);
     const verdict = rules && {
       pull: rules.explain(asker, 'pull', target),
       list: rules.explain(asker, 'list', target),
@@ -33,6 +34,7 @@ export function addPolicyRoutes(router: Router, { access, resolve }: PolicyParts
     ctx.body = {
       image: formatTarget(target),
       subject: subject.names,
+      ...(unknown.length > 0 && { unknown }),
       ...(address !== undefined && { address }),
       isAllowed: verdict?.pull.isAllowed ?? true,
       ...(verdict && { access: verdict }),

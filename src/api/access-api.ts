@@ -57,6 +57,8 @@ export interface PolicyReport {
   readonly image: string;
   /** As rules name who asks; empty for nobody in particular. */
   readonly subject: readonly string[];
+  /** Users and tokens of these that are not there now; left out where there is none. */
+  readonly unknown?: readonly string[];
   readonly address?: string;
   /** Whether it may be pulled, by all that have a say. */
   readonly isAllowed: boolean;

@@ -38,6 +38,8 @@ export async function checkPolicy(
   )) as PolicyReport;
   const rules = new RuleNames(loaded);
   print(options, context, withLines(report, rules), (columns) => format(report, rules, columns));
+  for (const name of report.unknown ?? [])
+    context.stderr.write(`${TEXTS.policyUnknown({ name })}\n`);
   return report.isAllowed ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 

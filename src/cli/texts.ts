@@ -261,6 +261,8 @@ export const TEXTS = {
   policyGroup: 'write the name of a group as rules have it behind group:',
   policyAddress: 'write an address such as 10.2.0.7',
   policyTitle: ({ image, who }: { image: string; who: string }) => `${image} for ${who}`,
+  policyUnknown: ({ name }: { name: string }) =>
+    `nobody has the name ${name} now: the rules are told as if somebody had it`,
   policyOpen: 'allowed: the configuration has no access, so that everybody may',
   policyAllowed: ({ rule, what }: { rule: string; what: string }) => `allowed by ${rule}: ${what}`,
   policyRefused: 'refused: no rule gives it; nearest are',

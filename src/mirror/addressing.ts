@@ -106,7 +106,15 @@ export class Addressing {
     try {
       return this.resolve({ name });
     } catch (cause) {
-      if (!(cause instanceof RegistryError) || cause.code !== 'NAME_UNKNOWN') throw cause;
+      if (!(cause instanceof RegistryError)) throw cause;
+      const [, second = '', ...more] = name.split('/');
+      const isBehind = more.length > 0 && this.#byName.has(second);
+      if (
+        cause.code === 'NAME_UNKNOWN' ? isBehind : cause.code === 'NAME_INVALID' && hasAddress(name)
+      ) {
+        throw new RegistryError(cause.code, { message: TEXTS.imageOfAddress, cause });
+      }
+      if (cause.code !== 'NAME_UNKNOWN') throw cause;
       const names = [...new Set([...this.#byName.values()].map(({ config }) => config.name))];
       const problem = cause.message;
       const message = TEXTS.noSuchUpstreamButThese({ problem, names: names.join(', ') });
@@ -173,6 +181,11 @@ function spellings(name: string, url: string): string[] {
  */
 function isRegistryLike(component: string): boolean {
   return /^[a-z0-9][^.]*\.|^localhost$/i.test(component);
+}
+
+/** Whether what stands in front has a port, which no repository has: it is no registry that is configured. */
+function hasAddress(name: string): boolean {
+  return /^(?:[^/:]+|\[[^/\]]*\]):\d+\//.test(name);
 }
 
 function compileAllowed(config: UpstreamConfig): (repository: string) => boolean {

@@ -42,6 +42,8 @@ export const TEXTS = {
   notAllowed: ({ repository }: { repository: string }) =>
     `${repository} is not among the repositories this mirror may serve`,
   noSuchUpstream: ({ name }: { name: string }) => `"${name}" is not an upstream of this mirror`,
+  imageOfAddress:
+    'an image begins with its registry, such as docker.io/library/alpine, and not with the address of a mirror',
   noSuchUpstreamButThese: ({ problem, names }: { problem: string; names: string }) =>
     `${problem}, which has ${names}; add it under "upstreams" in the configuration file`,
 } as const;

@@ -29,6 +29,9 @@ function yamlOf(port: number, rest = RULES): string {
   ].join('\n');
 }
 
+const nobodyNow = (name: string): string =>
+  `nobody has the name ${name} now: the rules are told as if somebody had it\n`;
+
 test('policy check without a server and a store: the rule that decides, by its place and its line', async (t) => {
   const site = new AccessSite(t, yamlOf(await claimPort()));
   const allowed = await site.run('policy', 'check', 'ghcr.io/org/app:1', '--as', 'user:alice');
@@ -37,7 +40,7 @@ test('policy check without a server and a store: the rule that decides, by its p
   t.deepEqual(allowed, {
     code: 0,
     stdout: `ghcr.io/org/app for user:alice\n  pull  allowed by ${rule}\n  list  allowed by ${rule}\n`,
-    stderr: '',
+    stderr: nobodyNow('user:alice'),
   });
   t.false(existsSync(join(site.cwd, 'data')));
 });
@@ -73,7 +76,7 @@ test('policy check says of a refusal which rules are nearest, and what of each i
   list  refused: no rule gives it; nearest are
         access.rules[2] (DIR/entrepot.yaml:10) gives it to others: user:alice, group:devs
 `,
-    stderr: '',
+    stderr: nobodyNow('user:bob'),
   });
   const unnamed = await check('ghcr.io/org/app', '--as', 'anonymous');
   t.regex(unnamed.stdout, /rules\[1\] \S+ gives it from 10\.2\.0\.0\/16 alone; say with --from/);
@@ -229,6 +232,53 @@ test('what policy check says is what a pull meets', async (t) => {
       const { code } = await site.run('policy', 'check', ...asked);
       t.is(code === 0, status === 200, `${subject} ${repository}`);
     }
+  }
+});
+
+test('policy check says of a user and of a token that are not there now; the verdict stays', async (t) => {
+  const rules = `access:
+  htpasswd: { file: htpasswd }
+  rules: [{ who: ['user:**', 'token:**'], may: [pull], images: ['ghcr.io/**'] }]
+`;
+  const htpasswd = `alice:${hashSync('alice', 4)}\n`;
+  const site = new AccessSite(t, yamlOf(await claimPort(), rules), { htpasswd });
+  await site.serve();
+  const check = async (...names: string[]) => {
+    const asked = names.flatMap((name) => ['--as', name]);
+    const { code, stderr } = await site.run('policy', 'check', 'ghcr.io/org/app', ...asked);
+    return { code, stderr };
+  };
+  t.deepEqual(await check('user:alice', 'group:any'), { code: 0, stderr: '' });
+  t.deepEqual(await check('user:alcie'), { code: 0, stderr: nobodyNow('user:alcie') });
+  t.deepEqual(await check('token:ci'), { code: 0, stderr: nobodyNow('token:ci') });
+  t.is((await site.run('token', 'create', 'ci')).code, 0);
+  t.deepEqual(await check('token:ci'), { code: 0, stderr: '' });
+  const { tokens } = JSON.parse((await site.run('token', 'list', '--json')).stdout) as {
+    tokens: readonly { id: string }[];
+  };
+  t.is((await site.run('token', 'revoke', tokens[0]!.id)).code, 0);
+  const { stdout } = await site.run('policy', 'check', 'ghcr.io/a', '--as', 'token:ci', '--json');
+  t.deepEqual((JSON.parse(stdout) as PolicyReport).unknown, ['token:ci']);
+});
+
+test('an image behind the address of the mirror is told to begin with its registry', async (t) => {
+  const site = new AccessSite(t, yamlOf(await claimPort()));
+  await site.serve();
+  const image = 'localhost:7443/docker.io/library/alpine';
+  const commands = [
+    ['policy', 'check', image, '--as', 'anonymous'],
+    ['explain', image],
+    ['warm', image],
+  ];
+  for (const command of commands) {
+    const { code, stderr } = await site.run(...command);
+    t.is(code, 64);
+    t.regex(stderr, /begins with its registry, such as docker\.io\/library\/alpine, and not with/);
+  }
+  for (const host of ['127.0.0.1:7443', 'mirror.example']) {
+    const named = `${host}/docker.io/library/alpine`;
+    const { stderr } = await site.run('policy', 'check', named, '--as', 'anonymous');
+    t.regex(stderr, /begins with its registry/, host);
   }
 });
 
