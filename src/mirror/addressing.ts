@@ -107,11 +107,7 @@ export class Addressing {
       return this.resolve({ name });
     } catch (cause) {
       if (!(cause instanceof RegistryError)) throw cause;
-      const [, second = '', ...more] = name.split('/');
-      const isBehind = more.length > 0 && this.#byName.has(second);
-      if (
-        cause.code === 'NAME_UNKNOWN' ? isBehind : cause.code === 'NAME_INVALID' && hasAddress(name)
-      ) {
+      if (this.#isOfAddress(name, cause)) {
         throw new RegistryError(cause.code, { message: TEXTS.imageOfAddress, cause });
       }
       if (cause.code !== 'NAME_UNKNOWN') throw cause;
@@ -120,6 +116,13 @@ export class Addressing {
       const message = TEXTS.noSuchUpstreamButThese({ problem, names: names.join(', ') });
       throw new RegistryError('NAME_UNKNOWN', { message, cause });
     }
+  }
+
+  /** Whether what is refused has in front where a mirror is reached, as clients name an image that they pull. */
+  #isOfAddress(name: string, { code }: RegistryError): boolean {
+    if (code === 'NAME_INVALID') return hasAddress(name);
+    const [, second = '', ...more] = name.split('/');
+    return code === 'NAME_UNKNOWN' && more.length > 0 && this.#byName.has(second);
   }
 
   /** Throws `NAME_UNKNOWN` for what is not configured. */
