@@ -27,6 +27,8 @@ const WISHES = [...PULL_VERBS, ...ROLES];
 const PARTS: readonly RulePart[] = ['may', 'images', 'from', 'who'];
 /** Rules that would nearly give what is refused; more help nobody. */
 const MAX_NEAREST = 10;
+/** Names and images that each rule remembers: those that are asked for all the time are matched once. */
+const MAX_REMEMBERED = 100;
 
 /**
  * Who may do what: what no rule gives is refused. A rule for `anonymous` is for everybody. The name of
@@ -102,8 +104,8 @@ class Rule {
     this.#may = new Set(WISHES.filter((wish) => may.some((each) => includesWish(each, wish))));
     this.#isOpen = who.includes('anonymous');
     const patterns = who.map((each) => parseGlob(each));
-    this.#isNamed = (name) => patterns.some((pattern) => pattern.matches(name));
-    this.#isImage = parseGlobs(images);
+    this.#isNamed = remembering((name) => patterns.some((pattern) => pattern.matches(name)));
+    this.#isImage = remembering(parseGlobs(images));
     this.#from = from && new HostList(`${place}.from`, from);
   }
 
@@ -134,4 +136,17 @@ class Rule {
         return this.#isOpen || subject.names.some(this.#isNamed);
     }
   }
+}
+
+/** The same answers, of which the last ones are remembered: matching takes longer than the rest of a decision. */
+function remembering(matches: (text: string) => boolean): (text: string) => boolean {
+  const known = new Map<string, boolean>();
+  return (text) => {
+    const before = known.get(text);
+    if (before !== undefined) return before;
+    if (known.size >= MAX_REMEMBERED) known.clear();
+    const found = matches(text);
+    known.set(text, found);
+    return found;
+  };
 }
