@@ -66,12 +66,12 @@ export class ApiTokens {
   }
 
   /** The secret is told here and never again. Throws a `RegistryError` with status 409 for one too many. */
-  async create({ name, owner, lifetimeMs }: TokenWish): Promise<NewApiToken> {
+  async create({ name, owner, lifetimeMs, role }: TokenWish): Promise<NewApiToken> {
     const id = randomBytes(8).readBigUInt64BE().toString(36).padStart(12, '0').slice(-12);
     const secret = `${PREFIX}${id}_${randomBytes(32).toString('base64url')}`;
     const createdAt = this.#clock.wall();
     const ends = lifetimeMs !== undefined && { expiresAt: createdAt + lifetimeMs };
-    const token = { id, name, owner, createdAt, ...ends };
+    const token = { id, name, owner, createdAt, ...ends, ...(role && { role }) };
     await this.#update((tokens) => {
       if (tokens.size >= MAX_TOKENS) {
         const message = TEXTS.tooManyTokens({ most: MAX_TOKENS });
@@ -145,12 +145,13 @@ export class ApiTokens {
 }
 
 /** Without what proves it. */
-function describe({ id, name, owner, createdAt, expiresAt, usedAt }: Kept): ApiToken {
+function describe({ id, name, owner, role, createdAt, expiresAt, usedAt }: Kept): ApiToken {
   return {
     id,
     name,
     owner,
     createdAt,
+    ...(role && { role }),
     ...(expiresAt !== undefined && { expiresAt }),
     ...(usedAt !== undefined && { usedAt }),
   };

@@ -60,6 +60,7 @@ export const TEXTS = {
     `${subject} has not the role ${role}: give it in access.rules`,
   tokenName: '"name" must be of letters, digits, ".", "_" and "-", such as ci',
   tokenOwner: '"owner" must be of at most 128 characters, and none that a terminal obeys',
+  tokenRole: '"role" must be metrics, view, operate or admin',
   tokenExpires: ({ most }: { most: number }) =>
     `"expires" must be a duration such as "90d", at most ${most} days`,
   policySubject: '"as" must name who asks as rules do, such as anonymous, user:alice or token:ci',

@@ -1,5 +1,6 @@
 import type { Router } from '@koa/router';
-import type { AccessApi } from '../api/access-api.ts';
+import type { AccessApi, TokenRole } from '../api/access-api.ts';
+import { ROLES } from '../config/access-schema.ts';
 import { ConfigError } from '../config/problems.ts';
 import { parseDuration } from '../config/quantity.ts';
 import { RegistryError } from '../oci/errors.ts';
@@ -21,15 +22,18 @@ export function addTokenRoutes(router: Router, access: AccessApi): void {
     ctx.body = { tokens: access.tokens() };
   });
   router.post('/api/v1/tokens', async (ctx) => {
-    const input = await AdminInput.ofBody(ctx.req, ['name', 'owner', 'expires']);
+    const input = await AdminInput.ofBody(ctx.req, ['name', 'owner', 'expires', 'role']);
     const name = input.text('name');
     if (!NAME.test(name)) throw invalid(TEXTS.tokenName);
     const lifetimeMs = durationOf(input.optionalText('expires'));
     const owner = input.optionalText('owner') ?? name;
     if (!OWNER.test(owner)) throw invalid(TEXTS.tokenOwner);
+    const role = input.optionalText('role');
+    if (role !== undefined && !isRole(role)) throw invalid(TEXTS.tokenRole);
     ctx.status = 201;
     ctx.set('Cache-Control', 'no-store');
-    const made = await access.createToken({ name, owner, ...(lifetimeMs && { lifetimeMs }) });
+    const wish = { name, owner, ...(lifetimeMs && { lifetimeMs }), ...(role && { role }) };
+    const made = await access.createToken(wish);
     adminRecordOf(ctx).madeId = made.id;
     ctx.body = made;
   });
@@ -42,6 +46,10 @@ export function addTokenRoutes(router: Router, access: AccessApi): void {
     }
     ctx.status = 204;
   });
+}
+
+function isRole(text: string): text is TokenRole {
+  return (ROLES as readonly string[]).includes(text);
 }
 
 function durationOf(text: string | undefined): number | undefined {

@@ -6,6 +6,9 @@ export interface AccessApi {
   revokeToken(id: string): Promise<boolean>;
 }
 
+/** At the admin door; each includes those before it. */
+export type TokenRole = 'metrics' | 'view' | 'operate' | 'admin';
+
 export interface TokenWish {
   /** Rules name it `token:NAME`. */
   readonly name: string;
@@ -13,9 +16,11 @@ export interface TokenWish {
   readonly owner: string;
   /** Without it, it counts until it is revoked. */
   readonly lifetimeMs?: number;
+  /** What it may at the admin door, whatever rules give; without it what they give to its name. */
+  readonly role?: TokenRole;
 }
 
-export interface ApiToken extends Pick<TokenWish, 'name' | 'owner'> {
+export interface ApiToken extends Pick<TokenWish, 'name' | 'owner' | 'role'> {
   readonly id: string;
   readonly expiresAt?: number;
   readonly createdAt: number;

@@ -42,6 +42,7 @@ function addTokenCommands({ parent: program, run }: Group): void {
     .argument('<name>', 'rules name it token:NAME')
     .option('--owner <name>', 'who answers for it; else its name')
     .option('--expires <time>', 'it counts so long, such as 90d; else until it is revoked')
+    .option('--role <role>', 'at the admin door: metrics, view, operate or admin')
     .option('--json-key <file>', 'write it as a key file, for clients that take _json_key')
     .withExamples(
       'entrepot token create ci --owner alice --expires 90d',

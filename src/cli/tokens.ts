@@ -16,6 +16,7 @@ import { TEXTS } from './texts.ts';
 interface CreateOptions extends CommandOptions {
   readonly owner?: string;
   readonly expires?: string;
+  readonly role?: string;
   readonly jsonKey?: string;
 }
 
@@ -28,11 +29,12 @@ export async function createToken(
   options: CreateOptions,
   context: StoreContext,
 ): Promise<number> {
-  const { owner, expires, jsonKey } = options;
+  const { owner, expires, role, jsonKey } = options;
   const body = {
     name,
     ...(owner !== undefined && { owner }),
     ...(expires !== undefined && { expires }),
+    ...(role !== undefined && { role }),
   };
   const ask = async (): Promise<NewApiToken> =>
     askOnce<NewApiToken>(options, context, { path: PATH, method: 'POST', body });
@@ -77,15 +79,19 @@ function formatTokens(
   if (tokens.length === 0) return `${TEXTS.noTokens}\n`;
   const day = (at: number | undefined): string =>
     at === undefined ? 'never' : new Date(at).toISOString().slice(0, 10);
-  const rows = tokens.map(({ id, name, owner, createdAt, usedAt, expiresAt }) => [
+  const rows = tokens.map(({ id, name, owner, role = '-', createdAt, usedAt, expiresAt }) => [
     id,
     name,
     owner,
+    role,
     formatAge(createdAt, now),
     day(usedAt),
     expiresAt !== undefined && expiresAt <= now ? 'expired' : day(expiresAt),
   ]);
-  return formatTable([['ID', 'NAME', 'OWNER', 'MADE', 'USED', 'EXPIRES'], ...rows], columns);
+  return formatTable(
+    [['ID', 'NAME', 'OWNER', 'ROLE', 'MADE', 'USED', 'EXPIRES'], ...rows],
+    columns,
+  );
 }
 
 /** Takes a token back: from now on it counts no more. */

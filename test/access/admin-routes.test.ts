@@ -92,15 +92,23 @@ async function start(t: ExecutionContext) {
 
 async function identitiesOf(mirror: TestMirror): Promise<Readonly<Record<string, Shown>>> {
   const admin = basic('admin', 'admin');
-  const create = async (name: string): Promise<{ id: string; secret: string }> => {
+  const create = async (
+    name: string,
+    made: { role?: Role } = {},
+  ): Promise<{ id: string; secret: string }> => {
     const { body } = await get(`${mirror.server.adminUrl}/api/v1/tokens`, {
       method: 'POST',
       headers: { ...admin, 'content-type': 'application/json' },
-      body: JSON.stringify({ name }),
+      body: JSON.stringify({ name, ...made }),
     });
     return JSON.parse(String(body)) as { id: string; secret: string };
   };
-  const [scraper, past] = [await create('metrics'), await create('admin')];
+  const [scraper, past] = [await create('metrics'), await create('admin', { role: 'admin' })];
+  // No rule knows its name.
+  const byRole = async (role: Role): Promise<[string, Shown]> => {
+    const { secret } = await create('plain', { role });
+    return [`token made with the role ${role}`, { headers: bearer(secret), role }];
+  };
   await get(`${mirror.server.adminUrl}/api/v1/tokens/${past.id}`, {
     method: 'DELETE',
     headers: admin,
@@ -121,6 +129,8 @@ async function identitiesOf(mirror: TestMirror): Promise<Readonly<Record<string,
     },
     'pull token of nobody': { headers: bearer(await tokenFor(mirror, {}, scopes)), role: 'nobody' },
     puller: { headers: basic('puller', 'puller'), role: 'none' },
+    'token without a role': { headers: bearer((await create('plain')).secret), role: 'none' },
+    ...Object.fromEntries(await Promise.all(ROLES.map(byRole))),
     'token for metrics': { headers: bearer(scraper.secret), role: 'metrics' },
     ...Object.fromEntries(ROLES.map((role) => [role, { headers: basic(role, role), role }])),
   };

@@ -33,7 +33,7 @@ test('a token is made, listed without its secret, and taken back', async (t) => 
   const listed = await run(t, mirror, ['list']);
   t.regex(
     listed.stdout,
-    new RegExp(`^ID +NAME +OWNER +MADE +USED +EXPIRES\\n${id} +ci +alice .* never +\\d{4}-`),
+    new RegExp(`^ID +NAME +OWNER +ROLE +MADE +USED +EXPIRES\\n${id} +ci +alice +- .* never +\\d{4}-`),
   );
   t.false(listed.stdout.includes(secret));
   t.false(readFileSync(join(mirror.storePath, 'tokens.json'), 'utf8').includes(secret));
@@ -56,6 +56,7 @@ test("a key file has the form that clients take, and is its maker's alone", asyn
   t.is((await run(t, mirror, ['create', 'a b', '--json-key', other])).code, 64);
   t.false(existsSync(other));
   t.is((await run(t, mirror, ['create', 'x', '--expires', '1s'])).code, 64);
+  t.is((await run(t, mirror, ['create', 'x', '--role', 'root'])).code, 64);
 });
 
 test('a disk that refuses one change undoes no other one', async (t) => {
