@@ -240,3 +240,21 @@ test('who may open the socket in the folder needs no role; the listener of metri
   }
   t.is((await get(`${mirror.server.metricsUrl}/api/v1/status`)).status, 404);
 });
+
+test('with a login that a browser keeps, a page of another name and a form change nothing', async (t) => {
+  const { mirror } = await start(t);
+  const url = `${mirror.server.adminUrl}/api/v1/pins`;
+  const admin = basic('admin', 'admin');
+  const pin = { method: 'POST', body: JSON.stringify({ image: 'hub.example/team/app:v1' }) };
+  for (const [headers, status] of [
+    [{ 'content-type': 'application/json', host: 'evil.example' }, 403],
+    [{ 'content-type': 'text/plain' }, 415],
+    [{ 'content-type': 'application/x-www-form-urlencoded' }, 415],
+    [{}, 415],
+  ] as const) {
+    const answer = await get(url, { ...pin, headers: { ...admin, ...headers } });
+    t.is(answer.status, status, JSON.stringify(headers));
+  }
+  const { body } = await get(url, { headers: admin });
+  t.deepEqual(JSON.parse(String(body)), { pins: [] });
+});
