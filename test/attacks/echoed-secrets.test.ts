@@ -225,7 +225,7 @@ const IN_PLACES: Record<string, (secret: string) => string> = {
 for (const [claim, strike] of Object.entries(PLACES)) {
   for (const [how, form] of Object.entries(IN_PLACES)) {
     test(`a password that comes back ${how} in ${claim} is shown to nobody`, async (t) => {
-      const secret = 'echo-4711-of-a-password';
+      const secret = 'echo-4711-qwerty-zxcvbnm';
       const scene = await startScene(t, {
         registry: { auth: { kind: 'basic', username: 'robot', password: secret } },
         upstream: { credentials: { username: 'robot', password: secret } },
