@@ -4,18 +4,26 @@
  * nothing, what it allows is answered. All of it would be a quarter of a million requests: for those who
  * are told apart most each combination is asked, and of the rest one way in turn.
  */
+import { writeFileSync } from 'node:fs';
 import { Agent } from 'node:http';
+import { Agent as TlsAgent } from 'node:https';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { issueCertificates, type KeyPair } from '../helpers/certificate.ts';
 import { get, type ClientAnswer } from '../helpers/client.ts';
+import { createTempFolder } from '../helpers/mirror.ts';
 import { watchRoutes } from '../helpers/running-routes.ts';
 import { countReads } from './count-reads.ts';
 import { identitiesOf } from './identities.ts';
 import { lasting, ROUTES, WAYS } from './requests.ts';
 import {
+  basic,
+  bearer,
   HUB,
   KINDS,
   mayDo,
   OTHER,
+  scopesOf,
   startWorld,
   type Identity,
   type Kind,
@@ -23,7 +31,14 @@ import {
 } from './world.ts';
 
 /** For these each combination is asked. */
-const TOLD_APART = ['nobody', 'bob', 'alice', 'alice by a token for another one', 'API token'];
+const TOLD_APART = [
+  'nobody',
+  'bob',
+  'alice',
+  'alice by a token for another one',
+  'API token',
+  'certificate',
+];
 
 interface Case {
   readonly identity: Identity;
@@ -102,7 +117,7 @@ function seenOf({ status, headers, body }: ClientAnswer, each: Case): string {
     .replaceAll(nameOf(each), 'NAME')
     .replaceAll(upstream, 'UPSTREAM')
     .replaceAll(upstream.replace(':', '_'), 'UPSTREAM')
-    .replaceAll(/realm=\\"http:\/\/[^/]+\//g, 'realm=\\"http://HOST/')
+    .replaceAll(/realm=\\"https?:\/\/[^/]+\//g, 'realm=\\"http://HOST/')
     .replaceAll(/"content-length":"\d+"/g, '"content-length":"N"');
 }
 
@@ -128,7 +143,7 @@ function checkRefusal(t: ExecutionContext, answer: ClientAnswer, each: Case, tol
   );
   const isShort = 'authorization' in each.identity.headers ? ',error="insufficient_scope"' : '';
   const challenge = new RegExp(
-    `^Bearer realm="http://[^/"]+/token",service="entrepot-[0-9a-f]{8}",scope="repository:${canonical}:pull"${isShort}$`,
+    `^Bearer realm="https?://[^/"]+/token",service="entrepot-[0-9a-f]{8}",scope="repository:${canonical}:pull"${isShort}$`,
   );
   if (outcome === 401) t.regex(String(headers['www-authenticate']), challenge, told);
   else t.is(headers['www-authenticate'], undefined, told);
@@ -247,6 +262,76 @@ for (const [state, { isHeld, isOffline }] of Object.entries(STATES)) {
     // The other half of the counting: those that are let in ask.
     t.true(reads().length > 0);
   });
+}
+
+test('over TLS, by certificates: what rules allow is answered, and nothing else is told or asked for', async (t) => {
+  t.timeout(300_000);
+  const { ca, issued } = await issueCertificates({
+    server: { commonName: 'localhost' },
+    builder: named('builder'),
+    stranger: named('stranger'),
+  });
+  const other = await issueCertificates({ builder: named('builder') });
+  const folder = await createTempFolder(t);
+  const place = (name: string, contents: Buffer): string => {
+    writeFileSync(join(folder, name), contents);
+    return join(folder, name);
+  };
+  const world = await startWorld(t, {
+    cert: place('server.crt', issued.server.cert),
+    key: place('server.key', issued.server.key),
+    ca: place('clients.crt', ca),
+  });
+  const agentOf = (shown?: KeyPair): Agent => {
+    const agent = new TlsAgent({ ...shown, ca, servername: 'localhost', keepAlive: true });
+    t.teardown(() => agent.destroy());
+    return agent;
+  };
+  const agents: Readonly<Record<string, Agent>> = {
+    nobody: agentOf(),
+    certificate: agentOf(issued.builder),
+    'certificate beside a wrong password': agentOf(issued.builder),
+    'certificate of another one': agentOf(issued.stranger),
+    'certificate of another authority': agentOf(other.issued.builder),
+    'token of a certificate': agentOf(),
+  };
+  const scope = scopesOf((upstream, repository) => `${upstream}/${repository}`)
+    .map((each) => `scope=${encodeURIComponent(each)}`)
+    .join('&');
+  const { body } = await get(`${world.mirror.url}/token?${scope}`, {
+    agent: agents['certificate']!,
+  });
+  const { token } = JSON.parse(String(body)) as { token: string };
+  const cases = [
+    ...casesOf({
+      nobody: { headers: {}, who: 'nobody' },
+      certificate: { headers: {}, who: 'ci' },
+      'certificate beside a wrong password': { headers: basic('alice', 'wrong'), who: 'ci' },
+      'certificate of another one': { headers: {}, who: 'stranger' },
+      'certificate of another authority': { headers: {}, who: 'nobody' },
+      'token of a certificate': { headers: bearer(token), who: 'ci', isToken: true },
+    }),
+  ];
+  const reads = countReads(world.mirror.server);
+  await inTurns(cases, async (each) => {
+    if (typeof expected(each) !== 'number') return;
+    const answer = await ask(world, each, agents[each.who]!);
+    checkRefusal(t, answer, each, describe(each, answer.status));
+  });
+  t.deepEqual(
+    Object.values(world.registries).flatMap((registry) => registry.conversation()),
+    [],
+  );
+  t.deepEqual(reads(), []);
+  await inTurns(cases, async (each) => {
+    if (typeof expected(each) === 'number' || !each.isThere) return;
+    const answer = await ask(world, each, agents[each.who]!);
+    checkAllowed(t, answer, { each, world, isOutOfReach: false });
+  });
+});
+
+function named(commonName: string) {
+  return { commonName, names: [], extensions: ['extendedKeyUsage=clientAuth'] };
 }
 
 /** Eight at a time. */

@@ -33,7 +33,9 @@ test('a token is made, listed without its secret, and taken back', async (t) => 
   const listed = await run(t, mirror, ['list']);
   t.regex(
     listed.stdout,
-    new RegExp(`^ID +NAME +OWNER +ROLE +MADE +USED +EXPIRES\\n${id} +ci +alice +- .* never +\\d{4}-`),
+    new RegExp(
+      `^ID +NAME +OWNER +ROLE +MADE +USED +EXPIRES\\n${id} +ci +alice +- .* never +\\d{4}-`,
+    ),
   );
   t.false(listed.stdout.includes(secret));
   t.false(readFileSync(join(mirror.storePath, 'tokens.json'), 'utf8').includes(secret));

@@ -38,7 +38,7 @@ export const RULES = [
     images: [`${HUB}/nets/**`],
   },
   {
-    who: ['user:al*', 'token:ci', 'k8s:prod:team-a:*'],
+    who: ['user:al*', 'token:ci', 'k8s:prod:team-a:*', 'cert:builder'],
     may: ['pull' as const, 'list' as const],
     images: [`${HUB}/team/*`],
   },
@@ -104,7 +104,15 @@ export interface World {
 
 const USERS = ['alice', 'bob', 'keeper', 'dave'] as const;
 
-export async function startWorld(t: ExecutionContext, { offline = false } = {}): Promise<World> {
+/** Paths of what the listener shows, and of who signs the certificates of clients. */
+interface WorldTls {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+}
+
+/** With TLS no proxy stands in front, for behind one no certificate counts, and the time is that of this machine. */
+export async function startWorld(t: ExecutionContext, tls?: WorldTls): Promise<World> {
   const clock = new Clock();
   const registries = { [HUB]: await FakeRegistry.start(t), [OTHER]: await FakeRegistry.start(t) };
   const images = new Map<string, { image: Image; attached: Image }>();
@@ -142,13 +150,15 @@ export async function startWorld(t: ExecutionContext, { offline = false } = {}):
       },
       offline: isOffline,
       storePath,
-      clock,
-      trustProxy: ['127.0.0.1'],
+      ...(tls
+        ? { listen: { tls: { cert: tls.cert, key: tls.key } } }
+        : { clock, trustProxy: ['127.0.0.1'] }),
       access: {
         token: { ttl: 5 * MINUTE },
         htpasswd: { file: htpasswd },
         kubernetes,
         oidc,
+        ...(tls && { certificates: { ca: tls.ca } }),
         rules: RULES,
       },
     });
@@ -168,7 +178,7 @@ export async function startWorld(t: ExecutionContext, { offline = false } = {}):
       },
     };
   };
-  return start(offline);
+  return start(false);
 }
 
 export function writeUsers(path: string, passwords: Readonly<Record<string, string>>): void {
