@@ -6,7 +6,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { lineForPeople } from '../../src/observe/line-for-people.ts';
+import { jwksOf, serviceAccount, SigningKey } from '../access/fake-issuer.ts';
 import { basic, form, writeUsers } from '../access/guarded-scene.ts';
+import { writeJwks } from '../access/private-mirror.ts';
 import { runStoreCommand } from '../cli/run-store-command.ts';
 import { get, rawRequest, type ClientAnswer, type GetOptions } from '../helpers/client.ts';
 import { FakeCollector } from '../helpers/fake-collector.ts';
@@ -16,6 +18,7 @@ import { createTempFolder, startMirror } from '../helpers/mirror.ts';
 
 const HUB = 'hub.example';
 const OTHER = 'other.example';
+const CLUSTER = 'https://kubernetes.default.svc';
 const NAMES =
   'account alice ops guess unknown foreign google bearer long raw refresh password query userinfo cookie proxy agent header admin'.split(
     ' ',
@@ -89,6 +92,8 @@ async function start(t: ExecutionContext, book: Book) {
   const htpasswd = join(folder, 'htpasswd');
   const audit = join(folder, 'audit.log');
   writeUsers(htpasswd, { alice: word('alice'), ops: word('ops') });
+  const cluster = new SigningKey();
+  const jwks = await writeJwks(t, jwksOf(cluster));
   const mirror = await startMirror(t, {
     upstreams: {
       [HUB]: { url: hub.url, credentials: { username: 'robot', password } },
@@ -100,9 +105,14 @@ async function start(t: ExecutionContext, book: Book) {
     access: {
       token: { ttl: 300_000 },
       htpasswd: { file: htpasswd },
+      kubernetes: [{ name: 'prod', issuer: CLUSTER, audience: 'entrepot', jwks }],
       rules: [
         { who: ['anonymous'], may: ['pull'], images: ['*/library/**'] },
-        { who: ['user:alice', 'token:ci'], may: ['pull', 'list'], images: ['*/org/**'] },
+        {
+          who: ['user:alice', 'token:ci', 'k8s:prod:*:*'],
+          may: ['pull', 'list'],
+          images: ['*/org/**'],
+        },
         { who: ['user:ops'], may: ['admin'] },
       ],
     },
@@ -124,7 +134,7 @@ async function start(t: ExecutionContext, book: Book) {
     answers.push(answer);
     return answer;
   };
-  return { collector, hub, other, mirror, answers, ask, admin, audit, htpasswd };
+  return { cluster, collector, hub, other, mirror, answers, ask, admin, audit, htpasswd };
 }
 
 type Scene = Awaited<ReturnType<typeof start>>;
@@ -216,8 +226,11 @@ async function showElsewhere({ ask, admin, mirror }: Scene, book: Book): Promise
 
 /** By each way that counts, with all that is made for it. */
 async function logIn(t: ExecutionContext, scene: Scene, book: Book): Promise<string> {
-  const { mirror, ask } = scene;
+  const { cluster, mirror, ask } = scene;
   const { word, add } = book;
+  const claims = serviceAccount(CLUSTER, { at: Date.now(), namespace: 'team', account: 'builder' });
+  const jwt = await cluster.sign(claims);
+  add('JWT', jwt.split('.')[2] ?? '');
   const made = await get(`${mirror.server.adminUrl}/api/v1/tokens`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...basic('ops', word('ops')) },
@@ -231,6 +244,8 @@ async function logIn(t: ExecutionContext, scene: Scene, book: Book): Promise<str
     basic('any', secret),
     basic('_json_key', JSON.stringify({ type: 'entrepot_key', id, secret })),
     { authorization: `Bearer ${secret}` },
+    basic('anything', jwt),
+    { authorization: `Bearer ${jwt}` },
   ]) {
     t.is((await ask(`/v2/org/private/${MANIFEST}`, { headers })).status, 200);
     const { body } = await get(`${mirror.url}/token?${scope}`, { headers });
