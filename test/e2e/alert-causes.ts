@@ -1,6 +1,6 @@
-import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { HOUR } from '../helpers/clock.ts';
 import type { Stored } from '../helpers/image.ts';
 import { blobPath, type TestMirror } from '../helpers/mirror.ts';
@@ -171,9 +171,6 @@ export const ALERT_CAUSES: readonly Cause[] = [
     on: 'disk',
     begin: async (all) => {
       await all.ask(all.disk, 'plain.example', APP);
-    },
-    end: async ({ disk }) => {
-      await mkdir(dirname(disk.config.log.audit ?? ''));
     },
   },
   {
