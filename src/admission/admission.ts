@@ -1,5 +1,4 @@
 import type { Config } from '../config/config.ts';
-import { parseGlobs } from '../config/glob.ts';
 import type { Attachments, Gate } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -8,11 +7,12 @@ import { RegistryError } from '../oci/errors.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
-import { Judge, type Demands } from './judge.ts';
+import type { How } from './condition.ts';
+import { Judge } from './judge.ts';
+import { openRules, type Rule } from './rule.ts';
 import { TEXTS } from './texts.ts';
 import { Trust } from './trust.ts';
-import type { Signer } from './verdict.ts';
-import type { Verdict } from './verdicts.ts';
+import { Verdicts, type Verdict } from './verdicts.ts';
 
 export interface AdmissionParts {
   readonly config: Pick<Config, 'admission'>;
@@ -20,17 +20,6 @@ export interface AdmissionParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'admission'>;
-}
-
-type RuleConfig = NonNullable<Config['admission']>['rules'][number];
-
-interface Rule {
-  /** As it is told: where it stands. */
-  readonly name: string;
-  readonly mode: 'audit' | 'enforce';
-  readonly isAbout: (image: string) => boolean;
-  readonly signers: readonly Signer[];
-  readonly mark: string;
 }
 
 interface Asked {
@@ -47,6 +36,7 @@ const RETRY_AFTER = { 'Retry-After': '5' };
 /** An image that stays refused is told of so often. */
 const TOLD_MS = 30_000;
 const MAX_TOLD = 10_000;
+const HELD: How = { reach: 'held' };
 
 /**
  * What may be pulled: an image has to meet every rule about its repository. Where one enforces and is not
@@ -56,30 +46,34 @@ const MAX_TOLD = 10_000;
 export class Admission implements Gate {
   readonly #parts: AdmissionParts;
   readonly #judge: Judge;
+  readonly #verdicts: Verdicts;
   readonly #told: ExpiringMap<string, true>;
   readonly #running = new Set<Promise<unknown>>();
   #rules: readonly Rule[] = [];
-  #trust: Trust | undefined;
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
     this.#judge = new Judge(parts);
+    this.#verdicts = new Verdicts(parts.clock);
     this.#told = new ExpiringMap({ max: MAX_TOLD, clock: parts.clock });
     this.configure(parts.config);
   }
 
   /** These rules count from now on, for what is held too. */
   configure({ admission }: Pick<Config, 'admission'>): void {
-    this.#trust = admission && new Trust(admission.trust, this.#parts.log);
-    this.#rules = (admission?.rules ?? []).flatMap(openRule);
+    if (!admission) {
+      this.#rules = [];
+      return;
+    }
+    const { attachments, log } = this.#parts;
+    const trust = new Trust(admission.trust, log);
+    this.#rules = openRules(admission.rules, { attachments, trust, verdicts: this.#verdicts });
   }
 
   async pass(target: Target, digest: Digest, askedAt: number): Promise<void> {
     for (const rule of this.#about(target)) {
       const asked = { target, digest, rule };
-      const judge = async (demands: Demands): Promise<Found> =>
-        this.#judge.manifest(target, digest, demands);
-      await this.#hold(asked, askedAt, judge);
+      await this.#hold(asked, askedAt, async () => this.#judge.manifest(target, digest, rule));
     }
   }
 
@@ -87,9 +81,8 @@ export class Admission implements Gate {
     for (const rule of this.#about(target)) {
       // What would be refused is told of its manifest.
       if (rule.mode === 'audit') continue;
-      const judge = async (demands: Demands): Promise<Found> =>
-        this.#judge.blob(target, digest, demands);
-      await this.#hold({ target, digest, rule }, askedAt, judge);
+      const asked = { target, digest, rule };
+      await this.#hold(asked, askedAt, async () => this.#judge.blob(target, digest, rule));
     }
   }
 
@@ -97,12 +90,12 @@ export class Admission implements Gate {
   async refusal(target: Target, digest: Digest): Promise<string | undefined> {
     for (const rule of this.#about(target)) {
       if (rule.mode === 'audit') continue;
-      const { name, signers, mark } = rule;
+      const demands = { conditions: rule.conditions, ...HELD };
       try {
-        const trusted = await this.#trust!.current();
-        const demands = { signers, mark, trusted, reach: 'held' } as const;
         const verdict = await this.#judge.manifest(target, digest, demands);
-        if (verdict.is !== 'admitted') return TEXTS.heldUnsigned({ rule: name });
+        if (verdict.is !== 'admitted') {
+          return TEXTS.heldRefused({ rule: rule.name, reason: reasonOf(verdict) });
+        }
       } catch (error) {
         return error instanceof Error ? error.message : String(error);
       }
@@ -121,11 +114,7 @@ export class Admission implements Gate {
     return this.#rules.filter((rule) => rule.isAbout(image));
   }
 
-  async #hold(
-    asked: Asked,
-    askedAt: number,
-    judge: (demands: Demands) => Promise<Found>,
-  ): Promise<void> {
+  async #hold(asked: Asked, askedAt: number, judge: () => Promise<Found>): Promise<void> {
     const found = this.#find(asked, judge);
     if (asked.rule.mode === 'audit') return;
     const refused = refusalOf(asked, await this.#within(found, asked, askedAt));
@@ -133,12 +122,10 @@ export class Admission implements Gate {
   }
 
   /** Goes on when the client has gone: who asks again finds it done. */
-  async #find(asked: Asked, judge: (demands: Demands) => Promise<Found>): Promise<Found> {
-    const { signers, mark } = asked.rule;
+  async #find(asked: Asked, judge: () => Promise<Found>): Promise<Found> {
     const found = (async (): Promise<Found> => {
       try {
-        const trusted = await this.#trust!.current();
-        return await judge({ signers, mark, trusted });
+        return await judge();
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
         return { is: 'unknown', reason, isOffline: false };
@@ -178,16 +165,6 @@ export class Admission implements Gate {
   }
 }
 
-function openRule({ images, mode, signedBy }: RuleConfig, place: number): readonly Rule[] {
-  if (mode === 'off') return [];
-  // What names neither is nobody: a rule that cannot be met refuses.
-  const signers = signedBy.map(({ key, identity = '', issuer = '' }): Signer =>
-    key === undefined ? { kind: 'keyless', identity, issuer } : { kind: 'key', key },
-  );
-  const name = `admission.rules[${place}]`;
-  return [{ name, mode, isAbout: parseGlobs(images), signers, mark: JSON.stringify(signers) }];
-}
-
 /** What the client is told; nothing where it may have it. */
 function refusalOf(asked: Asked, verdict: Found): RegistryError | undefined {
   const image = imageOf(asked);
@@ -198,7 +175,8 @@ function refusalOf(asked: Asked, verdict: Found): RegistryError | undefined {
   if (verdict.is === 'admitted') return undefined;
   const about = { image, rule: asked.rule.name, reason: reasonOf(verdict) };
   if (verdict.is === 'unknown' && !verdict.isOffline) return unavailable(TEXTS.unknown(about));
-  return new RegistryError('DENIED', { message: TEXTS.refused(about) });
+  const asks = verdict.is === 'refused' ? (verdict.asks ?? 'signedBy') : 'signedBy';
+  return new RegistryError('DENIED', { message: TEXTS.refused({ ...about, asks }) });
 }
 
 function reasonOf(verdict: Exclude<Verdict, { is: 'admitted' }>): string {

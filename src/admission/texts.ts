@@ -1,13 +1,33 @@
+import type { ConditionName } from './verdict.ts';
+
+interface Refused {
+  readonly image: string;
+  readonly rule: string;
+  readonly asks: ConditionName;
+  readonly reason: string;
+}
+
+const ASKED = {
+  signedBy: 'asks for a signature',
+  minAge: 'asks for an age',
+  vulnerabilities: 'asks for few vulnerabilities',
+} as const;
+const REMEDIES = {
+  signedBy: 'have it signed by one whom the rule names',
+  minAge: 'wait until it is old enough',
+  vulnerabilities: 'pull one that is mended',
+} as const;
+
 /** What people read of the gate. */
 export const TEXTS = {
   absent: 'there is no such manifest to judge',
   unsigned: 'it has no signature',
   moreReasons: ({ reason, more }: { reason: string; more: number }) =>
     more === 0 ? reason : `${reason} (and ${more} more signatures that do not count)`,
-  refused: ({ image, rule, reason }: { image: string; rule: string; reason: string }) =>
-    `${image} may not be pulled here: ${rule} asks for a signature, and ${reason}; have it signed by one whom the rule names, or ask who runs this mirror`,
-  heldUnsigned: ({ rule }: { rule: string }) =>
-    `it may not be pulled: no signature that ${rule} asks for is held`,
+  refused: ({ image, rule, asks, reason }: Refused) =>
+    `${image} may not be pulled here: ${rule} ${ASKED[asks]}, and ${reason}; ${REMEDIES[asks]}, or ask who runs this mirror`,
+  heldRefused: ({ rule, reason }: { rule: string; reason: string }) =>
+    `it may not be pulled: ${rule} is not met by what is held: ${reason}`,
   offline: 'none that counts is held here, and this site is offline',
   pullFirst: ({ image }: { image: string }) =>
     `no manifest that is held here and may be pulled lists this blob of ${image}; pull the manifest first`,

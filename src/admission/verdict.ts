@@ -23,3 +23,6 @@ export interface Refusal {
   /** The digest of the evidence. */
   readonly what?: string;
 }
+
+/** What a rule may ask of an image, as its keys are named. */
+export type ConditionName = 'signedBy' | 'minAge' | 'vulnerabilities';

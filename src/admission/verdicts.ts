@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
-import type { Refusal, Verified } from './verdict.ts';
+import type { ConditionName, Refusal, Verified } from './verdict.ts';
 
 /** What a rule says of an image. */
 export type Verdict =
@@ -12,7 +12,12 @@ export type Verdict =
       /** The manifest that carries the signature. */
       readonly carrier?: Digest;
     }
-  | { readonly is: 'refused'; readonly refusals: readonly Refusal[] }
+  | {
+      readonly is: 'refused';
+      readonly refusals: readonly Refusal[];
+      /** Of which condition of its rule. */
+      readonly asks?: ConditionName;
+    }
   /** Nobody knows: what would tell could not be had. */
   | { readonly is: 'unknown'; readonly reason: string; readonly isOffline: boolean };
 

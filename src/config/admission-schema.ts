@@ -76,6 +76,7 @@ function ruleSchema() {
     signedBy: z
       .array(signer)
       .min(1, TEXTS.admissionSigner)
+      .exactOptional()
       .describe('One of them has to have signed the image, or an index that lists it.'),
   });
 }
@@ -98,13 +99,17 @@ interface Written {
     readonly keys: Readonly<Record<string, unknown>>;
   };
   readonly rules: readonly {
-    readonly signedBy: readonly Signer[];
+    readonly signedBy?: readonly Signer[];
   }[];
 }
 
 /** An error where nobody could ever meet a rule. */
 function checkSigners({ trust, rules }: Written, context: z.RefinementCtx): void {
-  for (const [at, { signedBy }] of rules.entries()) {
+  for (const [at, { signedBy = [] }] of rules.entries()) {
+    if (signedBy.length === 0) {
+      const path = ['rules', at];
+      context.addIssue({ code: 'custom', path, message: TEXTS.admissionAsksNothing });
+    }
     for (const [place, signer] of signedBy.entries()) {
       const path = ['rules', at, 'signedBy', place];
       const tell = (message: string) => context.addIssue({ code: 'custom', path, message });

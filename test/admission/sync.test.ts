@@ -34,7 +34,8 @@ test('an image that may not be pulled is not ready, with the reason; one whose s
     told.find(({ name }) => name.endsWith(REPOSITORY)),
     {
       state: 'partial',
-      reason: 'it may not be pulled: no signature that admission.rules[0] asks for is held',
+      reason:
+        'it may not be pulled: admission.rules[0] is not met by what is held: it has no signature',
     },
   );
   t.is(told.find(({ name }) => name.endsWith(SIGNED))?.state, 'ready');

@@ -269,11 +269,6 @@ const KEYS: readonly Slip[] = [
     'admission.rules[0].mode',
     'write off, audit or enforce',
   ],
-  [
-    'admission: { rules: [{ images: [ghcr.io/org/**], mode: audit }] }',
-    'admission.rules[0].signedBy',
-    'missing; write a list',
-  ],
   ['otel: { endpoint: x }', 'otel', 'write tracing: { otlp: http://HOST:4318/v1/traces }'],
   ['tracing: http://c:4318/v1/traces', 'tracing', 'write { otlp: http://c:4318/v1/traces }'],
   ['tracing: { endpoint: x }', 'tracing.endpoint', 'write otlp: http://HOST:4318/v1/traces'],
@@ -479,6 +474,11 @@ export const SLIPS: readonly Slip[] = [
     given('[anonymous]', '[pull]', ', from: [10.0.0.0/33]'),
     'access.rules[0].from[0]',
     'such as 10.0.0.0/8, not "10.0.0.0/33"',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: audit }] }',
+    'admission.rules[0]',
+    'asks something of its images',
   ],
   [
     'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ key: release }] }] }',

@@ -1,0 +1,22 @@
+import type { Attachments } from '../mirror/mirror.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Target } from '../oci/reference.ts';
+
+/** Indexes that a manifest is looked for in, above one another too. */
+const MAX_INDEXES = 64;
+
+/** The manifest and the held indexes above it: what is true of an index counts for all that it lists. */
+export async function lineageOf(
+  attachments: Attachments,
+  target: Target,
+  digest: Digest,
+): Promise<readonly Digest[]> {
+  const found = new Set([digest]);
+  for (const each of found) {
+    for await (const index of attachments.holders(target, each, { asManifest: true })) {
+      if (found.size > MAX_INDEXES) return [...found];
+      found.add(index);
+    }
+  }
+  return [...found];
+}

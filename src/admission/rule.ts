@@ -1,0 +1,45 @@
+import type { Config } from '../config/config.ts';
+import { parseGlobs } from '../config/glob.ts';
+import type { Attachments } from '../mirror/mirror.ts';
+import type { Condition } from './condition.ts';
+import { SignedBy } from './signed-by.ts';
+import type { Trust } from './trust.ts';
+import type { Signer } from './verdict.ts';
+import type { Verdicts } from './verdicts.ts';
+
+type RuleConfig = NonNullable<Config['admission']>['rules'][number];
+
+/** A rule that is not off. */
+export interface Rule {
+  /** As it is told: where it stands. */
+  readonly name: string;
+  readonly mode: 'audit' | 'enforce';
+  readonly isAbout: (image: string) => boolean;
+  /** The cheapest first. */
+  readonly conditions: readonly Condition[];
+}
+
+export interface RuleParts {
+  readonly attachments: () => Attachments;
+  readonly trust: Trust;
+  readonly verdicts: Verdicts;
+}
+
+/** Those of the configuration that do something. */
+export function openRules(rules: readonly RuleConfig[], parts: RuleParts): readonly Rule[] {
+  return rules.flatMap(({ images, mode, signedBy }, place) => {
+    if (mode === 'off') return [];
+    const conditions: Condition[] = [];
+    if (signedBy) conditions.push(new SignedBy({ ...parts, signers: signedBy.map(signerOf) }));
+    return [{ name: `admission.rules[${place}]`, mode, isAbout: parseGlobs(images), conditions }];
+  });
+}
+
+/** What names neither is nobody: a rule that cannot be met refuses. */
+function signerOf({
+  key,
+  identity = '',
+  issuer = '',
+}: NonNullable<RuleConfig['signedBy']>[number]): Signer {
+  return key === undefined ? { kind: 'keyless', identity, issuer } : { kind: 'key', key };
+}

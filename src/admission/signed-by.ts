@@ -1,0 +1,97 @@
+import type { Attachments, Reach } from '../mirror/mirror.ts';
+import type { Digest } from '../oci/digest.ts';
+import { formatTarget, type Target } from '../oci/reference.ts';
+import type { UpstreamError } from '../oci/upstream-error.ts';
+import type { Condition, How } from './condition.ts';
+import { Evidence } from './evidence.ts';
+import { lineageOf } from './lineage.ts';
+import { TEXTS } from './texts.ts';
+import type { Trust, Trusted } from './trust.ts';
+import type { Refusal, Signer } from './verdict.ts';
+import type { Verdict, Verdicts } from './verdicts.ts';
+
+export interface SignedByParts {
+  readonly attachments: () => Attachments;
+  readonly verdicts: Verdicts;
+  readonly trust: Trust;
+  readonly signers: readonly Signer[];
+}
+
+interface Asked {
+  readonly target: Target;
+  readonly subject: Digest;
+  readonly reach: Reach;
+  readonly trusted: Trusted;
+}
+
+/**
+ * An image is signed by one whom a rule names: itself, or a held index of the same repository that lists it.
+ * What is held is looked at first; an upstream is asked only where that does not admit.
+ */
+export class SignedBy implements Condition {
+  readonly asks = 'signedBy';
+  readonly #parts: SignedByParts;
+  /** Other signers have another one. */
+  readonly #mark: string;
+
+  constructor(parts: SignedByParts) {
+    this.#parts = parts;
+    this.#mark = JSON.stringify(parts.signers);
+  }
+
+  async judge(target: Target, digest: Digest, { reach: only }: How): Promise<Verdict> {
+    const trusted = await this.#parts.trust.current();
+    const lineage = await lineageOf(this.#parts.attachments(), target, digest);
+    let own: Verdict | undefined;
+    for (const reach of only ? [only] : (['held', 'upstream'] as const)) {
+      for (const subject of lineage) {
+        const found = await this.#verdict({ target, subject, reach, trusted });
+        if (found?.is === 'admitted') return found;
+        if (reach === 'upstream' && (!own || found?.is === 'unknown')) own = found;
+      }
+    }
+    return own ?? refusal('unsigned');
+  }
+
+  /** `undefined`: what is held does not admit it. */
+  async #verdict(asked: Asked): Promise<Verdict | undefined> {
+    const { target, subject, reach, trusted } = asked;
+    const { attachments, verdicts } = this.#parts;
+    const key = [this.#mark, trusted.digest, formatTarget(target), subject].join(' ');
+    const isHeld = async (carrier: Digest) => attachments().isHeld(target, carrier);
+    const known = await verdicts.find(key, isHeld);
+    if (known) return known;
+    if (reach === 'upstream') return verdicts.reach(key, async () => this.#verify(asked));
+    const found = await this.#verify(asked);
+    return found.is === 'admitted' ? verdicts.keep(key, found) : undefined;
+  }
+
+  async #verify({ target, subject, reach, trusted }: Asked): Promise<Verdict> {
+    const { signers } = this.#parts;
+    const attachments = this.#parts.attachments();
+    const manifest = await attachments.manifest(target, subject, reach);
+    if (!manifest) return refusal('absent');
+    const missing: UpstreamError[] = [];
+    const missed = (error: UpstreamError): void => void missing.push(error);
+    const evidence = new Evidence({ attachments, target, subject, reach, missed });
+    const asked = { image: { digest: subject, manifest }, kind: 'signature', signers } as const;
+    const refusals: Refusal[] = [];
+    for await (const { manifest: carrier, signature } of evidence.signatures()) {
+      const found =
+        'bundle' in signature
+          ? trusted.sigstore.verifyBundle(signature.bundle, asked)
+          : trusted.sigstore.verifyClassic(signature.layer, asked);
+      if ('signer' in found) return { is: 'admitted', by: found, carrier };
+      refusals.push(found);
+    }
+    const [fault] = missing;
+    if (fault) {
+      return { is: 'unknown', reason: fault.message, isOffline: fault.fault === 'offline' };
+    }
+    return refusals.length > 0 ? { is: 'refused', refusals } : refusal('unsigned');
+  }
+}
+
+function refusal(code: 'absent' | 'unsigned'): Verdict {
+  return { is: 'refused', refusals: [{ code, reason: TEXTS[code] }] };
+}
