@@ -2,7 +2,7 @@ import type { Page } from './dashboard.ts';
 
 /** Answers that no transfer was begun for. */
 const HIT = 'result=~"hit|stale|revalidated|joined"';
-const ASKED = 'result!="negative",instance=~"$instance"';
+const ASKED = 'result!~"negative|refused",instance=~"$instance"';
 const HERE = '{instance=~"$instance"}';
 
 /** Is it up, what does it save, what is left of the quotas and of the disk. */
@@ -137,7 +137,7 @@ export const OVERVIEW: Page = {
           empty: 'No upstream is docker.io',
           queries: [
             {
-              expr: `round(sum(increase(entrepot_cache_requests_total{upstream="docker.io",kind="manifest",method="GET",result!="negative",instance=~"$instance"}[$__range])) - sum(increase(entrepot_upstream_requests_total{upstream="docker.io",kind="manifest",method="GET",code=~"200|404",instance=~"$instance"}[$__range])))`,
+              expr: `round(sum(increase(entrepot_cache_requests_total{upstream="docker.io",kind="manifest",method="GET",result!~"negative|refused",instance=~"$instance"}[$__range])) - sum(increase(entrepot_upstream_requests_total{upstream="docker.io",kind="manifest",method="GET",code=~"200|404",instance=~"$instance"}[$__range])))`,
               legend: 'pulls',
             },
           ],

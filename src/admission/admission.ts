@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import type { Attachments, Gate } from '../mirror/mirror.ts';
+import { GateRefusal, type Attachments, type Gate } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -170,13 +170,13 @@ function refusalOf(asked: Asked, verdict: Found): RegistryError | undefined {
   const image = imageOf(asked);
   if (verdict === 'unlisted') {
     const name = formatTarget(asked.target);
-    return new RegistryError('DENIED', { message: TEXTS.pullFirst({ image: name }) });
+    return new GateRefusal(TEXTS.pullFirst({ image: name }));
   }
   if (verdict.is === 'admitted') return undefined;
   const about = { image, rule: asked.rule.name, reason: reasonOf(verdict) };
   if (verdict.is === 'unknown' && !verdict.isOffline) return unavailable(TEXTS.unknown(about));
   const asks = verdict.is === 'refused' ? (verdict.asks ?? 'signedBy') : 'signedBy';
-  return new RegistryError('DENIED', { message: TEXTS.refused({ ...about, asks }) });
+  return new GateRefusal(TEXTS.refused({ ...about, asks }));
 }
 
 function reasonOf(verdict: Exclude<Verdict, { is: 'admitted' }>): string {

@@ -1,7 +1,7 @@
 import Koa from 'koa';
 import type { Config } from '../config/config.ts';
 import type { Addressing } from '../mirror/addressing.ts';
-import type { Mirror } from '../mirror/mirror.ts';
+import { GateRefusal, type Mirror } from '../mirror/mirror.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -92,6 +92,7 @@ export function createApp(parts: AppParts): Koa<V2State> {
       await (trace ? Traces.follow(trace, work) : work());
     } catch (error) {
       record.error = error;
+      if (error instanceof GateRefusal) record.source = 'refused';
       answerError(ctx, error);
     } finally {
       logRequest(ctx, parts);

@@ -1,8 +1,8 @@
 import type { ParameterizedContext } from 'koa';
 import type { Config } from '../config/config.ts';
-import type { CacheResult, MissReason } from '../mirror/answer.ts';
+import type { MissReason } from '../mirror/answer.ts';
 import type { Audit, AuditEvent } from '../observe/audit.ts';
-import type { Denial, REQUEST_KINDS } from '../observe/declarations.ts';
+import type { Denial, REQUEST_KINDS, RequestResult } from '../observe/declarations.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { SpanAttributes, OpenSpan, Traces } from '../observe/traces.ts';
@@ -37,7 +37,7 @@ export interface RequestRecord {
   denied?: Denial;
   /** Something was shown that says nothing here: perhaps a secret of the upstream. */
   foreign?: true;
-  source?: CacheResult;
+  source?: RequestResult;
   /** Of a miss or a bypass. */
   reason?: MissReason | undefined;
   /** Content bytes sent. */

@@ -6,7 +6,10 @@ import type { Target } from '../oci/reference.ts';
  * fetched. What decides stands above the mirror. `askedAt`: when the client asked, by the steady clock.
  */
 export interface Gate {
-  /** Of a manifest: for GET and HEAD, by tag and by digest. Throws the `RegistryError` that the client is told. */
+  /**
+   * Of a manifest: for GET and HEAD, by tag and by digest. Throws the `RegistryError` that the client is told: a
+   * `GateRefusal` where it may not leave.
+   */
   pass(target: Target, digest: Digest, askedAt: number): Promise<void>;
   /** Of a blob. Throws as `pass` does. */
   passBlob(target: Target, digest: Digest, askedAt: number): Promise<void>;

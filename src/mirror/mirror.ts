@@ -33,6 +33,7 @@ import { Prefetcher } from './prefetcher.ts';
 import { Tags } from './tags.ts';
 
 export type { Gate } from './gate.ts';
+export { GateRefusal } from './gate-refusal.ts';
 export type { Attachments, Reach } from './attachments.ts';
 
 export interface MirrorParts {

@@ -79,6 +79,9 @@ export const CACHE_RESULTS = [
   'bypass',
 ] as const;
 export type CacheResult = (typeof CACHE_RESULTS)[number];
+/** What came of a request for content. `refused`: a rule of admission keeps it back. */
+export const REQUEST_RESULTS = [...CACHE_RESULTS, 'refused'] as const;
+export type RequestResult = (typeof REQUEST_RESULTS)[number];
 
 /**
  * Why an answer was a miss or a bypass. `cold`: it was not here; `evicted`: it was, since the start of

@@ -11,6 +11,7 @@ import {
   MISS_REASONS,
   PURPOSES,
   REQUEST_KINDS,
+  REQUEST_RESULTS,
 } from './declarations.ts';
 import { StoreMetrics } from './store-metrics.ts';
 import { SyncMetrics } from './sync-metrics.ts';
@@ -20,8 +21,11 @@ const LATENCY_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 /** Seconds of a transfer, or of the wait for its turn. */
 const TRANSFER_BUCKETS = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600];
 
-/** Of `CACHE_RESULTS` those for which nothing more was asked of the upstream than whether it still holds. */
+/** Of `REQUEST_RESULTS` those for which nothing more was asked of the upstream than whether it still holds. */
 const HITS: readonly string[] = ['hit', 'stale', 'revalidated', 'joined'];
+
+/** Of `REQUEST_RESULTS` those that no content was asked of the cache for. */
+const UNCOUNTED: readonly string[] = ['negative', 'refused'];
 
 /** Of the process, which has one of each, however many mirrors are in it. */
 let ofProcess: Registry | undefined;
@@ -65,7 +69,7 @@ export class Metrics extends Declarations {
   readonly cacheRequests = this.counter(
     'entrepot_cache_requests_total',
     'Requests for content by how the cache answered them',
-    { upstream: ANY, kind: REQUEST_KINDS, method: [...METHODS, 'other'], result: CACHE_RESULTS },
+    { upstream: ANY, kind: REQUEST_KINDS, method: [...METHODS, 'other'], result: REQUEST_RESULTS },
   );
   readonly cacheMisses = this.counter(
     'entrepot_cache_misses_total',
@@ -80,7 +84,7 @@ export class Metrics extends Declarations {
   readonly httpRequestSeconds = this.histogram(
     'entrepot_http_request_duration_seconds',
     'Time to the first byte of the answer',
-    { labels: { kind: REQUEST_KINDS, result: CACHE_RESULTS }, buckets: LATENCY_BUCKETS },
+    { labels: { kind: REQUEST_KINDS, result: REQUEST_RESULTS }, buckets: LATENCY_BUCKETS },
   );
   readonly spansLost = this.counter(
     'entrepot_trace_spans_lost_total',
@@ -232,7 +236,7 @@ export class Metrics extends Declarations {
       upstream,
       kind: content,
       method: METHODS,
-      result: CACHE_RESULTS,
+      result: REQUEST_RESULTS,
     });
     this.start(this.cacheMisses, { upstream, kind: content, reason: MISS_REASONS });
     this.start(this.httpRequests, {
@@ -309,7 +313,7 @@ export class Metrics extends Declarations {
       values
         .filter(({ labels }) => results.includes(String(labels.result)))
         .reduce((total, { value }) => total + value, 0);
-    const asked = CACHE_RESULTS.filter((result) => result !== 'negative');
+    const asked = REQUEST_RESULTS.filter((result) => !UNCOUNTED.includes(result));
     return { requests: sum(asked), hits: sum(HITS) };
   }
 
