@@ -20,7 +20,7 @@ import type { Clock } from './time/clock.ts';
 
 interface BesideParts extends Pick<
   SyncOptions,
-  'catalog' | 'blobs' | 'pins' | 'refusal' | 'metrics' | 'log'
+  'catalog' | 'blobs' | 'pins' | 'refusal' | 'isJudged' | 'metrics' | 'log'
 > {
   readonly budget: Budget;
   readonly step: CrashPoint;

@@ -238,6 +238,7 @@ async function openParts(config: Config, options: EngineOptions) {
   const beside = await openBeside(config, {
     ...working,
     refusal: async (...image) => admission.refusal(...image),
+    isJudged: (target) => admission.isJudged(target),
     addressing: () => parts.configured.addressing,
     config: () => parts.configured.config,
   });

@@ -25,6 +25,8 @@ export interface SyncParts {
   readonly brought: () => readonly KnownImage[];
   /** Why a held image may not be pulled, by what is held; nothing where it may. */
   readonly refusal: (target: Target, digest: Digest) => Promise<string | undefined>;
+  /** Whether a rule of admission is about it: then what is attached to it always comes along. */
+  readonly isJudged: (target: Target) => boolean;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly timer: Timer;

@@ -75,7 +75,7 @@ export function upstreamPlans(
       upstream,
       async (retries) => {
         const searches: Searches = { earlier, begun: new Map() };
-        const resolution = await resolving(retries);
+        const resolution = withEvidence(parts, await resolving(retries));
         const plan = await examineAll(parts, resolution, { searches, retries });
         return { upstream, resolution, ...plan };
       },
@@ -171,6 +171,14 @@ function resolutionsOf(
       return only ? withinScope(resolution, only) : resolution;
     },
   ]);
+}
+
+/** Signatures are what rules of admission judge by: they come also where a rule of sync wants none. */
+function withEvidence({ isJudged }: SyncParts, resolution: Resolution): Resolution {
+  const images = resolution.images.map((image) =>
+    isJudged(image.target) ? { ...image, referrers: true } : image,
+  );
+  return { ...resolution, images };
 }
 
 /** Of an image that its rule took no longer it is said. */

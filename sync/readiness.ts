@@ -1,7 +1,9 @@
 import type { SyncImage, SyncStatus } from '../src/api/sync-api.ts';
+import type { Digest } from '../src/oci/digest.ts';
 import { ageOf } from '../src/time/clock.ts';
 import type { KnownImage } from './state.ts';
-import { findImageFiles, type ImageFiles } from './image-files.ts';
+import { findImageFiles, type ImageFiles, type ImagePart } from './image-files.ts';
+import { findRefusal } from './image-refusal.ts';
 import { describeImage, imageDigestName, imageName, imageVersionKey } from './wanted-image.ts';
 import { TEXTS } from './texts.ts';
 import type { SyncParts } from './parts.ts';
@@ -55,13 +57,21 @@ export async function explainImage(parts: Parts, name: string): Promise<SyncImag
 export async function describeReadiness(parts: Parts, image: KnownImage): Promise<SyncImage> {
   const { catalog, timer } = parts;
   const { target, tag, digest, platforms, checkedAt, freshMs, kept } = image;
-  const { bytes, missing, missingBytes, isForOthers } = await findImageFiles(parts, image, image);
+  const files = new Set<Digest>();
+  const found = (file: Digest, { subject }: ImagePart): void => {
+    if (subject === undefined) files.add(file);
+  };
+  const { bytes, missing, missingBytes, isForOthers } = await findImageFiles(
+    { ...parts, found },
+    image,
+    image,
+  );
   const meant = tag && (await catalog.findTag(target, tag))?.digest;
   // A copy that is kept after its tag moved is served by digest only.
   const isElsewhere = tag !== undefined && meant !== digest && kept !== 'moved';
   const isIncomplete = missing.length > 0 || isElsewhere || isForOthers;
   // What may not be pulled is of no use to the site.
-  const refusal = isIncomplete ? undefined : await parts.refusal(target, digest);
+  const refusal = isIncomplete ? undefined : await findRefusal(parts, { target, digest, files });
   const isPartial = isIncomplete || refusal !== undefined;
   const isStale = kept === undefined && (ageOf(checkedAt, timer) ?? 0) > freshMs;
   const reason = isIncomplete

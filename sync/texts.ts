@@ -75,6 +75,8 @@ export const TEXTS = {
 
   platformsMissing: ({ platforms }: { platforms: string }) =>
     `the manifest of ${platforms} is missing`,
+  partRefused: ({ digest, reason }: { digest: string; reason: string }) =>
+    `its part ${digest}: ${reason}`,
   oneMissing: 'one file is missing',
   someMissing: ({ count }: { count: number }) => `${count} files are missing`,
   noPlatform: 'it is for none of the platforms of its rule',

@@ -2,16 +2,21 @@ import PQueue from 'p-queue';
 import type { WarmedImage, WarmProgress, WarmReport, WarmWish } from '../src/api/warm-api.ts';
 import type { Digest } from '../src/oci/digest.ts';
 import { formatImageName, formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
+import type { Node } from '../src/store/catalog/catalog.ts';
 import { examine, type Searches } from './examination.ts';
 import { fetchImage } from './image-fetch.ts';
 import { describeWithheld, findImageFiles } from './image-files.ts';
+import { findRefusal } from './image-refusal.ts';
 import type { SyncParts } from './parts.ts';
 import { errorMessage } from './resolver.ts';
 import { PASSING_ANSWERS, PASSING_FAULTS, Retries } from './retries.ts';
 import { RunProgress } from './run-progress.ts';
 import { TEXTS } from './texts.ts';
 
-export type WarmParts = Pick<SyncParts, 'prefetcher' | 'catalog' | 'blobs' | 'timer' | 'log'>;
+export type WarmParts = Pick<
+  SyncParts,
+  'prefetcher' | 'catalog' | 'blobs' | 'refusal' | 'timer' | 'log'
+>;
 
 /** An image as it was asked for: a digest decides when there is a tag too. */
 export interface NamedImage {
@@ -175,6 +180,17 @@ export class Warm {
     if (examined.files.withheld.length > 0) {
       throw new Error(describeWithheld(examined.files.withheld));
     }
+    const refused = await findRefusal(parts, await this.#filesOf(wanted));
+    if (refused !== undefined) throw new Error(refused);
+  }
+
+  /** Of what is attached to it nothing: it may be pulled without. */
+  async #filesOf<Wanted extends Node>(wanted: Wanted): Promise<Wanted & { files: Set<Digest> }> {
+    const files = new Set<Digest>();
+    const found = (file: Digest): void => void files.add(file);
+    const wants = { platforms: this.#wish.platforms, referrers: false };
+    await findImageFiles({ ...this.#parts, found }, wanted, wants);
+    return { ...wanted, files };
   }
 
   async #describe(image: NamedImage): Promise<WarmedImage> {

@@ -86,6 +86,11 @@ export class Admission implements Gate {
     }
   }
 
+  /** Whether a rule is about it, that refuses or tells. */
+  isJudged(target: Target): boolean {
+    return this.#about(target).length > 0;
+  }
+
   /** Why a held image would be refused by what is held of it; nothing is asked of an upstream. */
   async refusal(target: Target, digest: Digest): Promise<string | undefined> {
     for (const rule of this.#about(target)) {

@@ -38,7 +38,9 @@ const common = {
   referrers: z
     .boolean()
     .exactOptional()
-    .describe('Signatures, SBOMs and attestations as well. Default: true.'),
+    .describe(
+      'Signatures, SBOMs and attestations as well; always where admission has a rule. Default: true.',
+    ),
   priority: z
     .int(TEXTS.asWholeNumber)
     .exactOptional()

@@ -1,6 +1,7 @@
 import type { CacheResult, MissReason } from '../observe/declarations.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Target } from '../oci/reference.ts';
+import type { UpstreamError } from '../oci/upstream-error.ts';
 import type { HeldManifest, ManifestStat } from './held-manifests.ts';
 import { TEXTS } from './texts.ts';
 
@@ -16,6 +17,8 @@ export interface Answer<Value> {
   readonly ageMs?: number | undefined;
   /** Why an older copy stands in, here or at a mirror before, for the operator and the client's log. */
   readonly warning?: string;
+  /** What kept the upstream from saying more than a list that stands in. */
+  readonly failure?: UpstreamError;
 }
 
 /** What a tag means, with as much of its manifest as was needed. */

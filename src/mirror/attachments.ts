@@ -3,7 +3,6 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isManifestType } from '../oci/media-types.ts';
 import type { Tag, Target } from '../oci/reference.ts';
-import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import type { BlobStore } from '../store/files/blob-store.ts';
 import { INTERACTIVE } from '../upstream/demand.ts';
@@ -51,9 +50,9 @@ export class Attachments {
     const { catalog, listings } = this.#parts;
     if (reach === 'held') return catalog.listReferrers(target, subject);
     const demand = { ...INTERACTIVE, isAnew: true };
-    const { value = [], source, warning = '' } = await listings.referrers(target, subject, demand);
+    const { value = [], source, failure } = await listings.referrers(target, subject, demand);
     // A list that stands in for one that could not be had.
-    if (source === 'stale') throw new UpstreamError(target.upstream, 'failing', warning);
+    if (source === 'stale' && failure) throw failure;
     return value;
   }
 

@@ -244,6 +244,7 @@ export class Listings {
         value: standIn ?? held,
         source: isKnown ? 'stale' : 'miss',
         warning: error.message,
+        failure: error,
         ...(ageMs !== undefined && { ageMs }),
       };
     }

@@ -1,7 +1,8 @@
 import test from 'ava';
 import type { SyncStatus } from '../../src/api/sync-api.ts';
-import { get } from '../helpers/client.ts';
-import { REPOSITORY } from '../helpers/scene.ts';
+import type { WarmState } from '../../src/api/warm-api.ts';
+import { get, type ClientAnswer } from '../helpers/client.ts';
+import { REPOSITORY, UPSTREAM } from '../helpers/scene.ts';
 import { until } from '../helpers/until.ts';
 import { rule, syncConfig } from '../sync/rules.ts';
 import { startGuarded, type Guarded } from './guarded.ts';
@@ -13,30 +14,67 @@ async function statusOf({ mirror }: Guarded): Promise<SyncStatus> {
   return JSON.parse(String(body)) as SyncStatus;
 }
 
-test('an image that may not be pulled is not ready, with the reason; one whose signature sync has brought is', async (t) => {
-  const rules = [REPOSITORY, SIGNED].map((image) =>
-    rule(image, { tags: { names: ['latest'] }, referrers: true }),
-  );
-  const scene = await startGuarded(t, { sync: syncConfig(rules) });
-  const { registry, image, mirror, signer } = scene;
+async function post({ mirror }: Guarded, path: string, body: string): Promise<ClientAnswer> {
+  const headers = { 'content-type': 'application/json' };
+  const url = `${mirror.server.adminUrl}/api/v1/${path}`;
+  return get(url, { method: 'POST', headers, body });
+}
+
+for (const referrers of [true, false]) {
+  for (const way of ['attach', 'attachByTag'] as const) {
+    test(`what may not be pulled is not ready, with the reason; what sync has brought the signature of is: referrers ${referrers}, ${way}`, async (t) => {
+      const rules = [REPOSITORY, SIGNED].map((image) =>
+        rule(image, { tags: { names: ['latest'] }, referrers }),
+      );
+      const scene = await startGuarded(t, { sync: syncConfig(rules) });
+      const { registry, image, mirror, signer, admission } = scene;
+      registry.addImage(SIGNED, 'latest', image);
+      signer[way](registry, SIGNED, image.manifest);
+      await post(scene, 'sync/run', '{}');
+      await until('both are here', async () => {
+        const { images } = await statusOf(scene);
+        const isWhole = images.every(({ missing, bytes }) => bytes > 0 && missing.length === 0);
+        return images.length === 2 && isWhole && images.some(({ state }) => state === 'ready');
+      });
+      const { images } = await statusOf(scene);
+      const told = images.map(({ image: name, state, reason }) => ({ name, state, reason }));
+      t.like(
+        told.find(({ name }) => name.endsWith(REPOSITORY)),
+        {
+          state: 'partial',
+          reason:
+            'it may not be pulled: admission.rules[0] is not met by what is held: it has no signature',
+        },
+      );
+      t.is(told.find(({ name }) => name.endsWith(SIGNED))?.state, 'ready');
+      // What is ready is pulled without the upstream, and the other one is not.
+      const upstreams = { [UPSTREAM]: { url: registry.url } };
+      t.is((await mirror.reload({ upstreams, admission, offline: true })).status, 200);
+      t.is((await scene.ask(`/v2/${SIGNED}/manifests/latest`)).status, 200);
+      t.is((await scene.manifest('latest')).status, 403);
+    });
+  }
+}
+
+test('an image that may not be pulled is not warm, with the reason', async (t) => {
+  const scene = await startGuarded(t);
+  const { registry, image, signer } = scene;
   registry.addImage(SIGNED, 'latest', image);
   signer.attach(registry, SIGNED, image.manifest);
-  const headers = { 'content-type': 'application/json' };
-  await get(`${mirror.server.adminUrl}/api/v1/sync/run`, { method: 'POST', headers });
-  await until('both are here', async () => {
-    const { images } = await statusOf(scene);
-    const isWhole = images.every(({ missing, bytes }) => bytes > 0 && missing.length === 0);
-    return images.length === 2 && isWhole && images.some(({ state }) => state === 'ready');
+  const images = [REPOSITORY, SIGNED].map((each) => `${UPSTREAM}/${each}:latest`);
+  const { body } = await post(scene, 'warm', JSON.stringify({ images }));
+  const { id } = JSON.parse(String(body)) as WarmState;
+  const report = await until('all are fetched', async () => {
+    const answer = await get(`${scene.mirror.server.adminUrl}/api/v1/warm/${id}`);
+    return (JSON.parse(String(answer.body)) as WarmState).last;
   });
-  const { images } = await statusOf(scene);
-  const told = images.map(({ image: name, state, reason }) => ({ name, state, reason }));
-  t.like(
-    told.find(({ name }) => name.endsWith(REPOSITORY)),
+  const told = report.images.map(({ state, reason }) => ({ state, ...(reason && { reason }) }));
+  t.deepEqual(told, [
     {
-      state: 'partial',
+      state: 'failed',
       reason:
         'it may not be pulled: admission.rules[0] is not met by what is held: it has no signature',
     },
-  );
-  t.is(told.find(({ name }) => name.endsWith(SIGNED))?.state, 'ready');
+    { state: 'ready' },
+  ]);
 });

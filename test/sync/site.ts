@@ -100,6 +100,7 @@ export class Site {
       isOffline: offline,
       brought: () => [],
       refusal: async () => undefined,
+      isJudged: () => false,
     };
     const state = await SyncState.open(join(storePath, 'sync.json'));
     const site = new Site({

@@ -355,6 +355,7 @@ async function startSite(t: ExecutionContext): Promise<{ site: Site; warmer: War
   const warmer = new Warmer({
     ...store.parts,
     prefetcher: mirror.warming,
+    refusal: async () => undefined,
     log: new TestLog('info').logger,
     timer: site.timer,
     isOffline: false,

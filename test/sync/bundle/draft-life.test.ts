@@ -128,6 +128,7 @@ test('a draft ends once nobody has asked for it for ten minutes', async (t) => {
     pins: store.care.pins,
     prefetcher: mirror.prefetcher,
     refusal: async () => undefined,
+    isJudged: () => false,
     metrics,
     log: { info: () => undefined, warn: () => undefined } as never,
     timer,
