@@ -35,7 +35,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   'store/files': { imports: [], facade: ['blob-store.ts'] },
   'store/catalog': {
     imports: ['store/files'],
-    facade: ['catalog.ts'],
+    facade: ['catalog.ts', 'journal-entries.ts'],
     parts: ['open-catalog.ts', 'rebuild.ts'],
   },
   'store/journal': { imports: ['store/catalog'], facade: ['journal.ts'] },
@@ -49,6 +49,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     facade: [
       'care/care.ts',
       'catalog/catalog.ts',
+      'catalog/describe-manifest.ts',
       'files/blob-store.ts',
       'own-file.ts',
       'store.ts',

@@ -8,12 +8,8 @@ import type { Log } from '../observe/log.ts';
 import { Traces } from '../observe/traces.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobStore } from '../store/files/blob-store.ts';
-import {
-  describeManifest,
-  type BlobRecord,
-  type Catalog,
-  type ManifestEntry,
-} from '../store/catalog/catalog.ts';
+import { type BlobRecord, type Catalog, type ManifestEntry } from '../store/catalog/catalog.ts';
+import { describeManifest } from '../store/catalog/describe-manifest.ts';
 import { faultOf, type Budget, type Health } from '../store/care/care.ts';
 import type { ManifestBody } from '../upstream/upstream.ts';
 

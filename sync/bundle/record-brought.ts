@@ -1,7 +1,8 @@
 import type { Digest } from '../../src/oci/digest.ts';
 import type { Manifest } from '../../src/oci/manifest.ts';
 import type { Target } from '../../src/oci/reference.ts';
-import { describeManifest, type Catalog } from '../../src/store/catalog/catalog.ts';
+import type { Catalog } from '../../src/store/catalog/catalog.ts';
+import { describeManifest } from '../../src/store/catalog/describe-manifest.ts';
 
 export interface BroughtManifest {
   readonly target: Target;

@@ -16,6 +16,7 @@ import {
   type Image,
   type Stored,
 } from '../helpers/image.ts';
+import { knownKeys } from './known-keys.ts';
 import { APP, ImageStore, targetOf, told } from './image-store.ts';
 
 const OTHER = targetOf('hub.example/other');
@@ -86,7 +87,7 @@ test('the image that was not pulled for longest goes first, whichever of its mem
     kept: [],
   });
   t.deepEqual(await store.held(), []);
-  t.deepEqual(await store.catalog.tables.db.keys().all(), ['!meta!schema']);
+  t.deepEqual(await knownKeys(store.catalog.tables), ['!meta!schema']);
 });
 
 test('the collection says what went, what that freed, and stops when it is enough', async (t) => {

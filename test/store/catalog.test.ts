@@ -13,6 +13,7 @@ import { BlobStore } from '../../src/store/files/blob-store.ts';
 import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import { unitOf } from '../../src/store/catalog/catalog.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
+import { testAdmissionFacts } from './admission-facts-contract.ts';
 import { descriptor, digest, entry, targetOf, testCatalog } from './catalog-contract.ts';
 
 interface World {
@@ -32,14 +33,16 @@ async function createWorld(t: ExecutionContext): Promise<World> {
 
 const APP = targetOf('app');
 
-testCatalog(async (t) => {
-  const path = join(await createTempFolder(t), 'catalog');
-  return async (options) => {
-    const catalog = await LevelCatalog.open(path, { durability: 'full', ...options });
-    t.teardown(async () => catalog.close());
-    return catalog;
-  };
-});
+for (const promises of [testCatalog, testAdmissionFacts]) {
+  promises(async (t) => {
+    const path = join(await createTempFolder(t), 'catalog');
+    return async (options) => {
+      const catalog = await LevelCatalog.open(path, { durability: 'full', ...options });
+      t.teardown(async () => catalog.close());
+      return catalog;
+    };
+  });
+}
 
 test('a catalog of a newer version is refused, says so and stays as it is', async (t) => {
   const { path, open } = await createWorld(t);

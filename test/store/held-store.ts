@@ -8,11 +8,11 @@ import { parseManifest } from '../../src/oci/manifest.ts';
 import { parseRepository, parseTag, type Target } from '../../src/oci/reference.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
 import {
-  describeManifest,
   type Catalog,
   type JournalEntry,
   type ManifestEntry,
 } from '../../src/store/catalog/catalog.ts';
+import { describeManifest } from '../../src/store/catalog/describe-manifest.ts';
 import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import {
   buildArtifact,

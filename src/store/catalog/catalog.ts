@@ -1,7 +1,6 @@
 import type { Pin } from '../../api/store-api.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { Manifest } from '../../oci/manifest.ts';
 import {
   formatTarget,
   splitTarget,
@@ -9,6 +8,9 @@ import {
   type Tag,
   type Target,
 } from '../../oci/reference.ts';
+import type { AdmissionFacts } from './admission-facts.ts';
+
+export type { AdmissionFacts, Finding } from './admission-facts.ts';
 
 /** A manifest of a repository. */
 export interface Node {
@@ -33,6 +35,8 @@ export interface ManifestRecord {
   readonly mediaType: string;
   readonly size: number;
   readonly storedAt: number;
+  /** When the repository was first seen to have it, where that is not when it was stored. */
+  readonly seenAt?: number;
   /** What stands for its last pull until a client asks for it. */
   readonly unpulledAt?: number;
 }
@@ -93,6 +97,8 @@ export interface ManifestEntry {
   readonly isPulled?: boolean;
   /** Blobs that its repository is known to have beside what was proven before. */
   readonly proven?: readonly Digest[];
+  /** When the repository was first seen to have it, where the catalog cannot know. */
+  readonly seenAt?: number;
 }
 
 /** What a tag is to mean. */
@@ -132,7 +138,14 @@ export interface Evicted {
  * about the same thing.
  */
 export type JournalEntry =
-  | { readonly manifest: Digest; readonly of: string; readonly type: string; readonly at: number }
+  | {
+      readonly manifest: Digest;
+      readonly of: string;
+      readonly type: string;
+      readonly at: number;
+      /** When the repository was first seen to have it; left out where that is `at`. */
+      readonly seen?: number;
+    }
   | {
       readonly tag: Tag;
       readonly of: string;
@@ -148,12 +161,6 @@ export type JournalEntry =
   | { readonly pin: Pin }
   | { readonly unpin: Pick<Pin, 'origin' | 'image'> };
 
-export function tagEntry(target: Target, tag: Tag, record: TagRecord): JournalEntry {
-  const { digest, checkedAt, goneAt } = record;
-  const until = goneAt !== undefined && { until: goneAt };
-  return { tag, of: formatTarget(target), is: digest, at: checkedAt, ...until };
-}
-
 /**
  * What is known of the bytes on disk, one method a fact; a fact that a method records is recorded as
  * a whole or not at all. The upstream is part of every fact but those of a blob's bytes. A lost
@@ -165,6 +172,8 @@ export interface Catalog {
   readonly usage: Usage;
   /** Settles when what earlier runs recorded is counted. */
   readonly counted: Promise<void>;
+  /** What is known of manifests for who judges them. */
+  readonly admission: AdmissionFacts;
 
   // Tags.
 
@@ -328,21 +337,4 @@ export function nodeOf(unit: string): Node | undefined {
   const space = unit.lastIndexOf(' ');
   if (space === -1) return undefined;
   return { target: splitTarget(unit.slice(0, space)), digest: unit.slice(space + 1) as Digest };
-}
-
-/** What a manifest says of itself, as it enters the catalog. */
-export function describeManifest(
-  digest: Digest,
-  size: number,
-  manifest: Manifest,
-): Omit<ManifestEntry, 'tags'> {
-  const { mediaType, successors, subject, artifactType, annotations } = manifest;
-  const descriptor = {
-    mediaType,
-    digest,
-    size,
-    ...(artifactType !== undefined && { artifactType }),
-    ...(annotations && { annotations }),
-  };
-  return { descriptor, successors, ...(subject && { subject }) };
 }

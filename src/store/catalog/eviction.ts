@@ -3,7 +3,7 @@ import { attachedSubject } from '../../oci/cosign.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
 import { nodeOf, unitOf, type Evicted, type JournalEntry, type Node } from './catalog.ts';
 import type { LevelReader } from './level-reader.ts';
-import { keysBelow, recencyKey, type Batch } from './tables.ts';
+import { keysBelow, recencyKey, tagOf, type Batch } from './tables.ts';
 
 type TableName = 'tags' | 'names' | 'manifests' | 'members' | 'blobs' | 'links' | 'holders';
 type Removal = readonly [
@@ -15,6 +15,9 @@ type Removal = readonly [
     | 'pulls'
     | 'uses'
     | 'searched'
+    | 'admitted'
+    | 'admittedAs'
+    | 'findings'
     | 'lists'
     | 'listed'
   ),
@@ -88,6 +91,7 @@ export class Eviction {
     this.#remove('manifests', unit);
     this.#remove('uses', unit);
     this.#remove('searched', unit);
+    await this.#forgetJudged(node);
     this.#removeHolder(node, digest);
     await this.#forgetUnit(unit);
     for (const tag of await this.#graph.tagsOf(node)) this.#forgetTag(node, tag);
@@ -104,6 +108,17 @@ export class Eviction {
     const referrers = await Array.fromAsync(this.#graph.referrers(node));
     for (const referrer of await this.#graph.heldOf(target, referrers)) {
       await this.#visitUnlessHeld({ target, digest: referrer }, digest);
+    }
+  }
+
+  /** What is known of it for who judges it, but for when it was first seen. */
+  async #forgetJudged({ target, digest }: Node): Promise<void> {
+    const { admittedAs, findings } = this.#graph.tables;
+    const unit = unitOf(target, digest);
+    for await (const key of keysBelow(findings, unit)) this.#remove('findings', key);
+    for await (const key of keysBelow(admittedAs, unit)) {
+      this.#remove('admittedAs', key);
+      this.#remove('admitted', `${formatTarget(target)} ${tagOf(key)}`);
     }
   }
 

@@ -2,7 +2,6 @@ import PQueue from 'p-queue';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
 import {
-  tagEntry,
   unitOf,
   type BlobRecord,
   type Catalog,
@@ -19,29 +18,18 @@ import {
   type TagRecord,
   type Usage,
 } from './catalog.ts';
+import type { LevelCatalogOptions } from './level-catalog-options.ts';
 import { withFirstOrigin } from './first-origin.ts';
 import { evictedEntries, Eviction } from './eviction.ts';
 import { HotRecords } from './hot-records.ts';
 import { HeldCount } from './held-count.ts';
+import { manifestEntry, tagEntry } from './journal-entries.ts';
+import { LevelAdmissionFacts } from './level-admission-facts.ts';
 import { LevelReader } from './level-reader.ts';
 import { PullClock } from '../../time/clock.ts';
-import { listMembers } from './list-members.ts';
+import { putMembers } from './put-members.ts';
 import { TagLists, TagMoves, type TagMove } from './tag-records.ts';
 import { below, Tables, type Batch } from './tables.ts';
-
-export interface LevelCatalogOptions {
-  readonly durability: 'full' | 'rename';
-  /** Told of every fact that the files of blobs do not tell, once it is written. */
-  readonly journal?: (entries: readonly JournalEntry[]) => void;
-  /** Told when the database cannot be read. */
-  readonly unreadable?: (error: unknown) => void;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
-  /** What is recorded happened when it says, and not just now; where files came from is not known. */
-  readonly isReplay?: boolean;
-  /** Tables of the database may be links to those of another one. */
-  readonly isLinked?: boolean;
-}
 
 /** The catalog on LevelDB: each write is one atomic batch. */
 export class LevelCatalog extends LevelReader implements Catalog {
@@ -54,6 +42,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   readonly #isReplay: boolean;
   readonly #watchers: ((target: Target) => void)[] = [];
   readonly #hot: HotRecords;
+  readonly admission: LevelAdmissionFacts;
 
   /** Throws when another process has it open or a newer version wrote it. */
   static async open(path: string, options: LevelCatalogOptions): Promise<LevelCatalog> {
@@ -78,6 +67,11 @@ export class LevelCatalog extends LevelReader implements Catalog {
     this.#isReplay = options.isReplay ?? false;
     this.#moves = new TagMoves(tables, now);
     this.#hot = new HotRecords(this, unreadable);
+    this.admission = new LevelAdmissionFacts({
+      tables,
+      findManifest: async (...image) => this.findManifest(...image),
+      inTurn: async (work) => this.#writes.add(work),
+    });
     // Nobody need wait for the count: its iterator sees the store as it is now.
     this.#held = new HeldCount(tables.blobs.values(), unreadable);
   }
@@ -142,32 +136,29 @@ export class LevelCatalog extends LevelReader implements Catalog {
     const blob = known ?? { size, storedAt: now, ...from };
     const lastPull = await this.lastPull(unit);
     const isKnown = await this.isHeld({ target, digest });
+    const seen = await this.admission.firstSight(target, digest);
     const isPulled = entry.isPulled !== false || (await this.wasPulled({ target, digest }));
     // A pull in the same millisecond comes after it.
     const at = this.pullMoment(now) - (isPulled ? 0 : 1);
+    // Not before what is known to be past: the clock may have lost its battery.
+    const seenAt = Math.min(seen ?? Math.max(now, at), entry.seenAt ?? Infinity);
     const unpulled = !isPulled && { unpulledAt: at };
-    const record: ManifestRecord = { mediaType, size, storedAt: now, ...unpulled };
+    const first = seenAt !== now && { seenAt };
+    const record: ManifestRecord = { mediaType, size, storedAt: now, ...first, ...unpulled };
     const moves = await this.#moves.of(target, digest, entry.tags);
     await tables.write((batch) => {
       batch.put(unit, record, { sublevel: tables.manifests });
       batch.put(digest, blob, { sublevel: tables.blobs });
-      batch.put(digest, listMembers(entry), { sublevel: tables.members });
+      putMembers(batch, tables, { target, entry });
       for (const each of proven) this.#putLink(batch, target, each);
-      for (const held of [digest, ...entry.successors.map((successor) => successor.digest)]) {
-        batch.put(`${held} ${unit}`, 1, { sublevel: tables.holders });
-      }
       this.#moves.put(batch, target, moves);
-      if (entry.subject) {
-        const referrer = `${unitOf(target, entry.subject)} ${digest}`;
-        batch.put(referrer, entry.descriptor, { sublevel: tables.referrers });
-      }
       tables.putAccess(batch, unit, at, lastPull);
     });
     this.#admit(digest, blob, known);
     if (!isKnown) this.#tell(target);
     this.#hot.manifests.set(unit, record);
     for (const each of proven) this.#hot.links.set(`${each} ${formatTarget(target)}`, 'proven');
-    this.#journal([{ manifest: digest, of: formatTarget(target), type: mediaType, at: now }]);
+    this.#journal([manifestEntry(target, digest, record)]);
     this.#rememberTags(target, moves);
   }
 
@@ -260,7 +251,11 @@ export class LevelCatalog extends LevelReader implements Catalog {
     return this.#writes.add(async () => {
       const eviction = new Eviction(this);
       const evicted = await eviction.plan(unit, only);
-      await this.tables.write((batch) => eviction.apply(batch));
+      const left = await this.admission.leave(evicted.manifests);
+      await this.tables.write((batch) => {
+        eviction.apply(batch);
+        left(batch);
+      });
       for (const link of eviction.links) this.#hot.links.delete(link);
       this.#forgetEvicted(evicted, unit);
       return evicted;

@@ -3,13 +3,13 @@ import { ManifestError, MAX_MANIFEST_BYTES, parseManifest } from '../../oci/mani
 import { BlobStore } from '../files/blob-store.ts';
 import { CatalogSwap } from './catalog-swap.ts';
 import {
-  describeManifest,
   type JournalEntry,
   type ManifestEntry,
   nodeOf,
   type Node,
   type TagRecord,
 } from './catalog.ts';
+import { describeManifest } from './describe-manifest.ts';
 import { LevelCatalog } from './level-catalog.ts';
 import type { RebuildReport, Pin } from '../../api/store-api.ts';
 import { noCrashPoint, type CrashPoint } from '../faults.ts';
@@ -31,8 +31,8 @@ export interface RebuildOptions {
 
 /**
  * Makes the catalog anew from the files of blobs and the journal, as far as there is one. What
- * neither tells is lost: last pulls, their numbers, uses, and proofs of blobs that a manifest lists. The old catalog
- * gives way when the new one is complete. Throws when another process has the store, or a newer
+ * neither tells is lost: last pulls, their numbers, uses, proofs of blobs that a manifest lists, and what was found
+ * out by judging. The old catalog gives way when the new one is complete. Throws when another process has the store, or a newer
  * version wrote its catalog.
  */
 export async function rebuildFromFiles(options: RebuildOptions): Promise<RebuildReport> {
@@ -83,10 +83,10 @@ async function addManifests(
   store: BlobStore,
 ): Promise<number> {
   let count = 0;
-  for await (const { node, type, at } of replay.manifests()) {
+  for await (const { node, type, at, seen = at } of replay.manifests()) {
     const entry = await readEntry(store, node.digest, type);
     if (!entry) continue;
-    await catalog.recordManifest(node.target, entry, at);
+    await catalog.recordManifest(node.target, { ...entry, seenAt: seen }, at);
     count += 1;
   }
   return count;
@@ -135,6 +135,12 @@ const ENTRIES_A_WRITE = 200;
 
 type Fact = Record<string, unknown> | 1;
 
+interface ManifestFact {
+  readonly type: string;
+  readonly at: number;
+  readonly seen?: number;
+}
+
 /**
  * The last entry of a journal about each thing. Kept in a table of the new catalog, so that a long
  * journal takes no memory.
@@ -168,7 +174,9 @@ class Replay {
     const put = (key: string, fact: object | 1): unknown =>
       batch.put(key, fact, { sublevel: this.#facts });
     if ('manifest' in entry) {
-      put(`manifest ${entry.of} ${entry.manifest}`, { type: entry.type, at: entry.at });
+      const { type, at, seen } = entry;
+      const fact: ManifestFact = { type, at, ...(seen !== undefined && { seen }) };
+      put(`manifest ${entry.of} ${entry.manifest}`, fact);
     } else if ('tag' in entry) {
       const gone = entry.until !== undefined && { goneAt: entry.until };
       put(`tag ${entry.of} ${entry.tag}`, { digest: entry.is, checkedAt: entry.at, ...gone });
@@ -181,10 +189,10 @@ class Replay {
     else batch.del(`pin ${entry.unpin.origin} ${entry.unpin.image}`, { sublevel });
   }
 
-  async *manifests(): AsyncGenerator<{ node: Node; type: string; at: number }> {
+  async *manifests(): AsyncGenerator<ManifestFact & { node: Node }> {
     for await (const [key, fact] of this.#facts.iterator(below('manifest'))) {
       const node = nodeOf(rest(key));
-      if (node) yield { node, ...(fact as { type: string; at: number }) };
+      if (node) yield { node, ...(fact as unknown as ManifestFact) };
     }
   }
 

@@ -8,6 +8,7 @@ import type { Tag } from '../../oci/reference.ts';
 import { FOLDER_MODE, look, openOwn, readOwn, writeOwn } from '../own-file.ts';
 import { FORMAT, refuseOtherFormat } from '../format.ts';
 import { TEXTS } from '../texts.ts';
+import type { Finding } from './admission-facts.ts';
 import type { BlobRecord, ManifestRecord, Members, PullTally, TagRecord } from './catalog.ts';
 
 export interface TablesOptions {
@@ -40,6 +41,11 @@ export type Batch = ReturnType<Level<string, unknown>['batch']>;
  * | lists     | target                     | its tags, as last told, in byte order    |
  * | listed    | target                     | since when, and how long that list is    |
  * | searched  | target digest              | all that is attached to it was asked for |
+ * | sights    | target digest              | first seen when; of those not held       |
+ * | exits     | slot                       | which of them left, one after the other  |
+ * | admitted  | target tag                 | the digest last admitted by this tag     |
+ * | admittedAs| target digest tag          | the way back                             |
+ * | findings  | target digest name         | what judging it found out                |
  */
 export class Tables {
   readonly db: Level<string, unknown>;
@@ -67,6 +73,11 @@ export class Tables {
   readonly lists;
   readonly listed;
   readonly searched;
+  readonly sights;
+  readonly exits;
+  readonly admitted;
+  readonly admittedAs;
+  readonly findings;
 
   /** Throws when another process has it open or a newer version wrote it. */
   static async open(path: string, options: TablesOptions): Promise<Tables> {
@@ -116,6 +127,11 @@ export class Tables {
     this.lists = this.#table<readonly Tag[]>('lists');
     this.listed = this.#table<{ at: number; bytes: number }>('listed');
     this.searched = this.#table<1>('searched');
+    this.sights = this.#table<{ at: number; slot: number }>('sights');
+    this.exits = this.#table<string>('exits');
+    this.admitted = this.#table<Digest>('admitted');
+    this.admittedAs = this.#table<1>('admittedAs');
+    this.findings = this.#table<{ turn: number; finding: Finding }>('findings');
   }
 
   #table<Value>(name: string) {

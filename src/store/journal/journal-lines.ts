@@ -29,7 +29,8 @@ function isEntry(entry: Fields): boolean {
   if ('unpin' in entry) return isObject(entry['unpin']) && isPinned(entry['unpin']);
   if (!isTarget(entry['of'])) return false;
   if ('manifest' in entry) {
-    return isDigest(entry['manifest']) && typeof entry['type'] === 'string' && isTime(entry['at']);
+    const { manifest, type, at, seen = at } = entry;
+    return isDigest(manifest) && typeof type === 'string' && isTime(at) && isTime(seen);
   }
   if ('tag' in entry) {
     const { tag, is, at, until = at } = entry;

@@ -3,7 +3,8 @@ import { dirname } from 'node:path';
 import PQueue from 'p-queue';
 import { formatLine, parseLine, readLines } from './journal-lines.ts';
 import { formatTarget } from '../../oci/reference.ts';
-import { tagEntry, type Catalog, type JournalEntry } from '../catalog/catalog.ts';
+import type { Catalog, JournalEntry } from '../catalog/catalog.ts';
+import { manifestEntry, tagEntry } from '../catalog/journal-entries.ts';
 import { look, openOwn, syncFolder } from '../own-file.ts';
 import { noCrashPoint, type CrashPoint } from '../faults.ts';
 
@@ -255,8 +256,7 @@ function newPath(path: string): string {
 /** What a catalog knows, as a journal tells it. */
 export async function* describeCatalog(catalog: Catalog): AsyncGenerator<JournalEntry> {
   for await (const { target, digest, record } of catalog.manifests()) {
-    const { mediaType, storedAt } = record;
-    yield { manifest: digest, of: formatTarget(target), type: mediaType, at: storedAt };
+    yield manifestEntry(target, digest, record);
   }
   for await (const { target, tag, record } of catalog.tags()) {
     yield tagEntry(target, tag, record);
