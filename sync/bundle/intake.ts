@@ -50,8 +50,8 @@ export class Intake {
   }
 
   /**
-   * What is held already is left unread; what is not may still wait for the disk when it resolves, until
-   * `settled`. Throws a `BundleError` with code `room`, and what the disk says.
+   * `bytes` of a whole entry end only where they are right. What is held already is left unread; what is
+   * not may still wait for the disk when it resolves, until `settled`. Throws a `BundleError` with code `room`, and what the disk says.
    */
   async take({ of, start, end, isWhole }: Slice, bytes: AsyncIterable<Buffer>): Promise<void> {
     if (!isKept(of)) return;
@@ -61,7 +61,7 @@ export class Intake {
     await this.#recording.get(of.digest);
     if ((await this.#isDone(of)) || (await this.#adopt(of))) return;
     if (!isWhole) return this.#keepPiece(of, { start, end }, bytes);
-    const { recorded } = await this.#write(of, bytes);
+    const { recorded } = await this.#write(of, bytes, { isProven: true });
     await this.#record(of.digest, recorded);
   }
 
@@ -130,7 +130,7 @@ export class Intake {
 
   /** It is recorded when it resolves. Throws an `IntegrityError` for bytes that are not the digest's. */
   async keep(entry: Entry & Partial<ContentEntry>, bytes: AsyncIterable<Buffer>): Promise<void> {
-    const { recorded } = await this.#write(entry, bytes);
+    const { recorded } = await this.#write(entry, bytes, { isProven: false });
     await recorded;
   }
 
@@ -138,6 +138,7 @@ export class Intake {
   async #write(
     entry: Entry & Partial<ContentEntry>,
     bytes: AsyncIterable<Buffer>,
+    { isProven }: { readonly isProven: boolean },
   ): Promise<{ readonly recorded: Promise<void> }> {
     const { budget, blobs } = this.#parts;
     const { digest, size } = entry;
@@ -146,7 +147,7 @@ export class Intake {
     const ingest = await blobs.ingest(digest, OWNER);
     try {
       // What a killed process left of it comes again.
-      await ingest.reset();
+      await ingest.reset({ isProven });
       await writeBehind(bytes, size, async (block) => {
         await roomFor(size, async () => room.take(block.length));
         await ingest.append(block);

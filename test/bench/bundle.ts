@@ -8,6 +8,7 @@ import { BUDGETS } from './budgets.ts';
 import { CatalogStore } from './catalog-store.ts';
 import { runCommand, type CommandRun } from './command-run.ts';
 import { startEntrepot } from './peers/entrepot.ts';
+import { programOf } from './program.ts';
 import { quiet } from './quiet.ts';
 import { judge, type Row } from './row.ts';
 import type { Workbench } from './workbench.ts';
@@ -50,7 +51,7 @@ export async function measureBundle(bench: Workbench): Promise<Row[]> {
   const size = isFull ? FULL_BYTES : SMALL_BYTES;
   const tags = Array.from({ length: size / LAYER_BYTES / LAYERS }, (_, at) => `image-${at}`);
   const key = join(folder, 'key');
-  await runCommand(process.execPath, MAIN, 'bundle', 'keygen', '--out', key);
+  await runCommand(...programOf(MAIN), 'bundle', 'keygen', '--out', key);
   const store = await fetchAll(bench, tags);
   if (isFull) await removeBlobs(bench);
 
@@ -240,7 +241,7 @@ async function start(
     process: started,
     adminUrl: `http://${admin}`,
     store: path,
-    entrepot: async (...args) => runCommand(process.execPath, MAIN, ...args, '--config', file),
+    entrepot: async (...args) => runCommand(...programOf(MAIN), ...args, '--config', file),
     [Symbol.asyncDispose]: async () => started[Symbol.asyncDispose](),
   };
 }

@@ -41,7 +41,8 @@ export class Ingest {
   readonly digest: Digest;
   readonly #place: IngestPlace;
   readonly #handle: FileHandle;
-  #digester: Digester;
+  /** None where the writer proves the bytes. */
+  #digester: Digester | undefined;
   #written: number;
   #caughtUp: Promise<void>;
   #holders = 1;
@@ -86,7 +87,7 @@ export class Ingest {
       const { bytesWritten } = await this.#handle.write(chunk, offset, undefined, position);
       offset += bytesWritten;
     }
-    this.#digester.update(chunk);
+    this.#digester?.update(chunk);
     this.#written += chunk.length;
     this.#place.claim.resize(this.#written);
   }
@@ -94,16 +95,20 @@ export class Ingest {
   /** The hash over all that is written, for a transfer that goes on from here. */
   async digester(): Promise<Digester> {
     await this.#caughtUp;
-    return this.#digester.copy();
+    return this.#hashed.copy();
   }
 
-  /** Forgets what was written. Only while no reader has seen it. */
-  async reset(): Promise<void> {
+  /**
+   * Forgets what was written. Only while no reader has seen it. `isProven`: the writer compares what comes
+   * from now on with the digest and calls `verify` only where it is right, so that it is hashed once.
+   */
+  async reset({ isProven = false } = {}): Promise<void> {
     await this.#caughtUp.catch(() => undefined);
     await this.#handle.truncate(0);
     this.#written = 0;
     this.#place.claim.resize(0);
-    this.#digester = new Digester(splitDigest(this.digest).algorithm);
+    const { algorithm } = splitDigest(this.digest);
+    this.#digester = isProven ? undefined : new Digester(algorithm);
     this.#caughtUp = Promise.resolve();
   }
 
@@ -116,7 +121,7 @@ export class Ingest {
         actual: TEXTS.size({ bytes: this.#written }),
       });
     }
-    const actual = this.#digester.value();
+    const actual = this.#digester?.value() ?? this.digest;
     if (actual !== this.digest) {
       throw new IntegrityError(this.digest, { expected: this.digest, actual });
     }
@@ -177,6 +182,11 @@ export class Ingest {
     await this.release();
   }
 
+  get #hashed(): Digester {
+    if (!this.#digester) throw new Error(`${this.#place.partial} is hashed by who writes it`);
+    return this.#digester;
+  }
+
   async #hashWritten(size: number): Promise<void> {
     if (size === 0) return;
     const buffer = Buffer.allocUnsafe(Math.min(size, READ_BACK_BYTES));
@@ -185,7 +195,7 @@ export class Ingest {
       const count = await this.readAt(wanted, position);
       if (count === 0)
         throw new Error(`${this.#place.partial} ended at ${position} of ${size} bytes`);
-      this.#digester.update(wanted.subarray(0, count));
+      this.#hashed.update(wanted.subarray(0, count));
       position += count;
     }
   }

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { MAIN } from '../../helpers/process.ts';
 import { BenchProcess, freePort } from '../bench-process.ts';
+import { programOf } from '../program.ts';
 import type { Workbench } from '../workbench.ts';
 
 const UPSTREAM = 'upstream.test';
@@ -40,18 +41,15 @@ export async function startEntrepot(
     }),
   );
   const { profileFolder } = bench.options;
-  const profiling =
-    profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
+  const main = program ?? (checkout === undefined ? MAIN : join(checkout, 'src', 'main.ts'));
+  const [command, ...args] =
+    profileFolder === undefined
+      ? programOf(main)
+      : [process.execPath, '--cpu-prof', `--cpu-prof-dir=${profileFolder}`, main];
   return BenchProcess.start({
     name: checkout === undefined ? 'Entrepot' : OTHER_CHECKOUT,
-    command: process.execPath,
-    args: [
-      ...profiling,
-      program ?? (checkout === undefined ? MAIN : join(checkout, 'src', 'main.ts')),
-      'serve',
-      '--config',
-      file,
-    ],
+    command,
+    args: [...args, 'serve', '--config', file],
     port,
     log: bench.newPath('entrepot.log'),
   });
