@@ -25,6 +25,8 @@ import { InUseFile, Scrubber } from './store/care/care.ts';
 import { noCrashPoint, Store, type CrashPoint } from './store/store.ts';
 import { SYSTEM_CLOCK, type Clock } from './time/clock.ts';
 
+const { version } = packageJson;
+
 export interface EngineOptions {
   readonly log: Log;
   readonly timing?: Timing;
@@ -157,7 +159,7 @@ async function describeStatus(parts: Parts, uptimeSeconds: number): Promise<Serv
   const { requests, hits } = await metrics.countHits();
   const { running, last } = sync.runState;
   return {
-    version: packageJson.version,
+    version,
     uptimeSeconds,
     offline: config.offline,
     store: { path, id: store.id, maxBytes, ...store.catalog.usage },
@@ -223,7 +225,7 @@ async function openParts(config: Config, options: EngineOptions) {
   };
   const own = { ...store.parts, ...shared };
   const attachments = (): Attachments => mirror.attachments;
-  const admission = new Admission({ ...shared, config, clock, attachments });
+  const admission = new Admission({ ...own, config, clock, attachments, version });
   const asked = { upstreams, timing, clock, gate: options.gate ?? admission, selection };
   const mirror: Mirror = new Mirror({ ...own, ...asked, limits: config.access?.limits });
   const scrubber = new Scrubber({

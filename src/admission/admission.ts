@@ -8,6 +8,7 @@ import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import type { How } from './condition.ts';
+import type { Facts } from './facts.ts';
 import { Judge } from './judge.ts';
 import { openRules, type Rule } from './rule.ts';
 import { TEXTS } from './texts.ts';
@@ -20,6 +21,10 @@ export interface AdmissionParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'admission'>;
+  /** What outlives a restart. */
+  readonly catalog: { readonly admission: Facts };
+  /** Of the program. */
+  readonly version: string;
 }
 
 interface Asked {
@@ -54,7 +59,7 @@ export class Admission implements Gate {
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
     this.#judge = new Judge(parts);
-    this.#verdicts = new Verdicts(parts.clock);
+    this.#verdicts = new Verdicts({ ...parts, facts: parts.catalog.admission });
     this.#told = new ExpiringMap({ max: MAX_TOLD, clock: parts.clock });
     this.configure(parts.config);
   }
@@ -108,9 +113,10 @@ export class Admission implements Gate {
     return undefined;
   }
 
-  /** Resolves when no judgement runs. */
+  /** Resolves when no judgement runs, and what was found out is written. */
   async close(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
+    await this.#verdicts.written();
   }
 
   #about(target: Target): readonly Rule[] {

@@ -88,6 +88,18 @@ export class Evidence {
   }
 }
 
+/** What is held that is attached to an image, by digest: with the image, it is all that a judgement looks at here. */
+export async function heldEvidence(
+  attachments: Attachments,
+  target: Target,
+  subject: Digest,
+): Promise<readonly Digest[]> {
+  const listed = await attachments.referrers(target, subject, 'held');
+  const [tag] = cosignTags(subject);
+  const tagged = tag && (await attachments.tagged(target, tag, 'held'));
+  return [...listed.map(({ digest }) => digest), ...(tagged ? [tagged] : [])];
+}
+
 function signatureOf(part: Descriptor, payload: Uint8Array): Attached['signature'] {
   const { mediaType, annotations = {} } = part;
   if (mediaType !== SIMPLE_SIGNING) return { bundle: payload };

@@ -1,9 +1,9 @@
 import type { Attachments, Reach } from '../mirror/mirror.ts';
 import type { Digest } from '../oci/digest.ts';
-import { formatTarget, type Target } from '../oci/reference.ts';
+import type { Target } from '../oci/reference.ts';
 import type { UpstreamError } from '../oci/upstream-error.ts';
 import type { Condition, How } from './condition.ts';
-import { Evidence } from './evidence.ts';
+import { Evidence, heldEvidence } from './evidence.ts';
 import { lineageOf } from './lineage.ts';
 import { TEXTS } from './texts.ts';
 import type { Trust, Trusted } from './trust.ts';
@@ -57,13 +57,25 @@ export class SignedBy implements Condition {
   async #verdict(asked: Asked): Promise<Verdict | undefined> {
     const { target, subject, reach, trusted } = asked;
     const { attachments, verdicts } = this.#parts;
-    const key = [this.#mark, trusted.digest, formatTarget(target), subject].join(' ');
-    const isHeld = async (carrier: Digest) => attachments().isHeld(target, carrier);
-    const known = await verdicts.find(key, isHeld);
+    const about = async () => {
+      const held = await heldEvidence(attachments(), target, subject);
+      return { held, target, digest: subject, rests: [this.#mark, trusted.digest, held] };
+    };
+    const question = await about();
+    const known = await verdicts.find(question);
     if (known) return known;
-    if (reach === 'upstream') return verdicts.reach(key, async () => this.#verify(asked));
-    const found = await this.#verify(asked);
-    return found.is === 'admitted' ? verdicts.keep(key, found) : undefined;
+    const verify = async (): Promise<Verdict> => {
+      const found = await this.#verify(asked);
+      if (reach === 'held' && found.is !== 'admitted') return found;
+      // It may have fetched what it rests on, and one that rests on what could not be kept is not kept either.
+      const after = await about();
+      const isKept =
+        found.is !== 'admitted' || (found.carrier && after.held.includes(found.carrier));
+      return isKept ? verdicts.keep(after, found) : found;
+    };
+    if (reach === 'upstream') return verdicts.reach(question, verify);
+    const found = await verify();
+    return found.is === 'admitted' ? found : undefined;
   }
 
   async #verify({ target, subject, reach, trusted }: Asked): Promise<Verdict> {

@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto';
 import type { Digest } from '../oci/digest.ts';
+import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
+import type { Facts } from './facts.ts';
 import type { ConditionName, Refusal, Verified } from './verdict.ts';
 
 /** What a rule says of an image. */
@@ -11,6 +14,8 @@ export type Verdict =
       readonly by?: Verified;
       /** The manifest that carries the signature. */
       readonly carrier?: Digest;
+      /** From then on it may be another one; milliseconds since 1970. */
+      readonly validUntil?: number;
     }
   | {
       readonly is: 'refused';
@@ -21,45 +26,118 @@ export type Verdict =
   /** Nobody knows: what would tell could not be had. */
   | { readonly is: 'unknown'; readonly reason: string; readonly isOffline: boolean };
 
+/** What a verdict is about. */
+export interface Question {
+  readonly target: Target;
+  readonly digest: Digest;
+  /** All that the verdict rests on besides: what is asked, whom is trusted, what evidence is held. */
+  readonly rests: readonly unknown[];
+}
+
+export interface VerdictsParts {
+  readonly clock: Clock;
+  readonly facts: Pick<Facts, 'findFinding' | 'recordFinding'>;
+  /** Of the program: another one judges anew. */
+  readonly version: string;
+}
+
+/** By the wall clock. */
+interface Kept {
+  readonly verdict: Verdict;
+  readonly reachedAt: number;
+  readonly validUntil: number;
+}
+
 const MAX_VERDICTS = 10_000;
-const ADMITTED_MS = 3_600_000;
-/** What is signed after it was refused is admitted by then. */
-const REFUSED_MS = 30_000;
-const UNKNOWN_MS = 2_000;
+const DAY_MS = 86_400_000;
+/** In memory, by the steady clock. What is signed after it was refused is admitted within 30 s. */
+const MEMORY_MS = { admitted: 3_600_000, refused: 30_000, unknown: 2_000 };
+/** One that admits is judged anew by then. */
+const MAX_VALID_MS = 7 * DAY_MS;
 
 /**
- * Verdicts that were reached lately, 10,000 of them: a refusal counts for 30 s. One that admits counts for an
- * hour, and only while the signature that it rests on is held. A key says all that a verdict rests on besides.
+ * Verdicts that were reached lately, 10,000 of them in memory: a refusal counts for 30 s, and is kept nowhere
+ * else. One that admits is also kept in the catalog, as long as the image is held, and counts for a week at most.
+ * None counts at a moment before it was reached: a clock that is set back has it judged anew.
  */
 export class Verdicts {
-  readonly #known: ExpiringMap<string, Verdict>;
+  readonly #parts: VerdictsParts;
+  readonly #known: ExpiringMap<string, Kept>;
   readonly #running = new Map<string, Promise<Verdict>>();
+  readonly #writes = new Set<Promise<void>>();
 
-  constructor(clock: Clock) {
-    this.#known = new ExpiringMap({ max: MAX_VERDICTS, clock });
+  constructor(parts: VerdictsParts) {
+    this.#parts = parts;
+    this.#known = new ExpiringMap({ max: MAX_VERDICTS, clock: parts.clock });
   }
 
-  async find(
-    key: string,
-    isHeld: (carrier: Digest) => Promise<boolean>,
-  ): Promise<Verdict | undefined> {
-    const known = this.#known.get(key);
-    if (known?.is !== 'admitted' || known.carrier === undefined) return known;
-    return (await isHeld(known.carrier)) ? known : undefined;
+  async find(question: Question): Promise<Verdict | undefined> {
+    const name = this.#nameOf(question);
+    const key = keyOf(question, name);
+    const known = this.#known.get(key) ?? (await this.#read(question, name));
+    const now = this.#parts.clock.wall();
+    if (!known || now < known.reachedAt || now >= known.validUntil) return undefined;
+    return known.verdict;
   }
 
-  keep(key: string, verdict: Verdict): Verdict {
-    const ttlMs = { admitted: ADMITTED_MS, refused: REFUSED_MS, unknown: UNKNOWN_MS };
-    this.#known.set(key, verdict, ttlMs[verdict.is]);
+  keep(question: Question, verdict: Verdict): Verdict {
+    const name = this.#nameOf(question);
+    const reachedAt = this.#parts.clock.wall();
+    const validUntil = Math.min(endOf(verdict), reachedAt + MAX_VALID_MS);
+    const kept = { verdict, reachedAt, validUntil };
+    this.#remember(keyOf(question, name), kept);
+    if (verdict.is === 'admitted') this.#write(question, name, kept);
     return verdict;
   }
 
-  /** One judgement of a key at a time, which all who ask meanwhile share. */
-  async reach(key: string, judge: () => Promise<Verdict>): Promise<Verdict> {
+  /** One judgement of a question at a time, which all who ask meanwhile share. */
+  async reach(question: Question, judge: () => Promise<Verdict>): Promise<Verdict> {
+    const key = keyOf(question, this.#nameOf(question));
     const running = this.#running.get(key);
     if (running) return running;
-    const reached = judge().then((verdict) => this.keep(key, verdict));
+    const reached = judge();
     this.#running.set(key, reached);
     return reached.finally(() => this.#running.delete(key));
   }
+
+  /** Resolves when all that was kept is written. */
+  async written(): Promise<void> {
+    await Promise.all(this.#writes);
+  }
+
+  #nameOf({ rests }: Question): string {
+    const text = JSON.stringify([this.#parts.version, ...rests]);
+    return createHash('sha256').update(text).digest('hex');
+  }
+
+  #remember(key: string, kept: Kept): void {
+    this.#known.set(key, kept, MEMORY_MS[kept.verdict.is]);
+  }
+
+  /** What cannot be read is judged anew. */
+  async #read(question: Question, name: string): Promise<Kept | undefined> {
+    const { target, digest } = question;
+    const found = await this.#parts.facts.findFinding(target, digest, name).catch(() => undefined);
+    const kept = found as Kept | undefined;
+    if (kept?.verdict.is !== 'admitted') return undefined;
+    this.#remember(keyOf(question, name), kept);
+    return kept;
+  }
+
+  /** Nobody waits for it; what the disk does not take is judged anew after a restart. */
+  #write({ target, digest }: Question, name: string, kept: Kept): void {
+    const writing = this.#parts.facts
+      .recordFinding(target, digest, { name, finding: { ...kept } })
+      .catch(() => undefined)
+      .finally(() => this.#writes.delete(writing));
+    this.#writes.add(writing);
+  }
+}
+
+function endOf(verdict: Verdict): number {
+  return verdict.is === 'admitted' ? (verdict.validUntil ?? Infinity) : Infinity;
+}
+
+function keyOf({ target, digest }: Question, name: string): string {
+  return `${formatTarget(target)} ${digest} ${name}`;
 }
