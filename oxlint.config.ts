@@ -93,8 +93,12 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   'admission/signatures': {
     imports: [],
-    facade: [],
+    facade: ['refused.ts', 'signed-image.ts', 'strict-json.ts'],
     parts: ['classic.ts', 'signing-key.ts', 'sigstore.ts', 'trust-root.ts'],
+  },
+  'admission/notation': {
+    imports: ['admission/signatures'],
+    facade: [],
   },
   'admission/vulnerabilities': { imports: [], facade: [] },
   admission: {
@@ -238,7 +242,7 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   '@koa/router': ['src/http', 'src/admin'],
   '@noble/curves': ['src/admission/signatures/signing-key.ts'],
   '@sigstore/bundle': ['src/admission/signatures'],
-  '@sigstore/core': ['src/admission/signatures'],
+  '@sigstore/core': ['src/admission/signatures', 'src/admission/notation'],
   '@sigstore/protobuf-specs': ['src/admission/signatures'],
   '@sigstore/tuf': ['src/admission/signatures/trust-refresh.ts'],
   '@sigstore/verify': ['src/admission/signatures'],
@@ -252,7 +256,7 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   pino: ['src/observe/log.ts'],
   commander: ['src/cli'],
   zod: ['src/config'],
-  cborg: ['sync/bundle'],
+  cborg: ['src/admission/notation', 'sync/bundle'],
   'tar-stream': ['sync/bundle'],
   yaml: ['src/config/yaml.ts', 'src/clients/yaml-lines.ts'],
   'smol-toml': ['src/clients/toml.ts'],

@@ -2,13 +2,22 @@
 export type Signer =
   | { readonly kind: 'key'; readonly key: string }
   | { readonly kind: 'keyless'; readonly identity: string; readonly issuer: string }
-  | { readonly kind: 'notation'; readonly identity: string };
+  /** At the level `audit` whoever signed it counts, with a doubt. */
+  | {
+      readonly kind: 'notation';
+      readonly identity: string;
+      readonly level: 'strict' | 'audit';
+    };
 
 /** Evidence that counts: who signed it is one whom the rule names. */
 export interface Verified {
   readonly signer: Signer;
   /** The earliest time at which a witness whom we trust saw the signature, milliseconds since 1970. */
   readonly at?: number;
+  /** From then on it counts no longer, milliseconds since 1970. */
+  readonly until?: number;
+  /** Why it would not count if it were asked strictly. */
+  readonly doubt?: Refusal;
   /** The digest of the evidence. */
   readonly what: string;
   /** What was stated of the image, where it was more than a signature. */

@@ -73,6 +73,8 @@ export const TEXTS = {
   admissionKeyName: 'write a name of letters, digits, ".", "_" and "-"',
   admissionNoRoot:
     'who signs without a key is traced back to a root; write admission.trust.sigstore: { trustedRoot: FILE }',
+  admissionSubjectName: ({ value }: { value: string }) =>
+    `"${value}" names nobody; write "x509.subject: C=US, ST=WA, O=Example", with CN, OU and L as well if they have to be the same; C, ST and O are needed`,
   admissionNoKey: ({ name }: { name: string }) =>
     `"${name}" is no name of a key; write it under admission.trust.keys`,
   notSignerKey: ({ path }: { path: string }) =>

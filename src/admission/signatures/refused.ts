@@ -1,14 +1,14 @@
 import { REASONS } from './texts.ts';
 
-export type RefusalCode = keyof typeof REASONS;
+type RefusalCode = keyof typeof REASONS;
 type Details<Code extends RefusalCode> = Parameters<(typeof REASONS)[Code]>;
 
-/** Evidence does not count. It stays within this room: who asks is handed a `Refusal`. */
+/** Evidence does not count, for a reason with a code. Who asks is handed a `Refusal`: it is thrown no further. */
 export class Refused extends Error {
   override readonly name = 'Refused';
-  readonly code: RefusalCode;
+  readonly code: string;
 
-  constructor(code: RefusalCode, reason: string) {
+  constructor(code: string, reason: string) {
     super(reason);
     this.code = code;
   }

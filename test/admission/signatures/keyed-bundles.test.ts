@@ -72,7 +72,7 @@ const BUNDLES: readonly Case[] = [
     'a signature where only Notation counts',
     good,
     'identity-asked',
-    { signers: [{ kind: 'notation', identity: 'a' }] },
+    { signers: [{ kind: 'notation', identity: 'a', level: 'strict' }] },
   ],
   ['a signature by a key of a name that is unknown', good, 'signature', { keys: ['unknown'] }],
   [
