@@ -102,9 +102,9 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   'admission/vulnerabilities': { imports: [], facade: [] },
   admission: {
-    imports: ['oci', 'time', 'config', 'observe', 'net', 'mirror'],
+    imports: ['oci', 'time', 'api', 'config', 'observe', 'net', 'mirror'],
     facade: ['signatures/trust-refresh.ts', 'signatures/trust-root.ts'],
-    parts: ['admission.ts'],
+    parts: ['admission.ts', 'admission-reports.ts'],
   },
   http: {
     imports: ['oci', 'config', 'observe', 'upstream', 'mirror', 'access'],
@@ -114,7 +114,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   admin: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'store', 'mirror', 'access'],
     facade: [],
-    parts: ['admin-app.ts', 'store-admin.ts'],
+    parts: ['admin-app.ts', 'in-use-watch.ts', 'store-admin.ts'],
   },
   'sync/bundle': { imports: [], facade: [] },
   sync: {

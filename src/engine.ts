@@ -1,17 +1,19 @@
 import type { LookupFunction } from 'node:net';
 import packageJson from '../package.json' with { type: 'json' };
 import { createAdminApp, createProbeApp, type AdminParts } from './admin/admin-app.ts';
+import { watchInUse } from './admin/in-use-watch.ts';
 import { StoreAdmin } from './admin/store-admin.ts';
 import type { ServerStatus, SyncRunStatus } from './api/status-api.ts';
-import type { InUseList, PassedOver } from './api/store-api.ts';
 import type { SyncReport } from './api/sync-api.ts';
 import { Admission } from './admission/admission.ts';
+import { AdmissionReports } from './admission/admission-reports.ts';
 import { AccessStore, type AccessStoreParts } from './access/access-store.ts';
 import type { AccessApi } from './api/access-api.ts';
 import { openBeside } from './beside.ts';
 import type { Config } from './config/config.ts';
 import { createConfigured, type Configured } from './configured.ts';
 import { createApp } from './http/app.ts';
+import type { ResolvedImage } from './mirror/addressing.ts';
 import { Mirror, type Attachments, type Gate, type MirrorParts } from './mirror/mirror.ts';
 import { Authorities } from './net/authorities.ts';
 import { OwnListeners } from './net/address-class.ts';
@@ -21,7 +23,7 @@ import { Audit } from './observe/audit.ts';
 import type { Log } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Traces } from './observe/traces.ts';
-import { InUseFile, Scrubber } from './store/care/care.ts';
+import { Scrubber } from './store/care/care.ts';
 import { noCrashPoint, Store, type CrashPoint } from './store/store.ts';
 import { SYSTEM_CLOCK, type Clock } from './time/clock.ts';
 
@@ -63,7 +65,8 @@ export async function startEngine(config: Config, options: EngineOptions) {
         ...doors,
         access: () => parts.access,
         tokens: apiOf(parts.accessStore),
-        resolve: (image) => parts.configured.addressing.resolveImage(image).target,
+        resolve: (image) => parts.resolve(image).target,
+        admission: parts.reports,
         status: async () => describeStatus(parts, uptimeSeconds()),
         store: parts.storeAdmin,
         host: config.admin.host,
@@ -247,6 +250,8 @@ async function openParts(config: Config, options: EngineOptions) {
   const { sync } = beside;
   const reaching = { clock, store, net: { timing, authorities, lookup } };
   const access = await openAccess(config, { ...shared, ...reaching });
+  const resolve = (image: string): ResolvedImage => parts.configured.addressing.resolveImage(image);
+  const reports = new AdmissionReports({ admission, attachments, resolve });
   const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));
   const parts = {
     ...shared,
@@ -254,6 +259,8 @@ async function openParts(config: Config, options: EngineOptions) {
     beside,
     ...access,
     admission,
+    reports,
+    resolve,
     sync,
     create,
     configured,
@@ -322,25 +329,4 @@ function openAudit(
     failed: (reason, file) => log.error({ file, reason }, 'the audit cannot be written'),
     renewed: (file) => log.info({ file }, 'the audit is written again'),
   });
-}
-
-/** Watches the list of images in use; without one, the pins of an earlier list are removed. */
-async function watchInUse(
-  config: Config,
-  storeAdmin: StoreAdmin,
-  log: Log,
-): Promise<InUseFile | undefined> {
-  const { inUse: path } = config.store;
-  const changed = async (list: InUseList): Promise<readonly PassedOver[]> =>
-    (await storeAdmin.setInUse('file', list)).passedOver;
-  if (path === undefined) {
-    // What a full disk does not take now is taken at a later start: until then too much is pinned.
-    await changed({ entries: [], isWhole: true }).catch((err: unknown) =>
-      log.error({ err }, 'the pins of an earlier list of images in use stay'),
-    );
-    return undefined;
-  }
-  const file = new InUseFile({ path, changed, log });
-  await file.watch();
-  return file;
 }

@@ -1,6 +1,7 @@
 import Koa from 'koa';
 import type { IncomingMessage } from 'node:http';
 import { Router } from '@koa/router';
+import type { AdmissionApi } from '../api/admission-api.ts';
 import type { BundleApi } from '../api/bundle-api.ts';
 import type { ReloadReport, ServerStatus } from '../api/status-api.ts';
 import type { NewPin, Pin, RemovalReport, StoreApi } from '../api/store-api.ts';
@@ -44,6 +45,7 @@ export interface AdminParts extends ProbeParts {
   readonly access: () => Access | undefined;
   readonly audit: Audit;
   readonly tokens: AccessApi;
+  readonly admission: AdmissionApi;
   /** The repository of an image as any client names it. Throws a `RegistryError`. */
   readonly resolve: (image: string) => Target;
   /** The host of the configured address: a name that it may be asked under. */

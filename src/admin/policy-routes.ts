@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import type { Router } from '@koa/router';
 import type { Access } from '../access/access.ts';
+import type { AdmissionApi } from '../api/admission-api.ts';
 import type { PolicyReport } from '../api/access-api.ts';
 import { isIdentity } from '../config/access-schema.ts';
 import { RegistryError } from '../oci/errors.ts';
@@ -10,6 +11,7 @@ import { TEXTS } from './texts.ts';
 
 export interface PolicyParts {
   readonly access: () => Access | undefined;
+  readonly admission: AdmissionApi;
   /** The repository of an image as any client names it. Throws a `RegistryError` for what is not mirrored. */
   readonly resolve: (image: string) => Target;
 }
@@ -17,28 +19,39 @@ export interface PolicyParts {
 /** Who an asker may be, and belong to. */
 const MAX_NAMES = 1000;
 
-/** Whether a subject may have an image, by the rules that are in force. */
-export function addPolicyRoutes(router: Router, { access, resolve }: PolicyParts): void {
-  router.get('/api/v1/policy', (ctx) => {
+/**
+ * Whether an image may be pulled, by the rules that are in force: by a subject where one is named, and by what
+ * it is. Nodes ask the second alone.
+ */
+export function addPolicyRoutes(router: Router, { access, admission, resolve }: PolicyParts): void {
+  router.get('/api/v1/policy', async (ctx) => {
     const input = AdminInput.ofQuery(ctx.query, ['image', 'as', 'from']);
-    const target = resolve(input.text('image'));
-    const subject = { names: namesOf(input.optionalEach('as')) };
+    const image = input.text('image');
+    const target = resolve(image);
+    const as = input.optionalEach('as');
+    const subject = { names: namesOf(as) };
     const address = addressOf(input.optionalText('from'));
-    const rules = access();
+    const rules = as.length > 0 ? access() : undefined;
     const asker = { subject, address };
     const unknown = subject.names.filter((name) => rules?.knows(name) === false);
     const verdict = rules && {
       pull: rules.explain(asker, 'pull', target),
       list: rules.explain(asker, 'list', target),
     };
+    const told = await admission.report(image);
+    const isJudged = told.rules.length > 0 || told.reason !== undefined;
     ctx.body = {
       image: formatTarget(target),
-      subject: subject.names,
+      ...(as.length > 0 && { subject: subject.names }),
       ...(unknown.length > 0 && { unknown }),
       ...(address !== undefined && { address }),
-      isAllowed: verdict?.pull.isAllowed ?? true,
+      isAllowed: (verdict?.pull.isAllowed ?? true) && told.isAllowed,
       ...(verdict && { access: verdict }),
+      ...(isJudged && { admission: told }),
     } satisfies PolicyReport;
+  });
+  router.get('/api/v1/admission', async (ctx) => {
+    ctx.body = await admission.report(AdminInput.ofQuery(ctx.query, ['image']).text('image'));
   });
 }
 

@@ -1,3 +1,4 @@
+import type { AdmissionRuleReport } from '../api/admission-api.ts';
 import type { Config } from '../config/config.ts';
 import { GateRefusal, type Attachments, type Gate } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
@@ -10,7 +11,9 @@ import { ExpiringMap } from '../time/expiring-map.ts';
 import type { How } from './condition.ts';
 import type { Facts } from './facts.ts';
 import { Judge } from './judge.ts';
+import { reasonOf } from './reason.ts';
 import { openRules, type Rule } from './rule.ts';
+import { reportRule } from './rule-report.ts';
 import { TEXTS } from './texts.ts';
 import { Trust } from './trust.ts';
 import { Verdicts, type Verdict } from './verdicts.ts';
@@ -94,6 +97,17 @@ export class Admission implements Gate {
   /** Whether a rule is about it, that refuses or tells. */
   isJudged(target: Target): boolean {
     return this.#about(target).length > 0;
+  }
+
+  /** Whether one of them refuses. */
+  isEnforced(target: Target): boolean {
+    return this.#about(target).some(({ mode }) => mode === 'enforce');
+  }
+
+  /** What each rule about it says, and why. */
+  async report(target: Target, digest: Digest, how: How): Promise<AdmissionRuleReport[]> {
+    const asked = { target, digest, how, judge: this.#judge };
+    return Promise.all(this.#about(target).map(async (rule) => reportRule(rule, asked)));
   }
 
   /** Why a held image would be refused by what is held of it; nothing is asked of an upstream. */
@@ -188,12 +202,6 @@ function refusalOf(asked: Asked, verdict: Found): RegistryError | undefined {
   if (verdict.is === 'unknown' && !verdict.isOffline) return unavailable(TEXTS.unknown(about));
   const asks = verdict.is === 'refused' ? (verdict.asks ?? 'signedBy') : 'signedBy';
   return new GateRefusal(TEXTS.refused({ ...about, asks }));
-}
-
-function reasonOf(verdict: Exclude<Verdict, { is: 'admitted' }>): string {
-  if (verdict.is === 'unknown') return verdict.isOffline ? TEXTS.offline : verdict.reason;
-  const [first, ...others] = verdict.refusals;
-  return TEXTS.moreReasons({ reason: first?.reason ?? TEXTS.unsigned, more: others.length });
 }
 
 function unavailable(message: string): RegistryError {

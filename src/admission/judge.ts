@@ -1,4 +1,4 @@
-import type { Attachments } from '../mirror/mirror.ts';
+import type { Attachments, Reach } from '../mirror/mirror.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Target } from '../oci/reference.ts';
@@ -44,7 +44,7 @@ export class Judge {
       refusals: [{ code: 'absent', reason: TEXTS.absent }],
     };
     for (let depth = 0; about !== undefined && depth < MAX_SUBJECTS; depth += 1) {
-      const kind = await this.#kindOf(target, about);
+      const kind = await this.#kindOf(target, about, demands.reach);
       if (!kind) return verdict;
       if (kind.is === 'evidence' && depth === 0) return ADMITTED;
       const found = await ask(target, about, demands);
@@ -53,6 +53,21 @@ export class Judge {
       about = kind.is === 'artifact' ? kind.subject : undefined;
     }
     return verdict;
+  }
+
+  /**
+   * What the conditions are asked of: nothing where it is evidence or is not there, and else the manifest, then
+   * what it is a document about. Throws as `manifest` does.
+   */
+  async subjects(target: Target, digest: Digest, { reach }: How): Promise<readonly Digest[]> {
+    const subjects: Digest[] = [];
+    for (let about: Digest | undefined = digest; about && subjects.length < MAX_SUBJECTS;) {
+      const kind = await this.#kindOf(target, about, reach);
+      if (!kind || (kind.is === 'evidence' && subjects.length === 0)) break;
+      subjects.push(about);
+      about = kind.is === 'artifact' ? kind.subject : undefined;
+    }
+    return subjects;
   }
 
   /** Of a blob: that of an admitted manifest that lists it; `unlisted` where none is held that does. */
@@ -70,21 +85,27 @@ export class Judge {
     return verdict;
   }
 
-  async #kindOf(target: Target, digest: Digest): Promise<ManifestKind | undefined> {
+  async #kindOf(
+    target: Target,
+    digest: Digest,
+    reach: Reach = 'upstream',
+  ): Promise<ManifestKind | undefined> {
     const known = this.#kinds.get(digest);
     if (known) return known;
-    const bytes = await this.#attachments().manifest(target, digest, 'upstream');
+    const bytes = await this.#attachments().manifest(target, digest, reach);
     if (!bytes) return undefined;
     const form = kindOf(bytes);
-    const isOther = form.is === 'evidence' && !(await this.#areTexts(target, form.texts ?? []));
+    const texts = form.is === 'evidence' ? (form.texts ?? []) : [];
+    const isOther = !(await this.#areTexts(target, texts, reach));
     const kind: ManifestKind = isOther ? { is: 'image' } : form;
-    this.#kinds.set(digest, kind, KIND_MS);
+    // What was not asked for may be text all the same.
+    if (!isOther || reach === 'upstream') this.#kinds.set(digest, kind, KIND_MS);
     return kind;
   }
 
   /** What is JSON is nothing that a runtime could unpack. Throws `UpstreamError` where it cannot be had. */
-  async #areTexts(target: Target, parts: readonly Descriptor[]): Promise<boolean> {
-    const how = { reach: 'upstream', most: MAX_EVIDENCE_BYTES } as const;
+  async #areTexts(target: Target, parts: readonly Descriptor[], reach: Reach): Promise<boolean> {
+    const how = { reach, most: MAX_EVIDENCE_BYTES };
     for (const part of parts) {
       const bytes = await this.#attachments().blob(target, part, how);
       if (!bytes || !isJson(bytes)) return false;

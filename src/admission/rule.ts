@@ -14,6 +14,7 @@ export interface Rule {
   /** As it is told: where it stands. */
   readonly name: string;
   readonly mode: 'audit' | 'enforce';
+  readonly images: readonly string[];
   readonly isAbout: (image: string) => boolean;
   /** The cheapest first. */
   readonly conditions: readonly Condition[];
@@ -31,7 +32,8 @@ export function openRules(rules: readonly RuleConfig[], parts: RuleParts): reado
     if (mode === 'off') return [];
     const conditions: Condition[] = [];
     if (signedBy) conditions.push(new SignedBy({ ...parts, signers: signedBy.map(signerOf) }));
-    return [{ name: `admission.rules[${place}]`, mode, isAbout: parseGlobs(images), conditions }];
+    const isAbout = parseGlobs(images);
+    return [{ name: `admission.rules[${place}]`, mode, images, isAbout, conditions }];
   });
 }
 

@@ -1,13 +1,14 @@
+import type { SignatureReport } from '../api/admission-api.ts';
 import type { Attachments, Reach } from '../mirror/mirror.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Target } from '../oci/reference.ts';
 import type { UpstreamError } from '../oci/upstream-error.ts';
-import type { Condition, How } from './condition.ts';
+import type { Condition, Examined, How } from './condition.ts';
 import { Evidence, heldEvidence } from './evidence.ts';
 import { lineageOf } from './lineage.ts';
 import { TEXTS } from './texts.ts';
 import type { Trust, Trusted } from './trust.ts';
-import type { Refusal, Signer } from './verdict.ts';
+import type { Refusal, Signer, Verified } from './verdict.ts';
 import type { Verdict, Verdicts } from './verdicts.ts';
 
 export interface SignedByParts {
@@ -17,12 +18,24 @@ export interface SignedByParts {
   readonly signers: readonly Signer[];
 }
 
+interface Signature {
+  readonly carrier: Digest;
+  readonly found: Verified | Refusal;
+}
+
 interface Asked {
   readonly target: Target;
   readonly subject: Digest;
   readonly reach: Reach;
   readonly trusted: Trusted;
 }
+
+interface Looked extends Asked {
+  readonly manifest: Uint8Array;
+  readonly missed: (error: UpstreamError) => void;
+}
+
+const MAX_EXAMINED = 128;
 
 /**
  * An image is signed by one whom a rule names: itself, or a held index of the same repository that lists it.
@@ -53,6 +66,26 @@ export class SignedBy implements Condition {
     return own ?? refusal('unsigned');
   }
 
+  /** At most 128 signatures: those that are held, then those that the upstream has beside them. */
+  async examine(target: Target, digest: Digest, { reach: only }: How): Promise<Examined> {
+    const trusted = await this.#parts.trust.current();
+    const attachments = this.#parts.attachments();
+    const signatures = new Map<string, SignatureReport>();
+    for (const reach of only ? [only] : (['held', 'upstream'] as const)) {
+      for (const subject of await lineageOf(attachments, target, digest)) {
+        const manifest = await attachments.manifest(target, subject, reach);
+        if (!manifest) continue;
+        const missed = (): void => {};
+        const about = { target, subject, reach, trusted, manifest, missed };
+        for await (const each of this.#signatures(about)) {
+          if (signatures.size >= MAX_EXAMINED) break;
+          signatures.set(`${subject} ${each.found.what}`, reportOf(subject, each));
+        }
+      }
+    }
+    return { signatures: [...signatures.values()] };
+  }
+
   /** `undefined`: what is held does not admit it. */
   async #verdict(asked: Asked): Promise<Verdict | undefined> {
     const { target, subject, reach, trusted } = asked;
@@ -78,21 +111,15 @@ export class SignedBy implements Condition {
     return found.is === 'admitted' ? found : undefined;
   }
 
-  async #verify({ target, subject, reach, trusted }: Asked): Promise<Verdict> {
-    const { signers } = this.#parts;
-    const attachments = this.#parts.attachments();
-    const manifest = await attachments.manifest(target, subject, reach);
+  async #verify(asked: Asked): Promise<Verdict> {
+    const manifest = await this.#parts
+      .attachments()
+      .manifest(asked.target, asked.subject, asked.reach);
     if (!manifest) return refusal('absent');
     const missing: UpstreamError[] = [];
     const missed = (error: UpstreamError): void => void missing.push(error);
-    const evidence = new Evidence({ attachments, target, subject, reach, missed });
-    const asked = { image: { digest: subject, manifest }, kind: 'signature', signers } as const;
     const refusals: Refusal[] = [];
-    for await (const { manifest: carrier, signature } of evidence.signatures()) {
-      const found =
-        'bundle' in signature
-          ? trusted.sigstore.verifyBundle(signature.bundle, asked)
-          : trusted.sigstore.verifyClassic(signature.layer, asked);
+    for await (const { carrier, found } of this.#signatures({ ...asked, manifest, missed })) {
       if ('signer' in found) return { is: 'admitted', by: found, carrier };
       refusals.push(found);
     }
@@ -102,6 +129,28 @@ export class SignedBy implements Condition {
     }
     return refusals.length > 0 ? { is: 'refused', refusals } : refusal('unsigned');
   }
+
+  /** One after another, each with what it is worth. */
+  async *#signatures({ trusted, manifest, ...about }: Looked): AsyncGenerator<Signature> {
+    const attachments = this.#parts.attachments();
+    const evidence = new Evidence({ ...about, attachments });
+    const image = { digest: about.subject, manifest };
+    const asked = { image, kind: 'signature', signers: this.#parts.signers } as const;
+    for await (const { manifest: carrier, signature } of evidence.signatures()) {
+      const found =
+        'bundle' in signature
+          ? trusted.sigstore.verifyBundle(signature.bundle, asked)
+          : trusted.sigstore.verifyClassic(signature.layer, asked);
+      yield { carrier, found };
+    }
+  }
+}
+
+function reportOf(subject: Digest, { carrier, found }: Signature): SignatureReport {
+  if (!('signer' in found)) return { subject, carrier, counts: false, reason: found.reason };
+  const { signer, at } = found;
+  const { kind: _, ...who } = signer;
+  return { subject, carrier, counts: true, ...who, ...(at !== undefined && { at }) };
 }
 
 function refusal(code: 'absent' | 'unsigned'): Verdict {

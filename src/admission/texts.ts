@@ -22,6 +22,8 @@ const REMEDIES = {
 export const TEXTS = {
   absent: 'there is no such manifest to judge',
   unsigned: 'it has no signature',
+  notHeld: 'nothing of it is held',
+  noSuchTag: 'the upstream has no such tag',
   moreReasons: ({ reason, more }: { reason: string; more: number }) =>
     more === 0 ? reason : `${reason} (and ${more} more signatures that do not count)`,
   refused: ({ image, rule, asks, reason }: Refused) =>

@@ -1,3 +1,5 @@
+import type { AdmissionReport } from './admission-api.ts';
+
 /** What the admin API needs of access control. Times are milliseconds since 1970. */
 export interface AccessApi {
   tokens(): readonly ApiToken[];
@@ -60,13 +62,15 @@ export type RuleVerdict =
 export interface PolicyReport {
   /** With its registry, as rules name it. */
   readonly image: string;
-  /** As rules name who asks; empty for nobody in particular. */
-  readonly subject: readonly string[];
+  /** As rules name who asks; empty for nobody in particular, left out where nobody was asked about. */
+  readonly subject?: readonly string[];
   /** Users and tokens of these that are not there now; left out where there is none. */
   readonly unknown?: readonly string[];
   readonly address?: string;
   /** Whether it may be pulled, by all that have a say. */
   readonly isAllowed: boolean;
-  /** By `access.rules`; left out where there are none, and everybody may. */
+  /** By `access.rules`; left out where there are none, and everybody may, or nobody was asked about. */
   readonly access?: { readonly pull: RuleVerdict; readonly list: RuleVerdict };
+  /** By `admission.rules`; left out where none is about it. */
+  readonly admission?: AdmissionReport;
 }

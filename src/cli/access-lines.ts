@@ -1,5 +1,11 @@
 import { add, type Group } from './command-group.ts';
-import { checkPolicy, parseAddress, parseGroup, parseSubject } from './policy.ts';
+import {
+  checkPolicy,
+  checkPolicyOptions,
+  parseAddress,
+  parseGroup,
+  parseSubject,
+} from './policy.ts';
 import { createToken, listTokens, revokeToken } from './tokens.ts';
 
 /** Who may pull what. */
@@ -11,22 +17,23 @@ export function addAccessCommands(group: Group): void {
 function addPolicyCommands({ parent: program, run }: Group): void {
   const parent = program
     .command('policy')
-    .description('who may pull what, and why')
-    .withExamples('entrepot policy check ghcr.io/org/app --as user:alice');
-  add(
-    parent,
-    'check',
-    'say which rule gives an image to a subject, or why none: 0 when it may pull',
-  )
+    .description('what may be pulled, by whom, and why')
+    .withExamples(
+      'entrepot policy check ghcr.io/org/app:1.4',
+      'entrepot policy check ghcr.io/org/app --as user:alice',
+    );
+  add(parent, 'check', 'say whether an image may be pulled, and by which rules: 0 when it may')
     .argument('<image>', 'as any client names it')
-    .requiredOption(
+    .option(
       '--as <subject>',
-      'as rules name it: anonymous, user:alice, token:ci; again for what it belongs to',
+      'who pulls, as rules name it: anonymous, user:alice, token:ci; again for what it belongs to',
       parseSubject,
     )
     .option('--group <name>', 'a group that it is in; may stand several times', parseGroup)
     .option('--from <address>', 'that it asks from', parseAddress)
+    .requires(checkPolicyOptions)
     .withExamples(
+      'entrepot policy check docker.io/library/alpine:3.22',
       'entrepot policy check docker.io/library/alpine:3.22 --as anonymous',
       'entrepot policy check ghcr.io/org/app --as user:alice --group devs --from 10.2.0.7',
     )

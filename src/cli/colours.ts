@@ -10,11 +10,27 @@ export function hasColours({ isTTY }: { readonly isTTY?: boolean }, env: Environ
 
 /** The words that say how something is, where one of them begins a cell or a line. */
 const STATES: readonly (readonly [style: InspectColor, words: readonly string[]])[] = [
-  ['green', ['ok', 'up', 'ready', 'complete', 'held', 'active', 'fetched again']],
-  ['yellow', ['warning', 'suspect', 'offline', 'late', 'partial', 'stale', 'full', 'unlisted']],
+  [
+    'green',
+    ['ok', 'up', 'ready', 'complete', 'held', 'active', 'fetched again', 'admitted', 'counts'],
+  ],
+  [
+    'yellow',
+    ['warning', 'suspect', 'offline', 'late', 'partial', 'stale', 'full', 'unlisted', 'lifted'],
+  ],
   [
     'red',
-    ['failed', 'failing', 'down', 'missing', 'damaged', 'not fetched again', 'login refused'],
+    [
+      'failed',
+      'failing',
+      'down',
+      'missing',
+      'damaged',
+      'not fetched again',
+      'login refused',
+      'refused',
+      'does not count',
+    ],
   ],
   ['gray', ['skipped', 'unknown']],
 ];

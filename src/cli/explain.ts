@@ -1,7 +1,9 @@
+import type { AdmissionReport } from '../api/admission-api.ts';
 import type { RuleReport } from '../api/access-api.ts';
 import type { ImageReport, ManifestReport } from '../api/store-api.ts';
 import type { SyncImage, SyncProblem } from '../api/sync-api.ts';
 import { loadConfig } from '../config/load.ts';
+import { describeRule } from './admission-format.ts';
 import { askOnce } from './admin-client.ts';
 import {
   count,
@@ -25,11 +27,13 @@ type Explanation = (ImageReport | { readonly image: string; readonly digest?: ne
   readonly failure?: SyncProblem;
   /** The rules by which somebody may pull it; left out where everybody may pull everything. */
   readonly pullers?: readonly RuleReport[];
+  /** By what is held; left out where no rule of admission is about it. */
+  readonly admission?: AdmissionReport;
 };
 
 /**
- * Prints what is held of an image, what is missing, what keeps it, what a rule wants of it, and who may pull it.
- * Nothing held is a failure.
+ * Prints what is held of an image, what is missing, what keeps it, what a rule wants of it, who may pull it, and
+ * whether it may be pulled by what is held. Nothing held is a failure.
  */
 export async function explain(
   image: string,
@@ -55,12 +59,13 @@ interface Layout {
 }
 
 function formatExplanation(document: Explanation, layout: Layout): string {
-  const { sync, failure, pullers } = document;
+  const { sync, failure, pullers, admission } = document;
   const { now, columns, rules } = layout;
   const wanted = [
     ...(sync ? describeWanted(sync, now) : []),
     ...(failure ? describeFailure(failure, sync) : []),
     ...(pullers ? describePullers(pullers, rules) : []),
+    ...(admission?.rules ?? []).map((rule) => ['verdict', describeRule(rule, rules)] as const),
   ];
   if (document.digest !== undefined) return formatReport(document, wanted, layout);
   const facts: readonly Fact[] = [['state', TEXTS.notHeld], ...wanted];

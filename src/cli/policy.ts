@@ -2,7 +2,9 @@ import { isIP } from 'node:net';
 import { InvalidArgumentError } from 'commander';
 import type { NearRule, PolicyReport, RuleReport, RuleVerdict } from '../api/access-api.ts';
 import { isIdentity } from '../config/access-schema.ts';
+import type { AdmissionRuleReport } from '../api/admission-api.ts';
 import { loadConfig } from '../config/load.ts';
+import { formatAdmission } from './admission-format.ts';
 import { withAdmin } from './admin-client.ts';
 import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { formatLabelled } from './format.ts';
@@ -10,18 +12,21 @@ import { RuleNames } from './rule-names.ts';
 import { TEXTS } from './texts.ts';
 
 interface PolicyOptions extends CommandOptions {
-  readonly as: readonly string[];
+  readonly as?: readonly string[];
   readonly group?: readonly string[];
   readonly from?: string;
 }
 
-/** Says whether a subject may have an image, and which rule decides: 0 when it may be pulled. */
+/**
+ * Says whether an image may be pulled, by rules of admission and, for a subject, of access: 0 when all that were
+ * asked give it.
+ */
 export async function checkPolicy(
   image: string,
   options: PolicyOptions,
   context: StoreContext,
 ): Promise<number> {
-  const { as, group = [], from } = options;
+  const { as = [], group = [], from } = options;
   const loaded = loadConfig({ file: options.config, ...context });
   const names = [...as, ...group.map((name) => `group:${name}`)];
   const query = new URLSearchParams([
@@ -43,6 +48,14 @@ export async function checkPolicy(
   return report.isAllowed ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 
+/** What else is said of a subject needs one. */
+export function checkPolicyOptions(
+  _: readonly string[],
+  { as, group, from }: Partial<PolicyOptions>,
+): string | undefined {
+  return as === undefined && (group ?? from) !== undefined ? TEXTS.policyNobody : undefined;
+}
+
 /** One of `--as`, behind those before it. */
 export function parseSubject(text: string, before: readonly string[] = []): readonly string[] {
   if (isIdentity(text)) return [...before, text];
@@ -62,26 +75,54 @@ export function parseAddress(text: string): string {
 
 /** The report as it came, each rule with its line where the file has it. */
 function withLines(report: PolicyReport, rules: RuleNames): object {
-  const { access, ...rest } = report;
-  if (!access) return rest;
-  const lined = <Rule extends RuleReport>(rule: Rule): Rule => ({ ...rule, ...rules.lineOf(rule) });
+  const { access, admission, ...rest } = report;
+  const lined = <Rule extends RuleReport | AdmissionRuleReport>(rule: Rule): Rule => ({
+    ...rule,
+    ...rules.lineOf(rule),
+  });
+  const judged = admission && {
+    admission: { ...admission, rules: admission.rules.map(lined) },
+  };
+  if (!access) return { ...rest, ...judged };
   const verdict = (of: RuleVerdict): RuleVerdict =>
     of.isAllowed ? { ...of, by: lined(of.by) } : { ...of, nearest: of.nearest.map(lined) };
-  return { ...rest, access: { pull: verdict(access.pull), list: verdict(access.list) } };
+  return {
+    ...rest,
+    access: { pull: verdict(access.pull), list: verdict(access.list) },
+    ...judged,
+  };
 }
 
 function format(report: PolicyReport, rules: RuleNames, columns: number | undefined): string {
-  const { image, subject, address, access } = report;
+  const { admission } = report;
+  return [
+    formatLabelled('', describeTitle(report), columns),
+    ...describeAccess(report, rules).map(([name, fact]) =>
+      formatLabelled(`  ${name.padEnd(4)}  `, fact, columns),
+    ),
+    admission ? formatAdmission(admission, { rules, columns }) : '',
+    report.subject || admission ? '' : formatLabelled('  ', TEXTS.unjudged, columns),
+  ].join('');
+}
+
+function describeTitle({ image, subject, address }: PolicyReport): string {
+  if (!subject) return image;
   const who = subject.length === 0 ? 'anonymous' : subject.join(', ');
   const from = address === undefined ? '' : ` from ${address}`;
-  const title = formatLabelled('', TEXTS.policyTitle({ image, who: `${who}${from}` }), columns);
-  const verbs = ['pull', 'list'] as const;
-  const facts = verbs.flatMap((verb) =>
+  return TEXTS.policyTitle({ image, who: `${who}${from}` });
+}
+
+/** Nothing where nobody was asked about. */
+function describeAccess(
+  { subject, address, access }: PolicyReport,
+  rules: RuleNames,
+): readonly Fact[] {
+  if (!subject) return [];
+  return (['pull', 'list'] as const).flatMap((verb) =>
     access
       ? describeVerdict(verb, access[verb], { rules, address })
       : [[verb, TEXTS.policyOpen] as const],
   );
-  return `${title}${facts.map(([name, fact]) => formatLabelled(`  ${name.padEnd(4)}  `, fact, columns)).join('')}`;
 }
 
 type Fact = readonly [name: string, fact: string];

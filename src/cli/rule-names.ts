@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { RuleReport } from '../api/access-api.ts';
+import type { AdmissionRuleReport } from '../api/admission-api.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { readTextFile } from '../config/source.ts';
 import { findLine } from '../config/yaml.ts';
@@ -13,29 +14,37 @@ export class RuleNames {
   readonly #file: string | undefined;
 
   constructor({ config, file }: Pick<LoadedConfig, 'config' | 'file'>) {
-    const { rules = [] } = config.access ?? {};
+    const { access, admission } = config;
     const text = file === undefined ? '' : readTextFile(file);
     this.#file = file;
-    this.#places = new Map(
-      rules.map((rule, at) => [
-        `access.rules[${at}]`,
-        { rule, line: findLine(text, ['access', 'rules', at]) },
-      ]),
-    );
+    const place = (key: string) => (rule: object, at: number) =>
+      [`${key}.rules[${at}]`, { rule, line: findLine(text, [key, 'rules', at]) }] as const;
+    this.#places = new Map([
+      ...(access?.rules ?? []).map(place('access')),
+      ...(admission?.rules ?? []).map(({ images, mode }, at) =>
+        place('admission')({ images, mode }, at),
+      ),
+    ]);
   }
 
   /** Of a rule that the file has at this place; `undefined` where it has another one. */
-  lineOf({ place, ...report }: RuleReport): { file: string; line: number } | undefined {
-    const { rule, line } = this.#places.get(place) ?? {};
-    const { who, from, may, images } = report;
-    const same = { who, ...(from && { from }), may, ...(images && { images }) };
-    if (line === undefined || this.#file === undefined || !isDeepStrictEqual(rule, same))
-      return undefined;
-    return { file: this.#file, line };
+  lineOf(report: Named): { file: string; line: number } | undefined {
+    const { rule, line } = this.#places.get(report.place) ?? {};
+    if (line === undefined || this.#file === undefined) return undefined;
+    return isDeepStrictEqual(rule, partsOf(report)) ? { file: this.#file, line } : undefined;
   }
 
-  name(report: RuleReport): string {
+  name(report: Named): string {
     const found = this.lineOf(report);
     return found ? `${report.place} (${found.file}:${found.line})` : report.place;
   }
+}
+
+type Named = RuleReport | Pick<AdmissionRuleReport, 'place' | 'images' | 'mode'>;
+
+/** What tells a rule from others that may have stood in its place. */
+function partsOf(report: Named): object {
+  if ('mode' in report) return { images: report.images, mode: report.mode };
+  const { who, from, may, images } = report;
+  return { who, ...(from && { from }), may, ...(images && { images }) };
 }

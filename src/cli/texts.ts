@@ -257,6 +257,28 @@ export const TEXTS = {
     `${path} cannot be written (${reason})`,
   keyWritten: ({ path }: { path: string }) =>
     `the key is in ${path}: user _json_key, its contents as the password`,
+  policyNobody: 'say with --as whose group or address it is',
+  admitted: 'admitted',
+  refused: 'refused',
+  wouldBe: ({ outcome }: { outcome: string }) =>
+    outcome === 'refused' ? 'audit, would be refused' : `audit, ${outcome}`,
+  unjudged: 'no rule of admission is about it',
+  askedNothing: 'it is evidence, of which nothing is asked',
+  admissionRule: ({ rule, outcome, why }: Record<'rule' | 'outcome' | 'why', string>) =>
+    `${outcome} by ${rule}${why}`,
+  admissionTitle: ({ rule, mode, outcome }: Record<'rule' | 'mode' | 'outcome', string>) =>
+    `${rule}, ${mode}: ${outcome}`,
+  undecided: 'unknown',
+  byKey: ({ key }: { key: string }) => `key ${key}`,
+  byIdentity: ({ identity, issuer }: { identity: string; issuer: string | undefined }) =>
+    issuer === undefined ? identity : `${identity} by the word of ${issuer}`,
+  seen: ({ at }: { at: string }) => `seen ${at}`,
+  until: ({ at }: { at: string }) => `until ${at}`,
+  counts: 'counts',
+  countsNot: 'does not count',
+  lifted: 'lifted',
+  ofSubject: ({ subject }: { subject: string }) => `of ${subject}`,
+  moreFindings: ({ more }: { more: number }) => `and ${more} more findings`,
   policySubject: 'write who asks as rules name it: anonymous, user:NAME, token:NAME, group:NAME, …',
   policyGroup: 'write the name of a group as rules have it behind group:',
   policyAddress: 'write an address such as 10.2.0.7',

@@ -63,6 +63,11 @@ export class Attachments {
     return tags.refresh(target, tag, INTERACTIVE);
   }
 
+  /** What a client gets by a tag, held or asked for as for any pull; `undefined` where there is none. */
+  async meant(target: Target, tag: Tag): Promise<Digest | undefined> {
+    return (await this.#parts.tags.resolve(target, tag, 'manifest', INTERACTIVE)).value;
+  }
+
   /** `undefined` for one that is longer than `most`, or that nobody has. */
   async blob(
     target: Target,

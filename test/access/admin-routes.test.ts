@@ -28,6 +28,7 @@ const DECISIONS: Readonly<Record<string, Role | 'open'>> = {
   'GET /api/v1/images': 'view',
   'GET /api/v1/explain': 'view',
   'GET /api/v1/policy': 'view',
+  'GET /api/v1/admission': 'view',
   'GET /api/v1/gc': 'view',
   'GET /api/v1/rm': 'view',
   'GET /api/v1/verify': 'view',

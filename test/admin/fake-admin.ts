@@ -38,6 +38,7 @@ export function createFakeAdmin(parts: Partial<AdminParts>): Koa {
       layouts: new FakeLayoutApi(),
     },
     access: () => undefined,
+    admission: { report: async (image) => ({ image, isAllowed: true, rules: [] }) },
     resolve: splitTarget,
     audit: new Audit(undefined, { lost: () => {}, failed: () => {}, renewed: () => {} }),
     tokens: {

@@ -285,7 +285,8 @@ test('an image behind the address of the mirror is told to begin with its regist
 test('policy check: what names nobody, or several, is a slip of the command line', async (t) => {
   const site = new AccessSite(t, yamlOf(0));
   const slips = [
-    [],
+    ['--group', 'devs'],
+    ['--from', '10.2.0.7'],
     ['--as', 'alice'],
     ['--as', 'user:*'],
     ['--as', 'user:alice', '--group', 'a b'],

@@ -1,0 +1,9 @@
+import { TEXTS } from './texts.ts';
+import type { Verdict } from './verdicts.ts';
+
+/** Why a verdict does not admit, in one sentence. */
+export function reasonOf(verdict: Exclude<Verdict, { is: 'admitted' }>): string {
+  if (verdict.is === 'unknown') return verdict.isOffline ? TEXTS.offline : verdict.reason;
+  const [first, ...others] = verdict.refusals;
+  return TEXTS.moreReasons({ reason: first?.reason ?? TEXTS.unsigned, more: others.length });
+}

@@ -1,0 +1,112 @@
+import type {
+  AdmissionConditionReport,
+  AdmissionReport,
+  AdmissionRuleReport,
+  FindingReport,
+  SignatureReport,
+} from '../api/admission-api.ts';
+import { formatLabelled, formatTable, shortDigest } from './format.ts';
+import type { RuleNames } from './rule-names.ts';
+import { TEXTS } from './texts.ts';
+
+interface Layout {
+  readonly rules: RuleNames;
+  /** Of the terminal, where it is one. */
+  readonly columns: number | undefined;
+}
+
+/** What is told of one condition stands below it. */
+const INDENT = '      ';
+const NAMES = {
+  signedBy: 'signedBy',
+  minAge: 'minAge',
+  vulnerabilities: 'vulnerabilities',
+} as const;
+const NAME_WIDTH = Math.max(...Object.values(NAMES).map(({ length }) => length));
+
+/** What each rule of admission says of an image, with all that it looked at. */
+export function formatAdmission(report: AdmissionReport, layout: Layout): string {
+  const { image, rules, reason } = report;
+  const { columns } = layout;
+  const facts = [
+    formatLabelled('  admission  ', outcomeOf(report), columns),
+    ...(rules.length > 0 ? [formatLabelled('  judged     ', image, columns)] : []),
+    ...(reason === undefined ? [] : [formatLabelled('  because    ', reason, columns)]),
+  ];
+  return [...facts, ...rules.map((rule) => formatRule(rule, layout))].join('');
+}
+
+/** What it comes to: a rule that only audits keeps nothing back. */
+function outcomeOf({ isAllowed, rules }: AdmissionReport): string {
+  if (isAllowed) return TEXTS.admitted;
+  const isRefused = rules.some(({ mode, outcome }) => mode === 'enforce' && outcome === 'refused');
+  return isRefused ? TEXTS.refused : TEXTS.undecided;
+}
+
+/** What a rule says, in one line. */
+export function describeRule(rule: AdmissionRuleReport, rules: RuleNames): string {
+  const { mode, outcome, reason, conditions } = rule;
+  const name = rules.name(rule);
+  const unmet = conditions.find((each) => each.outcome !== 'admitted');
+  const why = reason ?? unmet?.reason;
+  const asks = unmet ? `${unmet.asks}: ` : '';
+  return TEXTS.admissionRule({
+    rule: name,
+    outcome: mode === 'audit' && outcome !== 'admitted' ? TEXTS.wouldBe({ outcome }) : outcome,
+    why: why === undefined ? '' : `: ${asks}${why}`,
+  });
+}
+
+function formatRule(rule: AdmissionRuleReport, layout: Layout): string {
+  const { columns, rules } = layout;
+  const { mode, outcome, reason, conditions } = rule;
+  const isNothing = conditions.length === 0 && outcome === 'admitted';
+  const told = isNothing ? TEXTS.askedNothing : reason;
+  const why = told === undefined ? '' : `, ${told}`;
+  const title = TEXTS.admissionTitle({ rule: rules.name(rule), mode, outcome: `${outcome}${why}` });
+  return [
+    formatLabelled('  ', title, columns),
+    ...conditions.map((condition) => formatCondition(condition, columns)),
+  ].join('');
+}
+
+function formatCondition(condition: AdmissionConditionReport, columns: number | undefined): string {
+  const { asks, outcome, reason, until, signatures = [], findings = [], moreFindings } = condition;
+  const why = reason === undefined ? '' : `: ${reason}`;
+  const end = until === undefined ? '' : `, ${TEXTS.until({ at: new Date(until).toISOString() })}`;
+  const label = `    ${NAMES[asks].padEnd(NAME_WIDTH)}  `;
+  const more = moreFindings === undefined ? [] : [TEXTS.moreFindings({ more: moreFindings })];
+  return [
+    formatLabelled(label, `${outcome}${why}${end}`, columns),
+    ...signatures.flatMap((each) => formatSignature(each, columns)),
+    formatFindings(findings, columns),
+    ...more.map((line) => formatLabelled(INDENT, line, columns)),
+  ].join('');
+}
+
+function formatSignature(signature: SignatureReport, columns: number | undefined): string[] {
+  const { carrier, subject, counts, key, identity, issuer, at, reason } = signature;
+  const who =
+    key === undefined
+      ? TEXTS.byIdentity({ identity: identity ?? '', issuer })
+      : TEXTS.byKey({ key });
+  const when = at === undefined ? '' : `, ${TEXTS.seen({ at: new Date(at).toISOString() })}`;
+  const what = counts ? `${TEXTS.counts}: ${who}${when}` : `${TEXTS.countsNot}: ${reason ?? ''}`;
+  const label = `${INDENT}${shortDigest(carrier)}  `;
+  return [
+    formatLabelled(label, what, columns),
+    formatLabelled(' '.repeat(label.length), TEXTS.ofSubject({ subject }), columns),
+  ];
+}
+
+function formatFindings(findings: readonly FindingReport[], columns: number | undefined): string {
+  if (findings.length === 0) return '';
+  const heading = ['FINDING', 'SEVERITY', 'PACKAGE', 'MENDED', 'STATE'];
+  const rows = findings.map((finding) => {
+    const { id, severity, version, fixVersion = '', counts, reason } = finding;
+    const state = counts ? TEXTS.counts : `${TEXTS.lifted}: ${reason ?? ''}`;
+    return [id, severity, `${finding.package} ${version}`, fixVersion, state];
+  });
+  const inner = columns === undefined ? undefined : columns - INDENT.length;
+  return formatTable([heading, ...rows], inner).replaceAll(/^(?=.)/gm, INDENT);
+}

@@ -1,0 +1,194 @@
+/** `policy check` and `explain`: whether an image may be pulled by rules of admission, and why. */
+import test, { type ExecutionContext } from 'ava';
+import type { AdmissionReport } from '../../src/api/admission-api.ts';
+import type { PolicyReport } from '../../src/api/access-api.ts';
+import { attachBundle, KeyHolder, statementOf } from '../admission/signing.ts';
+import { Authority, IDENTITY, ISSUER } from '../admission/signatures/authority.ts';
+import { claimPort } from '../helpers/claim-port.ts';
+import { get } from '../helpers/client.ts';
+import { FakeRegistry } from '../helpers/fake-registry.ts';
+import { buildImage, type Stored } from '../helpers/image.ts';
+import { AccessSite } from './run-access.ts';
+
+const REPOSITORY = 'org/app';
+const BY_KEY = `admission:
+  trust: { keys: { release: { file: cosign.pub } } }
+  rules:
+    - images: ['hub.example/org/**']
+      mode: enforce
+      signedBy: [{ key: release }]
+`;
+const BY_IDENTITY = `admission:
+  trust: { sigstore: { trustedRoot: trusted_root.json } }
+  rules:
+    - images: ['hub.example/org/**']
+      mode: enforce
+      signedBy: [{ identity: '${IDENTITY}', issuer: '${ISSUER}' }]
+    - images: ['hub.example/**']
+      mode: audit
+      signedBy: [{ identity: 'https://github.com/other/**', issuer: '${ISSUER}' }]
+`;
+
+async function openSite(t: ExecutionContext, rules: string, files: Record<string, string> = {}) {
+  const registry = await FakeRegistry.start(t);
+  const signer = new KeyHolder();
+  const yaml = [
+    `listen: 127.0.0.1:0\nadmin: 127.0.0.1:${await claimPort()}`,
+    'store: { minFreeBytes: 0 }\ndefaultUpstream: hub.example',
+    `upstreams: { hub.example: { url: '${registry.url}' } }`,
+    rules,
+  ].join('\n');
+  const site = new AccessSite(t, yaml, { 'cosign.pub': signer.pem, ...files });
+  const image = buildImage({ seed: 'app', layers: [10] });
+  registry.addImage(REPOSITORY, 'v1', image);
+  const check = async (...args: string[]) => site.run('policy', 'check', 'org/app:v1', ...args);
+  return { site, check, yaml, registry, signer, image: image.manifest };
+}
+
+const short = ({ digest }: Stored): string => digest.slice(0, 19);
+
+test('policy check without a server: an image that nobody signed is refused, with the rule and its line', async (t) => {
+  const { check, image } = await openSite(t, BY_KEY);
+  t.deepEqual(await check(), {
+    code: 1,
+    stdout: `hub.example/org/app
+  admission  refused
+  judged     hub.example/org/app@${image.digest}
+  admission.rules[0] (DIR/entrepot.yaml:9), enforce: refused
+    signedBy         refused: it has no signature
+`,
+    stderr: '',
+  });
+});
+
+test('policy check tells each signature, and that one that was attached since the refusal counts', async (t) => {
+  const { site, check, registry, signer, image } = await openSite(t, BY_KEY);
+  await site.serve();
+  const other = new KeyHolder().attach(registry, REPOSITORY, image);
+  const why = 'the signature is of no key that counts here, or what it signs was changed';
+  const ofOther = [
+    `      ${short(other)}  does not count: ${why}`,
+    `                           of ${image.digest}\n`,
+  ].join('\n');
+  const wrong = await check();
+  t.is(wrong.code, 1);
+  t.true(wrong.stdout.endsWith(`    signedBy         refused: ${why}\n${ofOther}`), wrong.stdout);
+  const own = signer.attach(registry, REPOSITORY, image);
+  const { stdout } = await check();
+  t.true(stdout.includes(`      ${short(own)}  counts: key release\n`), stdout);
+  t.true(stdout.includes(ofOther), stdout);
+});
+
+test('policy check tells who signed without a key, by whose word and when, and what a rule that audits would do', async (t) => {
+  const authority = await Authority.create();
+  const root = JSON.stringify(authority.root);
+  const { check, registry, image } = await openSite(t, BY_IDENTITY, { 'trusted_root.json': root });
+  const signed = await authority.sign({ payload: statementOf(image) });
+  const bundle = Buffer.from(JSON.stringify(signed));
+  const carrier = attachBundle(registry, { repository: REPOSITORY, image, bundle });
+  const { code, stdout } = await check();
+  t.is(code, 0, stdout);
+  const [, seen = ''] = /, seen (\S+)$/m.exec(stdout) ?? [];
+  t.true(Math.abs(Date.parse(seen) - authority.at) < 600_000, seen);
+  const of = `                           of ${image.digest}`;
+  t.is(
+    stdout,
+    `hub.example/org/app
+  admission  admitted
+  judged     hub.example/org/app@${image.digest}
+  admission.rules[0] (DIR/entrepot.yaml:9), enforce: admitted
+    signedBy         admitted
+      ${short(carrier)}  counts: ${IDENTITY} by the word of ${ISSUER}, seen ${seen}
+${of}
+  admission.rules[1] (DIR/entrepot.yaml:12), audit: refused
+    signedBy         refused: "${IDENTITY}" signed it
+      ${short(carrier)}  does not count: "${IDENTITY}" signed it
+${of}
+`,
+  );
+});
+
+test('policy check of a subject says no where either access or admission does', async (t) => {
+  const rules = `${BY_KEY}access: { rules: [{ who: ['user:alice'], may: [pull], images: ['hub.example/**'] }] }`;
+  const { site, check, registry, signer, image } = await openSite(t, rules);
+  registry.addImage('team/app', 'v1', buildImage({ seed: 'team', layers: [10] }));
+  const asked = async (...args: string[]): Promise<PolicyReport> => {
+    const { code, stdout } = await site.run('policy', 'check', ...args, '--json');
+    const report = JSON.parse(stdout) as PolicyReport;
+    t.is(code, report.isAllowed ? 0 : 1);
+    return report;
+  };
+  const alice = await asked('org/app:v1', '--as', 'user:alice');
+  t.like(alice, { isAllowed: false, access: { pull: { isAllowed: true } } });
+  t.is(alice.admission?.isAllowed, false);
+  t.like(alice.admission?.rules, [{ place: 'admission.rules[0]', line: 9 }]);
+  const other = await asked('team/app:v1', '--as', 'user:alice');
+  t.true(other.isAllowed);
+  t.is(other.admission, undefined);
+  signer.attach(registry, REPOSITORY, image);
+  t.is((await check()).code, 0);
+  const bob = await asked('org/app:v1', '--as', 'user:bob');
+  t.like(bob, { isAllowed: false, access: { pull: { isAllowed: false } } });
+  t.is(bob.admission?.isAllowed, true);
+});
+
+test('policy check cannot tell what the upstream does not say', async (t) => {
+  const { site, check, registry } = await openSite(t, BY_KEY);
+  t.deepEqual(await site.run('policy', 'check', 'org/app:none'), {
+    code: 1,
+    stdout:
+      'hub.example/org/app\n  admission  unknown\n  because    the upstream has no such tag\n',
+    stderr: '',
+  });
+  await registry.refuse();
+  const { code, stdout } = await check();
+  t.is(code, 1);
+  t.regex(stdout, /^ {2}because {4}hub\.example: /m);
+});
+
+test('a node asks whether a digest may be run: of evidence nothing is asked, of others what the rules say', async (t) => {
+  const { site, registry, signer, image } = await openSite(t, BY_KEY);
+  const { adminUrl } = await site.serve();
+  const ask = async (name: string): Promise<AdmissionReport> => {
+    const { status, body } = await get(
+      `${adminUrl}/api/v1/admission?${new URLSearchParams({ image: name }).toString()}`,
+    );
+    t.is(status, 200, String(body));
+    return JSON.parse(String(body)) as AdmissionReport;
+  };
+  const named = `hub.example/org/app:v1@${image.digest}`;
+  t.is((await ask(named)).isAllowed, false);
+  const carrier = signer.attachByTag(registry, 'org/app', image);
+  t.like(await ask(`hub.example/org/app@${carrier.digest}`), { isAllowed: true });
+  const free = buildImage({ seed: 'free', layers: [10] });
+  registry.addImage('team/app', 'v1', free);
+  t.deepEqual(await ask('team/app:v1'), {
+    image: 'hub.example/team/app:v1',
+    isAllowed: true,
+    rules: [],
+  });
+});
+
+test('explain says of a held image what each rule says by what is held, and asks nobody', async (t) => {
+  const { site, yaml, registry, signer, image } = await openSite(
+    t,
+    BY_KEY.replace('enforce', 'off'),
+  );
+  const server = await site.serve();
+  t.is((await get(`${server.url}/v2/org/app/manifests/v1`)).status, 200);
+  t.notRegex((await site.run('explain', 'org/app:v1')).stdout, /verdict/);
+  site.write(yaml.replace('mode: off', 'mode: enforce'));
+  server.reload();
+  registry.clear();
+  const refused = await site.run('explain', 'org/app:v1');
+  t.regex(
+    refused.stdout,
+    /^ {2}verdict {2}refused by admission\.rules\[0\] \(DIR\/entrepot\.yaml:9\): signedBy: it has no signature$/m,
+  );
+  t.deepEqual(registry.conversation(), []);
+  signer.attach(registry, REPOSITORY, image);
+  t.is((await get(`${server.url}/v2/org/app/manifests/v1`)).status, 200);
+  const admitted = await site.run('explain', 'org/app:v1');
+  t.regex(admitted.stdout, /^ {2}verdict {2}admitted by admission\.rules\[0\] \(\S+\)$/m);
+  t.is(admitted.code, 0);
+});
