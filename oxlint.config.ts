@@ -104,7 +104,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   admission: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'net', 'mirror'],
     facade: ['signatures/trust-refresh.ts', 'signatures/trust-root.ts'],
-    parts: ['admission.ts', 'admission-reports.ts'],
+    parts: ['admission-reports.ts', 'admission.ts'],
   },
   http: {
     imports: ['oci', 'config', 'observe', 'upstream', 'mirror', 'access'],

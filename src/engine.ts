@@ -228,7 +228,9 @@ async function openParts(config: Config, options: EngineOptions) {
   };
   const own = { ...store.parts, ...shared };
   const attachments = (): Attachments => mirror.attachments;
-  const admission = new Admission({ ...own, config, clock, attachments, version });
+  const resolve: Resolve = (image) => parts.configured.addressing.resolveImage(image);
+  const judging = openAdmission({ ...own, config, clock, attachments, version, resolve });
+  const { admission } = judging;
   const asked = { upstreams, timing, clock, gate: options.gate ?? admission, selection };
   const mirror: Mirror = new Mirror({ ...own, ...asked, limits: config.access?.limits });
   const scrubber = new Scrubber({
@@ -236,31 +238,25 @@ async function openParts(config: Config, options: EngineOptions) {
     heal: async (digest, signal) => mirror.heal(digest, signal),
     ...metrics.ofScrub,
   });
-  const kept = { store, mirror, addressing, limits: config.store };
-  const storeAdmin = new StoreAdmin({ ...own, ...kept, scrubber });
-  const built = { via, ownListeners, store, mirror, scrubber, storeAdmin };
-  const working = { ...own, clock, store, mirror, step };
+  const kept = { ...own, store, mirror, addressing, limits: config.store };
+  const storeAdmin = new StoreAdmin({ ...kept, scrubber });
+  const built = { via, ownListeners, store, mirror, scrubber, storeAdmin, resolve, ...judging };
   const beside = await openBeside(config, {
-    ...working,
+    ...{ ...own, clock, store, mirror, step },
     refusal: async (...image) => admission.refusal(...image),
     isJudged: (target) => admission.isJudged(target),
     addressing: () => parts.configured.addressing,
     config: () => parts.configured.config,
   });
   const { sync } = beside;
-  const reaching = { clock, store, net: { timing, authorities, lookup } };
-  const access = await openAccess(config, { ...shared, ...reaching });
-  const resolve = (image: string): ResolvedImage => parts.configured.addressing.resolveImage(image);
-  const reports = new AdmissionReports({ admission, attachments, resolve });
+  const net = { timing, authorities, lookup };
+  const access = await openAccess(config, { ...shared, clock, store, net });
   const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));
   const parts = {
     ...shared,
     ...built,
     beside,
     ...access,
-    admission,
-    reports,
-    resolve,
     sync,
     create,
     configured,
@@ -271,6 +267,14 @@ async function openParts(config: Config, options: EngineOptions) {
   undo.move();
   return parts;
 }
+
+/** What may be pulled, and what is told of it. */
+function openAdmission(parts: ConstructorParameters<typeof Admission>[0] & { resolve: Resolve }) {
+  const admission = new Admission(parts);
+  return { admission, reports: new AdmissionReports({ ...parts, admission }) };
+}
+
+type Resolve = (image: string) => ResolvedImage;
 
 /** Who may pull what, and where it is written who did. */
 async function openAccess(
