@@ -229,32 +229,30 @@ async function openParts(config: Config, options: EngineOptions) {
   const own = { ...store.parts, ...shared };
   const attachments = (): Attachments => mirror.attachments;
   const resolve: Resolve = (image) => parts.configured.addressing.resolveImage(image);
-  const judging = openAdmission({ ...own, config, clock, attachments, version, resolve });
-  const { admission } = judging;
+  const judging = { ...own, config, clock, attachments, version, resolve };
+  const { admission, reports } = openAdmission(judging);
   const asked = { upstreams, timing, clock, gate: options.gate ?? admission, selection };
   const mirror: Mirror = new Mirror({ ...own, ...asked, limits: config.access?.limits });
-  const scrubber = new Scrubber({
-    ...own,
-    heal: async (digest, signal) => mirror.heal(digest, signal),
-    ...metrics.ofScrub,
-  });
+  const scrubber = openScrubber({ ...own, mirror });
   const kept = { ...own, store, mirror, addressing, limits: config.store };
   const storeAdmin = new StoreAdmin({ ...kept, scrubber });
-  const built = { via, ownListeners, store, mirror, scrubber, storeAdmin, resolve, ...judging };
+  const built = { ownListeners, store, mirror, scrubber, storeAdmin, resolve, admission, reports };
+  const working = { ...own, clock, store, mirror, step };
   const beside = await openBeside(config, {
-    ...{ ...own, clock, store, mirror, step },
+    ...working,
     refusal: async (...image) => admission.refusal(...image),
     isJudged: (target) => admission.isJudged(target),
     addressing: () => parts.configured.addressing,
     config: () => parts.configured.config,
   });
   const { sync } = beside;
-  const net = { timing, authorities, lookup };
-  const access = await openAccess(config, { ...shared, clock, store, net });
+  const reached = { clock, store, net: { timing, authorities, lookup } };
+  const access = await openAccess(config, { ...shared, ...reached });
   const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));
   const parts = {
     ...shared,
     ...built,
+    via,
     beside,
     ...access,
     sync,
@@ -266,6 +264,16 @@ async function openParts(config: Config, options: EngineOptions) {
   };
   undo.move();
   return parts;
+}
+
+type ScrubberParts = ConstructorParameters<typeof Scrubber>[0];
+
+/** What is found damaged is fetched again. */
+function openScrubber(
+  parts: Omit<ScrubberParts, 'heal' | 'read' | 'found'> & Pick<Parts, 'metrics' | 'mirror'>,
+): Scrubber {
+  const heal: ScrubberParts['heal'] = async (...what) => parts.mirror.heal(...what);
+  return new Scrubber({ ...parts, heal, ...parts.metrics.ofScrub });
 }
 
 /** What may be pulled, and what is told of it. */
