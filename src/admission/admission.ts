@@ -10,6 +10,7 @@ import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import type { How } from './condition.ts';
 import type { Facts } from './facts.ts';
+import { FirstSights } from './first-sights.ts';
 import { Judge } from './judge.ts';
 import { reasonOf } from './reason.ts';
 import { openRules, type Rule } from './rule.ts';
@@ -55,6 +56,7 @@ export class Admission implements Gate {
   readonly #parts: AdmissionParts;
   readonly #judge: Judge;
   readonly #verdicts: Verdicts;
+  readonly #sights: FirstSights;
   readonly #told: ExpiringMap<string, true>;
   readonly #running = new Set<Promise<unknown>>();
   #rules: readonly Rule[] = [];
@@ -62,7 +64,9 @@ export class Admission implements Gate {
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
     this.#judge = new Judge(parts);
-    this.#verdicts = new Verdicts({ ...parts, facts: parts.catalog.admission });
+    const facts = parts.catalog.admission;
+    this.#verdicts = new Verdicts({ ...parts, facts });
+    this.#sights = new FirstSights({ ...parts, facts });
     this.#told = new ExpiringMap({ max: MAX_TOLD, clock: parts.clock });
     this.configure(parts.config);
   }
@@ -73,9 +77,10 @@ export class Admission implements Gate {
       this.#rules = [];
       return;
     }
-    const { attachments, log } = this.#parts;
+    const { attachments, log, clock } = this.#parts;
     const trust = new Trust(admission.trust, log);
-    this.#rules = openRules(admission.rules, { attachments, trust, verdicts: this.#verdicts });
+    const lasting = { verdicts: this.#verdicts, sights: this.#sights };
+    this.#rules = openRules(admission.rules, { attachments, clock, trust, ...lasting });
   }
 
   async pass(target: Target, digest: Digest, askedAt: number): Promise<void> {

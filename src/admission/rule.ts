@@ -1,7 +1,10 @@
 import type { Config } from '../config/config.ts';
 import { parseGlobs } from '../config/glob.ts';
 import type { Attachments } from '../mirror/mirror.ts';
+import type { Clock } from '../time/clock.ts';
 import type { Condition } from './condition.ts';
+import type { FirstSights } from './first-sights.ts';
+import { MinAge } from './min-age.ts';
 import { SignedBy } from './signed-by.ts';
 import type { Trust } from './trust.ts';
 import type { Signer } from './verdict.ts';
@@ -24,14 +27,17 @@ export interface RuleParts {
   readonly attachments: () => Attachments;
   readonly trust: Trust;
   readonly verdicts: Verdicts;
+  readonly sights: FirstSights;
+  readonly clock: Clock;
 }
 
 /** Those of the configuration that do something. */
 export function openRules(rules: readonly RuleConfig[], parts: RuleParts): readonly Rule[] {
-  return rules.flatMap(({ images, mode, signedBy }, place) => {
+  return rules.flatMap(({ images, mode, signedBy: signers, minAge: minAgeMs }, place) => {
     if (mode === 'off') return [];
-    const conditions: Condition[] = [];
-    if (signedBy) conditions.push(new SignedBy({ ...parts, signers: signedBy.map(signerOf) }));
+    const signedBy = signers && new SignedBy({ ...parts, signers: signers.map(signerOf) });
+    const conditions: Condition[] = signedBy ? [signedBy] : [];
+    if (minAgeMs !== undefined) conditions.push(new MinAge({ ...parts, minAgeMs, signedBy }));
     const isAbout = parseGlobs(images);
     return [{ name: `admission.rules[${place}]`, mode, images, isAbout, conditions }];
   });

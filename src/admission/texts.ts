@@ -24,6 +24,8 @@ export const TEXTS = {
   unsigned: 'it has no signature',
   notHeld: 'nothing of it is held',
   noSuchTag: 'the upstream has no such tag',
+  young: ({ since, until }: { since: string; until: string }) =>
+    `it has been known since ${since} and passes at ${until}`,
   moreReasons: ({ reason, more }: { reason: string; more: number }) =>
     more === 0 ? reason : `${reason} (and ${more} more signatures that do not count)`,
   refused: ({ image, rule, asks, reason }: Refused) =>

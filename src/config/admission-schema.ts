@@ -3,12 +3,15 @@ import { resolve } from 'node:path';
 import * as z from 'zod';
 import { parseGlob, parseGlobs } from './glob.ts';
 import { ConfigError } from './problems.ts';
+import { duration } from './quantity.ts';
 import { section, validated } from './section.ts';
 import { readTextFile, type Source } from './source.ts';
 import { TEXTS } from './texts.ts';
 
 /** `audit` only tells what would be refused. */
 const MODES = ['off', 'audit', 'enforce'] as const;
+const MINUTE = 60_000;
+const MAX_AGE_MS = 365 * 24 * 60 * MINUTE;
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
 
 /** `admission`: what may be pulled. Without it everything may. The files of keys and roots are looked at. */
@@ -78,6 +81,10 @@ function ruleSchema() {
       .min(1, TEXTS.admissionSigner)
       .exactOptional()
       .describe('One of them has to have signed the image, or an index that lists it.'),
+    minAge: duration
+      .refine((ms) => ms >= MINUTE && ms <= MAX_AGE_MS, TEXTS.admissionMinAge)
+      .exactOptional()
+      .describe('How long the image has to be known here, or signed, from 1m to 365d.'),
   });
 }
 
@@ -100,13 +107,14 @@ interface Written {
   };
   readonly rules: readonly {
     readonly signedBy?: readonly Signer[];
+    readonly minAge?: number;
   }[];
 }
 
 /** An error where nobody could ever meet a rule. */
 function checkSigners({ trust, rules }: Written, context: z.RefinementCtx): void {
-  for (const [at, { signedBy = [] }] of rules.entries()) {
-    if (signedBy.length === 0) {
+  for (const [at, { signedBy = [], minAge }] of rules.entries()) {
+    if (signedBy.length === 0 && minAge === undefined) {
       const path = ['rules', at];
       context.addIssue({ code: 'custom', path, message: TEXTS.admissionAsksNothing });
     }

@@ -49,9 +49,17 @@ export function describeConfig({
     ),
     ...(sync && { sync: describeSync(sync) }),
     ...(access && { access: describeAccess(access) }),
-    ...(admission && { admission }),
+    ...(admission && { admission: describeAdmission(admission) }),
     ...(Object.keys(bundles.trust).length > 0 && { bundles: describeBundles(bundles) }),
   };
+}
+
+function describeAdmission({ rules, ...admission }: NonNullable<Config['admission']>) {
+  const described = rules.map(({ minAge, ...rule }) => ({
+    ...rule,
+    ...(minAge !== undefined && { minAge: formatDuration(minAge) }),
+  }));
+  return { ...admission, rules: described };
 }
 
 type AccessConfig = NonNullable<Config['access']>;

@@ -69,7 +69,8 @@ export const TEXTS = {
   accessImages: 'write a list of repositories with their registry, such as ghcr.io/org/**',
   admissionMode: 'write off, audit or enforce',
   admissionSigner: 'write { key: NAME } or { identity: WHO, issuer: https://PROVIDER }',
-  admissionAsksNothing: 'a rule asks something of its images; write signedBy',
+  admissionAsksNothing: 'a rule asks something of its images; write signedBy or minAge',
+  admissionMinAge: 'write a duration from 1m to 365d, such as 48h',
   admissionKeyName: 'write a name of letters, digits, ".", "_" and "-"',
   admissionNoRoot:
     'who signs without a key is traced back to a root; write admission.trust.sigstore: { trustedRoot: FILE }',

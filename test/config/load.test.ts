@@ -129,7 +129,7 @@ offline: true
 bundles: { trust: { courier: { file: courier.pub, may: [images, trust] }, lab: { file: courier.pub } } }
 admission:
   trust: { sigstore: { trustedRoot: trusted_root.json }, keys: { release: { file: courier.pub } } }
-  rules: [{ images: ['ghcr.io/org/**'], mode: audit, signedBy: [{ key: release }, { identity: 'https://id.example/*', issuer: https://id.example }] }]
+  rules: [{ images: ['ghcr.io/org/**'], mode: audit, signedBy: [{ key: release }, { identity: 'https://id.example/*', issuer: https://id.example }], minAge: 48h }]
 access:
   token: { service: entrepot-a, ttl: 1m }
   certificates: { ca: ca.pem }
@@ -210,6 +210,7 @@ upstreams:
             { key: 'release' },
             { identity: 'https://id.example/*', issuer: 'https://id.example' },
           ],
+          minAge: 172_800_000,
         },
       ],
     },

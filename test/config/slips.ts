@@ -481,6 +481,11 @@ export const SLIPS: readonly Slip[] = [
     'asks something of its images',
   ],
   [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: audit, minAge: 10s }] }',
+    'admission.rules[0].minAge',
+    'write a duration from 1m to 365d, such as 48h',
+  ],
+  [
     'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ key: release }] }] }',
     'admission.rules[0].signedBy[0]',
     '"release" is no name of a key; write it under admission.trust.keys',

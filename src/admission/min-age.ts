@@ -1,0 +1,65 @@
+import type { Attachments } from '../mirror/mirror.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Target } from '../oci/reference.ts';
+import { ageOf, type Clock } from '../time/clock.ts';
+import type { Condition, How } from './condition.ts';
+import type { FirstSights } from './first-sights.ts';
+import { lineageOf } from './lineage.ts';
+import { TEXTS } from './texts.ts';
+import type { Verdict } from './verdicts.ts';
+
+export interface MinAgeParts {
+  readonly attachments: () => Attachments;
+  readonly sights: FirstSights;
+  readonly clock: Clock;
+  readonly minAgeMs: number;
+  /** Of the same rule: what signatures say of the age is said by those whom it names. */
+  readonly signedBy?: Condition | undefined;
+}
+
+/**
+ * An image has been known for long enough: it, or a held index that lists it, since this repository was first
+ * seen to have it, or since a witness whom the trust root names saw the signature that the rule asks for. It is
+ * found out each time, by the wall clock: one that runs ahead makes an image older only as long as it does.
+ */
+export class MinAge implements Condition {
+  readonly asks = 'minAge';
+  readonly #parts: MinAgeParts;
+
+  constructor(parts: MinAgeParts) {
+    this.#parts = parts;
+  }
+
+  async judge(target: Target, digest: Digest, how: How): Promise<Verdict> {
+    const { minAgeMs, clock } = this.#parts;
+    const seenMs = await this.#seenFor(target, digest);
+    if (seenMs >= minAgeMs) return { is: 'admitted' };
+    const ageMs = Math.max(seenMs, await this.#signedFor(target, digest, how));
+    if (ageMs >= minAgeMs) return { is: 'admitted' };
+    const now = clock.wall();
+    const reason = TEXTS.young({
+      since: hourOf(now - ageMs),
+      until: hourOf(now + minAgeMs - ageMs),
+    });
+    return { is: 'refused', refusals: [{ code: 'young', reason }] };
+  }
+
+  async #seenFor(target: Target, digest: Digest): Promise<number> {
+    const { attachments, sights } = this.#parts;
+    const lineage = await lineageOf(attachments(), target, digest);
+    const ages = lineage.map(async (each) => sights.ageOf(target, each));
+    return Math.max(...(await Promise.all(ages)));
+  }
+
+  async #signedFor(target: Target, digest: Digest, how: How): Promise<number> {
+    const verdict = await this.#parts.signedBy?.judge(target, digest, how);
+    const at = verdict?.is === 'admitted' ? verdict.by?.at : undefined;
+    return (at === undefined ? undefined : ageOf(at, this.#parts.clock)) ?? 0;
+  }
+}
+
+/** To the minute, and not before it. */
+function hourOf(moment: number): string {
+  const minute = 60_000;
+  return new Date(Math.ceil(moment / minute) * minute).toISOString().replace(':00.000Z', 'Z');
+}
