@@ -2,7 +2,7 @@ import type { Attachments } from '../mirror/mirror.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Target } from '../oci/reference.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
-import type { Condition, How } from './condition.ts';
+import type { Condition, Examined, How } from './condition.ts';
 import type { FirstSights } from './first-sights.ts';
 import { lineageOf } from './lineage.ts';
 import { TEXTS } from './texts.ts';
@@ -32,16 +32,25 @@ export class MinAge implements Condition {
 
   async judge(target: Target, digest: Digest, how: How): Promise<Verdict> {
     const { minAgeMs, clock } = this.#parts;
-    const seenMs = await this.#seenFor(target, digest);
-    if (seenMs >= minAgeMs) return { is: 'admitted' };
-    const ageMs = Math.max(seenMs, await this.#signedFor(target, digest, how));
+    const ageMs = await this.#ageOf(target, digest, how);
     if (ageMs >= minAgeMs) return { is: 'admitted' };
-    const now = clock.wall();
-    const reason = TEXTS.young({
-      since: hourOf(now - ageMs),
-      until: hourOf(now + minAgeMs - ageMs),
-    });
+    const knownAt = clock.wall() - ageMs;
+    const reason = TEXTS.young({ since: hourOf(knownAt), until: hourOf(knownAt + minAgeMs) });
     return { is: 'refused', refusals: [{ code: 'young', reason }] };
+  }
+
+  /** When it is old enough, where it is not. */
+  async examine(target: Target, digest: Digest, how: How): Promise<Examined> {
+    const { minAgeMs, clock } = this.#parts;
+    const ageMs = await this.#ageOf(target, digest, how);
+    return ageMs >= minAgeMs ? {} : { until: clock.wall() + minAgeMs - ageMs };
+  }
+
+  /** Signatures are looked at where what was seen does not tell enough. */
+  async #ageOf(target: Target, digest: Digest, how: How): Promise<number> {
+    const seenMs = await this.#seenFor(target, digest);
+    if (seenMs >= this.#parts.minAgeMs) return seenMs;
+    return Math.max(seenMs, await this.#signedFor(target, digest, how));
   }
 
   async #seenFor(target: Target, digest: Digest): Promise<number> {
