@@ -10,7 +10,7 @@ import type { BearerTokens, Claims, Grant } from './bearer-tokens.ts';
 import type { ClientCertificates } from './client-certificates.ts';
 import { isJwt, type Issuers, type Verified } from './issuers.ts';
 import type { Passwords } from './passwords.ts';
-import type { Asker, Role, Rules, Verb } from './rules.ts';
+import type { Asker, Openness, Role, Rules, Verb } from './rules.ts';
 import { ANONYMOUS, type Subject } from './subject.ts';
 
 export interface AccessParts {
@@ -49,6 +49,7 @@ type Found = Pick<Shown, 'subject' | 'grant' | 'claims'>;
 
 /** A header longer than this is none of a client that is to be served. */
 const MAX_HEADER = 16 * 1024;
+const BEARER = 'Bearer ';
 const JSON_KEY_USER = '_json_key';
 /** Of the groups in one JWT that rules name; they stand in the tokens that are given for it. */
 const MAX_GROUPS_LENGTH = 3000;
@@ -89,8 +90,10 @@ export class Access {
   /** By the header `Authorization`, which counts before a certificate. */
   async identify(authorization: string | undefined, origin: Origin): Promise<Shown> {
     if (!authorization) return { ...this.#withoutSecret(origin), isForeign: false };
+    const [scheme, value] = readHeader(authorization);
+    const known = scheme === 'bearer' ? this.#recall(value) : undefined;
+    if (known) return { ...known, address: origin.address, isForeign: false };
     return this.#identify(origin, async () => {
-      const [scheme, value] = readHeader(authorization);
       if (scheme === 'bearer') return this.#identifyBearer(value);
       const pair = scheme === 'basic' ? readPair(value) : undefined;
       return pair && this.#identifyPair(pair, origin);
@@ -192,7 +195,15 @@ export class Access {
   /** By what this mirror has given out. */
   async #identifyOwn(token: string): Promise<Found | undefined> {
     if (isApiToken(token)) return this.#identifyToken(token);
-    const claims = await this.#parts.bearers.verify(token);
+    return this.#claimed(await this.#parts.bearers.verify(token));
+  }
+
+  /** By a token that was verified before, at once. */
+  #recall(token: string): Found | undefined {
+    return this.#claimed(this.#parts.bearers.recall(token));
+  }
+
+  #claimed(claims: Claims | undefined): Found | undefined {
     if (!claims || !this.#counts(claims.grant)) return undefined;
     return { subject: claims.subject, grant: claims.grant, claims };
   }
@@ -232,6 +243,11 @@ export class Access {
     return this.#parts.rules.allow(asker, verb, target);
   }
 
+  /** Where it is for everybody, or for all of a network, nobody has to say who it is. */
+  openTo(verb: Verb, target: Target, address: string | undefined): Openness | undefined {
+    return this.#parts.rules.openTo(verb, target, address);
+  }
+
   /** As `allow`, with the rule that decides. */
   explain(asker: Asker, verb: Verb, target: Target): RuleVerdict {
     return this.#parts.rules.explain(asker, verb, target);
@@ -264,6 +280,8 @@ interface Pair {
 /** Its scheme and what follows; nothing of what is no such header. */
 function readHeader(authorization: string): readonly [scheme: string, value: string] {
   if (authorization.length > MAX_HEADER) return ['', ''];
+  // As nearly all clients write it; the expression goes through all of a token.
+  if (authorization.startsWith(BEARER)) return ['bearer', authorization.slice(BEARER.length)];
   const [, scheme = '', value = ''] = /^(\S+) +(\S+)$/.exec(authorization) ?? [];
   return [scheme.toLowerCase(), value];
 }
@@ -292,8 +310,13 @@ export function isInScope(
 ): boolean {
   if (!claims) return true;
   const { upstream, repository } = target;
-  const names = [formatTarget(target), `${pathAlias(upstream)}/${repository}`, repository, name];
-  return claims.repositories.some((each) => names.includes(each));
+  return claims.repositories.some(
+    (each) =>
+      each === name ||
+      each === repository ||
+      each === formatTarget(target) ||
+      each === `${pathAlias(upstream)}/${repository}`,
+  );
 }
 
 export function isAnonymous({ subject }: { readonly subject: Subject }): boolean {

@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto';
 import type { JWTPayload } from 'jose';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
@@ -46,7 +45,7 @@ export interface BearerTokensParts {
 
 const ALGORITHM = 'ES256';
 const TYPE = 'entrepot+jwt';
-/** Verified ones are remembered by their hash, so many and so many bytes of them: anybody may have long ones. */
+/** Verified ones are remembered, so many and so many bytes of them: anybody may have long ones. */
 const MAX_REMEMBERED = 20_000;
 const MAX_REMEMBERED_BYTES = 16 * 2 ** 20;
 /** Longer ones are none of ours: one for a hundred repositories has 12 KiB. */
@@ -87,13 +86,17 @@ export class BearerTokens {
     return { token, expiresIn, issuedAt };
   }
 
+  /** What one says that was verified before: this is part of each pull, and no hash. */
+  recall(token: string): Claims | undefined {
+    return this.#verified.get(token);
+  }
+
   /** `undefined` for what is none of ours, or does not count. */
   async verify(token: string): Promise<Claims | undefined> {
     if (token.length > MAX_LENGTH) return undefined;
-    const { keys, clock, service, ttlMs } = this.#parts;
-    const mark = hash('sha256', `${service}\0${token}`, 'base64');
-    const known = this.#verified.get(mark);
+    const known = this.recall(token);
     if (known) return known;
+    const { keys, clock, service, ttlMs } = this.#parts;
     try {
       const { decodeProtectedHeader, jwtVerify } = await import('jose');
       const { kid, alg } = decodeProtectedHeader(token);
@@ -112,7 +115,7 @@ export class BearerTokens {
       const claims = readClaims(payload);
       // However the clock was set since it was made.
       const leftMs = Math.min(ttlMs, Number(payload.exp) * 1000 - now);
-      this.#verified.set(mark, claims, leftMs, token.length);
+      this.#verified.set(token, claims, leftMs, token.length);
       return claims;
     } catch {
       return undefined;

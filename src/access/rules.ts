@@ -4,7 +4,7 @@ import { parseGlob, parseGlobs } from '../config/glob.ts';
 import { HostList } from '../config/host-list.ts';
 import type { Config } from '../config/config.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
-import type { Subject } from './subject.ts';
+import { ANONYMOUS, type Subject } from './subject.ts';
 
 type RuleConfig = NonNullable<Config['access']>['rules'][number];
 export type { Role, Verb };
@@ -22,6 +22,9 @@ interface Question {
   readonly image?: string;
 }
 
+export type Openness = 'everybody' | 'network';
+
+const NOBODY: Asker = { subject: ANONYMOUS, address: undefined };
 const WISHES = [...PULL_VERBS, ...ROLES];
 /** In the order in which they are looked at. */
 const PARTS: readonly RulePart[] = ['may', 'images', 'from', 'who'];
@@ -36,13 +39,23 @@ const MAX_REMEMBERED = 100;
  */
 export class Rules {
   readonly #rules: readonly Rule[];
+  readonly #isAboutNetworks: boolean;
 
   constructor(rules: readonly RuleConfig[]) {
+    this.#isAboutNetworks = rules.some(({ from }) => from !== undefined);
     this.#rules = rules.map((rule, place) => new Rule(rule, `access.rules[${place}]`));
   }
 
   allow(asker: Asker, verb: Verb, target: Target): boolean {
     return this.#giving({ asker, wish: verb, image: formatTarget(target) }) !== undefined;
+  }
+
+  /** For whom it needs no name: for everybody, or for who asks from this address. */
+  openTo(verb: Verb, target: Target, address: string | undefined): Openness | undefined {
+    const question = { asker: NOBODY, wish: verb, image: formatTarget(target) };
+    if (this.#giving(question)) return 'everybody';
+    if (!this.#isAboutNetworks) return undefined;
+    return this.#giving({ ...question, asker: { ...NOBODY, address } }) && 'network';
   }
 
   /** Whether any rule is for who has this name. */
@@ -78,8 +91,7 @@ export class Rules {
 
   /** The rules that give this of an image to somebody. */
   about(verb: Verb, target: Target): RuleReport[] {
-    const asker = { subject: { names: [] }, address: undefined };
-    const question = { asker, wish: verb, image: formatTarget(target) };
+    const question = { asker: NOBODY, wish: verb, image: formatTarget(target) };
     return this.#rules
       .filter((rule) => rule.lacks(question).every((part) => part === 'who' || part === 'from'))
       .map(({ report }) => report);

@@ -17,11 +17,13 @@ const CACHE_STATUS: Record<CacheResult, string> = {
 /** The spec's limit of all warnings in a response. */
 const MAX_WARNING_BYTES = 4096;
 
-/** The answer, or error, is for who asked alone: no cache on the way gives it to anybody else. */
+/**
+ * The answer, or error, is for who asked alone: no cache on the way gives it to anybody else. What is then set
+ * as `Cache-Control` says so, too.
+ */
 export function keepApart(ctx: V2Context): void {
   ctx.state.isPrivate = true;
-  ctx.set('Cache-Control', 'private, no-store');
-  ctx.vary('Authorization');
+  ctx.set('Vary', 'Authorization');
 }
 
 /** Where the answer came from, how old it is, why it may be outdated; also for the record. */
@@ -34,7 +36,6 @@ export function setCacheHeaders(
   record.source = answer.source;
   record.reason = answer.value === undefined ? 'absent' : answer.reason;
   const stored = options.stored && answer.source === 'miss' ? '; stored' : '';
-  if (ctx.state.isPrivate) ctx.set('Cache-Control', 'private');
   ctx.set('Cache-Status', CACHE_STATUS[answer.source] + stored);
   if (answer.ageMs !== undefined) {
     ctx.set('Age', String(Math.max(0, Math.floor(answer.ageMs / 1000))));

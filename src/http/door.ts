@@ -28,6 +28,7 @@ export class Door {
     const access = this.#access;
     if (!access) return;
     keepApart(ctx);
+    ctx.set('Cache-Control', 'private, no-store');
     const shown = await this.#identify(access, ctx);
     // A token that was given to nobody in particular is one, too.
     if (shown.claims || !isAnonymous(shown)) return;
@@ -45,11 +46,10 @@ export class Door {
     if (!access) return;
     const { target } = request;
     const { record } = ctx.state;
-    const isOpenTo = (address: string | undefined): boolean =>
-      access.allow({ subject: ANONYMOUS, address }, verb, target);
+    const open = access.openTo(verb, target, record.client);
     // What is open to some networks alone is no answer for the others.
-    if (!isOpenTo(undefined)) keepApart(ctx);
-    if (isOpenTo(record.client)) {
+    if (open !== 'everybody') keepApart(ctx);
+    if (open) {
       const asker = await access.recognize(ctx.req.headers.authorization, originOf(ctx));
       record.subject = describeSubject(asker.subject);
       ctx.state.inLine = inLine(asker);

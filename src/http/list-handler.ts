@@ -142,6 +142,7 @@ async function sendList(
   contentType: string,
   { body, buffers }: { body: JsonList<unknown>; buffers: BufferPool },
 ): Promise<void> {
+  if (ctx.state.isPrivate) ctx.set('Cache-Control', 'private');
   const { size } = body;
   const { record } = ctx.state;
   ctx.status = 200;

@@ -63,7 +63,7 @@ export class ManifestHandler {
         detail: asked,
       });
     }
-    ctx.vary('Accept');
+    ctx.set('Vary', ctx.state.isPrivate ? 'Authorization, Accept' : 'Accept');
     requireAcceptable(ctx, manifest, request);
     // What a HEAD of the upstream says of it is its word alone.
     const content = { digest: manifest.digest, isVerified: 'body' in manifest };

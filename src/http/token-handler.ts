@@ -33,6 +33,7 @@ export class TokenHandler {
   async handle(ctx: V2Context): Promise<void> {
     ctx.state.record.kind = 'token';
     keepApart(ctx);
+    ctx.set('Cache-Control', 'private, no-store');
     ctx.set('Pragma', 'no-cache');
     const isForm = ctx.method === 'POST';
     const asked = isForm ? await this.#readForm(ctx) : await this.#readQuery(ctx);

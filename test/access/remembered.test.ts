@@ -73,7 +73,7 @@ test('of the thousands of groups in a JWT those that rules name are looked for o
   const verified = { subject: { names: ['oidc:corp:alice', ...groups] }, grant: { kind: 'none' } };
   let looks = 0;
   const access = new Access({
-    bearers: { verify: async () => undefined },
+    bearers: { recall: () => undefined, verify: async () => undefined },
     issuers: { verify: async () => verified },
     rules: {
       names: (group: string) => {
