@@ -183,6 +183,59 @@ export const PROCESS: Page = {
       ],
     },
     {
+      title: 'What may be pulled',
+      panels: [
+        {
+          title: 'Refused by admission',
+          description:
+            'What rules of admission that enforce refused or could not judge (`unknown`, which clients are told as 503), in the hour before each moment. `entrepot policy check` says of an image why.',
+          shape: 'chart',
+          unit: 'short',
+          empty: 'Nothing was refused',
+          min: 0,
+          queries: [
+            {
+              expr: `round(sum by (rule, outcome) (increase(entrepot_admission_verdicts_total{mode="enforce",outcome!="admitted",instance=~"$instance"}[1h]))) > 0`,
+              legend: '{{rule}} {{outcome}}',
+            },
+          ],
+        },
+        {
+          title: 'Would be refused',
+          description:
+            'What rules of admission that audit would refuse, or could not judge, in the hour before each moment. All of it was served.',
+          shape: 'chart',
+          unit: 'short',
+          empty: 'Nothing would be refused',
+          min: 0,
+          queries: [
+            {
+              expr: `round(sum by (rule, outcome) (increase(entrepot_admission_verdicts_total{mode="audit",outcome!="admitted",instance=~"$instance"}[1h]))) > 0`,
+              legend: '{{rule}} {{outcome}}',
+            },
+          ],
+        },
+        {
+          title: 'Age of the trust root',
+          description:
+            'How long ago the file of the trust root was written, which `entrepot trust refresh` does each time. Signatures of new authorities do not count before they are in it.',
+          shape: 'value',
+          unit: 's',
+          empty: 'No trust root',
+          colours: [
+            [null, 'green'],
+            [2_592_000, 'orange'],
+          ],
+          queries: [
+            {
+              expr: `time() - entrepot_admission_trust_root_timestamp_seconds${HERE}`,
+              legend: '{{instance}}',
+            },
+          ],
+        },
+      ],
+    },
+    {
       title: 'Who is let in',
       panels: [
         {

@@ -186,10 +186,12 @@ function summarise(run: SyncReport): SyncRunStatus {
   return { startedAt, endedAt, isOk, images, bytes, ...(aborted !== undefined && { aborted }) };
 }
 
+type Measured = Pick<Parts, 'metrics' | 'store' | 'storeAdmin' | 'sync' | 'admission'>;
+
 /** What a scrape finds beside what was counted: a look at the disk, and a count of images a minute. */
 function measureAll(
   { upstreams }: Config,
-  { metrics, store, storeAdmin, sync }: Pick<Parts, 'metrics' | 'store' | 'storeAdmin' | 'sync'>,
+  { metrics, store, storeAdmin, sync, admission }: Measured,
 ): void {
   metrics.startAt(Object.keys(upstreams));
   metrics.measure(async () => {
@@ -202,6 +204,7 @@ function measureAll(
     metrics.store.show(store.care.bytes, summary, { origins, isReadOnly, verifiedAt });
   });
   metrics.measure(async () => sync.measure());
+  metrics.measure(async () => admission.measure());
 }
 
 type Parts = Awaited<ReturnType<typeof openParts>>;

@@ -60,6 +60,7 @@ export class Admission implements Gate {
   readonly #told: ExpiringMap<string, true>;
   readonly #running = new Set<Promise<unknown>>();
   #rules: readonly Rule[] = [];
+  #trust: Trust | undefined;
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
@@ -73,14 +74,23 @@ export class Admission implements Gate {
 
   /** These rules count from now on, for what is held too. */
   configure({ admission }: Pick<Config, 'admission'>): void {
-    if (!admission) {
-      this.#rules = [];
-      return;
-    }
-    const { attachments, log, clock } = this.#parts;
+    this.#rules = [];
+    this.#trust = undefined;
+    if (!admission) return;
+    const { attachments, clock, log, metrics } = this.#parts;
     const trust = new Trust(admission.trust, log);
+    this.#trust = trust;
     const lasting = { verdicts: this.#verdicts, sights: this.#sights };
     this.#rules = openRules(admission.rules, { attachments, clock, trust, ...lasting });
+    metrics.admission.startAt(this.#rules);
+  }
+
+  /** What a scrape finds: a look at one file. */
+  async measure(): Promise<void> {
+    const { rootWrittenAt } = this.#parts.metrics.admission;
+    const at = await this.#trust?.rootWrittenAt();
+    if (at === undefined) rootWrittenAt.remove();
+    else rootWrittenAt.set(at / 1000);
   }
 
   async pass(target: Target, digest: Digest, askedAt: number): Promise<void> {
@@ -185,7 +195,7 @@ export class Admission implements Gate {
     if (verdict === 'unlisted') return;
     const { log, metrics } = this.#parts;
     const { mode, name: rule } = asked.rule;
-    metrics.admission.verdicts.inc({ mode, outcome: verdict.is });
+    metrics.admission.verdicts.inc({ rule, mode, outcome: verdict.is });
     const key = `${rule} ${imageOf(asked)}`;
     if (verdict.is === 'admitted' || this.#told.has(key)) return;
     this.#told.set(key, true, TOLD_MS);

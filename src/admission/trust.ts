@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import type { Config } from '../config/config.ts';
 import { HeldFiles } from '../config/held-files.ts';
 import { readTextFile } from '../config/source.ts';
@@ -32,6 +33,13 @@ export class Trust {
   async current(): Promise<Trusted> {
     this.#files ??= this.#open();
     return (await this.#files).current;
+  }
+
+  /** Milliseconds since 1970; `undefined` where there is no such file. */
+  async rootWrittenAt(): Promise<number | undefined> {
+    const path = this.#config.sigstore?.trustedRoot;
+    const found = path === undefined ? undefined : await stat(path).catch(() => undefined);
+    return found?.mtimeMs;
   }
 
   async #open(): Promise<HeldFiles<Trusted>> {

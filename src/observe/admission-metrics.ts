@@ -1,15 +1,21 @@
-import { ADMISSION_MODES, ADMISSION_OUTCOMES, Declarations } from './declarations.ts';
+import { ADMISSION_MODES, ADMISSION_OUTCOMES, ANY, Declarations } from './declarations.ts';
 
 /** What rules of admission say of what is pulled. */
 export class AdmissionMetrics extends Declarations {
   readonly verdicts = this.counter(
     'entrepot_admission_verdicts_total',
     'What rules of admission said of what was asked for: admitted, refused, or unknown (it could not be found out); under audit all of it left the mirror',
-    { mode: ADMISSION_MODES, outcome: ADMISSION_OUTCOMES },
+    { rule: ANY, mode: ADMISSION_MODES, outcome: ADMISSION_OUTCOMES },
+  );
+  readonly rootWrittenAt = this.gauge(
+    'entrepot_admission_trust_root_timestamp_seconds',
+    'When the file of the trust root was last written, which each refresh does; absent without one',
   );
 
-  constructor(...parts: ConstructorParameters<typeof Declarations>) {
-    super(...parts);
-    this.start(this.verdicts, { mode: ADMISSION_MODES, outcome: ADMISSION_OUTCOMES });
+  /** Counters of these rules are exported with 0 before the first count. */
+  startAt(rules: readonly { readonly name: string; readonly mode: string }[]): void {
+    for (const { name, mode } of rules) {
+      this.start(this.verdicts, { rule: [name], mode: [mode], outcome: ADMISSION_OUTCOMES });
+    }
   }
 }

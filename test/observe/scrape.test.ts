@@ -46,7 +46,9 @@ test('1,000 repositories add no series to those of the first', async (t) => {
 });
 
 test('every counter is there with 0 at the first scrape, for each upstream', async (t) => {
-  const { mirror } = await startScene(t);
+  const rules = [{ images: [`${UPSTREAM}/**`], mode: 'audit' as const }];
+  const admission = { trust: { keys: {} }, rules };
+  const { mirror } = await startScene(t, { admission });
   const { samples } = await Scrape.of(mirror.server.adminUrl);
   const counted = samples.filter(
     ({ name }) => COUNTED.test(name) && !/^(?:process|nodejs)_/.test(name),
