@@ -240,11 +240,9 @@ async function openParts(config: Config, options: EngineOptions) {
   const kept = { ...own, store, mirror, addressing, limits: config.store };
   const storeAdmin = new StoreAdmin({ ...kept, scrubber });
   const built = { ownListeners, store, mirror, scrubber, storeAdmin, resolve, admission, reports };
-  const working = { ...own, clock, store, mirror, step };
+  const working = { ...own, clock, store, mirror, admission, step };
   const beside = await openBeside(config, {
     ...working,
-    refusal: async (...image) => admission.refusal(...image),
-    isJudged: (target) => admission.isJudged(target),
     addressing: () => parts.configured.addressing,
     config: () => parts.configured.config,
   });

@@ -11,13 +11,13 @@ interface Judged {
 }
 
 /**
- * Why an image may not be pulled, by what is held of it: the reason of the first of its manifests that may not;
- * nothing where all may.
+ * Why an image may not be pulled: the reason of the first of its manifests that may not; nothing where all may.
  */
 export async function findRefusal(
-  { catalog, refusal }: Pick<SyncParts, 'catalog' | 'refusal'>,
+  { catalog, refusal, isJudged }: Pick<SyncParts, 'catalog' | 'refusal' | 'isJudged'>,
   { target, digest, files }: Judged,
 ): Promise<string | undefined> {
+  if (!isJudged(target)) return undefined;
   const own = await refusal(target, digest);
   if (own !== undefined) return own;
   for (const each of await catalog.heldOf(target, [...files])) {

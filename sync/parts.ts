@@ -23,7 +23,7 @@ export interface SyncParts {
   readonly pins: Pins;
   /** What bundles brought and the site keeps beside what the rules select. */
   readonly brought: () => readonly KnownImage[];
-  /** Why a held image may not be pulled, by what is held; nothing where it may. */
+  /** Why a held image may not be pulled; nothing where it may. */
   readonly refusal: (target: Target, digest: Digest) => Promise<string | undefined>;
   /** Whether a rule of admission is about it: then what is attached to it always comes along. */
   readonly isJudged: (target: Target) => boolean;

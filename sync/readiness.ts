@@ -12,7 +12,15 @@ const MAX_MISSING_TOLD = 10;
 
 type Parts = Pick<
   SyncParts,
-  'config' | 'state' | 'brought' | 'refusal' | 'metrics' | 'catalog' | 'blobs' | 'timer'
+  | 'config'
+  | 'state'
+  | 'brought'
+  | 'refusal'
+  | 'isJudged'
+  | 'metrics'
+  | 'catalog'
+  | 'blobs'
+  | 'timer'
 >;
 
 /**

@@ -15,7 +15,7 @@ import { TEXTS } from './texts.ts';
 
 export type WarmParts = Pick<
   SyncParts,
-  'prefetcher' | 'catalog' | 'blobs' | 'refusal' | 'timer' | 'log'
+  'prefetcher' | 'catalog' | 'blobs' | 'refusal' | 'isJudged' | 'timer' | 'log'
 >;
 
 /** An image as it was asked for: a digest decides when there is a tag too. */

@@ -45,7 +45,6 @@ const RETRY_AFTER = { 'Retry-After': '5' };
 /** An image that stays refused is told of so often. */
 const TOLD_MS = 30_000;
 const MAX_TOLD = 10_000;
-const HELD: How = { reach: 'held' };
 
 /**
  * What may be pulled: an image has to meet every rule about its repository. Where one enforces and is not
@@ -125,16 +124,16 @@ export class Admission implements Gate {
     return Promise.all(this.#about(target).map(async (rule) => reportRule(rule, asked)));
   }
 
-  /** Why a held image would be refused by what is held of it; nothing is asked of an upstream. */
-  async refusal(target: Target, digest: Digest): Promise<string | undefined> {
+  /** Why a held image may not leave; with `held`, by what is held of it alone. */
+  async refusal(target: Target, digest: Digest, how: How = {}): Promise<string | undefined> {
     for (const rule of this.#about(target)) {
       if (rule.mode === 'audit') continue;
-      const demands = { conditions: rule.conditions, ...HELD };
+      const demands = { conditions: rule.conditions, ...how };
       try {
         const verdict = await this.#judge.manifest(target, digest, demands);
-        if (verdict.is !== 'admitted') {
-          return TEXTS.heldRefused({ rule: rule.name, reason: reasonOf(verdict) });
-        }
+        if (verdict.is === 'admitted') continue;
+        const about = { rule: rule.name, reason: reasonOf(verdict) };
+        return how.reach === 'held' ? TEXTS.heldRefused(about) : TEXTS.mayNotLeave(about);
       } catch (error) {
         return error instanceof Error ? error.message : String(error);
       }

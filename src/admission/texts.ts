@@ -32,6 +32,8 @@ export const TEXTS = {
     `${image} may not be pulled here: ${rule} ${ASKED[asks]}, and ${reason}; ${REMEDIES[asks]}, or ask who runs this mirror`,
   heldRefused: ({ rule, reason }: { rule: string; reason: string }) =>
     `it may not be pulled: ${rule} is not met by what is held: ${reason}`,
+  mayNotLeave: ({ rule, reason }: { rule: string; reason: string }) =>
+    `it may not be pulled: ${rule} is not met: ${reason}`,
   offline: 'none that counts is held here, and this site is offline',
   pullFirst: ({ image }: { image: string }) =>
     `no manifest that is held here and may be pulled lists this blob of ${image}; pull the manifest first`,

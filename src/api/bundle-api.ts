@@ -88,6 +88,15 @@ export interface DraftReport {
   readonly problems: readonly { readonly image: string; readonly reason: string }[];
   /** Tags that are as their upstream last said, which gave no answer now: `name:tag`. */
   readonly unasked: readonly string[];
+  /** What rules of sync or a lock select and no bundle carries, since admission refuses it. */
+  readonly refused: readonly RefusedImage[];
+}
+
+/** An image that may not be pulled. */
+export interface RefusedImage {
+  /** `name:tag` or `name@digest`. */
+  readonly image: string;
+  readonly reason: string;
 }
 
 /** All that a bundle says of itself but how it is cut into parts. */
@@ -181,6 +190,8 @@ export interface ImportReport {
   readonly blobs: number;
   readonly bytes: number;
   readonly released: readonly string[];
+  /** Images that admission refuses here: their tags mean what they meant, and nothing of them is kept. */
+  readonly refused: readonly RefusedImage[];
   /** Files that are in place, and those that its key may not bring. */
   readonly files: readonly string[];
   readonly refusedFiles: readonly string[];

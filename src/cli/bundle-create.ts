@@ -94,8 +94,8 @@ class BundleMaking {
 
   async #make({ report, openBlob }: ReadyDraft): Promise<CreateReport> {
     const { key } = this.#parts;
-    const { draft, there, problems, unasked } = report;
-    const about = { key: key.public.id, ...(there && { there }), problems, unasked };
+    const { draft, there, problems, unasked, refused } = report;
+    const about = { key: key.public.id, ...(there && { there }), problems, unasked, refused };
     if (!draft) return { ...about, parts: [] };
     const { series, number, site, images, blobs, files, released } = draft;
     const rebuilt = countRebuilt(draft.recipes);

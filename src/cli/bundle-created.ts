@@ -5,7 +5,10 @@ import { formatRebuilt, type RebuiltLayers } from './rebuilt-layers.ts';
 import { TEXTS } from './texts.ts';
 
 /** What became of a bundle that was asked for. */
-export interface CreateReport extends Pick<DraftReport, 'there' | 'problems' | 'unasked'> {
+export interface CreateReport extends Pick<
+  DraftReport,
+  'there' | 'problems' | 'unasked' | 'refused'
+> {
   /** The id of the key that signed it. */
   readonly key: string;
   /** Absent, as all below, where something could not be fetched. */
@@ -28,7 +31,11 @@ export function formatCreated(report: CreateReport, columns: number | undefined)
   const { problems, series, number } = report;
   const line = (text: string): string => formatLabelled('', text, columns);
   if (problems.length > 0) return line(TEXTS.bundleNotMade) + formatProblems(report, columns);
-  const unasked = report.unasked.map((image) => line(TEXTS.bundleUnasked({ image }))).join('');
+  const notes = [
+    ...report.unasked.map((image) => TEXTS.bundleUnasked({ image })),
+    ...report.refused.map((refused) => TEXTS.bundleLeftOut(refused)),
+  ];
+  const unasked = notes.map(line).join('');
   if (number === undefined) return `${line(TEXTS.bundleNothing(describeThere(report)))}${unasked}`;
   const { images = 0, tags = 0, blobs = 0, bytes = 0, files = [], released = [] } = report;
   const carried = `${count(images, 'image')} with ${count(tags, 'tag')}, ${count(blobs, 'blob')} of ${roundSize(bytes)}`;

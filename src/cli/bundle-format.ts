@@ -1,5 +1,6 @@
 import type { BundleState } from '../api/bundle-api.ts';
 import { count, formatLabelled, formatTable, roundSize, shortDigest } from './format.ts';
+import { TEXTS } from './texts.ts';
 
 /** How bundles stand whose parts were imported. */
 export function describeImport(
@@ -19,11 +20,12 @@ function describeOne(
     const text = `${title}: ${received.length} of ${count(all, 'part')} here, awaited: ${describeParts(awaited)}`;
     return formatLabelled('', text, columns);
   }
-  const { images, moved, blobs, bytes, released, files, refusedFiles } = report;
+  const { images, moved, blobs, bytes, released, refused, files, refusedFiles } = report;
   const came = `${count(images, 'image')}, ${count(blobs, 'blob')} of ${roundSize(bytes)} new`;
   const lines = [
     `${title} is in force: ${came}`,
     ...released.map((image) => `released ${image}`),
+    ...refused.map((image) => TEXTS.importRefused(image)),
     ...files.map((path) => `brought ${path}`),
     ...refusedFiles.map((name) => `left out ${name}: its key may not bring files (bundles.trust)`),
   ];

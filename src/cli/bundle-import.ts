@@ -48,7 +48,7 @@ export function checkImport(
 
 /**
  * Takes in a layout of another tool, or parts of bundles: 0 when all of each bundle is in force, 1 while
- * parts are awaited. Of a folder that is watched it goes on until a signal.
+ * parts are awaited, and where admission refuses an image of it. Of a folder that is watched it goes on until a signal.
  */
 export async function importBundle(
   paths: readonly string[],
@@ -81,7 +81,8 @@ export async function importBundle(
   };
   const bundles = await withAdmin(config, context, bring, 'make');
   print(options, context, { bundles }, (columns) => describeImport(bundles, columns));
-  return bundles.every(({ report }) => report) ? EXIT_CODE.ok : EXIT_CODE.failed;
+  const isTaken = bundles.every(({ report }) => report?.refused.length === 0);
+  return isTaken ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 
 /** One after the other. Resolves with how each bundle stands after its last part. */

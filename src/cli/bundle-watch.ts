@@ -125,6 +125,9 @@ class Watcher {
       const about = { path: source.name, id, number };
       if (report) log.info({ ...about, images: report.images }, 'bundle in force');
       else log.info({ ...about, awaited }, 'part taken in');
+      for (const refused of report?.refused ?? []) {
+        log.warn({ ...about, ...refused }, 'admission refuses an image of the bundle');
+      }
       return report !== undefined;
     } catch (error) {
       if (!(error instanceof AdminError)) throw error;

@@ -178,6 +178,10 @@ export const TEXTS = {
     `${layers} of ${bytes} from those that the site has and ${carried} of what is new: saves ${saved}`,
   bundleUnasked: ({ image }: { image: string }) =>
     `${image} is what it was when its upstream was last asked, which gave no answer now`,
+  bundleLeftOut: ({ image, reason }: { image: string; reason: string }) =>
+    `left out ${image}: ${reason}`,
+  importRefused: ({ image, reason }: { image: string; reason: string }) =>
+    `not taken ${image}: ${reason}`,
   inventoryUnreadable: ({ path, reason }: { path: string; reason: string }) =>
     `the inventory ${path} cannot be read: ${reason}`,
 

@@ -1,4 +1,5 @@
 import type { BundledImage, ImportReport } from '../../src/api/bundle-api.ts';
+import { isAttachedTag } from '../../src/oci/cosign.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import {
@@ -19,6 +20,8 @@ import type { Pins } from '../../src/store/care/care.ts';
 import type { Catalog, TagMeaning } from '../../src/store/catalog/catalog.ts';
 import type { BlobStore } from '../../src/store/files/blob-store.ts';
 import type { CrashPoint } from '../../src/store/store.ts';
+import { findRefusal } from '../image-refusal.ts';
+import type { SyncParts } from '../parts.ts';
 import { BundleError } from './bundle-error.ts';
 import { findBroughtParts } from './brought-parts.ts';
 import type { BundleManifest } from './bundle-manifest.ts';
@@ -31,6 +34,8 @@ export interface ApplicationParts {
   readonly blobs: BlobStore;
   readonly pins: Pins;
   readonly state: SiteState;
+  readonly refusal: SyncParts['refusal'];
+  readonly isJudged: SyncParts['isJudged'];
   /** What the rules of sync keep, as `name@digest`. */
   readonly synced: () => ReadonlySet<string>;
   readonly now: () => number;
@@ -43,13 +48,20 @@ interface Found {
   readonly digest: Digest;
 }
 
+interface Judged {
+  readonly taken: readonly BundledImage[];
+  /** What admission refuses, and why. */
+  readonly left: ReadonlyMap<BundledImage, string>;
+}
+
 const ORIGIN = 'sync';
 const REASON = 'bundle ';
 
 /**
- * Puts a bundle in force of which all content is in the store: manifests are recorded, the lowest first;
- * its images are pinned; then all tags move at once; then images are released. Killed at any step, it
- * is done over by another import of the same bundle. Its blobs are leased meanwhile.
+ * Puts a bundle in force of which all content is in the store: manifests are recorded, the lowest first, then
+ * what is attached to images; those that admission does not refuse here are pinned; then all their tags move
+ * at once; then images are released. What is refused is held as what nobody wants. Killed at any step, it is
+ * done over by another import of the same bundle. Its blobs are leased meanwhile.
  */
 export class Application {
   readonly #parts: ApplicationParts;
@@ -58,6 +70,7 @@ export class Application {
   readonly #here: ReadonlyMap<string, number>;
   /** Of its images, where a manifest does not say it itself. */
   readonly #types: ReadonlyMap<string, string>;
+  #found: ReadonlyMap<string, Found> = new Map();
 
   constructor(parts: ApplicationParts, manifest: BundleManifest) {
     this.#parts = parts;
@@ -67,28 +80,74 @@ export class Application {
     this.#here = new Map([...needs, ...blobs].map(({ digest, size }) => [digest, size]));
   }
 
-  /** Throws a `BundleError` with code `needs` or `content` before anything is written that a client could see. */
-  async apply(): Promise<Pick<ImportReport, 'images' | 'moved' | 'released'>> {
+  /** Throws a `BundleError` with code `needs` or `content`; nothing is written that a client could see. */
+  async check(): Promise<void> {
+    this.#found = await this.#findAll();
+    this.#parts.step('bundle.checked');
+  }
+
+  /** After `check`. */
+  async apply(): Promise<Pick<ImportReport, 'images' | 'moved' | 'released' | 'refused'>> {
     const { state, step } = this.#parts;
-    const found = await this.#findAll();
-    step('bundle.checked');
+    const found = this.#found;
     for (const each of found.values()) await this.#record(each);
     step('bundle.recorded');
-    const own = this.#manifest.images.filter(({ subject }) => subject === undefined);
-    await this.#pin(own);
+    const { taken, left, tagged } = await this.#judgeAll();
+    await this.#pin(taken);
     step('bundle.pinned');
-    const moved = await this.#move();
+    const moved = await this.#move(tagged);
     step('bundle.tagged');
     await this.#recordSearches(found);
     const released = this.#manifest.released.filter(
       (name) => state.current.images[name]?.series === this.#manifest.series,
     );
     const kept = new Map<string, BroughtImage>();
-    for (const image of own) kept.set(nameOf(image), await this.#brought(image, found));
+    for (const image of taken) kept.set(nameOf(image), await this.#brought(image, found));
     await state.keep(kept, released);
     await this.#unpin();
     step('bundle.released');
-    return { images: own.length, moved, released };
+    const refused = [...left].map(([image, reason]) => ({ image: nameOf(image), reason }));
+    return { images: taken.length, moved, released, refused };
+  }
+
+  async #judgeAll(): Promise<Judged & { readonly tagged: readonly BundledImage[] }> {
+    const { images } = this.#manifest;
+    const { own = [], attached = [] } = Object.groupBy(images, (image) =>
+      isAttached(image) ? 'attached' : 'own',
+    );
+    // Signatures under tags are among what images are judged by.
+    const judged = attached.filter(({ name }) => this.#parts.isJudged(splitTarget(name)));
+    const evidence = await this.#judge(judged);
+    await this.#move(evidence.taken);
+    const found = await this.#judge(own);
+    const others = await this.#judge(evidence.left.keys());
+    const isTagged = (image: BundledImage): boolean =>
+      !found.left.has(image) && !others.left.has(image);
+    return { ...found, tagged: images.filter(isTagged) };
+  }
+
+  /** By what is held here, whatever the bundle says. */
+  async #judge(images: Iterable<BundledImage>): Promise<Judged> {
+    const taken: BundledImage[] = [];
+    const left = new Map<BundledImage, string>();
+    for (const image of images) {
+      const [target, digest] = [splitTarget(image.name), image.digest as Digest];
+      const files = await this.#manifestsOf(target, digest);
+      const reason = await findRefusal(this.#parts, { target, digest, files });
+      if (reason === undefined) taken.push(image);
+      else left.set(image, reason);
+    }
+    return { taken, left };
+  }
+
+  async #manifestsOf(target: Target, root: Digest): Promise<ReadonlySet<Digest>> {
+    const manifests = new Set([root]);
+    for (const each of manifests) {
+      for (const { digest } of (await this.#parts.catalog.members(each))?.successors ?? []) {
+        if (this.#found.has(itemKey(target, digest))) manifests.add(digest);
+      }
+    }
+    return manifests;
   }
 
   async #brought(
@@ -221,19 +280,19 @@ export class Application {
     );
   }
 
-  /** All tags in one write. Resolves with those that mean something else than before. */
-  async #move(): Promise<ImportReport['moved']> {
+  /** All their tags in one write. Resolves with those of images that mean something else than before. */
+  async #move(images: readonly BundledImage[]): Promise<ImportReport['moved']> {
     const { catalog, now } = this.#parts;
     const checkedAt = now();
     const meanings: TagMeaning[] = [];
     const moved: { image: string; digest: string; before?: string }[] = [];
-    for (const image of this.#manifest.images) {
+    for (const image of images) {
       if (image.tag === undefined) continue;
       const [target, tag] = [splitTarget(image.name), image.tag as Tag];
       const digest = image.digest as Digest;
       meanings.push({ target, tag, record: { digest, checkedAt } });
       const before = (await catalog.findTag(target, tag))?.digest;
-      if (before === digest || image.subject !== undefined) continue;
+      if (before === digest || isAttached(image)) continue;
       moved.push({ image: nameOf(image), digest, ...(before && { before }) });
     }
     await catalog.setTags(meanings);
@@ -253,6 +312,11 @@ export class Application {
 
 /** Runtimes follow two levels; an index of indexes of an index is none that anybody pulls. */
 const MAX_DEPTH = 4;
+
+/** What a tag names that is none of a digest is an image, whatever the bundle says that it is attached to. */
+function isAttached({ subject, tag }: BundledImage): boolean {
+  return subject !== undefined && (tag === undefined || isAttachedTag(tag));
+}
 
 function nameOf({ name, tag, digest }: BundledImage): string {
   return formatImageName({

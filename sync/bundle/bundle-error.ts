@@ -18,6 +18,8 @@ export type BundleErrorCode =
   | 'trust'
   /** What it builds on is not held. */
   | 'needs'
+  /** It may not be pulled here. */
+  | 'refused'
   /** There is no room for it. */
   | 'room'
   /** An inventory cannot be read, or is of another site. */

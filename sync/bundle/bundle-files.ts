@@ -46,8 +46,12 @@ export class BundleFiles {
       paths.push(path);
     }
     await syncFolder(this.#folder);
-    for (const { digest } of files) await discardBlob(this.#parts, digest as Digest);
     return paths;
+  }
+
+  /** What came in by digest and is in place. */
+  async discard(files: readonly BundledFile[]): Promise<void> {
+    for (const { digest } of files) await discardBlob(this.#parts, digest as Digest);
   }
 
   async #copy(digest: Digest, { path, fresh }: Record<'path' | 'fresh', string>): Promise<void> {

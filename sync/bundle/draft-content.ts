@@ -1,10 +1,12 @@
-import type { BundledBlob, BundledImage } from '../../src/api/bundle-api.ts';
+import type { BundledBlob, BundledImage, RefusedImage } from '../../src/api/bundle-api.ts';
 import { cosignTags } from '../../src/oci/cosign.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { formatImageName, formatTarget, type Tag } from '../../src/oci/reference.ts';
 import { findImageFiles, type ImagePart } from '../image-files.ts';
+import { findRefusal } from '../image-refusal.ts';
 import type { SyncParts } from '../parts.ts';
 import type { KnownImage } from '../state.ts';
+import { imageName } from '../wanted-image.ts';
 import type { SiteHoldings } from './site-holdings.ts';
 import { compareImages } from './site-images.ts';
 import { TEXTS } from './texts.ts';
@@ -23,14 +25,17 @@ export interface DraftContent {
   readonly tags: readonly string[];
   /** Of what was selected, what the site has. */
   readonly there: { readonly images: number; readonly blobs: number; readonly bytes: number };
+  /** What may not leave. */
+  readonly refused: readonly RefusedImage[];
 }
 
-type Parts = Pick<SyncParts, 'catalog' | 'blobs'>;
+type Parts = Pick<SyncParts, 'catalog' | 'blobs' | 'refusal' | 'isJudged'>;
 
 /**
  * What is to be carried of images that are held whole, and what of them the site has already. An image
  * that it has whole, under this tag, is left out. The same images and the same holdings make the same
- * content, in the same order. Throws where a file of an image is not held any more.
+ * content, in the same order. What admission refuses is not carried, nor what is attached to an image and is
+ * refused itself. Throws where a file of an image is not held any more.
  */
 export async function findContent(
   parts: Parts,
@@ -50,6 +55,7 @@ class Content {
   readonly #images = new Map<string, BundledImage>();
   readonly #tags = new Set<string>();
   readonly #left = new Set<string>();
+  readonly #refused: RefusedImage[] = [];
   /** Of all that was looked at. */
   readonly #sizes = new Map<Digest, number>();
   readonly #carried = new Set<Digest>();
@@ -72,9 +78,20 @@ class Content {
     const { missing } = await findImageFiles({ ...this.#parts, found }, wanted, wanted);
     const [first] = missing;
     if (first) throw new Error(TEXTS.gone({ digest: first.digest }));
+    const { target } = wanted;
+    const carried: Part[] = [];
     for (const part of parts.values()) {
+      const reason = await findRefusal(this.#parts, { target, ...part });
+      if (reason === undefined) carried.push(part);
+      else if (part.subject === undefined) {
+        this.#refused.push({ image: imageName(wanted), reason });
+        return;
+      }
+    }
+    const isWhole = carried.length === parts.size;
+    for (const part of carried) {
       const tags = part.subject ? await this.#cosignTags(wanted, part) : [wanted.tag];
-      for (const tag of tags) await this.#addPart(wanted, tag, part);
+      for (const tag of tags) await this.#addPart({ ...wanted, isWhole }, tag, part);
     }
   }
 
@@ -87,6 +104,7 @@ class Content {
       blobs: sorted(this.#carried),
       needs: sorted(this.#needed),
       tags: [...this.#tags].toSorted(),
+      refused: this.#refused,
       there: {
         images: this.#left.size,
         blobs: there.length,
@@ -106,7 +124,11 @@ class Content {
     return attaching.length > 0 ? attaching : [undefined];
   }
 
-  async #addPart(wanted: ContentImage, tag: Tag | undefined, part: Part): Promise<void> {
+  async #addPart(
+    wanted: ContentImage & { readonly isWhole: boolean },
+    tag: Tag | undefined,
+    part: Part,
+  ): Promise<void> {
     const { target } = wanted;
     const { digest, subject, files } = part;
     const name = formatTarget(target);
@@ -126,6 +148,7 @@ class Content {
     // Of an image that is wanted twice, as with other platforms, all has to be.
     const isSearched =
       (this.#images.get(key) ?? { isSearched: true }).isSearched === true &&
+      wanted.isWhole &&
       (await this.#isSearched(wanted, files));
     this.#images.set(key, {
       ...tagged,

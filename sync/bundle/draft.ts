@@ -5,6 +5,7 @@ import type {
   BundledFile,
   DraftReport,
   DraftState,
+  RefusedImage,
 } from '../../src/api/bundle-api.ts';
 import type { Content } from '../../src/oci/content.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
@@ -58,7 +59,9 @@ export class Draft {
     this.#usedAt = parts.timer.steady();
     const { signal } = this.#abort;
     const keep = (digest: Digest): void => this.#keep(digest);
-    this.#images = new DraftImages({ ...parts, signal, keep }, wish.selection);
+    const { isPlain = false, selection } = wish;
+    const isJudged = isPlain ? () => false : parts.isJudged;
+    this.#images = new DraftImages({ ...parts, isJudged, signal, keep }, selection);
     this.#ended = this.#run();
   }
 
@@ -114,6 +117,7 @@ export class Draft {
     const made = await this.#make().catch((error: unknown) => ({
       problems: [{ image: '', reason: errorMessage(error) }],
       unasked: [],
+      refused: [],
     }));
     this.#report = { startedAt, endedAt: timer.wall(), ...made };
     if (!this.#report.draft) this.#release();
@@ -121,16 +125,19 @@ export class Draft {
 
   async #make(): Promise<Omit<DraftReport, 'startedAt' | 'endedAt'>> {
     const { catalog } = this.#parts;
-    const { inventory } = this.#wish;
+    const { inventory, selection } = this.#wish;
     const { images, problems, unasked } = await this.#images.bring();
-    if (problems.length > 0) return { problems, unasked };
+    if (problems.length > 0) return { problems, unasked, refused: [] };
     const holdings = inventory && new SiteHoldings(inventory, catalog);
-    const { there, ...whole } = await findContent(this.#parts, images, holdings);
+    const { there, refused, ...whole } = await findContent(this.#parts, images, holdings);
     this.#abort.signal.throwIfAborted();
+    // Who names an image gets it, or nothing.
+    if (!selection.isWhole && refused.length > 0)
+      return { problems: refused, unasked, refused: [] };
     for (const { digest, size } of whole.blobs) this.#sizes.set(digest, size);
     this.#release(this.#sizes);
     const content = await this.#findRecipes(whole, holdings);
-    return { draft: await this.#number(content), there, problems, unasked };
+    return { draft: await this.#number(content, refused), there, problems, unasked, refused };
   }
 
   get #heldParts(): HeldBlobParts {
@@ -139,7 +146,7 @@ export class Draft {
   }
 
   /** What they make stays leased: they read it. */
-  async #findRecipes<Found extends Omit<DraftContent, 'there'>>(
+  async #findRecipes<Found extends Omit<DraftContent, 'there' | 'refused'>>(
     whole: Found,
     holdings: SiteHoldings | undefined,
   ): Promise<Found> {
@@ -152,15 +159,20 @@ export class Draft {
     return content;
   }
 
-  async #number({ tags, ...content }: Omit<DraftContent, 'there'>): Promise<BundleDraft> {
+  async #number(
+    { tags, ...content }: Omit<DraftContent, 'there' | 'refused'>,
+    refused: readonly RefusedImage[],
+  ): Promise<BundleDraft> {
     const { id: series, numbers } = this.#parts;
     const { inventory, files, selection, isPlain = false } = this.#wish;
     if (series === undefined) throw new Error(TEXTS.noSeries);
+    // The site keeps what a tag meant before an image that is refused.
+    const selected = [...tags, ...refused.map(({ image }) => image)];
     const unnumbered = {
       series,
       ...(inventory && { site: inventory.site }),
       ...content,
-      released: selection.isWhole && inventory ? await this.#released(inventory, tags) : [],
+      released: selection.isWhole && inventory ? await this.#released(inventory, selected) : [],
       files: files.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
     };
     const above = inventory?.applied.get(series) ?? 0;

@@ -83,6 +83,9 @@ export class Imports implements IntakeApi {
     try {
       const state = await this.#queue.add(async () => this.#receive(part, options));
       const { id, series, number, awaited, report } = state;
+      for (const refused of report?.refused ?? []) {
+        log.warn({ series, number, ...refused }, 'admission refuses an image of a bundle');
+      }
       if (report) log.info({ series, number, id, ...countsOf(report) }, 'bundle imported');
       else log.info({ series, number, id, awaited: awaited.length }, 'part of a bundle imported');
       metrics.bundles.imported.inc({ result: report ? 'applied' : 'awaited' });
@@ -237,13 +240,17 @@ export class Imports implements IntakeApi {
     const { state, step, metrics, now } = this.#parts;
     try {
       await new MadeLayers(this.#parts, manifest, intake).make();
-      const applied = await new Application(this.#parts, manifest).apply();
+      const application = new Application(this.#parts, manifest);
+      await application.check();
+      // A trust root that it brings counts for its own images.
       const placed = mayBringFiles ? await this.#files.place(manifest.files) : [];
       step('bundle.placed');
+      const applied = await application.apply();
       const { series, number } = manifest;
       const over = await state.conclude({ series, key: keyId, number, id, appliedAt: now() });
       for (const older of over) this.#forget(older.id);
       step('bundle.concluded');
+      if (mayBringFiles) await this.#files.discard(manifest.files);
       metrics.bundles.appliedAt.set(now() / 1000);
       const refused = mayBringFiles ? [] : manifest.files.map(({ name }) => name);
       return { appliedAt: now(), ...applied, ...intake.came, files: placed, refusedFiles: refused };
@@ -284,8 +291,9 @@ function describeOpen({ parts, received, ...about }: OpenBundle): BundleState {
   return { ...about, received, awaited: all.filter((part) => !received.includes(part)) };
 }
 
-function countsOf({ images, moved, blobs, bytes, released }: ImportReport) {
-  return { images, moved: moved.length, blobs, bytes, released: released.length };
+function countsOf({ images, moved, blobs, bytes, released, refused }: ImportReport) {
+  const counts = { images, moved: moved.length, blobs, bytes, released: released.length };
+  return { ...counts, refused: refused.length };
 }
 
 /** What the disk says to what is written, as a refusal. */

@@ -15,6 +15,8 @@ import {
   type Target,
 } from '../../src/oci/reference.ts';
 import { NoRoomError, type Pins } from '../../src/store/care/care.ts';
+import { findRefusal } from '../image-refusal.ts';
+import type { SyncParts } from '../parts.ts';
 import { BundleError } from './bundle-error.ts';
 import { readDockerArchive } from './docker-archive.ts';
 import { chooseImage, type LayoutImage } from './layout-choice.ts';
@@ -27,6 +29,8 @@ import { TEXTS } from './texts.ts';
 
 export interface LayoutsParts extends LayoutIntakeParts {
   readonly pins: Pins;
+  readonly refusal: SyncParts['refusal'];
+  readonly isJudged: SyncParts['isJudged'];
   readonly log: Log;
   /** Throws a `RegistryError` for what is no image of this mirror. */
   readonly resolve: (image: string) => {
@@ -44,6 +48,11 @@ interface Place {
   readonly name: string;
 }
 
+interface Came {
+  readonly closure: LayoutClosure;
+  readonly intake: LayoutIntake;
+}
+
 /** Uploads that are read at a time: each has a file open and some chunks in memory. */
 const MAX_RUNNING = 4;
 /** Where docker and containerd write the names of an image in an index. */
@@ -51,8 +60,8 @@ const NAMES = ['io.containerd.image.name', 'org.opencontainers.image.ref.name'];
 
 /**
  * Takes in images that other tools wrote to files. Blobs come first, which no client sees; then all that
- * the image is made of is looked at; then manifests, the pin and the tag are written, in this order. What
- * a kill leaves is whole blobs that no manifest lists, which a second import goes on with, or which are
+ * the image is made of is looked at; then manifests, the pin and the tag are written, in this order; of what
+ * admission refuses the manifests alone. What a kill leaves is whole blobs that no manifest lists, which a second import goes on with, or which are
  * evicted like all of their kind.
  */
 export class Layouts implements LayoutApi {
@@ -107,10 +116,11 @@ export class Layouts implements LayoutApi {
       const found = { digest: root.digest, wanted: place.digest };
       throw new BundleError('content', TEXTS.layoutOtherDigest(found));
     }
+    const own = closure.manifests.map(({ digest }) => digest);
     const referrers = await addReferrers(closure, intake, others);
     for (const { digest } of closure.manifests) intake.keep(digest);
     for (const digest of closure.blobs) intake.keep(digest);
-    const before = await this.#record(place, root.digest, { closure, intake });
+    const before = await this.#record(place, root.digest, { closure, intake, own });
     const report: LayoutReport = {
       image: place.name,
       digest: root.digest,
@@ -146,7 +156,7 @@ export class Layouts implements LayoutApi {
   async #record(
     { target, tag, name }: Place,
     root: Digest,
-    { closure, intake }: { closure: LayoutClosure; intake: LayoutIntake },
+    { closure, intake, own }: Record<'own', readonly Digest[]> & Came,
   ): Promise<Digest | undefined> {
     const { catalog, pins, now, step } = this.#parts;
     for (const found of closure.manifests) {
@@ -157,6 +167,10 @@ export class Layouts implements LayoutApi {
       const size = intake.sizeOf(digest) ?? 0;
       await recordBrought(catalog, { target, digest, size, manifest, proven }, now());
       step('layout.recorded');
+    }
+    const refused = await findRefusal(this.#parts, { target, digest: root, files: own });
+    if (refused !== undefined) {
+      throw new BundleError('refused', TEXTS.layoutRefused({ image: name, reason: refused }));
     }
     const isPinned = pins.list().some((pin) => pin.origin === 'hand' && pin.image === name);
     const pin = { origin: 'hand', image: name, reason: TEXTS.layoutPinned, since: now() };

@@ -123,6 +123,8 @@ export const TEXTS = {
     `the image is ${digest}, and it was to be ${wanted}: name its tag or its own digest with --as`,
   layoutLost: ({ digest }: { digest: string }) =>
     `${digest} came, and the disk does not give it back: see "entrepot status", then import it again`,
+  layoutRefused: ({ image, reason }: { image: string; reason: string }) =>
+    `${image} gets no tag and no pin here: ${reason}`,
   layoutNotKept: ({ reason }: { reason: string }) =>
     `the store does not take it: ${reason}; make room with "entrepot gc", or raise store.maxBytes`,
   layoutBusy: ({ most }: { most: number }) =>

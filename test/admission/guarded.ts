@@ -21,14 +21,16 @@ export async function startGuarded(
 ): Promise<Guarded> {
   const folder = await createTempFolder(t);
   const signer = new KeyHolder();
-  const admission: AdmissionConfig = {
-    trust: { keys: { release: { file: signer.writeKey(folder) } } },
-    rules: [
-      { images: [`${UPSTREAM}/**`], mode: 'enforce', signedBy: [{ key: 'release' }], ...rule },
-    ],
-  };
+  const admission = admissionBy(signer.writeKey(folder), rule);
   const scene = await startScene(t, { admission, ...options });
   return { ...scene, signer, folder, admission };
+}
+
+/** A rule about everything of the upstream, by the key in this file. */
+export function admissionBy(file: string, rule: Partial<Rule> = {}): AdmissionConfig {
+  const signedBy = [{ key: 'release' }];
+  const about = { images: [`${UPSTREAM}/**`], mode: 'enforce' as const, signedBy };
+  return { trust: { keys: { release: { file } } }, rules: [{ ...about, ...rule }] };
 }
 
 export function messageOf({ body }: ClientAnswer): string {

@@ -93,8 +93,18 @@ export function attachBundle(
   parts: { readonly repository: string; readonly image: Stored; readonly bundle: Buffer },
 ): Stored {
   const { repository, image, bundle } = parts;
-  const layer = registry.addBlob(repository, store(bundle, BUNDLE));
-  const config = registry.addBlob(repository, store('{}', 'application/vnd.oci.empty.v1+json'));
+  const { manifest, blobs } = carrierOf(image, bundle);
+  for (const each of blobs) registry.addBlob(repository, each);
+  return registry.addManifest(repository, manifest);
+}
+
+/** The same, of no registry. */
+export function carrierOf(
+  image: Stored,
+  bundle: Buffer,
+): { readonly manifest: Stored; readonly blobs: readonly Stored[] } {
+  const layer = store(bundle, BUNDLE);
+  const config = store('{}', 'application/vnd.oci.empty.v1+json');
   const document = {
     schemaVersion: 2,
     mediaType: MANIFEST,
@@ -103,5 +113,5 @@ export function attachBundle(
     layers: [descriptorOf(layer)],
     subject: descriptorOf(image),
   };
-  return registry.addManifest(repository, storeJson(document, MANIFEST));
+  return { manifest: storeJson(document, MANIFEST), blobs: [layer, config] };
 }

@@ -12,10 +12,10 @@ export const IMPORT_STEPS: Readonly<Record<string, readonly number[]>> = {
   'bundle.received': [1],
   'bundle.made': [1, 4],
   'bundle.checked': [1],
+  'bundle.placed': [1],
   'bundle.recorded': [1],
   'bundle.pinned': [1],
   'bundle.tagged': [1],
   'bundle.released': [1],
-  'bundle.placed': [1],
   'bundle.concluded': [1],
 };

@@ -356,6 +356,7 @@ async function startSite(t: ExecutionContext): Promise<{ site: Site; warmer: War
     ...store.parts,
     prefetcher: mirror.warming,
     refusal: async () => undefined,
+    isJudged: () => false,
     log: new TestLog('info').logger,
     timer: site.timer,
     isOffline: false,
