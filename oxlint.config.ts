@@ -99,6 +99,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   'admission/notation': {
     imports: ['admission/signatures'],
     facade: [],
+    parts: ['notation.ts', 'trust-stores.ts'],
   },
   'admission/vulnerabilities': { imports: [], facade: [] },
   admission: {

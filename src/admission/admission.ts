@@ -76,11 +76,11 @@ export class Admission implements Gate {
     this.#rules = [];
     this.#trust = undefined;
     if (!admission) return;
-    const { attachments, clock, log, metrics } = this.#parts;
+    const { log, metrics } = this.#parts;
     const trust = new Trust(admission.trust, log);
     this.#trust = trust;
     const lasting = { verdicts: this.#verdicts, sights: this.#sights };
-    this.#rules = openRules(admission.rules, { attachments, clock, trust, ...lasting });
+    this.#rules = openRules(admission.rules, { ...this.#parts, trust, ...lasting });
     metrics.admission.startAt(this.#rules);
   }
 

@@ -6,21 +6,29 @@ import { parseManifest, type Manifest } from '../oci/manifest.ts';
 import { OCI_MANIFEST } from '../oci/media-types.ts';
 import type { Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
-import { isBundleType, SIMPLE_SIGNING } from './manifest-kind.ts';
+import { isBundleType, isNotationEnvelope, NOTATION, SIMPLE_SIGNING } from './manifest-kind.ts';
+import type { NotationLayer } from './notation/notation.ts';
 import type { ClassicLayer } from './signatures/classic.ts';
 
 /** A signature that is attached to an image, not yet looked at. */
 export interface Attached {
   /** The manifest that carries it. */
   readonly manifest: Digest;
-  readonly signature: { readonly bundle: Uint8Array } | { readonly layer: ClassicLayer };
+  readonly signature:
+    | { readonly bundle: Uint8Array }
+    | { readonly layer: ClassicLayer }
+    | { readonly notation: NotationLayer };
 }
+
+export type Maker = 'sigstore' | 'notation';
 
 export interface EvidenceParts {
   readonly attachments: Attachments;
   readonly target: Target;
   readonly subject: Digest;
   readonly reach: Reach;
+  /** Who makes those that are looked for: others are not fetched. */
+  readonly makers: ReadonlySet<Maker>;
   /** Told of what could not be had, so that nobody knows whether there is more. */
   readonly missed: (error: UpstreamError) => void;
 }
@@ -32,8 +40,8 @@ const PREDICATE = 'dev.sigstore.bundle.predicateType';
 const SIGNATURE = 'https://sigstore.dev/cosign/sign/v1';
 
 /**
- * The signatures of an image: Sigstore bundles among its referrers, then the layers of cosign's tag. At most
- * 32 of them, of 1 MiB each.
+ * The signatures of an image: Sigstore bundles and those of Notation among its referrers, then the layers of
+ * cosign's tag. At most 32 of them, of 1 MiB each.
  */
 export class Evidence {
   readonly #parts: EvidenceParts;
@@ -44,9 +52,12 @@ export class Evidence {
   }
 
   async *signatures(): AsyncGenerator<Attached> {
-    const { attachments, target, subject, reach } = this.#parts;
-    const listed = await this.#tried(async () => attachments.referrers(target, subject, reach));
-    const bundles = (listed ?? []).filter(({ artifactType }) => isBundleType(artifactType));
+    const { attachments, target, subject, reach, makers } = this.#parts;
+    const listed =
+      (await this.#tried(async () => attachments.referrers(target, subject, reach))) ?? [];
+    if (makers.has('notation')) yield* this.#notation(listed);
+    if (!makers.has('sigstore')) return;
+    const bundles = listed.filter(({ artifactType }) => isBundleType(artifactType));
     // Those that are attestations by their own word come last.
     const sorted = bundles.toSorted((one, other) => Number(states(one)) - Number(states(other)));
     for (const { digest } of sorted) {
@@ -56,6 +67,14 @@ export class Evidence {
     const [tag] = cosignTags(subject);
     const digest = tag && (await this.#tried(async () => attachments.tagged(target, tag, reach)));
     if (digest) yield* this.#carriedBy(digest, (type) => type === SIMPLE_SIGNING);
+  }
+
+  async *#notation(listed: readonly Descriptor[]): AsyncGenerator<Attached> {
+    for (const { digest, artifactType } of listed) {
+      if (artifactType !== NOTATION) continue;
+      if (this.#left <= 0) return;
+      yield* this.#carriedBy(digest, isNotationEnvelope);
+    }
   }
 
   async *#carriedBy(
@@ -102,6 +121,7 @@ export async function heldEvidence(
 
 function signatureOf(part: Descriptor, payload: Uint8Array): Attached['signature'] {
   const { mediaType, annotations = {} } = part;
+  if (isNotationEnvelope(mediaType)) return { notation: { mediaType, envelope: payload } };
   if (mediaType !== SIMPLE_SIGNING) return { bundle: payload };
   return { layer: { mediaType, payload, annotations } };
 }

@@ -15,7 +15,7 @@ export type ManifestKind =
 export const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json';
 const ENVELOPE = 'application/vnd.dsse.envelope.v1+json';
 const BUNDLE = /^application\/vnd\.dev\.sigstore\.bundle(?:\.v0\.\d+)?\+json(?:;version=0\.\d+)?$/;
-const NOTATION = 'application/vnd.cncf.notary.signature';
+export const NOTATION = 'application/vnd.cncf.notary.signature';
 const NOTATION_ENVELOPE = /^application\/(?:jose\+json|cose)$/;
 /** Configs that no tool takes for something to run or to install. */
 const INERT_CONFIGS = new Set(['application/vnd.oci.empty.v1+json', NOTATION]);
@@ -44,6 +44,10 @@ export const MAX_EVIDENCE_BYTES = 2 ** 24;
 
 export function isBundleType(mediaType: string | undefined): boolean {
   return mediaType !== undefined && BUNDLE.test(mediaType);
+}
+
+export function isNotationEnvelope(mediaType: string): boolean {
+  return NOTATION_ENVELOPE.test(mediaType);
 }
 
 /**
@@ -84,7 +88,7 @@ function isEvidence(layer: Descriptor | undefined): layer is Descriptor {
   if (!layer || layer.size > MAX_EVIDENCE_BYTES) return false;
   const { mediaType } = layer;
   if (mediaType === SIMPLE_SIGNING || mediaType === ENVELOPE) return true;
-  return isBundleType(mediaType) || NOTATION_ENVELOPE.test(mediaType);
+  return isBundleType(mediaType) || isNotationEnvelope(mediaType);
 }
 
 function isAttachmentList({ manifests }: Readonly<Record<string, unknown>>): boolean {

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts';
 import { parseGlobs } from '../config/glob.ts';
 import type { Attachments } from '../mirror/mirror.ts';
+import type { Log } from '../observe/log.ts';
 import type { Clock } from '../time/clock.ts';
 import type { Condition } from './condition.ts';
 import type { FirstSights } from './first-sights.ts';
@@ -29,13 +30,14 @@ export interface RuleParts {
   readonly verdicts: Verdicts;
   readonly sights: FirstSights;
   readonly clock: Clock;
+  readonly log: Log;
 }
 
 /** Those of the configuration that do something. */
 export function openRules(rules: readonly RuleConfig[], parts: RuleParts): readonly Rule[] {
   return rules.flatMap(({ images, mode, signedBy: signers, minAge: minAgeMs }, place) => {
     if (mode === 'off') return [];
-    const signedBy = signers && new SignedBy({ ...parts, signers: signers.map(signerOf) });
+    const signedBy = signers && new SignedBy({ ...parts, signers: signers.flatMap(signersOf) });
     const conditions: Condition[] = signedBy ? [signedBy] : [];
     if (minAgeMs !== undefined) conditions.push(new MinAge({ ...parts, minAgeMs, signedBy }));
     const isAbout = parseGlobs(images);
@@ -44,10 +46,15 @@ export function openRules(rules: readonly RuleConfig[], parts: RuleParts): reado
 }
 
 /** What names neither is nobody: a rule that cannot be met refuses. */
-function signerOf({
+function signersOf({
   key,
   identity = '',
   issuer = '',
-}: NonNullable<RuleConfig['signedBy']>[number]): Signer {
-  return key === undefined ? { kind: 'keyless', identity, issuer } : { kind: 'key', key };
+  notation,
+}: NonNullable<RuleConfig['signedBy']>[number]): readonly Signer[] {
+  if (notation) {
+    const { identities, level } = notation;
+    return identities.map((each) => ({ kind: 'notation', identity: each, level }));
+  }
+  return [key === undefined ? { kind: 'keyless', identity, issuer } : { kind: 'key', key }];
 }

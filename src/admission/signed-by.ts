@@ -1,11 +1,14 @@
 import type { SignatureReport } from '../api/admission-api.ts';
 import type { Attachments, Reach } from '../mirror/mirror.ts';
+import type { Log } from '../observe/log.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Target } from '../oci/reference.ts';
+import { formatTarget, type Target } from '../oci/reference.ts';
 import type { UpstreamError } from '../oci/upstream-error.ts';
+import type { Clock } from '../time/clock.ts';
 import type { Condition, Examined, How } from './condition.ts';
-import { Evidence, heldEvidence } from './evidence.ts';
+import { Evidence, heldEvidence, type Attached, type Maker } from './evidence.ts';
 import { lineageOf } from './lineage.ts';
+import type { SignedImage } from './signatures/signed-image.ts';
 import { TEXTS } from './texts.ts';
 import type { Trust, Trusted } from './trust.ts';
 import type { Refusal, Signer, Verified } from './verdict.ts';
@@ -16,6 +19,8 @@ export interface SignedByParts {
   readonly verdicts: Verdicts;
   readonly trust: Trust;
   readonly signers: readonly Signer[];
+  readonly clock: Clock;
+  readonly log: Log;
 }
 
 interface Signature {
@@ -46,10 +51,12 @@ export class SignedBy implements Condition {
   readonly #parts: SignedByParts;
   /** Other signers have another one. */
   readonly #mark: string;
+  readonly #makers: ReadonlySet<Maker>;
 
   constructor(parts: SignedByParts) {
     this.#parts = parts;
     this.#mark = JSON.stringify(parts.signers);
+    this.#makers = new Set(parts.signers.map(makerOf));
   }
 
   async judge(target: Target, digest: Digest, { reach: only }: How): Promise<Verdict> {
@@ -112,15 +119,19 @@ export class SignedBy implements Condition {
   }
 
   async #verify(asked: Asked): Promise<Verdict> {
-    const manifest = await this.#parts
-      .attachments()
-      .manifest(asked.target, asked.subject, asked.reach);
+    const { target, subject, reach } = asked;
+    const manifest = await this.#parts.attachments().manifest(target, subject, reach);
     if (!manifest) return refusal('absent');
     const missing: UpstreamError[] = [];
     const missed = (error: UpstreamError): void => void missing.push(error);
     const refusals: Refusal[] = [];
     for await (const { carrier, found } of this.#signatures({ ...asked, manifest, missed })) {
-      if ('signer' in found) return { is: 'admitted', by: found, carrier };
+      if ('signer' in found) {
+        this.#tell(found, `${formatTarget(target)}@${subject}`);
+        const { until } = found;
+        const end = until === undefined ? {} : { validUntil: until };
+        return { is: 'admitted', by: found, carrier, ...end };
+      }
       refusals.push(found);
     }
     const [fault] = missing;
@@ -132,27 +143,54 @@ export class SignedBy implements Condition {
 
   /** One after another, each with what it is worth. */
   async *#signatures({ trusted, manifest, ...about }: Looked): AsyncGenerator<Signature> {
-    const attachments = this.#parts.attachments();
-    const evidence = new Evidence({ ...about, attachments });
+    const [attachments, makers] = [this.#parts.attachments(), this.#makers];
+    const evidence = new Evidence({ ...about, attachments, makers });
     const image = { digest: about.subject, manifest };
-    const asked = { image, kind: 'signature', signers: this.#parts.signers } as const;
     for await (const { manifest: carrier, signature } of evidence.signatures()) {
-      const found =
-        'bundle' in signature
-          ? trusted.sigstore.verifyBundle(signature.bundle, asked)
-          : trusted.sigstore.verifyClassic(signature.layer, asked);
-      yield { carrier, found };
+      yield { carrier, found: this.#worth(signature, image, trusted) };
     }
   }
+
+  #worth(
+    signature: Attached['signature'],
+    image: SignedImage,
+    { sigstore, notation }: Trusted,
+  ): Verified | Refusal {
+    const { signers, clock } = this.#parts;
+    if ('notation' in signature) {
+      const asked = { image, signers, now: clock.wall() };
+      return notation?.verify(signature.notation, asked) ?? reasonOf('noStores');
+    }
+    const asked = { image, kind: 'signature', signers } as const;
+    return 'bundle' in signature
+      ? sigstore.verifyBundle(signature.bundle, asked)
+      : sigstore.verifyClassic(signature.layer, asked);
+  }
+
+  #tell({ doubt }: Verified, image: string): void {
+    if (!doubt) return;
+    const about = { image, reason: doubt.reason };
+    this.#parts.log.warn(about, 'a signature counts by its level that would not count strictly');
+  }
+}
+
+function makerOf({ kind }: Signer): Maker {
+  return kind === 'notation' ? 'notation' : 'sigstore';
 }
 
 function reportOf(subject: Digest, { carrier, found }: Signature): SignatureReport {
   if (!('signer' in found)) return { subject, carrier, counts: false, reason: found.reason };
-  const { signer, at } = found;
-  const { kind: _, ...who } = signer;
-  return { subject, carrier, counts: true, ...who, ...(at !== undefined && { at }) };
+  const { signer, at, doubt } = found;
+  const { kind: _, ...who } =
+    signer.kind === 'notation' ? { kind: signer.kind, identity: signer.identity } : signer;
+  const more = { ...(at !== undefined && { at }), ...(doubt && { reason: doubt.reason }) };
+  return { subject, carrier, counts: true, ...who, ...more };
 }
 
 function refusal(code: 'absent' | 'unsigned'): Verdict {
-  return { is: 'refused', refusals: [{ code, reason: TEXTS[code] }] };
+  return { is: 'refused', refusals: [reasonOf(code)] };
+}
+
+function reasonOf(code: 'absent' | 'unsigned' | 'noStores'): Refusal {
+  return { code, reason: TEXTS[code] };
 }

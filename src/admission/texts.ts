@@ -21,6 +21,7 @@ const REMEDIES = {
 /** What people read of the gate. */
 export const TEXTS = {
   absent: 'there is no such manifest to judge',
+  noStores: 'it was signed with Notation, and no trust stores are configured',
   unsigned: 'it has no signature',
   notHeld: 'nothing of it is held',
   noSuchTag: 'the upstream has no such tag',

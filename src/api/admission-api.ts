@@ -65,7 +65,7 @@ export interface SignatureReport {
   readonly issuer?: string;
   /** When a witness that is trusted saw it, where one did. */
   readonly at?: number;
-  /** Why it does not count. */
+  /** Why it does not count, or why it would not at a stricter level. */
   readonly reason?: string;
 }
 

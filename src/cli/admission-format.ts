@@ -91,7 +91,10 @@ function formatSignature(signature: SignatureReport, columns: number | undefined
       ? TEXTS.byIdentity({ identity: identity ?? '', issuer })
       : TEXTS.byKey({ key });
   const when = at === undefined ? '' : `, ${TEXTS.seen({ at: new Date(at).toISOString() })}`;
-  const what = counts ? `${TEXTS.counts}: ${who}${when}` : `${TEXTS.countsNot}: ${reason ?? ''}`;
+  const doubt = reason === undefined ? '' : `, ${TEXTS.doubted({ reason })}`;
+  const what = counts
+    ? `${TEXTS.counts}: ${who}${when}${doubt}`
+    : `${TEXTS.countsNot}: ${reason ?? ''}`;
   const label = `${INDENT}${shortDigest(carrier)}  `;
   return [
     formatLabelled(label, what, columns),

@@ -280,6 +280,7 @@ export const TEXTS = {
   until: ({ at }: { at: string }) => `until ${at}`,
   counts: 'counts',
   countsNot: 'does not count',
+  doubted: ({ reason }: { reason: string }) => `by its level alone: ${reason}`,
   lifted: 'lifted',
   ofSubject: ({ subject }: { subject: string }) => `of ${subject}`,
   moreFindings: ({ more }: { more: number }) => `and ${more} more findings`,

@@ -2,16 +2,20 @@ import { createPublicKey } from 'node:crypto';
 import { resolve } from 'node:path';
 import * as z from 'zod';
 import { parseGlob, parseGlobs } from './glob.ts';
+import { findStores, readStores } from './notation-stores.ts';
 import { ConfigError } from './problems.ts';
 import { duration } from './quantity.ts';
 import { section, validated } from './section.ts';
 import { readTextFile, type Source } from './source.ts';
+import { isSubjectOf, parseSubjectName } from './subject-name.ts';
 import { TEXTS } from './texts.ts';
 
 /** `audit` only tells what would be refused. */
 const MODES = ['off', 'audit', 'enforce'] as const;
 const MINUTE = 60_000;
 const MAX_AGE_MS = 365 * 24 * 60 * MINUTE;
+/** Of Notation: `audit` asks only that a signature is whole. */
+const LEVELS = ['strict', 'audit'] as const;
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/;
 
 /** `admission`: what may be pulled. Without it everything may. The files of keys and roots are looked at. */
@@ -41,6 +45,16 @@ export function admissionSchema(source: Source) {
           .record(z.string().regex(NAME, TEXTS.admissionKeyName), key)
           .prefault({})
           .describe('Public keys, by names of your own.'),
+        notation: z
+          .strictObject({
+            stores: file
+              .transform(validated(checkStores))
+              .describe(
+                'Folder as Notation lays it out: x509/ca/NAME/*.pem. Read again on change.',
+              ),
+          })
+          .exactOptional()
+          .describe('To whom Notation signatures are traced back.'),
       }).describe('Whose signatures can be verified.'),
       rules: z
         .array(ruleSchema())
@@ -66,6 +80,7 @@ function ruleSchema() {
         .min(1, TEXTS.admissionSigner)
         .exactOptional()
         .describe('Who says so: the whole address of the OIDC provider.'),
+      notation: notationSchema().exactOptional().describe('Who signs with Notation.'),
     })
     .refine(isWhole, TEXTS.admissionSigner);
   return z.strictObject({
@@ -88,22 +103,53 @@ function ruleSchema() {
   });
 }
 
+function notationSchema() {
+  return z.strictObject({
+    identities: z
+      .array(z.string().transform(validated(parseSubjectName)))
+      .min(1, TEXTS.admissionSigner)
+      .superRefine(checkOverlaps)
+      .describe(
+        'Whom certificates name: "x509.subject: C=US, ST=WA, O=Example", or more of the name.',
+      ),
+    level: z
+      .enum(LEVELS, { error: TEXTS.admissionLevel })
+      .prefault('strict')
+      .describe('audit: whoever signed counts, and the log tells what strict would refuse.'),
+  });
+}
+
 interface Signer {
   readonly key?: string;
   readonly identity?: string;
   readonly issuer?: string;
+  readonly notation?: object;
 }
 
-/** A key, or an identity with its issuer, without which anybody may have it. */
-function isWhole({ key, identity, issuer }: Signer): boolean {
+/** A key, an identity with its issuer, without which anybody may have it, or those of Notation: one of these. */
+function isWhole({ key, identity, issuer, notation }: Signer): boolean {
+  const isKeyless = identity !== undefined || issuer !== undefined;
   const isNamed = identity !== undefined && issuer !== undefined;
-  return key === undefined ? isNamed : identity === undefined && issuer === undefined;
+  const ways = [key !== undefined, isKeyless, notation !== undefined].filter(Boolean);
+  return ways.length === 1 && (!isKeyless || isNamed);
+}
+
+/** Notation wants to know which identity a signature is of. What could not be read is told elsewhere. */
+function checkOverlaps(identities: readonly string[], context: z.RefinementCtx): void {
+  const names = identities.map(parseSubjectName);
+  for (const [at, name] of names.entries()) {
+    const isDouble = names.some((other, place) => place !== at && isSubjectOf(other, name));
+    if (!isDouble) continue;
+    const message = TEXTS.admissionOverlap({ value: identities[at] ?? '' });
+    context.addIssue({ code: 'custom', path: [at], message });
+  }
 }
 
 interface Written {
   readonly trust: {
     readonly sigstore?: object;
     readonly keys: Readonly<Record<string, unknown>>;
+    readonly notation?: object;
   };
   readonly rules: readonly {
     readonly signedBy?: readonly Signer[];
@@ -121,8 +167,10 @@ function checkSigners({ trust, rules }: Written, context: z.RefinementCtx): void
     for (const [place, signer] of signedBy.entries()) {
       const path = ['rules', at, 'signedBy', place];
       const tell = (message: string) => context.addIssue({ code: 'custom', path, message });
-      const { key } = signer;
-      if (key === undefined) {
+      const { key, notation } = signer;
+      if (notation) {
+        if (!trust.notation) tell(TEXTS.admissionNoStores);
+      } else if (key === undefined) {
         if (!trust.sigstore) tell(TEXTS.admissionNoRoot);
       } else if (!Object.hasOwn(trust.keys, key)) {
         tell(TEXTS.admissionNoKey({ name: key }));
@@ -139,6 +187,10 @@ function checkPublicKey(path: string): void {
   } catch (cause) {
     throw new ConfigError([TEXTS.notSignerKey({ path })], { cause });
   }
+}
+
+function checkStores(folder: string): void {
+  readStores(folder, findStores(folder).files);
 }
 
 function checkTrustedRoot(path: string): void {

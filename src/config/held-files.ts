@@ -4,7 +4,10 @@ import { TEXTS } from './texts.ts';
 
 export interface HeldFilesParts<Value> {
   readonly paths: readonly string[];
-  /** What is looked at besides, also folders, of which an entry that comes or goes is seen; `read` judges it. */
+  /**
+   * What is looked at besides, also folders, of which an entry that comes or goes is seen; `read` judges it, and
+   * may change what stands here.
+   */
   readonly places?: readonly string[];
   /** What they said when the configuration was read; else they are read when they are first wanted. */
   readonly value?: Value;

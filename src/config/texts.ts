@@ -68,7 +68,8 @@ export const TEXTS = {
   accessMay: 'write a list of pull, list, metrics, view, operate and admin',
   accessImages: 'write a list of repositories with their registry, such as ghcr.io/org/**',
   admissionMode: 'write off, audit or enforce',
-  admissionSigner: 'write { key: NAME } or { identity: WHO, issuer: https://PROVIDER }',
+  admissionSigner:
+    'write { key: NAME }, { identity: WHO, issuer: https://PROVIDER } or { notation: { identities: ["x509.subject: C=US, ST=WA, O=Example"] } }',
   admissionAsksNothing: 'a rule asks something of its images; write signedBy or minAge',
   admissionMinAge: 'write a duration from 1m to 365d, such as 48h',
   admissionKeyName: 'write a name of letters, digits, ".", "_" and "-"',
@@ -76,6 +77,19 @@ export const TEXTS = {
     'who signs without a key is traced back to a root; write admission.trust.sigstore: { trustedRoot: FILE }',
   admissionSubjectName: ({ value }: { value: string }) =>
     `"${value}" names nobody; write "x509.subject: C=US, ST=WA, O=Example", with CN, OU and L as well if they have to be the same; C, ST and O are needed`,
+  admissionLevel: 'write strict or audit',
+  admissionOverlap: ({ value }: { value: string }) =>
+    `"${value}" names some whom another identity of the list names as well; leave out one of them`,
+  admissionNoStores:
+    'who signs with Notation is traced back to trust stores; write admission.trust.notation: { stores: FOLDER }',
+  noStores: ({ path }: { path: string }) =>
+    `${path} cannot be read; write the folder that Notation calls trust-store, with x509/ca, x509/signingAuthority and x509/tsa`,
+  storesEmpty: ({ path }: { path: string }) =>
+    `${path} has no certificate; put one into x509/ca/NAME, with a name that ends in .pem, .crt or .cer`,
+  storesTooMany: ({ path, most }: { path: string; most: number }) =>
+    `${path} has more than ${most} certificates; leave those that are needed`,
+  notStoreCertificate: ({ path }: { path: string }) =>
+    `${path} is no certificate in PEM or DER, or longer than 1 MiB`,
   admissionNoKey: ({ name }: { name: string }) =>
     `"${name}" is no name of a key; write it under admission.trust.keys`,
   notSignerKey: ({ path }: { path: string }) =>

@@ -128,8 +128,8 @@ grace: 1m
 offline: true
 bundles: { trust: { courier: { file: courier.pub, may: [images, trust] }, lab: { file: courier.pub } } }
 admission:
-  trust: { sigstore: { trustedRoot: trusted_root.json }, keys: { release: { file: courier.pub } } }
-  rules: [{ images: ['ghcr.io/org/**'], mode: audit, signedBy: [{ key: release }, { identity: 'https://id.example/*', issuer: https://id.example }], minAge: 48h }]
+  trust: { sigstore: { trustedRoot: trusted_root.json }, keys: { release: { file: courier.pub } }, notation: { stores: trust } }
+  rules: [{ images: ['ghcr.io/org/**'], mode: audit, signedBy: [{ key: release }, { notation: { identities: ['x509.subject: C=US, ST=WA, O=Example'] } }, { identity: 'https://id.example/*', issuer: https://id.example }], minAge: 48h }]
 access:
   token: { service: entrepot-a, ttl: 1m }
   certificates: { ca: ca.pem }
@@ -172,6 +172,7 @@ upstreams:
   const files = {
     'ca.pem': String(ca),
     'courier.pub': pem,
+    'trust/x509/ca/lab/ca.pem': String(ca),
     'trusted_root.json':
       '{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}',
     'server.crt': String(server.cert),
@@ -201,6 +202,7 @@ upstreams:
       trust: {
         sigstore: { trustedRoot: join(file, '../trusted_root.json') },
         keys: { release: { file: join(file, '../courier.pub') } },
+        notation: { stores: join(file, '../trust') },
       },
       rules: [
         {
@@ -208,6 +210,12 @@ upstreams:
           mode: 'audit',
           signedBy: [
             { key: 'release' },
+            {
+              notation: {
+                identities: ['x509.subject: C=US, ST=WA, O=Example'],
+                level: 'strict',
+              },
+            },
             { identity: 'https://id.example/*', issuer: 'https://id.example' },
           ],
           minAge: 172_800_000,

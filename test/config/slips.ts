@@ -269,6 +269,11 @@ const KEYS: readonly Slip[] = [
     'admission.rules[0].mode',
     'write off, audit or enforce',
   ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: audit, signedBy: [{ notation: { identities: ["x509.subject: C=US, ST=WA, O=a"], level: permissive } }] }] }',
+    'admission.rules[0].signedBy[0].notation.level',
+    'write strict or audit',
+  ],
   ['otel: { endpoint: x }', 'otel', 'write tracing: { otlp: http://HOST:4318/v1/traces }'],
   ['tracing: http://c:4318/v1/traces', 'tracing', 'write { otlp: http://c:4318/v1/traces }'],
   ['tracing: { endpoint: x }', 'tracing.endpoint', 'write otlp: http://HOST:4318/v1/traces'],
@@ -498,7 +503,72 @@ export const SLIPS: readonly Slip[] = [
   [
     'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ identity: a }] }] }',
     'admission.rules[0].signedBy[0]',
-    'write { key: NAME } or { identity: WHO, issuer: https://PROVIDER }',
+    'write { key: NAME }, { identity: WHO, issuer: https://PROVIDER } or { notation: { identities: [',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=a'] } }] }] }`,
+    'admission.rules[0].signedBy[0]',
+    'write admission.trust.notation: { stores: FOLDER }',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['*'] } }] }] }`,
+    'admission.rules[0].signedBy[0].notation.identities[0]',
+    '"*" names nobody',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['C=US, ST=WA, O=a'] } }] }] }`,
+    'admission.rules[0].signedBy[0].notation.identities[0]',
+    'names nobody',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject: C=US, O=a'] } }] }] }`,
+    'admission.rules[0].signedBy[0].notation.identities[0]',
+    'names nobody',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O='] } }] }] }`,
+    'admission.rules[0].signedBy[0].notation.identities[0]',
+    'names nobody',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=a, O=b'] } }] }] }`,
+    'admission.rules[0].signedBy[0].notation.identities[0]',
+    'names nobody',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=a+CN=b'] } }] }] }`,
+    'admission.rules[0].signedBy[0].notation.identities[0]',
+    'names nobody',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=a,'] } }] }] }`,
+    'admission.rules[0].signedBy[0].notation.identities[0]',
+    'names nobody',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=#616'] } }] }] }`,
+    'admission.rules[0].signedBy[0].notation.identities[0]',
+    'names nobody',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=a, X=b'] } }] }] }`,
+    'admission.rules[0].signedBy[0].notation.identities[0]',
+    'names nobody',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject:'] } }] }] }`,
+    'admission.rules[0].signedBy[0].notation.identities[0]',
+    'names nobody',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=a', 'x509.subject: O=a, S=WA, C=US, CN=b'] } }] }] }`,
+    'admission.rules[0].signedBy[0].notation.identities[1]',
+    'names some whom another identity of the list names as well',
+  ],
+  [
+    'admission: { trust: { notation: { stores: nowhere } } }',
+    'admission.trust.notation.stores',
+    'write the folder that Notation calls trust-store',
   ],
   [
     'admission: { trust: { keys: { release: { file: none.pub } } } }',

@@ -107,7 +107,7 @@ export function seal(form: Form, party: Party, forgery: Forgery = {}): Buffer {
   return form === 'jws' ? sealJws(party, forgery) : sealCose(party, forgery);
 }
 
-export function targetOf(manifest = MANIFEST): Record<string, unknown> {
+export function targetOf(manifest: Buffer = MANIFEST): Record<string, unknown> {
   return {
     mediaType: 'application/vnd.oci.image.manifest.v1+json',
     digest: `sha256:${hash('sha256', manifest, 'hex')}`,
