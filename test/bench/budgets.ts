@@ -30,6 +30,9 @@ export const BUDGETS = {
   guardedManifestByOpen: { atLeast: 0.9 },
   /** Of 10,000 pulls with a password, after the first. */
   passwordsCompared: { atMost: 0 },
+  verdictByKeyMs: { atMost: 20 },
+  verdictKeylessMs: { atMost: 100 },
+  verdictKnownMs: { atMost: 1 },
   bundleSpeedBySha256sum: { atLeast: 0.8 },
   /** Of each process, server and command. */
   bundleMiB: { atMost: 150 },

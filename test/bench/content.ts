@@ -7,6 +7,7 @@ export interface BenchBlob {
   readonly size: number;
 }
 
+const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const PIECE_BYTES = 8 * 1024 * 1024;
 
 /** The folder that the upstream registry serves: `blobs/<hex>` and `manifests/<tag or digest>`. */
@@ -75,6 +76,38 @@ export class Content {
     const digest = `sha256:${createHash('sha256').update(manifest).digest('hex')}`;
     for (const name of [tag, digest]) await writeFile(join(this.path, 'manifests', name), manifest);
     return { digest, size: manifest.length };
+  }
+
+  /** A Sigstore bundle about an image, listed under its fallback tag. */
+  async addBundle(image: BenchBlob, bundle: Uint8Array): Promise<void> {
+    const artifactType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
+    const layer = await this.#write('blobs', bundle);
+    const config = await this.#write('blobs', Buffer.from('{}'));
+    const carrier = await this.#write(
+      'manifests',
+      Buffer.from(
+        JSON.stringify({
+          schemaVersion: 2,
+          mediaType: MANIFEST,
+          artifactType,
+          config: { mediaType: 'application/vnd.oci.empty.v1+json', ...config },
+          layers: [{ mediaType: artifactType, ...layer }],
+          subject: { mediaType: MANIFEST, ...image },
+        }),
+      ),
+    );
+    const mediaType = 'application/vnd.oci.image.index.v1+json';
+    const manifests = [{ mediaType: MANIFEST, ...carrier, artifactType }];
+    const list = JSON.stringify({ schemaVersion: 2, mediaType, manifests });
+    await writeFile(join(this.path, 'manifests', image.digest.replace(':', '-')), list);
+  }
+
+  /** Under its digest. */
+  async #write(folder: 'blobs' | 'manifests', bytes: Uint8Array): Promise<BenchBlob> {
+    const hex = createHash('sha256').update(bytes).digest('hex');
+    const digest = `sha256:${hex}`;
+    await writeFile(join(this.path, folder, folder === 'blobs' ? hex : digest), bytes);
+    return { digest, size: bytes.length };
   }
 
   blobPath(digest: string): string {

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureAccess } from './access.ts';
+import { measureAdmission } from './admission.ts';
 import { measureBlobThroughput } from './blob-throughput.ts';
 import { measureZipf } from './catalog-zipf.ts';
 import { measureBundle } from './bundle.ts';
@@ -58,6 +59,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   zipf: { measure: measureZipf, needs: [], peers: [] },
   sync: { measure: measureSyncBeside, needs: [], peers: [] },
   access: { measure: measureAccess, needs: ['curl', 'wrk'], peers: [] },
+  admission: { measure: measureAdmission, needs: ['wrk'], peers: [] },
   bundle: { measure: measureBundle, needs: [], peers: [] },
 };
 
