@@ -5,18 +5,21 @@ import type { Target } from '../oci/reference.ts';
 /** Indexes that a manifest is looked for in, above one another too. */
 const MAX_INDEXES = 64;
 
-/** The manifest and the held indexes above it: what is true of an index counts for all that it lists. */
-export async function lineageOf(
+/**
+ * The manifest, then the held indexes above it: what is true of an index counts for all that it lists. An index
+ * is looked for only when it is asked for.
+ */
+export async function* lineageOf(
   attachments: Attachments,
   target: Target,
   digest: Digest,
-): Promise<readonly Digest[]> {
+): AsyncGenerator<Digest> {
   const found = new Set([digest]);
   for (const each of found) {
+    yield each;
     for await (const index of attachments.holders(target, each, { asManifest: true })) {
-      if (found.size > MAX_INDEXES) return [...found];
+      if (found.size > MAX_INDEXES) break;
       found.add(index);
     }
   }
-  return [...found];
 }

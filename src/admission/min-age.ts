@@ -54,10 +54,13 @@ export class MinAge implements Condition {
   }
 
   async #seenFor(target: Target, digest: Digest): Promise<number> {
-    const { attachments, sights } = this.#parts;
-    const lineage = await lineageOf(attachments(), target, digest);
-    const ages = lineage.map(async (each) => sights.ageOf(target, each));
-    return Math.max(...(await Promise.all(ages)));
+    const { attachments, sights, minAgeMs } = this.#parts;
+    let longest = 0;
+    for await (const each of lineageOf(attachments(), target, digest)) {
+      longest = Math.max(longest, await sights.ageOf(target, each));
+      if (longest >= minAgeMs) break;
+    }
+    return longest;
   }
 
   async #signedFor(target: Target, digest: Digest, how: How): Promise<number> {

@@ -61,10 +61,9 @@ export class SignedBy implements Condition {
 
   async judge(target: Target, digest: Digest, { reach: only }: How): Promise<Verdict> {
     const trusted = await this.#parts.trust.current();
-    const lineage = await lineageOf(this.#parts.attachments(), target, digest);
     let own: Verdict | undefined;
     for (const reach of only ? [only] : (['held', 'upstream'] as const)) {
-      for (const subject of lineage) {
+      for await (const subject of lineageOf(this.#parts.attachments(), target, digest)) {
         const found = await this.#verdict({ target, subject, reach, trusted });
         if (found?.is === 'admitted') return found;
         if (reach === 'upstream' && (!own || found?.is === 'unknown')) own = found;
@@ -79,7 +78,7 @@ export class SignedBy implements Condition {
     const attachments = this.#parts.attachments();
     const signatures = new Map<string, SignatureReport>();
     for (const reach of only ? [only] : (['held', 'upstream'] as const)) {
-      for (const subject of await lineageOf(attachments, target, digest)) {
+      for await (const subject of lineageOf(attachments, target, digest)) {
         const manifest = await attachments.manifest(target, subject, reach);
         if (!manifest) continue;
         const missed = (): void => {};
