@@ -43,7 +43,7 @@ export async function measureAdmission(bench: Workbench): Promise<Row[]> {
       store: await hold(bench, digests),
       settings: { admission: { trust, rules } },
     });
-    return firstVerdicts(server, digests);
+    return await firstVerdicts(server, digests);
   };
   const note = `medians of ${IMAGES} images; what is attached to them is held`;
   return [
