@@ -1,6 +1,6 @@
 import type { AdmissionRuleReport } from '../api/admission-api.ts';
 import type { Config } from '../config/config.ts';
-import { GateRefusal, type Attachments, type Gate } from '../mirror/mirror.ts';
+import { GateRefusal, type Attachments, type Gate, type TaggedManifest } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -11,7 +11,9 @@ import { ExpiringMap } from '../time/expiring-map.ts';
 import type { How } from './condition.ts';
 import type { Facts } from './facts.ts';
 import { FirstSights } from './first-sights.ts';
+import { LastAdmitted, type TagMove } from './last-admitted.ts';
 import { Judge } from './judge.ts';
+import type { MinAge } from './min-age.ts';
 import { reasonOf } from './reason.ts';
 import { openRules, type Rule } from './rule.ts';
 import { reportRule } from './rule-report.ts';
@@ -26,7 +28,15 @@ export interface AdmissionParts {
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'admission'>;
   /** What outlives a restart. */
-  readonly catalog: { readonly admission: Facts };
+  readonly catalog: {
+    readonly admission: Facts;
+    /** Tells of every repository in which something moved, and of which tags. */
+    watch(told: (target: Target, moves: readonly TagMove[]) => void): void;
+  };
+  readonly pins: {
+    /** Asked why an image that no pin means must stay. */
+    keepAlso(why: LastAdmitted['whyKept'] | undefined): void;
+  };
   /** Of the program. */
   readonly version: string;
 }
@@ -45,6 +55,7 @@ const RETRY_AFTER = { 'Retry-After': '5' };
 /** An image that stays refused is told of so often. */
 const TOLD_MS = 30_000;
 const MAX_TOLD = 10_000;
+const HELD: How = { reach: 'held' };
 
 /**
  * What may be pulled: an image has to meet every rule about its repository. Where one enforces and is not
@@ -56,6 +67,7 @@ export class Admission implements Gate {
   readonly #judge: Judge;
   readonly #verdicts: Verdicts;
   readonly #sights: FirstSights;
+  readonly #last: LastAdmitted;
   readonly #told: ExpiringMap<string, true>;
   readonly #running = new Set<Promise<unknown>>();
   #rules: readonly Rule[] = [];
@@ -68,20 +80,32 @@ export class Admission implements Gate {
     this.#verdicts = new Verdicts({ ...parts, facts });
     this.#sights = new FirstSights({ ...parts, facts });
     this.#told = new ExpiringMap({ max: MAX_TOLD, clock: parts.clock });
+    this.#last = new LastAdmitted({
+      ...parts,
+      facts,
+      isYoung: async (...image) => this.#isYoung(...image),
+      wasAdmitted: async (...image) => this.#wasAdmitted(...image),
+    });
+    parts.catalog.watch((target, moves) => {
+      if (moves.length > 0 && this.#aged(target).length > 0) this.#last.moved(target, moves);
+    });
     this.configure(parts.config);
   }
 
   /** These rules count from now on, for what is held too. */
   configure({ admission }: Pick<Config, 'admission'>): void {
+    const { log, metrics, pins } = this.#parts;
     this.#rules = [];
     this.#trust = undefined;
+    pins.keepAlso(undefined);
     if (!admission) return;
-    const { log, metrics } = this.#parts;
     const trust = new Trust(admission.trust, log);
     this.#trust = trust;
     const lasting = { verdicts: this.#verdicts, sights: this.#sights };
     this.#rules = openRules(admission.rules, { ...this.#parts, trust, ...lasting });
     metrics.admission.startAt(this.#rules);
+    const isAged = this.#rules.some(({ minAge }) => minAge);
+    if (isAged) pins.keepAlso(async (...image) => this.#last.whyKept(...image));
   }
 
   /** What a scrape finds: a look at one file. */
@@ -97,6 +121,21 @@ export class Admission implements Gate {
       const asked = { target, digest, rule };
       await this.#hold(asked, askedAt, async () => this.#judge.manifest(target, digest, rule));
     }
+  }
+
+  async passTag(image: TaggedManifest, askedAt: number): Promise<Digest> {
+    const { target, tag, digest } = image;
+    try {
+      await this.pass(target, digest, askedAt);
+    } catch (error) {
+      const last = await this.#insteadOf(image).catch(() => undefined);
+      if (!last) throw error;
+      // Where that one is refused too, the one that the tag means is told of.
+      await this.pass(target, last, askedAt).catch(() => Promise.reject(error));
+      return last;
+    }
+    if (this.#aged(target).length > 0) this.#last.admitted(target, tag, digest);
+    return digest;
   }
 
   async passBlob(target: Target, digest: Digest, askedAt: number): Promise<void> {
@@ -144,7 +183,35 @@ export class Admission implements Gate {
   /** Resolves when no judgement runs, and what was found out is written. */
   async close(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
+    await this.#last.noted();
     await this.#verdicts.written();
+  }
+
+  /** Rules about it that refuse what is too young. */
+  #aged(target: Target): readonly MinAge[] {
+    const enforced = this.#about(target).filter(({ mode }) => mode === 'enforce');
+    return enforced.flatMap(({ minAge }) => minAge ?? []);
+  }
+
+  async #isYoung(target: Target, digest: Digest): Promise<boolean> {
+    for (const minAge of this.#aged(target)) {
+      if ((await minAge.judge(target, digest, HELD)).is === 'refused') return true;
+    }
+    return false;
+  }
+
+  /** What the tag last had admitted, where what it means now is too young. */
+  async #insteadOf({ target, tag, digest }: TaggedManifest): Promise<Digest | undefined> {
+    if (!(await this.#isYoung(target, digest))) return undefined;
+    const last = await this.#last.find(target, tag);
+    return last === digest ? undefined : last;
+  }
+
+  async #wasAdmitted(target: Target, digest: Digest, at: number): Promise<boolean> {
+    for (const minAge of this.#aged(target)) {
+      if ((await minAge.passesAt(target, digest, HELD)) > at) return false;
+    }
+    return (await this.refusal(target, digest, HELD)) === undefined;
   }
 
   #about(target: Target): readonly Rule[] {

@@ -41,9 +41,14 @@ export class MinAge implements Condition {
 
   /** When it is old enough, where it is not. */
   async examine(target: Target, digest: Digest, how: How): Promise<Examined> {
+    const until = await this.passesAt(target, digest, how);
+    return until > this.#parts.clock.wall() ? { until } : {};
+  }
+
+  /** Milliseconds since 1970, also of what is old enough. */
+  async passesAt(target: Target, digest: Digest, how: How): Promise<number> {
     const { minAgeMs, clock } = this.#parts;
-    const ageMs = await this.#ageOf(target, digest, how);
-    return ageMs >= minAgeMs ? {} : { until: clock.wall() + minAgeMs - ageMs };
+    return clock.wall() + minAgeMs - (await this.#ageOf(target, digest, how));
   }
 
   /** Signatures are looked at where what was seen does not tell enough. */
@@ -64,7 +69,9 @@ export class MinAge implements Condition {
   }
 
   async #signedFor(target: Target, digest: Digest, how: How): Promise<number> {
-    const verdict = await this.#parts.signedBy?.judge(target, digest, how);
+    // What cannot be found out of signatures makes nothing older.
+    const signed = this.#parts.signedBy?.judge(target, digest, how).catch(() => undefined);
+    const verdict = await signed;
     const at = verdict?.is === 'admitted' ? verdict.by?.at : undefined;
     return (at === undefined ? undefined : ageOf(at, this.#parts.clock)) ?? 0;
   }

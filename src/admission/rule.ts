@@ -20,6 +20,8 @@ export interface Rule {
   readonly mode: 'audit' | 'enforce';
   readonly images: readonly string[];
   readonly isAbout: (image: string) => boolean;
+  /** One of the conditions. */
+  readonly minAge?: MinAge | undefined;
   /** The cheapest first. */
   readonly conditions: readonly Condition[];
 }
@@ -39,9 +41,11 @@ export function openRules(rules: readonly RuleConfig[], parts: RuleParts): reado
     if (mode === 'off') return [];
     const signedBy = signers && new SignedBy({ ...parts, signers: signers.flatMap(signersOf) });
     const conditions: Condition[] = signedBy ? [signedBy] : [];
-    if (minAgeMs !== undefined) conditions.push(new MinAge({ ...parts, minAgeMs, signedBy }));
+    const minAge =
+      minAgeMs === undefined ? undefined : new MinAge({ ...parts, minAgeMs, signedBy });
+    if (minAge) conditions.push(minAge);
     const isAbout = parseGlobs(images);
-    return [{ name: `admission.rules[${place}]`, mode, images, isAbout, conditions }];
+    return [{ name: `admission.rules[${place}]`, mode, images, isAbout, minAge, conditions }];
   });
 }
 

@@ -27,6 +27,9 @@ export const TEXTS = {
   noSuchTag: 'the upstream has no such tag',
   young: ({ since, until }: { since: string; until: string }) =>
     `it has been known since ${since} and passes at ${until}`,
+  lastAdmitted: ({ tag }: { tag: string }) =>
+    `it was last admitted by the tag ${tag}, which has moved to one that is too young`,
+  awaited: ({ tag }: { tag: string }) => `the tag ${tag} has moved to it, and it is too young`,
   moreReasons: ({ reason, more }: { reason: string; more: number }) =>
     more === 0 ? reason : `${reason} (and ${more} more signatures that do not count)`,
   refused: ({ image, rule, asks, reason }: Refused) =>

@@ -68,6 +68,11 @@ export class Attachments {
     return (await this.#parts.tags.resolve(target, tag, 'manifest', INTERACTIVE)).value;
   }
 
+  /** The tags that mean a held manifest. */
+  async tagsOf(target: Target, digest: Digest): Promise<readonly Tag[]> {
+    return this.#parts.catalog.tagsOf({ target, digest });
+  }
+
   /** `undefined` for one that is longer than `most`, or that nobody has. */
   async blob(
     target: Target,

@@ -1,5 +1,11 @@
 import type { Digest } from '../oci/digest.ts';
-import type { Target } from '../oci/reference.ts';
+import type { Tag, Target } from '../oci/reference.ts';
+
+export interface TaggedManifest {
+  readonly target: Target;
+  readonly tag: Tag;
+  readonly digest: Digest;
+}
 
 /**
  * May this leave the mirror? Asked before the first byte or header of it does, whether it is held or just
@@ -11,6 +17,11 @@ export interface Gate {
    * `GateRefusal` where it may not leave.
    */
   pass(target: Target, digest: Digest, askedAt: number): Promise<void>;
+  /**
+   * Of the manifest that a tag means. Resolves with what leaves instead, which may be an earlier one of the tag.
+   * Throws as `pass` does.
+   */
+  passTag(image: TaggedManifest, askedAt: number): Promise<Digest>;
   /** Of a blob. Throws as `pass` does. */
   passBlob(target: Target, digest: Digest, askedAt: number): Promise<void>;
 }

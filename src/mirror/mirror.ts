@@ -12,7 +12,7 @@ import type { Clock } from '../time/clock.ts';
 import { INTERACTIVE, SYNC, WARM, type Demand } from '../upstream/demand.ts';
 import { AnnouncedTags } from './announced-tags.ts';
 import { Attachments } from './attachments.ts';
-import type { Answer } from './answer.ts';
+import type { Answer, ResolvedTag } from './answer.ts';
 import { Blobs } from './blobs.ts';
 import { Downloads } from './downloads/downloads.ts';
 import { GoneTags, type Selection } from './absences.ts';
@@ -31,8 +31,9 @@ import { Upstreams, type ConfiguredUpstream, type UpstreamLimits } from './upstr
 export type { ConfiguredUpstream } from './upstreams.ts';
 import { Prefetcher } from './prefetcher.ts';
 import { Tags } from './tags.ts';
+import { TEXTS } from './texts.ts';
 
-export type { Gate } from './gate.ts';
+export type { Gate, TaggedManifest } from './gate.ts';
 export { GateRefusal } from './gate-refusal.ts';
 export type { Attachments, Reach } from './attachments.ts';
 
@@ -53,6 +54,11 @@ export interface MirrorParts {
   readonly log: Log;
   readonly clock: Clock;
   readonly now: () => number;
+}
+
+interface Instead {
+  readonly digest: Digest;
+  readonly how: Pick<Answer<never>, 'source' | 'reason' | 'ageMs' | 'warning'>;
 }
 
 /**
@@ -133,12 +139,17 @@ export class Mirror {
   ): Promise<Answer<HeldManifest>> {
     const askedAt = this.#clock.steady();
     if (isDigestReference(reference)) {
-      return this.#pulled(target, askedAt, await this.#manifests.hold(target, reference, demand));
+      const held = await this.#manifests.hold(target, reference, demand);
+      if (held.value) await this.#gate.pass(target, reference, askedAt);
+      return this.#noted(target, held);
     }
     const resolved = await Traces.span('resolve tag', async () =>
       this.#tags.resolve(target, reference, 'manifest', demand),
     );
-    return this.#pulled(target, askedAt, { ...resolved, value: resolved.manifest });
+    const instead = await this.#insteadOf({ target, tag: reference }, askedAt, resolved);
+    if (!instead) return this.#noted(target, { ...resolved, value: resolved.manifest });
+    const earlier = await this.#manifests.hold(target, instead.digest, demand);
+    return this.#noted(target, { ...earlier, ...instead.how });
   }
 
   /** As `getManifest`, but what is not held is only asked for by HEAD. */
@@ -150,12 +161,16 @@ export class Mirror {
     const askedAt = this.#clock.steady();
     if (isDigestReference(reference)) {
       const answer = await this.#manifests.describe(target, reference, demand);
-      return this.#polledBy('digest', target, askedAt, answer);
+      if (answer.value) await this.#gate.pass(target, reference, askedAt);
+      return this.#asked('digest', target, answer);
     }
     const resolved = await Traces.span('resolve tag', async () =>
       this.#tags.resolve(target, reference, 'digest', demand),
     );
-    return this.#polledBy('tag', target, askedAt, { ...resolved, value: resolved.manifest });
+    const instead = await this.#insteadOf({ target, tag: reference }, askedAt, resolved);
+    if (!instead) return this.#asked('tag', target, { ...resolved, value: resolved.manifest });
+    const earlier = await this.#manifests.describe(target, instead.digest, demand);
+    return this.#asked('tag', target, { ...earlier, ...instead.how });
   }
 
   /**
@@ -166,29 +181,34 @@ export class Mirror {
     return this.#tags.refresh(target, tag, { ...INTERACTIVE, isAnew: true });
   }
 
-  async #pulled(
-    target: Target,
+  /** An earlier manifest of the tag, where the gate lets that one leave alone, and how it is told of. */
+  async #insteadOf(
+    image: { readonly target: Target; readonly tag: Tag },
     askedAt: number,
-    answer: Answer<HeldManifest>,
-  ): Promise<Answer<HeldManifest>> {
+    { value: digest }: ResolvedTag,
+  ): Promise<Instead | undefined> {
+    if (!digest) return undefined;
+    const passed = await this.#gate.passTag({ ...image, digest }, askedAt);
+    if (passed === digest) return undefined;
+    const how = {
+      source: 'stale',
+      reason: undefined,
+      ageMs: undefined,
+      warning: TEXTS.insteadOf({ digest }),
+    } as const;
+    return { digest: passed, how };
+  }
+
+  #noted(target: Target, answer: Answer<HeldManifest>): Answer<HeldManifest> {
     if (answer.value) {
-      await this.#gate.pass(target, answer.value.digest, askedAt);
       this.#access.note(target, answer.value.digest, 1);
       this.#hydrator.pulled(target, answer.value.digest);
     }
     return answer;
   }
 
-  async #polledBy(
-    by: 'tag' | 'digest',
-    target: Target,
-    askedAt: number,
-    answer: Answer<ManifestStat>,
-  ): Promise<Answer<ManifestStat>> {
-    if (answer.value) {
-      await this.#gate.pass(target, answer.value.digest, askedAt);
-      this.#polled.asked(target, answer.value.digest, by);
-    }
+  #asked(by: 'tag' | 'digest', target: Target, answer: Answer<ManifestStat>): Answer<ManifestStat> {
+    if (answer.value) this.#polled.asked(target, answer.value.digest, by);
     return answer;
   }
 

@@ -29,6 +29,8 @@ export const TEXTS = {
     `${upstream} has this tag no more; a pin keeps it here`,
   keptBeside: ({ upstream, tags }: { upstream: string; tags: string }) =>
     `${upstream} does not list these tags any more, which are kept here: ${tags}`,
+  insteadOf: ({ digest }: { digest: string }) =>
+    `the tag has moved to ${digest}, which may not be pulled yet; this is what it last had admitted`,
   beingRevalidated: 'being revalidated',
   parentSays: ({ warning }: { warning: string }) => `its mirror says: ${warning}`,
   parentOf: ({ upstream, reason }: { upstream: string; reason: string }) =>

@@ -254,11 +254,16 @@ async function startSite(
       },
     ]),
   );
+  const waited = async ({ repository }: { repository: string }): Promise<void> => {
+    if (repository === 'library/slow') await pause(slow.ms());
+  };
   return startMirror(t, {
     upstreams,
     gate: {
-      pass: async (target) => {
-        if (target.repository === 'library/slow') await pause(slow.ms());
+      pass: waited,
+      passTag: async ({ target, digest }) => {
+        await waited(target);
+        return digest;
       },
       passBlob: async () => {},
     },

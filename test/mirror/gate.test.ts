@@ -15,6 +15,10 @@ test('a manifest that the gate refuses leaves by no way: GET and HEAD, tag and d
   registry.addImage('team/other', 'v1', other);
   const asked: string[] = [];
   const gate: Gate = {
+    passTag: async ({ target, digest }, askedAt) => {
+      await gate.pass(target, digest, askedAt);
+      return digest;
+    },
     pass: async (target, digest) => {
       asked.push(`${formatTarget(target)}@${digest}`);
       if (digest !== image.manifest.digest) return;

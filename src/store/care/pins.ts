@@ -21,12 +21,15 @@ export interface Pinnable {
   readonly tags: readonly Tag[];
 }
 
+type Keeper = (target: Target, digest: Digest) => Promise<string | undefined>;
+
 /**
  * The images that are never evicted. A pin names a repository, a tag (whatever it means), a
  * digest, or is a glob of names or of `name:tag`.
  */
 export class Pins {
   #version = 0;
+  #keeper: Keeper | undefined;
   readonly #catalog: Catalog;
   readonly #byImage = new Map<string, Pin[]>();
   readonly #globs = new Map<string, Pattern>();
@@ -54,9 +57,20 @@ export class Pins {
     return [...this.#byImage.values()].flat();
   }
 
-  /** Whether one of them means more than can be looked up by its name. */
-  get hasGlobs(): boolean {
-    return this.#globs.size > 0;
+  /** Whether more must stay than can be looked up by the names of pins. */
+  get meansMore(): boolean {
+    return this.#globs.size > 0 || this.#keeper !== undefined;
+  }
+
+  /** Asked from now on why an image must stay that no pin means. */
+  keepAlso(why: Keeper | undefined): void {
+    this.#version += 1;
+    this.#keeper = why;
+  }
+
+  /** Why an image must stay that no pin means, where somebody says so. */
+  async whyKept({ target, digest }: Node): Promise<string | undefined> {
+    return this.#keeper?.(target, digest);
   }
 
   /** These of the configuration, in place of those before; nothing is written. */

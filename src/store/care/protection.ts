@@ -85,7 +85,7 @@ export class Protection {
 
   /** Pins that were resolved are among the reasons; a glob may mean any manifest of the image. */
   async #pinOfImage(node: Node): Promise<string | undefined> {
-    const members = this.#pins.hasGlobs ? await this.#catalog.below(node) : [node.digest];
+    const members = this.#pins.meansMore ? await this.#catalog.below(node) : [node.digest];
     for (const digest of members) {
       const pin = await this.#pinOf({ ...node, digest });
       if (pin !== undefined) return pin;
@@ -102,7 +102,7 @@ export class Protection {
 
   async #pinOf(node: Node): Promise<string | undefined> {
     const [pin] = this.#pins.of({ ...node, tags: await this.#catalog.tagsOf(node) });
-    return pin && describePin(pin);
+    return pin ? describePin(pin) : this.#pins.whyKept(node);
   }
 
   async #addBusy(digest: Digest): Promise<void> {

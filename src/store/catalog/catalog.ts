@@ -108,6 +108,13 @@ export interface TagMeaning {
   readonly record: TagRecord;
 }
 
+/** A tag that means another manifest than this one from now on, and when the upstream last said that it did. */
+export interface MovedTag {
+  readonly tag: Tag;
+  readonly from: Digest;
+  readonly saidAt: number;
+}
+
 export interface PinChange {
   readonly recorded?: readonly Pin[];
   readonly forgotten?: readonly Pick<Pin, 'origin' | 'image'>[];
@@ -306,8 +313,11 @@ export interface Catalog {
   /** All of it, or nothing. A recorded pin takes the place of the one of the same origin and image. */
   changePins(change: PinChange): Promise<void>;
 
-  /** Tells of every repository whose manifests or whose tags' meanings have changed, evictions apart. */
-  watch(told: (target: Target) => void): void;
+  /**
+   * Tells of every repository whose manifests or whose tags' meanings have changed, evictions apart, with the
+   * tags that meant another manifest before.
+   */
+  watch(told: (target: Target, moved: readonly MovedTag[]) => void): void;
 
   // The database.
 

@@ -11,6 +11,7 @@ import {
   type Link,
   type ManifestEntry,
   type ManifestRecord,
+  type MovedTag,
   type PinChange,
   type PullTally,
   type Node,
@@ -28,8 +29,10 @@ import { LevelAdmissionFacts } from './level-admission-facts.ts';
 import { LevelReader } from './level-reader.ts';
 import { PullClock } from '../../time/clock.ts';
 import { putMembers } from './put-members.ts';
-import { TagLists, TagMoves, type TagMove } from './tag-records.ts';
+import { movedFrom, TagLists, TagMoves, type TagMove } from './tag-records.ts';
 import { below, Tables, type Batch } from './tables.ts';
+
+type Watcher = Parameters<Catalog['watch']>[0];
 
 /** The catalog on LevelDB: each write is one atomic batch. */
 export class LevelCatalog extends LevelReader implements Catalog {
@@ -40,7 +43,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   readonly #held: HeldCount;
   readonly #pulls: PullClock;
   readonly #isReplay: boolean;
-  readonly #watchers: ((target: Target) => void)[] = [];
+  readonly #watchers: Watcher[] = [];
   readonly #hot: HotRecords;
   readonly admission: LevelAdmissionFacts;
 
@@ -111,12 +114,14 @@ export class LevelCatalog extends LevelReader implements Catalog {
   }
 
   #rememberTags(target: Target, moves: readonly TagMove[]): void {
-    if (moves.some(({ record, before }) => record.digest !== before?.digest)) this.#tell(target);
     for (const { tag, record, before } of moves) {
       this.#hot.tags.set(`${formatTarget(target)} ${tag}`, record);
       if (before?.digest === record.digest && before.goneAt === record.goneAt) continue;
       this.#journal([tagEntry(target, tag, record)]);
     }
+    const changed = moves.filter(({ record, before }) => record.digest !== before?.digest);
+    if (changed.length === 0) return;
+    this.#tell(target, changed.flatMap(movedFrom));
   }
 
   async findManifest(target: Target, digest: Digest): Promise<ManifestRecord | undefined> {
@@ -311,12 +316,12 @@ export class LevelCatalog extends LevelReader implements Catalog {
     this.#journal([...recorded.map((pin) => ({ pin })), ...unpins]);
   }
 
-  watch(told: (target: Target) => void): void {
+  watch(told: Watcher): void {
     this.#watchers.push(told);
   }
 
-  #tell(target: Target): void {
-    for (const told of this.#watchers) told(target);
+  #tell(target: Target, moved: readonly MovedTag[] = []): void {
+    for (const told of this.#watchers) told(target, moved);
   }
 
   async recordFigure(name: Figure, bytes: number): Promise<void> {

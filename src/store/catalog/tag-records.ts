@@ -2,7 +2,14 @@ import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
 import { TEXTS } from '../texts.ts';
 import type { Batch, Tables } from './tables.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { saidAt, unitOf, type ManifestEntry, type TagMeaning, type TagRecord } from './catalog.ts';
+import {
+  saidAt,
+  unitOf,
+  type ManifestEntry,
+  type MovedTag,
+  type TagMeaning,
+  type TagRecord,
+} from './catalog.ts';
 
 /** Repositories with a list. */
 const MAX_LISTS = 2_000;
@@ -82,6 +89,12 @@ export interface TagMove {
   readonly tag: Tag;
   readonly record: TagRecord;
   readonly before: TagRecord | undefined;
+}
+
+/** The tag, where it meant another manifest before. */
+export function movedFrom({ tag, record, before }: TagMove): readonly MovedTag[] {
+  if (!before || before.digest === record.digest) return [];
+  return [{ tag, from: before.digest, saidAt: before.checkedAt }];
 }
 
 /** Which answers of upstreams about tags are recorded, and how. */

@@ -1,0 +1,101 @@
+import type { Attachments } from '../mirror/mirror.ts';
+import type { Digest } from '../oci/digest.ts';
+import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
+import type { Facts } from './facts.ts';
+import { TEXTS } from './texts.ts';
+
+export interface LastAdmittedParts {
+  readonly facts: Pick<Facts, 'findAdmitted' | 'recordAdmitted' | 'admittedAs'>;
+  readonly attachments: () => Attachments;
+  /** Whether a rule asks for an age of the repository's images, and what is held is too young for it. */
+  readonly isYoung: (target: Target, digest: Digest) => Promise<boolean>;
+  /** Whether every rule admits what is held, which was old enough at that moment. */
+  readonly wasAdmitted: (target: Target, digest: Digest, at: number) => Promise<boolean>;
+}
+
+/** A tag that means another manifest than it did. */
+export interface TagMove {
+  readonly tag: Tag;
+  readonly from: Digest;
+  /** When the upstream last said that it meant that one; milliseconds since 1970. */
+  readonly saidAt: number;
+}
+
+/**
+ * What each tag last had admitted: what left by it, or could have. What was too young for as long as the upstream is
+ * known to have meant it never is. It is kept while what the tag means now is too young.
+ */
+export class LastAdmitted {
+  readonly #parts: LastAdmittedParts;
+  /** By repository: what is being found out of tags that moved. */
+  readonly #noting = new Map<string, Promise<void>>();
+
+  constructor(parts: LastAdmittedParts) {
+    this.#parts = parts;
+  }
+
+  async find(target: Target, tag: Tag): Promise<Digest | undefined> {
+    await this.#noting.get(formatTarget(target));
+    return this.#parts.facts.findAdmitted(target, tag);
+  }
+
+  /** It left by this tag. */
+  admitted(target: Target, tag: Tag, digest: Digest): void {
+    this.#note(target, async () => this.#record(target, tag, digest));
+  }
+
+  /** What these tags meant could have left by them for as long as they are known to have meant it. */
+  moved(target: Target, moves: readonly TagMove[]): void {
+    this.#note(target, async () => {
+      for (const { tag, from, saidAt } of moves) {
+        const isAdmitted = await this.#parts.wasAdmitted(target, from, saidAt);
+        if (isAdmitted) await this.#record(target, tag, from);
+      }
+    });
+  }
+
+  /** Why a manifest must not be evicted; nothing where it may be. */
+  async whyKept(target: Target, digest: Digest): Promise<string | undefined> {
+    const { facts, attachments, isYoung } = this.#parts;
+    await this.#noting.get(formatTarget(target));
+    for (const tag of await facts.admittedAs(target, digest)) {
+      const now = await attachments().tagged(target, tag, 'held');
+      if (!now || now === digest || !(await isYoung(target, now))) continue;
+      return TEXTS.lastAdmitted({ tag });
+    }
+    return this.#whyAwaited(target, digest);
+  }
+
+  /** What a tag means now stays too: without it nobody knows why the other one does. */
+  async #whyAwaited(target: Target, digest: Digest): Promise<string | undefined> {
+    const { facts, attachments, isYoung } = this.#parts;
+    for (const tag of await attachments().tagsOf(target, digest)) {
+      const last = await facts.findAdmitted(target, tag);
+      if (!last || last === digest) continue;
+      return (await isYoung(target, digest)) ? TEXTS.awaited({ tag }) : undefined;
+    }
+    return undefined;
+  }
+
+  /** Resolves when nothing is being found out. */
+  async noted(): Promise<void> {
+    while (this.#noting.size > 0) await Promise.all(this.#noting.values());
+  }
+
+  async #record(target: Target, tag: Tag, digest: Digest): Promise<void> {
+    const { facts } = this.#parts;
+    if ((await facts.findAdmitted(target, tag)) === digest) return;
+    await facts.recordAdmitted(target, tag, digest);
+  }
+
+  /** One after the other; what the disk does not take is found out at the next chance. */
+  #note(target: Target, work: () => Promise<void>): void {
+    const key = formatTarget(target);
+    const before = this.#noting.get(key) ?? Promise.resolve();
+    const noted = before.then(work).catch(() => undefined);
+    this.#noting.set(key, noted);
+    void noted.then(() => {
+      if (this.#noting.get(key) === noted) this.#noting.delete(key);
+    });
+  }
+}
