@@ -1,5 +1,5 @@
 import type { Router } from '@koa/router';
-import type { ImageReport, StoreApi } from '../api/store-api.ts';
+import type { ImageReport } from '../api/store-api.ts';
 import type { SyncApi } from '../api/sync-api.ts';
 import { isDigest, parseDigest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
@@ -9,7 +9,6 @@ import { describeAbsence } from './image-absence.ts';
 import type { PolicyParts } from './policy-routes.ts';
 
 export interface ExplainParts extends PolicyParts {
-  readonly store: StoreApi;
   readonly sync: SyncApi;
 }
 

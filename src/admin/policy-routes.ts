@@ -3,27 +3,35 @@ import type { Router } from '@koa/router';
 import type { Access } from '../access/access.ts';
 import type { AdmissionApi } from '../api/admission-api.ts';
 import type { PolicyReport } from '../api/access-api.ts';
+import type { StoreApi } from '../api/store-api.ts';
 import { isIdentity } from '../config/access-schema.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import { AdminInput } from './admin-input.ts';
+import { findRefused } from './refused-images.ts';
 import { TEXTS } from './texts.ts';
 
 export interface PolicyParts {
   readonly access: () => Access | undefined;
   readonly admission: AdmissionApi;
+  readonly store: StoreApi;
   /** The repository of an image as any client names it. Throws a `RegistryError` for what is not mirrored. */
   readonly resolve: (image: string) => Target;
 }
 
 /** Who an asker may be, and belong to. */
 const MAX_NAMES = 1000;
+/** Of one page. */
+const MAX_REFUSED = 1000;
 
 /**
  * Whether an image may be pulled, by the rules that are in force: by a subject where one is named, and by what
  * it is. Nodes ask the second alone.
  */
-export function addPolicyRoutes(router: Router, { access, admission, resolve }: PolicyParts): void {
+export function addPolicyRoutes(
+  router: Router,
+  { access, admission, resolve, store }: PolicyParts,
+): void {
   router.get('/api/v1/policy', async (ctx) => {
     const input = AdminInput.ofQuery(ctx.query, ['image', 'as', 'from']);
     const image = input.text('image');
@@ -49,6 +57,12 @@ export function addPolicyRoutes(router: Router, { access, admission, resolve }: 
       ...(verdict && { access: verdict }),
       ...(isJudged && { admission: told }),
     } satisfies PolicyReport;
+  });
+  router.get('/api/v1/admission/refused', async (ctx) => {
+    const input = AdminInput.ofQuery(ctx.query, ['after', 'limit']);
+    const after = input.optionalText('after');
+    const limit = input.optionalCount('limit', MAX_REFUSED) ?? MAX_REFUSED;
+    ctx.body = await findRefused({ store, admission }, { after, limit });
   });
   router.get('/api/v1/admission', async (ctx) => {
     ctx.body = await admission.report(AdminInput.ofQuery(ctx.query, ['image']).text('image'));

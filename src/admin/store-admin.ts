@@ -5,6 +5,7 @@ import type {
   ImageSummary,
   InUse,
   InUseList,
+  KeptImage,
   PassedOver,
   Pin,
   RefreshReport,
@@ -33,7 +34,9 @@ import { sumOf, type Care, type EvictionResult, type Scrubber } from '../store/c
 import type { Node } from '../store/catalog/catalog.ts';
 import type { Store } from '../store/store.ts';
 import { ageOf } from '../time/clock.ts';
+import { IMAGE_ORDER } from './image-order.ts';
 import { ImageRemoval } from './image-removal.ts';
+import { keptImages } from './kept-images.ts';
 import { refreshTag } from './tag-refresh.ts';
 import { TEXTS } from './texts.ts';
 
@@ -98,9 +101,9 @@ export class StoreAdmin implements StoreApi {
       const names = [image.image, ...image.tags.map((tag) => `${image.image}:${tag}`)];
       if (!pattern || names.some((name) => pattern.matches(name))) found.push(image);
       // No more than twice what is wanted is in memory.
-      if (found.length >= 2 * limit) found = found.toSorted(ORDER[sort]).slice(0, limit);
+      if (found.length >= 2 * limit) found = found.toSorted(IMAGE_ORDER[sort]).slice(0, limit);
     }
-    return found.toSorted(ORDER[sort]).slice(0, limit);
+    return found.toSorted(IMAGE_ORDER[sort]).slice(0, limit);
   }
 
   async explain(image: string): Promise<ImageReport | undefined> {
@@ -186,6 +189,10 @@ export class StoreAdmin implements StoreApi {
     if (!node) return named;
     const tags = await store.catalog.tagsOf(node);
     return [...new Set([...named, ...store.care.pins.of({ ...node, tags })])];
+  }
+
+  kept(after?: string): AsyncIterable<KeptImage> {
+    return keptImages(this.#parts.store, after);
   }
 
   async findHeld(images: readonly string[]): Promise<ReadonlySet<string>> {
@@ -333,17 +340,3 @@ function describePassedOver([first]: readonly PassedOver[]): string {
 
 /** The errors of an image that no upstream of this mirror may be asked for. */
 const ELSEWHERE: ReadonlySet<string> = new Set(['NAME_UNKNOWN', 'DENIED']);
-
-const ORDER = {
-  name: (a: ImageSummary, b: ImageSummary) =>
-    compare(a.image, b.image) || compare(a.tags[0] ?? a.digest, b.tags[0] ?? b.digest),
-  size: (a: ImageSummary, b: ImageSummary) => b.bytes - a.bytes || compare(a.image, b.image),
-  oldest: (a: ImageSummary, b: ImageSummary) =>
-    a.lastPulledAt - b.lastPulledAt || compare(a.image, b.image),
-  pulls: (a: ImageSummary, b: ImageSummary) =>
-    b.pulls - a.pulls || b.lastPulledAt - a.lastPulledAt || compare(a.image, b.image),
-} as const;
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
-}

@@ -1,3 +1,5 @@
+import type { KeptImage } from './store-api.ts';
+
 /** What the admin API asks of admission. Times are milliseconds since 1970. */
 export interface AdmissionApi {
   /**
@@ -21,6 +23,20 @@ export interface AdmissionReport {
   readonly reason?: string;
   /** Those about the repository that are not off, in the order of the configuration. */
   readonly rules: readonly AdmissionRuleReport[];
+}
+
+/** What is kept, and would be refused if somebody asked for it now. */
+export interface RefusedImage extends KeptImage {
+  /** True where only rules that audit would refuse it. */
+  readonly isAllowed: boolean;
+  /** Those that it does not meet. */
+  readonly rules: readonly AdmissionRuleReport[];
+}
+
+export interface RefusedPage {
+  readonly images: readonly RefusedImage[];
+  /** Where the next page begins, behind this image; left out on the last one. */
+  readonly next?: string;
 }
 
 export interface AdmissionRuleReport {

@@ -35,6 +35,8 @@ export interface StoreApi {
   unpin(image: string): Promise<boolean>;
   /** All that keep an image, by whomever and under whatever name. */
   pinsOf(image: string): Promise<readonly Pin[]>;
+  /** Held images that a pin keeps, behind this one, in an order that stays. */
+  kept(after?: string): AsyncIterable<KeptImage>;
   /** Those of the images, written as in a pin, of which something is held. */
   findHeld(images: readonly string[]): Promise<ReadonlySet<string>>;
   /**
@@ -82,6 +84,14 @@ export interface PassedOver {
   /** `unnamed`: as `<none>:<none>`, or an id. `elsewhere`: not mirrored here. `invalid`: no image. */
   readonly kind: 'unnamed' | 'elsewhere' | 'invalid';
   readonly reason: string;
+}
+
+/** An image that a pin keeps: by hand, by the configuration, because it is in use, or by sync. */
+export interface KeptImage {
+  /** With its registry and digest. */
+  readonly image: string;
+  readonly tags: readonly string[];
+  readonly pins: readonly Pin[];
 }
 
 export interface AbsentImage {

@@ -1,4 +1,4 @@
-import { add, type Group } from './command-group.ts';
+import { add, parseLimit, type Group } from './command-group.ts';
 import {
   checkPolicy,
   checkPolicyOptions,
@@ -6,6 +6,7 @@ import {
   parseGroup,
   parseSubject,
 } from './policy.ts';
+import { listRefused } from './refused.ts';
 import { createToken, listTokens, revokeToken } from './tokens.ts';
 
 /** Who may pull what. */
@@ -38,6 +39,14 @@ function addPolicyCommands({ parent: program, run }: Group): void {
       'entrepot policy check ghcr.io/org/app --as user:alice --group devs --from 10.2.0.7',
     )
     .action(run(checkPolicy));
+  add(
+    parent,
+    'refused',
+    'list what is kept here and would be refused, by what is held: 0 when nothing is',
+  )
+    .option('--limit <count>', 'so many at most', parseLimit, 1000)
+    .withExamples('entrepot policy refused', 'entrepot policy refused --json')
+    .action(run(listRefused));
 }
 
 function addTokenCommands({ parent: program, run }: Group): void {

@@ -45,16 +45,19 @@ function outcomeOf({ isAllowed, rules }: AdmissionReport): string {
 
 /** What a rule says, in one line. */
 export function describeRule(rule: AdmissionRuleReport, rules: RuleNames): string {
-  const { mode, outcome, reason, conditions } = rule;
-  const name = rules.name(rule);
-  const unmet = conditions.find((each) => each.outcome !== 'admitted');
-  const why = reason ?? unmet?.reason;
-  const asks = unmet ? `${unmet.asks}: ` : '';
+  const { mode, outcome } = rule;
+  const why = describeUnmet(rule);
   return TEXTS.admissionRule({
-    rule: name,
+    rule: rules.name(rule),
     outcome: mode === 'audit' && outcome !== 'admitted' ? TEXTS.wouldBe({ outcome }) : outcome,
-    why: why === undefined ? '' : `: ${asks}${why}`,
+    why: why === '' ? '' : `: ${why}`,
   });
+}
+
+/** Which condition of a rule is not met first, and why; nothing where all are. */
+export function describeUnmet({ reason, conditions }: AdmissionRuleReport): string {
+  const unmet = conditions.find(({ outcome }) => outcome !== 'admitted');
+  return unmet ? `${unmet.asks}: ${unmet.reason ?? unmet.outcome}` : (reason ?? '');
 }
 
 function formatRule(rule: AdmissionRuleReport, layout: Layout): string {

@@ -16,6 +16,8 @@ export interface Group {
   readonly run: Run;
 }
 
+const MAX_LIMIT = 100_000;
+
 /** A command that reads the configuration. */
 export function add(parent: CommandLine, name: string, description: string): CommandLine {
   return parent
@@ -33,6 +35,12 @@ export function parseBytes(text: string): number {
     if (!(error instanceof ConfigError)) throw error;
   }
   throw new InvalidArgumentError('write a size such as "10GiB" or "500MB"');
+}
+
+export function parseLimit(text: string): number {
+  const limit = Number(text);
+  if (/^\d+$/.test(text) && limit >= 1 && limit <= MAX_LIMIT) return limit;
+  throw new InvalidArgumentError(`write a whole number from 1 to ${MAX_LIMIT}`);
 }
 
 export function parseList(text: string): readonly string[] {

@@ -10,7 +10,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { addAccessCommands } from './access-lines.ts';
 import { addBundleCommands } from './bundle-lines.ts';
 import { JSON_OPTION, type CommandContext, type CommandOptions } from './command-context.ts';
-import { add, parseBytes, type Group, type Run, parseList } from './command-group.ts';
+import { add, parseBytes, parseLimit, parseList, type Group, type Run } from './command-group.ts';
 import { CLIENT_KINDS } from '../clients/clients.ts';
 import { checkClients, clients } from './clients.ts';
 import { styled } from './colours.ts';
@@ -34,7 +34,6 @@ import { addTrustCommands } from './trust-lines.ts';
 import { verify } from './verify.ts';
 import { warm } from './warm.ts';
 
-const MAX_LIMIT = 100_000;
 const LOCKED_OPTION = [
   '--locked <file>',
   'take the digests of this lock instead of what the tags mean now',
@@ -260,12 +259,6 @@ function addCompletion({ parent, run }: Group): void {
         printCompletion(parent, shell, context, options),
       ),
     );
-}
-
-function parseLimit(text: string): number {
-  const limit = Number(text);
-  if (/^\d+$/.test(text) && limit >= 1 && limit <= MAX_LIMIT) return limit;
-  throw new InvalidArgumentError(`write a whole number from 1 to ${MAX_LIMIT}`);
 }
 
 function parseServer(text: string): URL {

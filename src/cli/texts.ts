@@ -266,6 +266,7 @@ export const TEXTS = {
   refused: 'refused',
   wouldBe: ({ outcome }: { outcome: string }) =>
     outcome === 'refused' ? 'audit, would be refused' : `audit, ${outcome}`,
+  nothingRefused: 'nothing that is pinned, in use or kept by sync would be refused',
   unjudged: 'no rule of admission is about it',
   askedNothing: 'it is evidence, of which nothing is asked',
   admissionRule: ({ rule, outcome, why }: Record<'rule' | 'outcome' | 'why', string>) =>

@@ -29,6 +29,7 @@ const DECISIONS: Readonly<Record<string, Role | 'open'>> = {
   'GET /api/v1/explain': 'view',
   'GET /api/v1/policy': 'view',
   'GET /api/v1/admission': 'view',
+  'GET /api/v1/admission/refused': 'view',
   'GET /api/v1/gc': 'view',
   'GET /api/v1/rm': 'view',
   'GET /api/v1/verify': 'view',

@@ -3,6 +3,7 @@ import type {
   ImageQuery,
   ImageReport,
   ImageSummary,
+  KeptImage,
   InUse,
   InUseList,
   PassedOver,
@@ -204,6 +205,8 @@ export class FakeStoreApi implements StoreApi {
   async pinsOf(): Promise<readonly Pin[]> {
     return this.pinsOfNow;
   }
+
+  async *kept(): AsyncGenerator<KeptImage> {}
 
   async findHeld(images: readonly string[]): Promise<ReadonlySet<string>> {
     return new Set(images.filter((image) => !this.unheldNow.has(image)));
