@@ -50,7 +50,10 @@ export function findStores(folder: string): {
   return { files, places };
 }
 
-/** Of each file all certificates, in PEM or DER: at least one a file, 1,000 together, 1 MiB a file. */
+/**
+ * Of each file all certificates, in PEM or DER: at least one a file, 1,000 together, 1 MiB a file. Each is of an
+ * authority or signed by itself, one of a clock both. Throws a `ConfigError` with the path.
+ */
 export function readStores(
   folder: string,
   files: readonly StoreFile[],
@@ -58,6 +61,8 @@ export function readStores(
   const found = files.flatMap(({ type, path }) =>
     readCertificates(path).map((certificate) => ({ type, path, certificate })),
   );
+  const unfit = found.find(({ type, certificate }) => !isFit(type, certificate));
+  if (unfit) throw new ConfigError([TEXTS.unfitCertificate(unfit)]);
   if (found.length === 0) throw new ConfigError([TEXTS.storesEmpty({ path: folder })]);
   if (found.length > MAX_CERTIFICATES) {
     throw new ConfigError([TEXTS.storesTooMany({ path: folder, most: MAX_CERTIFICATES })]);
@@ -75,6 +80,12 @@ function readCertificates(path: string): readonly X509Certificate[] {
   } catch (cause) {
     throw new ConfigError([TEXTS.notStoreCertificate({ path })], { cause });
   }
+}
+
+function isFit(type: StoreType, certificate: X509Certificate): boolean {
+  const { ca, issuer, subject, publicKey } = certificate;
+  const isRoot = issuer === subject && certificate.verify(publicKey);
+  return type === 'tsa' ? isRoot && ca : isRoot || ca;
 }
 
 /** A folder that is missing is empty where the one above it is there. */

@@ -90,6 +90,10 @@ export const TEXTS = {
     `${path} has more than ${most} certificates; leave those that are needed`,
   notStoreCertificate: ({ path }: { path: string }) =>
     `${path} is no certificate in PEM or DER, or longer than 1 MiB`,
+  unfitCertificate: ({ path, type }: { path: string; type: string }) =>
+    type === 'tsa'
+      ? `${path} has a certificate that is no root; write those that clocks lead to, each signed by itself`
+      : `${path} has a certificate that is of no authority and not signed by itself; write those that signers lead to`,
   admissionNoKey: ({ name }: { name: string }) =>
     `"${name}" is no name of a key; write it under admission.trust.keys`,
   notSignerKey: ({ path }: { path: string }) =>

@@ -72,10 +72,6 @@ export const TEXTS = {
   otherStamped: 'it is of another signature',
   otherSigner: 'the clock is another one than it says',
   notByClock: 'it is not signed by its clock',
-  unfit: ({ path, type }: { path: string; type: string }) =>
-    type === 'tsa'
-      ? `${path} has a certificate that is no root of clocks`
-      : `${path} has a certificate that is neither that of an authority nor signed by itself`,
   unknownClock: 'no store of the type tsa knows the clock',
 } as const;
 

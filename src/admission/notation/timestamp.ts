@@ -1,5 +1,6 @@
 import { ASN1Obj } from '@sigstore/core';
 import { hash, verify } from 'node:crypto';
+import { Refused } from '../signatures/refused.ts';
 import { Certificate } from './certificate.ts';
 import { checkChain } from './chain.ts';
 import { refuse } from './refuse.ts';
@@ -32,7 +33,7 @@ const HASHES: Readonly<Record<string, string>> = {
 /**
  * When a clock saw a signature: the token is of that signature, signed by the one certificate that it names,
  * which is for nothing else, and which leads to one of the roots. At most 32 KiB and 10 certificates. Throws
- * `Refused`, and whatever a library throws.
+ * `Refused`.
  * @see https://www.rfc-editor.org/rfc/rfc3161
  * @see https://www.rfc-editor.org/rfc/rfc5816
  */
@@ -43,6 +44,14 @@ export function readTimestamp(
 ): Span {
   if (roots.length === 0) throw fault(TEXTS.noClocks);
   if (token.length > MAX_BYTES) throw refuse('too-large', { most: MAX_BYTES });
+  try {
+    return verifyToken(token, signature, roots);
+  } catch (error) {
+    throw error instanceof Refused ? error : fault((error as Error).message);
+  }
+}
+
+function verifyToken(token: Buffer, signature: Uint8Array, roots: readonly Certificate[]): Span {
   const [type, wrapped] = ASN1Obj.parseBuffer(Buffer.from(token)).subs;
   const data = wrapped?.subs[0]?.subs ?? [];
   const [contentType, content] = data[2]?.subs ?? [];
