@@ -42,6 +42,25 @@ const V1 = parseTag('v1');
 
 /** Declares a test for each promise. `create` makes a new catalog and says how it is opened. */
 export function testCatalog(create: (t: ExecutionContext) => Promise<OpenCatalog>): void {
+  test('what a scanner said of a manifest is kept while any repository holds it', async (t) => {
+    const open = await create(t);
+    const first = await open();
+    await first.recordManifest(APP, entry('a'), 1000);
+    await first.recordManifest(targetOf('other'), entry('a'), 1000);
+    await first.scans.record(digest('a'), { at: 1 });
+    await first.scans.record(digest('absent'), { at: 1 });
+    await first.scans.recordScanner({ version: 'v1' });
+    await first.close();
+    const second = await open();
+    t.deepEqual(await second.scans.find(digest('a')), { at: 1 });
+    t.deepEqual(await second.scans.findScanner(), { version: 'v1' });
+    t.deepEqual(await second.scans.digests(), [digest('a')]);
+    await second.evict(unitOf(APP, digest('a')));
+    t.deepEqual(await second.scans.digests(), [digest('a')]);
+    await second.evict(unitOf(targetOf('other'), digest('a')));
+    t.deepEqual(await second.scans.digests(), []);
+  });
+
   test('tags of several repositories are set at once, whatever was known of them, or none is', async (t) => {
     const open = await create(t);
     const entries: JournalEntry[] = [];

@@ -9,6 +9,7 @@ import {
   type Target,
 } from '../../oci/reference.ts';
 import type { AdmissionFacts } from './admission-facts.ts';
+import type { ScanRecords } from './scan-records.ts';
 
 export type { AdmissionFacts, Finding } from './admission-facts.ts';
 
@@ -319,8 +320,8 @@ export interface Catalog {
    */
   watch(told: (target: Target, moved: readonly MovedTag[]) => void): void;
 
-  // The database.
-
+  /** They end with their manifests. */
+  readonly scans: ScanRecords;
   findFigure(name: Figure): Promise<number | undefined>;
   recordFigure(name: Figure, bytes: number): Promise<void>;
   /** Sets a little of the disk aside, with which images can be evicted when it is full. */

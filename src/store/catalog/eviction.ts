@@ -20,6 +20,7 @@ type Removal = readonly [
     | 'findings'
     | 'lists'
     | 'listed'
+    | 'scans'
   ),
   string,
 ];
@@ -172,6 +173,7 @@ export class Eviction {
     }
     this.#free.add(digest);
     this.#remove('members', digest);
+    this.#remove('scans', digest);
     for await (const link of keysBelow(this.#graph.tables.links, digest)) {
       this.#links.add(link);
       this.#remove('links', link);

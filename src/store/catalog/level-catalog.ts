@@ -30,6 +30,7 @@ import { LevelReader } from './level-reader.ts';
 import { PullClock } from '../../time/clock.ts';
 import { putMembers } from './put-members.ts';
 import { movedFrom, TagLists, TagMoves, type TagMove } from './tag-records.ts';
+import { LevelScanRecords } from './level-scan-records.ts';
 import { below, Tables, type Batch } from './tables.ts';
 
 type Watcher = Parameters<Catalog['watch']>[0];
@@ -46,6 +47,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   readonly #watchers: Watcher[] = [];
   readonly #hot: HotRecords;
   readonly admission: LevelAdmissionFacts;
+  readonly scans = new LevelScanRecords(this.tables, async (work) => this.#writes.add(work));
 
   /** Throws when another process has it open or a newer version wrote it. */
   static async open(path: string, options: LevelCatalogOptions): Promise<LevelCatalog> {
@@ -326,10 +328,6 @@ export class LevelCatalog extends LevelReader implements Catalog {
 
   async recordFigure(name: Figure, bytes: number): Promise<void> {
     await this.#write((batch) => batch.put(name, bytes, { sublevel: this.tables.meta }));
-  }
-
-  async keepReserve(): Promise<void> {
-    await this.tables.keepReserve();
   }
 
   async close(): Promise<void> {

@@ -308,4 +308,8 @@ export class LevelReader {
   async findFigure(name: Figure): Promise<number | undefined> {
     return this.tables.meta.get(name);
   }
+
+  async keepReserve(): Promise<void> {
+    await this.tables.keepReserve();
+  }
 }

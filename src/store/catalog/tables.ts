@@ -46,6 +46,7 @@ export type Batch = ReturnType<Level<string, unknown>['batch']>;
  * | admitted  | target tag                 | the digest last admitted by this tag     |
  * | admittedAs| target digest tag          | the way back                             |
  * | findings  | target digest name         | what judging it found out                |
+ * | scans     | digest                     | what a scanner said of the manifest      |
  */
 export class Tables {
   readonly db: Level<string, unknown>;
@@ -78,6 +79,7 @@ export class Tables {
   readonly admitted;
   readonly admittedAs;
   readonly findings;
+  readonly scans;
 
   /** Throws when another process has it open or a newer version wrote it. */
   static async open(path: string, options: TablesOptions): Promise<Tables> {
@@ -132,6 +134,7 @@ export class Tables {
     this.admitted = this.#table<Digest>('admitted');
     this.admittedAs = this.#table<1>('admittedAs');
     this.findings = this.#table<{ turn: number; finding: Finding }>('findings');
+    this.scans = this.#table<object>('scans');
   }
 
   #table<Value>(name: string) {
