@@ -88,7 +88,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   access: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'net', 'store'],
-    facade: ['access.ts', 'rules.ts', 'subject.ts'],
+    facade: ['access.ts', 'bearer-tokens.ts', 'rules.ts', 'scanner-passes.ts', 'subject.ts'],
     parts: ['access-store.ts'],
   },
   'admission/signatures': {
@@ -101,7 +101,23 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     facade: [],
     parts: ['notation.ts', 'trust-stores.ts'],
   },
-  'admission/vulnerabilities': { imports: [], facade: [] },
+  'admission/vulnerabilities': {
+    imports: [],
+    facade: [],
+    parts: [
+      'attested-scan.ts',
+      'judgement.ts',
+      'kept-scan.ts',
+      'read-vex.ts',
+      'report.ts',
+      'scanned-form.ts',
+      'scanner-adapter.ts',
+      'scanner.ts',
+      'scans.ts',
+      'vex-files.ts',
+      'vex.ts',
+    ],
+  },
   admission: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'net', 'mirror'],
     facade: ['signatures/trust-refresh.ts', 'signatures/trust-root.ts'],

@@ -81,6 +81,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
       scrubber.start();
       parts.isWorking = !store.blobs.isReadOnly;
       if (!parts.isWorking) return;
+      parts.admission.work();
       startSync(parts);
       resumeHydration(parts);
     },
@@ -232,7 +233,8 @@ async function openParts(config: Config, options: EngineOptions) {
   const own = { ...store.parts, ...shared };
   const attachments = (): Attachments => mirror.attachments;
   const resolve: Resolve = (image) => parts.configured.addressing.resolveImage(image);
-  const judging = { ...own, config, clock, attachments, version, resolve };
+  const passes = () => parts.accessStore.passes;
+  const judging = { ...own, ...asking, config, attachments, version, resolve, passes };
   const { admission, reports } = openAdmission(judging);
   const asked = { upstreams, timing, clock, gate: options.gate ?? admission, selection };
   const mirror: Mirror = new Mirror({ ...own, ...asked, limits: config.access?.limits });
@@ -296,7 +298,7 @@ async function openAccess(
   const audit = openAudit(config.log.audit, shared);
   const { path, id } = store;
   const accessStore = await AccessStore.open({ ...shared, path, id, audit });
-  return { audit, accessStore, access: accessStore.access(config) };
+  return { audit, accessStore, passes: accessStore.passes, access: accessStore.access(config) };
 }
 
 /** What the admin API is asked of tokens. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import { HeldFiles } from '../config/held-files.ts';
 import { parseHtpasswd } from '../config/htpasswd.ts';
@@ -19,6 +20,7 @@ import { PinnedKeys } from './pinned-keys.ts';
 import { ClientCertificates } from './client-certificates.ts';
 import { Passwords, type PasswordAttempt } from './passwords.ts';
 import { Rules } from './rules.ts';
+import { ScannerPasses } from './scanner-passes.ts';
 
 export interface AccessStoreParts {
   readonly path: string;
@@ -35,6 +37,8 @@ export interface AccessStoreParts {
 /** What access control keeps in the store, whichever rules count. */
 export class AccessStore {
   readonly tokens: ApiTokens;
+  /** Those with which the scanner fetches what it looks into. */
+  readonly passes: ScannerPasses;
   readonly #keys: AccessKeys;
   readonly #kept: KeptKeys;
   readonly #parts: AccessStoreParts;
@@ -59,6 +63,8 @@ export class AccessStore {
   private constructor(parts: AccessStoreParts & Opened) {
     this.tokens = parts.tokens;
     this.#keys = parts.keys;
+    const { keys, clock, id = randomUUID() } = parts;
+    this.passes = new ScannerPasses({ keys, clock, id });
     this.#kept = parts.kept;
     this.#parts = parts;
   }

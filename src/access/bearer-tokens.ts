@@ -1,4 +1,5 @@
 import type { JWTPayload } from 'jose';
+import type { Digest } from '../oci/digest.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import type { AccessKeys } from './access-keys.ts';
@@ -25,6 +26,12 @@ export type Grant =
       readonly authorities: readonly string[];
     };
 
+/** `of`: the repository with its upstream. */
+export interface ScannedImage {
+  readonly of: string;
+  readonly digest: Digest;
+}
+
 /** What a token of ours says. */
 export interface Claims {
   readonly subject: Subject;
@@ -33,6 +40,8 @@ export interface Claims {
   readonly repositories: readonly string[];
   /** Lists of repositories may be asked for. */
   readonly catalog: boolean;
+  /** A scanner's pass: it is for this image alone. */
+  readonly image?: ScannedImage;
 }
 
 export interface BearerTokensParts {

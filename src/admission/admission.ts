@@ -14,21 +14,23 @@ import { FirstSights } from './first-sights.ts';
 import { LastAdmitted, type TagMove } from './last-admitted.ts';
 import { Judge } from './judge.ts';
 import type { MinAge } from './min-age.ts';
+import { OpenedScanning } from './opened-scanning.ts';
 import { reasonOf } from './reason.ts';
 import { openRules, type Rule } from './rule.ts';
 import { reportRule } from './rule-report.ts';
+import type { ScanningParts } from './scanning.ts';
 import { TEXTS } from './texts.ts';
 import { Trust } from './trust.ts';
 import { Verdicts, type Verdict } from './verdicts.ts';
 
-export interface AdmissionParts {
+export interface AdmissionParts extends ScanningParts {
   readonly config: Pick<Config, 'admission'>;
   readonly attachments: () => Attachments;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'admission'>;
   /** What outlives a restart. */
-  readonly catalog: {
+  readonly catalog: ScanningParts['catalog'] & {
     readonly admission: Facts;
     /** Tells of every repository in which something moved, and of which tags. */
     watch(told: (target: Target, moves: readonly TagMove[]) => void): void;
@@ -68,10 +70,12 @@ export class Admission implements Gate {
   readonly #verdicts: Verdicts;
   readonly #sights: FirstSights;
   readonly #last: LastAdmitted;
+  readonly #scanning: OpenedScanning;
   readonly #told: ExpiringMap<string, true>;
   readonly #running = new Set<Promise<unknown>>();
   #rules: readonly Rule[] = [];
   #trust: Trust | undefined;
+  #isWorking = false;
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
@@ -79,6 +83,7 @@ export class Admission implements Gate {
     const facts = parts.catalog.admission;
     this.#verdicts = new Verdicts({ ...parts, facts });
     this.#sights = new FirstSights({ ...parts, facts });
+    this.#scanning = new OpenedScanning(parts);
     this.#told = new ExpiringMap({ max: MAX_TOLD, clock: parts.clock });
     this.#last = new LastAdmitted({
       ...parts,
@@ -95,6 +100,7 @@ export class Admission implements Gate {
   /** These rules count from now on, for what is held too. */
   configure({ admission }: Pick<Config, 'admission'>): void {
     const { log, metrics, pins } = this.#parts;
+    this.#scanning.configure(admission?.scanner);
     this.#rules = [];
     this.#trust = undefined;
     pins.keepAlso(undefined);
@@ -102,10 +108,21 @@ export class Admission implements Gate {
     const trust = new Trust(admission.trust, log);
     this.#trust = trust;
     const lasting = { verdicts: this.#verdicts, sights: this.#sights };
-    this.#rules = openRules(admission.rules, { ...this.#parts, trust, ...lasting });
+    const scanning = async () => this.#scanning.open();
+    this.#rules = openRules(admission.rules, { ...this.#parts, trust, scanning, ...lasting });
     metrics.admission.startAt(this.#rules);
     const isAged = this.#rules.some(({ minAge }) => minAge);
     if (isAged) pins.keepAlso(async (...image) => this.#last.whyKept(...image));
+    if (this.#isWorking) this.work();
+  }
+
+  /** Begins what goes on beside the pulls: what was scanned is kept up to date. */
+  work(): void {
+    this.#isWorking = true;
+    const isScanning = this.#rules.some(({ conditions }) =>
+      conditions.some(({ asks }) => asks === 'vulnerabilities'),
+    );
+    if (isScanning) void this.#scanning.open();
   }
 
   /** What a scrape finds: a look at one file. */
@@ -180,8 +197,9 @@ export class Admission implements Gate {
     return undefined;
   }
 
-  /** Resolves when no judgement runs, and what was found out is written. */
+  /** Resolves when no judgement runs, and what was found out is written; scans end at once. */
   async close(): Promise<void> {
+    await this.#scanning.close();
     while (this.#running.size > 0) await Promise.all(this.#running);
     await this.#last.noted();
     await this.#verdicts.written();

@@ -6,11 +6,18 @@ import { parseManifest, type Manifest } from '../oci/manifest.ts';
 import { OCI_MANIFEST } from '../oci/media-types.ts';
 import type { Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
-import { isBundleType, isNotationEnvelope, NOTATION, SIMPLE_SIGNING } from './manifest-kind.ts';
+import {
+  ENVELOPE,
+  isBundleType,
+  isNotationEnvelope,
+  MAX_EVIDENCE_BYTES,
+  NOTATION,
+  SIMPLE_SIGNING,
+} from './manifest-kind.ts';
 import type { NotationLayer } from './notation/notation.ts';
 import type { ClassicLayer } from './signatures/classic.ts';
 
-/** A signature that is attached to an image, not yet looked at. */
+/** A signature or an attestation that is attached to an image, not yet looked at. */
 export interface Attached {
   /** The manifest that carries it. */
   readonly manifest: Digest;
@@ -41,7 +48,7 @@ const SIGNATURE = 'https://sigstore.dev/cosign/sign/v1';
 
 /**
  * The signatures of an image: Sigstore bundles and those of Notation among its referrers, then the layers of
- * cosign's tag. At most 32 of them, of 1 MiB each.
+ * cosign's tag. At most 32 of them, of 1 MiB each. In the same way its attestations, of 16 MiB each.
  */
 export class Evidence {
   readonly #parts: EvidenceParts;
@@ -77,16 +84,34 @@ export class Evidence {
     }
   }
 
+  /** Of what is a signature by its own word none. */
+  async *attestations(): AsyncGenerator<Attached> {
+    const { attachments, target, subject, reach } = this.#parts;
+    const listed = await this.#tried(async () => attachments.referrers(target, subject, reach));
+    const bundles = (listed ?? []).filter(
+      ({ artifactType, annotations }) =>
+        isBundleType(artifactType) && annotations?.[PREDICATE] !== SIGNATURE,
+    );
+    for (const { digest } of bundles) {
+      if (this.#left <= 0) return;
+      yield* this.#carriedBy(digest, isBundleType, MAX_EVIDENCE_BYTES);
+    }
+    const [, tag] = cosignTags(subject);
+    const digest = tag && (await this.#tried(async () => attachments.tagged(target, tag, reach)));
+    const isEnvelope = (type: string): boolean => type === ENVELOPE;
+    if (digest) yield* this.#carriedBy(digest, isEnvelope, MAX_EVIDENCE_BYTES);
+  }
+
   async *#carriedBy(
     digest: Digest,
     isWanted: (mediaType: string) => boolean,
+    most = MAX_SIGNATURE_BYTES,
   ): AsyncGenerator<Attached> {
     const { attachments, target, reach } = this.#parts;
     const bytes = await this.#tried(async () => attachments.manifest(target, digest, reach));
     for (const part of (bytes && parsed(bytes)?.successors) ?? []) {
       if (!isWanted(part.mediaType)) continue;
       if ((this.#left -= 1) < 0) return;
-      const most = MAX_SIGNATURE_BYTES;
       const read = async () => attachments.blob(target, part, { reach, most });
       const payload = await this.#tried(read);
       if (payload) yield { manifest: digest, signature: signatureOf(part, payload) };
@@ -122,7 +147,7 @@ export async function heldEvidence(
 function signatureOf(part: Descriptor, payload: Uint8Array): Attached['signature'] {
   const { mediaType, annotations = {} } = part;
   if (isNotationEnvelope(mediaType)) return { notation: { mediaType, envelope: payload } };
-  if (mediaType !== SIMPLE_SIGNING) return { bundle: payload };
+  if (isBundleType(mediaType)) return { bundle: payload };
   return { layer: { mediaType, payload, annotations } };
 }
 

@@ -13,7 +13,7 @@ export type ManifestKind =
   | { readonly is: 'image' };
 
 export const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json';
-const ENVELOPE = 'application/vnd.dsse.envelope.v1+json';
+export const ENVELOPE = 'application/vnd.dsse.envelope.v1+json';
 const BUNDLE = /^application\/vnd\.dev\.sigstore\.bundle(?:\.v0\.\d+)?\+json(?:;version=0\.\d+)?$/;
 export const NOTATION = 'application/vnd.cncf.notary.signature';
 const NOTATION_ENVELOPE = /^application\/(?:jose\+json|cose)$/;

@@ -6,6 +6,7 @@ import type { Clock } from '../time/clock.ts';
 import type { Condition } from './condition.ts';
 import type { FirstSights } from './first-sights.ts';
 import { MinAge } from './min-age.ts';
+import type { Scanning } from './scanning.ts';
 import { SignedBy } from './signed-by.ts';
 import type { Trust } from './trust.ts';
 import type { Signer } from './verdict.ts';
@@ -33,20 +34,42 @@ export interface RuleParts {
   readonly sights: FirstSights;
   readonly clock: Clock;
   readonly log: Log;
+  /** Opened when something is first judged by it. */
+  readonly scanning: () => Promise<Scanning>;
 }
 
 /** Those of the configuration that do something. */
 export function openRules(rules: readonly RuleConfig[], parts: RuleParts): readonly Rule[] {
-  return rules.flatMap(({ images, mode, signedBy: signers, minAge: minAgeMs }, place) => {
+  return rules.flatMap((rule, place) => {
+    const { images, mode, signedBy: signers, minAge: minAgeMs } = rule;
     if (mode === 'off') return [];
     const signedBy = signers && new SignedBy({ ...parts, signers: signers.flatMap(signersOf) });
     const conditions: Condition[] = signedBy ? [signedBy] : [];
     const minAge =
       minAgeMs === undefined ? undefined : new MinAge({ ...parts, minAgeMs, signedBy });
     if (minAge) conditions.push(minAge);
+    conditions.push(...fewVulnerabilities(rule, parts));
     const isAbout = parseGlobs(images);
     return [{ name: `admission.rules[${place}]`, mode, images, isAbout, minAge, conditions }];
   });
+}
+
+/** What they are judged by is loaded when it is first wanted. */
+function fewVulnerabilities(
+  { vulnerabilities, exceptions = [], signedBy = [], attestedBy = signedBy }: RuleConfig,
+  { trust, scanning }: RuleParts,
+): readonly Condition[] {
+  if (!vulnerabilities) return [];
+  const asked = { vulnerabilities, exceptions };
+  const signers = attestedBy.flatMap(signersOf);
+  let opened: Promise<Condition> | undefined;
+  const open = async () => (await scanning()).condition(asked, { trust, signers });
+  return [
+    {
+      asks: 'vulnerabilities',
+      judge: async (...image) => (await (opened ??= open())).judge(...image),
+    },
+  ];
 }
 
 /** What names neither is nobody: a rule that cannot be met refuses. */

@@ -30,6 +30,11 @@ export const TEXTS = {
   lastAdmitted: ({ tag }: { tag: string }) =>
     `it was last admitted by the tag ${tag}, which has moved to one that is too young`,
   awaited: ({ tag }: { tag: string }) => `the tag ${tag} has moved to it, and it is too young`,
+  unscanned: 'nothing that is kept says which vulnerabilities it has',
+  noScanAttested: 'no scan that counts is attached to it, and no scanner is configured',
+  unscannable: ({ reason }: { reason: string }) => `it cannot be scanned: ${reason}`,
+  scannerFails: ({ reason }: { reason: string }) =>
+    `which ones it has is not known, since the scanner gives no report: ${reason}`,
   moreReasons: ({ reason, more }: { reason: string; more: number }) =>
     more === 0 ? reason : `${reason} (and ${more} more signatures that do not count)`,
   refused: ({ image, rule, asks, reason }: Refused) =>

@@ -7,8 +7,10 @@ import { ConfigError } from './problems.ts';
 import { duration } from './quantity.ts';
 import { section, validated } from './section.ts';
 import { readTextFile, type Source } from './source.ts';
+import { scannerSchema } from './scanner-schema.ts';
 import { isSubjectOf, parseSubjectName } from './subject-name.ts';
 import { TEXTS } from './texts.ts';
+import { exceptionsSchema, vulnerabilitiesSchema } from './vulnerabilities-schema.ts';
 
 /** `audit` only tells what would be refused. */
 const MODES = ['off', 'audit', 'enforce'] as const;
@@ -56,16 +58,17 @@ export function admissionSchema(source: Source) {
           .exactOptional()
           .describe('To whom Notation signatures are traced back.'),
       }).describe('Whose signatures can be verified.'),
+      scanner: scannerSchema(source),
       rules: z
-        .array(ruleSchema())
+        .array(ruleSchema(source))
         .prefault([])
         .describe('An image has to meet each rule about its repository.'),
     })
-    .superRefine(checkSigners)
+    .superRefine(checkRules)
     .exactOptional();
 }
 
-function ruleSchema() {
+function ruleSchema(source: Source) {
   const signer = z
     .strictObject({
       key: z.string().exactOptional().describe('A name among trust.keys.'),
@@ -100,6 +103,13 @@ function ruleSchema() {
       .refine((ms) => ms >= MINUTE && ms <= MAX_AGE_MS, TEXTS.admissionMinAge)
       .exactOptional()
       .describe('How long the image has to be known here, or signed, from 1m to 365d.'),
+    vulnerabilities: vulnerabilitiesSchema(source),
+    attestedBy: z
+      .array(signer)
+      .min(1, TEXTS.admissionSigner)
+      .exactOptional()
+      .describe('Whose SBOMs, VEX and scans that are attached count. Default: signedBy.'),
+    exceptions: exceptionsSchema(),
   });
 }
 
@@ -151,29 +161,38 @@ interface Written {
     readonly keys: Readonly<Record<string, unknown>>;
     readonly notation?: object;
   };
-  readonly rules: readonly {
-    readonly signedBy?: readonly Signer[];
-    readonly minAge?: number;
-  }[];
+  readonly scanner?: { readonly adapter?: string };
+  readonly rules: readonly WrittenRule[];
 }
 
-/** An error where nobody could ever meet a rule. */
-function checkSigners({ trust, rules }: Written, context: z.RefinementCtx): void {
-  for (const [at, { signedBy = [], minAge }] of rules.entries()) {
-    if (signedBy.length === 0 && minAge === undefined) {
-      const path = ['rules', at];
-      context.addIssue({ code: 'custom', path, message: TEXTS.admissionAsksNothing });
-    }
-    for (const [place, signer] of signedBy.entries()) {
-      const path = ['rules', at, 'signedBy', place];
-      const tell = (message: string) => context.addIssue({ code: 'custom', path, message });
-      const { key, notation } = signer;
-      if (notation) {
-        if (!trust.notation) tell(TEXTS.admissionNoStores);
-      } else if (key === undefined) {
-        if (!trust.sigstore) tell(TEXTS.admissionNoRoot);
-      } else if (!Object.hasOwn(trust.keys, key)) {
-        tell(TEXTS.admissionNoKey({ name: key }));
+interface WrittenRule {
+  readonly signedBy?: readonly Signer[];
+  readonly minAge?: number;
+  readonly attestedBy?: readonly Signer[];
+  readonly vulnerabilities?: object;
+  readonly exceptions?: readonly object[];
+}
+
+/** An error where a rule asks nothing, or nobody could ever meet it. */
+function checkRules({ trust, scanner, rules }: Written, context: z.RefinementCtx): void {
+  for (const [at, rule] of rules.entries()) {
+    const tell = (message: string, ...path: (string | number)[]): void =>
+      context.addIssue({ code: 'custom', path: ['rules', at, ...path], message });
+    const { signedBy = [], attestedBy = [], minAge, vulnerabilities, exceptions = [] } = rule;
+    if (signedBy.length === 0 && minAge === undefined && !vulnerabilities)
+      tell(TEXTS.admissionAsksNothing);
+    const isTold = scanner?.adapter !== undefined || signedBy.length + attestedBy.length > 0;
+    if (vulnerabilities && !isTold) tell(TEXTS.admissionNoFindings, 'vulnerabilities');
+    if (!vulnerabilities && exceptions.length > 0) tell(TEXTS.admissionExceptions, 'exceptions');
+    for (const [list, signers] of Object.entries({ signedBy, attestedBy })) {
+      for (const [place, { key, notation }] of signers.entries()) {
+        if (notation) {
+          if (!trust.notation) tell(TEXTS.admissionNoStores, list, place);
+        } else if (key === undefined) {
+          if (!trust.sigstore) tell(TEXTS.admissionNoRoot, list, place);
+        } else if (!Object.hasOwn(trust.keys, key)) {
+          tell(TEXTS.admissionNoKey({ name: key }), list, place);
+        }
       }
     }
   }

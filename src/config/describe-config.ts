@@ -54,12 +54,24 @@ export function describeConfig({
   };
 }
 
-function describeAdmission({ rules, ...admission }: NonNullable<Config['admission']>) {
+type AdmissionConfig = NonNullable<Config['admission']>;
+
+function describeAdmission({ trust, scanner, rules }: AdmissionConfig) {
   const described = rules.map(({ minAge, ...rule }) => ({
     ...rule,
     ...(minAge !== undefined && { minAge: formatDuration(minAge) }),
   }));
-  return { ...admission, rules: described };
+  return { trust, ...(scanner && { scanner: describeScanner(scanner) }), rules: described };
+}
+
+function describeScanner({
+  ca,
+  token,
+  maxAge,
+  ...scanner
+}: NonNullable<AdmissionConfig['scanner']>) {
+  const files = { ...(ca && { ca: ca.path }), ...(token && { token: HIDDEN }) };
+  return { ...scanner, ...files, maxAge: formatDuration(maxAge) };
 }
 
 type AccessConfig = NonNullable<Config['access']>;

@@ -14,7 +14,7 @@ export function plain(name: string): string {
 
 /** Of a short name one letter may be wrong, else two. */
 function mostEdits(name: string): number {
-  return name.length < 6 ? 1 : 2;
+  return name.length < 7 ? 1 : 2;
 }
 
 /** Letters to add, take away, change or swap with the next one (optimal string alignment). */

@@ -1,3 +1,5 @@
+import { ADMISSION_TEXTS } from './admission-texts.ts';
+
 /** What operators read of a configuration: what is wrong with it, and what to write instead. */
 export const TEXTS = {
   // Values of any key
@@ -67,39 +69,7 @@ export const TEXTS = {
   accessFrom: 'write a list of addresses and ranges such as 10.0.0.0/8',
   accessMay: 'write a list of pull, list, metrics, view, operate and admin',
   accessImages: 'write a list of repositories with their registry, such as ghcr.io/org/**',
-  admissionMode: 'write off, audit or enforce',
-  admissionSigner:
-    'write { key: NAME }, { identity: WHO, issuer: https://PROVIDER } or { notation: { identities: ["x509.subject: C=US, ST=WA, O=Example"] } }',
-  admissionAsksNothing: 'a rule asks something of its images; write signedBy or minAge',
-  admissionMinAge: 'write a duration from 1m to 365d, such as 48h',
-  admissionKeyName: 'write a name of letters, digits, ".", "_" and "-"',
-  admissionNoRoot:
-    'who signs without a key is traced back to a root; write admission.trust.sigstore: { trustedRoot: FILE }',
-  admissionSubjectName: ({ value }: { value: string }) =>
-    `"${value}" names nobody; write "x509.subject: C=US, ST=WA, O=Example", with CN, OU and L as well if they have to be the same; C, ST and O are needed`,
-  admissionLevel: 'write strict or audit',
-  admissionOverlap: ({ value }: { value: string }) =>
-    `"${value}" names some whom another identity of the list names as well; leave out one of them`,
-  admissionNoStores:
-    'who signs with Notation is traced back to trust stores; write admission.trust.notation: { stores: FOLDER }',
-  noStores: ({ path }: { path: string }) =>
-    `${path} cannot be read; write the folder that Notation calls trust-store, with x509/ca, x509/signingAuthority and x509/tsa`,
-  storesEmpty: ({ path }: { path: string }) =>
-    `${path} has no certificate; put one into x509/ca/NAME, with a name that ends in .pem, .crt or .cer`,
-  storesTooMany: ({ path, most }: { path: string; most: number }) =>
-    `${path} has more than ${most} certificates; leave those that are needed`,
-  notStoreCertificate: ({ path }: { path: string }) =>
-    `${path} is no certificate in PEM or DER, or longer than 1 MiB`,
-  unfitCertificate: ({ path, type }: { path: string; type: string }) =>
-    type === 'tsa'
-      ? `${path} has a certificate that is no root; write those that clocks lead to, each signed by itself`
-      : `${path} has a certificate that is of no authority and not signed by itself; write those that signers lead to`,
-  admissionNoKey: ({ name }: { name: string }) =>
-    `"${name}" is no name of a key; write it under admission.trust.keys`,
-  notSignerKey: ({ path }: { path: string }) =>
-    `${path} is no public key in PEM; write the file that cosign calls cosign.pub`,
-  notTrustedRoot: ({ path }: { path: string }) =>
-    `${path} is no trusted root of a Sigstore; write its trusted_root.json`,
+  ...ADMISSION_TEXTS,
   certificatesNeedTls:
     'clients show certificates in TLS alone; write listen: { address: …, tls: { cert: PATH, key: PATH } }',
   accessNoImages: 'leave it out: roles of the admin door are not about images',

@@ -23,6 +23,7 @@ import { demandOf } from '../upstream/demand.ts';
 import { Router } from '@koa/router';
 import type { Middleware } from 'koa';
 import type { Access } from '../access/access.ts';
+import type { ScannerPasses } from '../access/scanner-passes.ts';
 import { BlobHandler } from './blob-handler.ts';
 import { BufferPool } from './buffer-pool.ts';
 import {
@@ -30,10 +31,11 @@ import {
   understandRequest,
   type ContentRequest,
 } from './content-request.ts';
-import { CONTENT_ROUTES } from './content-routes.ts';
+import { CONTENT_ROUTES, parseContentPath, type Content } from './content-routes.ts';
 import { Door } from './door.ts';
 import { ListHandler } from './list-handler.ts';
 import { ManifestHandler } from './manifest-handler.ts';
+import { ScannerDoor } from './scanner-door.ts';
 import { TokenHandler } from './token-handler.ts';
 
 /** Some forty mirrors in a row; passed on, more would meet the limits of servers on the way. */
@@ -55,9 +57,11 @@ export interface AppParts {
   readonly log: Log;
   readonly audit: Audit;
   readonly traces: Traces;
-  readonly config: Pick<Config, 'log' | 'trustProxy'>;
+  readonly config: Pick<Config, 'admission' | 'log' | 'trustProxy'>;
   /** Who may pull what; everybody everything where it is left out. */
   readonly access?: Access | undefined;
+  /** Those of the scanner, where the configuration has one. */
+  readonly passes?: ScannerPasses | undefined;
   /** It answers those for whom there is no place. */
   readonly isFull?: boolean;
 }
@@ -171,14 +175,6 @@ function answerError(ctx: V2Context, error: unknown): void {
 }
 
 /**
- * `/v2/…`, or `/<upstream>/v2/…` as clients ask that put a mirror's path in front. A name may
- * contain the keywords, so it reaches up to the last one.
- */
-const CONTENT =
-  /^(?:\/(?!v2\/)([^/]+))?\/v2\/(.+)\/(manifests|blobs|tags(?=\/list$)|referrers)\/([^/]+)$/;
-type Content = keyof typeof CONTENT_ROUTES;
-
-/**
  * The read side of the distribution spec. What nearly all requests are for is told from the rest by
  * one look at the path; a router tries each of its routes.
  */
@@ -186,12 +182,17 @@ function createV2({
   mirror,
   addressing,
   access,
-}: Pick<AppParts, 'mirror' | 'addressing' | 'access'>): {
+  passes,
+  config,
+}: Pick<AppParts, 'mirror' | 'addressing' | 'access' | 'passes' | 'config'>): {
   content: Middleware<V2State>;
   rest: Router<V2State>;
 } {
   const door = new Door(access);
   const buffers = new BufferPool();
+  const isScanned = config.admission?.scanner !== undefined;
+  const scanner =
+    passes && isScanned ? new ScannerDoor({ passes, mirror, addressing, buffers }) : undefined;
   const manifests = new ManifestHandler(mirror, buffers);
   const blobs = new BlobHandler(mirror.blobs, buffers);
   const lists = new ListHandler(mirror.listings, buffers);
@@ -202,16 +203,16 @@ function createV2({
     referrers: lists.referrers.bind(lists),
   } satisfies Record<Content, (ctx: V2Context, request: ContentRequest) => Promise<void>>;
   const content: Middleware<V2State> = async (ctx, next) => {
-    const [, prefix, name = '', what = '', reference = ''] = CONTENT.exec(ctx.path) ?? [];
-    if (what === '') return next();
-    const { kind, verb } = CONTENT_ROUTES[what as Content];
-    const path = { kind, prefix, name, reference };
-    const request = understandRequest(ctx, path, addressing);
+    if (await scanner?.answer(ctx)) return;
+    const path = parseContentPath(ctx.path);
+    if (!path) return next();
+    const { kind, verb } = CONTENT_ROUTES[path.what];
+    const request = understandRequest(ctx, { kind, ...path }, addressing);
     await door.admit(ctx, verb, request);
     // Who may not come in learns nothing of this either.
     addressing.requireAllowed(request.target);
     const demand = demandOf(ctx.state.inLine);
-    await handlers[what as Content](ctx, { ...request, demand });
+    await handlers[path.what](ctx, { ...request, demand });
   };
   return { content, rest: createRouter({ lists, addressing, door, access }) };
 }

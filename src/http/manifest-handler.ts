@@ -24,15 +24,16 @@ const MAX_UNKEPT_BYTES = 64 * 1024 * 1024;
 const UNKEPT_MS = 30_000;
 const UNKEPT_RETRY_AFTER_SECONDS = 5;
 
+type Manifests = Pick<Mirror, 'getManifest' | 'statManifest'>;
 type Sendable = Pick<HeldManifest, 'body' | 'size'>;
 
 /** GET and HEAD of `/v2/<name>/manifests/<reference>`. */
 export class ManifestHandler {
-  readonly #mirror: Mirror;
+  readonly #mirror: Manifests;
   readonly #buffers: BufferPool;
   #unkeptBytes = 0;
 
-  constructor(mirror: Mirror, buffers: BufferPool) {
+  constructor(mirror: Manifests, buffers: BufferPool) {
     this.#mirror = mirror;
     this.#buffers = buffers;
   }

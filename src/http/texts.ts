@@ -29,6 +29,8 @@ export const TEXTS = {
   ownCopy: ({ reason }: { reason: string }) => `served from the mirror's copy: ${reason}`,
   notConfirmed: 'not confirmed',
   logIn: 'log in to this mirror, with a user or a token that may pull this',
+  otherThanScanned:
+    'this pass of a scanner is for the manifest of one image, its config and its layers, by digest',
   wrongLogin: 'this user and password, or token, are not known here',
   tooManyScopes: ({ most }: { most: number }) => `more than ${most} scopes in one request`,
   tokenForm:

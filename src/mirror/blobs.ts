@@ -26,10 +26,10 @@ export interface BlobsParts {
   readonly catalog: Catalog;
   readonly downloads: Downloads;
   readonly possession: Possession;
-  readonly gate: Gate;
+  readonly gate: Pick<Gate, 'passBlob'>;
   readonly metrics: Metrics;
-  readonly access: AccessTimes;
-  readonly hydrator: Hydrator;
+  readonly access: Pick<AccessTimes, 'note'>;
+  readonly hydrator: Pick<Hydrator, 'blobPulled'>;
   readonly health: Health;
   readonly log: Log;
   readonly clock: Clock;

@@ -32,10 +32,12 @@ export type { ConfiguredUpstream } from './upstreams.ts';
 import { Prefetcher } from './prefetcher.ts';
 import { Tags } from './tags.ts';
 import { TEXTS } from './texts.ts';
+import { Ungated } from './ungated.ts';
 
 export type { Gate, TaggedManifest } from './gate.ts';
 export { GateRefusal } from './gate-refusal.ts';
 export type { Attachments, Reach } from './attachments.ts';
+export type { Ungated } from './ungated.ts';
 
 export interface MirrorParts {
   /** Upstreams by name. */
@@ -70,6 +72,8 @@ export class Mirror {
   readonly blobs: Blobs;
   /** For the gate: it is not asked by what it asks for itself. */
   readonly attachments: Attachments;
+  /** For a scanner, which looks for the gate. */
+  readonly ungated: Ungated;
   readonly listings: Listings;
   readonly downloads: Downloads;
   readonly prefetcher: Prefetcher;
@@ -128,6 +132,7 @@ export class Mirror {
     const { gate } = parts;
     const served = { ...asked, ...behind, blobs, metrics, access, now, possession, hydrator, gate };
     this.blobs = new Blobs(served);
+    this.ungated = new Ungated(served);
     this.#polled = new PolledImages({ ...behind, hydrator, access });
   }
 

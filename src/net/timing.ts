@@ -35,6 +35,8 @@ export interface Timing {
   readonly breakerMs: number;
   /** How long a scrub waits for a damaged blob to come anew; 5 minutes unless given. */
   readonly healMs?: number;
+  /** Before a scanner is first asked for a report; 1 s unless given. */
+  readonly scanPauseMs?: number;
   /** How long after its last pull an image is completed in the background. */
   readonly hydrateMs: number;
 }

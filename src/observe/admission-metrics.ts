@@ -1,4 +1,10 @@
-import { ADMISSION_MODES, ADMISSION_OUTCOMES, ANY, Declarations } from './declarations.ts';
+import {
+  ADMISSION_MODES,
+  ADMISSION_OUTCOMES,
+  ANY,
+  Declarations,
+  SCAN_OUTCOMES,
+} from './declarations.ts';
 
 /** What rules of admission say of what is pulled. */
 export class AdmissionMetrics extends Declarations {
@@ -11,6 +17,22 @@ export class AdmissionMetrics extends Declarations {
     'entrepot_admission_trust_root_timestamp_seconds',
     'When the file of the trust root was last written, which each refresh does; absent without one',
   );
+
+  readonly scans = this.counter(
+    'entrepot_admission_scans_total',
+    'Scans that the scanner of admission was asked for and that ended: report, unscannable (nothing that it looks into), missing (it has no report) or error',
+    { outcome: SCAN_OUTCOMES },
+  );
+  readonly scannerDatabase = this.gauge(
+    'entrepot_admission_scanner_database_timestamp_seconds',
+    'When the database of the scanner of admission was made, as it last said; absent where it does not say',
+  );
+
+  constructor(...parts: ConstructorParameters<typeof Declarations>) {
+    super(...parts);
+    this.start(this.scans, { outcome: SCAN_OUTCOMES });
+    this.scannerDatabase.remove();
+  }
 
   /** Counters of these rules are exported with 0 before the first count. */
   startAt(rules: readonly { readonly name: string; readonly mode: string }[]): void {

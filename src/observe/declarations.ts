@@ -114,6 +114,7 @@ export const REQUEST_KINDS = [...CONTENT_KINDS, 'ping', 'token', 'other'] as con
 /** What a rule of admission does, and what it says of an image. */
 export const ADMISSION_MODES = ['audit', 'enforce'] as const;
 export const ADMISSION_OUTCOMES = ['admitted', 'refused', 'unknown'] as const;
+export const SCAN_OUTCOMES = ['report', 'unscannable', 'missing', 'error'] as const;
 
 /** The public listener, and that of the admin API. */
 export const DOORS = ['public', 'admin'] as const;

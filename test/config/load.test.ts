@@ -129,7 +129,15 @@ offline: true
 bundles: { trust: { courier: { file: courier.pub, may: [images, trust] }, lab: { file: courier.pub } } }
 admission:
   trust: { sigstore: { trustedRoot: trusted_root.json }, keys: { release: { file: courier.pub } }, notation: { stores: trust } }
-  rules: [{ images: ['ghcr.io/org/**'], mode: audit, signedBy: [{ key: release }, { notation: { identities: ['x509.subject: C=US, ST=WA, O=Example'] } }, { identity: 'https://id.example/*', issuer: https://id.example }], minAge: 48h }]
+  scanner: { adapter: https://scanner:8443/harbor, registry: http://mirror:5000, ca: ca.pem, token: { env: TOKEN }, maxAge: 2h }
+  rules:
+    - images: ['ghcr.io/org/**']
+      mode: audit
+      signedBy: [{ key: release }, { notation: { identities: ['x509.subject: C=US, ST=WA, O=Example'] } }, { identity: 'https://id.example/*', issuer: https://id.example }]
+      minAge: 48h
+      attestedBy: [{ key: release }]
+      vulnerabilities: { atMost: low, fixableOnly: true, vex: [vex.json], unscannable: allow, onError: allow }
+      exceptions: [{ cve: CVE-2024-1234, reason: not reached, owner: team-a, until: 2027-01-01 }]
 access:
   token: { service: entrepot-a, ttl: 1m }
   certificates: { ca: ca.pem }
@@ -178,6 +186,7 @@ upstreams:
     'server.crt': String(server.cert),
     'server.key': String(server.key),
     'prod.jwks': jwksOf(new SigningKey()),
+    'vex.json': '{}',
   };
   const withCa = yaml.replace('    proxy:', '    tls: { ca: ca.pem, insecure: true }\n    proxy:');
   const { config, file = '' } = load(t, { yaml: withCa, files, env: { TOKEN: 'hunter2' } });
@@ -204,6 +213,13 @@ upstreams:
         keys: { release: { file: join(file, '../courier.pub') } },
         notation: { stores: join(file, '../trust') },
       },
+      scanner: {
+        adapter: 'https://scanner:8443/harbor',
+        registry: 'http://mirror:5000',
+        ca: { path: join(file, '../ca.pem'), contents: files['ca.pem'] },
+        token: { text: 'hunter2', file: undefined },
+        maxAge: 7_200_000,
+      },
       rules: [
         {
           images: ['ghcr.io/org/**'],
@@ -219,6 +235,18 @@ upstreams:
             { identity: 'https://id.example/*', issuer: 'https://id.example' },
           ],
           minAge: 172_800_000,
+          attestedBy: [{ key: 'release' }],
+          vulnerabilities: {
+            atMost: 'low',
+            fixableOnly: true,
+            vex: [join(file, '../vex.json')],
+            unscannable: 'allow',
+            onError: 'allow',
+            onMissing: 'deny',
+          },
+          exceptions: [
+            { cve: 'CVE-2024-1234', reason: 'not reached', owner: 'team-a', until: '2027-01-01' },
+          ],
         },
       ],
     },

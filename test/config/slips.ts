@@ -274,6 +274,26 @@ const KEYS: readonly Slip[] = [
     'admission.rules[0].signedBy[0].notation.level',
     'write strict or audit',
   ],
+  [
+    'admission: { scanner: { adapter: http://s, registry: http://m, maxAge: 1 day } }',
+    'admission.scanner.maxAge',
+    '1d',
+  ],
+  [
+    'admission: { scanner: { adapter: http://s, registry: http://m }, rules: [{ images: [ghcr.io/org/**], mode: audit, vulnerabilities: {} }] }',
+    'admission.rules[0].vulnerabilities.atMost',
+    'write one of unknown',
+  ],
+  [
+    'admission: { scanner: { adapter: http://s, registry: http://m }, rules: [{ images: [ghcr.io/org/**], mode: audit, vulnerabilities: { atMost: severe } }] }',
+    'admission.rules[0].vulnerabilities.atMost',
+    'write one of unknown',
+  ],
+  [
+    'admission: { scanner: { adapter: http://s, registry: http://m }, rules: [{ images: [ghcr.io/org/**], mode: audit, vulnerabilities: { atMost: low, onError: pass } }] }',
+    'admission.rules[0].vulnerabilities.onError',
+    'write deny or allow',
+  ],
   ['otel: { endpoint: x }', 'otel', 'write tracing: { otlp: http://HOST:4318/v1/traces }'],
   ['tracing: http://c:4318/v1/traces', 'tracing', 'write { otlp: http://c:4318/v1/traces }'],
   ['tracing: { endpoint: x }', 'tracing.endpoint', 'write otlp: http://HOST:4318/v1/traces'],
@@ -569,6 +589,46 @@ export const SLIPS: readonly Slip[] = [
     'admission: { trust: { notation: { stores: nowhere } } }',
     'admission.trust.notation.stores',
     'write the folder that Notation calls trust-store',
+  ],
+  [
+    'admission: { scanner: { adapter: http://s } }',
+    'admission.scanner.registry',
+    'write the address of this mirror',
+  ],
+  [
+    'admission: { scanner: { adapter: http://s, registry: http://m }, rules: [{ images: [ghcr.io/org/**], mode: audit, vulnerabilities: { atMost: low, vex: [none.json] } }] }',
+    'admission.rules[0].vulnerabilities.vex[0]',
+    'no such file',
+  ],
+  [
+    'admission: { scanner: { adapter: http://s, registry: http://m }, rules: [{ images: [ghcr.io/org/**], mode: audit, vulnerabilities: { atMost: low }, exceptions: [{ cve: CVE-1, reason: a, owner: b, until: 2027-02-30 }] }] }',
+    'admission.rules[0].exceptions[0].until',
+    'write a day such as',
+  ],
+  [
+    'admission: { scanner: { adapter: http://s, registry: http://m }, rules: [{ images: [ghcr.io/org/**], mode: audit, vulnerabilities: { atMost: low }, exceptions: [{ reason: a, owner: b, until: 2027-02-01 }] }] }',
+    'admission.rules[0].exceptions[0]',
+    'write { cve: CVE-2024-1234',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: audit, vulnerabilities: { atMost: low } }] }',
+    'admission.rules[0].vulnerabilities',
+    'nobody would say what is vulnerable',
+  ],
+  [
+    'admission: { scanner: { adapter: http://s, registry: http://m }, rules: [{ images: [ghcr.io/org/**], mode: audit, vulnerabilities: { atMost: low }, attestedBy: [{ key: none }] }] }',
+    'admission.rules[0].attestedBy[0]',
+    '"none" is no name of a key',
+  ],
+  [
+    'admission: { scanner: { adapter: scanner:8080, registry: http://m } }',
+    'admission.scanner.adapter',
+    'such as http://scanner:8080',
+  ],
+  [
+    'admission: { scanner: { adapter: http://s, registry: http://m, maxAge: 1s } }',
+    'admission.scanner.maxAge',
+    'write at least 1m',
   ],
   [
     'admission: { trust: { keys: { release: { file: none.pub } } } }',

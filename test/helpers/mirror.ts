@@ -40,6 +40,7 @@ export const TEST_TIMING: Timing = {
   retryMs: 2,
   breakerMs: 0,
   hydrateMs: 20,
+  scanPauseMs: 1,
 };
 
 export const TEST_TAGS: TagsConfig = {

@@ -36,6 +36,8 @@ export interface ScansParts {
   readonly scanMs?: number | undefined;
   /** A scanner whose database is older is not asked; any counts unless given. */
   readonly maxDatabaseAgeMs?: number | undefined;
+  /** Before the first question for a report; 1 s unless given. */
+  readonly pauseMs?: number | undefined;
   readonly wait?: ((ms: number, signal: AbortSignal) => Promise<void>) | undefined;
 }
 
@@ -54,7 +56,7 @@ const MAX_WAITING = { wanted: 2_000, background: 2_000 };
 /** What an adapter told about itself counts for so long. */
 const METADATA_MS = 30_000;
 /** Where the adapter does not say when to ask again: Harbor asks after 2 s first, then each 5 s. */
-const PAUSES = new Backoff({ firstMs: 1_000, factor: 1.5, maxMs: 5_000 });
+const PAUSES = { firstMs: 1_000, factor: 1.5, maxMs: 5_000 };
 /**
  * So many requests for a report in a row may go wrong: an adapter that restarts is not given up, and
  * Anchore's says that a scan failed that it has not begun yet.
@@ -72,6 +74,7 @@ const CREDENTIAL = /^(?:Bearer [\w.~+/-]+=*|Basic [A-Za-z0-9+/]+=*)$/;
  */
 export class Scans {
   readonly #parts: ScansParts;
+  readonly #pauses: Backoff;
   readonly #queue: PQueue;
   /** Where scans that nobody waits for wait until they may stand in the queue. */
   readonly #background: PQueue;
@@ -80,7 +83,8 @@ export class Scans {
   #metadata: { readonly value: Promise<ScannerMetadata>; readonly until: number } | undefined;
 
   constructor(parts: ScansParts) {
-    const { atOnce = AT_ONCE } = parts;
+    const { atOnce = AT_ONCE, pauseMs: firstMs = PAUSES.firstMs } = parts;
+    this.#pauses = new Backoff({ ...PAUSES, firstMs });
     this.#parts = parts;
     this.#queue = new PQueue({ concurrency: atOnce });
     this.#background = new PQueue({ concurrency: Math.max(1, atOnce - 1) });
@@ -206,13 +210,13 @@ export class Scans {
     const { adapter, clock, wait = pause } = this.#parts;
     const { signal } = this.#closing;
     let faults = 0;
-    let afterMs = PAUSES.after(1);
+    let afterMs = this.#pauses.after(1);
     for (let asked = 2; ; asked++) {
       if (clock.steady() + afterMs > end) throw new ScanFault('deadline', TEXTS.noReportInTime);
       await wait(afterMs, signal);
       const answer = await adapter.report(id, types, signal);
       if (answer.kind === 'report' || answer.kind === 'unknown') return answer;
-      afterMs = PAUSES.after(asked);
+      afterMs = this.#pauses.after(asked);
       if (answer.kind === 'pending') {
         faults = 0;
         afterMs = answer.afterMs ?? afterMs;

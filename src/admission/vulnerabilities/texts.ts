@@ -40,6 +40,7 @@ export const TEXTS = {
   worseThanListed: ({ severity }: { severity: string }) =>
     `the report calls the image ${severity} and lists nothing as bad as that`,
   wrongType: 'the answer of the scanner is no report by its content type',
+  vexFile: ({ path, reason }: { path: string; reason: string }) => `${path}: ${reason}`,
   noVex: 'it is neither OpenVEX nor CycloneDX',
   tooMuchVex: ({ most }: { most: number }) =>
     `the document has more than ${most} statements, products and packages`,

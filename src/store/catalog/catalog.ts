@@ -320,7 +320,6 @@ export interface Catalog {
    */
   watch(told: (target: Target, moved: readonly MovedTag[]) => void): void;
 
-  /** They end with their manifests. */
   readonly scans: ScanRecords;
   findFigure(name: Figure): Promise<number | undefined>;
   recordFigure(name: Figure, bytes: number): Promise<void>;

@@ -1,0 +1,193 @@
+import type { Attachments, Reach } from '../mirror/mirror.ts';
+import type { Digest } from '../oci/digest.ts';
+import { formatTarget, type Target } from '../oci/reference.ts';
+import type { Clock } from '../time/clock.ts';
+import { ExpiringMap } from '../time/expiring-map.ts';
+import type { Attestations, Attested } from './attestations.ts';
+import type { Condition, How } from './condition.ts';
+import { lineageOf } from './lineage.ts';
+import { TEXTS } from './texts.ts';
+import type { Verdict } from './verdicts.ts';
+import { isScanAttestation, readAttestedScan } from './vulnerabilities/attested-scan.ts';
+import { judgeFindings, type VulnerabilityPolicy } from './vulnerabilities/judgement.ts';
+import { readVex } from './vulnerabilities/read-vex.ts';
+import type { Finding } from './vulnerabilities/report.ts';
+import { scannedFormOf, type ScannedForm } from './vulnerabilities/scanned-form.ts';
+import type { Scanned, Scanner } from './vulnerabilities/scanner.ts';
+import type { VexFiles } from './vulnerabilities/vex-files.ts';
+import type { VexStatement } from './vulnerabilities/vex.ts';
+
+type Choice = 'allow' | 'deny';
+
+/** Of a rule, where the findings are not known. */
+export interface Choices {
+  readonly unscannable: Choice;
+  readonly onError: Choice;
+  readonly onMissing: Choice;
+}
+
+export interface FewVulnerabilitiesParts {
+  readonly attachments: () => Attachments;
+  /** Left out: attested scans alone count. */
+  readonly scanner?: Scanner | undefined;
+  readonly attestations: Attestations;
+  readonly files: VexFiles;
+  readonly policy: VulnerabilityPolicy;
+  readonly choices: Choices;
+  /** So old an attested scan may be. */
+  readonly maxAgeMs: number;
+  readonly clock: Clock;
+}
+
+interface Judged extends Scanned {
+  /** `held`: nobody is asked. */
+  readonly reach: Reach;
+}
+
+/** What is known of an image, or what the rule says where nothing is. */
+type Findings = readonly Finding[] | Verdict;
+
+const FORMS = { max: 10_000, ms: 3_600_000 };
+const REFUSED_MS = 30_000;
+const MAX_REFUSED = 10_000;
+/** Clocks of authors may go before ours by so much. */
+const TOLERANCE_MS = 5 * 60_000;
+const ADMITTED: Verdict = { is: 'admitted' };
+/** What passes by itself: whoever asks again may be answered. */
+const PASSING: ReadonlySet<string> = new Set(['busy', 'closing']);
+
+/**
+ * An image has no finding above the line of a rule that counts. The scanner is believed first; where it has
+ * no answer, the newest signed scan that is attached and not too old; then the rule says what is done. An
+ * index has nothing of its own. Findings, policy and time are weighed anew at each pull; a refusal counts
+ * for 30 s, then what is attached is asked for again.
+ */
+export class FewVulnerabilities implements Condition {
+  readonly asks = 'vulnerabilities';
+  readonly #parts: FewVulnerabilitiesParts;
+  readonly #forms: ExpiringMap<Digest, ScannedForm>;
+  readonly #refused: ExpiringMap<string, Verdict>;
+  readonly #running = new Map<string, Promise<Verdict>>();
+
+  constructor(parts: FewVulnerabilitiesParts) {
+    const { clock } = parts;
+    this.#parts = parts;
+    this.#forms = new ExpiringMap({ max: FORMS.max, clock });
+    this.#refused = new ExpiringMap({ max: MAX_REFUSED, clock });
+  }
+
+  async judge(target: Target, digest: Digest, how: How): Promise<Verdict> {
+    const reach: Reach = how.reach ?? 'upstream';
+    const form = await this.#formOf(target, digest, reach);
+    if (!form) return refusal('absent', TEXTS.absent);
+    if (form.is === 'index') return ADMITTED;
+    const image = { target, digest, mediaType: form.mediaType, reach };
+    if (reach === 'held') return this.#judge(image);
+    const key = `${formatTarget(target)} ${digest}`;
+    const known = this.#refused.get(key) ?? this.#running.get(key);
+    if (known) return known;
+    const running = this.#judge(image).finally(() => this.#running.delete(key));
+    this.#running.set(key, running);
+    const verdict = await running;
+    if (verdict.is === 'refused') this.#refused.set(key, verdict, REFUSED_MS);
+    return verdict;
+  }
+
+  async #judge(image: Judged): Promise<Verdict> {
+    const findings = await this.#findings(image);
+    if ('is' in findings) return findings;
+    const now = this.#parts.clock.wall();
+    const { policy } = this.#parts;
+    const weigh = (statements: readonly VexStatement[], digests: readonly Digest[]) =>
+      judgeFindings({ findings, policy, statements, digests, now });
+    if (weigh([], [image.digest]).kind === 'admitted') return ADMITTED;
+    const lineage = await this.#lineageOf(image);
+    const name = formatTarget(image.target);
+    const own = this.#parts.files.about({ name, digests: lineage });
+    let judgement = weigh(own, lineage);
+    for (const reach of reachesOf(image)) {
+      if (judgement.kind === 'admitted') return ADMITTED;
+      const attested = await this.#attested(image, lineage, reach);
+      const said = attested.flatMap(({ statement }) => {
+        const reading = readVex(statement.predicate, { name, digests: lineage });
+        return reading.kind === 'statements' ? reading.statements : [];
+      });
+      judgement = weigh([...own, ...said], lineage);
+    }
+    if (judgement.kind === 'admitted') return ADMITTED;
+    return refusal(judgement.code, judgement.reason);
+  }
+
+  async #findings(image: Judged): Promise<Findings> {
+    const { scanner, choices } = this.#parts;
+    const isHeld = image.reach === 'held';
+    const known = await scanner?.about(image, { isHeld });
+    if (known && known !== 'none' && 'findings' in known) return known.findings;
+    const attested = await this.#attestedScan(image);
+    if (attested) return attested;
+    if (known === 'none') return { is: 'unknown', reason: TEXTS.unscanned, isOffline: false };
+    if (!known) return chosen(choices.onMissing, 'missing', TEXTS.noScanAttested);
+    if (known.kind === 'error' && PASSING.has(known.code)) {
+      return { is: 'unknown', reason: known.reason, isOffline: false };
+    }
+    const { kind, reason } = known;
+    if (kind === 'unscannable')
+      return chosen(choices.unscannable, kind, TEXTS.unscannable({ reason }));
+    if (kind === 'missing') return chosen(choices.onMissing, kind, reason);
+    return chosen(choices.onError, known.code, TEXTS.scannerFails({ reason }));
+  }
+
+  /** The newest one that counts. */
+  async #attestedScan(image: Judged): Promise<readonly Finding[] | undefined> {
+    const { clock, maxAgeMs } = this.#parts;
+    const now = clock.wall();
+    for (const reach of reachesOf(image)) {
+      const attested = await this.#attested(image, [image.digest], reach);
+      const scans = attested
+        .filter(({ statement }) => isScanAttestation(statement.predicateType))
+        .map(({ statement }) => readAttestedScan(statement.predicate))
+        .filter((scan) => scan.kind === 'report')
+        .map((scan) => ({ ...scan, made: Math.min(scan.at, scan.databaseUpdatedAt ?? Infinity) }))
+        .filter(({ at, made }) => at <= now + TOLERANCE_MS && now - made <= maxAgeMs);
+      const [newest] = scans.toSorted((one, other) => other.made - one.made);
+      if (newest) return newest.findings;
+    }
+    return undefined;
+  }
+
+  /** What cannot be had is as what is not there. */
+  async #attested(
+    { target }: Judged,
+    lineage: readonly Digest[],
+    reach: Reach,
+  ): Promise<readonly Attested[]> {
+    return this.#parts.attestations.of(target, lineage, reach).catch(() => []);
+  }
+
+  async #lineageOf({ target, digest }: Judged): Promise<readonly Digest[]> {
+    return Array.fromAsync(lineageOf(this.#parts.attachments(), target, digest));
+  }
+
+  async #formOf(target: Target, digest: Digest, reach: Reach): Promise<ScannedForm | undefined> {
+    const known = this.#forms.get(digest);
+    if (known) return known;
+    const bytes = await this.#parts.attachments().manifest(target, digest, reach);
+    if (!bytes) return undefined;
+    const form = scannedFormOf(bytes);
+    this.#forms.set(digest, form, FORMS.ms);
+    return form;
+  }
+}
+
+/** What is held is looked at first. */
+function reachesOf({ reach }: Judged): readonly Reach[] {
+  return reach === 'held' ? ['held'] : ['held', 'upstream'];
+}
+
+function chosen(choice: Choice, code: string, reason: string): Verdict {
+  return choice === 'allow' ? ADMITTED : refusal(code, reason);
+}
+
+function refusal(code: string, reason: string): Verdict {
+  return { is: 'refused', refusals: [{ code, reason }] };
+}

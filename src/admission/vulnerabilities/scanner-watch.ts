@@ -1,0 +1,181 @@
+import type { Log } from '../../observe/log.ts';
+import type { Metrics } from '../../observe/metrics.ts';
+import type { Clock } from '../../time/clock.ts';
+import { isRecord } from './bounded-json.ts';
+import type { KeptScan, KeptScans } from './kept-scan.ts';
+import { planRejudging, type Rejudging } from './rejudging.ts';
+import type { ScannerMetadata } from './scanner-metadata.ts';
+import type { Scans } from './scans.ts';
+
+export interface ScannerWatchParts {
+  readonly scans: Pick<Scans, 'metadata'>;
+  readonly kept: Pick<KeptScans, 'digests' | 'findScanner' | 'recordScanner'>;
+  /** Judges one image anew where that is due. */
+  readonly renew: (digest: string) => Promise<'go-on' | 'stop'>;
+  readonly maxAgeMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Pick<Metrics, 'admission'>;
+}
+
+/** The scanner as it last told of itself. Milliseconds since 1970. */
+interface Heard {
+  readonly version: 1;
+  readonly metadata: ScannerMetadata;
+  /** When this database was first seen. */
+  readonly seenAt: number;
+  /** When it was last seen. */
+  readonly heardAt: number;
+}
+
+/** While images are pulled and while none are. */
+const LOOK_MS = { pulled: 30_000, idle: 60_000 };
+/** Of so much the moment that is written down may be behind. */
+const WRITE_MS = 10 * 60_000;
+/** All that is kept is gone through so often within the longest age, for scanners that tell no date. */
+const ROUNDS = 8;
+
+/**
+ * Which database the scanner has, and since when: looked at once a minute, and each half a minute while
+ * images are pulled. Another one has all that is kept judged anew, in one round after the other.
+ */
+export class ScannerWatch {
+  readonly #parts: ScannerWatchParts;
+  #heard: Heard | undefined;
+  #loading: Promise<void> | undefined;
+  #hearing: Promise<void> | undefined;
+  #round: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** By the steady clock. */
+  #lookedAt = -Infinity;
+  #writtenAt = -Infinity;
+  #roundAt = -Infinity;
+  #roundOf: string | undefined;
+  #isSilent = false;
+  #isStopped = false;
+
+  constructor(parts: ScannerWatchParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => void this.hear(), LOOK_MS.idle).unref();
+    void this.hear();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    clearInterval(this.#timer);
+  }
+
+  /** Resolves when nothing runs any more. */
+  async closed(): Promise<void> {
+    await this.#hearing;
+    await this.#round;
+  }
+
+  /** Whether a scan still counts; nobody waits for the scanner where it does. */
+  async serves(scan: KeptScan, { isHeld }: { readonly isHeld: boolean }): Promise<boolean> {
+    await this.#load();
+    const { clock } = this.#parts;
+    const isLate = clock.steady() - this.#lookedAt >= LOOK_MS.pulled;
+    if (isLate && !isHeld) void this.hear();
+    if (this.#counts(scan)) return true;
+    if (isHeld) return false;
+    await this.hear();
+    return this.#counts(scan);
+  }
+
+  /** Whether another database has overtaken it, or will be taken to have. */
+  isDue(scan: KeptScan): boolean {
+    return this.#plan(scan)?.kind === 'due';
+  }
+
+  #counts(scan: KeptScan): boolean {
+    const plan = this.#plan(scan);
+    if (!plan || !this.#heard) return false;
+    const { maxAgeMs, clock } = this.#parts;
+    const now = clock.wall();
+    return now < (plan.validUntil ?? Infinity) && now < this.#heard.heardAt + maxAgeMs;
+  }
+
+  #plan(before: KeptScan): Rejudging | undefined {
+    if (!this.#heard) return undefined;
+    const { metadata, seenAt } = this.#heard;
+    const { maxAgeMs, clock } = this.#parts;
+    return planRejudging({ before, scanner: metadata, seenAt, maxAgeMs, now: clock.wall() });
+  }
+
+  /** Asks the scanner what it has now. Never rejects: while it is silent, what it said before counts. */
+  async hear(): Promise<void> {
+    if (this.#isStopped) return;
+    this.#hearing ??= this.#hear().finally(() => (this.#hearing = undefined));
+    await this.#hearing;
+  }
+
+  async #hear(): Promise<void> {
+    const { scans, clock, log } = this.#parts;
+    await this.#load();
+    this.#lookedAt = clock.steady();
+    try {
+      await this.#take(await scans.metadata());
+      if (this.#isSilent) log.info({}, 'the scanner answers again');
+      this.#isSilent = false;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (!this.#isSilent && !this.#isStopped) {
+        log.warn({ reason }, 'the scanner does not say what it knows');
+      }
+      this.#isSilent = true;
+    }
+  }
+
+  async #take(metadata: ScannerMetadata): Promise<void> {
+    const { clock, metrics, maxAgeMs } = this.#parts;
+    const now = clock.wall();
+    const before = this.#heard;
+    const { version, updatedAt } = metadata.database;
+    const isSame = before?.metadata.database.version === version;
+    const seenAt = isSame ? Math.min(before.seenAt, now) : now;
+    this.#heard = { version: 1, metadata, seenAt, heardAt: now };
+    if (updatedAt === undefined) metrics.admission.scannerDatabase.remove();
+    else metrics.admission.scannerDatabase.set(updatedAt / 1000);
+    const isLate = clock.steady() - this.#writtenAt >= WRITE_MS;
+    if (!isSame || isLate) await this.#write();
+    const isRoundDue = clock.steady() - this.#roundAt >= maxAgeMs / ROUNDS;
+    if (!this.#round && (this.#roundOf !== version || isRoundDue)) {
+      this.#round = this.#go(version).finally(() => (this.#round = undefined));
+    }
+  }
+
+  async #go(version: string): Promise<void> {
+    const { kept, renew, clock, log } = this.#parts;
+    try {
+      for (const digest of await kept.digests()) {
+        if (this.#isStopped || (await renew(digest)) === 'stop') return;
+      }
+      this.#roundOf = version;
+      this.#roundAt = clock.steady();
+    } catch (err) {
+      log.error({ err }, 'images are not judged anew');
+    }
+  }
+
+  async #load(): Promise<void> {
+    this.#loading ??= this.#parts.kept.findScanner().then(
+      (value) => {
+        if (isRecord(value) && value['version'] === 1) this.#heard = value as unknown as Heard;
+      },
+      () => undefined,
+    );
+    await this.#loading;
+  }
+
+  async #write(): Promise<void> {
+    const { kept, clock, log } = this.#parts;
+    this.#writtenAt = clock.steady();
+    await kept
+      .recordScanner(this.#heard!)
+      .catch((err: unknown) => log.warn({ err }, 'what the scanner knows is not kept'));
+  }
+}

@@ -1,0 +1,49 @@
+/** What people read of `admission` in the configuration. */
+export const ADMISSION_TEXTS = {
+  admissionMode: 'write off, audit or enforce',
+  admissionSigner:
+    'write { key: NAME }, { identity: WHO, issuer: https://PROVIDER } or { notation: { identities: ["x509.subject: C=US, ST=WA, O=Example"] } }',
+  admissionMinAge: 'write a duration from 1m to 365d, such as 48h',
+  admissionAsksNothing:
+    'a rule asks something of its images; write signedBy, minAge or vulnerabilities',
+  admissionChoice: 'write deny or allow',
+  admissionSeverity: ({ words }: { words: string }) => `write one of ${words}`,
+  admissionException:
+    'write { cve: CVE-2024-1234, reason: WHY, owner: WHO, until: 2027-01-01 }, or digest: in place of cve:',
+  admissionExceptions: 'exceptions are of vulnerabilities; write vulnerabilities: { atMost: … }',
+  admissionNoFindings:
+    'nobody would say what is vulnerable; write admission.scanner: { adapter: URL, registry: URL }, or attestedBy',
+  scannerUrl: 'write the address of the scanner, such as http://scanner:8080',
+  scannerRegistry:
+    'write the address of this mirror as the scanner reaches it, such as http://entrepot:5000',
+  scannerMaxAge: 'write at least 1m',
+  moment: 'write a day such as 2027-01-01, or a moment such as 2027-01-01T12:00:00Z',
+  admissionKeyName: 'write a name of letters, digits, ".", "_" and "-"',
+  admissionNoRoot:
+    'who signs without a key is traced back to a root; write admission.trust.sigstore: { trustedRoot: FILE }',
+  admissionSubjectName: ({ value }: { value: string }) =>
+    `"${value}" names nobody; write "x509.subject: C=US, ST=WA, O=Example", with CN, OU and L as well if they have to be the same; C, ST and O are needed`,
+  admissionLevel: 'write strict or audit',
+  admissionOverlap: ({ value }: { value: string }) =>
+    `"${value}" names some whom another identity of the list names as well; leave out one of them`,
+  admissionNoStores:
+    'who signs with Notation is traced back to trust stores; write admission.trust.notation: { stores: FOLDER }',
+  noStores: ({ path }: { path: string }) =>
+    `${path} cannot be read; write the folder that Notation calls trust-store, with x509/ca, x509/signingAuthority and x509/tsa`,
+  storesEmpty: ({ path }: { path: string }) =>
+    `${path} has no certificate; put one into x509/ca/NAME, with a name that ends in .pem, .crt or .cer`,
+  storesTooMany: ({ path, most }: { path: string; most: number }) =>
+    `${path} has more than ${most} certificates; leave those that are needed`,
+  notStoreCertificate: ({ path }: { path: string }) =>
+    `${path} is no certificate in PEM or DER, or longer than 1 MiB`,
+  unfitCertificate: ({ path, type }: { path: string; type: string }) =>
+    type === 'tsa'
+      ? `${path} has a certificate that is no root; write those that clocks lead to, each signed by itself`
+      : `${path} has a certificate that is of no authority and not signed by itself; write those that signers lead to`,
+  admissionNoKey: ({ name }: { name: string }) =>
+    `"${name}" is no name of a key; write it under admission.trust.keys`,
+  notSignerKey: ({ path }: { path: string }) =>
+    `${path} is no public key in PEM; write the file that cosign calls cosign.pub`,
+  notTrustedRoot: ({ path }: { path: string }) =>
+    `${path} is no trusted root of a Sigstore; write its trusted_root.json`,
+} as const;

@@ -1,0 +1,62 @@
+import * as z from 'zod';
+import { checkAuthorities, readPemFile } from './pem.ts';
+import { ConfigError } from './problems.ts';
+import { duration } from './quantity.ts';
+import { bearerSchema } from './secret-schema.ts';
+import { converted, validated } from './section.ts';
+import type { Source } from './source.ts';
+import { TEXTS } from './texts.ts';
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+
+/** `admission.scanner`: who says what is vulnerable. */
+export function scannerSchema(source: Source) {
+  const address = z.string().meta({ title: 'URL' }).transform(validated(checkUrl));
+  return z
+    .strictObject({
+      adapter: address
+        .exactOptional()
+        .describe(
+          "Of an adapter of Harbor's pluggable scanner API. Left out: attested scans alone count.",
+        ),
+      registry: address
+        .exactOptional()
+        .describe('Of this mirror, as the adapter reaches it: from there it pulls.'),
+      ca: z
+        .string()
+        .meta({ title: 'PEM file' })
+        .transform(
+          converted((path: string) => {
+            const file = readPemFile(path, source.directory);
+            checkAuthorities(file);
+            return file;
+          }),
+        )
+        .exactOptional()
+        .describe('The only authority for the certificate of the adapter. Read again on change.'),
+      token: bearerSchema(source)
+        .exactOptional()
+        .describe('What the adapter asks of its clients, as a bearer token.'),
+      maxAge: duration
+        .refine((ms) => ms >= MINUTE_MS, TEXTS.scannerMaxAge)
+        .default(DAY_MS)
+        .describe(
+          'So long a verdict serves after another database came, and an attested scan counts.',
+        ),
+    })
+    .superRefine(({ adapter, registry }, context) => {
+      if (adapter === undefined || registry !== undefined) return;
+      context.addIssue({ code: 'custom', path: ['registry'], message: TEXTS.scannerRegistry });
+    })
+    .exactOptional()
+    .describe('Who says what is vulnerable.');
+}
+
+/** Of a host alone, or with a path in front of the API. */
+function checkUrl(text: string): void {
+  const url = URL.parse(text);
+  const isHttp = url?.protocol === 'http:' || url?.protocol === 'https:';
+  if (isHttp && url.username === '' && url.password === '' && url.search + url.hash === '') return;
+  throw new ConfigError([TEXTS.scannerUrl]);
+}
