@@ -2,12 +2,14 @@
 import test, { type ExecutionContext } from 'ava';
 import type { AdmissionReport } from '../../src/api/admission-api.ts';
 import type { PolicyReport } from '../../src/api/access-api.ts';
+import { attachEnvelope, PLAIN } from '../admission/notation/notation-scene.ts';
+import { envelopeOf, MANIFEST, STORES } from '../admission/notation/signed-by-notation.ts';
 import { attachBundle, KeyHolder, statementOf } from '../admission/signing.ts';
 import { Authority, IDENTITY, ISSUER } from '../admission/signatures/authority.ts';
 import { claimPort } from '../helpers/claim-port.ts';
 import { get } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildImage, type Stored } from '../helpers/image.ts';
+import { buildImage, MEDIA_TYPES, store, type Stored } from '../helpers/image.ts';
 import { AccessSite } from './run-access.ts';
 
 const REPOSITORY = 'org/app';
@@ -191,4 +193,38 @@ test('explain says of a held image what each rule says by what is held, and asks
   const admitted = await site.run('explain', 'org/app:v1');
   t.regex(admitted.stdout, /^ {2}verdict {2}admitted by admission\.rules\[0\] \(\S+\)$/m);
   t.is(admitted.code, 0);
+});
+
+test('policy check tells who signed with Notation and when, and what counts by its level alone', async (t) => {
+  const rules = `admission:
+  trust: { notation: { stores: trust } }
+  rules:
+    - images: ['hub.example/org/**']
+      mode: enforce
+      signedBy: [{ notation: { identities: ['${PLAIN}'], level: audit } }]
+`;
+  const stores = Object.entries(STORES).flatMap(([type, named]) =>
+    Object.entries(named).map(([name, pem]) => [`trust/x509/${type}/${name}/root.pem`, pem]),
+  );
+  const files = Object.fromEntries(stores) as Record<string, string>;
+  const { check, registry } = await openSite(t, rules, files);
+  const image = registry.addManifest(REPOSITORY, store(MANIFEST, MEDIA_TYPES.manifest), {
+    tags: ['v1'],
+  });
+  registry.addBlob(REPOSITORY, store('{}', MEDIA_TYPES.config));
+  registry.addBlob(REPOSITORY, store('layer', MEDIA_TYPES.layer));
+  const attach = (name: string) =>
+    attachEnvelope(registry, image, envelopeOf(name, 'jws'), { repository: REPOSITORY });
+  const [plain, stamped, other] = ['plain', 'stamped', 'otherSize'].map(attach);
+  const { code, stdout } = await check();
+  t.is(code, 0, stdout);
+  const brief = PLAIN.replace('plain', 'brief');
+  const why = `, by its level alone: ${JSON.stringify(brief)} signed it`;
+  for (const line of [
+    `${short(plain!)}  counts: ${PLAIN}`,
+    `${short(stamped!)}  counts: ${brief}${why}`,
+    `${short(other!)}  does not count: it signs another image: the size is not that of this one`,
+  ]) {
+    t.true(stdout.replaceAll(/\s+/g, ' ').includes(line.replaceAll(/\s+/g, ' ')), stdout);
+  }
 });

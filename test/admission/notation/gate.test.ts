@@ -1,11 +1,14 @@
 import test, { type ExecutionContext } from 'ava';
 import { rmSync, symlinkSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import type { SyncStatus } from '../../../src/api/sync-api.ts';
 import { get } from '../../helpers/client.ts';
 import { HOUR } from '../../helpers/clock.ts';
 import { fallbackIndex, fallbackTag } from '../../helpers/image.ts';
 import { createTempFolder, startMirror } from '../../helpers/mirror.ts';
 import { REPOSITORY, UPSTREAM } from '../../helpers/scene.ts';
+import { until } from '../../helpers/until.ts';
+import { rule, syncConfig } from '../../sync/rules.ts';
 import { codeOf, messageOf } from '../guarded.ts';
 import { KeyHolder } from '../signing.ts';
 import { issue, rootOf, seal, targetOf } from './forger.ts';
@@ -44,6 +47,7 @@ async function reload(scene: NotationScene, options: object): Promise<number> {
 
 async function holdsEverywhere(t: ExecutionContext, scene: NotationScene, status: number) {
   t.deepEqual(await statuses(scene), [status]);
+  await scene.mirror.idle();
   await scene.registry.refuse();
   t.deepEqual(await statuses(scene), [status]);
   t.is(await reload(scene, { offline: true }), 200);
@@ -156,6 +160,32 @@ test('the stores are read again when anything in them changes, and stay as they 
   t.is(await status(), 200, 'links are followed');
   rmSync(join(stores, 'x509/ca'), { recursive: true });
   t.is(await status(), 403, 'no folder of the type');
+});
+
+test('sync brings what Notation signed with its signature: ready, and pulled offline', async (t) => {
+  const rules = [rule(REPOSITORY, { tags: { names: ['latest', 'signed'] }, referrers: false })];
+  const scene = await startNotation(t, { sync: syncConfig(rules) });
+  const { registry, mirror, signed, manifest, blob } = scene;
+  attachEnvelope(registry, signed.manifest, envelopeOf('plain', 'cose'), { form: 'cose' });
+  const headers = { 'content-type': 'application/json' };
+  const url = `${mirror.server.adminUrl}/api/v1/sync`;
+  await get(`${url}/run`, { method: 'POST', headers, body: '{}' });
+  const { images } = await until('both are here', async () => {
+    const status = JSON.parse(String((await get(url)).body)) as SyncStatus;
+    const isWhole = status.images.every(({ missing, bytes }) => bytes > 0 && missing.length === 0);
+    const isReady = status.images.some(({ state }) => state === 'ready');
+    return status.images.length === 2 && isWhole && isReady ? status : undefined;
+  });
+  t.deepEqual(images.map(({ tag, state }) => `${String(tag)} ${state}`).toSorted(), [
+    'latest partial',
+    'signed ready',
+  ]);
+  await mirror.idle();
+  await registry.refuse();
+  t.is(await reload(scene, { offline: true }), 200);
+  t.is((await manifest('signed')).status, 200);
+  t.is((await blob(signed.layer)).status, 200);
+  t.is((await manifest('latest')).status, 403);
 });
 
 test('of an image thirty-two signatures are looked at', async (t) => {

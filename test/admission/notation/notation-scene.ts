@@ -22,7 +22,7 @@ export interface NotationScene extends Scene {
   readonly signed: { readonly manifest: Stored; readonly config: Stored; readonly layer: Stored };
 }
 
-export const NOTATION = 'application/vnd.cncf.notary.signature';
+const NOTATION = 'application/vnd.cncf.notary.signature';
 /** Who signed the fixture `plain`. */
 export const PLAIN = 'x509.subject: C=US, ST=WA, O=Notary\\, Inc., CN=plain';
 
@@ -70,10 +70,13 @@ export function attachEnvelope(
   registry: FakeRegistry,
   image: Stored,
   envelope: Buffer,
-  { form = 'jws', mediaType = FORMS[form] }: { form?: Form; mediaType?: string } = {},
+  {
+    form = 'jws',
+    repository = REPOSITORY,
+  }: { readonly form?: Form; readonly repository?: string } = {},
 ): Stored {
-  const layer = registry.addBlob(REPOSITORY, store(envelope, mediaType));
-  const config = registry.addBlob(REPOSITORY, store('{}', NOTATION));
+  const layer = registry.addBlob(repository, store(envelope, FORMS[form]));
+  const config = registry.addBlob(repository, store('{}', NOTATION));
   const document = {
     schemaVersion: 2,
     mediaType: MEDIA_TYPES.manifest,
@@ -82,7 +85,7 @@ export function attachEnvelope(
     subject: descriptorOf(image),
     annotations: { 'io.cncf.notary.x509chain.thumbprint#S256': '[]' },
   };
-  return registry.addManifest(REPOSITORY, storeJson(document, MEDIA_TYPES.manifest));
+  return registry.addManifest(repository, storeJson(document, MEDIA_TYPES.manifest));
 }
 
 function addSigned(registry: FakeRegistry): NotationScene['signed'] {
