@@ -1,4 +1,4 @@
-import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readFile, utimes, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { HOUR } from '../helpers/clock.ts';
@@ -188,6 +188,43 @@ export const ALERT_CAUSES: readonly Cause[] = [
     end: async (all) => {
       const bundle = bundleOf([], { files: { note: Buffer.from('all is well') } });
       await bring(all.small, await bundle.part(1));
+    },
+  },
+  {
+    alerts: ['EntrepotAdmissionRefuses'],
+    on: 'small',
+    begin: async (all) => {
+      for (const repository of ['library/enforce/app', 'library/audit/app']) {
+        all.publish('plain.example', repository, 'v1');
+        await all.ask(all.small, 'plain.example', `${repository}/manifests/v1`);
+      }
+    },
+  },
+  {
+    alerts: ['EntrepotAdmissionUnknown'],
+    on: 'small',
+    begin: (all) => {
+      all.publish('plain.example', 'library/enforce/silent', 'v1');
+      all.registries['plain.example'].status(/silent\/referrers/, 403, FOREVER);
+      // So many that what cannot be judged is a small share of what the mirror answers.
+      all.repeat('silent', async (turn) => {
+        for (let ping = 0; ping < 10; ping += 1) await fetch(`${all.small.url}/v2/`);
+        if (turn % 10 > 0) return;
+        await all.ask(all.small, 'plain.example', 'library/enforce/silent/manifests/v1');
+      });
+    },
+    end: (all) => {
+      all.stop('silent');
+    },
+  },
+  {
+    // Its file says that it was written long ago.
+    alerts: ['EntrepotTrustRootOld'],
+    on: 'small',
+    begin: () => undefined,
+    end: async ({ trustRoot }) => {
+      const now = new Date();
+      await utimes(trustRoot, now, now);
     },
   },
   {

@@ -1,7 +1,8 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
+import { Authority, IDENTITY, ISSUER } from '../admission/signatures/authority.ts';
 import { SmallDisk } from '../disks/small-disk.ts';
 import { issueCertificates, type KeyPair } from '../helpers/certificate.ts';
 import { claimPort } from '../helpers/claim-port.ts';
@@ -35,7 +36,7 @@ type Name = (typeof REGISTRIES)[number] | 'ecr.example' | 'tls.example';
 
 /**
  * Four mirrors with all that can befall them: `site` has many registries and sync rules, `small` a store
- * that is too small, and an old bundle, `disk` a disk that fills, and `edge` is a process of its own, which signals reach.
+ * that is too small, an old bundle and rules of admission, `disk` a disk that fills, and `edge` is a process of its own, which signals reach.
  */
 export class ObservedSite {
   readonly registries: Readonly<Record<Name, FakeRegistry>>;
@@ -49,6 +50,8 @@ export class ObservedSite {
   /** How long what is pulled of `docker.io/library/slow` waits before it may leave. */
   slowMs = 0;
   readonly startEdge: () => Promise<MirrorProcess>;
+  /** The file of the trust root of `small`. */
+  readonly trustRoot: string;
   /** The folder of `edge`, with its configuration and its certificate. */
   readonly folder: string;
   readonly certificates: Readonly<Record<'short' | 'long', KeyPair>>;
@@ -68,6 +71,7 @@ export class ObservedSite {
     this.startEdge = parts.startEdge;
     this.cloud = parts.cloud;
     this.image = parts.image;
+    this.trustRoot = parts.trustRoot;
     this.folder = parts.folder;
     this.certificates = parts.certificates;
     parts.slow.ms = () => this.slowMs;
@@ -147,6 +151,7 @@ interface Parts extends Pick<
   | 'startEdge'
   | 'cloud'
   | 'image'
+  | 'trustRoot'
   | 'folder'
   | 'certificates'
 > {
@@ -159,8 +164,17 @@ async function build(t: ExecutionContext): Promise<Parts> {
   const slow = { ms: () => 0 };
   const site = await startSite(t, registries, slow);
   const plain = { url: registries['plain.example'].url, tags: { ttlMs: HOUR } };
+  const trustRoot = await oldTrustRoot(t);
   const small = await startMirror(t, {
     upstreams: { 'plain.example': plain },
+    admission: {
+      trust: { sigstore: { trustedRoot: trustRoot }, keys: {} },
+      rules: (['enforce', 'audit'] as const).map((mode) => ({
+        images: [`plain.example/library/${mode}/*`],
+        mode,
+        signedBy: [{ identity: IDENTITY, issuer: ISSUER }],
+      })),
+    },
     store: { maxBytes: 24 * MIB },
     storePath: await storeWithOldBundle(t),
     bundles: { trust: { courier: trusted(COURIER) } },
@@ -186,6 +200,7 @@ async function build(t: ExecutionContext): Promise<Parts> {
     small,
     disk: { ...disk, disk: tmpfs },
     image,
+    trustRoot,
     slow,
     ...edge,
     edge: await edge.startEdge(),
@@ -201,6 +216,16 @@ async function storeWithOldBundle(t: ExecutionContext): Promise<string> {
     join(path, 'bundles.json'),
     JSON.stringify({ version: 1, applied, images: {}, open: [] }),
   );
+  return path;
+}
+
+/** A trust root that nobody has refreshed for long. */
+async function oldTrustRoot(t: ExecutionContext): Promise<string> {
+  const path = join(await createTempFolder(t), 'trusted_root.json');
+  const { root } = await Authority.create();
+  await writeFile(path, JSON.stringify(root));
+  const before = new Date(Date.now() - 40 * 24 * HOUR);
+  await utimes(path, before, before);
   return path;
 }
 
