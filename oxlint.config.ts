@@ -262,6 +262,10 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   '@sigstore/core': ['src/admission/signatures', 'src/admission/notation'],
   '@sigstore/protobuf-specs': ['src/admission/signatures'],
   '@sigstore/tuf': ['src/admission/signatures/trust-refresh.ts'],
+  'tuf-js': [
+    'src/admission/signatures/trust-refresh.ts',
+    'src/admission/signatures/tuf-fetcher.ts',
+  ],
   '@sigstore/verify': ['src/admission/signatures'],
   undici: ['src/net'],
   tldts: ['src/upstream/challenge.ts'],

@@ -14,6 +14,7 @@ export function addTrustCommands({ parent: program, run }: Group): void {
     .requiredOption('--out <file>', 'where it goes; what was last seen is kept beside it, in .tuf')
     .option('--mirror <url>', 'another TUF repository than the public one', PUBLIC_SIGSTORE)
     .option('--root <file>', 'the first root.json of another repository')
+    .option('--ca <file>', 'the authority of its certificate, in PEM, which alone counts then')
     .option(...JSON_OPTION)
     .withExamples(
       'entrepot trust refresh --out trusted_root.json',

@@ -1,7 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { Source } from '../admission/signatures/trust-refresh.ts';
 import type { TrustRoot } from '../admission/signatures/trust-root.ts';
+import { checkAuthorities, readPemFile, type PemFile } from '../config/pem.ts';
+import { ConfigError } from '../config/problems.ts';
+import { proxyVariables } from '../config/proxy.ts';
 import {
   AdminError,
   EXIT_CODE,
@@ -18,6 +22,7 @@ interface TrustOptions extends CommandOptions {
   readonly out: string;
   readonly mirror: string;
   readonly root?: string;
+  readonly ca?: string;
 }
 
 export const PUBLIC_SIGSTORE = 'https://tuf-repo-cdn.sigstore.dev';
@@ -27,7 +32,7 @@ export const PUBLIC_SIGSTORE = 'https://tuf-repo-cdn.sigstore.dev';
  * written where nothing changed too: its time is that of the last refresh.
  */
 export async function refreshTrust(
-  { out, mirror, root, ...options }: TrustOptions,
+  { out, mirror, root, ca, ...options }: TrustOptions,
   context: CommandContext,
 ): Promise<number> {
   const path = resolve(context.cwd, out);
@@ -38,7 +43,9 @@ export async function refreshTrust(
   }
   const folder = `${path}.tuf`;
   if (!existsSync(folder)) touchFile(() => mkdirSync(folder), path, TEXTS.trustUnwritable);
-  const fresh = await fetchRoot({ mirror, folder, rootPath });
+  const authorities = ca === undefined ? undefined : readAuthorities(ca, context.cwd);
+  const environment = proxyVariables(context.env);
+  const fresh = await fetchRoot({ mirror, folder, rootPath, ca: authorities, environment });
   touchFile(() => replace(path, fresh.bytes), path, TEXTS.trustUnwritable);
   const { digest } = fresh.root;
   const added = missingIn(before, fresh.root);
@@ -69,11 +76,7 @@ async function readOld(path: string): Promise<TrustRoot | undefined> {
   }
 }
 
-async function fetchRoot(source: {
-  mirror: string;
-  folder: string;
-  rootPath: string | undefined;
-}): Promise<{ bytes: Buffer; root: TrustRoot }> {
+async function fetchRoot(source: Source): Promise<{ bytes: Buffer; root: TrustRoot }> {
   const { fetchTrustRoot } = await import('../admission/signatures/trust-refresh.ts');
   try {
     return await fetchTrustRoot(source);
@@ -81,6 +84,17 @@ async function fetchRoot(source: {
     const { mirror } = source;
     const { message: reason } = cause as Error;
     throw new AdminError(TEXTS.trustNotFetched({ mirror, reason }), { cause });
+  }
+}
+
+function readAuthorities(path: string, cwd: string): PemFile {
+  try {
+    const file = readPemFile(path, cwd);
+    checkAuthorities(file);
+    return file;
+  } catch (cause) {
+    if (!(cause instanceof ConfigError)) throw cause;
+    throw new UsageError(cause.problems.join('; '), { cause });
   }
 }
 

@@ -8,10 +8,11 @@ export async function runInFolder(
   t: ExecutionContext,
   cwd: string,
   args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Result> {
   const output = { stdout: '', stderr: '' };
   const code = await runCommand(args, {
-    env: { NO_COLOR: '1' },
+    env: { NO_COLOR: '1', ...env },
     cwd,
     stdout: { write: (text: string) => (output.stdout += text) },
     stderr: { write: (text: string) => (output.stderr += text) },

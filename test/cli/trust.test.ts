@@ -167,7 +167,10 @@ test('trust refresh writes over nothing but a trust root, and says what is wrong
     repository.url,
   ]);
   t.is(unknown.code, 1);
-  t.regex(unknown.stderr, /No root\.json found for mirror/);
+  t.regex(
+    unknown.stderr,
+    /its first root of trust is not known here; name its root\.json with --root/,
+  );
 });
 
 function renew(text: string): string {

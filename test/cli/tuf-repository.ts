@@ -1,4 +1,5 @@
-import { createServer } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { ExecutionContext } from 'ava';
 import { KeyPair } from '@tufjs/repo-mock/dist/key.js';
 import {
@@ -8,6 +9,7 @@ import {
   createTimestampMeta,
 } from '@tufjs/repo-mock/dist/metadata.js';
 import { collectTargets } from '@tufjs/repo-mock/dist/target.js';
+import type { KeyPair as KeyPairFiles } from '../helpers/certificate.ts';
 import { serve } from '../helpers/serve.ts';
 
 type Signed = ReturnType<
@@ -23,12 +25,21 @@ export class TufRepository {
   /** What is asked for gets, by its path; all else is missing. */
   readonly files = new Map<string, string>();
 
-  static async start(t: ExecutionContext): Promise<TufRepository> {
+  /** What was asked for, by its path. */
+  readonly asked: string[] = [];
+  /** Answers in place of the repository, where it does. */
+  instead: (...asked: Parameters<RequestListener>) => boolean = () => false;
+
+  /** With a key pair by TLS. */
+  static async start(t: ExecutionContext, tls?: KeyPairFiles): Promise<TufRepository> {
     const repository = new TufRepository();
-    const server = createServer((request, response) => {
+    const answer: RequestListener = (request, response) => {
+      repository.asked.push(request.url ?? '');
+      if (repository.instead(request, response)) return;
       const body = repository.files.get(request.url ?? '');
       response.writeHead(body === undefined ? 404 : 200).end(body);
-    });
+    };
+    const server = tls ? createSecureServer(tls, answer) : createServer(answer);
     repository.url = (await serve(t, server)).origin;
     return repository;
   }

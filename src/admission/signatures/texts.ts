@@ -52,6 +52,12 @@ export const TEXTS = {
     `${quote(type)} is no trust root that is read here`,
   authority: ({ what, name, from, until }: Record<'what' | 'name' | 'from' | 'until', string>) =>
     `${what}: ${name}, from ${from}${until === '' ? '' : ` until ${until}`}`,
+  tufStatus: ({ host, path, status }: { host: string; path: string; status: number }) =>
+    `${host} answered ${status} for ${path}`,
+  tufTooLong: ({ host, path, most }: { host: string; path: string; most: number }) =>
+    `${path} of ${host} has more than ${most} bytes`,
+  noTarget: ({ name }: { name: string }) => `it publishes no ${name}`,
+  noFirstRoot: 'its first root of trust is not known here; name its root.json with --root',
   noAuthority: 'it has no authority of certificates',
   notPublicKey: 'it is no public key in PEM ("-----BEGIN PUBLIC KEY-----")',
   weakKey: 'it is no ECDSA key (P-256, P-384, P-521), RSA key of 2048 bits or more, or Ed25519 key',
