@@ -267,6 +267,7 @@ const ADMIN: Readonly<Record<string, AdminAsk | 'no content'>> = {
   'GET /api/v1/explain': () => `/api/v1/explain?image=${HUB}/${REPOSITORY}:v1`,
   'GET /api/v1/policy': () => `/api/v1/policy?image=${HUB}/${REPOSITORY}:v1`,
   'GET /api/v1/admission': () => `/api/v1/admission?image=${HUB}/${REPOSITORY}:v1`,
+  'GET /api/v1/admission/refused': () => '/api/v1/admission/refused',
   'GET /api/v1/gc': () => '/api/v1/gc',
   'GET /api/v1/rm': () => `/api/v1/rm?image=${HUB}/${REPOSITORY}:v1`,
   'GET /api/v1/verify': () => '/api/v1/verify',
