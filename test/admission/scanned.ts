@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http';
 import type { ExecutionContext } from 'ava';
-import type { Config } from '../../src/config/config.ts';
 import { get } from '../helpers/client.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
@@ -164,5 +163,3 @@ export async function pullAs(
 ): Promise<{ readonly status: number; readonly body: Buffer }> {
   return get(`${mirror.url}${path}`, { method, headers: { authorization } });
 }
-
-export type { Config };

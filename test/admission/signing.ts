@@ -10,13 +10,13 @@ const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const PAYLOAD_TYPE = 'application/vnd.in-toto+json';
 
 /** What states that an image is somebody's. */
-export function statementOf({ digest }: Stored, predicateType?: string): Buffer {
+export function statementOf({ digest }: Stored, predicateType?: string, predicate = {}): Buffer {
   const [, sha256 = ''] = digest.split(':');
   const statement = {
     _type: 'https://in-toto.io/Statement/v1',
     subject: [{ name: 'app', digest: { sha256 } }],
     predicateType: predicateType ?? 'https://sigstore.dev/cosign/sign/v1',
-    predicate: {},
+    predicate,
   };
   return Buffer.from(JSON.stringify(statement));
 }
@@ -35,8 +35,8 @@ export class KeyHolder {
     return path;
   }
 
-  bundle(image: Stored, predicateType?: string): Buffer {
-    const payload = statementOf(image, predicateType);
+  bundle(image: Stored, predicateType?: string, predicate = {}): Buffer {
+    const payload = statementOf(image, predicateType, predicate);
     const head = `DSSEv1 ${PAYLOAD_TYPE.length} ${PAYLOAD_TYPE} ${payload.length} `;
     const sig = this.#sign(Buffer.concat([Buffer.from(head), payload]));
     return Buffer.from(
