@@ -1,6 +1,7 @@
 import { ConfigError } from '../config/problems.ts';
 import { describeConfig } from '../config/describe-config.ts';
 import { findAccessProblems, findClientWarnings } from '../config/access-findings.ts';
+import { findAdmissionFindings } from '../config/admission-findings.ts';
 import { findOpenFiles } from '../config/open-files.ts';
 import { loadConfig } from '../config/load.ts';
 import { configJsonSchema } from '../config/schema.ts';
@@ -14,16 +15,22 @@ import {
 } from './command-context.ts';
 
 /**
- * Prints what is in force, and beside it what a server would not look at: the modes of files, and clients
- * that do not obey. Rules that give nothing to anybody are a problem here, while a server starts with them
- * and refuses all. With `--json` what is wrong is printed there too, else it is thrown. */
+ * Prints what is in force, and beside it what a server would not look at: the modes of files, the age of a trust
+ * root, and clients that do not obey. Rules that give nothing to anybody are a problem here, while a server starts
+ * with them and refuses all. With `--json` what is wrong is printed there too, else it is thrown.
+ */
 export function checkConfig(options: CommandOptions, context: CommandContext): number {
   try {
     const { config, file, warnings: found } = loadConfig({ file: options.config, ...context });
     const problems = findAccessProblems(config);
     if (problems.length > 0)
       throw new ConfigError(problems, { ...(file !== undefined && { file }) });
-    const warnings = [...found, ...findClientWarnings(config), ...findOpenFiles(config)];
+    const warnings = [
+      ...found,
+      ...findClientWarnings(config),
+      ...findAdmissionFindings(config, Date.now()),
+      ...findOpenFiles(config),
+    ];
     const inForce = describeConfig(config);
     const origin = file === undefined ? 'No file: the defaults are' : `${file} is valid. This is`;
     print(

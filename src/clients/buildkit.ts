@@ -32,7 +32,7 @@ export function describeBuildkit(mirror: MirrorPlace): Recipe {
     ],
     steps: [TEXTS.restartBuildkit, ...loginStep(mirror, TEXTS.buildkitLogin({ host }))],
     notes: [
-      ...(mirror.hasAccess ? [TEXTS.buildkitByName({ host })] : []),
+      ...(mirror.isStrict ? [TEXTS.buildkitByName({ host })] : []),
       fallback ? TEXTS.fallbackAnyError : TEXTS.buildkitFallsBack,
     ],
   };

@@ -43,7 +43,7 @@ export function describeDocker(mirror: MirrorPlace): Recipe {
       ...loginStep(mirror, TEXTS.dockerLogin({ host })),
     ],
     notes: [
-      ...(mirror.hasAccess ? [TEXTS.dockerAdvisory] : []),
+      ...(mirror.isStrict ? [TEXTS.dockerAdvisory] : []),
       ...(others.length > 0 ? [TEXTS.dockerStores({ host })] : []),
       ...(fallback ? [TEXTS.fallbackAnyError] : [TEXTS.dockerNoFallback]),
       ...(isHttp && mirror.isLoopback ? [TEXTS.dockerLoopback] : []),

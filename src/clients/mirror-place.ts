@@ -34,6 +34,8 @@ export class MirrorPlace {
   readonly fallback: boolean;
   /** It asks who pulls. */
   readonly hasAccess: boolean;
+  /** It refuses what the upstream would give. */
+  readonly isStrict: boolean;
   /** What could not be told from the configuration. */
   readonly notes: readonly string[];
 
@@ -48,9 +50,10 @@ export class MirrorPlace {
     this.registries = Object.keys(config.upstreams);
     this.defaultUpstream = config.defaultUpstream;
     this.hasAccess = config.access !== undefined;
-    this.fallback = fallback && !this.hasAccess;
+    this.isStrict = this.hasAccess || enforces(config);
+    this.fallback = fallback && !this.isStrict;
     this.notes = [
-      ...(this.hasAccess ? [TEXTS.mirrorOnly] : []),
+      ...(this.hasAccess ? [TEXTS.mirrorOnly] : this.isStrict ? [TEXTS.mirrorOnlyHere] : []),
       ...(this.isLoopback ? [TEXTS.loopbackOnly({ url: this.url })] : []),
       ...(this.isHttp && ca !== undefined ? [TEXTS.caWithoutTls] : []),
       ...(this.isHttp || this.ca !== undefined ? [] : [TEXTS.caUnknown]),
@@ -85,4 +88,8 @@ function ownAuthority({ tls }: Config['listen']): string | undefined {
   if (last === undefined) return undefined;
   const certificate = new X509Certificate(last);
   return certificate.issuer === certificate.subject ? `${last}\n` : undefined;
+}
+
+function enforces({ admission }: Config): boolean {
+  return admission?.rules.some(({ mode }) => mode === 'enforce') ?? false;
 }

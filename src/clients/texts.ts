@@ -15,6 +15,8 @@ export const TEXTS = {
   noFallback: 'the upstream is never asked: without the mirror nothing is pulled',
   mirrorOnly:
     'rules say who may pull what (access): no file names the upstream, which would give what is refused here',
+  mirrorOnlyHere:
+    'rules say what may be pulled (admission): no file names the upstream, which would give what is refused here',
   // Where credentials go.
   dockerLogin: ({ host }: { host: string }) =>
     `who may pull more than everybody pulls by the name of the mirror: docker login ${host}; docker pull ${host}/ghcr.io/org/app`,

@@ -18,6 +18,11 @@ export const ADMISSION_TEXTS = {
     'write the address of this mirror as the scanner reaches it, such as http://entrepot:5000',
   scannerMaxAge: 'write at least 1m',
   moment: 'write a day such as 2027-01-01, or a moment such as 2027-01-01T12:00:00Z',
+  admissionIdle: 'it is about no image that can be pulled here, and keeps nothing back',
+  admissionCovered: ({ other }: { other: number }) =>
+    `it refuses nothing that admission.rules[${other}] does not refuse; take it out, or have it ask more`,
+  trustRootOld: ({ days }: { days: number }) =>
+    `it was written ${days} days ago, and what newer authorities have signed is refused; write it anew: entrepot trust refresh --out FILE`,
   admissionKeyName: 'write a name of letters, digits, ".", "_" and "-"',
   admissionNoRoot:
     'who signs without a key is traced back to a root; write admission.trust.sigstore: { trustedRoot: FILE }',

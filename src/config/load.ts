@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { findAccessWarnings } from './access-findings.ts';
+import { findAdmissionWarnings } from './admission-findings.ts';
 import { findConflicts, findUpstreamNames } from './conflicts.ts';
 import { ConfigError, describeIssue, describeProblem, describeProblems } from './problems.ts';
 import type { Config, UpstreamConfig } from './config.ts';
@@ -81,7 +82,11 @@ function deepFreeze<T>(value: T): T {
 
 /** Warnings about a valid configuration that may not be what the operator means. */
 export function findWarnings(config: Config): string[] {
-  return [...findUpstreamWarnings(config), ...findAccessWarnings(config)];
+  return [
+    ...findUpstreamWarnings(config),
+    ...findAccessWarnings(config),
+    ...findAdmissionWarnings(config),
+  ];
 }
 
 function findUpstreamWarnings({ upstreams }: Config): string[] {

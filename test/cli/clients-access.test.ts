@@ -39,6 +39,22 @@ test('clients docker: says that registry-mirrors does not obey, and how to pull 
   t.false(open.some((note) => note.includes('advisory')));
 });
 
+test('clients: where a rule of admission enforces every kind has the files of --no-fallback, and asks for no login', async (t) => {
+  const rule = (mode: string) =>
+    `${OPEN}admission: { trust: {}, rules: [{ images: ['ghcr.io/org/**'], mode: ${mode}, minAge: 48h }] }\n`;
+  const [open, strict] = [new ClientsCommand(t, OPEN), new ClientsCommand(t, rule('enforce'))];
+  const auditing = new ClientsCommand(t, rule('audit'));
+  for (const kind of CLIENT_KINDS) {
+    const only = await open.printed(kind, '--no-fallback');
+    const { files, steps, notes } = await strict.printed(kind);
+    t.deepEqual({ files, steps }, { files: only.files, steps: only.steps }, kind);
+    t.regex(notes[0]!, /^rules say what may be pulled \(admission\): no file names the upstream/);
+    t.deepEqual(await auditing.printed(kind), await open.printed(kind), kind);
+  }
+  const { notes } = await strict.printed('docker');
+  t.true(notes.some((note) => note.startsWith('registry-mirrors is advisory: ')));
+});
+
 async function nodeOf(t: ExecutionContext, status: number) {
   const server = createServer((_, response) => response.writeHead(status).end());
   await once(server.listen(0, '127.0.0.1'), 'listening');
