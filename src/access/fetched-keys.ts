@@ -7,6 +7,7 @@ import { HeldFiles } from '../config/held-files.ts';
 import { parseJwks, type KeySet } from '../config/jwks.ts';
 import { readSecret } from '../config/credentials-schema.ts';
 import type { Authorities } from '../net/authorities.ts';
+import { oneHost } from '../net/one-host.ts';
 import type { Timing } from '../net/timing.ts';
 import { Transport } from '../net/transport.ts';
 import type { Log } from '../observe/log.ts';
@@ -73,20 +74,7 @@ export class FetchedKeys implements IssuerKeys {
     this.#transport = new Transport({
       ...net,
       caKey: `${key}.ca`,
-      config: {
-        name: issuer,
-        url,
-        tls: {
-          insecure: false,
-          // An authority that is named here is the only one.
-          system: ca === undefined,
-          only: ca !== undefined,
-          ...(ca && { ca: ca.contents, files: { ca: ca.path } }),
-        },
-        storage: [],
-        realms: [],
-        ...(environment && { environment }),
-      },
+      config: oneHost({ name: issuer, url, ca, environment }),
     });
   }
 

@@ -1,6 +1,6 @@
 import { readDescriptor, type Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import { OCI_INDEX, OCI_MANIFEST } from '../oci/media-types.ts';
+import { OCI_IMAGE_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../oci/media-types.ts';
 
 /**
  * What a manifest is to a gate. `evidence`: a signature, an attestation, or a list of what is attached to an
@@ -19,7 +19,6 @@ export const NOTATION = 'application/vnd.cncf.notary.signature';
 const NOTATION_ENVELOPE = /^application\/(?:jose\+json|cose)$/;
 /** Configs that no tool takes for something to run or to install. */
 const INERT_CONFIGS = new Set(['application/vnd.oci.empty.v1+json', NOTATION]);
-const IMAGE_CONFIG = 'application/vnd.oci.image.config.v1+json';
 const DOCUMENT =
   /^(?:application\/(?:spdx\+json|vnd\.cyclonedx\+(?:json|xml)|vnd\.in-toto\+json|vnd\.syft\+json|openvex\+json|sarif\+json)|text\/spdx(?:\+(?:json|xml))?)$/;
 /** More than an image has attestations under one tag. */
@@ -73,7 +72,7 @@ export function kindOf(bytes: Uint8Array): ManifestKind {
   const isInert = INERT_CONFIGS.has(config);
   if (layers.length > 0 && layers.length <= MAX_LAYERS && layers.every(isEvidence)) {
     if (isInert) return { is: 'evidence' };
-    return config === IMAGE_CONFIG ? { is: 'evidence', texts: layers } : { is: 'image' };
+    return config === OCI_IMAGE_CONFIG ? { is: 'evidence', texts: layers } : { is: 'image' };
   }
   const subject = readDescriptor(document['subject'])?.digest;
   const isDocument = isInert && layers.every((layer) => layer && DOCUMENT.test(layer.mediaType));

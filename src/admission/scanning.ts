@@ -6,6 +6,7 @@ import { parseMoment } from '../config/moment.ts';
 import { pathAlias } from '../config/registries.ts';
 import type { Attachments } from '../mirror/mirror.ts';
 import type { Authorities } from '../net/authorities.ts';
+import { oneHost } from '../net/one-host.ts';
 import type { Timing } from '../net/timing.ts';
 import { Transport } from '../net/transport.ts';
 import type { Log } from '../observe/log.ts';
@@ -125,19 +126,7 @@ function openTransport(url: string, { ca }: ScannerConfig, parts: ScanningParts)
     authorities,
     lookup,
     caKey: 'admission.scanner.ca',
-    config: {
-      name: 'scanner',
-      url,
-      tls: {
-        insecure: false,
-        // An authority that is named here is the only one.
-        system: ca === undefined,
-        only: ca !== undefined,
-        ...(ca && { ca: ca.contents, files: { ca: ca.path } }),
-      },
-      storage: [],
-      realms: [],
-    },
+    config: oneHost({ name: 'scanner', url, ca }),
   });
 }
 

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { resolve } from 'node:path';
 import type { Source } from '../admission/signatures/trust-refresh.ts';
 import type { TrustRoot } from '../admission/signatures/trust-root.ts';
-import { checkAuthorities, readPemFile, type PemFile } from '../config/pem.ts';
+import { readAuthorities, type PemFile } from '../config/pem.ts';
 import { ConfigError } from '../config/problems.ts';
 import { proxyVariables } from '../config/proxy.ts';
 import {
@@ -43,7 +43,7 @@ export async function refreshTrust(
   }
   const folder = `${path}.tuf`;
   if (!existsSync(folder)) touchFile(() => mkdirSync(folder), path, TEXTS.trustUnwritable);
-  const authorities = ca === undefined ? undefined : readAuthorities(ca, context.cwd);
+  const authorities = ca === undefined ? undefined : readOption(ca, context.cwd);
   const environment = proxyVariables(context.env);
   const fresh = await fetchRoot({ mirror, folder, rootPath, ca: authorities, environment });
   touchFile(() => replace(path, fresh.bytes), path, TEXTS.trustUnwritable);
@@ -87,11 +87,9 @@ async function fetchRoot(source: Source): Promise<{ bytes: Buffer; root: TrustRo
   }
 }
 
-function readAuthorities(path: string, cwd: string): PemFile {
+function readOption(path: string, cwd: string): PemFile {
   try {
-    const file = readPemFile(path, cwd);
-    checkAuthorities(file);
-    return file;
+    return readAuthorities(path, cwd);
   } catch (cause) {
     if (!(cause instanceof ConfigError)) throw cause;
     throw new UsageError(cause.problems.join('; '), { cause });

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import { ConfigError } from '../config/problems.ts';
-import { checkAuthorities, readPemFile } from '../config/pem.ts';
+import { readAuthorities, readPemFile } from '../config/pem.ts';
 import { isLoopback } from '../config/proxy.ts';
 import { TEXTS } from './texts.ts';
 
@@ -75,8 +75,7 @@ function addressOf({ listen }: Pick<Config, 'listen'>): URL {
 
 function readCa(path: string | undefined, directory: string): string | undefined {
   if (path === undefined) return undefined;
-  const file = readPemFile(path, directory);
-  checkAuthorities(file);
+  const file = readAuthorities(path, directory);
   return file.contents.endsWith('\n') ? file.contents : `${file.contents}\n`;
 }
 

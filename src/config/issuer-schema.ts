@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
 import { parseJwks } from './jwks.ts';
-import { checkAuthorities, readPemFile } from './pem.ts';
+import { readAuthorities } from './pem.ts';
 import { isLoopback, findProxy, proxyVariables } from './proxy.ts';
 import { bearerSchema } from './secret-schema.ts';
 import { converted, validated } from './section.ts';
@@ -104,12 +104,6 @@ function checkUrl({ env }: Source) {
     }
     findProxy(url.href, env);
   };
-}
-
-function readAuthorities(path: string, directory: string) {
-  const file = readPemFile(path, directory);
-  checkAuthorities(file);
-  return file;
 }
 
 interface IssuerDocument {

@@ -31,6 +31,13 @@ export function readPemFile(path: string, directory: string): PemFile {
   return { path: absolute, contents };
 }
 
+/** A file of authorities. Throws a `ConfigError` as `readPemFile` and `checkAuthorities` do. */
+export function readAuthorities(path: string, directory: string): PemFile {
+  const file = readPemFile(path, directory);
+  checkAuthorities(file);
+  return file;
+}
+
 /** Throws a `ConfigError` unless the PEM texts are a certificate and its key. */
 export function checkKeyPair(cert: string, key: string): void {
   try {
@@ -57,8 +64,7 @@ export interface ClientAuthorities {
 
 /** What such a file holds now. Throws a `ConfigError` unless one of them at least is a root. */
 export function readClientAuthorities(path: string): ClientAuthorities {
-  const file = readPemFile(path, '/');
-  checkAuthorities(file);
+  const file = readAuthorities(path, '/');
   const all = blocksOf(file).map((pem) => new X509Certificate(pem));
   // TLS verifies up to a certificate that signs itself, and to nothing below.
   if (!all.some((each) => each.checkIssued(each))) {

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { checkAuthorities, readPemFile } from './pem.ts';
+import { readAuthorities } from './pem.ts';
 import { ConfigError } from './problems.ts';
 import { duration } from './quantity.ts';
 import { bearerSchema } from './secret-schema.ts';
@@ -26,13 +26,7 @@ export function scannerSchema(source: Source) {
       ca: z
         .string()
         .meta({ title: 'PEM file' })
-        .transform(
-          converted((path: string) => {
-            const file = readPemFile(path, source.directory);
-            checkAuthorities(file);
-            return file;
-          }),
-        )
+        .transform(converted((path: string) => readAuthorities(path, source.directory)))
         .exactOptional()
         .describe('The only authority for the certificate of the adapter. Read again on change.'),
       token: bearerSchema(source)

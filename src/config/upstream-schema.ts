@@ -3,7 +3,7 @@ import { ConfigError } from './problems.ts';
 import { credentialsSchema, type CredentialsDocument } from './credentials-schema.ts';
 import { GLOB_FORM, parseGlob, parseTagGlob } from './glob.ts';
 import { HOST_ENTRY_FORM, parseHostEntry } from './host-list.ts';
-import { checkAuthorities, checkKeyPair, readPemFile, type PemFile } from './pem.ts';
+import { checkKeyPair, readAuthorities, readPemFile, type PemFile } from './pem.ts';
 import type { Source, Environment } from './source.ts';
 import { findProxy, parseProxyUrl, proxyVariables } from './proxy.ts';
 import {
@@ -142,13 +142,7 @@ function tlsSchema(source: Source) {
   const authorities = z
     .string()
     .meta({ title: 'PEM file' })
-    .transform(
-      converted((path: string) => {
-        const file = readPemFile(path, source.directory);
-        checkAuthorities(file);
-        return file;
-      }),
-    )
+    .transform(converted((path: string) => readAuthorities(path, source.directory)))
     .exactOptional();
   return section('ca', {
     ca: authorities.describe(

@@ -7,7 +7,7 @@ import { readTextFile, type Source } from './source.ts';
 import { TEXTS } from './texts.ts';
 
 /** The least first. */
-const SEVERITIES = ['unknown', 'negligible', 'low', 'medium', 'high', 'critical'] as const;
+export const SEVERITIES = ['unknown', 'negligible', 'low', 'medium', 'high', 'critical'] as const;
 const CHOICES = ['deny', 'allow'] as const;
 const NAME = /^[\x21-\x7e]{1,256}$/;
 

@@ -203,7 +203,7 @@ function createV2({
     referrers: lists.referrers.bind(lists),
   } satisfies Record<Content, (ctx: V2Context, request: ContentRequest) => Promise<void>>;
   const content: Middleware<V2State> = async (ctx, next) => {
-    if (await scanner?.answer(ctx)) return;
+    if (scanner && (await scanner.answer(ctx))) return;
     const path = parseContentPath(ctx.path);
     if (!path) return next();
     const { kind, verb } = CONTENT_ROUTES[path.what];

@@ -1,6 +1,6 @@
 import { isDigest, type Digest } from '../../src/oci/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../../src/oci/manifest.ts';
-import { OCI_MANIFEST } from '../../src/oci/media-types.ts';
+import { OCI_IMAGE_CONFIG, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import { BundleError } from './bundle-error.ts';
 import { chooseImage, type LayoutImage } from './layout-choice.ts';
 import { parseDocument, type LayoutFiles } from './layout-files.ts';
@@ -13,7 +13,6 @@ interface ArchivedImage extends LayoutImage {
 
 /** More than a runtime can stack. */
 const MAX_LAYERS = 1_000;
-const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json';
 const LAYER_TYPE = 'application/vnd.oci.image.layer.v1.tar';
 const NAMED_BY_DIGEST = /^(?:sha256:)?(?<encoded>[0-9a-f]{64})(?:\.json)?$/;
 
@@ -47,7 +46,7 @@ export async function readDockerArchive(
     layers.push({ mediaType: `${LAYER_TYPE}${compression}`, digest, size });
   }
   const { digest } = image;
-  const config = { mediaType: CONFIG_TYPE, digest, size: intake.sizeOf(digest) };
+  const config = { mediaType: OCI_IMAGE_CONFIG, digest, size: intake.sizeOf(digest) };
   const manifest = { schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers };
   const bytes = Buffer.from(JSON.stringify(manifest));
   return intake.takeUnnamed({ size: bytes.length, content: oneChunk(bytes) });

@@ -1,23 +1,16 @@
-import { decode, encode, Tagged, Tokenizer, type DecodeOptions, type Token } from 'cborg';
+import { encode, Tagged } from 'cborg';
+import { decodeStrictCbor, type CborBounds } from '../../oci/strict-cbor.ts';
 import { readChain } from './certificate.ts';
 import { TIMES, TIMESTAMP, type Envelope } from './envelope.ts';
 import { refuse } from './refuse.ts';
 import { algorithmOf } from './signing-algorithm.ts';
 import { TEXTS } from './texts.ts';
 
-/** Lists, maps and what is in them, each of which may be one more level. */
+/** Each of which may be one more level. */
 const MAX_ITEMS = 1_000;
 const SIGN1 = 18;
 const EPOCH_TIME = 1;
 const CHAIN = 33;
-const STRICT: DecodeOptions = {
-  strict: true,
-  allowIndefinite: false,
-  allowUndefined: false,
-  allowBigInt: false,
-  useMaps: true,
-  rejectDuplicateMapKeys: true,
-};
 /** Those with a name in JWS. */
 const LABELS: ReadonlyMap<unknown, string> = new Map([
   [1, 'alg'],
@@ -77,10 +70,9 @@ function nameOf(label: unknown): string {
   return LABELS.get(label) ?? (typeof label === 'string' ? label : `label ${String(label)}`);
 }
 
-function decodeStrict(bytes: Uint8Array, tags: NonNullable<DecodeOptions['tags']>): unknown {
-  const options = { ...STRICT, tags };
+function decodeStrict(bytes: Uint8Array, tags: NonNullable<CborBounds['tags']>): unknown {
   try {
-    return decode(bytes, { ...options, tokenizer: new CountedTokens(bytes, options) });
+    return decodeStrictCbor(bytes, { maxItems: MAX_ITEMS, tags });
   } catch (error) {
     throw refuse('malformed', { why: error instanceof Error ? error.message : String(error) });
   }
@@ -89,16 +81,4 @@ function decodeStrict(bytes: Uint8Array, tags: NonNullable<DecodeOptions['tags']
 function asBytes(value: unknown, what: string): Buffer<ArrayBuffer> {
   if (value instanceof Uint8Array && value.length > 0) return Buffer.from(value);
   throw refuse('malformed', { why: TEXTS.noBytes({ what }) });
-}
-
-class CountedTokens extends Tokenizer {
-  #count = 0;
-
-  override next(): Token {
-    this.#count += 1;
-    if (this.#count > MAX_ITEMS) {
-      throw new Error(TEXTS.tooMany({ what: 'items', most: MAX_ITEMS }));
-    }
-    return super.next();
-  }
 }

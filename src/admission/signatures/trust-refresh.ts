@@ -5,6 +5,7 @@ import { Updater } from 'tuf-js';
 import type { PemFile } from '../../config/pem.ts';
 import type { Environment } from '../../config/source.ts';
 import { Authorities } from '../../net/authorities.ts';
+import { oneHost } from '../../net/one-host.ts';
 import { DEFAULT_TIMING, type Timing } from '../../net/timing.ts';
 import { Transport } from '../../net/transport.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
@@ -55,19 +56,7 @@ function openTransport({ mirror, ca, environment, timing = DEFAULT_TIMING }: Sou
     timing,
     authorities: new Authorities({ failed: () => {}, renewed: () => {} }),
     caKey: '--ca',
-    config: {
-      name: mirror,
-      url: mirror,
-      tls: {
-        insecure: false,
-        system: ca === undefined,
-        only: ca !== undefined,
-        ...(ca && { ca: ca.contents, files: { ca: ca.path } }),
-      },
-      storage: [],
-      realms: [],
-      ...(environment && { environment }),
-    },
+    config: oneHost({ name: mirror, url: mirror, ca, environment }),
   });
 }
 

@@ -1,6 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Finding } from './report.ts';
-import { isAbove, SEVERITIES, type Severity } from './severity.ts';
+import { SEVERITIES } from '../../config/vulnerabilities-schema.ts';
+import { isAbove, type Severity } from './severity.ts';
 import { Statements } from './statements.ts';
 import { TEXTS } from './texts.ts';
 import type { VexStatement } from './vex.ts';

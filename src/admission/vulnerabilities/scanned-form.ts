@@ -1,5 +1,5 @@
 import { readDescriptor } from '../../oci/descriptor.ts';
-import { DOCKER_LIST, OCI_INDEX, OCI_MANIFEST } from '../../oci/media-types.ts';
+import { DOCKER_LIST, OCI_IMAGE_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../oci/media-types.ts';
 import { isRecord, listOf } from './bounded-json.ts';
 
 /** How a manifest is looked into: an index has nothing of its own to find, each child is looked into by itself. */
@@ -17,7 +17,7 @@ const INDEX_FIELDS: ReadonlySet<string> = new Set([
 ]);
 const INDEXES: ReadonlySet<unknown> = new Set([undefined, OCI_INDEX, DOCKER_LIST]);
 const CONFIGS: ReadonlySet<string> = new Set([
-  'application/vnd.oci.image.config.v1+json',
+  OCI_IMAGE_CONFIG,
   'application/vnd.docker.container.image.v1+json',
 ]);
 const LAYER = /^application\/vnd\.(?:oci\.image\.layer|docker\.image\.rootfs)\./;

@@ -1,9 +1,9 @@
-/**
- * The scale of Harbor's scanner API, the least first. Harbor, Trivy and Grype all compare `unknown` as the
- * least: what nobody has rated yet is common, and mostly harmless.
- */
-export const SEVERITIES = ['unknown', 'negligible', 'low', 'medium', 'high', 'critical'] as const;
+import { SEVERITIES } from '../../config/vulnerabilities-schema.ts';
 
+/**
+ * Of the scale of Harbor's scanner API. Harbor, Trivy and Grype all compare `unknown` as the least: what nobody
+ * has rated yet is common, and mostly harmless.
+ */
 export type Severity = (typeof SEVERITIES)[number];
 
 /** Beside the scale, of what has no finding. */

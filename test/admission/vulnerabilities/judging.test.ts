@@ -7,7 +7,8 @@ import {
   type VulnerabilityPolicy,
 } from '../../../src/admission/vulnerabilities/judgement.ts';
 import type { Finding } from '../../../src/admission/vulnerabilities/report.ts';
-import { SEVERITIES, type Severity } from '../../../src/admission/vulnerabilities/severity.ts';
+import { type Severity } from '../../../src/admission/vulnerabilities/severity.ts';
+import { SEVERITIES } from '../../../src/config/vulnerabilities-schema.ts';
 import type { VexStatement } from '../../../src/admission/vulnerabilities/vex.ts';
 import { DIGEST, OTHER_DIGEST } from './fake-adapter.ts';
 
