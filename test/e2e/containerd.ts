@@ -16,6 +16,9 @@ interface Programs {
   readonly ctr: string;
   /** Of `ctr images pull`, beside those that every version has. */
   readonly pullFlags: readonly string[];
+  /** What stands in the configuration of the daemon besides. */
+  readonly settings?: string;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** containerd with a `hosts.toml` for every registry, or those of /etc/containerd: it names the registry by `?ns=`. */
@@ -57,9 +60,12 @@ state = "${join(home, 'state')}"
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
 address = "${socket}"
+${programs.settings ?? ''}
 `,
     );
-    const service = await netns.start('containerd', programs.containerd, '--config', settings);
+    const env = Object.entries(programs.env ?? {}).map(([name, value]) => `${name}=${value}`);
+    const command = [...env, programs.containerd, '--config', settings];
+    const service = await netns.start('containerd', 'env', ...command);
     const containerd = new Containerd(netns, socket, hosts, programs);
     await until('containerd to answer', async () => {
       await service.assertRunning();

@@ -10,6 +10,13 @@ const KEY = 'bundles.key';
 /** Of the registries; nobody listens there on the far side. */
 const NOWHERE = 'http://127.0.0.1:5000';
 
+interface FarSettings {
+  /** What bundles may bring. */
+  readonly may?: readonly string[];
+  /** Beside those that every site has, with this folder. */
+  readonly settings?: (directory: string) => object;
+}
+
 /**
  * A site that no link leads to, and the connected side that makes bundles for it: two machines that
  * reach nothing but themselves. Files go from one to the other by hand. Gone after the test.
@@ -25,9 +32,14 @@ export class FarSite {
     this.#near = near;
   }
 
-  /** Trusts a key that the connected side has made for its bundles. */
-  static async start(t: ExecutionContext, near: World): Promise<FarSite> {
+  /** Trusts a key that the connected side has made for its bundles. `prepare`: in its folder, before it starts. */
+  static async start(
+    t: ExecutionContext,
+    near: World,
+    { prepare, ...more }: { prepare?: (directory: string) => Promise<void> } & FarSettings = {},
+  ): Promise<FarSite> {
     const netns = await Netns.create();
+    await prepare?.(netns.directory);
     t.teardown(async () => netns.close());
     await mkdir(join(netns.directory, 'courier'));
     await mkdir(join(near.netns.directory, 'courier'));
@@ -37,7 +49,8 @@ export class FarSite {
     const mirror = await Mirror.start(netns, {
       offline: true,
       upstreams: { 'docker.io': { url: NOWHERE }, [OTHER_REGISTRY]: { url: NOWHERE } },
-      bundles: { trust: { near: { file: join(netns.directory, `${KEY}.pub`) } } },
+      bundles: { trust: { near: { file: join(netns.directory, `${KEY}.pub`), may: more.may } } },
+      ...more.settings?.(netns.directory),
     });
     t.teardown(async () => {
       if (!t.passed) t.log(await mirror.log());

@@ -9,6 +9,7 @@ export interface Descriptor {
 }
 
 const NAME = 'org.opencontainers.image.ref.name';
+const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 
 interface LayoutIndex {
   readonly manifests: readonly { readonly annotations?: Readonly<Record<string, string>> }[];
@@ -47,4 +48,14 @@ export class LayoutFiles {
   file(digest: string): string {
     return join(this.path, 'blobs', 'sha256', digest.replace('sha256:', ''));
   }
+}
+
+export async function addManifest(layout: LayoutFiles, fields: object): Promise<Descriptor> {
+  const manifest = { schemaVersion: 2, mediaType: MANIFEST, ...fields };
+  return layout.add(MANIFEST, JSON.stringify(manifest));
+}
+
+/** As `manifests/…` and `blobs/…`. */
+export function partsOf(manifest: Descriptor, ...blobs: readonly Descriptor[]): string[] {
+  return [`manifests/${manifest.digest}`, ...blobs.map(({ digest }) => `blobs/${digest}`)];
 }

@@ -51,6 +51,10 @@ export class Mirror {
     await this.#start(settings);
   }
 
+  async stop(): Promise<void> {
+    await this.#service?.stop('SIGTERM');
+  }
+
   /** `GET /v2/…` and the like, one after the other. */
   async ask(...questions: readonly string[]): Promise<Reply[]> {
     const requests = questions.map((question) => question.replace(' /', ` ${this.url}/`));

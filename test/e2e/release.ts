@@ -1,35 +1,18 @@
 import { join } from 'node:path';
 import { NATIVE_ARCHITECTURE } from './image-layout.ts';
-import { LayoutFiles } from './layout-files.ts';
-import type { Descriptor } from './layout-files.ts';
+import { addManifest, LayoutFiles, partsOf, type Descriptor } from './layout-files.ts';
 import type { PublishedImage } from './published-image.ts';
+import { publishReferrer, type Attachment } from './referrer.ts';
 import type { World } from './world.ts';
 
-const PUT = join(import.meta.dirname, 'put.ts');
-
 const INDEX = 'application/vnd.oci.image.index.v1+json';
-const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const CONFIG = 'application/vnd.oci.image.config.v1+json';
-const EMPTY = 'application/vnd.oci.empty.v1+json';
 const IN_TOTO = 'application/vnd.in-toto+json';
 const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json';
 const SPDX = 'application/spdx+json';
 
 interface IndexFields {
   readonly manifests: readonly (Descriptor & { readonly platform: { architecture: string } })[];
-}
-
-/** What is about an image and no part of it: a manifest with one layer. */
-export interface Attachment {
-  /** By which its registry finds it. */
-  readonly tag: string;
-  readonly subject: string;
-  readonly manifest: Descriptor;
-  /** As `manifests/…` and `blobs/…`. */
-  readonly parts: readonly string[];
-  /** The bytes of its layer, and what they are called. */
-  readonly content: string;
-  readonly layer: Descriptor;
 }
 
 /** An image as a pipeline leaves it: built by BuildKit, signed by cosign, with an SBOM by ORAS. */
@@ -45,7 +28,8 @@ export interface Release {
 }
 
 /** Pushes it beside docker.io/library/app:1, from which it has its platforms. */
-export async function publishRelease({ netns, images, origin }: World): Promise<Release> {
+export async function publishRelease(world: World): Promise<Release> {
+  const { netns, images, origin } = world;
   const { repository } = images.oci.byTag;
   const registry = `docker://${new URL(origin.url).host}/${repository}`;
   const layout = new LayoutFiles(join(netns.directory, 'release'));
@@ -71,11 +55,8 @@ export async function publishRelease({ netns, images, origin }: World): Promise<
   await push(index, ':1.1');
   const signature = await sign(layout, index);
   await push(signature.manifest, `:${signature.tag}`);
-  const { sbom, list } = await describeContents(layout, native);
-  await push(sbom.manifest, `@${sbom.manifest.digest}`);
-  // skopeo writes lists anew, and without the types of artifacts.
-  const url = `${origin.url}/v2/${repository}/manifests/${sbom.tag}`;
-  await netns.run(process.execPath, PUT, url, list.mediaType, layout.file(list.digest));
+  const content = JSON.stringify({ spdxVersion: 'SPDX-2.3', name: 'library/app' });
+  const sbom = await publishReferrer(world, layout, native, { type: SPDX, content });
 
   const [, ...nativeParts] = images.oci.parts;
   const attested = attestations.find(({ subject }) => subject === native)!;
@@ -127,38 +108,6 @@ async function sign(layout: LayoutFiles, subject: Descriptor): Promise<Attachmen
   const parts = partsOf(manifest, config, layer);
   const tag = `${subject.digest.replace(':', '-')}.sig`;
   return { tag, subject: subject.digest, manifest, parts, content, layer };
-}
-
-/** An SBOM that names its subject, and the list of the subject's referrers. */
-async function describeContents(
-  layout: LayoutFiles,
-  { mediaType, digest, size }: Descriptor,
-): Promise<{ sbom: Attachment; list: Descriptor }> {
-  const content = JSON.stringify({ spdxVersion: 'SPDX-2.3', name: 'library/app' });
-  const layer = await layout.add(SPDX, content);
-  const config = await layout.add(EMPTY, '{}');
-  const subject = { mediaType, digest, size };
-  const manifest = await addManifest(layout, {
-    artifactType: SPDX,
-    config,
-    layers: [layer],
-    subject,
-  });
-  const listed = { ...manifest, artifactType: SPDX };
-  const fields = { schemaVersion: 2, mediaType: INDEX, manifests: [listed] };
-  const list = await layout.add(INDEX, JSON.stringify(fields));
-  const parts = partsOf(manifest, config, layer);
-  const tag = digest.replace(':', '-');
-  return { sbom: { tag, subject: digest, manifest, parts, content, layer }, list };
-}
-
-async function addManifest(layout: LayoutFiles, fields: object): Promise<Descriptor> {
-  const manifest = { schemaVersion: 2, mediaType: MANIFEST, ...fields };
-  return layout.add(MANIFEST, JSON.stringify(manifest));
-}
-
-function partsOf(manifest: Descriptor, ...blobs: readonly Descriptor[]): string[] {
-  return [`manifests/${manifest.digest}`, ...blobs.map(({ digest }) => `blobs/${digest}`)];
 }
 
 function isNative({ architecture }: { readonly architecture: string }): boolean {

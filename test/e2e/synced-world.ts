@@ -4,7 +4,8 @@ import { NATIVE_ARCHITECTURE } from './image-layout.ts';
 import { OTHER_REGISTRY } from './images.ts';
 import type { PublishedImage } from './published-image.ts';
 import { publishRelease } from './release.ts';
-import type { Attachment, Release } from './release.ts';
+import type { Attachment } from './referrer.ts';
+import type { Release } from './release.ts';
 import { startWorld } from './world.ts';
 import type { World } from './world.ts';
 
