@@ -4,12 +4,17 @@ import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import type { Attestations, Attested } from './attestations.ts';
-import type { Condition, How } from './condition.ts';
+import type { Condition, Examined, How } from './condition.ts';
+import { reportJudgement } from './judgement-report.ts';
 import { lineageOf } from './lineage.ts';
 import { TEXTS } from './texts.ts';
 import type { Verdict } from './verdicts.ts';
 import { isScanAttestation, readAttestedScan } from './vulnerabilities/attested-scan.ts';
-import { judgeFindings, type VulnerabilityPolicy } from './vulnerabilities/judgement.ts';
+import {
+  judgeFindings,
+  type Judgement,
+  type VulnerabilityPolicy,
+} from './vulnerabilities/judgement.ts';
 import { readVex } from './vulnerabilities/read-vex.ts';
 import type { Finding } from './vulnerabilities/report.ts';
 import { scannedFormOf, type ScannedForm } from './vulnerabilities/scanned-form.ts';
@@ -52,7 +57,7 @@ const REFUSED_MS = 30_000;
 const MAX_REFUSED = 10_000;
 /** Clocks of authors may go before ours by so much. */
 const TOLERANCE_MS = 5 * 60_000;
-const ADMITTED: Verdict = { is: 'admitted' };
+const ADMITTED = { is: 'admitted' } as const;
 /** What passes by itself: whoever asks again may be answered. */
 const PASSING: ReadonlySet<string> = new Set(['busy', 'closing']);
 
@@ -93,20 +98,38 @@ export class FewVulnerabilities implements Condition {
     return verdict;
   }
 
+  async examine(target: Target, digest: Digest, how: How): Promise<Examined> {
+    const reach = how.reach ?? 'upstream';
+    const form = await this.#formOf(target, digest, reach);
+    if (form?.is !== 'content') return {};
+    const found = await this.#weigh({ target, digest, mediaType: form.mediaType, reach });
+    return 'is' in found ? {} : reportJudgement(found);
+  }
+
   async #judge(image: Judged): Promise<Verdict> {
+    const found = await this.#weigh(image);
+    if ('is' in found) return found;
+    if (found.kind === 'refused') return refusal(found.code, found.reason);
+    const { validUntil } = found;
+    return validUntil === undefined ? ADMITTED : { ...ADMITTED, validUntil };
+  }
+
+  /** Whatever costs least is tried first. */
+  async #weigh(image: Judged): Promise<Judgement | Verdict> {
     const findings = await this.#findings(image);
     if ('is' in findings) return findings;
     const now = this.#parts.clock.wall();
     const { policy } = this.#parts;
     const weigh = (statements: readonly VexStatement[], digests: readonly Digest[]) =>
       judgeFindings({ findings, policy, statements, digests, now });
-    if (weigh([], [image.digest]).kind === 'admitted') return ADMITTED;
+    const plain = weigh([], [image.digest]);
+    if (plain.kind === 'admitted') return plain;
     const lineage = await this.#lineageOf(image);
     const name = formatTarget(image.target);
     const own = this.#parts.files.about({ name, digests: lineage });
     let judgement = weigh(own, lineage);
     for (const reach of reachesOf(image)) {
-      if (judgement.kind === 'admitted') return ADMITTED;
+      if (judgement.kind === 'admitted') return judgement;
       const attested = await this.#attested(image, lineage, reach);
       const said = attested.flatMap(({ statement }) => {
         const reading = readVex(statement.predicate, { name, digests: lineage });
@@ -114,8 +137,7 @@ export class FewVulnerabilities implements Condition {
       });
       judgement = weigh([...own, ...said], lineage);
     }
-    if (judgement.kind === 'admitted') return ADMITTED;
-    return refusal(judgement.code, judgement.reason);
+    return judgement;
   }
 
   async #findings(image: Judged): Promise<Findings> {

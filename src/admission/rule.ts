@@ -68,6 +68,7 @@ function fewVulnerabilities(
     {
       asks: 'vulnerabilities',
       judge: async (...image) => (await (opened ??= open())).judge(...image),
+      examine: async (...image) => (await (opened ??= open())).examine?.(...image) ?? {},
     },
   ];
 }

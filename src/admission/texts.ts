@@ -30,6 +30,11 @@ export const TEXTS = {
   lastAdmitted: ({ tag }: { tag: string }) =>
     `it was last admitted by the tag ${tag}, which has moved to one that is too young`,
   awaited: ({ tag }: { tag: string }) => `the tag ${tag} has moved to it, and it is too young`,
+  noFix: 'no version mends it',
+  excepted: ({ owner, reason, until }: { owner: string; reason: string; until: string }) =>
+    `${owner} answers for it until ${until}: ${reason}`,
+  stated: ({ from, status }: { from: string; status: string }) =>
+    `VEX${from === '' ? '' : ` of ${from}`}: ${status}`,
   unscanned: 'nothing that is kept says which vulnerabilities it has',
   noScanAttested: 'no scan that counts is attached to it, and no scanner is configured',
   unscannable: ({ reason }: { reason: string }) => `it cannot be scanned: ${reason}`,
