@@ -21,10 +21,18 @@ export function findAdmissionWarnings(config: Config): string[] {
   return rules.flatMap((rule, at) => {
     if (rule.mode === 'off') return [];
     const path = ['admission', 'rules', at];
-    const faults = rule.images.map((glob) => imageGlobFault(glob, registries));
-    const told = faults.flatMap((fault, place) =>
-      fault === undefined ? [] : [describeProblem([...path, 'images', place], fault)],
+    const ofAnybody = (rule.signedBy ?? []).flatMap(({ notation }, place) =>
+      rule.mode === 'enforce' && notation?.level === 'audit'
+        ? [describeProblem([...path, 'signedBy', place, 'notation'], TEXTS.admissionAnybody)]
+        : [],
     );
+    const faults = rule.images.map((glob) => imageGlobFault(glob, registries));
+    const told = [
+      ...ofAnybody,
+      ...faults.flatMap((fault, place) =>
+        fault === undefined ? [] : [describeProblem([...path, 'images', place], fault)],
+      ),
+    ];
     if (faults.every((fault) => fault !== undefined)) {
       return [...told, describeProblem(path, TEXTS.admissionIdle)];
     }

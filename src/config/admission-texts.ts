@@ -29,6 +29,8 @@ export const ADMISSION_TEXTS = {
   admissionSubjectName: ({ value }: { value: string }) =>
     `"${value}" names nobody; write "x509.subject: C=US, ST=WA, O=Example", with CN, OU and L as well if they have to be the same; C, ST and O are needed`,
   admissionLevel: 'write strict or audit',
+  admissionAnybody:
+    'at the level audit the signature of anybody counts; write strict to enforce it',
   admissionOverlap: ({ value }: { value: string }) =>
     `"${value}" names some whom another identity of the list names as well; leave out one of them`,
   admissionNoStores:

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { findAccessWarnings } from './access-findings.ts';
 import { findAdmissionWarnings } from './admission-findings.ts';
+import { findAccessWarnings } from './access-findings.ts';
 import { findConflicts, findUpstreamNames } from './conflicts.ts';
 import { ConfigError, describeIssue, describeProblem, describeProblems } from './problems.ts';
 import type { Config, UpstreamConfig } from './config.ts';

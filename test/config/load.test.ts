@@ -443,7 +443,7 @@ for (const [written, mode] of [
   });
 }
 
-test('what is legal and dangerous is a warning', (t) => {
+test('what is legal and dangerous is a warning', async (t) => {
   const yaml = `
 upstreams:
   docker.io: { hydrate: true }
@@ -453,11 +453,20 @@ upstreams:
   c.example: { url: "http://127.0.0.1:5000", credentials: { provider: gcp } }
   d.example: { url: "http://localhost:5000", credentials: { provider: gcp } }
   e.example: { url: "http://10.0.0.5:5000", credentials: [{ provider: gcp }, { provider: acr }] }
+admission:
+  trust: { notation: { stores: trust } }
+  rules:
+    - { images: ['docker.io/a/**'], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=a'], level: strict } }] }
+    - { images: ['docker.io/b/**'], mode: audit, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=a'], level: audit } }] }
+    - { images: ['docker.io/c/**'], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=a'], level: audit } }] }
 `;
-  t.deepEqual(load(t, { yaml, env: { P: 'x' } }).warnings, [
+  const { ca } = await createCertificates();
+  const files = { 'trust/x509/ca/lab/ca.pem': String(ca) };
+  t.deepEqual(load(t, { yaml, files, env: { P: 'x' } }).warnings, [
     'upstreams.ghcr.io.tls.insecure: the certificate of this upstream is not checked',
     'upstreams.a.example.credentials: they go over the network unencrypted; use https',
     'upstreams.e.example.credentials: they go over the network unencrypted; use https',
+    'admission.rules[2].signedBy[0].notation: at the level audit the signature of anybody counts; write strict to enforce it',
   ]);
 });
 

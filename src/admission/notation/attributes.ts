@@ -58,7 +58,6 @@ function readScheme(scheme: unknown): Scheme {
 function checkCritical(attributes: ReadonlyMap<string, unknown>, needed: readonly string[]): void {
   const list: unknown = attributes.get('crit');
   const critical: readonly unknown[] = Array.isArray(list) ? list : [];
-  if (critical.length === 0) throw refuse('critical', { why: TEXTS.noCritical });
   for (const name of needed) {
     if (!critical.includes(name)) throw refuse('critical', { why: TEXTS.notCritical({ name }) });
   }

@@ -47,7 +47,6 @@ export class Certificate {
       throw refuse('malformed', { why });
     }
     this.#certificate = parse(der);
-    if (!this.#certificate.raw.equals(der)) throw refuse('malformed', { why: TEXTS.notAsWritten });
     this.der = der;
     this.#structure = Structure.parse(der);
     this.key = this.#certificate.publicKey;

@@ -39,7 +39,6 @@ export const TEXTS = {
   otherTime: ({ name, scheme }: { name: string; scheme: string }) =>
     `${name} does not go with ${scheme}`,
   endsBefore: 'it ends before it was signed',
-  noCritical: 'it says of nothing that it has to be understood',
   notCritical: ({ name }: { name: string }) => `${name} is not said to be critical`,
   unknownCritical: ({ name }: { name: string }) => `${quote(name)} is not known here`,
   absentCritical: ({ name }: { name: string }) => `${name} is critical, missing or named twice`,
@@ -52,7 +51,6 @@ export const TEXTS = {
   rootWithin: ({ name }: { name: string }) =>
     `${quote(name)} is issued by itself and not the last one`,
   notCertificate: 'it is no certificate',
-  notAsWritten: 'it has more than a certificate',
   extensionTwice: 'it has an extension twice',
   weakSignature: 'it was not signed with SHA-2',
   weakKey: ({ key }: { key: string }) => `its key is ${key}`,

@@ -114,6 +114,11 @@ const LEAVES: readonly (readonly [string, Wish, string])[] = [
   ['one that begins now', { from: MADE_AT }, 'admitted'],
   ['no organisation', { subject: 'C=US, ST=WA, CN=Forgery' }, 'identity'],
   ['two organisations', { subject: `${NAME}, O=Another` }, 'identity'],
+  [
+    'two organisations the other way round',
+    { subject: 'C=US, ST=WA, O=Another, O=Forgery' },
+    'identity',
+  ],
   ['two names in one', { subject: 'C=US, ST=WA, O=Forgery+CN=x' }, 'identity'],
   ['a name with a comma', { subject: 'C=US, ST=WA, CN="a, O=Forgery"' }, 'identity'],
   ['more names', { subject: `${NAME}, CN=x, OU=y, L=z` }, 'admitted'],
@@ -168,10 +173,24 @@ for (const [name, wish, code] of AUTHORITIES) {
   });
 }
 
+test('RSA with a salt that is not as long as the hash: signature', async (t) => {
+  const signer = await issue({ issuer: middle, key: { ...RSA, modulusLength: 2048 } });
+  for (const saltLength of [0, 20, 64]) {
+    const sealed = seal('jws', signer, { saltLength });
+    const judging = { stores: { ca: [rootOf(root)] }, identities: [IDENTITY] };
+    t.is(codeOf(judge(sealed, 'jws', judging)), 'signature');
+  }
+});
+
 test('an authority that may have none below it has none: certificate', async (t) => {
   const narrow = await issue({ subject: 'CN=Narrow', issuer: root, extensions: ca(0) });
   const below = await issue({ subject: 'CN=Below', issuer: narrow, isCa: true });
   t.is(verdictOf(await issue({ issuer: below })), 'certificate');
+});
+
+test('a certificate that names another authority than the one that signed it: chain', async (t) => {
+  const signer = await issue({ issuer: { ...middle, subject: 'CN=Else' } });
+  t.is(verdictOf(signer), 'chain');
 });
 
 test('a certificate that an authority of the same name did not sign: chain', async (t) => {

@@ -45,6 +45,8 @@ export interface Forgery {
   readonly type?: string;
   readonly chain?: readonly Uint8Array[];
   readonly timestamp?: Buffer;
+  /** Of RSA, where it is not that of the hash. */
+  readonly saltLength?: number;
 }
 
 export { BasicConstraintsExtension, KeyUsageFlags };
@@ -132,7 +134,7 @@ export function sealJws(party: Party, forgery: Forgery): Buffer {
         x5c: chain.map((each) => Buffer.from(each).toString('base64')),
         ...(timestamp && { [`${PREFIX}timestampSignature`]: timestamp.toString('base64') }),
       },
-      signature: encode64(signWith(key, Buffer.from(`${head}.${payload}`))),
+      signature: encode64(signWith(key, Buffer.from(`${head}.${payload}`), forgery)),
     }),
   );
 }
@@ -146,7 +148,8 @@ export function sealCose(party: Party, forgery: Forgery): Buffer {
   ]);
   const head = encode(new Map(labelled));
   const payload = payloadOf(forgery);
-  const signature = signWith(key, encode(['Signature1', head, new Uint8Array(), payload]));
+  const signed = encode(['Signature1', head, new Uint8Array(), payload]);
+  const signature = signWith(key, signed, forgery);
   const { chain = party.chain, timestamp } = forgery;
   const header = new Map<unknown, unknown>([[33, chain]]);
   if (timestamp) header.set(`${PREFIX}timestampSignature`, timestamp);
@@ -180,10 +183,10 @@ function algorithmOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject) {
   return ALGORITHMS[namedCurve ?? String(asymmetricKeyType)] ?? ['none', 0, 'sha256'];
 }
 
-function signWith(key: KeyObject, bytes: Uint8Array): Buffer {
+function signWith(key: KeyObject, bytes: Uint8Array, forgery: Forgery): Buffer {
   if (key.asymmetricKeyType === 'ed25519') return sign(null, bytes, key);
   const padding = constants.RSA_PKCS1_PSS_PADDING;
-  const saltLength = constants.RSA_PSS_SALTLEN_DIGEST;
+  const { saltLength = constants.RSA_PSS_SALTLEN_DIGEST } = forgery;
   const isRsa = key.asymmetricKeyType === 'rsa';
   const how = { key, dsaEncoding: 'ieee-p1363', ...(isRsa && { padding, saltLength }) } as const;
   return sign('sha256', bytes, how);

@@ -20,12 +20,14 @@ interface Envelope {
 type Stores = NonNullable<Judging['stores']>;
 
 const RIGHT = tokenOf('right');
+const DATA = ASN1Obj.parseBuffer(Buffer.from('06092a864886f70d010701', 'hex'));
 const CODES: Readonly<Record<string, string>> = {
   right: 'admitted',
   late: 'validity',
   early: 'validity',
   clockExpired: 'validity',
   otherRoot: 'timestamp',
+  otherCertificate: 'timestamp',
   otherSignature: 'timestamp',
   notAClock: 'certificate',
   looseUsage: 'certificate',
@@ -39,6 +41,8 @@ const CHANGED: readonly (readonly [string, Buffer, string, Judging?])[] = [
   ['an empty list', Buffer.from('3000', 'hex'), 'timestamp'],
   ['thirty-three KiB', Buffer.alloc(33 * 2 ** 10), 'too-large'],
   ['the answer around it', wrapped(RIGHT), 'timestamp'],
+  ['another type', edited((_, token) => token.subs.splice(0, 1, DATA)), 'timestamp'],
+  ['another type of content', edited((data) => data[2]!.subs.splice(0, 1, DATA)), 'timestamp'],
   ['two signers', edited((data) => data.at(-1)!.subs.push(data.at(-1)!.subs[0]!)), 'timestamp'],
   ['no signer', edited((data) => data.splice(-1, 1, emptied(data.at(-1)!))), 'timestamp'],
   ['no certificates', edited((data) => data.splice(3, 1)), 'timestamp'],
@@ -129,9 +133,9 @@ function certificatesOf(name: string): ASN1Obj {
 }
 
 /** With other parts of what is signed: version, hashes, content, certificates, signers. */
-function edited(change: (parts: ASN1Obj[]) => unknown): Buffer {
+function edited(change: (parts: ASN1Obj[], token: ASN1Obj) => unknown): Buffer {
   const token = ASN1Obj.parseBuffer(RIGHT);
-  change(token.subs[1]!.subs[0]!.subs);
+  change(token.subs[1]!.subs[0]!.subs, token);
   return token.toDER();
 }
 
