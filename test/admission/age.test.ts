@@ -9,6 +9,7 @@ import { HOUR, MINUTE } from '../helpers/clock.ts';
 import { buildImage, buildIndex } from '../helpers/image.ts';
 import { createTempFolder, startMirror } from '../helpers/mirror.ts';
 import { REPOSITORY, startScene, UPSTREAM } from '../helpers/scene.ts';
+import { rule, syncConfig } from '../sync/rules.ts';
 import { MIN_AGE, startAged, type Aged } from './aged.ts';
 import { codeOf, messageOf, startGuarded, type AdmissionConfig } from './guarded.ts';
 import { Authority, IDENTITY, ISSUER } from './signatures/authority.ts';
@@ -56,6 +57,19 @@ test('the age is of the digest: what was seen by digest is as old by a tag, and 
   t.is((await manifest('latest')).status, 200);
   registry.addImage('team/app', 'latest', image);
   t.is((await ask(`/v2/team/app/manifests/latest`)).status, 403);
+});
+
+test('what sync brought is as old as its run, though nobody has asked for it', async (t) => {
+  const rules = [rule(REPOSITORY, { tags: { names: ['latest'] } })];
+  const { registry, mirror, image, manifest, clock } = await startAged(t, {
+    sync: syncConfig(rules),
+  });
+  const headers = { 'content-type': 'application/json' };
+  await get(`${mirror.server.adminUrl}/api/v1/sync/run`, { method: 'POST', headers });
+  await registry.seen(image.layer(1));
+  await mirror.idle();
+  clock.advance(MIN_AGE);
+  t.is((await manifest('latest')).status, 200);
 });
 
 test('an index that is old enough admits what it lists, which nobody has asked for before', async (t) => {

@@ -83,21 +83,27 @@ test('what is signed is pulled while the upstream is away, also after a restart'
   t.deepEqual(registry.requests, []);
 });
 
-test('pushed first and signed later: refused, and admitted within thirty seconds', async (t) => {
-  // Lists are believed for an hour, but not those of an image that was refused.
-  const tags = { ttlMs: HOUR, negativeTtlMs: HOUR };
-  const { registry, image, manifest, signer, clock } = await startGuarded(t, { tags });
-  const refused = await manifest('latest');
-  t.is(refused.status, 403);
-  t.regex(
-    messageOf(refused),
-    /admission\.rules\[0\] asks for a signature, and it has no signature/,
-  );
-  signer.attach(registry, REPOSITORY, image.manifest);
-  t.is((await manifest('latest')).status, 403);
-  clock.advance(30_000);
-  t.is((await manifest('latest')).status, 200);
-});
+for (const by of ['tag', 'digest']) {
+  test(`pushed first and signed a minute later: refused, and admitted within thirty seconds, by ${by}`, async (t) => {
+    // Lists are believed for an hour, but not those of an image that was refused.
+    const tags = { ttlMs: HOUR, negativeTtlMs: HOUR };
+    const { registry, image, manifest, signer, clock } = await startGuarded(t, { tags });
+    const reference = by === 'tag' ? 'latest' : image.manifest.digest;
+    const refused = await manifest(reference);
+    t.is(refused.status, 403);
+    t.regex(
+      messageOf(refused),
+      /admission\.rules\[0\] asks for a signature, and it has no signature/,
+    );
+    clock.advance(60_000);
+    t.is((await manifest(reference)).status, 403);
+    signer.attach(registry, REPOSITORY, image.manifest);
+    t.is((await manifest(reference)).status, 403);
+    clock.advance(30_000);
+    t.is((await manifest(reference, { method: 'HEAD' })).status, 200);
+    t.is((await manifest(reference)).status, 200);
+  });
+}
 
 test('what was admitted is refused when its signature is neither here nor at the upstream any more', async (t) => {
   const { registry, image, mirror, manifest, signer } = await startGuarded(t);

@@ -90,6 +90,17 @@ test('files and journal make the catalog that was', async (t) => {
   ]);
 });
 
+test('a catalog that is made anew knows when a manifest was first seen, also one that came again', async (t) => {
+  const { path } = await createWorld(t);
+  const { digest, mediaType } = WORLD.lone.manifest;
+  const entry = { manifest: parseDigest(digest), of: formatTarget(OTHER), type: mediaType };
+  await appendJournal(path, [{ ...entry, at: 9000, seen: 1000 }]);
+  await rebuild(path);
+  const { admission } = await openCatalog(t, path);
+  t.is(await admission.firstSight(OTHER, parseDigest(digest)), 1000);
+  t.is(await admission.firstSight(APP, parseDigest(WORLD.signature.manifest.digest)), 3000);
+});
+
 test('what a manifest lists is claimed until it is proven anew', async (t) => {
   const { path } = await createWorld(t);
   await rebuild(path);
