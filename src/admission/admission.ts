@@ -49,7 +49,9 @@ interface Asked {
   readonly rule: Rule;
 }
 
-type Found = Verdict | 'unlisted';
+/** `rules`: whose verdict it is, where several were asked at once. */
+type Ruling = Verdict & { readonly rules?: readonly Rule[] };
+type Found = Ruling | 'unlisted';
 
 /** From the client's request on, until it is told to ask again. */
 const PATIENCE_MS = 20_000;
@@ -156,12 +158,15 @@ export class Admission implements Gate {
   }
 
   async passBlob(target: Target, digest: Digest, askedAt: number): Promise<void> {
-    for (const rule of this.#about(target)) {
-      // What would be refused is told of its manifest.
-      if (rule.mode === 'audit') continue;
-      const asked = { target, digest, rule };
-      await this.#hold(asked, askedAt, async () => this.#judge.blob(target, digest, rule));
-    }
+    // What would be refused is told of its manifest.
+    const rules = this.#about(target).filter(({ mode }) => mode === 'enforce');
+    const [rule] = rules;
+    if (!rule) return;
+    await this.#hold({ target, digest, rule }, askedAt, async () => {
+      const judge = async (manifest: Digest, how: How) =>
+        this.#judgeBy(rules, { target, digest: manifest }, how);
+      return (await this.#judge.blob(target, digest, judge)) ?? 'unlisted';
+    });
   }
 
   /** Whether a rule is about it, that refuses or tells. */
@@ -238,6 +243,20 @@ export class Admission implements Gate {
     return this.#rules.filter((rule) => rule.isAbout(image));
   }
 
+  /** One manifest has to meet all of them: the first that it does not meet decides. Never rejects. */
+  async #judgeBy(
+    rules: readonly Rule[],
+    { target, digest }: Omit<Asked, 'rule'>,
+    how: How,
+  ): Promise<Ruling> {
+    for (const rule of rules) {
+      const demands = { conditions: rule.conditions, ...how };
+      const verdict = await settled(async () => this.#judge.manifest(target, digest, demands));
+      if (verdict.is !== 'admitted') return { ...verdict, rules: [rule] };
+    }
+    return { is: 'admitted', rules };
+  }
+
   async #hold(asked: Asked, askedAt: number, judge: () => Promise<Found>): Promise<void> {
     const found = this.#find(asked, judge);
     if (asked.rule.mode === 'audit') return;
@@ -247,14 +266,7 @@ export class Admission implements Gate {
 
   /** Goes on when the client has gone: who asks again finds it done. */
   async #find(asked: Asked, judge: () => Promise<Found>): Promise<Found> {
-    const found = (async (): Promise<Found> => {
-      try {
-        return await judge();
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        return { is: 'unknown', reason, isOffline: false };
-      }
-    })();
+    const found = settled(judge);
     const told = found.then((verdict) => this.#tell(asked, verdict));
     this.#running.add(told);
     void told.finally(() => this.#running.delete(told));
@@ -275,8 +287,12 @@ export class Admission implements Gate {
     }
   }
 
-  #tell(asked: Asked, verdict: Found): void {
+  #tell({ rule, ...image }: Asked, verdict: Found): void {
     if (verdict === 'unlisted') return;
+    for (const each of verdict.rules ?? [rule]) this.#tellOf({ ...image, rule: each }, verdict);
+  }
+
+  #tellOf(asked: Asked, verdict: Verdict): void {
     const { log, metrics } = this.#parts;
     const { mode, name: rule } = asked.rule;
     metrics.admission.verdicts.inc({ rule, mode, outcome: verdict.is });
@@ -297,10 +313,23 @@ function refusalOf(asked: Asked, verdict: Found): RegistryError | undefined {
     return new GateRefusal(TEXTS.pullFirst({ image: name }));
   }
   if (verdict.is === 'admitted') return undefined;
-  const about = { image, rule: asked.rule.name, reason: reasonOf(verdict) };
+  const { name: rule } = verdict.rules?.[0] ?? asked.rule;
+  const about = { image, rule, reason: reasonOf(verdict) };
   if (verdict.is === 'unknown' && !verdict.isOffline) return unavailable(TEXTS.unknown(about));
   const asks = verdict.is === 'refused' ? (verdict.asks ?? 'signedBy') : 'signedBy';
   return new GateRefusal(TEXTS.refused({ ...about, asks }));
+}
+
+/** What cannot be found out is not known. */
+async function settled<Judged extends Found>(
+  judge: () => Promise<Judged>,
+): Promise<Judged | Extract<Verdict, { readonly is: 'unknown' }>> {
+  try {
+    return await judge();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { is: 'unknown', reason, isOffline: false };
+  }
 }
 
 function unavailable(message: string): RegistryError {

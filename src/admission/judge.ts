@@ -1,20 +1,23 @@
 import type { Attachments, Reach } from '../mirror/mirror.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Target } from '../oci/reference.ts';
+import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import type { Condition, How } from './condition.ts';
-import { kindOf, MAX_EVIDENCE_BYTES, type ManifestKind } from './manifest-kind.ts';
+import { isEvidenceText, kindOf, MAX_EVIDENCE_BYTES, type ManifestKind } from './manifest-kind.ts';
 import { TEXTS } from './texts.ts';
 import type { Verdict } from './verdicts.ts';
 
-/** Manifests that list a blob. */
-const MAX_HOLDERS = 64;
+/** Manifests that list a blob: those that are looked at by what is held, and those of which an upstream is asked. */
+const MAX_HOLDERS = { held: 1_000, asked: 64 };
 /** An artifact about an artifact about an image. */
 const MAX_SUBJECTS = 4;
 const MAX_KINDS = 10_000;
 const KIND_MS = 3_600_000;
+/** What lacks a text is judged as an image: it may have it by then. */
+const LACKING_MS = 30_000;
+const HELD: How = { reach: 'held' };
 const ADMITTED: Verdict = { is: 'admitted' };
 
 export interface Demands extends How {
@@ -28,12 +31,15 @@ export interface Demands extends How {
  */
 export class Judge {
   readonly #attachments: () => Attachments;
-  /** Of a digest it never changes. */
-  readonly #kinds: ExpiringMap<Digest, ManifestKind>;
+  /** By repository: in another one it may not be, or lack a part. */
+  readonly #kinds: ExpiringMap<string, ManifestKind>;
+  /** Whether a blob is a text of evidence, which never changes. */
+  readonly #texts: ExpiringMap<Digest, boolean>;
 
   constructor({ attachments, clock }: { attachments: () => Attachments; clock: Clock }) {
     this.#attachments = attachments;
     this.#kinds = new ExpiringMap({ max: MAX_KINDS, clock });
+    this.#texts = new ExpiringMap({ max: MAX_KINDS, clock });
   }
 
   /** Of a manifest. Throws `UpstreamError` where it is not held and cannot be had. */
@@ -70,19 +76,47 @@ export class Judge {
     return subjects;
   }
 
-  /** Of a blob: that of an admitted manifest that lists it; `unlisted` where none is held that does. */
-  async blob(target: Target, digest: Digest, demands: Demands): Promise<Verdict | 'unlisted'> {
-    const attachments = this.#attachments();
-    if (await attachments.isManifest(digest)) return this.manifest(target, digest, demands);
-    let verdict: Verdict | 'unlisted' = 'unlisted';
-    let left = MAX_HOLDERS;
-    for await (const holder of attachments.holders(target, digest, { asManifest: false })) {
-      if ((left -= 1) < 0) break;
-      const found = await this.manifest(target, holder, demands);
-      if (found.is === 'admitted') return found;
-      if (verdict === 'unlisted' || found.is === 'unknown') verdict = found;
+  /**
+   * Of a blob: what `judge` says of an admitted manifest that lists it, or of another one; `undefined` where none
+   * is held that does. Those that what is held admits come first, however many others list it too.
+   */
+  async blob<Found extends { readonly is: Verdict['is'] }>(
+    target: Target,
+    digest: Digest,
+    judge: (manifest: Digest, how: How) => Promise<Found>,
+  ): Promise<Found | undefined> {
+    if (await this.#attachments().isManifest(digest)) return judge(digest, {});
+    const others: Digest[] = [];
+    let found: Found | undefined;
+    for await (const holder of this.#holders(target, digest)) {
+      if ((await judge(holder, HELD)).is === 'admitted') {
+        found = await judge(holder, {});
+        if (found.is === 'admitted') return found;
+      } else if (others.length < MAX_HOLDERS.asked) others.push(holder);
     }
-    return verdict;
+    for (const holder of others) {
+      const each = await judge(holder, {});
+      if (each.is === 'admitted') return each;
+      if (!found || each.is === 'unknown') found = each;
+    }
+    return found;
+  }
+
+  /** A signature is served for what it is: what else it lists is as if it did not. */
+  async *#holders(target: Target, digest: Digest): AsyncGenerator<Digest> {
+    let left = MAX_HOLDERS.held;
+    for await (const holder of this.#attachments().holders(target, digest, { asManifest: false })) {
+      if ((left -= 1) < 0) return;
+      if (await this.#mayGive(target, holder, digest).catch(() => true)) yield holder;
+    }
+  }
+
+  /** Whether a manifest is one that is judged, or the blob is what evidence consists of. */
+  async #mayGive(target: Target, holder: Digest, digest: Digest): Promise<boolean> {
+    const kind = await this.#kindOf(target, holder);
+    if (kind?.is !== 'evidence') return true;
+    const part = { digest, size: MAX_EVIDENCE_BYTES };
+    return this.#isText(target, part, 'upstream').catch(() => false);
   }
 
   async #kindOf(
@@ -90,7 +124,8 @@ export class Judge {
     digest: Digest,
     reach: Reach = 'upstream',
   ): Promise<ManifestKind | undefined> {
-    const known = this.#kinds.get(digest);
+    const key = `${formatTarget(target)} ${digest}`;
+    const known = this.#kinds.get(key);
     if (known) return known;
     const bytes = await this.#attachments().manifest(target, digest, reach);
     if (!bytes) return undefined;
@@ -99,18 +134,32 @@ export class Judge {
     const isOther = !(await this.#areTexts(target, texts, reach));
     const kind: ManifestKind = isOther ? { is: 'image' } : form;
     // What was not asked for may be text all the same.
-    if (!isOther || reach === 'upstream') this.#kinds.set(digest, kind, KIND_MS);
+    if (!isOther || reach === 'upstream') {
+      this.#kinds.set(key, kind, isOther ? LACKING_MS : KIND_MS);
+    }
     return kind;
   }
 
-  /** What is JSON is nothing that a runtime could unpack. Throws `UpstreamError` where it cannot be had. */
+  /** Throws `UpstreamError` where it cannot be had. */
   async #areTexts(target: Target, parts: readonly Descriptor[], reach: Reach): Promise<boolean> {
-    const how = { reach, most: MAX_EVIDENCE_BYTES };
     for (const part of parts) {
-      const bytes = await this.#attachments().blob(target, part, how);
-      if (!bytes || !isJson(bytes)) return false;
+      if (!(await this.#isText(target, part, reach))) return false;
     }
     return true;
+  }
+
+  async #isText(
+    target: Target,
+    part: Pick<Descriptor, 'digest' | 'size'>,
+    reach: Reach,
+  ): Promise<boolean> {
+    const known = this.#texts.get(part.digest);
+    if (known !== undefined) return known;
+    const bytes = await this.#attachments().blob(target, part, { reach, most: MAX_EVIDENCE_BYTES });
+    if (!bytes) return false;
+    const isText = isEvidenceText(bytes);
+    this.#texts.set(part.digest, isText, KIND_MS);
+    return isText;
   }
 }
 
@@ -125,12 +174,4 @@ async function ask(
     if (verdict.is === 'unknown') return verdict;
   }
   return ADMITTED;
-}
-
-function isJson(bytes: Buffer): boolean {
-  try {
-    return typeof JSON.parse(bytes.toString()) === 'object';
-  } catch {
-    return false;
-  }
 }

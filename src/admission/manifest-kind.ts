@@ -38,6 +38,10 @@ const FIELDS = new Set([
   'annotations',
 ]);
 const PART_FIELDS = new Set(['mediaType', 'artifactType', 'digest', 'size', 'annotations', 'data']);
+/** Of configs and manifests: evidence has none of them. */
+const IMAGE_FIELDS = ['rootfs', 'config', 'layers', 'manifests', 'fsLayers'];
+/** A tag of CBOR, then a list of four. */
+const COSE_SIGN1 = Buffer.from([0xd2, 0x84]);
 /** An attestation has as many at most, a signature far fewer. */
 export const MAX_EVIDENCE_BYTES = 2 ** 24;
 
@@ -77,6 +81,17 @@ export function kindOf(bytes: Uint8Array): ManifestKind {
   const subject = readDescriptor(document['subject'])?.digest;
   const isDocument = isInert && layers.every((layer) => layer && DOCUMENT.test(layer.mediaType));
   return subject && isDocument ? { is: 'artifact', subject } : { is: 'image' };
+}
+
+/** What is JSON, or an envelope in COSE, is nothing that a runtime could unpack; parts of an image are none all the same. */
+export function isEvidenceText(bytes: Buffer): boolean {
+  if (bytes.indexOf(COSE_SIGN1) === 0) return true;
+  try {
+    const document = parse(bytes);
+    return typeof document === 'object' && !IMAGE_FIELDS.some((name) => name in document);
+  } catch {
+    return false;
+  }
 }
 
 function parse(bytes: Uint8Array): Readonly<Record<string, unknown>> {

@@ -73,21 +73,34 @@ export class Attachments {
     return this.#parts.catalog.tagsOf({ target, digest });
   }
 
-  /** `undefined` for one that is longer than `most`, or that nobody has. */
+  /** `undefined` for one that is longer than `most`, or than it is said to be, or that nobody has. */
   async blob(
     target: Target,
     { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
     { reach, most }: { readonly reach: Reach; readonly most: number },
   ): Promise<Buffer | undefined> {
-    const { blobs, catalog, downloads } = this.#parts;
+    const { blobs, catalog } = this.#parts;
     if (size > most) return undefined;
     if (!(await catalog.findBlob(digest))) {
-      if (reach === 'held' || !(await downloads.hold(target, digest, INTERACTIVE))) {
-        return undefined;
-      }
+      if (reach === 'held' || !(await this.#fetch(target, { digest, size }))) return undefined;
     }
     const record = await catalog.findBlob(digest);
     return record && record.size <= most ? blobs.readBytes(digest) : undefined;
+  }
+
+  /** The size in a manifest is the word of its author: what turns out longer is left. */
+  async #fetch(
+    target: Target,
+    { digest, size: most }: Pick<Descriptor, 'digest' | 'size'>,
+  ): Promise<boolean> {
+    let bytes = 0;
+    const came = (more: number): void => void (bytes += more);
+    try {
+      return await this.#parts.downloads.hold(target, digest, { ...INTERACTIVE, most, came });
+    } catch (error) {
+      if (bytes > most) return false;
+      throw error;
+    }
   }
 
   /** Whether it is held as a manifest of this repository. */

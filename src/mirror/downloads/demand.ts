@@ -11,6 +11,8 @@ export type Pace = (bytes: number, signal: AbortSignal) => Promise<void>;
 
 /** What one asker wants of a download. */
 export interface DownloadDemand extends Pick<Demand, 'priority' | 'client' | 'signal'> {
+  /** Of one that brings more bytes than all who want it have said here the rest is not fetched. */
+  readonly most?: number | undefined;
   /** Told of bytes as they come. */
   readonly came?: ((bytes: number) => void) | undefined;
   /** Slows the download until someone with a higher priority and without a pace joins it. */
@@ -36,6 +38,8 @@ export class SharedDemand implements Demand {
   #priority: number = PRIORITY.abandoned;
   #clients: ReadonlySet<string> = new Set();
   #client: string | undefined;
+  #most = Infinity;
+  #bytes = 0;
 
   constructor(first?: DownloadDemand) {
     if (first) this.join(first);
@@ -97,7 +101,9 @@ export class SharedDemand implements Demand {
 
   /** Resolves when this many bytes, which have just come, may be passed on. */
   async pass(bytes: number): Promise<void> {
+    this.#bytes += bytes;
     for (const { demand } of this.#interests) demand.came?.(bytes);
+    if (this.#bytes > this.#most) return this.abort();
     const { signal } = this.#unpaced;
     if (!signal.aborted) await this.#pace?.(bytes, signal);
   }
@@ -114,6 +120,7 @@ export class SharedDemand implements Demand {
       ? PRIORITY.abandoned
       : Math.max(...demands.map((each) => each.priority));
     this.#clients = new Set(demands.filter(isInteractive).map(({ client = '' }) => client));
+    if (!isLeft) this.#most = Math.max(...demands.map(({ most = Infinity }) => most));
     this.#client = this.#clients.size === 1 ? [...this.#clients][0] : undefined;
     if (!this.#pace) this.#unpaced.abort();
     else if (this.#unpaced.signal.aborted && !this.#abort.signal.aborted) {
