@@ -15,6 +15,11 @@ interface Layout {
   readonly columns: number | undefined;
 }
 
+interface Told extends Layout {
+  /** That is judged, with its digest. */
+  readonly image: string;
+}
+
 /** What is told of one condition stands below it. */
 const INDENT = '      ';
 const NAMES = {
@@ -33,7 +38,7 @@ export function formatAdmission(report: AdmissionReport, layout: Layout): string
     ...(rules.length > 0 ? [formatLabelled('  judged     ', image, columns)] : []),
     ...(reason === undefined ? [] : [formatLabelled('  because    ', reason, columns)]),
   ];
-  return [...facts, ...rules.map((rule) => formatRule(rule, layout))].join('');
+  return [...facts, ...rules.map((rule) => formatRule(rule, { ...layout, image }))].join('');
 }
 
 /** What it comes to: a rule that only audits keeps nothing back. */
@@ -60,7 +65,7 @@ export function describeUnmet({ reason, conditions }: AdmissionRuleReport): stri
   return unmet ? `${unmet.asks}: ${unmet.reason ?? unmet.outcome}` : (reason ?? '');
 }
 
-function formatRule(rule: AdmissionRuleReport, layout: Layout): string {
+function formatRule(rule: AdmissionRuleReport, layout: Told): string {
   const { columns, rules } = layout;
   const { mode, outcome, reason, conditions } = rule;
   const isNothing = conditions.length === 0 && outcome === 'admitted';
@@ -69,25 +74,28 @@ function formatRule(rule: AdmissionRuleReport, layout: Layout): string {
   const title = TEXTS.admissionTitle({ rule: rules.name(rule), mode, outcome: `${outcome}${why}` });
   return [
     formatLabelled('  ', title, columns),
-    ...conditions.map((condition) => formatCondition(condition, columns)),
+    ...conditions.map((condition) => formatCondition(condition, layout)),
   ].join('');
 }
 
-function formatCondition(condition: AdmissionConditionReport, columns: number | undefined): string {
+function formatCondition(condition: AdmissionConditionReport, layout: Told): string {
+  const { columns } = layout;
   const { asks, outcome, reason, until, signatures = [], findings = [], moreFindings } = condition;
   const why = reason === undefined ? '' : `: ${reason}`;
-  const end = until === undefined ? '' : `, ${TEXTS.until({ at: new Date(until).toISOString() })}`;
+  // Why it is refused tells when it passes.
+  const isEnding = until !== undefined && outcome === 'admitted';
+  const end = isEnding ? `, ${TEXTS.until({ at: new Date(until).toISOString() })}` : '';
   const label = `    ${NAMES[asks].padEnd(NAME_WIDTH)}  `;
   const more = moreFindings === undefined ? [] : [TEXTS.moreFindings({ more: moreFindings })];
   return [
     formatLabelled(label, `${outcome}${why}${end}`, columns),
-    ...signatures.flatMap((each) => formatSignature(each, columns)),
+    ...signatures.flatMap((each) => formatSignature(each, layout)),
     formatFindings(findings, columns),
     ...more.map((line) => formatLabelled(INDENT, line, columns)),
   ].join('');
 }
 
-function formatSignature(signature: SignatureReport, columns: number | undefined): string[] {
+function formatSignature(signature: SignatureReport, { columns, image }: Told): string[] {
   const { carrier, subject, counts, key, identity, issuer, at, reason } = signature;
   const who =
     key === undefined
@@ -99,10 +107,10 @@ function formatSignature(signature: SignatureReport, columns: number | undefined
     ? `${TEXTS.counts}: ${who}${when}${doubt}`
     : `${TEXTS.countsNot}: ${reason ?? ''}`;
   const label = `${INDENT}${shortDigest(carrier)}  `;
-  return [
-    formatLabelled(label, what, columns),
-    formatLabelled(' '.repeat(label.length), TEXTS.ofSubject({ subject }), columns),
-  ];
+  const line = formatLabelled(label, what, columns);
+  // Of what is judged itself there is no need to say it.
+  if (image.endsWith(subject)) return [line];
+  return [line, formatLabelled(' '.repeat(label.length), TEXTS.ofSubject({ subject }), columns)];
 }
 
 function formatFindings(findings: readonly FindingReport[], columns: number | undefined): string {

@@ -68,10 +68,7 @@ test('policy check tells each signature, and that one that was attached since th
   await site.serve();
   const other = new KeyHolder().attach(registry, REPOSITORY, image);
   const why = 'the signature is of no key that counts here, or what it signs was changed';
-  const ofOther = [
-    `      ${short(other)}  does not count: ${why}`,
-    `                           of ${image.digest}\n`,
-  ].join('\n');
+  const ofOther = `      ${short(other)}  does not count: ${why}\n`;
   const wrong = await check();
   t.is(wrong.code, 1);
   t.true(wrong.stdout.endsWith(`    signedBy         refused: ${why}\n${ofOther}`), wrong.stdout);
@@ -92,7 +89,6 @@ test('policy check tells who signed without a key, by whose word and when, and w
   t.is(code, 0, stdout);
   const [, seen = ''] = /, seen (\S+)$/m.exec(stdout) ?? [];
   t.true(Math.abs(Date.parse(seen) - authority.at) < 600_000, seen);
-  const of = `                           of ${image.digest}`;
   t.is(
     stdout,
     `hub.example/org/app
@@ -101,11 +97,9 @@ test('policy check tells who signed without a key, by whose word and when, and w
   admission.rules[0] (DIR/entrepot.yaml:9), enforce: admitted
     signedBy         admitted
       ${short(carrier)}  counts: ${IDENTITY} by the word of ${ISSUER}, seen ${seen}
-${of}
   admission.rules[1] (DIR/entrepot.yaml:12), audit: refused
     signedBy         refused: "${IDENTITY}" signed it
       ${short(carrier)}  does not count: "${IDENTITY}" signed it
-${of}
 `,
   );
 });
