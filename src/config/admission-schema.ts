@@ -181,13 +181,15 @@ function checkRules({ trust, scanner, rules }: Written, context: z.RefinementCtx
     const { signedBy = [], attestedBy = [], minAge, vulnerabilities, exceptions = [] } = rule;
     if (signedBy.length === 0 && minAge === undefined && !vulnerabilities)
       tell(TEXTS.admissionAsksNothing);
-    const isTold = scanner?.adapter !== undefined || signedBy.length + attestedBy.length > 0;
+    const isAttested = (rule.attestedBy ?? signedBy).some(({ notation }) => !notation);
+    const isTold = scanner?.adapter !== undefined || isAttested;
     if (vulnerabilities && !isTold) tell(TEXTS.admissionNoFindings, 'vulnerabilities');
     if (!vulnerabilities && exceptions.length > 0) tell(TEXTS.admissionExceptions, 'exceptions');
     for (const [list, signers] of Object.entries({ signedBy, attestedBy })) {
       for (const [place, { key, notation }] of signers.entries()) {
         if (notation) {
-          if (!trust.notation) tell(TEXTS.admissionNoStores, list, place);
+          if (list === 'attestedBy') tell(TEXTS.admissionNotAttesting, list, place);
+          else if (!trust.notation) tell(TEXTS.admissionNoStores, list, place);
         } else if (key === undefined) {
           if (!trust.sigstore) tell(TEXTS.admissionNoRoot, list, place);
         } else if (!Object.hasOwn(trust.keys, key)) {

@@ -28,6 +28,8 @@ export const ADMISSION_TEXTS = {
     'who signs without a key is traced back to a root; write admission.trust.sigstore: { trustedRoot: FILE }',
   admissionSubjectName: ({ value }: { value: string }) =>
     `"${value}" names nobody; write "x509.subject: C=US, ST=WA, O=Example", with CN, OU and L as well if they have to be the same; C, ST and O are needed`,
+  admissionNotAttesting:
+    'Notation signs images, and no attestations that are read here; write { key: NAME } or { identity: WHO, issuer: https://PROVIDER }',
   admissionLevel: 'write strict or audit',
   admissionAnybody:
     'at the level audit the signature of anybody counts; write strict to enforce it',

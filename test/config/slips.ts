@@ -616,6 +616,16 @@ export const SLIPS: readonly Slip[] = [
     'nobody would say what is vulnerable',
   ],
   [
+    `admission: { scanner: { adapter: http://s, registry: http://m }, rules: [{ images: [ghcr.io/org/**], mode: audit, vulnerabilities: { atMost: low }, attestedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=a'] } }] }] }`,
+    'admission.rules[0].attestedBy[0]',
+    'Notation signs images, and no attestations that are read here',
+  ],
+  [
+    `admission: { rules: [{ images: [ghcr.io/org/**], mode: audit, vulnerabilities: { atMost: low }, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=a'] } }] }] }`,
+    'admission.rules[0].vulnerabilities',
+    'nobody would say what is vulnerable',
+  ],
+  [
     'admission: { scanner: { adapter: http://s, registry: http://m }, rules: [{ images: [ghcr.io/org/**], mode: audit, vulnerabilities: { atMost: low }, attestedBy: [{ key: none }] }] }',
     'admission.rules[0].attestedBy[0]',
     '"none" is no name of a key',
