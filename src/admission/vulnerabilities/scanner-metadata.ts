@@ -29,7 +29,11 @@ export interface ScannerMetadata {
 }
 
 const UPDATED_AT = 'harbor.scanner-adapter/vulnerability-database-updated-at';
-const JAVA_UPDATED_AT = 'harbor.scanner-adapter/vulnerability-java-database-updated-at';
+/** Of the index of Java packages Trivy's adapter only tells when the next one is due, which changes with it. */
+const JAVA_DATES = [
+  'harbor.scanner-adapter/vulnerability-java-database-updated-at',
+  'harbor.scanner-adapter/vulnerability-java-database-next-update-at',
+];
 const MAX_CAPABILITIES = 32;
 const MAX_TYPES = 64;
 const MAX_TEXT = 256;
@@ -54,10 +58,11 @@ function databaseOf(
   scanner: string,
   properties: Readonly<Record<string, unknown>>,
 ): ScannerDatabase {
-  const [updatedAt, java] = [UPDATED_AT, JAVA_UPDATED_AT].map((key) => {
+  const [updatedAt, ...ofJava] = [UPDATED_AT, ...JAVA_DATES].map((key) => {
     const at = Date.parse(textOf(properties[key], MAX_TEXT) ?? '');
     return Number.isNaN(at) ? undefined : at;
   });
+  const java = ofJava.find((at) => at !== undefined);
   const dates = [updatedAt, java].map((at) =>
     at === undefined ? '-' : new Date(at).toISOString(),
   );

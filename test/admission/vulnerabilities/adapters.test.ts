@@ -89,7 +89,7 @@ test('Trivy: its report is read, with the date of its database', async (t) => {
   t.deepEqual(outcome, {
     kind: 'report',
     database: {
-      version: 'Trivy 0.68.2 2029-12-31T06:16:33.000Z 2029-12-31T01:05:12.000Z',
+      version: 'Trivy 0.68.2 2029-12-31T06:16:33.000Z 2030-01-03T01:05:12.000Z',
       updatedAt: Date.UTC(2029, 11, 31, 6, 16, 33),
     },
     report: {
@@ -108,7 +108,7 @@ test('Trivy: its report is read, with the date of its database', async (t) => {
         },
         {
           id: 'CVE-2023-44487',
-          aliases: ['GHSA-qppj-fm5r-hxr3'],
+          aliases: [],
           package: 'libnghttp2-14',
           version: '1.52.0-1',
           fixVersion: '1.52.0-1+deb12u1',

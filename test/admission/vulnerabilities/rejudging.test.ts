@@ -11,6 +11,7 @@ import { OCI_MANIFEST, OTHER_DIGEST } from './fake-adapter.ts';
 import { TRIVY } from './trivy-form.ts';
 
 const NOW = Date.UTC(2030, 0, 2);
+const JAVA = 'harbor.scanner-adapter/vulnerability-java-database';
 const UPDATED_AT = 'harbor.scanner-adapter/vulnerability-database-updated-at';
 
 function scanner(
@@ -60,6 +61,21 @@ test('a newer database has the verdict of before serve for the grace from when i
     by: { kind: 'scan' },
   });
   t.like(plan(OLD, OLD, { version: '2' }), { kind: 'due', validUntil: NOW + 23 * HOUR });
+});
+
+test('another index of Java packages has verdicts renewed, which Trivy tells by when the next is due', (t) => {
+  for (const name of ['updated', 'next-update']) {
+    const [old, renewed] = [OLD, NEW].map((at) =>
+      parseMetadata({
+        scanner: { name: 'Scanner' },
+        capabilities: [],
+        properties: { [UPDATED_AT]: OLD, [`${JAVA}-${name}-at`]: at },
+      }),
+    );
+    const before = { database: old!.database, at: NOW };
+    t.is(plan(OLD, OLD, { before, scanner: old! }).kind, 'current', name);
+    t.is(plan(OLD, OLD, { before, scanner: renewed! }).kind, 'due', name);
+  }
 });
 
 test('an older database is none to judge anew by', (t) => {

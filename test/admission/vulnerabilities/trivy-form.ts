@@ -1,10 +1,10 @@
 /**
- * Trivy's adapter. Written by hand from its source, github.com/aquasecurity/harbor-scanner-trivy
- * (later goharbor/harbor-scanner-trivy): answers and refusals as in `pkg/http/api/v1/handler.go` and
+ * Trivy's adapter. Written by hand from its source, github.com/goharbor/harbor-scanner-trivy (before it
+ * aquasecurity/harbor-scanner-trivy): answers and refusals as in `pkg/http/api/v1/handler.go` and
  * `pkg/http/api/base_handler.go`, the report as `pkg/harbor/model.go` marshals what
- * `pkg/scan/transformer.go` makes of Trivy's own. Field by field, with what it leaves out (`omitempty`):
- * the list of findings where there are none, and no `Refresh-After`. The findings are those of
- * nginx 1.25 on Debian 12; descriptions are shortened.
+ * `pkg/scan/transformer.go` of commit 0c2cd75 makes of Trivy's own. Field by field, with what it leaves
+ * out (`omitempty`): findings and severity where nothing is found, and no `Refresh-After`. Its one link is
+ * the primary one. The findings are those of nginx 1.25 on Debian 12; descriptions are shortened.
  */
 import type { AdapterForm } from './adapter-form.ts';
 
@@ -24,22 +24,14 @@ const FINDINGS = [
     id: 'CVE-2024-45491',
     package: 'libexpat1',
     version: '2.5.0-1',
+    status: 'fixed',
+    purl: 'pkg:deb/debian/libexpat1@2.5.0-1?arch=amd64&distro=debian-12.1',
     fix_version: '2.5.0-1+deb12u1',
     severity: 'Critical',
     description:
       'An issue was discovered in libexpat before 2.6.3. dtdCopy in xmlparse.c can have an integer overflow.',
-    links: [
-      'https://access.redhat.com/security/cve/CVE-2024-45491',
-      'https://github.com/libexpat/libexpat/pull/891',
-      'https://nvd.nist.gov/vuln/detail/CVE-2024-45491',
-      'https://www.cve.org/CVERecord?id=CVE-2024-45491',
-    ],
+    links: ['https://avd.aquasec.com/nvd/cve-2024-45491'],
     layer: LAYER,
-    preferred_cvss: {
-      score_v3: 9.8,
-      vector_v2: '',
-      vector_v3: 'CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H',
-    },
     cwe_ids: ['CWE-190'],
     vendor_attributes: {
       CVSS: {
@@ -52,20 +44,13 @@ const FINDINGS = [
     id: 'CVE-2023-44487',
     package: 'libnghttp2-14',
     version: '1.52.0-1',
+    status: 'fixed',
+    purl: 'pkg:deb/debian/libnghttp2-14@1.52.0-1?arch=amd64&distro=debian-12.1',
     fix_version: '1.52.0-1+deb12u1',
     severity: 'High',
     description: 'The HTTP/2 protocol allows a denial of service (server resource consumption).',
-    links: [
-      'https://github.com/advisories/GHSA-qppj-fm5r-hxr3',
-      'https://nvd.nist.gov/vuln/detail/CVE-2023-44487',
-      'https://www.cisa.gov/known-exploited-vulnerabilities-catalog',
-    ],
+    links: ['https://avd.aquasec.com/nvd/cve-2023-44487'],
     layer: LAYER,
-    preferred_cvss: {
-      score_v3: 7.5,
-      vector_v2: '',
-      vector_v3: 'CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H',
-    },
     cwe_ids: ['CWE-400'],
     vendor_attributes: {
       CVSS: { nvd: { V3Vector: 'CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H', V3Score: 7.5 } },
@@ -75,10 +60,12 @@ const FINDINGS = [
     id: 'CVE-2011-3374',
     package: 'apt',
     version: '2.6.1',
+    status: 'affected',
+    purl: 'pkg:deb/debian/apt@2.6.1?arch=amd64&distro=debian-12.1',
     severity: 'Low',
     description:
       'It was found that apt-key in apt, all versions, do not correctly validate gpg keys with the master keyring.',
-    links: ['https://security-tracker.debian.org/tracker/CVE-2011-3374'],
+    links: ['https://avd.aquasec.com/nvd/cve-2011-3374'],
     layer: LAYER,
     cwe_ids: ['CWE-347'],
     vendor_attributes: {},
@@ -87,9 +74,11 @@ const FINDINGS = [
     id: 'TEMP-0841856-B18BAF',
     package: 'bash',
     version: '5.2.15-2+b2',
+    status: 'affected',
+    purl: 'pkg:deb/debian/bash@5.2.15-2%2Bb2?arch=amd64&distro=debian-12.1',
     severity: 'Unknown',
     description: '[Privilege escalation possible to other user than root]',
-    links: [],
+    links: ['https://security-tracker.debian.org/tracker/TEMP-0841856-B18BAF'],
     layer: LAYER,
     vendor_attributes: {},
   },
@@ -124,7 +113,7 @@ export const TRIVY: AdapterForm = {
       'harbor.scanner-adapter/scanner-type': 'os-package-vulnerability',
       'harbor.scanner-adapter/vulnerability-database-next-update-at': '2029-12-31T12:16:33Z',
       'harbor.scanner-adapter/vulnerability-database-updated-at': '2029-12-31T06:16:33Z',
-      'harbor.scanner-adapter/vulnerability-java-database-updated-at': '2029-12-31T01:05:12Z',
+      'harbor.scanner-adapter/vulnerability-java-database-next-update-at': '2030-01-03T01:05:12Z',
       'org.label-schema.vcs': 'https://github.com/aquasecurity/harbor-scanner-trivy',
     },
   },
@@ -139,7 +128,6 @@ export const TRIVY: AdapterForm = {
     generated_at: '2030-01-01T00:00:05.49072885592Z',
     artifact: { ...subject, mime_type: OCI },
     scanner: SCANNER,
-    severity: 'Unknown',
   }),
   refusal: ({ body: { registry, artifact, enabled_capabilities: capabilities = [] } }) => {
     for (const { type, produces_mime_types: types = [], parameters } of capabilities) {
