@@ -13,18 +13,14 @@ import { canonicalImage } from './admin/store-admin.ts';
 import type { Config } from './config/config.ts';
 import type { Addressing, ResolvedImage } from './mirror/addressing.ts';
 import type { Mirror } from './mirror/mirror.ts';
-import type { Digest } from './oci/digest.ts';
 import { DEFAULT_TAG, type Target } from './oci/reference.ts';
 import type { Budget } from './store/care/care.ts';
 import type { CrashPoint, Store } from './store/store.ts';
 import type { Clock } from './time/clock.ts';
 
 interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | 'metrics' | 'log'> {
-  /** What may be pulled. `held`: by what is held alone, without a question to an upstream. */
-  readonly admission: {
-    refusal(target: Target, digest: Digest, how?: { reach: 'held' }): Promise<string | undefined>;
-    isJudged(target: Target): boolean;
-  };
+  /** What may be pulled. */
+  readonly admission: Pick<SyncOptions, 'refusal' | 'isJudged'>;
   readonly budget: Budget;
   readonly step: CrashPoint;
   readonly clock: Clock;
@@ -42,8 +38,11 @@ interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | '
  */
 export async function openBeside(config: Config, parts: BesideParts) {
   const { clock, store, mirror, addressing, admission, ...rest } = parts;
-  const { staying, leaving } = judgesOf(admission);
-  const own = { ...rest, ...staying };
+  const own = {
+    ...rest,
+    refusal: (async (...asked) => admission.refusal(...asked)) satisfies SyncOptions['refusal'],
+    isJudged: (target: Target) => admission.isJudged(target),
+  };
   const now = (): number => clock.wall();
   const brought = await SiteState.open(store.path);
   const syncState = await SyncState.open(join(store.path, 'sync.json'));
@@ -61,9 +60,9 @@ export async function openBeside(config: Config, parts: BesideParts) {
   });
   const resolve = (image: string): ResolvedImage => addressing().resolveImage(image);
   const warm = new Warmer({ ...fetching, prefetcher: mirror.warming, resolve });
-  const drafts = new Drafts({ ...selecting, ...leaving, resolve, store });
+  const drafts = new Drafts({ ...selecting, resolve, store });
   const inventory = new SiteInventory({ store, applied: () => brought.numbers });
-  const layouts = new Layouts({ ...own, ...store.parts, ...leaving, resolve, now });
+  const layouts = new Layouts({ ...own, ...store.parts, resolve, now });
   const receiving = { ...own, timer: fetching.timer, storePath: store.path, state: brought };
   const imports = new Imports({ ...receiving, synced: () => syncState.imageNames, now });
   return {
@@ -95,22 +94,6 @@ export async function openBeside(config: Config, parts: BesideParts) {
       await layouts.closed();
       await inventory.closed();
       await imports.closed();
-    },
-  };
-}
-
-/** What stays is judged by what is held, as at a site without a link; for what leaves upstreams are asked too. */
-function judgesOf(admission: BesideParts['admission']) {
-  const isJudged = (target: Target): boolean => admission.isJudged(target);
-  return {
-    staying: {
-      isJudged,
-      refusal: async (target: Target, digest: Digest) =>
-        admission.refusal(target, digest, { reach: 'held' }),
-    },
-    leaving: {
-      isJudged,
-      refusal: async (target: Target, digest: Digest) => admission.refusal(target, digest),
     },
   };
 }

@@ -23,8 +23,12 @@ export interface SyncParts {
   readonly pins: Pins;
   /** What bundles brought and the site keeps beside what the rules select. */
   readonly brought: () => readonly KnownImage[];
-  /** Why a held image may not be pulled; nothing where it may. */
-  readonly refusal: (target: Target, digest: Digest) => Promise<string | undefined>;
+  /** Why a held image may not be pulled; nothing where it may. `held`: by what is known here, and nobody is asked. */
+  readonly refusal: (
+    target: Target,
+    digest: Digest,
+    how?: { readonly reach: 'held' },
+  ) => Promise<string | undefined>;
   /** Whether a rule of admission is about it: then what is attached to it always comes along. */
   readonly isJudged: (target: Target) => boolean;
   readonly metrics: Metrics;

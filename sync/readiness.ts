@@ -79,7 +79,10 @@ export async function describeReadiness(parts: Parts, image: KnownImage): Promis
   const isElsewhere = tag !== undefined && meant !== digest && kept !== 'moved';
   const isIncomplete = missing.length > 0 || isElsewhere || isForOthers;
   // What may not be pulled is of no use to the site.
-  const refusal = isIncomplete ? undefined : await findRefusal(parts, { target, digest, files });
+  // Nobody is asked: what is told is what would be without the link.
+  const refusal = isIncomplete
+    ? undefined
+    : await findRefusal(parts, { target, digest, files }, { reach: 'held' });
   const isPartial = isIncomplete || refusal !== undefined;
   const isStale = kept === undefined && (ageOf(checkedAt, timer) ?? 0) > freshMs;
   const reason = isIncomplete

@@ -5,6 +5,7 @@ import type { SyncRule } from '../src/config/sync-rule-schema.ts';
 import type { DeselectedImage } from './deselected-image.ts';
 import { fingerprint } from './lock.ts';
 import { bringImage, type BringParts } from './image-bringing.ts';
+import { judgeWanted } from './image-refusal.ts';
 import { PASSING_FAULTS, Retries } from './retries.ts';
 import { isToFetch, type Plan, type PlannedItem, type UpstreamPlan } from './planner.ts';
 import type { ImageScope } from './image-scope.ts';
@@ -85,6 +86,8 @@ export class Runner {
       fetched.failures.push(failure);
       fetched.absent.add(imageKey(item.wanted));
     } else {
+      // Whoever can say whether it may be pulled is asked while the link is there.
+      await judgeWanted(this.#parts, item.wanted).catch(() => undefined);
       // Its plan told that it failed.
       if (isToFetch(item) && isWhole) fetched.fetched += 1;
       else if (isWhole) fetched.kept += 1;

@@ -2,11 +2,10 @@ import PQueue from 'p-queue';
 import type { WarmedImage, WarmProgress, WarmReport, WarmWish } from '../src/api/warm-api.ts';
 import type { Digest } from '../src/oci/digest.ts';
 import { formatImageName, formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
-import type { Node } from '../src/store/catalog/catalog.ts';
 import { examine, type Searches } from './examination.ts';
 import { fetchImage } from './image-fetch.ts';
 import { describeWithheld, findImageFiles } from './image-files.ts';
-import { findRefusal } from './image-refusal.ts';
+import { judgeWanted } from './image-refusal.ts';
 import type { SyncParts } from './parts.ts';
 import { errorMessage } from './resolver.ts';
 import { PASSING_ANSWERS, PASSING_FAULTS, Retries } from './retries.ts';
@@ -180,17 +179,8 @@ export class Warm {
     if (examined.files.withheld.length > 0) {
       throw new Error(describeWithheld(examined.files.withheld));
     }
-    const refused = await findRefusal(parts, await this.#filesOf(wanted));
+    const refused = await judgeWanted(parts, wanted);
     if (refused !== undefined) throw new Error(refused);
-  }
-
-  /** Of what is attached to it nothing: it may be pulled without. */
-  async #filesOf<Wanted extends Node>(wanted: Wanted): Promise<Wanted & { files: Set<Digest> }> {
-    const files = new Set<Digest>();
-    const found = (file: Digest): void => void files.add(file);
-    const wants = { platforms: this.#wish.platforms, referrers: false };
-    await findImageFiles({ ...this.#parts, found }, wanted, wants);
-    return { ...wanted, files };
   }
 
   async #describe(image: NamedImage): Promise<WarmedImage> {

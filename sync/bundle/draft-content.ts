@@ -1,9 +1,9 @@
 import type { BundledBlob, BundledImage, RefusedImage } from '../../src/api/bundle-api.ts';
 import { cosignTags } from '../../src/oci/cosign.ts';
 import type { Digest } from '../../src/oci/digest.ts';
-import { formatImageName, formatTarget, type Tag } from '../../src/oci/reference.ts';
+import { formatImageName, formatTarget, type Tag, type Target } from '../../src/oci/reference.ts';
 import { findImageFiles, type ImagePart } from '../image-files.ts';
-import { findRefusal } from '../image-refusal.ts';
+import { findRefusal, findRefusedAttestations } from '../image-refusal.ts';
 import type { SyncParts } from '../parts.ts';
 import type { KnownImage } from '../state.ts';
 import { imageName } from '../wanted-image.ts';
@@ -82,13 +82,15 @@ class Content {
     const carried: Part[] = [];
     for (const part of parts.values()) {
       const reason = await findRefusal(this.#parts, { target, ...part });
-      if (reason === undefined) carried.push(part);
+      if (reason === undefined) carried.push(await this.#withoutRefused(target, part));
       else if (part.subject === undefined) {
         this.#refused.push({ image: imageName(wanted), reason });
         return;
       }
     }
-    const isWhole = carried.length === parts.size;
+    const sizeOf = (all: Iterable<Part>): number =>
+      [...all].reduce((sum, { files }) => sum + files.size, 0);
+    const isWhole = sizeOf(carried) === sizeOf(parts.values());
     for (const part of carried) {
       const tags = part.subject ? await this.#cosignTags(wanted, part) : [wanted.tag];
       for (const tag of tags) await this.#addPart({ ...wanted, isWhole }, tag, part);
@@ -111,6 +113,11 @@ class Content {
         bytes: there.reduce((sum, { size }) => sum + size, 0),
       },
     };
+  }
+
+  async #withoutRefused(target: Target, part: Part): Promise<Part> {
+    const refused = await findRefusedAttestations(this.#parts, { target, files: part.files });
+    return refused.size === 0 ? part : { ...part, files: part.files.difference(refused) };
   }
 
   /** Those that say what it is attached to; the referrers API of registries needs none. */

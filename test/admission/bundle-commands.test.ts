@@ -56,7 +56,7 @@ test('an import that brings what is refused exits with 1 and names it; all else 
   const { code, stdout } = await runStoreCommand(t, ['bundle', 'import', path], { admin, parts });
   t.is(code, 1);
   const reason =
-    'it may not be pulled: admission.rules[0] is not met by what is held: it has no signature';
+    'it may not be pulled: admission.rules[0] is not met: none that counts is held here, and this site is offline';
   t.regex(stdout, /is in force: 0 images/);
   t.true(stdout.includes(`not taken ${UNSIGNED}: ${reason}`), stdout);
 });

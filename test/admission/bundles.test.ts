@@ -6,7 +6,15 @@ import test, { type ExecutionContext } from 'ava';
 import type { ImportReport } from '../../src/api/bundle-api.ts';
 import type { SyncStatus } from '../../src/api/sync-api.ts';
 import { get } from '../helpers/client.ts';
-import { buildImage, fallbackTag, type Image } from '../helpers/image.ts';
+import {
+  buildBlob,
+  buildImage,
+  descriptorOf,
+  fallbackTag,
+  MEDIA_TYPES,
+  storeJson,
+  type Image,
+} from '../helpers/image.ts';
 import { createTempFolder, type TestMirror } from '../helpers/mirror.ts';
 import { REPOSITORY as GUARDED, UPSTREAM } from '../helpers/scene.ts';
 import {
@@ -30,11 +38,13 @@ import {
 import { inventoryOf } from '../sync/bundle/site-of.ts';
 import { rule, syncConfig } from '../sync/rules.ts';
 import { admissionBy, startGuarded } from './guarded.ts';
+import { startScanned } from './scanned.ts';
 import { attachBundle, carrierOf, KeyHolder, statementOf } from './signing.ts';
 import { Authority, IDENTITY, ISSUER } from './signatures/authority.ts';
 
+const NOWHERE = { os: 'unknown', architecture: 'unknown' };
 const UNSIGNED =
-  'it may not be pulled: admission.rules[0] is not met by what is held: it has no signature';
+  'it may not be pulled: admission.rules[0] is not met: none that counts is held here, and this site is offline';
 
 async function startGap(t: ExecutionContext): Promise<Gap & { signer: KeyHolder }> {
   const signer = new KeyHolder();
@@ -209,6 +219,34 @@ test('of what rules select a bundle leaves out what is refused, and says so; wha
     t.deepEqual(other.problems, []);
     await drafts.end(other.id);
   }
+});
+
+test('an image is carried without the attestations in its index that are refused themselves', async (t) => {
+  const scene = await startScanned(t);
+  const { registry, mirror, image } = scene;
+  const layer = buildBlob('statement', 50, 'application/vnd.in-toto+json');
+  const attestation = buildImage({ seed: 'attestation', layers: [layer] });
+  const platform = { os: 'linux', architecture: 'amd64' };
+  const annotations = {
+    'vnd.docker.reference.type': 'attestation-manifest',
+    'vnd.docker.reference.digest': image.manifest.digest,
+  };
+  const listed = [
+    { ...descriptorOf(image.manifest), platform },
+    { ...descriptorOf(attestation.manifest), annotations, platform: NOWHERE },
+  ];
+  const manifest = storeJson(
+    { schemaVersion: 2, mediaType: MEDIA_TYPES.index, manifests: listed },
+    MEDIA_TYPES.index,
+  );
+  registry.addIndex(GUARDED, 'multi', { manifest, images: [image, attestation] });
+  const drafts = new DraftClient(mirror);
+  const { draft, problems } = await drafts.report({ images: [`${UPSTREAM}/${GUARDED}:multi`] });
+  t.deepEqual(problems, []);
+  const carried = new Set(draft!.blobs.map(({ digest }) => digest));
+  for (const each of [manifest, image.manifest, ...image.blobs]) t.true(carried.has(each.digest));
+  for (const each of [attestation.manifest, layer]) t.false(carried.has(each.digest));
+  t.is(draft!.images[0]!.isSearched, undefined);
 });
 
 test('what was left out of a bundle is not taken from the site that has an earlier one', async (t) => {

@@ -2,19 +2,25 @@ import test from 'ava';
 import type { SyncStatus } from '../../src/api/sync-api.ts';
 import type { WarmState } from '../../src/api/warm-api.ts';
 import { get, type ClientAnswer } from '../helpers/client.ts';
+import { buildImage, buildIndex } from '../helpers/image.ts';
 import { REPOSITORY, UPSTREAM } from '../helpers/scene.ts';
 import { until } from '../helpers/until.ts';
 import { rule, syncConfig } from '../sync/rules.ts';
 import { startGuarded, type Guarded } from './guarded.ts';
+import { startScanned } from './scanned.ts';
 
 const SIGNED = 'library/signed';
 
-async function statusOf({ mirror }: Guarded): Promise<SyncStatus> {
+async function statusOf({ mirror }: Pick<Guarded, 'mirror'>): Promise<SyncStatus> {
   const { body } = await get(`${mirror.server.adminUrl}/api/v1/sync`);
   return JSON.parse(String(body)) as SyncStatus;
 }
 
-async function post({ mirror }: Guarded, path: string, body: string): Promise<ClientAnswer> {
+async function post(
+  { mirror }: Pick<Guarded, 'mirror'>,
+  path: string,
+  body: string,
+): Promise<ClientAnswer> {
   const headers = { 'content-type': 'application/json' };
   const url = `${mirror.server.adminUrl}/api/v1/${path}`;
   return get(url, { method: 'POST', headers, body });
@@ -56,6 +62,35 @@ for (const referrers of [true, false]) {
   }
 }
 
+test('sync has what it brings scanned, and judges the platforms that are wanted alone', async (t) => {
+  const [sound, other] = ['clean', 'vulnerable'].map((seed) => buildImage({ seed, layers: [100] }));
+  const index = buildIndex([
+    { image: sound!, platform: { os: 'linux', architecture: 'arm64' } },
+    { image: other!, platform: { os: 'linux', architecture: 'amd64' } },
+  ]);
+  const wants = { tags: { names: ['latest'] } };
+  const sync = syncConfig([
+    rule('library/all', wants),
+    rule('library/arm', { ...wants, platforms: ['linux/arm64'] }),
+  ]);
+  const scene = await startScanned(t, { sync });
+  const { registry, scanner } = scene;
+  const { digest } = other!.manifest;
+  scanner.findings.set(digest, [{ id: 'CVE-2024-45491', fix: '1' }]);
+  registry.addIndex('library/all', 'latest', index);
+  registry.addIndex('library/arm', 'latest', index);
+  await post(scene, 'sync/run', '{}');
+  await until('the run is over', async () => {
+    const { run, images } = await statusOf(scene);
+    return images.length === 2 && !run.running && run.last !== undefined;
+  });
+  const { images } = await statusOf(scene);
+  const [all, arm] = ['all', 'arm'].map((name) => images.find(({ image }) => image.endsWith(name)));
+  t.is(all!.state, 'partial');
+  t.regex(all!.reason!, new RegExp(`its part ${digest}: it may not be pulled: .*CVE-2024-45491`));
+  t.is(arm!.state, 'ready', arm!.reason);
+});
+
 test('an image that may not be pulled is not warm, with the reason', async (t) => {
   const scene = await startGuarded(t);
   const { registry, image, signer } = scene;
@@ -72,8 +107,7 @@ test('an image that may not be pulled is not warm, with the reason', async (t) =
   t.deepEqual(told, [
     {
       state: 'failed',
-      reason:
-        'it may not be pulled: admission.rules[0] is not met by what is held: it has no signature',
+      reason: 'it may not be pulled: admission.rules[0] is not met: it has no signature',
     },
     { state: 'ready' },
   ]);
