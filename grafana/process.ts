@@ -233,6 +233,39 @@ export const PROCESS: Page = {
             },
           ],
         },
+        {
+          title: 'Scans',
+          description:
+            'Scans of the scanner by how they ended, in the hour before each moment. While it fails what was found before counts for `maxAge`.',
+          shape: 'chart',
+          unit: 'short',
+          empty: 'Nothing was scanned',
+          min: 0,
+          queries: [
+            {
+              expr: `round(sum by (outcome) (increase(entrepot_admission_scans_total${HERE}[1h]))) > 0`,
+              legend: '{{outcome}}',
+            },
+          ],
+        },
+        {
+          title: "Age of the scanner's database",
+          description:
+            'How long ago the database of the scanner was made, as it says itself. What was found out since is not looked for.',
+          shape: 'value',
+          unit: 's',
+          empty: 'No scanner, or it does not say',
+          colours: [
+            [null, 'green'],
+            [259_200, 'orange'],
+          ],
+          queries: [
+            {
+              expr: `time() - entrepot_admission_scanner_database_timestamp_seconds${HERE}`,
+              legend: '{{instance}}',
+            },
+          ],
+        },
       ],
     },
     {
