@@ -212,6 +212,32 @@ for (const form of Object.keys(FORMS) as Form[]) {
     }
   });
 
+  test(`the type of a manifest is the one that it says, or that its form is of: ${form}`, (t) => {
+    const oci = 'application/vnd.oci.image';
+    const docker = 'application/vnd.docker.distribution.manifest';
+    const types = {
+      [`${oci}.manifest.v1+json`]: { config: {}, layers: [] },
+      [`${oci}.index.v1+json`]: { manifests: [] },
+      [`${docker}.v2+json`]: { mediaType: `${docker}.v2+json`, config: {}, layers: [] },
+      [`${docker}.list.v2+json`]: { mediaType: `${docker}.list.v2+json`, manifests: [] },
+    };
+    for (const [mediaType, document] of Object.entries(types)) {
+      const digest = 'a'.repeat(64);
+      const config = { mediaType: 'x', digest: `sha256:${digest}`, size: 1 };
+      const whole = 'config' in document ? { ...document, config } : document;
+      const manifest = Buffer.from(JSON.stringify({ schemaVersion: 2, ...whole }));
+      const judging = { identities: [FORGER], stores: { ca: [rootOf(root)] }, manifest };
+      const codes = Object.keys(types).map((signed) => {
+        const target = { ...targetOf(manifest), mediaType: signed };
+        return codeOf(judge(seal(form, signer, { target }), form, judging));
+      });
+      const expected = Object.keys(types).map((type) =>
+        type === mediaType ? 'admitted' : 'subject',
+      );
+      t.deepEqual(codes, expected, mediaType);
+    }
+  });
+
   test(`at the level audit it counts whoever made it and whenever, with a doubt: ${form}`, (t) => {
     const doubts = {
       store: { stores: {} },
