@@ -108,7 +108,6 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     parts: [
       'attested-scan.ts',
       'judgement.ts',
-      'kept-scan.ts',
       'read-vex.ts',
       'report.ts',
       'scanned-form.ts',
@@ -120,7 +119,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     ],
   },
   admission: {
-    imports: ['oci', 'time', 'api', 'config', 'observe', 'net', 'mirror'],
+    imports: ['oci', 'time', 'api', 'config', 'observe', 'net', 'store', 'mirror'],
     facade: ['signatures/trust-refresh.ts', 'signatures/trust-root.ts'],
     parts: ['admission-reports.ts', 'admission.ts'],
   },

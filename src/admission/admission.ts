@@ -6,12 +6,12 @@ import type { Metrics } from '../observe/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
+import type { Catalog } from '../store/catalog/catalog.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import type { How } from './condition.ts';
-import type { Facts } from './facts.ts';
 import { FirstSights } from './first-sights.ts';
-import { LastAdmitted, type TagMove } from './last-admitted.ts';
+import { LastAdmitted } from './last-admitted.ts';
 import { Judge } from './judge.ts';
 import type { MinAge } from './min-age.ts';
 import { OpenedScanning } from './opened-scanning.ts';
@@ -21,7 +21,8 @@ import { reportRule } from './rule-report.ts';
 import type { ScanningParts } from './scanning.ts';
 import { TEXTS } from './texts.ts';
 import { Trust } from './trust.ts';
-import { Verdicts, type Verdict } from './verdicts.ts';
+import type { Verdict } from './verdict.ts';
+import { Verdicts } from './verdicts.ts';
 
 export interface AdmissionParts extends ScanningParts {
   readonly config: Pick<Config, 'admission'>;
@@ -30,11 +31,7 @@ export interface AdmissionParts extends ScanningParts {
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'admission'>;
   /** What outlives a restart. */
-  readonly catalog: ScanningParts['catalog'] & {
-    readonly admission: Facts;
-    /** Tells of every repository in which something moved, and of which tags. */
-    watch(told: (target: Target, moves: readonly TagMove[]) => void): void;
-  };
+  readonly catalog: Pick<Catalog, 'admission' | 'scans' | 'watch'>;
   readonly pins: {
     /** Asked why an image that no pin means must stay. */
     keepAlso(why: LastAdmitted['whyKept'] | undefined): void;
@@ -144,6 +141,7 @@ export class Admission implements Gate {
 
   async passTag(image: TaggedManifest, askedAt: number): Promise<Digest> {
     const { target, tag, digest } = image;
+    if (!this.isJudged(target)) return digest;
     try {
       await this.pass(target, digest, askedAt);
     } catch (error) {

@@ -2,8 +2,7 @@ import type { AdmissionConditionReport } from '../api/admission-api.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Target } from '../oci/reference.ts';
 import type { Reach } from '../mirror/mirror.ts';
-import type { ConditionName } from './verdict.ts';
-import type { Verdict } from './verdicts.ts';
+import type { ConditionName, Verdict } from './verdict.ts';
 
 /** `held`: nobody is asked for what is not held here, no upstream and no scanner. */
 export interface How {

@@ -8,7 +8,7 @@ import type { Condition, Examined, How } from './condition.ts';
 import { reportJudgement } from './judgement-report.ts';
 import { lineageOf } from './lineage.ts';
 import { TEXTS } from './texts.ts';
-import type { Verdict } from './verdicts.ts';
+import type { Verdict } from './verdict.ts';
 import { isScanAttestation, readAttestedScan } from './vulnerabilities/attested-scan.ts';
 import {
   judgeFindings,

@@ -1,11 +1,11 @@
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
+import type { AdmissionFacts } from '../store/catalog/catalog.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
-import type { Facts } from './facts.ts';
 
 export interface FirstSightsParts {
-  readonly facts: Pick<Facts, 'firstSight' | 'recordSight'>;
+  readonly facts: Pick<AdmissionFacts, 'firstSight' | 'recordSight'>;
   readonly clock: Clock;
 }
 

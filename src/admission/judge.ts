@@ -7,7 +7,7 @@ import { ExpiringMap } from '../time/expiring-map.ts';
 import type { Condition, How } from './condition.ts';
 import { isEvidenceText, kindOf, MAX_EVIDENCE_BYTES, type ManifestKind } from './manifest-kind.ts';
 import { TEXTS } from './texts.ts';
-import type { Verdict } from './verdicts.ts';
+import type { Verdict } from './verdict.ts';
 
 /** Manifests that list a blob: those that are looked at by what is held, and those of which an upstream is asked. */
 const MAX_HOLDERS = { held: 1_000, asked: 64 };

@@ -1,24 +1,16 @@
 import type { Attachments } from '../mirror/mirror.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
-import type { Facts } from './facts.ts';
+import type { AdmissionFacts, MovedTag } from '../store/catalog/catalog.ts';
 import { TEXTS } from './texts.ts';
 
 export interface LastAdmittedParts {
-  readonly facts: Pick<Facts, 'findAdmitted' | 'recordAdmitted' | 'admittedAs'>;
+  readonly facts: Pick<AdmissionFacts, 'findAdmitted' | 'recordAdmitted' | 'admittedAs'>;
   readonly attachments: () => Attachments;
   /** Whether a rule asks for an age of the repository's images, and what is held is too young for it. */
   readonly isYoung: (target: Target, digest: Digest) => Promise<boolean>;
   /** Whether every rule admits what is held, which was old enough at that moment. */
   readonly wasAdmitted: (target: Target, digest: Digest, at: number) => Promise<boolean>;
-}
-
-/** A tag that means another manifest than it did. */
-export interface TagMove {
-  readonly tag: Tag;
-  readonly from: Digest;
-  /** When the upstream last said that it meant that one; milliseconds since 1970. */
-  readonly saidAt: number;
 }
 
 /**
@@ -45,7 +37,7 @@ export class LastAdmitted {
   }
 
   /** What these tags meant could have left by them for as long as they are known to have meant it. */
-  moved(target: Target, moves: readonly TagMove[]): void {
+  moved(target: Target, moves: readonly MovedTag[]): void {
     this.#note(target, async () => {
       for (const { tag, from, saidAt } of moves) {
         const isAdmitted = await this.#parts.wasAdmitted(target, from, saidAt);

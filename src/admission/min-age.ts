@@ -6,7 +6,7 @@ import type { Condition, Examined, How } from './condition.ts';
 import type { FirstSights } from './first-sights.ts';
 import { lineageOf } from './lineage.ts';
 import { TEXTS } from './texts.ts';
-import type { Verdict } from './verdicts.ts';
+import type { Verdict } from './verdict.ts';
 
 export interface MinAgeParts {
   readonly attachments: () => Attachments;

@@ -1,5 +1,5 @@
 import { TEXTS } from './texts.ts';
-import type { Verdict } from './verdicts.ts';
+import type { Verdict } from './verdict.ts';
 
 /** Why a verdict does not admit, in one sentence. */
 export function reasonOf(verdict: Exclude<Verdict, { is: 'admitted' }>): string {

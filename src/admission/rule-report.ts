@@ -9,7 +9,7 @@ import type { Condition, Examined, How } from './condition.ts';
 import type { Judge } from './judge.ts';
 import type { Rule } from './rule.ts';
 import { reasonOf } from './reason.ts';
-import type { Verdict } from './verdicts.ts';
+import type { Verdict } from './verdict.ts';
 
 interface Asked {
   readonly target: Target;

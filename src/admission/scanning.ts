@@ -13,6 +13,7 @@ import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Target } from '../oci/reference.ts';
+import type { Catalog } from '../store/catalog/catalog.ts';
 import type { Clock } from '../time/clock.ts';
 import { Attestations } from './attestations.ts';
 import type { Condition } from './condition.ts';
@@ -20,7 +21,6 @@ import { FewVulnerabilities } from './few-vulnerabilities.ts';
 import type { Trust } from './trust.ts';
 import type { Signer } from './verdict.ts';
 import type { VulnerabilityException } from './vulnerabilities/judgement.ts';
-import type { KeptScans } from './vulnerabilities/kept-scan.ts';
 import { Scanner } from './vulnerabilities/scanner.ts';
 import { ScannerAdapter } from './vulnerabilities/scanner-adapter.ts';
 import { Scans } from './vulnerabilities/scans.ts';
@@ -35,7 +35,7 @@ export type VulnerabilityRule = Pick<AdmissionConfig['rules'][number], 'exceptio
 /** How scans are asked for, kept and told of. */
 export interface ScanningParts {
   readonly attachments: () => Attachments;
-  readonly catalog: { readonly scans: KeptScans };
+  readonly catalog: Pick<Catalog, 'scans'>;
   /** With which the scanner comes in for one image, as a header `Authorization`. */
   readonly passes: () => {
     readonly issue: (target: Target, digest: Digest) => Promise<string>;

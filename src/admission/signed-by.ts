@@ -11,8 +11,8 @@ import { lineageOf } from './lineage.ts';
 import type { SignedImage } from './signatures/signed-image.ts';
 import { TEXTS } from './texts.ts';
 import type { Trust, Trusted } from './trust.ts';
-import type { Refusal, Signer, Verified } from './verdict.ts';
-import type { Verdict, Verdicts } from './verdicts.ts';
+import type { Refusal, Signer, Verdict, Verified } from './verdict.ts';
+import type { Verdicts } from './verdicts.ts';
 
 export interface SignedByParts {
   readonly attachments: () => Attachments;

@@ -1,3 +1,25 @@
+import type { Digest } from '../oci/digest.ts';
+
+/** What a rule says of an image. */
+export type Verdict =
+  | {
+      readonly is: 'admitted';
+      /** Left out for what no signature is asked of. */
+      readonly by?: Verified;
+      /** The manifest that carries the signature. */
+      readonly carrier?: Digest;
+      /** From then on it may be another one; milliseconds since 1970. */
+      readonly validUntil?: number;
+    }
+  | {
+      readonly is: 'refused';
+      readonly refusals: readonly Refusal[];
+      /** Of which condition of its rule. */
+      readonly asks?: ConditionName;
+    }
+  /** Nobody knows: what would tell could not be had. */
+  | { readonly is: 'unknown'; readonly reason: string; readonly isOffline: boolean };
+
 /** Somebody who signed, as a rule may name it. */
 export type Signer =
   | { readonly kind: 'key'; readonly key: string }

@@ -1,30 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
+import type { AdmissionFacts } from '../store/catalog/catalog.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
-import type { Facts } from './facts.ts';
-import type { ConditionName, Refusal, Verified } from './verdict.ts';
-
-/** What a rule says of an image. */
-export type Verdict =
-  | {
-      readonly is: 'admitted';
-      /** Left out for what no signature is asked of. */
-      readonly by?: Verified;
-      /** The manifest that carries the signature. */
-      readonly carrier?: Digest;
-      /** From then on it may be another one; milliseconds since 1970. */
-      readonly validUntil?: number;
-    }
-  | {
-      readonly is: 'refused';
-      readonly refusals: readonly Refusal[];
-      /** Of which condition of its rule. */
-      readonly asks?: ConditionName;
-    }
-  /** Nobody knows: what would tell could not be had. */
-  | { readonly is: 'unknown'; readonly reason: string; readonly isOffline: boolean };
+import type { Verdict } from './verdict.ts';
 
 /** What a verdict is about. */
 export interface Question {
@@ -36,7 +16,7 @@ export interface Question {
 
 export interface VerdictsParts {
   readonly clock: Clock;
-  readonly facts: Pick<Facts, 'findFinding' | 'recordFinding'>;
+  readonly facts: Pick<AdmissionFacts, 'findFinding' | 'recordFinding'>;
   /** Of the program: another one judges anew. */
   readonly version: string;
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import type { Verdict } from '../../src/admission/verdicts.ts';
+import type { Verdict } from '../../src/admission/verdict.ts';
 import { Verdicts } from '../../src/admission/verdicts.ts';
 import { unitOf } from '../../src/store/catalog/catalog.ts';
 import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';

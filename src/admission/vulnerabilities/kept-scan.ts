@@ -15,16 +15,6 @@ export interface KeptScan {
   readonly findings: readonly Finding[];
 }
 
-/** Where they are kept, by digest. */
-export interface KeptScans {
-  find(digest: string): Promise<unknown>;
-  /** Nothing is recorded of what is not held. */
-  record(digest: string, scan: object): Promise<void>;
-  digests(): Promise<readonly string[]>;
-  findScanner(): Promise<unknown>;
-  recordScanner(scanner: object): Promise<void>;
-}
-
 /** `undefined` for what another version has written. */
 export function asKeptScan(value: unknown): KeptScan | undefined {
   return isRecord(value) && value['version'] === 1 ? (value as unknown as KeptScan) : undefined;

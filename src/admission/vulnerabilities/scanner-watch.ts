@@ -1,17 +1,19 @@
 import type { Log } from '../../observe/log.ts';
 import type { Metrics } from '../../observe/metrics.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { Catalog } from '../../store/catalog/catalog.ts';
 import type { Clock } from '../../time/clock.ts';
 import { isRecord } from './bounded-json.ts';
-import type { KeptScan, KeptScans } from './kept-scan.ts';
+import type { KeptScan } from './kept-scan.ts';
 import { planRejudging, type Rejudging } from './rejudging.ts';
 import type { ScannerMetadata } from './scanner-metadata.ts';
 import type { Scans } from './scans.ts';
 
 export interface ScannerWatchParts {
   readonly scans: Pick<Scans, 'metadata'>;
-  readonly kept: Pick<KeptScans, 'digests' | 'findScanner' | 'recordScanner'>;
+  readonly kept: Pick<Catalog['scans'], 'digests' | 'findScanner' | 'recordScanner'>;
   /** Judges one image anew where that is due. */
-  readonly renew: (digest: string) => Promise<'go-on' | 'stop'>;
+  readonly renew: (digest: Digest) => Promise<'go-on' | 'stop'>;
   readonly maxAgeMs: number;
   readonly clock: Clock;
   readonly log: Log;

@@ -2,16 +2,17 @@ import type { Log } from '../../observe/log.ts';
 import type { Metrics } from '../../observe/metrics.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, splitTarget, type Target } from '../../oci/reference.ts';
+import type { Catalog } from '../../store/catalog/catalog.ts';
 import type { Clock } from '../../time/clock.ts';
 import { ExpiringMap } from '../../time/expiring-map.ts';
-import { asKeptScan, type KeptScan, type KeptScans } from './kept-scan.ts';
+import { asKeptScan, type KeptScan } from './kept-scan.ts';
 import { ScannerWatch } from './scanner-watch.ts';
 import type { ScanOutcome } from './scan-outcome.ts';
 import type { Scans } from './scans.ts';
 
 export interface ScannerParts {
   readonly scans: Pick<Scans, 'metadata' | 'scan' | 'close'>;
-  readonly kept: KeptScans;
+  readonly kept: Catalog['scans'];
   /** A header `Authorization` with which the scanner fetches the image, and nothing else. */
   readonly issue: (target: Target, digest: Digest) => Promise<string>;
   /** What the scanner calls a repository of this mirror. */
@@ -65,7 +66,7 @@ export class Scanner {
 
   constructor(parts: ScannerParts) {
     this.#parts = parts;
-    const renew = async (digest: string) => this.#renew(digest as Digest);
+    const renew = async (digest: Digest) => this.#renew(digest);
     this.#watch = new ScannerWatch({ ...parts, renew });
     this.#known = new ExpiringMap({ ...MEMORY, clock: parts.clock });
   }

@@ -1,12 +1,13 @@
 import pino from 'pino';
 import test, { type ExecutionContext } from 'ava';
-import type { KeptScan, KeptScans } from '../../../src/admission/vulnerabilities/kept-scan.ts';
+import type { KeptScan } from '../../../src/admission/vulnerabilities/kept-scan.ts';
 import { Scanner, type Scanned } from '../../../src/admission/vulnerabilities/scanner.ts';
 import { parseMetadata } from '../../../src/admission/vulnerabilities/scanner-metadata.ts';
 import { Scans, type ScansParts } from '../../../src/admission/vulnerabilities/scans.ts';
 import { Metrics } from '../../../src/observe/metrics.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { parseRepository } from '../../../src/oci/reference.ts';
+import type { ScanRecords } from '../../../src/store/catalog/scan-records.ts';
 import { Clock, HOUR, MINUTE } from '../../helpers/clock.ts';
 import { until } from '../../helpers/until.ts';
 import { OCI_MANIFEST } from './fake-adapter.ts';
@@ -54,14 +55,14 @@ class Scripted {
   }
 }
 
-class Memory implements KeptScans {
-  readonly scans = new Map<string, object>();
+class Memory implements ScanRecords {
+  readonly scans = new Map<Digest, object>();
   #scanner: unknown;
-  find = async (digest: string): Promise<unknown> => this.scans.get(digest);
-  record = async (digest: string, scan: object): Promise<void> => {
+  find = async (digest: Digest): Promise<unknown> => this.scans.get(digest);
+  record = async (digest: Digest, scan: object): Promise<void> => {
     this.scans.set(digest, scan);
   };
-  digests = async (): Promise<readonly string[]> => [...this.scans.keys()];
+  digests = async (): Promise<Digest[]> => [...this.scans.keys()];
   findScanner = async (): Promise<unknown> => this.#scanner;
   recordScanner = async (scanner: object): Promise<void> => {
     this.#scanner = scanner;
