@@ -14,8 +14,9 @@ export interface LastAdmittedParts {
 }
 
 /**
- * What each tag last had admitted: what left by it, or could have. What was too young for as long as the upstream is
- * known to have meant it never is. It is kept while what the tag means now is too young.
+ * The manifest that each tag last had admitted: one that left by the tag, or could have while the upstream is known
+ * to have meant it; one that was too young all that time never counts. It is kept in the store while the manifest
+ * that the tag means now is too young.
  */
 export class LastAdmitted {
   readonly #parts: LastAdmittedParts;

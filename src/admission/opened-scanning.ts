@@ -4,7 +4,10 @@ import type { Scanning, ScanningParts } from './scanning.ts';
 
 type ScannerConfig = NonNullable<Config['admission']>['scanner'];
 
-/** The scanner of the configuration as it is now: loaded when it is first wanted, and left alone by a reload that does so. */
+/**
+ * The scanner of the configuration as it is now: loaded when it is first wanted, and left as it is by a reload that
+ * does not change its part of the configuration.
+ */
 export class OpenedScanning {
   readonly #parts: ScanningParts;
   readonly #closing = new Set<Promise<void>>();

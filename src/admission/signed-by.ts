@@ -49,7 +49,7 @@ const MAX_EXAMINED = 128;
 export class SignedBy implements Condition {
   readonly asks = 'signedBy';
   readonly #parts: SignedByParts;
-  /** Other signers have another one. */
+  /** The signers as text: a verdict rests on them. */
   readonly #mark: string;
   readonly #makers: ReadonlySet<Maker>;
 

@@ -12,7 +12,7 @@ type TrustConfig = NonNullable<Config['admission']>['trust'];
 
 /** Whom signatures are traced back to, as the files say it now. */
 export interface Trusted {
-  /** Of all that the files hold: others have another one. */
+  /** Over all that the files hold, so that a verdict tells by which of them it was reached. */
   readonly digest: Digest;
   readonly sigstore: Sigstore;
   /** Left out where no stores are configured. */
@@ -20,8 +20,9 @@ export interface Trusted {
 }
 
 /**
- * The files of keys, of the trust root and of Notation's stores: looked at whenever they are wanted, and read again when they have
- * changed; while one cannot be used, those of before count. What verifies is loaded when it is first wanted.
+ * The files of keys, of the trust root and of Notation's stores: looked at whenever they are wanted, and read again
+ * when they have changed; while one cannot be used, those of before count. What verifies is loaded when it is first
+ * wanted.
  */
 export class Trust {
   readonly #config: TrustConfig;

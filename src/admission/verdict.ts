@@ -1,3 +1,4 @@
+import type { AdmissionConditionReport } from '../api/admission-api.ts';
 import type { Digest } from '../oci/digest.ts';
 
 /** What a rule says of an image. */
@@ -56,4 +57,4 @@ export interface Refusal {
 }
 
 /** What a rule may ask of an image, as its keys are named. */
-export type ConditionName = 'signedBy' | 'minAge' | 'vulnerabilities';
+export type ConditionName = AdmissionConditionReport['asks'];

@@ -22,12 +22,8 @@ interface Told extends Layout {
 
 /** What is told of one condition stands below it. */
 const INDENT = '      ';
-const NAMES = {
-  signedBy: 'signedBy',
-  minAge: 'minAge',
-  vulnerabilities: 'vulnerabilities',
-} as const;
-const NAME_WIDTH = Math.max(...Object.values(NAMES).map(({ length }) => length));
+/** The longest name of a condition. */
+const NAME_WIDTH = 'vulnerabilities'.length;
 
 /** What each rule of admission says of an image, with all that it looked at. */
 export function formatAdmission(report: AdmissionReport, layout: Layout): string {
@@ -85,7 +81,7 @@ function formatCondition(condition: AdmissionConditionReport, layout: Told): str
   // Why it is refused tells when it passes.
   const isEnding = until !== undefined && outcome === 'admitted';
   const end = isEnding ? `, ${TEXTS.until({ at: new Date(until).toISOString() })}` : '';
-  const label = `    ${NAMES[asks].padEnd(NAME_WIDTH)}  `;
+  const label = `    ${asks.padEnd(NAME_WIDTH)}  `;
   const more = moreFindings === undefined ? [] : [TEXTS.moreFindings({ more: moreFindings })];
   return [
     formatLabelled(label, `${outcome}${why}${end}`, columns),

@@ -51,6 +51,8 @@ interface Place {
 interface Came {
   readonly closure: LayoutClosure;
   readonly intake: LayoutIntake;
+  /** Manifests of the image itself, without what is attached to it. */
+  readonly own: readonly Digest[];
 }
 
 /** Uploads that are read at a time: each has a file open and some chunks in memory. */
@@ -61,8 +63,8 @@ const NAMES = ['io.containerd.image.name', 'org.opencontainers.image.ref.name'];
 /**
  * Takes in images that other tools wrote to files. Blobs come first, which no client sees; then all that
  * the image is made of is looked at; then manifests, the pin and the tag are written, in this order; of what
- * admission refuses the manifests alone. What a kill leaves is whole blobs that no manifest lists, which a second import goes on with, or which are
- * evicted like all of their kind.
+ * admission refuses the manifests alone. What a kill leaves is whole blobs that no manifest lists, which a second
+ * import goes on with, or which are evicted like all of their kind.
  */
 export class Layouts implements LayoutApi {
   readonly #parts: LayoutsParts;
@@ -156,7 +158,7 @@ export class Layouts implements LayoutApi {
   async #record(
     { target, tag, name }: Place,
     root: Digest,
-    { closure, intake, own }: Record<'own', readonly Digest[]> & Came,
+    { closure, intake, own }: Came,
   ): Promise<Digest | undefined> {
     const { catalog, pins, now, step } = this.#parts;
     for (const found of closure.manifests) {

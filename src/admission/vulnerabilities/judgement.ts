@@ -1,6 +1,6 @@
+import { SEVERITIES } from '../../config/vulnerabilities-schema.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Finding } from './report.ts';
-import { SEVERITIES } from '../../config/vulnerabilities-schema.ts';
 import { isAbove, type Severity } from './severity.ts';
 import { Statements } from './statements.ts';
 import { TEXTS } from './texts.ts';

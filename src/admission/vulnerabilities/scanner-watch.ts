@@ -32,7 +32,7 @@ interface Heard {
 
 /** While images are pulled and while none are. */
 const LOOK_MS = { pulled: 30_000, idle: 60_000 };
-/** Of so much the moment that is written down may be behind. */
+/** How far the moment that is written down may lie behind. */
 const WRITE_MS = 10 * 60_000;
 /** All that is kept is gone through so often within the longest age, for scanners that tell no date. */
 const ROUNDS = 8;

@@ -180,8 +180,9 @@ export interface Catalog {
   readonly usage: Usage;
   /** Settles when what earlier runs recorded is counted. */
   readonly counted: Promise<void>;
-  /** What is known of manifests for who judges them. */
+  /** What is known of manifests for who judges them, and what a scanner said of them. */
   readonly admission: AdmissionFacts;
+  readonly scans: ScanRecords;
 
   // Tags.
 
@@ -320,7 +321,6 @@ export interface Catalog {
    */
   watch(told: (target: Target, moved: readonly MovedTag[]) => void): void;
 
-  readonly scans: ScanRecords;
   findFigure(name: Figure): Promise<number | undefined>;
   recordFigure(name: Figure, bytes: number): Promise<void>;
   /** Sets a little of the disk aside, with which images can be evicted when it is full. */
