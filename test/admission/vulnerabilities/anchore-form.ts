@@ -4,6 +4,8 @@
  * for byte, knows the older type of report alone, says nothing of a type in its capabilities, and sends a
  * body with "not ready yet"; its answer to a scan has no content type, since that is set too late.
  * `pkg/model/harbor/model.go` calls the version of a fix `fixed_version`, and knows `Negligible` and `None`.
+ * Left out: it takes no bearer token to pull with (`GetUsernamePassword` in `pkg/adapter/anchore/adapter.go`)
+ * and would answer 500 when asked for the report.
  */
 import type { AdapterForm } from './adapter-form.ts';
 
