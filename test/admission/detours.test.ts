@@ -1,11 +1,12 @@
 import test from 'ava';
 import { buildBlob, buildImage, descriptorOf, MEDIA_TYPES, store } from '../helpers/image.ts';
-import { MINUTE } from '../helpers/clock.ts';
+import { HOUR, MINUTE } from '../helpers/clock.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 import { REPOSITORY, startScene, UPSTREAM } from '../helpers/scene.ts';
 import { MIN_AGE, startAged } from './aged.ts';
 import { attachDocument } from './documents.ts';
 import { startGuarded } from './guarded.ts';
+import { startScanned } from './scanned.ts';
 import { BUNDLE, KeyHolder } from './signing.ts';
 
 const OTHER = 'library/other';
@@ -106,4 +107,14 @@ test('what a signature lists and is none leaves by no blob', async (t) => {
   t.is((await manifest(real.manifest.digest)).status, 200);
   t.is((await blob(real.layer)).status, 200);
   t.is((await blob(store('{}'))).status, 200);
+});
+
+test('what a scanner said while the clock ran ahead does not outlive its age when the clock is set right', async (t) => {
+  const { scanner, manifest, clock } = await startScanned(t);
+  clock.setBack(-1_000 * HOUR);
+  t.is((await manifest('latest')).status, 200);
+  clock.setBack(1_000 * HOUR);
+  scanner.onMetadata = (response) => response.writeHead(500).end();
+  clock.advance(25 * HOUR);
+  t.is((await manifest('latest')).status, 403);
 });

@@ -132,6 +132,59 @@ test('of an index what is for this machine is asked about too', async (t) => {
   t.is((await waiting).code, 0);
 });
 
+test('of an index all that containerd could take for this machine is asked about, however it is written', async (t) => {
+  const architecture = process.arch === 'x64' ? 'amd64' : 'arm64';
+  const alias = architecture === 'amd64' ? 'x86_64' : 'aarch64';
+  const [good, bad] = [digestOf('good'), digestOf('bad')];
+  const escaped = String.raw`\u0061${architecture.slice(1)}`;
+  const platform = (name: string, os = 'linux') =>
+    `"platform":{"os":"${os}","architecture":"${name}"}`;
+  const own = platform(architecture);
+  const decoy = `{"digest":"${good}",${own}}`;
+  const hidden: Readonly<Record<string, readonly string[]>> = {
+    'another digest before it': [`{"annotations":{"digest":"${good}"},${own},"digest":"${bad}"}`],
+    'two digests': [`{"digest":"${good}","Digest":"${bad}",${own}}`],
+    'a brace in a text': [decoy, `{"annotations":{"a":"{"},"digest":"${bad}",${own}}`],
+    capitals: [decoy, `{"digest":"${bad}","Platform":{"Architecture":"${architecture}"}}`],
+    'an escape': [decoy, `{"digest":"${bad}",${platform(escaped)}}`],
+    'an escape in a key': [
+      decoy,
+      String.raw`{"digest":"${bad}","pl\u0061tform":{"architecture":"${architecture}"}}`,
+    ],
+    'another name': [decoy, `{"digest":"${bad}",${platform(alias)}}`],
+    'no platform': [
+      `{"digest":"${good}",${platform(architecture, 'windows')}}`,
+      `{"digest":"${bad}"}`,
+    ],
+  };
+  const documents = Object.values(hidden).map((entries) => `{"manifests":[${entries.join(',')}]}`);
+  documents.push(
+    String.raw`{"manifest\u0073":[{"digest":"${bad}",${own}}]}`,
+    `{"Manifests":[{"digest":"${bad}",${own}}]}`,
+  );
+  const plain = `{"annotations":{"said":"\\"[{"},"manifests":[${decoy},{"digest":"${bad}",${platform('s390x')}}]}`;
+  const served = new Map([...documents, plain].map((each) => [digestOf(each), each]));
+  served.set(good, '{}');
+  const server = createServer((request, response) => {
+    const [at = ''] = request.url!.split('/').at(-1)!.split('?');
+    response.writeHead(served.has(at) ? 200 : 403).end(served.get(at));
+  });
+  const { origin: mirror } = await serve(t, server);
+  const verify = verifierOf(t);
+  for (const each of documents) {
+    t.is(
+      (await verify({ mirror }, { name: 'hub.example/app:v1', digest: digestOf(each) })).code,
+      1,
+      each,
+    );
+  }
+  const admitted = await verify(
+    { mirror },
+    { name: 'hub.example/app:v1', digest: digestOf(plain) },
+  );
+  t.is(admitted.code, 0, admitted.reason);
+});
+
 test('whatever is no yes is a no: a mirror that is away or silent, no settings, and names that are none', async (t) => {
   const verify = verifierOf(t);
   const digest = digestOf('x');

@@ -63,8 +63,9 @@ export function planRejudging(parts: RejudgingParts): Rejudging {
     }
     return due(parts, seenAt + maxAgeMs);
   }
-  const validUntil = before.at + maxAgeMs;
-  const isYoung = now < before.at + maxAgeMs / 2;
+  // By a clock that was set back since: nobody knows how old it is.
+  const validUntil = before.at > now ? now : before.at + maxAgeMs;
+  const isYoung = now < validUntil - maxAgeMs / 2;
   if (isSame && isYoung) return { kind: 'current', databaseVersion: version, validUntil };
   return due(parts, validUntil);
 }

@@ -98,7 +98,10 @@ export class ScannerWatch {
     if (!plan || !this.#heard) return false;
     const { maxAgeMs, clock } = this.#parts;
     const now = clock.wall();
-    return now < (plan.validUntil ?? Infinity) && now < this.#heard.heardAt + maxAgeMs;
+    const { heardAt } = this.#heard;
+    // The clock was set back since: nobody knows how long ago it was.
+    if (now < heardAt) return false;
+    return now < (plan.validUntil ?? Infinity) && now < heardAt + maxAgeMs;
   }
 
   #plan(before: KeptScan): Rejudging | undefined {
