@@ -276,7 +276,7 @@ for (const form of Object.keys(FORMS) as Form[]) {
     const envelope = seal(form, signer);
     const judging = { identities: [FORGER], stores: { ca: [rootOf(root)] } };
     t.is(codeOf(judge(envelope, form, judging)), 'admitted');
-    for (let place = 0; place < envelope.length; place += 3) {
+    for (let place = 0; place < envelope.length; place += 5) {
       const copy = Buffer.from(envelope);
       copy[place] = copy[place]! ^ 1;
       t.not(codeOf(judge(copy, form, judging)), 'admitted', String(place));

@@ -19,6 +19,13 @@ export const TOKENS: Readonly<Record<string, string>> = fixtures.tokens;
 export const STORES: Readonly<Record<StoreType, Readonly<Record<string, string>>>> =
   fixtures.stores;
 
+const read = (type: StoreType) => Object.values(STORES[type]).map(certificateOf);
+const USUAL_STORES: Record<StoreType, readonly Certificate[]> = {
+  ca: read('ca'),
+  signingAuthority: read('signingAuthority'),
+  tsa: read('tsa'),
+};
+
 /** How a signature is judged, where it is not as usual. */
 export interface Judging {
   readonly mediaType?: string;
@@ -51,7 +58,7 @@ export function judge(
   }: Judging = {},
 ): Verified | Refusal {
   const named = identities.map((identity) => ({ kind: 'notation', identity, level }) as const);
-  const stores = { ca: [], signingAuthority: [], tsa: [], ...(judging.stores ?? usualStores()) };
+  const stores = { ca: [], signingAuthority: [], tsa: [], ...(judging.stores ?? USUAL_STORES) };
   return new Notation(stores).verify(
     { mediaType, envelope },
     { image: { manifest, digest: digestOf(manifest) }, signers: judging.signers ?? named, now },
@@ -61,9 +68,4 @@ export function judge(
 /** `admitted`, or the code of the refusal. */
 export function codeOf(judged: Verified | Refusal): string {
   return 'code' in judged ? judged.code : 'admitted';
-}
-
-function usualStores(): Record<StoreType, readonly Certificate[]> {
-  const read = (type: StoreType) => Object.values(STORES[type]).map(certificateOf);
-  return { ca: read('ca'), signingAuthority: read('signingAuthority'), tsa: read('tsa') };
 }

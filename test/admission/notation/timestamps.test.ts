@@ -105,7 +105,7 @@ test('of a timestamp no bit that is signed may be another one, nor one of the si
 });
 
 test('a timestamp with another bit anywhere is refused or says the same', (t) => {
-  for (let place = 0; place < RIGHT.length; place += 3) {
+  for (let place = 0; place < RIGHT.length; place += 7) {
     const copy = Buffer.from(RIGHT);
     copy[place] = copy[place]! ^ 1;
     const judged = judge(stamped(copy), 'jws', { now: LATER });
