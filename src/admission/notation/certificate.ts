@@ -52,6 +52,8 @@ export class Certificate {
     this.key = this.#certificate.publicKey;
     this.from = this.#certificate.validFromDate.getTime();
     this.until = this.#certificate.validToDate.getTime();
+    // What cannot be compared would be valid at all times.
+    if (Number.isNaN(this.from + this.until)) throw refuse('malformed', { why: TEXTS.noValidity });
     this.subject = readSubject(this.#structure.tbsCertificate);
     this.name = formatSubject(this.subject);
     this.serialNumber = this.#structure.serialNumber;

@@ -51,6 +51,7 @@ export const TEXTS = {
   rootWithin: ({ name }: { name: string }) =>
     `${quote(name)} is issued by itself and not the last one`,
   notCertificate: 'it is no certificate',
+  noValidity: 'the times of its certificate are none',
   extensionTwice: 'it has an extension twice',
   weakSignature: 'it was not signed with SHA-2',
   weakKey: ({ key }: { key: string }) => `its key is ${key}`,

@@ -119,6 +119,7 @@ function readInfo(info: Buffer, signature: Uint8Array): Span {
     throw fault(TEXTS.otherStamped);
   }
   const at = time.toDate().getTime();
+  if (Number.isNaN(at)) throw fault(TEXTS.notAToken);
   const off = accuracyMs(accuracy) ?? (policy?.toOID() === BASELINE_POLICY ? SECOND_MS : 0);
   return { from: at - off, until: at + off };
 }

@@ -1,4 +1,6 @@
+import { ASN1Obj } from '@sigstore/core';
 import test from 'ava';
+import { KeyObject, sign } from 'node:crypto';
 import {
   BasicConstraintsExtension,
   ca,
@@ -170,6 +172,26 @@ for (const [name, wish, code] of AUTHORITIES) {
   test(`the certificate of what stands between: ${name} is ${code}`, async (t) => {
     const between = await issue({ subject: 'CN=Between', issuer: root, ...wish });
     t.is(verdictOf(await issue({ issuer: between })), code);
+  });
+}
+
+for (const [end, name] of ['begins', 'ends'].entries()) {
+  test(`a certificate that ${name} in a month that there is not: malformed`, async (t) => {
+    const alone = await issue({ until: MADE_AT + 10 * DAY });
+    const certificate = ASN1Obj.parseBuffer(Buffer.from(alone.chain[0]!));
+    const [content, , signature] = certificate.subs;
+    const times = content!.subs[4]!.subs;
+    const { tag, value } = times[end]!;
+    const wrong = value.toString().replace(/^(\d\d)\d\d/, '$113');
+    times[end] = new ASN1Obj(tag, Buffer.from(wrong), []);
+    const key = KeyObject.from(alone.keys.privateKey);
+    const signed = Buffer.concat([Buffer.alloc(1), sign('sha256', content!.toDER(), key)]);
+    certificate.subs[2] = new ASN1Obj(signature!.tag, signed, []);
+    const chain = [Buffer.from(certificate.toDER())];
+    for (const form of ['jws', 'cose'] as const) {
+      const envelope = seal(form, { ...alone, chain });
+      t.is(codeOf(judge(envelope, form, { identities: [IDENTITY], level: 'audit' })), 'malformed');
+    }
   });
 }
 
