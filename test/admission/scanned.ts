@@ -50,6 +50,12 @@ export class SiteScanner {
     return scanner;
   }
 
+  /** As a mirror has it configured. */
+  get settings(): NonNullable<AdmissionConfig['scanner']> {
+    const adapter = this.adapter.url.href;
+    return { adapter, registry: 'http://mirror.example:5000', maxAge: 24 * HOUR };
+  }
+
   reportOn({ repository, digest }: Pick<AskedScan, 'repository' | 'digest'>): object {
     const vulnerabilities = (this.findings.get(digest) ?? []).map(({ id, severity, fix }) => ({
       id,
@@ -121,12 +127,7 @@ export async function startScanned(
   const signer = new KeyHolder();
   const scanner = await SiteScanner.start(t);
   const file = signer.writeKey(folder);
-  const own: NonNullable<AdmissionConfig['scanner']> = {
-    adapter: scanner.adapter.url.href,
-    registry: 'http://mirror.example:5000',
-    maxAge: 24 * HOUR,
-    ...options.scan,
-  };
+  const own = { ...scanner.settings, ...options.scan };
   const isScanned = !('scan' in options) || options.scan !== undefined;
   const ruled = ({ vulnerabilities, ...change }: RuleChange): AdmissionConfig => ({
     trust: { keys: { release: { file } } },
@@ -145,7 +146,8 @@ export async function startScanned(
   return { ...scene, scanner, signer, folder, admission, ruled };
 }
 
-const STRICT: Vulnerabilities = {
+/** Nothing above medium, and what nobody knows is refused. */
+export const STRICT: Vulnerabilities = {
   atMost: 'medium',
   fixableOnly: false,
   vex: [],

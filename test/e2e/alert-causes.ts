@@ -6,6 +6,7 @@ import type { Stored } from '../helpers/image.ts';
 import { blobPath, type TestMirror } from '../helpers/mirror.ts';
 import { until } from '../helpers/until.ts';
 import { bring, bundleOf } from '../sync/bundle/brought-bundle.ts';
+import { sendError } from '../admission/vulnerabilities/fake-adapter.ts';
 import { credential, MIB, type ObservedSite } from './observed-site.ts';
 
 /** What is done to a mirror, and what makes it well again. */
@@ -218,13 +219,28 @@ export const ALERT_CAUSES: readonly Cause[] = [
     },
   },
   {
+    alerts: ['EntrepotScannerFails', 'EntrepotScannerOld'],
+    on: 'small',
+    begin: (all) => {
+      all.admission.scanner.onReport = (_, response) => sendError(response, 500, 'it broke');
+      all.repeat('scanned', async (turn) => {
+        all.publish('plain.example', 'library/scanned/app', `v${turn}`);
+        await all.ask(all.small, 'plain.example', `library/scanned/app/manifests/v${turn}`);
+      });
+    },
+    end: (all) => {
+      all.admission.scanner.onReport = undefined;
+      all.admission.scanner.databaseAt = new Date().toISOString();
+    },
+  },
+  {
     // Its file says that it was written long ago.
     alerts: ['EntrepotTrustRootOld'],
     on: 'small',
     begin: () => undefined,
-    end: async ({ trustRoot }) => {
+    end: async ({ admission }) => {
       const now = new Date();
-      await utimes(trustRoot, now, now);
+      await utimes(admission.trustRoot, now, now);
     },
   },
   {

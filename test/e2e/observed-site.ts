@@ -1,8 +1,7 @@
-import { mkdir, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import { Authority, IDENTITY, ISSUER } from '../admission/signatures/authority.ts';
 import { SmallDisk } from '../disks/small-disk.ts';
 import { issueCertificates, type KeyPair } from '../helpers/certificate.ts';
 import { claimPort } from '../helpers/claim-port.ts';
@@ -16,6 +15,7 @@ import { COURIER, trusted } from '../sync/bundle/brought-bundle.ts';
 import { SERIES } from '../sync/bundle/made-bundle.ts';
 import { rule, syncConfig } from '../sync/rules.ts';
 import { FakeCloud } from '../upstream/cloud/fake-cloud.ts';
+import { observeAdmission, type ObservedAdmission } from './observed-admission.ts';
 
 export const MIB = 2 ** 20;
 /** So few that a test can have them all open; a mirror at rest has about forty. */
@@ -50,8 +50,8 @@ export class ObservedSite {
   /** How long what is pulled of `docker.io/library/slow` waits before it may leave. */
   slowMs = 0;
   readonly startEdge: () => Promise<MirrorProcess>;
-  /** The file of the trust root of `small`. */
-  readonly trustRoot: string;
+  /** Of `small`. */
+  readonly admission: ObservedAdmission;
   /** The folder of `edge`, with its configuration and its certificate. */
   readonly folder: string;
   readonly certificates: Readonly<Record<'short' | 'long', KeyPair>>;
@@ -71,7 +71,7 @@ export class ObservedSite {
     this.startEdge = parts.startEdge;
     this.cloud = parts.cloud;
     this.image = parts.image;
-    this.trustRoot = parts.trustRoot;
+    this.admission = parts.admission;
     this.folder = parts.folder;
     this.certificates = parts.certificates;
     parts.slow.ms = () => this.slowMs;
@@ -151,7 +151,7 @@ interface Parts extends Pick<
   | 'startEdge'
   | 'cloud'
   | 'image'
-  | 'trustRoot'
+  | 'admission'
   | 'folder'
   | 'certificates'
 > {
@@ -164,17 +164,10 @@ async function build(t: ExecutionContext): Promise<Parts> {
   const slow = { ms: () => 0 };
   const site = await startSite(t, registries, slow);
   const plain = { url: registries['plain.example'].url, tags: { ttlMs: HOUR } };
-  const trustRoot = await oldTrustRoot(t);
+  const admission = await observeAdmission(t, 'plain.example');
   const small = await startMirror(t, {
     upstreams: { 'plain.example': plain },
-    admission: {
-      trust: { sigstore: { trustedRoot: trustRoot }, keys: {} },
-      rules: (['enforce', 'audit'] as const).map((mode) => ({
-        images: [`plain.example/library/${mode}/*`],
-        mode,
-        signedBy: [{ identity: IDENTITY, issuer: ISSUER }],
-      })),
-    },
+    admission: admission.config,
     store: { maxBytes: 24 * MIB },
     storePath: await storeWithOldBundle(t),
     bundles: { trust: { courier: trusted(COURIER) } },
@@ -200,7 +193,7 @@ async function build(t: ExecutionContext): Promise<Parts> {
     small,
     disk: { ...disk, disk: tmpfs },
     image,
-    trustRoot,
+    admission,
     slow,
     ...edge,
     edge: await edge.startEdge(),
@@ -216,16 +209,6 @@ async function storeWithOldBundle(t: ExecutionContext): Promise<string> {
     join(path, 'bundles.json'),
     JSON.stringify({ version: 1, applied, images: {}, open: [] }),
   );
-  return path;
-}
-
-/** A trust root that nobody has refreshed for long. */
-async function oldTrustRoot(t: ExecutionContext): Promise<string> {
-  const path = join(await createTempFolder(t), 'trusted_root.json');
-  const { root } = await Authority.create();
-  await writeFile(path, JSON.stringify(root));
-  const before = new Date(Date.now() - 40 * 24 * HOUR);
-  await utimes(path, before, before);
   return path;
 }
 

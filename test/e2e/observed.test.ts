@@ -20,6 +20,7 @@ const GRAFANA = join(ROOT, 'grafana');
 const PICTURES = join(ROOT, '.cache', 'grafana');
 const PROGRAMS = ['openssl', 'prometheus', 'prometheus-alertmanager'] as const;
 const MINUTES = 60_000;
+const FORECAST = 'Time until the disk is full';
 const MIRRORS = PAGES['overview']!.rows[0]!.panels[0]!;
 /** What was done, as panels must show it: the last value of series by the title of the panel. */
 const FIGURES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
@@ -110,7 +111,7 @@ async function lookAtPanels(t: ExecutionContext, watch: Observatory): Promise<vo
       ),
     );
     for (const [{ title }, each] of data) {
-      faults.push(...each.faults);
+      if (title !== FORECAST || (await isFilling(watch))) faults.push(...each.faults);
       const names = Object.keys(FIGURES[title] ?? {});
       const shown = names.map((name) => [name, each.last[name]] as const);
       if (names.length > 0) figures[title] = Object.fromEntries(shown);
@@ -121,6 +122,13 @@ async function lookAtPanels(t: ExecutionContext, watch: Observatory): Promise<vo
   }
   t.deepEqual(faults, []);
   t.deepEqual(figures, FIGURES);
+}
+
+/** Whether the disk of a mirror that keeps things has less room than before: others write to it, too. */
+async function isFilling(watch: Observatory): Promise<boolean> {
+  const falls = 'deriv(entrepot_store_free_bytes[6h]) < 0';
+  const hasRoom = 'entrepot_store_free_bytes > entrepot_store_min_free_bytes';
+  return (await watch.now(`(${falls}) and (${hasRoom})`)).length > 0;
 }
 
 /** Where there is a browser. */
