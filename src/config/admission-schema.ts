@@ -108,7 +108,7 @@ function ruleSchema(source: Source) {
       .array(signer)
       .min(1, TEXTS.admissionSigner)
       .exactOptional()
-      .describe('Whose SBOMs, VEX and scans that are attached count. Default: signedBy.'),
+      .describe('Whose VEX and scans that are attached count. Default: signedBy.'),
     exceptions: exceptionsSchema(),
   });
 }

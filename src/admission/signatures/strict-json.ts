@@ -1,4 +1,5 @@
 import { refuse } from './refused.ts';
+import { walkJson } from '../walk-json.ts';
 import { TEXTS } from './texts.ts';
 
 const MAX_DEPTH = 64;
@@ -10,9 +11,8 @@ const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  */
 export function parseStrictJson(bytes: Uint8Array, most: number): unknown {
   if (bytes.length > most) throw refuse('too-large', { most });
-  const text = decode(bytes);
-  const value = parse(text);
-  checkNames(text);
+  const value = parse(decode(bytes));
+  checkNames(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
   return value;
 }
 
@@ -61,44 +61,28 @@ function parse(text: string): unknown {
   }
 }
 
-/** Of a text that is JSON. */
-function checkNames(text: string): void {
+/** Of what is JSON. */
+function checkNames(bytes: Buffer): void {
   /** Of each object that is open here the names so far; `undefined` for a list. */
   const open: (Set<string> | undefined)[] = [];
   let isName = false;
-  for (let at = 0; at < text.length; at += 1) {
-    const character = text[at];
-    if (character === '"') {
-      const end = endOfString(text, at);
-      if (isName) addName(open.at(-1), JSON.parse(text.slice(at, end + 1)) as string);
-      isName = false;
-      at = end;
-    } else if (character === '{' || character === '[') {
-      open.push(character === '{' ? new Set() : undefined);
+  walkJson(bytes, (mark, start, end) => {
+    if (mark === '"') {
+      const text = String(bytes.subarray(start, end + 1));
+      if (isName) addName(open.at(-1), JSON.parse(text) as string);
+    } else if (mark === '}' || mark === ']') {
+      open.pop();
+    } else if (mark !== ',') {
+      open.push(mark === '{' ? new Set() : undefined);
       if (open.length > MAX_DEPTH)
         throw refuse('malformed', { why: TEXTS.deep({ most: MAX_DEPTH }) });
-      isName = character === '{';
-    } else if (character === '}' || character === ']') {
-      open.pop();
-    } else if (character === ',') {
-      isName = open.at(-1) !== undefined;
     }
-  }
+    isName = (mark === '{' || mark === ',') && open.at(-1) !== undefined;
+    return false;
+  });
 }
 
 function addName(names: Set<string> | undefined, name: string): void {
   if (names?.has(name)) throw refuse('malformed', { why: TEXTS.twice({ name }) });
   names?.add(name);
-}
-
-function endOfString(text: string, start: number): number {
-  let end = text.indexOf('"', start + 1);
-  while (isEscaped(text, end)) end = text.indexOf('"', end + 1);
-  return end;
-}
-
-function isEscaped(text: string, at: number): boolean {
-  let first = at;
-  while (text[first - 1] === '\\') first -= 1;
-  return (at - first) % 2 === 1;
 }

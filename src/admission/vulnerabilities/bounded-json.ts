@@ -1,3 +1,5 @@
+import { walkJson } from '../walk-json.ts';
+
 /** How large a document may be besides its bytes. */
 export interface JsonBounds {
   /** Of lists and objects within each other. */
@@ -10,14 +12,6 @@ export type BoundedJson =
   | { readonly kind: 'object'; readonly value: Readonly<Record<string, unknown>> }
   | { readonly kind: 'malformed' }
   | { readonly kind: 'excess'; readonly of: 'depth' | 'items' };
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const COMMA = 0x2c;
-const OPEN_LIST = 0x5b;
-const CLOSE_LIST = 0x5d;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
 
 /**
  * Reads what somebody else wrote as a JSON object. Depth and items are counted over the bytes before
@@ -51,27 +45,15 @@ export function textOf(value: unknown, most: number): string | undefined {
 function excessOf(bytes: Buffer, bounds: JsonBounds): 'depth' | 'items' | undefined {
   let depth = 0;
   let items = 0;
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at];
-    if (byte === QUOTE) at = endOfText(bytes, at);
-    else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
-      if (++depth > bounds.depth) return 'depth';
-      if (++items > bounds.items) return 'items';
-    } else if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) depth--;
-    else if (byte === COMMA && ++items > bounds.items) return 'items';
-  }
-  return undefined;
-}
-
-/** Where the quote is that ends a text; the end of all where there is none. */
-function endOfText(bytes: Buffer, start: number): number {
-  let end = bytes.indexOf(QUOTE, start + 1);
-  while (end !== -1 && isEscaped(bytes, end)) end = bytes.indexOf(QUOTE, end + 1);
-  return end === -1 ? bytes.length : end;
-}
-
-function isEscaped(bytes: Buffer, at: number): boolean {
-  let first = at;
-  while (bytes[first - 1] === BACKSLASH) first--;
-  return (at - first) % 2 === 1;
+  let excess: 'depth' | 'items' | undefined;
+  walkJson(bytes, (mark) => {
+    if (mark === '"') return false;
+    if (mark === ']' || mark === '}') depth--;
+    else items++;
+    if (mark === '[' || mark === '{') depth++;
+    if (depth > bounds.depth) excess = 'depth';
+    else if (items > bounds.items) excess = 'items';
+    return excess !== undefined;
+  });
+  return excess;
 }

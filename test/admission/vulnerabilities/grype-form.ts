@@ -8,10 +8,6 @@
 import type { AdapterForm } from './adapter-form.ts';
 import { TRIVY } from './trivy-form.ts';
 
-const OCI = 'application/vnd.oci.image.manifest.v1+json';
-const DOCKER = 'application/vnd.docker.distribution.manifest.v2+json';
-const REPORT = 'application/vnd.security.vulnerability.report; version=1.1';
-const SBOM = 'application/vnd.security.sbom.report+json; version=1.0';
 const SCANNER = { name: 'Grype', vendor: 'Anchore', version: '0.117.0' };
 const VECTOR = 'CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H';
 
@@ -62,18 +58,8 @@ export const GRYPE: AdapterForm = {
   ...TRIVY,
   name: 'Grype',
   metadata: {
+    ...TRIVY.metadata,
     scanner: SCANNER,
-    capabilities: [
-      { type: 'vulnerability', consumes_mime_types: [OCI, DOCKER], produces_mime_types: [REPORT] },
-      {
-        type: 'sbom',
-        consumes_mime_types: [OCI, DOCKER],
-        produces_mime_types: [SBOM],
-        additional_attributes: {
-          sbom_media_types: ['application/spdx+json', 'application/vnd.cyclonedx+json'],
-        },
-      },
-    ],
     properties: {
       'env.SCANNER_GRYPE_OFFLINE_SCAN': 'true',
       'grype.version': '0.117.0',
