@@ -5,7 +5,7 @@ import {
   readAttestedScan,
 } from '../../../src/admission/vulnerabilities/attested-scan.ts';
 
-/** As `trivy image --format cosign-vuln` writes it. */
+/** In the form of cosign, with the date of the database, which Trivy itself leaves out. */
 const TRIVY = {
   invocation: { parameters: null, uri: '', event_id: '', 'builder.id': '' },
   scanner: {
