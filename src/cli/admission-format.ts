@@ -85,13 +85,13 @@ function formatCondition(condition: AdmissionConditionReport, layout: Told): str
   const more = moreFindings === undefined ? [] : [TEXTS.moreFindings({ more: moreFindings })];
   return [
     formatLabelled(label, `${outcome}${why}${end}`, columns),
-    ...signatures.flatMap((each) => formatSignature(each, layout)),
+    ...signatures.map((each) => formatSignature(each, layout)),
     formatFindings(findings, columns),
     ...more.map((line) => formatLabelled(INDENT, line, columns)),
   ].join('');
 }
 
-function formatSignature(signature: SignatureReport, { columns, image }: Told): string[] {
+function formatSignature(signature: SignatureReport, { columns, image }: Told): string {
   const { carrier, subject, counts, key, identity, issuer, at, reason } = signature;
   const who =
     key === undefined
@@ -102,11 +102,9 @@ function formatSignature(signature: SignatureReport, { columns, image }: Told): 
   const what = counts
     ? `${TEXTS.counts}: ${who}${when}${doubt}`
     : `${TEXTS.countsNot}: ${reason ?? ''}`;
-  const label = `${INDENT}${shortDigest(carrier)}  `;
-  const line = formatLabelled(label, what, columns);
   // Of what is judged itself there is no need to say it.
-  if (image.endsWith(subject)) return [line];
-  return [line, formatLabelled(' '.repeat(label.length), TEXTS.ofSubject({ subject }), columns)];
+  const whose = image.endsWith(subject) ? '' : `, ${TEXTS.ofSubject({ subject })}`;
+  return formatLabelled(`${INDENT}${shortDigest(carrier)}  `, `${what}${whose}`, columns);
 }
 
 function formatFindings(findings: readonly FindingReport[], columns: number | undefined): string {

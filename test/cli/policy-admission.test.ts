@@ -9,7 +9,7 @@ import { Authority, IDENTITY, ISSUER } from '../admission/signatures/authority.t
 import { claimPort } from '../helpers/claim-port.ts';
 import { get } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildImage, MEDIA_TYPES, store, type Stored } from '../helpers/image.ts';
+import { buildImage, buildIndex, MEDIA_TYPES, store, type Stored } from '../helpers/image.ts';
 import { AccessSite } from './run-access.ts';
 
 const REPOSITORY = 'org/app';
@@ -102,6 +102,23 @@ test('policy check tells who signed without a key, by whose word and when, and w
       ${short(carrier)}  does not count: "${IDENTITY}" signed it
 `,
   );
+});
+
+test('policy check of a platform tells the signature of the held index that lists it', async (t) => {
+  const { site, registry, signer } = await openSite(t, BY_KEY);
+  const { url } = await site.serve();
+  const platform = { os: 'linux', architecture: 'amd64' };
+  const child = buildImage({ seed: 'child', layers: [10], platform });
+  const index = buildIndex([{ image: child, platform }]);
+  registry.addIndex(REPOSITORY, 'all', index);
+  const carrier = signer.attach(registry, REPOSITORY, index.manifest);
+  const check = async () => site.run('policy', 'check', `org/app@${child.manifest.digest}`);
+  t.is((await check()).code, 1);
+  t.is((await get(`${url}/v2/org/app/manifests/all`)).status, 200);
+  const { code, stdout } = await check();
+  t.is(code, 0, stdout);
+  const told = `      ${short(carrier)}  counts: key release, of ${index.manifest.digest}\n`;
+  t.true(stdout.endsWith(told), stdout);
 });
 
 test('policy check of a subject says no where either access or admission does', async (t) => {
