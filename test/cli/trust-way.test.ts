@@ -74,7 +74,11 @@ test('trust refresh reads no more of a file than it may have, whatever the other
     if (url !== '/timestamp.json') return false;
     response.on('close', () => cut.resolve());
     const go = (): void => {
-      while (!response.destroyed && response.write(chunk)) sent += chunk.length;
+      let isFree = !response.destroyed;
+      while (isFree) {
+        isFree = response.write(chunk);
+        sent += chunk.length;
+      }
     };
     response.on('drain', go);
     go();
