@@ -13,6 +13,7 @@ import { canonicalImage } from './admin/store-admin.ts';
 import type { Config } from './config/config.ts';
 import type { Addressing, ResolvedImage } from './mirror/addressing.ts';
 import type { Mirror } from './mirror/mirror.ts';
+import type { Digest } from './oci/digest.ts';
 import { DEFAULT_TAG, type Target } from './oci/reference.ts';
 import type { Budget } from './store/care/care.ts';
 import type { CrashPoint, Store } from './store/store.ts';
@@ -20,7 +21,13 @@ import type { Clock } from './time/clock.ts';
 
 interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | 'metrics' | 'log'> {
   /** What may be pulled. */
-  readonly admission: Pick<SyncOptions, 'refusal' | 'isJudged'>;
+  readonly admission: Pick<SyncOptions, 'refusal' | 'isJudged'> & {
+    report(
+      target: Target,
+      digest: Digest,
+      how: { readonly reach: 'held' },
+    ): ReturnType<SyncOptions['verdicts']>;
+  };
   readonly budget: Budget;
   readonly step: CrashPoint;
   readonly clock: Clock;
@@ -42,6 +49,8 @@ export async function openBeside(config: Config, parts: BesideParts) {
     ...rest,
     refusal: (async (...asked) => admission.refusal(...asked)) satisfies SyncOptions['refusal'],
     isJudged: (target: Target) => admission.isJudged(target),
+    verdicts: (async (...asked) =>
+      admission.report(...asked, { reach: 'held' })) satisfies SyncOptions['verdicts'],
   };
   const now = (): number => clock.wall();
   const brought = await SiteState.open(store.path);

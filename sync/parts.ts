@@ -1,3 +1,4 @@
+import type { AdmissionRuleReport } from '../src/api/admission-api.ts';
 import type { SyncConfig } from '../src/config/sync-schema.ts';
 import type { Prefetcher } from '../src/mirror/prefetcher.ts';
 import type { Log } from '../src/observe/log.ts';
@@ -29,6 +30,8 @@ export interface SyncParts {
     digest: Digest,
     how?: { readonly reach: 'held' },
   ) => Promise<string | undefined>;
+  /** What each rule of admission says of a held image, by what is known here. */
+  readonly verdicts: (target: Target, digest: Digest) => Promise<readonly AdmissionRuleReport[]>;
   /** Whether a rule of admission is about it: then what is attached to it always comes along. */
   readonly isJudged: (target: Target) => boolean;
   readonly metrics: Metrics;

@@ -136,6 +136,8 @@ export interface BundledImage {
    * site: there is nothing else.
    */
   readonly isSearched?: true;
+  /** What rules of the mirror that made it found, for people; the site judges by its own. */
+  readonly advice?: readonly string[];
 }
 
 export interface BundledBlob {

@@ -106,7 +106,10 @@ export class Application {
     await state.keep(kept, released);
     await this.#unpin();
     step('bundle.released');
-    const refused = [...left].map(([image, reason]) => ({ image: nameOf(image), reason }));
+    const refused = [...left].map(([image, reason]) => ({
+      image: nameOf(image),
+      reason: TEXTS.refusedHere({ reason, advice: image.advice?.join(', ') }),
+    }));
     return { images: taken.length, moved, released, refused };
   }
 

@@ -3,6 +3,7 @@ import { cosignTags } from '../../src/oci/cosign.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { formatImageName, formatTarget, type Tag, type Target } from '../../src/oci/reference.ts';
 import { findImageFiles, type ImagePart } from '../image-files.ts';
+import { adviseOn } from './advice.ts';
 import { findRefusal, findRefusedAttestations } from '../image-refusal.ts';
 import type { SyncParts } from '../parts.ts';
 import type { KnownImage } from '../state.ts';
@@ -29,7 +30,7 @@ export interface DraftContent {
   readonly refused: readonly RefusedImage[];
 }
 
-type Parts = Pick<SyncParts, 'catalog' | 'blobs' | 'refusal' | 'isJudged'>;
+type Parts = Pick<SyncParts, 'catalog' | 'blobs' | 'refusal' | 'isJudged' | 'verdicts'>;
 
 /**
  * What is to be carried of images that are held whole, and what of them the site has already. An image
@@ -153,6 +154,8 @@ class Content {
     }
     const { mediaType, size } = manifest;
     // Of an image that is wanted twice, as with other platforms, all has to be.
+    const judged = subject === undefined && this.#parts.isJudged(target);
+    const advice = judged ? adviseOn(await this.#parts.verdicts(target, digest)) : undefined;
     const isSearched =
       (this.#images.get(key) ?? { isSearched: true }).isSearched === true &&
       wanted.isWhole &&
@@ -163,6 +166,7 @@ class Content {
       size,
       ...(subject && { subject }),
       ...(isSearched && { isSearched }),
+      ...(advice && { advice }),
     });
     for (const file of files) (there.has(file) ? this.#needed : this.#carried).add(file);
     // What it is attached to may be an image that is left out.

@@ -6,6 +6,7 @@ import type {
 } from '../../src/api/bundle-api.ts';
 import { isDigest } from '../../src/oci/digest.ts';
 import { isTag, isTargetName } from '../../src/oci/reference.ts';
+import { isAdvice } from './advice.ts';
 import { BundleError } from './bundle-error.ts';
 import {
   compareImages,
@@ -83,13 +84,14 @@ function checkImages({ images, released }: BundleManifest): void {
   checkList<BundledImage>(images, {
     place: 'images',
     most: MANIFEST_LIMITS.images,
-    isSound: ({ name, tag, digest, mediaType, size, subject, isSearched }) =>
+    isSound: ({ name, tag, digest, mediaType, size, subject, isSearched, advice }) =>
       isName(asText(name)) &&
       (tag === undefined || isTag(tag)) &&
       isBlob({ digest, size }) &&
       PRINTABLE.test(asText(mediaType)) &&
       (subject === undefined || isDigest(subject)) &&
-      [undefined, true].includes(isSearched),
+      [undefined, true].includes(isSearched) &&
+      isAdvice(advice),
     compare: compareImages,
   });
   checkList<string>(released, {

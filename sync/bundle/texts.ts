@@ -123,6 +123,8 @@ export const TEXTS = {
     `the image is ${digest}, and it was to be ${wanted}: name its tag or its own digest with --as`,
   layoutLost: ({ digest }: { digest: string }) =>
     `${digest} came, and the disk does not give it back: see "entrepot status", then import it again`,
+  refusedHere: ({ reason, advice }: { reason: string; advice?: string | undefined }) =>
+    advice === undefined ? reason : `${reason} (where the bundle was made it met: ${advice})`,
   layoutRefused: ({ image, reason }: { image: string; reason: string }) =>
     `${image} gets no tag and no pin here: ${reason}`,
   layoutNotKept: ({ reason }: { reason: string }) =>

@@ -149,6 +149,35 @@ test('what a bundle says of itself admits nothing', async (t) => {
   await requireRefused(t, gap.site, image);
 });
 
+test('advice of whoever made a bundle admits nothing, and is told where the site refuses', async (t) => {
+  const gap = await startGap(t);
+  const image = buildImage({ seed: 'app', layers: [500] });
+  const made = bundleOf([{ image, repository: REPOSITORY, tag: 'v1' }]);
+  const advice = ['signedBy release', 'vulnerabilities', 'minAge'];
+  const images = made.manifest.images.map((each) => ({ ...each, advice }));
+  const bundle = bundleOf([{ image, repository: REPOSITORY, tag: 'v1' }], { manifest: { images } });
+  const { report } = (await gap.bringAll(bundle)) as unknown as { report: ImportReport };
+  const said = 'where the bundle was made it met: signedBy release, vulnerabilities, minAge';
+  t.deepEqual(
+    report.refused.map(({ reason }) => reason),
+    [`${UNSIGNED} (${said})`],
+  );
+  t.is((await pull(gap.site, REPOSITORY, 'v1')).status, 504);
+  await requireRefused(t, gap.site, image);
+  for (const wrong of [[], 'signedBy', ['a\nb'], [''], Array(9).fill('a'), [1]]) {
+    const other = made.manifest.images.map((each) => ({ ...each, advice: wrong as string[] }));
+    const { status } = await bring(
+      gap.site,
+      (
+        await bundleOf([{ image, repository: REPOSITORY, tag: 'v1' }], {
+          manifest: { images: other, number: 2 },
+        }).all()
+      )[0]!,
+    );
+    t.is(status, 422);
+  }
+});
+
 test('a trust root in a bundle counts at once, from a key that may bring one, and from no other', async (t) => {
   const storePath = await createTempFolder(t);
   const [before, after] = [await Authority.create(), await Authority.create()];
@@ -204,6 +233,11 @@ test('of what rules select a bundle leaves out what is refused, and says so; wha
   t.deepEqual(whole.refused, [{ image: refused[0]!, reason }]);
   const carried = whole.draft!.images.map(({ digest }) => digest).toSorted();
   t.deepEqual(carried, [signed.manifest.digest, carrier.digest].toSorted());
+  const advised = whole.draft!.images.map(({ digest, advice }) => [digest, advice]);
+  t.deepEqual(Object.fromEntries(advised), {
+    [signed.manifest.digest]: ['signedBy release'],
+    [carrier.digest]: undefined,
+  });
   const blobs = whole.draft!.blobs.map(({ digest }) => digest);
   for (const each of [image.manifest, ...image.blobs, chart.manifest, chart.layer(0)]) {
     t.false(blobs.includes(each.digest));

@@ -101,6 +101,7 @@ export class Site {
       brought: () => [],
       refusal: async () => undefined,
       isJudged: () => false,
+      verdicts: async () => [],
     };
     const state = await SyncState.open(join(storePath, 'sync.json'));
     const site = new Site({

@@ -129,6 +129,7 @@ test('a draft ends once nobody has asked for it for ten minutes', async (t) => {
     prefetcher: mirror.prefetcher,
     refusal: async () => undefined,
     isJudged: () => false,
+    verdicts: async () => [],
     metrics,
     log: { info: () => undefined, warn: () => undefined } as never,
     timer,
