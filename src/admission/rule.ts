@@ -43,7 +43,9 @@ export function openRules(rules: readonly RuleConfig[], parts: RuleParts): reado
   return rules.flatMap((rule, place) => {
     const { images, mode, signedBy: signers, minAge: minAgeMs } = rule;
     if (mode === 'off') return [];
-    const signedBy = signers && new SignedBy({ ...parts, signers: signers.flatMap(signersOf) });
+    const isTimed = minAgeMs !== undefined;
+    const signedBy =
+      signers && new SignedBy({ ...parts, isTimed, signers: signers.flatMap(signersOf) });
     const conditions: Condition[] = signedBy ? [signedBy] : [];
     const minAge =
       minAgeMs === undefined ? undefined : new MinAge({ ...parts, minAgeMs, signedBy });

@@ -21,11 +21,17 @@ export interface SignedByParts {
   readonly signers: readonly Signer[];
   readonly clock: Clock;
   readonly log: Log;
+  /** It matters when a signature was seen first: of those that count the earliest is taken. */
+  readonly isTimed: boolean;
 }
 
 interface Signature {
   readonly carrier: Digest;
   readonly found: Verified | Refusal;
+}
+
+interface Counting extends Signature {
+  readonly found: Verified;
 }
 
 interface Asked {
@@ -55,7 +61,7 @@ export class SignedBy implements Condition {
 
   constructor(parts: SignedByParts) {
     this.#parts = parts;
-    this.#mark = JSON.stringify(parts.signers);
+    this.#mark = JSON.stringify([parts.isTimed, parts.signers]);
     this.#makers = new Set(parts.signers.map(makerOf));
   }
 
@@ -124,20 +130,25 @@ export class SignedBy implements Condition {
     const missing: UpstreamError[] = [];
     const missed = (error: UpstreamError): void => void missing.push(error);
     const refusals: Refusal[] = [];
+    let best: Counting | undefined;
     for await (const { carrier, found } of this.#signatures({ ...asked, manifest, missed })) {
-      if ('signer' in found) {
-        this.#tell(found, `${formatTarget(target)}@${subject}`);
-        const { until } = found;
-        const end = until === undefined ? {} : { validUntil: until };
-        return { is: 'admitted', by: found, carrier, ...end };
-      }
-      refusals.push(found);
+      if (!('signer' in found)) refusals.push(found);
+      else if (!best || isEarlier(found, best.found)) best = { carrier, found };
+      if (best && !this.#parts.isTimed) break;
     }
+    if (best) return this.#admitted(best, `${formatTarget(target)}@${subject}`);
     const [fault] = missing;
     if (fault) {
       return { is: 'unknown', reason: fault.message, isOffline: fault.fault === 'offline' };
     }
     return refusals.length > 0 ? { is: 'refused', refusals } : refusal('unsigned');
+  }
+
+  #admitted({ carrier, found }: Counting, image: string): Verdict {
+    this.#tell(found, image);
+    const { until } = found;
+    const end = until === undefined ? {} : { validUntil: until };
+    return { is: 'admitted', by: found, carrier, ...end };
   }
 
   /** One after another, each with what it is worth. */
@@ -171,6 +182,11 @@ export class SignedBy implements Condition {
     const about = { image, reason: doubt.reason };
     this.#parts.log.warn(about, 'a signature counts by its level that would not count strictly');
   }
+}
+
+/** Keys alone tell no time. */
+function isEarlier(one: Verified, other: Verified): boolean {
+  return (one.at ?? Infinity) < (other.at ?? Infinity);
 }
 
 function makerOf({ kind }: Signer): Maker {

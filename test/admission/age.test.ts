@@ -33,6 +33,25 @@ async function evict(t: ExecutionContext, { mirror, image }: Aged): Promise<void
   t.false(await catalog.isHeld({ target: TARGET, digest }));
 }
 
+/** The rule asks for a signature without a key as well; `sign` attaches one to the image. */
+async function startWitnessed(t: ExecutionContext) {
+  const folder = await createTempFolder(t);
+  const authority = await Authority.create();
+  const trustedRoot = join(folder, 'trusted_root.json');
+  writeFileSync(trustedRoot, JSON.stringify(authority.root));
+  const signedBy = [{ identity: IDENTITY, issuer: ISSUER }];
+  const rules = [{ images: ['**'], mode: 'enforce' as const, signedBy, minAge: MIN_AGE }];
+  const admission: AdmissionConfig = { trust: { sigstore: { trustedRoot }, keys: {} }, rules };
+  const scene = await startScene(t, { admission });
+  const { manifest: image } = scene.image;
+  const sign = async (who: Authority, laterMs = 0): Promise<void> => {
+    const signed = await who.sign({ payload: statementOf(image), laterMs });
+    const bundle = Buffer.from(JSON.stringify(signed));
+    attachBundle(scene.registry, { repository: REPOSITORY, image, bundle });
+  };
+  return { ...scene, authority, sign };
+}
+
 test('what is too young leaves by no way, and the hour is told at which it passes', async (t) => {
   const { image, manifest, blob, clock } = await startAged(t);
   const { digest } = image.manifest;
@@ -142,26 +161,25 @@ test('a signature that counts tells the age by its witness, and none by a key al
   const byKey = await startGuarded(t, { rule: { minAge: MIN_AGE } });
   byKey.signer.attach(byKey.registry, REPOSITORY, byKey.image.manifest);
   refusesAsYoung(t, await byKey.manifest('latest'), '2030-01-03T00:00Z');
-  const folder = await createTempFolder(t);
-  const [ours, foreign] = [await Authority.create(), await Authority.create()];
-  const trustedRoot = join(folder, 'trusted_root.json');
-  writeFileSync(trustedRoot, JSON.stringify(ours.root));
-  const signedBy = [{ identity: IDENTITY, issuer: ISSUER }];
-  const rules = [{ images: ['**'], mode: 'enforce' as const, signedBy, minAge: MIN_AGE }];
-  const admission: AdmissionConfig = { trust: { sigstore: { trustedRoot }, keys: {} }, rules };
-  const { registry, image, manifest, clock } = await startScene(t, { admission });
-  const sign = async (who: Authority): Promise<void> => {
-    const signed = await who.sign({ payload: statementOf(image.manifest) });
-    const bundle = Buffer.from(JSON.stringify(signed));
-    attachBundle(registry, { repository: REPOSITORY, image: image.manifest, bundle });
-  };
-  await sign(foreign);
+  const { authority, manifest, sign, clock } = await startWitnessed(t);
+  await sign(await Authority.create());
   t.is((await manifest('latest')).status, 403);
-  await sign(ours);
+  await sign(authority);
   clock.advance(MINUTE);
   t.is((await manifest('latest')).status, 200);
-  clock.setBack(clock.wall() - ours.at - MIN_AGE / 2);
+  clock.setBack(clock.wall() - authority.at - MIN_AGE / 2);
   t.is((await manifest('latest')).status, 403);
+});
+
+test('of several signatures the one that was seen first tells the age', async (t) => {
+  const { authority, manifest, sign, clock } = await startWitnessed(t);
+  for (const laterMs of [5, 4, 0, 5, 4].map((minutes) => minutes * MINUTE)) {
+    await sign(authority, laterMs);
+  }
+  clock.setBack(clock.wall() - authority.at - MIN_AGE + MINUTE);
+  t.is((await manifest('latest')).status, 403);
+  clock.advance(2 * MINUTE);
+  t.is((await manifest('latest')).status, 200);
 });
 
 test('audit serves what is too young, and tells of it', async (t) => {
