@@ -1,4 +1,7 @@
 import test from 'ava';
+import { parsePublicKey } from '../../src/admission/signatures/signing-key.ts';
+import { Sigstore } from '../../src/admission/signatures/sigstore.ts';
+import { parseDigest } from '../../src/oci/digest.ts';
 import { buildBlob, buildImage, descriptorOf, MEDIA_TYPES, store } from '../helpers/image.ts';
 import { HOUR, MINUTE } from '../helpers/clock.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
@@ -117,4 +120,28 @@ test('what a scanner said while the clock ran ahead does not outlive its age whe
   scanner.onMetadata = (response) => response.writeHead(500).end();
   clock.advance(25 * HOUR);
   t.is((await manifest('latest')).status, 403);
+});
+
+test('what is long is read when it is known who signed it: a list without end, and the statement of a stranger', async (t) => {
+  const [ours, stranger] = [new KeyHolder(), new KeyHolder()];
+  const sigstore = new Sigstore({
+    root: undefined,
+    keys: new Map([['ours', parsePublicKey(ours.pem)]]),
+  });
+  const { bytes: manifest, digest } = buildImage({ seed: 'app', layers: [] }).manifest;
+  const image = { manifest, digest: parseDigest(digest) };
+  const asked = { image, kind: 'attestation', signers: [{ kind: 'key', key: 'ours' }] } as const;
+  const codeOf = (bundle: Buffer): unknown => {
+    const found = sigstore.verifyBundle(bundle, asked);
+    return 'code' in found ? found.code : 'counts';
+  };
+  const other = store('another');
+  const long = 'https://example.com/'.padEnd(100_000, 'x');
+  t.is(codeOf(stranger.bundle(other, 'https://example.com/')), 'predicate-type');
+  t.is(codeOf(stranger.bundle(other, long)), 'signature');
+  t.is(codeOf(ours.bundle(other, long)), 'predicate-type');
+  const { mediaType } = store('', BUNDLE);
+  const endless = { mediaType, list: Array.from({ length: 20_000 }, () => 1) };
+  const found = sigstore.verifyBundle(Buffer.from(JSON.stringify(endless)), asked);
+  t.regex('reason' in found ? found.reason : '', /parts/);
 });

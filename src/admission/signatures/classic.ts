@@ -2,7 +2,7 @@ import type { Bundle } from '@sigstore/bundle';
 import { HashAlgorithm } from '@sigstore/protobuf-specs';
 import { hash } from 'node:crypto';
 import { refuse } from './refused.ts';
-import { asBytes, asObject, asText, parseStrictObject } from './strict-json.ts';
+import { asBytes, asObject, asText, checkMarks, parseStrictObject } from './strict-json.ts';
 import { TEXTS } from './texts.ts';
 
 /** A layer of a manifest that cosign keeps under a tag of its own: `sha256-….sig` and `.att`. */
@@ -73,6 +73,7 @@ function readEnvelope(
   bytes: Uint8Array,
   most: number,
 ): Extract<Bundle['content'], { $case: 'dsseEnvelope' }>['dsseEnvelope'] {
+  checkMarks(bytes.subarray(0, most));
   const { payloadType, payload, signatures } = parseStrictObject(bytes, 'it', most);
   const list: readonly unknown[] = Array.isArray(signatures) ? signatures : [];
   if (list.length !== 1) throw refuse('signatures', { count: list.length });

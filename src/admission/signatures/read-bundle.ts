@@ -1,6 +1,6 @@
 import { bundleFromJSON, bundleToJSON, type Bundle } from '@sigstore/bundle';
 import { refuse } from './refused.ts';
-import { asObject, parseStrictObject } from './strict-json.ts';
+import { asObject, checkMarks, parseStrictObject } from './strict-json.ts';
 import { TEXTS } from './texts.ts';
 
 /** Exactly these: the library takes each version for the newest one. */
@@ -19,6 +19,7 @@ type Scalar = string | number | boolean;
  * @see https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto
  */
 export function readBundle(bytes: Uint8Array, most: number): Bundle {
+  checkMarks(bytes.subarray(0, most));
   const json = parseStrictObject(bytes, 'it', most);
   const type = String(json['mediaType']);
   if (!MEDIA_TYPES.has(type)) throw refuse('media-type', { type });

@@ -53,7 +53,10 @@ export class Sigstore {
         checkMessage(content.messageSignature, asked);
         return { bundle, artifact: asked.image.manifest };
       }
-      return { bundle, statement: readStatement(content.dsseEnvelope, asked.image, asked.kind) };
+      return {
+        bundle,
+        statement: statedIn(content.dsseEnvelope, asked),
+      };
     });
   }
 
@@ -75,17 +78,21 @@ export class Sigstore {
         checkSimpleSigning(payload, asked.image);
         return { bundle, artifact: payload };
       }
-      return { bundle, statement: readStatement(content.dsseEnvelope, asked.image, asked.kind) };
+      return {
+        bundle,
+        statement: statedIn(content.dsseEnvelope, asked),
+      };
     });
   }
 
   #judge(what: string, { signers }: Asked, read: () => Read): Verified | Refusal {
     let isRead = false;
     try {
-      const { bundle, artifact = new Uint8Array(), statement } = read();
+      const { bundle, artifact = new Uint8Array(), statement: state } = read();
       isRead = true;
       const content = new SignedContent(bundle, artifact);
       const found = this.#check.check(bundle, content, signers);
+      const statement = state?.();
       return { ...found, what, ...(statement && { statement }) };
     } catch (error) {
       const { code, message } = asRefused(error, isRead);
@@ -98,7 +105,19 @@ interface Read {
   readonly bundle: Bundle;
   /** What a signature outside an envelope is of. */
   readonly artifact?: Uint8Array;
-  readonly statement?: Statement | undefined;
+  readonly statement?: () => Statement | undefined;
+}
+
+type Envelope = Parameters<typeof readStatement>[0];
+
+/** Those that are longer are read when the signature is known to be good: a stranger's would cost seconds. */
+const MAX_EARLY_BYTES = 64 * 1024;
+
+function statedIn(envelope: Envelope, { image, kind }: Asked): () => Statement | undefined {
+  const read = (): Statement | undefined => readStatement(envelope, image, kind);
+  if (envelope.payload.length > MAX_EARLY_BYTES) return read;
+  const statement = read();
+  return () => statement;
 }
 
 type Message = Extract<Bundle['content'], { $case: 'messageSignature' }>['messageSignature'];

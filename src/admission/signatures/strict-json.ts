@@ -3,6 +3,9 @@ import { walkJson } from '../walk-json.ts';
 import { TEXTS } from './texts.ts';
 
 const MAX_DEPTH = 64;
+/** Of what is read before it is known who signed it: what is long in it is one text. */
+const MAX_MARKS = 10_000;
+const MARKS = [',', '[', '{'].map((mark) => mark.charCodeAt(0));
 const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
@@ -23,6 +26,14 @@ export function parseStrictObject(
   most: number,
 ): Readonly<Record<string, unknown>> {
   return asObject(parseStrictJson(bytes, most), what);
+}
+
+/** Throws `Refused` for more than 10,000 lists, objects and items, which take seconds to read. */
+export function checkMarks(bytes: Uint8Array): void {
+  let marks = 0;
+  for (const byte of bytes) if (MARKS.includes(byte)) marks += 1;
+  if (marks > MAX_MARKS)
+    throw refuse('malformed', { why: TEXTS.tooMany({ what: 'parts', most: MAX_MARKS }) });
 }
 
 export function asObject(value: unknown, what: string): Readonly<Record<string, unknown>> {
