@@ -1,5 +1,6 @@
 import type { AdmissionRuleReport } from '../api/admission-api.ts';
 import type { Config } from '../config/config.ts';
+import { urlOf } from '../config/listen.ts';
 import { GateRefusal, type Attachments, type Gate, type TaggedManifest } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -25,7 +26,7 @@ import type { Verdict } from './verdict.ts';
 import { Verdicts } from './verdicts.ts';
 
 export interface AdmissionParts extends ScanningParts {
-  readonly config: Pick<Config, 'admission'>;
+  readonly config: Pick<Config, 'admission' | 'listen'>;
   readonly attachments: () => Attachments;
   readonly clock: Clock;
   readonly log: Log;
@@ -97,9 +98,10 @@ export class Admission implements Gate {
   }
 
   /** These rules count from now on, for what is held too. */
-  configure({ admission }: Pick<Config, 'admission'>): void {
+  configure({ admission, listen }: AdmissionParts['config']): void {
     const { log, metrics, pins } = this.#parts;
-    this.#scanning.configure(admission?.scanner);
+    const scanner = admission?.scanner;
+    this.#scanning.configure(scanner && { registry: urlOf(listen), ...scanner });
     this.#rules = [];
     this.#trust = undefined;
     pins.keepAlso(undefined);

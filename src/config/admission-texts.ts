@@ -14,8 +14,6 @@ export const ADMISSION_TEXTS = {
   admissionNoFindings:
     'nobody would say what is vulnerable; write admission.scanner: { adapter: URL, registry: URL }, or attestedBy',
   scannerUrl: 'write the address of the scanner, such as http://scanner:8080',
-  scannerRegistry:
-    'write the address of this mirror as the scanner reaches it, such as http://entrepot:5000',
   scannerMaxAge: 'write at least 1m',
   moment: 'write a day such as 2027-01-01, or a moment such as 2027-01-01T12:00:00Z',
   admissionIdle: 'it is about no image that can be pulled here, and keeps nothing back',

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { isIPv4, isIPv6 } from 'node:net';
+import { hostname } from 'node:os';
 import * as z from 'zod';
 import { checkKeyPair, readPemFile } from './pem.ts';
 import { ConfigError } from './problems.ts';
@@ -46,6 +47,12 @@ function isHost(host: string, isBracketed: boolean): boolean {
 
 export function formatListenAddress({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Where others reach it: by the name of this machine where it listens at all its addresses. */
+export function urlOf({ host, port, tls }: ListenAddress): string {
+  const address = { host: isAnyAddress(host) ? hostname() : host, port };
+  return `${tls ? 'https' : 'http'}://${formatListenAddress(address)}`;
 }
 
 /** An address, or an address and what it takes to serve HTTPS there. */

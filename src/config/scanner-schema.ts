@@ -22,7 +22,9 @@ export function scannerSchema(source: Source) {
         ),
       registry: address
         .exactOptional()
-        .describe('Of this mirror, as the adapter reaches it: from there it pulls.'),
+        .describe(
+          'Of this mirror, as the adapter reaches it: from there it pulls. Left out: that of listen, by the name of this machine where it listens at all addresses.',
+        ),
       ca: z
         .string()
         .meta({ title: 'PEM file' })
@@ -38,10 +40,6 @@ export function scannerSchema(source: Source) {
         .describe(
           'So long a verdict serves after another database came, and an attested scan counts.',
         ),
-    })
-    .superRefine(({ adapter, registry }, context) => {
-      if (adapter === undefined || registry !== undefined) return;
-      context.addIssue({ code: 'custom', path: ['registry'], message: TEXTS.scannerRegistry });
     })
     .exactOptional()
     .describe('Who says what is vulnerable.');

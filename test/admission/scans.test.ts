@@ -276,3 +276,19 @@ test('scans are counted by what came of them, and the age of the database is tol
     Date.parse(scanner.databaseAt) / 1000,
   );
 });
+
+test('a scanner is told where the mirror listens, unless it is to reach it elsewhere', async (t) => {
+  const scene = await startScanned(t);
+  const [own, { registry: _, ...without }] = [scene.scanner.settings, scene.scanner.settings];
+  const asked: unknown[] = [];
+  for (const scanner of [own, without]) {
+    const upstreams = { [UPSTREAM]: { url: scene.registry.url } };
+    await scene.mirror.reload({ upstreams, admission: { ...scene.admission, scanner } });
+    const image = buildImage({ seed: JSON.stringify(scanner), layers: [100] });
+    scene.registry.addImage(REPOSITORY, 'other', image);
+    t.is((await scene.manifest(image.manifest.digest)).status, 200);
+    const { body } = scene.scanner.adapter.requests.findLast(({ body }) => body)!;
+    asked.push(body?.registry?.url?.replace(/:\d+$/, ''));
+  }
+  t.deepEqual(asked, ['http://mirror.example', 'http://127.0.0.1']);
+});

@@ -1,6 +1,7 @@
+import { hostname } from 'node:os';
 import test, { type ExecutionContext } from 'ava';
 import { ConfigError } from '../../src/config/problems.ts';
-import { formatListenAddress, parseListenAddress } from '../../src/config/listen.ts';
+import { formatListenAddress, parseListenAddress, urlOf } from '../../src/config/listen.ts';
 
 const reads = test.macro({
   exec: (t: ExecutionContext, text: string, host: string, port: number) =>
@@ -38,4 +39,12 @@ test('a formatted address reads as the same address', (t) => {
   for (const text of ['0.0.0.0:5000', '[::]:5000']) {
     t.is(formatListenAddress(parseListenAddress(text)), text);
   }
+});
+
+test('others reach it at its own address, and at the name of the machine where it has all of them', (t) => {
+  const tls = { cert: 'tls.crt', key: 'tls.key' };
+  t.is(urlOf({ host: '127.0.0.1', port: 5000 }), 'http://127.0.0.1:5000');
+  t.is(urlOf({ host: '::1', port: 5000, tls }), 'https://[::1]:5000');
+  t.is(urlOf({ host: '0.0.0.0', port: 5000 }), `http://${hostname()}:5000`);
+  t.is(urlOf({ host: '::', port: 443, tls }), `https://${hostname()}:443`);
 });

@@ -591,11 +591,6 @@ export const SLIPS: readonly Slip[] = [
     'write the folder that Notation calls trust-store',
   ],
   [
-    'admission: { scanner: { adapter: http://s } }',
-    'admission.scanner.registry',
-    'write the address of this mirror',
-  ],
-  [
     'admission: { scanner: { adapter: http://s, registry: http://m }, rules: [{ images: [ghcr.io/org/**], mode: audit, vulnerabilities: { atMost: low, vex: [none.json] } }] }',
     'admission.rules[0].vulnerabilities.vex[0]',
     'no such file',

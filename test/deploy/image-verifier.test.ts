@@ -4,15 +4,17 @@ import { createServer } from 'node:http';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { buildImage, buildIndex, digestOf, type Stored } from '../helpers/image.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
+import { missingPackages, testUnless } from '../helpers/needs.ts';
 import { REPOSITORY, UPSTREAM } from '../helpers/scene.ts';
 import { serve } from '../helpers/serve.ts';
 import { until } from '../helpers/until.ts';
 import { writeUsers } from '../access/world.ts';
 import { startGuarded } from '../admission/guarded.ts';
 
+const test = testUnless('the verifier', missingPackages('curl'));
 const FOLDER = join(import.meta.dirname, '..', '..', 'deploy', 'containerd');
 const VERIFIER = join(FOLDER, 'image-verifier', 'entrepot');
 const DESCRIPTOR = 'application/vnd.oci.descriptor.v1+json';

@@ -126,7 +126,7 @@ test('npx runs it, with what it is given on its input and how it ends', (t) => {
 
 test("npx runs it in the machine's Node where that is supported, not in the one that npm puts before it", async (t) => {
   const programs = await createTempFolder(t);
-  const node = `case "$1" in */dist/main.js) echo "the machine's"; exit 7 ;; esac\nexec '${process.execPath}' "$@"`;
+  const node = `case "$*" in */dist/main.js*) echo "the machine's"; exit 7 ;; esac\nexec '${process.execPath}' "$@"`;
   await writeProgram(join(programs, 'node'), node);
   const { status, stdout } = spawnSync('npx', ['entrepot', '--version'], {
     cwd: t.context.folder,

@@ -10,6 +10,7 @@ const PACKAGES = {
   bwrap: 'bubblewrap',
   containerd: 'containerd',
   ctr: 'containerd',
+  curl: 'curl',
   debootstrap: 'debootstrap',
   docker: 'docker.io',
   'docker-registry': 'docker-registry',
