@@ -20,7 +20,7 @@ export interface NotationLayer {
   readonly envelope: Uint8Array;
 }
 
-export interface NotationAsked {
+interface NotationAsked {
   readonly image: SignedImage;
   /** Those who signed with Notation; the others are passed over. */
   readonly signers: readonly Signer[];

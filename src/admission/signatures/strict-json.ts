@@ -12,7 +12,7 @@ const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * JSON that everybody reads in the same way: in UTF-8, no name twice in an object. At most so many bytes, and
  * 64 levels. Throws `Refused`.
  */
-export function parseStrictJson(bytes: Uint8Array, most: number): unknown {
+function parseStrictJson(bytes: Uint8Array, most: number): unknown {
   if (bytes.length > most) throw refuse('too-large', { most });
   const value = parse(decode(bytes));
   checkNames(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
