@@ -26,7 +26,7 @@ const MAX_REFUSED = 1000;
 
 /**
  * Whether an image may be pulled, by the rules that are in force: by a subject where one is named, and by what
- * it is. Nodes ask the second alone.
+ * it is, which may be asked for alone.
  */
 export function addPolicyRoutes(
   router: Router,

@@ -13,7 +13,7 @@ interface AdmissionReportsParts {
   readonly resolve: (image: string) => ResolvedImage;
 }
 
-/** What operators and nodes are told of admission. */
+/** What operators are told of admission. */
 export class AdmissionReports implements AdmissionApi {
   readonly #parts: AdmissionReportsParts;
 

@@ -159,7 +159,7 @@ test('policy check cannot tell what the upstream does not say', async (t) => {
   t.regex(stdout, /^ {2}because {4}hub\.example: /m);
 });
 
-test('a node asks whether a digest may be run: of evidence nothing is asked, of others what the rules say', async (t) => {
+test('the admin API says whether a digest may be pulled: of evidence nothing is asked, of others what the rules say', async (t) => {
   const { site, registry, signer, image } = await openSite(t, BY_KEY);
   const { adminUrl } = await site.serve();
   const ask = async (name: string): Promise<AdmissionReport> => {
