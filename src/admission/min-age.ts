@@ -17,6 +17,8 @@ export interface MinAgeParts {
   readonly signedBy?: Condition | undefined;
 }
 
+const MINUTE_MS = 60_000;
+
 /**
  * An image has been known for long enough: it, or a held index that lists it, since this repository was first
  * seen to have it, or since a witness whom the trust root names saw the signature that the rule asks for. It is
@@ -35,7 +37,8 @@ export class MinAge implements Condition {
     const ageMs = await this.#ageOf(target, digest, how);
     if (ageMs >= minAgeMs) return { is: 'admitted' };
     const knownAt = clock.wall() - ageMs;
-    const reason = TEXTS.young({ since: hourOf(knownAt), until: hourOf(knownAt + minAgeMs) });
+    const [since, until] = [Math.floor(knownAt / MINUTE_MS), (knownAt + minAgeMs) / MINUTE_MS];
+    const reason = TEXTS.young({ since: minuteOf(since), until: minuteOf(Math.ceil(until)) });
     return { is: 'refused', refusals: [{ code: 'young', reason }] };
   }
 
@@ -77,8 +80,7 @@ export class MinAge implements Condition {
   }
 }
 
-/** To the minute, and not before it. */
-function hourOf(moment: number): string {
-  const minute = 60_000;
-  return new Date(Math.ceil(moment / minute) * minute).toISOString().replace(':00.000Z', 'Z');
+/** By how many minutes it is after the first of 1970. */
+function minuteOf(minutes: number): string {
+  return new Date(minutes * MINUTE_MS).toISOString().replace(':00.000Z', 'Z');
 }

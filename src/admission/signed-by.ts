@@ -71,8 +71,9 @@ export class SignedBy implements Condition {
     for (const reach of only ? [only] : (['held', 'upstream'] as const)) {
       for await (const subject of lineageOf(this.#parts.attachments(), target, digest)) {
         const found = await this.#verdict({ target, subject, reach, trusted });
-        if (found?.is === 'admitted') return found;
-        if (reach === 'upstream' && (!own || found?.is === 'unknown')) own = found;
+        if (found.is === 'admitted') return found;
+        const isLast = only !== undefined || reach === 'upstream';
+        if (isLast && (!own || found.is === 'unknown')) own = found;
       }
     }
     return own ?? refusal('unsigned');
@@ -98,8 +99,7 @@ export class SignedBy implements Condition {
     return { signatures: [...signatures.values()] };
   }
 
-  /** `undefined`: what is held does not admit it. */
-  async #verdict(asked: Asked): Promise<Verdict | undefined> {
+  async #verdict(asked: Asked): Promise<Verdict> {
     const { target, subject, reach, trusted } = asked;
     const { attachments, verdicts } = this.#parts;
     const about = async () => {
@@ -119,8 +119,7 @@ export class SignedBy implements Condition {
       return isKept ? verdicts.keep(after, found) : found;
     };
     if (reach === 'upstream') return verdicts.reach(question, verify);
-    const found = await verify();
-    return found.is === 'admitted' ? found : undefined;
+    return verify();
   }
 
   async #verify(asked: Asked): Promise<Verdict> {
@@ -138,7 +137,9 @@ export class SignedBy implements Condition {
     }
     if (best) return this.#admitted(best, `${formatTarget(target)}@${subject}`);
     const [fault] = missing;
-    if (fault) {
+    // What is held tells more than that nobody was asked.
+    const isTold = fault?.fault === 'offline' && refusals.length > 0;
+    if (fault && !isTold) {
       return { is: 'unknown', reason: fault.message, isOffline: fault.fault === 'offline' };
     }
     return refusals.length > 0 ? { is: 'refused', refusals } : refusal('unsigned');

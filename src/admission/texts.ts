@@ -13,7 +13,7 @@ const ASKED = {
   vulnerabilities: 'asks for few vulnerabilities',
 } as const;
 const REMEDIES = {
-  signedBy: 'have it signed by one whom the rule names',
+  signedBy: 'have it signed by one whom the rule names, which counts within 30 s',
   minAge: 'wait until it is old enough',
   vulnerabilities: 'pull one that is mended',
 } as const;

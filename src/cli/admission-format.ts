@@ -39,7 +39,10 @@ export function formatAdmission(report: AdmissionReport, layout: Layout): string
 
 /** What it comes to: a rule that only audits keeps nothing back. */
 function outcomeOf({ isAllowed, rules }: AdmissionReport): string {
-  if (isAllowed) return TEXTS.admitted;
+  if (isAllowed) {
+    const isWhole = rules.every(({ outcome }) => outcome === 'admitted');
+    return isWhole ? TEXTS.admitted : TEXTS.admittedByAudit;
+  }
   const isRefused = rules.some(({ mode, outcome }) => mode === 'enforce' && outcome === 'refused');
   return isRefused ? TEXTS.refused : TEXTS.undecided;
 }

@@ -263,6 +263,7 @@ export const TEXTS = {
     `the key is in ${path}: user _json_key, its contents as the password`,
   policyNobody: 'say with --as whose group or address it is',
   admitted: 'admitted',
+  admittedByAudit: 'admitted; a rule that audits would refuse it',
   refused: 'refused',
   wouldBe: ({ outcome }: { outcome: string }) =>
     outcome === 'refused' ? 'audit, would be refused' : `audit, ${outcome}`,

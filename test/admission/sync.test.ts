@@ -6,8 +6,9 @@ import { buildImage, buildIndex } from '../helpers/image.ts';
 import { REPOSITORY, UPSTREAM } from '../helpers/scene.ts';
 import { until } from '../helpers/until.ts';
 import { rule, syncConfig } from '../sync/rules.ts';
-import { startGuarded, type Guarded } from './guarded.ts';
+import { messageOf, startGuarded, type Guarded } from './guarded.ts';
 import { startScanned } from './scanned.ts';
+import { KeyHolder } from './signing.ts';
 
 const SIGNED = 'library/signed';
 
@@ -61,6 +62,23 @@ for (const referrers of [true, false]) {
     });
   }
 }
+
+test('of one that somebody else has signed what is held says the same as its pull, also offline', async (t) => {
+  const rules = [rule(REPOSITORY, { tags: { names: ['latest'] } })];
+  const scene = await startGuarded(t, { sync: syncConfig(rules) });
+  const { registry, image, mirror, admission } = scene;
+  new KeyHolder().attachByTag(registry, REPOSITORY, image.manifest);
+  await post(scene, 'sync/run', '{}');
+  const reason = 'the signature is of no key that counts here, or what it signs was changed';
+  await until('it is here', async () => {
+    const { images } = await statusOf(scene);
+    return images.some((each) => each.reason?.endsWith(reason));
+  });
+  t.true(messageOf(await scene.manifest('latest')).includes(reason));
+  const upstreams = { [UPSTREAM]: { url: registry.url } };
+  t.is((await mirror.reload({ upstreams, admission, offline: true })).status, 200);
+  t.true(messageOf(await scene.manifest('latest')).includes(reason));
+});
 
 test('sync has what it brings scanned, and judges the platforms that are wanted alone', async (t) => {
   const [sound, other] = ['clean', 'vulnerable'].map((seed) => buildImage({ seed, layers: [100] }));

@@ -92,7 +92,7 @@ test('policy check tells who signed without a key, by whose word and when, and w
   t.is(
     stdout,
     `hub.example/org/app
-  admission  admitted
+  admission  admitted; a rule that audits would refuse it
   judged     hub.example/org/app@${image.digest}
   admission.rules[0] (DIR/entrepot.yaml:9), enforce: admitted
     signedBy         admitted
