@@ -8,7 +8,6 @@ import type { Source } from './source.ts';
 import { TEXTS } from './texts.ts';
 
 const MINUTE_MS = 60_000;
-const DAY_MS = 86_400_000;
 
 /** `admission.scanner`: who says what is vulnerable. */
 export function scannerSchema(source: Source) {
@@ -36,7 +35,7 @@ export function scannerSchema(source: Source) {
         .describe('What the adapter asks of its clients, as a bearer token.'),
       maxAge: duration
         .refine((ms) => ms >= MINUTE_MS, TEXTS.scannerMaxAge)
-        .default(DAY_MS)
+        .prefault('24h')
         .describe(
           'So long a verdict serves after another database came, and an attested scan counts.',
         ),

@@ -84,7 +84,8 @@ function row(
   const [meaning = '', told] = textOf(node).split(/ Default: (.*)\.$/);
   const value = defaultOf(node.default) ?? told ?? (isRequired ? 'required' : '');
   const shown = value === '' || value === 'required' ? value : `\`${value}\``;
-  const entries = isMap(node.default) ? ` Left out: ${Object.keys(node.default).join(', ')}.` : '';
+  const names = isMap(node.default) ? Object.keys(node.default) : [];
+  const entries = names.length > 0 ? ` Left out: ${names.join(', ')}.` : '';
   const cells = [`\`${key}\``, valueOf(node), shown, `${meaning}${entries}${restarts}`];
   return `| ${cells.map((cell) => cell.replaceAll('|', String.raw`\|`)).join(' | ')} |`;
 }
