@@ -21,8 +21,8 @@ export interface DownloadsParts extends DepositParts, OutcomesParts {
   readonly timing: Timing;
 }
 
-export interface Joined {
-  readonly content: StoredBlob | Download;
+export interface Joined<Content = StoredBlob | Download> {
+  readonly content: Content;
   /** False for whoever began the download. */
   readonly joined: boolean;
   /** The download counts as wanted until it is disposed of. */
@@ -124,7 +124,7 @@ export class Downloads {
     digest: Digest,
     wanted: DownloadDemand,
     { isForeign = false, isSecondTry = false }: JoinOptions = {},
-  ): Promise<Joined | undefined | 'again'> {
+  ): Promise<Joined<Download> | undefined | 'again'> {
     const key = keyOf(target, digest);
     const running = this.#running.get(key);
     const entry = running ?? this.#begin(key, target, digest, { isForeign });
@@ -134,10 +134,8 @@ export class Downloads {
     const joined = { joined: running !== undefined, interest: own };
     const content = await entry.opening;
     if (running) Traces.link(entry.place);
-    if (content instanceof StoredBlob) {
-      // It came after the client's look into the store: whether it may be read was not asked.
-      return isInteractive(wanted) ? 'again' : { content, ...joined };
-    }
+    // It came after the look into the store, perhaps by another upstream: nobody has asked whose it is.
+    if (content instanceof StoredBlob) return 'again';
     // Whoever joined after the failure, or for another repository, begins a download of its own.
     const isOwn = !running || (isSameTarget(target, content.target) && !content.hasFailed);
     try {
@@ -201,7 +199,7 @@ export class Downloads {
    * not be had or kept, and when it drips: then it goes on, and the place of whoever waited for it is
    * the next one's.
    */
-  async hold(target: Target, digest: Digest, wanted: DownloadDemand): Promise<boolean> {
+  async hold(target: Target, digest: Digest, wanted: DownloadDemand, left = 8): Promise<boolean> {
     const { blobs, catalog } = this.#parts;
     const known = await catalog.findBlob(digest);
     const held = known && (await blobs.find(digest, known));
@@ -211,11 +209,11 @@ export class Downloads {
     if (proof === 'absent') return false;
     const isForeign = proof === 'unshown';
     const joined = await this.join(target, digest, wanted, { isForeign });
-    if (joined === 'again') return this.hold(target, digest, wanted);
+    if (joined === 'again' && left > 1) return this.hold(target, digest, wanted, left - 1);
+    if (joined === 'again') throw new Error(TEXTS.notFoundEachTime);
     if (!joined) return false;
     using _ = joined.interest;
     const { content } = joined;
-    if (content instanceof StoredBlob) return true;
     const isSettled = content.settled.then(() => true);
     if (!(await Promise.race([isSettled, content.tooSlow]))) throw drips(content);
     if (content.state !== 'unstored') await this.#downloads.get(content);
