@@ -89,11 +89,11 @@ export interface DraftReport {
   /** Tags that are as their upstream last said, which gave no answer now: `name:tag`. */
   readonly unasked: readonly string[];
   /** What rules of sync or a lock select and no bundle carries, since admission refuses it. */
-  readonly refused: readonly RefusedImage[];
+  readonly refused: readonly WithheldImage[];
 }
 
 /** An image that may not be pulled. */
-export interface RefusedImage {
+export interface WithheldImage {
   /** `name:tag` or `name@digest`. */
   readonly image: string;
   readonly reason: string;
@@ -193,7 +193,7 @@ export interface ImportReport {
   readonly bytes: number;
   readonly released: readonly string[];
   /** Images that admission refuses here: their tags mean what they meant, and nothing of them is kept. */
-  readonly refused: readonly RefusedImage[];
+  readonly refused: readonly WithheldImage[];
   /** Files that are in place, and those that its key may not bring. */
   readonly files: readonly string[];
   readonly refusedFiles: readonly string[];

@@ -1,4 +1,4 @@
-import type { BundledBlob, BundledImage, RefusedImage } from '../../src/api/bundle-api.ts';
+import type { BundledBlob, BundledImage, WithheldImage } from '../../src/api/bundle-api.ts';
 import { cosignTags } from '../../src/oci/cosign.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { formatImageName, formatTarget, type Tag, type Target } from '../../src/oci/reference.ts';
@@ -27,7 +27,7 @@ export interface DraftContent {
   /** Of what was selected, what the site has. */
   readonly there: { readonly images: number; readonly blobs: number; readonly bytes: number };
   /** What may not leave. */
-  readonly refused: readonly RefusedImage[];
+  readonly refused: readonly WithheldImage[];
 }
 
 type Parts = Pick<SyncParts, 'catalog' | 'blobs' | 'refusal' | 'isJudged' | 'verdicts'>;
@@ -56,7 +56,7 @@ class Content {
   readonly #images = new Map<string, BundledImage>();
   readonly #tags = new Set<string>();
   readonly #left = new Set<string>();
-  readonly #refused: RefusedImage[] = [];
+  readonly #refused: WithheldImage[] = [];
   /** Of all that was looked at. */
   readonly #sizes = new Map<Digest, number>();
   readonly #carried = new Set<Digest>();

@@ -5,7 +5,7 @@ import type {
   BundledFile,
   DraftReport,
   DraftState,
-  RefusedImage,
+  WithheldImage,
 } from '../../src/api/bundle-api.ts';
 import type { Content } from '../../src/oci/content.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
@@ -161,7 +161,7 @@ export class Draft {
 
   async #number(
     { tags, ...content }: Omit<DraftContent, 'there' | 'refused'>,
-    refused: readonly RefusedImage[],
+    refused: readonly WithheldImage[],
   ): Promise<BundleDraft> {
     const { id: series, numbers } = this.#parts;
     const { inventory, files, selection, isPlain = false } = this.#wish;
