@@ -8,6 +8,7 @@ import { bringImage, type BringParts } from './image-bringing.ts';
 import { judgeWanted } from './image-refusal.ts';
 import { PASSING_FAULTS, Retries } from './retries.ts';
 import { isToFetch, type Plan, type PlannedItem, type UpstreamPlan } from './planner.ts';
+import { errorMessage } from './resolver.ts';
 import type { ImageScope } from './image-scope.ts';
 import type { KnownImage } from './state.ts';
 import {
@@ -82,18 +83,25 @@ export class Runner {
     const failure = await bringImage({ ...this.#parts, retries }, item);
     const isWhole = item.files.withheld.length === 0;
     if (isAborted(signal)) return;
-    if (failure !== undefined) {
-      fetched.failures.push(failure);
-      fetched.absent.add(imageKey(item.wanted));
-    } else {
-      // Whoever can say whether it may be pulled is asked while the link is there.
-      await judgeWanted(this.#parts, item.wanted).catch(() => undefined);
-      // Its plan told that it failed.
-      if (isToFetch(item) && isWhole) fetched.fetched += 1;
-      else if (isWhole) fetched.kept += 1;
-      if (item.attached.length > 0) fetched.searched.set(...searchOf(item));
-    }
-    progress.ended(failure === undefined && isWhole);
+    // Whoever can say whether it may be pulled is asked while the link is there.
+    const refused = failure ?? (await this.#refused(item.wanted));
+    if (isAborted(signal)) return;
+    if (failure !== undefined) fetched.absent.add(imageKey(item.wanted));
+    else if (item.attached.length > 0) fetched.searched.set(...searchOf(item));
+    if (refused !== undefined) fetched.failures.push(refused);
+    // Of what is not whole its plan told that it failed.
+    else if (isWhole) fetched[isToFetch(item) ? 'fetched' : 'kept'] += 1;
+    progress.ended(refused === undefined && isWhole);
+  }
+
+  /** What is here and may not be pulled, or of which nobody can say so, is of no use to the site. */
+  async #refused(wanted: WantedImage): Promise<SyncProblem | undefined> {
+    const { rule } = wanted;
+    const image = imageName(wanted);
+    const reason = await judgeWanted(this.#parts, wanted).catch(errorMessage);
+    if (reason === undefined) return undefined;
+    this.#parts.log.warn({ image, rule, reason }, 'not synced');
+    return { rule, image, reason };
   }
 }
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { SyncStatus } from '../../src/api/sync-api.ts';
+import type { SyncReport, SyncRunState, SyncStatus } from '../../src/api/sync-api.ts';
 import type { WarmState } from '../../src/api/warm-api.ts';
 import { get, type ClientAnswer } from '../helpers/client.ts';
 import { buildImage, buildIndex } from '../helpers/image.ts';
@@ -25,6 +25,21 @@ async function post(
   const headers = { 'content-type': 'application/json' };
   const url = `${mirror.server.adminUrl}/api/v1/${path}`;
   return get(url, { method: 'POST', headers, body });
+}
+
+/** A whole run, of all or of some images. */
+async function runOf(
+  scene: Guarded,
+  wish: { images?: readonly string[] } = {},
+): Promise<SyncReport> {
+  const { body } = await post(scene, 'sync/run', JSON.stringify(wish));
+  const { id } = JSON.parse(String(body)) as SyncRunState;
+  return until('the run is over', async () => {
+    const path = id === undefined ? 'sync/run' : `sync/run/${id}`;
+    const answer = await get(`${scene.mirror.server.adminUrl}/api/v1/${path}`);
+    const state = JSON.parse(String(answer.body)) as SyncRunState;
+    return state.running ? undefined : state.last;
+  });
 }
 
 for (const referrers of [true, false]) {
@@ -62,6 +77,33 @@ for (const referrers of [true, false]) {
     });
   }
 }
+
+test('a run of sync counts what may not be pulled as failed, each time, and says which and why', async (t) => {
+  const rules = [REPOSITORY, SIGNED].map((image) => rule(image, { tags: { names: ['latest'] } }));
+  const scene = await startGuarded(t, { sync: syncConfig(rules) });
+  const { registry, image, mirror, signer } = scene;
+  registry.addImage(SIGNED, 'latest', image);
+  signer.attach(registry, SIGNED, image.manifest);
+  const refused = `${UPSTREAM}/${REPOSITORY}:latest`;
+  const failure = {
+    rule: 'sync.rules[0]',
+    image: refused,
+    reason: 'it may not be pulled: admission.rules[0] is not met: it has no signature',
+  };
+  const first = await runOf(scene);
+  t.deepEqual([first.isOk, first.failures], [false, [failure]]);
+  t.deepEqual(first.images, { fetched: 1, kept: 0, failed: 1 });
+  const again = await runOf(scene);
+  t.deepEqual([again.isOk, again.failures], [false, [failure]]);
+  t.deepEqual(again.images, { fetched: 0, kept: 1, failed: 1 });
+  await mirror.logged('not synced', 2);
+  const some = await runOf(scene, { images: [refused] });
+  t.deepEqual([some.isOk, some.images.failed], [false, 1]);
+  // Once it is signed nothing is wrong any more.
+  signer.attach(registry, REPOSITORY, image.manifest);
+  scene.clock.advance(31_000);
+  t.deepEqual((await runOf(scene)).images, { fetched: 0, kept: 2, failed: 0 });
+});
 
 test('of one that somebody else has signed what is held says the same as its pull, also offline', async (t) => {
   const rules = [rule(REPOSITORY, { tags: { names: ['latest'] } })];
