@@ -65,14 +65,26 @@ export class BenchProcess {
 
   /** User and system time since the start, of the process and its children. */
   get cpuSeconds(): number {
-    return family(this.pid)
-      .map((pid) => {
-        const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-          .replace(/^.*\) /s, '')
-          .split(' ');
-        return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-      })
-      .reduce((sum, seconds) => sum + seconds, 0);
+    const { user, system } = this.cpu;
+    return user + system;
+  }
+
+  /** The same, each alone; seconds. */
+  get cpu(): { user: number; system: number } {
+    const all = family(this.pid).map((pid) =>
+      readFileSync(`/proc/${pid}/stat`, 'utf8')
+        .replace(/^.*\) /s, '')
+        .split(' '),
+    );
+    const sum = (field: number): number =>
+      all.reduce((ticks, fields) => ticks + Number(fields[field]), 0) / TICKS_PER_SECOND;
+    return { user: sum(11), system: sum(12) };
+  }
+
+  /** Bytes that it has had written to the disk since the start; 0 where its files are in memory. */
+  get writtenBytes(): number {
+    const counts = readFileSync(`/proc/${this.pid}/io`, 'utf8');
+    return Number(/^write_bytes: (\d+)/m.exec(counts)?.[1]);
   }
 
   /** Resident memory of the process alone. */

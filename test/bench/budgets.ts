@@ -16,6 +16,11 @@ export const BUDGETS = {
   burstMedian: { atMost: 1.1 },
   coldTotalByDirect: { atMost: 1.03 },
   coldFirstByteMs: { atMost: 10 },
+  /** An image by skopeo. */
+  coldImageByDirect: { atMost: 1.1 },
+  coldImageCpuByPeer: { atMost: 1.2 },
+  /** Bytes on the disk for each byte that was pulled and kept. */
+  coldImageWritten: { atMost: 1.05 },
   manyClientsMiB: { atMost: 250 },
   packageIdleMiB: { atMost: 140 },
   packageFirstAnswerS: { atMost: 1 },

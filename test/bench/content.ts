@@ -58,6 +58,13 @@ export class Content {
     return digest;
   }
 
+  /** As small as one is, and none's but this one's. */
+  async addConfig(name: string): Promise<BenchBlob> {
+    const rootfs = { type: 'layers', diff_ids: [] };
+    const config = { architecture: 'amd64', os: 'linux', config: { Hostname: name }, rootfs };
+    return this.#write('blobs', Buffer.from(JSON.stringify(config)));
+  }
+
   /** The tag means an image of this config and these layers from now on. */
   async addImage(
     tag: string,

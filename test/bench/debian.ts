@@ -6,6 +6,7 @@ const PACKAGES = {
   curl: 'curl',
   'docker-registry': 'docker-registry',
   nginx: 'nginx-light',
+  skopeo: 'skopeo',
   wrk: 'wrk',
 } as const;
 

@@ -8,6 +8,7 @@ import { measureZipf } from './catalog-zipf.ts';
 import { measureBundle } from './bundle.ts';
 import { measureCatalog } from './catalog.ts';
 import { measureColdBurst } from './cold-burst.ts';
+import { measureColdImage } from './cold-image.ts';
 import { measureColdPull } from './cold-pull.ts';
 import { explainMissing, type Command } from './debian.ts';
 import { measureManifestRate } from './manifest-rate.ts';
@@ -50,6 +51,12 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   cold: {
     measure: measureColdPull,
     needs: [],
+    peers: ['docker-registry'],
+    comparesCheckouts: true,
+  },
+  image: {
+    measure: measureColdImage,
+    needs: ['skopeo'],
     peers: ['docker-registry'],
     comparesCheckouts: true,
   },

@@ -7,7 +7,8 @@ import { BenchProcess, freePort } from './bench-process.ts';
 import { Content } from './content.ts';
 import { curl } from './curl.ts';
 
-const REPOSITORY = 'bench/image';
+/** Of every blob and image. */
+export const REPOSITORY = 'bench/image';
 
 export interface WorkbenchOptions {
   /** Where profiles of Entrepot go, if any are wanted. */
@@ -59,6 +60,12 @@ export class Workbench {
   newPath(name: string): string {
     this.#started += 1;
     return join(this.#folder, `${this.#started}-${name}`);
+  }
+
+  /** Of an image that no earlier call gave. */
+  newTag(): string {
+    this.#started += 1;
+    return `v${this.#started}`;
   }
 
   /** A script of this folder; its first argument is its port. */
