@@ -1,8 +1,9 @@
 import { readAll } from '../oci/content.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import type { Digest } from '../oci/digest.ts';
+import { digestOf, splitDigest, type Digest } from '../oci/digest.ts';
 import { isManifestType } from '../oci/media-types.ts';
 import type { Tag, Target } from '../oci/reference.ts';
+import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import type { BlobStore } from '../store/files/blob-store.ts';
 import { INTERACTIVE } from '../upstream/demand.ts';
@@ -11,6 +12,8 @@ import type { HeldManifest } from './held-manifests.ts';
 import type { Listings } from './listings.ts';
 import type { Manifests } from './manifests.ts';
 import type { Tags } from './tags.ts';
+import { TEXTS } from './texts.ts';
+import type { Unkept } from './unkept.ts';
 
 export interface AttachmentsParts {
   readonly catalog: Catalog;
@@ -19,6 +22,7 @@ export interface AttachmentsParts {
   readonly listings: Listings;
   readonly manifests: Manifests;
   readonly tags: Tags;
+  readonly unkept: Unkept;
 }
 
 /** Where something is looked for: only among what is held, or also at the upstream. */
@@ -37,7 +41,9 @@ export class Attachments {
 
   /** The bytes of a manifest; `undefined` where there is none. */
   async manifest(target: Target, digest: Digest, reach: Reach): Promise<Buffer | undefined> {
-    const { manifests } = this.#parts;
+    const { manifests, unkept } = this.#parts;
+    const known = unkept.manifest(target, digest);
+    if (known) return known;
     const held =
       reach === 'held'
         ? await manifests.find(target, digest)
@@ -47,8 +53,13 @@ export class Attachments {
 
   /** Also where the same was listed a moment ago the upstream is asked. */
   async referrers(target: Target, subject: Digest, reach: Reach): Promise<readonly Descriptor[]> {
-    const { catalog, listings } = this.#parts;
-    if (reach === 'held') return catalog.listReferrers(target, subject);
+    const { catalog, listings, unkept } = this.#parts;
+    if (reach === 'held') {
+      return [
+        ...(await catalog.listReferrers(target, subject)),
+        ...unkept.referrers(target, subject),
+      ];
+    }
     const demand = { ...INTERACTIVE, isAnew: true };
     const { value = [], source, failure } = await listings.referrers(target, subject, demand);
     // A list that stands in for one that could not be had.
@@ -58,9 +69,13 @@ export class Attachments {
 
   /** What a tag means; `undefined` where there is none. */
   async tagged(target: Target, tag: Tag, reach: Reach): Promise<Digest | undefined> {
-    const { catalog, tags } = this.#parts;
-    if (reach === 'held') return (await catalog.findTag(target, tag))?.digest;
-    return tags.refresh(target, tag, INTERACTIVE);
+    const { catalog, tags, unkept } = this.#parts;
+    if (reach === 'held') {
+      return unkept.tagged(target, tag) ?? (await catalog.findTag(target, tag))?.digest;
+    }
+    const digest = await tags.refresh(target, tag, INTERACTIVE);
+    if (digest) unkept.addTag(target, tag, digest);
+    return digest;
   }
 
   /** What a client gets by a tag, held or asked for as for any pull; `undefined` where there is none. */
@@ -79,27 +94,59 @@ export class Attachments {
     { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
     { reach, most }: { readonly reach: Reach; readonly most: number },
   ): Promise<Buffer | undefined> {
-    const { blobs, catalog } = this.#parts;
+    const { catalog, blobs, unkept } = this.#parts;
     if (size > most) return undefined;
+    const known = unkept.blob(digest);
+    if (known) return known;
     if (!(await catalog.findBlob(digest))) {
-      if (reach === 'held' || !(await this.#fetch(target, { digest, size }))) return undefined;
+      const came = reach === 'held' ? 'absent' : await this.#fetch(target, { digest, size });
+      if (came === 'absent') return undefined;
+      if (came !== 'held') return this.#passOn(target, { digest, size, fault: came });
     }
     const record = await catalog.findBlob(digest);
     return record && record.size <= most ? blobs.readBytes(digest) : undefined;
   }
 
-  /** The size in a manifest is the word of its author: what turns out longer is left. */
+  /**
+   * The size in a manifest is the word of its author: what turns out longer is left. An error says why the disk
+   * did not take it.
+   */
   async #fetch(
     target: Target,
     { digest, size: most }: Pick<Descriptor, 'digest' | 'size'>,
-  ): Promise<boolean> {
+  ): Promise<'held' | 'absent' | Error> {
+    const { catalog, downloads } = this.#parts;
     let bytes = 0;
     const came = (more: number): void => void (bytes += more);
     try {
-      return await this.#parts.downloads.hold(target, digest, { ...INTERACTIVE, most, came });
+      const isThere = await downloads.hold(target, digest, { ...INTERACTIVE, most, came });
+      if (!isThere) return 'absent';
     } catch (error) {
-      if (bytes > most) return false;
-      throw error;
+      if (bytes > most) return 'absent';
+      if (error instanceof UpstreamError || !(error instanceof Error)) throw error;
+      return error;
+    }
+    return (await catalog.findBlob(digest)) ? 'held' : new Error(TEXTS.unkept);
+  }
+
+  /** What the disk does not take: once more, into memory. */
+  async #passOn(
+    target: Target,
+    { digest, size, fault }: Pick<Descriptor, 'digest' | 'size'> & { readonly fault: Error },
+  ): Promise<Buffer | undefined> {
+    const { downloads, unkept } = this.#parts;
+    const demand = { ...INTERACTIVE, most: size };
+    const found = await downloads.passOn(target, digest, demand, { size, fault });
+    if (!found) return undefined;
+    using _ = found.interest;
+    const reader = await found.content.open();
+    try {
+      const bytes = await readAll(reader, size);
+      if (digestOf(bytes, splitDigest(digest).algorithm) !== digest) return undefined;
+      unkept.addBlob(digest, bytes);
+      return bytes;
+    } finally {
+      await reader.close();
     }
   }
 
@@ -110,23 +157,25 @@ export class Attachments {
 
   /** Whether it is known to be a manifest, of whichever repository. */
   async isManifest(digest: Digest): Promise<boolean> {
-    return (await this.#parts.catalog.members(digest)) !== undefined;
+    const { catalog, unkept } = this.#parts;
+    const successors = (await catalog.members(digest))?.successors ?? unkept.successors(digest);
+    return successors !== undefined;
   }
 
-  /** Held manifests of this repository that list the digest; `asManifest`: those that list it as one. */
+  /** Manifests here of this repository that list the digest; `asManifest`: those that list it as one. */
   async *holders(
     target: Target,
     digest: Digest,
     { asManifest }: { readonly asManifest: boolean },
   ): AsyncGenerator<Digest> {
-    const { catalog } = this.#parts;
+    const { catalog, unkept } = this.#parts;
+    const isIt = ({ digest: part, mediaType }: Pick<Descriptor, 'digest' | 'mediaType'>): boolean =>
+      part === digest && isManifestType(mediaType) === asManifest;
     for await (const holder of catalog.holdersIn(target, digest)) {
       const members = await catalog.members(holder);
-      const isListed = members?.successors.some(
-        (each) => each.digest === digest && isManifestType(each.mediaType) === asManifest,
-      );
-      if (isListed) yield holder;
+      if (members?.successors.some(isIt)) yield holder;
     }
+    yield* unkept.holders(target, isIt);
   }
 }
 

@@ -13,11 +13,13 @@ import { ageOf, type Clock } from '../time/clock.ts';
 import type { Possession } from './possession.ts';
 import type { Question, SingleFlight } from './single-flight.ts';
 import { TEXTS } from './texts.ts';
+import type { Unkept } from './unkept.ts';
 import type { Upstreams } from './upstreams.ts';
 
 export interface ManifestsParts {
   readonly upstreams: Upstreams;
   readonly heldManifests: HeldManifests;
+  readonly unkept: Unkept;
   readonly possession: Possession;
   readonly catalog: Catalog;
   readonly announced: AnnouncedTags;
@@ -107,12 +109,14 @@ export class Manifests {
 
   /** What the upstream has just given, with the tags that are known to mean it. */
   async keep(target: Target, body: ManifestBody, demand: Demand): Promise<Answer<HeldManifest>> {
-    const { announced, heldManifests } = this.#parts;
+    const { announced, heldManifests, unkept } = this.#parts;
     const tags = announced.takeOf(target, body.digest);
     const { held, isKept } = await heldManifests.put(target, body, {
       tags,
       isPulled: isInteractive(demand),
     });
+    if (isKept) unkept.forgetManifest(target, body.digest);
+    else unkept.addManifest(target, body);
     return isKept
       ? { value: held, source: 'miss', ageMs: 0, reason: heldManifests.whyLost(body.digest) }
       : { value: held, source: 'bypass', ageMs: 0 };

@@ -33,6 +33,7 @@ import { Prefetcher } from './prefetcher.ts';
 import { Tags } from './tags.ts';
 import { TEXTS } from './texts.ts';
 import { Ungated } from './ungated.ts';
+import { Unkept } from './unkept.ts';
 
 export type { Gate, TaggedManifest } from './gate.ts';
 export { GateRefusal } from './gate-refusal.ts';
@@ -106,7 +107,8 @@ export class Mirror {
     const downloads = new Downloads({ ...parts, upstreams, possession });
     const listings = new Listings(asked);
     const heldManifests = new HeldManifests(parts);
-    const manifests = new Manifests({ ...asked, heldManifests, possession, announced });
+    const unkept = new Unkept(parts);
+    const manifests = new Manifests({ ...asked, heldManifests, unkept, possession, announced });
     const tags = new Tags({
       ...asked,
       metrics,
@@ -128,11 +130,11 @@ export class Mirror {
     const behind = { ...engine, modeOf, quietMs: parts.timing.hydrateMs, log };
     const hydrator = new Hydrator(behind);
     this.#hydrator = hydrator;
-    this.attachments = new Attachments({ ...engine, blobs });
+    this.attachments = new Attachments({ ...engine, blobs, unkept });
     const { gate } = parts;
     const served = { ...asked, ...behind, blobs, metrics, access, now, possession, hydrator, gate };
     this.blobs = new Blobs(served);
-    this.ungated = new Ungated(served);
+    this.ungated = new Ungated({ ...served, unkept });
     this.#polled = new PolledImages({ ...behind, hydrator, access });
   }
 

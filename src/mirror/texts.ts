@@ -27,6 +27,7 @@ export const TEXTS = {
   stopping: 'this mirror is being stopped',
   keptHere: ({ upstream }: { upstream: string }) =>
     `${upstream} has this tag no more; a pin keeps it here`,
+  unkept: 'the disk did not take it',
   keptBeside: ({ upstream, tags }: { upstream: string; tags: string }) =>
     `${upstream} does not list these tags any more, which are kept here: ${tags}`,
   insteadOf: ({ digest }: { digest: string }) =>

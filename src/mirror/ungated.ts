@@ -7,10 +7,12 @@ import type { Answer } from './answer.ts';
 import { Blobs, type BlobsParts } from './blobs.ts';
 import type { HeldManifest, ManifestStat } from './held-manifests.ts';
 import type { Manifests } from './manifests.ts';
+import type { Unkept } from './unkept.ts';
 
 export interface UngatedParts extends BlobsParts {
   readonly catalog: Catalog;
   readonly manifests: Manifests;
+  readonly unkept: Unkept;
 }
 
 const NO_GATE = { passBlob: async () => {} };
@@ -21,7 +23,7 @@ const NO_GATE = { passBlob: async () => {} };
  */
 export class Ungated {
   readonly blobs: Blobs;
-  readonly #parts: Pick<UngatedParts, 'catalog' | 'manifests'>;
+  readonly #parts: Pick<UngatedParts, 'catalog' | 'manifests' | 'unkept'>;
 
   constructor(parts: UngatedParts) {
     this.#parts = parts;
@@ -47,10 +49,11 @@ export class Ungated {
     return this.#parts.manifests.describe(target, reference, demand);
   }
 
-  /** Whether a held manifest lists the digest as its config or a layer. */
+  /** Whether a manifest lists the digest as its config or a layer. */
   async lists(manifest: Digest, blob: string): Promise<boolean> {
-    const members = await this.#parts.catalog.members(manifest);
-    return (members?.successors ?? []).some(
+    const { catalog, unkept } = this.#parts;
+    const members = (await catalog.members(manifest))?.successors ?? unkept.successors(manifest);
+    return (members ?? []).some(
       ({ digest, mediaType }) => digest === blob && !isManifestType(mediaType),
     );
   }

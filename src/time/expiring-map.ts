@@ -41,4 +41,15 @@ export class ExpiringMap<Key extends string, Value> {
     const entry = { value, until: this.#clock.steady() + ttlMs };
     this.#entries.set(key, entry, bytes === undefined ? {} : { size: bytes });
   }
+
+  delete(key: Key): void {
+    this.#entries.delete(key);
+  }
+
+  /** Those that count. */
+  *values(): Generator<Value> {
+    for (const { value, until } of this.#entries.values()) {
+      if (until > this.#clock.steady()) yield value;
+    }
+  }
 }
