@@ -154,8 +154,11 @@ export interface ImageSummary {
   readonly lastPulledAt: number;
   /** How often clients fetched its manifest while it was held; a catalog made anew counts from zero. */
   readonly pulls: number;
+  /** Of the image itself: it is whole without what is attached to it. */
   readonly state: 'complete' | 'partial';
   readonly missingBytes: number;
+  /** What the signatures, attestations and the like that are attached to it lack; left out where nothing. */
+  readonly attachedMissingBytes?: number;
   readonly pins: readonly Pin[];
 }
 

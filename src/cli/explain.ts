@@ -116,11 +116,15 @@ function formatReport(
   { now, columns }: Layout,
 ): string {
   const { image, tags, digest, mediaType, bytes, ownBytes, state, missingBytes } = report;
+  const { attachedMissingBytes: attached } = report;
   const ago = (at: number): string => formatAge(at, now);
   const facts: readonly Fact[] = [
     ['digest', digest],
     ['type', mediaType],
     ['state', state === 'complete' ? state : `${state}, ${roundSize(missingBytes)} missing`],
+    ...(attached === undefined
+      ? []
+      : [['attached', TEXTS.attachedMissing({ bytes: roundSize(attached) })] as const]),
     ['size', TEXTS.size({ bytes: roundSize(bytes), own: roundSize(ownBytes) })],
     ['stored', ago(report.storedAt)],
     ['pulled', ago(report.lastPulledAt)],

@@ -78,6 +78,8 @@ export const TEXTS = {
   notHeld: 'nothing of it is held',
   size: ({ bytes, own }: { bytes: string; own: string }) =>
     `${bytes}; without it there would be ${own} more room`,
+  attachedMissing: ({ bytes }: { bytes: string }) =>
+    `${bytes} missing of its signatures and what else is attached: the image is whole without it`,
   notAskedFor: 'nobody asked for it',
   ofSeries: ({ series, number }: { series: string; number: number }) =>
     `${number} of series ${series}`,

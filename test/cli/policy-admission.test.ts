@@ -2,6 +2,7 @@
 import test, { type ExecutionContext } from 'ava';
 import type { AdmissionReport } from '../../src/api/admission-api.ts';
 import type { PolicyReport } from '../../src/api/access-api.ts';
+import type { ImageReport } from '../../src/api/store-api.ts';
 import { attachEnvelope, PLAIN } from '../admission/notation/notation-scene.ts';
 import { envelopeOf, MANIFEST, STORES } from '../admission/notation/signed-by-notation.ts';
 import { attachBundle, KeyHolder, statementOf } from '../admission/signing.ts';
@@ -45,6 +46,11 @@ async function openSite(t: ExecutionContext, rules: string, files: Record<string
   registry.addImage(REPOSITORY, 'v1', image);
   const check = async (...args: string[]) => site.run('policy', 'check', 'org/app:v1', ...args);
   return { site, check, yaml, registry, signer, image: image.manifest };
+}
+
+interface Manifest {
+  readonly config: Pick<Stored, 'digest' | 'size'>;
+  readonly layers: readonly Pick<Stored, 'digest' | 'size'>[];
 }
 
 const short = ({ digest }: Stored): string => digest.slice(0, 19);
@@ -204,6 +210,34 @@ test('explain says of a held image what each rule says by what is held, and asks
   const admitted = await site.run('explain', 'org/app:v1');
   t.regex(admitted.stdout, /^ {2}verdict {2}admitted by admission\.rules\[0\] \(\S+\)$/m);
   t.is(admitted.code, 0);
+});
+
+test('explain calls an image complete of whose signature a part is not held, and tells that part apart', async (t) => {
+  const { site, yaml, registry, signer, image } = await openSite(t, BY_KEY);
+  site.write(yaml.replace('{ url:', '{ hydrate: false, url:'));
+  const { url } = await site.serve();
+  signer.attach(registry, REPOSITORY, image);
+  t.is((await get(`${url}/v2/org/app/manifests/v1`)).status, 200);
+  const explain = async () => {
+    const { stdout } = await site.run('explain', 'org/app:v1', '--json');
+    return JSON.parse(stdout) as ImageReport;
+  };
+  // The verdict needs the bundle alone: the empty configuration of its carrier is asked for by nobody.
+  const { state, missingBytes, attachedMissingBytes } = await explain();
+  t.deepEqual([state, attachedMissingBytes], ['partial', 2]);
+  const { config, layers } = JSON.parse(String(image.bytes)) as Manifest;
+  const parts = [config, ...layers];
+  t.is(
+    missingBytes,
+    parts.reduce((sum, { size }) => sum + size, 0),
+  );
+  for (const { digest } of parts) {
+    t.is((await get(`${url}/v2/org/app/blobs/${digest}`)).status, 200);
+  }
+  t.like(await explain(), { state: 'complete', missingBytes: 0, attachedMissingBytes: 2 });
+  const { stdout } = await site.run('explain', 'org/app:v1');
+  t.regex(stdout, /^ {2}state {4}complete\n {2}attached 2 B missing of its signatures /m);
+  t.regex((await site.run('ls')).stdout, / complete$/m);
 });
 
 test('policy check tells who signed with Notation and when, and what counts by its level alone', async (t) => {

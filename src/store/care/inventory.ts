@@ -16,6 +16,8 @@ import type { Pins } from './pins.ts';
 interface Place {
   readonly role: ManifestReport['role'];
   readonly isWanted?: boolean;
+  /** A signature, an attestation and the like, or a part of one: the image is whole without it. */
+  readonly isAttached?: boolean;
 }
 
 interface Found {
@@ -23,6 +25,8 @@ interface Found {
   /** Held bytes by digest: what is listed twice counts once. */
   readonly held: Map<Digest, number>;
   readonly missing: Map<Digest, number>;
+  /** The same of what is attached, some of which the image may lack itself. */
+  readonly attachedMissing: Map<Digest, number>;
   /** What is on record counts only with its file. */
   readonly isExact: boolean;
 }
@@ -70,13 +74,16 @@ export class Inventory {
     return held;
   }
 
-  async #summarise(node: Node, { held, missing, manifests }: Found): Promise<ImageSummary> {
+  async #summarise(
+    node: Node,
+    { held, missing, attachedMissing, manifests }: Found,
+  ): Promise<ImageSummary> {
     const { target, digest } = node;
     const catalog = this.#catalog;
     const unit = unitOf(target, digest);
     const tags = await catalog.tagsOf(node);
+    const attached = [...attachedMissing].filter(([digest]) => !missing.has(digest));
     const { bytes: ownBytes } = await this.#catalog.planEvictions()(unit);
-    const missingBytes = sum(missing);
     return {
       image: formatTarget(target),
       tags,
@@ -88,13 +95,20 @@ export class Inventory {
       lastPulledAt: Math.min((await catalog.lastPull(unit)) ?? 0, this.#now()),
       pulls: await catalog.countPulls(node),
       state: missing.size === 0 ? 'complete' : 'partial',
-      missingBytes,
+      missingBytes: sum(missing),
+      ...(attached.length > 0 && { attachedMissingBytes: sum(new Map(attached)) }),
       pins: this.#pins.of({ target, digest, tags }),
     };
   }
 
   async #walk(node: Node, { isExact }: Pick<Found, 'isExact'>): Promise<Found> {
-    const found: Found = { manifests: [], held: new Map(), missing: new Map(), isExact };
+    const found: Found = {
+      manifests: [],
+      held: new Map(),
+      missing: new Map(),
+      attachedMissing: new Map(),
+      isExact,
+    };
     const record = await this.#catalog.findManifest(node.target, node.digest);
     const mediaType = record?.mediaType ?? '';
     await this.#visit(node, { digest: node.digest, size: record?.size ?? 0, mediaType }, found);
@@ -105,7 +119,7 @@ export class Inventory {
     root: Node,
     member: Member,
     found: Found,
-    { role, isWanted: isAsked = true }: Place = { role: 'root' },
+    { role, isWanted: isAsked = true, isAttached = false }: Place = { role: 'root' },
   ): Promise<void> {
     const { target } = root;
     const { digest } = member;
@@ -116,16 +130,21 @@ export class Inventory {
     const successors = isHeld ? ((await catalog.members(digest))?.successors ?? []) : [];
     const blobs = successors.filter(({ mediaType }) => !isManifestType(mediaType));
     const isWanted = isHeld || isAsked;
-    const own = isWanted ? await this.#count([member, ...blobs], found) : NOTHING;
+    const missing = isAttached ? found.attachedMissing : found.missing;
+    const own = isWanted ? await this.#count([member, ...blobs], { ...found, missing }) : NOTHING;
     const { mediaType, platform } = member;
     const described = platform === undefined ? { mediaType } : { mediaType, platform };
     found.manifests.push({ digest, role, isHeld, isWanted, ...described, ...own });
-    await this.#visitChildren(root, successors, found);
+    await this.#visitChildren(root, successors, { found, isAttached });
     if (isHeld) await this.#visitReferrers(root, node, found);
   }
 
   /** A platform is wanted when it is held; of an index with none, nobody knows, so all are. */
-  async #visitChildren(root: Node, successors: readonly Member[], found: Found): Promise<void> {
+  async #visitChildren(
+    root: Node,
+    successors: readonly Member[],
+    { found, isAttached }: { readonly found: Found; readonly isAttached: boolean },
+  ): Promise<void> {
     const children = successors.filter(({ mediaType }) => isManifestType(mediaType));
     const held = new Set<Digest>();
     for (const { digest } of children) {
@@ -135,8 +154,8 @@ export class Inventory {
       const isAbout = child.attests !== undefined;
       if (isAbout && !held.has(child.digest) && !held.has(child.attests)) continue;
       const place: Place = isAbout
-        ? { role: 'attestation' }
-        : { role: 'platform', isWanted: held.size === 0 };
+        ? { role: 'attestation', isAttached: true }
+        : { role: 'platform', isWanted: held.size === 0, isAttached };
       await this.#visit(root, child, found, place);
     }
   }
@@ -145,7 +164,8 @@ export class Inventory {
     for await (const digest of this.#catalog.referrers(node)) {
       const record = await this.#catalog.findManifest(root.target, digest);
       const { mediaType = '', size = 0 } = record ?? {};
-      await this.#visit(root, { digest, size, mediaType }, found, { role: 'referrer' });
+      const place: Place = { role: 'referrer', isAttached: true };
+      await this.#visit(root, { digest, size, mediaType }, found, place);
     }
   }
 
