@@ -11,9 +11,10 @@ import {
   rm,
   statfs,
 } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { isDigest, splitDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
 import { FOLDER_MODE, ForeignFileError, isOwnFolder, look, writeOwn } from '../own-file.ts';
+import { FillMap } from './fill-map.ts';
 
 const CONTENT: ReadonlySet<string> = new Set(['blobs', 'ingest', 'quarantine']);
 
@@ -22,8 +23,8 @@ export type Aside = 'ingest' | 'quarantine';
 
 /**
  * Where the files of a store lie: `blobs/<algorithm>/<first two digits>/<hex>` is complete and
- * verified, `ingest/<algorithm>-<hex>@<upstream>` on its way from there,
- * `quarantine/<algorithm>-<hex>` was found damaged.
+ * verified, `ingest/<algorithm>-<hex>@<upstream>` on its way from there, with `+sparse` behind it and a
+ * second file with `+map` where it has holes, `quarantine/<algorithm>-<hex>` was found damaged.
  */
 export class Folders {
   readonly #path: string;
@@ -142,13 +143,21 @@ export class Folders {
   }
 
   /**
-   * Removes what a killed process was writing in one go. Only while no other process has the
-   * store; partial blobs stay, for a later ingest to resume.
+   * Removes what a killed process was writing in one go, and what is left of a partial file with holes
+   * or its map without the other. Only while no other process has the store; partial blobs stay, for a
+   * later ingest to resume.
    */
   async sweep(): Promise<void> {
     const ingests = join(this.#path, 'ingest');
-    for (const name of await readdir(ingests)) {
-      if (/^[^@]*\./.test(name)) await rm(join(ingests, name), { force: true });
+    const names = new Set(await readdir(ingests));
+    const isLeft = (name: string): boolean => {
+      if (/^[^@]*\.|\+map\.new$/.test(name)) return true;
+      const partial = partialOf(name);
+      const isSpread = names.has(sparseOf(partial)) && names.has(mapOf(partial));
+      return isSpread ? name === partial : name !== partial;
+    };
+    for (const name of names) {
+      if (isLeft(name)) await rm(join(ingests, name), { force: true });
     }
   }
 
@@ -191,21 +200,36 @@ export class Folders {
     for (const { name } of await entriesOf(join(this.#path, folder))) {
       const path = join(this.#path, folder, name);
       const found = await lstat(path).catch(() => undefined);
-      if (!found) continue;
-      const size = found.isDirectory() ? await this.sizeOf(path) : found.size;
-      yield { name, size, modifiedAt: found.mtimeMs, changedAt: found.ctimeMs };
+      if (!found || (folder === 'ingest' && isMap(name))) continue;
+      const isSpread = folder === 'ingest' && name !== partialOf(name);
+      const size = isSpread
+        ? await heldOf(path, found.ino)
+        : found.isDirectory()
+          ? await this.sizeOf(path)
+          : found.size;
+      const times = { modifiedAt: found.mtimeMs, changedAt: found.ctimeMs };
+      yield { name: isSpread ? partialOf(name) : name, size, ...times };
     }
   }
 
   /** A disk that refuses it leaves the time as it is. */
   async stampAside(folder: Aside, name: string, time: number): Promise<void> {
-    const path = join(this.#path, folder, name);
-    await lutimes(path, time / 1000, time / 1000).catch(() => undefined);
+    for (const path of this.#asideFiles(folder, name)) {
+      await lutimes(path, time / 1000, time / 1000).catch(() => undefined);
+    }
   }
 
   async removeAside(folder: Aside, name: string): Promise<void> {
     await this.requireOwn(folder);
-    await rm(join(this.#path, folder, name), { force: true, recursive: true });
+    for (const path of this.#asideFiles(folder, name)) {
+      await rm(path, { force: true, recursive: true });
+    }
+  }
+
+  /** A partial file is one of these. */
+  #asideFiles(folder: Aside, name: string): string[] {
+    const path = join(this.#path, folder, name);
+    return folder === 'ingest' ? [mapOf(path), sparseOf(path), path] : [path];
   }
 }
 
@@ -261,6 +285,32 @@ async function makeFolder(path: string): Promise<boolean> {
   // The process's mask may have taken more than it should.
   await chmod(path, FOLDER_MODE);
   return true;
+}
+
+/** The name of a partial file once it has holes: a program that knows none of those does not find it. */
+export function sparseOf(partial: string): string {
+  return `${partial}+sparse`;
+}
+
+/** The file that says what is there of a partial one with holes. */
+export function mapOf(partial: string): string {
+  return `${partial}+map`;
+}
+
+/** Bytes of a partial file with holes. */
+async function heldOf(path: string, inode: number): Promise<number> {
+  const partial = partialOf(path);
+  const digest = basename(partial).replace('-', ':').replace(/@.*/, '') as Digest;
+  return (await FillMap.read(mapOf(partial), { digest, inode }))?.filled.bytes ?? 0;
+}
+
+function isMap(name: string): boolean {
+  return /\+map(?:\.new)?$/.test(name);
+}
+
+/** The name of the partial file without holes: a plus is in no name of an upstream. */
+function partialOf(name: string): string {
+  return name.replace(/\+(?:sparse|map)$/, '');
 }
 
 /** As a digest, and what follows it, is written where a colon may not be. */

@@ -3,20 +3,27 @@ import { dirname } from 'node:path';
 import { type Digest, Digester, IntegrityError, splitDigest } from '../../oci/digest.ts';
 import type { Claim } from './aside-files.ts';
 import type { OpenFiles } from './stored-blob.ts';
-import { ForeignFileError, openOwn, syncFolder } from '../own-file.ts';
+import { syncFolder } from '../own-file.ts';
 import type { CrashPoint } from '../faults.ts';
 import { TEXTS } from '../texts.ts';
+import { mapOf, sparseOf } from './folders.ts';
+import { Intervals, type Interval } from './intervals.ts';
+import { openPartial, type PartialFile } from './partial-file.ts';
+import { SparseFill } from './sparse-fill.ts';
 
 /*
- * A blob on its way in: one writer, any number of readers by position.
+ * A blob on its way in: one write at a time, any number of readers by position.
  *
  *    writing ──verify──▶ verified ──commit──▶ committed
  *       │                    │
  *       └──────── abort ─────┴──▶ aborted, and the file kept for resumption or removed
  *
- * `append` and `reset` are legal while writing; `readAt` between `retain` and `release` in any
- * state, since the open file outlives its renaming and its removal. The file is named after the
+ * `append`, `spread`, `write` and `reset` are legal while writing; `readAt` between `retain` and `release`
+ * in any state, since the open file outlives its renaming and its removal. The file is named after the
  * digest and its owner, so a later ingest of both goes on where this one stopped.
+ *
+ * A file that grows from its start is all there up to its length. `spread` makes it one with holes, under
+ * another name, since a hole reads as zeros: what is there of it, a map beside it says and nothing else.
  */
 
 /** From where to where a file goes that was found right. */
@@ -41,61 +48,124 @@ export class Ingest {
   readonly digest: Digest;
   readonly #place: IngestPlace;
   readonly #handle: FileHandle;
+  /** The file's name now. */
+  #path: string;
+  #filled: Intervals;
+  /** Of a file with holes. */
+  #fill: SparseFill | undefined;
   /** None where the writer proves the bytes. */
   #digester: Digester | undefined;
-  #written: number;
-  #caughtUp: Promise<void>;
+  /** So many bytes are hashed; more that are there are read back meanwhile. */
+  #hashed = 0;
+  #isReadingBack = false;
+  #caughtUp: Promise<void> = Promise.resolve();
   #holders = 1;
   #isWriting = true;
 
   /** Opens the partial file of an earlier ingest of this digest where there is one. */
   static async open(digest: Digest, place: IngestPlace): Promise<Ingest> {
-    const handle = await openPartial(place);
     place.openFiles.add(digest);
+    let file: PartialFile | undefined;
     try {
-      return new Ingest(digest, place, { handle, size: (await handle.stat()).size });
+      file = await openPartial(digest, place);
+      return new Ingest(digest, place, file);
     } catch (error) {
       place.openFiles.remove(digest);
       place.claim.end({ isKept: true });
-      await handle.close();
+      await file?.handle.close();
       throw error;
     }
   }
 
-  constructor(digest: Digest, place: IngestPlace, file: { handle: FileHandle; size: number }) {
+  constructor(digest: Digest, place: IngestPlace, { handle, path, filled, fill }: PartialFile) {
     this.digest = digest;
     this.#place = place;
-    this.#handle = file.handle;
+    this.#handle = handle;
+    this.#path = path;
+    this.#filled = filled;
+    this.#fill = fill;
     this.#digester = new Digester(splitDigest(digest).algorithm);
-    this.#written = file.size;
-    place.claim.resize(file.size);
-    this.#caughtUp = this.#hashWritten(file.size);
-    // The next `append` or `verify` throws it.
-    this.#caughtUp.catch(() => undefined);
+    place.claim.resize(filled.bytes);
+    this.#readBack();
   }
 
   /** Bytes on disk from the first on; all of them may be read. */
   get written(): number {
-    return this.#written;
+    return this.#filled.endFrom(0);
+  }
+
+  /** Bytes on disk, wherever they are. */
+  get held(): number {
+    return this.#filled.bytes;
+  }
+
+  /** Up to where all bytes from this position on are on disk; the position itself where its byte is not. */
+  heldFrom(position: number): number {
+    return this.#filled.endFrom(position);
+  }
+
+  /** What is not on disk of a range, in order. */
+  holes(range: Interval): Interval[] {
+    return [...this.#filled.holes(range)];
   }
 
   async append(chunk: Uint8Array): Promise<void> {
-    await this.#caughtUp;
-    let offset = 0;
-    while (offset < chunk.length) {
-      const position = this.#written + offset;
+    await this.#write(chunk, this.written);
+  }
+
+  /** From now on bytes come at any position. `size`: of the whole blob. */
+  async spread(size: number): Promise<void> {
+    if (this.#fill) return;
+    const { partial, step } = this.#place;
+    const { ino: inode } = await this.#handle.stat();
+    const mapped = { digest: this.digest, inode, size };
+    const fill = await SparseFill.begin(
+      { ...this.#place, mapPath: mapOf(partial), mapped, data: this.#handle },
+      this.#filled,
+    );
+    step('spread.mapped');
+    await rename(partial, sparseOf(partial)).catch(async (error: unknown) => {
+      await fill.drop();
+      throw error;
+    });
+    this.#path = sparseOf(partial);
+    this.#fill = fill;
+    step('spread.renamed');
+  }
+
+  /** After `spread`. Bytes that are there already stay as they are. */
+  async write(chunk: Uint8Array, position: number): Promise<void> {
+    const range = { start: position, end: position + chunk.length };
+    for (const { start, end } of this.holes(range)) {
+      await this.#write(chunk.subarray(start - position, end - position), start);
+    }
+  }
+
+  async #write(chunk: Uint8Array, start: number): Promise<void> {
+    for (let offset = 0; offset < chunk.length;) {
+      const position = start + offset;
       const { bytesWritten } = await this.#handle.write(chunk, offset, undefined, position);
       offset += bytesWritten;
     }
-    this.#digester?.update(chunk);
-    this.#written += chunk.length;
-    this.#place.claim.resize(this.#written);
+    const interval = { start, end: start + chunk.length };
+    if (this.#fill) {
+      this.#place.step('fill.written');
+      await this.#fill.note(interval);
+    }
+    this.#filled.add(interval);
+    this.#place.claim.resize(this.held);
+    if (this.#hashed === start && !this.#isReadingBack) {
+      this.#digester?.update(chunk);
+      this.#hashed += chunk.length;
+    }
+    this.#readBack();
   }
 
-  /** The hash over all that is written, for a transfer that goes on from here. */
+  /** The hash over all that is written from the first byte on, for a transfer that goes on from there. */
   async digester(): Promise<Digester> {
     await this.#caughtUp;
-    return this.#hashed.copy();
+    if (!this.#digester) throw new Error(`${this.#path} is hashed by who writes it`);
+    return this.#digester.copy();
   }
 
   /**
@@ -104,8 +174,13 @@ export class Ingest {
    */
   async reset({ isProven = false } = {}): Promise<void> {
     await this.#caughtUp.catch(() => undefined);
+    await this.#fill?.drop();
     await this.#handle.truncate(0);
-    this.#written = 0;
+    if (this.#fill) await rename(this.#path, this.#place.partial);
+    this.#path = this.#place.partial;
+    this.#fill = undefined;
+    this.#filled = new Intervals();
+    this.#hashed = 0;
     this.#place.claim.resize(0);
     const { algorithm } = splitDigest(this.digest);
     this.#digester = isProven ? undefined : new Digester(algorithm);
@@ -115,10 +190,11 @@ export class Ingest {
   /** Throws {@link IntegrityError} unless size and digest are right. Ends the writing. */
   async verify(expectedSize: number | undefined): Promise<void> {
     await this.#caughtUp;
-    if (expectedSize !== undefined && expectedSize !== this.#written) {
+    const { written, held } = this;
+    if (written !== (expectedSize ?? held)) {
       throw new IntegrityError(this.digest, {
-        expected: TEXTS.size({ bytes: expectedSize }),
-        actual: TEXTS.size({ bytes: this.#written }),
+        expected: TEXTS.size({ bytes: expectedSize ?? held }),
+        actual: TEXTS.size({ bytes: written }),
       });
     }
     const actual = this.#digester?.value() ?? this.digest;
@@ -133,7 +209,8 @@ export class Ingest {
    * with the file's change time, milliseconds. When it rejects, `abort` is still to be called.
    */
   async commit(): Promise<number> {
-    const changedAt = await moveIntoPlace(this.#handle, this.#place);
+    const changedAt = await moveIntoPlace(this.#handle, { ...this.#place, partial: this.#path });
+    await this.#fill?.drop();
     await this.#endWriting({ isKept: false });
     this.#place.step('commit.done');
     return changedAt;
@@ -141,14 +218,17 @@ export class Ingest {
 
   /** Ends the writing without a blob. The writer's hold on the file ends. */
   async abort({ keep }: { keep: boolean }): Promise<void> {
-    const isKept = keep && this.#written > 0;
+    const isKept = keep && this.held > 0;
     try {
       await this.#caughtUp.catch(() => undefined);
-      if (isKept) {
-        // A failed write may have left part of a chunk behind the bytes that count.
-        await this.#handle.truncate(this.#written);
+      if (!isKept) {
+        await this.#fill?.drop();
+        await unlink(this.#path).catch(ignoreMissing);
+      } else if (this.#fill) {
+        await this.#fill.keep();
       } else {
-        await unlink(this.#place.partial).catch(ignoreMissing);
+        // A failed write may have left part of a chunk behind the bytes that count.
+        await this.#handle.truncate(this.written);
       }
     } finally {
       await this.#endWriting({ isKept });
@@ -182,21 +262,29 @@ export class Ingest {
     await this.release();
   }
 
-  get #hashed(): Digester {
-    if (!this.#digester) throw new Error(`${this.#place.partial} is hashed by who writes it`);
-    return this.#digester;
+  /** The hash catches up with what is there from the first byte on. */
+  #readBack(): void {
+    if (!this.#digester || this.#isReadingBack || this.#hashed >= this.written) return;
+    this.#isReadingBack = true;
+    this.#caughtUp = this.#hashWritten(this.#digester).finally(() => {
+      this.#isReadingBack = false;
+    });
+    // `verify` throws it.
+    this.#caughtUp.catch(() => undefined);
   }
 
-  async #hashWritten(size: number): Promise<void> {
-    if (size === 0) return;
-    const buffer = Buffer.allocUnsafe(Math.min(size, READ_BACK_BYTES));
-    for (let position = 0; position < size;) {
-      const wanted = buffer.subarray(0, Math.min(buffer.length, size - position));
-      const count = await this.readAt(wanted, position);
-      if (count === 0)
-        throw new Error(`${this.#place.partial} ended at ${position} of ${size} bytes`);
-      this.#hashed.update(wanted.subarray(0, count));
-      position += count;
+  async #hashWritten(digester: Digester): Promise<void> {
+    let buffer = Buffer.alloc(0);
+    while (this.#hashed < this.written) {
+      const size = Math.min(this.written - this.#hashed, READ_BACK_BYTES);
+      if (buffer.length < size) buffer = Buffer.allocUnsafe(size);
+      const wanted = buffer.subarray(0, size);
+      const count = await this.readAt(wanted, this.#hashed);
+      if (count === 0) {
+        throw new Error(`${this.#path} ended at ${this.#hashed} of ${this.written} bytes`);
+      }
+      digester.update(wanted.subarray(0, count));
+      this.#hashed += count;
     }
   }
 }
@@ -216,19 +304,6 @@ export async function moveIntoPlace(handle: FileHandle, place: FinalPlace): Prom
     if (created !== undefined) await syncAbove(folder, created);
   }
   return (await handle.stat()).ctimeMs;
-}
-
-/** What is none of our files gives way to a new one: itself, not what a link leads to. */
-async function openPartial({ partial, claim }: IngestPlace): Promise<FileHandle> {
-  try {
-    return await openOwn(partial, 'update').catch(async (error: unknown) => {
-      if (error instanceof ForeignFileError) return openOwn(partial, 'replace');
-      throw error;
-    });
-  } catch (error) {
-    claim.end({ isKept: true });
-    throw error;
-  }
 }
 
 /** The folders that hold the new ones, from the lowest up to the one above `highest`. */
