@@ -11,10 +11,17 @@ export interface ScannerPassesParts {
   readonly id: string;
 }
 
+export interface ScannerPass extends ScannedImage {
+  /** It came as a password: this is for who asks for a token in its place. */
+  readonly token?: string;
+}
+
 /** As long as a scan may take. */
 const TTL_MS = 10 * 60_000;
+/** With the token as its password. */
+const USER = 'scanner';
 /** No rule names it, and no token of a client says so. */
-const SUBJECT = { names: ['scanner'] };
+const SUBJECT = { names: [USER] };
 
 /**
  * What a vulnerability scanner shows to fetch the one image that it looks into, where `access` is not set
@@ -31,7 +38,7 @@ export class ScannerPasses {
   }
 
   /** A header `Authorization`. */
-  async issue(target: Target, digest: Digest): Promise<string> {
+  async issue(target: Target, digest: Digest, scheme: 'Basic' | 'Bearer'): Promise<string> {
     const { token } = await this.#tokens.issue({
       subject: SUBJECT,
       grant: { kind: 'none' },
@@ -39,14 +46,18 @@ export class ScannerPasses {
       catalog: false,
       image: { of: formatTarget(target), digest },
     });
-    return `Bearer ${token}`;
+    if (scheme === 'Bearer') return `Bearer ${token}`;
+    return `Basic ${Buffer.from(`${USER}:${token}`).toString('base64')}`;
   }
 
   /** `undefined` for what is no pass, or has ended. */
-  async find(authorization: string | undefined): Promise<ScannedImage | undefined> {
-    const [, token] = /^bearer +(\S+)$/i.exec(authorization ?? '') ?? [];
-    if (token === undefined || !this.#isForUs(token)) return undefined;
-    return (await this.#tokens.verify(token))?.image;
+  async find(authorization: string | undefined): Promise<ScannerPass | undefined> {
+    const [, scheme = '', value = ''] = /^(bearer|basic) +(\S+)$/i.exec(authorization ?? '') ?? [];
+    const isPassword = scheme.toLowerCase() === 'basic';
+    const token = isPassword ? passwordOf(value) : value;
+    if (!this.#isForUs(token)) return undefined;
+    const image = (await this.#tokens.verify(token))?.image;
+    return image && { ...image, ...(isPassword && { token }) };
   }
 
   /** Before anything is verified: nearly all that is shown is a client's. */
@@ -59,4 +70,9 @@ export class ScannerPasses {
       return false;
     }
   }
+}
+
+function passwordOf(credentials: string): string {
+  const [user, password = ''] = Buffer.from(credentials, 'base64').toString().split(':', 2);
+  return user === USER ? password : '';
 }

@@ -12,7 +12,6 @@ import { Transport } from '../net/transport.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import type { Clock } from '../time/clock.ts';
 import { Attestations } from './attestations.ts';
@@ -21,7 +20,7 @@ import { FewVulnerabilities } from './few-vulnerabilities.ts';
 import type { Trust } from './trust.ts';
 import type { Signer } from './verdict.ts';
 import type { VulnerabilityException } from './vulnerabilities/judgement.ts';
-import { Scanner } from './vulnerabilities/scanner.ts';
+import { Scanner, type ScannerParts } from './vulnerabilities/scanner.ts';
 import { ScannerAdapter } from './vulnerabilities/scanner-adapter.ts';
 import { Scans } from './vulnerabilities/scans.ts';
 import { VexFiles } from './vulnerabilities/vex-files.ts';
@@ -38,7 +37,7 @@ export interface ScanningParts {
   readonly catalog: Pick<Catalog, 'scans'>;
   /** With which the scanner comes in for one image, as a header `Authorization`. */
   readonly passes: () => {
-    readonly issue: (target: Target, digest: Digest) => Promise<string>;
+    readonly issue: ScannerParts['issue'];
   };
   readonly timing: Timing;
   readonly authorities: Authorities;
@@ -73,7 +72,7 @@ export class Scanning {
       ...parts,
       scans,
       kept: parts.catalog.scans,
-      issue: async (target, digest) => parts.passes().issue(target, digest),
+      issue: async (...asked) => parts.passes().issue(...asked),
       nameOf: ({ upstream, repository }) => `${pathAlias(upstream)}/${repository}`,
       isHeld: async (target, digest) => attachments().isHeld(target, digest),
       maxAgeMs,

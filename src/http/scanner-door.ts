@@ -22,13 +22,15 @@ export interface ScannerDoorParts {
 }
 
 const PING = /^\/v2\/?$/;
+const TOKEN_PATH = '/token';
 /** Who stands in line, and whom the log tells of. */
 const SCANNER = 'scanner';
 
 /**
  * Where a vulnerability scanner comes in with its pass: past the rules and the gate, which waits for it, to
- * the one manifest of the pass by its digest, its config and its layers. All else is refused, also what is
- * open to everybody.
+ * the one manifest of the pass by its digest, its config and its layers. Where it comes with a password and is
+ * sent to `/token`, as where `access` is set, the token is the same pass. All else is refused, also what is open
+ * to everybody.
  */
 export class ScannerDoor {
   readonly #parts: ScannerDoorParts;
@@ -53,6 +55,12 @@ export class ScannerDoor {
     if (PING.test(ctx.path)) {
       ctx.state.record.kind = 'ping';
       ctx.body = '{}';
+      return true;
+    }
+    if (ctx.path === TOKEN_PATH && pass.token !== undefined) {
+      ctx.state.record.kind = 'token';
+      ctx.set('Cache-Control', 'private, no-store');
+      ctx.body = { token: pass.token, access_token: pass.token };
       return true;
     }
     const path = parseContentPath(ctx.path);

@@ -35,6 +35,8 @@ export class SiteScanner {
   readonly scans: AskedScan[] = [];
   /** When its database was made. */
   databaseAt = '2029-12-31T06:00:00Z';
+  /** With what it says that it comes in. */
+  scheme: 'Basic' | 'Bearer' = 'Bearer';
   /** In place of a report, and of what it says of itself. */
   onReport: Answer | undefined;
   onMetadata: ((response: ServerResponse) => void) | undefined;
@@ -75,10 +77,11 @@ export class SiteScanner {
       return true;
     }
     const { properties, ...rest } = TRIVY.metadata as { properties: object };
-    const key = 'harbor.scanner-adapter/vulnerability-database-updated-at';
-    response.end(
-      JSON.stringify({ ...rest, properties: { ...properties, [key]: this.databaseAt } }),
-    );
+    const own = {
+      'harbor.scanner-adapter/vulnerability-database-updated-at': this.databaseAt,
+      'harbor.scanner-adapter/registry-authorization-type': this.scheme,
+    };
+    response.end(JSON.stringify({ ...rest, properties: { ...properties, ...own } }));
     return true;
   }
 

@@ -53,9 +53,9 @@ test('another database has all that is kept judged anew in the background, while
   for (const { manifest: each } of images) scanner.findings.set(each.digest, [CRITICAL]);
   clock.advance(MINUTE);
   t.is((await manifest('v0')).status, 200);
-  await until('the first is scanned anew', () => scanner.scans.length === IMAGES + 1);
+  await until('the first are scanned anew', () => scanner.scans.length === IMAGES + 2);
   for (const { manifest: each } of images) t.is((await manifest(each.digest)).status, 200);
-  t.is(scanner.scans.length, IMAGES + 1);
+  t.is(scanner.scans.length, IMAGES + 2);
   release();
   await until('all are scanned anew', () => scanner.scans.length === 2 * IMAGES);
   await until('the last is judged by it', async () => (await manifest('v0')).status === 403);

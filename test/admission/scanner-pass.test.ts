@@ -102,6 +102,44 @@ test('a pass comes in where no rule lets anybody in, and is no token of a client
   });
 });
 
+for (const isOpen of [true, false]) {
+  const where = isOpen ? 'without access' : 'with access, by way of /token';
+  test(`a scanner that takes a name and a password alone pulls with those, ${where}`, async (t) => {
+    const rules = [{ who: ['anonymous'], may: ['pull' as const], images: ['**'] }];
+    const scene = await startScanned(t, isOpen ? {} : { access: { ...NOBODY, rules } });
+    const { image, scanner, mirror } = scene;
+    scanner.scheme = 'Basic';
+    const { digest, bytes } = image.manifest;
+    const paths = [`${BASE}/manifests/${digest}`, `${BASE}/blobs/${image.layer(0).digest}`];
+    await whileScanned(scene, async (scan) => {
+      t.regex(scan.authorization, /^Basic /);
+      // As Go's clients do: without a challenge the password goes along, else a token is fetched for it.
+      const { headers } = await get(`${mirror.url}/v2/`);
+      const challenge = headers['www-authenticate'] ?? '';
+      const [, realm] = /^Bearer realm="([^"]+)"/.exec(challenge) ?? [];
+      t.is(realm === undefined, isOpen);
+      let pass: Pick<AskedScan, 'authorization'> = scan;
+      if (realm !== undefined) {
+        const url = `${realm}?scope=repository:any/thing:pull`;
+        const { status, body } = await get(url, { headers: { authorization: scan.authorization } });
+        t.is(status, 200);
+        const { token } = JSON.parse(String(body)) as { readonly token: string };
+        pass = { authorization: `Bearer ${token}` };
+      }
+      t.deepEqual((await pullAs(scene, pass, paths[0]!)).body, bytes);
+      t.is((await pullAs(scene, pass, paths[1]!)).status, 200);
+      for (const each of [pass, scan]) {
+        t.is((await pullAs(scene, each, `${BASE}/manifests/latest`)).status, 403);
+        t.is((await pullAs(scene, each, `${BASE}/tags/list`)).status, 403);
+      }
+      const shown = String(Buffer.from(scan.authorization.slice(6), 'base64'));
+      const other = Buffer.from(shown.replace('scanner:', 'somebody:')).toString('base64');
+      t.not((await pullAs(scene, { authorization: `Basic ${other}` }, '/token')).status, 200);
+    });
+    t.is((await scene.manifest('latest')).status, 200);
+  });
+}
+
 test('a pass ends after ten minutes, and with its scanner, and is none at another mirror', async (t) => {
   const scene = await startScanned(t);
   const { image, clock, scanner, mirror, registry } = scene;

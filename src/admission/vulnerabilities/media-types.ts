@@ -11,26 +11,21 @@ export const IMAGES: ReadonlySet<string> = new Set([
   'application/vnd.docker.distribution.manifest.v2+json',
 ]);
 
-/** Those of a report, the one that is preferred first; two are spelt in other ways by the README of the API. */
-const REPORTS: Readonly<Record<'vulnerability' | 'sbom', readonly string[]>> = {
-  vulnerability: [
-    'application/vnd.security.vulnerability.report',
-    'application/vnd.security.vulnerability.report+json',
-    'application/vnd.scanner.adapter.vuln.report.harbor+json',
-    'application/vnd.scanner.adaptevuln.report.harbor+json',
-  ],
-  sbom: ['application/vnd.security.sbom.report+json', 'application/vnd.security.sbom.repo+json'],
-};
+/** Those of a report, the one that is preferred first; the last is how the README of the API spells it. */
+const REPORTS: readonly string[] = [
+  'application/vnd.security.vulnerability.report',
+  'application/vnd.security.vulnerability.report+json',
+  'application/vnd.scanner.adapter.vuln.report.harbor+json',
+  'application/vnd.scanner.adaptevuln.report.harbor+json',
+];
 const NEUTRAL: ReadonlySet<string> = new Set(['', 'application/json']);
 
 /** What the name of a type may look like in an adapter's own spelling: it goes into a header. */
 const HARMLESS = /^[\w./+-]+(?: ?; ?version=\d\.\d)?$/;
 
-export type ReportKind = keyof typeof REPORTS;
-
 /** Of the types that an adapter announces the one to ask for, in its own spelling: it compares bytes. */
-export function reportTypeOf(kind: ReportKind, announced: readonly string[]): string | undefined {
-  for (const name of REPORTS[kind]) {
+export function reportTypeOf(announced: readonly string[]): string | undefined {
+  for (const name of REPORTS) {
     const found = announced.find((type) => nameOf(type) === name && HARMLESS.test(type));
     if (found !== undefined) return found;
   }
@@ -38,9 +33,9 @@ export function reportTypeOf(kind: ReportKind, announced: readonly string[]): st
 }
 
 /** Whether a `Content-Type` may be that of such a report. */
-export function isReportType(kind: ReportKind, type: string | undefined): boolean {
-  const name = nameOf(type ?? '');
-  return REPORTS[kind].includes(name) || NEUTRAL.has(name);
+export function isReportType(type: string): boolean {
+  const name = nameOf(type);
+  return REPORTS.includes(name) || NEUTRAL.has(name);
 }
 
 /** Without its parameters. */

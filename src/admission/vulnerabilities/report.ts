@@ -1,6 +1,5 @@
 import type { Digest } from '../../oci/digest.ts';
 import { isRecord, listOf, textOf } from './bounded-json.ts';
-import { CYCLONEDX, SPDX } from './media-types.ts';
 import { ScanFault } from './scan-fault.ts';
 import { isAbove, parseSeverity, worstOf, type Severity } from './severity.ts';
 import { TEXTS } from './texts.ts';
@@ -30,11 +29,6 @@ export interface VulnerabilityReport extends ScanSubject {
   /** Its name and version. */
   readonly scanner: string;
   readonly findings: readonly Finding[];
-}
-
-export interface SbomReport extends ScanSubject {
-  readonly mediaType: typeof SPDX | typeof CYCLONEDX;
-  readonly document: Readonly<Record<string, unknown>>;
 }
 
 /** A report with more is refused. */
@@ -70,18 +64,6 @@ export function parseReport(
     throw new ScanFault('malformed', TEXTS.worseThanListed({ severity: told }));
   }
   return { ...subject, generatedAt, scanner, findings };
-}
-
-/** The same of an SBOM. Throws {@link ScanFault}. */
-export function parseSbomReport(
-  document: Readonly<Record<string, unknown>>,
-  subject: ScanSubject,
-): SbomReport {
-  readHead(document, subject);
-  const { media_type: mediaType, sbom } = document;
-  const isKnown = mediaType === SPDX || mediaType === CYCLONEDX;
-  if (!isKnown || !isRecord(sbom)) throw new ScanFault('malformed', TEXTS.noSbom);
-  return { ...subject, mediaType, document: sbom };
 }
 
 function readHead(

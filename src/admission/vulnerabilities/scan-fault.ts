@@ -13,7 +13,6 @@
  * - `too-large`: more bytes, findings or nesting than are read.
  * - `wrong-type`, `malformed`: no report.
  * - `other-subject`: a report about something else, or about nothing.
- * - `old-database`: what it knows is older than what is asked of it.
  */
 export type ScanFaultCode =
   | 'unreachable'
@@ -29,8 +28,7 @@ export type ScanFaultCode =
   | 'too-large'
   | 'wrong-type'
   | 'malformed'
-  | 'other-subject'
-  | 'old-database';
+  | 'other-subject';
 
 /** Ends a scan with an outcome of the kind `error`. */
 export class ScanFault extends Error {

@@ -1,4 +1,4 @@
-import type { SbomReport, VulnerabilityReport } from './report.ts';
+import type { VulnerabilityReport } from './report.ts';
 import type { ScanFaultCode } from './scan-fault.ts';
 import type { ScannerDatabase } from './scanner-metadata.ts';
 
@@ -9,8 +9,6 @@ export type ScanOutcome =
       readonly report: VulnerabilityReport;
       /** That the scanner had before it began. */
       readonly database: ScannerDatabase;
-      /** Where it was asked for and the adapter makes one. */
-      readonly sbom?: SbomReport | undefined;
     }
   /** The adapter cannot scan such an artifact: `unscannable`. */
   | { readonly kind: 'unscannable'; readonly reason: string }

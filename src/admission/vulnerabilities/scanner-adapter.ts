@@ -25,13 +25,11 @@ export interface AdapterScan {
   readonly artifact: {
     readonly repository: string;
     readonly digest: string;
-    readonly tag?: string;
     readonly mime_type: string;
   };
   readonly enabled_capabilities: readonly {
-    readonly type: string;
+    readonly type: 'vulnerability';
     readonly produces_mime_types: readonly string[];
-    readonly parameters?: { readonly sbom_media_types: readonly string[] };
   }[];
 }
 
@@ -118,15 +116,10 @@ export class ScannerAdapter {
     });
   }
 
-  /** `type` goes out byte for byte; `sbomType`: the form of an SBOM. */
-  async report(
-    id: string,
-    { type, sbomType }: { readonly type: string; readonly sbomType?: string | undefined },
-    signal: AbortSignal,
-  ): Promise<ReportAnswer> {
-    const way = `/scan/${encodeURIComponent(id)}/report`;
-    const query = sbomType === undefined ? '' : `?sbom_media_type=${encodeURIComponent(sbomType)}`;
-    const wanted = { method: 'GET', path: `${way}${query}`, headers: { accept: type } } as const;
+  /** `type` goes out byte for byte. */
+  async report(id: string, type: string, signal: AbortSignal): Promise<ReportAnswer> {
+    const path = `/scan/${encodeURIComponent(id)}/report`;
+    const wanted = { method: 'GET', path, headers: { accept: type } } as const;
     try {
       return await this.#ask(wanted, signal, async (answer) => this.#reportOf(answer, id));
     } catch (error) {

@@ -1,5 +1,5 @@
 import { isRecord, listOf, textOf } from './bounded-json.ts';
-import { CYCLONEDX, nameOf, reportTypeOf, SPDX, type ReportKind } from './media-types.ts';
+import { nameOf, reportTypeOf } from './media-types.ts';
 import { describeScanner } from './report.ts';
 import { ScanFault } from './scan-fault.ts';
 import { TEXTS } from './texts.ts';
@@ -19,13 +19,16 @@ export interface ScannerCapability {
   readonly produces: string;
 }
 
+/** With what an adapter comes to a registry. */
+export type PassScheme = 'Basic' | 'Bearer';
+
 /** What an adapter tells about itself. */
 export interface ScannerMetadata {
   /** Its name and version, for people. */
   readonly scanner: string;
   readonly database: ScannerDatabase;
   readonly vulnerability: ScannerCapability | undefined;
-  readonly sbom: (ScannerCapability & { readonly mediaType: string }) | undefined;
+  readonly passScheme: PassScheme;
 }
 
 const UPDATED_AT = 'harbor.scanner-adapter/vulnerability-database-updated-at';
@@ -34,11 +37,14 @@ const JAVA_DATES = [
   'harbor.scanner-adapter/vulnerability-java-database-updated-at',
   'harbor.scanner-adapter/vulnerability-java-database-next-update-at',
 ];
+const PASS_SCHEME = 'harbor.scanner-adapter/registry-authorization-type';
 const MAX_CAPABILITIES = 32;
 const MAX_TYPES = 64;
 const MAX_TEXT = 256;
 
-/** Throws {@link ScanFault}. */
+/**
+ * An adapter that does not say how it comes in takes `Basic`, as Harbor has it. Throws {@link ScanFault}.
+ */
 export function parseMetadata(document: Readonly<Record<string, unknown>>): ScannerMetadata {
   const { scanner, capabilities, properties } = document;
   if (!isRecord(scanner) || !Array.isArray(capabilities)) {
@@ -46,11 +52,12 @@ export function parseMetadata(document: Readonly<Record<string, unknown>>): Scan
   }
   const all = listOf(capabilities).slice(0, MAX_CAPABILITIES).filter(isRecord);
   const name = describeScanner(scanner);
+  const told = isRecord(properties) ? properties : {};
   return {
     scanner: name,
-    database: databaseOf(name, isRecord(properties) ? properties : {}),
-    vulnerability: findCapability('vulnerability', all),
-    sbom: sbomCapability(all),
+    database: databaseOf(name, told),
+    vulnerability: findCapability(all),
+    passScheme: told[PASS_SCHEME] === 'Bearer' ? 'Bearer' : 'Basic',
   };
 }
 
@@ -71,27 +78,14 @@ function databaseOf(
 
 /** One without a type is the original one, which finds vulnerabilities. */
 function findCapability(
-  kind: ReportKind,
   all: readonly Readonly<Record<string, unknown>>[],
 ): ScannerCapability | undefined {
   for (const { type = 'vulnerability', consumes_mime_types, produces_mime_types } of all) {
-    const produces = reportTypeOf(kind, typesOf(produces_mime_types));
-    if (type !== kind || produces === undefined) continue;
+    const produces = reportTypeOf(typesOf(produces_mime_types));
+    if (type !== 'vulnerability' || produces === undefined) continue;
     return { consumes: typesOf(consumes_mime_types).map(nameOf), produces };
   }
   return undefined;
-}
-
-/** CycloneDX where there is a choice; adapters that do not say what they write know both. */
-function sbomCapability(
-  all: readonly Readonly<Record<string, unknown>>[],
-): ScannerMetadata['sbom'] {
-  const found = findCapability('sbom', all);
-  if (!found) return undefined;
-  const attributes = all.find(({ type }) => type === 'sbom')?.['additional_attributes'];
-  const told = isRecord(attributes) ? typesOf(attributes['sbom_media_types']) : [];
-  const mediaType = told.length === 0 || told.includes(CYCLONEDX) ? CYCLONEDX : SPDX;
-  return { ...found, mediaType };
 }
 
 function typesOf(list: unknown): readonly string[] {

@@ -34,6 +34,8 @@ interface Heard {
 const LOOK_MS = { pulled: 30_000, idle: 60_000 };
 /** How far the moment that is written down may lie behind. */
 const WRITE_MS = 10 * 60_000;
+/** Judged anew at a time: one that is stuck leaves the others. */
+const AT_ONCE = 4;
 /** All that is kept is gone through so often within the longest age, for scanners that tell no date. */
 const ROUNDS = 8;
 
@@ -156,9 +158,15 @@ export class ScannerWatch {
   async #go(version: string): Promise<void> {
     const { kept, renew, clock, log } = this.#parts;
     try {
-      for (const digest of await kept.digests()) {
-        if (this.#isStopped || (await renew(digest)) === 'stop') return;
-      }
+      const round = { left: (await kept.digests()).values(), isEnded: false };
+      const some = async (): Promise<void> => {
+        for (const digest of round.left) {
+          if (round.isEnded || this.#isStopped) return;
+          if ((await renew(digest)) === 'stop') round.isEnded = true;
+        }
+      };
+      await Promise.all(Array.from({ length: AT_ONCE }, some));
+      if (round.isEnded || this.#isStopped) return;
       this.#roundOf = version;
       this.#roundAt = clock.steady();
     } catch (err) {

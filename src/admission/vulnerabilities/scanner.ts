@@ -6,6 +6,7 @@ import type { Catalog } from '../../store/catalog/catalog.ts';
 import type { Clock } from '../../time/clock.ts';
 import { ExpiringMap } from '../../time/expiring-map.ts';
 import { asKeptScan, type KeptScan } from './kept-scan.ts';
+import type { PassScheme } from './scanner-metadata.ts';
 import { ScannerWatch } from './scanner-watch.ts';
 import type { ScanOutcome } from './scan-outcome.ts';
 import type { Scans } from './scans.ts';
@@ -14,7 +15,7 @@ export interface ScannerParts {
   readonly scans: Pick<Scans, 'metadata' | 'scan' | 'close'>;
   readonly kept: Catalog['scans'];
   /** A header `Authorization` with which the scanner fetches the image, and nothing else. */
-  readonly issue: (target: Target, digest: Digest) => Promise<string>;
+  readonly issue: (target: Target, digest: Digest, scheme: PassScheme) => Promise<string>;
   /** What the scanner calls a repository of this mirror. */
   readonly nameOf: (target: Target) => string;
   /** Whether the image is held, so that it is worth a look that nobody waits for. */
@@ -50,12 +51,11 @@ const OF_SCANNER: ReadonlySet<string> = new Set([
   'incapable',
   'unauthorized',
   'redirected',
-  'old-database',
 ]);
 
 /**
  * What a scanner says of images: asked once, and kept with the image. When its database has changed all are
- * judged anew in the background, one at a time and also after a restart; what was said before serves
+ * judged anew in the background, a few at a time and also after a restart; what was said before serves
  * meanwhile, for as long as `maxAgeMs` at most. As long it serves while the scanner cannot say which
  * database it has.
  */
@@ -113,7 +113,7 @@ export class Scanner {
       repository: nameOf(target),
       digest,
       mediaType,
-      credential: async () => issue(target, digest),
+      credential: async (scheme) => issue(target, digest, scheme),
       isBackground,
     });
     metrics.admission.scans.inc({ outcome: outcome.kind });

@@ -3,24 +3,21 @@ import PQueue from 'p-queue';
 import { Backoff } from '../../time/backoff.ts';
 import type { Clock } from '../../time/clock.ts';
 import { IMAGES, isReportType, nameOf } from './media-types.ts';
-import { parseReport, parseSbomReport, type SbomReport, type ScanSubject } from './report.ts';
+import { parseReport, type ScanSubject } from './report.ts';
 import { ScanFault } from './scan-fault.ts';
 import type { ScanOutcome } from './scan-outcome.ts';
-import type { AdapterScan, ReportAnswer, ScannerAdapter } from './scanner-adapter.ts';
-import type { ScannerMetadata } from './scanner-metadata.ts';
+import type { ReportAnswer, ScannerAdapter } from './scanner-adapter.ts';
+import type { PassScheme, ScannerCapability, ScannerMetadata } from './scanner-metadata.ts';
 import { TEXTS } from './texts.ts';
 
 export interface WantedScan extends ScanSubject {
   /** Of the manifest; of what is no image, that of its config, which no adapter reads. */
   readonly mediaType: string;
-  readonly tag?: string | undefined;
   /**
    * The scanner's login to this mirror: `Bearer …`, or `Basic …` of a name and a password without a colon.
    * Asked for when the scan begins, so that its life begins then.
    */
-  readonly credential: () => Promise<string>;
-  /** An SBOM is wanted besides, where the adapter makes one. */
-  readonly withSbom?: boolean | undefined;
+  readonly credential: (scheme: PassScheme) => Promise<string>;
   /** Nobody waits for it: whatever somebody waits for goes first. */
   readonly isBackground?: boolean | undefined;
 }
@@ -30,12 +27,12 @@ export interface ScansParts {
   /** Where the adapter pulls from this mirror. */
   readonly registryUrl: string;
   readonly clock: Clock;
-  /** So many at a time; two unless given, which is more than most adapters work on. */
-  readonly atOnce?: number | undefined;
+  /** Places for scans, and how many of them those may have that nobody waits for; four and two unless given. */
+  readonly places?: { readonly all: number; readonly background: number } | undefined;
+  /** So long a scan keeps its place; ten seconds unless given. */
+  readonly placeMs?: number | undefined;
   /** For one scan from its turn on; ten minutes unless given: Trivy's adapter gives up after five. */
   readonly scanMs?: number | undefined;
-  /** A scanner whose database is older is not asked; any counts unless given. */
-  readonly maxDatabaseAgeMs?: number | undefined;
   /** Before the first question for a report; 1 s unless given. */
   readonly pauseMs?: number | undefined;
   readonly wait?: ((ms: number, signal: AbortSignal) => Promise<void>) | undefined;
@@ -49,7 +46,13 @@ interface Running {
 
 type Polled = Extract<ReportAnswer, { readonly kind: 'report' | 'unknown' }>;
 
-const AT_ONCE = 2;
+/** Adapters work on one to ten at a time, and queue the rest themselves. */
+const PLACES = { all: 4, background: 2 };
+/** Half of what a client waits. */
+const PLACE_MS = 10_000;
+/** So many may go on without a place; one more keeps its own. */
+const MAX_LINGERING = 16;
+const PRIORITY = { wanted: 1, background: 0 };
 const SCAN_MS = 10 * 60_000;
 /** Beyond the running ones. A database update has a thousand images judged anew. */
 const MAX_WAITING = { wanted: 2_000, background: 2_000 };
@@ -67,10 +70,11 @@ const MAX_SUBMISSIONS = 2;
 const CREDENTIAL = /^(?:Bearer [\w.~+/-]+=*|Basic [A-Za-z0-9+/]+=*)$/;
 
 /**
- * The scans that one adapter is asked for: one of a digest at a time, whoever wants it, and so many at
- * once, of which one place is kept for those that somebody waits for. What waits is bounded (2,000, and as
- * many in the background); each has a deadline. A scan that has begun goes on when nobody waits for it any
- * more.
+ * The scans that one adapter is asked for: one of a digest at a time, whoever wants it. Four begin at once, of
+ * which two in the background, after those that somebody waits for. One that is not done after ten seconds
+ * gives up its place and goes on to its deadline beside the others, 16 of them at most: a scan that is stuck
+ * costs no other image. What waits is bounded (2,000, and as many in the background). A scan that has begun
+ * goes on when nobody waits for it any more.
  */
 export class Scans {
   readonly #parts: ScansParts;
@@ -80,14 +84,17 @@ export class Scans {
   readonly #background: PQueue;
   readonly #closing = new AbortController();
   readonly #running = new Map<string, Running>();
+  /** Those that have begun, whether they have a place or not. */
+  readonly #begun = new Set<Promise<void>>();
+  #lingering = 0;
   #metadata: { readonly value: Promise<ScannerMetadata>; readonly until: number } | undefined;
 
   constructor(parts: ScansParts) {
-    const { atOnce = AT_ONCE, pauseMs: firstMs = PAUSES.firstMs } = parts;
+    const { places = PLACES, pauseMs: firstMs = PAUSES.firstMs } = parts;
     this.#pauses = new Backoff({ ...PAUSES, firstMs });
     this.#parts = parts;
-    this.#queue = new PQueue({ concurrency: atOnce });
-    this.#background = new PQueue({ concurrency: Math.max(1, atOnce - 1) });
+    this.#queue = new PQueue({ concurrency: places.all });
+    this.#background = new PQueue({ concurrency: places.background });
   }
 
   /** What the adapter says of itself, at most 30 s old. Throws {@link ScanFault}. */
@@ -117,14 +124,22 @@ export class Scans {
       return failed(new ScanFault('busy', TEXTS.tooManyScans({ most })));
     }
     const { promise: outcome, resolve } = Promise.withResolvers<ScanOutcome>();
-    let begun: Promise<void> | undefined;
-    const begin = async (): Promise<void> => {
-      begun ??= this.#queue.add(async () => resolve(await this.#outcome(wanted)));
-      await begun;
+    let hasBegun = false;
+    let queued: Promise<void> | undefined;
+    const begin = async (priority: number): Promise<void> => {
+      const work = async () => {
+        hasBegun = true;
+        await this.#inPlace(this.#outcome(wanted).then(resolve));
+      };
+      queued ??= this.#queue.add(work, { priority, id: digest });
+      await queued;
     };
-    const promote = (): void => void begin();
+    const promote = (): void => {
+      if (queued && !hasBegun) this.#queue.setPriority(digest, PRIORITY.wanted);
+      void begin(PRIORITY.wanted);
+    };
     this.#running.set(digest, { outcome, promote });
-    if (isBackground) void this.#background.add(begin);
+    if (isBackground) void this.#background.add(async () => begin(PRIORITY.background));
     else promote();
     return outcome.finally(() => this.#running.delete(digest));
   }
@@ -134,6 +149,21 @@ export class Scans {
     this.#closing.abort(new ScanFault('closing', TEXTS.closing));
     await this.#background.onIdle();
     await this.#queue.onIdle();
+    await Promise.all(this.#begun);
+  }
+
+  /** Resolves when the scan has ended, or has had its place for long enough. */
+  async #inPlace(scan: Promise<void>): Promise<void> {
+    this.#begun.add(scan);
+    void scan.finally(() => this.#begun.delete(scan));
+    const { promise: late, resolve } = Promise.withResolvers<'late'>();
+    const timer = setTimeout(() => resolve('late'), this.#parts.placeMs ?? PLACE_MS);
+    const ended = await Promise.race([scan, late]);
+    clearTimeout(timer);
+    if (ended !== 'late') return;
+    if (this.#lingering >= MAX_LINGERING) return scan;
+    this.#lingering += 1;
+    void scan.finally(() => (this.#lingering -= 1));
   }
 
   async #outcome(wanted: WantedScan): Promise<ScanOutcome> {
@@ -148,8 +178,7 @@ export class Scans {
   async #scan(wanted: WantedScan): Promise<ScanOutcome> {
     const { clock, scanMs = SCAN_MS } = this.#parts;
     const end = clock.steady() + scanMs;
-    const metadata = await this.metadata();
-    const { vulnerability, database, scanner } = metadata;
+    const { vulnerability, database, scanner, passScheme } = await this.metadata();
     // Of an adapter that does nothing it was set up for, no image is unscannable.
     if (!vulnerability?.consumes.some((type) => IMAGES.has(type))) {
       throw new ScanFault('incapable', TEXTS.noReports({ scanner }));
@@ -160,53 +189,42 @@ export class Scans {
         reason: TEXTS.notConsumed({ scanner, type: wanted.mediaType }),
       };
     }
-    this.#checkAge(metadata);
-    const type = vulnerability.produces;
+    const { produces: type } = vulnerability;
     for (let submission = 1; submission <= MAX_SUBMISSIONS; submission++) {
-      const answer = await this.#submit(wanted, metadata);
+      const answer = await this.#submit(wanted, vulnerability, passScheme);
       if (answer.kind === 'incapable') return { kind: 'unscannable', reason: answer.reason };
-      const polled = await this.#poll(answer.id, { type }, end);
+      const polled = await this.#poll(answer.id, type, end);
       if (polled.kind === 'unknown') continue;
-      if (!isReportType('vulnerability', polled.type)) {
-        throw new ScanFault('wrong-type', TEXTS.wrongType);
-      }
-      const report = parseReport(polled.document, subjectOf(wanted));
-      const sbom = await this.#sbom(answer.id, wanted, metadata, end);
-      return { kind: 'report', report, database, ...(sbom && { sbom }) };
+      if (!isReportType(polled.type)) throw new ScanFault('wrong-type', TEXTS.wrongType);
+      const { repository, digest } = wanted;
+      return {
+        kind: 'report',
+        report: parseReport(polled.document, { repository, digest }),
+        database,
+      };
     }
     return { kind: 'missing', reason: TEXTS.noReport({ scanner }) };
   }
 
-  #checkAge({ database: { updatedAt } }: ScannerMetadata): void {
-    const { clock, maxDatabaseAgeMs } = this.#parts;
-    if (maxDatabaseAgeMs === undefined) return;
-    if (updatedAt !== undefined && clock.wall() - updatedAt <= maxDatabaseAgeMs) return;
-    const at = updatedAt === undefined ? undefined : new Date(updatedAt).toISOString();
-    throw new ScanFault('old-database', TEXTS.oldDatabase({ at }));
-  }
-
+  /** The capability names its reports: Trivy's adapter refuses one that does not. */
   async #submit(
-    wanted: WantedScan,
-    metadata: ScannerMetadata,
+    { repository, digest, mediaType, credential }: WantedScan,
+    { produces }: ScannerCapability,
+    scheme: PassScheme,
   ): Promise<Awaited<ReturnType<ScannerAdapter['submit']>>> {
     const { adapter, registryUrl } = this.#parts;
-    const authorization = await wanted.credential();
+    const authorization = await credential(scheme);
     if (!isReadable(authorization)) throw new ScanFault('credential', TEXTS.badCredential);
-    const { repository, digest, tag, mediaType } = wanted;
     const scan = {
       registry: { url: registryUrl, authorization },
-      artifact: { repository, digest, ...(tag !== undefined && { tag }), mime_type: mediaType },
-      enabled_capabilities: capabilitiesOf(wanted, metadata),
-    };
+      artifact: { repository, digest, mime_type: mediaType },
+      enabled_capabilities: [{ type: 'vulnerability', produces_mime_types: [produces] }],
+    } as const;
     return adapter.submit(scan, this.#closing.signal);
   }
 
   /** Asks until there is a report, or none will come. */
-  async #poll(
-    id: string,
-    types: { readonly type: string; readonly sbomType?: string },
-    end: number,
-  ): Promise<Polled> {
+  async #poll(id: string, type: string, end: number): Promise<Polled> {
     const { adapter, clock, wait = pause } = this.#parts;
     const { signal } = this.#closing;
     let faults = 0;
@@ -214,33 +232,13 @@ export class Scans {
     for (let asked = 2; ; asked++) {
       if (clock.steady() + afterMs > end) throw new ScanFault('deadline', TEXTS.noReportInTime);
       await wait(afterMs, signal);
-      const answer = await adapter.report(id, types, signal);
+      const answer = await adapter.report(id, type, signal);
       if (answer.kind === 'report' || answer.kind === 'unknown') return answer;
       afterMs = this.#pauses.after(asked);
       if (answer.kind === 'pending') {
         faults = 0;
         afterMs = answer.afterMs ?? afterMs;
       } else if (++faults > MAX_FAULTS[answer.kind]) throw answer.fault;
-    }
-  }
-
-  /** Without one the report counts all the same. */
-  async #sbom(
-    id: string,
-    wanted: WantedScan,
-    { sbom }: ScannerMetadata,
-    end: number,
-  ): Promise<SbomReport | undefined> {
-    if (wanted.withSbom !== true || !sbom) return undefined;
-    try {
-      const types = { type: sbom.produces, sbomType: sbom.mediaType };
-      const polled = await this.#poll(id, types, end);
-      if (polled.kind === 'unknown' || !isReportType('sbom', polled.type)) return undefined;
-      return parseSbomReport(polled.document, subjectOf(wanted));
-    } catch (error) {
-      this.#closing.signal.throwIfAborted();
-      if (error instanceof ScanFault) return undefined;
-      throw error;
     }
   }
 }
@@ -251,22 +249,6 @@ function isReadable(credential: string): boolean {
   const [scheme, value = ''] = credential.split(' ');
   if (scheme === 'Bearer') return true;
   return Buffer.from(value, 'base64').toString('utf8').split(':').length === 2;
-}
-
-/** Each names its reports: Trivy's adapter refuses those that do not. */
-function capabilitiesOf(
-  { withSbom }: WantedScan,
-  { vulnerability, sbom }: ScannerMetadata,
-): AdapterScan['enabled_capabilities'] {
-  const types = vulnerability ? [vulnerability.produces] : [];
-  const first = { type: 'vulnerability', produces_mime_types: types };
-  if (withSbom !== true || !sbom) return [first];
-  const parameters = { sbom_media_types: [sbom.mediaType] };
-  return [first, { type: 'sbom', produces_mime_types: [sbom.produces], parameters }];
-}
-
-function subjectOf({ repository, digest }: WantedScan): ScanSubject {
-  return { repository, digest };
 }
 
 function failed(error: unknown): ScanOutcome {

@@ -17,15 +17,10 @@ export const TEXTS = {
   noReportInTime: 'the scanner had no report in time',
   noReports: ({ scanner }: { scanner: string }) =>
     `${scanner} scans no images, or makes no report that can be read here`,
-  noSbom: 'the report has no SBOM in SPDX or CycloneDX',
   noScan: 'it is no scan by Trivy or Grype, and none in the form of in-toto',
   noScanId: 'the scanner gave no identifier for the scan',
   notConsumed: ({ scanner, type }: { scanner: string; type: string }) =>
     `${scanner} does not scan what is ${type}`,
-  oldDatabase: ({ at }: { at: string | undefined }) =>
-    at === undefined
-      ? 'the scanner does not say how old its database is'
-      : `the database of the scanner is of ${at}, which is too old`,
   otherDigest: 'the report is not about this digest',
   otherRepository: 'the report is not about this repository',
   redirected: ({ status, to }: { status: number; to: string }) =>

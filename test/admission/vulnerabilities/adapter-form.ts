@@ -6,7 +6,6 @@ export interface AdapterForm {
   readonly metadata: object;
   /** What its `Accept` must be, byte for byte. */
   readonly reportType: string;
-  readonly sbomType?: string;
   /** A report as the adapter writes it. */
   readonly report: (subject: ScanSubject) => object;
   /** Of an image in which it finds nothing. */

@@ -14,6 +14,7 @@ import {
 import { GRYPE } from './grype-form.ts';
 import { TRIVY } from './trivy-form.ts';
 
+const ONE = { all: 1, background: 1 };
 const AT = Date.parse('2030-01-01T00:00:05.490Z');
 
 for (const form of [TRIVY, GRYPE, ANCHORE]) {
@@ -162,53 +163,6 @@ test('Anchore: its own name for a fix counts, and severities that only it has', 
       ['negligible', undefined],
     ],
   );
-});
-
-test('an SBOM comes with the report where it is wanted and made', async (t) => {
-  const adapter = await FakeAdapter.start(t, { form: TRIVY });
-  const outcome = await createScans(t, adapter.url).scan({ withSbom: true });
-  t.like(outcome, {
-    kind: 'report',
-    sbom: {
-      digest: DIGEST,
-      mediaType: 'application/vnd.cyclonedx+json',
-      document: { bomFormat: 'CycloneDX' },
-    },
-  });
-  t.is(adapter.header('/report', 'accept'), TRIVY.sbomType);
-  t.is(
-    adapter.requests.at(-1)?.line,
-    'GET /api/v1/scan/job%3A123/report?sbom_media_type=application%2Fvnd.cyclonedx%2Bjson',
-  );
-  t.deepEqual(adapter.requests.find(({ body }) => body)?.body?.enabled_capabilities?.[1], {
-    type: 'sbom',
-    produces_mime_types: [TRIVY.sbomType!],
-    parameters: { sbom_media_types: ['application/vnd.cyclonedx+json'] },
-  });
-  const old = await FakeAdapter.start(t, { form: ANCHORE });
-  const without = await createScans(t, old.url).scan({ withSbom: true });
-  t.like(without, { kind: 'report', sbom: undefined });
-});
-
-test('a report counts although its SBOM is none, or of something else', async (t) => {
-  for (const sbom of [
-    '{}',
-    '[',
-    JSON.stringify({ ...TRIVY.report(SUBJECT), media_type: 'x', sbom: {} }),
-  ]) {
-    const adapter = await FakeAdapter.start(t, {
-      onReport: (request, response) => {
-        if (request.headers.accept !== TRIVY.sbomType) return false;
-        response.writeHead(200, { 'content-type': TRIVY.sbomType });
-        response.end(sbom);
-        return true;
-      },
-    });
-    t.like(await createScans(t, adapter.url).scan({ withSbom: true }), {
-      kind: 'report',
-      sbom: undefined,
-    });
-  }
 });
 
 test("the types of reports are asked for in the adapter's own spelling, if that is harmless", async (t) => {
@@ -393,7 +347,7 @@ test('one scan of a digest runs at a time, so many of all; what somebody waits f
       response.writeHead(202).end(JSON.stringify({ id: digest }));
     },
   });
-  const { scans, scan } = createScans(t, adapter.url, { atOnce: 1 });
+  const { scans, scan } = createScans(t, adapter.url, { places: ONE });
   const wanted = [1, 2, 3].map(async (at) => scan({ digest: digestOf(at), isBackground: true }));
   wanted.push(
     scan({ digest: digestOf(4) }),
@@ -437,7 +391,7 @@ test('one place is kept for scans that somebody waits for', async (t) => {
       return true;
     },
   });
-  const { scan } = createScans(t, adapter.url, { atOnce: 2 });
+  const { scan } = createScans(t, adapter.url, { places: { all: 2, background: 1 } });
   for (const at of [1, 2, 3]) void scan({ digest: digestOf(at), isBackground: true });
   await asked;
   t.is((await scan()).kind, 'report');
@@ -447,10 +401,83 @@ test('one place is kept for scans that somebody waits for', async (t) => {
   t.is(adapter.requests.at(-1)?.body?.artifact?.digest, digestOf(3));
 });
 
+test('scans that are stuck cost no other image: each gives up its place, sixteen at most, and waits on for its report', async (t) => {
+  const stuck = new Set<string>();
+  const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+  const adapter = await FakeAdapter.start(t, {
+    onScan: (_, response) => {
+      const { digest = '' } = adapter.requests.at(-1)?.body?.artifact ?? {};
+      response.writeHead(202).end(JSON.stringify({ id: digest }));
+    },
+    onReport: async (request, response) => {
+      const digest = /sha256:\w+/.exec(decodeURIComponent(request.url ?? ''))?.[0] as typeof DIGEST;
+      if (stuck.has(digest)) await opened;
+      sendBytes(response, JSON.stringify(TRIVY.report({ ...SUBJECT, digest })));
+    },
+  });
+  const { scan } = createScans(t, adapter.url, { places: ONE, placeMs: 1 });
+  const waiting = Array.from({ length: 17 }, async (_, at) => {
+    stuck.add(digestOf(at));
+    return scan({ digest: digestOf(at), isBackground: at % 2 === 1 });
+  });
+  await until('all are stuck', () => adapter.count('/report') === 17);
+  // The seventeenth keeps the only place: what nobody bounds would be a way to fill a scanner.
+  const next = scan({ digest: DIGEST });
+  for (let round = 0; round < 50; round++) await fetch(new URL('/api/v1/metadata', adapter.url));
+  t.is(adapter.count('POST'), 17);
+  open();
+  t.is((await next).kind, 'report');
+  for (const each of waiting) t.is((await each).kind, 'report');
+});
+
+test('one stuck scan in each place leaves room for the next image', async (t) => {
+  const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+  t.teardown(open);
+  const adapter = await FakeAdapter.start(t, {
+    onReport: async () => {
+      const last = adapter.requests.findLast(({ body }) => body)?.body?.artifact?.digest;
+      if (last === DIGEST) return false;
+      await opened;
+      return false;
+    },
+  });
+  const { scan } = createScans(t, adapter.url, { placeMs: 1 });
+  for (const at of [1, 2, 3, 4]) void scan({ digest: digestOf(at) });
+  await until('all are stuck', () => adapter.count('/report') === 4);
+  t.is((await scan()).kind, 'report');
+  open();
+});
+
+test('what waits in the background is begun after all that somebody waits for', async (t) => {
+  const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+  const order: string[] = [];
+  const adapter = await FakeAdapter.start(t, {
+    onScan: (_, response) => {
+      const { digest = '' } = adapter.requests.at(-1)?.body?.artifact ?? {};
+      order.push(digest.slice(-1));
+      response.writeHead(202).end(JSON.stringify({ id: digest }));
+    },
+    onReport: async (request, response) => {
+      await opened;
+      const digest = /sha256:\w+/.exec(decodeURIComponent(request.url ?? ''))?.[0] as typeof DIGEST;
+      sendBytes(response, JSON.stringify(TRIVY.report({ ...SUBJECT, digest })));
+    },
+  });
+  const { scan } = createScans(t, adapter.url, { places: { all: 1, background: 1 } });
+  const first = scan({ digest: digestOf(0) });
+  await until('the first has begun', () => order.length === 1);
+  const behind = [1, 2].map(async (at) => scan({ digest: digestOf(at), isBackground: true }));
+  // The first of them stands in line already.
+  const ahead = [1, 3, 4].map(async (at) => scan({ digest: digestOf(at) }));
+  open();
+  await Promise.all([first, ...behind, ...ahead]);
+  t.deepEqual(order, ['0', '1', '3', '4', '2']);
+});
+
 test('what waits for its turn is bounded, and the background leaves room', async (t) => {
   const { promise: asked, resolve } = Promise.withResolvers<void>();
   const adapter = await FakeAdapter.start(t, { onScan: () => resolve() });
-  const { scans, scan } = createScans(t, adapter.url, { atOnce: 1 });
+  const { scans, scan } = createScans(t, adapter.url, { places: ONE });
   const first = scan({ digest: digestOf(0), isBackground: true });
   await asked;
   const busy = { kind: 'error', code: 'busy', reason: '2000 scans wait already' } as const;
@@ -493,6 +520,24 @@ test('the login of the scanner is one that adapters can read, and is asked for w
   }
   const failing = await scan({ credential: async () => Promise.reject(new Error('no key')) });
   t.like(failing, { kind: 'error', code: 'failed', reason: 'no key' });
+});
+
+test('an adapter gets the login that it says it comes in with, a name and a password unless it says otherwise', async (t) => {
+  const told = { undefined: 'Basic', Basic: 'Basic', Bearer: 'Bearer', Digest: 'Basic' };
+  for (const [type, expected] of Object.entries(told)) {
+    const properties = {
+      ...(type !== 'undefined' && { 'harbor.scanner-adapter/registry-authorization-type': type }),
+    };
+    const form = { ...TRIVY, metadata: { ...TRIVY.metadata, properties } };
+    const adapter = await FakeAdapter.start(t, { form });
+    const asked: string[] = [];
+    const credential = async (scheme: string): Promise<string> => {
+      asked.push(scheme);
+      return 'Bearer abc.def';
+    };
+    t.is((await createScans(t, adapter.url).scan({ credential })).kind, 'report');
+    t.deepEqual(asked, [expected], type);
+  }
 });
 
 test("the adapter's own login goes with each request, and what it refuses is told", async (t) => {

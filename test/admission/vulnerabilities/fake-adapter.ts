@@ -112,23 +112,11 @@ function sendMetadata(response: ServerResponse, form: AdapterForm): void {
 
 function sendReport(request: IncomingMessage, response: ServerResponse, form: AdapterForm): void {
   const { accept = '' } = request.headers;
-  if (accept !== form.reportType && accept !== form.sbomType) {
+  if (accept !== form.reportType) {
     return sendError(response, form.wrongTypeStatus, `unsupported media type ${accept}`);
   }
-  const mediaType = new URL(request.url ?? '', 'http://x').searchParams.get('sbom_media_type');
-  if (accept === form.sbomType && mediaType === null) {
-    return sendError(response, 400, 'missing SBOM media type');
-  }
-  const sbom = { bomFormat: 'CycloneDX', specVersion: '1.6', components: [] };
-  const {
-    vulnerabilities: _,
-    severity: __,
-    ...head
-  } = form.report(SUBJECT) as Record<string, unknown>;
-  const report =
-    accept === form.sbomType ? { ...head, media_type: mediaType, sbom } : form.report(SUBJECT);
   response.writeHead(200, { 'content-type': accept });
-  response.end(JSON.stringify(report));
+  response.end(JSON.stringify(form.report(SUBJECT)));
 }
 
 export function sendError(response: ServerResponse, status: number, message: string): void {

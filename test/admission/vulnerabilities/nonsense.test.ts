@@ -6,7 +6,7 @@ import { parseBoundedJson } from '../../../src/admission/vulnerabilities/bounded
 import { judgeFindings } from '../../../src/admission/vulnerabilities/judgement.ts';
 import { parsePackageUrl } from '../../../src/admission/vulnerabilities/package-url.ts';
 import { readVex } from '../../../src/admission/vulnerabilities/read-vex.ts';
-import { parseReport, parseSbomReport } from '../../../src/admission/vulnerabilities/report.ts';
+import { parseReport } from '../../../src/admission/vulnerabilities/report.ts';
 import { ScanFault } from '../../../src/admission/vulnerabilities/scan-fault.ts';
 import { parseMetadata } from '../../../src/admission/vulnerabilities/scanner-metadata.ts';
 import { ANCHORE } from './anchore-form.ts';
@@ -88,11 +88,6 @@ for (const { name, report, metadata } of [TRIVY, GRYPE, ANCHORE]) {
     fc.assert(
       fc.property(spoilt(report(SUBJECT)), (document) =>
         isSettled(() => parseReport(document, SUBJECT)),
-      ),
-    );
-    fc.assert(
-      fc.property(spoilt(report(SUBJECT)), (document) =>
-        isSettled(() => parseSbomReport(document, SUBJECT)),
       ),
     );
     fc.assert(

@@ -87,7 +87,6 @@ const FINDINGS = [
 export const TRIVY: AdapterForm = {
   name: 'Trivy',
   reportType: REPORT,
-  sbomType: SBOM,
   wrongTypeStatus: 415,
   scanResponseType: 'application/vnd.scanner.adapter.scan.response+json; version=1.0',
   metadata: {
