@@ -1,7 +1,8 @@
-import { cosignTags } from '../src/oci/cosign.ts';
+import { cosignTags, fallbackTag } from '../src/oci/cosign.ts';
 import type { Digest } from '../src/oci/digest.ts';
 import type { Tag, Target } from '../src/oci/reference.ts';
 import { ageOf } from '../src/time/clock.ts';
+import { AttachedTags } from './attached-tags.ts';
 import { findImageFiles, type ImageFiles, type ManifestSource } from './image-files.ts';
 import type { SyncParts } from './parts.ts';
 import { TEXTS } from './texts.ts';
@@ -34,10 +35,19 @@ interface Found {
 }
 
 /** Searches for referrers, so that each is made once in a plan. */
-export interface Searches {
+export class Searches {
   /** When earlier runs looked for the referrers of an image, by `imageVersionKey`. */
   readonly earlier: ReadonlyMap<string, number | undefined>;
-  readonly begun: Map<string, Promise<Found>>;
+  readonly begun = new Map<string, Promise<Found>>();
+  readonly tags: AttachedTags;
+
+  constructor(
+    { prefetcher }: Pick<SyncParts, 'prefetcher'>,
+    earlier: ReadonlyMap<string, number | undefined> = new Map(),
+  ) {
+    this.earlier = earlier;
+    this.tags = new AttachedTags(prefetcher);
+  }
 }
 
 /** An image whose tag was resolved. */
@@ -46,7 +56,7 @@ export type ResolvedWant = Pick<
   'target' | 'tag' | 'digest' | 'platforms' | 'referrers'
 >;
 
-type Parts = Pick<SyncParts, 'catalog' | 'blobs' | 'prefetcher' | 'timer' | 'signal'>;
+type Parts = Pick<SyncParts, 'catalog' | 'blobs' | 'prefetcher' | 'isJudged' | 'timer' | 'signal'>;
 
 /** Referrers of a complete image are searched for again after this time. */
 const SEARCH_AGAIN_MS = 24 * 3_600_000;
@@ -62,12 +72,14 @@ export async function examine(
   const before = tag && (await catalog.findTag(target, tag))?.digest;
   const earlier = searches.earlier.get(imageVersionKey(wanted));
   const searchAge = earlier === undefined ? undefined : ageOf(earlier, timer);
-  const isSearched = !referrers || (searchAge !== undefined && searchAge < SEARCH_AGAIN_MS);
+  const isSearched =
+    !referrers ||
+    (searchAge !== undefined && searchAge < SEARCH_AGAIN_MS && !(await isTagNew(parts, wanted)));
   const [attached, searched]: [Attached[], Digest[]] = [[], []];
   let files = await findImageFiles(parts, { target, digest }, wanted);
   const isDone = files.missing.length === 0 && isSearched;
   if (!isDone) {
-    const source = sourceOf(parts, { target, attached, searched, searches });
+    const source = sourceOf(parts, { target, tag, attached, searched, searches });
     files = await findImageFiles({ ...parts, source }, { target, digest }, wanted);
     if (files.bytes === 0) throw new Error(TEXTS.noManifest);
   }
@@ -89,17 +101,25 @@ function sourceOf(
   parts: Parts,
   {
     target,
+    tag,
     attached,
     searched,
     searches,
-  }: { target: Target; attached: Attached[]; searched: Digest[]; searches: Searches },
+  }: {
+    target: Target;
+    tag: Tag | undefined;
+    attached: Attached[];
+    searched: Digest[];
+    searches: Searches;
+  },
 ): ManifestSource {
   return {
     manifest: async (digest) => holdManifest(parts, target, digest),
     referrers: async (digest) => {
       const key = imageKey({ target, digest });
       // Several tags often mean one image, which is searched once.
-      const search = searches.begun.get(key) ?? searchReferrers(parts, target, digest);
+      const search =
+        searches.begun.get(key) ?? searchReferrers(parts, { target, tag, digest }, searches.tags);
       searches.begun.set(key, search);
       // A failed search is not remembered, so that another attempt searches again.
       search.catch(() => searches.begun.delete(key));
@@ -111,14 +131,47 @@ function sourceOf(
   };
 }
 
-async function searchReferrers(parts: Parts, target: Target, digest: Digest): Promise<Found> {
+/** Whether the upstream just listed a tag of what is attached to the image, and nothing of it is held. */
+async function isTagNew(
+  { prefetcher, catalog }: Parts,
+  { target, digest }: Pick<ResolvedWant, 'target' | 'digest'>,
+): Promise<boolean> {
+  for (const tag of cosignTags(digest)) {
+    if (prefetcher.isListed(target, tag) && !(await catalog.findTag(target, tag))) return true;
+  }
+  const hasFallback = prefetcher.isListed(target, fallbackTag(digest));
+  return hasFallback === true && (await catalog.listReferrers(target, digest)).length === 0;
+}
+
+/** Of an image that admission judges a list of tags is not believed that nothing is attached to it. */
+async function searchReferrers(
+  parts: Parts,
+  image: Pick<ResolvedWant, 'target' | 'digest'> & { readonly tag: Tag | undefined },
+  tags: AttachedTags,
+): Promise<Found> {
+  const named = [...cosignTags(image.digest), fallbackTag(image.digest)];
+  const possible = await tags.possible(image, named);
+  const found = await searchUnder(parts, image, possible);
+  const isNothing = found.listed.length === 0 && found.attached.length === 0;
+  const isToAsk = isNothing && possible.length < named.length && parts.isJudged(image.target);
+  return isToAsk ? searchUnder(parts, image, named) : found;
+}
+
+/** Asks for these of the tags that are named after the digest. */
+async function searchUnder(
+  parts: Parts,
+  { target, digest }: Pick<ResolvedWant, 'target' | 'digest'>,
+  tags: readonly Tag[],
+): Promise<Found> {
   const { prefetcher } = parts;
   const found = { listed: [] as Digest[], attached: [] as Attached[] };
+  const isUntagged = !tags.includes(fallbackTag(digest));
   // A referrer that is listed and answers 404 is no part of the image.
-  for (const referrer of await prefetcher.referrers(target, digest)) {
+  for (const referrer of await prefetcher.referrers(target, digest, { isUntagged })) {
     if (await holdManifest(parts, target, referrer.digest)) found.listed.push(referrer.digest);
   }
   for (const tag of cosignTags(digest)) {
+    if (!tags.includes(tag)) continue;
     const meant = await prefetcher.resolve(target, tag);
     if (meant && (await holdManifest(parts, target, meant))) {
       found.attached.push({ tag, digest: meant });

@@ -6,7 +6,7 @@ import { readLock } from './lock.ts';
 import type { Retries } from './retries.ts';
 import type { KnownImage } from './state.ts';
 import { joinResolutions, errorMessage, Resolver, type Resolution } from './resolver.ts';
-import { examine, type Examined, type Searches } from './examination.ts';
+import { examine, type Examined, Searches } from './examination.ts';
 import { describeWithheld, findImageFiles } from './image-files.ts';
 import type { ImageScope } from './image-scope.ts';
 import {
@@ -74,7 +74,7 @@ export function upstreamPlans(
     resolutionsOf(parts, lock, only).map(([upstream, resolving]) => [
       upstream,
       async (retries) => {
-        const searches: Searches = { earlier, begun: new Map() };
+        const searches = new Searches(parts, earlier);
         const resolution = withEvidence(parts, await resolving(retries));
         const plan = await examineAll(parts, resolution, { searches, retries });
         return { upstream, resolution, ...plan };

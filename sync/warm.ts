@@ -2,7 +2,7 @@ import PQueue from 'p-queue';
 import type { WarmedImage, WarmProgress, WarmReport, WarmWish } from '../src/api/warm-api.ts';
 import type { Digest } from '../src/oci/digest.ts';
 import { formatImageName, formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
-import { examine, type Searches } from './examination.ts';
+import { examine, Searches } from './examination.ts';
 import { fetchImage } from './image-fetch.ts';
 import { describeWithheld, findImageFiles } from './image-files.ts';
 import { judgeWanted } from './image-refusal.ts';
@@ -53,7 +53,7 @@ export class Warm {
   readonly #stopped = Promise.withResolvers<void>();
   readonly #late = new Error(TEXTS.late);
   readonly #progress: RunProgress;
-  readonly #searches: Searches = { earlier: new Map(), begun: new Map() };
+  readonly #searches: Searches;
   /** Work that may go on behind the report. */
   readonly #works: Promise<void>[] = [];
   /** Never rejects. */
@@ -63,6 +63,7 @@ export class Warm {
     const { timer } = parts;
     this.#parts = parts;
     this.#wish = wish;
+    this.#searches = new Searches(parts);
     this.#outcomes = new Map(images.map((image) => [image, {}]));
     this.#startedAt = timer.wall();
     this.#until = timer.steady() + wish.deadlineMs;

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { type Descriptor, weightOf } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import { itemKey, type Repository, type Tag, type Target } from '../oci/reference.ts';
+import { formatTarget, itemKey, type Repository, type Tag, type Target } from '../oci/reference.ts';
 import type { Health } from '../store/care/care.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -42,6 +42,8 @@ interface Wanted<Item> {
 
 /** Memory of all remembered lists together: two of the longest that an upstream may give. */
 const MAX_REMEMBERED_BYTES = 32 * 1024 * 1024;
+/** Most lists of tags that count as the registry's last word. */
+const MAX_WHOLE = 1_000;
 /** What one list takes in memory beside its entries. */
 const LIST_BYTES = 500;
 const MAX_REMEMBERED_FAILURES = 1_000;
@@ -60,12 +62,10 @@ export class Listings {
   readonly #parts: ListingsParts;
   readonly #remembered = new LRUCache<string, Listing<string | Descriptor>>({
     maxSize: MAX_REMEMBERED_BYTES,
-    sizeCalculation: ({ items = [] }) => {
-      let bytes = LIST_BYTES;
-      for (const item of items) bytes += weightOf(item);
-      return bytes;
-    },
+    sizeCalculation: ({ items = [] }) => bytesOf(items),
   });
+  /** All tags of a repository, for as long as a 404 would count that named one of them. */
+  readonly #whole: ExpiringMap<string, readonly Tag[]>;
   /** Failures that took many requests to learn. */
   readonly #failures: ExpiringMap<string, UpstreamError>;
   /** Subjects whose registry lately listed no referrers but those under the fallback tag. */
@@ -73,7 +73,9 @@ export class Listings {
 
   constructor(parts: ListingsParts) {
     this.#parts = parts;
-    this.#failures = new ExpiringMap({ max: MAX_REMEMBERED_FAILURES, clock: parts.clock });
+    const { clock } = parts;
+    this.#whole = new ExpiringMap({ max: MAX_WHOLE, maxBytes: MAX_REMEMBERED_BYTES, clock });
+    this.#failures = new ExpiringMap({ max: MAX_REMEMBERED_FAILURES, clock });
   }
 
   /**
@@ -107,12 +109,30 @@ export class Listings {
     return held;
   }
 
-  /** From the upstream, not from memory. */
-  async askTags(target: Target, demand: Demand): Promise<readonly Tag[] | undefined> {
+  /** From the upstream, not from memory. `most`: pages that are read; a longer list is not kept. */
+  async askTags(
+    target: Target,
+    demand: Demand,
+    most?: number,
+  ): Promise<readonly Tag[] | undefined> {
     const { upstreams, catalog, health, clock } = this.#parts;
-    const tags = await upstreams.of(target).upstream.listTags(target.repository, demand);
-    await health.recorded(catalog.recordTagList(target, tags, clock.wall()));
+    const { upstream, policy } = upstreams.of(target);
+    const askedAt = clock.steady();
+    const listed = await upstream.listTags(target.repository, demand, most);
+    const tags = listed?.names;
+    if (tags && listed.isWhole) {
+      const left = policy.negativeTtlMs - (clock.steady() - askedAt);
+      this.#whole.set(formatTarget(target), tags, left, bytesOf(tags));
+    }
+    const isKept = most === undefined || listed?.isWhole !== false;
+    if (isKept) await health.recorded(catalog.recordTagList(target, tags, clock.wall()));
     return tags;
+  }
+
+  /** Whether the upstream just listed the tag; `undefined` where no whole list is as young as a 404 would have to be. */
+  isListed(target: Target, tag: Tag): boolean | undefined {
+    const tags = this.#whole.get(formatTarget(target));
+    return tags && hasItem(tags, tag);
   }
 
   /** Whether all tags that the upstream last told are known, and this is none of them. */
@@ -284,6 +304,13 @@ function keyOf({ what, of, about = '' }: Question): string {
 
 function inByteOrder(a: string, b: string): number {
   return a < b ? -1 : 1;
+}
+
+/** Memory that a list takes. */
+function bytesOf(items: readonly (string | Descriptor)[]): number {
+  let bytes = LIST_BYTES;
+  for (const item of items) bytes += weightOf(item);
+  return bytes;
 }
 
 /** Whether a list in byte order has the item; the list may be long. */

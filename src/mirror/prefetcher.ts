@@ -37,9 +37,20 @@ export class Prefetcher {
     this.#demand = demand;
   }
 
-  /** From the upstream, not from memory; `undefined` when it has no such repository. */
-  async listTags(target: Target): Promise<readonly Tag[] | undefined> {
-    return this.#parts.listings.askTags(target, this.#demand);
+  /**
+   * From the upstream, not from memory; `undefined` when it has no such repository. `most`: pages that
+   * are read of it, where a longer list is not worth them.
+   */
+  async listTags(target: Target, most?: number): Promise<readonly Tag[] | undefined> {
+    return this.#parts.listings.askTags(target, this.#demand, most);
+  }
+
+  /**
+   * Whether the tag is in a list of all tags that the upstream gave so lately that a 404 from then
+   * would still count; `undefined` without such a list. Asks nothing.
+   */
+  isListed(target: Target, tag: Tag): boolean | undefined {
+    return this.#parts.listings.isListed(target, tag);
   }
 
   /** `undefined` when the registry does not list its repositories. */
@@ -58,13 +69,14 @@ export class Prefetcher {
     return head?.digest;
   }
 
-  async referrers(target: Target, subject: Digest): Promise<readonly Descriptor[]> {
-    const { referrers } = await this.#upstream(target).listReferrers(
-      target.repository,
-      subject,
-      this.#demand,
-    );
-    return referrers;
+  /** `isUntagged`: it is known that there is no fallback tag. */
+  async referrers(
+    target: Target,
+    subject: Digest,
+    how: { readonly isUntagged: boolean } = { isUntagged: false },
+  ): Promise<readonly Descriptor[]> {
+    const upstream = this.#upstream(target);
+    return (await upstream.listReferrers(target.repository, subject, this.#demand, how)).referrers;
   }
 
   /** False when the upstream has no such manifest. Asks nothing when it is held. */

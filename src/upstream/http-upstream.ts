@@ -14,7 +14,8 @@ import {
 import { INTERACTIVE, type Demand } from './demand.ts';
 import { bodyOf, Encodings } from './encodings.ts';
 import { HeadTrust } from './head-trust.ts';
-import { ListingReader, type ListingRequest, Referrers } from './listing.ts';
+import { ListingReader, type ListingRequest, type NameList } from './listing.ts';
+import { Referrers } from './referrers.ts';
 import { ManifestReader } from './manifest-reader.ts';
 import { isOfBlob, sizeFrom } from './registry-answer.ts';
 import { RegistryClient, type RegistryResponse } from './registry-client.ts';
@@ -27,6 +28,7 @@ import type {
   ManifestBody,
   ManifestHead,
   ReferrerList,
+  TagList,
   Upstream,
 } from './upstream.ts';
 import { UpstreamError, type UpstreamErrorOptions } from '../oci/upstream-error.ts';
@@ -212,23 +214,27 @@ export class HttpUpstream implements Upstream {
     }
   }
 
-  async listTags(repository: Repository, demand: Demand = INTERACTIVE): Promise<Tag[] | undefined> {
-    return this.#names(
-      { kind: 'tags', field: 'tags', ...this.#target(repository, `tags/list`), demand },
-      (name) => (isTag(name) ? name : undefined),
-    );
+  async listTags(
+    repository: Repository,
+    demand: Demand = INTERACTIVE,
+    mostPages?: number,
+  ): Promise<TagList | undefined> {
+    const target = this.#target(repository, `tags/list`);
+    const wanted = { kind: 'tags', field: 'tags', ...target, demand, mostPages } as const;
+    return this.#names(wanted, (name) => (isTag(name) ? name : undefined));
   }
 
   async listRepositories(demand: Demand = INTERACTIVE): Promise<Repository[] | undefined> {
     const scope = 'registry:catalog:*';
     try {
-      return await this.#names(
+      const listed = await this.#names(
         { kind: 'catalog', field: 'repositories', path: '_catalog', scope, demand },
         (name) => {
           const own = name.startsWith(this.#prefix) ? name.slice(this.#prefix.length) : '';
           return isRepository(own) ? own : undefined;
         },
       );
+      return listed?.names;
     } catch (error) {
       // Docker Hub and others refuse the list to everybody.
       const isKept = error instanceof UpstreamError && !error.isSilence && !error.isCostly;
@@ -241,11 +247,13 @@ export class HttpUpstream implements Upstream {
     repository: Repository,
     subject: Digest,
     demand: Demand = INTERACTIVE,
+    { isUntagged = false }: { readonly isUntagged?: boolean } = {},
   ): Promise<ReferrerList> {
     return this.#inTime(demand, async (asked) =>
       this.#referrers.list({
         ...this.#target(repository, `referrers/${subject}`),
-        fallback: async () => this.#readFallback(repository, fallbackTag(subject), asked),
+        fallback: async () =>
+          isUntagged ? [] : this.#readFallback(repository, fallbackTag(subject), asked),
         demand: asked,
       }),
     );
@@ -307,17 +315,11 @@ export class HttpUpstream implements Upstream {
   async #names<Name extends string>(
     wanted: Omit<ListingRequest, 'accept'>,
     read: (name: string) => Name | undefined,
-  ): Promise<Name[] | undefined> {
-    return this.#inTime(wanted.demand, async (demand) => {
-      const request = { ...wanted, demand, accept: 'application/json' };
-      try {
-        return await this.#listings.names({ ...request, pageSize: PAGE_SIZE }, read);
-      } catch (error) {
-        // Some refuse a page size that is beyond their own.
-        if (!(error instanceof UpstreamError) || error.status !== 400) throw error;
-        return this.#listings.names(request, read);
-      }
-    });
+  ): Promise<NameList<Name> | undefined> {
+    const request = { ...wanted, accept: 'application/json', pageSize: PAGE_SIZE };
+    return this.#inTime(wanted.demand, async (demand) =>
+      this.#listings.names({ ...request, demand }, read),
+    );
   }
 
   /**

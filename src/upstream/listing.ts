@@ -1,14 +1,10 @@
 import { parseJsonObject } from '../net/content-coding.ts';
-import { type Descriptor, weightOf, readDescriptor } from '../oci/descriptor.ts';
+import { type Descriptor, weightOf } from '../oci/descriptor.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Demand } from './demand.ts';
 import type { RegistryClient, SmallResponse } from './registry-client.ts';
 import type { RegistryRequestKind } from './registry-sender.ts';
 import { TEXTS } from './texts.ts';
-import type { Clock } from '../time/clock.ts';
-import { ExpiringMap } from '../time/expiring-map.ts';
-import { essence, OCI_INDEX } from '../oci/media-types.ts';
-import type { ReferrerList } from './upstream.ts';
 
 export interface ListingParts {
   readonly upstream: string;
@@ -26,12 +22,23 @@ export interface ListingRequest {
   readonly field: 'tags' | 'repositories' | 'manifests';
   /** Entries to ask for in one page (`n`); without it the registry decides. */
   readonly pageSize?: number;
+  /** A list that is longer is not read to its end. */
+  readonly mostPages?: number | undefined;
+}
+
+/** Names, each once, in byte order. */
+export interface NameList<Name extends string> {
+  readonly names: Name[];
+  /** Every page came, and each from the registry itself: it has nothing else. */
+  readonly isWhole: boolean;
 }
 
 export interface Page<Entry> {
   /** `undefined` when the first document has no such list; a later one must have it. */
   readonly entries: readonly Entry[] | undefined;
   readonly contentType: string | undefined;
+  /** It may be followed by what was not read, or is a copy that a cache kept. */
+  readonly isDoubtful: boolean;
 }
 
 /** Pages of a hundred names, as Quay has them, of as many names as are read at most. */
@@ -68,22 +75,39 @@ export class ListingReader {
     this.#parts = parts;
   }
 
-  /** The names in a listing, each once, in byte order; `undefined` when there is no such listing. */
+  /** `undefined` when there is no such listing. */
   async names<Name extends string>(
     wanted: ListingRequest,
     read: (name: string) => Name | undefined,
-  ): Promise<Name[] | undefined> {
+  ): Promise<NameList<Name> | undefined> {
+    try {
+      return await this.#names(wanted, read);
+    } catch (error) {
+      // Some refuse a page size that is beyond their own.
+      if (!(error instanceof UpstreamError) || error.status !== 400) throw error;
+      const { pageSize: _, ...request } = wanted;
+      return this.#names(request, read);
+    }
+  }
+
+  async #names<Name extends string>(
+    wanted: ListingRequest,
+    read: (name: string) => Name | undefined,
+  ): Promise<NameList<Name> | undefined> {
     const names = new Set<Name>();
     let pages = 0;
+    let isWhole = true;
     // Some servers write tags of digits as numbers.
     const readName = (entry: unknown): Name | undefined =>
       typeof entry === 'string' || typeof entry === 'number' ? read(String(entry)) : undefined;
-    for await (const { entries } of this.pages(wanted, readName)) {
+    for await (const { entries, isDoubtful } of this.pages(wanted, readName)) {
       if (!entries) throw this.#badResponse(TEXTS.listWithout(wanted));
       pages += 1;
+      if (isDoubtful) isWhole = false;
       for (const name of entries) names.add(name);
     }
-    return pages === 0 ? undefined : [...names].toSorted((a, b) => (a < b ? -1 : 1));
+    if (pages === 0) return undefined;
+    return { names: [...names].toSorted((a, b) => (a < b ? -1 : 1)), isWhole };
   }
 
   /**
@@ -95,7 +119,7 @@ export class ListingReader {
     read: (entry: unknown) => Entry | undefined,
   ): AsyncGenerator<Page<Entry>> {
     const { client } = this.#parts;
-    const { pageSize } = wanted;
+    const { pageSize, mostPages = MAX_PAGES } = wanted;
     const reading = { visited: new Set<string>(), entries: 0, weight: 0 };
     this.#readings += 1;
     try {
@@ -109,9 +133,13 @@ export class ListingReader {
           return;
         }
         wanted.demand.advanced?.();
-        yield this.#parse(response, { wanted, read, reading });
         const next = nextPage(response.headers['link'], response.url, client.base, path);
-        path = next === path ? undefined : next;
+        const isCut = next !== undefined && reading.visited.size === mostPages;
+        const page = this.#parse(response, { wanted, read, reading });
+        // A full page without a successor is how a registry cuts a list that knows no pages.
+        const isFull = next === undefined && page.count === pageSize;
+        yield { ...page, isDoubtful: isCut || isFull || isCopy(response) };
+        path = next === path || isCut ? undefined : next;
       }
     } catch (error) {
       throw reading.visited.size > FEW_PAGES ? asCostly(error) : error;
@@ -150,7 +178,7 @@ export class ListingReader {
       read: (entry: unknown) => Entry | undefined;
       reading: Reading;
     },
-  ): Page<Entry> {
+  ): Omit<Page<Entry>, 'isDoubtful'> & { readonly count: number } {
     const { host } = url;
     if (!bytes) throw this.#tooLong(TEXTS.pageTooLarge({ host, bytes: MAX_PAGE_BYTES }));
     const document = parseJsonObject(bytes);
@@ -161,7 +189,7 @@ export class ListingReader {
     const listed = document[wanted.field] ?? [];
     if (!Array.isArray(listed)) {
       if (reading.visited.size > 1) throw this.#badResponse(TEXTS.listWithout(wanted));
-      return { entries: undefined, contentType };
+      return { entries: undefined, contentType, count: 0 };
     }
     const entries: Entry[] = [];
     for (const item of listed) {
@@ -173,7 +201,7 @@ export class ListingReader {
       this.#weigh(reading, entry);
       entries.push(entry);
     }
-    return { entries, contentType };
+    return { entries, contentType, count: listed.length };
   }
 
   /** The largest ones pay for all that are read at once. */
@@ -192,6 +220,11 @@ export class ListingReader {
   #badResponse(reason: string): UpstreamError {
     return new UpstreamError(this.#parts.upstream, 'bad-response', reason);
   }
+}
+
+/** Whether a cache on the way, or a mirror that is the upstream, answered with what it had. */
+function isCopy({ headers }: SmallResponse): boolean {
+  return Number(headers['age'] ?? 0) !== 0 || headers['warning'] !== undefined;
 }
 
 function asCostly(error: unknown): unknown {
@@ -226,94 +259,4 @@ export function nextPage(
   const path = `${next.pathname.slice(from)}${next.search}`;
   const rebased = URL.parse(path, base)?.href;
   return rebased?.startsWith(base.href) && rebased !== page.href ? path : undefined;
-}
-
-interface ReferrersParts {
-  readonly listings: ListingReader;
-  readonly clock: Clock;
-}
-
-/** A request for the referrers of one subject. */
-interface ReferrersRequest {
-  /** Below `/v2/`. */
-  readonly path: string;
-  readonly scope: string;
-  readonly demand: Demand;
-  /** The descriptors of the index under the fallback tag; empty when there is no such tag. */
-  readonly fallback: () => Promise<readonly Descriptor[]>;
-}
-
-const MAX_REMEMBERED = 10_000;
-/** Statuses, beside 404, of registries that have no such API. */
-const NO_API: ReadonlySet<number> = new Set([405, 406, 501]);
-/** And of those that cannot answer it for this subject: Quay's 400, and what a router refuses. */
-const NO_ANSWER: ReadonlySet<number> = new Set([...NO_API, 400, 414, 415]);
-/** How long a registry is taken to have no such API: it may be upgraded. */
-const REMEMBER_MS = 6 * 3_600_000;
-
-/**
- * Referrers as the distribution spec defines them: the API where the registry has one, which is
- * probed and remembered for each repository of it, together with the tag that clients of registries
- * without it write. A registry says the same of a repository that it does not have: that is no word
- * about the one beside it.
- * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
- */
-export class Referrers {
-  readonly #parts: ReferrersParts;
-  /** Repositories that are taken to have no API. */
-  readonly #without: ExpiringMap<string, true>;
-
-  constructor(parts: ReferrersParts) {
-    this.#parts = parts;
-    this.#without = new ExpiringMap({ max: MAX_REMEMBERED, clock: parts.clock });
-  }
-
-  /** Throws `UpstreamError` when neither way could be asked. */
-  async list(wanted: ReferrersRequest): Promise<ReferrerList> {
-    const repository = wanted.path.slice(0, wanted.path.lastIndexOf('/referrers/'));
-    const isWithout = this.#without.has(repository);
-    const listed = isWithout ? undefined : await this.#ask(wanted, repository);
-    const tagged = await wanted.fallback().catch((error: unknown) => {
-      if (listed) return [];
-      throw error;
-    });
-    const all = new Map([...tagged, ...(listed ?? [])].map((entry) => [entry.digest, entry]));
-    const referrers = [...all.values()].toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
-    return { referrers, isComplete: listed !== undefined };
-  }
-
-  /** `undefined` when the registry does not have the API. */
-  async #ask(
-    { path, scope, demand }: ReferrersRequest,
-    repository: string,
-  ): Promise<Descriptor[] | undefined> {
-    const wanted = {
-      kind: 'referrers',
-      field: 'manifests',
-      path,
-      scope,
-      accept: OCI_INDEX,
-      demand,
-    } as const;
-    let found: Descriptor[] | undefined;
-    try {
-      for await (const page of this.#parts.listings.pages(wanted, readDescriptor)) {
-        if (found) {
-          for (const entry of page.entries ?? []) found.push(entry);
-        } else if (page.entries && essence(page.contentType) === OCI_INDEX) {
-          found = [...page.entries];
-        } else return undefined;
-      }
-    } catch (error) {
-      // What a later page says is no word about the API, nor that there is too much of it.
-      if (!(error instanceof UpstreamError) || error.isCostly || found) throw error;
-      const { fault, status = 0 } = error;
-      if (fault !== 'bad-response' && !NO_ANSWER.has(status)) throw error;
-      // Not remembered: a page with 200, as Google's registries have sent, may be a portal on the
-      // way, and Quay's 400 is about this subject alone.
-      if (!NO_API.has(status)) return undefined;
-    }
-    if (!found) this.#without.set(repository, true, REMEMBER_MS);
-    return found;
-  }
 }

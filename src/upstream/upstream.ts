@@ -46,8 +46,15 @@ export interface Upstream {
     digest: Digest,
     options?: BlobOptions,
   ): Promise<BlobBody | undefined>;
-  listTags(repository: Repository, demand?: Demand): Promise<Tag[] | undefined>;
-  listReferrers(repository: Repository, subject: Digest, demand?: Demand): Promise<ReferrerList>;
+  /** `most`: pages that are read, where a list that is longer is not worth it. */
+  listTags(repository: Repository, demand?: Demand, most?: number): Promise<TagList | undefined>;
+  /** `isUntagged`: it is known that there is no fallback tag. */
+  listReferrers(
+    repository: Repository,
+    subject: Digest,
+    demand?: Demand,
+    how?: { readonly isUntagged: boolean },
+  ): Promise<ReferrerList>;
   /** `undefined` when the registry does not list its repositories, as most public ones. */
   listRepositories(demand?: Demand): Promise<Repository[] | undefined>;
   /** Sets its gauges. */
@@ -87,6 +94,14 @@ export interface Reading {
   readonly isGuess: boolean;
   /** Tells whether the digest was right: the next answer of the host is read accordingly. */
   settle(isRight: boolean): void;
+}
+
+/** The tags of a repository. */
+export interface TagList {
+  /** In byte order. */
+  readonly names: readonly Tag[];
+  /** As far as the answers tell the registry has no other one. */
+  readonly isWhole: boolean;
 }
 
 export interface ReferrerList {

@@ -41,12 +41,16 @@ export class HeldSource implements Source {
     return !this.#unsearched.has(itemKey(target, digest));
   }
 
-  async listTags(target: Target): Promise<readonly Tag[] | undefined> {
+  async listTags(target: Target, most?: number): Promise<readonly Tag[] | undefined> {
     const { prefetcher, catalog } = this.#parts;
     return this.#ask(
-      async () => prefetcher.listTags(target),
+      async () => prefetcher.listTags(target, most),
       async () => nonEmpty((await catalog.findTagList(target)) ?? (await catalog.listTags(target))),
     );
+  }
+
+  isListed(target: Target, tag: Tag): boolean | undefined {
+    return this.#parts.prefetcher.isListed(target, tag);
   }
 
   async listRepositories(upstream: string): Promise<readonly Repository[] | undefined> {
@@ -76,10 +80,14 @@ export class HeldSource implements Source {
     return meant === 'absent' ? undefined : meant;
   }
 
-  async referrers(target: Target, subject: Digest): Promise<readonly Descriptor[]> {
+  async referrers(
+    target: Target,
+    subject: Digest,
+    how?: { readonly isUntagged: boolean },
+  ): Promise<readonly Descriptor[]> {
     const { prefetcher, catalog } = this.#parts;
     return this.#ask(
-      async () => prefetcher.referrers(target, subject),
+      async () => prefetcher.referrers(target, subject, how),
       async () => {
         this.#unsearched.add(itemKey(target, subject));
         return catalog.listReferrers(target, subject);

@@ -31,6 +31,8 @@ export const BUDGETS = {
   catalogWorstMs: { atMost: 50 },
   /** First byte of a pull beside a sync by that of the same pull without one. */
   syncFirstByteByIdle: { atMost: 1.2 },
+  syncImagesByRegsync: { atMost: 0.6 },
+  syncRequestsBeyondRegsync: { atMost: 6 },
   guardedBlobByOpen: { atLeast: 0.98 },
   guardedManifestByOpen: { atLeast: 0.9 },
   /** Of 10,000 pulls with a password, after the first. */

@@ -10,12 +10,13 @@ import { measureCatalog } from './catalog.ts';
 import { measureColdBurst } from './cold-burst.ts';
 import { measureColdImage } from './cold-image.ts';
 import { measureColdPull } from './cold-pull.ts';
-import { explainMissing, type Command } from './debian.ts';
+import { explainMissing, type Command } from './commands.ts';
 import { measureManifestRate } from './manifest-rate.ts';
 import { measureManyClients } from './many-clients.ts';
 import { measurePackageStart } from './package-start.ts';
 import type { Row } from './row.ts';
 import { measureSyncBeside } from './sync-beside.ts';
+import { measureSyncImages } from './sync-images.ts';
 import { Table } from './table.ts';
 import { Workbench } from './workbench.ts';
 
@@ -65,6 +66,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   catalog: { measure: measureCatalog, needs: [], peers: [] },
   zipf: { measure: measureZipf, needs: [], peers: [] },
   sync: { measure: measureSyncBeside, needs: [], peers: [] },
+  'sync-many': { measure: measureSyncImages, needs: ['regsync'], peers: [] },
   access: { measure: measureAccess, needs: ['curl', 'wrk'], peers: [] },
   admission: { measure: measureAdmission, needs: ['wrk'], peers: [] },
   bundle: { measure: measureBundle, needs: [], peers: [] },

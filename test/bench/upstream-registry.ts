@@ -1,25 +1,27 @@
 // A registry that serves a folder of `Content`: upstream-registry.ts PORT FOLDER
 //
-// Asked by its parent it tells how many GETs for blobs it has had and how many bytes of blobs it
-// has sent since it was last asked, and how many it is sending.
+// Asked by its parent it tells how many requests and GETs for blobs it has had and how many bytes of
+// blobs it has sent since it was last asked, and how many it is sending.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 
 const [port, folder = ''] = process.argv.slice(2);
-let counts = { blobGets: 0, blobBytes: 0 };
+const NOTHING = { requests: 0, blobGets: 0, blobBytes: 0 };
+let counts = { ...NOTHING };
 let underway = 0;
 
 createServer((request, response) => {
+  counts.requests += 1;
   answer(request, response).catch(() => response.destroy());
 }).listen(Number(port), '127.0.0.1');
 
 process.on('message', () => {
   process.send?.({ ...counts, underway });
-  counts = { blobGets: 0, blobBytes: 0 };
+  counts = { ...NOTHING };
 });
 
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -28,6 +30,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   try {
     if (kind === 'blobs') await sendBlob(reference, request, response);
     else if (kind === 'manifests') await sendManifest(reference, request, response);
+    else if (/\/tags\/list(\?|$)/.test(request.url ?? '')) await sendTags(response);
     else response.writeHead(request.url === '/v2/' ? 200 : 404).end();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
@@ -61,6 +64,14 @@ async function sendBlob(
   } finally {
     underway -= 1;
   }
+}
+
+/** All of them in one page. */
+async function sendTags(response: ServerResponse): Promise<void> {
+  const names = await readdir(join(folder, 'manifests'));
+  const tags = names.filter((name) => !name.startsWith('sha256:')).toSorted();
+  response.writeHead(200, { 'Content-Type': 'application/json' });
+  response.end(JSON.stringify({ name: 'bench/image', tags }));
 }
 
 async function sendManifest(

@@ -23,6 +23,7 @@ export const TOOLS = {
   },
   crane: { module: 'github.com/google/go-containerregistry/cmd/crane', version: 'v0.22.1' },
   regctl: { module: 'github.com/regclient/regclient/cmd/regctl', version: 'v0.11.7' },
+  regsync: { module: 'github.com/regclient/regclient/cmd/regsync', version: 'v0.11.7' },
   oras: { module: 'oras.land/oras/cmd/oras', version: 'v1.3.6' },
   helm: { module: 'helm.sh/helm/v4/cmd/helm', version: 'v4.3.1' },
   helm3: { module: 'helm.sh/helm/v3/cmd/helm', version: 'v3.22.0', binary: 'helm' },

@@ -36,8 +36,13 @@ export interface RouteOptions {
    * a `last` that is no name (ECR). Default `spec`.
    */
   readonly listing?: 'spec' | 'google' | 'opaque';
-  /** The address in `Link`: relative, absolute, or of a host that only exists behind the upstream's proxy. Default `relative`. */
-  readonly links?: 'relative' | 'absolute' | 'internal';
+  /**
+   * The address in `Link`: relative, absolute, or of a host that only exists behind the upstream's proxy;
+   * `none`: what is beyond the page is left out. Default `relative`.
+   */
+  readonly links?: 'relative' | 'absolute' | 'internal' | 'none';
+  /** Lists come from a cache on the way, so many seconds old. */
+  readonly listAge?: number;
 }
 
 export interface RateLimit {
@@ -228,7 +233,9 @@ export class FakeRoutes {
     const page = after.slice(0, size);
     const value = { ...rest, [field]: page };
     const end = page.at(-1);
-    if (end === undefined || page.length === after.length) return jsonAnswer(value);
+    const age = options.listAge === undefined ? {} : { Age: String(options.listAge) };
+    const isEnd = end === undefined || page.length === after.length;
+    if (isEnd || links === 'none') return jsonAnswer(value, age);
     const query = new URLSearchParams(request.query);
     query.set('last', options.listing === 'opaque' ? opaque(end) : end);
     query.set('n', String(size));

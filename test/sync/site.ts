@@ -44,6 +44,8 @@ export interface SiteOptions extends Partial<Omit<SyncConfig, 'rules'>> {
   readonly storePath?: string;
   readonly timer?: FakeTimer;
   readonly step?: CrashPoint;
+  /** By a rule of admission. */
+  readonly isJudged?: boolean;
 }
 
 /** How often a run is looked at that waits for no time to pass. */
@@ -72,6 +74,7 @@ export class Site {
       timing,
       offline = false,
       step,
+      isJudged = false,
       ...rest
     } = options;
     const { storePath = await createTempFolder(t), timer = new FakeTimer(START), ...sync } = rest;
@@ -100,7 +103,7 @@ export class Site {
       isOffline: offline,
       brought: () => [],
       refusal: async () => undefined,
-      isJudged: () => false,
+      isJudged: () => isJudged,
       verdicts: async () => [],
     };
     const state = await SyncState.open(join(storePath, 'sync.json'));

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { BenchProcess, freePort } from '../bench-process.ts';
-import { findCommand } from '../debian.ts';
+import { findCommand } from '../commands.ts';
 import type { Workbench } from '../workbench.ts';
 
 /** Debian's docker-registry with Debian's configuration, as a mirror; `undefined` if not installed. */

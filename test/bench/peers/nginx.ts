@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { BenchProcess, freePort } from '../bench-process.ts';
-import { findCommand } from '../debian.ts';
+import { findCommand } from '../commands.ts';
 import type { Workbench } from '../workbench.ts';
 
 /** nginx on the same files, with the settings of Debian's nginx.conf; `undefined` if not installed. */

@@ -1,19 +1,22 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { toolPath } from '../clients/tools.ts';
 
-/** The Debian packages of what is run beside Entrepot. */
-const PACKAGES = {
-  curl: 'curl',
-  'docker-registry': 'docker-registry',
-  nginx: 'nginx-light',
-  skopeo: 'skopeo',
-  wrk: 'wrk',
+/** How what is run beside Entrepot comes here: as a Debian package, or built with Go. */
+const SOURCES = {
+  curl: 'install the Debian package curl',
+  'docker-registry': 'install the Debian package docker-registry',
+  nginx: 'install the Debian package nginx-light',
+  skopeo: 'install the Debian package skopeo',
+  wrk: 'install the Debian package wrk',
+  regsync: 'node test/clients/build.ts regsync',
 } as const;
 
-export type Command = keyof typeof PACKAGES;
+export type Command = keyof typeof SOURCES;
 
-/** Where the command is, or `undefined` when its package is not installed. */
+/** Where the command is, or `undefined` when it is not there. */
 export function findCommand(command: Command): string | undefined {
+  if (command === 'regsync') return [toolPath(command)].find(isExecutable);
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
   return folders.map((folder) => join(folder, command)).find(isExecutable);
 }
@@ -22,7 +25,7 @@ export function findCommand(command: Command): string | undefined {
 export function explainMissing(commands: readonly Command[]): string[] {
   return commands
     .filter((command) => findCommand(command) === undefined)
-    .map((command) => `${command} (install the Debian package ${PACKAGES[command]})`);
+    .map((command) => `${command} (${SOURCES[command]})`);
 }
 
 function isExecutable(path: string): boolean {
