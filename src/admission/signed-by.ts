@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { SignatureReport } from '../api/admission-api.ts';
 import type { Attachments, Reach } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
@@ -46,7 +47,10 @@ interface Looked extends Asked {
   readonly missed: (error: UpstreamError) => void;
 }
 
+/** Those that count are told of whatever comes before them. */
 const MAX_EXAMINED = 128;
+/** Of a verdict, which is remembered. */
+const MAX_REFUSALS = 8;
 
 /**
  * An image is signed by one whom a rule names: itself, or a held index of the same repository that lists it.
@@ -91,7 +95,7 @@ export class SignedBy implements Condition {
         const missed = (): void => {};
         const about = { target, subject, reach, trusted, manifest, missed };
         for await (const each of this.#signatures(about)) {
-          if (signatures.size >= MAX_EXAMINED) break;
+          if (signatures.size >= MAX_EXAMINED && !('signer' in each.found)) continue;
           signatures.set(`${subject} ${each.found.what}`, reportOf(subject, each));
         }
       }
@@ -129,10 +133,13 @@ export class SignedBy implements Condition {
     const missing: UpstreamError[] = [];
     const missed = (error: UpstreamError): void => void missing.push(error);
     const refusals: Refusal[] = [];
+    let more = 0;
     let best: Counting | undefined;
     for await (const { carrier, found } of this.#signatures({ ...asked, manifest, missed })) {
-      if (!('signer' in found)) refusals.push(found);
-      else if (!best || isEarlier(found, best.found)) best = { carrier, found };
+      if (!('signer' in found)) {
+        if (refusals.length < MAX_REFUSALS) refusals.push(found);
+        else more += 1;
+      } else if (!best || isEarlier(found, best.found)) best = { carrier, found };
       if (best && !this.#parts.isTimed) break;
     }
     if (best) return this.#admitted(best, `${formatTarget(target)}@${subject}`);
@@ -142,7 +149,7 @@ export class SignedBy implements Condition {
     if (fault && !isTold) {
       return { is: 'unknown', reason: fault.message, isOffline: fault.fault === 'offline' };
     }
-    return refusals.length > 0 ? { is: 'refused', refusals } : refusal('unsigned');
+    return refusals.length > 0 ? { is: 'refused', refusals, more } : refusal('unsigned');
   }
 
   #admitted({ carrier, found }: Counting, image: string): Verdict {
@@ -159,6 +166,8 @@ export class SignedBy implements Condition {
     const image = { digest: about.subject, manifest };
     for await (const { manifest: carrier, signature } of evidence.signatures()) {
       yield { carrier, found: this.#worth(signature, image, trusted) };
+      // Others have their turn between two of many.
+      await nextTurn();
     }
   }
 

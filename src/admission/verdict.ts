@@ -15,6 +15,8 @@ export type Verdict =
   | {
       readonly is: 'refused';
       readonly refusals: readonly Refusal[];
+      /** Beside these. */
+      readonly more?: number;
       /** Of which condition of its rule. */
       readonly asks?: ConditionName;
     }

@@ -188,14 +188,13 @@ test('sync brings what Notation signed with its signature: ready, and pulled off
   t.is((await manifest('latest')).status, 403);
 });
 
-test('of an image thirty-two signatures are looked at', async (t) => {
+test('fifty signatures of strangers do not hide the one that counts', async (t) => {
   const { registry, signed, manifest } = await startNotation(t);
-  for (let each = 0; each < 40; each += 1) {
+  for (let each = 0; each < 50; each += 1) {
     attachEnvelope(registry, signed.manifest, Buffer.from(`{"payload":${each}}`));
   }
-  t.regex(messageOf(await manifest('signed')), /and 31 more signatures that do not count/);
-  const fetched = registry.conversation().filter((line) => line.includes('/blobs/'));
-  t.is(fetched.length, 32);
+  attachEnvelope(registry, signed.manifest, envelopeOf('plain', 'jws'));
+  t.is((await manifest('signed')).status, 200);
 });
 
 test('an envelope of more than a mebibyte is not fetched', async (t) => {
