@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import type { Router } from '@koa/router';
 import type { Access } from '../access/access.ts';
 import type { AdmissionApi } from '../api/admission-api.ts';
+import type { IntakeApi } from '../api/bundle-api.ts';
 import type { PolicyReport } from '../api/access-api.ts';
 import type { StoreApi } from '../api/store-api.ts';
 import { isIdentity } from '../config/access-schema.ts';
@@ -15,6 +16,7 @@ export interface PolicyParts {
   readonly access: () => Access | undefined;
   readonly admission: AdmissionApi;
   readonly store: StoreApi;
+  readonly bundles: { readonly imports: Pick<IntakeApi, 'untaken'> };
   /** The repository of an image as any client names it. Throws a `RegistryError` for what is not mirrored. */
   readonly resolve: (image: string) => Target;
 }
@@ -30,7 +32,7 @@ const MAX_REFUSED = 1000;
  */
 export function addPolicyRoutes(
   router: Router,
-  { access, admission, resolve, store }: PolicyParts,
+  { access, admission, resolve, store, bundles }: PolicyParts,
 ): void {
   router.get('/api/v1/policy', async (ctx) => {
     const input = AdminInput.ofQuery(ctx.query, ['image', 'as', 'from']);
@@ -60,9 +62,10 @@ export function addPolicyRoutes(
   });
   router.get('/api/v1/admission/refused', async (ctx) => {
     const input = AdminInput.ofQuery(ctx.query, ['after', 'limit']);
+    const untaken = () => bundles.imports.untaken;
     const after = input.optionalText('after');
     const limit = input.optionalCount('limit', MAX_REFUSED) ?? MAX_REFUSED;
-    ctx.body = await findRefused({ store, admission }, { after, limit });
+    ctx.body = await findRefused({ store, admission, untaken }, { after, limit });
   });
   router.get('/api/v1/admission', async (ctx) => {
     ctx.body = await admission.report(AdminInput.ofQuery(ctx.query, ['image']).text('image'));

@@ -58,7 +58,9 @@ async function settled(judge: () => Promise<Verdict>): Promise<Found> {
   try {
     const verdict = await judge();
     if (verdict.is === 'admitted') return { outcome: verdict.is };
-    return { outcome: verdict.is, reason: reasonOf(verdict) };
+    // Where nobody is ever asked, clients are refused what is not known.
+    const isNever = verdict.is === 'unknown' && verdict.isOffline;
+    return { outcome: isNever ? 'refused' : verdict.is, reason: reasonOf(verdict) };
   } catch (error) {
     return { outcome: 'unknown', reason: error instanceof Error ? error.message : String(error) };
   }

@@ -1,3 +1,4 @@
+import type { UntakenImage } from './bundle-api.ts';
 import type { KeptImage } from './store-api.ts';
 
 /** What the admin API asks of admission. Times are milliseconds since 1970. */
@@ -33,8 +34,16 @@ export interface RefusedImage extends KeptImage {
   readonly rules: readonly AdmissionRuleReport[];
 }
 
+/** An image that a bundle brought and that was not taken, since it was refused; it is held all the same. */
+export interface RefusedImport extends RefusedImage {
+  /** Which one brought it last, and when. */
+  readonly bundle: Pick<UntakenImage, 'series' | 'number' | 'broughtAt'>;
+}
+
 export interface RefusedPage {
   readonly images: readonly RefusedImage[];
+  /** On the first page, where there are any: also what no rule would refuse any more. */
+  readonly imports?: readonly RefusedImport[];
   /** Where the next page begins, behind this image; left out on the last one. */
   readonly next?: string;
 }

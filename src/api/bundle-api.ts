@@ -46,6 +46,11 @@ export interface IntakeApi {
   receive(part: AsyncIterable<Uint8Array>, options: ReceiveOptions): Promise<BundleState>;
   /** Bundles of which parts are awaited, and the last one of each series. */
   readonly report: BundlesReport;
+  /**
+   * What bundles brought and admission refused, the 1,000 that came last, the last one first: each until a bundle
+   * brings its name and it is taken, or its series releases it.
+   */
+  readonly untaken: readonly UntakenImage[];
 }
 
 export interface BlobRange {
@@ -197,6 +202,17 @@ export interface ImportReport {
   /** Files that are in place, and those that its key may not bring. */
   readonly files: readonly string[];
   readonly refusedFiles: readonly string[];
+}
+
+/** An image that a bundle brought and that was refused then. */
+export interface UntakenImage {
+  /** `name:tag`, or `name@digest` without a tag. */
+  readonly image: string;
+  readonly digest: string;
+  readonly series: string;
+  readonly number: number;
+  /** Milliseconds since 1970. */
+  readonly broughtAt: number;
 }
 
 export interface BundlesReport {

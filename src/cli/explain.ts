@@ -8,6 +8,7 @@ import { askOnce } from './admin-client.ts';
 import {
   count,
   describeOrigin,
+  describePinReason,
   formatAge,
   formatLabelled,
   formatTable,
@@ -133,7 +134,8 @@ function formatReport(
       ([tag, at]) => ['checked', `${tag} ${ago(at)}`] as const,
     ),
     ...report.pins.map((pin) => {
-      const reason = pin.reason === undefined ? '' : `: ${pin.reason}`;
+      const why = describePinReason(pin);
+      const reason = why === '' ? '' : `: ${why}`;
       return [
         'pinned',
         `${describeOrigin(pin)} as ${pin.image} ${ago(pin.since)}${reason}`,

@@ -36,11 +36,20 @@ export function shortDigest(digest: string): string {
   return digest.slice(0, digest.indexOf(':') + 13);
 }
 
-/** Who pinned it: `by hand`, `by the configuration`, `in use by SOURCE`, `by sync`. */
-export function describeOrigin({ origin }: Pin): string {
+/** How sync says that it keeps what a bundle brought: with the series of it. */
+const BY_BUNDLE = /^bundle [\da-f-]+$/;
+
+/** Who pinned it: `by hand`, `by the configuration`, `in use by SOURCE`, `by sync`, `by bundle SERIES`. */
+export function describeOrigin({ origin, reason = '' }: Pin): string {
+  if (origin === 'sync' && BY_BUNDLE.test(reason)) return `by ${reason}`;
   if (origin === 'hand') return 'by hand';
   if (origin === 'config') return 'by the configuration';
   return origin.startsWith('use:') ? `in use by ${origin.slice('use:'.length)}` : `by ${origin}`;
+}
+
+/** Why, where that is more than who. */
+export function describePinReason({ origin, reason = '' }: Pin): string {
+  return origin === 'sync' && BY_BUNDLE.test(reason) ? '' : reason;
 }
 
 const GAP = '  ';

@@ -3,7 +3,14 @@ import { resolve } from 'node:path';
 import type { InUse, NewPin, PassedOver, Pin } from '../api/store-api.ts';
 import { readImageList, type ImageList } from '../oci/image-list.ts';
 import { askOnce } from './admin-client.ts';
-import { count, describeOrigin, formatAge, formatTable, onOneLine } from './format.ts';
+import {
+  count,
+  describeOrigin,
+  describePinReason,
+  formatAge,
+  formatTable,
+  onOneLine,
+} from './format.ts';
 import {
   AdminError,
   EXIT_CODE,
@@ -162,7 +169,8 @@ function namingOthers(error: AdminError): AdminError {
   if (pins.length === 0) return error;
   const others = pins.map((pin) => {
     const by = pin.origin === 'hand' ? 'by another pin by hand' : describeOrigin(pin);
-    const why = pin.reason === undefined ? '' : ` (${pin.reason})`;
+    const reason = describePinReason(pin);
+    const why = reason === '' ? '' : ` (${reason})`;
     return `${by}${why} as ${pin.image}`;
   });
   return new AdminError(`${error.message}, but ${others.join(', ')}`, { cause: error });
@@ -187,7 +195,7 @@ function rowsOf(pins: readonly Pin[], now: number): string[][] {
     pin.image,
     describeOrigin(pin),
     formatAge(pin.since, now),
-    pin.reason ?? '',
+    describePinReason(pin),
   ]);
   return [['IMAGE', 'PINNED', 'SINCE', 'REASON'], ...rows];
 }

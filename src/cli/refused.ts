@@ -1,4 +1,9 @@
-import type { AdmissionRuleReport, RefusedImage, RefusedPage } from '../api/admission-api.ts';
+import type {
+  AdmissionRuleReport,
+  RefusedImage,
+  RefusedImport,
+  RefusedPage,
+} from '../api/admission-api.ts';
 import { loadConfig } from '../config/load.ts';
 import { withAdmin, type Ask } from './admin-client.ts';
 import { describeUnmet } from './admission-format.ts';
@@ -14,8 +19,8 @@ const HEADING = ['IMAGE', 'TAGS', 'RULE', 'STATE', 'KEPT', 'WHY'];
 const MAX_PAGE = 1000;
 
 /**
- * Lists what is pinned, in use or kept by sync and would be refused now. 0 when no rule that enforces refuses
- * any of it.
+ * Lists what is pinned, in use or kept by sync and would be refused now, and what bundles brought that was not
+ * taken. 0 when no rule that enforces refuses any of it.
  */
 export async function listRefused(
   { limit, ...options }: RefusedOptions,
@@ -23,22 +28,23 @@ export async function listRefused(
 ): Promise<number> {
   const { config } = loadConfig({ file: options.config, ...context });
   const found = await withAdmin(config, context, async (ask) => collect(ask, limit));
-  const { images, next } = found;
+  const { images, imports = [], next } = found;
+  const rows = [...images, ...imports].flatMap(rowsOf);
   print(options, context, found, (columns) =>
-    images.length === 0
-      ? `${TEXTS.nothingRefused}\n`
-      : formatTable([HEADING, ...images.flatMap(rowsOf)], columns),
+    rows.length === 0 ? `${TEXTS.nothingRefused}\n` : formatTable([HEADING, ...rows], columns),
   );
   if (next !== undefined) {
     const verb = limit === 1 ? 'is' : 'are';
     context.stderr.write(`${TEXTS.moreImages({ images: count(limit, 'image'), verb })}\n`);
   }
-  return images.every(({ isAllowed }) => isAllowed) ? EXIT_CODE.ok : EXIT_CODE.failed;
+  const isAllowed = [...images, ...imports].every((image) => image.isAllowed);
+  return isAllowed ? EXIT_CODE.ok : EXIT_CODE.failed;
 }
 
 /** Page by page: one may have none of them, and a next one all the same. */
 async function collect(ask: Ask, limit: number): Promise<RefusedPage> {
   const images: RefusedImage[] = [];
+  let imports: RefusedPage['imports'];
   let next: string | undefined;
   do {
     const query = new URLSearchParams({
@@ -48,13 +54,23 @@ async function collect(ask: Ask, limit: number): Promise<RefusedPage> {
     const path = `/api/v1/admission/refused?${query.toString()}`;
     const page = (await ask(path)) as RefusedPage;
     images.push(...page.images);
+    imports ??= page.imports;
     ({ next } = page);
   } while (next !== undefined && images.length < limit);
-  return { images, ...(next !== undefined && { next }) };
+  return { images, ...(imports && { imports }), ...(next !== undefined && { next }) };
 }
 
-function rowsOf({ image, tags, pins, rules }: RefusedImage): string[][] {
-  const kept = [...new Set(pins.map(describeOrigin))].join(', ');
+function rowsOf({
+  image,
+  tags,
+  pins,
+  rules,
+  bundle,
+}: RefusedImage & Partial<RefusedImport>): string[][] {
+  const kept = bundle ? TEXTS.untaken(bundle) : [...new Set(pins.map(describeOrigin))].join(', ');
+  if (rules.length === 0) {
+    return [[image, tags.join(', '), '', TEXTS.admittedNow, kept, TEXTS.importAgain]];
+  }
   return rules.map((rule) => [
     image,
     tags.join(', '),

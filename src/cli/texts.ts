@@ -269,7 +269,12 @@ export const TEXTS = {
   refused: 'refused',
   wouldBe: ({ outcome }: { outcome: string }) =>
     outcome === 'refused' ? 'audit, would be refused' : `audit, ${outcome}`,
-  nothingRefused: 'nothing that is pinned, in use or kept by sync would be refused',
+  nothingRefused:
+    'nothing that is pinned, in use, kept by sync or brought by a bundle would be refused',
+  untaken: ({ series, number }: { series: string; number: number }) =>
+    `not taken from bundle ${number} of ${series}`,
+  admittedNow: 'admitted now',
+  importAgain: 'import that bundle again, and it is taken',
   unjudged: 'no rule of admission is about it',
   askedNothing: 'it is evidence, of which nothing is asked',
   admissionRule: ({ rule, outcome, why }: Record<'rule' | 'outcome' | 'why', string>) =>

@@ -26,7 +26,7 @@ import { BundleError } from './bundle-error.ts';
 import { findBroughtParts } from './brought-parts.ts';
 import type { BundleManifest } from './bundle-manifest.ts';
 import { recordBrought } from './record-brought.ts';
-import type { BroughtImage, SiteState } from './site-state.ts';
+import type { BroughtImage, RefusedArrival, SiteState } from './site-state.ts';
 import { TEXTS } from './texts.ts';
 
 export interface ApplicationParts {
@@ -103,7 +103,7 @@ export class Application {
     );
     const kept = new Map<string, BroughtImage>();
     for (const image of taken) kept.set(nameOf(image), await this.#brought(image, found));
-    await state.keep(kept, released);
+    await state.keep(kept, released, this.#arrivals(left));
     await this.#unpin();
     step('bundle.released');
     const refused = [...left].map(([image, reason]) => ({
@@ -111,6 +111,14 @@ export class Application {
       reason: TEXTS.refusedHere({ reason, advice: image.advice?.join(', ') }),
     }));
     return { images: taken.length, moved, released, refused };
+  }
+
+  #arrivals(left: Judged['left']): ReadonlyMap<string, RefusedArrival> {
+    const { series, number } = this.#manifest;
+    const came = { series, number, broughtAt: this.#parts.now() };
+    return new Map(
+      [...left.keys()].map((image) => [nameOf(image), { digest: image.digest as Digest, ...came }]),
+    );
   }
 
   async #judgeAll(): Promise<Judged & { readonly tagged: readonly BundledImage[] }> {

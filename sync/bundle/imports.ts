@@ -6,6 +6,7 @@ import type {
   ImportReport,
   IntakeApi,
   ReceiveOptions,
+  UntakenImage,
 } from '../../src/api/bundle-api.ts';
 import type { Config } from '../../src/config/config.ts';
 import type { Log } from '../../src/observe/log.ts';
@@ -72,6 +73,13 @@ export class Imports implements IntakeApi {
   get report(): BundlesReport {
     const { applied, open } = this.#parts.state.current;
     return { awaited: open.map(describeOpen), applied };
+  }
+
+  get untaken(): readonly UntakenImage[] {
+    const { refused } = this.#parts.state.current;
+    return Object.entries(refused)
+      .map(([image, arrival]) => ({ image, ...arrival }))
+      .toReversed();
   }
 
   async receive(part: AsyncIterable<Uint8Array>, options: ReceiveOptions): Promise<BundleState> {

@@ -23,6 +23,14 @@ export interface AppliedBundle {
   readonly appliedAt: number;
 }
 
+/** An image that a bundle brought and that was refused then. */
+export interface RefusedArrival {
+  readonly digest: Digest;
+  readonly series: string;
+  readonly number: number;
+  readonly broughtAt: number;
+}
+
 /** A bundle of which parts are awaited. */
 export interface OpenBundle {
   readonly id: Digest;
@@ -39,11 +47,13 @@ interface Document {
   readonly applied: readonly AppliedBundle[];
   /** By `name:tag`, or `name@digest` without a tag. */
   readonly images: Readonly<Record<string, BroughtImage>>;
+  /** By the same names, none of which is among the images with this digest; the last one is the last. */
+  readonly refused: Readonly<Record<string, RefusedArrival>>;
   /** The one that was begun last is the last. */
   readonly open: readonly OpenBundle[];
 }
 
-const EMPTY: Document = { version: 1, applied: [], images: {}, open: [] };
+const EMPTY: Document = { version: 1, applied: [], images: {}, refused: {}, open: [] };
 /** 100,000 images of 300 bytes, and as much again. */
 const MAX_BYTES = 64 * 2 ** 20;
 /** Of series and keys; the one that was applied longest ago is forgotten. */
@@ -51,9 +61,12 @@ const MAX_APPLIED = 1_000;
 /** Of bundles of which parts are awaited; the one that was begun longest ago is forgotten. */
 const MAX_OPEN = 16;
 
+/** Of what was refused; what came longest ago is forgotten. */
+const MAX_REFUSED = 1_000;
+
 /**
  * What a site remembers of bundles, in one file of the store: which are in force, which images they
- * brought, and which parts of others are here. Without the file every bundle is taken for the first of
+ * brought, which of them were refused, and which parts of others are here. Without the file every bundle is taken for the first of
  * its series, and parts are awaited anew.
  */
 export class SiteState {
@@ -130,14 +143,24 @@ export class SiteState {
     return all.slice(0, -MAX_OPEN);
   }
 
-  /** The images are to be kept from now on, in the place of what these names and the released ones meant. */
+  /**
+   * The images are to be kept from now on, in the place of what these names and the released ones meant. Of those
+   * that were refused it is remembered that they came.
+   */
   async keep(
     images: ReadonlyMap<string, BroughtImage>,
     released: readonly string[],
+    refused: ReadonlyMap<string, RefusedArrival>,
   ): Promise<void> {
-    const all = { ...this.#document.images };
-    for (const name of released) delete all[name];
-    await this.#update({ images: { ...all, ...Object.fromEntries(images) } });
+    const kept = { ...this.#document.images };
+    for (const name of released) delete kept[name];
+    const left = { ...this.#document.refused };
+    for (const name of [...released, ...images.keys(), ...refused.keys()]) delete left[name];
+    const known = [...Object.entries(left), ...refused].slice(-MAX_REFUSED);
+    await this.#update({
+      images: { ...kept, ...Object.fromEntries(images) },
+      refused: Object.fromEntries(known),
+    });
   }
 
   /**
@@ -175,6 +198,7 @@ function parse(text: string | undefined): Document | undefined {
       ...document.applied.map(({ id }) => id),
       ...document.open.map(({ id }) => id),
       ...Object.values(document.images).map(({ digest }) => digest),
+      ...Object.values(document.refused).map(({ digest }) => digest),
     ];
     const isSound =
       (document.version as number) === 1 &&

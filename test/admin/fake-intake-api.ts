@@ -5,11 +5,13 @@ import type {
   BundleState,
   IntakeApi,
   ReceiveOptions,
+  UntakenImage,
 } from '../../src/api/bundle-api.ts';
 
 /** Takes in whatever comes, and writes down what it was. */
 export class FakeIntakeApi implements IntakeApi {
   readonly calls: unknown[][] = [];
+  readonly untaken: readonly UntakenImage[] = [];
   readonly report: BundlesReport = { awaited: [], applied: [] };
 
   async receive(part: Readable, options: ReceiveOptions): Promise<BundleState> {

@@ -48,7 +48,8 @@ test('policy refused lists what a pin, a list of images in use or the configurat
   const none = await site.run('policy', 'refused');
   t.deepEqual(none, {
     code: 0,
-    stdout: 'nothing that is pinned, in use or kept by sync would be refused\n',
+    stdout:
+      'nothing that is pinned, in use, kept by sync or brought by a bundle would be refused\n',
     stderr: '',
   });
 
@@ -125,17 +126,19 @@ test('a page of what would be refused judges 1,000 images at most, and says wher
         yield { image: `hub.example/app-${at}`, tags: [], pins: [] };
       }
     },
+    findHeld: async () => new Set<string>(),
   };
+  const untaken = () => [];
   const admission = {
     report: async (image: string) => {
       judged += 1;
       return { image, isAllowed: true, rules: [] };
     },
   };
-  const first = await findRefused({ store, admission }, { after: undefined, limit: 10 });
+  const first = await findRefused({ store, admission, untaken }, { after: undefined, limit: 10 });
   t.deepEqual(first, { images: [], next: 'hub.example/app-999' });
   t.is(judged, 1000);
-  t.deepEqual(await findRefused({ store, admission }, { after: first.next, limit: 10 }), {
+  t.deepEqual(await findRefused({ store, admission, untaken }, { after: first.next, limit: 10 }), {
     images: [],
   });
   t.is(judged, 1500);
