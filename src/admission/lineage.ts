@@ -2,8 +2,8 @@ import type { Attachments } from '../mirror/mirror.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Target } from '../oci/reference.ts';
 
-/** Indexes that a manifest is looked for in, above one another too. */
-const MAX_INDEXES = 64;
+/** The manifest, and indexes that it is looked for in, above one another too. */
+const MAX_SUBJECTS = 65;
 
 /**
  * The manifest, then the held indexes above it: what is true of an index counts for all that it lists. An index
@@ -13,12 +13,13 @@ export async function* lineageOf(
   attachments: Attachments,
   target: Target,
   digest: Digest,
+  most = MAX_SUBJECTS,
 ): AsyncGenerator<Digest> {
   const found = new Set([digest]);
   for (const each of found) {
     yield each;
     for await (const index of attachments.holders(target, each, { asManifest: true })) {
-      if (found.size > MAX_INDEXES) break;
+      if (found.size >= most) break;
       found.add(index);
     }
   }

@@ -47,6 +47,8 @@ interface Looked extends Asked {
   readonly missed: (error: UpstreamError) => void;
 }
 
+/** The image and indexes that list it, of which an upstream is asked: again every 30 s that it is refused. */
+const MAX_ASKED = 8;
 /** Those that count are told of whatever comes before them. */
 const MAX_EXAMINED = 128;
 /** Of a verdict, which is remembered. */
@@ -54,7 +56,7 @@ const MAX_REFUSALS = 8;
 
 /**
  * An image is signed by one whom a rule names: itself, or a held index of the same repository that lists it.
- * What is held is looked at first; an upstream is asked only where that does not admit.
+ * What is held is looked at first; an upstream is asked only where that does not admit, about eight of them at most.
  */
 export class SignedBy implements Condition {
   readonly asks = 'signedBy';
@@ -73,7 +75,7 @@ export class SignedBy implements Condition {
     const trusted = await this.#parts.trust.current();
     let own: Verdict | undefined;
     for (const reach of only ? [only] : (['held', 'upstream'] as const)) {
-      for await (const subject of lineageOf(this.#parts.attachments(), target, digest)) {
+      for await (const subject of this.#subjects(target, digest, reach)) {
         const found = await this.#verdict({ target, subject, reach, trusted });
         if (found.is === 'admitted') return found;
         const isLast = only !== undefined || reach === 'upstream';
@@ -89,7 +91,7 @@ export class SignedBy implements Condition {
     const attachments = this.#parts.attachments();
     const signatures = new Map<string, SignatureReport>();
     for (const reach of only ? [only] : (['held', 'upstream'] as const)) {
-      for await (const subject of lineageOf(attachments, target, digest)) {
+      for await (const subject of this.#subjects(target, digest, reach)) {
         const manifest = await attachments.manifest(target, subject, reach);
         if (!manifest) continue;
         const missed = (): void => {};
@@ -101,6 +103,11 @@ export class SignedBy implements Condition {
       }
     }
     return { signatures: [...signatures.values()] };
+  }
+
+  #subjects(target: Target, digest: Digest, reach: Reach): AsyncGenerator<Digest> {
+    const most = reach === 'upstream' ? MAX_ASKED : undefined;
+    return lineageOf(this.#parts.attachments(), target, digest, most);
   }
 
   async #verdict(asked: Asked): Promise<Verdict> {
