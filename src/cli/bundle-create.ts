@@ -1,6 +1,7 @@
 import type { BundleDraft } from '../api/bundle-api.ts';
 import { loadConfig } from '../config/load.ts';
 import { digestOf } from '../oci/digest.ts';
+import { countImages } from '../../sync/bundle/counted-images.ts';
 import { cutBundle } from '../../sync/bundle/cut-bundle.ts';
 import { formatLayoutIndex } from '../../sync/bundle/layout-index.ts';
 import type { SigningKey } from '../../sync/bundle/signing-key.ts';
@@ -105,8 +106,7 @@ class BundleMaking {
       series,
       ...(!isEmpty && { number }),
       ...(site !== undefined && { site }),
-      images: new Set(images.map(({ name, digest }) => `${name}@${digest}`)).size,
-      tags: images.filter(({ tag }) => tag !== undefined).length,
+      ...countImages(images),
       blobs: blobs.length,
       bytes: blobs.reduce((sum, { size }) => sum + size, 0),
       ...(rebuilt && { rebuilt }),

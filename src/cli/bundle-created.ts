@@ -1,4 +1,5 @@
 import type { DraftReport } from '../api/bundle-api.ts';
+import { describeImages } from './bundle-format.ts';
 import type { PackedPart } from './bundle-packing.ts';
 import { count, formatLabelled, formatTable, roundSize } from './format.ts';
 import { formatRebuilt, type RebuiltLayers } from './rebuilt-layers.ts';
@@ -18,6 +19,8 @@ export interface CreateReport extends Pick<
   readonly site?: string;
   readonly images?: number;
   readonly tags?: number;
+  /** Signatures, attestations and what else is attached to images. */
+  readonly attached?: number;
   readonly blobs?: number;
   readonly bytes?: number;
   /** Absent also where no layer is. */
@@ -37,8 +40,10 @@ export function formatCreated(report: CreateReport, columns: number | undefined)
   ];
   const unasked = notes.map(line).join('');
   if (number === undefined) return `${line(TEXTS.bundleNothing(describeThere(report)))}${unasked}`;
-  const { images = 0, tags = 0, blobs = 0, bytes = 0, files = [], released = [] } = report;
-  const carried = `${count(images, 'image')} with ${count(tags, 'tag')}, ${count(blobs, 'blob')} of ${roundSize(bytes)}`;
+  const { images = 0, tags = 0, attached = 0, blobs = 0, bytes = 0 } = report;
+  const { files = [], released = [] } = report;
+  const counted = describeImages({ images, tags, attached });
+  const carried = `${counted}, ${count(blobs, 'blob')} of ${roundSize(bytes)}`;
   const label = (name: string, text: string): string =>
     formatLabelled(name.padEnd(LABEL), text, columns);
   return [

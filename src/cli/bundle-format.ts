@@ -1,3 +1,4 @@
+import type { CountedImages } from '../../sync/bundle/counted-images.ts';
 import type { BundleState } from '../api/bundle-api.ts';
 import { count, formatLabelled, formatTable, roundSize, shortDigest } from './format.ts';
 import { TEXTS } from './texts.ts';
@@ -37,6 +38,12 @@ function describeOne(
   const table =
     rows.length === 0 ? '' : formatTable([['TAG', 'MEANS', 'BEFORE'], ...rows], columns);
   return `${lines.map((line) => formatLabelled('', line, columns)).join('')}${table}`;
+}
+
+/** `2 images with 3 tags, 2 signatures or the like`. */
+export function describeImages({ images, tags, attached }: CountedImages): string {
+  const told = `${count(images, 'image')} with ${count(tags, 'tag')}`;
+  return attached === 0 ? told : `${told}, ${count(attached, 'signature')} or the like`;
 }
 
 /** `1-3, 7`: as a person reads them out. */

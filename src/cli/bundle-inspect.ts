@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { countParts, PARITY_PART } from '../../sync/bundle/content.ts';
+import { countImages } from '../../sync/bundle/counted-images.ts';
 import {
   expectedSizes,
   inspectParts,
@@ -17,6 +18,7 @@ import {
   type CommandOptions,
   type StoreContext,
 } from './command-context.ts';
+import { describeImages } from './bundle-format.ts';
 import { count, formatLabelled, formatTable, roundSize, shortDigest } from './format.ts';
 import { readTrustedKey } from './key-files.ts';
 import { ProgressLine } from './progress-line.ts';
@@ -103,7 +105,7 @@ function formatBundle(bundle: InspectedBundle, layout: Layout): string {
   const { number, series, site, images, blobs, files, released } = manifest;
   const rebuilt = countRebuilt(manifest.recipes);
   const carried = [
-    count(images.length, 'image'),
+    describeImages(countImages(images)),
     `${count(blobs.length, 'blob')} of ${roundSize(sizeOf(blobs))}`,
     ...(files.length > 0 ? [`${count(files.length, 'file')} of ${roundSize(sizeOf(files))}`] : []),
   ];

@@ -1,5 +1,4 @@
 import type { BundledImage, ImportReport } from '../../src/api/bundle-api.ts';
-import { isAttachedTag } from '../../src/oci/cosign.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import {
@@ -25,6 +24,7 @@ import type { SyncParts } from '../parts.ts';
 import { BundleError } from './bundle-error.ts';
 import { findBroughtParts } from './brought-parts.ts';
 import type { BundleManifest } from './bundle-manifest.ts';
+import { isAttached } from './counted-images.ts';
 import { recordBrought } from './record-brought.ts';
 import type { BroughtImage, RefusedArrival, SiteState } from './site-state.ts';
 import { TEXTS } from './texts.ts';
@@ -323,11 +323,6 @@ export class Application {
 
 /** Runtimes follow two levels; an index of indexes of an index is none that anybody pulls. */
 const MAX_DEPTH = 4;
-
-/** What a tag names that is none of a digest is an image, whatever the bundle says that it is attached to. */
-function isAttached({ subject, tag }: BundledImage): boolean {
-  return subject !== undefined && (tag === undefined || isAttachedTag(tag));
-}
 
 function nameOf({ name, tag, digest }: BundledImage): string {
   return formatImageName({

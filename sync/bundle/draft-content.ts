@@ -149,7 +149,7 @@ class Content {
     const isThere = there.size === files.size && this.#holdings?.serves(tagged) === true;
     const key = formatImageName(tagged);
     if (isThere) {
-      this.#left.add(key);
+      if (subject === undefined) this.#left.add(key);
       return;
     }
     const { mediaType, size } = manifest;

@@ -33,17 +33,25 @@ test('create leaves out what rules select and is refused, and tells; what is nam
   const sync = syncConfig([rule('org/*', { tags: { names: ['v1'] } })]);
   const connected = await Connected.start(t, { admission, sync });
   const { registry } = connected;
-  for (const seed of ['signed', 'unsigned']) {
+  for (const seed of ['signed', 'unsigned', 'tagged']) {
     const image = buildImage({ seed, layers: [500] });
     registry.addImage(`org/${seed}`, 'v1', image);
     if (seed === 'signed') signer.attach(registry, `org/${seed}`, image.manifest);
+    if (seed === 'tagged') signer.attachByTag(registry, `org/${seed}`, image.manifest);
   }
   const reason = 'it may not be pulled: admission.rules[0] is not met: it has no signature';
   const made = await connected.create('--out', 'all.tar');
   t.is(made.code, 0, made.stderr);
-  t.regex(made.stdout, /with 1 tag,/);
+  // What is attached is no image, and its tag none to pull by.
+  const carried = /^carries +2 images with 2 tags, 2 signatures or the like, /m;
+  t.regex(made.stdout, carried);
+  const inspected = await connected.run('bundle', 'inspect', connected.path('all.tar'));
+  t.regex(inspected.stdout, carried);
   t.true(made.stdout.includes(`left out ${UNSIGNED}: ${reason}`), made.stdout);
   t.true(existsSync(connected.path('all.tar')));
+
+  const again = await connected.create('--out', 'again.tar', '--json');
+  t.like(JSON.parse(again.stdout), { images: 2, tags: 2, attached: 2 });
 
   const named = await connected.create(UNSIGNED, '--out', 'named.tar', '--json');
   t.is(named.code, 1);

@@ -70,7 +70,7 @@ test('bundle inspect says what a bundle is, for whom, by whom and what it needs;
       `id        ${idOf(bundle)}`,
       `signed    by the key ${KEY.public.id}, which is the one that was given`,
       `for       the site ${SITE}, by its inventory`,
-      'carries   2 images, 2 blobs of 30.0 KiB, 1 file of 2 B',
+      'carries   1 image with 1 tag, 1 signature or the like, 2 blobs of 30.0 KiB, 1 file of 2 B',
       'needs     1 blob of 30.0 MiB, which the site holds',
       'releases  1 image',
       'parts     3 parts, all here',
