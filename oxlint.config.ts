@@ -140,6 +140,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'bundle/bundle-error.ts',
       'bundle/bundle-manifest.ts',
       'bundle/content.ts',
+      'bundle/counted-images.ts',
       'bundle/cut-bundle.ts',
       'bundle/envelope.ts',
       'bundle/head-pool.ts',
