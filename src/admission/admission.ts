@@ -143,7 +143,6 @@ export class Admission implements Gate {
 
   async passTag(image: TaggedManifest, askedAt: number): Promise<Digest> {
     const { target, tag, digest } = image;
-    if (!this.isJudged(target)) return digest;
     try {
       await this.pass(target, digest, askedAt);
     } catch (error) {

@@ -11,14 +11,18 @@ import type { Verdict } from './verdict.ts';
 
 /** Manifests that list a blob: those that are looked at by what is held, and those of which an upstream is asked. */
 const MAX_HOLDERS = { held: 1_000, asked: 64 };
-/** An artifact about an artifact about an image. */
-const MAX_SUBJECTS = 4;
+/** A document about a document about an image. */
+const MAX_SUBJECTS = 3;
 const MAX_KINDS = 10_000;
 const KIND_MS = 3_600_000;
 /** What lacks a text is judged as an image: it may have it by then. */
 const LACKING_MS = 30_000;
 const HELD: How = { reach: 'held' };
 const ADMITTED: Verdict = { is: 'admitted' };
+const ABSENT: Verdict = {
+  is: 'refused',
+  refusals: [{ code: 'absent', reason: TEXTS.absent }],
+};
 
 export interface Demands extends How {
   /** All of them have to be met; the first that is not decides. */
@@ -44,36 +48,36 @@ export class Judge {
 
   /** Of a manifest. Throws `UpstreamError` where it is not held and cannot be had. */
   async manifest(target: Target, digest: Digest, demands: Demands): Promise<Verdict> {
-    let about: Digest | undefined = digest;
-    let verdict: Verdict = {
-      is: 'refused',
-      refusals: [{ code: 'absent', reason: TEXTS.absent }],
-    };
-    for (let depth = 0; about !== undefined && depth < MAX_SUBJECTS; depth += 1) {
-      const kind = await this.#kindOf(target, about, demands.reach);
-      if (!kind) return verdict;
-      if (kind.is === 'evidence' && depth === 0) return ADMITTED;
-      const found = await ask(target, about, demands);
-      if (found.is === 'admitted' || depth === 0) verdict = found;
-      if (found.is === 'admitted') break;
-      about = kind.is === 'artifact' ? kind.subject : undefined;
+    const kind = await this.#kindOf(target, digest, demands.reach);
+    if (!kind) return ABSENT;
+    if (kind.is === 'evidence') return ADMITTED;
+    const own = await ask(target, digest, demands);
+    if (own.is === 'admitted') return own;
+    for await (const subject of this.#subjectsOf(target, kind, demands)) {
+      const found = await ask(target, subject, demands);
+      if (found.is === 'admitted') return found;
     }
-    return verdict;
+    return own;
   }
 
   /**
    * What the conditions are asked of: nothing where it is evidence or is not there, and else the manifest, then
    * what it is a document about. Throws as `manifest` does.
    */
-  async subjects(target: Target, digest: Digest, { reach }: How): Promise<readonly Digest[]> {
-    const subjects: Digest[] = [];
-    for (let about: Digest | undefined = digest; about && subjects.length < MAX_SUBJECTS;) {
-      const kind = await this.#kindOf(target, about, reach);
-      if (!kind || (kind.is === 'evidence' && subjects.length === 0)) break;
-      subjects.push(about);
-      about = kind.is === 'artifact' ? kind.subject : undefined;
+  async subjects(target: Target, digest: Digest, how: How): Promise<readonly Digest[]> {
+    const kind = await this.#kindOf(target, digest, how.reach);
+    if (!kind || kind.is === 'evidence') return [];
+    return [digest, ...(await Array.fromAsync(this.#subjectsOf(target, kind, how)))];
+  }
+
+  /** Of a document the image that it is about; of a document about a document also that one's. */
+  async *#subjectsOf(target: Target, about: ManifestKind, { reach }: How): AsyncGenerator<Digest> {
+    let kind: ManifestKind | undefined = about;
+    for (let left = MAX_SUBJECTS; kind?.is === 'artifact' && left > 0; left -= 1) {
+      const { subject }: { readonly subject: Digest } = kind;
+      kind = await this.#kindOf(target, subject, reach);
+      if (kind) yield subject;
     }
-    return subjects;
   }
 
   /**

@@ -12,6 +12,8 @@ export interface TaggedManifest {
  * fetched. What decides stands above the mirror. `askedAt`: when the client asked, by the steady clock.
  */
 export interface Gate {
+  /** Whether it has anything to say of the repository: where not, all may leave unasked. */
+  isJudged(target: Target): boolean;
   /**
    * Of a manifest: for GET and HEAD, by tag and by digest. Throws the `RegistryError` that the client is told: a
    * `GateRefusal` where it may not leave.

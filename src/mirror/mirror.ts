@@ -147,13 +147,16 @@ export class Mirror {
     const askedAt = this.#clock.steady();
     if (isDigestReference(reference)) {
       const held = await this.#manifests.hold(target, reference, demand);
-      if (held.value) await this.#gate.pass(target, reference, askedAt);
+      if (held.value && this.#gate.isJudged(target))
+        await this.#gate.pass(target, reference, askedAt);
       return this.#noted(target, held);
     }
     const resolved = await Traces.span('resolve tag', async () =>
       this.#tags.resolve(target, reference, 'manifest', demand),
     );
-    const instead = await this.#insteadOf({ target, tag: reference }, askedAt, resolved);
+    const instead =
+      this.#gate.isJudged(target) &&
+      (await this.#insteadOf({ target, tag: reference }, askedAt, resolved));
     if (!instead) return this.#noted(target, { ...resolved, value: resolved.manifest });
     const earlier = await this.#manifests.hold(target, instead.digest, demand);
     return this.#noted(target, { ...earlier, ...instead.how });
@@ -168,13 +171,16 @@ export class Mirror {
     const askedAt = this.#clock.steady();
     if (isDigestReference(reference)) {
       const answer = await this.#manifests.describe(target, reference, demand);
-      if (answer.value) await this.#gate.pass(target, reference, askedAt);
+      if (answer.value && this.#gate.isJudged(target))
+        await this.#gate.pass(target, reference, askedAt);
       return this.#asked('digest', target, answer);
     }
     const resolved = await Traces.span('resolve tag', async () =>
       this.#tags.resolve(target, reference, 'digest', demand),
     );
-    const instead = await this.#insteadOf({ target, tag: reference }, askedAt, resolved);
+    const instead =
+      this.#gate.isJudged(target) &&
+      (await this.#insteadOf({ target, tag: reference }, askedAt, resolved));
     if (!instead) return this.#asked('tag', target, { ...resolved, value: resolved.manifest });
     const earlier = await this.#manifests.describe(target, instead.digest, demand);
     return this.#asked('tag', target, { ...earlier, ...instead.how });

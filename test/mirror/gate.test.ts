@@ -13,8 +13,10 @@ test('a manifest that the gate refuses leaves by no way: GET and HEAD, tag and d
   const other = buildImage({ seed: 2, layers: [1000] });
   registry.addImage('team/app', 'v1', image);
   registry.addImage('team/other', 'v1', other);
+  registry.addImage('team/free', 'v1', image);
   const asked: string[] = [];
   const gate: Gate = {
+    isJudged: ({ repository }) => repository !== 'team/free',
     passTag: async ({ target, digest }, askedAt) => {
       await gate.pass(target, digest, askedAt);
       return digest;
@@ -47,6 +49,10 @@ test('a manifest that the gate refuses leaves by no way: GET and HEAD, tag and d
     }
   }
   t.is((await get(manifest('team/other', 'v1'))).status, 200);
+  // What it has nothing to say of leaves unasked.
+  for (const { method, reference } of ways) {
+    t.is((await get(manifest('team/free', reference), { method })).status, 200);
+  }
   t.deepEqual(asked, [
     ...Array<string>(2 * ways.length).fill(`reg.example/team/app@${image.manifest.digest}`),
     `reg.example/team/other@${other.manifest.digest}`,

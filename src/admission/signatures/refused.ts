@@ -1,7 +1,6 @@
 import { REASONS } from './texts.ts';
 
-type RefusalCode = keyof typeof REASONS;
-type Details<Code extends RefusalCode> = Parameters<(typeof REASONS)[Code]>;
+type Reasons = Readonly<Record<string, (...details: never[]) => string>>;
 
 /** Evidence does not count, for a reason with a code. Who asks is handed a `Refusal`: it is thrown no further. */
 export class Refused extends Error {
@@ -14,7 +13,12 @@ export class Refused extends Error {
   }
 }
 
-export function refuse<Code extends RefusalCode>(code: Code, ...details: Details<Code>): Refused {
-  const word = REASONS[code] as (...details: Details<Code>) => string;
-  return new Refused(code, word(...details));
+/** What words a refusal by these reasons: `throw refuse('too-large', { most })`. */
+export function refuseBy<Known extends Reasons>(reasons: Known) {
+  return <Code extends keyof Known & string>(
+    code: Code,
+    ...details: Parameters<Known[Code]>
+  ): Refused => new Refused(code, reasons[code]!(...(details as never[])));
 }
+
+export const refuse = refuseBy(REASONS);
