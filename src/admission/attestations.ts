@@ -19,6 +19,8 @@ export interface AttestationsParts {
 export interface Attested {
   /** The manifest of the image, or of an index that lists it. */
   readonly subject: Digest;
+  /** The manifest that carries the statement. */
+  readonly carrier: Digest;
   readonly statement: NonNullable<Verified['statement']>;
 }
 
@@ -70,7 +72,7 @@ export class Attestations {
     const evidence = new Evidence({ ...asked, attachments, makers: MAKERS, missed: () => {} });
     const found: Attested[] = [];
     let bytes = 0;
-    for await (const { signature } of evidence.attestations()) {
+    for await (const { manifest: carrier, signature } of evidence.attestations()) {
       if ('notation' in signature) continue;
       const isBundle = 'bundle' in signature;
       const verified = isBundle
@@ -78,7 +80,7 @@ export class Attestations {
         : trusted.sigstore.verifyClassic(signature.layer, wanted);
       bytes += isBundle ? signature.bundle.length : signature.layer.payload.length;
       if ('signer' in verified && verified.statement) {
-        found.push({ subject, statement: verified.statement });
+        found.push({ subject, carrier, statement: verified.statement });
       }
     }
     this.#known.set(key, found, REMEMBERED_MS, bytes + key.length);

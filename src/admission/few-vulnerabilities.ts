@@ -7,6 +7,7 @@ import type { Attestations, Attested } from './attestations.ts';
 import type { Condition, Examined, How } from './condition.ts';
 import { reportJudgement } from './judgement-report.ts';
 import { lineageOf } from './lineage.ts';
+import type { SbomScans } from './sbom-scans.ts';
 import { TEXTS } from './texts.ts';
 import type { Verdict } from './verdict.ts';
 import { isScanAttestation, readAttestedScan } from './vulnerabilities/attested-scan.ts';
@@ -18,7 +19,7 @@ import {
 import { readVex } from './vulnerabilities/read-vex.ts';
 import type { Finding } from './vulnerabilities/report.ts';
 import { scannedFormOf, type ScannedForm } from './vulnerabilities/scanned-form.ts';
-import type { Scanned, Scanner } from './vulnerabilities/scanner.ts';
+import type { Known, Scanned, Scanner } from './vulnerabilities/scanner.ts';
 import type { VexFiles } from './vulnerabilities/vex-files.ts';
 import type { VexStatement } from './vulnerabilities/vex.ts';
 
@@ -35,6 +36,8 @@ export interface FewVulnerabilitiesParts {
   readonly attachments: () => Attachments;
   /** Left out: attested scans alone count. */
   readonly scanner?: Scanner | undefined;
+  /** Where there is a scanner. */
+  readonly sboms?: SbomScans | undefined;
   readonly attestations: Attestations;
   readonly files: VexFiles;
   readonly policy: VulnerabilityPolicy;
@@ -51,6 +54,9 @@ interface Judged extends Scanned {
 
 /** What is known of an image, or what the rule says where nothing is. */
 type Findings = readonly Finding[] | Verdict;
+interface Report {
+  readonly findings: readonly Finding[];
+}
 
 const FORMS = { max: 10_000, ms: 3_600_000 };
 const REFUSED_MS = 30_000;
@@ -141,10 +147,9 @@ export class FewVulnerabilities implements Condition {
   }
 
   async #findings(image: Judged): Promise<Findings> {
-    const { scanner, choices } = this.#parts;
-    const isHeld = image.reach === 'held';
-    const known = await scanner?.about(image, { isHeld });
-    if (known && known !== 'none' && 'findings' in known) return known.findings;
+    const { choices } = this.#parts;
+    const known = await this.#scanned(image);
+    if (known && isReport(known)) return known.findings;
     const attested = await this.#attestedScan(image);
     if (attested) return attested;
     if (known === 'none') return { is: 'unknown', reason: TEXTS.unscanned, isOffline: false };
@@ -157,6 +162,23 @@ export class FewVulnerabilities implements Condition {
       return chosen(choices.unscannable, kind, TEXTS.unscannable({ reason }));
     if (kind === 'missing') return chosen(choices.onMissing, kind, reason);
     return chosen(choices.onError, known.code, TEXTS.scannerFails({ reason }));
+  }
+
+  /**
+   * Of a signed SBOM, where the scanner reads such, before the image itself. An upstream is asked for SBOMs only
+   * where neither is known yet.
+   */
+  async #scanned(image: Judged): Promise<Known | Report | undefined> {
+    const { scanner, sboms } = this.#parts;
+    const isHeld = image.reach === 'held';
+    if (!scanner || !(await sboms?.areRead({ isHeld }))) return scanner?.about(image, { isHeld });
+    for (const reach of reachesOf(image)) {
+      const findings = await sboms?.findings(image, { reach, isHeld });
+      if (findings) return { findings };
+      const own = await scanner.about(image, { isHeld: true });
+      if (isReport(own)) return own;
+    }
+    return scanner.about(image, { isHeld });
   }
 
   /** The newest one that counts. */
@@ -199,6 +221,10 @@ export class FewVulnerabilities implements Condition {
     this.#forms.set(digest, form, FORMS.ms);
     return form;
   }
+}
+
+function isReport(known: Known | Report): known is Report {
+  return known !== 'none' && 'findings' in known;
 }
 
 /** What is held is looked at first. */

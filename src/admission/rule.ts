@@ -59,13 +59,13 @@ export function openRules(rules: readonly RuleConfig[], parts: RuleParts): reado
 /** What they are judged by is loaded when it is first wanted. */
 function fewVulnerabilities(
   { vulnerabilities, exceptions = [], signedBy = [], attestedBy = signedBy }: RuleConfig,
-  { trust, scanning }: RuleParts,
+  { trust, verdicts, scanning }: RuleParts,
 ): readonly Condition[] {
   if (!vulnerabilities) return [];
   const asked = { vulnerabilities, exceptions };
   const signers = attestedBy.flatMap(signersOf);
   let opened: Promise<Condition> | undefined;
-  const open = async () => (await scanning()).condition(asked, { trust, signers });
+  const open = async () => (await scanning()).condition(asked, { trust, signers, verdicts });
   return [
     {
       asks: 'vulnerabilities',

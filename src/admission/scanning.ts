@@ -17,8 +17,11 @@ import type { Clock } from '../time/clock.ts';
 import { Attestations } from './attestations.ts';
 import type { Condition } from './condition.ts';
 import { FewVulnerabilities } from './few-vulnerabilities.ts';
+import { SbomScans } from './sbom-scans.ts';
+import { SignedBy } from './signed-by.ts';
 import type { Trust } from './trust.ts';
 import type { Signer } from './verdict.ts';
+import type { Verdicts } from './verdicts.ts';
 import type { VulnerabilityException } from './vulnerabilities/judgement.ts';
 import { Scanner, type ScannerParts } from './vulnerabilities/scanner.ts';
 import { ScannerAdapter } from './vulnerabilities/scanner-adapter.ts';
@@ -45,6 +48,13 @@ export interface ScanningParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'admission'>;
+}
+
+/** Whose attestations count for a rule. */
+export interface AttestingParts {
+  readonly trust: Trust;
+  readonly signers: readonly Signer[];
+  readonly verdicts: Verdicts;
 }
 
 /** Of attested scans where no scanner is configured. */
@@ -80,17 +90,22 @@ export class Scanning {
     this.#scanner.start();
   }
 
-  /** What a rule asks; `signers`: whose attestations count. */
+  /** What a rule asks. */
   condition(
     { vulnerabilities, exceptions = [] }: VulnerabilityRule,
-    { trust, signers }: { readonly trust: Trust; readonly signers: readonly Signer[] },
+    attesting: AttestingParts,
   ): Condition {
     const { attachments, clock, log } = this.#parts;
     const { atMost, fixableOnly, vex, ...choices } = vulnerabilities;
+    const scanner = this.#scanner;
+    const about = { ...attesting, attachments, clock, log };
+    const attestations = new Attestations(about);
+    const signed = new SignedBy({ ...about, isTimed: false });
     return new FewVulnerabilities({
       attachments,
-      scanner: this.#scanner,
-      attestations: new Attestations({ attachments, trust, signers, clock }),
+      scanner,
+      sboms: scanner && new SbomScans({ attachments, attestations, signed, scanner }),
+      attestations,
       files: new VexFiles(vex, log),
       policy: { atMost, fixableOnly, unknown: 'unknown', exceptions: exceptions.map(asException) },
       choices,

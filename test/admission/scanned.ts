@@ -16,6 +16,7 @@ type Vulnerabilities = NonNullable<Rule['vulnerabilities']>;
 export interface AskedScan {
   readonly repository: string;
   readonly digest: string;
+  readonly type: string;
   /** With which it comes in at the mirror. */
   readonly authorization: string;
 }
@@ -35,6 +36,8 @@ export class SiteScanner {
   readonly scans: AskedScan[] = [];
   /** When its database was made. */
   databaseAt = '2029-12-31T06:00:00Z';
+  /** Types of SBOMs that it reads, beside images. */
+  reads: readonly string[] = [];
   /** With what it says that it comes in. */
   scheme: 'Basic' | 'Bearer' = 'Bearer';
   /** In place of a report, and of what it says of itself. */
@@ -76,19 +79,25 @@ export class SiteScanner {
       this.onMetadata(response);
       return true;
     }
-    const { properties, ...rest } = TRIVY.metadata as { properties: object };
+    const { properties, capabilities, ...rest } = TRIVY.metadata as {
+      readonly properties: object;
+      readonly capabilities: readonly [{ readonly consumes_mime_types: readonly string[] }];
+    };
+    const [first] = capabilities;
+    const consumes_mime_types = [...first.consumes_mime_types, ...this.reads];
     const own = {
       'harbor.scanner-adapter/vulnerability-database-updated-at': this.databaseAt,
       'harbor.scanner-adapter/registry-authorization-type': this.scheme,
     };
-    response.end(JSON.stringify({ ...rest, properties: { ...properties, ...own } }));
+    const able = { capabilities: [{ ...first, consumes_mime_types }] };
+    response.end(JSON.stringify({ ...rest, ...able, properties: { ...properties, ...own } }));
     return true;
   }
 
   #accept(response: ServerResponse): boolean {
     const { registry, artifact } = this.adapter.requests.at(-1)?.body ?? {};
-    const { repository = '', digest = '' } = artifact ?? {};
-    this.scans.push({ repository, digest, authorization: registry?.authorization ?? '' });
+    const { repository = '', digest = '', mime_type: type = '' } = artifact ?? {};
+    this.scans.push({ repository, digest, type, authorization: registry?.authorization ?? '' });
     response.writeHead(202, { 'content-type': TRIVY.scanResponseType });
     response.end(JSON.stringify({ id: `job-${this.scans.length - 1}` }));
     return true;

@@ -241,6 +241,20 @@ test('without a scanner a signed scan counts that is not too old; none, and one 
   t.regex(messageOf(await manifest('latest')), /no scan that counts/);
 });
 
+test('a signed scan in the form of in-toto counts as one in that of cosign', async (t) => {
+  const rule = { attestedBy: [{ key: 'release' }] };
+  const scene = await startScanned(t, { rule, scan: undefined });
+  const at = '2029-12-31T23:00:00Z';
+  const result = [{ id: 'CVE-2030-2', severity: [{ method: 'nvd', score: '9.0' }] }];
+  const predicate = {
+    scanner: { uri: 'pkg:github/anchore/grype', db: { lastUpdate: at }, result },
+    metadata: { scanStartedOn: at, scanFinishedOn: at },
+  };
+  const type = 'https://in-toto.io/attestation/vulns/v0.1';
+  attest(scene, { by: scene.signer, type, predicate });
+  t.regex(messageOf(await scene.manifest('latest')), /CVE-2030-2 \(critical/);
+});
+
 test('a signed scan stands in for a scanner that is down, and counts for nothing beside its report', async (t) => {
   const scene = await startVulnerable(t, { attestedBy: [{ key: 'release' }] });
   const { manifest, signer, scanner, clock, registry } = scene;

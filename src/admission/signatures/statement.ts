@@ -18,9 +18,9 @@ const STATEMENT_TYPES = new Set([
 ]);
 const MAX_SUBJECTS = 1024;
 const SIGNATURE_PREDICATE = 'https://sigstore.dev/cosign/sign/v1';
-/** SPDX, CycloneDX, OpenVEX with their versions, and a scan as cosign writes it. */
+/** SPDX, CycloneDX, OpenVEX with their versions, and scans as cosign and in-toto write them. */
 const ATTESTATION_PREDICATE =
-  /^https:\/\/(?:spdx\.dev\/Document|cyclonedx\.org\/(?:bom|vex)|openvex\.dev\/ns)(?:\/v?[0-9][0-9.]*)?$|^https:\/\/cosign\.sigstore\.dev\/attestation\/vuln\/v1$/;
+  /^https:\/\/(?:spdx\.dev\/Document|cyclonedx\.org\/(?:bom|vex)|openvex\.dev\/ns)(?:\/v?[0-9][0-9.]*)?$|^(?:https:\/\/)?cosign\.sigstore\.dev\/attestation\/vuln\/v1$|^https:\/\/in-toto\.io\/attestation\/vulns(?:\/v0\.[12])?$/;
 const CLASSIC_TYPE = 'cosign container image signature';
 
 /**

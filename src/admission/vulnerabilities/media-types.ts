@@ -3,9 +3,6 @@ export const METADATA = 'application/vnd.scanner.adapter.metadata+json; version=
 export const SCAN_REQUEST = 'application/vnd.scanner.adapter.scan.request+json; version=1.0';
 export const SCAN_RESPONSE = 'application/vnd.scanner.adapter.scan.response+json; version=1.0';
 
-export const SPDX = 'application/spdx+json';
-export const CYCLONEDX = 'application/vnd.cyclonedx+json';
-
 export const IMAGES: ReadonlySet<string> = new Set([
   'application/vnd.oci.image.manifest.v1+json',
   'application/vnd.docker.distribution.manifest.v2+json',

@@ -90,6 +90,13 @@ export class ScannerWatch {
     return this.#counts(scan);
   }
 
+  /** What the scanner last told of itself. */
+  async metadata({ isHeld }: { readonly isHeld: boolean }): Promise<ScannerMetadata | undefined> {
+    await this.#load();
+    if (!this.#heard && !isHeld) await this.hear();
+    return this.#heard?.metadata;
+  }
+
   /** Whether another database has overtaken it, or will be taken to have. */
   isDue(scan: KeptScan): boolean {
     return this.#plan(scan)?.kind === 'due';

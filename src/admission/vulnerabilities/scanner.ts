@@ -85,6 +85,12 @@ export class Scanner {
     return this.#scan(image, { isBackground: false });
   }
 
+  /** Whether it looks into what is of this type, as it last said. Never rejects; with `isHeld` nobody is asked. */
+  async consumes(mediaType: string, how: { readonly isHeld: boolean }): Promise<boolean> {
+    const metadata = await this.#watch.metadata(how);
+    return metadata?.vulnerability?.consumes.includes(mediaType) ?? false;
+  }
+
   /** What runs ends at once. */
   async close(): Promise<void> {
     this.#watch.stop();

@@ -11,7 +11,7 @@ import type { PassScheme, ScannerCapability, ScannerMetadata } from './scanner-m
 import { TEXTS } from './texts.ts';
 
 export interface WantedScan extends ScanSubject {
-  /** Of the manifest; of what is no image, that of its config, which no adapter reads. */
+  /** Of the manifest; of an SBOM that of the document; of what is neither, that of its config, which no adapter reads. */
   readonly mediaType: string;
   /**
    * The scanner's login to this mirror: `Bearer …`, or `Basic …` of a name and a password without a colon.
@@ -179,15 +179,14 @@ export class Scans {
     const { clock, scanMs = SCAN_MS } = this.#parts;
     const end = clock.steady() + scanMs;
     const { vulnerability, database, scanner, passScheme } = await this.metadata();
-    // Of an adapter that does nothing it was set up for, no image is unscannable.
-    if (!vulnerability?.consumes.some((type) => IMAGES.has(type))) {
-      throw new ScanFault('incapable', TEXTS.noReports({ scanner }));
-    }
-    if (!vulnerability.consumes.includes(nameOf(wanted.mediaType))) {
-      return {
-        kind: 'unscannable',
-        reason: TEXTS.notConsumed({ scanner, type: wanted.mediaType }),
-      };
+    const consumes = vulnerability?.consumes ?? [];
+    if (!vulnerability || !consumes.includes(nameOf(wanted.mediaType))) {
+      // Of an adapter that does nothing it was set up for, no image is unscannable.
+      if (!consumes.some((type) => IMAGES.has(type))) {
+        throw new ScanFault('incapable', TEXTS.noReports({ scanner }));
+      }
+      const { mediaType: type } = wanted;
+      return { kind: 'unscannable', reason: TEXTS.notConsumed({ scanner, type }) };
     }
     const { produces: type } = vulnerability;
     for (let submission = 1; submission <= MAX_SUBMISSIONS; submission++) {

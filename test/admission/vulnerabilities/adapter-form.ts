@@ -26,7 +26,11 @@ export interface AdapterRequest {
   readonly headers: Readonly<Record<string, string | undefined>>;
   readonly body: {
     readonly registry?: { readonly url?: string; readonly authorization?: string };
-    readonly artifact?: { readonly repository?: string; readonly digest?: string };
+    readonly artifact?: {
+      readonly repository?: string;
+      readonly digest?: string;
+      readonly mime_type?: string;
+    };
     readonly enabled_capabilities?: readonly {
       readonly type?: string;
       readonly produces_mime_types?: readonly string[];
