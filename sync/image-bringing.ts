@@ -41,7 +41,7 @@ export async function bringImage(
   }
 }
 
-/** Files are fetched while a window is open, one after the other, at the pace of the cap. */
+/** Files are fetched while a window is open, large ones one after the other, at the pace of the cap. */
 function fetchPartsOf(parts: BringParts): FetchParts {
   const { schedule, progress, cap, signal } = parts;
   const pace: Pace = async (bytes, unpaced) =>

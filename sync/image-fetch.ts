@@ -8,7 +8,12 @@ import type { SyncParts } from './parts.ts';
 import { TEXTS } from './texts.ts';
 import type { WantedImage } from './wanted-image.ts';
 
+/** So small that what a file costs is the way there and back. */
+const SMALL_BYTES = 1024 * 1024;
+const SMALL_AT_A_TIME = 4;
+
 export interface FetchParts extends Pick<SyncParts, 'prefetcher' | 'catalog' | 'blobs' | 'signal'> {
+  /** Of those that are not small. */
   readonly filesAtATime: number;
   /** Resolves when a file may be fetched. */
   readonly opened: () => Promise<void>;
@@ -58,13 +63,18 @@ export async function recordSearches(
   }
 }
 
-/** Begins no further file once one has failed, and ends when those that run have ended. */
+/**
+ * Small files beside large ones. Begins no further file once one has failed, and ends when those that run
+ * have ended.
+ */
 async function fetchFiles(
   { prefetcher, filesAtATime, opened, demand, signal }: FetchParts,
   { target }: Pick<WantedImage, 'target'>,
   missing: readonly MissingFile[],
 ): Promise<void> {
-  const queue = new PQueue({ concurrency: filesAtATime });
+  const isSmall = ({ size }: MissingFile): boolean => size <= SMALL_BYTES;
+  const small = new PQueue({ concurrency: Math.max(SMALL_AT_A_TIME, filesAtATime) });
+  const large = new PQueue({ concurrency: filesAtATime });
   const failures: unknown[] = [];
   const fetchFile = async ({ digest }: MissingFile): Promise<void> => {
     if (failures.length > 0) return;
@@ -74,9 +84,11 @@ async function fetchFiles(
     }
     signal.throwIfAborted();
   };
-  const fetching = missing.map(
-    (file) => async () => fetchFile(file).catch((error: unknown) => void failures.push(error)),
+  const fetching = missing.map(async (file) =>
+    (isSmall(file) ? small : large).add(async () =>
+      fetchFile(file).catch((error: unknown) => void failures.push(error)),
+    ),
   );
-  await queue.addAll(fetching);
+  await Promise.all(fetching);
   if (failures.length > 0) throw failures[0];
 }

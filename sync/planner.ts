@@ -46,8 +46,24 @@ export interface ResolvedPlan extends UpstreamPlan {
   readonly resolution: Resolution;
 }
 
-/** Images of one upstream that are examined at a time. */
-const AT_A_TIME = 4;
+/** Told of a plan while it is made, so that what it finds first need not wait for its end. */
+export interface PlanListener {
+  /** What is wanted, before the first image is examined, which waits for this. */
+  readonly resolved: (resolution: Resolution) => Promise<void>;
+  readonly examined: (item: PlannedItem) => void;
+}
+
+/** How one upstream is planned. */
+interface PlanOptions {
+  /** Left out: an upstream that fails is not asked again. */
+  readonly retries?: Retries;
+  readonly listener?: PlanListener;
+}
+
+export type MakePlan = (options?: PlanOptions) => Promise<ResolvedPlan>;
+
+/** Images of one upstream that are examined at a time: of each a few small answers are waited for. */
+const AT_A_TIME = 8;
 
 /**
  * Turns rules into a plan: resolves tags by HEAD, fetches manifests that are not held, and checks
@@ -67,16 +83,17 @@ export function upstreamPlans(
   parts: SyncParts,
   lock: unknown,
   only?: ImageScope,
-): ReadonlyMap<string, (retries?: Retries) => Promise<ResolvedPlan>> {
+): ReadonlyMap<string, MakePlan> {
   const known = parts.state.current.images;
   const earlier = new Map(known.map((image) => [imageVersionKey(image), image.searchedAt]));
   return new Map(
     resolutionsOf(parts, lock, only).map(([upstream, resolving]) => [
       upstream,
-      async (retries) => {
+      async (options = {}) => {
         const searches = new Searches(parts, earlier);
-        const resolution = withEvidence(parts, await resolving(retries));
-        const plan = await examineAll(parts, resolution, { searches, retries });
+        const resolution = withEvidence(parts, await resolving(options.retries));
+        await options.listener?.resolved(resolution);
+        const plan = await examineAll(parts, resolution, { searches, ...options });
         return { upstream, resolution, ...plan };
       },
     ]),
@@ -193,34 +210,35 @@ function withinScope(resolution: Resolution, only: ImageScope): Resolution {
 async function examineAll(
   parts: SyncParts,
   { images, problems: unresolved }: Resolution,
-  { searches, retries }: { searches: Searches; retries: Retries | undefined },
+  { searches, retries, listener }: PlanOptions & { searches: Searches },
 ): Promise<Omit<UpstreamPlan, 'upstream'>> {
   const { signal } = parts;
   const items: PlannedItem[] = [];
   const problems = [...unresolved];
   const failed: WantedImage[] = [];
-  const queue = new PQueue({ concurrency: AT_A_TIME });
-  await queue.addAll(
-    images.map((wanted) => async () => {
-      if (signal.aborted) return;
-      try {
-        const work = async () => ({ wanted, ...(await examine(parts, wanted, searches)) });
-        const item = await (retries ? retries.run(work) : work());
-        items.push(item);
-        const { withheld } = item.files;
-        if (withheld.length > 0) {
-          problems.push({
-            rule: wanted.rule,
-            image: imageName(wanted),
-            reason: describeWithheld(withheld),
-          });
-        }
-      } catch (error) {
-        failed.push(wanted);
-        problems.push({ rule: wanted.rule, image: imageName(wanted), reason: errorMessage(error) });
+  const examineOne = async (wanted: WantedImage): Promise<void> => {
+    if (signal.aborted) return;
+    try {
+      const work = async () => ({ wanted, ...(await examine(parts, wanted, searches)) });
+      const item = await (retries ? retries.run(work) : work());
+      items.push(item);
+      listener?.examined(item);
+      const { withheld } = item.files;
+      if (withheld.length > 0) {
+        const reason = describeWithheld(withheld);
+        problems.push({ rule: wanted.rule, image: imageName(wanted), reason });
       }
-    }),
-  );
+    } catch (error) {
+      failed.push(wanted);
+      problems.push({ rule: wanted.rule, image: imageName(wanted), reason: errorMessage(error) });
+    }
+  };
+  const queue = new PQueue({ concurrency: AT_A_TIME });
+  const byRank = Map.groupBy(images, ({ priority }) => priority);
+  // One after the other, so that nothing takes the place of what goes first.
+  for (const [, alike] of [...byRank].toSorted(([a], [b]) => b - a)) {
+    await queue.addAll(alike.map((wanted) => async () => examineOne(wanted)));
+  }
   signal.throwIfAborted();
   return { items: items.toSorted(byPriority), problems, failed };
 }

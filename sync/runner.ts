@@ -7,8 +7,14 @@ import { fingerprint } from './lock.ts';
 import { bringImage, type BringParts } from './image-bringing.ts';
 import { judgeWanted } from './image-refusal.ts';
 import { PASSING_FAULTS, Retries } from './retries.ts';
-import { isToFetch, type Plan, type PlannedItem, type UpstreamPlan } from './planner.ts';
-import { errorMessage } from './resolver.ts';
+import {
+  isToFetch,
+  type Plan,
+  type PlanListener,
+  type PlannedItem,
+  type UpstreamPlan,
+} from './planner.ts';
+import { errorMessage, type Resolution } from './resolver.ts';
 import type { ImageScope } from './image-scope.ts';
 import type { KnownImage } from './state.ts';
 import {
@@ -40,40 +46,63 @@ export interface RunOutcome {
 const ORIGIN = 'sync';
 
 /**
- * Carries the plans of the upstreams out: pins the wanted images, fetches what each lacks, and moves
- * its tag once all of it is held. Each upstream has places of its own, `concurrency` of them, so that
- * a slow one takes none of another; all together are as many as the rules have upstreams. An image
- * that fails stops no other one. After an interruption the next run fetches what is missing then.
- * Rejects only when the signal aborts or the store cannot write what sync knows.
+ * Carries the plan of one upstream out while it is made: pins the wanted images, fetches what each
+ * lacks, and moves its tag once all of it is held. Each upstream has places of its own, `concurrency`
+ * of them, so that a slow one takes none of another; all together are as many as the rules have
+ * upstreams. An image that fails stops no other one. After an interruption the next run fetches what
+ * is missing then. Rejects only when the signal aborts or the store cannot write what sync knows.
  */
-export class Runner {
+export class Runner implements PlanListener {
+  readonly #upstream: string;
   readonly #parts: RunnerParts;
+  readonly #queue: PQueue;
+  readonly #fetched: Fetched = nothingFetched();
 
-  constructor(parts: RunnerParts) {
+  constructor(upstream: string, parts: RunnerParts) {
+    this.#upstream = upstream;
     this.#parts = parts;
+    this.#queue = new PQueue({ concurrency: parts.config.concurrency });
   }
 
-  /** Fetches the images of one upstream, while others may still be planned. */
-  async fetch(plan: UpstreamPlan): Promise<Fetched> {
-    const { config, progress, state, signal, only } = this.#parts;
-    const wanted = wantedOf(plan);
+  /** Pins what is wanted, and records it. */
+  async resolved({ images: wanted, problems }: Resolution): Promise<void> {
+    const { config, state, only } = this.#parts;
     await pinImages(this.#parts, [...wanted, ...state.current.images]);
     const renewed = new Set(wanted.map(imageVersionKey));
-    const rules = new Set(config.rules.filter(isOf(plan)).map(({ path }) => path));
-    await record(this.#parts, plan, {
-      others: state.current.images.filter((image) => !renewed.has(imageVersionKey(image))),
-      open: only
-        ? openBeside(this.#parts, only)
-        : state.unresolved(config).filter(({ rule }) => !rules.has(rule)),
-      only,
-    });
-    const fetched = nothingFetched();
-    for (const image of plan.failed) fetched.absent.add(imageKey(image));
-    progress.expect(plan.items);
-    const queue = new PQueue({ concurrency: config.concurrency });
-    await queue.addAll(plan.items.map((item) => async () => this.#bring(item, fetched)));
+    const isOwn = ({ image }: SyncRule): boolean => splitTarget(image).upstream === this.#upstream;
+    const rules = new Set(config.rules.filter(isOwn).map(({ path }) => path));
+    await record(
+      this.#parts,
+      { items: [], failed: wanted, problems },
+      {
+        others: state.current.images.filter((image) => !renewed.has(imageVersionKey(image))),
+        open: only
+          ? openBeside(this.#parts, only)
+          : state.unresolved(config).filter(({ rule }) => !rules.has(rule)),
+        only,
+      },
+    );
+  }
+
+  /** Fetches what it lacks, in its turn. */
+  examined(item: PlannedItem): void {
+    const { priority } = item.wanted;
+    void this.#queue.add(async () => this.#bring(item, this.#fetched), { priority });
+  }
+
+  /** What the plan came to, once all of it is fetched. */
+  async fetched({ items, failed }: UpstreamPlan): Promise<Fetched> {
+    const { progress, signal } = this.#parts;
+    for (const image of failed) this.#fetched.absent.add(imageKey(image));
+    progress.expect(items);
+    await this.idle();
     signal.throwIfAborted();
-    return fetched;
+    return this.#fetched;
+  }
+
+  /** Resolves when nothing is fetched. */
+  async idle(): Promise<void> {
+    await this.#queue.onIdle();
   }
 
   async #bring(item: PlannedItem, fetched: Fetched): Promise<void> {
@@ -249,11 +278,6 @@ function postpone(deselected: DeselectedImage, absent: ReadonlySet<string>): Des
 
 function wantedOf({ items, failed }: Pick<Plan, 'items' | 'failed'>): WantedImage[] {
   return [...items.map(({ wanted }) => wanted), ...failed];
-}
-
-/** Whether a rule is for the upstream of a plan. */
-function isOf({ upstream }: UpstreamPlan): (rule: SyncRule) => boolean {
-  return ({ image }) => splitTarget(image).upstream === upstream;
 }
 
 /** When referrers were last looked for, by `imageVersionKey`. */

@@ -1,7 +1,7 @@
 import type { Bandwidth } from '../src/upstream/bandwidth.ts';
 import type { ImageScope } from './image-scope.ts';
 import type { SyncParts } from './parts.ts';
-import type { ResolvedPlan } from './planner.ts';
+import type { MakePlan, ResolvedPlan } from './planner.ts';
 import { PASSING_ANSWERS, Retries } from './retries.ts';
 import { RunProgress } from './run-progress.ts';
 import { Runner, type Fetched } from './runner.ts';
@@ -23,10 +23,10 @@ export interface UpstreamWorkParts extends SyncParts {
   readonly planned: () => void;
 }
 
-/** Plans and fetches what is wanted of one upstream. */
+/** Plans what is wanted of one upstream, and fetches it as soon as it is known what an image lacks. */
 export function beginUpstreamWork(
   upstream: string,
-  make: (retries: Retries) => Promise<ResolvedPlan>,
+  make: MakePlan,
   { planned, ...parts }: UpstreamWorkParts,
 ): UpstreamWork {
   const { timer, signal } = parts;
@@ -36,11 +36,17 @@ export function beginUpstreamWork(
   };
   // An upstream that cannot be reached keeps no other one waiting: the next run asks it again.
   const retries = new Retries({ timer, signal, faults: PASSING_ANSWERS, gaveUp });
-  const runner = new Runner({ ...parts, progress, gaveUp });
-  const made = make(retries).then(async (plan) => {
-    planned();
-    return { ...plan, done: await runner.fetch(plan) };
-  });
+  const runner = new Runner(upstream, { ...parts, progress, gaveUp });
+  const planAndFetch = async (): Promise<ResolvedPlan & { readonly done: Fetched }> => {
+    try {
+      const plan = await make({ retries, listener: runner });
+      planned();
+      return { ...plan, done: await runner.fetched(plan) };
+    } finally {
+      await runner.idle();
+    }
+  };
+  const made = planAndFetch();
   const work: UpstreamWork = { upstream, progress, isMissing: false, made };
   void Promise.allSettled([made]).then(([end]) => {
     work.end = end;

@@ -44,7 +44,7 @@ test('a run that is asked for while one runs is that one', async (t) => {
 test('stopped in the middle it closes in order, and goes on at the next start', async (t) => {
   const site = await Site.start(t, { rules: RULES });
   const { registry, storePath, timer } = site;
-  const image = buildImage({ seed: 1, layers: [2 * MIB, 1000] });
+  const image = buildImage({ seed: 1, layers: [2 * MIB, 2 * MIB] });
   registry.addImage(REPOSITORY, 'v1', image, { name: 'app' });
   const gate = registry.hold(image.layer(0), { after: MIB });
   site.sync.start();

@@ -112,7 +112,7 @@ test('a tag that moved and could not be followed is partial, and what it meant i
   t.deepEqual(
     status.images.map(({ digest, state, reason }) => ({ digest, state, reason })),
     [
-      { digest: next.manifest.digest, state: 'partial', reason: '2 files are missing' },
+      { digest: next.manifest.digest, state: 'partial', reason: 'one file is missing' },
       {
         digest: image.manifest.digest,
         state: 'ready',
@@ -226,7 +226,10 @@ test('what never gets too old is not stale in the next process either', async (t
 
 test('with all its files and without its tag an image is partial, and the tag is what it lacks', async (t) => {
   const site = await Site.start(t, {
-    rules: [rule(REPOSITORY, { tags: { names: ['v1', 'v2'] } })],
+    rules: [
+      rule(REPOSITORY, { tags: { names: ['v1'] }, priority: 1 }),
+      rule(REPOSITORY, { tags: { names: ['v2'] } }),
+    ],
     concurrency: 1,
   });
   const { registry } = site;
@@ -241,6 +244,7 @@ test('with all its files and without its tag an image is partial, and the tag is
   await gate.arrived();
   t.deepEqual(await site.sync.explain(`${APP}:v2`), {
     ...describe(image),
+    rule: 'sync.rules[1]',
     tag: 'v2',
     state: 'partial',
     lacksTag: true,
@@ -248,7 +252,8 @@ test('with all its files and without its tag an image is partial, and the tag is
   });
   gate.open();
   t.true((await site.ended()).isOk);
-  t.deepEqual(await site.sync.explain(`${APP}:v2`), { ...describe(image), tag: 'v2' });
+  const ready = { ...describe(image), rule: 'sync.rules[1]', tag: 'v2' };
+  t.deepEqual(await site.sync.explain(`${APP}:v2`), ready);
 });
 
 test('offline, a tag that is ready is a hit without a warning, for as long as sync calls it so', async (t) => {
