@@ -174,7 +174,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   clients: {
     imports: ['config'],
-    facade: ['answer.ts', 'clients.ts', 'mirror-place.ts', 'placing.ts', 'recipe.ts', 'refusal.ts'],
+    facade: ['answer.ts', 'client-kinds.ts', 'clients.ts', 'mirror-place.ts', 'placing.ts', 'recipe.ts', 'refusal.ts'],
   },
   'configured.ts': {
     imports: ['oci', 'api', 'config', 'upstream', 'mirror', 'admin'],
@@ -273,7 +273,7 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   level: ['src/store/catalog/tables.ts'],
   '@node-rs/bcrypt': ['src/access/passwords.ts'],
   jose: ['src/access'],
-  'lru-cache': ['src/time', 'src/net', 'src/store/catalog', 'src/upstream', 'src/mirror'],
+  'lru-cache': ['src/time', 'src/net', 'src/upstream', 'src/mirror'],
   'prom-client': ['src/observe'],
   pino: ['src/observe/log.ts'],
   commander: ['src/cli'],

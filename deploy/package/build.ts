@@ -1,8 +1,8 @@
 // npm run build: compiles and bundles the project into dist, with the types of the admin API.
 import { execFileSync } from 'node:child_process';
-import { globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { build as bundle, type Plugin } from 'esbuild-wasm';
+import { build as bundle, type BuildOptions, type Plugin } from 'esbuild-wasm';
 import packageJson from '../../package.json' with { type: 'json' };
 import { describeLicences, findBundled } from './third-party.ts';
 
@@ -41,51 +41,119 @@ const partsOfUndici: Plugin = {
         exports.ProxyAgent = require('./lib/dispatcher/proxy-agent');
         exports.buildConnector = require('./lib/core/connect');`,
     }));
-  },
-};
-
-/** What judges regular expressions has large tables: they are made when the first one is judged. */
-const judgeWhenAsked: Plugin = {
-  name: 'judge-when-asked',
-  setup(build) {
-    build.onResolve({ filter: /^scslre$/ }, ({ namespace }) =>
-      namespace === 'file' ? { path: 'scslre', namespace: 'when-asked' } : undefined,
-    );
-    build.onLoad({ filter: /./, namespace: 'when-asked' }, () => ({
-      contents: `exports.analyse = (...given) => require('scslre').analyse(...given);`,
-      resolveDir: ROOT,
+    // No upstream is asked by HTTP/2.
+    build.onLoad({ filter: /\/undici\/lib\/dispatcher\/client-h2\.js$/ }, () => ({
+      contents: `module.exports = () => { throw new Error('HTTP/2 is not spoken'); };`,
     }));
   },
 };
 
-rmSync(DIST, { recursive: true, force: true });
-const { metafile } = await bundle({
+/**
+ * What has large tables, or is for what few ask: each is a file of its own, which is read when one of these functions
+ * is called for the first time.
+ */
+const LATE = {
+  // Judges regular expressions.
+  scslre: ['analyse'],
+  // Knows the public suffixes.
+  tldts: ['getDomain'],
+  // Reads and writes archives, for bundles.
+  'tar-stream': ['extract', 'pack'],
+  // Of Koa: which form of an answer a client likes; it knows all media types once more.
+  accepts: [],
+} as const;
+
+/** The same functions with the same names; of a package that is one function, that function. */
+const lateParts: Plugin = {
+  name: 'late-parts',
+  setup(build) {
+    build.onResolve({ filter: new RegExp(`^(${Object.keys(LATE).join('|')})$`) }, ({ path }) => ({
+      path,
+      namespace: 'late',
+    }));
+    build.onLoad({ filter: /./, namespace: 'late' }, ({ path }) => {
+      const names: readonly string[] = LATE[path as keyof typeof LATE];
+      const late = (of: string) => `(...given) => require('../late/${path}.cjs')${of}(...given)`;
+      const contents = names.map((name) => `exports.${name} = ${late(`.${name}`)};`).join('\n');
+      return { contents: contents || `module.exports = ${late('')};` };
+    });
+    build.onResolve({ filter: /^\.\.\/late\// }, ({ path }) => ({ path, external: true }));
+  },
+};
+
+/** Of all media types what is read of them: most have neither an extension nor a charset. */
+const knownMediaTypes: Plugin = {
+  name: 'known-media-types',
+  setup(build) {
+    build.onLoad({ filter: /\/mime-db\/db\.json$/ }, ({ path }) => {
+      const types = JSON.parse(readFileSync(path, 'utf8')) as Record<string, MediaType>;
+      const known = Object.entries(types).flatMap(([type, { source, charset, extensions }]) =>
+        charset || extensions ? [[type, { source, charset, extensions }] as const] : [],
+      );
+      return { contents: JSON.stringify(Object.fromEntries(known)), loader: 'json' };
+    });
+  },
+};
+
+interface MediaType {
+  readonly source?: string;
+  readonly charset?: string;
+  readonly extensions?: readonly string[];
+}
+
+const COMMON = {
   absWorkingDir: ROOT,
-  entryPoints: { main: 'src/entrepot.js' },
-  outdir: DIST,
-  chunkNames: 'chunks/[name]-[hash]',
   bundle: true,
-  splitting: true,
-  format: 'esm',
   platform: 'node',
   // Of a CommonJS package `import()` would give the default alone, and nothing unused would stay out.
   mainFields: ['module', 'main'],
   target: `node${engines.node.replace('>=', '')}`,
+  // What is loaded stays in memory as text. Names are kept: traces in a log tell them.
+  minifyWhitespace: true,
+  minifySyntax: true,
+  lineLimit: 160,
+  legalComments: 'none',
+  metafile: true,
+  logLevel: 'warning',
+} as const satisfies BuildOptions;
+
+rmSync(DIST, { recursive: true, force: true });
+const main = await bundle({
+  ...COMMON,
+  entryPoints: { main: 'src/entrepot.js' },
+  outdir: DIST,
+  chunkNames: 'chunks/[name]-[hash]',
+  splitting: true,
+  format: 'esm',
   // Their compiled parts are found beside their own files.
   external: ['classic-level', '@node-rs/bcrypt'],
-  plugins: [ownManifest, partsOfUndici, judgeWhenAsked],
+  plugins: [ownManifest, partsOfUndici, lateParts, knownMediaTypes],
+  // As it is in Node itself: with one parser of HTTP, not two to choose from.
+  define: { esbuildDetection: 'true' },
   // What is CommonJS within the bundle asks for the modules of Node with it.
   banner: {
     js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
   },
-  legalComments: 'none',
-  metafile: true,
-  logLevel: 'warning',
 });
+const late = await bundle({
+  ...COMMON,
+  entryPoints: Object.keys(LATE),
+  outdir: join(DIST, 'late'),
+  outExtension: { '.js': '.cjs' },
+  format: 'cjs',
+  plugins: [knownMediaTypes],
+});
+// Which module is in which file, for the tests.
+mkdirSync(join(ROOT, '.cache'), { recursive: true });
+const outputs = { ...main.metafile.outputs, ...late.metafile.outputs };
+writeFileSync(join(ROOT, '.cache', 'bundle.json'), JSON.stringify({ outputs }));
 writeFileSync(join(DIST, 'package.json'), JSON.stringify({ type: 'module', engines }));
 writeFileSync(
   join(DIST, 'THIRD-PARTY.txt'),
-  describeLicences(findBundled(metafile, ROOT), readFileSync(join(ROOT, 'LICENSE'), 'utf8')),
+  describeLicences(
+    findBundled([main.metafile, late.metafile], ROOT),
+    readFileSync(join(ROOT, 'LICENSE'), 'utf8'),
+  ),
 );
 const launcher = readFileSync(join(import.meta.dirname, 'entrepot.sh'), 'utf8');
 writeFileSync(

@@ -11,10 +11,10 @@ export interface BundledPackage {
   readonly folder: string;
 }
 
-/** Each package of which a bundle of esbuild has code, by name and version. */
-export function findBundled({ outputs }: Metafile, root: string): BundledPackage[] {
+/** Each package of which bundles of esbuild have code, by name and version. */
+export function findBundled(metafiles: readonly Metafile[], root: string): BundledPackage[] {
   const folders = new Set<string>();
-  for (const { inputs } of Object.values(outputs)) {
+  for (const { inputs } of metafiles.flatMap(({ outputs }) => Object.values(outputs))) {
     for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
       const folder = /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(path)?.[0];
       if (folder !== undefined && bytesInOutput > 0) folders.add(join(root, folder));

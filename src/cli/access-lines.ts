@@ -1,13 +1,8 @@
+import { isIP } from 'node:net';
+import { InvalidArgumentError } from 'commander';
+import { isIdentity } from '../config/access-schema.ts';
 import { add, parseLimit, type Group } from './command-group.ts';
-import {
-  checkPolicy,
-  checkPolicyOptions,
-  parseAddress,
-  parseGroup,
-  parseSubject,
-} from './policy.ts';
-import { listRefused } from './refused.ts';
-import { createToken, listTokens, revokeToken } from './tokens.ts';
+import { TEXTS } from './texts.ts';
 
 /** Who may pull what. */
 export function addAccessCommands(group: Group): void {
@@ -32,13 +27,13 @@ function addPolicyCommands({ parent: program, run }: Group): void {
     )
     .option('--group <name>', 'a group that it is in; may stand several times', parseGroup)
     .option('--from <address>', 'that it asks from', parseAddress)
-    .requires(checkPolicyOptions)
+    .requires(async () => (await import('./policy.ts')).checkPolicyOptions)
     .withExamples(
       'entrepot policy check docker.io/library/alpine:3.22',
       'entrepot policy check docker.io/library/alpine:3.22 --as anonymous',
       'entrepot policy check ghcr.io/org/app --as user:alice --group devs --from 10.2.0.7',
     )
-    .action(run(checkPolicy));
+    .action(run(async () => (await import('./policy.ts')).checkPolicy));
   add(
     parent,
     'refused',
@@ -46,7 +41,7 @@ function addPolicyCommands({ parent: program, run }: Group): void {
   )
     .option('--limit <count>', 'so many at most', parseLimit, 1000)
     .withExamples('entrepot policy refused', 'entrepot policy refused --json')
-    .action(run(listRefused));
+    .action(run(async () => (await import('./refused.ts')).listRefused));
 }
 
 function addTokenCommands({ parent: program, run }: Group): void {
@@ -64,12 +59,29 @@ function addTokenCommands({ parent: program, run }: Group): void {
       'entrepot token create ci --owner alice --expires 90d',
       'entrepot token create site-b --json-key site-b.json',
     )
-    .action(run(createToken));
+    .action(run(async () => (await import('./tokens.ts')).createToken));
   add(parent, 'list', 'list the tokens, without their secrets')
     .withExamples('entrepot token list', 'entrepot token list --json')
-    .action(run(listTokens));
+    .action(run(async () => (await import('./tokens.ts')).listTokens));
   add(parent, 'revoke', 'take a token back at once')
     .argument('<id>', 'as "token list" shows it')
     .withExamples('entrepot token revoke 1x2y3z4a5b6c')
-    .action(run(revokeToken));
+    .action(run(async () => (await import('./tokens.ts')).revokeToken));
+}
+
+/** One of `--as`, behind those before it. */
+function parseSubject(text: string, before: readonly string[] = []): readonly string[] {
+  if (isIdentity(text)) return [...before, text];
+  throw new InvalidArgumentError(TEXTS.policySubject);
+}
+
+/** One of `--group`, behind those before it. */
+function parseGroup(text: string, before: readonly string[] = []): readonly string[] {
+  if (isIdentity(`group:${text}`)) return [...before, text];
+  throw new InvalidArgumentError(TEXTS.policyGroup);
+}
+
+function parseAddress(text: string): string {
+  if (isIP(text) !== 0) return text;
+  throw new InvalidArgumentError(TEXTS.policyAddress);
 }

@@ -1,20 +1,13 @@
 import { Option } from 'commander';
-import { checkCreate, createBundle } from './bundle-create.ts';
-import { exportImage } from './bundle-export.ts';
-import { checkImport, importBundle } from './bundle-import.ts';
-import { inspectBundle } from './bundle-inspect.ts';
-import { generateKey } from './bundle-keygen.ts';
-import { printBundles } from './bundle-status.ts';
 import { JSON_OPTION } from './command-context.ts';
 import { add, parseBytes, parseList, type Group } from './command-group.ts';
-import { inventory } from './inventory.ts';
 
 /** Images across a gap that no network spans. */
 export function addBundleCommands({ parent: program, run }: Group): void {
   add(program, 'inventory', 'write down what this site holds, for whoever makes bundles for it')
     .requiredOption('--out <file>', 'where it goes; a file that is there is replaced')
     .withExamples('entrepot inventory --out site.inventory')
-    .action(run(inventory));
+    .action(run(async () => (await import('./inventory.ts')).inventory));
   const parent = program
     .command('bundle')
     .description('carry images to a site that no network reaches')
@@ -31,10 +24,10 @@ export function addBundleCommands({ parent: program, run }: Group): void {
     .requiredOption('--oci-layout <folder>', 'an empty one, or a layout that the image is added to')
     .option('--platforms <list>', 'of these only, such as linux/amd64,linux/arm64', parseList)
     .withExamples('entrepot bundle export ghcr.io/org/app:1.4 --oci-layout layout')
-    .action(run(exportImage));
+    .action(run(async () => (await import('./bundle-export.ts')).exportImage));
   add(parent, 'status', 'say which bundles are in force, and which parts of others are awaited')
     .withExamples('entrepot bundle status', 'entrepot bundle status --json')
-    .action(run(printBundles));
+    .action(run(async () => (await import('./bundle-status.ts')).printBundles));
 }
 
 function addKeygen({ parent, run }: Group): void {
@@ -52,7 +45,7 @@ function addKeygen({ parent, run }: Group): void {
       'entrepot bundle keygen --out maker.key',
       'entrepot bundle keygen --out maker.key --algorithm p256',
     )
-    .action(run(generateKey));
+    .action(run(async () => (await import('./bundle-keygen.ts')).generateKey));
 }
 
 function addInspect({ parent, run }: Group): void {
@@ -69,7 +62,7 @@ function addInspect({ parent, run }: Group): void {
       'entrepot bundle inspect /media/disk --key maker.key.pub',
       'entrepot bundle inspect app-1-of-2.tar app-2-of-2.tar --json',
     )
-    .action(run(inspectBundle));
+    .action(run(async () => (await import('./bundle-inspect.ts')).inspectBundle));
 }
 
 function addCreate({ parent, run }: Group): void {
@@ -88,8 +81,8 @@ function addCreate({ parent, run }: Group): void {
       'entrepot bundle create --for site.inventory --key maker.key --out /media/disk --split 4GiB',
       'entrepot bundle create ghcr.io/org/app:1.4 --key maker.key --out app.tar',
     )
-    .requires(checkCreate)
-    .action(run(createBundle));
+    .requires(async () => (await import('./bundle-create.ts')).checkCreate)
+    .action(run(async () => (await import('./bundle-create.ts')).createBundle));
 }
 
 function addImport({ parent, run }: Group): void {
@@ -110,6 +103,6 @@ function addImport({ parent, run }: Group): void {
       'entrepot bundle import --watch /srv/from-outside',
       'entrepot bundle import app.tar --as ghcr.io/org/app:1.4',
     )
-    .requires(checkImport)
-    .action(run(importBundle));
+    .requires(async () => (await import('./bundle-import.ts')).checkImport)
+    .action(run(async () => (await import('./bundle-import.ts')).importBundle));
 }

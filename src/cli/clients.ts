@@ -8,8 +8,8 @@ import {
   removeClient,
   writeClient,
   type CheckedFile,
-  type ClientKind,
 } from '../clients/clients.ts';
+import type { ClientKind } from '../clients/client-kinds.ts';
 import { MirrorPlace } from '../clients/mirror-place.ts';
 import type { Placement } from '../clients/placing.ts';
 import { NEW_MODE, type Recipe } from '../clients/recipe.ts';

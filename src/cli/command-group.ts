@@ -7,8 +7,8 @@ import type { CommandLine } from './command-line.ts';
 /** A command: its arguments, its options and what it may touch. */
 type Action = (...args: never[]) => number | Promise<number>;
 
-/** Makes of an action what commander calls. */
-export type Run = (action: Action) => (...args: unknown[]) => Promise<void>;
+/** Makes of an action what commander calls; its module is loaded when it is called. */
+export type Run = (load: () => Promise<Action>) => (...args: unknown[]) => Promise<void>;
 
 /** Where a group of command lines belongs, and what makes a command of each. */
 export interface Group {

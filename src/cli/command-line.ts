@@ -16,6 +16,8 @@ export interface LineProblem {
   readonly text: string;
 }
 
+type Check = (args: readonly string[], options: OptionValues) => string | undefined;
+
 /**
  * A command that finds all that is wrong with its line, where commander ends at the first: its methods
  * that would end are called by their names here, and go on. Nobody may act while there are `problems`.
@@ -51,8 +53,9 @@ export class CommandLine extends Command {
   }
 
   /** Adds what must hold between arguments and options; the check gives what does not. */
-  requires(check: (args: readonly string[], options: OptionValues) => string | undefined): this {
-    return this.hook('preAction', () => {
+  requires(load: () => Promise<Check>): this {
+    return this.hook('preAction', async () => {
+      const check = await load();
       const problem = check(this.args, this.opts());
       if (problem !== undefined) this.#tell(problem);
     });

@@ -11,28 +11,11 @@ import { addAccessCommands } from './access-lines.ts';
 import { addBundleCommands } from './bundle-lines.ts';
 import { JSON_OPTION, type CommandContext, type CommandOptions } from './command-context.ts';
 import { add, parseBytes, parseLimit, parseList, type Group, type Run } from './command-group.ts';
-import { CLIENT_KINDS } from '../clients/clients.ts';
-import { checkClients, clients } from './clients.ts';
+import { CLIENT_KINDS } from '../clients/client-kinds.ts';
 import { styled } from './colours.ts';
 import { CommandLine } from './command-line.ts';
-import { printCompletion, SHELLS, type Shell } from './completion.ts';
-import { checkConfig, printConfigSchema } from './config.ts';
-import { doctor } from './doctor.ts';
-import { explain } from './explain.ts';
-import { gc } from './gc.ts';
-import { ls } from './ls.ts';
-import { checkPin, listPins, pin, unpin } from './pins.ts';
-import { refresh } from './refresh.ts';
-import { rm } from './rm.ts';
-import { serve } from './serve.ts';
-import { printStatus } from './status.ts';
-import { syncDaemon } from './sync-daemon.ts';
-import { syncPlan } from './sync-plan.ts';
-import { syncRun } from './sync-run.ts';
-import { syncStatus } from './sync-status.ts';
+import type { Shell } from './completion.ts';
 import { addTrustCommands } from './trust-lines.ts';
-import { verify } from './verify.ts';
-import { warm } from './warm.ts';
 
 const LOCKED_OPTION = [
   '--locked <file>',
@@ -74,14 +57,14 @@ export const VERSION_CODE = 'entrepot.version';
 function addServerCommands({ parent, run }: Group): void {
   add(parent, 'serve', 'serve pulls until SIGTERM or SIGINT; SIGHUP reads the configuration again')
     .withExamples('entrepot serve', 'entrepot serve --config /etc/entrepot/entrepot.yaml')
-    .action(run(serve));
+    .action(run(async () => (await import('./serve.ts')).serve));
   add(parent, 'status', 'say how the running server and its upstreams do')
     .withExamples('entrepot status', 'entrepot status --json')
-    .action(run(printStatus));
+    .action(run(async () => (await import('./status.ts')).printStatus));
   add(parent, 'doctor', 'examine every upstream, and say what to do about what is wrong')
     .argument('[image...]', 'to look for, such as docker.io/library/alpine:latest')
     .withExamples('entrepot doctor', 'entrepot doctor ghcr.io/org/app:1.4')
-    .action(run(doctor));
+    .action(run(async () => (await import('./doctor.ts')).doctor));
   addClients({ parent, run });
 }
 
@@ -100,8 +83,8 @@ function addClients({ parent, run }: Group): void {
       'entrepot clients containerd --address https://mirror.example:5000 --ca ca.crt',
       'entrepot clients podman --address http://mirror.example:5000 --write',
     )
-    .requires(checkClients)
-    .action(run(clients));
+    .requires(async () => (await import('./clients.ts')).checkClients)
+    .action(run(async () => (await import('./clients.ts')).clients));
 }
 
 function addConfigCommands({ parent: program, run }: Group): void {
@@ -111,13 +94,13 @@ function addConfigCommands({ parent: program, run }: Group): void {
     .withExamples('entrepot config check', 'entrepot config schema');
   add(parent, 'check', 'say what is wrong, or print what is in force')
     .withExamples('entrepot config check', 'entrepot config check --config new.yaml --json')
-    .action(run(checkConfig));
+    .action(run(async () => (await import('./config.ts')).checkConfig));
   parent
     .command('schema')
     .description('print the JSON Schema of the file, for editors')
     .option(...JSON_OPTION)
     .withExamples('entrepot config schema > entrepot.schema.json')
-    .action(run(printConfigSchema));
+    .action(run(async () => (await import('./config.ts')).printConfigSchema));
 }
 
 /** What is held, and what goes. */
@@ -138,23 +121,23 @@ function addStoreCommands({ parent, run }: Group): void {
       'entrepot ls "docker.io/library/*:1.*" --sort oldest --limit 20',
       'entrepot ls --sort pulls',
     )
-    .action(run(ls));
+    .action(run(async () => (await import('./ls.ts')).ls));
   add(parent, 'explain', 'say what is held of an image, what is missing, and what keeps it')
     .argument('<image>')
     .withExamples(
       'entrepot explain docker.io/library/alpine:3.22',
       'entrepot explain ghcr.io/org/app@sha256:…',
     )
-    .action(run(explain));
+    .action(run(async () => (await import('./explain.ts')).explain));
   add(parent, 'gc', 'make room: what was pulled longest ago goes first')
     .option('--dry-run', 'only say what would go')
     .option('--bytes <size>', 'so much, such as 10GiB; else down to the low watermark', parseBytes)
     .withExamples('entrepot gc --dry-run', 'entrepot gc --bytes 10GiB')
-    .action(run(gc));
+    .action(run(async () => (await import('./gc.ts')).gc));
   add(parent, 'refresh', 'ask the upstream what a tag means now, whatever is held')
     .argument('<image>', 'with its tag')
     .withExamples('entrepot refresh docker.io/library/alpine:3.22')
-    .action(run(refresh));
+    .action(run(async () => (await import('./refresh.ts')).refresh));
   add(parent, 'warm', 'fetch whole images ahead of their clients; 0 when all are ready, else 1')
     .argument(
       '<image...>',
@@ -166,7 +149,7 @@ function addStoreCommands({ parent, run }: Group): void {
       'entrepot warm docker.io/library/alpine:3.22 ghcr.io/org/app:1.4',
       'entrepot warm ghcr.io/org/app:1.4 --platforms linux/arm64 --deadline 30m',
     )
-    .action(run(warm));
+    .action(run(async () => (await import('./warm.ts')).warm));
   add(parent, 'rm', 'take one image out of the store; the next pull fetches it anew')
     .argument('<image>', 'with its tag or digest')
     .option('--dry-run', 'only say what would go')
@@ -174,11 +157,11 @@ function addStoreCommands({ parent, run }: Group): void {
       'entrepot rm ghcr.io/org/app:1.4',
       'entrepot rm ghcr.io/org/app@sha256:… --dry-run',
     )
-    .action(run(rm));
+    .action(run(async () => (await import('./rm.ts')).rm));
   add(parent, 'verify', 'read all that is held, and fetch again what is damaged')
     .option('--rebuild', 'make the catalog anew from the files; the server must not run')
     .withExamples('entrepot verify', 'entrepot verify --rebuild')
-    .action(run(verify));
+    .action(run(async () => (await import('./verify.ts')).verify));
 }
 
 function addPinCommands({ parent, run }: Group): void {
@@ -201,15 +184,15 @@ function addPinCommands({ parent, run }: Group): void {
       'entrepot pin "ghcr.io/org/**"',
       'entrepot pin --in-use images.txt --source cluster-a',
     )
-    .requires(checkPin)
-    .action(run(pin));
+    .requires(async () => (await import('./pins.ts')).checkPin)
+    .action(run(async () => (await import('./pins.ts')).pin));
   add(parent, 'pins', 'list what is pinned, by whom and why')
     .withExamples('entrepot pins', 'entrepot pins --json')
-    .action(run(listPins));
+    .action(run(async () => (await import('./pins.ts')).listPins));
   add(parent, 'unpin', 'take back a pin by hand')
     .argument('<image>', 'as it was pinned')
     .withExamples('entrepot unpin docker.io/library/alpine:3.22')
-    .action(run(unpin));
+    .action(run(async () => (await import('./pins.ts')).unpin));
 }
 
 /** What the site must hold. */
@@ -231,21 +214,24 @@ function addSyncCommands({ parent: program, run }: Group): void {
       'entrepot sync plan --lock site.lock',
       'entrepot sync plan --locked site.lock --all',
     )
-    .action(run(syncPlan));
+    .action(run(async () => (await import('./sync-plan.ts')).syncPlan));
   add(parent, 'run', 'fetch what is missing, and report')
     .option(...LOCKED_OPTION)
     .option('--image <image...>', 'of the selection these alone; all others stay as they are')
     .withExamples('entrepot sync run', 'entrepot sync run --locked site.lock')
-    .action(run(syncRun));
+    .action(run(async () => (await import('./sync-run.ts')).syncRun));
   add(parent, 'status', 'say what would break without the upstreams: 0 only when all is ready')
     .option(...ALL_OPTION)
     .withExamples('entrepot sync status', 'entrepot sync status --all --json')
-    .action(run(syncStatus));
+    .action(run(async () => (await import('./sync-status.ts')).syncStatus));
   add(parent, 'daemon', 'have a server elsewhere run by the schedule, until SIGTERM or SIGINT')
     .requiredOption('--server <url>', 'its admin API, such as http://127.0.0.1:5001', parseServer)
     .withExamples('entrepot sync daemon --server http://127.0.0.1:5001')
-    .action(run(syncDaemon));
+    .action(run(async () => (await import('./sync-daemon.ts')).syncDaemon));
 }
+
+/** Those that a script can be printed for. */
+export const SHELLS: readonly Shell[] = ['bash', 'zsh', 'fish'];
 
 function addCompletion({ parent, run }: Group): void {
   parent
@@ -255,9 +241,11 @@ function addCompletion({ parent, run }: Group): void {
     .option(...JSON_OPTION)
     .withExamples('entrepot completion bash > /etc/bash_completion.d/entrepot')
     .action(
-      run((shell: Shell, options: CommandOptions, context: CommandContext) =>
-        printCompletion(parent, shell, context, options),
-      ),
+      run(async () => {
+        const { printCompletion } = await import('./completion.ts');
+        return (shell: Shell, options: CommandOptions, context: CommandContext) =>
+          printCompletion(parent, shell, context, options);
+      }),
     );
 }
 

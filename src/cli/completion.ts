@@ -1,8 +1,7 @@
 import type { Argument, Command, Option } from 'commander';
 import { EXIT_CODE, type CommandContext, type CommandOptions } from './command-context.ts';
 
-export const SHELLS = ['bash', 'zsh', 'fish'] as const;
-export type Shell = (typeof SHELLS)[number];
+export type Shell = 'bash' | 'zsh' | 'fish';
 
 /** Prints what has a shell complete the lines of this program. */
 export function printCompletion(

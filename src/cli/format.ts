@@ -7,7 +7,6 @@ const AGE_UNITS = [
   ['hour', 60 * MINUTE],
   ['minute', MINUTE],
 ] as const;
-const RELATIVE_TIME = new Intl.RelativeTimeFormat('en');
 
 /** `1 image`, `2 images`. */
 export function count(amount: number, noun: string): string {
@@ -28,8 +27,13 @@ export function roundSize(bytes: number): string {
 export function formatAge(at: number, now: number): string {
   const age = now - at;
   const [unit, length] = AGE_UNITS.find(([, length]) => age >= length) ?? [undefined, 1];
-  return unit === undefined ? 'just now' : RELATIVE_TIME.format(-Math.floor(age / length), unit);
+  if (unit === undefined) return 'just now';
+  relativeTime ??= new Intl.RelativeTimeFormat('en');
+  return relativeTime.format(-Math.floor(age / length), unit);
 }
+
+/** Made when an age is told: a server tells none, and its tables take megabytes. */
+let relativeTime: Intl.RelativeTimeFormat | undefined;
 
 /** Enough of a digest to tell it from others in a table: `sha256:0123456789ab`. */
 export function shortDigest(digest: string): string {

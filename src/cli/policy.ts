@@ -1,7 +1,4 @@
-import { isIP } from 'node:net';
-import { InvalidArgumentError } from 'commander';
 import type { NearRule, PolicyReport, RuleReport, RuleVerdict } from '../api/access-api.ts';
-import { isIdentity } from '../config/access-schema.ts';
 import type { AdmissionRuleReport } from '../api/admission-api.ts';
 import { loadConfig } from '../config/load.ts';
 import { formatAdmission } from './admission-format.ts';
@@ -54,23 +51,6 @@ export function checkPolicyOptions(
   { as, group, from }: Partial<PolicyOptions>,
 ): string | undefined {
   return as === undefined && (group ?? from) !== undefined ? TEXTS.policyNobody : undefined;
-}
-
-/** One of `--as`, behind those before it. */
-export function parseSubject(text: string, before: readonly string[] = []): readonly string[] {
-  if (isIdentity(text)) return [...before, text];
-  throw new InvalidArgumentError(TEXTS.policySubject);
-}
-
-/** One of `--group`, behind those before it. */
-export function parseGroup(text: string, before: readonly string[] = []): readonly string[] {
-  if (isIdentity(`group:${text}`)) return [...before, text];
-  throw new InvalidArgumentError(TEXTS.policyGroup);
-}
-
-export function parseAddress(text: string): string {
-  if (isIP(text) !== 0) return text;
-  throw new InvalidArgumentError(TEXTS.policyAddress);
 }
 
 /** The report as it came, each rule with its line where the file has it. */

@@ -29,8 +29,9 @@ export async function runCommand(
   let exitCode: number = EXIT_CODE.ok;
   const storeContext = createStoreContext(context, parts);
   const isJson = args.includes('--json');
-  const program = createProgram(outputOf(context), (action) => async (...given) => {
+  const program = createProgram(outputOf(context), (load) => async (...given) => {
     if (program.problems.length > 0) return;
+    const action = await load();
     // The last one that commander gives is the command itself.
     exitCode = await action(...([...given.slice(0, -1), storeContext] as never[]));
   });

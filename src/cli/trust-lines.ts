@@ -1,6 +1,7 @@
 import { JSON_OPTION } from './command-context.ts';
 import type { Group } from './command-group.ts';
-import { PUBLIC_SIGSTORE, refreshTrust } from './trust.ts';
+
+const PUBLIC_SIGSTORE = 'https://tuf-repo-cdn.sigstore.dev';
 
 /** Whom signatures are traced back to. */
 export function addTrustCommands({ parent: program, run }: Group): void {
@@ -20,5 +21,5 @@ export function addTrustCommands({ parent: program, run }: Group): void {
       'entrepot trust refresh --out trusted_root.json',
       'entrepot trust refresh --out trusted_root.json --mirror https://tuf.example.com --root root.json',
     )
-    .action(run(refreshTrust));
+    .action(run(async () => (await import('./trust.ts')).refreshTrust));
 }

@@ -25,8 +25,6 @@ interface TrustOptions extends CommandOptions {
   readonly ca?: string;
 }
 
-export const PUBLIC_SIGSTORE = 'https://tuf-repo-cdn.sigstore.dev';
-
 /**
  * Fetches the trust root into a file, which is the old one until all of the new one is on the disk. It is
  * written where nothing changed too: its time is that of the last refresh.

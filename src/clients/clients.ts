@@ -8,6 +8,7 @@ import {
 } from './containers.ts';
 import { describeDocker, DOCKER_PLACES, shadowsOfDocker } from './docker.ts';
 import { describeKaniko } from './kaniko.ts';
+import type { ClientKind } from './client-kinds.ts';
 import type { MirrorPlace } from './mirror-place.ts';
 import { NodeFiles } from './node-files.ts';
 import {
@@ -52,7 +53,7 @@ const KINDS = {
   rke2: rancher('rke2'),
   talos: { describe: describeTalos },
   kaniko: { describe: describeKaniko },
-} as const satisfies Readonly<Record<string, Kind>>;
+} as const satisfies Readonly<Record<ClientKind, Kind>>;
 
 function containers(describe: Kind['describe']): Kind {
   return { describe, places: () => CONTAINERS_PLACES, objections: objectionsOfContainers };
@@ -65,10 +66,6 @@ function rancher(kind: RancherKind): Kind {
     objections: (node) => objectionsOfRancher(kind, node),
   };
 }
-
-export type ClientKind = keyof typeof KINDS;
-
-export const CLIENT_KINDS = Object.keys(KINDS) as readonly ClientKind[];
 
 /** A file of the node, and why it is not in force where it is not. */
 export interface CheckedFile {

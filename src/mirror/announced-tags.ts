@@ -1,6 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { itemKey, type Tag, type Target } from '../oci/reference.ts';
+import { RecentMap } from '../time/recent-map.ts';
 import type { ManifestStat } from './held-manifests.ts';
 import type { Instant } from './tag-ages.ts';
 
@@ -24,8 +24,7 @@ const MAX_TAGS = 10_000;
  * of held manifests, so these wait here until their manifest is kept.
  */
 export class AnnouncedTags {
-  readonly #entries = new LRUCache<string, Entry>({
-    max: MAX_TAGS,
+  readonly #entries = new RecentMap<string, Entry>(MAX_TAGS, {
     dispose: (entry) => this.#forget(entry),
   });
   /** The tags that mean a manifest, by that manifest. */

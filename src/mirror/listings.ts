@@ -9,6 +9,7 @@ import { INTERACTIVE, type Demand } from '../upstream/demand.ts';
 import type { Answer } from './answer.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
+import { RecentMap } from '../time/recent-map.ts';
 import type { GoneTags } from './absences.ts';
 import type { Policy } from './policy.ts';
 import type { Question, SingleFlight } from './single-flight.ts';
@@ -69,7 +70,7 @@ export class Listings {
   /** Failures that took many requests to learn. */
   readonly #failures: ExpiringMap<string, UpstreamError>;
   /** Subjects whose registry lately listed no referrers but those under the fallback tag. */
-  readonly #incomplete = new LRUCache<string, true>({ max: MAX_INCOMPLETE });
+  readonly #incomplete = new RecentMap<string, true>(MAX_INCOMPLETE);
 
   constructor(parts: ListingsParts) {
     this.#parts = parts;

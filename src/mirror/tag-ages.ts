@@ -1,6 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import { itemKey, type Tag, type Target } from '../oci/reference.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
+import { RecentMap } from '../time/recent-map.ts';
 
 /** One moment, by both clocks. */
 export interface Instant {
@@ -28,7 +28,7 @@ const FIRST_PLAUSIBLE = Date.UTC(2025, 0, 1);
 export class TagAges {
   readonly #clock: Clock;
   readonly #start: Instant;
-  readonly #heard = new LRUCache<string, Instant>({ max: MAX_TAGS });
+  readonly #heard = new RecentMap<string, Instant>(MAX_TAGS);
 
   constructor(clock: Clock) {
     this.#clock = clock;

@@ -47,7 +47,7 @@ export function isUnknownAuthority(code: string): boolean {
  * usual bundle: a file of the folder that is written over in place is seen when a handshake is refused.
  */
 export class Authorities {
-  readonly #public: readonly string[] = getCACertificates('default');
+  #public: readonly string[] | undefined;
   readonly #system: HeldFiles<readonly string[]>;
   #all: { readonly system: readonly string[]; readonly list: readonly string[] } | undefined;
   /** Hundreds of authorities take tens of milliseconds and some MB. */
@@ -73,6 +73,8 @@ export class Authorities {
 
   /** As PEM; the same object as before while the store says the same. */
   withSystem(system: boolean): readonly string[] {
+    // Read when somebody is to be trusted: as Node holds them they take megabytes.
+    this.#public ??= getCACertificates('default');
     if (!system) return this.#public;
     const now = this.#system.current;
     if (now !== this.#all?.system) {

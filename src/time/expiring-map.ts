@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from './clock.ts';
+import { RecentMap } from './recent-map.ts';
 
 interface Entry<Value> {
   readonly value: Value;
@@ -20,10 +21,14 @@ export interface ExpiringMapParts {
  */
 export class ExpiringMap<Key extends string, Value> {
   readonly #entries: LRUCache<Key, Entry<Value>>;
+  readonly #leastBytes: number;
   readonly #clock: Clock;
 
   constructor({ max, maxBytes, clock }: ExpiringMapParts) {
-    this.#entries = new LRUCache({ max, ...(maxBytes !== undefined && { maxSize: maxBytes }) });
+    this.#entries =
+      maxBytes === undefined ? new RecentMap(max) : new LRUCache({ maxSize: maxBytes });
+    // So large at least that no more than max of them fit.
+    this.#leastBytes = Math.ceil((maxBytes ?? 0) / max);
     this.#clock = clock;
   }
 
@@ -39,7 +44,8 @@ export class ExpiringMap<Key extends string, Value> {
   set(key: Key, value: Value, ttlMs: number, bytes?: number): void {
     if (!(ttlMs > 0)) return;
     const entry = { value, until: this.#clock.steady() + ttlMs };
-    this.#entries.set(key, entry, bytes === undefined ? {} : { size: bytes });
+    const size = bytes === undefined ? {} : { size: Math.max(bytes, this.#leastBytes) };
+    this.#entries.set(key, entry, size);
   }
 
   delete(key: Key): void {

@@ -2,11 +2,11 @@ import type { AccountStatus, QuotaStatus } from '../api/status-api.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Clock } from '../time/clock.ts';
+import { RecentMap } from '../time/recent-map.ts';
 import type { Account } from './account.ts';
 import { INTERACTIVE, isInteractive } from './demand.ts';
 import { isPull, type QuotaRequest } from './quota.ts';
 import { TEXTS } from './texts.ts';
-import { LRUCache } from 'lru-cache';
 
 /** The accounts of one upstream, which have the same rights and are used in turn. */
 export class Accounts {
@@ -108,7 +108,7 @@ const MAX_CLIENTS = 10_000;
  */
 class PullShares {
   readonly #clock: Clock;
-  readonly #pullers = new LRUCache<string, Puller>({ max: MAX_CLIENTS });
+  readonly #pullers = new RecentMap<string, Puller>(MAX_CLIENTS);
   #remaining: number | undefined;
   /** Pulls whose answer, with what remains after them, is still to come. */
   #pending = 0;

@@ -1,7 +1,7 @@
-import { LRUCache } from 'lru-cache';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
+import { RecentMap } from '../time/recent-map.ts';
 
 /** What is asked about by HEAD. */
 type Kind = 'manifest' | 'blob';
@@ -50,7 +50,7 @@ interface Hint {
 export class HeadTrust {
   readonly #clock: Clock;
   readonly #isCounted: () => boolean;
-  readonly #hints = new LRUCache<string, Hint>({ max: MAX_TAGS });
+  readonly #hints = new RecentMap<string, Hint>(MAX_TAGS);
   readonly #leftOut: ExpiringMap<Kind, true>;
   /** What it lately said to be absent, or left unsaid, and GET brought. */
   readonly #doubted: ExpiringMap<Kind, true>;

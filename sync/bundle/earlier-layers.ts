@@ -29,8 +29,6 @@ interface PlatformLayers {
 
 type TaggedImage = Required<Pick<SiteImage, 'tag' | 'digest'>>;
 
-const NATURAL = new Intl.Collator('en', { numeric: true });
-
 /**
  * Layers that are carried, each once, with at most `MAX_SOURCES` earlier ones. Those are of three images of the
  * same repository at the site: the one that has the same tag there, and those with the tags next to it,
@@ -65,15 +63,24 @@ export async function* findLineages(
 function tagsOf(there: readonly SiteImage[] = []): TaggedImage[] {
   return there
     .flatMap(({ tag, digest }) => (tag === undefined || isAttachedTag(tag) ? [] : { tag, digest }))
-    .toSorted((a, b) => NATURAL.compare(a.tag, b.tag));
+    .toSorted((a, b) => compareNaturally(a.tag, b.tag));
 }
+
+/** `1.9` before `1.10`. */
+function compareNaturally(one: string, other: string): number {
+  collator ??= new Intl.Collator('en', { numeric: true });
+  return collator.compare(one, other);
+}
+
+/** Made when tags are compared: its tables take megabytes. */
+let collator: Intl.Collator | undefined;
 
 /** Of those at the tag, before it and behind it; of an image without a tag the last one. */
 function earlierVersions({ tag }: BundledImage, tagged: readonly TaggedImage[]): Digest[] {
   let [from, to] = [0, tagged.length];
   while (from < to) {
     const middle = (from + to) >> 1;
-    const isBefore = tag === undefined || NATURAL.compare(tagged[middle]?.tag ?? '', tag) < 0;
+    const isBefore = tag === undefined || compareNaturally(tagged[middle]?.tag ?? '', tag) < 0;
     [from, to] = isBefore ? [middle + 1, to] : [from, middle];
   }
   const around = tagged.slice(Math.max(0, from - 1), from + 2);

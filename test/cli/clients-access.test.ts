@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { parse as parseToml } from 'smol-toml';
 import { parseAllDocuments } from 'yaml';
-import { CLIENT_KINDS } from '../../src/clients/clients.ts';
+import { CLIENT_KINDS } from '../../src/clients/client-kinds.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
 import { ClientsCommand } from './run-clients.ts';
 

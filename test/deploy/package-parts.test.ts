@@ -1,7 +1,8 @@
 /** What an installed package loads only when it is used, and what ships beside the program. */
 import { spawn, spawnSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
-import { globSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +28,7 @@ const KEYS = { AWS_ACCESS_KEY_ID: 'AKIDEXAMPLEEXAMPLE', AWS_SECRET_ACCESS_KEY: '
 const IMAGE = buildImage({ seed: 'parts', layers: [3000] });
 
 test.before(async (t) => {
-  t.timeout(3 * MINUTES);
+  t.timeout(6 * MINUTES);
   const folders = await mkdtemp(join(tmpdir(), 'entrepot-parts-'));
   const folder = join(folders, 'installed');
   await mkdir(folder);
@@ -183,15 +184,11 @@ test('the licence of each package in the bundle is in the package', (t) => {
   const dist = join(t.context.main, '..');
   const told = readFileSync(join(dist, 'THIRD-PARTY.txt'), 'utf8');
   const listed = new Set(told.match(/^(@[\w.-]+\/)?[\w.-]+ \d[\w.+-]* \([^)]+\)+$/gm) ?? []);
-  const names = new Set<string>();
-  for (const chunk of globSync('{*.js,chunks/*.js}', { cwd: dist })) {
-    const code = readFileSync(join(dist, chunk), 'utf8');
-    for (const [, name = ''] of code.matchAll(
-      /^ *\/\/ .*node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm,
-    )) {
-      names.add(name);
-    }
-  }
+  const names = new Set(
+    Object.values(readBundle(t.context.folders)).flatMap(({ inputs }) =>
+      Object.keys(inputs).flatMap((path) => packageOf(path) ?? []),
+    ),
+  );
   t.true(names.size > 50, 'the bundle says what is in it');
   const missing = [...names].filter(
     (name) => ![...listed].some((line) => line.startsWith(`${name} `)),
@@ -204,6 +201,100 @@ test('the licence of each package in the bundle is in the package', (t) => {
     [],
   );
 });
+
+/** What few use: packages, and modules of our own. */
+const RARE = [
+  ...['@aws-sdk/client-ecr', '@aws-sdk/client-ecr-public', '@azure/identity'],
+  ...['google-auth-library', '@opentelemetry/exporter-trace-otlp-proto'],
+  ...['@opentelemetry/sdk-trace', '@sigstore/core', '@sigstore/protobuf-specs', '@sigstore/verify'],
+  ...['tuf-js', '@noble/curves', 'jose', 'scslre', 'refa', 'tldts', 'tar-stream', 'streamx'],
+  ...['accepts', 'smol-toml'],
+  ...['src/clients/clients.ts', 'src/cli/bundle-create.ts', 'src/cli/doctor.ts'],
+  ...['src/cli/status.ts', 'src/cli/sync-plan.ts', 'src/upstream/checkup/checkup.ts'],
+  ...['src/admission/notation/notation.ts', 'src/admission/scanning.ts'],
+];
+
+for (const [what, config] of Object.entries({
+  'on defaults': () => ({}),
+  'with access and admission': guardedConfig,
+})) {
+  test(`a mirror that nobody asks has not loaded what few use: ${what}`, async (t) => {
+    const folder = await createTempFolder(t);
+    const [hook, list] = [join(folder, 'hook.cjs'), join(folder, 'loaded')];
+    await writeFile(hook, LOAD_HOOK);
+    const { url } = await startPackage(t, {
+      folder,
+      upstream: { url: 'http://127.0.0.1:9' },
+      config: await config(folder),
+      env: { NODE_OPTIONS: `--require ${hook}`, LOADED: list },
+    });
+    t.true([200, 401].includes((await get(`${url}/v2/`)).status));
+    const loaded = readFileSync(list, 'utf8');
+    const bundle = Object.entries(readBundle(t.context.folders));
+    const modulesOf = (files: typeof bundle): Set<string> =>
+      new Set(
+        files.flatMap(([, { inputs }]) =>
+          Object.entries(inputs).flatMap(([path, { bytesInOutput }]) =>
+            bytesInOutput > 0 ? (packageOf(path) ?? path) : [],
+          ),
+        ),
+      );
+    const shipped = modulesOf(bundle);
+    t.deepEqual(
+      RARE.filter((name) => !shipped.has(name)),
+      [],
+      'each is in the package',
+    );
+    const held = modulesOf(bundle.filter(([file]) => loaded.includes(`/${file}\n`)));
+    t.true(held.has('koa') && held.has('src/http/app.ts'), 'what is loaded is seen');
+    t.deepEqual(
+      RARE.filter((name) => held.has(name)),
+      [],
+    );
+  });
+}
+
+/** Writes down each file that a process loads. */
+const LOAD_HOOK = `
+  const { appendFileSync } = require('node:fs');
+  require('node:module').registerHooks({
+    load(url, context, next) {
+      appendFileSync(process.env.LOADED, url + '\\n');
+      return next(url, context);
+    },
+  });
+`;
+
+async function guardedConfig(folder: string): Promise<object> {
+  const [users, key] = [join(folder, 'htpasswd'), join(folder, 'signer.pub')];
+  await writeFile(users, '');
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  await writeFile(key, publicKey.export({ type: 'spki', format: 'pem' }));
+  return {
+    access: {
+      htpasswd: { file: users },
+      rules: [{ who: ['user:ci'], may: ['pull'], images: ['**'] }],
+    },
+    admission: {
+      trust: { keys: { signer: { file: key } } },
+      rules: [{ images: ['**'], mode: 'enforce', signedBy: [{ key: 'signer' }] }],
+    },
+  };
+}
+
+type Bundle = Readonly<
+  Record<string, { readonly inputs: Readonly<Record<string, { readonly bytesInOutput: number }>> }>
+>;
+
+/** Which modules the files of the package have, as the build has written it down. */
+function readBundle(folders: string): Bundle {
+  const file = join(folders, 'checkout', '.cache', 'bundle.json');
+  return (JSON.parse(readFileSync(file, 'utf8')) as { outputs: Bundle }).outputs;
+}
+
+function packageOf(path: string): string | undefined {
+  return /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1];
+}
 
 test('the bill of materials lists the packages that the lock has for production, with their licences', (t) => {
   interface Component {

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { CLIENT_KINDS } from '../../src/clients/clients.ts';
+import { CLIENT_KINDS } from '../../src/clients/client-kinds.ts';
 import { ClientsCommand } from '../cli/run-clients.ts';
 import { matchGolden } from './golden.ts';
 import { issueCertificates } from '../helpers/certificate.ts';

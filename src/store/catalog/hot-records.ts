@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import type { BlobRecord, Link, ManifestRecord, TagRecord } from './catalog.ts';
+import { RecentMap } from '../../time/recent-map.ts';
 import type { LevelReader } from './level-reader.ts';
 
 /** Records of each kind in memory. */
@@ -28,7 +28,7 @@ export class HotRecords {
  * no pull breaks for it.
  */
 class RecordCache<Value extends {}> {
-  readonly #hot: LRUCache<string, Value>;
+  readonly #hot: RecentMap<string, Value>;
   readonly #read: (key: string) => Promise<Value | undefined>;
   readonly #unreadable: (error: unknown) => void;
   #deletions = 0;
@@ -38,7 +38,7 @@ class RecordCache<Value extends {}> {
     read: (key: string) => Promise<Value | undefined>;
     unreadable: (error: unknown) => void;
   }) {
-    this.#hot = new LRUCache({ max: parts.max });
+    this.#hot = new RecentMap(parts.max);
     this.#read = parts.read;
     this.#unreadable = parts.unreadable;
   }
