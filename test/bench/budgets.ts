@@ -22,8 +22,8 @@ export const BUDGETS = {
   /** Bytes on the disk for each byte that was pulled and kept. */
   coldImageWritten: { atMost: 1.05 },
   manyClientsMiB: { atMost: 250 },
-  packageIdleMiB: { atMost: 140 },
-  packageFirstAnswerS: { atMost: 1 },
+  packageIdleMiB: { atMost: 110 },
+  packageFirstAnswerS: { atMost: 0.6 },
   catalogStartS: { atMost: 2 },
   /** The slowest of a hundred hits. */
   catalogHitMs: { atMost: 1 },
