@@ -174,7 +174,15 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   clients: {
     imports: ['config'],
-    facade: ['answer.ts', 'client-kinds.ts', 'clients.ts', 'mirror-place.ts', 'placing.ts', 'recipe.ts', 'refusal.ts'],
+    facade: [
+      'answer.ts',
+      'client-kinds.ts',
+      'clients.ts',
+      'mirror-place.ts',
+      'placing.ts',
+      'recipe.ts',
+      'refusal.ts',
+    ],
   },
   'configured.ts': {
     imports: ['oci', 'api', 'config', 'upstream', 'mirror', 'admin'],
