@@ -7,7 +7,7 @@ import { unitOf, type Catalog } from '../../src/store/catalog/catalog.ts';
 import { get } from '../helpers/client.ts';
 import { Clock, HOUR, SECOND } from '../helpers/clock.ts';
 import type { FakeRegistry } from '../helpers/fake-registry.ts';
-import { buildImage, type Image } from '../helpers/image.ts';
+import { buildImage, type Image, type Stored } from '../helpers/image.ts';
 import {
   createTempFolder,
   startMirror,
@@ -16,16 +16,41 @@ import {
 } from '../helpers/mirror.ts';
 import { UPSTREAM } from '../helpers/scene.ts';
 import type { AdmissionConfig } from './guarded.ts';
+import { issue, rootOf, seal, targetOf } from './notation/forger.ts';
+import { attachEnvelope, writeStore } from './notation/notation-scene.ts';
 import { KeyHolder } from './signing.ts';
 
 export const TAGS = ['latest', 'stable'] as const;
 export const IMAGES = [0, 1, 2] as const;
 export const MIN_AGE = 2 * HOUR;
 const SIGNERS = [new KeyHolder(), new KeyHolder()] as const;
-const SIGNED = { signedBy: [{ key: 'release' }] };
+/** When the certificates of Notation end. */
+const END = Date.UTC(2030, 0, 1, 4);
+const NOTARIES = await Promise.all(
+  ['CN=first', 'CN=second'].map(async (subject) => {
+    const issuer = await issue({ subject, isCa: true, until: END });
+    return issue({ issuer, until: END });
+  }),
+);
+const KEY = { key: 'release' };
+const NOTATION = {
+  notation: {
+    identities: ['x509.subject: C=US, ST=WA, O=Forgery, CN=signer'],
+    level: 'strict' as const,
+  },
+};
 const OLD = { minAge: MIN_AGE };
 /** What the one rule asks, by its number. */
-const ASKED = [SIGNED, OLD, { ...SIGNED, ...OLD }] as const;
+export const ASKED: readonly { signedBy?: object[]; minAge?: number }[] = [
+  { signedBy: [KEY] },
+  OLD,
+  { signedBy: [KEY], ...OLD },
+  { signedBy: [NOTATION] },
+  { signedBy: [KEY, NOTATION] },
+];
+/** In which a signature is attached. */
+export const WAYS = ['attach', 'attachByTag', 'byNotation'] as const;
+type Way = (typeof WAYS)[number];
 
 export type Act =
   | {
@@ -38,7 +63,7 @@ export type Act =
       readonly do: 'sign';
       readonly image: number;
       readonly by: number;
-      readonly way: 'attach' | 'attachByTag';
+      readonly way: Way;
     }
   | { readonly do: 'unsign' | 'forget' | 'evict'; readonly which: number }
   | { readonly do: 'move'; readonly tag: 'latest' | 'stable'; readonly image: number }
@@ -50,7 +75,7 @@ interface Signature {
   readonly image: number;
   readonly by: number;
   readonly carrier: string;
-  readonly way: 'attach' | 'attachByTag';
+  readonly way: Way;
   /** Not removed there. */
   isAtUpstream: boolean;
 }
@@ -99,7 +124,10 @@ export class JudgedWorld {
     }
     for (const tag of TAGS) this.#move(tag, 0);
     this.#trust(0);
-    for (const image of IMAGES) this.#sign({ image, by: 0, way: 'attach' });
+    for (const image of IMAGES) {
+      this.#sign({ image, by: 0, way: 'attach' });
+      this.#sign({ image, by: 0, way: 'byNotation' });
+    }
   }
 
   async do(act: Act): Promise<void> {
@@ -169,11 +197,14 @@ export class JudgedWorld {
 
   /** By nothing but what is known here and at the upstream at this moment. */
   async #whyNot(image: number): Promise<string | undefined> {
-    const asked: { signedBy?: object; minAge?: number } = ASKED[this.#rule]!;
+    const asked = ASKED[this.#rule]!;
     if (asked.minAge !== undefined && !(await this.#isOld(image))) return 'it is too young';
     if (!asked.signedBy) return undefined;
     for (const each of this.#signatures) {
       if (each.image !== image || each.by !== this.#trusted) continue;
+      const isNotation = each.way === 'byNotation';
+      if (!asked.signedBy.includes(isNotation ? NOTATION : KEY)) continue;
+      if (isNotation && this.clock.wall() > END) continue;
       if (!this.#isOffline && each.isAtUpstream) return undefined;
       if (await this.#isAttached(each)) return undefined;
     }
@@ -192,7 +223,7 @@ export class JudgedWorld {
 
   async #isAttached({ image, carrier, way }: Signature): Promise<boolean> {
     const digest = parseDigest(carrier);
-    if (way === 'attach') return this.#catalog.isHeld({ target: this.#target, digest });
+    if (way !== 'attachByTag') return this.#catalog.isHeld({ target: this.#target, digest });
     const record = await this.#catalog.findTag(this.#target, parseTag(this.#signatureTag(image)));
     return record?.digest === digest;
   }
@@ -203,7 +234,10 @@ export class JudgedWorld {
 
   #sign({ image, by, way }: Pick<Extract<Act, { do: 'sign' }>, 'image' | 'by' | 'way'>): void {
     const { manifest } = this.#images[image]!;
-    const carrier = SIGNERS[by]![way](this.#registry, this.#repository, manifest).digest;
+    const carrier =
+      way === 'byNotation'
+        ? this.#notarize(manifest, by)
+        : SIGNERS[by]![way](this.#registry, this.#repository, manifest).digest;
     if (way === 'attachByTag') {
       // The tag means the last one alone.
       for (const each of this.#signatures) {
@@ -211,6 +245,11 @@ export class JudgedWorld {
       }
     }
     this.#signatures.push({ image, by, way, carrier, isAtUpstream: true });
+  }
+
+  #notarize(image: Stored, by: number): string {
+    const envelope = seal('jws', NOTARIES[by]!, { target: targetOf(image.bytes) });
+    return attachEnvelope(this.#registry, image, envelope, { repository: this.#repository }).digest;
   }
 
   #unsign(which: number): void {
@@ -237,6 +276,7 @@ export class JudgedWorld {
   #trust(to: number): void {
     this.#trusted = to;
     writeFileSync(join(this.#folder, 'release.pub'), SIGNERS[to]!.pem);
+    writeStore(this.#folder, 'ca/ours/root.crt', rootOf(NOTARIES[to]!).der);
   }
 
   #set(ms: number): void {
@@ -257,7 +297,10 @@ export class JudgedWorld {
   }
 
   get #options(): MirrorOptions {
-    const trust = { keys: { release: { file: join(this.#folder, 'release.pub') } } };
+    const trust = {
+      keys: { release: { file: join(this.#folder, 'release.pub') } },
+      notation: { stores: this.#folder },
+    };
     const rule = { images: ['**'], mode: 'enforce' as const, ...ASKED[this.#rule] };
     const admission: AdmissionConfig = { trust, rules: [rule] };
     return {

@@ -2,9 +2,9 @@ import test from 'ava';
 import * as fc from 'fast-check';
 import { HOUR, SECOND } from '../helpers/clock.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
-import { IMAGES, JudgedWorld, TAGS, type Act } from './judged-world.ts';
+import { ASKED, IMAGES, JudgedWorld, TAGS, WAYS, type Act } from './judged-world.ts';
 
-const RUNS = 8;
+const RUNS = 12;
 /** Ends the search for a shorter failure. */
 const SEARCH_MS = 120_000;
 
@@ -14,7 +14,7 @@ const one = fc.nat(1);
 const which = fc.nat(4);
 
 const GET_OR_HEAD = fc.constantFrom('GET' as const, 'HEAD' as const);
-const WAY = fc.constantFrom('attach' as const, 'attachByTag' as const);
+const WAY = fc.constantFrom(...WAYS);
 const WAIT = fc.constantFrom(30 * SECOND, HOUR, 3 * HOUR);
 const JUMP = fc.constantFrom(-9 * HOUR, -HOUR, HOUR, 9 * HOUR);
 
@@ -24,6 +24,7 @@ function often(weight: number, arbitrary: fc.Arbitrary<Act>) {
 
 const does = <Name extends Act['do']>(name: Name) => fc.constant(name);
 
+const RULE = fc.record({ do: does('rule'), to: fc.nat(ASKED.length - 1) });
 const ACTS = fc.oneof(
   often(16, fc.record({ do: does('pull'), what: fc.oneof(image, tag), by: GET_OR_HEAD })),
   often(4, fc.record({ do: does('pull'), what: image, by: fc.constant('blob' as const) })),
@@ -32,7 +33,7 @@ const ACTS = fc.oneof(
   often(2, fc.record({ do: does('forget'), which })),
   often(1, fc.record({ do: does('evict'), which: image })),
   often(2, fc.record({ do: does('move'), tag, image })),
-  often(2, fc.record({ do: does('rule'), to: fc.nat(2) })),
+  often(2, RULE),
   often(1, fc.record({ do: does('trust'), to: one })),
   often(5, fc.record({ do: does('wait'), ms: WAIT })),
   often(2, fc.record({ do: does('set'), ms: JUMP })),
@@ -44,8 +45,9 @@ test('whatever changes of rules, trust, evidence, tags and time: what is admitte
   const registry = await FakeRegistry.start(t);
   let [runs, admitted] = [0, 0];
   await fc.assert(
-    fc.asyncProperty(fc.array(ACTS, { maxLength: 60, size: 'max' }), async (acts) => {
+    fc.asyncProperty(RULE, fc.array(ACTS, { maxLength: 60, size: 'max' }), async (rule, acts) => {
       const world = await JudgedWorld.start(t, registry, `run${(runs += 1)}/app`);
+      await world.do(rule);
       for (const each of acts) await world.do(each);
       await world.settle();
       admitted += world.admitted;
