@@ -95,6 +95,24 @@ test('a scanner that is silent is believed for maxAge; then onError says what is
   t.is(scanner.scans.length, 1);
 });
 
+test('what was said before serves for maxAge after the first database that overtook it, however many come', async (t) => {
+  const scene = await startScanned(t);
+  const { scanner, manifest, clock, mirror } = scene;
+  t.is((await manifest('latest')).status, 200);
+  // From now on there is no report of it.
+  scanner.onReport = (_, response) => void response.writeHead(404).end('{}');
+  const dates = ['2030-01-01T06:00:00Z', '2030-01-01T18:00:00Z', '2030-01-02T04:00:00Z'];
+  for (const [at, date] of dates.entries()) {
+    scanner.databaseAt = date;
+    clock.advance(MINUTE);
+    t.is((await manifest('latest')).status, 200);
+    await until('it is tried anew', () => scanner.scans.length >= 3 + 2 * at);
+    await mirror.idle();
+    clock.advance(10 * HOUR);
+  }
+  t.is((await manifest('latest')).status, 403);
+});
+
 test('a database that is older than the one before changes nothing', async (t) => {
   const { scanner, manifest, clock, image } = await startScanned(t);
   scanner.databaseAt = NEWER;

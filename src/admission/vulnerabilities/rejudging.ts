@@ -17,8 +17,8 @@ export interface Rejudging {
 export interface RejudgingParts {
   readonly before: JudgedBefore;
   readonly scanner: ScannerMetadata;
-  /** When the version that the scanner has now was first seen here. Milliseconds since 1970. */
-  readonly seenAt: number;
+  /** When a later database than that of before was first seen here, if one was. Milliseconds since 1970. */
+  readonly overtakenAt: number;
   /** How long a verdict serves that another database has overtaken. */
   readonly maxAgeMs: number;
   readonly now: number;
@@ -33,7 +33,7 @@ export interface RejudgingParts {
 export function planRejudging({
   before,
   scanner,
-  seenAt,
+  overtakenAt,
   maxAgeMs,
   now,
 }: RejudgingParts): Rejudging {
@@ -44,7 +44,7 @@ export function planRejudging({
     if (isSame || updatedAt < ofBefore) {
       return { kind: 'current', validUntil: undefined };
     }
-    return { kind: 'due', validUntil: seenAt + maxAgeMs };
+    return { kind: 'due', validUntil: overtakenAt + maxAgeMs };
   }
   // By a clock that was set back since: nobody knows how old it is.
   const validUntil = before.at > now ? now : before.at + maxAgeMs;

@@ -20,12 +20,19 @@ export interface ScannerWatchParts {
   readonly metrics: Pick<Metrics, 'admission'>;
 }
 
+interface SeenDatabase {
+  readonly version: string;
+  readonly seenAt: number;
+}
+
 /** The scanner as it last told of itself. Milliseconds since 1970. */
 interface Heard {
   readonly version: 1;
   readonly metadata: ScannerMetadata;
   /** When this database was first seen. */
   readonly seenAt: number;
+  /** Those before it, the oldest first. */
+  readonly earlier?: readonly SeenDatabase[];
   /** When it was last seen. */
   readonly heardAt: number;
 }
@@ -34,6 +41,8 @@ interface Heard {
 const LOOK_MS = { pulled: 30_000, idle: 60_000 };
 /** How far the moment that is written down may lie behind. */
 const WRITE_MS = 10 * 60_000;
+/** Databases that are remembered: of a scan by one that came before them the oldest counts. */
+const MAX_EARLIER = 32;
 /** Judged anew at a time: one that is stuck leaves the others. */
 const AT_ONCE = 4;
 /** All that is kept is gone through so often within the longest age, for scanners that tell no date. */
@@ -115,9 +124,10 @@ export class ScannerWatch {
 
   #plan(before: KeptScan): Rejudging | undefined {
     if (!this.#heard) return undefined;
-    const { metadata, seenAt } = this.#heard;
     const { maxAgeMs, clock } = this.#parts;
-    return planRejudging({ before, scanner: metadata, seenAt, maxAgeMs, now: clock.wall() });
+    const overtakenAt = overtakenAtOf(before, this.#heard);
+    const { metadata: scanner } = this.#heard;
+    return planRejudging({ before, scanner, overtakenAt, maxAgeMs, now: clock.wall() });
   }
 
   /** Asks the scanner what it has now. Never rejects: while it is silent, what it said before counts. */
@@ -151,7 +161,8 @@ export class ScannerWatch {
     const { version, updatedAt } = metadata.database;
     const isSame = before?.metadata.database.version === version;
     const seenAt = isSame ? Math.min(before.seenAt, now) : now;
-    this.#heard = { version: 1, metadata, seenAt, heardAt: now };
+    const earlier = isSame ? before.earlier : earlierThan(before);
+    this.#heard = { version: 1, metadata, seenAt, heardAt: now, ...(earlier && { earlier }) };
     if (updatedAt === undefined) metrics.admission.scannerDatabase.remove();
     else metrics.admission.scannerDatabase.set(updatedAt / 1000);
     const isLate = clock.steady() - this.#writtenAt >= WRITE_MS;
@@ -198,4 +209,17 @@ export class ScannerWatch {
       .recordScanner(this.#heard!)
       .catch((err: unknown) => log.warn({ err }, 'what the scanner knows is not kept'));
   }
+}
+
+/** When the database that came after the one of a scan was first seen. */
+function overtakenAtOf({ database }: KeptScan, { metadata, seenAt, earlier = [] }: Heard): number {
+  const all = [...earlier, { version: metadata.database.version, seenAt }];
+  const place = all.findIndex(({ version }) => version === database.version);
+  return (all[place + 1] ?? all.at(-1)!).seenAt;
+}
+
+function earlierThan(before: Heard | undefined): readonly SeenDatabase[] | undefined {
+  if (!before) return undefined;
+  const { metadata, seenAt, earlier = [] } = before;
+  return [...earlier, { version: metadata.database.version, seenAt }].slice(-MAX_EARLIER);
 }

@@ -32,7 +32,7 @@ function plan(
   return planRejudging({
     before: { database: scanner(before).database, at: NOW - 6 * HOUR },
     scanner: scanner(now, version),
-    seenAt: NOW - HOUR,
+    overtakenAt: NOW - HOUR,
     maxAgeMs: 24 * HOUR,
     now: NOW,
     ...parts,
