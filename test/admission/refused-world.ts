@@ -23,7 +23,8 @@ import { until } from '../helpers/until.ts';
 import type { WarmState } from '../../src/api/warm-api.ts';
 import { HUB, OTHER } from '../access/world.ts';
 import { attachDocument } from './documents.ts';
-import { admissionBy } from './guarded.ts';
+import { admissionBy, type AdmissionConfig } from './guarded.ts';
+import { SiteScanner, STRICT } from './scanned.ts';
 import { attachBundle, BUNDLE, KeyHolder } from './signing.ts';
 
 export const ELSEWHERE = 'library/elsewhere';
@@ -55,11 +56,19 @@ export interface RefusedWorld {
   goOffline(): Promise<void>;
 }
 
-export async function startRefusedWorld(t: ExecutionContext): Promise<RefusedWorld> {
+/** What the one rule asks: who signed it, or that nothing is found in it, of which the index has nothing of its own. */
+export type Asks = 'signedBy' | 'vulnerabilities';
+
+export async function startRefusedWorld(
+  t: ExecutionContext,
+  asks: Asks = 'signedBy',
+): Promise<RefusedWorld> {
   const clock = new Clock();
   const signer = new KeyHolder();
   const registries = { [OTHER]: await FakeRegistry.start(t), [HUB]: await FakeRegistry.start(t) };
-  const admission = admissionBy(signer.writeKey(await createTempFolder(t)), { images: ['**'] });
+  const scanner = await SiteScanner.start(t);
+  const bySigner = admissionBy(signer.writeKey(await createTempFolder(t)), { images: ['**'] });
+  const admission = asks === 'signedBy' ? bySigner : scannedBy(scanner);
   const upstreams = {
     [OTHER]: { url: registries[OTHER].url },
     [HUB]: { url: registries[HUB].url, hosts: ['hub.mirror'] },
@@ -68,6 +77,9 @@ export async function startRefusedWorld(t: ExecutionContext): Promise<RefusedWor
   const contents = Object.fromEntries(
     Object.entries(registries).map(([name, each]) => [name, fill(each, name, signer)]),
   );
+  for (const { child } of Object.values(contents)) {
+    scanner.findings.set(child.manifest.digest, [{ id: 'CVE-2030-1' }]);
+  }
   return {
     mirror,
     clock,
@@ -80,6 +92,11 @@ export async function startRefusedWorld(t: ExecutionContext): Promise<RefusedWor
       t.is((await mirror.reload({ upstreams, admission, offline: true })).status, 200);
     },
   };
+}
+
+function scannedBy(scanner: SiteScanner): AdmissionConfig {
+  const rule = { images: ['**'], mode: 'enforce' as const, vulnerabilities: STRICT };
+  return { trust: { keys: {} }, scanner: scanner.settings, rules: [rule] };
 }
 
 function fill(registry: FakeRegistry, name: string, signer: KeyHolder): Content {

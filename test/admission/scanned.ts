@@ -75,10 +75,13 @@ export class SiteScanner {
   }
 
   #describe(response: ServerResponse): boolean {
-    if (this.onMetadata) {
-      this.onMetadata(response);
-      return true;
-    }
+    if (this.onMetadata) this.onMetadata(response);
+    else response.end(this.description());
+    return true;
+  }
+
+  /** What it says of itself. */
+  description(): string {
     const { properties, capabilities, ...rest } = TRIVY.metadata as {
       readonly properties: object;
       readonly capabilities: readonly [{ readonly consumes_mime_types: readonly string[] }];
@@ -90,8 +93,7 @@ export class SiteScanner {
       'harbor.scanner-adapter/registry-authorization-type': this.scheme,
     };
     const able = { capabilities: [{ ...first, consumes_mime_types }] };
-    response.end(JSON.stringify({ ...rest, ...able, properties: { ...properties, ...own } }));
-    return true;
+    return JSON.stringify({ ...rest, ...able, properties: { ...properties, ...own } });
   }
 
   #accept(response: ServerResponse): boolean {
