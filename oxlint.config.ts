@@ -281,7 +281,7 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   level: ['src/store/catalog/tables.ts'],
   '@node-rs/bcrypt': ['src/access/passwords.ts'],
   jose: ['src/access'],
-  'lru-cache': ['src/time', 'src/net', 'src/upstream', 'src/mirror'],
+  'lru-cache': ['src/time', 'src/net', 'src/upstream', 'src/mirror', 'src/http/hot-way.ts'],
   'prom-client': ['src/observe'],
   pino: ['src/observe/log.ts'],
   commander: ['src/cli'],

@@ -12,7 +12,7 @@ import type { AccessApi } from './api/access-api.ts';
 import { openBeside } from './beside.ts';
 import type { Config } from './config/config.ts';
 import { createConfigured, type Configured } from './configured.ts';
-import { createApp } from './http/app.ts';
+import { createListener } from './http/app.ts';
 import type { ResolvedImage } from './mirror/addressing.ts';
 import { Mirror, type Attachments, type Gate, type MirrorParts } from './mirror/mirror.ts';
 import { Authorities } from './net/authorities.ts';
@@ -56,8 +56,8 @@ export async function startEngine(config: Config, options: EngineOptions) {
     /** What the listeners in front of the applications must be told to. */
     ownListeners,
     /** By the configuration as it is now. */
-    createApp: (state: { isFull?: boolean } = {}) =>
-      createApp({ ...parts, ...parts.configured, ...state }),
+    createListener: (state: { isFull?: boolean } = {}) =>
+      createListener({ ...parts, ...parts.configured, ...state }),
     createAdminApp: (doors: Pick<AdminParts, 'unreadyReason' | 'reload'>) =>
       createAdminApp({
         ...parts,

@@ -134,7 +134,7 @@ function placeOf(config: Config, door: 'listen' | 'admin'): ListenPlace {
 /** What answers clients, and those for whom there is no place: by the configuration that is in force. */
 function createDoor(engine: Engine) {
   const create = (): RequestListener[] =>
-    [false, true].map((isFull) => engine.createApp({ isFull }).callback());
+    [false, true].map((isFull) => engine.createListener({ isFull }));
   let [serve, refuse] = create();
   return {
     /** Throws when the engine does not take it, and then nothing has changed. */

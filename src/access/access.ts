@@ -89,15 +89,25 @@ export class Access {
 
   /** By the header `Authorization`, which counts before a certificate. */
   async identify(authorization: string | undefined, origin: Origin): Promise<Shown> {
-    if (!authorization) return { ...this.#withoutSecret(origin), isForeign: false };
-    const [scheme, value] = readHeader(authorization);
-    const known = scheme === 'bearer' ? this.#recall(value) : undefined;
-    if (known) return { ...known, address: origin.address, isForeign: false };
+    const known = this.recall(authorization, origin);
+    if (known) return known;
+    const [scheme, value] = readHeader(authorization ?? '');
     return this.#identify(origin, async () => {
       if (scheme === 'bearer') return this.#identifyBearer(value);
       const pair = scheme === 'basic' ? readPair(value) : undefined;
       return pair && this.#identifyPair(pair, origin);
     });
+  }
+
+  /**
+   * As `identify`, and as `recognize`, where nothing has to be verified: nothing is shown, or a token that was
+   * verified before. `undefined` says nothing.
+   */
+  recall(authorization: string | undefined, origin: Origin): Shown | undefined {
+    if (!authorization) return { ...this.#withoutSecret(origin), isForeign: false };
+    const [scheme, value] = readHeader(authorization);
+    const known = scheme === 'bearer' ? this.#recall(value) : undefined;
+    return known && { ...known, address: origin.address, isForeign: false };
   }
 
   /** By a name and a secret, as forms have them. */

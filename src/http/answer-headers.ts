@@ -1,6 +1,6 @@
 import type { Answer, CacheResult } from '../mirror/answer.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { V2Context } from './request-record.ts';
+import type { Visit } from './request-record.ts';
 import { TEXTS } from './texts.ts';
 
 /** RFC 9211 values by how the cache came by its answer. */
@@ -21,14 +21,14 @@ const MAX_WARNING_BYTES = 4096;
  * The answer, or error, is for who asked alone: no cache on the way gives it to anybody else. What is then set
  * as `Cache-Control` says so, too.
  */
-export function keepApart(ctx: V2Context): void {
+export function keepApart(ctx: Visit): void {
   ctx.state.isPrivate = true;
   ctx.set('Vary', 'Authorization');
 }
 
 /** Where the answer came from, how old it is, why it may be outdated; also for the record. */
 export function setCacheHeaders(
-  ctx: V2Context,
+  ctx: Visit,
   answer: Answer<unknown>,
   options: { stored: boolean },
 ): void {
@@ -38,7 +38,7 @@ export function setCacheHeaders(
   const stored = options.stored && answer.source === 'miss' ? '; stored' : '';
   ctx.set('Cache-Status', CACHE_STATUS[answer.source] + stored);
   if (answer.ageMs !== undefined) {
-    ctx.set('Age', String(Math.max(0, Math.floor(answer.ageMs / 1000))));
+    ctx.set('Age', formatAge(answer.ageMs));
   }
   if (answer.source === 'stale' || answer.warning !== undefined) {
     ctx.set('Warning', formatWarning(answer));
@@ -50,7 +50,7 @@ export function setCacheHeaders(
  * to be the digest's; before, no cache may keep what may be wrong, or put it together with the right.
  */
 export function setContentHeaders(
-  ctx: V2Context,
+  ctx: Visit,
   content: { readonly digest: Digest; readonly isVerified: boolean },
   options: { isImmutable: boolean },
 ): void {
@@ -61,18 +61,44 @@ export function setContentHeaders(
   ctx.set('Cache-Control', ctx.state.isPrivate ? `private, ${age}` : age);
 }
 
+/** In whole seconds, as the header has it. */
+export function formatAge(ageMs: number): string {
+  return String(Math.max(0, Math.floor(ageMs / 1000)));
+}
+
+/** Of `/v2/`. */
+export function setPingHeaders(ctx: Pick<Visit, 'set'>): void {
+  ctx.set('Docker-Distribution-Api-Version', 'registry/2.0');
+  ctx.set('Content-Type', 'application/json');
+}
+
+/** What of the request an answer with a manifest depends on. */
+export function setVary(ctx: Visit): void {
+  ctx.set('Vary', ctx.state.isPrivate ? 'Authorization, Accept' : 'Accept');
+}
+
+/** Headers of every answer with a manifest, but those of its way here. */
+export function setManifestHeaders(
+  ctx: Visit,
+  manifest: { readonly digest: Digest; readonly mediaType: string; readonly isVerified: boolean },
+  options: { isImmutable: boolean },
+): void {
+  setContentHeaders(ctx, manifest, options);
+  ctx.set('Content-Type', manifest.mediaType);
+}
+
 /**
  * Never of what is not verified, which has no validator to compare with.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2
  */
 export function isNotModified(
-  ctx: V2Context,
+  { req }: Pick<Visit, 'req'>,
   { digest, isVerified }: { readonly digest: Digest; readonly isVerified: boolean },
 ): boolean {
   if (!isVerified) return false;
-  const header = ctx.get('If-None-Match');
+  const header = req.headers['if-none-match'] ?? '';
   if (header === '') return false;
-  if (header.trim() === '*') return true;
+  if (header === `"${digest}"` || header.trim() === '*') return true;
   return header.split(',').some((tag) => tag.trim().replace(/^W\//, '') === `"${digest}"`);
 }
 

@@ -38,8 +38,8 @@ export function placesFor(connections: number): AnswerLimits {
 /** So many times in `stalledMs` it is looked who takes bytes. */
 const SAMPLES = 12;
 
-/** An answer under way. */
-interface Place {
+/** Of an answer under way. */
+export interface Place {
   readonly client: string;
   readonly socket: Socket;
   bytes: number;
@@ -68,22 +68,27 @@ export class AnswerPlaces {
     this.#limits = limits;
   }
 
-  /**
-   * Calls `entered` with what gives the place back, at once when one is free; with nothing when none
-   * came in time or too many wait. Not at all when the client leaves first.
-   */
-  enter(socket: Socket, entered: (leave: (() => void) | undefined) => void): void {
+  /** A place for an answer on this connection, where one is free at once. */
+  take(socket: Socket): Place | undefined {
     const client = socket.remoteAddress ?? '';
-    if (this.#isFreeFor(client)) return entered(this.#take(client, socket));
+    return this.#isFreeFor(client) ? this.#take(client, socket) : undefined;
+  }
+
+  /**
+   * Where none was free: calls `entered` with a place when there is one; with nothing when none came in time or too
+   * many wait. Not at all when the client leaves first.
+   */
+  wait(socket: Socket, entered: (place: Place | undefined) => void): void {
+    const client = socket.remoteAddress ?? '';
     if (!this.#mayWait(client)) return entered(undefined);
     const drop = (): void => {
       clearTimeout(timer);
       socket.off('close', drop);
       this.#waiting.delete(waiting);
     };
-    const end = (leave?: () => void): void => {
+    const end = (place?: Place): void => {
       drop();
-      entered(leave);
+      entered(place);
     };
     const timer = setTimeout(end, this.#limits.patienceMs);
     const waiting = { client, enter: () => end(this.#take(client, socket)) };
@@ -105,7 +110,7 @@ export class AnswerPlaces {
     return own.take(Math.ceil(maxWaiting / 2)).toArray().length < maxWaiting / 2;
   }
 
-  #take(client: string, socket: Socket): () => void {
+  #take(client: string, socket: Socket): Place {
     const place = { client, socket, bytes: socket.bytesWritten, movedAt: performance.now() };
     this.#places.add(place);
     this.#countOf.set(client, (this.#countOf.get(client) ?? 0) + 1);
@@ -114,10 +119,10 @@ export class AnswerPlaces {
         () => this.#cutStalled(),
         this.#limits.stalledMs / SAMPLES,
       ).unref();
-    return () => this.#leave(place);
+    return place;
   }
 
-  #leave(place: Place): void {
+  leave(place: Place): void {
     const { client } = place;
     this.#places.delete(place);
     const left = (this.#countOf.get(client) ?? 0) - 1;

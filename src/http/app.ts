@@ -1,3 +1,4 @@
+import type { RequestListener } from 'node:http';
 import Koa from 'koa';
 import type { Config } from '../config/config.ts';
 import type { Addressing } from '../mirror/addressing.ts';
@@ -24,6 +25,7 @@ import { Router } from '@koa/router';
 import type { Middleware } from 'koa';
 import type { Access } from '../access/access.ts';
 import type { ScannerPasses } from '../access/scanner-passes.ts';
+import { setPingHeaders } from './answer-headers.ts';
 import { BlobHandler } from './blob-handler.ts';
 import { BufferPool } from './buffer-pool.ts';
 import {
@@ -33,6 +35,7 @@ import {
 } from './content-request.ts';
 import { CONTENT_ROUTES, parseContentPath, type Content } from './content-routes.ts';
 import { Door } from './door.ts';
+import { HotWay } from './hot-way.ts';
 import { ListHandler } from './list-handler.ts';
 import { ManifestHandler } from './manifest-handler.ts';
 import { ScannerDoor } from './scanner-door.ts';
@@ -69,12 +72,28 @@ export interface AppParts {
 /** By then an answer has ended, or what hindered all of them is told to the operator. */
 const FULL_RETRY_AFTER_SECONDS = 5;
 
+/** The public door: what is hot is answered at once, everything else by the application. */
+export function createListener(parts: AppParts): RequestListener {
+  const proxies = new TrustedProxies(parts.config.trustProxy);
+  const door = new Door(parts.access);
+  const hot = new HotWay({ ...parts, proxies, door });
+  const app = createApp(parts, { proxies, door, hot }).callback();
+  return (request, response) => {
+    if (parts.isFull || !hot.answer(request, response)) void app(request, response);
+  };
+}
+
+interface Doors {
+  readonly proxies: TrustedProxies;
+  readonly door: Door;
+  readonly hot: HotWay;
+}
+
 /** The public application: read-only, the distribution spec and nothing else. */
-export function createApp(parts: AppParts): Koa<V2State> {
+function createApp(parts: AppParts, { proxies, ...doors }: Doors): Koa<V2State> {
   const app = new Koa<V2State>();
   // Errors end in the middleware below; what reaches Koa is a client that left.
   app.silent = true;
-  const proxies = new TrustedProxies(parts.config.trustProxy);
   app.use(async (ctx, next) => {
     const startedAt = performance.now();
     const client = proxies.clientOf(ctx.req);
@@ -99,10 +118,12 @@ export function createApp(parts: AppParts): Koa<V2State> {
       if (error instanceof GateRefusal) record.source = 'refused';
       answerError(ctx, error);
     } finally {
-      logRequest(ctx, parts);
+      const { req: request, method, status, response } = ctx;
+      const digest = response.get('Docker-Content-Digest');
+      logRequest({ request, method, status, record, digest }, parts);
     }
   });
-  const { content, rest } = createV2(parts);
+  const { content, rest } = createV2({ ...parts, ...doors });
   app.use(content);
   app.use(rest.routes());
   app.use(() => {
@@ -184,11 +205,13 @@ function createV2({
   access,
   passes,
   config,
-}: Pick<AppParts, 'mirror' | 'addressing' | 'access' | 'passes' | 'config'>): {
+  door,
+  hot,
+}: Pick<AppParts, 'mirror' | 'addressing' | 'access' | 'passes' | 'config'> &
+  Pick<Doors, 'door' | 'hot'>): {
   content: Middleware<V2State>;
   rest: Router<V2State>;
 } {
-  const door = new Door(access);
   const buffers = new BufferPool();
   const isScanned = config.admission?.scanner !== undefined;
   const scanner =
@@ -213,8 +236,9 @@ function createV2({
     addressing.requireAllowed(request.target);
     const demand = demandOf(ctx.state.inLine);
     await handlers[path.what](ctx, { ...request, demand });
+    if (path.what === 'manifests') hot.learn(ctx.req, request);
   };
-  return { content, rest: createRouter({ lists, addressing, door, access }) };
+  return { content, rest: createRouter({ lists, addressing, door, access, hot }) };
 }
 
 function createRouter({
@@ -222,7 +246,9 @@ function createRouter({
   addressing,
   door,
   access,
-}: Pick<AppParts, 'addressing' | 'access'> & { lists: ListHandler; door: Door }): Router<V2State> {
+  hot,
+}: Pick<AppParts, 'addressing' | 'access'> &
+  Pick<Doors, 'door' | 'hot'> & { lists: ListHandler }): Router<V2State> {
   const router = new Router<V2State>();
   // Balancers ask here whether the server is alive.
   router.get(/^\/$/, (ctx) => {
@@ -232,9 +258,9 @@ function createRouter({
   router.get(/^(?:\/(?!v2\/?$)[^/]+)?\/v2\/?$/, async (ctx) => {
     ctx.state.record.kind = 'ping';
     await door.ping(ctx);
-    ctx.set('Docker-Distribution-Api-Version', 'registry/2.0');
-    ctx.set('Content-Type', 'application/json');
+    setPingHeaders(ctx);
     ctx.body = Buffer.from('{}');
+    hot.learn(ctx.req);
   });
   router.get(/^(?:\/(?!v2\/)([^/]+))?\/v2\/_catalog$/, async (ctx) => {
     const [prefix] = (ctx['captures'] ?? []) as (string | undefined)[];

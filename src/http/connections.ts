@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { AnswerPlaces, placesFor, type AnswerLimits } from './answer-places.ts';
+import { AnswerPlaces, placesFor, type AnswerLimits, type Place } from './answer-places.ts';
 
 /**
  * Requests that a client has sent ahead on one connection. Reading stops at the first one, so that
@@ -29,6 +29,9 @@ interface Connection {
   socket: Socket;
   /** The answer under way. */
   current: ServerResponse | undefined;
+  place: Place | undefined;
+  /** Called when that answer has ended. */
+  readonly ended: () => void;
   /** Requests behind it, in order. */
   readonly ahead: (readonly [request: IncomingMessage, response: ServerResponse])[];
   hasAsked: boolean;
@@ -63,9 +66,17 @@ export class Connections {
   }
 
   accept(socket: Socket): Connection {
-    const idleSince = performance.now();
-    const state = { current: undefined, ahead: [], hasAsked: false, isLast: false, idleSince };
-    const connection: Connection = { client: socket.remoteAddress, socket, ...state };
+    const connection: Connection = {
+      client: socket.remoteAddress,
+      socket,
+      current: undefined,
+      place: undefined,
+      ended: () => this.#ended(connection),
+      ahead: [],
+      hasAsked: false,
+      isLast: false,
+      idleSince: performance.now(),
+    };
     const ends = endsOf(socket);
     this.#open.add(connection);
     this.#bySocket.set(socket, connection);
@@ -153,22 +164,22 @@ export class Connections {
     connection.current = response;
     connection.hasAsked = true;
     if (this.#isLast || connection.isLast) response.shouldKeepAlive = false;
-    let leave: (() => void) | undefined;
-    response.on('close', () => {
-      leave?.();
-      this.#ended(connection);
-    });
-    if (!this.#places) return this.#serve(request, response);
-    this.#places.enter(request.socket, (entered) => {
-      leave = entered;
-      if (entered) this.#serve(request, response);
+    response.on('close', connection.ended);
+    const { socket } = request;
+    connection.place = this.#places?.take(socket);
+    if (connection.place || !this.#places) return this.#serve(request, response);
+    this.#places.wait(socket, (place) => {
+      connection.place = place;
+      if (place) this.#serve(request, response);
       else this.#refuse(request, response);
     });
   }
 
   #ended(connection: Connection): void {
-    const { socket, ahead } = connection;
+    const { socket, ahead, place } = connection;
     connection.current = undefined;
+    connection.place = undefined;
+    if (place) this.#places?.leave(place);
     connection.idleSince = performance.now();
     if (!socket.writable) return;
     if (this.#isLast || connection.isLast) return socket.destroySoon();

@@ -1,14 +1,14 @@
 import type { Access, Origin, Shown } from '../access/access.ts';
 import { isAnonymous, isInScope } from '../access/access.ts';
 import { ANONYMOUS, describeSubject, inLine } from '../access/subject.ts';
-import type { Verb } from '../access/rules.ts';
+import type { Asker, Verb } from '../access/rules.ts';
 import { pathAlias } from '../config/registries.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Target } from '../oci/reference.ts';
 import type { Denial } from '../observe/declarations.ts';
 import { keepApart } from './answer-headers.ts';
 import type { UnderstoodRequest } from './content-request.ts';
-import type { RequestRecord, V2Context } from './request-record.ts';
+import type { V2Context, Visit } from './request-record.ts';
 import { TEXTS } from './texts.ts';
 
 /**
@@ -26,14 +26,22 @@ export class Door {
   /** `/v2/`: here clients learn that they may show something. Throws `UNAUTHORIZED`. */
   async ping(ctx: V2Context): Promise<void> {
     const access = this.#access;
-    if (!access) return;
-    keepApart(ctx);
-    ctx.set('Cache-Control', 'private, no-store');
+    if (!access || this.pingsAtOnce(ctx)) return;
+    keepApartForGood(ctx);
     const shown = await this.#identify(access, ctx);
-    // A token that was given to nobody in particular is one, too.
-    if (shown.claims || !isAnonymous(shown)) return;
+    if (isKnown(shown)) return;
     ctx.state.record.denied = denialOf(shown);
     throw shown.refusal ?? challenge(access, ctx);
+  }
+
+  /** As `ping`, where it is known at once that who asks may; false says nothing. */
+  pingsAtOnce(visit: Visit): boolean {
+    if (!this.#access) return true;
+    const shown = this.#access.recall(visit.req.headers.authorization, originOf(visit));
+    if (!shown || !isKnown(shown)) return false;
+    keepApartForGood(visit);
+    recordShown(visit.state, shown);
+    return true;
   }
 
   /**
@@ -43,7 +51,7 @@ export class Door {
    */
   async admit(ctx: V2Context, verb: Verb, request: UnderstoodRequest): Promise<void> {
     const access = this.#access;
-    if (!access) return;
+    if (!access || this.admitsAtOnce(ctx, verb, request)) return;
     const { target } = request;
     const { record } = ctx.state;
     const open = access.openTo(verb, target, record.client);
@@ -51,8 +59,7 @@ export class Door {
     if (open !== 'everybody') keepApart(ctx);
     if (open) {
       const asker = await access.recognize(ctx.req.headers.authorization, originOf(ctx));
-      record.subject = describeSubject(asker.subject);
-      ctx.state.inLine = inLine(asker);
+      recordAsker(ctx.state, asker);
       return;
     }
     const shown = await this.#identify(access, ctx);
@@ -66,6 +73,23 @@ export class Door {
       message: TEXTS.noRepository(target),
       detail: { upstream: target.upstream, name: target.repository },
     });
+  }
+
+  /** As `admit`, where it is known at once that who asks may; false says nothing. */
+  admitsAtOnce(visit: Visit, verb: Verb, request: UnderstoodRequest): boolean {
+    const access = this.#access;
+    if (!access) return true;
+    const { target } = request;
+    const shown = access.recall(visit.req.headers.authorization, originOf(visit));
+    if (!shown) return false;
+    const open = access.openTo(verb, target, visit.state.record.client);
+    if (!open) {
+      if (isAnonymous(shown) || !isInScope(shown, request)) return false;
+      if (!access.allow(shown, verb, target)) return false;
+      recordShown(visit.state, shown);
+    } else recordAsker(visit.state, shown);
+    if (open !== 'everybody') keepApart(visit);
+    return true;
   }
 
   /**
@@ -93,23 +117,38 @@ export class Door {
 
   async #identify(access: Access, ctx: V2Context): Promise<Shown> {
     const shown = await access.identify(ctx.req.headers.authorization, originOf(ctx));
-    recordShown(ctx.state.record, shown);
-    ctx.state.inLine = inLine(shown);
+    recordShown(ctx.state, shown);
     return shown;
   }
 }
 
 /** Behind a trusted proxy the connection is that of the proxy, and so is the certificate shown on it. */
-export function originOf({ state, req }: V2Context): Origin {
+export function originOf({ state, req }: Visit): Origin {
   const { isProxied, record } = state;
   return { address: record.client, ...(!isProxied && { connection: req.socket }) };
 }
 
 /** Who asks, as the log tells of it; of what says nothing here only that it was shown. */
-export function recordShown(record: RequestRecord, { subject, grant, isForeign }: Shown): void {
-  record.subject = describeSubject(subject);
-  if (grant.kind === 'token') record.tokenId = grant.id;
-  if (isForeign) record.foreign = true;
+export function recordShown(state: Visit['state'], shown: Shown): void {
+  const { record } = state;
+  recordAsker(state, shown);
+  if (shown.grant.kind === 'token') record.tokenId = shown.grant.id;
+  if (shown.isForeign) record.foreign = true;
+}
+
+function recordAsker(state: Visit['state'], asker: Asker): void {
+  state.record.subject = describeSubject(asker.subject);
+  state.inLine = inLine(asker);
+}
+
+/** A token that was given to nobody in particular is one, too. */
+function isKnown(shown: Shown): boolean {
+  return shown.claims !== undefined || !isAnonymous(shown);
+}
+
+function keepApartForGood(visit: Visit): void {
+  keepApart(visit);
+  visit.set('Cache-Control', 'private, no-store');
 }
 
 /** Why who shows this is not let in. */

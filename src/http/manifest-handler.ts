@@ -6,7 +6,7 @@ import type { Reader } from '../oci/content.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { isAcceptable } from '../oci/media-types.ts';
 import { formatTarget, isDigestReference, isTag, parseReference } from '../oci/reference.ts';
-import { isNotModified, setCacheHeaders, setContentHeaders } from './answer-headers.ts';
+import { isNotModified, setCacheHeaders, setManifestHeaders, setVary } from './answer-headers.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import type { ContentRequest } from './content-request.ts';
 import type { V2Context } from './request-record.ts';
@@ -64,21 +64,18 @@ export class ManifestHandler {
         detail: asked,
       });
     }
-    ctx.set('Vary', ctx.state.isPrivate ? 'Authorization, Accept' : 'Accept');
+    setVary(ctx);
     requireAcceptable(ctx, manifest, request);
     // What a HEAD of the upstream says of it is its word alone.
-    const content = { digest: manifest.digest, isVerified: 'body' in manifest };
-    const isImmutable = isDigestReference(reference);
-    setContentHeaders(ctx, content, { isImmutable });
-    ctx.set('Content-Type', manifest.mediaType);
+    const content = { ...manifest, isVerified: 'body' in manifest };
+    setManifestHeaders(ctx, content, { isImmutable: isDigestReference(reference) });
     if (isNotModified(ctx, content)) {
       ctx.status = 304;
       return;
     }
     ctx.status = 200;
     if ('body' in manifest && Buffer.isBuffer(manifest.body) && manifest.size <= SMALL_BYTES) {
-      // Text goes out in one write with the headers; bytes are put together by the kernel.
-      ctx.body = isAscii(manifest.body) ? manifest.body.toString('latin1') : manifest.body;
+      ctx.body = sendable(manifest.body);
       ctx.state.record.bytes = isHead ? 0 : manifest.size;
       return;
     }
@@ -123,6 +120,11 @@ export class ManifestHandler {
       },
     };
   }
+}
+
+/** Text goes out in one write with the headers; bytes are put together by the kernel. */
+export function sendable(bytes: Buffer): string | Buffer {
+  return isAscii(bytes) ? bytes.toString('latin1') : bytes;
 }
 
 /** What can be no tag is none of any registry: registries say 404, and clients look further. */

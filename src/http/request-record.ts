@@ -1,9 +1,10 @@
+import type { IncomingMessage } from 'node:http';
 import type { ParameterizedContext } from 'koa';
 import type { Config } from '../config/config.ts';
 import type { MissReason } from '../mirror/answer.ts';
 import type { Audit, AuditEvent } from '../observe/audit.ts';
 import type { Denial, REQUEST_KINDS, RequestResult } from '../observe/declarations.ts';
-import type { Log } from '../observe/log.ts';
+import { logFacts, type Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { SpanAttributes, OpenSpan, Traces } from '../observe/traces.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
@@ -64,6 +65,14 @@ export interface V2State {
 
 export type V2Context = ParameterizedContext<V2State>;
 
+/** Of a request what tells who asks, and what is answered with: a Koa context is one. */
+export interface Visit {
+  readonly req: Pick<IncomingMessage, 'headers' | 'socket'>;
+  readonly state: Pick<V2State, 'record' | 'isProxied' | 'inLine' | 'isPrivate'>;
+  /** Of a header of the answer. */
+  set(name: string, value: string): void;
+}
+
 export interface RequestLogs {
   readonly metrics: Metrics;
   readonly log: Log;
@@ -71,31 +80,47 @@ export interface RequestLogs {
   readonly config: Pick<Config, 'log'>;
 }
 
-/** Writes the lines and the metrics of a request whose handlers are done: the one place for all of them. */
-export function logRequest(ctx: V2Context, { metrics, log, audit, config }: RequestLogs): void {
-  const { record } = ctx.state;
+interface Answered {
+  readonly method: string;
+  readonly status: number;
+  readonly record: RequestRecord;
+}
+
+/** A request and how it was answered. */
+export interface Told extends Answered {
+  readonly request: Pick<IncomingMessage, 'headers' | 'url'>;
+  /** `Docker-Content-Digest` of the answer. */
+  readonly digest: string;
+  /** Where they were looked up before. */
+  readonly counters?: ReturnType<typeof countersOf>;
+}
+
+/** Writes the lines and the metrics of a request that is answered: the one place for all of them. */
+export function logRequest(told: Told, { metrics, log, audit, config }: RequestLogs): void {
+  const { record, status } = told;
   const endedAt = performance.now();
-  count(ctx, record, { endedAt, metrics });
+  count(told, endedAt, metrics);
   const { error, answeredAt, id } = record;
   const isGone = error instanceof ClientGoneError;
   // After the headers only the cut connection tells the client, and only this line the operator.
   const isCut = error !== undefined && !isGone && answeredAt !== undefined;
-  const isFault = isCut || (error !== undefined && !isGone && ctx.status >= 500);
-  const isLogged = isFault || ctx.status >= 400 || isSampled(id, config.log.access);
+  const isFault = isCut || (error !== undefined && !isGone && status >= 500);
+  const isLogged = isFault || status >= 400 || isSampled(id, config.log.access);
   const span = record.trace?.span;
   const event = audit.isOn ? auditEventOf(record) : undefined;
   if (!isLogged && !span && !event) return;
-  const facts: AccessFacts = factsOf(ctx, endedAt);
-  if (span) endSpan(ctx, span, facts);
-  if (event) writeAudit(ctx, event, { facts, audit });
+  const facts: AccessFacts = factsOf(told, endedAt);
+  if (span) endSpan(told, span, facts);
+  if (event) writeAudit(told, event, { facts, audit });
   if (!isLogged) return;
   // Into the one object: a copy of it would cost as much as the line.
   if (isGone) facts.left = true;
   else if (error !== undefined) {
     if (isCut) facts.cut = true;
-    Object.assign(facts, isFault ? faultOf(error) : refusalOf(ctx, error));
+    Object.assign(facts, isFault ? faultOf(error) : refusalOf(told, error));
   }
-  log[isFault ? 'warn' : 'info'](facts, 'request');
+  if (isFault) log.warn(facts, 'request');
+  else logFacts(log, facts, 'request');
 }
 
 type AccessFacts = ReturnType<typeof factsOf> & { left?: true; cut?: true };
@@ -121,29 +146,24 @@ function auditEventOf({ kind, denied, subject }: RequestRecord): AuditEvent['eve
 
 /** In the words of the log, with what was given; how long it took is no matter of it. */
 function writeAudit(
-  { response, state }: V2Context,
+  { digest, record }: Told,
   event: AuditEvent['event'],
   { facts, audit }: { facts: AccessFacts; audit: Audit },
 ): void {
   const { ttfbMs: _, ms: __, source: ___, missed: ____, ...told } = facts;
-  const { error } = state.record;
-  const digest = error === undefined && response.get('Docker-Content-Digest');
+  const { error } = record;
   audit.write({
     event,
     door: 'public',
     ...told,
-    ...(digest && digest !== told.reference && { digest }),
+    ...(error === undefined && digest && digest !== told.reference && { digest }),
     ...(error instanceof ClientGoneError && { left: true }),
   });
 }
 
 /** In the words of the log, and what all who trace HTTP call the two facts that they look for. */
-function endSpan(
-  { method, status, state }: V2Context,
-  span: OpenSpan,
-  facts: SpanAttributes,
-): void {
-  const { kind, error } = state.record;
+function endSpan({ method, status, record }: Told, span: OpenSpan, facts: SpanAttributes): void {
+  const { kind, error } = record;
   for (const [name, value] of Object.entries(facts)) span.add({ [`entrepot.${name}`]: value });
   span.add({ 'http.request.method': method, 'http.response.status_code': status });
   const fault =
@@ -157,11 +177,10 @@ function faultOf(error: unknown): object {
 }
 
 /** Who asked for what, and what came of it; the log leaves out what is undefined. */
-function factsOf({ method, status, state, req }: V2Context, endedAt: number) {
-  const { record } = state;
+function factsOf({ method, status, record, request }: Told, endedAt: number) {
   const { id, trace, client, kind, upstream, target, source, bytes, reference } = record;
   const { startedAt, answeredAt = endedAt } = record;
-  const agent = req.headers['user-agent'];
+  const agent = request.headers['user-agent'];
   return {
     id,
     trace: trace?.context.traceparent.split('-')[1],
@@ -193,34 +212,44 @@ function tenths(ms: number): number {
 const MAX_SHOWN = 300;
 
 /** Why it was refused, and what was asked for in the client's own words where no target tells. */
-function refusalOf({ req, state }: V2Context, error: unknown): Record<string, string> {
+function refusalOf({ request, record }: Told, error: unknown): Record<string, string> {
   const { message } = toRegistryError(error);
   // Also of a target that is no URL.
-  const [path = '', search] = (req.url ?? '').split('?', 2);
+  const [path = '', search] = (request.url ?? '').split('?', 2);
   const namespace = new URLSearchParams(search).get('ns') ?? undefined;
   return {
-    ...(!state.record.target && { path: redact(path.slice(0, MAX_SHOWN)) }),
+    ...(!record.target && { path: redact(path.slice(0, MAX_SHOWN)) }),
     ...(namespace !== undefined && { ns: redact(namespace.slice(0, MAX_SHOWN)) }),
     reason: redact(message),
   };
 }
 
-function count(
-  ctx: V2Context,
-  record: RequestRecord,
-  { endedAt, metrics }: { endedAt: number; metrics: Metrics },
-): void {
-  const { kind, upstream, source, bytes, startedAt, answeredAt = endedAt } = record;
-  const method = methodLabel(ctx.method);
-  metrics.httpRequests.inc({ kind, method, code: String(ctx.status) });
+function count(told: Told, endedAt: number, metrics: Metrics): void {
+  const { record } = told;
+  const { kind, upstream, bytes, startedAt, answeredAt = endedAt } = record;
+  const { requests, ofContent } = told.counters ?? countersOf(told, metrics);
+  requests.count += 1;
   if (record.denied) metrics.access.denials.inc({ door: 'public', reason: record.denied });
-  if (upstream === undefined || !source) return;
-  const result = source;
-  metrics.cacheRequests.inc({ upstream, kind, method, result });
-  metrics.httpRequestSeconds.observe({ kind, result }, (answeredAt - startedAt) / 1000);
-  if (bytes > 0) metrics.httpResponseBytes.inc({ upstream, kind, result }, bytes);
+  if (!ofContent) return;
+  ofContent.answers.count += 1;
+  ofContent.bytes.count += bytes;
+  ofContent.seconds.observe((answeredAt - startedAt) / 1000);
   const reason = missReason(record);
-  if (reason) metrics.cacheMisses.inc({ upstream, kind, reason });
+  if (upstream !== undefined && reason) metrics.cacheMisses.inc({ upstream, kind, reason });
+}
+
+/** Those in which a request is counted that is answered so. */
+export function countersOf({ method: sent, status, record }: Answered, metrics: Metrics) {
+  const { kind, upstream, source: result } = record;
+  const method = methodLabel(sent);
+  const requests = metrics.httpRequests.bind({ kind, method, code: String(status) });
+  if (upstream === undefined || !result) return { requests };
+  const ofContent = {
+    answers: metrics.cacheRequests.bind({ upstream, kind, method, result }),
+    bytes: metrics.httpResponseBytes.bind({ upstream, kind, result }),
+    seconds: metrics.httpRequestSeconds.labels({ kind, result }),
+  };
+  return { requests, ofContent };
 }
 
 /** `undefined` for what is neither a miss nor a bypass. */

@@ -39,7 +39,7 @@ export class TokenHandler {
     const asked = isForm ? await this.#readForm(ctx) : await this.#readQuery(ctx);
     const { parameters } = asked;
     const shown = this.#access.mayIssue(asked.shown) ? asked.shown : asNobody(asked.shown);
-    recordShown(ctx.state.record, shown);
+    recordShown(ctx.state, shown);
     // A wrong secret is told, also to who shows a certificate besides.
     const isUnproven = isAnonymous(shown) || shown.isForeign;
     if (isForm && parameters.get('grant_type') === JWT_BEARER && isUnproven) {

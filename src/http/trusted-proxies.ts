@@ -27,6 +27,7 @@ export class TrustedProxies {
    */
   clientOf({ headers, socket }: Headers): string | undefined {
     const peer = plainAddress(socket.remoteAddress);
+    if (!this.#proxies) return peer;
     const told = headers['x-forwarded-for'];
     if (told === undefined || peer === undefined || !this.#isTrusted(peer)) return peer;
     let client = peer;
@@ -60,6 +61,7 @@ export class TrustedProxies {
 
   /** Whether a trusted proxy sent it: at the other end of the connection is not who asks. */
   isProxied({ socket }: Headers): boolean {
+    if (!this.#proxies) return false;
     const peer = plainAddress(socket.remoteAddress);
     return peer !== undefined && this.#isTrusted(peer);
   }
@@ -71,7 +73,7 @@ export class TrustedProxies {
 
 /** An IPv4 address that arrives on an IPv6 socket is itself. */
 function plainAddress(address: string | undefined): string | undefined {
-  return address?.replace(/^::ffff:(?=\d+\.)/i, '');
+  return address?.startsWith(':') ? address.replace(/^::ffff:(?=\d+\.)/i, '') : address;
 }
 
 /** Of `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`; of nothing else. */

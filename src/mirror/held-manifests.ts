@@ -30,6 +30,10 @@ export interface HeldManifest extends ManifestStat {
   readonly storedAt: number;
 }
 
+export interface RecalledManifest extends HeldManifest {
+  readonly body: Buffer;
+}
+
 export interface HeldManifestsParts {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
@@ -42,7 +46,8 @@ export interface HeldManifestsParts {
 
 /** A client waits for the manifest meanwhile. */
 const PATIENCE_MS = 500;
-const MAX_HOT_BYTES = 64 * 1024 * 1024;
+/** Whoever sends them has as many beside. */
+const MAX_HOT_BYTES = 32 * 1024 * 1024;
 /** What one manifest takes in memory beside its bytes. */
 const ENTRY_BYTES = 500;
 
@@ -71,6 +76,14 @@ export class HeldManifests {
     const record = await this.#parts.catalog.findManifest(target, digest);
     if (!record) return undefined;
     const body = await this.#body(target, digest, record);
+    return body && { ...record, digest, body };
+  }
+
+  /** As `find`, where all of it is in memory; `undefined` says nothing. */
+  recall(target: Target, digest: Digest): RecalledManifest | undefined {
+    const record = this.#parts.catalog.recent.manifest(target, digest);
+    if (!record || record.size > SMALL_BYTES) return undefined;
+    const body = this.#hot.get(digest);
     return body && { ...record, digest, body };
   }
 

@@ -8,7 +8,12 @@ import type { ManifestBody, ManifestHead } from '../upstream/upstream.ts';
 import { Absences } from './absences.ts';
 import type { AnnouncedTags } from './announced-tags.ts';
 import type { Answer } from './answer.ts';
-import type { HeldManifest, HeldManifests, ManifestStat } from './held-manifests.ts';
+import type {
+  HeldManifest,
+  HeldManifests,
+  ManifestStat,
+  RecalledManifest,
+} from './held-manifests.ts';
 import { ageOf, type Clock } from '../time/clock.ts';
 import type { Possession } from './possession.ts';
 import type { Question, SingleFlight } from './single-flight.ts';
@@ -64,6 +69,12 @@ export class Manifests {
     } catch (error) {
       throw await this.#refusalOf(target, digest, error);
     }
+  }
+
+  /** As `hold` and `describe`, where all of it is in memory; `undefined` says nothing. */
+  recall(target: Target, digest: Digest): Answer<RecalledManifest> | undefined {
+    const held = this.#parts.heldManifests.recall(target, digest);
+    return held && this.#hit(held);
   }
 
   /** `undefined` unless it is held for this repository. */
@@ -125,8 +136,11 @@ export class Manifests {
   /** Held, or lately said to be absent. */
   async #known(target: Target, digest: Digest): Promise<Answer<HeldManifest> | undefined> {
     const held = await this.find(target, digest);
-    if (held) return { value: held, source: 'hit', ageMs: ageOf(held.storedAt, this.#parts.clock) };
-    return this.#absences.answer(target, digest);
+    return held ? this.#hit(held) : this.#absences.answer(target, digest);
+  }
+
+  #hit<Held extends HeldManifest>(value: Held) {
+    return { value, source: 'hit', ageMs: ageOf(value.storedAt, this.#parts.clock) } as const;
   }
 
   #remembered<Value>(target: Target, digest: Digest, answer: Answer<Value>): Answer<Value> {

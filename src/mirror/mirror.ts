@@ -20,7 +20,12 @@ import type { Gate } from './gate.ts';
 import { Healer } from './healer.ts';
 import { Hydrator } from './hydrator.ts';
 import { Listings } from './listings.ts';
-import { HeldManifests, type HeldManifest, type ManifestStat } from './held-manifests.ts';
+import {
+  HeldManifests,
+  type HeldManifest,
+  type ManifestStat,
+  type RecalledManifest,
+} from './held-manifests.ts';
 import { Manifests } from './manifests.ts';
 import { PolledImages } from './polled-images.ts';
 import { Possession } from './possession.ts';
@@ -187,6 +192,23 @@ export class Mirror {
   }
 
   /**
+   * What `getManifest` and `statManifest` say of a manifest that is held, fresh, judged by nobody and in memory;
+   * `undefined` says nothing, and then they are to be asked. Whoever sends it tells `sent`.
+   */
+  recallManifest(target: Target, reference: Reference): Answer<RecalledManifest> | undefined {
+    if (this.#gate.isJudged(target)) return undefined;
+    if (isDigestReference(reference)) return this.#manifests.recall(target, reference);
+    const found = this.#tags.recall(target, reference);
+    return found && { ...found, value: found.manifest };
+  }
+
+  /** A client is given what `recallManifest` found. */
+  sent(method: 'GET' | 'HEAD', target: Target, reference: Reference, digest: Digest): void {
+    if (method === 'GET') this.#pulled(target, digest);
+    else this.#polled.asked(target, digest, isDigestReference(reference) ? 'digest' : 'tag');
+  }
+
+  /**
    * What the upstream says now that the tag means, with its manifest held where one was before; `undefined`
    * when it has no such tag. Throws `UpstreamError` when it cannot say.
    */
@@ -213,11 +235,13 @@ export class Mirror {
   }
 
   #noted(target: Target, answer: Answer<HeldManifest>): Answer<HeldManifest> {
-    if (answer.value) {
-      this.#access.note(target, answer.value.digest, 1);
-      this.#hydrator.pulled(target, answer.value.digest);
-    }
+    if (answer.value) this.#pulled(target, answer.value.digest);
     return answer;
+  }
+
+  #pulled(target: Target, digest: Digest): void {
+    this.#access.note(target, digest, 1);
+    this.#hydrator.pulled(target, digest);
   }
 
   #asked(by: 'tag' | 'digest', target: Target, answer: Answer<ManifestStat>): Answer<ManifestStat> {

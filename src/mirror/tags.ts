@@ -11,7 +11,13 @@ import type { Announcement, AnnouncedTags } from './announced-tags.ts';
 import { type Answer, keptTag, ABSENT_TAG, resolvedTag, type ResolvedTag } from './answer.ts';
 import { type GoneTags, Absences } from './absences.ts';
 import { makeFallbackTag } from './fallback-tag.ts';
-import type { HeldManifest, HeldManifests, ManifestStat } from './held-manifests.ts';
+import type {
+  HeldManifest,
+  HeldManifests,
+  ManifestStat,
+  RecalledManifest,
+} from './held-manifests.ts';
+import { HeldTags } from './held-tags.ts';
 import type { Listings } from './listings.ts';
 import { statOf, type Manifests } from './manifests.ts';
 import type { ManifestBody } from '../upstream/upstream.ts';
@@ -75,6 +81,7 @@ interface TagHead {
 export class Tags {
   readonly #parts: TagsParts;
   readonly #ages: TagAges;
+  readonly #held: HeldTags;
   /** What upstreams lately said they do not have. */
   readonly #absences: Absences;
   readonly #renewals: Renewals;
@@ -82,6 +89,7 @@ export class Tags {
   constructor(parts: TagsParts) {
     this.#parts = parts;
     this.#ages = new TagAges(parts.clock);
+    this.#held = new HeldTags(parts, this.#ages);
     this.#renewals = new Renewals(parts.clock);
     this.#absences = new Absences(parts);
   }
@@ -117,6 +125,11 @@ export class Tags {
     return (await (demand.isAnew ? asked.catch(Absences.require) : asked))?.value;
   }
 
+  /** As `resolve`, of a tag that is held and fresh with all of it in memory; `undefined` says nothing. */
+  recall(target: Target, tag: Tag): ResolvedTag<RecalledManifest> | undefined {
+    return this.#held.recall(target, tag);
+  }
+
   async #resolve(
     target: Target,
     tag: Tag,
@@ -130,11 +143,10 @@ export class Tags {
     const isAnew = demand.isAnew && !isOffline;
     const record = await catalog.findTag(target, tag);
     const held = record && (await manifests.find(target, record.digest));
-    const age = record && this.#ages.of(target, tag, record.checkedAt);
-    const copy = held && { value: held, ageMs: age?.atMost };
-    const present = record?.goneAt === undefined ? copy : undefined;
-    const known = present && policy.freshness(target.repository, tag, present.ageMs);
-    const freshness = isAnew ? 'expired' : known;
+    const known = held && this.#held.copyOf(target, tag, record, held);
+    const { copy, age } = known ?? {};
+    const present = known?.freshness && copy;
+    const freshness = isAnew ? 'expired' : known?.freshness;
     if (present && freshness === 'fresh') return resolvedTag({ ...present, source: 'hit' });
     if (present) {
       const { digest } = present.value;

@@ -1,4 +1,5 @@
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { Gauge, Histogram, type Counter, type Registry } from 'prom-client';
+import { BoundCounter } from './bound-counter.ts';
 
 /** The labels of a metric, each with all values that it can have; `ANY` where HTTP or the configuration bounds them. */
 export type Labels<Label extends string = string> = Readonly<Record<Label, readonly string[]>>;
@@ -22,8 +23,8 @@ export abstract class Declarations {
     name: string,
     help: string,
     labels?: Labels<Label>,
-  ): Counter<Label> {
-    return new Counter(this.#declare({ name, help }, labels));
+  ): BoundCounter<Label> {
+    return new BoundCounter(this.#declare({ name, help }, labels));
   }
 
   /** Absent until its first value is known. */

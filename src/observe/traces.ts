@@ -55,6 +55,10 @@ export class Traces {
     this.#tracer = tracer;
   }
 
+  get makesSpans(): boolean {
+    return this.#tracer !== undefined;
+  }
+
   /** The trace of a request that came; `undefined` where there is nothing to tell anybody. */
   receive(headers: IncomingHttpHeaders): Current | undefined {
     const parent = contextOf(headers);

@@ -59,13 +59,31 @@ export function isDigestReference(reference: Reference): reference is Digest {
 }
 
 export function formatTarget(target: Target): string {
-  return `${target.upstream}/${target.repository}`;
+  // In one request it is asked for many times in a row.
+  if (formatted.target === target) return formatted.text;
+  const text = `${target.upstream}/${target.repository}`;
+  formatted = { target, text };
+  return text;
 }
+
+let formatted: { readonly target: Target | undefined; readonly text: string } = {
+  target: undefined,
+  text: '',
+};
 
 /** The key of a tag, digest or other thing of the repository, for maps in memory. */
 export function itemKey(target: Target, item: string): string {
-  return `${formatTarget(target)} ${item}`;
+  if (keyed.target === target && keyed.item === item) return keyed.key;
+  const key = `${formatTarget(target)} ${item}`;
+  keyed = { target, item, key };
+  return key;
 }
+
+let keyed: { readonly target: Target | undefined; readonly item: string; readonly key: string } = {
+  target: undefined,
+  item: '',
+  key: '',
+};
 
 /** The inverse of `formatTarget`, without a check. An upstream's name has no slash. */
 export function splitTarget(text: string): Target {

@@ -70,10 +70,10 @@ test('the metrics: name, type, help and labels', (t) => {
     name: string;
     help: string;
     labelNames: string[];
+    type: string;
   }[];
   const lines = declared.map(
-    (metric) =>
-      `${metric.name}{${metric.labelNames.join(',')}} ${metric.constructor.name.toLowerCase()}: ${metric.help}\n`,
+    (metric) => `${metric.name}{${metric.labelNames.join(',')}} ${metric.type}: ${metric.help}\n`,
   );
   matchGolden(t, 'metrics.txt', lines.toSorted().join(''));
 });

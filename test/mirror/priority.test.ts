@@ -37,7 +37,7 @@ async function startBench(
     log,
     timing: { ...TEST_TIMING, turnMs: 10 * MINUTE },
   });
-  const listener = await Listener.open(config.listen, engine.createApp().callback(), log);
+  const listener = await Listener.open(config.listen, engine.createListener(), log);
   let isClosed = false;
   const close = async (): Promise<void> => {
     if (isClosed) return;

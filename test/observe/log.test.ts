@@ -1,6 +1,9 @@
-import { stripVTControlCharacters } from 'node:util';
+import { execFile } from 'node:child_process';
+import { promisify, stripVTControlCharacters } from 'node:util';
 import test from 'ava';
-import { createLog, logFormatOf, type LogFormat } from '../../src/observe/log.ts';
+import { createLog, logFacts, logFormatOf, type LogFormat } from '../../src/observe/log.ts';
+
+const run = promisify(execFile);
 
 /** What a log of this format writes. */
 function written(format: LogFormat, write: (log: ReturnType<typeof createLog>) => void): string {
@@ -100,4 +103,43 @@ test('nothing that somebody sends is obeyed by the terminal', (t) => {
   const coloured = written('colour', (log) => log.info({ ...REQUEST, target: evil }, 'request'));
   t.true(coloured.includes('\x1b[32m200\x1b[39m'));
   t.true(stripVTControlCharacters(coloured).includes(String.raw`a\u001b[2Jb`));
+});
+
+test('a line of facts is that of the logger, and is left out where the logger leaves it out', (t) => {
+  const lines = (write: (log: ReturnType<typeof createLog>) => void): string =>
+    written('json', write).replaceAll(/"time":"[^"]*"/g, 'TIME');
+  for (const facts of [
+    REQUEST,
+    { id: 'a"\\b\n', agent: '\u001b[31m ü ☃ \ud800', denied: undefined, n: 0.5 },
+  ]) {
+    t.is(
+      lines((log) => logFacts(log, facts, 'request')),
+      lines((log) => log.info(facts, 'request')),
+    );
+  }
+  const silent = (log: ReturnType<typeof createLog>): void => {
+    log.level = 'warn';
+    logFacts(log, REQUEST, 'request');
+  };
+  t.is(lines(silent), '');
+});
+
+test('lines that gather are written in order, and before the process ends', async (t) => {
+  const script = `
+    import { createLog } from ${JSON.stringify(import.meta.resolve('../../src/observe/log.ts'))};
+    const log = createLog();
+    for (let n = 0; n < 1000; n += 1) log.info({ n }, 'said');
+    if (process.argv[1] === 'exit') process.exit();
+    if (process.argv[1] === 'throw') throw new Error('broken');`;
+  for (const end of ['exit', 'throw', 'by itself']) {
+    const args = ['--input-type=module', '--eval', script, end];
+    const { stdout } = await run(process.execPath, args).catch(
+      (error: { stdout: string }) => error,
+    );
+    const said = stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => (JSON.parse(line) as { n: number }).n);
+    t.deepEqual(said, [...Array(1000).keys()], end);
+  }
 });

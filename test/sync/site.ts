@@ -114,7 +114,7 @@ export class Site {
       storePath,
       log: lines,
       sync: new Sync({ ...parts, config: syncConfig(rules, sync), state }),
-      listener: await Listener.open(config.listen, engine.createApp().callback(), log),
+      listener: await Listener.open(config.listen, engine.createListener(), log),
     });
     t.teardown(async () => site.close());
     return site;

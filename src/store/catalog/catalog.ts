@@ -2,16 +2,20 @@ import type { Pin } from '../../api/store-api.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import {
-  formatTarget,
+  itemKey,
   splitTarget,
   type Repository,
   type Tag,
   type Target,
 } from '../../oci/reference.ts';
 import type { AdmissionFacts } from './admission-facts.ts';
+import type { Usage } from './held-count.ts';
+import type { ManifestRecord, RecentRecords, TagRecord } from './recent-records.ts';
 import type { ScanRecords } from './scan-records.ts';
 
 export type { AdmissionFacts, Finding } from './admission-facts.ts';
+export type { Usage } from './held-count.ts';
+export type { ManifestRecord, TagRecord } from './recent-records.ts';
 
 /** A manifest of a repository. */
 export interface Node {
@@ -19,27 +23,9 @@ export interface Node {
   readonly digest: Digest;
 }
 
-/** What a tag was last known to mean, and when the upstream said so (milliseconds since 1970). */
-export interface TagRecord {
-  readonly digest: Digest;
-  readonly checkedAt: number;
-  /** When the upstream said that it has the tag no more; until then it meant the digest. */
-  readonly goneAt?: number;
-}
-
 /** When the upstream last said what of a tag stands in its record. */
 export function saidAt({ checkedAt, goneAt }: Pick<TagRecord, 'checkedAt' | 'goneAt'>): number {
   return goneAt ?? checkedAt;
-}
-
-export interface ManifestRecord {
-  readonly mediaType: string;
-  readonly size: number;
-  readonly storedAt: number;
-  /** When the repository was first seen to have it, where that is not when it was stored. */
-  readonly seenAt?: number;
-  /** What stands for its last pull until a client asks for it. */
-  readonly unpulledAt?: number;
 }
 
 export interface BlobRecord {
@@ -80,12 +66,6 @@ export interface Member {
 export type Link = 'proven' | 'claimed';
 
 export type Origin = 'own' | 'foreign' | 'unknown';
-
-/** How much is held. */
-export interface Usage {
-  readonly blobs: number;
-  readonly bytes: number;
-}
 
 /** A manifest as it enters the catalog. */
 export interface ManifestEntry {
@@ -183,6 +163,7 @@ export interface Catalog {
   /** What is known of manifests for who judges them, and what a scanner said of them. */
   readonly admission: AdmissionFacts;
   readonly scans: ScanRecords;
+  readonly recent: RecentRecords;
 
   // Tags.
 
@@ -339,7 +320,7 @@ export type Figure = 'journal' | 'refused' | 'verified';
  * the digest alone for a blob that no manifest lists.
  */
 export function unitOf(target: Target, digest: Digest): string {
-  return `${formatTarget(target)} ${digest}`;
+  return itemKey(target, digest);
 }
 
 /** The manifest that a unit is; `undefined` for a blob that no manifest lists. */

@@ -1,4 +1,8 @@
-import type { Usage } from './catalog.ts';
+/** How much is held. */
+export interface Usage {
+  readonly blobs: number;
+  readonly bytes: number;
+}
 
 /** How much is held. What earlier runs recorded is counted beside the work. */
 export class HeldCount {

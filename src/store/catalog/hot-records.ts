@@ -1,12 +1,21 @@
-import type { BlobRecord, Link, ManifestRecord, TagRecord } from './catalog.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { itemKey, type Tag, type Target } from '../../oci/reference.ts';
+import {
+  unitOf,
+  type BlobRecord,
+  type Link,
+  type ManifestRecord,
+  type TagRecord,
+} from './catalog.ts';
 import { RecentMap } from '../../time/recent-map.ts';
 import type { LevelReader } from './level-reader.ts';
+import type { RecentRecords } from './recent-records.ts';
 
 /** Records of each kind in memory. */
 const MAX_HOT = 50_000;
 
 /** The lately used records of the tables that pulls read. */
-export class HotRecords {
+export class HotRecords implements RecentRecords {
   readonly tags: RecordCache<TagRecord>;
   readonly manifests: RecordCache<ManifestRecord>;
   readonly blobs: RecordCache<BlobRecord>;
@@ -20,6 +29,14 @@ export class HotRecords {
     this.manifests = cache((key) => tables.manifests.get(key));
     this.blobs = cache((key) => tables.blobs.get(key));
     this.links = cache((key) => reader.link(key));
+  }
+
+  tag(target: Target, tag: Tag): TagRecord | undefined {
+    return this.tags.recall(itemKey(target, tag));
+  }
+
+  manifest(target: Target, digest: Digest): ManifestRecord | undefined {
+    return this.manifests.recall(unitOf(target, digest));
   }
 }
 
@@ -41,6 +58,11 @@ class RecordCache<Value extends {}> {
     this.#hot = new RecentMap(parts.max);
     this.#read = parts.read;
     this.#unreadable = parts.unreadable;
+  }
+
+  /** Of what is in memory. */
+  recall(key: string): Value | undefined {
+    return this.#hot.get(key);
   }
 
   async find(key: string): Promise<Value | undefined> {

@@ -45,7 +45,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   readonly #pulls: PullClock;
   readonly #isReplay: boolean;
   readonly #watchers: Watcher[] = [];
-  readonly #hot: HotRecords;
+  readonly recent: HotRecords;
   readonly admission: LevelAdmissionFacts;
   readonly scans = new LevelScanRecords(this.tables, async (work) => this.#writes.add(work));
 
@@ -71,7 +71,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
     this.#pulls = options.pulls;
     this.#isReplay = options.isReplay ?? false;
     this.#moves = new TagMoves(tables, now);
-    this.#hot = new HotRecords(this, unreadable);
+    this.recent = new HotRecords(this, unreadable);
     this.admission = new LevelAdmissionFacts({
       tables,
       findManifest: async (...image) => this.findManifest(...image),
@@ -90,7 +90,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   }
 
   async findTag(target: Target, tag: Tag): Promise<TagRecord | undefined> {
-    return this.#hot.tags.find(`${formatTarget(target)} ${tag}`);
+    return this.recent.tags.find(`${formatTarget(target)} ${tag}`);
   }
 
   async recordTag(target: Target, tag: Tag, record: TagRecord): Promise<void> {
@@ -117,7 +117,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
 
   #rememberTags(target: Target, moves: readonly TagMove[]): void {
     for (const { tag, record, before } of moves) {
-      this.#hot.tags.set(`${formatTarget(target)} ${tag}`, record);
+      this.recent.tags.set(`${formatTarget(target)} ${tag}`, record);
       if (before?.digest === record.digest && before.goneAt === record.goneAt) continue;
       this.#journal([tagEntry(target, tag, record)]);
     }
@@ -127,7 +127,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   }
 
   async findManifest(target: Target, digest: Digest): Promise<ManifestRecord | undefined> {
-    return this.#hot.manifests.find(unitOf(target, digest));
+    return this.recent.manifests.find(unitOf(target, digest));
   }
 
   async recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {
@@ -163,14 +163,14 @@ export class LevelCatalog extends LevelReader implements Catalog {
     });
     this.#admit(digest, blob, known);
     if (!isKnown) this.#tell(target);
-    this.#hot.manifests.set(unit, record);
-    for (const each of proven) this.#hot.links.set(`${each} ${formatTarget(target)}`, 'proven');
+    this.recent.manifests.set(unit, record);
+    for (const each of proven) this.recent.links.set(`${each} ${formatTarget(target)}`, 'proven');
     this.#journal([manifestEntry(target, digest, record)]);
     this.#rememberTags(target, moves);
   }
 
   override async findBlob(digest: Digest): Promise<BlobRecord | undefined> {
-    return this.#hot.blobs.find(digest);
+    return this.recent.blobs.find(digest);
   }
 
   async recordBlob(target: Target, digest: Digest, record: BlobRecord): Promise<void> {
@@ -212,7 +212,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
       const put = (batch: Batch) => batch.put(digest, record, { sublevel: this.tables.blobs });
       // Not synced: a loss costs one more reading of the file.
       await this.tables.write(put, { sync: false });
-      this.#hot.blobs.set(digest, record);
+      this.recent.blobs.set(digest, record);
     });
   }
 
@@ -222,13 +222,13 @@ export class LevelCatalog extends LevelReader implements Catalog {
       if (!known) return;
       await this.tables.write((batch) => batch.del(digest, { sublevel: this.tables.blobs }));
       // After the write: a reader before it would remember the old record.
-      this.#hot.blobs.delete(digest);
+      this.recent.blobs.delete(digest);
       this.#held.add(-1, -known.size);
     });
   }
 
   async findLink(target: Target, digest: Digest): Promise<Link | undefined> {
-    return this.#hot.links.find(`${digest} ${formatTarget(target)}`);
+    return this.recent.links.find(`${digest} ${formatTarget(target)}`);
   }
 
   async recordLink(target: Target, digest: Digest): Promise<void> {
@@ -244,7 +244,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
 
   /** In the journal stands no link to what a manifest of the repository lists. */
   async #rememberLink(target: Target, digest: Digest): Promise<void> {
-    this.#hot.links.set(`${digest} ${formatTarget(target)}`, 'proven');
+    this.recent.links.set(`${digest} ${formatTarget(target)}`, 'proven');
     for await (const _ of this.holdersIn(target, digest)) return;
     this.#journal([{ blob: digest, of: formatTarget(target) }]);
   }
@@ -263,7 +263,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
         eviction.apply(batch);
         left(batch);
       });
-      for (const link of eviction.links) this.#hot.links.delete(link);
+      for (const link of eviction.links) this.recent.links.delete(link);
       this.#forgetEvicted(evicted, unit);
       return evicted;
     });
@@ -272,9 +272,10 @@ export class LevelCatalog extends LevelReader implements Catalog {
   #forgetEvicted(evicted: Evicted, unit: string): void {
     const { manifests, tags, blobs, bytes } = evicted;
     const of = unit.slice(0, Math.max(0, unit.lastIndexOf(' ')));
-    for (const { target, digest } of manifests) this.#hot.manifests.delete(unitOf(target, digest));
-    for (const tag of tags) this.#hot.tags.delete(`${of} ${tag}`);
-    for (const { digest } of blobs) this.#hot.blobs.delete(digest);
+    for (const { target, digest } of manifests)
+      this.recent.manifests.delete(unitOf(target, digest));
+    for (const tag of tags) this.recent.tags.delete(`${of} ${tag}`);
+    for (const { digest } of blobs) this.recent.blobs.delete(digest);
     this.#held.add(-blobs.length, -bytes);
     this.#journal(evictedEntries(evicted, of));
   }
@@ -342,6 +343,6 @@ export class LevelCatalog extends LevelReader implements Catalog {
   /** Counts and remembers a blob, after its record was written. */
   #admit(digest: Digest, record: BlobRecord, known: BlobRecord | undefined): void {
     if (!known) this.#held.add(1, record.size);
-    this.#hot.blobs.set(digest, record);
+    this.recent.blobs.set(digest, record);
   }
 }

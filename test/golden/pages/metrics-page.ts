@@ -6,6 +6,7 @@ import type { Labels } from '../../../src/observe/declarations.ts';
 import { Metrics } from '../../../src/observe/metrics.ts';
 
 interface Declared {
+  readonly type: string;
   readonly name: string;
   readonly help: string;
 }
@@ -53,7 +54,7 @@ interface User {
 }
 
 function describe(metric: Declared, labels: Labels, users: readonly User[]): string {
-  const type = metric.constructor.name.toLowerCase();
+  const { type } = metric;
   const label = ([name, values]: readonly [string, readonly string[]]): string =>
     values.length === 0 ? `\`${name}\`` : `\`${name}\` (${values.join(', ')})`;
   const names = Object.entries(labels).map(label);
