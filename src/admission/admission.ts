@@ -1,17 +1,16 @@
 import type { AdmissionRuleReport } from '../api/admission-api.ts';
 import type { Config } from '../config/config.ts';
 import { urlOf } from '../config/listen.ts';
-import { GateRefusal, type Attachments, type Gate, type TaggedManifest } from '../mirror/mirror.ts';
+import type { Attachments, Gate, TaggedManifest } from '../mirror/mirror.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
-import { RegistryError } from '../oci/errors.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog/catalog.ts';
 import type { Clock } from '../time/clock.ts';
-import { ExpiringMap } from '../time/expiring-map.ts';
 import type { How } from './condition.ts';
 import { FirstSights } from './first-sights.ts';
+import { Hearings, settled, type Asked, type Ruling } from './hearings.ts';
 import { LastAdmitted } from './last-admitted.ts';
 import { Judge } from './judge.ts';
 import type { MinAge } from './min-age.ts';
@@ -22,7 +21,6 @@ import { reportRule } from './rule-report.ts';
 import type { ScanningParts } from './scanning.ts';
 import { TEXTS } from './texts.ts';
 import { Trust } from './trust.ts';
-import type { Verdict } from './verdict.ts';
 import { Verdicts } from './verdicts.ts';
 
 export interface AdmissionParts extends ScanningParts {
@@ -41,28 +39,11 @@ export interface AdmissionParts extends ScanningParts {
   readonly version: string;
 }
 
-interface Asked {
-  readonly target: Target;
-  readonly digest: Digest;
-  readonly rule: Rule;
-}
-
-/** `rules`: whose verdict it is, where several were asked at once. */
-type Ruling = Verdict & { readonly rules?: readonly Rule[] };
-type Found = Ruling | 'unlisted';
-
-/** From the client's request on, until it is told to ask again. */
-const PATIENCE_MS = 20_000;
-const RETRY_AFTER = { 'Retry-After': '5' };
-/** An image that stays refused is told of so often. */
-const TOLD_MS = 30_000;
-const MAX_TOLD = 10_000;
 const HELD: How = { reach: 'held' };
 
 /**
  * What may be pulled: an image has to meet every rule about its repository. Where one enforces and is not
- * met, nothing of the image leaves but its signatures; one that audits only tells what it would refuse. A
- * client waits for 20 s at most, from its request on.
+ * met, nothing of the image leaves but its signatures; one that audits only tells what it would refuse.
  */
 export class Admission implements Gate {
   readonly #parts: AdmissionParts;
@@ -71,8 +52,7 @@ export class Admission implements Gate {
   readonly #sights: FirstSights;
   readonly #last: LastAdmitted;
   readonly #scanning: OpenedScanning;
-  readonly #told: ExpiringMap<string, true>;
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #hearings: Hearings;
   #rules: readonly Rule[] = [];
   #trust: Trust | undefined;
   #isWorking = false;
@@ -84,7 +64,7 @@ export class Admission implements Gate {
     this.#verdicts = new Verdicts({ ...parts, facts });
     this.#sights = new FirstSights({ ...parts, facts });
     this.#scanning = new OpenedScanning(parts);
-    this.#told = new ExpiringMap({ max: MAX_TOLD, clock: parts.clock });
+    this.#hearings = new Hearings(parts);
     this.#last = new LastAdmitted({
       ...parts,
       facts,
@@ -137,7 +117,9 @@ export class Admission implements Gate {
   async pass(target: Target, digest: Digest, askedAt: number): Promise<void> {
     for (const rule of this.#about(target)) {
       const asked = { target, digest, rule };
-      await this.#hold(asked, askedAt, async () => this.#judge.manifest(target, digest, rule));
+      await this.#hearings.hear(asked, askedAt, async () =>
+        this.#judge.manifest(target, digest, rule),
+      );
     }
   }
 
@@ -161,7 +143,7 @@ export class Admission implements Gate {
     const rules = this.#about(target).filter(({ mode }) => mode === 'enforce');
     const [rule] = rules;
     if (!rule) return;
-    await this.#hold({ target, digest, rule }, askedAt, async () => {
+    await this.#hearings.hear({ target, digest, rule }, askedAt, async () => {
       const judge = async (manifest: Digest, how: How) =>
         this.#judgeBy(rules, { target, digest: manifest }, how);
       return (await this.#judge.blob(target, digest, judge)) ?? 'unlisted';
@@ -204,7 +186,7 @@ export class Admission implements Gate {
   /** Resolves when no judgement runs, and what was found out is written; scans end at once. */
   async close(): Promise<void> {
     await this.#scanning.close();
-    while (this.#running.size > 0) await Promise.all(this.#running);
+    await this.#hearings.closed();
     await this.#last.noted();
     await this.#verdicts.written();
   }
@@ -255,86 +237,4 @@ export class Admission implements Gate {
     }
     return { is: 'admitted', rules };
   }
-
-  async #hold(asked: Asked, askedAt: number, judge: () => Promise<Found>): Promise<void> {
-    const found = this.#find(asked, judge);
-    if (asked.rule.mode === 'audit') return;
-    const refused = refusalOf(asked, await this.#within(found, asked, askedAt));
-    if (refused) throw refused;
-  }
-
-  /** Goes on when the client has gone: who asks again finds it done. */
-  async #find(asked: Asked, judge: () => Promise<Found>): Promise<Found> {
-    const found = settled(judge);
-    const told = found.then((verdict) => this.#tell(asked, verdict));
-    this.#running.add(told);
-    void told.finally(() => this.#running.delete(told));
-    return found;
-  }
-
-  async #within(found: Promise<Found>, asked: Asked, askedAt: number): Promise<Found> {
-    const { promise: late, reject } = Promise.withResolvers<never>();
-    const leftMs = askedAt + PATIENCE_MS - this.#parts.clock.steady();
-    const timer = setTimeout(
-      () => reject(unavailable(TEXTS.pending({ image: imageOf(asked) }))),
-      Math.max(0, leftMs),
-    );
-    try {
-      return await Promise.race([found, late]);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  #tell({ rule, ...image }: Asked, verdict: Found): void {
-    if (verdict === 'unlisted') return;
-    for (const each of verdict.rules ?? [rule]) this.#tellOf({ ...image, rule: each }, verdict);
-  }
-
-  #tellOf(asked: Asked, verdict: Verdict): void {
-    const { log, metrics } = this.#parts;
-    const { mode, name: rule } = asked.rule;
-    metrics.admission.verdicts.inc({ rule, mode, outcome: verdict.is });
-    const key = `${rule} ${imageOf(asked)}`;
-    if (verdict.is === 'admitted' || this.#told.has(key)) return;
-    this.#told.set(key, true, TOLD_MS);
-    const about = { image: imageOf(asked), rule, reason: reasonOf(verdict) };
-    if (mode === 'audit') log.warn(about, 'a rule of admission would refuse this image');
-    else log.warn(about, 'a rule of admission refuses this image');
-  }
-}
-
-/** What the client is told; nothing where it may have it. */
-function refusalOf(asked: Asked, verdict: Found): RegistryError | undefined {
-  const image = imageOf(asked);
-  if (verdict === 'unlisted') {
-    const name = formatTarget(asked.target);
-    return new GateRefusal(TEXTS.pullFirst({ image: name }));
-  }
-  if (verdict.is === 'admitted') return undefined;
-  const { name: rule } = verdict.rules?.[0] ?? asked.rule;
-  const about = { image, rule, reason: reasonOf(verdict) };
-  if (verdict.is === 'unknown' && !verdict.isOffline) return unavailable(TEXTS.unknown(about));
-  const asks = verdict.is === 'refused' ? (verdict.asks ?? 'signedBy') : 'signedBy';
-  return new GateRefusal(TEXTS.refused({ ...about, asks }));
-}
-
-/** What cannot be found out is not known. */
-async function settled<Judged extends Found>(
-  judge: () => Promise<Judged>,
-): Promise<Judged | Extract<Verdict, { readonly is: 'unknown' }>> {
-  try {
-    return await judge();
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return { is: 'unknown', reason, isOffline: false };
-  }
-}
-
-function unavailable(message: string): RegistryError {
-  return new RegistryError('UNAVAILABLE', { status: 503, message, headers: RETRY_AFTER });
-}
-
-function imageOf({ target, digest }: Asked): string {
-  return `${formatTarget(target)}@${digest}`;
 }

@@ -1,8 +1,14 @@
 import type { ExecutionContext } from 'ava';
 import type { Config } from '../../src/config/config.ts';
-import type { ClientAnswer } from '../helpers/client.ts';
-import { createTempFolder } from '../helpers/mirror.ts';
-import { startScene, UPSTREAM, type Scene, type SceneOptions } from '../helpers/scene.ts';
+import { get, type ClientAnswer } from '../helpers/client.ts';
+import { createTempFolder, startMirror } from '../helpers/mirror.ts';
+import {
+  REPOSITORY,
+  startScene,
+  UPSTREAM,
+  type Scene,
+  type SceneOptions,
+} from '../helpers/scene.ts';
 import { KeyHolder } from './signing.ts';
 
 export type AdmissionConfig = NonNullable<Config['admission']>;
@@ -31,6 +37,21 @@ export function admissionBy(file: string, rule: Partial<Rule> = {}): AdmissionCo
   const signedBy = [{ key: 'release' }];
   const about = { images: [`${UPSTREAM}/**`], mode: 'enforce' as const, signedBy };
   return { trust: { keys: { release: { file } } }, rules: [{ ...about, ...rule }] };
+}
+
+/** What is pulled from another mirror on the same store, which asks no upstream, after the end of this one. */
+export async function restartOffline(
+  t: ExecutionContext,
+  { mirror, registry, admission }: Scene & { readonly admission: AdmissionConfig },
+  storePath: string,
+): Promise<(path: string) => Promise<ClientAnswer>> {
+  await mirror.idle();
+  await mirror.stop();
+  await registry.refuse();
+  registry.clear();
+  const upstreams = { [UPSTREAM]: { url: registry.url } };
+  const next = await startMirror(t, { upstreams, storePath, admission, offline: true });
+  return async (path) => get(`${next.url}/v2/${REPOSITORY}/${path}`);
 }
 
 export function messageOf({ body }: ClientAnswer): string {

@@ -5,11 +5,11 @@ import type { SyncStatus } from '../../../src/api/sync-api.ts';
 import { get } from '../../helpers/client.ts';
 import { HOUR } from '../../helpers/clock.ts';
 import { fallbackIndex, fallbackTag } from '../../helpers/image.ts';
-import { createTempFolder, startMirror } from '../../helpers/mirror.ts';
+import { createTempFolder } from '../../helpers/mirror.ts';
 import { REPOSITORY, UPSTREAM } from '../../helpers/scene.ts';
 import { until } from '../../helpers/until.ts';
 import { rule, syncConfig } from '../../sync/rules.ts';
-import { codeOf, messageOf } from '../guarded.ts';
+import { codeOf, messageOf, restartOffline } from '../guarded.ts';
 import { KeyHolder } from '../signing.ts';
 import { issue, rootOf, seal, targetOf } from './forger.ts';
 import {
@@ -92,16 +92,10 @@ test('a signature that Notation attaches by the fallback tag counts', async (t) 
 test('what is signed is pulled offline after a restart', async (t) => {
   const storePath = await createTempFolder(t);
   const scene = await startNotation(t, { storePath });
-  const { registry, mirror, signed, admission } = scene;
+  const { registry, signed } = scene;
   attachEnvelope(registry, signed.manifest, envelopeOf('plain', 'cose'), { form: 'cose' });
   t.deepEqual(await statuses(scene), [200]);
-  await mirror.idle();
-  await mirror.stop();
-  await registry.refuse();
-  registry.clear();
-  const upstreams = { [UPSTREAM]: { url: registry.url } };
-  const next = await startMirror(t, { upstreams, storePath, admission, offline: true });
-  const ask = async (path: string) => get(`${next.url}/v2/${REPOSITORY}/${path}`);
+  const ask = await restartOffline(t, scene, storePath);
   t.is((await ask('manifests/signed')).status, 200);
   t.is((await ask(`blobs/${signed.layer.digest}`)).status, 200);
   t.deepEqual(registry.requests, []);
