@@ -42,7 +42,8 @@ export async function send(
     if (reader.ready || !buffers.isRoomy) await client.stays(writing);
     // What waits for its upstream holds no buffer.
     if (reader.ready) await client.waits(reader.ready());
-    const shared = reader.shared?.();
+    // Memory that is lent to a client is not used again: few clients cost less with a copy each.
+    const shared = buffers.isRoomy ? undefined : reader.shared?.();
     if (shared) {
       writing = write(response, shared, onSent);
       continue;

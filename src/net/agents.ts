@@ -3,6 +3,7 @@ import { Agent, buildConnector, ProxyAgent, type Dispatcher } from 'undici';
 import type { UpstreamConfig } from '../config/config.ts';
 import { proxyOf } from '../config/proxy.ts';
 import type { DialGuard, OriginKind } from './dial-guard.ts';
+import { SOCKET_READING } from './socket-reading.ts';
 import type { Timing } from './timing.ts';
 import type { SecureContexts, Trust } from './authorities.ts';
 
@@ -120,7 +121,7 @@ export class Agents {
       ...(kind === 'registry' && { rejectUnauthorized: !tls.insecure }),
     };
     if (proxy === undefined)
-      return new Agent({ ...common, connect: this.#connector(kind, options) });
+      return new Agent({ ...common, connect: this.#connector(kind, isSecure, options) });
     const secureContext = isSecureProxy(proxy) && {
       secureContext: this.#trust.contexts.of('others'),
     };
@@ -129,7 +130,7 @@ export class Agents {
   }
 
   /** One connector a port, since the address is judged together with it. */
-  #connector(kind: OriginKind, tls: buildConnector.BuildOptions): Connector {
+  #connector(kind: OriginKind, isSecure: boolean, tls: buildConnector.BuildOptions): Connector {
     const byPort = new LRUCache<number, Connector>({ max: MAX_PORTS });
     const create = (port: number): Connector => {
       const connector = buildConnector({
@@ -137,6 +138,7 @@ export class Agents {
         allowH2: false,
         lookup: this.#guard.lookup(kind, port),
         autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_MS,
+        ...(!isSecure && { onread: SOCKET_READING }),
       });
       byPort.set(port, connector);
       return connector;

@@ -1,6 +1,7 @@
 import PQueue from 'p-queue';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
+import { Gathering } from './blocks.ts';
 
 /** A request as undici sends it; it asks for content that is not encoded. */
 export interface OutgoingRequest {
@@ -105,10 +106,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     headers: IncomingHttpHeaders,
   ): void {
     if (status < 200) return;
-    this.#body = new ResponseBody(
-      controller,
-      this.#isStream ? HIGH_WATER_BYTES : SMALL_WATER_BYTES,
-    );
+    this.#body = new ResponseBody(controller, { isStream: this.#isStream });
     this.#response.resolve({ status, headers, body: this.#body });
   }
 
@@ -132,7 +130,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#ended.resolve();
   }
 }
-/** Of a document, which may have to wait for its place in memory. */
+/**
+ * Beyond so many bytes the socket is not read until the consumer has caught up: of a document, which may
+ * have to wait for its place in memory.
+ */
 const SMALL_WATER_BYTES = 64 * 1024;
 /** Of a blob. */
 const HIGH_WATER_BYTES = 512 * 1024;
@@ -154,21 +155,21 @@ export interface BodySource {
 export class ResponseBody {
   readonly #source: BodySource;
   readonly #mostBytes: number;
-  readonly #chunks: Buffer[] = [];
+  readonly #gathering = new Gathering();
   #queuedBytes = 0;
   #isPaused = false;
   #ending: { readonly error: Error | undefined } | undefined;
   #waiting: PromiseWithResolvers<void> | undefined;
 
-  /** Beyond so many bytes the socket is not read until the consumer has caught up. */
-  constructor(source: BodySource, mostBytes: number) {
+  /** `isStream`: a blob's. */
+  constructor(source: BodySource, { isStream }: { isStream: boolean }) {
     this.#source = source;
-    this.#mostBytes = mostBytes;
+    this.#mostBytes = isStream ? HIGH_WATER_BYTES : SMALL_WATER_BYTES;
   }
 
-  /** The source's part. */
-  push(chunk: Buffer): void {
-    this.#chunks.push(chunk);
+  /** The source's part. Copies it. */
+  push(chunk: Uint8Array): void {
+    this.#gathering.add(chunk);
     this.#queuedBytes += chunk.length;
     if (this.#queuedBytes > this.#mostBytes && !this.#isPaused) {
       this.#isPaused = true;
@@ -186,7 +187,7 @@ export class ResponseBody {
   /** The next chunk; `undefined` at the end. Rejects with what broke the body, after its last byte. */
   async next(): Promise<Buffer | undefined> {
     for (;;) {
-      const chunk = this.#chunks.shift();
+      const chunk = this.#gathering.take();
       if (chunk) return this.#hand(chunk);
       if (this.#ending?.error) throw this.#ending.error;
       if (this.#ending) return undefined;

@@ -1,3 +1,4 @@
+import { BLOCKS } from '../../net/blocks.ts';
 import { Traces } from '../../observe/traces.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
@@ -64,9 +65,14 @@ export class Deposit implements Disposable {
     this.#recent.add(chunk, this.ingest.written);
   }
 
-  /** The bytes from this position on, as far as they are still in memory. */
+  /** The bytes from this position on, as far as they are still in memory, to be read at any time. */
   findRecent(position: number): Buffer | undefined {
     return this.#recent.find(position);
+  }
+
+  /** Copies them instead; resolves with how many they are. */
+  copyRecent(into: Buffer, position: number): number {
+    return this.#recent.copy(into, position);
   }
 
   /** Gives the memory back; the file has the bytes. */
@@ -128,37 +134,63 @@ export class Deposit implements Disposable {
   }
 }
 
+interface RecentChunk {
+  readonly start: number;
+  readonly bytes: Buffer;
+  /** Somebody may read it at any time. */
+  isLent: boolean;
+}
+
 /**
- * The last chunks that were appended to a growing file: its readers share one piece of memory where
- * each would read the file.
+ * The last chunks that were appended to a growing file, for readers that would each read the file. The
+ * memory of those that nobody was lent is used again.
  */
 class RecentChunks {
-  readonly #chunks: { readonly start: number; readonly bytes: Buffer }[] = [];
+  readonly #chunks: RecentChunk[] = [];
   #size = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /** `end` is the position behind the chunk's last byte. */
   add(bytes: Buffer, end: number): void {
-    this.#chunks.push({ start: end - bytes.length, bytes });
+    this.#chunks.push({ start: end - bytes.length, bytes, isLent: false });
     this.#size += bytes.length;
     this.#timer ??= setTimeout(() => this.clear(), RECENT_MS).unref();
     this.#timer.refresh();
-    while (this.#size > MAX_RECENT_BYTES && this.#chunks.length > 1) {
-      this.#size -= this.#chunks.shift()?.bytes.length ?? 0;
-    }
+    while (this.#size > MAX_RECENT_BYTES && this.#chunks.length > 1) this.#drop();
   }
 
   clear(): void {
-    this.#chunks.length = 0;
+    while (this.#chunks.length > 0) this.#drop();
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#size = 0;
   }
 
   /** The bytes from this position to the end of the chunk that holds it. */
   find(position: number): Buffer | undefined {
+    const chunk = this.#at(position);
+    if (!chunk) return undefined;
+    chunk.isLent = true;
+    return chunk.bytes.subarray(position - chunk.start);
+  }
+
+  copy(into: Buffer, position: number): number {
+    let copied = 0;
+    for (let chunk = this.#at(position); chunk && copied < into.length;) {
+      copied += chunk.bytes.copy(into, copied, position + copied - chunk.start);
+      chunk = this.#at(position + copied);
+    }
+    return copied;
+  }
+
+  #at(position: number): RecentChunk | undefined {
     const chunk = this.#chunks.findLast(({ start }) => start <= position);
-    const bytes = chunk?.bytes.subarray(position - chunk.start);
-    return bytes && bytes.length > 0 ? bytes : undefined;
+    return chunk && position < chunk.start + chunk.bytes.length ? chunk : undefined;
+  }
+
+  #drop(): void {
+    const chunk = this.#chunks.shift();
+    if (!chunk) return;
+    this.#size -= chunk.bytes.length;
+    if (!chunk.isLent) BLOCKS.give(chunk.bytes);
   }
 }

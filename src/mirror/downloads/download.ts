@@ -133,6 +133,10 @@ export class Download implements Content, Growing, DownloadOutcome {
     return this.#deposit?.findRecent(position);
   }
 
+  copyRecent(into: Buffer, position: number): number {
+    return this.#deposit?.copyRecent(into, position) ?? 0;
+  }
+
   async growth(): Promise<void> {
     return this.#growth.next;
   }

@@ -40,6 +40,8 @@ export interface Growing {
   growth(): Promise<void>;
   /** The bytes from this position on, as far as they are still in memory. */
   findRecent(position: number): Buffer | undefined;
+  /** Copies them, and gives their number. */
+  copyRecent(into: Buffer, position: number): number;
   /**
    * For what the file does not give: what is passed on without being kept, else a request of its
    * own, verified where the answer is the whole blob.
@@ -154,9 +156,9 @@ export class FollowingReader implements Reader {
 
   /** From memory for a reader that keeps up with the transfer, else from the file. */
   async #readWritten(scratch: Buffer, available: number): Promise<Buffer> {
-    const recent = this.#download.findRecent(this.#position);
-    if (recent) return recent.subarray(0, available);
     const wanted = available < scratch.length ? scratch.subarray(0, available) : scratch;
+    const recent = this.#download.copyRecent(wanted, this.#position);
+    if (recent > 0) return wanted.subarray(0, recent);
     return wanted.subarray(0, await this.#ingest.readAt(wanted, this.#position));
   }
 
