@@ -23,6 +23,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     facade: [
       'address-class.ts',
       'authorities.ts',
+      'blocks.ts',
       'connection.ts',
       'content-coding.ts',
       'deadline.ts',

@@ -4,6 +4,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
 import { NoRoomError, type Budget, type Health, type Room } from '../../store/care/care.ts';
 import type { Catalog } from '../../store/catalog/catalog.ts';
+import type { Recent } from './following-reader.ts';
 import type { PassageParts } from './passage.ts';
 import type { BlobStore, Ingest } from '../../store/files/blob-store.ts';
 
@@ -31,9 +32,9 @@ const MAX_RECENT_BYTES = 1024 * 1024;
  */
 export class Deposit implements Disposable {
   readonly ingest: Ingest;
+  readonly recent = new RecentChunks();
   readonly #parts: DepositParts;
   readonly #target: Target;
-  readonly #recent = new RecentChunks();
   #room: Room | undefined;
   /** What an `append` that failed was given. */
   #unwritten: Buffer | undefined;
@@ -62,22 +63,12 @@ export class Deposit implements Disposable {
     await this.ingest.append(chunk);
     room?.wrote(chunk.length);
     this.#unwritten = undefined;
-    this.#recent.add(chunk, this.ingest.written);
-  }
-
-  /** The bytes from this position on, as far as they are still in memory, to be read at any time. */
-  findRecent(position: number): Buffer | undefined {
-    return this.#recent.find(position);
-  }
-
-  /** Copies them instead; resolves with how many they are. */
-  copyRecent(into: Buffer, position: number): number {
-    return this.#recent.copy(into, position);
+    this.recent.add(chunk, this.ingest.written);
   }
 
   /** Gives the memory back; the file has the bytes. */
   forgetRecent(): void {
-    this.#recent.clear();
+    this.recent.clear();
   }
 
   /** Forgets what came, of which no reader has seen anything. */
@@ -119,7 +110,7 @@ export class Deposit implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#recent.clear();
+    this.recent.clear();
     this.#room?.[Symbol.dispose]();
   }
 
@@ -145,7 +136,7 @@ interface RecentChunk {
  * The last chunks that were appended to a growing file, for readers that would each read the file. The
  * memory of those that nobody was lent is used again.
  */
-class RecentChunks {
+class RecentChunks implements Recent {
   readonly #chunks: RecentChunk[] = [];
   #size = 0;
   #timer: NodeJS.Timeout | undefined;

@@ -129,12 +129,8 @@ export class Download implements Content, Growing, DownloadOutcome {
     return readable;
   }
 
-  findRecent(position: number): Buffer | undefined {
-    return this.#deposit?.findRecent(position);
-  }
-
-  copyRecent(into: Buffer, position: number): number {
-    return this.#deposit?.copyRecent(into, position) ?? 0;
+  get recent(): Growing['recent'] {
+    return this.#deposit?.recent;
   }
 
   async growth(): Promise<void> {

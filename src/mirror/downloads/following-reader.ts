@@ -28,6 +28,14 @@ export interface FollowingOptions {
   readonly rangeMs: number;
 }
 
+/** The last bytes that came, which are still in memory. */
+export interface Recent {
+  /** From this position to the end of the chunk that holds it, to be read at any time. */
+  find(position: number): Buffer | undefined;
+  /** Copies what is there from this position on instead; how many bytes that are. */
+  copy(into: Buffer, position: number): number;
+}
+
 /** What a reader sees of the download that it follows. */
 export interface Growing {
   readonly digest: Digest;
@@ -38,10 +46,7 @@ export interface Growing {
   readonly readable: number;
   /** Settles with the next byte or the next state. */
   growth(): Promise<void>;
-  /** The bytes from this position on, as far as they are still in memory. */
-  findRecent(position: number): Buffer | undefined;
-  /** Copies them, and gives their number. */
-  copyRecent(into: Buffer, position: number): number;
+  readonly recent: Recent | undefined;
   /**
    * For what the file does not give: what is passed on without being kept, else a request of its
    * own, verified where the answer is the whole blob.
@@ -108,7 +113,7 @@ export class FollowingReader implements Reader {
     const isPlain = !this.#closed && !this.#isUnreadable && !this.#ahead && !this.#aheadReader;
     const available = Math.min(this.#end, this.#download.readable) - this.#position;
     if (!isPlain || available <= 0) return undefined;
-    const recent = this.#download.findRecent(this.#position);
+    const recent = this.#download.recent?.find(this.#position);
     return recent && this.#advance(recent.subarray(0, available));
   }
 
@@ -157,7 +162,7 @@ export class FollowingReader implements Reader {
   /** From memory for a reader that keeps up with the transfer, else from the file. */
   async #readWritten(scratch: Buffer, available: number): Promise<Buffer> {
     const wanted = available < scratch.length ? scratch.subarray(0, available) : scratch;
-    const recent = this.#download.copyRecent(wanted, this.#position);
+    const recent = this.#download.recent?.copy(wanted, this.#position) ?? 0;
     if (recent > 0) return wanted.subarray(0, recent);
     return wanted.subarray(0, await this.#ingest.readAt(wanted, this.#position));
   }
