@@ -1,5 +1,5 @@
 import test from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { BLOCKS, Gathering } from '../../src/net/blocks.ts';
 import { ResponseBody } from '../../src/net/exchange.ts';
 
