@@ -1,13 +1,39 @@
 /** What people read of `admission` in the configuration. */
 export const ADMISSION_TEXTS = {
+  admissionMap:
+    'write { rules: [{ images: ["ghcr.io/org/**"], mode: audit, signedBy: [{ key: NAME }] }] }',
   admissionMode: 'write off, audit or enforce',
+  admissionListAround: 'it is a list; write [{ … }], with brackets around what stands there',
+  admissionSignerMap: ({ value }: { value: string }) =>
+    `who may have signed is a map; write { key: ${value} } where that is a name among admission.trust.keys`,
+  admissionSignerList: ({ value }: { value: string }) =>
+    `who may have signed is a list of maps; write [{ key: ${value} }] where that is a name among admission.trust.keys`,
+  admissionKeyText: 'write a name among admission.trust.keys, under which the file stands',
+  admissionNotationSigner:
+    'write { identities: ["x509.subject: C=US, ST=WA, O=Example"] }; the stores stand in admission.trust.notation',
+  admissionTrust:
+    'it is a map; write { keys: { NAME: { file: FILE } } }, { sigstore: { trustedRoot: FILE } } or { notation: { stores: FOLDER } }',
+  admissionKeys: ({ file }: { file: string }) =>
+    `each key has a name of your own; write { NAME: { file: ${file} } }`,
+  admissionKeyItself:
+    'it is the key itself, and is to be read from a file; write the path of one, such as cosign.pub',
+  admissionKeyElsewhere:
+    'a key that lies elsewhere is not asked for; write the path of the file that "cosign public-key --key KEY" prints',
   admissionSigner:
     'write { key: NAME }, { identity: WHO, issuer: https://PROVIDER } or { notation: { identities: ["x509.subject: C=US, ST=WA, O=Example"] } }',
+  admissionNoIssuer:
+    'anybody may have an identity; write issuer: https://PROVIDER beside it, by whose word it counts',
+  admissionNoIdentity:
+    'by the word of an issuer everybody counts whom it knows; write identity: WHO beside it',
+  admissionSeveral:
+    'it is a key, an identity with its issuer, or notation; write an entry of the list for each',
   admissionMinAge: 'write a duration from 1m to 365d, such as 48h',
   admissionAsksNothing:
     'a rule asks something of its images; write signedBy, minAge or vulnerabilities',
   admissionChoice: 'write deny or allow',
   admissionSeverity: ({ words }: { words: string }) => `write one of ${words}`,
+  admissionExceptionOf: ({ cve }: { cve: string }) =>
+    `write { cve: ${cve}, reason: WHY, owner: WHO, until: 2027-01-01 }`,
   admissionException:
     'write { cve: CVE-2024-1234, reason: WHY, owner: WHO, until: 2027-01-01 }, or digest: in place of cve:',
   admissionExceptions: 'exceptions are of vulnerabilities; write vulnerabilities: { atMost: … }',
@@ -47,8 +73,8 @@ export const ADMISSION_TEXTS = {
     type === 'tsa'
       ? `${path} has a certificate that is no root; write those that clocks lead to, each signed by itself`
       : `${path} has a certificate that is of no authority and not signed by itself; write those that signers lead to`,
-  admissionNoKey: ({ name }: { name: string }) =>
-    `"${name}" is no name of a key; write it under admission.trust.keys`,
+  admissionNoKey: ({ name, known }: { name: string; known: string }) =>
+    `"${name}" is no name of a key; ${known === '' ? 'write it' : `write ${known}, or put it`} under admission.trust.keys`,
   notSignerKey: ({ path }: { path: string }) =>
     `${path} is no public key in PEM; write the file that cosign calls cosign.pub`,
   notTrustedRoot: ({ path }: { path: string }) =>

@@ -15,6 +15,8 @@ interface ForeignKeys {
 const TLS = 'tls: { cert: PATH, key: PATH }';
 const ACCOUNT = 'credentials: { username: NAME, password: { file: PATH } }';
 const PROXY = 'proxy: http://HOST:PORT';
+const ADMISSION =
+  '{ rules: [{ images: ["ghcr.io/org/**"], mode: audit, signedBy: [{ key: NAME }] }] }';
 const RULE = '{ image: docker.io/library/alpine, tags: [latest] }';
 
 /**
@@ -170,6 +172,41 @@ export const FOREIGN_KEYS: readonly ForeignKeys[] = [
     say: TEXTS.unknownKeyAtTop({ right: `upstreams: { REGISTRY: { ${ACCOUNT} } }` }),
   })),
 
+  // Admission
+  {
+    at: '',
+    keys: 'policy policies cosign notation sigstore signatures verify verification',
+    write: `admission: ${ADMISSION}`,
+  },
+  {
+    at: 'admission.rules.[]',
+    keys: 'image repository repositories match',
+    write: 'images: ["ghcr.io/org/**"]',
+  },
+  { at: 'admission.rules.[]', keys: 'enforce action', write: 'mode: enforce' },
+  { at: 'admission.rules.[]', keys: 'audit', write: 'mode: audit' },
+  {
+    at: 'admission.rules.[]',
+    keys: 'key keys publickey signers authorities',
+    write: 'signedBy: [{ key: NAME }]',
+  },
+  ...['signedBy', 'attestedBy'].flatMap((list) => [
+    { at: `admission.rules.[].${list}.[]`, keys: 'keys name publickey', write: 'key: NAME' },
+    { at: `admission.rules.[].${list}.[]`, keys: 'subject email san', write: 'identity: WHO' },
+  ]),
+  {
+    at: 'admission.rules.[].vulnerabilities',
+    keys: 'max severity threshold',
+    write: 'atMost: medium',
+  },
+  {
+    at: 'admission.trust',
+    keys: 'key publickey cosign',
+    write: 'keys: { NAME: { file: cosign.pub } }',
+  },
+  { at: 'admission.trust.keys.*', keys: 'path pem key publickey', write: 'file: cosign.pub' },
+  { at: 'admission.trust.notation', keys: 'store truststore', write: 'stores: FOLDER' },
+  { at: 'admission.scanner', keys: 'url address endpoint', write: 'adapter: http://HOST:8080' },
   // One rule of access
   {
     at: 'access.rules.[]',

@@ -3,7 +3,7 @@ import { readAuthorities } from './pem.ts';
 import { ConfigError } from './problems.ts';
 import { duration } from './quantity.ts';
 import { bearerSchema } from './secret-schema.ts';
-import { converted, validated } from './section.ts';
+import { converted, mapped, validated } from './section.ts';
 import type { Source } from './source.ts';
 import { TEXTS } from './texts.ts';
 
@@ -12,34 +12,33 @@ const MINUTE_MS = 60_000;
 /** `admission.scanner`: who says what is vulnerable. */
 export function scannerSchema(source: Source) {
   const address = z.string().meta({ title: 'URL' }).transform(validated(checkUrl));
-  return z
-    .strictObject({
-      adapter: address
-        .exactOptional()
-        .describe(
-          "Of an adapter of Harbor's pluggable scanner API. Left out: attested scans alone count.",
-        ),
-      registry: address
-        .exactOptional()
-        .describe(
-          'Of this mirror, as the adapter reaches it: from there it pulls. Left out: that of listen, by the name of this machine where it listens at all addresses.',
-        ),
-      ca: z
-        .string()
-        .meta({ title: 'PEM file' })
-        .transform(converted((path: string) => readAuthorities(path, source.directory)))
-        .exactOptional()
-        .describe('The only authority for the certificate of the adapter. Read again on change.'),
-      token: bearerSchema(source)
-        .exactOptional()
-        .describe('What the adapter asks of its clients, as a bearer token.'),
-      maxAge: duration
-        .refine((ms) => ms >= MINUTE_MS, TEXTS.scannerMaxAge)
-        .prefault('24h')
-        .describe(
-          'So long a verdict serves after another database came, and an attested scan counts.',
-        ),
-    })
+  return mapped('adapter', {
+    adapter: address
+      .exactOptional()
+      .describe(
+        "Of an adapter of Harbor's pluggable scanner API. Left out: attested scans alone count.",
+      ),
+    registry: address
+      .exactOptional()
+      .describe(
+        'Of this mirror, as the adapter reaches it: from there it pulls. Left out: that of listen, by the name of this machine where it listens at all addresses.',
+      ),
+    ca: z
+      .string()
+      .meta({ title: 'PEM file' })
+      .transform(converted((path: string) => readAuthorities(path, source.directory)))
+      .exactOptional()
+      .describe('The only authority for the certificate of the adapter. Read again on change.'),
+    token: bearerSchema(source)
+      .exactOptional()
+      .describe('What the adapter asks of its clients, as a bearer token.'),
+    maxAge: duration
+      .refine((ms) => ms >= MINUTE_MS, TEXTS.scannerMaxAge)
+      .prefault('24h')
+      .describe(
+        'So long a verdict serves after another database came, and an attested scan counts.',
+      ),
+  })
     .exactOptional()
     .describe('Who says what is vulnerable.');
 }

@@ -5,15 +5,19 @@ import { TEXTS } from './texts.ts';
 /** Read-only at every depth. */
 export type Frozen<T> = { readonly [Key in keyof T]: Frozen<T[Key]> };
 
-/**
- * A map of which every key has a default: absent, empty and `~` are the same. Who writes a text in
- * its place means the key `main`.
- */
-export function section<T extends z.ZodRawShape>(main: string, shape: T) {
-  const inner = z.strictObject(shape, {
+/** A map. Who writes a text in its place means the key `main`, or what is told. */
+export function mapped<T extends z.ZodRawShape>(main: string, shape: T, told?: string) {
+  return z.strictObject(shape, {
     error: ({ code, input }) =>
-      code === 'invalid_type' ? TEXTS.mapWith({ key: main, value: repeated(input) }) : undefined,
+      code === 'invalid_type'
+        ? (told ?? TEXTS.mapWith({ key: main, value: repeated(input) }))
+        : undefined,
   });
+}
+
+/** A map of which every key has a default: absent, empty and `~` are the same. As `mapped` else. */
+export function section<T extends z.ZodRawShape>(main: string, shape: T, told?: string) {
+  const inner = mapped(main, shape, told);
   return inner.nullish().transform((value) => value ?? inner.parse({}));
 }
 

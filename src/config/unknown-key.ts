@@ -47,11 +47,16 @@ function adviseForeign({ path, key, value }: UnknownKey, root: Path): string | u
   return TEXTS.unknownKeyWrite({ right });
 }
 
+/** Maps whose keys are names. */
+const NAMED: readonly string[] = ['upstreams', 'admission.trust.keys'];
+
 /** The patterns of `FOREIGN_KEYS` that a path matches. */
 function pattern(path: Path): string[] {
-  const parts = path.map((part, depth) =>
-    typeof part === 'number' ? '[]' : path[0] === 'upstreams' && depth === 1 ? '*' : String(part),
-  );
+  const parts = path.map((part, depth) => {
+    if (typeof part === 'number') return '[]';
+    const isNamed = NAMED.includes(path.slice(0, depth).join('.'));
+    return isNamed ? '*' : String(part);
+  });
   const text = parts.join('.');
   // One of several accounts is as the only one.
   return [text, text.replace(/\.\[\]$/, '')];

@@ -265,6 +265,135 @@ const KEYS: readonly Slip[] = [
     'images and trust',
   ],
   [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: release }] }',
+    'admission.rules[0].signedBy',
+    'a list of maps; write [{ key: release }]',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [release] }] }',
+    'admission.rules[0].signedBy[0]',
+    'a map; write { key: release }',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: { key: release } }] }',
+    'admission.rules[0].signedBy',
+    'it is a list; write [{',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, attestedBy: release, minAge: 2d }] }',
+    'admission.rules[0].attestedBy',
+    'write [{ key: release }]',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ name: release }] }] }',
+    'admission.rules[0].signedBy[0].name',
+    'write key: NAME',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ subject: a, issuer: b }] }] }',
+    'admission.rules[0].signedBy[0].subject',
+    'write identity: WHO',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ key: { file: cosign.pub } }] }] }',
+    'admission.rules[0].signedBy[0].key',
+    'write a name among admission.trust.keys',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: release }] }] }',
+    'admission.rules[0].signedBy[0].notation',
+    'write { identities: [',
+  ],
+  [
+    'admission: { trust: { keys: { release: file.pub } } }',
+    'admission.trust.keys.release',
+    'write { file: file.pub }',
+  ],
+  [
+    'admission: { trust: { keys: file.pub } }',
+    'admission.trust.keys',
+    'each key has a name of your own; write { NAME: { file: file.pub } }',
+  ],
+  [
+    'admission: { trust: { keys: [file.pub] } }',
+    'admission.trust.keys',
+    'write { NAME: { file: file.pub } }',
+  ],
+  [
+    'admission: { trust: { keys: { "a b": { file: none.pub } } } }',
+    'admission.trust.keys.a b',
+    'write a name of letters',
+  ],
+  [
+    'admission: { trust: { keys: { release: { path: file.pub } } } }',
+    'admission.trust.keys.release.path',
+    'write file: cosign.pub',
+  ],
+  [
+    'admission: { trust: { keys: { release: "-----BEGIN PUBLIC KEY-----" } } }',
+    'admission.trust.keys.release',
+    'it is the key itself',
+  ],
+  [
+    'admission: { trust: cosign.pub }',
+    'admission.trust',
+    'write { keys: { NAME: { file: FILE } } }',
+  ],
+  [
+    'admission: { trust: { sigstore: root.json } }',
+    'admission.trust.sigstore',
+    'write { trustedRoot: root.json }',
+  ],
+  [
+    'admission: { trust: { notation: trust } }',
+    'admission.trust.notation',
+    'write { stores: trust }',
+  ],
+  ['admission: { rules: { images: [a/**] } }', 'admission.rules', 'it is a list; write [{'],
+  ['admission: enforce', 'admission', 'write { rules: ['],
+  [
+    'admission: { rules: [{ image: ghcr.io/org/**, mode: enforce, minAge: 2d }] }',
+    'admission.rules[0].image',
+    'write images: [',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: Enforce, minAge: 2d }] }',
+    'admission.rules[0].mode',
+    'write enforce',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, vulnerabilities: medium }] }',
+    'admission.rules[0].vulnerabilities',
+    'write { atMost: medium }',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, vulnerabilities: { atMost: MEDIUM } }] }',
+    'admission.rules[0].vulnerabilities.atMost',
+    'write medium',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, vulnerabilities: { max: low } }] }',
+    'admission.rules[0].vulnerabilities.max',
+    'write atMost: medium',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, vulnerabilities: { atMost: low }, exceptions: [CVE-2024-1] }] }',
+    'admission.rules[0].exceptions[0]',
+    'write { cve: CVE-2024-1, reason: WHY',
+  ],
+  [
+    'admission: { scanner: http://scanner:8080 }',
+    'admission.scanner',
+    'write { adapter: http://scanner:8080 }',
+  ],
+  [
+    'admission: { scanner: { url: http://scanner:8080 } }',
+    'admission.scanner.url',
+    'write adapter: http://HOST:8080',
+  ],
+  ['cosign: { key: cosign.pub }', 'cosign', 'write admission: { rules: ['],
+  ['policy: { rules: [] }', 'policy', 'write admission: { rules: ['],
+  [
     'admission: { rules: [{ images: [ghcr.io/org/**], mode: warn, signedBy: [{ key: a }] }] }',
     'admission.rules[0].mode',
     'write off, audit or enforce',
@@ -521,9 +650,29 @@ export const SLIPS: readonly Slip[] = [
     'write admission.trust.sigstore: { trustedRoot: FILE }',
   ],
   [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ key: a, identity: b, issuer: c }] }] }',
+    'admission.rules[0].signedBy[0]',
+    'write an entry of the list for each',
+  ],
+  [
+    'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ issuer: b }] }] }',
+    'admission.rules[0].signedBy[0]',
+    'write identity: WHO beside it',
+  ],
+  [
+    'admission: { trust: { keys: { release: { file: "-----BEGIN PUBLIC KEY-----" } } } }',
+    'admission.trust.keys.release.file',
+    'it is the key itself',
+  ],
+  [
+    'admission: { trust: { keys: { release: { file: "awskms:///alias/a" } } } }',
+    'admission.trust.keys.release.file',
+    'cosign public-key',
+  ],
+  [
     'admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ identity: a }] }] }',
     'admission.rules[0].signedBy[0]',
-    'write { key: NAME }, { identity: WHO, issuer: https://PROVIDER } or { notation: { identities: [',
+    'anybody may have an identity; write issuer: https://PROVIDER beside it',
   ],
   [
     `admission: { rules: [{ images: [ghcr.io/org/**], mode: enforce, signedBy: [{ notation: { identities: ['x509.subject: C=US, ST=WA, O=a'] } }] }] }`,
