@@ -23,8 +23,7 @@ export function admissionSchema(source: Source) {
         scanner: scannerSchema(source),
         rules: z
           .array(ruleSchema(source), {
-            error: ({ code, input }) =>
-              code === 'invalid_type' && isMap(input) ? TEXTS.admissionListAround : undefined,
+            error: ({ input }) => (isMap(input) ? TEXTS.admissionListAround : undefined),
           })
           .prefault([])
           .describe('An image has to meet each rule about its repository.'),

@@ -35,7 +35,7 @@ export function signersSchema() {
     .superRefine(checkSigner);
   return z
     .array(signer, {
-      error: ({ code, input }) => (code === 'invalid_type' ? signersMeant(input) : undefined),
+      error: ({ input }) => signersMeant(input),
     })
     .min(1, TEXTS.admissionSigner);
 }
