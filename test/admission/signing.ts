@@ -1,12 +1,4 @@
-import {
-  createECDH,
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  sign,
-  type KeyObject,
-} from 'node:crypto';
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FakeRegistry } from '../helpers/fake-registry.ts';
@@ -31,15 +23,7 @@ export function statementOf({ digest }: Stored, predicateType?: string, predicat
 
 /** Who signs images with a key, as cosign does. */
 export class KeyHolder {
-  readonly #pair;
-
-  /** With a key of a fresh chance, or with the one that a word stands for. */
-  constructor(word?: string) {
-    this.#pair =
-      word === undefined
-        ? generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
-        : keyPairOf(word);
-  }
+  readonly #pair = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
 
   get pem(): string {
     return this.#pair.publicKey.export({ format: 'pem', type: 'spki' });
@@ -101,18 +85,6 @@ export class KeyHolder {
   #sign(bytes: Buffer): string {
     return sign('sha256', bytes, this.#pair.privateKey).toString('base64');
   }
-}
-
-function keyPairOf(word: string): { publicKey: KeyObject; privateKey: KeyObject } {
-  const curve = createECDH('prime256v1');
-  const d = createHash('sha256').update(word).digest();
-  curve.setPrivateKey(d);
-  const point = curve.getPublicKey();
-  const [x, y] = [point.subarray(1, 33), point.subarray(33)];
-  const text = (bytes: Buffer): string => bytes.toString('base64url');
-  const key = { kty: 'EC', crv: 'P-256', d: text(d), x: text(x), y: text(y) };
-  const privateKey = createPrivateKey({ format: 'jwk', key });
-  return { privateKey, publicKey: createPublicKey(privateKey) };
 }
 
 /** A manifest about an image that carries this bundle. */

@@ -5,8 +5,6 @@ interface PublicRegistry {
   readonly realm?: string;
   /** The tags of each repository, all of them indexes of linux/amd64 and linux/arm64. */
   readonly images: Readonly<Record<string, readonly string[]>>;
-  /** Those of them that are signed, by the key that docs/admission.md shows. */
-  readonly signed?: readonly string[];
 }
 
 /** What the documents pull, and where from. */
@@ -24,11 +22,7 @@ export const PUBLIC_REGISTRIES: readonly PublicRegistry[] = [
   {
     hosts: ['ghcr.io'],
     realm: 'https://ghcr.io/token',
-    images: { 'org/app': ['v1', 'latest'], 'myorg/app': ['v1', 'v2'] },
-    signed: ['myorg/app:v1'],
+    images: { 'org/app': ['v1', 'latest'] },
   },
   { hosts: ['quay.io'], images: { 'prometheus/prometheus': ['v3.5.0', 'latest'] } },
 ];
-
-/** The word that the key stands for by which they are signed. */
-export const SIGNER = 'who signs what the documents pull';

@@ -17,8 +17,7 @@ import {
 } from '../helpers/image.ts';
 import { buffer } from 'node:stream/consumers';
 import { pack } from 'tar-stream';
-import { KeyHolder } from '../admission/signing.ts';
-import { PUBLIC_REGISTRIES, SIGNER } from './public-names.ts';
+import { PUBLIC_REGISTRIES } from './public-names.ts';
 
 const PLATFORMS = ['amd64', 'arm64'].map((architecture) => ({ os: 'linux', architecture }));
 /** Bytes of the one file of each layer. */
@@ -26,8 +25,7 @@ const LAYERS = [300_000, 40_000];
 
 const [key, cert] = process.argv.slice(2).map((path) => readFileSync(path));
 const ports = new Map<string, string>();
-const signer = new KeyHolder(SIGNER);
-for (const { hosts, realm, images, signed = [] } of PUBLIC_REGISTRIES) {
+for (const { hosts, realm, images } of PUBLIC_REGISTRIES) {
   const auth = realm === undefined ? {} : { auth: { kind: 'bearer', realm } as const };
   const registry = await FakeRegistry.start({ teardown: () => undefined }, auth);
   for (const [repository, tags] of Object.entries(images)) {
@@ -40,9 +38,6 @@ for (const { hosts, realm, images, signed = [] } of PUBLIC_REGISTRIES) {
       });
       const index = buildIndex(await Promise.all(children));
       registry.addIndex(repository, tag, index);
-      if (signed.includes(`${repository}:${tag}`)) {
-        signer.attach(registry, repository, index.manifest);
-      }
     }
   }
   for (const host of hosts) ports.set(host, new URL(registry.url).port);
