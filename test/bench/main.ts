@@ -7,6 +7,7 @@ import { measureBlobThroughput } from './blob-throughput.ts';
 import { measureZipf } from './catalog-zipf.ts';
 import { measureBundle } from './bundle.ts';
 import { measureCatalog } from './catalog.ts';
+import { measureCatalogWrites } from './catalog-writes.ts';
 import { measureColdBurst } from './cold-burst.ts';
 import { measureColdImage } from './cold-image.ts';
 import { measureColdPull } from './cold-pull.ts';
@@ -64,6 +65,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   memory: { measure: measureManyClients, needs: ['curl'], peers: ['docker-registry'] },
   package: { measure: measurePackageStart, needs: [], peers: [] },
   catalog: { measure: measureCatalog, needs: [], peers: [] },
+  'catalog-writes': { measure: measureCatalogWrites, needs: [], peers: [] },
   zipf: { measure: measureZipf, needs: [], peers: [] },
   sync: { measure: measureSyncBeside, needs: [], peers: [] },
   'sync-many': { measure: measureSyncImages, needs: ['regsync'], peers: [] },

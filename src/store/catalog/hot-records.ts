@@ -8,6 +8,7 @@ import {
   type TagRecord,
 } from './catalog.ts';
 import { RecentMap } from '../../time/recent-map.ts';
+import { JoinedReads } from './joined-reads.ts';
 import type { LevelReader } from './level-reader.ts';
 import type { RecentRecords } from './recent-records.ts';
 
@@ -23,12 +24,20 @@ export class HotRecords implements RecentRecords {
 
   constructor(reader: LevelReader, unreadable: (error: unknown) => void) {
     const { tables } = reader;
+    const reads = new JoinedReads(tables.db);
     const cache = <Value extends {}>(read: (key: string) => Promise<Value | undefined>) =>
       new RecordCache({ max: MAX_HOT, read, unreadable });
     this.tags = cache((key) => tables.tags.get(key));
-    this.manifests = cache((key) => tables.manifests.get(key));
-    this.blobs = cache((key) => tables.blobs.get(key));
+    this.manifests = cache((key) => reads.get(tables.manifests, key));
+    this.blobs = cache((key) => reads.get(tables.blobs, key));
     this.links = cache((key) => reader.link(key));
+  }
+
+  /** Whoever wants it reads its bytes next: one trip brings where they are as well. */
+  async findManifest(target: Target, digest: Digest): Promise<ManifestRecord | undefined> {
+    const unit = unitOf(target, digest);
+    if (!this.manifests.recall(unit)) void this.blobs.find(digest);
+    return this.manifests.find(unit);
   }
 
   tag(target: Target, tag: Tag): TagRecord | undefined {

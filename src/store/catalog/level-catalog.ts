@@ -127,7 +127,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
   }
 
   async findManifest(target: Target, digest: Digest): Promise<ManifestRecord | undefined> {
-    return this.recent.manifests.find(unitOf(target, digest));
+    return this.recent.findManifest(target, digest);
   }
 
   async recordManifest(target: Target, entry: ManifestEntry, now: number): Promise<void> {

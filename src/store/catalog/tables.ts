@@ -9,6 +9,7 @@ import { FOLDER_MODE, look, openOwn, readOwn, writeOwn } from '../own-file.ts';
 import { FORMAT, refuseOtherFormat } from '../format.ts';
 import { TEXTS } from '../texts.ts';
 import type { Finding } from './admission-facts.ts';
+import { catalogMemory } from './catalog-memory.ts';
 import type { BlobRecord, ManifestRecord, Members, PullTally, TagRecord } from './catalog.ts';
 
 export interface TablesOptions {
@@ -84,7 +85,7 @@ export class Tables {
   /** Throws when another process has it open or a newer version wrote it. */
   static async open(path: string, options: TablesOptions): Promise<Tables> {
     await examineFiles(path, options);
-    const db = new Level<string, unknown>(path, { valueEncoding: 'json' });
+    const db = new Level<string, unknown>(path, { valueEncoding: 'json', ...catalogMemory() });
     await openExclusively(db, path);
     try {
       return await Tables.#examine(db, path, options.durability);
@@ -173,8 +174,7 @@ export class Tables {
   /** Sets a little of the disk aside, for evictions on a full one. A refusal is tried again later. */
   async keepReserve(): Promise<void> {
     const reserve = reserveOf(this.#path);
-    const found = await lstat(reserve).catch(() => undefined);
-    if (found?.isFile()) return;
+    if ((await lstat(reserve).catch(() => undefined))?.isFile()) return;
     await writeOwn(reserve, Buffer.alloc(RESERVE_BYTES, 1)).catch(async () =>
       rm(`${reserve}.new`, { force: true }),
     );
