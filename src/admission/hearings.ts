@@ -115,7 +115,7 @@ function refusalOf(asked: Asked, verdict: Found): RegistryError | undefined {
   const about = { image, rule, reason: reasonOf(verdict) };
   if (verdict.is === 'unknown' && !verdict.isOffline) return unavailable(TEXTS.unknown(about));
   const asks = verdict.is === 'refused' ? (verdict.asks ?? 'signedBy') : 'signedBy';
-  return new GateRefusal(TEXTS.refused({ ...about, asks }));
+  return new GateRefusal(TEXTS.refused({ ...about, asks, isOffline: verdict.is === 'unknown' }));
 }
 
 /** What cannot be found out is not known. */

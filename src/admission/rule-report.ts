@@ -22,13 +22,14 @@ interface Asked {
 export async function reportRule(rule: Rule, asked: Asked): Promise<AdmissionRuleReport> {
   const { target, digest, how, judge } = asked;
   const { name: place, mode, images, conditions } = rule;
-  const found = await settled(async () => judge.manifest(target, digest, { conditions, ...how }));
   const subjects = await judge.subjects(target, digest, how).catch(() => []);
   const subject = subjects.at(-1);
   const told: AdmissionConditionReport[] = [];
   for (const condition of subject ? conditions : []) {
     told.push(await reportCondition(condition, { ...asked, digest: subject! }));
   }
+  // After those have looked: what they fetched counts for the verdict too.
+  const found = await settled(async () => judge.manifest(target, digest, { conditions, ...how }));
   const isTold = told.some(({ outcome }) => outcome !== 'admitted');
   return {
     place,
@@ -43,9 +44,14 @@ async function reportCondition(
   condition: Condition,
   { target, digest, how }: Asked,
 ): Promise<AdmissionConditionReport> {
-  const found = await settled(async () => condition.judge(target, digest, how));
+  const judge = async (): Promise<Found> =>
+    settled(async () => condition.judge(target, digest, how));
+  const before = await judge();
   const nothing = (): Examined => ({});
   const examined = (await condition.examine?.(target, digest, how).catch(nothing)) ?? {};
+  // A refusal counts for a while, and what was looked at may be younger.
+  const isSigned = examined.signatures?.some(({ counts }) => counts) === true;
+  const found = isSigned && before.outcome !== 'admitted' ? await judge() : before;
   return { asks: condition.asks, ...found, ...examined };
 }
 

@@ -5,6 +5,8 @@ interface Refused {
   readonly rule: string;
   readonly asks: ConditionName;
   readonly reason: string;
+  /** Nobody is asked for what is not here. */
+  readonly isOffline: boolean;
 }
 
 const ASKED = {
@@ -13,10 +15,12 @@ const ASKED = {
   vulnerabilities: 'asks for few vulnerabilities',
 } as const;
 const REMEDIES = {
-  signedBy: 'have it signed by one whom the rule names, which counts within 30 s',
+  signedBy:
+    'have it signed in this repository by one whom the rule names, which counts within 30 s',
   minAge: 'wait until it is old enough',
   vulnerabilities: 'pull one that is mended',
 } as const;
+const BROUGHT = 'have its signature brought by sync while there is a link, or by a bundle';
 
 /** What people read of the gate. */
 export const TEXTS = {
@@ -42,8 +46,8 @@ export const TEXTS = {
     `which ones it has is not known, since the scanner gives no report: ${reason}`,
   moreReasons: ({ reason, more }: { reason: string; more: number }) =>
     more === 0 ? reason : `${reason} (and ${more} more signatures that do not count)`,
-  refused: ({ image, rule, asks, reason }: Refused) =>
-    `${image} may not be pulled here: ${rule} ${ASKED[asks]}, and ${reason}; ${REMEDIES[asks]}, or ask who runs this mirror`,
+  refused: ({ image, rule, asks, reason, isOffline }: Refused) =>
+    `${image} may not be pulled here: ${rule} ${ASKED[asks]}, and ${reason}; ${isOffline ? BROUGHT : REMEDIES[asks]}, or ask who runs this mirror`,
   heldRefused: ({ rule, reason }: { rule: string; reason: string }) =>
     `it may not be pulled: ${rule} is not met by what is held: ${reason}`,
   mayNotLeave: ({ rule, reason }: { rule: string; reason: string }) =>

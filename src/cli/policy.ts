@@ -1,5 +1,6 @@
 import type { NearRule, PolicyReport, RuleReport, RuleVerdict } from '../api/access-api.ts';
 import type { AdmissionRuleReport } from '../api/admission-api.ts';
+import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { formatAdmission } from './admission-format.ts';
 import { withAdmin } from './admin-client.ts';
@@ -7,6 +8,9 @@ import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './comm
 import { formatLabelled } from './format.ts';
 import { RuleNames } from './rule-names.ts';
 import { TEXTS } from './texts.ts';
+
+/** Enough to see a slip. */
+const MAX_GLOBS = 5;
 
 interface PolicyOptions extends CommandOptions {
   readonly as?: readonly string[];
@@ -39,7 +43,10 @@ export async function checkPolicy(
     'ignore',
   )) as PolicyReport;
   const rules = new RuleNames(loaded);
-  print(options, context, withLines(report, rules), (columns) => format(report, rules, columns));
+  const told = { rules, judged: judgedBy(loaded.config.admission?.rules) };
+  print(options, context, withLines(report, rules), (columns) =>
+    format(report, { ...told, columns }),
+  );
   for (const name of report.unknown ?? [])
     context.stderr.write(`${TEXTS.policyUnknown({ name })}\n`);
   return report.isAllowed ? EXIT_CODE.ok : EXIT_CODE.failed;
@@ -73,7 +80,17 @@ function withLines(report: PolicyReport, rules: RuleNames): object {
   };
 }
 
-function format(report: PolicyReport, rules: RuleNames, columns: number | undefined): string {
+/** What rules of admission are about, for whom expected one that is about something else. */
+function judgedBy(rules: NonNullable<Config['admission']>['rules'] = []): string {
+  const globs = new Set(rules.filter(({ mode }) => mode !== 'off').flatMap(({ images }) => images));
+  const told = [...globs].slice(0, MAX_GLOBS).join(', ');
+  return globs.size > MAX_GLOBS ? `${told}, …` : told;
+}
+
+function format(
+  report: PolicyReport,
+  { rules, judged, columns }: { rules: RuleNames; judged: string; columns: number | undefined },
+): string {
   const { admission } = report;
   return [
     formatLabelled('', describeTitle(report), columns),
@@ -81,7 +98,9 @@ function format(report: PolicyReport, rules: RuleNames, columns: number | undefi
       formatLabelled(`  ${name.padEnd(4)}  `, fact, columns),
     ),
     admission ? formatAdmission(admission, { rules, columns }) : '',
-    report.subject || admission ? '' : formatLabelled('  ', TEXTS.unjudged, columns),
+    report.subject || admission
+      ? ''
+      : formatLabelled('  ', TEXTS.unjudged({ images: judged }), columns),
   ].join('');
 }
 

@@ -275,7 +275,10 @@ export const TEXTS = {
     `not taken from bundle ${number} of ${series}`,
   admittedNow: 'admitted now',
   importAgain: 'import that bundle again, and it is taken',
-  unjudged: 'no rule of admission is about it',
+  unjudged: ({ images }: { images: string }) =>
+    images === ''
+      ? 'no rule of admission is about it'
+      : `no rule of admission is about it: those that are not off are about ${images}`,
   askedNothing: 'it is evidence, of which nothing is asked',
   admissionRule: ({ rule, outcome, why }: Record<'rule' | 'outcome' | 'why', string>) =>
     `${outcome} by ${rule}${why}`,

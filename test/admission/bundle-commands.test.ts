@@ -14,6 +14,7 @@ import {
   bundleOf,
   COURIER,
   REGISTRY,
+  pull,
   startAirGapped,
   trusted,
 } from '../sync/bundle/brought-bundle.ts';
@@ -113,6 +114,11 @@ test('what a bundle brought and was refused is told by policy refused until it i
   t.true(about(first.rows, 'unsigned')?.endsWith(row), first.rows[0]);
   const page = JSON.parse((await run('policy', 'refused', '--json')).stdout) as RefusedPage;
   t.like(page.imports?.[0], { isAllowed: false, pins: [], bundle: { series, number } });
+
+  // Nobody who is asked to sign it would help here.
+  const { body } = await pull(site, REPOSITORY, String(page.imports?.[0]?.image.split('@')[1]));
+  const brought = `${reason}; have its signature brought by sync while there is a link, or by a bundle, or ask`;
+  t.true(String(body).includes(brought), String(body));
 
   // By another key nothing may be pulled that it brought: what is pinned is told with the series.
   const upstreams = { [REGISTRY]: { url: 'http://127.0.0.1:9' } };

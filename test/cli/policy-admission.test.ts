@@ -70,6 +70,17 @@ test('policy check without a server: an image that nobody signed is refused, wit
   });
 });
 
+test('policy check of what no rule is about says what rules are about', async (t) => {
+  const { site, registry } = await openSite(t, BY_KEY);
+  registry.addImage('orgs/app', 'v1', buildImage({ seed: 'other', layers: [10] }));
+  t.deepEqual(await site.run('policy', 'check', 'orgs/app:v1'), {
+    code: 0,
+    stdout:
+      'hub.example/orgs/app\n  no rule of admission is about it: those that are not off are about hub.example/org/**\n',
+    stderr: '',
+  });
+});
+
 test('policy check tells each signature, and that one that was attached since the refusal counts', async (t) => {
   const { site, check, registry, signer, image } = await openSite(t, BY_KEY);
   await site.serve();
@@ -80,9 +91,13 @@ test('policy check tells each signature, and that one that was attached since th
   t.is(wrong.code, 1);
   t.true(wrong.stdout.endsWith(`    signedBy         refused: ${why}\n${ofOther}`), wrong.stdout);
   const own = signer.attach(registry, REPOSITORY, image);
-  const { stdout } = await check();
+  const { code, stdout } = await check();
   t.true(stdout.includes(`      ${short(own)}  counts: key release\n`), stdout);
   t.true(stdout.includes(ofOther), stdout);
+  // The verdict is of what it tells, however young the refusal is.
+  t.is(code, 0);
+  t.regex(stdout, /^ {2}admission {2}admitted$/m);
+  t.regex(stdout, /^ {4}signedBy {9}admitted$/m);
 });
 
 test('policy check tells who signed without a key, by whose word and when, and what a rule that audits would do', async (t) => {
