@@ -73,7 +73,14 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   'mirror/downloads': {
     imports: [],
     facade: [],
-    parts: ['demand.ts', 'download.ts', 'downloads.ts', 'shares.ts', 'transfer-queue.ts'],
+    parts: [
+      'connections.ts',
+      'demand.ts',
+      'download.ts',
+      'downloads.ts',
+      'shares.ts',
+      'transfer-queue.ts',
+    ],
   },
   mirror: {
     imports: ['oci', 'time', 'api', 'config', 'observe', 'net', 'store', 'upstream'],

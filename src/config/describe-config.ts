@@ -108,7 +108,7 @@ function describeListen({ tls, open, ...rest }: ListenConfig) {
 }
 
 function describeUpstream(upstream: UpstreamConfig) {
-  const { tls, hosts, storage, realms, allow, deny, concurrency, hydrate } = upstream;
+  const { tls, hosts, storage, realms, allow, deny, concurrency, segments, hydrate } = upstream;
   const proxy = proxyOf(upstream, new URL(upstream.url));
   const [account = 'anonymous', ...others] = upstream.credentials.map(describeCredentials);
   return {
@@ -127,6 +127,7 @@ function describeUpstream(upstream: UpstreamConfig) {
     allow,
     deny,
     concurrency,
+    segments,
     hydrate,
     bandwidth: describeBandwidth(upstream),
     tags: describeTags(upstream.tags),

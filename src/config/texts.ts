@@ -8,6 +8,7 @@ export const TEXTS = {
   asNumber: 'write a number',
   asWholeNumber: 'write a whole number',
   asCount: 'write a whole number of 1 or more',
+  segments: 'write auto, or a whole number from 1 to 16',
   asList: 'write a list',
   asMap: 'write a map',
   mapWith: ({ key, value }: { key: string; value: string }) => `write { ${key}: ${value} }`,

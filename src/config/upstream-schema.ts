@@ -21,6 +21,7 @@ import { TEXTS } from './texts.ts';
 import { duration, durationOrForever, rate } from './quantity.ts';
 
 const MAX_REVALIDATE_TIMEOUT_MS = 3_600_000;
+const MAX_SEGMENTS = 16;
 
 const tagsSchema = section('ttl', {
   ttl: durationOrForever
@@ -49,6 +50,14 @@ const tagsSchema = section('ttl', {
     .prefault([])
     .describe('Patterns of repository:tag that are never asked for again once they are held.'),
 });
+
+const segmentsSchema = z
+  .union([z.literal('auto', { error: TEXTS.segments }), z.int({ error: TEXTS.segments })])
+  .refine((most) => most === 'auto' || (most >= 1 && most <= MAX_SEGMENTS), TEXTS.segments)
+  .default('auto')
+  .describe(
+    'Connections for one blob from 32 MiB on, which take places that nobody else wants. auto: more as long as that makes it faster. A number: so many; 1: no more than one.',
+  );
 
 /** One entry of `upstreams`; `~` and `{}` take every default. */
 export function upstreamSchema(source: Source) {
@@ -95,6 +104,7 @@ export function upstreamSchema(source: Source) {
       .min(1, TEXTS.asCount)
       .default(8)
       .describe('Blob transfers from this upstream at a time.'),
+    segments: segmentsSchema,
     bandwidth: rate(TEXTS.rate)
       .exactOptional()
       .describe('Most bytes a second from this upstream. Left out: no limit.'),

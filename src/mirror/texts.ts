@@ -8,6 +8,7 @@ export const TEXTS = {
   moreBytes: 'more of them',
   transferEnded: ({ position, end }: { position: number; end: number }) =>
     `the transfer ended at ${position} of ${end} bytes`,
+  ignoresRanges: 'sent all of a blob in place of a part',
   vanishedDuringTransfer: 'the blob vanished during its transfer',
   notFoundEachTime: 'the store shows the blob at every other look only',
   emptyBody: ({ digest }: { digest: string }) => `sent nothing for ${digest}`,

@@ -5,6 +5,7 @@ import type { Metrics } from '../observe/metrics.ts';
 import type { Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import { Connections } from './downloads/connections.ts';
 import { Shares } from './downloads/shares.ts';
 import { TransferQueue } from './downloads/transfer-queue.ts';
 import { Policy } from './policy.ts';
@@ -23,12 +24,13 @@ export interface MirroredUpstream {
   readonly upstream: Upstream;
   readonly policy: Policy;
   readonly queue: TransferQueue;
+  readonly connections: Connections;
   readonly hydrate: HydrateMode;
 }
 
 /** An upstream as it is configured, with what asks it. */
 export interface ConfiguredUpstream {
-  readonly config: Pick<UpstreamConfig, 'tags' | 'concurrency' | 'hydrate'>;
+  readonly config: Pick<UpstreamConfig, 'tags' | 'concurrency' | 'segments' | 'hydrate'>;
   readonly upstream: Upstream;
 }
 
@@ -76,12 +78,14 @@ export class Upstreams {
     }
     this.#byName = new Map(
       [...configured].map(([name, { config, upstream }]) => {
-        const { tags, concurrency, hydrate } = config;
+        const { tags, concurrency, segments, hydrate } = config;
         const before = this.#byName.get(name) ?? this.#former.get(name);
         this.#former.delete(name);
         const queue = before?.queue ?? this.#createQueue(name, concurrency);
         queue.resize(concurrency);
-        return [name, { upstream, policy: new Policy(tags), queue, hydrate }];
+        const connections = before?.connections ?? new Connections();
+        connections.configure(segments);
+        return [name, { upstream, policy: new Policy(tags), queue, connections, hydrate }];
       }),
     );
   }

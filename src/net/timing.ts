@@ -29,6 +29,8 @@ export interface Timing {
   readonly probeMs: number;
   /** How long a blob's transfer may bring next to nothing while others wait; 2 s unless given. */
   readonly turnMs?: number;
+  /** From how many bytes on a blob may come over several connections, in pieces of up to as many; 32 MiB unless given. */
+  readonly dividedBytes?: number;
   /** The first pause before another attempt; doubled each time, jittered. */
   readonly retryMs: number;
   /** How long an upstream that is down is left alone at first; doubled up to half a minute. */

@@ -89,7 +89,8 @@ export function bodyOf(
   }: { start?: number; size?: number | undefined; chunks?: AsyncIterable<Buffer> } = {},
 ): BlobBody {
   const discard = (): void => response.discard();
-  return { start, chunks, discard, ...(size !== undefined && { size }) };
+  const isRange = response.status === 206;
+  return { start, chunks, discard, isRange, ...(size !== undefined && { size }) };
 }
 
 /** What is longer than its size is for the reader to see. */

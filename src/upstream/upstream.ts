@@ -149,6 +149,8 @@ export interface BlobBody {
   readonly start: number;
   /** Bytes of the whole blob. */
   readonly size?: number;
+  /** It is the range that was asked for, and no more. */
+  readonly isRange?: boolean;
   /** Where the answer says that it is compressed. */
   readonly reading?: Reading;
   /**

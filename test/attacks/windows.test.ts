@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { SharedDemand } from '../../src/mirror/downloads/demand.ts';
 import { Passage } from '../../src/mirror/downloads/passage.ts';
-import type { TransferSource } from '../../src/mirror/downloads/transfer.ts';
+import type { TransferSource } from '../../src/mirror/downloads/transfer-source.ts';
 import type { Reader } from '../../src/oci/content.ts';
 import { Digester, parseDigest } from '../../src/oci/digest.ts';
 import { INTERACTIVE } from '../../src/upstream/demand.ts';

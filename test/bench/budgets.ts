@@ -16,6 +16,9 @@ export const BUDGETS = {
   burstMedian: { atMost: 1.1 },
   coldTotalByDirect: { atMost: 1.03 },
   coldFirstByteMs: { atMost: 10 },
+  /** A large blob over a link that gives each connection a fifth of what it gives all. */
+  segmentsByDirect: { atMost: 0.35 },
+  segmentsBytes: { atMost: 1 },
   /** An image by skopeo. */
   coldImageByDirect: { atMost: 1.1 },
   coldImageCpuByPeer: { atMost: 1.2 },

@@ -12,6 +12,7 @@ import { measureColdBurst } from './cold-burst.ts';
 import { measureColdImage } from './cold-image.ts';
 import { measureColdPull } from './cold-pull.ts';
 import { explainMissing, type Command } from './commands.ts';
+import { measureSegments } from './segments.ts';
 import { measureManifestRate } from './manifest-rate.ts';
 import { measureManyClients } from './many-clients.ts';
 import { measurePackageStart } from './package-start.ts';
@@ -56,6 +57,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     peers: ['docker-registry'],
     comparesCheckouts: true,
   },
+  segments: { measure: measureSegments, needs: [], peers: [] },
   image: {
     measure: measureColdImage,
     needs: ['skopeo'],

@@ -45,18 +45,23 @@ async function sendBlob(
   response: ServerResponse,
 ): Promise<void> {
   const path = join(folder, 'blobs', digest.replace('sha256:', ''));
-  response.writeHead(200, {
+  const { size } = await stat(path);
+  const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
+  const start = Number(first ?? 0);
+  const end = last === undefined || last === '' ? size : Math.min(Number(last) + 1, size);
+  response.writeHead(first === undefined ? 200 : 206, {
     'Content-Type': 'application/octet-stream',
-    'Content-Length': (await stat(path)).size,
+    'Content-Length': end - start,
     'Docker-Content-Digest': digest,
     Connection: 'close',
+    ...(first !== undefined && { 'Content-Range': `bytes ${start}-${end - 1}/${size}` }),
   });
   if (request.method === 'HEAD') {
     response.end();
     return;
   }
   counts.blobGets += 1;
-  const file = createReadStream(path, { highWaterMark: 256 * 1024 });
+  const file = createReadStream(path, { start, end: end - 1, highWaterMark: 256 * 1024 });
   file.on('data', (chunk) => (counts.blobBytes += chunk.length));
   underway += 1;
   try {

@@ -85,11 +85,18 @@ export class Workbench {
   async startLink(link: {
     readonly megabytesPerSecond: number;
     readonly roundTripMs: number;
+    /** Of each connection. */
+    readonly eachMegabytesPerSecond?: number;
+    /** Between two stalls of a connection, on average. */
+    readonly stallBytes?: number;
   }): Promise<BenchProcess> {
+    const { eachMegabytesPerSecond = Infinity, stallBytes = Infinity } = link;
     return this.startScript('direct', 'shaping-proxy.ts', [
       String(this.upstream.port),
       String(link.megabytesPerSecond),
       String(link.roundTripMs),
+      String(eachMegabytesPerSecond),
+      String(stallBytes),
     ]);
   }
 

@@ -62,6 +62,7 @@ upstreams:
     allow: [ "**" ]
     deny: []
     concurrency: 8
+    segments: auto
     hydrate: blob
     bandwidth: 50MiB/s
     tags: { ttl: 5m, revalidateTimeout: 2s, staleIfError: forever, staleWhileRevalidate: 1h30m, negativeTtl: 30s, immutable: [ "*:v1" ] }
@@ -76,6 +77,7 @@ upstreams:
     allow: [ "**" ]
     deny: []
     concurrency: 8
+    segments: auto
     hydrate: off
     bandwidth: unlimited
     tags: { ttl: 5m, revalidateTimeout: 2s, staleIfError: forever, staleWhileRevalidate: 0s, negativeTtl: 30s, immutable: [] }

@@ -22,6 +22,7 @@ function withDefaults(name: string, url: string): UpstreamConfig {
     allow: ['**'],
     deny: [],
     concurrency: 8,
+    segments: 'auto',
     hydrate: 'blob',
     tags: {
       ttlMs: 300_000,
@@ -165,6 +166,7 @@ upstreams:
     allow: ["library/*", "myorg/**"]
     deny: ["myorg/secret"]
     concurrency: 2
+    segments: 4
     hydrate: false
     bandwidth: 50MiB/s
     tags:
@@ -310,6 +312,7 @@ upstreams:
       allow: ['library/*', 'myorg/**'],
       deny: ['myorg/secret'],
       concurrency: 2,
+      segments: 4,
       hydrate: 'off',
       bytesPerSecond: 52_428_800,
       tags: {

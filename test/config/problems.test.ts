@@ -344,6 +344,13 @@ upstreams:
   ],
 });
 
+test(tells, 'segments is auto, or a number of connections', {
+  yaml: 'upstreams: { docker.io: { segments: 0 }, a.example: { segments: 17 }, b.example: { segments: many } }',
+  says: ['docker.io', 'a.example', 'b.example'].map(
+    (name) => `upstreams.${name}.segments: write auto, or a whole number from 1 to 16`,
+  ),
+});
+
 test(tells, 'concurrency is a whole number of 1 or more', {
   yaml: 'upstreams: { docker.io: { concurrency: 0 }, a.example: { concurrency: 1.5 }, b.example: { concurrency: many } }',
   says: ['docker.io', 'a.example', 'b.example'].map(

@@ -250,6 +250,7 @@ function upstreamConfig(name: string, options: UpstreamOptions): UpstreamConfig 
     allow: [],
     deny: [],
     concurrency: 8,
+    segments: 'auto',
     hydrate: 'off',
     ...options,
     tls: { insecure: false, system: true, only: false, ...options.tls },

@@ -210,7 +210,7 @@ test.serial(
   async (t) => {
     const { path, store, digest } = await setUp(t, { durability: 'full' });
     const partial = join(path, 'ingest', nameOf(digest));
-    const [chunk, count] = [Buffer.alloc(1024 * 1024, 1), 70];
+    const [chunk, count] = [Buffer.alloc(1024 * 1024, 1), 150];
     const written = new Intervals();
     let synced = new Intervals();
     let syncs = 0;

@@ -73,6 +73,11 @@ export class SharedDemand implements Demand {
     return this.#client;
   }
 
+  /** Somebody slows it, and nobody more urgent does not. */
+  get isPaced(): boolean {
+    return this.#pace !== undefined;
+  }
+
   /** Resolves once a client waits for it. */
   get wantedByClient(): Promise<void> {
     return this.#wanted.promise;

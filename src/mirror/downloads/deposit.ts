@@ -36,8 +36,9 @@ export class Deposit implements Disposable {
   readonly #parts: DepositParts;
   readonly #target: Target;
   #room: Room | undefined;
-  /** What an `append` that failed was given. */
+  /** What a write that failed was given. */
   #unwritten: Buffer | undefined;
+  #working = Promise.resolve();
 
   static async open(parts: DepositParts, target: Target, digest: Digest): Promise<Deposit> {
     return new Deposit(parts, target, await parts.blobs.ingest(digest, target.upstream));
@@ -51,19 +52,40 @@ export class Deposit implements Disposable {
 
   /** Finds room for it, once. Clients wait for the eviction of older images at most. */
   async enter(size: number | undefined): Promise<void> {
-    const { written } = this.ingest;
+    const { held: written } = this.ingest;
     this.#room ??= await this.#orWithoutRoom(this.#parts.budget.admit(size, { written }), size);
   }
 
-  /** After `enter`. */
-  async append(chunk: Buffer): Promise<void> {
-    this.#unwritten = chunk;
+  /** After `enter`. One write after the other. */
+  async write(chunk: Buffer, position: number): Promise<void> {
+    await this.#inTurn(async () => this.#write(chunk, position));
+  }
+
+  /** From now on bytes come at any position. */
+  async spread(size: number): Promise<void> {
+    await this.#inTurn(async () => this.ingest.spread(size));
+  }
+
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    const working = this.#working.then(work);
+    this.#working = working.catch(() => undefined);
+    await working;
+  }
+
+  async #write(chunk: Buffer, position: number): Promise<void> {
+    const { ingest } = this;
     const room = this.#room;
+    this.#unwritten = chunk;
     if (room) await this.#orWithoutRoom(room.take(chunk.length), room.size);
-    await this.ingest.append(chunk);
-    room?.wrote(chunk.length);
+    const before = ingest.held;
+    if (ingest.size === undefined) await ingest.append(chunk);
+    else await ingest.write(chunk, position);
+    room?.wrote(ingest.held - before);
     this.#unwritten = undefined;
-    this.recent.add(chunk, this.ingest.written);
+    // Those who read from the start keep up with nothing else.
+    const end = position + chunk.length;
+    if (ingest.written === end) this.recent.add(chunk, end);
+    else BLOCKS.give(chunk);
   }
 
   /** Gives the memory back; the file has the bytes. */

@@ -3,7 +3,8 @@ import { Digester, IntegrityError, splitDigest } from '../../oci/digest.ts';
 import type { Ingest } from '../../store/files/blob-store.ts';
 import { demandOf } from '../../upstream/demand.ts';
 import { TEXTS } from '../texts.ts';
-import { Transfer, type TransferSource } from './transfer.ts';
+import { Transfer } from './transfer.ts';
+import type { TransferSource } from './transfer-source.ts';
 
 export interface DirectReaderParts {
   readonly source: TransferSource;

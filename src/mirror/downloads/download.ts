@@ -1,5 +1,5 @@
 import type { ByteRange, Content, Reader } from '../../oci/content.ts';
-import { Digester, IntegrityError, isEmpty, splitDigest, type Digest } from '../../oci/digest.ts';
+import { IntegrityError, isEmpty, type Digest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import type { Ingest } from '../../store/files/blob-store.ts';
@@ -17,7 +17,9 @@ import {
 } from './following-reader.ts';
 import type { DownloadOutcome, Outcomes } from './outcomes.ts';
 import { Passage } from './passage.ts';
-import { Transfer, type TransferSource } from './transfer.ts';
+import { Segments } from './segments.ts';
+import { Transfer } from './transfer.ts';
+import type { TransferSource } from './transfer-source.ts';
 
 export interface DownloadParts extends DepositParts {
   readonly target: Target;
@@ -44,13 +46,13 @@ export class Download implements Content, Growing, DownloadOutcome {
   readonly digest: Digest;
   readonly #parts: DownloadParts;
   readonly #transfer: Transfer;
+  readonly #segments: Segments;
   readonly #knownSize: number | undefined;
   readonly #started = Promise.withResolvers<boolean>();
   readonly #growth = new GrowthSignal();
   readonly #settled = Promise.withResolvers<void>();
   #deposit: Deposit | undefined;
   #ahead: DirectReader | undefined;
-  #chunks: AsyncGenerator<Buffer, undefined> | undefined;
   #passage: Passage | undefined;
   isBroken = false;
   #state: DownloadState = 'starting';
@@ -65,6 +67,7 @@ export class Download implements Content, Growing, DownloadOutcome {
     this.digest = parts.source.digest;
     this.#parts = parts;
     this.#transfer = new Transfer({ ...parts.source, demand: parts.demand });
+    this.#segments = new Segments({ ...parts, transfer: this.#transfer });
     this.#knownSize = parts.knownSize ?? parts.outcomes.sizeOf(this);
     if (this.#knownSize !== undefined) this.#transfer.expect(this.#knownSize);
     // Nobody may be waiting for it when it fails.
@@ -107,7 +110,7 @@ export class Download implements Content, Growing, DownloadOutcome {
   }
 
   get isWaiting(): boolean {
-    return this.#transfer.isWaiting;
+    return this.#transfer.turn.isWaiting;
   }
 
   /** Whoever joins now gets nothing from it. */
@@ -120,13 +123,13 @@ export class Download implements Content, Growing, DownloadOutcome {
     return this.#failure;
   }
 
-  get readable(): number {
-    const written = this.#ingest?.written ?? 0;
-    if (this.#state === 'finished') return written;
-    if (this.#transfer.isGuess) return 0;
-    const readable = Math.max(0, Math.min(written, (this.#transfer.size ?? written) - 1));
-    this.#isShown ||= readable > 0;
-    return readable;
+  readableFrom(position: number): number {
+    const held = this.#ingest?.heldFrom(position) ?? position;
+    if (this.#state === 'finished') return held;
+    if (this.#transfer.isGuess) return position;
+    const readable = Math.min(held, (this.#transfer.size ?? held) - 1);
+    this.#isShown ||= readable > position;
+    return Math.max(position, readable);
   }
 
   get recent(): Growing['recent'] {
@@ -184,7 +187,8 @@ export class Download implements Content, Growing, DownloadOutcome {
       const fault = await this.#prepare();
       // What lately found no room was seen at the upstream then.
       const isSeen = fault !== undefined && this.#knownSize !== undefined;
-      const found = isSeen ? 'started' : await this.#start();
+      const isKept = fault === undefined;
+      const found = isSeen ? 'started' : await this.#start({ isKept });
       if (found === 'absent') await this.#endAbsent();
       else if (fault !== undefined) await this.#passOn(fault);
       else if (this.#deposit) await this.#bring(this.#deposit, found);
@@ -210,10 +214,10 @@ export class Download implements Content, Growing, DownloadOutcome {
     }
   }
 
-  async #start(): Promise<'started' | 'absent' | 'complete'> {
-    if (this.#transfer.line().isWaiting && !(await this.#announce())) return 'absent';
+  async #start({ isKept }: { isKept: boolean }): Promise<'started' | 'absent' | 'complete'> {
+    if (this.#transfer.turn.line().isWaiting && !(await this.#announce())) return 'absent';
     try {
-      return (await this.#transfer.start(this.#ingest?.written ?? 0)) ? 'started' : 'absent';
+      return (await this.#segments.start(isKept ? this.#ingest : undefined)) ? 'started' : 'absent';
     } catch (error) {
       if (!this.#ingest || !(error instanceof UpstreamError) || error.status !== 416) throw error;
       // The upstream has nothing behind the partial file: it is the whole blob, or no part of it.
@@ -249,7 +253,7 @@ export class Download implements Content, Growing, DownloadOutcome {
   async #announce(): Promise<boolean> {
     const listed = await sizeInManifests(this.#parts.catalog, this.target, this.digest);
     const { wantedByClient } = this.#parts.demand;
-    const head = await this.#transfer.askWhileWaiting(wantedByClient, listed);
+    const head = await this.#transfer.turn.askWhileWaiting(wantedByClient, listed);
     if (typeof head !== 'object') return head !== 'absent';
     const { size } = head;
     if (size !== undefined) this.#transfer.expect(size);
@@ -265,15 +269,14 @@ export class Download implements Content, Growing, DownloadOutcome {
     // An empty body is verified before its headers go out, and so is what may be empty.
     if (size !== undefined && size > 0) this.#started.resolve(true);
     await deposit.enter(size);
-    this.#chunks = this.#transfer.chunks();
-    for (;;) {
-      const { value: chunk } = await this.#chunks.next();
-      if (!chunk) return;
-      await this.#parts.demand.pass(chunk.length);
-      await deposit.append(chunk);
-      if (!this.#transfer.isGuess) this.#started.resolve(true);
-      this.#growth.wake();
-    }
+    await this.#segments.run(deposit, async (chunk, at) => this.#take(deposit, chunk, at));
+  }
+
+  async #take(deposit: Deposit, chunk: Buffer, position: number): Promise<void> {
+    await this.#parts.demand.pass(chunk.length);
+    await deposit.write(chunk, position);
+    if (!this.#transfer.isGuess) this.#started.resolve(true);
+    this.#growth.wake();
   }
 
   /** What another repository or upstream sent of it stays. */
@@ -286,19 +289,15 @@ export class Download implements Content, Growing, DownloadOutcome {
   /** The store does not take it: its clients have it all the same, from the same transfer. */
   async #passOn(fault: unknown): Promise<void> {
     const { source, demand, passages } = this.#parts;
-    const { algorithm } = splitDigest(this.digest);
     try {
+      await this.#segments.close();
       // Before anybody can begin another download of it. Its readers keep the file open.
-      const rest = (await this.#deposit?.leave()) ?? {
-        position: 0,
-        digester: new Digester(algorithm),
-      };
+      const left = await this.#deposit?.leave();
       this.#passage = new Passage({
         source,
         transfer: this.#transfer,
-        chunks: this.#chunks ?? this.#transfer.chunks(),
         demand,
-        ...rest,
+        ...(await this.#segments.goOn(left)),
         passages,
         patienceMs: source.timing.turnMs ?? PATIENCE_MS,
       });
@@ -315,6 +314,7 @@ export class Download implements Content, Growing, DownloadOutcome {
   }
 
   async #giveUp(error: unknown): Promise<void> {
+    await this.#segments.close();
     if (this.#state === 'finished') {
       // Clients have their verified bytes; the store failed to keep them.
       this.#fail(error);

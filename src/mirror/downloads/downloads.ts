@@ -293,11 +293,12 @@ export class Downloads {
   #launch(entry: Entry, beginning: Beginning): Download {
     const { target, digest, demand } = entry;
     const { upstreams, timing, metrics, catalog } = this.#parts;
-    const { upstream, queue } = upstreams.of(target);
+    const { upstream, queue, connections } = upstreams.of(target);
     const { repository } = target;
     const describedSize = async (): Promise<number | undefined> =>
       sizeInManifests(catalog, target, digest);
-    const source = { upstream, queue, repository, digest, describedSize, timing, metrics };
+    const asked = { repository, digest, describedSize, timing, metrics };
+    const source = { upstream, queue, connections, ...asked };
     const common = { target, source, demand, outcomes: this.#outcomes, passages: this.#passages };
     const download = new Download({ ...this.#parts, ...beginning, ...common });
     // Who reads it, and whether anybody does, decides about its turn.

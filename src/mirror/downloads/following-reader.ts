@@ -42,8 +42,11 @@ export interface Growing {
   readonly state: DownloadState;
   /** Why it is `failed` or `unstored`. */
   readonly failure: unknown;
-  /** Readers may go up to here: the last byte stays back until all bytes are verified. */
-  readonly readable: number;
+  /**
+   * Up to where a reader may go that is at this position, at least that: the last byte stays back until all
+   * bytes are verified.
+   */
+  readableFrom(position: number): number;
   /** Settles with the next byte or the next state. */
   growth(): Promise<void>;
   readonly recent: Recent | undefined;
@@ -100,7 +103,8 @@ export class FollowingReader implements Reader {
   async ready(): Promise<void> {
     while (this.#position < this.#end && !this.#closed) {
       const growth = this.#download.growth();
-      const { state, readable } = this.#download;
+      const { state } = this.#download;
+      const readable = this.#download.readableFrom(this.#position);
       const isGrowing = state === 'starting' || state === 'streaming';
       if (this.#direct) await this.#direct.ready?.();
       if (readable > this.#position || !isGrowing || this.#isUnreadable || this.#mayReadAhead)
@@ -111,7 +115,7 @@ export class FollowingReader implements Reader {
 
   shared(): Buffer | undefined {
     const isPlain = !this.#closed && !this.#isUnreadable && !this.#ahead && !this.#aheadReader;
-    const available = Math.min(this.#end, this.#download.readable) - this.#position;
+    const available = this.#available();
     if (!isPlain || available <= 0) return undefined;
     const recent = this.#download.recent?.find(this.#position);
     return recent && this.#advance(recent.subarray(0, available));
@@ -121,7 +125,7 @@ export class FollowingReader implements Reader {
     while (this.#position < this.#end && !this.#closed) {
       // Taken before the state is read, so that no change is missed.
       const growth = this.#download.growth();
-      const available = Math.min(this.#end, this.#download.readable) - this.#position;
+      const available = this.#available();
       if (available > 0 && !this.#isUnreadable) {
         await this.#closeAhead();
         await this.#checkAhead();
@@ -150,8 +154,13 @@ export class FollowingReader implements Reader {
     await this.#ingest.release();
   }
 
+  #available(): number {
+    return Math.min(this.#end, this.#download.readableFrom(this.#position)) - this.#position;
+  }
+
   #gap(): number {
-    return this.#position - this.#ingest.written;
+    const isThere = this.#ingest.heldFrom(this.#position) > this.#position;
+    return isThere ? 0 : this.#position - this.#ingest.written;
   }
 
   #advance(bytes: Buffer): Buffer {

@@ -5,7 +5,8 @@ import type { SharedDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';
 import { GrowthSignal } from './following-reader.ts';
 import { DroppedError } from './turn.ts';
-import type { Transfer, TransferSource } from './transfer.ts';
+import type { Transfer } from './transfer.ts';
+import type { TransferSource } from './transfer-source.ts';
 
 export interface PassageParts {
   readonly source: TransferSource;

@@ -6,15 +6,38 @@ import { DroppedError } from './turn.ts';
 /** A registry that asks for a longer pause gets it, but not from a waiting client. */
 export const MAX_RETRY_AFTER_MS = 60_000;
 
+/** Before a fair share of bytes has come: with the pauses between them, about half a minute of outage. */
+export const MAX_BREAKS = 8;
+/**
+ * What a link at the floor brings in 16 s. Handshake and headers of a request cost some 6 KiB, so that
+ * an upstream that breaks off after each byte ends the transfer and is not asked a million times.
+ */
+const FAIR_SHARE_BYTES = 16 * 1024;
+
 /** Whether and when a transfer that failed is tried again. */
 export class TransferRetries {
   readonly #timing: Timing;
   readonly #signal: AbortSignal | undefined;
+  /** Since a fair share of bytes came, and those that came since. */
+  #breaks = 0;
+  #came = 0;
 
   /** None once the signal aborts. */
   constructor(timing: Timing, signal: AbortSignal | undefined) {
     this.#timing = timing;
     this.#signal = signal;
+  }
+
+  /** Bytes have come. */
+  came(bytes: number): void {
+    this.#came += bytes;
+  }
+
+  /** It broke off. How often since a fair share of bytes came without a break. */
+  break(): number {
+    if (this.#came >= FAIR_SHARE_BYTES) [this.#breaks, this.#came] = [0, 0];
+    this.#breaks += 1;
+    return this.#breaks;
   }
 
   /** Whether another attempt may do better; a limit of the rate is waited for within the patience. */

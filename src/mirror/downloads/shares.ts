@@ -78,6 +78,8 @@ export class Standing {
 function countOf(turns: Iterable<Turn>): Map<string, number> {
   const counts = new Map<string, number>();
   for (const turn of turns) {
+    // It goes as soon as anybody waits.
+    if (turn.isExtra) continue;
     for (const client of clientsOf(turn)) counts.set(client, (counts.get(client) ?? 0) + 1);
   }
   return counts;

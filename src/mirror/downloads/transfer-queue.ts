@@ -3,7 +3,7 @@ import PQueue from 'p-queue';
 import { isInteractive } from '../../upstream/demand.ts';
 import { TEXTS } from '../texts.ts';
 import { Shares, type Standing } from './shares.ts';
-import { DroppedError, LOOKS, Turn, type QueueDemand } from './turn.ts';
+import { DroppedError, LOOKS, Turn, type QueueDemand, type TurnOptions } from './turn.ts';
 
 export interface TransferQueueOptions {
   /** For what is told of a transfer that was dropped. */
@@ -40,7 +40,8 @@ const MAX_HEADS = 32;
  * end of one; where there is only one place, they may have it.
  *
  * A place is never held for nothing: one that brings next to nothing loses it while others wait, and
- * goes on beside those that have one for as long as that is so. One that nobody reads gives it up to
+ * goes on beside those that have one for as long as that is so. What a transfer has beside its own place,
+ * for more connections, it gives up to whoever waits or is more urgent. One that nobody reads gives it up to
  * one that somebody reads, as does the youngest of a client that has several to the first of a client
  * that has none, and of a client past its limit to one below. A lone client may have all.
  *
@@ -72,8 +73,8 @@ export class TransferQueue {
   }
 
   /** A turn that may have begun already. */
-  line(demand: QueueDemand, { isResumed = false }: { isResumed?: boolean } = {}): Turn {
-    const turn = new Turn(this, demand, isResumed);
+  line(demand: QueueDemand, options: TurnOptions = {}): Turn {
+    const turn = new Turn(this, demand, options);
     this.#waiting.add(turn);
     if (demand.signal?.aborted) turn.drop(demand.signal.reason);
     this.refill();
@@ -98,6 +99,20 @@ export class TransferQueue {
       begun,
       this.#heads.add(AsyncLocalStorage.bind(asked)).catch(() => undefined),
     ]);
+  }
+
+  /** Whether a transfer may ever have more than its own place while another one stays free. */
+  get mayHaveExtras(): boolean {
+    return this.#places > 2;
+  }
+
+  /**
+   * Whether what runs for this demand may have one more connection: nobody waits, nobody more urgent is
+   * served, and a place stays free for whoever comes.
+   */
+  hasPlaceForExtra(demand: QueueDemand): boolean {
+    if (this.#waiting.size > 0 || this.#slow.size > 0) return false;
+    return this.#hold(false) < this.#places - 1 && !this.#isOutranked(demand);
   }
 
   /** So many places from now on; what has one keeps it. */
@@ -179,15 +194,27 @@ export class TransferQueue {
 
   /** Names the one that is to make way for the first of those that wait, if any. */
   #revoke(): void {
-    const first = this.#first(({ isSmall }) => !isSmall);
-    const victim = first && isInteractive(first.demand) ? this.#victimOf(first) : undefined;
-    for (const turn of this.#running) turn.isRevoked = turn === victim;
+    const first = this.#first(({ isSmall, isExtra }) => !isSmall && !isExtra);
+    let victim = first && isInteractive(first.demand) ? this.#victimOf(first) : undefined;
+    for (const turn of this.#running) {
+      turn.isRevoked = turn.isExtra && (first !== undefined || this.#isOutranked(turn.demand));
+      if (turn.isRevoked) victim = undefined;
+    }
+    if (victim) victim.isRevoked = true;
+  }
+
+  /** Whether somebody more urgent is served. */
+  #isOutranked({ priority }: QueueDemand): boolean {
+    for (const { demand, isExtra } of this.#running) {
+      if (!isExtra && demand.priority > priority) return true;
+    }
+    return false;
   }
 
   #victimOf(first: Turn): Turn | undefined {
     if (this.#hold(false) < this.#places) return undefined;
     const youngest = [...this.#running]
-      .filter((turn) => !turn.isSmall && !turn.isFixed)
+      .filter((turn) => !turn.isSmall && !turn.isFixed && !turn.isExtra)
       .toReversed();
     const unread = youngest.filter(({ demand }) => !isInteractive(demand));
     const [least] = unread.toSorted((a, b) => a.demand.priority - b.demand.priority);
@@ -249,6 +276,7 @@ export class TransferQueue {
 
 /** What was interrupted goes on before what has not begun. */
 function isBefore(one: Turn, other: Turn, standing: Standing): boolean {
+  if (one.isExtra !== other.isExtra) return other.isExtra;
   const [priority, otherPriority] = [one.demand.priority, other.demand.priority];
   if (priority !== otherPriority) return priority > otherPriority;
   const order = standing.compare(one, other);

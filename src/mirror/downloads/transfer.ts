@@ -1,43 +1,14 @@
-import type { Metrics } from '../../observe/metrics.ts';
-import { type Digest, IntegrityError } from '../../oci/digest.ts';
-import type { Repository } from '../../oci/reference.ts';
-import type { Timing } from '../../net/timing.ts';
-import type { BlobBody, BlobHead, Reading, Upstream } from '../../upstream/upstream.ts';
+import { IntegrityError } from '../../oci/digest.ts';
+import type { BlobBody, Reading } from '../../upstream/upstream.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { TEXTS } from '../texts.ts';
 import { RateFloor } from '../../net/deadline.ts';
-import { MAX_RETRY_AFTER_MS, TransferRetries } from './retries.ts';
-import type { TransferQueue } from './transfer-queue.ts';
-import type { QueueDemand, Turn } from './turn.ts';
-
-/** One blob at one upstream. */
-export interface TransferSource {
-  readonly upstream: Upstream;
-  /** Of the upstream. */
-  readonly queue: TransferQueue;
-  readonly repository: Repository;
-  readonly digest: Digest;
-  /** What a held manifest says. */
-  readonly describedSize: () => Promise<number | undefined>;
-  readonly timing: Timing;
-  readonly metrics: Metrics;
-}
-
-export interface TransferParts extends TransferSource {
-  readonly demand: QueueDemand;
-  /** Exclusive; without it the transfer goes to the end of the blob. */
-  readonly end?: number | undefined;
-}
+import { MAX_BREAKS, MAX_RETRY_AFTER_MS, TransferRetries } from './retries.ts';
+import type { NextRange, TransferParts } from './transfer-source.ts';
+import { TransferTurn } from './transfer-turn.ts';
 
 /** While clients still wait for headers; containerd gives them 30 s in all. */
 const MAX_ATTEMPTS_TO_START = 3;
-/** Before a fair share of bytes has come: with the pauses between them, about half a minute of outage. */
-const MAX_BREAKS = 8;
-/**
- * What a link at the floor brings in 16 s. Handshake and headers of a request cost some 6 KiB, so that
- * an upstream that breaks off after each byte ends the transfer and is not asked a million times.
- */
-const FAIR_SHARE_BYTES = 16 * 1024;
 /** What is so near its end is not interrupted for others. */
 const NEARLY_DONE_BYTES = 1024 * 1024;
 
@@ -51,14 +22,19 @@ const NEARLY_DONE_BYTES = 1024 * 1024;
  * turn, for as long as bytes come.
  */
 export class Transfer {
+  readonly turn: TransferTurn;
   readonly #parts: TransferParts;
   #position = 0;
+  /** As asked for. */
+  #end: number | undefined;
+  #next: NextRange | undefined;
   #size: number | undefined;
   #body: BlobBody | undefined;
   #reading: Reading | undefined;
   #honoursRange = true;
-  #turn: Turn | undefined;
-  #wasBegun = false;
+  #isRange = false;
+  /** Where the answer ends, when it is a range that was asked for with an end. */
+  #rangeEnd: number | undefined;
   /** The last answer began at the first byte although another was asked for. */
   #repeats = false;
   /** The upstream is waited for. */
@@ -73,6 +49,8 @@ export class Transfer {
 
   constructor(parts: TransferParts) {
     this.#parts = parts;
+    this.#end = parts.end;
+    this.turn = new TransferTurn(parts, (patienceMs) => this.#restIfHeldUp(patienceMs));
     this.#rateFloor = new RateFloor(parts.timing.stallMs);
     this.#retries = new TransferRetries(parts.timing, parts.demand.signal);
   }
@@ -100,65 +78,66 @@ export class Transfer {
     this.#reading?.settle(isRight);
   }
 
+  /** Of the byte behind the last one that was handed on. */
+  get position(): number {
+    return this.#position;
+  }
+
   /** Where the transfer ends, as far as is known. */
-  get #end(): number | undefined {
-    return this.#parts.end ?? this.#size;
+  get end(): number | undefined {
+    return this.#end === undefined || this.#size === undefined
+      ? (this.#end ?? this.#size)
+      : Math.min(this.#end, this.#size);
+  }
+
+  /** The last answer was the range that was asked for. */
+  get isRange(): boolean {
+    return this.#isRange;
+  }
+
+  /** It brings more than one range: the next one is asked for when it has come to the end of one. */
+  follow(next: NextRange | undefined): void {
+    this.#next = next;
+  }
+
+  /** It goes from this position to the end of the blob. */
+  goOn(position: number): void {
+    this.#next = undefined;
+    this.#end = undefined;
+    if (position === this.#position) return;
+    this.#position = position;
+    this.#body?.discard();
+    this.#body = undefined;
   }
 
   /** What a HEAD or a manifest says of the size before the transfer begins. */
   expect(size: number): void {
     this.#size ??= size;
-    if (this.#turn) this.#turn.size = size;
-  }
-
-  get isWaiting(): boolean {
-    return this.#turn?.isWaiting === true;
-  }
-
-  /** Takes its place in the queue, or has it already. */
-  line(): Turn {
-    if (!this.#turn) {
-      this.#turn = this.#parts.queue.line(this.#parts.demand, { isResumed: this.#wasBegun });
-      if (this.#size !== undefined) this.#turn.size = this.#size;
-    }
-    return this.#turn;
-  }
-
-  /**
-   * Asks by HEAD, once that is worth it, unless the turn comes first; the GET tells where that fails.
-   */
-  async askWhileWaiting(
-    worth: Promise<void>,
-    listed: number | undefined,
-  ): Promise<BlobHead | 'absent' | undefined> {
-    const { upstream, repository, digest, demand, queue } = this.#parts;
-    const ask = async (): Promise<BlobHead | 'absent'> =>
-      (await upstream.headBlob(repository, digest, { demand, size: listed, isWanted: true })) ??
-      'absent';
-    return queue.askWhileWaiting(this.line(), worth, ask);
+    this.turn.size = this.#size;
   }
 
   /**
    * Resolves when the upstream's headers are here; false when it has no such blob. All attempts
    * together, with their logins and redirects, have no more time than a first byte may take, from the
-   * turn on.
+   * turn on. `end`: exclusive, where it is to bring a range.
    */
-  async start(position: number): Promise<boolean> {
+  async start(position: number, end = this.#parts.end): Promise<boolean> {
     this.#position = position;
-    await this.#takeTurn();
+    this.#end = end;
+    await this.turn.take();
     const { attemptsMs, firstByteMs } = this.#parts.timing;
     const begun = performance.now();
     const [lastStart, lastByte] = [begun + attemptsMs, begun + Math.max(firstByteMs, attemptsMs)];
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await this.#takeTurn();
+        await this.turn.take();
         this.#body = await this.#open(Math.ceil(lastByte - performance.now()));
-        if (!this.#body) this.#giveTurn();
+        if (!this.#body) this.turn.give();
         return this.#body !== undefined;
       } catch (error) {
         const isLast = attempt === MAX_ATTEMPTS_TO_START || performance.now() > lastStart;
         if (isLast || !this.#mayGoOn(error, 0)) {
-          this.#giveTurn();
+          this.turn.give();
           throw error;
         }
         await this.#pause(attempt);
@@ -172,20 +151,25 @@ export class Transfer {
    */
   async *chunks(): AsyncGenerator<Buffer, undefined> {
     try {
-      for (let breaks = 0, fair = this.#position; ;) {
+      for (let isBroken = false; ;) {
         try {
-          await this.#takeTurn();
+          await this.turn.take();
           this.#rateFloor.wait();
-          this.#body ??= await this.#reopen(breaks > 0);
+          this.#body ??= await this.#reopen(isBroken);
+          isBroken = false;
           this.#isDraining = true;
-          if (yield* this.#drain(this.#body)) return undefined;
+          const isOver = yield* this.#drain(this.#body);
           [this.#isDraining, this.#body] = [false, undefined];
-          this.#giveTurn();
+          if (!isOver) this.turn.give();
+          else if (!(await this.#moveOn())) return undefined;
         } catch (error) {
           [this.#isDraining, this.#body] = [false, undefined];
-          if (this.#isComplete(error)) return undefined;
-          if (this.#position - fair >= FAIR_SHARE_BYTES) [breaks, fair] = [0, this.#position];
-          breaks += 1;
+          if (this.#isComplete(error)) {
+            if (await this.#moveOn()) continue;
+            return undefined;
+          }
+          isBroken = true;
+          const breaks = this.#retries.break();
           if (breaks > MAX_BREAKS || !this.#mayGoOn(error, MAX_RETRY_AFTER_MS)) throw error;
           await this.#pause(breaks, error);
           this.#rateFloor.count(0);
@@ -196,17 +180,25 @@ export class Transfer {
     }
   }
 
+  async #moveOn(): Promise<boolean> {
+    const range = await this.#next?.();
+    if (!range) return false;
+    this.#position = range.start;
+    this.#end = range.end;
+    return true;
+  }
+
   /** All bytes are here although the body broke before its end; the digest will tell. */
   #isComplete(error: unknown): boolean {
     if (!(error instanceof UpstreamError)) return false;
     const isPast = error.status === 416 && this.#size === undefined;
-    return this.#position > 0 && (isPast || this.#position === this.#end);
+    return this.#position > 0 && (isPast || this.#position === this.end);
   }
 
   /** Closes it; nobody will read it. */
   discard(): void {
     this.#body?.discard();
-    this.#giveTurn();
+    this.turn.give();
   }
 
   /**
@@ -221,25 +213,16 @@ export class Transfer {
     if (!this.#isDraining) this.#body = undefined;
   }
 
-  async #takeTurn(): Promise<void> {
-    const turn = this.line();
-    turn.onSlow = (patienceMs) => {
-      // Whoever takes the bytes stalls, not the upstream: its connection would fill up.
-      const now = performance.now();
-      if (now - (this.#handedOnAt ?? now) > patienceMs / 2) this.rest();
-    };
-    await turn.begun;
-    this.#wasBegun = true;
-  }
-
-  #giveTurn(): void {
-    this.#turn?.[Symbol.dispose]();
-    this.#turn = undefined;
+  /** Its place was wanted by others because next to nothing came. */
+  #restIfHeldUp(patienceMs: number): void {
+    // Whoever takes the bytes stalls, not the upstream: its connection would fill up.
+    const now = performance.now();
+    if (now - (this.#handedOnAt ?? now) > patienceMs / 2) this.rest();
   }
 
   /** Whether it can go on later without much being sent twice. */
   get #mayInterrupt(): boolean {
-    const left = this.#end === undefined ? Infinity : this.#end - this.#position;
+    const left = this.end === undefined ? Infinity : this.end - this.#position;
     return this.#honoursRange && !this.#repeats && left > NEARLY_DONE_BYTES;
   }
 
@@ -247,7 +230,7 @@ export class Transfer {
     const { upstream, repository, digest, demand, describedSize: size } = this.#parts;
     const start = this.#honoursRange ? this.#position : 0;
     // Some registries refuse an open range.
-    const end = start > 0 ? this.#end : this.#parts.end;
+    const end = start > 0 ? this.end : this.#end;
     this.#isOpening = true;
     const asking = upstream.getBlob(repository, digest, {
       start,
@@ -259,9 +242,12 @@ export class Transfer {
     const body = await asking.finally(() => {
       this.#isOpening = false;
     });
-    this.#turn?.opened();
+    this.turn.held?.opened();
     if (body) this.#repeats = body.start < start;
     this.#reading = body?.reading;
+    this.#isRange = body?.isRange === true;
+    this.#rangeEnd = this.#isRange ? end : undefined;
+    if (!this.#isRange && (this.#next || this.#parts.isExtra)) this.#endAsWhole(body);
     // A range would be one of the encoding.
     if (body?.reading?.isDecoded) this.#honoursRange = false;
     if (body?.size !== undefined) {
@@ -275,6 +261,14 @@ export class Transfer {
       }
     }
     return body;
+  }
+
+  /** All of the blob comes in place of a range: that of one more connection is of no use. */
+  #endAsWhole(body: BlobBody | undefined): void {
+    this.#end = undefined;
+    if (!this.#parts.isExtra || !body) return;
+    body.discard();
+    throw new UpstreamError(this.#parts.upstream.name, 'bad-response', TEXTS.ignoresRanges);
   }
 
   async #reopen(isBroken: boolean): Promise<BlobBody> {
@@ -291,13 +285,14 @@ export class Transfer {
     for await (const chunk of body.chunks) {
       const left = chunk.subarray(Math.min(skip, chunk.length));
       skip -= chunk.length - left.length;
-      this.#turn?.moved(chunk.length);
+      this.turn.held?.moved(chunk.length);
       this.#rateFloor.count(chunk.length);
       // The whole comes although a range was asked for.
-      const fresh = left.subarray(0, (this.#parts.end ?? Infinity) - this.#position);
+      const fresh = left.subarray(0, (this.#end ?? Infinity) - this.#position);
       if (fresh.length < left.length && fresh.length === 0) return true;
       if (fresh.length === 0) continue;
       this.#position += fresh.length;
+      this.#retries.came(fresh.length);
       if (this.#size !== undefined && this.#position > this.#size) {
         throw new IntegrityError(this.#parts.digest, {
           expected: TEXTS.bytesUpTo({ end: this.#size }),
@@ -310,31 +305,35 @@ export class Transfer {
       this.#rateFloor.wait();
       if (this.#isInterrupted()) return false;
     }
-    if (this.#end !== undefined && this.#position < this.#end) {
+    const { end } = this;
+    if (end !== undefined && this.#position < end) {
+      // More is wanted now than was asked for.
+      if (this.#position === this.#rangeEnd) return false;
       const { upstream, digest } = this.#parts;
       if (body.reading) {
         // Its own end has come: it was read the wrong way.
         throw new IntegrityError(digest, {
-          expected: TEXTS.bytesUpTo({ end: this.#end }),
+          expected: TEXTS.bytesUpTo({ end }),
           actual: TEXTS.blobBytes({ bytes: this.#position }),
         });
       }
-      const reason = TEXTS.transferEnded({ position: this.#position, end: this.#end });
+      const reason = TEXTS.transferEnded({ position: this.#position, end });
       throw new UpstreamError(upstream.name, 'unreachable', reason);
     }
     return true;
   }
 
   #isInterrupted(): boolean {
-    const isRevoked = this.#turn?.isRevoked === true && this.#mayInterrupt;
-    const isInterrupted = this.#isResting || isRevoked;
-    if (this.#turn) this.#turn.isFixed = !this.#mayInterrupt;
+    const { held } = this.turn;
+    const isInterrupted = this.#isResting || (this.turn.isRevoked && this.#mayInterrupt);
+    if (held) held.isFixed = !this.#mayInterrupt;
     this.#isResting = false;
     return isInterrupted;
   }
 
   /** Whether another attempt may do better. Learns when an upstream cannot do ranges. */
   #mayGoOn(error: unknown, patienceMs: number): boolean {
+    if (this.#parts.isExtra) return false;
     const isOtherRange =
       error instanceof UpstreamError && error.fault === 'bad-response' && error.status === 206;
     if (!isOtherRange || !this.#honoursRange) return this.#retries.mayHelp(error, patienceMs);
@@ -344,7 +343,7 @@ export class Transfer {
 
   async #pause(failures: number, error?: unknown): Promise<void> {
     // Others have it while this one sleeps.
-    this.#giveTurn();
+    this.turn.give();
     await this.#retries.pause(failures, error);
   }
 }

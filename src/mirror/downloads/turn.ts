@@ -21,6 +21,11 @@ interface QueueOfTurns {
   refill(): void;
 }
 
+export interface TurnOptions {
+  readonly isResumed?: boolean;
+  readonly isExtra?: boolean;
+}
+
 /** Looks in the time of one patience. */
 export const LOOKS = 2;
 /** How long the first byte is waited for, in multiples of the wait for others: storage hosts and mirrors take their time over it. */
@@ -47,6 +52,8 @@ export class Turn implements Disposable {
   readonly #begun = Promise.withResolvers<void>();
   /** It has had a place before. */
   readonly isResumed: boolean;
+  /** Of one more connection of a transfer that has a place: it makes way for whoever waits. */
+  readonly isExtra: boolean;
   /** Told when the place was taken away because next to nothing came. */
   onSlow: ((patienceMs: number) => void) | undefined;
   state: TurnState = 'waiting';
@@ -62,10 +69,15 @@ export class Turn implements Disposable {
   #isOpen = false;
   #size: number | undefined;
 
-  constructor(queue: QueueOfTurns, demand: QueueDemand, isResumed: boolean) {
+  constructor(
+    queue: QueueOfTurns,
+    demand: QueueDemand,
+    { isResumed = false, isExtra = false }: TurnOptions = {},
+  ) {
     this.#queue = queue;
     this.demand = demand;
     this.isResumed = isResumed;
+    this.isExtra = isExtra;
     this.#begun.promise.catch(() => undefined);
     demand.signal?.addEventListener('abort', this.#leave, { once: true });
   }

@@ -99,6 +99,11 @@ export class Ingest {
     return this.#filled.bytes;
   }
 
+  /** Of the whole blob, where the file may have holes. */
+  get size(): number | undefined {
+    return this.#fill?.size;
+  }
+
   /** Up to where all bytes from this position on are on disk; the position itself where its byte is not. */
   heldFrom(position: number): number {
     return this.#filled.endFrom(position);

@@ -15,7 +15,7 @@ export interface SparseFillParts {
 }
 
 /** So much is written, or so much time passes, before it is synced. */
-const GROUP = { bytes: 32 * 1024 * 1024, ms: 2_000 } as const;
+const GROUP = { bytes: 64 * 1024 * 1024, ms: 5_000 } as const;
 
 /**
  * When the map of a file with holes is told of what was written to it. With durability `full` that is once
@@ -29,6 +29,7 @@ export class SparseFill {
   #pending = new Intervals();
   #committing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #isOver = false;
   #fault: { readonly error: unknown } | undefined;
 
   /** Of a file in which these bytes are. */
@@ -45,6 +46,11 @@ export class SparseFill {
     this.#map = new FillMap(parts.mapPath, parts.mapped, this.#isSynced);
   }
 
+  /** Of the whole blob. */
+  get size(): number {
+    return this.#parts.mapped.size;
+  }
+
   get #isSynced(): boolean {
     return this.#parts.durability === 'full';
   }
@@ -54,11 +60,14 @@ export class SparseFill {
     this.#pending.add(interval);
     if (!this.#isSynced) return this.#commit();
     if (this.#fault) throw this.#fault.error;
-    this.#timer ??= setTimeout(() => this.#commitBeside(), GROUP.ms).unref();
-    if (this.#pending.bytes < GROUP.bytes) return;
-    // A disk that is slower than what comes holds it up.
-    await this.#committing;
-    this.#commitBeside();
+    this.#commitInTime();
+  }
+
+  /** Nobody waits for a disk that is slower than what comes: the map is behind then. */
+  #commitInTime(): void {
+    if (this.#pending.bytes >= GROUP.bytes) this.#commitBeside();
+    else if (this.#pending.count > 0)
+      this.#timer ??= setTimeout(() => this.#commitBeside(), GROUP.ms).unref();
   }
 
   /** The file stays: all that was written is on the disk after it, and in the map. */
@@ -81,6 +90,7 @@ export class SparseFill {
   }
 
   async #settle(): Promise<void> {
+    this.#isOver = true;
     clearTimeout(this.#timer);
     await this.#committing;
   }
@@ -94,6 +104,7 @@ export class SparseFill {
       })
       .finally(() => {
         this.#committing = undefined;
+        if (!this.#isOver) this.#commitInTime();
       });
   }
 

@@ -1,0 +1,316 @@
+import type { ByteRange } from '../../oci/content.ts';
+import { Digester, IntegrityError, splitDigest } from '../../oci/digest.ts';
+import { UpstreamError } from '../../oci/upstream-error.ts';
+import type { Ingest } from '../../store/files/blob-store.ts';
+import type { SharedDemand } from './demand.ts';
+import type { Deposit } from './deposit.ts';
+import { GrowthSignal } from './following-reader.ts';
+import { Extra } from './extra.ts';
+import { Growth } from './growth.ts';
+import type { PassageParts } from './passage.ts';
+import type { Transfer } from './transfer.ts';
+import type { TransferSource } from './transfer-source.ts';
+
+export interface SegmentsParts {
+  readonly source: TransferSource;
+  readonly demand: SharedDemand;
+  /** Of the first connection. */
+  readonly transfer: Transfer;
+}
+
+type Left = Pick<PassageParts, 'position' | 'digester' | 'unwritten'>;
+
+/** Keeps bytes that have come. Rejects when the store does not take them. */
+export type Take = (chunk: Buffer, position: number) => Promise<void>;
+
+/** Smaller blobs have one connection; no piece is larger. */
+const LARGE_BYTES = 32 * 1024 * 1024;
+/**
+ * What a connection is given at a time: what it brings in this time, not less than this share of a large
+ * blob, and towards the end of the blob less, so that all end together. A request costs a round trip, in
+ * which others bring.
+ */
+const PIECE = { ms: 2_000, share: 1 / 16 } as const;
+const LOOK_MS = 500;
+/** With so many connections broken off beside the first one, that one brings the rest. */
+const MAX_BREAKS = 8;
+
+/**
+ * One large blob over several connections: the first one, which outlives all trouble as any transfer does,
+ * and more beside it, each of which is given up at the first fault, when it gains nothing, or when anybody
+ * else wants its place. Each brings one piece after the other, the earliest that is missing and not on its
+ * way, so that who reads from the start waits for none behind; no byte is asked for twice.
+ */
+export class Segments {
+  readonly #parts: SegmentsParts;
+  readonly #large: number;
+  readonly #extras = new Set<Extra>();
+  /** What is on its way over each connection, from the first byte on that is not kept yet. */
+  readonly #underway = new Map<Transfer, { start: number; end: number }>();
+  readonly #growth = new Growth(performance.now());
+  readonly #change = new GrowthSignal();
+  #chunks: AsyncGenerator<Buffer, undefined> | undefined;
+  #keeping: { readonly deposit: Deposit; readonly take: Take } | undefined;
+  #wanted = 1;
+  #breaks = 0;
+  #mayGrow = false;
+  #isOver = false;
+  #fault: { readonly error: unknown } | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: SegmentsParts) {
+    this.#parts = parts;
+    this.#large = parts.source.timing.dividedBytes ?? LARGE_BYTES;
+  }
+
+  /**
+   * Begins with the first connection; false when the upstream has no such blob. `ingest`: what is here
+   * already; without it the blob is passed on by one connection.
+   */
+  async start(ingest: Ingest | undefined): Promise<boolean> {
+    const { transfer, source } = this.#parts;
+    const piece = ingest && (await this.#plan(ingest));
+    if (!piece) return transfer.start(ingest?.written ?? 0);
+    transfer.follow(async () => this.#next());
+    try {
+      return await transfer.start(piece.start, piece.end);
+    } catch (error) {
+      if (piece.start > 0 || !isRefusal(error)) throw error;
+      // It may have the blob, although no part of it.
+      source.connections.fallBack();
+      transfer.goOn(0);
+      return transfer.start(0);
+    }
+  }
+
+  /** What the first connection asks for; `undefined` for all of a blob that is not divided. */
+  async #plan(ingest: Ingest): Promise<ByteRange | undefined> {
+    const { source, transfer, demand } = this.#parts;
+    const mayDivide = source.connections.most > 1 && source.queue.mayHaveExtras && !demand.isPaced;
+    if (!mayDivide && ingest.size === undefined) return undefined;
+    const size = ingest.size ?? transfer.size ?? (await source.describedSize()) ?? 0;
+    const [first] = ingest.holes({ start: 0, end: size });
+    if (!first) return undefined;
+    const left = first.end - first.start;
+    this.#mayGrow = mayDivide && left >= this.#large;
+    if (this.#mayGrow) {
+      return { start: first.start, end: first.start + Math.min(this.#large, Math.ceil(left / 2)) };
+    }
+    return ingest.size === undefined ? undefined : first;
+  }
+
+  /** To the end of the blob. Rejects with what ends the download. */
+  async run(deposit: Deposit, take: Take): Promise<void> {
+    const { transfer } = this.#parts;
+    this.#keeping = { deposit, take };
+    this.#underway.set(transfer, { start: transfer.position, end: transfer.end ?? Infinity });
+    this.#chunks = transfer.chunks();
+    for (;;) {
+      const { value: chunk } = await this.#chunks.next();
+      if (!chunk) return;
+      await this.#take(transfer, chunk);
+      if (this.#fault) throw this.#fault.error;
+    }
+  }
+
+  /** Ends the connections beside the first one. */
+  async close(): Promise<void> {
+    this.#isOver = true;
+    clearInterval(this.#timer);
+    for (const extra of this.#extras) extra.abort();
+    await Promise.all([...this.#extras].map(async ({ ended }) => ended));
+  }
+
+  /** After `close`: by one connection to the end, from where the store has left it, or from the start. */
+  async goOn(left?: Left): Promise<Left & Pick<PassageParts, 'chunks'>> {
+    const { transfer, source } = this.#parts;
+    const { algorithm } = splitDigest(source.digest);
+    const { position, digester, unwritten } = left ?? {
+      position: 0,
+      digester: new Digester(algorithm),
+    };
+    const isBehind = transfer.position === position + (unwritten?.length ?? 0);
+    if (isBehind && this.#chunks) {
+      transfer.goOn(transfer.position);
+      return { position, digester, unwritten, chunks: this.#chunks };
+    }
+    await this.#chunks?.return(undefined);
+    transfer.goOn(position);
+    return { position, digester, chunks: transfer.chunks() };
+  }
+
+  /** Asked by the first connection when it has brought its piece. */
+  async #next(): Promise<ByteRange | undefined> {
+    for (;;) {
+      const changed = this.#change.next;
+      if (this.#fault) throw this.#fault.error;
+      const piece = this.#hand(this.#parts.transfer);
+      if (piece || this.#extras.size === 0) return piece;
+      await changed;
+    }
+  }
+
+  async #take(transfer: Transfer, chunk: Buffer): Promise<void> {
+    const { position } = transfer;
+    await this.#keeping?.take(chunk, position - chunk.length);
+    const underway = this.#underway.get(transfer);
+    if (underway) {
+      underway.start = position;
+      // All of the blob comes although a piece was asked for.
+      underway.end = transfer.end ?? Infinity;
+    }
+    this.#grow(chunk.length);
+  }
+
+  /** The earliest piece that is missing and not on its way. */
+  #hand(transfer: Transfer): ByteRange | undefined {
+    this.#underway.delete(transfer);
+    const size = this.#parts.transfer.size ?? 0;
+    const free = this.#free(this.#keeping?.deposit.ingest.holes({ start: 0, end: size }) ?? []);
+    const [first] = free;
+    if (!first) return undefined;
+    const left = free.reduce((sum, { start, end }) => sum + end - start, 0);
+    const length = this.#pieceOf(left);
+    const end =
+      first.end - first.start < length + this.#large * PIECE.share
+        ? first.end
+        : first.start + length;
+    this.#underway.set(transfer, { start: first.start, end });
+    return { start: first.start, end };
+  }
+
+  #pieceOf(left: number): number {
+    // One connection brings all that is left at once.
+    if (this.#wanted === 1 && !this.#mayGrow) return left;
+    const byTime = (this.#growth.rate / Math.max(1, this.#connections)) * PIECE.ms;
+    const fair = left / (2 * Math.max(this.#wanted, 2));
+    const most = Math.min(byTime || this.#large, fair, this.#large);
+    return Math.ceil(Math.max(this.#large * PIECE.share, most));
+  }
+
+  #free(holes: readonly ByteRange[]): ByteRange[] {
+    const underway = [...this.#underway.values()].toSorted((one, other) => one.start - other.start);
+    return holes.flatMap(({ start, end }) => {
+      const free: ByteRange[] = [];
+      let from = start;
+      for (const taken of underway) {
+        if (taken.end <= from || taken.start >= end) continue;
+        if (taken.start > from) free.push({ start: from, end: taken.start });
+        from = taken.end;
+      }
+      if (from < end) free.push({ start: from, end });
+      return free;
+    });
+  }
+
+  get #connections(): number {
+    return 1 + this.#extras.size;
+  }
+
+  #grow(bytes: number): void {
+    const { connections, queue } = this.#parts.source;
+    if (!this.#mayGrow || this.#isOver || this.#fault) return;
+    if (!this.#parts.transfer.isRange) return this.#shrink({ isForGood: true });
+    const now = performance.now();
+    if (connections.areMeasured) {
+      // What a connection brings is told from its first byte on.
+      if ([...this.#extras].some(({ hasAnswered }) => !hasAnswered))
+        return this.#growth.restart(now);
+      const verdict = this.#growth.look(bytes, this.#connections, now);
+      if (verdict === 'less') return this.#shrink({ isForGood: true });
+      if (verdict === undefined) return;
+    }
+    const { demand, transfer } = this.#parts;
+    const tried = connections.areMeasured ? 2 * this.#connections : Infinity;
+    const most = demand.isPaced ? 1 : Math.min(connections.most, tried);
+    while (this.#connections < most && transfer.isRange && queue.hasPlaceForExtra(demand)) {
+      if (!this.#add()) return;
+    }
+  }
+
+  /** False when nothing is left that it could bring. */
+  #add(): boolean {
+    const { source, demand } = this.#parts;
+    const extra = new Extra(source, demand, this.#parts.transfer.size);
+    this.#wanted = this.#connections + 1;
+    const piece = this.#hand(extra.transfer);
+    if (!piece) return false;
+    this.#extras.add(extra);
+    // Before the next one looks for a place.
+    extra.transfer.turn.line();
+    this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref();
+    extra.ended = this.#bring(extra, piece).finally(() => {
+      this.#underway.delete(extra.transfer);
+      this.#extras.delete(extra);
+      extra.transfer.discard();
+      this.#change.wake();
+      this.#grow(0);
+    });
+    return true;
+  }
+
+  async #bring(extra: Extra, piece: ByteRange): Promise<void> {
+    const { transfer } = extra;
+    try {
+      await this.#keeping?.deposit.spread(this.#parts.transfer.size ?? 0);
+    } catch (error) {
+      this.#fault ??= { error };
+      return;
+    }
+    try {
+      transfer.follow(async () => (this.#mayStay(extra) ? this.#hand(transfer) : undefined));
+      if (!(await transfer.start(piece.start, piece.end))) return this.#shrink({ isForGood: true });
+      for await (const chunk of transfer.chunks()) {
+        extra.came();
+        await this.#keep(transfer, chunk);
+        if (this.#fault || transfer.turn.isRevoked) return;
+      }
+    } catch (error) {
+      this.#judge(error);
+    }
+  }
+
+  /** What the store does not take ends the download; what an upstream does, the connection alone. */
+  async #keep(transfer: Transfer, chunk: Buffer): Promise<void> {
+    try {
+      await this.#take(transfer, chunk);
+    } catch (error) {
+      this.#fault ??= { error };
+    }
+  }
+
+  #mayStay(extra: Extra): boolean {
+    const isFirst = [...this.#extras].indexOf(extra) < this.#wanted - 1;
+    return isFirst && !this.#isOver && !this.#fault;
+  }
+
+  /** What was left of its piece is the next one's. */
+  #judge(error: unknown): void {
+    if (this.#isOver || this.#parts.demand.signal.aborted) return;
+    const { upstream, metrics } = this.#parts.source;
+    metrics.downloadResumes.inc({ upstream: upstream.name });
+    this.#breaks += 1;
+    if (isRefusal(error) || this.#breaks > MAX_BREAKS) {
+      this.#shrink({ isForGood: isRefusal(error) });
+    }
+  }
+
+  /** One fewer, and no more beside those. */
+  #shrink({ isForGood }: { isForGood: boolean }): void {
+    this.#mayGrow = false;
+    this.#wanted = Math.max(1, this.#connections - 1);
+    if (isForGood && this.#wanted === 1) this.#parts.source.connections.fallBack();
+  }
+
+  #look(): void {
+    const now = performance.now();
+    for (const extra of this.#extras) if (extra.isStalled(now)) extra.abort();
+  }
+}
+
+/** It takes no more connections, or answers something else than the range. */
+function isRefusal(error: unknown): boolean {
+  if (error instanceof IntegrityError) return true;
+  if (!(error instanceof UpstreamError)) return false;
+  return error.status !== undefined || error.fault === 'bad-response';
+}
