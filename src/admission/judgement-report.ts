@@ -32,11 +32,11 @@ function reportFinding(finding: Finding, lift?: Lift): FindingReport {
     version,
     ...(fixVersion !== undefined && { fixVersion }),
     counts: lift === undefined,
-    ...(lift && { reason: reasonOf(lift) }),
+    ...(lift && { reason: whyLifted(lift) }),
   };
 }
 
-function reasonOf(lift: Lift): string {
+function whyLifted(lift: Lift): string {
   switch (lift.by) {
     case 'no-fix':
       return TEXTS.noFix;

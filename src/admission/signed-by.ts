@@ -186,7 +186,7 @@ export class SignedBy implements Condition {
     const { signers, clock } = this.#parts;
     if ('notation' in signature) {
       const asked = { image, signers, now: clock.wall() };
-      return notation?.verify(signature.notation, asked) ?? reasonOf('noStores');
+      return notation?.verify(signature.notation, asked) ?? refusalOf('noStores');
     }
     const asked = { image, kind: 'signature', signers } as const;
     return 'bundle' in signature
@@ -220,9 +220,9 @@ function reportOf(subject: Digest, { carrier, found }: Signature): SignatureRepo
 }
 
 function refusal(code: 'absent' | 'unsigned'): Verdict {
-  return { is: 'refused', refusals: [reasonOf(code)] };
+  return { is: 'refused', refusals: [refusalOf(code)] };
 }
 
-function reasonOf(code: 'absent' | 'unsigned' | 'noStores'): Refusal {
+function refusalOf(code: 'absent' | 'unsigned' | 'noStores'): Refusal {
   return { code, reason: TEXTS[code] };
 }

@@ -1,25 +1,32 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SyncRunState } from '../../src/api/sync-api.ts';
+import { issue, NAME, seal } from '../admission/notation/forger.ts';
+import { writeStore } from '../admission/notation/notation-scene.ts';
 import { Authority, IDENTITY, ISSUER } from '../admission/signatures/authority.ts';
 import { KeyHolder, statementOf } from '../admission/signing.ts';
 import { freePort, type BenchProcess } from './bench-process.ts';
 import { BUDGETS } from './budgets.ts';
-import type { BenchBlob } from './content.ts';
+import { NOTATION, SIGSTORE, type BenchBlob } from './content.ts';
 import { startEntrepot } from './peers/entrepot.ts';
 import { interleave } from './rounds.ts';
 import { judge, type Row } from './row.ts';
 import { manifestUrl, type Workbench } from './workbench.ts';
 import { wrk } from './wrk.ts';
 
-const IMAGES = 100;
+/** Fewer where a lone round is asked for. */
+const IMAGES = { usual: 100, once: 10 };
 const ROUNDS = 7;
-const LOAD = { connections: 32, seconds: 2, headers: [] };
+const LOAD = { connections: 32, headers: [] };
 const IMAGE = 'upstream.test/bench/image';
+const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const WITHOUT = 'without admission';
 
-type Sign = (image: BenchBlob) => Promise<Buffer>;
+interface Signing {
+  readonly form: typeof SIGSTORE | typeof NOTATION;
+  readonly sign: (image: BenchBlob) => Promise<Buffer>;
+}
 
 /** What it costs to ask who signed an image: the first time, each time, and of images that no rule is about. */
 export async function measureAdmission(bench: Workbench): Promise<Row[]> {
@@ -29,23 +36,38 @@ export async function measureAdmission(bench: Workbench): Promise<Row[]> {
   const authority = await Authority.create();
   const trustedRoot = join(folder, 'trusted_root.json');
   await writeFile(trustedRoot, JSON.stringify(authority.root));
+  const root = await issue({ isCa: true, subject: `${NAME}, CN=root` });
+  const notary = await issue({ issuer: root });
+  writeStore(folder, 'ca/bench/root.crt', root.chain[0]!);
   const trust = {
     sigstore: { trustedRoot },
     keys: { release: { file: holder.writeKey(folder) } },
+    notation: { stores: folder },
   };
-  const byKey = await addImages(bench, 'key', async (image) => holder.bundle(ofBench(image)));
-  const keyless = await addImages(bench, 'keyless', async (image) =>
-    Buffer.from(JSON.stringify(await authority.sign({ payload: statementOf(ofBench(image)) }))),
-  );
+  const byKey = await addImages(bench, 'key', {
+    form: SIGSTORE,
+    sign: async (image) => holder.bundle(ofBench(image)),
+  });
+  const keyless = await addImages(bench, 'keyless', {
+    form: SIGSTORE,
+    sign: async (image) =>
+      Buffer.from(JSON.stringify(await authority.sign({ payload: statementOf(ofBench(image)) }))),
+  });
+  const byNotation = await addImages(bench, 'notation', {
+    form: NOTATION,
+    sign: async (image) => seal('jws', notary, { target: { mediaType: MANIFEST, ...image } }),
+  });
+  const held = await hold(bench, [...byKey, ...keyless, ...byNotation]);
   const first = async (digests: readonly string[], signer: object): Promise<readonly number[]> => {
     const rules = [{ images: [IMAGE], mode: 'enforce', signedBy: [signer] }];
     await using server = await startEntrepot(bench, bench.upstream, {
-      store: await hold(bench, digests),
+      store: await copyOf(bench, held),
       settings: { admission: { trust, rules } },
     });
     return await firstVerdicts(server, digests);
   };
-  const note = `medians of ${IMAGES} images; what is attached to them is held`;
+  const note = `medians of ${byKey.length - 1} images; what is attached to them is held`;
+  const identities = [`x509.subject: ${notary.subject}`];
   return [
     judge({
       work: 'the first verdict on an image, by a key',
@@ -61,14 +83,25 @@ export async function measureAdmission(bench: Workbench): Promise<Row[]> {
       budget: BUDGETS.verdictKeylessMs,
       note,
     }),
-    ...(await measureKnown(bench, { digest: byKey[0]!, trust })),
+    judge({
+      work: 'the first verdict on an image, by Notation',
+      unit: 'ms',
+      entrepot: await first(byNotation, { notation: { identities } }),
+      budget: BUDGETS.verdictByKeyMs,
+      note,
+    }),
+    ...(await measureKnown(bench, { digest: byKey[0]!, held, trust })),
   ];
 }
 
 /** Manifests a second, where a verdict is known, where no rule is about the image, and without rules. */
 async function measureKnown(
   bench: Workbench,
-  { digest, trust }: { readonly digest: string; readonly trust: object },
+  {
+    digest,
+    held,
+    trust,
+  }: { readonly digest: string; readonly held: string; readonly trust: object },
 ): Promise<Row[]> {
   const of = (images: string) => ({
     admission: {
@@ -79,18 +112,19 @@ async function measureKnown(
   await using scope = new AsyncDisposableStack();
   const servers: BenchProcess[] = [];
   for (const settings of [of(IMAGE), of('upstream.test/other/**'), {}]) {
-    const store = await hold(bench, [digest]);
+    const store = await copyOf(bench, held);
     servers.push(scope.use(await startEntrepot(bench, bench.upstream, { store, settings })));
   }
-  for (const server of servers) await wrk(manifestUrl(server, digest), LOAD);
-  await bench.settle();
   const rounds = bench.options.rounds ?? ROUNDS;
+  const load = { ...LOAD, seconds: rounds === 1 ? 1 : 2 };
+  for (const server of servers) await wrk(manifestUrl(server, digest), load);
+  await bench.settle();
   const [judged = [], other = [], without = []] = await interleave(
     servers,
     rounds,
     async (server) => {
       const before = server.cpuSeconds;
-      const { rate, requests } = await wrk(manifestUrl(server, digest), LOAD);
+      const { rate, requests } = await wrk(manifestUrl(server, digest), load);
       return { rate, cpuMs: ((server.cpuSeconds - before) / requests) * 1e3 };
     },
   );
@@ -118,16 +152,28 @@ async function measureKnown(
   ];
 }
 
-/** Signed images of one small layer; a bundle is listed as the registries without referrers do. */
-async function addImages(bench: Workbench, kind: string, sign: Sign): Promise<readonly string[]> {
+/** Signed images of one small layer; signatures are listed as the registries without referrers do. */
+async function addImages(
+  bench: Workbench,
+  kind: string,
+  { form, sign }: Signing,
+): Promise<readonly string[]> {
   const digests: string[] = [];
-  for (let n = 0; n < IMAGES; n += 1) {
+  const count = bench.options.rounds === 1 ? IMAGES.once : IMAGES.usual;
+  for (let n = 0; n < count; n += 1) {
     const [config, layer] = [await bench.content.addBlob(700), await bench.content.addBlob(4_096)];
     const image = await bench.content.addImage(`${kind}-${n}`, { config, layers: [layer] });
-    await bench.content.addBundle(image, await sign(image));
+    await bench.content.addSignature(image, await sign(image), form);
     digests.push(image.digest);
   }
   return digests;
+}
+
+/** What is held is held in another folder too: one store serves one mirror. */
+async function copyOf(bench: Workbench, store: string): Promise<string> {
+  const copy = bench.newPath('store');
+  await cp(store, copy, { recursive: true });
+  return copy;
 }
 
 /** The folder of a store that holds these images with what is attached to them, and no verdict. */

@@ -2,6 +2,18 @@ import { createCipheriv, createHash } from 'node:crypto';
 import { open, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+const BUNDLE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
+export const SIGSTORE = {
+  artifactType: BUNDLE,
+  configType: 'application/vnd.oci.empty.v1+json',
+  layerType: BUNDLE,
+} as const;
+export const NOTATION = {
+  artifactType: 'application/vnd.cncf.notary.signature',
+  configType: 'application/vnd.cncf.notary.signature',
+  layerType: 'application/jose+json',
+} as const;
+
 export interface BenchBlob {
   readonly digest: string;
   readonly size: number;
@@ -85,10 +97,13 @@ export class Content {
     return { digest, size: manifest.length };
   }
 
-  /** A Sigstore bundle about an image, listed under its fallback tag. */
-  async addBundle(image: BenchBlob, bundle: Uint8Array): Promise<void> {
-    const artifactType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
-    const layer = await this.#write('blobs', bundle);
+  /** A signature of an image, listed under its fallback tag. */
+  async addSignature(
+    image: BenchBlob,
+    signature: Uint8Array,
+    { artifactType, configType, layerType }: typeof SIGSTORE | typeof NOTATION,
+  ): Promise<void> {
+    const layer = await this.#write('blobs', signature);
     const config = await this.#write('blobs', Buffer.from('{}'));
     const carrier = await this.#write(
       'manifests',
@@ -96,9 +111,9 @@ export class Content {
         JSON.stringify({
           schemaVersion: 2,
           mediaType: MANIFEST,
-          artifactType,
-          config: { mediaType: 'application/vnd.oci.empty.v1+json', ...config },
-          layers: [{ mediaType: artifactType, ...layer }],
+          ...(artifactType !== configType && { artifactType }),
+          config: { mediaType: configType, ...config },
+          layers: [{ mediaType: layerType, ...layer }],
           subject: { mediaType: MANIFEST, ...image },
         }),
       ),

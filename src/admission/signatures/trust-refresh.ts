@@ -45,7 +45,7 @@ export async function fetchTrustRoot(
     const bytes = await fetchTarget(source, transport);
     return { bytes, root: TrustRoot.parse(bytes) };
   } catch (error) {
-    throw new Error(reasonOf(error), { cause: error });
+    throw new Error(causeOf(error), { cause: error });
   } finally {
     await transport.close();
   }
@@ -95,8 +95,8 @@ function openFolder({ mirror, folder, rootPath }: Source): string {
 }
 
 /** Of errors that were caused by others what was the first. */
-function reasonOf(error: unknown): string {
+function causeOf(error: unknown): string {
   if (error instanceof UpstreamError) return error.reason;
   const { message, cause } = error as { message?: string; cause?: unknown };
-  return cause instanceof Error ? reasonOf(cause) : (message ?? 'unknown');
+  return cause instanceof Error ? causeOf(cause) : (message ?? 'unknown');
 }
