@@ -157,7 +157,7 @@ export interface ImageSummary {
   /** Of the image itself: it is whole without what is attached to it. */
   readonly state: 'complete' | 'partial';
   readonly missingBytes: number;
-  /** What the signatures, attestations and the like that are attached to it lack; left out where nothing. */
+  /** What its referrers lack, as signatures; left out where nothing. */
   readonly attachedMissingBytes?: number;
   readonly pins: readonly Pin[];
 }

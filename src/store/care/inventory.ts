@@ -16,7 +16,7 @@ import type { Pins } from './pins.ts';
 interface Place {
   readonly role: ManifestReport['role'];
   readonly isWanted?: boolean;
-  /** A signature, an attestation and the like, or a part of one: the image is whole without it. */
+  /** A referrer, or a part of one: the image is whole without it. */
   readonly isAttached?: boolean;
 }
 
@@ -154,7 +154,7 @@ export class Inventory {
       const isAbout = child.attests !== undefined;
       if (isAbout && !held.has(child.digest) && !held.has(child.attests)) continue;
       const place: Place = isAbout
-        ? { role: 'attestation', isAttached: true }
+        ? { role: 'attestation', isAttached }
         : { role: 'platform', isWanted: held.size === 0, isAttached };
       await this.#visit(root, child, found, place);
     }
