@@ -252,7 +252,8 @@ test('an upstream that fails is asked again, within the deadline', async (t) => 
 test('warms leave the last place of an upstream to clients', async (t) => {
   const registry = await FakeRegistry.start(t);
   const upstreams = { [UPSTREAM]: { url: registry.url, concurrency: 2 } };
-  const mirror = await startMirror(t, { upstreams });
+  // What is held at a gate brings nothing, and would give its place up while others wait.
+  const mirror = await startMirror(t, { upstreams, timing: { turnMs: 60_000 } });
   // Larger than what has places of its own.
   const [many, wanted] = [image('many', [2_000_000, 2_100_000]), image('wanted', [2_200_000])];
   registry.addImage(REPOSITORY, 'many', many, { name: 'many' });
