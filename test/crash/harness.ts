@@ -16,6 +16,8 @@ import { World } from './world.ts';
 const UPSTREAM = 'docker.io';
 const CLIENTS = 10;
 const PINNED = `${UPSTREAM}/library/app0:v1`;
+/** The larger layers come over several connections, in pieces. */
+const TIMING = { ...TEST_TIMING, dividedBytes: 40_000 };
 /** A kill that never comes is a step that is never reached. */
 const STEP_DEADLINE_MS = 20_000;
 
@@ -25,6 +27,11 @@ export const STEPS: Readonly<Record<string, number>> = {
   'commit.synced': 30,
   'commit.renamed': 30,
   'commit.done': 30,
+  'spread.mapped': 10,
+  'spread.renamed': 10,
+  'fill.written': 40,
+  'fill.synced': 10,
+  'fill.mapped': 10,
   'evict.released': 8,
   'evict.removed': 8,
   'compact.written': 1,
@@ -92,7 +99,7 @@ export class Harness {
       layers: [60_000, 20_000, 2_000],
       baseBytes: 150_000,
     });
-    const upstreams = { [UPSTREAM]: { url: registry.url, tags: { ttlMs: 20 } } };
+    const upstreams = { [UPSTREAM]: { url: registry.url, tags: { ttlMs: 20 }, segments: 3 } };
     this.#config = createConfig(join(folder, 'store'), {
       upstreams,
       store: { maxBytes: Math.round(this.world.size * 0.35), durability: options.durability },
@@ -224,7 +231,7 @@ export class Harness {
     };
     return {
       config: this.#config,
-      timing: TEST_TIMING,
+      timing: TIMING,
       factsFile: join(this.#folder, 'facts'),
       logFile: join(this.#folder, 'log'),
       ...(killAt && { killAt }),

@@ -63,7 +63,8 @@ export async function inspect(parts: InspectionParts): Promise<Findings> {
       ...(await listWrongPaths(parts)),
       ...(await listBroken(server, parts)),
     ];
-    const partials = (await readdir(join(config.store.path, 'ingest'))).length;
+    const names = await readdir(join(config.store.path, 'ingest'));
+    const partials = names.filter((name) => !name.endsWith('+map')).length;
     await parts.before?.(server);
     return { wrong, partials, kept: promises.size, evictions: facts.evictions };
   } finally {
@@ -75,7 +76,8 @@ export async function inspect(parts: InspectionParts): Promise<Findings> {
 /** What a crash left lying about. */
 async function listWrongPaths({ config, world }: InspectionParts): Promise<string[]> {
   const { path } = config.store;
-  const names = new Set([...world.digests].map((digest) => basename(partialPath(path, digest))));
+  const partials = [...world.digests].map((digest) => basename(partialPath(path, digest)));
+  const names = new Set(partials.flatMap((name) => [name, `${name}+sparse`, `${name}+map`]));
   const strange = (await readdir(join(path, 'ingest'))).filter((name) => !names.has(name));
   const entries = (await readdir(path)).filter((name) => !ENTRIES.includes(name));
   const quarantined = await readdir(join(path, 'quarantine'));
