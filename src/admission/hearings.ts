@@ -115,7 +115,18 @@ function refusalOf(asked: Asked, verdict: Found): RegistryError | undefined {
   const about = { image, rule, reason: reasonOf(verdict) };
   if (verdict.is === 'unknown' && !verdict.isOffline) return unavailable(TEXTS.unknown(about));
   const asks = verdict.is === 'refused' ? (verdict.asks ?? 'signedBy') : 'signedBy';
-  return new GateRefusal(TEXTS.refused({ ...about, asks, isOffline: verdict.is === 'unknown' }));
+  return new GateRefusal(TEXTS.refused({ ...about, asks, remedy: remedyOf(verdict) }));
+}
+
+function remedyOf(
+  verdict: Exclude<Verdict, { is: 'admitted' }>,
+): Parameters<typeof TEXTS.refused>[0]['remedy'] {
+  if (verdict.is === 'unknown') return 'brought';
+  const {
+    asks = 'signedBy',
+    refusals: [first],
+  } = verdict;
+  return asks === 'vulnerabilities' && first?.code !== 'vulnerable' ? 'report' : asks;
 }
 
 /** What cannot be found out is not known. */

@@ -5,8 +5,7 @@ interface Refused {
   readonly rule: string;
   readonly asks: ConditionName;
   readonly reason: string;
-  /** Nobody is asked for what is not here. */
-  readonly isOffline: boolean;
+  readonly remedy: keyof typeof REMEDIES;
 }
 
 const ASKED = {
@@ -19,8 +18,11 @@ const REMEDIES = {
     'have it signed in this repository by one whom the rule names, which counts within 30 s',
   minAge: 'wait until it is old enough',
   vulnerabilities: 'pull one that is mended',
+  /** Nobody knows what is wrong with it. */
+  report: 'ask again when there is a report of it',
+  /** Nobody is asked for what is not here. */
+  brought: 'have its signature brought by sync while there is a link, or by a bundle',
 } as const;
-const BROUGHT = 'have its signature brought by sync while there is a link, or by a bundle';
 
 /** What people read of the gate. */
 export const TEXTS = {
@@ -46,8 +48,8 @@ export const TEXTS = {
     `which ones it has is not known, since the scanner gives no report: ${reason}`,
   moreReasons: ({ reason, more }: { reason: string; more: number }) =>
     more === 0 ? reason : `${reason} (and ${more} more signatures that do not count)`,
-  refused: ({ image, rule, asks, reason, isOffline }: Refused) =>
-    `${image} may not be pulled here: ${rule} ${ASKED[asks]}, and ${reason}; ${isOffline ? BROUGHT : REMEDIES[asks]}, or ask who runs this mirror`,
+  refused: ({ image, rule, asks, reason, remedy }: Refused) =>
+    `${image} may not be pulled here: ${rule} ${ASKED[asks]}, and ${reason}; ${REMEDIES[remedy]}, or ask who runs this mirror`,
   heldRefused: ({ rule, reason }: { rule: string; reason: string }) =>
     `it may not be pulled: ${rule} is not met by what is held: ${reason}`,
   mayNotLeave: ({ rule, reason }: { rule: string; reason: string }) =>

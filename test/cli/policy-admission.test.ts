@@ -120,8 +120,8 @@ test('policy check tells who signed without a key, by whose word and when, and w
     signedBy         admitted
       ${short(carrier)}  counts: ${IDENTITY} by the word of ${ISSUER}, seen ${seen}
   admission.rules[1] (DIR/entrepot.yaml:12), audit: refused
-    signedBy         refused: "${IDENTITY}" signed it
-      ${short(carrier)}  does not count: "${IDENTITY}" signed it
+    signedBy         refused: "${IDENTITY}" signed it, whom the rule does not name
+      ${short(carrier)}  does not count: "${IDENTITY}" signed it, whom the rule does not name
 `,
   );
 });
@@ -282,7 +282,7 @@ test('policy check tells who signed with Notation and when, and what counts by i
   const { code, stdout } = await check();
   t.is(code, 0, stdout);
   const brief = PLAIN.replace('plain', 'brief');
-  const why = `, by its level alone: ${JSON.stringify(brief)} signed it`;
+  const why = `, by its level alone: ${JSON.stringify(brief)} signed it, whom the rule does not name`;
   for (const line of [
     `${short(plain!)}  counts: ${PLAIN}`,
     `${short(stamped!)}  counts: ${brief}${why}`,

@@ -19,7 +19,8 @@ export const REASONS = {
     `the certificate of ${quote(name)} does not count: ${why}`,
   store: ({ type }: { type: string }) =>
     `none of its certificates is in a store of the type ${type}`,
-  identity: ({ identity }: { identity: string }) => `${quote(identity)} signed it`,
+  identity: ({ identity }: { identity: string }) =>
+    `${quote(identity)} signed it, whom the rule does not name`,
   expired: ({ at }: { at: string }) => `it has ended on ${at}`,
   validity: ({ name, why }: { name: string; why: string }) =>
     `the certificate of ${quote(name)} was not valid: ${why}`,

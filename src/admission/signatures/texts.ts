@@ -21,9 +21,10 @@ export const REASONS = {
   timestamp: ({ why }: { why: string }) => `the time of the signature is not proven: ${why}`,
   'log-entry': ({ why }: { why: string }) => `its entry in the log is not proven: ${why}`,
   'log-tie': ({ why }: { why: string }) => `its entry in the log is of another signature: ${why}`,
-  identity: ({ identity }: { identity: string }) => `${quote(identity)} signed it`,
+  identity: ({ identity }: { identity: string }) =>
+    `${quote(identity)} signed it, whom the rule does not name`,
   issuer: ({ identity, issuer }: { identity: string; issuer: string }) =>
-    `${quote(identity)} signed it by the word of ${quote(issuer)}`,
+    `${quote(identity)} signed it by the word of ${quote(issuer)}, which the rule does not name`,
   unverified: ({ why }: { why: string }) => `it could not be verified: ${why}`,
 } as const;
 
