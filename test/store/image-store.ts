@@ -10,7 +10,7 @@ import { AccessTimes } from '../../src/store/care/access-times.ts';
 import { BlobStore } from '../../src/store/files/blob-store.ts';
 import { LevelCatalog } from '../../src/store/catalog/level-catalog.ts';
 import type { EvictionResult, Shortage } from '../../src/store/care/evictor.ts';
-import { Budget, type AdmitOptions } from '../../src/store/care/budget.ts';
+import { Budget, type AdmitOptions, type BudgetParts } from '../../src/store/care/budget.ts';
 import { NoRoomError, type Room } from '../../src/store/care/care.ts';
 import { unitOf, type JournalEntry } from '../../src/store/catalog/catalog.ts';
 import { Pins } from '../../src/store/care/pins.ts';
@@ -86,7 +86,10 @@ export class ImageStore {
   }
 
   /** A budget of another size for the same store. */
-  limit(maxBytes: number, { maxBlobShare = 1, minFreeBytes = 0 }: ImageStoreOptions = {}): Budget {
+  limit(
+    maxBytes: number,
+    { maxBlobShare = 1, minFreeBytes = 0, ...parts }: ImageStoreOptions & Partial<BudgetParts> = {},
+  ): Budget {
     const { catalog, blobs, pins, access, clock } = this;
     return new Budget({
       catalog,
@@ -100,6 +103,7 @@ export class ImageStore {
       failed: (error) => {
         throw error;
       },
+      ...parts,
     });
   }
 

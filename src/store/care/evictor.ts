@@ -1,7 +1,7 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Released } from '../../api/store-api.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatTarget, type Tag } from '../../oci/reference.ts';
+import { Slices } from '../../time/slices.ts';
 import { nodeOf, unitOf, type Catalog, type Evicted, type Node } from '../catalog/catalog.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import { noCrashPoint, type CrashPoint } from '../faults.ts';
@@ -48,6 +48,7 @@ export interface EvictorParts {
   readonly evicted: (image: EvictedImage, reason: Shortage) => void;
   /** Told that the disk does not remove a file: more evictions would empty the catalog and not the disk. */
   readonly stuck: () => void;
+  readonly slices?: Slices;
   readonly step?: CrashPoint;
 }
 
@@ -88,6 +89,7 @@ const BUSY = new Error('being read or written');
 export class Evictor {
   readonly #parts: EvictorParts;
   readonly #step: CrashPoint;
+  readonly #slices: Slices;
   readonly #survey: PinSurvey;
   /** What the last plan found and that is not evicted yet. */
   #planned: { due: Due[]; until: number; pins: number } = { due: [], until: 0, pins: -1 };
@@ -97,6 +99,7 @@ export class Evictor {
     this.#parts = parts;
     this.#survey = new PinSurvey(parts);
     this.#step = parts.step ?? noCrashPoint;
+    this.#slices = parts.slices ?? new Slices();
   }
 
   /** What `evict` would do. */
@@ -152,11 +155,7 @@ export class Evictor {
     const { evicted: told } = this.#parts;
     return this.#walk(wantedBytes, {
       units,
-      evict: async (unit) => {
-        const freed = await this.release(unit);
-        await nextTurn();
-        return freed;
-      },
+      evict: async (unit) => this.release(unit),
       told: (image) => told(image, reason),
       ...(isOver && { isOver }),
     });
@@ -192,6 +191,7 @@ export class Evictor {
       // Parts that an image leaves behind are as old as the image: they are due at once.
       const due = [oldest];
       for (const { unit, time } of due) {
+        await this.#slices.step();
         const isWhole = freed >= wantedBytes || this.#isStopped;
         if (isWhole || isOver?.()) return { result, isWhole };
         if (evicted.has(unit)) continue;

@@ -1,8 +1,9 @@
-import { setImmediate, setTimeout } from 'node:timers/promises';
+import { setTimeout } from 'node:timers/promises';
 import type { Algorithm, Digest } from '../../oci/digest.ts';
 import type { Aside, BlobStore } from '../files/blob-store.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { ageOf } from '../../time/clock.ts';
+import { Slices } from '../../time/slices.ts';
 
 export interface ReconcilerParts {
   readonly blobs: BlobStore;
@@ -11,6 +12,7 @@ export interface ReconcilerParts {
   readonly now: () => number;
   /** Waits until commits and removals that are under way are done. */
   readonly settle?: (signal?: AbortSignal) => Promise<unknown>;
+  readonly slices?: Slices;
 }
 
 export interface Reconciliation {
@@ -46,10 +48,12 @@ const MAX_UNRECORDED = 10_000;
 export class Reconciler {
   readonly #parts: ReconcilerParts;
   readonly #settle: NonNullable<ReconcilerParts['settle']>;
+  readonly #slices: Slices;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
     this.#settle = parts.settle ?? (async (signal) => setTimeout(SETTLE_MS, undefined, { signal }));
+    this.#slices = parts.slices ?? new Slices();
   }
 
   /** With an aborted signal it stops at the next folder or file, or rejects. One at a time. */
@@ -59,10 +63,10 @@ export class Reconciler {
     await this.#count(await this.#parts.blobs.folders.listForeign(), done);
     for (const algorithm of ALGORITHMS) {
       for (let number = 0; number < 256; number += 1) {
+        await this.#slices.step();
         if (signal?.aborted) return done;
         await this.#reconcileShard(algorithm, number, run);
         if (run.unrecorded.length >= MAX_UNRECORDED) await this.#adoptAll(run);
-        await setImmediate();
       }
     }
     await this.#adoptAll(run);
@@ -86,6 +90,7 @@ export class Reconciler {
     const orphans: Digest[] = [];
     let position = 0;
     for await (const [record] of catalog.listBlobs(`${algorithm}:${shard}`)) {
+      await this.#slices.step();
       for (; position < digests.length && digests[position]! < record; position += 1) {
         unrecorded.push(digests[position]!);
       }
@@ -94,6 +99,7 @@ export class Reconciler {
     }
     for (; position < digests.length; position += 1) unrecorded.push(digests[position]!);
     for (const digest of orphans) {
+      await this.#slices.step();
       if (signal?.aborted) return;
       await this.#forget(digest, done);
     }
@@ -112,6 +118,7 @@ export class Reconciler {
     // A commit may be between its file and its record, an eviction between its record and its file.
     await this.#settle(signal);
     for (const digest of unrecorded.splice(0)) {
+      await this.#slices.step();
       if (signal?.aborted) return;
       await this.#adopt(digest, done);
     }
@@ -149,6 +156,7 @@ export class Reconciler {
 
   async *#aside(folder: Aside, signal: AbortSignal | undefined) {
     for await (const file of this.#parts.blobs.folders.listAside(folder)) {
+      await this.#slices.step();
       if (signal?.aborted) return;
       yield file;
     }
