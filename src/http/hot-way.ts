@@ -6,6 +6,7 @@ import type { RecalledManifest } from '../mirror/held-manifests.ts';
 import type { Mirror } from '../mirror/mirror.ts';
 import type { Traces } from '../observe/traces.ts';
 import { isAcceptable } from '../oci/media-types.ts';
+import { isHostHeader } from '../oci/host-header.ts';
 import { isDigestReference, parseReference, type Reference } from '../oci/reference.ts';
 import {
   isNotModified,
@@ -69,6 +70,8 @@ export interface HotWayParts extends RequestLogs {
 
 /** A longer one goes the long way. */
 const MAX_URL_LENGTH = 1024;
+/** One that is longer is read anew each time: with so many entries it would fill the memory. */
+const MAX_ACCEPT_LENGTH = 1024;
 /** Of requests that are known, with what is prepared for them. */
 const MAX_BYTES = 8 * 1024 * 1024;
 /** Of one, beside its key. */
@@ -167,7 +170,7 @@ export class HotWay {
     const prepared = this.#prepared(known, answer, state.isPrivate ?? false);
     const accept = headerOf(req, 'accept');
     if (accept !== prepared.accept && !isAcceptable(prepared.mediaType, accept)) return false;
-    prepared.accept = accept;
+    if (accept.length <= MAX_ACCEPT_LENGTH) prepared.accept = accept;
     const { digest, body, size } = answer.value;
     const isHead = req.method === 'HEAD';
     const { record } = state;
@@ -248,7 +251,10 @@ export class HotWay {
       const name = rawHeaders[place]!;
       if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1;
     }
-    return hosts === 1 ? this.#parts.proxies.hostOf({ headers, socket }, host) : undefined;
+    if (hosts !== 1) return undefined;
+    const meant = this.#parts.proxies.hostOf({ headers, socket }, host);
+    // What is no host is refused, whatever a proxy tells beside it.
+    return meant === host || isHostHeader(host) ? meant : undefined;
   }
 
   /** Nothing of it changes what an answer is, but for what is looked at here. */
@@ -270,9 +276,9 @@ function isUnusual(headers: IncomingHttpHeaders): boolean {
   );
 }
 
-/** All of a request by which it is told what it means. */
+/** All of a request by which it is told what it means; a header may have blanks, but no line feed. */
 function keyOf(req: IncomingMessage, host: string): string {
-  return `${host} ${headerOf(req, 'oci-namespace')} ${req.url}`;
+  return `${host}\n${headerOf(req, 'oci-namespace')}\n${req.url}`;
 }
 
 function headerOf({ headers }: IncomingMessage, name: string): string {

@@ -5,7 +5,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import Koa from 'koa';
 import type { Config } from '../../src/config/config.ts';
 import { basic, writeUsers } from '../access/guarded-scene.ts';
 import { get, rawRequest, type GetOptions } from '../helpers/client.ts';
@@ -17,6 +16,7 @@ import { parseRepository } from '../../src/oci/reference.ts';
 import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
 import { until } from '../helpers/until.ts';
 import { Scrape } from '../helpers/scrape.ts';
+import { applied } from './applied.ts';
 
 const HUB = 'hub.example';
 const TEXT = buildImage({ seed: 'text', layers: [1000] });
@@ -37,19 +37,6 @@ interface World {
   readonly clock: Clock;
   readonly audit: string;
 }
-
-/** Requests that reached the application. */
-let applied = 0;
-const application = Koa.prototype as unknown as Record<
-  'handleRequest',
-  (...given: unknown[]) => unknown
->;
-application.handleRequest = new Proxy(application.handleRequest, {
-  apply: (target, self, given) => {
-    applied += 1;
-    return Reflect.apply(target, self, given);
-  },
-});
 
 type Options = Partial<Pick<Config, 'access' | 'admission' | 'trustProxy'>> & {
   log?: Partial<Config['log']>;
@@ -215,10 +202,10 @@ async function compare(
   const { port } = new URL(world.mirror.url);
   let seen = await look(world, { lines: 0, audited: 0 });
   const run = async (name: string, more: string) => {
-    const before = applied;
+    const before = applied.count;
     const sent = asks.map((ask, place) => textOf(ask, `${name}-${place}`, more));
     const received = await rawRequest(Number(port), sent.join(''));
-    const reached = applied - before;
+    const reached = applied.count - before;
     const now = await look(world, seen.at);
     const told = {
       received: received.replaceAll(/^Date: .*$/gm, '').replaceAll(`X-Request-Id: ${name}-`, ''),
@@ -373,11 +360,11 @@ test.serial(
   async (t) => {
     const { mirror, registry, clock } = await startWorld(t);
     const ask = async (reference: string, options: GetOptions = {}) => {
-      const before = applied;
+      const before = applied.count;
       const path = `${mirror.url}/v2/library/app/manifests/${reference}`;
       const { status, headers } = await get(path, options);
       const { age, 'docker-content-digest': digest, 'cache-status': cache } = headers;
-      return { status, digest, age, cache, isHot: applied === before };
+      return { status, digest, age, cache, isHot: applied.count === before };
     };
     const hit = { status: 200, cache: 'entrepot; hit' };
     const [text, other] = [TEXT, OTHER].map(({ manifest }) => manifest.digest);
@@ -424,9 +411,9 @@ test.serial('a reload counts for what is hot', async (t) => {
   const upstreams = { [HUB]: upstream };
   const mirror = await startMirror(t, { clock, upstreams });
   const ask = async () => {
-    const before = applied;
+    const before = applied.count;
     const { status } = await get(`${mirror.url}/v2/library/app/manifests/v1`);
-    return { status, isHot: applied === before };
+    return { status, isHot: applied.count === before };
   };
   await ask();
   t.deepEqual(await ask(), { status: 200, isHot: true });
