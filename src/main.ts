@@ -1,9 +1,15 @@
 #!/usr/bin/env node
-import { constants } from 'node:os';
+import { availableParallelism, constants } from 'node:os';
 import { runCommand } from './cli/program.ts';
 
 /** The reader has had enough, such as head, or the terminal is gone: no fault of the command. */
 const READER_IS_GONE: readonly unknown[] = ['EPIPE', 'EIO'];
+
+/*
+ * Threads of libuv's pool, set before its first use: four for what waits for the disk, as Node has, and one for each
+ * core for what computes (passwords, compression), so that neither keeps the other waiting. Idle ones take no memory.
+ */
+process.env['UV_THREADPOOL_SIZE'] ??= String(Math.min(4 + availableParallelism(), 16));
 
 const faults: string[] = [];
 for (const output of [process.stdout, process.stderr]) {

@@ -1,6 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import { createServer } from 'node:net';
-import { rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -199,6 +200,24 @@ test('the program serves until SIGTERM and then exits with 0', async (t) => {
   child.kill('SIGTERM');
   t.deepEqual(await exited, [0, null]);
 });
+
+for (const [set, threads] of [
+  [undefined, Math.min(4 + availableParallelism(), 16)],
+  ['3', 3],
+] as const) {
+  test(`its pool has a thread a core beside four, unless it is told: ${set}`, async (t) => {
+    const env = set === undefined ? {} : { UV_THREADPOOL_SIZE: set };
+    const child = startMain(['serve'], { cwd: createFolder(t, { 'entrepot.yaml': QUIET }), env });
+    t.teardown(() => child.kill('SIGKILL'));
+    const exited = once(child, 'exit');
+    await listening(child);
+    const tasks = readdirSync(`/proc/${child.pid}/task`);
+    const names = tasks.map((task) => readFileSync(`/proc/${child.pid}/task/${task}/comm`, 'utf8'));
+    t.is(names.filter((name) => name === 'libuv-worker\n').length, threads);
+    child.kill('SIGTERM');
+    t.deepEqual(await exited, [0, null]);
+  });
+}
 
 test('SIGHUP: the program takes a good file, refuses a broken one in words, and serves on', async (t) => {
   const cwd = createFolder(t, { 'entrepot.yaml': QUIET });
