@@ -1,6 +1,6 @@
 // npm run build: compiles and bundles the project into dist, with the types of the admin API.
 import { execFileSync } from 'node:child_process';
-import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { build as bundle, type BuildOptions, type Plugin } from 'esbuild-wasm';
 import packageJson from '../../package.json' with { type: 'json' };
@@ -8,6 +8,8 @@ import { describeLicences, findBundled } from './third-party.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const DIST = join(ROOT, 'dist');
+/** Which module is in which file, for the tests; as old as the begin of the build, for `npm start`. */
+const STAMP = join(ROOT, '.cache', 'bundle.json');
 
 const { version, description, engines } = packageJson;
 
@@ -117,7 +119,8 @@ const COMMON = {
   logLevel: 'warning',
 } as const satisfies BuildOptions;
 
-rmSync(DIST, { recursive: true, force: true });
+const startedAt = new Date();
+for (const path of [STAMP, DIST]) rmSync(path, { recursive: true, force: true });
 const main = await bundle({
   ...COMMON,
   entryPoints: { main: 'src/entrepot.js' },
@@ -143,10 +146,6 @@ const late = await bundle({
   format: 'cjs',
   plugins: [knownMediaTypes],
 });
-// Which module is in which file, for the tests.
-mkdirSync(join(ROOT, '.cache'), { recursive: true });
-const outputs = { ...main.metafile.outputs, ...late.metafile.outputs };
-writeFileSync(join(ROOT, '.cache', 'bundle.json'), JSON.stringify({ outputs }));
 writeFileSync(join(DIST, 'package.json'), JSON.stringify({ type: 'module', engines }));
 writeFileSync(
   join(DIST, 'THIRD-PARTY.txt'),
@@ -162,6 +161,10 @@ writeFileSync(
   { mode: 0o755 },
 );
 declareApi();
+mkdirSync(join(ROOT, '.cache'), { recursive: true });
+const outputs = { ...main.metafile.outputs, ...late.metafile.outputs };
+writeFileSync(STAMP, JSON.stringify({ outputs }));
+utimesSync(STAMP, startedAt, startedAt);
 
 /** One file of types for each of src/api, and `index.d.ts`, which has all of them. */
 function declareApi(): void {
