@@ -33,7 +33,10 @@ async function runOf(
   wish: { images?: readonly string[] } = {},
 ): Promise<SyncReport> {
   const { body } = await post(scene, 'sync/run', JSON.stringify(wish));
-  const { id } = JSON.parse(String(body)) as SyncRunState;
+  return endOf(scene, JSON.parse(String(body)) as SyncRunState);
+}
+
+async function endOf(scene: Guarded, { id }: Pick<SyncRunState, 'id'>): Promise<SyncReport> {
   return until('the run is over', async () => {
     const path = id === undefined ? 'sync/run' : `sync/run/${id}`;
     const answer = await get(`${scene.mirror.server.adminUrl}/api/v1/${path}`);
@@ -80,8 +83,8 @@ for (const referrers of [true, false]) {
 
 test('a run of sync counts what may not be pulled as failed, each time, and says which and why', async (t) => {
   const rules = [REPOSITORY, SIGNED].map((image) => rule(image, { tags: { names: ['latest'] } }));
-  const scene = await startGuarded(t, { sync: syncConfig(rules) });
-  const { registry, image, mirror, signer } = scene;
+  const scene = await startGuarded(t);
+  const { registry, image, mirror, signer, admission } = scene;
   registry.addImage(SIGNED, 'latest', image);
   signer.attach(registry, SIGNED, image.manifest);
   const refused = `${UPSTREAM}/${REPOSITORY}:latest`;
@@ -90,7 +93,15 @@ test('a run of sync counts what may not be pulled as failed, each time, and says
     image: refused,
     reason: 'it may not be pulled: admission.rules[0] is not met: it has no signature',
   };
-  const first = await runOf(scene);
+  // The run that begins with the rules is the first one.
+  const gate = registry.hold(image.layer(0));
+  const upstreams = { [UPSTREAM]: { url: registry.url } };
+  const sync = syncConfig(rules);
+  t.is((await mirror.reload({ upstreams, admission, sync })).status, 200);
+  await gate.arrived();
+  await post(scene, 'sync/run', '{}');
+  gate.open();
+  const first = await endOf(scene, {});
   t.deepEqual([first.isOk, first.failures], [false, [failure]]);
   t.deepEqual(first.images, { fetched: 1, kept: 0, failed: 1 });
   const again = await runOf(scene);
