@@ -22,10 +22,13 @@ function image(seed: string, layers: readonly number[] = [500]): Image {
   return buildImage({ seed, layers, platform: PLATFORMS[0]! });
 }
 
+/** What is held at a gate brings nothing, and is neither asked for again nor gives its place up for it. */
+const PATIENT = { turnMs: 300_000, stallMs: 300_000 };
+
 async function start(t: ExecutionContext, options: Partial<MirrorOptions> = {}) {
   const registry = await FakeRegistry.start(t);
   const upstreams = { [UPSTREAM]: { url: registry.url } };
-  const mirror = await startMirror(t, { upstreams, ...options });
+  const mirror = await startMirror(t, { upstreams, timing: PATIENT, ...options });
   return { registry, mirror };
 }
 
@@ -252,8 +255,7 @@ test('an upstream that fails is asked again, within the deadline', async (t) => 
 test('warms leave the last place of an upstream to clients', async (t) => {
   const registry = await FakeRegistry.start(t);
   const upstreams = { [UPSTREAM]: { url: registry.url, concurrency: 2 } };
-  // What is held at a gate brings nothing, and would give its place up while others wait.
-  const mirror = await startMirror(t, { upstreams, timing: { turnMs: 60_000 } });
+  const mirror = await startMirror(t, { upstreams, timing: PATIENT });
   // Larger than what has places of its own.
   const [many, wanted] = [image('many', [2_000_000, 2_100_000]), image('wanted', [2_200_000])];
   registry.addImage(REPOSITORY, 'many', many, { name: 'many' });
