@@ -191,6 +191,12 @@ test.serial(
       t.is((await mirror.reload({ upstreams, trustProxy, ...next })).status, 200);
     };
     await warm(here);
+    // Admission refuses what it let pass before it was there.
+    const young = { images: [`${HUB}/**`], mode: 'enforce', minAge: 3_600_000 };
+    await reload({ admission: { trust: {}, rules: [young] } });
+    for (let n = 0; n < 3; n += 1) t.is((await ask()).status, 403);
+    await reload({ admission: { trust: {}, rules: [{ ...young, images: [`${OTHER}/**`] }] } });
+    await warm(here);
     const { [HUB]: first, [OTHER]: second } = upstreams;
     // The first one is the default.
     await reload({ upstreams: { [OTHER]: second, [HUB]: first } });
