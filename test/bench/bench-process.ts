@@ -19,6 +19,10 @@ export interface ProcessOptions {
   readonly log: string;
   /** A Node script that answers `ask`. */
   readonly ipc?: boolean;
+  /** It speaks HTTPS. */
+  readonly isTls?: boolean;
+  /** Beside that of this process. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 const running = new Set<ChildProcess>();
@@ -30,6 +34,7 @@ process.once('exit', () => {
 export class BenchProcess {
   readonly name: string;
   readonly port: number;
+  readonly isTls: boolean;
   readonly #child: ChildProcess;
   readonly #log: string;
 
@@ -40,13 +45,18 @@ export class BenchProcess {
     return started;
   }
 
-  private constructor({ name, command, args, port, log, ipc = false }: ProcessOptions) {
+  private constructor(options: ProcessOptions) {
+    const { name, command, args, port, log, ipc = false, isTls = false, environment } = options;
     this.name = name;
     this.port = port;
+    this.isTls = isTls;
     this.#log = log;
     const output = openSync(log, 'a');
     const stdio = ['ignore', output, output, ...(ipc ? (['ipc'] as const) : [])] as const;
-    this.#child = spawn(command, args, { stdio: [...stdio] });
+    this.#child = spawn(command, args, {
+      stdio: [...stdio],
+      env: { ...process.env, ...environment },
+    });
     running.add(this.#child);
     this.#child.once('exit', () => running.delete(this.#child));
     // Its absence shows when it is waited for.
@@ -54,7 +64,7 @@ export class BenchProcess {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+    return `${this.isTls ? 'https' : 'http'}://127.0.0.1:${this.port}`;
   }
 
   get pid(): number {

@@ -1,12 +1,13 @@
 import type { BenchProcess } from './bench-process.ts';
 import { BUDGETS, type Budget } from './budgets.ts';
 import { curl } from './curl.ts';
-import { startDockerRegistry } from './peers/docker-registry.ts';
 import { OTHER_CHECKOUT, startEntrepot, startOtherCheckout } from './peers/entrepot.ts';
+import { PEER_NAMES, startMirrors } from './peers/mirrors.ts';
 import { startNginx } from './peers/nginx.ts';
 import { interleave } from './rounds.ts';
 import { judge, type Row } from './row.ts';
-import { blobUrl, type Workbench } from './workbench.ts';
+import type { TlsFiles } from './tls-files.ts';
+import { blobUrl, manifestUrl, type Workbench } from './workbench.ts';
 
 const BLOB_BYTES = 1024 ** 3;
 const ROUNDS = 7;
@@ -24,38 +25,56 @@ interface Result {
 }
 
 /** A held blob to few clients on a fast link: what the machine can send, and what it costs. */
-export async function measureBlobThroughput(bench: Workbench): Promise<Row[]> {
+export async function measureBlobThroughput(bench: Workbench, tls?: TlsFiles): Promise<Row[]> {
   bench.progress('blob: making a blob of 1 GiB');
-  const { digest } = await bench.content.addBlob(BLOB_BYTES);
+  const blob = await bench.content.addBlob(BLOB_BYTES);
+  const { digest } = blob;
+  const tag = bench.newTag();
+  await bench.content.addImage(tag, { config: await bench.content.addConfig(tag), layers: [blob] });
   await using scope = new AsyncDisposableStack();
+  const mirrors = await startMirrors(bench, bench.upstream, tls);
   const started = [
-    await startEntrepot(bench, bench.upstream),
-    await startOtherCheckout(bench, bench.upstream),
-    await startDockerRegistry(bench, bench.upstream),
-    await startNginx(bench),
-    await bench.startScript('bare Node', 'peers/bare-blob-server.ts', [
-      `${bench.content.path}/blobs`,
-    ]),
+    await startEntrepot(bench, bench.upstream, { tls }),
+    await startOtherCheckout(bench, bench.upstream, tls),
+    ...mirrors,
+    await startNginx(bench, tls),
+    await startBareBlobServer(bench, tls),
   ];
   const servers = started.filter((server) => server !== undefined);
-  for (const server of servers) await bench.warm(scope.use(server), digest);
+  for (const server of servers) scope.use(server);
+  // Some fetch a blob with its image only.
+  for (const mirror of mirrors) await curl([manifestUrl(mirror, tag)]);
+  for (const server of servers) await bench.warm(server, digest);
   const rows: Row[] = [];
   for (const load of LOADS) {
+    const work = `held 1 GiB blob${tls ? ' over TLS' : ''}, ${load.clients} ${load.clients === 1 ? 'client' : 'clients'}`;
     const results = await interleave(
       servers,
       bench.options.rounds ?? ROUNDS,
       async (server, round) => {
         const result = await measure(server, digest, load);
         bench.progress(
-          `blob: round ${round + 1}, ${load.clients} clients, ${server.name}: ` +
+          `blob: round ${round + 1}, ${work}, ${server.name}: ` +
             `${result.gigabytesPerSecond.toFixed(2)} GB/s, ${result.cpuSecondsPerGigabyte.toFixed(3)} CPU s/GB`,
         );
         return result;
       },
     );
-    rows.push(...compare(load, new Map(servers.map(({ name }, i) => [name, results[i] ?? []]))));
+    rows.push(...compare(work, new Map(servers.map(({ name }, i) => [name, results[i] ?? []]))));
   }
   return rows;
+}
+
+/** The least that Node can do to send a file. */
+export async function startBareBlobServer(
+  bench: Workbench,
+  tls?: TlsFiles,
+  protocol: 'http1' | 'http2' = 'http1',
+): Promise<BenchProcess> {
+  const name = protocol === 'http2' ? 'bare Node, HTTP/2' : 'bare Node';
+  const args = [`${bench.content.path}/blobs`, ...(tls ? [tls.cert, tls.key, protocol] : [])];
+  const options = { isTls: tls !== undefined };
+  return bench.startScript(name, 'peers/bare-blob-server.ts', args, options);
 }
 
 async function measure(server: BenchProcess, digest: string, load: Load): Promise<Result> {
@@ -71,8 +90,7 @@ async function measure(server: BenchProcess, digest: string, load: Load): Promis
   };
 }
 
-function compare({ clients }: Load, results: ReadonlyMap<string, readonly Result[]>): Row[] {
-  const work = `held 1 GiB blob, ${clients} ${clients === 1 ? 'client' : 'clients'}`;
+function compare(work: string, results: ReadonlyMap<string, readonly Result[]>): Row[] {
   const beside = (what: keyof Result, name: string, budget?: Budget): Row[] => {
     const values = (server: string): number[] =>
       results.get(server)?.map((result) => result[what]) ?? [];
@@ -92,9 +110,14 @@ function compare({ clients }: Load, results: ReadonlyMap<string, readonly Result
     ...beside('gigabytesPerSecond', OTHER_CHECKOUT),
     ...beside('gigabytesPerSecond', 'docker-registry', BUDGETS.blobThroughputByRegistry),
     ...beside('gigabytesPerSecond', 'nginx', BUDGETS.blobThroughputByNginx),
-    ...beside('gigabytesPerSecond', 'bare Node'),
+    ...PEER_NAMES.flatMap((name) =>
+      beside('gigabytesPerSecond', name, BUDGETS.blobThroughputByPeer),
+    ),
+    ...beside('gigabytesPerSecond', 'bare Node', BUDGETS.blobThroughputByNode),
     ...beside('cpuSecondsPerGigabyte', OTHER_CHECKOUT),
     ...beside('cpuSecondsPerGigabyte', 'docker-registry', BUDGETS.blobCpuByRegistry),
+    ...beside('cpuSecondsPerGigabyte', 'distribution', BUDGETS.blobCpuByRegistry),
+    ...beside('cpuSecondsPerGigabyte', 'zot'),
     ...beside('cpuSecondsPerGigabyte', 'nginx'),
     ...beside('cpuSecondsPerGigabyte', 'bare Node'),
   ];

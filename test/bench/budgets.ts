@@ -8,7 +8,11 @@ export const BUDGETS = {
   blobThroughputByRegistry: { atLeast: 1.3 },
   blobCpuByRegistry: { atMost: 0.75 },
   blobThroughputByNginx: { atLeast: 1 },
-  manifestRateByKoa: { atLeast: 0.6 },
+  blobThroughputByPeer: { atLeast: 1 },
+  blobThroughputByNode: { atLeast: 0.95 },
+  /** A bare node:http server with the same headers. */
+  manifestRateByNode: { atLeast: 0.6 },
+  manifestRateByPeer: { atLeast: 1 },
   manifestRateByRegistry: { digest: { atLeast: 10 }, tag: { atLeast: 30 } },
   /** Upstream bytes by bytes of the blob. */
   burstAmplification: { atMost: 1 },
@@ -24,6 +28,8 @@ export const BUDGETS = {
   coldImageCpuByPeer: { atMost: 1.2 },
   /** Bytes on the disk for each byte that was pulled and kept. */
   coldImageWritten: { atMost: 1.05 },
+  /** As many as there are tags. */
+  stormRequests: { atMost: 50 },
   manyClientsMiB: { atMost: 250 },
   packageIdleMiB: { atMost: 110 },
   packageFirstAnswerS: { atMost: 0.6 },

@@ -3,9 +3,9 @@ import type { BenchProcess } from './bench-process.ts';
 import { BUDGETS, type Budget } from './budgets.ts';
 import { runCommand } from './command-run.ts';
 import type { BenchBlob } from './content.ts';
-import { startDockerRegistry } from './peers/docker-registry.ts';
 import { OTHER_CHECKOUT, startEntrepot, startOtherCheckout } from './peers/entrepot.ts';
-import { interleave, median } from './rounds.ts';
+import { startMirrors } from './peers/mirrors.ts';
+import { interleave } from './rounds.ts';
 import { judge, type Row } from './row.ts';
 import { REPOSITORY, type Workbench } from './workbench.ts';
 
@@ -28,9 +28,9 @@ export async function measureColdImage(bench: Workbench): Promise<Row[]> {
   const entrepot = scope.use(await startEntrepot(bench, bench.upstream));
   const other = await startOtherCheckout(bench, bench.upstream);
   if (other) scope.use(other);
-  const registry = await startDockerRegistry(bench, bench.upstream);
-  if (registry) scope.use(registry);
-  const servers = [bench.upstream, entrepot, other, registry].filter((each) => each !== undefined);
+  const mirrors = await startMirrors(bench, bench.upstream);
+  for (const mirror of mirrors) scope.use(mirror);
+  const servers = [bench.upstream, entrepot, ...(other ? [other] : []), ...mirrors];
   for (const server of servers) await pull(bench, server);
   const results = await interleave(
     servers,
@@ -53,7 +53,6 @@ export async function measureColdImage(bench: Workbench): Promise<Row[]> {
     const values = of(name, what);
     if (!values) return [];
     const isTime = what === 'seconds';
-    const peers = of('docker-registry', what);
     return [
       judge({
         work: `${WORK}: ${isTime ? 'total' : "the server's CPU"}`,
@@ -61,8 +60,6 @@ export async function measureColdImage(bench: Workbench): Promise<Row[]> {
         entrepot: of('Entrepot', what) ?? [],
         peer: { name, values },
         ...(budget && { budget }),
-        ...(peers &&
-          name !== 'docker-registry' && { note: `docker-registry ${median(peers).toFixed(2)} s` }),
       }),
     ];
   };
@@ -70,7 +67,10 @@ export async function measureColdImage(bench: Workbench): Promise<Row[]> {
     ...beside('seconds', OTHER_CHECKOUT),
     ...beside('cpu', OTHER_CHECKOUT),
     ...beside('seconds', bench.upstream.name, BUDGETS.coldImageByDirect),
-    ...beside('cpu', 'docker-registry', BUDGETS.coldImageCpuByPeer),
+    ...mirrors.flatMap(({ name }) => [
+      ...beside('seconds', name),
+      ...beside('cpu', name, BUDGETS.coldImageCpuByPeer),
+    ]),
     judge({
       work: `${WORK}: written to the disk`,
       unit: '× the image',

@@ -15,16 +15,28 @@ export interface CurlOptions {
   readonly bytesPerSecond?: number;
   /** Each as `Name: value`. */
   readonly headers?: readonly string[];
+  /** HTTP/2 where the server offers it; else HTTP/1.1 in any case. */
+  readonly isHttp2?: boolean;
   readonly signal?: AbortSignal;
 }
 
 /** One process that fetches all these and keeps nothing. Rejects unless every one is complete. */
 export async function curl(
   urls: readonly string[],
-  { parallel, bytesPerSecond, headers = [], signal }: CurlOptions = {},
+  { parallel, bytesPerSecond, headers = [], isHttp2 = false, signal }: CurlOptions = {},
 ): Promise<Download[]> {
   const format = '%{time_total} %{size_download}\n';
-  const args = ['--silent', '--show-error', '--fail', '--write-out', format];
+  const protocol = isHttp2 ? '--http2' : '--http1.1';
+  // A certificate of the bench is its own.
+  const args = [
+    '--silent',
+    '--show-error',
+    '--fail',
+    '--insecure',
+    protocol,
+    '--write-out',
+    format,
+  ];
   if (parallel !== undefined) {
     args.push('--parallel', '--parallel-immediate', '--parallel-max', String(parallel));
   }

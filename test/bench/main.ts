@@ -1,4 +1,5 @@
-// npm run bench [-- [ROW …] [--rounds N] [--against CHECKOUT] [--out FILE] [--profile FOLDER] [--full]]
+// npm run bench [-- [ROW …] [--short] [--rounds N] [--peer NAME=PATH …] [--against CHECKOUT]
+//   [--out FILE] [--profile FOLDER] [--full]]
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureAccess } from './access.ts';
@@ -13,10 +14,14 @@ import { measureColdImage } from './cold-image.ts';
 import { measureColdPull } from './cold-pull.ts';
 import { explainMissing, type Command } from './commands.ts';
 import { measureSegments } from './segments.ts';
+import { measureIdleConnections } from './idle-connections.ts';
+import { measureHttps } from './https.ts';
 import { measureManifestRate } from './manifest-rate.ts';
 import { measureManyClients } from './many-clients.ts';
 import { measurePackageStart } from './package-start.ts';
+import { PEER_NAMES, type PeerName } from './peers/mirrors.ts';
 import type { Row } from './row.ts';
+import { measureStorm } from './storm.ts';
 import { measureSyncBeside } from './sync-beside.ts';
 import { measureSyncImages } from './sync-images.ts';
 import { Table } from './table.ts';
@@ -30,6 +35,8 @@ interface Measurement {
   readonly peers: readonly Command[];
   /** Measures another checkout beside this one, round by round. */
   readonly comparesCheckouts?: true;
+  /** A part of `--short`. */
+  readonly isQuick?: true;
 }
 
 const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
@@ -38,11 +45,19 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     needs: ['curl'],
     peers: ['docker-registry', 'nginx'],
     comparesCheckouts: true,
+    isQuick: true,
   },
   manifest: {
     measure: measureManifestRate,
     needs: ['wrk'],
     peers: ['docker-registry'],
+    comparesCheckouts: true,
+    isQuick: true,
+  },
+  https: {
+    measure: measureHttps,
+    needs: ['curl', 'wrk'],
+    peers: ['docker-registry', 'nginx'],
     comparesCheckouts: true,
   },
   burst: {
@@ -56,6 +71,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     needs: [],
     peers: ['docker-registry'],
     comparesCheckouts: true,
+    isQuick: true,
   },
   segments: { measure: measureSegments, needs: [], peers: [] },
   image: {
@@ -63,9 +79,12 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     needs: ['skopeo'],
     peers: ['docker-registry'],
     comparesCheckouts: true,
+    isQuick: true,
   },
   memory: { measure: measureManyClients, needs: ['curl'], peers: ['docker-registry'] },
-  package: { measure: measurePackageStart, needs: [], peers: [] },
+  idle: { measure: measureIdleConnections, needs: [], peers: ['docker-registry'], isQuick: true },
+  storm: { measure: measureStorm, needs: [], peers: ['docker-registry'], isQuick: true },
+  start: { measure: measurePackageStart, needs: [], peers: [] },
   catalog: { measure: measureCatalog, needs: [], peers: [] },
   'catalog-writes': { measure: measureCatalogWrites, needs: [], peers: [] },
   zipf: { measure: measureZipf, needs: [], peers: [] },
@@ -80,6 +99,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    short: { type: 'boolean', default: false },
+    peer: { type: 'string', multiple: true, default: [] },
     rounds: { type: 'string' },
     against: { type: 'string' },
     out: { type: 'string' },
@@ -90,13 +111,16 @@ const { values, positionals } = parseArgs({
 const rows = Object.keys(MEASUREMENTS).filter(
   (name) => values.against === undefined || MEASUREMENTS[name]?.comparesCheckouts,
 );
-const names = positionals.length > 0 ? positionals : rows;
+const quick = rows.filter((name) => MEASUREMENTS[name]?.isQuick);
+const standing = values.short ? quick : rows;
+const names = positionals.length > 0 ? positionals : standing;
 const unknown = names.find((name) => !rows.includes(name));
 if (unknown !== undefined) {
   const where = values.against === undefined ? '' : ' against another checkout';
   process.stderr.write(`no row ${unknown}${where}; there are ${rows.join(', ')}\n`);
   process.exit(2);
 }
+const peers = readPeers(values.peer);
 const table = await run(names);
 const standard = join('bench-results', new Date().toISOString().replaceAll(':', '-').slice(0, 19));
 await table.write((values.out ?? standard).replace(/\.(md|json)$/, ''));
@@ -106,6 +130,8 @@ async function run(chosen: readonly string[]): Promise<Table> {
   await using bench = await Workbench.open({
     profileFolder: values.profile,
     against: values.against,
+    peers,
+    isShort: values.short,
     isFull: values.full,
     rounds: values.rounds === undefined ? undefined : Number(values.rounds),
   });
@@ -121,4 +147,19 @@ async function run(chosen: readonly string[]): Promise<Table> {
     if (obstacles.length === 0) measured.push(...(await measure(bench)));
   }
   return new Table(measured, [...leftOut]);
+}
+
+/** Each as `NAME=PATH`. */
+function readPeers(texts: readonly string[]): Partial<Record<PeerName, string>> {
+  const given: Partial<Record<PeerName, string>> = {};
+  for (const text of texts) {
+    const [, written, path] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+    const name = PEER_NAMES.find((known) => known === written);
+    if (name === undefined || path === undefined) {
+      process.stderr.write(`--peer ${text}: write NAME=PATH, a name of ${PEER_NAMES.join(', ')}\n`);
+      process.exit(2);
+    }
+    given[name] = path;
+  }
+  return given;
 }

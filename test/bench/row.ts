@@ -11,6 +11,8 @@ export interface Row {
   readonly work: string;
   readonly unit: string;
   readonly entrepot: number;
+  /** The lowest and the highest of a round, where there were several. */
+  readonly range?: readonly [number, number];
   readonly peer?: PeerValue;
   /** Entrepot's value by the peer's. */
   readonly ratio?: number;
@@ -42,6 +44,9 @@ export function judge({ entrepot, peer, ...measured }: Measured): Row {
   return {
     ...measured,
     entrepot: median(entrepot),
+    ...(entrepot.length > 1 && {
+      range: [Math.min(...entrepot), Math.max(...entrepot)] as const,
+    }),
     ...(peer &&
       ratios && {
         peer: { name: peer.name, value: median(peer.values) },

@@ -46,10 +46,10 @@ export class Table {
   }
 }
 
-function cells({ work, unit, entrepot, peer, ratio, spread, budget, met }: Row): string[] {
+function cells({ work, unit, entrepot, range, peer, ratio, spread, budget, met }: Row): string[] {
   return [
     work,
-    `${format(entrepot)} ${unit}`,
+    `${format(entrepot)}${range ? ` (${range.map(format).join('–')})` : ''} ${unit}`,
     peer ? `${peer.name} ${format(peer.value)} ${unit}` : '',
     ratio === undefined
       ? ''

@@ -1,7 +1,7 @@
 // A registry that serves a folder of `Content`: upstream-registry.ts PORT FOLDER
 //
-// Asked by its parent it tells how many requests and GETs for blobs it has had and how many bytes of
-// blobs it has sent since it was last asked, and how many it is sending.
+// Asked by its parent it tells how many requests, of these for manifests, and GETs for blobs it has had
+// and how many bytes of blobs it has sent since it was last asked, and how many it is sending.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 
 const [port, folder = ''] = process.argv.slice(2);
-const NOTHING = { requests: 0, blobGets: 0, blobBytes: 0 };
+const NOTHING = { requests: 0, manifestRequests: 0, blobGets: 0, blobBytes: 0 };
 let counts = { ...NOTHING };
 let underway = 0;
 
@@ -84,6 +84,7 @@ async function sendManifest(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
+  counts.manifestRequests += 1;
   const bytes = await readFile(join(folder, 'manifests', reference));
   response.writeHead(200, {
     'Content-Type': 'application/vnd.oci.image.manifest.v1+json',

@@ -6,9 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BenchProcess, freePort } from './bench-process.ts';
 import { Content } from './content.ts';
 import { curl } from './curl.ts';
+import type { PeerName } from './peers/mirrors.ts';
 
 /** Of every blob and image. */
 export const REPOSITORY = 'bench/image';
+
+const SHORT_ROUNDS = 3;
 
 export interface WorkbenchOptions {
   /** Where profiles of Entrepot go, if any are wanted. */
@@ -17,6 +20,10 @@ export interface WorkbenchOptions {
   readonly against?: string | undefined;
   /** Of each measurement, instead of its own number of them. */
   readonly rounds?: number | undefined;
+  /** Programs of other mirrors to measure as well. */
+  readonly peers: Readonly<Partial<Record<PeerName, string>>>;
+  /** A few rounds, and less of what takes long. */
+  readonly isShort: boolean;
   /** With as much as a large site has, where a row has such a form. It takes 65 GB of the disk. */
   readonly isFull: boolean;
 }
@@ -44,7 +51,10 @@ export class Workbench {
 
   private constructor(folder: string, options: WorkbenchOptions) {
     this.#folder = folder;
-    this.options = options;
+    this.options = {
+      ...options,
+      rounds: options.rounds ?? (options.isShort ? SHORT_ROUNDS : undefined),
+    };
     this.content = new Content(join(folder, 'upstream'));
     const remove = (): void => rmSync(folder, { recursive: true, force: true });
     process.once('exit', remove);
@@ -69,7 +79,12 @@ export class Workbench {
   }
 
   /** A script of this folder; its first argument is its port. */
-  async startScript(name: string, script: string, args: readonly string[]): Promise<BenchProcess> {
+  async startScript(
+    name: string,
+    script: string,
+    args: readonly string[],
+    { isTls = false }: { readonly isTls?: boolean } = {},
+  ): Promise<BenchProcess> {
     const port = await freePort();
     return BenchProcess.start({
       name,
@@ -78,6 +93,7 @@ export class Workbench {
       port,
       log: this.newPath('script.log'),
       ipc: true,
+      isTls,
     });
   }
 

@@ -90,6 +90,38 @@ async function writePair(tls: TlsWorld['tls'], { server }: Certificates): Promis
   }
 }
 
+/** What a client without AES in its processor would rather have is the first of them. */
+const CIPHERS = {
+  'TLSv1.2': 'ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384',
+  'TLSv1.3': 'TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384',
+};
+
+for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+  test(`a TLS session is taken up again, and AES-GCM goes before what processors do not do: ${maxVersion}`, async (t) => {
+    const { url, pairs } = await createTlsWorld(t);
+    const pull = async (session?: Buffer) => {
+      const port = Number(new URL(url).port);
+      const place = { host: '127.0.0.1', port, ca: pairs[0].ca };
+      const ciphers = CIPHERS[maxVersion];
+      const socket = connectTls({ ...place, maxVersion, ciphers, session });
+      let given: Buffer | undefined;
+      socket.on('session', (ticket: Buffer) => (given = ticket));
+      await once(socket, 'secureConnect');
+      const isReused = socket.isSessionReused();
+      const { name } = socket.getCipher();
+      socket.write('GET /v2/ HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n');
+      const answer = await text(socket);
+      return { answer, isReused, cipher: name, session: given };
+    };
+    const first = await pull();
+    t.regex(first.cipher, /AES_?256[-_]GCM/);
+    t.false(first.isReused);
+    const second = await pull(first.session);
+    t.true(second.isReused);
+    t.regex(second.answer, /^HTTP\/1\.1 200 /);
+  });
+}
+
 test('a client that trusts the authority is served over TLS', async (t) => {
   const { url, pairs } = await createTlsWorld(t);
   t.regex(url, /^https:/);

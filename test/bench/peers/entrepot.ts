@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { MAIN } from '../../helpers/process.ts';
 import { BenchProcess, freePort } from '../bench-process.ts';
 import { programOf } from '../program.ts';
+import type { TlsFiles } from '../tls-files.ts';
 import type { Workbench } from '../workbench.ts';
 
 const UPSTREAM = 'upstream.test';
@@ -18,13 +19,14 @@ export interface EntrepotOptions {
   readonly checkout?: string;
   /** Its main file, of a package. */
   readonly program?: string | undefined;
+  readonly tls?: TlsFiles | undefined;
 }
 
 /** `entrepot serve` on defaults, but for a tag that stays fresh. */
 export async function startEntrepot(
   bench: Workbench,
   origin: BenchProcess,
-  { store = bench.newPath('store'), settings = {}, checkout, program }: EntrepotOptions = {},
+  { store = bench.newPath('store'), settings = {}, checkout, program, tls }: EntrepotOptions = {},
 ): Promise<BenchProcess> {
   const port = await freePort();
   const file = bench.newPath('entrepot.yaml');
@@ -32,7 +34,7 @@ export async function startEntrepot(
   await writeFile(
     file,
     JSON.stringify({
-      listen: `127.0.0.1:${port}`,
+      listen: { address: `127.0.0.1:${port}`, ...(tls && { tls }) },
       admin: `127.0.0.1:${await freePort()}`,
       store: { path: store },
       defaultUpstream: UPSTREAM,
@@ -52,6 +54,7 @@ export async function startEntrepot(
     args: [...args, 'serve', '--config', file],
     port,
     log: bench.newPath('entrepot.log'),
+    isTls: tls !== undefined,
   });
 }
 
@@ -59,8 +62,9 @@ export async function startEntrepot(
 export async function startOtherCheckout(
   bench: Workbench,
   origin: BenchProcess,
+  tls?: TlsFiles,
 ): Promise<BenchProcess | undefined> {
   const { against } = bench.options;
   if (against === undefined) return undefined;
-  return startEntrepot(bench, origin, { checkout: resolve(against) });
+  return startEntrepot(bench, origin, { checkout: resolve(against), tls });
 }
