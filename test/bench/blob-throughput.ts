@@ -43,7 +43,8 @@ export async function measureBlobThroughput(bench: Workbench, tls?: TlsFiles): P
   const servers = started.filter((server) => server !== undefined);
   for (const server of servers) scope.use(server);
   // Some fetch a blob with its image only.
-  for (const mirror of mirrors) await curl([manifestUrl(mirror, tag)]);
+  const headers = ['Accept: application/vnd.oci.image.manifest.v1+json'];
+  for (const mirror of mirrors) await curl([manifestUrl(mirror, tag)], { headers });
   for (const server of servers) await bench.warm(server, digest);
   const rows: Row[] = [];
   for (const load of LOADS) {
