@@ -1,6 +1,8 @@
 import { Client, type Dispatcher } from 'undici';
 import type { BenchProcess } from './bench-process.ts';
 
+/** What the images of the bench are; old registries say 404 to who does not name it. */
+const HEADERS = { accept: 'application/vnd.oci.image.manifest.v1+json' };
 const KEPT_MS = 10 * 60_000;
 
 /** Clients of one server with a connection each, which stay connected when they have nothing to ask. */
@@ -15,7 +17,11 @@ export class KeptConnections {
   /** Each asks for its own path, all at once. Throws unless all are answered by 200. */
   async ask(method: Dispatcher.HttpMethod, pathOf: (client: number) => string): Promise<void> {
     const asking = this.#clients.map(async (client, number) => {
-      const { statusCode, body } = await client.request({ method, path: pathOf(number) });
+      const { statusCode, body } = await client.request({
+        method,
+        path: pathOf(number),
+        headers: HEADERS,
+      });
       await body.dump();
       if (statusCode !== 200) throw new Error(`${method} ${pathOf(number)}: ${statusCode}`);
     });

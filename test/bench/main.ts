@@ -19,7 +19,7 @@ import { measureHttps } from './https.ts';
 import { measureManifestRate } from './manifest-rate.ts';
 import { measureManyClients } from './many-clients.ts';
 import { measurePackageStart } from './package-start.ts';
-import { PEER_NAMES, type PeerName } from './peers/mirrors.ts';
+import { PEER_NAMES, type PeerName } from './peers/peer-name.ts';
 import type { Row } from './row.ts';
 import { measureStorm } from './storm.ts';
 import { measureSyncBeside } from './sync-beside.ts';

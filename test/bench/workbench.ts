@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BenchProcess, freePort } from './bench-process.ts';
 import { Content } from './content.ts';
 import { curl } from './curl.ts';
-import type { PeerName } from './peers/mirrors.ts';
+import type { PeerName } from './peers/peer-name.ts';
 
 /** Of every blob and image. */
 export const REPOSITORY = 'bench/image';

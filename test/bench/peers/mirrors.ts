@@ -4,11 +4,6 @@ import type { Workbench } from '../workbench.ts';
 import { startDistribution, startDockerRegistry } from './docker-registry.ts';
 import { startZot } from './zot.ts';
 
-/** Those that `--peer NAME=PATH` can bring. */
-export const PEER_NAMES = ['distribution', 'zot'] as const;
-
-export type PeerName = (typeof PEER_NAMES)[number];
-
 /** Every other mirror that there is to compare with: docker-registry if installed, and the given peers. */
 export async function startMirrors(
   bench: Workbench,
