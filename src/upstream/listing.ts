@@ -119,7 +119,7 @@ export class ListingReader {
     read: (entry: unknown) => Entry | undefined,
   ): AsyncGenerator<Page<Entry>> {
     const { client } = this.#parts;
-    const { pageSize, mostPages = MAX_PAGES } = wanted;
+    const { pageSize, mostPages } = wanted;
     const reading = { visited: new Set<string>(), entries: 0, weight: 0 };
     this.#readings += 1;
     try {
