@@ -4,6 +4,8 @@ import type { BenchProcess } from './bench-process.ts';
 /** What the images of the bench are; old registries say 404 to who does not name it. */
 const HEADERS = { accept: 'application/vnd.oci.image.manifest.v1+json' };
 const KEPT_MS = 10 * 60_000;
+/** A server that has not answered all of them by then is broken. */
+const LIMIT_MS = 60_000;
 
 /** Clients of one server with a connection each, which stay connected when they have nothing to ask. */
 export class KeptConnections {
@@ -14,13 +16,15 @@ export class KeptConnections {
     this.#clients = Array.from({ length: count }, () => new Client(server.url, options));
   }
 
-  /** Each asks for its own path, all at once. Throws unless all are answered by 200. */
+  /** Each asks for its own path, all at once. Throws unless all are answered by 200 within a minute. */
   async ask(method: Dispatcher.HttpMethod, pathOf: (client: number) => string): Promise<void> {
+    const signal = AbortSignal.timeout(LIMIT_MS);
     const asking = this.#clients.map(async (client, number) => {
       const { statusCode, body } = await client.request({
         method,
         path: pathOf(number),
         headers: HEADERS,
+        signal,
       });
       await body.dump();
       if (statusCode !== 200) throw new Error(`${method} ${pathOf(number)}: ${statusCode}`);

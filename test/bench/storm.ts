@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { BenchProcess } from './bench-process.ts';
 import { BUDGETS } from './budgets.ts';
 import { KeptConnections } from './kept-connections.ts';
 import { startEntrepot } from './peers/entrepot.ts';
@@ -33,28 +34,25 @@ export async function measureStorm(bench: Workbench): Promise<Row[]> {
   ];
   for (const server of servers) scope.use(server);
   const rounds = bench.options.rounds ?? ROUNDS;
-  const results = await interleave(servers, rounds, async (server, round) => {
-    {
-      await using first = new KeptConnections(server, TAGS);
-      await first.ask('GET', pathOf);
+  const [own = [], ...others] = await interleave(servers, rounds, async (server, round) => {
+    try {
+      const storm = await brew(bench, server, pathOf);
+      const { requests, milliseconds } = storm;
+      bench.progress(
+        `storm: round ${round + 1}, ${server.name}: ${requests} requests to upstream, ` +
+          `all answered after ${Math.round(milliseconds)} ms`,
+      );
+      return [storm];
+    } catch (error) {
+      if (server === servers[0]) throw error;
+      // A peer that breaks off is a result too.
+      bench.progress(`storm: round ${round + 1}, ${server.name}: ${String(error)}`);
+      return [];
     }
-    await using clients = new KeptConnections(server, CLIENTS);
-    await clients.ask('GET', () => '/v2/');
-    await sleep(TTL_MS);
-    await bench.settle();
-    const begun = performance.now();
-    await clients.ask('HEAD', pathOf);
-    const milliseconds = performance.now() - begun;
-    const { manifestRequests: requests = NaN } = await bench.upstream.ask();
-    bench.progress(
-      `storm: round ${round + 1}, ${server.name}: ${requests} requests to upstream, ` +
-        `all answered after ${Math.round(milliseconds)} ms`,
-    );
-    return { requests, milliseconds };
   });
-  const [own = [], ...others] = results;
   const beside = servers.slice(1).map(({ name }, position) => {
-    const storms = others[position] ?? [];
+    const storms = (others[position] ?? []).flat();
+    if (storms.length === 0) return `${name} answers not all of them`;
     const requests = median(storms.map((each) => each.requests));
     const milliseconds = Math.round(median(storms.map((each) => each.milliseconds)));
     return `${name} ${requests} requests, ${milliseconds} ms`;
@@ -64,14 +62,34 @@ export async function measureStorm(bench: Workbench): Promise<Row[]> {
     judge({
       work: `${work}: requests to upstream`,
       unit: '',
-      entrepot: own.map(({ requests }) => requests),
+      entrepot: own.flat().map(({ requests }) => requests),
       budget: BUDGETS.stormRequests,
       ...(beside.length > 0 && { note: beside.join('; ') }),
     }),
     judge({
       work: `${work}: until the last is answered, ${LINK.roundTripMs} ms link`,
       unit: 'ms',
-      entrepot: own.map(({ milliseconds }) => milliseconds),
+      entrepot: own.flat().map(({ milliseconds }) => milliseconds),
     }),
   ];
+}
+
+async function brew(
+  bench: Workbench,
+  server: BenchProcess,
+  pathOf: (client: number) => string,
+): Promise<{ requests: number; milliseconds: number }> {
+  {
+    await using first = new KeptConnections(server, TAGS);
+    await first.ask('GET', pathOf);
+  }
+  await using clients = new KeptConnections(server, CLIENTS);
+  await clients.ask('GET', () => '/v2/');
+  await sleep(TTL_MS);
+  await bench.settle();
+  const begun = performance.now();
+  await clients.ask('HEAD', pathOf);
+  const milliseconds = performance.now() - begun;
+  const { manifestRequests: requests = NaN } = await bench.upstream.ask();
+  return { requests, milliseconds };
 }
