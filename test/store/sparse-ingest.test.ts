@@ -234,9 +234,10 @@ test.serial(
       written.add({ start, end: start + chunk.length });
       await ingest.write(chunk, start);
     }
-    t.true(syncs >= 2, `${syncs} syncs`);
+    // On a slow disk the first one takes as long as all the writing.
     t.true(syncs < 20, `${syncs} syncs`);
     await ingest.abort({ keep: true });
+    t.true(syncs >= 2, `${syncs} syncs`);
     const again = await store.ingest(digest, UPSTREAM);
     t.is(again.held, count * chunk.length);
     await again.abort({ keep: false });

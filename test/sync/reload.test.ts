@@ -20,8 +20,8 @@ async function start(
   return { site, images };
 }
 
-function rulesOf(name: string) {
-  return [rule(`team/${name}`, { tags: { names: ['v1'] } })];
+function rulesOf(name: string, more: Parameters<typeof rule>[1] = {}) {
+  return [rule(`team/${name}`, { tags: { names: ['v1'] }, ...more })];
 }
 
 test('a run under way ends by its rules, and the next one goes by those of the last reload', async (t) => {
@@ -65,7 +65,7 @@ test('a run that waits for a window makes way for other rules at once', async (t
 });
 
 test('a run begins nothing more when nothing may be fetched any more', async (t) => {
-  const rules = [...rulesOf('first'), ...rulesOf('second')];
+  const rules = [...rulesOf('first', { priority: 1 }), ...rulesOf('second')];
   const { site, images } = await start(t, { rules, concurrency: 1 });
   const { registry, sync } = site;
   const gate = registry.hold(images[0]!.layer(0), { after: 10 });
