@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { availableParallelism, constants } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
 import { runCommand } from './cli/program.ts';
 
 /** The reader has had enough, such as head, or the terminal is gone: no fault of the command. */
@@ -34,9 +35,13 @@ const exitCode = await runCommand(process.argv.slice(2), {
   kill: (signal) => {
     process.removeAllListeners(signal);
     process.kill(process.pid, signal);
-    // The first process of a container gets no such signal from itself.
-    process.exit(128 + constants.signals[signal]);
+    // The first process of a container gets no such signal from itself, and an exit waits for the threads of the pool.
+    const code = 128 + constants.signals[signal];
+    process.execve?.(process.execPath, [process.execPath, '-e', `process.exit(${code})`], {});
+    process.exit(code);
   },
+  // Also when the command has ended: one call that a disk never answers would keep the process for ever.
+  wait: async (milliseconds) => setTimeout(milliseconds, undefined, { ref: false }),
 });
 // Set, not called: what is still to be written gets out before the process ends.
 process.exitCode = faults.length === 0 ? exitCode : exitCode || 1;

@@ -25,10 +25,13 @@ function ofTitle(line: string): string[] {
   return [];
 }
 
-/** "  test/e2e/bundles.test.ts:12" stands above the lines of an error, and an uncaught one names its suite. */
+/**
+ * "  test/e2e/bundles.test.ts:12" stands above the lines of an error; an uncaught one names its suite, and so does a
+ * test that never ended.
+ */
 function ofPlace(line: string): string[] {
   const form =
-    /^ {2}(?:(?:Uncaught exception|Unhandled rejection) in )?(\S+\.test\.[jt]s)(?::\d+)?$/;
+    /^ {2}(?:(?:Uncaught exception|Unhandled rejection|\d+ tests were pending) in )?(\S+\.test\.[jt]s)(?::\d+)?$/;
   const [, suite] = form.exec(line) ?? [];
   return suites.filter((each) => each === suite);
 }

@@ -24,7 +24,7 @@ export interface CommandContext {
    * or waits for a disk holds that up.
    */
   readonly kill: (signal: StopSignal | 'SIGKILL') => void;
-  /** How a stop that takes long is waited for. Rejects when the signal aborts. */
+  /** How a stop that takes long is waited for. The signal aborts when the command has ended; then it may reject. */
   readonly wait?: (milliseconds: number, signal: AbortSignal) => Promise<unknown>;
   /** Milliseconds by a clock that nobody sets. */
   readonly steady?: () => number;

@@ -1,7 +1,7 @@
 /** A stop that a disk or a long start holds up ends all the same, and what was promised is kept. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { createInterface } from 'node:readline';
@@ -14,12 +14,13 @@ import { createLog } from '../../src/observe/log.ts';
 import { createFolder } from '../config/config-folder.ts';
 import { Gate } from '../helpers/gate.ts';
 import { createTempFolder } from '../helpers/mirror.ts';
+import { missingRights, testUnless } from '../helpers/needs.ts';
 import { MAIN } from '../helpers/process.ts';
 
 const CONFIG =
   'listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ngrace: 100ms\noffline: true\nstore: { path: data }\n';
 
-/** From the signal on no call of the disk is ever answered: each of the four threads waits for a pipe. */
+/** From the signal on four threads wait for a pipe, as for a disk that never answers. */
 const STUCK = (pipe: string): string =>
   `import { open } from 'node:fs';
    process.on('SIGUSR2', () => {
@@ -40,17 +41,22 @@ function said(child: ChildProcess): (message: string) => Promise<void> {
   };
 }
 
-/** A server whose disk answers no more when it is told so. */
-async function startStuck(t: ExecutionContext) {
+/** A server four calls of which the disk never answers when it is told so, which are all that it can make by default. */
+async function startStuck(
+  t: ExecutionContext,
+  { threads = 4, wrapper = [] }: { threads?: number; wrapper?: readonly string[] } = {},
+) {
   const cwd = createFolder(t, { 'entrepot.yaml': CONFIG });
   const folder = await createTempFolder(t);
   const [pipe, preload] = [join(folder, 'pipe'), join(folder, 'preload.mjs')];
   execFileSync('mkfifo', [pipe]);
   await writeFile(preload, STUCK(pipe));
   const start = (flags: string[] = []): ChildProcess => {
-    const child = spawn(process.execPath, [...flags, MAIN, 'serve'], {
+    const [command, ...args] = [...wrapper, process.execPath, ...flags, MAIN, 'serve'] as const;
+    const child = spawn(command, args, {
       cwd,
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, UV_THREADPOOL_SIZE: String(threads) },
     });
     t.teardown(() => child.kill('SIGKILL'));
     return child;
@@ -59,24 +65,34 @@ async function startStuck(t: ExecutionContext) {
   const exited = once(stuck, 'exit');
   const tells = said(stuck);
   await tells('listening');
-  stuck.kill('SIGUSR2');
+  const pid = wrapper.length === 0 ? stuck.pid! : await onlyChild(stuck.pid!);
+  process.kill(pid, 'SIGUSR2');
   await tells('stuck');
-  return { stuck, exited, tells, start };
+  return { stuck, pid, exited, tells, start };
 }
 
-test('a disk that no longer answers holds up no stop, and the next start has the store', async (t) => {
-  const { stuck, exited, start } = await startStuck(t);
-  stuck.kill('SIGTERM');
-  const words = text(stuck.stderr!);
-  t.deepEqual(await exited, [null, 'SIGKILL']);
-  t.regex(await words, /^entrepot: the stop took longer than 5 s and was cut short/);
+async function onlyChild(pid: number): Promise<number> {
+  return Number(await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8'));
+}
 
-  const next = start();
-  const ended = once(next, 'exit');
-  await said(next)('listening');
-  next.kill('SIGTERM');
-  t.deepEqual(await ended, [0, null]);
-});
+for (const [what, threads] of [
+  ['a disk that no longer answers', 4],
+  ['a call that the disk never answers, beside others that it does,', 8],
+] as const) {
+  test(`${what} holds up no stop, and the next start has the store`, async (t) => {
+    const { stuck, exited, start } = await startStuck(t, { threads });
+    stuck.kill('SIGTERM');
+    const words = text(stuck.stderr!);
+    t.deepEqual(await exited, [null, 'SIGKILL']);
+    t.regex(await words, /^entrepot: the stop took longer than 5 s and was cut short/);
+
+    const next = start();
+    const ended = once(next, 'exit');
+    await said(next)('listening');
+    next.kill('SIGTERM');
+    t.deepEqual(await ended, [0, null]);
+  });
+}
 
 test('a disk that no longer answers holds up no second signal', async (t) => {
   const { stuck, exited, tells } = await startStuck(t);
@@ -85,6 +101,18 @@ test('a disk that no longer answers holds up no second signal', async (t) => {
   stuck.kill('SIGINT');
   t.deepEqual(await exited, [null, 'SIGINT']);
 });
+
+testUnless('the first process of a container', missingRights())(
+  'the first process of a container, which cannot kill itself, is gone as soon',
+  async (t) => {
+    const wrapper = ['unshare', '--pid', '--fork', '--kill-child'];
+    const { pid, exited, tells } = await startStuck(t, { wrapper });
+    process.kill(pid, 'SIGTERM');
+    await tells('heard');
+    process.kill(pid, 'SIGINT');
+    t.deepEqual(await exited, [130, null]);
+  },
+);
 
 /** A process that stands in for ours, whose limit of a stop passes when it is told so. */
 function createProcess(t: ExecutionContext, yaml = CONFIG) {

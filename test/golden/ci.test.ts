@@ -21,6 +21,10 @@ ${SUITE}test('fails once', (t) => {
 });
 `;
 const CRASHED = `${SUITE}setImmediate(() => { throw new Error('crashed'); });\n`;
+const ENDLESS = `import { createServer } from 'node:net';
+${SUITE}createServer().listen();
+test('never ends', async (t) => { await new Promise(() => {}); t.pass(); });
+`;
 
 interface Machine {
   /** What each npm command does; the others do nothing and succeed. */
@@ -49,6 +53,7 @@ async function outputOn(t: ExecutionContext, machine: Machine) {
     'whole.test.js': SUITE,
     'broken.test.js': BROKEN,
     'crashed.test.js': CRASHED,
+    'endless.test.js': ENDLESS,
     'unsteady.test.js': UNSTEADY,
   };
   for (const [name, suite] of Object.entries(suites)) await writeFile(join(folder, name), suite);
@@ -105,6 +110,14 @@ test('a suite that passes when it is run again is told as unsteady, and stops no
     '2 passed, 0 failed, 2 skipped',
   ]);
   t.is(code, 0);
+});
+
+test('a suite that never ends is run again beside one that failed by chance, and stays a failure', async (t) => {
+  const ava =
+    'node_modules/.bin/node node_modules/.bin/ava --timeout=3s endless.test.js unsteady.test.js';
+  const { lines, code } = await outputOn(t, { commands: { 'run test:rooms': ava } });
+  t.true(lines.includes('a second time: unsteady.test.js endless.test.js'), lines.join('\n'));
+  t.is(code, 1);
 });
 
 test('where more suites fail than a chance explains none is run again', async (t) => {
