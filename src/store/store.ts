@@ -94,7 +94,7 @@ export class Store {
     await using undo = new AsyncDisposableStack();
     const { path, durability } = config;
     await checkFormat(path);
-    const blobs = new BlobStore({ path, durability, step });
+    const blobs = new BlobStore({ path, durability, step, now });
     blobs.isReadOnly = !(await preparePlace(path, blobs));
     let journal: Journal | undefined;
     const { catalog, root } = await openInPlace(

@@ -57,7 +57,7 @@ export class ImageStore {
     options: ImageStoreOptions,
     { path, clock }: Pick<ImageStore, 'path' | 'clock'>,
   ): Promise<ImageStore> {
-    const blobs = await BlobStore.open({ path, durability: 'rename' });
+    const blobs = await BlobStore.open({ path, durability: 'rename', now: clock.now });
     const { journal } = options;
     const catalog = await LevelCatalog.open(join(path, 'catalog'), {
       durability: 'rename',

@@ -47,10 +47,12 @@ const STEP = { share: 1 / 64, least: 1024 * 1024, most: 8 * 1024 * 1024 } as con
 const IN_VAIN_MS = 5_000;
 /** The same after a file that could not be removed. */
 const STUCK_MS = 10 * 60_000;
+/** Partial files with holes that were used within this time go after images: their parts are read again. */
+const WANTED_MS = 3_600_000;
 
 /**
  * Keeps all that lies below the store's path to its budget, and the disk to its floor. Partial and
- * damaged files go first, then images. One eviction at a time.
+ * damaged files go first, then images, then partial files with holes that are in use. One eviction at a time.
  */
 export class Budget {
   readonly #parts: BudgetParts;
@@ -169,16 +171,25 @@ export class Budget {
     }
   }
 
-  /** Partial and damaged files go first, then images. Resolves with what was freed. */
+  /** Resolves with what was freed. */
   async #free({ bytes, reason }: { bytes: number; reason: Shortage }): Promise<number> {
-    const shed = await this.#shed(bytes);
-    if (shed >= bytes || this.#freeableBytes === 0) return shed;
-    return shed + sumOf((await this.#evict(bytes - shed, { reason })).images).bytes;
+    let freed = await this.#shed(bytes);
+    if (freed < bytes && this.#freeableBytes !== 0) {
+      freed += sumOf((await this.#evict(bytes - freed, { reason })).images).bytes;
+    }
+    if (freed < bytes) freed += await this.#shed(bytes - freed, { isLast: true });
+    return freed;
   }
 
-  async #shed(bytes: number): Promise<number> {
+  get #unusedSince(): number {
+    return this.#parts.now() - WANTED_MS;
+  }
+
+  /** `isLast`: also what is in use. */
+  async #shed(bytes: number, { isLast = false } = {}): Promise<number> {
     if (this.#blobs.aside.idleBytes === 0) return 0;
-    const removed = await this.#blobs.aside.shed(bytes);
+    const unusedSince = isLast ? Infinity : this.#unusedSince;
+    const removed = await this.#blobs.aside.shed(bytes, { unusedSince });
     if (removed.files > 0) this.#parts.shed?.(removed);
     return removed.bytes;
   }
@@ -263,7 +274,9 @@ export class Budget {
       const wanted = this.#ledger.excessBytes;
       if (wanted === 0) return;
       const { images } = await this.#evict(wanted, { reason: 'budget', isOver: this.#isWanted });
-      if (sumOf(images).bytes < wanted && !this.#isWanted()) this.#noteVain(0);
+      const lacking = wanted - sumOf(images).bytes;
+      if (lacking <= 0 || this.#isWanted()) return;
+      if ((await this.#shed(lacking, { isLast: true })) < lacking) this.#noteVain(0);
     };
     // What it could not do now is tried again with the next download.
     void this.#queue
@@ -322,7 +335,8 @@ export class Budget {
   /** What `evict` would do. */
   async plan(bytes?: number): Promise<EvictionResult> {
     return this.#evictor.plan(
-      bytes ?? Math.max(0, this.#ledger.excessBytes - this.#blobs.aside.idleBytes),
+      bytes ??
+        Math.max(0, this.#ledger.excessBytes - this.#blobs.aside.unusedBytes(this.#unusedSince)),
     );
   }
 

@@ -5,12 +5,25 @@ import type { Aside, Folders } from './folders.ts';
 export interface Claim {
   /** Its bytes on disk. */
   resize(bytes: number): void;
-  /** The ingest has ended. `isKept`: the file stays, for a later ingest to go on with. */
-  end(options: { isKept: boolean }): void;
+  /**
+   * The ingest has ended. `isKept`: the file stays, for a later ingest to go on with; `isSparse`: it has
+   * holes, so that parts of it may be read again.
+   */
+  end(options: { isKept: boolean; isSparse?: boolean }): void;
+}
+
+/** A file as it is found. */
+interface Left {
+  readonly bytes: number;
+  readonly isSparse?: boolean;
+  /** Milliseconds since 1970; without it, now. */
+  readonly usedAt?: number;
 }
 
 interface Entry {
   bytes: number;
+  /** Of one with holes, when it was last written or read, milliseconds since 1970. */
+  usedAt?: number | undefined;
   isClaimed: boolean;
   /** Settles when the file is removed. */
   removal?: Promise<void>;
@@ -29,13 +42,15 @@ const MAX_FILES = 1_000;
  */
 export class AsideFiles {
   readonly #folders: Folders;
+  readonly #now: () => number;
   /** In each the oldest file comes first. */
   readonly #files: Record<Aside, Map<string, Entry>> = { quarantine: new Map(), ingest: new Map() };
   #bytes = 0;
   #claimedBytes = 0;
 
-  constructor(folders: Folders) {
+  constructor(folders: Folders, now: () => number) {
     this.#folders = folders;
+    this.#now = now;
   }
 
   amountOf(folder: Aside): Amount {
@@ -53,20 +68,29 @@ export class AsideFiles {
     return this.#bytes - this.#claimedBytes;
   }
 
+  /** Of those that `shed` would remove. */
+  unusedBytes(since: number): number {
+    const files = FOLDERS.flatMap((folder) => [...this.#files[folder].values()]);
+    const unused = files.filter((file) => !file.isClaimed && !isUsed(file, since));
+    return unused.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
   /** Counts what earlier processes left. */
   async measure(): Promise<void> {
     for (const folder of FOLDERS) {
       const found = await Array.fromAsync(this.#folders.listAside(folder));
-      for (const { name, size } of found.toSorted((a, b) => a.modifiedAt - b.modifiedAt)) {
-        this.add(folder, name, size);
+      const oldestFirst = found.toSorted((a, b) => a.modifiedAt - b.modifiedAt);
+      for (const { name, size: bytes, isSparse, modifiedAt: usedAt } of oldestFirst) {
+        this.add(folder, name, { bytes, isSparse, usedAt });
       }
     }
   }
 
   /** A file is there that nobody writes. */
-  add(folder: Aside, name: string, bytes: number): void {
+  add(folder: Aside, name: string, { bytes, isSparse = false, usedAt = this.#now() }: Left): void {
     this.#drop(folder, name);
-    this.#files[folder].set(name, { bytes, isClaimed: false });
+    const used = isSparse ? usedAt : undefined;
+    this.#files[folder].set(name, { bytes, isClaimed: false, usedAt: used });
     this.#bytes += bytes;
     this.#limit(folder);
   }
@@ -81,22 +105,26 @@ export class AsideFiles {
     this.#resize(entry, entry.bytes, 0);
     return {
       resize: (bytes) => this.#resize(entry, bytes, entry.bytes),
-      end: ({ isKept }) => {
+      end: ({ isKept, isSparse = false }) => {
         const { bytes } = entry;
         if (files.get(name) !== entry) return;
         this.#drop('ingest', name);
-        if (isKept) this.add('ingest', name, bytes);
+        if (isKept) this.add('ingest', name, { bytes, isSparse });
       },
     };
   }
 
-  /** Removes files until these bytes are free, or nothing is left that may go. Resolves with what went. */
-  async shed(wantedBytes: number): Promise<Amount> {
+  /**
+   * Removes files until these bytes are free, or nothing is left that may go: those with holes only where
+   * they were not used since this time, milliseconds since 1970. Resolves with what went.
+   */
+  async shed(wantedBytes: number, { unusedSince = Infinity } = {}): Promise<Amount> {
     let [files, bytes] = [0, 0];
     for (const folder of FOLDERS) {
       for (const [name, entry] of this.#files[folder]) {
         if (bytes >= wantedBytes) return { files, bytes };
         const size = entry.bytes;
+        if (isUsed(entry, unusedSince)) continue;
         if (!(await this.remove(folder, name))) continue;
         files += 1;
         bytes += size;
@@ -143,6 +171,10 @@ export class AsideFiles {
     this.#bytes += bytes - before;
     this.#claimedBytes += bytes - before;
   }
+}
+
+function isUsed({ usedAt = -Infinity }: Entry, since: number): boolean {
+  return usedAt > since;
 }
 
 const FOLDERS = ['quarantine', 'ingest'] as const;

@@ -22,6 +22,8 @@ export interface BlobStoreConfig {
   readonly path: string;
   readonly durability: 'full' | 'rename';
   readonly step?: CrashPoint;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
 }
 
 /** Told of what reading all of a file that was not trusted has shown. */
@@ -82,12 +84,12 @@ export class BlobStore {
     await this.folders.requireOwn('quarantine');
     const to = this.folders.asidePath('quarantine', name);
     await replace(path, to);
-    this.aside.add('quarantine', name, await this.folders.sizeOf(to));
+    this.aside.add('quarantine', name, { bytes: await this.folders.sizeOf(to) });
   }
 
   constructor(config: BlobStoreConfig) {
     this.folders = new Folders(config.path);
-    this.aside = new AsideFiles(this.folders);
+    this.aside = new AsideFiles(this.folders, config.now ?? Date.now);
     this.#path = config.path;
     this.#durability = config.durability;
     this.#step = config.step ?? noCrashPoint;
@@ -258,7 +260,7 @@ export class BlobStore {
         const name = asideName(digest);
         await this.folders.requireOwn('quarantine');
         await replace(path, this.folders.asidePath('quarantine', name));
-        this.aside.add('quarantine', name, found.size);
+        this.aside.add('quarantine', name, { bytes: found.size });
       } catch {
         // A disk that takes no writes any more: at least it is not served.
         this.#condemned.set(digest, found.ctimeMs);

@@ -193,22 +193,27 @@ export class Folders {
   }
 
   /** What is on its way or was found damaged. Times in milliseconds. */
-  async *listAside(
-    folder: Aside,
-  ): AsyncIterable<{ name: string; size: number; modifiedAt: number; changedAt: number }> {
+  async *listAside(folder: Aside): AsyncIterable<{
+    name: string;
+    /** Without its holes. */
+    size: number;
+    isSparse: boolean;
+    modifiedAt: number;
+    changedAt: number;
+  }> {
     if (!(await this.#isOwn(join(this.#path, folder)))) return;
     for (const { name } of await entriesOf(join(this.#path, folder))) {
       const path = join(this.#path, folder, name);
       const found = await lstat(path).catch(() => undefined);
       if (!found || (folder === 'ingest' && isMap(name))) continue;
-      const isSpread = folder === 'ingest' && name !== partialOf(name);
-      const size = isSpread
+      const isSparse = folder === 'ingest' && name !== partialOf(name);
+      const size = isSparse
         ? await heldOf(path, found.ino)
         : found.isDirectory()
           ? await this.sizeOf(path)
           : found.size;
       const times = { modifiedAt: found.mtimeMs, changedAt: found.ctimeMs };
-      yield { name: isSpread ? partialOf(name) : name, size, ...times };
+      yield { name: isSparse ? partialOf(name) : name, size, isSparse, ...times };
     }
   }
 

@@ -71,7 +71,7 @@ export class Ingest {
       return new Ingest(digest, place, file);
     } catch (error) {
       place.openFiles.remove(digest);
-      place.claim.end({ isKept: true });
+      place.claim.end({ isKept: true, isSparse: file?.fill !== undefined });
       await file?.handle.close();
       throw error;
     }
@@ -231,6 +231,9 @@ export class Ingest {
         await unlink(this.#path).catch(ignoreMissing);
       } else if (this.#fill) {
         await this.#fill.keep();
+        // What was only read ages from now on, too.
+        const now = new Date();
+        await this.#handle.utimes(now, now).catch(() => undefined);
       } else {
         // A failed write may have left part of a chunk behind the bytes that count.
         await this.#handle.truncate(this.written);
@@ -263,7 +266,7 @@ export class Ingest {
   async #endWriting({ isKept }: { isKept: boolean }): Promise<void> {
     if (!this.#isWriting) return;
     this.#isWriting = false;
-    this.#place.claim.end({ isKept });
+    this.#place.claim.end({ isKept, isSparse: this.#fill !== undefined });
     await this.release();
   }
 
