@@ -137,6 +137,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
 const SMALL_WATER_BYTES = 64 * 1024;
 /** Of a blob. */
 const HIGH_WATER_BYTES = 512 * 1024;
+/** Of a blob, so much is handed on in one step where it comes within the time; what comes slower, at once. */
+const STEP_BYTES = 256 * 1024;
+const STEP_MS = 10;
 /** An answer nobody wants is read to its end when that is near, to keep the connection: an error document. */
 const MAX_DUMP_BYTES = 8 * 1024;
 
@@ -154,9 +157,12 @@ export interface BodySource {
  */
 export class ResponseBody {
   readonly #source: BodySource;
+  readonly #isStream: boolean;
   readonly #mostBytes: number;
   readonly #gathering = new Gathering();
   #queuedBytes = 0;
+  /** Between two steps. */
+  #rest: NodeJS.Timeout | undefined;
   #isPaused = false;
   #ending: { readonly error: Error | undefined } | undefined;
   #waiting: PromiseWithResolvers<void> | undefined;
@@ -164,6 +170,7 @@ export class ResponseBody {
   /** `isStream`: a blob's. */
   constructor(source: BodySource, { isStream }: { isStream: boolean }) {
     this.#source = source;
+    this.#isStream = isStream;
     this.#mostBytes = isStream ? HIGH_WATER_BYTES : SMALL_WATER_BYTES;
   }
 
@@ -175,7 +182,7 @@ export class ResponseBody {
       this.#isPaused = true;
       this.#source.pause();
     }
-    this.#wake();
+    if (this.#isDue) this.#wake();
   }
 
   /** The source's part: nothing follows, because of the error or because that was all. */
@@ -184,10 +191,13 @@ export class ResponseBody {
     this.#wake();
   }
 
-  /** The next chunk; `undefined` at the end. Rejects with what broke the body, after its last byte. */
+  /**
+   * The next chunk; `undefined` at the end. Rejects with what broke the body, after its last byte. Each
+   * chunk of a blob costs a write and a wake-up of all who read it: only the first waits for nothing.
+   */
   async next(): Promise<Buffer | undefined> {
     for (;;) {
-      const chunk = this.#gathering.take();
+      const chunk = this.#isDue ? this.#gathering.take() : undefined;
       if (chunk) return this.#hand(chunk);
       if (this.#ending?.error) throw this.#ending.error;
       if (this.#ending) return undefined;
@@ -221,13 +231,25 @@ export class ResponseBody {
     }
   }
 
+  get #isDue(): boolean {
+    return (
+      this.#rest === undefined || this.#queuedBytes >= STEP_BYTES || this.#ending !== undefined
+    );
+  }
+
   #hand(chunk: Buffer): Buffer {
     this.#queuedBytes -= chunk.length;
+    if (this.#isStream) this.#rest ??= setTimeout(() => this.#endRest(), STEP_MS).unref();
     if (this.#isPaused && this.#queuedBytes <= this.#mostBytes / 2) {
       this.#isPaused = false;
       this.#source.resume();
     }
     return chunk;
+  }
+
+  #endRest(): void {
+    this.#rest = undefined;
+    if (this.#queuedBytes > 0) this.#wake();
   }
 
   #wake(): void {

@@ -27,13 +27,15 @@ export async function measureColdBurst(bench: Workbench): Promise<Row[]> {
   const rounds = bench.options.rounds ?? ROUNDS;
   const [own = [], before] = await interleave(servers, rounds, async (server, round) => {
     const lone = median((await pull(bench, server, 1)).seconds);
+    const idle = server.cpuSeconds;
     const burst = await pull(bench, server, CLIENTS);
+    const cpu = server.cpuSeconds - idle;
     const middle = median(burst.seconds);
     const amplification = burst.upstreamBytes / BLOB_BYTES;
     bench.progress(
       `burst: round ${round + 1}, ${server.name}: alone ${lone.toFixed(2)} s, median of ${CLIENTS} ` +
         `${middle.toFixed(2)} s, last ${Math.max(...burst.seconds).toFixed(2)} s, ` +
-        `amplification ${amplification.toFixed(2)}`,
+        `amplification ${amplification.toFixed(2)}, CPU ${cpu.toFixed(2)} s`,
     );
     return { lone, middle, amplification };
   });

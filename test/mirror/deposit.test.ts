@@ -52,7 +52,7 @@ test.serial('memory that a reader was lent is not used again, and all other is',
   for (const block of blocks) await deposit.write(block, deposit.ingest.written);
   const [kept, lent] = blocks;
   t.truthy(deposit.recent.find(kept?.length ?? 0));
-  deposit.forgetRecent();
+  deposit[Symbol.dispose]();
   const later = [BLOCKS.take(), BLOCKS.take(), BLOCKS.take()].map(({ buffer }) => buffer);
   t.true(kept && later.includes(kept.buffer));
   t.false(lent && later.includes(lent.buffer));

@@ -1,3 +1,5 @@
+import { mock } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import test from 'ava';
 import * as fc from 'fast-check';
 import { BLOCKS, Gathering } from '../../src/net/blocks.ts';
@@ -64,4 +66,50 @@ test('what came while nobody took it is one step for each 256 KiB, and the first
   const steps: number[] = [];
   for (let chunk = await body.next(); chunk; chunk = await body.next()) steps.push(chunk.length);
   t.deepEqual(steps, [256 * KIB, 256 * KIB, 256 * KIB, 256 * KIB]);
+});
+
+test.serial(
+  'what comes soon after a step waits for a full one or a moment; what comes later does not',
+  async (t) => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    t.teardown(() => mock.timers.reset());
+    const body = new ResponseBody(SOURCE, { isStream: true });
+    const steps: number[] = [];
+    const reading = (async (): Promise<void> => {
+      for (let chunk = await body.next(); chunk; chunk = await body.next())
+        steps.push(chunk.length);
+    })();
+    const come = async (kib: number): Promise<void> => {
+      body.push(Buffer.alloc(kib * KIB));
+      await turn();
+    };
+    await come(16);
+    for (const kib of [64, 64, 64]) await come(kib);
+    t.deepEqual(steps, [16 * KIB]);
+    await come(64);
+    t.deepEqual(steps, [16 * KIB, 256 * KIB]);
+    await come(48);
+    t.is(steps.length, 2);
+    mock.timers.tick(10);
+    await turn();
+    t.deepEqual(steps.slice(2), [48 * KIB]);
+    mock.timers.tick(10);
+    await come(1);
+    t.deepEqual(steps.slice(3), [1 * KIB]);
+    await come(2);
+    t.is(steps.length, 4);
+    body.finish();
+    await reading;
+    t.deepEqual(steps.slice(4), [2 * KIB]);
+  },
+);
+
+test.serial('a document waits for no step', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  const body = new ResponseBody(SOURCE, { isStream: false });
+  for (const bytes of [1, 2, 3]) {
+    body.push(Buffer.alloc(bytes));
+    t.is((await body.next())?.length, bytes);
+  }
 });

@@ -88,11 +88,6 @@ export class Deposit implements Disposable {
     else BLOCKS.give(chunk);
   }
 
-  /** Gives the memory back; the file has the bytes. */
-  forgetRecent(): void {
-    this.recent.clear();
-  }
-
   /** Forgets what came, of which no reader has seen anything. */
   async restart(): Promise<void> {
     this[Symbol.dispose]();
@@ -131,6 +126,7 @@ export class Deposit implements Disposable {
     this[Symbol.dispose]();
   }
 
+  /** Gives room and memory back; the file has the bytes. */
   [Symbol.dispose](): void {
     this.recent.clear();
     this.#room?.[Symbol.dispose]();

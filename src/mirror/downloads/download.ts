@@ -335,8 +335,6 @@ export class Download implements Content, Growing, DownloadOutcome {
     this.#fail(failure);
     if (state === 'failed') this.#started.reject(failure);
     else this.#started.resolve(state !== 'absent');
-    // Clients that do not read keep this object.
-    this.#deposit?.forgetRecent();
     this.#settled.resolve();
     this.#growth.wake();
   }
