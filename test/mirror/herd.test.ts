@@ -1,4 +1,5 @@
 /** Many clients on one cold blob: each costs what it is sent, and no look at the disk. */
+import { mock } from 'node:test';
 import test from 'ava';
 import { Ingest } from '../../src/store/files/ingest.ts';
 import { open } from '../helpers/client.ts';
@@ -21,20 +22,13 @@ for (const clients of [1, 30]) {
       const opened = await Promise.all(Array.from({ length: clients }, async () => open(url)));
       const firsts = await Promise.all(opened.map(async (response) => response.read(FIRST)));
       // Who came late may have had these from the file.
-      const { readAt } = Ingest.prototype;
-      let reads = 0;
-      Ingest.prototype.readAt = async function counted(this: Ingest, ...place) {
-        reads += 1;
-        return readAt.apply(this, place);
-      };
-      t.teardown(() => {
-        Ingest.prototype.readAt = readAt;
-      });
+      const { mock: reads } = mock.method(Ingest.prototype, 'readAt');
+      t.teardown(() => reads.restore());
       gate.open();
       const rests = await Promise.all(opened.map(async (response) => response.rest()));
       for (const [client, rest] of rests.entries())
         t.true(Buffer.concat([firsts[client]!, rest]).equals(blob.bytes));
-      t.is(reads, 0);
+      t.is(reads.callCount(), 0);
       t.deepEqual(registry.conversation(), ['GET /v2/library/app/blobs/<layer>']);
     },
   );
