@@ -187,8 +187,9 @@ const ROWS: readonly Row[] = [
   },
 ];
 
+// One after the other: each has a server and a client that waits for it no longer than it waits for any.
 for (const { args, calls, text, json, files = {} } of ROWS) {
-  test(`${args.join(' ')}: text and JSON of the running server`, async (t) => {
+  test.serial(`${args.join(' ')}: text and JSON of the running server`, async (t) => {
     const store = new FakeStoreApi();
     const admin = await startAdmin(t, store);
     const plain = await runStoreCommand(t, args, { admin, files });
@@ -198,7 +199,7 @@ for (const { args, calls, text, json, files = {} } of ROWS) {
     t.deepEqual(store.calls, [...calls, ...calls]);
   });
 
-  test(`${args.join(' ')}: the same without a server, from a private socket`, async (t) => {
+  test.serial(`${args.join(' ')}: the same without a server, from a private socket`, async (t) => {
     const home = new PrivateAdmin(new FakeStoreApi());
     const parts = { startPrivateAdmin: home.start };
     const plain = await runStoreCommand(t, args, { files, parts });

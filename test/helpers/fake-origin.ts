@@ -64,7 +64,22 @@ export class FakeOrigin {
     const server = this.#createServer();
     server.on('connection', (socket) => this.#connected(socket));
     this.#server = server;
-    this.#port ||= await claimPort();
+    if (this.#port > 0) await this.#listen(server);
+    else await this.#listenFirst(server);
+  }
+
+  /** On a port that is claimed. On a machine full of connections one was in use all the same. */
+  async #listenFirst(server: Server, left = 3): Promise<void> {
+    this.#port = await claimPort();
+    try {
+      await this.#listen(server);
+    } catch (error) {
+      if (left === 0 || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      await this.#listenFirst(server, left - 1);
+    }
+  }
+
+  async #listen(server: Server): Promise<void> {
     server.listen(this.#port, this.#parts.host === '[::1]' ? '::1' : '127.0.0.1');
     await once(server, 'listening');
   }

@@ -21,8 +21,10 @@ import type { Clock } from '../../src/time/clock.ts';
 import type { Gate } from '../../src/mirror/mirror.ts';
 import type { Timing } from '../../src/net/timing.ts';
 import { digestOf } from '../../src/oci/digest.ts';
+import { untilRefused } from './claim-port.ts';
 import { get } from './client.ts';
 import { TestLog } from './test-log.ts';
+import { turnOfTest } from './turn-of-test.ts';
 import { until } from './until.ts';
 
 /** What is waited for the other side no test means to meet because the machine is busy. */
@@ -132,6 +134,7 @@ export async function startMirror(
   t: ExecutionContext,
   options: MirrorOptions,
 ): Promise<TestMirror> {
+  await turnOfTest(t);
   const storePath = options.storePath ?? (await createTempFolder(t));
   const config = createConfig(storePath, options);
   const log = new TestLog();
@@ -152,13 +155,18 @@ export async function startMirror(
     gate: options.gate,
   });
   let isStopped = false;
+  const close = async (): Promise<void> => {
+    await server.close();
+    // What asks there next must learn at once that nobody listens.
+    for (const { port } of [config.listen, config.admin]) if (port > 0) await untilRefused(port);
+  };
   const stop = async (): Promise<void> => {
     if (isStopped) return;
     isStopped = true;
     await settle(server);
     const activity = server.activity();
     const damage = await verifyStore(server, storePath);
-    await server.close();
+    await close();
     const partials = options.leftovers?.partials ? [] : await listPartials(storePath);
     // Assertions count no more in a teardown, but what it throws fails the test.
     deepStrictEqual(unhandled, [], 'a rejection was unhandled, which ends a process');
@@ -169,7 +177,7 @@ export async function startMirror(
   t.teardown(stop);
   const abandon = async (): Promise<void> => {
     isStopped = true;
-    await server.close();
+    await close();
   };
   return {
     url: server.url,
@@ -271,7 +279,7 @@ async function settle(server: RunningServer): Promise<void> {
     return downloads + questions + openFiles === 0;
   };
   // What is left open then, whoever asked says better.
-  await until('nothing runs', isQuiet, { withinMs: 20_000 }).catch(() => undefined);
+  await until('nothing runs', isQuiet).catch(() => undefined);
 }
 
 /** Every file against its name, every record against its file. */
