@@ -22,6 +22,18 @@ export class HeldTags {
     this.#ages = ages;
   }
 
+  /** What is recorded of it, with the copy that is held; what the upstream says while they are read counts. */
+  async find(target: Target, tag: Tag) {
+    const { catalog, manifests } = this.#parts;
+    for (let isSecond = false; ; isSecond = true) {
+      const record = await catalog.findTag(target, tag);
+      const held = record && (await manifests.find(target, record.digest));
+      const known = held && this.copyOf(target, tag, record, held);
+      if (isSecond || !this.#ages.hasHeardSince(target, tag, record?.checkedAt))
+        return { record, known };
+    }
+  }
+
   /** A copy of what the record says; not fresh, nor anything else, where the upstream has the tag no more. */
   copyOf<Held extends HeldManifest>(target: Target, tag: Tag, record: TagRecord, value: Held) {
     const age = this.#ages.of(target, tag, record.checkedAt);

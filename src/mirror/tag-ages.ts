@@ -44,6 +44,12 @@ export class TagAges {
     this.#heard.set(itemKey(target, tag), moment);
   }
 
+  /** Whether it spoke of it in this run, after this moment of the wall clock. */
+  hasHeardSince(target: Target, tag: Tag, then = -Infinity): boolean {
+    const heard = this.#heard.get(itemKey(target, tag));
+    return heard !== undefined && heard.wall > then;
+  }
+
   /** The age of an answer that the upstream gave at this moment of the wall clock. */
   of(target: Target, tag: Tag, then: number): Age {
     const wall = ageOf(then, this.#clock);

@@ -136,14 +136,12 @@ export class Tags {
     detail: TagDetail,
     wanted: Demand,
   ): Promise<ResolvedTag> {
-    const { upstreams, catalog, manifests } = this.#parts;
+    const { upstreams } = this.#parts;
     const { policy, upstream } = upstreams.of(target);
     const isOffline = upstream.status.state === 'offline';
     const demand = isOffline ? wanted : this.#renewals.grant(target, tag, wanted);
     const isAnew = demand.isAnew && !isOffline;
-    const record = await catalog.findTag(target, tag);
-    const held = record && (await manifests.find(target, record.digest));
-    const known = held && this.#held.copyOf(target, tag, record, held);
+    const { record, known } = await this.#held.find(target, tag);
     const { copy, age } = known ?? {};
     const present = known?.freshness && copy;
     const freshness = isAnew ? 'expired' : known?.freshness;
