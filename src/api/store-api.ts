@@ -157,6 +157,8 @@ export interface ImageSummary {
   /** Of the image itself: it is whole without what is attached to it. */
   readonly state: 'complete' | 'partial';
   readonly missingBytes: number;
+  /** So many of them are here, in parts of blobs, and not verified; left out where none. */
+  readonly arrivedBytes?: number;
   /** What its referrers lack, as signatures; left out where nothing. */
   readonly attachedMissingBytes?: number;
   readonly pins: readonly Pin[];
@@ -183,7 +185,15 @@ export interface ManifestReport {
   readonly bytes: number;
   /** What is held of it: the manifest itself, and what it lists that is no manifest. */
   readonly held: readonly HeldBlob[];
-  readonly missing: readonly { readonly digest: string; readonly size: number }[];
+  readonly missing: readonly MissingBlob[];
+}
+
+/** A blob that is not held, also where a part of it is. */
+export interface MissingBlob {
+  readonly digest: string;
+  readonly size: number;
+  /** So many of its bytes are here, and not verified; left out where none. */
+  readonly arrivedBytes?: number;
 }
 
 /**

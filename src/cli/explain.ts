@@ -7,6 +7,7 @@ import { describeRule } from './admission-format.ts';
 import { askOnce } from './admin-client.ts';
 import {
   count,
+  describeLack,
   describeOrigin,
   describePinReason,
   formatAge,
@@ -15,6 +16,7 @@ import {
   onOneLine,
   roundSize,
   shortDigest,
+  wholePercent,
 } from './format.ts';
 import { describeBundles, formatOrigin, formatOthers } from './blob-origin.ts';
 import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
@@ -116,13 +118,14 @@ function formatReport(
   wanted: readonly Fact[],
   { now, columns }: Layout,
 ): string {
-  const { image, tags, digest, mediaType, bytes, ownBytes, state, missingBytes } = report;
+  const { image, tags, digest, mediaType, bytes, ownBytes, state } = report;
   const { attachedMissingBytes: attached } = report;
   const ago = (at: number): string => formatAge(at, now);
   const facts: readonly Fact[] = [
     ['digest', digest],
     ['type', mediaType],
-    ['state', state === 'complete' ? state : `${state}, ${roundSize(missingBytes)} missing`],
+    ['state', state === 'complete' ? state : `${state}, ${describeLack(report)}`],
+    ...describeArrived(report.manifests),
     ...(attached === undefined
       ? []
       : [['attached', TEXTS.attachedMissing({ bytes: roundSize(attached) })] as const]),
@@ -153,6 +156,17 @@ function formatReport(
     formatTable([heading, ...rows], columns),
     ...formatOthers(report.manifests, { now, columns }),
   ].join('\n');
+}
+
+/** Parts of blobs that are here. */
+function describeArrived(manifests: readonly ManifestReport[]): readonly Fact[] {
+  const missing = manifests.flatMap((manifest) => manifest.missing);
+  const facts = missing.flatMap(({ digest, size, arrivedBytes }) => {
+    if (arrivedBytes === undefined) return [];
+    const percent = wholePercent(arrivedBytes, size);
+    return [TEXTS.arrived({ digest, percent, bytes: roundSize(size) })];
+  });
+  return [...new Set(facts)].map((fact) => ['in part', fact]);
 }
 
 function describeManifest(manifest: ManifestReport, now: number): string[] {

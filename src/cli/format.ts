@@ -1,4 +1,5 @@
-import type { Pin } from '../api/store-api.ts';
+import type { ImageSummary, Pin } from '../api/store-api.ts';
+import { TEXTS } from './texts.ts';
 
 const SIZE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 const MINUTE = 60_000;
@@ -42,6 +43,22 @@ export function shortDigest(digest: string): string {
 
 /** How sync says that it keeps what a bundle brought: with the series of it. */
 const BY_BUNDLE = /^bundle [\da-f-]+$/;
+
+/** What lacks of an image, and how much of that has come in parts of blobs. */
+export function describeLack({
+  missingBytes,
+  arrivedBytes,
+}: Pick<ImageSummary, 'missingBytes' | 'arrivedBytes'>): string {
+  const lack = `${roundSize(missingBytes)} missing`;
+  if (arrivedBytes === undefined) return lack;
+  const percent = wholePercent(arrivedBytes, missingBytes);
+  return `${lack}, ${TEXTS.arrivedOfMissing({ percent })}`;
+}
+
+/** A part is never all of it, and never nothing. */
+export function wholePercent(part: number, whole: number): number {
+  return Math.min(99, Math.max(1, Math.floor((100 * part) / whole)));
+}
 
 /** Who pinned it: `by hand`, `by the configuration`, `in use by SOURCE`, `by sync`, `by bundle SERIES`. */
 export function describeOrigin({ origin, reason = '' }: Pin): string {

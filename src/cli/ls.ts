@@ -1,6 +1,6 @@
 import type { ImageSummary } from '../api/store-api.ts';
 import { askOnce } from './admin-client.ts';
-import { count, formatAge, formatTable, roundSize, shortDigest } from './format.ts';
+import { count, describeLack, formatAge, formatTable, roundSize, shortDigest } from './format.ts';
 import { EXIT_CODE, print, type CommandOptions, type StoreContext } from './command-context.ts';
 import { TEXTS } from './texts.ts';
 
@@ -45,7 +45,8 @@ function rowsOf(images: readonly ImageSummary[], now: number): string[][] {
   return [['IMAGE', 'TAGS', 'DIGEST', 'SIZE', 'OWN', 'PULLS', 'PULLED', 'STATE'], ...rows];
 }
 
-function describeState({ state, missingBytes, pins }: ImageSummary): string {
-  const held = state === 'complete' ? state : `partial, ${roundSize(missingBytes)} missing`;
+function describeState(image: ImageSummary): string {
+  const { state, pins } = image;
+  const held = state === 'complete' ? state : `${state}, ${describeLack(image)}`;
   return pins.length === 0 ? held : `${held}, pinned`;
 }

@@ -80,6 +80,9 @@ export const TEXTS = {
     `${bytes}; without it there would be ${own} more room`,
   attachedMissing: ({ bytes }: { bytes: string }) =>
     `${bytes} missing of its signatures and what else is attached: the image is whole without it`,
+  arrived: ({ digest, percent, bytes }: { digest: string; percent: number; bytes: string }) =>
+    `${digest}, ${percent} % of ${bytes} here, not verified`,
+  arrivedOfMissing: ({ percent }: { percent: number }) => `${percent} % of it here`,
   notAskedFor: 'nobody asked for it',
   ofSeries: ({ series, number }: { series: string; number: number }) =>
     `${number} of series ${series}`,

@@ -49,6 +49,7 @@ export const IMAGES: readonly [ImageSummary, ImageSummary] = [
     pulls: 1_204,
     state: 'partial',
     missingBytes: 12_582_912,
+    arrivedBytes: 4_718_592,
     pins: [PIN],
   },
   {
@@ -103,7 +104,7 @@ export const REPORT: ImageReport = {
         { digest: blobDigest(5), size: 10_000_000, storedAt: NOON - 3 * DAY },
         { digest: blobDigest(6), size: 9_994_976, layout: true, storedAt: NOON - 3_600_000 },
       ],
-      missing: [{ digest: `sha256:${'1'.repeat(64)}`, size: 12_582_912 }],
+      missing: [{ digest: `sha256:${'1'.repeat(64)}`, size: 12_582_912, arrivedBytes: 4_718_592 }],
     },
     {
       digest: `sha256:${'2'.repeat(64)}`,

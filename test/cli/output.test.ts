@@ -128,7 +128,7 @@ test('a table fits the terminal: names have a line of their own, words stay whol
       '57.2 MiB',
       '40.1 MiB',
       '3 hours ago',
-      'partial, 12.0 MiB missing, pinned',
+      'partial, 12.0 MiB missing, 37 % of it here, pinned',
     ],
     ['ghcr.io/org/app', '', 'sha256:fedcba987654', '512 B', '512 B', '40 days ago', 'complete'],
   ];

@@ -65,7 +65,7 @@ const ROWS: readonly Row[] = [
     calls: [['images', { sort: 'name', limit: 1000 }]],
     text: lines(
       'IMAGE                    TAGS          DIGEST               SIZE      OWN       PULLS  PULLED       STATE',
-      'docker.io/library/nginx  1.27, latest  sha256:0123456789ab  57.2 MiB  40.1 MiB  1204   3 hours ago  partial, 12.0 MiB missing, pinned',
+      'docker.io/library/nginx  1.27, latest  sha256:0123456789ab  57.2 MiB  40.1 MiB  1204   3 hours ago  partial, 12.0 MiB missing, 37 % of it here, pinned',
       'ghcr.io/org/app                        sha256:fedcba987654  1.46 KiB  512 B     0      40 days ago  complete',
     ),
     json: { images: IMAGES },
@@ -75,7 +75,7 @@ const ROWS: readonly Row[] = [
     calls: [['images', { sort: 'oldest', limit: 7, match: 'docker.io/**:1.*' }]],
     text: lines(
       'IMAGE                    TAGS          DIGEST               SIZE      OWN       PULLS  PULLED       STATE',
-      'docker.io/library/nginx  1.27, latest  sha256:0123456789ab  57.2 MiB  40.1 MiB  1204   3 hours ago  partial, 12.0 MiB missing, pinned',
+      'docker.io/library/nginx  1.27, latest  sha256:0123456789ab  57.2 MiB  40.1 MiB  1204   3 hours ago  partial, 12.0 MiB missing, 37 % of it here, pinned',
       'ghcr.io/org/app                        sha256:fedcba987654  1.46 KiB  512 B     0      40 days ago  complete',
     ),
     json: { images: IMAGES },
@@ -87,7 +87,8 @@ const ROWS: readonly Row[] = [
       'docker.io/library/nginx:1.27, latest',
       `  digest   ${DIGEST}`,
       '  type     application/vnd.oci.image.index.v1+json',
-      '  state    partial, 12.0 MiB missing',
+      '  state    partial, 12.0 MiB missing, 37 % of it here',
+      `  in part  sha256:${'1'.repeat(64)}, 37 % of 12.0 MiB here, not verified`,
       '  size     57.2 MiB; without it there would be 40.1 MiB more room',
       '  stored   3 days ago',
       '  pulled   3 hours ago',

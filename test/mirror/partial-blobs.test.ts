@@ -1,5 +1,7 @@
 /** A blob of which parts are here, as operators see it. */
 import test, { type ExecutionContext } from 'ava';
+import type { ImageReport, ImageSummary } from '../../src/api/store-api.ts';
+import { decodeInventory } from '../../sync/bundle/inventory-file.ts';
 import { get, open } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
 import type { Gate } from '../helpers/gate.ts';
@@ -69,4 +71,30 @@ test('left alone it counts with its bytes and reserves nothing, also after a res
   gate.open();
   const again = await start(t, registry, storePath);
   t.deepEqual(await bytesOf(again), { partial: START + HALF, reserved: 0 });
+});
+
+test('it is missing, with its share: from lists, explanations, and the inventory for bundles', async (t) => {
+  const { registry, storePath, mirror, blob, gate } = await startPart(t);
+  await mirror.abandon();
+  gate.open();
+  const { server } = await start(t, registry, storePath);
+  const ask = async <Body>(path: string): Promise<Body> =>
+    JSON.parse(String((await get(`${server.adminUrl}/api/v1/${path}`)).body)) as Body;
+  const arrivedBytes = START + HALF;
+  const { images } = await ask<{ images: ImageSummary[] }>('images');
+  const report = await ask<ImageReport>('explain?image=library/app');
+  for (const image of [...images, report]) {
+    const config = image.missingBytes - SIZE;
+    t.like(image, { state: 'partial', arrivedBytes, bytes: report.manifests[0]?.bytes });
+    t.true(config > 0 && config < KIB);
+  }
+  t.deepEqual(report.manifests[0]?.missing.at(-1), {
+    digest: blob.digest,
+    size: SIZE,
+    arrivedBytes,
+  });
+  t.false(report.manifests[0]?.held.some(({ digest }) => digest === blob.digest));
+  const { body } = await get(`${server.adminUrl}/api/v1/inventory`);
+  const { complete, partial, blobs } = await decodeInventory(body);
+  t.deepEqual([complete.size, [...partial].length, [...blobs].length], [0, 1, 0]);
 });

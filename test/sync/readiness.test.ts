@@ -1,5 +1,6 @@
 import { rm, truncate } from 'node:fs/promises';
 import test from 'ava';
+import { parseDigest } from '../../src/oci/digest.ts';
 import { get } from '../helpers/client.ts';
 import { HOUR } from '../helpers/clock.ts';
 import { buildImage, type Image } from '../helpers/image.ts';
@@ -66,6 +67,25 @@ test('ready, and with a blob file removed partial, which is named and mended', a
 
   const report = await site.run();
   t.deepEqual([report.isOk, report.bytes], [true, size]);
+  t.deepEqual(await site.sync.explain(`${APP}:v1`), ready);
+});
+
+test('a blob of which all but a byte is here is missing, and the next run brings that byte', async (t) => {
+  const { site, image, ready } = await startReady(t);
+  const { digest, size, bytes } = image.layer(1);
+  await rm(blobPath(site.storePath, digest));
+  const ingest = await site.engine.store.blobs.ingest(parseDigest(digest), UPSTREAM);
+  await ingest.spread(size);
+  await ingest.write(bytes.subarray(0, 999), 0);
+  await ingest.write(bytes.subarray(1000), 1000);
+  await ingest.abort({ keep: true });
+  t.like(await site.sync.explain(`${APP}:v1`), {
+    state: 'partial',
+    missingBytes: size,
+    missing: [{ digest, size }],
+  });
+  t.true((await site.run()).isOk);
+  t.is(site.registry.bytesSent, 1);
   t.deepEqual(await site.sync.explain(`${APP}:v1`), ready);
 });
 

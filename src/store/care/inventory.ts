@@ -1,8 +1,8 @@
-import type { HeldBlob, ImageSummary, ManifestReport } from '../../api/store-api.ts';
+import type { HeldBlob, ImageSummary, ManifestReport, MissingBlob } from '../../api/store-api.ts';
 import { findGlob, isGlob } from '../../config/glob.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isForeignType, isManifestType } from '../../oci/media-types.ts';
-import { formatTarget, splitTarget, parseImageName } from '../../oci/reference.ts';
+import { formatTarget, splitTarget, parseImageName, type Target } from '../../oci/reference.ts';
 import type { BlobStore } from '../files/blob-store.ts';
 import {
   unitOf,
@@ -96,6 +96,7 @@ export class Inventory {
       pulls: await catalog.countPulls(node),
       state: missing.size === 0 ? 'complete' : 'partial',
       missingBytes: sum(missing),
+      ...arrivedOf(this.#arrived([...missing.keys()], target)),
       ...(attached.length > 0 && { attachedMissingBytes: sum(new Map(attached)) }),
       pins: this.#pins.of({ target, digest, tags }),
     };
@@ -131,7 +132,9 @@ export class Inventory {
     const blobs = successors.filter(({ mediaType }) => !isManifestType(mediaType));
     const isWanted = isHeld || isAsked;
     const missing = isAttached ? found.attachedMissing : found.missing;
-    const own = isWanted ? await this.#count([member, ...blobs], { ...found, missing }) : NOTHING;
+    const own = isWanted
+      ? await this.#count([member, ...blobs], { ...found, missing }, target)
+      : NOTHING;
     const { mediaType, platform } = member;
     const described = platform === undefined ? { mediaType } : { mediaType, platform };
     found.manifests.push({ digest, role, isHeld, isWanted, ...described, ...own });
@@ -172,9 +175,10 @@ export class Inventory {
   async #count(
     members: readonly Member[],
     found: Found,
+    target: Target,
   ): Promise<Pick<ManifestReport, 'bytes' | 'held' | 'missing'>> {
     const held: HeldBlob[] = [];
-    const missing: { digest: Digest; size: number }[] = [];
+    const missing: MissingBlob[] = [];
     let bytes = 0;
     for (const { digest, size, mediaType } of members) {
       const record = await this.#find(digest, found);
@@ -183,11 +187,17 @@ export class Inventory {
         held.push({ digest, ...describeOrigin(record) });
         found.held.set(digest, record.size);
       } else if (!isForeignType(mediaType)) {
-        missing.push({ digest, size });
+        missing.push({ digest, size, ...arrivedOf(this.#arrived([digest], target)) });
         found.missing.set(digest, size);
       }
     }
     return { bytes, held, missing };
+  }
+
+  /** Bytes of blobs that are not held, from the upstream that would bring the rest. */
+  #arrived(digests: readonly Digest[], { upstream }: Target): number {
+    const bytes = digests.map((digest) => this.#blobs.aside.arrivedBytes(digest, upstream));
+    return bytes.reduce((total, each) => total + each, 0);
   }
 
   async #find(digest: Digest, { isExact }: Found): Promise<BlobRecord | undefined> {
@@ -195,6 +205,10 @@ export class Inventory {
     if (!record || !isExact) return record;
     return (await this.#blobs.statBlob(digest))?.size === record.size ? record : undefined;
   }
+}
+
+function arrivedOf(arrivedBytes: number): { arrivedBytes?: number } {
+  return arrivedBytes === 0 ? {} : { arrivedBytes };
 }
 
 const NOTHING = { bytes: 0, held: [], missing: [] };

@@ -1,5 +1,6 @@
 import type { Amount } from '../../api/store-api.ts';
-import type { Aside, Folders } from './folders.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { asideName, type Aside, type Folders } from './folders.ts';
 
 /** A file of which an ingest has the name, until it ends. */
 export interface Claim {
@@ -56,6 +57,12 @@ export class AsideFiles {
   amountOf(folder: Aside): Amount {
     const files = [...this.#files[folder].values()];
     return { files: files.length, bytes: files.reduce((sum, { bytes }) => sum + bytes, 0) };
+  }
+
+  /** So many bytes of a blob that is not whole have come from this upstream. Nobody has verified them. */
+  arrivedBytes(digest: Digest, upstream: string): number {
+    const name = asideName(`${digest}@${encodeURIComponent(upstream)}`);
+    return this.#files.ingest.get(name)?.bytes ?? 0;
   }
 
   /** Of those that are being written. */
