@@ -71,7 +71,7 @@ export class SiteScanner {
       links: [],
     }));
     const report = TRIVY.cleanReport({ repository, digest: digest as never });
-    return { ...report, vulnerabilities };
+    return { ...(JSON.parse(report) as object), vulnerabilities };
   }
 
   #describe(response: ServerResponse): boolean {

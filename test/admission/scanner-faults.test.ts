@@ -117,7 +117,7 @@ test('what no scanner reads is refused or admitted as unscannable says, and no s
     layerType: 'application/vnd.cncf.helm.chart.content.v1.tar+gzip',
   });
   const { digest } = chart.manifest;
-  t.regex(messageOf(await manifest(digest)), /it cannot be scanned: Trivy 0\.68\.2 does not scan/);
+  t.regex(messageOf(await manifest(digest)), /it cannot be scanned: Trivy 0\.74\.0 does not scan/);
   const upstreams = { [UPSTREAM]: { url: registry.url } };
   const lenient = ruled({ vulnerabilities: { unscannable: 'allow' } });
   t.is((await mirror.reload({ upstreams, admission: lenient })).status, 200);

@@ -6,10 +6,10 @@ export interface AdapterForm {
   readonly metadata: object;
   /** What its `Accept` must be, byte for byte. */
   readonly reportType: string;
-  /** A report as the adapter writes it. */
-  readonly report: (subject: ScanSubject) => object;
+  /** The text of a report as the adapter writes it. */
+  readonly report: (subject: ScanSubject) => string;
   /** Of an image in which it finds nothing. */
-  readonly cleanReport: (subject: ScanSubject) => object;
+  readonly cleanReport: (subject: ScanSubject) => string;
   /** Why it refuses a request for a scan. */
   readonly refusal: (
     request: AdapterRequest,

@@ -76,7 +76,7 @@ for (const form of [TRIVY, GRYPE, ANCHORE]) {
       form,
       onReport: (_, response) => {
         response.writeHead(200, { 'content-type': form.reportType });
-        response.end(JSON.stringify(form.cleanReport(SUBJECT)));
+        response.end(form.cleanReport(SUBJECT));
       },
     });
     const outcome = await createScans(t, adapter.url).scan();
@@ -90,66 +90,72 @@ test('Trivy: its report is read, with the date of its database', async (t) => {
   t.deepEqual(outcome, {
     kind: 'report',
     database: {
-      version: 'Trivy 0.68.2 2029-12-31T06:16:33.000Z 2030-01-03T01:05:12.000Z',
+      version: 'Trivy 0.74.0 2029-12-31T06:16:33.000Z 2030-01-03T01:05:12.000Z',
       updatedAt: Date.UTC(2029, 11, 31, 6, 16, 33),
     },
     report: {
       repository: REPOSITORY,
       digest: DIGEST,
       generatedAt: AT,
-      scanner: 'Trivy 0.68.2',
+      scanner: 'Trivy 0.74.0',
       findings: [
         {
-          id: 'CVE-2024-45491',
+          id: 'CVE-2019-18276',
           aliases: [],
-          package: 'libexpat1',
-          version: '2.5.0-1',
-          fixVersion: '2.5.0-1+deb12u1',
-          severity: 'critical',
-        },
-        {
-          id: 'CVE-2023-44487',
-          aliases: [],
-          package: 'libnghttp2-14',
-          version: '1.52.0-1',
-          fixVersion: '1.52.0-1+deb12u1',
-          severity: 'high',
-        },
-        {
-          id: 'CVE-2011-3374',
-          aliases: [],
-          package: 'apt',
-          version: '2.6.1',
+          package: 'bash',
+          version: '5.0-4',
           fixVersion: undefined,
           severity: 'low',
         },
         {
-          id: 'TEMP-0841856-B18BAF',
+          id: 'CVE-2019-18224',
           aliases: [],
-          package: 'bash',
-          version: '5.2.15-2+b2',
-          fixVersion: undefined,
-          severity: 'unknown',
+          package: 'libidn2-0',
+          version: '2.0.5-1',
+          fixVersion: '2.0.5-1+deb10u1',
+          severity: 'critical',
         },
       ],
     },
   });
 });
 
-test('Grype: an advisory of GitHub is also known by its CVE', async (t) => {
+test('Grype: an advisory of GitHub is a finding of its own, and nothing tells how old the database is', async (t) => {
   const adapter = await FakeAdapter.start(t, { form: GRYPE });
   const outcome = await createScans(t, adapter.url).scan();
-  if (outcome.kind !== 'report') return t.fail(JSON.stringify(outcome));
-  const [log4j, busybox, client] = outcome.report.findings;
-  t.deepEqual(log4j, {
-    id: 'GHSA-jfh8-c2jp-5v3q',
-    aliases: ['CVE-2021-44228'],
-    package: 'log4j-core',
-    version: '2.14.1',
-    fixVersion: '2.15.0',
-    severity: 'critical',
+  const httpclient = { package: 'httpclient', version: '4.1.1', severity: 'medium' } as const;
+  t.deepEqual(outcome, {
+    kind: 'report',
+    database: { version: 'Grype 0.65.1 - -', updatedAt: undefined },
+    report: {
+      repository: REPOSITORY,
+      digest: DIGEST,
+      generatedAt: AT,
+      scanner: 'Grype 0.65.1',
+      findings: [
+        { ...httpclient, id: 'GHSA-cfh5-3ghh-wfjx', aliases: [], fixVersion: '4.3.5' },
+        { ...httpclient, id: 'CVE-2014-3577', aliases: [], fixVersion: undefined },
+      ],
+    },
   });
-  t.deepEqual([busybox?.package, client?.package], ['busybox', 'ssl_client']);
+});
+
+test('an advisory of GitHub whose links name its CVE is also known by that', async (t) => {
+  const links = [
+    'https://github.com/advisories/GHSA-jfh8-c2jp-5v3q',
+    'https://nvd.nist.gov/vuln/detail/CVE-2021-44228',
+    'https://logging.apache.org/log4j/2.x/security.html',
+  ];
+  const adapter = await FakeAdapter.start(t, {
+    onReport: (_, response) => {
+      const report = JSON.parse(TRIVY.cleanReport(SUBJECT)) as object;
+      const vulnerabilities = [{ id: 'GHSA-jfh8-c2jp-5v3q', severity: 'High', links }];
+      sendBytes(response, JSON.stringify({ ...report, vulnerabilities }));
+    },
+  });
+  const outcome = await createScans(t, adapter.url).scan();
+  if (outcome.kind !== 'report') return t.fail(JSON.stringify(outcome));
+  t.like(outcome.report.findings, [{ aliases: ['CVE-2021-44228'] }]);
 });
 
 test('Anchore: its own name for a fix counts, and severities that only it has', async (t) => {
@@ -205,7 +211,7 @@ test('metadata of either version of its type is read', async (t) => {
       },
     });
     const { scanner } = await createScans(t, adapter.url).scans.metadata();
-    t.is(scanner, 'Trivy 0.68.2');
+    t.is(scanner, 'Trivy 0.74.0');
   }
 });
 
@@ -216,7 +222,7 @@ test('what the adapter does not read is unscannable, and it is not asked', async
   });
   t.deepEqual(outcome, {
     kind: 'unscannable',
-    reason: 'Trivy 0.68.2 does not scan what is application/vnd.cncf.helm.config.v1+json',
+    reason: 'Trivy 0.74.0 does not scan what is application/vnd.cncf.helm.config.v1+json',
   });
   t.is(adapter.count('POST'), 0);
 });
@@ -335,10 +341,7 @@ test('one scan of a digest runs at a time, so many of all; what somebody waits f
     onReport: (request, response) => {
       running--;
       const digest = decodeURIComponent(request.url ?? '').match(/sha256:\w+/)?.[0];
-      sendBytes(
-        response,
-        JSON.stringify(TRIVY.report({ ...SUBJECT, digest: digest as typeof DIGEST })),
-      );
+      sendBytes(response, TRIVY.report({ ...SUBJECT, digest: digest as typeof DIGEST }));
     },
     onScan: (_, response) => {
       most = Math.max(most, ++running);
@@ -412,7 +415,7 @@ test('scans that are stuck cost no other image: each gives up its place, sixteen
     onReport: async (request, response) => {
       const digest = /sha256:\w+/.exec(decodeURIComponent(request.url ?? ''))?.[0] as typeof DIGEST;
       if (stuck.has(digest)) await opened;
-      sendBytes(response, JSON.stringify(TRIVY.report({ ...SUBJECT, digest })));
+      sendBytes(response, TRIVY.report({ ...SUBJECT, digest }));
     },
   });
   const { scan } = createScans(t, adapter.url, { places: ONE, placeMs: 1 });
@@ -460,7 +463,7 @@ test('what waits in the background is begun after all that somebody waits for', 
     onReport: async (request, response) => {
       await opened;
       const digest = /sha256:\w+/.exec(decodeURIComponent(request.url ?? ''))?.[0] as typeof DIGEST;
-      sendBytes(response, JSON.stringify(TRIVY.report({ ...SUBJECT, digest })));
+      sendBytes(response, TRIVY.report({ ...SUBJECT, digest }));
     },
   });
   const { scan } = createScans(t, adapter.url, { places: { all: 1, background: 1 } });
@@ -557,7 +560,7 @@ test('an adapter may be at a path of its host', async (t) => {
     onReport: (request, response) => {
       if (request.url?.endsWith('/metadata')) response.end(JSON.stringify(TRIVY.metadata));
       else if (request.method === 'POST') response.writeHead(202).end('{"id":"1"}');
-      else sendBytes(response, JSON.stringify(TRIVY.report(SUBJECT)));
+      else sendBytes(response, TRIVY.report(SUBJECT));
     },
   });
   t.is((await createScans(t, new URL('/trivy/', adapter.url)).scan()).kind, 'report');

@@ -33,38 +33,40 @@ export const ANCHORE: AdapterForm = {
       'harbor.scanner-adapter/vulnerability-database-updated-at': '2029-12-30T23:10:00Z',
     },
   },
-  report: (subject) => ({
-    generated_at: '2030-01-01T00:00:05.123456789Z',
-    artifact: { ...subject, tag: '' },
-    scanner: SCANNER,
-    severity: 'High',
-    vulnerabilities: [
-      {
-        id: 'CVE-2022-1271',
-        severity: 'High',
-        package: 'gzip',
-        version: '1.10-0ubuntu4',
-        description: 'Description unavailable.',
-        links: ['http://people.ubuntu.com/~ubuntu-security/cve/CVE-2022-1271'],
-        fixed_version: '1.10-0ubuntu4.1',
-      },
-      {
-        id: 'CVE-2016-2781',
-        severity: 'Negligible',
-        package: 'coreutils',
-        version: '8.30-3ubuntu2',
-        description: 'unavailable. see link',
-        links: ['http://people.ubuntu.com/~ubuntu-security/cve/CVE-2016-2781'],
-      },
-    ],
-  }),
-  cleanReport: (subject) => ({
-    generated_at: '2030-01-01T00:00:05.123456789Z',
-    artifact: { ...subject, tag: '' },
-    scanner: SCANNER,
-    severity: 'None',
-    vulnerabilities: [],
-  }),
+  report: (subject) =>
+    JSON.stringify({
+      generated_at: '2030-01-01T00:00:05.123456789Z',
+      artifact: { ...subject, tag: '' },
+      scanner: SCANNER,
+      severity: 'High',
+      vulnerabilities: [
+        {
+          id: 'CVE-2022-1271',
+          severity: 'High',
+          package: 'gzip',
+          version: '1.10-0ubuntu4',
+          description: 'Description unavailable.',
+          links: ['http://people.ubuntu.com/~ubuntu-security/cve/CVE-2022-1271'],
+          fixed_version: '1.10-0ubuntu4.1',
+        },
+        {
+          id: 'CVE-2016-2781',
+          severity: 'Negligible',
+          package: 'coreutils',
+          version: '8.30-3ubuntu2',
+          description: 'unavailable. see link',
+          links: ['http://people.ubuntu.com/~ubuntu-security/cve/CVE-2016-2781'],
+        },
+      ],
+    }),
+  cleanReport: (subject) =>
+    JSON.stringify({
+      generated_at: '2030-01-01T00:00:05.123456789Z',
+      artifact: { ...subject, tag: '' },
+      scanner: SCANNER,
+      severity: 'None',
+      vulnerabilities: [],
+    }),
   refusal: ({ headers }) => {
     if (
       headers['content-type'] !== 'application/vnd.scanner.adapter.scan.request+json; version=1.0'

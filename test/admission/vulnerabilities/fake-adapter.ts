@@ -16,10 +16,11 @@ import { serve } from '../../helpers/serve.ts';
 import type { AdapterForm, AdapterRequest } from './adapter-form.ts';
 import { TRIVY } from './trivy-form.ts';
 
-export const DIGEST =
-  'sha256:67f9a4f10d147a6e04629340e6493c9703300ca23a2f7f3aa56fe615d75d31ca' as Digest;
 export const OTHER_DIGEST = `sha256:${'0'.repeat(64)}` as Digest;
-export const REPOSITORY = 'docker.io/library/nginx';
+/** The image of the scene, which reports are about that were captured. */
+export const REPOSITORY = 'hub.example/library/app';
+export const DIGEST =
+  'sha256:5f50bafb48e9a3a8e7d4e7d11be106c5ba22d8c2c6599bee8ef82c50dc024a9d' as Digest;
 export const SUBJECT = { repository: REPOSITORY, digest: DIGEST };
 export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 
@@ -107,7 +108,8 @@ function sendMetadata(response: ServerResponse, form: AdapterForm): void {
   response.writeHead(200, {
     'content-type': 'application/vnd.scanner.adapter.metadata+json; version=1.0',
   });
-  response.end(JSON.stringify(form.metadata));
+  // With the line's end that encoders in Go write.
+  response.end(`${JSON.stringify(form.metadata)}\n`);
 }
 
 function sendReport(request: IncomingMessage, response: ServerResponse, form: AdapterForm): void {
@@ -116,7 +118,7 @@ function sendReport(request: IncomingMessage, response: ServerResponse, form: Ad
     return sendError(response, form.wrongTypeStatus, `unsupported media type ${accept}`);
   }
   response.writeHead(200, { 'content-type': accept });
-  response.end(JSON.stringify(form.report(SUBJECT)));
+  response.end(form.report(SUBJECT));
 }
 
 export function sendError(response: ServerResponse, status: number, message: string): void {

@@ -20,8 +20,8 @@ import {
 import { TRIVY } from './trivy-form.ts';
 
 const MIB = 1024 * 1024;
-const REPORT = TRIVY.report(SUBJECT) as Record<string, unknown>;
-const [FINDING] = REPORT['vulnerabilities'] as [Record<string, unknown>];
+const REPORT = JSON.parse(TRIVY.report(SUBJECT)) as Record<string, unknown>;
+const [, FINDING] = REPORT['vulnerabilities'] as [object, Record<string, unknown>];
 
 async function scan(
   t: ExecutionContext,

@@ -42,7 +42,7 @@ class Scripted {
       this.#running -= 1;
       const [repository = '', digest = ''] = id.split(' ');
       const report = TRIVY.cleanReport({ repository, digest: digest as Digest });
-      const document = { ...report, vulnerabilities: this.findings };
+      const document = { ...(JSON.parse(report) as object), vulnerabilities: this.findings };
       return { kind: 'report', document, type: TRIVY.reportType };
     },
   };
