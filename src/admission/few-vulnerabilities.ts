@@ -94,30 +94,35 @@ export class FewVulnerabilities implements Condition {
     if (form.is === 'index') return ADMITTED;
     const image = { target, digest, mediaType: form.mediaType, reach };
     if (reach === 'held') return this.#judge(image);
-    const key = `${formatTarget(target)} ${digest}`;
+    const key = keyOf(image);
     const known = this.#refused.get(key) ?? this.#running.get(key);
     if (known) return known;
     const running = this.#judge(image).finally(() => this.#running.delete(key));
     this.#running.set(key, running);
-    const verdict = await running;
-    if (verdict.is === 'refused') this.#refused.set(key, verdict, REFUSED_MS);
-    return verdict;
+    return running;
   }
 
   async examine(target: Target, digest: Digest, how: How): Promise<Examined> {
-    const reach = how.reach ?? 'upstream';
+    const reach: Reach = how.reach ?? 'upstream';
     const form = await this.#formOf(target, digest, reach);
     if (form?.is !== 'content') return {};
-    const found = await this.#weigh({ target, digest, mediaType: form.mediaType, reach });
+    const image = { target, digest, mediaType: form.mediaType, reach };
+    const found = await this.#weigh(image);
+    this.#settle(image, found);
     return 'is' in found ? {} : reportJudgement(found);
   }
 
   async #judge(image: Judged): Promise<Verdict> {
-    const found = await this.#weigh(image);
-    if ('is' in found) return found;
-    if (found.kind === 'refused') return refusal(found.code, found.reason);
-    const { validUntil } = found;
-    return validUntil === undefined ? ADMITTED : { ...ADMITTED, validUntil };
+    return this.#settle(image, await this.#weigh(image));
+  }
+
+  /** A refusal is remembered where somebody was asked; what is found later takes its place. */
+  #settle(image: Judged, found: Judgement | Verdict): Verdict {
+    const verdict = verdictOf(found);
+    if (image.reach === 'held') return verdict;
+    if (verdict.is === 'refused') this.#refused.set(keyOf(image), verdict, REFUSED_MS);
+    else this.#refused.delete(keyOf(image));
+    return verdict;
   }
 
   /** Whatever costs least is tried first. */
@@ -221,6 +226,17 @@ export class FewVulnerabilities implements Condition {
     this.#forms.set(digest, form, FORMS.ms);
     return form;
   }
+}
+
+function keyOf({ target, digest }: Scanned): string {
+  return `${formatTarget(target)} ${digest}`;
+}
+
+function verdictOf(found: Judgement | Verdict): Verdict {
+  if ('is' in found) return found;
+  if (found.kind === 'refused') return refusal(found.code, found.reason);
+  const { validUntil } = found;
+  return validUntil === undefined ? ADMITTED : { ...ADMITTED, validUntil };
 }
 
 function isReport(known: Known | Report): known is Report {

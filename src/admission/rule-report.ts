@@ -44,14 +44,10 @@ async function reportCondition(
   condition: Condition,
   { target, digest, how }: Asked,
 ): Promise<AdmissionConditionReport> {
-  const judge = async (): Promise<Found> =>
-    settled(async () => condition.judge(target, digest, how));
-  const before = await judge();
   const nothing = (): Examined => ({});
   const examined = (await condition.examine?.(target, digest, how).catch(nothing)) ?? {};
-  // A refusal counts for a while, and what was looked at may be younger.
-  const isSigned = examined.signatures?.some(({ counts }) => counts) === true;
-  const found = isSigned && before.outcome !== 'admitted' ? await judge() : before;
+  // By what was looked at, which may be younger than a refusal.
+  const found = await settled(async () => condition.judge(target, digest, how));
   return { asks: condition.asks, ...found, ...examined };
 }
 

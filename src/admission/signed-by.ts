@@ -13,7 +13,7 @@ import type { SignedImage } from './signatures/signed-image.ts';
 import { TEXTS } from './texts.ts';
 import type { Trust, Trusted } from './trust.ts';
 import type { Refusal, Signer, Verdict, Verified } from './verdict.ts';
-import type { Verdicts } from './verdicts.ts';
+import type { Question as VerdictQuestion, Verdicts } from './verdicts.ts';
 
 export interface SignedByParts {
   readonly attachments: () => Attachments;
@@ -40,6 +40,12 @@ interface Asked {
   readonly subject: Digest;
   readonly reach: Reach;
   readonly trusted: Trusted;
+  /** Told of each signature, also of those that come after one that counts. */
+  readonly tell?: (signature: Signature) => void;
+}
+
+interface Question extends VerdictQuestion {
+  readonly held: readonly Digest[];
 }
 
 interface Looked extends Asked {
@@ -85,21 +91,20 @@ export class SignedBy implements Condition {
     return own ?? refusal('unsigned');
   }
 
-  /** At most 128 signatures: those that are held, then those that the upstream has beside them. */
+  /**
+   * At most 128 signatures: those that are held, then those that the upstream has beside them. What they come to
+   * is the verdict that is known from now on.
+   */
   async examine(target: Target, digest: Digest, { reach: only }: How): Promise<Examined> {
     const trusted = await this.#parts.trust.current();
-    const attachments = this.#parts.attachments();
     const signatures = new Map<string, SignatureReport>();
     for (const reach of only ? [only] : (['held', 'upstream'] as const)) {
       for await (const subject of this.#subjects(target, digest, reach)) {
-        const manifest = await attachments.manifest(target, subject, reach);
-        if (!manifest) continue;
-        const missed = (): void => {};
-        const about = { target, subject, reach, trusted, manifest, missed };
-        for await (const each of this.#signatures(about)) {
-          if (signatures.size >= MAX_EXAMINED && !('signer' in each.found)) continue;
+        const tell = (each: Signature): void => {
+          if (signatures.size >= MAX_EXAMINED && !('signer' in each.found)) return;
           signatures.set(`${subject} ${each.found.what}`, reportOf(subject, each));
-        }
+        };
+        await this.#reached({ target, subject, reach, trusted, tell });
       }
     }
     return { signatures: [...signatures.values()] };
@@ -111,30 +116,31 @@ export class SignedBy implements Condition {
   }
 
   async #verdict(asked: Asked): Promise<Verdict> {
-    const { target, subject, reach, trusted } = asked;
-    const { attachments, verdicts } = this.#parts;
-    const about = async () => {
-      const held = await heldEvidence(attachments(), target, subject);
-      return { held, target, digest: subject, rests: [this.#mark, trusted.digest, held] };
-    };
-    const question = await about();
+    const { verdicts } = this.#parts;
+    const question = await this.#questionOf(asked);
     const known = await verdicts.find(question);
     if (known) return known;
-    const verify = async (): Promise<Verdict> => {
-      const found = await this.#verify(asked);
-      if (reach === 'held' && found.is !== 'admitted') return found;
-      // It may have fetched what it rests on, and one that rests on what could not be kept is not kept either.
-      const after = await about();
-      const isKept =
-        found.is !== 'admitted' || (found.carrier && after.held.includes(found.carrier));
-      return isKept ? verdicts.keep(after, found) : found;
-    };
-    if (reach === 'upstream') return verdicts.reach(question, verify);
-    return verify();
+    const reached = async () => this.#reached(asked);
+    return asked.reach === 'upstream' ? verdicts.reach(question, reached) : reached();
+  }
+
+  async #questionOf({ target, subject, trusted }: Asked): Promise<Question> {
+    const held = await heldEvidence(this.#parts.attachments(), target, subject);
+    return { held, target, digest: subject, rests: [this.#mark, trusted.digest, held] };
+  }
+
+  /** Whatever is known; it is known after. */
+  async #reached(asked: Asked): Promise<Verdict> {
+    const found = await this.#verify(asked);
+    if (asked.reach === 'held' && found.is !== 'admitted') return found;
+    // It may have fetched what it rests on, and one that rests on what could not be kept is not kept either.
+    const after = await this.#questionOf(asked);
+    const isKept = found.is !== 'admitted' || (found.carrier && after.held.includes(found.carrier));
+    return isKept ? this.#parts.verdicts.keep(after, found) : found;
   }
 
   async #verify(asked: Asked): Promise<Verdict> {
-    const { target, subject, reach } = asked;
+    const { target, subject, reach, tell } = asked;
     const manifest = await this.#parts.attachments().manifest(target, subject, reach);
     if (!manifest) return refusal('absent');
     const missing: UpstreamError[] = [];
@@ -142,12 +148,14 @@ export class SignedBy implements Condition {
     const refusals: Refusal[] = [];
     let more = 0;
     let best: Counting | undefined;
-    for await (const { carrier, found } of this.#signatures({ ...asked, manifest, missed })) {
+    for await (const signature of this.#signatures({ ...asked, manifest, missed })) {
+      tell?.(signature);
+      const { carrier, found } = signature;
       if (!('signer' in found)) {
         if (refusals.length < MAX_REFUSALS) refusals.push(found);
         else more += 1;
       } else if (!best || isEarlier(found, best.found)) best = { carrier, found };
-      if (best && !this.#parts.isTimed) break;
+      if (best && !this.#parts.isTimed && !tell) break;
     }
     if (best) return this.#admitted(best, `${formatTarget(target)}@${subject}`);
     const [fault] = missing;

@@ -70,6 +70,23 @@ test('policy check without a server: an image that nobody signed is refused, wit
   });
 });
 
+test('policy check asks an upstream once for what is attached, whatever comes of it', async (t) => {
+  const { check, registry, signer, image } = await openSite(t, BY_KEY);
+  const asked = (): string[] =>
+    registry.conversation().filter((line) => /referrers|sha256-/.test(line));
+  const tag = `/v2/${REPOSITORY}/manifests/${image.digest.replace(':', '-')}`;
+  const list = `GET /v2/${REPOSITORY}/referrers/${image.digest}`;
+  t.is((await check()).code, 1);
+  t.deepEqual(asked(), [list, `HEAD ${tag}`, `HEAD ${tag}.sig`, `GET ${tag}.sig`]);
+  registry.clear();
+  signer.attach(registry, REPOSITORY, image);
+  t.is((await check()).code, 0);
+  t.deepEqual(
+    asked().filter((line) => line === list),
+    [list],
+  );
+});
+
 test('policy check of what no rule is about says what rules are about', async (t) => {
   const { site, registry } = await openSite(t, BY_KEY);
   registry.addImage('orgs/app', 'v1', buildImage({ seed: 'other', layers: [10] }));
