@@ -2,6 +2,7 @@ import PQueue from 'p-queue';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { Gathering } from './blocks.ts';
+import { ExpectedBody } from './expected-body.ts';
 
 /** A request as undici sends it; it asks for content that is not encoded. */
 export interface OutgoingRequest {
@@ -47,6 +48,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #isStream: boolean;
   #controller: Dispatcher.DispatchController | undefined;
   #body: ResponseBody | undefined;
+  #expected: ExpectedBody | undefined;
   #aborted: Error | undefined;
 
   /** `received` is told of each chunk of the body; `isStream`: a blob's. */
@@ -106,16 +108,19 @@ export class Exchange implements Dispatcher.DispatchHandler {
     headers: IncomingHttpHeaders,
   ): void {
     if (status < 200) return;
+    this.#expected = new ExpectedBody(headers['content-length']);
     this.#body = new ResponseBody(controller, { isStream: this.#isStream });
     this.#response.resolve({ status, headers, body: this.#body });
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#expected?.came(chunk.length);
     this.#received(chunk.length);
     this.#body?.push(chunk);
   }
 
   onResponseEnd(): void {
+    this.#expected?.end();
     this.#body?.finish();
     this.#ended.resolve();
   }
@@ -125,6 +130,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #fail(error: Error): void {
+    this.#expected?.end();
     this.#response.reject(error);
     this.#body?.finish(error);
     this.#ended.resolve();

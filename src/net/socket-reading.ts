@@ -1,5 +1,6 @@
-import { BLOCKS } from './blocks.ts';
 import type { OnReadOpts, Socket } from 'node:net';
+import { BLOCKS } from './blocks.ts';
+import { ExpectedBody } from './expected-body.ts';
 
 const READ_BYTES = 256 * 1024;
 
@@ -7,21 +8,23 @@ const READ_BYTES = 256 * 1024;
 const kept = new WeakMap<Socket, Buffer[]>();
 
 /**
- * How sockets without TLS are read: all into this one buffer, at most so many bytes at a time. Whoever
- * listens to the socket has them before the next read, and copies what it keeps; what it does not take at
- * once is copied for it.
+ * How sockets without TLS are read: all into this one buffer, at most so many bytes at a time. Who listens to
+ * the socket has the bytes of a body before the next read, and copies what it keeps; what it does not take at
+ * once is copied for it. What may be anything else is copied first.
  */
 export const SOCKET_READING: OnReadOpts = {
   buffer: Buffer.allocUnsafeSlow(READ_BYTES),
   callback(this: unknown, count: number, buffer: Uint8Array): boolean {
     const socket = this as Socket;
     const bytes = buffer.subarray(0, count);
+    const isBody = count + socket.readableLength <= ExpectedBody.leftOn(socket);
     // It waits behind what is not taken yet.
-    if (socket.readableLength > 0) return socket.push(keep(socket, bytes));
+    if (socket.readableLength > 0)
+      return socket.push(isBody ? keep(socket, bytes) : Buffer.from(bytes));
     free(socket);
-    socket.push(bytes);
-    socket.emit('readable');
-    if (socket.readableLength > 0) {
+    socket.push(isBody ? bytes : Buffer.from(bytes));
+    ExpectedBody.reading(socket, () => socket.emit('readable'));
+    if (isBody && socket.readableLength > 0) {
       const rest = socket.read() as Buffer;
       socket.unshift(keep(socket, rest));
     }
