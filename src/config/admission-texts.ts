@@ -40,6 +40,9 @@ export const ADMISSION_TEXTS = {
   admissionNoFindings:
     'nobody would say what is vulnerable; write admission.scanner: { adapter: URL, registry: URL }, or attestedBy',
   scannerUrl: 'write the address of the scanner, such as http://scanner:8080',
+  scannerApiPath: 'leave out /api/v1: it is added to the address of the scanner',
+  scannerRegistryPath:
+    'adapters take scheme, host and port from it alone; write it without a path, such as http://entrepot:5000',
   scannerMaxAge: 'write at least 1m',
   moment: 'write a day such as 2027-01-01, or a moment such as 2027-01-01T12:00:00Z',
   admissionIdle: 'it is about no image that can be pulled here, and keeps nothing back',

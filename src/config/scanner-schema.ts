@@ -11,14 +11,16 @@ const MINUTE_MS = 60_000;
 
 /** `admission.scanner`: who says what is vulnerable. */
 export function scannerSchema(source: Source) {
-  const address = z.string().meta({ title: 'URL' }).transform(validated(checkUrl));
+  const address = z.string().meta({ title: 'URL' });
   return mapped('adapter', {
     adapter: address
+      .transform(validated(checkAdapter))
       .exactOptional()
       .describe(
         "Of an adapter of Harbor's pluggable scanner API. Left out: attested scans alone count.",
       ),
     registry: address
+      .transform(validated(checkRegistry))
       .exactOptional()
       .describe(
         'Of this mirror, as the adapter reaches it: from there it pulls. Left out: that of listen, by the name of this machine where it listens at all addresses.',
@@ -43,10 +45,22 @@ export function scannerSchema(source: Source) {
     .describe('Who says what is vulnerable.');
 }
 
-/** Of a host alone, or with a path in front of the API. */
-function checkUrl(text: string): void {
+/** Of a host alone, or with a path in front of that of the API, as behind a proxy. */
+function checkAdapter(text: string): void {
+  const { pathname } = parseUrl(text);
+  if (/\/api\/v1\/*$/.test(pathname)) throw new ConfigError([TEXTS.scannerApiPath]);
+}
+
+/** Adapters make the names of images of its host and port, and would lose a path. */
+function checkRegistry(text: string): void {
+  if (parseUrl(text).pathname !== '/') throw new ConfigError([TEXTS.scannerRegistryPath]);
+}
+
+function parseUrl(text: string): URL {
   const url = URL.parse(text);
   const isHttp = url?.protocol === 'http:' || url?.protocol === 'https:';
-  if (isHttp && url.username === '' && url.password === '' && url.search + url.hash === '') return;
+  if (isHttp && url.username === '' && url.password === '' && url.search + url.hash === '') {
+    return url;
+  }
   throw new ConfigError([TEXTS.scannerUrl]);
 }

@@ -780,6 +780,16 @@ export const SLIPS: readonly Slip[] = [
     'such as http://scanner:8080',
   ],
   [
+    'admission: { scanner: { adapter: http://s/trivy/api/v1/, registry: http://m } }',
+    'admission.scanner.adapter',
+    'leave out /api/v1',
+  ],
+  [
+    'admission: { scanner: { adapter: http://s/trivy, registry: http://m/registry } }',
+    'admission.scanner.registry',
+    'without a path',
+  ],
+  [
     'admission: { scanner: { adapter: http://s, registry: http://m, maxAge: 1s } }',
     'admission.scanner.maxAge',
     'write at least 1m',
