@@ -97,6 +97,34 @@ const knownMediaTypes: Plugin = {
   },
 };
 
+/**
+ * An `import` of Node's HTTP module reads each of its exports, and some of them bring all of Node's own `fetch`:
+ * 16 MiB. `require` does not.
+ */
+const httpAlone: Plugin = {
+  name: 'http-alone',
+  setup(build) {
+    build.onResolve({ filter: /^(node:)?http$/ }, ({ kind }) =>
+      kind === 'import-statement' ? { path: 'http', namespace: 'http-alone' } : { external: true },
+    );
+    build.onLoad({ filter: /./, namespace: 'http-alone' }, () => ({
+      contents: `module.exports = require('node:http');`,
+    }));
+  },
+};
+
+/** Of the database its scripts are in the bundle, and its compiled part is found beside its own files. */
+const compiledPart: Plugin = {
+  name: 'compiled-part',
+  setup(build) {
+    build.onLoad({ filter: /\/classic-level\/binding\.js$/ }, () => ({
+      contents: `
+        const folder = require('node:path').dirname(require.resolve('classic-level/package.json'));
+        module.exports = require('node-gyp-build')(folder);`,
+    }));
+  },
+};
+
 interface MediaType {
   readonly source?: string;
   readonly charset?: string;
@@ -129,8 +157,8 @@ const main = await bundle({
   splitting: true,
   format: 'esm',
   // Their compiled parts are found beside their own files.
-  external: ['classic-level', '@node-rs/bcrypt'],
-  plugins: [ownManifest, partsOfUndici, lateParts, knownMediaTypes],
+  external: ['classic-level/package.json', '@node-rs/bcrypt'],
+  plugins: [ownManifest, partsOfUndici, lateParts, knownMediaTypes, httpAlone, compiledPart],
   // As it is in Node itself: with one parser of HTTP, not two to choose from.
   define: { esbuildDetection: 'true' },
   // What is CommonJS within the bundle asks for the modules of Node with it.

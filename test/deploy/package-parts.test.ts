@@ -241,13 +241,13 @@ for (const [what, config] of Object.entries({
     const folder = await createTempFolder(t);
     const [hook, list] = [join(folder, 'hook.cjs'), join(folder, 'loaded')];
     await writeFile(hook, LOAD_HOOK);
-    const { url } = await startPackage(t, {
+    const mirror = await startPackage(t, {
       folder,
       upstream: { url: 'http://127.0.0.1:9' },
       config: await config(folder),
       env: { NODE_OPTIONS: `--require ${hook}`, LOADED: list },
     });
-    t.true([200, 401].includes((await get(`${url}/v2/`)).status));
+    t.true([200, 401].includes((await get(`${mirror.url}/v2/`)).status));
     const loaded = readFileSync(list, 'utf8');
     const bundle = Object.entries(readBundle(t.context.folders));
     const modulesOf = (files: typeof bundle): Set<string> =>
@@ -270,10 +270,14 @@ for (const [what, config] of Object.entries({
       RARE.filter((name) => held.has(name)),
       [],
     );
+    t.is(await mirror.end('SIGTERM'), 0);
+    const ended = readFileSync(list, 'utf8');
+    t.regex(ended, /^NativeModule http$/m);
+    t.notRegex(ended, /^NativeModule .*undici/m, "Node's own fetch, of 16 MiB");
   });
 }
 
-/** Writes down each file that a process loads. */
+/** Writes down each file that a process loads, and at its end which modules of Node it has. */
 const LOAD_HOOK = `
   const { appendFileSync } = require('node:fs');
   require('node:module').registerHooks({
@@ -281,6 +285,9 @@ const LOAD_HOOK = `
       appendFileSync(process.env.LOADED, url + '\\n');
       return next(url, context);
     },
+  });
+  process.on('exit', () => {
+    appendFileSync(process.env.LOADED, process.moduleLoadList.join('\\n') + '\\n');
   });
 `;
 
