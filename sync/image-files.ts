@@ -107,36 +107,42 @@ class ImageWalk {
       this.#missing.push(file);
       return;
     }
-    await this.#lookAt(member);
     const successors = (await catalog.members(digest))?.successors ?? [];
-    for (const blob of successors) await this.#visitBlob(blob, of);
+    await this.#lookAt([member, ...this.#unseenBlobs(successors, of)]);
     for (const child of this.#chosen(successors)) await this.visit(child, of);
     if (this.#wants.referrers) await this.#visitReferrers(digest);
   }
 
-  async #visitBlob(member: Member, of: ImagePart): Promise<void> {
-    const { digest, mediaType } = member;
-    if (isManifestType(mediaType) || isForeignType(mediaType)) return;
-    this.#parts.found?.(digest, of);
-    if (this.#seen.has(digest)) return;
-    this.#seen.add(digest);
-    await this.#lookAt(member);
+  #unseenBlobs(members: readonly Member[], of: ImagePart): Member[] {
+    return members.filter(({ digest, mediaType }) => {
+      if (isManifestType(mediaType) || isForeignType(mediaType)) return false;
+      this.#parts.found?.(digest, of);
+      const isSeen = this.#seen.has(digest);
+      this.#seen.add(digest);
+      return !isSeen;
+    });
   }
 
   /**
    * Held means a record in the catalog, a file of the recorded length, and bytes that came through
    * the image's own upstream: another one's are served only to whoever has them too.
    */
-  async #lookAt({ digest, size }: Member): Promise<void> {
+  async #lookAt(members: readonly Member[]): Promise<void> {
     const { catalog, blobs } = this.#parts;
-    const [record, file, origin] = await Promise.all([
-      catalog.findBlob(digest),
-      blobs.statBlob(digest),
-      catalog.originOf(digest, this.#node.target.upstream),
-    ]);
-    const expected = record?.size ?? size;
-    if (record && file?.size === expected && origin !== 'foreign') this.#bytes += expected;
-    else this.#missing.push({ digest, size: expected });
+    const { target } = this.#node;
+    const digests = members.map(({ digest }) => digest);
+    const records = await catalog.findBlobs(digests);
+    const own = new Set(await catalog.provenOf(target, digests));
+    for (const [place, { digest, size }] of members.entries()) {
+      const record = records[place];
+      const expected = record?.size ?? size;
+      const file = record && (await blobs.statBlob(digest));
+      const isHeld = file?.size === record?.size && record !== undefined;
+      const isOwn = async (): Promise<boolean> =>
+        own.has(digest) || (await catalog.originOf(digest, target.upstream)) !== 'foreign';
+      if (isHeld && (await isOwn())) this.#bytes += expected;
+      else this.#missing.push({ digest, size: expected });
+    }
   }
 
   async #visitReferrers(digest: Digest): Promise<void> {

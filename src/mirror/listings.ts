@@ -103,11 +103,12 @@ export class Listings {
 
   async #heldTags(target: Target): Promise<Tag[]> {
     const { catalog, gone } = this.#parts;
-    const held: Tag[] = [];
-    for (const tag of await catalog.listTags(target)) {
-      if (!(await gone.has(target, tag))) held.push(tag);
-    }
-    return held;
+    const tags = await catalog.listTags(target);
+    const records = await catalog.findTags(target, tags);
+    return tags.filter((tag, place) => {
+      const record = records[place];
+      return record?.goneAt === undefined || gone.isKept(target, tag, record.digest);
+    });
   }
 
   /** From the upstream, not from memory. `most`: pages that are read; a longer list is not kept. */
@@ -164,8 +165,10 @@ export class Listings {
     const toldAt = source === 'miss' ? Infinity : clock.wall() - ageMs;
     const tags = new Set(listed);
     const kept: Tag[] = [];
-    for (const tag of await catalog.listTags(target)) {
-      const record = await catalog.findTag(target, tag);
+    const known = await catalog.listTags(target);
+    const records = await catalog.findTags(target, known);
+    for (const [place, tag] of known.entries()) {
+      const record = records[place];
       if (!record) continue;
       const isKept = gone.isKept(target, tag, record.digest);
       const goneAt = isKept ? undefined : record.goneAt;

@@ -18,6 +18,8 @@ interface Place {
   readonly isWanted?: boolean;
   /** A referrer, or a part of one: the image is whole without it. */
   readonly isAttached?: boolean;
+  /** Whether it is on record as a manifest of the repository, where that is known. */
+  readonly isRecorded?: boolean;
 }
 
 interface Found {
@@ -120,14 +122,15 @@ export class Inventory {
     root: Node,
     member: Member,
     found: Found,
-    { role, isWanted: isAsked = true, isAttached = false }: Place = { role: 'root' },
+    { role, isWanted: isAsked = true, isAttached = false, isRecorded }: Place = { role: 'root' },
   ): Promise<void> {
     const { target } = root;
     const { digest } = member;
     if (found.manifests.some((known) => known.digest === digest)) return;
     const node = { target, digest };
     const catalog = this.#catalog;
-    const isHeld = (await this.#find(digest, found)) !== undefined && (await catalog.isHeld(node));
+    const [file] = await this.#find([digest], found);
+    const isHeld = file !== undefined && (isRecorded ?? (await catalog.isHeld(node)));
     const successors = isHeld ? ((await catalog.members(digest))?.successors ?? []) : [];
     const blobs = successors.filter(({ mediaType }) => !isManifestType(mediaType));
     const isWanted = isHeld || isAsked;
@@ -149,16 +152,15 @@ export class Inventory {
     { found, isAttached }: { readonly found: Found; readonly isAttached: boolean },
   ): Promise<void> {
     const children = successors.filter(({ mediaType }) => isManifestType(mediaType));
-    const held = new Set<Digest>();
-    for (const { digest } of children) {
-      if (await this.#catalog.isHeld({ ...root, digest })) held.add(digest);
-    }
+    const digests = children.map(({ digest }) => digest);
+    const held = new Set(await this.#catalog.heldOf(root.target, digests));
     for (const child of children) {
+      const isRecorded = held.has(child.digest);
       const isAbout = child.attests !== undefined;
-      if (isAbout && !held.has(child.digest) && !held.has(child.attests)) continue;
+      if (isAbout && !isRecorded && !held.has(child.attests)) continue;
       const place: Place = isAbout
-        ? { role: 'attestation', isAttached }
-        : { role: 'platform', isWanted: held.size === 0, isAttached };
+        ? { role: 'attestation', isAttached, isRecorded }
+        : { role: 'platform', isWanted: held.size === 0, isAttached, isRecorded };
       await this.#visit(root, child, found, place);
     }
   }
@@ -180,8 +182,12 @@ export class Inventory {
     const held: HeldBlob[] = [];
     const missing: MissingBlob[] = [];
     let bytes = 0;
-    for (const { digest, size, mediaType } of members) {
-      const record = await this.#find(digest, found);
+    const records = await this.#find(
+      members.map(({ digest }) => digest),
+      found,
+    );
+    for (const [place, { digest, size, mediaType }] of members.entries()) {
+      const record = records[place];
       if (record) {
         bytes += record.size;
         held.push({ digest, ...describeOrigin(record) });
@@ -200,10 +206,16 @@ export class Inventory {
     return bytes.reduce((total, each) => total + each, 0);
   }
 
-  async #find(digest: Digest, { isExact }: Found): Promise<BlobRecord | undefined> {
-    const record = await this.#catalog.findBlob(digest);
-    if (!record || !isExact) return record;
-    return (await this.#blobs.statBlob(digest))?.size === record.size ? record : undefined;
+  async #find(digests: readonly Digest[], { isExact }: Found): Promise<(BlobRecord | undefined)[]> {
+    const records = await this.#catalog.findBlobs(digests);
+    if (!isExact) return records;
+    const found: (BlobRecord | undefined)[] = [];
+    for (const [place, digest] of digests.entries()) {
+      const record = records[place];
+      const file = record && (await this.#blobs.statBlob(digest));
+      found.push(file?.size === record?.size ? record : undefined);
+    }
+    return found;
   }
 }
 

@@ -168,6 +168,8 @@ export interface Catalog {
   // Tags.
 
   findTag(target: Target, tag: Tag): Promise<TagRecord | undefined>;
+  /** The same of many, in the order of the tags. */
+  findTags(target: Target, tags: readonly Tag[]): Promise<(TagRecord | undefined)[]>;
   /**
    * What the upstream said that a tag means, or that it has the tag no more. An answer older than the recorded one changes nothing,
    * unless the recorded one lies in the future, written by a clock that ran ahead. Nothing is
@@ -212,6 +214,8 @@ export interface Catalog {
   // layers, a subject its referrers. A root is held by nothing; with all below it, it is an image.
 
   members(digest: Digest): Promise<Members | undefined>;
+  /** In the order of the digests. */
+  membersOf(digests: readonly Digest[]): Promise<(Members | undefined)[]>;
   /** Manifests of the same repository that list it, and its subject, as far as they are held. */
   parents(node: Node, limit?: number): Promise<Digest[]>;
   isRoot(node: Node): Promise<boolean>;
@@ -236,6 +240,8 @@ export interface Catalog {
 
   /** What cannot be read counts as not known. */
   findBlob(digest: Digest): Promise<BlobRecord | undefined>;
+  /** The same of many, in the order of the digests. */
+  findBlobs(digests: readonly Digest[]): Promise<(BlobRecord | undefined)[]>;
   /** Rejects when it cannot be read. */
   hasBlob(digest: Digest): Promise<boolean>;
   /** The blob is on disk, and this repository is proven to hold it. Where and when it first came stays. */
@@ -254,6 +260,8 @@ export interface Catalog {
   // Links: which repository has which digest.
 
   findLink(target: Target, digest: Digest): Promise<Link | undefined>;
+  /** Of these digests, those with a proven link to the repository. */
+  provenOf(target: Target, digests: readonly Digest[]): Promise<Digest[]>;
   recordLink(target: Target, digest: Digest): Promise<void>;
   /** Repositories that the upstream served the digest from. */
   linked(digest: Digest): Promise<Target[]>;
@@ -276,7 +284,7 @@ export interface Catalog {
   /** How often clients have fetched a held manifest since it was stored, as far as that was counted. */
   countPulls(node: Node): Promise<number>;
   /** In the order of the units; 0 where none is known. */
-  lastPulls(units: string[]): Promise<number[]>;
+  lastPulls(units: readonly string[]): Promise<number[]>;
   /** Whether a client has asked for a held manifest, or for a part of it, since it was stored. */
   wasPulled(node: Node): Promise<boolean>;
   /** A client asked for a blob of it. Nothing is recorded of a manifest that is not held. */

@@ -3,6 +3,7 @@ import { attachedSubject } from '../../oci/cosign.ts';
 import { formatTarget, type Tag, type Target } from '../../oci/reference.ts';
 import { nodeOf, unitOf, type Evicted, type JournalEntry, type Node } from './catalog.ts';
 import type { LevelReader } from './level-reader.ts';
+import { readMany } from './many-records.ts';
 import { keysBelow, recencyKey, tagOf, type Batch } from './tables.ts';
 
 type TableName = 'tags' | 'names' | 'manifests' | 'members' | 'blobs' | 'links' | 'holders';
@@ -65,11 +66,8 @@ export class Eviction {
       : new Set([unit as Digest]);
     if (node) await this.#forgetList(node.target);
     if (only === undefined) await this.#forgetUnit(unit);
-    const blobs: { digest: Digest; size: number }[] = [];
-    for (const digest of digests) {
-      const blob = await this.#freeBlob(digest);
-      if (blob) blobs.push(blob);
-    }
+    for (const digest of digests) await this.#freeUnlessHeld(digest);
+    const blobs = await this.#forgetBlobs();
     await this.#forgetLinks();
     const manifests = [...this.#visited.values()];
     const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
@@ -159,17 +157,19 @@ export class Eviction {
   }
 
   async #forgetUnit(unit: string): Promise<void> {
-    const time = await this.#graph.lastPull(unit);
+    this.#forgetPulls(unit, await this.#graph.lastPull(unit));
+  }
+
+  #forgetPulls(unit: string, time: number | undefined): void {
     if (time === undefined) return;
     this.#remove('access', unit);
     this.#remove('pulls', unit);
     this.#remove('recency', recencyKey(time, unit));
   }
 
-  /** The blob, if nothing holds it any more. */
-  async #freeBlob(digest: Digest): Promise<{ digest: Digest; size: number } | undefined> {
+  async #freeUnlessHeld(digest: Digest): Promise<void> {
     for await (const { target, digest: holder } of this.#graph.holders(digest)) {
-      if (!this.#removed.has(holderKey({ target, digest }, holder))) return undefined;
+      if (!this.#removed.has(holderKey({ target, digest }, holder))) return;
     }
     this.#free.add(digest);
     this.#remove('members', digest);
@@ -178,11 +178,21 @@ export class Eviction {
       this.#links.add(link);
       this.#remove('links', link);
     }
-    const record = await this.#graph.tables.blobs.get(digest);
-    if (!record) return undefined;
-    this.#remove('blobs', digest);
-    await this.#forgetUnit(digest);
-    return { digest, size: record.size };
+  }
+
+  /** The blobs that nothing holds any more, as far as they are on record. */
+  async #forgetBlobs(): Promise<{ digest: Digest; size: number }[]> {
+    const { blobs, access } = this.#graph.tables;
+    const free = [...this.#free];
+    const records = await readMany(free, async (keys) => blobs.getMany(keys));
+    const times = await readMany(free, async (keys) => access.getMany(keys));
+    return free.flatMap((digest, place) => {
+      const record = records[place];
+      if (!record) return [];
+      this.#remove('blobs', digest);
+      this.#forgetPulls(digest, times[place]);
+      return [{ digest, size: record.size }];
+    });
   }
 
   /** A repository in which no manifest is or lists the digest any more has to prove anew that it has it. */

@@ -89,7 +89,7 @@ export class LevelCatalog extends LevelReader implements Catalog {
     return this.#held.usage;
   }
 
-  async findTag(target: Target, tag: Tag): Promise<TagRecord | undefined> {
+  override async findTag(target: Target, tag: Tag): Promise<TagRecord | undefined> {
     return this.recent.tags.find(`${formatTarget(target)} ${tag}`);
   }
 

@@ -15,57 +15,25 @@ import {
   type BlobRecord,
   type Link,
   type ManifestRecord,
-  type Members,
   type Node,
   type Figure,
   type Origin,
   type TagRecord,
 } from './catalog.ts';
-import { below, digestPart, keysBelow, recencyTime, tagOf, type Tables } from './tables.ts';
+import { RecordReader } from './record-reader.ts';
+import { below, digestPart, keysBelow, recencyTime, tagOf } from './tables.ts';
 
 /** Records of one read. */
 const PAGE = 1000;
 
 /** The facts of the catalog as they are read from LevelDB, without a memory of them. */
-export class LevelReader {
-  readonly tables: Tables;
-
-  constructor(tables: Tables) {
-    this.tables = tables;
-  }
-
-  async findBlob(digest: Digest): Promise<BlobRecord | undefined> {
-    return this.tables.blobs.get(digest);
-  }
-
-  async members(digest: Digest): Promise<Members | undefined> {
-    return this.tables.members.get(digest);
-  }
-
-  async isHeld({ target, digest }: Node): Promise<boolean> {
-    return this.tables.manifests.has(unitOf(target, digest));
-  }
-
-  async heldOf(target: Target, digests: readonly Digest[]): Promise<Digest[]> {
-    const units = digests.map((digest) => unitOf(target, digest));
-    const isHeld = await this.tables.manifests.hasMany(units);
-    return digests.filter((_, place) => isHeld[place]);
-  }
-
+export class LevelReader extends RecordReader {
   async tagsOf({ target, digest }: Node): Promise<Tag[]> {
     const entries = await Array.fromAsync(keysBelow(this.tables.names, unitOf(target, digest)));
     const tags = entries.map(tagOf);
     const meanings = await this.meanings(target, tags);
     // A tag that moved while it was being written may have left its old name behind.
     return tags.filter((_, place) => meanings[place]?.digest === digest);
-  }
-
-  /** What these tags mean, in their order. */
-  protected async meanings(
-    target: Target,
-    tags: readonly Tag[],
-  ): Promise<(TagRecord | undefined)[]> {
-    return this.tables.tags.getMany(tags.map((tag) => `${formatTarget(target)} ${tag}`));
   }
 
   async listTags(target: Target): Promise<Tag[]> {
@@ -180,10 +148,19 @@ export class LevelReader {
     for await (const entry of keysBelow(this.tables.referrers, unitOf(target, digest))) {
       yield digestPart(entry);
     }
-    const tags = [fallbackTag(digest), ...cosignTags(digest)];
-    for (const record of await this.meanings(target, tags)) {
-      if (record && record.digest !== digest) yield record.digest;
-    }
+    yield* (await this.#tagged(target, [digest]))[0]!;
+  }
+
+  /** What the tags that name each of these digests mean. */
+  async #tagged(target: Target, digests: readonly Digest[]): Promise<Digest[][]> {
+    const tags = digests.map((digest) => [fallbackTag(digest), ...cosignTags(digest)]);
+    const meanings = await this.meanings(target, tags.flat());
+    return tags.map((own, place) => {
+      const records = meanings.splice(0, own.length);
+      return records.flatMap((record) =>
+        record && record.digest !== digests[place] ? [record.digest] : [],
+      );
+    });
   }
 
   async attachedTo({ target, digest }: Node): Promise<Digest[]> {
@@ -213,11 +190,18 @@ export class LevelReader {
 
   async below({ target, digest }: Node): Promise<Digest[]> {
     const seen = new Set<Digest>([digest]);
-    for (const each of seen) {
-      const { successors = [] } = (await this.members(each)) ?? {};
-      const members = successors.map((successor) => successor.digest);
-      const referrers = await Array.fromAsync(this.referrers({ target, digest: each }));
-      for (const held of await this.heldOf(target, [...members, ...referrers])) seen.add(held);
+    for (let level = [digest]; level.length > 0;) {
+      const members = await this.membersOf(level);
+      const tagged = await this.#tagged(target, level);
+      const listed: Digest[] = [];
+      for (const [place, each] of level.entries()) {
+        for (const { digest: member } of members[place]?.successors ?? []) listed.push(member);
+        const referrers = keysBelow(this.tables.referrers, unitOf(target, each));
+        for await (const entry of referrers) listed.push(digestPart(entry));
+        listed.push(...tagged[place]!);
+      }
+      level = [...new Set(await this.heldOf(target, listed)).difference(seen)];
+      for (const each of level) seen.add(each);
     }
     return [...seen];
   }
@@ -271,10 +255,6 @@ export class LevelReader {
     return newest === undefined ? 0 : recencyTime(newest);
   }
 
-  async lastPulls(units: string[]): Promise<number[]> {
-    return (await this.tables.access.getMany(units)).map((time) => time ?? 0);
-  }
-
   async countPulls({ target, digest }: Node): Promise<number> {
     return (await this.tables.pulls.get(unitOf(target, digest))) ?? 0;
   }
@@ -295,10 +275,6 @@ export class LevelReader {
 
   async wasSearched({ target, digest }: Node): Promise<boolean> {
     return this.tables.searched.has(unitOf(target, digest));
-  }
-
-  async lastPull(unit: string): Promise<number | undefined> {
-    return this.tables.access.get(unit);
   }
 
   async listPins(): Promise<Pin[]> {
