@@ -55,7 +55,9 @@ function findFile(named: string | undefined, cwd: string): string | undefined {
 
 function parseDocument(document: unknown, source: Source): ConfigDocument {
   const schema = configSchema(source);
-  const result = schema.safeParse(document, { error: describeIssue, reportInput: true });
+  // What is read once takes longer to compile than to check.
+  const how = { error: describeIssue, reportInput: true, jitless: true };
+  const result = schema.safeParse(document, how);
   const issues = result.error?.issues ?? [];
   const problems = [
     ...describeProblems(issues, keyAdviser({ schema })),
